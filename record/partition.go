@@ -1,0 +1,70 @@
+package record
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// A Partition is a part of AWS that shares nothing with the others: no key, no role, no region.
+type Partition struct {
+	ID        string // as in an ARN
+	DNSSuffix string
+	Default   string   // the region where STS is asked when nothing else says where
+	Regions   []string // as the SDK knew them when this list was made; sorted
+	region    *regexp.Regexp
+}
+
+// Partitions is every partition. The names, suffixes and patterns are those of aws-sdk-go-v2's
+// internal/endpoints/awsrulesfn/partitions.json, which it does not export; a test of collectors holds the two together.
+var Partitions = []Partition{
+	{"aws", "amazonaws.com", "us-east-1", []string{
+		"af-south-1", "ap-east-1", "ap-east-2", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-south-2",
+		"ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7",
+		"ca-central-1", "ca-west-1", "eu-central-1", "eu-central-2", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-2",
+		"eu-west-3", "il-central-1", "me-central-1", "me-south-1", "mx-central-1", "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2",
+	}, regexp.MustCompile(`^(us|eu|ap|sa|ca|me|af|il|mx)-\w+-\d+$`)},
+	{"aws-cn", "amazonaws.com.cn", "cn-north-1", []string{"cn-north-1", "cn-northwest-1"}, regexp.MustCompile(`^cn-\w+-\d+$`)},
+	{"aws-eusc", "amazonaws.eu", "eusc-de-east-1", []string{"eusc-de-east-1"}, regexp.MustCompile(`^eusc-(de)-\w+-\d+$`)},
+	{"aws-iso", "c2s.ic.gov", "us-iso-east-1", []string{"us-iso-east-1", "us-iso-west-1"}, regexp.MustCompile(`^us-iso-\w+-\d+$`)},
+	{"aws-iso-b", "sc2s.sgov.gov", "us-isob-east-1", []string{"us-isob-east-1", "us-isob-west-1"}, regexp.MustCompile(`^us-isob-\w+-\d+$`)},
+	{"aws-iso-e", "cloud.adc-e.uk", "eu-isoe-west-1", []string{"eu-isoe-west-1"}, regexp.MustCompile(`^eu-isoe-\w+-\d+$`)},
+	{"aws-iso-f", "csp.hci.ic.gov", "us-isof-south-1", []string{"us-isof-east-1", "us-isof-south-1"}, regexp.MustCompile(`^us-isof-\w+-\d+$`)},
+	{"aws-us-gov", "amazonaws.com", "us-gov-west-1", []string{"us-gov-east-1", "us-gov-west-1"}, regexp.MustCompile(`^us-gov-\w+-\d+$`)},
+}
+
+// PartitionNamed finds a partition by the id that stands in ARNs.
+func PartitionNamed(id string) (Partition, bool) {
+	i := slices.IndexFunc(Partitions, func(p Partition) bool { return p.ID == id })
+	if i < 0 {
+		return Partition{}, false
+	}
+	return Partitions[i], true
+}
+
+// PartitionOf finds the partition that a region belongs to by its name's form, so that a region newer than the list is placed too.
+func PartitionOf(region string) (Partition, bool) {
+	i := slices.IndexFunc(Partitions, func(p Partition) bool { return p.region.MatchString(region) })
+	if i < 0 {
+		return Partition{}, false
+	}
+	return Partitions[i], true
+}
+
+// PartitionOfARN is the second word of an ARN, or "".
+func PartitionOfARN(arn string) string {
+	f := strings.SplitN(arn, ":", 6)
+	if len(f) != 6 || f[0] != "arn" {
+		return ""
+	}
+	return f[1]
+}
+
+// AccountOfARN is the fifth word of an ARN, or "".
+func AccountOfARN(arn string) string {
+	f := strings.SplitN(arn, ":", 6)
+	if len(f) != 6 || f[0] != "arn" {
+		return ""
+	}
+	return f[4]
+}
