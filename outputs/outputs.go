@@ -1,36 +1,81 @@
-// Package outputs is where records go: one file an output. What can block or fail stands behind a spool.
+// Package outputs is where records go: one file an output. An [Output] takes finished JSON lines; a [Set] holds the outputs
+// that are open, over all configurations; a [Fan] delivers to those of one configuration, so that one that fails or hangs
+// costs itself alone. What a remote can block stands behind a spool. Begin at [Types], [Set.Open] and [Fan.Send].
 package outputs
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
+
+	"github.com/aws-collector/collector/record"
 )
 
 // A Batch is lines with a name that does not change when it is sent again. Lines is borrowed until Send returns.
 type Batch struct {
-	ID    string
-	N     int
-	Lines []byte
+	ID     string
+	Target record.Target
+	Run    string
+	N      int    // records in Lines; 0 for a line that is none, such as the end of a target
+	Lines  []byte // whole lines, each with its \n
 }
 
-// An Output sends batches. Send may return before the receiver has the batch only if Flush then waits for it.
+// An Output sends batches. It may be called by many goroutines. Send delivers a batch whole or returns an error, and
+// may return before the receiver has it only if Flush then waits for it. What was flushed survives a kill of the
+// process. After Close, Send and Flush return [ErrClosed].
 type Output interface {
 	Send(context.Context, Batch) error
 	Flush(context.Context) error
 	Close(context.Context) error // safe twice
 }
 
+var (
+	// ErrClosed is what an output answers after its Close.
+	ErrClosed = errors.New("output is closed")
+	// ErrPermanent is in an error that no later try can mend: the pipe's reader is gone. It is not tried again.
+	ErrPermanent = errors.New("output is gone for good")
+)
+
 // A Type is an output that can be named in the file: a row, in plain sight.
 type Type struct {
 	Name    string
-	Options func() any // a struct with defaults, decoded and validated by config
-	Open    func(ctx context.Context, options any, d Deps) (Output, error)
-	Direct  bool // needs no spool: stdout, file
+	Options func() any // *struct with defaults, which embeds [Common]; decoded and validated by config
+	// Key names what can be open only once, such as a file. Two outputs of one configuration with one key are an error;
+	// at a reload the output with the same key stays open and takes the new options. Nil, or "": none.
+	Key    func(options any) string
+	Open   func(ctx context.Context, options any, d Deps) (Output, error)
+	Direct bool // needs no spool: stdout, file
 }
+
+// Types is every output, sorted.
+var Types = []Type{
+	{Name: "file", Options: fileDefaults, Key: fileKey, Open: openFile, Direct: true},
+	{Name: "stdout", Options: stdoutDefaults, Key: stdoutKey, Open: openStdout, Direct: true},
+}
+
+// Common is the options that every output has.
+type Common struct {
+	Name string `yaml:"name"` // in metrics and logs; default: the type, then type-2, type-3…
+	Ends bool   `yaml:"ends"` // a line {"kind":"_target",…} at the end of each target; default false
+}
+
+func (c *Common) common() *Common { return c }
+
+// A reconfigurer takes new options while it is open: what a reload changed of an output that keeps its key.
+type reconfigurer interface{ reconfigure(options any) }
 
 // Deps is what the wire gives.
 type Deps struct {
 	Stdout io.Writer
 	Log    *slog.Logger
+	Watch  Observer // may be nil
+}
+
+// An Observer hears how outputs fare, synchronously; it must not block. web.Metrics is one.
+type Observer interface {
+	OutputSent(output string, records int)
+	OutputFailed(output string, lost int) // a Send or Flush failed; lost is the records that it cost
+	OutputUp(output string, up bool)      // at Open, and whenever it changes
+	OutputClosed(output string)
 }

@@ -1,0 +1,250 @@
+package outputs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// Patience is how long a batch or a flush waits for one output while there are others that want to go on. An output
+// alone may take as long as its caller's context: a pager in front of standard output is no failure.
+const Patience = 30 * time.Second
+
+// A Set holds every output that is open, over all configurations: at a reload, what stays in the file stays open.
+type Set struct {
+	types []Type
+	deps  Deps
+
+	mu   sync.Mutex
+	open []*lane
+}
+
+// NewSet has nothing open yet. types is [Types] but in tests.
+func NewSet(types []Type, d Deps) *Set {
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Set{types: types, deps: d}
+}
+
+// A Spec is an output as configured: a type and what its Options made.
+type Spec struct {
+	Type    string
+	Options any
+	Line    int // in the configuration, for messages; 0 if there is none
+}
+
+func (s Spec) String() string {
+	if s.Line == 0 {
+		return "output " + s.Type
+	}
+	return fmt.Sprintf("line %d: output %s", s.Line, s.Type)
+}
+
+// Open opens a configuration's outputs, or none of them and says everything that is wrong. It is no error to have none.
+func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := &Fan{set: s}
+	var errs []error
+	keys, names := map[string]Spec{}, map[string]bool{}
+	for _, sp := range specs {
+		m, err := s.member(ctx, sp, keys, names)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%v: %w", sp, err))
+			continue
+		}
+		f.members = append(f.members, m)
+	}
+	if len(errs) > 0 {
+		for _, m := range f.members {
+			if err := s.drop(ctx, m.lane); err != nil {
+				errs = append(errs, err)
+			}
+		}
+		return nil, errors.Join(errs...)
+	}
+	for _, m := range f.members { // only now: a configuration that is refused changes nothing
+		m.lane.adopt(m.name, m.options)
+	}
+	return f, nil
+}
+
+// member finds the output that is open already, else opens it. s.mu is held.
+func (s *Set) member(ctx context.Context, sp Spec, keys map[string]Spec, names map[string]bool) (member, error) {
+	var t Type
+	for _, c := range s.types {
+		if c.Name == sp.Type {
+			t = c
+		}
+	}
+	if t.Open == nil {
+		return member{}, errors.New("there is no such type of output")
+	}
+	var c Common
+	if o, ok := sp.Options.(interface{ common() *Common }); ok {
+		c = *o.common()
+	}
+	if c.Name == "" {
+		c.Name = t.Name
+		for n := 2; names[c.Name]; n++ {
+			c.Name = t.Name + "-" + strconv.Itoa(n)
+		}
+	} else if names[c.Name] {
+		return member{}, fmt.Errorf("two outputs are called %q", c.Name)
+	}
+	names[c.Name] = true
+	var key string
+	if t.Key != nil {
+		key = t.Key(sp.Options)
+	}
+	m := member{name: c.Name, ends: c.Ends, options: sp.Options}
+	if key != "" {
+		if first, ok := keys[key]; ok {
+			return member{}, fmt.Errorf("it is the same as %v: two writers would mix their lines", first)
+		}
+		keys[key] = sp
+		for _, l := range s.open {
+			if l.key == key {
+				l.refs++
+				m.lane = l
+				return m, nil
+			}
+		}
+	}
+	out, err := t.Open(ctx, sp.Options, s.deps)
+	if err != nil {
+		return member{}, err
+	}
+	m.lane = newLane(key, c.Name, t.Name, out, s.deps)
+	s.open = append(s.open, m.lane)
+	return m, nil
+}
+
+// drop closes the output if nobody uses it any more. s.mu is held.
+func (s *Set) drop(ctx context.Context, l *lane) error {
+	if l.refs--; l.refs > 0 {
+		return nil
+	}
+	for i, o := range s.open {
+		if o == l {
+			s.open = append(s.open[:i:i], s.open[i+1:]...)
+			break
+		}
+	}
+	return l.close(ctx)
+}
+
+// States says how each open output fares.
+func (s *Set) States() []State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]State, len(s.open))
+	for i, l := range s.open {
+		all[i] = l.State()
+	}
+	return all
+}
+
+// A Fan delivers to the outputs of one configuration at once. One that fails does not stop another, nor make it wait for
+// longer than [Patience]. It may be used by many goroutines.
+type Fan struct {
+	set     *Set
+	members []member
+
+	mu     sync.Mutex
+	closed bool
+}
+
+type member struct {
+	*lane
+	name    string
+	ends    bool
+	options any
+}
+
+// Send returns when every output has taken the batch or has been given up on. The error joins theirs, for a caller that
+// counts; the fan itself logs, once for each time that an output begins or ends to fail.
+func (f *Fan) Send(ctx context.Context, b Batch) error {
+	return f.each(func(m member, patience time.Duration) error { return m.send(ctx, b, patience) })
+}
+
+// End is the end of a target: outputs that asked for it get a line that says so, then all are flushed. An output that
+// lost records of the target is told `partial`, and how many it has, whatever the listing was: what it was never sent is
+// not gone.
+func (f *Fan) End(ctx context.Context, o record.Outcome) error {
+	return f.each(func(m member, patience time.Duration) error {
+		lost := m.settle(o.Run, o.Target)
+		var err error
+		if m.ends {
+			b := Batch{ID: o.Run + "/" + o.Account + "/" + o.Region + "/" + o.Kind + "/end", Target: o.Target, Run: o.Run}
+			if b.Lines, err = endLine(o, lost); err == nil {
+				err = m.send(ctx, b, patience)
+			}
+		}
+		return errors.Join(err, m.flush(ctx, patience))
+	})
+}
+
+// Flush returns when what every output was sent before would survive a kill.
+func (f *Fan) Flush(ctx context.Context) error {
+	return f.each(func(m member, patience time.Duration) error { return m.flush(ctx, patience) })
+}
+
+func (f *Fan) each(do func(member, time.Duration) error) error {
+	switch len(f.members) {
+	case 0:
+		return nil
+	case 1:
+		return do(f.members[0], 0)
+	}
+	errs := make([]error, len(f.members))
+	var wg sync.WaitGroup
+	for i, m := range f.members {
+		wg.Go(func() { errs[i] = do(m, Patience) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Close closes the outputs that no other fan uses. It waits for what is under way as long as ctx lets it. Safe twice.
+func (f *Fan) Close(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil
+	}
+	f.closed = true
+	f.set.mu.Lock()
+	defer f.set.mu.Unlock()
+	var errs []error
+	for _, m := range f.members {
+		errs = append(errs, f.set.drop(ctx, m.lane))
+	}
+	return errors.Join(errs...)
+}
+
+// endLine is DESIGN's end-of-target line.
+func endLine(o record.Outcome, lost int) ([]byte, error) {
+	l := struct {
+		Kind    string       `json:"kind"`
+		Account string       `json:"account"`
+		Region  string       `json:"region"`
+		Target  string       `json:"target"`
+		State   record.State `json:"state"`
+		Records int          `json:"records"`
+		Run     string       `json:"run"`
+	}{"_target", o.Account, o.Region, o.Kind, o.State, max(o.Records-lost, 0), o.Run}
+	if lost > 0 && o.State == record.OK {
+		l.State = record.Partial
+	}
+	b, err := json.Marshal(l)
+	return append(b, '\n'), err
+}

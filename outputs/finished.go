@@ -1,0 +1,263 @@
+package outputs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// finished looks after the files that were turned over: one worker compresses them and removes the oldest. It finds its
+// work in the folder, so what a crash left half done is done at the next start.
+type finished struct {
+	dir, stem, ext string // of out/records.jsonl: out, records, .jsonl
+	log            *slog.Logger
+
+	mu       sync.Mutex
+	compress bool
+	keep     int
+
+	wake chan struct{}
+	end  context.CancelFunc
+	quit chan struct{} // closed: end after what there is to do
+	once sync.Once
+	wg   sync.WaitGroup
+}
+
+const (
+	stampForm = "20060102T150405Z"
+	zstExt    = ".zst"
+	tmpExt    = ".tmp"
+)
+
+func newFinished(path string, log *slog.Logger) *finished {
+	dir, base := filepath.Split(path)
+	ext := filepath.Ext(base)
+	return &finished{dir: filepath.Clean(dir), stem: strings.TrimSuffix(base, ext), ext: ext, log: log,
+		wake: make(chan struct{}, 1), quit: make(chan struct{})}
+}
+
+// name is a free one for a file that is finished now.
+func (f *finished) name(now time.Time) (string, error) {
+	stem := filepath.Join(f.dir, f.stem+"-"+now.UTC().Format(stampForm))
+	for n := 1; n < 10_000; n++ {
+		name := stem + f.ext
+		if n > 1 {
+			name = stem + "-" + strconv.Itoa(n) + f.ext
+		}
+		_, plain := os.Lstat(name)
+		_, packed := os.Lstat(name + zstExt)
+		if errors.Is(plain, os.ErrNotExist) && errors.Is(packed, os.ErrNotExist) {
+			return name, nil
+		}
+	}
+	return "", fmt.Errorf("%s: too many files of one second", stem)
+}
+
+func (f *finished) start(compress bool, keep int) {
+	f.configure(compress, keep)
+	ctx, cancel := context.WithCancel(context.Background())
+	f.end = cancel
+	f.wg.Go(func() {
+		for {
+			select {
+			case <-f.wake:
+				f.sweep(ctx)
+				continue
+			default:
+			}
+			select {
+			case <-f.wake:
+				f.sweep(ctx)
+			case <-f.quit:
+				return
+			}
+		}
+	})
+}
+
+func (f *finished) configure(compress bool, keep int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.compress, f.keep = compress, keep
+}
+
+// nudge has the folder looked at, soon.
+func (f *finished) nudge() {
+	select {
+	case f.wake <- struct{}{}:
+	default: // it will be anyway
+	}
+}
+
+// stop waits for the worker until ctx ends, then cuts it short. Safe twice.
+func (f *finished) stop(ctx context.Context) {
+	f.once.Do(func() { close(f.quit) })
+	defer context.AfterFunc(ctx, f.end)()
+	f.wg.Wait()
+	f.end()
+}
+
+// An old file is one that was turned over.
+type old struct {
+	path   string // without .zst
+	at     string
+	n      int
+	plain  bool
+	packed bool
+}
+
+// sweep removes what is half written, compresses, and removes what is over the number to keep.
+func (f *finished) sweep(ctx context.Context) {
+	f.mu.Lock()
+	compress, keep := f.compress, f.keep
+	f.mu.Unlock()
+	all, err := f.list()
+	if err != nil {
+		f.log.Warn("output files cannot be listed", "path", f.dir, "error", err)
+		return
+	}
+	if keep > 0 && len(all) > keep { // first: what goes need not be compressed
+		for _, o := range all[:len(all)-keep] {
+			f.log.Info("old output file is removed", "path", o.path, "keep", keep)
+			f.remove(o.plain, o.path)
+			f.remove(o.packed, o.path+zstExt)
+		}
+		all = all[len(all)-keep:]
+	}
+	for _, o := range all {
+		switch {
+		case o.plain && o.packed: // killed between the two: the packed one was named when it was whole
+			f.remove(true, o.path)
+		case o.plain && compress:
+			if err := pack(ctx, o.path); err != nil {
+				if ctx.Err() == nil {
+					f.log.Warn("output file cannot be compressed; it stays as it is", "path", o.path, "error", err)
+				}
+				return
+			}
+		}
+	}
+}
+
+func (f *finished) remove(there bool, path string) {
+	if !there {
+		return
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		f.log.Warn("output file cannot be removed", "path", path, "error", err)
+	}
+}
+
+// list is every finished file, oldest first. It removes half-written ones.
+func (f *finished) list() ([]old, error) {
+	re, err := regexp.Compile(`^` + regexp.QuoteMeta(f.stem) + `-(\d{8}T\d{6}Z)(?:-(\d{1,4}))?` + regexp.QuoteMeta(f.ext) + `(\.zst)?(\.tmp)?$`)
+	if err != nil {
+		return nil, err
+	}
+	es, err := os.ReadDir(f.dir)
+	if err != nil {
+		return nil, err
+	}
+	byPath := map[string]*old{}
+	for _, e := range es {
+		m := re.FindStringSubmatch(e.Name())
+		if m == nil || !e.Type().IsRegular() {
+			continue
+		}
+		path := filepath.Join(f.dir, e.Name())
+		if m[4] != "" {
+			f.remove(m[3] != "", path)
+			continue
+		}
+		path = strings.TrimSuffix(path, m[3])
+		o := byPath[path]
+		if o == nil {
+			n, _ := strconv.Atoi(m[2]) // "" is 0: the first of its second
+			o = &old{path: path, at: m[1], n: n}
+			byPath[path] = o
+		}
+		o.plain = o.plain || m[3] == ""
+		o.packed = o.packed || m[3] != ""
+	}
+	all := make([]old, 0, len(byPath))
+	for _, o := range byPath {
+		all = append(all, *o)
+	}
+	slices.SortFunc(all, func(a, b old) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.n, b.n)) })
+	return all, nil
+}
+
+// pack makes path.zst and removes path. The new file gets its name when it is whole and on the disk.
+func pack(ctx context.Context, path string) (err error) {
+	in, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	st, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	tmp := path + zstExt + tmpExt
+	out, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, st.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, out.Close(), os.Remove(tmp))
+		}
+	}()
+	z, err := zstd.NewWriter(out, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(z, reader{ctx, in}); err != nil {
+		return errors.Join(err, z.Close())
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	if err := out.Sync(); err != nil {
+		return err
+	}
+	if err := os.Chtimes(tmp, st.ModTime(), st.ModTime()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path+zstExt); err != nil {
+		return err
+	}
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	if err := out.Close(); err != nil {
+		return err
+	}
+	return os.Remove(path)
+}
+
+// A reader ends with its context.
+type reader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r reader) Read(b []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(b)
+}

@@ -1,0 +1,340 @@
+package outputs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// A State is how an output fares.
+type State struct {
+	Name, Type string
+	Err        error     // what it last failed with; nil while it works
+	Since      time.Time // when it began to fail, or to work
+	Records    int       // delivered, since it was opened
+	Lost       int       // not delivered
+	Errors     int       // of Send and Flush
+}
+
+// errStalled is why an output gets nothing while an earlier call to it hangs.
+var errStalled = errors.New("it does not answer: an earlier write is still under way")
+
+// A lane keeps an output's trouble to itself. A call to the output runs on a goroutine of its own, on a copy of the lent
+// bytes, so that one that hangs (a pipe that nobody reads, a network disk) holds neither its caller nor a page; one
+// call is under way at most, so one copy is the memory that it costs. Flushes that come while one goes on share the
+// next: a group commit, whatever the output.
+type lane struct {
+	key, typ string
+	out      Output
+	log      *slog.Logger
+	watch    Observer
+	refs     int // by Set.mu
+
+	turn turn   // held by the call that is under way, given up on or not
+	buf  []byte // its copy
+
+	mu       sync.Mutex
+	name     string
+	state    State
+	stuck    bool     // a caller gave up on the Send under way
+	hung     bool     // and on the Flush
+	troubles [2]error // what the last Send, the last Flush failed with: a write that works mends no fsync that does not
+	gone     error
+	sent     int // batches sent, and how many of them were flushed
+	synced   int
+	next     *round // the flush that begins after the one that goes on
+	flushing bool
+	lost     map[visit]int
+	wg       sync.WaitGroup
+}
+
+// A visit is a target in a run.
+type visit struct {
+	run    string
+	target record.Target
+}
+
+// A round is a flush and all who wait for it.
+type round struct {
+	done chan struct{}
+	err  error
+}
+
+func newLane(key, name, typ string, out Output, d Deps) *lane {
+	l := &lane{key: key, typ: typ, out: out, log: d.Log, watch: d.Watch, refs: 1, turn: make(turn, 1), name: name, lost: map[visit]int{}}
+	l.state = State{Name: name, Type: typ, Since: time.Now()}
+	return l
+}
+
+// adopt gives the output the name and options of an accepted configuration.
+func (l *lane) adopt(name string, options any) {
+	l.mu.Lock()
+	if l.watch != nil {
+		if name != l.name {
+			l.watch.OutputClosed(l.name)
+		}
+		l.watch.OutputUp(name, l.state.Err == nil)
+	}
+	l.name, l.state.Name = name, name
+	l.mu.Unlock()
+	if r, ok := l.out.(reconfigurer); ok {
+		r.reconfigure(options)
+	}
+}
+
+// State is a copy.
+func (l *lane) State() State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state
+}
+
+// send delivers a copy of b. It gives up after patience, if that is not 0, or when ctx ends.
+func (l *lane) send(ctx context.Context, b Batch, patience time.Duration) error {
+	if err := ctx.Err(); err != nil { // not the output's doing, but its records are not there all the same
+		l.count(b, 1)
+		return l.wrap(err)
+	}
+	err := l.trySend(ctx, b, patience)
+	if err == nil {
+		return nil
+	}
+	l.count(b, 1)
+	return l.failed(sending, err)
+}
+
+// count counts a batch that the output is not known to have.
+func (l *lane) count(b Batch, errs int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state.Errors += errs
+	l.state.Lost += b.N
+	if b.N > 0 {
+		l.lost[visit{b.Run, b.Target}] += b.N
+	}
+	if l.watch != nil {
+		l.watch.OutputFailed(l.name, b.N)
+	}
+}
+
+// settle says how many records of a target's run were lost, and forgets it.
+func (l *lane) settle(run string, t record.Target) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.lost[visit{run, t}]
+	delete(l.lost, visit{run, t})
+	return n
+}
+
+// A call is one Send, which its caller may give up on.
+type call struct {
+	done    chan struct{}
+	err     error
+	over    bool // by lane.mu, as is gaveUp
+	gaveUp  bool
+	records int
+}
+
+func (l *lane) trySend(ctx context.Context, b Batch, patience time.Duration) error {
+	ctx, cancel := patient(ctx, patience)
+	defer cancel()
+	l.mu.Lock()
+	gone, stuck := l.gone, l.stuck && patience > 0
+	l.mu.Unlock()
+	switch {
+	case gone != nil:
+		return gone
+	case stuck:
+		return errStalled
+	}
+	if err := l.turn.take(ctx); err != nil {
+		return context.Cause(ctx)
+	}
+	l.buf = append(l.buf[:0], b.Lines...)
+	b.Lines = l.buf
+	c := &call{done: make(chan struct{}), records: b.N}
+	l.wg.Go(func() {
+		c.err = l.out.Send(ctx, b)
+		l.ended(c)
+		l.turn.give()
+		close(c.done)
+	})
+	select {
+	case <-c.done:
+		return c.err
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.over {
+		return c.err
+	}
+	c.gaveUp, l.stuck = true, true
+	return context.Cause(ctx)
+}
+
+// ended takes note of a Send that came back. One that was given up on and came back well is a sign of life, but its
+// records were counted as lost, and stay so.
+func (l *lane) ended(c *call) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.over, l.stuck = true, false
+	if errors.Is(c.err, ErrPermanent) {
+		l.gone = c.err
+	}
+	if c.err != nil {
+		return
+	}
+	l.sent++
+	if !c.gaveUp {
+		l.state.Records += c.records
+		if l.watch != nil {
+			l.watch.OutputSent(l.name, c.records)
+		}
+	}
+	if c.records > 0 { // on a full disk there may be room for a line, and none for a page
+		l.worked(sending)
+	}
+}
+
+// flush returns when what was sent before it would survive a kill: at once, if nothing was.
+func (l *lane) flush(ctx context.Context, patience time.Duration) error {
+	ctx, cancel := patient(ctx, patience)
+	defer cancel()
+	l.mu.Lock()
+	switch {
+	case l.gone != nil || l.synced == l.sent: // what it did not get was told by send
+		l.mu.Unlock()
+		return nil
+	case l.hung && patience > 0:
+		l.mu.Unlock()
+		l.count(Batch{}, 1)
+		return l.failed(flushing, errStalled)
+	}
+	r := l.next
+	if r == nil {
+		r = &round{done: make(chan struct{})}
+		l.next = r
+	}
+	if !l.flushing {
+		l.flushing = true
+		l.wg.Go(func() { l.rounds(context.WithoutCancel(ctx)) })
+	}
+	l.mu.Unlock()
+	var err error
+	select {
+	case <-r.done:
+		err = r.err
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+		l.mu.Lock()
+		l.hung = l.flushing
+		l.mu.Unlock()
+	}
+	if err == nil {
+		return nil
+	}
+	l.count(Batch{}, 1)
+	return l.failed(flushing, err)
+}
+
+// rounds flushes for as long as somebody waits. It answers many callers, so no caller's context ends it.
+func (l *lane) rounds(ctx context.Context) {
+	for {
+		l.mu.Lock()
+		r, upTo := l.next, l.sent
+		l.next = nil
+		l.flushing = r != nil
+		l.mu.Unlock()
+		if r == nil {
+			return
+		}
+		r.err = l.out.Flush(ctx)
+		l.mu.Lock()
+		l.hung = false
+		l.synced = upTo // after a failure too: what it cost was said, and a second fsync would claim success
+		if r.err == nil {
+			l.worked(flushing)
+		}
+		l.mu.Unlock()
+		close(r.done)
+	}
+}
+
+// The two things that an output does.
+const (
+	sending = iota
+	flushing
+)
+
+// failed notes that the output does not work, and says so once until it works again.
+func (l *lane) failed(what int, err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.troubles[what] = err
+	was := l.state.Err
+	l.state.Err = err
+	if was == nil {
+		l.state.Since = time.Now()
+		level := slog.LevelWarn
+		if l.gone != nil {
+			level = slog.LevelError
+		}
+		l.log.Log(context.Background(), level, "output fails; its records are lost until it works again",
+			"output", l.name, "type", l.typ, "error", err, "hint", record.HintOf(err))
+		if l.watch != nil {
+			l.watch.OutputUp(l.name, false)
+		}
+	}
+	return l.wrap(err)
+}
+
+// worked notes that the output works. l.mu is held.
+func (l *lane) worked(what int) {
+	l.troubles[what] = nil
+	if l.state.Err == nil {
+		return
+	}
+	if l.state.Err = cmp.Or(l.troubles[sending], l.troubles[flushing]); l.state.Err != nil {
+		return
+	}
+	l.log.Info("output works again", "output", l.name, "type", l.typ, "down", time.Since(l.state.Since).Round(time.Second),
+		"lost", l.state.Lost)
+	l.state.Since = time.Now()
+	if l.watch != nil {
+		l.watch.OutputUp(l.name, true)
+	}
+}
+
+func (l *lane) wrap(err error) error { return fmt.Errorf("output %s: %w", l.name, err) }
+
+// close flushes and closes the output, and waits for the calls under way as long as ctx lets it.
+func (l *lane) close(ctx context.Context) error {
+	name := l.State().Name
+	if l.watch != nil {
+		defer l.watch.OutputClosed(name)
+	}
+	if err := l.turn.take(ctx); err != nil {
+		return fmt.Errorf("output %s: close: %w: %w", name, errStalled, context.Cause(ctx))
+	}
+	defer l.turn.give()
+	err := l.flush(ctx, 0)
+	if cerr := l.out.Close(ctx); cerr != nil {
+		err = errors.Join(err, fmt.Errorf("output %s: close: %w", name, cerr))
+	}
+	return err
+}
+
+// patient is ctx, ended after d unless that is 0. Its cause is what an output's error then says.
+func patient(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, d, fmt.Errorf("no answer within %s: %w", d, context.DeadlineExceeded))
+}
