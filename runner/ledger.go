@@ -1,0 +1,56 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// ErrFenced is what a Visit's End says when its target was begun again since: a late worker commits nothing.
+var ErrFenced = errors.New("target was begun again by another worker")
+
+// A Ledger remembers targets. The inventory is the one with a history, [Memory] the one for `store: none`. Its trouble
+// (a full disk) is never the target's: it is logged, and the listing goes on.
+type Ledger interface {
+	// Begin opens a target and takes its epoch: an earlier Visit of the same target can commit nothing from now on.
+	// id is zero where the account could never be entered.
+	Begin(ctx context.Context, t record.Target, id record.Identity, run string) (Visit, error)
+	// Known is every target of the account that was begun and is not retired.
+	Known(ctx context.Context, account string) ([]record.Target, error)
+	// Retire ends targets that AWS or the configuration no longer names, and their resources with this reason.
+	Retire(ctx context.Context, ts []record.Target, why string) error
+}
+
+// Why a target is retired.
+const (
+	AccountRemoved = "account_removed"
+	RegionRemoved  = "region_removed"
+)
+
+// A Visit is one target's turn, used by one goroutine at a time.
+type Visit interface {
+	Page(ctx context.Context, p *record.Page) error // borrows p
+	// End decides what is gone; nothing else in the program does. ErrFenced if the target was begun again.
+	End(ctx context.Context, o record.Outcome) error
+}
+
+// Runs counts the jobs of runs, so that exactly one of them ends the run, in whichever process. It is apart from the
+// Ledger because one process counts in memory whatever its store, and then no trouble of the store can keep a run open.
+type Runs interface {
+	// Fan says how many jobs follow the opening one of a run, which brought t. With none, the run is over.
+	Fan(ctx context.Context, run string, jobs int, t Tally) error
+	// Done adds a job's part. last is true for exactly one job of a run, the one that must tell its end; sum is then
+	// the whole. A job that is Done twice counts once.
+	Done(ctx context.Context, run, job string, t Tally) (sum Tally, last bool, err error)
+}
+
+// A Tally is how the targets of a run ended, as far as its status depends on it.
+type Tally struct {
+	Started   time.Time `json:"started"`
+	Targets   int       `json:"targets"`
+	Collected int       `json:"collected"` // ok, or partial with records
+	Failed    int       `json:"failed"`    // failed, and not expected to
+	TimedOut  bool      `json:"timed_out"` // the run's own time-out ended at least one
+}
