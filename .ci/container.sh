@@ -1,0 +1,218 @@
+#!/usr/bin/env bash
+# Builds the image of ../Dockerfile without a container engine and without a registry, looks at it, and runs it as
+# production would: not root, read-only root file system, no capability, one volume, nothing but loopback.
+#
+#   .ci/container.sh [FOLDER]     FOLDER holds the Dockerfile and its context; default: the repository
+#
+# Needs root, and Debian's buildah, umoci, runc, busybox-static and jq. GO_BUILD_CACHE may name a warm build cache.
+# Everything it makes lies in one temporary folder, which is removed at the end.
+set -euo pipefail
+
+context=$(cd "${1:-$(dirname "$0")/..}" && pwd)
+work=$(mktemp -d)
+export CONTAINERS_STORAGE_CONF=$work/storage.conf TMPDIR=$work/tmp
+mkdir -p "$work/tmp"
+pids=()
+
+say() { printf '  %s\n' "$*"; }
+fail() { printf '  FAILED: %s\n' "$*" >&2; exit 1; }
+
+# The name of a container is its bundle's folder.
+runc() { command runc --root "$work/runc" "$@"; }
+
+clean() {
+  local rc=$?
+  trap - EXIT
+  if [ -d "$work/runc" ]; then
+    local name
+    for name in $(runc list --quiet 2>/dev/null); do runc delete --force "$name" || true; done
+  fi
+  local pid
+  for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
+  buildah rm --all >/dev/null 2>&1 || true
+  buildah rmi --all --force >/dev/null 2>&1 || true
+  # Overlay keeps a mount of its own below the store.
+  if mountpoint -q "$work/store/overlay"; then umount "$work/store/overlay" || true; fi
+  rm -rf "$work" || true
+  exit "$rc"
+}
+trap clean EXIT
+trap 'exit 130' INT TERM
+
+# A build stage needs a shell, cp, mkdir, a CA bundle and Go. The first four are this machine's, in an image made here;
+# Go, its modules and a build cache are mounted, so that the build downloads and compiles nothing that is here already.
+base() {
+  local container root name
+  container=$(buildah from scratch)
+  root=$(buildah mount "$container")
+  mkdir -p "$root"/{bin,tmp,root,etc/ssl/certs}
+  cp "$(command -v busybox)" "$root/bin/busybox"
+  for name in sh cp mkdir; do ln -s busybox "$root/bin/$name"; done
+  cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+  buildah config --env PATH=/usr/local/go/bin:/bin --env GOTOOLCHAIN=local --env GOFLAGS=-modcacherw \
+    --env GOPROXY=file:///host/modules --env GOSUMDB=off --env GOCACHE=/host/build "$container"
+  buildah umount "$container" >/dev/null
+  buildah commit --quiet "$container" localhost/go-build >/dev/null
+  buildah rm "$container" >/dev/null
+}
+
+# build ARCH: the image localhost/collector:ARCH. docker sets BUILDPLATFORM itself; an older buildah does not.
+build() {
+  buildah build --quiet --format docker --pull-never --isolation "$isolation" --platform "linux/$1" \
+    --build-arg BUILDPLATFORM="linux/$(go env GOHOSTARCH)" \
+    --build-arg GO_IMAGE=localhost/go-build --build-arg VERSION="$version" --build-arg REVISION="$revision" \
+    --build-arg CREATED="$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
+    --volume "$(go env GOROOT):/usr/local/go:ro" \
+    --volume "$(go env GOMODCACHE)/cache/download:/host/modules:ro" \
+    --volume "$cache:/host/build:rw" \
+    --tag "localhost/collector:$1" "$context" >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; return 1; }
+}
+
+# A sandbox may forbid the namespaces or the overlay mounts; then the slower ways are as good a proof of the Dockerfile.
+choose() {
+  for driver in overlay vfs; do
+    for isolation in oci chroot; do
+      printf '[storage]\ndriver = "%s"\ngraphroot = "%s"\nrunroot = "%s"\n' "$driver" "$work/store" "$work/run" >"$work/storage.conf"
+      if base 2>"$work/try.log" && printf 'FROM localhost/go-build\nRUN mkdir /probe\n' >"$work/Probe" &&
+        buildah build --quiet --pull-never --isolation "$isolation" --file "$work/Probe" "$work/tmp" >>"$work/try.log" 2>&1; then
+        say "buildah: storage $driver, isolation $isolation"
+        return
+      fi
+      say "buildah cannot build here with storage $driver and isolation $isolation: $(tail -n 1 "$work/try.log")"
+      buildah rm --all >/dev/null 2>&1 || true
+      buildah rmi --all --force >/dev/null 2>&1 || true
+    done
+  done
+  fail "buildah can build nothing here: it needs root with CAP_SYS_ADMIN (mount, chroot)"
+}
+
+# expect WHAT GOT WANTED
+expect() {
+  [ "$2" = "$3" ] || fail "$1 is $2, want $3"
+  say "$1: $2"
+}
+
+look() {
+  buildah inspect --type image localhost/collector:amd64 >"$work/image.json"
+  of() { jq -c "$1" "$work/image.json"; }
+  expect "user" "$(of .OCIv1.config.User)" '"65532:65532"'
+  expect "entry point" "$(of '.OCIv1.config | .Entrypoint + .Cmd')" '["/collector","run"]'
+  expect "health check" "$(of .Docker.config.Healthcheck.Test)" '["CMD","/collector","healthcheck"]'
+  expect "volume" "$(of '.OCIv1.config.Volumes | keys')" '["/data"]'
+  expect "port" "$(of '.OCIv1.config.ExposedPorts | keys')" '["9420/tcp"]'
+  expect "stop signal" "$(of .OCIv1.config.StopSignal)" '"SIGTERM"'
+  expect "label version" "$(of '.OCIv1.config.Labels["org.opencontainers.image.version"]')" "\"$version\""
+  expect "label revision" "$(of '.OCIv1.config.Labels["org.opencontainers.image.revision"]')" "\"$revision\""
+
+  local container root
+  container=$(buildah from --pull-never localhost/collector:arm64)
+  root=$(buildah mount "$container")
+  # Bytes 18 and 19 of an ELF file are its machine; 183 is AArch64.
+  expect "ELF machine of arm64's binary" "$(od -An -tu2 -j18 -N2 "$root/collector" | tr -d ' ')" 183
+  buildah rm "$container" >/dev/null
+}
+
+# bundle NAME COMMAND…: the image unpacked as an OCI bundle that runs COMMAND.
+bundle() {
+  local name=$1
+  shift
+  umoci unpack --image "$work/oci:ci" "$work/$name" >/dev/null
+  jq '
+    .root.readonly = true
+    | .process.terminal = false
+    | .process.noNewPrivileges = true
+    | .process.capabilities = {}
+    | .process.env += ["AWS_EC2_METADATA_DISABLED=true"]
+    | .process.args = ["/collector"] + $ARGS.positional
+    | .mounts |= (map(select(.destination != "/data"))
+        + [{destination: "/data", type: "tmpfs", source: "tmpfs", options: ["nosuid", "nodev", "noexec", "mode=0700", "uid=65532", "gid=65532"]}])
+  ' "$work/$name/config.json" --args "$@" >"$work/config.json"
+  mv "$work/config.json" "$work/$name/config.json"
+}
+
+# mounted NAME FILE PATH: FILE is seen at PATH, read-only. The mount point must be there: nothing can be made at run time.
+mounted() {
+  install -D -m 0644 /dev/null "$work/$1/rootfs$3"
+  jq --arg from "$2" --arg to "$3" \
+    '.mounts += [{destination: $to, type: "bind", source: $from, options: ["bind", "ro"]}]' "$work/$1/config.json" >"$work/config.json"
+  mv "$work/config.json" "$work/$1/config.json"
+}
+
+# start NAME waits until the health check inside the container says that it is well.
+start() {
+  runc run --bundle "$work/$1" "$1" >"$work/$1.log" 2>&1 &
+  pids+=($!)
+  running=$!
+  local try
+  for try in $(seq 120); do
+    if runc exec "$1" /collector healthcheck >"$work/health.log" 2>&1; then
+      say "$1: its own health check says healthy, try $try"
+      return
+    fi
+    kill -0 "$running" 2>/dev/null || break
+    sleep 0.5
+  done
+  cat "$work/health.log" "$work/$1.log" >&2
+  fail "$1: not healthy"
+}
+
+stop() {
+  local rc=0
+  runc kill "$1" TERM
+  wait "$running" || rc=$?
+  if [ "$rc" -ne 0 ]; then cat "$work/$1.log" >&2; fi
+  expect "$1: exit code after SIGTERM" "$rc" 0
+}
+
+# scrape NAME: its metrics, asked for inside its own network, which has nothing but loopback.
+scrape() {
+  nsenter --target "$(runc state "$1" | jq .pid)" --net curl --silent --show-error --fail --max-time 10 http://127.0.0.1:9420/metrics
+}
+
+[ "$(id -u)" = 0 ] || fail "not root: mounting, unpacking and running an image need it"
+for tool in buildah umoci runc busybox jq curl nsenter go; do
+  command -v "$tool" >/dev/null || fail "$tool is not here"
+done
+version=$(git -C "$context" describe --tags --always --dirty 2>/dev/null || echo v0.0.0-ci)
+revision=$(git -C "$context" rev-parse HEAD 2>/dev/null || echo unknown)
+cache=${GO_BUILD_CACHE:-$(go env GOCACHE)}
+
+choose
+for arch in amd64 arm64; do
+  SECONDS=0
+  build "$arch" || fail "the image for $arch cannot be built"
+  say "image for $arch: built in $SECONDS s"
+done
+look
+
+buildah push --quiet localhost/collector:amd64 "oci:$work/oci:ci" >/dev/null
+say "size: $(jq '[.layers[].size] | add / 1048576 | floor' <(jq -r '.manifests[0].digest | sub(":"; "/")' "$work/oci/index.json" | xargs -I{} cat "$work/oci/blobs/{}")) MiB compressed"
+
+# The daemon, with the very config and secrets that ../deploy/compose.yaml mounts.
+bundle daemon run
+mounted daemon "$context/deploy/config.yaml" /etc/collector/config.yaml
+for name in ak_id ak_secret; do
+  case $name in
+  ak_id) echo AKIAIOSFODNN7EXAMPLE ;;
+  ak_secret) echo wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY ;;
+  esac >"$work/$name"
+  chmod 0644 "$work/$name"
+  mounted daemon "$work/$name" "/run/secrets/$name"
+done
+start daemon
+say "daemon: $(runc exec daemon /collector version)"
+expect "daemon: user id" "$(awk '/^Uid:/ {print $2}' "/proc/$(runc state daemon | jq .pid)/status")" 65532
+expect "daemon: capabilities" "$(awk '/^CapEff:/ {print $2}' "/proc/$(runc state daemon | jq .pid)/status")" 0000000000000000
+scrape daemon | grep -q '^collector_build_info' || fail "daemon: no collector_build_info in its metrics"
+stop daemon
+
+# The whole program, AWS included, in the same jail.
+bundle demo demo
+start demo
+for _ in $(seq 60); do
+  if scrape demo >"$work/metrics" && grep -q '^collector_targets{.*state="ok".* [1-9]' "$work/metrics"; then break; fi
+  sleep 1
+done
+say "demo: $(grep -c '^collector_targets{' "$work/metrics" || true) series of collector_targets"
+grep -q '^collector_targets{.*state="ok".* [1-9]' "$work/metrics" || { tail -n 50 "$work/demo.log" >&2; fail "demo: nothing collected within 60 s"; }
+stop demo
