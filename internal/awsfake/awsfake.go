@@ -1,0 +1,228 @@
+package awsfake
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options says how an [AWS] behaves. The zero value answers at once, throttles as AWS documents and keeps every call.
+type Options struct {
+	Seed        uint64        // of ids, keys and fleets; the same seed builds the same AWS
+	ClockOffset time.Duration // how far AWS's clock is from this machine's
+	Latency     time.Duration // added to each signed call
+	Jitter      time.Duration // up to this much more, at random
+	Throttle    Throttle      // EC2's token buckets
+	KeepCalls   int           // how many calls the log keeps, the oldest go first; 0 is 100,000, negative none
+	NoGzip      bool          // never compress, whatever the client accepts
+}
+
+// An AWS is several accounts in several partitions behind one HTTP endpoint. It is an [http.Handler]; any number of
+// goroutines may use it, and accounts may be changed while it serves.
+type AWS struct {
+	opts   Options
+	secret []byte // signs session tokens and page tokens, and derives every generated id
+	ids    atomic.Uint64
+
+	mu         sync.RWMutex // guards what follows
+	accounts   map[string]*Account
+	keys       map[string]*key
+	imds       *IMDS
+	containers map[string]*Container
+
+	latency  atomic.Pointer[latency]
+	buckets  buckets
+	faults   faults
+	calls    callLog
+	rendered pageCache
+}
+
+type latency struct{ fixed, jitter time.Duration }
+
+// New builds an AWS without accounts.
+func New(opts Options) *AWS {
+	a := &AWS{
+		opts:       opts,
+		accounts:   make(map[string]*Account),
+		keys:       make(map[string]*key),
+		containers: make(map[string]*Container),
+	}
+	seed := sha256.Sum256(binary.BigEndian.AppendUint64([]byte("awsfake "), opts.Seed))
+	a.secret = seed[:]
+	a.SetLatency(opts.Latency, opts.Jitter)
+	a.SetThrottle(opts.Throttle)
+	a.calls.keep = opts.KeepCalls
+	if opts.KeepCalls == 0 {
+		a.calls.keep = 100_000
+	}
+	return a
+}
+
+// Now is AWS's clock: this machine's and [Options.ClockOffset].
+func (a *AWS) Now() time.Time { return time.Now().Add(a.opts.ClockOffset).UTC() }
+
+// SetLatency changes how long each signed call takes from now on.
+func (a *AWS) SetLatency(fixed, jitter time.Duration) { a.latency.Store(&latency{fixed, jitter}) }
+
+// derive is bytes that only the seed and the words decide.
+func (a *AWS) derive(words ...string) []byte {
+	m := hmac.New(sha256.New, a.secret)
+	for _, w := range words {
+		_, _ = io.WriteString(m, w)
+		_, _ = m.Write([]byte{0})
+	}
+	return m.Sum(nil)
+}
+
+var base32NoPad = base32.StdEncoding.WithPadding(base32.NoPadding)
+
+// keyID makes an access key id of AWS's length. It contains EXAMPLE, so that no scanner for leaked keys takes it for one.
+func (a *AWS) keyID(prefix string, words ...string) string {
+	return prefix + base32NoPad.EncodeToString(a.derive(append(words, prefix)...))[:9] + "EXAMPLE"
+}
+
+func (a *AWS) secretKey(id string) string {
+	return base64.StdEncoding.EncodeToString(a.derive("secret key", id))[:40]
+}
+
+func (a *AWS) requestID() string {
+	b := a.derive("request", fmt.Sprint(a.ids.Add(1)))
+	h := hex.EncodeToString(b[:16])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}
+
+// A request is one signed call on its way through the checks.
+type request struct {
+	http    *http.Request
+	body    []byte
+	form    url.Values
+	scope   scope
+	service string // "ec2", "sts", …
+	region  string
+	action  string
+	id      string // AWS's request id
+	who     *principal
+	call    *Call
+}
+
+// An apiError is a refusal. How it is written depends on the service.
+type apiError struct {
+	status        int
+	code, message string
+}
+
+func (e *apiError) Error() string { return e.code + ": " + e.message }
+
+func refuse(status int, code, format string, args ...any) *apiError {
+	return &apiError{status, code, fmt.Sprintf(format, args...)}
+}
+
+const maxBody = 1 << 20
+
+// ServeHTTP tells metadata, container credentials and signed calls apart by their path.
+func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Date", a.Now().Format(http.TimeFormat))
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	if err != nil || len(body) > maxBody {
+		http.Error(w, "request body", http.StatusRequestEntityTooLarge)
+		return
+	}
+	if strings.HasPrefix(r.URL.Path, "/latest/") || r.URL.Path == "/latest" {
+		a.serveIMDS(w, r)
+		return
+	}
+	if c := a.container(r.URL.Path); c != nil {
+		a.serveContainer(w, r, c)
+		return
+	}
+	a.serveSigned(w, r, body)
+}
+
+func (a *AWS) serveSigned(w http.ResponseWriter, r *http.Request, body []byte) {
+	q := &request{http: r, body: body, id: a.requestID()}
+	q.form = r.URL.Query()
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		form, err := url.ParseQuery(string(body))
+		if err != nil {
+			form = nil
+		}
+		for k, v := range form {
+			q.form[k] = append(q.form[k], v...)
+		}
+	}
+	q.action = q.form.Get("Action")
+	var refusal *apiError
+	q.scope, refusal = readScope(r)
+	q.service, q.region = q.scope.service, q.scope.region
+	if q.service == "" {
+		q.service = guessService(q.action)
+	}
+	q.call = a.calls.begin(q, a.Now())
+	a.mu.RLock()
+	if k := a.keys[q.scope.keyID]; k != nil {
+		q.call.AccountID = k.user.account.ID
+	}
+	a.mu.RUnlock()
+	if s, err := a.readToken(securityToken(r)); err == nil {
+		q.call.AccountID = s.AccountID
+	}
+	f := a.faults.match(q)
+	out := a.answer(q, refusal, f)
+	a.send(w, q, out, f)
+	a.calls.end(q, a.Now())
+}
+
+// answer runs the checks in AWS's order: who, how fast, may they, and then the call.
+func (a *AWS) answer(q *request, refusal *apiError, f *Fault) *answer {
+	if !a.wait(q) {
+		return &answer{}
+	}
+	if f != nil && f.Kind.early() {
+		return &answer{}
+	}
+	err := refusal
+	if err == nil {
+		q.who, err = a.authenticate(q)
+	}
+	if err == nil && f != nil && f.Kind == Expire {
+		err = expired(q.service)
+	}
+	var out *answer
+	if err == nil {
+		q.call.AccountID, q.call.ARN = q.who.account.ID, q.who.arn
+		switch q.service {
+		case "ec2":
+			out, err = a.ec2(q)
+		case "sts":
+			out, err = a.sts(q)
+		default:
+			err = refuse(http.StatusNotFound, "UnknownService", "No service %s is served here.", q.service)
+		}
+	}
+	if err != nil {
+		q.call.Status, q.call.Code = err.status, err.code
+		return a.errorAnswer(q, err)
+	}
+	q.call.Status = http.StatusOK
+	return out
+}
+
+// guessService is for calls that carry no scope to read it from.
+func guessService(action string) string {
+	if slices.Contains([]string{"GetCallerIdentity", "AssumeRole", "GetSessionToken", "AssumeRoleWithWebIdentity"}, action) {
+		return "sts"
+	}
+	return "ec2"
+}

@@ -1,0 +1,130 @@
+package awsfake
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Call is one signed call as AWS saw it.
+type Call struct {
+	AccountID, ARN  string // "" where the key is unknown
+	Region          string
+	Service, Action string
+	MaxResults      string
+	NextToken       string
+	RoleARN         string
+	RoleSessionName string
+	Params          map[string]string // every parameter, secrets included: it is a test's AWS
+	UserAgent       string
+	RemoteAddr      string // tells connections apart
+	Start, End      time.Time
+	Status          int    // 0 where the connection was spoiled before an answer
+	Code            string // the error code; "" where it went well
+	Items           int    // resources in the answer
+	Bytes           int64  // of the body, as sent
+}
+
+// Stats is what is counted over all calls, kept or not.
+type Stats struct {
+	Calls, Errors, Throttled int64
+	Bytes, Items             int64
+	InFlight, MaxInFlight    int64
+	Connections              int64 // accepted so far
+	OpenConnections          int64
+}
+
+type callLog struct {
+	keep int
+
+	mu   sync.Mutex
+	kept []Call
+	next int // where the ring's oldest stands, once full
+
+	calls, errors, throttled, bytes, items, inFlight, maxInFlight, conns, open atomic.Int64
+}
+
+func (l *callLog) begin(q *request, now time.Time) *Call {
+	l.calls.Add(1)
+	for n := l.inFlight.Add(1); ; {
+		m := l.maxInFlight.Load()
+		if n <= m || l.maxInFlight.CompareAndSwap(m, n) {
+			break
+		}
+	}
+	c := &Call{Region: q.region, Service: q.service, Action: q.action, Start: now}
+	if l.keep < 0 {
+		return c
+	}
+	c.MaxResults, c.NextToken = q.form.Get("MaxResults"), q.form.Get("NextToken")
+	c.RoleARN, c.RoleSessionName = q.form.Get("RoleArn"), q.form.Get("RoleSessionName")
+	c.UserAgent, c.RemoteAddr = q.http.UserAgent(), q.http.RemoteAddr
+	c.Params = make(map[string]string, len(q.form))
+	for k, v := range q.form {
+		c.Params[k] = strings.Join(v, ",")
+	}
+	return c
+}
+
+func (l *callLog) end(q *request, now time.Time) {
+	c := q.call
+	c.End = now
+	l.inFlight.Add(-1)
+	l.bytes.Add(c.Bytes)
+	l.items.Add(int64(c.Items))
+	if c.Status != 200 {
+		l.errors.Add(1)
+	}
+	if c.Code == "RequestLimitExceeded" {
+		l.throttled.Add(1)
+	}
+	if l.keep < 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.kept) < l.keep {
+		l.kept = append(l.kept, *c)
+		return
+	}
+	l.kept[l.next] = *c
+	l.next = (l.next + 1) % len(l.kept)
+}
+
+// Calls is every kept call for which keep says yes (nil: all), in the order in which they ended.
+func (a *AWS) Calls(keep func(*Call) bool) []Call {
+	l := &a.calls
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []Call
+	for i := range l.kept {
+		c := &l.kept[(l.next+i)%len(l.kept)]
+		if keep == nil || keep(c) {
+			out = append(out, *c)
+		}
+	}
+	return out
+}
+
+// ResetCalls forgets the kept calls and sets the counters to zero, except those of what is open now.
+func (a *AWS) ResetCalls() {
+	l := &a.calls
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kept, l.next = nil, 0
+	for _, n := range []*atomic.Int64{&l.calls, &l.errors, &l.throttled, &l.bytes, &l.items, &l.conns} {
+		n.Store(0)
+	}
+	l.maxInFlight.Store(l.inFlight.Load())
+}
+
+// Stats is the counters.
+func (a *AWS) Stats() Stats {
+	l := &a.calls
+	return Stats{
+		Calls: l.calls.Load(), Errors: l.errors.Load(), Throttled: l.throttled.Load(),
+		Bytes: l.bytes.Load(), Items: l.items.Load(), InFlight: l.inFlight.Load(), MaxInFlight: l.maxInFlight.Load(),
+		Connections: l.conns.Load(), OpenConnections: l.open.Load(),
+	}
+}

@@ -1,0 +1,100 @@
+package awsfake
+
+// A SignIn is the way in which an account of a [Scene] is entered.
+type SignIn string
+
+// The ways to sign in of the demo's scene.
+const (
+	ByKey           SignIn = "key"            // Key
+	ByKeyAndRole    SignIn = "key+role"       // Key, RoleARN, ExternalID
+	ByMFA           SignIn = "key+mfa"        // Key, MFA
+	ByMFAAndRole    SignIn = "key+mfa+role"   // Key, MFA, RoleARN
+	ByInstance      SignIn = "instance"       // the metadata service
+	ByInstanceRole  SignIn = "instance+role"  // the metadata service, then RoleARN
+	ByContainer     SignIn = "container"      // Scene.Container
+	ByContainerRole SignIn = "container+role" // Scene.Container, then RoleARN
+)
+
+// A Scene is an AWS with what is needed to write a configuration for it.
+type Scene struct {
+	AWS       *AWS
+	Accounts  []SceneAccount
+	Container Container // its Path goes behind the server's URL; its Token is the Authorization header's value
+}
+
+// A SceneAccount is one account of a scene and how to enter it.
+type SceneAccount struct {
+	Name       string
+	SignIn     SignIn
+	Account    *Account
+	Key        Key    // as SignIn says
+	RoleARN    string // as SignIn says
+	ExternalID string
+	MFA        *MFA
+	Regions    []string // that hold instances
+	Instances  int      // in all of them
+	Trouble    string   // what is wrong with it, in a few words; "" for nothing
+}
+
+// Demo builds the scene of `collector demo`: ten accounts in two partitions, one for every way to sign in, one that is
+// denied in some regions and one whose key was deleted.
+func Demo(o Options) *Scene {
+	a := New(o)
+	s := &Scene{AWS: a}
+	add := func(name, id, partition string, in SignIn, per int, regions ...string) *SceneAccount {
+		c := a.AddAccount(id, partition)
+		for i, r := range regions {
+			c.AddInstances(r, per+i)
+		}
+		s.Accounts = append(s.Accounts, SceneAccount{Name: name, SignIn: in, Account: c, Regions: regions,
+			Instances: len(regions)*per + len(regions)*(len(regions)-1)/2})
+		return &s.Accounts[len(s.Accounts)-1]
+	}
+	hub := a.AddAccount("123456789012", "aws") // where the people and the machines of this organization are known
+
+	x := add("prod", "111111111111", "aws", ByKey, 24, "us-east-1", "us-west-2", "eu-west-1")
+	x.Key = x.Account.AddUser("collector").NewKey()
+
+	x = add("staging", "222222222222", "aws", ByKeyAndRole, 12, "us-east-1", "eu-central-1")
+	robot := hub.AddUser("collector")
+	x.Key, x.ExternalID = robot.NewKey(), "collector-7f3a"
+	x.RoleARN = x.Account.AddRole("collector-readonly", RoleOptions{Trust: []Trust{{Principals: []string{robot.ARN}, ExternalID: x.ExternalID}}}).ARN
+
+	x = add("payments", "333333333333", "aws", ByMFA, 9, "eu-west-1", "eu-central-1")
+	u := x.Account.AddUser("alice")
+	x.Key, x.MFA = u.NewKey(), u.AddMFA("alice")
+	x.Account.Deny(Denial{Principal: u.ARN, Action: "ec2:*", WithoutMFA: true})
+
+	x = add("audit", "444444444444", "aws", ByMFAAndRole, 7, "us-east-1", "ap-northeast-1")
+	u = hub.AddUser("bob")
+	x.Key, x.MFA = u.NewKey(), u.AddMFA("bob")
+	x.RoleARN = x.Account.AddRole("auditor", RoleOptions{Trust: []Trust{{Principals: []string{u.ARN}, MFA: true}}}).ARN
+
+	x = add("platform", "555555555555", "aws", ByInstance, 18, "us-east-1", "us-east-2")
+	host := x.Account.AddRole("collector-host", RoleOptions{Trust: []Trust{{Principals: []string{"ec2.amazonaws.com"}}}})
+	a.SetIMDS(&IMDS{Role: host, Region: "us-east-1", InstanceID: "i-0c0ffee0c0ffee000"})
+
+	x = add("data", "666666666666", "aws", ByInstanceRole, 15, "us-east-1", "ap-southeast-1")
+	x.RoleARN = x.Account.AddRole("collector-readonly", RoleOptions{Trust: []Trust{{Principals: []string{host.ARN}}}}).ARN
+
+	x = add("web", "777777777777", "aws", ByContainer, 10, "us-west-2", "af-south-1")
+	x.Account.OptIn("af-south-1")
+	task := x.Account.AddRole("collector-task", RoleOptions{Trust: []Trust{{Principals: []string{"ecs-tasks.amazonaws.com"}}}})
+	s.Container = Container{Path: "/v2/credentials/0f1e2d3c", Role: task, Token: "demo-task-token", Task: "0123456789abcdef0123456789abcdef"}
+	a.AddContainer(s.Container)
+
+	x = add("china", "888888888888", "aws-cn", ByKey, 14, "cn-north-1", "cn-northwest-1")
+	x.Key = x.Account.AddUser("collector").NewKey()
+
+	x = add("sandbox", "999999999999", "aws", ByKey, 6, "us-east-1", "us-west-2", "eu-west-1")
+	x.Key = x.Account.AddUser("collector").NewKey()
+	x.Account.Deny(Denial{Action: "ec2:Describe*", Region: "eu-*", SCP: true})
+	x.Trouble = "a service control policy denies EC2 in eu-*"
+
+	x = add("legacy", "101010101010", "aws", ByKey, 5, "us-east-1")
+	u = x.Account.AddUser("collector")
+	x.Key = u.NewKey()
+	u.DeleteKey(x.Key.ID)
+	x.Trouble = "its access key was deleted"
+	return s
+}

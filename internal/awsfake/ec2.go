@@ -1,0 +1,313 @@
+package awsfake
+
+import (
+	"cmp"
+	"crypto/hmac"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/aws-collector/collector/record"
+)
+
+const ec2Namespace = "http://ec2.amazonaws.com/doc/2016-11-15/"
+
+// A listing is how EC2 lists one kind of resource.
+type listing struct {
+	set         string // the element around the items
+	least, most int    // MaxResults' bounds; 0 where the call is not paginated
+	ids         string // the parameter that names resources; a page size beside it is refused
+}
+
+// listings is every call that the fleet answers. Any other Describe… answers an empty listing.
+// The bounds are those of the API reference.
+var listings = map[string]listing{
+	"DescribeAddresses":              {set: "addressesSet"},
+	"DescribeImages":                 {"imagesSet", 1, 1000, "ImageId"},
+	"DescribeInstances":              {"reservationSet", 5, 1000, "InstanceId"},
+	"DescribeKeyPairs":               {set: "keySet"},
+	"DescribeLaunchTemplateVersions": {"launchTemplateVersionSet", 1, 200, ""},
+	"DescribeLaunchTemplates":        {"launchTemplates", 1, 200, "LaunchTemplateId"},
+	"DescribeNetworkInterfaces":      {"networkInterfaceSet", 5, 1000, "NetworkInterfaceId"},
+	"DescribeSecurityGroupRules":     {"securityGroupRuleSet", 5, 1000, "SecurityGroupRuleId"},
+	"DescribeSecurityGroups":         {"securityGroupInfo", 5, 1000, "GroupId"},
+	"DescribeSnapshots":              {"snapshotSet", 5, 1000, "SnapshotId"},
+	"DescribeSubnets":                {"subnetSet", 5, 1000, "SubnetId"},
+	"DescribeTags":                   {"tagSet", 5, 1000, ""},
+	"DescribeVolumes":                {"volumeSet", 5, 500, "VolumeId"},
+	"DescribeVpcs":                   {"vpcSet", 5, 1000, "VpcId"},
+	"DescribeVpnConnections":         {set: "vpnConnectionSet"},
+}
+
+func (a *AWS) ec2(q *request) (*answer, *apiError) {
+	if q.action == "" {
+		return nil, refuse(http.StatusBadRequest, "MissingAction", "The request must contain the parameter Action")
+	}
+	if !strings.HasPrefix(q.action, "Describe") {
+		return nil, refuse(http.StatusBadRequest, "InvalidAction", "The action %s is not valid for this web service.", q.action)
+	}
+	maxResults := q.form.Get("MaxResults")
+	if err := a.buckets.take(q.who.account.ID, q.region, q.action, maxResults != ""); err != nil {
+		return nil, err
+	}
+	if why := a.denied(q.who, "ec2:"+q.action, q.region); why != "" {
+		return nil, refuse(http.StatusForbidden, "UnauthorizedOperation",
+			"You are not authorized to perform this operation. User: %s is not authorized to perform: ec2:%s %s", q.who.arn, q.action, why)
+	}
+	if q.form.Get("DryRun") == "true" {
+		return nil, refuse(http.StatusPreconditionFailed, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
+	}
+	switch q.action {
+	case "DescribeRegions":
+		return a.describeRegions(q)
+	case "DescribeAvailabilityZones":
+		return a.describeZones(q), nil
+	case "DescribeLaunchTemplateVersions":
+		if q.form.Get("LaunchTemplateId") == "" && q.form.Get("LaunchTemplateName") == "" && !slices.Contains([]string{"$Latest", "$Default"}, q.form.Get("LaunchTemplateVersion.1")) {
+			return nil, refuse(http.StatusBadRequest, "MissingParameter", "The request must contain a launch template ID, a launch template name or a version of $Latest or $Default")
+		}
+	}
+	l, ok := listings[q.action]
+	if !ok {
+		return ec2Answer(q, nil, nil), nil
+	}
+	return a.list(q, l)
+}
+
+// list answers a page.
+func (a *AWS) list(q *request, l listing) (*answer, *apiError) {
+	size := 0
+	if s := q.form.Get("MaxResults"); s != "" && l.most > 0 {
+		n, err := strconv.Atoi(s)
+		switch {
+		case err != nil:
+			return nil, badParameter("Value ( %s ) for parameter maxResults is invalid. Expecting an integer.", s)
+		case n < l.least:
+			return nil, badParameter("Value ( %s ) for parameter maxResults is invalid. Expecting a value greater than or equal to %d.", s, l.least)
+		case n > l.most:
+			return nil, badParameter("Value ( %s ) for parameter maxResults is invalid. Expecting a value less than or equal to %d.", s, l.most)
+		}
+		size = n
+	}
+	if size > 0 && l.ids != "" && q.form.Has(l.ids+".1") {
+		return nil, refuse(http.StatusBadRequest, "InvalidParameterCombination", "The parameter %s cannot be used with the parameter maxResults",
+			strings.ToLower(l.ids[:1])+l.ids[1:]+"sSet")
+	}
+	after := 0
+	if t := q.form.Get("NextToken"); t != "" {
+		var ok bool
+		if after, ok = a.readPageToken(q, t); !ok {
+			return nil, badParameter("Value ( %s ) for parameter NextToken is invalid. The token is invalid.", t)
+		}
+	}
+	f := a.fleetOf(q.who.account, q.region)
+	if f == nil {
+		return ec2Answer(q, &l, nil), nil
+	}
+	items, version := f.items(q.action)
+	items, err := chosen(q, l, items)
+	if err != nil {
+		return nil, err
+	}
+	from := sort.Search(len(items), func(i int) bool { return items[i].seq > after })
+	to, n := from, 0
+	for to < len(items) && (size == 0 || n+items[to].count <= size || to == from) {
+		n += items[to].count
+		to++
+	}
+	out := ec2Answer(q, &l, items[from:to])
+	q.call.Items = n
+	if to < len(items) {
+		t := new(markup)
+		t.depth = 1
+		t.text("nextToken", a.pageToken(q, items[to-1].seq))
+		out.tail = append(t.b, out.tail...)
+	}
+	// The answer's fixed parts stand before and after the items, so that these can be kept compressed.
+	out.head, out.tail = append(out.head, "\n    <"+l.set+">"...), append([]byte("\n    </"+l.set+">"), out.tail...)
+	if len(q.form) <= 4 && version != 0 { // Action, Version, MaxResults, NextToken: nothing that chooses
+		out.key = fmt.Sprint(f.serial, " ", q.action, " ", version, " ", from, " ", to)
+	}
+	return out, nil
+}
+
+// chosen is the items that the request names: all of them, or those whose ids it lists.
+func chosen(q *request, l listing, items []item) ([]item, *apiError) {
+	if owner := q.form.Get("Owner.1"); q.action == "DescribeImages" && owner != "" && owner != "self" && owner != q.who.account.ID {
+		return nil, nil
+	}
+	param := l.ids
+	if q.action == "DescribeLaunchTemplateVersions" {
+		id := q.form.Get("LaunchTemplateId")
+		return slices.DeleteFunc(slices.Clone(items), func(it item) bool { return id != "" && it.id != id }), nil
+	}
+	if param == "" || !q.form.Has(param+".1") {
+		return items, nil
+	}
+	var out []item
+	for n := 1; q.form.Has(param + "." + strconv.Itoa(n)); n++ {
+		id := q.form.Get(param + "." + strconv.Itoa(n))
+		i := slices.IndexFunc(items, func(it item) bool { return it.id == id || slices.Contains(it.ids, id) })
+		if i < 0 {
+			return nil, notFound(param, id)
+		}
+		if !slices.ContainsFunc(out, func(it item) bool { return it.seq == items[i].seq }) {
+			out = append(out, items[i])
+		}
+	}
+	slices.SortFunc(out, func(x, y item) int { return cmp.Compare(x.seq, y.seq) })
+	return out, nil
+}
+
+// notFound is EC2's word for an id that does not exist: each kind has its own.
+func notFound(param, id string) *apiError {
+	code := map[string]string{
+		"ImageId": "InvalidAMIID.NotFound", "InstanceId": "InvalidInstanceID.NotFound", "LaunchTemplateId": "InvalidLaunchTemplateId.NotFound",
+		"NetworkInterfaceId": "InvalidNetworkInterfaceID.NotFound", "SecurityGroupRuleId": "InvalidSecurityGroupRuleId.NotFound",
+		"GroupId": "InvalidGroup.NotFound", "SnapshotId": "InvalidSnapshot.NotFound", "SubnetId": "InvalidSubnetID.NotFound",
+		"VolumeId": "InvalidVolume.NotFound", "VpcId": "InvalidVpcID.NotFound",
+	}[param]
+	noun := strings.ToLower(strings.TrimSuffix(param, "Id"))
+	return refuse(http.StatusBadRequest, code, "The %s ID '%s' does not exist", noun, id)
+}
+
+func badParameter(format string, args ...any) *apiError {
+	return refuse(http.StatusBadRequest, "InvalidParameterValue", format, args...)
+}
+
+// pageToken says where a listing goes on. It is bound to the caller's account, the region and the action.
+func (a *AWS) pageToken(q *request, seq int) string {
+	at := strconv.Itoa(seq)
+	seal := a.derive("page", q.who.account.ID, q.region, q.action, at)[:16]
+	return base64.StdEncoding.EncodeToString(append(seal, at...))
+}
+
+func (a *AWS) readPageToken(q *request, token string) (int, bool) {
+	raw, err := base64.StdEncoding.DecodeString(token)
+	if err != nil || len(raw) < 17 {
+		return 0, false
+	}
+	at := string(raw[16:])
+	if !hmac.Equal(raw[:16], a.derive("page", q.who.account.ID, q.region, q.action, at)[:16]) {
+		return 0, false
+	}
+	seq, err := strconv.Atoi(at)
+	return seq, err == nil
+}
+
+// ec2Answer is EC2's envelope. Without a listing it is that of an empty one.
+func ec2Answer(q *request, l *listing, items []item) *answer {
+	m := new(markup)
+	m.open(q.action+"Response", ec2Namespace)
+	m.text("requestId", q.id)
+	out := &answer{head: m.b, tail: []byte("\n</" + q.action + "Response>\n")}
+	if l == nil {
+		return out
+	}
+	for i := range items {
+		out.items = append(out.items, items[i].xml)
+	}
+	return out
+}
+
+// names reads a list parameter: name.1, name.2, ….
+func names(q *request, name string) []string {
+	var out []string
+	for n := 1; q.form.Has(name + "." + strconv.Itoa(n)); n++ {
+		out = append(out, q.form.Get(name+"."+strconv.Itoa(n)))
+	}
+	return out
+}
+
+func (a *AWS) describeRegions(q *request) (*answer, *apiError) {
+	c := q.who.account
+	p, _ := record.PartitionNamed(c.Partition)
+	wanted := names(q, "RegionName")
+	for _, r := range wanted {
+		if !slices.Contains(p.Regions, r) {
+			return nil, badParameter("Invalid region: %s", r)
+		}
+	}
+	filters := make(map[string][]string)
+	for n := 1; q.form.Has(fmt.Sprintf("Filter.%d.Name", n)); n++ {
+		filters[q.form.Get(fmt.Sprintf("Filter.%d.Name", n))] = names(q, fmt.Sprintf("Filter.%d.Value", n))
+	}
+	type region struct{ name, endpoint, status string }
+	var all []region
+	a.mu.RLock()
+	for _, r := range p.Regions {
+		all = append(all, region{r, "ec2." + r + "." + p.DNSSuffix, c.optInStatus(r)})
+	}
+	a.mu.RUnlock()
+	keep := func(r region) bool {
+		if q.form.Get("AllRegions") != "true" && r.status == "not-opted-in" || len(wanted) > 0 && !slices.Contains(wanted, r.name) {
+			return false
+		}
+		for name, values := range filters {
+			v := map[string]string{"opt-in-status": r.status, "region-name": r.name, "endpoint": r.endpoint}[name]
+			if !slices.ContainsFunc(values, func(pattern string) bool { return glob(pattern, v) }) {
+				return false
+			}
+		}
+		return true
+	}
+	all = slices.DeleteFunc(all, func(r region) bool { return !keep(r) })
+	q.call.Items = len(all)
+	return a.small(q, func(m *markup) {
+		m.list("regionInfo", len(all), func(i int) {
+			m.text("regionName", all[i].name)
+			m.text("regionEndpoint", all[i].endpoint)
+			m.text("optInStatus", all[i].status)
+		})
+	}), nil
+}
+
+// small is an answer that is rendered for the call.
+func (a *AWS) small(q *request, f func(*markup)) *answer {
+	m := &markup{depth: 1}
+	f(m)
+	out := ec2Answer(q, nil, nil)
+	out.head = append(out.head, m.b...)
+	return out
+}
+
+func (a *AWS) describeZones(q *request) *answer {
+	q.call.Items = len(zoneLetters)
+	return a.small(q, func(m *markup) {
+		m.list("availabilityZoneInfo", len(zoneLetters), func(i int) {
+			m.text("optInStatus", "opt-in-not-required")
+			m.text("groupName", q.region+"-zg-1")
+			m.text("groupLongName", q.region+" 1")
+			m.text("zoneName", q.region+zoneLetters[i])
+			m.text("zoneId", zoneID(q.region, zoneLetters[i]))
+			m.text("zoneState", "available")
+			m.text("regionName", q.region)
+			m.text("networkBorderGroup", q.region)
+			m.list("messageSet", 0, nil)
+			m.text("zoneType", "availability-zone")
+		})
+	})
+}
+
+var zoneLetters = []string{"a", "b", "c"}
+
+// zoneID is the zone's id in the form of AWS's: use1-az1 for us-east-1a.
+func zoneID(region, letter string) string {
+	f := strings.Split(region, "-")
+	short := f[0]
+	for _, w := range f[1 : len(f)-1] {
+		switch w {
+		case "northeast", "northwest", "southeast", "southwest":
+			short += w[:1] + w[5:6]
+		case "gov":
+			short += "g"
+		default:
+			short += w[:1]
+		}
+	}
+	return short + f[len(f)-1] + "-az" + strconv.Itoa(int(letter[0]-'a')+1)
+}

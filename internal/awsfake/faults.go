@@ -1,0 +1,192 @@
+package awsfake
+
+import (
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// A FaultKind is a way in which a call goes wrong.
+type FaultKind int
+
+// The kinds of faults.
+const (
+	Hang        FaultKind = iota + 1 // no answer until the client goes away
+	Reset                            // the connection is torn down before an answer
+	HalfBody                         // the answer stops after half of what its length says
+	ServerError                      // 500 InternalError, as XML
+	Unavailable                      // 503 Unavailable, as XML
+	ProxyPage                        // 503 with a proxy's HTML page
+	Expire                           // the session is said to be expired
+	RepeatToken                      // the answer's NextToken is the one that was sent, or the first again
+	Weird                            // the answer is the same, in markup that is legal and unusual: CDATA, comments, unknown elements
+	SlowBody                         // a byte at a time, Delay apart (1 ms where 0)
+	Delay                            // the answer comes after Delay
+	Throttled                        // RequestLimitExceeded, whatever the bucket holds
+)
+
+// early reports whether the fault replaces the answer altogether.
+func (k FaultKind) early() bool {
+	switch k {
+	case Hang, Reset, ServerError, Unavailable, ProxyPage:
+		return true
+	}
+	return false
+}
+
+// A Fault makes matching calls go wrong. An empty field matches everything; Account, Region and Action are globs.
+type Fault struct {
+	Kind                             FaultKind
+	Account, Region, Service, Action string
+	After                            int           // so many matching calls go well first
+	Pages                            bool          // only calls that carry a NextToken: in mid-listing
+	Count                            int           // then so many go wrong; 0: all
+	Delay                            time.Duration // of Delay and SlowBody
+}
+
+type faults struct {
+	mu  sync.Mutex
+	all []*fault
+}
+
+type fault struct {
+	Fault
+	seen int
+}
+
+// Inject adds a fault. remove takes it away again; it may be called more than once.
+func (a *AWS) Inject(f Fault) (remove func()) {
+	one := &fault{Fault: f}
+	a.faults.mu.Lock()
+	defer a.faults.mu.Unlock()
+	a.faults.all = append(a.faults.all, one)
+	return func() {
+		a.faults.mu.Lock()
+		defer a.faults.mu.Unlock()
+		for i, f := range a.faults.all {
+			if f == one {
+				a.faults.all = append(a.faults.all[:i:i], a.faults.all[i+1:]...)
+				return
+			}
+		}
+	}
+}
+
+// match finds the first fault that is due for the call.
+func (s *faults) match(q *request) *Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var due *Fault
+	for _, f := range s.all {
+		if !glob(f.Account, q.call.AccountID) || !glob(f.Region, q.region) || !glob(f.Service, q.service) || !glob(f.Action, q.action) ||
+			f.Pages && q.form.Get("NextToken") == "" {
+			continue
+		}
+		f.seen++
+		if due == nil && f.seen > f.After && (f.Count == 0 || f.seen <= f.After+f.Count) {
+			due = &f.Fault
+		}
+	}
+	return due
+}
+
+// pause waits, unless the client goes away first.
+func pause(r *http.Request, d time.Duration) bool {
+	if d <= 0 {
+		return r.Context().Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-r.Context().Done():
+		return false
+	}
+}
+
+// wait is the latency of a call.
+func (a *AWS) wait(q *request) bool {
+	l := a.latency.Load()
+	d := l.fixed
+	if l.jitter > 0 {
+		d += rand.N(l.jitter)
+	}
+	return pause(q.http, d)
+}
+
+// spoil does what the fault says to the answer. It reports whether nothing is left to be sent.
+func (a *AWS) spoil(w http.ResponseWriter, q *request, out *answer, f *Fault) bool {
+	xml := func(status int, code, message string) {
+		q.call.Status, q.call.Code = status, code
+		e := a.errorAnswer(q, &apiError{status, code, message})
+		*out = *e
+	}
+	switch f.Kind {
+	case Hang:
+		<-q.http.Context().Done()
+		return true
+	case Reset:
+		reset(w)
+		return true
+	case HalfBody:
+		w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
+		w.Header().Set("Content-Length", strconv.Itoa(out.size()))
+		w.WriteHeader(q.call.Status)
+		left := out.size() / 2
+		_ = out.parts(func(p []byte) error {
+			p = p[:min(len(p), left)]
+			left -= len(p)
+			_, err := w.Write(p)
+			return err
+		})
+		_ = http.NewResponseController(w).Flush()
+		reset(w)
+		return true
+	case ServerError:
+		xml(http.StatusInternalServerError, "InternalError", "An internal error has occurred")
+	case Unavailable:
+		xml(http.StatusServiceUnavailable, "Unavailable", "The service is unavailable. Please try again shortly.")
+	case ProxyPage:
+		q.call.Status, q.call.Code = http.StatusServiceUnavailable, "proxy"
+		*out = answer{kind: "text/html", head: []byte("<html><head><title>503 Service Unavailable</title></head><body>\n<h1>Service Unavailable</h1>\n<p>The upstream did not answer.</body></html>\n")}
+	case SlowBody:
+		w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
+		w.Header().Set("Content-Length", strconv.Itoa(out.size()))
+		w.WriteHeader(q.call.Status)
+		flush := http.NewResponseController(w)
+		_ = out.parts(func(p []byte) error {
+			for i := range p {
+				if !pause(q.http, max(f.Delay, time.Millisecond)) {
+					return q.http.Context().Err()
+				}
+				if _, err := w.Write(p[i : i+1]); err != nil {
+					return err
+				}
+				if err := flush.Flush(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		return true
+	case Delay:
+		return !pause(q.http, f.Delay)
+	}
+	return false
+}
+
+// reset tears the connection down so that the client sees a reset and not a clean end.
+func reset(w http.ResponseWriter) {
+	c, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler) // HTTP/2 has streams to reset instead
+	}
+	if t, ok := c.(*net.TCPConn); ok {
+		_ = t.SetLinger(0)
+	}
+	_ = c.Close()
+}

@@ -1,0 +1,365 @@
+package awsfake
+
+import (
+	"cmp"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// A session is what a session token says. The token carries all of it, sealed, so nothing is remembered for a session and
+// any number of them may be begun.
+type session struct {
+	KeyID     string
+	AccountID string
+	User      string            `json:",omitempty"` // of GetSessionToken
+	Role      string            `json:",omitempty"` // name
+	Name      string            `json:",omitempty"` // RoleSessionName
+	MFA       bool              `json:",omitempty"`
+	Source    string            `json:",omitempty"` // SourceIdentity
+	Tags      map[string]string `json:",omitempty"`
+	Begun     time.Time
+	Expires   time.Time
+}
+
+// A Credential is a key with its session token, as STS, the metadata service and the container endpoint hand it out.
+type Credential struct {
+	Key
+	Token   string
+	Expires time.Time
+}
+
+var errToken = errors.New("no token of this AWS")
+
+// begin starts a session: it gives it a key and a sealed token.
+func (a *AWS) begin(s session, d time.Duration) Credential {
+	s.KeyID = a.keyID("ASIA", "session", fmt.Sprint(a.ids.Add(1)))
+	s.Begun = a.Now()
+	s.Expires = s.Begun.Add(d).Truncate(time.Second) // AWS states it in whole seconds
+	body, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // strings and times always can be
+	}
+	seal := a.derive("session", string(body))
+	return Credential{Key{s.KeyID, a.secretKey(s.KeyID)}, base64.StdEncoding.EncodeToString(append(seal, body...)), s.Expires}
+}
+
+func (a *AWS) readToken(token string) (session, error) {
+	var s session
+	raw, err := base64.StdEncoding.DecodeString(token)
+	if err != nil || len(raw) < 32 || string(a.derive("session", string(raw[32:]))) != string(raw[:32]) {
+		return s, errToken
+	}
+	return s, json.Unmarshal(raw[32:], &s)
+}
+
+// sessionPrincipal is whom a session stands for, nil if they are gone. The caller holds a.mu.
+func (a *AWS) sessionPrincipal(s session) *principal {
+	c := a.accounts[s.AccountID]
+	if c == nil {
+		return nil
+	}
+	p := &principal{account: c, temp: true, mfa: s.MFA, session: s}
+	if s.Role == "" {
+		u := c.users[s.User]
+		if u == nil {
+			return nil
+		}
+		p.arn, p.iamARN, p.userID, p.user = u.ARN, u.ARN, u.id, u
+		return p
+	}
+	r := c.roles[s.Role]
+	if r == nil || s.Begun.Before(r.since) {
+		return nil
+	}
+	p.iamARN, p.userID = r.ARN, r.id+":"+s.Name
+	p.arn = c.arn("sts", "assumed-role/"+r.Name+"/"+s.Name)
+	return p
+}
+
+func (a *AWS) sts(q *request) (*answer, *apiError) {
+	switch q.action {
+	case "GetCallerIdentity":
+		return a.getCallerIdentity(q), nil
+	case "GetSessionToken":
+		return a.getSessionToken(q)
+	case "AssumeRole":
+		return a.assumeRole(q)
+	case "":
+		return nil, refuse(http.StatusBadRequest, "MissingAction", "Could not find operation")
+	}
+	return nil, refuse(http.StatusBadRequest, "InvalidAction", "Could not find operation %s for version %s", q.action, cmp.Or(q.form.Get("Version"), "NO_VERSION_SPECIFIED"))
+}
+
+const stsNamespace = "https://sts.amazonaws.com/doc/2011-06-15/"
+
+// stsAnswer wraps a result in STS's envelope.
+func stsAnswer(q *request, result func(*markup)) *answer {
+	m := new(markup)
+	m.open(q.action+"Response", stsNamespace)
+	m.in(q.action+"Result", func() { result(m) })
+	m.in("ResponseMetadata", func() { m.text("RequestId", q.id) })
+	m.close(q.action + "Response")
+	return &answer{head: m.b}
+}
+
+func (m *markup) credentials(c Credential) {
+	m.in("Credentials", func() {
+		m.text("AccessKeyId", c.ID)
+		m.text("SecretAccessKey", c.Secret)
+		m.text("SessionToken", c.Token)
+		m.text("Expiration", c.Expires.UTC().Format("2006-01-02T15:04:05Z"))
+	})
+}
+
+func (a *AWS) getCallerIdentity(q *request) *answer {
+	return stsAnswer(q, func(m *markup) {
+		m.text("Arn", q.who.arn)
+		m.text("UserId", q.who.userID)
+		m.text("Account", q.who.account.ID)
+	})
+}
+
+func validation(format string, args ...any) *apiError {
+	return refuse(http.StatusBadRequest, "ValidationError", format, args...)
+}
+
+func accessDenied(format string, args ...any) *apiError {
+	return refuse(http.StatusForbidden, "AccessDenied", format, args...)
+}
+
+// constraint is the text that AWS's front end has for a parameter out of its bounds.
+func constraint(value, name, must string) *apiError {
+	return validation("1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: Member must %s", value, name, must)
+}
+
+// duration reads DurationSeconds between its bounds.
+func duration(q *request, def, least, most time.Duration) (time.Duration, *apiError) {
+	v := q.form.Get("DurationSeconds")
+	if v == "" {
+		return def, nil
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		return 0, validation("1 validation error detected: Value '%s' at 'durationSeconds' is not an integer", v)
+	}
+	d := time.Duration(n) * time.Second
+	if d < least {
+		return 0, constraint(v, "durationSeconds", fmt.Sprintf("have value greater than or equal to %d", int(least.Seconds())))
+	}
+	if d > most {
+		return 0, constraint(v, "durationSeconds", fmt.Sprintf("have value less than or equal to %d", int(most.Seconds())))
+	}
+	return d, nil
+}
+
+var codeForm = regexp.MustCompile(`^\d{6}$`)
+
+// oneTimeCode checks SerialNumber and TokenCode, if they were sent. It reports whether MFA is proved.
+func (a *AWS) oneTimeCode(q *request) (bool, *apiError) {
+	serial, code := q.form.Get("SerialNumber"), q.form.Get("TokenCode")
+	if serial == "" && code == "" {
+		return false, nil
+	}
+	if serial == "" || code == "" {
+		return false, accessDenied("MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code.")
+	}
+	if len(code) != 6 {
+		return false, constraint(code, "tokenCode", "have length "+map[bool]string{true: "less", false: "greater"}[len(code) > 6]+" than or equal to 6")
+	}
+	if !codeForm.MatchString(code) {
+		return false, constraint(code, "tokenCode", `satisfy regular expression pattern: [\d]*`)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var device *MFA
+	if q.who.user != nil {
+		if i := slices.IndexFunc(q.who.user.devices, func(m *MFA) bool { return m.Serial == serial }); i >= 0 {
+			device = q.who.user.devices[i]
+		}
+	}
+	if device == nil {
+		return false, accessDenied("MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this user.")
+	}
+	if !device.take(code, a.Now()) {
+		return false, accessDenied("MultiFactorAuthentication failed with invalid MFA one time pass code. ")
+	}
+	return true, nil
+}
+
+func (a *AWS) getSessionToken(q *request) (*answer, *apiError) {
+	if q.who.temp {
+		return nil, accessDenied("Cannot call GetSessionToken with session credentials")
+	}
+	d, err := duration(q, 12*time.Hour, 15*time.Minute, 36*time.Hour)
+	if err != nil {
+		return nil, err
+	}
+	if why := a.denied(q.who, "sts:GetSessionToken", q.region); why != "" {
+		return nil, accessDenied("User: %s is not authorized to perform: sts:GetSessionToken %s", q.who.arn, why)
+	}
+	mfa, err := a.oneTimeCode(q)
+	if err != nil {
+		return nil, err
+	}
+	c := a.begin(session{AccountID: q.who.account.ID, User: q.who.user.Name, MFA: mfa}, d)
+	return stsAnswer(q, func(m *markup) { m.credentials(c) }), nil
+}
+
+var sessionNameForm = regexp.MustCompile(`^[\w+=,.@-]*$`)
+
+// sessionName checks a RoleSessionName or a SourceIdentity.
+func sessionName(name, parameter string) *apiError {
+	switch {
+	case len(name) < 2:
+		return constraint(name, parameter, "have length greater than or equal to 2")
+	case len(name) > 64:
+		return constraint(name, parameter, "have length less than or equal to 64")
+	case !sessionNameForm.MatchString(name):
+		return constraint(name, parameter, `satisfy regular expression pattern: [\w+=,.@-]*`)
+	}
+	return nil
+}
+
+// roleNamed finds a role by its ARN, nil if there is none.
+func (a *AWS) roleNamed(arn string) *Role {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if c := a.accounts[record.AccountOfARN(arn)]; c != nil {
+		r := c.roles[arn[strings.LastIndexByte(arn, '/')+1:]]
+		if r != nil && r.ARN == arn {
+			return r
+		}
+	}
+	return nil
+}
+
+// assumeRole follows https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+func (a *AWS) assumeRole(q *request) (*answer, *apiError) {
+	arn, name := q.form.Get("RoleArn"), q.form.Get("RoleSessionName")
+	q.call.RoleSessionName = name
+	switch {
+	case arn == "":
+		return nil, validation("1 validation error detected: Value null at 'roleArn' failed to satisfy constraint: Member must not be null")
+	case len(arn) < 20:
+		return nil, constraint(arn, "roleArn", "have length greater than or equal to 20")
+	case name == "":
+		return nil, validation("1 validation error detected: Value null at 'roleSessionName' failed to satisfy constraint: Member must not be null")
+	}
+	if err := sessionName(name, "roleSessionName"); err != nil {
+		return nil, err
+	}
+	if f := strings.SplitN(arn, ":", 6); len(f) != 6 || f[2] != "iam" || !strings.HasPrefix(f[5], "role/") || f[1] != q.who.account.Partition {
+		return nil, validation("Request ARN is invalid")
+	}
+	d, err := duration(q, time.Hour, 15*time.Minute, 12*time.Hour)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := sessionTags(q)
+	if err != nil {
+		return nil, err
+	}
+	source := q.form.Get("SourceIdentity")
+	if source != "" {
+		if err := sessionName(source, "sourceIdentity"); err != nil {
+			return nil, err
+		}
+	}
+	no := func(action string) *apiError {
+		return accessDenied("User: %s is not authorized to perform: %s on resource: %s", q.who.arn, action, arn)
+	}
+	if why := a.denied(q.who, "sts:AssumeRole", q.region); why != "" {
+		return nil, no("sts:AssumeRole")
+	}
+	r := a.roleNamed(arn)
+	if r == nil {
+		return nil, no("sts:AssumeRole") // AWS does not say that a role is missing
+	}
+	mfa, err := a.oneTimeCode(q)
+	if err != nil {
+		return nil, err
+	}
+	mfa = mfa || q.who.mfa
+	t := a.trusts(r, q.who, q.form.Get("ExternalId"), mfa)
+	switch {
+	case t == nil:
+		return nil, no("sts:AssumeRole")
+	case len(tags) > 0 && !t.SessionTags:
+		return nil, no("sts:TagSession")
+	case source != "" && !t.SetSource:
+		return nil, no("sts:SetSourceIdentity")
+	case q.who.temp && d > time.Hour:
+		return nil, validation("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
+	case d > r.MaxSession:
+		return nil, validation("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+	}
+	return a.assumed(q, r, session{Name: name, Source: cmp.Or(source, q.who.session.Source), Tags: tags}, d, nil), nil
+}
+
+// assumed begins a role's session and writes the answer. more adds members to the result.
+// A role's session is never one with MFA: aws:MultiFactorAuthPresent is absent from it, whatever proved its beginning.
+func (a *AWS) assumed(q *request, r *Role, s session, d time.Duration, more func(*markup)) *answer {
+	s.AccountID, s.Role = r.account.ID, r.Name
+	c := a.begin(s, d)
+	return stsAnswer(q, func(m *markup) {
+		m.in("AssumedRoleUser", func() {
+			m.text("AssumedRoleId", r.id+":"+s.Name)
+			m.text("Arn", r.account.arn("sts", "assumed-role/"+r.Name+"/"+s.Name))
+		})
+		m.credentials(c)
+		if s.Source != "" {
+			m.text("SourceIdentity", s.Source)
+		}
+		if more != nil {
+			more(m)
+		}
+	})
+}
+
+// sessionTags reads Tags.member.N.Key and .Value.
+func sessionTags(q *request) (map[string]string, *apiError) {
+	tags := make(map[string]string)
+	for n := 1; ; n++ {
+		at := "Tags.member." + strconv.Itoa(n)
+		k, ok := q.form[at+".Key"]
+		if !ok {
+			break
+		}
+		if _, twice := tags[strings.ToLower(k[0])]; twice {
+			return nil, refuse(http.StatusBadRequest, "InvalidParameterValue", "Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+		}
+		tags[strings.ToLower(k[0])] = q.form.Get(at + ".Value")
+	}
+	if len(tags) > 50 {
+		return nil, constraint(fmt.Sprint(tags), "tags", "have length less than or equal to 50")
+	}
+	return tags, nil
+}
+
+// trusts finds the statement of the role's trust that lets the caller in, nil if none does.
+func (a *AWS) trusts(r *Role, who *principal, externalID string, mfa bool) *Trust {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	for i := range r.Trust {
+		t := &r.Trust[i]
+		if t.ExternalID != "" && t.ExternalID != externalID || t.MFA && !mfa {
+			continue
+		}
+		for _, p := range t.Principals {
+			if p == "*" || p == who.account.ID || p == who.account.arn("iam", "root") || p == who.iamARN || p == who.arn {
+				return t
+			}
+		}
+	}
+	return nil
+}
