@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -22,8 +23,9 @@ type Set struct {
 	types []Type
 	deps  Deps
 
-	mu   sync.Mutex
-	open []*lane
+	change sync.Mutex // one Open or Close at a time, which may take as long as an output does
+	mu     sync.Mutex // guards open, for a moment only: a health check asks
+	open   []*lane
 }
 
 // NewSet has nothing open yet. types is [Types] but in tests.
@@ -50,8 +52,8 @@ func (s Spec) String() string {
 
 // Open opens a configuration's outputs, or none of them and says everything that is wrong. It is no error to have none.
 func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.change.Lock()
+	defer s.change.Unlock()
 	f := &Fan{set: s}
 	var errs []error
 	keys, names := map[string]Spec{}, map[string]bool{}
@@ -77,7 +79,7 @@ func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
 	return f, nil
 }
 
-// member finds the output that is open already, else opens it. s.mu is held.
+// member finds the output that is open already, else opens it. s.change is held.
 func (s *Set) member(ctx context.Context, sp Spec, keys map[string]Spec, names map[string]bool) (member, error) {
 	var t Type
 	for _, c := range s.types {
@@ -111,12 +113,9 @@ func (s *Set) member(ctx context.Context, sp Spec, keys map[string]Spec, names m
 			return member{}, fmt.Errorf("it is the same as %v: two writers would mix their lines", first)
 		}
 		keys[key] = sp
-		for _, l := range s.open {
-			if l.key == key {
-				l.refs++
-				m.lane = l
-				return m, nil
-			}
+		if m.lane = s.find(key); m.lane != nil {
+			m.refs++
+			return m, nil
 		}
 	}
 	out, err := t.Open(ctx, sp.Options, s.deps)
@@ -124,21 +123,29 @@ func (s *Set) member(ctx context.Context, sp Spec, keys map[string]Spec, names m
 		return member{}, err
 	}
 	m.lane = newLane(key, c.Name, t.Name, out, s.deps)
+	s.mu.Lock()
 	s.open = append(s.open, m.lane)
+	s.mu.Unlock()
 	return m, nil
 }
 
-// drop closes the output if nobody uses it any more. s.mu is held.
+func (s *Set) find(key string) *lane {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.IndexFunc(s.open, func(l *lane) bool { return l.key == key }); i >= 0 {
+		return s.open[i]
+	}
+	return nil
+}
+
+// drop closes the output if nobody uses it any more. s.change is held.
 func (s *Set) drop(ctx context.Context, l *lane) error {
 	if l.refs--; l.refs > 0 {
 		return nil
 	}
-	for i, o := range s.open {
-		if o == l {
-			s.open = append(s.open[:i:i], s.open[i+1:]...)
-			break
-		}
-	}
+	s.mu.Lock()
+	s.open = slices.DeleteFunc(s.open, func(o *lane) bool { return o == l })
+	s.mu.Unlock()
 	return l.close(ctx)
 }
 
@@ -222,8 +229,8 @@ func (f *Fan) Close(ctx context.Context) error {
 		return nil
 	}
 	f.closed = true
-	f.set.mu.Lock()
-	defer f.set.mu.Unlock()
+	f.set.change.Lock()
+	defer f.set.change.Unlock()
 	var errs []error
 	for _, m := range f.members {
 		errs = append(errs, f.set.drop(ctx, m.lane))

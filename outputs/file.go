@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -92,8 +93,9 @@ type file struct {
 	log  *slog.Logger
 	old  *finished
 
-	turn   turn // guards what follows; held while writing, never during an fsync
-	opts   File
+	opts atomic.Pointer[File] // a reload swaps it
+
+	turn   turn    // guards what follows; held while writing, never during a flush's fsync
 	active *active // nil: to be opened by the next Send
 	closed bool
 }
@@ -111,7 +113,8 @@ type active struct {
 
 func openFile(ctx context.Context, options any, d Deps) (Output, error) {
 	o := options.(*File)
-	f := &file{path: realPath(o.Path), log: d.Log, turn: make(turn, 1), opts: *o}
+	f := &file{path: realPath(o.Path), log: d.Log, turn: make(turn, 1)}
+	f.opts.Store(o)
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}
@@ -128,9 +131,7 @@ func openFile(ctx context.Context, options any, d Deps) (Output, error) {
 
 func (f *file) reconfigure(options any) {
 	o := options.(*File)
-	f.turn <- struct{}{}
-	f.opts = *o
-	f.turn.give()
+	f.opts.Store(o)
 	f.old.configure(o.Compression == zstdFiles, o.Rotate.Keep)
 	f.old.nudge()
 }
@@ -273,7 +274,7 @@ func (a *active) is(path string) bool {
 
 // due reports whether the file is finished before more bytes go into it.
 func (f *file) due(more int64) bool {
-	r, a := f.opts.Rotate, f.active
+	r, a := f.opts.Load().Rotate, f.active
 	switch {
 	case a.size == 0:
 		return false

@@ -34,7 +34,7 @@ type lane struct {
 	out      Output
 	log      *slog.Logger
 	watch    Observer
-	refs     int // by Set.mu
+	refs     int // by Set.change
 
 	turn turn   // held by the call that is under way, given up on or not
 	buf  []byte // its copy

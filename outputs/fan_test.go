@@ -1,0 +1,415 @@
+package outputs_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/outputs/outputstest"
+	"github.com/aws-collector/collector/record"
+)
+
+// A fake is an output that does as it is told.
+type fake struct {
+	mu      sync.Mutex
+	lines   bytes.Buffer
+	fail    error // of Send
+	unsync  error // of Flush
+	hang    chan struct{}
+	flushes int
+	slow    time.Duration // of a Flush
+	closed  int
+	seen    any
+}
+
+func (f *fake) Send(_ context.Context, b outputs.Batch) error {
+	f.mu.Lock()
+	hang, fail := f.hang, f.fail
+	f.mu.Unlock()
+	if hang != nil {
+		<-hang // as a write to a full pipe: no context ends it
+	}
+	if fail != nil {
+		return fail
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lines.Write(b.Lines)
+	return nil
+}
+
+func (f *fake) Flush(context.Context) error {
+	time.Sleep(f.slow)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.flushes++
+	return f.unsync
+}
+
+func (f *fake) Close(context.Context) error { f.closed++; return nil }
+
+func (f *fake) set(do func()) { f.mu.Lock(); defer f.mu.Unlock(); do() }
+
+// fakeOptions is a fake as configured: Fake is what its Open gives.
+type fakeOptions struct {
+	outputs.Common
+	Fake *fake
+	Key  string
+	Err  error
+}
+
+var fakeType = outputs.Type{
+	Name: "fake",
+	Key:  func(o any) string { return o.(*fakeOptions).Key },
+	Open: func(_ context.Context, o any, _ outputs.Deps) (outputs.Output, error) {
+		f := o.(*fakeOptions)
+		return f.Fake, f.Err
+	},
+}
+
+// A watcher notes what an Observer hears, and the log.
+type watcher struct {
+	mu     sync.Mutex
+	sent   map[string]int
+	lost   map[string]int
+	errs   map[string]int
+	ups    []string
+	closed []string
+	log    bytes.Buffer
+}
+
+func (w *watcher) OutputSent(o string, n int) { w.mu.Lock(); defer w.mu.Unlock(); w.sent[o] += n }
+func (w *watcher) OutputFailed(o string, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.errs[o]++
+	w.lost[o] += n
+}
+func (w *watcher) OutputUp(o string, up bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ups = append(w.ups, fmt.Sprint(o, " ", up))
+}
+func (w *watcher) OutputClosed(o string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = append(w.closed, o)
+}
+func (w *watcher) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(p)
+}
+func (w *watcher) logged() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Count(w.log.String(), "\n")
+}
+
+func newSet() (*outputs.Set, *watcher) {
+	w := &watcher{sent: map[string]int{}, lost: map[string]int{}, errs: map[string]int{}}
+	d := outputs.Deps{Log: slog.New(slog.NewTextHandler(w, nil)), Watch: w}
+	return outputs.NewSet([]outputs.Type{fakeType}, d), w
+}
+
+func fan(t *testing.T, s *outputs.Set, os ...*fakeOptions) *outputs.Fan {
+	t.Helper()
+	f, err := s.Open(t.Context(), specs(os...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func specs(os ...*fakeOptions) (all []outputs.Spec) {
+	for i, o := range os {
+		all = append(all, outputs.Spec{Type: "fake", Options: o, Line: 10 + i})
+	}
+	return all
+}
+
+func closeFan(t *testing.T, f *outputs.Fan) {
+	t.Helper()
+	for range 2 {
+		if err := f.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func page(name string, n int) outputs.Batch {
+	return outputstest.BatchOf(name, outputstest.Page(name, n, 10))
+}
+
+// One output that fails costs itself alone, is logged once when it begins and once when it ends, and is counted each time.
+func TestOneFailsOthersGoOn(t *testing.T) {
+	s, w := newSet()
+	good, bad := new(fake), &fake{fail: errors.New("disk on fire")}
+	f := fan(t, s, &fakeOptions{Fake: bad}, &fakeOptions{Fake: good})
+	for i := range 3 {
+		if err := f.Send(t.Context(), page(fmt.Sprint("i-", i), 2)); err == nil || !strings.Contains(err.Error(), "output fake: disk on fire") {
+			t.Errorf("Send says %v", err)
+		}
+	}
+	if n := w.logged(); n != 1 {
+		t.Errorf("%d lines in the log, want 1:\n%s", n, w.log.String())
+	}
+	st := s.States()
+	if st[0].Err == nil || st[0].Lost != 6 || st[0].Errors != 3 || st[1].Err != nil || st[1].Records != 6 {
+		t.Errorf("states are %+v", st)
+	}
+	bad.set(func() { bad.fail = nil })
+	if err := f.Send(t.Context(), page("i-9", 2)); err != nil {
+		t.Error(err)
+	}
+	if n := w.logged(); n != 2 || s.States()[0].Err != nil {
+		t.Errorf("%d lines in the log, want 2:\n%s", n, w.log.String())
+	}
+	if ids := outputstest.IDs(t, good.lines.Bytes()); len(ids) != 8 {
+		t.Errorf("the good one has %v", ids)
+	}
+	closeFan(t, f)
+	if got := fmt.Sprint(w.sent, w.lost, w.errs, w.ups, w.closed); got != "map[fake:2 fake-2:8] map[fake:6] map[fake:3] "+
+		"[fake true fake-2 true fake false fake true] [fake fake-2]" {
+		t.Error(got)
+	}
+	if good.closed != 1 || bad.closed != 1 {
+		t.Errorf("closed %d and %d times", good.closed, bad.closed)
+	}
+}
+
+// One that hangs holds the others up for Patience once, and then no more, until it answers.
+func TestHungOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newSet()
+		good, hung := new(fake), &fake{hang: make(chan struct{})}
+		f := fan(t, s, &fakeOptions{Fake: hung}, &fakeOptions{Fake: good})
+		begin := time.Now()
+		for i := range 10 {
+			b := page(fmt.Sprint("i-", i), 1)
+			if err := f.Send(t.Context(), b); err == nil {
+				t.Error("a hung output is no error")
+			}
+			clear(b.Lines) // its page goes on to somebody else
+		}
+		if took := time.Since(begin); took != outputs.Patience {
+			t.Errorf("ten batches took %s, want %s", took, outputs.Patience)
+		}
+		if n := len(outputstest.IDs(t, good.lines.Bytes())); n != 10 {
+			t.Errorf("the good one has %d records", n)
+		}
+		close(hung.hang)
+		synctest.Wait()
+		if err := f.Send(t.Context(), page("i-10", 1)); err != nil {
+			t.Error(err)
+		}
+		if ids := outputstest.IDs(t, hung.lines.Bytes()); strings.Join(ids, " ") != "i-0-0 i-10-0" {
+			t.Errorf("the one that hung has %v: it was lent bytes for longer than Send", ids)
+		}
+		if st := s.States(); st[0].Lost != 10 || st[0].Records != 1 || st[0].Err != nil {
+			t.Errorf("its state is %+v", st[0])
+		}
+		closeFan(t, f)
+	})
+}
+
+// An output alone has nobody to protect: it may take as long as the run.
+func TestAloneItMayWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newSet()
+		hung := &fake{hang: make(chan struct{})}
+		f := fan(t, s, &fakeOptions{Fake: hung})
+		time.AfterFunc(20*time.Minute, func() { close(hung.hang) }) // the person came back to the pager
+		if err := f.Send(t.Context(), page("i-0", 1)); err != nil {
+			t.Error(err)
+		}
+		hung.set(func() { hung.hang = make(chan struct{}) })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := f.Send(ctx, page("i-1", 1)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("at the end of the run: %v", err)
+		}
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := f.Close(short); err == nil || !strings.Contains(err.Error(), "under way") {
+			t.Errorf("Close while it hangs: %v", err)
+		}
+		close(hung.hang)
+	})
+}
+
+// What cannot be mended is not tried again, and never becomes well.
+func TestPermanent(t *testing.T) {
+	s, w := newSet()
+	bad := &fake{fail: fmt.Errorf("%w: gone", outputs.ErrPermanent)}
+	f := fan(t, s, &fakeOptions{Fake: bad})
+	for range 3 {
+		if err := f.Send(t.Context(), page("i", 1)); !errors.Is(err, outputs.ErrPermanent) {
+			t.Error(err)
+		}
+		bad.set(func() { bad.fail = nil })
+	}
+	if w.logged() != 1 || bad.lines.Len() != 0 || s.States()[0].Lost != 3 {
+		t.Errorf("state %+v, log %s", s.States()[0], w.log.String())
+	}
+	closeFan(t, f)
+}
+
+// Targets that end together share a flush; nothing sent, nothing to flush.
+func TestGroupCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newSet()
+		out := &fake{slow: time.Second}
+		f := fan(t, s, &fakeOptions{Fake: out})
+		if err := f.Flush(t.Context()); err != nil || out.flushes != 0 {
+			t.Errorf("nothing was sent: %d flushes, %v", out.flushes, err)
+		}
+		var wg sync.WaitGroup
+		for i := range 50 {
+			wg.Go(func() {
+				if err := f.Send(t.Context(), page(fmt.Sprint(i), 1)); err != nil {
+					t.Error(err)
+				}
+				if err := f.Flush(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if out.flushes < 1 || out.flushes > 2 {
+			t.Errorf("%d flushes for 50 targets at once, want one or two", out.flushes)
+		}
+		closeFan(t, f)
+	})
+}
+
+// A send that works is no proof that fsync does: the state does not flap.
+func TestFlushFails(t *testing.T) {
+	s, w := newSet()
+	out := &fake{unsync: syscall.EIO}
+	f := fan(t, s, &fakeOptions{Fake: out})
+	for range 3 {
+		if err := f.Send(t.Context(), page("i", 1)); err != nil {
+			t.Error(err)
+		}
+		if err := f.Flush(t.Context()); !errors.Is(err, syscall.EIO) {
+			t.Errorf("Flush says %v", err)
+		}
+	}
+	if w.logged() != 1 || s.States()[0].Err == nil {
+		t.Errorf("log:\n%s", w.log.String())
+	}
+	out.set(func() { out.unsync = nil })
+	_ = f.Send(t.Context(), page("i", 1))
+	if err := f.Flush(t.Context()); err != nil || s.States()[0].Err != nil {
+		t.Errorf("after it is mended: %v, %+v", err, s.States()[0])
+	}
+	closeFan(t, f)
+}
+
+// A hung fsync holds others up once.
+func TestFlushHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newSet()
+		slow, good := &fake{slow: time.Hour}, new(fake)
+		f := fan(t, s, &fakeOptions{Fake: slow}, &fakeOptions{Fake: good})
+		begin := time.Now()
+		for i := range 5 {
+			_ = f.Send(t.Context(), page(fmt.Sprint(i), 1))
+			if err := f.Flush(t.Context()); err == nil {
+				t.Error("a flush that hangs is no error")
+			}
+		}
+		if took := time.Since(begin); took != outputs.Patience || good.flushes != 5 {
+			t.Errorf("five flushes took %s, the good one had %d", took, good.flushes)
+		}
+		time.Sleep(3 * time.Hour)
+		closeFan(t, f)
+	})
+}
+
+// The end of a target is a line for whoever asked, and tells the truth about what that output got.
+func TestEnds(t *testing.T) {
+	s, _ := newSet()
+	asked, not, bad := new(fake), new(fake), &fake{}
+	f := fan(t, s, &fakeOptions{Fake: asked, Common: outputs.Common{Ends: true}}, &fakeOptions{Fake: not},
+		&fakeOptions{Fake: bad, Common: outputs.Common{Ends: true}})
+	b := page("i", 3)
+	_ = f.Send(t.Context(), b)
+	bad.set(func() { bad.fail = syscall.ENOSPC })
+	_ = f.Send(t.Context(), b)
+	bad.set(func() { bad.fail = nil })
+	o := record.Outcome{Target: b.Target, Run: b.Run, State: record.OK, Records: 6}
+	if err := f.End(t.Context(), o); err != nil {
+		t.Error(err)
+	}
+	last := func(out *fake) string {
+		ls := strings.Split(strings.TrimSpace(out.lines.String()), "\n")
+		return ls[len(ls)-1]
+	}
+	if want := `{"kind":"_target","account":"prod","region":"us-east-1","target":"ec2_instance","state":"ok","records":6,"run":"01JDRUN"}`; last(asked) != want {
+		t.Errorf("end line is\n%s, want\n%s", last(asked), want)
+	}
+	if strings.Contains(not.lines.String(), "_target") {
+		t.Error("an output that did not ask got an end line")
+	}
+	var got struct {
+		State   string
+		Records int
+	}
+	if err := json.Unmarshal([]byte(last(bad)), &got); err != nil || got.State != "partial" || got.Records != 3 {
+		t.Errorf("the one that lost three is told %s", last(bad))
+	}
+	if err := f.End(t.Context(), o); err != nil || !strings.Contains(last(bad), `"state":"ok"`) {
+		t.Errorf("what was lost is told once; then %s", last(bad))
+	}
+	closeFan(t, f)
+}
+
+// At a reload an output with the same key stays open; one that nobody names any more is closed when its last job is done.
+func TestReload(t *testing.T) {
+	s, w := newSet()
+	a, b, never := new(fake), new(fake), new(fake)
+	old := fan(t, s, &fakeOptions{Fake: a, Key: "a"}, &fakeOptions{Fake: b, Key: "b"})
+	next := fan(t, s, &fakeOptions{Fake: never, Key: "b", Common: outputs.Common{Name: "archive"}})
+	closeFan(t, old)
+	if a.closed != 1 || b.closed != 0 {
+		t.Errorf("after the old configuration's end: a closed %d times, b %d", a.closed, b.closed)
+	}
+	if err := next.Send(t.Context(), page("i", 1)); err != nil || b.lines.Len() == 0 || w.sent["archive"] != 1 {
+		t.Errorf("the one that stays: %v, sent %v", err, w.sent)
+	}
+	closeFan(t, next)
+	if b.closed != 1 || len(s.States()) != 0 {
+		t.Errorf("at the end b was closed %d times, open are %v", b.closed, s.States())
+	}
+}
+
+// A bad configuration opens nothing, and every mistake is said.
+func TestOpenAllOrNothing(t *testing.T) {
+	s, _ := newSet()
+	ok := new(fake)
+	sp := specs(&fakeOptions{Fake: ok, Key: "x"}, &fakeOptions{Key: "x"}, &fakeOptions{Err: io.ErrUnexpectedEOF},
+		&fakeOptions{Fake: ok, Common: outputs.Common{Name: "fake"}})
+	_, err := s.Open(t.Context(), append(sp, outputs.Spec{Type: "fax"}))
+	for _, want := range []string{"line 11: output fake: it is the same as line 10", "line 12: output fake: unexpected EOF",
+		`line 13: output fake: two outputs are called "fake"`, "output fax: there is no such type"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error lacks %q:\n%v", want, err)
+		}
+	}
+	if ok.closed != 1 || len(s.States()) != 0 {
+		t.Errorf("what was opened is left open: %v", s.States())
+	}
+}
