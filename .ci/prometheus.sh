@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# A real Prometheus scrapes `collector demo`: its target must be up, and collector_targets readable by PromQL.
+#
+#   .ci/prometheus.sh [BINARY]     default: built here
+#
+# Needs Debian's prometheus (with promtool), jq and curl. Everything listens on loopback and ends with the script.
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+pids=()
+
+say() { printf '  %s\n' "$*"; }
+fail() {
+  printf '  FAILED: %s\n' "$*" >&2
+  tail -n 30 "$work"/*.log >&2 || true
+  exit 1
+}
+
+clean() {
+  local rc=$?
+  trap - EXIT
+  local pid
+  for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
+  for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+  rm -rf "$work"
+  exit "$rc"
+}
+trap clean EXIT
+trap 'exit 130' INT TERM
+
+# free sets port to one of loopback's on which nobody listens.
+free() {
+  for _ in $(seq 50); do
+    port=$((20000 + RANDOM % 12000)) # below the kernel's own range for outgoing connections
+    if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return; fi
+  done
+  fail "no free port"
+}
+
+get() { curl --silent --show-error --fail --max-time 10 "$@"; }
+
+# until_true SECONDS WHAT COMMAND…
+until_true() {
+  local limit=$1 what=$2
+  shift 2
+  SECONDS=0
+  until "$@"; do
+    [ "$SECONDS" -lt "$limit" ] || fail "$what: not within $limit s"
+    sleep 0.5
+  done
+  say "$what: after $SECONDS s"
+}
+
+for tool in prometheus promtool jq curl; do
+  command -v "$tool" >/dev/null || fail "$tool is not here"
+done
+collector=${1:-}
+if [ -z "$collector" ]; then
+  collector=$work/collector
+  go build -o "$collector" ./cmd/collector
+fi
+collector=$(realpath "$collector")
+
+free
+target=127.0.0.1:$port
+# The demo keeps what it writes in the folder that it is started in.
+mkdir "$work/demo"
+(cd "$work/demo" && exec env COLLECTOR_DATA_DIR="$work/demo/data" "$collector" demo --listen "$target") >"$work/demo.log" 2>&1 &
+demo=$!
+pids+=("$demo")
+healthy() {
+  kill -0 "$demo" 2>/dev/null || fail "the demo ended by itself"
+  get "http://$target/-/healthy" >/dev/null 2>&1
+}
+until_true 60 "the demo is healthy" healthy
+
+free
+server=http://127.0.0.1:$port
+sed -e 's/scrape_interval: .*/scrape_interval: 1s/' -e "s/collector:9420/$target/" deploy/prometheus.yml >"$work/prometheus.yml"
+grep -q "$target" "$work/prometheus.yml" || fail "deploy/prometheus.yml names no target collector:9420"
+prometheus --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/tsdb" \
+  --web.listen-address="${server#http://}" --log.level=warn >"$work/prometheus.log" 2>&1 &
+pids+=($!)
+
+up() {
+  get "$server/api/v1/targets" 2>/dev/null >"$work/targets.json" &&
+    jq -e '.data.activeTargets | length == 1 and .[0].health == "up"' "$work/targets.json" >/dev/null
+}
+until_true 60 "Prometheus says that its target is up" up
+
+# query PROMQL: as "label=value … number" lines.
+query() {
+  get --get --data-urlencode "query=$1" "$server/api/v1/query" |
+    jq -r '.data.result[] | ([.metric | to_entries[] | "\(.key)=\(.value)"] + [.value[1]]) | join(" ")'
+}
+collected() { query 'sum by (account, state) (collector_targets)' >"$work/answer" && grep -q 'state=ok .*[1-9]' "$work/answer"; }
+until_true 60 "PromQL reads collector_targets" collected
+sed 's/^/    /' "$work/answer"
+for name in collector_runs_total collector_last_success_timestamp_seconds collector_resources collector_api_requests_total collector_account_info collector_build_info; do
+  [ -n "$(query "count($name)")" ] || fail "PromQL knows no $name"
+done
+say "series in all: $(query 'sum(scrape_samples_scraped)')"
+
+get "http://$target/metrics" >"$work/metrics"
+promtool check metrics <"$work/metrics" >"$work/lint" 2>&1 || { cat "$work/lint" >&2; fail "promtool check metrics"; }
+[ ! -s "$work/lint" ] || { cat "$work/lint" >&2; fail "promtool check metrics is not clean"; }
+say "promtool check metrics: clean"
+
+kill -TERM "$demo"
+rc=0
+wait "$demo" || rc=$?
+[ "$rc" -eq 0 ] || fail "the demo ended with $rc after SIGTERM"
+say "the demo ended with 0 after SIGTERM"
