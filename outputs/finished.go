@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -49,21 +48,20 @@ func newFinished(path string, log *slog.Logger) *finished {
 		wake: make(chan struct{}, 1), quit: make(chan struct{})}
 }
 
-// name is a free one for a file that is finished now.
+// name is the one for a file that is finished now. It sorts after every other, also after the clock went back, or
+// within one second: what is removed first is then always the oldest.
 func (f *finished) name(now time.Time) (string, error) {
-	stem := filepath.Join(f.dir, f.stem+"-"+now.UTC().Format(stampForm))
-	for n := 1; n < 10_000; n++ {
-		name := stem + f.ext
-		if n > 1 {
-			name = stem + "-" + strconv.Itoa(n) + f.ext
-		}
-		_, plain := os.Lstat(name)
-		_, packed := os.Lstat(name + zstExt)
-		if errors.Is(plain, os.ErrNotExist) && errors.Is(packed, os.ErrNotExist) {
-			return name, nil
+	all, _, err := f.list()
+	if err != nil {
+		return "", err
+	}
+	at := now.UTC().Format(stampForm)
+	if len(all) > 0 {
+		if last := all[len(all)-1]; last.at >= at {
+			return filepath.Join(f.dir, f.stem+"-"+last.at+"-"+strconv.Itoa(last.n+1)+f.ext), nil
 		}
 	}
-	return "", fmt.Errorf("%s: too many files of one second", stem)
+	return filepath.Join(f.dir, f.stem+"-"+at+f.ext), nil
 }
 
 func (f *finished) start(compress bool, keep int) {
@@ -124,10 +122,13 @@ func (f *finished) sweep(ctx context.Context) {
 	f.mu.Lock()
 	compress, keep := f.compress, f.keep
 	f.mu.Unlock()
-	all, err := f.list()
+	all, halves, err := f.list()
 	if err != nil {
 		f.log.Warn("output files cannot be listed", "path", f.dir, "error", err)
 		return
+	}
+	for _, h := range halves {
+		f.remove(true, h)
 	}
 	if keep > 0 && len(all) > keep { // first: what goes need not be compressed
 		for _, o := range all[:len(all)-keep] {
@@ -161,15 +162,15 @@ func (f *finished) remove(there bool, path string) {
 	}
 }
 
-// list is every finished file, oldest first. It removes half-written ones.
-func (f *finished) list() ([]old, error) {
-	re, err := regexp.Compile(`^` + regexp.QuoteMeta(f.stem) + `-(\d{8}T\d{6}Z)(?:-(\d{1,4}))?` + regexp.QuoteMeta(f.ext) + `(\.zst)?(\.tmp)?$`)
+// list is every finished file, oldest first, and the half-compressed ones.
+func (f *finished) list() (all []old, halves []string, err error) {
+	re, err := regexp.Compile(`^` + regexp.QuoteMeta(f.stem) + `-(\d{8}T\d{6}Z)(?:-(\d{1,9}))?` + regexp.QuoteMeta(f.ext) + `(\.zst)?(\.tmp)?$`)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	es, err := os.ReadDir(f.dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	byPath := map[string]*old{}
 	for _, e := range es {
@@ -179,25 +180,29 @@ func (f *finished) list() ([]old, error) {
 		}
 		path := filepath.Join(f.dir, e.Name())
 		if m[4] != "" {
-			f.remove(m[3] != "", path)
+			if m[3] != "" {
+				halves = append(halves, path)
+			}
 			continue
 		}
 		path = strings.TrimSuffix(path, m[3])
 		o := byPath[path]
 		if o == nil {
-			n, _ := strconv.Atoi(m[2]) // "" is 0: the first of its second
+			n := 1 // the first of its second has no number
+			if m[2] != "" {
+				n, _ = strconv.Atoi(m[2]) // nine digits
+			}
 			o = &old{path: path, at: m[1], n: n}
 			byPath[path] = o
 		}
 		o.plain = o.plain || m[3] == ""
 		o.packed = o.packed || m[3] != ""
 	}
-	all := make([]old, 0, len(byPath))
 	for _, o := range byPath {
 		all = append(all, *o)
 	}
 	slices.SortFunc(all, func(a, b old) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.n, b.n)) })
-	return all, nil
+	return all, halves, nil
 }
 
 // pack makes path.zst and removes path. The new file gets its name when it is whole and on the disk.

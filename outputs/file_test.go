@@ -1,0 +1,575 @@
+package outputs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/record"
+)
+
+const line = `{"kind":"ec2_instance","id":"i-1","collected_at":"2026-11-21T22:15:03Z"}` + "\n"
+
+// begin opens a file output in a fresh folder.
+func begin(t *testing.T, o File) (*file, string, *bytes.Buffer) {
+	t.Helper()
+	if o.Path == "" {
+		o.Path = filepath.Join(t.TempDir(), "records.jsonl")
+	}
+	if o.Compression == "" {
+		o.Compression = noCompression
+	}
+	log := new(bytes.Buffer)
+	f, err := openFile(t.Context(), &o, Deps{Log: slog.New(slog.NewTextHandler(&locked{w: log}, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return f.(*file), o.Path, log
+}
+
+type locked struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *locked) Write(p []byte) (int, error) { l.mu.Lock(); defer l.mu.Unlock(); return l.w.Write(p) }
+
+func send(t *testing.T, f Output, lines string) {
+	t.Helper()
+	if err := f.Send(t.Context(), Batch{Lines: []byte(lines)}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func flush(t *testing.T, f Output) {
+	t.Helper()
+	if err := f.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// names is what the folder of path holds, times replaced by T.
+func names(t *testing.T, path string) string {
+	t.Helper()
+	es, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, e := range es {
+		all = append(all, regexp.MustCompile(`\d{8}T\d{6}Z`).ReplaceAllString(e.Name(), "T"))
+	}
+	return strings.Join(all, " ")
+}
+
+func TestRotateBySize(t *testing.T) {
+	f, path, _ := begin(t, File{Rotate: Rotate{MaxBytes: Bytes(3 * len(line))}})
+	for range 7 {
+		send(t, f, line)
+	}
+	all, _, err := f.old.list()
+	if err != nil || len(all) != 2 || !all[0].plain || all[0].packed {
+		t.Fatalf("finished files are %+v, %v (%s)", all, err, names(t, path))
+	}
+	for _, o := range all {
+		if got := read(t, o.path); got != strings.Repeat(line, 3) {
+			t.Errorf("%s holds %q", o.path, got)
+		}
+	}
+	if got := read(t, path); got != line {
+		t.Errorf("the active file holds %q", got)
+	}
+	big := strings.Repeat(line, 9) // a batch over the size is not split
+	send(t, f, big)
+	if got := read(t, path); got != big {
+		t.Errorf("the active file holds %q, want the whole batch", got)
+	}
+}
+
+func TestRotateByAge(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "records.jsonl")
+	if err := os.WriteFile(path, []byte(strings.Replace(line, "2026", "2019", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, _, _ := begin(t, File{Path: path, Rotate: Rotate{MaxAge: config.Duration(time.Hour)}})
+	flush(t, f) // its oldest record says that it is due, whatever the file's own times say
+	if got := names(t, path); got != "records-T.jsonl" {
+		t.Errorf("the folder holds %s", got)
+	}
+	send(t, f, line)
+	flush(t, f)
+	send(t, f, line)
+	if got := read(t, path); got != line+line {
+		t.Errorf("a young file was finished; the active one holds %q", got)
+	}
+}
+
+func TestZstdAndKeep(t *testing.T) {
+	f, path, log := begin(t, File{Compression: zstdFiles, Rotate: Rotate{MaxBytes: Bytes(len(line)), Keep: 3}})
+	for i := range 6 {
+		send(t, f, strings.Replace(line, "i-1", fmt.Sprint("i-", i), 1))
+	}
+	if err := f.Close(t.Context()); err != nil { // waits for the worker
+		t.Fatal(err)
+	}
+	all, _, err := f.old.list()
+	if err != nil || len(all) != 3 {
+		t.Fatalf("%d finished files, want 3: %v: %s\n%s", len(all), err, names(t, path), log)
+	}
+	for i, o := range all {
+		if o.plain || !o.packed {
+			t.Errorf("%s: plain %v, packed %v", o.path, o.plain, o.packed)
+		}
+		if got := unpack(t, o.path+zstExt); !strings.Contains(got, fmt.Sprintf(`"i-%d"`, i+2)) {
+			t.Errorf("%s holds %q: the youngest are to be kept, in their order", o.path, got)
+		}
+	}
+}
+
+// A clock that goes back does not make the youngest file the first to be removed.
+func TestClockGoesBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "records.jsonl")
+	future := filepath.Join(filepath.Dir(path), "records-21260101T000000Z.jsonl")
+	if err := os.WriteFile(future, []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, _, _ := begin(t, File{Path: path, Rotate: Rotate{MaxBytes: Bytes(len(line)), Keep: 2}})
+	send(t, f, line)
+	send(t, f, line)
+	send(t, f, line)
+	if err := f.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	all, _, err := f.old.list()
+	if err != nil || len(all) != 2 || all[0].n != 2 || all[1].n != 3 {
+		t.Errorf("kept are %+v, %v", all, err)
+	}
+}
+
+func unpack(t *testing.T, path string) string {
+	t.Helper()
+	h, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	z, err := zstd.NewReader(h, zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	b, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// What a kill left at any point of finishing a file is put right at the next start.
+func TestLeftovers(t *testing.T) {
+	dir := t.TempDir()
+	put := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("records-20260101T000000Z.jsonl", line)             // killed before it was compressed
+	put("records-20260102T000000Z.jsonl", line)             // killed while
+	put("records-20260102T000000Z.jsonl.zst.tmp", "half a") //
+	put("records-20260103T000000Z.jsonl", line)             // killed between the new name and the old one's removal
+	put("records-20260103T000000Z.jsonl.zst", "whole")      //
+	put("records-mine.jsonl", line)                         // not ours to touch
+	put("records-20260104T000000Z.jsonl.bak", line)
+	put("other-20260104T000000Z.jsonl", line)
+	f, path, _ := begin(t, File{Path: filepath.Join(dir, "records.jsonl"), Compression: zstdFiles, Rotate: Rotate{MaxBytes: 1 << 20}})
+	if err := f.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Fields(names(t, path))
+	count := map[string]int{}
+	for _, n := range got {
+		count[n]++
+	}
+	if count["records-T.jsonl.zst"] != 3 || count["records-T.jsonl"] != 0 || count["records-mine.jsonl"] != 1 ||
+		count["records-T.jsonl.bak"] != 1 || count["other-T.jsonl"] != 1 || count["records.jsonl"] != 1 || len(got) != 7 {
+		t.Errorf("the folder holds %s", got)
+	}
+	if got := unpack(t, filepath.Join(dir, "records-20260102T000000Z.jsonl.zst")); got != line {
+		t.Errorf("compressed: %q", got)
+	}
+}
+
+func TestTornLine(t *testing.T) {
+	long := strings.Replace(line, "i-1", strings.Repeat("x", 200<<10), 1)
+	for name, c := range map[string]struct{ had, want string }{
+		"whole":         {line, line},
+		"torn":          {line + line[:20], line},
+		"only torn":     {line[:20], ""},
+		"zeros":         {line + "\x00\x00\x00", line},
+		"nothing but 0": {"\x00\x00", ""},
+		"long torn":     {long + long[:150<<10], long},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "r.jsonl")
+			if err := os.WriteFile(path, []byte(c.had), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			f, _, log := begin(t, File{Path: path})
+			send(t, f, line)
+			if got := read(t, path); got != c.want+line {
+				t.Errorf("holds %.300q", got)
+			}
+			if said := strings.Contains(log.String(), "half a line"); said != (c.had != c.want) {
+				t.Errorf("log: %s", log)
+			}
+		})
+	}
+}
+
+func TestRefusedPaths(t *testing.T) {
+	dir := t.TempDir()
+	foreign := filepath.Join(dir, "notes.txt")
+	if err := os.WriteFile(foreign, []byte("dear diary"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sealed := filepath.Join(dir, "sealed")
+	if err := os.Mkdir(sealed, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string][2]string{
+		dir:                              {"is a directory", "add a file name"},
+		foreign:                          {"something else than JSON lines", "another path"},
+		foreign + "/x.jsonl":             {"not a directory", "part of the path"},
+		fifo:                             {"not a regular file", "type: stdout"},
+		filepath.Join(sealed, "r.jsonl"): {"permission denied", "let uid"},
+	} {
+		if strings.HasPrefix(path, sealed) && os.Getuid() == 0 {
+			t.Log("SKIPPED: the case of a folder without permission: root may write everywhere")
+			continue
+		}
+		_, err := openFile(t.Context(), &File{Path: path}, Deps{})
+		if err == nil || !strings.Contains(err.Error(), want[0]) || !strings.Contains(err.Error(), path) ||
+			!strings.Contains(record.HintOf(err), want[1]) {
+			t.Errorf("%s: error %v, hint %q; want %q", path, err, record.HintOf(err), want)
+		}
+	}
+	if got := read(t, foreign); got != "dear diary" {
+		t.Errorf("somebody else's file now holds %q", got)
+	}
+}
+
+func TestLocked(t *testing.T) {
+	_, path, _ := begin(t, File{})
+	_, err := openFile(t.Context(), &File{Path: path}, Deps{})
+	if !errors.Is(err, errLocked) || !strings.Contains(record.HintOf(err), "another collector") {
+		t.Errorf("a second writer of one file: %v", err)
+	}
+	link := filepath.Join(filepath.Dir(path), "link")
+	if err := os.Symlink(filepath.Base(path), link); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := fileKey(&File{Path: path}), fileKey(&File{Path: filepath.Dir(path) + "/./link"}); a != b {
+		t.Errorf("%s and %s are one file", a, b)
+	}
+}
+
+// logrotate moves the file; what was written stays there, what comes goes to a new one.
+func TestMovedAway(t *testing.T) {
+	f, path, _ := begin(t, File{})
+	send(t, f, line)
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	flush(t, f)
+	send(t, f, line+line)
+	flush(t, f)
+	if a, b := read(t, path+".1"), read(t, path); a != line || b != line+line {
+		t.Errorf("moved: %q, new: %q", a, b)
+	}
+	if err := os.RemoveAll(filepath.Dir(path)); err != nil { // the folder too
+		t.Fatal(err)
+	}
+	flush(t, f)
+	send(t, f, line)
+	if got := read(t, path); got != line {
+		t.Errorf("after the folder was removed: %q", got)
+	}
+}
+
+// A write that fails half way leaves nothing, and the next one works. The limit on a file's size stands in for a full
+// disk: it too writes what fits and fails the rest. It is the process's, so the test runs in one of its own.
+func TestFullDisk(t *testing.T) {
+	if os.Getenv("OUTPUTS_FULL_DISK") == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestFullDisk$", "-test.v")
+		cmd.Env = append(os.Environ(), "OUTPUTS_FULL_DISK=1")
+		if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("PASS: TestFullDisk")) {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return
+	}
+	f, path, _ := begin(t, File{})
+	send(t, f, line)
+	limit(t, uint64(len(line)+len(line)/2))
+	for range 2 {
+		err := f.Send(t.Context(), Batch{Lines: []byte(line)})
+		if !errors.Is(err, syscall.EFBIG) || !strings.Contains(err.Error(), path) {
+			t.Errorf("Send on a full disk: %v", err)
+		}
+		if got := read(t, path); got != line {
+			t.Errorf("after a write that failed the file holds %q", got)
+		}
+	}
+	limit(t, 1<<30)
+	send(t, f, line)
+	if got := read(t, path); got != line+line {
+		t.Errorf("when there is room again the file holds %q", got)
+	}
+}
+
+func limit(t *testing.T, n uint64) {
+	t.Helper()
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &l); err != nil {
+		t.Fatal(err)
+	}
+	l.Cur = n
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &l); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// /dev/full is a disk without room: the real error, and its remedy.
+func TestNoSpaceHint(t *testing.T) {
+	h, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("SKIPPED: no /dev/full here: ", err)
+	}
+	defer h.Close()
+	_, err = h.WriteString(line)
+	f := &file{path: "out/r.jsonl"}
+	err = f.fault("write", err)
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(record.HintOf(err), "make room") || !strings.HasPrefix(err.Error(), "write out/r.jsonl: ") {
+		t.Errorf("%v; hint %q", err, record.HintOf(err))
+	}
+}
+
+// A reload changes the rules of a file that stays open.
+func TestReconfigure(t *testing.T) {
+	f, path, _ := begin(t, File{})
+	send(t, f, line)
+	f.reconfigure(&File{Path: path, Compression: zstdFiles, Rotate: Rotate{MaxBytes: Bytes(len(line))}})
+	send(t, f, line)
+	if err := f.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, path); got != "records-T.jsonl.zst records.jsonl" {
+		t.Errorf("the folder holds %s", got)
+	}
+}
+
+// kill -9 in mid-write, many times: a finished file is whole lines, and nothing that was flushed is missing.
+func TestKilled(t *testing.T) {
+	pad := strings.Repeat("x", 3000)
+	if path := os.Getenv("OUTPUTS_KILLED"); path != "" {
+		f, _, _ := begin(t, File{Path: path, Compression: zstdFiles, Rotate: Rotate{MaxBytes: 64 << 10}})
+		for n := 0; ; n++ {
+			send(t, f, fmt.Sprintf(`{"run":%q,"n":%d,"pad":%q}`+"\n", os.Getenv("OUTPUTS_RUN"), n, pad))
+			flush(t, f)
+			fmt.Println("flushed", n)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "r.jsonl")
+	flushed := map[string]int{}
+	for run := range 6 {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestKilled$", "-test.v")
+		cmd.Env = append(os.Environ(), "OUTPUTS_KILLED="+path, fmt.Sprint("OUTPUTS_RUN=", run))
+		var out bytes.Buffer
+		cmd.Stdout = &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(150+37*run) * time.Millisecond) // real time: it is the kill's moment that varies
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		flushed[fmt.Sprint(run)] = strings.Count(out.String(), "flushed")
+	}
+	f, _, log := begin(t, File{Path: path, Compression: zstdFiles, Rotate: Rotate{MaxBytes: 64 << 10}})
+	if err := f.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	all, _, err := f.old.list()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := ""
+	for _, o := range all {
+		text += unpack(t, o.path+zstExt)
+	}
+	text += read(t, path)
+	got := map[string]int{}
+	shape := regexp.MustCompile(`^\{"run":"(\d)","n":(\d+),"pad":"(x+)"\}$`)
+	for l := range strings.Lines(text) {
+		m := shape.FindStringSubmatch(strings.TrimSuffix(l, "\n"))
+		if m == nil || len(m[3]) != len(pad) || m[2] != fmt.Sprint(got[m[1]]) {
+			t.Fatalf("a line that is torn, missing or out of turn: %.120q\n%s", l, log)
+		}
+		got[m[1]]++
+	}
+	total := 0
+	for run, n := range flushed {
+		total += n
+		if got[run] < n {
+			t.Errorf("run %s flushed %d lines, %d are there", run, n, got[run])
+		}
+	}
+	if total == 0 || len(all) == 0 {
+		t.Errorf("%d lines, %d finished files: the test proves nothing", total, len(all))
+	}
+}
+
+func TestFileValidate(t *testing.T) {
+	ok := fileDefaults().(*File)
+	ok.Path = "r.jsonl"
+	if err := ok.Validate(); err != nil {
+		t.Errorf("the defaults: %v", err)
+	}
+	bad := File{Compression: "gzip", Rotate: Rotate{MaxBytes: 5, MaxAge: config.Duration(time.Second), Keep: -1}}
+	err := bad.Validate()
+	for _, want := range []string{"path:", "compression:", "rotate.max_bytes:", "rotate.max_age:", "rotate.keep:"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error lacks %q: %v", want, err)
+		}
+	}
+	if err := (&File{Path: "x", Compression: zstdFiles}).Validate(); err == nil {
+		t.Error("zstd without rotation compresses nothing, in silence")
+	}
+}
+
+func TestBytes(t *testing.T) {
+	for in, want := range map[string]int64{"0": 0, "1024": 1024, "256MiB": 256 << 20, "1 GiB": 1 << 30, "500MB": 500e6, "7B": 7, "3kB": 3000} {
+		var b Bytes
+		if err := b.UnmarshalText([]byte(in)); err != nil || int64(b) != want {
+			t.Errorf("%q is %d, %v; want %d", in, b, err, want)
+		}
+		var again Bytes
+		if err := again.UnmarshalText([]byte(b.String())); err != nil || again != b {
+			t.Errorf("%q is written %q, which reads as %d", in, b, again)
+		}
+	}
+	for _, in := range []string{"", "x", "-1", "1.5GiB", "GiB", "99999999TiB", "1 PB"} {
+		var b Bytes
+		if err := b.UnmarshalText([]byte(in)); err == nil {
+			t.Errorf("%q is taken as %d", in, b)
+		}
+	}
+}
+
+// A reader that has gone is said once as what it is; it is never tried again.
+func TestClosedPipe(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	out, err := openStdout(t.Context(), &Stdout{}, Deps{Stdout: w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(t, out, line)
+	r.Close()
+	for range 2 {
+		err := out.Send(t.Context(), Batch{Lines: []byte(line)})
+		if !errors.Is(err, ErrPermanent) || !errors.Is(err, syscall.EPIPE) || record.HintOf(err) == "" {
+			t.Errorf("Send without a reader: %v", err)
+		}
+	}
+}
+
+// A sender whose context ends need not wait for another's write that hangs.
+func TestWaitingSenderLeaves(t *testing.T) {
+	r, w := io.Pipe()
+	out, err := openStdout(t.Context(), &Stdout{}, Deps{Stdout: w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { done <- out.Send(context.Background(), Batch{Lines: []byte(line)}) }()
+	if _, err := io.ReadFull(r, make([]byte, 1)); err != nil { // it is writing now
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := out.Send(ctx, Batch{Lines: []byte(line)}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the second sender: %v", err)
+	}
+	r.Close()
+	if err := <-done; !errors.Is(err, ErrPermanent) {
+		t.Errorf("the first: %v", err)
+	}
+}
+
+// A write that failed half way does not run into the next line.
+func TestTornStdout(t *testing.T) {
+	w := &full{room: 10}
+	out, err := openStdout(t.Context(), &Stdout{}, Deps{Stdout: w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Send(t.Context(), Batch{Lines: []byte(line)}); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	w.room = 1 << 20
+	send(t, out, line)
+	if got, want := w.String(), line[:10]+"\n"+line; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// full is a file on a disk with room for so much.
+type full struct {
+	bytes.Buffer
+	room int
+}
+
+func (f *full) Write(p []byte) (int, error) {
+	n := min(len(p), f.room)
+	f.room -= n
+	f.Buffer.Write(p[:n])
+	if n < len(p) {
+		return n, syscall.ENOSPC
+	}
+	return n, nil
+}
