@@ -1,7 +1,6 @@
 package awsfake
 
 import (
-	"compress/gzip"
 	"net/http"
 	"strconv"
 	"strings"
@@ -176,21 +175,3 @@ func (a *AWS) send(w http.ResponseWriter, q *request, out *answer, f *Fault) {
 	w.WriteHeader(q.call.Status)
 	_ = out.parts(write)
 }
-
-// A pageCache will keep compressed pages.
-type pageCache struct{}
-
-func (*pageCache) compress(out *answer, write func([]byte) error) error {
-	z, err := gzip.NewWriterLevel(writer(write), gzip.BestSpeed)
-	if err != nil {
-		return err
-	}
-	if err := out.parts(func(p []byte) error { _, err := z.Write(p); return err }); err != nil {
-		return err
-	}
-	return z.Close()
-}
-
-type writer func([]byte) error
-
-func (f writer) Write(p []byte) (int, error) { return len(p), f(p) }

@@ -6,7 +6,6 @@ import (
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"net/http"
@@ -34,7 +33,9 @@ type Options struct {
 type AWS struct {
 	opts   Options
 	secret []byte // signs session tokens and page tokens, and derives every generated id
-	ids    atomic.Uint64
+
+	// Counters, each its own, so that what is built and what happens to the fleets does not hang on how often anyone asked.
+	made, requests, sessions, evolutions atomic.Uint64
 
 	mu         sync.RWMutex // guards what follows
 	accounts   map[string]*Account
@@ -98,9 +99,7 @@ func (a *AWS) secretKey(id string) string {
 }
 
 func (a *AWS) requestID() string {
-	b := a.derive("request", fmt.Sprint(a.ids.Add(1)))
-	h := hex.EncodeToString(b[:16])
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+	return uuid(a.derive("request", fmt.Sprint(a.requests.Add(1))))
 }
 
 // A request is one signed call on its way through the checks.

@@ -73,7 +73,7 @@ func (a *AWS) ec2(q *request) (*answer, *apiError) {
 	}
 	l, ok := listings[q.action]
 	if !ok {
-		return ec2Answer(q, nil, nil), nil
+		return ec2Answer(q, nil), nil
 	}
 	return a.list(q, l)
 }
@@ -106,9 +106,10 @@ func (a *AWS) list(q *request, l listing) (*answer, *apiError) {
 	}
 	f := a.fleetOf(q.who.account, q.region)
 	if f == nil {
-		return ec2Answer(q, &l, nil), nil
+		return a.small(q, func(m *markup) { m.list(l.set, 0, nil) }), nil
 	}
 	items, version := f.items(q.action)
+	all := len(items)
 	items, err := chosen(q, l, items)
 	if err != nil {
 		return nil, err
@@ -119,7 +120,7 @@ func (a *AWS) list(q *request, l listing) (*answer, *apiError) {
 		n += items[to].count
 		to++
 	}
-	out := ec2Answer(q, &l, items[from:to])
+	out := ec2Answer(q, items[from:to])
 	q.call.Items = n
 	if to < len(items) {
 		t := new(markup)
@@ -127,10 +128,14 @@ func (a *AWS) list(q *request, l listing) (*answer, *apiError) {
 		t.text("nextToken", a.pageToken(q, items[to-1].seq))
 		out.tail = append(t.b, out.tail...)
 	}
+	if to == from {
+		out.head = append(out.head, "\n    <"+l.set+"/>"...)
+		return out, nil
+	}
 	// The answer's fixed parts stand before and after the items, so that these can be kept compressed.
 	out.head, out.tail = append(out.head, "\n    <"+l.set+">"...), append([]byte("\n    </"+l.set+">"), out.tail...)
-	if len(q.form) <= 4 && version != 0 { // Action, Version, MaxResults, NextToken: nothing that chooses
-		out.key = fmt.Sprint(f.serial, " ", q.action, " ", version, " ", from, " ", to)
+	if len(items) == all { // nothing was chosen
+		out.key = fmt.Sprint(f.owner, " ", f.region, " ", q.action, " ", version, " ", from, " ", to)
 	}
 	return out, nil
 }
@@ -199,15 +204,12 @@ func (a *AWS) readPageToken(q *request, token string) (int, bool) {
 	return seq, err == nil
 }
 
-// ec2Answer is EC2's envelope. Without a listing it is that of an empty one.
-func ec2Answer(q *request, l *listing, items []item) *answer {
+// ec2Answer is EC2's envelope around items.
+func ec2Answer(q *request, items []item) *answer {
 	m := new(markup)
 	m.open(q.action+"Response", ec2Namespace)
 	m.text("requestId", q.id)
 	out := &answer{head: m.b, tail: []byte("\n</" + q.action + "Response>\n")}
-	if l == nil {
-		return out
-	}
 	for i := range items {
 		out.items = append(out.items, items[i].xml)
 	}
@@ -270,7 +272,7 @@ func (a *AWS) describeRegions(q *request) (*answer, *apiError) {
 func (a *AWS) small(q *request, f func(*markup)) *answer {
 	m := &markup{depth: 1}
 	f(m)
-	out := ec2Answer(q, nil, nil)
+	out := ec2Answer(q, nil)
 	out.head = append(out.head, m.b...)
 	return out
 }

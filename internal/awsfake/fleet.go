@@ -1,33 +1,65 @@
 package awsfake
 
 import (
+	"cmp"
+	"encoding/binary"
+	"math/rand/v2"
+	"slices"
+	"strconv"
 	"sync"
+	"time"
 )
 
-// A fleet is what one region of one account holds.
+// A fleet is what one region of one account holds: resources that fit each other, rendered when they are first listed.
+// What it is made of follows from the AWS's seed, the account and the region; what [AWS.Evolve] does to it follows from
+// the seed and the order of the calls.
 type fleet struct {
-	account, partition, region string
-	serial                     int
+	aws                      *AWS
+	owner, partition, region string
+	dnsSuffix                string
 
-	mu      sync.RWMutex
-	lists   map[string][]item // by action; copied when it changes, so that a reader may keep what it took
-	version int
+	mu        sync.Mutex
+	seq       int                    // of the resource that was made last
+	version   int                    // goes up whenever a list changes
+	all       map[string][]*resource // by the action that lists them, in order of seq
+	lists     map[string][]item      // as rendered; never changed in place, so that a reader may keep what it took
+	net       *network
+	instances []*instance // those listed: living, or terminated within the hour
+	launched  int         // ever
 }
 
-// An item is one element of a listing, rendered. Its place in the listing never changes, so that a page token stays good
-// while the fleet lives.
+// A resource is one element of a listing.
+type resource struct {
+	seq    int
+	count  int      // how many resources the element is: a reservation is as many as it has instances
+	id     string   // what a request may name it by
+	ids    []string // or by these
+	tagged []*tagged
+	render func(*markup)
+	xml    []byte // nil until it is listed, or again after a change
+}
+
+type tag struct{ key, value string }
+
+// tagged is what DescribeTags shows of a resource.
+type tagged struct {
+	id, kind string // "instance", "volume", …
+	tags     []tag
+}
+
+func (m *markup) tags(t []tag) {
+	m.list("tagSet", len(t), func(i int) {
+		m.text("key", t[i].key)
+		m.text("value", t[i].value)
+	})
+}
+
+// An item is one element of a listing as it is sent. Its seq never changes, so that a page token stays good while the fleet lives.
 type item struct {
-	seq   int
-	count int      // resources in it: an item of DescribeInstances is a reservation
-	id    string   // of the resource, or of its parent
-	ids   []string // of the reservation's instances
-	xml   []byte
-}
-
-func (f *fleet) items(action string) ([]item, int) {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	return f.lists[action], f.version
+	seq, count int
+	id         string
+	ids        []string
+	xml        []byte
 }
 
 func (a *AWS) fleetOf(c *Account, region string) *fleet {
@@ -37,37 +69,234 @@ func (a *AWS) fleetOf(c *Account, region string) *fleet {
 }
 
 // AddInstances gives the account n instances in a region, with all that belongs to them: network, volumes, snapshots, images….
-func (c *Account) AddInstances(region string, n int) {
+func (c *Account) AddInstances(region string, n int) { c.fleet(region).launch(n, born) }
+
+// AddNetwork gives the account a region without instances: its network, images and templates stand there alone.
+func (c *Account) AddNetwork(region string) { c.fleet(region) }
+
+// ShareFleets lets the account hold what another holds, byte for byte: the owner's ids included. It costs no memory, so that a
+// benchmark can have thousands of accounts.
+func (c *Account) ShareFleets(of *Account) {
 	c.aws.mu.Lock()
 	defer c.aws.mu.Unlock()
-	f := c.fleets[region]
-	if f == nil {
-		f = &fleet{account: c.ID, partition: c.Partition, region: region, lists: make(map[string][]item), version: 1}
+	for region, f := range of.fleets {
 		c.fleets[region] = f
 	}
-	f.launch(c.aws, n)
 }
 
-func (f *fleet) launch(a *AWS, n int) {
+func (c *Account) fleet(region string) *fleet {
+	c.aws.mu.Lock()
+	defer c.aws.mu.Unlock()
+	if f := c.fleets[region]; f != nil {
+		return f
+	}
+	f := &fleet{
+		aws: c.aws, owner: c.ID, partition: c.Partition, region: region, dnsSuffix: dnsSuffix(c.Partition),
+		all: make(map[string][]*resource), lists: make(map[string][]item),
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	list := f.lists["DescribeInstances"]
-	for range n {
-		seq := len(list) + 1
-		id := "i-" + hexID(a, f, "instance", seq)
-		m := &markup{depth: 2}
-		m.in("item", func() {
-			m.text("reservationId", "r-"+hexID(a, f, "reservation", seq))
-			m.text("ownerId", f.account)
-			m.list("groupSet", 0, nil)
-			m.list("instancesSet", 1, func(int) {
-				m.text("instanceId", id)
-				m.in("instanceState", func() { m.int("code", 16); m.text("name", "running") })
-				m.text("instanceType", "t3.micro")
-			})
-		})
-		list = append(list, item{seq: seq, count: 1, id: id, ids: []string{id}, xml: m.b})
-	}
-	f.lists["DescribeInstances"] = list
+	f.buildNetwork()
+	c.fleets[region] = f
+	return f
+}
+
+// random is a generator that only the seed, the place and the words decide.
+func (f *fleet) random(words ...string) *rand.Rand {
+	b := f.aws.derive(append([]string{"random", f.owner, f.region}, words...)...)
+	return rand.New(rand.NewPCG(binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])))
+}
+
+func one[T any](r *rand.Rand, of []T) T { return of[r.IntN(len(of))] }
+
+// add puts a resource into a listing. The caller holds f.mu.
+func (f *fleet) add(action string, r *resource) *resource {
+	f.seq++
+	r.seq = f.seq
+	r.count = cmp.Or(r.count, 1)
+	f.all[action] = append(f.all[action], r)
+	f.touch(action, r)
+	return r
+}
+
+// touch makes a resource be rendered anew. The caller holds f.mu.
+func (f *fleet) touch(action string, r *resource) {
+	r.xml = nil
 	f.version++
+	delete(f.lists, action)
+	delete(f.lists, "DescribeTags")
+}
+
+// drop takes a resource out of a listing. The caller holds f.mu.
+func (f *fleet) drop(action string, r *resource) {
+	f.all[action] = slices.DeleteFunc(f.all[action], func(o *resource) bool { return o == r })
+	f.touch(action, r)
+}
+
+// items is a listing as it stands, and its version.
+func (f *fleet) items(action string) ([]item, int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.purge()
+	list, ok := f.lists[action]
+	if !ok {
+		if action == "DescribeTags" {
+			list = f.tags()
+		} else {
+			list = f.render(f.all[action])
+		}
+		f.lists[action] = list
+	}
+	return list, f.version
+}
+
+func (f *fleet) render(of []*resource) []item {
+	list := make([]item, 0, len(of))
+	for _, r := range of {
+		if r.xml == nil {
+			m := &markup{depth: 2}
+			m.in("item", func() { r.render(m) })
+			r.xml = slices.Clip(m.b)
+		}
+		list = append(list, item{r.seq, r.count, r.id, r.ids, r.xml})
+	}
+	return list
+}
+
+// tagsEach is more tags than a resource may have (50) times the instances of a reservation.
+const tagsEach = 1000
+
+func (f *fleet) tags() []item {
+	var list []item
+	for _, of := range f.all {
+		for _, r := range of {
+			n := 0
+			for _, t := range r.tagged {
+				for _, kv := range t.tags {
+					m := &markup{depth: 2}
+					m.in("item", func() {
+						m.text("resourceId", t.id)
+						m.text("resourceType", t.kind)
+						m.text("key", kv.key)
+						m.text("value", kv.value)
+					})
+					list = append(list, item{seq: r.seq*tagsEach + n, count: 1, xml: m.b})
+					n++
+				}
+			}
+		}
+	}
+	slices.SortFunc(list, func(x, y item) int { return cmp.Compare(x.seq, y.seq) })
+	return list
+}
+
+// terminatedFor is how long EC2 goes on listing an instance that was terminated.
+const terminatedFor = time.Hour
+
+// purge forgets the instances that were terminated an hour ago. The caller holds f.mu.
+func (f *fleet) purge() {
+	now := f.aws.Now()
+	over := func(i *instance) bool { return i.state == terminated && now.Sub(i.ended) >= terminatedFor }
+	if !slices.ContainsFunc(f.instances, over) {
+		return
+	}
+	for _, i := range f.instances {
+		if !over(i) {
+			continue
+		}
+		r := i.reservation
+		r.instances = slices.DeleteFunc(r.instances, func(o *instance) bool { return o == i })
+		f.touchReservation(r)
+		if len(r.instances) == 0 {
+			f.drop("DescribeInstances", r.resource)
+		}
+	}
+	f.instances = slices.DeleteFunc(f.instances, over)
+}
+
+// Evolve lets the fleets live: n things happen, spread over all of them. Instances start, stop, are launched and terminated, and
+// change their tags. What is on its way (pending, stopping, shutting-down) from the last time arrives first.
+func (a *AWS) Evolve(n int) {
+	fleets := a.fleets()
+	for _, f := range fleets {
+		f.arrive()
+	}
+	if len(fleets) == 0 {
+		return
+	}
+	turn := a.evolutions.Add(1)
+	d := a.derive("evolve", strconv.FormatUint(turn, 10))
+	r := rand.New(rand.NewPCG(binary.BigEndian.Uint64(d), turn))
+	for range n {
+		one(r, fleets).happen(r)
+	}
+}
+
+// fleets is every fleet once, in a stable order.
+func (a *AWS) fleets() []*fleet {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	seen := make(map[*fleet]bool)
+	for _, c := range a.accounts {
+		for _, f := range c.fleets {
+			seen[f] = true
+		}
+	}
+	all := make([]*fleet, 0, len(seen))
+	for f := range seen {
+		all = append(all, f)
+	}
+	slices.SortFunc(all, func(x, y *fleet) int {
+		return cmp.Or(cmp.Compare(x.owner, y.owner), cmp.Compare(x.region, y.region))
+	})
+	return all
+}
+
+// arrive ends what was on its way.
+func (f *fleet) arrive() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, i := range f.instances {
+		switch i.state {
+		case pending:
+			i.state = running
+		case stopping:
+			i.state = stopped
+		case shuttingDown:
+			i.state = terminated
+		default:
+			continue
+		}
+		f.touchReservation(i.reservation)
+	}
+}
+
+// happen lets one thing happen.
+func (f *fleet) happen(r *rand.Rand) {
+	now := f.aws.Now().Truncate(time.Second)
+	f.mu.Lock()
+	var living []*instance
+	for _, i := range f.instances {
+		if i.state == running || i.state == stopped {
+			living = append(living, i)
+		}
+	}
+	what := r.IntN(10)
+	if len(living) == 0 || what == 0 {
+		f.mu.Unlock()
+		f.launch(1, now)
+		return
+	}
+	defer f.mu.Unlock()
+	i := one(r, living)
+	switch {
+	case what == 1 && len(living) > 2:
+		i.terminate(now)
+	case what <= 4:
+		i.retag("last-patched", now.Format(time.DateOnly)+" #"+strconv.Itoa(r.IntN(1000)))
+	case i.state == running:
+		i.stop(now)
+	default:
+		i.start(now)
+	}
 }

@@ -120,7 +120,7 @@ func (c *Account) AddUser(name string) *User {
 // NewKey makes an access key for the user.
 func (u *User) NewKey() Key {
 	a := u.account.aws
-	id := a.keyID("AKIA", u.ARN, fmt.Sprint(a.ids.Add(1)))
+	id := a.keyID("AKIA", u.ARN, fmt.Sprint(a.made.Add(1)))
 	k := Key{ID: id, Secret: a.secretKey(id)}
 	u.AddKey(k)
 	return k

@@ -42,7 +42,7 @@ var errToken = errors.New("no token of this AWS")
 
 // begin starts a session: it gives it a key and a sealed token.
 func (a *AWS) begin(s session, d time.Duration) Credential {
-	s.KeyID = a.keyID("ASIA", "session", fmt.Sprint(a.ids.Add(1)))
+	s.KeyID = a.keyID("ASIA", "session", fmt.Sprint(a.sessions.Add(1)))
 	s.Begun = a.Now()
 	s.Expires = s.Begun.Add(d).Truncate(time.Second) // AWS states it in whole seconds
 	body, err := json.Marshal(s)

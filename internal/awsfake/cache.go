@@ -1,0 +1,103 @@
+package awsfake
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/binary"
+	"hash/crc32"
+	"sync"
+)
+
+// A pageCache keeps the compressed items of pages, so that a fleet that does not change is compressed once: compressing
+// costs thirty times what serving does.
+type pageCache struct {
+	mu    sync.Mutex
+	pages map[string][]byte
+	size  int
+}
+
+// cacheSize is what the cache may hold; when it is full it begins anew.
+const cacheSize = 64 << 20
+
+// compress writes an answer as one gzip member (RFC 1952): the head as a stored block, the items as the cache has them, the
+// tail as the last stored block. Blocks of deflate stand side by side as long as each ends on a byte (RFC 1951, 3.2.4).
+func (c *pageCache) compress(out *answer, write func([]byte) error) error {
+	items, err := c.items(out)
+	if err != nil {
+		return err
+	}
+	b := append([]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255}, storedBlock(out.head, false)...)
+	if err := write(b); err != nil {
+		return err
+	}
+	if err := write(items); err != nil {
+		return err
+	}
+	sum, n := crc32.NewIEEE(), 0
+	err = out.parts(func(p []byte) error { n += len(p); _, err := sum.Write(p); return err })
+	if err != nil {
+		return err
+	}
+	b = storedBlock(out.tail, true)
+	b = binary.LittleEndian.AppendUint32(b, sum.Sum32())
+	return write(binary.LittleEndian.AppendUint32(b, uint32(n)))
+}
+
+// storedBlock is p in blocks without compression, each of up to 65,535 bytes.
+func storedBlock(p []byte, last bool) []byte {
+	var b []byte
+	for {
+		n := min(len(p), 65535)
+		end := byte(0)
+		if last && n == len(p) {
+			end = 1
+		}
+		b = append(b, end)
+		b = binary.LittleEndian.AppendUint16(b, uint16(n))
+		b = binary.LittleEndian.AppendUint16(b, ^uint16(n))
+		b = append(b, p[:n]...)
+		if p = p[n:]; len(p) == 0 {
+			return b
+		}
+	}
+}
+
+// items is an answer's items as deflate blocks that end on a byte and are not the last.
+func (c *pageCache) items(out *answer) ([]byte, error) {
+	if len(out.items) == 0 {
+		return nil, nil
+	}
+	c.mu.Lock()
+	p, ok := c.pages[out.key]
+	c.mu.Unlock()
+	if ok && out.key != "" {
+		return p, nil
+	}
+	var b bytes.Buffer
+	z, err := flate.NewWriter(&b, flate.BestSpeed)
+	if err != nil {
+		return nil, err
+	}
+	for _, it := range out.items {
+		if _, err := z.Write(it); err != nil {
+			return nil, err
+		}
+	}
+	if err := z.Flush(); err != nil { // ends on a byte, with an empty stored block
+		return nil, err
+	}
+	if out.key != "" {
+		c.keep(out.key, b.Bytes())
+	}
+	return b.Bytes(), nil
+}
+
+func (c *pageCache) keep(key string, p []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pages == nil || c.size+len(p) > cacheSize {
+		c.pages, c.size = make(map[string][]byte), 0
+	}
+	c.pages[key] = bytes.Clone(p)
+	c.size += len(p)
+}

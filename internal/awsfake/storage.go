@@ -1,0 +1,154 @@
+package awsfake
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+)
+
+// volume is an EBS volume.
+type volume struct {
+	*resource
+	on       *instance // nil: available
+	zone     *subnet
+	device   string
+	root     bool // and so deleted with its instance
+	size     int
+	kind     string
+	sealed   bool // encrypted
+	made     time.Time
+	attached time.Time
+	snapshot string
+	tags     []tag
+}
+
+func (f *fleet) addVolume(r *rand.Rand, i *instance, device string, size int, root bool) *volume {
+	n := i.n*8 + len(i.volumes)
+	v := &volume{
+		on: i, zone: i.subnet, device: device, root: root, size: size, made: i.at, attached: i.at.Add(time.Second),
+		kind: one(r, []string{"gp3", "gp3", "gp2", "io2"}), sealed: r.IntN(2) == 0,
+	}
+	if root {
+		v.snapshot = f.net.snaps[i.kind.arch]
+	}
+	id := f.id("vol", "volume", n)
+	t := &tagged{id: id, kind: "volume"}
+	if r.IntN(2) == 0 {
+		t.tags = []tag{{"Name", "disk " + device + " of #" + strconv.Itoa(i.n)}}
+	}
+	v.tags = t.tags
+	v.resource = f.add("DescribeVolumes", &resource{id: id, tagged: []*tagged{t}, render: v.write(f)})
+	if r.IntN(5) == 0 {
+		f.addSnapshot(f.id("snap", "snapshot", n), id, fmt.Sprintf("nightly of %s <%s>", id, device), v.size, v.sealed, v.made.Add(24*time.Hour))
+	}
+	return v
+}
+
+func (v *volume) write(f *fleet) func(*markup) {
+	return func(m *markup) {
+		m.text("volumeId", v.id)
+		m.int("size", v.size)
+		m.text("snapshotId", v.snapshot)
+		m.text("availabilityZone", v.zone.zone)
+		m.text("availabilityZoneId", v.zone.zoneID)
+		m.text("status", map[bool]string{true: "in-use", false: "available"}[v.on != nil])
+		m.text("createTime", stamp3(v.made))
+		m.in("attachmentSet", func() {
+			if v.on != nil {
+				m.in("item", func() {
+					m.text("volumeId", v.id)
+					m.text("instanceId", v.on.id)
+					m.text("device", v.device)
+					m.text("status", "attached")
+					m.text("attachTime", stamp3(v.attached))
+					m.bool("deleteOnTermination", v.root)
+				})
+			}
+		})
+		if len(v.tags) > 0 {
+			m.tags(v.tags)
+		}
+		m.text("volumeType", v.kind)
+		m.int("iops", max(3000, 3*v.size))
+		if v.kind == "gp3" {
+			m.int("throughput", 125)
+		}
+		m.bool("encrypted", v.sealed)
+		if v.sealed {
+			m.text("kmsKeyId", f.kmsKey())
+		}
+		m.bool("multiAttachEnabled", false)
+		m.in("operator", func() { m.bool("managed", false) })
+	}
+}
+
+func (f *fleet) kmsKey() string {
+	return fmt.Sprintf("arn:%s:kms:%s:%s:key/%s", f.partition, f.region, f.owner, uuid(f.aws.derive("kms", f.owner, f.region)))
+}
+
+func (f *fleet) addSnapshot(id, of, about string, size int, sealed bool, at time.Time) {
+	t := &tagged{id: id, kind: "snapshot", tags: []tag{{"retain", "30d"}}}
+	f.add("DescribeSnapshots", &resource{id: id, tagged: []*tagged{t}, render: func(m *markup) {
+		m.text("snapshotId", id)
+		m.text("volumeId", of)
+		m.text("status", "completed")
+		m.text("startTime", stamp3(at))
+		m.text("completionTime", stamp3(at.Add(7*time.Minute)))
+		m.text("progress", "100%")
+		m.text("ownerId", f.owner)
+		m.int("volumeSize", size)
+		m.text("description", about)
+		m.bool("encrypted", sealed)
+		if sealed {
+			m.text("kmsKeyId", f.kmsKey())
+		}
+		m.text("storageTier", "standard")
+		m.tags(t.tags)
+	}})
+}
+
+func (f *fleet) addImage(n int, arch string) {
+	id, snap := f.id("ami", "image", n), f.id("snap", "image", n)
+	f.net.images[arch], f.net.snaps[arch] = id, snap
+	name := "base-" + arch + "-2025.08"
+	at := born.AddDate(0, -1, 0)
+	f.addSnapshot(snap, "vol-ffffffff", "Created by CreateImage for "+id, 8, false, at)
+	t := &tagged{id: id, kind: "image", tags: []tag{{"Name", name}}}
+	f.add("DescribeImages", &resource{id: id, tagged: []*tagged{t}, render: func(m *markup) {
+		m.text("imageId", id)
+		m.text("imageLocation", f.owner+"/"+name)
+		m.text("imageState", "available")
+		m.text("imageOwnerId", f.owner)
+		m.text("creationDate", stamp3(at))
+		m.bool("isPublic", false)
+		m.text("architecture", arch)
+		m.text("imageType", "machine")
+		m.text("name", name)
+		m.text("description", "hardened base & agents")
+		m.text("rootDeviceType", "ebs")
+		m.text("rootDeviceName", linux.device)
+		m.list("blockDeviceMapping", 1, func(int) {
+			m.text("deviceName", linux.device)
+			m.in("ebs", func() {
+				m.text("snapshotId", snap)
+				m.int("volumeSize", 8)
+				m.bool("deleteOnTermination", true)
+				m.text("volumeType", "gp3")
+				m.int("iops", 3000)
+				m.int("throughput", 125)
+				m.bool("encrypted", false)
+			})
+		})
+		m.text("virtualizationType", "hvm")
+		m.tags(t.tags)
+		m.text("hypervisor", "xen")
+		m.bool("enaSupport", true)
+		m.text("sriovNetSupport", "simple")
+		m.text("bootMode", "uefi-preferred")
+		m.text("imdsSupport", "v2.0")
+		m.text("platformDetails", linux.details)
+		m.text("usageOperation", linux.usage)
+		m.text("deregistrationProtection", "disabled")
+	}})
+}
