@@ -144,8 +144,14 @@ func (s *Set) drop(ctx context.Context, l *lane) error {
 		return nil
 	}
 	s.mu.Lock()
-	s.open = slices.DeleteFunc(s.open, func(o *lane) bool { return o == l })
+	i := slices.Index(s.open, l)
+	if i >= 0 {
+		s.open = slices.Delete(s.open, i, i+1)
+	}
 	s.mu.Unlock()
+	if i < 0 {
+		return nil // Set.Close was faster
+	}
 	return l.close(ctx)
 }
 
@@ -158,6 +164,23 @@ func (s *Set) States() []State {
 		all[i] = l.State()
 	}
 	return all
+}
+
+// Close closes every output that is still open, whoever holds it: the end of the program. Safe twice.
+func (s *Set) Close(ctx context.Context) error {
+	s.change.Lock()
+	defer s.change.Unlock()
+	s.mu.Lock()
+	open := s.open
+	s.open = nil
+	s.mu.Unlock()
+	errs := make([]error, len(open))
+	var wg sync.WaitGroup
+	for i, l := range open {
+		wg.Go(func() { errs[i] = l.close(ctx) }) // at once: one that hangs takes no time from the others
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // A Fan delivers to the outputs of one configuration at once. One that fails does not stop another, nor make it wait for

@@ -166,14 +166,14 @@ func TestOneFailsOthersGoOn(t *testing.T) {
 		t.Errorf("%d lines in the log, want 1:\n%s", n, w.log.String())
 	}
 	st := s.States()
-	if st[0].Err == nil || st[0].Lost != 6 || st[0].Errors != 3 || st[1].Err != nil || st[1].Records != 6 {
+	if st[0].Up || st[0].Lost != 6 || st[0].Errors != 3 || !st[1].Up || st[1].Records != 6 {
 		t.Errorf("states are %+v", st)
 	}
 	bad.set(func() { bad.fail = nil })
 	if err := f.Send(t.Context(), page("i-9", 2)); err != nil {
 		t.Error(err)
 	}
-	if n := w.logged(); n != 2 || s.States()[0].Err != nil {
+	if n := w.logged(); n != 2 || !s.States()[0].Up {
 		t.Errorf("%d lines in the log, want 2:\n%s", n, w.log.String())
 	}
 	if ids := outputstest.IDs(t, good.lines.Bytes()); len(ids) != 8 {
@@ -217,7 +217,7 @@ func TestHungOutput(t *testing.T) {
 		if ids := outputstest.IDs(t, hung.lines.Bytes()); strings.Join(ids, " ") != "i-0-0 i-10-0" {
 			t.Errorf("the one that hung has %v: it was lent bytes for longer than Send", ids)
 		}
-		if st := s.States(); st[0].Lost != 10 || st[0].Records != 1 || st[0].Err != nil {
+		if st := s.States(); st[0].Lost != 10 || st[0].Records != 1 || !st[0].Up {
 			t.Errorf("its state is %+v", st[0])
 		}
 		closeFan(t, f)
@@ -307,12 +307,12 @@ func TestFlushFails(t *testing.T) {
 			t.Errorf("Flush says %v", err)
 		}
 	}
-	if w.logged() != 1 || s.States()[0].Err == nil {
+	if w.logged() != 1 || s.States()[0].Up {
 		t.Errorf("log:\n%s", w.log.String())
 	}
 	out.set(func() { out.unsync = nil })
 	_ = f.Send(t.Context(), page("i", 1))
-	if err := f.Flush(t.Context()); err != nil || s.States()[0].Err != nil {
+	if err := f.Flush(t.Context()); err != nil || !s.States()[0].Up {
 		t.Errorf("after it is mended: %v, %+v", err, s.States()[0])
 	}
 	closeFan(t, f)
@@ -411,5 +411,21 @@ func TestOpenAllOrNothing(t *testing.T) {
 	}
 	if ok.closed != 1 || len(s.States()) != 0 {
 		t.Errorf("what was opened is left open: %v", s.States())
+	}
+}
+
+// The end of the program closes what a fan still holds, once.
+func TestSetClose(t *testing.T) {
+	s, _ := newSet()
+	out := new(fake)
+	f := fan(t, s, &fakeOptions{Fake: out})
+	for range 2 {
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	closeFan(t, f)
+	if out.closed != 1 || len(s.States()) != 0 {
+		t.Errorf("closed %d times", out.closed)
 	}
 }

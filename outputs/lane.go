@@ -1,7 +1,6 @@
 package outputs
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +14,9 @@ import (
 // A State is how an output fares.
 type State struct {
 	Name, Type string
-	Err        error     // what it last failed with; nil while it works
+	Up         bool
+	Error      string    // what it last failed with; "" while it works
+	Hint       string    // what a person can do
 	Since      time.Time // when it began to fail, or to work
 	Records    int       // delivered, since it was opened
 	Lost       int       // not delivered
@@ -68,7 +69,7 @@ type round struct {
 
 func newLane(key, name, typ string, out Output, d Deps) *lane {
 	l := &lane{key: key, typ: typ, out: out, log: d.Log, watch: d.Watch, refs: 1, turn: make(turn, 1), name: name, lost: map[visit]int{}}
-	l.state = State{Name: name, Type: typ, Since: time.Now()}
+	l.state = State{Name: name, Type: typ, Up: true, Since: time.Now()}
 	return l
 }
 
@@ -79,7 +80,7 @@ func (l *lane) adopt(name string, options any) {
 		if name != l.name {
 			l.watch.OutputClosed(l.name)
 		}
-		l.watch.OutputUp(name, l.state.Err == nil)
+		l.watch.OutputUp(name, l.state.Up)
 	}
 	l.name, l.state.Name = name, name
 	l.mu.Unlock()
@@ -278,9 +279,9 @@ func (l *lane) failed(what int, err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.troubles[what] = err
-	was := l.state.Err
-	l.state.Err = err
-	if was == nil {
+	was := l.state.Up
+	l.state.Up, l.state.Error, l.state.Hint = false, err.Error(), record.HintOf(err)
+	if was {
 		l.state.Since = time.Now()
 		level := slog.LevelWarn
 		if l.gone != nil {
@@ -298,15 +299,12 @@ func (l *lane) failed(what int, err error) error {
 // worked notes that the output works. l.mu is held.
 func (l *lane) worked(what int) {
 	l.troubles[what] = nil
-	if l.state.Err == nil {
-		return
-	}
-	if l.state.Err = cmp.Or(l.troubles[sending], l.troubles[flushing]); l.state.Err != nil {
+	if l.state.Up || l.troubles != [2]error{} {
 		return
 	}
 	l.log.Info("output works again", "output", l.name, "type", l.typ, "down", time.Since(l.state.Since).Round(time.Second),
 		"lost", l.state.Lost)
-	l.state.Since = time.Now()
+	l.state.Up, l.state.Error, l.state.Hint, l.state.Since = true, "", "", time.Now()
 	if l.watch != nil {
 		l.watch.OutputUp(l.name, true)
 	}
