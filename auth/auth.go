@@ -1,12 +1,14 @@
 // Package auth turns an account block into credentials: base → MFA session → role hops → identity check, a file a step.
-// Only this package talks to STS and to the metadata services. It does not know regions, kinds or records. Begin at
-// [LoadAWS] for the process, [Sessions.Open] for an account, and [Step] for a further way to sign in.
+// Only this package talks to STS and to the metadata services. It does not know kinds, records or runs. Begin at
+// [LoadAWS] for the process, at [Sessions.Open] for an account, and at [Step] for a further way to sign in.
 package auth
 
 import (
 	"context"
 	"log/slog"
-	"net"
+	"path/filepath"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -20,67 +22,208 @@ type Options struct {
 	AWS     aws.Config          // loaded once for the process by [LoadAWS]
 	Getenv  func(string) string // nil: nothing is set
 	DataDir string              // MFA sessions are kept in DataDir/sessions; "": in memory, until the process ends
-	MFA     MFAStore            // instead of DataDir
+	MFA     MFAStore            // in the place of DataDir
 	Log     *slog.Logger        // nil: nothing is logged
 }
 
-// LoadOptions says how the SDK is loaded. The zero value is an ordinary program on an ordinary machine: the
-// environment and the shared files decide. The rest is for a collector that runs against another AWS than the real one.
-type LoadOptions struct {
-	Version       string // of this program, in the user agent: collector/VERSION
-	CallsInFlight int    // how many connections are kept; default 256
+// Sessions is every account that was entered. It outlives reloads: a session is known by what its block amounts to, not by
+// the block's name, so that a renamed account keeps its role session, a changed role gets a new one, and no reload spends an
+// MFA code. It is safe for concurrent use. Close it.
+type Sessions struct {
+	tokens   tokens
+	loaded   *loaded
+	getenv   func(string) string
+	store    MFAStore
+	log      *slog.Logger
+	life     *life
+	instance *layer // the one instance role
 
-	Endpoint     string                                                              // base URL of every service, STS inside chains included
-	IMDSEndpoint string                                                              // base URL of the instance metadata service
-	DialContext  func(ctx context.Context, network, addr string) (net.Conn, error) // instead of the network
-	Isolated     bool                                                                // neither the environment nor shared files are read
-
-	ContainerEndpoint string   // full URL of the container credentials; only where Isolated
-	ConfigFiles       []string // shared config files; nil: the standard ones, none where Isolated
-	CredentialsFiles  []string // shared credentials files; likewise
+	mu     sync.Mutex
+	layers map[string]*layer
+	all    map[string]*entry
 }
 
+// NewSessions has no session yet, and calls nobody.
+func NewSessions(o Options) *Sessions {
+	s := &Sessions{
+		tokens: newTokens(o.AWS), loaded: loadedOf(o.AWS), getenv: o.Getenv, store: o.MFA, log: o.Log, life: newLife(),
+		layers: make(map[string]*layer), all: make(map[string]*entry),
+	}
+	if s.getenv == nil {
+		s.getenv = func(string) string { return "" }
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	switch {
+	case s.store != nil:
+	case o.DataDir != "":
+		s.store = dirStore{filepath.Join(o.DataDir, "sessions")}
+	default:
+		s.store = new(memoryStore)
+	}
+	s.instance = s.layer(nil, "", &imdsStep{client: s.loaded.imds(o.AWS), disabled: func() bool {
+		return !s.loaded.ownIMDS() && strings.EqualFold(s.getenv("AWS_EC2_METADATA_DISABLED"), "true")
+	}})
+	return s
+}
+
+// Close ends what is under way and waits for it. Sessions that were opened keep what they have.
+func (s *Sessions) Close() { s.life.end() }
+
 // A Session is an account, entered. One an effective identity, shared by every region and every goroutine. It is an
-// [aws.CredentialsProvider] that refreshes itself.
+// [aws.CredentialsProvider] that renews itself.
 type Session struct {
 	Identity record.Identity
 	Path     []string // how it was entered, for people: "ak AKIA…MPLE", "mfa arn:…", "role arn:…"
+
+	top *layer
+	mfa *layer // nil without MFA
 }
 
 // Retrieve gives the current credentials. It waits for STS only where none are valid, and never longer than ctx.
-func (s *Session) Retrieve(ctx context.Context) (aws.Credentials, error) { return aws.Credentials{}, nil }
+func (s *Session) Retrieve(ctx context.Context) (aws.Credentials, error) { return s.top.Retrieve(ctx) }
 
-// Invalidate says that AWS refused the current credentials as expired: the next Retrieve asks for new ones.
-func (s *Session) Invalidate() {}
+// Invalidate says that AWS refused the current credentials as expired: the next Retrieve gets new ones, from the inner
+// steps on if those are dead too. Of several callers who find out at once, the late ones do no harm.
+func (s *Session) Invalidate() { s.top.invalidate() }
 
-// Expires is when the account stops working if nobody does anything: the MFA session's end where there is one, else
-// the end of the current credentials. false: they do not expire.
-func (s *Session) Expires() (time.Time, bool) { return time.Time{}, false }
+// Drop is Invalidate by one who knows which credentials were refused.
+func (s *Session) Drop(c aws.Credentials) { s.top.Drop(c) }
 
-// Sessions outlives reloads.
-type Sessions struct{}
-
-// LoadAWS loads the SDK's configuration and the one transport. It sends nothing.
-func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) { return aws.Config{}, nil }
-
-// NewSessions has no session yet.
-func NewSessions(Options) *Sessions { return &Sessions{} }
-
-// Open signs in and checks who answered. Its error holds a *record.Fault.
-func (s *Sessions) Open(ctx context.Context, a config.Account) (*Session, error) { return nil, nil }
-
-// Close ends the refreshes that are under way and waits for them. Sessions that were opened keep what they have.
-func (s *Sessions) Close() {}
-
-// An MFAStore is where MFA sessions and used codes are kept.
-type MFAStore interface {
-	// With locks the device, across processes where the store is shared, and hands fn what is stored. save keeps what
-	// fn made of it, at once and durably, while the lock is held. The lock ends with fn.
-	With(ctx context.Context, device string, fn func(s *MFASession, save func() error) error) error
+// Expires is when the account stops working if nobody does anything: the MFA session's end where there is one, else the end of
+// the current credentials, which are renewed before. false: they do not expire.
+func (s *Session) Expires() (time.Time, bool) {
+	if s.mfa != nil {
+		return s.mfa.expires()
+	}
+	return s.top.expires()
 }
 
-// An MFASession is what is known of a device.
-type MFASession struct {
-	Credentials aws.Credentials
-	Spent       []string // digests of the codes that were sent to STS
+// Open signs in, checks who answered against what the block says, and sees to it that the credentials are valid now. Blocks
+// that amount to the same share one Session. Its error holds a [record.Fault]; the account's name is the caller's to add.
+//
+// An error is not kept: the next Open tries again. Only a clear refusal (a wrong key, a denied role) is repeated for
+// ten seconds without asking AWS, so that many blocks behind one broken base cost one call.
+func (s *Sessions) Open(ctx context.Context, a config.Account) (*Session, error) {
+	steps, region, err := s.plan(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	e := s.entry(steps, region)
+	if err := e.enter(ctx, s); err != nil {
+		return nil, err
+	}
+	if err := expect(a, e.session); err != nil {
+		return nil, err
+	}
+	if _, err := e.session.Retrieve(ctx); err != nil {
+		return nil, err
+	}
+	return e.session, nil
+}
+
+// entry finds what the steps amount to, or begins it.
+func (s *Sessions) entry(steps []Step, region string) *entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var top, mfa *layer
+	key := ""
+	for _, step := range steps {
+		key = digest(key + "\n" + step.Key())
+		top = s.layer(top, key, step)
+		if _, ok := step.(*mfaStep); ok {
+			mfa = top
+		}
+	}
+	e := s.all[key]
+	if e == nil {
+		s.forgetIdle()
+		e = &entry{region: region, session: &Session{top: top, mfa: mfa}}
+		s.all[key] = e
+	}
+	e.used = now()
+	return e
+}
+
+// layer finds the layer of a key, or makes it. s.mu is held, except where s is being made.
+func (s *Sessions) layer(prev *layer, key string, step Step) *layer {
+	if s.instance != nil && step == s.instance.step {
+		return s.instance
+	}
+	l := s.layers[key]
+	if l == nil {
+		l = &layer{step: step, prev: prev, life: s.life, log: s.log}
+		if key != "" {
+			s.layers[key] = l
+		}
+	}
+	l.used = now()
+	return l
+}
+
+// idle is how long a session is remembered that no run opens: its block has gone, or has changed. Any schedule that is
+// slower than this signs in again, which costs it nothing.
+const idle = 48 * time.Hour
+
+// forgetIdle keeps a process that is reloaded for years from growing. s.mu is held.
+func (s *Sessions) forgetIdle() {
+	old := now().Add(-idle)
+	for k, e := range s.all {
+		if e.used.Before(old) {
+			delete(s.all, k)
+		}
+	}
+	for k, l := range s.layers {
+		if l.used.Before(old) {
+			delete(s.layers, k)
+		}
+	}
+}
+
+// An entry is a session and the way to it.
+type entry struct {
+	region string
+	used   time.Time // guarded by Sessions.mu
+
+	mu      sync.Mutex
+	entered bool
+	flight  *flight[record.Identity]
+	session *Session // its exported fields are set once, before entered
+}
+
+// enter asks once who the session is, however many come at once.
+func (e *entry) enter(ctx context.Context, s *Sessions) error {
+	e.mu.Lock()
+	if e.entered {
+		e.mu.Unlock()
+		return nil
+	}
+	f := e.flight
+	if f == nil {
+		f = newFlight[record.Identity]()
+		if !s.life.run(func(ctx context.Context) {
+			who, err := whoami(ctx, s.tokens, e.region, e.session.top)
+			e.arrived(s, who, err)
+			f.land(who, err)
+		}) {
+			e.mu.Unlock()
+			return errClosed
+		}
+		e.flight = f
+	}
+	e.mu.Unlock()
+	_, err := f.wait(ctx, e.session.top.step.Name())
+	return err
+}
+
+func (e *entry) arrived(s *Sessions, who record.Identity, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.flight = nil
+	if err != nil {
+		return
+	}
+	e.session.Identity, e.session.Path, e.entered = who, e.session.top.path(), true
+	s.log.Info("signed in", "arn", who.ARN, "account_id", who.AccountID, "path", strings.Join(e.session.Path, " → "))
 }

@@ -1,0 +1,263 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// When credentials are renewed. The window never reaches a quarter of what is left of them: a window as long as the
+// session would renew at every call.
+const (
+	window  = 5 * time.Minute  // before their end, and up to half of it later, so that sessions do not end all at once
+	pause   = 30 * time.Second // between two tries to renew what is still valid
+	sulk    = 10 * time.Second // so long a clear refusal is repeated without asking again
+	settled = 5 * time.Second  // credentials younger than this are not what an "expired" was about
+)
+
+// A Provider gives a step the credentials before it.
+type Provider interface {
+	aws.CredentialsProvider
+	// Drop says that AWS refuses these credentials: they are not given again, if they are still the current ones.
+	Drop(aws.Credentials)
+}
+
+// A layer is a step with its credentials, kept and renewed. It differs from the SDK's cache in what happens in bad times:
+//   - renewal begins before the end, in the background, and those who ask meanwhile get what is still valid;
+//   - a renewal that fails or hangs takes nothing away from anybody;
+//   - nobody waits longer than its own context, and nobody's context ends the others' call.
+type layer struct {
+	step Step
+	prev *layer // nil under a base
+	life *life
+	log  *slog.Logger
+	used time.Time // guarded by Sessions.mu
+
+	mu      sync.Mutex
+	creds   aws.Credentials // no keys: none
+	got     time.Time
+	due     time.Time // when renewal begins; zero: never
+	next    time.Time // no renewal before
+	refused error     // the last answer, if it was a clear no
+	until   time.Time
+	flight  *flight[aws.Credentials]
+}
+
+// now is wall clock: a session does not last longer because the machine slept.
+func now() time.Time { return time.Now().Round(0) }
+
+// Retrieve gives valid credentials, without waiting where there are any.
+func (l *layer) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	l.mu.Lock()
+	t := now()
+	if valid(l.creds, t) {
+		c := l.creds
+		if l.flight == nil && !l.due.IsZero() && !t.Before(l.due) && !t.Before(l.next) {
+			l.renew()
+		}
+		l.mu.Unlock()
+		return c, nil
+	}
+	if l.refused != nil && t.Before(l.until) {
+		defer l.mu.Unlock()
+		return aws.Credentials{}, l.refused
+	}
+	if l.flight == nil {
+		l.renew()
+	}
+	f := l.flight
+	l.mu.Unlock()
+	return f.wait(ctx, l.step.Name())
+}
+
+// renew starts the one call that everybody waits for. l.mu is held.
+func (l *layer) renew() {
+	f := newFlight[aws.Credentials]()
+	l.flight = f
+	if !l.life.run(func(ctx context.Context) {
+		c, err := l.ask(ctx)
+		l.landed(c, err)
+		f.land(c, err)
+	}) {
+		f.land(aws.Credentials{}, errClosed) // and stays: there is no other to come
+	}
+}
+
+func (l *layer) ask(ctx context.Context) (c aws.Credentials, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &record.Fault{Reason: record.Panicked, Err: fmt.Errorf("%s: panic: %v", l.step.Name(), r)}
+		}
+	}()
+	if l.prev == nil {
+		return l.step.Retrieve(ctx, nil)
+	}
+	return l.step.Retrieve(ctx, l.prev)
+}
+
+func (l *layer) landed(c aws.Credentials, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flight = nil
+	t := now()
+	l.next = t.Add(pause)
+	if err == nil {
+		l.creds, l.got, l.refused = c, t, nil
+		l.due = dueAt(c, t)
+		return
+	}
+	if refusal(err) {
+		l.refused, l.until = err, t.Add(sulk)
+	}
+	if valid(l.creds, t) && l.life.ctx.Err() == nil {
+		// Nobody waits for this error, so it is said here.
+		l.log.Warn("credentials not renewed; what is valid is kept", "step", l.step.Name(), "expires", l.creds.Expires,
+			"err", err, "reason", record.ReasonOf(err), "hint", record.HintOf(err))
+	}
+}
+
+// Drop is [Provider].
+func (l *layer) Drop(c aws.Credentials) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.creds.AccessKeyID == c.AccessKeyID && l.creds.SessionToken == c.SessionToken {
+		l.forget()
+	}
+}
+
+// invalidate is Drop by one who does not know which credentials were refused. Of several who find out at once, the late
+// ones do not drop what the first one fetched.
+func (l *layer) invalidate() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now().Sub(l.got) >= settled {
+		l.forget()
+	}
+}
+
+func (l *layer) forget() {
+	if d, ok := l.step.(dropper); ok && l.creds.HasKeys() {
+		d.drop(l.creds)
+	}
+	l.creds, l.due, l.next, l.refused = aws.Credentials{}, time.Time{}, time.Time{}, nil
+}
+
+// A dropper is a step that keeps credentials elsewhere and must not give the refused ones again.
+type dropper interface{ drop(aws.Credentials) }
+
+func (l *layer) expires() (time.Time, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.creds.Expires, l.creds.HasKeys() && l.creds.CanExpire
+}
+
+// path is the names of the steps up to this one.
+func (l *layer) path() []string {
+	var names []string
+	for ; l != nil; l = l.prev {
+		name := l.step.Name()
+		if n, ok := l.step.(interface{ found(aws.Credentials) string }); ok {
+			l.mu.Lock()
+			name = n.found(l.creds)
+			l.mu.Unlock()
+		}
+		names = append(names, name)
+	}
+	slices.Reverse(names)
+	return names
+}
+
+func valid(c aws.Credentials, at time.Time) bool {
+	return c.HasKeys() && (!c.CanExpire || at.Before(c.Expires))
+}
+
+func dueAt(c aws.Credentials, at time.Time) time.Time {
+	if !c.CanExpire {
+		return time.Time{}
+	}
+	w := min(window, c.Expires.Sub(at)/4)
+	return c.Expires.Add(-w + time.Duration(rand.Float64()*0.5*float64(w)))
+}
+
+// refusal reports whether asking again at once would get the same answer.
+func refusal(err error) bool {
+	switch record.ReasonOf(err) {
+	case record.TimedOut, record.Throttling, record.Network, record.Interrupted, record.Panicked, record.Other:
+		return false
+	}
+	return true
+}
+
+// A flight is one piece of work for which many wait, each no longer than it wants to.
+type flight[T any] struct {
+	done chan struct{}
+	val  T
+	err  error
+}
+
+func newFlight[T any]() *flight[T] { return &flight[T]{done: make(chan struct{})} }
+
+func (f *flight[T]) land(v T, err error) {
+	f.val, f.err = v, err
+	close(f.done)
+}
+
+func (f *flight[T]) wait(ctx context.Context, name string) (T, error) {
+	select {
+	case <-f.done:
+		return f.val, f.err
+	case <-ctx.Done():
+		var none T
+		err := ctx.Err()
+		if cause := context.Cause(ctx); !errors.Is(cause, err) {
+			err = fmt.Errorf("%w (%w)", err, cause)
+		}
+		return none, fmt.Errorf("%s: waiting for credentials: %w", name, err)
+	}
+}
+
+var errClosed = &record.Fault{Reason: record.Interrupted, Err: errors.New("sign-in: the program is ending")}
+
+// life is as long as the sessions': it ends the goroutines that renew, and waits for them. Its context is kept because a
+// renewal belongs to all who wait for it, not to the one who asked first.
+type life struct {
+	ctx  context.Context
+	stop context.CancelFunc
+
+	mu   sync.Mutex
+	over bool
+	wg   sync.WaitGroup
+}
+
+func newLife() *life {
+	ctx, stop := context.WithCancel(context.Background())
+	return &life{ctx: ctx, stop: stop}
+}
+
+// run starts fn, unless the life is over.
+func (l *life) run(fn func(context.Context)) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over {
+		return false
+	}
+	l.wg.Go(func() { fn(l.ctx) })
+	return true
+}
+
+func (l *life) end() {
+	l.mu.Lock()
+	l.over = true
+	l.mu.Unlock()
+	l.stop()
+	l.wg.Wait()
+}

@@ -1,0 +1,239 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// clues is what a step knows that AWS's answer does not say.
+type clues struct {
+	doing  string          // "assume role arn:…": begins the error
+	signer string          // the name of the step whose credentials were used: "ak AKIA…MPLE"
+	role   string          // ARN, where a role was to be assumed
+	serial string          // where a code was sent
+	region string          // whose STS was asked
+	hops   bool            // the signer's credentials are temporary, so that a role stops at an hour
+	extID  bool            // an external id was sent
+	used   aws.Credentials // never to be seen in a message
+	code   string          // likewise
+}
+
+// explain makes a [record.Fault] of what went wrong: which step, of which kind, and what a person can do. One that is a
+// Fault already comes from a step further in and stays as it is.
+func explain(err error, c clues) error {
+	var f *record.Fault
+	if errors.As(err, &f) {
+		return err
+	}
+	text := c.hide(message(err))
+	reason := reasonOf(err, text, c)
+	return &record.Fault{Reason: reason, Hint: hint(reason, err, text, c), Err: &saidError{c.doing + ": " + text, err}}
+}
+
+// A saidError says what is fit to be read and keeps the error underneath for those who look for a code.
+type saidError struct {
+	text string
+	err  error
+}
+
+func (e *saidError) Error() string { return e.text }
+func (e *saidError) Unwrap() error { return e.err }
+
+// message is err without the SDK's preamble: AWS's code, its words and the request's id, or what went wrong below.
+func message(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		text := api.ErrorCode()
+		if m := strings.TrimSpace(api.ErrorMessage()); m != "" {
+			text += ": " + m
+		}
+		var id interface{ ServiceRequestID() string }
+		if errors.As(err, &id) && id.ServiceRequestID() != "" {
+			text += " (request " + id.ServiceRequestID() + ")"
+		}
+		return text
+	}
+	var op *smithy.OperationError
+	if errors.As(err, &op) {
+		return op.Err.Error()
+	}
+	return err.Error()
+}
+
+// hide takes out of a message what must not be in it: STS quotes a code that it cannot read, and the canonical request,
+// with the session token in it, where the signature is wrong.
+func (c clues) hide(text string) string {
+	if i := strings.Index(text, "The Canonical String for this request should have been"); i >= 0 {
+		text = strings.TrimSpace(text[:i])
+	}
+	for _, s := range []string{c.used.SecretAccessKey, c.used.SessionToken, c.code} {
+		if s != "" {
+			text = strings.ReplaceAll(text, s, "[redacted]")
+		}
+	}
+	return text
+}
+
+// reasonOf reads AWS's answer. STS says most of what matters in the text, under the codes AccessDenied and ValidationError.
+func reasonOf(err error, text string, c clues) record.Reason {
+	has := func(s string) bool { return strings.Contains(text, s) }
+	switch {
+	case has("invalid MFA one time pass code"):
+		return record.MFAInvalid
+	case has("verify your MFA serial number"), has("unable to validate MFA"):
+		return record.MFASerial
+	case has("must provide both MFA serial number and one time pass code"):
+		return record.MFANeeded
+	case has("DurationSeconds exceeds"), has("'durationSeconds'"):
+		return record.BadDuration
+	case has("Signature expired"), has("Signature not yet current"):
+		return record.ClockSkew
+	case has("STS is not activated in this region"), record.CodeOf(err) == "RegionDisabledException":
+		return record.DisabledRegion
+	case has("session credentials"):
+		return record.BadKey
+	}
+	r := record.ReasonOf(err)
+	if r == record.AccessDenied && c.role != "" {
+		return record.AssumeDenied
+	}
+	if r == record.Expired && c.used.SessionToken == "" {
+		return record.ClockSkew // a key that never expires cannot have
+	}
+	return r
+}
+
+var caller = regexp.MustCompile(`User: (arn:\S+) is not authorized`)
+
+// hint is what an expert would say next.
+func hint(r record.Reason, err error, text string, c clues) string {
+	switch r {
+	case record.BadKey:
+		if strings.Contains(text, "session credentials") {
+			return "an MFA session can only be had with a user's own long-lived key, not with temporary credentials"
+		}
+		partition := "aws"
+		if p, ok := record.PartitionOf(c.region); ok {
+			partition = p.ID
+		}
+		return fmt.Sprintf("%s is not known in partition %s: the key was deleted or made inactive, or it belongs to another partition (set `partition` or `sts_region`)", c.signer, partition)
+	case record.BadSignature:
+		return fmt.Sprintf("the secret does not belong to %s: look for a secret of another key, a cut or an added character", c.signer)
+	case record.ClockSkew:
+		return skewHint(err)
+	case record.Expired:
+		if strings.HasPrefix(c.signer, "mfa ") {
+			return "the MFA session is over: a new code is needed in `token_code`"
+		}
+		return fmt.Sprintf("the credentials of %s are over; temporary keys in a configuration or a file must be renewed by whoever writes them there", c.signer)
+	case record.AssumeDenied:
+		return assumeHint(text, c)
+	case record.AccessDenied:
+		return fmt.Sprintf("%s lacks the permission that the message names; a policy, a permissions boundary or a service control policy takes it away", c.signer)
+	case record.MFAInvalid:
+		return "the code was used before, mistyped, or made by a device whose clock is off; a code is good once and for about a minute: put the next one into `token_code`"
+	case record.MFASerial:
+		return fmt.Sprintf("%s is not a device of the user of %s; `serial_number` is the device's ARN in the user's security credentials", c.serial, c.signer)
+	case record.MFANeeded:
+		return "the role or the account asks for MFA: give `serial_number` and `token_code`"
+	case record.BadDuration:
+		if c.role == "" {
+			return "`mfa_session_duration` is 15m to 36h for a user, at most 1h for the account's root"
+		}
+		if c.hops {
+			return "a role that is assumed with temporary credentials (after MFA, from a role) lasts at most 1h: set `role_duration: 1h`"
+		}
+		return "`role_duration` is longer than the role's maximum session duration: shorten the one or raise the other"
+	case record.DisabledRegion:
+		return fmt.Sprintf("STS is not active in %s for this account: activate it there, or set `sts_region` to a region that is enabled", c.region)
+	case record.Throttling:
+		return "STS asked to go slower; the next run tries again"
+	case record.TimedOut:
+		return fmt.Sprintf("STS in %s did not answer in time: look at the network, a proxy, a VPC endpoint's security group, or set `sts_region`", c.region)
+	case record.Network:
+		return fmt.Sprintf("STS in %s could not be reached: look at the network, the name service, HTTPS_PROXY and AWS_CA_BUNDLE", c.region)
+	}
+	return ""
+}
+
+// assumeHint lists what refuses an AssumeRole. AWS's answer is the same for all of it.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_roles.html
+func assumeHint(text string, c clues) string {
+	who := c.signer
+	if m := caller.FindStringSubmatch(text); m != nil {
+		who = m[1]
+	}
+	ext := "no external id was sent: does the trust policy ask for one (`external_id`)"
+	if c.extID {
+		ext = "does `external_id` equal the trust policy's"
+	}
+	mfa := "; does it ask for MFA (`serial_number`, `token_code`)"
+	if strings.HasPrefix(c.signer, "mfa ") {
+		mfa = ""
+	}
+	return fmt.Sprintf("%s may not assume %s: does the role exist, does its trust policy name the caller; %s%s; may the caller sts:AssumeRole on it", who, c.role, ext, mfa)
+}
+
+// skewHint takes the time from the answer's Date header: it is AWS's clock.
+func skewHint(err error) string {
+	const fix = "make NTP work on this machine (chronyd, systemd-timesyncd; a suspended VM wakes in the past)"
+	var re *smithyhttp.ResponseError
+	if errors.As(err, &re) && re.Response != nil {
+		if at, perr := http.ParseTime(re.Response.Header.Get("Date")); perr == nil {
+			off := time.Since(at).Round(time.Second)
+			side := "ahead of"
+			if off < 0 {
+				off, side = -off, "behind"
+			}
+			return fmt.Sprintf("this machine's clock is %s %s AWS's: %s", off, side, fix)
+		}
+	}
+	return "this machine's clock differs from AWS's: " + fix
+}
+
+// dead reports whether AWS no longer takes the credentials themselves, so that others are worth a try.
+func dead(err error) bool {
+	switch record.ReasonOfCode(record.CodeOf(err)) {
+	case record.Expired, record.BadKey:
+		return true
+	}
+	return false
+}
+
+// unsent reports whether a call certainly never reached AWS.
+func unsent(err error) bool {
+	var op *net.OpError
+	var dns *net.DNSError
+	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &dns)
+}
+
+// fault is a Fault of our own finding.
+func fault(r record.Reason, hint, format string, args ...any) *record.Fault {
+	return &record.Fault{Reason: r, Hint: hint, Err: fmt.Errorf(format, args...)}
+}
+
+// within is a context that ends after d, and says of what.
+func within(ctx context.Context, d time.Duration, what string) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d, &timeoutError{what, d})
+}
+
+// A timeoutError names the time-out that struck.
+type timeoutError struct {
+	what string
+	d    time.Duration
+}
+
+func (e *timeoutError) Error() string { return fmt.Sprintf("%s: no answer within %s", e.what, e.d) }
+func (*timeoutError) Unwrap() error   { return context.DeadlineExceeded }

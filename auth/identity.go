@@ -1,0 +1,69 @@
+package auth
+
+import (
+	"context"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/record"
+)
+
+// whoami asks STS who the top of a pipeline turned out to be.
+func whoami(ctx context.Context, t tokens, region string, top *layer) (record.Identity, error) {
+	c, err := top.Retrieve(ctx)
+	if err != nil {
+		return record.Identity{}, err
+	}
+	out, err := t.identity(ctx, region, c)
+	if err != nil && dead(err) {
+		fresh, ferr := another(ctx, top, c)
+		if ferr != nil {
+			return record.Identity{}, ferr
+		}
+		if fresh.HasKeys() {
+			c = fresh
+			out, err = t.identity(ctx, region, c)
+		}
+	}
+	if err != nil {
+		return record.Identity{}, explain(err, clues{doing: "ask who " + top.step.Name() + " is", signer: top.step.Name(), region: region, used: c})
+	}
+	return identityOf(out), nil
+}
+
+func identityOf(out *sts.GetCallerIdentityOutput) record.Identity {
+	arn := aws.ToString(out.Arn)
+	return record.Identity{AccountID: aws.ToString(out.Account), Partition: record.PartitionOfARN(arn), ARN: arn}
+}
+
+// expect compares who answered with what the block says. It catches what nothing else does: a default chain that picks
+// another account's keys in silence, and a block that was copied with the ARN of another.
+func expect(a config.Account, got *Session) error {
+	who := got.Identity
+	wrong := func(says, want, is string) error {
+		return fault(record.WrongAccount, "the credentials are another account's than the block is meant for; where they come from is in the message",
+			"%s is %s, but %s is in %s (entered by %s)", says, want, who.ARN, is, strings.Join(got.Path, " → "))
+	}
+	account, partition := "account "+who.AccountID, "partition "+who.Partition
+	switch {
+	case a.AccountID != "" && a.AccountID != who.AccountID:
+		return wrong("account_id", a.AccountID, account)
+	case a.Partition != "" && a.Partition != who.Partition:
+		return wrong("partition", a.Partition, partition)
+	}
+	hops := hopsOf(a)
+	if len(hops) == 0 {
+		return nil
+	}
+	arn := hops[len(hops)-1].ARN
+	if id := record.AccountOfARN(arn); id != who.AccountID {
+		return wrong("the account of "+arn, id, account)
+	}
+	if p := record.PartitionOfARN(arn); p != who.Partition {
+		return wrong("the partition of "+arn, p, partition)
+	}
+	return nil
+}

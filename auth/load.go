@@ -1,0 +1,210 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// LoadOptions says how the SDK is loaded. The zero value is an ordinary program on an ordinary machine: the
+// environment and the shared files decide. The rest is for a collector that runs against another AWS than the real one.
+type LoadOptions struct {
+	Version       string // of this program, in the user agent: collector/VERSION
+	CallsInFlight int    // so many connections are kept open; default 256
+
+	Endpoint     string                                                            // base URL of every service, STS inside chains included
+	IMDSEndpoint string                                                            // base URL of the instance metadata service
+	DialContext  func(ctx context.Context, network, addr string) (net.Conn, error) // instead of the network
+	Isolated     bool                                                              // neither the environment nor the standard shared files are read
+
+	ContainerEndpoint string   // full URL of the container credentials; only where Isolated
+	ConfigFiles       []string // shared config files; nil: the standard ones, none where Isolated
+	CredentialsFiles  []string // shared credentials files; likewise
+}
+
+// What a call to STS or to a metadata service may cost. An attempt is cut off before the whole is, so that a connection
+// that died in silence costs one attempt.
+const (
+	callTimeout    = 30 * time.Second // a call with its retries
+	attemptTimeout = 10 * time.Second
+	callAttempts   = 3
+	callBackoff    = 5 * time.Second // the most between two attempts
+)
+
+// LoadAWS loads the SDK's configuration and builds the one transport; it sends nothing. It is called once a process:
+// with AWS_CA_BUNDLE a load costs milliseconds and a transport has connections of its own. Everything that the SDK reads
+// from the environment is honoured (AWS_ENDPOINT_URL and its kin, AWS_CA_BUNDLE, proxies, AWS_USE_FIPS_ENDPOINT,
+// AWS_USE_DUALSTACK_ENDPOINT, AWS_CONFIG_FILE…). The configuration has no credentials: those are a [Session]'s.
+func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
+	l := &loaded{opts: o}
+	l.client = awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
+		n := o.CallsInFlight
+		if n <= 0 {
+			n = 256
+		}
+		tr.MaxIdleConns, tr.MaxIdleConnsPerHost = n+16, n // every region is a host; the sign-ins come on top
+		if o.DialContext != nil {
+			tr.DialContext = o.DialContext
+		}
+		if o.Isolated {
+			tr.Proxy = nil
+		}
+	})
+	cfg := aws.Config{HTTPClient: l.client}
+	if !o.Isolated {
+		var err error
+		if cfg, err = awsconfig.LoadDefaultConfig(ctx, append(l.files(),
+			awsconfig.WithHTTPClient(l.client),
+			awsconfig.WithCredentialsProvider(aws.AnonymousCredentials{}), // resolved by account, not here
+		)...); err != nil {
+			return aws.Config{}, explainLoad("load the AWS configuration", "", l, err)
+		}
+	}
+	if o.Endpoint != "" {
+		cfg.BaseEndpoint = aws.String(o.Endpoint)
+	}
+	// A client that is handed a BuildableClient makes a transport of its own out of it, with connections of its own.
+	if b, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
+		cfg.HTTPClient = b.Freeze() // with the CA bundle in it
+	}
+	l.metadata = l.client.WithTransportOptions(func(tr *http.Transport) {
+		tr.Proxy = nil // a metadata service is on this machine: no proxy knows it
+		tr.ResponseHeaderTimeout = 2 * time.Second
+		if o.DialContext == nil {
+			tr.DialContext = (&net.Dialer{Timeout: time.Second}).DialContext
+		}
+	}).WithTimeout(attemptTimeout).Freeze()
+
+	cfg.APIOptions = append(cfg.APIOptions, l.userAgent())
+	cfg.Retryer = retryer(cfg.RetryMaxAttempts)
+	cfg.Logger = logging.Nop{} // the SDK's logger writes past ours
+	cfg.Credentials = noCredentials{}
+	cfg.ConfigSources = withoutSecrets(cfg.ConfigSources)
+	for _, source := range cfg.ConfigSources {
+		if env, ok := source.(awsconfig.EnvConfig); ok {
+			l.env = env
+		}
+	}
+	cfg.ConfigSources = append(cfg.ConfigSources, l)
+	return cfg, nil
+}
+
+// loaded is what a configuration remembers of how it was loaded. It travels among the configuration's sources, so that
+// a profile that is loaded later goes by the same rules.
+type loaded struct {
+	opts     LoadOptions
+	env      awsconfig.EnvConfig      // without its keys
+	client   *awshttp.BuildableClient // as it was before a CA bundle: the SDK adds that with each load, to a pool that copies share
+	metadata aws.HTTPClient           // for services on this machine
+}
+
+func loadedOf(cfg aws.Config) *loaded {
+	for _, s := range cfg.ConfigSources {
+		if l, ok := s.(*loaded); ok {
+			return l
+		}
+	}
+	client := awshttp.NewBuildableClient() // a configuration of somebody else's
+	return &loaded{client: client, metadata: client.WithTimeout(attemptTimeout).Freeze()}
+}
+
+func (l *loaded) userAgent() func(*middleware.Stack) error {
+	version := l.opts.Version
+	if version == "" {
+		version = "dev"
+	}
+	return awsmiddleware.AddUserAgentKeyValue("collector", version)
+}
+
+// files says which shared files are read.
+func (l *loaded) files() []func(*awsconfig.LoadOptions) error {
+	var o []func(*awsconfig.LoadOptions) error
+	if l.opts.ConfigFiles != nil || l.opts.Isolated {
+		o = append(o, awsconfig.WithSharedConfigFiles(append([]string{}, l.opts.ConfigFiles...)))
+	}
+	if l.opts.CredentialsFiles != nil || l.opts.Isolated {
+		o = append(o, awsconfig.WithSharedCredentialsFiles(append([]string{}, l.opts.CredentialsFiles...)))
+	}
+	return o
+}
+
+// imds is the one client of the instance metadata service.
+func (l *loaded) imds(cfg aws.Config) *imds.Client {
+	cfg.HTTPClient = l.metadata
+	cfg.Retryer = func() aws.Retryer {
+		return retry.NewStandard(func(o *retry.StandardOptions) {
+			o.MaxAttempts = callAttempts
+			o.RateLimiter = ratelimit.None
+			// A busy instance answers 429, which the SDK does not take for a reason to ask again (aws/aws-sdk-go-v2#1995).
+			o.Retryables = append(o.Retryables, retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{http.StatusTooManyRequests: {}}})
+		})
+	}
+	return imds.NewFromConfig(cfg, func(o *imds.Options) {
+		if l.opts.IMDSEndpoint != "" {
+			o.Endpoint = l.opts.IMDSEndpoint
+		}
+		if l.ownIMDS() {
+			o.ClientEnableState = imds.ClientEnabled
+		}
+	})
+}
+
+// ownIMDS reports whether the program chose the metadata service itself, so that the environment has no say in it.
+func (l *loaded) ownIMDS() bool { return l.opts.Isolated || l.opts.IMDSEndpoint != "" }
+
+// retryer is the standard mode with its numbers said aloud. Without its rate limiter: that is one bucket for all who use
+// the client, and an account whose STS hangs would empty it for the others.
+func retryer(attempts int) func() aws.Retryer {
+	if attempts <= 0 {
+		attempts = callAttempts
+	}
+	return func() aws.Retryer {
+		return retry.NewStandard(func(o *retry.StandardOptions) {
+			o.MaxAttempts = attempts
+			o.MaxBackoff = callBackoff
+			o.RateLimiter = ratelimit.None
+		})
+	}
+}
+
+// withoutSecrets is sources without the keys that were read on the way: an aws.Config is a thing that people print.
+func withoutSecrets(sources []any) []any {
+	out := make([]any, 0, len(sources)+1)
+	for _, s := range sources {
+		switch s := s.(type) {
+		case awsconfig.EnvConfig:
+			s.Credentials, s.ContainerAuthorizationToken = aws.Credentials{}, ""
+			out = append(out, s)
+		case awsconfig.SharedConfig:
+			s.Credentials, s.Source = aws.Credentials{}, nil
+			out = append(out, s)
+		default:
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// noCredentials stands where a client was made without an account.
+type noCredentials struct{}
+
+func (noCredentials) Retrieve(context.Context) (aws.Credentials, error) {
+	return aws.Credentials{}, &record.Fault{Reason: record.NoCredentials, Err: errors.New("this client was made without a session")}
+}
+
+func (l *loaded) String() string { return fmt.Sprintf("loaded(isolated %t)", l.opts.Isolated) }

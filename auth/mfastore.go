@@ -1,0 +1,180 @@
+package auth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// lockPoll is how often a lock that another process holds is tried. A blocking flock could not be ended by a context.
+const lockPoll = 50 * time.Millisecond
+
+// A dirStore keeps a file a device: DIR/DEVICE.json, mode 0600 in a directory of mode 0700. Processes are kept apart by a
+// lock on DIR/DEVICE.lock, goroutines of one process by the same.
+type dirStore struct{ dir string }
+
+// storedSession is the file. The names are those of the AWS CLI's caches.
+type storedSession struct {
+	AccessKeyID     string    `json:"AccessKeyId,omitempty"`
+	SecretAccessKey string    `json:",omitempty"`
+	SessionToken    string    `json:",omitempty"`
+	Expiration      time.Time `json:",omitzero"`
+	Spent           []string  `json:",omitempty"`
+}
+
+func (d dirStore) With(ctx context.Context, device string, fn func(*MFASession, func() error) error) error {
+	if err := d.open(); err != nil {
+		return fmt.Errorf("mfa store: %w", err)
+	}
+	unlock, err := lockFile(ctx, filepath.Join(d.dir, device+".lock"))
+	if err != nil {
+		return fmt.Errorf("mfa store: lock: %w", err)
+	}
+	defer unlock()
+	path := filepath.Join(d.dir, device+".json")
+	s, err := readSession(path)
+	if err != nil {
+		return fmt.Errorf("mfa store: %w", err)
+	}
+	return fn(&s, func() error {
+		if err := writeSession(path, s); err != nil {
+			return fmt.Errorf("mfa store: %w", err)
+		}
+		return nil
+	})
+}
+
+// open makes the directory. One that was there before must belong to us alone.
+func (d dirStore) open() error {
+	if err := os.MkdirAll(filepath.Dir(d.dir), 0o755); err != nil {
+		return err
+	}
+	if err := os.Mkdir(d.dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	info, err := os.Lstat(d.dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a directory", d.dir)
+	}
+	return private(d.dir, info)
+}
+
+func private(path string, info fs.FileInfo) error {
+	if m := info.Mode().Perm(); modesMatter && m&0o077 != 0 {
+		fix := "600"
+		if info.IsDir() {
+			fix = "700"
+		}
+		return fault(record.Other, fmt.Sprintf("chmod %s %s, and think about who may have read it", fix, path),
+			"%s holds credentials and is open to others (mode %04o)", path, m)
+	}
+	return nil
+}
+
+func readSession(path string) (MFASession, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return MFASession{}, nil
+	}
+	if err != nil {
+		return MFASession{}, err
+	}
+	defer func() { _ = f.Close() }() // only read
+	info, err := f.Stat()
+	if err != nil {
+		return MFASession{}, err
+	}
+	if err := private(path, info); err != nil {
+		return MFASession{}, err
+	}
+	var s storedSession
+	if err := json.NewDecoder(f).Decode(&s); err != nil {
+		// Not wrapped: a decoder's error may quote what it read.
+		return MFASession{}, fault(record.Other, "remove the file; a new code will be needed", "%s cannot be read as a session", path)
+	}
+	return MFASession{Spent: s.Spent, Credentials: aws.Credentials{
+		AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey, SessionToken: s.SessionToken,
+		Source: "GetSessionToken", CanExpire: true, Expires: s.Expiration,
+	}}, nil
+}
+
+// writeSession replaces the file at once and for good: a reader sees the old one or the new one, also after a power cut.
+func writeSession(path string, s MFASession) error {
+	b, err := json.Marshal(storedSession{
+		AccessKeyID: s.Credentials.AccessKeyID, SecretAccessKey: s.Credentials.SecretAccessKey, SessionToken: s.Credentials.SessionToken,
+		Expiration: s.Credentials.Expires, Spent: s.Spent,
+	})
+	if err != nil {
+		return err
+	}
+	next := path + ".new" // one name, as the lock is held: what a crash left is replaced, not added to
+	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(next, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// memoryStore keeps sessions for as long as the process lasts.
+type memoryStore struct {
+	mu  sync.Mutex
+	all map[string]*memorySession
+}
+
+type memorySession struct {
+	lock chan struct{} // a place for one: a mutex whose wait a context can end
+	MFASession
+}
+
+func (m *memoryStore) With(ctx context.Context, device string, fn func(*MFASession, func() error) error) error {
+	m.mu.Lock()
+	if m.all == nil {
+		m.all = make(map[string]*memorySession)
+	}
+	s := m.all[device]
+	if s == nil {
+		s = &memorySession{lock: make(chan struct{}, 1)}
+		m.all[device] = s
+	}
+	m.mu.Unlock()
+	select {
+	case s.lock <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-s.lock }()
+	mine := MFASession{Credentials: s.Credentials, Spent: append([]string(nil), s.Spent...)}
+	return fn(&mine, func() error {
+		s.MFASession = MFASession{Credentials: mine.Credentials, Spent: append([]string(nil), mine.Spent...)}
+		return nil
+	})
+}

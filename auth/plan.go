@@ -1,0 +1,141 @@
+package auth
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/record"
+)
+
+// A Step makes credentials out of the ones before it. A way to sign in is a file with a Step, and a line in [Sessions.plan].
+type Step interface {
+	// Name is what paths and errors say; never a secret.
+	Name() string
+	// Key is what the step amounts to. Blocks whose steps have equal keys, over equal steps before them, share the
+	// credentials. It holds digests of secrets, not secrets.
+	Key() string
+	// Retrieve makes new credentials. prev is nil under a base. It watches ctx, has time-outs of its own for what it asks, and
+	// its error holds a [record.Fault]. It is called once at a time; its answer is kept until it is due.
+	Retrieve(ctx context.Context, prev Provider) (aws.Credentials, error)
+}
+
+// plan turns a block into steps, in order. It calls nobody; at most it reads a profile.
+func (s *Sessions) plan(ctx context.Context, a config.Account) (steps []Step, region string, err error) {
+	region = stsRegion(a)
+	hops, serial := hopsOf(a), a.SerialNumber
+	switch {
+	case a.Profile != "":
+		if s.loaded.opts.Isolated && s.loaded.opts.ConfigFiles == nil && s.loaded.opts.CredentialsFiles == nil {
+			return nil, "", fault(record.NoCredentials, "use `ak_id` and `ak_secret`, or a role, here", "profile %s: shared files are not read in this mode", a.Profile)
+		}
+		mfa, err := profileMFA(ctx, s.loaded, a.Profile)
+		if err != nil {
+			return nil, "", err
+		}
+		if mfa == nil {
+			steps = append(steps, s.profile(a.Profile, region))
+			break
+		}
+		steps = append(steps, &mfa.key)
+		hops = append(mfa.roles, hops...)
+		if serial == "" {
+			serial = mfa.serial
+		}
+	case a.AKID != "" || !a.AKSecret.IsZero():
+		steps = append(steps, &keyStep{a.AKID, a.AKSecret, a.SessionToken})
+	case a.CredentialSource == "Environment":
+		steps = append(steps, &envStep{s.getenv})
+	case a.CredentialSource == "Ec2InstanceMetadata":
+		steps = append(steps, s.instance.step)
+	case a.CredentialSource == "EcsContainer":
+		steps = append(steps, newContainer(s.loaded, s.getenv))
+	case a.CredentialSource != "":
+		return nil, "", fault(record.NoCredentials, "it is Environment, Ec2InstanceMetadata or EcsContainer", "credential_source %q is unknown", a.CredentialSource)
+	case s.loaded.opts.Isolated:
+		steps = append(steps, s.isolated())
+	default:
+		steps = append(steps, s.profile("", region))
+	}
+	if serial != "" {
+		steps = append(steps, &mfaStep{
+			tokens: s.tokens, store: s.store, region: region, serial: serial, partition: partitionOf(a), code: a.TokenCode,
+			duration: orDefault(time.Duration(a.MFASessionDuration), mfaSession), after: steps[len(steps)-1].Name(), log: s.log,
+		})
+	}
+	for _, r := range hops {
+		steps = append(steps, newRole(s.tokens, region, r, steps[len(steps)-1]))
+	}
+	return steps, region, nil
+}
+
+func (s *Sessions) profile(name, region string) Step {
+	return &sdkStep{profile: name, region: region, loaded: s.loaded, tokens: s.tokens, instance: s.instance}
+}
+
+// isolated is the default chain of a process that must not look at its environment: a container's endpoint if one was
+// named, else the instance role.
+func (s *Sessions) isolated() Step {
+	if s.loaded.opts.ContainerEndpoint != "" {
+		return newContainer(s.loaded, s.getenv)
+	}
+	return s.instance.step
+}
+
+// hopsOf is the block's roles in order.
+func hopsOf(a config.Account) []config.Role {
+	if len(a.Roles) > 0 {
+		return a.Roles
+	}
+	if a.Role.ARN != "" {
+		return []config.Role{a.Role}
+	}
+	return nil
+}
+
+// stsRegion is whose STS is asked: `sts_region`, else the account's first literal region, else the partition's default.
+// Never the global endpoint: regions that must be opted in to refuse its tokens.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_enable-regions.html
+func stsRegion(a config.Account) string {
+	if a.STSRegion != "" {
+		return a.STSRegion
+	}
+	for _, r := range a.Collect.Regions {
+		if r != "" && !strings.ContainsAny(r, "*?[]!{}") {
+			return r
+		}
+	}
+	p, ok := record.PartitionNamed(partitionOf(a))
+	if !ok {
+		p = record.Partitions[0]
+	}
+	return p.Default
+}
+
+// partitionOf is what the block says of its partition: by its role, by name, by its regions; else "aws".
+func partitionOf(a config.Account) string {
+	if hops := hopsOf(a); len(hops) > 0 {
+		if p := record.PartitionOfARN(hops[0].ARN); p != "" {
+			return p
+		}
+	}
+	if a.Partition != "" {
+		return a.Partition
+	}
+	for _, r := range append([]string{a.STSRegion}, a.Collect.Regions...) {
+		if p, ok := record.PartitionOf(r); ok {
+			return p.ID
+		}
+	}
+	return record.Partitions[0].ID
+}
+
+func orDefault(d, def time.Duration) time.Duration {
+	if d == 0 {
+		return def
+	}
+	return d
+}

@@ -1,0 +1,96 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/aws-collector/collector/config"
+)
+
+// What a role session is where the block does not say. AWS's own default of 15 minutes is exactly a cron period.
+const (
+	roleSession     = time.Hour
+	roleSessionName = "collector"
+)
+
+// roleStep is one hop: AssumeRole with the credentials before it.
+// https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+type roleStep struct {
+	tokens   tokens
+	region   string
+	arn      string
+	session  string // role session name: what CloudTrail shows
+	external string
+	duration time.Duration
+	after    string // name of the step before
+}
+
+func newRole(t tokens, region string, r config.Role, after Step) *roleStep {
+	s := &roleStep{
+		tokens: t, region: region, arn: r.ARN, session: r.SessionName, external: r.ExternalID, duration: time.Duration(r.Duration), after: after.Name(),
+	}
+	if s.session == "" {
+		s.session = roleSessionName
+	}
+	if s.duration == 0 {
+		s.duration = roleSession
+	}
+	return s
+}
+
+func (s *roleStep) Name() string { return "role " + s.arn }
+
+func (s *roleStep) Key() string {
+	return fmt.Sprintf("role %q %q %q %s %s", s.arn, s.session, s.external, s.duration, s.region)
+}
+
+func (s *roleStep) Retrieve(ctx context.Context, prev Provider) (aws.Credentials, error) {
+	c, err := prev.Retrieve(ctx)
+	if err != nil {
+		return aws.Credentials{}, err
+	}
+	out, err := s.tokens.assume(ctx, s.region, c, s.input(c))
+	if err != nil && dead(err) {
+		// What is before this hop has ended before its time: revoked, or a rotated key. Others may be had.
+		fresh, ferr := another(ctx, prev, c)
+		if ferr != nil {
+			return aws.Credentials{}, ferr
+		}
+		if fresh.HasKeys() {
+			c = fresh
+			out, err = s.tokens.assume(ctx, s.region, c, s.input(c))
+		}
+	}
+	if err != nil {
+		return aws.Credentials{}, explain(err, clues{
+			doing: "assume role " + s.arn, signer: s.after, role: s.arn, region: s.region, hops: c.SessionToken != "", extID: s.external != "", used: c,
+		})
+	}
+	return out, nil
+}
+
+func (s *roleStep) input(c aws.Credentials) *sts.AssumeRoleInput {
+	d := s.duration
+	if c.SessionToken != "" {
+		d = min(d, roleSession) // AWS refuses more to temporary credentials: role chaining, MFA
+	}
+	in := &sts.AssumeRoleInput{RoleArn: aws.String(s.arn), RoleSessionName: aws.String(s.session), DurationSeconds: aws.Int32(int32(d / time.Second))}
+	if s.external != "" {
+		in.ExternalId = aws.String(s.external)
+	}
+	return in
+}
+
+// another gives credentials in the place of refused ones, or none where there are no others.
+func another(ctx context.Context, p Provider, refused aws.Credentials) (aws.Credentials, error) {
+	p.Drop(refused)
+	c, err := p.Retrieve(ctx)
+	if err != nil || c.AccessKeyID == refused.AccessKeyID && c.SecretAccessKey == refused.SecretAccessKey && c.SessionToken == refused.SessionToken {
+		return aws.Credentials{}, err
+	}
+	return c, nil
+}

@@ -1,0 +1,88 @@
+package auth
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+)
+
+// tokens asks STS. There is one client for the process; each call says its region and whose credentials sign it.
+type tokens struct {
+	client *sts.Client
+}
+
+func newTokens(cfg aws.Config) tokens {
+	cfg.HTTPClient = hasty(cfg.HTTPClient)
+	if cfg.Region == "" {
+		cfg.Region = "us-east-1" // always said again by the call
+	}
+	return tokens{sts.NewFromConfig(cfg)}
+}
+
+// hasty is a client over the same connections whose attempts are cut off.
+func hasty(c aws.HTTPClient) aws.HTTPClient {
+	if h, ok := c.(*http.Client); ok {
+		short := *h
+		short.Timeout = attemptTimeout
+		return &short
+	}
+	return c
+}
+
+func as(region string, c aws.Credentials) func(*sts.Options) {
+	return func(o *sts.Options) {
+		o.Region = region
+		o.Credentials = credentials.StaticCredentialsProvider{Value: c}
+	}
+}
+
+// identity asks who c is. No policy can forbid it.
+func (t tokens) identity(ctx context.Context, region string, c aws.Credentials) (*sts.GetCallerIdentityOutput, error) {
+	ctx, cancel := within(ctx, callTimeout, "sts:GetCallerIdentity in "+region)
+	defer cancel()
+	out, err := t.client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{}, as(region, c))
+	return out, timedOut(ctx, err)
+}
+
+// assume enters a role.
+func (t tokens) assume(ctx context.Context, region string, c aws.Credentials, in *sts.AssumeRoleInput) (aws.Credentials, error) {
+	ctx, cancel := within(ctx, callTimeout, "sts:AssumeRole in "+region)
+	defer cancel()
+	out, err := t.client.AssumeRole(ctx, in, as(region, c))
+	if err != nil {
+		return aws.Credentials{}, timedOut(ctx, err)
+	}
+	k := out.Credentials
+	return temporary(k.AccessKeyId, k.SecretAccessKey, k.SessionToken, k.Expiration, "AssumeRole"), nil
+}
+
+// session begins an MFA session. It is tried once: a code that was sent is not sent again.
+func (t tokens) session(ctx context.Context, region string, c aws.Credentials, in *sts.GetSessionTokenInput) (aws.Credentials, error) {
+	ctx, cancel := within(ctx, callTimeout, "sts:GetSessionToken in "+region)
+	defer cancel()
+	out, err := t.client.GetSessionToken(ctx, in, as(region, c), func(o *sts.Options) { o.RetryMaxAttempts = 1 })
+	if err != nil {
+		return aws.Credentials{}, timedOut(ctx, err)
+	}
+	k := out.Credentials
+	return temporary(k.AccessKeyId, k.SecretAccessKey, k.SessionToken, k.Expiration, "GetSessionToken"), nil
+}
+
+func temporary(id, secret, token *string, until *time.Time, source string) aws.Credentials {
+	return aws.Credentials{
+		AccessKeyID: aws.ToString(id), SecretAccessKey: aws.ToString(secret), SessionToken: aws.ToString(token),
+		Source: source, CanExpire: true, Expires: aws.ToTime(until),
+	}
+}
+
+// timedOut puts the name of our own time-out in the place of "context deadline exceeded".
+func timedOut(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
