@@ -1,0 +1,134 @@
+package house
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The rooms, and which others each may import. A room is a folder with what is below it, which may import one another.
+// A new arrow is an edit here.
+var rooms = map[string][]string{
+	"record":           {},
+	"secret":           {},
+	"config":           {"record", "secret"},
+	"auth":             {"config", "record", "secret"},
+	"collectors":       {"record"},
+	"outputs":          {"config", "record", "secret"},
+	"runner":           {"record"},
+	"web":              {"record"},
+	"internal/awsfake": {"record"},
+	"internal/house":   {},
+	"cmd/collector":    {"auth", "collectors", "config", "internal/awsfake", "outputs", "record", "runner", "secret", "web"},
+	"bench":            {"auth", "collectors", "config", "internal/awsfake", "outputs", "record", "runner", "secret", "web"},
+}
+
+// What tests may import besides: the AWS that they run against, and words to describe what they see.
+var testRooms = []string{"record", "secret", "internal/awsfake"}
+
+// Modules that one room alone imports, so that changing one is a matter of one room. The paths below a module belong to it.
+var doors = []struct {
+	module string
+	users  []string // packages and what is below them
+	tests  []string // packages whose tests may, too
+	why    string
+}{
+	{
+		module: "github.com/aws/aws-sdk-go-v2/service/ec2",
+		users:  []string{"collectors/internal/ec2call", "collectors/internal/ec2xml/gen"},
+		tests:  []string{"collectors/internal/ec2xml", "collectors/internal/ec2call"},
+		why:    "it compiles for minutes and links 20 MB: one package calls it, a generator reads its types",
+	},
+	{module: "github.com/aws/aws-sdk-go-v2/config", users: []string{"auth"}, why: "credentials are found in one place"},
+	{module: "github.com/aws/aws-sdk-go-v2/credentials", users: []string{"auth"}, tests: []string{"internal/awsfake"}, why: "credentials are made in one place"},
+	{module: "github.com/aws/aws-sdk-go-v2/feature/ec2/imds", users: []string{"auth"}, tests: []string{"internal/awsfake"}, why: "credentials are found in one place"},
+	{module: "github.com/aws/aws-sdk-go-v2/service/sts", users: []string{"auth"}, tests: []string{"internal/awsfake"}, why: "sessions are opened in one place"},
+	{module: "github.com/aws/aws-sdk-go-v2/service/sso", users: []string{"auth"}, why: "sessions are opened in one place"},
+	{module: "github.com/aws/aws-sdk-go-v2/service/ssooidc", users: []string{"auth"}, why: "sessions are opened in one place"},
+	{module: "gopkg.in/yaml.v3", users: []string{"config"}, why: "its traps are known in one place"},
+	{module: "github.com/spf13/cobra", users: []string{"cmd/collector"}, why: "the command line is one room's"},
+	{module: "github.com/charmbracelet/bubbletea", users: []string{"cmd/collector"}, why: "the terminal is one room's"},
+	{module: "github.com/fsnotify/fsnotify", users: []string{"cmd/collector"}, why: "config does no I/O"},
+	{module: "github.com/prometheus/exporter-toolkit", users: []string{"web"}, why: "there is one listener"},
+}
+
+func below(path, folder string) bool { return path == folder || strings.HasPrefix(path, folder+"/") }
+
+func room(path string) string {
+	for name := range rooms {
+		if below(path, name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// ours strips the module from an import of ours.
+func ours(path string) (string, bool) { return strings.CutPrefix(path, module+"/") }
+
+func TestImportMap(t *testing.T) {
+	for _, p := range packages(t) {
+		from := room(p.path())
+		if from == "" {
+			t.Errorf("%s is in no room: add it to rooms, with what it may import", p.path())
+			continue
+		}
+		for _, i := range p.Imports {
+			if path, ok := ours(i); ok && room(path) != from && !slices.Contains(rooms[from], room(path)) {
+				t.Errorf("%s imports %s; %s may import %v", p.path(), path, from, rooms[from])
+			}
+		}
+		for _, i := range p.inTests() {
+			if path, ok := ours(i); ok && room(path) != from && !slices.Contains(rooms[from], room(path)) && !slices.Contains(testRooms, room(path)) {
+				t.Errorf("tests of %s import %s; they may import %v and %v", p.path(), path, rooms[from], testRooms)
+			}
+		}
+	}
+}
+
+func TestOneDoorAModule(t *testing.T) {
+	for _, p := range packages(t) {
+		in := func(folders []string) bool {
+			return slices.ContainsFunc(folders, func(f string) bool { return below(p.path(), f) })
+		}
+		for _, d := range doors {
+			of := func(i string) bool { return below(i, d.module) }
+			if slices.ContainsFunc(p.Imports, of) && !in(d.users) {
+				t.Errorf("%s imports %s, which is %v's: %s", p.path(), d.module, d.users, d.why)
+			}
+			if slices.ContainsFunc(p.inTests(), of) && !in(d.users) && !in(d.tests) {
+				t.Errorf("tests of %s import %s, which is %v's: %s", p.path(), d.module, d.users, d.why)
+			}
+		}
+	}
+}
+
+// A door that nobody goes through is a rule about a world that is gone.
+func TestDoorsAreUsed(t *testing.T) {
+	later := []string{"service/sso", "service/ssooidc", "feature/ec2/imds"} // reached through the SDK's config
+	for _, d := range doors {
+		used := slices.ContainsFunc(packages(t), func(p pkg) bool {
+			return slices.ContainsFunc(p.Imports, func(i string) bool { return below(i, d.module) })
+		})
+		if !used && !slices.ContainsFunc(later, func(s string) bool { return strings.HasSuffix(d.module, s) }) {
+			t.Errorf("nobody imports %s: take it out of doors", d.module)
+		}
+	}
+}
+
+// The rooms that are worked on most must build and test in a second: none of them reaches service/ec2, not in its tests
+// and not through somebody else.
+func TestQuickRoomsReachNoEC2(t *testing.T) {
+	for _, name := range []string{"record", "secret", "config", "auth", "collectors", "outputs", "runner", "web", "internal/awsfake"} {
+		out, err := goList("-deps", "-test", "-f", "{{.ImportPath}}", module+"/"+name)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		for _, dep := range strings.Fields(string(out)) {
+			if below(dep, "github.com/aws/aws-sdk-go-v2/service/ec2") {
+				t.Errorf("%s, or a test of it, reaches %s; go list -deps -test shows how", name, dep)
+			}
+		}
+	}
+}

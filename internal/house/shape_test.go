@@ -1,0 +1,108 @@
+package house
+
+import (
+	"go/ast"
+	"go/token"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A folder is named for what it is about.
+func TestFoldersAreNouns(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, name := range []string{path.Base(p.path()), p.Name} {
+			if slices.Contains([]string{"util", "utils", "common", "helper", "helpers", "types", "models", "misc", "shared"}, name) {
+				t.Errorf("%s: %q says nothing; a function belongs to whoever calls it", p.path(), name)
+			}
+		}
+	}
+}
+
+// The program's own environment and its end belong to main, so that all else can be called by a test.
+func TestOnlyMainExitsAndReadsTheEnvironment(t *testing.T) {
+	exits := []string{"os.Exit", "log.Fatal", "log.Fatalf", "log.Fatalln"}
+	reads := []string{"os.Getenv", "os.LookupEnv", "os.Environ", "os.Setenv", "os.Unsetenv", "os.Clearenv", "os.ExpandEnv"}
+	for _, p := range packages(t) {
+		if p.Name == "main" {
+			continue
+		}
+		for _, s := range p.sources(t, token.NewFileSet(), p.own()...) {
+			ast.Inspect(s.file, func(n ast.Node) bool {
+				sel, ok := n.(*ast.SelectorExpr)
+				if !ok {
+					return true
+				}
+				x, ok := sel.X.(*ast.Ident)
+				if !ok {
+					return true
+				}
+				switch call := x.Name + "." + sel.Sel.Name; {
+				case slices.Contains(exits, call):
+					t.Errorf("%s: %s: return an error", s.at(sel.Pos()), call)
+				case slices.Contains(reads, call):
+					t.Errorf("%s: %s: take it as an argument", s.at(sel.Pos()), call)
+				}
+				return true
+			})
+		}
+	}
+}
+
+// Whoever starts a goroutine waits for it: the tests of such a package look for what is left.
+func TestGoroutinesAreLookedFor(t *testing.T) {
+	for _, p := range packages(t) {
+		var starts string
+		for _, s := range p.sources(t, token.NewFileSet(), p.own()...) {
+			ast.Inspect(s.file, func(n ast.Node) bool {
+				if g, ok := n.(*ast.GoStmt); ok {
+					starts = s.at(g.Pos())
+				}
+				if c, ok := n.(*ast.CallExpr); ok {
+					if sel, ok := c.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "Go" && len(c.Args) == 1 { // WaitGroup, errgroup
+						starts = s.at(c.Pos())
+					}
+				}
+				return true
+			})
+		}
+		if starts == "" || strings.HasSuffix(p.Name, "test") { // a suite runs in the tests of those who use it
+			continue
+		}
+		if !slices.Contains(p.inTests(), "go.uber.org/goleak") {
+			t.Errorf("%s starts a goroutine (%s), and no test of the package uses goleak", p.path(), starts)
+		}
+	}
+}
+
+// A file is read in one sitting. Tables that a generator writes are not read at all.
+func TestFilesAreShort(t *testing.T) {
+	const limit = 700
+	for _, p := range packages(t) {
+		for _, s := range p.sources(t, token.NewFileSet(), p.own()...) {
+			if n := strings.Count(string(s.text), "\n"); n > limit && !ast.IsGenerated(s.file) {
+				t.Errorf("%s has %d lines, more than %d", s.path, n, limit)
+			}
+		}
+	}
+}
+
+// The first thing that a reader of a package looks for.
+func TestPackagesSayWhatTheyAre(t *testing.T) {
+	for _, p := range packages(t) {
+		var docs []string
+		for _, s := range p.sources(t, token.NewFileSet(), slices.Concat(p.GoFiles, p.TestGoFiles)...) {
+			if s.file.Doc != nil {
+				docs = append(docs, s.file.Doc.Text())
+			}
+		}
+		want := "Package " + p.Name + " "
+		if p.Name == "main" {
+			want = "Command "
+		}
+		if !slices.ContainsFunc(docs, func(d string) bool { return strings.HasPrefix(d, want) }) {
+			t.Errorf("%s has no package comment that begins with %q", p.path(), want)
+		}
+	}
+}

@@ -1,0 +1,247 @@
+package house
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/token"
+	"go/types"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Package variables that are written to, or cannot be seen not to be, each with its reason.
+var allowed = map[string]string{
+	"cmd/collector.version":  "the linker's -X sets it; nothing else does",
+	"cmd/collector.revision": "the linker's -X sets it; nothing else does",
+}
+
+// Functions whose result does not change, and so may be kept in a package variable.
+var constant = []string{
+	"errors.New", "fmt.Errorf", "regexp.MustCompile", "strings.NewReplacer",
+	"sync.OnceValue", "sync.OnceValues", // a constant that is worked out when it is first asked for
+	"base32.StdEncoding.WithPadding", "time.Date", "netip.MustParsePrefix", "netip.MustParseAddr", "reflect.TypeFor", "reflect.TypeOf",
+}
+
+func TestNoInit(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, s := range p.sources(t, token.NewFileSet(), slices.Concat(p.own(), p.TestGoFiles, p.XTestGoFiles)...) {
+			for _, d := range s.file.Decls {
+				if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
+					t.Errorf("%s: func init: a reader of main must see what happens", s.at(f.Pos()))
+				}
+			}
+		}
+	}
+}
+
+// A package variable is a table, an error or a constant that needs a function: made where it is declared, and never
+// written to, by its own package or by another.
+func TestNoMutablePackageVariables(t *testing.T) {
+	used := map[string]bool{}
+	for _, p := range packages(t) {
+		for _, found := range mutable(t, p) {
+			if allowed[found.name] == "" {
+				t.Errorf("%s: %s: %s", found.at, found.name, found.what)
+			}
+			used[found.name] = true
+		}
+	}
+	for name := range allowed {
+		if !used[name] && name != "cmd/collector.revision" {
+			t.Errorf("%s needs no exception: take it out of allowed", name)
+		}
+	}
+}
+
+// A rule that finds nothing proves nothing.
+func TestMutableFindsEachForm(t *testing.T) {
+	const dir = "testdata/state"
+	p := pkg{ImportPath: module + "/" + dir, Dir: dir, GoFiles: []string{"state.go"}}
+	got := map[string]string{}
+	for _, f := range mutable(t, p) {
+		got[f.at] += strings.TrimPrefix(f.name, dir+".") + ": " + f.what + "\n"
+	}
+	text, err := os.ReadFile(dir + "/state.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines(text, func(n int, line string) {
+		at := fmt.Sprintf("%s/state.go:%d", dir, n)
+		_, want, ok := strings.Cut(line, `// want "`)
+		want = strings.TrimSuffix(want, `"`)
+		if ok != (got[at] != "") || !strings.Contains(got[at], want) {
+			t.Errorf("%s: found %q, want %q", at, got[at], want)
+		}
+	})
+}
+
+type finding struct{ at, name, what string }
+
+// mutable type-checks the package without its imports: which name stands for which variable of the package is known all
+// the same, and nothing has to be compiled.
+func mutable(t *testing.T, p pkg) []finding {
+	t.Helper()
+	fset := token.NewFileSet()
+	sources := p.sources(t, fset, p.GoFiles...)
+	var parsed []*ast.File
+	for _, s := range sources {
+		parsed = append(parsed, s.file)
+	}
+	info := &types.Info{Uses: map[*ast.Ident]types.Object{}, Defs: map[*ast.Ident]types.Object{}}
+	conf := types.Config{Importer: nobody{}, Error: func(error) {}, FakeImportC: true}
+	checked, err := conf.Check(p.ImportPath, fset, parsed, info)
+	if checked == nil {
+		t.Fatal(err)
+	}
+	var found []finding
+	for _, s := range sources {
+		report := func(pos token.Pos, name, what string) {
+			found = append(found, finding{s.at(pos), p.path() + "." + name, what})
+		}
+		for _, d := range s.file.Decls {
+			g, ok := d.(*ast.GenDecl)
+			if !ok || g.Tok != token.VAR {
+				continue
+			}
+			for _, spec := range g.Specs {
+				v := spec.(*ast.ValueSpec)
+				for i, name := range v.Names {
+					switch {
+					case name.Name == "_" || embedded(g, v):
+					case i >= len(v.Values):
+						report(name.Pos(), name.Name, "has no value where it is declared")
+					case !fixed(v.Values[i]):
+						report(name.Pos(), name.Name, "its value comes from "+types.ExprString(v.Values[i])+", which may change")
+					}
+				}
+			}
+		}
+		written(s.file, func(e ast.Expr) {
+			switch o := variable(info, checked, e).(type) {
+			case *types.Var:
+				report(e.Pos(), o.Name(), "is written to")
+			case *types.PkgName:
+				report(e.Pos(), types.ExprString(e), "is written to, in another package")
+			}
+		})
+	}
+	return found
+}
+
+// nobody imports nothing.
+type nobody struct{}
+
+func (nobody) Import(path string) (*types.Package, error) {
+	return nil, fmt.Errorf("%s: %w", path, errors.ErrUnsupported)
+}
+
+// embedded reports whether a go:embed comment fills the variable.
+func embedded(g *ast.GenDecl, v *ast.ValueSpec) bool {
+	for _, doc := range []*ast.CommentGroup{g.Doc, v.Doc} {
+		if doc != nil && slices.ContainsFunc(doc.List, func(c *ast.Comment) bool { return strings.HasPrefix(c.Text, "//go:embed ") }) {
+			return true
+		}
+	}
+	return false
+}
+
+// fixed reports whether an expression is a table, a literal, or made by a function of constant.
+func fixed(e ast.Expr) bool {
+	switch e := e.(type) {
+	case *ast.BasicLit, *ast.CompositeLit, *ast.Ident, *ast.SelectorExpr:
+		return true
+	case *ast.ParenExpr:
+		return fixed(e.X)
+	case *ast.UnaryExpr: // &Fault{…}
+		return fixed(e.X)
+	case *ast.BinaryExpr:
+		return fixed(e.X) && fixed(e.Y)
+	case *ast.CallExpr:
+		fun := e.Fun
+		if x, ok := fun.(*ast.IndexExpr); ok { // reflect.TypeFor[T]
+			fun = x.X
+		}
+		if _, ok := fun.(*ast.ArrayType); ok { // []byte("…")
+			return len(e.Args) == 1 && fixed(e.Args[0])
+		}
+		return slices.Contains(constant, types.ExprString(fun))
+	}
+	return false
+}
+
+// written calls f with every expression in a function that is assigned to, counted up, cleared or pointed at.
+func written(file *ast.File, f func(ast.Expr)) {
+	for _, d := range file.Decls {
+		fn, ok := d.(*ast.FuncDecl)
+		if !ok || fn.Body == nil {
+			continue
+		}
+		ast.Inspect(fn.Body, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.AssignStmt:
+				if n.Tok != token.DEFINE {
+					for _, e := range n.Lhs {
+						f(e)
+					}
+				}
+			case *ast.IncDecStmt:
+				f(n.X)
+			case *ast.RangeStmt:
+				if n.Tok == token.ASSIGN {
+					f(n.Key)
+					if n.Value != nil {
+						f(n.Value)
+					}
+				}
+			case *ast.UnaryExpr:
+				if n.Op == token.AND {
+					switch n.X.(type) {
+					case *ast.CompositeLit: // a new value
+					case *ast.IndexExpr: // a row of a table, to read it without copying it
+					default:
+						f(n.X)
+					}
+				}
+			case *ast.CallExpr:
+				if name, ok := n.Fun.(*ast.Ident); ok && len(n.Args) > 0 && slices.Contains([]string{"delete", "clear", "copy"}, name.Name) {
+					f(n.Args[0])
+				}
+			}
+			return true
+		})
+	}
+}
+
+// variable is the package variable that e writes into, or the package whose variable it is, or nil. A write through a
+// variable, as in table[k] = v and table.member = v, is one too.
+func variable(info *types.Info, p *types.Package, e ast.Expr) types.Object {
+	for {
+		switch x := e.(type) {
+		case *ast.ParenExpr:
+			e = x.X
+		case *ast.IndexExpr:
+			e = x.X
+		case *ast.SliceExpr:
+			e = x.X
+		case *ast.StarExpr:
+			e = x.X
+		case *ast.SelectorExpr:
+			e = x.X
+		case *ast.Ident:
+			switch o := info.Uses[x].(type) {
+			case *types.Var:
+				if o.Parent() == p.Scope() {
+					return o
+				}
+			case *types.PkgName:
+				return o
+			}
+			return nil
+		default:
+			return nil
+		}
+	}
+}
