@@ -1,114 +1,167 @@
 // Package config is the YAML file as Go types, in the file's order: defaults, strict decoding, references, validation and
-// the JSON Schema. It does no I/O: it reads the bytes, the environment and the files that it is handed. Begin at [Parse].
+// the JSON Schema. It does no I/O but for time zones: it reads the bytes, the environment and the files that it is handed.
+// Begin at [Parse].
+//
+// What a key means is written once, in the `doc` tag of its field; `enum` and `range` are its limits. The decoder, the
+// messages and [Schema] all read these tags, and so they do for the options of an output.
 package config
 
 import (
+	"slices"
 	"time"
 
 	"github.com/aws-collector/collector/secret"
 )
 
-// A File is the whole configuration. The zero value of a key means what [Parse] documents as its default.
+// A File is the whole configuration. After [Parse] what the file leaves out has its default, see [Defaults].
 type File struct {
-	Schedule     string   `yaml:"schedule"`      // cron, 5 fields or @every; default "*/15 * * * *"
-	Timezone     string   `yaml:"timezone"`      // default UTC
-	Jitter       Duration `yaml:"jitter"`        // accounts start spread over this, each always at its own offset; default 30s
-	Timeout      Duration `yaml:"timeout"`       // of a run; default 1h; a bare number is seconds
-	Overlap      string   `yaml:"overlap"`       // skip (default), queue, cancel
-	DrainTimeout Duration `yaml:"drain_timeout"` // what a running target gets at SIGTERM; default 25s
-	DataDir      string   `yaml:"data_dir"`      // default ./data; COLLECTOR_DATA_DIR wins
+	Schedule     string   `yaml:"schedule" doc:"When accounts are collected: cron with 5 fields (minute hour day month weekday), @hourly, @daily or @every 15m."`
+	Timezone     string   `yaml:"timezone" doc:"The time zone that schedules are read in: an IANA name such as Europe/Berlin. In a zone with summer time a run at an hour that is left out does not happen that day."`
+	Jitter       Duration `yaml:"jitter" range:"0s..1h" doc:"The accounts of a tick start spread over this time, each always at its own offset."`
+	Timeout      Duration `yaml:"timeout" range:"1s..7d" doc:"The time that a run may take. A bare number is seconds."`
+	Overlap      string   `yaml:"overlap" enum:"skip,queue,cancel" doc:"What happens when a run is due and the account's last one still goes on: skip the new one, queue it, or cancel the old one."`
+	DrainTimeout Duration `yaml:"drain_timeout" range:"0s..1h" doc:"What running targets get at SIGTERM before they are cancelled."`
+	DataDir      string   `yaml:"data_dir" doc:"The directory for what is kept: sessions, used codes, spools. COLLECTOR_DATA_DIR wins over it."`
 
-	Defaults Collect   `yaml:"collector_configs"`
-	Accounts []Account `yaml:"accounts"` // after Parse the seed's single `account:` stands here too
+	Defaults Collect   `yaml:"collector_configs" doc:"What is listed in every account; an account may override any of its keys."`
+	Accounts []Account `yaml:"accounts" doc:"The account blocks."` // after Parse the seed's single account: stands here too
 
-	Outputs []Output `yaml:"outputs"` // default: stdout
-	Limits  Limits   `yaml:"limits"`
-	Web     Web      `yaml:"web"`
+	Outputs []Output `yaml:"outputs" doc:"Where records go; several at once. Default: stdout."`
+	Store   Store    `yaml:"store" doc:"What remembers the records."`
+	Engine  Engine   `yaml:"engine" doc:"What runs the jobs."`
+	Limits  Limits   `yaml:"limits" doc:"The bounds of the process."`
+	Web     Web      `yaml:"web" doc:"The listener for metrics and health."`
+
+	Warnings []Problem `yaml:"-" json:"-"` // what is no mistake, but hardly meant
+
+	source *source // what Resolve decodes again; nil once that is done
 }
 
-// Collect is what to list. A nil field of an account's own block means the file's.
+// Collect is what to list. A nil field of an account's own block means the file's: after [Parse] it is filled in, and
+// the slices and maps are shared, so treat them as read only.
 type Collect struct {
-	Regions      []string          `yaml:"regions"`       // names, globs, "*"; default "*"
-	Kinds        []string          `yaml:"kinds"`         // names, globs, "!glob" to leave out; default ec2_instance
-	Schedules    map[string]string `yaml:"schedules"`     // kind or glob: a schedule of its own
-	ExpectDenied []Expect          `yaml:"expect_denied"` // shown, but no failure
-	Sensitive    string            `yaml:"sensitive"`     // digest (default), clear, drop
+	Regions      []string          `yaml:"regions" names:"regions" doc:"Regions by name or glob; \"!glob\" leaves out; \"*\" is every region that is enabled for the account."`
+	Kinds        []string          `yaml:"kinds" names:"kinds" doc:"Kinds of resources by name or glob; \"!glob\" leaves out. \"collector kinds\" lists them."`
+	Schedules    map[string]string `yaml:"schedules" doc:"Kind or glob: a schedule of its own for slow or costly kinds. A name beats a glob, a longer glob a shorter one."`
+	ExpectDenied []Expect          `yaml:"expect_denied" doc:"Targets that are denied on purpose, by a service control policy for example: shown, but no failure."`
+	Sensitive    string            `yaml:"sensitive" enum:"digest,clear,drop" doc:"What becomes of members that AWS marks sensitive (pre-shared keys, user data): a keyed digest, the clear text, or nothing."`
 }
 
-// An Expect names targets that are denied on purpose: an SCP's doing. Globs; "" is "*".
+// ScheduleOf is the spec of the kind's own schedule, or false where the account's applies. A name beats a glob, a
+// longer glob a shorter one, and of two as long as each other the alphabetically first.
+func (c Collect) ScheduleOf(kind string) (spec string, ok bool) {
+	if spec, ok = c.Schedules[kind]; ok {
+		return spec, true
+	}
+	best := ""
+	for pattern := range c.Schedules {
+		if !glob(pattern, kind) {
+			continue
+		}
+		if best == "" || len(pattern) > len(best) || len(pattern) == len(best) && pattern < best {
+			best = pattern
+		}
+	}
+	return c.Schedules[best], best != ""
+}
+
+// Expected reports whether a target's denial is on purpose.
+func (c Collect) Expected(region, kind string) bool {
+	return slices.ContainsFunc(c.ExpectDenied, func(e Expect) bool {
+		return (e.Region == "" || Matches([]string{e.Region}, region)) && (e.Kind == "" || Matches([]string{e.Kind}, kind))
+	})
+}
+
+// An Expect names targets that are denied on purpose. Globs; "" is "*".
 type Expect struct {
-	Region string `yaml:"region"`
-	Kind   string `yaml:"kind"`
+	Region string `yaml:"region" names:"regions" doc:"Regions, as a name or glob; all if left out."`
+	Kind   string `yaml:"kind" names:"kinds" doc:"Kinds, as a name or glob; all if left out."`
 }
 
 // An Account is a block as written, the file's defaults applied. See the table of forms in the README.
 type Account struct {
-	Name string `yaml:"name"` // default: extra_tags.account_name, else account-1, account-2…
+	Name string `yaml:"name" doc:"What the account is called in records, metrics and messages. Default: extra_tags.account_name, else account-1, account-2 and so on."`
 
-	AKID             string        `yaml:"ak_id"`
-	AKSecret         secret.String `yaml:"ak_secret"`
-	SessionToken     secret.String `yaml:"session_token"` // with an ASIA key
-	Profile          string        `yaml:"profile"`
-	CredentialSource string        `yaml:"credential_source"` // Environment, Ec2InstanceMetadata, EcsContainer
+	AKID             string        `yaml:"ak_id" doc:"The access key's id; needs ak_secret. Without a key, profile or credential_source the SDK's default chain is used: environment, shared files, web identity, container, instance role."`
+	AKSecret         secret.String `yaml:"ak_secret" doc:"The secret access key. Better a reference than the text: ${env:NAME} or ${file:/path}."`
+	SessionToken     secret.String `yaml:"session_token" doc:"The session token that belongs to a temporary key (ASIA...)."`
+	Profile          string        `yaml:"profile" doc:"A profile of the shared AWS files; wins over ak_id."`
+	CredentialSource string        `yaml:"credential_source" enum:"Environment,Ec2InstanceMetadata,EcsContainer" doc:"Where credentials come from, if neither a profile nor a key is given."`
 
 	Role  `yaml:",inline"`
-	Roles []Role `yaml:"assume_roles"` // a chain; instead of assume_role_arn
+	Roles []Role `yaml:"assume_roles" doc:"A chain of roles, first to last; instead of assume_role_arn."`
 
-	AccountID string `yaml:"account_id"` // the account that this must turn out to be
-	Partition string `yaml:"partition"`
-	STSRegion string `yaml:"sts_region"`
+	AccountID string `yaml:"account_id" doc:"The account that this must turn out to be: 12 digits."`
+	Partition string `yaml:"partition" names:"partitions" doc:"The partition that this must turn out to be. Default: that of the role, else that of the regions, else aws."`
+	STSRegion string `yaml:"sts_region" doc:"The region whose STS is asked. Default: the first region that is named, else the partition's."`
 
-	SerialNumber       string        `yaml:"serial_number"`
-	TokenCode          secret.String `yaml:"token_code"` // a one-time code: good for one session
-	MFASessionDuration Duration      `yaml:"mfa_session_duration"`
+	SerialNumber       string        `yaml:"serial_number" doc:"The MFA device: its ARN, or the number of a hardware device. Needs token_code."`
+	TokenCode          secret.String `yaml:"token_code" doc:"A one-time code of the MFA device: 6 digits, good for one session."`
+	MFASessionDuration Duration      `yaml:"mfa_session_duration" range:"15m..36h" doc:"How long the MFA session lasts. Default: 36h."`
 
-	ExtraTags map[string]string `yaml:"extra_tags"`
-	Collect   Collect           `yaml:"collector_configs"`
-	Schedule  string            `yaml:"schedule"`
-	Timeout   Duration          `yaml:"timeout"`
-	Overlap   string            `yaml:"overlap"`
+	ExtraTags map[string]string `yaml:"extra_tags" doc:"Tags that are put on every record of the account."`
+	Collect   Collect           `yaml:"collector_configs" doc:"What is listed in this account, where it differs from the file's."`
+	Schedule  string            `yaml:"schedule" doc:"The account's own schedule."`
+	Timezone  string            `yaml:"timezone" doc:"The account's own time zone."`
+	Timeout   Duration          `yaml:"timeout" range:"1s..7d" doc:"The account's own timeout."`
+	Overlap   string            `yaml:"overlap" enum:"skip,queue,cancel" doc:"The account's own overlap."`
 
-	Line int `yaml:"-"` // where the block begins, for messages
+	Line int `yaml:"-" json:"-"` // where the block begins, for messages
 }
 
 // A Role is one hop.
 type Role struct {
-	ARN         string   `yaml:"assume_role_arn"`
-	SessionName string   `yaml:"role_session_name"` // default "collector"; it is what CloudTrail shows
-	ExternalID  string   `yaml:"external_id"`
-	Duration    Duration `yaml:"role_duration"` // default 1h
+	ARN         string   `yaml:"assume_role_arn" doc:"The role to assume."`
+	SessionName string   `yaml:"role_session_name" doc:"The session's name, which CloudTrail shows. Default: collector."`
+	ExternalID  string   `yaml:"external_id" doc:"The external id that the role's trust policy asks for."`
+	Duration    Duration `yaml:"role_duration" range:"15m..12h" doc:"How long the role's session lasts; at most 1h for a role that is assumed from a role or an MFA session. Default: 1h."`
 }
 
 // An Output is a type and its options, which are a struct of package outputs made by [Known].Outputs: an output is one file there.
 type Output struct {
 	Type    string
-	Options any
+	Options any // nil as long as the type is a reference that is not resolved
 	Line    int
+}
+
+// Store is what remembers. This build remembers nothing, which a file may say.
+type Store struct {
+	Type string `yaml:"type" enum:"none" doc:"none: nothing is remembered."`
+}
+
+// Engine is what runs the jobs. This build runs them in its own process, which a file may say.
+type Engine struct {
+	Type string `yaml:"type" enum:"local" doc:"local: jobs run in this process."`
 }
 
 // Limits bound the process.
 type Limits struct {
-	CallsInFlight int      `yaml:"calls_in_flight"` // default 256; one account at most an eighth
-	Pages         int      `yaml:"pages"`           // answers being decoded or delivered at once: the memory bound; default 4
-	GZIP          *bool    `yaml:"gzip"`            // ask AWS for compressed answers; default true
-	Attempts      int      `yaml:"attempts"`        // of one call, the first included; default 5
-	MaxBackoff    Duration `yaml:"max_backoff"`     // between attempts; default 20s
-	CallTimeout   Duration `yaml:"call_timeout"`    // of one attempt, to the first byte and between bytes; default 60s
+	CallsInFlight int      `yaml:"calls_in_flight" range:"1..10000" doc:"Calls to AWS at one time; one account at most an eighth of them."`
+	Pages         int      `yaml:"pages" range:"1..1024" doc:"Answers being decoded or delivered at one time: the bound of the memory."`
+	GZIP          *bool    `yaml:"gzip" doc:"Ask AWS for compressed answers."`
+	Attempts      int      `yaml:"attempts" range:"1..20" doc:"Attempts of one call, the first included."`
+	MaxBackoff    Duration `yaml:"max_backoff" range:"100ms..10m" doc:"The longest wait between two attempts."`
+	CallTimeout   Duration `yaml:"call_timeout" range:"1s..30m" doc:"The time of one attempt: to the first byte, and between bytes."`
 }
 
 // Web is the listener.
 type Web struct {
-	Listen        string   `yaml:"listen"`         // default 127.0.0.1:9420; COLLECTOR_LISTEN wins
-	ConfigFile    string   `yaml:"config_file"`    // TLS and basic auth: exporter-toolkit's web configuration
-	LabelTags     []string `yaml:"label_tags"`     // extra_tags that become labels of collector_account_info
-	MetricsDetail bool     `yaml:"metrics_detail"` // a series a target
+	Listen        string   `yaml:"listen" doc:"host:port; an empty host is every interface. COLLECTOR_LISTEN wins over it."`
+	ConfigFile    string   `yaml:"config_file" doc:"TLS and basic auth: a web configuration file of the Prometheus exporter-toolkit."`
+	LabelTags     []string `yaml:"label_tags" doc:"Keys of extra_tags that become labels of collector_account_info."`
+	MetricsDetail bool     `yaml:"metrics_detail" doc:"Metrics with a series a target: many, for those who ask."`
 }
 
-// A Duration is written 90s, 15m, 1h30m, 36h; 7d too; a bare number is seconds.
+// A Duration is written 90s, 15m, 1h30m, 36h; 7d too; a bare number is seconds. See [ParseDuration].
 type Duration time.Duration
 
 // Known is what the file may name and config cannot know: handed in by the wire, so that config imports nobody.
 type Known struct {
-	Kinds   []string              // sorted
-	Outputs map[string]func() any // a type's options, with defaults; *struct with yaml tags, may have Validate() error
+	Kinds []string // sorted
+
+	// Outputs makes a type's options, with their defaults: a pointer to a struct with yaml tags, and doc, enum and range
+	// tags as here. Fields may be text, numbers, booleans, [secret.String], [Duration], anything with
+	// UnmarshalText, and lists, maps and structs of these; a struct may be inlined. If it has Validate() error, each of
+	// the errors joined in it is reported; one that begins with an option's key and a colon, at that key's line.
+	Outputs map[string]func() any
 }

@@ -1,0 +1,383 @@
+package config
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/aws-collector/collector/record"
+)
+
+const roleForm = "want arn:aws:iam::123456789012:role/name"
+
+// The forms that AWS asks for: AccessKeyId, RoleSessionName, SerialNumber and TokenCode of
+// https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html, role names of
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html.
+var (
+	keyIDForm       = regexp.MustCompile(`^\w{4,128}$`)
+	sessionNameForm = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
+	externalIDForm  = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
+	serialForm      = regexp.MustCompile(`^[\w+=/:,.@-]{9,256}$`)
+	codeForm        = regexp.MustCompile(`^[0-9]{6}$`)
+	accountIDForm   = regexp.MustCompile(`^[0-9]{12}$`)
+	digits          = regexp.MustCompile(`^[0-9]+$`)
+	roleNameForm    = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`)
+)
+
+// account judges a block.
+func (d *decoder) account(a *Account, f *File, loc *time.Location) {
+	own := d.places[a]
+	if own.state != fine {
+		return
+	}
+	if d.set(&a.Timezone) {
+		loc = d.timezone(&a.Timezone)
+	}
+	d.schedule(&a.Schedule, a.Schedule, loc)
+	d.collect(&a.Collect, loc)
+	d.key(a)
+	d.base(a)
+	d.roles(a)
+	d.mfa(a)
+	d.accountID(a)
+	d.tags(a)
+	d.accountName(a)
+	d.partition(a)
+	d.onePartition(a, f, own)
+}
+
+// key judges ak_id, ak_secret and session_token.
+func (d *decoder) key(a *Account) {
+	id, hasID := d.places[&a.AKID]
+	sec, hasSecret := d.places[&a.AKSecret]
+	token, hasToken := d.places[&a.SessionToken]
+	switch {
+	case hasID && !hasSecret:
+		d.report(id, "ak_id stands without ak_secret", "add ak_secret, or remove ak_id")
+	case hasSecret && !hasID:
+		d.report(sec, "ak_secret stands without ak_id", "add ak_id, or remove ak_secret")
+	case hasToken && !hasID:
+		d.report(token, "session_token stands without ak_id and ak_secret", "add them, or remove session_token")
+	}
+	if !hasID || id.state != fine {
+		return
+	}
+	kind := strings.ToUpper(a.AKID[:min(4, len(a.AKID))])
+	switch {
+	case slices.Contains([]string{"AIDA", "AROA", "AGPA", "AIPA", "ANPA", "ASCA"}, kind):
+		d.report(id, "is the unique id of a user, role or other thing, not the id of an access key", "want an id that begins with AKIA or ASIA")
+	case !keyIDForm.MatchString(a.AKID):
+		d.report(id, "is no id of an access key: it has letters and digits only", "are ak_id and ak_secret swapped?")
+	case (kind == "AKIA" || kind == "ASIA") && len(a.AKID) != 20:
+		d.report(id, "is "+count(len(a.AKID), "character")+" long, and an access key's id is 20", "copy it again")
+	case kind == "ASIA" && !hasToken:
+		d.report(id, "is a temporary key, which needs a session_token", "add session_token, or use a long-lived key (AKIA...)")
+	case kind == "AKIA" && hasToken:
+		d.report(token, "does not belong to ak_id, which is a long-lived key", "remove session_token, or use the temporary key (ASIA...) that it came with")
+	}
+}
+
+// base judges what stands beside each other: profile before key before credential_source.
+func (d *decoder) base(a *Account) {
+	profile := d.set(&a.Profile)
+	if p, ok := d.places[&a.AKID]; ok && profile {
+		d.warn(p, "is not used: profile wins", "remove one of them")
+	}
+	if p, ok := d.places[&a.CredentialSource]; ok && (profile || d.set(&a.AKID)) {
+		winner := "ak_id"
+		if profile {
+			winner = "profile"
+		}
+		d.warn(p, "is not used: "+winner+" wins", "remove one of them")
+	}
+}
+
+// roles judges the hops.
+func (d *decoder) roles(a *Account) {
+	chain, chained := d.places[&a.Roles]
+	if chained && d.set(&a.ARN) {
+		d.report(chain, "stands beside assume_role_arn", "make that the first of assume_roles")
+	}
+	if chained && chain.state == fine && len(a.Roles) == 0 {
+		d.report(chain, "is empty", "name the roles, or remove the key")
+	}
+	if !d.set(&a.ARN) {
+		for _, extra := range []any{&a.SessionName, &a.ExternalID, &a.Role.Duration} {
+			if p, ok := d.places[extra]; ok {
+				d.warn(p, "is not used without assume_role_arn", "in a chain it stands in the role's own block")
+			}
+		}
+	}
+	shortened := d.temporary(a)
+	d.role(&a.Role, shortened)
+	for i := range a.Roles {
+		r := &a.Roles[i]
+		if p, ok := d.judged(r); ok && !d.set(&r.ARN) {
+			d.report(p, "has no assume_role_arn", roleForm)
+		}
+		if i > 0 {
+			shortened = "that is assumed from another role"
+		}
+		d.role(r, shortened)
+	}
+}
+
+// temporary says why the first role's session is at most an hour, or "": AWS gives no more to credentials that are a session.
+// https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+func (d *decoder) temporary(a *Account) string {
+	switch {
+	case d.set(&a.SerialNumber):
+		return "that is assumed from an MFA session"
+	case d.set(&a.Profile):
+		return ""
+	case d.set(&a.SessionToken):
+		return "that is assumed by a temporary key"
+	case d.set(&a.AKID):
+		return ""
+	case a.CredentialSource == "Ec2InstanceMetadata" || a.CredentialSource == "EcsContainer":
+		return "that is assumed from another role, here the machine's"
+	}
+	return ""
+}
+
+func (d *decoder) role(r *Role, shortened string) {
+	if p, ok := d.judged(&r.ARN); ok {
+		if text, remedy := d.roleARN(p, r.ARN); text != "" {
+			d.report(p, text, remedy)
+		}
+	}
+	if p, ok := d.judged(&r.SessionName); ok && !sessionNameForm.MatchString(r.SessionName) {
+		d.report(p, d.show(p, r.SessionName)+" is no name of a role session", "want 2 to 64 letters, digits and _+=,.@-")
+	}
+	if p, ok := d.judged(&r.ExternalID); ok && (!externalIDForm.MatchString(r.ExternalID) || len(r.ExternalID) < 2 || len(r.ExternalID) > 1224) {
+		d.report(p, "is no external id", "want 2 to 1224 letters, digits and _+=,.@:/-")
+	}
+	if p, ok := d.judged(&r.Duration); ok && shortened != "" && time.Duration(r.Duration) > time.Hour {
+		d.report(p, r.Duration.String()+" is more than AWS gives to a role "+shortened, "the most is 1h")
+	}
+}
+
+// roleARN says what is wrong with a role's ARN.
+func (d *decoder) roleARN(p place, arn string) (text, remedy string) {
+	f := strings.SplitN(arn, ":", 6)
+	if len(f) != 6 || f[0] != "arn" {
+		return d.show(p, arn) + " is no ARN", roleForm
+	}
+	service, region, account, resource := f[2], f[3], f[4], f[5]
+	typ, name, _ := strings.Cut(resource, "/")
+	if text, remedy := d.knownPartition(p, f[1]); text != "" {
+		return text, remedy
+	}
+	switch {
+	case service == "sts" && typ == "assumed-role":
+		return d.show(p, arn) + " is a session of a role", "want the role itself: arn:" + f[1] + ":iam::" + shortID(p, account) + ":role/name"
+	case service != "iam":
+		return d.show(p, arn) + " is no ARN of IAM", roleForm
+	case region != "":
+		return d.show(p, arn) + " names a region, and IAM has none", roleForm
+	case !accountIDForm.MatchString(account):
+		return d.show(p, arn) + " holds an account id of " + count(len(account), "character"), "an account id is 12 digits"
+	case typ == "user":
+		return d.show(p, arn) + " is a user", "a user cannot be assumed; name a role"
+	case typ == "instance-profile":
+		return d.show(p, arn) + " is an instance profile", "name the role in it"
+	case typ != "role":
+		return d.show(p, arn) + " lacks role/", roleForm
+	case !roleNameForm.MatchString(name[strings.LastIndexByte(name, '/')+1:]):
+		return d.show(p, arn) + " has no name of a role after role/", roleForm
+	}
+	return "", ""
+}
+
+// shortID is an account id for an example.
+func shortID(p place, id string) string {
+	if p.from == "" && accountIDForm.MatchString(id) {
+		return id
+	}
+	return "123456789012"
+}
+
+// mfa judges the device, the code and what they are used with.
+func (d *decoder) mfa(a *Account) {
+	serial, hasSerial := d.places[&a.SerialNumber]
+	code, hasCode := d.places[&a.TokenCode]
+	switch {
+	case hasCode && !hasSerial:
+		d.report(code, "token_code stands without serial_number", "add serial_number: the ARN of the MFA device")
+	case hasSerial && !hasCode:
+		d.report(serial, "serial_number stands without token_code", "add token_code")
+	}
+	if p, ok := d.judged(&a.TokenCode); ok {
+		switch text := a.TokenCode.Reveal(); {
+		case !codeForm.MatchString(text):
+			remedy := `want 6 digits, in quotes so that no leading zero is lost: "012345"`
+			d.report(p, "a code has 6 digits, and here are "+count(len([]rune(text)), "character"), remedy)
+		case hasSerial:
+			d.warn(p, "a one-time code is good for one session: when that has ended, the account fails until there is a new code", "give a fresh one each time, by ${env:NAME} or ${file:/path}")
+		}
+	}
+	if p, ok := d.places[&a.MFASessionDuration]; ok && !hasSerial {
+		d.warn(p, "is not used without serial_number", "remove it")
+	}
+	if !hasSerial {
+		return
+	}
+	if serial.state == fine {
+		if text, remedy := d.device(serial, a.SerialNumber); text != "" {
+			d.report(serial, text, remedy)
+		}
+	}
+	source, _ := d.judged(&a.CredentialSource)
+	switch {
+	case d.set(&a.Profile):
+	case d.set(&a.SessionToken):
+		d.report(serial, "MFA needs a long-lived key, and session_token makes this a temporary one", "use a key that begins with AKIA, or remove serial_number")
+	case d.set(&a.AKID):
+	case source.node != nil && a.CredentialSource != "Environment":
+		d.report(serial, "MFA needs a long-lived key, and credential_source gives a temporary one", "use ak_id and ak_secret, or remove serial_number")
+	}
+}
+
+// device says what is wrong with a serial number.
+func (d *decoder) device(p place, s string) (text, remedy string) {
+	const want = "want arn:aws:iam::123456789012:mfa/name, or the number on a hardware device"
+	if !strings.HasPrefix(s, "arn:") {
+		if !serialForm.MatchString(s) {
+			return d.show(p, s) + " is no serial number of an MFA device", want
+		}
+		return "", ""
+	}
+	f := strings.SplitN(s, ":", 6)
+	if len(f) != 6 || f[2] != "iam" || f[3] != "" || !serialForm.MatchString(s) {
+		return d.show(p, s) + " is no ARN of an MFA device", want
+	}
+	if text, remedy := d.knownPartition(p, f[1]); text != "" {
+		return text, remedy
+	}
+	switch typ, name, _ := strings.Cut(f[5], "/"); {
+	case !accountIDForm.MatchString(f[4]):
+		return d.show(p, s) + " holds an account id of " + count(len(f[4]), "character"), "an account id is 12 digits"
+	case typ == "u2f":
+		return d.show(p, s) + " is a security key, which gives no codes", "STS takes the codes of an authenticator app or a hardware token"
+	case typ != "mfa" || name == "":
+		return d.show(p, s) + " is no ARN of an MFA device", want
+	}
+	return "", ""
+}
+
+// accountID judges the id and holds it against the role's.
+func (d *decoder) accountID(a *Account) {
+	p, ok := d.judged(&a.AccountID)
+	if !ok {
+		return
+	}
+	id := a.AccountID
+	switch {
+	case accountIDForm.MatchString(id):
+	case digits.MatchString(id) && len(id) < 12:
+		remedy := "copy it again"
+		if p.from == "" {
+			remedy = "was a leading zero lost? write it in quotes, as in " + strconv.Quote(strings.Repeat("0", 12-len(id))+id)
+		}
+		d.report(p, d.show(p, id)+" has "+count(len(id), "digit")+", and an account id has 12", remedy)
+		return
+	default:
+		d.report(p, d.show(p, id)+" is no account id", "want 12 digits, without dashes")
+		return
+	}
+	last := &a.ARN
+	if n := len(a.Roles); n > 0 {
+		last = &a.Roles[n-1].ARN
+	}
+	if _, ok := d.judged(last); !ok {
+		return
+	}
+	if of := record.AccountOfARN(*last); accountIDForm.MatchString(of) && of != id {
+		if from := d.places[last].from; from != "" {
+			of = "another account, by " + from
+		}
+		d.report(p, d.show(p, id)+" is not the account of the role, which is in "+of, "account_id is the account that is collected: the last role's")
+	}
+}
+
+// accountOf is the account that the block is sure to be, as its partition cannot be another for the same id; or one name for
+// the same long-lived key.
+func (d *decoder) accountOf(a *Account) (string, bool) {
+	last, set := any(&a.ARN), a.ARN
+	if n := len(a.Roles); n > 0 {
+		last, set = &a.Roles[n-1].ARN, a.Roles[n-1].ARN
+	}
+	if p, ok := d.judged(last); ok && p.from == "" && accountIDForm.MatchString(record.AccountOfARN(set)) {
+		return record.AccountOfARN(set), true
+	}
+	if p, ok := d.judged(&a.AccountID); ok && p.from == "" && accountIDForm.MatchString(a.AccountID) {
+		return a.AccountID, true
+	}
+	return "", false
+}
+
+// tags judges extra_tags.
+func (d *decoder) tags(a *Account) {
+	if p, ok := d.places[entry{&a.ExtraTags, "cloud_provider"}]; ok {
+		d.report(p, "cloud_provider is set by the program", "remove it")
+	}
+}
+
+// accountName judges what stands in every record and metric, and what --account matches.
+func (d *decoder) accountName(a *Account) {
+	name, at := a.Name, any(&a.Name)
+	if !d.set(at) {
+		name, at = a.ExtraTags["account_name"], entry{&a.ExtraTags, "account_name"}
+	}
+	p, ok := d.judged(at)
+	if !ok {
+		return
+	}
+	switch {
+	case len(name) > 128:
+		d.report(p, "an account's name is "+count(len(name), "byte")+" long", "the most is 128")
+	case strings.ContainsFunc(name, unicode.IsControl) || strings.TrimSpace(name) != name:
+		d.report(p, "an account's name holds a control character, or white space at an end", "")
+	case strings.HasPrefix(name, "!") || isGlob(name):
+		d.report(p, d.show(p, name)+" reads as a pattern", "a name holds no * and no ?, and does not begin with !")
+	}
+}
+
+// partition judges the key and sts_region.
+func (d *decoder) partition(a *Account) {
+	if p, ok := d.judged(&a.Partition); ok {
+		if text, remedy := d.knownPartition(p, a.Partition); text != "" {
+			d.report(p, text, remedy)
+		}
+	}
+	p, ok := d.judged(&a.STSRegion)
+	if !ok {
+		return
+	}
+	switch text, remedy, unknown := d.regionName(p, a.STSRegion); {
+	case unknown:
+		d.warn(p, text, "is it newer than this build?")
+	case isGlob(a.STSRegion):
+		d.report(p, "STS is asked in one region", "want a name such as us-east-1")
+	case text != "":
+		d.report(p, text, remedy)
+	}
+}
+
+func (d *decoder) knownPartition(p place, id string) (text, remedy string) {
+	ids := partitionIDs()
+	if slices.Contains(ids, id) {
+		return "", ""
+	}
+	remedy = "want " + either(ids)
+	if p.from != "" {
+		return "the value of " + p.from + " names a partition that is none", remedy
+	}
+	if m := nearest(id, ids); m != "" {
+		remedy = "did you mean " + strconv.Quote(m) + "?"
+	}
+	return d.show(p, id) + " is no partition", remedy
+}

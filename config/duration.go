@@ -1,0 +1,68 @@
+package config
+
+import (
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+var (
+	bareNumber = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)
+	withDays   = regexp.MustCompile(`^([0-9]+)d(.*)$`)
+)
+
+// ParseDuration reads 90s, 15m, 1h30m, 500ms; 7d and 1d12h, a day being 24 hours; and a bare number, which is seconds.
+// It takes no sign. Its error does not repeat s.
+func ParseDuration(s string) (time.Duration, error) {
+	bad := Problem{Text: "is no duration", Remedy: "write 90s, 15m, 1h30m or 7d; a bare number is seconds"}
+	if strings.HasPrefix(s, "-") {
+		return 0, Problem{Text: "a duration is not negative", Remedy: bad.Remedy}
+	}
+	if bareNumber.MatchString(s) {
+		sec, err := strconv.ParseFloat(s, 64)
+		if err != nil || sec > math.MaxInt64/float64(time.Second)/2 {
+			return 0, Problem{Text: "is longer than any clock", Remedy: bad.Remedy}
+		}
+		return time.Duration(sec * float64(time.Second)), nil
+	}
+	var days time.Duration
+	if m := withDays.FindStringSubmatch(s); m != nil {
+		n, err := strconv.Atoi(m[1])
+		if err != nil || n > 36500 {
+			return 0, Problem{Text: "is longer than any clock", Remedy: bad.Remedy}
+		}
+		days, s = time.Duration(n)*24*time.Hour, m[2]
+		if s == "" {
+			return days, nil
+		}
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 || strings.HasPrefix(s, "+") || d > math.MaxInt64-days {
+		return 0, bad
+	}
+	return days + d, nil
+}
+
+// UnmarshalText is [ParseDuration].
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := ParseDuration(string(b))
+	*d = Duration(v)
+	return err
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// String is Go's form without the zeros at its end: 1h, not 1h0m0s.
+func (d Duration) String() string {
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

@@ -1,0 +1,173 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws-collector/collector/secret"
+)
+
+// AWS's documented examples. None of these may stand in any error.
+const (
+	exampleSecret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+	exampleToken  = "FwoGZXIvYXdzEXAMPLETOKEN"
+	plantedValue  = "planted-in-the-environment"
+	plantedFile   = "planted-in-a-file"
+)
+
+type common struct {
+	Name string `yaml:"name" doc:"In metrics and logs."`
+	Ends bool   `yaml:"ends" doc:"A line at the end of each target."`
+}
+
+type stdoutOptions struct {
+	common `yaml:",inline"`
+}
+
+type fileOptions struct {
+	Common      common `yaml:",inline"`
+	Path        string `yaml:"path" doc:"Where to write."`
+	Compression string `yaml:"compression" enum:"none,zstd" doc:"Of finished files."`
+	Rotate      struct {
+		MaxBytes size          `yaml:"max_bytes" range:"4KiB.." doc:"Largest file."`
+		MaxAge   time.Duration `yaml:"max_age" range:"1m.." doc:"Oldest record."`
+		Keep     int           `yaml:"keep" doc:"Files that are kept."`
+	} `yaml:"rotate" doc:"When a file is finished."`
+}
+
+func (o *fileOptions) Validate() error {
+	var errs []error
+	if o.Path == "" {
+		errs = append(errs, errors.New("path: is needed"))
+	}
+	if o.Rotate.Keep < 0 {
+		errs = append(errs, fmt.Errorf("rotate.keep: %d is negative", o.Rotate.Keep))
+	}
+	return errors.Join(errs...)
+}
+
+// size stands for a type with a method of its own in package outputs.
+type size int64
+
+func (s *size) UnmarshalText(b []byte) error {
+	if _, err := fmt.Sscanf(string(b), "%dKiB", s); err != nil {
+		return fmt.Errorf("%q is no size", b)
+	}
+	*s *= 1024
+	return nil
+}
+
+type httpOptions struct {
+	URL     string                   `yaml:"url" doc:"Where to."`
+	Token   secret.String            `yaml:"token" doc:"The bearer's."`
+	Headers map[string]secret.String `yaml:"headers" doc:"More headers."`
+	Codes   []int                    `yaml:"codes" doc:"Good answers."`
+	Rate    float64                  `yaml:"rate" doc:"Batches a second."`
+	Weight  *uint8                   `yaml:"weight" range:"1..9" doc:"Of it."`
+	Routes  []struct {
+		To string `yaml:"to" doc:"A path."`
+	} `yaml:"routes" doc:"By kind."`
+	Echo bool `yaml:"echo" doc:"Repeats the token in its error, which it should not."`
+}
+
+func (o *httpOptions) Validate() error {
+	if o.Echo {
+		return fmt.Errorf("url: %s is refused with token %s", o.URL, o.Token.Reveal())
+	}
+	if !strings.HasPrefix(o.URL, "http") {
+		return fmt.Errorf("url: %q is no URL", o.URL)
+	}
+	return nil
+}
+
+func known() Known {
+	return Known{
+		Kinds: []string{"ec2_image", "ec2_instance", "ec2_snapshot", "ec2_volume"},
+		Outputs: map[string]func() any{
+			"stdout": func() any { return &stdoutOptions{} },
+			"file":   func() any { return &fileOptions{Compression: "none"} },
+			"http":   func() any { return &httpOptions{Rate: 1} },
+		},
+	}
+}
+
+// env and read are the environment and the files that the test data refers to.
+func env(name string) (string, bool) {
+	v, ok := map[string]string{
+		"EMPTY":       "",
+		"PLACEHOLDER": "<AWS AK ID>",
+		"SECRET":      plantedValue,
+		"NAME":        "prod",
+		"AK_ID":       "AKIAIOSFODNN7EXAMPLE",
+		"AK_SECRET":   exampleSecret,
+		"TIMEOUT":     "90",
+		"PAGES":       "8",
+		"GZIP":        "false",
+		"OUTPUT":      "file",
+		"CODE":        "012345",
+	}[name]
+	return v, ok
+}
+
+func read(path string) ([]byte, error) {
+	switch path {
+	case "/run/secrets/ak":
+		return []byte(exampleSecret + "\n"), nil
+	case "/run/secrets/code":
+		return []byte("012345\r\n"), nil
+	case "/run/secrets/other":
+		return []byte(plantedFile), nil
+	case "/large":
+		return make([]byte, maxReferenced+1), nil
+	case "/forbidden":
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrPermission}
+	}
+	return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+}
+
+// load is what the program does: both passes.
+func load(b []byte, name string) (*File, error) {
+	f, err := Parse(b, name, known())
+	if err != nil {
+		return nil, err
+	}
+	return f, f.Resolve(env, read)
+}
+
+// noSecret fails if any of the planted values stands in what a person will read.
+func noSecret(t testing.TB, in string, err error) {
+	t.Helper()
+	var ps Problems
+	text := fmt.Sprint(err)
+	if errors.As(err, &ps) {
+		text += fmt.Sprintf("%+v %#v", ps, ps)
+	}
+	for _, s := range []string{exampleSecret, exampleToken, plantedValue, plantedFile, "AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE"} {
+		if strings.Contains(text, s) {
+			t.Errorf("%s: the error shows %q:\n%s", in, s, text)
+		}
+	}
+}
+
+func files(t testing.TB, pattern string) map[string][]byte {
+	t.Helper()
+	paths, err := filepath.Glob(pattern)
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no file matches %s (%v)", pattern, err)
+	}
+	all := map[string][]byte{}
+	for _, p := range paths {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[p] = b
+	}
+	return all
+}

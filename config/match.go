@@ -1,0 +1,61 @@
+package config
+
+import "strings"
+
+// Match is the names that the patterns select, in the order of names. A pattern is a name or a glob: "*" is any text,
+// "?" one character; with "!" in front it leaves out. The patterns' order does not matter. Where none of them takes
+// in, as with no pattern at all, every name is taken that is not left out.
+func Match(patterns, names []string) []string {
+	var out []string
+	for _, n := range names {
+		if Matches(patterns, n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// Matches reports whether the patterns select the name, by the rule of [Match].
+func Matches(patterns []string, name string) bool {
+	named, taken := false, false
+	for _, p := range patterns {
+		if not, ok := strings.CutPrefix(p, "!"); ok {
+			if glob(not, name) {
+				return false
+			}
+			continue
+		}
+		named = true
+		taken = taken || glob(p, name)
+	}
+	return taken || !named
+}
+
+// isGlob reports whether a pattern is more than a name.
+func isGlob(pattern string) bool { return strings.ContainsAny(pattern, "*?") }
+
+// glob matches without backtracking over more than the last star, so that no pattern is slow.
+func glob(pattern, name string) bool {
+	p, n := []rune(pattern), []rune(name)
+	star, mark := -1, 0
+	i, j := 0, 0
+	for j < len(n) {
+		switch {
+		case i < len(p) && p[i] == '*':
+			star, mark = i, j
+			i++
+		case i < len(p) && (p[i] == '?' || p[i] == n[j]):
+			i++
+			j++
+		case star >= 0:
+			mark++
+			i, j = star+1, mark
+		default:
+			return false
+		}
+	}
+	for i < len(p) && p[i] == '*' {
+		i++
+	}
+	return i == len(p)
+}

@@ -1,0 +1,119 @@
+package config
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// output fills in an output, whose options stand beside its type.
+func (d *decoder) output(n *yaml.Node, out *Output, at place, up *block) {
+	out.Line = at.node.Line
+	d.mapping(n, at, func(entries []pair) {
+		i := slices.IndexFunc(entries, func(e pair) bool { return e.key.Value == "type" })
+		if i < 0 {
+			d.report(at, "has no type", "want "+either(d.outputTypes()))
+			return
+		}
+		typ := field{key: "type", typ: reflect.TypeFor[string]()}
+		where := place{node: entries[i].key, path: join(at.path, "type")}
+		d.value(entries[i].value, reflect.ValueOf(&out.Type).Elem(), typ, where, up)
+		where, ok := d.judged(&out.Type)
+		if !ok {
+			return
+		}
+		make := d.known.Outputs[out.Type]
+		if make == nil {
+			remedy := "want " + either(d.outputTypes())
+			if m := nearest(out.Type, d.outputTypes()); m != "" && where.from == "" {
+				remedy = `did you mean "` + m + `"?`
+			}
+			d.report(where, d.show(where, out.Type)+" is no output that this build has", remedy)
+			return
+		}
+		out.Options = make()
+		d.options(slices.Delete(entries, i, i+1), out.Options, typ, at, up)
+	})
+}
+
+func (d *decoder) outputTypes() []string {
+	var names []string
+	for name := range d.known.Outputs {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// options fills in and validates what package outputs made.
+func (d *decoder) options(entries []pair, options any, typ field, at place, up *block) {
+	v := reflect.ValueOf(options).Elem()
+	b := &block{keys: append([]field{typ}, d.fieldsOf(v.Type())...), path: at.path, up: up}
+	before, opens := len(d.problems), d.opens
+	d.keys(entries, v, b)
+	check, ok := options.(interface{ Validate() error })
+	if !ok || len(d.problems) > before || d.opens > opens {
+		return
+	}
+	for _, err := range joined(check.Validate()) {
+		key, text, _ := strings.Cut(d.scrub(err.Error()), ": ")
+		where, found := find(entries, strings.Split(key, "."))
+		if !found {
+			text = d.scrub(err.Error())
+			where, key = at.node, ""
+			if i := slices.IndexFunc(b.keys, func(f field) bool { return f.key == strings.Split(err.Error(), ":")[0] }); i >= 0 {
+				key = b.keys[i].key // a key that is missing: the output's line, the key's path
+				text = strings.TrimPrefix(text, key+": ")
+			}
+		}
+		p := place{node: where, path: at.path}
+		if key != "" {
+			for _, k := range strings.Split(key, ".") {
+				p.path = join(p.path, k)
+			}
+		}
+		d.report(p, text, "")
+	}
+}
+
+// joined takes errors.Join apart.
+func joined(err error) []error {
+	switch e := err.(type) {
+	case nil:
+		return nil
+	case interface{ Unwrap() []error }:
+		var all []error
+		for _, one := range e.Unwrap() {
+			all = append(all, joined(one)...)
+		}
+		return all
+	}
+	return []error{err}
+}
+
+// find is the key's node.
+func find(entries []pair, key []string) (*yaml.Node, bool) {
+	for _, e := range entries {
+		if e.key.Value != key[0] {
+			continue
+		}
+		n := e.value
+		if n.Kind == yaml.AliasNode {
+			n = n.Alias
+		}
+		if len(key) == 1 || n.Kind != yaml.MappingNode {
+			return e.key, true
+		}
+		var inner []pair
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			inner = append(inner, pair{n.Content[i], n.Content[i+1]})
+		}
+		if k, ok := find(inner, key[1:]); ok {
+			return k, true
+		}
+		return e.key, true
+	}
+	return nil, false
+}

@@ -1,0 +1,180 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// maxFile is some 30,000 accounts. The tree of a larger text would be larger still.
+const maxFile = 16 << 20
+
+// written is what may stand in the file: a File, or the seed's form of it with a single block.
+type written struct {
+	File    `yaml:",inline"`
+	Account *Account `yaml:"account" doc:"A single account block, instead of accounts."`
+}
+
+// A source is a file that was read, as long as its references are not resolved.
+type source struct {
+	name  string
+	root  *yaml.Node
+	known Known
+}
+
+// Parse reads a configuration strictly and reports everything that is wrong with it, as [Problems]. name is what the messages
+// call the file. Where a value is, or holds, a reference (${env:NAME}, ${file:/path}), it is judged by [File.Resolve], not here;
+// until then text keys hold the reference as it is written, and others their default.
+//
+// Unquoted numbers arrive in text keys as they are written: 012345 is no octal number here. Anchors, aliases and merge
+// keys work.
+func Parse(b []byte, name string, k Known) (*File, error) {
+	root, problems := tree(b, name)
+	if problems != nil {
+		return nil, problems
+	}
+	return build(&source{name: name, root: root, known: k}, nil)
+}
+
+// Resolve replaces every reference by its value and judges again: all that could not be judged before, and all references that
+// lead nowhere, are reported together, as [Problems]. If there is one, f stays as it was. env and read are os.LookupEnv and
+// os.ReadFile in the program. A line break at the end of a file does not belong to the value. A second call does nothing.
+func (f *File) Resolve(env func(string) (string, bool), read func(string) ([]byte, error)) error {
+	if f.source == nil {
+		return nil
+	}
+	g, err := build(f.source, &fetcher{env: env, read: read, got: map[part]fetched{}})
+	if err != nil {
+		return err
+	}
+	g.source = nil // the tree holds secrets in clear
+	*f = *g
+	return nil
+}
+
+// build is one pass: defaults, decode, validate, inherit. Without a fetcher, references stay open.
+func build(s *source, fetch *fetcher) (*File, error) {
+	d := newDecoder(s, fetch)
+	w := &written{File: Defaults()}
+	if stdout := s.known.Outputs["stdout"]; stdout != nil {
+		w.Outputs = []Output{{Type: "stdout", Options: stdout()}}
+	}
+	d.document(s.root, w)
+	blocks := w.blocks()
+	d.validate(w, blocks)
+	if len(d.problems) > 0 {
+		return nil, d.problems.sorted()
+	}
+	f := &w.File
+	nameAccounts(blocks)
+	for _, a := range blocks {
+		a.inherit(f)
+	}
+	if w.Account != nil {
+		f.Accounts = []Account{*w.Account}
+	}
+	f.Warnings = d.warnings.sorted()
+	f.source = s
+	return f, nil
+}
+
+// blocks is every account, wherever it stands.
+func (w *written) blocks() []*Account {
+	var all []*Account
+	if w.Account != nil {
+		all = append(all, w.Account)
+	}
+	for i := range w.Accounts {
+		all = append(all, &w.Accounts[i])
+	}
+	return all
+}
+
+// tree is the text's one document as nodes. They are not decoded by the library, whose errors quote values and stop
+// early, and whose strictness ends at the first type with a method of its own.
+func tree(b []byte, name string) (*yaml.Node, Problems) {
+	bad := func(line, column int, text, remedy string) (*yaml.Node, Problems) {
+		return nil, Problems{{File: name, Line: line, Column: column, Text: text, Remedy: remedy}}
+	}
+	if len(b) > maxFile {
+		return bad(0, 0, "the file is larger than "+strconv.Itoa(maxFile>>20)+" MiB", "is it the right one?")
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	var doc, more yaml.Node
+	switch err := dec.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		return bad(0, 0, "the file is empty", "begin with config.example.yaml")
+	case err != nil:
+		return nil, Problems{syntax(err, b, name)}
+	}
+	root := doc.Content[0]
+	if root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null" {
+		return bad(0, 0, "the file is empty", "begin with config.example.yaml")
+	}
+	switch err := dec.Decode(&more); {
+	case errors.Is(err, io.EOF):
+		return root, nil
+	case err != nil:
+		return nil, Problems{syntax(err, b, name)}
+	}
+	return bad(more.Line, more.Column, "a second document begins here, which would not be read", `put everything into one document, without "---"`)
+}
+
+var yamlError = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?(.*)$`)
+
+// syntax puts the library's error into our words, without what it quotes of the file: an unquoted secret that begins with an
+// asterisk is an unknown anchor to it.
+func syntax(err error, b []byte, name string) Problem {
+	p := Problem{File: name, Text: "is no YAML"}
+	m := yamlError.FindStringSubmatch(err.Error())
+	if m == nil {
+		return p
+	}
+	p.Line, _ = strconv.Atoi(m[1]) // none is 0
+	what := m[2]
+	if strings.HasPrefix(what, "unknown anchor") {
+		p.Text, p.Remedy = "a value that begins with * is an alias, and its anchor is not in the file", `quote the value, as in "*"`
+		if p.Line == 0 {
+			p.Line = unknownAlias(what, b)
+		}
+		return p
+	}
+	p.Text = "is no YAML: " + what
+	line := ""
+	if lines := strings.Split(string(b), "\n"); p.Line > 0 && p.Line <= len(lines) {
+		line = lines[p.Line-1]
+	}
+	value := line
+	if _, v, ok := strings.Cut(line, ":"); ok {
+		value = v
+	} else {
+		value = strings.TrimPrefix(strings.TrimSpace(line), "-")
+	}
+	value = strings.TrimLeft(value, " [")
+	switch {
+	case strings.HasPrefix(line, "\t") || strings.HasPrefix(strings.TrimLeft(line, " "), "\t"):
+		p.Remedy = "indent with spaces: YAML does not take tabs"
+	case strings.Contains(line, "${") && strings.ContainsAny(line, "{["):
+		p.Remedy = `between { } and [ ] a reference needs quotes: "${env:NAME}"`
+	case strings.HasPrefix(value, "*"), strings.HasPrefix(value, "@"), strings.HasPrefix(value, "%"), strings.HasPrefix(value, "`"):
+		p.Remedy = `quote a value that begins with ` + value[:1] + `, as in "*" or "@hourly"`
+	}
+	return p
+}
+
+// unknownAlias finds the line of an alias that the library does not tell.
+func unknownAlias(what string, b []byte) int {
+	_, name, _ := strings.Cut(what, "'")
+	name, _, _ = strings.Cut(name, "'")
+	for i, line := range strings.Split(string(b), "\n") {
+		if code, _, _ := strings.Cut(line, " #"); strings.Contains(code, "*"+name) {
+			return i + 1
+		}
+	}
+	return 0
+}

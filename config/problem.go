@@ -1,0 +1,122 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A Problem is one mistake: where it stands, what it is, and what to do about it. It never holds the value of a secret key,
+// nor a value that came from the environment or a file.
+type Problem struct {
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line,omitempty"` // from 1; 0 where no line is to blame
+	Column int    `json:"column,omitempty"`
+	Path   string `json:"path,omitempty"` // accounts[2].collector_configs.regions[0]
+	Text   string `json:"text"`
+	Remedy string `json:"remedy,omitempty"`
+}
+
+// Error is the problem in one line: config.yaml:12: accounts[2].regons: unknown key; did you mean "regions"?
+func (p Problem) Error() string {
+	var b strings.Builder
+	b.WriteString(p.File)
+	if p.Line > 0 {
+		if p.File != "" {
+			b.WriteByte(':')
+		}
+		b.WriteString(strconv.Itoa(p.Line))
+	}
+	if b.Len() > 0 {
+		b.WriteString(": ")
+	}
+	if p.Path != "" {
+		b.WriteString(p.Path + ": ")
+	}
+	b.WriteString(p.Text)
+	if p.Remedy != "" {
+		b.WriteString("; " + p.Remedy)
+	}
+	return b.String()
+}
+
+// Problems is every mistake of a file, in the order of their lines.
+type Problems []Problem
+
+// Error is a problem a line.
+func (p Problems) Error() string {
+	lines := make([]string, len(p))
+	for i := range p {
+		lines[i] = p[i].Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap lets errors.As find a [Problem].
+func (p Problems) Unwrap() []error {
+	errs := make([]error, len(p))
+	for i := range p {
+		errs[i] = p[i]
+	}
+	return errs
+}
+
+// sorted orders by place, and drops what is said twice: an anchor is read once for each alias.
+func (p Problems) sorted() Problems {
+	slices.SortStableFunc(p, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Path, b.Path))
+	})
+	return slices.Compact(p)
+}
+
+// Whatever a person may have put into the wrong place is not printed: the alphabet of AWS's secrets and tokens in a
+// run as long as a secret, and the middle of key ids.
+var (
+	secretLike = regexp.MustCompile(`[A-Za-z0-9/+=]{40,}`)
+	keyID      = regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{8,}([A-Z0-9]{4})\b`)
+	plainKey   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,31}$`)
+	shownKey   = regexp.MustCompile(`^[\pL\pN_ .:@*?!-]{1,32}$`)
+)
+
+// printable is s as it may stand in a message: quoted, short, without what looks like a secret.
+func printable(s string) string {
+	s = secretLike.ReplaceAllString(s, "[redacted]")
+	s = keyID.ReplaceAllString(s, "$1…$2")
+	if r := []rune(s); len(r) > 128 {
+		s = string(r[:125]) + "..."
+	}
+	return strconv.Quote(s)
+}
+
+// printableKey is printable for what stands where a key is expected; a pasted secret often does.
+func printableKey(s string) (quoted string, ok bool) {
+	if !shownKey.MatchString(s) {
+		return "", false
+	}
+	return printable(s), true
+}
+
+func join(path, key string) string {
+	switch quoted, ok := printableKey(key); {
+	case !ok:
+		return path + "[?]"
+	case !plainKey.MatchString(key) || keyID.MatchString(key):
+		return path + "[" + quoted + "]"
+	case path == "":
+		return key
+	}
+	return path + "." + key
+}
+
+func index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+
+// one and many in a message.
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

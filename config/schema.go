@@ -1,0 +1,208 @@
+package config
+
+import (
+	"encoding"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/invopop/jsonschema"
+
+	"github.com/aws-collector/collector/secret"
+)
+
+// Schema is the file as a JSON Schema (draft 2020-12), for editors: every key with its meaning, default and limits, the kinds and
+// the outputs of this build included. It is about structure; what keys mean to each other, [Parse] knows.
+func Schema(k Known) ([]byte, error) {
+	d := newDecoder(&source{known: k}, nil)
+	s := &schema{decoder: d}
+	s.reflector = &jsonschema.Reflector{
+		FieldNameTag:               "yaml",
+		RequiredFromJSONSchemaTags: true,
+		DoNotReference:             true,
+		Anonymous:                  true,
+		Mapper:                     s.scalarType,
+		LookupComment: func(t reflect.Type, name string) string {
+			f, _ := t.FieldByName(name)
+			return f.Tag.Get("doc")
+		},
+	}
+	root := s.of(written{File: Defaults()})
+	root.Version = jsonschema.Version
+	root.Title = "collector configuration"
+	root.Definitions = definitions()
+	accounts, _ := root.Properties.Get("accounts")
+	least := uint64(1)
+	accounts.MinItems = &least
+	root.OneOf = []*jsonschema.Schema{{Required: []string{"accounts"}}, {Required: []string{"account"}}}
+	if s.err != nil {
+		return nil, fmt.Errorf("schema: %w", s.err)
+	}
+	b, err := json.MarshalIndent(root, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	return append(b, '\n'), nil
+}
+
+// schema puts what our tags say into what the library makes of the types.
+type schema struct {
+	*decoder
+	reflector *jsonschema.Reflector
+	err       error
+}
+
+func ref(name string) *jsonschema.Schema { return &jsonschema.Schema{Ref: "#/$defs/" + name} }
+
+// definitions are the scalars. Each may be a reference instead.
+func definitions() jsonschema.Definitions {
+	const durationForm = `^([0-9]+(\.[0-9]+)?|([0-9]+d)?([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))*)$`
+	return jsonschema.Definitions{
+		"reference": {Type: "string", Pattern: `\$\{(env|file):[^}]+\}`, Description: "${env:NAME} or ${file:/path}."},
+		"text":      {Extras: map[string]any{"type": []string{"string", "number", "boolean"}}},
+		"duration": {
+			AnyOf:       []*jsonschema.Schema{{Type: "number", Minimum: "0"}, {Type: "string", Pattern: durationForm}, ref("reference")},
+			Description: "90s, 15m, 1h30m or 7d; a bare number is seconds.",
+		},
+	}
+}
+
+// scalarType is the schema of a type that is one scalar in the file; nil leaves the type to the library.
+func (s *schema) scalarType(t reflect.Type) *jsonschema.Schema {
+	switch {
+	case t == reflect.TypeFor[Output]():
+		return s.outputs()
+	case !isScalar(t) || t.Kind() == reflect.Pointer:
+		return nil
+	case t == reflect.TypeFor[Duration](), t == reflect.TypeFor[time.Duration]():
+		return ref("duration")
+	case t == reflect.TypeFor[secret.String](), t.Kind() == reflect.String,
+		reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
+		return ref("text")
+	case t.Kind() == reflect.Bool:
+		return or(&jsonschema.Schema{Type: "boolean"})
+	case t.Kind() == reflect.Float32, t.Kind() == reflect.Float64:
+		return or(&jsonschema.Schema{Type: "number"})
+	}
+	return or(&jsonschema.Schema{Type: "integer"})
+}
+
+// or is the schema, or a reference.
+func or(s *jsonschema.Schema) *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{s, ref("reference")}}
+}
+
+// of is the schema of a struct that holds its defaults.
+func (s *schema) of(v any) *jsonschema.Schema {
+	root := s.reflector.Reflect(v)
+	s.refine(root, reflect.Indirect(reflect.ValueOf(v)))
+	return root
+}
+
+// refine adds limits, words and defaults to the properties of a struct, all the way down.
+func (s *schema) refine(to *jsonschema.Schema, v reflect.Value) {
+	for _, f := range s.fieldsOf(v.Type()) {
+		p, ok := to.Properties.Get(f.key)
+		if !ok {
+			s.err = fmt.Errorf("no property %q in %v", f.key, v.Type())
+			return
+		}
+		fv := v.FieldByIndex(f.index)
+		elem := p
+		if p.Items != nil {
+			elem = p.Items
+		}
+		s.limits(elem, f)
+		p.Default = defaultOf(fv)
+		switch t := fv.Type(); {
+		case isScalar(t):
+		case t.Kind() == reflect.Struct:
+			s.refine(p, fv)
+		case t.Kind() == reflect.Pointer:
+			s.refine(p, reflect.New(t.Elem()).Elem())
+		case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct && !isScalar(t.Elem()) && t.Elem() != reflect.TypeFor[Output]():
+			s.refine(elem, reflect.New(t.Elem()).Elem())
+		case t.Kind() == reflect.Map && t.Elem().Kind() == reflect.Struct && !isScalar(t.Elem()):
+			s.refine(p.AdditionalProperties, reflect.New(t.Elem()).Elem())
+		}
+	}
+}
+
+// limits puts a field's enum, range and names into its schema.
+func (s *schema) limits(to *jsonschema.Schema, f field) {
+	about := to.Description
+	words := func(all []string, more ...*jsonschema.Schema) {
+		enum := make([]any, len(all))
+		for i, w := range all {
+			enum[i] = w
+		}
+		*to = jsonschema.Schema{AnyOf: append([]*jsonschema.Schema{{Enum: enum}, ref("reference")}, more...), Description: about}
+	}
+	globs := &jsonschema.Schema{Type: "string", Pattern: `[*?!]`}
+	switch f.names {
+	case "regions":
+		words(knownRegions(), globs)
+	case "kinds":
+		words(s.known.Kinds, globs)
+	case "partitions":
+		words(partitionIDs())
+	}
+	if len(f.enum) > 0 {
+		words(f.enum)
+	}
+	low, high, ok := strings.Cut(f.limits, "..")
+	switch {
+	case !ok:
+	case len(to.AnyOf) > 0 && to.AnyOf[0].Type == "integer":
+		to.AnyOf[0].Minimum, to.AnyOf[0].Maximum = json.Number(low), json.Number(high)
+	case low == "":
+		to.Description = about + " At most " + high + "."
+	case high == "":
+		to.Description = about + " At least " + low + "."
+	default:
+		to.Description = about + " From " + low + " to " + high + "."
+	}
+}
+
+// defaultOf is a default as a user writes it, or nil where there is none.
+func defaultOf(v reflect.Value) any {
+	switch x := v.Interface().(type) {
+	case secret.String:
+		return nil
+	case time.Duration:
+		v = reflect.ValueOf(Duration(x))
+	}
+	if v.Kind() == reflect.Pointer && !v.IsNil() && isScalar(v.Type()) {
+		return v.Elem().Interface()
+	}
+	switch {
+	case v.IsZero():
+		return nil
+	case isScalar(v.Type()):
+		return v.Interface() // durations and the like have MarshalText
+	case v.Kind() == reflect.Slice && isScalar(v.Type().Elem()):
+		return v.Interface()
+	}
+	return nil
+}
+
+// outputs is one alternative a type of output.
+func (s *schema) outputs() *jsonschema.Schema {
+	later := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(), Required: []string{"type"}}
+	later.Properties.Set("type", ref("reference"))
+	all := []*jsonschema.Schema{}
+	for _, name := range s.outputTypes() {
+		o := s.of(s.known.Outputs[name]())
+		o.Version = ""
+		o.Title = name
+		o.Required = append(o.Required, "type")
+		o.Properties.Set("type", &jsonschema.Schema{Const: name, Description: "The type of the output."})
+		if err := o.Properties.MoveToFront("type"); err != nil {
+			s.err = err
+		}
+		all = append(all, o)
+	}
+	return &jsonschema.Schema{OneOf: append(all, later)}
+}
