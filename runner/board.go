@@ -1,18 +1,43 @@
 package runner
 
 import (
+	"cmp"
+	"iter"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/aws-collector/collector/record"
 )
 
 // A Board folds what an Observer hears into what people ask: the one state behind /metrics, the API, the live view, the
-// table at the end and exit code 3. It is this process's; what must outlive it is in the Ledger. Reading it never makes a
-// collection wait: every answer is a copy, taken an account at a time.
-type Board struct{}
+// table at the end and exit code 3. It is this process's; what must outlive it is in the Ledger. Reading it does not make
+// a collection wait: every answer is a copy, taken an account at a time.
+type Board struct {
+	mu       sync.RWMutex
+	accounts map[string]*boardAccount
+	only     map[string][]string // the configured accounts and kinds; nil: anything
+	subs     map[chan struct{}]bool
+}
+
+type boardAccount struct {
+	mu      sync.Mutex
+	info    AccountInfo
+	running []*RunInfo
+	targets map[record.Target]*TargetInfo
+	at      map[record.Target]*Listing
+}
+
+var (
+	_ Observer = (*Board)(nil)
+	_ Detail   = (*Board)(nil)
+)
 
 // NewBoard has seen nothing yet.
-func NewBoard() *Board { return &Board{} }
+func NewBoard() *Board {
+	return &Board{accounts: map[string]*boardAccount{}, subs: map[chan struct{}]bool{}}
+}
 
 // An AccountInfo is what is known of an account, now.
 type AccountInfo struct {
@@ -24,8 +49,10 @@ type AccountInfo struct {
 	Expires  time.Time // its credentials; zero: unknown, or never
 	Next     time.Time // its next start; zero: none
 	Running  []RunInfo // oldest first
-	Last     RunInfo   // the last that ended; Run is "" until one has
+	Last     RunInfo   // the last that was not skipped or expired; Run is "" until one has ended
 	Missed   map[string]int
+	// Undelivered is how often an output, or the store, failed for a target, by its name.
+	Undelivered map[string]int
 }
 
 // A RunInfo is a run, under way or over.
@@ -37,14 +64,14 @@ type RunInfo struct {
 	Status    record.Status // "" while it is under way
 	Targets   int           // ended
 	Failed    int           // ended, failed and not expected to
-	Records   int
-	Calls     int
-	Throttles int
+	Records   int           // of ended targets
+	Calls     int           // of ended targets
+	Throttles int           // of ended targets
 }
 
 // A TargetInfo is how a target stands.
 type TargetInfo struct {
-	record.Outcome           // the last; State is "" until it ended once
+	record.Outcome           // the last
 	LastSuccess    time.Time // the end of its last ok listing; zero: never
 	Resources      int       // the records of its last ok listing
 }
@@ -55,4 +82,273 @@ type Listing struct {
 	Run     string
 	Started time.Time
 	Records int // delivered so far
+}
+
+// with does f to an account, unless it has left the configuration, and nudges who watches.
+func (b *Board) with(account string, f func(*boardAccount)) {
+	b.mu.RLock()
+	a := b.accounts[account]
+	_, configured := b.only[account]
+	known := b.only == nil || configured
+	b.mu.RUnlock()
+	if !known {
+		return
+	}
+	if a == nil {
+		b.mu.Lock()
+		if a = b.accounts[account]; a == nil {
+			a = newBoardAccount(account)
+			b.accounts[account] = a
+		}
+		b.mu.Unlock()
+	}
+	a.mu.Lock()
+	f(a)
+	a.mu.Unlock()
+	b.nudge()
+}
+
+func newBoardAccount(name string) *boardAccount {
+	return &boardAccount{info: AccountInfo{Name: name, Missed: map[string]int{}, Undelivered: map[string]int{}},
+		targets: map[record.Target]*TargetInfo{}, at: map[record.Target]*Listing{}}
+}
+
+func (b *Board) nudge() {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for c := range b.subs {
+		select {
+		case c <- struct{}{}: // a nudge, not the event: a slow reader misses nothing that it could still read
+		default:
+		}
+	}
+}
+
+// RunStarted, and all up to Configured, are what the runner tells.
+func (b *Board) RunStarted(account, run string, tick time.Time) {
+	b.with(account, func(a *boardAccount) {
+		a.running = append(a.running, &RunInfo{Run: run, Tick: tick, Started: time.Now()})
+	})
+}
+
+func (b *Board) RunEnded(account, run string, s record.Status, took time.Duration) {
+	b.with(account, func(a *boardAccount) {
+		i := slices.IndexFunc(a.running, func(r *RunInfo) bool { return r.Run == run })
+		if i < 0 {
+			return
+		}
+		r := a.running[i]
+		r.Status, r.Took = s, took
+		a.info.Last = *r
+		a.running = slices.Delete(a.running, i, i+1)
+	})
+}
+
+func (b *Board) Missed(account, reason string) {
+	b.with(account, func(a *boardAccount) { a.info.Missed[reason]++ })
+}
+
+func (b *Board) TargetStarted(t record.Target, run string) {
+	b.with(t.Account, func(a *boardAccount) { a.at[t] = &Listing{Target: t, Run: run, Started: time.Now()} })
+}
+
+func (b *Board) TargetEnded(o record.Outcome) {
+	b.with(o.Account, func(a *boardAccount) {
+		if l := a.at[o.Target]; l != nil && l.Run == o.Run {
+			delete(a.at, o.Target)
+		}
+		t := a.targets[o.Target]
+		if t == nil {
+			t = &TargetInfo{}
+			a.targets[o.Target] = t
+		}
+		t.Outcome = o
+		if o.State.Complete() {
+			t.LastSuccess, t.Resources = o.Ended, o.Records
+		}
+		for _, r := range a.running {
+			if r.Run != o.Run {
+				continue
+			}
+			r.Targets++
+			r.Records += o.Records
+			r.Calls += o.Calls
+			r.Throttles += o.Throttles
+			if o.State.Failed() && !o.Expected {
+				r.Failed++
+			}
+		}
+	})
+}
+
+// Call and BudgetWait are counters' business; a target's own are in its Outcome.
+func (b *Board) Call(string, string, string, string, time.Duration) {}
+func (b *Board) BudgetWait(string, string, time.Duration)           {}
+
+func (b *Board) Expires(account string, at time.Time) {
+	b.with(account, func(a *boardAccount) { a.info.Expires = at })
+}
+
+func (b *Board) Entered(account string, id record.Identity) {
+	b.with(account, func(a *boardAccount) { a.info.Identity = id })
+}
+
+func (b *Board) Progress(t record.Target, run string, records int) {
+	b.with(t.Account, func(a *boardAccount) {
+		if l := a.at[t]; l != nil && l.Run == run {
+			l.Records = records
+		}
+	})
+}
+
+// Planned also forgets targets of regions that are no longer the account's.
+func (b *Board) Planned(account string, regions, disabled []string, warning error) {
+	b.with(account, func(a *boardAccount) {
+		a.info.Regions, a.info.Disabled, a.info.Warning = regions, disabled, warning
+		maps.DeleteFunc(a.targets, func(t record.Target, _ *TargetInfo) bool {
+			return !slices.Contains(regions, t.Region) && !slices.Contains(disabled, t.Region)
+		})
+	})
+}
+
+func (b *Board) Next(account string, at time.Time) {
+	b.with(account, func(a *boardAccount) { a.info.Next = at })
+}
+
+func (b *Board) Undelivered(t record.Target, _, sink string, _ error) {
+	b.with(t.Account, func(a *boardAccount) { a.info.Undelivered[sink]++ })
+}
+
+// Configured forgets accounts, and kinds of accounts, that are no longer in the configuration, and knows those that are
+// from now on, though nothing has happened to them yet.
+func (b *Board) Configured(kinds map[string][]string) {
+	b.mu.Lock()
+	b.only = maps.Clone(kinds)
+	maps.DeleteFunc(b.accounts, func(name string, _ *boardAccount) bool { _, ok := kinds[name]; return !ok })
+	for name := range kinds {
+		if b.accounts[name] == nil {
+			b.accounts[name] = newBoardAccount(name)
+		}
+	}
+	all := maps.Clone(b.accounts)
+	b.mu.Unlock()
+	for name, a := range all {
+		a.mu.Lock()
+		maps.DeleteFunc(a.targets, func(t record.Target, _ *TargetInfo) bool { return !slices.Contains(kinds[name], t.Kind) })
+		a.mu.Unlock()
+	}
+	b.nudge()
+}
+
+func (b *Board) all() []*boardAccount {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return slices.SortedFunc(maps.Values(b.accounts), func(x, y *boardAccount) int { return cmp.Compare(x.info.Name, y.info.Name) })
+}
+
+// Accounts is every account, sorted by name.
+func (b *Board) Accounts() []AccountInfo {
+	var infos []AccountInfo
+	for _, a := range b.all() {
+		infos = append(infos, a.snapshot())
+	}
+	return infos
+}
+
+// Account is one account; ok is false where it is not known.
+func (b *Board) Account(name string) (info AccountInfo, ok bool) {
+	b.mu.RLock()
+	a := b.accounts[name]
+	b.mu.RUnlock()
+	if a == nil {
+		return AccountInfo{}, false
+	}
+	return a.snapshot(), true
+}
+
+func (a *boardAccount) snapshot() AccountInfo {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	info := a.info
+	info.Missed, info.Undelivered = maps.Clone(info.Missed), maps.Clone(info.Undelivered)
+	for _, r := range a.running {
+		now := *r
+		now.Took = time.Since(r.Started)
+		info.Running = append(info.Running, now)
+	}
+	return info
+}
+
+// Targets is every target that has ended once, sorted by account, region and kind.
+func (b *Board) Targets() iter.Seq[TargetInfo] {
+	return func(yield func(TargetInfo) bool) {
+		for _, a := range b.all() {
+			for _, t := range a.ended() {
+				if !yield(t) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (a *boardAccount) ended() []TargetInfo {
+	a.mu.Lock()
+	ts := make([]TargetInfo, 0, len(a.targets))
+	for _, t := range a.targets {
+		ts = append(ts, *t)
+	}
+	a.mu.Unlock()
+	slices.SortFunc(ts, func(x, y TargetInfo) int {
+		return cmp.Or(cmp.Compare(x.Region, y.Region), cmp.Compare(x.Kind, y.Kind))
+	})
+	return ts
+}
+
+// Listings is every target at work, oldest first.
+func (b *Board) Listings() []Listing {
+	var ls []Listing
+	for _, a := range b.all() {
+		a.mu.Lock()
+		for _, l := range a.at {
+			ls = append(ls, *l)
+		}
+		a.mu.Unlock()
+	}
+	slices.SortFunc(ls, func(x, y Listing) int {
+		return cmp.Or(x.Started.Compare(y.Started), cmp.Compare(x.Account, y.Account), cmp.Compare(x.Region, y.Region), cmp.Compare(x.Kind, y.Kind))
+	})
+	return ls
+}
+
+// Resources is how many records the last ok listings of each account and kind had, over all regions.
+func (b *Board) Resources() iter.Seq2[record.Target, int] {
+	return func(yield func(record.Target, int) bool) {
+		for _, a := range b.all() {
+			sum := map[string]int{}
+			for _, t := range a.ended() {
+				if !t.LastSuccess.IsZero() {
+					sum[t.Kind] += t.Resources
+				}
+			}
+			for _, kind := range slices.Sorted(maps.Keys(sum)) {
+				if !yield(record.Target{Account: a.info.Name, Kind: kind}, sum[kind]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Subscribe returns a channel that is nudged when something has changed since it was last read.
+func (b *Board) Subscribe() (nudge <-chan struct{}, cancel func()) {
+	c := make(chan struct{}, 1)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.subs[c] = true
+	return c, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.subs, c)
+	}
 }

@@ -87,6 +87,14 @@ func (a *Account) kind(name string) (Kind, bool) {
 	return Kind{}, false
 }
 
+func (a *Account) names() []string {
+	names := make([]string, len(a.Kinds))
+	for i, k := range a.Kinds {
+		names[i] = k.Name
+	}
+	return names
+}
+
 // A Schedule is cron.Schedule, and River's periodic schedule: the first instant after t, or the zero time for never.
 type Schedule interface{ Next(t time.Time) time.Time }
 

@@ -1,24 +1,322 @@
 package runner
 
-import "context"
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// EC2's own bucket, of each API, account and region, for calls that say MaxResults or a filter.
+// https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
+const (
+	ec2Refill = 20
+	ec2Burst  = 100
+)
+
+const (
+	lowest       = 1.0 / 32         // of the budget: throttles slow it down to this and no further
+	recoverBy    = 1.0 / 8          // of the budget, each
+	recoverEvery = 30 * time.Second // without a throttle: from a half to the whole in two minutes
+	oneEvent     = time.Second      // throttles of calls that were under way together are one sign, not many
+)
 
 // Limits are the two bounds on calls: in flight in all (and at most an eighth of it for one account), and a bucket for
-// each account × region × API at half of EC2's refill and burst. The bound on memory is record.Pages, taken inside a
-// call and never the other way round, so the two cannot wait for each other.
-type Limits struct{}
+// each account × region × API at half of EC2's refill and burst: the other half is for whoever else works in the
+// account. The bound on memory is record.Pages, taken inside a call and never the other way round, so the two cannot
+// wait for each other. Who waits gets in by turns between accounts, so that one cannot starve another.
+type Limits struct {
+	mu     sync.Mutex
+	flight *fair[*waiter]
 
-// NewLimits bounds the calls in flight. watch hears of every call and wait; nil: nobody.
-func NewLimits(calls int, watch Observer) *Limits { return &Limits{} }
+	bmu     sync.Mutex
+	buckets map[bucketKey]*bucket
+	sweepAt int // the number of buckets at which those that are full again are dropped
+}
+
+type waiter struct {
+	ready   chan struct{}
+	granted bool // guarded by Limits.mu
+}
+
+type bucketKey struct{ account, region, op string }
+
+// NewLimits bounds the calls in flight.
+func NewLimits(calls int) *Limits {
+	return &Limits{flight: newFair[*waiter](calls), buckets: map[bucketKey]*bucket{}, sweepAt: 256}
+}
+
+// Resize changes the bound on calls in flight, for a reload. Calls under way stay.
+func (l *Limits) Resize(calls int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flight.resize(calls)
+	l.grant()
+}
+
+// InFlight is the number of calls under way.
+func (l *Limits) InFlight() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.flight.used
+}
+
+// grant lets in whoever has the turn. l.mu is held.
+func (l *Limits) grant() {
+	for {
+		_, w, ok := l.flight.pop()
+		if !ok {
+			return
+		}
+		w.granted = true
+		close(w.ready)
+	}
+}
+
+func (l *Limits) enter(ctx context.Context, account string) error {
+	l.mu.Lock()
+	if l.flight.try(account) {
+		l.mu.Unlock()
+		return nil
+	}
+	w := &waiter{ready: make(chan struct{})}
+	l.flight.push(account, w)
+	l.grant()
+	l.mu.Unlock()
+	select {
+	case <-w.ready:
+		return nil
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w.granted {
+		l.flight.release(account)
+		l.grant()
+	} else {
+		l.flight.remove(account, func(x *waiter) bool { return x == w })
+	}
+	return context.Cause(ctx)
+}
+
+func (l *Limits) leave(account string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flight.release(account)
+	l.grant()
+}
+
+// A bucket is the budget of one API in one region of one account.
+type bucket struct {
+	users int // who holds it now; guarded by Limits.bmu
+
+	mu    sync.Mutex
+	lim   *rate.Limiter
+	full  rate.Limit
+	burst int
+	part  float64   // of the budget that is left after throttles: 1 is all
+	since time.Time // when part changed
+}
+
+// bucket finds a budget and keeps it from being dropped until free. A bucket that nobody holds and that is full again
+// says nothing that a new one would not, so it goes: memory follows the accounts at work, not the accounts.
+func (l *Limits) bucket(k bucketKey, refill float64, burst int) *bucket {
+	l.bmu.Lock()
+	defer l.bmu.Unlock()
+	b := l.buckets[k]
+	if b == nil {
+		if len(l.buckets) >= l.sweepAt {
+			now := time.Now()
+			for k, b := range l.buckets {
+				if b.users == 0 && b.spare(now) {
+					delete(l.buckets, k)
+				}
+			}
+			l.sweepAt = max(256, 2*len(l.buckets))
+		}
+		full, burst := rate.Limit(refill/2), max(burst/2, 1)
+		b = &bucket{lim: rate.NewLimiter(full, burst), full: full, burst: burst, part: 1}
+		l.buckets[k] = b
+	}
+	b.users++
+	return b
+}
+
+func (l *Limits) free(b *bucket) {
+	l.bmu.Lock()
+	defer l.bmu.Unlock()
+	b.users--
+}
+
+// wait waits for one call's worth of the budget, and says how long that took.
+func (b *bucket) wait(ctx context.Context) (time.Duration, error) {
+	now := time.Now()
+	b.mu.Lock()
+	b.heal(now)
+	r := b.lim.ReserveN(now, 1)
+	b.mu.Unlock()
+	d := r.DelayFrom(now)
+	if d == 0 {
+		return 0, nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return d, nil
+	case <-ctx.Done():
+		r.Cancel()
+		return time.Since(now), context.Cause(ctx)
+	}
+}
+
+func (b *bucket) heal(now time.Time) {
+	if b.part == 1 {
+		return
+	}
+	if steps := int(now.Sub(b.since) / recoverEvery); steps > 0 {
+		b.part = min(1, b.part+float64(steps)*recoverBy)
+		b.since = b.since.Add(time.Duration(steps) * recoverEvery)
+		b.apply(now)
+	}
+}
+
+func (b *bucket) apply(now time.Time) {
+	b.lim.SetLimitAt(now, b.full*rate.Limit(b.part))
+	b.lim.SetBurstAt(now, max(1, int(float64(b.burst)*b.part)))
+}
+
+// throttled halves the budget. EC2's own bucket is empty at this moment, so ours is too.
+func (b *bucket) throttled(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.heal(now)
+	if b.part < 1 && now.Sub(b.since) < oneEvent {
+		return
+	}
+	b.part, b.since = max(lowest, b.part/2), now
+	b.apply(now)
+	if n := int(b.lim.TokensAt(now)); n > 0 {
+		b.lim.AllowN(now, n)
+	}
+}
+
+func (b *bucket) spare(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.heal(now)
+	return b.part == 1 && b.lim.TokensAt(now) >= float64(b.burst)
+}
 
 // A Gate is one target's door to an API: it is asked before each attempt of a call, retries included, and counts them.
 // It satisfies collectors' Gate without either package knowing the other.
-type Gate struct{}
+type Gate struct {
+	region string
+	*gate
+}
+
+type gate struct {
+	l       *Limits
+	watch   Observer
+	account string
+	kind    Kind
+
+	mu               sync.Mutex
+	calls, throttles int
+	in               int  // places in flight held now
+	shut             bool // the target is over: what comes late is refused and counts no more
+}
+
+// Gate makes the door for one target. kind says what the budget of its own API is; other APIs have EC2's.
+func (l *Limits) Gate(account, region string, kind Kind, watch Observer) *Gate {
+	return &Gate{region, &gate{l: l, watch: watch, account: account, kind: kind}}
+}
 
 // At is the same gate (its counts, its account) for calls that go to another region.
-func (g *Gate) At(region string) *Gate { return g }
+func (g *Gate) At(region string) *Gate { return &Gate{region, g.gate} }
+
+var errLate = errors.New("the target is over")
 
 // Enter waits for the budget of op, then for a place in flight. leave must be called when the attempt is over; it takes
-// AWS's error code, "" for an answer, and slows this budget (and no other) down when the code is a throttle.
+// AWS's error code, "" for an answer, and slows this budget (and no other) down when the code is a throttle. The error
+// is the context's cause.
 func (g *Gate) Enter(ctx context.Context, op string) (leave func(code string), err error) {
-	return func(string) {}, nil
+	refill, burst := g.kind.Refill, g.kind.Burst
+	if refill == 0 || op != g.kind.Op {
+		refill = ec2Refill
+	}
+	if burst == 0 || op != g.kind.Op {
+		burst = ec2Burst
+	}
+	b := g.l.bucket(bucketKey{g.account, g.region, op}, refill, burst)
+	waited, err := b.wait(ctx)
+	if waited > 0 {
+		g.watch.BudgetWait(g.account, g.region, waited)
+	}
+	if err == nil {
+		err = g.l.enter(ctx, g.account)
+	}
+	if err == nil && !g.step() {
+		g.l.leave(g.account)
+		err = errLate
+	}
+	if err != nil {
+		g.l.free(b)
+		return nil, err
+	}
+	from := time.Now()
+	var once sync.Once
+	return func(code string) {
+		once.Do(func() {
+			now := time.Now()
+			throttle := record.Throttle(code)
+			if throttle {
+				b.throttled(now)
+			}
+			g.l.free(b)
+			if g.out(throttle) {
+				g.watch.Call(g.account, g.region, op, code, now.Sub(from))
+			}
+		})
+	}, nil
+}
+
+func (g *gate) step() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut {
+		return false
+	}
+	g.calls++
+	g.in++
+	return true
+}
+
+func (g *gate) out(throttle bool) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut {
+		return false
+	}
+	g.in--
+	if throttle {
+		g.throttles++
+	}
+	g.l.leave(g.account)
+	return true
+}
+
+// close ends the counting and frees the places of a work that was given up on.
+func (g *gate) close() (calls, throttles int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = true
+	for ; g.in > 0; g.in-- {
+		g.l.leave(g.account)
+	}
+	return g.calls, g.throttles
 }

@@ -3,20 +3,25 @@ package runner
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws-collector/collector/record"
 )
 
-// What Start may say.
+// What Start and Once may say.
 var (
 	ErrUnknownAccount = errors.New("no such account")
 	ErrBusy           = errors.New("an earlier run is still going on")
 	ErrNotRunning     = errors.New("the engine is not running")
 )
 
-// LocalOptions is what the engine in this process needs besides its runner.
+// LocalOptions is what the engine in this process needs besides its runner. Zero values mean what is said.
 type LocalOptions struct {
 	Places       int           // targets listed at once, one account at most an eighth of them; default 256, sensibly the calls in flight
 	DrainTimeout time.Duration // what running targets get when the program stops; default 25s
@@ -24,17 +29,209 @@ type LocalOptions struct {
 	Log          *slog.Logger
 }
 
-// Local runs jobs in this process.
-type Local struct{ r *Runner }
+// Local runs jobs in this process: a heap of due times, a queue of jobs, and as many goroutines as targets are listed at
+// once. Accounts that wait cost no goroutine and get places in turn.
+type Local struct {
+	r *Runner
+	o LocalOptions
 
-// NewLocal makes an engine of a runner.
-func NewLocal(r *Runner, o LocalOptions) *Local { return &Local{r: r} }
+	wall     func() time.Time // without a monotonic reading; tests put it
+	draining atomic.Bool
 
-// Run starts jobs by their schedules until ctx ends, then drains.
-func (l *Local) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+	mu      sync.Mutex
+	running bool // Run or Once is at work
+	queue   *fair[queued]
+	lanes   map[string]*lane
+	wg      sync.WaitGroup // of runs
+}
 
-// Start runs an account now.
-func (l *Local) Start(ctx context.Context, account string) error { return nil }
+// A queued job waits for a place.
+type queued struct {
+	run *run
+	job Job
+}
+
+// A lane is an account's runs.
+type lane struct{ active, waiting []*run }
+
+// A run is one account at one tick, from when it is due until its last job is over. Its fields are guarded by Local.mu.
+type run struct {
+	id      string
+	a       *Account
+	spec    string // "" when a person asked for it
+	kinds   []string
+	tick    time.Time
+	due     time.Time
+	until   time.Time // after this it is not begun any more; zero: it waits as long as it takes
+	fleet   *Fleet    // held from its start to its end
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	begun   bool // its opening job has a place
+	left    int  // jobs that are not over
+	over    func(RunResult)
+}
+
+// overlaps reports whether both list one kind: kinds on schedules of their own do not get in each other's way.
+func (n *run) overlaps(o *run) bool {
+	return slices.ContainsFunc(n.kinds, func(k string) bool { return slices.Contains(o.kinds, k) })
+}
+
+// NewLocal makes an engine of a runner. One Run or Once at a time.
+func NewLocal(r *Runner, o LocalOptions) *Local {
+	if o.Places == 0 {
+		o.Places = 256
+	}
+	if o.DrainTimeout == 0 {
+		o.DrainTimeout = 25 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Local{r: r, o: o, queue: newFair[queued](o.Places), lanes: map[string]*lane{}, wall: func() time.Time { return time.Now().Round(0) }}
+}
+
+// Run starts jobs by their schedules until ctx ends. Then nothing new begins; targets at work get the drain time-out,
+// then they are cancelled, then given up on; and Run returns. A fleet that is swapped in is followed at once. The error
+// is that of reading the last run times.
+func (l *Local) Run(ctx context.Context) error {
+	var last map[TickKey]time.Time
+	if l.o.Ticks != nil {
+		var err error
+		if last, err = l.o.Ticks.Load(); err != nil {
+			return err
+		}
+	}
+	if err := l.open(); err != nil {
+		return err
+	}
+	defer l.shut()
+	table := newTimetable(last)
+	keeper := l.keep()
+	defer keeper.close()
+
+	var drained <-chan struct{}
+	done, first := ctx.Done(), true
+	var fleet *Fleet
+	for {
+		now := l.wall()
+		current, changed := l.r.current()
+		if first || current != fleet {
+			fleet = current
+			l.follow(table, fleet, now, first)
+			first = false
+		}
+		starts, wait, back := table.look(now)
+		if back > 0 {
+			l.o.Log.Warn("the clock went back", "by", back)
+		}
+		for _, s := range starts {
+			l.fire(fleet, s)
+		}
+		if len(starts) > 0 && drained == nil {
+			keeper.save(table.last)
+			for _, s := range starts {
+				l.r.watch.Next(s.key.Account, table.next(s.key.Account))
+			}
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-changed:
+		case <-done:
+			done, drained = nil, l.drain()
+		case <-drained:
+			timer.Stop()
+			return nil
+		}
+		timer.Stop()
+	}
+}
+
+// follow takes a fleet's schedules up. Runs that wait, of accounts that are gone, are dropped.
+func (l *Local) follow(table *timetable, f *Fleet, now time.Time, restart bool) {
+	if f == nil {
+		return
+	}
+	table.set(f, now, restart)
+	for _, a := range f.Accounts {
+		l.r.watch.Next(a.Name, table.next(a.Name))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, ln := range l.lanes {
+		if f.Account(name) == nil {
+			for _, n := range slices.Clone(ln.waiting) {
+				l.drop(n, record.RunExpired)
+			}
+		}
+	}
+}
+
+func (l *Local) open() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.running {
+		return errors.New("the engine is running already")
+	}
+	l.running = true
+	l.draining.Store(false)
+	return nil
+}
+
+func (l *Local) shut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.running = false
+}
+
+// fire starts what the timetable says, or counts it as missed.
+func (l *Local) fire(f *Fleet, s start) {
+	for range s.missed {
+		l.r.watch.Missed(s.key.Account, s.why)
+	}
+	if s.missed > 0 {
+		l.o.Log.Warn("runs were missed", "account", s.key.Account, "reason", s.why, "runs", s.missed)
+	}
+	if l.draining.Load() {
+		l.r.watch.Missed(s.key.Account, MissedDrain)
+		return
+	}
+	a := f.Account(s.key.Account)
+	now := time.Now()
+	n := &run{id: NewRun(), a: a, spec: s.key.Spec, kinds: s.kinds, tick: s.tick, due: now, until: now.Add(a.Timeout)}
+	if !s.next.IsZero() {
+		if next := now.Add(s.next.Sub(l.wall())); next.Before(n.until) {
+			n.until = next
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_ = l.admit(n) // what became of it was told to the observer
+}
+
+// Start runs an account now: every kind that it lists, by its overlap rule. It does not wait for the run.
+func (l *Local) Start(_ context.Context, account string) error {
+	n, err := l.now(account, nil)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.running || l.draining.Load() {
+		return ErrNotRunning
+	}
+	return l.admit(n)
+}
+
+// now is a run that somebody asks for.
+func (l *Local) now(account string, over func(RunResult)) (*run, error) {
+	f := l.r.Fleet()
+	if f == nil || f.Account(account) == nil {
+		return nil, fmt.Errorf("account %q: %w", account, ErrUnknownAccount)
+	}
+	a, now := f.Account(account), time.Now()
+	return &run{id: NewRun(), a: a, kinds: a.names(), tick: l.wall(), due: now, until: now.Add(a.Timeout), over: over}, nil
+}
 
 // A RunResult is how a run of [Local.Once] ended.
 type RunResult struct {
@@ -45,6 +242,337 @@ type RunResult struct {
 
 // Once runs each of the accounts once, all its kinds, now; no names: every account. It returns when all have ended, in
 // the order asked for. When ctx ends it drains as Run does, and the results say what became of each.
-func (l *Local) Once(ctx context.Context, accounts ...string) ([]RunResult, error) { return nil, nil }
+func (l *Local) Once(ctx context.Context, accounts ...string) ([]RunResult, error) {
+	if f := l.r.Fleet(); f != nil && len(accounts) == 0 {
+		for _, a := range f.Accounts {
+			accounts = append(accounts, a.Name)
+		}
+	}
+	results := make([]RunResult, len(accounts))
+	runs := make([]*run, len(accounts))
+	for i, name := range accounts {
+		n, err := l.now(name, func(res RunResult) { results[i] = res })
+		if err != nil {
+			return nil, err
+		}
+		runs[i] = n
+	}
+	if err := l.open(); err != nil {
+		return nil, err
+	}
+	defer l.shut()
+	l.mu.Lock()
+	for _, n := range runs {
+		n.until = time.Time{} // a run that was asked for waits for a place as long as it takes
+		_ = l.admit(n)
+	}
+	l.mu.Unlock()
+	idle := make(chan struct{})
+	go func() {
+		l.wg.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		<-l.drain()
+		<-idle
+	}
+	return results, nil
+}
+
+// admit decides by the overlap rule what becomes of a run that is due. l.mu is held.
+func (l *Local) admit(n *run) error {
+	l.wg.Add(1)
+	ln := l.lane(n.a.Name)
+	active, waiting := inTheWay(ln.active, n), inTheWay(ln.waiting, n)
+	switch {
+	case len(active)+len(waiting) == 0:
+	case n.a.Overlap == Cancel:
+		for _, o := range waiting {
+			l.drop(o, record.RunExpired)
+		}
+		for _, o := range active {
+			if o.begun {
+				o.cancel(errNewer)
+			} else {
+				l.drop(o, record.RunExpired)
+			}
+		}
+	case n.a.Overlap == Queue && !slices.ContainsFunc(waiting, func(o *run) bool { return o.spec != n.spec || n.spec == "" }):
+		for _, o := range waiting { // its own next tick has come: it is overtaken by itself
+			l.drop(o, record.RunExpired)
+		}
+	default:
+		l.drop(n, record.RunSkipped)
+		return ErrBusy
+	}
+	ln = l.lane(n.a.Name)
+	if len(inTheWay(ln.active, n)) == 0 {
+		l.launch(ln, n)
+	} else {
+		ln.waiting = append(ln.waiting, n)
+	}
+	return nil
+}
+
+func (l *Local) lane(account string) *lane {
+	ln := l.lanes[account]
+	if ln == nil {
+		ln = &lane{}
+		l.lanes[account] = ln
+	}
+	return ln
+}
+
+var errNewer = &record.Fault{Reason: record.Interrupted, Hint: "overlap: cancel ends a run when the next one is due; a slower schedule lets it finish",
+	Err: errors.New("a newer run took over")}
+
+func inTheWay(rs []*run, n *run) (is []*run) {
+	for _, o := range rs {
+		if n.overlaps(o) {
+			is = append(is, o)
+		}
+	}
+	return is
+}
+
+// launch makes a run active: its opening job waits for a place. l.mu is held.
+func (l *Local) launch(ln *lane, n *run) {
+	if n.fleet = l.r.hold(); n.fleet == nil {
+		l.drop(n, record.RunSkipped)
+		return
+	}
+	if !n.until.IsZero() { // it waits for nobody but for a place
+		n.until = n.due.Add(n.a.Timeout)
+	}
+	n.ctx, n.cancel = context.WithCancelCause(context.Background()) // the end of the program comes as a drain
+	n.left = 1
+	ln.active = append(ln.active, n)
+	l.queue.push(n.a.Name, queued{n, Job{Run: n.id, Tick: n.tick, Account: n.a.Name, Kinds: n.kinds}})
+	l.dispatch()
+}
+
+// drop ends a run that never began. l.mu is held.
+func (l *Local) drop(n *run, s record.Status) {
+	why := MissedOverlap
+	if l.draining.Load() {
+		why = MissedDrain
+	}
+	l.r.watch.Missed(n.a.Name, why)
+	l.r.watch.RunEnded(n.a.Name, n.id, s, 0)
+	l.queue.remove(n.a.Name, func(q queued) bool { return q.run == n })
+	l.finish(n, RunResult{Account: n.a.Name, Run: n.id, Status: s})
+}
+
+// finish takes a run out of its lane, and lets go what waited for it. l.mu is held.
+func (l *Local) finish(n *run, res RunResult) {
+	is := func(o *run) bool { return o == n }
+	ln := l.lanes[n.a.Name]
+	ln.active, ln.waiting = slices.DeleteFunc(ln.active, is), slices.DeleteFunc(ln.waiting, is)
+	if n.fleet != nil {
+		n.cancel(nil)
+		// Closing a fleet may take as long as its outputs do.
+		l.wg.Go(func() { l.r.release(n.fleet) })
+	}
+	if n.over != nil {
+		n.over(res)
+	}
+	for _, w := range slices.Clone(ln.waiting) {
+		switch {
+		case len(inTheWay(ln.active, w)) > 0:
+		case l.expired(w):
+			l.drop(w, record.RunExpired)
+		default:
+			ln.waiting = slices.DeleteFunc(ln.waiting, func(o *run) bool { return o == w })
+			l.launch(ln, w)
+		}
+	}
+	if len(ln.active)+len(ln.waiting) == 0 {
+		delete(l.lanes, n.a.Name)
+	}
+	l.wg.Done()
+}
+
+func (*Local) expired(n *run) bool { return !n.until.IsZero() && !time.Now().Before(n.until) }
+
+// dispatch gives free places to jobs. l.mu is held.
+func (l *Local) dispatch() {
+	for {
+		account, q, ok := l.queue.pop()
+		if !ok {
+			return
+		}
+		n := q.run
+		if !n.begun && l.expired(n) {
+			l.queue.release(account)
+			l.drop(n, record.RunExpired)
+			continue
+		}
+		if !n.begun {
+			n.begun = true
+			if n.a.Timeout > 0 {
+				q.job.Deadline = time.Now().Add(n.a.Timeout)
+			}
+		}
+		go l.r.start(n.ctx, n.fleet, q.job, (*localPlaces)(l), l.halted, func(res jobResult) { l.jobOver(n, res) })
+	}
+}
+
+// halted is why no target begins while the engine drains.
+func (l *Local) halted() error {
+	if l.draining.Load() {
+		return errStopping
+	}
+	return nil
+}
+
+var errStopping = &record.Fault{Reason: record.Interrupted, Err: errors.New("the program was stopping")}
+
+func (l *Local) jobOver(n *run, res jobResult) {
+	if res.err != nil {
+		l.o.Log.Error("the run's bookkeeping failed", "error", res.err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, j := range res.follow {
+		l.queue.push(n.a.Name, queued{n, j})
+	}
+	n.left += len(res.follow) - 1
+	if n.left == 0 {
+		l.finish(n, RunResult{Account: n.a.Name, Run: n.id, Status: res.status, Took: res.took})
+	}
+	l.dispatch()
+}
+
+// drain lets nothing new begin and returns a channel that closes when all is over. Targets at work get the drain
+// time-out; then they are cancelled, and who ignores that is given up on.
+func (l *Local) drain() <-chan struct{} {
+	l.mu.Lock()
+	l.draining.Store(true)
+	for _, name := range slices.Collect(maps.Keys(l.lanes)) {
+		ln := l.lanes[name]
+		for _, n := range slices.Clone(ln.waiting) {
+			l.drop(n, record.RunSkipped)
+		}
+		for _, n := range slices.Clone(ln.active) {
+			if !n.begun {
+				l.drop(n, record.RunSkipped)
+			}
+		}
+	}
+	l.mu.Unlock()
+	over := make(chan struct{})
+	go func() {
+		l.wg.Wait()
+		close(over)
+	}()
+	hurry := time.AfterFunc(l.o.DrainTimeout, func() {
+		cause := &record.Fault{Reason: record.Interrupted, Err: fmt.Errorf("the program was stopping, and the drain time-out of %s is over", l.o.DrainTimeout)}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, ln := range l.lanes {
+			for _, n := range ln.active {
+				n.cancel(cause)
+			}
+		}
+	})
+	drained := make(chan struct{})
+	go func() {
+		<-over
+		hurry.Stop()
+		close(drained)
+	}()
+	return drained
+}
+
+// localPlaces is the queue's places, for jobs that can use more than one.
+type localPlaces Local
+
+func (p *localPlaces) try(account string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.queue.try(account)
+}
+
+func (p *localPlaces) leave(account string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue.release(account)
+	(*Local)(p).dispatch()
+}
+
+func (p *localPlaces) wanted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.queue.wanted()
+}
+
+// A keeper saves the last run times apart from the loop, as an fsync may take long, and at most once a second.
+type keeper struct {
+	l     *Local
+	mu    sync.Mutex
+	last  map[TickKey]time.Time
+	nudge chan struct{}
+	quit  chan struct{}
+	wg    sync.WaitGroup
+}
+
+func (l *Local) keep() *keeper {
+	k := &keeper{l: l, nudge: make(chan struct{}, 1), quit: make(chan struct{})}
+	if l.o.Ticks != nil {
+		k.wg.Go(k.loop)
+	}
+	return k
+}
+
+func (k *keeper) save(last map[TickKey]time.Time) {
+	k.mu.Lock()
+	k.last = maps.Clone(last)
+	k.mu.Unlock()
+	select {
+	case k.nudge <- struct{}{}:
+	default:
+	}
+}
+
+func (k *keeper) loop() {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-k.quit:
+			k.flush()
+			return
+		case <-pause.C:
+		}
+		select {
+		case <-k.quit:
+			k.flush()
+			return
+		case <-k.nudge:
+			k.flush()
+			pause.Reset(time.Second)
+		}
+	}
+}
+
+func (k *keeper) flush() {
+	k.mu.Lock()
+	last := k.last
+	k.last = nil
+	k.mu.Unlock()
+	if last == nil {
+		return
+	}
+	if err := guard(func() error { return k.l.o.Ticks.Save(last) }); err != nil {
+		k.l.o.Log.Error("a restart will not know which runs it missed", "error", err)
+	}
+}
+
+func (k *keeper) close() {
+	close(k.quit)
+	k.wg.Wait()
+}
 
 var _ Engine = (*Local)(nil)

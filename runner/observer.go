@@ -49,3 +49,99 @@ const (
 	MissedSuspended = "suspended" // the machine was asleep, or its clock was put forward
 	MissedDrain     = "drain"     // the program was stopping
 )
+
+// Tee tells each of several observers, in this order; nil ones are left out.
+func Tee(os ...Observer) Observer {
+	var t tee
+	for _, o := range os {
+		if o == nil {
+			continue
+		}
+		t.all = append(t.all, o)
+		if d, ok := o.(Detail); ok {
+			t.detail = append(t.detail, d)
+		}
+	}
+	return &t
+}
+
+type tee struct {
+	all    []Observer
+	detail []Detail
+}
+
+var (
+	_ Observer = (*tee)(nil)
+	_ Detail   = (*tee)(nil)
+)
+
+func (t *tee) RunStarted(account, run string, tick time.Time) {
+	for _, o := range t.all {
+		o.RunStarted(account, run, tick)
+	}
+}
+func (t *tee) RunEnded(account, run string, s record.Status, took time.Duration) {
+	for _, o := range t.all {
+		o.RunEnded(account, run, s, took)
+	}
+}
+func (t *tee) Missed(account, reason string) {
+	for _, o := range t.all {
+		o.Missed(account, reason)
+	}
+}
+func (t *tee) TargetStarted(target record.Target, run string) {
+	for _, o := range t.all {
+		o.TargetStarted(target, run)
+	}
+}
+func (t *tee) TargetEnded(out record.Outcome) {
+	for _, o := range t.all {
+		o.TargetEnded(out)
+	}
+}
+func (t *tee) Call(account, region, op, code string, took time.Duration) {
+	for _, o := range t.all {
+		o.Call(account, region, op, code, took)
+	}
+}
+func (t *tee) BudgetWait(account, region string, d time.Duration) {
+	for _, o := range t.all {
+		o.BudgetWait(account, region, d)
+	}
+}
+func (t *tee) Expires(account string, at time.Time) {
+	for _, o := range t.all {
+		o.Expires(account, at)
+	}
+}
+func (t *tee) Entered(account string, id record.Identity) {
+	for _, o := range t.all {
+		o.Entered(account, id)
+	}
+}
+func (t *tee) Progress(target record.Target, run string, records int) {
+	for _, o := range t.detail {
+		o.Progress(target, run, records)
+	}
+}
+func (t *tee) Planned(account string, regions, disabled []string, warning error) {
+	for _, o := range t.detail {
+		o.Planned(account, regions, disabled, warning)
+	}
+}
+func (t *tee) Next(account string, at time.Time) {
+	for _, o := range t.detail {
+		o.Next(account, at)
+	}
+}
+func (t *tee) Undelivered(target record.Target, run, sink string, err error) {
+	for _, o := range t.detail {
+		o.Undelivered(target, run, sink, err)
+	}
+}
+func (t *tee) Configured(kinds map[string][]string) {
+	for _, o := range t.detail {
+		o.Configured(kinds)
+	}
+}

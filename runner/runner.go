@@ -10,8 +10,14 @@ package runner
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/oklog/ulid/v2"
 
 	"github.com/aws-collector/collector/record"
 )
@@ -57,3 +63,173 @@ type Options struct {
 	// moment a page was lent to an output or to the ledger. nil: nobody.
 	Abandon func(t record.Target, holdsPage bool)
 }
+
+// A Runner does jobs, and knows the fleet that they are done for.
+type Runner struct {
+	o     Options
+	watch *tee
+	log   *slog.Logger
+
+	mu      sync.Mutex
+	fleet   *Fleet
+	changed chan struct{} // closed at the next Swap
+
+	claims    claims
+	plans     plans
+	abandoned atomic.Int64
+}
+
+// New has no fleet yet: Swap one in before an engine runs.
+func New(o Options) *Runner {
+	if o.Ledger == nil {
+		o.Ledger = NewMemory()
+	}
+	if o.Runs == nil {
+		o.Runs = NewMemory()
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Grace == 0 {
+		o.Grace = 3 * time.Second
+	}
+	if o.EndTimeout == 0 {
+		o.EndTimeout = 5 * time.Second
+	}
+	if o.Abandon == nil {
+		o.Abandon = func(record.Target, bool) {}
+	}
+	return &Runner{o: o, watch: Tee(o.Watch).(*tee), log: o.Log, changed: make(chan struct{})}
+}
+
+// Swap makes f the fleet of every run that starts from now on. Runs under way finish with the one that they began with;
+// when the last of them is done, the old fleet is closed.
+func (r *Runner) Swap(f *Fleet) {
+	r.mu.Lock()
+	old := r.fleet
+	f.holds++
+	r.fleet = f
+	close(r.changed)
+	r.changed = make(chan struct{})
+	r.mu.Unlock()
+
+	kinds := make(map[string][]string, len(f.Accounts))
+	for _, a := range f.Accounts {
+		kinds[a.Name] = a.names()
+	}
+	r.claims.reset()
+	r.plans.keep(kinds)
+	r.watch.Configured(kinds)
+	r.release(old)
+}
+
+// Fleet is the current one, nil before the first Swap. It is for looking at: who works with it must hold it.
+func (r *Runner) Fleet() *Fleet {
+	f, _ := r.current()
+	return f
+}
+
+// current is the fleet and a channel that closes when another takes its place.
+func (r *Runner) current() (*Fleet, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fleet, r.changed
+}
+
+// hold keeps the current fleet open until release.
+func (r *Runner) hold() *Fleet {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fleet != nil {
+		r.fleet.holds++
+	}
+	return r.fleet
+}
+
+func (r *Runner) release(f *Fleet) {
+	if f == nil {
+		return
+	}
+	r.mu.Lock()
+	f.holds--
+	last := f.holds == 0
+	r.mu.Unlock()
+	if last && f.Close != nil {
+		f.Close()
+	}
+}
+
+// Close lets go of the current fleet, which closes when its last job is done. It is for the end of the program; there
+// is no fleet afterwards. Safe twice.
+func (r *Runner) Close() {
+	r.mu.Lock()
+	old := r.fleet
+	r.fleet = nil
+	r.mu.Unlock()
+	r.release(old)
+}
+
+// Abandoned is the number of works that were given up on and have not returned: a gauge.
+func (r *Runner) Abandoned() int { return int(r.abandoned.Load()) }
+
+// RetireRemoved tells the ledger which of these accounts the current fleet no longer has: their targets end as
+// account_removed. For after a reload that was accepted, never for a narrowed run.
+func (r *Runner) RetireRemoved(ctx context.Context, accounts []string) error {
+	f := r.Fleet()
+	var errs []error
+	for _, name := range accounts {
+		if f == nil || f.Account(name) != nil {
+			continue
+		}
+		ts, err := r.o.Ledger.Known(ctx, name)
+		if err == nil && len(ts) > 0 {
+			err = r.o.Ledger.Retire(ctx, ts, AccountRemoved)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("account %q: retire: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Do runs one job and returns when it is over, in whichever process an engine put it. The follow-ups are its result, so
+// that an engine with a queue can insert them in the transaction that completes the job: exactly one fan-out. How the
+// targets ended is told to the Observer, the sinks and the ledger, and is no error: the error says that the run's
+// bookkeeping failed, or that there is no fleet, and that the job may be tried again.
+func (r *Runner) Do(ctx context.Context, j Job) (follow []Job, err error) {
+	f := r.hold()
+	if f == nil {
+		return nil, errors.New("no configuration is loaded")
+	}
+	defer r.release(f)
+	over := make(chan jobResult, 1)
+	// Apart, because a work that ignores its context keeps its goroutine, and not this one.
+	go r.start(ctx, f, j, &ownPlaces{left: jobWidth - 1}, nil, func(res jobResult) { over <- res })
+	res := <-over
+	return res.follow, res.err
+}
+
+// NewRun makes a run's id, a ULID of now.
+func NewRun() string { return ulid.Make().String() }
+
+// ownPlaces bounds a job that no engine gives places to.
+type ownPlaces struct {
+	mu   sync.Mutex
+	left int
+}
+
+func (p *ownPlaces) try(string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.left <= 0 {
+		return false
+	}
+	p.left--
+	return true
+}
+func (p *ownPlaces) leave(string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left++
+}
+func (*ownPlaces) wanted() bool { return false }

@@ -1,12 +1,115 @@
 package runner
 
-import "time"
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
 
 // A TickKey names one schedule of one account.
 type TickKey struct{ Account, Spec string }
 
-// Ticks remembers when each schedule last started a run, so that a restart catches up once, and only once.
+// Ticks remembers the last instant of each schedule for which a run was started, so that a restart catches up once, and
+// only once.
 type Ticks interface {
 	Load() (map[TickKey]time.Time, error)
 	Save(map[TickKey]time.Time) error // the whole; what is not in it is forgotten
+}
+
+// FileTicks keeps Ticks in a JSON file. A kill at any moment leaves the old file or the new one. A file that cannot be
+// read as what it should be is moved aside, and that is logged: a collector that forgot its last run is better than one
+// that does not start. log may be nil.
+func FileTicks(path string, log *slog.Logger) Ticks {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &fileTicks{path, log}
+}
+
+type fileTicks struct {
+	path string
+	log  *slog.Logger
+}
+
+type savedTicks struct {
+	Version int         `json:"version"`
+	Ticks   []savedTick `json:"ticks"`
+}
+
+type savedTick struct {
+	Account string    `json:"account"`
+	Spec    string    `json:"spec"`
+	Last    time.Time `json:"last"`
+}
+
+func (f *fileTicks) Load() (map[TickKey]time.Time, error) {
+	b, err := os.ReadFile(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the last run times: %w", err)
+	}
+	var s savedTicks
+	err = json.Unmarshal(b, &s)
+	if err == nil && s.Version != 1 {
+		err = fmt.Errorf("version %d is not known", s.Version)
+	}
+	if err != nil {
+		aside := f.path + ".corrupt"
+		f.log.Warn("the file of last run times cannot be used and was moved aside; missed runs are not caught up", "file", f.path, "aside", aside, "error", err)
+		return nil, os.Rename(f.path, aside)
+	}
+	last := make(map[TickKey]time.Time, len(s.Ticks))
+	for _, t := range s.Ticks {
+		last[TickKey{t.Account, t.Spec}] = t.Last
+	}
+	return last, nil
+}
+
+func (f *fileTicks) Save(last map[TickKey]time.Time) (err error) {
+	s := savedTicks{Version: 1, Ticks: make([]savedTick, 0, len(last))}
+	for k, t := range last {
+		s.Ticks = append(s.Ticks, savedTick{k.Account, k.Spec, t.UTC()})
+	}
+	slices.SortFunc(s.Ticks, func(a, b savedTick) int {
+		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Spec, b.Spec))
+	})
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("save the last run times: %w", err)
+		}
+	}()
+	dir := filepath.Dir(f.path)
+	tmp, err := os.CreateTemp(dir, filepath.Base(f.path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) // once renamed, there is none
+	_, err = tmp.Write(append(b, '\n'))
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if err = errors.Join(err, tmp.Close()); err != nil {
+		return err
+	}
+	if err = os.Rename(tmp.Name(), f.path); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close()) // the rename itself
 }

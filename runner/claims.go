@@ -1,0 +1,168 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// claims knows which account block entered which AWS account, so that two blocks which turn out to be one account do not
+// both collect it: the first in the file does. Emptied by a reload, as the blocks may mean something else then.
+type claims struct {
+	mu      sync.Mutex
+	entered map[awsAccount][]string // block names
+	jobs    map[string]map[*job]bool
+}
+
+type awsAccount struct{ partition, id string }
+
+// enter is called when a job's account is signed in to. It refuses a block whose AWS account an earlier block in the file
+// has entered. If it was a later block that came first, that one's jobs end: it is the second.
+func (c *claims) enter(f *Fleet, name string, id record.Identity) error {
+	if id.AccountID == "" {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.entered == nil {
+		c.entered = map[awsAccount][]string{}
+	}
+	key := awsAccount{id.Partition, id.AccountID}
+	mine, found := f.byName[name]
+	if !found {
+		return nil
+	}
+	known := false
+	for _, other := range c.entered[key] {
+		if other == name {
+			known = true
+			continue
+		}
+		theirs, found := f.byName[other]
+		switch {
+		case !found:
+		case theirs < mine:
+			return sameAccount(id, other)
+		default:
+			for j := range c.jobs[other] {
+				j.cancel(sameAccount(id, name))
+			}
+		}
+	}
+	if !known {
+		c.entered[key] = append(c.entered[key], name)
+	}
+	return nil
+}
+
+func sameAccount(id record.Identity, first string) error {
+	return &record.Fault{
+		Reason: record.SameAccount,
+		Hint:   fmt.Sprintf("remove one of the two blocks, or check which credentials each of them is given: %q is the one that is collected", first),
+		Err:    fmt.Errorf("this is AWS account %s (%s), which the block %q is already", id.AccountID, id.Partition, first),
+	}
+}
+
+func (c *claims) add(j *job) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.jobs == nil {
+		c.jobs = map[string]map[*job]bool{}
+	}
+	if c.jobs[j.Account] == nil {
+		c.jobs[j.Account] = map[*job]bool{}
+	}
+	c.jobs[j.Account][j] = true
+}
+
+func (c *claims) remove(j *job) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.jobs[j.Account], j)
+	if len(c.jobs[j.Account]) == 0 {
+		delete(c.jobs, j.Account)
+	}
+}
+
+func (c *claims) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entered = nil
+}
+
+// plans remembers each account's last good plan, so that a run which cannot even ask for one knows what it fails.
+type plans struct {
+	mu   sync.Mutex
+	last map[string]Plan
+}
+
+func (p *plans) set(account string, plan Plan) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last == nil {
+		p.last = map[string]Plan{}
+	}
+	p.last[account] = plan
+}
+
+func (p *plans) keep(accounts map[string][]string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name := range p.last {
+		if _, ok := accounts[name]; !ok {
+			delete(p.last, name)
+		}
+	}
+}
+
+// targets are those that a run of these kinds would have, as far as anyone knows: by the last good plan; else those that
+// the ledger knows from before a restart; else by the regions that the file spells out; else one a kind in region "",
+// so that a failure is seen whatever is known.
+func (r *Runner) targets(ctx context.Context, a *Account, kinds []Kind) []record.Target {
+	r.plans.mu.Lock()
+	plan, ok := r.plans.last[a.Name]
+	r.plans.mu.Unlock()
+	if ok {
+		return across(a.Name, plan.Regions, kinds)
+	}
+	wanted := map[string]bool{}
+	for _, k := range kinds {
+		wanted[k.Name] = true
+	}
+	var ts []record.Target
+	var known []record.Target
+	err := guard(func() (err error) {
+		known, err = r.o.Ledger.Known(ctx, a.Name)
+		return err
+	})
+	if err != nil {
+		r.log.Error("the ledger could not say what it knows of an account", "account", a.Name, "error", err)
+	}
+	for _, t := range known {
+		if wanted[t.Kind] {
+			ts = append(ts, t)
+		}
+	}
+	switch {
+	case len(ts) > 0:
+		return ts
+	case len(a.Regions) > 0:
+		return across(a.Name, a.Regions, kinds)
+	}
+	return across(a.Name, []string{""}, kinds)
+}
+
+// across is every kind in every region, the global ones in the first.
+func across(account string, regions []string, kinds []Kind) []record.Target {
+	var ts []record.Target
+	for i, region := range regions {
+		for _, k := range kinds {
+			if i == 0 || !k.Global {
+				ts = append(ts, record.Target{Account: account, Region: region, Kind: k.Name})
+			}
+		}
+	}
+	return ts
+}

@@ -1,0 +1,157 @@
+package runner
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// Memory is the Ledger and the Runs of one process: it knows targets and epochs, and keeps no resource.
+type Memory struct {
+	mu    sync.Mutex
+	known map[string]map[record.Target]int // by account; the epoch
+	runs  map[string]*runCount
+}
+
+var (
+	_ Ledger = (*Memory)(nil)
+	_ Runs   = (*Memory)(nil)
+)
+
+// NewMemory remembers nothing yet.
+func NewMemory() *Memory {
+	return &Memory{known: map[string]map[record.Target]int{}, runs: map[string]*runCount{}}
+}
+
+// Begin takes the next epoch of the target.
+func (m *Memory) Begin(_ context.Context, t record.Target, _ record.Identity, _ string) (Visit, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ts := m.known[t.Account]
+	if ts == nil {
+		ts = map[record.Target]int{}
+		m.known[t.Account] = ts
+	}
+	ts[t]++
+	return memoryVisit{m, t, ts[t]}, nil
+}
+
+type memoryVisit struct {
+	m     *Memory
+	t     record.Target
+	epoch int
+}
+
+func (memoryVisit) Page(context.Context, *record.Page) error { return nil }
+
+func (v memoryVisit) End(context.Context, record.Outcome) error {
+	v.m.mu.Lock()
+	defer v.m.mu.Unlock()
+	if v.m.known[v.t.Account][v.t] != v.epoch {
+		return ErrFenced
+	}
+	return nil
+}
+
+// Known is every target of the account that was begun and is not retired.
+func (m *Memory) Known(_ context.Context, account string) ([]record.Target, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ts := make([]record.Target, 0, len(m.known[account]))
+	for t := range m.known[account] {
+		ts = append(ts, t)
+	}
+	return ts, nil
+}
+
+// Retire forgets targets.
+func (m *Memory) Retire(_ context.Context, ts []record.Target, _ string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, t := range ts {
+		delete(m.known[t.Account], t)
+		if len(m.known[t.Account]) == 0 {
+			delete(m.known, t.Account)
+		}
+	}
+	return nil
+}
+
+type runCount struct {
+	jobs int
+	done map[string]bool
+	sum  Tally
+}
+
+// Fan notes how many jobs a run has.
+func (m *Memory) Fan(_ context.Context, run string, jobs int, t Tally) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if jobs > 0 {
+		m.runs[run] = &runCount{jobs: jobs, done: map[string]bool{}, sum: t}
+	}
+	return nil
+}
+
+// Done counts a job.
+func (m *Memory) Done(_ context.Context, run, job string, t Tally) (Tally, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.runs[run]
+	if c == nil || c.done[job] {
+		return Tally{}, false, nil
+	}
+	c.done[job] = true
+	c.sum.Add(t)
+	if len(c.done) < c.jobs {
+		return Tally{}, false, nil
+	}
+	delete(m.runs, run)
+	return c.sum, true, nil
+}
+
+// Add joins two parts of a run.
+func (t *Tally) Add(o Tally) {
+	if t.Started.IsZero() || !o.Started.IsZero() && o.Started.Before(t.Started) {
+		t.Started = o.Started
+	}
+	t.Targets += o.Targets
+	t.Collected += o.Collected
+	t.Failed += o.Failed
+	t.TimedOut = t.TimedOut || o.TimedOut
+}
+
+// count adds one target.
+func (t *Tally) count(o record.Outcome, runTimedOut bool) {
+	t.Targets++
+	if o.State == record.OK || o.State == record.Partial {
+		t.Collected++
+	}
+	if o.State.Failed() && !o.Expected {
+		t.Failed++
+		t.TimedOut = t.TimedOut || runTimedOut
+	}
+}
+
+// Status is the run's, once all its targets have ended.
+func (t Tally) Status() record.Status {
+	switch {
+	case t.Failed == 0:
+		return record.Success
+	case t.TimedOut:
+		return record.RunTimeout
+	case t.Collected == 0:
+		return record.RunFailed
+	}
+	return record.RunPartial
+}
+
+// took is how long the run lasted.
+func (t Tally) took() time.Duration {
+	if t.Started.IsZero() {
+		return 0
+	}
+	return time.Since(t.Started)
+}
