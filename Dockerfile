@@ -39,9 +39,11 @@ COPY --from=build /out/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build --chown=65532:65532 /out/data /data
 COPY --from=build /out/collector /collector
 
+# TMPDIR, because there is no /tmp; only the demo wants one.
 ENV COLLECTOR_CONFIG=/etc/collector/config.yaml \
     COLLECTOR_DATA_DIR=/data \
-    COLLECTOR_LISTEN=:9420
+    COLLECTOR_LISTEN=:9420 \
+    TMPDIR=/data
 # Numbers, because Kubernetes' runAsNonRoot cannot look a name up.
 USER 65532:65532
 WORKDIR /data

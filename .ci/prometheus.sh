@@ -64,9 +64,7 @@ collector=$(realpath "$collector")
 
 free
 target=127.0.0.1:$port
-# The demo keeps what it writes in the folder that it is started in.
-mkdir "$work/demo"
-(cd "$work/demo" && exec env COLLECTOR_DATA_DIR="$work/demo/data" "$collector" demo --listen "$target") >"$work/demo.log" 2>&1 &
+"$collector" demo --listen "$target" --dir "$work/demo" --every 5s >"$work/demo.log" 2>&1 &
 demo=$!
 pids+=("$demo")
 healthy() {
