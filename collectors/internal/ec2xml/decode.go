@@ -1,11 +1,26 @@
 // Package ec2xml turns one EC2 Query answer into records, streaming: XML in, JSON lines out, straight into a
 // [record.Page]. It knows XML and the generated tables; it does not know HTTP, the SDK or who reads the page.
 // Begin at [Spec], [Compile] and [Decoder.Decode].
+//
+// The JSON is what the AWS CLI prints. Its parser was looked at for what the tables do not say:
+//   - an empty list is [], an empty structure {}, an empty string ""; what is absent is absent
+//   - a boolean is true only if its text is "true"
+//   - xsi:nil and all other attributes mean nothing
+//   - every element in a list is an element of it, whatever its name
+//
+// Where the CLI would break off, and the SDK too, this package carries on: a number that is none is a string, and an
+// empty one is null. A member sent twice is what the SDK makes of it: the last text stands, lists and structures grow.
+// An element that the tables do not know stands under its wire name: as a string; as a list if it repeats or holds
+// elements called item; else as an object. Only beside the item list, where no record is, it is merely counted.
 package ec2xml
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"hash"
 	"io"
+	"strings"
 
 	"github.com/aws-collector/collector/record"
 )
@@ -13,7 +28,8 @@ import (
 // A Mode says what becomes of sensitive members.
 type Mode uint8
 
-// The modes. Digest is the default: "hmac:" and 32 hex digits, the same for the same value and key.
+// The modes. Digest is the default: "hmac:" and 32 hex digits of HMAC-SHA-256, the same for the same value and key. An
+// empty text stays empty. Of a structure or a list the digest is over its canonical form.
 const (
 	Digest Mode = iota
 	Clear
@@ -31,19 +47,33 @@ type Options struct {
 // Limits bound what an answer may cost. Zero means the default.
 type Limits struct {
 	Depth int // of elements; 64
-	Item  int // bytes of one record's JSON, its reservation's other instances included; 16 MiB
-	Page  int // bytes of all lines; 256 MiB
-	Token int // bytes of a tag, and of the pagination token; 64 KiB
+	Item  int // bytes of one record's JSON; 16 MiB
+	Page  int // bytes of all lines and their marks; 256 MiB, at most 1 GiB
+	Token int // bytes of a tag, and of the pagination token; 16 KiB
+}
+
+func (l *Limits) defaults() {
+	set := func(n *int, to, most int) {
+		if *n <= 0 {
+			*n = to
+		}
+		*n = min(*n, most)
+	}
+	set(&l.Depth, 64, 1000)
+	set(&l.Page, 256<<20, 1<<30)
+	set(&l.Item, 16<<20, l.Page)
+	set(&l.Token, 16<<10, 1<<20)
 }
 
 // Errors that Decode wraps in an [Error]. An answer that ends early is io.ErrUnexpectedEOF, and a reader's own error is
 // kept: both are worth another attempt. The others are not.
 var (
-	ErrMarkup   = errors.New("markup that EC2 does not send") // DOCTYPE, text beside elements, bytes after the end
+	ErrMarkup   = errors.New("markup that EC2 does not send") // DOCTYPE, text beside elements, another answer's root
 	ErrSyntax   = errors.New("not well-formed XML")
 	ErrEncoding = errors.New("not UTF-8")
 	ErrLimit    = errors.New("over the limit")
 	ErrNoID     = errors.New("a resource without an id")
+	ErrKey      = errors.New("no key for the digests of sensitive members")
 )
 
 // An Error says where in an answer decoding ended.
@@ -54,15 +84,253 @@ type Error struct {
 	Err    error
 }
 
-func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Error() string {
+	return fmt.Sprintf("decode answer of %s at byte %d, in %s: %v", e.Op, e.Offset, e.Path, e.Err)
+}
 func (e *Error) Unwrap() error { return e.Err }
 
 // A Decoder holds the window over a stream and what it learnt of the order of members. The zero value is ready; it is
 // kept with a page's place, for one goroutine at a time.
-type Decoder struct{}
+type Decoder struct {
+	window
+	g     *Program
+	o     Options
+	p     *record.Page
+	w     *record.Draft // p.Items or p.Around
+	hints []uint8       // of the program: which member came after which
+	path  []string      // the open elements
+	item0 int           // where the item that is being written begins in p.Items
+	open  bool          // an item is being written
+	work  int           // bytes moved and searched for members that were sent twice
+
+	text     []byte // of an element that has more in it than plain characters
+	next     []byte
+	key, val record.Span // of the tag being read
+	mac      hash.Hash
+	macKey   []byte
+	scratch  []byte
+	canon    record.Canon
+}
 
 // Decode reads one whole answer into p, which it resets first, and returns the pagination token, "" at the end. Until
 // it has returned nil, p is not a page.
 func (d *Decoder) Decode(g *Program, o Options, r io.Reader, p *record.Page) (next string, err error) {
-	return "", errors.New("ec2xml: not yet")
+	o.Limits.defaults()
+	if d.g != g {
+		d.g, d.hints = g, append(d.hints[:0], make([]uint8, g.slots)...)
+	}
+	d.o, d.p, d.w = o, p, &p.Around
+	d.path, d.next, d.open, d.work = d.path[:0], d.next[:0], false, 0
+	d.window.reset(r, o.Limits.Token)
+	p.Reset(o.Stamp)
+	p.FixID(g.spec.ConstID)
+	if err = d.answer(); err == nil {
+		next = string(d.next)
+	} else {
+		err = &Error{Op: g.spec.Op, Path: strings.Join(d.path, "/"), Offset: d.offset(), Err: err}
+	}
+	d.p, d.w, d.o, d.r = nil, nil, Options{}, nil
+	clear(d.path[:cap(d.path)])
+	return next, err
+}
+
+func (d *Decoder) answer() error {
+	if d.g.sensitive && d.o.Sensitive == Digest {
+		if len(d.o.DigestKey) == 0 {
+			return ErrKey
+		}
+		d.keyed(d.o.DigestKey)
+	}
+	if err := d.start(); err != nil {
+		return err
+	}
+	raw, k, err := d.tag()
+	if err != nil {
+		return err
+	}
+	if k == endTag {
+		return ErrSyntax
+	}
+	name := string(raw)
+	if !strings.EqualFold(name, d.g.spec.Op+"Response") {
+		return fmt.Errorf("%w: a document <%.40s>", ErrMarkup, name)
+	}
+	if d.g.spec.Items == "" {
+		err = d.one(d.g.item, name, k == emptyTag)
+	} else if k != emptyTag {
+		err = d.members(d.g.root, name, 0, new(members))
+	}
+	if err == nil && d.g.late {
+		err = d.seal()
+	}
+	if err == nil {
+		err = d.finish()
+	}
+	return err
+}
+
+// enter and leave follow the open elements. On an error nobody leaves, so that the error knows where it was.
+func (d *Decoder) enter(name string) error {
+	d.path = append(d.path, name)
+	if len(d.path) > d.o.Limits.Depth {
+		return fmt.Errorf("%w: elements nested more than %d deep", ErrLimit, d.o.Limits.Depth)
+	}
+	return nil
+}
+
+func (d *Decoder) leave() { d.path = d.path[:len(d.path)-1] }
+
+// special handles the members of the answer, and of what encloses the items, that are no data.
+func (d *Decoder) special(f *field, name string, empty bool, n *node) error {
+	switch {
+	case f.role&isToken != 0:
+		d.next = d.next[:0]
+		if empty {
+			return nil
+		}
+		if err := d.plain(name); err != nil {
+			return err
+		}
+		if len(d.text) > d.o.Limits.Token {
+			return fmt.Errorf("%w: a pagination token of %d bytes", ErrLimit, len(d.text))
+		}
+		d.next = append(d.next, d.text...)
+		return nil
+	case f.role&isSkip != 0:
+		if empty {
+			return nil
+		}
+		return d.skip(name)
+	case d.g.grouped && n == d.g.root:
+		return d.groups(f.n, name, empty)
+	}
+	return d.itemList(f.n, name, empty)
+}
+
+// groups reads what encloses the items: reservations.
+func (d *Decoder) groups(n *node, name string, empty bool) error {
+	if empty {
+		return nil
+	}
+	if n.typ == Struct {
+		return d.group(n, name)
+	}
+	return d.each(n, name, func(elem string, empty bool) error {
+		if empty {
+			return nil
+		}
+		return d.group(n.elem, elem)
+	})
+}
+
+func (d *Decoder) group(n *node, name string) error {
+	if err := d.members(n, name, 0, new(members)); err != nil {
+		return err
+	}
+	return d.seal()
+}
+
+func (d *Decoder) itemList(n *node, name string, empty bool) (err error) {
+	w := d.w
+	d.w = &d.p.Items
+	if n == d.g.item { // no list: the structure is the item
+		err = d.one(n, name, empty)
+	} else if !empty {
+		err = d.each(n, name, func(elem string, empty bool) error { return d.one(n.elem, elem, empty) })
+	}
+	d.w = w
+	return err
+}
+
+// one reads one item.
+func (d *Decoder) one(n *node, name string, empty bool) error {
+	d.w = &d.p.Items
+	d.item0, d.open = len(d.w.Buf), true
+	d.p.Begin(max(d.g.ids, 1))
+	if err := d.value(n, name, empty); err != nil {
+		return err
+	}
+	if n.typ < Struct {
+		d.p.ID(0, record.Span{From: d.item0, To: len(d.w.Buf)})
+	}
+	d.open = false
+	if !d.p.End() {
+		return fmt.Errorf("%w: %s is missing", ErrNoID, strings.Join(d.g.spec.ID, ", "))
+	}
+	if d.g.grouped || d.g.late {
+		return d.limits()
+	}
+	return d.seal()
+}
+
+// seal makes lines of the group.
+func (d *Decoder) seal() error {
+	if n := d.p.Sealed(); n > d.o.Limits.Page {
+		return fmt.Errorf("%w: a page of more than %d bytes", ErrLimit, d.o.Limits.Page)
+	}
+	d.p.Seal(d.g.around)
+	return nil
+}
+
+// limits is asked whenever the draft grows, and after each item.
+func (d *Decoder) limits() error {
+	if d.open && d.p.Items.Size()-d.item0 > d.o.Limits.Item || d.p.Around.Size() > d.o.Limits.Item {
+		return fmt.Errorf("%w: a record of more than %d bytes", ErrLimit, d.o.Limits.Item)
+	}
+	if d.p.Written() > d.o.Limits.Page {
+		return fmt.Errorf("%w: a page of more than %d bytes", ErrLimit, d.o.Limits.Page)
+	}
+	return nil
+}
+
+// each reads the elements of a list up to its end and calls do behind the start of each.
+func (d *Decoder) each(n *node, name string, do func(elem string, empty bool) error) error {
+	if err := d.enter(name); err != nil {
+		return err
+	}
+	for {
+		elem, empty, end, err := d.element(n, name)
+		if err != nil {
+			return err
+		}
+		if end {
+			return nil
+		}
+		if err := do(elem, empty); err != nil {
+			return err
+		}
+	}
+}
+
+// element reads the start of a list's next element, or the list's end, which it leaves. The CLI takes every element for one of the
+// list, whatever its name.
+func (d *Decoder) element(n *node, name string) (elem string, empty, end bool, err error) {
+	d.look()
+	b, i := d.buf, d.space()
+	if b[i] == '<' {
+		if j := i + 1 + len(n.itemOpen); string(b[i+1:j]) == n.itemOpen {
+			d.pos = j
+			return n.item, false, false, nil
+		}
+		if j := i + 2 + len(name); b[i+1] == '/' && string(b[i+2:j]) == name && b[j] == '>' {
+			d.pos = j + 1
+			d.leave()
+			return "", false, true, nil
+		}
+	}
+	d.pos = i
+	raw, k, err := d.tag()
+	if err != nil {
+		return "", false, false, err
+	}
+	switch {
+	case k == endTag:
+		return "", false, true, d.ends(raw, name)
+	case string(raw) == n.item:
+		return n.item, k == emptyTag, false, nil
+	case bytes.EqualFold(raw, []byte(n.item)):
+	default:
+		d.p.Odd(1)
+	}
+	return string(raw), k == emptyTag, false, nil
 }

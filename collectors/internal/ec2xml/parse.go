@@ -1,0 +1,157 @@
+package ec2xml
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Operations is the name of every operation in the tables, sorted: what the SDK has of Describe…, Get…, List… and Search….
+func Operations() []string { return slices.Sorted(maps.Keys(parse().ops)) }
+
+// Describe looks an operation up.
+func Describe(op string) (Operation, bool) {
+	o, ok := parse().ops[op]
+	return o, ok
+}
+
+// A member is a place in a structure: the XML element, the name in the JSON, the type of what it holds.
+type member struct {
+	name, wire string
+	shape      *shape
+}
+
+type shape struct {
+	typ     Type
+	name    string
+	members []member // sorted by name
+	elem    *shape
+	item    string // the element's name on the wire
+}
+
+// find is the member of a structure by the name that the AWS CLI prints.
+func (s *shape) find(name string) *shape {
+	i, ok := slices.BinarySearchFunc(s.members, name, func(m member, n string) int { return strings.Compare(m.name, n) })
+	if !ok {
+		return nil
+	}
+	return s.members[i].shape
+}
+
+// path follows a dotted path; the elements of lists on the way are implied.
+func (s *shape) path(path string) (*shape, error) {
+	at := s
+	for name := range strings.SplitSeq(path, ".") {
+		for at.typ == List {
+			at = at.elem
+		}
+		if at.typ != Struct {
+			return nil, fmt.Errorf("%s: nothing lies inside a member that is no structure", path)
+		}
+		next := at.find(name)
+		if next == nil {
+			return nil, fmt.Errorf("%s: %w", path, errNoMember(name, at))
+		}
+		at = next
+	}
+	return at, nil
+}
+
+func errNoMember(name string, in *shape) error {
+	for _, m := range in.members {
+		if strings.EqualFold(m.name, name) {
+			return fmt.Errorf("no member %s (did you mean %s?)", name, m.name)
+		}
+	}
+	return errors.New("no member " + name)
+}
+
+type tree struct{ ops map[string]Operation }
+
+// parse reads the tables, once, when they are first asked for. They are lines of text, so that an upgrade of the SDK
+// shows in a diff what it brings:
+//
+//	@DescribeImages paginated     an operation; whether the SDK pages it
+//	?Owners/Owner []s             a member of its request: its name, its word on the wire if another, its type; ! is required
+//	Images/imagesSet []Image      a member of its answer; without /wire, the element is the name with a small first letter
+//	=Image                        a structure, and its members
+//
+// The types are s(tring), i(nteger), f(loat), b(oolean), t(imestamp), x (a blob), the name of a structure, and [] before
+// any of them for a list; [groupId]s is a list of elements that are not called item.
+var parse = sync.OnceValue(func() *tree {
+	t := &tree{ops: map[string]Operation{}}
+	shapes := map[string]*shape{}
+	for i, n := range [...]string{String: "s", Integer: "i", Float: "f", Boolean: "b", Timestamp: "t", Blob: "x"} {
+		shapes[n] = &shape{typ: Type(i)}
+	}
+	var named func(typ string) *shape
+	named = func(typ string) *shape {
+		s := shapes[typ]
+		if s == nil {
+			s = &shape{typ: Struct, name: typ}
+			if item, elem, ok := strings.Cut(typ, "]"); ok {
+				s = &shape{typ: List, item: strings.TrimPrefix(item, "["), elem: named(elem)}
+				if s.item == "" {
+					s.item = "item"
+				}
+			}
+			shapes[typ] = s
+		}
+		return s
+	}
+	var op Operation
+	var at *shape
+	put := func() {
+		if op.Name != "" {
+			t.ops[op.Name] = op
+		}
+		op = Operation{}
+	}
+	for l := range strings.Lines(tables) {
+		l = strings.TrimSuffix(l, "\n")
+		switch l[0] {
+		case '@':
+			put()
+			name, how, _ := strings.Cut(l[1:], " ")
+			at = &shape{typ: Struct}
+			op = Operation{Name: name, Paginated: how == "paginated", Output: Shape{at}}
+		case '=':
+			put()
+			at = named(l[1:])
+		case '?':
+			name, wire, typ := fields(l[1:])
+			in := Input{Name: name, Wire: wire}
+			if wire == "" {
+				in.Wire = name
+			}
+			typ, in.Required = strings.CutSuffix(typ, "!")
+			switch {
+			case typ[0] == '[':
+				in.Type = List
+			case len(typ) > 1:
+				in.Type = Struct
+			default:
+				in.Type = shapes[typ].typ
+			}
+			op.Inputs = append(op.Inputs, in)
+		default:
+			name, wire, typ := fields(l)
+			if wire == "" {
+				wire = strings.ToLower(name[:1]) + name[1:]
+			}
+			at.members = append(at.members, member{name, wire, named(typ)})
+		}
+	}
+	put()
+	return t
+})
+
+// fields splits "Name/wire type".
+func fields(l string) (name, wire, typ string) {
+	name, typ, _ = strings.Cut(l, " ")
+	name, wire, _ = strings.Cut(name, "/")
+	return name, wire, typ
+}

@@ -1,0 +1,223 @@
+package ec2xml
+
+import "strings"
+
+// A node is a structure, a list or a text, compiled for the walk.
+type node struct {
+	typ      Type
+	ordered  bool
+	slot     int // of the hint: which member came first the last time. That of member i is slot+1+i
+	fields   []field
+	elem     *node  // of a list
+	item     string // the element's name
+	itemOpen string // "item>"
+	table    []uint8
+	shift    uint8
+}
+
+// A field is a member of a structure.
+type field struct {
+	open   string   // "volumeId>": what follows the < of a start and the </ of an end
+	wire   string   // "volumeId"
+	name   string   // "VolumeId"
+	key    [40]byte // `,"VolumeId":`, with a quote more where a string follows
+	keyLen uint8
+	long   string // the key, where it does not fit
+	typ    Type
+	role   role
+	id     uint8 // 1 + the place in the id
+	n      *node
+}
+
+// maxFields is how many members a structure may have, so that a byte can number them; the largest of EC2 has a third of it.
+const maxFields = 255
+
+// A members is a set of members.
+type members [(maxFields + 63) / 64]uint64
+
+func (b *members) has(i int) bool { return b[i>>6]&(1<<(i&63)) != 0 }
+func (b *members) add(i int)      { b[i>>6] |= 1 << (i & 63) }
+
+type compiler struct {
+	plain map[*shape]*node // what no mark lies in is shared
+	slots int
+}
+
+func (c *compiler) node(s *shape, m *marked) *node {
+	if m == nil || m.role&isOrdered == 0 && m.in == nil {
+		if n := c.plain[s]; n != nil {
+			return n
+		}
+		n := c.fresh(s, nil)
+		c.plain[s] = n
+		return n
+	}
+	return c.fresh(s, m)
+}
+
+func (c *compiler) fresh(s *shape, m *marked) *node {
+	n := &node{typ: s.typ}
+	switch s.typ {
+	case List:
+		n.item, n.itemOpen = s.item, s.item+">"
+		n.ordered = m != nil && m.role&isOrdered != 0
+		if m != nil {
+			m = &marked{in: m.in} // its role is the list's own, not the elements'
+		}
+		n.elem = c.node(s.elem, m)
+	case Struct:
+		for _, x := range s.members {
+			var at *marked
+			if m != nil {
+				at = m.in[x.name]
+			}
+			f := newField(x)
+			if at != nil {
+				f.role, f.id = at.role, uint8(at.id)
+			}
+			f.n = c.node(x.shape, at)
+			n.fields = append(n.fields, f)
+		}
+		c.index(n)
+	}
+	return n
+}
+
+func newField(x member) field {
+	f := field{open: x.wire + ">", wire: x.wire, name: x.name, typ: x.shape.typ}
+	key := `,"` + x.name + `":`
+	switch f.typ {
+	case String, Timestamp, Blob:
+		key += `"`
+	}
+	f.keyLen = uint8(copy(f.key[:], key))
+	if len(key) > len(f.key) {
+		f.long = key
+	}
+	return f
+}
+
+// index gives a structure its hints and its hash table: open addressing, 1 + the member's number.
+func (c *compiler) index(n *node) {
+	n.slot = c.slots
+	c.slots += 1 + len(n.fields)
+	bits := 3
+	for 1<<bits < 2*len(n.fields) {
+		bits++
+	}
+	n.shift = uint8(32 - bits)
+	n.table = make([]uint8, 1<<bits)
+	for i := range n.fields {
+		h := hashName(n.fields[i].wire) >> n.shift
+		for n.table[h] != 0 {
+			h = (h + 1) & uint32(len(n.table)-1)
+		}
+		n.table[h] = uint8(i + 1)
+	}
+}
+
+func hashName[S ~string | ~[]byte](s S) uint32 {
+	h := uint32(2166136261)
+	for i := 0; i < len(s); i++ {
+		h = (h ^ uint32(s[i])) * 16777619
+	}
+	return h * 2654435769
+}
+
+// find looks a member up by its element: exactly, and else as the SDK does, without regard to case. -1 is none.
+func (n *node) find(name []byte) int {
+	if i := n.exact(name); i >= 0 {
+		return i
+	}
+	for i := range n.fields {
+		if strings.EqualFold(n.fields[i].wire, string(name)) {
+			return i
+		}
+	}
+	return -1
+}
+
+func (n *node) exact(name []byte) int {
+	for h := hashName(name) >> n.shift; n.table[h] != 0; h = (h + 1) & uint32(len(n.table)-1) {
+		if i := int(n.table[h] - 1); n.fields[i].wire == string(name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// byName looks a member up by its name in the JSON.
+func (n *node) byName(key []byte) int {
+	for i := range n.fields {
+		if n.fields[i].name == string(key) {
+			return i
+		}
+	}
+	return -1
+}
+
+// root compiles the answer, with the way to the items.
+func (c *compiler) root(g *Program, answer *shape, way []string) *node {
+	n := &node{typ: Struct, fields: []field{{open: "requestId>", wire: "requestId", typ: String, role: isSkip}}}
+	if len(way) == 0 { // the answer is the item
+		n.fields = append(n.fields, g.item.fields...)
+		for i := range n.fields {
+			if n.fields[i].wire == "nextToken" {
+				n.fields[i].role |= isToken
+			}
+		}
+		c.index(n)
+		g.item = n
+		return n
+	}
+	for _, x := range answer.members {
+		f := newField(x)
+		switch {
+		case x.name == way[0]:
+			f.role |= isItems
+			if len(way) == 1 {
+				f.n = c.items(g, x.shape)
+				break
+			}
+			g.grouped, g.around = true, strings.TrimSuffix(x.name, "s")
+			f.n = c.group(g, x.shape, way[1])
+		case x.name == "NextToken" && x.shape.typ == String:
+			f.role |= isToken
+		case len(way) == 1 && x.shape.typ < Struct && x.name != "MaxResults":
+			g.around, g.late = "Answer", true
+			f.n = c.node(x.shape, nil)
+		default:
+			f.role |= isSkip
+		}
+		n.fields = append(n.fields, f)
+	}
+	c.index(n)
+	return n
+}
+
+// group compiles what encloses the items: a reservation.
+func (c *compiler) group(g *Program, s *shape, items string) *node {
+	if s.typ == List {
+		return &node{typ: List, item: s.item, itemOpen: s.item + ">", elem: c.group(g, s.elem, items)}
+	}
+	n := &node{typ: Struct}
+	for _, x := range s.members {
+		f := newField(x)
+		if x.name == items {
+			f.role |= isItems
+			f.n = c.items(g, x.shape)
+		} else {
+			f.n = c.node(x.shape, nil)
+		}
+		n.fields = append(n.fields, f)
+	}
+	c.index(n)
+	return n
+}
+
+func (c *compiler) items(g *Program, s *shape) *node {
+	if s.typ == List {
+		return &node{typ: List, item: s.item, itemOpen: s.item + ">", elem: g.item}
+	}
+	return g.item
+}

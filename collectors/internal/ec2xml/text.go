@@ -1,0 +1,287 @@
+package ec2xml
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// plain reads the text of an element up to its end into d.text. An element inside it is refused.
+func (d *Decoder) plain(name string) error {
+	if err := d.enter(name); err != nil {
+		return err
+	}
+	if err := d.chars(); err != nil {
+		return err
+	}
+	raw, k, err := d.window.element()
+	if err != nil {
+		return err
+	}
+	if k != endTag {
+		return fmt.Errorf("%w: an element <%.40s> where a text is due", ErrMarkup, raw)
+	}
+	return d.ends(raw, name)
+}
+
+// chars reads text into d.text up to the next tag: what encoding/xml makes of it, so with entities resolved, line ends
+// made \n, comments left out.
+func (d *Decoder) chars() error {
+	d.text = d.text[:0]
+	for {
+		if !d.ensure(1) {
+			return d.short()
+		}
+		b := d.buf[d.pos:d.end]
+		i := 0
+		for i < len(b) && b[i] != '<' && b[i] != '&' && b[i] != '\r' {
+			i++
+		}
+		if err := d.take(i); err != nil {
+			return err
+		}
+		if i == len(b) {
+			continue
+		}
+		switch b[i] {
+		case '\r':
+			d.lineEnd()
+		case '&':
+			if err := d.entity(); err != nil {
+				return err
+			}
+		default:
+			if !d.ensure(2) {
+				return d.short()
+			}
+			if c := d.buf[d.pos+1]; c != '!' && c != '?' {
+				return valid(d.text)
+			}
+			d.ensure(len(cdata))
+			if !bytes.HasPrefix(d.buf[d.pos:d.end], []byte(cdata)) {
+				if err := d.aside(); err != nil {
+					return err
+				}
+				continue
+			}
+			d.pos += len(cdata)
+			if err := d.cdata(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// take moves n bytes from the window to the text.
+func (d *Decoder) take(n int) error {
+	d.text = append(d.text, d.buf[d.pos:d.pos+n]...)
+	d.pos += n
+	if len(d.text) > d.o.Limits.Item {
+		return fmt.Errorf("%w: a text of more than %d bytes", ErrLimit, d.o.Limits.Item)
+	}
+	return nil
+}
+
+// lineEnd makes one \n of \r and of \r\n.
+func (d *Decoder) lineEnd() {
+	d.text = append(d.text, '\n')
+	d.pos++
+	if d.ensure(1) && d.buf[d.pos] == '\n' {
+		d.pos++
+	}
+}
+
+func (d *Decoder) cdata() error {
+	for {
+		if !d.ensure(3) {
+			return d.short()
+		}
+		b := d.buf[d.pos:d.end]
+		i := 0
+		for i < len(b) && b[i] != ']' && b[i] != '\r' {
+			i++
+		}
+		if err := d.take(i); err != nil {
+			return err
+		}
+		switch {
+		case i == len(b):
+		case b[i] == '\r':
+			d.lineEnd()
+		case !d.ensure(3):
+			return d.short()
+		case string(d.buf[d.pos:d.pos+3]) == "]]>":
+			d.pos += 3
+			return nil
+		default:
+			if err := d.take(1); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// entity reads one of the five named entities or a numeric one.
+func (d *Decoder) entity() error {
+	const longest = 12
+	d.ensure(longest)
+	b := d.buf[d.pos:d.end]
+	i := bytes.IndexByte(b[:min(len(b), longest)], ';')
+	if i < 0 {
+		if len(b) < longest && bytes.IndexByte(b, '<') < 0 {
+			return d.short()
+		}
+		return fmt.Errorf("%w: & without an entity", ErrSyntax)
+	}
+	name := string(b[1:i])
+	d.pos += i + 1
+	switch name {
+	case "lt":
+		d.text = append(d.text, '<')
+	case "gt":
+		d.text = append(d.text, '>')
+	case "amp":
+		d.text = append(d.text, '&')
+	case "apos":
+		d.text = append(d.text, '\'')
+	case "quot":
+		d.text = append(d.text, '"')
+	default:
+		digits, base := name, 10
+		if len(name) < 2 || name[0] != '#' {
+			return fmt.Errorf("%w: the entity &%s;", ErrSyntax, name)
+		}
+		if digits = name[1:]; digits[0] == 'x' {
+			digits, base = digits[1:], 16
+		}
+		n, err := strconv.ParseUint(digits, base, 32)
+		if err != nil || n > utf8.MaxRune {
+			return fmt.Errorf("%w: the entity &%s;", ErrSyntax, name)
+		}
+		d.text = utf8.AppendRune(d.text, rune(n))
+	}
+	return nil
+}
+
+// valid checks a text for what XML cannot have in it.
+func valid(t []byte) error {
+	for i := 0; i < len(t); {
+		c := t[i]
+		if c < utf8.RuneSelf {
+			if c < ' ' && c != '\t' && c != '\n' && c != '\r' {
+				return fmt.Errorf("%w: the character U+%04X", ErrSyntax, c)
+			}
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRune(t[i:])
+		if r == utf8.RuneError && n == 1 {
+			return fmt.Errorf("%w: the byte 0x%02x", ErrEncoding, c)
+		}
+		if r == 0xfffe || r == 0xffff {
+			return fmt.Errorf("%w: the character %U", ErrSyntax, r)
+		}
+		i += n
+	}
+	return nil
+}
+
+// scalar writes d.text as a value of its type.
+func (d *Decoder) scalar(t Type) {
+	w := d.w
+	switch text := d.text; {
+	case t == Boolean:
+		if string(text) != "true" && string(text) != "false" {
+			d.p.Odd(1)
+		}
+		w.Buf = strconv.AppendBool(w.Buf, string(text) == "true")
+	case t == Integer || t == Float:
+		text = number(text)
+		switch {
+		case isNumber(text):
+			w.Buf = append(w.Buf, text...)
+		case len(text) == 0:
+			d.p.Odd(1)
+			w.Buf = append(w.Buf, "null"...)
+		default:
+			d.p.Odd(1)
+			w.Buf = record.AppendQuote(w.Buf, d.text)
+		}
+	default:
+		w.Buf = record.AppendQuote(w.Buf, text)
+	}
+}
+
+// number takes from a number what Go's and Python's parsers allow and JSON does not: white space around it, a plus, zeros
+// in front.
+func number(t []byte) []byte {
+	t = bytes.Trim(t, " \t\r\n")
+	t, plus := bytes.CutPrefix(t, []byte{'+'})
+	if plus && len(t) > 0 && t[0] == '-' {
+		return []byte{'+'}
+	}
+	for len(t) > 1 && t[0] == '0' && t[1]-'0' <= 9 {
+		t = t[1:]
+	}
+	return t
+}
+
+// skip reads an element to its end and carries nothing of it.
+func (d *Decoder) skip(name string) error {
+	if err := d.enter(name); err != nil {
+		return err
+	}
+	for {
+		if err := d.chars(); err != nil {
+			return err
+		}
+		raw, k, err := d.window.element()
+		switch {
+		case err != nil:
+			return err
+		case k == endTag:
+			return d.ends(raw, name)
+		case k == startTag:
+			if err := d.skip(string(raw)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// keyed prepares the digests.
+func (d *Decoder) keyed(key []byte) {
+	if d.mac == nil || !bytes.Equal(d.macKey, key) {
+		d.mac, d.macKey = hmac.New(sha256.New, key), bytes.Clone(key)
+	}
+}
+
+// digestBytes is how much of the HMAC is shown: 128 bits are enough to tell values apart, and to tell nothing else.
+const digestBytes = 16
+
+// digest puts a digest in the place of a member's value, which begins at from.
+func (d *Decoder) digest(f *field, from int) {
+	w := d.w
+	value := d.text
+	if f.typ >= Struct {
+		d.scratch = w.Canonical(&d.canon, d.scratch[:0], from)
+		value = d.scratch
+	}
+	w.Truncate(from)
+	if len(value) == 0 {
+		w.Buf = append(w.Buf, `""`...)
+		return
+	}
+	d.mac.Reset()
+	d.mac.Write(value)
+	d.scratch = d.mac.Sum(d.scratch[:0])
+	w.Buf = append(w.Buf, `"hmac:`...)
+	w.Buf = hex.AppendEncode(w.Buf, d.scratch[:digestBytes])
+	w.Buf = append(w.Buf, '"')
+}

@@ -1,0 +1,350 @@
+package ec2xml
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	// lookahead is what is in the window at the start of a member, unless the stream ends: enough for any name of the
+	// tables and for most texts, so that the walk does not ask at each byte whether there is one.
+	lookahead = 1 << 10
+	// slack is behind the window, so that a name can be compared without asking where the window ends. Its first byte
+	// is 0, which no name and no text has.
+	slack = 1 << 10
+	// longestName is of an element, so that two fit into the slack. EC2's longest has a tenth of it.
+	longestName = slack/2 - 16
+	minimum     = 64 << 10
+)
+
+// A window is the part of the answer that is in memory.
+type window struct {
+	r        io.Reader
+	buf      []byte // size + slack
+	size     int
+	pos, end int
+	before   int64 // bytes that have left the window
+	token    int   // the longest tag
+	err      error // why there is no more: io.EOF, or the reader's
+}
+
+func (w *window) reset(r io.Reader, token int) {
+	if size := max(minimum, 2*token); w.size < size {
+		w.buf, w.size = make([]byte, size+slack), size
+	}
+	w.r, w.pos, w.end, w.before, w.token, w.err = r, 0, 0, 0, token, nil
+	w.buf[0] = 0
+}
+
+func (w *window) offset() int64 { return w.before + int64(w.pos) }
+
+// look fills the window if there is less than lookahead in it.
+func (w *window) look() {
+	if w.end-w.pos < lookahead && w.err == nil {
+		w.ensure(lookahead)
+	}
+}
+
+// ensure fills the window up to n bytes, if the stream has them, and reports whether it did.
+func (w *window) ensure(n int) bool {
+	for w.end-w.pos < n {
+		if w.err != nil {
+			return false
+		}
+		w.fill()
+	}
+	return true
+}
+
+func (w *window) fill() {
+	if w.pos > 0 {
+		copy(w.buf, w.buf[w.pos:w.end])
+		w.before += int64(w.pos)
+		w.end, w.pos = w.end-w.pos, 0
+	}
+	for range 100 {
+		n, err := w.r.Read(w.buf[w.end:w.size])
+		w.end += n
+		w.buf[w.end] = 0
+		if w.err = err; n > 0 || err != nil {
+			return
+		}
+	}
+	w.err = io.ErrNoProgress
+}
+
+// short is why the stream ended where more was needed.
+func (w *window) short() error {
+	if w.err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return w.err
+}
+
+const blanks = 0x2020202020202020
+
+// space is where the white space at the window's start ends. The indentation of EC2's answers is half of their bytes.
+func (w *window) space() int {
+	b, i := w.buf, w.pos
+	for isSpace(b[i]) {
+		i++
+		for binary.LittleEndian.Uint64(b[i:]) == blanks {
+			i += 8
+		}
+	}
+	return min(i, w.end)
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
+
+type tagKind uint8
+
+const (
+	startTag tagKind = iota
+	endTag
+	emptyTag // <a/>
+)
+
+// start looks at the first bytes for marks of an encoding.
+func (w *window) start() error {
+	w.ensure(4)
+	b := w.buf[w.pos:w.end]
+	switch {
+	case bytes.HasPrefix(b, []byte("\xef\xbb\xbf")):
+		w.pos += 3
+	case bytes.HasPrefix(b, []byte("\xfe\xff")), bytes.HasPrefix(b, []byte("\xff\xfe")), len(b) > 1 && (b[0] == 0 || b[1] == 0):
+		return ErrEncoding
+	}
+	return nil
+}
+
+// finish reads on to the end of the stream: after the answer there is nothing but white space and comments.
+func (w *window) finish() error {
+	for {
+		if w.pos = w.space(); w.pos < w.end {
+			if w.buf[w.pos] != '<' {
+				return fmt.Errorf("%w: text after the end", ErrSyntax)
+			}
+			w.ensure(2)
+			if c := w.buf[w.pos+1]; c != '!' && c != '?' {
+				return fmt.Errorf("%w: an element after the end", ErrSyntax)
+			}
+			if err := w.aside(); err != nil {
+				return err
+			}
+			continue
+		}
+		if w.err == io.EOF {
+			return nil
+		}
+		if w.err != nil {
+			return w.err
+		}
+		w.fill()
+	}
+}
+
+// tag reads the next tag. Between it and what is before there may be white space, comments and processing
+// instructions, and nothing else. name is without its prefix and valid until the window moves.
+func (w *window) tag() (name []byte, k tagKind, err error) {
+	for {
+		if w.pos = w.space(); w.pos == w.end {
+			if !w.ensure(1) {
+				return nil, 0, w.short()
+			}
+			continue
+		}
+		if w.buf[w.pos] != '<' {
+			return nil, 0, fmt.Errorf("%w: text beside elements", ErrMarkup)
+		}
+		if !w.ensure(2) {
+			return nil, 0, w.short()
+		}
+		if c := w.buf[w.pos+1]; c != '!' && c != '?' {
+			return w.element()
+		}
+		if err := w.aside(); err != nil {
+			return nil, 0, err
+		}
+	}
+}
+
+// element reads a tag at the window's start.
+func (w *window) element() (name []byte, k tagKind, err error) {
+	n, err := w.whole()
+	if err != nil {
+		return nil, 0, err
+	}
+	b := w.buf[w.pos+1 : w.pos+n-1]
+	w.pos += n
+	if len(b) > 0 && b[0] == '/' {
+		k, b = endTag, b[1:]
+	} else if len(b) > 0 && b[len(b)-1] == '/' {
+		k, b = emptyTag, b[:len(b)-1]
+	}
+	i := 0
+	for i < len(b) && !isSpace(b[i]) {
+		i++
+	}
+	name, b = b[:i], bytes.TrimLeft(b[i:], " \t\r\n")
+	if _, local, ok := bytes.Cut(name, []byte{':'}); ok && len(local) > 0 {
+		name = local
+	}
+	if len(name) > longestName {
+		return nil, 0, fmt.Errorf("%w: a name of more than %d bytes", ErrLimit, longestName)
+	}
+	if !validName(name) {
+		return nil, 0, fmt.Errorf("%w: a tag with the name %.40q", ErrSyntax, name)
+	}
+	if k == endTag && len(b) > 0 || !attributes(b) {
+		return nil, 0, fmt.Errorf("%w: the tag %s", ErrSyntax, name)
+	}
+	return name, k, nil
+}
+
+// whole is the length of the tag at the window's start, up to the > that stands outside quotes.
+func (w *window) whole() (int, error) {
+	quote := byte(0)
+	for i := 1; ; i++ {
+		if w.pos+i >= w.end {
+			if i > w.token {
+				return 0, fmt.Errorf("%w: a tag of more than %d bytes", ErrLimit, w.token)
+			}
+			if !w.ensure(i + 1) {
+				return 0, w.short()
+			}
+		}
+		switch c := w.buf[w.pos+i]; {
+		case c == quote:
+			quote = 0
+		case quote != 0:
+		case c == '"' || c == '\'':
+			quote = c
+		case c == '<':
+			return 0, fmt.Errorf("%w: < in a tag", ErrSyntax)
+		case c == '>':
+			return i + 1, nil
+		}
+	}
+}
+
+// attributes reports whether b is attributes: name="value", with white space between them. They mean nothing here.
+func attributes(b []byte) bool {
+	for len(b) > 0 {
+		name, rest, ok := bytes.Cut(b, []byte{'='})
+		rest = bytes.TrimLeft(rest, " \t\r\n")
+		if name = bytes.TrimRight(name, " \t\r\n"); !ok || !validName(name) || len(rest) < 2 || rest[0] != '"' && rest[0] != '\'' {
+			return false
+		}
+		end := bytes.IndexByte(rest[1:], rest[0])
+		if end < 0 || bytes.IndexByte(rest[1:1+end], '<') >= 0 {
+			return false
+		}
+		b = bytes.TrimLeft(rest[end+2:], " \t\r\n")
+	}
+	return true
+}
+
+func validName(b []byte) bool {
+	for i, c := range b {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', c == '_', c == ':', c >= utf8.RuneSelf:
+		case i > 0 && ('0' <= c && c <= '9' || c == '-' || c == '.'):
+		default:
+			return false
+		}
+	}
+	return len(b) > 0 && utf8.Valid(b)
+}
+
+// aside skips a comment or a processing instruction at the window's start. Anything else that begins so is refused:
+// a DOCTYPE, and CDATA where no text may be.
+func (w *window) aside() error {
+	w.ensure(9)
+	b := w.buf[w.pos:w.end]
+	switch {
+	case bytes.HasPrefix(b, []byte("<!--")):
+		w.pos += 4
+		if err := w.until("--", nil); err != nil {
+			return err
+		}
+		if !w.ensure(1) {
+			return w.short()
+		}
+		if w.buf[w.pos] != '>' {
+			return fmt.Errorf("%w: -- in a comment", ErrSyntax)
+		}
+		w.pos++
+		return nil
+	case bytes.HasPrefix(b, []byte("<?")):
+		w.pos += 2
+		var text []byte
+		if err := w.until("?>", &text); err != nil {
+			return err
+		}
+		target, rest, _ := strings.Cut(string(text), " ")
+		if target == "xml" {
+			return declaration(rest)
+		}
+		return nil
+	case w.err != nil && len(b) < 9 && (strings.HasPrefix("<!--", string(b)) || strings.HasPrefix(cdata, string(b))):
+		return w.short()
+	case bytes.HasPrefix(b, []byte(cdata)):
+		return fmt.Errorf("%w: CDATA beside elements", ErrMarkup)
+	}
+	return fmt.Errorf("%w: a DOCTYPE or the like", ErrMarkup)
+}
+
+const cdata = "<![CDATA["
+
+// declaration checks what the XML declaration says of version and encoding.
+func declaration(s string) error {
+	value := func(key string) string {
+		_, v, ok := strings.Cut(s, key)
+		if v = strings.TrimLeft(v, " \t\r\n"); !ok || v == "" || v[0] != '=' {
+			return ""
+		}
+		if v = strings.TrimLeft(v[1:], " \t\r\n"); v == "" {
+			return ""
+		}
+		v, _, _ = strings.Cut(v[1:], v[:1])
+		return v
+	}
+	if e := value("encoding"); e != "" && !strings.EqualFold(e, "utf-8") {
+		return fmt.Errorf("%w: the encoding is declared as %.40q", ErrEncoding, e)
+	}
+	if v := value("version"); v != "" && v != "1.0" {
+		return fmt.Errorf("%w: XML %.40q", ErrSyntax, v)
+	}
+	return nil
+}
+
+// until moves behind the next end, over as many windows as it takes. It gives what is before the end to text, as far
+// as a tag may be long, if asked.
+func (w *window) until(end string, text *[]byte) error {
+	for {
+		b := w.buf[w.pos:w.end]
+		i := bytes.Index(b, []byte(end))
+		n := i
+		if i < 0 {
+			n = max(0, len(b)-len(end)+1)
+		}
+		if text != nil {
+			if *text = append(*text, b[:n]...); len(*text) > w.token {
+				return fmt.Errorf("%w: a processing instruction of more than %d bytes", ErrLimit, w.token)
+			}
+		}
+		w.pos += n
+		if i >= 0 {
+			w.pos += len(end)
+			return nil
+		}
+		if !w.ensure(len(b) - n + 1) {
+			return w.short()
+		}
+	}
+}

@@ -1,0 +1,45 @@
+package record
+
+// Pages is the bound on memory: n pages exist, so n are decoded or delivered at once. It is not a sync.Pool, which
+// bounds nothing and forgets at every collection.
+type Pages struct {
+	free chan *Page
+	keep int
+}
+
+// NewPages makes n pages. A page that has grown beyond keep bytes is not kept when it comes back: a new one takes its
+// place.
+func NewPages(n, keep int) *Pages {
+	s := &Pages{make(chan *Page, n), keep}
+	for range n {
+		s.free <- new(Page)
+	}
+	return s
+}
+
+// Take waits for a page; nil says that done was closed first.
+func (s *Pages) Take(done <-chan struct{}) *Page {
+	select {
+	case p := <-s.free:
+		return p
+	default:
+	}
+	select {
+	case p := <-s.free:
+		return p
+	case <-done:
+		return nil
+	}
+}
+
+// Return gives a page back; only its owner may. A page whose owner was given up on (a work that ignored its context) is
+// never given back, as it may still be written to: Replace puts a new one in its place.
+func (s *Pages) Return(p *Page) {
+	if p.Size() > s.keep {
+		p = new(Page)
+	}
+	s.free <- p
+}
+
+// Replace puts a new page in the place of one that will not come back.
+func (s *Pages) Replace() { s.free <- new(Page) }
