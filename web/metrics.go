@@ -1,0 +1,321 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// MetricsOptions is what the program passes in.
+type MetricsOptions struct {
+	Version, Revision string   // of the build
+	LabelTags         []string // extra_tags that become tag_ labels of collector_account_info
+	Detail            bool     // a series a target, beside those that are always there
+}
+
+// Metrics counts what happens, for Prometheus. It hears the runner's and the outputs' events (it is a runner.Observer and
+// Detail, and an outputs.Observer, without importing either), and reads what stands now from [Live] when it is scraped.
+//
+// It knows the accounts from Configured. What comes later of an account that a reload removed, such as the end of a run
+// that was under way, is not counted: its series are gone, and stay so.
+type Metrics struct {
+	runs           *prometheus.CounterVec
+	runSeconds     prometheus.Histogram
+	missed         *prometheus.CounterVec
+	requests       *prometheus.CounterVec
+	requestSeconds *prometheus.HistogramVec
+	budgetWait     *prometheus.CounterVec
+	reloadOK       prometheus.Gauge
+	reloadTime     prometheus.Gauge
+	outputRecords  *prometheus.CounterVec
+	outputLost     *prometheus.CounterVec
+	outputErrors   *prometheus.CounterVec
+	outputUp       *prometheus.GaugeVec
+
+	mu       sync.RWMutex // read-held while an account's series is written, so that none is made again behind forget
+	accounts map[string]bool
+	codes    map[string]bool
+	tags     map[string]map[string]string
+}
+
+// The reasons of package runner for a missed run: each has a series from the start, so that its first increase is seen.
+var missedReasons = [...]string{"overlap", "downtime", "suspended", "drain"}
+
+var statuses = [...]record.Status{record.Success, record.RunPartial, record.RunFailed, record.RunTimeout, record.RunSkipped, record.RunExpired}
+
+// NewMetrics registers every metric of the program. Its error names the label_tags that cannot be.
+func NewMetrics(reg prometheus.Registerer, live Live, o MetricsOptions) (*Metrics, error) {
+	labels, err := tagLabels(o.LabelTags)
+	if err != nil {
+		return nil, err
+	}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	}
+	histogram := func(name, help string, buckets []float64) prometheus.HistogramOpts {
+		return prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets, NativeHistogramBucketFactor: 1.1,
+			NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour}
+	}
+	m := &Metrics{
+		runs: counter("collector_runs_total",
+			"Runs that ended, by account and how: success, partial (some targets failed), failed (nothing was collected), timeout, skipped (an earlier run was going on), expired (queued too long).",
+			"account", "status"),
+		runSeconds: prometheus.NewHistogram(histogram("collector_run_duration_seconds",
+			"How long runs took, from the account's sign-in to its last target. A run is one account at one tick of its schedule.",
+			[]float64{1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200})),
+		missed: counter("collector_missed_runs_total",
+			"Scheduled runs that did not take place, by account and reason: overlap, downtime (the program was not running), suspended (the machine slept), drain (the program was stopping).",
+			"account", "reason"),
+		requests: counter("collector_api_requests_total",
+			"Attempts of AWS API calls, by account, region and code: ok, or AWS's error code such as RequestLimitExceeded. Retries count.",
+			"account", "region", "code"),
+		requestSeconds: prometheus.NewHistogramVec(histogram("collector_api_request_duration_seconds",
+			"How long attempts of AWS API calls took, by operation, from sending to the end of the answer.",
+			[]float64{.025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}), []string{"operation"}),
+		budgetWait: counter("collector_api_budget_wait_seconds_total",
+			"Time that AWS API calls waited for their account's and region's budget of calls, summed over calls. A steep rise means that the schedule asks for more than the limits let through.",
+			"account", "region"),
+		reloadOK: gauge("collector_config_last_reload_successful",
+			"Whether the last attempt to load the configuration succeeded (1), or was refused and the one before is in force (0)."),
+		reloadTime: gauge("collector_config_last_reload_success_timestamp_seconds",
+			"When a configuration was last loaded, in seconds since the epoch."),
+		outputRecords: counter("collector_output_records_total", "Records that an output took.", "output"),
+		outputLost: counter("collector_output_lost_records_total",
+			"Records that an output is not known to have: it failed, or did not answer in time.", "output"),
+		outputErrors: counter("collector_output_errors_total", "Batches and flushes that failed at an output.", "output"),
+		outputUp: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "collector_output_up",
+			Help: "Whether the output works (1) or failed the last time (0); the page / says with what."}, []string{"output"}),
+		codes: map[string]bool{},
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "collector_build_info",
+		Help:        "1, labelled by the build: its version, revision, and the version of Go.",
+		ConstLabels: prometheus.Labels{"version": o.Version, "revision": o.Revision, "goversion": runtime.Version()}})
+	build.Set(1)
+	for _, c := range []prometheus.Collector{
+		m.runs, m.runSeconds, m.missed, m.requests, m.requestSeconds, m.budgetWait, m.reloadOK, m.reloadTime,
+		m.outputRecords, m.outputLost, m.outputErrors, m.outputUp, build, newSnapshot(live, m, o, labels),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	} {
+		if err := reg.Register(c); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+var notInLabel = regexp.MustCompile(`[^a-zA-Z0-9_]`)
+
+// tagLabels is the label of each tag. Two tags that would become one label are refused: one would hide the other.
+// https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels
+func tagLabels(tags []string) ([]string, error) {
+	var errs []error
+	from := map[string]string{}
+	labels := make([]string, len(tags))
+	for i, t := range tags {
+		l := "tag_" + notInLabel.ReplaceAllString(t, "_")
+		labels[i] = l
+		switch first, taken := from[l]; {
+		case t == "":
+			errs = append(errs, fmt.Errorf("web.label_tags: the name of a tag is empty"))
+		case taken && first == t:
+			errs = append(errs, fmt.Errorf("web.label_tags: %q is there twice", t))
+		case taken:
+			errs = append(errs, fmt.Errorf("web.label_tags: %q and %q would both become the label %s; keep one", first, t, l))
+		}
+		from[l] = t
+	}
+	return labels, errors.Join(errs...)
+}
+
+// Reloaded notes whether a configuration was taken; the first one too.
+func (m *Metrics) Reloaded(ok bool) {
+	if !ok {
+		m.reloadOK.Set(0)
+		return
+	}
+	m.reloadOK.Set(1)
+	m.reloadTime.SetToCurrentTime()
+}
+
+// SetTags takes each account's extra_tags, for collector_account_info.
+func (m *Metrics) SetTags(tags map[string]map[string]string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tags = tags
+}
+
+// Configured says which accounts there are from now on: the counters of a new one begin at 0, those of one that is gone
+// disappear.
+func (m *Metrics) Configured(kinds map[string][]string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, a := range slices.Collect(maps.Keys(m.accounts)) {
+		if _, stays := kinds[a]; !stays {
+			m.forget(a)
+		}
+	}
+	if m.accounts == nil {
+		m.accounts = map[string]bool{}
+	}
+	for a := range kinds {
+		if m.accounts[a] {
+			continue
+		}
+		m.accounts[a] = true
+		for _, s := range statuses {
+			m.runs.WithLabelValues(a, string(s))
+		}
+		for _, r := range missedReasons {
+			m.missed.WithLabelValues(a, r)
+		}
+	}
+}
+
+// Forget drops an account's series.
+func (m *Metrics) Forget(account string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.forget(account)
+}
+
+func (m *Metrics) forget(account string) {
+	delete(m.accounts, account)
+	l := prometheus.Labels{"account": account}
+	for _, v := range []*prometheus.CounterVec{m.runs, m.missed, m.requests, m.budgetWait} {
+		v.DeletePartialMatch(l)
+	}
+}
+
+// of runs do if the account is one of the configuration's.
+func (m *Metrics) of(account string, do func()) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.accounts[account] {
+		do()
+	}
+}
+
+// RunEnded counts a run. One that was skipped or expired took no time of its own.
+func (m *Metrics) RunEnded(account, _ string, s record.Status, took time.Duration) {
+	m.of(account, func() { m.runs.WithLabelValues(account, string(s)).Inc() })
+	if s != record.RunSkipped && s != record.RunExpired {
+		m.runSeconds.Observe(took.Seconds())
+	}
+}
+
+// Missed counts a run that did not take place.
+func (m *Metrics) Missed(account, reason string) {
+	m.of(account, func() { m.missed.WithLabelValues(account, reason).Inc() })
+}
+
+// maxCodes bounds the label code: AWS documents some hundred, of which few are met; what answers in its place may send anything.
+const maxCodes = 200
+
+var codeForm = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,80}$`)
+
+// Call counts an attempt of an API call.
+func (m *Metrics) Call(account, region, op, code string, took time.Duration) {
+	m.requestSeconds.WithLabelValues(op).Observe(took.Seconds())
+	code = m.code(code)
+	m.of(account, func() { m.requests.WithLabelValues(account, region, code).Inc() })
+}
+
+func (m *Metrics) code(code string) string {
+	if code == "" {
+		return "ok"
+	}
+	if !codeForm.MatchString(code) {
+		return "other"
+	}
+	m.mu.RLock()
+	known := m.codes[code]
+	m.mu.RUnlock()
+	if known {
+		return code
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.codes) >= maxCodes && !m.codes[code] {
+		return "other"
+	}
+	m.codes[code] = true
+	return code
+}
+
+// BudgetWait adds up waiting.
+func (m *Metrics) BudgetWait(account, region string, d time.Duration) {
+	m.of(account, func() { m.budgetWait.WithLabelValues(account, region).Add(max(d, 0).Seconds()) })
+}
+
+// What is read from Live when it is asked for needs no counting here.
+
+func (*Metrics) RunStarted(string, string, time.Time)             {}
+func (*Metrics) TargetStarted(record.Target, string)              {}
+func (*Metrics) TargetEnded(record.Outcome)                       {}
+func (*Metrics) Expires(string, time.Time)                        {}
+func (*Metrics) Entered(string, record.Identity)                  {}
+func (*Metrics) Progress(record.Target, string, int)              {}
+func (*Metrics) Planned(string, []string, []string, error)        {}
+func (*Metrics) Next(string, time.Time)                           {}
+func (*Metrics) Undelivered(record.Target, string, string, error) {} // the output itself says so, below
+
+// OutputUp notes an output, and whether it works. Its counters begin at 0.
+func (m *Metrics) OutputUp(output string, up bool) {
+	m.outputRecords.WithLabelValues(output)
+	m.outputLost.WithLabelValues(output)
+	m.outputErrors.WithLabelValues(output)
+	v := 0.0
+	if up {
+		v = 1
+	}
+	m.outputUp.WithLabelValues(output).Set(v)
+}
+
+// OutputSent counts what an output took.
+func (m *Metrics) OutputSent(output string, records int) {
+	m.outputRecords.WithLabelValues(output).Add(float64(records))
+}
+
+// OutputFailed counts a failure, and what it cost.
+func (m *Metrics) OutputFailed(output string, lost int) {
+	m.outputErrors.WithLabelValues(output).Inc()
+	m.outputLost.WithLabelValues(output).Add(float64(lost))
+}
+
+// OutputClosed drops an output's series.
+func (m *Metrics) OutputClosed(output string) {
+	m.outputRecords.DeleteLabelValues(output)
+	m.outputLost.DeleteLabelValues(output)
+	m.outputErrors.DeleteLabelValues(output)
+	m.outputUp.DeleteLabelValues(output)
+}
+
+// infoValues is an account's tags in the order of the labels; "" for one that it lacks.
+func (m *Metrics) infoValues(account string, tags []string) []string {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	vs := make([]string, len(tags))
+	for i, t := range tags {
+		vs[i] = m.tags[account][t]
+	}
+	return vs
+}
+
+func (m *Metrics) knows(account string) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.accounts[account]
+}

@@ -1,0 +1,183 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+)
+
+// Options is what a Server is made of.
+type Options struct {
+	Live   Live
+	Gather prometheus.Gatherer
+	Log    *slog.Logger // nil: silence
+	// ConfigFile is exporter-toolkit's web configuration: TLS and basic auth; "" for neither.
+	// https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md
+	ConfigFile string
+	Version    string // of the program, for the page
+	// Ready says why the program is not ready: no configuration yet, an output that fails. Nil, or nothing: it is ready.
+	// It is called from several goroutines and must not block.
+	Ready func() []string
+	// Reload loads the configuration again; its error is what the caller is told. Nil: there is nothing to reload.
+	Reload func(context.Context) error
+}
+
+// The limits on what a client may take of us. A slow one is cut off; a scrape has all the time that Prometheus gives it.
+const (
+	headerTimeout  = 5 * time.Second
+	readTimeout    = 10 * time.Second
+	writeTimeout   = 60 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 32 << 10
+	scrapesAtOnce  = 8
+)
+
+// A Server serves /metrics, health and the page.
+type Server struct {
+	o    Options
+	page *page
+	http *http.Server
+}
+
+// NewServer refuses a web configuration that cannot be served, by its path.
+func NewServer(o Options) (*Server, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := toolkit.Validate(o.ConfigFile); err != nil {
+		return nil, fmt.Errorf("web.config_file %s: %w", o.ConfigFile, err)
+	}
+	p, err := newPage(o.Version)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{o: o, page: p}
+	s.http = &http.Server{
+		Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug), // handshakes that strangers break off
+	}
+	return s, nil
+}
+
+// Listen opens the address. Its error names the key to change.
+func Listen(ctx context.Context, address string) (net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("web.listen (--listen, COLLECTOR_LISTEN): %w", err)
+	}
+	return l, nil
+}
+
+// Serve answers on l until Shutdown, which is no error. It closes l.
+func (s *Server) Serve(l net.Listener) error {
+	err := toolkit.Serve(l, s.http, &toolkit.FlagConfig{WebConfigFile: &s.o.ConfigFile}, s.o.Log)
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("web: %w", errors.Join(err, ignoreClosed(l.Close())))
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown takes no new request, and waits for those under way as long as ctx lets it; then it cuts them off. Safe twice.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if err := s.http.Shutdown(ctx); err != nil {
+		return fmt.Errorf("web: %w", errors.Join(context.Cause(ctx), s.http.Close()))
+	}
+	return nil
+}
+
+// Handler is everything that is served, without the listener's TLS and passwords.
+func (s *Server) Handler() http.Handler {
+	metrics := promhttp.HandlerFor(s.o.Gather, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: scrapesAtOnce,
+		ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelWarn)})
+	mux := http.NewServeMux() // GET answers HEAD too; another method gets 405 and what is allowed
+	mux.Handle("GET /metrics", metrics)
+	mux.HandleFunc("GET /-/healthy", s.healthy)
+	mux.HandleFunc("GET /-/ready", s.ready)
+	mux.HandleFunc("POST /-/reload", newGuard(s.o.ConfigFile).protect(s.reload))
+	mux.HandleFunc("GET /{$}", s.index)
+	return secured(http.MaxBytesHandler(mux, 1<<10), s.page.policy)
+}
+
+// secured sets on every answer what keeps a browser from being turned against it.
+// https://owasp.org/www-project-secure-headers/
+func secured(next http.Handler, policy string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY") // frame-ancestors, for old browsers
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+func text(w http.ResponseWriter, status int, s string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, s) // the client has gone
+}
+
+// healthy says that the process answers: no more, so that trouble elsewhere does not get it restarted.
+func (s *Server) healthy(w http.ResponseWriter, _ *http.Request) {
+	text(w, http.StatusOK, "collector is healthy.\n")
+}
+
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	if why := s.notReady(); len(why) > 0 {
+		text(w, http.StatusServiceUnavailable, "collector is not ready:\n- "+strings.Join(why, "\n- ")+"\n")
+		return
+	}
+	text(w, http.StatusOK, "collector is ready.\n")
+}
+
+func (s *Server) notReady() []string {
+	if s.o.Ready == nil {
+		return nil
+	}
+	return s.o.Ready()
+}
+
+func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
+	if s.o.Reload == nil {
+		text(w, http.StatusNotFound, "there is nothing to reload.\n")
+		return
+	}
+	// A client that hangs up does not leave a configuration half applied.
+	if err := s.o.Reload(context.WithoutCancel(r.Context())); err != nil {
+		text(w, http.StatusInternalServerError, "reload refused; the configuration in force stays:\n"+err.Error()+"\n")
+		return
+	}
+	text(w, http.StatusOK, "reloaded.\n")
+}
+
+func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
+	b, err := s.page.render(s.o.Live, s.notReady(), time.Now())
+	if err != nil {
+		s.o.Log.Error("page cannot be made", "error", err)
+		text(w, http.StatusInternalServerError, "the page cannot be made; /metrics and the log say more.\n")
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(b) // the client has gone
+}

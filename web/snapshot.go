@@ -1,0 +1,210 @@
+package web
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// failedCap is how many failed targets get a series of their own.
+const failedCap = 10_000
+
+// A snapshot is the gauges: made from Live at each scrape, so nothing stays behind of what is gone.
+type snapshot struct {
+	live Live
+	m    *Metrics
+	tags []string // extra_tags, in the order of the labels
+
+	targets, failed, omitted, success, resources, expiry, info *prometheus.Desc
+	// of MetricsOptions.Detail, else nil
+	state, records, took, last *prometheus.Desc
+}
+
+func newSnapshot(live Live, m *Metrics, o MetricsOptions, tagLabels []string) *snapshot {
+	d := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
+	}
+	s := &snapshot{live: live, m: m, tags: o.LabelTags,
+		targets: d("collector_targets",
+			"How many kinds of an account and region ended their last run in this state. ok is always there; another state only while a kind is in it.",
+			"account", "region", "state"),
+		failed: d("collector_target_failed",
+			"1 for each target (account, region, kind) whose last run failed, by its state. At most 10,000: see collector_target_failed_omitted.",
+			"account", "region", "kind", "state"),
+		omitted: d("collector_target_failed_omitted",
+			"How many failed targets collector_target_failed leaves out because there are more than 10,000."),
+		success: d("collector_last_success_timestamp_seconds",
+			"When the kind of this account and region that was listed in full the longest ago was, in seconds since the epoch; 0 if one never was.",
+			"account", "region"),
+		resources: d("collector_resources",
+			"How many resources of a kind the account has, by the last full listing of each of its regions.",
+			"account", "kind"),
+		expiry: d("collector_credentials_expiry_timestamp_seconds",
+			"When the account's credentials end, in seconds since the epoch. They are renewed before; a time in the past means that renewing fails.",
+			"account"),
+		info: d("collector_account_info",
+			"1, labelled by who the account is (empty until it was signed in to) and, as tag_…, by the extra_tags of web.label_tags. To join with other metrics by account.",
+			append([]string{"account", "account_id", "partition"}, tagLabels...)...),
+	}
+	if o.Detail {
+		t := []string{"account", "region", "kind"}
+		s.state = d("collector_target_state", "1 for the state in which a target's last run ended (web.metrics_detail).", append(t, "state")...)
+		s.records = d("collector_target_records", "Records of a target's last run (web.metrics_detail).", t...)
+		s.took = d("collector_target_duration_seconds", "How long a target's last run took (web.metrics_detail).", t...)
+		s.last = d("collector_target_last_success_timestamp_seconds",
+			"When a target was last listed in full, in seconds since the epoch; 0 if never (web.metrics_detail).", t...)
+	}
+	return s
+}
+
+// Describe tells the registry every metric, so that a second one of the same name is refused at registration.
+func (s *snapshot) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{s.targets, s.failed, s.omitted, s.success, s.resources, s.expiry, s.info, s.state, s.records, s.took, s.last} {
+		if d != nil {
+			ch <- d
+		}
+	}
+}
+
+type place struct{ account, region string }
+
+// sum is what a place's targets come to.
+type sum struct {
+	states  map[record.State]int
+	oldest  time.Time // zero: one never succeeded
+	counted bool      // a target of which success can be expected
+}
+
+// Collect reads what stands now. It waits for no collection.
+func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		if d != nil {
+			for i, l := range labels {
+				labels[i] = strings.ToValidUTF8(l, "\uFFFD") // what is none would panic
+			}
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+		}
+	}
+	places := map[place]*sum{}
+	resources := map[[2]string]int{}
+	failed := 0
+	for t := range s.live.Targets() {
+		if !s.m.knows(t.Account) {
+			continue
+		}
+		if !t.LastSuccess.IsZero() {
+			resources[[2]string{t.Account, t.Kind}] += t.Resources
+		}
+		if t.State == "" {
+			continue
+		}
+		p := place{t.Account, t.Region}
+		if places[p] == nil {
+			places[p] = &sum{states: map[record.State]int{record.OK: 0}}
+		}
+		places[p].add(t)
+		if t.State.Failed() && !t.Expected {
+			if failed++; failed <= failedCap {
+				gauge(s.failed, 1, t.Account, t.Region, t.Kind, string(t.State))
+			}
+		}
+		gauge(s.state, 1, t.Account, t.Region, t.Kind, string(t.State))
+		gauge(s.records, float64(t.Records), t.Account, t.Region, t.Kind)
+		gauge(s.took, max(t.Ended.Sub(t.Started), 0).Seconds(), t.Account, t.Region, t.Kind)
+		gauge(s.last, seconds(t.LastSuccess), t.Account, t.Region, t.Kind)
+	}
+	gauge(s.omitted, float64(max(failed-failedCap, 0)))
+	for p, n := range places {
+		for st, c := range n.states {
+			gauge(s.targets, float64(c), p.account, p.region, string(st))
+		}
+		if n.counted {
+			gauge(s.success, seconds(n.oldest), p.account, p.region)
+		}
+	}
+	for k, n := range resources {
+		gauge(s.resources, float64(n), k[0], k[1])
+	}
+	for _, a := range s.live.Accounts() {
+		if !s.m.knows(a.Name) {
+			continue
+		}
+		if !a.Expires.IsZero() {
+			gauge(s.expiry, seconds(a.Expires), a.Name)
+		}
+		gauge(s.info, 1, append([]string{a.Name, a.Identity.AccountID, a.Identity.Partition}, s.m.infoValues(a.Name, s.tags)...)...)
+	}
+}
+
+// add counts a target. One of which no success is to be expected (its region is not enabled, its denial is on purpose)
+// does not make its region look stale.
+func (n *sum) add(t Target) {
+	n.states[t.State]++
+	if t.State != record.OK && (!t.State.Failed() || t.Expected) {
+		return
+	}
+	if !n.counted || t.LastSuccess.Before(n.oldest) {
+		n.oldest = t.LastSuccess
+	}
+	n.counted = true
+}
+
+// seconds since the epoch; 0 for the zero time.
+func seconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
+}
+
+// tally is an account on the page.
+type tally struct {
+	Account
+	States    []stateCount
+	Resources int
+}
+
+type stateCount struct {
+	State  record.State
+	N      int
+	Failed bool
+}
+
+// summary is what the page shows: each account with its states, and the targets that failed.
+func summary(live Live, most int) (accounts []tally, failed []Target, more int) {
+	states := map[string]map[record.State]int{}
+	resources := map[string]int{}
+	for t := range live.Targets() {
+		resources[t.Account] += t.Resources
+		if t.State == "" {
+			continue
+		}
+		if states[t.Account] == nil {
+			states[t.Account] = map[record.State]int{}
+		}
+		states[t.Account][t.State]++
+		if t.State.Failed() && !t.Expected {
+			if len(failed) < most {
+				failed = append(failed, t)
+			} else {
+				more++
+			}
+		}
+	}
+	for _, a := range live.Accounts() {
+		row := tally{Account: a, Resources: resources[a.Name]}
+		for _, s := range record.States {
+			if n := states[a.Name][s]; n > 0 {
+				row.States = append(row.States, stateCount{s, n, s.Failed()})
+			}
+		}
+		accounts = append(accounts, row)
+	}
+	slices.SortStableFunc(accounts, func(a, b tally) int { return cmp.Compare(a.Name, b.Name) })
+	return accounts, failed, more
+}
