@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
@@ -36,6 +37,7 @@ type Sessions struct {
 	store    MFAStore
 	log      *slog.Logger
 	life     *life
+	metadata *imds.Client
 	instance *layer // the one instance role
 
 	mu     sync.Mutex
@@ -62,7 +64,8 @@ func NewSessions(o Options) *Sessions {
 	default:
 		s.store = new(memoryStore)
 	}
-	s.instance = s.layer(nil, "", &imdsStep{client: s.loaded.imds(o.AWS), disabled: func() bool {
+	s.metadata = s.loaded.imds(o.AWS)
+	s.instance = s.layer(nil, "", &imdsStep{client: s.metadata, disabled: func() bool {
 		return !s.loaded.ownIMDS() && strings.EqualFold(s.getenv("AWS_EC2_METADATA_DISABLED"), "true")
 	}})
 	return s

@@ -16,6 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/aws-collector/collector/record"
@@ -117,13 +119,23 @@ func imdsDisabled() error {
 
 const hopLimit = "in a container the hop limit of 1 swallows the answer: raise it with `aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2`"
 
+// fromIMDS reports whether err began at the instance metadata service, however deep in a chain.
+func fromIMDS(err error) bool {
+	for op := new(smithy.OperationError); errors.As(err, &op); err = op.Err {
+		if op.ServiceID == imds.ServiceID {
+			return true
+		}
+	}
+	return false
+}
+
 func imdsFault(err error) error {
 	var re *smithyhttp.ResponseError
 	status := 0
 	if errors.As(err, &re) {
 		status = re.HTTPStatusCode()
 	}
-	text := "instance role: " + message(err)
+	text := "instance role: " + message(err) // the innermost: an IMDS error may stand in another call's
 	f := &record.Fault{Reason: record.NoCredentials, Err: &saidError{text, err}}
 	switch {
 	case strings.Contains(text, "access disabled"):
@@ -144,6 +156,7 @@ func imdsFault(err error) error {
 // https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
 type containerStep struct {
 	http     aws.HTTPClient
+	options  []func(*middleware.Stack) error
 	endpoint string
 	token    secret.String
 	file     string // of the token; read again each time, as it is rotated
@@ -177,7 +190,7 @@ func (s *containerStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentia
 	ctx, cancel := within(ctx, callTimeout, "the container's credentials endpoint")
 	defer cancel()
 	c, err := endpointcreds.New(s.endpoint, func(o *endpointcreds.Options) {
-		o.HTTPClient, o.AuthorizationToken, o.Retryer = s.http, token, retryer(callAttempts)()
+		o.HTTPClient, o.AuthorizationToken, o.Retryer, o.APIOptions = s.http, token, retryer(callAttempts)(), s.options
 	}).Retrieve(ctx)
 	if err != nil {
 		err = timedOut(ctx, err)
@@ -214,7 +227,7 @@ func orNone(s string) string {
 
 // newContainer reads what an agent puts into the environment.
 func newContainer(l *loaded, getenv func(string) string) *containerStep {
-	s := &containerStep{http: l.metadata}
+	s := &containerStep{http: l.metadata, options: l.apiOptions()}
 	if l.opts.Isolated {
 		s.endpoint, s.trusted = l.opts.ContainerEndpoint, true
 		return s

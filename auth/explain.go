@@ -37,6 +37,9 @@ func explain(err error, c clues) error {
 	if errors.As(err, &f) {
 		return err
 	}
+	if fromIMDS(err) {
+		return imdsFault(err)
+	}
 	text := c.hide(message(err))
 	reason := reasonOf(err, text, c)
 	return &record.Fault{Reason: reason, Hint: hint(reason, err, text, c), Err: &saidError{c.doing + ": " + text, err}}
@@ -65,11 +68,10 @@ func message(err error) string {
 		}
 		return text
 	}
-	var op *smithy.OperationError
-	if errors.As(err, &op) {
-		return op.Err.Error()
+	inner := err
+	for op := new(smithy.OperationError); errors.As(inner, &op); inner = op.Err { // a call may stand in another's preparation
 	}
-	return err.Error()
+	return inner.Error()
 }
 
 // hide takes out of a message what must not be in it: STS quotes a code that it cannot read, and the canonical request,
@@ -128,7 +130,7 @@ func hint(r record.Reason, err error, text string, c clues) string {
 		if p, ok := record.PartitionOf(c.region); ok {
 			partition = p.ID
 		}
-		return fmt.Sprintf("%s is not known in partition %s: the key was deleted or made inactive, or it belongs to another partition (set `partition` or `sts_region`)", c.signer, partition)
+		return fmt.Sprintf("%s is not known in partition %s: the key was deleted or made inactive, or it belongs to another partition (set `partition` or `sts_region`), or %s is not enabled for its account", c.signer, partition, c.region)
 	case record.BadSignature:
 		return fmt.Sprintf("the secret does not belong to %s: look for a secret of another key, a cut or an added character", c.signer)
 	case record.ClockSkew:

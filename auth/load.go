@@ -90,7 +90,7 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 		}
 	}).WithTimeout(attemptTimeout).Freeze()
 
-	cfg.APIOptions = append(cfg.APIOptions, l.userAgent())
+	cfg.APIOptions = append(cfg.APIOptions, l.apiOptions()...)
 	cfg.Retryer = retryer(cfg.RetryMaxAttempts)
 	cfg.Logger = logging.Nop{} // the SDK's logger writes past ours
 	cfg.Credentials = noCredentials{}
@@ -123,12 +123,13 @@ func loadedOf(cfg aws.Config) *loaded {
 	return &loaded{client: client, metadata: client.WithTimeout(attemptTimeout).Freeze()}
 }
 
-func (l *loaded) userAgent() func(*middleware.Stack) error {
+// apiOptions is what every call carries: who we are.
+func (l *loaded) apiOptions() []func(*middleware.Stack) error {
 	version := l.opts.Version
 	if version == "" {
 		version = "dev"
 	}
-	return awsmiddleware.AddUserAgentKeyValue("collector", version)
+	return []func(*middleware.Stack) error{awsmiddleware.AddUserAgentKeyValue("collector", version)}
 }
 
 // files says which shared files are read.

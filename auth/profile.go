@@ -16,8 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
-	"github.com/aws/smithy-go/middleware"
 
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
@@ -31,7 +31,8 @@ type sdkStep struct {
 	region   string // whose STS a hop inside asks
 	loaded   *loaded
 	tokens   tokens
-	instance Provider // the one instance role
+	instance Provider     // the one instance role
+	metadata *imds.Client // the one client behind it
 }
 
 func (s *sdkStep) Name() string {
@@ -51,11 +52,12 @@ func (s *sdkStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentials, er
 	defer cancel()
 	cfg, err := awsconfig.LoadDefaultConfig(ctx, append(s.loaded.files(),
 		awsconfig.WithHTTPClient(s.loaded.client),
-		awsconfig.WithAPIOptions([]func(*middleware.Stack) error{s.loaded.userAgent()}),
+		awsconfig.WithAPIOptions(s.loaded.apiOptions()),
 		awsconfig.WithRetryer(retryer(0)),
 		awsconfig.WithRegion(s.region),
 		awsconfig.WithSharedConfigProfile(s.profile),
 		awsconfig.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = s.loaded.metadata }),
+		awsconfig.WithEC2RoleCredentialOptions(func(o *ec2rolecreds.Options) { o.Client = s.metadata }),
 		awsconfig.WithAssumeRoleCredentialOptions(func(o *stscreds.AssumeRoleOptions) {
 			o.Client = steered{role: o.Client, to: s}
 			if o.Duration == 0 {
@@ -206,7 +208,10 @@ func (l *loaded) paths() (configs, credentials []string) {
 func explainLoad(doing, profile string, l *loaded, err error) error {
 	var f *record.Fault
 	if errors.As(err, &f) {
-		return err
+		return f // without the SDK's words around it
+	}
+	if fromIMDS(err) {
+		return imdsFault(err)
 	}
 	var missing awsconfig.SharedConfigProfileNotExistError
 	var sso *ssocreds.InvalidTokenError
