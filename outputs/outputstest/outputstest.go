@@ -42,14 +42,15 @@ func Page(name string, n, size int) *record.Page {
 	p.Reset(record.NewStamp(target, who, []byte(`{"account_name":"prod"}`), "01JDRUN", "2026-11-21T22:15:03Z"))
 	pad := strings.Repeat("x", size)
 	for i := range n {
-		p.Begin()
-		p.Buf = append(p.Buf, `{"InstanceId":`...)
-		from := len(p.Buf)
-		p.Buf = fmt.Appendf(p.Buf, `"%s-%d"`, name, i)
-		p.ID(record.Span{From: from, To: len(p.Buf)})
-		p.Buf = fmt.Appendf(p.Buf, `,"Pad":%q}`, pad)
+		d := &p.Items
+		p.Begin(1)
+		d.Buf = append(d.Buf, `{"InstanceId":`...)
+		from := len(d.Buf)
+		d.Buf = fmt.Appendf(d.Buf, `"%s-%d"`, name, i)
+		p.ID(0, record.Span{From: from, To: len(d.Buf)})
+		d.Buf = fmt.Appendf(d.Buf, `,"Pad":%q}`, pad)
 		p.End()
-		p.Seal(nil)
+		p.Seal("")
 	}
 	return p
 }
