@@ -14,6 +14,8 @@ type answer struct {
 	tail  []byte
 	key   string // of the compressed items, for those that are the same next time; "" is never kept
 	kind  string // Content-Type; XML where empty
+
+	header http.Header
 }
 
 func (o *answer) size() int {
@@ -149,8 +151,8 @@ func (a *AWS) errorAnswer(q *request, e *apiError) *answer {
 const gzipFloor = 1024
 
 // send writes an answer, or what a fault makes of it.
-func (a *AWS) send(w http.ResponseWriter, q *request, out *answer, f *Fault) {
-	if f != nil && a.spoil(w, q, out, f) {
+func (a *AWS) send(w http.ResponseWriter, q *request, out *answer) {
+	if q.fault != nil && a.spoil(w, q, out, q.fault) {
 		return
 	}
 	if q.http.Context().Err() != nil {
@@ -163,6 +165,9 @@ func (a *AWS) send(w http.ResponseWriter, q *request, out *answer, f *Fault) {
 	}
 	h.Set("Content-Type", kind)
 	h.Set("X-Amzn-Requestid", q.id)
+	for k, v := range out.header {
+		h[k] = v
+	}
 	n := out.size()
 	write := func(p []byte) error { _, err := w.Write(p); q.call.Bytes += int64(len(p)); return err }
 	if !a.opts.NoGzip && n >= gzipFloor && strings.Contains(q.http.Header.Get("Accept-Encoding"), "gzip") {

@@ -21,7 +21,7 @@ import (
 type Options struct {
 	Seed        uint64        // of ids, keys and fleets; the same seed builds the same AWS
 	ClockOffset time.Duration // how far AWS's clock is from this machine's
-	Latency     time.Duration // added to each signed call
+	Latency     time.Duration // added to each call
 	Jitter      time.Duration // up to this much more, at random
 	Throttle    Throttle      // EC2's token buckets
 	KeepCalls   int           // how many calls the log keeps, the oldest go first; 0 is 100,000, negative none
@@ -74,7 +74,7 @@ func New(opts Options) *AWS {
 // Now is AWS's clock: this machine's and [Options.ClockOffset].
 func (a *AWS) Now() time.Time { return time.Now().Add(a.opts.ClockOffset).UTC() }
 
-// SetLatency changes how long each signed call takes from now on.
+// SetLatency changes how long each call takes from now on.
 func (a *AWS) SetLatency(fixed, jitter time.Duration) { a.latency.Store(&latency{fixed, jitter}) }
 
 // derive is bytes that only the seed and the words decide.
@@ -102,18 +102,20 @@ func (a *AWS) requestID() string {
 	return uuid(a.derive("request", fmt.Sprint(a.requests.Add(1))))
 }
 
-// A request is one signed call on its way through the checks.
+// A request is one call on its way through the checks.
 type request struct {
-	http    *http.Request
-	body    []byte
-	form    url.Values
-	scope   scope
-	service string // "ec2", "sts", …
-	region  string
-	action  string
-	id      string // AWS's request id
-	who     *principal
-	call    *Call
+	http      *http.Request
+	body      []byte
+	form      url.Values
+	scope     scope
+	service   string // "ec2", "sts", "imds", …
+	region    string
+	action    string
+	id        string // AWS's request id
+	container *Container
+	who       *principal
+	call      *Call
+	fault     *Fault // what shall go wrong, nil for nothing
 }
 
 // An apiError is a refusal. How it is written depends on the service.
@@ -130,7 +132,7 @@ func refuse(status int, code, format string, args ...any) *apiError {
 
 const maxBody = 1 << 20
 
-// ServeHTTP tells metadata, container credentials and signed calls apart by their path.
+// ServeHTTP takes a call through all that can happen to it: the log, a fault, the latency, the checks, the answer.
 func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Date", a.Now().Format(http.TimeFormat))
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
@@ -138,77 +140,100 @@ func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "request body", http.StatusRequestEntityTooLarge)
 		return
 	}
-	if strings.HasPrefix(r.URL.Path, "/latest/") || r.URL.Path == "/latest" {
-		a.serveIMDS(w, r)
+	q := &request{http: r, body: body, id: a.requestID()}
+	refusal := a.read(q)
+	q.call = a.calls.begin(q, a.Now())
+	defer func() { a.calls.end(q, a.Now()) }()
+	a.recognize(q)
+	q.fault = a.faults.match(q)
+	if !a.wait(q) {
 		return
 	}
-	if c := a.container(r.URL.Path); c != nil {
-		a.serveContainer(w, r, c)
-		return
+	out := &answer{}
+	if q.fault == nil || !q.fault.Kind.early() {
+		out = a.answer(q, refusal)
 	}
-	a.serveSigned(w, r, body)
+	if out != nil {
+		a.send(w, q, out)
+	}
 }
 
-func (a *AWS) serveSigned(w http.ResponseWriter, r *http.Request, body []byte) {
-	q := &request{http: r, body: body, id: a.requestID()}
+// read finds out which service is meant: by the path where calls are not signed, else by the scope of the signature.
+func (a *AWS) read(q *request) *apiError {
+	r := q.http
+	switch c := a.container(r.URL.Path); {
+	case r.URL.Path == "/latest" || strings.HasPrefix(r.URL.Path, "/latest/"):
+		q.service, q.action = "imds", r.Method+" "+r.URL.Path
+		return nil
+	case c != nil:
+		q.service, q.action, q.container = "container", r.Method+" "+r.URL.Path, c
+		return nil
+	}
 	q.form = r.URL.Query()
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
-		form, err := url.ParseQuery(string(body))
+		form, err := url.ParseQuery(string(q.body))
 		if err != nil {
-			form = nil
+			form = nil // what is missing will be said
 		}
 		for k, v := range form {
 			q.form[k] = append(q.form[k], v...)
 		}
 	}
 	q.action = q.form.Get("Action")
+	if q.action == webIdentity {
+		q.service = "sts"
+		return nil
+	}
 	var refusal *apiError
 	q.scope, refusal = readScope(r)
 	q.service, q.region = q.scope.service, q.scope.region
 	if q.service == "" {
 		q.service = guessService(q.action)
 	}
-	q.call = a.calls.begin(q, a.Now())
+	return refusal
+}
+
+// recognize notes whose key it is before anything is checked, so that a fault or the log can name the account.
+func (a *AWS) recognize(q *request) {
 	a.mu.RLock()
+	defer a.mu.RUnlock()
 	if k := a.keys[q.scope.keyID]; k != nil {
-		q.call.AccountID = k.user.account.ID
+		q.call.AccountID, q.call.ARN = k.user.account.ID, k.user.ARN
+		return
 	}
-	a.mu.RUnlock()
-	if s, err := a.readToken(securityToken(r)); err == nil {
-		q.call.AccountID = s.AccountID
+	if s, err := a.readToken(securityToken(q.http)); err == nil {
+		if p := a.sessionPrincipal(s); p != nil {
+			q.call.AccountID, q.call.ARN = s.AccountID, p.arn
+		}
 	}
-	f := a.faults.match(q)
-	out := a.answer(q, refusal, f)
-	a.send(w, q, out, f)
-	a.calls.end(q, a.Now())
 }
 
 // answer runs the checks in AWS's order: who, how fast, may they, and then the call.
-func (a *AWS) answer(q *request, refusal *apiError, f *Fault) *answer {
-	if !a.wait(q) {
-		return &answer{}
-	}
-	if f != nil && f.Kind.early() {
-		return &answer{}
-	}
-	err := refusal
-	if err == nil {
-		q.who, err = a.authenticate(q)
-	}
-	if err == nil && f != nil && f.Kind == Expire {
-		err = expired(q.service)
+func (a *AWS) answer(q *request, err *apiError) *answer {
+	switch q.service {
+	case "imds":
+		return a.serveIMDS(q)
+	case "container":
+		return a.serveContainer(q, q.container)
 	}
 	var out *answer
-	if err == nil {
-		q.call.AccountID, q.call.ARN = q.who.account.ID, q.who.arn
-		switch q.service {
-		case "ec2":
-			out, err = a.ec2(q)
-		case "sts":
-			out, err = a.sts(q)
-		default:
-			err = refuse(http.StatusNotFound, "UnknownService", "No service %s is served here.", q.service)
-		}
+	signed := q.action != webIdentity
+	if err == nil && signed {
+		q.who, err = a.authenticate(q)
+	}
+	if err == nil && q.fault != nil && q.fault.Kind == Expire {
+		err = expired(q.service)
+	}
+	switch {
+	case err != nil:
+	case !signed:
+		out, err = a.assumeRoleWithWebIdentity(q)
+	case q.service == "ec2":
+		out, err = a.ec2(q)
+	case q.service == "sts":
+		out, err = a.sts(q)
+	default:
+		err = refuse(http.StatusNotFound, "UnknownService", "No service %s is served here.", q.service)
 	}
 	if err != nil {
 		q.call.Status, q.call.Code = err.status, err.code
@@ -218,9 +243,12 @@ func (a *AWS) answer(q *request, refusal *apiError, f *Fault) *answer {
 	return out
 }
 
+// webIdentity is the action that is not signed.
+const webIdentity = "AssumeRoleWithWebIdentity"
+
 // guessService is for calls that carry no scope to read it from.
 func guessService(action string) string {
-	if slices.Contains([]string{"GetCallerIdentity", "AssumeRole", "GetSessionToken", "AssumeRoleWithWebIdentity"}, action) {
+	if slices.Contains([]string{"GetCallerIdentity", "AssumeRole", "GetSessionToken"}, action) {
 		return "sts"
 	}
 	return "ec2"

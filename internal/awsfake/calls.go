@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A Call is one signed call as AWS saw it.
+// A Call is one call as AWS saw it.
 type Call struct {
 	AccountID, ARN  string // "" where the key is unknown
 	Region          string

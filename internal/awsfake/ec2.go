@@ -122,10 +122,16 @@ func (a *AWS) list(q *request, l listing) (*answer, *apiError) {
 	}
 	out := ec2Answer(q, items[from:to])
 	q.call.Items = n
+	next := ""
 	if to < len(items) {
-		t := new(markup)
-		t.depth = 1
-		t.text("nextToken", a.pageToken(q, items[to-1].seq))
+		next = a.pageToken(q, items[to-1].seq)
+	}
+	if sent := q.form.Get("NextToken"); sent != "" && q.fault != nil && q.fault.Kind == RepeatToken {
+		next = sent
+	}
+	if next != "" {
+		t := &markup{depth: 1}
+		t.text("nextToken", next)
 		out.tail = append(t.b, out.tail...)
 	}
 	if to == from {

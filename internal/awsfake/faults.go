@@ -21,17 +21,18 @@ const (
 	Unavailable                      // 503 Unavailable, as XML
 	ProxyPage                        // 503 with a proxy's HTML page
 	Expire                           // the session is said to be expired
-	RepeatToken                      // the answer's NextToken is the one that was sent, or the first again
-	Weird                            // the answer is the same, in markup that is legal and unusual: CDATA, comments, unknown elements
+	RepeatToken                      // the answer's NextToken is the one that was sent: the listing never ends
+	Weird                            // the answer says the same in markup that is legal and unusual: CDATA, comments, attributes
+	Unknown                          // every item of the answer has members that no SDK knows
 	SlowBody                         // a byte at a time, Delay apart (1 ms where 0)
 	Delay                            // the answer comes after Delay
-	Throttled                        // RequestLimitExceeded, whatever the bucket holds
+	TooFast                          // refused as too fast, whatever the bucket holds: EC2's RequestLimitExceeded, STS's Throttling, 429 elsewhere
 )
 
 // early reports whether the fault replaces the answer altogether.
 func (k FaultKind) early() bool {
 	switch k {
-	case Hang, Reset, ServerError, Unavailable, ProxyPage:
+	case Hang, Reset, ServerError, Unavailable, ProxyPage, TooFast:
 		return true
 	}
 	return false
@@ -150,6 +151,23 @@ func (a *AWS) spoil(w http.ResponseWriter, q *request, out *answer, f *Fault) bo
 		xml(http.StatusInternalServerError, "InternalError", "An internal error has occurred")
 	case Unavailable:
 		xml(http.StatusServiceUnavailable, "Unavailable", "The service is unavailable. Please try again shortly.")
+	case TooFast:
+		switch q.service {
+		case "ec2":
+			xml(http.StatusServiceUnavailable, "RequestLimitExceeded", "Request limit exceeded.")
+		case "sts":
+			xml(http.StatusBadRequest, "Throttling", "Rate exceeded")
+		default:
+			*out = *q.plain(http.StatusTooManyRequests, "")
+		}
+	case Weird, Unknown:
+		var doc []byte
+		_ = out.parts(func(p []byte) error { doc = append(doc, p...); return nil })
+		doc, err := disfigure(doc, f.Kind == Unknown)
+		if err != nil {
+			panic(err) // our own document
+		}
+		*out = answer{head: doc}
 	case ProxyPage:
 		q.call.Status, q.call.Code = http.StatusServiceUnavailable, "proxy"
 		*out = answer{kind: "text/html", head: []byte("<html><head><title>503 Service Unavailable</title></head><body>\n<h1>Service Unavailable</h1>\n<p>The upstream did not answer.</body></html>\n")}

@@ -210,7 +210,7 @@ func (r *Role) SetTrust(trust ...Trust) {
 	r.Trust = trust
 }
 
-// Revoke refuses every session of the role that was begun before now, as IAM's "revoke active sessions" does.
+// Revoke denies everything to the sessions of the role that were begun before now, as IAM's "revoke active sessions" does.
 func (r *Role) Revoke() {
 	r.account.aws.mu.Lock()
 	defer r.account.aws.mu.Unlock()
@@ -264,11 +264,16 @@ func glob(pattern, s string) bool {
 	return err == nil && ok
 }
 
+const explicitDeny = "with an explicit deny in an identity-based policy"
+
 // denied is why the principal may not do the action, in AWS's words, or "".
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
 func (a *AWS) denied(p *principal, action, region string) string {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
+	if p.revoked {
+		return explicitDeny
+	}
 	for _, d := range p.account.denials {
 		if !glob(d.Principal, p.iamARN) || !glob(d.Action, action) || !glob(d.Region, region) || d.WithoutMFA && p.mfa {
 			continue
@@ -277,7 +282,7 @@ func (a *AWS) denied(p *principal, action, region string) string {
 		case d.SCP:
 			return "with an explicit deny in a service control policy"
 		case d.WithoutMFA:
-			return "with an explicit deny in an identity-based policy"
+			return explicitDeny
 		}
 		return "because no identity-based policy allows the " + action + " action"
 	}

@@ -77,6 +77,7 @@ type principal struct {
 	user    *User // nil for a role's session
 	temp    bool  // by temporary credentials
 	mfa     bool  // aws:MultiFactorAuthPresent
+	revoked bool  // the role denies everything to sessions as old as this
 	session session
 }
 
@@ -132,9 +133,6 @@ func jsonService(service string) bool { return service == "organizations" }
 
 // authenticate finds out who signed the request, and refuses whoever did not.
 func (a *AWS) authenticate(q *request) (*principal, *apiError) {
-	if q.action == "AssumeRoleWithWebIdentity" {
-		return nil, unknownKey(q.service) // it is unsigned; a signed one comes here
-	}
 	now := a.Now()
 	p, secret, err := a.principalOf(q, now)
 	if err != nil {

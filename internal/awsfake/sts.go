@@ -78,9 +78,10 @@ func (a *AWS) sessionPrincipal(s session) *principal {
 		return p
 	}
 	r := c.roles[s.Role]
-	if r == nil || s.Begun.Before(r.since) {
+	if r == nil {
 		return nil
 	}
+	p.revoked = s.Begun.Before(r.since)
 	p.iamARN, p.userID = r.ARN, r.id+":"+s.Name
 	p.arn = c.arn("sts", "assumed-role/"+r.Name+"/"+s.Name)
 	return p

@@ -1,0 +1,46 @@
+package awsfake
+
+import (
+	"crypto/hmac"
+	"net/http"
+)
+
+// A Container is a task's (ECS) or a pod's (EKS) credentials endpoint.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
+type Container struct {
+	Path  string // "/v2/credentials/…"
+	Role  *Role
+	Token string // what the Authorization header must be; "" asks for none
+	Task  string // the role session's name
+}
+
+// AddContainer serves a container's credentials at its path.
+func (a *AWS) AddContainer(c Container) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.containers[c.Path] = &c
+}
+
+func (a *AWS) container(path string) *Container {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.containers[path]
+}
+
+func (a *AWS) serveContainer(q *request, c *Container) *answer {
+	q.call.AccountID = c.Role.account.ID
+	no := func(status int, code, message string) *answer {
+		return q.json(status, map[string]string{"code": code, "message": message})
+	}
+	switch {
+	case q.http.Method != http.MethodGet:
+		return no(http.StatusMethodNotAllowed, "InvalidMethod", "only GET is served")
+	case c.Token != "" && !hmac.Equal([]byte(q.http.Header.Get("Authorization")), []byte(c.Token)):
+		return no(http.StatusUnauthorized, "AccessDenied", "the authorization token is missing or wrong")
+	case !a.trustsService(c.Role, "ecs-tasks.amazonaws.com") && !a.trustsService(c.Role, "pods.eks.amazonaws.com"):
+		return no(http.StatusInternalServerError, "AssumeRoleError", "the role "+c.Role.ARN+" does not trust the service")
+	}
+	cred := a.begin(session{AccountID: c.Role.account.ID, Role: c.Role.Name, Name: c.Task}, instanceSession)
+	return q.json(http.StatusOK, map[string]string{"RoleArn": c.Role.ARN, "AccessKeyId": cred.ID, "SecretAccessKey": cred.Secret,
+		"Token": cred.Token, "Expiration": stamp(cred.Expires)})
+}

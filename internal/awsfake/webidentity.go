@@ -1,0 +1,93 @@
+package awsfake
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// claims is what a web identity token says, as far as it is checked here.
+type claims struct {
+	Issuer  string `json:"iss"`
+	Subject string `json:"sub"`
+	Aud     string `json:"aud"`
+	Expires int64  `json:"exp"`
+}
+
+const issuer = "https://oidc.eks.us-east-1.amazonaws.com/id/EXAMPLED539D4633E53DE1B71EXAMPLE"
+
+var base64URL = base64.RawURLEncoding
+
+// WebIdentityToken is a token as EKS writes it into a pod's AWS_WEB_IDENTITY_TOKEN_FILE, for a subject such as
+// "system:serviceaccount:monitoring:collector". Only this AWS takes it.
+func (a *AWS) WebIdentityToken(subject string, good time.Duration) string {
+	body, err := json.Marshal(claims{issuer, subject, "sts.amazonaws.com", a.Now().Add(good).Unix()})
+	if err != nil {
+		panic(err) // strings and a number
+	}
+	head := base64URL.EncodeToString([]byte(`{"alg":"RS256","kid":"awsfake"}`)) + "." + base64URL.EncodeToString(body)
+	return head + "." + base64URL.EncodeToString(a.derive("web identity", head))
+}
+
+func (a *AWS) readWebIdentity(token string) (claims, *apiError) {
+	var c claims
+	bad := refuse(http.StatusBadRequest, "InvalidIdentityToken", "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)")
+	f := strings.Split(token, ".")
+	if len(f) != 3 {
+		return c, bad
+	}
+	if f[2] != base64URL.EncodeToString(a.derive("web identity", f[0]+"."+f[1])) {
+		return c, refuse(http.StatusBadRequest, "InvalidIdentityToken", "Couldn't retrieve verification key from your identity provider,  please reference AssumeRoleWithWebIdentity documentation for requirements")
+	}
+	raw, err := base64URL.DecodeString(f[1])
+	if err != nil || json.Unmarshal(raw, &c) != nil {
+		return c, bad
+	}
+	if now := a.Now().Unix(); now >= c.Expires {
+		return c, refuse(http.StatusBadRequest, "ExpiredTokenException", "Token expired: current date/time %d must be before the expiration date/time %d", now, c.Expires)
+	}
+	return c, nil
+}
+
+// assumeRoleWithWebIdentity is the one call of STS that is not signed: the token says who it is.
+// https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
+func (a *AWS) assumeRoleWithWebIdentity(q *request) (*answer, *apiError) {
+	name := q.form.Get("RoleSessionName")
+	q.call.RoleSessionName = name
+	if err := sessionName(name, "roleSessionName"); err != nil {
+		return nil, err
+	}
+	d, err := duration(q, time.Hour, 15*time.Minute, 12*time.Hour)
+	if err != nil {
+		return nil, err
+	}
+	c, err := a.readWebIdentity(q.form.Get("WebIdentityToken"))
+	if err != nil {
+		return nil, err
+	}
+	r := a.roleNamed(q.form.Get("RoleArn"))
+	if r == nil || !a.trustsSubject(r, c.Subject) {
+		return nil, accessDenied("Not authorized to perform sts:AssumeRoleWithWebIdentity")
+	}
+	if d > r.MaxSession {
+		return nil, validation("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+	}
+	q.call.AccountID = r.account.ID
+	return a.assumed(q, r, session{Name: name}, d, func(m *markup) {
+		m.text("SubjectFromWebIdentityToken", c.Subject)
+		m.text("Audience", c.Aud)
+		m.text("Provider", fmt.Sprintf("arn:%s:iam::%s:oidc-provider/%s", r.account.Partition, r.account.ID, strings.TrimPrefix(issuer, "https://")))
+	}), nil
+}
+
+func (a *AWS) trustsSubject(r *Role, subject string) bool {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return slices.ContainsFunc(r.Trust, func(t Trust) bool {
+		return slices.ContainsFunc(t.WebIdentities, func(s string) bool { return glob(s, subject) })
+	})
+}
