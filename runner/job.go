@@ -255,8 +255,6 @@ func (j *job) finish() {
 			res.status = record.RunSkipped
 		}
 		j.r.watch.RunEnded(j.Account, j.Run, res.status, res.took)
-		j.r.log.Info("run ended", "account", j.Account, "run", j.Run, "status", string(res.status), "took", res.took,
-			"targets", sum.Targets, "failed", sum.Failed)
 	}
 	j.over(res)
 }
@@ -353,7 +351,7 @@ func (e *entering) work(ctx context.Context) error {
 		return nil
 	}
 	j.r.watch.Entered(j.Account, who)
-	g := j.r.o.Limits.Gate(j.Account, "", Kind{}, j.r.watch)
+	g := j.r.o.Limits.Gate(j.Account, "", Kind{})
 	defer g.close()
 	plan, err := o.Regions(ctx, g)
 	if err != nil {

@@ -30,6 +30,8 @@ const (
 // account. The bound on memory is record.Pages, taken inside a call and never the other way round, so the two cannot
 // wait for each other. Who waits gets in by turns between accounts, so that one cannot starve another.
 type Limits struct {
+	watch Observer
+
 	mu     sync.Mutex
 	flight *fair[*waiter]
 
@@ -45,9 +47,9 @@ type waiter struct {
 
 type bucketKey struct{ account, region, op string }
 
-// NewLimits bounds the calls in flight.
-func NewLimits(calls int) *Limits {
-	return &Limits{flight: newFair[*waiter](calls), buckets: map[bucketKey]*bucket{}, sweepAt: 256}
+// NewLimits bounds the calls in flight. watch hears of every call and of every wait for a budget; nil: nobody.
+func NewLimits(calls int, watch Observer) *Limits {
+	return &Limits{watch: Tee(watch), flight: newFair[*waiter](calls), buckets: map[bucketKey]*bucket{}, sweepAt: 256}
 }
 
 // Resize changes the bound on calls in flight, for a reload. Calls under way stay.
@@ -221,7 +223,6 @@ type Gate struct {
 
 type gate struct {
 	l       *Limits
-	watch   Observer
 	account string
 	kind    Kind
 
@@ -232,8 +233,8 @@ type gate struct {
 }
 
 // Gate makes the door for one target. kind says what the budget of its own API is; other APIs have EC2's.
-func (l *Limits) Gate(account, region string, kind Kind, watch Observer) *Gate {
-	return &Gate{region, &gate{l: l, watch: watch, account: account, kind: kind}}
+func (l *Limits) Gate(account, region string, kind Kind) *Gate {
+	return &Gate{region, &gate{l: l, account: account, kind: kind}}
 }
 
 // At is the same gate (its counts, its account) for calls that go to another region.
@@ -255,7 +256,7 @@ func (g *Gate) Enter(ctx context.Context, op string) (leave func(code string), e
 	b := g.l.bucket(bucketKey{g.account, g.region, op}, refill, burst)
 	waited, err := b.wait(ctx)
 	if waited > 0 {
-		g.watch.BudgetWait(g.account, g.region, waited)
+		g.l.watch.BudgetWait(g.account, g.region, waited)
 	}
 	if err == nil {
 		err = g.l.enter(ctx, g.account)
@@ -279,7 +280,7 @@ func (g *Gate) Enter(ctx context.Context, op string) (leave func(code string), e
 			}
 			g.l.free(b)
 			if g.out(throttle) {
-				g.watch.Call(g.account, g.region, op, code, now.Sub(from))
+				g.l.watch.Call(g.account, g.region, op, code, now.Sub(from))
 			}
 		})
 	}, nil

@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -51,7 +50,7 @@ type sinkTurn struct {
 
 func (j *job) listing(k Kind, region string, never error) *listing {
 	return &listing{j: j, kind: k, t: record.Target{Account: j.Account, Region: region, Kind: k.Name}, never: never,
-		gate: j.r.o.Limits.Gate(j.Account, region, k, j.r.watch), sinks: make([]sinkTurn, len(j.f.Sinks))}
+		gate: j.r.o.Limits.Gate(j.Account, region, k), sinks: make([]sinkTurn, len(j.f.Sinks))}
 }
 
 func (l *listing) target() record.Target { return l.t }
@@ -215,8 +214,8 @@ func (l *listing) collect(p *record.Page) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for v := range p.Views() {
-		var id string
-		if err := json.Unmarshal(v.ID(), &id); err != nil {
+		id, err := record.Unquote(v.ID())
+		if err != nil {
 			return fmt.Errorf("id of a parent: %w", err)
 		}
 		l.ids = append(l.ids, id)
@@ -380,10 +379,6 @@ func (l *listing) after() {
 		j.mu.Lock()
 		j.tally.count(o, o.State != record.OK && j.runTimedOut())
 		j.mu.Unlock()
-		if o.State.Failed() && !o.Expected {
-			j.r.log.Warn("target failed", "account", o.Account, "region", o.Region, "kind", o.Kind, "run", o.Run, "state", string(o.State),
-				"reason", string(o.Reason), "records", o.Records, "error", o.Error, "hint", o.Hint)
-		}
 		j.r.watch.TargetEnded(o)
 	}
 	for _, kid := range l.kids {

@@ -56,19 +56,19 @@ type lane struct{ active, waiting []*run }
 
 // A run is one account at one tick, from when it is due until its last job is over. Its fields are guarded by Local.mu.
 type run struct {
-	id      string
-	a       *Account
-	spec    string // "" when a person asked for it
-	kinds   []string
-	tick    time.Time
-	due     time.Time
-	until   time.Time // after this it is not begun any more; zero: it waits as long as it takes
-	fleet   *Fleet    // held from its start to its end
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	begun   bool // its opening job has a place
-	left    int  // jobs that are not over
-	over    func(RunResult)
+	id     string
+	a      *Account
+	spec   string // "" when a person asked for it
+	kinds  []string
+	tick   time.Time
+	due    time.Time
+	until  time.Time // after this it is not begun any more; zero: it waits as long as it takes
+	fleet  *Fleet    // held from its start to its end
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	begun  bool // its opening job has a place
+	left   int  // jobs that are not over
+	over   func(RunResult)
 }
 
 // overlaps reports whether both list one kind: kinds on schedules of their own do not get in each other's way.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,18 +23,13 @@ type Ticks interface {
 }
 
 // FileTicks keeps Ticks in a JSON file. A kill at any moment leaves the old file or the new one. A file that cannot be
-// read as what it should be is moved aside, and that is logged: a collector that forgot its last run is better than one
-// that does not start. log may be nil.
-func FileTicks(path string, log *slog.Logger) Ticks {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	return &fileTicks{path, log}
-}
+// read as what it should be is moved aside, and warn hears of it: a collector that forgot its last run is better
+// than one that does not start.
+func FileTicks(path string, warn func(string)) Ticks { return &fileTicks{path, warn} }
 
 type fileTicks struct {
 	path string
-	log  *slog.Logger
+	warn func(string)
 }
 
 type savedTicks struct {
@@ -64,8 +58,11 @@ func (f *fileTicks) Load() (map[TickKey]time.Time, error) {
 	}
 	if err != nil {
 		aside := f.path + ".corrupt"
-		f.log.Warn("the file of last run times cannot be used and was moved aside; missed runs are not caught up", "file", f.path, "aside", aside, "error", err)
-		return nil, os.Rename(f.path, aside)
+		if moved := os.Rename(f.path, aside); moved != nil {
+			return nil, fmt.Errorf("read the last run times: %w", errors.Join(err, moved))
+		}
+		f.warn(fmt.Sprintf("%s cannot be used (%v) and was moved to %s: runs that were missed are not caught up", f.path, err, aside))
+		return nil, nil
 	}
 	last := make(map[TickKey]time.Time, len(s.Ticks))
 	for _, t := range s.Ticks {

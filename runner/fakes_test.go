@@ -1,0 +1,372 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/robfig/cron/v3"
+	"go.uber.org/goleak"
+
+	"github.com/aws-collector/collector/record"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A fakeAccount is an AWS account as the wire would hand it in.
+type fakeAccount struct {
+	id      record.Identity
+	open    func(ctx context.Context) error
+	regions func(ctx context.Context, g *Gate) (Plan, error)
+	list    func(ctx context.Context, g *Gate, t record.Target, parent string, emit func(context.Context, *record.Page) error) error
+}
+
+func (f *fakeAccount) Identity() record.Identity { return f.id }
+func (f *fakeAccount) Regions(ctx context.Context, g *Gate) (Plan, error) {
+	if f.regions == nil {
+		return Plan{Regions: []string{"us-east-1", "eu-west-1"}, Complete: true}, nil
+	}
+	return f.regions(ctx, g)
+}
+func (f *fakeAccount) List(ctx context.Context, g *Gate, t record.Target, run, parent string, emit func(context.Context, *record.Page) error) (ListStats, error) {
+	if f.list == nil {
+		return ListStats{}, emit(ctx, page("i-1", "i-2"))
+	}
+	return ListStats{}, f.list(ctx, g, t, parent, emit)
+}
+
+// page is an answer with resources of these ids.
+func page(ids ...string) *record.Page {
+	p := new(record.Page)
+	p.Reset(record.NewStamp(record.Target{}, record.Identity{}, []byte("{}"), "", ""))
+	for _, id := range ids {
+		p.Begin(1)
+		p.Items.Buf = append(p.Items.Buf, fmt.Sprintf(`{"Id":%q}`, id)...)
+		n := len(p.Items.Buf)
+		p.ID(0, record.Span{From: n - len(id) - 3, To: n - 1})
+		p.End()
+		p.Seal("")
+	}
+	return p
+}
+
+// call is one API call that takes its time, as a lister would make it.
+func call(ctx context.Context, g *Gate, op string, took time.Duration, code string) error {
+	leave, err := g.Enter(ctx, op)
+	if err != nil {
+		return err
+	}
+	err = sleep(ctx, took)
+	leave(code)
+	return err
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func every(spec string) Tick {
+	s, err := cron.ParseStandard(spec)
+	if err != nil {
+		panic(err)
+	}
+	return Tick{Spec: spec, Schedule: s, Kinds: []string{"ec2_instance"}}
+}
+
+func account(name string, f *fakeAccount, change ...func(*Account)) *Account {
+	a := &Account{Name: name, Timeout: time.Hour, Overlap: Skip, Kinds: []Kind{{Name: "ec2_instance", Op: "DescribeInstances"}}}
+	a.Open = func(ctx context.Context) (Opened, error) {
+		if f.open != nil {
+			if err := f.open(ctx); err != nil {
+				return nil, err
+			}
+		}
+		return f, nil
+	}
+	for _, c := range change {
+		c(a)
+	}
+	return a
+}
+
+func at(spec string) func(*Account) {
+	return func(a *Account) {
+		t := every(spec)
+		t.Kinds = a.names()
+		a.Ticks = append(a.Ticks, t)
+	}
+}
+
+// A diary is an observer that remembers, and complains of what must not be.
+type diary struct {
+	mu       sync.Mutex
+	started  []started
+	ended    map[string]record.Status // by run
+	statuses map[string][]record.Status
+	missed   map[string]int // "account reason"
+	outcomes map[string]map[record.Target]record.Outcome
+	calls    map[string]int // "region op code"
+	waits    map[string]time.Duration
+	entered  map[string]record.Identity
+	lost     []string
+	twice    []string
+}
+
+type started struct {
+	account, run string
+	tick, at     time.Time
+}
+
+func newDiary() *diary {
+	return &diary{ended: map[string]record.Status{}, statuses: map[string][]record.Status{}, missed: map[string]int{},
+		outcomes: map[string]map[record.Target]record.Outcome{}, calls: map[string]int{}, waits: map[string]time.Duration{}, entered: map[string]record.Identity{}}
+}
+
+func (d *diary) RunStarted(account, run string, tick time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.started = append(d.started, started{account, run, tick, time.Now()})
+}
+func (d *diary) RunEnded(account, run string, s record.Status, _ time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, ok := d.ended[run]; ok {
+		d.twice = append(d.twice, "run "+run)
+	}
+	d.ended[run] = s
+	d.statuses[account] = append(d.statuses[account], s)
+}
+func (d *diary) Missed(account, reason string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.missed[account+" "+reason]++
+}
+func (d *diary) TargetStarted(record.Target, string) {}
+func (d *diary) TargetEnded(o record.Outcome) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.outcomes[o.Run] == nil {
+		d.outcomes[o.Run] = map[record.Target]record.Outcome{}
+	}
+	if _, ok := d.outcomes[o.Run][o.Target]; ok {
+		d.twice = append(d.twice, fmt.Sprint("target ", o.Target))
+	}
+	if _, ok := d.ended[o.Run]; ok {
+		d.twice = append(d.twice, fmt.Sprint("a target after its run: ", o.Target))
+	}
+	if !slices.Contains(record.States[:], o.State) {
+		d.twice = append(d.twice, fmt.Sprintf("state %q", o.State))
+	}
+	d.outcomes[o.Run][o.Target] = o
+}
+func (d *diary) Call(_, region, op, code string, _ time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.calls[region+" "+op+" "+code]++
+}
+func (d *diary) BudgetWait(account, region string, w time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.waits[account+" "+region] += w
+}
+func (d *diary) Expires(string, time.Time) {}
+func (d *diary) Entered(account string, id record.Identity) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.entered[account] = id
+}
+func (d *diary) Progress(record.Target, string, int)       {}
+func (d *diary) Planned(string, []string, []string, error) {}
+func (d *diary) Next(string, time.Time)                    {}
+func (d *diary) Configured(map[string][]string)            {}
+func (d *diary) Undelivered(t record.Target, _, to string, _ error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lost = append(d.lost, to+" "+t.Region)
+}
+
+// runs is when an account's runs started, since from.
+func (d *diary) runs(account string, from time.Time) (at []time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range d.started {
+		if s.account == account {
+			at = append(at, s.at.Sub(from))
+		}
+	}
+	return at
+}
+
+func (d *diary) miss(account, reason string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.missed[account+" "+reason]
+}
+
+// all is every outcome, by "account region kind"; of the latest run.
+func (d *diary) all() map[string]record.Outcome {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := map[string]record.Outcome{}
+	for _, run := range slices.Sorted(maps.Keys(d.outcomes)) {
+		for t, o := range d.outcomes[run] {
+			m[t.Account+" "+t.Region+" "+t.Kind] = o
+		}
+	}
+	return m
+}
+
+func (d *diary) status(account string) []record.Status {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.statuses[account])
+}
+
+// A memorySink remembers what it was given.
+type memorySink struct {
+	name  string
+	write func(ctx context.Context, id PageID) error
+	end   func(ctx context.Context, o record.Outcome) error
+	mu    sync.Mutex
+	pages map[PageID]int
+	ended []record.Outcome
+}
+
+func (s *memorySink) Name() string { return s.name }
+func (s *memorySink) Write(ctx context.Context, id PageID, p *record.Page) error {
+	if s.write != nil {
+		if err := s.write(ctx, id); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pages == nil {
+		s.pages = map[PageID]int{}
+	}
+	s.pages[id] += p.Len()
+	return nil
+}
+func (s *memorySink) End(ctx context.Context, o record.Outcome) error {
+	if s.end != nil {
+		if err := s.end(ctx, o); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = append(s.ended, o)
+	return nil
+}
+func (s *memorySink) records() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.pages {
+		n += k
+	}
+	return n
+}
+
+// A rig is a runner with everything faked.
+type rig struct {
+	t     *testing.T
+	d     *diary
+	r     *Runner
+	l     *Local
+	board *Board
+	logs  *logLines
+}
+
+type logLines struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logLines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, string(b))
+	return len(b), nil
+}
+
+func newRig(t *testing.T, o Options, lo LocalOptions) *rig {
+	d, b, logs := newDiary(), NewBoard(), &logLines{}
+	if o.Limits == nil {
+		o.Limits = NewLimits(64, d)
+	}
+	o.Watch = Tee(d, b)
+	o.Log = slog.New(slog.NewTextHandler(logs, nil))
+	lo.Log = o.Log
+	r := New(o)
+	return &rig{t: t, d: d, r: r, l: NewLocal(r, lo), board: b, logs: logs}
+}
+
+func fleet(t *testing.T, accounts ...*Account) *Fleet {
+	f, err := NewFleet(Fleet{Accounts: accounts})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// run runs the engine for a time, then drains it.
+func (g *rig) run(d time.Duration) {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(g.t.Context(), d)
+	defer cancel()
+	if err := g.l.Run(ctx); err != nil {
+		g.t.Fatal(err)
+	}
+	g.clean()
+}
+
+func (g *rig) once(accounts ...string) []RunResult {
+	g.t.Helper()
+	res, err := g.l.Once(g.t.Context(), accounts...)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.clean()
+	return res
+}
+
+// clean is what holds whatever happened.
+func (g *rig) clean() {
+	g.t.Helper()
+	g.d.mu.Lock()
+	defer g.d.mu.Unlock()
+	if len(g.d.twice) > 0 {
+		g.t.Error("must not be:", g.d.twice)
+	}
+	for _, s := range g.d.started {
+		if _, ok := g.d.ended[s.run]; !ok {
+			g.t.Errorf("account %s: run %s never ended", s.account, s.run)
+		}
+	}
+	g.l.mu.Lock()
+	defer g.l.mu.Unlock()
+	if n := len(g.l.lanes) + g.l.queue.used + len(g.l.queue.accounts); n > 0 && g.r.Abandoned() == 0 {
+		g.t.Errorf("the engine kept %d lanes, %d places, %d accounts", len(g.l.lanes), g.l.queue.used, len(g.l.queue.accounts))
+	}
+	if n := g.r.o.Limits.InFlight(); n > 0 {
+		g.t.Errorf("%d calls in flight after the end", n)
+	}
+	if len(g.board.Listings()) > 0 {
+		g.t.Error("the board still shows listings")
+	}
+}
+
+var errDenied = &record.Fault{Reason: record.AccessDenied, Err: errors.New("you are not authorized")}

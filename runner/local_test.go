@@ -1,0 +1,485 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws-collector/collector/record"
+)
+
+func TestADayOfQuarterHours(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{}, LocalOptions{})
+		f := fleet(t, account("a", &fakeAccount{}, at("*/15 * * * *")), account("b", &fakeAccount{}, at("*/15 * * * *")))
+		f.Jitter = 30 * time.Second
+		g.r.Swap(f)
+		g.run(24*time.Hour + time.Minute)
+		for _, name := range []string{"a", "b"} {
+			if n := len(g.d.runs(name, time.Now())); n != 96 {
+				t.Errorf("account %s: %d runs, want 96", name, n)
+			}
+			if i := slices.IndexFunc(g.d.status(name), func(s record.Status) bool { return s != record.Success }); i >= 0 {
+				t.Errorf("account %s: run %d: %s", name, i, g.d.status(name)[i])
+			}
+		}
+		if g.d.started[0].tick.Minute()%15 != 0 || g.d.started[0].tick.Second() != 0 {
+			t.Error("the tick is not the schedule's instant:", g.d.started[0].tick)
+		}
+	})
+}
+
+// slow takes as long as it is told to for each listing.
+func slow(d time.Duration) *fakeAccount {
+	return &fakeAccount{
+		regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: []string{"us-east-1"}}, nil },
+		list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
+			if err := emit(ctx, page("i-1")); err != nil {
+				return err
+			}
+			return sleep(ctx, d)
+		}}
+}
+
+func TestOverlap(t *testing.T) {
+	const m = time.Minute
+	for _, c := range []struct {
+		rule     Overlap
+		took     time.Duration
+		starts   []time.Duration // in the first hour
+		statuses []record.Status
+		missed   int
+	}{
+		{Skip, 20 * m, []time.Duration{15 * m, 45 * m}, []record.Status{record.RunSkipped, record.Success, record.RunSkipped, record.Success}, 2},
+		// The second waits for the first, the third for the second; the fourth still waits when the program stops.
+		{Queue, 20 * m, []time.Duration{15 * m, 35 * m, 55 * m}, []record.Status{record.Success, record.Success, record.RunSkipped, record.Success}, 0},
+		// The second waits beyond its own next tick, which takes its place.
+		{Queue, 40 * m, []time.Duration{15 * m, 55 * m}, []record.Status{record.RunExpired, record.Success, record.RunSkipped, record.Success}, 2},
+		{Cancel, 20 * m, []time.Duration{15 * m, 30 * m, 45 * m, 60 * m}, []record.Status{record.RunPartial, record.RunPartial, record.RunPartial, record.Success}, 0},
+	} {
+		t.Run(fmt.Sprint(c.rule, " ", c.took), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newRig(t, Options{}, LocalOptions{DrainTimeout: 50 * m})
+				g.r.Swap(fleet(t, account("a", slow(c.took), at("*/15 * * * *"), func(a *Account) { a.Overlap = c.rule })))
+				from := time.Now()
+				g.run(60*m + time.Second)
+				if got := g.d.runs("a", from); !slices.Equal(got, c.starts) {
+					t.Errorf("starts %v, want %v", got, c.starts)
+				}
+				if got := g.d.status("a"); !slices.Equal(got, c.statuses) {
+					t.Errorf("statuses %v, want %v", got, c.statuses)
+				}
+				if got := g.d.miss("a", MissedOverlap); got != c.missed && c.rule != Queue {
+					t.Errorf("missed %d, want %d", got, c.missed)
+				}
+			})
+		})
+	}
+}
+
+func TestCancelledByANewerRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{}, LocalOptions{})
+		g.r.Swap(fleet(t, account("a", slow(20*time.Minute), at("*/15 * * * *"), func(a *Account) { a.Overlap = Cancel })))
+		g.run(31 * time.Minute)
+		g.d.mu.Lock()
+		defer g.d.mu.Unlock()
+		first := g.d.outcomes[g.d.started[0].run]
+		for _, o := range first {
+			if o.State != record.Partial || o.Reason != record.Interrupted || !strings.HasPrefix(o.Error, "a newer run took over") {
+				t.Error(o.State, o.Reason, o.Error)
+			}
+		}
+		if len(first) != 1 {
+			t.Error(first)
+		}
+	})
+}
+
+// Kinds on schedules of their own do not keep each other from running.
+func TestKindsOfTheirOwnSchedule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := slow(20 * time.Minute)
+		a := account("a", f, func(a *Account) {
+			a.Kinds = []Kind{{Name: "ec2_instance"}, {Name: "ec2_image"}}
+			hourly, quarterly := every("0 * * * *"), every("*/30 * * * *")
+			hourly.Kinds, quarterly.Kinds = []string{"ec2_image"}, []string{"ec2_instance"}
+			a.Ticks = []Tick{quarterly, hourly}
+		})
+		g := newRig(t, Options{}, LocalOptions{})
+		g.r.Swap(fleet(t, a))
+		from := time.Now()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			time.Sleep(61 * time.Minute)
+			if err := g.l.Start(t.Context(), "a"); !errors.Is(err, ErrBusy) {
+				t.Error("a run of all kinds beside others:", err)
+			}
+			time.Sleep(21 * time.Minute)
+			if err := g.l.Start(t.Context(), "a"); err != nil {
+				t.Error(err)
+			}
+			if err := g.l.Start(t.Context(), "b"); !errors.Is(err, ErrUnknownAccount) {
+				t.Error(err)
+			}
+		}()
+		g.run(83 * time.Minute)
+		<-done
+		want := []time.Duration{30 * time.Minute, time.Hour, time.Hour, 82 * time.Minute}
+		if got := g.d.runs("a", from); !slices.Equal(got, want) {
+			t.Error(got)
+		}
+		if err := g.l.Start(t.Context(), "a"); !errors.Is(err, ErrNotRunning) {
+			t.Error("after the end:", err)
+		}
+	})
+}
+
+func TestDrain(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		list  time.Duration // how long a listing takes
+		deaf  bool          // and whether it ignores its context, for a while
+		after time.Duration // how long Run takes to return
+		state record.State
+	}{
+		{"a listing that ends in time", 20 * time.Second, false, 15 * time.Second, record.OK},
+		{"a listing that does not", time.Hour, false, 25 * time.Second, record.Partial},
+		{"a listing that ignores its end", time.Hour, true, 28 * time.Second, record.Timeout},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := slow(c.list)
+				if c.deaf {
+					f.list = func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
+						time.Sleep(c.list)
+						return emit(ctx, page("i-late"))
+					}
+				}
+				f.regions = func(context.Context, *Gate) (Plan, error) {
+					return Plan{Regions: []string{"r1", "r2", "r3", "r4"}}, nil
+				}
+				// One place an account, so that one region is at work and three wait.
+				g := newRig(t, Options{}, LocalOptions{Places: 8})
+				g.r.Swap(fleet(t, account("a", f, at("*/15 * * * *")), account("b", &fakeAccount{}, at("@every 10s"))))
+				ctx, cancel := context.WithCancel(t.Context())
+				var stopped time.Time
+				go func() {
+					time.Sleep(15*time.Minute + 5*time.Second)
+					stopped = time.Now()
+					cancel()
+				}()
+				if err := g.l.Run(ctx); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(stopped); took != c.after {
+					t.Errorf("the drain took %s, want %s", took, c.after)
+				}
+				if g.d.miss("b", MissedDrain) == 0 {
+					t.Error("the tick within the drain is not missed")
+				}
+				all := g.d.all()
+				if got := all["a r1 ec2_instance"]; got.State != c.state {
+					t.Error(got.State, got.Error)
+				}
+				if c.state == record.Partial && !strings.Contains(all["a r1 ec2_instance"].Error, "drain time-out of 25s") {
+					t.Error(all["a r1 ec2_instance"].Error)
+				}
+				for _, r := range []string{"r2", "r3", "r4"} {
+					if got := all["a "+r+" ec2_instance"]; got.Reason != record.Interrupted || got.State != record.Error {
+						t.Error(r, got.State, got.Reason)
+					}
+				}
+				if c.deaf && g.r.Abandoned() != 1 {
+					t.Error("abandoned:", g.r.Abandoned())
+				}
+				time.Sleep(2 * time.Hour) // the deaf one comes back
+				g.clean()
+				if g.r.Abandoned() != 0 {
+					t.Error("abandoned:", g.r.Abandoned())
+				}
+			})
+		})
+	}
+}
+
+// memoryTicks is a Ticks that outlives an engine.
+type memoryTicks struct {
+	mu   sync.Mutex
+	last map[TickKey]time.Time
+	n    int
+}
+
+func (m *memoryTicks) Load() (map[TickKey]time.Time, error) { return m.last, nil }
+func (m *memoryTicks) Save(l map[TickKey]time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last = l
+	m.n++
+	return nil
+}
+
+func TestRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ticks memoryTicks
+		start := func(d time.Duration) *rig {
+			g := newRig(t, Options{}, LocalOptions{Ticks: &ticks})
+			f := fleet(t, account("a", &fakeAccount{}, at("*/15 * * * *")), account("b", &fakeAccount{}, at("0 0 1 * *")))
+			f.Jitter = 30 * time.Second
+			g.r.Swap(f)
+			g.run(d)
+			return g
+		}
+		g := start(16 * time.Minute)
+		if len(g.d.started) != 1 {
+			t.Fatal(g.d.started)
+		}
+		time.Sleep(5 * time.Hour)
+		from := time.Now()
+		g = start(10 * time.Minute) // until 5:26: one catch-up, and the tick of 5:30 is not reached
+		if at := g.d.runs("a", from); len(at) != 1 || at[0] > 30*time.Second {
+			t.Error("catch-up:", at)
+		}
+		if n := g.d.miss("a", MissedDowntime); n != 19 { // 0:30 … 5:15 are 20, of which the last is made up for
+			t.Error("missed:", n)
+		}
+		if len(g.d.runs("b", from)) != 0 {
+			t.Error("b ran")
+		}
+		g = start(3 * time.Minute) // until 5:29: nothing is due
+		if len(g.d.started) != 0 || len(g.d.missed) != 0 {
+			t.Error("a restart at once ran again:", g.d.started, g.d.missed)
+		}
+	})
+}
+
+func TestSuspendAndClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{}, LocalOptions{})
+		f := fleet(t, account("a", &fakeAccount{}, at("*/15 * * * *")))
+		f.Jitter = 30 * time.Second
+		g.r.Swap(f)
+		var ahead atomic.Int64 // of the wall clock
+		g.l.wall = func() time.Time { return time.Now().Round(0).Add(time.Duration(ahead.Load())) }
+		from := time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		step := func(name string, runs, suspended int) {
+			t.Helper()
+			synctest.Wait()
+			if got := len(g.d.runs("a", from)); got != runs {
+				t.Errorf("%s: %d runs, want %d", name, got, runs)
+			}
+			if got := g.d.miss("a", MissedSuspended); got != suspended {
+				t.Errorf("%s: missed %d, want %d", name, got, suspended)
+			}
+		}
+		go func() {
+			defer cancel()
+			time.Sleep(16 * time.Minute)
+			step("the first", 1, 0)
+			ahead.Store(int64(6 * time.Hour)) // 6:16: the machine slept over 0:30 … 6:15
+			time.Sleep(2 * time.Minute)
+			step("after the sleep", 2, 23)
+			ahead.Add(-int64(time.Hour)) // 5:18: nothing until the clock has been there
+			time.Sleep(70 * time.Minute)
+			step("clock back by an hour", 2, 23)
+			time.Sleep(3 * time.Minute)
+			step("the tick of 6:30", 3, 23)
+			ahead.Add(-int64(24 * time.Hour)) // the clock was wrong: the schedule goes by the new one
+			time.Sleep(16 * time.Minute)
+			step("clock back by a day", 4, 23)
+		}()
+		if err := g.l.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		g.clean()
+	})
+}
+
+func TestReloadInMidRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{}, LocalOptions{})
+		var closed atomic.Int32
+		old := fleet(t, account("stays", slow(10*time.Minute), at("*/15 * * * *")), account("goes", slow(10*time.Minute), at("*/15 * * * *")),
+			account("changes", &fakeAccount{}, at("*/15 * * * *")))
+		sink := &memorySink{name: "old"}
+		old.Sinks, old.Close = []Sink{sink}, func() { closed.Add(1) }
+		g.r.Swap(old)
+		from := time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			defer cancel()
+			time.Sleep(20 * time.Minute) // both are in mid-listing
+			g.r.Swap(fleet(t, account("stays", slow(time.Minute), at("*/15 * * * *")), account("changes", &fakeAccount{}, at("*/10 * * * *")),
+				account("new", &fakeAccount{}, at("*/5 * * * *"))))
+			if closed.Load() != 0 {
+				t.Error("the old outputs were closed under running targets")
+			}
+			time.Sleep(6 * time.Minute)
+			if closed.Load() != 1 || sink.records() != 6 {
+				t.Error("the old outputs, after their last run:", closed.Load(), sink.records())
+			}
+			if _, ok := g.board.Account("goes"); ok {
+				t.Error("the board remembers an account that is gone")
+			}
+			time.Sleep(5 * time.Minute)
+		}()
+		if err := g.l.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		g.clean()
+		const m = time.Minute
+		for name, want := range map[string][]time.Duration{"stays": {15 * m, 30 * m}, "goes": {15 * m}, "changes": {15 * m, 30 * m}, "new": {25 * m, 30 * m}} {
+			if got := g.d.runs(name, from); !slices.Equal(got, want) {
+				t.Errorf("%s: %v, want %v", name, got, want)
+			}
+		}
+		if s := g.d.status("goes"); !slices.Equal(s, []record.Status{record.Success}) {
+			t.Error("a run was disturbed by a reload:", s)
+		}
+		g.r.Close()
+	})
+}
+
+// One account hangs in every region, one has a denied region; neither delays another's start.
+func TestOneBadAccountAmongFifty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{Limits: NewLimits(32, nil)}, LocalOptions{Places: 32})
+		var accounts []*Account
+		for i := range 50 {
+			f := &fakeAccount{list: func(ctx context.Context, g *Gate, t record.Target, _ string, emit func(context.Context, *record.Page) error) error {
+				if err := call(ctx, g, "DescribeInstances", 100*time.Millisecond, ""); err != nil {
+					return err
+				}
+				return emit(ctx, page("i-1"))
+			}}
+			switch fine := f.list; i {
+			case 7:
+				f.regions = func(context.Context, *Gate) (Plan, error) {
+					return Plan{Regions: strings.Fields("r1 r2 r3 r4 r5 r6 r7 r8 r9 r10 r11 r12 r13 r14 r15 r16 r17")}, nil
+				}
+				f.list = func(ctx context.Context, g *Gate, t record.Target, _ string, _ func(context.Context, *record.Page) error) error {
+					return call(ctx, g, "DescribeInstances", 24*time.Hour, "")
+				}
+			case 23:
+				f.list = func(ctx context.Context, g *Gate, t record.Target, p string, emit func(context.Context, *record.Page) error) error {
+					if t.Region == "eu-west-1" {
+						return errDenied
+					}
+					return fine(ctx, g, t, p, emit)
+				}
+			}
+			accounts = append(accounts, account(fmt.Sprint("account-", i), f, at("*/15 * * * *"), func(a *Account) { a.Timeout = 10 * time.Minute }))
+		}
+		g.r.Swap(fleet(t, accounts...))
+		g.run(29 * time.Minute)
+		late := map[string]bool{}
+		for _, s := range g.d.started {
+			if s.at.Sub(s.tick) > 5*time.Second {
+				late[s.account] = true
+			}
+		}
+		if len(late) > 0 || len(g.d.started) != 50 {
+			t.Error("late:", late, "runs:", len(g.d.started))
+		}
+		all := g.d.all()
+		for key, o := range all {
+			name := strings.Fields(key)[0]
+			switch {
+			case name == "account-7":
+				if o.State != record.Timeout || !strings.Contains(o.Error, "time-out") {
+					t.Error(key, o.State, o.Error)
+				}
+			case key == "account-23 eu-west-1 ec2_instance":
+				if o.State != record.Denied {
+					t.Error(key, o.State)
+				}
+			case o.State != record.OK:
+				t.Error(key, o.State, o.Error)
+			}
+		}
+		if len(all) != 49*2+17 {
+			t.Error(len(all), "targets")
+		}
+		if s := g.d.status("account-7"); s[0] != record.RunTimeout {
+			t.Error(s)
+		}
+		if s := g.d.status("account-23"); s[0] != record.RunPartial {
+			t.Error(s)
+		}
+	})
+}
+
+func TestOnceIsInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{}, LocalOptions{Places: 8})
+		g.r.Swap(fleet(t, account("a", slow(time.Hour)), account("b", &fakeAccount{})))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		from := time.Now()
+		res, err := g.l.Once(ctx)
+		if err != nil || len(res) != 2 || res[0].Status != record.RunPartial || res[1].Status != record.Success || res[1].Account != "b" {
+			t.Error(res, err)
+		}
+		if took := time.Since(from); took != time.Minute+25*time.Second {
+			t.Error(took)
+		}
+		g.clean()
+		if _, err := g.l.Once(t.Context(), "c"); !errors.Is(err, ErrUnknownAccount) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestJitterSpreads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{Limits: NewLimits(256, nil)}, LocalOptions{})
+		var accounts []*Account
+		for i := range 1000 {
+			accounts = append(accounts, account(fmt.Sprint("account-", i), &fakeAccount{}, at("*/15 * * * *")))
+		}
+		f := fleet(t, accounts...)
+		f.Jitter = 30 * time.Second
+		g.r.Swap(f)
+		g.run(31 * time.Minute)
+		second, offsets := map[int]int{}, map[string]time.Duration{}
+		for _, s := range g.d.started {
+			late := s.at.Sub(s.tick)
+			second[int(late.Seconds())]++
+			if before, ok := offsets[s.account]; ok && before != late {
+				t.Errorf("%s moved from %s to %s", s.account, before, late)
+			}
+			offsets[s.account] = late
+		}
+		if len(g.d.started) != 2000 || len(second) != 30 {
+			t.Error(len(g.d.started), second)
+		}
+		for s, n := range second {
+			if n > 2*60 { // 33 a second and tick would be even
+				t.Errorf("second %d: %d starts", s, n)
+			}
+		}
+	})
+}
+
+func TestOffsetIsAtMostATenthOfThePeriod(t *testing.T) {
+	now := time.Date(2026, 11, 21, 0, 0, 30, 0, time.UTC)
+	for i := range 200 {
+		name := fmt.Sprint("account-", i)
+		if d := offset(name, 30*time.Second, every("* * * * *").Schedule, now); d < 0 || d > 6*time.Second {
+			t.Error(name, d)
+		}
+		// 12:55 and 13:00: five minutes apart, once a day
+		if d := offset(name, time.Hour, every("0,55 12,13 * * *").Schedule, now); d > 30*time.Second {
+			t.Error(name, d)
+		}
+	}
+}
