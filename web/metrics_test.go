@@ -1,0 +1,369 @@
+package web
+
+import (
+	"bytes"
+	"fmt"
+	"iter"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+	"go.uber.org/goleak"
+
+	"github.com/aws-collector/collector/record"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// still is a Live that stands still.
+type still struct {
+	accounts []Account
+	targets  []Target
+}
+
+func (s *still) Accounts() []Account       { return s.accounts }
+func (s *still) Targets() iter.Seq[Target] { return slices.Values(s.targets) }
+
+var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+func target(account, region, kind string, s record.State, success time.Time, n int) Target {
+	return Target{Outcome: record.Outcome{Target: record.Target{Account: account, Region: region, Kind: kind}, State: s, Records: n,
+		Started: noon, Ended: noon.Add(1500 * time.Millisecond)}, LastSuccess: success, Resources: n}
+}
+
+// scrape is what a scrape shows, a series a line.
+func scrape(t *testing.T, reg *prometheus.Registry) string {
+	t.Helper()
+	fams, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	for _, f := range fams {
+		if strings.HasPrefix(f.GetName(), "go_") || strings.HasPrefix(f.GetName(), "process_") {
+			continue
+		}
+		if _, err := expfmt.MetricFamilyToText(&b, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.String()
+}
+
+// has reports each series that is missing; a wanted line that begins with ! must not be there.
+func has(t *testing.T, text string, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if w, not := strings.CutPrefix(w, "!"); not {
+			if strings.Contains(text, w) {
+				t.Errorf("there is %s in\n%s", w, text)
+			}
+		} else if !strings.Contains(text, w+"\n") {
+			t.Errorf("there is no %s in\n%s", w, text)
+		}
+	}
+}
+
+func newMetrics(t *testing.T, live Live, o MetricsOptions) (*Metrics, *prometheus.Registry) {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	m, err := NewMetrics(reg, live, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, reg
+}
+
+func kinds(accounts ...string) map[string][]string {
+	k := map[string][]string{}
+	for _, a := range accounts {
+		k[a] = []string{"ec2_instance"}
+	}
+	return k
+}
+
+// full has heard and seen something of everything.
+func full(t *testing.T) (*Metrics, *prometheus.Registry, *still) {
+	live := &still{
+		accounts: []Account{{Name: "prod", Identity: record.Identity{AccountID: "222222222222", Partition: "aws"}, Expires: noon.Add(time.Hour)}, {Name: "dev"}},
+		targets: []Target{
+			target("prod", "us-east-1", "ec2_instance", record.OK, noon, 5),
+			target("prod", "us-east-1", "ec2_volume", record.Denied, noon.Add(-time.Hour), 7),
+			target("prod", "eu-west-1", "ec2_instance", record.OK, noon, 3),
+			target("prod", "eu-west-1", "ec2_volume", record.Throttled, time.Time{}, 0),
+			target("prod", "ap-east-1", "ec2_instance", record.RegionDisabled, time.Time{}, 0),
+		},
+	}
+	expected := target("prod", "us-east-1", "ec2_image", record.Denied, time.Time{}, 0)
+	expected.Expected = true
+	live.targets = append(live.targets, expected, Target{Outcome: record.Outcome{Target: record.Target{Account: "prod", Region: "sa-east-1", Kind: "x"}}})
+	m, reg := newMetrics(t, live, MetricsOptions{Version: "1.2.3", Revision: "abc", LabelTags: []string{"team", "cost.center"}})
+	m.Configured(kinds("prod", "dev"))
+	m.SetTags(map[string]map[string]string{"prod": {"team": "platform", "other": "x"}})
+	m.Reloaded(true)
+	m.RunStarted("prod", "r1", noon)
+	m.RunEnded("prod", "r1", record.RunPartial, 42*time.Second)
+	m.RunEnded("prod", "r2", record.RunSkipped, 0)
+	m.Missed("prod", "overlap")
+	m.Call("prod", "us-east-1", "DescribeInstances", "", 80*time.Millisecond)
+	m.Call("prod", "us-east-1", "DescribeInstances", "RequestLimitExceeded", time.Millisecond)
+	m.BudgetWait("prod", "us-east-1", 1500*time.Millisecond)
+	m.OutputUp("stdout", true)
+	m.OutputSent("stdout", 8)
+	m.OutputFailed("stdout", 2)
+	m.OutputUp("stdout", false)
+	return m, reg, live
+}
+
+func TestMetrics(t *testing.T) {
+	_, reg, _ := full(t)
+	has(t, scrape(t, reg),
+		`collector_runs_total{account="prod",status="partial"} 1`,
+		`collector_runs_total{account="prod",status="skipped"} 1`,
+		`collector_runs_total{account="dev",status="success"} 0`,
+		`collector_runs_total{account="dev",status="expired"} 0`,
+		`collector_run_duration_seconds_count 1`, // what was skipped took no time
+		`collector_run_duration_seconds_bucket{le="30"} 0`,
+		`collector_run_duration_seconds_bucket{le="60"} 1`,
+		`collector_missed_runs_total{account="prod",reason="overlap"} 1`,
+		`collector_missed_runs_total{account="dev",reason="downtime"} 0`,
+		`collector_targets{account="prod",region="us-east-1",state="ok"} 1`,
+		`collector_targets{account="prod",region="us-east-1",state="denied"} 2`,
+		`collector_targets{account="prod",region="ap-east-1",state="ok"} 0`,
+		`collector_targets{account="prod",region="ap-east-1",state="region_disabled"} 1`,
+		`!sa-east-1`, // no state yet
+		`collector_target_failed{account="prod",kind="ec2_volume",region="us-east-1",state="denied"} 1`,
+		`!collector_target_failed{account="prod",kind="ec2_image"`, // as expected
+		`!collector_target_failed{account="prod",kind="ec2_instance"`,
+		`collector_target_failed_omitted 0`,
+		fmt.Sprintf(`collector_last_success_timestamp_seconds{account="prod",region="us-east-1"} %v`, float64(noon.Add(-time.Hour).Unix())),
+		`collector_last_success_timestamp_seconds{account="prod",region="eu-west-1"} 0`, // one of its kinds never
+		`!collector_last_success_timestamp_seconds{account="prod",region="ap-east-1"}`,
+		`collector_resources{account="prod",kind="ec2_instance"} 8`,
+		`collector_resources{account="prod",kind="ec2_volume"} 7`, // the last full listing's
+		`collector_api_requests_total{account="prod",code="ok",region="us-east-1"} 1`,
+		`collector_api_requests_total{account="prod",code="RequestLimitExceeded",region="us-east-1"} 1`,
+		`collector_api_request_duration_seconds_count{operation="DescribeInstances"} 2`,
+		`collector_api_budget_wait_seconds_total{account="prod",region="us-east-1"} 1.5`,
+		fmt.Sprintf(`collector_credentials_expiry_timestamp_seconds{account="prod"} %v`, float64(noon.Add(time.Hour).Unix())),
+		`!collector_credentials_expiry_timestamp_seconds{account="dev"}`,
+		`collector_config_last_reload_successful 1`,
+		`!collector_config_last_reload_success_timestamp_seconds 0`,
+		`collector_account_info{account="prod",account_id="222222222222",partition="aws",tag_cost_center="",tag_team="platform"} 1`,
+		`collector_account_info{account="dev",account_id="",partition="",tag_cost_center="",tag_team=""} 1`,
+		`!collector_target_state`,
+		`collector_output_records_total{output="stdout"} 8`,
+		`collector_output_lost_records_total{output="stdout"} 2`,
+		`collector_output_errors_total{output="stdout"} 1`,
+		`collector_output_up{output="stdout"} 0`,
+	)
+	if text := scrape(t, reg); !strings.Contains(text, `collector_build_info{goversion="go`) || !strings.Contains(text, `revision="abc",version="1.2.3"} 1`) {
+		t.Error("collector_build_info is wrong or missing")
+	}
+}
+
+// The names and labels that DESIGN promises, no more and no fewer of each.
+func TestPromisedLabels(t *testing.T) {
+	_, reg, _ := full(t)
+	fams, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, f := range fams {
+		var ls []string
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			ls = append(ls, l.GetName())
+		}
+		got[f.GetName()] = strings.Join(ls, ",")
+	}
+	for name, labels := range map[string]string{
+		"collector_runs_total": "account,status", "collector_run_duration_seconds": "", "collector_missed_runs_total": "account,reason",
+		"collector_targets": "account,region,state", "collector_target_failed": "account,kind,region,state",
+		"collector_last_success_timestamp_seconds": "account,region", "collector_resources": "account,kind",
+		"collector_api_requests_total": "account,code,region", "collector_api_request_duration_seconds": "operation",
+		"collector_api_budget_wait_seconds_total": "account,region", "collector_credentials_expiry_timestamp_seconds": "account",
+		"collector_config_last_reload_successful": "", "collector_build_info": "goversion,revision,version",
+		"collector_account_info": "account,account_id,partition,tag_cost_center,tag_team",
+	} {
+		if have, ok := got[name]; !ok || have != labels {
+			t.Errorf("%s has labels %q (there: %v), want %q", name, have, ok, labels)
+		}
+	}
+}
+
+func TestDetail(t *testing.T) {
+	live := &still{targets: []Target{target("prod", "us-east-1", "ec2_volume", record.Partial, time.Time{}, 4)}}
+	m, reg := newMetrics(t, live, MetricsOptions{Detail: true})
+	m.Configured(kinds("prod"))
+	l := `{account="prod",kind="ec2_volume",region="us-east-1"} `
+	has(t, scrape(t, reg), `collector_target_state{account="prod",kind="ec2_volume",region="us-east-1",state="partial"} 1`,
+		"collector_target_records"+l+"4", "collector_target_duration_seconds"+l+"1.5", "collector_target_last_success_timestamp_seconds"+l+"0")
+}
+
+// An account that a reload removed has no series, and its run that still goes on makes none again.
+func TestRemovedAccount(t *testing.T) {
+	m, reg, _ := full(t)
+	m.Configured(kinds("dev", "new"))
+	m.RunEnded("prod", "r3", record.Success, time.Second)
+	m.Missed("prod", "drain")
+	m.Call("prod", "us-east-1", "DescribeInstances", "", time.Second)
+	m.BudgetWait("prod", "us-east-1", time.Second)
+	has(t, scrape(t, reg), `!account="prod"`, `collector_runs_total{account="dev",status="success"} 0`, `collector_runs_total{account="new",status="success"} 0`)
+	m.Forget("new")
+	has(t, scrape(t, reg), `!account="new"`)
+	m.OutputClosed("stdout")
+	has(t, scrape(t, reg), `!output="stdout"`)
+}
+
+// A reload that keeps an account keeps its counters.
+func TestKeptAccount(t *testing.T) {
+	m, reg, _ := full(t)
+	m.Configured(kinds("prod"))
+	m.Reloaded(false)
+	has(t, scrape(t, reg), `collector_runs_total{account="prod",status="partial"} 1`, `collector_config_last_reload_successful 0`, `!account="dev"`)
+}
+
+func TestFailedCap(t *testing.T) {
+	live := &still{}
+	for i := range failedCap + 5 {
+		live.targets = append(live.targets, target("prod", "us-east-1", fmt.Sprintf("k%05d", i), record.Error, time.Time{}, 0))
+	}
+	m, reg := newMetrics(t, live, MetricsOptions{})
+	m.Configured(kinds("prod"))
+	text := scrape(t, reg)
+	if n := strings.Count(text, "\ncollector_target_failed{"); n != failedCap {
+		t.Errorf("%d failed targets have a series, want %d", n, failedCap)
+	}
+	has(t, text, "collector_target_failed_omitted 5", "!k10000", fmt.Sprintf(`collector_targets{account="prod",region="us-east-1",state="error"} %d`, failedCap+5))
+}
+
+// What answers in AWS's place cannot make series without end, nor break the scrape.
+func TestCodesAreBounded(t *testing.T) {
+	m, reg := newMetrics(t, &still{}, MetricsOptions{})
+	m.Configured(kinds("prod"))
+	for i := range maxCodes + 50 {
+		m.Call("prod", "us-east-1", "DescribeX", fmt.Sprintf("Code%d", i), 0)
+	}
+	m.Call("prod", "us-east-1", "DescribeX", "\xff<html>", 0)
+	text := scrape(t, reg)
+	if n := strings.Count(text, "\ncollector_api_requests_total{"); n != maxCodes+1 {
+		t.Errorf("%d series, want %d", n, maxCodes+1)
+	}
+	has(t, text, `collector_api_requests_total{account="prod",code="other",region="us-east-1"} 51`)
+}
+
+func TestLabelTags(t *testing.T) {
+	for _, tags := range [][]string{{"a.b", "a_b"}, {"team", "team"}, {""}} {
+		if _, err := NewMetrics(prometheus.NewRegistry(), &still{}, MetricsOptions{LabelTags: tags}); err == nil || !strings.Contains(err.Error(), "web.label_tags") {
+			t.Errorf("label_tags %q: %v", tags, err)
+		}
+	}
+	if _, err := NewMetrics(prometheus.NewRegistry(), &still{}, MetricsOptions{LabelTags: []string{"aws:cost/center", "équipe", "9"}}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Two in one registry are an error, not a panic.
+func TestRegisterTwice(t *testing.T) {
+	_, reg := newMetrics(t, &still{}, MetricsOptions{})
+	if _, err := NewMetrics(reg, &still{}, MetricsOptions{}); err == nil {
+		t.Error("registered twice")
+	}
+}
+
+func TestTextThatIsNone(t *testing.T) {
+	live := &still{targets: []Target{target("prod", "us\xff", "k", record.Error, time.Time{}, 0)}}
+	m, reg := newMetrics(t, live, MetricsOptions{})
+	m.Configured(kinds("prod"))
+	has(t, scrape(t, reg), "collector_target_failed{account=\"prod\",kind=\"k\",region=\"us\uFFFD\",state=\"error\"} 1")
+}
+
+// Events, reloads and scrapes at once: -race looks on.
+func TestConcurrent(t *testing.T) {
+	m, reg, _ := full(t)
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for i := range 200 {
+				a := fmt.Sprint("a", i%3)
+				switch g {
+				case 0:
+					m.Call(a, "us-east-1", "Describe", fmt.Sprint("C", i), time.Millisecond)
+					m.RunEnded(a, "r", record.Success, time.Second)
+				case 1:
+					m.Configured(kinds(a, "prod"))
+					m.SetTags(map[string]map[string]string{a: {"team": "x"}})
+				case 2:
+					m.OutputUp(a, i%2 == 0)
+					m.OutputSent(a, 1)
+					m.OutputClosed(a)
+				case 3:
+					if i%20 == 0 {
+						_, _ = reg.Gather()
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	m.Configured(kinds("prod"))
+	has(t, scrape(t, reg), `!account="a`)
+}
+
+// Prometheus's own linter has nothing to say.
+func TestPromtool(t *testing.T) {
+	tool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("SKIPPED: promtool is not installed (Debian: apt-get install prometheus); the metrics were not linted")
+	}
+	live := &still{}
+	_, reg, seen := full(t)
+	live.targets = seen.targets
+	m, detailed := newMetrics(t, live, MetricsOptions{Detail: true})
+	m.Configured(kinds("prod"))
+	for name, r := range map[string]*prometheus.Registry{"all": reg, "detail": detailed} {
+		fams, err := r.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var in bytes.Buffer
+		for _, f := range fams {
+			if _, err := expfmt.MetricFamilyToText(&in, f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cmd := exec.CommandContext(t.Context(), tool, "check", "metrics")
+		cmd.Stdin = &in
+		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("%s: promtool check metrics: %v\n%s", name, err, out)
+		}
+	}
+}
+
+// The events of package runner and of package outputs, as they are declared there: this package imports neither.
+var _ interface {
+	RunStarted(account, run string, tick time.Time)
+	RunEnded(account, run string, s record.Status, took time.Duration)
+	Missed(account, reason string)
+	TargetStarted(t record.Target, run string)
+	TargetEnded(o record.Outcome)
+	Call(account, region, op, code string, took time.Duration)
+	BudgetWait(account, region string, d time.Duration)
+	Expires(account string, at time.Time)
+	Entered(account string, id record.Identity)
+	Progress(t record.Target, run string, records int)
+	Planned(account string, regions, disabled []string, warning error)
+	Next(account string, at time.Time)
+	Undelivered(t record.Target, run, sink string, err error)
+	Configured(kinds map[string][]string)
+	OutputSent(output string, records int)
+	OutputFailed(output string, lost int)
+	OutputUp(output string, up bool)
+	OutputClosed(output string)
+} = (*Metrics)(nil)
