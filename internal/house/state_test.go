@@ -164,7 +164,10 @@ func fixed(e ast.Expr) bool {
 		if x, ok := fun.(*ast.IndexExpr); ok { // reflect.TypeFor[T]
 			fun = x.X
 		}
-		if _, ok := fun.(*ast.ArrayType); ok { // []byte("…")
+		switch fun.(type) {
+		case *ast.FuncLit: // a table that is worked out on the spot
+			return true
+		case *ast.ArrayType: // []byte("…")
 			return len(e.Args) == 1 && fixed(e.Args[0])
 		}
 		return slices.Contains(constant, types.ExprString(fun))
