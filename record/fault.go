@@ -27,6 +27,7 @@ const (
 	WrongAccount   Reason = "wrong_account"   // the credentials belong to another account or partition than the block says
 	SameAccount    Reason = "same_account"    // another block entered this account before
 	DisabledRegion Reason = "region_disabled" // not enabled for the account
+	Unsupported    Reason = "unsupported"     // the region does not have the API
 	Throttling     Reason = "throttled"
 	Network        Reason = "network"
 	TimedOut       Reason = "timeout"
@@ -117,6 +118,8 @@ func ReasonOfCode(code string) Reason {
 		return AccessDenied
 	case "OptInRequired":
 		return DisabledRegion
+	case "InvalidAction", "UnsupportedOperation", "UnknownOperationException":
+		return Unsupported
 	case "RequestTimeout", "RequestTimeoutException":
 		return TimedOut
 	}
@@ -149,7 +152,7 @@ func StateOf(err error, seen int) State {
 	switch r {
 	case AccessDenied:
 		return Denied
-	case DisabledRegion:
+	case DisabledRegion, Unsupported: // there is nothing of the kind there, and nothing that a person could mend
 		return RegionDisabled
 	case Throttling:
 		return Throttled

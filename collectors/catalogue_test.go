@@ -1,0 +1,227 @@
+package collectors
+
+import (
+	"bufio"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/record"
+)
+
+// facts is a line of testdata/ec2-operations.tsv: what AWS's service model says and the SDK's source does not.
+type facts struct {
+	paginated bool
+	min, max  int // of MaxResults; 0 where the model has none
+	sensitive []string
+}
+
+func readFacts(t *testing.T) map[string]facts {
+	t.Helper()
+	f, err := os.Open("testdata/ec2-operations.tsv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	out := map[string]facts{}
+	for s := bufio.NewScanner(f); s.Scan(); {
+		c := strings.Split(s.Text(), "\t")
+		if !strings.HasPrefix(c[0], "Describe") {
+			continue
+		}
+		x := facts{paginated: c[1] == "yes"}
+		if lo, hi, ok := strings.Cut(c[2], "-"); ok {
+			x.min, _ = strconv.Atoi(lo)
+			x.max, _ = strconv.Atoi(hi)
+		}
+		if len(c) > 6 && c[6] != "" {
+			x.sensitive = strings.Split(c[6], ",")
+		}
+		out[c[0]] = x
+	}
+	if len(out) < 180 {
+		t.Fatalf("only %d operations in the facts", len(out))
+	}
+	return out
+}
+
+func TestKinds(t *testing.T) {
+	known := readFacts(t)
+	word := regexp.MustCompile(`^ec2(_[a-z0-9]+)+$`)
+	if len(Kinds) < 130 {
+		t.Errorf("%d kinds", len(Kinds))
+	}
+	ops := map[string]string{}
+	for i := range Kinds {
+		k := &Kinds[i]
+		t.Run(k.Name, func(t *testing.T) {
+			if i > 0 && Kinds[i-1].Name >= k.Name {
+				t.Errorf("stands after %s", Kinds[i-1].Name)
+			}
+			if !word.MatchString(k.Name) {
+				t.Error("not a name of a kind")
+			}
+			if got, ok := KindNamed(k.Name); !ok || got != k {
+				t.Error("KindNamed does not find it")
+			}
+			if other := ops[k.Op]; other != "" {
+				t.Errorf("%s is %s already", k.Op, other)
+			}
+			ops[k.Op] = k.Name
+			op, ok := ec2xml.Describe(k.Op)
+			if !ok {
+				t.Fatalf("the SDK has no %s", k.Op)
+			}
+			prog, err := ec2xml.Compile(k.spec())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (k.ID == "") == (k.ConstID == "") {
+				t.Error("either ID or ConstID")
+			}
+			for _, m := range strings.Split(k.ID, "/") {
+				if s, ok := prog.Item().Path(m); k.ID != "" && (!ok || s.Type() == ec2xml.List || s.Type() == ec2xml.Struct) {
+					t.Errorf("id member %s is no scalar of the answer", m)
+				}
+			}
+			for _, m := range k.Ordered {
+				if s, ok := prog.Item().Path(m); !ok || s.Type() != ec2xml.List {
+					t.Errorf("ordered member %s is no list of the answer", m)
+				}
+			}
+
+			if op.Has("MaxResults") != (k.Max > 0) {
+				t.Errorf("Max is %d, and the API has MaxResults: %v", k.Max, op.Has("MaxResults"))
+			}
+			if f, ok := known[k.Op]; ok {
+				if f.paginated && !op.Has("NextToken") {
+					t.Error("the facts say paginated, the SDK has no NextToken")
+				}
+				if k.Max > 0 && (k.Max < f.min || f.max > 0 && k.Max > f.max) {
+					t.Errorf("Max %d is outside %d–%d", k.Max, f.min, f.max)
+				}
+				if k.Max > 0 && f.max > 0 && k.Max < f.max && k.Max < 1000 {
+					t.Errorf("Max %d could be %d", k.Max, f.max)
+				}
+				for _, s := range f.sensitive {
+					if !slices.Contains(k.Sensitive, strings.TrimPrefix(s, k.Items+".")) {
+						t.Errorf("%s is sensitive", s)
+					}
+				}
+			}
+			given := map[string]bool{"MaxResults": k.Max > 0}
+			for _, wire := range append(slices.Sorted(mapKeys(k.Params)), k.ParentParam) {
+				if wire == "" {
+					continue
+				}
+				name, n, list := strings.Cut(wire, ".")
+				j := slices.IndexFunc(op.Inputs, func(in ec2xml.Input) bool { return in.Wire == name })
+				switch {
+				case j < 0:
+					t.Errorf("%s is no input of %s", wire, k.Op)
+				case (op.Inputs[j].Type == ec2xml.List) != list || list && n != "1":
+					t.Errorf("%s is not how that input is written", wire)
+				default:
+					given[op.Inputs[j].Name] = true
+				}
+			}
+			for _, in := range op.Inputs {
+				if in.Required && !given[in.Name] {
+					t.Errorf("the API requires %s", in.Name)
+				}
+			}
+
+			if (k.Parent == "") != (k.ParentParam == "") {
+				t.Error("Parent and ParentParam go together")
+			}
+			if k.Parent != "" {
+				switch p, ok := KindNamed(k.Parent); {
+				case !ok:
+					t.Errorf("no parent %s", k.Parent)
+				case p.Parent != "":
+					t.Errorf("parent %s has a parent itself", k.Parent)
+				case strings.Contains(p.ID, "/") || p.ConstID != "":
+					t.Errorf("parent %s has an id that is no id of AWS's", k.Parent)
+				}
+				if sampleID(k.Parent) == "" {
+					t.Errorf("no sample of an id of %s", k.Parent)
+				}
+			}
+			if (k.Refill > 0) != (k.Burst > 0) {
+				t.Error("Refill and Burst go together")
+			}
+			if r, b := k.Budget(); r <= 0 || b <= 0 {
+				t.Errorf("budget %v, %d", r, b)
+			}
+		})
+	}
+}
+
+func mapKeys(m map[string]string) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// Every Describe operation of the SDK is a kind or has a reason not to be.
+func TestNothingIsForgotten(t *testing.T) {
+	state := map[string]int{}
+	for _, k := range Kinds {
+		state[k.Op]++
+	}
+	for i, o := range LeftOut {
+		state[o.Op]++
+		if _, ok := ec2xml.Describe(o.Op); !ok {
+			t.Errorf("%s is left out, and the SDK does not have it", o.Op)
+		}
+		if o.Why == "" || i > 0 && LeftOut[i-1].Op >= o.Op {
+			t.Errorf("%s: without a reason, or out of order", o.Op)
+		}
+	}
+	n := 0
+	for _, op := range ec2xml.Operations() {
+		if !strings.HasPrefix(op, "Describe") {
+			continue
+		}
+		n++
+		switch state[op] {
+		case 0:
+			t.Errorf("%s is neither a kind nor left out", op)
+		case 1:
+		default:
+			t.Errorf("%s is a kind and left out", op)
+		}
+	}
+	if n != len(Kinds)+len(LeftOut) {
+		t.Errorf("%d operations, %d kinds and %d left out", n, len(Kinds), len(LeftOut))
+	}
+}
+
+func TestParentsFirst(t *testing.T) {
+	var ks []*Kind
+	for i := range Kinds {
+		ks = append(ks, &Kinds[len(Kinds)-1-i])
+	}
+	ParentsFirst(ks)
+	done := map[string]bool{"": true}
+	for _, k := range ks {
+		if !done[k.Parent] {
+			t.Errorf("%s before %s", k.Name, k.Parent)
+		}
+		done[k.Name] = true
+	}
+}
+
+func TestHints(t *testing.T) {
+	if r := record.ReasonOfCode("InvalidAction"); record.StateOf(&record.Fault{Reason: r, Err: os.ErrInvalid}, 0) != record.RegionDisabled {
+		t.Errorf("an API that the region does not have is a failure: %s", r)
+	}
+}

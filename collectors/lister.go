@@ -1,0 +1,309 @@
+package collectors
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"log/slog"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/aws-collector/collector/collectors/internal/ec2call"
+	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/record"
+)
+
+// A Session is what a listing needs of a sign-in.
+type Session interface {
+	aws.CredentialsProvider
+	Invalidate() // the next Retrieve asks anew
+}
+
+// A Gate is asked before each attempt of a call, retries included, and told how it ended.
+type Gate interface {
+	// Enter waits for leave to call op. leave is called once, when the attempt's answer has been read or given up; code
+	// is "" for a success, else AWS's error code, else "http_503" where a status came without one, else a [record.Reason]:
+	// network, timeout, bad_answer, interrupted, error, panic.
+	Enter(ctx context.Context, op string) (leave func(code string), err error)
+}
+
+// Where says on whose behalf and where to list.
+type Where struct {
+	Session   Session
+	Region    string
+	Enabled   bool // AWS has said that the region is enabled for the account: then a refused key is a bad key
+	Gate      Gate
+	Stamp     *record.Stamp // the envelope of the records; not used by Regions and Allowed
+	Sensitive string        // digest, clear or drop; "" is digest
+}
+
+// Options is what the program passes in.
+type Options struct {
+	AWS         aws.Config    // loaded once for the process
+	Pages       *record.Pages // the bound on memory
+	Attempts    int           // of one call, the first included; 5 if 0
+	MaxBackoff  time.Duration // between two attempts; 20 s if 0
+	CallTimeout time.Duration // how long an attempt waits for the first byte, and for each next one; 1 m if 0
+	GZIP        bool          // ask for compressed answers
+	DigestKey   []byte        // of the digests of sensitive members
+	Log         *slog.Logger  // unknown members of an answer, at debug; nil discards
+}
+
+// A Lister holds what all listings share: the clients, the pages, the compiled kinds. Any number of goroutines may use it.
+type Lister struct {
+	o     Options
+	call  *ec2call.Caller
+	progs map[string]*ec2xml.Program
+	seed  maphash.Seed
+	decs  sync.Pool // of *ec2xml.Decoder
+	heads sync.Pool // of *[]byte, up to prefetch long
+}
+
+// New compiles the catalogue. It does no I/O. Its error is a row that the SDK's tables do not bear out.
+func New(o Options) (*Lister, error) {
+	if o.Pages == nil {
+		return nil, errors.New("collectors: no pages")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	l := &Lister{o: o, progs: make(map[string]*ec2xml.Program, len(Kinds)), seed: maphash.MakeSeed(), call: ec2call.New(ec2call.Options{
+		AWS: o.AWS, Attempts: o.Attempts, MaxBackoff: o.MaxBackoff, FirstByte: o.CallTimeout, GZIP: o.GZIP})}
+	for i := range Kinds {
+		p, err := ec2xml.Compile(Kinds[i].spec())
+		if err != nil {
+			return nil, fmt.Errorf("kind %s: %w", Kinds[i].Name, err)
+		}
+		l.progs[Kinds[i].Name] = p
+	}
+	return l, nil
+}
+
+// Stats is what a listing tells besides its pages.
+type Stats struct {
+	Pages      int // answers that were whole, the empty ones included
+	Records    int // that were emitted
+	Duplicates int // records that came again; they are emitted once
+	Unknown    int // members that the tables do not know; they are carried
+}
+
+// ErrRepeatedToken is EC2 leading a listing in a circle.
+var ErrRepeatedToken = errors.New("a NextToken came twice, so the listing has no end")
+
+// List lists a kind, page by page. parent is the id of the parent's resource for a kind that has a Parent, else "".
+//
+// emit borrows a page for the call. It sees a page only when the answer has been read to its end and the call has
+// returned without an error, so a retry shows nothing twice; a page without records is not shown. What was emitted
+// stands when List fails.
+//
+// The error is a [*record.Fault], except where the context or emit ended the listing: then it holds their error.
+func (l *Lister) List(ctx context.Context, w Where, k *Kind, parent string, emit func(context.Context, *record.Page) error) (Stats, error) {
+	var st Stats
+	prog, ok := l.progs[k.Name]
+	if !ok {
+		return st, fmt.Errorf("kind %q is not in the catalogue", k.Name)
+	}
+	if (parent == "") != (k.Parent == "") {
+		return st, fmt.Errorf("kind %s: parent is %q, of kind %q", k.Name, parent, k.Parent)
+	}
+	mode, err := modeOf(w.Sensitive)
+	if err != nil {
+		return st, err
+	}
+	g := listing{l: l, w: w, k: k, creds: &lastUsed{Session: w.Session}, st: &st, emit: emit, tokens: map[uint64]struct{}{},
+		prog: prog, opt: ec2xml.Options{Stamp: w.Stamp, Sensitive: mode, DigestKey: l.o.DigestKey},
+		req: ec2call.Request{Op: k.Op, Max: k.Max, Params: k.params(parent)}}
+	err = g.run(ctx)
+	if st.Unknown > 0 {
+		l.o.Log.DebugContext(ctx, "answer has members that this version does not know", "kind", k.Name, "region", w.Region, "members", st.Unknown)
+	}
+	return st, err
+}
+
+func modeOf(sensitive string) (ec2xml.Mode, error) {
+	switch sensitive {
+	case "", "digest":
+		return ec2xml.Digest, nil
+	case "clear":
+		return ec2xml.Clear, nil
+	case "drop":
+		return ec2xml.Drop, nil
+	}
+	return 0, fmt.Errorf("sensitive %q: neither digest, clear nor drop", sensitive)
+}
+
+func (k *Kind) params(parent string) map[string]string {
+	if k.Parent == "" {
+		return k.Params
+	}
+	p := map[string]string{k.ParentParam: parent}
+	maps.Copy(p, k.Params)
+	return p
+}
+
+// A listing is one List, from its first page to its end.
+type listing struct {
+	l      *Lister
+	w      Where
+	k      *Kind
+	prog   *ec2xml.Program
+	opt    ec2xml.Options
+	creds  *lastUsed
+	req    ec2call.Request
+	emit   func(context.Context, *record.Page) error
+	st     *Stats
+	seen   record.Seen
+	tokens map[uint64]struct{} // hashes of all tokens that were sent
+}
+
+func (g *listing) run(ctx context.Context) error {
+	for renewed := false; ; {
+		next, err := g.page(ctx)
+		switch {
+		case err == nil:
+		case expired(err) && !renewed:
+			renewed = true
+			if err := g.creds.renew(ctx); err != nil {
+				return g.l.fault(g.w, g.k, err)
+			}
+			continue // the same token again: no page is lost
+		case g.none(err):
+			return nil
+		default:
+			return g.l.fault(g.w, g.k, err)
+		}
+		if next == "" {
+			return nil
+		}
+		h := maphash.String(g.l.seed, next)
+		if _, again := g.tokens[h]; again {
+			return g.l.fault(g.w, g.k, ErrRepeatedToken)
+		}
+		g.tokens[h] = struct{}{}
+		g.req.Token, renewed = next, false
+	}
+}
+
+// none reports whether a refusal means that there is nothing to list: the API says so for some singletons, and for the
+// children of a resource that has gone since it was listed.
+func (g *listing) none(err error) bool {
+	code := record.CodeOf(err)
+	return code != "" && code == g.k.Absent || g.k.Parent != "" && strings.HasSuffix(code, ".NotFound")
+}
+
+// page gets one answer and hands it on. The page is this function's from Take to Return.
+func (g *listing) page(ctx context.Context) (next string, err error) {
+	var p *record.Page
+	back := func() {
+		if p != nil {
+			g.l.o.Pages.Return(p)
+			p = nil
+		}
+	}
+	defer back()
+	head := g.l.head()
+	defer g.l.heads.Put(head)
+	err = g.l.call.Call(ctx, g.creds, g.w.Region, g.w.Gate, g.req, func(body io.Reader) error {
+		// First the wire, without a page: a body that hangs at its beginning holds nothing that others need.
+		rest, err := readHead(head, body)
+		if err != nil {
+			return err
+		}
+		if p = g.l.o.Pages.Take(ctx.Done()); p == nil {
+			return context.Cause(ctx)
+		}
+		d, _ := g.l.decs.Get().(*ec2xml.Decoder)
+		if d == nil {
+			d = new(ec2xml.Decoder)
+		}
+		defer g.l.decs.Put(d)
+		if next, err = d.Decode(g.prog, g.opt, rest, p); err != nil {
+			back() // before the SDK sleeps for its next attempt
+		}
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	g.st.Pages++
+	g.st.Unknown += p.Unknown()
+	g.st.Duplicates += p.Dedupe(&g.seen)
+	if p.Len() == 0 {
+		return next, nil
+	}
+	if err := g.emit(ctx, p); err != nil {
+		return "", &emitted{err}
+	}
+	g.st.Records += p.Len()
+	return next, nil
+}
+
+// emitted marks an error as emit's own: no fault of AWS's.
+type emitted struct{ err error }
+
+func (e *emitted) Error() string { return e.err.Error() }
+func (e *emitted) Unwrap() error { return e.err }
+
+const (
+	firstRead = 16 << 10  // most answers of a small account are shorter
+	prefetch  = 256 << 10 // read before a page is taken
+)
+
+func (l *Lister) head() *[]byte {
+	if b, ok := l.heads.Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, firstRead)
+	return &b
+}
+
+// readHead reads the beginning of a body into buf, which grows up to prefetch, and returns a reader of the whole.
+func readHead(buf *[]byte, body io.Reader) (io.Reader, error) {
+	for n := 0; ; {
+		m, err := body.Read((*buf)[n:])
+		n += m
+		switch {
+		case err == io.EOF:
+			return bytes.NewReader((*buf)[:n]), nil
+		case err != nil:
+			return nil, err
+		case n == prefetch:
+			return io.MultiReader(bytes.NewReader((*buf)[:n]), body), nil
+		case n == len(*buf):
+			*buf = append(*buf, make([]byte, min(n, prefetch-n))...)
+		}
+	}
+}
+
+// lastUsed is a session that knows which credentials it gave out last. It is for one listing.
+type lastUsed struct {
+	Session
+	last aws.Credentials
+}
+
+func (u *lastUsed) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	c, err := u.Session.Retrieve(ctx)
+	if err == nil {
+		u.last = c
+	}
+	return c, err
+}
+
+// renew throws away the credentials that AWS called expired, unless another listing has done so: the session is shared
+// by all regions, and each of them throwing away what the one before it has got would make many sign-ins of one.
+func (u *lastUsed) renew(ctx context.Context) error {
+	now, err := u.Session.Retrieve(ctx)
+	if err == nil && now.AccessKeyID == u.last.AccessKeyID && now.SessionToken == u.last.SessionToken {
+		u.Session.Invalidate()
+	}
+	return err
+}
+
+func expired(err error) bool { return record.ReasonOfCode(record.CodeOf(err)) == record.Expired }
