@@ -1,0 +1,229 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/record"
+)
+
+// TestMFAOnce: a code makes one session, for all accounts behind the device, over restarts, for 36 hours. Then it is said what
+// to do, without asking STS; the next code is taken.
+func TestMFAOnce(t *testing.T) {
+	for _, where := range []string{"directory", "memory"} {
+		t.Run(where, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				o := Options{DataDir: t.TempDir()}
+				if where == "memory" {
+					o = Options{MFA: new(memoryStore)}
+				}
+				code := w.mfa.Now()
+				var accounts []config.Account
+				for i := range 50 {
+					r := w.other.AddRole(fmt.Sprint("r", i), awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.home.ID}, MFA: true}}})
+					accounts = append(accounts, w.ak(device(w.mfa.Serial, code), role(r.ARN)))
+				}
+				for run := range 35 { // each hour a new process
+					s := w.sessions(o)
+					var wg sync.WaitGroup
+					for _, a := range accounts {
+						wg.Go(func() {
+							if _, err := s.Open(t.Context(), a); err != nil {
+								t.Errorf("run %d: %v", run, err)
+							}
+						})
+					}
+					wg.Wait()
+					time.Sleep(time.Hour)
+				}
+				w.count("GetSessionToken", 1)
+				w.count("AssumeRole", 35*50)
+
+				time.Sleep(time.Hour)
+				w.aws.ResetCalls()
+				s := w.sessions(o)
+				for range 3 {
+					w.refused(s, accounts[0], record.MFANeeded, "the session ended at", "`token_code`")
+					time.Sleep(time.Hour)
+				}
+				w.count("", 0)
+				next := accounts[0]
+				device(w.mfa.Serial, w.mfa.Now())(&next)
+				w.open(s, next)
+				w.count("GetSessionToken", 1)
+			})
+		})
+	}
+}
+
+// TestMFASpent: a code that was refused, or whose answer never came, is not sent again; one that never left this machine is.
+func TestMFASpent(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		o := Options{DataDir: t.TempDir()}
+		a := w.ak(device(w.mfa.Serial, "000000"))
+		w.refused(w.sessions(o), a, record.MFAInvalid)
+		w.refused(w.sessions(o), a, record.MFANeeded, "used before")
+		w.count("GetSessionToken", 1)
+
+		device(w.mfa.Serial, w.mfa.Now())(&a)
+		mend := w.aws.Inject(awsfake.Fault{Kind: awsfake.Reset, Action: "GetSessionToken"})
+		if _, err := w.sessions(o).Open(t.Context(), a); err == nil {
+			t.Fatal("opened without an answer")
+		}
+		mend()
+		w.refused(w.sessions(o), a, record.MFANeeded)
+		w.count("GetSessionToken", 2)
+	})
+	bubble(t, func(t *testing.T, w *world) {
+		o := Options{DataDir: t.TempDir()}
+		a := w.ak(device(w.mfa.Serial, w.mfa.Now()))
+		bad := a
+		bad.AKSecret = unknown2
+		w.refused(w.sessions(o), bad, record.BadSignature)
+		w.count("GetSessionToken", 0)
+		w.open(w.sessions(o), a) // a wrong secret has cost no code
+	})
+}
+
+// TestMFADying: a session in its last minutes is used to its end where there is no new code.
+func TestMFADying(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		s := w.open(w.sessions(Options{}), w.ak(device(w.mfa.Serial, w.mfa.Now()), func(a *config.Account) { a.MFASessionDuration = config.Duration(time.Hour) }))
+		until, ok := s.Expires()
+		if !ok {
+			t.Fatal("an MFA session without an end")
+		}
+		time.Sleep(time.Until(until) - time.Second)
+		if !w.good(s) {
+			t.Error("not good a second before the end")
+		}
+		time.Sleep(2 * time.Second)
+		if _, err := s.Retrieve(t.Context()); record.ReasonOf(err) != record.MFANeeded {
+			t.Errorf("after the end: %v", err)
+		}
+		w.count("GetSessionToken", 1)
+	})
+}
+
+// TestStore: what the directory holds, who may read it, and what is refused.
+func TestStore(t *testing.T) {
+	w := newWorld(t, awsfake.Options{})
+	data := filepath.Join(t.TempDir(), "data")
+	o := Options{DataDir: data}
+	code := w.mfa.Now()
+	a := w.ak(device(w.mfa.Serial, code))
+	w.open(w.sessions(o), a)
+	dir := filepath.Join(data, "sessions")
+	for path, want := range map[string]os.FileMode{dir: 0o700, filepath.Join(dir, "*.json"): 0o600, filepath.Join(dir, "*.lock"): 0o600} {
+		found, err := filepath.Glob(path)
+		if err != nil || len(found) != 1 {
+			t.Fatalf("%s: %v %v", path, found, err)
+		}
+		info, err := os.Stat(found[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got != want {
+			t.Errorf("%s has mode %o, want %o", found[0], got, want)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*.new"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left over: %v %v", left, err)
+	}
+	file, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(b), code) {
+		t.Error("the code itself is stored")
+	}
+
+	// A crash in the middle of a write leaves the old file, and does not stop the next write.
+	if err := os.WriteFile(file[0]+".new", b[:len(b)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeSession(file[0], MFASession{Spent: []string{"x"}}); err != nil {
+		t.Error(err)
+	}
+	if got, err := readSession(file[0]); err != nil || len(got.Spent) != 1 {
+		t.Errorf("read %v, %v", got, err)
+	}
+
+	for _, tt := range []struct {
+		name string
+		do   func() error
+		say  string
+	}{
+		{"open file", func() error { return os.Chmod(file[0], 0o640) }, "chmod 600"},
+		{"open directory", func() error { return errors.Join(os.Chmod(file[0], 0o600), os.Chmod(dir, 0o755)) }, "chmod 700"},
+		{"torn file", func() error { return errors.Join(os.Chmod(dir, 0o700), os.WriteFile(file[0], b[:len(b)/2], 0o600)) }, "remove the file"},
+		{"no directory", func() error { return errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)) }, "is not a directory"},
+	} {
+		if err := tt.do(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := w.sessions(o).Open(t.Context(), a)
+		if err == nil || !strings.Contains(err.Error()+record.HintOf(err), tt.say) {
+			t.Errorf("%s: %v (hint %q), want %q", tt.name, err, record.HintOf(err), tt.say)
+		}
+		if err != nil && strings.Contains(err.Error(), "SecretAccessKey") {
+			t.Errorf("%s: the error quotes the file: %v", tt.name, err)
+		}
+	}
+}
+
+// TestStoreWait: the wait for a device ends with its context, whatever the store.
+func TestStoreWait(t *testing.T) {
+	for name, store := range map[string]func(t *testing.T) MFAStore{
+		"directory": func(t *testing.T) MFAStore { return dirStore{filepath.Join(t.TempDir(), "sessions")} },
+		"memory":    func(*testing.T) MFAStore { return new(memoryStore) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := store(t)
+				err := s.With(t.Context(), "d", func(mine *MFASession, save func() error) error {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					defer cancel()
+					if err := s.With(ctx, "d", func(*MFASession, func() error) error { return nil }); !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("the second got in: %v", err)
+					}
+					if err := s.With(ctx, "other", func(*MFASession, func() error) error { return nil }); !errors.Is(err, context.DeadlineExceeded) && err != nil {
+						t.Errorf("another device: %v", err)
+					}
+					mine.Spent = []string{"kept"}
+					if err := save(); err != nil {
+						return err
+					}
+					mine.Spent[0] = "not saved"
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.With(t.Context(), "d", func(got *MFASession, _ func() error) error {
+					if len(got.Spent) != 1 || got.Spent[0] != "kept" {
+						t.Errorf("got %v", got.Spent)
+					}
+					return nil
+				}); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}

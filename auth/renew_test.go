@@ -1,0 +1,310 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/record"
+)
+
+// bubble is a world with a clock of its own.
+func bubble(t *testing.T, f func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { f(t, newWorld(t, awsfake.Options{})) })
+}
+
+// good asks AWS whether credentials are good now.
+func (w *world) good(s *Session) bool {
+	w.t.Helper()
+	cfg, err := LoadAWS(w.t.Context(), w.load)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_, err = newTokens(cfg).identity(w.t.Context(), "us-east-1", retrieve(w, s))
+	if err != nil {
+		w.t.Log(err)
+	}
+	return err == nil
+}
+
+// TestCrowd: however many come at once, a role is entered once and asked who it is once.
+func TestCrowd(t *testing.T) {
+	w := newWorld(t, awsfake.Options{Latency: 20 * time.Millisecond})
+	s := w.sessions(Options{})
+	var wg sync.WaitGroup
+	for i := range 1000 {
+		wg.Go(func() {
+			a := w.ak(role(w.role.ARN))
+			a.Name = fmt.Sprint("block ", i)
+			got, err := s.Open(t.Context(), a)
+			if err == nil {
+				_, err = got.Retrieve(t.Context())
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	w.count("AssumeRole", 1)
+	w.count("GetCallerIdentity", 1)
+}
+
+// TestDay: a session of an hour lasts for a day, renewed in time and no more often than it must.
+func TestDay(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		s := w.open(w.sessions(Options{}), w.ak(role(w.role.ARN)))
+		for range 24 * 60 {
+			time.Sleep(time.Minute)
+			if c := retrieve(w, s); time.Until(c.Expires) <= 0 {
+				t.Fatalf("handed out %s after the end", time.Since(c.Expires))
+			}
+			synctest.Wait() // the renewal behind it
+		}
+		if n := len(w.calls("AssumeRole")); n < 24 || n > 28 {
+			t.Errorf("%d sessions in a day of one hour each", n)
+		}
+		w.count("GetCallerIdentity", 1)
+	})
+}
+
+// TestRenewalFails: what is valid is kept and given at once, whether STS refuses or hangs; the log says so; when it ends,
+// the error comes out; when STS is back, so are we.
+func TestRenewalFails(t *testing.T) {
+	for _, kind := range []awsfake.FaultKind{awsfake.Unavailable, awsfake.Hang, awsfake.Reset, awsfake.ProxyPage} {
+		bubble(t, func(t *testing.T, w *world) {
+			s := w.open(w.sessions(Options{}), w.ak(role(w.role.ARN)))
+			before := retrieve(w, s)
+			mend := w.aws.Inject(awsfake.Fault{Kind: kind, Service: "sts"})
+			time.Sleep(58 * time.Minute)
+			start := time.Now()
+			if c := retrieve(w, s); c.AccessKeyID != before.AccessKeyID {
+				t.Error("valid credentials were lost")
+			}
+			if d := time.Since(start); d != 0 {
+				t.Errorf("waited %s though there were valid ones", d)
+			}
+			time.Sleep(90 * time.Second)
+			if c := retrieve(w, s); c.AccessKeyID != before.AccessKeyID {
+				t.Error("valid credentials were lost")
+			}
+			synctest.Wait()
+			if !strings.Contains(w.log.String(), "what is valid is kept") {
+				t.Error("the log does not tell of a failed renewal")
+			}
+			time.Sleep(time.Minute) // over
+			ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
+			defer cancel()
+			start = time.Now()
+			_, err := s.Retrieve(ctx)
+			if err == nil {
+				t.Error("expired credentials were given")
+			}
+			if d := time.Since(start); d > 7*time.Second {
+				t.Errorf("waited %s past its own context", d)
+			}
+			mend()
+			time.Sleep(time.Minute)
+			if !w.good(s) {
+				t.Error("not good again after STS was mended")
+			}
+		})
+	}
+}
+
+// TestHung: an STS that hangs costs its own account; a caller waits as long as its context lets it, and the next finds no
+// blocked way.
+func TestHung(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		s := w.sessions(Options{})
+		mend := w.aws.Inject(awsfake.Fault{Kind: awsfake.Hang, Account: "111111111111", Service: "sts"})
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Second, errors.New("the run's time is over"))
+		defer cancel()
+		start := time.Now()
+		_, err := s.Open(ctx, w.ak())
+		if d := time.Since(start); d != 3*time.Second {
+			t.Errorf("returned after %s", d)
+		}
+		if record.ReasonOf(err) != record.TimedOut || !strings.Contains(err.Error(), "the run's time is over") {
+			t.Errorf("%v is %s", err, record.ReasonOf(err))
+		}
+		carol := w.other.AddUser("carol").NewKey()
+		start = time.Now()
+		w.open(s, block(key(carol)))
+		if d := time.Since(start); d != 0 {
+			t.Errorf("another account waited %s", d)
+		}
+		mend()
+		time.Sleep(callTimeout)
+		w.open(s, w.ak())
+	})
+}
+
+// TestExpiredByServer: AWS says "expired" while our clock does not. One renewal serves all who noticed, inner sessions that
+// are dead are renewed too, and one that can only be renewed by a person is said so.
+func TestExpiredByServer(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		s := w.open(w.sessions(Options{}), w.ak(role(w.role.ARN)))
+		old := retrieve(w, s)
+		time.Sleep(10 * time.Second)
+		for range 8 { // regions that notice one after the other
+			s.Invalidate()
+			if c := retrieve(w, s); c.AccessKeyID == old.AccessKeyID {
+				t.Fatal("the refused credentials were given again")
+			}
+		}
+		w.count("AssumeRole", 2)
+		s.Drop(old) // long gone: changes nothing
+		retrieve(w, s)
+		w.count("AssumeRole", 2)
+		if !w.good(s) {
+			t.Error("still refused")
+		}
+	})
+	t.Run("inner", func(t *testing.T) {
+		bubble(t, func(t *testing.T, w *world) {
+			final := w.home.AddRole("final", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.role.ARN}}}})
+			a := w.ak(func(a *config.Account) { a.Roles = []config.Role{{ARN: w.role.ARN}, {ARN: final.ARN}} })
+			s := w.open(w.sessions(Options{}), a)
+			inner := retrieve(w, &Session{top: s.top.prev})
+			time.Sleep(10 * time.Second)
+			w.aws.Inject(awsfake.Fault{Kind: awsfake.Expire, Account: w.other.ID, Action: "AssumeRole", Count: 1})
+			s.Invalidate()
+			if !w.good(s) {
+				t.Error("the dead inner session was not renewed")
+			}
+			if retrieve(w, &Session{top: s.top.prev}).AccessKeyID == inner.AccessKeyID {
+				t.Error("the inner session is the dead one")
+			}
+			w.count("AssumeRole", 5) // two, one refused, two
+		})
+	})
+	t.Run("mfa", func(t *testing.T) {
+		bubble(t, func(t *testing.T, w *world) {
+			sessions := w.sessions(Options{})
+			a := w.ak(device(w.mfa.Serial, w.mfa.Now()), role(w.role.ARN))
+			s := w.open(sessions, a)
+			time.Sleep(10 * time.Second)
+			// The MFA session dies at AWS, an hour before its time by our clock.
+			mend := w.aws.Inject(awsfake.Fault{Kind: awsfake.Expire, Account: w.home.ID, Action: "AssumeRole"})
+			s.Invalidate()
+			_, err := s.Retrieve(t.Context())
+			if record.ReasonOf(err) != record.MFANeeded {
+				t.Errorf("%v is %s, want a new code to be asked for", err, record.ReasonOf(err))
+			}
+			mend()
+			w.count("GetSessionToken", 1)
+			time.Sleep(time.Minute)
+			w.refused(sessions, a, record.MFANeeded, "`token_code`")
+			// A person gives the next code. It is spent only because the stored session is refused once more.
+			w.aws.Inject(awsfake.Fault{Kind: awsfake.Expire, Account: w.home.ID, Action: "AssumeRole", Count: 1})
+			w.open(sessions, w.ak(device(w.mfa.Serial, w.mfa.Now()), role(w.role.ARN)))
+			w.count("GetSessionToken", 2)
+		})
+	})
+}
+
+// TestInstanceRoleLasts: one metadata client and one cache for all accounts behind the instance, for days.
+func TestInstanceRoleLasts(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		r := w.home.AddRole("instance", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"ec2.amazonaws.com"}}}})
+		w.aws.SetIMDS(&awsfake.IMDS{Role: r, Region: "us-east-1", InstanceID: "i-0123456789abcdef0"})
+		s := w.sessions(Options{})
+		for range 3 * 24 * 4 {
+			for _, a := range []config.Account{block(), block(role(w.role.ARN)), block(source("Ec2InstanceMetadata"))} {
+				if !w.good(w.open(s, a)) {
+					t.Fatal("refused")
+				}
+			}
+			time.Sleep(15 * time.Minute)
+		}
+	})
+}
+
+// TestRefusalIsRepeated: a clear no is given again for a moment without asking, and not for longer.
+func TestRefusalIsRepeated(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		s := w.sessions(Options{})
+		a := w.ak(role("arn:aws:iam::222222222222:role/later"))
+		for range 50 {
+			w.refused(s, a, record.AssumeDenied)
+		}
+		w.count("AssumeRole", 1)
+		w.other.AddRole("later", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.home.ID}}}})
+		time.Sleep(sulk)
+		w.open(s, a)
+	})
+}
+
+// TestClose: nobody is left waiting, and nothing is begun any more.
+func TestClose(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		s := w.sessions(Options{})
+		kept := w.open(s, w.ak(role(w.role.ARN)))
+		w.aws.Inject(awsfake.Fault{Kind: awsfake.Hang, Service: "sts"})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := s.Open(t.Context(), w.ak()); err == nil {
+				t.Error("opened by a hung STS")
+			}
+		})
+		synctest.Wait()
+		start := time.Now()
+		s.Close()
+		s.Close()
+		wg.Wait()
+		if d := time.Since(start); d != 0 {
+			t.Errorf("Close took %s", d)
+		}
+		if _, err := kept.Retrieve(t.Context()); err != nil {
+			t.Errorf("what was valid is gone: %v", err)
+		}
+		if _, err := s.Open(t.Context(), w.ak(role("arn:aws:iam::222222222222:role/x"))); record.ReasonOf(err) != record.Interrupted {
+			t.Errorf("after Close: %v", err)
+		}
+	})
+}
+
+// TestIdle: what no run opens for days is forgotten; what is in use is not.
+func TestIdle(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		s := w.sessions(Options{})
+		kept := w.open(s, w.ak())
+		w.open(s, w.ak(role(w.role.ARN)))
+		for range 5 {
+			time.Sleep(idle / 4)
+			if w.open(s, w.ak()) != kept {
+				t.Fatal("a session in use was forgotten")
+			}
+		}
+		w.open(s, block(key(w.other.AddUser("dave").NewKey())))
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.all) != 2 || len(s.layers) != 2 {
+			t.Errorf("%d sessions and %d layers are remembered, want 2 and 2", len(s.all), len(s.layers))
+		}
+	})
+}
+
+// TestWindow: renewal begins well before the end, and never in the first half of a session.
+func TestWindow(t *testing.T) {
+	at := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	for _, left := range []time.Duration{time.Minute, 15 * time.Minute, time.Hour, 36 * time.Hour} {
+		for range 200 {
+			due := dueAt(aws.Credentials{CanExpire: true, Expires: at.Add(left)}, at)
+			if due.Before(at.Add(left/2)) || due.After(at.Add(left-min(window, left/4)/2)) || due.Before(at.Add(left-window)) {
+				t.Fatalf("of %s, renewal begins after %s", left, due.Sub(at))
+			}
+		}
+	}
+}
