@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-const hex = "0123456789abcdef"
+const digits = "0123456789abcdef"
 
 // AppendQuote appends s as a JSON string (RFC 8259, section 7). What is not UTF-8 becomes U+FFFD, as encoding/json does;
 // unlike encoding/json it leaves <, > and & alone, which mean nothing in JSON.
@@ -31,7 +31,7 @@ func AppendQuote[S ~string | ~[]byte](b []byte, s S) []byte {
 			case '\t':
 				b = append(b, '\\', 't')
 			default:
-				b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+				b = append(b, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
 			}
 			i++
 			from = i

@@ -1,0 +1,268 @@
+package record
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var (
+	someTarget = Target{Account: "prod", Region: "us-east-1", Kind: "ec2_instance"}
+	someone    = Identity{AccountID: "222222222222", Partition: "aws"}
+)
+
+func someStamp() *Stamp {
+	return NewStamp(someTarget, someone, []byte(`{"account_name":"prod"}`), "01JD", "2026-11-21T22:15:03Z")
+}
+
+// write makes an item of an id and a name as a decoder would.
+func write(p *Page, id, name string) {
+	p.Begin(1)
+	b := p.Items.Buf
+	from := len(b)
+	b = append(b, `{"InstanceId":`...)
+	at := len(b)
+	b = AppendQuote(b, id)
+	p.ID(0, Span{at, len(b)})
+	b = append(b, `,"Tags":`...)
+	p.Items.Buf = b
+	set := p.Items.Open(Set, len(b))
+	b = append(b, '[')
+	if name != "" {
+		elem := p.Items.Open(Elem, len(b))
+		b = append(b, `{"Key":`...)
+		k := Span{From: len(b)}
+		b = append(b, `"Name"`...)
+		k.To = len(b)
+		b = append(b, `,"Value":`...)
+		v := Span{From: len(b)}
+		b = AppendQuote(b, name)
+		v.To = len(b)
+		b = append(b, '}')
+		p.Items.Close(elem, len(b))
+		p.Tag(k, v)
+		p.Name(v)
+	}
+	b = append(b, ']')
+	p.Items.Close(set, len(b))
+	p.Items.Buf = append(b, '}')
+	if !p.End() || from == len(p.Items.Buf) {
+		panic("no id")
+	}
+}
+
+func TestTheLineIsTheRecordOfTheContract(t *testing.T) {
+	var p Page
+	p.Reset(someStamp())
+	write(&p, "i-0abc", `web "1"`)
+	p.Around.Buf = append(p.Around.Buf, `,"OwnerId":"222222222222","ReservationId":"r-1"`...)
+	p.Seal("Reservation")
+	write(&p, "i-0abd", "")
+	p.Seal("")
+	want := `{"kind":"ec2_instance","id":"i-0abc","account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1",` +
+		`"name":"web \"1\"","tags":{"Name":"web \"1\""},"extra_tags":{"account_name":"prod"},"run":"01JD","collected_at":"2026-11-21T22:15:03Z",` +
+		`"data":{"InstanceId":"i-0abc","Tags":[{"Key":"Name","Value":"web \"1\""}],"Reservation":{"OwnerId":"222222222222","ReservationId":"r-1"}}}` + "\n" +
+		`{"kind":"ec2_instance","id":"i-0abd","account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1",` +
+		`"tags":{},"extra_tags":{"account_name":"prod"},"run":"01JD","collected_at":"2026-11-21T22:15:03Z","data":{"InstanceId":"i-0abd","Tags":[]}}` + "\n"
+	if got := string(p.Lines()); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	for l := range bytes.Lines(p.Lines()) {
+		var r Record
+		if err := json.Unmarshal(l, &r); err != nil || r.Kind != "ec2_instance" || r.Account != "prod" || r.Run != "01JD" {
+			t.Errorf("%+v, %v", r, err)
+		}
+	}
+	views := slices.Collect(p.Views())
+	if len(views) != 2 || p.Len() != 2 {
+		t.Fatalf("%d views of %d records", len(views), p.Len())
+	}
+	v := views[0]
+	if string(v.ID()) != `"i-0abc"` || string(v.Name()) != `"web \"1\""` || string(v.Tags()) != `{"Name":"web \"1\""}` || v.Line()[len(v.Line())-1] != '\n' {
+		t.Errorf("view: %s %s %s", v.ID(), v.Name(), v.Tags())
+	}
+	if name, err := Unquote(v.Name()); name != `web "1"` || err != nil {
+		t.Errorf("name %q, %v", name, err)
+	}
+	if len(views[1].Name()) != 0 {
+		t.Errorf("name %s", views[1].Name())
+	}
+}
+
+func TestAnAroundWithNothingInItIsAnObject(t *testing.T) {
+	var p Page
+	p.Reset(someStamp())
+	write(&p, "i-1", "")
+	p.Seal("Reservation")
+	if !strings.HasSuffix(string(p.Lines()), `"Tags":[],"Reservation":{}}}`+"\n") {
+		t.Errorf("%s", p.Lines())
+	}
+}
+
+func TestIDsOfSeveralMembersAreJoined(t *testing.T) {
+	var p Page
+	p.Reset(someStamp())
+	p.Begin(3)
+	p.Items.Buf = append(p.Items.Buf, `{"A":"a","N":7}`...)
+	p.ID(0, Span{5, 8})
+	p.ID(2, Span{13, 14})
+	if !p.End() {
+		t.Error("it has an id")
+	}
+	p.Seal("")
+	for v := range p.Views() {
+		if string(v.ID()) != `"a//7"` {
+			t.Errorf("id %s", v.ID())
+		}
+	}
+	p.Begin(2)
+	if p.End() {
+		t.Error("an item without any member of its id has one")
+	}
+	p.FixID("settings")
+	if !p.End() {
+		t.Error("a fixed id is one")
+	}
+}
+
+func TestDuplicatesCollapseWithinAListing(t *testing.T) {
+	var p Page
+	var seen Seen
+	fill := func(ids ...string) {
+		p.Reset(someStamp())
+		for _, id := range ids {
+			write(&p, id, "n-"+id)
+			p.Seal("")
+		}
+	}
+	ids := func() (ids []string) {
+		for v := range p.Views() {
+			id, err := Unquote(v.ID())
+			if err != nil || !bytes.Contains(v.Data(), fmt.Appendf(nil, `{"InstanceId":%q`, id)) || string(v.Name()) != fmt.Sprintf("%q", "n-"+id) {
+				t.Errorf("%s: %s %s, %v", v.ID(), v.Name(), v.Data(), err)
+			}
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	fill("a", "b", "a", "c", "b", "d")
+	before := map[string]Sum{}
+	for v := range p.Views() {
+		before[string(v.ID())] = v.Sum()
+	}
+	if n := p.Dedupe(&seen); n != 2 || !slices.Equal(ids(), []string{"a", "b", "c", "d"}) {
+		t.Errorf("dropped %d, left %v", n, ids())
+	}
+	for v := range p.Views() {
+		if v.Sum() != before[string(v.ID())] {
+			t.Errorf("%s: its hash changed when it moved", v.ID())
+		}
+	}
+	if n := bytes.Count(p.Lines(), []byte("\n")); n != 4 {
+		t.Errorf("%d lines", n)
+	}
+	fill("d", "e", "a")
+	if n := p.Dedupe(&seen); n != 2 || !slices.Equal(ids(), []string{"e"}) {
+		t.Errorf("second page: dropped %d, left %v", n, ids())
+	}
+	if seen.Len() != 5 {
+		t.Errorf("%d ids seen", seen.Len())
+	}
+}
+
+func TestSeenTellsManyIDsApart(t *testing.T) {
+	var s Seen
+	for i := range 100_000 {
+		if !s.add(fmt.Appendf(nil, "i-%017x", i)) {
+			t.Fatalf("%d was taken for another", i)
+		}
+	}
+	for i := range 100_000 {
+		if s.add(fmt.Appendf(nil, "i-%017x", i)) {
+			t.Fatalf("%d was forgotten", i)
+		}
+	}
+	if bytes := 8 * len(s.table); bytes > 22*s.Len() {
+		t.Errorf("%d bytes for %d ids", bytes, s.Len())
+	}
+}
+
+func TestAPoisonedPageShowsNothing(t *testing.T) {
+	var p Page
+	p.Reset(someStamp())
+	write(&p, "i-0abc", "secret")
+	p.Seal("")
+	var kept View
+	for v := range p.Views() {
+		kept = v
+		v.Sum()
+	}
+	line := kept.Line()
+	p.Poison()
+	if want := bytes.Repeat([]byte{0xDB}, len(line)); !bytes.Equal(line, want) {
+		t.Errorf("%s", line)
+	}
+	for _, b := range [][]byte{p.lines, p.Items.Buf, p.scratch} {
+		if bytes.Contains(b[:cap(b)], []byte("secret")) {
+			t.Error("a buffer was left out")
+		}
+	}
+}
+
+func TestBorrowedBytesCannotReachTheirNeighbour(t *testing.T) {
+	var p Page
+	p.Reset(someStamp())
+	write(&p, "i-1", "")
+	p.Seal("")
+	before := string(p.Lines())
+	for v := range p.Views() {
+		_ = append(v.ID(), "overwritten"...)
+		_ = append(v.Data(), "overwritten"...)
+	}
+	if string(p.Lines()) != before {
+		t.Errorf("%s", p.Lines())
+	}
+}
+
+func TestPagesBound(t *testing.T) {
+	s := NewPages(2, 1<<20)
+	a, b := s.Take(nil), s.Take(nil)
+	if a == nil || b == nil || a == b {
+		t.Fatal("two pages")
+	}
+	done := make(chan struct{})
+	close(done)
+	if p := s.Take(done); p != nil {
+		t.Error("a third page")
+	}
+	s.Return(a)
+	if p := s.Take(done); p != a {
+		t.Error("a page that is free is taken even when done is closed")
+	}
+	a.Items.Buf = make([]byte, 2<<20)
+	s.Return(a)
+	if p := s.Take(nil); p == a || p.Size() != 0 {
+		t.Error("a page that had grown too far was kept")
+	}
+	s.Replace() // for b, which is lost
+	if p := s.Take(nil); p == b || p == nil {
+		t.Error("no page in the place of the lost one")
+	}
+}
+
+func TestSealedIsABound(t *testing.T) {
+	var p Page
+	p.Reset(someStamp())
+	for i := range 100 {
+		write(&p, fmt.Sprint("i-", i), strings.Repeat("n", i))
+	}
+	p.Around.Buf = append(p.Around.Buf, `,"OwnerId":"222222222222"`...)
+	bound := p.Sealed()
+	p.Seal("Reservation")
+	if got := p.Written(); got > bound || got < bound/10 {
+		t.Errorf("%d bytes, the bound was %d", got, bound)
+	}
+}

@@ -1,0 +1,245 @@
+package record
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// A tree is JSON with the rules of its parts, from which drafts are written in many ways.
+type tree struct {
+	text    string // a leaf
+	members []branch
+	list    []*tree // a list
+	isList  bool
+	set     bool
+}
+type branch struct {
+	key      string
+	volatile bool
+	t        *tree
+}
+
+func drawTree(t *rapid.T, depth int) *tree {
+	kind := rapid.IntRange(0, 3).Draw(t, "kind")
+	if depth == 0 {
+		kind = 0
+	}
+	switch kind {
+	case 1:
+		x := &tree{members: []branch{}}
+		for i := range rapid.IntRange(0, 4).Draw(t, "members") {
+			x.members = append(x.members, branch{fmt.Sprint("K", i), rapid.IntRange(0, 3).Draw(t, "volatile") == 0, drawTree(t, depth-1)})
+		}
+		return x
+	case 2, 3:
+		x := &tree{isList: true, set: kind == 2}
+		for range rapid.IntRange(0, 4).Draw(t, "elems") {
+			x.list = append(x.list, drawTree(t, depth-1))
+		}
+		return x
+	}
+	return &tree{text: rapid.SampledFrom([]string{`"a"`, `"b"`, `1`, `true`, `"x,y]"`, `""`}).Draw(t, "text")}
+}
+
+// draft writes the tree; rnd shuffles sets and changes or leaves out volatile members, if it is not nil.
+func (x *tree) draft(d *Draft, rnd *rand.Rand) {
+	switch {
+	case x.members != nil:
+		d.Buf = append(d.Buf, '{')
+		first := true
+		for _, m := range x.members {
+			if m.volatile && rnd != nil && rnd.IntN(3) == 0 {
+				continue
+			}
+			if !first {
+				d.Buf = append(d.Buf, ',')
+			}
+			first = false
+			cut := -1
+			if m.volatile {
+				cut = d.Open(Cut, len(d.Buf))
+			}
+			d.Buf = append(AppendQuote(d.Buf, m.key), ':')
+			if m.volatile && rnd != nil && rnd.IntN(2) == 0 {
+				d.Buf = fmt.Appendf(d.Buf, "%d", rnd.IntN(1000))
+			} else {
+				m.t.draft(d, rnd)
+			}
+			if cut >= 0 {
+				d.Close(cut, len(d.Buf))
+			}
+		}
+		d.Buf = append(d.Buf, '}')
+	case x.isList:
+		order := make([]int, len(x.list))
+		for i := range order {
+			order[i] = i
+		}
+		set := -1
+		if x.set {
+			set = d.Open(Set, len(d.Buf))
+			if rnd != nil {
+				rnd.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+			}
+		}
+		d.Buf = append(d.Buf, '[')
+		for i, n := range order {
+			if i > 0 {
+				d.Buf = append(d.Buf, ',')
+			}
+			elem := -1
+			if x.set {
+				elem = d.Open(Elem, len(d.Buf))
+			}
+			x.list[n].draft(d, rnd)
+			if elem >= 0 {
+				d.Close(elem, len(d.Buf))
+			}
+		}
+		d.Buf = append(d.Buf, ']')
+		if set >= 0 {
+			d.Close(set, len(d.Buf))
+		}
+	default:
+		d.Buf = append(d.Buf, x.text...)
+	}
+}
+
+// model is the canonical form, made from the tree by the shortest way.
+func (x *tree) model() string {
+	switch {
+	case x.members != nil:
+		s := "{"
+		for _, m := range x.members {
+			if m.volatile {
+				continue
+			}
+			if len(s) > 1 {
+				s += ","
+			}
+			s += fmt.Sprintf("%q:%s", m.key, m.t.model())
+		}
+		return s + "}"
+	case x.isList:
+		var elems []string
+		for _, e := range x.list {
+			elems = append(elems, e.model())
+		}
+		if x.set { // insertion sort, as it is short
+			for i := range elems {
+				for j := i; j > 0 && elems[j] < elems[j-1]; j-- {
+					elems[j], elems[j-1] = elems[j-1], elems[j]
+				}
+			}
+		}
+		s := "["
+		for i, e := range elems {
+			if i > 0 {
+				s += ","
+			}
+			s += e
+		}
+		return s + "]"
+	}
+	return x.text
+}
+
+func pageWith(x *tree, rnd *rand.Rand) *Page {
+	p := new(Page)
+	p.Reset(someStamp())
+	p.FixID("one")
+	p.Begin(0)
+	x.draft(&p.Items, rnd)
+	p.End()
+	p.Seal("")
+	return p
+}
+
+func sumOf(p *Page) Sum {
+	for v := range p.Views() {
+		return v.Sum()
+	}
+	panic("an empty page")
+}
+
+func TestSumIsOfWhatMatters(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		x := drawTree(t, 4)
+		p := pageWith(x, nil)
+		sum := sumOf(p)
+		if got, want := string(p.scratch), sumPrefix+x.model(); got != want {
+			t.Fatalf("canonical form\n%s\nwant\n%s", got, want)
+		}
+		rnd := rand.New(rand.NewPCG(1, rapid.Uint64().Draw(t, "seed")))
+		if q := pageWith(x, rnd); sumOf(q) != sum {
+			t.Fatalf("another order or another volatile member changed the hash:\n%s\n%s", p.Lines(), q.Lines())
+		}
+		y := drawTree(t, 4)
+		if same := x.model() == y.model(); same != (sumOf(pageWith(y, nil)) == sum) {
+			t.Fatalf("same content: %v, but not the same of the hashes\n%s\n%s", same, x.model(), y.model())
+		}
+	})
+}
+
+// TestSumStaysAsItIs holds the hash to what it was when it was first released. If it fails, the canonical form changed:
+// raise SumVersion, and the prefix with it.
+func TestSumStaysAsItIs(t *testing.T) {
+	leaf := func(s string) *tree { return &tree{text: s} }
+	x := &tree{members: []branch{
+		{"Id", false, leaf(`"i-1"`)}, {"At", true, leaf(`"2026-11-21T22:15:03Z"`)},
+		{"Groups", false, &tree{isList: true, set: true, list: []*tree{leaf(`"b"`), leaf(`"a"`), leaf(`"a"`)}}},
+		{"Servers", false, &tree{isList: true, list: []*tree{leaf(`"b"`), leaf(`"a"`)}}},
+	}}
+	for _, c := range []struct {
+		t    *tree
+		form string
+		sum  string
+	}{
+		{x, `{"Id":"i-1","Groups":["a","a","b"],"Servers":["b","a"]}`, "7b7d1c2b6e5e02b7d05309b216b99554"},
+		{&tree{members: []branch{}}, `{}`, "21d76e4ec6b7d846492588c2a8fc479f"},
+	} {
+		p := pageWith(c.t, nil)
+		sum := sumOf(p)
+		if got := hex.EncodeToString(sum[:]); got != c.sum || string(p.scratch) != fmt.Sprintf("collector content %d\n%s", SumVersion, c.form) {
+			t.Errorf("version %d: %s of %s", SumVersion, got, p.scratch)
+		}
+	}
+}
+
+func TestSumAllocatesNothing(t *testing.T) {
+	p := pageWith(&tree{isList: true, set: true, list: []*tree{{text: "3"}, {text: "2"}, {text: "1"}}}, nil)
+	for v := range p.Views() {
+		if n := testing.AllocsPerRun(100, func() { v.Sum() }); n > 0 {
+			t.Errorf("%v allocations", n)
+		}
+	}
+}
+
+func TestToEndMovesMarksAlong(t *testing.T) {
+	var d Draft
+	d.Buf = []byte(`{"A":[1,2],"B":[4,3],"C":0`)
+	for _, at := range []int{5, 15} {
+		s := d.Open(Set, at)
+		d.Close(d.Open(Elem, at+1), at+2)
+		d.Close(d.Open(Elem, at+3), at+4)
+		d.Close(s, at+5)
+	}
+	if at := d.ToEnd(4-4, 10); at != len(d.Buf)-10 || string(d.Buf) != `,"B":[4,3],"C":0{"A":[1,2]` {
+		t.Errorf("%d %s", at, d.Buf)
+	}
+	var c Canon
+	d.Buf[0], d.Buf[16] = '{', ','
+	d.Buf = append(d.Buf, '}')
+	if got := d.Canonical(&c, nil, 0); !bytes.Equal(got, []byte(`{"B":[3,4],"C":0,"A":[1,2]}`)) {
+		t.Errorf("%s", got)
+	}
+	d.Truncate(16)
+	if string(d.Buf) != `{"B":[4,3],"C":0` || len(d.marks) != 3 {
+		t.Errorf("%s %v", d.Buf, d.marks)
+	}
+}
