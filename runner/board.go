@@ -42,6 +42,7 @@ func NewBoard() *Board {
 // An AccountInfo is what is known of an account, now.
 type AccountInfo struct {
 	Name     string
+	Kinds    []string        // that the configuration lists there; shared, read only
 	Identity record.Identity // zero until it was entered
 	Regions  []string        // of the last plan
 	Disabled []string
@@ -249,8 +250,13 @@ func (b *Board) all() []*boardAccount {
 // Accounts is every account, sorted by name.
 func (b *Board) Accounts() []AccountInfo {
 	var infos []AccountInfo
+	b.mu.RLock()
+	kinds := b.only
+	b.mu.RUnlock()
 	for _, a := range b.all() {
-		infos = append(infos, a.snapshot())
+		info := a.snapshot()
+		info.Kinds = kinds[info.Name]
+		infos = append(infos, info)
 	}
 	return infos
 }
@@ -258,12 +264,14 @@ func (b *Board) Accounts() []AccountInfo {
 // Account is one account; ok is false where it is not known.
 func (b *Board) Account(name string) (info AccountInfo, ok bool) {
 	b.mu.RLock()
-	a := b.accounts[name]
+	a, kinds := b.accounts[name], b.only[name]
 	b.mu.RUnlock()
 	if a == nil {
 		return AccountInfo{}, false
 	}
-	return a.snapshot(), true
+	info = a.snapshot()
+	info.Kinds = kinds
+	return info, true
 }
 
 func (a *boardAccount) snapshot() AccountInfo {

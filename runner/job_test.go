@@ -1,0 +1,661 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// states is "region kind": state reason, of one account.
+func (g *rig) states() map[string]string {
+	m := map[string]string{}
+	for key, o := range g.d.all() {
+		_, rest, _ := strings.Cut(key, " ")
+		m[rest] = strings.TrimSpace(string(o.State) + " " + string(o.Reason))
+	}
+	return m
+}
+
+func (g *rig) want(want map[string]string) {
+	g.t.Helper()
+	if got := g.states(); !maps.Equal(got, want) {
+		g.t.Errorf("targets:\n got %v\nwant %v", got, want)
+	}
+}
+
+type code string
+
+func (c code) Error() string     { return "api error " + string(c) }
+func (c code) ErrorCode() string { return string(c) }
+
+func TestEveryWayToEnd(t *testing.T) {
+	type list = func(ctx context.Context, g *Gate, t record.Target, parent string, emit func(context.Context, *record.Page) error) error
+	fails := func(err error) list {
+		return func(context.Context, *Gate, record.Target, string, func(context.Context, *record.Page) error) error {
+			return err
+		}
+	}
+	half := func(err error) list {
+		return func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
+			return errors.Join(emit(ctx, page("i-1")), err)
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		f      *fakeAccount
+		change func(*Account)
+		want   map[string]string
+		status record.Status
+	}{
+		{"all well", &fakeAccount{}, nil, map[string]string{"us-east-1 ec2_instance": "ok", "eu-west-1 ec2_instance": "ok"}, record.Success},
+		{"denied", &fakeAccount{list: fails(code("UnauthorizedOperation"))}, nil,
+			map[string]string{"us-east-1 ec2_instance": "denied access_denied", "eu-west-1 ec2_instance": "denied access_denied"}, record.RunFailed},
+		{"denied on purpose", &fakeAccount{list: fails(code("UnauthorizedOperation"))},
+			func(a *Account) { a.Expected = func(region, kind string) bool { return kind == "ec2_instance" } },
+			map[string]string{"us-east-1 ec2_instance": "denied access_denied", "eu-west-1 ec2_instance": "denied access_denied"}, record.Success},
+		{"throttled, though denials are expected", &fakeAccount{list: fails(code("RequestLimitExceeded"))},
+			func(a *Account) { a.Expected = func(string, string) bool { return true } },
+			map[string]string{"us-east-1 ec2_instance": "throttled throttled", "eu-west-1 ec2_instance": "throttled throttled"}, record.RunFailed},
+		{"half a listing", &fakeAccount{list: half(code("InternalError"))}, nil,
+			map[string]string{"us-east-1 ec2_instance": "partial error", "eu-west-1 ec2_instance": "partial error"}, record.RunPartial},
+		{"a panic", &fakeAccount{list: func(context.Context, *Gate, record.Target, string, func(context.Context, *record.Page) error) error {
+			panic("nil map")
+		}}, nil, map[string]string{"us-east-1 ec2_instance": "error panic", "eu-west-1 ec2_instance": "error panic"}, record.RunFailed},
+		{"no sign-in", &fakeAccount{open: func(context.Context) error {
+			return &record.Fault{Reason: record.AssumeDenied, Err: errors.New("not authorized to perform sts:AssumeRole")}
+		}}, func(a *Account) { a.Regions = []string{"eu-north-1"} }, map[string]string{"eu-north-1 ec2_instance": "auth_failed assume_denied"}, record.RunFailed},
+		{"STS does not answer", &fakeAccount{open: func(context.Context) error {
+			return &record.Fault{Reason: record.Network, Err: errors.New("connection refused")}
+		}}, nil, map[string]string{" ec2_instance": "auth_failed network"}, record.RunFailed},
+		{"the sign-in hangs", &fakeAccount{open: func(ctx context.Context) error { return sleep(ctx, 2*time.Hour) }}, nil,
+			map[string]string{" ec2_instance": "timeout timeout"}, record.RunTimeout},
+		{"the sign-in panics", &fakeAccount{open: func(context.Context) error { panic("no") }}, nil,
+			map[string]string{" ec2_instance": "error panic"}, record.RunFailed},
+		{"regions throttled", &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) { return Plan{}, code("RequestLimitExceeded") }}, nil,
+			map[string]string{" ec2_instance": "throttled throttled"}, record.RunFailed},
+		{"a region that is not enabled", &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) {
+			return Plan{Regions: []string{"us-east-1"}, Disabled: []string{"ap-east-1"}}, nil
+		}}, nil, map[string]string{"us-east-1 ec2_instance": "ok", "ap-east-1 ec2_instance": "region_disabled region_disabled"}, record.Success},
+		{"no region at all", &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) { return Plan{}, nil }}, nil,
+			map[string]string{" ec2_instance": "error error"}, record.RunFailed},
+		{"a global kind", &fakeAccount{}, func(a *Account) { a.Kinds = append(a.Kinds, Kind{Name: "ec2_region", Global: true}) },
+			map[string]string{"us-east-1 ec2_instance": "ok", "eu-west-1 ec2_instance": "ok", "us-east-1 ec2_region": "ok"}, record.Success},
+		{"a listing outlives the run", &fakeAccount{list: func(ctx context.Context, _ *Gate, t record.Target, _ string, emit func(context.Context, *record.Page) error) error {
+			if t.Region == "us-east-1" {
+				return emit(ctx, page("i-1"))
+			}
+			return sleep(ctx, 24*time.Hour)
+		}}, nil, map[string]string{"us-east-1 ec2_instance": "ok", "eu-west-1 ec2_instance": "timeout timeout"}, record.RunTimeout},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newRig(t, Options{}, LocalOptions{})
+				a := account("a", c.f)
+				if c.change != nil {
+					c.change(a)
+				}
+				g.r.Swap(fleet(t, a))
+				res := g.once()
+				g.want(c.want)
+				if res[0].Status != c.status {
+					t.Errorf("status %s, want %s", res[0].Status, c.status)
+				}
+				if strings.Contains(c.name, "panic") && !strings.Contains(strings.Join(g.logs.lines, ""), "supervise.go") {
+					t.Error("the log has no stack of the panic")
+				}
+			})
+		})
+	}
+}
+
+// What fails before it is known what there is to list, fails for what was known before.
+func TestKnownTargets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := false
+		f := &fakeAccount{open: func(context.Context) error {
+			if down {
+				return &record.Fault{Reason: record.Expired, Err: errors.New("expired")}
+			}
+			return nil
+		}}
+		ledger := NewMemory()
+		g := newRig(t, Options{Ledger: ledger}, LocalOptions{})
+		g.r.Swap(fleet(t, account("a", f)))
+		g.once()
+		down = true
+		g.once()
+		want := map[string]string{"us-east-1 ec2_instance": "auth_failed expired", "eu-west-1 ec2_instance": "auth_failed expired"}
+		g.want(want)
+		g = newRig(t, Options{Ledger: ledger}, LocalOptions{}) // after a restart
+		g.r.Swap(fleet(t, account("a", f)))
+		g.once()
+		g.want(want)
+	})
+}
+
+func TestStuckWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		type abandoned struct {
+			t     record.Target
+			holds bool
+		}
+		var given []abandoned
+		late := make(chan error, 1)
+		f := &fakeAccount{list: func(ctx context.Context, g *Gate, t record.Target, _ string, emit func(context.Context, *record.Page) error) error {
+			if t.Region != "us-east-1" {
+				return emit(ctx, page("i-1"))
+			}
+			leave, err := g.Enter(ctx, "DescribeInstances")
+			if err != nil {
+				return err
+			}
+			<-release // whatever ctx says
+			leave("")
+			late <- emit(ctx, page("i-late"))
+			return nil
+		}}
+		sink := &memorySink{name: "file"}
+		g := newRig(t, Options{Abandon: func(t record.Target, holds bool) { given = append(given, abandoned{t, holds}) }}, LocalOptions{})
+		fl := fleet(t, account("a", f, func(a *Account) { a.Timeout = time.Minute }))
+		fl.Sinks = []Sink{sink}
+		g.r.Swap(fl)
+		from := time.Now()
+		res := g.once()
+		if took := time.Since(from); took != time.Minute+3*time.Second {
+			t.Error("took", took)
+		}
+		g.want(map[string]string{"us-east-1 ec2_instance": "timeout stuck", "eu-west-1 ec2_instance": "ok"})
+		if res[0].Status != record.RunTimeout || g.r.Abandoned() != 1 || len(given) != 1 || given[0].t.Region != "us-east-1" || given[0].holds {
+			t.Error(res, g.r.Abandoned(), given)
+		}
+		if log := strings.Join(g.logs.lines, ""); strings.Count(log, "given up on") != 1 || !strings.Contains(log, "region=us-east-1 kind=ec2_instance") {
+			t.Error(log)
+		}
+		close(release)
+		if err := <-late; !errors.Is(err, errLate) {
+			t.Error("a page that came late was taken:", err)
+		}
+		synctest.Wait()
+		if g.r.Abandoned() != 0 || sink.records() != 1 || len(sink.ended) != 2 {
+			t.Error(g.r.Abandoned(), sink.records(), len(sink.ended))
+		}
+		g.clean()
+	})
+}
+
+// An output that does not heed its context costs its target, and the place comes back.
+func TestStuckSink(t *testing.T) {
+	for _, where := range []string{"write", "end"} {
+		t.Run(where, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				release := make(chan struct{})
+				bad := &memorySink{name: "bad"}
+				if where == "write" {
+					bad.write = func(_ context.Context, id PageID) error {
+						if id.Target.Region == "us-east-1" {
+							<-release
+						}
+						return nil
+					}
+				} else {
+					bad.end = func(_ context.Context, o record.Outcome) error {
+						if o.Region == "us-east-1" {
+							<-release
+						}
+						return nil
+					}
+				}
+				good := &memorySink{name: "good"}
+				var held []bool
+				g := newRig(t, Options{Abandon: func(_ record.Target, holds bool) { held = append(held, holds) }}, LocalOptions{})
+				fl := fleet(t, account("a", &fakeAccount{}, func(a *Account) { a.Timeout = time.Minute }))
+				fl.Sinks = []Sink{good, bad}
+				g.r.Swap(fl)
+				g.once()
+				if where == "write" {
+					g.want(map[string]string{"us-east-1 ec2_instance": "timeout stuck", "eu-west-1 ec2_instance": "ok"})
+					if !slices.Equal(held, []bool{true}) {
+						t.Error("the page that the output holds was not told:", held)
+					}
+				} else {
+					g.want(map[string]string{"us-east-1 ec2_instance": "ok", "eu-west-1 ec2_instance": "ok"})
+				}
+				if len(good.ended) != 2 || good.records() != 4 {
+					t.Error("the other output:", len(good.ended), good.records())
+				}
+				close(release)
+				synctest.Wait()
+				g.clean()
+			})
+		})
+	}
+}
+
+// A ledger that is out of order stops no listing and no output.
+type badLedger struct {
+	*Memory
+	begin, page, end error
+	boom             bool
+}
+
+type badVisit struct {
+	Visit
+	l *badLedger
+}
+
+func (l *badLedger) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (Visit, error) {
+	if l.begin != nil {
+		return nil, l.begin
+	}
+	v, err := l.Memory.Begin(ctx, t, id, run)
+	return badVisit{v, l}, err
+}
+func (v badVisit) Page(context.Context, *record.Page) error {
+	if v.l.boom {
+		panic("ledger")
+	}
+	return v.l.page
+}
+func (v badVisit) End(context.Context, record.Outcome) error { return v.l.end }
+
+func TestTroubleOfOthers(t *testing.T) {
+	full := errors.New("disk full")
+	for _, c := range []struct {
+		name   string
+		ledger badLedger
+		write  func(context.Context, PageID) error
+		state  string
+		lost   []string
+		other  int // records at the other output
+	}{
+		{"the ledger does not begin", badLedger{begin: full}, nil, "ok", []string{"store eu-west-1", "store us-east-1"}, 6},
+		{"the ledger takes no page", badLedger{page: full}, nil, "ok", []string{"store eu-west-1", "store us-east-1"}, 6},
+		{"the ledger does not commit", badLedger{end: ErrFenced}, nil, "ok", []string{"store eu-west-1", "store us-east-1"}, 6},
+		{"the ledger panics", badLedger{boom: true}, nil, "partial panic", []string{"store eu-west-1", "store us-east-1"}, 6},
+		{"an output fails", badLedger{}, func(context.Context, PageID) error { return full }, "ok", []string{"first eu-west-1", "first us-east-1"}, 6},
+		{"an output panics", badLedger{}, func(context.Context, PageID) error { panic("output") }, "partial panic", []string{"first eu-west-1", "first us-east-1"}, 6},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c.ledger.Memory = NewMemory()
+				f := &fakeAccount{list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
+					return errors.Join(emit(ctx, page("i-1")), emit(ctx, page("i-2", "i-3")))
+				}}
+				g := newRig(t, Options{Ledger: &c.ledger}, LocalOptions{})
+				first, second := &memorySink{name: "first", write: c.write}, &memorySink{name: "second"}
+				fl := fleet(t, account("a", f))
+				fl.Sinks = []Sink{first, second}
+				g.r.Swap(fl)
+				g.once()
+				g.want(map[string]string{"us-east-1 ec2_instance": c.state, "eu-west-1 ec2_instance": c.state})
+				slices.Sort(g.d.lost)
+				if !slices.Equal(g.d.lost, c.lost) {
+					t.Errorf("told once a target: %v, want %v", g.d.lost, c.lost)
+				}
+				if second.records() != c.other || len(second.ended) != 2 {
+					t.Error("the other output has", second.records(), len(second.ended))
+				}
+				if info, _ := g.board.Account("a"); info.Undelivered[strings.Fields(c.lost[0])[0]] != 2 {
+					t.Error("the board:", info.Undelivered)
+				}
+			})
+		})
+	}
+}
+
+func family(a *Account) {
+	a.Kinds = []Kind{{Name: "ec2_instance"}, {Name: "ec2_table"}, {Name: "ec2_route", Parent: "ec2_table"}, {Name: "ec2_hop", Parent: "ec2_route"}}
+}
+
+func TestParentAndChild(t *testing.T) {
+	type calls struct {
+		sync.Mutex
+		under map[string][]string
+		most  int
+		now   int
+	}
+	family := func(fail func(kind, parent string) error) (*fakeAccount, *calls) {
+		c := &calls{under: map[string][]string{}}
+		return &fakeAccount{
+			regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: []string{"r"}}, nil },
+			list: func(ctx context.Context, _ *Gate, t record.Target, parent string, emit func(context.Context, *record.Page) error) error {
+				c.Lock()
+				c.under[t.Kind] = append(c.under[t.Kind], parent)
+				if t.Kind == "ec2_route" {
+					c.now++
+					c.most = max(c.most, c.now)
+				}
+				c.Unlock()
+				err := sleep(ctx, time.Second)
+				c.Lock()
+				defer c.Unlock()
+				if t.Kind == "ec2_route" {
+					c.now--
+				}
+				if err == nil && fail != nil {
+					err = fail(t.Kind, parent)
+				}
+				if err != nil {
+					return err
+				}
+				switch t.Kind {
+				case "ec2_table":
+					return emit(ctx, page("t-1", "t-2", "t-3", "t-4", "t-5", "t-6"))
+				case "ec2_route":
+					return emit(ctx, page(parent+"-r"))
+				}
+				return emit(ctx, page("x"))
+			}}, c
+	}
+	six := []string{"t-1", "t-2", "t-3", "t-4", "t-5", "t-6"}
+	for _, c := range []struct {
+		name  string
+		kinds []string
+		fail  func(kind, parent string) error
+		want  map[string]string
+		under []string // of ec2_route
+		sunk  int      // records that reached the output
+	}{
+		{"all of them", nil, nil, map[string]string{"r ec2_instance": "ok", "r ec2_table": "ok", "r ec2_route": "ok", "r ec2_hop": "ok"}, six, 1 + 6 + 6 + 6},
+		{"a child whose parents are not asked for", []string{"ec2_hop"}, nil, map[string]string{"r ec2_hop": "ok"}, six, 6},
+		{"the parent fails", nil, func(kind, _ string) error {
+			if kind == "ec2_table" {
+				return errDenied
+			}
+			return nil
+		}, map[string]string{"r ec2_instance": "ok", "r ec2_table": "denied access_denied", "r ec2_route": "skipped parent", "r ec2_hop": "skipped parent"}, nil, 1},
+		{"a parent that is not asked for fails", []string{"ec2_route"}, func(kind, _ string) error {
+			if kind == "ec2_table" {
+				return errDenied
+			}
+			return nil
+		}, map[string]string{"r ec2_route": "skipped parent"}, nil, 0},
+		{"a parent goes away meanwhile", []string{"ec2_table", "ec2_route"}, func(kind, parent string) error {
+			if kind == "ec2_route" && parent == "t-3" {
+				return code("InvalidRouteTableID.NotFound")
+			}
+			return nil
+		}, map[string]string{"r ec2_table": "ok", "r ec2_route": "ok"}, six, 6 + 5},
+		{"a child fails under its first parent", []string{"ec2_table", "ec2_route"}, func(kind, parent string) error {
+			if kind == "ec2_route" {
+				return errDenied
+			}
+			return nil
+		}, map[string]string{"r ec2_table": "ok", "r ec2_route": "denied access_denied"}, []string{"t-1", "t-2", "t-3", "t-4"}, 6},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, calls := family(c.fail)
+				a := account("a", f, func(a *Account) {
+					a.Parents = []Kind{{Name: "ec2_table"}, {Name: "ec2_route", Parent: "ec2_table"}}
+					for _, k := range []Kind{{Name: "ec2_instance"}, {Name: "ec2_table"}, {Name: "ec2_route", Parent: "ec2_table"}, {Name: "ec2_hop", Parent: "ec2_route"}} {
+						if c.kinds == nil || slices.Contains(c.kinds, k.Name) {
+							a.Kinds = append(a.Kinds, k)
+						}
+					}
+					a.Kinds = a.Kinds[1:] // account's own
+				})
+				g := newRig(t, Options{}, LocalOptions{})
+				sink := &memorySink{name: "file"}
+				fl := fleet(t, a)
+				fl.Sinks = []Sink{sink}
+				g.r.Swap(fl)
+				g.once()
+				g.want(c.want)
+				slices.Sort(calls.under["ec2_route"])
+				if !slices.Equal(calls.under["ec2_route"], c.under) {
+					t.Error("listed under", calls.under["ec2_route"])
+				}
+				if sink.records() != c.sunk {
+					t.Errorf("%d records delivered, want %d", sink.records(), c.sunk)
+				}
+				if len(c.under) > 0 && calls.most != jobWidth {
+					t.Errorf("%d at once, want %d", calls.most, jobWidth)
+				}
+			})
+		})
+	}
+	t.Run("no row for the parent", func(t *testing.T) {
+		if _, err := NewFleet(Fleet{Accounts: []*Account{account("a", nil, func(a *Account) { a.Kinds = []Kind{{Name: "x", Parent: "y"}} })}}); err == nil {
+			t.Error("accepted")
+		}
+		if _, err := NewFleet(Fleet{Accounts: []*Account{account("a", nil), account("a", nil)}}); err == nil {
+			t.Error("two of one name accepted")
+		}
+	})
+}
+
+func TestTwoBlocksOneAccount(t *testing.T) {
+	id := record.Identity{AccountID: "111111111111", Partition: "aws"}
+	named := func(f *fakeAccount, id record.Identity) *fakeAccount { f.id = id; return f }
+	for _, c := range []struct {
+		name  string
+		first string // which signs in first
+	}{{"in the file's order", "one"}, {"the other way round", "two"}} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				wait := func(name string) func(ctx context.Context) error {
+					return func(ctx context.Context) error {
+						if name != c.first {
+							return sleep(ctx, time.Second)
+						}
+						return nil
+					}
+				}
+				one, two := named(slow(time.Minute), id), named(slow(time.Minute), id)
+				one.open, two.open = wait("one"), wait("two")
+				china := named(slow(time.Minute), record.Identity{AccountID: id.AccountID, Partition: "aws-cn"})
+				g := newRig(t, Options{}, LocalOptions{})
+				g.r.Swap(fleet(t, account("one", one), account("two", two), account("china", china)))
+				for range 2 {
+					res := g.once()
+					if res[0].Status != record.Success || res[1].Status == record.Success || res[2].Status != record.Success {
+						t.Error(res)
+					}
+				}
+				for key, o := range g.d.all() {
+					if o.Account != "two" {
+						continue
+					}
+					if o.State != record.AuthFailed || o.Reason != record.SameAccount || !strings.Contains(o.Error, `"one"`) {
+						t.Error(key, o.State, o.Reason, o.Error)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestRegionsThatAreGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plan := Plan{Regions: []string{"r1", "r2", "r3"}, Complete: true}
+		f := &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) { return plan, nil }}
+		ledger := NewMemory()
+		g := newRig(t, Options{Ledger: ledger}, LocalOptions{})
+		g.r.Swap(fleet(t, account("a", f)))
+		known := func(want int) {
+			t.Helper()
+			g.once()
+			if ts, _ := ledger.Known(t.Context(), "a"); len(ts) != want {
+				t.Error("the ledger knows", ts)
+			}
+		}
+		known(3)
+		plan = Plan{Regions: []string{"r1"}} // a narrowed run
+		known(3)
+		plan = Plan{Regions: []string{"r1"}, Complete: true, Warning: errors.New("denied")}
+		known(3)
+		plan = Plan{Regions: []string{"r1"}, Disabled: []string{"r2"}, Complete: true}
+		known(2)
+		if n := len(slices.Collect(g.board.Targets())); n != 2 {
+			t.Error("the board knows", n)
+		}
+		if err := g.r.RetireRemoved(t.Context(), []string{"a", "b"}); err != nil {
+			t.Fatal(err)
+		}
+		known(2)
+		g.r.Swap(fleet(t, account("b", &fakeAccount{})))
+		if err := g.r.RetireRemoved(t.Context(), []string{"a"}); err != nil {
+			t.Fatal(err)
+		}
+		if ts, _ := ledger.Known(t.Context(), "a"); len(ts) != 0 {
+			t.Error("the ledger knows", ts)
+		}
+	})
+}
+
+// As an engine with a queue does it: jobs one by one, some of them twice, in any process.
+func TestDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{}, LocalOptions{})
+		if _, err := g.r.Do(t.Context(), Job{Account: "a"}); err == nil {
+			t.Error("without a fleet")
+		}
+		g.r.Swap(fleet(t, account("a", &fakeAccount{})))
+		open := Job{Run: NewRun(), Account: "a", Tick: time.Now()}
+		follow, err := g.r.Do(t.Context(), open)
+		if err != nil || len(follow) != 2 || follow[0].Region != "us-east-1" || !slices.Equal(follow[0].Kinds, []string{"ec2_instance"}) {
+			t.Fatal(follow, err)
+		}
+		for i, j := range follow {
+			if len(g.d.ended) != 0 {
+				t.Error("the run ended early")
+			}
+			if more, err := g.r.Do(t.Context(), j); err != nil || len(more) != 0 {
+				t.Error(more, err)
+			}
+			if i == 0 {
+				j.Attempt++
+				if sum, last, _ := g.r.o.Runs.Done(t.Context(), j.Run, j.Key(), Tally{}); last {
+					t.Error("a job that was done twice ended the run", sum)
+				}
+			}
+		}
+		if g.d.ended[open.Run] != record.Success {
+			t.Error(g.d.ended)
+		}
+		// The account leaves the configuration while its job is on its way.
+		g.r.Swap(fleet(t))
+		if _, err := g.r.Do(t.Context(), Job{Run: "x", Account: "a", Region: "us-east-1", Kinds: []string{"ec2_instance"}}); err != nil {
+			t.Error(err)
+		}
+		if o := g.d.outcomes["x"][record.Target{Account: "a", Region: "us-east-1", Kind: "ec2_instance"}]; o.State != record.Skipped {
+			t.Error(o)
+		}
+		// And one that is canceled before it begins.
+		g.r.Swap(fleet(t, account("a", &fakeAccount{})))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if follow, err := g.r.Do(ctx, Job{Run: "y", Account: "a"}); err != nil || len(follow) != 0 || g.d.ended["y"] != record.RunFailed {
+			t.Error(follow, err, g.d.ended)
+		}
+	})
+}
+
+// Whatever the accounts do, and whenever the program is stopped: every target that is known of ends each run in exactly
+// one state, every run that started ends once, and nothing is kept. The diary complains of the rest.
+func TestEveryTargetEndsOnce(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		n := rapid.IntRange(1, 6).Draw(rt, "accounts")
+		places := rapid.SampledFrom([]int{1, 2, 8, 64}).Draw(rt, "places")
+		stop := time.Duration(rapid.IntRange(0, 7200).Draw(rt, "seconds until the stop")) * time.Second
+		acts := make([][]string, n)
+		rules := make([]Overlap, n)
+		for i := range n {
+			acts[i] = rapid.SliceOfN(rapid.SampledFrom([]string{"fine", "denied", "panic", "hang", "deaf", "half", "slow"}), 1, 4).Draw(rt, "acts")
+			rules[i] = rapid.SampledFrom([]Overlap{Skip, Queue, Cancel}).Draw(rt, "rule")
+		}
+		signIn := rapid.SliceOfN(rapid.SampledFrom([]string{"fine", "fine", "fine", "denied", "panic", "hang", "deaf"}), n, n).Draw(rt, "sign-in")
+		synctest.Test(t, func(t *testing.T) {
+			act := func(ctx context.Context, what string) error {
+				switch what {
+				case "denied":
+					return errDenied
+				case "panic":
+					panic("bug")
+				case "hang":
+					return sleep(ctx, 24*time.Hour)
+				case "deaf":
+					time.Sleep(3 * time.Hour)
+				case "slow":
+					return sleep(ctx, 7*time.Minute)
+				}
+				return nil
+			}
+			g := newRig(t, Options{Limits: NewLimits(places, nil)}, LocalOptions{Places: places})
+			var accounts []*Account
+			for i := range n {
+				regions := make([]string, len(acts[i]))
+				for k := range regions {
+					regions[k] = fmt.Sprint("r", k)
+				}
+				f := &fakeAccount{
+					open:    func(ctx context.Context) error { return act(ctx, signIn[i]) },
+					regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: regions}, nil },
+					list: func(ctx context.Context, gate *Gate, t record.Target, parent string, emit func(context.Context, *record.Page) error) error {
+						leave, err := gate.Enter(ctx, t.Kind)
+						if err != nil {
+							return err
+						}
+						defer leave("")
+						what := acts[i][slices.Index(regions, t.Region)]
+						if err := act(ctx, what); err != nil {
+							return err
+						}
+						err = emit(ctx, page("x-1", "x-2"))
+						if what == "half" {
+							err = errors.Join(err, errDenied)
+						}
+						return err
+					}}
+				accounts = append(accounts, account(fmt.Sprint("a", i), f, family, at("*/15 * * * *"), func(a *Account) {
+					a.Overlap, a.Regions, a.Timeout = rules[i], regions, 20*time.Minute
+				}))
+			}
+			sink := &memorySink{name: "file"}
+			fl := fleet(t, accounts...)
+			closed := false
+			fl.Sinks, fl.Close = []Sink{sink}, func() { closed = true }
+			g.r.Swap(fl)
+			g.run(stop)
+			ended := 0
+			g.d.mu.Lock()
+			for run, ts := range g.d.outcomes {
+				ended += len(ts)
+				for t := range ts {
+					if i := int(t.Account[1] - '0'); len(ts) != len(acts[i])*4 {
+						rt.Errorf("run %s of %s: %d targets of %d: %v", run, t.Account, len(ts), len(acts[i])*4, ts)
+					}
+					break
+				}
+			}
+			for _, s := range g.d.started {
+				if len(g.d.outcomes[s.run]) == 0 {
+					rt.Errorf("run %s of %s ended no target", s.run, s.account)
+				}
+			}
+			g.d.mu.Unlock()
+			g.r.Close()
+			time.Sleep(4 * time.Hour) // the deaf ones come back
+			if len(sink.ended) != ended || !closed || g.r.Abandoned() != 0 {
+				rt.Errorf("%d ends told, %d to the output; closed: %v; abandoned: %d", ended, len(sink.ended), closed, g.r.Abandoned())
+			}
+			g.clean()
+			if t.Failed() {
+				rt.Fail()
+			}
+		})
+	})
+}

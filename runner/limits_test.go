@@ -1,0 +1,281 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func TestHalfOfEC2sBudget(t *testing.T) {
+	for _, c := range []struct {
+		kind Kind
+		op   string
+		took time.Duration // of 100 calls
+	}{
+		{Kind{}, "DescribeInstances", 5 * time.Second},                                          // 50 at once, then 10 a second
+		{Kind{Op: "DescribeImages", Refill: 10, Burst: 20}, "DescribeImages", 18 * time.Second}, // 10, then 5 a second
+		{Kind{Op: "DescribeImages", Refill: 10, Burst: 20}, "DescribeRegions", 5 * time.Second}, // another API's budget is its own
+		{Kind{Op: "DescribeIpams", Refill: 2, Burst: 1}, "DescribeIpams", 99 * time.Second},     // never less than one
+	} {
+		t.Run(fmt.Sprint(c.kind.Op, " ", c.op), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDiary()
+				g := NewLimits(256, d).Gate("a", "", c.kind).At("us-east-1")
+				from := time.Now()
+				for range 100 {
+					if err := call(t.Context(), g, c.op, 0, ""); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if took := time.Since(from).Round(time.Millisecond); took != c.took {
+					t.Errorf("took %s, want %s", took, c.took)
+				}
+				if w := d.waits["a us-east-1"].Round(time.Millisecond); w != c.took {
+					t.Errorf("told of %s of waiting", w)
+				}
+				if n := d.calls["us-east-1 "+c.op+" "]; n != 100 {
+					t.Error(n, "calls told")
+				}
+			})
+		})
+	}
+}
+
+func TestThrottleSlowsOneBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimits(256, nil)
+		calls := func(region, op string, n int) time.Duration {
+			from := time.Now()
+			for range n {
+				if err := call(t.Context(), l.Gate("a", region, Kind{}), op, 0, ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return time.Since(from).Round(100 * time.Millisecond)
+		}
+		g := l.Gate("a", "r1", Kind{})
+		for range 3 { // one event
+			if err := call(t.Context(), g, "X", 0, "RequestLimitExceeded"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if calls, throttles := g.close(); calls != 3 || throttles != 3 {
+			t.Error(calls, throttles)
+		}
+		// The first throttle emptied the bucket; the second and third call waited for a token at 5 a second.
+		if took := calls("r1", "X", 10); took != 2*time.Second {
+			t.Error("at half the budget 10 calls took", took)
+		}
+		for _, other := range [][2]string{{"r2", "X"}, {"r1", "Y"}} {
+			if took := calls(other[0], other[1], 50); took != 0 {
+				t.Error(other, "was slowed down too:", took)
+			}
+		}
+		time.Sleep(2 * time.Minute)
+		calls("r1", "X", 50)
+		if took := calls("r1", "X", 10); took != time.Second {
+			t.Error("after two minutes without a throttle 10 calls took", took)
+		}
+		for range 20 {
+			if err := call(t.Context(), l.Gate("a", "r1", Kind{}), "X", 2*time.Second, "Throttling"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := calls("r1", "X", 1); took > 4*time.Second {
+			t.Error("a budget goes no lower than a 32nd, and yet one call took", took)
+		}
+	})
+}
+
+func TestIdleBudgetsAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimits(256, nil)
+		for i := range 20_000 {
+			if err := call(t.Context(), l.Gate(fmt.Sprint("account-", i), "r", Kind{}), "X", 10*time.Millisecond, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := len(l.buckets); n > 512 {
+			t.Error(n, "buckets are kept")
+		}
+		if len(l.flight.accounts) != 0 {
+			t.Error(len(l.flight.accounts), "accounts are kept")
+		}
+		if err := call(t.Context(), l.Gate("slow", "r", Kind{}), "X", 0, "Throttling"); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 2_000 {
+			_ = call(t.Context(), l.Gate(fmt.Sprint("account-", i), "r", Kind{}), "X", time.Millisecond, "")
+		}
+		if l.buckets[bucketKey{"slow", "r", "X"}] == nil {
+			t.Error("a budget that was throttled was forgotten")
+		}
+	})
+}
+
+func TestOneAccountHasAnEighth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimits(16, nil)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		var wg sync.WaitGroup
+		for range 100 { // a hung account: every call hangs, and many wait
+			wg.Go(func() { _ = call(ctx, l.Gate("hung", "r", Kind{}), "X", time.Hour, "") })
+		}
+		synctest.Wait()
+		if n := l.InFlight(); n != 2 {
+			t.Errorf("%d in flight, want an eighth of 16", n)
+		}
+		from := time.Now()
+		for i := range 50 {
+			wg.Go(func() {
+				if err := call(ctx, l.Gate(fmt.Sprint("account-", i), "r", Kind{}), "X", time.Second, ""); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		if n := l.InFlight(); n != 2 || time.Since(from) != 4*time.Second { // 50 through 14 places
+			t.Errorf("%d in flight after %s", n, time.Since(from))
+		}
+		l.Resize(32)
+		synctest.Wait()
+		if n := l.InFlight(); n != 4 {
+			t.Errorf("%d in flight after the bound was doubled", n)
+		}
+		why := errors.New("over")
+		cancel(why)
+		if _, err := l.Gate("hung", "r", Kind{}).Enter(ctx, "X"); !errors.Is(err, why) {
+			t.Error("the cause is lost:", err)
+		}
+		wg.Wait()
+		if l.InFlight() != 0 || len(l.flight.accounts) != 0 {
+			t.Error("places were kept")
+		}
+	})
+}
+
+// However places are asked for, given up and freed: never more than all, never more than an eighth for one, nobody waits
+// while there is a place for them, and who waits gets in before a second one of an account that came later.
+func TestFair(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		f := newFair[int](rapid.IntRange(0, 20).Draw(rt, "places"))
+		held, waits := map[string]int{}, map[string][]int{}
+		next := 0
+		check := func(*rapid.T) {
+			used := 0
+			for a, n := range held {
+				used += n
+				if n > f.each && f.max >= 8 {
+					rt.Fatalf("%s has %d of %d", a, n, f.max)
+				}
+			}
+			if used != f.used || used > f.max {
+				rt.Fatalf("used %d, counted %d, of %d", f.used, used, f.max)
+			}
+			for a, s := range f.accounts {
+				if len(s.waiting) != len(waits[a]) || s.used != held[a] {
+					rt.Fatal(a, s, waits[a], held[a])
+				}
+				if len(s.waiting) > 0 && s.used < f.each && !s.inTurn {
+					rt.Fatal(a, "waits, has no turn")
+				}
+				if len(s.waiting)+s.used == 0 && !s.inTurn {
+					rt.Fatal(a, "is kept for nothing")
+				}
+			}
+		}
+		name := rapid.SampledFrom([]string{"a", "b", "c"})
+		rt.Repeat(map[string]func(*rapid.T){
+			"": check,
+			"push": func(rt *rapid.T) {
+				a := name.Draw(rt, "account")
+				f.push(a, next)
+				waits[a] = append(waits[a], next)
+				next++
+			},
+			"pop": func(rt *rapid.T) {
+				a, x, ok := f.pop()
+				if !ok {
+					for a, w := range waits {
+						if len(w) > 0 && f.used < f.max && held[a] < f.each {
+							rt.Fatal(a, "could have had a place")
+						}
+					}
+					return
+				}
+				if waits[a][0] != x {
+					rt.Fatal("out of order", x, waits[a])
+				}
+				waits[a] = waits[a][1:]
+				held[a]++
+			},
+			"try": func(rt *rapid.T) {
+				a := name.Draw(rt, "account")
+				if f.try(a) {
+					held[a]++
+				}
+			},
+			"release": func(rt *rapid.T) {
+				a := name.Draw(rt, "account")
+				if held[a] > 0 {
+					held[a]--
+					f.release(a)
+				}
+			},
+			"remove": func(rt *rapid.T) {
+				a := name.Draw(rt, "account")
+				if len(waits[a]) > 0 {
+					x := waits[a][0]
+					if f.remove(a, func(y int) bool { return y == x }) != 1 {
+						rt.Fatal("not removed")
+					}
+					waits[a] = waits[a][1:]
+				}
+			},
+		})
+	})
+}
+
+func TestTurns(t *testing.T) {
+	f := newFair[string](1)
+	for i := range 1000 {
+		f.push("big", fmt.Sprint(i))
+	}
+	f.push("small", "x")
+	for want := range 3 {
+		a, x, ok := f.pop()
+		if want == 1 && x != "x" {
+			t.Error("the second place went to", a, x, ok)
+		}
+		f.release(a)
+	}
+}
+
+func BenchmarkGate(b *testing.B) {
+	for _, accounts := range []int{1, 1000} {
+		b.Run(fmt.Sprint(accounts), func(b *testing.B) {
+			l := NewLimits(256, nil)
+			gates := make([]*Gate, accounts)
+			for i := range gates {
+				gates[i] = l.Gate(fmt.Sprint("account-", i), "us-east-1", Kind{Op: "X", Refill: 1e12, Burst: 1e9})
+			}
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				leave, err := gates[i%accounts].Enter(b.Context(), "X")
+				if err != nil {
+					b.Fatal(err)
+				}
+				leave("")
+				i++
+			}
+		})
+	}
+}
