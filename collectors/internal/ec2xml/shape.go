@@ -85,3 +85,6 @@ func (s Shape) Path(path string) (_ Shape, ok bool) {
 	at, err := s.s.path(path)
 	return Shape{at}, err == nil
 }
+
+// Item is the XML name of a List's elements, "item" but for a few.
+func (s Shape) Item() string { return s.s.item }

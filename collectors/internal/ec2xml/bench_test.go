@@ -1,0 +1,79 @@
+package ec2xml_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/record"
+)
+
+var instances = ec2xml.Spec{Op: "DescribeInstances", Items: "Reservations.Instances", ID: []string{"InstanceId"}, Volatile: []string{"UsageOperationUpdateTime"}}
+
+// pageOf is an answer with n instances, each in a reservation of its own, indented as EC2 does.
+func pageOf(tb testing.TB, n int) []byte {
+	item, err := os.ReadFile("testdata/reservation.xml")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	b := bytes.NewBufferString(`<?xml version="1.0" encoding="UTF-8"?>
+<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">
+    <requestId>8f7724cf-496f-496e-8fe3-example</requestId>
+    <reservationSet>
+`)
+	for i := range n {
+		b.Write(bytes.Replace(item, []byte("@ID@"), fmt.Appendf(nil, "i-%017x", i), 1))
+	}
+	b.WriteString("    </reservationSet>\n    <nextToken>next</nextToken>\n</DescribeInstancesResponse>\n")
+	return b.Bytes()
+}
+
+func stamp() *record.Stamp {
+	return record.NewStamp(record.Target{Account: "prod", Region: "us-east-1", Kind: "ec2_instance"},
+		record.Identity{AccountID: "222222222222", Partition: "aws"}, []byte(`{"team":"platform"}`), "01JD", "2026-11-21T22:15:03Z")
+}
+
+// BenchmarkDecode is a page of 1,000 instances, 10 KB of XML each. The SDK's figure is in equal's benchmark of that name.
+func BenchmarkDecode(b *testing.B) {
+	xml := pageOf(b, 1000)
+	g, err := ec2xml.Compile(instances)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var d ec2xml.Decoder
+	var p record.Page
+	o := ec2xml.Options{Stamp: stamp()}
+	b.SetBytes(int64(len(xml)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := d.Decode(g, o, bytes.NewReader(xml), &p); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if p.Len() != 1000 || p.Unknown() != 0 {
+		b.Fatal(p.Len(), p.Unknown())
+	}
+	b.ReportMetric(float64(b.N)*1000/b.Elapsed().Seconds(), "instances/s")
+}
+
+// BenchmarkSum is the content hash of the same page.
+func BenchmarkSum(b *testing.B) {
+	g, err := ec2xml.Compile(instances)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var d ec2xml.Decoder
+	var p record.Page
+	if _, err := d.Decode(g, ec2xml.Options{Stamp: stamp()}, bytes.NewReader(pageOf(b, 1000)), &p); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		for v := range p.Views() {
+			_ = v.Sum()
+		}
+	}
+	b.ReportMetric(float64(b.N)*1000/b.Elapsed().Seconds(), "instances/s")
+}
