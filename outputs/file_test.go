@@ -226,6 +226,9 @@ func TestLeftovers(t *testing.T) {
 	if got := unpack(t, filepath.Join(dir, "records-20260102T000000Z.jsonl.zst")); got != line {
 		t.Errorf("compressed: %q", got)
 	}
+	if got := read(t, filepath.Join(dir, "records-20260103T000000Z.jsonl.zst")); got != "whole" {
+		t.Errorf("what was compressed already is %q now", got)
+	}
 }
 
 func TestTornLine(t *testing.T) {
