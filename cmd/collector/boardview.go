@@ -1,0 +1,39 @@
+package main
+
+import (
+	"iter"
+
+	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/web"
+)
+
+// boardView is the board in the words of package web, which does not know the runner.
+type boardView struct{ board *runner.Board }
+
+func (v boardView) Accounts() []web.Account {
+	var all []web.Account
+	for _, a := range v.board.Accounts() {
+		out := web.Account{Name: a.Name, Identity: a.Identity, Expires: a.Expires, Next: a.Next}
+		if len(a.Running) > 0 {
+			out.Running = a.Running[0].Started
+		}
+		if l := a.Last; l.Run != "" {
+			out.Last = web.Run{Status: l.Status, Ended: l.Started.Add(l.Took), Took: l.Took, Records: l.Records}
+		}
+		if a.Warning != nil {
+			out.Warning = a.Warning.Error()
+		}
+		all = append(all, out)
+	}
+	return all
+}
+
+func (v boardView) Targets() iter.Seq[web.Target] {
+	return func(yield func(web.Target) bool) {
+		for t := range v.board.Targets() {
+			if !yield(web.Target{Outcome: t.Outcome, LastSuccess: t.LastSuccess, Resources: t.Resources}) {
+				return
+			}
+		}
+	}
+}

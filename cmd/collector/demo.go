@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"text/template"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/internal/awsfake"
+)
+
+//go:embed demo.yaml.tmpl
+var demoConfig string
+
+// demoVerb runs the daemon, unchanged, against an AWS in this process: a configuration file, sign-ins of every kind, a
+// schedule, outputs, metrics. Only the addresses of AWS are other ones.
+func (c *cli) demoVerb() *cobra.Command {
+	var listen, dir string
+	var every, lasting, latency time.Duration
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Run the whole program against a built-in AWS; needs nothing",
+		Long: `Starts an AWS in this process that enforces what AWS enforces (keys, roles, external ids, one-time codes, sessions that end,
+throttling), writes a configuration for it and runs the daemon on a short schedule until Ctrl-C. Nothing leaves this machine.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			if lasting > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeoutCause(ctx, lasting, errors.New("the demo's time is over"))
+				defer cancel()
+			}
+			return c.demo(ctx, demoOptions{listen: listen, dir: dir, every: every, latency: latency})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&listen, "listen", envOr(c.getenv, "COLLECTOR_LISTEN", defaultListen), "`ADDRESS` of the page and the metrics; port 0: any")
+	f.StringVar(&dir, "dir", "", "`DIRECTORY` for the configuration and the records; default: a new one, removed at the end")
+	f.DurationVar(&every, "every", 15*time.Second, "how often to collect")
+	f.DurationVar(&lasting, "for", 0, "stop by itself after this long; 0: run until Ctrl-C")
+	f.DurationVar(&latency, "latency", 80*time.Millisecond, "how long the built-in AWS takes to answer")
+	return cmd
+}
+
+type demoOptions struct {
+	listen, dir    string
+	every, latency time.Duration
+}
+
+func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
+	scene := awsfake.Demo(awsfake.Options{Seed: 1, Latency: o.latency, Jitter: o.latency / 2})
+	cloud, err := scene.AWS.Start()
+	if err != nil {
+		return err
+	}
+	defer cloud.Close()
+
+	dir := o.dir
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "collector-demo-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	} else if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	config, err := demoFile(scene, dir, o)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, "config.yaml")
+	if err := os.WriteFile(path, config, 0o600); err != nil {
+		return err
+	}
+
+	var live sync.WaitGroup // the fleet changes between runs
+	living, stop := context.WithCancel(ctx)
+	defer live.Wait()
+	defer stop()
+	live.Go(func() {
+		for {
+			select {
+			case <-living.Done():
+				return
+			case <-time.After(o.every):
+				scene.AWS.Evolve(4)
+			}
+		}
+	})
+
+	inner := *c
+	inner.configPath = path
+	inner.getenv = func(name string) string { // the environment's own AWS is not this one
+		switch {
+		case name == "AWS_CONTAINER_AUTHORIZATION_TOKEN":
+			return scene.Container.Token
+		case strings.HasPrefix(name, "AWS_"), strings.HasPrefix(name, "COLLECTOR_"):
+			return ""
+		}
+		return c.getenv(name)
+	}
+	return inner.collect(ctx, runOptions{
+		listen: o.listen, summary: true, flushTimeout: 10 * time.Second,
+		aws: auth.LoadOptions{
+			Isolated: true, Endpoint: cloud.URL, IMDSEndpoint: cloud.URL, ContainerEndpoint: cloud.URL + scene.Container.Path,
+		},
+		listening: func(addr string) { c.demoWelcome(scene, cloud.URL, addr, dir, o) },
+	})
+}
+
+// demoFile is the scene as somebody would write it down.
+func demoFile(scene *awsfake.Scene, dir string, o demoOptions) ([]byte, error) {
+	t, err := template.New("demo.yaml").Parse(demoConfig)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = t.Execute(&b, map[string]any{
+		"Every": o.every, "Listen": o.listen, "Dir": filepath.ToSlash(dir), "Accounts": scene.Accounts,
+	})
+	return b.Bytes(), err
+}
+
+func (c *cli) demoWelcome(scene *awsfake.Scene, cloud, addr, dir string, o demoOptions) {
+	w := tabwriter.NewWriter(c.stderr, 0, 0, 2, ' ', 0)
+	page := url.URL{Scheme: "http", Host: addr}
+	fmt.Fprintf(w, "\nA built-in AWS answers at %s: %d accounts, each entered in another way.\nThe collector lists them every %s. Nothing leaves this machine.\n\n", cloud, len(scene.Accounts), o.every)
+	fmt.Fprintf(w, "  page\t%s\n", page.String()+"/")
+	fmt.Fprintf(w, "  metrics\t%s\n", page.String()+"/metrics")
+	fmt.Fprintf(w, "  records\t%s\n", filepath.Join(dir, "records.jsonl"))
+	fmt.Fprintf(w, "  configuration\t%s (change it while this runs)\n", filepath.Join(dir, "config.yaml"))
+	fmt.Fprintf(w, "  stop\tCtrl-C\n\nTwo accounts are in trouble on purpose:\n")
+	for _, a := range scene.Accounts {
+		if a.Trouble != "" {
+			fmt.Fprintf(w, "  %s\t%s\n", a.Name, a.Trouble)
+		}
+	}
+	fmt.Fprintln(w)
+	_ = w.Flush()
+}

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/collectors"
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
+)
+
+// fleet builds a configuration: outputs opened, schedules parsed, account blocks bound to sign-in and listing.
+func (p *program) fleet(ctx context.Context, f *config.File) (*runner.Fleet, error) {
+	out := runner.Fleet{Jitter: time.Duration(f.Jitter)}
+	if p.opt.once {
+		out.Jitter = 0 // whoever asked for a run waits for it
+	}
+	for _, a := range f.Accounts {
+		if len(p.opt.accounts) > 0 && !config.Matches(p.opt.accounts, a.Name) {
+			continue
+		}
+		acc, err := p.account(a)
+		if err != nil {
+			return nil, usage(err)
+		}
+		out.Accounts = append(out.Accounts, acc)
+	}
+	if len(out.Accounts) == 0 {
+		return nil, usage(fmt.Errorf("--account %q: no account of %s has such a name", p.opt.accounts, p.cli.configPath))
+	}
+	if p.opt.dryRun {
+		return runner.NewFleet(out)
+	}
+	var specs []outputs.Spec
+	for _, o := range f.Outputs {
+		specs = append(specs, outputs.Spec{Type: o.Type, Options: o.Options, Line: o.Line})
+	}
+	fan, err := p.outputs.Open(ctx, specs)
+	if err != nil {
+		return nil, err
+	}
+	closeFan := func() {
+		ctx, cancel := context.WithTimeout(context.Background(), p.opt.flushTimeout)
+		defer cancel()
+		if err := fan.Close(ctx); err != nil {
+			p.log.Error("closing outputs", "error", err)
+		}
+	}
+	out.Sinks, out.Close = []runner.Sink{sink{fan}}, closeFan
+	built, err := runner.NewFleet(out)
+	if err != nil {
+		closeFan()
+	}
+	return built, err
+}
+
+func (p *program) account(a config.Account) (*runner.Account, error) {
+	names := config.Match(a.Collect.Kinds, known().Kinds)
+	if len(p.opt.kinds) > 0 {
+		names = config.Match(p.opt.kinds, names)
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("account %q: nothing to list: --kind %q names none of its kinds", a.Name, p.opt.kinds)
+	}
+	out := &runner.Account{
+		Name: a.Name, Timeout: time.Duration(a.Timeout), Overlap: runner.Overlap(a.Overlap),
+		Regions:  slices.DeleteFunc(slices.Clone(a.Collect.Regions), func(r string) bool { _, ok := record.PartitionOf(r); return !ok }),
+		Expected: a.Collect.Expected,
+	}
+	for _, n := range names {
+		k, _ := collectors.KindNamed(n)
+		out.Kinds = append(out.Kinds, kindOf(k))
+		for k.Parent != "" {
+			k, _ = collectors.KindNamed(k.Parent)
+			if !slices.Contains(names, k.Name) && !slices.ContainsFunc(out.Parents, func(p runner.Kind) bool { return p.Name == k.Name }) {
+				out.Parents = append(out.Parents, kindOf(k))
+			}
+		}
+	}
+	var err error
+	if out.Ticks, err = accountTicks(a, names); err != nil {
+		return nil, err
+	}
+	extra, err := json.Marshal(a.ExtraTags)
+	if err != nil {
+		return nil, fmt.Errorf("account %q: extra_tags: %w", a.Name, err)
+	}
+	if a.ExtraTags == nil {
+		extra = []byte("{}")
+	}
+	enabled := new(atomic.Bool)
+	out.Open = func(ctx context.Context) (runner.Opened, error) {
+		s, err := p.sessions.Open(ctx, a)
+		if err != nil {
+			return nil, err
+		}
+		if at, ok := s.Expires(); ok {
+			p.watch.Expires(a.Name, at)
+		}
+		return &opened{lister: p.lister, session: s, extra: extra, collect: a.Collect, narrow: p.opt.regions, enabled: enabled}, nil
+	}
+	return out, nil
+}
+
+func kindOf(k *collectors.Kind) runner.Kind {
+	refill, burst := k.Budget()
+	return runner.Kind{Name: k.Name, Op: k.Op, Parent: k.Parent, Global: k.Global, Refill: refill, Burst: burst}
+}
+
+// accountTicks is one tick for the account's schedule, and one more for each schedule that some kinds have for themselves.
+func accountTicks(a config.Account, names []string) ([]runner.Tick, error) {
+	loc, err := config.LoadTimezone(a.Timezone)
+	if err != nil {
+		return nil, fmt.Errorf("account %q: timezone %q: %w", a.Name, a.Timezone, err)
+	}
+	bySpec := map[string][]string{}
+	for _, n := range names {
+		spec, ok := a.Collect.ScheduleOf(n)
+		if !ok {
+			spec = a.Schedule
+		}
+		bySpec[spec] = append(bySpec[spec], n)
+	}
+	var ticks []runner.Tick
+	for _, spec := range slices.Sorted(maps.Keys(bySpec)) {
+		s, err := config.ParseSchedule(spec, loc)
+		if err != nil {
+			return nil, fmt.Errorf("account %q: schedule %q: %w", a.Name, spec, err)
+		}
+		ticks = append(ticks, runner.Tick{Spec: spec + " " + loc.String(), Schedule: s, Kinds: bySpec[spec]})
+	}
+	return ticks, nil
+}
+
+// opened joins sign-in and listing behind the runner's back: the one place where both are seen.
+type opened struct {
+	lister  *collectors.Lister
+	session *auth.Session
+	extra   []byte // extra_tags, a JSON object
+	collect config.Collect
+	narrow  []string     // --region
+	enabled *atomic.Bool // AWS has said which regions the account has: a key that one of them refuses is a bad key
+}
+
+func (o *opened) Identity() record.Identity { return o.session.Identity }
+
+func (o *opened) where(region string, g *runner.Gate) collectors.Where {
+	return collectors.Where{Session: o.session, Region: region, Gate: g, Sensitive: o.collect.Sensitive, Enabled: o.enabled.Load()}
+}
+
+// Regions asks AWS which regions the account has, and picks those that the configuration names.
+func (o *opened) Regions(ctx context.Context, g *runner.Gate) (runner.Plan, error) {
+	part, ok := record.PartitionNamed(o.session.Identity.Partition)
+	if !ok {
+		return runner.Plan{}, fmt.Errorf("partition %q is not known", o.session.Identity.Partition)
+	}
+	ask := part.Default
+	for _, r := range o.collect.Regions { // where the account certainly is, if it says
+		if p, ok := record.PartitionOf(r); ok && p.ID == part.ID {
+			ask = r
+			break
+		}
+	}
+	rs, err := o.lister.Regions(ctx, o.where(ask, g.At(ask)))
+	if err != nil {
+		return runner.Plan{}, err
+	}
+	o.enabled.Store(rs.Complete)
+	pick := func(names []string) []string {
+		names = config.Match(o.collect.Regions, names)
+		if len(o.narrow) > 0 {
+			names = config.Match(o.narrow, names)
+		}
+		return names
+	}
+	plan := runner.Plan{Regions: pick(rs.Enabled), Complete: rs.Complete && len(o.narrow) == 0, Warning: rs.Warning}
+	literal := func(r string) bool { return slices.Contains(o.collect.Regions, r) }
+	for _, r := range pick(rs.Disabled) {
+		if literal(r) { // a glob asks for what is there; a name asks for that region
+			plan.Disabled = append(plan.Disabled, r)
+		}
+	}
+	for _, r := range o.collect.Regions { // named, and yet unknown to AWS's answer: newer than a fallback list, or of no partition of the account
+		if _, ok := record.PartitionOf(r); !ok || slices.Contains(plan.Regions, r) || slices.Contains(plan.Disabled, r) || len(pick([]string{r})) == 0 {
+			continue
+		}
+		if rs.Complete {
+			plan.Disabled = append(plan.Disabled, r)
+		} else {
+			plan.Regions = append(plan.Regions, r)
+		}
+	}
+	if len(plan.Regions)+len(plan.Disabled) == 0 {
+		return plan, &record.Fault{
+			Reason: record.Other, Hint: "look at collector_configs.regions and --region",
+			Err: errors.New("none of the account's regions is one that the configuration names"),
+		}
+	}
+	return plan, nil
+}
+
+func (o *opened) List(ctx context.Context, g *runner.Gate, t record.Target, run, parent string, emit func(context.Context, *record.Page) error) (runner.ListStats, error) {
+	k, ok := collectors.KindNamed(t.Kind)
+	if !ok {
+		return runner.ListStats{}, fmt.Errorf("no kind %q", t.Kind)
+	}
+	w := o.where(t.Region, g)
+	w.Stamp = record.NewStamp(t, o.session.Identity, o.extra, run, time.Now().UTC().Format(time.RFC3339))
+	s, err := o.lister.List(ctx, w, k, parent, emit)
+	return runner.ListStats{Duplicates: s.Duplicates}, err
+}
+
+// sink lends the runner's pages to the outputs.
+type sink struct{ fan *outputs.Fan }
+
+func (sink) Name() string { return "outputs" }
+
+func (s sink) Write(ctx context.Context, id runner.PageID, p *record.Page) error {
+	t := id.Target
+	return s.fan.Send(ctx, outputs.Batch{
+		ID:     fmt.Sprintf("%s/%s/%s/%s/%d/%d", id.Run, t.Account, t.Region, t.Kind, id.Attempt, id.Page),
+		Target: t, Run: id.Run, N: p.Len(), Lines: p.Lines(),
+	})
+}
+
+func (s sink) End(ctx context.Context, o record.Outcome) error { return s.fan.End(ctx, o) }

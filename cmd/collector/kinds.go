@@ -1,0 +1,26 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/aws-collector/collector/collectors"
+)
+
+func (c *cli) kindsVerb() *cobra.Command {
+	var format string
+	cmd := &cobra.Command{
+		Use:   "kinds",
+		Short: "List every kind of resource, and the IAM action that it needs",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			l := listing{columns: []string{"kind", "operation", "parent", "action", "doc"}}
+			for i := range collectors.Kinds {
+				k := &collectors.Kinds[i]
+				l.rows = append(l.rows, map[string]any{"kind": k.Name, "operation": k.Op, "parent": k.Parent, "action": k.Action(), "doc": k.Doc()})
+			}
+			return l.print(c.stdout, format)
+		},
+	}
+	outputFlag(cmd, &format)
+	return cmd
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aws-collector/collector/collectors"
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/secret"
+)
+
+// A loaded configuration is a file, resolved and valid, with what is worth saying about it.
+type loaded struct {
+	file     *config.File
+	bytes    []byte // as read, to see whether the file has changed
+	warnings []string
+}
+
+// load reads the configuration file and applies the environment's two overrides. It calls nobody.
+func (c *cli) load() (*loaded, error) {
+	b, err := os.ReadFile(c.configPath)
+	if err != nil {
+		return nil, usage(fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, or begin from config.example.yaml", err))
+	}
+	f, err := config.Parse(b, filepath.Base(c.configPath), known())
+	if err != nil {
+		return nil, usage(err)
+	}
+	inline := secretInline(f)
+	lookup := func(name string) (string, bool) { // an empty variable is as good as none: it is never a key
+		v := c.getenv(name)
+		return v, v != ""
+	}
+	if err := f.Resolve(lookup, os.ReadFile); err != nil {
+		return nil, usage(err)
+	}
+	if v := c.getenv("COLLECTOR_LISTEN"); v != "" {
+		f.Web.Listen = v
+	}
+	if v := c.getenv("COLLECTOR_DATA_DIR"); v != "" {
+		f.DataDir = v
+	}
+	l := &loaded{file: f, bytes: b}
+	for _, w := range f.Warnings {
+		l.warnings = append(l.warnings, w.Error())
+	}
+	if w := readableByOthers(c.configPath); w != "" && inline {
+		l.warnings = append(l.warnings, w)
+	}
+	return l, nil
+}
+
+// secretInline reports whether a secret stands in the file itself. It looks at a file whose references are still references.
+func secretInline(f *config.File) bool {
+	inline := func(s secret.String) bool { return !s.IsZero() && !strings.Contains(s.Reveal(), "${") }
+	return slices.ContainsFunc(f.Accounts, func(a config.Account) bool { return inline(a.AKSecret) || inline(a.SessionToken) })
+}
+
+func readableByOthers(path string) string {
+	if runtime.GOOS == "windows" { // its modes say nothing
+		return ""
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm()&0o077 == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s holds a secret and is readable by others (%s); chmod 600 %s, or write the secret as ${env:NAME} or ${file:/path}",
+		path, fs.FileMode(info.Mode().Perm()), path)
+}
+
+// known is what a configuration may name.
+func known() config.Known {
+	k := config.Known{Outputs: map[string]func() any{}}
+	for _, kind := range collectors.Kinds {
+		k.Kinds = append(k.Kinds, kind.Name)
+	}
+	for _, t := range outputs.Types {
+		k.Outputs[t.Name] = t.Options
+	}
+	return k
+}
+
+func (c *cli) validateVerb() *cobra.Command {
+	return &cobra.Command{
+		Use:   "validate",
+		Short: "Check the configuration without calling anybody; lists everything that is wrong",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			l, err := c.load()
+			if err != nil {
+				return err
+			}
+			for _, w := range l.warnings {
+				fmt.Fprintln(c.stderr, "warning:", w)
+			}
+			noun := "accounts"
+			if len(l.file.Accounts) == 1 {
+				noun = "account"
+			}
+			_, err = fmt.Fprintf(c.stdout, "%s: ok, %d %s\n", c.configPath, len(l.file.Accounts), noun)
+			return err
+		},
+	}
+}

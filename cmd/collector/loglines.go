@@ -1,0 +1,134 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// logLines is an observer that tells runs as log lines: one when a run ends, and one for each way in which its targets
+// failed, not one a target: an SCP that denies a region must not bury the rest.
+type logLines struct {
+	log  *slog.Logger
+	mu   sync.Mutex
+	runs map[string]*runLines // by run
+}
+
+type runLines struct {
+	who       record.Identity
+	targets   int
+	records   int
+	calls     int
+	throttles int
+	failures  map[failureKey]*failure
+}
+
+// A failureKey is what failures have in common when one line speaks for them.
+type failureKey struct {
+	state  record.State
+	reason record.Reason
+	hint   string
+}
+
+// A failure is targets that failed alike.
+type failure struct {
+	failureKey
+	n       int
+	example record.Outcome
+}
+
+func newLogLines(log *slog.Logger) *logLines {
+	return &logLines{log: log, runs: map[string]*runLines{}}
+}
+
+func (l *logLines) of(run string) *runLines {
+	r := l.runs[run]
+	if r == nil {
+		r = &runLines{failures: map[failureKey]*failure{}}
+		l.runs[run] = r
+	}
+	return r
+}
+
+func (l *logLines) RunStarted(account, run string, tick time.Time) {
+	l.log.Debug("run started", "account", account, "run", run, "tick", tick)
+}
+
+func (l *logLines) TargetEnded(o record.Outcome) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.of(o.Run)
+	r.targets++
+	r.records += o.Records
+	r.calls += o.Calls
+	r.throttles += o.Throttles
+	addFailure(r.failures, o)
+}
+
+// addFailure counts a target with those that failed alike; one that did not fail, or was expected to, is not counted.
+func addFailure(fs map[failureKey]*failure, o record.Outcome) {
+	if o.State == "" || !o.State.Failed() || o.Expected {
+		return
+	}
+	k := failureKey{o.State, o.Reason, o.Hint}
+	f := fs[k]
+	if f == nil {
+		f = &failure{failureKey: k, example: o}
+		fs[k] = f
+	}
+	f.n++
+}
+
+func sortedFailures(fs map[failureKey]*failure) []*failure {
+	return slices.SortedFunc(maps.Values(fs), func(a, b *failure) int {
+		return cmp.Or(cmp.Compare(b.n, a.n), cmp.Compare(a.reason, b.reason), cmp.Compare(a.state, b.state), cmp.Compare(a.hint, b.hint))
+	})
+}
+
+func (l *logLines) RunEnded(account, run string, s record.Status, took time.Duration) {
+	l.mu.Lock()
+	r := l.of(run)
+	delete(l.runs, run)
+	l.mu.Unlock()
+	log := l.log.With("account", account, "run", run)
+	level := slog.LevelInfo
+	if s != record.Success {
+		level = slog.LevelWarn
+	}
+	for _, f := range sortedFailures(r.failures) {
+		log.Warn("targets failed", "state", f.state, "reason", f.reason, "targets", f.n, "region", f.example.Region, "kind", f.example.Kind,
+			"error", f.example.Error, "hint", f.hint)
+	}
+	log.Log(context.Background(), level, "run ended", "status", s, "targets", r.targets, "records", r.records, "calls", r.calls, "throttles", r.throttles,
+		"took", took.Round(time.Millisecond))
+}
+
+func (l *logLines) Missed(account, reason string) {
+	l.log.Warn("run missed", "account", account, "reason", reason)
+}
+
+func (l *logLines) Entered(account string, id record.Identity) {
+	l.log.Debug("entered", "account", account, "arn", id.ARN)
+}
+
+func (l *logLines) Planned(account string, regions, disabled []string, warning error) {
+	if warning != nil {
+		l.log.Warn("regions", "account", account, "regions", len(regions), "warning", warning, "hint", record.HintOf(warning))
+	}
+	l.log.Debug("regions", "account", account, "regions", regions, "disabled", disabled)
+}
+
+func (l *logLines) TargetStarted(record.Target, string)                {}
+func (l *logLines) Call(string, string, string, string, time.Duration) {}
+func (l *logLines) BudgetWait(string, string, time.Duration)           {}
+func (l *logLines) Expires(string, time.Time)                          {}
+func (l *logLines) Progress(record.Target, string, int)                {}
+func (l *logLines) Next(string, time.Time)                             {}
+func (l *logLines) Undelivered(record.Target, string, string, error)   {}
+func (l *logLines) Configured(map[string][]string)                     {}

@@ -1,0 +1,72 @@
+// Command collector calls the roll of every EC2 resource in every AWS account, on a schedule.
+//
+// main turns signals into a context and an error into an exit code; [run] is the program. What it does is in wire.go, top
+// to bottom; each verb has a file.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		cancel(fmt.Errorf("stopped by %s", <-signals))
+		<-signals // a person who asks twice means it
+		fmt.Fprintln(os.Stderr, "collector: stopped at once by a second signal")
+		os.Exit(exitFailed)
+	}()
+	os.Exit(exitCode(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr), os.Stderr))
+}
+
+// The exit codes are a contract: a script branches on them.
+const (
+	exitDone    = 0
+	exitFailed  = 1 // nothing collected, or the program could not go on
+	exitUsage   = 2 // bad usage or configuration
+	exitPartial = 3 // some targets failed
+)
+
+// An exitError is an error that has an exit code of its own.
+type exitError struct {
+	code int
+	err  error // nil where what there is to say has been said
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit %d", e.code)
+	}
+	return e.err.Error()
+}
+func (e *exitError) Unwrap() error { return e.err }
+
+func usage(err error) error { return &exitError{exitUsage, err} }
+
+// exitCode prints err, once, and says which code it is.
+func exitCode(err error, stderr io.Writer) int {
+	if err == nil {
+		return exitDone
+	}
+	code := exitFailed
+	var e *exitError
+	if errors.As(err, &e) {
+		code = e.code
+		if e.err == nil {
+			return code
+		}
+	}
+	fmt.Fprintf(stderr, "collector: %v\n", err)
+	if hint := hintOf(err); hint != "" {
+		fmt.Fprintf(stderr, "hint: %s\n", hint)
+	}
+	return code
+}

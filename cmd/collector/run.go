@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/web"
+)
+
+// runOptions are what the flags of run say, and what the demo says in their place.
+type runOptions struct {
+	once, dryRun             bool
+	accounts, regions, kinds []string // globs that narrow; none: everything
+	listen                   string   // "": the configuration's
+	serveOnce                bool     // listen during --once too
+	flushTimeout             time.Duration
+
+	aws       auth.LoadOptions
+	listening func(addr string) // told where the listener is
+	summary   bool              // the table at the end of a daemon too
+}
+
+func (c *cli) runVerb() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Collect on schedule until stopped; or once",
+		Long: `Collects every account on its schedule until it is told to stop (SIGTERM, Ctrl-C; twice: at once). SIGHUP, a changed
+configuration file and POST /-/reload load the configuration again.
+
+With --once each account is collected once, now, and the exit code says how it went: 0 done, 1 failed (nothing was collected), 2 bad
+usage or configuration, 3 partial (some targets failed that expect_denied does not name).`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.once = o.once || o.dryRun
+			o.serveOnce = cmd.Flags().Changed("listen")
+			return c.collect(cmd.Context(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.once, "once", false, "collect each account once, now, and exit")
+	f.BoolVar(&o.dryRun, "dry-run", false, "collect once, but deliver and remember nothing")
+	f.StringVar(&o.listen, "listen", "", "`ADDRESS` of /metrics and health; default: COLLECTOR_LISTEN, else web.listen; with --once nothing listens unless this is given")
+	f.DurationVar(&o.flushTimeout, "flush-timeout", time.Minute, "how long outputs may take to acknowledge at the end")
+	narrowFlags(cmd, &o)
+	return cmd
+}
+
+func narrowFlags(cmd *cobra.Command, o *runOptions) {
+	f := cmd.Flags()
+	f.StringSliceVar(&o.accounts, "account", nil, "only accounts that match this `GLOB`; repeatable")
+	f.StringSliceVar(&o.regions, "region", nil, "only regions that match this `GLOB`; repeatable")
+	f.StringSliceVar(&o.kinds, "kind", nil, "only kinds that match this `GLOB`; repeatable")
+}
+
+// serve opens the listener, so that an address that is taken is said now, and serves until stop.
+func serve(ctx context.Context, s *web.Server, listen string, listening func(string)) (stop func() error, err error) {
+	l, err := web.Listen(ctx, listen)
+	if err != nil {
+		return nil, err
+	}
+	if listening != nil {
+		listening(l.Addr().String())
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	return func() error {
+		ctx, cancel := context.WithTimeoutCause(context.Background(), 3*time.Second, errors.New("clients are still connected"))
+		defer cancel()
+		err := s.Shutdown(ctx)
+		return errors.Join(err, <-done)
+	}, nil
+}

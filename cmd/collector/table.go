@@ -1,0 +1,88 @@
+package main
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+)
+
+// A listing is rows of data that a verb prints as the person or the program asked: table, json, jsonl or csv.
+type listing struct {
+	columns []string
+	rows    []map[string]any
+}
+
+func outputFlag(cmd *cobra.Command, format *string) {
+	cmd.Flags().StringVarP(format, "output", "o", "table", "`FORMAT`: table, json, jsonl or csv")
+}
+
+func (l listing) print(w io.Writer, format string) error {
+	switch format {
+	case "table":
+		t := newTable(l.columns)
+		for _, r := range l.rows {
+			row := make(table.Row, len(l.columns))
+			for i, c := range l.columns {
+				row[i] = r[c]
+			}
+			t.AppendRow(row)
+		}
+		_, err := fmt.Fprintln(w, t.Render())
+		return err
+	case "json":
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		if l.rows == nil {
+			return e.Encode([]any{}) // no rows are an empty list, not null
+		}
+		return e.Encode(l.rows)
+	case "jsonl":
+		e := json.NewEncoder(w)
+		for _, r := range l.rows {
+			if err := e.Encode(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "csv":
+		out := csv.NewWriter(w)
+		if err := out.Write(l.columns); err != nil {
+			return err
+		}
+		for _, r := range l.rows {
+			row := make([]string, len(l.columns))
+			for i, c := range l.columns {
+				if v, ok := r[c]; ok && v != nil {
+					row[i] = fmt.Sprint(v)
+				}
+			}
+			if err := out.Write(row); err != nil {
+				return err
+			}
+		}
+		out.Flush()
+		return out.Error()
+	}
+	return usage(fmt.Errorf("-o %q is not table, json, jsonl or csv", format))
+}
+
+// newTable is the look of every table: no frame, columns two spaces apart, so that a line can be cut and pasted.
+func newTable(columns []string) table.Writer {
+	t := table.NewWriter()
+	s := table.StyleDefault
+	s.Box.MiddleVertical, s.Box.PaddingLeft, s.Box.PaddingRight = " ", "", " "
+	s.Options = table.Options{SeparateColumns: true}
+	t.SetStyle(s)
+	head := make(table.Row, len(columns))
+	for i, c := range columns {
+		head[i] = strings.ToUpper(strings.ReplaceAll(c, "_", " "))
+	}
+	t.AppendHeader(head)
+	t.SuppressTrailingSpaces()
+	return t
+}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker: -X main.version=v1.2.3. A plain build takes what the module system recorded.
+var version string
+
+func (c *cli) versionVerb() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version, and what it was built from and with",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			b := buildInfo()
+			_, err := fmt.Fprintf(c.stdout, "collector %s (revision %s, %s, %s/%s)\n", b.version, b.revision, b.goVersion, runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+type build struct{ version, revision, goVersion string }
+
+func buildInfo() build {
+	b := build{version: version, revision: "unknown", goVersion: runtime.Version()}
+	info, ok := debug.ReadBuildInfo()
+	if ok {
+		if b.version == "" {
+			b.version = info.Main.Version
+		}
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				b.revision = s.Value
+			}
+		}
+	}
+	if b.version == "" {
+		b.version = "(devel)"
+	}
+	return b
+}

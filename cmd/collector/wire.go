@@ -1,0 +1,274 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/collectors"
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/web"
+)
+
+// A program outlives its configurations: what a reload must not open again is here.
+type program struct {
+	cli      *cli
+	opt      runOptions
+	log      *slog.Logger
+	watch    runner.Observer
+	metrics  *web.Metrics
+	sessions *auth.Sessions
+	lister   *collectors.Lister
+	outputs  *outputs.Set
+	runner   *runner.Runner
+
+	reloading sync.Mutex
+	now       *loaded // the configuration that is in force
+	seen      []byte  // the file as it was last read, good or bad
+}
+
+// collect is the whole flow, top to bottom: each line uses the ones above it. Configuration → who watches → how AWS is
+// reached → sign-in → listing → outputs → when and how → the first fleet → one run, or the daemon.
+func (c *cli) collect(ctx context.Context, o runOptions) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	if o.listen == "" {
+		o.listen = cfg.file.Web.Listen
+	}
+
+	board := runner.NewBoard()
+	screen, closeScreen := c.display(ctx, board)
+	defer closeScreen()
+	log, err := c.logger(screen)
+	if err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	metrics, err := web.NewMetrics(registry, boardView{board}, web.MetricsOptions{
+		Version: buildInfo().version, Revision: buildInfo().revision,
+		LabelTags: cfg.file.Web.LabelTags, Detail: cfg.file.Web.MetricsDetail,
+	})
+	if err != nil {
+		return usage(fmt.Errorf("%s: %w", c.configPath, err))
+	}
+	watch := runner.Tee(board, metrics, newLogLines(log))
+
+	if err := makeDataDir(cfg.file.DataDir); err != nil {
+		return err
+	}
+	o.aws.Version, o.aws.CallsInFlight = buildInfo().version, cfg.file.Limits.CallsInFlight
+	awsConfig, err := auth.LoadAWS(ctx, o.aws)
+	if err != nil {
+		return err
+	}
+	sessions := auth.NewSessions(auth.Options{AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, Log: log})
+	defer sessions.Close()
+
+	digestKey, err := loadDigestKey(cfg.file.DataDir)
+	if err != nil {
+		return err
+	}
+	l := cfg.file.Limits
+	lister, err := collectors.New(collectors.Options{
+		AWS: awsConfig, Pages: record.NewPages(l.Pages, keptPage), Attempts: l.Attempts, MaxBackoff: time.Duration(l.MaxBackoff),
+		CallTimeout: time.Duration(l.CallTimeout), GZIP: l.GZIP == nil || *l.GZIP, DigestKey: digestKey,
+	})
+	if err != nil {
+		return err
+	}
+
+	memory := runner.NewMemory()
+	p := &program{
+		cli: c, opt: o, log: log, watch: watch, metrics: metrics, sessions: sessions, lister: lister,
+		outputs: outputs.NewSet(outputs.Types, outputs.Deps{Stdout: c.stdout, Log: log, Watch: metrics}),
+		runner: runner.New(runner.Options{
+			Ledger: memory, Runs: memory, Watch: watch, Limits: runner.NewLimits(l.CallsInFlight, watch), Log: log,
+		}),
+	}
+	engine := runner.NewLocal(p.runner, runner.LocalOptions{
+		Places: l.CallsInFlight, DrainTimeout: time.Duration(cfg.file.DrainTimeout), Ticks: p.ticks(cfg.file.DataDir), Log: log,
+	})
+
+	if err := p.apply(ctx, cfg); err != nil {
+		return err
+	}
+	defer p.close()
+
+	server, err := web.NewServer(web.Options{
+		Live: boardView{board}, Gather: registry, Log: log, ConfigFile: cfg.file.Web.ConfigFile, Version: buildInfo().version,
+		Ready:  func() []string { return notReady(p.outputs.States()) },
+		Reload: p.reload,
+	})
+	if err != nil {
+		return usage(err)
+	}
+	stopServer := func() error { return nil }
+	if !o.once || o.serveOnce {
+		if stopServer, err = serve(ctx, server, o.listen, o.listening); err != nil {
+			return err
+		}
+	}
+
+	if o.once {
+		err = p.once(ctx, engine, board)
+	} else {
+		stopWatching := p.watchConfig(ctx)
+		log.Info("collecting", "accounts", len(p.runner.Fleet().Accounts), "config", c.configPath, "version", buildInfo().version)
+		err = engine.Run(ctx)
+		stopWatching()
+	}
+	closeScreen()
+	if o.once || o.summary {
+		err = errors.Join(err, c.summary(c.stderr, board))
+	}
+	return errors.Join(err, stopServer(), p.flush())
+}
+
+// keptPage is how large a page may have grown and still be kept for the next answer: 1,000 instances are some 7 MiB.
+const keptPage = 16 << 20
+
+// once runs each account once and turns how they ended into an exit code.
+func (p *program) once(ctx context.Context, engine *runner.Local, board *runner.Board) error {
+	results, err := engine.Once(ctx)
+	if err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return &exitError{exitFailed, context.Cause(ctx)}
+	}
+	return exitOf(results, board)
+}
+
+// exitOf is DESIGN's table of exit codes for runs: 1 when nothing at all was collected, 3 when some targets failed.
+func exitOf(results []runner.RunResult, board *runner.Board) error {
+	good, bad := 0, 0
+	for _, r := range results {
+		switch r.Status {
+		case record.Success:
+			good++
+		case record.RunPartial:
+			good, bad = good+1, bad+1
+		default:
+			bad++
+		}
+	}
+	for t := range board.Targets() { // a run that timed out may have collected much
+		if t.State == record.OK || t.Records > 0 {
+			good++
+			break
+		}
+	}
+	switch {
+	case bad == 0:
+		return nil
+	case good == 0:
+		return &exitError{code: exitFailed}
+	}
+	return &exitError{code: exitPartial}
+}
+
+// apply builds a fleet of a configuration, whole or not at all, and makes it the one that jobs start with.
+func (p *program) apply(ctx context.Context, cfg *loaded) error {
+	for _, w := range cfg.warnings {
+		p.log.Warn("configuration", "warning", w)
+	}
+	fleet, err := p.fleet(ctx, cfg.file)
+	if err != nil {
+		return err
+	}
+	p.now, p.seen = cfg, cfg.bytes
+	tags := map[string]map[string]string{}
+	for _, a := range cfg.file.Accounts {
+		tags[a.Name] = a.ExtraTags
+	}
+	p.metrics.SetTags(tags)
+	p.runner.Swap(fleet)
+	p.metrics.Reloaded(true)
+	return nil
+}
+
+// reload reads the file again. A bad one changes nothing, and says so.
+func (p *program) reload(ctx context.Context) error {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	if b, err := os.ReadFile(p.cli.configPath); err == nil {
+		p.seen = b
+	}
+	cfg, err := p.cli.load()
+	if err == nil {
+		for _, key := range needRestart(p.now.file, cfg.file) {
+			p.log.Warn("this key takes effect at the next start only", "key", key)
+		}
+		err = p.apply(ctx, cfg)
+	}
+	if err != nil {
+		p.metrics.Reloaded(false)
+		p.log.Error("reload refused; the configuration in force stays", "config", p.cli.configPath, "error", err)
+		return err
+	}
+	p.log.Info("reloaded", "config", p.cli.configPath, "accounts", len(p.runner.Fleet().Accounts))
+	return nil
+}
+
+// needRestart names what changed of that which is opened once for the process.
+func needRestart(old, new *config.File) []string {
+	var keys []string
+	if old.DataDir != new.DataDir {
+		keys = append(keys, "data_dir")
+	}
+	if old.Web.Listen != new.Web.Listen || old.Web.ConfigFile != new.Web.ConfigFile || !slices.Equal(old.Web.LabelTags, new.Web.LabelTags) ||
+		old.Web.MetricsDetail != new.Web.MetricsDetail {
+		keys = append(keys, "web")
+	}
+	gzip := func(f *config.File) bool { return f.Limits.GZIP == nil || *f.Limits.GZIP }
+	a, b := old.Limits, new.Limits
+	a.GZIP, b.GZIP = nil, nil
+	if a != b || gzip(old) != gzip(new) {
+		keys = append(keys, "limits")
+	}
+	if old.DrainTimeout != new.DrainTimeout {
+		keys = append(keys, "drain_timeout")
+	}
+	return keys
+}
+
+func (p *program) ticks(dataDir string) runner.Ticks {
+	if p.opt.once { // a run by hand is no tick
+		return nil
+	}
+	return runner.FileTicks(filepath.Join(dataDir, "ticks.json"), func(s string) { p.log.Warn(s) })
+}
+
+// flush ends delivery: what an output still holds it must take within the flush time-out.
+func (p *program) flush() error {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), p.opt.flushTimeout, fmt.Errorf("outputs did not take everything within %s", p.opt.flushTimeout))
+	defer cancel()
+	p.runner.Close()
+	return p.outputs.Close(ctx)
+}
+
+func (p *program) close() { p.runner.Close() }
+
+func notReady(states []outputs.State) []string {
+	var why []string
+	for _, s := range states {
+		if !s.Up {
+			why = append(why, fmt.Sprintf("output %s: %s", s.Name, s.Error))
+		}
+	}
+	return why
+}
