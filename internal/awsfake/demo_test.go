@@ -1,0 +1,97 @@
+package awsfake
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
+	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+)
+
+// Every account of the scene can be entered the way it says, holds what it says and fails where it says.
+func TestDemo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Demo(Options{})
+		srv := s.AWS.InMemory()
+		x := &office{t: t, aws: s.AWS, srv: srv, http: srv.HTTPClient()}
+		defer srv.Close()
+		defer x.http.CloseIdleConnections()
+		ways, partitions := map[SignIn]bool{}, map[string]bool{}
+		for _, c := range s.Accounts {
+			ways[c.SignIn], partitions[c.Account.Partition] = true, true
+			who, err := x.enter(s, c)
+			if strings.Contains(c.Trouble, "deleted") {
+				wantCode(t, err, "InvalidClientTokenId", "")
+				continue
+			}
+			if err != nil {
+				t.Errorf("%s: %v", c.Name, err)
+				continue
+			}
+			me, err := x.whoami(c.Regions[0], who)
+			if err != nil || !strings.Contains(me, ":"+c.Account.ID+":") || !strings.HasPrefix(me, "arn:"+c.Account.Partition+":") {
+				t.Errorf("%s is %q, %v", c.Name, me, err)
+			}
+			n, denied := 0, 0
+			for _, region := range c.Regions {
+				r := x.ec2(region, who, "DescribeInstances", "MaxResults", "1000")
+				if r.code == "UnauthorizedOperation" {
+					denied++
+				}
+				n += strings.Count(r.body, "<instanceId>")
+			}
+			if c.Trouble == "" && (n != c.Instances || denied > 0) || c.Trouble != "" && (denied == 0 || n == 0) {
+				t.Errorf("%s (%s): %d instances of %d, %d regions denied", c.Name, c.Trouble, n, c.Instances, denied)
+			}
+		}
+		if len(ways) != 7 || len(partitions) != 2 || len(s.Accounts) != 10 {
+			t.Errorf("%d accounts, ways %v, partitions %v", len(s.Accounts), ways, partitions)
+		}
+	})
+}
+
+// enter signs in as the scene's account says.
+func (x *office) enter(s *Scene, c SceneAccount) (Credential, error) {
+	who := long(c.Key)
+	ctx := context.Background()
+	switch c.SignIn {
+	case ByInstance, ByInstanceRole:
+		client := imds.New(imds.Options{Endpoint: x.srv.URL, HTTPClient: x.http, ClientEnableState: imds.ClientEnabled})
+		got, err := ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = client }).Retrieve(ctx)
+		if err != nil {
+			return Credential{}, err
+		}
+		who = ofAWS(got)
+	case ByContainer:
+		got, err := endpointcreds.New(x.srv.URL+s.Container.Path, func(o *endpointcreds.Options) {
+			o.HTTPClient, o.AuthorizationToken = x.http, s.Container.Token
+		}).Retrieve(ctx)
+		if err != nil {
+			return Credential{}, err
+		}
+		who = ofAWS(got)
+	}
+	if c.MFA != nil {
+		out, err := x.sts(c.Regions[0], c.Key, "").GetSessionToken(ctx, &sts.GetSessionTokenInput{
+			SerialNumber: aws.String(c.MFA.Serial), TokenCode: aws.String(c.MFA.Now())})
+		if err != nil {
+			return Credential{}, err
+		}
+		o := out.Credentials
+		who = Credential{Key: Key{*o.AccessKeyId, *o.SecretAccessKey}, Token: *o.SessionToken}
+	}
+	if c.RoleARN == "" {
+		_, err := x.whoami(c.Regions[0], who)
+		return who, err
+	}
+	return x.assume(who, c.RoleARN, func(in *sts.AssumeRoleInput) {
+		if c.ExternalID != "" {
+			in.ExternalId = aws.String(c.ExternalID)
+		}
+	})
+}

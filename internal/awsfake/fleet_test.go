@@ -1,0 +1,285 @@
+package awsfake
+
+import (
+	"encoding/xml"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// listed is what the listings show, as far as resources name each other.
+type listed struct {
+	Reservations []struct {
+		ReservationID string `xml:"reservationId"`
+		OwnerID       string `xml:"ownerId"`
+		RequesterID   string `xml:"requesterId"`
+		Instances     []struct {
+			ID      string   `xml:"instanceId"`
+			Image   string   `xml:"imageId"`
+			State   string   `xml:"instanceState>name"`
+			Subnet  string   `xml:"subnetId"`
+			VPC     string   `xml:"vpcId"`
+			IP      string   `xml:"privateIpAddress"`
+			Public  string   `xml:"ipAddress"`
+			Zone    string   `xml:"placement>availabilityZone"`
+			Reason  string   `xml:"stateReason>code"`
+			Groups  []string `xml:"groupSet>item>groupId"`
+			Volumes []string `xml:"blockDeviceMapping>item>ebs>volumeId"`
+			NICs    []string `xml:"networkInterfaceSet>item>networkInterfaceId"`
+			Tags    []struct {
+				Key   string `xml:"key"`
+				Value string `xml:"value"`
+			} `xml:"tagSet>item"`
+		} `xml:"instancesSet>item"`
+	} `xml:"reservationSet>item"`
+	Volumes []struct {
+		ID   string `xml:"volumeId"`
+		Zone string `xml:"availabilityZone"`
+		On   string `xml:"attachmentSet>item>instanceId"`
+		Snap string `xml:"snapshotId"`
+	} `xml:"volumeSet>item"`
+	NICs []struct {
+		ID     string `xml:"networkInterfaceId"`
+		On     string `xml:"attachment>instanceId"`
+		IP     string `xml:"privateIpAddress"`
+		Public string `xml:"association>publicIp"`
+		Subnet string `xml:"subnetId"`
+	} `xml:"networkInterfaceSet>item"`
+	Addresses []struct {
+		IP  string `xml:"publicIp"`
+		On  string `xml:"instanceId"`
+		NIC string `xml:"networkInterfaceId"`
+	} `xml:"addressesSet>item"`
+	Subnets []struct {
+		ID   string `xml:"subnetId"`
+		VPC  string `xml:"vpcId"`
+		Zone string `xml:"availabilityZone"`
+	} `xml:"subnetSet>item"`
+	Tags []struct {
+		ID    string `xml:"resourceId"`
+		Key   string `xml:"key"`
+		Value string `xml:"value"`
+	} `xml:"tagSet>item"`
+	Groups []string `xml:"securityGroupInfo>item>groupId"`
+	Images []string `xml:"imagesSet>item>imageId"`
+	Snaps  []string `xml:"snapshotSet>item>snapshotId"`
+}
+
+func (x *office) listed() *listed {
+	x.t.Helper()
+	l := new(listed)
+	for _, action := range []string{"Instances", "Volumes", "NetworkInterfaces", "Addresses", "Subnets", "Tags", "SecurityGroups", "Images", "Snapshots"} {
+		r := x.ec2("us-east-1", long(x.key), "Describe"+action)
+		if err := xml.Unmarshal([]byte(r.body), l); err != nil || r.status != 200 {
+			x.t.Fatalf("%s: %+v, %v", action, r, err)
+		}
+	}
+	return l
+}
+
+// fits checks that what names each other is there, from both sides.
+func (l *listed) fits(t *testing.T) {
+	t.Helper()
+	volumes, nics, subnets := map[string]int{}, map[string]int{}, map[string]int{}
+	for i, v := range l.Volumes {
+		volumes[v.ID] = i
+		if v.Snap != "" && !slices.Contains(l.Snaps, v.Snap) {
+			t.Errorf("%s is of a snapshot %s that is not there", v.ID, v.Snap)
+		}
+	}
+	for i, n := range l.NICs {
+		nics[n.ID] = i
+	}
+	for i, s := range l.Subnets {
+		subnets[s.ID] = i
+	}
+	tags := map[string]map[string]string{}
+	for _, g := range l.Tags {
+		if tags[g.ID] == nil {
+			tags[g.ID] = map[string]string{}
+		}
+		tags[g.ID][g.Key] = g.Value
+	}
+	attachedVolumes, attachedNICs := 0, 0
+	ips := map[string]string{}
+	for _, r := range l.Reservations {
+		if len(r.Instances) == 0 {
+			t.Errorf("%s is empty", r.ReservationID)
+		}
+		for _, i := range r.Instances {
+			own := map[string]string{}
+			for _, g := range i.Tags {
+				own[g.Key] = g.Value
+			}
+			if !maps.Equal(own, tags[i.ID]) {
+				t.Errorf("%s has tags %v, DescribeTags says %v", i.ID, own, tags[i.ID])
+			}
+			if i.State == "terminated" || i.State == "shutting-down" {
+				if i.Subnet+i.VPC+i.IP+i.Public != "" || len(i.Volumes)+len(i.NICs)+len(i.Groups) != 0 || i.Reason == "" {
+					t.Errorf("%s is %s and holds %+v", i.ID, i.State, i)
+				}
+				continue
+			}
+			if i.State == "stopped" != (i.Reason != "") && i.State != "stopping" {
+				t.Errorf("%s is %s because of %q", i.ID, i.State, i.Reason)
+			}
+			if prev := ips[i.IP]; prev != "" {
+				t.Errorf("%s and %s are both %s", i.ID, prev, i.IP)
+			}
+			ips[i.IP] = i.ID
+			at, ok := subnets[i.Subnet]
+			if !ok || l.Subnets[at].VPC != i.VPC || l.Subnets[at].Zone != i.Zone {
+				t.Errorf("%s is in no subnet of its zone: %+v", i.ID, i)
+			}
+			for _, v := range i.Volumes {
+				at, ok := volumes[v]
+				if !ok || l.Volumes[at].On != i.ID || l.Volumes[at].Zone != i.Zone {
+					t.Errorf("%s's disk %s is not there or elsewhere", i.ID, v)
+				}
+				attachedVolumes++
+			}
+			for _, n := range i.NICs {
+				at, ok := nics[n]
+				if !ok || l.NICs[at].On != i.ID || l.NICs[at].IP != i.IP || l.NICs[at].Public != i.Public || l.NICs[at].Subnet != i.Subnet {
+					t.Errorf("%s's interface %s is not there or another: %+v", i.ID, n, i)
+				}
+				attachedNICs++
+			}
+			if len(i.Volumes) == 0 || len(i.NICs) != 1 || !slices.Contains(l.Images, i.Image) {
+				t.Errorf("%+v", i)
+			}
+			for _, g := range i.Groups {
+				if !slices.Contains(l.Groups, g) {
+					t.Errorf("%s is in a group %s that is not there", i.ID, g)
+				}
+			}
+		}
+	}
+	n := 0
+	for _, v := range l.Volumes {
+		if v.On != "" {
+			n++
+		}
+	}
+	if n != attachedVolumes || len(l.NICs) != attachedNICs {
+		t.Errorf("%d volumes attached, instances know of %d; %d interfaces, of %d", n, attachedVolumes, len(l.NICs), attachedNICs)
+	}
+	for _, a := range l.Addresses {
+		if a.On != "" {
+			if at, ok := nics[a.NIC]; !ok || l.NICs[at].Public != a.IP || l.NICs[at].On != a.On {
+				t.Errorf("address %+v is not its interface's", a)
+			}
+		}
+	}
+}
+
+func TestFleetFits(t *testing.T) {
+	x := open(t, Options{Throttle: Throttle{Off: true}})
+	x.acct.AddInstances("us-east-1", 150)
+	l := x.listed()
+	l.fits(t)
+	n, service, many := 0, 0, 0
+	var text strings.Builder
+	for _, r := range l.Reservations {
+		n += len(r.Instances)
+		if r.RequesterID != "" {
+			service++
+		}
+		if len(r.Instances) > 1 {
+			many++
+		}
+		for _, i := range r.Instances {
+			for _, g := range i.Tags {
+				text.WriteString(g.Value)
+			}
+		}
+	}
+	if n != 150 || service == 0 || many == 0 || len(l.Addresses) == 0 {
+		t.Errorf("%d instances, %d reservations by a service, %d of several, %d addresses", n, service, many, len(l.Addresses))
+	}
+	for _, s := range []string{"<", "&", `"`, "'", "ö", "数"} {
+		if !strings.Contains(text.String(), s) {
+			t.Errorf("no tag has %s in it", s)
+		}
+	}
+	x.aws.Evolve(200)
+	x.listed().fits(t)
+	x.aws.Evolve(200)
+	x.listed().fits(t)
+}
+
+// The same seed builds the same AWS and lets the same happen to it; another does not.
+func TestSeed(t *testing.T) {
+	build := func(seed uint64, calls int) string {
+		x := open(t, Options{Seed: seed, Throttle: Throttle{Off: true}})
+		x.acct.AddInstances("us-east-1", 20)
+		for range calls { // which must make no difference
+			x.ec2("us-east-1", long(x.key), "DescribeInstances")
+		}
+		x.aws.Evolve(10)
+		r := x.ec2("us-east-1", long(x.key), "DescribeInstances")
+		return x.key.ID + x.key.Secret + strings.Join(between(r.body, "<instanceId>", "</imageId>"), "") +
+			strings.Join(between(r.body, "<name>", "</name>"), "") + strings.Join(between(r.body, "<value>", "</value>"), "")
+	}
+	if build(7, 0) != build(7, 5) {
+		t.Error("one seed, two AWSs")
+	}
+	if build(7, 0) == build(8, 0) {
+		t.Error("two seeds, one AWS")
+	}
+}
+
+// Everything that may happen happens, and what was terminated is listed for an hour.
+func TestEvolve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := open(t, Options{Throttle: Throttle{Off: true}})
+		x.acct.AddInstances("us-east-1", 30)
+		seen := map[string]bool{}
+		dead := map[string]bool{}
+		var patched bool
+		for range 20 {
+			x.aws.Evolve(4)
+			l := x.listed()
+			l.fits(t)
+			for _, r := range l.Reservations {
+				for _, i := range r.Instances {
+					seen[i.State] = true
+					if i.State == "terminated" {
+						dead[i.ID] = true
+					}
+					for _, g := range i.Tags {
+						patched = patched || g.Key == "last-patched"
+					}
+				}
+			}
+			time.Sleep(time.Minute)
+		}
+		if len(seen) != 6 || !patched || len(dead) == 0 {
+			t.Errorf("states %v, tags changed %v, %d terminated", seen, patched, len(dead))
+		}
+		time.Sleep(time.Hour)
+		for _, r := range x.listed().Reservations {
+			for _, i := range r.Instances {
+				if dead[i.ID] {
+					t.Errorf("%s is still listed", i.ID)
+				}
+			}
+		}
+	})
+}
+
+func TestSharedFleets(t *testing.T) {
+	x := open(t, Options{})
+	x.acct.AddInstances("us-east-1", 10)
+	other := x.aws.AddAccount("222222222222", "aws")
+	k := other.AddUser("c").NewKey()
+	other.ShareFleets(x.acct)
+	mine := x.ec2("us-east-1", long(x.key), "DescribeInstances")
+	theirs := x.ec2("us-east-1", long(k), "DescribeInstances")
+	if a, b := between(mine.body, "<instanceId>", "</instanceId>"), between(theirs.body, "<instanceId>", "</instanceId>"); len(a) != 10 || !slices.Equal(a, b) {
+		t.Errorf("%v, %v", a, b)
+	}
+}
