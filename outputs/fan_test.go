@@ -30,7 +30,6 @@ type fake struct {
 	flushes int
 	slow    time.Duration // of a Flush
 	closed  int
-	seen    any
 }
 
 func (f *fake) Send(_ context.Context, b outputs.Batch) error {

@@ -25,17 +25,17 @@ import (
 // or .jsonl.zst.
 type File struct {
 	Common      `yaml:",inline"`
-	Path        string `yaml:"path"`        // of the file being written; its folder is made if it is missing
-	Compression string `yaml:"compression"` // of finished files: none (default) or zstd
-	Rotate      Rotate `yaml:"rotate"`
+	Path        string `yaml:"path" doc:"The file being written, as out/records.jsonl; its folder is made if it is missing."`
+	Compression string `yaml:"compression" enum:"none,zstd" doc:"Of finished files."`
+	Rotate      Rotate `yaml:"rotate" doc:"When a file is finished and another begun. Default: never."`
 }
 
 // Rotate says when a file is finished and how many are kept. A file is never split in mid-line, and an empty one is never
 // finished. logrotate may move the file as well: a new one is begun at the next flush.
 type Rotate struct {
-	MaxBytes Bytes           `yaml:"max_bytes"` // finish the file before it grows over this, as 256MiB; default 0: any size
-	MaxAge   config.Duration `yaml:"max_age"`   // finish it when its oldest record is older; default 0: any age
-	Keep     int             `yaml:"keep"`      // finished files that are kept, the youngest; default 0: all
+	MaxBytes Bytes           `yaml:"max_bytes" doc:"Finish the file before it grows over this, as 256MiB; 0: any size."`
+	MaxAge   config.Duration `yaml:"max_age" doc:"Finish the file when its oldest record is older; 0: any age."`
+	Keep     int             `yaml:"keep" doc:"How many finished files are kept, the youngest; 0: all."`
 }
 
 const (

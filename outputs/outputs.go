@@ -56,8 +56,8 @@ var Types = []Type{
 
 // Common is the options that every output has.
 type Common struct {
-	Name string `yaml:"name"` // in metrics and logs; default: the type, then type-2, type-3…
-	Ends bool   `yaml:"ends"` // a line {"kind":"_target",…} at the end of each target; default false
+	Name string `yaml:"name" doc:"What the output is called in metrics and logs. Default: its type, then type-2, type-3 and so on."`
+	Ends bool   `yaml:"ends" doc:"Also write a line {\"kind\":\"_target\",...} at the end of each target."`
 }
 
 func (c *Common) common() *Common { return c }
