@@ -92,9 +92,18 @@ query() {
   get --get --data-urlencode "query=$1" "$server/api/v1/query" |
     jq -r '.data.result[] | ([.metric | to_entries[] | "\(.key)=\(.value)"] + [.value[1]]) | join(" ")'
 }
-collected() { query 'sum by (account, state) (collector_targets)' >"$work/answer" && grep -q 'state=ok .*[1-9]' "$work/answer"; }
-until_true 60 "PromQL reads collector_targets" collected
-sed 's/^/    /' "$work/answer"
+# The demo's accounts have a run each before anything is judged.
+accounts=$(grep -c '^  - name: ' "$work/demo/config.yaml")
+collected() { [ "$(query 'count(sum by (account) (collector_runs_total) > 0)' | tr -d ' ')" = "$accounts" ]; }
+until_true 90 "PromQL says that each of the demo's $accounts accounts had a run" collected
+query 'sort(sum by (account, state) (collector_targets) > 0)' | tee "$work/answer" | sed 's/^/    /'
+# Every way to sign in works; the one account whose key was deleted is told apart.
+expected=$((accounts - 1))
+ok=$(grep -c 'state=ok ' "$work/answer" || true)
+[ "$ok" = "$expected" ] || fail "$ok accounts have targets in state ok, want $expected"
+broken=$(grep -v 'state=ok \|state=denied ' "$work/answer" | cut -d ' ' -f 1,2)
+[ "$broken" = "account=legacy state=auth_failed" ] || fail "in trouble without a reason: $broken"
+
 for name in collector_runs_total collector_last_success_timestamp_seconds collector_resources collector_api_requests_total collector_account_info collector_build_info; do
   [ -n "$(query "count($name)")" ] || fail "PromQL knows no $name"
 done
