@@ -42,6 +42,7 @@ type AWS struct {
 	keys       map[string]*key
 	imds       *IMDS
 	containers map[string]*Container
+	logins     []*ssoLogin
 
 	latency  atomic.Pointer[latency]
 	buckets  buckets
@@ -168,6 +169,12 @@ func (a *AWS) read(q *request) *apiError {
 	case c != nil:
 		q.service, q.action, q.container = "container", r.Method+" "+r.URL.Path, c
 		return nil
+	case r.URL.Path == "/federation/credentials" && r.Method == http.MethodGet:
+		q.service, q.action = "sso", "GetRoleCredentials"
+		return nil
+	case r.URL.Path == "/token" && r.Method == http.MethodPost:
+		q.service, q.action = "sso-oidc", "CreateToken"
+		return nil
 	}
 	q.form = r.URL.Query()
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
@@ -215,6 +222,10 @@ func (a *AWS) answer(q *request, err *apiError) *answer {
 		return a.serveIMDS(q)
 	case "container":
 		return a.serveContainer(q, q.container)
+	case "sso":
+		return a.serveSSO(q)
+	case "sso-oidc":
+		return a.serveOIDC(q)
 	}
 	var out *answer
 	signed := q.action != webIdentity

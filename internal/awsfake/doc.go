@@ -1,5 +1,5 @@
-// Package awsfake is an AWS to run against: one HTTP endpoint that answers EC2, STS, the instance metadata service and
-// the container credentials endpoint, and that enforces what AWS enforces, so that a program which is wrong about AWS
+// Package awsfake is an AWS to run against: one HTTP endpoint that answers EC2, STS, IAM Identity Center, the instance
+// metadata service and the container credentials endpoint, and that enforces what AWS enforces, so that a program which is wrong about AWS
 // fails here and not in production. The real aws-sdk-go-v2, boto3 and the AWS CLI work against it: set AWS_ENDPOINT_URL,
 // AWS_EC2_METADATA_SERVICE_ENDPOINT or AWS_CONTAINER_CREDENTIALS_FULL_URI. It stands behind `collector demo` and the tests.
 //
@@ -18,7 +18,7 @@
 // Identity: access keys (inactive and deleted ones too), MFA devices by RFC 6238 with each code good once, role trust (account root, user and role
 // ARNs, services, external id, MFA present), session durations and their caps, the session name's form, GetSessionToken's
 // refusal of session credentials, expiry, tags and source identities of sessions (the trust must name them), web identity
-// and SSO where configured, denials per principal × action × region. GetCallerIdentity is never denied.
+// tokens, SSO logins with refresh tokens that rotate, denials per principal × action × region. GetCallerIdentity is never denied.
 //
 // EC2: pages (MaxResults' bounds, opaque tokens bound to account, region and action), DryRun, token buckets per
 // account × region × action. Instances, volumes, interfaces, subnets, groups and addresses fit each other.
@@ -29,5 +29,6 @@
 //
 // Policies as documents: everything is allowed that no [Denial] takes away. Filters, except DescribeRegions' and
 // owner filters. Which members of the request AWS would check beyond those named. Tokens of the global STS endpoint (one
-// endpoint cannot tell global from regional). Writes: the fleet changes by [AWS.Evolve] only.
+// endpoint cannot tell global from regional). What happens in a browser: [AWS.SSOLogin] stands for it. AWS Organizations is not
+// served. Writes: the fleet changes by [AWS.Evolve] only. A subnet's addresses are in its block for 4,000 instances a region.
 package awsfake

@@ -87,18 +87,12 @@ func unknownKey(service string) *apiError {
 	if service == "ec2" {
 		return refuse(http.StatusUnauthorized, "AuthFailure", "AWS was not able to validate the provided access credentials")
 	}
-	if jsonService(service) {
-		return refuse(http.StatusBadRequest, "UnrecognizedClientException", "The security token included in the request is invalid.")
-	}
 	return refuse(http.StatusForbidden, "InvalidClientTokenId", "The security token included in the request is invalid.")
 }
 
 func expired(service string) *apiError {
 	if service == "ec2" {
 		return refuse(http.StatusBadRequest, "RequestExpired", "Request has expired.")
-	}
-	if jsonService(service) {
-		return refuse(http.StatusBadRequest, "ExpiredTokenException", "The security token included in the request is expired")
 	}
 	return refuse(http.StatusForbidden, "ExpiredToken", "The security token included in the request is expired")
 }
@@ -107,11 +101,8 @@ func badSignature(service string) *apiError {
 	if service == "ec2" {
 		return unknownKey(service)
 	}
-	const text = "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details."
-	if jsonService(service) {
-		return refuse(http.StatusBadRequest, "InvalidSignatureException", text)
-	}
-	return refuse(http.StatusForbidden, "SignatureDoesNotMatch", text)
+	return refuse(http.StatusForbidden, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided. "+
+		"Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
 }
 
 // skewed is the refusal of a date that is too far from AWS's.
@@ -123,13 +114,8 @@ func skewed(service string, sent, now time.Time) *apiError {
 	if sent.After(now) {
 		text = "Signature not yet current: " + sent.Format(amzDate) + " is still later than " + now.Add(maxSkew).Format(amzDate) + " (" + now.Format(amzDate) + " + 5 min.)"
 	}
-	if jsonService(service) {
-		return refuse(http.StatusBadRequest, "InvalidSignatureException", "%s", text)
-	}
 	return refuse(http.StatusForbidden, "SignatureDoesNotMatch", "%s", text)
 }
-
-func jsonService(service string) bool { return service == "organizations" }
 
 // authenticate finds out who signed the request, and refuses whoever did not.
 func (a *AWS) authenticate(q *request) (*principal, *apiError) {

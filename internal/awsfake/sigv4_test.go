@@ -96,7 +96,7 @@ func TestClockSkew(t *testing.T) {
 		}
 		// The Date header is AWS's, so that a client can find out how far off it is.
 		at, derr := http.ParseTime(got.header.Get("Date"))
-		if d := at.Sub(time.Now()); derr != nil || d < off-3*time.Second || d > off+3*time.Second {
+		if d := time.Until(at); derr != nil || d < off-3*time.Second || d > off+3*time.Second {
 			t.Errorf("Date is %v off, want %v", d, off)
 		}
 		// The SDK corrects its clock by it when it may try again.
