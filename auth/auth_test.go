@@ -3,7 +3,9 @@ package auth
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -370,12 +373,28 @@ func TestRegion(t *testing.T) {
 		}
 	}
 
-	// Without an override: what the SDK makes of the region.
-	cfg, err := LoadAWS(context.Background(), LoadOptions{Isolated: true})
-	if err != nil {
-		t.Fatal(err)
+	// Without an override: the host that the SDK makes of the region.
+	for want, edit := range map[string]func(*config.Account){
+		"sts.eu-west-1.amazonaws.com:443":     func(a *config.Account) { a.STSRegion = "eu-west-1" },
+		"sts.us-east-1.amazonaws.com:443":     func(a *config.Account) {},
+		"sts.cn-north-1.amazonaws.com.cn:443": func(a *config.Account) { a.Collect.Regions = []string{"cn-north-1"} },
+		"sts.us-gov-west-1.amazonaws.com:443": func(a *config.Account) { a.STSRegion = "us-gov-west-1" },
+		"sts.eusc-de-east-1.amazonaws.eu:443": func(a *config.Account) { a.STSRegion = "eusc-de-east-1" },
+		"sts.us-iso-east-1.c2s.ic.gov:443":    func(a *config.Account) { a.STSRegion = "us-iso-east-1" },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, awsfake.Options{})
+			var dialled string
+			w.load = LoadOptions{Isolated: true, DialContext: func(_ context.Context, network, addr string) (net.Conn, error) {
+				dialled = addr
+				return nil, &net.OpError{Op: "dial", Net: network, Err: errors.New("refused")}
+			}}
+			w.refused(w.sessions(Options{}), w.ak(edit), record.Network)
+			if dialled != want {
+				t.Errorf("asked %s, want %s", dialled, want)
+			}
+		})
 	}
-	_ = cfg
 }
 
 // TestReload: a session is known by what its block amounts to.

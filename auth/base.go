@@ -227,7 +227,8 @@ func orNone(s string) string {
 
 // newContainer reads what an agent puts into the environment.
 func newContainer(l *loaded, getenv func(string) string) *containerStep {
-	s := &containerStep{http: l.metadata, options: l.apiOptions()}
+	s := &containerStep{http: l.metadata, options: l.apiOptions(),
+		token: secret.New(getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN")), file: getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")}
 	if l.opts.Isolated {
 		s.endpoint, s.trusted = l.opts.ContainerEndpoint, true
 		return s
@@ -237,6 +238,5 @@ func newContainer(l *loaded, getenv func(string) string) *containerStep {
 	} else {
 		s.endpoint = getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI")
 	}
-	s.token, s.file = secret.New(getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN")), getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
 	return s
 }

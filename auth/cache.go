@@ -43,7 +43,7 @@ type layer struct {
 	used time.Time // guarded by Sessions.mu
 
 	mu      sync.Mutex
-	creds   aws.Credentials // no keys: none
+	creds   *aws.Credentials // nil: none. A pointer, so that whoever prints what holds a layer prints an address
 	got     time.Time
 	due     time.Time // when renewal begins; zero: never
 	next    time.Time // no renewal before
@@ -59,8 +59,8 @@ func now() time.Time { return time.Now().Round(0) }
 func (l *layer) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	l.mu.Lock()
 	t := now()
-	if valid(l.creds, t) {
-		c := l.creds
+	if l.valid(t) {
+		c := *l.creds
 		if l.flight == nil && !l.due.IsZero() && !t.Before(l.due) && !t.Before(l.next) {
 			l.renew()
 		}
@@ -111,14 +111,14 @@ func (l *layer) landed(c aws.Credentials, err error) {
 	t := now()
 	l.next = t.Add(pause)
 	if err == nil {
-		l.creds, l.got, l.refused = c, t, nil
+		l.creds, l.got, l.refused = &c, t, nil
 		l.due = dueAt(c, t)
 		return
 	}
 	if refusal(err) {
 		l.refused, l.until = err, t.Add(sulk)
 	}
-	if valid(l.creds, t) && l.life.ctx.Err() == nil {
+	if l.valid(t) && l.life.ctx.Err() == nil {
 		// Nobody waits for this error, so it is said here.
 		l.log.Warn("credentials not renewed; what is valid is kept", "step", l.step.Name(), "expires", l.creds.Expires,
 			"err", err, "reason", record.ReasonOf(err), "hint", record.HintOf(err))
@@ -129,7 +129,7 @@ func (l *layer) landed(c aws.Credentials, err error) {
 func (l *layer) Drop(c aws.Credentials) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.creds.AccessKeyID == c.AccessKeyID && l.creds.SessionToken == c.SessionToken {
+	if l.creds != nil && l.creds.AccessKeyID == c.AccessKeyID && l.creds.SessionToken == c.SessionToken {
 		l.forget()
 	}
 }
@@ -145,10 +145,10 @@ func (l *layer) invalidate() {
 }
 
 func (l *layer) forget() {
-	if d, ok := l.step.(dropper); ok && l.creds.HasKeys() {
-		d.drop(l.creds)
+	if d, ok := l.step.(dropper); ok && l.creds != nil {
+		d.drop(*l.creds)
 	}
-	l.creds, l.due, l.next, l.refused = aws.Credentials{}, time.Time{}, time.Time{}, nil
+	l.creds, l.due, l.next, l.refused = nil, time.Time{}, time.Time{}, nil
 }
 
 // A dropper is a step that keeps credentials elsewhere and must not give the refused ones again.
@@ -157,7 +157,10 @@ type dropper interface{ drop(aws.Credentials) }
 func (l *layer) expires() (time.Time, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.creds.Expires, l.creds.HasKeys() && l.creds.CanExpire
+	if l.creds == nil || !l.creds.CanExpire {
+		return time.Time{}, false
+	}
+	return l.creds.Expires, true
 }
 
 // path is the names of the steps up to this one.
@@ -165,9 +168,11 @@ func (l *layer) path() []string {
 	var names []string
 	for ; l != nil; l = l.prev {
 		name := l.step.Name()
-		if n, ok := l.step.(interface{ found(aws.Credentials) string }); ok {
+		if n, ok := l.step.(interface{ found(source string) string }); ok {
 			l.mu.Lock()
-			name = n.found(l.creds)
+			if l.creds != nil {
+				name = n.found(l.creds.Source)
+			}
 			l.mu.Unlock()
 		}
 		names = append(names, name)
@@ -175,6 +180,9 @@ func (l *layer) path() []string {
 	slices.Reverse(names)
 	return names
 }
+
+// valid reports whether there are credentials to give. l.mu is held.
+func (l *layer) valid(at time.Time) bool { return l.creds != nil && valid(*l.creds, at) }
 
 func valid(c aws.Credentials, at time.Time) bool {
 	return c.HasKeys() && (!c.CanExpire || at.Before(c.Expires))

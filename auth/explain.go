@@ -195,6 +195,9 @@ func skewHint(err error) string {
 	if errors.As(err, &re) && re.Response != nil {
 		if at, perr := http.ParseTime(re.Response.Header.Get("Date")); perr == nil {
 			off := time.Since(at).Round(time.Second)
+			if off.Abs() > time.Minute {
+				off = off.Round(10 * time.Second) // the header is in whole seconds, and was on its way
+			}
 			side := "ahead of"
 			if off < 0 {
 				off, side = -off, "behind"

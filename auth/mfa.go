@@ -26,19 +26,26 @@ type MFAStore interface {
 	With(ctx context.Context, device string, fn func(s *MFASession, save func() error) error) error
 }
 
-// An MFASession is what is known of a device.
+// An MFASession is what is known of a device: its last session, which may be over, and the codes that were sent. It prints
+// without its secrets, wherever it stands.
 type MFASession struct {
-	Credentials aws.Credentials // of the last session; may be over
-	Spent       []string        // digests of the codes that were sent, the newest last
+	AccessKeyID     string
+	SecretAccessKey secret.String
+	SessionToken    secret.String
+	Expires         time.Time
+	Spent           []string // digests of codes, the newest last
 }
 
-// String says what a session is without its credentials, also inside of other things that are printed.
-func (s MFASession) String() string {
-	return fmt.Sprintf("mfa session until %s, %d codes spent", s.Credentials.Expires.UTC().Format(time.RFC3339), len(s.Spent))
+func (s *MFASession) credentials() aws.Credentials {
+	return aws.Credentials{
+		AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey.Reveal(), SessionToken: s.SessionToken.Reveal(),
+		Source: "GetSessionToken", CanExpire: true, Expires: s.Expires,
+	}
 }
 
-// GoString is String.
-func (s MFASession) GoString() string { return s.String() }
+func (s *MFASession) keep(c aws.Credentials) {
+	s.AccessKeyID, s.SecretAccessKey, s.SessionToken, s.Expires = c.AccessKeyID, secret.New(c.SecretAccessKey), secret.New(c.SessionToken), c.Expires
+}
 
 // mfaStep turns a user's long-lived key and a code into a session, from which roles are then assumed without a code. The
 // session belongs to the device: all accounts behind one device share it, as do processes and restarts.
@@ -105,10 +112,11 @@ func (s *mfaStep) Retrieve(ctx context.Context, prev Provider) (c aws.Credential
 	defer cancel()
 	err = s.store.With(ctx, s.device(base.AccessKeyID), func(kept *MFASession, save func() error) error {
 		t := now()
-		good := valid(kept.Credentials, t) && s.taken(kept.Credentials)
+		old := kept.credentials()
+		good := valid(old, t) && s.taken(old)
 		fresh := !s.code.IsZero() && !slices.Contains(kept.Spent, s.digest())
-		if good && (!fresh || t.Before(kept.Credentials.Expires.Add(-window))) {
-			c = kept.Credentials
+		if good && (!fresh || t.Before(kept.Expires.Add(-window))) {
+			c = old
 			return nil
 		}
 		if !fresh {
@@ -134,12 +142,12 @@ func (s *mfaStep) Retrieve(ctx context.Context, prev Provider) (c aws.Credential
 				}
 			}
 			if good { // the old session has minutes left
-				c = kept.Credentials
+				c = old
 				return nil
 			}
 			return s.explain(err, base)
 		}
-		kept.Credentials = got
+		kept.keep(got)
 		c = got
 		if err := save(); err != nil { // no reason to throw away what the code has bought
 			s.log.Warn("mfa session not kept: a restart will need a new code", "serial_number", s.serial, "err", err, "hint", record.HintOf(err))
@@ -168,8 +176,8 @@ func (s *mfaStep) needed(kept *MFASession, t time.Time) error {
 	switch {
 	case s.code.IsZero():
 		why = "no `token_code` is given"
-	case kept.Credentials.HasKeys() && !valid(kept.Credentials, t):
-		why = "the session ended at " + kept.Credentials.Expires.UTC().Format(time.RFC3339) + " and the `token_code` was used before"
+	case kept.AccessKeyID != "" && !t.Before(kept.Expires):
+		why = "the session ended at " + kept.Expires.UTC().Format(time.RFC3339) + " and the `token_code` was used before"
 	default:
 		why = "the `token_code` was used before, and a code is good once"
 	}

@@ -8,12 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/secret"
 )
 
 // lockPoll is how often a lock that another process holds is tried. A blocking flock could not be ended by a context.
@@ -105,17 +105,17 @@ func readSession(path string) (MFASession, error) {
 		// Not wrapped: a decoder's error may quote what it read.
 		return MFASession{}, fault(record.Other, "remove the file; a new code will be needed", "%s cannot be read as a session", path)
 	}
-	return MFASession{Spent: s.Spent, Credentials: aws.Credentials{
-		AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey, SessionToken: s.SessionToken,
-		Source: "GetSessionToken", CanExpire: true, Expires: s.Expiration,
-	}}, nil
+	return MFASession{
+		AccessKeyID: s.AccessKeyID, SecretAccessKey: secret.New(s.SecretAccessKey), SessionToken: secret.New(s.SessionToken),
+		Expires: s.Expiration, Spent: s.Spent,
+	}, nil
 }
 
 // writeSession replaces the file at once and for good: a reader sees the old one or the new one, also after a power cut.
 func writeSession(path string, s MFASession) error {
 	b, err := json.Marshal(storedSession{
-		AccessKeyID: s.Credentials.AccessKeyID, SecretAccessKey: s.Credentials.SecretAccessKey, SessionToken: s.Credentials.SessionToken,
-		Expiration: s.Credentials.Expires, Spent: s.Spent,
+		AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey.Reveal(), SessionToken: s.SessionToken.Reveal(),
+		Expiration: s.Expires, Spent: s.Spent,
 	})
 	if err != nil {
 		return err
@@ -172,9 +172,11 @@ func (m *memoryStore) With(ctx context.Context, device string, fn func(*MFASessi
 		return context.Cause(ctx)
 	}
 	defer func() { <-s.lock }()
-	mine := MFASession{Credentials: s.Credentials, Spent: append([]string(nil), s.Spent...)}
+	mine := s.MFASession
+	mine.Spent = slices.Clone(mine.Spent)
 	return fn(&mine, func() error {
-		s.MFASession = MFASession{Credentials: mine.Credentials, Spent: append([]string(nil), mine.Spent...)}
+		s.MFASession = mine
+		s.Spent = slices.Clone(mine.Spent)
 		return nil
 	})
 }

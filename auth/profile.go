@@ -43,7 +43,7 @@ func (s *sdkStep) Name() string {
 }
 
 // found is Name with where the SDK found the credentials.
-func (s *sdkStep) found(c aws.Credentials) string { return fmt.Sprintf("%s (%s)", s.Name(), c.Source) }
+func (s *sdkStep) found(source string) string { return fmt.Sprintf("%s (%s)", s.Name(), source) }
 
 func (s *sdkStep) Key() string { return fmt.Sprintf("sdk %q %s", s.profile, s.region) }
 
@@ -56,7 +56,15 @@ func (s *sdkStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentials, er
 		awsconfig.WithRetryer(retryer(0)),
 		awsconfig.WithRegion(s.region),
 		awsconfig.WithSharedConfigProfile(s.profile),
-		awsconfig.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = s.loaded.metadata }),
+		awsconfig.WithEndpointCredentialOptions(func(o *endpointcreds.Options) {
+			o.HTTPClient = s.loaded.metadata
+			if p := o.AuthorizationTokenProvider; p != nil { // a file; an editor leaves a newline at its end, which the SDK refuses
+				o.AuthorizationTokenProvider = endpointcreds.TokenProviderFunc(func() (string, error) {
+					token, err := p.GetToken()
+					return strings.TrimSpace(token), err
+				})
+			}
+		}),
 		awsconfig.WithEC2RoleCredentialOptions(func(o *ec2rolecreds.Options) { o.Client = s.metadata }),
 		awsconfig.WithAssumeRoleCredentialOptions(func(o *stscreds.AssumeRoleOptions) {
 			o.Client = steered{role: o.Client, to: s}
@@ -234,7 +242,7 @@ func explainLoad(doing, profile string, l *loaded, err error) error {
 	}
 	r := record.ReasonOf(err)
 	if r == record.Other {
-		r = record.NoCredentials
+		return &record.Fault{Reason: record.NoCredentials, Hint: "the SDK found where credentials should come from and got none there; the message says why", Err: said}
 	}
 	return &record.Fault{Reason: r, Hint: hint(r, err, text, clues{signer: doing}), Err: said}
 }

@@ -193,7 +193,7 @@ func TestSkew(t *testing.T) {
 				side = "20m0s ahead of AWS's"
 			}
 			_, err = s.Open(t.Context(), w.ak())
-			if record.ReasonOf(err) != record.ClockSkew || !strings.Contains(strings.ReplaceAll(record.HintOf(err), "19m59s", "20m0s"), side) || !strings.Contains(record.HintOf(err), "NTP") {
+			if record.ReasonOf(err) != record.ClockSkew || !strings.Contains(record.HintOf(err), side) || !strings.Contains(record.HintOf(err), "NTP") {
 				t.Errorf("%v: %s, hint %q", off, err, record.HintOf(err))
 			}
 		})

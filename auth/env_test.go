@@ -1,0 +1,272 @@
+package auth
+
+import (
+	"encoding/pem"
+	"fmt"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/secret"
+)
+
+// ordinary is a world for a program that is not isolated: over loopback, by the standard variables, of which none is set.
+func ordinary(t *testing.T) (*world, string) {
+	t.Helper()
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "AWS_") {
+			t.Setenv(name, "")
+		}
+	}
+	t.Setenv("HOME", t.TempDir())
+	w := newWorld(t, awsfake.Options{})
+	srv, err := w.aws.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Close)
+	t.Setenv("AWS_ENDPOINT_URL", srv.URL)
+	w.load = LoadOptions{Version: "1.2.3"}
+	return w, srv.URL
+}
+
+// TestEnvironment: what the SDK reads from the environment is honoured by every client, also by the STS inside its own chains.
+func TestEnvironment(t *testing.T) {
+	user := func(w *world) string {
+		return "[profile user]\naws_access_key_id = " + w.key.ID + "\naws_secret_access_key = " + w.key.Secret + "\n"
+	}
+	for _, tt := range []struct {
+		name string
+		set  func(t *testing.T, w *world, url string) config.Account
+		arn  string
+		path string
+	}{
+		{"keys", func(t *testing.T, w *world, _ string) config.Account {
+			t.Setenv("AWS_ACCESS_KEY_ID", w.key.ID)
+			t.Setenv("AWS_SECRET_ACCESS_KEY", w.key.Secret)
+			return block()
+		}, "arn:aws:iam::111111111111:user/alice", "default chain (EnvConfigCredentials)"},
+		{"AWS_CONFIG_FILE, AWS_PROFILE with a role", func(t *testing.T, w *world, _ string) config.Account {
+			t.Setenv("AWS_CONFIG_FILE", write(t, "config", user(w)+"[profile r]\nsource_profile = user\nrole_arn = "+w.role.ARN+"\n"))
+			t.Setenv("AWS_PROFILE", "r")
+			return block()
+		}, "arn:aws:sts::222222222222:assumed-role/reader/collector", "default chain (AssumeRoleProvider)"},
+		{"environment keys beat AWS_PROFILE, an explicit profile beats them", func(t *testing.T, w *world, _ string) config.Account {
+			carol := w.other.AddUser("carol").NewKey()
+			t.Setenv("AWS_CONFIG_FILE", write(t, "config", user(w)))
+			t.Setenv("AWS_ACCESS_KEY_ID", carol.ID)
+			t.Setenv("AWS_SECRET_ACCESS_KEY", carol.Secret)
+			t.Setenv("AWS_PROFILE", "user")
+			if got := w.open(w.sessions(Options{}), block()); got.Identity.AccountID != w.other.ID {
+				t.Errorf("the chain found %s", got.Identity.ARN)
+			}
+			return block(profile("user"))
+		}, "arn:aws:iam::111111111111:user/alice", "profile user (SharedConfigCredentials: …)"},
+		{"AWS_ENDPOINT_URL_STS beats AWS_ENDPOINT_URL", func(t *testing.T, w *world, url string) config.Account {
+			t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+			t.Setenv("AWS_ENDPOINT_URL_STS", url)
+			t.Setenv("AWS_CONFIG_FILE", write(t, "config", user(w)+"[profile r]\nsource_profile = user\nrole_arn = "+w.role.ARN+"\n"))
+			return block(profile("r"))
+		}, "arn:aws:sts::222222222222:assumed-role/reader/collector", "profile r (AssumeRoleProvider)"},
+		{"AWS_SHARED_CREDENTIALS_FILE", func(t *testing.T, w *world, _ string) config.Account {
+			t.Setenv("AWS_SHARED_CREDENTIALS_FILE", write(t, "credentials", strings.Replace(user(w), "profile user", "default", 1)))
+			return block(role(w.role.ARN))
+		}, "arn:aws:sts::222222222222:assumed-role/reader/collector", "default chain (SharedConfigCredentials: …)"},
+		{"instance role", func(t *testing.T, w *world, url string) config.Account {
+			t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", url)
+			r := w.home.AddRole("instance", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"ec2.amazonaws.com"}}}})
+			w.aws.SetIMDS(&awsfake.IMDS{Role: r, Region: "us-east-1", InstanceID: "i-1"})
+			return block()
+		}, "arn:aws:sts::111111111111:assumed-role/instance/i-1", "default chain (EC2RoleProvider)"},
+		{"container, its token in a file with a newline", func(t *testing.T, w *world, url string) config.Account {
+			r := w.home.AddRole("pod", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"pods.eks.amazonaws.com"}}}})
+			w.aws.AddContainer(awsfake.Container{Path: "/v1/credentials", Role: r, Token: "sesame", Task: "pod-1"})
+			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url+"/v1/credentials")
+			t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", write(t, "token", "sesame\n"))
+			if got := w.open(w.sessions(Options{Getenv: os.Getenv}), block(source("EcsContainer"))); got.Path[0] != "container" {
+				t.Error(got.Path)
+			}
+			return block()
+		}, "arn:aws:sts::111111111111:assumed-role/pod/pod-1", "default chain (CredentialsEndpointProvider)"},
+		{"web identity, its token with a newline", func(t *testing.T, w *world, _ string) config.Account {
+			sub := "system:serviceaccount:default:collector"
+			r := w.home.AddRole("irsa", awsfake.RoleOptions{Trust: []awsfake.Trust{{WebIdentities: []string{sub}}}})
+			t.Setenv("AWS_ROLE_ARN", r.ARN)
+			t.Setenv("AWS_ROLE_SESSION_NAME", "pod-1")
+			t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", write(t, "token", w.aws.WebIdentityToken(sub, time.Hour)+"\n"))
+			return block()
+		}, "arn:aws:sts::111111111111:assumed-role/irsa/pod-1", "default chain (WebIdentityCredentials)"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w, url := ordinary(t)
+			a := tt.set(t, w, url)
+			got := w.open(w.sessions(Options{Getenv: os.Getenv}), a)
+			if got.Identity.ARN != tt.arn {
+				t.Errorf("identity %s, want %s", got.Identity.ARN, tt.arn)
+			}
+			before, _, _ := strings.Cut(tt.path, "…")
+			if !strings.HasPrefix(got.Path[0], before) {
+				t.Errorf("path %q, want %q", got.Path, tt.path)
+			}
+			for _, c := range w.calls("") {
+				if c.Action != "" && !strings.Contains(c.UserAgent, "collector/1.2.3") {
+					t.Errorf("%s by %q", c.Action, c.UserAgent)
+				}
+			}
+		})
+	}
+}
+
+// TestEnvironmentWrong: what the environment can do wrong.
+func TestEnvironmentWrong(t *testing.T) {
+	t.Run("metadata disabled", func(t *testing.T) {
+		w, _ := ordinary(t)
+		t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+		s := w.sessions(Options{Getenv: os.Getenv})
+		w.refused(s, block(source("Ec2InstanceMetadata")), record.NoCredentials, "AWS_EC2_METADATA_DISABLED")
+		w.refused(s, block(), record.NoCredentials, "AWS_EC2_METADATA_DISABLED", "AWS_PROFILE", "container")
+		w.refused(w.sessions(Options{}), block(), record.NoCredentials, "AWS_EC2_METADATA_DISABLED") // the SDK has looked itself
+	})
+	t.Run("AWS_PROFILE that is not there", func(t *testing.T) {
+		ordinary(t)
+		t.Setenv("AWS_PROFILE", "nowhere")
+		if _, err := LoadAWS(t.Context(), LoadOptions{}); record.ReasonOf(err) != record.NoCredentials || !strings.Contains(err.Error(), "nowhere") {
+			t.Error(err)
+		}
+	})
+	t.Run("container that is another machine", func(t *testing.T) {
+		w, _ := ordinary(t)
+		t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://192.0.2.1/x")
+		w.refused(w.sessions(Options{Getenv: os.Getenv}), block(source("EcsContainer")), record.NoCredentials, "https")
+		w.refused(w.sessions(Options{Getenv: os.Getenv}), block(), record.NoCredentials)
+	})
+	t.Run("isolated", func(t *testing.T) {
+		w, url := ordinary(t)
+		t.Setenv("AWS_ACCESS_KEY_ID", w.key.ID)
+		t.Setenv("AWS_SECRET_ACCESS_KEY", w.key.Secret)
+		t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1")
+		t.Setenv("AWS_PROFILE", "nowhere")
+		t.Setenv("AWS_CA_BUNDLE", "/nowhere")
+		w.load = LoadOptions{Isolated: true, Endpoint: url, IMDSEndpoint: url}
+		w.refused(w.sessions(Options{}), block(), record.NoCredentials, "instance role")
+		w.open(w.sessions(Options{}), w.ak())
+	})
+}
+
+// TestRotatedFile: keys that a file's owner has changed are noticed without a restart, once AWS refuses the old ones.
+func TestRotatedFile(t *testing.T) {
+	w, _ := ordinary(t)
+	file := write(t, "credentials", "[x]\naws_access_key_id = "+w.key.ID+"\naws_secret_access_key = "+w.key.Secret+"\n")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", file)
+	s := w.sessions(Options{})
+	got := w.open(s, block(profile("x"), role(w.role.ARN)))
+	next := w.user.NewKey()
+	w.user.DeleteKey(w.key.ID)
+	if err := os.WriteFile(file, []byte("[x]\naws_access_key_id = "+next.ID+"\naws_secret_access_key = "+next.Secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got.Drop(retrieve(w, got))
+	if !w.good(got) {
+		t.Error("the new key was not read")
+	}
+}
+
+// TestOneTransport: one CA bundle, one set of connections, whoever calls.
+func TestOneTransport(t *testing.T) {
+	w, _ := ordinary(t)
+	srv := httptest.NewUnstartedServer(w.aws)
+	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	srv.StartTLS()
+	defer srv.Close()
+	t.Setenv("AWS_ENDPOINT_URL", srv.URL)
+	w.refused(w.sessions(Options{}), w.ak(), record.Network, "AWS_CA_BUNDLE", "unknown authority") // unknown to this machine
+	bundle := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+	t.Setenv("AWS_CA_BUNDLE", write(t, "ca.pem", string(bundle)))
+	t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile user]\naws_access_key_id = "+w.key.ID+"\naws_secret_access_key = "+w.key.Secret+
+		"\n[profile r]\nsource_profile = user\nrole_session_name = of-the-profile\nrole_arn = "+w.role.ARN+"\n"))
+	s := w.sessions(Options{})
+	for _, region := range []string{"us-east-1", "us-west-2", "eu-west-1", "eu-north-1", "sa-east-1"} {
+		for _, a := range []config.Account{w.ak(), w.ak(role(w.role.ARN)), block(profile("r")), block(profile("user"))} {
+			a.STSRegion = region
+			w.open(s, a)
+		}
+	}
+	// Two transports never share a connection. One may dial a second where a call begins before the connection of the one
+	// before it is free again, so not every call must stand on the same.
+	by := map[string]map[string]bool{"ours": {}, "chain": {}}
+	for _, c := range w.calls("") {
+		who := "ours"
+		if c.Params["RoleSessionName"] == "of-the-profile" {
+			who = "chain"
+		}
+		by[who][c.RemoteAddr] = true
+	}
+	shared := 0
+	for addr := range by["chain"] {
+		if by["ours"][addr] {
+			shared++
+		}
+	}
+	if shared == 0 || len(by["ours"]) > 10 {
+		t.Errorf("the SDK's chain calls over connections of its own: %v", by)
+	}
+}
+
+// TestCanary plants secrets and looks for them in all that can be printed.
+func TestCanary(t *testing.T) {
+	w, _ := ordinary(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKIAI44QH8DHBEXAMPLE")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "CANARY-env-secret")
+	t.Setenv("AWS_SESSION_TOKEN", "CANARY-env-token")
+	t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "CANARY-container")
+	t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[default]\naws_access_key_id = AKIAI44QH8DHBEXAMPLE\naws_secret_access_key = CANARY-file-secret\n"))
+	cfg, err := LoadAWS(t.Context(), w.load)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{AWS: cfg, Getenv: os.Getenv, DataDir: t.TempDir(), Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	s := NewSessions(o)
+	defer s.Close()
+	code := w.mfa.Now()
+	a := w.ak(device(w.mfa.Serial, code), role(w.role.ARN))
+	got := w.open(s, a)
+	planted := []string{"CANARY", w.key.Secret, code}
+	for l := got.top; l != nil; l = l.prev {
+		planted = append(planted, l.creds.SecretAccessKey)
+		if l.creds.SessionToken != "" {
+			planted = append(planted, l.creds.SessionToken)
+		}
+	}
+	_, err1 := s.Open(t.Context(), block())                       // the environment's: refused
+	_, err2 := s.Open(t.Context(), block(source("EcsContainer"))) // nothing there
+	bad := w.ak()
+	bad.AKSecret = secret.New("CANARY-block")
+	_, err3 := s.Open(t.Context(), bad)
+	mfa := MFASession{AccessKeyID: "ASIAIOSFODNN7EXAMPLE", SecretAccessKey: secret.New("CANARY-mfa"), SessionToken: secret.New("CANARY-mfa")}
+	logged := new(buffer)
+	for _, h := range []slog.Handler{slog.NewTextHandler(logged, nil), slog.NewJSONHandler(logged, nil)} {
+		slog.New(h).Info("x", "session", got, "options", o, "sessions", s, "err", err1, "mfa", mfa)
+	}
+	texts := []string{logged.String(), w.log.String()}
+	steps, _, err := s.plan(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []any{got, *got, o, &o, s, cfg, w.load, err1, err2, err3, mfa, &mfa, struct{ m MFASession }{mfa}, steps, steps[0], steps[1], got.top.step} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+			texts = append(texts, fmt.Sprintf(verb, v))
+		}
+	}
+	for _, text := range texts {
+		if i := slices.IndexFunc(planted, func(p string) bool { return strings.Contains(text, p) }); i >= 0 {
+			t.Errorf("a secret (%s…) shows in: %.300s", planted[i][:6], text[max(0, strings.Index(text, planted[i])-150):])
+		}
+	}
+}
