@@ -89,14 +89,13 @@ type Listing struct {
 func (b *Board) with(account string, f func(*boardAccount)) {
 	b.mu.RLock()
 	a := b.accounts[account]
-	_, configured := b.only[account]
-	known := b.only == nil || configured
 	b.mu.RUnlock()
-	if !known {
-		return
-	}
 	if a == nil {
 		b.mu.Lock()
+		if _, ok := b.only[account]; b.only != nil && !ok {
+			b.mu.Unlock()
+			return
+		}
 		if a = b.accounts[account]; a == nil {
 			a = newBoardAccount(account)
 			b.accounts[account] = a

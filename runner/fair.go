@@ -1,20 +1,21 @@
 package runner
 
 // fair hands out places: max in all, each to one account at most, and in turn between the accounts that wait. So one
-// account with a thousand things to do delays another's first by one place, not by a thousand. It has no lock: its
-// owner does. An account that neither holds nor waits takes no memory.
+// account with a thousand things to do delays another's first by one place, not by a thousand. What waits is of one of two
+// classes, and whoever pops says which goes first. It has no lock: its owner does. An account that neither holds nor
+// waits takes no memory.
 type fair[T any] struct {
 	max, each int
 	used      int
 	accounts  map[string]*share[T]
-	turn      []*share[T] // accounts with something waiting and a place left to them, next first
+	turn      [2][]*share[T] // by class: accounts with something waiting and a place left to them, next first
 }
 
 type share[T any] struct {
 	account string
 	used    int
-	waiting []T
-	inTurn  bool
+	waiting [2][]T
+	inTurn  [2]bool
 }
 
 // newFair keeps an eighth of the places as the most that one account may hold.
@@ -32,50 +33,56 @@ func (f *fair[T]) share(account string) *share[T] {
 	return s
 }
 
-// tidy puts an account in the queue, or out of memory.
+// tidy puts an account in line, or out of memory.
 func (f *fair[T]) tidy(s *share[T]) {
-	switch {
-	case len(s.waiting) > 0 && s.used < f.each && !s.inTurn:
-		s.inTurn = true
-		f.turn = append(f.turn, s)
-	case len(s.waiting) == 0 && s.used == 0:
+	keep := s.used > 0
+	for c := range s.waiting {
+		if len(s.waiting[c]) > 0 && s.used < f.each && !s.inTurn[c] {
+			s.inTurn[c] = true
+			f.turn[c] = append(f.turn[c], s)
+		}
+		keep = keep || len(s.waiting[c]) > 0 || s.inTurn[c]
+	}
+	if !keep {
 		delete(f.accounts, s.account)
 	}
 }
 
 // push lets x wait for its account's turn.
-func (f *fair[T]) push(account string, x T) {
+func (f *fair[T]) push(account string, class int, x T) {
 	s := f.share(account)
-	s.waiting = append(s.waiting, x)
+	s.waiting[class] = append(s.waiting[class], x)
 	f.tidy(s)
 }
 
-// pop takes a place for whoever's turn it is.
-func (f *fair[T]) pop() (account string, x T, ok bool) {
-	for f.used < f.max && len(f.turn) > 0 {
-		s := f.turn[0]
-		f.turn[0] = nil
-		f.turn = f.turn[1:]
-		s.inTurn = false
-		if len(s.waiting) == 0 || s.used >= f.each { // it was removed from, or the bounds were changed, since
+// pop takes a place for whoever's turn it is, in this class if anybody waits there.
+func (f *fair[T]) pop(first int) (account string, x T, ok bool) {
+	for _, c := range [2]int{first, 1 - first} {
+		for f.used < f.max && len(f.turn[c]) > 0 {
+			s := f.turn[c][0]
+			f.turn[c][0] = nil
+			f.turn[c] = f.turn[c][1:]
+			s.inTurn[c] = false
+			if w := s.waiting[c]; len(w) > 0 && s.used < f.each { // else it was removed from, or has had its places, since
+				var none T
+				x, w[0] = w[0], none
+				s.waiting[c] = w[1:]
+				s.used++
+				f.used++
+				ok = true
+			}
 			f.tidy(s)
-			continue
+			if ok {
+				return s.account, x, true
+			}
 		}
-		x = s.waiting[0]
-		var none T
-		s.waiting[0] = none
-		s.waiting = s.waiting[1:]
-		s.used++
-		f.used++
-		f.tidy(s)
-		return s.account, x, true
 	}
 	return "", x, false
 }
 
-// try takes a place at once, but never before someone who waits.
+// try takes a place at once, but never before someone who waits and could have it.
 func (f *fair[T]) try(account string) bool {
-	if f.used >= f.max || len(f.turn) > 0 {
+	if f.used >= f.max || f.wanted() {
 		return false
 	}
 	s := f.share(account)
@@ -100,24 +107,39 @@ func (f *fair[T]) remove(account string, match func(T) bool) (n int) {
 	if s == nil {
 		return 0
 	}
-	kept := s.waiting[:0]
-	for _, x := range s.waiting {
-		if match(x) {
-			n++
-		} else {
-			kept = append(kept, x)
+	for c, waiting := range s.waiting {
+		kept := waiting[:0]
+		for _, x := range waiting {
+			if match(x) {
+				n++
+			} else {
+				kept = append(kept, x)
+			}
 		}
+		clear(waiting[len(kept):])
+		s.waiting[c] = kept
 	}
-	clear(s.waiting[len(kept):])
-	s.waiting = kept
-	if !s.inTurn {
-		f.tidy(s)
-	}
+	f.tidy(s)
 	return n
 }
 
-// wanted reports whether an account waits that could use a place.
-func (f *fair[T]) wanted() bool { return len(f.turn) > 0 }
+// wanted reports whether an account is in line for a place.
+func (f *fair[T]) wanted() bool {
+	for c, turn := range f.turn {
+		for len(turn) > 0 && (len(turn[0].waiting[c]) == 0 || turn[0].used >= f.each) { // it was removed from, or has had its places, since
+			s := turn[0]
+			turn[0] = nil
+			turn = turn[1:]
+			f.turn[c] = turn
+			s.inTurn[c] = false
+			f.tidy(s)
+		}
+		if len(turn) > 0 {
+			return true
+		}
+	}
+	return false
+}
 
 func (f *fair[T]) resize(places int) {
 	f.max = max(places, 1)

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws-collector/collector/record"
@@ -20,8 +21,8 @@ type Fleet struct {
 	holds  int // guarded by Runner.mu
 }
 
-// NewFleet checks what the file's reader cannot know to be wrong: names are unique, and each kind with a Parent finds
-// that kind's row in Kinds or in Parents of its account.
+// NewFleet checks what the file's reader cannot know to be wrong: names are unique, each schedule has its Spec and names
+// kinds of the account, and each kind with a Parent finds that kind's row in Kinds or in Parents of its account.
 func NewFleet(f Fleet) (*Fleet, error) {
 	f.byName = make(map[string]int, len(f.Accounts))
 	for i, a := range f.Accounts {
@@ -29,6 +30,16 @@ func NewFleet(f Fleet) (*Fleet, error) {
 			return nil, fmt.Errorf("account %q: named twice", a.Name)
 		}
 		f.byName[a.Name] = i
+		for _, t := range a.Ticks {
+			if t.Spec == "" || t.Schedule == nil {
+				return nil, fmt.Errorf("account %q: a schedule has no spec", a.Name)
+			}
+			for _, name := range t.Kinds {
+				if !slices.Contains(a.names(), name) {
+					return nil, fmt.Errorf("account %q: schedule %q: kind %q is not the account's", a.Name, t.Spec, name)
+				}
+			}
+		}
 		for _, ks := range [][]Kind{a.Kinds, a.Parents} {
 			for _, k := range ks {
 				if _, ok := a.kind(k.Parent); k.Parent != "" && !ok {
@@ -104,7 +115,7 @@ type Tick struct {
 	// Spec are the same schedule: a reload keeps its timer, a restart finds its last instant.
 	Spec     string
 	Schedule Schedule
-	Kinds    []string // names out of Account.Kinds
+	Kinds    []string // names out of Account.Kinds; empty: all of them
 }
 
 // A Kind is what the runner must know of a row of the catalogue.

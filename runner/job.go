@@ -77,7 +77,7 @@ func (r *Runner) start(ctx context.Context, f *Fleet, spec Job, p places, halt f
 	stop := func() {}
 	if !j.Deadline.IsZero() {
 		j.timeout = &record.Fault{Reason: record.TimedOut, Hint: "raise the account's timeout, or list fewer kinds or regions",
-			Err: errors.New("the run's time-out is over")}
+			Err: fmt.Errorf("the run's time-out is over, at %s", j.Deadline.UTC().Format(time.RFC3339))}
 		j.ctx, stop = context.WithDeadlineCause(ctx, j.Deadline, j.timeout)
 	}
 	j.over = func(res jobResult) {
@@ -462,13 +462,18 @@ func (j *job) fan(plan Plan) {
 	if len(plan.Regions) > 0 {
 		j.r.plans.set(j.Account, plan)
 	}
+	var all, regional []string
+	for _, k := range kinds {
+		all = append(all, k.Name)
+		if !k.Global {
+			regional = append(regional, k.Name)
+		}
+	}
 	for i, region := range plan.Regions {
 		next := j.Job
-		next.Region, next.Kinds = region, nil
-		for _, k := range kinds {
-			if i == 0 || !k.Global {
-				next.Kinds = append(next.Kinds, k.Name)
-			}
+		next.Region, next.Kinds = region, regional // one slice for all of them: thousands may wait
+		if i == 0 {
+			next.Kinds = all
 		}
 		if len(next.Kinds) > 0 {
 			j.follow = append(j.follow, next)

@@ -70,7 +70,7 @@ func (l *Limits) InFlight() int {
 // grant lets in whoever has the turn. l.mu is held.
 func (l *Limits) grant() {
 	for {
-		_, w, ok := l.flight.pop()
+		_, w, ok := l.flight.pop(0)
 		if !ok {
 			return
 		}
@@ -86,7 +86,7 @@ func (l *Limits) enter(ctx context.Context, account string) error {
 		return nil
 	}
 	w := &waiter{ready: make(chan struct{})}
-	l.flight.push(account, w)
+	l.flight.push(account, 0, w)
 	l.grant()
 	l.mu.Unlock()
 	select {

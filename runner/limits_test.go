@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -161,96 +162,123 @@ func TestOneAccountHasAnEighth(t *testing.T) {
 	})
 }
 
-// However places are asked for, given up and freed: never more than all, never more than an eighth for one, nobody waits
-// while there is a place for them, and who waits gets in before a second one of an account that came later.
+// However places are asked for, given up and freed: never more than all, never more than an eighth for one, and nobody
+// waits while there is a place for them.
 func TestFair(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		f := newFair[int](rapid.IntRange(0, 20).Draw(rt, "places"))
-		held, waits := map[string]int{}, map[string][]int{}
+		held, waits := map[string]int{}, map[string]*[2][]int{"a": {}, "b": {}, "c": {}}
 		next := 0
-		check := func(*rapid.T) {
-			used := 0
-			for a, n := range held {
-				used += n
-				if n > f.each && f.max >= 8 {
-					rt.Fatalf("%s has %d of %d", a, n, f.max)
+		waiting := func(a string) bool { return len(waits[a][0])+len(waits[a][1]) > 0 }
+		name, class := rapid.SampledFrom([]string{"a", "b", "c"}), rapid.IntRange(0, 1)
+		could := func() string {
+			for a := range waits {
+				if waiting(a) && f.used < f.max && held[a] < f.each {
+					return a
 				}
 			}
-			if used != f.used || used > f.max {
-				rt.Fatalf("used %d, counted %d, of %d", f.used, used, f.max)
-			}
-			for a, s := range f.accounts {
-				if len(s.waiting) != len(waits[a]) || s.used != held[a] {
-					rt.Fatal(a, s, waits[a], held[a])
-				}
-				if len(s.waiting) > 0 && s.used < f.each && !s.inTurn {
-					rt.Fatal(a, "waits, has no turn")
-				}
-				if len(s.waiting)+s.used == 0 && !s.inTurn {
-					rt.Fatal(a, "is kept for nothing")
-				}
-			}
+			return ""
 		}
-		name := rapid.SampledFrom([]string{"a", "b", "c"})
 		rt.Repeat(map[string]func(*rapid.T){
-			"": check,
+			"": func(rt *rapid.T) {
+				used := 0
+				for a, n := range held {
+					if used += n; n > f.each {
+						rt.Fatalf("%s has %d of %d", a, n, f.max)
+					}
+				}
+				if used != f.used || used > f.max {
+					rt.Fatalf("used %d, counted %d, of %d", f.used, used, f.max)
+				}
+			},
 			"push": func(rt *rapid.T) {
-				a := name.Draw(rt, "account")
-				f.push(a, next)
-				waits[a] = append(waits[a], next)
+				a, c := name.Draw(rt, "account"), class.Draw(rt, "class")
+				f.push(a, c, next)
+				waits[a][c] = append(waits[a][c], next)
 				next++
 			},
 			"pop": func(rt *rapid.T) {
-				a, x, ok := f.pop()
+				first, could := class.Draw(rt, "class"), could()
+				a, x, ok := f.pop(first)
 				if !ok {
-					for a, w := range waits {
-						if len(w) > 0 && f.used < f.max && held[a] < f.each {
-							rt.Fatal(a, "could have had a place")
-						}
+					if could != "" {
+						rt.Fatal(could, "could have had a place")
 					}
 					return
 				}
-				if waits[a][0] != x {
+				c := first
+				if !slices.Contains(waits[a][c], x) {
+					c = 1 - first
+					for a, w := range waits {
+						if len(w[first]) > 0 && held[a] < f.each {
+							rt.Fatal(a, "is of the class that goes first")
+						}
+					}
+				}
+				if waits[a][c][0] != x {
 					rt.Fatal("out of order", x, waits[a])
 				}
-				waits[a] = waits[a][1:]
+				waits[a][c] = waits[a][c][1:]
 				held[a]++
 			},
 			"try": func(rt *rapid.T) {
-				a := name.Draw(rt, "account")
+				a, before := name.Draw(rt, "account"), could()
 				if f.try(a) {
-					held[a]++
+					if held[a]++; before != "" {
+						rt.Fatal(a, "went before", before)
+					}
+				} else if before == "" && f.used < f.max && held[a] < f.each {
+					rt.Fatal(a, "was refused a place that nobody waits for")
 				}
 			},
 			"release": func(rt *rapid.T) {
-				a := name.Draw(rt, "account")
-				if held[a] > 0 {
+				if a := name.Draw(rt, "account"); held[a] > 0 {
 					held[a]--
 					f.release(a)
 				}
 			},
 			"remove": func(rt *rapid.T) {
 				a := name.Draw(rt, "account")
-				if len(waits[a]) > 0 {
-					x := waits[a][0]
-					if f.remove(a, func(y int) bool { return y == x }) != 1 {
-						rt.Fatal("not removed")
+				for c, w := range waits[a] {
+					if len(w) > 0 {
+						if f.remove(a, func(y int) bool { return y == w[0] }) != 1 {
+							rt.Fatal("not removed")
+						}
+						waits[a][c] = w[1:]
+						return
 					}
-					waits[a] = waits[a][1:]
+				}
+			},
+			"resize": func(rt *rapid.T) {
+				if f.used == 0 {
+					f.resize(rapid.IntRange(0, 20).Draw(rt, "places"))
 				}
 			},
 		})
+		for a := range held {
+			for ; held[a] > 0; held[a]-- {
+				f.release(a)
+			}
+			f.remove(a, func(int) bool { return true })
+		}
+		for a := range waits {
+			f.remove(a, func(int) bool { return true })
+		}
+		f.wanted() // takes out of line who has nothing left to wait for
+		if len(f.accounts) != 0 {
+			rt.Fatal("kept for nothing:", len(f.accounts))
+		}
 	})
 }
 
 func TestTurns(t *testing.T) {
 	f := newFair[string](1)
 	for i := range 1000 {
-		f.push("big", fmt.Sprint(i))
+		f.push("big", 0, fmt.Sprint(i))
 	}
-	f.push("small", "x")
+	f.push("small", 0, "x")
 	for want := range 3 {
-		a, x, ok := f.pop()
+		a, x, ok := f.pop(0)
 		if want == 1 && x != "x" {
 			t.Error("the second place went to", a, x, ok)
 		}

@@ -26,6 +26,7 @@ type LocalOptions struct {
 	Places       int           // targets listed at once, one account at most an eighth of them; default 256, sensibly the calls in flight
 	DrainTimeout time.Duration // what running targets get when the program stops; default 25s
 	Ticks        Ticks         // where the last instant of each schedule is remembered; nil: nowhere, so no catch-up after a restart
+	AtStart      bool          // collect each account once when Run begins, spread by its jitter; then by its schedules
 	Log          *slog.Logger
 }
 
@@ -41,9 +42,16 @@ type Local struct {
 	mu      sync.Mutex
 	running bool // Run or Once is at work
 	queue   *fair[queued]
+	begun   int // runs that are not over and have had a place
 	lanes   map[string]*lane
 	wg      sync.WaitGroup // of runs
 }
+
+// The classes of jobs that wait.
+const (
+	following = 0 // of runs that have begun
+	opening   = 1
+)
 
 // A queued job waits for a place.
 type queued struct {
@@ -76,6 +84,17 @@ func (n *run) overlaps(o *run) bool {
 	return slices.ContainsFunc(n.kinds, func(k string) bool { return slices.Contains(o.kinds, k) })
 }
 
+// scheduled reports whether it is not one that somebody asked for: such a run waits for a place as long as it takes.
+func (n *run) scheduled() bool { return n.spec != "" }
+
+// patience is when a run that was due then is not worth beginning any more: it would have timed out.
+func (n *run) patience(due time.Time) time.Time {
+	if n.a.Timeout == 0 {
+		return time.Time{}
+	}
+	return due.Add(n.a.Timeout)
+}
+
 // NewLocal makes an engine of a runner. One Run or Once at a time.
 func NewLocal(r *Runner, o LocalOptions) *Local {
 	if o.Places == 0 {
@@ -106,6 +125,7 @@ func (l *Local) Run(ctx context.Context) error {
 	}
 	defer l.shut()
 	table := newTimetable(last)
+	table.atStart = l.o.AtStart
 	keeper := l.keep()
 	defer keeper.close()
 
@@ -198,11 +218,13 @@ func (l *Local) fire(f *Fleet, s start) {
 	}
 	a := f.Account(s.key.Account)
 	now := time.Now()
-	n := &run{id: NewRun(), a: a, spec: s.key.Spec, kinds: s.kinds, tick: s.tick, due: now, until: now.Add(a.Timeout)}
-	if !s.next.IsZero() {
-		if next := now.Add(s.next.Sub(l.wall())); next.Before(n.until) {
-			n.until = next
-		}
+	n := &run{id: NewRun(), a: a, spec: s.key.Spec, kinds: s.kinds, tick: s.tick, due: now}
+	if len(n.kinds) == 0 {
+		n.kinds = a.names()
+	}
+	n.until = n.patience(now)
+	if next := now.Add(s.next.Sub(l.wall())); !s.next.IsZero() && (n.until.IsZero() || next.Before(n.until)) {
+		n.until = next
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -229,8 +251,8 @@ func (l *Local) now(account string, over func(RunResult)) (*run, error) {
 	if f == nil || f.Account(account) == nil {
 		return nil, fmt.Errorf("account %q: %w", account, ErrUnknownAccount)
 	}
-	a, now := f.Account(account), time.Now()
-	return &run{id: NewRun(), a: a, kinds: a.names(), tick: l.wall(), due: now, until: now.Add(a.Timeout), over: over}, nil
+	a := f.Account(account)
+	return &run{id: NewRun(), a: a, kinds: a.names(), tick: l.wall(), due: time.Now(), over: over}, nil
 }
 
 // A RunResult is how a run of [Local.Once] ended.
@@ -263,7 +285,6 @@ func (l *Local) Once(ctx context.Context, accounts ...string) ([]RunResult, erro
 	defer l.shut()
 	l.mu.Lock()
 	for _, n := range runs {
-		n.until = time.Time{} // a run that was asked for waits for a place as long as it takes
 		_ = l.admit(n)
 	}
 	l.mu.Unlock()
@@ -305,7 +326,7 @@ func (l *Local) admit(n *run) error {
 		}
 	default:
 		l.drop(n, record.RunSkipped)
-		return ErrBusy
+		return fmt.Errorf("account %q: %w", n.a.Name, ErrBusy)
 	}
 	ln = l.lane(n.a.Name)
 	if len(inTheWay(ln.active, n)) == 0 {
@@ -343,13 +364,13 @@ func (l *Local) launch(ln *lane, n *run) {
 		l.drop(n, record.RunSkipped)
 		return
 	}
-	if !n.until.IsZero() { // it waits for nobody but for a place
-		n.until = n.due.Add(n.a.Timeout)
+	if n.scheduled() { // it waits for nobody now, but for a place
+		n.until = n.patience(n.due)
 	}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background()) // the end of the program comes as a drain
 	n.left = 1
 	ln.active = append(ln.active, n)
-	l.queue.push(n.a.Name, queued{n, Job{Run: n.id, Tick: n.tick, Account: n.a.Name, Kinds: n.kinds}})
+	l.queue.push(n.a.Name, opening, queued{n, Job{Run: n.id, Tick: n.tick, Account: n.a.Name, Kinds: n.kinds}})
 	l.dispatch()
 }
 
@@ -370,10 +391,14 @@ func (l *Local) finish(n *run, res RunResult) {
 	is := func(o *run) bool { return o == n }
 	ln := l.lanes[n.a.Name]
 	ln.active, ln.waiting = slices.DeleteFunc(ln.active, is), slices.DeleteFunc(ln.waiting, is)
+	if n.begun {
+		l.begun--
+	}
 	if n.fleet != nil {
 		n.cancel(nil)
-		// Closing a fleet may take as long as its outputs do.
-		l.wg.Go(func() { l.r.release(n.fleet) })
+		if l.r.letGo(n.fleet) && n.fleet.Close != nil {
+			l.wg.Go(n.fleet.Close) // it may take as long as its outputs do
+		}
 	}
 	if n.over != nil {
 		n.over(res)
@@ -396,10 +421,15 @@ func (l *Local) finish(n *run, res RunResult) {
 
 func (*Local) expired(n *run) bool { return !n.until.IsZero() && !time.Now().Before(n.until) }
 
-// dispatch gives free places to jobs. l.mu is held.
+// dispatch gives free places to jobs. Runs are begun before others go on, so that a start is not late; but no more runs than
+// there are places, so that what waits does not grow with the accounts. l.mu is held.
 func (l *Local) dispatch() {
 	for {
-		account, q, ok := l.queue.pop()
+		first := opening
+		if l.begun >= l.o.Places {
+			first = following
+		}
+		account, q, ok := l.queue.pop(first)
 		if !ok {
 			return
 		}
@@ -411,6 +441,7 @@ func (l *Local) dispatch() {
 		}
 		if !n.begun {
 			n.begun = true
+			l.begun++
 			if n.a.Timeout > 0 {
 				q.job.Deadline = time.Now().Add(n.a.Timeout)
 			}
@@ -436,7 +467,7 @@ func (l *Local) jobOver(n *run, res jobResult) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, j := range res.follow {
-		l.queue.push(n.a.Name, queued{n, j})
+		l.queue.push(n.a.Name, following, queued{n, j})
 	}
 	n.left += len(res.follow) - 1
 	if n.left == 0 {

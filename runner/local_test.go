@@ -227,6 +227,30 @@ func (m *memoryTicks) Save(l map[TickKey]time.Time) error {
 	return nil
 }
 
+// AtStart collects at once, then on schedule; a restart that is due for a catch-up anyway runs once, not twice.
+func TestAtStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ticks memoryTicks
+		start := func(d time.Duration) *rig {
+			g := newRig(t, Options{}, LocalOptions{Ticks: &ticks, AtStart: true})
+			f := fleet(t, account("a", &fakeAccount{}, at("*/15 * * * *")))
+			f.Jitter = 30 * time.Second
+			g.r.Swap(f)
+			g.run(d)
+			return g
+		}
+		from := time.Now()
+		if at := start(16*time.Minute).d.runs("a", from); len(at) != 2 || at[0] > 30*time.Second {
+			t.Error("at the start and at 0:15:", at)
+		}
+		time.Sleep(time.Hour)
+		from = time.Now() // 1:16
+		if at := start(10*time.Minute).d.runs("a", from); len(at) != 1 || at[0] > 30*time.Second {
+			t.Error("after a restart:", at)
+		}
+	})
+}
+
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ticks memoryTicks

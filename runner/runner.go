@@ -147,16 +147,20 @@ func (r *Runner) hold() *Fleet {
 }
 
 func (r *Runner) release(f *Fleet) {
-	if f == nil {
-		return
-	}
-	r.mu.Lock()
-	f.holds--
-	last := f.holds == 0
-	r.mu.Unlock()
-	if last && f.Close != nil {
+	if r.letGo(f) && f.Close != nil {
 		f.Close()
 	}
+}
+
+// letGo ends a hold, and reports whether it was the last: then the fleet is to be closed.
+func (r *Runner) letGo(f *Fleet) bool {
+	if f == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f.holds--
+	return f.holds == 0
 }
 
 // Close lets go of the current fleet, which closes when its last job is done. It is for the end of the program; there

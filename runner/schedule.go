@@ -26,6 +26,7 @@ type timetable struct {
 	byAccount map[string][]*due
 	last      map[TickKey]time.Time // the last instant for which a run was started
 	seen      time.Time             // the latest wall clock
+	atStart   bool                  // the first fleet is due at once
 }
 
 // A due is one schedule of one account.
@@ -90,6 +91,9 @@ func (t *timetable) set(f *Fleet, now time.Time, restart bool) {
 				if d.tick = tick.Schedule.Next(last); d.tick.Before(now) {
 					d.notBefore, d.why = now.Add(d.offset), MissedDowntime
 				}
+			}
+			if restart && t.atStart && d.notBefore.IsZero() { // else it is due for a catch-up anyway
+				d.tick = now
 			}
 			t.byKey[key] = d
 			t.byAccount[a.Name] = append(t.byAccount[a.Name], d)

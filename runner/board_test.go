@@ -1,0 +1,130 @@
+package runner
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws-collector/collector/record"
+)
+
+func TestBoard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBoard()
+		nudge, cancel := b.Subscribe()
+		nudged := func() bool {
+			select {
+			case <-nudge:
+				return true
+			default:
+				return false
+			}
+		}
+		b.Configured(map[string][]string{"a": {"k1", "k2"}, "b": {"k1"}})
+		if as := b.Accounts(); len(as) != 2 || as[0].Name != "a" || !nudged() || nudged() {
+			t.Error(as)
+		}
+		k1, k2 := record.Target{Account: "a", Region: "r1", Kind: "k1"}, record.Target{Account: "a", Region: "r1", Kind: "k2"}
+		tick := time.Now()
+		b.RunStarted("a", "run-1", tick)
+		b.Entered("a", record.Identity{AccountID: "111111111111"})
+		b.Planned("a", []string{"r1"}, []string{"r9"}, nil)
+		b.Expires("a", tick.Add(time.Hour))
+		b.Next("a", tick.Add(15*time.Minute))
+		b.TargetStarted(k1, "run-1")
+		b.TargetStarted(k2, "run-1")
+		b.Progress(k1, "run-1", 500)
+		b.Progress(k1, "run-0", 9000) // an older run's straggler
+		time.Sleep(time.Minute)
+		if ls := b.Listings(); len(ls) != 2 || ls[0].Kind != "k1" || ls[0].Records != 500 || !ls[0].Started.Equal(tick) {
+			t.Error(ls)
+		}
+		ok := record.Outcome{Target: k1, Run: "run-1", State: record.OK, Records: 700, Calls: 2, Ended: time.Now()}
+		b.TargetEnded(ok)
+		b.TargetEnded(record.Outcome{Target: k2, Run: "run-1", State: record.Denied, Reason: record.AccessDenied, Calls: 1, Throttles: 1})
+		b.Missed("a", MissedOverlap)
+		b.Undelivered(k1, "run-1", "s3", nil)
+		info, found := b.Account("a")
+		run := RunInfo{Run: "run-1", Tick: tick, Started: tick, Took: time.Minute, Targets: 2, Failed: 1, Records: 700, Calls: 3, Throttles: 1}
+		if !found || len(info.Running) != 1 || info.Running[0] != run || info.Last.Run != "" || info.Identity.AccountID != "111111111111" ||
+			!slices.Equal(info.Regions, []string{"r1"}) || !info.Next.Equal(tick.Add(15*time.Minute)) || !info.Expires.Equal(tick.Add(time.Hour)) ||
+			info.Missed[MissedOverlap] != 1 || info.Undelivered["s3"] != 1 {
+			t.Errorf("%+v", info)
+		}
+		b.RunEnded("a", "run-1", record.RunPartial, time.Minute)
+		b.RunEnded("a", "run-2", record.RunSkipped, 0) // never started
+		info, _ = b.Account("a")
+		if run.Status = record.RunPartial; len(info.Running) != 0 || info.Last != run {
+			t.Errorf("%+v", info)
+		}
+		if len(b.Listings()) != 0 {
+			t.Error(b.Listings())
+		}
+		// A later failure keeps what the last success was.
+		time.Sleep(time.Minute)
+		b.TargetEnded(record.Outcome{Target: k1, Run: "run-3", State: record.Timeout})
+		ts := slices.Collect(b.Targets())
+		if len(ts) != 2 || ts[0].State != record.Timeout || !ts[0].LastSuccess.Equal(ok.Ended) || ts[0].Resources != 700 || !ts[1].LastSuccess.IsZero() {
+			t.Errorf("%+v", ts)
+		}
+		for target, n := range b.Resources() {
+			if target != (record.Target{Account: "a", Kind: "k1"}) || n != 700 {
+				t.Error(target, n)
+			}
+		}
+		// Kinds, regions and accounts that are gone.
+		b.Configured(map[string][]string{"a": {"k1"}, "c": nil})
+		if ts := slices.Collect(b.Targets()); len(ts) != 1 || ts[0].Kind != "k1" {
+			t.Error(ts)
+		}
+		b.Planned("a", []string{"r2"}, nil, nil)
+		if ts := slices.Collect(b.Targets()); len(ts) != 0 {
+			t.Error(ts)
+		}
+		b.TargetEnded(record.Outcome{Target: record.Target{Account: "b"}, State: record.OK}) // a run of an account that is gone
+		if as := b.Accounts(); len(as) != 2 || as[1].Name != "c" {
+			t.Error(as)
+		}
+		nudged()
+		cancel()
+		b.Missed("a", MissedDrain)
+		if nudged() {
+			t.Error("nudged after the end")
+		}
+	})
+}
+
+// Readers and writers at once; the race detector is the judge.
+func TestBoardIsReadWhileItIsWritten(t *testing.T) {
+	b := NewBoard()
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for k := range 200 {
+				target := record.Target{Account: fmt.Sprint(i % 4), Region: fmt.Sprint(k % 5), Kind: "k"}
+				b.RunStarted(target.Account, fmt.Sprint(i, k), time.Now())
+				b.TargetStarted(target, fmt.Sprint(i, k))
+				b.Progress(target, fmt.Sprint(i, k), k)
+				b.TargetEnded(record.Outcome{Target: target, Run: fmt.Sprint(i, k), State: record.OK})
+				b.Planned(target.Account, []string{"0", "1"}, nil, nil)
+				b.RunEnded(target.Account, fmt.Sprint(i, k), record.Success, 0)
+			}
+		})
+		wg.Go(func() {
+			_, cancel := b.Subscribe()
+			defer cancel()
+			for range 100 {
+				_, _, _ = b.Accounts(), b.Listings(), slices.Collect(b.Targets())
+				for range b.Resources() {
+				}
+				if i == 0 {
+					b.Configured(map[string][]string{"0": {"k"}, "1": {"k"}, "2": {"k"}, "3": {"k"}})
+				}
+			}
+		})
+	}
+	wg.Wait()
+}

@@ -1,0 +1,119 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// Fleets are swapped while jobs run: each job finds the outputs of its own fleet open from its beginning to its end, and
+// each fleet but the last is closed exactly once. No bubble: the scheduler of the machine is what is tested.
+func TestSwapUnderLoad(t *testing.T) {
+	r := New(Options{Limits: NewLimits(64, nil)})
+	const fleets = 200
+	var closed [fleets + 1]atomic.Int32
+	build := func(i int) *Fleet {
+		sink := &memorySink{name: "file", write: func(context.Context, PageID) error {
+			if closed[i].Load() > 0 {
+				t.Error("written to after it was closed")
+			}
+			return nil
+		}}
+		f, err := NewFleet(Fleet{Accounts: []*Account{account("a", &fakeAccount{})}, Sinks: []Sink{sink}, Close: func() { closed[i].Add(1) }})
+		if err != nil {
+			t.Error(err)
+		}
+		return f
+	}
+	r.Swap(build(0))
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := r.Do(t.Context(), Job{Run: NewRun(), Account: "a", Region: "r", Kinds: []string{"ec2_instance"}}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for i := range fleets {
+		r.Swap(build(i + 1))
+		runtime.Gosched()
+	}
+	close(stop)
+	wg.Wait()
+	if closed[fleets].Load() != 0 {
+		t.Error("the last one was closed early")
+	}
+	r.Close()
+	r.Close()
+	for i := range closed {
+		if n := closed[i].Load(); n != 1 {
+			t.Errorf("fleet %d was closed %d times", i, n)
+		}
+	}
+}
+
+// Ten thousand accounts, four regions each, come due together.
+func TestGoroutinesFollowTheCallsInFlight(t *testing.T) {
+	if testing.Short() {
+		t.Skip("50,000 jobs")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var most, runs atomic.Int64
+		before := runtime.NumGoroutine()
+		f := &fakeAccount{
+			regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: strings.Fields("r1 r2 r3 r4")}, nil },
+			list: func(ctx context.Context, g *Gate, t record.Target, _ string, emit func(context.Context, *record.Page) error) error {
+				leave, err := g.Enter(ctx, "DescribeInstances")
+				if err != nil {
+					return err
+				}
+				defer leave("")
+				if err := sleep(ctx, 40*time.Millisecond); err != nil {
+					return err
+				}
+				if n := int64(runtime.NumGoroutine() - before); n > most.Load() {
+					most.Store(n)
+				}
+				runs.Add(1)
+				return sleep(ctx, 40*time.Millisecond)
+			}}
+		l := NewLimits(256, nil)
+		r := New(Options{Limits: l})
+		accounts := make([]*Account, 10_000)
+		for i := range accounts {
+			accounts[i] = account(fmt.Sprint("account-", i), f, at("*/15 * * * *"))
+		}
+		r.Swap(fleet(t, accounts...))
+		ctx, cancel := context.WithTimeout(t.Context(), 16*time.Minute)
+		defer cancel()
+		local := NewLocal(r, LocalOptions{})
+		if err := local.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if runs.Load() != 40_000 {
+			t.Error(runs.Load(), "listings")
+		}
+		// One for each call in flight, and a handful for the engine: the other three of four are the transport's.
+		if n := most.Load(); n > 256+32 {
+			t.Errorf("%d goroutines for 256 calls in flight", n)
+		}
+		t.Logf("%d goroutines at most", most.Load())
+	})
+}

@@ -1,0 +1,65 @@
+package runner
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestFileTicks(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "ticks.json")
+	var said []string
+	ticks := FileTicks(path, func(s string) { said = append(said, s) })
+	load := func() map[TickKey]time.Time {
+		t.Helper()
+		m, err := ticks.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	if m := load(); len(m) != 0 || len(said) != 0 {
+		t.Error("of a first start:", m, said)
+	}
+	at := time.Date(2026, 11, 21, 22, 15, 0, 0, time.UTC)
+	want := map[TickKey]time.Time{{"prod", "*/15 * * * *"}: at, {"prod", "@daily"}: at.Add(-time.Hour), {"dev \"x\"", "@hourly"}: at}
+	for range 2 { // over an earlier one
+		if err := ticks.Save(want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m := load(); !maps.EqualFunc(m, want, time.Time.Equal) {
+		t.Error(m)
+	}
+	if names, _ := os.ReadDir(dir); len(names) != 1 {
+		t.Error("left behind:", names)
+	}
+	for _, bad := range []string{"", "{", `{"version":2}`, "\x00\x00\x00"} {
+		said = nil
+		if err := os.WriteFile(path, []byte(bad), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if m := load(); len(m) != 0 || len(said) != 1 || !strings.Contains(said[0], "ticks.json.corrupt") {
+			t.Errorf("%q: %v, %v", bad, m, said)
+		}
+		if b, _ := os.ReadFile(path + ".corrupt"); string(b) != bad {
+			t.Errorf("%q was not kept: %q", bad, b)
+		}
+		if _, err := os.Stat(path); err == nil {
+			t.Error("still in the way")
+		}
+	}
+	if err := FileTicks(filepath.Join(dir, "none", "x"), nil).Save(want); err == nil {
+		t.Error("saved into a folder that is not there")
+	}
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ticks.Load(); err == nil {
+		t.Error("a folder was read")
+	}
+}
