@@ -44,24 +44,22 @@ func (d *Draft) Close(m, at int) {
 	d.marks[m].to, d.marks[m].inside = uint32(at), uint32(len(d.marks)-m-1)
 }
 
-// Truncate takes back what was written from an offset on, and its marks.
-func (d *Draft) Truncate(at int) {
-	d.Buf = d.Buf[:at]
-	d.marks = d.marks[:d.MarkAt(at)]
-}
+// Truncate takes back what was written from an offset on, and all marks but the first so many.
+func (d *Draft) Truncate(at, marks int) { d.Buf, d.marks = d.Buf[:at], d.marks[:marks] }
 
 // Canonical appends the canonical form of what was written from an offset on: see [View.Sum].
 func (d *Draft) Canonical(c *Canon, dst []byte, from int) []byte {
 	return c.append(dst, d.Buf, from, len(d.Buf), d.marks[d.MarkAt(from):])
 }
 
-// ToEnd moves a closed part of the JSON, and its marks, behind all that follows it. It returns where the part is now.
+// ToEnd moves a member, from its comma to its end, and the marks in it behind all that follows it. It returns where the
+// member is now. A mark that begins where the comma stands is not the member's but of what encloses it.
 func (d *Draft) ToEnd(from, to int) int {
 	if to == len(d.Buf) {
 		return from
 	}
 	rotate(d.Buf[from:], to-from)
-	a, b := d.MarkAt(from), d.MarkAt(to)
+	a, b := d.MarkAt(from+1), d.MarkAt(to+1)
 	for i := a; i < len(d.marks); i++ {
 		delta := uint32(len(d.Buf) - to)
 		if i >= b {

@@ -223,23 +223,28 @@ func TestSumAllocatesNothing(t *testing.T) {
 func TestToEndMovesMarksAlong(t *testing.T) {
 	var d Draft
 	d.Buf = []byte(`{"A":[1,2],"B":[4,3],"C":0`)
+	outer := d.Open(Elem, 0) // begins where the first member does, and stays
 	for _, at := range []int{5, 15} {
 		s := d.Open(Set, at)
 		d.Close(d.Open(Elem, at+1), at+2)
 		d.Close(d.Open(Elem, at+3), at+4)
 		d.Close(s, at+5)
 	}
-	if at := d.ToEnd(4-4, 10); at != len(d.Buf)-10 || string(d.Buf) != `,"B":[4,3],"C":0{"A":[1,2]` {
+	if at := d.ToEnd(0, 10); at != len(d.Buf)-10 || string(d.Buf) != `,"B":[4,3],"C":0{"A":[1,2]` {
 		t.Errorf("%d %s", at, d.Buf)
 	}
 	var c Canon
 	d.Buf[0], d.Buf[16] = '{', ','
 	d.Buf = append(d.Buf, '}')
-	if got := d.Canonical(&c, nil, 0); !bytes.Equal(got, []byte(`{"B":[3,4],"C":0,"A":[1,2]}`)) {
+	d.Close(outer, len(d.Buf))
+	if got := c.append(nil, d.Buf, 0, len(d.Buf), d.marks[1:]); !bytes.Equal(got, []byte(`{"B":[3,4],"C":0,"A":[1,2]}`)) {
 		t.Errorf("%s", got)
 	}
-	d.Truncate(16)
-	if string(d.Buf) != `{"B":[4,3],"C":0` || len(d.marks) != 3 {
+	if m := d.marks[0]; m.from != 0 || int(m.inside) != 6 {
+		t.Errorf("the outer mark is %+v", m)
+	}
+	d.Truncate(16, d.MarkAt(17))
+	if string(d.Buf) != `{"B":[4,3],"C":0` || len(d.marks) != 4 {
 		t.Errorf("%s %v", d.Buf, d.marks)
 	}
 }

@@ -142,15 +142,15 @@ func (d *Decoder) again(f *field, name string, empty bool, start int) (done bool
 	}
 	at := d.toEnd(start, from, to)
 	if value += at - from; f.typ < Struct || hidden {
-		w.Truncate(at)
+		w.Truncate(at, w.MarkAt(at+1))
 		return false, nil
 	}
 	cut := -1
 	if f.role&isVolatile != 0 {
-		cut = w.MarkAt(at)
+		cut = w.MarkAt(at + 1)
 	}
 	if w.Buf = w.Buf[:len(w.Buf)-1]; len(w.Buf) == value+1 {
-		w.Truncate(value) // it was empty, so nothing is there to go on with
+		w.Truncate(value, w.MarkAt(value)) // it was empty, so nothing is there to go on with
 	}
 	switch {
 	case f.typ == Struct:

@@ -273,7 +273,7 @@ func (d *Decoder) digest(f *field, from int) {
 		d.scratch = w.Canonical(&d.canon, d.scratch[:0], from)
 		value = d.scratch
 	}
-	w.Truncate(from)
+	w.Truncate(from, w.MarkAt(from))
 	if len(value) == 0 {
 		w.Buf = append(w.Buf, `""`...)
 		return

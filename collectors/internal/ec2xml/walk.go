@@ -277,7 +277,7 @@ func (d *Decoder) cut(f *field, at int) int {
 func (d *Decoder) close(f *field, at, from, cut int) {
 	if f.role&isSensitive != 0 && d.o.Sensitive != Clear {
 		if d.o.Sensitive == Drop {
-			d.w.Truncate(at)
+			d.w.Truncate(at, d.w.MarkAt(at+1))
 			return
 		}
 		d.digest(f, from)
@@ -403,9 +403,7 @@ func (d *Decoder) list(n *node, name string, empty bool, start int) error {
 	w := d.w
 	set := -1
 	if !n.ordered {
-		if set = w.MarkAt(start); len(w.Buf) == start {
-			set = w.Open(record.Set, start)
-		}
+		set = d.openSet(start)
 	}
 	if !empty {
 		if err := d.enter(name); err != nil {
@@ -429,6 +427,14 @@ func (d *Decoder) list(n *node, name string, empty bool, start int) error {
 		w.Close(set, len(w.Buf))
 	}
 	return nil
+}
+
+// openSet is the mark of a list that begins at start: a new one, unless the list has begun before.
+func (d *Decoder) openSet(start int) int {
+	if len(d.w.Buf) == start {
+		return d.w.Open(record.Set, start)
+	}
+	return d.w.MarkAt(start)
 }
 
 // listed reads an element of a list.
@@ -456,10 +462,7 @@ func (d *Decoder) listed(n *node, name string, empty bool, set int) error {
 // tags reads the item's tags, which the record also has in its envelope.
 func (d *Decoder) tags(n *node, name string, empty bool, start int) error {
 	w := d.w
-	set := w.MarkAt(start)
-	if len(w.Buf) == start {
-		set = w.Open(record.Set, start)
-	}
+	set := d.openSet(start)
 	if !empty {
 		if err := d.each(n, name, func(elem string, empty bool) error {
 			d.key, d.val = record.Span{}, record.Span{}

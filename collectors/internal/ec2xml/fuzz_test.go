@@ -1,0 +1,416 @@
+package ec2xml_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/record"
+)
+
+// An elem is an element as encoding/xml reads it.
+type elem struct {
+	name string
+	text string
+	kids []*elem
+}
+
+// parseXML reads a document with encoding/xml.
+func parseXML(doc []byte) (*elem, error) {
+	d := xml.NewDecoder(bytes.NewReader(doc))
+	var root *elem
+	var open []*elem
+	for {
+		t, err := d.Token()
+		if err == io.EOF && root != nil && len(open) == 0 {
+			return root, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		switch t := t.(type) {
+		case xml.StartElement:
+			e := &elem{name: t.Name.Local}
+			if len(open) > 0 {
+				up := open[len(open)-1]
+				up.kids = append(up.kids, e)
+			} else if root == nil {
+				root = e
+			} else {
+				return nil, errors.New("two roots")
+			}
+			open = append(open, e)
+		case xml.EndElement:
+			open = open[:len(open)-1]
+		case xml.CharData:
+			if len(open) > 0 {
+				open[len(open)-1].text += string(t)
+			}
+		case xml.Directive:
+			return nil, errors.New("a directive")
+		}
+	}
+}
+
+// A model says what the data is, the long way round: by maps. ok is false where the decoder refuses.
+type model struct{ ok bool }
+
+// put adds an element to what is known of a member.
+func (m *model) put(s ec2xml.Shape, e *elem, old any) any {
+	switch s.Type() {
+	case ec2xml.Struct:
+		obj, _ := old.(map[string]any)
+		if obj == nil {
+			obj = map[string]any{}
+		}
+		m.fill(s, e, obj)
+		return obj
+	case ec2xml.List:
+		list, _ := old.([]any)
+		if list == nil {
+			list = []any{}
+		}
+		m.noText(e)
+		for _, k := range e.kids {
+			list = append(list, m.put(s.Elem(), k, nil))
+		}
+		return list
+	}
+	if len(e.kids) > 0 {
+		m.ok = false
+	}
+	switch s.Type() {
+	case ec2xml.Boolean:
+		return e.text == "true"
+	case ec2xml.Integer, ec2xml.Float:
+		t := strings.Trim(e.text, " \t\r\n")
+		if u, plus := strings.CutPrefix(t, "+"); plus && !strings.HasPrefix(u, "-") {
+			t = u
+		}
+		for len(t) > 1 && t[0] == '0' && t[1] >= '0' && t[1] <= '9' {
+			t = t[1:]
+		}
+		if t == "" && e.text != "+" {
+			return nil
+		}
+		if json.Valid([]byte(t)) && (t[0] == '-' || t[0] >= '0' && t[0] <= '9') {
+			return json.Number(t)
+		}
+		if strings.Trim(e.text, " \t\r\n") == "+" {
+			return nil
+		}
+	}
+	return e.text
+}
+
+func (m *model) fill(s ec2xml.Shape, e *elem, obj map[string]any, skip ...string) {
+	m.noText(e)
+	for _, k := range e.kids {
+		x, known := memberOf(s, k.name)
+		switch {
+		case known && slices.Contains(skip, x.Name):
+		case known:
+			obj[x.Name] = m.put(x.Shape, k, obj[x.Name])
+		default:
+			name := k.name
+			for x := range s.Members() {
+				if x.Name == name {
+					name += "#"
+					break
+				}
+			}
+			m.unknown(obj, name, k)
+		}
+	}
+}
+
+func memberOf(s ec2xml.Shape, wire string) (found ec2xml.Member, ok bool) {
+	for x := range s.Members() {
+		if x.Wire == wire {
+			return x, true
+		}
+	}
+	for x := range s.Members() {
+		if strings.EqualFold(x.Wire, wire) {
+			return x, true
+		}
+	}
+	return found, false
+}
+
+func (m *model) unknown(obj map[string]any, name string, e *elem) {
+	v := m.generic(e)
+	old, again := obj[name]
+	if !again {
+		obj[name] = v
+		return
+	}
+	list, ok := old.([]any)
+	if !ok {
+		list = []any{old}
+	}
+	if more, ok := v.([]any); ok {
+		obj[name] = append(list, more...)
+	} else {
+		obj[name] = append(list, v)
+	}
+}
+
+func (m *model) generic(e *elem) any {
+	if len(e.kids) == 0 {
+		return e.text
+	}
+	m.noText(e)
+	if e.kids[0].name != "item" {
+		obj := map[string]any{}
+		for _, k := range e.kids {
+			m.unknown(obj, k.name, k)
+		}
+		return obj
+	}
+	list := []any{}
+	for _, k := range e.kids {
+		if v := m.generic(k); k.name == "item" {
+			list = append(list, v)
+		} else {
+			list = append(list, map[string]any{k.name: v})
+		}
+	}
+	return list
+}
+
+// noText refuses text beside elements.
+func (m *model) noText(e *elem) {
+	if strings.Trim(e.text, " \t\r\n") != "" {
+		m.ok = false
+	}
+}
+
+// answer is the data of each item, and the token.
+func (m *model) answer(op ec2xml.Operation, list, group string, root *elem) (data []any, next string) {
+	if !strings.EqualFold(root.name, op.Name+"Response") {
+		m.ok = false
+	}
+	m.noText(root)
+	for _, k := range root.kids {
+		x, known := memberOf(op.Output, k.name)
+		switch {
+		case k.name == "requestId" || !known || x.Name != "NextToken" && x.Name != list && x.Name != group:
+		case x.Name == "NextToken":
+			if len(k.kids) > 0 {
+				m.ok = false
+			}
+			next = k.text
+		case x.Name == list:
+			m.noText(k)
+			for _, i := range k.kids {
+				data = append(data, m.put(x.Shape.Elem(), i, nil))
+			}
+		default:
+			m.noText(k)
+			for _, g := range k.kids {
+				m.noText(g)
+				around := map[string]any{}
+				m.fill(x.Shape.Elem(), g, around, list)
+				for _, s := range g.kids {
+					y, known := memberOf(x.Shape.Elem(), s.name)
+					if !known || y.Name != list {
+						continue
+					}
+					m.noText(s)
+					for _, i := range s.kids {
+						v := m.put(y.Shape.Elem(), i, nil).(map[string]any)
+						v[strings.TrimSuffix(group, "s")] = around
+						data = append(data, v)
+					}
+				}
+			}
+		}
+	}
+	return data, next
+}
+
+var fuzzed = [...]ec2xml.Spec{
+	{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}, Volatile: []string{"State", "Attachments.State"}},
+	{Op: "DescribeInstances", Items: "Reservations.Instances", ID: []string{"InstanceId", "ImageId"}, Volatile: []string{"Placement"}, Name: "KeyName"},
+}
+
+// FuzzDecode shows that nothing makes the decoder panic; that whatever it takes is JSON; that it does not matter how the
+// bytes arrive; and that what it takes is what encoding/xml reads, member by member.
+func FuzzDecode(f *testing.F) {
+	for _, c := range documents {
+		f.Add([]byte(c.xml))
+	}
+	f.Add(pageOf(f, 2))
+	var programs []*ec2xml.Program
+	for _, s := range fuzzed {
+		g, err := ec2xml.Compile(s)
+		if err != nil {
+			f.Fatal(err)
+		}
+		programs = append(programs, g)
+	}
+	limits := ec2xml.Limits{Depth: 40, Item: 1 << 20, Page: 8 << 20, Token: 2 << 10}
+	o := ec2xml.Options{Stamp: stamp(), Limits: limits}
+	var d ec2xml.Decoder
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		for i, g := range programs {
+			var p, q record.Page
+			next, err := d.Decode(g, o, bytes.NewReader(doc), &p)
+			next2, err2 := new(ec2xml.Decoder).Decode(g, o, iotest.OneByteReader(bytes.NewReader(doc)), &q)
+			if next != next2 || (err == nil) != (err2 == nil) || err == nil && !bytes.Equal(p.Lines(), q.Lines()) {
+				t.Fatalf("in one piece %q, %v; byte by byte %q, %v\n%s\n%s", next, err, next2, err2, p.Lines(), q.Lines())
+			}
+			var typed *ec2xml.Error
+			if err != nil {
+				if !errors.As(err, &typed) || next != "" {
+					t.Fatalf("%q, %v", next, err)
+				}
+				continue
+			}
+			n := 0
+			for l := range bytes.Lines(p.Lines()) {
+				n++
+				var r record.Record
+				if !json.Valid(l) || strings.Count(string(l), "\n") != 1 {
+					t.Fatalf("not a line of JSON: %q", l)
+				}
+				if err := json.Unmarshal(bytes.Replace(l, []byte(`"collected_at":"2026-11-21T22:15:03Z",`), nil, 1), &r); err != nil || r.ID == "" {
+					t.Fatalf("not a record: %v: %q", err, l)
+				}
+			}
+			if n != p.Len() {
+				t.Fatalf("%d lines of %d records", n, p.Len())
+			}
+			root, err := parseXML(doc)
+			if err != nil {
+				continue // encoding/xml is stricter about names, attributes and ]]>
+			}
+			m := &model{ok: true}
+			op, _ := ec2xml.Describe(g.Spec().Op)
+			group := [...]string{"", "Reservations"}[i]
+			list := [...]string{"Volumes", "Instances"}[i]
+			data, token := m.answer(op, list, group, root)
+			if !m.ok || token != next || len(data) != p.Len() {
+				t.Fatalf("taken, but encoding/xml has it otherwise: ok %v, token %q and %q, records %d and %d\n%s", m.ok, token, next, len(data), p.Len(), p.Lines())
+			}
+			k := 0
+			for v := range p.Views() {
+				if sum := sha256.Sum256([]byte("collector content 1\n" + canonical(t, g, v.Data()))); v.Sum() != record.Sum(sum[:16]) {
+					t.Fatalf("%s: the content hash is not of %s", g.Spec().Op, canonical(t, g, v.Data()))
+				}
+				if got := parseJSON(t, v.Data()); !reflect.DeepEqual(got, data[k]) {
+					t.Fatalf("%s: record %d\n%s\nwant %v", g.Spec().Op, k, v.Data(), data[k])
+				}
+				k++
+			}
+		}
+	})
+}
+
+// parseJSON reads JSON and refuses a key that stands twice.
+func parseJSON(t *testing.T, b []byte) any {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	var read func() any
+	read = func() any {
+		tok, err := d.Token()
+		if err != nil {
+			t.Fatalf("%v: %s", err, b)
+		}
+		switch tok {
+		case json.Delim('{'):
+			obj := map[string]any{}
+			for d.More() {
+				key, _ := d.Token()
+				if _, twice := obj[key.(string)]; twice {
+					t.Fatalf("key %q twice: %s", key, b)
+				}
+				obj[key.(string)] = read()
+			}
+			_, _ = d.Token()
+			return obj
+		case json.Delim('['):
+			list := []any{}
+			for d.More() {
+				list = append(list, read())
+			}
+			_, _ = d.Token()
+			return list
+		}
+		return tok
+	}
+	return read()
+}
+
+// canonical is the canonical form of a record's data, made by reading the JSON again.
+func canonical(t *testing.T, g *ec2xml.Program, data []byte) string {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	spec := g.Spec()
+	under := func(path, name string) string { return strings.TrimPrefix(path+"."+name, ".") }
+	var form func(s *ec2xml.Shape, path string) string
+	form = func(s *ec2xml.Shape, path string) string {
+		from := d.InputOffset()
+		tok, err := d.Token()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch tok {
+		case json.Delim('{'):
+			var ms []string
+			for d.More() {
+				from := d.InputOffset()
+				key, _ := d.Token()
+				raw := bytes.Trim(data[from:d.InputOffset()], ", ")
+				name := key.(string)
+				var inner *ec2xml.Shape
+				if s != nil && s.Type() == ec2xml.Struct {
+					for m := range s.Members() {
+						if m.Name == name {
+							inner = &m.Shape
+							break
+						}
+					}
+				}
+				here := under(path, name)
+				if around, shape := g.Around(); path == "" && name == around {
+					inner, here = &shape, "-"
+				}
+				v := form(inner, here)
+				if inner == nil || !slices.Contains(spec.Volatile, here) {
+					ms = append(ms, string(raw)+":"+v)
+				}
+			}
+			_, _ = d.Token()
+			return "{" + strings.Join(ms, ",") + "}"
+		case json.Delim('['):
+			var elems []string
+			var inner *ec2xml.Shape
+			if s != nil && s.Type() == ec2xml.List {
+				e := s.Elem()
+				inner = &e
+			}
+			for d.More() {
+				elems = append(elems, form(inner, path))
+			}
+			_, _ = d.Token()
+			if inner != nil && !slices.Contains(spec.Ordered, path) {
+				slices.Sort(elems)
+			}
+			return "[" + strings.Join(elems, ",") + "]"
+		}
+		return string(bytes.TrimLeft(data[from:d.InputOffset()], ":, "))
+	}
+	s := g.Item()
+	return form(&s, "")
+}
