@@ -112,7 +112,7 @@ func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
 		return c.getenv(name)
 	}
 	return inner.collect(ctx, runOptions{
-		listen: o.listen, summary: true, flushTimeout: 10 * time.Second,
+		listen: o.listen, summary: true, now: true, flushTimeout: 10 * time.Second,
 		aws: auth.LoadOptions{
 			Isolated: true, Endpoint: cloud.URL, IMDSEndpoint: cloud.URL, ContainerEndpoint: cloud.URL + scene.Container.Path,
 		},

@@ -3,9 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,19 +32,38 @@ type runLines struct {
 	failures  map[failureKey]*failure
 }
 
-// A failureKey is what failures have in common when one line speaks for them.
+// A failureKey is what failures have in common when one line speaks for them: a service control policy that denies a
+// region denies each of its kinds, and that is one thing to say.
 type failureKey struct {
 	state  record.State
 	reason record.Reason
-	hint   string
+	hint   string // without the name of the action
 }
 
 // A failure is targets that failed alike.
 type failure struct {
 	failureKey
-	n       int
-	example record.Outcome
+	n              int
+	regions, kinds map[string]bool
+	example        record.Outcome
 }
+
+// where says which targets failed, as briefly as a person would.
+func (f *failure) where() string {
+	some := func(set map[string]bool, noun string) string {
+		delete(set, "")
+		names := slices.Sorted(maps.Keys(set))
+		switch {
+		case len(names) > 4:
+			return fmt.Sprintf("%d %ss (%s, …)", len(names), noun, strings.Join(names[:3], ", "))
+		default:
+			return strings.Join(names, ", ")
+		}
+	}
+	return strings.Join(slices.DeleteFunc([]string{some(f.regions, "region"), some(f.kinds, "kind")}, func(s string) bool { return s == "" }), ": ")
+}
+
+var actionName = regexp.MustCompile(`\bec2:[A-Z][A-Za-z]+`)
 
 func newLogLines(log *slog.Logger) *logLines {
 	return &logLines{log: log, runs: map[string]*runLines{}}
@@ -76,13 +98,14 @@ func addFailure(fs map[failureKey]*failure, o record.Outcome) {
 	if o.State == "" || !o.State.Failed() || o.Expected {
 		return
 	}
-	k := failureKey{o.State, o.Reason, o.Hint}
+	k := failureKey{o.State, o.Reason, actionName.ReplaceAllString(o.Hint, "ec2:…")}
 	f := fs[k]
 	if f == nil {
-		f = &failure{failureKey: k, example: o}
+		f = &failure{failureKey: k, example: o, regions: map[string]bool{}, kinds: map[string]bool{}}
 		fs[k] = f
 	}
 	f.n++
+	f.regions[o.Region], f.kinds[o.Kind] = true, true
 }
 
 func sortedFailures(fs map[failureKey]*failure) []*failure {
@@ -102,8 +125,8 @@ func (l *logLines) RunEnded(account, run string, s record.Status, took time.Dura
 		level = slog.LevelWarn
 	}
 	for _, f := range sortedFailures(r.failures) {
-		log.Warn("targets failed", "state", f.state, "reason", f.reason, "targets", f.n, "region", f.example.Region, "kind", f.example.Kind,
-			"error", f.example.Error, "hint", f.hint)
+		log.Warn("targets failed", "state", f.state, "reason", f.reason, "targets", f.n, "where", f.where(),
+			"error", f.example.Error, "hint", f.example.Hint)
 	}
 	log.Log(context.Background(), level, "run ended", "status", s, "targets", r.targets, "records", r.records, "calls", r.calls, "throttles", r.throttles,
 		"took", took.Round(time.Millisecond))

@@ -37,7 +37,6 @@ account signs in, and delivers what it found.
 Begin with "collector demo", which needs no AWS; then copy config.example.yaml, and "collector validate".`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetArgs(args)

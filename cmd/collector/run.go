@@ -13,7 +13,7 @@ import (
 
 // runOptions are what the flags of run say, and what the demo says in their place.
 type runOptions struct {
-	once, dryRun             bool
+	once, dryRun, now        bool
 	accounts, regions, kinds []string // globs that narrow; none: everything
 	listen                   string   // "": the configuration's
 	serveOnce                bool     // listen during --once too
@@ -43,6 +43,7 @@ usage or configuration, 3 partial (some targets failed that expect_denied does n
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.once, "once", false, "collect each account once, now, and exit")
+	f.BoolVar(&o.now, "now", false, "collect each account once at the start, and then on schedule")
 	f.BoolVar(&o.dryRun, "dry-run", false, "collect once, but deliver and remember nothing")
 	f.StringVar(&o.listen, "listen", "", "`ADDRESS` of /metrics and health; default: COLLECTOR_LISTEN, else web.listen; with --once nothing listens unless this is given")
 	f.DurationVar(&o.flushTimeout, "flush-timeout", time.Minute, "how long outputs may take to acknowledge at the end")

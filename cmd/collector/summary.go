@@ -50,22 +50,18 @@ func explain(w io.Writer, a runner.AccountInfo, fs []*failure) {
 		hint(w, record.HintOf(a.Warning))
 	}
 	for _, f := range fs {
-		where := f.example.Region
-		if f.example.Kind != "" {
-			where = strings.TrimSpace(where + " " + f.example.Kind)
-		}
-		if f.n > 1 {
-			where += fmt.Sprintf(" and %d more", f.n-1)
-		}
 		fmt.Fprintf(w, "\n%s: %s", a.Name, f.state)
 		if f.reason != "" && string(f.reason) != string(f.state) {
 			fmt.Fprintf(w, " (%s)", f.reason)
 		}
-		if where != "" {
-			fmt.Fprintf(w, " in %s", where)
+		if f.n > 1 {
+			fmt.Fprintf(w, ", %d targets", f.n)
 		}
-		fmt.Fprintf(w, ": %s\n", f.example.Error)
-		hint(w, f.hint)
+		if where := f.where(); where != "" {
+			fmt.Fprintf(w, ", %s", where)
+		}
+		fmt.Fprintf(w, "\n  %s\n", f.example.Error)
+		hint(w, f.example.Hint)
 	}
 }
 

@@ -100,7 +100,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) error {
 		}),
 	}
 	engine := runner.NewLocal(p.runner, runner.LocalOptions{
-		Places: l.CallsInFlight, DrainTimeout: time.Duration(cfg.file.DrainTimeout), Ticks: p.ticks(cfg.file.DataDir), Log: log,
+		Places: l.CallsInFlight, DrainTimeout: time.Duration(cfg.file.DrainTimeout), Ticks: p.ticks(cfg.file.DataDir), AtStart: o.now, Log: log,
 	})
 
 	if err := p.apply(ctx, cfg); err != nil {
