@@ -225,3 +225,15 @@ func TestHints(t *testing.T) {
 		t.Errorf("an API that the region does not have is a failure: %s", r)
 	}
 }
+
+func TestDocIsGenerated(t *testing.T) {
+	var want strings.Builder
+	WriteDoc(&want)
+	got, err := os.ReadFile("../docs/kinds.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want.String() {
+		t.Error("docs/kinds.md is not what the catalogue says: go generate ./collectors")
+	}
+}

@@ -190,11 +190,16 @@ func (a *attempt) write(ctx context.Context, in mw.SerializeInput, next mw.Seria
 	}
 	req.Method, req.URL.Path = "POST", "/"
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if in.Request, err = req.SetStream(bytes.NewReader(a.form)); err != nil {
+	if in.Request, err = req.SetStream(form{bytes.NewReader(a.form)}); err != nil {
 		return out, md, &smithy.SerializationError{Err: err}
 	}
 	return next.HandleSerialize(ctx, in)
 }
+
+// form is a request's body without bytes.Reader's WriteTo. The SDK closes the body when the answer's head is there, and
+// its wrapper's WriteTo says EOF aloud from then on; net/http, if it has not yet looked whether the body has more than it
+// should, takes that for a failed write and tears the connection down under the answer. Read says EOF as one should.
+type form struct{ io.ReadSeeker }
 
 // enter stands right inside the retry loop: once an attempt. Credentials are asked for before the gate, so that a slow
 // sign-in holds no place in flight; they are signed with after it, so that a long wait makes no stale signature.

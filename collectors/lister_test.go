@@ -1,0 +1,646 @@
+package collectors
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"go.uber.org/goleak"
+
+	"github.com/aws-collector/collector/record"
+)
+
+var update = flag.Bool("update", false, "write the golden records anew")
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	goleak.VerifyTestMain(m)
+}
+
+// An ec2 is a server that answers calls one after the other, by functions of the form; the last one is repeated.
+type ec2 struct {
+	t       *testing.T
+	srv     *httptest.Server
+	mu      sync.Mutex
+	answers []answer
+	forms   []url.Values
+	keys    []string // access keys of the calls
+}
+
+type answer func(w http.ResponseWriter, form url.Values)
+
+func (e *ec2) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r.ParseForm()
+	e.mu.Lock()
+	a := e.answers[min(len(e.forms), len(e.answers)-1)]
+	e.forms = append(e.forms, r.PostForm)
+	_, cred, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
+	key, _, _ := strings.Cut(cred, "/")
+	e.keys = append(e.keys, key)
+	e.mu.Unlock()
+	a(w, r.PostForm)
+}
+
+func (e *ec2) tokens() (ts []string) {
+	for _, f := range e.forms {
+		ts = append(ts, f.Get("NextToken"))
+	}
+	return ts
+}
+
+// session gives out one key after the other, each until it is invalidated.
+type session struct {
+	mu    sync.Mutex
+	n     int // how often it was invalidated
+	fails error
+}
+
+func (s *session) Retrieve(context.Context) (aws.Credentials, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return aws.Credentials{AccessKeyID: fmt.Sprintf("ASIAIOSFODNN%dEXAMPLE", s.n), SecretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", SessionToken: "t"}, s.fails
+}
+
+func (s *session) Invalidate() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.n++
+}
+
+type gate struct {
+	mu    sync.Mutex
+	in    int
+	codes []string
+}
+
+func (g *gate) Enter(context.Context, string) (func(string), error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.in++
+	return func(code string) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.in--
+		g.codes = append(g.codes, code)
+	}, nil
+}
+
+// house is a lister over a fake EC2, with two pages that must all be there at the end.
+type house struct {
+	*ec2
+	l     *Lister
+	pages *record.Pages
+	s     *session
+	g     *gate
+}
+
+func build(t *testing.T, o Options, answers ...answer) *house {
+	t.Helper()
+	h := &house{ec2: &ec2{t: t, answers: answers}, s: new(session), g: new(gate), pages: record.NewPages(2, 64<<20)}
+	h.srv = httptest.NewServer(h.ec2)
+	tr := &http.Transport{}
+	o.AWS.HTTPClient, o.AWS.BaseEndpoint = &http.Client{Transport: tr}, &h.srv.URL
+	o.Pages, o.DigestKey = h.pages, []byte("k")
+	if o.MaxBackoff == 0 {
+		o.MaxBackoff = time.Millisecond
+	}
+	var err error
+	if h.l, err = New(o); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		tr.CloseIdleConnections()
+		h.srv.Close()
+		now := make(chan struct{})
+		close(now)
+		for range 2 {
+			if h.pages.Take(now) == nil {
+				t.Error("a page leaked")
+			}
+		}
+		if h.g.in != 0 {
+			t.Errorf("%d attempts never left the gate", h.g.in)
+		}
+	})
+	return h
+}
+
+func (h *house) where(k *Kind, region string) Where {
+	return Where{Session: h.s, Region: region, Gate: h.g, Stamp: record.NewStamp(
+		record.Target{Account: "prod", Region: region, Kind: k.Name},
+		record.Identity{AccountID: "222222222222", Partition: "aws"}, []byte(`{"account_name":"prod"}`), "01JD", "2026-11-21T22:15:03Z")}
+}
+
+func kind(t *testing.T, name string) *Kind {
+	t.Helper()
+	k, ok := KindNamed(name)
+	if !ok {
+		t.Fatalf("no kind %s", name)
+	}
+	return k
+}
+
+// list lists and gives the ids of each page.
+func (h *house) list(k *Kind, parent string) (pages [][]string, st Stats, err error) {
+	st, err = h.l.List(context.Background(), h.where(k, "eu-west-1"), k, parent, func(_ context.Context, p *record.Page) error {
+		var ids []string
+		for v := range p.Views() {
+			ids = append(ids, strings.Trim(string(v.ID()), `"`))
+		}
+		pages = append(pages, ids)
+		p.Poison()
+		return nil
+	})
+	return pages, st, err
+}
+
+func volumes(next string, ids ...string) string {
+	var b strings.Builder
+	b.WriteString(`<?xml version="1.0" encoding="UTF-8"?><DescribeVolumesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>r</requestId><volumeSet>`)
+	for _, id := range ids {
+		fmt.Fprintf(&b, `<item><volumeId>%s</volumeId><size>8</size><tagSet><item><key>Name</key><value>data</value></item></tagSet></item>`, id)
+	}
+	b.WriteString(`</volumeSet>`)
+	if next != "" {
+		fmt.Fprintf(&b, `<nextToken>%s</nextToken>`, next)
+	}
+	b.WriteString(`</DescribeVolumesResponse>`)
+	return b.String()
+}
+
+func text(s string) answer {
+	return func(w http.ResponseWriter, _ url.Values) { io.WriteString(w, s) }
+}
+
+func half(s string) answer {
+	return func(w http.ResponseWriter, _ url.Values) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(s)))
+		io.WriteString(w, s[:len(s)/2])
+	}
+}
+
+func refuse(status int, code, message string) answer {
+	return func(w http.ResponseWriter, _ url.Values) {
+		w.WriteHeader(status)
+		fmt.Fprintf(w, `<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors><RequestID>q</RequestID></Response>`, code, message)
+	}
+}
+
+func same(t *testing.T, what string, got, want any) {
+	t.Helper()
+	g, _ := json.Marshal(got)
+	w, _ := json.Marshal(want)
+	if !bytes.Equal(g, w) {
+		t.Errorf("%s: %s, want %s", what, g, w)
+	}
+}
+
+func TestPaging(t *testing.T) {
+	h := build(t, Options{},
+		text(volumes("t1", "vol-1", "vol-2")), half(volumes("t2", "vol-3", "vol-2")), text(volumes("t2", "vol-3", "vol-2")),
+		text(volumes("t3")), refuse(503, "RequestLimitExceeded", "slow"), text(volumes("", "vol-4")))
+	pages, st, err := h.list(kind(t, "ec2_volume"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "ids", pages, [][]string{{"vol-1", "vol-2"}, {"vol-3"}, {"vol-4"}})
+	same(t, "tokens", h.tokens(), []string{"", "t1", "t1", "t2", "t3", "t3"})
+	same(t, "codes", h.g.codes, []string{"", "network", "", "", "RequestLimitExceeded", ""})
+	same(t, "stats", st, Stats{Pages: 4, Records: 4, Duplicates: 1})
+	for _, f := range h.forms {
+		if f.Get("MaxResults") != "500" {
+			t.Errorf("MaxResults %q was sent", f.Get("MaxResults"))
+		}
+	}
+}
+
+func TestEveryKindSendsItsRow(t *testing.T) {
+	h := build(t, Options{}, func(w http.ResponseWriter, f url.Values) {
+		fmt.Fprintf(w, "<%sResponse><requestId>r</requestId></%[1]sResponse>", f.Get("Action"))
+	})
+	for i := range Kinds {
+		k := &Kinds[i]
+		parent := ""
+		if k.Parent != "" {
+			parent = "parent-1"
+		}
+		h.forms = h.forms[:0]
+		if pages, _, err := h.list(k, parent); err != nil || len(pages) > 0 {
+			t.Errorf("%s: %v, %v", k.Name, pages, err)
+			continue
+		}
+		f := h.forms[0]
+		if max := f.Get("MaxResults"); (k.Max > 0) != (max != "") || max != "" && max != strconv.Itoa(k.Max) {
+			t.Errorf("%s: MaxResults %q", k.Name, max)
+		}
+		if k.Parent != "" && f.Get(k.ParentParam) != "parent-1" {
+			t.Errorf("%s: parent was not sent: %v", k.Name, f)
+		}
+		for p, v := range k.Params {
+			if f.Get(p) != v {
+				t.Errorf("%s: %s=%q was sent", k.Name, p, f.Get(p))
+			}
+		}
+	}
+}
+
+func TestCircle(t *testing.T) {
+	for name, answers := range map[string][]answer{
+		"the same":  {text(volumes("a", "vol-1")), text(volumes("a", "vol-2"))},
+		"in a ring": {text(volumes("a", "vol-1")), text(volumes("b", "vol-2")), text(volumes("a", "vol-3"))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := build(t, Options{}, answers...)
+			pages, _, err := h.list(kind(t, "ec2_volume"), "")
+			if !errors.Is(err, ErrRepeatedToken) || record.ReasonOf(err) != record.BadAnswer || record.HintOf(err) == "" {
+				t.Errorf("%v", err)
+			}
+			if len(pages) != len(answers) { // what came before stands
+				t.Errorf("%v", pages)
+			}
+		})
+	}
+}
+
+func TestExpiredInMidListing(t *testing.T) {
+	for _, code := range []string{"RequestExpired", "ExpiredToken"} {
+		h := build(t, Options{}, text(volumes("a", "vol-1")), refuse(400, code, "old"), text(volumes("b", "vol-2")), refuse(400, code, "old"), text(volumes("", "vol-3")))
+		pages, _, err := h.list(kind(t, "ec2_volume"), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, "ids", pages, [][]string{{"vol-1"}, {"vol-2"}, {"vol-3"}})
+		same(t, "tokens", h.tokens(), []string{"", "a", "a", "b", "b"})
+		if h.s.n != 2 || h.keys[1] == h.keys[2] {
+			t.Errorf("invalidated %d times, keys %v", h.s.n, h.keys)
+		}
+	}
+}
+
+func TestExpiredForEver(t *testing.T) {
+	off := func(by time.Duration) answer {
+		return func(w http.ResponseWriter, f url.Values) {
+			w.Header().Set("Date", time.Now().Add(by).UTC().Format(http.TimeFormat))
+			refuse(400, "RequestExpired", "old")(w, f)
+		}
+	}
+	for by, want := range map[time.Duration]record.Reason{0: record.Expired, time.Hour: record.ClockSkew} {
+		h := build(t, Options{}, off(by))
+		_, _, err := h.list(kind(t, "ec2_volume"), "")
+		if record.ReasonOf(err) != want || len(h.forms) != 2 || h.s.n != 1 {
+			t.Errorf("%v off: %s after %d calls: %v", by, record.ReasonOf(err), len(h.forms), err)
+		}
+		if want == record.ClockSkew && !strings.Contains(record.HintOf(err), "behind") {
+			t.Errorf("hint %q", record.HintOf(err))
+		}
+	}
+}
+
+// A session that another listing has renewed meanwhile is not renewed again.
+func TestExpiredTogether(t *testing.T) {
+	h := build(t, Options{}, nil, text(volumes("", "vol-1")))
+	h.answers[0] = func(w http.ResponseWriter, f url.Values) {
+		h.s.Invalidate() // the other one
+		refuse(400, "RequestExpired", "old")(w, f)
+	}
+	if _, _, err := h.list(kind(t, "ec2_volume"), ""); err != nil || h.s.n != 1 {
+		t.Errorf("invalidated %d times, %v", h.s.n, err)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	html := func(w http.ResponseWriter, _ url.Values) { w.WriteHeader(502); io.WriteString(w, "<html>no") }
+	for _, c := range []struct {
+		name   string
+		a      answer
+		region string
+		known  bool
+		reason record.Reason
+		hint   string
+	}{
+		{"denied", refuse(403, "UnauthorizedOperation", "You are not authorized"), "eu-west-1", true, record.AccessDenied, `"Action": "ec2:DescribeVolumes"`},
+		{"denied by the organization", refuse(403, "UnauthorizedOperation", "with an explicit deny in a service control policy"), "eu-west-1", true, record.AccessDenied, "expect_denied"},
+		{"denied aloud", refuse(403, "UnauthorizedOperation", "with an explicit deny in an identity-based policy"), "eu-west-1", true, record.AccessDenied, "adding an Allow will not help"},
+		{"not opted in", refuse(401, "AuthFailure", "not able to validate"), "me-south-1", false, record.DisabledRegion, "me-south-1 is not enabled"},
+		{"key gone", refuse(401, "AuthFailure", "not able to validate"), "me-south-1", true, record.BadKey, "after the sign-in"},
+		{"key gone where all are enabled", refuse(401, "AuthFailure", "not able to validate"), "us-east-1", false, record.BadKey, "after the sign-in"},
+		{"no subscription", refuse(401, "OptInRequired", "subscribe"), "eu-west-1", true, record.DisabledRegion, "not enabled"},
+		{"no such API", refuse(400, "InvalidAction", "not valid"), "cn-north-1", true, record.Unsupported, "DescribeVolumes does not exist in cn-north-1"},
+		{"throttled", refuse(503, "RequestLimitExceeded", "slow"), "eu-west-1", true, record.Throttling, "slower schedule"},
+		{"throttled in China", refuse(503, "Throttling", "slow"), "cn-north-1", true, record.Throttling, "in China"},
+		{"a proxy", html, "eu-west-1", true, record.Network, "502"},
+		{"not XML", text("hello"), "eu-west-1", true, record.BadAnswer, "is the endpoint really EC2"},
+		{"another answer", text("<DescribeVpcsResponse></DescribeVpcsResponse>"), "eu-west-1", true, record.BadAnswer, "is the endpoint really EC2"},
+		{"without an id", text(strings.Replace(volumes("", "x"), "<volumeId>x</volumeId>", "", 1)), "eu-west-1", true, record.BadAnswer, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := build(t, Options{Attempts: 2}, c.a)
+			k := kind(t, "ec2_volume")
+			w := h.where(k, c.region)
+			w.Enabled = c.known
+			_, err := h.l.List(context.Background(), w, k, "", func(context.Context, *record.Page) error { t.Error("emitted"); return nil })
+			var f *record.Fault
+			if !errors.As(err, &f) || f.Reason != c.reason || !strings.Contains(f.Hint, c.hint) {
+				t.Errorf("%s, %q: %v", record.ReasonOf(err), record.HintOf(err), err)
+			}
+			if !strings.Contains(err.Error(), "list ec2_volume in "+c.region) {
+				t.Errorf("it does not say what was done: %v", err)
+			}
+		})
+	}
+}
+
+func TestHung(t *testing.T) {
+	var many []string
+	for i := range 4000 { // more than the part that is read without a page
+		many = append(many, fmt.Sprintf("vol-%d", i))
+	}
+	short, long := volumes("", "vol-1"), volumes("", many...)
+	for name, sent := range map[string]string{"head": "", "tail": short[:len(short)-30], "deep": long[:len(long)-30]} {
+		t.Run(name, func(t *testing.T) {
+			over := make(chan struct{})
+			h := build(t, Options{Attempts: 2, CallTimeout: 200 * time.Millisecond}, func(w http.ResponseWriter, _ url.Values) {
+				if sent != "" {
+					io.WriteString(w, sent)
+					w.(http.Flusher).Flush()
+				}
+				<-over
+			})
+			_, _, err := h.list(kind(t, "ec2_volume"), "")
+			close(over)
+			if record.ReasonOf(err) != record.TimedOut || record.StateOf(err, 0) != record.Timeout || record.HintOf(err) == "" {
+				t.Errorf("%v", err)
+			}
+			same(t, "codes", h.g.codes, []string{"timeout", "timeout"})
+		})
+	}
+}
+
+func TestCanceled(t *testing.T) {
+	cause := &record.Fault{Reason: record.TimedOut, Err: errors.New("the run's hour is over")}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	over := make(chan struct{})
+	h := build(t, Options{}, text(volumes("a", "vol-1")), func(http.ResponseWriter, url.Values) { cancel(cause); <-over })
+	k := kind(t, "ec2_volume")
+	_, err := h.l.List(ctx, h.where(k, "eu-west-1"), k, "", func(context.Context, *record.Page) error { return nil })
+	close(over)
+	if !errors.Is(err, cause) || record.ReasonOf(err) != record.TimedOut {
+		t.Errorf("%v", err)
+	}
+	same(t, "codes", h.g.codes, []string{"", "interrupted"})
+}
+
+// While all pages are lent, a call that waits for one ends with its context.
+func TestNoPage(t *testing.T) {
+	h := build(t, Options{}, text(volumes("", "vol-1")))
+	a, b := h.pages.Take(nil), h.pages.Take(nil)
+	defer func() { h.pages.Return(a); h.pages.Return(b) }()
+	ctx, cancel := context.WithTimeoutCause(context.Background(), 50*time.Millisecond, errors.New("enough"))
+	defer cancel()
+	k := kind(t, "ec2_volume")
+	if _, err := h.l.List(ctx, h.where(k, "eu-west-1"), k, "", nil); err == nil || !strings.Contains(err.Error(), "enough") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestEmitFails(t *testing.T) {
+	full := errors.New("disk full")
+	h := build(t, Options{}, text(volumes("a", "vol-1")))
+	k := kind(t, "ec2_volume")
+	st, err := h.l.List(context.Background(), h.where(k, "eu-west-1"), k, "", func(context.Context, *record.Page) error { return full })
+	if !errors.Is(err, full) || len(h.forms) != 1 || st.Records != 0 {
+		t.Errorf("%v after %d calls, %+v", err, len(h.forms), st)
+	}
+	if f := (*record.Fault)(nil); errors.As(err, &f) {
+		t.Error("emit's error was taken for AWS's")
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	h.l.List(context.Background(), h.where(k, "eu-west-1"), k, "", func(context.Context, *record.Page) error { panic("a bug") })
+}
+
+func TestNone(t *testing.T) {
+	h := build(t, Options{}, refuse(400, "InvalidSpotDatafeed.NotFound", "none"))
+	if pages, _, err := h.list(kind(t, "ec2_spot_datafeed_subscription"), ""); err != nil || pages != nil {
+		t.Errorf("%v, %v", pages, err)
+	}
+	h = build(t, Options{}, refuse(400, "InvalidLaunchTemplateId.NotFound", "gone"))
+	if pages, _, err := h.list(kind(t, "ec2_launch_template_version"), "lt-1"); err != nil || pages != nil {
+		t.Errorf("a parent that has gone: %v, %v", pages, err)
+	}
+	h = build(t, Options{}, refuse(400, "InvalidVolume.NotFound", "what?"))
+	if _, _, err := h.list(kind(t, "ec2_volume"), ""); err == nil {
+		t.Error("a refusal was taken for an empty listing")
+	}
+}
+
+func TestParent(t *testing.T) {
+	h := build(t, Options{}, text(volumes("")))
+	for _, c := range [][2]string{{"ec2_volume", "vol-1"}, {"ec2_launch_template_version", ""}} {
+		if _, _, err := h.list(kind(t, c[0]), c[1]); err == nil {
+			t.Errorf("%v was listed", c)
+		}
+	}
+}
+
+func TestSignInFails(t *testing.T) {
+	h := build(t, Options{}, text(volumes("")))
+	h.s.fails = &record.Fault{Reason: record.AssumeDenied, Hint: "look at the trust policy", Err: errors.New("assume role: denied")}
+	_, _, err := h.list(kind(t, "ec2_volume"), "")
+	if record.ReasonOf(err) != record.AssumeDenied || record.HintOf(err) != "look at the trust policy" || len(h.forms) > 0 {
+		t.Errorf("%v", err)
+	}
+}
+
+func regions(rs ...[2]string) string {
+	var b strings.Builder
+	b.WriteString("<DescribeRegionsResponse><regionInfo>")
+	for _, r := range rs {
+		fmt.Fprintf(&b, "<item><regionName>%s</regionName><regionEndpoint>e</regionEndpoint>", r[0])
+		if r[1] != "" {
+			fmt.Fprintf(&b, "<optInStatus>%s</optInStatus>", r[1])
+		}
+		b.WriteString("</item>")
+	}
+	b.WriteString("</regionInfo></DescribeRegionsResponse>")
+	return b.String()
+}
+
+func TestRegions(t *testing.T) {
+	ok := text(regions([2]string{"us-east-1", "opt-in-not-required"}, [2]string{"me-south-1", "not-opted-in"}, [2]string{"ap-east-1", "opted-in"}, [2]string{"eu-old-1", ""}))
+	want := Regions{Enabled: []string{"ap-east-1", "eu-old-1", "us-east-1"}, Disabled: []string{"me-south-1"}, Complete: true}
+	h := build(t, Options{}, ok)
+	rs, err := h.l.Regions(context.Background(), h.where(kind(t, "ec2_region"), "us-east-1"))
+	if err != nil || h.forms[0].Get("AllRegions") != "true" {
+		t.Fatalf("%v %v", h.forms, err)
+	}
+	same(t, "regions", rs, want)
+
+	h = build(t, Options{}, refuse(401, "AuthFailure", "no"), ok) // asked where it is not enabled, then at the partition's default
+	if rs, err = h.l.Regions(context.Background(), h.where(kind(t, "ec2_region"), "me-south-1")); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "regions", rs, want)
+
+	h = build(t, Options{}, refuse(403, "UnauthorizedOperation", "no"))
+	rs, err = h.l.Regions(context.Background(), h.where(kind(t, "ec2_region"), "cn-northwest-1"))
+	if err != nil || rs.Complete || record.ReasonOf(rs.Warning) != record.AccessDenied || !strings.Contains(record.HintOf(rs.Warning), "ec2:DescribeRegions") {
+		t.Errorf("%+v, %v", rs, err)
+	}
+	same(t, "fallback", rs.Enabled, []string{"cn-north-1", "cn-northwest-1"})
+	rs.Enabled[0] = "x" // the caller's own
+	if p, _ := record.PartitionNamed("aws-cn"); p.Regions[0] != "cn-north-1" {
+		t.Error("the partition's list was lent")
+	}
+
+	for name, a := range map[string]answer{"none": text(regions()), "a bad key": refuse(401, "AuthFailure", "no")} {
+		h = build(t, Options{}, a)
+		if rs, err := h.l.Regions(context.Background(), h.where(kind(t, "ec2_region"), "us-east-1")); err == nil {
+			t.Errorf("%s: %+v", name, rs)
+		}
+	}
+	if _, err := h.l.Regions(context.Background(), h.where(kind(t, "ec2_region"), "bogus")); err == nil {
+		t.Error("a region of no partition")
+	}
+}
+
+func TestAllowed(t *testing.T) {
+	for _, c := range []struct {
+		kind   string
+		a      answer
+		ok     bool
+		dryRun string
+	}{
+		{"ec2_volume", refuse(412, "DryRunOperation", "would have succeeded"), true, "true"},
+		{"ec2_volume", refuse(403, "UnauthorizedOperation", "no"), false, "true"},
+		{"ec2_host", text("<DescribeHostsResponse><hostSet/></DescribeHostsResponse>"), true, ""},
+		{"ec2_launch_template_version", refuse(400, "InvalidLaunchTemplateId.NotFound", "gone"), true, "true"},
+		{"ec2_spot_datafeed_subscription", refuse(400, "InvalidSpotDatafeed.NotFound", "none"), true, "true"},
+	} {
+		h := build(t, Options{}, c.a)
+		k := kind(t, c.kind)
+		err := h.l.Allowed(context.Background(), h.where(k, "eu-west-1"), k)
+		if (err == nil) != c.ok || h.forms[0].Get("DryRun") != c.dryRun {
+			t.Errorf("%s: %v, %v", c.kind, err, h.forms)
+		}
+		if err != nil && record.ReasonOf(err) != record.AccessDenied {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+func TestGolden(t *testing.T) {
+	files, err := os.ReadDir("testdata/golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, f := range files {
+		name, xml := strings.CutSuffix(f.Name(), ".xml")
+		if !xml {
+			continue
+		}
+		n++
+		t.Run(name, func(t *testing.T) {
+			body, err := os.ReadFile("testdata/golden/" + f.Name())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, gzip := range []bool{false, true} {
+				h := build(t, Options{GZIP: gzip}, text(string(body)))
+				k := kind(t, name)
+				var got bytes.Buffer
+				_, err = h.l.List(context.Background(), h.where(k, "us-east-1"), k, "", func(_ context.Context, p *record.Page) error {
+					got.Write(p.Lines())
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				golden := "testdata/golden/" + name + ".jsonl"
+				if *update {
+					if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				want, err := os.ReadFile(golden)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(got.Bytes(), want) {
+					t.Errorf("got\n%swant\n%s", got.Bytes(), want)
+				}
+			}
+		})
+	}
+	if n == 0 {
+		t.Error("no golden records")
+	}
+}
+
+func TestReadHead(t *testing.T) {
+	for _, n := range []int{0, 1, firstRead - 1, firstRead, firstRead + 1, prefetch - 1, prefetch, prefetch + 1, 3 * prefetch} {
+		want := bytes.Repeat([]byte("abcdefg"), n/7+1)[:n]
+		buf := make([]byte, firstRead)
+		r, err := readHead(&buf, bytes.NewReader(want))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r)
+		if err != nil || !bytes.Equal(got, want) || len(buf) > prefetch {
+			t.Errorf("%d bytes: %d, %v, buffer %d", n, len(got), err, len(buf))
+		}
+	}
+	torn := errors.New("torn")
+	buf := make([]byte, firstRead)
+	if _, err := readHead(&buf, io.MultiReader(strings.NewReader("x"), errReader{torn})); !errors.Is(err, torn) {
+		t.Errorf("%v", err)
+	}
+}
+
+type errReader struct{ err error }
+
+func (e errReader) Read([]byte) (int, error) { return 0, e.err }
+
+// Every standard way to override the endpoint is the SDK's, and reaches each call.
+func TestEndpointOverride(t *testing.T) {
+	h := build(t, Options{}, text(volumes("", "vol-1")))
+	o := h.l.o
+	o.AWS.BaseEndpoint, o.AWS.ConfigSources = nil, []any{endpoint{h.srv.URL}}
+	l, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := kind(t, "ec2_volume")
+	if _, err := l.List(context.Background(), h.where(k, "cn-north-1"), k, "", func(context.Context, *record.Page) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(h.tokens(), []string{""}) {
+		t.Error("the call went elsewhere")
+	}
+}
+
+// endpoint is a config source as AWS_ENDPOINT_URL_EC2 makes one.
+type endpoint struct{ url string }
+
+func (e endpoint) GetServiceBaseEndpoint(_ context.Context, sdkID string) (string, bool, error) {
+	return e.url, sdkID == "EC2", nil
+}

@@ -1,0 +1,63 @@
+package collectors
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// The SDK does not export its partitions, so record has its own; this holds the two together.
+func TestPartitionsAreTheSDKs(t *testing.T) {
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/aws/aws-sdk-go-v2").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "internal/endpoints/awsrulesfn/partitions.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sdk struct {
+		Partitions []struct {
+			ID      string
+			Outputs struct{ DNSSuffix, ImplicitGlobalRegion string }
+			Regex   string                     `json:"regionRegex"`
+			Regions map[string]json.RawMessage // "aws-global" and its like among them
+		}
+	}
+	if err := json.Unmarshal(b, &sdk); err != nil {
+		t.Fatal(err)
+	}
+	if len(sdk.Partitions) != len(record.Partitions) {
+		t.Errorf("the SDK has %d partitions, record %d", len(sdk.Partitions), len(record.Partitions))
+	}
+	for _, s := range sdk.Partitions {
+		p, ok := record.PartitionNamed(s.ID)
+		if !ok {
+			t.Errorf("record has no %s", s.ID)
+			continue
+		}
+		form := regexp.MustCompile(s.Regex)
+		real := slices.DeleteFunc(slices.Sorted(maps.Keys(s.Regions)), func(r string) bool { return !form.MatchString(r) })
+		if !slices.Equal(p.Regions, real) {
+			t.Errorf("%s: regions %v, the SDK's are %v", p.ID, p.Regions, real)
+		}
+		if p.DNSSuffix != s.Outputs.DNSSuffix {
+			t.Errorf("%s: suffix %s, the SDK's is %s", p.ID, p.DNSSuffix, s.Outputs.DNSSuffix)
+		}
+		// Regions that are yet to come are placed as the SDK places them.
+		for _, r := range append(real, p.Default, "us-next-1", "eu-next-12", "cn-next-1", "us-gov-next-1", "us-iso-next-1", "us-isob-next-1",
+			"eu-isoe-next-1", "us-isof-next-1", "eusc-de-next-1", "bogus", "us-east-1a", "xx-east-1", "mx-next-1") {
+			if q, ok := record.PartitionOf(r); form.MatchString(r) != (ok && q.ID == p.ID) {
+				t.Errorf("%s: the SDK says %v, record %q", r, form.MatchString(r), q.ID)
+			}
+		}
+	}
+}
