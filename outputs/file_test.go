@@ -1,6 +1,7 @@
 package outputs
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -419,15 +420,23 @@ func TestKilled(t *testing.T) {
 	for run := range 6 {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestKilled$", "-test.v")
 		cmd.Env = append(os.Environ(), "OUTPUTS_KILLED="+path, fmt.Sprint("OUTPUTS_RUN=", run))
-		var out bytes.Buffer
-		cmd.Stdout = &out
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(150+37*run) * time.Millisecond) // real time: it is the kill's moment that varies
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		flushed[fmt.Sprint(run)] = strings.Count(out.String(), "flushed")
+		said := bufio.NewScanner(out)
+		for n := 0; said.Scan(); { // to the end of what it said, whenever the kill strikes
+			if strings.HasPrefix(said.Text(), "flushed") {
+				if n++; n == 20+7*run { // in the middle of the next line, or of finishing a file, or of compressing one
+					_ = cmd.Process.Kill()
+				}
+				flushed[fmt.Sprint(run)] = n
+			}
+		}
+		_ = cmd.Wait() // it was killed
 	}
 	f, _, log := begin(t, File{Path: path, Compression: zstdFiles, Rotate: Rotate{MaxBytes: 64 << 10}})
 	if err := f.Close(t.Context()); err != nil {
