@@ -391,6 +391,46 @@ func TestHung(t *testing.T) {
 	}
 }
 
+// A page is held neither while the wire is waited for at the beginning of a body, nor while the SDK sleeps between two
+// attempts: few pages exist, and many calls.
+func TestPagesAreFree(t *testing.T) {
+	var many []string
+	for i := range 4000 {
+		many = append(many, fmt.Sprintf("vol-%d", i))
+	}
+	whole := volumes("", many...)
+	var h *house
+	free := func() bool {
+		now := make(chan struct{})
+		close(now)
+		a, b := h.pages.Take(now), h.pages.Take(now)
+		for _, p := range []*record.Page{a, b} {
+			if p != nil {
+				h.pages.Return(p)
+			}
+		}
+		return a != nil && b != nil
+	}
+	var atStart, afterCut bool
+	h = build(t, Options{}, func(w http.ResponseWriter, f url.Values) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(whole)))
+		io.WriteString(w, whole[:prefetch/2])
+		w.(http.Flusher).Flush()
+		time.Sleep(20 * time.Millisecond) // the client has read it by then, or has not: it has no page either way
+		atStart = free()
+		io.WriteString(w, whole[prefetch/2:len(whole)-10])
+	}, func(w http.ResponseWriter, f url.Values) {
+		afterCut = free()
+		io.WriteString(w, whole)
+	})
+	if _, st, err := h.list(kind(t, "ec2_volume"), ""); err != nil || st.Records != 4000 {
+		t.Fatalf("%+v, %v", st, err)
+	}
+	if !atStart || !afterCut {
+		t.Errorf("all pages free while the body begins: %v, after it was cut: %v", atStart, afterCut)
+	}
+}
+
 func TestCanceled(t *testing.T) {
 	cause := &record.Fault{Reason: record.TimedOut, Err: errors.New("the run's hour is over")}
 	ctx, cancel := context.WithCancelCause(context.Background())

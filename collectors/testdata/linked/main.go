@@ -1,0 +1,20 @@
+// Command linked is built by a test that looks at what it is made of: an executed template keeps every method of every
+// type that can be reached from an interface value.
+package main
+
+import (
+	"fmt"
+	"os"
+	"text/template"
+
+	"github.com/aws-collector/collector/collectors"
+	"github.com/aws-collector/collector/record"
+)
+
+func main() {
+	l, err := collectors.New(collectors.Options{Pages: record.NewPages(1, 1)})
+	if err == nil {
+		err = template.Must(template.New("").Parse("{{.}}")).Execute(os.Stdout, l)
+	}
+	fmt.Println(l, err)
+}
