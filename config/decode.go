@@ -32,10 +32,10 @@ type decoder struct {
 	zones  map[string]zone
 }
 
-// maxVisits bounds what aliases can blow a small file up to; 10,000 accounts written out are a sixth of it.
+// maxVisits bounds what aliases can blow a small file up to; 10,000 accounts written out are a fifth of it.
 // maxProblems bounds the list, which nobody reads to its end.
 const (
-	maxVisits   = 2_000_000
+	maxVisits   = 1_000_000
 	maxProblems = 10_000
 )
 
@@ -84,7 +84,7 @@ func newDecoder(s *source, f *fetcher) *decoder {
 }
 
 func (d *decoder) report(p place, text, remedy string) {
-	if len(d.problems) < maxProblems {
+	if !d.full() {
 		d.problems = append(d.problems, d.problem(p, text, remedy))
 	}
 }
@@ -137,14 +137,19 @@ func (d *decoder) document(root *yaml.Node, w *written) {
 	at := place{node: root}
 	d.places[w] = at
 	d.value(root, reflect.ValueOf(w).Elem(), field{}, at, nil)
-	if d.visits > maxVisits {
+	if d.spent() {
 		d.problems = Problems{d.problem(at, "the file's aliases make too much of it", "write out what the aliases stand for")}
 	}
 }
 
+// spent reports whether the file was blown up beyond what is read; full, whether more mistakes would not be listed, so that
+// nobody looks for them.
+func (d *decoder) spent() bool { return d.visits > maxVisits }
+func (d *decoder) full() bool  { return len(d.problems) >= maxProblems }
+
 // value fills v from the node. It reports whether it did; at's path is v's.
 func (d *decoder) value(n *yaml.Node, v reflect.Value, f field, at place, up *block) {
-	if d.visits++; d.visits > maxVisits || len(d.problems) >= maxProblems {
+	if d.visits++; d.spent() || d.full() {
 		return
 	}
 	if n.Kind == yaml.AliasNode {
@@ -221,7 +226,7 @@ func fieldsOf(t reflect.Type) []field {
 		sf := t.Field(i)
 		key, options, _ := strings.Cut(sf.Tag.Get("yaml"), ",")
 		switch {
-		case !sf.IsExported() || key == "-":
+		case !sf.IsExported() && !sf.Anonymous || key == "-":
 			continue
 		case options == "inline":
 			for _, in := range fieldsOf(sf.Type) {
@@ -288,11 +293,11 @@ func (d *decoder) pairs(n *yaml.Node, at place) []pair {
 
 // merge is what stands under <<: a mapping or a list of them, of which an earlier one wins.
 func (d *decoder) merge(n *yaml.Node, at place) []pair {
-	where := place{node: n, path: join(at.path, "<<")}
+	where := place{node: n, path: at.path + ".<<"}
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	if d.visits++; d.visits > maxVisits {
+	if d.visits++; d.spent() {
 		return nil
 	}
 	if d.merges[n] {
@@ -372,7 +377,7 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, f field, at place, up *blo
 	if !d.kind(n, yaml.SequenceNode, "a list", at) {
 		return false
 	}
-	if d.visits += len(n.Content); d.visits > maxVisits {
+	if d.visits += len(n.Content); d.spent() {
 		return false
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))) // at once: elements must not move, their addresses are places

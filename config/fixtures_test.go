@@ -31,7 +31,7 @@ type stdoutOptions struct {
 }
 
 type fileOptions struct {
-	Common      common `yaml:",inline"`
+	common      `yaml:",inline"`
 	Path        string `yaml:"path" doc:"Where to write."`
 	Compression string `yaml:"compression" enum:"none,zstd" doc:"Of finished files."`
 	Rotate      struct {
@@ -56,10 +56,11 @@ func (o *fileOptions) Validate() error {
 type size int64
 
 func (s *size) UnmarshalText(b []byte) error {
-	if _, err := fmt.Sscanf(string(b), "%dKiB", s); err != nil {
+	unit := ""
+	if _, err := fmt.Sscanf(string(b), "%d%s", s, &unit); err != nil || unit != "KiB" && unit != "MiB" {
 		return fmt.Errorf("%q is no size", b)
 	}
-	*s *= 1024
+	*s *= map[string]size{"KiB": 1 << 10, "MiB": 1 << 20}[unit]
 	return nil
 }
 

@@ -24,8 +24,8 @@ func (d *decoder) output(n *yaml.Node, out *Output, at place, up *block) {
 		if !ok {
 			return
 		}
-		make := d.known.Outputs[out.Type]
-		if make == nil {
+		options := d.known.Outputs[out.Type]
+		if options == nil {
 			remedy := "want " + either(d.outputTypes())
 			if m := nearest(out.Type, d.outputTypes()); m != "" && where.from == "" {
 				remedy = `did you mean "` + m + `"?`
@@ -33,7 +33,7 @@ func (d *decoder) output(n *yaml.Node, out *Output, at place, up *block) {
 			d.report(where, d.show(where, out.Type)+" is no output that this build has", remedy)
 			return
 		}
-		out.Options = make()
+		out.Options = options()
 		d.options(slices.Delete(entries, i, i+1), out.Options, typ, at, up)
 	})
 }

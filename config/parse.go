@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"sort"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 )
@@ -66,7 +68,9 @@ func build(s *source, fetch *fetcher) (*File, error) {
 	}
 	d.document(s.root, w)
 	blocks := w.blocks()
-	d.validate(w, blocks)
+	if !d.spent() {
+		d.validate(w, blocks)
+	}
 	if len(d.problems) > 0 {
 		return nil, d.problems.sorted()
 	}
@@ -125,7 +129,11 @@ func tree(b []byte, name string) (*yaml.Node, Problems) {
 	return bad(more.Line, more.Column, "a second document begins here, which would not be read", `put everything into one document, without "---"`)
 }
 
-var yamlError = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?(.*)$`)
+var (
+	yamlError   = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?(.*)$`)
+	parserError = regexp.MustCompile(`^(did not find expected (key|node content|'-' indicator|',' or|<)|found (duplicate %|undefined tag|incompatible))`)
+	bangInFlow  = regexp.MustCompile(`[\[,]\s*!`)
+)
 
 // syntax puts the library's error into our words, without what it quotes of the file: an unquoted secret that begins with an
 // asterisk is an unknown anchor to it.
@@ -144,27 +152,64 @@ func syntax(err error, b []byte, name string) Problem {
 		}
 		return p
 	}
-	p.Text = "is no YAML: " + what
-	line := ""
-	if lines := strings.Split(string(b), "\n"); p.Line > 0 && p.Line <= len(lines) {
-		line = lines[p.Line-1]
+	lines := strings.SplitAfter(string(b), "\n")
+	switch {
+	case strings.HasSuffix(what, "expected key"), strings.HasSuffix(what, "'-' indicator"):
+		p.Line = firstBad(lines, what) // the library names the line in which the block begins
+	case strings.Contains(what, "UTF-8"):
+		p.Line = 1 + bytes.Count(b[:invalidUTF8(b)], []byte("\n"))
+	case m[1] == "" && !strings.Contains(what, "control characters") || parserError.MatchString(what):
+		p.Line++ // it counts from 0 here
 	}
-	value := line
+	p.Text = "is no YAML: " + what
+	if p.Line > 0 && p.Line <= len(lines) {
+		p.Remedy = unquoted(lines[p.Line-1])
+	}
+	return p
+}
+
+// invalidUTF8 is where the text stops being UTF-8.
+func invalidUTF8(b []byte) int {
+	at := 0
+	for at < len(b) {
+		r, n := utf8.DecodeRune(b[at:])
+		if r == utf8.RuneError && n == 1 {
+			break
+		}
+		at += n
+	}
+	return at
+}
+
+// firstBad is the line at whose end the library first says what.
+func firstBad(lines []string, what string) int {
+	return 1 + sort.Search(len(lines)-1, func(i int) bool {
+		var n yaml.Node
+		err := yaml.Unmarshal([]byte(strings.Join(lines[:i+1], "")), &n)
+		return err != nil && strings.HasSuffix(err.Error(), what)
+	})
+}
+
+// unquoted says what people mean to write where the line is no YAML, or "".
+func unquoted(line string) string {
+	value := strings.TrimPrefix(strings.TrimSpace(line), "-")
 	if _, v, ok := strings.Cut(line, ":"); ok {
 		value = v
-	} else {
-		value = strings.TrimPrefix(strings.TrimSpace(line), "-")
 	}
 	value = strings.TrimLeft(value, " [")
 	switch {
-	case strings.HasPrefix(line, "\t") || strings.HasPrefix(strings.TrimLeft(line, " "), "\t"):
-		p.Remedy = "indent with spaces: YAML does not take tabs"
+	case strings.HasPrefix(strings.TrimLeft(line, " "), "\t"):
+		return "indent with spaces: YAML does not take tabs"
 	case strings.Contains(line, "${") && strings.ContainsAny(line, "{["):
-		p.Remedy = `between { } and [ ] a reference needs quotes: "${env:NAME}"`
-	case strings.HasPrefix(value, "*"), strings.HasPrefix(value, "@"), strings.HasPrefix(value, "%"), strings.HasPrefix(value, "`"):
-		p.Remedy = `quote a value that begins with ` + value[:1] + `, as in "*" or "@hourly"`
+		return `between { } and [ ] a reference needs quotes: "${env:NAME}"`
+	case value != "" && strings.Contains("*@%`", value[:1]):
+		return `quote a value that begins with ` + value[:1] + `, as in "*" or "@hourly"`
+	case strings.Count(line, ": ") > 1:
+		return `quote a value that holds ": "`
+	case bangInFlow.MatchString(line):
+		return `quote a value that begins with !, as in "!ec2_image"`
 	}
-	return p
+	return ""
 }
 
 // unknownAlias finds the line of an alias that the library does not tell.

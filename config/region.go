@@ -49,11 +49,18 @@ func (d *decoder) regionName(p place, name string) (text, remedy string, unknown
 		return text, remedy, false
 	}
 	text = d.show(p, name) + " is no region that this build knows"
-	newer := `a newer one can be written as a glob such as "` + name[:strings.LastIndexByte(name, '-')] + `-*"`
-	if remedy != "" {
-		remedy += " (" + newer + ")"
-	} else {
-		remedy = newer
+	for _, near := range []string{name[:strings.LastIndexByte(name, '-')], name[:strings.IndexByte(name, '-')]} {
+		if len(Match([]string{near + "-*"}, all)) == 0 {
+			continue
+		}
+		newer := `a newer one can be written as a glob such as "` + near + `-*"`
+		if remedy == "" {
+			return text, newer, true
+		}
+		if near != name[:strings.IndexByte(name, '-')] {
+			remedy += " (" + newer + ")"
+		}
+		break
 	}
 	return text, remedy, true
 }
@@ -61,7 +68,7 @@ func (d *decoder) regionName(p place, name string) (text, remedy string, unknown
 // regionPattern judges a name or glob of a list.
 func (d *decoder) regionPattern(ptr *string) {
 	p, ok := d.judged(ptr)
-	if !ok {
+	if !ok || d.full() {
 		return
 	}
 	name := strings.TrimPrefix(*ptr, "!")
@@ -81,7 +88,6 @@ type sign struct {
 	at        place
 	partition string
 	what      string
-	inherited bool
 }
 
 // onePartition reports every key of an account that tells of another partition than the first: nothing crosses them.

@@ -103,7 +103,7 @@ func fiveFields(fields []string) error {
 		{"hour", "0-23", cron.Hour},
 		{"day of the month", "1-31", cron.Dom},
 		{"month", "1-12 or JAN-DEC", cron.Month},
-		{"day of the week", "0-6 or SUN-SAT; Sunday is 0", cron.Dow},
+		{"day of the week", "0-6 (Sunday is 0) or SUN-SAT", cron.Dow},
 	} {
 		if _, err := cron.NewParser(f.only).Parse(fields[i]); err != nil || strings.HasPrefix(fields[i], "@") {
 			return Problem{Text: "the schedule's " + f.name + " is wrong", Remedy: "want " + f.want + ", *, or lists, ranges and steps of these, such as */5"}

@@ -25,6 +25,9 @@ func Schema(k Known) ([]byte, error) {
 		Anonymous:                  true,
 		Mapper:                     s.scalarType,
 		LookupComment: func(t reflect.Type, name string) string {
+			if name == "" {
+				return "" // types have no tags
+			}
 			f, _ := t.FieldByName(name)
 			return f.Tag.Get("doc")
 		},

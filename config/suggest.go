@@ -104,12 +104,30 @@ func (b *block) names() []string {
 	return names
 }
 
+// where is the block in a remedy.
+func (b *block) where() string {
+	if b.path == "" {
+		return "at the top of the file"
+	}
+	return "in " + b.path
+}
+
 // unknownKey says where a key belongs that does not belong here, or "".
 func (d *decoder) unknownKey(key string, b *block) string {
 	mean := func(k string) string { return "did you mean " + strconv.Quote(k) + "?" }
 	names := b.names()
 	for _, n := range names {
-		if folded(n) == folded(key) || distance(n, key) == 1 && len(key) > 3 {
+		if folded(n) == folded(key) {
+			return mean(n)
+		}
+	}
+	for up := b.up; up != nil; up = up.up {
+		if slices.Contains(up.names(), key) {
+			return "it belongs " + up.where()
+		}
+	}
+	for _, n := range names {
+		if distance(n, key) == 1 && len(key) > 3 {
 			return mean(n)
 		}
 	}
@@ -128,14 +146,9 @@ func (d *decoder) unknownKey(key string, b *block) string {
 		if !ok {
 			at, ok = d.below(up.keys, lookup)
 		}
-		if !ok {
-			continue
+		if ok {
+			return "did you mean " + strconv.Quote(at) + " " + up.where() + "?"
 		}
-		where := up.path
-		if where == "" {
-			where = "the top of the file"
-		}
-		return strconv.Quote(at) + " belongs at " + where
 	}
 	if n := nearest(key, names); n != "" {
 		return mean(n)

@@ -74,7 +74,7 @@ func (d *decoder) selects(ptr *[]string, list []string, remedy string) {
 // kindPattern judges a name or glob of kinds. at is where it was filled in; a map's key is judged at its value's place.
 func (d *decoder) kindPattern(at any, pattern string) {
 	p, ok := d.places[at]
-	if _, key := at.(entry); !ok || !key && p.state != fine {
+	if _, key := at.(entry); !ok || !key && p.state != fine || d.full() {
 		return
 	}
 	if _, key := at.(entry); key {
@@ -110,14 +110,14 @@ func (d *decoder) kindsCollected(w *written, blocks []*Account) {
 			d.report(p, "nothing is left to collect", "every kind that is taken in is left out again")
 		}
 		if known {
-			d.collected(&a.Collect, mine, "the account")
+			d.collected(&a.Collect, mine, "the account does not collect it")
 		}
 	}
 	if p, ok := d.judged(&w.Defaults.Kinds); ok && d.allFine(&w.Defaults.Kinds, w.Defaults.Kinds) && len(w.Defaults.Kinds) > 0 && len(Match(w.Defaults.Kinds, d.known.Kinds)) == 0 {
 		d.report(p, "nothing is left to collect", "every kind that is taken in is left out again")
 	}
 	if sure {
-		d.collected(&w.Defaults, anywhere, "any account")
+		d.collected(&w.Defaults, anywhere, "no account collects it")
 	}
 }
 
@@ -136,14 +136,14 @@ func (d *decoder) allFine(ptr *[]string, list []string) bool {
 }
 
 // collected reports schedules for kinds that nobody collects.
-func (d *decoder) collected(c *Collect, kinds []string, who string) {
+func (d *decoder) collected(c *Collect, kinds []string, but string) {
 	for pattern := range c.Schedules {
 		p, ok := d.places[entry{&c.Schedules, pattern}]
 		if !ok || len(Match([]string{pattern}, d.known.Kinds)) == 0 || strings.HasPrefix(pattern, "!") {
 			continue
 		}
 		if len(Match([]string{pattern}, kinds)) == 0 {
-			d.report(p, "has a schedule, but "+who+" does not collect it", "add it to kinds, or remove its schedule")
+			d.report(p, "has a schedule, but "+but, "add it to kinds, or remove its schedule")
 		}
 	}
 }
@@ -179,7 +179,7 @@ func (d *decoder) namesOnce(blocks []*Account) {
 			continue
 		}
 		if before, ok := first[name]; ok {
-			d.report(p, "the name "+d.show(p, name)+" is taken by "+where(before), "give each block a name of its own")
+			d.report(p, d.show(p, name)+" is taken by "+where(before), "give each block a name of its own")
 			continue
 		}
 		first[name] = p

@@ -1,0 +1,342 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws-collector/collector/secret"
+)
+
+// What each file of testdata/good must become. A file without an entry fails.
+var good = map[string]func(t *testing.T, f *File){
+	"seed-1-access-key": func(t *testing.T, f *File) {
+		a := only(t, f)
+		equal(t, "name", a.Name, "china")
+		equal(t, "ak_id", a.AKID, "AKIAIOSFODNN7EXAMPLE")
+		equal(t, "ak_secret", a.AKSecret.Reveal(), exampleSecret)
+		equal(t, "regions", a.Collect.Regions, []string{"cn-northwest-1"})
+		equal(t, "kinds", a.Collect.Kinds, []string{"ec2_instance"})
+		equal(t, "schedule", a.Schedule, "*/15 * * * *")
+		equal(t, "timezone", a.Timezone, "UTC")
+		equal(t, "timeout", a.Timeout, Duration(time.Hour))
+		equal(t, "overlap", a.Overlap, "skip")
+		equal(t, "role", a.Role, Role{})
+		equal(t, "line", a.Line, 2)
+		equal(t, "outputs", len(f.Outputs), 1)
+		equal(t, "output", f.Outputs[0].Type, "stdout")
+	},
+	"seed-2-key-and-role": func(t *testing.T, f *File) {
+		equal(t, "role", only(t, f).Role, Role{ARN: "arn:aws-cn:iam::222222222222:role/collector", SessionName: "guance", Duration: Duration(time.Hour)})
+	},
+	"seed-3-mfa": func(t *testing.T, f *File) {
+		a := only(t, f)
+		equal(t, "token_code", a.TokenCode.Reveal(), "012345")
+		equal(t, "mfa_session_duration", a.MFASessionDuration, Duration(36*time.Hour))
+		warned(t, f, "account.token_code")
+	},
+	"seed-3-mfa-and-role": func(t *testing.T, f *File) {
+		a := only(t, f)
+		equal(t, "token_code", a.TokenCode.Reveal(), "012345")
+		equal(t, "role", a.SessionName, "guance")
+		warned(t, f, "account.token_code")
+	},
+	"seed-4-instance-role": func(t *testing.T, f *File) {
+		a := only(t, f)
+		equal(t, "name", a.Name, "here")
+		equal(t, "regions", a.Collect.Regions, []string{"*"})
+	},
+	"seed-5-schedule": func(t *testing.T, f *File) {
+		equal(t, "timeout", f.Timeout, Duration(time.Hour))
+		equal(t, "name", only(t, f).Name, "account-1")
+	},
+	"seed-13-machine-and-role": func(t *testing.T, f *File) {
+		equal(t, "sources", each(f, func(a Account) string { return a.CredentialSource }), []string{"Ec2InstanceMetadata", "Environment", "EcsContainer"})
+		equal(t, "sessions", each(f, func(a Account) string { return a.SessionName }), []string{"collector", "collector", "collector"})
+		equal(t, "lines", []int{f.Accounts[0].Line, f.Accounts[1].Line, f.Accounts[2].Line}, []int{2, 5, 8})
+	},
+	"chain": func(t *testing.T, f *File) {
+		equal(t, "roles", only(t, f).Roles, []Role{
+			{ARN: "arn:aws:iam::111111111111:role/hub", SessionName: "collector", Duration: Duration(3 * time.Hour)},
+			{ARN: "arn:aws:iam::222222222222:role/team/reader", SessionName: "me@example.com", ExternalID: "0042", Duration: Duration(30 * time.Minute)},
+		})
+	},
+	"temporary-key": func(t *testing.T, f *File) { equal(t, "token", only(t, f).SessionToken.Reveal(), exampleToken) },
+	"hardware-mfa": func(t *testing.T, f *File) {
+		equal(t, "token_code", only(t, f).TokenCode.Reveal(), "012345")
+		equal(t, "mfa_session_duration", only(t, f).MFASessionDuration, Duration(12*time.Hour))
+		warned(t, f, "accounts[0].token_code")
+	},
+	"inherit": func(t *testing.T, f *File) {
+		all, own := f.Accounts[0], f.Accounts[1]
+		equal(t, "all", all.Collect, f.Defaults)
+		equal(t, "all", []string{all.Schedule, all.Timezone, all.Timeout.String(), all.Overlap}, []string{"@hourly", "Europe/Berlin", "30m", "queue"})
+		equal(t, "own", own.Collect, Collect{Regions: []string{"us-east-1"}, Kinds: []string{"ec2_volume"}, Schedules: map[string]string{}, ExpectDenied: []Expect{}, Sensitive: "clear"})
+		equal(t, "own", []string{own.Schedule, own.Timezone, own.Timeout.String(), own.Overlap}, []string{"0 3 * * *", "Asia/Tokyo", "1m30s", "cancel"})
+	},
+	"names": func(t *testing.T, f *File) {
+		equal(t, "names", each(f, func(a Account) string { return a.Name }), []string{"account-1", "account-3", "account-3-2", "four", "five"})
+	},
+	"two-partitions": func(t *testing.T, f *File) { equal(t, "accounts", len(f.Accounts), 3) },
+	"references": func(t *testing.T, f *File) {
+		equal(t, "timeout", f.Timeout, Duration(90*time.Second))
+		equal(t, "pages", f.Limits.Pages, 8)
+		equal(t, "gzip", *f.Limits.GZIP, false)
+		equal(t, "output", f.Outputs[0].Options.(*fileOptions).Path, "out.jsonl")
+		a := only(t, f)
+		equal(t, "name", a.Name, "prod-eu")
+		equal(t, "ak_id", a.AKID, "AKIAIOSFODNN7EXAMPLE")
+		equal(t, "ak_secret", a.AKSecret.Reveal(), exampleSecret)
+		equal(t, "extra_tags", a.ExtraTags, map[string]string{"price": "10$ or 8$", "empty": "", "literal": "${env:NAME}"})
+	},
+	"anchors": func(t *testing.T, f *File) {
+		equal(t, "names", each(f, func(a Account) string { return a.Name }), []string{"one", "two", "three"})
+		equal(t, "two", f.Accounts[1].ExtraTags, map[string]string{"team": "platform", "tier": "gold"})
+		equal(t, "three", f.Accounts[2].ExtraTags, map[string]string{"team": "platform", "tier": "silver", "zone": "b"})
+		equal(t, "three", f.Accounts[2].Collect.Regions, []string{"eu-central-1", "eu-west-1"})
+	},
+	"as-written": func(t *testing.T, f *File) {
+		a := only(t, f)
+		equal(t, "text", []string{a.Name, a.AccountID, a.ExternalID}, []string{"0042", "012345678901", "1e3"})
+		equal(t, "extra_tags", a.ExtraTags, map[string]string{"cost_center": "0123", "on": "yes", "live": "true", "since": "2026-01-02", "version": "1.10"})
+	},
+	"durations": func(t *testing.T, f *File) {
+		equal(t, "durations", []Duration{f.Jitter, f.Timeout, f.DrainTimeout, f.Limits.MaxBackoff, f.Limits.CallTimeout},
+			[]Duration{0, Duration(7 * 24 * time.Hour), Duration(1500 * time.Millisecond), Duration(500 * time.Millisecond), Duration(90 * time.Second)})
+	},
+	"outputs": func(t *testing.T, f *File) {
+		equal(t, "stdout", f.Outputs[0].Options.(*stdoutOptions).Ends, true)
+		o := f.Outputs[1].Options.(*fileOptions)
+		equal(t, "file", []any{o.Path, o.Compression, o.Rotate.MaxBytes, o.Rotate.MaxAge, o.Rotate.Keep}, []any{"out/records.jsonl", "zstd", size(65536), time.Hour, 3})
+		h := f.Outputs[2].Options.(*httpOptions)
+		equal(t, "http", []any{h.Token.Reveal(), h.Headers["x"].Reveal(), h.Codes, h.Rate, *h.Weight, h.Routes[1].To}, []any{"planted-token", "planted-header", []int{200, 204}, 2.0, uint8(3), "/b"})
+		equal(t, "line", f.Outputs[2].Line, 5)
+	},
+	"store-and-engine": func(t *testing.T, f *File) {
+		equal(t, "web", f.Web, Web{Listen: ":0", LabelTags: []string{"team"}, MetricsDetail: true, ConfigFile: "web.yaml"})
+	},
+}
+
+func TestGood(t *testing.T) {
+	for path, b := range files(t, "testdata/good/*.yaml") {
+		name := strings.TrimSuffix(filepath.Base(path), ".yaml")
+		t.Run(name, func(t *testing.T) {
+			f, err := load(b, path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			check := good[name]
+			if check == nil {
+				t.Fatal("says nothing about what it must become")
+			}
+			check(t, f)
+			if err := f.Resolve(env, read); err != nil {
+				t.Errorf("a second Resolve: %v", err)
+			}
+		})
+	}
+}
+
+func only(t *testing.T, f *File) Account {
+	t.Helper()
+	if len(f.Accounts) != 1 {
+		t.Fatalf("got %d accounts", len(f.Accounts))
+	}
+	return f.Accounts[0]
+}
+
+func each[T any](f *File, of func(Account) T) []T {
+	var all []T
+	for _, a := range f.Accounts {
+		all = append(all, of(a))
+	}
+	return all
+}
+
+func equal[T any](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s: got %#v, want %#v", what, got, want)
+	}
+}
+
+func warned(t *testing.T, f *File, paths ...string) {
+	t.Helper()
+	var got []string
+	for _, w := range f.Warnings {
+		got = append(got, w.Path)
+	}
+	equal(t, "warnings", got, paths)
+}
+
+func TestWarnings(t *testing.T) {
+	const text = `
+accounts:
+  - name: both
+    profile: one
+    ak_id: AKIAIOSFODNN7EXAMPLE
+    ak_secret: wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY
+    credential_source: Environment
+    role_session_name: me
+    mfa_session_duration: 1h
+    account_id: "111111111111"
+    sts_region: eu-north-7
+  - name: again
+    assume_role_arn: arn:aws:iam::111111111111:role/reader
+`
+	f, err := load([]byte(text), "c.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	noSecret(t, "warnings", Problems(f.Warnings))
+	want := []string{
+		`c.yaml:5: accounts[0].ak_id: is not used: profile wins; remove one of them`,
+		`c.yaml:7: accounts[0].credential_source: is not used: profile wins; remove one of them`,
+		`c.yaml:8: accounts[0].role_session_name: is not used without assume_role_arn; in a chain it stands in the role's own block`,
+		`c.yaml:9: accounts[0].mfa_session_duration: is not used without serial_number; remove it`,
+		`c.yaml:11: accounts[0].sts_region: "eu-north-7" is no region that this build knows; is it newer than this build?`,
+		`c.yaml:12: accounts[1]: this is account "111111111111", as is accounts[0] (line 3): of two blocks for one account only the first is collected; make them one block`,
+	}
+	if got := Problems(f.Warnings).Error(); got != strings.Join(want, "\n") {
+		t.Errorf("got:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
+	}
+}
+
+// Before Resolve, a reference is kept as it is written; after a Resolve that fails, too.
+func TestResolveFails(t *testing.T) {
+	f, err := Parse([]byte("accounts: [{name: '${env:NOT_SET}'}]\ntimeout: ${env:NOT_SET}"), "c.yaml", known())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		err := f.Resolve(env, read)
+		want := "c.yaml:1: accounts[0].name: ${env:NOT_SET}: the variable is not set\nc.yaml:2: timeout: ${env:NOT_SET}: the variable is not set"
+		if err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		equal(t, "name", f.Accounts[0].Name, "${env:NOT_SET}")
+		equal(t, "timeout", f.Timeout, Duration(time.Hour))
+	}
+}
+
+// Each reference is followed once, however often it stands in the file.
+func TestResolveReadsOnce(t *testing.T) {
+	f, err := Parse([]byte("accounts: [{name: 'a-${file:/n}', profile: '${file:/n}'}, {name: 'b-${file:/n}'}]"), "", known())
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads := 0
+	err = f.Resolve(env, func(string) ([]byte, error) {
+		reads++
+		return fmt.Appendf(nil, "%d\n", reads), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "reads", reads, 1)
+	equal(t, "values", []string{f.Accounts[0].Name, f.Accounts[0].Profile, f.Accounts[1].Name}, []string{"a-1", "1", "b-1"})
+}
+
+// A configuration that is printed by mistake, in whatever way, shows no secret: neither before nor after Resolve.
+func TestFilePrintsNoSecret(t *testing.T) {
+	for path, b := range files(t, "testdata/good/*.yaml") {
+		f, err := Parse(b, path, known())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			var log strings.Builder
+			slog.New(slog.NewTextHandler(&log, nil)).Info("config", "file", f, "account", f.Accounts[0])
+			text := log.String() + fmt.Sprintf("%v %+v %#v %+v", f, *f, f.Accounts, f.Outputs)
+			for _, s := range []string{exampleSecret, exampleToken, "planted-token", "planted-header"} {
+				if strings.Contains(text, s) {
+					t.Errorf("%s: %q is printed:\n%s", path, s, text)
+				}
+			}
+			if err := f.Resolve(env, read); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// Aliases cannot make much of little, and nesting cannot break the stack.
+func TestBombs(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("x: &a [" + strings.Repeat("x,", 2000) + "x]\n")
+	fmt.Fprintf(&b, "accounts: [%s]\n", strings.TrimSuffix(strings.Repeat("{collector_configs: {regions: *a}},", 2000), ","))
+	laughs := "a: &a0 {k: v}\n"
+	for i := range 30 {
+		laughs += fmt.Sprintf("b%d: &a%d {<<: [*a%d, *a%d, *a%d]}\n", i, i+1, i, i, i)
+	}
+	laughs += "account: {extra_tags: *a30}\n"
+	for name, text := range map[string]string{
+		"list":    b.String(),
+		"merge":   laughs,
+		"nesting": "account: " + strings.Repeat("[", 9000) + strings.Repeat("]", 9000),
+		"large":   strings.Repeat("# nothing\n", maxFile/10+1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			if _, err := load([]byte(text), ""); err == nil {
+				t.Error("nothing is reported")
+			} else if len(err.Error()) > 2_000_000 {
+				t.Errorf("the error is %d bytes long", len(err.Error()))
+			}
+			t.Logf("%v", time.Since(start))
+		})
+	}
+}
+
+func TestDefaultsStand(t *testing.T) {
+	f, err := load([]byte("accounts: [{}]"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Defaults()
+	want.Accounts, want.Outputs = f.Accounts, f.Outputs
+	equal(t, "file", *f, want)
+}
+
+func TestScheduleOf(t *testing.T) {
+	c := Collect{Schedules: map[string]string{"ec2_*": "a", "ec2_i*": "b", "ec2_image": "c", "*_v*": "d", "ec2_v": "e"}}
+	got := map[string]string{}
+	for _, kind := range []string{"ec2_image", "ec2_instance", "ec2_volume", "ec2_snapshot", "s3"} {
+		if s, ok := c.ScheduleOf(kind); ok {
+			got[kind] = s
+		}
+	}
+	if want := map[string]string{"ec2_image": "c", "ec2_instance": "b", "ec2_volume": "a", "ec2_snapshot": "a"}; !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestExpected(t *testing.T) {
+	c := Collect{ExpectDenied: []Expect{{Region: "ap-*"}, {Region: "us-east-1", Kind: "ec2_v*"}}}
+	var got []string
+	for _, region := range []string{"ap-east-1", "us-east-1", "us-west-1"} {
+		for _, kind := range []string{"ec2_image", "ec2_volume"} {
+			if c.Expected(region, kind) {
+				got = append(got, region+" "+kind)
+			}
+		}
+	}
+	if want := []string{"ap-east-1 ec2_image", "ap-east-1 ec2_volume", "us-east-1 ec2_volume"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// A secret that the file writes out is taken as it is: no trimming, no number.
+func TestSecretAsWritten(t *testing.T) {
+	f, err := load([]byte("accounts: [{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: 0123456789}]"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "secret", f.Accounts[0].AKSecret, secret.New("0123456789"))
+}

@@ -1,0 +1,114 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestProblemsCanBeAskedFor(t *testing.T) {
+	_, err := Parse([]byte("acounts: []\n"), "c.yaml", known())
+	var all Problems
+	var one Problem
+	if !errors.As(fmt.Errorf("load: %w", err), &all) || !errors.As(err, &one) {
+		t.Fatalf("%T is no Problems", err)
+	}
+	equal(t, "problems", len(all), 2)
+	equal(t, "first", one, Problem{File: "c.yaml", Line: 1, Column: 1, Path: "", Text: "there is no account",
+		Remedy: "add accounts: with a block for each; a block that is nothing but extra_tags signs in by the instance's role"})
+}
+
+func TestEmptyFile(t *testing.T) {
+	for _, text := range []string{"", "\n\n", "---\n", "# nothing", "null", "~"} {
+		_, err := Parse([]byte(text), "c.yaml", known())
+		if err == nil || err.Error() != "c.yaml: the file is empty; begin with config.example.yaml" {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestNotUTF8(t *testing.T) {
+	_, err := Parse([]byte("accounts:\n  - name: gr\xfcn\n"), "c.yaml", known())
+	if err == nil || !strings.HasPrefix(err.Error(), "c.yaml:2: is no YAML: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Every mistake of a block is found in each of its forms: the single block is judged as one of a list.
+func TestSingleBlockIsJudged(t *testing.T) {
+	_, err := Parse([]byte("account:\n  ak_id: AKIAIOSFODNN7EXAMPLE\n  regions: [us-east-1]\n"), "", known())
+	want := "2: account.ak_id: ak_id stands without ak_secret; add ak_secret, or remove ak_id\n" +
+		`3: account.regions: unknown key; did you mean "collector_configs.regions"?`
+	if err == nil || err.Error() != want {
+		t.Errorf("got:\n%v\nwant:\n%s", err, want)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, pattern := range []string{"testdata/good/*.yaml", "testdata/bad/*.yaml", "../config.example.yaml"} {
+		for _, b := range files(f, pattern) {
+			f.Add(b)
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		file, err := load(b, "c.yaml")
+		if err != nil {
+			// A secret that was cut or moved by the fuzzer is another text; whole, it must not be shown wherever it stands.
+			for _, s := range []string{exampleSecret, plantedValue, plantedFile} {
+				if strings.Contains(err.Error(), s) && (s == exampleSecret || !strings.Contains(string(b), s)) {
+					t.Errorf("the error shows %q:\n%v", s, err)
+				}
+			}
+			return
+		}
+		names := map[string]bool{}
+		for _, a := range file.Accounts {
+			if a.Name == "" || names[a.Name] {
+				t.Errorf("the name %q stands twice", a.Name)
+			}
+			names[a.Name] = true
+			if a.AKID == "" != a.AKSecret.IsZero() {
+				t.Errorf("half a key pair: %+v", a)
+			}
+			if _, err := ParseSchedule(a.Schedule, nil); err != nil {
+				t.Errorf("%q: %v", a.Schedule, err)
+			}
+		}
+		if len(names) == 0 {
+			t.Error("no account")
+		}
+	})
+}
+
+// What "collector validate" does with 500 accounts; it is to stay under 100 ms.
+func BenchmarkLoad500(b *testing.B) {
+	var text strings.Builder
+	text.WriteString("collector_configs: {regions: [us-east-1, 'eu-*'], kinds: ['ec2_*'], schedules: {ec2_image: '@daily'}}\naccounts:\n")
+	for i := range 500 {
+		fmt.Fprintf(&text, `  - name: account-%d
+    ak_id: ${env:AK_ID}
+    ak_secret: ${file:/run/secrets/ak}
+    assume_role_arn: arn:aws:iam::%012d:role/collector-readonly
+    role_session_name: collector
+    external_id: word-%d
+    schedule: "%d * * * *"
+    extra_tags: {account_name: account-%d, team: platform, tier: gold}
+    collector_configs:
+      regions: [us-east-1, eu-central-1]
+`, i, i, i, i%60, i)
+	}
+	in := []byte(text.String())
+	k := known()
+	b.SetBytes(int64(len(in)))
+	b.ReportAllocs()
+	for b.Loop() {
+		f, err := Parse(in, "c.yaml", k)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := f.Resolve(env, read); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package config
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestSplit(t *testing.T) {
+	for s, want := range map[string][]part{
+		"":                      {{"", ""}},
+		"plain":                 {{"", "plain"}},
+		"$":                     {{"", "$"}},
+		"a$b$":                  {{"", "a$b$"}},
+		"$$":                    {{"", "$"}},
+		"$$$$":                  {{"", "$$"}},
+		"$$${env:A}":            {{"", "$"}, {"env", "A"}},
+		"$${env:A}":             {{"", "${env:A}"}},
+		"${env:A}":              {{"env", "A"}},
+		"${file:/a b}":          {{"file", "/a b"}},
+		"x-${env:A}${env:B_1}y": {{"", "x-"}, {"env", "A"}, {"env", "B_1"}, {"", "y"}},
+		"{env:A}":               {{"", "{env:A}"}},
+	} {
+		if got, err := split(s); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q: got %q, %v, want %q", s, got, err, want)
+		}
+	}
+	for _, s := range []string{"${", "${env:A", "${}", "${A}", "${env:}", "${env:a-b}", "${env:1}", "${env: A}", "${file:}", "${file:a}", "${file:./a}", "${ENV:A}", "x${secret:y}", "${env:A}${"} {
+		if got, err := split(s); err == nil {
+			t.Errorf("%q: got %q", s, got)
+		}
+	}
+}
+
+// Only a line break at the end of a file is left out; of a variable, nothing.
+func TestFetch(t *testing.T) {
+	f := &fetcher{
+		env:  func(string) (string, bool) { return " v\n", true },
+		read: func(path string) ([]byte, error) { return []byte(" a\nb \r\n\n"), nil },
+		got:  map[part]fetched{},
+	}
+	for p, want := range map[part]string{{"env", "A"}: " v\n", {"file", "/a"}: " a\nb ", {"", "x"}: "x"} {
+		if got, err := f.fetch(p); err != nil || got != want {
+			t.Errorf("%v: got %q, %v, want %q", p, got, err, want)
+		}
+	}
+	f = &fetcher{read: func(string) ([]byte, error) { return []byte("half of it"), errors.New("disk on fire") }, got: map[part]fetched{}}
+	if got, err := f.fetch(part{"file", "/a"}); err == nil || got != "" || err.Error() != "${file:/a}: disk on fire" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// Taken apart and put together again, nothing is lost; escaped, everything is literal; and the error repeats nothing.
+func FuzzReferences(f *testing.F) {
+	for _, s := range []string{"", "$", "$$", "${env:A}", "a${file:/b}c", "$${env:A}", "${", "${env:", "$${", "${env:A}$$${file:/x}", "${env:\x00}", "${file:/\n}"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		parts, err := split(s)
+		if err != nil {
+			if len(s) > 12 && strings.Contains(err.Error(), s) {
+				t.Errorf("the error repeats the value: %v", err)
+			}
+		} else {
+			var back strings.Builder
+			for _, p := range parts {
+				if p.from == "" {
+					back.WriteString(strings.ReplaceAll(p.text, "$", "$$"))
+					continue
+				}
+				back.WriteString(p.String())
+			}
+			again, err := split(back.String())
+			if err != nil || !slices.Equal(again, parts) {
+				t.Errorf("%q: %q becomes %q, %v", s, parts, again, err)
+			}
+		}
+		literal, err := split(strings.ReplaceAll(s, "$", "$$"))
+		if err != nil || len(literal) != 1 || literal[0] != (part{"", s}) {
+			t.Errorf("%q escaped is %q, %v", s, literal, err)
+		}
+	})
+}

@@ -1,0 +1,254 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"gopkg.in/yaml.v3"
+)
+
+func compiled(t testing.TB) *jsonschema.Schema {
+	t.Helper()
+	b, err := Schema(known())
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("config.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// asJSON is what an editor's YAML reader hands to the schema.
+func asJSON(t testing.TB, b []byte) any {
+	t.Helper()
+	var v any
+	if err := yaml.Unmarshal(b, &v); err != nil {
+		t.Fatal(err)
+	}
+	return plain(v)
+}
+
+func plain(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k := range v {
+			v[k] = plain(v[k])
+		}
+	case map[any]any:
+		m := map[string]any{}
+		for k := range v {
+			m[fmt.Sprint(k)] = plain(v[k])
+		}
+		return m
+	case []any:
+		for i := range v {
+			v[i] = plain(v[i])
+		}
+	case time.Time:
+		return v.Format(time.DateOnly)
+	}
+	return v
+}
+
+func TestSchemaAcceptsWhatIsGood(t *testing.T) {
+	s := compiled(t)
+	all := files(t, "testdata/good/*.yaml")
+	for path, b := range files(t, "../config.example.yaml") {
+		all[path] = b
+	}
+	for path, b := range all {
+		if err := s.Validate(asJSON(t, b)); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// What a schema can see of a mistake, it must refuse: keys, types and words. The rest is for Parse alone.
+func TestSchemaRefusesWhatIsBad(t *testing.T) {
+	s := compiled(t)
+	for path, b := range files(t, "testdata/bad/*.yaml") {
+		name := strings.TrimSuffix(filepath.Base(path), ".yaml")
+		structural := false
+		for _, prefix := range []string{"a-list", "account-a-list", "account-and-accounts", "accounts-", "unknown-key", "not-in-this-build", "regions-no-list",
+			"secret-a-", "name-a-mapping", "number-in-", "number-no-", "number-fraction", "number-too-", "bool-yes", "null-", "no-accounts", "credential-source", "kind-slip", "kind-unknown",
+			"region-slip", "region-ill-formed", "partition-unknown", "sensitive", "overlap", "timeout-negative", "timeout-no-unit", "limits-calls", "limits-attempts",
+			"output-without-type", "output-unknown", "output-option-of", "tag-a-list", "tag-null", "many-at-once"} {
+			structural = structural || strings.HasPrefix(name, prefix)
+		}
+		if structural && s.Validate(asJSON(t, b)) == nil {
+			t.Errorf("%s is accepted", path)
+		}
+	}
+}
+
+// Every key says what it means, once, and every object refuses unknown keys.
+func TestSchemaIsComplete(t *testing.T) {
+	b, err := Schema(known())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var root map[string]any
+	if err := json.Unmarshal(b, &root); err != nil {
+		t.Fatal(err)
+	}
+	if root["$schema"] != "https://json-schema.org/draft/2020-12/schema" {
+		t.Errorf("$schema is %v", root["$schema"])
+	}
+	keys := 0
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return
+		}
+		props, _ := m["properties"].(map[string]any)
+		_, reference := m["required"].([]any)
+		if len(props) > 1 || len(props) == 1 && !reference {
+			if m["additionalProperties"] != false {
+				t.Errorf("%s takes any key", path)
+			}
+		}
+		for k, p := range props {
+			keys++
+			p, _ := p.(map[string]any)
+			if d, _ := p["description"].(string); d == "" && p["$ref"] != "#/$defs/reference" {
+				t.Errorf("%s.%s has no description", path, k)
+			}
+			walk(path+"."+k, p)
+		}
+		for _, k := range []string{"items", "additionalProperties"} {
+			walk(path+"."+k, m[k])
+		}
+		for _, k := range []string{"oneOf", "anyOf"} {
+			list, _ := m[k].([]any)
+			for i, p := range list {
+				walk(fmt.Sprintf("%s.%s[%d]", path, k, i), p)
+			}
+		}
+	}
+	walk("", root)
+	if keys < 60 {
+		t.Errorf("found %d keys only", keys)
+	}
+	for path, want := range map[string]any{
+		"properties.schedule.default":                                                     "*/15 * * * *",
+		"properties.timeout.default":                                                      "1h",
+		"properties.limits.properties.gzip.default":                                       true,
+		"properties.limits.properties.pages.anyOf.0.maximum":                              1024.0,
+		"properties.collector_configs.properties.kinds.default.0":                         "ec2_instance",
+		"properties.overlap.anyOf.0.enum.1":                                               "queue",
+		"properties.outputs.items.oneOf.0.properties.type.const":                          "file",
+		"properties.outputs.items.oneOf.0.properties.compression.default":                 "none",
+		"properties.accounts.items.properties.collector_configs.properties.kinds.default": nil,
+	} {
+		var v any = root
+		for _, step := range strings.Split(path, ".") {
+			switch x := v.(type) {
+			case map[string]any:
+				v = x[step]
+			case []any:
+				var i int
+				if _, err := fmt.Sscan(step, &i); err != nil || i >= len(x) {
+					t.Fatalf("%s: no %s", path, step)
+				}
+				v = x[i]
+			}
+		}
+		if !reflect.DeepEqual(v, want) {
+			t.Errorf("%s is %v, want %v", path, v, want)
+		}
+	}
+}
+
+// The example shows every key that there is, in use; the seed's account: alone stands there as a comment, because a file has
+// one form or the other.
+func TestExample(t *testing.T) {
+	for path, b := range files(t, "../config.example.yaml") {
+		f, err := Parse(b, path, exampleKnown())
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = f.Resolve(func(name string) (string, bool) {
+			switch {
+			case strings.HasSuffix(name, "_AK_ID"):
+				return "AKIAIOSFODNN7EXAMPLE", true
+			case strings.HasSuffix(name, "_AK_SECRET"):
+				return exampleSecret, true
+			}
+			return "012345", true
+		}, func(string) ([]byte, error) { return []byte(exampleSecret), nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		var root yaml.Node
+		if err := yaml.Unmarshal(b, &root); err != nil {
+			t.Fatal(err)
+		}
+		shown := map[string]bool{}
+		present(root.Content[0], "", shown)
+		for _, key := range keysOf(reflect.TypeFor[written](), "") {
+			if !shown[key] && key != "account" && !strings.HasPrefix(key, "account.") {
+				t.Errorf("%s does not show %s", path, key)
+			}
+		}
+		if !strings.Contains(string(b), "# account:") {
+			t.Errorf("%s does not show account:", path)
+		}
+	}
+}
+
+// exampleKnown is what the program's own catalogue and outputs have of the example.
+func exampleKnown() Known {
+	k := known()
+	k.Kinds = append(k.Kinds, "ec2_vpc")
+	return k
+}
+
+func present(n *yaml.Node, path string, shown map[string]bool) {
+	switch n.Kind {
+	case yaml.MappingNode:
+		for i := 0; i < len(n.Content); i += 2 {
+			p := strings.TrimPrefix(path+"."+n.Content[i].Value, ".")
+			shown[p] = true
+			present(n.Content[i+1], p, shown)
+		}
+	case yaml.SequenceNode:
+		for _, c := range n.Content {
+			present(c, path, shown)
+		}
+	}
+}
+
+// keysOf is every key of the types, as a path.
+func keysOf(t reflect.Type, path string) []string {
+	var keys []string
+	for _, f := range fieldsOf(t) {
+		p := strings.TrimPrefix(path+"."+f.key, ".")
+		keys = append(keys, p)
+		e := f.typ
+		for e.Kind() == reflect.Slice || e.Kind() == reflect.Pointer {
+			e = e.Elem()
+		}
+		if e.Kind() == reflect.Struct && !isScalar(e) && e != reflect.TypeFor[Output]() {
+			keys = append(keys, keysOf(e, p)...)
+		}
+	}
+	return keys
+}
