@@ -99,7 +99,7 @@ type Decoder struct {
 	w     *record.Draft // p.Items or p.Around
 	hints []uint8       // of the program: which member came after which
 	path  []string      // the open elements
-	item0 int           // where the item that is being written begins in p.Items
+	item0 int           // the size of p.Items before the item that is being written
 	open  bool          // an item is being written
 	work  int           // bytes moved and searched for members that were sent twice
 
@@ -158,7 +158,7 @@ func (d *Decoder) answer() error {
 	if d.g.spec.Items == "" {
 		err = d.one(d.g.item, name, k == emptyTag)
 	} else if k != emptyTag {
-		err = d.members(d.g.root, name, 0, new(members))
+		err = d.members(d.g.root, name, 0, new(met))
 	}
 	if err == nil && d.g.late {
 		err = d.seal()
@@ -224,7 +224,7 @@ func (d *Decoder) groups(n *node, name string, empty bool) error {
 }
 
 func (d *Decoder) group(n *node, name string) error {
-	if err := d.members(n, name, 0, new(members)); err != nil {
+	if err := d.members(n, name, 0, new(met)); err != nil {
 		return err
 	}
 	return d.seal()
@@ -245,13 +245,14 @@ func (d *Decoder) itemList(n *node, name string, empty bool) (err error) {
 // one reads one item.
 func (d *Decoder) one(n *node, name string, empty bool) error {
 	d.w = &d.p.Items
-	d.item0, d.open = len(d.w.Buf), true
+	from := len(d.w.Buf)
+	d.item0, d.open = d.w.Size(), true
 	d.p.Begin(max(d.g.ids, 1))
 	if err := d.value(n, name, empty); err != nil {
 		return err
 	}
 	if n.typ < Struct {
-		d.p.ID(0, record.Span{From: d.item0, To: len(d.w.Buf)})
+		d.p.ID(0, record.Span{From: from, To: len(d.w.Buf)})
 	}
 	d.open = false
 	if !d.p.End() {

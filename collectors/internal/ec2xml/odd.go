@@ -11,7 +11,7 @@ import (
 // written to be right, not to be quick, and within a bound of work.
 
 // unknown carries a member that the tables do not know, under its wire name.
-func (d *Decoder) unknown(n *node, name string, empty bool, start int, strange *uint64) error {
+func (d *Decoder) unknown(n *node, name string, empty bool, start int, seen *met) error {
 	d.p.Odd(1)
 	key := []byte(name)
 	if n != nil && n.byName(key) >= 0 {
@@ -19,7 +19,7 @@ func (d *Decoder) unknown(n *node, name string, empty bool, start int, strange *
 	}
 	w := d.w
 	bit := uint64(1) << (hashName(name) & 63)
-	if *strange&bit != 0 {
+	if seen.strange&bit != 0 {
 		from, to, value, err := d.written(start, key)
 		if err != nil {
 			return err
@@ -28,7 +28,7 @@ func (d *Decoder) unknown(n *node, name string, empty bool, start int, strange *
 			return d.repeat(name, empty, start, from, to, value)
 		}
 	}
-	*strange |= bit
+	seen.strange |= bit
 	w.Buf = append(w.Buf, ',')
 	w.Buf = append(record.AppendQuote(w.Buf, key), ':')
 	return d.generic(name, empty)
@@ -94,7 +94,7 @@ func (d *Decoder) generic(name string, empty bool) error {
 	}
 	start := len(w.Buf)
 	listed := string(raw) == "item"
-	var strange uint64
+	var seen met
 	for {
 		child := string(raw)
 		switch {
@@ -108,7 +108,7 @@ func (d *Decoder) generic(name string, empty bool) error {
 				w.Buf = append(w.Buf, '}')
 			}
 		default:
-			err = d.unknown(nil, child, k == emptyTag, start, &strange)
+			err = d.unknown(nil, child, k == emptyTag, start, &seen)
 		}
 		if err != nil {
 			return err
@@ -137,9 +137,6 @@ func (d *Decoder) again(f *field, name string, empty bool, start int) (done bool
 		return false, err
 	}
 	hidden := f.role&isSensitive != 0 && d.o.Sensitive != Clear
-	if d.open && w == &d.p.Items {
-		d.p.Moved(from, to)
-	}
 	at := d.toEnd(start, from, to)
 	if value += at - from; f.typ < Struct || hidden {
 		w.Truncate(at, w.MarkAt(at+1))
@@ -154,12 +151,10 @@ func (d *Decoder) again(f *field, name string, empty bool, start int) (done bool
 	}
 	switch {
 	case f.typ == Struct:
-		seen, err := d.keys(f.n, value)
-		if err == nil && !empty {
-			err = d.members(f.n, name, value, &seen)
-		}
-		if err != nil {
-			return true, err
+		if seen := d.keys(f.n, value); !empty {
+			if err := d.members(f.n, name, value, &seen); err != nil {
+				return true, err
+			}
 		}
 		d.brackets(value, '{', '}')
 	case f.role&isTags != 0:
@@ -176,6 +171,9 @@ func (d *Decoder) again(f *field, name string, empty bool, start int) (done bool
 // toEnd moves a member behind all others of its structure.
 func (d *Decoder) toEnd(start, from, to int) int {
 	w := d.w
+	if w == &d.p.Items {
+		d.p.Moved(from, to, &d.key, &d.val)
+	}
 	at := w.ToEnd(from, to)
 	if len(w.Buf) > start { // whichever comes first now
 		w.Buf[start], w.Buf[at] = ',', ','
@@ -200,9 +198,10 @@ func (d *Decoder) written(start int, key []byte) (from, to, value int, err error
 	return 0, 0, 0, nil
 }
 
-// keys is the set of the members written behind start.
-func (d *Decoder) keys(n *node, start int) (seen members, err error) {
+// keys is which members were written behind start. Of the unknown ones it only says that any may have been.
+func (d *Decoder) keys(n *node, start int) (seen met) {
 	b := d.w.Buf
+	seen.strange = ^uint64(0)
 	for i := start; i < len(b); {
 		k := skipJSON(b, i+1)
 		if x := n.byName(b[i+2 : k-1]); x >= 0 {
@@ -210,7 +209,7 @@ func (d *Decoder) keys(n *node, start int) (seen members, err error) {
 		}
 		i = skipJSON(b, k+1)
 	}
-	return seen, nil
+	return seen
 }
 
 // skipJSON is where the value at i ends. The value is one that this package wrote.

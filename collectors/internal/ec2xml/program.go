@@ -32,11 +32,14 @@ type field struct {
 // maxFields is how many members a structure may have, so that a byte can number them; the largest of EC2 has a third of it.
 const maxFields = 255
 
-// A members is a set of members.
-type members [(maxFields + 63) / 64]uint64
+// A met is which members of a structure were met.
+type met struct {
+	known   [(maxFields + 63) / 64]uint64
+	strange uint64 // a filter of the names of those that the tables do not know
+}
 
-func (b *members) has(i int) bool { return b[i>>6]&(1<<(i&63)) != 0 }
-func (b *members) add(i int)      { b[i>>6] |= 1 << (i & 63) }
+func (m *met) has(i int) bool { return m.known[i>>6]&(1<<(i&63)) != 0 }
+func (m *met) add(i int)      { m.known[i>>6] |= 1 << (i & 63) }
 
 type compiler struct {
 	plain map[*shape]*node // what no mark lies in is shared

@@ -24,11 +24,10 @@ func notPlain(x uint64) uint64 {
 // members reads the members of a structure up to its end, each as `,"Key":value` behind start, where the structure
 // begins in the draft. What EC2 sends all the time is done here, with the help of what came next the last time; the rest
 // is left to member, odd and again.
-func (d *Decoder) members(n *node, name string, start int, seen *members) error {
+func (d *Decoder) members(n *node, name string, start int, seen *met) error {
 	if err := d.enter(name); err != nil {
 		return err
 	}
-	var strange uint64 // a filter of the unknown elements that were met
 	slot := n.slot
 	for {
 		d.look()
@@ -40,7 +39,7 @@ func (d *Decoder) members(n *node, name string, start int, seen *members) error 
 		}
 		b, i := d.buf, d.space()
 		if b[i] != '<' {
-			if err := d.other(n, name, start, seen, &slot, &strange, i); err != nil {
+			if err := d.other(n, name, start, seen, &slot, i); err != nil {
 				if err == errEnd {
 					return nil
 				}
@@ -73,7 +72,7 @@ func (d *Decoder) members(n *node, name string, start int, seen *members) error 
 				x = n.exact(b[i+1 : end])
 			}
 			if x < 0 { // a comment, attributes, an unknown member, the window's end
-				if err := d.other(n, name, start, seen, &slot, &strange, i); err != nil {
+				if err := d.other(n, name, start, seen, &slot, i); err != nil {
 					if err == errEnd {
 						return nil
 					}
@@ -214,7 +213,7 @@ func (d *Decoder) grow() error {
 }
 
 // member reads a member whose start has been read: all that the quick way in members leaves.
-func (d *Decoder) member(n *node, f *field, name string, empty bool, start int, seen *members) (err error) {
+func (d *Decoder) member(n *node, f *field, name string, empty bool, start int, seen *met) (err error) {
 	if f.role&(isItems|isToken|isSkip) != 0 {
 		return d.special(f, name, empty, n)
 	}
@@ -319,7 +318,7 @@ func (n *node) number(f *field) int {
 var errEnd = fmt.Errorf("end")
 
 // other reads what is not the quick way's: it begins at i.
-func (d *Decoder) other(n *node, name string, start int, seen *members, slot *int, strange *uint64, i int) error {
+func (d *Decoder) other(n *node, name string, start int, seen *met, slot *int, i int) error {
 	d.pos = i
 	raw, k, err := d.tag()
 	if err != nil {
@@ -340,7 +339,7 @@ func (d *Decoder) other(n *node, name string, start int, seen *members, slot *in
 			}
 			return d.skip(string(raw))
 		}
-		return d.unknown(n, string(raw), k == emptyTag, start, strange)
+		return d.unknown(n, string(raw), k == emptyTag, start, seen)
 	}
 	d.hints[*slot] = uint8(x)
 	*slot = n.slot + 1 + x
@@ -367,7 +366,7 @@ func (d *Decoder) value(n *node, name string, empty bool) error {
 	switch n.typ {
 	case Struct:
 		if !empty {
-			var seen members
+			var seen met
 			if err := d.members(n, name, start, &seen); err != nil {
 				return err
 			}
