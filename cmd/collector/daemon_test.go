@@ -1,0 +1,286 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws-collector/collector/internal/awsfake"
+)
+
+// A daemon is the program as a process, on a schedule of a second.
+type daemon struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	url    string
+	config string // path
+	done   chan struct{}
+
+	mu   sync.Mutex
+	said bytes.Buffer
+}
+
+func daemonConfig(dir string, scene *awsfake.Scene, more string) string {
+	k := scene.Accounts[0].Key
+	return fmt.Sprintf(`
+schedule: "@every 1s"
+jitter: 0s
+drain_timeout: 2s
+data_dir: %[1]s/data
+collector_configs: {regions: [us-east-1]}
+accounts:
+  - {name: prod, ak_id: %[2]s, ak_secret: "%[3]s"}
+%[4]s
+outputs: [{type: file, path: %[1]s/records.jsonl}]
+web: {listen: "127.0.0.1:0"}
+`, dir, k.ID, k.Secret, more)
+}
+
+func startDaemon(t *testing.T, config, endpoint string) *daemon {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	d := &daemon{t: t, config: config, done: make(chan struct{})}
+	d.cmd = exec.CommandContext(ctx, exe, "run", "--now", "--config", config)
+	d.cmd.Env = []string{asProgram + "=1", "AWS_ENDPOINT_URL=" + endpoint, "AWS_EC2_METADATA_DISABLED=true", "HOME=" + t.TempDir()}
+	stderr, err := d.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	address := make(chan string, 1)
+	go func() {
+		defer close(d.done)
+		listening := regexp.MustCompile(`msg="Listening on" address=(\S+)`)
+		lines := bufio.NewScanner(stderr)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			d.mu.Lock()
+			d.said.WriteString(lines.Text() + "\n")
+			d.mu.Unlock()
+			if m := listening.FindStringSubmatch(lines.Text()); m != nil {
+				address <- m[1]
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-d.done
+		_ = d.cmd.Wait()
+		if t.Failed() {
+			t.Logf("the daemon said:\n%s", d.log())
+		}
+	})
+	select {
+	case a := <-address:
+		d.url = "http://" + a
+	case <-d.done:
+		t.Fatalf("the daemon ended:\n%s", d.log())
+	case <-time.After(time.Minute):
+		t.Fatal("the daemon does not listen")
+	}
+	return d
+}
+
+func (d *daemon) log() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.said.String()
+}
+
+// until waits for something to become true; how long that takes is no matter of the test.
+func (d *daemon) until(what string, is func() bool) {
+	d.t.Helper()
+	for deadline := time.Now().Add(time.Minute); !is(); {
+		if time.Now().After(deadline) {
+			d.t.Fatalf("waited in vain for: %s", what)
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
+func (d *daemon) says(pattern string) func() bool {
+	re := regexp.MustCompile(pattern)
+	return func() bool { return re.MatchString(d.log()) }
+}
+
+func (d *daemon) get(path string) string {
+	d.t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	resp, err := client.Get(d.url + path)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return string(b)
+}
+
+func (d *daemon) metric(line string) func() bool {
+	return func() bool { return strings.Contains("\n"+d.get("/metrics"), "\n"+line+"\n") }
+}
+
+func (d *daemon) signal(s os.Signal) {
+	d.t.Helper()
+	if err := d.cmd.Process.Signal(s); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *daemon) exit() int {
+	d.t.Helper()
+	select {
+	case <-d.done:
+	case <-time.After(time.Minute):
+		d.t.Fatal("the daemon does not end")
+	}
+	_ = d.cmd.Wait()
+	return d.cmd.ProcessState.ExitCode()
+}
+
+func startScene(t *testing.T) (*awsfake.Scene, *awsfake.Server) {
+	t.Helper()
+	scene := awsfake.Demo(awsfake.Options{Seed: 3})
+	s, err := scene.AWS.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return scene, s
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A bad file changes nothing and shows in the metric; a good one is taken, whether it is written in place, swapped as Kubernetes
+// does, announced by SIGHUP or asked for over HTTP. SIGTERM ends the daemon with 0.
+func TestReload(t *testing.T) {
+	scene, s := startScene(t)
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config.yaml")
+	write(t, config, daemonConfig(dir, scene, ""))
+	d := startDaemon(t, config, s.URL)
+	d.until("two runs", d.metric(`collector_runs_total{account="prod",status="success"} 2`))
+	if got := d.get("/-/ready"); !strings.Contains(got, "ready") {
+		t.Errorf("/-/ready: %q", got)
+	}
+
+	write(t, config, daemonConfig(dir, scene, "  - {name: prod}"))
+	d.until("the refusal", d.metric("collector_config_last_reload_successful 0"))
+	if !strings.Contains(d.log(), "two accounts") && !strings.Contains(d.log(), "prod") {
+		t.Error("the log does not say what is wrong")
+	}
+	runs := strings.Count(d.log(), "run ended")
+	d.until("more runs of the old configuration", func() bool { return strings.Count(d.log(), "run ended") > runs+1 })
+
+	k := scene.Accounts[7].Key
+	china := fmt.Sprintf("  - {name: china, ak_id: %s, ak_secret: %q, collector_configs: {regions: [cn-north-1]}}", k.ID, k.Secret)
+	write(t, config, daemonConfig(dir, scene, china))
+	d.until("the new account's first run", d.metric(`collector_targets{account="china",region="cn-north-1",state="ok"} 1`))
+	d.until("the reload to show", d.metric("collector_config_last_reload_successful 1"))
+
+	write(t, config, daemonConfig(dir, scene, ""))
+	d.until("its series to go", func() bool { return !strings.Contains(d.get("/metrics"), `account="china"`) })
+
+	reloads := strings.Count(d.log(), "msg=reloaded")
+	d.signal(syscall.SIGHUP)
+	d.until("SIGHUP", func() bool { return strings.Count(d.log(), "msg=reloaded") == reloads+1 })
+	resp, err := http.Post(d.url+"/-/reload", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("POST /-/reload: %s", resp.Status)
+	}
+	d.until("POST", func() bool { return strings.Count(d.log(), "msg=reloaded") == reloads+2 })
+	http.DefaultClient.CloseIdleConnections()
+
+	d.signal(syscall.SIGTERM)
+	if code := d.exit(); code != exitDone {
+		t.Errorf("exit %d after SIGTERM", code)
+	}
+}
+
+// Kubernetes mounts a ConfigMap as links: config.yaml → ..data/config.yaml, ..data → ..1; an update swaps ..data.
+func TestReloadBySymlinkSwap(t *testing.T) {
+	scene, s := startScene(t)
+	dir := t.TempDir()
+	for i, more := range []string{"", "  - {name: second, profile: nobody}"} {
+		v := filepath.Join(dir, fmt.Sprintf("..%d", i))
+		if err := os.Mkdir(v, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(v, "config.yaml"), daemonConfig(dir, scene, more))
+	}
+	link := func(to, name string) {
+		t.Helper()
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Skipf("no symbolic links here: %v", err)
+		}
+	}
+	link("..0", "..data")
+	link(filepath.Join("..data", "config.yaml"), "config.yaml")
+	d := startDaemon(t, filepath.Join(dir, "config.yaml"), s.URL)
+	link("..1", "..tmp")
+	if err := os.Rename(filepath.Join(dir, "..tmp"), filepath.Join(dir, "..data")); err != nil {
+		t.Fatal(err)
+	}
+	d.until("the second account", d.says(`run ended" account=second`))
+}
+
+// At SIGTERM a running target gets its time and no new run starts; a second signal ends the program at once.
+func TestStop(t *testing.T) {
+	scene, s := startScene(t)
+	for _, c := range []struct {
+		name  string
+		twice bool
+		code  int
+	}{{"once", false, exitDone}, {"twice", true, exitFailed}} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			config := filepath.Join(dir, "config.yaml")
+			write(t, config, daemonConfig(dir, scene, ""))
+			d := startDaemon(t, config, s.URL)
+			d.until("a run", d.says("run ended"))
+			remove := scene.AWS.Inject(awsfake.Fault{Kind: awsfake.Hang, Action: "DescribeInstances"})
+			defer remove()
+			hanging := func() bool { return scene.AWS.Stats().InFlight > 0 }
+			d.until("a listing that hangs", hanging)
+			d.signal(syscall.SIGTERM)
+			if c.twice {
+				d.signal(syscall.SIGINT)
+			}
+			if code := d.exit(); code != c.code {
+				t.Errorf("exit %d, want %d", code, c.code)
+			}
+			if !c.twice && !d.says(`targets failed.*prod`)() {
+				t.Error("the target that was cancelled is not told")
+			}
+		})
+	}
+}
