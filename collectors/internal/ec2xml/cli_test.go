@@ -1,0 +1,108 @@
+package ec2xml_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+)
+
+// TestDataIsWhatTheCLIReads lets the AWS CLI's own parser read random answers of every operation that its model knows, and
+// compares. Neither the answers nor what they mean comes from our tables. It needs Python with botocore, and is skipped
+// elsewhere.
+func TestDataIsWhatTheCLIReads(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil || exec.Command(python, "-c", "import botocore").Run() != nil {
+		t.Skip("no python3 with botocore: data is not held against the AWS CLI's parser")
+	}
+	cmd := exec.Command(python, "testdata/answers.py", "7", "4")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, known := 0, ec2xml.Operations()
+	have := map[string]bool{}
+	for _, op := range known {
+		have[op] = true
+	}
+	for line := range bytes.Lines(out) {
+		var a struct {
+			Op, XML string
+			Data    map[string]any
+		}
+		d := json.NewDecoder(bytes.NewReader(line))
+		d.UseNumber()
+		if err := d.Decode(&a); err != nil {
+			t.Fatal(err)
+		}
+		if !have[a.Op] {
+			t.Errorf("%s: not in the tables", a.Op)
+			continue
+		}
+		p, next, err := decode(t, compiled(t, ec2xml.Spec{Op: a.Op, ConstID: "x"}), ec2xml.Options{}, a.XML)
+		if err != nil {
+			t.Errorf("%s: %v\n%s", a.Op, err, a.XML)
+			continue
+		}
+		if token, ok := a.Data["NextToken"]; ok {
+			if token != next {
+				t.Errorf("%s: token %q, want %q", a.Op, next, token)
+			}
+			delete(a.Data, "NextToken")
+		}
+		for v := range p.Views() {
+			if err := like(parseJSON(t, v.Data()), a.Data); err != nil {
+				t.Errorf("%s%v\n%s\n%s", a.Op, err, a.XML, v.Data())
+			}
+			n++
+		}
+	}
+	if n < 600 {
+		t.Errorf("only %d answers were compared", n)
+	}
+}
+
+// like compares JSON, numbers by their value.
+func like(got, want any) error {
+	switch w := want.(type) {
+	case map[string]any:
+		g, ok := got.(map[string]any)
+		if !ok || len(g) != len(w) {
+			return fmt.Errorf(": %v, want %v", got, want)
+		}
+		for k := range w {
+			if err := like(g[k], w[k]); err != nil {
+				return fmt.Errorf(".%s%w", k, err)
+			}
+		}
+		return nil
+	case []any:
+		g, ok := got.([]any)
+		if !ok || len(g) != len(w) {
+			return fmt.Errorf(": %v, want %v", got, want)
+		}
+		for i := range w {
+			if err := like(g[i], w[i]); err != nil {
+				return fmt.Errorf("[%d]%w", i, err)
+			}
+		}
+		return nil
+	case json.Number:
+		g, ok := got.(json.Number)
+		a, err := g.Float64()
+		b, _ := w.Float64()
+		if !ok || err != nil || a != b {
+			return fmt.Errorf(": %v, want %v", got, want)
+		}
+		return nil
+	}
+	if got != want {
+		return fmt.Errorf(": %#v, want %#v", got, want)
+	}
+	return nil
+}

@@ -1,0 +1,317 @@
+package ec2xml_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/record"
+)
+
+func TestCompileNamesWhatTheTablesDoNotHave(t *testing.T) {
+	ok := ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}
+	for _, c := range []struct {
+		change func(*ec2xml.Spec)
+		want   string
+	}{
+		{func(s *ec2xml.Spec) { s.Op = "DescribeVolume" }, "DescribeVolume: no such operation"},
+		{func(s *ec2xml.Spec) { s.Items = "Volume" }, "DescribeVolumes: items: Volume: no member Volume"},
+		{func(s *ec2xml.Spec) { s.Items = "NextToken" }, "neither a list nor a structure"},
+		{func(s *ec2xml.Spec) { s.Items = "Volumes.Attachments.X" }, "more than one list or structure"},
+		{func(s *ec2xml.Spec) { s.ID = nil }, "no id"},
+		{func(s *ec2xml.Spec) { s.ID = []string{"volumeId"} }, "id: volumeId: no member volumeId (did you mean VolumeId?)"},
+		{func(s *ec2xml.Spec) { s.ID = []string{"Tags"} }, "id: Tags is of the wrong type"},
+		{func(s *ec2xml.Spec) { s.ID = []string{"Attachments.InstanceId"} }, "lies in a list"},
+		{func(s *ec2xml.Spec) { s.ID = []string{"Size", "Iops", "State", "VolumeId", "KmsKeyId"} }, "more than 4"},
+		{func(s *ec2xml.Spec) { s.ConstID = "x" }, "both"},
+		{func(s *ec2xml.Spec) { s.Name = "Size" }, "name: Size is of the wrong type"},
+		{func(s *ec2xml.Spec) { s.Volatile = []string{"Attachments.Oops"} }, "volatile: Attachments.Oops: no member Oops"},
+		{func(s *ec2xml.Spec) { s.Volatile = []string{"VolumeId.Oops"} }, "no structure"},
+		{func(s *ec2xml.Spec) { s.Ordered = []string{"Size"} }, "ordered: Size is of the wrong type"},
+		{func(s *ec2xml.Spec) { s.Sensitive = []string{"VolumeId"} }, "sensitive: VolumeId"},
+		{func(s *ec2xml.Spec) { s.Sensitive = []string{"Tags"} }, "sensitive: Tags"},
+		{func(s *ec2xml.Spec) { s.ID, s.Sensitive = []string{"Operator.Principal"}, []string{"Operator"} }, "sensitive: Operator"},
+	} {
+		s := ok
+		c.change(&s)
+		if _, err := ec2xml.Compile(s); err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), s.Op+": ") {
+			t.Errorf("%+v: %v, want %q", s, err, c.want)
+		}
+	}
+	g := compiled(t, ok)
+	if g.Spec().Op != "DescribeVolumes" || g.Item().Name() != "Volume" {
+		t.Error(g.Spec(), g.Item().Name())
+	}
+	if around, _ := g.Around(); around != "" {
+		t.Error(around)
+	}
+	if around, s := compiled(t, instances).Around(); around != "Reservation" || s.Name() != "Reservation" {
+		t.Error(around, s.Name())
+	}
+}
+
+func TestEveryListOfEveryOperationCompiles(t *testing.T) {
+	n := 0
+	for _, op := range ec2xml.Operations() {
+		o, ok := ec2xml.Describe(op)
+		if !ok || o.Name != op {
+			t.Fatal(op)
+		}
+		for m := range o.Output.Members() {
+			if m.Shape.Type() == ec2xml.List {
+				compiled(t, ec2xml.Spec{Op: op, Items: m.Name, ConstID: "x"})
+				n++
+			}
+		}
+	}
+	if n < 200 {
+		t.Errorf("only %d lists", n)
+	}
+}
+
+func TestDescribeSaysWhatTheSDKHas(t *testing.T) {
+	if _, ok := ec2xml.Describe("DescribeNothing"); ok {
+		t.Error("an operation that is none")
+	}
+	if !slices.IsSorted(ec2xml.Operations()) {
+		t.Error("not sorted")
+	}
+	o, _ := ec2xml.Describe("DescribeImages")
+	owners, _ := o.Input("Owners")
+	if !o.Paginated || !o.Has("MaxResults") || !o.Has("NextToken") || !o.Has("DryRun") || o.Has("Oops") || owners != (ec2xml.Input{Name: "Owners", Wire: "Owner", Type: ec2xml.List}) {
+		t.Errorf("%+v", o)
+	}
+	if z, _ := ec2xml.Describe("DescribeAvailabilityZones"); z.Paginated || z.Has("MaxResults") {
+		t.Errorf("%+v", z)
+	}
+	routes, _ := ec2xml.Describe("DescribeClientVpnRoutes")
+	if in, _ := routes.Input("ClientVpnEndpointId"); !in.Required || in.Type != ec2xml.String {
+		t.Errorf("%+v", in)
+	}
+	s, ok := o.Output.Path("Images.BlockDeviceMappings.Ebs.VolumeSize")
+	if !ok || s.Type() != ec2xml.Integer {
+		t.Error("path")
+	}
+	if s, ok := o.Output.Path("Images"); !ok || s.Type() != ec2xml.List || s.Elem().Name() != "Image" || s.Item() != "item" {
+		t.Error("a list at a path's end stays one")
+	}
+	if _, ok := o.Output.Path("Images.Nothing"); ok {
+		t.Error("a path that leads nowhere")
+	}
+}
+
+// endless is an answer that does not end.
+type endless struct {
+	head string
+	more string
+}
+
+func (e *endless) Read(b []byte) (n int, err error) {
+	if e.head == "" {
+		e.head = strings.Repeat(e.more, 1+8000/len(e.more))
+	}
+	n = copy(b, e.head)
+	e.head = e.head[n:]
+	return n, nil
+}
+
+func TestLimitsAgainstAnAnswerThatDoesNotEnd(t *testing.T) {
+	limits := ec2xml.Limits{Depth: 30, Item: 100 << 10, Page: 1 << 20, Token: 4 << 10}
+	const volumesHead = "<DescribeVolumesResponse><volumeSet><item><volumeId>v</volumeId>"
+	const reservation = "<DescribeInstancesResponse><reservationSet><item>"
+	for _, c := range []struct {
+		name, head, more string
+		want             error
+		says             string
+	}{
+		{"blanks", "", " ", nil, ""},
+		{"a tag", "<", "a", ec2xml.ErrLimit, "tag"},
+		{"a tag's attributes", "<a ", `b="c" `, ec2xml.ErrLimit, "tag"},
+		{"a name", volumesHead + "<" + strings.Repeat("n", 600) + ">", "x", ec2xml.ErrLimit, "name"},
+		{"an instruction", "<?", "a", ec2xml.ErrLimit, "instruction"},
+		{"a text", volumesHead + "<kmsKeyId>", "abc", ec2xml.ErrLimit, "text"},
+		{"a text of entities", volumesHead + "<kmsKeyId>", "&lt;", ec2xml.ErrLimit, "text"},
+		{"CDATA", volumesHead + "<kmsKeyId><![CDATA[", "abc", ec2xml.ErrLimit, "text"},
+		{"a token", "<DescribeVolumesResponse><nextToken>", "abc", ec2xml.ErrLimit, "text"},
+		{"depth of unknown elements", volumesHead, "<deep>", ec2xml.ErrLimit, "deep"},
+		{"depth of what is skipped", "<DescribeVolumesResponse>", "<deep>", ec2xml.ErrLimit, "deep"},
+		{"tags", volumesHead + "<tagSet>", "<item><key>k</key><value>v</value></item>", ec2xml.ErrLimit, "record"},
+		{"empty tags", volumesHead + "<tagSet>", "<item/>", ec2xml.ErrLimit, "record"},
+		{"unknown members of many names", volumesHead, "<a/><b/><c/><d/><e/><f/><g/>", ec2xml.ErrLimit, ""},
+		{"an unknown list", volumesHead + "<odd>", "<item>x</item>", ec2xml.ErrLimit, "record"},
+		{"members sent twice", volumesHead + "<description>" + strings.Repeat("x", 1000) + "</description>", "<size>1</size><iops>1</iops>", ec2xml.ErrLimit, "sent before"},
+		{"items", "<DescribeVolumesResponse><volumeSet>", "<item><volumeId>v</volumeId></item>", ec2xml.ErrLimit, "page"},
+		{"instances of a reservation", reservation + "<instancesSet>", "<item><instanceId>i</instanceId></item>", ec2xml.ErrLimit, "page"},
+		{"members of a reservation", reservation + "<groupSet>", "<item><groupId>g</groupId></item>", ec2xml.ErrLimit, "record"},
+		{"reservations", "<DescribeInstancesResponse><reservationSet>", "<item><instancesSet><item><instanceId>i</instanceId></item></instancesSet></item>", ec2xml.ErrLimit, "page"},
+		{"unknown beside the items", "<DescribeVolumesResponse>", "<odd><a>x</a></odd>", nil, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}
+			if strings.HasPrefix(c.head, "<DescribeInstances") {
+				s = instances
+			}
+			var d ec2xml.Decoder
+			var p record.Page
+			stop := errors.New("stopped by the test") // what is not kept may go on: it costs no memory
+			r := io.MultiReader(io.LimitReader(&endless{c.head, c.more}, 8<<20), &stopped{stop})
+			_, err := d.Decode(compiled(t, s), ec2xml.Options{Stamp: stamp(), Limits: limits}, r, &p)
+			want := c.want
+			if want == nil {
+				want = stop
+			}
+			if !errors.Is(err, want) || !strings.Contains(fmt.Sprint(err), c.says) {
+				t.Errorf("%.300v, want %v (%s)", err, want, c.says)
+			}
+			if p.Size() > 24<<20 {
+				t.Errorf("the page took %d bytes", p.Size())
+			}
+		})
+	}
+}
+
+type stopped struct{ err error }
+
+func (s *stopped) Read([]byte) (int, error) { return 0, s.err }
+
+// A reservation's members go into each of its instances: a few bytes on the wire must not become gigabytes.
+func TestLimitsAgainstMultiplication(t *testing.T) {
+	doc := "<DescribeInstancesResponse><reservationSet><item><requesterId>" + strings.Repeat("x", 90<<10) + "</requesterId><instancesSet>" +
+		strings.Repeat("<item><instanceId>i</instanceId></item>", 1000) + "</instancesSet></item></reservationSet></DescribeInstancesResponse>"
+	p, _, err := decode(t, compiled(t, instances), ec2xml.Options{Limits: ec2xml.Limits{Item: 100 << 10, Page: 10 << 20}}, doc)
+	if !errors.Is(err, ec2xml.ErrLimit) || p.Size() > 10<<20 {
+		t.Errorf("%v; the page took %d bytes", err, p.Size())
+	}
+}
+
+func TestDefaultsCarryALargePage(t *testing.T) {
+	p, next, err := decode(t, compiled(t, instances), ec2xml.Options{}, string(pageOf(t, 1000)))
+	if err != nil || p.Len() != 1000 || next != "next" || p.Unknown() != 0 {
+		t.Fatal(err, p.Len(), next, p.Unknown())
+	}
+	// 64 KiB in one value, across windows.
+	long := strings.Repeat("0123456789abcdef&amp;", 5000)
+	p, _, err = decode(t, compiled(t, ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}), ec2xml.Options{}, volume("<kmsKeyId>"+long+"</kmsKeyId>"))
+	if err != nil || !strings.Contains(dataOf(p)[0], strings.ReplaceAll(long, "&amp;", "&")) {
+		t.Fatal(err)
+	}
+}
+
+func TestADecoderServesOneProgramAfterAnother(t *testing.T) {
+	v := compiled(t, ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}})
+	i := compiled(t, instances)
+	var d ec2xml.Decoder
+	var p record.Page
+	for range 3 {
+		for _, g := range []*ec2xml.Program{v, i} {
+			doc := volume("<size>1</size>")
+			if g == i {
+				doc = string(pageOf(t, 3))
+			}
+			if _, err := d.Decode(g, ec2xml.Options{Stamp: stamp()}, strings.NewReader("<oops"), &p); err == nil {
+				t.Fatal("taken")
+			}
+			next, err := d.Decode(g, ec2xml.Options{Stamp: stamp()}, strings.NewReader(doc), &p)
+			if err != nil || (g == v) != (p.Len() == 1 && next == "") {
+				t.Fatal(err, p.Len(), next)
+			}
+		}
+	}
+}
+
+// TestAllocations holds "no allocation a value": once its memory has grown, a page costs a handful.
+func TestAllocations(t *testing.T) {
+	xml := string(pageOf(t, 100))
+	g := compiled(t, instances)
+	var d ec2xml.Decoder
+	var p record.Page
+	o := ec2xml.Options{Stamp: stamp()}
+	n := testing.AllocsPerRun(10, func() {
+		if _, err := d.Decode(g, o, strings.NewReader(xml), &p); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n > 10 {
+		t.Errorf("%v allocations for 100 instances", n)
+	}
+}
+
+// TestSumOfAnInstance is the content hash from end to end, and what it may not depend on.
+func TestSumOfAnInstance(t *testing.T) {
+	g := compiled(t, instances)
+	sum := func(doc string) record.Sum {
+		p, _, err := decode(t, g, ec2xml.Options{}, doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for v := range p.Views() {
+			return v.Sum()
+		}
+		panic("empty")
+	}
+	doc := string(pageOf(t, 1))
+	want := sum(doc)
+	if got := fmt.Sprintf("%x", want); got != "e45cd0260ac1c9594e692152eec78040" {
+		t.Errorf("%s: has the canonical form changed? Then raise record.SumVersion", got)
+	}
+	swap := func(a, b string) string {
+		if !strings.Contains(doc, a) || !strings.Contains(doc, b) {
+			t.Fatal(a, b)
+		}
+		return strings.NewReplacer(a, b, b, a).Replace(doc)
+	}
+	for what, same := range map[string]string{
+		"indentation":       strings.ReplaceAll(doc, "    ", ""),
+		"groups in order":   swap("sg-0a1b2c3d4e5f60718</groupId>\n                            <groupName>web-servers", "sg-0a1b2c3d4e5f60719</groupId>\n                            <groupName>default"),
+		"a volatile member": strings.Replace(doc, "<usageOperationUpdateTime>2026", "<usageOperationUpdateTime>2027", 1),
+		"no volatile one":   strings.Replace(doc, "<usageOperationUpdateTime>2026-03-01T08:15:31.000Z</usageOperationUpdateTime>", "", 1),
+	} {
+		if same == doc || sum(same) != want {
+			t.Errorf("%s: changed the hash", what)
+		}
+	}
+	for what, other := range map[string]string{
+		"a tag":              strings.Replace(doc, "<value>platform", "<value>platform2", 1),
+		"a member less":      strings.Replace(doc, "<ebsOptimized>true</ebsOptimized>", "", 1),
+		"a tag less":         strings.Replace(doc, "<key>ManagedBy</key>", "", 1),
+		"the reservation":    strings.Replace(doc, "043234062703", "043234062704", 1),
+		"an unknown member":  strings.Replace(doc, "<hypervisor>", "<new>1</new><hypervisor>", 1),
+		"an element more":    strings.Replace(doc, "<ipv4PrefixSet/>", "<ipv4PrefixSet><item/></ipv4PrefixSet>", 1),
+		"keys to values":     swap("<key>Team</key>", "<key>CostCenter</key>"),
+		"false for true":     strings.Replace(doc, "<ebsOptimized>true", "<ebsOptimized>false", 1),
+		"a list for nothing": strings.Replace(doc, "<productCodes/>", "", 1),
+	} {
+		if other == doc || sum(other) == want {
+			t.Errorf("%s: did not change the hash", what)
+		}
+	}
+}
+
+func TestAnOrderedListIsNoSet(t *testing.T) {
+	s := ec2xml.Spec{Op: "DescribeDhcpOptions", Items: "DhcpOptions", ID: []string{"DhcpOptionsId"}}
+	doc := func(a, b string) string {
+		v := func(s string) string { return "<item><value>" + s + "</value></item>" }
+		return "<DescribeDhcpOptionsResponse><dhcpOptionsSet><item><dhcpOptionsId>d</dhcpOptionsId><dhcpConfigurationSet><item><key>domain-name-servers</key><valueSet>" +
+			v(a) + v(b) + "</valueSet></item></dhcpConfigurationSet></item></dhcpOptionsSet></DescribeDhcpOptionsResponse>"
+	}
+	for _, ordered := range [][]string{nil, {"DhcpConfigurations.Values"}} {
+		s.Ordered = ordered
+		var sums []record.Sum
+		for _, xml := range []string{doc("10.0.0.1", "10.0.0.2"), doc("10.0.0.2", "10.0.0.1")} {
+			p, _, err := decode(t, compiled(t, s), ec2xml.Options{}, xml)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for v := range p.Views() {
+				sums = append(sums, v.Sum())
+			}
+		}
+		if same := sums[0] == sums[1]; same != (ordered == nil) {
+			t.Errorf("ordered %v: same hash %v", ordered, same)
+		}
+	}
+}
