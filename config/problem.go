@@ -83,8 +83,10 @@ var (
 
 // printable is s as it may stand in a message: quoted, short, without what looks like a secret.
 func printable(s string) string {
-	s = secretLike.ReplaceAllString(s, "[redacted]")
-	s = keyID.ReplaceAllString(s, "$1…$2")
+	if len(s) >= 16 { // shorter than either
+		s = secretLike.ReplaceAllString(s, "[redacted]")
+		s = keyID.ReplaceAllString(s, "$1…$2")
+	}
 	if r := []rune(s); len(r) > 128 {
 		s = string(r[:125]) + "..."
 	}
@@ -99,16 +101,22 @@ func printableKey(s string) (quoted string, ok bool) {
 	return printable(s), true
 }
 
+// dotted is the path of a key that is one of ours; join, of any key.
+func dotted(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
 func join(path, key string) string {
 	switch quoted, ok := printableKey(key); {
 	case !ok:
 		return path + "[?]"
 	case !plainKey.MatchString(key) || keyID.MatchString(key):
 		return path + "[" + quoted + "]"
-	case path == "":
-		return key
 	}
-	return path + "." + key
+	return dotted(path, key)
 }
 
 func index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }

@@ -137,13 +137,24 @@ func (d *decoder) timezone(ptr *string) *time.Location {
 	return loc
 }
 
-// schedule judges a spec. An account inherits most of the thousands that a file holds: those are judged once, at the file.
-func (d *decoder) schedule(ptr any, spec string, loc *time.Location) {
+// A spec is a schedule that was judged. A file of thousands of accounts holds few different ones.
+type spec struct {
+	text string
+	loc  *time.Location
+}
+
+// schedule judges the spec that ptr was filled with.
+func (d *decoder) schedule(ptr any, text string, loc *time.Location) {
 	p, ok := d.judged(ptr)
 	if !ok {
 		return
 	}
-	if _, err := ParseSchedule(spec, loc); err != nil {
-		d.reportError(p, d.show(p, spec)+": ", err)
+	err, known := d.specs[spec{text, loc}]
+	if !known {
+		_, err = ParseSchedule(text, loc)
+		d.specs[spec{text, loc}] = err
+	}
+	if err != nil {
+		d.reportError(p, d.show(p, text)+": ", err)
 	}
 }

@@ -1,0 +1,295 @@
+package config
+
+import (
+	"encoding"
+	"errors"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/aws-collector/collector/secret"
+)
+
+var (
+	placeholder = regexp.MustCompile(`<[A-Za-z][^<>]*>`)
+	decimal     = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
+)
+
+// scalar fills v from a scalar. The place that it returns says how that went.
+func (d *decoder) scalar(n *yaml.Node, v reflect.Value, f field, at place) (place, bool) {
+	t := v.Type()
+	fail := func(text, remedy string) (place, bool) {
+		d.report(at, text, remedy)
+		at.state = broken
+		return at, false
+	}
+	hide := t == reflect.TypeFor[secret.String]()
+	switch tag := n.ShortTag(); {
+	case n.Kind != yaml.ScalarNode:
+		return fail("want "+wanted(t)+", got "+kindName(n), "")
+	case n.Style&yaml.TaggedStyle != 0 && !slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool"}, tag):
+		return fail("the tag before the value has no meaning here", `a value that begins with ! needs quotes, as in "!ec2_image"; a secret is ${env:NAME} or ${file:/path}`)
+	case tag == "!!null":
+		return fail("has no value", "give it one or remove the key")
+	}
+	parts, err := split(n.Value)
+	if err != nil {
+		d.reportError(at, "", err)
+		at.state = broken
+		return at, false
+	}
+	text, ok := d.expand(parts, n.Value, &at)
+	if hide || at.from != "" {
+		if len(text) >= 4 && at.state == fine {
+			d.hidden = append(d.hidden, text)
+		}
+	}
+	if !ok || at.state != fine {
+		store(v, text)
+		return at, ok
+	}
+	switch {
+	case placeholder.MatchString(text):
+		what := "is a placeholder that nobody filled in"
+		if !hide {
+			what = d.show(at, placeholder.FindString(text)) + " " + what
+		}
+		return fail(what, "")
+	case text == "" && !isEntry(f):
+		return fail("is empty", "give it a value or remove the key")
+	case hide && strings.TrimSpace(text) != text:
+		return fail("begins or ends with white space", "")
+	}
+	if err := d.convert(n, v, text, at); err != nil {
+		d.reportError(at, "", err)
+		at.state = broken
+		return at, false
+	}
+	return at, d.limit(v, f, text, &at)
+}
+
+// isEntry reports whether the field is an entry of a map, where "" may be meant.
+func isEntry(f field) bool { return f.typ != nil && f.typ.Kind() == reflect.Map }
+
+// expand is the scalar's text. In the first pass a reference leaves it open, with the text as written.
+func (d *decoder) expand(parts []part, raw string, at *place) (string, bool) {
+	if !open(parts) {
+		return parts[0].text, true // a scalar without references is one part
+	}
+	if d.fetch == nil {
+		at.state = opened
+		d.opens++
+		return raw, true
+	}
+	var b, from strings.Builder
+	ok := true
+	for _, p := range parts {
+		s, err := d.fetch.fetch(p)
+		if err != nil {
+			d.reportError(*at, "", err)
+			ok = false
+		}
+		b.WriteString(s)
+		if p.from != "" {
+			if from.Len() > 0 {
+				from.WriteString(" and ")
+			}
+			from.WriteString(p.String())
+		}
+	}
+	at.from = from.String()
+	if !ok {
+		at.state = broken
+	}
+	return b.String(), ok
+}
+
+// store puts text that cannot be judged yet where text can stand.
+func store(v reflect.Value, text string) {
+	switch p := v.Addr().Interface().(type) {
+	case *secret.String:
+		*p = secret.New(text)
+	case *string:
+		*p = text
+	}
+}
+
+// convert puts the text into v. Its error does not repeat the text, unless a type of package outputs does: hidden values
+// are cut out of that.
+func (d *decoder) convert(n *yaml.Node, v reflect.Value, text string, at place) error {
+	t := v.Type()
+	if t.Kind() == reflect.Pointer {
+		v.Set(reflect.New(t.Elem()))
+		return d.convert(n, v.Elem(), text, at)
+	}
+	wrong := Problem{Text: "want " + wanted(t) + ", got " + kindName(n)}
+	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
+		wrong.Remedy = "write it without quotes"
+	}
+	if at.from != "" {
+		wrong = Problem{Text: d.show(at, text) + " is not " + wanted(t)}
+	}
+	typed := func(tags ...string) bool { return at.from != "" || slices.Contains(tags, n.ShortTag()) }
+	switch p := v.Addr().Interface().(type) {
+	case *secret.String:
+		*p = secret.New(text)
+		return nil
+	case *time.Duration:
+		dur, err := ParseDuration(text)
+		*p = dur
+		return d.named(err, text, at)
+	case encoding.TextUnmarshaler:
+		return d.named(p.UnmarshalText([]byte(text)), text, at)
+	}
+	switch t.Kind() {
+	case reflect.String:
+		v.SetString(text)
+		return nil
+	case reflect.Bool:
+		b, err := strconv.ParseBool(text)
+		if err != nil || !typed("!!bool") {
+			return wrong
+		}
+		v.SetBool(b)
+		return nil
+	case reflect.Float32, reflect.Float64:
+		x, err := strconv.ParseFloat(text, t.Bits())
+		if err != nil || !typed("!!int", "!!float") {
+			return wrong
+		}
+		v.SetFloat(x)
+		return nil
+	}
+	if !typed("!!int") || !decimal.MatchString(text) {
+		return wrong
+	}
+	if v.CanInt() {
+		x, err := strconv.ParseInt(text, 10, t.Bits())
+		v.SetInt(x)
+		return tooLarge(err)
+	}
+	x, err := strconv.ParseUint(text, 10, t.Bits())
+	v.SetUint(x)
+	return tooLarge(err)
+}
+
+func tooLarge(err error) error {
+	if err == nil {
+		return nil
+	}
+	return Problem{Text: "the number does not fit"}
+}
+
+// named puts the value in front of an error that does not show it.
+func (d *decoder) named(err error, text string, at place) error {
+	if err == nil {
+		return nil
+	}
+	var p Problem
+	if errors.As(err, &p) {
+		p.Text = d.show(at, text) + ": " + p.Text
+		return p
+	}
+	return Problem{Text: d.scrub(err.Error())}
+}
+
+// scrub cuts every hidden value out of what others say.
+func (d *decoder) scrub(s string) string {
+	for _, h := range d.hidden {
+		s = strings.ReplaceAll(s, h, secret.Mask)
+	}
+	return s
+}
+
+// wanted is a type in a user's words.
+func wanted(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[Duration](), t == reflect.TypeFor[time.Duration]():
+		return "a duration"
+	case t.Kind() == reflect.Pointer:
+		return wanted(t.Elem())
+	case t.Kind() == reflect.Bool:
+		return "true or false"
+	case reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()), t.Kind() == reflect.String:
+		return "text"
+	case t.Kind() == reflect.Float32, t.Kind() == reflect.Float64:
+		return "a number"
+	}
+	return "a whole number"
+}
+
+// limit holds the value against the field's enum and range.
+func (d *decoder) limit(v reflect.Value, f field, text string, at *place) bool {
+	if len(f.enum) > 0 && !slices.Contains(f.enum, text) {
+		remedy := "want " + either(f.enum)
+		if n := nearest(text, f.enum); n != "" && at.from == "" {
+			remedy = "did you mean " + strconv.Quote(n) + "?"
+		}
+		d.report(*at, d.show(*at, text)+" is unknown here", remedy)
+		at.state = broken
+		return false
+	}
+	low, high, ok := strings.Cut(f.limits, "..")
+	if !ok {
+		return true
+	}
+	if v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
+	if lo, set := bound(v.Type(), low); set && less(v, lo) {
+		ok = false
+	}
+	if hi, set := bound(v.Type(), high); set && less(hi, v) {
+		ok = false
+	}
+	if !ok {
+		d.report(*at, d.show(*at, text)+" is out of range", "want "+low+" to "+high)
+		at.state = broken
+	}
+	return ok
+}
+
+// either is a, b or c.
+func either(words []string) string {
+	if len(words) == 1 {
+		return words[0]
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
+}
+
+// bound reads one end of a range as a value of the field's type, so that 15m and 64KiB are written as users write them.
+func bound(t reflect.Type, s string) (reflect.Value, bool) {
+	v := reflect.New(t)
+	if s == "" {
+		return v.Elem(), false
+	}
+	var err error
+	switch p := v.Interface().(type) {
+	case *time.Duration:
+		*p, err = ParseDuration(s)
+	case encoding.TextUnmarshaler:
+		err = p.UnmarshalText([]byte(s))
+	default:
+		var x float64
+		x, err = strconv.ParseFloat(s, 64)
+		v.Elem().Set(reflect.ValueOf(x).Convert(t))
+	}
+	return v.Elem(), err == nil
+}
+
+func less(a, b reflect.Value) bool {
+	switch {
+	case a.CanInt():
+		return a.Int() < b.Int()
+	case a.CanUint():
+		return a.Uint() < b.Uint()
+	case a.CanFloat():
+		return a.Float() < b.Float()
+	}
+	return false
+}
