@@ -95,8 +95,9 @@ type file struct {
 
 	opts atomic.Pointer[File] // a reload swaps it
 
-	turn   turn    // guards what follows; held while writing, never during a flush's fsync
-	active *active // nil: to be opened by the next Send
+	turn   turn      // guards what follows; held while writing, never during a flush's fsync
+	active *active   // nil: to be opened by the next Send
+	stays  time.Time // it could not be finished: goes on growing, and is tried again then
 	closed bool
 }
 
@@ -144,10 +145,8 @@ func (f *file) Send(ctx context.Context, b Batch) error {
 	if f.closed {
 		return ErrClosed
 	}
-	if f.active != nil && f.due(int64(len(b.Lines))) {
-		if err := f.rotate(); err != nil {
-			return f.fault("finish the file", err)
-		}
+	if err := f.turnOver(int64(len(b.Lines))); err != nil {
+		return err
 	}
 	if f.active == nil {
 		a, err := f.open()
@@ -200,11 +199,9 @@ func (f *file) Flush(ctx context.Context) error {
 		if moved { // its bytes are still ours to sync; a new file begins with the next batch
 			f.log.Info("output file was moved away; a new one is begun", "path", f.path)
 			f.active = nil
-		} else if f.due(0) {
-			if err := f.rotate(); err != nil {
-				f.turn.give()
-				return f.fault("finish the file", err)
-			}
+		} else if err := f.turnOver(0); err != nil {
+			f.turn.give()
+			return err
 		}
 	}
 	f.turn.give()
@@ -282,6 +279,31 @@ func (f *file) due(more int64) bool {
 		return true
 	}
 	return r.MaxAge > 0 && time.Since(a.begun) >= time.Duration(r.MaxAge)
+}
+
+// retryTurnOver is how long a file that could not be finished is left to grow before the next try.
+const retryTurnOver = time.Minute
+
+// turnOver finishes the file if it is due before more bytes. A file that cannot be renamed is written on, whatever its
+// size: too long a file is better than lost records.
+func (f *file) turnOver(more int64) error {
+	if f.active == nil || !f.due(more) || time.Now().Before(f.stays) {
+		return nil
+	}
+	err := f.rotate()
+	switch {
+	case err == nil:
+		f.stays = time.Time{}
+	case f.active != nil:
+		if f.stays.IsZero() {
+			err := f.fault("finish the file", err)
+			f.log.Warn("output file cannot be finished; it goes on growing", "path", f.path, "error", err, "hint", record.HintOf(err))
+		}
+		f.stays = time.Now().Add(retryTurnOver)
+	default:
+		return f.fault("finish the file", err)
+	}
+	return nil
 }
 
 // rotate finishes the active file: synced, then renamed, so that a finished file is whole whatever happens when.

@@ -1,3 +1,5 @@
+//go:build unix
+
 package outputs
 
 import (
@@ -16,6 +18,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -388,6 +391,32 @@ func TestNoSpaceHint(t *testing.T) {
 	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(record.HintOf(err), "make room") || !strings.HasPrefix(err.Error(), "write out/r.jsonl: ") {
 		t.Errorf("%v; hint %q", err, record.HintOf(err))
 	}
+}
+
+// A file that cannot be renamed is written on, said once, and turned over when it can be.
+func TestCannotTurnOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, path, log := begin(t, File{Rotate: Rotate{MaxBytes: Bytes(len(line))}})
+		send(t, f, line)
+		synctest.Wait() // the worker has looked
+		f.old.dir = filepath.Join(f.old.dir, "gone") // where finished files go cannot be read
+		for range 3 {
+			send(t, f, line)
+		}
+		time.Sleep(2 * retryTurnOver)
+		send(t, f, line)
+		if n := strings.Count(log.String(), "cannot be finished"); n != 1 {
+			t.Errorf("said %d times:\n%s", n, log)
+		}
+		synctest.Wait()
+		f.old.dir = filepath.Dir(path)
+		time.Sleep(2 * retryTurnOver)
+		send(t, f, line)
+		all, _, err := f.old.list()
+		if err != nil || len(all) != 1 || read(t, all[0].path) != strings.Repeat(line, 5) || read(t, path) != line {
+			t.Errorf("finished: %+v, %v", all, err)
+		}
+	})
 }
 
 // A reload changes the rules of a file that stays open.

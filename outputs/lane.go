@@ -100,7 +100,7 @@ func (l *lane) State() State {
 func (l *lane) send(ctx context.Context, b Batch, patience time.Duration) error {
 	if err := ctx.Err(); err != nil { // not the output's doing, but its records are not there all the same
 		l.count(b, 1)
-		return l.wrap(err)
+		return fmt.Errorf("output %s: %w", l.State().Name, context.Cause(ctx))
 	}
 	err := l.trySend(ctx, b, patience)
 	if err == nil {
@@ -293,7 +293,7 @@ func (l *lane) failed(what int, err error) error {
 			l.watch.OutputUp(l.name, false)
 		}
 	}
-	return l.wrap(err)
+	return fmt.Errorf("output %s: %w", l.name, err)
 }
 
 // worked notes that the output works. l.mu is held.
@@ -309,8 +309,6 @@ func (l *lane) worked(what int) {
 		l.watch.OutputUp(l.name, true)
 	}
 }
-
-func (l *lane) wrap(err error) error { return fmt.Errorf("output %s: %w", l.name, err) }
 
 // close flushes and closes the output, and waits for the calls under way as long as ctx lets it.
 func (l *lane) close(ctx context.Context) error {
