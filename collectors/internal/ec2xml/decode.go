@@ -254,18 +254,24 @@ func (d *Decoder) one(n *node, name string, empty bool) error {
 	if n.typ < Struct {
 		d.p.ID(0, record.Span{From: from, To: len(d.w.Buf)})
 	}
+	if err := d.limits(); err != nil {
+		return err
+	}
 	d.open = false
 	if !d.p.End() {
 		return fmt.Errorf("%w: %s is missing", ErrNoID, strings.Join(d.g.spec.ID, ", "))
 	}
 	if d.g.grouped || d.g.late {
-		return d.limits()
+		return nil
 	}
 	return d.seal()
 }
 
 // seal makes lines of the group.
 func (d *Decoder) seal() error {
+	if err := d.limits(); err != nil {
+		return err
+	}
 	if n := d.p.Sealed(); n > d.o.Limits.Page {
 		return fmt.Errorf("%w: a page of more than %d bytes", ErrLimit, d.o.Limits.Page)
 	}
@@ -273,7 +279,8 @@ func (d *Decoder) seal() error {
 	return nil
 }
 
-// limits is asked whenever the draft grows, and after each item.
+// limits is asked whenever the draft grows, which bounds the memory, and after each item and group, so that what is
+// refused does not depend on how far the page's memory has grown before.
 func (d *Decoder) limits() error {
 	if d.open && d.p.Items.Size()-d.item0 > d.o.Limits.Item || d.p.Around.Size() > d.o.Limits.Item {
 		return fmt.Errorf("%w: a record of more than %d bytes", ErrLimit, d.o.Limits.Item)

@@ -188,6 +188,30 @@ func TestLimitsAgainstMultiplication(t *testing.T) {
 	}
 }
 
+// What is refused must not depend on what the page carried before.
+func TestLimitsDoNotDependOnThePagesMemory(t *testing.T) {
+	var d ec2xml.Decoder
+	var p record.Page
+	o := ec2xml.Options{Stamp: stamp()}
+	if _, err := d.Decode(compiled(t, instances), o, strings.NewReader(string(pageOf(t, 1000))), &p); err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("<item><key>k</key><value>v</value></item>", 100)
+	for name, c := range map[string]struct {
+		spec ec2xml.Spec
+		xml  string
+	}{
+		"item": {ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}, volume("<tagSet>" + long + "</tagSet>")},
+		"around": {instances, "<DescribeInstancesResponse><reservationSet><item><instancesSet><item><instanceId>i</instanceId></item></instancesSet><odd>" + long +
+			"</odd></item></reservationSet></DescribeInstancesResponse>"},
+	} {
+		o.Limits.Item = 1000
+		if _, err := d.Decode(compiled(t, c.spec), o, strings.NewReader(c.xml), &p); !errors.Is(err, ec2xml.ErrLimit) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestDefaultsCarryALargePage(t *testing.T) {
 	p, next, err := decode(t, compiled(t, instances), ec2xml.Options{}, string(pageOf(t, 1000)))
 	if err != nil || p.Len() != 1000 || next != "next" || p.Unknown() != 0 {

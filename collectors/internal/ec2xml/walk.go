@@ -2,6 +2,7 @@ package ec2xml
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -315,7 +316,7 @@ func (n *node) number(f *field) int {
 }
 
 // errEnd says that a structure ended.
-var errEnd = fmt.Errorf("end")
+var errEnd = errors.New("end")
 
 // other reads what is not the quick way's: it begins at i.
 func (d *Decoder) other(n *node, name string, start int, seen *met, slot *int, i int) error {
