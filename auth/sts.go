@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
@@ -20,7 +21,16 @@ func newTokens(cfg aws.Config) tokens {
 	if cfg.Region == "" {
 		cfg.Region = "us-east-1" // always said again by the call
 	}
-	return tokens{sts.NewFromConfig(cfg)}
+	return tokens{sts.NewFromConfig(cfg, func(o *sts.Options) { o.HTTPSignerV4 = forgetful{} })}
+}
+
+// forgetful signs each call with a key that it derives anew. The SDK's signer keeps the last derived key and asks only
+// for which key id it was: after a wrong secret the right one fails too, until midnight, and so a corrected
+// configuration, or another block with the same key, would.
+type forgetful struct{}
+
+func (forgetful) SignHTTP(ctx context.Context, c aws.Credentials, r *http.Request, hash, service, region string, at time.Time, opts ...func(*v4.SignerOptions)) error {
+	return v4.NewSigner().SignHTTP(ctx, c, r, hash, service, region, at, opts...)
 }
 
 // hasty is a client over the same connections whose attempts are cut off.
