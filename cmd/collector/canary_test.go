@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/aws-collector/collector/internal/awsfake"
+)
+
+// Planted secrets appear in no byte that leaves the program: not in records, logs at the most talkative level, errors, metrics, the
+// page, the dump of a process that is killed by SIGQUIT, nor in what it keeps on disk.
+func TestNoSecretLeaves(t *testing.T) {
+	scene, s := startScene(t)
+	prod, payments := scene.Accounts[0], scene.Accounts[2]
+	canaries := map[string]string{
+		"the secret of a key that works":       prod.Key.Secret,
+		"a secret that does not fit its key":   "canary/" + strings.Repeat("W", 33),
+		"a session token that nobody issued":   "canary-token-" + strings.Repeat("T", 64),
+		"the secret behind an MFA session":     payments.Key.Secret,
+		"a one-time code that is wrong":        "000017",
+		"a secret that is read from a file":    "canary-file-" + strings.Repeat("F", 28),
+		"a secret that comes from environment": "canary-env-" + strings.Repeat("E", 29),
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "secret")
+	write(t, file, canaries["a secret that is read from a file"]+"\n")
+	config := filepath.Join(dir, "config.yaml")
+	write(t, config, daemonConfig(dir, scene, fmt.Sprintf(`
+  - {name: wrong, ak_id: %[1]s, ak_secret: %[2]q}
+  - {name: session, ak_id: ASIAIOSFODNN7EXAMPLE, ak_secret: %[2]q, session_token: %[3]q}
+  - {name: mfa, ak_id: %[4]s, ak_secret: %[5]q, serial_number: %[6]q, token_code: %[7]q}
+  - {name: file, ak_id: %[1]s, ak_secret: "${file:%[8]s}"}
+  - {name: env, ak_id: %[1]s, ak_secret: "${env:CANARY}"}
+`, prod.Key.ID, canaries["a secret that does not fit its key"], canaries["a session token that nobody issued"],
+		payments.Key.ID, payments.Key.Secret, payments.MFA.Serial, canaries["a one-time code that is wrong"], file)))
+	env := []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true", "CANARY=" + canaries["a secret that comes from environment"], "COLLECTOR_LOG_LEVEL=debug"}
+
+	leaks := func(where, text string) {
+		t.Helper()
+		for what, secret := range canaries {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s shows %s", where, what)
+			}
+		}
+	}
+	stdout, stderr, code := process(t, env, "run", "--once", "--config", config)
+	if code != exitPartial {
+		t.Errorf("exit %d, want %d\n%s", code, exitPartial, stderr)
+	}
+	for _, reason := range []string{"signature", "mfa_invalid", "bad_key"} {
+		if !strings.Contains(stderr, reason) {
+			t.Errorf("no account failed with %s: the canaries were not tried", reason)
+		}
+	}
+	leaks("run --once", stdout+stderr)
+	for _, verb := range [][]string{{"validate"}, {"run", "--once", "--account", "none"}} {
+		stdout, stderr, _ := process(t, env, append(verb, "--config", config)...)
+		leaks(verb[0], stdout+stderr)
+	}
+
+	t.Setenv("CANARY", canaries["a secret that comes from environment"])
+	write(t, config, strings.ReplaceAll(mustRead(t, config), "${env:CANARY}", canaries["a secret that comes from environment"]))
+	d := startDaemon(t, config, s.URL)
+	d.until("runs of all accounts", d.says(`run ended" account=mfa`))
+	leaks("/metrics", d.get("/metrics"))
+	leaks("the page", d.get("/"))
+	remove := scene.AWS.Inject(awsfake.Fault{Kind: awsfake.Hang, Action: "DescribeInstances"})
+	defer remove()
+	d.until("a call that hangs", func() bool { return scene.AWS.Stats().InFlight > 0 })
+	d.signal(syscall.SIGQUIT)
+	d.exit()
+	if !strings.Contains(d.log(), "goroutine ") {
+		t.Error("SIGQUIT made no dump")
+	}
+	leaks("the daemon's log and dump", d.log())
+
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() && path != config && path != file {
+			leaks(path, mustRead(t, path))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustRead(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
