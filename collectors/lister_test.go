@@ -40,6 +40,7 @@ type ec2 struct {
 	answers []answer
 	forms   []url.Values
 	keys    []string // access keys of the calls
+	asked   []string // regions of the calls
 }
 
 type answer func(w http.ResponseWriter, form url.Values)
@@ -50,8 +51,8 @@ func (e *ec2) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := e.answers[min(len(e.forms), len(e.answers)-1)]
 	e.forms = append(e.forms, r.PostForm)
 	_, cred, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
-	key, _, _ := strings.Cut(cred, "/")
-	e.keys = append(e.keys, key)
+	scope := append(strings.Split(cred, "/"), "", "", "") // key, day, region
+	e.keys, e.asked = append(e.keys, scope[0]), append(e.asked, scope[2])
 	e.mu.Unlock()
 	a(w, r.PostForm)
 }
@@ -539,6 +540,7 @@ func TestRegions(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, "regions", rs, want)
+	same(t, "asked", h.asked, []string{"me-south-1", "us-east-1"})
 
 	h = build(t, Options{}, refuse(403, "UnauthorizedOperation", "no"))
 	rs, err = h.l.Regions(context.Background(), h.where(kind(t, "ec2_region"), "cn-northwest-1"))

@@ -38,9 +38,15 @@ func refuse(w http.ResponseWriter, status int, code string) {
 }
 
 // keys is AWS's documented example.
-type keys struct{ err error }
+type keys struct {
+	err   error
+	asked *int
+}
 
 func (k keys) Retrieve(context.Context) (aws.Credentials, error) {
+	if k.asked != nil {
+		*k.asked++
+	}
 	return aws.Credentials{AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}, k.err
 }
 
@@ -49,11 +55,14 @@ type codes struct {
 	mu    sync.Mutex
 	ops   []string
 	ended []string
-	shut  error
+
+	shut   error
+	knocks int
 }
 
 func (g *codes) Enter(_ context.Context, op string) (func(string), error) {
 	if g.shut != nil {
+		g.knocks++
 		return nil, g.shut
 	}
 	g.mu.Lock()
@@ -217,6 +226,18 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+// A quota of retries in the client would be one for all accounts: one that is throttled would leave the others none.
+func TestRetriesAreNotRationed(t *testing.T) {
+	c, _ := fake(t, Options{Attempts: 3}, func(w http.ResponseWriter, _ *http.Request) { refuse(w, 503, "RequestLimitExceeded") })
+	g := new(codes)
+	for range 80 {
+		call(c, g, Request{Op: "DescribeVolumes"})
+	}
+	if len(g.ended) != 240 {
+		t.Errorf("%d attempts for 80 calls of three", len(g.ended))
+	}
+}
+
 func TestNoRetry(t *testing.T) {
 	c, _ := fake(t, Options{}, ok(whole))
 	wrong := errors.New("markup")
@@ -230,14 +251,16 @@ func TestNoRetry(t *testing.T) {
 
 	g = new(codes)
 	denied := &smithy.GenericAPIError{Code: "Throttling", Message: "STS is busy"}
-	if err := c.Call(context.Background(), keys{denied}, "us-east-1", g, Request{Op: "DescribeVolumes"}, nil); !errors.Is(err, denied) {
-		t.Errorf("a sign-in that failed: %v", err)
+	asked := 0
+	if err := c.Call(context.Background(), keys{denied, &asked}, "us-east-1", g, Request{Op: "DescribeVolumes"}, nil); !errors.Is(err, denied) || asked != 1 {
+		t.Errorf("a sign-in that failed: %v, after %d", err, asked)
 	}
 	g.want(t)
 
 	shut := &smithy.GenericAPIError{Code: "Throttling", Message: "no budget"}
-	if err := c.Call(context.Background(), keys{}, "us-east-1", &codes{shut: shut}, Request{Op: "DescribeVolumes"}, nil); !errors.Is(err, shut) {
-		t.Errorf("a gate that is shut: %v", err)
+	gate := &codes{shut: shut}
+	if err := c.Call(context.Background(), keys{}, "us-east-1", gate, Request{Op: "DescribeVolumes"}, nil); !errors.Is(err, shut) || gate.knocks != 1 {
+		t.Errorf("a gate that is shut: %v, after %d", err, gate.knocks)
 	}
 }
 
@@ -283,7 +306,7 @@ func TestConnectionIsKept(t *testing.T) {
 func TestGzip(t *testing.T) {
 	for _, on := range []bool{true, false} {
 		t.Run(fmt.Sprint(on), func(t *testing.T) {
-			first := true
+			bad := 0
 			c, _ := fake(t, Options{GZIP: on}, func(w http.ResponseWriter, r *http.Request) {
 				if (r.Header.Get("Accept-Encoding") == "gzip") != on {
 					t.Errorf("asked for %q", r.Header.Get("Accept-Encoding"))
@@ -297,10 +320,13 @@ func TestGzip(t *testing.T) {
 				io.WriteString(z, whole)
 				z.Close()
 				w.Header().Set("Content-Encoding", "gzip")
-				if first {
-					first = false
-					w.Write(b.Bytes()[:b.Len()-9]) // cut inside
-					return
+				switch bad++; bad {
+				case 1: // cut inside
+					b.Truncate(b.Len() - 9)
+				case 2: // its checksum is another
+					b.Bytes()[b.Len()-5]++
+				case 3: // not gzip at all
+					b.Bytes()[0] = 'x'
 				}
 				w.Write(b.Bytes())
 			})
@@ -311,7 +337,7 @@ func TestGzip(t *testing.T) {
 				}
 			}
 			if on {
-				g.want(t, "network", "", "", "")
+				g.want(t, "network", "network", "network", "", "", "")
 			} else {
 				g.want(t, "", "", "")
 			}
@@ -357,13 +383,14 @@ func TestSlow(t *testing.T) {
 
 // A reader that dawdles over a page is not the wire's fault.
 func TestClockStopsOutsideReads(t *testing.T) {
-	c, _ := fake(t, Options{Stall: 40 * time.Millisecond, FirstByte: time.Minute}, ok(whole))
+	long := strings.Repeat(" ", 4<<20) // longer than what buffers on the way would hold
+	c, _ := fake(t, Options{Attempts: 1, Stall: 100 * time.Millisecond, FirstByte: time.Minute}, ok(long))
 	err := c.Call(context.Background(), keys{}, "us-east-1", new(codes), Request{Op: "DescribeVolumes"}, func(r io.Reader) error {
 		one := make([]byte, 1)
 		if _, err := r.Read(one); err != nil {
 			return err
 		}
-		time.Sleep(120 * time.Millisecond)
+		time.Sleep(300 * time.Millisecond)
 		_, err := io.ReadAll(r)
 		return err
 	})
