@@ -64,21 +64,32 @@ func storedBlock(p []byte, last bool) []byte {
 
 // items is an answer's items as deflate blocks that end on a byte and are not the last.
 func (c *pageCache) items(out *answer) ([]byte, error) {
-	if len(out.items) == 0 {
-		return nil, nil
+	if out.key == "" {
+		return deflated(out.items)
 	}
 	c.mu.Lock()
 	p, ok := c.pages[out.key]
 	c.mu.Unlock()
-	if ok && out.key != "" {
+	if ok {
 		return p, nil
+	}
+	p, err := deflated(out.items)
+	if err == nil {
+		c.keep(out.key, p)
+	}
+	return p, err
+}
+
+func deflated(items [][]byte) ([]byte, error) {
+	if len(items) == 0 {
+		return nil, nil
 	}
 	var b bytes.Buffer
 	z, err := flate.NewWriter(&b, flate.BestSpeed)
 	if err != nil {
 		return nil, err
 	}
-	for _, it := range out.items {
+	for _, it := range items {
 		if _, err := z.Write(it); err != nil {
 			return nil, err
 		}
@@ -86,10 +97,7 @@ func (c *pageCache) items(out *answer) ([]byte, error) {
 	if err := z.Flush(); err != nil { // ends on a byte, with an empty stored block
 		return nil, err
 	}
-	if out.key != "" {
-		c.keep(out.key, b.Bytes())
-	}
-	return b.Bytes(), nil
+	return bytes.Clone(b.Bytes()), nil
 }
 
 func (c *pageCache) keep(key string, p []byte) {
@@ -98,6 +106,6 @@ func (c *pageCache) keep(key string, p []byte) {
 	if c.pages == nil || c.size+len(p) > cacheSize {
 		c.pages, c.size = make(map[string][]byte), 0
 	}
-	c.pages[key] = bytes.Clone(p)
+	c.pages[key] = p
 	c.size += len(p)
 }

@@ -27,8 +27,9 @@
 //
 // # Not enforced
 //
-// Policies as documents: everything is allowed that no [Denial] takes away. Filters, except DescribeRegions' and
-// owner filters. Which members of the request AWS would check beyond those named. Tokens of the global STS endpoint (one
-// endpoint cannot tell global from regional). What happens in a browser: [AWS.SSOLogin] stands for it. AWS Organizations is not
-// served. Writes: the fleet changes by [AWS.Evolve] only. A subnet's addresses are in its block for 4,000 instances a region.
+// Policies as documents: everything is allowed that no [Denial] takes away. Filters, except DescribeRegions' and the owners of
+// images and snapshots: others are refused. Which members of the request AWS would check beyond those named. Tokens of the
+// global STS endpoint: one endpoint cannot tell global from regional. What happens in a browser: [AWS.SSOLogin] stands for it.
+// AWS Organizations is not served. Writes: the fleet changes by [AWS.Evolve] only. A subnet's addresses are in its block for
+// the first 4,000 instances of a region.
 package awsfake

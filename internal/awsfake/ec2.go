@@ -148,8 +148,16 @@ func (a *AWS) list(q *request, l listing) (*answer, *apiError) {
 
 // chosen is the items that the request names: all of them, or those whose ids it lists.
 func chosen(q *request, l listing, items []item) ([]item, *apiError) {
-	if owner := q.form.Get("Owner.1"); q.action == "DescribeImages" && owner != "" && owner != "self" && owner != q.who.account.ID {
-		return nil, nil
+	if name := q.form.Get("Filter.1.Name"); name != "" { // better refused than left aside in silence
+		return nil, badParameter("The filter '%s' is invalid", name)
+	}
+	if owners := names(q, "Owner"); len(owners) > 0 {
+		items = slices.DeleteFunc(slices.Clone(items), func(it item) bool {
+			if it.public {
+				return !slices.Contains(owners, "amazon")
+			}
+			return !slices.Contains(owners, "self") && !slices.Contains(owners, q.who.account.ID)
+		})
 	}
 	param := l.ids
 	if q.action == "DescribeLaunchTemplateVersions" {

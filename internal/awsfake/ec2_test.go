@@ -166,8 +166,14 @@ func TestOtherCalls(t *testing.T) {
 	if r := x.ec2("us-east-1", long(x.key), "DescribeImages", "Owner.1", "self"); strings.Count(r.body, "<imageId>") != 2 {
 		t.Errorf("own images: %s", r.body)
 	}
-	if r := x.ec2("us-east-1", long(x.key), "DescribeImages", "Owner.1", "amazon"); strings.Contains(r.body, "<imageId>") {
+	if r := x.ec2("us-east-1", long(x.key), "DescribeImages", "Owner.1", "amazon"); strings.Count(r.body, "<imageId>") != 1 || !strings.Contains(r.body, "<isPublic>true") {
 		t.Errorf("Amazon's images: %s", r.body)
+	}
+	if r := x.ec2("us-east-1", long(x.key), "DescribeImages"); strings.Count(r.body, "<imageId>") != 3 {
+		t.Errorf("everybody's images: %s", r.body)
+	}
+	if r := x.ec2("us-east-1", long(x.key), "DescribeVpcs", "Filter.1.Name", "tag:Name", "Filter.1.Value.1", "x"); r.code != "InvalidParameterValue" {
+		t.Errorf("a filter that is not served: %+v", r)
 	}
 	if r := x.ec2("us-east-1", long(x.key), "TerminateInstances"); r.status != 400 || r.code != "InvalidAction" {
 		t.Errorf("a write: %+v", r)
@@ -235,7 +241,7 @@ func TestGzip(t *testing.T) {
 		id := element(s, "requestId")
 		return strings.ReplaceAll(s, id, "")
 	}
-	squeezed := func() (string, int64) {
+	squeezed := func(params ...string) (string, int64) {
 		t.Helper()
 		x.aws.ResetCalls()
 		h := *x.http
@@ -245,7 +251,7 @@ func TestGzip(t *testing.T) {
 		})
 		y := *x
 		y.http = &h
-		r := y.ec2("us-east-1", long(x.key), "DescribeInstances", "MaxResults", "1000")
+		r := y.ec2("us-east-1", long(x.key), "DescribeInstances", params...)
 		if r.header.Get("Content-Encoding") != "gzip" {
 			t.Fatalf("not compressed: %v", r.header)
 		}
@@ -260,8 +266,8 @@ func TestGzip(t *testing.T) {
 		}
 		return strip(string(b)), x.aws.Stats().Bytes
 	}
-	first, n := squeezed()
-	again, _ := squeezed()
+	first, n := squeezed("MaxResults", "1000")
+	again, _ := squeezed("MaxResults", "1000")
 	plain := x.plain("DescribeInstances", "MaxResults", "1000")
 	if first != again || first != strip(plain) {
 		t.Error("the answers differ")
@@ -269,8 +275,13 @@ func TestGzip(t *testing.T) {
 	if n*5 > int64(len(plain)) {
 		t.Errorf("%d bytes became %d", len(plain), n)
 	}
+	for _, id := range between(plain, "<instanceId>", "</instanceId>")[:2] { // chosen, which no cache must mix up
+		if one, _ := squeezed("InstanceId.1", id); one != strip(x.plain("DescribeInstances", "InstanceId.1", id)) {
+			t.Errorf("%s alone is another", id)
+		}
+	}
 	x.aws.Evolve(5)
-	if after, _ := squeezed(); after == first || after != strip(x.plain("DescribeInstances", "MaxResults", "1000")) {
+	if after, _ := squeezed("MaxResults", "1000"); after == first || after != strip(x.plain("DescribeInstances", "MaxResults", "1000")) {
 		t.Error("the cache holds on to what was")
 	}
 }

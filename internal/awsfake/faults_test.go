@@ -1,6 +1,7 @@
 package awsfake
 
 import (
+	"bytes"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -177,6 +178,22 @@ func TestWeirdMarkup(t *testing.T) {
 	}
 }
 
+// A text says the same in each of its disguises.
+func TestDisguises(t *testing.T) {
+	for _, text := range append([]string{"a", "]]>", "x]]>y]]>"}, notes...) {
+		for way := range 4 {
+			var b bytes.Buffer
+			b.WriteString("<a>")
+			disguise(&b, []byte(text), way)
+			b.WriteString("</a>")
+			var got string
+			if err := xml.Unmarshal(b.Bytes(), &got); err != nil || got != text {
+				t.Errorf("%q in way %d is %s, read as %q, %v", text, way, &b, got, err)
+			}
+		}
+	}
+}
+
 // Close ends what hangs, in a bubble and out of it, and can be called again.
 func TestCloseEndsWhatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -192,15 +209,15 @@ func TestCloseEndsWhatHangs(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		x.srv.Close()
+		if s := x.aws.Stats(); s.InFlight != 0 || s.OpenConnections != 0 { // at once: Close has waited
+			t.Errorf("after Close: %+v", s)
+		}
 		if err := <-failed; err == nil {
 			t.Error("an answer came")
 		}
 		x.srv.Close()
 		if _, err := x.srv.DialContext(t.Context(), "tcp", "aws.invalid:80"); err == nil {
 			t.Error("a closed server takes calls")
-		}
-		if s := x.aws.Stats(); s.InFlight != 0 || s.OpenConnections != 0 {
-			t.Errorf("after Close: %+v", s)
 		}
 	})
 }

@@ -34,6 +34,7 @@ type resource struct {
 	count  int      // how many resources the element is: a reservation is as many as it has instances
 	id     string   // what a request may name it by
 	ids    []string // or by these
+	public bool     // another's, shown to all who do not ask for their own
 	tagged []*tagged
 	render func(*markup)
 	xml    []byte // nil until it is listed, or again after a change
@@ -59,6 +60,7 @@ type item struct {
 	seq, count int
 	id         string
 	ids        []string
+	public     bool
 	xml        []byte
 }
 
@@ -158,7 +160,7 @@ func (f *fleet) render(of []*resource) []item {
 			m.in("item", func() { r.render(m) })
 			r.xml = slices.Clip(m.b)
 		}
-		list = append(list, item{r.seq, r.count, r.id, r.ids, r.xml})
+		list = append(list, item{r.seq, r.count, r.id, r.ids, r.public, r.xml})
 	}
 	return list
 }

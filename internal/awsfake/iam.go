@@ -76,7 +76,8 @@ func (c *Account) optInStatus(region string) string {
 	return "not-opted-in"
 }
 
-// enabled reports whether the account's keys work in a region. The caller holds aws.mu.
+// enabled reports whether the account's keys work in a region: it is one of its partition's, and opted in to where it must be.
+// The caller holds aws.mu.
 func (c *Account) enabled(region string) bool {
 	p, _ := record.PartitionNamed(c.Partition)
 	return slices.Contains(p.Regions, region) && c.optInStatus(region) != "not-opted-in"

@@ -159,8 +159,10 @@ func TestContainerRole(t *testing.T) {
 	if me, err := x.whoami("us-east-1", ofAWS(c)); err != nil || me != "arn:aws:sts::111111111111:assumed-role/task/t-1" {
 		t.Errorf("identity %q, %v", me, err)
 	}
-	if _, err := ask("/v2/credentials/1", "let me in\n "); err == nil {
-		t.Error("a token with a line end was taken")
+	for _, token := range []string{"", "let me i", "let me in\n"} {
+		if _, err := ask("/v2/credentials/1", token); err == nil {
+			t.Errorf("the token %q was taken", token)
+		}
 	}
 	if _, err := ask("/v2/credentials/2", ""); err == nil {
 		t.Error("a role that does not trust the service was handed out")

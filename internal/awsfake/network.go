@@ -66,6 +66,7 @@ func (f *fleet) buildNetwork() {
 	for n, arch := range []string{"x86_64", "arm64"} {
 		f.addImage(n+1, arch)
 	}
+	f.addPublicImage()
 	f.addTemplate()
 	f.addVPN()
 }

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/aws-collector/collector/record"
 )
 
 // Signature Version 4: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
@@ -143,10 +141,6 @@ func (a *AWS) authenticate(q *request) (*principal, *apiError) {
 // principalOf finds whose key it is, and its secret.
 func (a *AWS) principalOf(q *request, now time.Time) (*principal, string, *apiError) {
 	unknown := unknownKey(q.service)
-	home, ok := record.PartitionOf(q.region)
-	if !ok {
-		return nil, "", unknown
-	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	var p *principal
@@ -168,7 +162,7 @@ func (a *AWS) principalOf(q *request, now time.Time) (*principal, string, *apiEr
 		}
 		secret = a.secretKey(s.KeyID)
 	}
-	if p.account.suspend || p.account.Partition != home.ID || !p.account.enabled(q.region) {
+	if p.account.suspend || !p.account.enabled(q.region) {
 		return nil, "", unknown
 	}
 	return p, secret, nil

@@ -24,6 +24,10 @@ func TestKeysAndSignatures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	another, err := x.assume(long(x.key), r.ARN, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	closed := x.aws.AddAccount("333333333333", "aws")
 	gone := closed.AddUser("collector").NewKey()
 	closed.Suspend(true)
@@ -44,6 +48,7 @@ func TestKeysAndSignatures(t *testing.T) {
 		{"inactive key", "us-east-1", long(idle), unknown},
 		{"session without its token", "us-east-1", Credential{Key: session.Key}, unknown},
 		{"session with a forged token", "us-east-1", Credential{Key: session.Key, Token: session.Token[:40] + "AAAA" + session.Token[44:]}, unknown},
+		{"session with another's token", "us-east-1", Credential{Key: session.Key, Token: another.Token}, unknown},
 		{"long-lived key with a token", "us-east-1", Credential{Key: x.key, Token: session.Token}, unknown},
 		{"another partition", "cn-north-1", long(x.key), unknown},
 		{"the other way", "us-east-1", long(china), unknown},

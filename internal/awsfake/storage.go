@@ -108,20 +108,33 @@ func (f *fleet) addSnapshot(id, of, about string, size int, sealed bool, at time
 	}})
 }
 
+// addImage adds the account's own image for an architecture, with the snapshot that it stands on.
 func (f *fleet) addImage(n int, arch string) {
 	id, snap := f.id("ami", "image", n), f.id("snap", "image", n)
 	f.net.images[arch], f.net.snaps[arch] = id, snap
+	f.addSnapshot(snap, "vol-ffffffff", "Created by CreateImage for "+id, 8, false, born.AddDate(0, -1, 0))
 	name := "base-" + arch + "-2025.08"
-	at := born.AddDate(0, -1, 0)
-	f.addSnapshot(snap, "vol-ffffffff", "Created by CreateImage for "+id, 8, false, at)
 	t := &tagged{id: id, kind: "image", tags: []tag{{"Name", name}}}
-	f.add("DescribeImages", &resource{id: id, tagged: []*tagged{t}, render: func(m *markup) {
+	f.add("DescribeImages", &resource{id: id, tagged: []*tagged{t}, render: f.image(id, snap, arch, f.owner, name, t.tags)})
+}
+
+// addPublicImage adds one of Amazon's, as a stand-in for the thousands that EC2 shows to whoever does not ask for their own.
+func (f *fleet) addPublicImage() {
+	id := f.id("ami", "public image", 1)
+	f.add("DescribeImages", &resource{id: id, public: true, render: f.image(id, f.id("snap", "public image", 1), "x86_64", "137112412989", "al2023-ami-2025", nil)})
+}
+
+func (f *fleet) image(id, snap, arch, owner, name string, tags []tag) func(*markup) {
+	return func(m *markup) {
 		m.text("imageId", id)
-		m.text("imageLocation", f.owner+"/"+name)
+		m.text("imageLocation", owner+"/"+name)
 		m.text("imageState", "available")
-		m.text("imageOwnerId", f.owner)
-		m.text("creationDate", stamp3(at))
-		m.bool("isPublic", false)
+		m.text("imageOwnerId", owner)
+		if owner != f.owner {
+			m.text("imageOwnerAlias", "amazon")
+		}
+		m.text("creationDate", stamp3(born.AddDate(0, -1, 0)))
+		m.bool("isPublic", owner != f.owner)
 		m.text("architecture", arch)
 		m.text("imageType", "machine")
 		m.text("name", name)
@@ -141,7 +154,7 @@ func (f *fleet) addImage(n int, arch string) {
 			})
 		})
 		m.text("virtualizationType", "hvm")
-		m.tags(t.tags)
+		m.tags(tags)
 		m.text("hypervisor", "xen")
 		m.bool("enaSupport", true)
 		m.text("sriovNetSupport", "simple")
@@ -150,5 +163,5 @@ func (f *fleet) addImage(n int, arch string) {
 		m.text("platformDetails", linux.details)
 		m.text("usageOperation", linux.usage)
 		m.text("deregistrationProtection", "disabled")
-	}})
+	}
 }
