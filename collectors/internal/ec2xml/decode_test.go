@@ -185,6 +185,20 @@ func TestAReadersErrorIsKept(t *testing.T) {
 	}
 }
 
+// A cut answer is never taken for a whole one, least of all when the window still holds the rest from the time before.
+func TestAnAnswerCutAnywhereIsSaidToBe(t *testing.T) {
+	doc := strings.TrimSpace(string(pageOf(t, 1)))
+	g := compiled(t, instances)
+	var d ec2xml.Decoder
+	var p record.Page
+	for n := len(doc); n >= 0; n-- {
+		_, err := d.Decode(g, ec2xml.Options{Stamp: stamp()}, strings.NewReader(doc[:n]), &p)
+		if whole := n == len(doc); whole != (err == nil) || !whole && !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Fatalf("%d of %d bytes: %v", n, len(doc), err)
+		}
+	}
+}
+
 func TestReservationsStandUnderTheirInstances(t *testing.T) {
 	p, next, err := decode(t, compiled(t, instances), ec2xml.Options{}, `<DescribeInstancesResponse><nextToken>a&amp;b</nextToken><reservationSet>
 		<item><reservationId>r-1</reservationId><groupSet><item><groupId>g</groupId></item></groupSet>

@@ -242,7 +242,7 @@ func (m *model) answer(op ec2xml.Operation, list, group string, root *elem) (dat
 
 var fuzzed = [...]ec2xml.Spec{
 	{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}, Volatile: []string{"State", "Attachments.State"}},
-	{Op: "DescribeInstances", Items: "Reservations.Instances", ID: []string{"InstanceId", "ImageId"}, Volatile: []string{"Placement"}, Name: "KeyName"},
+	{Op: "DescribeInstances", Items: "Reservations.Instances", ID: []string{"InstanceId", "ImageId"}, Volatile: []string{"Placement", "BlockDeviceMappings.Ebs", "NetworkInterfaces.Attachment"}, Name: "KeyName"},
 }
 
 // FuzzDecode shows that nothing makes the decoder panic; that whatever it takes is JSON; that it does not matter how the
