@@ -4,6 +4,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"slices"
@@ -175,6 +176,45 @@ func TestRotatedFile(t *testing.T) {
 	got.Drop(retrieve(w, got))
 	if !w.good(got) {
 		t.Error("the new key was not read")
+	}
+}
+
+// TestBusyIMDS: a metadata service that answers 429 is asked again.
+func TestBusyIMDS(t *testing.T) {
+	w, url := ordinary(t)
+	r := w.home.AddRole("instance", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"ec2.amazonaws.com"}}}})
+	w.aws.SetIMDS(&awsfake.IMDS{Role: r, Region: "us-east-1", InstanceID: "i-1"})
+	busy := true
+	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if busy && r.Method == http.MethodGet {
+			busy = false
+			rw.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		w.aws.ServeHTTP(rw, r)
+	}))
+	defer srv.Close()
+	w.load = LoadOptions{Isolated: true, Endpoint: url, IMDSEndpoint: srv.URL}
+	w.open(w.sessions(Options{}), block())
+	if busy {
+		t.Error("nobody asked")
+	}
+}
+
+// TestExpect: who answers is held against what the block says.
+func TestExpect(t *testing.T) {
+	who := &Session{Identity: record.Identity{AccountID: "111111111111", Partition: "aws", ARN: "arn:aws:sts::111111111111:assumed-role/r/s"}, Path: []string{"default chain"}}
+	for say, a := range map[string]config.Account{
+		"":             block(role("arn:aws:iam::111111111111:role/r"), func(a *config.Account) { a.AccountID, a.Partition = "111111111111", "aws" }),
+		"444444444444": block(func(a *config.Account) { a.AccountID = "444444444444" }),
+		"aws-cn":       block(func(a *config.Account) { a.Partition = "aws-cn" }),
+		"the account of arn:aws:iam::222222222222:role/r":      block(role("arn:aws:iam::222222222222:role/r")),
+		"the partition of arn:aws-cn:iam::111111111111:role/r": block(role("arn:aws-cn:iam::111111111111:role/r")),
+	} {
+		err := expect(a, who)
+		if say == "" && err != nil || say != "" && (record.ReasonOf(err) != record.WrongAccount || !strings.Contains(err.Error(), say)) {
+			t.Errorf("%q: %v", say, err)
+		}
 	}
 }
 

@@ -13,21 +13,11 @@ import (
 
 // whoami asks STS who the top of a pipeline turned out to be.
 func whoami(ctx context.Context, t tokens, region string, top *layer) (record.Identity, error) {
-	c, err := top.Retrieve(ctx)
-	if err != nil {
-		return record.Identity{}, err
-	}
-	out, err := t.identity(ctx, region, c)
-	if err != nil && dead(err) {
-		fresh, ferr := another(ctx, top, c)
-		if ferr != nil {
-			return record.Identity{}, ferr
-		}
-		if fresh.HasKeys() {
-			c = fresh
-			out, err = t.identity(ctx, region, c)
-		}
-	}
+	var out *sts.GetCallerIdentityOutput
+	c, err := ask(ctx, top, func(c aws.Credentials) (err error) {
+		out, err = t.identity(ctx, region, c)
+		return err
+	})
 	if err != nil {
 		return record.Identity{}, explain(err, clues{doing: "ask who " + top.step.Name() + " is", signer: top.step.Name(), region: region, used: c})
 	}

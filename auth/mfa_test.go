@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,6 +97,39 @@ func TestMFASpent(t *testing.T) {
 		w.open(w.sessions(o), a) // a wrong secret has cost no code
 	})
 }
+
+// TestMFAUnsent: a connection that could not be made costs no code.
+func TestMFAUnsent(t *testing.T) {
+	w := newWorld(t, awsfake.Options{})
+	cfg, err := LoadAWS(t.Context(), w.load)
+	if err != nil {
+		t.Fatal(err)
+	}
+	real := cfg.HTTPClient.(*http.Client).Transport
+	broken := true
+	cfg.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		r = r.Clone(r.Context())
+		r.Body = io.NopCloser(strings.NewReader(string(b)))
+		if broken && strings.Contains(string(b), "GetSessionToken") {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
+		}
+		return real.RoundTrip(r)
+	})}
+	s := NewSessions(Options{AWS: cfg})
+	defer s.Close()
+	a := w.ak(device(w.mfa.Serial, w.mfa.Now()))
+	w.refused(s, a, record.Network)
+	broken = false
+	w.open(s, a)
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // TestMFADying: a session in its last minutes is used to its end where there is no new code.
 func TestMFADying(t *testing.T) {

@@ -122,6 +122,21 @@ func TestRenewalFails(t *testing.T) {
 	}
 }
 
+// TestRenewalIsPaced: a renewal that fails is not tried at each call, of which there are thousands.
+func TestRenewalIsPaced(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		s := w.open(w.sessions(Options{}), w.ak(role(w.role.ARN)))
+		w.other.DeleteRole("reader")
+		for range 59 * 60 {
+			time.Sleep(time.Second)
+			retrieve(w, s)
+		}
+		if n := len(w.calls("AssumeRole")); n < 3 || n > 12 {
+			t.Errorf("%d calls for the last minutes of a session, want one each half minute", n)
+		}
+	})
+}
+
 // TestHung: an STS that hangs costs its own account; a caller waits as long as its context lets it, and the next finds no
 // blocked way.
 func TestHung(t *testing.T) {

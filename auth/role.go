@@ -49,22 +49,11 @@ func (s *roleStep) Key() string {
 }
 
 func (s *roleStep) Retrieve(ctx context.Context, prev Provider) (aws.Credentials, error) {
-	c, err := prev.Retrieve(ctx)
-	if err != nil {
-		return aws.Credentials{}, err
-	}
-	out, err := s.tokens.assume(ctx, s.region, c, s.input(c))
-	if err != nil && dead(err) {
-		// What is before this hop has ended before its time: revoked, or a rotated key. Others may be had.
-		fresh, ferr := another(ctx, prev, c)
-		if ferr != nil {
-			return aws.Credentials{}, ferr
-		}
-		if fresh.HasKeys() {
-			c = fresh
-			out, err = s.tokens.assume(ctx, s.region, c, s.input(c))
-		}
-	}
+	var out aws.Credentials
+	c, err := ask(ctx, prev, func(c aws.Credentials) (err error) {
+		out, err = s.tokens.assume(ctx, s.region, c, s.input(c))
+		return err
+	})
 	if err != nil {
 		return aws.Credentials{}, explain(err, clues{
 			doing: "assume role " + s.arn, signer: s.after, role: s.arn, region: s.region, hops: c.SessionToken != "", extID: s.external != "", used: c,
@@ -83,14 +72,4 @@ func (s *roleStep) input(c aws.Credentials) *sts.AssumeRoleInput {
 		in.ExternalId = aws.String(s.external)
 	}
 	return in
-}
-
-// another gives credentials in the place of refused ones, or none where there are no others.
-func another(ctx context.Context, p Provider, refused aws.Credentials) (aws.Credentials, error) {
-	p.Drop(refused)
-	c, err := p.Retrieve(ctx)
-	if err != nil || c.AccessKeyID == refused.AccessKeyID && c.SecretAccessKey == refused.SecretAccessKey && c.SessionToken == refused.SessionToken {
-		return aws.Credentials{}, err
-	}
-	return c, nil
 }

@@ -15,7 +15,9 @@ func TestWrongSecretSpoilsNoOther(t *testing.T) {
 	w := newWorld(t, awsfake.Options{})
 	s := w.sessions(Options{})
 	good := w.ak()
-	bad := w.ak(func(a *config.Account) { a.Name, a.AKSecret = "bad", secret.New("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY") })
+	bad := w.ak(func(a *config.Account) {
+		a.Name, a.AKSecret = "bad", secret.New("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+	})
 	w.refused(s, bad, record.BadSignature)
 	w.open(s, good)
 	w.refused(s, bad, record.BadSignature)

@@ -50,6 +50,27 @@ func as(region string, c aws.Credentials) func(*sts.Options) {
 	}
 }
 
+// ask makes a call with p's credentials. Where AWS takes them no longer, though their time is not over (a session that was
+// ended, a key that was rotated), it is made again with others, if others can be had. It returns the credentials used last.
+func ask(ctx context.Context, p Provider, call func(aws.Credentials) error) (aws.Credentials, error) {
+	c, err := p.Retrieve(ctx)
+	if err != nil {
+		return c, err
+	}
+	if err = call(c); err == nil || !dead(err) {
+		return c, err
+	}
+	p.Drop(c)
+	other, oerr := p.Retrieve(ctx)
+	switch {
+	case oerr != nil:
+		return c, oerr
+	case other.AccessKeyID == c.AccessKeyID && other.SecretAccessKey == c.SecretAccessKey && other.SessionToken == c.SessionToken:
+		return c, err
+	}
+	return other, call(other)
+}
+
 // identity asks who c is. No policy can forbid it.
 func (t tokens) identity(ctx context.Context, region string, c aws.Credentials) (*sts.GetCallerIdentityOutput, error) {
 	ctx, cancel := within(ctx, callTimeout, "sts:GetCallerIdentity in "+region)
