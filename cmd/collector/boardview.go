@@ -37,3 +37,10 @@ func (v boardView) Targets() iter.Seq[web.Target] {
 		}
 	}
 }
+
+// What hears the runner's events must hear the details too: the tee looks for them at run time.
+var (
+	_ runner.Detail = (*runner.Board)(nil)
+	_ runner.Detail = (*web.Metrics)(nil)
+	_ runner.Detail = (*logLines)(nil)
+)

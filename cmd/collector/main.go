@@ -18,6 +18,7 @@ func main() {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGPIPE) // a reader of standard output that has gone is an output's trouble, and it says so
 	go func() {
 		cancel(fmt.Errorf("stopped by %s", <-signals))
 		<-signals // a person who asks twice means it
