@@ -100,8 +100,8 @@ type reply struct {
 	header        http.Header
 }
 
-// ec2At makes a signed call as the SDK would, dated as given. It does not go through service/ec2, whose build takes minutes.
-func (x *office) ec2At(ctx context.Context, at time.Time, region string, c Credential, action string, params ...string) (*reply, error) {
+// signed makes a call signed as the SDK would, dated as given. It does not go through service/ec2, whose build takes minutes.
+func (x *office) signed(ctx context.Context, at time.Time, region string, c Credential, action string, params ...string) (*http.Response, error) {
 	form := url.Values{"Action": {action}, "Version": {"2016-11-15"}}
 	for i := 0; i < len(params); i += 2 {
 		form.Set(params[i], params[i+1])
@@ -117,7 +117,22 @@ func (x *office) ec2At(ctx context.Context, at time.Time, region string, c Crede
 	if err := v4.NewSigner().SignHTTP(ctx, cred, req, hex.EncodeToString(sum[:]), "ec2", region, at); err != nil {
 		return nil, err
 	}
-	res, err := x.http.Do(req)
+	return x.http.Do(req)
+}
+
+// discard makes a call and throws away what comes.
+func (x *office) discard(region, action string, params ...string) error {
+	res, err := x.signed(context.Background(), x.aws.Now(), region, long(x.key), action, params...)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	_, err = io.Copy(io.Discard, res.Body)
+	return err
+}
+
+func (x *office) ec2At(ctx context.Context, at time.Time, region string, c Credential, action string, params ...string) (*reply, error) {
+	res, err := x.signed(ctx, at, region, c, action, params...)
 	if err != nil {
 		return nil, err
 	}

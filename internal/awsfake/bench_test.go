@@ -48,6 +48,27 @@ func BenchmarkServe(b *testing.B) {
 	}
 }
 
+// BenchmarkLoopback is the same page with the network and a client that throws the body away.
+func BenchmarkLoopback(b *testing.B) {
+	x := open(b, Options{Throttle: Throttle{Off: true}, KeepCalls: -1, NoGzip: true})
+	x.acct.AddInstances("us-east-1", 1000)
+	s, err := x.aws.Start()
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := s.HTTPClient()
+	h.Transport.(*http.Transport).DisableCompression = true
+	x.http.CloseIdleConnections()
+	x.srv.Close()
+	x.srv, x.http = s, h
+	b.SetBytes(int64(len(x.ec2("us-east-1", long(x.key), "DescribeInstances", "MaxResults", "1000").body)))
+	for b.Loop() {
+		if err := x.discard("us-east-1", "DescribeInstances", "MaxResults", "1000"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 type sink struct {
 	header http.Header
 	status int
