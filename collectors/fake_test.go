@@ -1,0 +1,146 @@
+package collectors
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/record"
+)
+
+// user is a session of an IAM user of the fake, whose signatures are checked.
+type user struct{ awsfake.Key }
+
+func (u user) Retrieve(context.Context) (aws.Credentials, error) {
+	return aws.Credentials{AccessKeyID: u.ID, SecretAccessKey: u.Secret}, nil
+}
+func (user) Invalidate() {}
+
+// scene runs f in a bubble, against an AWS that enforces: hours pass at once, and every limit is the real one.
+func scene(t *testing.T, o awsfake.Options, f func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(k *Kind, region string) Where)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		a := awsfake.New(o)
+		srv := a.InMemory()
+		defer srv.Close()
+		http := srv.HTTPClient()
+		defer http.CloseIdleConnections()
+		c := a.AddAccount("111111111111", "aws")
+		s := user{c.AddUser("alice").NewKey()}
+		l, err := New(Options{AWS: aws.Config{HTTPClient: http, BaseEndpoint: &srv.URL}, Pages: record.NewPages(1, 64<<20), GZIP: true, DigestKey: []byte("k")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(a, c, l, func(k *Kind, region string) Where {
+			return Where{Session: s, Region: region, Gate: new(gate), Stamp: record.NewStamp(record.Target{Account: "prod", Region: region, Kind: k.Name},
+				record.Identity{AccountID: c.ID, Partition: "aws"}, []byte("{}"), "run", "2026-11-21T22:15:03Z")}
+		})
+	})
+}
+
+// Whatever goes wrong on the way, each volume is shown once; and what cannot be mended says why.
+func TestFaults(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		fault awsfake.Fault
+		ends  record.Reason // "" if the listing is whole in spite of it
+	}{
+		{"no fault", awsfake.Fault{Kind: awsfake.Delay, Delay: time.Second}, ""},
+		{"a page that hangs", awsfake.Fault{Kind: awsfake.Hang, Pages: true, Count: 2}, ""},
+		{"a reset", awsfake.Fault{Kind: awsfake.Reset, Pages: true, Count: 3}, ""},
+		{"half a body", awsfake.Fault{Kind: awsfake.HalfBody, After: 1, Count: 2}, ""},
+		{"an internal error", awsfake.Fault{Kind: awsfake.ServerError, Count: 4}, ""},
+		{"a proxy's page", awsfake.Fault{Kind: awsfake.ProxyPage, After: 2, Count: 1}, ""},
+		{"too fast", awsfake.Fault{Kind: awsfake.TooFast, After: 1, Count: 4}, ""},
+		{"expired once a page", awsfake.Fault{Kind: awsfake.Expire, Pages: true, Count: 1}, ""},
+		{"odd markup", awsfake.Fault{Kind: awsfake.Weird}, ""},
+		{"members of the future", awsfake.Fault{Kind: awsfake.Unknown}, ""},
+		{"hung for ever", awsfake.Fault{Kind: awsfake.Hang, Pages: true}, record.TimedOut},
+		{"half a body for ever", awsfake.Fault{Kind: awsfake.HalfBody, Pages: true}, record.Network},
+		{"too fast for ever", awsfake.Fault{Kind: awsfake.TooFast, Pages: true}, record.Throttling},
+		{"a circle", awsfake.Fault{Kind: awsfake.RepeatToken, Pages: true}, record.BadAnswer},
+		{"expired for ever", awsfake.Fault{Kind: awsfake.Expire, Pages: true}, record.Expired},
+		{"a proxy for ever", awsfake.Fault{Kind: awsfake.ProxyPage, Pages: true}, record.Network},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			scene(t, awsfake.Options{}, func(a *awsfake.AWS, acct *awsfake.Account, l *Lister, w func(*Kind, string) Where) {
+				acct.AddInstances("eu-west-1", 600)
+				k := kind(t, "ec2_volume")
+				ids := func() (map[string]int, Stats, error) {
+					m := map[string]int{}
+					st, err := l.List(context.Background(), w(k, "eu-west-1"), k, "", func(_ context.Context, p *record.Page) error {
+						for v := range p.Views() {
+							m[string(v.ID())]++
+						}
+						return nil
+					})
+					return m, st, err
+				}
+				want, st, err := ids()
+				if err != nil || len(want) < 600 || st.Pages < 2 {
+					t.Fatalf("%d volumes, %+v, %v", len(want), st, err)
+				}
+				c.fault.Action = "DescribeVolumes"
+				a.Inject(c.fault)
+				got, st, err := ids()
+				if c.ends != "" {
+					if record.ReasonOf(err) != c.ends || record.HintOf(err) == "" || st.Records == 0 || st.Records%500 != 0 || record.StateOf(err, st.Records) == record.OK {
+						t.Errorf("%s after %d records: %v", record.ReasonOf(err), st.Records, err)
+					}
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				for id, n := range got {
+					if n != 1 || want[id] != 1 {
+						t.Errorf("%s came %d times", id, n)
+					}
+				}
+				if len(got) != len(want) {
+					t.Errorf("%d of %d volumes", len(got), len(want))
+				}
+				if (c.fault.Kind == awsfake.Unknown) != (st.Unknown > 0) {
+					t.Errorf("%d unknown members", st.Unknown)
+				}
+			})
+		})
+	}
+}
+
+func TestRegionsOfAnAccount(t *testing.T) {
+	scene(t, awsfake.Options{}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) Where) {
+		c.OptIn("ap-east-1")
+		rs, err := l.Regions(context.Background(), w(kind(t, "ec2_region"), "me-south-1"))
+		if err != nil || !rs.Complete {
+			t.Fatalf("%+v, %v", rs, err)
+		}
+		if !slices.Contains(rs.Enabled, "us-east-1") || !slices.Contains(rs.Enabled, "ap-east-1") || !slices.Contains(rs.Disabled, "me-south-1") {
+			t.Errorf("%+v", rs)
+		}
+		k := kind(t, "ec2_instance")
+		_, err = l.List(context.Background(), w(k, "me-south-1"), k, "", nil)
+		if record.StateOf(err, 0) != record.RegionDisabled {
+			t.Errorf("%s: %v", record.StateOf(err, 0), err)
+		}
+	})
+}
+
+// A clock that is off is mended by the SDK from the answer's Date, or said.
+func TestClockIsOff(t *testing.T) {
+	for _, off := range []time.Duration{20 * time.Minute, -20 * time.Minute} {
+		scene(t, awsfake.Options{ClockOffset: off}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) Where) {
+			c.AddInstances("eu-west-1", 1)
+			k := kind(t, "ec2_instance")
+			st, err := l.List(context.Background(), w(k, "eu-west-1"), k, "", func(context.Context, *record.Page) error { return nil })
+			if err != nil || st.Records != 1 {
+				t.Errorf("%v off: %+v, %v", off, st, err)
+			}
+		})
+	}
+}
