@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/mattn/go-runewidth"
+	"golang.org/x/term"
 
 	"github.com/aws-collector/collector/runner"
 )
@@ -53,7 +55,13 @@ func (l *live) Write(b []byte) (int, error) {
 		return l.under.Write(b)
 	default:
 	}
-	l.program.Println(strings.TrimRight(string(b), "\n"))
+	line := strings.TrimRight(string(b), "\n")
+	if f, ok := l.under.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 1 {
+			line = runewidth.Wrap(line, width-1) // a line that the terminal itself wraps would leave rests of the view beside it
+		}
+	}
+	l.program.Println(line)
 	return len(b), nil
 }
 
