@@ -180,7 +180,7 @@ func TestModes(t *testing.T) {
 	instance := w.home.AddRole("instance", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"ec2.amazonaws.com"}}}})
 	task := w.home.AddRole("task", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"ecs-tasks.amazonaws.com"}}}})
 	w.aws.SetIMDS(&awsfake.IMDS{Role: instance, Region: "us-east-1", InstanceID: "i-0123456789abcdef0"})
-	w.aws.AddContainer(awsfake.Container{Path: "/v2/credentials/abc", Role: task, Task: "task"})
+	w.aws.AddContainer(awsfake.Container{Path: "/v2/credentials/abc", Role: task, Task: "task", Token: "sesame"})
 	final := w.home.AddRole("final", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.role.ARN}, ExternalID: "ext-1"}}})
 	guarded := w.other.AddRole("guarded", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.home.ID}, MFA: true}}})
 	bob := w.china.AddUser("bob")
@@ -247,11 +247,11 @@ credential_source = Ec2InstanceMetadata
 			"arn:aws:sts::111111111111:assumed-role/instance/i-0123456789abcdef0", []string{"instance role"}, ""},
 		{"instance role and a role elsewhere", block(role(w.role.ARN)), nil, nil,
 			"arn:aws:sts::222222222222:assumed-role/reader/collector", []string{"instance role", "role " + w.role.ARN}, "collector"},
-		{"container before instance", block(), func(o *LoadOptions) { o.ContainerEndpoint = w.srv.URL + "/v2/credentials/abc" }, nil,
+		{"container before instance", block(), func(o *LoadOptions) { o.ContainerEndpoint = w.srv.URL + "/v2/credentials/abc" }, env("AWS_CONTAINER_AUTHORIZATION_TOKEN", "sesame"),
 			"arn:aws:sts::111111111111:assumed-role/task/task", []string{"container"}, ""},
 		{"Ec2InstanceMetadata before container", block(source("Ec2InstanceMetadata")), func(o *LoadOptions) { o.ContainerEndpoint = w.srv.URL + "/v2/credentials/abc" }, nil,
 			"arn:aws:sts::111111111111:assumed-role/instance/i-0123456789abcdef0", []string{"instance role"}, ""},
-		{"EcsContainer", block(source("EcsContainer")), func(o *LoadOptions) { o.ContainerEndpoint = w.srv.URL + "/v2/credentials/abc" }, nil,
+		{"EcsContainer", block(source("EcsContainer")), func(o *LoadOptions) { o.ContainerEndpoint = w.srv.URL + "/v2/credentials/abc" }, env("AWS_CONTAINER_AUTHORIZATION_TOKEN", "sesame"),
 			"arn:aws:sts::111111111111:assumed-role/task/task", []string{"container"}, ""},
 		{"Environment", block(source("Environment")), nil, env("AWS_ACCESS_KEY_ID", w.key.ID, "AWS_SECRET_ACCESS_KEY", w.key.Secret), w.user.ARN, []string{"environment"}, ""},
 		{"profile", block(profile("user")), nil, nil, w.user.ARN, []string{"profile user (SharedConfigCredentials: " + config1 + ")"}, ""},

@@ -225,17 +225,19 @@ func orNone(s string) string {
 	return s
 }
 
-// newContainer reads what an agent puts into the environment.
+// newContainer reads what an agent puts into the environment. Where the program is isolated, the endpoint is its own choice,
+// and getenv what it was handed.
 func newContainer(l *loaded, getenv func(string) string) *containerStep {
-	s := &containerStep{http: l.metadata, options: l.apiOptions(),
-		token: secret.New(getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN")), file: getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")}
-	if l.opts.Isolated {
-		s.endpoint, s.trusted = l.opts.ContainerEndpoint, true
-		return s
+	s := &containerStep{
+		http: l.metadata, options: l.apiOptions(),
+		token: secret.New(getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN")), file: getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
 	}
-	if p := getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"); p != "" {
-		s.endpoint = "http://169.254.170.2" + p
-	} else {
+	switch path := getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"); {
+	case l.opts.Isolated:
+		s.endpoint, s.trusted = l.opts.ContainerEndpoint, true
+	case path != "":
+		s.endpoint = "http://169.254.170.2" + path
+	default:
 		s.endpoint = getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI")
 	}
 	return s

@@ -32,7 +32,7 @@ type LoadOptions struct {
 	DialContext  func(ctx context.Context, network, addr string) (net.Conn, error) // instead of the network
 	Isolated     bool                                                              // neither the environment nor the standard shared files are read
 
-	ContainerEndpoint string   // full URL of the container credentials; only where Isolated
+	ContainerEndpoint string   // full URL of the container credentials; only where Isolated. Their token comes by Options.Getenv
 	ConfigFiles       []string // shared config files; nil: the standard ones, none where Isolated
 	CredentialsFiles  []string // shared credentials files; likewise
 }
