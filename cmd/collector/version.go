@@ -8,8 +8,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker: -X main.version=v1.2.3. A plain build takes what the module system recorded.
-var version string
+// version and revision are set by the linker: -X main.version=v1.2.3 -X main.revision=COMMIT. A plain build takes what the
+// module system recorded.
+var version, revision string
 
 func (c *cli) versionVerb() *cobra.Command {
 	return &cobra.Command{
@@ -27,20 +28,23 @@ func (c *cli) versionVerb() *cobra.Command {
 type build struct{ version, revision, goVersion string }
 
 func buildInfo() build {
-	b := build{version: version, revision: "unknown", goVersion: runtime.Version()}
+	b := build{version: version, revision: revision, goVersion: runtime.Version()}
 	info, ok := debug.ReadBuildInfo()
 	if ok {
 		if b.version == "" {
 			b.version = info.Main.Version
 		}
 		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
+			if s.Key == "vcs.revision" && b.revision == "" {
 				b.revision = s.Value
 			}
 		}
 	}
 	if b.version == "" {
 		b.version = "(devel)"
+	}
+	if b.revision == "" {
+		b.revision = "unknown"
 	}
 	return b
 }
