@@ -216,7 +216,7 @@ func (d *decoder) mfa(a *Account) {
 			remedy := `want 6 digits, in quotes so that no leading zero is lost: "012345"`
 			d.report(p, "a code has 6 digits, and here are "+count(len([]rune(text)), "character"), remedy)
 		case hasSerial:
-			d.warn(p, "a one-time code is good for one session: when that has ended, the account fails until there is a new code", "give a fresh one each time, by ${env:NAME} or ${file:/path}")
+			d.warn(p, "a one-time code is good for one session: when that has ended, the account fails until a new code is loaded", "for a daemon an instance role or a role without MFA serves better")
 		}
 	}
 	if p, ok := d.places[&a.MFASessionDuration]; ok && !hasSerial {
@@ -303,8 +303,8 @@ func (d *decoder) accountID(a *Account) {
 	}
 }
 
-// accountOf is the account that the block is sure to be, as its partition cannot be another for the same id; or one name for
-// the same long-lived key.
+// accountOf is the account that the block is sure to be: the last role's, else the one that account_id asks for. An id from the
+// environment is not told, because it would be shown.
 func (d *decoder) accountOf(a *Account) (string, bool) {
 	last, set := any(&a.ARN), a.ARN
 	if n := len(a.Roles); n > 0 {

@@ -145,7 +145,7 @@ func (d *decoder) document(root *yaml.Node, w *written) {
 func (d *decoder) spent() bool { return d.visits > maxVisits }
 func (d *decoder) full() bool  { return len(d.problems) >= maxProblems }
 
-// value fills v from the node. It reports whether it did; at's path is v's.
+// value fills v from the node, and writes down where v came from and how that went.
 func (d *decoder) value(n *yaml.Node, v reflect.Value, f field, at place, up *block) {
 	if d.visits++; d.spent() || d.full() {
 		return

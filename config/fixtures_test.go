@@ -112,6 +112,7 @@ func env(name string) (string, bool) {
 		"GZIP":        "false",
 		"OUTPUT":      "file",
 		"CODE":        "012345",
+		"ID_11":       "12345678901",
 	}[name]
 	return v, ok
 }

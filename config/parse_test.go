@@ -45,6 +45,20 @@ func TestSingleBlockIsJudged(t *testing.T) {
 	}
 }
 
+// An option that the decoder cannot fill in is the program's mistake; it is told, and nothing breaks.
+func TestOptionOfNoUse(t *testing.T) {
+	k := known()
+	k.Outputs["odd"] = func() any {
+		return &struct {
+			Any any `yaml:"any"`
+		}{}
+	}
+	_, err := Parse([]byte("accounts: [{}]\noutputs: [{type: odd, any: thing}]"), "", k)
+	if err == nil || err.Error() != "2: outputs[0].any: this build cannot read a interface {}" {
+		t.Errorf("got %v", err)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, pattern := range []string{"testdata/good/*.yaml", "testdata/bad/*.yaml", "../config.example.yaml"} {
 		for _, b := range files(f, pattern) {

@@ -35,7 +35,7 @@ func Schema(k Known) ([]byte, error) {
 	root := s.of(written{File: Defaults()})
 	root.Version = jsonschema.Version
 	root.Title = "collector configuration"
-	root.Definitions = definitions()
+	root.Definitions = definitions(k)
 	accounts, _ := root.Properties.Get("accounts")
 	least := uint64(1)
 	accounts.MinItems = &least
@@ -59,12 +59,25 @@ type schema struct {
 
 func ref(name string) *jsonschema.Schema { return &jsonschema.Schema{Ref: "#/$defs/" + name} }
 
-// definitions are the scalars. Each may be a reference instead.
-func definitions() jsonschema.Definitions {
+// words is one of the words, a reference, or what else there is.
+func words(all []string, more ...*jsonschema.Schema) *jsonschema.Schema {
+	enum := make([]any, len(all))
+	for i, w := range all {
+		enum[i] = w
+	}
+	return &jsonschema.Schema{AnyOf: append([]*jsonschema.Schema{{Enum: enum}, ref("reference")}, more...)}
+}
+
+// definitions are the scalars, and the names that there are. Each may be a reference instead.
+func definitions(k Known) jsonschema.Definitions {
 	const durationForm = `^([0-9]+(\.[0-9]+)?|([0-9]+d)?([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))*)$`
+	globs := &jsonschema.Schema{Type: "string", Pattern: `[*?!]`}
 	return jsonschema.Definitions{
-		"reference": {Type: "string", Pattern: `\$\{(env|file):[^}]+\}`, Description: "${env:NAME} or ${file:/path}."},
-		"text":      {Extras: map[string]any{"type": []string{"string", "number", "boolean"}}},
+		"regions":    words(knownRegions(), globs),
+		"kinds":      words(k.Kinds, globs),
+		"partitions": words(partitionIDs()),
+		"reference":  {Type: "string", Pattern: `\$\{(env|file):[^}]+\}`, Description: "${env:NAME} or ${file:/path}."},
+		"text":       {Extras: map[string]any{"type": []string{"string", "number", "boolean"}}},
 		"duration": {
 			AnyOf:       []*jsonschema.Schema{{Type: "number", Minimum: "0"}, {Type: "string", Pattern: durationForm}, ref("reference")},
 			Description: "90s, 15m, 1h30m or 7d; a bare number is seconds.",
@@ -136,24 +149,12 @@ func (s *schema) refine(to *jsonschema.Schema, v reflect.Value) {
 // limits puts a field's enum, range and names into its schema.
 func (s *schema) limits(to *jsonschema.Schema, f field) {
 	about := to.Description
-	words := func(all []string, more ...*jsonschema.Schema) {
-		enum := make([]any, len(all))
-		for i, w := range all {
-			enum[i] = w
-		}
-		*to = jsonschema.Schema{AnyOf: append([]*jsonschema.Schema{{Enum: enum}, ref("reference")}, more...), Description: about}
-	}
-	globs := &jsonschema.Schema{Type: "string", Pattern: `[*?!]`}
-	switch f.names {
-	case "regions":
-		words(knownRegions(), globs)
-	case "kinds":
-		words(s.known.Kinds, globs)
-	case "partitions":
-		words(partitionIDs())
-	}
-	if len(f.enum) > 0 {
-		words(f.enum)
+	switch {
+	case f.names != "":
+		*to = jsonschema.Schema{Ref: ref(f.names).Ref, Description: about}
+	case len(f.enum) > 0:
+		*to = *words(f.enum)
+		to.Description = about
 	}
 	low, high, ok := strings.Cut(f.limits, "..")
 	switch {

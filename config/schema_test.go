@@ -197,6 +197,7 @@ func TestExample(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		warned(t, f, "accounts[2].token_code")
 		var root yaml.Node
 		if err := yaml.Unmarshal(b, &root); err != nil {
 			t.Fatal(err)
