@@ -195,6 +195,35 @@ func TestStuckWork(t *testing.T) {
 	})
 }
 
+// A fan-out that is given up on gives back every place that it had.
+func TestStuckFanOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		f := &fakeAccount{
+			regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: []string{"r"}}, nil },
+			list: func(ctx context.Context, _ *Gate, t record.Target, parent string, emit func(context.Context, *record.Page) error) error {
+				if t.Kind == "ec2_route" {
+					<-release
+				}
+				return emit(ctx, page("x-1", "x-2", "x-3"))
+			}}
+		g := newRig(t, Options{}, LocalOptions{})
+		g.r.Swap(fleet(t, account("a", f, family, func(a *Account) { a.Timeout = time.Minute })))
+		if _, err := g.l.Once(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		g.want(map[string]string{"r ec2_instance": "ok", "r ec2_table": "ok", "r ec2_route": "timeout stuck", "r ec2_hop": "skipped parent"})
+		g.l.mu.Lock()
+		if g.l.queue.used != 0 {
+			t.Error(g.l.queue.used, "places are gone")
+		}
+		g.l.mu.Unlock()
+		close(release)
+		synctest.Wait()
+		g.clean()
+	})
+}
+
 // An output that does not heed its context costs its target, and the place comes back.
 func TestStuckSink(t *testing.T) {
 	for _, where := range []string{"write", "end"} {
@@ -231,6 +260,9 @@ func TestStuckSink(t *testing.T) {
 					}
 				} else {
 					g.want(map[string]string{"us-east-1 ec2_instance": "ok", "eu-west-1 ec2_instance": "ok"})
+				}
+				if len(bad.ended) != 1 {
+					t.Error("an output was told of an end while it still held the page:", bad.ended)
 				}
 				if len(good.ended) != 2 || good.records() != 4 {
 					t.Error("the other output:", len(good.ended), good.records())
@@ -514,6 +546,25 @@ func TestRegionsThatAreGone(t *testing.T) {
 			t.Error("the ledger knows", ts)
 		}
 	})
+}
+
+func TestAJobCountsOnce(t *testing.T) {
+	m := NewMemory()
+	from := time.Now()
+	if err := m.Fan(t.Context(), "run", 2, Tally{Started: from, Targets: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for _, job := range []string{"one", "one", "two", "two"} {
+		sum, last, err := m.Done(t.Context(), "run", job, Tally{Targets: 10, Collected: 9, Failed: 1, TimedOut: job == "one"})
+		if want := (Tally{from, 21, 18, 2, true}); err != nil || last != (sum.Targets > 0) || last && sum != want {
+			t.Error(job, sum, last, err)
+		} else if last && sum.Status() != record.RunTimeout {
+			t.Error(sum.Status())
+		}
+	}
+	if len(m.runs) != 0 {
+		t.Error("a run that is over is kept")
+	}
 }
 
 // As an engine with a queue does it: jobs one by one, some of them twice, in any process.

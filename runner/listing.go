@@ -259,7 +259,7 @@ func (l *listing) panics(err error) bool {
 }
 
 func (l *listing) undelivered(to string, err error) {
-	l.j.r.log.Error("not delivered", "to", to, "account", l.t.Account, "region", l.t.Region, "kind", l.t.Kind, "run", l.j.Run, "error", err)
+	l.j.r.log.Debug("not delivered", "to", to, "account", l.t.Account, "region", l.t.Region, "kind", l.t.Kind, "run", l.j.Run, "error", err)
 	var p *panicked
 	if errors.As(err, &p) {
 		l.j.logPanic(l.t, p)

@@ -442,6 +442,27 @@ func TestOneBadAccountAmongFifty(t *testing.T) {
 	})
 }
 
+// Accounts that have much to do fill every place; one that is due meanwhile gets the next, not the last.
+func TestAStartGoesBeforeWhatFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{}, LocalOptions{Places: 16})
+		big := slow(70 * time.Second)
+		big.regions = func(context.Context, *Gate) (Plan, error) {
+			return Plan{Regions: strings.Fields("r1 r2 r3 r4 r5 r6 r7 r8 r9 r10 r11 r12 r13 r14 r15 r16 r17 r18 r19 r20")}, nil
+		}
+		var accounts []*Account
+		for i := range 8 {
+			accounts = append(accounts, account(fmt.Sprint("big-", i), big, at("0 * * * *")))
+		}
+		g.r.Swap(fleet(t, append(accounts, account("small", &fakeAccount{}, at("2 * * * *")))...))
+		from := time.Now()
+		g.run(100 * time.Minute)
+		if got := g.d.runs("small", from); len(got) != 2 || got[1] != 62*time.Minute+20*time.Second {
+			t.Error(got)
+		}
+	})
+}
+
 func TestOnceIsInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, Options{}, LocalOptions{Places: 8})
@@ -490,6 +511,29 @@ func TestJitterSpreads(t *testing.T) {
 			if n > 2*60 { // 33 a second and tick would be even
 				t.Errorf("second %d: %d starts", s, n)
 			}
+		}
+	})
+}
+
+// @every counts from when it began: a reload that does not change it must not begin it anew.
+func TestReloadKeepsTimers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{}, LocalOptions{})
+		g.r.Swap(fleet(t, account("a", &fakeAccount{}, at("@every 10m"))))
+		from := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
+		defer cancel()
+		go func() {
+			for range 8 {
+				time.Sleep(3 * time.Minute)
+				g.r.Swap(fleet(t, account("a", &fakeAccount{}, at("@every 10m"))))
+			}
+		}()
+		if err := g.l.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got := g.d.runs("a", from); !slices.Equal(got, []time.Duration{10 * time.Minute, 20 * time.Minute}) {
+			t.Error(got)
 		}
 	})
 }
