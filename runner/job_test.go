@@ -137,6 +137,13 @@ func TestKnownTargets(t *testing.T) {
 		g.once()
 		want := map[string]string{"us-east-1 ec2_instance": "auth_failed expired", "eu-west-1 ec2_instance": "auth_failed expired"}
 		g.want(want)
+		down = false
+		g = newRig(t, Options{Ledger: &badLedger{Memory: NewMemory(), begin: errors.New("disk full")}}, LocalOptions{}) // by the last plan alone
+		g.r.Swap(fleet(t, account("a", f)))
+		g.once()
+		down = true
+		g.once()
+		g.want(want)
 		g = newRig(t, Options{Ledger: ledger}, LocalOptions{}) // after a restart
 		g.r.Swap(fleet(t, account("a", f)))
 		g.once()

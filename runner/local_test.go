@@ -515,6 +515,31 @@ func TestJitterSpreads(t *testing.T) {
 	})
 }
 
+// A run that still waits for its turn when its account leaves the configuration is dropped at once.
+func TestReloadDropsWhatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{}, LocalOptions{})
+		g.r.Swap(fleet(t, account("a", slow(40*time.Minute), at("*/15 * * * *"), func(a *Account) { a.Overlap = Queue })))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		go func() {
+			time.Sleep(31 * time.Minute)
+			g.r.Swap(fleet(t))
+			synctest.Wait()
+			if got := g.d.status("a"); !slices.Equal(got, []record.Status{record.RunExpired}) {
+				t.Error(got)
+			}
+		}()
+		if err := g.l.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		g.clean()
+		if got := g.d.status("a"); !slices.Equal(got, []record.Status{record.RunExpired, record.Success}) {
+			t.Error(got)
+		}
+	})
+}
+
 // @every counts from when it began: a reload that does not change it must not begin it anew.
 func TestReloadKeepsTimers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
