@@ -135,8 +135,8 @@ func imdsFault(err error) error {
 	if errors.As(err, &re) {
 		status = re.HTTPStatusCode()
 	}
-	text := "instance role: " + message(err) // the innermost: an IMDS error may stand in another call's
-	f := &record.Fault{Reason: record.NoCredentials, Err: &saidError{text, err}}
+	text := "instance role: " + record.Brief(err) // the innermost: an IMDS error may stand in another call's
+	f := &record.Fault{Reason: record.NoCredentials, Text: text, Err: err}
 	switch {
 	case strings.Contains(text, "access disabled"):
 		return imdsDisabled()
@@ -194,11 +194,12 @@ func (s *containerStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentia
 	}).Retrieve(ctx)
 	if err != nil {
 		err = timedOut(ctx, err)
-		text := strings.ReplaceAll("container: "+message(err), orNone(token), "[redacted]")
+		text := strings.ReplaceAll("container: "+record.Brief(err), orNone(token), "[redacted]")
 		return aws.Credentials{}, &record.Fault{
 			Reason: record.NoCredentials,
 			Hint:   "the credentials endpoint refused or did not answer: look at the task's role or the pod's identity association, and at the authorization token",
-			Err:    &saidError{text, err},
+			Text:   text,
+			Err:    err,
 		}
 	}
 	return c, nil

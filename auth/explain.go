@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/aws-collector/collector/record"
@@ -40,38 +39,9 @@ func explain(err error, c clues) error {
 	if fromIMDS(err) {
 		return imdsFault(err)
 	}
-	text := c.hide(message(err))
+	text := c.hide(record.Brief(err))
 	reason := reasonOf(err, text, c)
-	return &record.Fault{Reason: reason, Hint: hint(reason, err, text, c), Err: &saidError{c.doing + ": " + text, err}}
-}
-
-// A saidError says what is fit to be read and keeps the error underneath for those who look for a code.
-type saidError struct {
-	text string
-	err  error
-}
-
-func (e *saidError) Error() string { return e.text }
-func (e *saidError) Unwrap() error { return e.err }
-
-// message is err without the SDK's preamble: AWS's code, its words and the request's id, or what went wrong below.
-func message(err error) string {
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		text := api.ErrorCode()
-		if m := strings.TrimSpace(api.ErrorMessage()); m != "" {
-			text += ": " + m
-		}
-		var id interface{ ServiceRequestID() string }
-		if errors.As(err, &id) && id.ServiceRequestID() != "" {
-			text += " (request " + id.ServiceRequestID() + ")"
-		}
-		return text
-	}
-	inner := err
-	for op := new(smithy.OperationError); errors.As(inner, &op); inner = op.Err { // a call may stand in another's preparation
-	}
-	return inner.Error()
+	return &record.Fault{Reason: reason, Hint: hint(reason, err, text, c), Text: c.doing + ": " + text, Err: err}
 }
 
 // hide takes out of a message what must not be in it: STS quotes a code that it cannot read, and the canonical request,

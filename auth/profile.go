@@ -223,28 +223,27 @@ func explainLoad(doing, profile string, l *loaded, err error) error {
 	}
 	var missing awsconfig.SharedConfigProfileNotExistError
 	var sso *ssocreds.InvalidTokenError
-	text := doing + ": " + message(err)
-	said := &saidError{text, err}
+	text := doing + ": " + record.Brief(err)
 	has := func(s string) bool { return strings.Contains(text, s) }
 	switch {
 	case errors.As(err, &missing), has("role_arn"), has("partial credentials"):
-		return &record.Fault{Reason: record.NoCredentials, Hint: l.profileHint(profile, missing.Profile), Err: said}
+		return &record.Fault{Reason: record.NoCredentials, Hint: l.profileHint(profile, missing.Profile), Text: text, Err: err}
 	case errors.As(err, &sso), has("InvalidGrantException"), has("SSO"), has("sso"):
 		login := "aws sso login"
 		if profile != "" {
 			login += " --profile " + profile
 		}
-		return &record.Fault{Reason: record.SSOLogin, Hint: "the SSO session is over or was never begun: run `" + login + "` as the user of this process", Err: said}
+		return &record.Fault{Reason: record.SSOLogin, Hint: "the SSO session is over or was never begun: run `" + login + "` as the user of this process", Text: text, Err: err}
 	case has("AssumeRoleTokenProvider"):
-		return &record.Fault{Reason: record.MFANeeded, Hint: "the default profile asks for MFA: name it as `profile` and give a `token_code`", Err: said}
+		return &record.Fault{Reason: record.MFANeeded, Hint: "the default profile asks for MFA: name it as `profile` and give a `token_code`", Text: text, Err: err}
 	case has("process provider error"), has("credential_process"):
-		return &record.Fault{Reason: record.NoCredentials, Hint: "the profile's credential_process failed: run it by hand, as the user of this process", Err: said}
+		return &record.Fault{Reason: record.NoCredentials, Hint: "the profile's credential_process failed: run it by hand, as the user of this process", Text: text, Err: err}
 	}
 	r := record.ReasonOf(err)
 	if r == record.Other {
-		return &record.Fault{Reason: record.NoCredentials, Hint: "the SDK found where credentials should come from and got none there; the message says why", Err: said}
+		return &record.Fault{Reason: record.NoCredentials, Hint: "the SDK found where credentials should come from and got none there; the message says why", Text: text, Err: err}
 	}
-	return &record.Fault{Reason: r, Hint: hint(r, err, text, clues{signer: doing}), Err: said}
+	return &record.Fault{Reason: r, Hint: hint(r, err, text, clues{signer: doing}), Text: text, Err: err}
 }
 
 // profileHint looks for the profile where people put it by mistake.

@@ -27,7 +27,7 @@ func (l *Lister) fault(w Where, k *Kind, err error) error {
 		return err // the sign-in's, or the run's
 	}
 	reason, hint := diagnose(w, k, err)
-	return &record.Fault{Reason: reason, Hint: hint, Err: err}
+	return &record.Fault{Reason: reason, Hint: hint, Text: fmt.Sprintf("list %s in %s: %s", k.Name, w.Region, record.Brief(err)), Err: err}
 }
 
 func diagnose(w Where, k *Kind, err error) (record.Reason, string) {

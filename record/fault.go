@@ -43,10 +43,16 @@ const (
 type Fault struct {
 	Reason Reason
 	Hint   string
+	Text   string // what is fit to be read; "": Err's own words
 	Err    error
 }
 
-func (f *Fault) Error() string { return f.Err.Error() }
+func (f *Fault) Error() string {
+	if f.Text != "" {
+		return f.Text
+	}
+	return f.Err.Error()
+}
 func (f *Fault) Unwrap() error { return f.Err }
 
 // ReasonOf says of which kind err is: what the outermost [Fault] in it says, else what AWS's error code means, else
@@ -98,6 +104,36 @@ func CodeOf(err error) string {
 		return c.ErrorCode()
 	}
 	return ""
+}
+
+// Brief is what a person needs of an error of the SDK: AWS's code, its words and the request's id, or what went wrong
+// below, without the names of the layers in between. No SDK type is named here; the methods are those of its errors.
+func Brief(err error) string {
+	var api interface {
+		ErrorCode() string
+		ErrorMessage() string
+	}
+	if errors.As(err, &api) {
+		text := api.ErrorCode()
+		if m := strings.TrimSpace(api.ErrorMessage()); m != "" {
+			text += ": " + m
+		}
+		var id interface{ ServiceRequestID() string }
+		if errors.As(err, &id) && id.ServiceRequestID() != "" {
+			text += " (request " + id.ServiceRequestID() + ")"
+		}
+		return text
+	}
+	for { // a call may stand in another's preparation
+		var op interface {
+			Operation() string
+			Unwrap() error
+		}
+		if !errors.As(err, &op) || op.Unwrap() == nil {
+			return err.Error()
+		}
+		err = op.Unwrap()
+	}
 }
 
 // ReasonOfCode is what an error code of EC2 or STS means, or "" where it has no meaning of its own.
