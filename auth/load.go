@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -80,7 +81,7 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 	}
 	// A client that is handed a BuildableClient makes a transport of its own out of it, with connections of its own.
 	if b, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
-		cfg.HTTPClient = b.Freeze() // with the CA bundle in it
+		cfg.HTTPClient = readBodies(b.Freeze()) // with the CA bundle in it
 	}
 	l.metadata = l.client.WithTransportOptions(func(tr *http.Transport) {
 		tr.Proxy = nil // a metadata service is on this machine: no proxy knows it
@@ -102,6 +103,37 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 	}
 	cfg.ConfigSources = append(cfg.ConfigSources, l)
 	return cfg, nil
+}
+
+// readBodies is a client that reads its requests' bodies instead of letting them write themselves. The SDK closes a body
+// as soon as the answer's head is there, and its wrapper's WriteTo says EOF as an error from then on, which net/http
+// takes for a failed write: it then closes the connection under the answer, and the next call needs a new one.
+func readBodies(c aws.HTTPClient) aws.HTTPClient {
+	h, ok := c.(*http.Client)
+	if !ok {
+		return c
+	}
+	reading := *h
+	reading.Transport = bodyReader{h.Transport}
+	return &reading
+}
+
+type bodyReader struct{ http.RoundTripper }
+
+func (t bodyReader) RoundTrip(r *http.Request) (*http.Response, error) {
+	if _, ok := r.Body.(io.WriterTo); ok {
+		plain := *r
+		plain.Body = struct{ io.ReadCloser }{r.Body}
+		r = &plain
+	}
+	return t.RoundTripper.RoundTrip(r)
+}
+
+// CloseIdleConnections is what http.Client's looks for.
+func (t bodyReader) CloseIdleConnections() {
+	if c, ok := t.RoundTripper.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
 }
 
 // loaded is what a configuration remembers of how it was loaded. It travels among the configuration's sources, so that
