@@ -266,3 +266,21 @@ func TestSealedIsABound(t *testing.T) {
 		t.Errorf("%d bytes, the bound was %d", got, bound)
 	}
 }
+
+// A page that was replaced and then comes back after all finds no place, and nobody waits for one.
+func TestReplacedPageComesBack(t *testing.T) {
+	s := NewPages(1, 1<<20)
+	late := s.Take(nil)
+	s.Replace()
+	p := s.Take(nil)
+	s.Return(p)
+	s.Return(late) // would block
+	if s.Take(nil) == nil {
+		t.Fatal("no page")
+	}
+	done := make(chan struct{})
+	close(done)
+	if s.Take(done) != nil {
+		t.Error("more pages than there were")
+	}
+}

@@ -32,14 +32,21 @@ func (s *Pages) Take(done <-chan struct{}) *Page {
 	}
 }
 
-// Return gives a page back; only its owner may. A page whose owner was given up on (a work that ignored its context) is
-// never given back, as it may still be written to: Replace puts a new one in its place.
+// Return gives a page back; only its owner may.
 func (s *Pages) Return(p *Page) {
 	if p.Size() > s.keep {
 		p = new(Page)
 	}
-	s.free <- p
+	s.put(p)
 }
 
-// Replace puts a new page in the place of one that will not come back.
-func (s *Pages) Replace() { s.free <- new(Page) }
+// Replace puts a new page in the place of one whose owner was given up on, as work that ignores its context: that page
+// may still be written to. If its owner returns it after all, there is no place for it any more, and it is dropped.
+func (s *Pages) Replace() { s.put(new(Page)) }
+
+func (s *Pages) put(p *Page) {
+	select {
+	case s.free <- p:
+	default:
+	}
+}

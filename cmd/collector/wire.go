@@ -83,8 +83,9 @@ func (c *cli) collect(ctx context.Context, o runOptions) error {
 		return err
 	}
 	l := cfg.file.Limits
+	pages := record.NewPages(l.Pages, keptPage)
 	lister, err := collectors.New(collectors.Options{
-		AWS: awsConfig, Pages: record.NewPages(l.Pages, keptPage), Attempts: l.Attempts, MaxBackoff: time.Duration(l.MaxBackoff),
+		AWS: awsConfig, Pages: pages, Attempts: l.Attempts, MaxBackoff: time.Duration(l.MaxBackoff),
 		CallTimeout: time.Duration(l.CallTimeout), GZIP: l.GZIP == nil || *l.GZIP, DigestKey: digestKey,
 	})
 	if err != nil {
@@ -97,8 +98,17 @@ func (c *cli) collect(ctx context.Context, o runOptions) error {
 		outputs: outputs.NewSet(outputs.Types, outputs.Deps{Stdout: c.stdout, Log: log, Watch: metrics}),
 		runner: runner.New(runner.Options{
 			Ledger: memory, Runs: memory, Watch: watch, Limits: runner.NewLimits(l.CallsInFlight, watch), Log: log,
+			Abandon: func(_ record.Target, holdsPage bool) {
+				if holdsPage {
+					pages.Replace()
+				}
+			},
 		}),
 	}
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "collector_stuck_listings",
+		Help: "Listings that ignored their deadline, were given up on and have not ended yet. More than a few for long: please report it.",
+	}, func() float64 { return float64(p.runner.Abandoned()) }))
 	engine := runner.NewLocal(p.runner, runner.LocalOptions{
 		Places: l.CallsInFlight, DrainTimeout: time.Duration(cfg.file.DrainTimeout), Ticks: p.ticks(cfg.file.DataDir), AtStart: o.now, Log: log,
 	})
@@ -213,7 +223,12 @@ func (p *program) reload(ctx context.Context) error {
 		for _, key := range needRestart(p.now.file, cfg.file) {
 			p.log.Warn("this key takes effect at the next start only", "key", key)
 		}
-		err = p.apply(ctx, cfg)
+		before := accountNames(p.runner.Fleet())
+		if err = p.apply(ctx, cfg); err == nil && len(p.opt.accounts) == 0 {
+			if err := p.runner.RetireRemoved(ctx, before); err != nil { // the store's trouble; the configuration is in force
+				p.log.Error("retire what the configuration no longer names", "error", err)
+			}
+		}
 	}
 	if err != nil {
 		p.metrics.Reloaded(false)
@@ -222,6 +237,14 @@ func (p *program) reload(ctx context.Context) error {
 	}
 	p.log.Info("reloaded", "config", p.cli.configPath, "accounts", len(p.runner.Fleet().Accounts))
 	return nil
+}
+
+func accountNames(f *runner.Fleet) []string {
+	var names []string
+	for _, a := range f.Accounts {
+		names = append(names, a.Name)
+	}
+	return names
 }
 
 // needRestart names what changed of that which is opened once for the process.
