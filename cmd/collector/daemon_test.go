@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/awsfake"
 )
 
@@ -282,5 +283,29 @@ func TestStop(t *testing.T) {
 				t.Error("the target that was cancelled is not told")
 			}
 		})
+	}
+}
+
+// The example configuration is one that this binary takes: its kinds and outputs are the real ones.
+func TestExampleIsTaken(t *testing.T) {
+	text := mustRead(t, filepath.Join("..", "..", "config.example.yaml"))
+	f, err := config.Parse([]byte(text), "config.example.yaml", known())
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := func(name string) (string, bool) {
+		switch {
+		case strings.HasSuffix(name, "_ID"):
+			return "AKIAIOSFODNN7EXAMPLE", true
+		case strings.HasSuffix(name, "_CODE"):
+			return "012345", true
+		}
+		return "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", true
+	}
+	if err := f.Resolve(env, func(string) ([]byte, error) { return []byte("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"), nil }); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Accounts) == 0 || len(f.Outputs) == 0 {
+		t.Errorf("%d accounts, %d outputs", len(f.Accounts), len(f.Outputs))
 	}
 }
