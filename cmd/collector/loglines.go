@@ -24,7 +24,6 @@ type logLines struct {
 }
 
 type runLines struct {
-	who       record.Identity
 	targets   int
 	records   int
 	calls     int
