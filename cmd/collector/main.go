@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -44,7 +45,7 @@ type exitError struct {
 
 func (e *exitError) Error() string {
 	if e.err == nil {
-		return fmt.Sprintf("exit %d", e.code)
+		return ""
 	}
 	return e.err.Error()
 }
@@ -61,11 +62,12 @@ func exitCode(err error, stderr io.Writer) int {
 	var e *exitError
 	if errors.As(err, &e) {
 		code = e.code
-		if e.err == nil {
-			return code
-		}
 	}
-	fmt.Fprintf(stderr, "collector: %v\n", err)
+	text := strings.TrimSpace(err.Error()) // of joined errors, some may have nothing to say
+	if text == "" {
+		return code
+	}
+	fmt.Fprintf(stderr, "collector: %s\n", text)
 	if hint := hintOf(err); hint != "" {
 		fmt.Fprintf(stderr, "hint: %s\n", hint)
 	}

@@ -134,7 +134,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) error {
 	}
 
 	if o.once {
-		err = p.once(ctx, engine, board)
+		err = errors.Join(p.once(ctx, engine, board), undelivered(p.outputs.States()))
 	} else {
 		stopWatching := p.watchConfig(ctx)
 		log.Info("collecting", "accounts", len(p.runner.Fleet().Accounts), "config", c.configPath, "version", buildInfo().version)
@@ -285,6 +285,20 @@ func (p *program) flush() error {
 }
 
 func (p *program) close() { p.runner.Close() }
+
+// undelivered is what a run by hand must not end well with: records that were collected and that an output did not take.
+func undelivered(states []outputs.State) error {
+	var errs []error
+	for _, s := range states {
+		if s.Lost > 0 {
+			errs = append(errs, fmt.Errorf("output %s lost %d records: %s", s.Name, s.Lost, s.Error))
+		}
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return &exitError{exitPartial, errors.Join(errs...)}
+}
 
 func notReady(states []outputs.State) []string {
 	var why []string
