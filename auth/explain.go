@@ -51,7 +51,7 @@ func (c clues) hide(text string) string {
 		text = strings.TrimSpace(text[:i])
 	}
 	for _, s := range []string{c.used.SecretAccessKey, c.used.SessionToken, c.code} {
-		if s != "" {
+		if len(s) >= 6 { // what is shorter is no secret that AWS gave, and would blot out letters everywhere
 			text = strings.ReplaceAll(text, s, "[redacted]")
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/url"
 	"strings"
 )
 
@@ -123,6 +124,9 @@ func Brief(err error) string {
 			text += " (request " + id.ServiceRequestID() + ")"
 		}
 		return text
+	}
+	if sent := (*url.Error)(nil); errors.As(err, &sent) { // no answer came: what the transport says is the whole story
+		return sent.Error()
 	}
 	for { // a call may stand in another's preparation
 		var op interface {

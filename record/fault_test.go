@@ -1,0 +1,89 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"testing"
+)
+
+// An apiError has the methods of the SDK's errors.
+type apiError struct{ code, message, request string }
+
+func (e *apiError) Error() string            { return "api error " + e.code }
+func (e *apiError) ErrorCode() string        { return e.code }
+func (e *apiError) ErrorMessage() string     { return e.message }
+func (e *apiError) ServiceRequestID() string { return e.request }
+
+// An operationError is what the SDK wraps them in.
+type operationError struct{ err error }
+
+func (e *operationError) Error() string     { return "operation error EC2: X, " + e.err.Error() }
+func (e *operationError) Operation() string { return "X" }
+func (e *operationError) Unwrap() error     { return e.err }
+
+func TestReasonAndState(t *testing.T) {
+	api := func(code string) error { return &operationError{&apiError{code: code}} }
+	for _, c := range []struct {
+		err    error
+		seen   int
+		reason Reason
+		state  State
+	}{
+		{nil, 0, "", OK},
+		{nil, 7, "", OK},
+		{api("UnauthorizedOperation"), 0, AccessDenied, Denied},
+		{api("UnauthorizedOperation"), 7, AccessDenied, Partial},
+		{api("RequestLimitExceeded"), 0, Throttling, Throttled},
+		{api("Client.RequestLimitExceeded"), 0, Throttling, Throttled},
+		{api("OptInRequired"), 0, DisabledRegion, RegionDisabled},
+		{api("SignatureDoesNotMatch"), 0, BadSignature, AuthFailed},
+		{api("RequestExpired"), 0, Expired, AuthFailed},
+		{api("InternalError"), 0, Other, Error},
+		{context.DeadlineExceeded, 0, TimedOut, Timeout},
+		{context.DeadlineExceeded, 7, TimedOut, Timeout},
+		{context.Canceled, 0, Interrupted, Error},
+		{&net.OpError{Op: "dial", Err: errors.New("connection refused")}, 0, Network, Error},
+		{&Fault{Reason: ParentFailed, Err: errors.New("x")}, 0, ParentFailed, Skipped},
+		{fmt.Errorf("outer: %w", &Fault{Reason: MFANeeded, Err: api("AccessDenied")}), 0, MFANeeded, AuthFailed},
+		{errors.New("anything"), 0, Other, Error},
+	} {
+		if got := ReasonOf(c.err); got != c.reason {
+			t.Errorf("%v: reason %s, want %s", c.err, got, c.reason)
+		}
+		if got := StateOf(c.err, c.seen); got != c.state {
+			t.Errorf("%v after %d records: state %s, want %s", c.err, c.seen, got, c.state)
+		}
+	}
+}
+
+func TestHintOf(t *testing.T) {
+	inner := &Fault{Reason: BadKey, Hint: "look here", Err: errors.New("x")}
+	outer := fmt.Errorf("account: %w", &Fault{Reason: BadKey, Err: fmt.Errorf("step: %w", inner)})
+	if got := HintOf(outer); got != "look here" {
+		t.Errorf("hint %q", got)
+	}
+	if got := HintOf(errors.New("x")); got != "" {
+		t.Errorf("hint %q", got)
+	}
+}
+
+func TestBrief(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{&operationError{fmt.Errorf("https response error: %w", &apiError{"AccessDenied", " no \n", "r-1"})}, "AccessDenied: no (request r-1)"},
+		{&operationError{&apiError{code: "Odd"}}, "Odd"},
+		{&operationError{fmt.Errorf("exceeded maximum number of attempts, 3, %w", &url.Error{Op: "Post", URL: "http://127.0.0.1:1/", Err: errors.New("connection refused")})},
+			`Post "http://127.0.0.1:1/": connection refused`},
+		{&operationError{&operationError{errors.New("below")}}, "below"},
+		{errors.New("plain"), "plain"},
+	} {
+		if got := Brief(c.err); got != c.want {
+			t.Errorf("%v: %q, want %q", c.err, got, c.want)
+		}
+	}
+}
