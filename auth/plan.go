@@ -62,7 +62,7 @@ func (s *Sessions) plan(ctx context.Context, a config.Account) (steps []Step, re
 	}
 	if serial != "" {
 		steps = append(steps, &mfaStep{
-			tokens: s.tokens, store: s.store, region: region, serial: serial, partition: partitionOf(a), code: a.TokenCode,
+			tokens: s.tokens, store: s.store, region: region, serial: serial, partition: PartitionOf(a), code: a.TokenCode,
 			duration: orDefault(time.Duration(a.MFASessionDuration), mfaSession), after: steps[len(steps)-1].Name(), log: s.log,
 		})
 	}
@@ -108,15 +108,15 @@ func stsRegion(a config.Account) string {
 			return r
 		}
 	}
-	p, ok := record.PartitionNamed(partitionOf(a))
+	p, ok := record.PartitionNamed(PartitionOf(a))
 	if !ok {
 		p = record.Partitions[0]
 	}
 	return p.Default
 }
 
-// partitionOf is what the block says of its partition: by its role, by name, by its regions; else "aws".
-func partitionOf(a config.Account) string {
+// PartitionOf is what the block says of its partition: by its role, by name, by its regions; else "aws".
+func PartitionOf(a config.Account) string {
 	if hops := hopsOf(a); len(hops) > 0 {
 		if p := record.PartitionOfARN(hops[0].ARN); p != "" {
 			return p

@@ -33,6 +33,18 @@ var Partitions = []Partition{
 	{"aws-us-gov", "amazonaws.com", "us-gov-west-1", []string{"us-gov-east-1", "us-gov-west-1"}, regexp.MustCompile(`^us-gov-\w+-\d+$`)},
 }
 
+// alwaysOn is every region of partition aws that an account has without asking for it. The list is closed: what opened after
+// 20 March 2019 must be opted in to. https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html
+var alwaysOn = []string{
+	"ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ca-central-1", "eu-central-1",
+	"eu-north-1", "eu-west-1", "eu-west-2", "eu-west-3", "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2",
+}
+
+// OptIn reports whether an account has the region only if it asked for it. Other partitions than aws have no such regions.
+func (p Partition) OptIn(region string) bool {
+	return p.ID == "aws" && !slices.Contains(alwaysOn, region)
+}
+
 // PartitionNamed finds a partition by the id that stands in ARNs.
 func PartitionNamed(id string) (Partition, bool) {
 	i := slices.IndexFunc(Partitions, func(p Partition) bool { return p.ID == id })

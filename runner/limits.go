@@ -112,6 +112,16 @@ func (l *Limits) leave(account string) {
 	l.grant()
 }
 
+// Share is what of EC2's refill (calls a second) and burst of one API is ours: the budget of a bucket.
+func Share(refill float64, burst int) (perSecond float64, atOnce int) {
+	return refill / 2, max(burst/2, 1)
+}
+
+// Width is the most calls that a run has in flight in so many regions, of the number that is allowed in all.
+func Width(callsInFlight, regions int) int {
+	return min(newFair[struct{}](callsInFlight).each, jobWidth*max(regions, 1))
+}
+
 // A bucket is the budget of one API in one region of one account.
 type bucket struct {
 	users int // who holds it now; guarded by Limits.bmu
@@ -140,8 +150,9 @@ func (l *Limits) bucket(k bucketKey, refill float64, burst int) *bucket {
 			}
 			l.sweepAt = max(256, 2*len(l.buckets))
 		}
-		full, burst := rate.Limit(refill/2), max(burst/2, 1)
-		b = &bucket{lim: rate.NewLimiter(full, burst), full: full, burst: burst, part: 1}
+		perSecond, atOnce := Share(refill, burst)
+		full := rate.Limit(perSecond)
+		b = &bucket{lim: rate.NewLimiter(full, atOnce), full: full, burst: atOnce, part: 1}
 		l.buckets[k] = b
 	}
 	b.users++

@@ -24,18 +24,16 @@ func (p *program) fleet(ctx context.Context, f *config.File) (*runner.Fleet, err
 	if p.opt.once {
 		out.Jitter = 0 // whoever asked for a run waits for it
 	}
-	for _, a := range f.Accounts {
-		if len(p.opt.accounts) > 0 && !config.Matches(p.opt.accounts, a.Name) {
-			continue
-		}
+	blocks, err := p.blocks(f)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range blocks {
 		acc, err := p.account(a)
 		if err != nil {
 			return nil, usage(err)
 		}
 		out.Accounts = append(out.Accounts, acc)
-	}
-	if len(out.Accounts) == 0 {
-		return nil, usage(fmt.Errorf("--account %q: no account of %s has such a name", p.opt.accounts, p.cli.configPath))
 	}
 	if p.opt.dryRun {
 		return runner.NewFleet(out)
@@ -61,6 +59,23 @@ func (p *program) fleet(ctx context.Context, f *config.File) (*runner.Fleet, err
 		closeFan()
 	}
 	return built, err
+}
+
+// blocks are the account blocks that --account leaves.
+func (p *program) blocks(f *config.File) ([]config.Account, error) {
+	if len(p.opt.accounts) == 0 {
+		return f.Accounts, nil
+	}
+	var out []config.Account
+	for _, a := range f.Accounts {
+		if config.Matches(p.opt.accounts, a.Name) {
+			out = append(out, a)
+		}
+	}
+	if len(out) == 0 {
+		return nil, usage(fmt.Errorf("--account %q: no account of %s has such a name", p.opt.accounts, p.cli.configPath))
+	}
+	return out, nil
 }
 
 func (p *program) account(a config.Account) (*runner.Account, error) {
@@ -163,33 +178,49 @@ func (o *opened) Regions(ctx context.Context, g *runner.Gate) (runner.Plan, erro
 	if !ok {
 		return runner.Plan{}, fmt.Errorf("partition %q is not known", o.session.Identity.Partition)
 	}
-	ask := part.Default
-	for _, r := range o.collect.Regions { // where the account certainly is, if it says
-		if p, ok := record.PartitionOf(r); ok && p.ID == part.ID {
-			ask = r
-			break
-		}
-	}
+	ask := askIn(o.collect, part)
 	rs, err := o.lister.Regions(ctx, o.where(ask, g.At(ask)))
 	if err != nil {
 		return runner.Plan{}, err
 	}
 	o.enabled.Store(rs.Complete)
+	plan := choose(o.collect, o.narrow, rs)
+	if len(plan.Regions)+len(plan.Disabled) == 0 {
+		return plan, &record.Fault{
+			Reason: record.Other, Hint: "look at collector_configs.regions and --region",
+			Err: errors.New("none of the account's regions is one that the configuration names"),
+		}
+	}
+	return plan, nil
+}
+
+// askIn is where AWS is asked for an account's regions: where the account certainly is, if the configuration says.
+func askIn(c config.Collect, part record.Partition) string {
+	for _, r := range c.Regions {
+		if p, ok := record.PartitionOf(r); ok && p.ID == part.ID {
+			return r
+		}
+	}
+	return part.Default
+}
+
+// choose picks, of the regions that an account has, those that the configuration names and --region leaves.
+func choose(c config.Collect, narrow []string, rs collectors.Regions) runner.Plan {
 	pick := func(names []string) []string {
-		names = config.Match(o.collect.Regions, names)
-		if len(o.narrow) > 0 {
-			names = config.Match(o.narrow, names)
+		names = config.Match(c.Regions, names)
+		if len(narrow) > 0 {
+			names = config.Match(narrow, names)
 		}
 		return names
 	}
-	plan := runner.Plan{Regions: pick(rs.Enabled), Complete: rs.Complete && len(o.narrow) == 0, Warning: rs.Warning}
-	literal := func(r string) bool { return slices.Contains(o.collect.Regions, r) }
+	plan := runner.Plan{Regions: pick(rs.Enabled), Complete: rs.Complete && len(narrow) == 0, Warning: rs.Warning}
+	literal := func(r string) bool { return slices.Contains(c.Regions, r) }
 	for _, r := range pick(rs.Disabled) {
 		if literal(r) { // a glob asks for what is there; a name asks for that region
 			plan.Disabled = append(plan.Disabled, r)
 		}
 	}
-	for _, r := range o.collect.Regions { // named, and yet unknown to AWS's answer: newer than a fallback list, or of no partition of the account
+	for _, r := range c.Regions { // named, and yet unknown to AWS's answer: newer than a fallback list, or of no partition of the account
 		if _, ok := record.PartitionOf(r); !ok || slices.Contains(plan.Regions, r) || slices.Contains(plan.Disabled, r) || len(pick([]string{r})) == 0 {
 			continue
 		}
@@ -199,13 +230,7 @@ func (o *opened) Regions(ctx context.Context, g *runner.Gate) (runner.Plan, erro
 			plan.Regions = append(plan.Regions, r)
 		}
 	}
-	if len(plan.Regions)+len(plan.Disabled) == 0 {
-		return plan, &record.Fault{
-			Reason: record.Other, Hint: "look at collector_configs.regions and --region",
-			Err: errors.New("none of the account's regions is one that the configuration names"),
-		}
-	}
-	return plan, nil
+	return plan
 }
 
 func (o *opened) List(ctx context.Context, g *runner.Gate, t record.Target, run, parent string, emit func(context.Context, *record.Page) error) (runner.ListStats, error) {

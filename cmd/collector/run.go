@@ -18,6 +18,7 @@ type runOptions struct {
 	listen                   string   // "": the configuration's
 	serveOnce                bool     // listen during --once too
 	flushTimeout             time.Duration
+	assume                   map[string]int // of a plan: resources of a kind in each region
 
 	aws       auth.LoadOptions
 	listening func(addr string) // told where the listener is
@@ -26,6 +27,8 @@ type runOptions struct {
 
 func (c *cli) runVerb() *cobra.Command {
 	var o runOptions
+	var plan bool
+	var format string
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Collect on schedule until stopped; or once",
@@ -33,11 +36,20 @@ func (c *cli) runVerb() *cobra.Command {
 configuration file and POST /-/reload load the configuration again.
 
 With --once each account is collected once, now, and the exit code says how it went: 0 done, 1 failed (nothing was collected), 2 bad
-usage or configuration, 3 partial (some targets failed that expect_denied does not name).`,
+usage or configuration, 3 partial (some targets failed that expect_denied does not name).
+
+With --plan nobody is called: it prints how many calls to AWS a run will make in each account and region, how long they take at the
+pace that the collector keeps, and how many a day they are by the schedules. CloudTrail records each call, and GuardDuty reads it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.once = o.once || o.dryRun
 			o.serveOnce = cmd.Flags().Changed("listen")
+			if plan {
+				return c.plan(o, c.stdout, format)
+			}
+			if len(o.assume) > 0 || cmd.Flags().Changed("output") {
+				return usage(errors.New("--assume and -o are for --plan"))
+			}
 			return c.collect(cmd.Context(), o)
 		},
 	}
@@ -45,6 +57,9 @@ usage or configuration, 3 partial (some targets failed that expect_denied does n
 	f.BoolVar(&o.once, "once", false, "collect each account once, now, and exit")
 	f.BoolVar(&o.now, "now", false, "collect each account once at the start, and then on schedule")
 	f.BoolVar(&o.dryRun, "dry-run", false, "collect once, but deliver and remember nothing")
+	f.BoolVar(&plan, "plan", false, "call nobody; print how many calls AWS would get")
+	f.StringToIntVar(&o.assume, "assume", nil, "for --plan: `KIND=N`, how many resources of a kind there are in each region; repeatable")
+	f.StringVarP(&format, "output", "o", "table", "for --plan: `FORMAT`, table or json")
 	f.StringVar(&o.listen, "listen", "", "`ADDRESS` of /metrics and health; default: COLLECTOR_LISTEN, else web.listen; with --once nothing listens unless this is given")
 	f.DurationVar(&o.flushTimeout, "flush-timeout", time.Minute, "how long outputs may take to acknowledge at the end")
 	narrowFlags(cmd, &o)

@@ -1,0 +1,469 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/collectors"
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
+)
+
+// assumedCall is how long a plan takes a call to last. AWS says nothing of it; from far away it is more.
+const assumedCall = 80 * time.Millisecond
+
+// costs that a plan's table shows; -o json has them all.
+const shownCosts = 10
+
+// A plan is what a configuration will ask of AWS, as far as that can be said without asking. Its numbers are least
+// numbers: for an account in which nothing exists, and AWS answers all at once, they are the calls that are made.
+type plan struct {
+	Assumptions []string      `json:"assumptions"`
+	Warnings    []string      `json:"warnings"`
+	Regions     []planRegion  `json:"regions"`
+	Accounts    []planAccount `json:"accounts"`
+	Costs       []planCost    `json:"costs"` // dearest first
+	Total       planTotal     `json:"total"`
+}
+
+// A planRegion is one region of the runs of one schedule of an account.
+type planRegion struct {
+	Account  string  `json:"account"`
+	Schedule string  `json:"schedule"`
+	Region   string  `json:"region"`
+	OptIn    bool    `json:"opt_in"` // taken in by a glob, and there only if the account has asked AWS for it
+	Kinds    int     `json:"kinds"`
+	Calls    int     `json:"calls"`
+	Seconds  float64 `json:"seconds"`
+	CallsDay float64 `json:"calls_a_day"`
+
+	byKind  map[string]int
+	listing float64 // seconds, without the question which regions there are: that comes first
+}
+
+// A planAccount is the runs of one schedule of an account. Regions that are there only if the account has opted in count apart.
+type planAccount struct {
+	Account  string  `json:"account"`
+	Schedule string  `json:"schedule"`
+	Regions  int     `json:"regions"`
+	Calls    int     `json:"calls"`
+	Seconds  float64 `json:"seconds"`
+	RunsDay  float64 `json:"runs_a_day"`
+	CallsDay float64 `json:"calls_a_day"`
+
+	OptInRegions  int     `json:"opt_in_regions"`
+	OptInCalls    int     `json:"opt_in_calls"`
+	OptInCallsDay float64 `json:"opt_in_calls_a_day"`
+}
+
+// A planCost is what one kind costs a day, in all accounts and regions but those of opt-in.
+type planCost struct {
+	Kind     string  `json:"kind"`
+	Action   string  `json:"action"`
+	Calls    int     `json:"calls"` // if each schedule runs once
+	CallsDay float64 `json:"calls_a_day"`
+}
+
+type planTotal struct {
+	Accounts      int     `json:"accounts"`
+	Calls         int     `json:"calls"` // if each schedule runs once
+	Seconds       float64 `json:"seconds"`
+	CallsDay      float64 `json:"calls_a_day"`
+	OptInCallsDay float64 `json:"opt_in_calls_a_day"`
+}
+
+// A planner holds what all accounts of a plan share.
+type planner struct {
+	p       *program
+	places  int            // calls in flight
+	assume  map[string]int // resources of a kind in each region
+	now     time.Time
+	rates   map[string]float64 // runs a day, by spec
+	unasked map[string]bool    // kinds with a parent of which nothing is assumed
+}
+
+// plan says what a configuration will ask of AWS. It calls nobody.
+func (c *cli) plan(o runOptions, w io.Writer, format string) error {
+	if format != "table" && format != "json" {
+		return usage(fmt.Errorf("-o %q is not table or json", format))
+	}
+	for kind, n := range o.assume {
+		if _, ok := collectors.KindNamed(kind); !ok || n < 0 {
+			return usage(fmt.Errorf("--assume %s=%d: want a kind that %q names, and how many resources", kind, n, "collector kinds"))
+		}
+	}
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	pl := planner{p: &program{cli: c, opt: o}, places: cfg.file.Limits.CallsInFlight, assume: o.assume, now: time.Now(),
+		rates: map[string]float64{}, unasked: map[string]bool{}}
+	out, err := pl.plan(cfg.file)
+	if err != nil {
+		return err
+	}
+	if format == "json" {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		e.SetEscapeHTML(false)
+		return e.Encode(out)
+	}
+	return out.print(w)
+}
+
+func (pl *planner) plan(f *config.File) (*plan, error) {
+	blocks, err := pl.p.blocks(f)
+	if err != nil {
+		return nil, err
+	}
+	out := &plan{Warnings: []string{}, Total: planTotal{Accounts: len(blocks)}}
+	costs := map[string]*planCost{}
+	for _, block := range blocks {
+		a, err := pl.p.account(block)
+		if err != nil {
+			return nil, usage(err)
+		}
+		ticks := a.Ticks
+		if pl.p.opt.once {
+			ticks = []runner.Tick{{Spec: "once"}}
+		}
+		for _, t := range ticks {
+			rows, err := pl.run(block, a, t)
+			if err != nil {
+				return nil, err
+			}
+			sum := pl.sum(a, t, rows)
+			out.Regions, out.Accounts = append(out.Regions, rows...), append(out.Accounts, sum)
+			out.Warnings = append(out.Warnings, pl.warnings(a, sum)...)
+			for _, r := range rows {
+				if r.OptIn {
+					continue
+				}
+				for kind, n := range r.byKind {
+					c := costs[kind]
+					if c == nil {
+						c = &planCost{Kind: kind, Action: actionOf(kind)}
+						costs[kind] = c
+					}
+					c.Calls += n
+					c.CallsDay += float64(n) * sum.RunsDay
+				}
+			}
+			out.Total.Calls += sum.Calls
+			out.Total.CallsDay += sum.CallsDay
+			out.Total.OptInCallsDay += sum.OptInCallsDay
+			out.Total.Seconds = max(out.Total.Seconds, sum.Seconds)
+		}
+	}
+	out.Total.Seconds = round(max(out.Total.Seconds, seconds(out.Total.Calls, pl.places)))
+	for _, c := range costs {
+		out.Costs = append(out.Costs, *c)
+	}
+	sort.Slice(out.Costs, func(i, j int) bool {
+		a, b := out.Costs[i], out.Costs[j]
+		if a.CallsDay != b.CallsDay {
+			return a.CallsDay > b.CallsDay
+		}
+		if a.Calls != b.Calls {
+			return a.Calls > b.Calls
+		}
+		return a.Kind < b.Kind
+	})
+	out.Assumptions = pl.assumptions()
+	return out, nil
+}
+
+// finding is what stands for a kind where a run asks which regions there are.
+const finding = "(finding the regions)"
+
+func actionOf(kind string) string {
+	if k, ok := collectors.KindNamed(kind); ok {
+		return k.Action()
+	}
+	return "ec2:DescribeRegions"
+}
+
+// regionsOf is where a block will be listed: where it certainly will be, and where if the account has opted in.
+func (pl *planner) regionsOf(block config.Account) (certain, optIn []string, ask string, err error) {
+	part, ok := record.PartitionNamed(auth.PartitionOf(block))
+	if !ok {
+		return nil, nil, "", usage(fmt.Errorf("account %q: partition %q is not known", block.Name, auth.PartitionOf(block)))
+	}
+	var rs collectors.Regions
+	for _, r := range part.Regions {
+		if part.OptIn(r) && !slices.Contains(block.Collect.Regions, r) {
+			rs.Disabled = append(rs.Disabled, r)
+		} else {
+			rs.Enabled = append(rs.Enabled, r)
+		}
+	}
+	narrow := pl.p.opt.regions
+	certain = choose(block.Collect, narrow, rs).Regions
+	optIn = choose(block.Collect, narrow, collectors.Regions{Enabled: rs.Disabled, Complete: true}).Regions
+	if len(certain)+len(optIn) == 0 {
+		return nil, nil, "", usage(fmt.Errorf("account %q: none of the regions of partition %s is one that collector_configs.regions and --region name", block.Name, part.ID))
+	}
+	return certain, optIn, askIn(block.Collect, part), nil
+}
+
+// run is the regions of a run: what runner's jobs will do.
+func (pl *planner) run(block config.Account, a *runner.Account, t runner.Tick) ([]planRegion, error) {
+	certain, optIn, ask, err := pl.regionsOf(block)
+	if err != nil {
+		return nil, err
+	}
+	kinds := a.Kinds
+	if len(t.Kinds) > 0 {
+		kinds = slices.DeleteFunc(slices.Clone(kinds), func(k runner.Kind) bool { return !slices.Contains(t.Kinds, k.Name) })
+	}
+	runs := pl.runsADay(t)
+	var rows []planRegion
+	for i, region := range slices.Concat(certain, optIn) {
+		r := planRegion{Account: a.Name, Schedule: t.Spec, Region: region, OptIn: i >= len(certain), byKind: map[string]int{}}
+		for _, k := range kinds {
+			if k.Global && i > 0 {
+				continue
+			}
+			r.Kinds++
+			for parent := true; parent; { // a parent that is not listed for itself is listed for its ids
+				if _, counted := r.byKind[k.Name]; !counted {
+					r.byKind[k.Name] = pl.calls(k.Name)
+				}
+				k, parent = parentOf(a, k)
+			}
+		}
+		rows = append(rows, r)
+	}
+	at := slices.IndexFunc(rows, func(r planRegion) bool { return r.Region == ask })
+	if at < 0 {
+		rows = append(rows, planRegion{Account: a.Name, Schedule: t.Spec, Region: ask, byKind: map[string]int{}})
+		at = len(rows) - 1
+	}
+	rows[at].byKind[finding] = 1
+	for i := range rows {
+		r := &rows[i]
+		wait := time.Duration(0)
+		for kind, n := range r.byKind {
+			r.Calls += n
+			wait = max(wait, budgetWait(kind, r.byKind))
+		}
+		r.listing = max(wait.Seconds(), seconds(r.Calls-r.byKind[finding], runner.Width(pl.places, 1)))
+		r.Seconds = round(r.listing + seconds(r.byKind[finding], 1))
+		r.CallsDay = round(float64(r.Calls) * runs)
+	}
+	return rows, nil
+}
+
+func parentOf(a *runner.Account, k runner.Kind) (runner.Kind, bool) {
+	for _, ks := range [][]runner.Kind{a.Kinds, a.Parents} {
+		if i := slices.IndexFunc(ks, func(p runner.Kind) bool { return p.Name == k.Parent }); i >= 0 {
+			return ks[i], true
+		}
+	}
+	return runner.Kind{}, false
+}
+
+// calls is how often a kind's API is called in a region: once a page, or once a resource of the parent.
+func (pl *planner) calls(name string) int {
+	k, _ := collectors.KindNamed(name)
+	pages := 1
+	if k.Max > 0 {
+		pages = max(1, (pl.assume[name]+k.Max-1)/k.Max)
+	}
+	if k.Parent == "" {
+		return pages
+	}
+	parents := pl.assume[k.Parent]
+	if parents == 0 {
+		pl.unasked[name] = true
+		return 0
+	}
+	return max(parents, pages)
+}
+
+// budgetWait is how long the budget of a kind's API makes its calls wait in a region.
+func budgetWait(kind string, byKind map[string]int) time.Duration {
+	refill, burst := 20.0, 100 // of DescribeRegions, which finding asks as well
+	if k, ok := collectors.KindNamed(kind); ok {
+		refill, burst = k.Budget()
+	}
+	n := byKind[kind]
+	if kind == "ec2_region" {
+		n += byKind[finding]
+	}
+	perSecond, atOnce := runner.Share(refill, burst)
+	return time.Duration(float64(max(0, n-atOnce)) / perSecond * float64(time.Second))
+}
+
+// seconds is how long calls take side by side.
+func seconds(calls, width int) float64 {
+	return math.Ceil(float64(calls)/float64(width)) * assumedCall.Seconds()
+}
+
+func round(f float64) float64 { return math.Round(f*100) / 100 }
+
+func (pl *planner) sum(a *runner.Account, t runner.Tick, rows []planRegion) planAccount {
+	sum := planAccount{Account: a.Name, Schedule: t.Spec, RunsDay: round(pl.runsADay(t))}
+	for _, r := range rows {
+		if r.OptIn {
+			sum.OptInRegions++
+			sum.OptInCalls += r.Calls
+			continue
+		}
+		if r.Kinds > 0 {
+			sum.Regions++
+		}
+		sum.Calls += r.Calls
+		sum.Seconds = max(sum.Seconds, r.listing)
+	}
+	sum.Seconds = max(sum.Seconds, seconds(sum.Calls-1, runner.Width(pl.places, sum.Regions)))
+	sum.Seconds = round(sum.Seconds + seconds(1, 1))
+	sum.CallsDay, sum.OptInCallsDay = round(float64(sum.Calls)*pl.runsADay(t)), round(float64(sum.OptInCalls)*pl.runsADay(t))
+	return sum
+}
+
+// runsADay counts the runs of the coming year, so that weekdays, months and changes of the clock are in it, and divides.
+func (pl *planner) runsADay(t runner.Tick) float64 {
+	if t.Schedule == nil {
+		return 0
+	}
+	if n, ok := pl.rates[t.Spec]; ok {
+		return n
+	}
+	const days = 365
+	at := t.Schedule.Next(pl.now)
+	end := pl.now.AddDate(0, 0, days)
+	n := 0.0
+	if gap := t.Schedule.Next(at).Sub(at); gap > 0 && gap < time.Minute { // @every alone can be so fast, and is as fast all year
+		n = days * 24 * float64(time.Hour) / float64(gap)
+	} else {
+		for ; !at.IsZero() && !at.After(end); at = t.Schedule.Next(at) {
+			n++
+		}
+	}
+	pl.rates[t.Spec] = n / days
+	return pl.rates[t.Spec]
+}
+
+// warnings says what cannot go well.
+func (pl *planner) warnings(a *runner.Account, s planAccount) []string {
+	var out []string
+	if period := 24 * 3600 / s.RunsDay; s.RunsDay > 0 && s.Seconds > period {
+		out = append(out, fmt.Sprintf("account %q: a run of schedule %q takes at least %s, longer than until the next one", s.Account, s.Schedule, lasting(s.Seconds)))
+	}
+	if a.Timeout > 0 && s.Seconds > a.Timeout.Seconds() {
+		out = append(out, fmt.Sprintf("account %q: a run of schedule %q takes at least %s, longer than its timeout of %s", s.Account, s.Schedule, lasting(s.Seconds), a.Timeout))
+	}
+	return out
+}
+
+func (pl *planner) assumptions() []string {
+	out := []string{
+		"Every number is the least: a listing is one page, AWS refuses and throttles nothing, nothing is asked twice.",
+		fmt.Sprintf("A call takes %s. No API gets more than half of what EC2 refills for it in an account and region (see docs/kinds.md), its burst likewise; "+
+			"one account has at most %d calls in flight in a region and %d in all, everybody together %d.",
+			assumedCall, runner.Width(pl.places, 1), runner.Width(pl.places, pl.places), pl.places),
+		"Regions that a glob names are those that this version knows. Where an account must opt in is shown as opt-in and counts in no sum.",
+		"Signing in calls STS as well, but seldom: sessions are kept until they end.",
+	}
+	if !pl.p.opt.once {
+		out = append(out, "A day is the mean of the coming year.")
+	}
+	for _, kind := range slices.Sorted(maps.Keys(pl.assume)) {
+		out = append(out, fmt.Sprintf("Each region holds %d of %s.", pl.assume[kind], kind))
+	}
+	if len(pl.unasked) > 0 {
+		out = append(out, "Kinds with a parent cost a call for each resource of it, which is not known without asking; they count as none: "+
+			strings.Join(slices.Sorted(maps.Keys(pl.unasked)), ", ")+". --assume PARENT=N counts them.")
+	}
+	return out
+}
+
+// print shows a plan to a person. Regions side by side that cost the same are one line.
+func (p *plan) print(w io.Writer) error {
+	regions := listing{columns: []string{"account", "schedule", "region", "kinds", "calls_a_run", "takes", "calls_a_day"}}
+	for i := 0; i < len(p.Regions); {
+		r, n := p.Regions[i], 1
+		for i+n < len(p.Regions) && r.like(p.Regions[i+n]) {
+			n++
+		}
+		name := r.Region
+		if n > 1 {
+			name = fmt.Sprintf("%s … %s: %d, each", r.Region, p.Regions[i+n-1].Region, n)
+		}
+		if r.OptIn {
+			name += " (opt-in)"
+		}
+		regions.rows = append(regions.rows, map[string]any{"account": r.Account, "schedule": r.Schedule, "region": name, "kinds": r.Kinds,
+			"calls_a_run": least(float64(r.Calls)), "takes": "≥ " + lasting(r.Seconds), "calls_a_day": least(r.CallsDay)})
+		i += n
+	}
+	accounts := listing{columns: []string{"account", "schedule", "regions", "calls_a_run", "takes", "runs_a_day", "calls_a_day", "with_opt-in"}}
+	for _, a := range p.Accounts {
+		row := map[string]any{"account": a.Account, "schedule": a.Schedule, "regions": a.Regions, "calls_a_run": least(float64(a.Calls)),
+			"takes": "≥ " + lasting(a.Seconds), "runs_a_day": few(a.RunsDay), "calls_a_day": least(a.CallsDay), "with_opt-in": ""}
+		if a.OptInRegions > 0 {
+			row["with_opt-in"] = least(a.CallsDay + a.OptInCallsDay)
+		}
+		accounts.rows = append(accounts.rows, row)
+	}
+	costs := listing{columns: []string{"costs_most", "action", "calls_a_run", "calls_a_day"}}
+	for _, c := range p.Costs[:min(shownCosts, len(p.Costs))] {
+		costs.rows = append(costs.rows, map[string]any{"costs_most": c.Kind, "action": c.Action, "calls_a_run": least(float64(c.Calls)), "calls_a_day": least(c.CallsDay)})
+	}
+	for _, l := range []listing{regions, accounts, costs} {
+		if err := l.print(w, "table"); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+	}
+	t := p.Total
+	fmt.Fprintf(w, "In all: %s calls if every schedule runs once, which takes ≥ %s", least(float64(t.Calls)), lasting(t.Seconds))
+	if t.CallsDay > 0 {
+		fmt.Fprintf(w, "; %s calls a day", least(t.CallsDay))
+	}
+	if t.OptInCallsDay > 0 {
+		fmt.Fprintf(w, ", %s if every account has opted in to every region", least(t.CallsDay+t.OptInCallsDay))
+	}
+	fmt.Fprint(w, ".\n")
+	for _, s := range p.Warnings {
+		fmt.Fprintln(w, "warning: "+s)
+	}
+	for _, s := range p.Assumptions {
+		fmt.Fprintln(w, "- "+s)
+	}
+	return nil
+}
+
+// like reports whether a region costs what another one does.
+func (r planRegion) like(o planRegion) bool {
+	return r.Account == o.Account && r.Schedule == o.Schedule && r.OptIn == o.OptIn && maps.Equal(r.byKind, o.byKind)
+}
+
+func least(f float64) string { return "≥ " + few(f) }
+
+// few writes a number whole where it is large.
+func few(f float64) string {
+	if f >= 10 {
+		f = math.Round(f)
+	}
+	return strconv.FormatFloat(f, 'f', -1, 64)
+}
+
+func lasting(s float64) string {
+	d := time.Duration(s * float64(time.Second))
+	if d < 10*time.Second {
+		return d.Round(10 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/collectors"
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/runner"
+)
+
+// planned makes a plan of a configuration file.
+func planned(t *testing.T, c *cli, o runOptions) plan {
+	t.Helper()
+	var out bytes.Buffer
+	if err := c.plan(o, &out, "json"); err != nil {
+		t.Fatal(err)
+	}
+	var p plan
+	if err := json.Unmarshal(out.Bytes(), &p); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+const planKeys = `ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"`
+
+// What a plan counts, line by line: account, region, kinds, calls a run, calls a day. A star marks a region of opt-in.
+func TestPlan(t *testing.T) {
+	for _, c := range []struct {
+		name, config string
+		opt          runOptions
+		want         []string
+		seconds      float64 // of the first account's first run
+		calls        float64 // a day, in all
+	}{
+		{"two regions by name, one kind, and the question which regions there are",
+			`collector_configs: {regions: [eu-west-1, us-east-1]}`, runOptions{},
+			[]string{"a eu-west-1 1 2 192", "a us-east-1 1 1 96"}, 0.16, 288},
+		{"a region that must be opted in to counts when it is named",
+			`collector_configs: {regions: [me-south-1]}`, runOptions{},
+			[]string{"a me-south-1 1 2 192"}, 0.16, 192},
+		{"a glob takes in what is enabled by default; the rest is shown; the question goes to the partition's first region",
+			`collector_configs: {regions: ["eu-central-*", "af-*"]}`, runOptions{},
+			[]string{"a eu-central-1 1 1 96", "a af-south-1* 1 1 96", "a eu-central-2* 1 1 96", "a us-east-1 0 1 96"}, 0.16, 192},
+		{"a kind that one region speaks for: the first",
+			`collector_configs: {regions: [us-west-1, eu-west-1], kinds: [ec2_region, ec2_vpc]}`, runOptions{},
+			[]string{"a eu-west-1 2 2 192", "a us-west-1 1 2 192"}, 0.16, 384},
+		{"a parent that is not listed for itself is asked for its ids; children are not known",
+			`collector_configs: {regions: [eu-west-1], kinds: [ec2_launch_template_version]}`, runOptions{},
+			[]string{"a eu-west-1 1 2 192"}, 0.16, 192},
+		{"nor is it asked for twice",
+			`collector_configs: {regions: [eu-west-1], kinds: ["ec2_client_vpn_*"]}`, runOptions{},
+			[]string{"a eu-west-1 5 2 192"}, 0.16, 192},
+		{"children and pages of what is assumed",
+			`collector_configs: {regions: [eu-west-1], kinds: [ec2_launch_template_version, ec2_volume, ec2_address]}`,
+			runOptions{assume: map[string]int{"ec2_launch_template": 7, "ec2_volume": 501, "ec2_address": 3000}},
+			[]string{"a eu-west-1 3 12 1152"}, 0.32, 1152},
+		{"a kind with a schedule of its own is a run of its own",
+			`collector_configs: {regions: [eu-west-1], kinds: [ec2_instance, ec2_image, ec2_snapshot], schedules: {"ec2_im*": "@daily", ec2_snapshot: "0 */6 * * *"}}`,
+			runOptions{}, []string{"a eu-west-1 1 2 192", "a eu-west-1 1 2 8", "a eu-west-1 1 2 2"}, 0.16, 202},
+		{"faster than cron, and as fast as it gets",
+			"schedule: '@every 10s'\ncollector_configs: {regions: [eu-west-1]}", runOptions{}, []string{"a eu-west-1 1 2 17280"}, 0.16, 17280},
+		{"a summer time is as long as a winter time",
+			"schedule: '0 * * * *'\ntimezone: Europe/Berlin\ncollector_configs: {regions: [eu-west-1]}", runOptions{}, []string{"a eu-west-1 1 2 48"}, 0.16, 48},
+		{"once has no day",
+			`collector_configs: {regions: [eu-west-1], schedules: {"*": "@daily"}}`, runOptions{once: true}, []string{"a eu-west-1 1 2 0"}, 0.16, 0},
+		{"narrowed", `collector_configs: {regions: [eu-west-1, us-east-1], kinds: [ec2_instance, ec2_vpc]}`,
+			runOptions{regions: []string{"us-*"}, kinds: []string{"ec2_v*"}},
+			[]string{"a us-east-1 1 1 96", "a eu-west-1 0 1 96"}, 0.16, 192},
+		{"China has no opt-in", "", runOptions{accounts: []string{"china"}},
+			[]string{"china cn-north-1 1 2 192", "china cn-northwest-1 1 1 96"}, 0.16, 288},
+		{"the budget: 50 calls at once, then 10 a second", `collector_configs: {regions: [eu-west-1], kinds: [ec2_image_reference]}`,
+			runOptions{assume: map[string]int{"ec2_image": 1000}}, []string{"a eu-west-1 1 1002 96192"}, 95.08, 96192},
+		{"a bucket of its own: one call at once, one in four seconds", `collector_configs: {regions: [eu-west-1], kinds: [ec2_byoip_cidr]}`,
+			runOptions{assume: map[string]int{"ec2_byoip_cidr": 201}}, []string{"a eu-west-1 1 4 384"}, 8.08, 384},
+		{"calls in flight: one", "limits: {calls_in_flight: 1}\ncollector_configs: {regions: [eu-west-1, us-east-1], kinds: [ec2_vpc, ec2_subnet]}",
+			runOptions{}, []string{"a eu-west-1 2 3 288", "a us-east-1 2 2 192"}, 0.4, 480},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "config.yaml")
+			text := c.config + "\naccounts: [{name: a, " + planKeys + "}, {name: china, partition: aws-cn, collector_configs: {regions: ['*']}}]\n"
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if c.opt.accounts == nil {
+				c.opt.accounts = []string{"a"}
+			}
+			p := planned(t, &cli{configPath: file, getenv: func(string) string { return "" }}, c.opt)
+			var got []string
+			for _, r := range p.Regions {
+				star := ""
+				if r.OptIn {
+					star = "*"
+				}
+				got = append(got, fmt.Sprintf("%s %s%s %d %d %v", r.Account, r.Region, star, r.Kinds, r.Calls, r.CallsDay))
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("regions (-want +got):\n%s", diff)
+			}
+			if p.Accounts[0].Seconds != c.seconds {
+				t.Errorf("takes %v s, want %v", p.Accounts[0].Seconds, c.seconds)
+			}
+			if p.Total.CallsDay != c.calls {
+				t.Errorf("%v calls a day, want %v", p.Total.CallsDay, c.calls)
+			}
+			sum := 0.0
+			for _, k := range p.Costs {
+				sum += k.CallsDay
+			}
+			if sum != c.calls {
+				t.Errorf("the costs sum up to %v, want %v", sum, c.calls)
+			}
+		})
+	}
+}
+
+// A plan is what a run then does, call by call: for an account in which nothing is, and for one whose contents were assumed;
+// and it takes as long as was said, or a little longer.
+func TestARunMakesThePlannedCalls(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		fill   int // instances in eu-west-1
+		assume map[string]int
+	}{
+		{"an empty account", 0, nil},
+		{"a full one", 20, map[string]int{"ec2_vpc": 1, "ec2_launch_template": 1, "ec2_image": 2}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				cloud := awsfake.New(awsfake.Options{Latency: assumedCall})
+				a := cloud.AddAccount("111111111111", "aws")
+				regions := `["*"]`
+				if c.fill > 0 {
+					a.AddInstances("eu-west-1", c.fill)
+					regions = "[eu-west-1]"
+				}
+				k := a.AddUser("collector").NewKey()
+				server := cloud.InMemory()
+				defer server.Close()
+				file := filepath.Join(dir, "config.yaml")
+				text := fmt.Sprintf("data_dir: %s/data\ncollector_configs: {regions: %s, kinds: [\"*\"]}\naccounts: [{name: a, ak_id: %s, ak_secret: %q}]\n", dir, regions, k.ID, k.Secret)
+				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				var stdout, stderr bytes.Buffer
+				cli := &cli{getenv: func(string) string { return "" }, stdout: &stdout, stderr: &stderr, configPath: file, logLevel: "error", logFormat: "text"}
+				p := planned(t, cli, runOptions{once: true, assume: c.assume})
+				if n := len(cloud.Calls(nil)); n != 0 {
+					t.Fatalf("planning called AWS %d times", n)
+				}
+				began := time.Now()
+				if err := cli.collect(t.Context(), runOptions{once: true, dryRun: true, flushTimeout: time.Minute,
+					aws: auth.LoadOptions{Isolated: true, Endpoint: server.URL, DialContext: server.DialContext}}); err != nil {
+					t.Fatalf("%v\n%s", err, stderr.String())
+				}
+				took := time.Since(began).Seconds()
+				want, got := map[string]int{}, map[string]int{}
+				for _, r := range p.Regions {
+					if r.Calls > 0 && !r.OptIn {
+						want[r.Region] = r.Calls
+					}
+				}
+				actions := map[string]int{}
+				for _, call := range cloud.Calls(func(c *awsfake.Call) bool { return c.Service == "ec2" }) {
+					got[call.Region]++
+					actions["ec2:"+call.Action]++
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("calls (-planned +made):\n%s", diff)
+				}
+				plannedActions := map[string]int{}
+				for _, k := range p.Costs {
+					if k.Calls > 0 {
+						plannedActions[k.Action] += k.Calls
+					}
+				}
+				if diff := cmp.Diff(plannedActions, actions); diff != "" {
+					t.Errorf("calls (-planned +made):\n%s", diff)
+				}
+				t.Logf("%d calls, planned %.2f s, took %.2f s", p.Total.Calls, p.Total.Seconds, took)
+				if took < p.Total.Seconds || took > 1.5*p.Total.Seconds+1 {
+					t.Errorf("took %.2f s; the plan said at least %.2f s", took, p.Total.Seconds)
+				}
+			})
+		})
+	}
+}
+
+// A plan warns of a run that cannot end before the next one or in time.
+func TestPlanWarns(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	text := "schedule: '@every 1m'\ntimeout: 30s\ncollector_configs: {regions: [eu-west-1], kinds: [ec2_image_reference]}\naccounts: [{name: a, " + planKeys + "}]\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := &cli{configPath: file, getenv: func(string) string { return "" }}
+	if w := planned(t, c, runOptions{assume: map[string]int{"ec2_image": 300}}).Warnings; len(w) != 0 {
+		t.Errorf("warns of a run of 25 s: %q", w)
+	}
+	w := planned(t, c, runOptions{assume: map[string]int{"ec2_image": 1000}}).Warnings
+	if len(w) != 2 || !strings.Contains(w[0], "longer than until the next one") || !strings.Contains(w[1], "longer than its timeout of 30s") {
+		t.Errorf("warns of a run of 95 s: %q", w)
+	}
+}
+
+// The example's schedules name kinds that there are, and keep what is slow or large off the common schedule.
+func TestExampleSchedulesAreOfKinds(t *testing.T) {
+	b, err := os.ReadFile("../../config.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := config.Parse(b, "config.example.yaml", known())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pattern := range slices.Sorted(maps.Keys(f.Defaults.Schedules)) {
+		if len(config.Match([]string{pattern}, known().Kinds)) == 0 {
+			t.Errorf("schedules: %q is no kind", pattern)
+		}
+	}
+	for _, kind := range []string{"ec2_image", "ec2_image_usage_report", "ec2_snapshot", "ec2_ipam_pool", "ec2_network_insights_path", "ec2_reserved_instances", "ec2_capacity_block"} {
+		if _, ok := collectors.KindNamed(kind); !ok {
+			t.Errorf("no kind %q", kind)
+		}
+		if spec, ok := f.Defaults.ScheduleOf(kind); !ok || (&planner{now: time.Now(), rates: map[string]float64{}}).runsADay(tickOf(t, spec)) > 4 {
+			t.Errorf("%s: listed by schedule %q; want at most four times a day", kind, spec)
+		}
+	}
+}
+
+func tickOf(t *testing.T, spec string) runner.Tick {
+	t.Helper()
+	s, err := config.ParseSchedule(spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return runner.Tick{Spec: spec, Schedule: s}
+}
