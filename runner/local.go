@@ -74,8 +74,10 @@ type run struct {
 	fleet  *Fleet    // held from its start to its end
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	begun  bool // its opening job has a place
-	left   int  // jobs that are not over
+	begun  bool          // its opening job has a place
+	left   int           // jobs that are not over
+	status record.Status // how it ended, once a job's bookkeeping has said so
+	took   time.Duration
 	over   func(RunResult)
 }
 
@@ -469,9 +471,12 @@ func (l *Local) jobOver(n *run, res jobResult) {
 	for _, j := range res.follow {
 		l.queue.push(n.a.Name, following, queued{n, j})
 	}
+	if res.ended { // the last job to be counted; not always the last that comes here
+		n.status, n.took = res.status, res.took
+	}
 	n.left += len(res.follow) - 1
 	if n.left == 0 {
-		l.finish(n, RunResult{Account: n.a.Name, Run: n.id, Status: res.status, Took: res.took})
+		l.finish(n, RunResult{Account: n.a.Name, Run: n.id, Status: n.status, Took: n.took})
 	}
 	l.dispatch()
 }
