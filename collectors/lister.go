@@ -208,10 +208,11 @@ func (g *listing) page(ctx context.Context) (next string, err error) {
 		}
 	}
 	defer back()
-	head := g.l.head()
-	defer g.l.heads.Put(head)
 	err = g.l.call.Call(ctx, g.creds, g.w.Region, g.w.Gate, g.req, func(body io.Reader) error {
-		// First the wire, without a page: a body that hangs at its beginning holds nothing that others need.
+		// First the wire, without a page: a body that hangs at its beginning holds nothing that others need. And without a
+		// buffer until there is an answer: most of the calls in flight wait for AWS.
+		head := g.l.head()
+		defer g.l.heads.Put(head)
 		rest, err := readHead(head, body)
 		if err != nil {
 			return err

@@ -9,6 +9,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +23,7 @@ import (
 	awsmw "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/smithy-go"
@@ -193,7 +196,9 @@ func (a *attempt) write(ctx context.Context, in mw.SerializeInput, next mw.Seria
 	if in.Request, err = req.SetStream(form{bytes.NewReader(a.form)}); err != nil {
 		return out, md, &smithy.SerializationError{Err: err}
 	}
-	return next.HandleSerialize(ctx, in)
+	// The SDK would copy the body through 32 KiB of its own, made anew for each call: a quarter of all that a run allocates.
+	sum := sha256.Sum256(a.form)
+	return next.HandleSerialize(v4.SetPayloadHash(ctx, hex.EncodeToString(sum[:])), in)
 }
 
 // form is a request's body without bytes.Reader's WriteTo. The SDK closes the body when the answer's head is there, and
