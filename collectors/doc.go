@@ -16,7 +16,7 @@ Generated from `+"`collectors/kinds.go` and `collectors/left_out.go` by `go gene
 %d kinds, and %d Describe operations that are none. A kind that has a parent is asked for once for each resource of it. A record's id
 is one member, or several joined by "/". Calls a second is what AWS refills for one account and region; the collector
 keeps to half of it. Members that are volatile make no change in a resource's history; members that are sensitive
-become a keyed digest unless `+"`sensitive`"+` says otherwise.
+become a keyed digest unless `+"`sensitive`"+` says otherwise. `+"`collector schema --kind KIND`"+` prints the JSON Schema of a kind's data.
 
 | kind | operation and IAM action | id | parent | calls/s | volatile | sensitive |
 |---|---|---|---|---|---|---|

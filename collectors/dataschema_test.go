@@ -1,0 +1,234 @@
+package collectors
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/aws-collector/collector/collectors/internal/ec2xml"
+	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/record"
+)
+
+// compiledSchema compiles a kind's schema; strict, it refuses members that it does not name.
+func compiledSchema(t *testing.T, k *Kind, strict bool) *jsonschema.Schema {
+	t.Helper()
+	b, err := k.DataSchema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+	if err != nil {
+		t.Fatalf("%s: %v", k.Name, err)
+	}
+	if strict {
+		closeObjects(doc)
+	}
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	c.AssertContent()
+	if err := c.AddResource(k.Name, doc); err != nil {
+		t.Fatalf("%s: %v", k.Name, err)
+	}
+	s, err := c.Compile(k.Name)
+	if err != nil {
+		t.Fatalf("%s: %v", k.Name, err)
+	}
+	if s.DraftVersion != 2020 {
+		t.Errorf("%s: draft %d", k.Name, s.DraftVersion)
+	}
+	return s
+}
+
+func closeObjects(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		if v["type"] == "object" {
+			v["additionalProperties"] = false
+		}
+		for _, in := range v {
+			closeObjects(in)
+		}
+	case []any:
+		for _, in := range v {
+			closeObjects(in)
+		}
+	}
+}
+
+// An answer is written from the tables: every member once, every list with two elements.
+type answerWriter struct {
+	b       strings.Builder
+	unknown bool
+}
+
+func (w *answerWriter) value(s ec2xml.Shape, depth int) {
+	switch s.Type() {
+	case ec2xml.Struct:
+		if depth == 0 { // a structure may hold itself
+			return
+		}
+		for m := range s.Members() {
+			fmt.Fprintf(&w.b, "<%s>", m.Wire)
+			w.value(m.Shape, depth-1)
+			fmt.Fprintf(&w.b, "</%s>", m.Wire)
+		}
+		if w.unknown {
+			w.b.WriteString("<ofTheFuture><item>1</item></ofTheFuture>")
+		}
+	case ec2xml.List:
+		for range 2 {
+			fmt.Fprintf(&w.b, "<%s>", s.Item())
+			w.value(s.Elem(), depth)
+			fmt.Fprintf(&w.b, "</%s>", s.Item())
+		}
+	case ec2xml.Integer:
+		w.b.WriteString("-9007199254740993")
+	case ec2xml.Float:
+		w.b.WriteString("1.5e3")
+	case ec2xml.Boolean:
+		w.b.WriteString("true")
+	case ec2xml.Timestamp:
+		w.b.WriteString("2026-11-21T22:15:03.000Z")
+	case ec2xml.Blob:
+		w.b.WriteString("aGVsbG8=")
+	default:
+		w.b.WriteString("a &amp; b")
+	}
+}
+
+// dataOf decodes an answer with every member that the SDK knows.
+func dataOf(t *testing.T, k *Kind, mode ec2xml.Mode, unknown bool) []any {
+	t.Helper()
+	op, ok := ec2xml.Describe(k.Op)
+	if !ok {
+		t.Fatalf("no %s", k.Op)
+	}
+	w := answerWriter{unknown: unknown}
+	w.value(op.Output, 9)
+	prog, err := ec2xml.Compile(k.spec())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := record.NewPages(1, 16<<20)
+	p := pages.Take(nil)
+	defer pages.Return(p)
+	o := ec2xml.Options{Sensitive: mode, DigestKey: []byte("k"),
+		Stamp: record.NewStamp(record.Target{Kind: k.Name}, record.Identity{}, []byte("{}"), "run", "2026-11-21T22:15:03Z")}
+	if _, err := new(ec2xml.Decoder).Decode(prog, o, strings.NewReader("<"+k.Op+"Response>"+w.b.String()+"</"+k.Op+"Response>"), p); err != nil {
+		t.Fatalf("%s: %v", k.Name, err)
+	}
+	var all []any
+	for v := range p.Views() {
+		data, err := jsonschema.UnmarshalJSON(bytes.NewReader(v.Data()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, data)
+	}
+	if len(all) == 0 {
+		t.Fatalf("%s: no records", k.Name)
+	}
+	return all
+}
+
+// A kind's schema names every member that the SDK knows, with its type, whatever becomes of the sensitive ones, and lets
+// members pass that the SDK does not know.
+func TestDataSchemas(t *testing.T) {
+	for i := range Kinds {
+		k := &Kinds[i]
+		strict, open := compiledSchema(t, k, true), compiledSchema(t, k, false)
+		for _, mode := range []ec2xml.Mode{ec2xml.Digest, ec2xml.Clear, ec2xml.Drop} {
+			for _, data := range dataOf(t, k, mode, false) {
+				if err := strict.Validate(data); err != nil {
+					t.Errorf("%s, mode %d: %v", k.Name, mode, err)
+				}
+			}
+		}
+		for _, data := range dataOf(t, k, ec2xml.Digest, true) {
+			if err := open.Validate(data); err != nil {
+				t.Errorf("%s: %v", k.Name, err)
+			}
+			if strict.Validate(data) == nil {
+				t.Errorf("%s: the test's strict schema lets an unknown member pass", k.Name)
+			}
+		}
+	}
+}
+
+// The records of an AWS are what the schemas say; and a schema is not so wide that anything is.
+func TestDataSchemasOfRecords(t *testing.T) {
+	scene(t, awsfake.Options{}, func(_ *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) Where) {
+		c.AddInstances("eu-west-1", 12)
+		parents := map[string][]string{}
+		ids := func(name string) []string {
+			if parents[name] == nil {
+				k := kind(t, name)
+				if _, err := l.List(context.Background(), w(k, "eu-west-1"), k, "", func(_ context.Context, p *record.Page) error {
+					for v := range p.Views() {
+						parents[name] = append(parents[name], strings.Trim(string(v.ID()), `"`))
+					}
+					return nil
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return parents[name]
+		}
+		kinds, n := 0, 0
+		for i := range Kinds {
+			k := &Kinds[i]
+			schema := compiledSchema(t, k, false)
+			under := []string{""}
+			if k.Parent != "" {
+				under = ids(k.Parent)
+			}
+			before := n
+			for _, parent := range under {
+				if _, err := l.List(context.Background(), w(k, "eu-west-1"), k, parent, func(_ context.Context, p *record.Page) error {
+					for v := range p.Views() {
+						n++
+						data, err := jsonschema.UnmarshalJSON(bytes.NewReader(v.Data()))
+						if err != nil {
+							return err
+						}
+						if err := schema.Validate(data); err != nil {
+							t.Errorf("%s: %v\n%s", k.Name, err, v.Data())
+						}
+						if text, where := spoiled(data); where != "" && schema.Validate(text) == nil {
+							t.Errorf("%s: a list in the place of %s is taken", k.Name, where)
+						}
+					}
+					return nil
+				}); err != nil {
+					t.Errorf("%s: %v", k.Name, err)
+				}
+			}
+			if n > before {
+				kinds++
+			}
+		}
+		if kinds < 15 || n < 100 {
+			t.Errorf("only %d records of %d kinds were held against their schemas", n, kinds)
+		}
+	})
+}
+
+// spoiled puts a list in the place of the first text, number or boolean.
+func spoiled(data any) (any, string) {
+	b, _ := json.Marshal(data)
+	out, _ := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+	for k, v := range out.(map[string]any) {
+		switch v.(type) {
+		case string, json.Number, bool:
+			out.(map[string]any)[k] = []any{}
+			return out, k
+		}
+	}
+	return nil, ""
+}
