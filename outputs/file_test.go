@@ -398,7 +398,7 @@ func TestCannotTurnOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, path, log := begin(t, File{Rotate: Rotate{MaxBytes: Bytes(len(line))}})
 		send(t, f, line)
-		synctest.Wait() // the worker has looked
+		synctest.Wait()                              // the worker has looked
 		f.old.dir = filepath.Join(f.old.dir, "gone") // where finished files go cannot be read
 		for range 3 {
 			send(t, f, line)
