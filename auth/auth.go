@@ -43,6 +43,7 @@ type Sessions struct {
 	mu     sync.Mutex
 	layers map[string]*layer
 	all    map[string]*entry
+	swept  time.Time // when the idle ones were last forgotten
 }
 
 // NewSessions has no session yet, and calls nobody.
@@ -141,7 +142,10 @@ func (s *Sessions) entry(steps []Step, region string) *entry {
 	}
 	e := s.all[key]
 	if e == nil {
-		s.forgetIdle()
+		if t := now(); t.Sub(s.swept) > idle/8 { // not each time: ten thousand new accounts would look at each other
+			s.forgetIdle()
+			s.swept = t
+		}
 		e = &entry{region: region, session: &Session{top: top, mfa: mfa}}
 		s.all[key] = e
 	}
