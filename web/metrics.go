@@ -3,10 +3,8 @@ package web
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"regexp"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 
@@ -29,12 +27,9 @@ type MetricsOptions struct {
 // It knows the accounts from Configured. What comes later of an account that a reload removed, such as the end of a run
 // that was under way, is not counted: its series are gone, and stay so.
 type Metrics struct {
-	runs           *prometheus.CounterVec
+	counts         *counts // by account
 	runSeconds     prometheus.Histogram
-	missed         *prometheus.CounterVec
-	requests       *prometheus.CounterVec
 	requestSeconds *prometheus.HistogramVec
-	budgetWait     *prometheus.CounterVec
 	reloadOK       prometheus.Gauge
 	reloadTime     prometheus.Gauge
 	outputRecords  *prometheus.CounterVec
@@ -42,16 +37,10 @@ type Metrics struct {
 	outputErrors   *prometheus.CounterVec
 	outputUp       *prometheus.GaugeVec
 
-	mu       sync.RWMutex // read-held while an account's series is written, so that none is made again behind forget
-	accounts map[string]bool
-	codes    map[string]bool
-	tags     map[string]map[string]string
+	mu    sync.RWMutex
+	codes map[string]bool
+	tags  map[string]map[string]string
 }
-
-// The reasons of package runner for a missed run: each has a series from the start, so that its first increase is seen.
-var missedReasons = [...]string{"overlap", "downtime", "suspended", "drain"}
-
-var statuses = [...]record.Status{record.Success, record.RunPartial, record.RunFailed, record.RunTimeout, record.RunSkipped, record.RunExpired}
 
 // NewMetrics registers every metric of the program. Its error names the label_tags that cannot be.
 func NewMetrics(reg prometheus.Registerer, live Live, o MetricsOptions) (*Metrics, error) {
@@ -70,24 +59,13 @@ func NewMetrics(reg prometheus.Registerer, live Live, o MetricsOptions) (*Metric
 			NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour}
 	}
 	m := &Metrics{
-		runs: counter("collector_runs_total",
-			"Runs that ended, by account and how: success, partial (some targets failed), failed (nothing was collected), timeout, skipped (an earlier run was going on), expired (queued too long).",
-			"account", "status"),
+		counts: newCounts(),
 		runSeconds: prometheus.NewHistogram(histogram("collector_run_duration_seconds",
 			"How long runs took, from the account's sign-in to its last target. A run is one account at one tick of its schedule.",
 			[]float64{1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200})),
-		missed: counter("collector_missed_runs_total",
-			"Scheduled runs that did not take place, by account and reason: overlap, downtime (the program was not running), suspended (the machine slept), drain (the program was stopping).",
-			"account", "reason"),
-		requests: counter("collector_api_requests_total",
-			"Attempts of AWS API calls, by account, region and code: ok, or AWS's error code such as RequestLimitExceeded. Retries count.",
-			"account", "region", "code"),
 		requestSeconds: prometheus.NewHistogramVec(histogram("collector_api_request_duration_seconds",
 			"How long attempts of AWS API calls took, by operation, from sending to the end of the answer.",
 			[]float64{.025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}), []string{"operation"}),
-		budgetWait: counter("collector_api_budget_wait_seconds_total",
-			"Time that AWS API calls waited for their account's and region's budget of calls, summed over calls. A steep rise means that the schedule asks for more than the limits let through.",
-			"account", "region"),
 		reloadOK: gauge("collector_config_last_reload_successful",
 			"Whether the last attempt to load the configuration succeeded (1), or was refused and the one before is in force (0)."),
 		reloadTime: gauge("collector_config_last_reload_success_timestamp_seconds",
@@ -105,7 +83,7 @@ func NewMetrics(reg prometheus.Registerer, live Live, o MetricsOptions) (*Metric
 		ConstLabels: prometheus.Labels{"version": o.Version, "revision": o.Revision, "goversion": runtime.Version()}})
 	build.Set(1)
 	for _, c := range []prometheus.Collector{
-		m.runs, m.runSeconds, m.missed, m.requests, m.requestSeconds, m.budgetWait, m.reloadOK, m.reloadTime,
+		m.counts, m.runSeconds, m.requestSeconds, m.reloadOK, m.reloadTime,
 		m.outputRecords, m.outputLost, m.outputErrors, m.outputUp, build, newSnapshot(live, m, o, labels),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
@@ -159,58 +137,14 @@ func (m *Metrics) SetTags(tags map[string]map[string]string) {
 
 // Configured says which accounts there are from now on: the counters of a new one begin at 0, those of one that is gone
 // disappear.
-func (m *Metrics) Configured(kinds map[string][]string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, a := range slices.Collect(maps.Keys(m.accounts)) {
-		if _, stays := kinds[a]; !stays {
-			m.forget(a)
-		}
-	}
-	if m.accounts == nil {
-		m.accounts = map[string]bool{}
-	}
-	for a := range kinds {
-		if m.accounts[a] {
-			continue
-		}
-		m.accounts[a] = true
-		for _, s := range statuses {
-			m.runs.WithLabelValues(a, string(s))
-		}
-		for _, r := range missedReasons {
-			m.missed.WithLabelValues(a, r)
-		}
-	}
-}
+func (m *Metrics) Configured(kinds map[string][]string) { m.counts.configured(kinds) }
 
 // Forget drops an account's series.
-func (m *Metrics) Forget(account string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.forget(account)
-}
-
-func (m *Metrics) forget(account string) {
-	delete(m.accounts, account)
-	l := prometheus.Labels{"account": account}
-	for _, v := range []*prometheus.CounterVec{m.runs, m.missed, m.requests, m.budgetWait} {
-		v.DeletePartialMatch(l)
-	}
-}
-
-// of runs do if the account is one of the configuration's.
-func (m *Metrics) of(account string, do func()) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if m.accounts[account] {
-		do()
-	}
-}
+func (m *Metrics) Forget(account string) { m.counts.forget(account) }
 
 // RunEnded counts a run. One that was skipped or expired took no time of its own.
 func (m *Metrics) RunEnded(account, _ string, s record.Status, took time.Duration) {
-	m.of(account, func() { m.runs.WithLabelValues(account, string(s)).Inc() })
+	m.counts.add(account, runsOf, string(s), "", 1)
 	if s != record.RunSkipped && s != record.RunExpired {
 		m.runSeconds.Observe(took.Seconds())
 	}
@@ -218,7 +152,7 @@ func (m *Metrics) RunEnded(account, _ string, s record.Status, took time.Duratio
 
 // Missed counts a run that did not take place.
 func (m *Metrics) Missed(account, reason string) {
-	m.of(account, func() { m.missed.WithLabelValues(account, reason).Inc() })
+	m.counts.add(account, missedOf, reason, "", 1)
 }
 
 // maxCodes bounds the label code: AWS documents some hundred, of which few are met; what answers in its place may send anything.
@@ -229,8 +163,7 @@ var codeForm = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,80}$`)
 // Call counts an attempt of an API call.
 func (m *Metrics) Call(account, region, op, code string, took time.Duration) {
 	m.requestSeconds.WithLabelValues(op).Observe(took.Seconds())
-	code = m.code(code)
-	m.of(account, func() { m.requests.WithLabelValues(account, region, code).Inc() })
+	m.counts.add(account, requestsOf, region, m.code(code), 1)
 }
 
 func (m *Metrics) code(code string) string {
@@ -257,7 +190,7 @@ func (m *Metrics) code(code string) string {
 
 // BudgetWait adds up waiting.
 func (m *Metrics) BudgetWait(account, region string, d time.Duration) {
-	m.of(account, func() { m.budgetWait.WithLabelValues(account, region).Add(max(d, 0).Seconds()) })
+	m.counts.add(account, budgetWaitOf, region, "", max(d, 0).Seconds())
 }
 
 // What is read from Live when it is asked for needs no counting here.
@@ -312,10 +245,4 @@ func (m *Metrics) infoValues(account string, tags []string) []string {
 		vs[i] = m.tags[account][t]
 	}
 	return vs
-}
-
-func (m *Metrics) knows(account string) bool {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.accounts[account]
 }

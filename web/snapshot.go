@@ -3,7 +3,6 @@ package web
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -85,7 +84,7 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		if d != nil {
 			for i, l := range labels {
-				labels[i] = strings.ToValidUTF8(l, "\uFFFD") // what is none would panic
+				labels[i] = valid(l)
 			}
 			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 		}
@@ -94,7 +93,7 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 	resources := map[[2]string]int{}
 	failed := 0
 	for t := range s.live.Targets() {
-		if !s.m.knows(t.Account) {
+		if !s.m.counts.knows(t.Account) {
 			continue
 		}
 		if !t.LastSuccess.IsZero() {
@@ -131,7 +130,7 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 		gauge(s.resources, float64(n), k[0], k[1])
 	}
 	for _, a := range s.live.Accounts() {
-		if !s.m.knows(a.Name) {
+		if !s.m.counts.knows(a.Name) {
 			continue
 		}
 		if !a.Expires.IsZero() {
