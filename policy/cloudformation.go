@@ -1,0 +1,126 @@
+package policy
+
+import "fmt"
+
+// A block is an object of a template. Its keys come out sorted.
+type block map[string]any
+
+// A stack is what makes one: a CloudFormation template, in the order in which people read one.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-anatomy.html
+type stack struct {
+	AWSTemplateFormatVersion string
+	Description              string
+	Metadata                 block
+	Parameters               block
+	Conditions               block
+	Resources                block
+	Outputs                  block
+}
+
+// CloudFormation is a template that makes the role in an account, with the documents of [List] in it. Deployed as a StackSet
+// it does so in every account, those that join later included. What a says are the parameters' defaults.
+//
+// The policies are embedded in the role, so that they come and go with it; what does not fit there is an error.
+func CloudFormation(a Access, docs []Document) ([]byte, error) {
+	if err := fits(a, docs); err != nil {
+		return nil, err
+	}
+	var policies []any
+	for i, d := range docs {
+		policies = append(policies, block{"PolicyName": policyName(i), "PolicyDocument": d})
+	}
+	external := block{"sts:ExternalId": block{"Ref": "ExternalId"}}
+	trust := block{"Version": Version, "Statement": []any{block{
+		"Sid": "CollectorMayEnter", "Effect": "Allow", "Action": "sts:AssumeRole",
+		"Principal": block{"AWS": block{"Fn::Sub": "arn:${AWS::Partition}:iam::${HomeAccountId}:${HomeCaller}"}},
+		"Condition": when("HasCondition", block{
+			"StringEquals": when("HasExternalId", external),
+			"Bool":         when("NeedsMfa", block{mfaPresent: "true"}),
+		}),
+	}}}
+	return indent(stack{
+		AWSTemplateFormatVersion: "2010-09-09",
+		Description: "The role by which collector lists EC2 in this account. IAM is global: deploy it in one region of each account, with the " +
+			"capability CAPABILITY_NAMED_IAM.",
+		Metadata: block{"AWS::CloudFormation::Interface": block{"ParameterGroups": []any{
+			block{"Label": block{"default": "Who may enter"}, "Parameters": []any{"HomeAccountId", "HomeCaller", "ExternalId", "RequireMfa"}},
+			block{"Label": block{"default": "The role"}, "Parameters": []any{"RoleName", "MaxSessionDuration"}},
+		}}},
+		Parameters: block{
+			"HomeAccountId": parameter("The id of the account that the collector's own user or role lives in.", a.Home,
+				"AllowedPattern", "^[0-9]{12}$", "ConstraintDescription", "12 digits"),
+			"HomeCaller": parameter("Who in that account may enter: user/NAME, role/NAME, who must exist, or root for whomever its administrators let.",
+				callerOrRoot(a), "AllowedPattern", "^(root|(user|role)(/[\\w+=,.@-]+)+)$", "ConstraintDescription", "root, user/NAME or role/NAME"),
+			"ExternalId": parameter("What the collector must bring (external_id in its configuration); empty for none.", &a.ExternalID,
+				"AllowedPattern", "^([\\w+=,.@:/-]{2,1224})?$", "ConstraintDescription", "2 to 1224 letters, digits or any of _+=,.@:/-"),
+			"RequireMfa": parameter("true: only users that have signed in with MFA. A role cannot.", fmt.Sprint(a.MFA), "AllowedValues", []any{"true", "false"}),
+			"RoleName":   parameter("The role's name, the same in every account.", a.Role, "AllowedPattern", "^[\\w+=,.@-]{1,64}$"),
+			"MaxSessionDuration": block{"Type": "Number", "Description": "How long a session of the role may last at most, in seconds; role_duration in the configuration may be no longer.",
+				"Default": 3600, "MinValue": 3600, "MaxValue": 43200},
+		},
+		Conditions: block{
+			"HasExternalId": block{"Fn::Not": []any{block{"Fn::Equals": []any{block{"Ref": "ExternalId"}, ""}}}},
+			"NeedsMfa":      block{"Fn::Equals": []any{block{"Ref": "RequireMfa"}, "true"}},
+			"HasCondition":  block{"Fn::Or": []any{block{"Condition": "HasExternalId"}, block{"Condition": "NeedsMfa"}}},
+		},
+		Resources: block{"Role": block{"Type": "AWS::IAM::Role", "Properties": block{
+			"RoleName":                 block{"Ref": "RoleName"},
+			"Description":              "collector lists EC2 by it; it can change nothing",
+			"MaxSessionDuration":       block{"Ref": "MaxSessionDuration"},
+			"AssumeRolePolicyDocument": trust,
+			"Policies":                 policies,
+		}}},
+		Outputs: block{"RoleArn": block{"Description": "assume_role_arn in the collector's configuration", "Value": block{"Fn::GetAtt": []any{"Role", "Arn"}}}},
+	}), nil
+}
+
+// when is value where the condition holds, and nothing at all elsewhere.
+func when(condition string, value any) block {
+	return block{"Fn::If": []any{condition, value, block{"Ref": "AWS::NoValue"}}}
+}
+
+// parameter is a parameter of text. A default of "" is no default: CloudFormation then asks; a pointer's "" is one.
+func parameter(description string, def any, more ...any) block {
+	b := block{"Type": "String", "Description": description}
+	switch d := def.(type) {
+	case *string:
+		b["Default"] = *d
+	case string:
+		if d != "" {
+			b["Default"] = d
+		}
+	}
+	for i := 0; i+1 < len(more); i += 2 {
+		b[more[i].(string)] = more[i+1]
+	}
+	return b
+}
+
+func callerOrRoot(a Access) string {
+	if a.Caller == "" {
+		return "root"
+	}
+	return a.Caller
+}
+
+func policyName(i int) string {
+	if i == 0 {
+		return "collector-list"
+	}
+	return fmt.Sprintf("collector-list-%d", i+1)
+}
+
+// fits reports whether a role can hold the documents.
+func fits(a Access, docs []Document) error {
+	if err := a.Check(); err != nil {
+		return err
+	}
+	n := 0
+	for _, d := range docs {
+		n += d.Size()
+	}
+	if n > RoleLimit {
+		return fmt.Errorf("the policies are %d characters long, and a role holds %d; name fewer kinds", n, RoleLimit)
+	}
+	return nil
+}

@@ -1,0 +1,223 @@
+package policy
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A cfn is a template under evaluation: the few functions of CloudFormation that ours uses, and their strictness.
+type cfn struct {
+	AWSTemplateFormatVersion, Description string
+	Metadata                              map[string]any
+	Parameters                            map[string]struct {
+		Type, Description, AllowedPattern, ConstraintDescription string
+		Default                                                  any
+		AllowedValues                                            []any
+		MinValue, MaxValue                                       float64
+	}
+	Conditions map[string]any
+	Resources  map[string]struct {
+		Type       string
+		Properties map[string]any
+	}
+	Outputs map[string]struct {
+		Description string
+		Value       any
+	}
+
+	given map[string]any
+	used  map[string]bool // parameters and conditions
+}
+
+// deploy evaluates the role's properties with parameters, the defaults where none is given.
+func deploy(t *testing.T, text []byte, partition string, given map[string]any) (properties map[string]any, c *cfn, err error) {
+	t.Helper()
+	c = &cfn{given: map[string]any{"AWS::Partition": partition}, used: map[string]bool{}}
+	if err := strict(text, c); err != nil {
+		t.Fatal(err)
+	}
+	for name, p := range c.Parameters {
+		v, ok := given[name]
+		if !ok {
+			v = p.Default
+		}
+		if v == nil {
+			return nil, c, fmt.Errorf("%s is asked for", name)
+		}
+		if p.AllowedPattern != "" && !regexp.MustCompile(strings.Replace(p.AllowedPattern, "{2,1224}", "{2,}", 1)).MatchString(fmt.Sprint(v)) {
+			return nil, c, fmt.Errorf("%s: %v", name, v)
+		}
+		if p.AllowedValues != nil && !slices.Contains(p.AllowedValues, v) {
+			return nil, c, fmt.Errorf("%s: %v", name, v)
+		}
+		c.given[name] = v
+	}
+	v, keep := c.eval(t, c.Resources["Role"].Properties)
+	if !keep {
+		t.Fatal("the role has no properties")
+	}
+	return v.(map[string]any), c, nil
+}
+
+func (c *cfn) eval(t *testing.T, v any) (_ any, keep bool) {
+	t.Helper()
+	switch v := v.(type) {
+	case []any:
+		var out []any
+		for _, e := range v {
+			if e, keep := c.eval(t, e); keep {
+				out = append(out, e)
+			}
+		}
+		return out, true
+	case map[string]any:
+		if ref, ok := v["Ref"]; ok {
+			if ref == "AWS::NoValue" {
+				return nil, false
+			}
+			return c.parameter(t, ref.(string)), true
+		}
+		if sub, ok := v["Fn::Sub"]; ok {
+			return regexp.MustCompile(`\$\{([\w:]+)\}`).ReplaceAllStringFunc(sub.(string), func(s string) string {
+				return fmt.Sprint(c.parameter(t, s[2:len(s)-1]))
+			}), true
+		}
+		if cond, ok := v["Fn::If"]; ok {
+			branch := cond.([]any)
+			if len(branch) != 3 {
+				t.Fatalf("Fn::If of %d", len(branch))
+			}
+			if c.condition(t, map[string]any{"Condition": branch[0]}) {
+				return c.eval(t, branch[1])
+			}
+			return c.eval(t, branch[2])
+		}
+		out := map[string]any{}
+		for k, e := range v {
+			if strings.HasPrefix(k, "Fn::") {
+				t.Fatalf("%s is not known here", k)
+			}
+			if e, keep := c.eval(t, e); keep {
+				out[k] = e
+			}
+		}
+		return out, true
+	}
+	return v, true
+}
+
+func (c *cfn) parameter(t *testing.T, name string) any {
+	t.Helper()
+	v, ok := c.given[name]
+	if !ok {
+		t.Fatalf("no parameter %s", name)
+	}
+	c.used[name] = true
+	return v
+}
+
+func (c *cfn) condition(t *testing.T, v any) bool {
+	t.Helper()
+	for f, arg := range v.(map[string]any) {
+		switch f {
+		case "Condition":
+			named, ok := c.Conditions[arg.(string)]
+			if !ok {
+				t.Fatalf("no condition %v", arg)
+			}
+			c.used[arg.(string)] = true
+			return c.condition(t, named)
+		case "Fn::Not":
+			return !c.condition(t, arg.([]any)[0])
+		case "Fn::Or":
+			return slices.ContainsFunc(arg.([]any), func(v any) bool { return c.condition(t, v) })
+		case "Fn::Equals":
+			a, _ := c.eval(t, arg.([]any)[0])
+			b, _ := c.eval(t, arg.([]any)[1])
+			return a == b
+		}
+	}
+	t.Fatalf("no condition: %v", v)
+	return false
+}
+
+// Deployed with any parameters, the template makes the very documents that `policy` prints.
+func TestCloudFormation(t *testing.T) {
+	docs := List(someActions(120))
+	plain, err := CloudFormation(Access{Partition: "aws", Role: DefaultRole}, docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := noKeyTwice(json.NewDecoder(strings.NewReader(string(plain)))); err != nil {
+		t.Error(err)
+	}
+	used := map[string]bool{}
+	for _, a := range ways() {
+		given := map[string]any{"HomeAccountId": a.Home, "HomeCaller": callerOrRoot(a), "ExternalId": a.ExternalID, "RequireMfa": fmt.Sprint(a.MFA)}
+		role, c, err := deploy(t, plain, a.Partition, given)
+		if err != nil {
+			t.Fatal(err)
+		}
+		maps.Copy(used, c.used)
+		sameTrust(t, role["AssumeRolePolicyDocument"], a)
+		policies := role["Policies"].([]any)
+		for i, p := range policies {
+			doc, _ := json.Marshal(p.(map[string]any)["PolicyDocument"])
+			if err := check(doc, identity); err != nil {
+				t.Error(err)
+			}
+			sameDocument(t, doc, docs[i])
+		}
+		if len(policies) != len(docs) || role["RoleName"] != DefaultRole {
+			t.Errorf("%d policies in role %v", len(policies), role["RoleName"])
+		}
+
+		text, err := CloudFormation(a, docs) // the same, by defaults
+		if err != nil {
+			t.Fatal(err)
+		}
+		role, _, err = deploy(t, text, a.Partition, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameTrust(t, role["AssumeRolePolicyDocument"], a)
+	}
+	_, c, err := deploy(t, plain, "aws", nil)
+	if err == nil || !strings.Contains(err.Error(), "HomeAccountId is asked for") {
+		t.Errorf("deployed without a home: %v", err)
+	}
+	for name := range c.Parameters {
+		if !used[name] {
+			t.Errorf("parameter %s changes nothing", name)
+		}
+		if _, _, err := deploy(t, plain, "aws", map[string]any{"HomeAccountId": home, name: "${x} y"}); err == nil && name != "MaxSessionDuration" {
+			t.Errorf("parameter %s takes anything", name)
+		}
+	}
+	for name := range c.Conditions {
+		if !used[name] {
+			t.Errorf("condition %s is not used", name)
+		}
+	}
+	if c.AWSTemplateFormatVersion != "2010-09-09" || c.Resources["Role"].Type != "AWS::IAM::Role" || len(c.Resources) != 1 || len(c.Outputs) != 1 ||
+		len(c.Description) == 0 || len(c.Description) > 1024 || len(plain) > 51200 {
+		t.Errorf("%d bytes: %s", len(plain), plain[:200])
+	}
+}
+
+func sameTrust(t *testing.T, got any, a Access) {
+	t.Helper()
+	doc, err := json.Marshal(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := check(doc, trust); err != nil {
+		t.Errorf("%+v: %v", a, err)
+	}
+	sameDocument(t, doc, a.Trust())
+}

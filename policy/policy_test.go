@@ -1,0 +1,325 @@
+package policy
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/aws-collector/collector/record"
+)
+
+const home = "123456789012"
+
+// ways is every way of entering that the flags can say, in each partition.
+func ways() []Access {
+	var all []Access
+	for _, p := range record.Partitions {
+		for _, caller := range []string{"", "user/collector", "role/hosts/collector"} {
+			for _, external := range []string{"", "a-1:b/c@d"} {
+				for _, mfa := range []bool{false, true} {
+					a := Access{Partition: p.ID, Home: home, Caller: caller, Role: DefaultRole, ExternalID: external, MFA: mfa}
+					if mfa && strings.HasPrefix(caller, "role/") {
+						continue
+					}
+					all = append(all, a)
+					a.Accounts = []string{"222222222222", "111111111111"}
+					all = append(all, a)
+					a.Roles = []string{"arn:" + p.ID + ":iam::333333333333:role/path/other"}
+					all = append(all, a)
+				}
+			}
+		}
+	}
+	return all
+}
+
+func someActions(n int) []string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("ec2:DescribeSomethingNumber%d", i))
+	}
+	return all
+}
+
+func TestDocumentsAreIAM(t *testing.T) {
+	for _, a := range ways() {
+		if err := a.Check(); err != nil {
+			t.Fatal(err)
+		}
+		for name, d := range map[string]struct {
+			doc  Document
+			form string
+		}{
+			"trust": {a.Trust(), trust}, "host": {a.Host(), trust}, "assume": {a.Assume(), identity}, "mfa": {a.SelfMFA(), identity},
+			"list": {List(someActions(9))[0], identity},
+		} {
+			if err := check(d.doc.JSON(), d.form); err != nil {
+				t.Errorf("%s of %+v: %v\n%s", name, a, err, d.doc.JSON())
+			}
+			for _, word := range strings.FieldsFunc(string(d.doc.JSON()), func(r rune) bool { return r == '"' }) {
+				if p := record.PartitionOfARN(word); p != "" && p != a.Partition {
+					t.Errorf("%s of %+v names %s", name, a, word)
+				}
+			}
+		}
+	}
+	if got := string((Access{Partition: "aws-cn"}).Host().JSON()); !strings.Contains(got, `"ec2.amazonaws.com.cn"`) {
+		t.Error(got)
+	}
+}
+
+// A request is what IAM would decide about.
+type request struct {
+	action, resource string
+	keys             map[string]string // of the context
+}
+
+// decide is IAM's evaluation of one identity's policies: a denial wins, and what nobody allows is denied.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+func decide(r request, docs ...Document) (effect, sid string) {
+	effect = "implicit deny"
+	for _, d := range docs {
+		for _, s := range d.Statement {
+			match := func(patterns []string, word string) bool {
+				return slices.ContainsFunc(patterns, func(p string) bool {
+					p = strings.ReplaceAll(strings.ReplaceAll(p, "${aws:username}", r.keys["aws:username"]), "/", "\x00")
+					ok, _ := path.Match(p, strings.ReplaceAll(word, "/", "\x00")) // IAM's star does not stop at a slash
+					return ok
+				})
+			}
+			if len(s.Action) > 0 && !match(s.Action, r.action) || len(s.NotAction) > 0 && match(s.NotAction, r.action) ||
+				len(s.Resource) > 0 && !match(s.Resource, r.resource) || !holds(s.Condition, r.keys) {
+				continue
+			}
+			if s.Effect == "Deny" {
+				return s.Effect, s.Sid
+			}
+			effect, sid = s.Effect, s.Sid
+		}
+	}
+	return effect, sid
+}
+
+func holds(c map[string]map[string]Words, keys map[string]string) bool {
+	for op, conds := range c {
+		for key, values := range conds {
+			have, there := keys[key]
+			if !there && strings.HasSuffix(op, "IfExists") {
+				continue
+			}
+			if !there || !slices.Contains(values, have) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func TestListAllowsWhatIsAskedAndNoMore(t *testing.T) {
+	docs := List([]string{"ec2:DescribeVolumes", "ec2:DescribeInstances", "ec2:DescribeVolumes"})
+	if len(docs) != 1 || !slices.Equal(docs[0].Statement[0].Action, []string{"ec2:DescribeInstances", "ec2:DescribeRegions", "ec2:DescribeVolumes"}) {
+		t.Fatalf("%+v", docs)
+	}
+	for action, want := range map[string]string{
+		"ec2:DescribeVolumes": "Allow", "ec2:DescribeRegions": "Allow", "ec2:DescribeVpcs": "implicit deny", "ec2:DeleteVolume": "implicit deny",
+	} {
+		if got, _ := decide(request{action: action, resource: "arn:aws:ec2:us-east-1:111111111111:volume/x"}, docs...); got != want {
+			t.Errorf("%s: %s, want %s", action, got, want)
+		}
+	}
+}
+
+func TestListIsSplitAtTheLimit(t *testing.T) {
+	for _, n := range []int{0, 1, 150, 400, 1000} {
+		docs := List(someActions(n))
+		got := map[string]int{}
+		for _, d := range docs {
+			if err := check(d.JSON(), identity); err != nil {
+				t.Errorf("%d actions: %v", n, err)
+			}
+			for _, a := range d.Statement[0].Action {
+				got[a]++
+			}
+		}
+		if len(got) != n+1 || got[regionsAction] != 1 || slices.Max(slices.Collect(maps.Values(got))) != 1 {
+			t.Errorf("%d actions: %d in %d documents", n, len(got), len(docs))
+		}
+		if n >= 400 && len(docs) < 2 {
+			t.Errorf("%d actions in %d documents", n, len(docs))
+		}
+	}
+}
+
+// Whatever the actions, no document is over the limit, none is lost, and none but the last could take one more.
+func TestListSplitsWell(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		actions := rapid.SliceOfN(rapid.StringMatching(`ec2:Describe[A-Z][a-z]{1,60}`), 0, 60).Draw(t, "actions")
+		limit := rapid.IntRange(200, 2000).Draw(t, "limit")
+		docs := list(actions, limit)
+		var got []string
+		for i, d := range docs {
+			if d.Size() > limit {
+				t.Fatalf("%d characters, limit %d", d.Size(), limit)
+			}
+			if i+1 < len(docs) {
+				if more := d.Size() + len(`,""`) + len(docs[i+1].Statement[0].Action[0]) + len(`[]`); more+1 < limit {
+					t.Fatalf("document %d has %d characters and could take %q", i, d.Size(), docs[i+1].Statement[0].Action[0])
+				}
+			}
+			got = append(got, d.Statement[0].Action...)
+		}
+		want := slices.Compact(slices.Sorted(slices.Values(append(actions, regionsAction))))
+		if !slices.Equal(got, want) {
+			t.Fatalf("%q, want %q", got, want)
+		}
+	})
+}
+
+func TestAssume(t *testing.T) {
+	a := Access{Partition: "aws-us-gov", Home: home, Role: "auditor"}
+	role := func(id string) request {
+		return request{action: "sts:AssumeRole", resource: "arn:aws-us-gov:iam::" + id + ":role/auditor"}
+	}
+	ask := func(r request) string { e, _ := decide(r, a.Assume()); return e }
+	if ask(role("111111111111")) != "Allow" || ask(request{action: "sts:AssumeRole", resource: "arn:aws-us-gov:iam::111111111111:role/admin"}) == "Allow" ||
+		ask(request{action: "iam:CreateUser", resource: "arn:aws-us-gov:iam::111111111111:role/auditor"}) == "Allow" {
+		t.Errorf("any account: %s", a.Assume().JSON())
+	}
+	a.Accounts = []string{"111111111111"}
+	if ask(role("111111111111")) != "Allow" || ask(role("222222222222")) == "Allow" {
+		t.Errorf("one account: %s", a.Assume().JSON())
+	}
+	a.MFA = true
+	with := role("111111111111")
+	with.keys = map[string]string{mfaPresent: "true"}
+	if ask(role("111111111111")) == "Allow" || ask(with) != "Allow" {
+		t.Errorf("MFA: %s", a.Assume().JSON())
+	}
+	for i := range 1000 { // as an organization has them
+		a.Accounts = append(a.Accounts, fmt.Sprintf("%012d", i))
+	}
+	if d := a.Assume(); d.Size() > ManagedLimit || !slices.Equal(d.Statement[0].Resource, []string{"arn:aws-us-gov:iam::*:role/auditor"}) {
+		t.Errorf("%d characters: %v", d.Size(), d.Statement[0].Resource)
+	}
+}
+
+func TestTrust(t *testing.T) {
+	for _, a := range ways() {
+		keys := map[string]string{}
+		if a.ExternalID != "" {
+			keys["sts:ExternalId"] = a.ExternalID
+		}
+		if a.MFA {
+			keys[mfaPresent] = "true"
+		}
+		if e, _ := decide(request{action: "sts:AssumeRole", keys: keys}, a.Trust()); e != "Allow" {
+			t.Errorf("%+v: %s", a, a.Trust().JSON())
+		}
+		for key := range keys {
+			less := maps.Clone(keys)
+			delete(less, key)
+			if e, _ := decide(request{action: "sts:AssumeRole", keys: less}, a.Trust()); e == "Allow" {
+				t.Errorf("%+v lets in without %s: %s", a, key, a.Trust().JSON())
+			}
+		}
+		who := a.Caller
+		if who == "" {
+			who = "root"
+		}
+		if got := a.Trust().Statement[0].Principal["AWS"]; !slices.Equal(got, []string{"arn:" + a.Partition + ":iam::" + home + ":" + who}) {
+			t.Errorf("%+v trusts %v", a, got)
+		}
+	}
+}
+
+// A user with a long-lived key can set a device up and open a session with it, and can do nothing else before; with the
+// session the other policies decide.
+func TestSelfMFA(t *testing.T) {
+	d := Access{Partition: "aws"}.SelfMFA()
+	all := Document{Version, []Statement{{Sid: "All", Effect: "Allow", Action: Words{"*"}, Resource: Words{"*"}}}}
+	key := map[string]string{"aws:username": "alice"}
+	session := map[string]string{"aws:username": "alice", mfaPresent: "true"}
+	for _, c := range []struct {
+		action, resource string
+		keys             map[string]string
+		others           bool // policies of the user that allow everything
+		want             string
+	}{
+		{"iam:CreateVirtualMFADevice", "arn:aws:iam::123456789012:mfa/alice", key, false, "Allow"},
+		{"iam:EnableMFADevice", "arn:aws:iam::123456789012:user/alice", key, false, "Allow"},
+		{"iam:EnableMFADevice", "arn:aws:iam::123456789012:user/bob", key, false, "implicit deny"},
+		{"iam:DeactivateMFADevice", "arn:aws:iam::123456789012:user/alice", key, false, "Deny"},
+		{"iam:DeactivateMFADevice", "arn:aws:iam::123456789012:user/alice", session, false, "Allow"},
+		{"iam:DeactivateMFADevice", "arn:aws:iam::123456789012:user/bob", session, false, "implicit deny"},
+		{"sts:GetSessionToken", "*", key, true, "Allow"},
+		{"sts:AssumeRole", "arn:aws:iam::111111111111:role/collector-readonly", key, true, "Deny"},
+		{"sts:AssumeRole", "arn:aws:iam::111111111111:role/collector-readonly", session, true, "Allow"},
+		{"ec2:DescribeInstances", "*", key, true, "Deny"},
+		{"ec2:DescribeInstances", "*", session, true, "Allow"},
+	} {
+		docs := []Document{d}
+		if c.others {
+			docs = append(docs, all)
+		}
+		if got, sid := decide(request{c.action, c.resource, c.keys}, docs...); got != c.want {
+			t.Errorf("%s on %s with %v: %s (%s), want %s", c.action, c.resource, c.keys, got, sid, c.want)
+		}
+	}
+}
+
+func TestCheckSaysWhatIsWrong(t *testing.T) {
+	good := Access{Partition: "aws", Home: home, Role: "r"}
+	if err := good.Check(); err != nil {
+		t.Fatal(err)
+	}
+	for want, spoil := range map[string]func(*Access){
+		`partition "moon"`:        func(a *Access) { a.Partition = "moon" },
+		`"12345" is not 12`:       func(a *Access) { a.Home = "12345" },
+		`"1" is not 12`:           func(a *Access) { a.Accounts = []string{"1"} },
+		`caller "alice"`:          func(a *Access) { a.Caller = "alice" },
+		`role name "a b"`:         func(a *Access) { a.Role = "a b" },
+		`external id "${x}"`:      func(a *Access) { a.ExternalID = "${x}" },
+		`external id "x"`:         func(a *Access) { a.ExternalID = "x" },
+		`no MFA device`:           func(a *Access) { a.Caller, a.MFA = "role/x", true },
+		`is not the ARN`:          func(a *Access) { a.Roles = []string{"role/x"} },
+		`of partition aws-cn, no`: func(a *Access) { a.Roles = []string{"arn:aws-cn:iam::111111111111:role/x"} },
+	} {
+		a := good
+		spoil(&a)
+		if err := a.Check(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", a, err, want)
+		}
+		if _, err := CloudFormation(a, nil); err == nil {
+			t.Errorf("a template of %+v", a)
+		}
+		if _, err := Terraform(a, nil); err == nil {
+			t.Errorf("a module of %+v", a)
+		}
+	}
+	if _, err := Terraform(good, List(someActions(1000))); err == nil || !strings.Contains(err.Error(), "a role holds 10240") {
+		t.Errorf("more than a role holds: %v", err)
+	}
+}
+
+// sameDocument compares what two documents say, whatever the order of their members.
+func sameDocument(t *testing.T, got []byte, want Document) {
+	t.Helper()
+	var g, w any
+	if err := json.Unmarshal(got, &g); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(want.JSON(), &w); err != nil {
+		t.Fatal(err)
+	}
+	a, _ := json.Marshal(g)
+	b, _ := json.Marshal(w)
+	if string(a) != string(b) {
+		t.Errorf("got  %s\nwant %s", a, b)
+	}
+}

@@ -1,0 +1,178 @@
+package policy
+
+import (
+	"testing"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/ext/tryfunc"
+	"github.com/hashicorp/hcl/v2/hclparse"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
+	"github.com/zclconf/go-cty/cty/function/stdlib"
+)
+
+// A module is a file of Terraform, parsed by Terraform's own parser, and its expressions evaluated by Terraform's own evaluator.
+// What it cannot do is know the provider's resources: TestOutsideCheckers has terraform itself for that.
+type module struct {
+	t      *testing.T
+	blocks hclsyntax.Blocks
+	ctx    *hcl.EvalContext
+}
+
+func parseModule(t *testing.T, text []byte, partition string, given map[string]cty.Value) *module {
+	t.Helper()
+	f, diags := hclparse.NewParser().ParseHCL(text, "main.tf")
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	object := func(name string, v cty.Value) cty.Value { return cty.ObjectVal(map[string]cty.Value{name: v}) }
+	m := &module{t: t, blocks: f.Body.(*hclsyntax.Body).Blocks, ctx: &hcl.EvalContext{
+		Variables: map[string]cty.Value{
+			"data":         object("aws_partition", object("current", object("partition", cty.StringVal(partition)))),
+			"aws_iam_role": object("collector", cty.ObjectVal(map[string]cty.Value{"id": cty.StringVal("the role"), "arn": cty.StringVal("its ARN")})),
+		},
+		Functions: map[string]function.Function{
+			"can": tryfunc.CanFunc, "jsonencode": stdlib.JSONEncodeFunc, "merge": stdlib.MergeFunc, "regex": stdlib.RegexFunc,
+			"length": function.New(&function.Spec{ // the library's takes no objects, Terraform's does
+				Params: []function.Parameter{{Name: "value", Type: cty.DynamicPseudoType}},
+				Type:   function.StaticReturnType(cty.Number),
+				Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+					return cty.NumberIntVal(int64(args[0].LengthInt())), nil
+				},
+			}),
+		},
+	}}
+	vars := map[string]cty.Value{}
+	for _, b := range m.of("variable") {
+		name := b.Labels[0]
+		if v, ok := given[name]; ok {
+			vars[name] = v
+		} else if d, ok := b.Body.Attributes["default"]; ok {
+			vars[name] = m.eval(d.Expr)
+		}
+	}
+	m.ctx.Variables["var"] = cty.ObjectVal(vars)
+	locals := map[string]cty.Value{}
+	for len(m.of("locals")) == 1 {
+		n := len(locals)
+		for name, a := range m.of("locals")[0].Body.Attributes {
+			m.ctx.Variables["local"] = cty.ObjectVal(locals)
+			if v, diags := a.Expr.Value(m.ctx); !diags.HasErrors() { // another local may come first
+				locals[name] = v
+			}
+		}
+		if len(locals) == n {
+			break
+		}
+	}
+	m.ctx.Variables["local"] = cty.ObjectVal(locals)
+	return m
+}
+
+func (m *module) of(kind string) hclsyntax.Blocks {
+	var out hclsyntax.Blocks
+	for _, b := range m.blocks {
+		if b.Type == kind {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+func (m *module) eval(e hclsyntax.Expression) cty.Value {
+	m.t.Helper()
+	v, diags := e.Value(m.ctx)
+	if diags.HasErrors() {
+		m.t.Fatal(diags)
+	}
+	return v
+}
+
+// refused is the variables whose validation fails, and whether one has none.
+func (m *module) refused() (names []string) {
+	for _, b := range m.of("variable") {
+		for _, v := range b.Body.Blocks {
+			if v.Type == "validation" && m.eval(v.Body.Attributes["condition"].Expr).False() {
+				names = append(names, b.Labels[0])
+			}
+		}
+	}
+	return names
+}
+
+func (m *module) resources(kind string) []*hclsyntax.Body {
+	var out []*hclsyntax.Body
+	for _, b := range m.of("resource") {
+		if b.Labels[0] == kind {
+			out = append(out, b.Body)
+		}
+	}
+	return out
+}
+
+// Applied with any variables, the module makes the very documents that `policy` prints.
+func TestTerraform(t *testing.T) {
+	docs := List(someActions(120))
+	plain, err := Terraform(Access{Partition: "aws", Role: DefaultRole}, docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range ways() {
+		text, err := Terraform(a, docs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, m := range map[string]*module{
+			"defaults": parseModule(t, text, a.Partition, nil),
+			"variables": parseModule(t, plain, a.Partition, map[string]cty.Value{
+				"home_account_id": cty.StringVal(a.Home), "home_caller": cty.StringVal(callerOrRoot(a)),
+				"external_id": cty.StringVal(a.ExternalID), "require_mfa": cty.BoolVal(a.MFA),
+			}),
+		} {
+			if bad := m.refused(); bad != nil {
+				t.Errorf("%s: %+v: refused %v", name, a, bad)
+			}
+			role := m.resources("aws_iam_role")
+			if len(role) != 1 || m.eval(role[0].Attributes["name"].Expr).AsString() != DefaultRole {
+				t.Fatalf("%s: %d roles", name, len(role))
+			}
+			doc := []byte(m.eval(role[0].Attributes["assume_role_policy"].Expr).AsString())
+			if err := check(doc, trust); err != nil {
+				t.Errorf("%s: %+v: %v", name, a, err)
+			}
+			sameDocument(t, doc, a.Trust())
+			policies := m.resources("aws_iam_role_policy")
+			if len(policies) != len(docs) {
+				t.Fatalf("%s: %d policies of %d", name, len(policies), len(docs))
+			}
+			for i, p := range policies {
+				doc := []byte(m.eval(p.Attributes["policy"].Expr).AsString())
+				if err := check(doc, identity); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				sameDocument(t, doc, docs[i])
+				if m.eval(p.Attributes["role"].Expr).AsString() != "the role" {
+					t.Errorf("%s: the policy is not the role's", name)
+				}
+			}
+			if out := m.of("output"); len(out) != 1 || m.eval(out[0].Body.Attributes["value"].Expr).AsString() != "its ARN" {
+				t.Errorf("%s: outputs %v", name, out)
+			}
+		}
+	}
+	for name, bad := range map[string]string{"home_account_id": "12345678901", "home_caller": "alice", "external_id": "a b"} {
+		m := parseModule(t, plain, "aws", map[string]cty.Value{"home_account_id": cty.StringVal(home), name: cty.StringVal(bad)})
+		if got := m.refused(); len(got) != 1 || got[0] != name {
+			t.Errorf("%s = %q: refused %v", name, bad, got)
+		}
+	}
+	for _, b := range parseModule(t, plain, "aws", nil).of("variable") {
+		if _, ok := b.Body.Attributes["default"]; ok == (b.Labels[0] == "home_account_id") {
+			t.Errorf("variable %s: default %t", b.Labels[0], ok)
+		}
+		if b.Body.Attributes["type"] == nil || b.Body.Attributes["description"] == nil {
+			t.Errorf("variable %s says not what it is", b.Labels[0])
+		}
+	}
+}
