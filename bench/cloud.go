@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws-collector/collector/internal/awsfake"
+)
+
+// A cloud serves an AWS from this process over loopback, and counts what the AWS itself cannot know.
+type cloud struct {
+	aws *awsfake.AWS
+	url string
+	ca  []byte // PEM; nil without TLS
+
+	http    *http.Server
+	served  chan error
+	opened  atomic.Int64
+	listens atomic.Pointer[recording]
+}
+
+// serve begins to serve. Over TLS it speaks HTTP/1.1 alone, as EC2's endpoints do.
+func serve(aws *awsfake.AWS, overTLS bool) (*cloud, error) {
+	c := &cloud{aws: aws, served: make(chan error, 1)}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	c.url = "http://" + l.Addr().String()
+	if overTLS {
+		c.url = "https://" + l.Addr().String()
+		var pair tls.Certificate
+		if pair, c.ca, err = selfSigned(); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}})
+	}
+	c.http = &http.Server{
+		Handler:           c,
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          log.New(io.Discard, "", 0), // a child that ends closes connections in any state
+		ConnState: func(_ net.Conn, s http.ConnState) {
+			if s == http.StateNew {
+				c.opened.Add(1)
+			}
+		},
+	}
+	go func() { c.served <- c.http.Serve(l) }()
+	return c, nil
+}
+
+func (c *cloud) close() error {
+	err := c.http.Close()
+	if e := <-c.served; !errors.Is(e, http.ErrServerClosed) {
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+// reset sets the counters to zero and fills the token buckets, before a child that is measured.
+func (c *cloud) reset(t awsfake.Throttle) {
+	c.opened.Store(0)
+	c.aws.ResetCalls()
+	c.aws.SetThrottle(t)
+}
+
+// rawPath answers a recorded page, without a signature and without anything else that costs.
+const rawPath = "/bench/page"
+
+func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rec := c.listens.Load()
+	switch {
+	case rec == nil:
+		c.aws.ServeHTTP(w, r)
+	case r.URL.Path == rawPath:
+		rec.replay(w, r)
+	default:
+		t := &tee{ResponseWriter: w}
+		c.aws.ServeHTTP(t, r)
+		rec.keep(t)
+	}
+}
+
+// A recording keeps the largest answer of each encoding, to be served again as it was.
+type recording struct {
+	mu    sync.Mutex
+	pages map[string][]byte // by Content-Encoding
+}
+
+// record lets the cloud keep the largest answers from now on.
+func (c *cloud) record() { c.listens.Store(&recording{pages: map[string][]byte{}}) }
+
+func (rec *recording) keep(t *tee) {
+	encoding := t.Header().Get("Content-Encoding")
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if len(t.body) > len(rec.pages[encoding]) {
+		rec.pages[encoding] = t.body
+	}
+}
+
+func (rec *recording) replay(w http.ResponseWriter, r *http.Request) {
+	encoding := ""
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		encoding = "gzip"
+	}
+	rec.mu.Lock()
+	page := rec.pages[encoding]
+	rec.mu.Unlock()
+	if page == nil {
+		http.Error(w, "no page of this encoding was recorded", http.StatusNotFound)
+		return
+	}
+	if encoding != "" {
+		w.Header().Set("Content-Encoding", encoding)
+	}
+	w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
+	w.Header().Set("Content-Length", fmt.Sprint(len(page)))
+	_, _ = w.Write(page) // the child went away
+}
+
+type tee struct {
+	http.ResponseWriter
+	body []byte
+}
+
+func (t *tee) Write(p []byte) (int, error) {
+	t.body = append(t.body, p...)
+	return t.ResponseWriter.Write(p)
+}
+
+func (t *tee) Unwrap() http.ResponseWriter { return t.ResponseWriter }
+
+// selfSigned is a certificate for 127.0.0.1 that is its own authority.
+func selfSigned() (tls.Certificate, []byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "bench"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return tls.Certificate{}, nil, err
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
+}
+
+// A block is one account, as it stands in a configuration file.
+type block struct {
+	name, id, role string
+	key            awsfake.Key
+}
+
+// An organization is the accounts of an AWS that a benchmark collects.
+type organization struct {
+	regions []string
+	each    int // instances a region
+	blocks  []block
+}
+
+// organize adds n accounts, each with its own access key and, if roles, a role that the key must assume. Each holds so many
+// instances in each region; all hold the same ones, byte for byte, so that ten thousand accounts take no more memory here
+// than one, and a page that was rendered and compressed once is served from then on.
+func organize(aws *awsfake.AWS, n int, roles bool, each int, regions ...string) *organization {
+	o := &organization{regions: regions, each: each}
+	var first *awsfake.Account
+	for i := range n {
+		a := aws.AddAccount(fmt.Sprintf("%012d", 100_000_000_001+i), "aws")
+		if first == nil {
+			first = a
+			for _, r := range regions {
+				if each > 0 {
+					a.AddInstances(r, each)
+				}
+			}
+		} else {
+			a.ShareFleets(first)
+		}
+		u := a.AddUser("collector")
+		b := block{name: fmt.Sprintf("account-%05d", i+1), id: a.ID, key: u.NewKey()}
+		if roles {
+			b.role = a.AddRole("collector-readonly", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{u.ARN}}}}).ARN
+		}
+		o.blocks = append(o.blocks, b)
+	}
+	return o
+}
+
+func (o *organization) records() int { return len(o.blocks) * len(o.regions) * o.each }
+
+// serving runs f while the cloud is there.
+func serving(ctx context.Context, aws *awsfake.AWS, overTLS bool, f func(context.Context, *cloud) error) error {
+	c, err := serve(aws, overTLS)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(ctx, c), c.close())
+}

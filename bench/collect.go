@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/aws-collector/collector/internal/awsfake"
+)
+
+// A collection is `collector run --once` on an organization, measured.
+type collection struct {
+	org      *organization
+	kinds    []string // none: ec2_instance
+	noGzip   bool
+	inFlight int
+	throttle awsfake.Throttle
+	scrape   time.Duration // how often goroutines are looked for; 0: never, and nothing listens
+}
+
+// collected is what one run took, what AWS saw of it and what came out.
+type collected struct {
+	usage
+	stats   awsfake.Stats
+	conns   int64
+	records int
+}
+
+// collect runs the collector once, with a data folder and a file of its own.
+func (b *bench) collect(ctx context.Context, c *cloud, o collection) (collected, error) {
+	path, err := b.collector(ctx)
+	if err != nil {
+		return collected{}, err
+	}
+	dir, err := os.MkdirTemp(b.dir, "run-")
+	if err != nil {
+		return collected{}, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // and else with b.dir
+	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), o.config(dir), 0o600); err != nil {
+		return collected{}, err
+	}
+	env, err := b.environment(c)
+	if err != nil {
+		return collected{}, err
+	}
+	ch := child{path: path, args: []string{"run", "--once", "--log-level", "warn", "--config", filepath.Join(dir, "config.yaml")}, env: env, dir: dir}
+	if o.scrape > 0 {
+		addr, err := freeAddr()
+		if err != nil {
+			return collected{}, err
+		}
+		ch.args = append(ch.args, "--listen", addr)
+		ch.metrics, ch.every = "http://"+addr+"/metrics", o.scrape
+	}
+	c.reset(o.throttle)
+	u, err := ch.measure(ctx)
+	if err != nil {
+		return collected{}, err
+	}
+	got := collected{usage: u, stats: c.aws.Stats(), conns: c.opened.Load()}
+	got.records, err = countLines(filepath.Join(dir, "records.jsonl"))
+	if want := o.org.records(); err == nil && len(o.kinds) == 0 && got.records != want {
+		err = fmt.Errorf("%d records came out, want %d", got.records, want)
+	}
+	return got, err
+}
+
+// collectN does it n times.
+func (b *bench) collectN(ctx context.Context, c *cloud, n int, o collection) ([]collected, error) {
+	var all []collected
+	for i := range n {
+		got, err := b.collect(ctx, c, o)
+		if err != nil {
+			return nil, err
+		}
+		b.note("run %d of %d: %.2f s, %.2f s CPU, %.0f MiB, %d calls, simulator %.2f s CPU",
+			i+1, n, got.wall.Seconds(), got.cpu.Seconds(), mebibytes(got.rss), got.stats.Calls, got.simulator.Seconds())
+		all = append(all, got)
+	}
+	return all, nil
+}
+
+// config is the organization as somebody would write it down.
+func (o collection) config(dir string) []byte {
+	kinds := o.kinds
+	if len(kinds) == 0 {
+		kinds = []string{"ec2_instance"}
+	}
+	var y bytes.Buffer
+	fmt.Fprintf(&y, "data_dir: %s\njitter: 0\n", filepath.Join(dir, "data"))
+	fmt.Fprintf(&y, "collector_configs:\n  regions: [%s]\n  kinds: [%s]\n", quoted(o.org.regions), quoted(kinds))
+	if o.inFlight > 0 {
+		fmt.Fprintf(&y, "limits: {calls_in_flight: %d, gzip: %t}\n", o.inFlight, !o.noGzip)
+	} else {
+		fmt.Fprintf(&y, "limits: {gzip: %t}\n", !o.noGzip)
+	}
+	fmt.Fprintf(&y, "outputs:\n  - {type: file, path: %s}\naccounts:\n", filepath.Join(dir, "records.jsonl"))
+	for _, a := range o.org.blocks {
+		fmt.Fprintf(&y, "  - name: %s\n    account_id: %q\n    ak_id: %s\n    ak_secret: %q\n", a.name, a.id, a.key.ID, a.key.Secret)
+		if a.role != "" {
+			fmt.Fprintf(&y, "    assume_role_arn: %s\n", a.role)
+		}
+		fmt.Fprintf(&y, "    extra_tags: {account_name: %s, team: platform}\n", a.name)
+	}
+	return y.Bytes()
+}
+
+func quoted(s []string) string { return `"` + strings.Join(s, `", "`) + `"` }
+
+// freeAddr is an address that nobody listens on now.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// countLines counts the records that were written; a file that is not there holds none.
+func countLines(path string) (int, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	n, buf := 0, make([]byte, 1<<20)
+	for {
+		k, err := f.Read(buf)
+		n += bytes.Count(buf[:k], []byte{'\n'})
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+}

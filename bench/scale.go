@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws-collector/collector/internal/awsfake"
+)
+
+// scale shows what grows with the number of accounts and what does not.
+func scale(b *bench, ctx context.Context, args []string) error {
+	f := b.flags("scale")
+	sizes := f.String("accounts", "100,1000,10000", "how many accounts; several with commas")
+	latency := f.Duration("latency", 80*time.Millisecond, "of each call")
+	inFlight := f.Int("in-flight", 256, "calls_in_flight of the configuration")
+	each := f.Int("instances", 5, "in each of four regions of each account")
+	n := f.Int("n", 3, "runs of each size; of 10,000 accounts and more, one")
+	auth := f.String("auth", "key+role,key", "how accounts sign in: key, key+role, or both")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	b.machine(fmt.Sprintf("accounts × 4 regions × %d instances, %s a call, %d calls in flight; to a file", *each, *latency, *inFlight))
+	t := newTable("accounts", "sign-in", "wall s", "bound s", "CPU s", "simulator CPU s", "peak RSS MiB", "goroutines", "a call in flight",
+		"RSS MiB, scraped", "connections", "calls", "records")
+	for mode := range strings.SplitSeq(*auth, ",") {
+		for size := range strings.SplitSeq(*sizes, ",") {
+			accounts, err := strconv.Atoi(size)
+			if err != nil || mode != "key" && mode != "key+role" {
+				return fmt.Errorf("scale: -accounts %q -auth %q", *sizes, *auth)
+			}
+			aws := awsfake.New(awsfake.Options{Seed: 1, Latency: *latency, KeepCalls: -1})
+			org := organize(aws, accounts, mode == "key+role", *each, "us-east-1", "us-west-2", "eu-west-1", "eu-central-1")
+			o := collection{org: org, inFlight: *inFlight}
+			runs := *n
+			if accounts >= 10_000 {
+				runs = 1
+			}
+			err = serving(ctx, aws, false, func(ctx context.Context, c *cloud) error {
+				b.note("%d accounts, %s", accounts, mode)
+				all, err := b.collectN(ctx, c, runs, o)
+				if err != nil {
+					return err
+				}
+				// A scrape walks every account: it is a run of its own, so that it spoils no other figure.
+				o.scrape = max(100*time.Millisecond, time.Duration(accounts)*time.Millisecond/2)
+				scraped, err := b.collectN(ctx, c, 1, o)
+				if err != nil {
+					return err
+				}
+				calls := spreadOf(all, func(c collected) float64 { return float64(c.stats.Calls) })
+				bound := spreadOf(all, func(c collected) float64 {
+					return max(float64(c.stats.Calls)*latency.Seconds()/float64(*inFlight), (c.cpu+c.simulator).Seconds()/float64(runtime.NumCPU()))
+				})
+				most := max(scraped[0].stats.MaxInFlight, 1)
+				t.add(count(accounts), mode,
+					spreadOf(all, func(c collected) float64 { return seconds(c.wall) }).show(1), decimal(bound.median, 1),
+					spreadOf(all, func(c collected) float64 { return seconds(c.cpu) }).show(1),
+					spreadOf(all, func(c collected) float64 { return seconds(c.simulator) }).show(1),
+					spreadOf(all, func(c collected) float64 { return mebibytes(c.rss) }).show(0),
+					count(scraped[0].goroutines), decimal(float64(scraped[0].goroutines)/float64(most), 1), decimal(mebibytes(scraped[0].rss), 0),
+					spreadOf(all, func(c collected) float64 { return float64(c.conns) }).show(0), calls.show(0), count(all[0].records))
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	t.print(b.stdout)
+	fmt.Fprintf(b.stdout, "bound: the larger of calls × latency ÷ in flight, and the CPU of collector and simulator ÷ %d cores.\n", runtime.NumCPU())
+	return nil
+}

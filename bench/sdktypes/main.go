@@ -1,0 +1,110 @@
+// Command sdktypes lists instances the way most programs do: the SDK's typed client and paginator, and encoding/json to a file.
+// It is what bench measures the collector against, and stands alone so that nothing else compiles the SDK's types. It does
+// less than the collector: no role, no identity, no tags, no limits, no metrics.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+)
+
+func main() {
+	keys := flag.String("keys", "", "file with an access key and its secret a line")
+	regions := flag.String("regions", "", "regions, with commas")
+	out := flag.String("out", "", "file for the instances, one a line")
+	gzip := flag.Bool("gzip", true, "ask for compressed answers, as the SDK does")
+	flag.Parse()
+	if err := run(context.Background(), *keys, strings.Split(*regions, ","), *out, *gzip); err != nil {
+		fmt.Fprintln(os.Stderr, "sdktypes:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, keys string, regions []string, out string, gzip bool) (err error) {
+	list, err := os.ReadFile(keys)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(out)
+	if err != nil {
+		return err
+	}
+	w := &lines{to: bufio.NewWriterSize(f, 1<<20)}
+	client := &http.Client{Transport: &http.Transport{DisableCompression: !gzip, MaxIdleConnsPerHost: 64}}
+	defer client.CloseIdleConnections()
+
+	var mu sync.Mutex
+	var errs []error
+	var listing sync.WaitGroup
+	places := make(chan struct{}, 4) // as many as the collector decodes at one time
+	for line := range strings.Lines(string(list)) {
+		id, secret, _ := strings.Cut(strings.TrimSpace(line), " ")
+		for _, region := range regions {
+			api := ec2.New(ec2.Options{
+				Region: region, HTTPClient: client, BaseEndpoint: aws.String(os.Getenv("AWS_ENDPOINT_URL")),
+				Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+					return aws.Credentials{AccessKeyID: id, SecretAccessKey: secret}, nil
+				}),
+			})
+			listing.Go(func() {
+				places <- struct{}{}
+				defer func() { <-places }()
+				if err := instances(ctx, api, w); err != nil {
+					mu.Lock()
+					defer mu.Unlock()
+					errs = append(errs, fmt.Errorf("%s: %w", region, err))
+				}
+			})
+		}
+	}
+	listing.Wait()
+	return errors.Join(append(errs, w.to.Flush(), f.Close())...)
+}
+
+func instances(ctx context.Context, api *ec2.Client, w *lines) error {
+	p := ec2.NewDescribeInstancesPaginator(api, &ec2.DescribeInstancesInput{MaxResults: aws.Int32(1000)})
+	for p.HasMorePages() {
+		page, err := p.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, r := range page.Reservations {
+			for _, i := range r.Instances {
+				line, err := json.Marshal(i)
+				if err != nil {
+					return err
+				}
+				if err := w.write(line); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// lines is a file that several write to.
+type lines struct {
+	mu sync.Mutex
+	to *bufio.Writer
+}
+
+func (l *lines) write(line []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, err := l.to.Write(line); err != nil {
+		return err
+	}
+	return l.to.WriteByte('\n')
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws-collector/collector/internal/awsfake"
+)
+
+// What one account of this benchmark holds: two full pages in each of five regions.
+const (
+	pageSize   = 1000
+	pages      = 2
+	perAccount = pageSize * pages * 5
+)
+
+func wholeOrganization(aws *awsfake.AWS, instances int) *organization {
+	return organize(aws, max(1, instances/perAccount), true, pageSize*pages, "us-east-1", "us-east-2", "us-west-2", "eu-west-1", "eu-central-1")
+}
+
+// whole is the program from sign-in to file, beside the least that anybody could do (read the same pages and throw them
+// away) and beside what most would write (the SDK's paginator and encoding/json).
+func whole(b *bench, ctx context.Context, args []string) error {
+	f := b.flags("whole")
+	instances := f.Int("instances", 100_000, "how many, rounded to 10,000; a million write about 6 GB to the temporary folder")
+	beside := f.Int("sdk-instances", 20_000, "how many of them the SDK's types read, which are slow; 0: none")
+	n := f.Int("n", 3, "runs of each")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	aws := awsfake.New(awsfake.Options{Seed: 1, KeepCalls: -1, Throttle: awsfake.Throttle{Off: true}})
+	org := wholeOrganization(aws, *instances)
+	b.machine(fmt.Sprintf("%s instances in pages of 1,000, no latency; the collector: key, role, identity, regions, JSON lines to a file", count(org.records())))
+	t := newTable("program", "gzip", "wall s", "CPU s", "CPU µs an instance", "× raw", "peak RSS MiB", "instances")
+	return serving(ctx, aws, false, func(ctx context.Context, c *cloud) error {
+		for _, gzip := range []bool{false, true} {
+			if err := b.besides(ctx, c, t, org, gzip, *n, *beside); err != nil {
+				return err
+			}
+		}
+		t.print(b.stdout)
+		return nil
+	})
+}
+
+// besides adds a row for each program: raw HTTP first, as it is the measure of the others.
+func (b *bench) besides(ctx context.Context, c *cloud, t *table, org *organization, gzip bool, n, beside int) error {
+	word := map[bool]string{false: "off", true: "on"}[gzip]
+	warm := collection{org: &organization{regions: org.regions[:1], each: org.each, blocks: org.blocks[:1]}, noGzip: !gzip, throttle: awsfake.Throttle{Off: true}}
+	c.record() // the same page for raw HTTP, and everything rendered and compressed once
+	if _, err := b.collect(ctx, c, warm); err != nil {
+		return err
+	}
+	measure := 0.0
+	row := func(name string, all []usage, instances int) float64 {
+		each := spreadOf(all, func(u usage) float64 { return seconds(u.cpu) / float64(instances) * 1e6 })
+		if measure == 0 {
+			measure = each.median
+		}
+		t.add(name, word, spreadOf(all, func(u usage) float64 { return seconds(u.wall) }).show(1),
+			spreadOf(all, func(u usage) float64 { return seconds(u.cpu) }).show(2), each.show(1), times(each.median, measure),
+			spreadOf(all, func(u usage) float64 { return mebibytes(u.rss) }).show(0), count(instances))
+		return each.median
+	}
+
+	b.note("raw HTTP, gzip %s", word)
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	env, err := b.environment(nil)
+	if err != nil {
+		return err
+	}
+	var all []usage
+	for range n {
+		u, err := child{path: self, args: []string{rawVerb, c.url + rawPath, fmt.Sprint(org.records() / pageSize), fmt.Sprint(gzip)}, env: env, dir: b.dir}.measure(ctx)
+		if err != nil {
+			return err
+		}
+		all = append(all, u)
+	}
+	row("raw HTTP, thrown away", all, org.records())
+	c.listens.Store(nil)
+
+	b.note("the collector, gzip %s", word)
+	runs, err := b.collectN(ctx, c, n, collection{org: org, noGzip: !gzip, throttle: awsfake.Throttle{Off: true}})
+	if err != nil {
+		return err
+	}
+	all = nil
+	for _, r := range runs {
+		all = append(all, r.usage)
+	}
+	ours := row("collector", all, org.records())
+
+	if beside < perAccount {
+		return nil
+	}
+	b.note("the SDK's types, gzip %s", word)
+	part := &organization{regions: org.regions, each: org.each, blocks: org.blocks[:min(len(org.blocks), beside/perAccount)]}
+	all = nil
+	for range n {
+		u, err := b.sdkTypes(ctx, c, part, gzip)
+		if err != nil {
+			return err
+		}
+		all = append(all, u)
+	}
+	theirs := row("SDK types + encoding/json", all, part.records())
+	fmt.Fprintf(b.stdout, "gzip %s: the collector takes %s raw HTTP; the SDK's types take %s the collector's CPU\n", word, times(ours, measure), times(theirs, ours))
+	return nil
+}
+
+// sdkTypes runs the program of bench/sdktypes, built the same way.
+func (b *bench) sdkTypes(ctx context.Context, c *cloud, org *organization, gzip bool) (usage, error) {
+	path := b.path("sdktypes")
+	if _, err := os.Stat(path); err != nil {
+		b.note("building bench/sdktypes")
+		if err := build(ctx, path, "./bench/sdktypes", nil); err != nil {
+			return usage{}, err
+		}
+	}
+	env, err := b.environment(c)
+	if err != nil {
+		return usage{}, err
+	}
+	var keys strings.Builder
+	for _, a := range org.blocks {
+		fmt.Fprintf(&keys, "%s %s\n", a.key.ID, a.key.Secret)
+	}
+	if err := os.WriteFile(b.path("keys"), []byte(keys.String()), 0o600); err != nil {
+		return usage{}, err
+	}
+	out := b.path("sdktypes.jsonl")
+	defer func() { _ = os.Remove(out) }() // and else with b.dir
+	c.reset(awsfake.Throttle{Off: true})
+	u, err := child{path: path, env: env, dir: b.dir, args: []string{
+		"-keys", b.path("keys"), "-regions", strings.Join(org.regions, ","), "-out", out, fmt.Sprintf("-gzip=%t", gzip),
+	}}.measure(ctx)
+	if err != nil {
+		return usage{}, err
+	}
+	got, err := countLines(out)
+	if err == nil && got != org.records() {
+		err = fmt.Errorf("%s: %d records came out, want %d", filepath.Base(path), got, org.records())
+	}
+	return u, err
+}
+
+// rawVerb is this program as the child that reads pages and throws them away.
+const rawVerb = "raw-http"
+
+// raw reads args[0] args[1] times, four at a time as the collector's pages are.
+func raw(ctx context.Context, args []string) error {
+	var n int
+	var gzip bool
+	if len(args) != 3 {
+		return errors.New(rawVerb + " URL TIMES GZIP")
+	}
+	if _, err := fmt.Sscan(args[1], &n); err != nil {
+		return err
+	}
+	if _, err := fmt.Sscan(args[2], &gzip); err != nil {
+		return err
+	}
+	const atOnce = 4
+	client := &http.Client{Transport: &http.Transport{DisableCompression: !gzip, MaxIdleConnsPerHost: atOnce}, Timeout: time.Minute}
+	defer client.CloseIdleConnections()
+	errs := make([]error, atOnce)
+	var readers sync.WaitGroup
+	for i := range atOnce {
+		readers.Go(func() {
+			for page := i; page < n && errs[i] == nil; page += atOnce {
+				errs[i] = readAway(ctx, client, args[0])
+			}
+		})
+	}
+	readers.Wait()
+	return errors.Join(errs...)
+}
+
+func readAway(ctx context.Context, client *http.Client, url string) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, resp.Status)
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/aws-collector/collector/internal/awsfake"
+)
+
+// wire is what compression and encryption cost and save.
+func wire(b *bench, ctx context.Context, args []string) error {
+	f := b.flags("wire")
+	instances := f.Int("instances", 50_000, "how many, rounded to 10,000")
+	n := f.Int("n", 3, "runs of each")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	aws := awsfake.New(awsfake.Options{Seed: 1, KeepCalls: -1})
+	org := wholeOrganization(aws, *instances)
+	b.machine(fmt.Sprintf("%s instances in pages of 1,000, no latency, to a file", count(org.records())))
+	t := newTable("TLS", "gzip", "wall s", "CPU s", "CPU, relative", "simulator CPU s", "peak RSS MiB", "MiB on the wire", "s at 1 Gbit/s")
+	word := map[bool]string{false: "off", true: "on"}
+	plain := 0.0
+	for _, overTLS := range []bool{false, true} {
+		err := serving(ctx, aws, overTLS, func(ctx context.Context, c *cloud) error {
+			for _, gzip := range []bool{false, true} {
+				b.note("TLS %s, gzip %s", word[overTLS], word[gzip])
+				o := collection{org: org, noGzip: !gzip, throttle: awsfake.Throttle{Off: true}}
+				if _, err := b.collect(ctx, c, o); err != nil { // everything rendered and compressed once
+					return err
+				}
+				all, err := b.collectN(ctx, c, *n, o)
+				if err != nil {
+					return err
+				}
+				cpu := spreadOf(all, func(c collected) float64 { return seconds(c.cpu) })
+				if plain == 0 {
+					plain = cpu.median
+				}
+				sent := float64(all[0].stats.Bytes)
+				t.add(word[overTLS], word[gzip], spreadOf(all, func(c collected) float64 { return seconds(c.wall) }).show(1), cpu.show(2),
+					decimal(cpu.median/plain, 2), spreadOf(all, func(c collected) float64 { return seconds(c.simulator) }).show(2),
+					spreadOf(all, func(c collected) float64 { return mebibytes(c.rss) }).show(0),
+					decimal(sent/(1<<20), 0), decimal(sent*8/1e9, 1))
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	t.print(b.stdout)
+	return nil
+}
