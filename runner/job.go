@@ -456,9 +456,6 @@ func (e *entering) after() {
 func (j *job) fan(plan Plan) {
 	kinds, unknown := j.rows()
 	j.r.watch.Planned(j.Account, plan.Regions, plan.Disabled, plan.Warning)
-	if plan.Warning != nil {
-		j.r.log.Warn("the account's regions are not known for certain", "account", j.Account, "run", j.Run, "error", plan.Warning, "hint", record.HintOf(plan.Warning))
-	}
 	if len(plan.Regions) > 0 {
 		j.r.plans.set(j.Account, plan)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
 )
 
 // logLines is an observer that tells runs as log lines: one when a run ends, and one for each way in which its targets
@@ -118,6 +119,9 @@ func (l *logLines) RunEnded(account, run string, s record.Status, took time.Dura
 	r := l.of(run)
 	delete(l.runs, run)
 	l.mu.Unlock()
+	if r.targets == 0 && (s == record.RunSkipped || s == record.RunExpired) {
+		return // it never began, and Missed has said so
+	}
 	log := l.log.With("account", account, "run", run)
 	level := slog.LevelInfo
 	if s != record.Success {
@@ -132,6 +136,9 @@ func (l *logLines) RunEnded(account, run string, s record.Status, took time.Dura
 }
 
 func (l *logLines) Missed(account, reason string) {
+	if reason == runner.MissedDowntime || reason == runner.MissedSuspended {
+		return // the engine says how many, in one line: a month of quarters of an hour is 2,880 of these, for each account
+	}
 	l.log.Warn("run missed", "account", account, "reason", reason)
 }
 
@@ -141,7 +148,8 @@ func (l *logLines) Entered(account string, id record.Identity) {
 
 func (l *logLines) Planned(account string, regions, disabled []string, warning error) {
 	if warning != nil {
-		l.log.Warn("regions", "account", account, "regions", len(regions), "warning", warning, "hint", record.HintOf(warning))
+		l.log.Warn("the account's regions are not known for certain: those that this version knows are used", "account", account, "regions", len(regions),
+			"error", warning, "hint", record.HintOf(warning))
 	}
 	l.log.Debug("regions", "account", account, "regions", regions, "disabled", disabled)
 }

@@ -291,7 +291,11 @@ func undelivered(states []outputs.State) error {
 	var errs []error
 	for _, s := range states {
 		if s.Lost > 0 {
-			errs = append(errs, fmt.Errorf("output %s lost %d records: %s", s.Name, s.Lost, s.Error))
+			err := fmt.Errorf("output %s lost %d records", s.Name, s.Lost)
+			if s.Error != "" { // else it works again, and the log says what it was
+				err = fmt.Errorf("%w: %s", err, s.Error)
+			}
+			errs = append(errs, err)
 		}
 	}
 	if len(errs) == 0 {

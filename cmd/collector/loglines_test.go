@@ -1,0 +1,58 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
+)
+
+func linesOf(do func(*logLines)) []string {
+	var b bytes.Buffer
+	do(newLogLines(slog.New(slog.NewTextHandler(&b, nil))))
+	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+}
+
+// A daemon that was down for a month must not begin with a line for each of the runs that it missed, nor say of one
+// that was skipped both that it was missed and that it ended.
+func TestMissedRunsAreToldOnce(t *testing.T) {
+	got := linesOf(func(l *logLines) {
+		for range 2880 {
+			l.Missed("prod", runner.MissedDowntime)
+			l.Missed("prod", runner.MissedSuspended)
+		}
+		l.Missed("prod", runner.MissedOverlap)
+		l.RunEnded("prod", "r1", record.RunSkipped, 0)
+		l.Missed("prod", runner.MissedDrain)
+		l.RunEnded("prod", "r2", record.RunExpired, 0)
+	})
+	if len(got) != 2 || !strings.Contains(got[0], "reason="+runner.MissedOverlap) || !strings.Contains(got[1], "reason="+runner.MissedDrain) {
+		t.Errorf("want a line for the overlap and one for the drain, got %q", got)
+	}
+}
+
+func TestUncertainRegionsSayWhatIsUsed(t *testing.T) {
+	got := linesOf(func(l *logLines) {
+		l.Planned("prod", []string{"us-east-1"}, nil, &record.Fault{Reason: record.AccessDenied, Hint: "allow it", Err: errors.New("denied")})
+	})
+	if len(got) != 1 || !strings.Contains(got[0], "those that this version knows are used") || !strings.Contains(got[0], `hint="allow it"`) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// An output that works again has no error to name.
+func TestUndeliveredNamesNoErrorThatIsOver(t *testing.T) {
+	for _, c := range []struct{ failing, want string }{
+		{"", "output file lost 55 records"},
+		{"disk full", "output file lost 55 records: disk full"},
+	} {
+		if got := undelivered([]outputs.State{{Name: "file", Lost: 55, Error: c.failing}}); got == nil || got.Error() != c.want {
+			t.Errorf("got %v, want %s", got, c.want)
+		}
+	}
+}
