@@ -87,11 +87,29 @@ func clockHint(d time.Duration) string {
 
 // deniedHint names what to add, or where the denial stands when AWS's message says so.
 func deniedHint(action string, err error) string {
-	switch text := err.Error(); {
-	case strings.Contains(text, "service control policy"):
-		return "a service control policy of the organization denies " + action + "; name the region or kind under expect_denied if it is meant"
-	case strings.Contains(text, "explicit deny"):
+	switch by := deniedBy(err); by {
+	case "":
+		return fmt.Sprintf(`allow it: {"Effect": "Allow", "Action": %q, "Resource": "*"}`, action)
+	case "service control policy", "resource control policy":
+		return "a " + by + " of the organization denies " + action + "; name the region or kind under expect_denied if it is meant"
+	case explicitDeny:
 		return "a policy denies " + action + " explicitly; adding an Allow will not help"
+	default:
+		return "the " + by + " does not let " + action + " through; it must allow what the role's or the user's own policy allows"
 	}
-	return fmt.Sprintf(`allow it: {"Effect": "Allow", "Action": %q, "Resource": "*"}`, action)
+}
+
+const explicitDeny = "explicit deny"
+
+// deniedBy is what denies, if AWS's message says that it is something that an Allow in the caller's own policies does not
+// mend; else "".
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html#access-denied-error-examples
+func deniedBy(err error) string {
+	text := err.Error()
+	for _, by := range []string{"service control policy", "resource control policy", explicitDeny, "permissions boundary", "session policy", "VPC endpoint policy"} {
+		if strings.Contains(text, by) {
+			return by
+		}
+	}
+	return ""
 }

@@ -40,7 +40,7 @@ type Where struct {
 	Region    string
 	Enabled   bool // AWS has said that the region is enabled for the account: then a refused key is a bad key
 	Gate      Gate
-	Stamp     *record.Stamp // the envelope of the records; not used by Regions and Allowed
+	Stamp     *record.Stamp // the envelope of the records; not used by Regions and Try
 	Sensitive string        // digest, clear or drop; "" is digest
 }
 

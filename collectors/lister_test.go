@@ -564,7 +564,7 @@ func TestRegions(t *testing.T) {
 	}
 }
 
-func TestAllowed(t *testing.T) {
+func TestTry(t *testing.T) {
 	for _, c := range []struct {
 		kind   string
 		a      answer
@@ -579,7 +579,7 @@ func TestAllowed(t *testing.T) {
 	} {
 		h := build(t, Options{}, c.a)
 		k := kind(t, c.kind)
-		err := h.l.Allowed(context.Background(), h.where(k, "eu-west-1"), k)
+		err := h.l.Try(context.Background(), h.where(k, "eu-west-1"), k).Err
 		if (err == nil) != c.ok || h.forms[0].Get("DryRun") != c.dryRun {
 			t.Errorf("%s: %v, %v", c.kind, err, h.forms)
 		}

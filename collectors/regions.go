@@ -5,12 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 
-	"github.com/aws-collector/collector/collectors/internal/ec2call"
-	"github.com/aws-collector/collector/collectors/internal/ec2xml"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -69,47 +65,4 @@ func (l *Lister) describeRegions(ctx context.Context, w Where) (Regions, error) 
 	slices.Sort(rs.Enabled)
 	slices.Sort(rs.Disabled)
 	return rs, nil
-}
-
-// Allowed tries whether the account may list a kind in a region: by a dry run where the API has one, else by its first
-// page. The error is a [*record.Fault], nil if it may.
-func (l *Lister) Allowed(ctx context.Context, w Where, k *Kind) error {
-	op, ok := ec2xml.Describe(k.Op)
-	if !ok {
-		return fmt.Errorf("kind %s: the SDK has no operation %s", k.Name, k.Op)
-	}
-	req := ec2call.Request{Op: k.Op, Max: k.Max, Params: k.params(sampleID(k.Parent)), DryRun: op.Has("DryRun")}
-	err := l.call.Call(ctx, w.Session, w.Region, w.Gate, req, func(body io.Reader) error {
-		_, err := io.Copy(io.Discard, body)
-		return err
-	})
-	switch code := record.CodeOf(err); {
-	case err == nil, code == "DryRunOperation", code == k.Absent && code != "":
-		return nil
-	case k.Parent != "" && (strings.HasSuffix(code, ".NotFound") || strings.HasSuffix(code, ".Malformed")):
-		return nil // it looked for the sample, so it was allowed to
-	}
-	return l.fault(w, k, err)
-}
-
-// sampleID is a well-formed id of a parent kind, of a resource that does not exist.
-func sampleID(kind string) string {
-	const uuid, hex17 = "00000000-0000-0000-0000-000000000000", "00000000000000000"
-	switch kind {
-	case "ec2_client_vpn_endpoint":
-		return "cvpn-endpoint-" + hex17
-	case "ec2_fleet":
-		return "fleet-" + uuid
-	case "ec2_image":
-		return "ami-" + hex17
-	case "ec2_launch_template":
-		return "lt-" + hex17
-	case "ec2_spot_fleet_request":
-		return "sfr-" + uuid
-	case "ec2_vpc":
-		return "vpc-" + hex17
-	case "ec2_vpc_endpoint_service":
-		return "vpce-svc-" + hex17
-	}
-	return ""
 }

@@ -44,10 +44,10 @@ func (c *claims) enter(f *Fleet, name string, id record.Identity) error {
 		switch {
 		case !found:
 		case theirs < mine:
-			return sameAccount(id, other)
+			return SameAccount(id, other)
 		default:
 			for j := range c.jobs[other] {
-				j.cancel(sameAccount(id, name))
+				j.cancel(SameAccount(id, name))
 			}
 		}
 	}
@@ -57,7 +57,8 @@ func (c *claims) enter(f *Fleet, name string, id record.Identity) error {
 	return nil
 }
 
-func sameAccount(id record.Identity, first string) error {
+// SameAccount is what is said to a block that turned out to be the AWS account of an earlier one.
+func SameAccount(id record.Identity, first string) error {
 	return &record.Fault{
 		Reason: record.SameAccount,
 		Hint:   fmt.Sprintf("remove one of the two blocks, or check which credentials each of them is given: %q is the one that is collected", first),

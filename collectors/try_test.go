@@ -1,0 +1,100 @@
+package collectors
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/record"
+)
+
+// Each kind of the catalogue can be tried where everything is allowed, those of a parent with an id that no account has, and
+// a dry run says no more than that.
+func TestTryOfEachKind(t *testing.T) {
+	scene(t, awsfake.Options{}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) Where) {
+		for i := range Kinds {
+			k := &Kinds[i]
+			if k.Parent != "" && sampleID(k.Parent) == "" {
+				t.Errorf("%s: there is no id to try it with, of its parent %s", k.Name, k.Parent)
+			}
+			got := l.Try(context.Background(), w(k, "us-east-1"), k)
+			if r := record.ReasonOf(got.Err); r != "" && r != record.Unsupported || got.Grant != "" { // what the fake does not serve
+				t.Errorf("%s: %+v", k.Name, got)
+			}
+		}
+		c.Deny(awsfake.Denial{Action: "ec2:Describe*"})
+		for i := range Kinds {
+			k := &Kinds[i]
+			got := l.Try(context.Background(), w(k, "us-east-1"), k)
+			if record.ReasonOf(got.Err) == record.Unsupported {
+				continue
+			}
+			if record.StateOf(got.Err, 0) != record.Denied || got.Grant != k.Action() || !strings.Contains(record.HintOf(got.Err), k.Action()) {
+				t.Errorf("%s: denied, but %+v", k.Name, got)
+			}
+		}
+	})
+}
+
+func TestTrySaysWhatStandsInTheWay(t *testing.T) {
+	for text, want := range map[string]string{
+		"because no identity-based policy allows the ec2:DescribeVolumes action":                         "",
+		"with an explicit deny in a service control policy":                                              "service control policy",
+		"because no service control policy allows the ec2:DescribeVolumes action":                        "service control policy",
+		"with an explicit deny in an identity-based policy: arn:aws:iam::111111111111:policy/no-volumes": explicitDeny,
+		"because no permissions boundary allows the ec2:DescribeVolumes action":                          "permissions boundary",
+		"because no session policy allows the ec2:DescribeVolumes action":                                "session policy",
+		"because no VPC endpoint policy allows the ec2:DescribeVolumes action":                           "VPC endpoint policy",
+		"Encoded authorization failure message: A-b_c":                                                   "",
+	} {
+		err := &awsError{"UnauthorizedOperation", "You are not authorized to perform this operation. User: arn:aws:iam::111111111111:user/alice is not authorized to perform: ec2:DescribeVolumes " + text}
+		if got := deniedBy(err); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+		hint := deniedHint("ec2:DescribeVolumes", err)
+		if !strings.Contains(hint, "ec2:DescribeVolumes") || !strings.Contains(hint, strings.TrimSuffix(want, " deny")) || strings.HasPrefix(hint, "allow it: ") != (want == "") {
+			t.Errorf("%q: %s", text, hint)
+		}
+	}
+}
+
+type awsError struct{ code, text string }
+
+func (e *awsError) Error() string     { return e.code + ": " + e.text }
+func (e *awsError) ErrorCode() string { return e.code }
+
+func TestTryOfADeniedRegion(t *testing.T) {
+	scene(t, awsfake.Options{}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) Where) {
+		c.Deny(awsfake.Denial{Action: "ec2:*", Region: "eu-*", SCP: true})
+		k := kind(t, "ec2_volume")
+		if got := l.Try(context.Background(), w(k, "eu-west-1"), k); record.StateOf(got.Err, 0) != record.Denied || got.Grant != "" {
+			t.Errorf("a service control policy: %+v", got)
+		}
+		if got := l.Try(context.Background(), w(k, "us-east-1"), k); got.Err != nil {
+			t.Errorf("elsewhere: %+v", got)
+		}
+		if got := l.Try(context.Background(), w(k, "me-south-1"), k); record.StateOf(got.Err, 0) != record.RegionDisabled || got.Grant != "" {
+			t.Errorf("not opted in: %+v", got)
+		}
+		ctx, cancel := context.WithCancelCause(context.Background())
+		cancel(context.DeadlineExceeded)
+		if got := l.Try(ctx, w(k, "us-east-1"), k); record.StateOf(got.Err, 0) != record.Timeout || got.Grant != "" {
+			t.Errorf("too late: %+v", got)
+		}
+	})
+}
+
+// A clock that is off is told by the minute, long before AWS refuses, and no try fails by it.
+func TestTryKnowsTheClock(t *testing.T) {
+	for _, off := range []time.Duration{0, 3 * time.Minute, -3 * time.Minute, 20 * time.Minute} {
+		scene(t, awsfake.Options{ClockOffset: off}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) Where) {
+			k := kind(t, "ec2_volume")
+			got := l.Try(context.Background(), w(k, "us-east-1"), k)
+			if d := got.Ahead + off; got.Err != nil || !got.Dated || d.Abs() > time.Second {
+				t.Errorf("AWS is %v ahead of us: %+v", off, got)
+			}
+		})
+	}
+}
