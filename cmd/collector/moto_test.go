@@ -10,11 +10,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/aws-collector/collector/collectors"
 )
 
 // A moto is a third party's AWS: what it serves, the AWS CLI reads too, so our records can be held against the CLI's.
@@ -66,12 +70,16 @@ func startMoto(t *testing.T) *moto {
 // A caller is somebody's keys, as the CLI takes them from the environment.
 type caller struct{ key, secret, token string }
 
+func (c caller) env() []string {
+	return append(os.Environ(), "AWS_ACCESS_KEY_ID="+c.key, "AWS_SECRET_ACCESS_KEY="+c.secret, "AWS_SESSION_TOKEN="+c.token,
+		"AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull)
+}
+
 // aws runs the AWS CLI and decodes what it prints.
 func (m *moto) aws(who caller, region string, args ...string) map[string]any {
 	m.t.Helper()
 	cmd := exec.CommandContext(m.t.Context(), "aws", append([]string{"--endpoint-url", m.url, "--region", region, "--output", "json"}, args...)...)
-	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID="+who.key, "AWS_SECRET_ACCESS_KEY="+who.secret, "AWS_SESSION_TOKEN="+who.token,
-		"AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull)
+	cmd.Env = who.env()
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -132,6 +140,7 @@ func instants(v any) any {
 // Three accounts, entered by a key, by a key and a role, and by a chain of roles; two regions each. The records are the
 // CLI's, in content and number, and no account shows another's.
 func TestMotoRecordsEqualTheCLIs(t *testing.T) {
+	t.Parallel()
 	m := startMoto(t)
 	root := caller{"testing", "testing", ""}
 	m.aws(root, "us-east-1", "iam", "create-user", "--user-name", "collector")
@@ -205,6 +214,220 @@ accounts:
 	for place := range got {
 		t.Errorf("records of %s, which nobody made", place)
 	}
+}
+
+// listed is what the AWS CLI printed for a kind.
+type listed struct {
+	Kind  string
+	Pages []map[string]any // one for each id of the parent
+	Error string
+}
+
+// cliLists fills moto with one of everything and lets the AWS CLI list kinds, all in one process.
+func (m *moto) cliLists(who caller, region string) map[string]listed {
+	m.t.Helper()
+	python, err := exec.LookPath("python3")
+	if err != nil || exec.Command(python, "-c", "import awscli.clidriver, boto3").Run() != nil {
+		m.t.Skip("SKIPPED, NOT PASSED: no python3 with awscli and boto3 in it (pip install awscli boto3)")
+	}
+	type row struct {
+		Kind   string            `json:"kind"`
+		Op     string            `json:"op"`
+		Params map[string]string `json:"params"`
+		Parent string            `json:"parent"`
+		ID     string            `json:"id"` // the member of the parent's items that is asked for
+		Items  string            `json:"items"`
+		Param  string            `json:"param"`
+	}
+	var rows []row
+	for _, k := range collectors.Kinds {
+		rows = append(rows, row{k.Name, k.Op, k.Params, k.Parent, k.ID, k.Items, k.ParentParam})
+	}
+	in, err := json.Marshal(rows)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(m.t.Context(), python, "testdata/moto/cli.py", m.url, region)
+	cmd.Env = append(who.env(), "AWS_MAX_ATTEMPTS=1", "PYTHONIOENCODING=utf-8")
+	cmd.Stdin = bytes.NewReader(in)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		m.t.Fatalf("%v\n%s", err, stderr.Bytes())
+	}
+	if stderr.Len() > 0 {
+		m.t.Logf("%s", stderr.Bytes())
+	}
+	all := map[string]listed{}
+	for line := range bytes.Lines(stdout.Bytes()) {
+		var l listed
+		if err := json.Unmarshal(line, &l); err != nil {
+			m.t.Fatalf("%v in %s", err, line)
+		}
+		all[l.Kind] = l
+	}
+	return all
+}
+
+// items are a kind's resources in what the CLI printed, each with what stands beside it, as data has it.
+func items(t *testing.T, k *collectors.Kind, page map[string]any) []any {
+	t.Helper()
+	list := func(v any) []any {
+		switch v := v.(type) {
+		case nil:
+			return nil
+		case []any:
+			return v
+		}
+		return []any{v}
+	}
+	group, inner, grouped := strings.Cut(k.Items, ".")
+	if !grouped {
+		all, beside := list(page[k.Items]), map[string]any{}
+		for name, v := range page {
+			switch v.(type) {
+			case string, float64, bool:
+				beside[name] = v
+			}
+		}
+		for _, i := range all {
+			if len(beside) > 0 {
+				i.(map[string]any)["Answer"] = beside
+			}
+		}
+		return all
+	}
+	var all []any
+	for _, g := range list(page[group]) {
+		around := g.(map[string]any)
+		in := list(around[inner])
+		delete(around, inner)
+		for _, i := range in {
+			i.(map[string]any)[strings.TrimSuffix(group, "s")] = around
+		}
+		all = append(all, in...)
+	}
+	return all
+}
+
+// One of everything that moto can hold, and every kind that it can list: data is what the AWS CLI prints, member by
+// member. A listing that the CLI cannot make of moto's answer is no target that is ok.
+func TestMotoKindsEqualTheCLIs(t *testing.T) {
+	t.Parallel()
+	m := startMoto(t)
+	const region = "us-east-1"
+	who := caller{"AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", ""}
+	cli := m.cliLists(who, region)
+
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config.yaml")
+	text := fmt.Sprintf(`
+data_dir: %s/data
+collector_configs: {regions: [%s], kinds: ["*"], sensitive: clear}
+limits: {attempts: 1}
+accounts: [{name: all, ak_id: %s, ak_secret: "%s"}]
+outputs: [{type: stdout, ends: true}]
+`, dir, region, who.key, who.secret)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr, _ := process(t, []string{"AWS_ENDPOINT_URL=" + m.url, "AWS_EC2_METADATA_DISABLED=true"}, "run", "--once", "--config", config)
+	got, state := map[string][]any{}, map[string]string{}
+	for line := range strings.Lines(stdout) {
+		var r struct {
+			Kind, Target, State string
+			Data                any
+		}
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatalf("%v in %s", err, line)
+		}
+		if r.Kind == "_target" {
+			state[r.Target] = r.State
+			continue
+		}
+		got[r.Kind] = append(got[r.Kind], r.Data)
+	}
+
+	kinds, records := 0, 0
+	var empty []string
+	for i := range collectors.Kinds {
+		k := &collectors.Kinds[i]
+		l, ok := cli[k.Name]
+		switch {
+		case !ok:
+			t.Errorf("%s: the CLI was not asked", k.Name)
+		case l.Error != "":
+			if state[k.Name] == "ok" && len(got[k.Name]) > 0 {
+				t.Errorf("%s: %d records, and the CLI says %s", k.Name, len(got[k.Name]), l.Error)
+			}
+		case state[k.Name] != "ok":
+			t.Errorf("%s is %q, and the CLI lists it", k.Name, state[k.Name])
+		default:
+			var want []any
+			for _, page := range l.Pages {
+				want = append(want, items(t, k, page)...)
+			}
+			if len(want) == 0 && len(got[k.Name]) == 0 {
+				empty = append(empty, k.Name)
+				continue
+			}
+			kinds, records = kinds+1, records+len(want)
+			schema, err := k.DataSchema()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, data := range got[k.Name] {
+				if err := validate(schema, data); err != nil {
+					t.Errorf("%s: %v", k.Name, err)
+				}
+			}
+			if diff := cmp.Diff(sorted(k, want), sorted(k, got[k.Name])); diff != "" {
+				t.Errorf("%s (-CLI +ours):\n%s", k.Name, diff)
+			}
+		}
+	}
+	t.Logf("%d kinds with %d records were compared; moto has nothing of %s", kinds, records, strings.Join(empty, " "))
+	if kinds < 45 || records < 500 || t.Failed() {
+		t.Errorf("%d kinds, %d records were compared; want 45 and 500 at least\n%s", kinds, records, stderr)
+	}
+}
+
+// validate holds a value against a JSON Schema.
+func validate(schema []byte, v any) error {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
+	if err != nil {
+		return err
+	}
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	if err := c.AddResource("data.json", doc); err != nil {
+		return err
+	}
+	s, err := c.Compile("data.json")
+	if err != nil {
+		return err
+	}
+	return s.Validate(v)
+}
+
+// sorted puts resources in the order of their ids, and their times in one form.
+func sorted(k *collectors.Kind, list []any) []any {
+	key := func(v any) string {
+		o, ok := v.(map[string]any)
+		if !ok {
+			return fmt.Sprint(v)
+		}
+		var parts []string
+		for _, member := range strings.Split(k.ID, "/") {
+			parts = append(parts, fmt.Sprint(o[member]))
+		}
+		return strings.Join(parts, "/")
+	}
+	for i := range list {
+		list[i] = instants(list[i])
+	}
+	slices.SortStableFunc(list, func(a, b any) int { return strings.Compare(key(a), key(b)) })
+	return list
 }
 
 // process runs this test's binary as the program, in an environment of its own.

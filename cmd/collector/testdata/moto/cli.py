@@ -1,0 +1,187 @@
+"""Fills an AWS with one of everything that is cheap to make, then lets the AWS CLI list what it is asked for, in this one
+process: a process for each listing would take seconds.
+
+    python3 cli.py ENDPOINT REGION < KINDS
+
+KINDS is a JSON list of {"kind", "op", "params", "parent", "id", "items", "param"}: params are the request's as they go over the wire;
+id and items say where an answer has its resources' ids; param is the wire name of the input that takes an id of the kind
+parent. A line comes out for each: {"kind", "pages": [what the CLI printed, once for each id of the parent], "error"}.
+"""
+import contextlib
+import io
+import json
+import sys
+
+import boto3
+from awscli.clidriver import create_clidriver
+from botocore import xform_name
+
+endpoint, region = sys.argv[1:3]
+ec2 = boto3.client("ec2", endpoint_url=endpoint, region_name=region)
+iam = boto3.client("iam", endpoint_url=endpoint, region_name=region)
+elbv2 = boto3.client("elbv2", endpoint_url=endpoint, region_name=region)
+ZONE = region + "a"
+TAGS = [{"Key": "Name", "Value": "<&> ü \u00e9"}, {"Key": "team", "Value": ""}]
+
+
+def tags(kind):
+    return [{"ResourceType": kind, "Tags": TAGS}]
+
+
+def trying(what, make, *args, **kwargs):
+    """Makes something; an AWS that cannot make it is told of, and no reason to stop."""
+    try:
+        return make(*args, **kwargs)
+    except Exception as e:  # an unfinished AWS answers anything
+        print(f"not made: {what}: {str(e)[:200]}", file=sys.stderr)
+        return None
+
+
+def fill():
+    vpc = ec2.create_vpc(CidrBlock="10.1.0.0/16", TagSpecifications=tags("vpc"))["Vpc"]["VpcId"]
+    peer = ec2.create_vpc(CidrBlock="10.2.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.1.{n}.0/24", AvailabilityZone=region + z, TagSpecifications=tags("subnet"))["Subnet"]["SubnetId"]
+        for n, z in enumerate("ab")
+    ]
+    group = ec2.create_security_group(GroupName="web", Description="a & b", VpcId=vpc, TagSpecifications=tags("security-group"))["GroupId"]
+    trying("ingress", ec2.authorize_security_group_ingress, GroupId=group, IpPermissions=[
+        {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": [{"CidrIp": "0.0.0.0/0", "Description": "all"}],
+         "UserIdGroupPairs": [{"GroupId": group}]}])
+    image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    key = trying("key pair", ec2.create_key_pair, KeyName="ops", TagSpecifications=tags("key-pair"))
+    run = ec2.run_instances(ImageId=image, MinCount=3, MaxCount=3, InstanceType="t3.micro", SubnetId=subnets[0], SecurityGroupIds=[group],
+                            KeyName="ops" if key else "", UserData="#!/bin/sh\n", TagSpecifications=tags("instance"))
+    instance = run["Instances"][0]["InstanceId"]
+    volume = ec2.create_volume(AvailabilityZone=ZONE, Size=8, VolumeType="gp3", TagSpecifications=tags("volume"))["VolumeId"]
+    trying("attachment", ec2.attach_volume, VolumeId=volume, InstanceId=instance, Device="/dev/sdf")
+    trying("volume modification", ec2.modify_volume, VolumeId=volume, Size=16)
+    trying("snapshot", ec2.create_snapshot, VolumeId=volume, Description="nightly", TagSpecifications=tags("snapshot"))
+    trying("image", ec2.create_image, InstanceId=instance, Name="golden")
+    address = ec2.allocate_address(Domain="vpc", TagSpecifications=tags("elastic-ip"))["AllocationId"]
+    second = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    trying("association", ec2.associate_address, AllocationId=second, InstanceId=instance)
+    trying("interface", ec2.create_network_interface, SubnetId=subnets[1], Groups=[group], Description="spare", TagSpecifications=tags("network-interface"))
+    gateway = ec2.create_internet_gateway(TagSpecifications=tags("internet-gateway"))["InternetGateway"]["InternetGatewayId"]
+    trying("attachment of a gateway", ec2.attach_internet_gateway, InternetGatewayId=gateway, VpcId=vpc)
+    trying("egress-only gateway", ec2.create_egress_only_internet_gateway, VpcId=vpc)
+    trying("carrier gateway", ec2.create_carrier_gateway, VpcId=vpc)
+    trying("NAT gateway", ec2.create_nat_gateway, SubnetId=subnets[0], AllocationId=address, TagSpecifications=tags("natgateway"))
+    table = ec2.create_route_table(VpcId=vpc, TagSpecifications=tags("route-table"))["RouteTable"]["RouteTableId"]
+    trying("route", ec2.create_route, RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
+    trying("route table association", ec2.associate_route_table, RouteTableId=table, SubnetId=subnets[0])
+    acl = trying("ACL", ec2.create_network_acl, VpcId=vpc)
+    if acl:
+        trying("ACL entry", ec2.create_network_acl_entry, NetworkAclId=acl["NetworkAcl"]["NetworkAclId"], RuleNumber=100, Protocol="6",
+               RuleAction="allow", Egress=False, CidrBlock="0.0.0.0/0", PortRange={"From": 22, "To": 22})
+    trying("peering", ec2.create_vpc_peering_connection, VpcId=vpc, PeerVpcId=peer)
+    trying("DHCP options", ec2.create_dhcp_options, DhcpConfigurations=[{"Key": "domain-name-servers", "Values": ["10.1.0.2", "10.1.0.3"]}])
+    trying("endpoint", ec2.create_vpc_endpoint, VpcId=vpc, ServiceName=f"com.amazonaws.{region}.s3", RouteTableIds=[table])
+    balancer = trying("load balancer", elbv2.create_load_balancer, Name="inner", Subnets=subnets, Type="network", Scheme="internal")
+    if balancer:
+        arn = balancer["LoadBalancers"][0]["LoadBalancerArn"]
+        service = trying("endpoint service", ec2.create_vpc_endpoint_service_configuration, NetworkLoadBalancerArns=[arn], AcceptanceRequired=True)
+        if service:
+            trying("permission", ec2.modify_vpc_endpoint_service_permissions, ServiceId=service["ServiceConfiguration"]["ServiceId"],
+                   AddAllowedPrincipals=["arn:aws:iam::111111111111:root"])
+        trying("mirror target", ec2.create_traffic_mirror_target, NetworkLoadBalancerArn=arn)
+    trying("mirror filter", ec2.create_traffic_mirror_filter, Description="all")
+    vgw = ec2.create_vpn_gateway(Type="ipsec.1", AmazonSideAsn=65001)["VpnGateway"]["VpnGatewayId"]
+    trying("attachment of a VPN gateway", ec2.attach_vpn_gateway, VpnGatewayId=vgw, VpcId=vpc)
+    cgw = ec2.create_customer_gateway(Type="ipsec.1", PublicIp="203.0.113.7", BgpAsn=65002)["CustomerGateway"]["CustomerGatewayId"]
+    trying("VPN connection", ec2.create_vpn_connection, Type="ipsec.1", CustomerGatewayId=cgw, VpnGatewayId=vgw)
+    template = trying("launch template", ec2.create_launch_template, LaunchTemplateName="web", VersionDescription="first",
+                      LaunchTemplateData={"ImageId": image, "InstanceType": "t3.micro", "UserData": "IyEvYmluL3NoCg=="})
+    if template:
+        template = template["LaunchTemplate"]["LaunchTemplateId"]
+        trying("template version", ec2.create_launch_template_version, LaunchTemplateId=template, VersionDescription="second",
+               LaunchTemplateData={"ImageId": image, "InstanceType": "t3.large", "TagSpecifications": tags("instance")})
+        trying("fleet", ec2.create_fleet, LaunchTemplateConfigs=[{"LaunchTemplateSpecification": {"LaunchTemplateId": template, "Version": "1"}}],
+               TargetCapacitySpecification={"TotalTargetCapacity": 1, "OnDemandTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"})
+    trying("spot request", ec2.request_spot_instances, SpotPrice="0.01", LaunchSpecification={"ImageId": image, "InstanceType": "t3.micro", "UserData": "IyEvYmluL3NoCg=="})
+    role = trying("role", iam.create_role, RoleName="fleet", AssumeRolePolicyDocument="{}")
+    if role:
+        trying("spot fleet", ec2.request_spot_fleet, SpotFleetRequestConfig={"IamFleetRole": role["Role"]["Arn"], "TargetCapacity": 1, "SpotPrice": "0.1", "AllocationStrategy": "lowestPrice",
+               "LaunchSpecifications": [{"ImageId": image, "InstanceType": "t3.micro", "SubnetId": subnets[0], "UserData": "IyEvYmluL3NoCg=="}]})
+        trying("flow log", ec2.create_flow_logs, ResourceType="VPC", ResourceIds=[vpc], TrafficType="ALL", LogGroupName="flows",
+               DeliverLogsPermissionArn=role["Role"]["Arn"])
+    profile = trying("instance profile", iam.create_instance_profile, InstanceProfileName="web")
+    if profile:
+        trying("profile association", ec2.associate_iam_instance_profile, InstanceId=instance, IamInstanceProfile={"Name": "web"})
+    lists = trying("prefix list", ec2.create_managed_prefix_list, PrefixListName="offices", MaxEntries=5, AddressFamily="IPv4",
+                   Entries=[{"Cidr": "198.51.100.0/24", "Description": "head office"}])
+    trying("host", ec2.allocate_hosts, AvailabilityZone=ZONE, InstanceType="m5.large", Quantity=1)
+    transit = trying("transit gateway", ec2.create_transit_gateway, Description="hub")
+    if transit:
+        transit = transit["TransitGateway"]["TransitGatewayId"]
+        trying("transit attachment", ec2.create_transit_gateway_vpc_attachment, TransitGatewayId=transit, VpcId=vpc, SubnetIds=subnets)
+        trying("transit route table", ec2.create_transit_gateway_route_table, TransitGatewayId=transit)
+        trying("transit peering", ec2.create_transit_gateway_peering_attachment, TransitGatewayId=transit, PeerTransitGatewayId=transit,
+               PeerAccountId="123456789012", PeerRegion=region)
+    trying("tags", ec2.create_tags, Resources=[vpc, table], Tags=TAGS)
+
+
+driver = create_clidriver()
+
+
+def cli(args):
+    """What the AWS CLI prints, decoded, and its complaint."""
+    out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            rc = driver.main(args)
+        except SystemExit as e:  # argparse
+            rc = e.code
+    out.flush()
+    text = out.buffer.getvalue().decode()
+    if rc:
+        return None, err.getvalue().strip()[-300:] or f"exit {rc}"
+    return json.loads(text) if text.strip() else {}, None
+
+
+def option(op, wire, value):
+    """The CLI's option for a parameter as it goes over the wire: Owner.1=self is --owners self."""
+    name, dot, _ = wire.partition(".")
+    for member, shape in ec2.meta.service_model.operation_model(op).input_shape.members.items():
+        sent = shape.serialization.get("queryName") or shape.serialization.get("name") or member
+        if (sent[:1].upper() + sent[1:], shape.type_name == "list") == (name, bool(dot)):
+            flag = "--" + xform_name(member, "-")
+            return [flag] if value == "true" else [flag, value]
+    raise SystemExit(f"{op} has no {wire}")
+
+
+def listing(kind, parent=None):
+    if kind["op"] not in ec2.meta.service_model.operation_names:
+        return None, "not in this CLI"
+    args = ["ec2", xform_name(kind["op"], "-"), "--endpoint-url", endpoint, "--region", region, "--output", "json"]
+    params = dict(kind["params"] or {})
+    if parent is not None:
+        params[kind["param"]] = parent
+        args.append("--no-paginate")  # joining pages, the CLI drops what stands beside the list, such as whose it is
+    for wire, value in sorted(params.items()):
+        args += option(kind["op"], wire, value)
+    return cli(args)
+
+
+def parents(kind, kinds, pages):
+    """The ids of a kind's parent, out of what was printed for that."""
+    parent = next(k for k in kinds if k["kind"] == kind["parent"])
+    return [item[parent["id"]] for page in pages[parent["kind"]] for item in page.get(parent["items"], [])]
+
+
+fill()
+kinds = json.load(sys.stdin)
+pages = {}
+for kind in sorted(kinds, key=lambda k: k["parent"] != ""):
+    done, error = [], None
+    if kind["parent"] and kind["parent"] not in pages:
+        print(json.dumps({"kind": kind["kind"], "pages": [], "error": "its parent was not listed"}), flush=True)
+        continue
+    for parent in parents(kind, kinds, pages) if kind["parent"] else [None]:
+        page, error = listing(kind, parent)
+        if error:
+            break
+        done.append(page)
+    if not error:
+        pages[kind["kind"]] = done
+    print(json.dumps({"kind": kind["kind"], "pages": done, "error": error}), flush=True)
