@@ -1,0 +1,131 @@
+package inventory
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"time"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// A Driver keeps scopes and versions in a database. It knows no rule: which resource is new, changed or gone is told to it.
+// Package inventorytest holds every driver to the same behaviour.
+type Driver interface {
+	// Begin takes the scope's next epoch and drops what an earlier turn staged. A scope without an account id is looked up by
+	// the target's account name.
+	Begin(ctx context.Context, t record.Target, s Scope, run string) (Turn, error)
+	// Known is every target of the account's name that is not retired.
+	Known(ctx context.Context, account string) ([]record.Target, error)
+	// Accounts is every account that has a scope that is not retired, under each name that such a scope has.
+	Accounts(ctx context.Context) ([]Account, error)
+	// Retire ends the scopes of a target, and their live versions, for a reason; turns of theirs are fenced.
+	Retire(ctx context.Context, t record.Target, why string) error
+	// RetireAccount is Retire for every scope of an account under a name.
+	RetireAccount(ctx context.Context, a Account, why string) error
+	Reader
+	Close() error
+}
+
+// An Account is one that is remembered, and what the configuration called it last.
+type Account struct{ Name, Partition, AccountID string }
+
+// A Turn is a driver's side of a visit.
+type Turn interface {
+	// Known is false where there is no scope to work on: no account id, and none known by the account's name.
+	Known() bool
+	// Live calls f with the id, the hash and the hash's version of each live resource. f borrows id.
+	Live(ctx context.Context, f func(id []byte, sum record.Sum, version int) error) error
+	// Stage keeps rows where no reader sees them, in a transaction of its own. It keeps nothing of rows itself.
+	Stage(ctx context.Context, rows []Row) error
+	// Commit makes everything seen in one transaction: what was staged, c's rows, what is gone, and the outcome. Its error is
+	// ErrFenced if the scope was begun again or retired since.
+	Commit(ctx context.Context, c Commit) error
+}
+
+// A Commit is the end of a turn.
+type Commit struct {
+	Outcome   record.Outcome
+	ExtraTags []byte // the account's, a JSON object; nil: no page came, and they are as they were
+	Rows      []Row
+	Gone      iter.Seq[[]byte] // ids; nil: nothing is known to be gone
+}
+
+// A Reader answers questions, beside a writer and in another process too. What it returns owns its memory.
+type Reader interface {
+	// Find ranges over resources: live ones, or those of an instant.
+	Find(ctx context.Context, q Query) iter.Seq2[*Resource, error]
+	// History ranges over every version of the resources with an id, each resource's together and oldest first.
+	History(ctx context.Context, q Query) iter.Seq2[*Resource, error]
+	// Diff ranges over what is not the same at two instants.
+	Diff(ctx context.Context, q Query, from, to time.Time) iter.Seq2[Change, error]
+	// Changes ranges over what happened after an instant, in the order in which it happened. The At of the last one is where to go on.
+	Changes(ctx context.Context, q Query, after time.Time) iter.Seq2[Change, error]
+	// Targets ranges over what is known of each target and how it ended last.
+	Targets(ctx context.Context) iter.Seq2[Coverage, error]
+}
+
+// A Query narrows an answer. Empty lists and zero values narrow nothing.
+type Query struct {
+	Kinds, Accounts, Regions []string // names or globs; an account by its name or its id
+	ID                       string
+	Where                    *Where
+	At                       time.Time // zero: what is live
+	Data                     bool      // bodies too, also where Where does not need them
+}
+
+// A Resource is one version of a resource.
+type Resource struct {
+	record.Record           // Run and CollectedAt are of the listing that brought this version; Data only if it was asked for
+	State, Type   string    // "" where the kind has none
+	FirstSeen     time.Time // when the resource appeared
+	StateSince    time.Time // when it took on its state
+	ValidFrom     time.Time
+	ValidTo       time.Time // zero: it is so now
+	Ended         string    // why the resource ended with this version; "" while it lives, and where another version follows
+	LastSeen      time.Time // when a complete listing of its target last ended
+	Sum           record.Sum
+}
+
+// Live reports whether the version is the present one.
+func (r *Resource) Live() bool { return r.ValidTo.IsZero() }
+
+// What a change is.
+const (
+	WasAdded   = "added"
+	WasChanged = "changed"
+	WasGone    = "gone"
+)
+
+// A Change is a resource before and after.
+type Change struct {
+	What   string
+	At     time.Time // of [Reader.Changes]; zero in a Diff
+	Before *Resource // nil for what was added
+	After  *Resource // nil for what is gone
+}
+
+// Resource is the one that says most: the latest.
+func (c Change) Resource() *Resource {
+	if c.After != nil {
+		return c.After
+	}
+	return c.Before
+}
+
+// Coverage is how far a target is known.
+type Coverage struct {
+	record.Outcome
+	AccountID, Partition string
+	LastSeen             time.Time // the end of the last complete listing; zero: there was none
+	Resources            int
+	Retired              time.Time // zero: it is collected
+	Why                  string    // it was retired
+}
+
+// A Delta is a member that differs between two versions.
+type Delta struct {
+	Path string          `json:"path"`
+	From json.RawMessage `json:"from"` // null: it was not there
+	To   json.RawMessage `json:"to"`
+}

@@ -1,0 +1,225 @@
+// Package inventory is what is remembered of every resource that was ever listed: each of its versions, from when to when it
+// was so, and why it ended. The rules are here; the databases are behind [Driver], one in each folder below, so that who
+// asks compiles no database that they do not use.
+//
+// A resource is keyed by partition, account id, region, kind and id: what a configuration calls its account is an
+// attribute, so renaming a block changes no history. What was listed becomes visible a whole target at a time, at the
+// target's end. Begin at [Inventory.Begin] and [Visit.End], which is where it is decided what is gone.
+package inventory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// ErrFenced is what the end of a visit says when its target was begun again since, or retired.
+var ErrFenced = errors.New("target was begun again by another worker")
+
+// A Scope is where a resource lives, whatever the configuration calls its account.
+type Scope struct{ Partition, AccountID, Region, Kind string }
+
+// Why a resource is gone.
+const (
+	Absent         = "absent"          // an ok listing of its whole target did not show it
+	Terminated     = "terminated"      // the same, and the last that AWS said of it was that it was terminated or deleted
+	AccountRemoved = "account_removed" // the configuration no longer names its account
+	RegionRemoved  = "region_removed"  // AWS, asked in full, no longer names its region
+)
+
+// Options is what an Inventory is made of.
+type Options struct {
+	Log *slog.Logger // when the store fails, and when it works again; nil: silence
+}
+
+// An Inventory applies the rules to a driver's rows. Any number of goroutines may use it.
+type Inventory struct {
+	d   Driver
+	log *slog.Logger
+
+	mu  sync.Mutex
+	err error // why the last write failed; nil once one has worked again
+}
+
+// New remembers through d, which the caller closes.
+func New(d Driver, o Options) *Inventory {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Inventory{d: d, log: o.Log}
+}
+
+// Err is why the store does not remember at the moment, or nil. It heals by itself: each target tries anew.
+func (i *Inventory) Err() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.err
+}
+
+// note keeps the store's trouble, or its end, and says it once each.
+func (i *Inventory) note(ctx context.Context, err error, wrote bool) error {
+	if err != nil && (errors.Is(err, ErrFenced) || ctx.Err() != nil) {
+		return err // no trouble of the store's
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	switch {
+	case err != nil:
+		if i.err == nil {
+			i.log.Error("the store does not remember; what is listed still goes to the outputs", "error", err, "hint", record.HintOf(err))
+		}
+		i.err = err
+	case wrote && i.err != nil:
+		i.log.Info("the store remembers again")
+		i.err = nil
+	}
+	return err
+}
+
+// Begin opens a target's turn: an earlier turn of the same target can commit nothing from now on. who is zero where the
+// account could not be entered; then what is known of the target by the account's name gets the outcome, and nothing else.
+func (i *Inventory) Begin(ctx context.Context, t record.Target, who record.Identity, run string) (*Visit, error) {
+	turn, err := i.d.Begin(ctx, t, Scope{Partition: who.Partition, AccountID: who.AccountID, Region: t.Region, Kind: t.Kind}, run)
+	if err != nil {
+		return nil, i.note(ctx, fmt.Errorf("store: begin: %w", err), false)
+	}
+	return &Visit{inv: i, turn: turn, kind: t.Kind}, nil
+}
+
+// Known is every target that was begun under the account's name and is not retired.
+func (i *Inventory) Known(ctx context.Context, account string) ([]record.Target, error) {
+	ts, err := i.d.Known(ctx, account)
+	if err != nil {
+		return nil, fmt.Errorf("store: known targets: %w", err)
+	}
+	return ts, nil
+}
+
+// Retire ends targets and, for this reason, their resources.
+func (i *Inventory) Retire(ctx context.Context, ts []record.Target, why string) error {
+	for _, t := range ts {
+		if err := i.note(ctx, i.d.Retire(ctx, t, why), true); err != nil {
+			return fmt.Errorf("store: retire %s %s %s: %w", t.Account, t.Region, t.Kind, err)
+		}
+	}
+	return nil
+}
+
+// stageBytes is how much a visit keeps before it hands rows to the driver: a few hundred visits may be open at once.
+const stageBytes = 256 << 10
+
+// A Visit is one target's turn. It compares each page with what is live, and keeps ids and hashes of that, no bodies. It
+// is for one goroutine at a time.
+type Visit struct {
+	inv    *Inventory
+	kind   string
+	turn   Turn
+	live   *index
+	rows   []Row
+	bytes  int
+	extra  []byte
+	failed error
+}
+
+// Page takes what is new or different of p, which it borrows. A resource that is as it was costs a hash and a look-up.
+func (v *Visit) Page(ctx context.Context, p *record.Page) error {
+	if v.failed != nil {
+		return v.failed
+	}
+	if v.failed = v.page(ctx, p); v.failed != nil {
+		v.failed = v.inv.note(ctx, fmt.Errorf("store: %w", v.failed), false)
+		v.rows, v.live = nil, nil
+	}
+	return v.failed
+}
+
+func (v *Visit) page(ctx context.Context, p *record.Page) error {
+	if !v.turn.Known() {
+		return nil
+	}
+	if err := v.load(ctx); err != nil {
+		return err
+	}
+	v.extra = append(v.extra[:0], p.ExtraTags()...)
+	for r := range p.Views() {
+		id, err := plain(r.ID())
+		if err != nil {
+			return fmt.Errorf("id of a record: %w", err)
+		}
+		sum := r.Sum()
+		how := Added
+		if e := v.live.find(id); e != nil {
+			switch {
+			case e.seen(): // under another parent, say: the first one counts
+				continue
+			case e.old(): // its hash is of another version: nobody can say whether it changed
+				how = Rebased
+			case e.sum == sum:
+				e.see()
+				continue
+			default:
+				how = Changed
+			}
+			e.see()
+		} else if err := v.live.add(id, sum, seen); err != nil {
+			return err
+		}
+		row, err := newRow(v.kind, r, string(id), sum, how)
+		if err != nil {
+			return err
+		}
+		v.rows, v.bytes = append(v.rows, row), v.bytes+row.size()
+		if v.bytes >= stageBytes {
+			if err := v.turn.Stage(ctx, v.rows); err != nil {
+				return err
+			}
+			clear(v.rows)
+			v.rows, v.bytes = v.rows[:0], 0
+		}
+	}
+	return nil
+}
+
+func (v *Visit) load(ctx context.Context) error {
+	if v.live != nil {
+		return nil
+	}
+	live := newIndex()
+	err := v.turn.Live(ctx, func(id []byte, sum record.Sum, version int) error {
+		var f flags
+		if version != record.SumVersion {
+			f = old
+		}
+		return live.add(id, sum, f)
+	})
+	if err != nil {
+		return err
+	}
+	v.live = live
+	return nil
+}
+
+// End makes what was listed visible, and decides what is gone: what is live and was not shown, if the listing was complete
+// and only then. After a failure of the store the turn commits nothing.
+func (v *Visit) End(ctx context.Context, o record.Outcome) error {
+	if v.failed != nil {
+		return v.failed
+	}
+	c := Commit{Outcome: o, ExtraTags: v.extra, Rows: v.rows}
+	if o.State.Complete() && v.turn.Known() {
+		if err := v.load(ctx); err != nil {
+			return v.inv.note(ctx, fmt.Errorf("store: %w", err), false)
+		}
+		c.Gone = v.live.unseen
+	}
+	err := v.turn.Commit(ctx, c)
+	if err != nil && !errors.Is(err, ErrFenced) {
+		err = fmt.Errorf("store: end of target: %w", err)
+	}
+	v.rows, v.live = nil, nil
+	return v.inv.note(ctx, err, true)
+}

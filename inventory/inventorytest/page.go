@@ -1,0 +1,77 @@
+package inventorytest
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// An Item is a resource that a listing shows.
+type Item struct {
+	ID, State string
+	Type      string
+	Tags      map[string]string
+	Volatile  string // a member that says nothing about change
+	Pad       string
+}
+
+// Target is the one that the suite lists, unless it says otherwise; Who is its account.
+func Target() (record.Target, record.Identity) {
+	return record.Target{Account: "prod", Region: "us-east-1", Kind: "ec2_instance"},
+		record.Identity{AccountID: "222222222222", Partition: "aws", ARN: "arn:aws:sts::222222222222:assumed-role/collector/collector"}
+}
+
+// Page is a page of items, as a listing makes it.
+func Page(t record.Target, who record.Identity, run string, items ...Item) *record.Page {
+	p := new(record.Page)
+	p.Reset(record.NewStamp(t, who, []byte(`{"team":"platform"}`), run, "2026-11-21T22:15:03Z"))
+	for _, it := range items {
+		d := &p.Items
+		p.Begin(1)
+		text := func(s string) record.Span {
+			from := len(d.Buf)
+			d.Buf = record.AppendQuote(d.Buf, s)
+			return record.Span{From: from, To: len(d.Buf)}
+		}
+		d.Buf = append(d.Buf, `{"InstanceId":`...)
+		p.ID(0, text(it.ID))
+		d.Buf = append(d.Buf, `,"State":{"Code":16,"Name":`...)
+		text(it.State)
+		d.Buf = append(d.Buf, `},"InstanceType":`...)
+		text(it.Type)
+		d.Buf = append(d.Buf, `,"Pad":`...)
+		text(it.Pad)
+		d.Buf = append(d.Buf, ',')
+		m := d.Open(record.Cut, len(d.Buf))
+		d.Buf = append(d.Buf, `"Checked":`...)
+		text(it.Volatile)
+		d.Close(m, len(d.Buf))
+		d.Buf = append(d.Buf, `,"Tags":[`...)
+		for i, k := range slices.Sorted(maps.Keys(it.Tags)) {
+			if i > 0 {
+				d.Buf = append(d.Buf, ',')
+			}
+			d.Buf = append(d.Buf, `{"Key":`...)
+			key := text(k)
+			d.Buf = append(d.Buf, `,"Value":`...)
+			value := text(it.Tags[k])
+			d.Buf = append(d.Buf, '}')
+			p.Tag(key, value)
+			if k == "Name" {
+				p.Name(value)
+			}
+		}
+		d.Buf = append(d.Buf, "]}"...)
+		p.End()
+		p.Seal("")
+	}
+	for v := range p.Views() {
+		if !json.Valid(v.Line()) {
+			panic(fmt.Sprintf("inventorytest: %s is no JSON", v.Line()))
+		}
+	}
+	return p
+}

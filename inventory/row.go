@@ -1,0 +1,211 @@
+package inventory
+
+import (
+	"bytes"
+	"fmt"
+	"iter"
+	"strings"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// How a row relates to what is live.
+type How int
+
+// The ways.
+const (
+	Added   How = iota // no live resource has its id
+	Changed            // the live one is different
+	Rebased            // the live one's hash is of another version: the row takes its place, and no version ends
+)
+
+// A Row is a resource on its way into the store. It owns its memory.
+type Row struct {
+	ID, Name string
+	State    string // as AWS says it; "" where the kind has none
+	Type     string
+	Tags     []byte // a JSON object
+	Data     []byte // a JSON object
+	Sum      record.Sum
+	How      How
+}
+
+func (r *Row) size() int { return len(r.ID) + len(r.Name) + len(r.Tags) + len(r.Data) + 128 }
+
+func newRow(kind string, v record.View, id string, sum record.Sum, how How) (Row, error) {
+	r := Row{ID: id, Sum: sum, How: how}
+	both := make([]byte, 0, len(v.Tags())+len(v.Data()))
+	both = append(append(both, v.Tags()...), v.Data()...)
+	n := len(v.Tags())
+	r.Tags, r.Data = both[:n:n], both[n:]
+	if q := v.Name(); len(q) > 0 {
+		name, err := plain(q)
+		if err != nil {
+			return Row{}, fmt.Errorf("name of %s: %w", id, err)
+		}
+		r.Name = string(name)
+	}
+	r.State, r.Type = stateAndType(kind, r.Data)
+	return r, nil
+}
+
+// stateAndType is a resource's state: the member State or Status, or, where that is an object, its Name or Code; and its
+// type: the member Type, else the one called for the kind (InstanceType, VolumeType, InterfaceType, KeyType), else InstanceType.
+func stateAndType(kind string, data []byte) (state, typ string) {
+	types := typeMembers(kind)
+	best := len(types)
+	var status string
+	for key, value := range members(data) {
+		switch key := string(key); key {
+		case "State":
+			state = word(value)
+		case "Status":
+			status = word(value)
+		default:
+			if len(key) < len("Type") || key[len(key)-len("Type"):] != "Type" {
+				continue
+			}
+			for i, t := range types[:best] {
+				if key == t {
+					typ, best = word(value), i
+				}
+			}
+		}
+	}
+	if state == "" {
+		state = status
+	}
+	return state, typ
+}
+
+func typeMembers(kind string) []string {
+	words := strings.Split(strings.TrimPrefix(kind, "ec2_"), "_")
+	for i, w := range words {
+		if w != "" {
+			words[i] = strings.ToUpper(w[:1]) + w[1:]
+		}
+	}
+	return []string{"Type", strings.Join(words, "") + "Type", words[len(words)-1] + "Type", words[0] + "Type", "InstanceType"}
+}
+
+// word is the text of a JSON string, or of the Name or Code of an object.
+func word(value []byte) string {
+	if len(value) == 0 {
+		return ""
+	}
+	switch value[0] {
+	case '"':
+		s, err := record.Unquote(value)
+		if err != nil {
+			return ""
+		}
+		return s
+	case '{':
+		name, code := "", ""
+		for k, v := range members(value) {
+			switch string(k) {
+			case "Name":
+				name = word(v)
+			case "Code":
+				if v[0] == '"' {
+					code = word(v)
+				}
+			}
+		}
+		if name == "" {
+			return code
+		}
+		return name
+	}
+	return ""
+}
+
+// plain is the text of a JSON string without a copy where nothing is escaped in it.
+func plain(q []byte) ([]byte, error) {
+	if len(q) >= 2 && q[0] == '"' && q[len(q)-1] == '"' && bytes.IndexByte(q, '\\') < 0 {
+		return q[1 : len(q)-1], nil
+	}
+	s, err := record.Unquote(q)
+	return []byte(s), err
+}
+
+// members ranges over the members of a JSON object: the key as it stands between its quotes, and the value. It reads JSON
+// that the program itself wrote, and ends early where that is none.
+func members(object []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(key, value []byte) bool) {
+		b := object
+		at := skipSpace(b, 0)
+		if at >= len(b) || b[at] != '{' {
+			return
+		}
+		for at++; ; at++ {
+			at = skipSpace(b, at)
+			if at >= len(b) || b[at] != '"' {
+				return
+			}
+			end := skipString(b, at)
+			key := b[at+1 : max(end-1, at+1)]
+			at = skipSpace(b, end)
+			if at >= len(b) || b[at] != ':' {
+				return
+			}
+			at = skipSpace(b, at+1)
+			end = skipValue(b, at)
+			if !yield(key, bytes.TrimRight(b[at:end], " \t\r\n")) {
+				return
+			}
+			at = skipSpace(b, end)
+			if at >= len(b) || b[at] != ',' {
+				return
+			}
+		}
+	}
+}
+
+func skipSpace(b []byte, at int) int {
+	for at < len(b) && (b[at] == ' ' || b[at] == '\n' || b[at] == '\t' || b[at] == '\r') {
+		at++
+	}
+	return at
+}
+
+func skipString(b []byte, at int) int {
+	for at++; at < len(b); at++ {
+		switch b[at] {
+		case '\\':
+			at++
+		case '"':
+			return at + 1
+		}
+	}
+	return len(b)
+}
+
+func skipValue(b []byte, at int) int {
+	depth := 0
+	for at < len(b) {
+		switch b[at] {
+		case '"':
+			at = skipString(b, at)
+			if depth == 0 {
+				return at
+			}
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return at
+			}
+			if depth--; depth == 0 {
+				return at + 1
+			}
+		case ',':
+			if depth == 0 {
+				return at
+			}
+		}
+		at++
+	}
+	return len(b)
+}

@@ -1,0 +1,66 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"github.com/klauspost/compress/zstd"
+	"modernc.org/sqlite"
+)
+
+// A connector opens connections of a driver of our own, so that what is registered on it is seen by nobody else.
+type connector struct {
+	driver   *sqlite.Driver
+	dsn      string
+	readOnly bool
+}
+
+func (c *connector) Connect(context.Context) (driver.Conn, error) {
+	conn, err := c.driver.Open(c.dsn)
+	if err != nil || !c.readOnly {
+		return conn, err
+	}
+	// A file that is opened read-only can still attach another one that is not.
+	r, ok := conn.(sqlite.AuthorizerRegisterer)
+	if !ok {
+		return nil, errors.Join(errors.New("sqlite: no authorizer"), conn.Close())
+	}
+	if err := r.RegisterAuthorizer(readsOnly); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+func (c *connector) Driver() driver.Driver { return c.driver }
+
+// unzstd is the SQL function that opens a body. NULL stays NULL.
+func unzstd(dec *zstd.Decoder) func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error) {
+	return func(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
+		switch b := args[0].(type) {
+		case nil:
+			return nil, nil
+		case []byte:
+			out, err := dec.DecodeAll(b, nil)
+			if err != nil {
+				return nil, fmt.Errorf("unzstd: %w", err)
+			}
+			return string(out), nil
+		}
+		return nil, errors.New("unzstd: wants a blob")
+	}
+}
+
+// readsOnly lets a connection read the database that it was opened with, and no other.
+func readsOnly(action sqlite.AuthorizerActionCode, _, value, _, _ string) sqlite.AuthorizerReturnCode {
+	switch action {
+	case sqlite.AuthSelect, sqlite.AuthRead, sqlite.AuthFunction, sqlite.AuthRecursive, sqlite.AuthTransaction:
+		return sqlite.AuthorizerOK
+	case sqlite.AuthPragma:
+		if value == "" { // asks, and sets nothing
+			return sqlite.AuthorizerOK
+		}
+	}
+	return sqlite.AuthorizerDeny
+}

@@ -1,0 +1,17 @@
+//go:build !unix
+
+package sqlite
+
+import (
+	"fmt"
+	"os"
+)
+
+// lockFile opens the file and takes no lock: see to it that one process writes the database.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return f, nil
+}

@@ -1,0 +1,386 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/record"
+)
+
+// A Reader answers questions of a database, beside its writer and in another process too. Each answer is of one moment.
+type Reader struct {
+	db  *sql.DB
+	dec *zstd.Decoder
+}
+
+var _ inventory.Reader = (*Reader)(nil)
+
+// OpenReader opens a database that a Store has made. Its error wraps [fs.ErrNotExist] where there is none yet.
+func OpenReader(ctx context.Context, path string) (*Reader, error) {
+	if _, err := os.Stat(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = &record.Fault{Reason: record.Other, Hint: `"collector run --once" collects once and remembers`, Err: fmt.Errorf("nothing is remembered yet: %w", err)}
+		}
+		return nil, err
+	}
+	r, err := newReader(path)
+	if err != nil {
+		return nil, err
+	}
+	var id, version int
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err == nil {
+		err = r.db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id)
+	}
+	if err == nil {
+		err = r.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version)
+	}
+	if err == nil {
+		err = belongs(id, version, len(files))
+	}
+	if err == nil && version < len(files) {
+		err = &record.Fault{Reason: record.Other, Hint: `"collector run" brings it up to date`, Err: errors.New("an older version of the program made this database")}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("store %s: %w", path, explain(err)), r.Close())
+	}
+	return r, nil
+}
+
+func newReader(path string) (*Reader, error) {
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxBody))
+	if err != nil {
+		return nil, err
+	}
+	db, err := connect(path, "ro")
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{db: db, dec: dec}, nil
+}
+
+// Close is safe twice.
+func (r *Reader) Close() error {
+	r.dec.Close()
+	return r.db.Close()
+}
+
+// versionColumns is what scan reads, of version v and its scope s.
+const versionColumns = `s.kind, v.id, v.name, v.state, v.type, s.account, s.account_id, s.partition, s.region, v.tags, s.extra_tags,
+	v.run, v.first_seen, v.state_since, v.valid_from, v.valid_to, coalesce(v.ended, ''), s.last_seen, v.sum, v.body`
+
+const fromVersion = " FROM version v JOIN scope s ON s.scope = v.scope "
+
+// A view is one moment of the database.
+type view struct {
+	r    *Reader
+	tx   *sql.Tx
+	body *sql.Stmt
+}
+
+// in calls f with a view, and yields its error.
+func in[T any](ctx context.Context, r *Reader, f func(v *view, yield func(T) bool) error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		stopped := false
+		err := r.view(ctx, func(v *view) error {
+			return f(v, func(t T) bool {
+				stopped = stopped || !yield(t, nil)
+				return !stopped
+			})
+		})
+		if err != nil && !stopped {
+			var none T
+			yield(none, explain(err))
+		}
+	}
+}
+
+func (r *Reader) view(ctx context.Context, f func(*view) error) error {
+	tx, err := r.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // it wrote nothing
+	body, err := tx.PrepareContext(ctx, "SELECT data FROM body WHERE body = ?")
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	return f(&view{r, tx, body})
+}
+
+func instant(us sql.NullInt64) time.Time {
+	if !us.Valid {
+		return time.Time{}
+	}
+	return time.UnixMicro(us.Int64).UTC()
+}
+
+// scan reads a version without its body, whose number it returns.
+func scan(rows interface{ Scan(...any) error }, more ...any) (r *inventory.Resource, body int64, err error) {
+	r = new(inventory.Resource)
+	var tags, extra, sum []byte
+	var first, since, from, to, seen sql.NullInt64
+	dest := append([]any{&r.Kind, &r.ID, &r.Name, &r.State, &r.Type, &r.Account, &r.AccountID, &r.Partition, &r.Region, &tags, &extra,
+		&r.Run, &first, &since, &from, &to, &r.Ended, &seen, &sum, &body}, more...)
+	if err := rows.Scan(dest...); err != nil {
+		return nil, 0, err
+	}
+	if err := errors.Join(json.Unmarshal(tags, &r.Tags), json.Unmarshal(extra, &r.ExtraTags)); err != nil {
+		return nil, 0, fmt.Errorf("%w: tags of %s: %w", ErrCorrupt, r.ID, err)
+	}
+	r.FirstSeen, r.StateSince, r.ValidFrom, r.ValidTo, r.LastSeen = instant(first), instant(since), instant(from), instant(to), instant(seen)
+	r.CollectedAt = r.ValidFrom
+	copy(r.Sum[:], sum)
+	return r, body, nil
+}
+
+// open fills in the body.
+func (v *view) open(ctx context.Context, r *inventory.Resource, body int64) error {
+	var b sql.RawBytes
+	rows, err := v.body.QueryContext(ctx, body)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return errors.Join(fmt.Errorf("%w: the body of %s is missing", ErrCorrupt, r.ID), rows.Err())
+	}
+	if err := rows.Scan(&b); err != nil {
+		return err
+	}
+	r.Data, err = v.r.dec.DecodeAll(b, nil)
+	if err != nil {
+		return fmt.Errorf("%w: the body of %s: %w", ErrCorrupt, r.ID, err)
+	}
+	return nil
+}
+
+// each yields the versions of a query that satisfy q.
+func (v *view) each(ctx context.Context, q inventory.Query, yield func(*inventory.Resource) bool, query string, args ...any) error {
+	rows, err := v.tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		r, body, err := scan(rows)
+		if err != nil {
+			return err
+		}
+		ok, err := v.matches(ctx, q, r, body)
+		if err != nil {
+			return err
+		}
+		if ok && !yield(r) {
+			return nil
+		}
+	}
+	return rows.Err()
+}
+
+// matches opens the body no earlier than it must.
+func (v *view) matches(ctx context.Context, q inventory.Query, r *inventory.Resource, body int64) (bool, error) {
+	early := q.Where.NeedsData()
+	if early {
+		if err := v.open(ctx, r, body); err != nil {
+			return false, err
+		}
+	}
+	ok, err := q.Where.Match(r)
+	if err == nil && ok && q.Data && !early {
+		err = v.open(ctx, r, body)
+	}
+	return ok, err
+}
+
+// narrow is the condition that a query puts on scopes and versions. Values are parameters, never text of the statement.
+func narrow(q inventory.Query) (where string, args []any) {
+	var conditions []string
+	add := func(condition string, values ...string) {
+		conditions = append(conditions, condition)
+		for _, v := range values {
+			args = append(args, v)
+		}
+	}
+	globs := func(patterns []string, one string, times int) {
+		var take []string
+		var values []string
+		for _, p := range patterns {
+			pattern, out := strings.CutPrefix(p, "!")
+			var twice []string
+			for range times {
+				twice = append(twice, pattern)
+			}
+			if out {
+				add("NOT ("+one+")", twice...)
+				continue
+			}
+			take, values = append(take, one), append(values, twice...)
+		}
+		if len(take) > 0 {
+			add("("+strings.Join(take, " OR ")+")", values...)
+		}
+	}
+	globs(q.Kinds, "s.kind GLOB ?", 1)
+	globs(q.Accounts, "s.account GLOB ? OR s.account_id GLOB ?", 2)
+	globs(q.Regions, "s.region GLOB ?", 1)
+	if q.ID != "" {
+		add("v.id = ?", q.ID)
+	}
+	for _, c := range [...]struct{ field, column string }{{"id", "v.id"}, {"name", "v.name"}, {"state", "v.state"}, {"type", "v.type"},
+		{"kind", "s.kind"}, {"region", "s.region"}, {"account", "s.account"}, {"account_id", "s.account_id"}} {
+		if vs := q.Where.Only(c.field); vs != nil {
+			add(c.column+" IN (?"+strings.Repeat(", ?", len(vs)-1)+")", vs...)
+		}
+	}
+	if len(conditions) == 0 {
+		return "1", nil
+	}
+	return strings.Join(conditions, " AND "), args
+}
+
+// Find ranges over resources, by kind, account, region and id.
+func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
+	return in(ctx, r, func(v *view, yield func(*inventory.Resource) bool) error {
+		where, args := narrow(q)
+		const order = " ORDER BY s.kind, s.account, s.region, v.id"
+		if q.At.IsZero() {
+			return v.each(ctx, q, yield, "SELECT "+versionColumns+fromVersion+"WHERE v.valid_to IS NULL AND "+where+order, args...)
+		}
+		at := q.At.UnixMicro()
+		return v.each(ctx, q, yield, "SELECT "+versionColumns+` FROM (
+			SELECT * FROM version WHERE valid_to IS NULL AND valid_from <= ?
+			UNION ALL SELECT * FROM version WHERE valid_to > ? AND valid_from <= ?) v JOIN scope s ON s.scope = v.scope WHERE `+where+order,
+			append([]any{at, at, at}, args...)...)
+	})
+}
+
+// History ranges over every version.
+func (r *Reader) History(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
+	return in(ctx, r, func(v *view, yield func(*inventory.Resource) bool) error {
+		where, args := narrow(q)
+		return v.each(ctx, q, yield, "SELECT "+versionColumns+fromVersion+"WHERE "+where+
+			" ORDER BY s.kind, s.account, s.region, s.scope, v.id, v.valid_from", args...)
+	})
+}
+
+// version reads one by its number.
+func (v *view) version(ctx context.Context, q inventory.Query, n sql.NullInt64) (*inventory.Resource, error) {
+	if !n.Valid {
+		return nil, nil
+	}
+	r, body, err := scan(v.tx.QueryRowContext(ctx, "SELECT "+versionColumns+fromVersion+"WHERE v.version = ?", n.Int64))
+	if err == nil && (q.Data || q.Where.NeedsData()) {
+		err = v.open(ctx, r, body)
+	}
+	return r, err
+}
+
+// pairs yields changes: query's columns are an instant, and the numbers of the versions before and after.
+func (v *view) pairs(ctx context.Context, q inventory.Query, yield func(inventory.Change) bool, query string, args ...any) error {
+	rows, err := v.tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var at, before, after sql.NullInt64
+		if err := rows.Scan(&at, &before, &after); err != nil {
+			return err
+		}
+		c := inventory.Change{What: inventory.WasChanged, At: instant(at)}
+		if c.Before, err = v.version(ctx, q, before); err != nil {
+			return err
+		}
+		if c.After, err = v.version(ctx, q, after); err != nil {
+			return err
+		}
+		switch {
+		case c.Before == nil:
+			c.What = inventory.WasAdded
+		case c.After == nil:
+			c.What = inventory.WasGone
+		}
+		ok, err := q.Where.Match(c.Resource())
+		if err != nil {
+			return err
+		}
+		if ok && !yield(c) {
+			return nil
+		}
+	}
+	return rows.Err()
+}
+
+// Diff ranges over what is not the same at two instants: by kind, account, region and id. What changed and changed back is the same.
+func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time) iter.Seq2[inventory.Change, error] {
+	return in(ctx, r, func(v *view, yield func(inventory.Change) bool) error {
+		q, only := q, q
+		only.Where = nil // it may hold before and not after: it is asked of the later one, in pairs
+		where, args := narrow(only)
+		where = strings.ReplaceAll(where, "v.id", "t.id")
+		a, b := from.UnixMicro(), to.UnixMicro()
+		return v.pairs(ctx, q, yield, `WITH touched AS (
+				SELECT scope, id FROM version WHERE valid_from > ? AND valid_from <= ?
+				UNION SELECT scope, id FROM version WHERE valid_to > ? AND valid_to <= ?)
+			SELECT NULL, a.version, b.version FROM touched t JOIN scope s ON s.scope = t.scope
+			LEFT JOIN version a ON a.id = t.id AND a.scope = t.scope AND a.valid_from <= ? AND (a.valid_to IS NULL OR a.valid_to > ?)
+			LEFT JOIN version b ON b.id = t.id AND b.scope = t.scope AND b.valid_from <= ? AND (b.valid_to IS NULL OR b.valid_to > ?)
+			WHERE (a.version IS NOT NULL OR b.version IS NOT NULL) AND a.sum IS NOT b.sum AND `+where+`
+			ORDER BY s.kind, s.account, s.region, t.id`, append([]any{a, b, a, b, a, a, b, b}, args...)...)
+	})
+}
+
+// Changes ranges over what happened after an instant.
+func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
+	return in(ctx, r, func(v *view, yield func(inventory.Change) bool) error {
+		only := q
+		only.Where = nil
+		where, args := narrow(only)
+		at := after.UnixMicro()
+		return v.pairs(ctx, q, yield, `SELECT at, before, after FROM (
+				SELECT v.scope, v.id, v.valid_from AS at, b.version AS before, v.version AS after FROM version v
+					LEFT JOIN version b ON b.id = v.id AND b.scope = v.scope AND b.valid_to = v.valid_from AND v.first_seen < v.valid_from
+					WHERE v.valid_from > ?
+				UNION ALL SELECT scope, id, valid_to, version, NULL FROM version WHERE valid_to > ? AND ended IS NOT NULL) v
+			JOIN scope s ON s.scope = v.scope WHERE `+where+" ORDER BY at, v.id", append([]any{at, at}, args...)...)
+	})
+}
+
+// Targets ranges over what is known of each target.
+func (r *Reader) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error] {
+	return in(ctx, r, func(v *view, yield func(inventory.Coverage) bool) error {
+		rows, err := v.tx.QueryContext(ctx, `SELECT account, region, kind, account_id, partition, run, state, reason, error, hint, expected, records, calls,
+			throttles, started, ended, last_seen, retired, coalesce(why, ''),
+			(SELECT count(*) FROM version v WHERE v.scope = s.scope AND v.valid_to IS NULL) FROM scope s ORDER BY account, region, kind`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var c inventory.Coverage
+			var started, ended, seen, retired sql.NullInt64
+			if err := rows.Scan(&c.Account, &c.Region, &c.Kind, &c.AccountID, &c.Partition, &c.Run, &c.State, &c.Reason, &c.Error, &c.Hint, &c.Expected,
+				&c.Records, &c.Calls, &c.Throttles, &started, &ended, &seen, &retired, &c.Why, &c.Resources); err != nil {
+				return err
+			}
+			c.Started, c.Ended, c.LastSeen, c.Retired = instant(started), instant(ended), instant(seen), instant(retired)
+			if !yield(c) {
+				return nil
+			}
+		}
+		return rows.Err()
+	})
+}

@@ -1,0 +1,323 @@
+// Package sqlite keeps the inventory in one SQLite file beside the program.
+//
+// One process writes, and holds the lock file to say so; any number read beside it (WAL). In the writer one connection
+// writes, a transaction at a time, and none is held while AWS is asked: rows are staged in short transactions, and one more
+// at the end of a target makes them seen. Epochs are kept in memory, since a worker of a dead process writes no more. Begin
+// at [Open].
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/record"
+)
+
+// Options is how a store is opened.
+type Options struct {
+	Path string
+	Log  *slog.Logger  // nil: silence
+	Keep time.Duration // how long versions that have ended are kept; 0: for ever
+	Sync bool          // wait for the disk at every commit, so that a power cut loses none (PRAGMA synchronous=FULL)
+}
+
+// A Store writes the database; it is the only one that does.
+type Store struct {
+	*Reader
+	o    Options
+	w    *sql.DB // one connection
+	lock *os.File
+	enc  *zstd.Encoder
+
+	writing chan struct{} // holds one token; the writer takes it, so that waiting watches ctx
+
+	mu     sync.Mutex
+	last   int64            // the latest instant that was given out
+	turns  int64            // turns begun
+	bodies int64            // the highest number of a body
+	epochs map[int64]*epoch // by scope
+}
+
+// An epoch is a scope's current turn.
+type epoch struct {
+	turn   int64
+	staged bool
+}
+
+var _ inventory.Driver = (*Store)(nil)
+
+//go:embed migrations
+var migrations embed.FS
+
+// applicationID marks the file as ours: "coll" (PRAGMA application_id).
+const applicationID = 0x636f6c6c
+
+// ErrInUse says that another process writes the database.
+var ErrInUse = errors.New("another process writes this database")
+
+// ErrNewer says that the database was made by a later version of the program.
+var ErrNewer = errors.New("a newer version of the program made this database")
+
+// ErrCorrupt says that the file is no database, or a damaged one.
+var ErrCorrupt = errors.New("the database is damaged")
+
+// Open opens the database for writing, makes or migrates it, and drops what a killed process left unfinished. A damaged file is
+// moved aside, which is said, and a new one is begun.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	lock, err := lockFile(o.Path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	s, err := open(ctx, o)
+	if errors.Is(err, ErrCorrupt) {
+		aside := o.Path + ".damaged-" + time.Now().UTC().Format("20060102T150405Z")
+		o.Log.Error("the store is damaged; it is moved aside and a new one is begun", "error", err, "moved", aside,
+			"hint", "sqlite3 "+aside+" .recover may save its history")
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			if rename := os.Rename(o.Path+suffix, aside+suffix); rename != nil && !errors.Is(rename, fs.ErrNotExist) {
+				return nil, errors.Join(fmt.Errorf("store: %w", rename), lock.Close())
+			}
+		}
+		s, err = open(ctx, o)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("store %s: %w", o.Path, err), lock.Close())
+	}
+	s.lock = lock
+	return s, nil
+}
+
+func open(ctx context.Context, o Options) (_ *Store, err error) {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2), zstd.WithEncoderCRC(false))
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{o: o, enc: enc, writing: make(chan struct{}, 1), epochs: map[int64]*epoch{}}
+	sync := "NORMAL"
+	if o.Sync {
+		sync = "FULL"
+	}
+	s.w, err = connect(o.Path, "rwc", "journal_mode(WAL)", "synchronous("+sync+")", "cache_size(-32000)", "journal_size_limit(67108864)")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(explain(err), s.w.Close())
+		}
+	}()
+	s.w.SetMaxOpenConns(1)
+	if err = s.migrate(ctx); err != nil {
+		return nil, err
+	}
+	if err = s.recover(ctx); err != nil {
+		return nil, err
+	}
+	s.Reader, err = newReader(o.Path)
+	return s, err
+}
+
+// connect makes a pool of connections to the file.
+func connect(path, mode string, pragmas ...string) (*sql.DB, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	q := url.Values{"mode": {mode}, "_busy_timeout": {"10000"}}
+	if mode != "ro" {
+		q.Set("_txlock", "immediate")
+	}
+	for _, p := range pragmas {
+		q.Add("_pragma", p)
+	}
+	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: q.Encode()}
+	if !strings.HasPrefix(u.Path, "/") { // a drive's letter
+		u.Path = "/" + u.Path
+	}
+	d := new(sqlite.Driver)
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxBody))
+	if err != nil {
+		return nil, err
+	}
+	if err := d.RegisterDeterministicScalarFunction("unzstd", 1, unzstd(dec)); err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(&connector{driver: d, dsn: u.String(), readOnly: mode == "ro"}), nil
+}
+
+// maxBody is more than any resource's data: what a forged body may grow to.
+const maxBody = 64 << 20
+
+func (s *Store) migrate(ctx context.Context) error {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return err
+	}
+	var id, version int
+	if err := s.w.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
+		return err
+	}
+	if err := s.w.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	if err := belongs(id, version, len(files)); err != nil {
+		return err
+	}
+	for ; version < len(files); version++ {
+		script, err := migrations.ReadFile(files[version])
+		if err != nil {
+			return err
+		}
+		if err := s.write(ctx, func(tx *sql.Tx) error {
+			if _, err := tx.ExecContext(ctx, string(script)); err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, "PRAGMA application_id = "+strconv.Itoa(applicationID)); err != nil {
+				return err
+			}
+			_, err := tx.ExecContext(ctx, "PRAGMA user_version = "+strconv.Itoa(version+1))
+			return err
+		}); err != nil {
+			return fmt.Errorf("migration %d: %w", version+1, err)
+		}
+	}
+	// A damaged schema or a torn first page is found here, not at the end of the first target.
+	_, err = s.w.ExecContext(ctx, "SELECT count(*) FROM (SELECT 1 FROM version LIMIT 1)")
+	return err
+}
+
+// belongs judges what a file says of itself. An empty file says nothing, and is ours to make.
+func belongs(id, version, ours int) error {
+	switch {
+	case id == 0 && version == 0:
+		return nil
+	case id != applicationID:
+		return &record.Fault{Reason: record.Other, Hint: "name another data_dir", Err: errors.New("it is the database of another program")}
+	case version > ours:
+		return &record.Fault{
+			Reason: record.Other, Hint: "run the version of collector that made it, or name another data_dir",
+			Err: fmt.Errorf("%w: its schema is %d, this version knows %d", ErrNewer, version, ours),
+		}
+	}
+	return nil
+}
+
+// recover drops what turns of a dead process staged, and finds where the counters stand.
+func (s *Store) recover(ctx context.Context) error {
+	err := s.write(ctx, func(tx *sql.Tx) error {
+		if err := execAll(ctx, tx, "DELETE FROM body WHERE body IN (SELECT body FROM staged)", "DELETE FROM staged"); err != nil {
+			return err
+		}
+		return tx.QueryRowContext(ctx, `SELECT
+			max(coalesce((SELECT max(valid_from) FROM version), 0), coalesce((SELECT max(valid_to) FROM version), 0), coalesce((SELECT max(ended) FROM scope), 0)),
+			coalesce((SELECT max(body) FROM body), 0)`).Scan(&s.last, &s.bodies)
+	})
+	if err != nil {
+		return err
+	}
+	if ahead := time.Until(time.UnixMicro(s.last)); ahead > time.Minute {
+		s.o.Log.Warn("the store's latest entry is in the future: this machine's clock went back; instants go on from there",
+			"latest", time.UnixMicro(s.last).UTC(), "ahead", ahead.Round(time.Second))
+	}
+	return nil
+}
+
+func execAll(ctx context.Context, tx *sql.Tx, statements ...string) error {
+	for _, q := range statements {
+		if _, err := tx.ExecContext(ctx, q); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take waits for the writer's turn, which give ends.
+func (s *Store) take(ctx context.Context) error {
+	select {
+	case s.writing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *Store) give() { <-s.writing }
+
+// write is one short transaction.
+func (s *Store) write(ctx context.Context, f func(*sql.Tx) error) error {
+	if err := s.take(ctx); err != nil {
+		return err
+	}
+	defer s.give()
+	tx, err := s.w.BeginTx(ctx, nil)
+	if err != nil {
+		return explain(err)
+	}
+	if err := f(tx); err != nil {
+		_ = tx.Rollback() // the first error says more
+		return explain(err)
+	}
+	return explain(tx.Commit())
+}
+
+// instant is now, and later than every instant before it. Called inside write.
+func (s *Store) instant() int64 {
+	s.last = max(time.Now().UnixMicro(), s.last+1)
+	return s.last
+}
+
+// Close ends the writer. Turns that are open commit nothing.
+func (s *Store) Close() error {
+	s.writing <- struct{}{} // the last transaction ends first
+	defer s.give()
+	err := errors.Join(s.Reader.Close(), s.w.Close(), s.enc.Close())
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+		s.lock = nil
+	}
+	return err
+}
+
+// explain adds to SQLite's errors what a person can do.
+func explain(err error) error {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	hint := ""
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+		hint = `"collector db check" says what is damaged; at the next start a file that cannot be opened is moved aside`
+	case sqlite3.SQLITE_FULL:
+		hint = "the disk is full: free some space; the store goes on by itself"
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN:
+		hint = "this user must be able to write to data_dir; the store goes on by itself"
+	case sqlite3.SQLITE_IOERR:
+		hint = "look at the disk that data_dir is on; the store goes on by itself"
+	}
+	if hint == "" {
+		return err
+	}
+	return &record.Fault{Reason: record.Other, Hint: hint, Err: err}
+}

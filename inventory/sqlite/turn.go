@@ -1,0 +1,379 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/record"
+)
+
+// A turn is one visit of a scope.
+type turn struct {
+	s      *Store
+	scope  int64 // 0: there is none
+	n      int64
+	run    string
+	name   string // of the account
+	buffer []byte // bodies, compressed, of one Stage
+}
+
+// Begin finds or makes the scope and takes its epoch. An unchanged target costs no write here.
+func (s *Store) Begin(ctx context.Context, t record.Target, sc inventory.Scope, run string) (inventory.Turn, error) {
+	scope, err := s.scope(ctx, t, sc)
+	if err != nil || scope == 0 {
+		return &turn{s: s, run: run}, err
+	}
+	if err := s.take(ctx); err != nil { // a turn that commits just now has either ended or will be fenced
+		return nil, err
+	}
+	s.mu.Lock()
+	s.turns++
+	n := s.turns
+	was := s.epochs[scope]
+	s.epochs[scope] = &epoch{turn: n}
+	s.mu.Unlock()
+	s.give()
+	if was != nil && was.staged {
+		if err := s.write(ctx, func(tx *sql.Tx) error { return discard(ctx, tx, was.turn) }); err != nil {
+			return nil, err
+		}
+	}
+	return &turn{s: s, scope: scope, n: n, run: run, name: t.Account}, nil
+}
+
+func discard(ctx context.Context, tx *sql.Tx, turn int64) error {
+	if _, err := tx.ExecContext(ctx, "DELETE FROM body WHERE body IN (SELECT body FROM staged WHERE turn = ?)", turn); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, "DELETE FROM staged WHERE turn = ?", turn)
+	return err
+}
+
+// scope is the number of the scope, which is made if it is new and has an account id.
+func (s *Store) scope(ctx context.Context, t record.Target, sc inventory.Scope) (n int64, err error) {
+	if sc.AccountID == "" {
+		err = s.db.QueryRowContext(ctx, `SELECT scope FROM scope WHERE account = ? AND region = ? AND kind = ? AND retired IS NULL
+			ORDER BY ended DESC LIMIT 1`, t.Account, t.Region, t.Kind).Scan(&n)
+		if errors.Is(err, sql.ErrNoRows) {
+			return 0, nil
+		}
+		return n, explain(err)
+	}
+	var name string
+	var retired bool
+	err = s.db.QueryRowContext(ctx, `SELECT scope, account, retired IS NOT NULL FROM scope
+		WHERE account_id = ? AND partition = ? AND region = ? AND kind = ?`, sc.AccountID, sc.Partition, sc.Region, sc.Kind).Scan(&n, &name, &retired)
+	switch {
+	case err == nil && name == t.Account && !retired:
+		return n, nil
+	case err != nil && !errors.Is(err, sql.ErrNoRows):
+		return 0, explain(err)
+	}
+	err = s.write(ctx, func(tx *sql.Tx) error {
+		return tx.QueryRowContext(ctx, `INSERT INTO scope (account_id, partition, region, kind, account) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (account_id, partition, region, kind) DO UPDATE SET account = excluded.account, retired = NULL, why = NULL
+			RETURNING scope`, sc.AccountID, sc.Partition, sc.Region, sc.Kind, t.Account).Scan(&n)
+	})
+	return n, err
+}
+
+func (t *turn) Known() bool { return t.scope != 0 }
+
+func (t *turn) Live(ctx context.Context, f func(id []byte, sum record.Sum, version int) error) error {
+	rows, err := t.s.db.QueryContext(ctx, "SELECT id, sum, sum_version FROM version WHERE scope = ? AND valid_to IS NULL", t.scope)
+	if err != nil {
+		return explain(err)
+	}
+	defer rows.Close()
+	var id, sum sql.RawBytes
+	for rows.Next() {
+		var version int
+		if err := rows.Scan(&id, &sum, &version); err != nil {
+			return explain(err)
+		}
+		if len(sum) != len(record.Sum{}) {
+			return fmt.Errorf("%w: a hash of %d bytes", ErrCorrupt, len(sum))
+		}
+		if err := f(id, record.Sum(sum), version); err != nil {
+			return err
+		}
+	}
+	return explain(rows.Err())
+}
+
+// current reports whether the turn has its scope's epoch still. Called inside write.
+func (t *turn) current() bool {
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	e := t.s.epochs[t.scope]
+	return e != nil && e.turn == t.n
+}
+
+func (t *turn) Stage(ctx context.Context, rows []inventory.Row) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	bodies := t.compress(rows)
+	return t.s.write(ctx, func(tx *sql.Tx) error {
+		if !t.current() {
+			return inventory.ErrFenced
+		}
+		if err := t.stage(ctx, tx, rows, bodies); err != nil {
+			return err
+		}
+		t.s.mu.Lock()
+		defer t.s.mu.Unlock()
+		if e := t.s.epochs[t.scope]; e != nil && e.turn == t.n {
+			e.staged = true
+		}
+		return nil
+	})
+}
+
+// compress is done before the writer's turn is taken. The bodies are valid until the next call.
+func (t *turn) compress(rows []inventory.Row) [][]byte {
+	b, bodies, ends := t.buffer[:0], make([][]byte, len(rows)), make([]int, len(rows))
+	for i := range rows {
+		b = t.s.enc.EncodeAll(rows[i].Data, b)
+		ends[i] = len(b)
+	}
+	t.buffer = b
+	from := 0
+	for i, to := range ends {
+		bodies[i], from = b[from:to], to
+	}
+	return bodies
+}
+
+func (t *turn) stage(ctx context.Context, tx *sql.Tx, rows []inventory.Row, bodies [][]byte) error {
+	body, err := tx.PrepareContext(ctx, "INSERT INTO body (body, data) VALUES (?, ?)")
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	row, err := tx.PrepareContext(ctx, "INSERT INTO staged (turn, id, how, sum, name, state, type, tags, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
+	if err != nil {
+		return err
+	}
+	defer row.Close()
+	for i := range rows {
+		r := &rows[i]
+		t.s.bodies++ // guarded by write; a number that is lost with its transaction is no loss
+		if _, err := body.ExecContext(ctx, t.s.bodies, bodies[i]); err != nil {
+			return err
+		}
+		if _, err := row.ExecContext(ctx, t.n, r.ID, int(r.How), r.Sum[:], r.Name, r.State, r.Type, string(r.Tags), t.s.bodies); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// perCommit is how many expired versions a commit takes away: the work of retention in pieces too small to notice.
+const perCommit = 200
+
+func (t *turn) Commit(ctx context.Context, c inventory.Commit) error {
+	if t.scope == 0 {
+		return nil
+	}
+	bodies := t.compress(c.Rows)
+	t.s.mu.Lock()
+	e := t.s.epochs[t.scope]
+	staged := e != nil && e.turn == t.n && e.staged
+	t.s.mu.Unlock()
+	err := t.s.write(ctx, func(tx *sql.Tx) error {
+		if !t.current() {
+			return inventory.ErrFenced
+		}
+		at := t.s.instant()
+		if err := t.stage(ctx, tx, c.Rows, bodies); err != nil {
+			return err
+		}
+		if staged || len(c.Rows) > 0 {
+			if err := t.show(ctx, tx, at); err != nil {
+				return err
+			}
+		}
+		if c.Gone != nil {
+			if err := t.end(ctx, tx, at, c); err != nil {
+				return err
+			}
+		}
+		if err := t.outcome(ctx, tx, at, c); err != nil {
+			return err
+		}
+		if t.s.o.Keep == 0 {
+			return nil
+		}
+		return expire(ctx, tx, time.Now().Add(-t.s.o.Keep), perCommit)
+	})
+	if err == nil {
+		t.s.mu.Lock()
+		if e := t.s.epochs[t.scope]; e != nil && e.turn == t.n {
+			e.staged = false
+		}
+		t.s.mu.Unlock()
+	}
+	t.buffer = nil
+	return err
+}
+
+// show makes what was staged the live versions.
+func (t *turn) show(ctx context.Context, tx *sql.Tx, at int64) error {
+	const live = "v.scope = ?2 AND v.id = staged.id AND v.valid_to IS NULL"
+	for _, q := range []string{
+		// What goes on from the version before: since when the resource is there, and since when it is in its state.
+		`UPDATE staged SET first_seen = v.first_seen, state_since = CASE WHEN v.state = staged.state THEN v.state_since END
+			FROM version v WHERE staged.turn = ?1 AND staged.how = 1 AND ` + live,
+		`UPDATE version SET valid_to = ?3 WHERE scope = ?2 AND valid_to IS NULL AND id IN (SELECT id FROM staged WHERE turn = ?1 AND how = 1)`,
+		`INSERT INTO version (scope, id, sum, sum_version, name, state, type, tags, run, first_seen, state_since, valid_from, body)
+			SELECT ?2, id, sum, ?4, name, state, type, tags, ?5, coalesce(first_seen, ?3), coalesce(state_since, ?3), ?3, body
+			FROM staged WHERE turn = ?1 AND how < 2`,
+		// A hash of another version: the row takes the version's place.
+		`DELETE FROM body WHERE body IN (SELECT v.body FROM version v JOIN staged ON ` + live + ` WHERE staged.turn = ?1 AND staged.how = 2)`,
+		`UPDATE version AS v SET sum = staged.sum, sum_version = ?4, name = staged.name, state = staged.state, type = staged.type,
+			tags = staged.tags, body = staged.body FROM staged WHERE staged.turn = ?1 AND staged.how = 2 AND ` + live,
+		`DELETE FROM staged WHERE turn = ?1`,
+	} {
+		if _, err := tx.ExecContext(ctx, q, t.n, t.scope, at, record.SumVersion, t.run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end ends what is gone. AWS's last word on a resource may be that it was terminated.
+func (t *turn) end(ctx context.Context, tx *sql.Tx, at int64, c inventory.Commit) error {
+	stmt, err := tx.PrepareContext(ctx, `UPDATE version SET valid_to = ?3,
+		ended = CASE WHEN state IN ('terminated', 'deleted') THEN '`+inventory.Terminated+`' ELSE '`+inventory.Absent+`' END
+		WHERE scope = ?1 AND id = ?2 AND valid_to IS NULL`)
+	if err != nil {
+		return err
+	}
+	defer stmt.Close()
+	for id := range c.Gone {
+		if _, err := stmt.ExecContext(ctx, t.scope, string(id), at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *turn) outcome(ctx context.Context, tx *sql.Tx, at int64, c inventory.Commit) error {
+	o := c.Outcome
+	var lastSeen, extra any
+	if o.State.Complete() {
+		lastSeen = at
+	}
+	if c.ExtraTags != nil {
+		extra = string(c.ExtraTags)
+	}
+	_, err := tx.ExecContext(ctx, `UPDATE scope SET run = ?2, state = ?3, reason = ?4, error = ?5, hint = ?6, expected = ?7, records = ?8,
+		calls = ?9, throttles = ?10, started = ?11, ended = ?12, last_seen = coalesce(?13, last_seen), extra_tags = coalesce(?14, extra_tags),
+		retired = NULL, why = NULL WHERE scope = ?1`,
+		t.scope, o.Run, string(o.State), string(o.Reason), o.Error, o.Hint, o.Expected, o.Records,
+		o.Calls, o.Throttles, o.Started.UnixMicro(), at, lastSeen, extra)
+	return err
+}
+
+// expire forgets versions that ended before an instant, at most n of them.
+func expire(ctx context.Context, tx *sql.Tx, before time.Time, n int) error {
+	const old = "(SELECT %s FROM version WHERE valid_to < ? ORDER BY valid_to LIMIT ?)"
+	at := before.UnixMicro()
+	if _, err := tx.ExecContext(ctx, "DELETE FROM body WHERE body IN "+fmt.Sprintf(old, "body"), at, n); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, "DELETE FROM version WHERE version IN "+fmt.Sprintf(old, "version"), at, n)
+	return err
+}
+
+// Known is every target of the account's name that is not retired.
+func (s *Store) Known(ctx context.Context, account string) (ts []record.Target, err error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT DISTINCT region, kind FROM scope WHERE account = ? AND retired IS NULL", account)
+	if err != nil {
+		return nil, explain(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		t := record.Target{Account: account}
+		if err := rows.Scan(&t.Region, &t.Kind); err != nil {
+			return nil, explain(err)
+		}
+		ts = append(ts, t)
+	}
+	return ts, explain(rows.Err())
+}
+
+// Accounts is every account that has a scope that is not retired.
+func (s *Store) Accounts(ctx context.Context) (as []inventory.Account, err error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT DISTINCT account, partition, account_id FROM scope WHERE retired IS NULL ORDER BY 1, 3")
+	if err != nil {
+		return nil, explain(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var a inventory.Account
+		if err := rows.Scan(&a.Name, &a.Partition, &a.AccountID); err != nil {
+			return nil, explain(err)
+		}
+		as = append(as, a)
+	}
+	return as, explain(rows.Err())
+}
+
+// Retire ends the scopes of a target.
+func (s *Store) Retire(ctx context.Context, t record.Target, why string) error {
+	return s.retire(ctx, why, "SELECT scope FROM scope WHERE account = ? AND region = ? AND kind = ? AND retired IS NULL", t.Account, t.Region, t.Kind)
+}
+
+// RetireAccount ends the scopes of an account under a name, each in a transaction of its own.
+func (s *Store) RetireAccount(ctx context.Context, a inventory.Account, why string) error {
+	return s.retire(ctx, why, "SELECT scope FROM scope WHERE account = ? AND partition = ? AND account_id = ? AND retired IS NULL",
+		a.Name, a.Partition, a.AccountID)
+}
+
+func (s *Store) retire(ctx context.Context, why, query string, args ...any) error {
+	rows, err := s.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return explain(err)
+	}
+	defer rows.Close()
+	var scopes []int64
+	for rows.Next() {
+		var n int64
+		if err := rows.Scan(&n); err != nil {
+			return explain(err)
+		}
+		scopes = append(scopes, n)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return explain(err)
+	}
+	for _, scope := range scopes {
+		err := s.write(ctx, func(tx *sql.Tx) error {
+			at := s.instant()
+			s.mu.Lock()
+			was := s.epochs[scope]
+			delete(s.epochs, scope) // fences a turn that is open
+			s.mu.Unlock()
+			if was != nil && was.staged {
+				if err := discard(ctx, tx, was.turn); err != nil {
+					return err
+				}
+			}
+			if _, err := tx.ExecContext(ctx, "UPDATE version SET valid_to = ?, ended = ? WHERE scope = ? AND valid_to IS NULL", at, why, scope); err != nil {
+				return err
+			}
+			_, err := tx.ExecContext(ctx, "UPDATE scope SET retired = ?, why = ? WHERE scope = ?", at, why, scope)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,399 @@
+package inventory
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A Where is a condition on resources:
+//
+//	state=running and tags.team=platform
+//	kind=ec2_volume and not (state=in-use or tags.keep)
+//	type in (t2.micro, t2.small) and state_since < 30d
+//	data.IpPermissions.IpRanges.CidrIp = 0.0.0.0/0
+//
+// A comparison is a field ([ParseField]), an operator and a value: = and !=, ~ and !~ for globs (* and ?), < <= > >= and in
+// (a, b). A field alone asks whether the resource has it. A field that has several values satisfies a comparison if one
+// of them does; != and !~ are the opposites of = and ~, and so true of a resource without the field. < and its like
+// compare numbers as numbers, and instants with an instant or an age: state_since < 30d is before 30 days ago. "and"
+// binds closer than "or", "not" closest. A value with spaces or any of ()=!~<>,'" stands in quotes.
+type Where struct {
+	expr expr
+	data bool
+}
+
+// ParseWhere reads a condition. Ages are taken from now. Its errors say at which character.
+func ParseWhere(s string, now time.Time) (*Where, error) {
+	p := &parser{text: s, now: now}
+	p.next()
+	e := p.or(0)
+	if p.err == nil && p.tok.kind != endToken {
+		p.fail("expected and, or, or the end")
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	return &Where{expr: e, data: p.data}, nil
+}
+
+// Match reports whether r satisfies the condition. A nil Where is satisfied by everything.
+func (w *Where) Match(r *Resource) (bool, error) {
+	if w == nil {
+		return true, nil
+	}
+	return w.expr.match(r)
+}
+
+// NeedsData reports whether Match looks into the data.
+func (w *Where) NeedsData() bool { return w != nil && w.data }
+
+// Only is what a column's values must be among for a resource to match, as far as that is plain to see; nil where it is
+// not. A driver narrows by it and asks Match all the same.
+func (w *Where) Only(column string) []string {
+	if w == nil {
+		return nil
+	}
+	return only(w.expr, column)
+}
+
+func only(e expr, column string) []string {
+	switch e := e.(type) {
+	case and:
+		for _, e := range e {
+			if vs := only(e, column); vs != nil {
+				return vs
+			}
+		}
+	case comparison:
+		if e.op == "=" && e.field.name == column {
+			return e.values
+		}
+	}
+	return nil
+}
+
+type expr interface {
+	match(r *Resource) (bool, error)
+}
+
+type (
+	and        []expr
+	or         []expr
+	not        struct{ expr }
+	comparison struct {
+		field  Field
+		op     string   // = ~ < <= > >=; "" asks for the field
+		values []string // more than one only of =
+		at     time.Time
+	}
+)
+
+func (es and) match(r *Resource) (bool, error) {
+	for _, e := range es {
+		if ok, err := e.match(r); err != nil || !ok {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func (es or) match(r *Resource) (bool, error) {
+	for _, e := range es {
+		if ok, err := e.match(r); err != nil || ok {
+			return ok, err
+		}
+	}
+	return false, nil
+}
+
+func (n not) match(r *Resource) (bool, error) {
+	ok, err := n.expr.match(r)
+	return !ok, err
+}
+
+func (c comparison) match(r *Resource) (bool, error) {
+	found, err := c.field.scalars(r)
+	if err != nil || c.op == "" {
+		return len(found) > 0, err
+	}
+	for _, f := range found {
+		for _, v := range c.values {
+			if c.holds(f, v) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+func (c comparison) holds(found any, want string) bool {
+	t, isTime := found.(time.Time)
+	s, _ := found.(string)
+	if isTime {
+		s = t.Format(time.RFC3339Nano)
+	}
+	switch c.op {
+	case "=":
+		return s == want || isTime && !c.at.IsZero() && t.Equal(c.at)
+	case "~":
+		ok, _ := path.Match(escapeSlash(want), escapeSlash(s)) // its pattern was tried when it was parsed
+		return ok
+	}
+	var sign int
+	x, errX := strconv.ParseFloat(s, 64)
+	y, errY := strconv.ParseFloat(want, 64)
+	switch {
+	case errX == nil && errY == nil:
+		sign = compare(x, y)
+	case c.at.IsZero():
+		sign = strings.Compare(s, want)
+	default:
+		if !isTime {
+			var err error
+			if t, err = time.Parse(time.RFC3339, s); err != nil {
+				return false
+			}
+		}
+		sign = t.Compare(c.at)
+	}
+	switch c.op {
+	case "<":
+		return sign < 0
+	case "<=":
+		return sign <= 0
+	case ">":
+		return sign > 0
+	}
+	return sign >= 0
+}
+
+func compare(x, y float64) int {
+	switch {
+	case x < y:
+		return -1
+	case x > y:
+		return 1
+	}
+	return 0
+}
+
+// escapeSlash hides what path.Match takes for a separator: an ARN and a CIDR have slashes, and * means them too.
+func escapeSlash(s string) string { return strings.ReplaceAll(s, "/", "\x00") }
+
+type tokenKind int
+
+const (
+	endToken tokenKind = iota
+	wordToken
+	opToken // = != ~ !~ < <= > >= ( ) ,
+)
+
+type token struct {
+	kind   tokenKind
+	text   string
+	quoted bool // some of it was: then it is no keyword
+	at     int
+}
+
+func (t token) is(keyword string) bool {
+	return t.kind == wordToken && !t.quoted && strings.EqualFold(t.text, keyword)
+}
+func (t token) op(s string) bool { return t.kind == opToken && t.text == s }
+
+type parser struct {
+	text string
+	now  time.Time
+	pos  int
+	tok  token
+	data bool
+	err  error
+}
+
+const special = `()=!~<>,`
+
+// maxDepth bounds how deep conditions nest, so that no text can exhaust the stack.
+const maxDepth = 100
+
+func (p *parser) fail(format string, args ...any) {
+	if p.err == nil {
+		p.err = fmt.Errorf("at character %d of %q: %s", p.tok.at+1, p.text, fmt.Sprintf(format, args...))
+	}
+	p.tok = token{at: len(p.text)}
+	p.pos = len(p.text)
+}
+
+func (p *parser) next() {
+	for p.pos < len(p.text) && strings.IndexByte(" \t\r\n", p.text[p.pos]) >= 0 {
+		p.pos++
+	}
+	p.tok = token{at: p.pos}
+	if p.pos == len(p.text) {
+		return
+	}
+	if c := p.text[p.pos]; strings.IndexByte(special, c) >= 0 {
+		n := 1
+		if two := p.text[p.pos:min(p.pos+2, len(p.text))]; two == "!=" || two == "!~" || two == "<=" || two == ">=" || two == "==" {
+			n = 2
+		}
+		p.tok.kind, p.tok.text = opToken, p.text[p.pos:p.pos+n]
+		p.pos += n
+		return
+	}
+	p.tok.kind = wordToken
+	var b strings.Builder
+	for p.pos < len(p.text) {
+		c := p.text[p.pos]
+		if strings.IndexByte(special+" \t\r\n", c) >= 0 {
+			break
+		}
+		p.pos++
+		if c != '\'' && c != '"' {
+			b.WriteByte(c)
+			continue
+		}
+		end := strings.IndexByte(p.text[p.pos:], c)
+		if end < 0 {
+			p.fail("the quote has no end")
+			return
+		}
+		b.WriteString(p.text[p.pos : p.pos+end])
+		p.pos += end + 1
+		p.tok.quoted = true
+	}
+	p.tok.text = b.String()
+}
+
+func (p *parser) or(depth int) expr {
+	if depth > maxDepth {
+		p.fail("nested too deep")
+		return or{}
+	}
+	all := or{p.and(depth)}
+	for p.tok.is("or") {
+		p.next()
+		all = append(all, p.and(depth))
+	}
+	if len(all) == 1 {
+		return all[0]
+	}
+	return all
+}
+
+func (p *parser) and(depth int) expr {
+	all := and{p.unary(depth)}
+	for p.tok.is("and") {
+		p.next()
+		all = append(all, p.unary(depth))
+	}
+	if len(all) == 1 {
+		return all[0]
+	}
+	return all
+}
+
+func (p *parser) unary(depth int) expr {
+	switch {
+	case depth > maxDepth:
+		p.fail("nested too deep")
+		return or{}
+	case p.tok.is("not"):
+		p.next()
+		return not{p.unary(depth + 1)}
+	case p.tok.op("("):
+		p.next()
+		e := p.or(depth + 1)
+		if !p.tok.op(")") {
+			p.fail("expected )")
+		}
+		p.next()
+		return e
+	}
+	return p.comparison()
+}
+
+func (p *parser) comparison() expr {
+	if p.tok.kind != wordToken || !p.tok.quoted && (p.tok.is("and") || p.tok.is("or") || p.tok.is("in")) {
+		p.fail("expected a field, such as state or tags.team")
+		return or{}
+	}
+	f, err := ParseField(p.tok.text)
+	if err != nil {
+		p.fail("%v", err)
+		return or{}
+	}
+	p.data = p.data || f.NeedsData()
+	p.next()
+	c := comparison{field: f}
+	if p.tok.is("in") {
+		p.next()
+		c.op = "="
+		c.values = p.list()
+		return c
+	}
+	if p.tok.kind != opToken || strings.Contains("(),", p.tok.text) {
+		return c
+	}
+	op := p.tok.text
+	if op == "==" {
+		op = "="
+	}
+	p.next()
+	if p.tok.kind != wordToken {
+		p.fail("expected a value after %s; an empty one is ''", op)
+		return c
+	}
+	value := p.tok
+	var negate bool
+	c.op, negate = strings.CutPrefix(op, "!")
+	if op == "!" {
+		p.tok = value
+		p.fail("expected != or !~")
+		return c
+	}
+	c.values = []string{value.text}
+	if t, err := ParseTime(value.text, p.now); err == nil {
+		c.at = t
+	}
+	if c.op == "~" {
+		if _, err := path.Match(escapeSlash(value.text), ""); err != nil {
+			p.tok = value
+			p.fail("%v", errGlob)
+		}
+	}
+	p.next()
+	if negate {
+		return not{c}
+	}
+	return c
+}
+
+var errGlob = errors.New("is no glob: a [ has no end")
+
+func (p *parser) list() []string {
+	if !p.tok.op("(") {
+		p.fail("expected ( after in")
+		return nil
+	}
+	values := []string{}
+	for p.err == nil {
+		p.next()
+		if p.tok.kind != wordToken {
+			p.fail("expected a value")
+			return nil
+		}
+		values = append(values, p.tok.text)
+		p.next()
+		if p.tok.op(")") {
+			p.next()
+			break
+		}
+		if !p.tok.op(",") {
+			p.fail("expected , or )")
+		}
+	}
+	return values
+}
