@@ -113,6 +113,9 @@ func (l *layer) landed(c aws.Credentials, err error) {
 	if err == nil {
 		l.creds, l.got, l.refused = &c, t, nil
 		l.due = dueAt(c, t)
+		if s, ok := l.step.(looker); ok {
+			l.due = s.look(l.due, t)
+		}
 		return
 	}
 	if refusal(err) {
@@ -148,11 +151,26 @@ func (l *layer) forget() {
 	if d, ok := l.step.(dropper); ok && l.creds != nil {
 		d.drop(*l.creds)
 	}
-	l.creds, l.due, l.next, l.refused = nil, time.Time{}, time.Time{}, nil
+	l.reset()
+}
+
+// reset leaves the layer as it began. l.mu is held.
+func (l *layer) reset() { l.creds, l.due, l.next, l.refused = nil, time.Time{}, time.Time{}, nil }
+
+// reread forgets what is still good, because there is better elsewhere.
+func (l *layer) reread() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reset()
 }
 
 // A dropper is a step that keeps credentials elsewhere and must not give the refused ones again.
 type dropper interface{ drop(aws.Credentials) }
+
+// A looker is a step whose credentials others may renew elsewhere: it says when to look.
+type looker interface {
+	look(due, t time.Time) time.Time
+}
 
 func (l *layer) expires() (time.Time, bool) {
 	l.mu.Lock()

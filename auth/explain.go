@@ -107,7 +107,7 @@ func hint(r record.Reason, err error, text string, c clues) string {
 		return skewHint(err)
 	case record.Expired:
 		if strings.HasPrefix(c.signer, "mfa ") {
-			return "the MFA session is over: a new code is needed in `token_code`"
+			return "the MFA session is over: " + loginHint
 		}
 		return fmt.Sprintf("the credentials of %s are over; temporary keys in a configuration or a file must be renewed by whoever writes them there", c.signer)
 	case record.AssumeDenied:
@@ -115,11 +115,11 @@ func hint(r record.Reason, err error, text string, c clues) string {
 	case record.AccessDenied:
 		return fmt.Sprintf("%s lacks the permission that the message names; a policy, a permissions boundary or a service control policy takes it away", c.signer)
 	case record.MFAInvalid:
-		return "the code was used before, mistyped, or made by a device whose clock is off; a code is good once and for about a minute: put the next one into `token_code`"
+		return "the code was used before, mistyped, or made by a device whose clock is off; a code is good once and for about a minute: give the next one, in `token_code` or by `collector login`"
 	case record.MFASerial:
 		return fmt.Sprintf("%s is not a device of the user of %s; `serial_number` is the device's ARN in the user's security credentials", c.serial, c.signer)
 	case record.MFANeeded:
-		return "the role or the account asks for MFA: give `serial_number` and `token_code`"
+		return "the role or the account asks for MFA: give `serial_number`, and `totp_seed`, `token_command` or `token_code`"
 	case record.BadDuration:
 		if c.role == "" {
 			return "`mfa_session_duration` is 15m to 36h for a user, at most 1h for the account's root"
@@ -151,7 +151,7 @@ func assumeHint(text string, c clues) string {
 	if c.extID {
 		ext = "does `external_id` equal the trust policy's"
 	}
-	mfa := "; does it ask for MFA (`serial_number`, `token_code`)"
+	mfa := "; does it ask for MFA (`serial_number`, and `totp_seed`, `token_command` or `token_code`)"
 	if strings.HasPrefix(c.signer, "mfa ") {
 		mfa = ""
 	}
@@ -161,21 +161,28 @@ func assumeHint(text string, c clues) string {
 // skewHint takes the time from the answer's Date header: it is AWS's clock.
 func skewHint(err error) string {
 	const fix = "make NTP work on this machine (chronyd, systemd-timesyncd; a suspended VM wakes in the past)"
-	var re *smithyhttp.ResponseError
-	if errors.As(err, &re) && re.Response != nil {
-		if at, perr := http.ParseTime(re.Response.Header.Get("Date")); perr == nil {
-			off := time.Since(at).Round(time.Second)
-			if off.Abs() > time.Minute {
-				off = off.Round(10 * time.Second) // the header is in whole seconds, and was on its way
-			}
-			side := "ahead of"
-			if off < 0 {
-				off, side = -off, "behind"
-			}
-			return fmt.Sprintf("this machine's clock is %s %s AWS's: %s", off, side, fix)
+	if at, ok := dateOf(err); ok {
+		off := time.Since(at).Round(time.Second)
+		if off.Abs() > time.Minute {
+			off = off.Round(10 * time.Second) // the header is in whole seconds, and was on its way
 		}
+		side := "ahead of"
+		if off < 0 {
+			off, side = -off, "behind"
+		}
+		return fmt.Sprintf("this machine's clock is %s %s AWS's: %s", off, side, fix)
 	}
 	return "this machine's clock differs from AWS's: " + fix
+}
+
+// dateOf is what AWS's clock showed when it refused.
+func dateOf(err error) (time.Time, bool) {
+	var re *smithyhttp.ResponseError
+	if !errors.As(err, &re) || re.Response == nil {
+		return time.Time{}, false
+	}
+	at, err := http.ParseTime(re.Response.Header.Get("Date"))
+	return at, err == nil
 }
 
 // dead reports whether AWS no longer takes the credentials themselves, so that others are worth a try.

@@ -19,34 +19,6 @@ import (
 // https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html
 const mfaSession = 36 * time.Hour
 
-// An MFAStore is where MFA sessions and used codes are kept: a directory, or a table that replicas share.
-type MFAStore interface {
-	// With locks the device, across processes where the store is shared, and hands fn what is stored of it. save keeps what
-	// fn has made of s, at once and durably, while the lock is held. The lock ends with fn; ctx ends the wait for it.
-	With(ctx context.Context, device string, fn func(s *MFASession, save func() error) error) error
-}
-
-// An MFASession is what is known of a device: its last session, which may be over, and the codes that were sent. It prints
-// without its secrets, wherever it stands.
-type MFASession struct {
-	AccessKeyID     string
-	SecretAccessKey secret.String
-	SessionToken    secret.String
-	Expires         time.Time
-	Spent           []string // digests of codes, the newest last
-}
-
-func (s *MFASession) credentials() aws.Credentials {
-	return aws.Credentials{
-		AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey.Reveal(), SessionToken: s.SessionToken.Reveal(),
-		Source: "GetSessionToken", CanExpire: true, Expires: s.Expires,
-	}
-}
-
-func (s *MFASession) keep(c aws.Credentials) {
-	s.AccessKeyID, s.SecretAccessKey, s.SessionToken, s.Expires = c.AccessKeyID, secret.New(c.SecretAccessKey), secret.New(c.SessionToken), c.Expires
-}
-
 // mfaStep turns a user's long-lived key and a code into a session, from which roles are then assumed without a code. The
 // session belongs to the device: all accounts behind one device share it, as do processes and restarts.
 type mfaStep struct {
@@ -55,20 +27,25 @@ type mfaStep struct {
 	region    string
 	serial    string
 	partition string
-	code      secret.String
+	codes     codeSource // nil: only a login begins a session
 	duration  time.Duration
 	after     string // name of the step before
 	log       *slog.Logger
 
-	mu      sync.Mutex
-	refused string // access key id of a stored session that AWS no longer takes
+	mu       sync.Mutex
+	refused  string    // access key id of a stored session that AWS no longer takes
+	reminded time.Time // the end of a session that was warned of
 }
 
 func (s *mfaStep) Name() string { return "mfa " + s.serial }
 
-// Key holds the code's digest, so that a new code in the file gets its chance; the session behind it stays the same.
+// Key holds what gives the codes, so that a new code in the file gets its chance; the session behind it stays the same.
 func (s *mfaStep) Key() string {
-	return fmt.Sprintf("mfa %s %s %s %s %s", s.partition, s.serial, s.digest(), s.duration, s.region)
+	codes := ""
+	if s.codes != nil {
+		codes = s.codes.key()
+	}
+	return fmt.Sprintf("mfa %s %s %s %s %s", s.partition, s.serial, codes, s.duration, s.region)
 }
 
 // device names what the session belongs to: a key and a device.
@@ -76,12 +53,9 @@ func (s *mfaStep) device(keyID string) string {
 	return digest(s.partition + "\n" + keyID + "\n" + s.serial)
 }
 
-// digest stands for the code. Six digits can be found again from it, but it is kept only once the code is worthless.
-func (s *mfaStep) digest() string {
-	if s.code.IsZero() {
-		return ""
-	}
-	return digest(s.partition + "\n" + s.serial + "\n" + s.code.Reveal())
+// digest stands for a code. Six digits can be found again from it, but it is kept only once the code is worthless.
+func (s *mfaStep) digest(code secret.String) string {
+	return digest(s.partition + "\n" + s.serial + "\n" + code.Reveal())
 }
 
 func (s *mfaStep) drop(c aws.Credentials) {
@@ -96,90 +70,216 @@ func (s *mfaStep) taken(c aws.Credentials) bool {
 	return c.AccessKeyID != s.refused
 }
 
-// mfaWait is how long another process may hold the device: it sends two calls at most.
-const mfaWait = 2*callTimeout + 10*time.Second
+const (
+	// mfaWork is the most that one who holds the device needs: a look at the key, and twice a window, a command and a call.
+	mfaWork = callTimeout + 2*(codePeriod+commandTimeout+callTimeout)
+
+	spentKept   = 20              // digests that are remembered: a code is good for a minute or two
+	spare       = 2 * time.Second // what must be left of a window for its code to be sent
+	remindAhead = 2 * time.Hour   // of the end of a session that nobody renews
+	lookEvery   = 15 * time.Minute
+	mfaHold     = time.Hour // how long what gave two wrong codes is not asked again
+)
 
 func (s *mfaStep) Retrieve(ctx context.Context, prev Provider) (c aws.Credentials, err error) {
-	base, err := prev.Retrieve(ctx)
+	base, err := s.base(ctx, prev)
 	if err != nil {
 		return aws.Credentials{}, err
 	}
-	if base.SessionToken != "" {
-		return aws.Credentials{}, fault(record.BadKey, "an MFA session can only be had with a user's own long-lived key, not with temporary credentials",
-			"%s: the credentials of %s are temporary", s.Name(), s.after)
-	}
-	ctx, cancel := within(ctx, mfaWait, s.Name())
+	ctx, cancel := within(ctx, 2*mfaWork, s.Name()) // once for another process, once for us
 	defer cancel()
+	var noCode error
 	err = s.store.With(ctx, s.device(base.AccessKeyID), func(kept *MFASession, save func() error) error {
 		t := now()
+		noCode = s.noCode(kept, t)
 		old := kept.credentials()
 		good := valid(old, t) && s.taken(old)
-		fresh := !s.code.IsZero() && !slices.Contains(kept.Spent, s.digest())
-		if good && (!fresh || t.Before(kept.Expires.Add(-window))) {
+		if good && (noCode != nil || t.Before(kept.Expires.Add(-window))) {
 			c = old
 			return nil
 		}
-		if !fresh {
-			return s.needed(kept, t)
+		if noCode != nil {
+			return noCode
 		}
-		// A code is worth more than a call: first see that the key, the clock and the network are in order.
-		if _, err := s.tokens.identity(ctx, s.region, base); err != nil {
-			return s.explain(err, base)
+		var err error
+		if c, err = s.begin(ctx, s.codes, base, kept, save); err != nil && good { // the old session has minutes left
+			s.log.Warn("mfa session not renewed; it is used to its end", "serial_number", s.serial, "expires", old.Expires,
+				"err", err, "reason", record.ReasonOf(err), "hint", record.HintOf(err))
+			c, err = old, nil
 		}
-		// Before the call, not after it: what happens to a code that was sent is not known until STS answers.
-		kept.Spent = append(kept.Spent[max(0, len(kept.Spent)-spentKept):], s.digest())
-		if err := save(); err != nil {
-			return err
-		}
-		got, err := s.tokens.session(ctx, s.region, base, &sts.GetSessionTokenInput{
-			SerialNumber: aws.String(s.serial), TokenCode: aws.String(s.code.Reveal()), DurationSeconds: aws.Int32(int32(s.duration / time.Second)),
-		})
-		if err != nil {
-			if unsent(err) {
-				kept.Spent = kept.Spent[:len(kept.Spent)-1]
-				if err := save(); err != nil {
-					return err
-				}
-			}
-			if good { // the old session has minutes left
-				c = old
-				return nil
-			}
-			return s.explain(err, base)
-		}
-		kept.keep(got)
-		c = got
-		if err := save(); err != nil { // no reason to throw away what the code has bought
-			s.log.Warn("mfa session not kept: a restart will need a new code", "serial_number", s.serial, "err", err, "hint", record.HintOf(err))
-		}
-		return nil
+		return err
 	})
 	if err != nil {
-		return aws.Credentials{}, explain(err, clues{doing: s.Name(), signer: s.after, serial: s.serial, region: s.region, used: base})
+		return aws.Credentials{}, s.explain(err, base, secret.String{})
+	}
+	if noCode != nil {
+		s.remind(c)
 	}
 	return c, nil
 }
 
-// spentKept is how many digests are remembered: a code is good for a minute or two.
-const spentKept = 20
-
-func (s *mfaStep) explain(err error, base aws.Credentials) error {
-	return explain(err, clues{
-		doing: "get an MFA session with " + s.serial, signer: s.after, serial: s.serial, region: s.region, used: base, code: s.code.Reveal(),
-	})
+// base is the key that a session is had with.
+func (s *mfaStep) base(ctx context.Context, prev Provider) (aws.Credentials, error) {
+	base, err := prev.Retrieve(ctx)
+	if err == nil && base.SessionToken != "" {
+		err = fault(record.BadKey, "an MFA session can only be had with a user's own long-lived key, not with temporary credentials",
+			"%s: the credentials of %s are temporary", s.Name(), s.after)
+	}
+	return base, err
 }
 
-// needed is said without asking STS.
-func (s *mfaStep) needed(kept *MFASession, t time.Time) error {
-	const hint = "put the device's next code into `token_code` (in quotes) and reload; a literal code is good for one session of up to 36h"
+// begin gets a session for a code, for two if the first was refused. What is known of the device is locked.
+func (s *mfaStep) begin(ctx context.Context, codes codeSource, base aws.Credentials, kept *MFASession, save func() error) (aws.Credentials, error) {
+	// A code is worth more than a call: first see that the key, the clock and the network are in order.
+	ahead, err := s.tokens.ahead(ctx, s.region, base)
+	if err != nil {
+		return aws.Credentials{}, s.explain(err, base, secret.String{})
+	}
+	for again := codes.lasts(); ; again = false {
+		code, counter, err := s.next(ctx, codes, kept, ahead)
+		if err != nil {
+			return aws.Credentials{}, err
+		}
+		last := kept.Counter
+		got, err := s.send(ctx, base, code, counter, kept, save)
+		if err == nil {
+			kept.keep(got)
+			s.saved(save)
+			return got, nil
+		}
+		if at, ok := dateOf(err); ok {
+			if d := clockAhead(at, now()); (d - ahead).Abs() >= codes.period() {
+				ahead, kept.Counter = d, last // that window was another than we thought
+			}
+		}
+		err = s.explain(err, base, code)
+		switch {
+		case record.ReasonOf(err) != record.MFAInvalid || !codes.lasts():
+			return aws.Credentials{}, err
+		case !again:
+			kept.Refused, kept.RefusedAt = digest(codes.key()), now()
+			s.saved(save)
+			return aws.Credentials{}, s.refusedTwice(codes, kept, err)
+		}
+	}
+}
+
+// saved keeps what is known. That it cannot is no reason to throw away what a code has bought.
+func (s *mfaStep) saved(save func() error) {
+	if err := save(); err != nil {
+		s.log.Warn("mfa session not kept: a restart will need a new code", "serial_number", s.serial, "err", err, "hint", record.HintOf(err))
+	}
+}
+
+// next is a code that was not sent before and has some time left, for which it waits one window at most. ahead is how far
+// AWS's clock is before this machine's.
+func (s *mfaStep) next(ctx context.Context, codes codeSource, kept *MFASession, ahead time.Duration) (code secret.String, counter int64, err error) {
+	if !codes.lasts() {
+		return codes.code(ctx, now())
+	}
+	for waited := time.Duration(0); ; {
+		at := now().Add(ahead)
+		_, left := windowAt(at, codes.period())
+		if left >= spare {
+			if code, counter, err = codes.code(ctx, at); err != nil || !kept.used(s.digest(code), counter) {
+				return code, counter, err
+			}
+			_, left = windowAt(now().Add(ahead), codes.period()) // a command takes its time
+		}
+		if waited += left; waited > codes.period()+spare {
+			return code, 0, fault(record.MFAInvalid, "the codes do not change with time: "+codes.name()+" must give a new one every 30 seconds",
+				"%s: %s gave a code that was used before, and in the next window again", s.Name(), codes.name())
+		}
+		if err := sleep(ctx, left); err != nil {
+			return code, 0, err
+		}
+	}
+}
+
+// send spends a code.
+func (s *mfaStep) send(ctx context.Context, base aws.Credentials, code secret.String, counter int64, kept *MFASession, save func() error) (aws.Credentials, error) {
+	// Before the call, not after it: what happens to a code that was sent is not known until STS answers.
+	before := *kept
+	kept.Spent = append(slices.Clone(kept.Spent[max(0, len(kept.Spent)-spentKept):]), s.digest(code))
+	if counter > 0 {
+		kept.Counter = counter
+	}
+	if err := save(); err != nil {
+		return aws.Credentials{}, err
+	}
+	got, err := s.tokens.session(ctx, s.region, base, &sts.GetSessionTokenInput{
+		SerialNumber: aws.String(s.serial), TokenCode: aws.String(code.Reveal()), DurationSeconds: aws.Int32(int32(s.duration / time.Second)),
+	})
+	if err != nil && unsent(err) {
+		kept.Spent, kept.Counter = before.Spent, before.Counter
+		if err := save(); err != nil {
+			return aws.Credentials{}, err
+		}
+	}
+	return got, err
+}
+
+func (s *mfaStep) explain(err error, base aws.Credentials, code secret.String) error {
+	doing := s.Name()
+	if !code.IsZero() {
+		doing = "get an MFA session with " + s.serial
+	}
+	return explain(err, clues{doing: doing, signer: s.after, serial: s.serial, region: s.region, used: base, code: code.Reveal()})
+}
+
+const loginHint = "run `collector login` with the account's name, or put the device's next code into `token_code` (in quotes) and reload; " +
+	"a code is good for one session of up to 36h. `totp_seed` or `token_command` make it last"
+
+// noCode is why there is no code to send, said without asking STS; nil if there is one.
+func (s *mfaStep) noCode(kept *MFASession, t time.Time) error {
+	over := kept.AccessKeyID != "" && !t.Before(kept.Expires)
+	ended := "the session ended at " + kept.Expires.UTC().Format(time.RFC3339)
+	code, literal := s.codes.(literalCode)
 	var why string
 	switch {
-	case s.code.IsZero():
-		why = "no `token_code` is given"
-	case kept.AccessKeyID != "" && !t.Before(kept.Expires):
-		why = "the session ended at " + kept.Expires.UTC().Format(time.RFC3339) + " and the `token_code` was used before"
-	default:
+	case s.codes == nil && over:
+		why = ended + ", and nothing gives a new code"
+	case s.codes == nil:
+		why = "there is no session, and nothing gives a code"
+	case literal && !slices.Contains(kept.Spent, s.digest(code.text)):
+		return nil
+	case literal && over:
+		why = ended + " and the `token_code` was used before"
+	case literal:
 		why = "the `token_code` was used before, and a code is good once"
+	case kept.Refused == digest(s.codes.key()) && t.Before(kept.RefusedAt.Add(mfaHold)):
+		return s.refusedTwice(s.codes, kept, fault(record.MFAInvalid, "", "%s: two codes of %s were refused at %s", s.Name(), s.codes.name(), kept.RefusedAt.UTC().Format(time.RFC3339)))
+	default:
+		return nil
 	}
-	return fault(record.MFANeeded, hint, "%s: %s", s.Name(), why)
+	return fault(record.MFANeeded, loginHint, "%s: %s", s.Name(), why)
+}
+
+// refusedTwice is the end of a source whose codes are wrong: more of them would be too.
+func (s *mfaStep) refusedTwice(codes codeSource, kept *MFASession, err error) error {
+	return &record.Fault{
+		Reason: record.MFAInvalid,
+		Hint: fmt.Sprintf("two codes in a row were refused, so %s is not of this device (was it made anew?), or somebody else spends its codes; "+
+			"STS is asked again after %s, or as soon as %s is another", codes.name(), kept.RefusedAt.Add(mfaHold).UTC().Format(time.RFC3339), codes.name()),
+		Err: err,
+	}
+}
+
+// remind says once a session that it will end and that nobody renews it.
+func (s *mfaStep) remind(c aws.Credentials) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reminded.Equal(c.Expires) || c.Expires.Sub(now()) > min(remindAhead, s.duration/2) {
+		return
+	}
+	s.reminded = c.Expires
+	s.log.Warn("mfa session ends soon, and nothing renews it", "serial_number", s.serial, "expires", c.Expires, "hint", loginHint)
+}
+
+// look is when the store is looked into again: where only people begin sessions, now and then, so that a login is noticed.
+func (s *mfaStep) look(due, t time.Time) time.Time {
+	if next := t.Add(lookEvery); (s.codes == nil || !s.codes.lasts()) && next.Before(due) {
+		return next
+	}
+	return due
 }

@@ -12,12 +12,52 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/secret"
 )
 
 // lockPoll is how often a lock that another process holds is tried. A blocking flock could not be ended by a context.
 const lockPoll = 50 * time.Millisecond
+
+// An MFAStore is where MFA sessions and used codes are kept: a directory, or a table that replicas share.
+type MFAStore interface {
+	// With locks the device, across processes where the store is shared, and hands fn what is stored of it. save keeps what
+	// fn has made of s, at once and durably, while the lock is held. The lock ends with fn; ctx ends the wait for it.
+	With(ctx context.Context, device string, fn func(s *MFASession, save func() error) error) error
+}
+
+// An MFASession is what is known of a device: its last session, which may be over, and the codes that were sent. It prints
+// without its secrets, wherever it stands.
+type MFASession struct {
+	AccessKeyID     string
+	SecretAccessKey secret.String
+	SessionToken    secret.String
+	Expires         time.Time
+	Spent           []string  // digests of codes, the newest last
+	Counter         int64     // of the last window whose code was made from a seed and sent; 0: none
+	Refused         string    // digest of what gave two codes that were both refused
+	RefusedAt       time.Time // then
+}
+
+func (s *MFASession) credentials() aws.Credentials {
+	return aws.Credentials{
+		AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey.Reveal(), SessionToken: s.SessionToken.Reveal(),
+		Source: "GetSessionToken", CanExpire: true, Expires: s.Expires,
+	}
+}
+
+func (s *MFASession) keep(c aws.Credentials) {
+	s.AccessKeyID, s.SecretAccessKey, s.SessionToken, s.Expires = c.AccessKeyID, secret.New(c.SecretAccessKey), secret.New(c.SessionToken), c.Expires
+}
+
+// used reports whether a code was sent before, or one of a later window was: AWS takes none from before the last.
+// A counter far ahead was made by a clock that was wrong, and says nothing.
+func (s *MFASession) used(code string, counter int64) bool {
+	const far = 20 // windows
+	return slices.Contains(s.Spent, code) || counter > 0 && counter <= s.Counter && s.Counter-counter < far
+}
 
 // A dirStore keeps a file a device: DIR/DEVICE.json, mode 0600 in a directory of mode 0700. Processes are kept apart by a
 // lock on DIR/DEVICE.lock, goroutines of one process by the same.
@@ -30,6 +70,9 @@ type storedSession struct {
 	SessionToken    string    `json:",omitempty"`
 	Expiration      time.Time `json:",omitzero"`
 	Spent           []string  `json:",omitempty"`
+	Counter         int64     `json:",omitempty"`
+	Refused         string    `json:",omitempty"`
+	RefusedAt       time.Time `json:",omitzero"`
 }
 
 func (d dirStore) With(ctx context.Context, device string, fn func(*MFASession, func() error) error) error {
@@ -107,7 +150,7 @@ func readSession(path string) (MFASession, error) {
 	}
 	return MFASession{
 		AccessKeyID: s.AccessKeyID, SecretAccessKey: secret.New(s.SecretAccessKey), SessionToken: secret.New(s.SessionToken),
-		Expires: s.Expiration, Spent: s.Spent,
+		Expires: s.Expiration, Spent: s.Spent, Counter: s.Counter, Refused: s.Refused, RefusedAt: s.RefusedAt,
 	}, nil
 }
 
@@ -115,7 +158,7 @@ func readSession(path string) (MFASession, error) {
 func writeSession(path string, s MFASession) error {
 	b, err := json.Marshal(storedSession{
 		AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey.Reveal(), SessionToken: s.SessionToken.Reveal(),
-		Expiration: s.Expires, Spent: s.Spent,
+		Expiration: s.Expires, Spent: s.Spent, Counter: s.Counter, Refused: s.Refused, RefusedAt: s.RefusedAt,
 	})
 	if err != nil {
 		return err

@@ -61,8 +61,12 @@ func (s *Sessions) plan(ctx context.Context, a config.Account) (steps []Step, re
 		steps = append(steps, s.profile("", region))
 	}
 	if serial != "" {
+		codes, err := codesOf(a)
+		if err != nil {
+			return nil, "", err
+		}
 		steps = append(steps, &mfaStep{
-			tokens: s.tokens, store: s.store, region: region, serial: serial, partition: PartitionOf(a), code: a.TokenCode,
+			tokens: s.tokens, store: s.store, region: region, serial: serial, partition: PartitionOf(a), codes: codes,
 			duration: orDefault(time.Duration(a.MFASessionDuration), mfaSession), after: steps[len(steps)-1].Name(), log: s.log,
 		})
 	}

@@ -12,10 +12,16 @@ import (
 	"testing"
 
 	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/secret"
 )
 
-// TestProcesses: four processes that share a data directory and a code make one session of it.
+// TestProcesses: four processes that share a data directory make one session, of one code.
 func TestProcesses(t *testing.T) {
+	t.Run("token_code", func(t *testing.T) { race(t, func(m *awsfake.MFA) string { return "RACE_CODE=" + m.Now() }) })
+	t.Run("totp_seed", func(t *testing.T) { race(t, func(m *awsfake.MFA) string { return "RACE_SEED=" + m.Seed }) })
+}
+
+func race(t *testing.T, codes func(*awsfake.MFA) string) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -28,13 +34,13 @@ func TestProcesses(t *testing.T) {
 	t.Cleanup(srv.Close)
 	// Slow enough that all are there before the first is done.
 	w.aws.Inject(awsfake.Fault{Kind: awsfake.Delay, Action: "GetSessionToken", Delay: 300e6})
-	dir, code := t.TempDir(), w.mfa.Now()
+	dir, code := t.TempDir(), codes(w.mfa)
 	var racers []*exec.Cmd
 	var starts []io.Closer
 	for range 4 {
 		c := exec.CommandContext(t.Context(), self)
 		c.Env = append(os.Environ(), "AUTH_TEST_RACER="+dir, "RACE_URL="+srv.URL, "RACE_ID="+w.key.ID, "RACE_SECRET="+w.key.Secret,
-			"RACE_SERIAL="+w.mfa.Serial, "RACE_CODE="+code, "RACE_ROLE="+w.role.ARN)
+			"RACE_SERIAL="+w.mfa.Serial, code, "RACE_ROLE="+w.role.ARN)
 		start, err := c.StdinPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -71,6 +77,7 @@ func racer(dir string) {
 	defer s.Close()
 	defer cfg.HTTPClient.(*http.Client).CloseIdleConnections()
 	a := block(key(awsfake.Key{ID: os.Getenv("RACE_ID"), Secret: os.Getenv("RACE_SECRET")}), device(os.Getenv("RACE_SERIAL"), os.Getenv("RACE_CODE")), role(os.Getenv("RACE_ROLE")))
+	a.TOTPSeed = secret.New(os.Getenv("RACE_SEED"))
 	if _, err := s.Open(ctx, a); err != nil {
 		fmt.Println(err)
 		os.Exit(1)

@@ -20,7 +20,12 @@ import (
 // bubble is a world with a clock of its own.
 func bubble(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(t, newWorld(t, awsfake.Options{})) })
+	bubbleWith(t, awsfake.Options{}, f)
+}
+
+func bubbleWith(t *testing.T, o awsfake.Options, f func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { f(t, newWorld(t, o)) })
 }
 
 // good asks AWS whether credentials are good now.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
@@ -77,6 +78,29 @@ func (t tokens) identity(ctx context.Context, region string, c aws.Credentials) 
 	defer cancel()
 	out, err := t.client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{}, as(region, c))
 	return out, timedOut(ctx, err)
+}
+
+// ahead sees that c works, and how far AWS's clock is before this machine's.
+func (t tokens) ahead(ctx context.Context, region string, c aws.Credentials) (time.Duration, error) {
+	out, err := t.identity(ctx, region, c)
+	if err != nil {
+		return 0, err
+	}
+	server, ok1 := awsmiddleware.GetServerTime(out.ResultMetadata)
+	here, ok2 := awsmiddleware.GetResponseAt(out.ResultMetadata)
+	if !ok1 || !ok2 {
+		return 0, nil
+	}
+	return clockAhead(server, here), nil
+}
+
+// clockAhead is how far AWS's clock is before ours. The Date header is in whole seconds and was on its way: what is about as
+// large as that is no difference.
+func clockAhead(server, here time.Time) time.Duration {
+	if d := server.Sub(here); d.Abs() >= 5*time.Second {
+		return d
+	}
+	return 0
 }
 
 // assume enters a role.

@@ -95,7 +95,9 @@ type Account struct {
 	Partition string `yaml:"partition" names:"partitions" doc:"The partition that this must turn out to be. Default: that of the role, else that of the regions, else aws."`
 	STSRegion string `yaml:"sts_region" doc:"The region whose STS is asked. Default: the first region that is named, else the partition's."`
 
-	SerialNumber       string        `yaml:"serial_number" doc:"The MFA device: its ARN, or the number of a hardware device. Needs token_code."`
+	SerialNumber       string        `yaml:"serial_number" doc:"The MFA device: its ARN, or the number of a hardware device. Its codes come from totp_seed, token_command, token_code or \"collector login\"."`
+	TOTPSeed           secret.String `yaml:"totp_seed" doc:"The device's seed, from which codes are made for good: a reference, never the text. Base32 as AWS shows it, or an otpauth:// URI."`
+	TokenCommand       []string      `yaml:"token_command" doc:"A program and its arguments, run without a shell, that prints a code each time one is needed."`
 	TokenCode          secret.String `yaml:"token_code" doc:"A one-time code of the MFA device: 6 digits, good for one session."`
 	MFASessionDuration Duration      `yaml:"mfa_session_duration" range:"15m..36h" doc:"How long the MFA session lasts. Default: 36h."`
 

@@ -407,6 +407,9 @@ func (d *decoder) kind(n *yaml.Node, want yaml.Kind, called string, at place) bo
 		case "":
 			remedy = "begin with config.example.yaml"
 		}
+		if strings.HasSuffix(at.path, ".token_command") {
+			remedy = "a program and its arguments, which no shell reads: [pass, otp, aws]"
+		}
 		d.report(at, "want "+called+", got "+kindName(n), remedy)
 		return false
 	case n.Style&yaml.TaggedStyle != 0 && n.ShortTag() != "!!map" && n.ShortTag() != "!!seq":

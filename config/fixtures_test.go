@@ -19,6 +19,7 @@ const (
 	exampleToken  = "FwoGZXIvYXdzEXAMPLETOKEN"
 	plantedValue  = "planted-in-the-environment"
 	plantedFile   = "planted-in-a-file"
+	exampleSeed   = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 )
 
 type common struct {
@@ -101,18 +102,23 @@ func known() Known {
 // env and read are the environment and the files that the test data refers to.
 func env(name string) (string, bool) {
 	v, ok := map[string]string{
-		"EMPTY":       "",
-		"PLACEHOLDER": "<AWS AK ID>",
-		"SECRET":      plantedValue,
-		"NAME":        "prod",
-		"AK_ID":       "AKIAIOSFODNN7EXAMPLE",
-		"AK_SECRET":   exampleSecret,
-		"TIMEOUT":     "90",
-		"PAGES":       "8",
-		"GZIP":        "false",
-		"OUTPUT":      "file",
-		"CODE":        "012345",
-		"ID_11":       "12345678901",
+		"EMPTY":         "",
+		"PLACEHOLDER":   "<AWS AK ID>",
+		"SECRET":        plantedValue,
+		"NAME":          "prod",
+		"AK_ID":         "AKIAIOSFODNN7EXAMPLE",
+		"AK_SECRET":     exampleSecret,
+		"TIMEOUT":       "90",
+		"PAGES":         "8",
+		"GZIP":          "false",
+		"OUTPUT":        "file",
+		"CODE":          "012345",
+		"SEED":          exampleSeed,
+		"SEED_URI":      "otpauth://totp/AWS:alice?secret=" + exampleSeed + "&issuer=AWS&algorithm=SHA256&period=60",
+		"SEED_HOTP":     "otpauth://hotp/AWS:alice?secret=" + exampleSeed + "&counter=1",
+		"SEED_8_DIGITS": "otpauth://totp/AWS:alice?digits=8&secret=" + exampleSeed,
+		"CODE_FROM_APP": "234567",
+		"ID_11":         "12345678901",
 	}[name]
 	return v, ok
 }
@@ -150,7 +156,7 @@ func noSecret(t testing.TB, in string, err error) {
 	if errors.As(err, &ps) {
 		text += fmt.Sprintf("%+v %#v", ps, ps)
 	}
-	for _, s := range []string{exampleSecret, exampleToken, plantedValue, plantedFile, "AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE"} {
+	for _, s := range []string{exampleSecret, exampleToken, plantedValue, plantedFile, exampleSeed, "JBSW", "AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE"} {
 		if strings.Contains(text, s) {
 			t.Errorf("%s: the error shows %q:\n%s", in, s, text)
 		}

@@ -73,6 +73,14 @@ var good = map[string]func(t *testing.T, f *File){
 		equal(t, "mfa_session_duration", only(t, f).MFASessionDuration, Duration(12*time.Hour))
 		warned(t, f, "accounts[0].token_code")
 	},
+	"mfa-for-good": func(t *testing.T, f *File) {
+		seed, err := ParseTOTP(f.Accounts[0].TOTPSeed.Reveal())
+		equal(t, "seed", []string{seed.Algorithm, seed.Period.String()}, []string{"SHA256", "1m0s"})
+		equal(t, "seed", err, nil)
+		equal(t, "token_command", f.Accounts[1].TokenCommand, []string{"pass", "otp", "prod"})
+		equal(t, "durations", each(f, func(a Account) string { return a.MFASessionDuration.String() }), []string{"36h", "36h", "36h", "12h"})
+		warned(t, f, "accounts[2].serial_number", "accounts[3].token_code")
+	},
 	"inherit": func(t *testing.T, f *File) {
 		all, own := f.Accounts[0], f.Accounts[1]
 		equal(t, "all", all.Collect, f.Defaults)
@@ -184,11 +192,13 @@ accounts:
     ak_secret: wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY
     credential_source: Environment
     role_session_name: me
-    mfa_session_duration: 1h
     account_id: "111111111111"
     sts_region: eu-north-7
   - name: again
     assume_role_arn: arn:aws:iam::111111111111:role/reader
+    mfa_session_duration: 1h
+  - name: no-code
+    serial_number: arn:aws:iam::111111111111:mfa/alice
 `
 	f, err := load([]byte(text), "c.yaml")
 	if err != nil {
@@ -199,9 +209,10 @@ accounts:
 		`c.yaml:5: accounts[0].ak_id: is not used: profile wins; remove one of them`,
 		`c.yaml:7: accounts[0].credential_source: is not used: profile wins; remove one of them`,
 		`c.yaml:8: accounts[0].role_session_name: is not used without assume_role_arn; in a chain it stands in the role's own block`,
-		`c.yaml:9: accounts[0].mfa_session_duration: is not used without serial_number; remove it`,
-		`c.yaml:11: accounts[0].sts_region: "eu-north-7" is no region that this build knows; is it newer than this build?`,
-		`c.yaml:12: accounts[1]: this is account "111111111111", as is accounts[0] (line 3): of two blocks for one account only the first is collected; make them one block`,
+		`c.yaml:10: accounts[0].sts_region: "eu-north-7" is no region that this build knows; is it newer than this build?`,
+		`c.yaml:11: accounts[1]: this is account "111111111111", as is accounts[0] (line 3): of two blocks for one account only the first is collected; make them one block`,
+		`c.yaml:13: accounts[1].mfa_session_duration: is not used without serial_number; remove it`,
+		`c.yaml:15: accounts[2].serial_number: nothing gives the device's codes: the account needs "collector login" now, and again when each session ends; for a daemon add totp_seed or token_command`,
 	}
 	if got := Problems(f.Warnings).Error(); got != strings.Join(want, "\n") {
 		t.Errorf("got:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))

@@ -1,0 +1,280 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/secret"
+)
+
+func seed(m *awsfake.MFA) func(*config.Account) {
+	return func(a *config.Account) { a.SerialNumber, a.TOTPSeed = m.Serial, secret.New(m.Seed) }
+}
+
+func command(m *awsfake.MFA, argv ...string) func(*config.Account) {
+	return func(a *config.Account) { a.SerialNumber, a.TokenCommand = m.Serial, argv }
+}
+
+// TestMFAForGood: fifty accounts behind one device, three runs an hour apart, each in a new process: one code. Then a process
+// that stays: the session is renewed by itself, and never more often than it must be.
+func TestMFAForGood(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		o := Options{DataDir: t.TempDir()}
+		var accounts []config.Account
+		for i := range 50 {
+			r := w.other.AddRole(fmt.Sprint("r", i), awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.home.ID}, MFA: true}}})
+			accounts = append(accounts, w.ak(seed(w.mfa), role(r.ARN)))
+		}
+		run := func(s *Sessions, accounts []config.Account) {
+			var wg sync.WaitGroup
+			for _, a := range accounts {
+				wg.Go(func() {
+					if _, err := s.Open(t.Context(), a); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+		}
+		for range 3 {
+			run(w.sessions(o), accounts)
+			time.Sleep(time.Hour)
+		}
+		w.count("GetSessionToken", 1)
+		w.count("AssumeRole", 150)
+
+		s := w.sessions(o)
+		for range 4 * 72 { // three days of a run each 15 minutes
+			run(s, accounts[:3])
+			time.Sleep(15 * time.Minute)
+		}
+		w.count("GetSessionToken", 3)
+		if log := w.log.String(); strings.Contains(log, "WARN") {
+			t.Errorf("warned: %.300s", log[strings.Index(log, "WARN"):])
+		}
+	})
+}
+
+// TestMFAWindow: a code is sent once, and early enough in its window; the wait for the next is one window at most.
+func TestMFAWindow(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		s := w.sessions(Options{DataDir: t.TempDir()})
+		_, left := windowAt(time.Now(), codePeriod)
+		time.Sleep(left + codePeriod - time.Second) // a second before the end of a window
+		a := w.ak(seed(w.mfa))
+		took := func() time.Duration {
+			began := time.Now()
+			w.open(s, a)
+			return time.Since(began)
+		}
+		if d := took(); d < time.Second || d > spare {
+			t.Errorf("a code with a second left: waited %s", d)
+		}
+		for range 3 { // the session is ended from outside: another code is needed at once
+			got := w.open(s, a)
+			got.Drop(retrieve(w, got))
+			if d := took(); d < codePeriod/2 || d > codePeriod+spare {
+				t.Errorf("a code that was used: waited %s", d)
+			}
+		}
+		codes := map[string]bool{}
+		for _, c := range w.calls("GetSessionToken") {
+			codes[c.Params["TokenCode"]] = true
+			if c.Code != "" {
+				t.Errorf("refused: %s", c.Code)
+			}
+		}
+		if len(codes) != 4 {
+			t.Errorf("%d different codes in 4 calls", len(codes))
+		}
+	})
+}
+
+// TestMFAWrongSeed: two codes, and then STS is left alone for an hour, whoever asks.
+func TestMFAWrongSeed(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		o := Options{DataDir: t.TempDir()}
+		wrong := w.ak(seed(w.mfa))
+		wrong.TOTPSeed = secret.New("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")
+		began := time.Now()
+		w.refused(w.sessions(o), wrong, record.MFAInvalid, "`totp_seed`", "two codes in a row")
+		if d := time.Since(began); d > codePeriod+spare {
+			t.Errorf("two tries took %s", d)
+		}
+		for range 4 {
+			w.refused(w.sessions(o), wrong, record.MFAInvalid, "two codes of `totp_seed` were refused", "asked again after")
+			time.Sleep(14 * time.Minute)
+		}
+		w.count("GetSessionToken", 2)
+		time.Sleep(5 * time.Minute)
+		w.refused(w.sessions(o), wrong, record.MFAInvalid)
+		w.count("GetSessionToken", 4)
+		w.open(w.sessions(o), w.ak(seed(w.mfa))) // another seed is another matter
+		w.open(w.sessions(o), wrong)             // and its session is the device's
+		w.count("GetSessionToken", 5)
+	})
+}
+
+// TestMFAClock: codes go by AWS's clock. It is known from the answer before the first code; else from the refusal of that.
+// (A clock off by more than five minutes is refused before any code is looked at: the first answer tells, then.)
+func TestMFAClock(t *testing.T) {
+	for _, off := range []time.Duration{20 * time.Minute, -20 * time.Minute, 4 * time.Minute, -4 * time.Minute} {
+		for _, blind := range []bool{false, true} {
+			if blind && off.Abs() > 5*time.Minute {
+				continue
+			}
+			t.Run(fmt.Sprint(off, blind), func(t *testing.T) {
+				bubbleWith(t, awsfake.Options{ClockOffset: off}, func(t *testing.T, w *world) {
+					cfg, err := LoadAWS(t.Context(), w.load)
+					if err != nil {
+						t.Fatal(err)
+					}
+					real := cfg.HTTPClient.(*http.Client)
+					defer real.CloseIdleConnections()
+					dates := 0
+					cfg.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+						out, err := real.Transport.RoundTrip(r)
+						if err == nil && blind && out.StatusCode == http.StatusOK {
+							out.Header.Del("Date")
+							dates++
+						}
+						return out, err
+					})}
+					s := NewSessions(Options{AWS: cfg, DataDir: t.TempDir(), Log: slog.New(slog.NewTextHandler(w.log, nil))})
+					defer s.Close()
+					w.open(s, w.ak(seed(w.mfa)))
+					want := 1
+					if blind {
+						want = 2
+					}
+					w.count("GetSessionToken", want)
+					if blind && dates == 0 {
+						t.Error("nothing was hidden")
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestMFACommand: a program's codes, asked for when one is needed and never sent twice.
+func TestMFACommand(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		file := write(t, "code", w.mfa.Now()+"\n")
+		runs := filepath.Join(t.TempDir(), "runs")
+		a := w.ak(command(w.mfa, "/bin/sh", "-c", `echo run >>"$1" && cat "$2"`, "sh", runs, file))
+		s := w.sessions(Options{DataDir: t.TempDir()})
+		got := w.open(s, a)
+		w.open(s, a)
+		w.count("GetSessionToken", 1)
+		go func() {
+			_, left := windowAt(time.Now(), codePeriod)
+			time.Sleep(left - time.Millisecond)
+			_ = os.WriteFile(file, []byte(w.mfa.Code(time.Now().Add(time.Second))), 0o600)
+		}()
+		got.Drop(retrieve(w, got))
+		w.open(s, a)
+		w.count("GetSessionToken", 2)
+		if b, err := os.ReadFile(runs); err != nil || strings.Count(string(b), "run") != 3 {
+			t.Errorf("ran %q %v, want 3 runs: the second gave the used code", b, err)
+		}
+		got.Drop(retrieve(w, got)) // now it repeats itself
+		w.refused(s, a, record.MFAInvalid, "used before", "`token_command`")
+		w.count("GetSessionToken", 2)
+	})
+}
+
+// TestMFACommandWrong: what is said of a program that gives no code; what it printed is not.
+func TestMFACommandWrong(t *testing.T) {
+	w := newWorld(t, awsfake.Options{})
+	for name, tt := range map[string]struct {
+		argv []string
+		say  string
+	}{
+		"no program": {[]string{"no-such-program-here"}, "PATH"},
+		"fails":      {[]string{"/bin/sh", "-c", "echo CANARY-out; echo CANARY-err >&2; exit 3", "CANARY-arg"}, "exit status 3"},
+		"no code":    {[]string{"/bin/sh", "-c", "echo CANARY-out"}, "no code of 6 digits"},
+		"two codes":  {[]string{"/bin/sh", "-c", "echo 012345; echo 012346"}, "no code of 6 digits"},
+		"too much":   {[]string{"/bin/sh", "-c", "yes | head -c 100000"}, "no code of 6 digits"},
+		"shell word": {[]string{"echo 012345"}, "PATH"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := *w
+			w.t = t
+			s := w.sessions(Options{})
+			a := w.ak(command(w.mfa, tt.argv...))
+			w.refused(s, a, record.MFANeeded, tt.say)
+			_, err := s.Open(t.Context(), a)
+			if text := fmt.Sprintf("%+v %s %s", err, record.HintOf(err), w.log.String()); strings.Contains(text, "CANARY") {
+				t.Errorf("shows what the program was given or said: %s", text)
+			}
+		})
+	}
+	w.count("GetSessionToken", 0)
+
+	t.Run("hangs", func(t *testing.T) {
+		// The shell's child would hold the pipe open for an hour.
+		hang := commandCodes{argv: []string{"/bin/sh", "-c", "sleep 3600; echo 012345"}, limit: 50 * time.Millisecond}
+		_, _, err := hang.code(t.Context(), time.Now())
+		if record.ReasonOf(err) != record.MFANeeded || !strings.Contains(err.Error(), "no answer within 50ms") {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(io.ErrUnexpectedEOF)
+		hang.limit = time.Hour
+		if _, _, err := hang.code(ctx, time.Now()); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Error(err)
+		}
+	})
+}
+
+// TestMFARemind: two hours before the end of a session that only a person can renew, it is said, once; what a person does in
+// another process is noticed.
+func TestMFARemind(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		o := Options{DataDir: t.TempDir()}
+		s := w.sessions(o)
+		a := w.ak(device(w.mfa.Serial, w.mfa.Now()))
+		var began time.Time
+		runs := func(d time.Duration) {
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(15 * time.Minute) {
+				w.open(s, a)
+			}
+		}
+		said := func(want int) {
+			t.Helper()
+			if got := strings.Count(w.log.String(), "mfa session ends soon"); got != want {
+				t.Errorf("%s after the login: said %d times, want %d", time.Since(began), got, want)
+			}
+		}
+		began = time.Now()
+		runs(33*time.Hour + 45*time.Minute)
+		said(0)
+		runs(90 * time.Minute)
+		said(1)
+		if !strings.Contains(w.log.String(), "collector login") {
+			t.Error("it is not said what to do")
+		}
+		next := a
+		device(w.mfa.Serial, w.mfa.Now())(&next)
+		if _, err := w.sessions(o).Login(t.Context(), next, nil); err != nil { // another process
+			t.Fatal(err)
+		}
+		runs(30 * time.Hour)
+		w.count("GetSessionToken", 2)
+		said(1)
+	})
+}
