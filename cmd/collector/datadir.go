@@ -13,17 +13,22 @@ import (
 
 func makeDataDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return &record.Fault{
-			Reason: record.Other, Hint: "data_dir (or COLLECTOR_DATA_DIR) must name a directory that this user may write to",
-			Err: fmt.Errorf("data_dir: %w", err),
-		}
+		return unwritable("data_dir", err)
 	}
 	return nil
 }
 
+func unwritable(what string, err error) error {
+	return &record.Fault{
+		Reason: record.Other, Hint: "data_dir (or COLLECTOR_DATA_DIR) must name a directory that this user may write to",
+		Err: fmt.Errorf("%s: %w", what, err),
+	}
+}
+
 // loadDigestKey is the key of the digests that stand in place of sensitive members. It is kept, because the same secret must give
-// the same digest in every run: that is how one sees that it changed, without seeing it.
-func loadDigestKey(dataDir string) ([]byte, error) {
+// the same digest in every run: that is how one sees that it changed, without seeing it. A run that remembers nothing makes one
+// for itself where there is none yet.
+func loadDigestKey(dataDir string, keep bool) ([]byte, error) {
 	path := filepath.Join(dataDir, "digest.key")
 	key, err := os.ReadFile(path)
 	switch {
@@ -32,24 +37,27 @@ func loadDigestKey(dataDir string) ([]byte, error) {
 	case err == nil:
 		return nil, fmt.Errorf("%s: %d bytes instead of 32; remove it and digests begin anew", path, len(key))
 	case !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("digest key: %w", err)
+		return nil, unwritable("digest key", err)
 	}
 	key = make([]byte, 32)
 	_, _ = rand.Read(key) // never fails
+	if !keep {
+		return key, nil
+	}
 	// A file that another process made in the meantime wins: both must use one key.
 	tmp, err := os.CreateTemp(dataDir, "digest.key.*") // 0600
 	if err != nil {
-		return nil, fmt.Errorf("digest key: %w", err)
+		return nil, unwritable("digest key", err)
 	}
 	defer os.Remove(tmp.Name())
 	_, err = tmp.Write(key)
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return nil, fmt.Errorf("digest key: %w", err)
+		return nil, unwritable("digest key", err)
 	}
 	if err := os.Link(tmp.Name(), path); errors.Is(err, fs.ErrExist) {
-		return loadDigestKey(dataDir)
+		return loadDigestKey(dataDir, keep)
 	} else if err != nil {
-		return nil, fmt.Errorf("digest key: %w", err)
+		return nil, unwritable("digest key", err)
 	}
 	return key, nil
 }

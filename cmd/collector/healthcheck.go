@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -31,7 +32,7 @@ func (c *cli) healthcheckVerb() *cobra.Command {
 					listen = f.file.Web.Listen
 				}
 			}
-			path := "/-/healthy"
+			path := alivePath
 			if ready {
 				path = "/-/ready"
 			}
@@ -47,6 +48,8 @@ func (c *cli) healthcheckVerb() *cobra.Command {
 }
 
 const defaultListen = "127.0.0.1:9420"
+
+const alivePath = "/-/healthy"
 
 func probe(ctx context.Context, listen, path string) error {
 	host, port, err := net.SplitHostPort(listen)
@@ -66,6 +69,9 @@ func probe(ctx context.Context, listen, path string) error {
 		}
 		resp, err := client.Do(req)
 		if err != nil {
+			if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "remote error" && path == alivePath {
+				return nil // TLS wants a certificate of its client, and said so: it is alive
+			}
 			if cause := context.Cause(ctx); cause != nil {
 				err = cause
 			}
@@ -73,10 +79,12 @@ func probe(ctx context.Context, listen, path string) error {
 		}
 		resp.Body.Close()
 		status = resp.Status
-		switch resp.StatusCode {
-		case http.StatusOK, http.StatusUnauthorized: // it asks for a password, so it is alive
+		switch {
+		case resp.StatusCode == http.StatusOK:
 			return nil
-		case http.StatusBadRequest: // plain HTTP said to a TLS listener
+		case resp.StatusCode == http.StatusUnauthorized && path == alivePath: // it asks for a password, so it is alive
+			return nil
+		case resp.StatusCode == http.StatusBadRequest: // plain HTTP said to a TLS listener
 			continue
 		}
 		break

@@ -44,6 +44,9 @@ pace that the collector keeps, and how many a day they are by the schedules. Clo
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.once = o.once || o.dryRun
 			o.serveOnce = cmd.Flags().Changed("listen")
+			if !o.once && !cmd.Flags().Changed("flush-timeout") {
+				o.flushTimeout = daemonFlush
+			}
 			if plan {
 				return c.plan(o, c.stdout, format)
 			}
@@ -61,10 +64,14 @@ pace that the collector keeps, and how many a day they are by the schedules. Clo
 	f.StringToIntVar(&o.assume, "assume", nil, "for --plan: `KIND=N`, how many resources of a kind there are in each region; repeatable")
 	f.StringVarP(&format, "output", "o", "table", "for --plan: `FORMAT`, table or json")
 	f.StringVar(&o.listen, "listen", "", "`ADDRESS` of /metrics and health; default: COLLECTOR_LISTEN, else web.listen; with --once nothing listens unless this is given")
-	f.DurationVar(&o.flushTimeout, "flush-timeout", time.Minute, "how long outputs may take to acknowledge at the end")
+	f.DurationVar(&o.flushTimeout, "flush-timeout", time.Minute, "how long outputs may take to acknowledge at the end; of the daemon "+daemonFlush.String())
 	narrowFlags(cmd, &o)
 	return cmd
 }
+
+// daemonFlush is what outputs get at the end of a daemon. Each target's end has flushed what was sent of it, so there is little to
+// wait for but an output that hangs; and with drain_timeout before it, the whole must fit into the 35 s of deploy/compose.yaml.
+const daemonFlush = 3 * time.Second
 
 func narrowFlags(cmd *cobra.Command, o *runOptions) {
 	f := cmd.Flags()

@@ -67,8 +67,10 @@ func (c *cli) collect(ctx context.Context, o runOptions) error {
 	}
 	watch := runner.Tee(board, metrics, newLogLines(log))
 
-	if err := makeDataDir(cfg.file.DataDir); err != nil {
-		return err
+	if !o.dryRun {
+		if err := makeDataDir(cfg.file.DataDir); err != nil {
+			return err
+		}
 	}
 	o.aws.Version, o.aws.CallsInFlight = buildInfo().version, cfg.file.Limits.CallsInFlight
 	awsConfig, err := auth.LoadAWS(ctx, o.aws)
@@ -78,7 +80,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) error {
 	sessions := auth.NewSessions(auth.Options{AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, Log: log})
 	defer sessions.Close()
 
-	digestKey, err := loadDigestKey(cfg.file.DataDir)
+	digestKey, err := loadDigestKey(cfg.file.DataDir, !o.dryRun)
 	if err != nil {
 		return err
 	}

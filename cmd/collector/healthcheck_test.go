@@ -1,0 +1,49 @@
+package main
+
+import (
+	"crypto/tls"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
+
+// Alive is whatever answers as this program would: with a password, with a certificate, or with the wish for one of the
+// client's. Ready is only what says so.
+func TestProbe(t *testing.T) {
+	answer := func(status int) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+	}
+	plain := func(s *httptest.Server) { s.Start() }
+	withTLS := func(s *httptest.Server) { s.StartTLS() }
+	mutual := func(s *httptest.Server) {
+		s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+		s.StartTLS()
+	}
+	for _, c := range []struct {
+		name         string
+		status       int
+		start        func(*httptest.Server)
+		alive, ready bool
+	}{
+		{"plain", 200, plain, true, true},
+		{"password", 401, plain, true, false},
+		{"TLS", 200, withTLS, true, true},
+		{"TLS with a password", 401, withTLS, true, false},
+		{"TLS that wants a certificate", 200, mutual, true, false},
+		{"not ready", 503, plain, false, false},
+		{"something else", 404, plain, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := httptest.NewUnstartedServer(answer(c.status))
+			c.start(s)
+			defer s.Close()
+			addr := s.Listener.Addr().String()
+			if err := probe(t.Context(), addr, alivePath); (err == nil) != c.alive {
+				t.Errorf("alive: want %t, got %v", c.alive, err)
+			}
+			if err := probe(t.Context(), addr, "/-/ready"); (err == nil) != c.ready {
+				t.Errorf("ready: want %t, got %v", c.ready, err)
+			}
+		})
+	}
+}
