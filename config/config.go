@@ -126,9 +126,11 @@ type Output struct {
 	Line    int
 }
 
-// Store is what remembers. This build remembers nothing, which a file may say.
+// Store is what remembers.
 type Store struct {
-	Type string `yaml:"type" enum:"none" doc:"none: nothing is remembered."`
+	Type string   `yaml:"type" enum:"sqlite,none" doc:"sqlite: what is listed is remembered, with its history, in data_dir/collector.db; none: nothing is remembered."`
+	Keep Duration `yaml:"keep" range:"0s..36500d" doc:"How long versions of a resource are kept that are no longer so; 0: for ever. What is live is always kept."`
+	Sync string   `yaml:"sync" enum:"normal,full" doc:"full: wait for the disk at each commit; with normal a power cut, but no crash of the program, can lose the last few targets, which the next run lists again."`
 }
 
 // Engine is what runs the jobs. This build runs them in its own process, which a file may say.

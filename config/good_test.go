@@ -126,7 +126,11 @@ var good = map[string]func(t *testing.T, f *File){
 		equal(t, "http", []any{h.Token.Reveal(), h.Headers["x"].Reveal(), h.Codes, h.Rate, *h.Weight, h.Routes[1].To}, []any{"planted-token", "planted-header", []int{200, 204}, 2.0, uint8(3), "/b"})
 		equal(t, "line", f.Outputs[2].Line, 5)
 	},
+	"store-keep": func(t *testing.T, f *File) {
+		equal(t, "store", f.Store, Store{Type: "sqlite", Sync: "full"})
+	},
 	"store-and-engine": func(t *testing.T, f *File) {
+		equal(t, "store", f.Store, Store{Type: "none", Keep: Duration(400 * 24 * time.Hour), Sync: "normal"})
 		equal(t, "web", f.Web, Web{Listen: ":0", LabelTags: []string{"team"}, MetricsDetail: true, ConfigFile: "web.yaml"})
 	},
 }
