@@ -47,8 +47,16 @@ type planRegion struct {
 	Seconds  float64 `json:"seconds"`
 	CallsDay float64 `json:"calls_a_day"`
 
+	work *work
+	asks int // which regions there are: here, before all listings
+}
+
+// A work is what is listed in a region: for all regions of a run the same, but for kinds that one region speaks for.
+type work struct {
+	kinds   int // without parents that are listed for their ids alone
 	byKind  map[string]int
-	listing float64 // seconds, without the question which regions there are: that comes first
+	calls   int
+	seconds float64
 }
 
 // A planAccount is the runs of one schedule of an account. Regions that are there only if the account has opted in count apart.
@@ -145,18 +153,25 @@ func (pl *planner) plan(f *config.File) (*plan, error) {
 			sum := pl.sum(a, t, rows)
 			out.Regions, out.Accounts = append(out.Regions, rows...), append(out.Accounts, sum)
 			out.Warnings = append(out.Warnings, pl.warnings(a, sum)...)
-			for _, r := range rows {
-				if r.OptIn {
-					continue
+			count := func(kind string, calls int) {
+				c := costs[kind]
+				if c == nil {
+					c = &planCost{Kind: kind, Action: actionOf(kind)}
+					costs[kind] = c
 				}
-				for kind, n := range r.byKind {
-					c := costs[kind]
-					if c == nil {
-						c = &planCost{Kind: kind, Action: actionOf(kind)}
-						costs[kind] = c
-					}
-					c.Calls += n
-					c.CallsDay += float64(n) * sum.RunsDay
+				c.Calls += calls
+				c.CallsDay += float64(calls) * pl.runsADay(t)
+			}
+			count(finding, 1)
+			regions := map[*work]int{}
+			for _, r := range rows {
+				if !r.OptIn {
+					regions[r.work]++
+				}
+			}
+			for w, n := range regions {
+				for kind, calls := range w.byKind {
+					count(kind, n*calls)
 				}
 			}
 			out.Total.Calls += sum.Calls
@@ -226,42 +241,50 @@ func (pl *planner) run(block config.Account, a *runner.Account, t runner.Tick) (
 	if len(t.Kinds) > 0 {
 		kinds = slices.DeleteFunc(slices.Clone(kinds), func(k runner.Kind) bool { return !slices.Contains(t.Kinds, k.Name) })
 	}
-	runs := pl.runsADay(t)
+	first, others := pl.work(a, kinds, true), pl.work(a, kinds, false)
 	var rows []planRegion
 	for i, region := range slices.Concat(certain, optIn) {
-		r := planRegion{Account: a.Name, Schedule: t.Spec, Region: region, OptIn: i >= len(certain), byKind: map[string]int{}}
-		for _, k := range kinds {
-			if k.Global && i > 0 {
-				continue
-			}
-			r.Kinds++
-			for parent := true; parent; { // a parent that is not listed for itself is listed for its ids
-				if _, counted := r.byKind[k.Name]; !counted {
-					r.byKind[k.Name] = pl.calls(k.Name)
-				}
-				k, parent = parentOf(a, k)
-			}
+		w := others
+		if i == 0 {
+			w = first
 		}
-		rows = append(rows, r)
+		rows = append(rows, planRegion{Account: a.Name, Schedule: t.Spec, Region: region, OptIn: i >= len(certain), work: w})
 	}
 	at := slices.IndexFunc(rows, func(r planRegion) bool { return r.Region == ask })
 	if at < 0 {
-		rows = append(rows, planRegion{Account: a.Name, Schedule: t.Spec, Region: ask, byKind: map[string]int{}})
+		rows = append(rows, planRegion{Account: a.Name, Schedule: t.Spec, Region: ask, work: new(work)})
 		at = len(rows) - 1
 	}
-	rows[at].byKind[finding] = 1
+	rows[at].asks = 1
 	for i := range rows {
 		r := &rows[i]
-		wait := time.Duration(0)
-		for kind, n := range r.byKind {
-			r.Calls += n
-			wait = max(wait, budgetWait(kind, r.byKind))
-		}
-		r.listing = max(wait.Seconds(), seconds(r.Calls-r.byKind[finding], runner.Width(pl.places, 1)))
-		r.Seconds = round(r.listing + seconds(r.byKind[finding], 1))
-		r.CallsDay = round(float64(r.Calls) * runs)
+		r.Kinds, r.Calls = r.work.kinds, r.work.calls+r.asks
+		r.Seconds = round(r.work.seconds + seconds(r.asks, 1))
+		r.CallsDay = round(float64(r.Calls) * pl.runsADay(t))
 	}
 	return rows, nil
+}
+
+// work is what the listing of kinds asks of a region. global: kinds that one region speaks for are among them.
+func (pl *planner) work(a *runner.Account, kinds []runner.Kind, global bool) *work {
+	w := &work{byKind: map[string]int{}}
+	for _, k := range kinds {
+		if k.Global && !global {
+			continue
+		}
+		w.kinds++
+		for parent := true; parent; k, parent = parentOf(a, k) { // one that is not listed for itself is listed for its ids
+			if _, counted := w.byKind[k.Name]; counted {
+				continue
+			}
+			n := pl.calls(k.Name)
+			w.byKind[k.Name] = n
+			w.calls += n
+			w.seconds = max(w.seconds, budgetWait(k, n))
+		}
+	}
+	w.seconds = max(w.seconds, seconds(w.calls, runner.Width(pl.places, 1)))
+	return w
 }
 
 func parentOf(a *runner.Account, k runner.Kind) (runner.Kind, bool) {
@@ -291,18 +314,10 @@ func (pl *planner) calls(name string) int {
 	return max(parents, pages)
 }
 
-// budgetWait is how long the budget of a kind's API makes its calls wait in a region.
-func budgetWait(kind string, byKind map[string]int) time.Duration {
-	refill, burst := 20.0, 100 // of DescribeRegions, which finding asks as well
-	if k, ok := collectors.KindNamed(kind); ok {
-		refill, burst = k.Budget()
-	}
-	n := byKind[kind]
-	if kind == "ec2_region" {
-		n += byKind[finding]
-	}
-	perSecond, atOnce := runner.Share(refill, burst)
-	return time.Duration(float64(max(0, n-atOnce)) / perSecond * float64(time.Second))
+// budgetWait is how many seconds the budget of a kind's API makes calls wait in a region.
+func budgetWait(k runner.Kind, calls int) float64 {
+	perSecond, atOnce := runner.Share(k.Refill, k.Burst)
+	return float64(max(0, calls-atOnce)) / perSecond
 }
 
 // seconds is how long calls take side by side.
@@ -324,7 +339,7 @@ func (pl *planner) sum(a *runner.Account, t runner.Tick, rows []planRegion) plan
 			sum.Regions++
 		}
 		sum.Calls += r.Calls
-		sum.Seconds = max(sum.Seconds, r.listing)
+		sum.Seconds = max(sum.Seconds, r.work.seconds)
 	}
 	sum.Seconds = max(sum.Seconds, seconds(sum.Calls-1, runner.Width(pl.places, sum.Regions)))
 	sum.Seconds = round(sum.Seconds + seconds(1, 1))
@@ -447,7 +462,7 @@ func (p *plan) print(w io.Writer) error {
 
 // like reports whether a region costs what another one does.
 func (r planRegion) like(o planRegion) bool {
-	return r.Account == o.Account && r.Schedule == o.Schedule && r.OptIn == o.OptIn && maps.Equal(r.byKind, o.byKind)
+	return r.Account == o.Account && r.Schedule == o.Schedule && r.OptIn == o.OptIn && r.work == o.work && r.asks == o.asks
 }
 
 func least(f float64) string { return "≥ " + few(f) }
