@@ -61,31 +61,61 @@ func (p *program) fleet(ctx context.Context, f *config.File) (*runner.Fleet, err
 	return built, err
 }
 
-// blocks are the account blocks that --account leaves.
+// blocks are the account blocks that --account, --kind and --region leave something of. To narrow is to ask for what there is of
+// something, so an account that has none of it is left out and no failure; but one of them must have it.
 func (p *program) blocks(f *config.File) ([]config.Account, error) {
-	if len(p.opt.accounts) == 0 {
-		return f.Accounts, nil
+	left := f.Accounts
+	narrow := func(flag, what string, globs []string, keep func(config.Account) bool) error {
+		if len(globs) == 0 {
+			return nil
+		}
+		var kept []config.Account
+		for _, a := range left {
+			if keep(a) {
+				kept = append(kept, a)
+			}
+		}
+		if left = kept; len(left) == 0 {
+			return usage(fmt.Errorf("%s %q: no account of %s has such a %s", flag, globs, p.cli.configPath, what))
+		}
+		return nil
 	}
-	var out []config.Account
-	for _, a := range f.Accounts {
-		if config.Matches(p.opt.accounts, a.Name) {
-			out = append(out, a)
+	for _, err := range []error{
+		narrow("--account", "name", p.opt.accounts, func(a config.Account) bool { return config.Matches(p.opt.accounts, a.Name) }),
+		narrow("--kind", "kind to list", p.opt.kinds, func(a config.Account) bool { return len(p.kinds(a)) > 0 }),
+		narrow("--region", "region to list", p.opt.regions, p.mayHaveRegion),
+	} {
+		if err != nil {
+			return nil, err
 		}
 	}
-	if len(out) == 0 {
-		return nil, usage(fmt.Errorf("--account %q: no account of %s has such a name", p.opt.accounts, p.cli.configPath))
-	}
-	return out, nil
+	return left, nil
 }
 
-func (p *program) account(a config.Account) (*runner.Account, error) {
+// kinds are those that an account lists and --kind leaves.
+func (p *program) kinds(a config.Account) []string {
 	names := config.Match(a.Collect.Kinds, known().Kinds)
 	if len(p.opt.kinds) > 0 {
 		names = config.Match(p.opt.kinds, names)
 	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("account %q: nothing to list: --kind %q names none of its kinds", a.Name, p.opt.kinds)
+	return names
+}
+
+// mayHaveRegion reports whether --region leaves any region that the account could turn out to list. Regions newer than this
+// version count, where they are spelt out.
+func (p *program) mayHaveRegion(a config.Account) bool {
+	part, _ := record.PartitionNamed(auth.PartitionOf(a))
+	could := slices.Clone(part.Regions)
+	for _, r := range slices.Concat(a.Collect.Regions, p.opt.regions) {
+		if its, ok := record.PartitionOf(r); ok && its.ID == part.ID {
+			could = append(could, r)
+		}
 	}
+	return len(config.Match(p.opt.regions, config.Match(a.Collect.Regions, could))) > 0
+}
+
+func (p *program) account(a config.Account) (*runner.Account, error) {
+	names := p.kinds(a)
 	out := &runner.Account{
 		Name: a.Name, Timeout: time.Duration(a.Timeout), Overlap: runner.Overlap(a.Overlap),
 		Regions:  slices.DeleteFunc(slices.Clone(a.Collect.Regions), func(r string) bool { _, ok := record.PartitionOf(r); return !ok }),

@@ -25,6 +25,9 @@ type runOptions struct {
 	summary   bool              // the table at the end of a daemon too
 }
 
+// narrowed reports whether less is looked at than what the configuration names: then what is not seen is not gone.
+func (o *runOptions) narrowed() bool { return len(o.accounts)+len(o.regions)+len(o.kinds) > 0 }
+
 func (c *cli) runVerb() *cobra.Command {
 	var o runOptions
 	var plan bool

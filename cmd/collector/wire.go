@@ -226,7 +226,7 @@ func (p *program) reload(ctx context.Context) error {
 			p.log.Warn("this key takes effect at the next start only", "key", key)
 		}
 		before := accountNames(p.runner.Fleet())
-		if err = p.apply(ctx, cfg); err == nil && len(p.opt.accounts) == 0 {
+		if err = p.apply(ctx, cfg); err == nil && !p.opt.narrowed() {
 			if err := p.runner.RetireRemoved(ctx, before); err != nil { // the store's trouble; the configuration is in force
 				p.log.Error("retire what the configuration no longer names", "error", err)
 			}
