@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/secret"
+)
+
+type loginOptions struct {
+	codeStdin bool
+	aws       auth.LoadOptions
+}
+
+func (c *cli) loginVerb() *cobra.Command {
+	var o loginOptions
+	cmd := &cobra.Command{
+		Use:   "login ACCOUNT",
+		Short: "Begin an account's MFA session with a code that you type",
+		Long: `Asks for a one-time code of the account's MFA device, begins a session of up to 36 hours with it and keeps that under data_dir,
+where every collector that shares data_dir finds it; one that is running needs no restart. One login serves all accounts
+behind the same key and device.
+
+The code is read from the terminal and not shown. In a script, give it on standard input with --code-stdin. Where the block has a
+totp_seed or a token_command, nobody is asked.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !cmd.Flags().Changed("log-level") && c.getenv("COLLECTOR_LOG_LEVEL") == "" {
+				c.logLevel = "warn" // what is worth saying is printed
+			}
+			return c.login(cmd.Context(), args[0], cmd.InOrStdin(), o)
+		},
+	}
+	cmd.Flags().BoolVar(&o.codeStdin, "code-stdin", false, "read the code from standard input, whatever that is")
+	return cmd
+}
+
+func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptions) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	log, err := c.logger(c.stderr)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(cfg.file.Accounts, func(a config.Account) bool { return a.Name == name })
+	if i < 0 {
+		var names []string
+		for _, a := range cfg.file.Accounts[:min(len(cfg.file.Accounts), 20)] {
+			names = append(names, a.Name)
+		}
+		return usage(fmt.Errorf("no account of %s is called %q; there are %s", c.configPath, name, strings.Join(names, ", ")))
+	}
+	if err := makeDataDir(cfg.file.DataDir); err != nil {
+		return err
+	}
+	o.aws.Version = buildInfo().version
+	awsConfig, err := auth.LoadAWS(ctx, o.aws)
+	if err != nil {
+		return err
+	}
+	sessions := auth.NewSessions(auth.Options{AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, Log: log})
+	defer sessions.Close()
+
+	a := cfg.file.Accounts[i]
+	done, err := sessions.Login(ctx, a, func(ctx context.Context, device string) (secret.String, error) {
+		return c.askCode(ctx, in, device, o.codeStdin)
+	})
+	if err != nil {
+		return fmt.Errorf("account %q: %w", name, err)
+	}
+	if _, err := fmt.Fprintf(c.stdout, "%s: MFA session of %s until %s (%s)\n", name, done.Device,
+		done.Until.UTC().Format("2006-01-02 15:04 MST"), config.Duration(time.Until(done.Until).Round(time.Minute))); err != nil {
+		return err
+	}
+	session, err := sessions.Open(ctx, a) // the session is kept, whatever becomes of the roles behind it
+	if err != nil {
+		return fmt.Errorf("account %q: the MFA session is good, but %w", name, err)
+	}
+	_, err = fmt.Fprintf(c.stdout, "%s: signed in as %s\n", name, session.Identity.ARN)
+	return err
+}
+
+// askCode reads a code: hidden from a terminal, or a line of what was piped in.
+func (c *cli) askCode(ctx context.Context, in io.Reader, device string, piped bool) (secret.String, error) {
+	read := func() (string, error) {
+		line, err := bufio.NewReader(io.LimitReader(in, 256)).ReadString('\n')
+		if errors.Is(err, io.EOF) {
+			err = nil // a last line may lack its end
+		}
+		return line, err
+	}
+	if !piped {
+		f, ok := in.(*os.File)
+		if !ok || !term.IsTerminal(int(f.Fd())) {
+			return secret.String{}, usage(errors.New("login: standard input is no terminal to ask at; give the code with --code-stdin"))
+		}
+		fd := int(f.Fd())
+		before, err := term.GetState(fd)
+		if err != nil {
+			return secret.String{}, fmt.Errorf("login: %w", err)
+		}
+		defer func() { _ = term.Restore(fd, before) }() // an interrupted reader leaves the terminal silent
+		fmt.Fprintf(c.stderr, "One-time code of %s: ", device)
+		defer fmt.Fprintln(c.stderr)
+		read = func() (string, error) {
+			b, err := term.ReadPassword(fd)
+			return string(b), err
+		}
+	}
+	type line struct {
+		text string
+		err  error
+	}
+	got := make(chan line, 1)
+	go func() { // it can be ended by nothing but a line; where ctx ends, so does the process
+		text, err := read()
+		got <- line{text, err}
+	}()
+	select {
+	case l := <-got:
+		text := strings.TrimSpace(l.text)
+		if l.err != nil || !isCode(text) {
+			return secret.String{}, usage(cmp.Or(l.err, fmt.Errorf("login: a code has 6 digits, and %d characters were given", len(text))))
+		}
+		return secret.New(text), nil
+	case <-ctx.Done():
+		return secret.String{}, context.Cause(ctx)
+	}
+}
+
+func isCode(s string) bool { return len(s) == 6 && strings.Trim(s, "0123456789") == "" }
