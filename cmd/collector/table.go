@@ -68,6 +68,15 @@ func (l listing) print(w io.Writer, format string) error {
 		out.Flush()
 		return out.Error()
 	}
+	return knownFormat(format)
+}
+
+// knownFormat refuses a format before any work is done for it.
+func knownFormat(format string) error {
+	switch format {
+	case "table", "json", "jsonl", "csv":
+		return nil
+	}
 	return usage(fmt.Errorf("-o %q is not table, json, jsonl or csv", format))
 }
 

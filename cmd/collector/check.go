@@ -1,0 +1,304 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/collectors"
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
+)
+
+type checkOptions struct {
+	runOptions
+	format     string
+	allRegions bool
+	timeout    time.Duration // of one account
+}
+
+func (c *cli) checkVerb() *cobra.Command {
+	var o checkOptions
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Sign in to every account and try every permission; lists nothing, delivers nothing",
+		Long: `Signs in to each account and says who one is there, by which path and until when; which of the configured regions are enabled;
+which of the configured kinds may be listed, each tried by a dry run, or by the smallest page where the API has no dry run; what is
+denied, and the IAM statement that grants it; and how far this machine's clock is off.
+
+Every kind is tried in one region of an account, where one kind is allowed, and one kind in each other region. --all-regions tries every kind in
+every region. Calls keep to the budget of run: half of what EC2 documents.
+
+The age of access keys is not checked: AWS tells it to those only who may call iam:ListAccessKeys, which the collector needs for nothing else.
+
+Exit codes: 0 all is well, 1 no account could be entered, 2 bad usage or configuration, 3 an account could not be entered or something is
+denied that expect_denied does not name.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("log-level") && c.getenv("COLLECTOR_LOG_LEVEL") == "" {
+				c.logLevel = "warn" // who signed in is in the table
+			}
+			return c.check(cmd.Context(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.allRegions, "all-regions", false, "try every kind in every region, not in one alone")
+	f.DurationVar(&o.timeout, "timeout", 3*time.Minute, "how long the check of one account may take")
+	narrowFlags(cmd, &o.runOptions)
+	outputFlag(cmd, &o.format)
+	return cmd
+}
+
+// check enters each account as run does, by the same fleet, and tries what run would list.
+func (c *cli) check(ctx context.Context, o checkOptions) error {
+	if err := knownFormat(o.format); err != nil {
+		return err
+	}
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	log, err := c.logger(c.stderr)
+	if err != nil {
+		return err
+	}
+	for _, w := range cfg.warnings {
+		log.Warn("configuration", "warning", w)
+	}
+	if err := makeDataDir(cfg.file.DataDir); err != nil { // MFA sessions are kept: a code is good once
+		return err
+	}
+	p, err := c.preflight(ctx, cfg, o.runOptions, log)
+	if err != nil {
+		return err
+	}
+	defer p.sessions.Close()
+
+	blocks, err := p.blocks(cfg.file)
+	if err != nil {
+		return err
+	}
+	limits := runner.NewLimits(cfg.file.Limits.CallsInFlight, nil)
+	all := make([]*checkup, len(blocks))
+	for i, b := range blocks {
+		a, err := p.account(b)
+		if err != nil {
+			return usage(err)
+		}
+		all[i] = &checkup{program: p, account: a, block: b, limits: limits, everywhere: o.allRegions}
+	}
+	each(accountsAtATime, all, func(u *checkup) {
+		ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, &record.Fault{
+			Reason: record.TimedOut, Err: fmt.Errorf("the check of the account took longer than %s", o.timeout),
+			Hint: "look for a proxy or firewall that swallows packets; --timeout gives it longer",
+		})
+		defer cancel()
+		u.run(ctx)
+	})
+	if ctx.Err() != nil {
+		return &exitError{exitFailed, context.Cause(ctx)}
+	}
+	oneBlockAnAccount(all)
+	if err := printCheckups(c.stdout, all, o.format); err != nil {
+		return err
+	}
+	return checkExit(all)
+}
+
+// preflight is what the program needs to enter accounts and to call EC2, and no more: no outputs, no listener, no schedule.
+func (c *cli) preflight(ctx context.Context, cfg *loaded, o runOptions, log *slog.Logger) (*program, error) {
+	l := cfg.file.Limits
+	o.aws.Version, o.aws.CallsInFlight = buildInfo().version, l.CallsInFlight
+	awsConfig, err := auth.LoadAWS(ctx, o.aws)
+	if err != nil {
+		return nil, err
+	}
+	lister, err := collectors.New(collectors.Options{
+		AWS: awsConfig, Pages: record.NewPages(l.Pages, keptPage), Attempts: l.Attempts, MaxBackoff: time.Duration(l.MaxBackoff),
+		CallTimeout: time.Duration(l.CallTimeout),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &program{
+		cli: c, opt: o, log: log, watch: runner.Tee(), lister: lister,
+		sessions: auth.NewSessions(auth.Options{AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, Log: log}),
+	}, nil
+}
+
+// How much of a check goes on at a time. The calls themselves are bounded by the gate, as those of a run are.
+const (
+	accountsAtATime = 64 // one that hangs holds one place
+	triesAtATime    = 32 // of one account
+)
+
+// each calls f for all of them, some at a time, and waits. f watches its context.
+func each[T any](places int, all []T, f func(T)) {
+	var wg sync.WaitGroup
+	free := make(chan struct{}, places)
+	for _, x := range all {
+		free <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-free }()
+			f(x)
+		})
+	}
+	wg.Wait()
+}
+
+// A checkup is one account's check and what it found.
+type checkup struct {
+	program    *program
+	account    *runner.Account
+	block      config.Account
+	limits     *runner.Limits
+	everywhere bool // every kind in every region
+
+	err     error         // why the account could not be entered; then there is nothing more
+	session *auth.Session // who one is
+	plan    runner.Plan   // which regions
+
+	mu    sync.Mutex
+	tries []try          // of kinds
+	clock *time.Duration // how far this machine's is ahead of AWS's
+}
+
+// A try is one kind in one region.
+type try struct {
+	record.Outcome
+	Grant string // the action that is missing
+}
+
+func (u *checkup) run(ctx context.Context) {
+	o, err := u.account.Open(ctx)
+	if err != nil {
+		u.err = err
+		return
+	}
+	in := o.(*opened) // as program.account opens them
+	u.session = in.session
+	if u.plan, err = in.Regions(ctx, u.limits.Gate(u.account.Name, "", runner.Kind{})); err != nil {
+		u.err = err
+		return
+	}
+	kinds := slices.Concat(u.account.Kinds, u.account.Parents)
+	probe := slices.MinFunc(kinds, func(a, b runner.Kind) int { // the simplest: it has no parent, and each region its own
+		return cmp.Or(compareBool(a.Parent != "", b.Parent != ""), compareBool(a.Global, b.Global))
+	})
+	each(triesAtATime, u.plan.Regions, func(region string) { u.try(ctx, in, region, probe) })
+	home := u.home()
+	for _, region := range u.plan.Regions {
+		if region != home && !u.everywhere {
+			continue
+		}
+		each(triesAtATime, kinds, func(k runner.Kind) {
+			if k.Name != probe.Name && (region == home || !k.Global) {
+				u.try(ctx, in, region, k)
+			}
+		})
+	}
+	slices.SortFunc(u.tries, func(a, b try) int { return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Kind, b.Kind)) })
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+func (u *checkup) try(ctx context.Context, in *opened, region string, k runner.Kind) {
+	kind, _ := collectors.KindNamed(k.Name)
+	t := in.lister.Try(ctx, in.where(region, u.limits.Gate(u.account.Name, region, k)), kind)
+	o := record.Outcome{Target: record.Target{Account: u.account.Name, Region: region, Kind: k.Name}, State: record.StateOf(t.Err, 0)}
+	if t.Err != nil {
+		o.Reason, o.Error, o.Hint = record.ReasonOf(t.Err), t.Err.Error(), record.HintOf(t.Err)
+		o.Expected = o.State == record.Denied && u.account.Expected(region, k.Name)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.tries = append(u.tries, try{o, t.Grant})
+	if t.Dated && (u.clock == nil || t.Ahead.Abs() < u.clock.Abs()) { // the answer that was the shortest on its way
+		u.clock = &t.Ahead
+	}
+}
+
+// home is the region where every kind is tried: the partition's default if something is allowed there, else the first of
+// which that is true; else the first of all.
+func (u *checkup) home() string {
+	var allowed []string
+	for _, t := range u.tries {
+		if t.State == record.OK {
+			allowed = append(allowed, t.Region)
+		}
+	}
+	if p, ok := record.PartitionNamed(u.session.Identity.Partition); ok && slices.Contains(allowed, p.Default) {
+		return p.Default
+	}
+	for _, in := range [][]string{allowed, u.plan.Regions} {
+		if len(in) > 0 {
+			return slices.Min(in)
+		}
+	}
+	return ""
+}
+
+// oneBlockAnAccount refuses a block that turned out to be the AWS account of an earlier one, as a run does.
+func oneBlockAnAccount(all []*checkup) {
+	first := map[record.Identity]string{}
+	for _, u := range all {
+		if u.session == nil {
+			continue
+		}
+		who := u.session.Identity
+		key := record.Identity{AccountID: who.AccountID, Partition: who.Partition}
+		if name, twice := first[key]; twice {
+			u.err = runner.SameAccount(who, name)
+			continue
+		}
+		first[key] = u.account.Name
+	}
+}
+
+// status is the account's row in a word, by the words of a run.
+func (u *checkup) status() record.Status {
+	if u.err != nil {
+		return record.RunFailed
+	}
+	for _, t := range u.tries {
+		if t.State.Failed() && !t.Expected {
+			return record.RunPartial
+		}
+	}
+	return record.Success
+}
+
+func checkExit(all []*checkup) error {
+	failed, partial := 0, 0
+	for _, u := range all {
+		switch u.status() {
+		case record.RunFailed:
+			failed++
+		case record.RunPartial:
+			partial++
+		}
+	}
+	switch {
+	case failed == len(all):
+		return &exitError{code: exitFailed}
+	case failed+partial > 0:
+		return &exitError{code: exitPartial}
+	}
+	return nil
+}
