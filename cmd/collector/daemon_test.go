@@ -227,6 +227,30 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// A file that is written all the time beside the configuration does not put the reload off.
+func TestReloadBesideABusyFile(t *testing.T) {
+	scene, s := startScene(t)
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config.yaml")
+	write(t, config, daemonConfig(dir, scene, ""))
+	d := startDaemon(t, config, s.URL)
+	d.until("a run", d.says("run ended"))
+
+	var busy sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	defer busy.Wait()
+	defer cancel()
+	busy.Go(func() {
+		for ctx.Err() == nil {
+			_ = os.WriteFile(filepath.Join(dir, "busy"), []byte("x"), 0o600)
+			<-time.After(settle / 10)
+		}
+	})
+	k := scene.Accounts[0].Key
+	write(t, config, daemonConfig(dir, scene, fmt.Sprintf(`  - {name: more, ak_id: %s, ak_secret: "%s"}`, k.ID, k.Secret)))
+	d.until("the reload", d.says("msg=reloaded .*accounts=2"))
+}
+
 // Kubernetes mounts a ConfigMap as links: config.yaml → ..data/config.yaml, ..data → ..1; an update swaps ..data.
 func TestReloadBySymlinkSwap(t *testing.T) {
 	scene, s := startScene(t)

@@ -23,6 +23,7 @@ func (p *program) watchConfig(ctx context.Context) (stop func()) {
 	var wg sync.WaitGroup
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
+	name := filepath.Base(p.cli.configPath)
 	var events chan fsnotify.Event
 	var lost chan error
 	w, err := fsnotify.NewWatcher()
@@ -43,7 +44,9 @@ func (p *program) watchConfig(ctx context.Context) (stop func()) {
 			case <-hup:
 				_ = p.reload(ctx) // logged and counted there
 			case e := <-events:
-				if e.Op != fsnotify.Chmod {
+				// Other files of the directory may be what the name leads to, but they must not put it off: records may be
+				// written beside the configuration all the time.
+				if e.Op != fsnotify.Chmod && (quiet == nil || filepath.Base(e.Name) == name) {
 					quiet = time.After(settle)
 				}
 			case err := <-lost: // an overflow: something changed, nobody knows what
