@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
@@ -151,7 +153,7 @@ func (p *program) account(a config.Account) (*runner.Account, error) {
 		if at, ok := s.Expires(); ok {
 			p.watch.Expires(a.Name, at)
 		}
-		return &opened{lister: p.lister, session: s, extra: extra, collect: a.Collect, narrow: p.opt.regions, enabled: enabled}, nil
+		return &opened{lister: p.lister, session: s, extra: extra, collect: a.Collect, narrow: p.opt.regions, enabled: enabled, unknown: p.unknown}, nil
 	}
 	return out, nil
 }
@@ -194,6 +196,7 @@ type opened struct {
 	collect config.Collect
 	narrow  []string     // --region
 	enabled *atomic.Bool // AWS has said which regions the account has: a key that one of them refuses is a bad key
+	unknown *prometheus.CounterVec
 }
 
 func (o *opened) Identity() record.Identity { return o.session.Identity }
@@ -271,6 +274,9 @@ func (o *opened) List(ctx context.Context, g *runner.Gate, t record.Target, run,
 	w := o.where(t.Region, g)
 	w.Stamp = record.NewStamp(t, o.session.Identity, o.extra, run, time.Now().UTC().Format(time.RFC3339))
 	s, err := o.lister.List(ctx, w, k, parent, emit)
+	if s.Unknown > 0 {
+		o.unknown.WithLabelValues(k.Name).Add(float64(s.Unknown))
+	}
 	return runner.ListStats{Duplicates: s.Duplicates}, err
 }
 

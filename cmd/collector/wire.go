@@ -29,6 +29,7 @@ type program struct {
 	log      *slog.Logger
 	watch    runner.Observer
 	metrics  *web.Metrics
+	unknown  *prometheus.CounterVec // members, by kind
 	sessions *auth.Sessions
 	lister   *collectors.Lister
 	outputs  *outputs.Set
@@ -88,15 +89,20 @@ func (c *cli) collect(ctx context.Context, o runOptions) error {
 	pages := record.NewPages(l.Pages, keptPage)
 	lister, err := collectors.New(collectors.Options{
 		AWS: awsConfig, Pages: pages, Attempts: l.Attempts, MaxBackoff: time.Duration(l.MaxBackoff),
-		CallTimeout: time.Duration(l.CallTimeout), GZIP: l.GZIP == nil || *l.GZIP, DigestKey: digestKey,
+		CallTimeout: time.Duration(l.CallTimeout), GZIP: l.GZIP == nil || *l.GZIP, DigestKey: digestKey, Log: log,
 	})
 	if err != nil {
 		return err
 	}
 
 	memory := runner.NewMemory()
+	unknown := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "collector_unknown_members_total",
+		Help: "Members of AWS's answers that this version does not know, by kind. They are in the records, under their wire name.",
+	}, []string{"kind"})
+	registry.MustRegister(unknown)
 	p := &program{
-		cli: c, opt: o, log: log, watch: watch, metrics: metrics, sessions: sessions, lister: lister,
+		cli: c, opt: o, log: log, watch: watch, metrics: metrics, unknown: unknown, sessions: sessions, lister: lister,
 		outputs: outputs.NewSet(outputs.Types, outputs.Deps{Stdout: c.stdout, Log: log, Watch: metrics}),
 		runner: runner.New(runner.Options{
 			Ledger: memory, Runs: memory, Watch: watch, Limits: runner.NewLimits(l.CallsInFlight, watch), Log: log,

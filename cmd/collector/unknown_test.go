@@ -1,0 +1,30 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws-collector/collector/internal/awsfake"
+)
+
+// What AWS sends and this version does not know is delivered, and counted where somebody will see it; an AWS that is known
+// leaves no series.
+func TestUnknownMembersAreSeen(t *testing.T) {
+	scene, s := startScene(t)
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config.yaml")
+	write(t, config, daemonConfig(dir, scene, ""))
+	d := startDaemon(t, config, s.URL)
+	d.until("a run", d.metric(`collector_runs_total{account="prod",status="success"} 1`))
+	if text := d.get("/metrics"); strings.Contains(text, "collector_unknown_members_total{") {
+		t.Error("counts unknown members of an AWS that sends none")
+	}
+	scene.AWS.Inject(awsfake.Fault{Kind: awsfake.Unknown, Action: "DescribeInstances"})
+	d.until("members that nobody knows", func() bool {
+		return strings.Contains(d.get("/metrics"), `collector_unknown_members_total{kind="ec2_instance"} `)
+	})
+	d.until("records with them", func() bool {
+		return strings.Contains(mustRead(t, filepath.Join(dir, "records.jsonl")), `"memberOf2031":{"deep":"new & nested"`)
+	})
+}
