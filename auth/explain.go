@@ -76,6 +76,8 @@ func reasonOf(err error, text string, c clues) record.Reason {
 		return record.DisabledRegion
 	case has("session credentials"):
 		return record.BadKey
+	case record.CodeOf(err) == "MalformedPolicyDocument", record.CodeOf(err) == "PackedPolicyTooLarge":
+		return record.BadPolicy
 	}
 	r := record.ReasonOf(err)
 	if r == record.AccessDenied && c.role != "" {
@@ -128,6 +130,8 @@ func hint(r record.Reason, err error, text string, c clues) string {
 			return "a role that is assumed with temporary credentials (after MFA, from a role) lasts at most 1h: set `role_duration: 1h`"
 		}
 		return "`role_duration` is longer than the role's maximum session duration: shorten the one or raise the other"
+	case record.BadPolicy:
+		return "`session_policy` and `session_tags` are refused by STS: it is no policy, or both together are too large for its packed form"
 	case record.DisabledRegion:
 		return fmt.Sprintf("STS is not active in %s for this account: activate it there, or set `sts_region` to a region that is enabled", c.region)
 	case record.Throttling:
@@ -146,6 +150,11 @@ func assumeHint(text string, c clues) string {
 	who := c.signer
 	if m := caller.FindStringSubmatch(text); m != nil {
 		who = m[1]
+	}
+	for action, key := range map[string]string{"sts:TagSession": "session_tags", "sts:SetSourceIdentity": "source_identity"} {
+		if strings.Contains(text, action+" on") {
+			return fmt.Sprintf("the trust policy of %s lets %s in, but not with `%s`: it must allow %s too, and so must the caller's own policy", c.role, who, key, action)
+		}
 	}
 	ext := "no external id was sent: does the trust policy ask for one (`external_id`)"
 	if c.extID {

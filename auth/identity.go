@@ -33,14 +33,21 @@ func identityOf(out *sts.GetCallerIdentityOutput) record.Identity {
 // another account's keys in silence, and a block that was copied with the ARN of another.
 func expect(a config.Account, got *Session) error {
 	who := got.Identity
-	wrong := func(says, want, is string) error {
+	wrong := func(says, want, is string) *record.Fault {
 		return fault(record.WrongAccount, "the credentials are another account's than the block is meant for; where they come from is in the message",
 			"%s is %s, but %s is in %s (entered by %s)", says, want, who.ARN, is, strings.Join(got.Path, " → "))
 	}
 	account, partition := "account "+who.AccountID, "partition "+who.Partition
 	switch {
+	case a.AccountID != "" && a.AccountID != who.AccountID && len(hopsOf(a)) == 0:
+		f := wrong("account_id", a.AccountID, account)
+		f.Hint = "`account_id` alone is the account that these credentials must turn out to be; if a role there was meant, name it as well, as in `role: manage-role`"
+		return f
 	case a.AccountID != "" && a.AccountID != who.AccountID:
 		return wrong("account_id", a.AccountID, account)
+	case a.RequireRole && !strings.Contains(who.ARN, ":assumed-role/"):
+		return fault(record.RoleRequired, "`require_role: true` stands in the block: name a role, by `account_id` and `role` or by `assume_role_arn`, or use the machine's role",
+			"%s is no role (entered by %s)", who.ARN, strings.Join(got.Path, " → "))
 	case a.Partition != "" && a.Partition != who.Partition:
 		return wrong("partition", a.Partition, partition)
 	}

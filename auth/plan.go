@@ -119,23 +119,8 @@ func stsRegion(a config.Account) string {
 	return p.Default
 }
 
-// PartitionOf is what the block says of its partition: by its role, by name, by its regions; else "aws".
-func PartitionOf(a config.Account) string {
-	if hops := hopsOf(a); len(hops) > 0 {
-		if p := record.PartitionOfARN(hops[0].ARN); p != "" {
-			return p
-		}
-	}
-	if a.Partition != "" {
-		return a.Partition
-	}
-	for _, r := range append([]string{a.STSRegion}, a.Collect.Regions...) {
-		if p, ok := record.PartitionOf(r); ok {
-			return p.ID
-		}
-	}
-	return record.Partitions[0].ID
-}
+// PartitionOf is what the block says of its partition.
+func PartitionOf(a config.Account) string { return a.PartitionID() }
 
 func orDefault(d, def time.Duration) time.Duration {
 	if d == 0 {

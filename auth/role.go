@@ -3,10 +3,13 @@ package auth
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 
 	"github.com/aws-collector/collector/config"
 )
@@ -26,12 +29,19 @@ type roleStep struct {
 	session  string // role session name: what CloudTrail shows
 	external string
 	duration time.Duration
+	source   string // source identity
+	tags     []types.Tag
+	policy   string
 	after    string // name of the step before
 }
 
 func newRole(t tokens, region string, r config.Role, after Step) *roleStep {
 	s := &roleStep{
-		tokens: t, region: region, arn: r.ARN, session: r.SessionName, external: r.ExternalID, duration: time.Duration(r.Duration), after: after.Name(),
+		tokens: t, region: region, arn: r.ARN, session: r.SessionName, external: r.ExternalID, duration: time.Duration(r.Duration),
+		source: r.SourceIdentity, policy: r.SessionPolicy, after: after.Name(),
+	}
+	for _, k := range slices.Sorted(maps.Keys(r.SessionTags)) {
+		s.tags = append(s.tags, types.Tag{Key: aws.String(k), Value: aws.String(r.SessionTags[k])})
 	}
 	if s.session == "" {
 		s.session = roleSessionName
@@ -45,7 +55,11 @@ func newRole(t tokens, region string, r config.Role, after Step) *roleStep {
 func (s *roleStep) Name() string { return "role " + s.arn }
 
 func (s *roleStep) Key() string {
-	return fmt.Sprintf("role %q %q %q %s %s", s.arn, s.session, s.external, s.duration, s.region)
+	key := fmt.Sprintf("role %q %q %q %s %s %q %q", s.arn, s.session, s.external, s.duration, s.region, s.source, s.policy)
+	for _, t := range s.tags {
+		key += fmt.Sprintf(" %q=%q", *t.Key, *t.Value)
+	}
+	return key
 }
 
 func (s *roleStep) Retrieve(ctx context.Context, prev Provider) (aws.Credentials, error) {
@@ -67,7 +81,13 @@ func (s *roleStep) input(c aws.Credentials) *sts.AssumeRoleInput {
 	if c.SessionToken != "" {
 		d = min(d, roleSession) // AWS refuses more to temporary credentials: role chaining, MFA
 	}
-	in := &sts.AssumeRoleInput{RoleArn: aws.String(s.arn), RoleSessionName: aws.String(s.session), DurationSeconds: aws.Int32(int32(d / time.Second))}
+	in := &sts.AssumeRoleInput{RoleArn: aws.String(s.arn), RoleSessionName: aws.String(s.session), DurationSeconds: aws.Int32(int32(d / time.Second)), Tags: s.tags}
+	if s.source != "" {
+		in.SourceIdentity = aws.String(s.source)
+	}
+	if s.policy != "" {
+		in.Policy = aws.String(s.policy)
+	}
 	if s.external != "" {
 		in.ExternalId = aws.String(s.external)
 	}

@@ -11,8 +11,6 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-const roleForm = "want arn:aws:iam::123456789012:role/name"
-
 // The forms that AWS asks for: AccessKeyId, RoleSessionName, SerialNumber and TokenCode of
 // https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html, role names of
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html.
@@ -40,7 +38,9 @@ func (d *decoder) account(a *Account, f *File, loc *time.Location) {
 	d.collect(&a.Collect, loc)
 	d.key(a)
 	d.base(a)
+	d.shorthand(a)
 	d.roles(a)
+	d.requireRole(a)
 	d.mfa(a)
 	d.accountID(a)
 	d.tags(a)
@@ -93,111 +93,6 @@ func (d *decoder) base(a *Account) {
 		}
 		d.warn(p, "is not used: "+winner+" wins", "remove one of them")
 	}
-}
-
-// roles judges the hops.
-func (d *decoder) roles(a *Account) {
-	chain, chained := d.places[&a.Roles]
-	if chained && d.set(&a.ARN) {
-		d.report(chain, "stands beside assume_role_arn", "make that the first of assume_roles")
-	}
-	if chained && chain.state == fine && len(a.Roles) == 0 {
-		d.report(chain, "is empty", "name the roles, or remove the key")
-	}
-	if !d.set(&a.ARN) {
-		for _, extra := range []any{&a.SessionName, &a.ExternalID, &a.Role.Duration} {
-			if p, ok := d.places[extra]; ok {
-				d.warn(p, "is not used without assume_role_arn", "in a chain it stands in the role's own block")
-			}
-		}
-	}
-	shortened := d.temporary(a)
-	d.role(&a.Role, shortened)
-	for i := range a.Roles {
-		r := &a.Roles[i]
-		if p, ok := d.judged(r); ok && !d.set(&r.ARN) {
-			d.report(p, "has no assume_role_arn", roleForm)
-		}
-		if i > 0 {
-			shortened = "that is assumed from another role"
-		}
-		d.role(r, shortened)
-	}
-}
-
-// temporary says why the first role's session is at most an hour, or "": AWS gives no more to credentials that are a session.
-// https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
-func (d *decoder) temporary(a *Account) string {
-	switch {
-	case d.set(&a.SerialNumber):
-		return "that is assumed from an MFA session"
-	case d.set(&a.Profile):
-		return ""
-	case d.set(&a.SessionToken):
-		return "that is assumed by a temporary key"
-	case d.set(&a.AKID):
-		return ""
-	case a.CredentialSource == "Ec2InstanceMetadata" || a.CredentialSource == "EcsContainer":
-		return "that is assumed from another role, here the machine's"
-	}
-	return ""
-}
-
-func (d *decoder) role(r *Role, shortened string) {
-	if p, ok := d.judged(&r.ARN); ok {
-		if text, remedy := d.roleARN(p, r.ARN); text != "" {
-			d.report(p, text, remedy)
-		}
-	}
-	if p, ok := d.judged(&r.SessionName); ok && !sessionNameForm.MatchString(r.SessionName) {
-		d.report(p, d.show(p, r.SessionName)+" is no name of a role session", "want 2 to 64 letters, digits and _+=,.@-")
-	}
-	if p, ok := d.judged(&r.ExternalID); ok && (!externalIDForm.MatchString(r.ExternalID) || len(r.ExternalID) < 2 || len(r.ExternalID) > 1224) {
-		d.report(p, "is no external id", "want 2 to 1224 letters, digits and _+=,.@:/-")
-	}
-	if p, ok := d.judged(&r.Duration); ok && shortened != "" && time.Duration(r.Duration) > time.Hour {
-		d.report(p, r.Duration.String()+" is more than AWS gives to a role "+shortened, "the most is 1h")
-	}
-}
-
-// roleARN says what is wrong with a role's ARN.
-func (d *decoder) roleARN(p place, arn string) (text, remedy string) {
-	f := strings.SplitN(arn, ":", 6)
-	if len(f) != 6 || f[0] != "arn" {
-		return d.show(p, arn) + " is no ARN", roleForm
-	}
-	service, region, account, resource := f[2], f[3], f[4], f[5]
-	typ, name, _ := strings.Cut(resource, "/")
-	if text, remedy := d.knownPartition(p, f[1]); text != "" {
-		return text, remedy
-	}
-	switch {
-	case service == "sts" && typ == "assumed-role":
-		return d.show(p, arn) + " is a session of a role", "want the role itself: arn:" + f[1] + ":iam::" + shortID(p, account) + ":role/name"
-	case service != "iam":
-		return d.show(p, arn) + " is no ARN of IAM", roleForm
-	case region != "":
-		return d.show(p, arn) + " names a region, and IAM has none", roleForm
-	case !accountIDForm.MatchString(account):
-		return d.show(p, arn) + " holds an account id of " + count(len(account), "character"), "an account id is 12 digits"
-	case typ == "user":
-		return d.show(p, arn) + " is a user", "a user cannot be assumed; name a role"
-	case typ == "instance-profile":
-		return d.show(p, arn) + " is an instance profile", "name the role in it"
-	case typ != "role":
-		return d.show(p, arn) + " lacks role/", roleForm
-	case !roleNameForm.MatchString(name[strings.LastIndexByte(name, '/')+1:]):
-		return d.show(p, arn) + " has no name of a role after role/", roleForm
-	}
-	return "", ""
-}
-
-// shortID is an account id for an example.
-func shortID(p place, id string) string {
-	if p.from == "" && accountIDForm.MatchString(id) {
-		return id
-	}
-	return "123456789012"
 }
 
 // accountID judges the id and holds it against the role's.

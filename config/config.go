@@ -91,9 +91,12 @@ type Account struct {
 	Role  `yaml:",inline"`
 	Roles []Role `yaml:"assume_roles" doc:"A chain of roles, first to last; instead of assume_role_arn."`
 
-	AccountID string `yaml:"account_id" doc:"The account that this must turn out to be: 12 digits."`
-	Partition string `yaml:"partition" names:"partitions" doc:"The partition that this must turn out to be. Default: that of the role, else that of the regions, else aws."`
-	STSRegion string `yaml:"sts_region" doc:"The region whose STS is asked. Default: the first region that is named, else the partition's."`
+	AccountID   string `yaml:"account_id" doc:"The account that this must turn out to be: 12 digits. With role, the account that the role is in."`
+	RoleName    string `yaml:"role" doc:"The name of a role in account_id: short for assume_role_arn."` // after Parse the ARN stands in Role.ARN
+	Partition   string `yaml:"partition" names:"partitions" doc:"The partition that this must turn out to be. Default: that of the role, else that of the regions, else aws."`
+	IsGlobal    *bool  `yaml:"is_global" doc:"An old way to write partition: true is aws, false is aws-cn."` // after Parse it stands in Partition
+	RequireRole bool   `yaml:"require_role" doc:"Refuse to collect as a user: the account must turn out to be entered by a role."`
+	STSRegion   string `yaml:"sts_region" doc:"The region whose STS is asked. Default: the first region that is named, else the partition's."`
 
 	SerialNumber       string        `yaml:"serial_number" doc:"The MFA device: its ARN, or the number of a hardware device. Its codes come from totp_seed, token_command, token_code or \"collector login\"."`
 	TOTPSeed           secret.String `yaml:"totp_seed" doc:"The device's seed, from which codes are made for good: a reference, never the text. Base32 as AWS shows it, or an otpauth:// URI."`
@@ -117,6 +120,10 @@ type Role struct {
 	SessionName string   `yaml:"role_session_name" doc:"The session's name, which CloudTrail shows. Default: collector."`
 	ExternalID  string   `yaml:"external_id" doc:"The external id that the role's trust policy asks for."`
 	Duration    Duration `yaml:"role_duration" range:"15m..12h" doc:"How long the role's session lasts; at most 1h for a role that is assumed from a role or an MFA session. Default: 1h."`
+
+	SourceIdentity string            `yaml:"source_identity" doc:"Who is behind the session, which CloudTrail shows of it and of every role after it. The trust policy must allow sts:SetSourceIdentity."`
+	SessionTags    map[string]string `yaml:"session_tags" doc:"Tags of the session, which policies may ask for. The trust policy must allow sts:TagSession."`
+	SessionPolicy  string            `yaml:"session_policy" doc:"An IAM policy as JSON that takes from the session what it does not allow; up to 2048 characters."`
 }
 
 // An Output is a type and its options, which are a struct of package outputs made by [Known].Outputs: an output is one file there.

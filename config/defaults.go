@@ -54,6 +54,7 @@ func (a *Account) inherit(f *File) {
 		a.Overlap = f.Overlap
 	}
 	a.Collect = a.Collect.over(f.Defaults)
+	a.expand()
 	if a.ARN != "" {
 		a.Role = a.Role.complete()
 	}

@@ -73,6 +73,20 @@ var good = map[string]func(t *testing.T, f *File){
 		equal(t, "mfa_session_duration", only(t, f).MFASessionDuration, Duration(12*time.Hour))
 		warned(t, f, "accounts[0].token_code")
 	},
+	"seed-9-account-and-role": func(t *testing.T, f *File) {
+		equal(t, "roles", each(f, func(a Account) string { return a.ARN }), []string{
+			"arn:aws:iam::222222222222:role/manage-role", "arn:aws-cn:iam::333333333333:role/team/manage-role", "arn:aws-cn:iam::444444444444:role/manage-role", "",
+		})
+		equal(t, "role", f.Accounts[0].Role, Role{ARN: "arn:aws:iam::222222222222:role/manage-role", SessionName: "collector", ExternalID: "0042", Duration: Duration(time.Hour)})
+		equal(t, "partitions", each(f, func(a Account) string { return a.Partition }), []string{"", "aws-cn", "", "aws"})
+		warned(t, f)
+	},
+	"session": func(t *testing.T, f *File) {
+		r := only(t, f).Role
+		equal(t, "source_identity", r.SourceIdentity, "collector@example.com")
+		equal(t, "session_tags", r.SessionTags, map[string]string{"team": "platform", "cost:center": "0042"})
+		equal(t, "session_policy", strings.HasPrefix(r.SessionPolicy, `{"Version"`), true)
+	},
 	"mfa-for-good": func(t *testing.T, f *File) {
 		seed, err := ParseTOTP(f.Accounts[0].TOTPSeed.Reveal())
 		equal(t, "seed", []string{seed.Algorithm, seed.Period.String()}, []string{"SHA256", "1m0s"})

@@ -100,6 +100,9 @@ func (d *decoder) onePartition(a *Account, f *File, own place) {
 		}
 	}
 	add(&a.Partition, a.Partition, "partition")
+	if a.IsGlobal != nil {
+		add(&a.IsGlobal, global(*a.IsGlobal), "is_global")
+	}
 	add(&a.ARN, record.PartitionOfARN(a.ARN), "assume_role_arn")
 	for i := range a.Roles {
 		add(&a.Roles[i].ARN, record.PartitionOfARN(a.Roles[i].ARN), "assume_roles["+strconv.Itoa(i)+"]")

@@ -27,6 +27,8 @@ const (
 	SSOLogin       Reason = "sso_login"       // the SSO token is missing or over
 	WrongAccount   Reason = "wrong_account"   // the credentials belong to another account or partition than the block says
 	SameAccount    Reason = "same_account"    // another block entered this account before
+	RoleRequired   Reason = "role_required"   // the block asks for a role and was entered without one
+	BadPolicy      Reason = "session_policy"  // STS refuses the session's policy or tags
 	DisabledRegion Reason = "region_disabled" // not enabled for the account
 	Unsupported    Reason = "unsupported"     // the region does not have the API
 	Throttling     Reason = "throttled"
@@ -201,7 +203,7 @@ func StateOf(err error, seen int) State {
 	case ParentFailed:
 		return Skipped
 	case NoCredentials, BadKey, BadSignature, ClockSkew, Expired, AssumeDenied, MFAInvalid, MFASerial, MFANeeded, BadDuration, SSOLogin,
-		WrongAccount, SameAccount:
+		WrongAccount, SameAccount, RoleRequired, BadPolicy:
 		return AuthFailed
 	}
 	return Error

@@ -1,0 +1,78 @@
+package auth
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/record"
+)
+
+// TestSessionKeys: what a block says of a role's session arrives at STS, and is part of what the session is.
+func TestSessionKeys(t *testing.T) {
+	w := newWorld(t, awsfake.Options{})
+	a := w.ak(role(w.role.ARN), func(a *config.Account) {
+		a.SourceIdentity, a.SessionTags = "ops", map[string]string{"team": "platform", "cost:center": "0042"}
+		a.SessionPolicy = `{"Version":"2012-10-17","Statement":[]}`
+	})
+	s := w.sessions(Options{})
+	w.refused(s, a, record.AssumeDenied, "`session_tags`", "sts:TagSession", "trust policy")
+	w.role.SetTrust(awsfake.Trust{Principals: []string{w.home.ID}, SessionTags: true})
+	s = w.sessions(Options{})
+	w.refused(s, a, record.AssumeDenied, "`source_identity`", "sts:SetSourceIdentity")
+	w.role.SetTrust(awsfake.Trust{Principals: []string{w.home.ID}, SessionTags: true, SetSource: true})
+	w.aws.ResetCalls()
+	s = w.sessions(Options{})
+	one := w.open(s, a)
+	sent := w.calls("AssumeRole")[0].Params
+	for key, want := range map[string]string{
+		"SourceIdentity": "ops", "Policy": a.SessionPolicy,
+		"Tags.member.1.Key": "cost:center", "Tags.member.1.Value": "0042", "Tags.member.2.Key": "team", "Tags.member.2.Value": "platform",
+	} {
+		if sent[key] != want {
+			t.Errorf("%s was sent as %q, want %q", key, sent[key], want)
+		}
+	}
+	for _, edit := range []func(*config.Account){
+		func(a *config.Account) { a.SourceIdentity = "dev" },
+		func(a *config.Account) { a.SessionTags = map[string]string{"team": "platform"} },
+		func(a *config.Account) { a.SessionPolicy = "" },
+	} {
+		b := a
+		edit(&b)
+		if w.open(s, b) == one {
+			t.Error("a block that asks for another session got this one")
+		}
+	}
+	if w.open(s, a) != one {
+		t.Error("the same block got another session")
+	}
+}
+
+// TestRequireRole: a block that asks for a role is not collected as a user, whatever way the user came.
+func TestRequireRole(t *testing.T) {
+	w := newWorld(t, awsfake.Options{})
+	w.load.ConfigFiles = []string{write(t, "config", "[profile user]\naws_access_key_id = "+w.key.ID+"\naws_secret_access_key = "+w.key.Secret+"\n")}
+	must := func(a *config.Account) { a.RequireRole = true }
+	s := w.sessions(Options{})
+	w.open(s, w.ak(must, role(w.role.ARN)))
+	w.open(s, block(must, profile("user"), role(w.role.ARN)))
+	for _, a := range []config.Account{w.ak(must), w.ak(must, seed(w.mfa)), block(must, profile("user"))} {
+		w.refused(s, a, record.RoleRequired, "user/alice is no role", "`require_role: true`")
+	}
+}
+
+// TestBareAccountID: the shorthand without its role reads like the key that says what the account must be.
+func TestBareAccountID(t *testing.T) {
+	w := newWorld(t, awsfake.Options{})
+	a := w.ak(func(a *config.Account) { a.AccountID = w.other.ID })
+	w.refused(w.sessions(Options{}), a, record.WrongAccount, w.other.ID, "`role: manage-role`")
+	role(w.role.ARN)(&a)
+	w.open(w.sessions(Options{}), a)
+	a.AccountID = w.home.ID
+	_, err := w.sessions(Options{}).Open(t.Context(), a)
+	if record.ReasonOf(err) != record.WrongAccount || strings.Contains(record.HintOf(err), "manage-role") {
+		t.Errorf("%v, hint %q", err, record.HintOf(err))
+	}
+}
