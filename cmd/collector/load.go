@@ -35,11 +35,7 @@ func (c *cli) load() (*loaded, error) {
 		return nil, usage(err)
 	}
 	inline := secretInline(f)
-	lookup := func(name string) (string, bool) { // an empty variable is as good as none: it is never a key
-		v := c.getenv(name)
-		return v, v != ""
-	}
-	if err := f.Resolve(lookup, os.ReadFile); err != nil {
+	if err := f.Resolve(c.lookup, os.ReadFile); err != nil {
 		return nil, usage(err)
 	}
 	if v := c.getenv("COLLECTOR_LISTEN"); v != "" {
@@ -56,6 +52,12 @@ func (c *cli) load() (*loaded, error) {
 		l.warnings = append(l.warnings, w)
 	}
 	return l, nil
+}
+
+// lookup is the environment for references. An empty variable is as good as none: it is never a key.
+func (c *cli) lookup(name string) (string, bool) {
+	v := c.getenv(name)
+	return v, v != ""
 }
 
 // secretInline reports whether a secret stands in the file itself. It looks at a file whose references are still references.

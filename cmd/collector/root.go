@@ -49,7 +49,9 @@ Begin with "collector demo", which needs no AWS; then copy config.example.yaml, 
 	f.StringVarP(&c.configPath, "config", "c", envOr(getenv, "COLLECTOR_CONFIG", "config.yaml"), "configuration `FILE`; COLLECTOR_CONFIG")
 	f.StringVar(&c.logLevel, "log-level", envOr(getenv, "COLLECTOR_LOG_LEVEL", "info"), "debug, info, warn or error")
 	f.StringVar(&c.logFormat, "log-format", envOr(getenv, "COLLECTOR_LOG_FORMAT", "text"), "text or json")
-	root.AddCommand(c.runVerb(), c.demoVerb(), c.validateVerb(), c.checkVerb(), c.policyVerb(), c.kindsVerb(), c.schemaVerb(), c.loginVerb(), c.healthcheckVerb(), c.versionVerb())
+	root.AddCommand(c.runVerb(), c.demoVerb(), c.validateVerb(), c.checkVerb(), c.policyVerb(), c.kindsVerb(), c.schemaVerb(),
+		c.listVerb(), c.getVerb(), c.historyVerb(), c.diffVerb(),
+		c.loginVerb(), c.healthcheckVerb(), c.versionVerb())
 	err := root.ExecuteContext(ctx)
 	if err != nil && isUsage(err) {
 		return usage(err)

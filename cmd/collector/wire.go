@@ -34,6 +34,7 @@ type program struct {
 	lister   *collectors.Lister
 	outputs  *outputs.Set
 	runner   *runner.Runner
+	retire   *retirement
 
 	reloading sync.Mutex
 	now       *loaded // the configuration that is in force
@@ -42,7 +43,7 @@ type program struct {
 
 // collect is the whole flow, top to bottom: each line uses the ones above it. Configuration → who watches → how AWS is
 // reached → sign-in → listing → outputs → when and how → the first fleet → one run, or the daemon.
-func (c *cli) collect(ctx context.Context, o runOptions) error {
+func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	cfg, err := c.load()
 	if err != nil {
 		return err
@@ -95,17 +96,24 @@ func (c *cli) collect(ctx context.Context, o runOptions) error {
 		return err
 	}
 
-	memory := runner.NewMemory()
+	ledger, err := openLedger(ctx, cfg.file, o.dryRun, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ledger.close()) }()
+	retire := newRetirement(ledger, log)
+	watch = runner.Tee(watch, retire)
 	unknown := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "collector_unknown_members_total",
 		Help: "Members of AWS's answers that this version does not know, by kind. They are in the records, under their wire name.",
 	}, []string{"kind"})
-	registry.MustRegister(unknown)
+	limits := runner.NewLimits(l.CallsInFlight, watch)
+	registry.MustRegister(unknown, budgets{limits})
 	p := &program{
-		cli: c, opt: o, log: log, watch: watch, metrics: metrics, unknown: unknown, sessions: sessions, lister: lister,
+		cli: c, opt: o, log: log, watch: watch, metrics: metrics, unknown: unknown, sessions: sessions, lister: lister, retire: retire,
 		outputs: outputs.NewSet(outputs.Types, outputs.Deps{Stdout: c.stdout, Log: log, Watch: metrics}),
 		runner: runner.New(runner.Options{
-			Ledger: memory, Runs: memory, Watch: watch, Limits: runner.NewLimits(l.CallsInFlight, watch), Log: log,
+			Ledger: ledger, Runs: runner.NewMemory(), Watch: watch, Limits: limits, Log: log,
 			Abandon: func(_ record.Target, holdsPage bool) {
 				if holdsPage {
 					pages.Replace()
@@ -128,7 +136,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) error {
 
 	server, err := web.NewServer(web.Options{
 		Live: boardView{board}, Gather: registry, Log: log, ConfigFile: cfg.file.Web.ConfigFile, Version: buildInfo().version,
-		Ready:  func() []string { return notReady(p.outputs.States()) },
+		Ready:  func() []string { return append(notReady(p.outputs.States()), ledger.notReady()...) },
 		Reload: p.reload,
 	})
 	if err != nil {
@@ -144,9 +152,10 @@ func (c *cli) collect(ctx context.Context, o runOptions) error {
 	if o.once {
 		err = errors.Join(p.once(ctx, engine, board), undelivered(p.outputs.States()))
 	} else {
-		stopWatching := p.watchConfig(ctx)
+		stopWatching, stopRetiring := p.watchConfig(ctx), retire.start(ctx)
 		log.Info("collecting", "accounts", len(p.runner.Fleet().Accounts), "config", c.configPath, "version", buildInfo().version)
 		err = engine.Run(ctx)
+		stopRetiring()
 		stopWatching()
 	}
 	closeScreen()
@@ -165,6 +174,7 @@ func (p *program) once(ctx context.Context, engine *runner.Local, board *runner.
 	if err != nil {
 		return err
 	}
+	p.retire.check(ctx)
 	if ctx.Err() != nil {
 		return &exitError{exitFailed, context.Cause(ctx)}
 	}
@@ -215,6 +225,9 @@ func (p *program) apply(ctx context.Context, cfg *loaded) error {
 	}
 	p.metrics.SetTags(tags)
 	p.runner.Swap(fleet)
+	if !p.opt.narrowed() { // a narrowed run says nothing of the others
+		p.retire.accepted(accountNames(fleet))
+	}
 	p.metrics.Reloaded(true)
 	return nil
 }
@@ -233,9 +246,7 @@ func (p *program) reload(ctx context.Context) error {
 		}
 		before := accountNames(p.runner.Fleet())
 		if err = p.apply(ctx, cfg); err == nil && !p.opt.narrowed() {
-			if err := p.runner.RetireRemoved(ctx, before); err != nil { // the store's trouble; the configuration is in force
-				p.log.Error("retire what the configuration no longer names", "error", err)
-			}
+			p.retire.removed(ctx, p.runner, before)
 		}
 	}
 	if err != nil {
@@ -270,6 +281,9 @@ func needRestart(old, new *config.File) []string {
 	a.GZIP, b.GZIP = nil, nil
 	if a != b || gzip(old) != gzip(new) {
 		keys = append(keys, "limits")
+	}
+	if old.Store != new.Store {
+		keys = append(keys, "store")
 	}
 	if old.DrainTimeout != new.DrainTimeout {
 		keys = append(keys, "drain_timeout")

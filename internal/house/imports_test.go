@@ -17,10 +17,11 @@ var rooms = map[string][]string{
 	"outputs":          {"config", "record", "secret"},
 	"policy":           {"record"}, // ARNs are a partition's; which actions a kind needs comes in, so that it builds without the catalogue
 	"runner":           {"record"},
+	"inventory":        {"record"}, // its drivers too: rules and databases know resources, and not who lists them
 	"web":              {"record"},
 	"internal/awsfake": {"record"},
 	"internal/house":   {},
-	"cmd/collector":    {"auth", "collectors", "config", "internal/awsfake", "outputs", "policy", "record", "runner", "secret", "web"},
+	"cmd/collector":    {"auth", "collectors", "config", "internal/awsfake", "inventory", "outputs", "policy", "record", "runner", "secret", "web"},
 	"bench":            {"internal/awsfake"}, // it measures the program from outside
 }
 
@@ -47,6 +48,7 @@ var doors = []struct {
 	{module: "github.com/aws/aws-sdk-go-v2/service/sso", users: []string{"auth"}, tests: []string{"internal/awsfake"}, why: "sessions are opened in one place"},
 	{module: "github.com/aws/aws-sdk-go-v2/service/ssooidc", users: []string{"auth"}, tests: []string{"internal/awsfake"}, why: "sessions are opened in one place"},
 	{module: "gopkg.in/yaml.v3", users: []string{"config"}, why: "its traps are known in one place"},
+	{module: "modernc.org/sqlite", users: []string{"inventory/sqlite"}, why: "a database is a driver's"},
 	{module: "github.com/spf13/cobra", users: []string{"cmd/collector"}, why: "the command line is one room's"},
 	{module: "github.com/charmbracelet/bubbletea", users: []string{"cmd/collector"}, why: "the terminal is one room's"},
 	{module: "github.com/fsnotify/fsnotify", users: []string{"cmd/collector"}, why: "config does no I/O"},

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/sqlite"
+	"github.com/aws-collector/collector/record"
+)
+
+// A changeLine is a change as JSON: of diff, and of changes, which say when.
+type changeLine struct {
+	At        *time.Time        `json:"at,omitempty"`
+	Change    string            `json:"change"`
+	Kind      string            `json:"kind"`
+	ID        string            `json:"id"`
+	Name      string            `json:"name,omitempty"`
+	Account   string            `json:"account"`
+	AccountID string            `json:"account_id"`
+	Partition string            `json:"partition"`
+	Region    string            `json:"region"`
+	Ended     string            `json:"ended,omitempty"`
+	Changes   []inventory.Delta `json:"changes"`
+	Record    *record.Record    `json:"record"` // as it is after the change, or was before it was gone
+}
+
+func asLine(c inventory.Change) (changeLine, error) {
+	r := c.Resource()
+	l := changeLine{At: orNull(c.At), Change: c.What, Kind: r.Kind, ID: r.ID, Name: r.Name, Account: r.Account, AccountID: r.AccountID,
+		Partition: r.Partition, Region: r.Region, Changes: []inventory.Delta{}, Record: &r.Record}
+	switch c.What {
+	case inventory.WasChanged:
+		var err error
+		if l.Changes, err = inventory.Deltas(c.Before.Data, c.After.Data); err != nil {
+			return l, fmt.Errorf("%s: %w", r.ID, err)
+		}
+	case inventory.WasGone:
+		l.Ended = r.Ended
+	}
+	return l, nil
+}
+
+func (l changeLine) row() map[string]any {
+	what := l.Change
+	if l.Ended != "" {
+		what += " (" + l.Ended + ")"
+	}
+	row := map[string]any{"change": what, "kind": l.Kind, "id": l.ID, "name": l.Name, "account": l.Account, "region": l.Region, "changes": inWords(l.Changes)}
+	if l.At != nil {
+		row["at"] = shown(*l.At)
+	}
+	return row
+}
+
+func (c *cli) diffVerb() *cobra.Command {
+	var q question
+	var from, to string
+	cmd := &cobra.Command{
+		Use:   "diff --from TIME [--to TIME]",
+		Short: "Show what was added, changed and gone between two instants",
+		Long: `Compares two instants: how many resources of each kind were added, changed and gone, and which. What changed and changed back is the
+same. json, jsonl and csv have the resources, without the counts.
+
+` + whereHelp,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			query, err := q.query()
+			if err != nil {
+				return err
+			}
+			a, errA := q.instant("--from", from)
+			b, errB := q.now, error(nil)
+			if to != "" {
+				b, errB = q.instant("--to", to)
+			}
+			if err := errors.Join(errA, errB); err != nil {
+				return usage(err)
+			}
+			if !a.Before(b) {
+				return usage(fmt.Errorf("--from %s is not before --to %s", a.Format(time.RFC3339), b.Format(time.RFC3339)))
+			}
+			query.Data = true
+			return c.reading(cmd.Context(), func(r *sqlite.Reader) error { return c.diff(cmd, r, &q, query, a, b) })
+		},
+	}
+	q.flags(cmd)
+	q.whereFlag(cmd)
+	cmd.Flags().StringVar(&from, "from", "", "the earlier `TIME`: 2026-11-01, 2026-11-01T08:00Z, or 3d for three days ago")
+	cmd.Flags().StringVar(&to, "to", "", "the later `TIME`; default: now")
+	_ = cmd.MarkFlagRequired("from") // it exists
+	return cmd
+}
+
+func (c *cli) diff(cmd *cobra.Command, r *sqlite.Reader, q *question, query inventory.Query, from, to time.Time) error {
+	l := listing{columns: []string{"change", "kind", "id", "name", "account", "region", "changes"}}
+	counts := map[string]map[string]int{}
+	var array []any
+	for ch, err := range r.Diff(cmd.Context(), query, from, to) {
+		if err != nil {
+			return err
+		}
+		line, err := asLine(ch)
+		if err != nil {
+			return err
+		}
+		switch q.format {
+		case "jsonl":
+			if _, err := c.stdout.Write(jsonText(line)); err != nil {
+				return err
+			}
+			continue
+		case "json":
+			array = append(array, line)
+			continue
+		}
+		l.rows = append(l.rows, line.row())
+		if counts[line.Kind] == nil {
+			counts[line.Kind] = map[string]int{}
+		}
+		counts[line.Kind][line.Change]++
+	}
+	switch q.format {
+	case "jsonl":
+		return nil
+	case "json":
+		return printJSON(c.stdout, array)
+	case "csv":
+		return l.print(c.stdout, q.format)
+	}
+	sums := listing{columns: []string{"kind", inventory.WasAdded, inventory.WasChanged, inventory.WasGone}}
+	for _, kind := range slices.Sorted(maps.Keys(counts)) {
+		n := counts[kind]
+		sums.rows = append(sums.rows, map[string]any{"kind": kind, inventory.WasAdded: n[inventory.WasAdded], inventory.WasChanged: n[inventory.WasChanged], inventory.WasGone: n[inventory.WasGone]})
+	}
+	if err := sums.print(c.stdout, q.format); err != nil || len(l.rows) == 0 {
+		return err
+	}
+	fmt.Fprintln(c.stdout)
+	return l.print(c.stdout, q.format)
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/sqlite"
+	"github.com/aws-collector/collector/record"
+)
+
+func (c *cli) getVerb() *cobra.Command {
+	var q question
+	cmd := &cobra.Command{
+		Use:   "get ID",
+		Short: "Show one resource in full, now or at an instant",
+		Long: `Shows everything that is remembered of the resource with this id. An id may be in several accounts or regions, as that of a public
+image is: --account, --region and --kind narrow, and json is a list. csv has the columns of list.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			query, err := q.query()
+			if err != nil {
+				return err
+			}
+			query.ID, query.Data = args[0], true
+			return c.reading(cmd.Context(), func(r *sqlite.Reader) error {
+				var found []*inventory.Resource
+				for res, err := range r.Find(cmd.Context(), query) {
+					if err != nil {
+						return err
+					}
+					found = append(found, res)
+				}
+				if len(found) == 0 {
+					return notFound(cmd, r, query)
+				}
+				return printWhole(c.stdout, q.format, found)
+			})
+		},
+	}
+	q.flags(cmd)
+	q.atFlag(cmd)
+	return cmd
+}
+
+// notFound says what became of it, if it was ever there.
+func notFound(cmd *cobra.Command, r *sqlite.Reader, q inventory.Query) error {
+	var last *inventory.Resource
+	query := q
+	query.Data, query.At = false, time.Time{}
+	for v, err := range r.History(cmd.Context(), query) {
+		if err != nil {
+			return err
+		}
+		last = v
+	}
+	fault := &record.Fault{Reason: record.Other, Err: fmt.Errorf("no resource has the id %s", q.ID)}
+	switch {
+	case last != nil && !q.At.IsZero():
+		fault.Err = fmt.Errorf("no resource had the id %s at %s", q.ID, q.At.Format(time.RFC3339))
+	case last != nil:
+		fault.Err = fmt.Errorf("%s is gone since %s: %s", q.ID, last.ValidTo.Format(time.RFC3339), last.Ended)
+	}
+	if last != nil {
+		fault.Hint = fmt.Sprintf("collector history %s", q.ID)
+	}
+	return fault
+}
+
+func printWhole(w io.Writer, format string, found []*inventory.Resource) error {
+	switch format {
+	case "table":
+		for i, r := range found {
+			if i > 0 {
+				fmt.Fprintln(w)
+			}
+			if err := printSheet(w, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "csv":
+		columns, _, err := parseColumns([]string{"kind", "id", "name", "state", "type", "account", "account_id", "partition", "region", "tags", "extra_tags", "first_seen", "valid_from", "last_seen", "data"})
+		if err != nil {
+			return err
+		}
+		_, err = printResources(w, format, columns, false, func(yield func(*inventory.Resource, error) bool) {
+			for _, r := range found {
+				if !yield(r, nil) {
+					return
+				}
+			}
+		})
+		return err
+	}
+	_, err := printResources(w, format, nil, true, func(yield func(*inventory.Resource, error) bool) {
+		for _, r := range found {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	})
+	return err
+}
+
+// printSheet is a resource for reading: what is known of it, then its members by their path.
+func printSheet(w io.Writer, r *inventory.Resource) error {
+	var errs []error
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(name string, value any) {
+		if s := shown(value); s != "" {
+			_, err := fmt.Fprintf(t, "%s\t%s\n", name, s)
+			errs = append(errs, err)
+		}
+	}
+	for _, name := range inventory.Fields {
+		f, err := inventory.ParseField(name)
+		if err != nil {
+			return err
+		}
+		v, err := f.Value(r)
+		if err != nil {
+			return err
+		}
+		line(name, v)
+	}
+	for _, tags := range []struct {
+		name string
+		tags map[string]string
+	}{{"tags", r.Tags}, {"extra_tags", r.ExtraTags}} {
+		for _, k := range slices.Sorted(maps.Keys(tags.tags)) {
+			line(tags.name+"."+k, tags.tags[k])
+		}
+	}
+	var data any
+	dec := json.NewDecoder(strings.NewReader(string(r.Data)))
+	dec.UseNumber()
+	if err := dec.Decode(&data); err != nil {
+		return fmt.Errorf("data of %s: %w", r.ID, err)
+	}
+	leaves("data", data, line)
+	return errors.Join(append(errs, t.Flush())...)
+}
+
+// leaves calls line for every scalar in v, by its path.
+func leaves(path string, v any, line func(string, any)) {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			leaves(path+"."+k, v[k], line)
+		}
+	case []any:
+		for i, e := range v {
+			leaves(fmt.Sprintf("%s[%d]", path, i), e, line)
+		}
+	default:
+		line(path, v)
+	}
+}

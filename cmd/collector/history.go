@@ -1,0 +1,126 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/sqlite"
+	"github.com/aws-collector/collector/record"
+)
+
+// A versionLine is a line of history -o jsonl: a contract.
+type versionLine struct {
+	ID        string            `json:"id"`
+	Kind      string            `json:"kind"`
+	ValidFrom time.Time         `json:"valid_from"`
+	ValidTo   *time.Time        `json:"valid_to"`
+	Ended     *string           `json:"ended"`
+	Changes   []inventory.Delta `json:"changes"`
+	Record    *record.Record    `json:"record"`
+}
+
+func (c *cli) historyVerb() *cobra.Command {
+	var q question
+	cmd := &cobra.Command{
+		Use:   "history ID",
+		Short: "Show how a resource changed over time, and why it ended",
+		Long: `Shows every version of the resource with this id that is remembered, oldest first: from when to when it was so, which members changed, and
+why it ended: absent (a complete listing did not show it), terminated (the same, and AWS had said so), account_removed, region_removed.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			query, err := q.query()
+			if err != nil {
+				return err
+			}
+			query.ID, query.Data = args[0], true
+			return c.reading(cmd.Context(), func(r *sqlite.Reader) error {
+				var before *inventory.Resource
+				l := listing{columns: []string{"valid_from", "valid_to", "account", "region", "state", "what", "changes"}}
+				var array []any
+				for v, err := range r.History(cmd.Context(), query) {
+					if err != nil {
+						return err
+					}
+					line := versionLine{ID: v.ID, Kind: v.Kind, ValidFrom: v.ValidFrom, ValidTo: orNull(v.ValidTo), Changes: []inventory.Delta{}, Record: &v.Record}
+					if v.Ended != "" {
+						line.Ended = &v.Ended
+					}
+					what := "appeared"
+					if before != nil && sameLife(before, v) {
+						what = "changed"
+						if line.Changes, err = inventory.Deltas(before.Data, v.Data); err != nil {
+							return err
+						}
+					}
+					before = v
+					switch q.format {
+					case "jsonl":
+						if _, err := c.stdout.Write(jsonText(line)); err != nil {
+							return err
+						}
+					case "json":
+						array = append(array, line)
+					}
+					to := shown(orNil(line.ValidTo))
+					if v.Ended != "" {
+						what += ", then " + v.Ended
+					}
+					l.rows = append(l.rows, map[string]any{"valid_from": shown(v.ValidFrom), "valid_to": to, "account": v.Account, "region": v.Region,
+						"state": v.State, "what": what, "changes": inWords(line.Changes)})
+				}
+				switch {
+				case before == nil:
+					return fmt.Errorf("nothing is remembered of a resource with the id %s", query.ID)
+				case q.format == "jsonl":
+					return nil
+				case q.format == "json":
+					return printJSON(c.stdout, array)
+				}
+				return l.print(c.stdout, q.format)
+			})
+		},
+	}
+	q.flags(cmd)
+	return cmd
+}
+
+// sameLife reports whether b follows a as its next version.
+func sameLife(a, b *inventory.Resource) bool {
+	return a.ID == b.ID && a.Kind == b.Kind && a.AccountID == b.AccountID && a.Partition == b.Partition && a.Region == b.Region && a.FirstSeen.Equal(b.FirstSeen)
+}
+
+func orNil(t *time.Time) any {
+	if t == nil {
+		return nil
+	}
+	return *t
+}
+
+// inWords is what changed, as a person would write it down.
+func inWords(ds []inventory.Delta) string {
+	var out []string
+	for _, d := range ds {
+		switch from, to := bare(d.From), bare(d.To); {
+		case string(d.From) == "null":
+			out = append(out, "+"+d.Path+"="+to)
+		case string(d.To) == "null":
+			out = append(out, "-"+d.Path+"="+from)
+		default:
+			out = append(out, d.Path+": "+from+" → "+to)
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+func bare(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	return string(raw)
+}

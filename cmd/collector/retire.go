@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
+)
+
+// A retirement ends what is remembered of accounts that the configuration in force no longer names. A block may have been
+// renamed, or moved to another account, and only signing in tells: so an account is retired once no block can turn out to be
+// it. It is an observer: who was entered, and whose targets have since been remembered under the new name, it hears.
+type retirement struct {
+	runner.Observer // of which it hears two things
+	ledger          *ledger
+	log             *slog.Logger
+	nudge           chan struct{}
+
+	checking sync.Mutex
+
+	mu      sync.Mutex
+	blocks  []string // names of the accepted configuration; nil: it does not speak for all
+	entered map[string]record.Identity
+	settled map[string]record.Identity // entered, and a run of it has ended since
+	changed bool                       // since the last check
+}
+
+func newRetirement(l *ledger, log *slog.Logger) *retirement {
+	return &retirement{Observer: runner.Tee(), ledger: l, log: log, nudge: make(chan struct{}, 1)}
+}
+
+// accepted says which blocks the configuration in force has. Who they are is to be found out anew.
+func (r *retirement) accepted(blocks []string) {
+	r.mu.Lock()
+	r.blocks, r.entered, r.settled, r.changed = blocks, map[string]record.Identity{}, map[string]record.Identity{}, true
+	r.mu.Unlock()
+	r.wake()
+}
+
+// removed is for a store that remembers names alone: nothing has to be found out.
+func (r *retirement) removed(ctx context.Context, run *runner.Runner, before []string) {
+	if r.ledger.inventory != nil {
+		return
+	}
+	if err := run.RetireRemoved(ctx, before); err != nil {
+		r.log.Error("retire what the configuration no longer names", "error", err)
+	}
+}
+
+// Entered notes who the account is.
+func (r *retirement) Entered(account string, id record.Identity) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.blocks != nil {
+		r.entered[account] = id
+	}
+}
+
+// RunEnded: the account's targets are known under its name now.
+func (r *retirement) RunEnded(account, _ string, _ record.Status, _ time.Duration) {
+	r.mu.Lock()
+	id, ok := r.entered[account]
+	if ok && r.settled[account] != id {
+		r.settled[account], r.changed = id, true
+	}
+	r.mu.Unlock()
+	if ok {
+		r.wake()
+	}
+}
+
+func (r *retirement) wake() {
+	select {
+	case r.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// start checks whenever something was found out, until stop.
+func (r *retirement) start(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-r.nudge:
+				r.check(ctx)
+			}
+		}
+	})
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+// check retires what no block can be any more. Its trouble is the store's: it is logged, and tried again after the next run.
+func (r *retirement) check(ctx context.Context) {
+	r.checking.Lock()
+	defer r.checking.Unlock()
+	r.mu.Lock()
+	blocks, changed := r.blocks, r.changed
+	settled := maps.Clone(r.settled)
+	r.changed = false
+	r.mu.Unlock()
+	if r.ledger.inventory == nil || blocks == nil || !changed || ctx.Err() != nil {
+		return
+	}
+	known, err := r.ledger.store.Accounts(ctx)
+	for _, a := range unnamed(known, blocks, settled) {
+		if err = r.ledger.store.RetireAccount(ctx, a, inventory.AccountRemoved); err != nil {
+			break
+		}
+		r.log.Info("the configuration no longer names an account: what is remembered of it has ended", "account", a.Name, "account_id", a.AccountID)
+	}
+	if err != nil {
+		r.log.Error("accounts that the configuration no longer names could not be retired", "error", err)
+		r.mu.Lock()
+		r.changed = true
+		r.mu.Unlock()
+	}
+}
+
+// unnamed is the accounts that no block is or can turn out to be. A block that is not settled is taken for the account that
+// had its name; one whose name nobody had may be any.
+func unnamed(known []inventory.Account, blocks []string, settled map[string]record.Identity) []inventory.Account {
+	had := map[string]bool{}
+	for _, a := range known {
+		had[a.Name] = true
+	}
+	for _, name := range blocks {
+		if _, ok := settled[name]; !ok && !had[name] {
+			return nil
+		}
+	}
+	var out []inventory.Account
+	for _, a := range known {
+		named := slices.ContainsFunc(blocks, func(name string) bool {
+			id, ok := settled[name]
+			if !ok {
+				return name == a.Name
+			}
+			return id.AccountID == a.AccountID && id.Partition == a.Partition
+		})
+		if !named {
+			out = append(out, a)
+		}
+	}
+	return out
+}
