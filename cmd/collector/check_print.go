@@ -75,7 +75,8 @@ func (u *checkup) warnings(now time.Time) []string {
 		if *u.clock < 0 {
 			side = "behind"
 		}
-		out = append(out, fmt.Sprintf("this machine's clock is %s %s AWS's: make NTP work before AWS refuses, which it does from five minutes on", u.clock.Abs(), side))
+		out = append(out, fmt.Sprintf("this machine's clock is %s %s AWS's: make NTP work before AWS refuses, which it does from five minutes on",
+			u.clock.Abs().Round(10*time.Second), side)) // the header is in whole seconds, and was on its way
 	}
 	if u.session != nil && slices.ContainsFunc(u.session.Path, func(p string) bool { return strings.HasPrefix(p, "mfa ") }) {
 		if at, ok := u.session.Expires(); ok && at.Sub(now) < expiryWarning {

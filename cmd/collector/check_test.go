@@ -1,0 +1,261 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/collectors"
+	"github.com/aws-collector/collector/internal/awsfake"
+)
+
+// A checked is what `check -o json` says of an account.
+type checked struct {
+	Account, Status, ARN, Error, Hint, Reason string
+	AccountID                                 string `json:"account_id"`
+	Path                                      []string
+	Expires                                   *time.Time
+	Clock                                     *float64 `json:"clock_ahead_seconds"`
+	Regions                                   []struct{ Region, Status string }
+	Tried                                     []struct{ Region, Kind, Action, State, Reason, Error, Hint string }
+	Warnings                                  []string
+	Grant                                     *struct {
+		Effect, Resource string
+		Action           json.RawMessage
+	}
+}
+
+func (c checked) region(name string) string {
+	for _, r := range c.Regions {
+		if r.Region == name {
+			return r.Status
+		}
+	}
+	return ""
+}
+
+func (c checked) kinds(region string) (names []string) {
+	for _, t := range c.Tried {
+		if t.Region == region {
+			names = append(names, t.Kind)
+		}
+	}
+	return names
+}
+
+// runCheck runs `check` against an AWS in memory, on a bubble's clock. config is the file's text behind data_dir.
+func runCheck(t *testing.T, cloud *awsfake.AWS, config string, o checkOptions) (out string, found map[string]checked, code int) {
+	t.Helper()
+	dir := t.TempDir()
+	server := cloud.InMemory()
+	defer server.Close()
+	path := filepath.Join(dir, "config.yaml")
+	if err := os.WriteFile(path, []byte("data_dir: "+dir+"/data\n"+config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	c := &cli{getenv: func(string) string { return "" }, stdout: &stdout, stderr: &stderr, configPath: path, logLevel: "warn", logFormat: "text"}
+	o.aws = auth.LoadOptions{Isolated: true, Endpoint: server.URL, DialContext: server.DialContext}
+	if o.timeout == 0 {
+		o.timeout = 3 * time.Minute
+	}
+	if o.format == "" {
+		o.format = "json"
+	}
+	err := c.check(t.Context(), o)
+	code = exitCode(err, &stderr)
+	if stderr.Len() > 0 {
+		t.Logf("stderr: %s", stderr.String())
+	}
+	if o.format == "json" {
+		var all []checked
+		if err := json.Unmarshal(stdout.Bytes(), &all); err != nil {
+			t.Fatalf("%v: %s", err, stdout.String())
+		}
+		found = map[string]checked{}
+		for _, a := range all {
+			found[a.Account] = a
+		}
+	}
+	return stdout.String(), found, code
+}
+
+func block(name string, k awsfake.Key) string {
+	return fmt.Sprintf("  - {name: %s, ak_id: %s, ak_secret: %q}\n", name, k.ID, k.Secret)
+}
+
+// Permissions that are missing come back as the one statement that grants them, DescribeRegions included; what the account has not
+// opted in to is told apart even where AWS does not say it.
+func TestCheckGrants(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := awsfake.New(awsfake.Options{})
+		a := cloud.AddAccount("111111111111", "aws")
+		a.OptIn("af-south-1")
+		a.Deny(awsfake.Denial{Action: "ec2:DescribeRegions"}, awsfake.Denial{Action: "ec2:DescribeVolumes"}, awsfake.Denial{Action: "ec2:DescribeVpcs", Region: "us-east-1", SCP: true})
+		config := "collector_configs: {regions: ['*'], kinds: [ec2_instance, ec2_launch_template_version, ec2_volume, ec2_vpc]}\naccounts:\n" + block("prod", a.AddUser("u").NewKey())
+		_, found, code := runCheck(t, cloud, config, checkOptions{})
+		got := found["prod"]
+		if code != exitPartial || got.Status != "partial" {
+			t.Errorf("exit %d: %+v", code, got)
+		}
+		if got.Grant == nil || got.Grant.Effect != "Allow" || got.Grant.Resource != "*" || string(compact(got.Grant.Action)) != `["ec2:DescribeRegions","ec2:DescribeVolumes"]` {
+			t.Errorf("grant: %+v", got.Grant)
+		}
+		for region, want := range map[string]string{"us-east-1": "enabled", "af-south-1": "enabled", "me-south-1": "not_opted_in"} {
+			if got.region(region) != want {
+				t.Errorf("%s: %q, want %q", region, got.region(region), want)
+			}
+		}
+		want := []string{"ec2_instance", "ec2_launch_template", "ec2_launch_template_version", "ec2_volume", "ec2_vpc"} // the parent too
+		if kinds := got.kinds("us-east-1"); !slices.Equal(kinds, want) {
+			t.Errorf("tried %v, want %v", kinds, want)
+		}
+		if kinds := got.kinds("eu-west-1"); len(kinds) != 1 {
+			t.Errorf("elsewhere tried %v, want one", kinds)
+		}
+		if len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "DescribeRegions") {
+			t.Errorf("warnings %q", got.Warnings)
+		}
+
+		out, _, _ := runCheck(t, cloud, config, checkOptions{format: "table"})
+		for _, text := range []string{`"Action": [`, `"ec2:DescribeRegions",`, `"ec2:DescribeVolumes"`, "hint: give the statement below to arn:aws:iam::111111111111:user/u",
+			"hint: a service control policy of the organization denies ec2:DescribeVpcs", "prod: not enabled for the account: ap-east-1"} {
+			if !strings.Contains(out, text) {
+				t.Errorf("the table does not say %q:\n%s", text, out)
+			}
+		}
+		if _, after, _ := strings.Cut(out, `"Action": [`); strings.Contains(after, "DescribeVpcs") {
+			t.Errorf("what a service control policy denies is asked for:\n%s", out)
+		}
+		if _, found, _ := runCheck(t, cloud, config, checkOptions{allRegions: true}); len(found["prod"].kinds("eu-west-1")) != len(want) {
+			t.Errorf("--all-regions tried %v in eu-west-1", found["prod"].kinds("eu-west-1"))
+		}
+	})
+}
+
+func compact(b []byte) []byte {
+	var out bytes.Buffer
+	if json.Compact(&out, b) != nil {
+		return b
+	}
+	return out.Bytes()
+}
+
+// Every kind of the catalogue can be tried with what `policy` grants for it, and is not listed by that.
+func TestCheckOfEveryKind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := awsfake.New(awsfake.Options{})
+		a := cloud.AddAccount("111111111111", "aws")
+		_, found, _ := runCheck(t, cloud, "collector_configs: {regions: [eu-west-1], kinds: ['*']}\naccounts:\n"+block("prod", a.AddUser("u").NewKey()), checkOptions{})
+		tried, all := found["prod"].kinds("eu-west-1"), found["prod"].Tried
+		for i := range collectors.Kinds {
+			if k := &collectors.Kinds[i]; !slices.Contains(tried, k.Name) {
+				t.Errorf("%s was not tried", k.Name)
+			}
+		}
+		_, found, _ = runCheck(t, cloud, "collector_configs: {regions: [eu-west-1, us-west-2], kinds: [ec2_region, ec2_vpc]}\naccounts:\n"+block("prod", a.AddUser("v").NewKey()), checkOptions{allRegions: true})
+		if one, other := found["prod"].kinds("eu-west-1"), found["prod"].kinds("us-west-2"); len(one) != 2 || len(other) != 1 {
+			t.Errorf("one region speaks for the account, but tried %v and %v", one, other)
+		}
+		granted := actionsOf(known().Kinds)
+		for _, c := range all {
+			if !slices.Contains(granted, c.Action) {
+				t.Errorf("%s needs %s, which policy does not grant", c.Kind, c.Action)
+			}
+			if c.State != "ok" && c.State != "region_disabled" { // what the fake does not serve
+				t.Errorf("%s: %s: %s", c.Kind, c.State, c.Error)
+			}
+		}
+	})
+}
+
+// An account whose STS hangs, one whose EC2 hangs and one whose key is gone cost themselves alone, and no longer than they may.
+func TestCheckOfAccountsInTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := awsfake.New(awsfake.Options{Latency: 50 * time.Millisecond})
+		var config strings.Builder
+		config.WriteString("collector_configs: {regions: [us-east-1], kinds: [ec2_instance, ec2_volume]}\naccounts:\n")
+		for i, name := range []string{"one", "hung-ec2", "gone", "two", "hung-sts"} {
+			a := cloud.AddAccount(fmt.Sprintf("11111111111%d", i), "aws")
+			u := a.AddUser("u")
+			k := u.NewKey()
+			config.WriteString(block(name, k))
+			switch name {
+			case "gone":
+				u.DeleteKey(k.ID)
+			case "hung-sts":
+				cloud.Inject(awsfake.Fault{Kind: awsfake.Hang, Account: a.ID, Service: "sts"})
+			case "hung-ec2":
+				cloud.Inject(awsfake.Fault{Kind: awsfake.Hang, Account: a.ID, Action: "DescribeVolumes"})
+			}
+		}
+		began := time.Now()
+		_, found, code := runCheck(t, cloud, config.String(), checkOptions{timeout: time.Minute})
+		if took := time.Since(began); took > time.Minute+time.Second {
+			t.Errorf("it took %s", took)
+		}
+		if code != exitPartial {
+			t.Errorf("exit %d", code)
+		}
+		for name, want := range map[string]string{"one": "success ", "two": "success ", "gone": "failed bad_key", "hung-sts": "failed timeout", "hung-ec2": "partial "} {
+			if got := found[name].Status + " " + found[name].Reason; got != want || found[name].Hint == "" && strings.HasPrefix(want, "failed") {
+				t.Errorf("%s: %q, want %q: %+v", name, got, want, found[name])
+			}
+		}
+		for _, k := range found["hung-ec2"].Tried {
+			if want := map[string]string{"ec2_instance": "ok", "ec2_volume": "timeout"}[k.Kind]; k.State != want {
+				t.Errorf("%s: %+v", k.Kind, k)
+			}
+		}
+		if _, _, code := runCheck(t, cloud, config.String(), checkOptions{runOptions: runOptions{accounts: []string{"gone"}}}); code != exitFailed {
+			t.Errorf("nobody could be entered: exit %d", code)
+		}
+		if _, _, code := runCheck(t, cloud, config.String(), checkOptions{runOptions: runOptions{accounts: []string{"one", "two"}}}); code != exitDone {
+			t.Errorf("all is well: exit %d", code)
+		}
+	})
+}
+
+// A clock that is off is warned of before AWS refuses, and named with its side; a session that is good for as long as MFA lets
+// it is warned of two hours before.
+func TestCheckWarns(t *testing.T) {
+	for off, want := range map[time.Duration]string{0: "", 30 * time.Second: "", 2 * time.Minute: "2m0s behind", -2 * time.Minute: "2m0s ahead of", 20 * time.Minute: "20m0s behind"} {
+		synctest.Test(t, func(t *testing.T) {
+			cloud := awsfake.New(awsfake.Options{ClockOffset: off})
+			a := cloud.AddAccount("111111111111", "aws")
+			_, found, code := runCheck(t, cloud, "collector_configs: {regions: [us-east-1], kinds: [ec2_volume]}\naccounts:\n"+block("prod", a.AddUser("u").NewKey()), checkOptions{})
+			got := found["prod"]
+			if code != exitDone || got.Clock == nil || (*got.Clock+off.Seconds()) > 1 || (*got.Clock+off.Seconds()) < -1 {
+				t.Fatalf("AWS is %s ahead: exit %d, %+v", off, code, got)
+			}
+			if said := strings.Join(got.Warnings, "\n"); (said != "") != (want != "") || !strings.Contains(said, want) {
+				t.Errorf("AWS is %s ahead: %q, want %q", off, said, want)
+			}
+		})
+	}
+	for _, c := range []struct {
+		session string
+		warned  bool
+	}{{"1h30m", true}, {"36h", false}} {
+		synctest.Test(t, func(t *testing.T) {
+			cloud := awsfake.New(awsfake.Options{})
+			a := cloud.AddAccount("111111111111", "aws")
+			u := a.AddUser("u")
+			k, m := u.NewKey(), u.AddMFA("u")
+			_, found, _ := runCheck(t, cloud, fmt.Sprintf("collector_configs: {regions: [us-east-1], kinds: [ec2_volume]}\naccounts:\n  - {name: prod, ak_id: %s, ak_secret: %q, serial_number: %q, token_code: %q, mfa_session_duration: %s}\n",
+				k.ID, k.Secret, m.Serial, m.Now(), c.session), checkOptions{})
+			got := found["prod"]
+			if got.Expires == nil || len(got.Path) != 2 || strings.Contains(strings.Join(got.Warnings, ""), "the MFA session ends in 1h30m") != c.warned {
+				t.Errorf("a session of %s: %+v", c.session, got)
+			}
+		})
+	}
+}
