@@ -16,15 +16,17 @@ import (
 
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/secret"
 )
 
 // Options is what the program passes in. Only cmd reads the environment, so it comes as a function.
 type Options struct {
-	AWS     aws.Config          // loaded once for the process by [LoadAWS]
-	Getenv  func(string) string // nil: nothing is set
-	DataDir string              // MFA sessions are kept in DataDir/sessions; "": in memory, until the process ends
-	MFA     MFAStore            // in the place of DataDir
-	Log     *slog.Logger        // nil: nothing is logged
+	AWS        aws.Config          // loaded once for the process by [LoadAWS]
+	Getenv     func(string) string // nil: nothing is set
+	DataDir    string              // MFA sessions are kept in DataDir/sessions; "": in memory, until the process ends
+	SessionKey secret.String       // encrypts them there, see [config.ParseSessionKey]; none: they are in clear
+	MFA        MFAStore            // in the place of DataDir
+	Log        *slog.Logger        // nil: nothing is logged
 }
 
 // Sessions is every account that was entered. It outlives reloads: a session is known by what its block amounts to, not by
@@ -61,7 +63,7 @@ func NewSessions(o Options) *Sessions {
 	switch {
 	case s.store != nil:
 	case o.DataDir != "":
-		s.store = dirStore{filepath.Join(o.DataDir, "sessions")}
+		s.store = newDirStore(filepath.Join(o.DataDir, "sessions"), o.SessionKey)
 	default:
 		s.store = new(memoryStore)
 	}

@@ -193,10 +193,11 @@ func TestStore(t *testing.T) {
 	if err := os.WriteFile(file[0]+".new", b[:len(b)/2], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeSession(file[0], MFASession{Spent: []string{"x"}}); err != nil {
+	store, device := dirStore{dir: dir}, strings.TrimSuffix(filepath.Base(file[0]), ".json")
+	if err := store.write(device, MFASession{Spent: []string{"x"}}); err != nil {
 		t.Error(err)
 	}
-	if got, err := readSession(file[0]); err != nil || len(got.Spent) != 1 {
+	if got, _, err := store.read(device); err != nil || len(got.Spent) != 1 {
 		t.Errorf("read %v, %v", got, err)
 	}
 
@@ -226,7 +227,7 @@ func TestStore(t *testing.T) {
 // TestStoreWait: the wait for a device ends with its context, whatever the store.
 func TestStoreWait(t *testing.T) {
 	for name, store := range map[string]func(t *testing.T) MFAStore{
-		"directory": func(t *testing.T) MFAStore { return dirStore{filepath.Join(t.TempDir(), "sessions")} },
+		"directory": func(t *testing.T) MFAStore { return dirStore{dir: filepath.Join(t.TempDir(), "sessions")} },
 		"memory":    func(*testing.T) MFAStore { return new(memoryStore) },
 	} {
 		t.Run(name, func(t *testing.T) {

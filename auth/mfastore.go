@@ -61,7 +61,28 @@ func (s *MFASession) used(code string, counter int64) bool {
 
 // A dirStore keeps a file a device: DIR/DEVICE.json, mode 0600 in a directory of mode 0700. Processes are kept apart by a
 // lock on DIR/DEVICE.lock, goroutines of one process by the same.
-type dirStore struct{ dir string }
+type dirStore struct {
+	dir  string
+	seal *seal // nil: the files are in clear
+}
+
+// newDirStore is a store that refuses all work where the key is none: to keep sessions in clear then would be worse.
+func newDirStore(dir string, key secret.String) MFAStore {
+	if key.IsZero() {
+		return dirStore{dir: dir}
+	}
+	s, err := newSeal(key)
+	if err != nil {
+		return noStore{err}
+	}
+	return dirStore{dir, s}
+}
+
+type noStore struct{ err error }
+
+func (n noStore) With(context.Context, string, func(*MFASession, func() error) error) error {
+	return n.err
+}
 
 // storedSession is the file. The names are those of the AWS CLI's caches.
 type storedSession struct {
@@ -84,18 +105,22 @@ func (d dirStore) With(ctx context.Context, device string, fn func(*MFASession, 
 		return fmt.Errorf("mfa store: lock: %w", err)
 	}
 	defer unlock()
-	path := filepath.Join(d.dir, device+".json")
-	s, err := readSession(path)
+	s, clear, err := d.read(device)
+	if err == nil && clear && d.seal != nil { // from before there was a key
+		err = d.write(device, s)
+	}
 	if err != nil {
 		return fmt.Errorf("mfa store: %w", err)
 	}
 	return fn(&s, func() error {
-		if err := writeSession(path, s); err != nil {
+		if err := d.write(device, s); err != nil {
 			return fmt.Errorf("mfa store: %w", err)
 		}
 		return nil
 	})
 }
+
+func (d dirStore) file(device string) string { return filepath.Join(d.dir, device+".json") }
 
 // open makes the directory. One that was there before must belong to us alone.
 func (d dirStore) open() error {
@@ -127,42 +152,66 @@ func private(path string, info fs.FileInfo) error {
 	return nil
 }
 
-func readSession(path string) (MFASession, error) {
+// read is what is stored of a device, and whether that stands there in clear.
+func (d dirStore) read(device string) (s MFASession, clear bool, err error) {
+	path := d.file(device)
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return MFASession{}, nil
+		return MFASession{}, false, nil
 	}
 	if err != nil {
-		return MFASession{}, err
+		return MFASession{}, false, err
 	}
 	defer func() { _ = f.Close() }() // only read
 	info, err := f.Stat()
 	if err != nil {
-		return MFASession{}, err
+		return MFASession{}, false, err
 	}
 	if err := private(path, info); err != nil {
-		return MFASession{}, err
+		return MFASession{}, false, err
 	}
-	var s storedSession
-	if err := json.NewDecoder(f).Decode(&s); err != nil {
+	var in struct {
+		sealed
+		storedSession
+	}
+	if err := json.NewDecoder(f).Decode(&in); err != nil {
 		// Not wrapped: a decoder's error may quote what it read.
-		return MFASession{}, fault(record.Other, "remove the file; a new code will be needed", "%s cannot be read as a session", path)
+		return MFASession{}, false, fault(record.Other, "remove the file; a new code will be needed", "%s cannot be read as a session", path)
 	}
+	stored := in.storedSession
+	if in.Sealed != nil {
+		if stored, err = d.seal.open(device, path, in.sealed); err != nil {
+			return MFASession{}, false, err
+		}
+	}
+	return stored.session(), in.Sealed == nil, nil
+}
+
+func (s storedSession) session() MFASession {
 	return MFASession{
 		AccessKeyID: s.AccessKeyID, SecretAccessKey: secret.New(s.SecretAccessKey), SessionToken: secret.New(s.SessionToken),
 		Expires: s.Expiration, Spent: s.Spent, Counter: s.Counter, Refused: s.Refused, RefusedAt: s.RefusedAt,
-	}, nil
+	}
 }
 
-// writeSession replaces the file at once and for good: a reader sees the old one or the new one, also after a power cut.
-func writeSession(path string, s MFASession) error {
-	b, err := json.Marshal(storedSession{
+// write replaces the file at once and for good: a reader sees the old one or the new one, also after a power cut.
+func (d dirStore) write(device string, s MFASession) error {
+	var v any
+	var err error
+	stored := storedSession{
 		AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey.Reveal(), SessionToken: s.SessionToken.Reveal(),
 		Expiration: s.Expires, Spent: s.Spent, Counter: s.Counter, Refused: s.Refused, RefusedAt: s.RefusedAt,
-	})
+	}
+	if v = stored; d.seal != nil {
+		if v, err = d.seal.close(device, stored); err != nil {
+			return err
+		}
+	}
+	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
+	path := d.file(device)
 	next := path + ".new" // one name, as the lock is held: what a crash left is replaced, not added to
 	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -15,13 +15,14 @@ import (
 
 // A File is the whole configuration. After [Parse] what the file leaves out has its default, see [Defaults].
 type File struct {
-	Schedule     string   `yaml:"schedule" doc:"When accounts are collected: cron with 5 fields (minute hour day month weekday), @hourly, @daily or @every 15m."`
-	Timezone     string   `yaml:"timezone" doc:"The time zone that schedules are read in: an IANA name such as Europe/Berlin. In a zone with summer time a run at an hour that is left out does not happen that day."`
-	Jitter       Duration `yaml:"jitter" range:"0s..1h" doc:"The accounts of a tick start spread over this time, each always at its own offset."`
-	Timeout      Duration `yaml:"timeout" range:"1s..7d" doc:"The time that a run may take. A bare number is seconds."`
-	Overlap      string   `yaml:"overlap" enum:"skip,queue,cancel" doc:"What happens when a run is due and the account's last one still goes on: skip the new one, queue it, or cancel the old one."`
-	DrainTimeout Duration `yaml:"drain_timeout" range:"0s..1h" doc:"What running targets get at SIGTERM before they are cancelled."`
-	DataDir      string   `yaml:"data_dir" doc:"The directory for what is kept: sessions, used codes, spools. COLLECTOR_DATA_DIR wins over it."`
+	Schedule     string        `yaml:"schedule" doc:"When accounts are collected: cron with 5 fields (minute hour day month weekday), @hourly, @daily or @every 15m."`
+	Timezone     string        `yaml:"timezone" doc:"The time zone that schedules are read in: an IANA name such as Europe/Berlin. In a zone with summer time a run at an hour that is left out does not happen that day."`
+	Jitter       Duration      `yaml:"jitter" range:"0s..1h" doc:"The accounts of a tick start spread over this time, each always at its own offset."`
+	Timeout      Duration      `yaml:"timeout" range:"1s..7d" doc:"The time that a run may take. A bare number is seconds."`
+	Overlap      string        `yaml:"overlap" enum:"skip,queue,cancel" doc:"What happens when a run is due and the account's last one still goes on: skip the new one, queue it, or cancel the old one."`
+	DrainTimeout Duration      `yaml:"drain_timeout" range:"0s..1h" doc:"What running targets get at SIGTERM before they are cancelled."`
+	DataDir      string        `yaml:"data_dir" doc:"The directory for what is kept: sessions, used codes, spools. COLLECTOR_DATA_DIR wins over it."`
+	SessionKey   secret.String `yaml:"session_key" doc:"Encrypts the MFA sessions in data_dir: a reference to 32 random bytes, as base64 or hex. Default: they are in clear, in files of mode 0600."`
 
 	Defaults Collect   `yaml:"collector_configs" doc:"What is listed in every account; an account may override any of its keys."`
 	Accounts []Account `yaml:"accounts" doc:"The account blocks."` // after Parse the seed's single account: stands here too

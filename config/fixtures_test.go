@@ -117,6 +117,7 @@ func env(name string) (string, bool) {
 		"SEED_URI":      "otpauth://totp/AWS:alice?secret=" + exampleSeed + "&issuer=AWS&algorithm=SHA256&period=60",
 		"SEED_HOTP":     "otpauth://hotp/AWS:alice?secret=" + exampleSeed + "&counter=1",
 		"SEED_8_DIGITS": "otpauth://totp/AWS:alice?digits=8&secret=" + exampleSeed,
+		"SESSION_KEY":   "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
 		"CODE_FROM_APP": "234567",
 		"ID_11":         "12345678901",
 	}[name]

@@ -81,6 +81,11 @@ var good = map[string]func(t *testing.T, f *File){
 		equal(t, "partitions", each(f, func(a Account) string { return a.Partition }), []string{"", "aws-cn", "", "aws"})
 		warned(t, f)
 	},
+	"session-key": func(t *testing.T, f *File) {
+		key, err := ParseSessionKey(f.SessionKey.Reveal())
+		equal(t, "session_key", err, nil)
+		equal(t, "session_key", key.Reveal(), "01234567890123456789012345678901")
+	},
 	"session": func(t *testing.T, f *File) {
 		r := only(t, f).Role
 		equal(t, "source_identity", r.SourceIdentity, "collector@example.com")

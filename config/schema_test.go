@@ -193,6 +193,8 @@ func TestExample(t *testing.T) {
 				return "AKIAIOSFODNN7EXAMPLE", true
 			case strings.HasSuffix(name, "_AK_SECRET"):
 				return exampleSecret, true
+			case name == "SESSION_KEY":
+				return strings.Repeat("0f", SessionKeySize), true
 			case strings.HasSuffix(name, "_SEED"):
 				return exampleSeed, true
 			}

@@ -14,6 +14,7 @@ func (d *decoder) validate(w *written, blocks []*Account) {
 	loc := d.timezone(&w.Timezone)
 	d.schedule(&w.Schedule, w.Schedule, loc)
 	d.collect(&w.Defaults, loc)
+	d.sessionKey(w)
 	d.listen(&w.Web.Listen)
 	if p, ok := d.judged(&w.Outputs); ok && len(w.Outputs) == 0 {
 		d.report(p, "records would go nowhere", "name an output, or remove the key for stdout")

@@ -130,7 +130,7 @@ func (c *cli) preflight(ctx context.Context, cfg *loaded, o runOptions, log *slo
 	}
 	return &program{
 		cli: c, opt: o, log: log, watch: runner.Tee(), lister: lister,
-		sessions: auth.NewSessions(auth.Options{AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, Log: log}),
+		sessions: auth.NewSessions(auth.Options{AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Log: log}),
 	}, nil
 }
 

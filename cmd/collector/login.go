@@ -73,7 +73,7 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 	if err != nil {
 		return err
 	}
-	sessions := auth.NewSessions(auth.Options{AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, Log: log})
+	sessions := auth.NewSessions(auth.Options{AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Log: log})
 	defer sessions.Close()
 
 	a := cfg.file.Accounts[i]

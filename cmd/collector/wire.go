@@ -79,7 +79,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	sessions := auth.NewSessions(auth.Options{AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, Log: log})
+	sessions := auth.NewSessions(auth.Options{AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Log: log})
 	defer sessions.Close()
 
 	digestKey, err := loadDigestKey(cfg.file.DataDir, !o.dryRun)
@@ -271,6 +271,9 @@ func needRestart(old, new *config.File) []string {
 	var keys []string
 	if old.DataDir != new.DataDir {
 		keys = append(keys, "data_dir")
+	}
+	if old.SessionKey.Reveal() != new.SessionKey.Reveal() {
+		keys = append(keys, "session_key")
 	}
 	if old.Web.Listen != new.Web.Listen || old.Web.ConfigFile != new.Web.ConfigFile || !slices.Equal(old.Web.LabelTags, new.Web.LabelTags) ||
 		old.Web.MetricsDetail != new.Web.MetricsDetail {

@@ -1,0 +1,73 @@
+package auth
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/secret"
+)
+
+// A seal encrypts what is kept of a device, by AES-256-GCM with a nonce of its own each time. The device's name is
+// authenticated with it, so that one device's file cannot stand in another's place.
+type seal struct {
+	aead cipher.AEAD
+	id   string // tells keys apart, and tells nothing of the key
+}
+
+// A sealed session is what then stands in the file.
+type sealed struct {
+	KeyID  string `json:"KeyId,omitempty"`
+	Sealed []byte `json:",omitempty"` // nonce, ciphertext, tag
+}
+
+func newSeal(key secret.String) (*seal, error) {
+	raw, err := config.ParseSessionKey(key.Reveal())
+	if err != nil {
+		return nil, fault(record.Other, "look at what `session_key` refers to", "session_key %w", err)
+	}
+	block, err := aes.NewCipher([]byte(raw.Reveal()))
+	if err != nil {
+		return nil, fmt.Errorf("session_key: %w", err)
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, fmt.Errorf("session_key: %w", err)
+	}
+	sum := sha256.Sum256([]byte("collector session_key\n" + raw.Reveal()))
+	return &seal{aead, hex.EncodeToString(sum[:4])}, nil
+}
+
+// close encrypts.
+func (s *seal) close(device string, v storedSession) (sealed, error) {
+	plain, err := json.Marshal(v)
+	if err != nil {
+		return sealed{}, err
+	}
+	return sealed{s.id, s.aead.Seal(nil, nil, plain, []byte(device))}, nil
+}
+
+// open decrypts. s is nil where there is no key. What cannot be read is left as it is: the right key may come back.
+func (s *seal) open(device, path string, from sealed) (v storedSession, err error) {
+	const orElse = "; or remove the file: a new code will then be needed"
+	switch {
+	case s == nil:
+		return v, fault(record.Other, "give the configuration its `session_key` again"+orElse, "%s is encrypted, and there is no session_key", path)
+	case s.id != from.KeyID:
+		return v, fault(record.Other, "give `session_key` the key back that it was encrypted with"+orElse,
+			"%s was encrypted with another session_key: that one's id is %.8s, this one's %s", path, from.KeyID, s.id)
+	}
+	plain, err := s.aead.Open(nil, nil, from.Sealed, []byte(device))
+	if err == nil {
+		err = json.Unmarshal(plain, &v)
+	}
+	if err != nil { // a decoder's error may quote what it read
+		return v, fault(record.Other, "remove the file: a new code will then be needed", "%s was altered since it was encrypted", path)
+	}
+	return v, nil
+}

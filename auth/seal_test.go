@@ -1,0 +1,87 @@
+package auth
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/secret"
+)
+
+// TestSessionKey: with a key nothing of a session can be read from the disk; with another, or none, it is said what is wrong,
+// and nothing is lost.
+func TestSessionKey(t *testing.T) {
+	w := newWorld(t, awsfake.Options{})
+	data := t.TempDir()
+	key, other := secret.New(strings.Repeat("0f", 32)), secret.New(strings.Repeat("f0", 32))
+	with := func(key secret.String) *Sessions { return w.sessions(Options{DataDir: data, SessionKey: key}) }
+	a := w.ak(device(w.mfa.Serial, w.mfa.Now()))
+	content := func() []byte {
+		t.Helper()
+		found, err := filepath.Glob(filepath.Join(data, "sessions", "*.json"))
+		if err != nil || len(found) != 1 {
+			t.Fatalf("%v %v", found, err)
+		}
+		b, err := os.ReadFile(found[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	first := w.open(with(secret.String{}), a)
+	c := retrieve(w, first)
+	if b := content(); !bytes.Contains(b, []byte(c.SessionToken)) {
+		t.Fatalf("not in clear: %s", b)
+	}
+
+	// A key that is new encrypts what was there, at once and without a code.
+	if got := retrieve(w, w.open(with(key), a)); got.SessionToken != c.SessionToken {
+		t.Error("another session")
+	}
+	kept := content()
+	for _, s := range []string{c.AccessKeyID, c.SecretAccessKey, c.SessionToken, "Spent", "Expiration", key.Reveal()} {
+		if bytes.Contains(kept, []byte(s)) {
+			t.Errorf("%s can be read: %s", s, kept)
+		}
+	}
+	w.refused(with(other), a, record.Other, "another session_key", "`session_key`")
+	w.refused(with(secret.String{}), a, record.Other, "there is no session_key")
+	w.refused(with(secret.New("passphrase")), a, record.Other, "32 bytes")
+	if !bytes.Equal(kept, content()) {
+		t.Error("the file was changed by one who could not read it")
+	}
+	if got := retrieve(w, w.open(with(key), a)); got.SessionToken != c.SessionToken {
+		t.Error("the session is lost")
+	}
+	w.count("GetSessionToken", 1)
+
+	// Altered, or put in another device's place.
+	s, err := newSeal(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f sealed
+	if err := json.Unmarshal(kept, &f); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.open("another", "FILE", f); err == nil || !strings.Contains(err.Error(), "FILE was altered") {
+		t.Error(err)
+	}
+	one, err := s.close("d", storedSession{AccessKeyID: "ASIAIOSFODNN7EXAMPLE"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := s.close("d", storedSession{AccessKeyID: "ASIAIOSFODNN7EXAMPLE"})
+	if err != nil || bytes.Equal(one.Sealed, two.Sealed) {
+		t.Errorf("the same nonce twice (%v)", err)
+	}
+	one.Sealed[len(one.Sealed)/2] ^= 1
+	if _, err := s.open("d", "FILE", one); err == nil || strings.Contains(err.Error(), "ASIA") {
+		t.Error(err)
+	}
+}
