@@ -19,6 +19,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
+//go:generate env UPDATE_DEPLOY=1 go test -count 1 -run ^TestDeployedPolicies$ .
+
 type policyOptions struct {
 	accounts, kinds []string // globs
 	format          string

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws-collector/collector/collectors"
+	"github.com/aws-collector/collector/policy"
+)
+
+// deployed is the files of deploy/iam and what prints each. UPDATE_DEPLOY=1 writes them anew.
+var deployed = map[string][]string{
+	"list.json":                {"policy", "--kind", "*"},
+	"mfa.json":                 {"policy", "mfa"},
+	"role.cloudformation.json": {"policy", "--kind", "*", "--format", "cloudformation"},
+	"terraform/main.tf":        {"policy", "--kind", "*", "--format", "terraform"},
+}
+
+const deployIAM = "../../deploy/iam"
+
+// output is what the program prints, run in this process.
+func output(t *testing.T, args ...string) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	if err := run(t.Context(), args, func(string) string { return "" }, &stdout, &stderr); err != nil {
+		t.Fatalf("%q: %v\n%s", args, err, stderr.String())
+	}
+	return stdout.String()
+}
+
+// What lies in deploy/iam is what the program prints today, and has the action of every kind in it.
+func TestDeployedPolicies(t *testing.T) {
+	for name, args := range deployed {
+		path := filepath.Join(deployIAM, filepath.FromSlash(name))
+		got := output(t, args...)
+		if os.Getenv("UPDATE_DEPLOY") != "" {
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if mustRead(t, path) != got {
+			t.Errorf("%s is not what `collector %s` prints: go generate ./cmd/collector", path, strings.Join(args, " "))
+		}
+		if slices.Contains(args, "mfa") {
+			continue
+		}
+		var words []string
+		for _, w := range regexp.MustCompile(`"(ec2:\w+)"`).FindAllStringSubmatch(got, -1) {
+			words = append(words, w[1])
+		}
+		want := []string{"ec2:DescribeRegions"}
+		for i := range collectors.Kinds {
+			want = append(want, collectors.Kinds[i].Action())
+		}
+		slices.Sort(want)
+		if want = slices.Compact(want); !slices.Equal(words, want) {
+			t.Errorf("%s: %d actions, want %d, sorted, each once", name, len(words), len(want))
+		}
+	}
+}
+
+// All kinds fit into one managed policy as yet, and the role that holds them into its limits; the day that they do not, the templates
+// and the text of `policy` are to be read again.
+func TestAllKindsFitIntoOnePolicy(t *testing.T) {
+	docs := policy.List(actionsOf(known().Kinds))
+	if len(docs) != 1 {
+		t.Errorf("%d policies", len(docs))
+	}
+	t.Logf("%d of %d characters", docs[0].Size(), policy.ManagedLimit)
+}
+
+// newer is actions that cfn-lint 1.51 has not heard of: operations that AWS added after its list was made.
+var newer = []string{
+	"describeaccountvpcencryptioncontrol", "describeapplicationstatus", "describeapplicationstatuscheckassociations",
+	"describeapplicationstatuschecks", "describecapacityreservationcancellationquotes", "describecapacityreservationdatechangequotes",
+	"describeipaminternetregistryassociations", "describeipampoolallocations",
+}
+
+// cfn-lint knows every action of AWS: it would find a kind whose action is spelt otherwise than its operation.
+func TestDeployedTemplateByCFNLint(t *testing.T) {
+	lint, err := exec.LookPath("cfn-lint")
+	if err != nil {
+		t.Skip("SKIPPED, NOT PASSED: cfn-lint is not installed (pip install cfn-lint)")
+	}
+	out, err := exec.CommandContext(t.Context(), lint, "--format", "json", "--regions", "us-east-1", "--", filepath.Join(deployIAM, "role.cloudformation.json")).Output()
+	var found []struct {
+		Message string
+		Rule    struct {
+			ID string `json:"Id"`
+		}
+	}
+	if jsonErr := json.Unmarshal(out, &found); jsonErr != nil {
+		t.Fatalf("%v: %v: %s", err, jsonErr, out)
+	}
+	for _, f := range found {
+		action, _, _ := strings.Cut(strings.TrimPrefix(f.Message, "'"), "'")
+		if f.Rule.ID != "W3037" || !slices.Contains(newer, action) {
+			t.Errorf("%s: %.300s", f.Rule.ID, f.Message)
+		}
+	}
+}
