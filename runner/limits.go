@@ -225,6 +225,36 @@ func (b *bucket) spare(now time.Time) bool {
 	return b.part == 1 && b.lim.TokensAt(now) >= float64(b.burst)
 }
 
+// Slowed is what throttles have left of an account's budgets in a region.
+type Slowed struct {
+	Account, Region string
+	Part            float64 // of the least of its budgets: below 1, which is all of our share
+}
+
+// Slowed is where throttles have made the collector slow down and it has not recovered yet, in no order.
+func (l *Limits) Slowed() []Slowed {
+	l.bmu.Lock()
+	defer l.bmu.Unlock()
+	type place struct{ account, region string }
+	least := map[place]float64{}
+	now := time.Now()
+	for k, b := range l.buckets {
+		b.mu.Lock()
+		b.heal(now)
+		part := b.part
+		b.mu.Unlock()
+		at := place{k.account, k.region}
+		if was, ok := least[at]; part < 1 && (!ok || part < was) {
+			least[at] = part
+		}
+	}
+	out := make([]Slowed, 0, len(least))
+	for at, part := range least {
+		out = append(out, Slowed{at.account, at.region, part})
+	}
+	return out
+}
+
 // A Gate is one target's door to an API: it is asked before each attempt of a call, retries included, and counts them.
 // It satisfies collectors' Gate without either package knowing the other.
 type Gate struct {

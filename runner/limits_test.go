@@ -69,6 +69,9 @@ func TestThrottleSlowsOneBudget(t *testing.T) {
 		if calls, throttles := g.close(); calls != 3 || throttles != 3 {
 			t.Error(calls, throttles)
 		}
+		if got := l.Slowed(); len(got) != 1 || got[0] != (Slowed{"a", "r1", 0.5}) {
+			t.Error("slowed down, but", got)
+		}
 		// The first throttle emptied the bucket; the second and third call waited for a token at 5 a second.
 		if took := calls("r1", "X", 10); took != 2*time.Second {
 			t.Error("at half the budget 10 calls took", took)
@@ -79,6 +82,9 @@ func TestThrottleSlowsOneBudget(t *testing.T) {
 			}
 		}
 		time.Sleep(2 * time.Minute)
+		if got := l.Slowed(); len(got) != 0 {
+			t.Error("recovered, and yet", got)
+		}
 		calls("r1", "X", 50)
 		if took := calls("r1", "X", 10); took != time.Second {
 			t.Error("after two minutes without a throttle 10 calls took", took)
@@ -90,6 +96,12 @@ func TestThrottleSlowsOneBudget(t *testing.T) {
 		}
 		if took := calls("r1", "X", 1); took > 4*time.Second {
 			t.Error("a budget goes no lower than a 32nd, and yet one call took", took)
+		}
+		if err := call(t.Context(), l.Gate("a", "r1", Kind{}), "Y", 0, "RequestLimitExceeded"); err != nil { // of two, the lower counts
+			t.Fatal(err)
+		}
+		if got := l.Slowed(); len(got) != 1 || got[0] != (Slowed{"a", "r1", lowest}) {
+			t.Error("slowed down to the least, but", got)
 		}
 	})
 }

@@ -28,3 +28,18 @@ func TestUnknownMembersAreSeen(t *testing.T) {
 		return strings.Contains(mustRead(t, filepath.Join(dir, "records.jsonl")), `"memberOf2031":{"deep":"new & nested"`)
 	})
 }
+
+// Where AWS throttles, the pace that is left shows, and only there.
+func TestThrottlesShowInThePace(t *testing.T) {
+	scene, s := startScene(t)
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config.yaml")
+	write(t, config, daemonConfig(dir, scene, ""))
+	d := startDaemon(t, config, s.URL)
+	d.until("a run", d.metric(`collector_runs_total{account="prod",status="success"} 1`))
+	if text := d.get("/metrics"); strings.Contains(text, "collector_api_budget_part{") {
+		t.Error("a pace is shown that nobody has slowed down")
+	}
+	scene.AWS.Inject(awsfake.Fault{Kind: awsfake.TooFast, Action: "DescribeInstances", Count: 1})
+	d.until("half the pace", d.metric(`collector_api_budget_part{account="prod",region="us-east-1"} 0.5`))
+}
