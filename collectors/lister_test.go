@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.uber.org/goleak"
 
 	"github.com/aws-collector/collector/record"
@@ -612,6 +613,15 @@ func TestGolden(t *testing.T) {
 				var got bytes.Buffer
 				_, err = h.l.List(context.Background(), h.where(k, "us-east-1"), k, "", func(_ context.Context, p *record.Page) error {
 					got.Write(p.Lines())
+					for v := range p.Views() {
+						data, err := jsonschema.UnmarshalJSON(bytes.NewReader(v.Data()))
+						if err == nil {
+							err = compiledSchema(t, k, false).Validate(data)
+						}
+						if err != nil {
+							t.Errorf("%s: %v", v.ID(), err)
+						}
+					}
 					return nil
 				})
 				if err != nil {

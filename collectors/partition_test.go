@@ -61,3 +61,20 @@ func TestPartitionsAreTheSDKs(t *testing.T) {
 		}
 	}
 }
+
+// AWS closed the list of regions that every account has in 2019; all that came later are opted in to.
+func TestRegionsOfEveryAccount(t *testing.T) {
+	for _, p := range record.Partitions {
+		always := slices.DeleteFunc(slices.Clone(p.Regions), p.OptIn)
+		want := len(p.Regions)
+		if p.ID == "aws" {
+			want = 17
+		}
+		if len(always) != want {
+			t.Errorf("%s: %d of %d regions are there without asking, want %d: %v", p.ID, len(always), len(p.Regions), want, always)
+		}
+		if p.OptIn(p.Default) {
+			t.Errorf("%s: the default region %s must be opted in to", p.ID, p.Default)
+		}
+	}
+}
