@@ -253,8 +253,8 @@ func (e *emitted) Error() string { return e.err.Error() }
 func (e *emitted) Unwrap() error { return e.err }
 
 const (
-	firstRead = 16 << 10  // most answers of a small account are shorter
-	prefetch  = 256 << 10 // read before a page is taken
+	firstRead = 16 << 10 // most answers of a small account are shorter
+	prefetch  = 32 << 10 // read before a page is taken: some instances. Each call in flight may hold as much, beside the pages
 )
 
 func (l *Lister) head() *[]byte {
