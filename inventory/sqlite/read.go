@@ -52,6 +52,9 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 	if err == nil && version < len(files) {
 		err = &record.Fault{Reason: record.Other, Hint: `"collector run" brings it up to date`, Err: errors.New("an older version of the program made this database")}
 	}
+	if err == nil {
+		err = readable(ctx, r.db)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", path, explain(err)), r.Close())
 	}

@@ -201,8 +201,12 @@ func (s *Store) migrate(ctx context.Context) error {
 			return fmt.Errorf("migration %d: %w", version+1, err)
 		}
 	}
-	// A damaged schema or a torn first page is found here, not at the end of the first target.
-	_, err = s.w.ExecContext(ctx, "SELECT count(*) FROM (SELECT 1 FROM version LIMIT 1)")
+	return readable(ctx, s.w)
+}
+
+// readable finds a damaged schema or a torn page now, and not at the end of the first target.
+func readable(ctx context.Context, db *sql.DB) error {
+	_, err := db.ExecContext(ctx, "SELECT count(*) FROM (SELECT 1 FROM version, scope, body LIMIT 1)")
 	return err
 }
 

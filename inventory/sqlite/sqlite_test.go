@@ -1,16 +1,29 @@
 package sqlite
 
 import (
+	"context"
+	"database/sql"
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/inventory/inventorytest"
+	"github.com/aws-collector/collector/record"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if path := os.Getenv(victimPath); path != "" {
+		victim(path)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func openAt(t *testing.T, path string) *Store {
 	t.Helper()
@@ -22,9 +35,19 @@ func openAt(t *testing.T, path string) *Store {
 	return s
 }
 
+func somewhere(t *testing.T) string { return filepath.Join(t.TempDir(), "a %dir?", "collector.db") }
+
+func mkdir(t *testing.T, path string) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestConformance(t *testing.T) {
 	inventorytest.Run(t, inventorytest.Subject{Open: func(t *testing.T) (inventory.Driver, func() inventory.Driver) {
-		path := filepath.Join(t.TempDir(), "collector.db")
+		path := mkdir(t, somewhere(t)) // characters that mean something in a DSN
 		s := openAt(t, path)
 		return s, func() inventory.Driver {
 			if err := s.Close(); err != nil {
@@ -34,4 +57,358 @@ func TestConformance(t *testing.T) {
 			return s
 		}
 	}})
+}
+
+// list is one whole listing of the suite's target.
+func list(t *testing.T, inv *inventory.Inventory, run string, items ...inventorytest.Item) error {
+	t.Helper()
+	target, who := inventorytest.Target()
+	v, err := inv.Begin(t.Context(), target, who, run)
+	if err != nil {
+		return err
+	}
+	if err := v.Page(t.Context(), inventorytest.Page(target, who, run, items...)); err != nil {
+		return err
+	}
+	return v.End(t.Context(), record.Outcome{Target: target, Run: run, State: record.OK, Started: time.Now()})
+}
+
+func ids(t *testing.T, r inventory.Reader, q inventory.Query) string {
+	t.Helper()
+	var out []string
+	for r, err := range r.Find(t.Context(), q) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, r.ID)
+	}
+	return strings.Join(out, " ")
+}
+
+func count(t *testing.T, db *sql.DB, query string, args ...any) (n int) {
+	t.Helper()
+	if err := db.QueryRowContext(t.Context(), query, args...).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func exec(t *testing.T, db *sql.DB, query string, args ...any) {
+	t.Helper()
+	if _, err := db.ExecContext(t.Context(), query, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOneWriterAndAnyReaders(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "collector.db")
+	s := openAt(t, path)
+	inv := inventory.New(s, inventory.Options{})
+	if err := list(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(t.Context(), Options{Path: path})
+	if !errors.Is(err, ErrInUse) || record.HintOf(err) == "" {
+		t.Errorf("a second writer: %v", err)
+	}
+	r, err := OpenReader(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for res, err := range r.Find(t.Context(), inventory.Query{}) { // while a reader reads, the writer writes
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := list(t, inv, "two", inventorytest.Item{ID: "i-2"}); err != nil {
+			t.Error(err)
+		}
+		if res.ID != "i-1" {
+			t.Errorf("the reader sees %s", res.ID)
+		}
+	}
+	if got := ids(t, r, inventory.Query{}); got != "i-2" {
+		t.Errorf("then it sees %q", got)
+	}
+}
+
+func TestAReaderWritesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "collector.db")
+	openAt(t, path)
+	r, err := OpenReader(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, q := range []string{
+		"DELETE FROM version", "CREATE TABLE x (a)", "CREATE TEMP TABLE x (a)", "PRAGMA user_version = 9", "PRAGMA journal_mode = DELETE",
+		"ATTACH '" + filepath.Join(t.TempDir(), "other.db") + "' AS other", "VACUUM INTO '" + filepath.Join(t.TempDir(), "copy.db") + "'",
+	} {
+		if _, err := r.db.ExecContext(t.Context(), q); err == nil {
+			t.Errorf("%s: done", q)
+		}
+	}
+}
+
+func TestNothingThereYet(t *testing.T) {
+	if _, err := OpenReader(t.Context(), filepath.Join(t.TempDir(), "collector.db")); !errors.Is(err, fs.ErrNotExist) || record.HintOf(err) == "" {
+		t.Error(err)
+	}
+}
+
+func TestForeignAndNewerDatabasesAreRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		pragma string
+		want   error
+		text   string
+	}{
+		"newer":   {"user_version = 99", ErrNewer, "its schema is 99"},
+		"foreign": {"application_id = 7", nil, "another program"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "collector.db")
+			s := openAt(t, path)
+			exec(t, s.w, "PRAGMA "+c.pragma)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			before, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, errOpen := Open(t.Context(), Options{Path: path})
+			_, errRead := OpenReader(t.Context(), path)
+			for _, err := range []error{errOpen, errRead} {
+				if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) || record.HintOf(err) == "" {
+					t.Errorf("%v", err)
+				}
+			}
+			if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
+				t.Error("the file was changed")
+			}
+		})
+	}
+}
+
+func TestADamagedDatabaseIsMovedAside(t *testing.T) {
+	for name, damage := range map[string]func([]byte) []byte{
+		"no database": func([]byte) []byte { return []byte(strings.Repeat("not a database. ", 1000)) },
+		"schema":      func(b []byte) []byte { copy(b[100:], strings.Repeat("\xff", 2000)); return b },
+		"cut short":   func(b []byte) []byte { return b[:len(b)/4096/2*4096] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "collector.db")
+			s := openAt(t, path)
+			if err := list(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"}); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, damage(b), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := OpenReader(t.Context(), path); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("a reader: %v", err)
+			}
+			s = openAt(t, path)
+			if err := list(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-2"}); err != nil {
+				t.Fatal(err)
+			}
+			if got := ids(t, s, inventory.Query{}); got != "i-2" {
+				t.Errorf("the new one has %q", got)
+			}
+			if aside, err := filepath.Glob(path + ".damaged-*Z"); err != nil || len(aside) != 1 {
+				t.Errorf("moved aside: %v %v", aside, err)
+			}
+		})
+	}
+}
+
+// A disk that is full is the store's trouble, and it heals by itself.
+func TestAFullDisk(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
+	inv := inventory.New(s, inventory.Options{})
+	if err := list(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, s.w, "PRAGMA max_page_count = 1") // SQLite takes the pages that there are: not one more
+	var items []inventorytest.Item
+	for range 3 {
+		items = append(items, inventorytest.Item{ID: "i-" + strings.Repeat("9", len(items)+1), Pad: noise(300_000)})
+	}
+	err := list(t, inv, "two", items...)
+	if err == nil || inv.Err() == nil || !strings.Contains(record.HintOf(inv.Err()), "disk is full") {
+		t.Fatalf("a full disk: %v; the store says %v", err, inv.Err())
+	}
+	if got := ids(t, s, inventory.Query{}); got != "i-1" {
+		t.Errorf("half a target: %q", got)
+	}
+	exec(t, s.w, "PRAGMA max_page_count = 1000000")
+	if err := list(t, inv, "three", items...); err != nil || inv.Err() != nil {
+		t.Fatalf("it does not heal: %v, %v", err, inv.Err())
+	}
+	if got := ids(t, s, inventory.Query{}); got != "i-9 i-99 i-999" {
+		t.Errorf("after it: %q", got)
+	}
+	whole(t, s)
+}
+
+// noise is text that does not compress.
+func noise(n int) string {
+	var b strings.Builder
+	x := uint64(88172645463325252)
+	for range n {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		b.WriteByte('!' + byte(x%90))
+	}
+	return b.String()
+}
+
+func TestReadOnly(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
+	inv := inventory.New(s, inventory.Options{})
+	exec(t, s.w, "PRAGMA query_only = 1")
+	if err := list(t, inv, "one", inventorytest.Item{ID: "i-1"}); err == nil || record.HintOf(inv.Err()) == "" {
+		t.Fatalf("%v; %v", err, inv.Err())
+	}
+	exec(t, s.w, "PRAGMA query_only = 0")
+	if err := list(t, inv, "two", inventorytest.Item{ID: "i-1"}); err != nil || inv.Err() != nil {
+		t.Fatalf("it does not heal: %v, %v", err, inv.Err())
+	}
+}
+
+// When the canonical form of the hash changes, every hash is made anew, and no resource is said to have changed.
+func TestAnotherHashVersionInventsNoChange(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
+	inv := inventory.New(s, inventory.Options{})
+	items := []inventorytest.Item{{ID: "i-1", State: "running"}, {ID: "i-2", State: "running"}}
+	if err := list(t, inv, "one", items...); err != nil {
+		t.Fatal(err)
+	}
+	was := count(t, s.db, "SELECT max(valid_from) FROM version")
+	exec(t, s.w, "UPDATE version SET sum_version = 0, sum = zeroblob(16)")
+	items[0].State = "stopped" // folded in: nobody can tell
+	if err := list(t, inv, "two", items...); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, s.db, "SELECT count(*) FROM version WHERE valid_from = ? AND valid_to IS NULL AND sum_version = ?", was, record.SumVersion); n != 2 {
+		t.Errorf("%d versions go on, want 2", n)
+	}
+	for r, err := range s.Find(t.Context(), inventory.Query{ID: "i-1", Data: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.State != "stopped" || !strings.Contains(string(r.Data), `"Name":"stopped"`) {
+			t.Errorf("%s %s", r.State, r.Data)
+		}
+	}
+	if err := list(t, inv, "three", items...); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, s.db, "SELECT count(*) FROM version"); n != 2 {
+		t.Errorf("%d versions after it", n)
+	}
+	whole(t, s)
+}
+
+func TestKeep(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "collector.db")
+	s, err := Open(t.Context(), Options{Path: path, Keep: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	inv := inventory.New(s, inventory.Options{})
+	for _, state := range []string{"a", "b", "c", "d"} {
+		if err := list(t, inv, state, inventorytest.Item{ID: "i-1", State: state}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(t, s.w, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000 WHERE state IN ('a', 'b')")
+	exec(t, s.w, "UPDATE version SET valid_from = 1 WHERE state = 'd'") // what is live is kept, however old
+	if err := list(t, inv, "again", inventorytest.Item{ID: "i-1", State: "d"}); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, s.db, "SELECT count(*) FROM version"); n != 2 {
+		t.Errorf("%d versions are left, want c and d", n)
+	}
+	whole(t, s)
+}
+
+// The clock goes back, and instants go on: a version never ends before it began.
+func TestAClockThatGoesBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "collector.db")
+	s := openAt(t, path)
+	inv := inventory.New(s, inventory.Options{})
+	if err := list(t, inv, "one", inventorytest.Item{ID: "i-1", State: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	ahead := time.Now().Add(24 * time.Hour).UnixMicro()
+	exec(t, s.w, "UPDATE version SET valid_from = ?", ahead)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openAt(t, path)
+	if err := list(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "b"}); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, s.db, "SELECT count(*) FROM version WHERE valid_to > valid_from"); n != 1 {
+		t.Error("the first version ends before it began")
+	}
+	if n := count(t, s.db, "SELECT count(*) FROM version WHERE valid_from > ?", ahead); n != 1 {
+		t.Error("the second version begins before the first")
+	}
+}
+
+// The documented views open bodies.
+func TestViews(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "collector.db")
+	s := openAt(t, path)
+	if err := list(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1", State: "running", Tags: map[string]string{"team": "a"}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, view := range []string{"resources", "versions"} {
+		if n := count(t, s.db, "SELECT count(*) FROM "+view+` WHERE state = 'running' AND tags ->> 'team' = 'a' AND data ->> '$.State.Code' = 16
+			AND valid_from LIKE '20__-%T%Z' AND extra_tags ->> 'team' = 'platform'`); n != 1 {
+			t.Errorf("%s: %d", view, n)
+		}
+	}
+	if n := count(t, s.db, "SELECT count(*) FROM targets WHERE state = 'ok' AND retired IS NULL AND last_seen IS NOT NULL"); n != 1 {
+		t.Errorf("targets: %d", n)
+	}
+}
+
+func TestACancelledWriterWaitsForNobody(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
+	if err := s.take(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.give()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.write(ctx, func(*sql.Tx) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// whole checks what every commit must leave: each version has its body, each body its version, nothing is staged.
+func whole(t *testing.T, s *Store) {
+	t.Helper()
+	for what, query := range map[string]string{
+		"versions without a body":  "SELECT count(*) FROM version WHERE body NOT IN (SELECT body FROM body)",
+		"bodies without a version": "SELECT count(*) FROM body WHERE body NOT IN (SELECT body FROM version)",
+		"staged rows":              "SELECT count(*) FROM staged",
+		"damaged pages":            "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'",
+	} {
+		if n := count(t, s.w, query); n > 0 {
+			t.Errorf("%d %s", n, what)
+		}
+	}
 }
