@@ -1,0 +1,317 @@
+package inventory
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws-collector/collector/record"
+)
+
+var now = time.Date(2026, 11, 21, 22, 0, 0, 0, time.UTC)
+
+func resource() *Resource {
+	return &Resource{
+		Record: record.Record{Kind: "ec2_instance", ID: "i-1", Account: "prod", AccountID: "222222222222", Partition: "aws", Region: "us-east-1", Name: "web 1",
+			Tags: map[string]string{"team": "platform", "a.b": "dotted", "empty": "", "cost center": "7"}, ExtraTags: map[string]string{"env": "prod"},
+			Data: json.RawMessage(`{"State":{"Name":"running","Code":16},"Cpu":8,"LaunchTime":"2026-11-01T00:00:00.000Z","EbsOptimized":true,"Nothing":null,
+				"IpPermissions":[{"FromPort":22,"IpRanges":[{"CidrIp":"10.0.0.0/8"},{"CidrIp":"0.0.0.0/0"}]},{"FromPort":443,"IpRanges":[]}],"Empty":[]}`)},
+		State: "running", Type: "t3.micro", StateSince: now.AddDate(0, 0, -40), ValidFrom: now.Add(-time.Hour), FirstSeen: now.AddDate(0, 0, -400), LastSeen: now,
+	}
+}
+
+func TestWhere(t *testing.T) {
+	r := resource()
+	for text, want := range map[string]bool{
+		"state=running":  true,
+		"state==running": true,
+		"state = running and tags.team=platform":                     true,
+		"state=stopped or tags.team=platform":                        true,
+		"state=stopped or state=pending and tags.team=platform":      false,
+		"(state=running or state=pending) and tags.team=other":       false,
+		"not state=running":                                          false,
+		"not not state=running":                                      true,
+		"not state=stopped and type=t3.micro":                        true, // not binds closest
+		"not (state=stopped and type=t3.micro)":                      true,
+		"state!=running":                                             false,
+		"state!=stopped":                                             true,
+		"tags.absent!=x":                                             true,
+		"tags.absent=x":                                              false,
+		"tags.absent":                                                false,
+		"not tags.absent":                                            true,
+		"tags.team":                                                  true,
+		"tags.empty":                                                 true,
+		"tags.empty=''":                                              true,
+		"tags.a.b=dotted":                                            true,
+		"tags.'cost center'=7":                                       true,
+		`tags."cost center"="7"`:                                     true,
+		"extra_tags.env=prod":                                        true,
+		"name='web 1'":                                               true,
+		"name~web*":                                                  true,
+		"name!~web*":                                                 false,
+		"name~'w?b [0-9]'":                                           true,
+		"type in (t2.micro, t3.micro)":                               true,
+		"type in (t2.micro)":                                         false,
+		"type IN (t3.micro) AND NOT region=eu-west-1":                true,
+		"data.State.Name=running":                                    true,
+		"data.State.Code=16":                                         true,
+		"data.State":                                                 true,
+		"data.Cpu>=8 and data.Cpu<10 and data.Cpu<=8 and data.Cpu>7": true,
+		"data.Cpu>10":                                                false, // as numbers: as texts 8 is more
+		"data.EbsOptimized=true":                                     true,
+		"data.Nothing":                                               false,
+		"data.Empty":                                                 false,
+		"data.State.Name.Deeper":                                     false,
+		"data.IpPermissions.IpRanges.CidrIp=0.0.0.0/0":               true,
+		"data.IpPermissions.IpRanges.CidrIp~10.*":                    true,
+		"data.IpPermissions.IpRanges.CidrIp!=0.0.0.0/0":              false,
+		"data.IpPermissions.FromPort>100":                            true,
+		"data.IpPermissions.FromPort>1000":                           false,
+		"data.LaunchTime<10d":                                        true,
+		"data.LaunchTime<2026-11-02":                                 true,
+		"data.LaunchTime>2026-11-02":                                 false,
+		"state_since<30d":                                            true,
+		"state_since>30d":                                            false,
+		"valid_from>2h and valid_from<30m":                           true,
+		"valid_to":                                                   false,
+		"last_seen=2026-11-21T22:00Z":                                true,
+		"id='i-1\x00'":                                               false,
+		"account_id=222222222222 and partition=aws":                  true,
+		"'state'=running":                                            true, // a quoted field is a field
+		"tags.team='and'":                                            false,
+	} {
+		w, err := ParseWhere(text, now)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		got, err := w.Match(r)
+		if err != nil || got != want {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+	if ok, err := (*Where)(nil).Match(r); !ok || err != nil {
+		t.Error("no condition is not satisfied")
+	}
+}
+
+func TestWhereSaysWhatIsWrong(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                              `at character 1 of "": expected a field`,
+		"state":                         "",
+		"state=":                        "expected a value after =",
+		"state=running andd":            "at character 15",
+		"state=running and":             "expected a field",
+		"(state=running":                "expected )",
+		"state=running)":                "expected and, or, or the end",
+		"State=running":                 "is data.State meant?",
+		"stat=running":                  "stat is no field",
+		"tags.=x":                       "a tag's key is missing",
+		"data.A..B=x":                   "a member's name is missing",
+		"name='web":                     "the quote has no end",
+		"name~[":                        "is no glob",
+		"type in t2.micro":              "expected ( after in",
+		"type in (t2.micro":             "expected , or )",
+		"type in ()":                    "expected a value",
+		"state!running":                 "expected != or !~",
+		"= running":                     "expected a field",
+		strings.Repeat("(", 5000):       "nested too deep",
+		strings.Repeat("not ", 5000):    "nested too deep",
+		"state=running; DROP TABLE x--": "expected and, or, or the end",
+	} {
+		_, err := ParseWhere(text, now)
+		if got := fmt.Sprint(err); want == "" && err != nil || want != "" && !strings.Contains(got, want) {
+			t.Errorf("%.40q: %s", text, got)
+		}
+	}
+}
+
+func FuzzParseWhere(f *testing.F) {
+	for _, s := range []string{"state=running and tags.team='x y'", "not (a or b)", "type in (a,b)", "name~*[", "data.A.B<3d", "((("} {
+		f.Add(s)
+	}
+	r := resource()
+	f.Fuzz(func(t *testing.T, s string) {
+		w, err := ParseWhere(s, now)
+		if err != nil {
+			return
+		}
+		first, err := w.Match(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// What a driver narrows by must never leave out what matches.
+		for column, value := range map[string]string{"state": r.State, "type": r.Type, "id": r.ID, "name": r.Name, "kind": r.Kind} {
+			only := w.Only(column)
+			if only == nil || !first {
+				continue
+			}
+			found := false
+			for _, o := range only {
+				found = found || o == value
+			}
+			if !found {
+				t.Errorf("%q matches, but %s is only %q", s, column, only)
+			}
+		}
+	})
+}
+
+func TestOnly(t *testing.T) {
+	for text, want := range map[string]string{
+		"state=running":                           "[running]",
+		"type=x and state in (a, b)":              "[a b]",
+		"state=a or type=b":                       "[]",
+		"not state=a":                             "[]",
+		"state!=a":                                "[]",
+		"type=x and (state=a and not region=b)":   "[a]",
+		"tags.state=a":                            "[]",
+		"state~a*":                                "[]",
+		"(state=a or state=b) and state in (c,d)": "[c d]",
+	} {
+		w, err := ParseWhere(text, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(w.Only("state")); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestParseTime(t *testing.T) {
+	for s, want := range map[string]string{
+		"2026-11-01":                "2026-11-01T00:00:00Z",
+		"2026-11-01T08:30Z":         "2026-11-01T08:30:00Z",
+		"2026-11-01T08:30:01+02:00": "2026-11-01T06:30:01Z",
+		"3d":                        "2026-11-18T22:00:00Z",
+		"1d12h":                     "2026-11-20T10:00:00Z",
+		"90m":                       "2026-11-21T20:30:00Z",
+		"":                          "", "d": "", "-3d": "", "+1h": "", "yesterday": "", "3": "", "99999999999999d": "", "1dx": "",
+	} {
+		got, err := ParseTime(s, now)
+		if want == "" {
+			if err == nil {
+				t.Errorf("%q is %s", s, got)
+			}
+			continue
+		}
+		if err != nil || got.Format(time.RFC3339) != want {
+			t.Errorf("%q: %s, %v", s, got, err)
+		}
+	}
+}
+
+func TestDeltas(t *testing.T) {
+	for _, c := range []struct{ name, a, b, want string }{
+		{"nothing", `{"A":1,"B":[1,2]}`, `{"B":[2,1],"A":1}`, ``},
+		{"member", `{"State":{"Name":"running","Code":16}}`, `{"State":{"Name":"stopped","Code":80}}`, `State.Code 16 80; State.Name "running" "stopped"`},
+		{"came and went", `{"A":1}`, `{"B":{"C":"<x>"}}`, `A 1 null; B null {"C":"<x>"}`},
+		{"tags", `{"Tags":[{"Key":"a","Value":"1"},{"Key":"b","Value":"2"}]}`, `{"Tags":[{"Key":"b","Value":"3"},{"Key":"c","Value":"4"}]}`,
+			`Tags[a] {"Key":"a","Value":"1"} null; Tags[b].Value "2" "3"; Tags[c] null {"Key":"c","Value":"4"}`},
+		{"by id", `{"N":[{"Status":"x","NetworkInterfaceId":"eni-1"}]}`, `{"N":[{"Status":"y","NetworkInterfaceId":"eni-1"}]}`, `N[eni-1].Status "x" "y"`},
+		{"one id twice", `{"N":[{"Id":"a","V":1},{"Id":"a","V":2}]}`, `{"N":[{"Id":"a","V":1},{"Id":"a","V":3}]}`, `N[] {"Id":"a","V":2} null; N[] null {"Id":"a","V":3}`},
+		{"a list of words", `{"L":["a","b","b"]}`, `{"L":["b","c","b"]}`, `L[] "a" null; L[] null "c"`},
+		{"another type", `{"A":[1]}`, `{"A":{"B":1}}`, `A [1] {"B":1}`},
+		{"a large number", `{"A":12345678901234567890}`, `{"A":12345678901234567891}`, `A 12345678901234567890 12345678901234567891`},
+	} {
+		ds, err := Deltas([]byte(c.a), []byte(c.b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, d := range ds {
+			got = append(got, fmt.Sprintf("%s %s %s", d.Path, d.From, d.To))
+		}
+		if s := strings.Join(got, "; "); s != c.want {
+			t.Errorf("%s: %s\nwant %s", c.name, s, c.want)
+		}
+	}
+	if _, err := Deltas([]byte(`{`), []byte(`{}`)); err == nil {
+		t.Error("half a document is compared")
+	}
+}
+
+func TestStateAndType(t *testing.T) {
+	for _, c := range []struct{ kind, data, want string }{
+		{"ec2_instance", `{"State":{"Code":16,"Name":"running"},"InstanceType":"t3.micro","RootDeviceType":"ebs"}`, "running t3.micro"},
+		{"ec2_volume", `{"State":"in-use","VolumeType":"gp3","Attachments":[{"State":"attached"}]}`, "in-use gp3"},
+		{"ec2_network_interface", `{"Status":"in-use","InterfaceType":"lambda"}`, "in-use lambda"},
+		{"ec2_key_pair", `{"KeyPairId":"k","KeyType":"rsa"}`, " rsa"},
+		{"ec2_vpc_peering_connection", `{"Status":{"Code":"active","Message":"Active"}}`, "active "},
+		{"ec2_vpn_gateway", `{"State":"available","Type":"ipsec.1"}`, "available ipsec.1"},
+		{"ec2_spot_instance_request", `{"State":"open","Status":{"Code":"x"},"Type":"one-time","InstanceType":"m5.large"}`, "open one-time"},
+		{"ec2_image", `{"State":"available","ImageType":"machine","RootDeviceType":"ebs"}`, "available machine"},
+		{"ec2_vpc", `{"State" : "available" , "IsDefault":true}`, "available "},
+		{"ec2_tag", `{"Key":"a}\"","Value":"State"}`, " "},
+		{"ec2_odd", `{"State":{"Name":{"deep":[1,"]"]}},"Status":null}`, " "},
+		{"ec2_odd", `{"State"`, " "}, {"ec2_odd", `[]`, " "}, {"ec2_odd", ``, " "},
+	} {
+		s, typ := stateAndType(c.kind, []byte(c.data))
+		if got := s + " " + typ; got != c.want {
+			t.Errorf("%s %s: %q, want %q", c.kind, c.data, got, c.want)
+		}
+	}
+}
+
+// The walker finds what encoding/json finds.
+func FuzzMembers(f *testing.F) {
+	f.Add([]byte(`{"a":1,"b":"x\"}","c":{"d":[1,{"e":"]"}]},"f":null}`))
+	f.Add([]byte(` { "a" : [ ] , "b" : { } } `))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var want map[string]json.RawMessage
+		valid := json.Unmarshal(b, &want) == nil
+		n := 0
+		for k, v := range members(b) {
+			n++
+			if !valid {
+				continue
+			}
+			var key string
+			if json.Unmarshal([]byte(`"`+string(k)+`"`), &key) != nil || !json.Valid(v) {
+				t.Fatalf("%q: %q is %q", b, k, v)
+			}
+			if _, ok := want[key]; !ok {
+				t.Fatalf("%q: %q is no member", b, key)
+			}
+		}
+		if valid && n < len(want) {
+			t.Fatalf("%q: %d of %d members", b, n, len(want))
+		}
+	})
+}
+
+func TestIndex(t *testing.T) {
+	x := newIndex()
+	for i := range 10_000 {
+		if x.find(fmt.Appendf(nil, "i-%d", i)) != nil {
+			t.Fatal("there before it is added")
+		}
+		if err := x.add(fmt.Appendf(nil, "i-%d", i), record.Sum{byte(i)}, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 10_000 {
+		e := x.find(fmt.Appendf(nil, "i-%d", i))
+		if e == nil || e.sum != (record.Sum{byte(i)}) {
+			t.Fatalf("i-%d: %v", i, e)
+		}
+		if i%3 > 0 {
+			e.see()
+		}
+	}
+	n := 0
+	for id := range x.unseen {
+		if n++; x.find(id).seen() {
+			t.Fatalf("%s was seen", id)
+		}
+	}
+	if n != 3334 {
+		t.Errorf("%d are unseen", n)
+	}
+	if err := x.add(make([]byte, 1<<16), record.Sum{}, 0); err == nil {
+		t.Error("an id of 64 KiB is taken")
+	}
+}
