@@ -323,10 +323,20 @@ func TestExampleIsTaken(t *testing.T) {
 			return "AKIAIOSFODNN7EXAMPLE", true
 		case strings.HasSuffix(name, "_CODE"):
 			return "012345", true
+		case strings.HasSuffix(name, "_SEED"):
+			return "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", true // of RFC 6238's test vectors
+		case name == "SESSION_KEY":
+			return strings.Repeat("00", 32), true
 		}
 		return "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", true
 	}
-	if err := f.Resolve(env, func(string) ([]byte, error) { return []byte("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"), nil }); err != nil {
+	file := func(path string) ([]byte, error) {
+		if strings.HasSuffix(path, ".json") {
+			return []byte(`{"Version": "2012-10-17", "Statement": []}`), nil
+		}
+		return []byte("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"), nil
+	}
+	if err := f.Resolve(env, file); err != nil {
 		t.Fatal(err)
 	}
 	if len(f.Accounts) == 0 || len(f.Outputs) == 0 {
