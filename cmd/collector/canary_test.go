@@ -58,7 +58,7 @@ func TestNoSecretLeaves(t *testing.T) {
 		}
 	}
 	leaks("run --once", stdout+stderr)
-	for _, verb := range [][]string{{"validate"}, {"run", "--once", "--account", "none"}} {
+	for _, verb := range [][]string{{"validate"}, {"run", "--once", "--account", "none"}, {"check"}, {"check", "-o", "json"}, {"policy"}} {
 		stdout, stderr, _ := process(t, env, append(verb, "--config", config)...)
 		leaks(verb[0], stdout+stderr)
 	}
