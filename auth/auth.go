@@ -39,6 +39,7 @@ type Sessions struct {
 	store    MFAStore
 	log      *slog.Logger
 	life     *life
+	sso      *ssoTokens
 	metadata *imds.Client
 	instance *layer // the one instance role
 
@@ -54,6 +55,7 @@ func NewSessions(o Options) *Sessions {
 		tokens: newTokens(o.AWS), loaded: loadedOf(o.AWS), getenv: o.Getenv, store: o.MFA, log: o.Log, life: newLife(),
 		layers: make(map[string]*layer), all: make(map[string]*entry),
 	}
+	s.sso = &ssoTokens{life: s.life, last: make(map[string]*ssoFlight)}
 	if s.getenv == nil {
 		s.getenv = func(string) string { return "" }
 	}

@@ -35,6 +35,7 @@ type LoadOptions struct {
 
 	ContainerEndpoint string   // full URL of the container credentials; only where Isolated. Their token comes by Options.Getenv
 	ConfigFiles       []string // shared config files; nil: the standard ones, none where Isolated
+	BotoFiles         []string // boto 2's files; likewise
 	CredentialsFiles  []string // shared credentials files; likewise
 }
 
@@ -79,6 +80,7 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 	if o.Endpoint != "" {
 		cfg.BaseEndpoint = aws.String(o.Endpoint)
 	}
+	l.base = cfg.BaseEndpoint
 	// A client that is handed a BuildableClient makes a transport of its own out of it, with connections of its own.
 	if b, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
 		cfg.HTTPClient = readBodies(b.Freeze()) // with the CA bundle in it
@@ -141,6 +143,7 @@ func (t bodyReader) CloseIdleConnections() {
 type loaded struct {
 	opts     LoadOptions
 	env      awsconfig.EnvConfig      // without its keys
+	base     *string                  // AWS_ENDPOINT_URL or its kin, nil for AWS itself
 	client   *awshttp.BuildableClient // as it was before a CA bundle: the SDK adds that with each load, to a pool that copies share
 	metadata aws.HTTPClient           // for services on this machine
 }

@@ -30,7 +30,9 @@ type sdkStep struct {
 	profile  string // "" is the chain
 	region   string // whose STS a hop inside asks
 	loaded   *loaded
+	getenv   func(string) string
 	tokens   tokens
+	sso      *ssoTokens
 	instance Provider     // the one instance role
 	metadata *imds.Client // the one client behind it
 }
@@ -79,11 +81,22 @@ func (s *sdkStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentials, er
 			// Not o.Client: the SDK looks for one here first, and makes its own only if it finds none.
 			o.Client = steered{web: s.tokens.client, to: s}
 		}),
+		awsconfig.WithSSOProviderOptions(func(o *ssocreds.Options) { o.Client = portal{o.Client, s} }),
+		awsconfig.WithSSOTokenProviderOptions(func(o *ssocreds.SSOTokenProviderOptions) {
+			o.Client = refresher{o.Client, o.CachedTokenFilepath, s}
+		}),
 	)...)
 	if err != nil {
 		return aws.Credentials{}, explainLoad(s.Name(), s.profile, s.loaded, timedOut(ctx, err))
 	}
-	if aws.IsCredentialsProvider(cfg.Credentials, (*ec2rolecreds.Provider)(nil)) {
+	machine := aws.IsCredentialsProvider(cfg.Credentials, (*ec2rolecreds.Provider)(nil))
+	if s.profile == "" && (machine || aws.IsCredentialsProvider(cfg.Credentials, (*endpointcreds.Provider)(nil))) {
+		// Where boto3 looks between the shared files and the machine, and the SDK does not.
+		if c, err := s.loaded.boto(s.getenv); err != nil || c.HasKeys() {
+			return c, err
+		}
+	}
+	if machine {
 		c, err := s.instance.Retrieve(ctx)
 		if err != nil && s.profile == "" {
 			return aws.Credentials{}, nothingFound(err)
@@ -100,7 +113,7 @@ func (s *sdkStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentials, er
 // nothingFound is the end of the default chain.
 func nothingFound(err error) error {
 	return fault(record.NoCredentials, record.HintOf(err),
-		"default chain: no credentials in the environment (AWS_ACCESS_KEY_ID), the shared files (AWS_PROFILE), web identity, container or instance metadata: %w", err)
+		"default chain: no credentials in the environment (AWS_ACCESS_KEY_ID), the shared files (AWS_PROFILE), web identity, boto 2's files, container or instance metadata: %w", err)
 }
 
 // steered sends the calls of a chain that the SDK builds the way of all others: over the one transport, to the account's
@@ -225,21 +238,18 @@ func explainLoad(doing, profile string, l *loaded, err error) error {
 	var sso *ssocreds.InvalidTokenError
 	text := doing + ": " + record.Brief(err)
 	has := func(s string) bool { return strings.Contains(text, s) }
+	r := record.ReasonOf(err)
 	switch {
+	case r == record.TimedOut, r == record.Interrupted:
 	case errors.As(err, &missing), has("role_arn"), has("partial credentials"):
 		return &record.Fault{Reason: record.NoCredentials, Hint: l.profileHint(profile, missing.Profile), Text: text, Err: err}
 	case errors.As(err, &sso), has("InvalidGrantException"), has("SSO"), has("sso"):
-		login := "aws sso login"
-		if profile != "" {
-			login += " --profile " + profile
-		}
-		return &record.Fault{Reason: record.SSOLogin, Hint: "the SSO session is over or was never begun: run `" + login + "` as the user of this process", Text: text, Err: err}
+		return l.ssoOver(profile, text, err)
 	case has("AssumeRoleTokenProvider"):
 		return &record.Fault{Reason: record.MFANeeded, Hint: "the default profile asks for MFA: name it as `profile` and give a `token_code`", Text: text, Err: err}
 	case has("process provider error"), has("credential_process"):
 		return &record.Fault{Reason: record.NoCredentials, Hint: "the profile's credential_process failed: run it by hand, as the user of this process", Text: text, Err: err}
 	}
-	r := record.ReasonOf(err)
 	if r == record.Other {
 		return &record.Fault{Reason: record.NoCredentials, Hint: "the SDK found where credentials should come from and got none there; the message says why", Text: text, Err: err}
 	}

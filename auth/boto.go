@@ -1,0 +1,65 @@
+package auth
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// boto is the key in boto 2's files, from which boto3 takes one too: BOTO_CONFIG if it is set, else /etc/boto.cfg, then
+// ~/.boto; the first that holds a key counts. A file that is missing or may not be read is passed over, as there.
+// https://boto3.amazonaws.com/v1/documentation/api/latest/guide/credentials.html#boto2-configuration-file
+func (l *loaded) boto(getenv func(string) string) (aws.Credentials, error) {
+	files := l.opts.BotoFiles
+	if files == nil && !l.opts.Isolated {
+		files = []string{"/etc/boto.cfg"}
+		if home := getenv("HOME"); home != "" {
+			files = append(files, filepath.Join(home, ".boto"))
+		}
+		if named := getenv("BOTO_CONFIG"); named != "" {
+			files = []string{named}
+		}
+	}
+	for _, file := range files {
+		keys := botoCredentials(file)
+		id, secret := keys["aws_access_key_id"], keys["aws_secret_access_key"]
+		switch {
+		case id == "":
+			continue
+		case secret == "":
+			return aws.Credentials{}, fault(record.NoCredentials, "add aws_secret_access_key beside it, or remove it", "default chain: %s has an aws_access_key_id alone", file)
+		}
+		return aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, Source: "boto: " + file}, nil
+	}
+	return aws.Credentials{}, nil
+}
+
+// botoCredentials reads the section [Credentials] of an INI file: "name = value" or "name: value", names in any case.
+func botoCredentials(file string) map[string]string {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = f.Close() }() // only read
+	keys, inside := map[string]string{}, false
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || strings.ContainsAny(line[:1], "#;") {
+			continue
+		}
+		if name, ok := strings.CutPrefix(line, "["); ok {
+			name, _, _ = strings.Cut(name, "]")
+			inside = name == "Credentials"
+			continue
+		}
+		if i := strings.IndexAny(line, "=:"); inside && i > 0 {
+			keys[strings.ToLower(strings.TrimSpace(line[:i]))] = strings.TrimSpace(line[i+1:])
+		}
+	}
+	return keys
+}
