@@ -2,6 +2,8 @@ package main
 
 import (
 	"crypto/tls"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -35,6 +37,7 @@ func TestProbe(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := httptest.NewUnstartedServer(answer(c.status))
+			s.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that fail on purpose
 			c.start(s)
 			defer s.Close()
 			addr := s.Listener.Addr().String()
