@@ -95,7 +95,7 @@ func (c *cli) check(ctx context.Context, o checkOptions) error {
 		}
 		all[i] = &checkup{program: p, account: a, block: b, limits: limits, everywhere: o.allRegions}
 	}
-	each(accountsAtATime, all, func(u *checkup) {
+	inParallel(accountsAtATime, all, func(u *checkup) {
 		ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, &record.Fault{
 			Reason: record.TimedOut, Err: fmt.Errorf("the check of the account took longer than %s", o.timeout),
 			Hint: "look for a proxy or firewall that swallows packets; --timeout gives it longer",
@@ -140,8 +140,8 @@ const (
 	triesAtATime    = 32 // of one account
 )
 
-// each calls f for all of them, some at a time, and waits. f watches its context.
-func each[T any](places int, all []T, f func(T)) {
+// inParallel calls f for all of them, some at a time, and waits. f watches its context.
+func inParallel[T any](places int, all []T, f func(T)) {
 	var wg sync.WaitGroup
 	free := make(chan struct{}, places)
 	for _, x := range all {
@@ -193,13 +193,13 @@ func (u *checkup) run(ctx context.Context) {
 	probe := slices.MinFunc(kinds, func(a, b runner.Kind) int { // the simplest: it has no parent, and each region its own
 		return cmp.Or(compareBool(a.Parent != "", b.Parent != ""), compareBool(a.Global, b.Global))
 	})
-	each(triesAtATime, u.plan.Regions, func(region string) { u.try(ctx, in, region, probe) })
+	inParallel(triesAtATime, u.plan.Regions, func(region string) { u.try(ctx, in, region, probe) })
 	home := u.home()
 	for _, region := range u.plan.Regions {
 		if region != home && !u.everywhere {
 			continue
 		}
-		each(triesAtATime, kinds, func(k runner.Kind) {
+		inParallel(triesAtATime, kinds, func(k runner.Kind) {
 			if k.Name != probe.Name && (region == home || !k.Global) {
 				u.try(ctx, in, region, k)
 			}
