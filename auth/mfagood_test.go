@@ -68,6 +68,24 @@ func TestMFAForGood(t *testing.T) {
 	})
 }
 
+// TestMFAProfile: a profile that names the device shares its session with a block that does, and needs no code but the first.
+func TestMFAProfile(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.role.SetTrust(awsfake.Trust{Principals: []string{w.home.ID}, MFA: true})
+		w.load.ConfigFiles = []string{write(t, "config", "[profile user]\naws_access_key_id = "+w.key.ID+"\naws_secret_access_key = "+w.key.Secret+
+			"\n[profile admin-role]\nrole_arn = "+w.role.ARN+"\nmfa_serial = "+w.mfa.Serial+"\nsource_profile = user\n")}
+		o := Options{DataDir: t.TempDir()}
+		a := block(profile("admin-role"))
+		w.refused(w.sessions(o), a, record.MFANeeded, "nothing gives a code", "`collector login`")
+		a.TOTPSeed = secret.New(w.mfa.Seed)
+		w.open(w.sessions(o), a)
+		w.open(w.sessions(o), w.ak(seed(w.mfa)))
+		a.TOTPSeed = secret.String{} // the session is stored: no code is needed
+		w.open(w.sessions(o), a)
+		w.count("GetSessionToken", 1)
+	})
+}
+
 // TestMFAWindow: a code is sent once, and early enough in its window; the wait for the next is one window at most.
 func TestMFAWindow(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {

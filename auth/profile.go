@@ -246,7 +246,7 @@ func explainLoad(doing, profile string, l *loaded, err error) error {
 	case errors.As(err, &sso), has("InvalidGrantException"), has("SSO"), has("sso"):
 		return l.ssoOver(profile, text, err)
 	case has("AssumeRoleTokenProvider"):
-		return &record.Fault{Reason: record.MFANeeded, Hint: "the default profile asks for MFA: name it as `profile` and give a `token_code`", Text: text, Err: err}
+		return &record.Fault{Reason: record.MFANeeded, Hint: "the default profile asks for MFA: name it as `profile`, and give `totp_seed`, `token_command` or `token_code`", Text: text, Err: err}
 	case has("process provider error"), has("credential_process"):
 		return &record.Fault{Reason: record.NoCredentials, Hint: "the profile's credential_process failed: run it by hand, as the user of this process", Text: text, Err: err}
 	}

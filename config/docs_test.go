@@ -1,0 +1,20 @@
+package config
+
+import (
+	"regexp"
+	"testing"
+)
+
+// Each block that the page on signing in shows is one that works.
+func TestSignInPage(t *testing.T) {
+	page := files(t, "../docs/sign-in.md")["../docs/sign-in.md"]
+	blocks := regexp.MustCompile("`(\\{[^`]*\\})`").FindAllSubmatch(page, -1)
+	if len(blocks) < 20 {
+		t.Fatalf("%d blocks: the page is read wrongly", len(blocks))
+	}
+	for _, b := range blocks {
+		if _, err := load([]byte("accounts:\n  - "+string(b[1])), "sign-in.md"); err != nil {
+			t.Errorf("%s\n%v", b[1], err)
+		}
+	}
+}
