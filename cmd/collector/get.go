@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -24,7 +25,7 @@ func (c *cli) getVerb() *cobra.Command {
 		Use:   "get ID",
 		Short: "Show one resource in full, now or at an instant",
 		Long: `Shows everything that is remembered of the resource with this id. An id may be in several accounts or regions, as that of a public
-image is: --account, --region and --kind narrow, and json is a list. csv has the columns of list.`,
+image is: --account, --region and --kind narrow, and json is a list. csv has a column of JSON for its data.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			query, err := q.query()
@@ -89,27 +90,30 @@ func printWhole(w io.Writer, format string, found []*inventory.Resource) error {
 		}
 		return nil
 	case "csv":
-		columns, _, err := parseColumns([]string{"kind", "id", "name", "state", "type", "account", "account_id", "partition", "region", "tags", "extra_tags", "first_seen", "valid_from", "last_seen", "data"})
+		columns, _, err := parseColumns(wholeColumns())
 		if err != nil {
 			return err
 		}
-		_, err = printResources(w, format, columns, false, func(yield func(*inventory.Resource, error) bool) {
-			for _, r := range found {
-				if !yield(r, nil) {
-					return
-				}
-			}
-		})
+		_, err = printResources(w, format, columns, false, rangeOver(found))
 		return err
 	}
-	_, err := printResources(w, format, nil, true, func(yield func(*inventory.Resource, error) bool) {
+	_, err := printResources(w, format, nil, true, rangeOver(found))
+	return err
+}
+
+func rangeOver(found []*inventory.Resource) iter.Seq2[*inventory.Resource, error] {
+	return func(yield func(*inventory.Resource, error) bool) {
 		for _, r := range found {
 			if !yield(r, nil) {
 				return
 			}
 		}
-	})
-	return err
+	}
+}
+
+// wholeColumns is every field, for CSV.
+func wholeColumns() []string {
+	return append(slices.Clone(inventory.Fields[:]), "tags", "extra_tags", "data")
 }
 
 // printSheet is a resource for reading: what is known of it, then its members by their path.

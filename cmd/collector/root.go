@@ -50,7 +50,7 @@ Begin with "collector demo", which needs no AWS; then copy config.example.yaml, 
 	f.StringVar(&c.logLevel, "log-level", envOr(getenv, "COLLECTOR_LOG_LEVEL", "info"), "debug, info, warn or error")
 	f.StringVar(&c.logFormat, "log-format", envOr(getenv, "COLLECTOR_LOG_FORMAT", "text"), "text or json")
 	root.AddCommand(c.runVerb(), c.demoVerb(), c.validateVerb(), c.checkVerb(), c.policyVerb(), c.kindsVerb(), c.schemaVerb(),
-		c.listVerb(), c.getVerb(), c.historyVerb(), c.diffVerb(),
+		c.listVerb(), c.getVerb(), c.historyVerb(), c.diffVerb(), c.changesVerb(), c.sqlVerb(), c.dbVerb(),
 		c.loginVerb(), c.healthcheckVerb(), c.versionVerb())
 	err := root.ExecuteContext(ctx)
 	if err != nil && isUsage(err) {

@@ -84,7 +84,7 @@ func (v visit) End(ctx context.Context, o record.Outcome) error {
 // reading opens the store for a question, beside a collector that runs. It needs the configuration for where the store is
 // and for nothing else, so a reference that cannot be resolved here is no hindrance.
 func (c *cli) reading(ctx context.Context, ask func(*sqlite.Reader) error) (err error) {
-	path, err := c.storeToRead()
+	path, err := c.storePath()
 	if err != nil {
 		return err
 	}
@@ -96,33 +96,40 @@ func (c *cli) reading(ctx context.Context, ask func(*sqlite.Reader) error) (err 
 	return ask(r)
 }
 
-func (c *cli) storeToRead() (string, error) {
+// storePath is where the store is. With COLLECTOR_DATA_DIR no configuration is needed to ask it.
+func (c *cli) storePath() (string, error) {
 	if dir := c.getenv("COLLECTOR_DATA_DIR"); dir != "" {
 		if _, err := os.Stat(storePath(dir)); err == nil {
 			return storePath(dir), nil
 		}
 	}
+	path, _, err := c.storeFile()
+	return path, err
+}
+
+// storeFile is where the configuration has its store, and the configuration.
+func (c *cli) storeFile() (string, *config.File, error) {
 	b, err := os.ReadFile(c.configPath)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, or the directory of the store with COLLECTOR_DATA_DIR", err)
 		}
-		return "", usage(err)
+		return "", nil, usage(err)
 	}
 	f, err := config.Parse(b, filepath.Base(c.configPath), known())
 	if err != nil {
-		return "", usage(err)
+		return "", nil, usage(err)
 	}
 	if f.Store.Type == "none" {
-		return "", usage(&record.Fault{Reason: record.Other, Hint: "store: {type: sqlite} remembers what the next runs list",
+		return "", nil, usage(&record.Fault{Reason: record.Other, Hint: "store: {type: sqlite} remembers what the next runs list",
 			Err: fmt.Errorf("%s says store: none, so nothing is remembered", c.configPath)})
 	}
 	if dir := c.getenv("COLLECTOR_DATA_DIR"); dir != "" {
 		f.DataDir = dir
 	} else if strings.Contains(f.DataDir, "${") {
 		if err := f.Resolve(c.lookup, os.ReadFile); err != nil {
-			return "", usage(err)
+			return "", nil, usage(err)
 		}
 	}
-	return storePath(f.DataDir), nil
+	return storePath(f.DataDir), f, nil
 }

@@ -15,6 +15,7 @@ import (
 type listing struct {
 	columns []string
 	rows    []map[string]any
+	bare    bool // without a header: it goes on from what was printed
 }
 
 func outputFlag(cmd *cobra.Command, format *string) {
@@ -25,6 +26,9 @@ func (l listing) print(w io.Writer, format string) error {
 	switch format {
 	case "table":
 		t := newTable(l.columns)
+		if l.bare {
+			t.ResetHeaders()
+		}
 		for _, r := range l.rows {
 			row := make(table.Row, len(l.columns))
 			for i, c := range l.columns {
@@ -51,8 +55,10 @@ func (l listing) print(w io.Writer, format string) error {
 		return nil
 	case "csv":
 		out := csv.NewWriter(w)
-		if err := out.Write(l.columns); err != nil {
-			return err
+		if !l.bare {
+			if err := out.Write(l.columns); err != nil {
+				return err
+			}
 		}
 		for _, r := range l.rows {
 			row := make([]string, len(l.columns))

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/sqlite"
+)
+
+func (c *cli) changesVerb() *cobra.Command {
+	var q question
+	var since string
+	var follow bool
+	var every time.Duration
+	cmd := &cobra.Command{
+		Use:   "changes",
+		Short: "Show what was added, changed and gone, in the order in which it happened",
+		Long: `Shows each change since an instant, oldest first; with --follow also those to come, until Ctrl-C, beside a collector that runs. "at" of the
+last one is where --since goes on: --since is exclusive.
+
+` + whereHelp,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			query, err := q.query()
+			if err != nil {
+				return err
+			}
+			after := q.now
+			if !follow || cmd.Flags().Changed("since") {
+				if after, err = q.instant("--since", since); err != nil {
+					return usage(err)
+				}
+			}
+			query.Data = true
+			return c.reading(cmd.Context(), func(r *sqlite.Reader) error {
+				return c.changes(cmd.Context(), r, q.format, query, after, follow, every)
+			})
+		},
+	}
+	q.flags(cmd)
+	q.whereFlag(cmd)
+	cmd.Flags().StringVar(&since, "since", "1d", "from this `TIME` on: 2026-11-01, 2026-11-01T08:00Z, or 3d for three days ago; with --follow: from now on")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until Ctrl-C")
+	cmd.Flags().DurationVar(&every, "every", time.Second, "with --follow, how often to look")
+	return cmd
+}
+
+// changes prints what happened, and what happens. A table that grows cannot be aligned: then a change is a line.
+func (c *cli) changes(ctx context.Context, r *sqlite.Reader, format string, q inventory.Query, after time.Time, follow bool, every time.Duration) error {
+	l := listing{columns: []string{"at", "change", "kind", "id", "name", "account", "region", "changes"}}
+	var array []any
+	for {
+		for ch, err := range r.Changes(ctx, q, after) {
+			if err != nil {
+				if follow && ctx.Err() != nil {
+					return nil
+				}
+				return err
+			}
+			line, err := asLine(ch)
+			if err != nil {
+				return err
+			}
+			after = ch.At
+			switch {
+			case format == "jsonl" || follow && format == "json":
+				if _, err := c.stdout.Write(jsonText(line)); err != nil {
+					return err
+				}
+			case format == "json":
+				array = append(array, line)
+			default:
+				l.rows = append(l.rows, line.row())
+			}
+		}
+		if len(l.rows) > 0 || !follow {
+			switch format {
+			case "table", "csv":
+				if err := l.print(c.stdout, format); err != nil {
+					return err
+				}
+				l.rows, l.bare = nil, true
+			case "json":
+				if !follow {
+					return printJSON(c.stdout, array)
+				}
+			}
+		}
+		if !follow {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil // whoever follows ends it so
+		case <-time.After(every):
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aws-collector/collector/inventory/sqlite"
+)
+
+func (c *cli) sqlVerb() *cobra.Command {
+	var format string
+	cmd := &cobra.Command{
+		Use:   "sql STATEMENT | -",
+		Short: "Ask the store in SQL; it can only read",
+		Long: `Runs one statement of SQL that reads; "-" reads it from standard input. These views are documented, and stay as they are:
+
+  resources  what is there now: kind, id, name, state, type, account, account_id, partition, region, tags, extra_tags (JSON), run,
+             first_seen, state_since, valid_from, last_seen (RFC 3339, UTC), data (JSON, as AWS describes the resource)
+  versions   every version: the same, and valid_to, and ended (absent, terminated, account_removed, region_removed)
+  targets    account × region × kind: state, reason, error, hint, records, run, started, ended, last_seen, retired, why
+
+For example: collector sql "SELECT account, type, count(*) FROM resources WHERE kind = 'ec2_instance' GROUP BY 1, 2"`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkFormat(format); err != nil {
+				return err
+			}
+			query := args[0]
+			if query == "-" {
+				b, err := io.ReadAll(io.LimitReader(os.Stdin, 1<<20))
+				if err != nil {
+					return err
+				}
+				query = string(b)
+			}
+			return c.reading(cmd.Context(), func(r *sqlite.Reader) error {
+				var l listing
+				err := r.Query(cmd.Context(), query, func(columns []string, row []any) error {
+					if l.columns == nil {
+						l.columns = append([]string(nil), columns...)
+					}
+					if row == nil {
+						return nil
+					}
+					out := map[string]any{}
+					for i, name := range columns {
+						out[name] = sqlValue(row[i], format)
+					}
+					if format == "jsonl" {
+						_, err := c.stdout.Write(jsonText(out))
+						return err
+					}
+					l.rows = append(l.rows, out)
+					return nil
+				})
+				switch {
+				case err != nil:
+					return fmt.Errorf("sql: %w", err)
+				case format == "jsonl":
+					return nil
+				case len(l.columns) == 0:
+					return usage(errors.New("sql: the statement asks for nothing"))
+				}
+				return l.print(c.stdout, format)
+			})
+		},
+	}
+	outputFlag(cmd, &format)
+	return cmd
+}
+
+// sqlValue is a cell: in JSON a column that holds an object or a list is one, elsewhere everything is text.
+func sqlValue(v any, format string) any {
+	if t, ok := v.(time.Time); ok {
+		v = t.UTC().Format(time.RFC3339Nano)
+	}
+	if b, ok := v.([]byte); ok {
+		v = string(b)
+	}
+	s, ok := v.(string)
+	if ok && (format == "json" || format == "jsonl") && (strings.HasPrefix(s, "{") || strings.HasPrefix(s, "[")) && json.Valid([]byte(s)) {
+		return json.RawMessage(s)
+	}
+	if v == nil && format == "table" {
+		return ""
+	}
+	return v
+}

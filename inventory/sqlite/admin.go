@@ -1,0 +1,155 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Query runs a statement of SQL that reads, for whoever asks in SQL. The documented views are resources, versions and targets.
+func (r *Reader) Query(ctx context.Context, query string, f func(columns []string, row []any) error) error {
+	rows, err := r.db.QueryContext(ctx, query)
+	if err != nil {
+		return explain(err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return explain(err)
+	}
+	cells, dest := make([]any, len(columns)), make([]any, len(columns))
+	for i := range dest {
+		dest[i] = &cells[i]
+	}
+	none := true
+	for rows.Next() {
+		if err := rows.Scan(dest...); err != nil {
+			return explain(err)
+		}
+		none = false
+		if err := f(columns, cells); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return explain(err)
+	}
+	if none {
+		return f(columns, nil)
+	}
+	return nil
+}
+
+// A Summary is what a check finds.
+type Summary struct {
+	Targets, Resources, Versions int64
+	Bytes                        int64 // of the file's pages
+	Free                         int64 // of them, in bytes: what vacuum gives back
+	Oldest, Newest               time.Time
+	Damage                       []string // none: the database is sound
+}
+
+// maxDamage bounds how much of a damage is told.
+const maxDamage = 20
+
+// Check reads the whole database: its pages, and that what refers to something finds it.
+func (r *Reader) Check(ctx context.Context) (Summary, error) {
+	var s Summary
+	var pages, free, size int64
+	var oldest, newest sql.NullInt64
+	for _, q := range []struct {
+		query string
+		dest  []any
+	}{
+		{"PRAGMA page_count", []any{&pages}},
+		{"PRAGMA freelist_count", []any{&free}},
+		{"PRAGMA page_size", []any{&size}},
+		{"SELECT count(*) FROM scope", []any{&s.Targets}},
+		{"SELECT count(*), count(*) FILTER (WHERE valid_to IS NULL), min(valid_from), max(valid_from) FROM version", []any{&s.Versions, &s.Resources, &oldest, &newest}},
+	} {
+		if err := r.db.QueryRowContext(ctx, q.query).Scan(q.dest...); err != nil {
+			return s, explain(err)
+		}
+	}
+	s.Bytes, s.Free, s.Oldest, s.Newest = pages*size, free*size, instant(oldest), instant(newest)
+	for _, q := range []struct{ query, say string }{
+		{"SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'", "%s"},
+		{"SELECT v.id FROM version v LEFT JOIN body b ON b.body = v.body WHERE b.body IS NULL", "%s: its body is missing"},
+		{"SELECT v.id FROM version v LEFT JOIN scope s ON s.scope = v.scope WHERE s.scope IS NULL", "%s: its target is missing"},
+		{"SELECT id FROM version WHERE valid_to <= valid_from", "%s: a version ends before it begins"},
+	} {
+		if err := r.damage(ctx, &s, q.query, q.say); err != nil {
+			return s, err
+		}
+	}
+	return s, r.bodies(ctx, &s)
+}
+
+func (r *Reader) damage(ctx context.Context, s *Summary, query, say string) error {
+	rows, err := r.db.QueryContext(ctx, query)
+	if err != nil {
+		return explain(err)
+	}
+	defer rows.Close()
+	for rows.Next() && len(s.Damage) < maxDamage {
+		var what string
+		if err := rows.Scan(&what); err != nil {
+			return explain(err)
+		}
+		s.Damage = append(s.Damage, fmt.Sprintf(say, what))
+	}
+	return explain(rows.Err())
+}
+
+// bodies opens every body.
+func (r *Reader) bodies(ctx context.Context, s *Summary) error {
+	rows, err := r.db.QueryContext(ctx, "SELECT body, data FROM body")
+	if err != nil {
+		return explain(err)
+	}
+	defer rows.Close()
+	var b sql.RawBytes
+	var out []byte
+	for rows.Next() && len(s.Damage) < maxDamage {
+		var n int64
+		if err := rows.Scan(&n, &b); err != nil {
+			return explain(err)
+		}
+		if out, err = r.dec.DecodeAll(b, out[:0]); err != nil {
+			s.Damage = append(s.Damage, fmt.Sprintf("body %d: %v", n, err))
+		}
+	}
+	return explain(rows.Err())
+}
+
+// Vacuum forgets what has ended longer ago than Options.Keep, with targets of which nothing is left, and gives free pages back to the disk.
+func (s *Store) Vacuum(ctx context.Context) error {
+	for s.o.Keep > 0 {
+		before := time.Now().Add(-s.o.Keep)
+		left := false
+		err := s.write(ctx, func(tx *sql.Tx) error {
+			if err := expire(ctx, tx, before, 10_000); err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, `DELETE FROM scope WHERE retired < ? AND NOT EXISTS (SELECT 1 FROM version v WHERE v.scope = scope.scope)`, before.UnixMicro()); err != nil {
+				return err
+			}
+			return tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM version WHERE valid_to < ?)", before.UnixMicro()).Scan(&left)
+		})
+		if err != nil {
+			return err
+		}
+		if !left {
+			break
+		}
+	}
+	if err := s.take(ctx); err != nil {
+		return err
+	}
+	defer s.give()
+	_, err := s.w.ExecContext(ctx, "VACUUM")
+	_, errWAL := s.w.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
+	return explain(errors.Join(err, errWAL))
+}
