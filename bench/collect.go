@@ -45,7 +45,7 @@ func (b *bench) collect(ctx context.Context, c *cloud, o collection) (collected,
 		return collected{}, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // and else with b.dir
-	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), o.config(dir), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), o.config(dir, b.store), 0o600); err != nil {
 		return collected{}, err
 	}
 	env, err := b.environment(c)
@@ -90,13 +90,13 @@ func (b *bench) collectN(ctx context.Context, c *cloud, n int, o collection) ([]
 }
 
 // config is the organization as somebody would write it down.
-func (o collection) config(dir string) []byte {
+func (o collection) config(dir, store string) []byte {
 	kinds := o.kinds
 	if len(kinds) == 0 {
 		kinds = []string{"ec2_instance"}
 	}
 	var y bytes.Buffer
-	fmt.Fprintf(&y, "data_dir: %s\njitter: 0\n", filepath.Join(dir, "data"))
+	fmt.Fprintf(&y, "data_dir: %s\njitter: 0\nstore: {type: %s}\n", filepath.Join(dir, "data"), store)
 	fmt.Fprintf(&y, "collector_configs:\n  regions: [%s]\n  kinds: [%s]\n", quoted(o.org.regions), quoted(kinds))
 	if o.inFlight > 0 {
 		fmt.Fprintf(&y, "limits: {calls_in_flight: %d, gzip: %t}\n", o.inFlight, !o.noGzip)

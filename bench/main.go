@@ -25,6 +25,7 @@ type bench struct {
 	stdout, stderr io.Writer
 	dir            string // of this run; removed at the end
 	binary         string // the collector's; built when it is first asked for
+	store          string // store.type of the configuration
 }
 
 type benchmark struct {
@@ -90,6 +91,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 func (b *bench) flags(name string) *flag.FlagSet {
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	f.SetOutput(b.stderr)
+	f.StringVar(&b.store, "store", "none", "the configuration's store: none, or sqlite, where each record is remembered as well")
 	f.StringVar(&b.binary, "collector", "", "measure this `BINARY`; default: it is built from the source")
 	return f
 }

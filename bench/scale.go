@@ -23,7 +23,7 @@ func scale(b *bench, ctx context.Context, args []string) error {
 	if err := parse(f, args); err != nil {
 		return err
 	}
-	b.machine(fmt.Sprintf("accounts × 4 regions × %d instances, %s a call, %d calls in flight; to a file", *each, *latency, *inFlight))
+	b.machine(fmt.Sprintf("accounts × 4 regions × %d instances, %s a call, %d calls in flight; to a file; store: %s", *each, *latency, *inFlight, b.store))
 	t := newTable("accounts", "sign-in", "wall s", "bound s", "CPU s", "simulator CPU s", "peak RSS MiB", "goroutines", "a call in flight",
 		"RSS MiB, scraped", "connections", "calls", "records")
 	for mode := range strings.SplitSeq(*auth, ",") {

@@ -21,7 +21,7 @@ func validate(b *bench, ctx context.Context, args []string) error {
 		return err
 	}
 	org := organize(awsfake.New(awsfake.Options{Seed: 1}), *accounts, true, 0, "us-east-1", "us-west-2", "eu-west-1", "eu-central-1")
-	if err := os.WriteFile(b.path("config.yaml"), collection{org: org}.config(b.dir), 0o600); err != nil {
+	if err := os.WriteFile(b.path("config.yaml"), collection{org: org}.config(b.dir, b.store), 0o600); err != nil {
 		return err
 	}
 	env, err := b.environment(nil)

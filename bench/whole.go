@@ -38,7 +38,7 @@ func whole(b *bench, ctx context.Context, args []string) error {
 	}
 	aws := awsfake.New(awsfake.Options{Seed: 1, KeepCalls: -1, Throttle: awsfake.Throttle{Off: true}})
 	org := wholeOrganization(aws, *instances)
-	b.machine(fmt.Sprintf("%s instances in pages of 1,000, no latency; the collector: key, role, identity, regions, JSON lines to a file", count(org.records())))
+	b.machine(fmt.Sprintf("%s instances in pages of 1,000, no latency; the collector: key, role, identity, regions, JSON lines to a file; store: %s", count(org.records()), b.store))
 	t := newTable("program", "gzip", "wall s", "CPU s", "CPU µs an instance", "× raw", "peak RSS MiB", "instances")
 	return serving(ctx, aws, false, func(ctx context.Context, c *cloud) error {
 		for _, gzip := range []bool{false, true} {

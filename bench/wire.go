@@ -17,7 +17,7 @@ func wire(b *bench, ctx context.Context, args []string) error {
 	}
 	aws := awsfake.New(awsfake.Options{Seed: 1, KeepCalls: -1})
 	org := wholeOrganization(aws, *instances)
-	b.machine(fmt.Sprintf("%s instances in pages of 1,000, no latency, to a file", count(org.records())))
+	b.machine(fmt.Sprintf("%s instances in pages of 1,000, no latency, to a file; store: %s", count(org.records()), b.store))
 	t := newTable("TLS", "gzip", "wall s", "CPU s", "CPU, relative", "simulator CPU s", "peak RSS MiB", "MiB on the wire", "s at 1 Gbit/s")
 	word := map[bool]string{false: "off", true: "on"}
 	plain := 0.0
