@@ -143,6 +143,9 @@ func TestDataSchemas(t *testing.T) {
 	for i := range Kinds {
 		k := &Kinds[i]
 		strict, open := compiledSchema(t, k, true), compiledSchema(t, k, false)
+		if b, _ := k.DataSchema(); bytes.Count(b, []byte(`"A keyed digest: the member is sensitive."`)) != len(k.Sensitive) {
+			t.Errorf("%s: does not say of each of %q that it may be a digest", k.Name, k.Sensitive)
+		}
 		for _, mode := range []ec2xml.Mode{ec2xml.Digest, ec2xml.Clear, ec2xml.Drop} {
 			for _, data := range dataOf(t, k, mode, false) {
 				if err := strict.Validate(data); err != nil {
