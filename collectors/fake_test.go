@@ -51,7 +51,8 @@ func TestFaults(t *testing.T) {
 		ends  record.Reason // "" if the listing is whole in spite of it
 	}{
 		{"no fault", awsfake.Fault{Kind: awsfake.Delay, Delay: time.Second}, ""},
-		{"a page that hangs", awsfake.Fault{Kind: awsfake.Hang, Pages: true, Count: 2}, ""},
+		{"a page that hangs", awsfake.Fault{Kind: awsfake.Hang, Pages: true, Count: 1}, ""},
+		{"a page that hangs twice", awsfake.Fault{Kind: awsfake.Hang, Pages: true, Count: 2}, record.TimedOut},
 		{"a reset", awsfake.Fault{Kind: awsfake.Reset, Pages: true, Count: 3}, ""},
 		{"half a body", awsfake.Fault{Kind: awsfake.HalfBody, After: 1, Count: 2}, ""},
 		{"an internal error", awsfake.Fault{Kind: awsfake.ServerError, Count: 4}, ""},

@@ -18,7 +18,9 @@ const skewLimit = 4*time.Minute + 30*time.Second
 // fault says what kind of error ended a call, and what a person can do about it. The context's cause and emit's errors
 // pass through: they have their own words.
 func (l *Lister) fault(w Where, k *Kind, err error) error {
-	err = fmt.Errorf("list %s in %s: %w", k.Name, w.Region, err)
+	doing := fmt.Sprintf("list %s in %s: ", k.Name, w.Region)
+	text := doing + record.Brief(err)
+	err = fmt.Errorf("%s%w", doing, err)
 	var own *emitted
 	if errors.As(err, &own) {
 		return err
@@ -27,7 +29,7 @@ func (l *Lister) fault(w Where, k *Kind, err error) error {
 		return err // the sign-in's, or the run's
 	}
 	reason, hint := diagnose(w, k, err)
-	return &record.Fault{Reason: reason, Hint: hint, Text: fmt.Sprintf("list %s in %s: %s", k.Name, w.Region, record.Brief(err)), Err: err}
+	return &record.Fault{Reason: reason, Hint: hint, Text: text, Err: err}
 }
 
 func diagnose(w Where, k *Kind, err error) (record.Reason, string) {

@@ -324,6 +324,12 @@ func (l *lane) close(ctx context.Context) error {
 	if cerr := l.out.Close(ctx); cerr != nil {
 		err = errors.Join(err, fmt.Errorf("output %s: close: %w", name, cerr))
 	}
+	done := make(chan struct{}) // the lane's goroutines: over by now, unless a flush hangs
+	go func() { l.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 	return err
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/url"
 	"strings"
 )
 
@@ -127,8 +126,9 @@ func Brief(err error) string {
 		}
 		return text
 	}
-	if sent := (*url.Error)(nil); errors.As(err, &sent) { // no answer came: what the transport says is the whole story
-		return sent.Error()
+	var below net.Error // no answer came: what the transport says is the whole story
+	if errors.As(err, &below) && !errors.Is(below, context.DeadlineExceeded) {
+		return below.Error()
 	}
 	for { // a call may stand in another's preparation
 		var op interface {

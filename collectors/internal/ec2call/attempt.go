@@ -42,7 +42,7 @@ func (a *attempt) read(ctx context.Context, in mw.DeserializeInput, next mw.Dese
 	w.disarm()
 	resp, ok := out.RawResponse.(*smithyhttp.Response)
 	if err != nil {
-		return out, md, w.explain(err)
+		return out, md, a.patience(w.explain(err))
 	}
 	if !ok {
 		return out, md, &smithy.DeserializationError{Err: fmt.Errorf("unknown transport %T", out.RawResponse)}
@@ -55,19 +55,19 @@ func (a *attempt) read(ctx context.Context, in mw.DeserializeInput, next mw.Dese
 	if strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
 		z, err := a.c.unzip(wire)
 		if err != nil {
-			return out, md, w.explain(wire.cut(err))
+			return out, md, a.patience(w.explain(wire.cut(err)))
 		}
 		defer a.c.gzips.Put(z)
 		body = z
 	}
 	if resp.StatusCode/100 != 2 {
-		return out, md, w.explain(apiError(resp, body, wire, &md))
+		return out, md, a.patience(w.explain(apiError(resp, body, wire, &md)))
 	}
 	if err = a.body(body); err == nil {
 		err = drain(body) // to the last byte: it proves that the body was whole, and frees the connection for the next call
 	}
 	if err != nil {
-		return out, md, w.explain(wire.cut(err))
+		return out, md, a.patience(w.explain(wire.cut(err)))
 	}
 	return out, md, nil
 }
@@ -157,6 +157,21 @@ func (w *watched) explain(err error) error {
 type Slow struct {
 	What  string // what was waited for
 	Limit time.Duration
+	last  bool
+}
+
+// slowAttempts is how many attempts of a call may end like that. One may be a connection that died in silence; an
+// endpoint that hangs would otherwise hold its target for all attempts' time-outs, one after the other.
+const slowAttempts = 2
+
+// patience counts the attempts that hung, and lets the SDK try again only as long as there is some left.
+func (a *attempt) patience(err error) error {
+	var s *Slow
+	if errors.As(err, &s) {
+		a.slow++
+		s.last = a.slow >= slowAttempts
+	}
+	return err
 }
 
 func (s *Slow) Error() string {
@@ -170,7 +185,7 @@ func (s *Slow) Timeout() bool { return true }
 func (s *Slow) Temporary() bool { return true }
 
 // RetryableError is asked by the SDK's retryer.
-func (s *Slow) RetryableError() bool { return true }
+func (s *Slow) RetryableError() bool { return !s.last }
 
 // stallReader limits the wait for the next bytes, not the length of the whole: a page of 10 MB may take its time.
 type stallReader struct {

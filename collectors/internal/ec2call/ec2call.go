@@ -165,6 +165,7 @@ type attempt struct {
 	creds aws.CredentialsProvider
 	gate  Gate
 	body  func(io.Reader) error
+	slow  int   // attempts that hung
 	last  error // how the latest attempt ended; the SDK forgets it when the context ends a sleep
 }
 
