@@ -140,6 +140,7 @@ func (c *cli) demoWelcome(scene *awsfake.Scene, cloud, addr, dir string, o demoO
 	fmt.Fprintf(w, "  page\t%s\n", page.String()+"/")
 	fmt.Fprintf(w, "  metrics\t%s\n", page.String()+"/metrics")
 	fmt.Fprintf(w, "  records\t%s\n", filepath.Join(dir, "records.jsonl"))
+	fmt.Fprintf(w, "  ask it\tcollector list instance --where 'state=running' --config %s (get, history, diff, changes and sql too)\n", filepath.Join(dir, "config.yaml"))
 	fmt.Fprintf(w, "  configuration\t%s (change it while this runs)\n", filepath.Join(dir, "config.yaml"))
 	fmt.Fprintf(w, "  stop\tCtrl-C\n\nTwo accounts are in trouble on purpose:\n")
 	for _, a := range scene.Accounts {

@@ -130,28 +130,29 @@ func (r *retirement) check(ctx context.Context) {
 }
 
 // unnamed is the accounts that no block is or can turn out to be. A block that is not settled is taken for the account that
-// had its name; one whose name nobody had may be any.
+// had its name; if nobody had it, or if that account is another block's by now, it may be any.
 func unnamed(known []inventory.Account, blocks []string, settled map[string]record.Identity) []inventory.Account {
-	had := map[string]bool{}
+	type account struct{ partition, id string }
+	is := map[account]bool{}
+	for _, name := range blocks {
+		if id, ok := settled[name]; ok {
+			is[account{id.Partition, id.AccountID}] = true
+		}
+	}
+	var out []inventory.Account
+	had := map[string]bool{} // names that stand for an account that may still be theirs
 	for _, a := range known {
+		if is[account{a.Partition, a.AccountID}] {
+			continue
+		}
 		had[a.Name] = true
+		if _, ok := settled[a.Name]; ok || !slices.Contains(blocks, a.Name) {
+			out = append(out, a)
+		}
 	}
 	for _, name := range blocks {
 		if _, ok := settled[name]; !ok && !had[name] {
 			return nil
-		}
-	}
-	var out []inventory.Account
-	for _, a := range known {
-		named := slices.ContainsFunc(blocks, func(name string) bool {
-			id, ok := settled[name]
-			if !ok {
-				return name == a.Name
-			}
-			return id.AccountID == a.AccountID && id.Partition == a.Partition
-		})
-		if !named {
-			out = append(out, a)
 		}
 	}
 	return out

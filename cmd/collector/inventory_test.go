@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"maps"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/inventorytest"
+	"github.com/aws-collector/collector/inventory/sqlite"
+	"github.com/aws-collector/collector/record"
+)
+
+// remember opens a store in dir, and returns what lists there.
+func remember(t *testing.T, dir string) func(t record.Target, who record.Identity, items ...inventorytest.Item) {
+	t.Helper()
+	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: storePath(dir)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	inv := inventory.New(s, inventory.Options{})
+	return func(target record.Target, who record.Identity, items ...inventorytest.Item) {
+		t.Helper()
+		v, err := inv.Begin(t.Context(), target, who, "01JDRUN")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Page(t.Context(), inventorytest.Page(target, who, "01JDRUN", items...)); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.End(t.Context(), record.Outcome{Target: target, Run: "01JDRUN", State: record.OK, Started: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What happens is seen by who follows, in its order, until they have enough.
+func TestFollowChanges(t *testing.T) {
+	dir := t.TempDir()
+	list := remember(t, dir)
+	target, who := inventorytest.Target()
+	list(target, who, inventorytest.Item{ID: "i-1", State: "running"})
+	getenv := func(name string) string { return map[string]string{"COLLECTOR_DATA_DIR": dir}[name] }
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		done <- run(ctx, []string{"changes", "--follow", "--since", "1h", "--every", "5ms", "-o", "jsonl", "-c", filepath.Join(dir, "none.yaml")}, getenv, w, io.Discard)
+		_ = w.Close()
+	}()
+	lines := bufio.NewScanner(r)
+	next := func() changeLine {
+		t.Helper()
+		var l changeLine
+		if !lines.Scan() {
+			t.Fatalf("it ended: %v", <-done)
+		}
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	if l := next(); l.Change != "added" || l.ID != "i-1" {
+		t.Errorf("%+v", l)
+	}
+	list(target, who, inventorytest.Item{ID: "i-1", State: "stopped"})
+	if l := next(); l.Change != "changed" || len(l.Changes) != 1 || l.Changes[0].Path != "State.Name" {
+		t.Errorf("%+v", l)
+	}
+	list(target, who)
+	if l := next(); l.Change != "gone" || l.Ended != inventory.Absent || l.At == nil {
+		t.Errorf("%+v", l)
+	}
+	cancel()
+	go func() { _, _ = io.Copy(io.Discard, r) }()
+	if err := <-done; err != nil {
+		t.Errorf("who follows and stops is told %v", err)
+	}
+}
+
+func TestWhoIsUnnamed(t *testing.T) {
+	acc := func(name, id string) inventory.Account {
+		return inventory.Account{Name: name, Partition: "aws", AccountID: id}
+	}
+	known := []inventory.Account{acc("prod", "1"), acc("dev", "2")}
+	for name, c := range map[string]struct {
+		blocks  []string
+		settled map[string]string
+		want    []inventory.Account
+	}{
+		"all there, nobody entered yet":        {blocks: []string{"prod", "dev"}},
+		"one removed":                          {blocks: []string{"prod"}, want: known[1:]},
+		"one renamed, not entered":             {blocks: []string{"prod", "development"}},
+		"one renamed and entered":              {blocks: []string{"prod", "development"}, settled: map[string]string{"development": "2"}},
+		"one removed, a new one not entered":   {blocks: []string{"prod", "new"}},
+		"one removed, a new one entered":       {blocks: []string{"prod", "new"}, settled: map[string]string{"new": "3"}, want: known[1:]},
+		"a block that moved to a new account":  {blocks: []string{"prod", "dev"}, settled: map[string]string{"dev": "3"}, want: known[1:]},
+		"names exchanged, one entered so far":  {blocks: []string{"prod", "dev"}, settled: map[string]string{"prod": "2"}, want: nil},
+		"names exchanged, both entered":        {blocks: []string{"prod", "dev"}, settled: map[string]string{"prod": "2", "dev": "1"}},
+		"everything replaced, nothing entered": {blocks: []string{"a", "b"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			settled := map[string]record.Identity{}
+			for n := range maps.Keys(c.settled) {
+				settled[n] = record.Identity{AccountID: c.settled[n], Partition: "aws"}
+			}
+			if got := unnamed(known, c.blocks, settled); !slices.Equal(got, c.want) {
+				t.Errorf("%v, want %v", got, c.want)
+			}
+		})
+	}
+}
