@@ -271,13 +271,16 @@ func TestCanary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{AWS: cfg, Getenv: os.Getenv, DataDir: t.TempDir(), Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	o := Options{AWS: cfg, Getenv: os.Getenv, DataDir: t.TempDir(), SessionKey: secret.New(strings.Repeat("0f", 32)), Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	s := NewSessions(o)
 	defer s.Close()
 	code := w.mfa.Now()
 	a := w.ak(device(w.mfa.Serial, code), role(w.role.ARN))
 	got := w.open(s, a)
-	planted := []string{"CANARY", w.key.Secret, code}
+	planted := []string{"CANARY", w.key.Secret, code, w.mfa.Seed, o.SessionKey.Reveal()}
+	byseed := w.ak(seed(w.user.AddMFA("second")))
+	w.open(s, byseed)
+	planted = append(planted, byseed.TOTPSeed.Reveal(), seedKey(t, byseed))
 	for l := got.top; l != nil; l = l.prev {
 		planted = append(planted, l.creds.SecretAccessKey)
 		if l.creds.SessionToken != "" {
@@ -290,16 +293,20 @@ func TestCanary(t *testing.T) {
 	bad.AKSecret = secret.New("CANARY-block")
 	_, err3 := s.Open(t.Context(), bad)
 	mfa := MFASession{AccessKeyID: "ASIAIOSFODNN7EXAMPLE", SecretAccessKey: secret.New("CANARY-mfa"), SessionToken: secret.New("CANARY-mfa")}
+	seedSteps, _, err := s.plan(t.Context(), byseed)
+	if err != nil {
+		t.Fatal(err)
+	}
 	logged := new(buffer)
 	for _, h := range []slog.Handler{slog.NewTextHandler(logged, nil), slog.NewJSONHandler(logged, nil)} {
-		slog.New(h).Info("x", "session", got, "options", o, "sessions", s, "err", err1, "mfa", mfa)
+		slog.New(h).Info("x", "session", got, "options", o, "sessions", s, "err", err1, "mfa", mfa, "seed", seedSteps[1])
 	}
 	texts := []string{logged.String(), w.log.String()}
 	steps, _, err := s.plan(t.Context(), a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []any{got, *got, o, &o, s, cfg, w.load, err1, err2, err3, mfa, &mfa, struct{ m MFASession }{mfa}, steps, steps[0], steps[1], got.top.step} {
+	for _, v := range []any{got, *got, o, &o, s, cfg, w.load, err1, err2, err3, seedSteps, seedSteps[1], byseed, s.store, mfa, &mfa, struct{ m MFASession }{mfa}, steps, steps[0], steps[1], got.top.step} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 			texts = append(texts, fmt.Sprintf(verb, v))
 		}
@@ -309,4 +316,13 @@ func TestCanary(t *testing.T) {
 			t.Errorf("a secret (%s…) shows in: %.300s", planted[i][:6], text[max(0, strings.Index(text, planted[i])-150):])
 		}
 	}
+}
+
+func seedKey(t *testing.T, a config.Account) string {
+	t.Helper()
+	k, err := config.ParseTOTP(a.TOTPSeed.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k.Key.Reveal()
 }

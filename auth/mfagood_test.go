@@ -137,6 +137,12 @@ func TestMFAWrongSeed(t *testing.T) {
 			time.Sleep(14 * time.Minute)
 		}
 		w.count("GetSessionToken", 2)
+		_, err := w.sessions(o).Open(t.Context(), wrong)
+		for _, secret := range append([]string{wrong.TOTPSeed.Reveal()}, w.calls("GetSessionToken")[0].Params["TokenCode"], w.calls("GetSessionToken")[1].Params["TokenCode"]) {
+			if text := fmt.Sprintf("%+v %s %s", err, record.HintOf(err), w.log.String()); strings.Contains(text, secret) {
+				t.Errorf("shows %s: %s", secret, text)
+			}
+		}
 		time.Sleep(5 * time.Minute)
 		w.refused(w.sessions(o), wrong, record.MFAInvalid)
 		w.count("GetSessionToken", 4)

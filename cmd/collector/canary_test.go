@@ -16,19 +16,24 @@ import (
 // page, the dump of a process that is killed by SIGQUIT, nor in what it keeps on disk.
 func TestNoSecretLeaves(t *testing.T) {
 	scene, s := startScene(t)
-	prod, payments := scene.Accounts[0], scene.Accounts[2]
+	prod, payments, audit := scene.Accounts[0], scene.Accounts[2], scene.Accounts[3]
 	canaries := map[string]string{
 		"the secret of a key that works":       prod.Key.Secret,
 		"a secret that does not fit its key":   "canary/" + strings.Repeat("W", 33),
 		"a session token that nobody issued":   "canary-token-" + strings.Repeat("T", 64),
 		"the secret behind an MFA session":     payments.Key.Secret,
 		"a one-time code that is wrong":        "000017",
+		"the seed of an MFA device":            audit.MFA.Seed,
+		"the key that encrypts sessions":       strings.Repeat("0e", 32),
 		"a secret that is read from a file":    "canary-file-" + strings.Repeat("F", 28),
 		"a secret that comes from environment": "canary-env-" + strings.Repeat("E", 29),
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "secret")
 	write(t, file, canaries["a secret that is read from a file"]+"\n")
+	secrets := t.TempDir()
+	write(t, filepath.Join(secrets, "seed"), audit.MFA.Seed)
+	write(t, filepath.Join(secrets, "key"), canaries["the key that encrypts sessions"])
 	config := filepath.Join(dir, "config.yaml")
 	write(t, config, daemonConfig(dir, scene, fmt.Sprintf(`
   - {name: wrong, ak_id: %[1]s, ak_secret: %[2]q}
@@ -36,8 +41,10 @@ func TestNoSecretLeaves(t *testing.T) {
   - {name: mfa, ak_id: %[4]s, ak_secret: %[5]q, serial_number: %[6]q, token_code: %[7]q}
   - {name: file, ak_id: %[1]s, ak_secret: "${file:%[8]s}"}
   - {name: env, ak_id: %[1]s, ak_secret: "${env:CANARY}"}
+  - {name: seed, ak_id: %[9]s, ak_secret: %[10]q, serial_number: %[11]q, totp_seed: "${file:%[12]s/seed}"}
 `, prod.Key.ID, canaries["a secret that does not fit its key"], canaries["a session token that nobody issued"],
-		payments.Key.ID, payments.Key.Secret, payments.MFA.Serial, canaries["a one-time code that is wrong"], file)))
+		payments.Key.ID, payments.Key.Secret, payments.MFA.Serial, canaries["a one-time code that is wrong"], file,
+		audit.Key.ID, audit.Key.Secret, audit.MFA.Serial, secrets)+"session_key: ${file:"+secrets+"/key}\n"))
 	env := []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true", "CANARY=" + canaries["a secret that comes from environment"], "COLLECTOR_LOG_LEVEL=debug"}
 
 	leaks := func(where, text string) {
@@ -56,6 +63,9 @@ func TestNoSecretLeaves(t *testing.T) {
 		if !strings.Contains(stderr, reason) {
 			t.Errorf("no account failed with %s: the canaries were not tried", reason)
 		}
+	}
+	if sessions, err := filepath.Glob(filepath.Join(dir, "*", "sessions", "*.json")); err != nil || len(sessions) == 0 {
+		t.Errorf("no session was kept: %v", err)
 	}
 	leaks("run --once", stdout+stderr)
 	for _, verb := range [][]string{{"validate"}, {"run", "--once", "--account", "none"}, {"check"}, {"check", "-o", "json"}, {"policy"}} {
