@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -341,5 +342,29 @@ func TestExampleIsTaken(t *testing.T) {
 	}
 	if len(f.Accounts) == 0 || len(f.Outputs) == 0 {
 		t.Errorf("%d accounts, %d outputs", len(f.Accounts), len(f.Outputs))
+	}
+}
+
+// A secret that is rotated in the file that ${file:} names is used without anybody's saying so; a SIGHUP in a drain does not end it.
+func TestSecretFileRotates(t *testing.T) {
+	scene, s := startScene(t)
+	dir, secrets := t.TempDir(), t.TempDir()
+	secret := filepath.Join(secrets, "prod_ak")
+	write(t, secret, "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n")
+	text := strings.Replace(daemonConfig(dir, scene, ""), strconv.Quote(scene.Accounts[0].Key.Secret), strconv.Quote("${file:"+secret+"}"), 1)
+	config := filepath.Join(dir, "config.yaml")
+	write(t, config, text)
+	d := startDaemon(t, config, s.URL)
+	d.until("the wrong secret to fail", d.says(`reason=signature`))
+	write(t, secret, scene.Accounts[0].Key.Secret+"\n")
+	d.until("the right one to be used", d.metric(`collector_targets{account="prod",region="us-east-1",state="ok"} 1`))
+
+	remove := scene.AWS.Inject(awsfake.Fault{Kind: awsfake.Hang, Action: "DescribeInstances"})
+	defer remove()
+	d.until("a listing that hangs", func() bool { return scene.AWS.Stats().InFlight > 0 })
+	d.signal(syscall.SIGTERM)
+	d.signal(syscall.SIGHUP)
+	if code := d.exit(); code != exitDone {
+		t.Errorf("exit %d", code)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io/fs"
 	"os"
@@ -20,23 +21,47 @@ import (
 // A loaded configuration is a file, resolved and valid, with what is worth saying about it.
 type loaded struct {
 	file     *config.File
-	bytes    []byte // as read, to see whether the file has changed
+	inputs   inputs
 	warnings []string
 }
 
-// load reads the configuration file and applies the environment's two overrides. It calls nobody.
+// inputs is the files that a configuration was made of (itself, and what ${file:} names), each with a digest of what
+// it held: to see whether one has changed.
+type inputs map[string][sha256.Size]byte
+
+func (in inputs) read(path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if err == nil {
+		in[path] = sha256.Sum256(b)
+	}
+	return b, err
+}
+
+// changed reports whether a file holds something else now. One that is not there is on its way.
+func (in inputs) changed() bool {
+	for path, was := range in {
+		if b, err := os.ReadFile(path); err == nil && sha256.Sum256(b) != was {
+			return true
+		}
+	}
+	return false
+}
+
+// load reads the configuration file and applies the environment's two overrides. It calls nobody. With an error comes
+// what was read, and nothing else.
 func (c *cli) load() (*loaded, error) {
-	b, err := os.ReadFile(c.configPath)
+	l := &loaded{inputs: inputs{}}
+	b, err := l.inputs.read(c.configPath)
 	if err != nil {
-		return nil, usage(fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, or begin from config.example.yaml", err))
+		return l, usage(fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, or begin from config.example.yaml", err))
 	}
 	f, err := config.Parse(b, filepath.Base(c.configPath), known())
 	if err != nil {
-		return nil, usage(err)
+		return l, usage(err)
 	}
 	inline := secretInline(f)
-	if err := f.Resolve(c.lookup, os.ReadFile); err != nil {
-		return nil, usage(err)
+	if err := f.Resolve(c.lookup, l.inputs.read); err != nil {
+		return l, usage(err)
 	}
 	if v := c.getenv("COLLECTOR_LISTEN"); v != "" {
 		f.Web.Listen = v
@@ -44,7 +69,7 @@ func (c *cli) load() (*loaded, error) {
 	if v := c.getenv("COLLECTOR_DATA_DIR"); v != "" {
 		f.DataDir = v
 	}
-	l := &loaded{file: f, bytes: b}
+	l.file = f
 	for _, w := range f.Warnings {
 		l.warnings = append(l.warnings, w.Error())
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"os/signal"
@@ -16,25 +15,33 @@ import (
 // settle is how long a file must be left alone before it is read: an editor writes in several steps.
 const settle = 300 * time.Millisecond
 
-// watchConfig reloads at SIGHUP and when the file's contents change, until stop. It watches the file's directory, not
-// the file: an editor puts a new file in its place, and Kubernetes swaps a symbolic link (..data) beside it.
+// watchConfig reloads at SIGHUP and when the contents change of the file, or of one that ${file:} names, until stop. It
+// watches directories, not files: an editor puts a new file in its place, and Kubernetes swaps a symbolic link (..data) beside it.
 func (p *program) watchConfig(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
-	name := filepath.Base(p.cli.configPath)
 	var events chan fsnotify.Event
 	var lost chan error
+	var names map[string]bool
 	w, err := fsnotify.NewWatcher()
 	if err == nil {
-		if err = w.Add(filepath.Dir(p.cli.configPath)); err == nil {
-			events, lost = w.Events, w.Errors
+		events, lost = w.Events, w.Errors
+	}
+	follow := func() {
+		var dirs map[string]bool
+		dirs, names = p.look()
+		for dir := range dirs {
+			if err == nil {
+				err = w.Add(dir) // once more is no harm
+			}
+		}
+		if err != nil {
+			p.log.Warn("the configuration's files are not watched; SIGHUP and POST /-/reload still load them", "error", err)
 		}
 	}
-	if err != nil {
-		p.log.Warn("the configuration file is not watched; SIGHUP and POST /-/reload still load it", "error", err)
-	}
+	follow()
 	wg.Go(func() {
 		var quiet <-chan time.Time
 		for {
@@ -43,10 +50,11 @@ func (p *program) watchConfig(ctx context.Context) (stop func()) {
 				return
 			case <-hup:
 				_ = p.reload(ctx) // logged and counted there
+				follow()
 			case e := <-events:
 				// Other files of the directory may be what the name leads to, but they must not put it off: records may be
 				// written beside the configuration all the time.
-				if e.Op != fsnotify.Chmod && (quiet == nil || filepath.Base(e.Name) == name) {
+				if e.Op != fsnotify.Chmod && (quiet == nil || names[filepath.Base(e.Name)]) {
 					quiet = time.After(settle)
 				}
 			case err := <-lost: // an overflow: something changed, nobody knows what
@@ -56,12 +64,12 @@ func (p *program) watchConfig(ctx context.Context) (stop func()) {
 				quiet = nil
 				if p.changed() {
 					_ = p.reload(ctx)
+					follow()
 				}
 			}
 		}
 	})
-	return func() {
-		signal.Stop(hup)
+	return func() { // SIGHUP stays caught: it must not end a program that is draining
 		cancel()
 		wg.Wait()
 		if w != nil {
@@ -70,18 +78,20 @@ func (p *program) watchConfig(ctx context.Context) (stop func()) {
 	}
 }
 
-// changed reports whether the file's contents are other than when they were last read, good or bad. A file that is not
-// there is on its way.
-func (p *program) changed() bool {
-	b, err := os.ReadFile(p.cli.configPath)
-	if err != nil {
-		return false
-	}
+// look says what to watch: the directories of all that the configuration was last made of, and these files' names.
+func (p *program) look() (dirs, names map[string]bool) {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
-	if bytes.Equal(b, p.seen) {
-		return false
+	dirs, names = map[string]bool{}, map[string]bool{}
+	for path := range p.seen {
+		dirs[filepath.Dir(path)], names[filepath.Base(path)] = true, true
 	}
-	p.seen = b
-	return true
+	return dirs, names
+}
+
+// changed reports whether the configuration, or a file that it names, holds something else than when it was last read, good or bad.
+func (p *program) changed() bool {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	return p.seen.changed()
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -38,7 +37,7 @@ type program struct {
 
 	reloading sync.Mutex
 	now       *loaded // the configuration that is in force
-	seen      []byte  // the file as it was last read, good or bad
+	seen      inputs  // what was last read, good or bad
 }
 
 // collect is the whole flow, top to bottom: each line uses the ones above it. Configuration → who watches → how AWS is
@@ -218,7 +217,7 @@ func (p *program) apply(ctx context.Context, cfg *loaded) error {
 	if err != nil {
 		return err
 	}
-	p.now, p.seen = cfg, cfg.bytes
+	p.now, p.seen = cfg, cfg.inputs
 	tags := map[string]map[string]string{}
 	for _, a := range cfg.file.Accounts {
 		tags[a.Name] = a.ExtraTags
@@ -236,10 +235,8 @@ func (p *program) apply(ctx context.Context, cfg *loaded) error {
 func (p *program) reload(ctx context.Context) error {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
-	if b, err := os.ReadFile(p.cli.configPath); err == nil {
-		p.seen = b
-	}
 	cfg, err := p.cli.load()
+	p.seen = cfg.inputs
 	if err == nil {
 		for _, key := range needRestart(p.now.file, cfg.file) {
 			p.log.Warn("this key takes effect at the next start only", "key", key)
