@@ -31,7 +31,7 @@ func TestEachBenchmarkRuns(t *testing.T) {
 		want []string // in the output
 	}{
 		{"scale -accounts 3 -n 1 -latency 1ms", []string{"| 3        | key+role |", "|      key |", " 60 |"}},
-		{"wire -instances 10000 -n 1", []string{"| off | off  |", "| on  | on   |"}},
+		{"wire -instances 10000 -n 1", []string{"| off |  off |", "| on  |   on |"}},
 		{"empty -latency 1ms -n 1", []string{"| throttled |"}},
 		{"size", []string{" MB ("}},
 		{"validate -accounts 20 -n 2", []string{"20 accounts, offline", "| 2    |"}},

@@ -1,6 +1,6 @@
 // Command sdktypes lists instances the way most programs do: the SDK's typed client and paginator, and encoding/json to a file.
 // It is what bench measures the collector against, and stands alone so that nothing else compiles the SDK's types. It does
-// less than the collector: no role, no identity, no tags, no limits, no metrics.
+// less than the collector: no role, no identity, no tags, no limits, no metrics; one page after the other.
 package main
 
 import (
@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -40,14 +39,10 @@ func run(ctx context.Context, keys string, regions []string, out string, gzip bo
 	if err != nil {
 		return err
 	}
-	w := &lines{to: bufio.NewWriterSize(f, 1<<20)}
-	client := &http.Client{Transport: &http.Transport{DisableCompression: !gzip, MaxIdleConnsPerHost: 64}}
+	w := bufio.NewWriterSize(f, 1<<20)
+	defer func() { err = errors.Join(err, w.Flush(), f.Close()) }()
+	client := &http.Client{Transport: &http.Transport{DisableCompression: !gzip}}
 	defer client.CloseIdleConnections()
-
-	var mu sync.Mutex
-	var errs []error
-	var listing sync.WaitGroup
-	places := make(chan struct{}, 4) // as many as the collector decodes at one time
 	for line := range strings.Lines(string(list)) {
 		id, secret, _ := strings.Cut(strings.TrimSpace(line), " ")
 		for _, region := range regions {
@@ -57,22 +52,15 @@ func run(ctx context.Context, keys string, regions []string, out string, gzip bo
 					return aws.Credentials{AccessKeyID: id, SecretAccessKey: secret}, nil
 				}),
 			})
-			listing.Go(func() {
-				places <- struct{}{}
-				defer func() { <-places }()
-				if err := instances(ctx, api, w); err != nil {
-					mu.Lock()
-					defer mu.Unlock()
-					errs = append(errs, fmt.Errorf("%s: %w", region, err))
-				}
-			})
+			if err := instances(ctx, api, w); err != nil {
+				return fmt.Errorf("%s: %w", region, err)
+			}
 		}
 	}
-	listing.Wait()
-	return errors.Join(append(errs, w.to.Flush(), f.Close())...)
+	return nil
 }
 
-func instances(ctx context.Context, api *ec2.Client, w *lines) error {
+func instances(ctx context.Context, api *ec2.Client, w *bufio.Writer) error {
 	p := ec2.NewDescribeInstancesPaginator(api, &ec2.DescribeInstancesInput{MaxResults: aws.Int32(1000)})
 	for p.HasMorePages() {
 		page, err := p.NextPage(ctx)
@@ -85,26 +73,11 @@ func instances(ctx context.Context, api *ec2.Client, w *lines) error {
 				if err != nil {
 					return err
 				}
-				if err := w.write(line); err != nil {
+				if _, err := w.Write(append(line, '\n')); err != nil {
 					return err
 				}
 			}
 		}
 	}
 	return nil
-}
-
-// lines is a file that several write to.
-type lines struct {
-	mu sync.Mutex
-	to *bufio.Writer
-}
-
-func (l *lines) write(line []byte) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if _, err := l.to.Write(line); err != nil {
-		return err
-	}
-	return l.to.WriteByte('\n')
 }
