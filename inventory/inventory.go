@@ -41,8 +41,9 @@ type Inventory struct {
 	d   Driver
 	log *slog.Logger
 
-	mu  sync.Mutex
-	err error // why the last write failed; nil once one has worked again
+	mu   sync.Mutex
+	err  error // why the last write failed; nil once one has worked again
+	lost int
 }
 
 // New remembers through d, which the caller closes.
@@ -60,6 +61,13 @@ func (i *Inventory) Err() error {
 	return i.err
 }
 
+// Lost is how many ends of targets, and retirements, the store did not remember since the start.
+func (i *Inventory) Lost() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.lost
+}
+
 // note keeps the store's trouble, or its end, and says it once each.
 func (i *Inventory) note(ctx context.Context, err error, wrote bool) error {
 	if err != nil && (errors.Is(err, ErrFenced) || ctx.Err() != nil) {
@@ -73,6 +81,7 @@ func (i *Inventory) note(ctx context.Context, err error, wrote bool) error {
 			i.log.Error("the store does not remember; what is listed still goes to the outputs", "error", err, "hint", record.HintOf(err))
 		}
 		i.err = err
+		i.lost++
 	case wrote && i.err != nil:
 		i.log.Info("the store remembers again")
 		i.err = nil

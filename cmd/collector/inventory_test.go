@@ -4,13 +4,17 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"log/slog"
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/inventory/inventorytest"
 	"github.com/aws-collector/collector/inventory/sqlite"
@@ -119,5 +123,36 @@ func TestWhoIsUnnamed(t *testing.T) {
 				t.Errorf("%v, want %v", got, c.want)
 			}
 		})
+	}
+}
+
+// A store that fails fails neither the listing nor the other outputs: the program says so, is not ready, and heals.
+func TestLedgerSaysThatItForgets(t *testing.T) {
+	f := &config.File{DataDir: t.TempDir(), Store: config.Store{Type: "sqlite"}}
+	l, err := openLedger(t.Context(), f, false, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, who := inventorytest.Target()
+	if why := l.notReady(); len(why) > 0 || l.forgotten() != nil {
+		t.Errorf("at first: %v, %v", why, l.forgotten())
+	}
+	if err := l.close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Begin(t.Context(), target, who, "run"); err == nil {
+		t.Fatal("a closed store takes a target")
+	}
+	if why := l.notReady(); len(why) != 1 || !strings.HasPrefix(why[0], "store: ") {
+		t.Errorf("not ready because %q", why)
+	}
+	var exit *exitError
+	if err := l.forgotten(); !errors.As(err, &exit) || exit.code != exitPartial || !strings.Contains(err.Error(), "did not remember 1 targets") {
+		t.Errorf("%v", err)
+	}
+
+	none, err := openLedger(t.Context(), &config.File{DataDir: t.TempDir(), Store: config.Store{Type: "none"}}, false, nil)
+	if err != nil || none.inventory != nil || none.notReady() != nil || none.forgotten() != nil || none.close() != nil {
+		t.Errorf("store none: %+v %v", none, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/aws-collector/collector/config"
@@ -60,6 +61,18 @@ func (l *ledger) notReady() []string {
 	return nil
 }
 
+// forgotten is what a run by hand must not end well with: targets that were listed and are not remembered.
+func (l *ledger) forgotten() error {
+	if l.inventory == nil || l.inventory.Lost() == 0 {
+		return nil
+	}
+	err := fmt.Errorf("the store did not remember %d targets", l.inventory.Lost())
+	if now := l.inventory.Err(); now != nil {
+		err = fmt.Errorf("%w: %w", err, now)
+	}
+	return &exitError{exitPartial, err}
+}
+
 // remembering is the inventory in the runner's words: neither package knows the other.
 type remembering struct{ *inventory.Inventory }
 
@@ -93,7 +106,10 @@ func (c *cli) reading(ctx context.Context, ask func(*sqlite.Reader) error) (err 
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	return ask(r)
+	if err = ask(r); errors.Is(err, syscall.EPIPE) {
+		return nil // whoever read has seen enough: "| head"
+	}
+	return err
 }
 
 // storePath is where the store is. With COLLECTOR_DATA_DIR no configuration is needed to ask it.

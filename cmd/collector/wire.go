@@ -149,7 +149,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	}
 
 	if o.once {
-		err = errors.Join(p.once(ctx, engine, board), undelivered(p.outputs.States()))
+		err = errors.Join(p.once(ctx, engine, board), undelivered(p.outputs.States()), ledger.forgotten())
 	} else {
 		stopWatching, stopRetiring := p.watchConfig(ctx), retire.start(ctx)
 		log.Info("collecting", "accounts", len(p.runner.Fleet().Accounts), "config", c.configPath, "version", buildInfo().version)

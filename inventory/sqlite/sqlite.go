@@ -113,6 +113,13 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	s := &Store{o: o, enc: enc, writing: make(chan struct{}, 1), epochs: map[int64]*epoch{}}
+	f, err := os.OpenFile(o.Path, os.O_RDWR|os.O_CREATE, 0o600) // SQLite would make it for everyone to read; its other files take on its mode
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
 	sync := "NORMAL"
 	if o.Sync {
 		sync = "FULL"

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -245,8 +246,8 @@ func TestAFullDisk(t *testing.T) {
 	if err == nil || inv.Err() == nil || !strings.Contains(record.HintOf(inv.Err()), "disk is full") {
 		t.Fatalf("a full disk: %v; the store says %v", err, inv.Err())
 	}
-	if got := ids(t, s, inventory.Query{}); got != "i-1" {
-		t.Errorf("half a target: %q", got)
+	if got := ids(t, s, inventory.Query{}); got != "i-1" || inv.Lost() != 1 {
+		t.Errorf("half a target: %q; %d lost", got, inv.Lost())
 	}
 	exec(t, s.w, "PRAGMA max_page_count = 1000000")
 	if err := list(t, inv, "three", items...); err != nil || inv.Err() != nil {
@@ -269,6 +270,23 @@ func noise(n int) string {
 		b.WriteByte('!' + byte(x%90))
 	}
 	return b.String()
+}
+
+// The inventory says much about an account: nobody else on the machine reads it.
+func TestTheFileIsItsOwners(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("modes say nothing there")
+	}
+	path := filepath.Join(t.TempDir(), "collector.db")
+	s := openAt(t, path)
+	if err := list(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, suffix := range []string{"", "-wal", "-shm", ".lock"} {
+		if info, err := os.Stat(path + suffix); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", suffix, info.Mode(), err)
+		}
+	}
 }
 
 func TestReadOnly(t *testing.T) {
