@@ -355,7 +355,7 @@ func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time
 		at := after.UnixMicro()
 		return v.pairs(ctx, q, yield, `SELECT at, before, after FROM (
 				SELECT v.scope, v.id, v.valid_from AS at, b.version AS before, v.version AS after FROM version v
-					LEFT JOIN version b ON b.id = v.id AND b.scope = v.scope AND b.valid_to = v.valid_from AND v.first_seen < v.valid_from
+					LEFT JOIN version b ON b.id = v.id AND b.scope = v.scope AND b.valid_to = v.valid_from
 					WHERE v.valid_from > ?
 				UNION ALL SELECT scope, id, valid_to, version, NULL FROM version WHERE valid_to > ? AND ended IS NOT NULL) v
 			JOIN scope s ON s.scope = v.scope WHERE `+where+" ORDER BY at, v.id", append([]any{at, at}, args...)...)

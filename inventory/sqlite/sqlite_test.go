@@ -385,6 +385,29 @@ func TestAClockThatGoesBack(t *testing.T) {
 	}
 }
 
+// What is too much for memory is staged, and what a turn staged that never ended is dropped by the next one.
+func TestStaged(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
+	inv := inventory.New(s, inventory.Options{})
+	target, who := inventorytest.Target()
+	v, err := inv.Begin(t.Context(), target, who, "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"i-1", "i-2", "i-3"} {
+		if err := v.Page(t.Context(), inventorytest.Page(target, who, "one", inventorytest.Item{ID: id, Pad: noise(300_000)})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := count(t, s.db, "SELECT count(*) FROM staged"); n != 3 {
+		t.Errorf("%d of 3 rows are staged", n)
+	}
+	if err := list(t, inv, "two", inventorytest.Item{ID: "i-4"}); err != nil {
+		t.Fatal(err)
+	}
+	whole(t, s)
+}
+
 // The documented views open bodies.
 func TestViews(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "collector.db")
