@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"syscall"
 )
 
 // A Reason is the kind of an error: the one taxonomy of the program, from sign-in to the last page.
@@ -70,18 +71,31 @@ func ReasonOf(err error) Reason {
 	if r := ReasonOfCode(CodeOf(err)); r != "" {
 		return r
 	}
-	var ne net.Error
+	below := transport(err)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return TimedOut
 	case errors.Is(err, context.Canceled):
 		return Interrupted
-	case errors.As(err, &ne) && ne.Timeout():
+	case below != nil && below.Timeout():
 		return TimedOut
-	case errors.As(err, &ne):
+	case below != nil:
 		return Network
 	}
 	return Other
+}
+
+// transport is the network's error in err, or nil. The number of a system call's error has the methods of one too, and
+// stands in the errors of files.
+func transport(err error) net.Error {
+	var ne net.Error
+	if !errors.As(err, &ne) {
+		return nil
+	}
+	if _, ok := ne.(syscall.Errno); ok {
+		return nil
+	}
+	return ne
 }
 
 // HintOf is the advice of the outermost [Fault] in err that has one.
@@ -126,9 +140,8 @@ func Brief(err error) string {
 		}
 		return text
 	}
-	var below net.Error // no answer came: what the transport says is the whole story
-	if errors.As(err, &below) && !errors.Is(below, context.DeadlineExceeded) {
-		return below.Error()
+	if below := transport(err); below != nil && !errors.Is(below, context.DeadlineExceeded) {
+		return below.Error() // no answer came: what the transport says is the whole story
 	}
 	for { // a call may stand in another's preparation
 		var op interface {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
+	"syscall"
 	"testing"
 )
 
@@ -46,6 +48,7 @@ func TestReasonAndState(t *testing.T) {
 		{context.DeadlineExceeded, 7, TimedOut, Timeout},
 		{context.Canceled, 0, Interrupted, Error},
 		{&net.OpError{Op: "dial", Err: errors.New("connection refused")}, 0, Network, Error},
+		{&fs.PathError{Op: "open", Path: "token", Err: syscall.ENOENT}, 0, Other, Error},
 		{&Fault{Reason: ParentFailed, Err: errors.New("x")}, 0, ParentFailed, Skipped},
 		{fmt.Errorf("outer: %w", &Fault{Reason: MFANeeded, Err: api("AccessDenied")}), 0, MFANeeded, AuthFailed},
 		{errors.New("anything"), 0, Other, Error},
@@ -80,6 +83,7 @@ func TestBrief(t *testing.T) {
 		{&operationError{fmt.Errorf("exceeded maximum number of attempts, 3, %w", &url.Error{Op: "Post", URL: "http://127.0.0.1:1/", Err: errors.New("connection refused")})},
 			`Post "http://127.0.0.1:1/": connection refused`},
 		{&operationError{&operationError{errors.New("below")}}, "below"},
+		{fmt.Errorf("profile: %w", &fs.PathError{Op: "open", Path: "token", Err: syscall.ENOENT}), "profile: open token: no such file or directory"},
 		{errors.New("plain"), "plain"},
 	} {
 		if got := Brief(c.err); got != c.want {
