@@ -251,9 +251,18 @@ func TestMFACommandWrong(t *testing.T) {
 
 	t.Run("hangs", func(t *testing.T) {
 		// The shell's child would hold the pipe open for an hour.
-		hang := commandCodes{argv: []string{"/bin/sh", "-c", "sleep 3600; echo 012345"}, limit: 50 * time.Millisecond}
+		child := filepath.Join(t.TempDir(), "pid")
+		hang := commandCodes{argv: []string{"/bin/sh", "-c", `sleep 3600 & echo $! >"$1"; wait; echo 012345`, "sh", child}, limit: 200 * time.Millisecond}
 		_, _, err := hang.code(t.Context(), time.Now())
-		if record.ReasonOf(err) != record.MFANeeded || !strings.Contains(err.Error(), "no answer within 50ms") {
+		pid, perr := os.ReadFile(child)
+		if perr != nil {
+			t.Fatal(perr)
+		}
+		stat, _ := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/stat")       // where there is no /proc, nothing is seen
+		if _, state, ok := strings.Cut(string(stat), "(sleep) "); ok && state[0] == 'S' { // asleep: not even dying
+			t.Errorf("what the command began goes on: %s", stat)
+		}
+		if record.ReasonOf(err) != record.MFANeeded || !strings.Contains(err.Error(), "no answer within 200ms") {
 			t.Error(err)
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -300,5 +309,67 @@ func TestMFARemind(t *testing.T) {
 		runs(30 * time.Hour)
 		w.count("GetSessionToken", 2)
 		said(1)
+	})
+}
+
+// TestLogin: who is asked for a code, when, and what becomes of it.
+func TestLogin(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		o := Options{DataDir: t.TempDir()}
+		asked := 0
+		gives := func(code string) func(context.Context, string) (secret.String, error) {
+			return func(_ context.Context, device string) (secret.String, error) {
+				asked++
+				if device != w.mfa.Serial {
+					t.Errorf("asked for a code of %s", device)
+				}
+				return secret.New(code), nil
+			}
+		}
+		refused := func(a config.Account, code string, want record.Reason, calls int) {
+			t.Helper()
+			_, err := w.sessions(o).Login(t.Context(), a, gives(code))
+			if record.ReasonOf(err) != want || record.HintOf(err) == "" {
+				t.Errorf("%v (hint %q), want %s", err, record.HintOf(err), want)
+			}
+			w.count("GetSessionToken", calls)
+		}
+		a := w.ak(device(w.mfa.Serial, ""))
+		bad := a
+		bad.AKSecret = unknown2
+		refused(bad, w.mfa.Now(), record.BadSignature, 0)
+		refused(w.ak(), w.mfa.Now(), record.MFASerial, 0)
+		if asked != 0 {
+			t.Error("somebody was asked for a code that could not be sent")
+		}
+		refused(a, "000000", record.MFAInvalid, 1)
+
+		code := w.mfa.Now()
+		first, err := w.sessions(o).Login(t.Context(), a, gives(code))
+		if err != nil || first.Device != w.mfa.Serial || time.Until(first.Until) != mfaSession {
+			t.Errorf("%+v, %v", first, err)
+		}
+		refused(a, code, record.MFANeeded, 2) // AWS would say no: it is not asked
+		s := w.sessions(o)
+		w.open(s, a)
+
+		// Another login renews a session that is still good, and who asked goes on with it.
+		time.Sleep(time.Hour)
+		second, err := s.Login(t.Context(), a, gives(w.mfa.Now()))
+		if err != nil || second.Until.Sub(first.Until) != time.Hour {
+			t.Errorf("%+v, %v", second, err)
+		}
+		if until, _ := w.open(s, a).Expires(); !until.Equal(second.Until) {
+			t.Errorf("goes on until %s, want %s", until, second.Until)
+		}
+
+		before := asked
+		if _, err := s.Login(t.Context(), w.ak(seed(w.mfa)), gives("000000")); err != nil || asked != before {
+			t.Errorf("a block with a seed: asked %d times, %v", asked-before, err)
+		}
+		stop := errors.New("no, thanks")
+		if _, err := s.Login(t.Context(), a, func(context.Context, string) (secret.String, error) { return secret.String{}, stop }); !errors.Is(err, stop) {
+			t.Error(err)
+		}
 	})
 }

@@ -75,10 +75,10 @@ var good = map[string]func(t *testing.T, f *File){
 	},
 	"seed-9-account-and-role": func(t *testing.T, f *File) {
 		equal(t, "roles", each(f, func(a Account) string { return a.ARN }), []string{
-			"arn:aws:iam::222222222222:role/manage-role", "arn:aws-cn:iam::333333333333:role/team/manage-role", "arn:aws-cn:iam::444444444444:role/manage-role", "",
+			"arn:aws:iam::222222222222:role/manage-role", "arn:aws-cn:iam::333333333333:role/team/manage-role", "arn:aws-cn:iam::444444444444:role/manage-role", "", "arn:aws-cn:iam::666666666666:role/manage-role",
 		})
 		equal(t, "role", f.Accounts[0].Role, Role{ARN: "arn:aws:iam::222222222222:role/manage-role", SessionName: "collector", ExternalID: "0042", Duration: Duration(time.Hour)})
-		equal(t, "partitions", each(f, func(a Account) string { return a.Partition }), []string{"", "aws-cn", "", "aws"})
+		equal(t, "partitions", each(f, func(a Account) string { return a.Partition }), []string{"", "aws-cn", "", "aws", ""})
 		warned(t, f)
 	},
 	"session-key": func(t *testing.T, f *File) {
