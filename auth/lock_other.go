@@ -13,8 +13,8 @@ import (
 // modesMatter: access is not in a file's mode here.
 const modesMatter = false
 
-// staleLock is when the lock of a process that was killed is taken over: a holder sends two calls at most.
-const staleLock = 2 * mfaWait
+// staleLock is when the lock of a process that was killed is taken over: no holder needs it for longer.
+const staleLock = mfaWork + 10*time.Second
 
 // lockFile takes a lock by making a file. There is no flock here, so a killed process leaves it behind until it is stale.
 func lockFile(ctx context.Context, path string) (unlock func(), err error) {
