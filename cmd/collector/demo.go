@@ -133,6 +133,14 @@ func demoFile(scene *awsfake.Scene, dir string, o demoOptions) ([]byte, error) {
 	return b.Bytes(), err
 }
 
+// calledAs is how whoever sees the demo can call the program: `go run` leaves no binary behind.
+func calledAs() string {
+	if exe, err := os.Executable(); err == nil && strings.Contains(exe, "go-build") {
+		return "go run ./cmd/collector"
+	}
+	return "collector"
+}
+
 func (c *cli) demoWelcome(scene *awsfake.Scene, cloud, addr, dir string, o demoOptions) {
 	w := tabwriter.NewWriter(c.stderr, 0, 0, 2, ' ', 0)
 	page := url.URL{Scheme: "http", Host: addr}
@@ -140,7 +148,7 @@ func (c *cli) demoWelcome(scene *awsfake.Scene, cloud, addr, dir string, o demoO
 	fmt.Fprintf(w, "  page\t%s\n", page.String()+"/")
 	fmt.Fprintf(w, "  metrics\t%s\n", page.String()+"/metrics")
 	fmt.Fprintf(w, "  records\t%s\n", filepath.Join(dir, "records.jsonl"))
-	fmt.Fprintf(w, "  ask it\tcollector list instance --where 'state=running' --config %s (get, history, diff, changes and sql too)\n", filepath.Join(dir, "config.yaml"))
+	fmt.Fprintf(w, "  ask it\t%s list instance --where 'state=running' --config %s\n\t(get, history, diff, changes and sql too)\n", calledAs(), filepath.Join(dir, "config.yaml"))
 	fmt.Fprintf(w, "  configuration\t%s (change it while this runs)\n", filepath.Join(dir, "config.yaml"))
 	fmt.Fprintf(w, "  stop\tCtrl-C\n\nTwo accounts are in trouble on purpose:\n")
 	for _, a := range scene.Accounts {
