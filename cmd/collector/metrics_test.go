@@ -12,12 +12,7 @@ import (
 // What AWS sends and this version does not know is delivered, and counted where somebody will see it; an AWS that is known
 // leaves no series.
 func TestUnknownMembersAreSeen(t *testing.T) {
-	scene, s := startScene(t)
-	dir := t.TempDir()
-	config := filepath.Join(dir, "config.yaml")
-	write(t, config, daemonConfig(dir, scene, ""))
-	d := startDaemon(t, config, s.URL)
-	d.until("a run", d.metric(`collector_runs_total{account="prod",status="success"} 1`))
+	scene, d, dir := startCollecting(t)
 	if text := d.get("/metrics"); strings.Contains(text, "collector_unknown_members_total{") {
 		t.Error("counts unknown members of an AWS that sends none")
 	}
@@ -31,15 +26,22 @@ func TestUnknownMembersAreSeen(t *testing.T) {
 
 // Where AWS throttles, the pace that is left shows, and only there.
 func TestThrottlesShowInThePace(t *testing.T) {
+	scene, d, _ := startCollecting(t)
+	if text := d.get("/metrics"); strings.Contains(text, "collector_api_budget_part{") {
+		t.Error("a pace is shown that nobody has slowed down")
+	}
+	scene.AWS.Inject(awsfake.Fault{Kind: awsfake.TooFast, Action: "DescribeInstances", Count: 1})
+	d.until("half the pace", d.metric(`collector_api_budget_part{account="prod",region="us-east-1"} 0.5`))
+}
+
+// startCollecting is a daemon that has collected once, and the folder of its files.
+func startCollecting(t *testing.T) (*awsfake.Scene, *daemon, string) {
+	t.Helper()
 	scene, s := startScene(t)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yaml")
 	write(t, config, daemonConfig(dir, scene, ""))
 	d := startDaemon(t, config, s.URL)
 	d.until("a run", d.metric(`collector_runs_total{account="prod",status="success"} 1`))
-	if text := d.get("/metrics"); strings.Contains(text, "collector_api_budget_part{") {
-		t.Error("a pace is shown that nobody has slowed down")
-	}
-	scene.AWS.Inject(awsfake.Fault{Kind: awsfake.TooFast, Action: "DescribeInstances", Count: 1})
-	d.until("half the pace", d.metric(`collector_api_budget_part{account="prod",region="us-east-1"} 0.5`))
+	return scene, d, dir
 }

@@ -13,7 +13,7 @@ import (
 func TestAWSCLI(t *testing.T) {
 	cli, err := exec.LookPath("aws")
 	if err != nil {
-		t.Skip("SKIPPED: no `aws` on PATH; the CLI's reading of this AWS stays untested")
+		t.Skip("SKIPPED, NOT PASSED: no `aws` on PATH; the CLI's reading of this AWS stays untested")
 	}
 	a := New(Options{})
 	c := a.AddAccount("111111111111", "aws")
