@@ -8,7 +8,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"time"
 
+	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -35,7 +37,29 @@ var (
 	ErrClosed = errors.New("output is closed")
 	// ErrPermanent is in an error that no later try can mend: the pipe's reader is gone. It is not tried again.
 	ErrPermanent = errors.New("output is gone for good")
+	// ErrRefused is in an error of Send when the receiver has looked at the batch and will never take it as it is: it is the
+	// content that is wrong, not the way there. A spool halves such a batch until what is at fault stands alone.
+	ErrRefused = errors.New("refused by the receiver")
 )
+
+// A Later is an error of Send that says how long the receiver wants to be left alone.
+type Later struct {
+	After time.Duration
+	Err   error
+}
+
+func (l *Later) Error() string { return l.Err.Error() }
+func (l *Later) Unwrap() error { return l.Err }
+
+// Batching is how much a spool hands to its output in one Send. An output that wants a say embeds it in its options, with
+// its own defaults.
+type Batching struct {
+	MaxRecords int             `yaml:"max_records" doc:"At most so many records a request."`
+	MaxBytes   Bytes           `yaml:"max_bytes" doc:"At most so many bytes of records a request, before compression. A single larger record is sent alone."`
+	MaxWait    config.Duration `yaml:"max_wait" doc:"How long a request waits to fill up, as 1s. At the end of a run nothing waits."`
+}
+
+func (b *Batching) batching() *Batching { return b }
 
 // A Type is an output that can be named in the file: a row, in plain sight.
 type Type struct {

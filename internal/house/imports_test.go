@@ -14,7 +14,7 @@ var rooms = map[string][]string{
 	"config":           {"record", "secret"},
 	"auth":             {"config", "record", "secret"},
 	"collectors":       {"record"},
-	"outputs":          {"config", "record", "secret"},
+	"outputs":          {"config", "inventory", "record", "secret"}, // of inventory the words: conditions, changes; no database
 	"policy":           {"record"}, // ARNs are a partition's; which actions a kind needs comes in, so that it builds without the catalogue
 	"runner":           {"record"},
 	"inventory":        {"record"}, // its drivers too: rules and databases know resources, and not who lists them
