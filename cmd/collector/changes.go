@@ -60,7 +60,7 @@ func (c *cli) changes(ctx context.Context, r *sqlite.Reader, format string, q in
 				}
 				return err
 			}
-			line, err := asLine(ch)
+			line, err := inventory.NewChangeLine(ch)
 			if err != nil {
 				return err
 			}
@@ -73,7 +73,7 @@ func (c *cli) changes(ctx context.Context, r *sqlite.Reader, format string, q in
 			case format == "json":
 				array = append(array, line)
 			default:
-				l.rows = append(l.rows, line.row())
+				l.rows = append(l.rows, changeRow(line))
 			}
 		}
 		if len(l.rows) > 0 || !follow {

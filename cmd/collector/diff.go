@@ -11,42 +11,9 @@ import (
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/inventory/sqlite"
-	"github.com/aws-collector/collector/record"
 )
 
-// A changeLine is a change as JSON: of diff, and of changes, which say when.
-type changeLine struct {
-	At        *time.Time        `json:"at,omitempty"`
-	Change    string            `json:"change"`
-	Kind      string            `json:"kind"`
-	ID        string            `json:"id"`
-	Name      string            `json:"name,omitempty"`
-	Account   string            `json:"account"`
-	AccountID string            `json:"account_id"`
-	Partition string            `json:"partition"`
-	Region    string            `json:"region"`
-	Ended     string            `json:"ended,omitempty"`
-	Changes   []inventory.Delta `json:"changes"`
-	Record    *record.Record    `json:"record"` // as it is after the change, or was before it was gone
-}
-
-func asLine(c inventory.Change) (changeLine, error) {
-	r := c.Resource()
-	l := changeLine{At: orNull(c.At), Change: c.What, Kind: r.Kind, ID: r.ID, Name: r.Name, Account: r.Account, AccountID: r.AccountID,
-		Partition: r.Partition, Region: r.Region, Changes: []inventory.Delta{}, Record: &r.Record}
-	switch c.What {
-	case inventory.WasChanged:
-		var err error
-		if l.Changes, err = inventory.Deltas(c.Before.Data, c.After.Data); err != nil {
-			return l, fmt.Errorf("%s: %w", r.ID, err)
-		}
-	case inventory.WasGone:
-		l.Ended = r.Ended
-	}
-	return l, nil
-}
-
-func (l changeLine) row() map[string]any {
+func changeRow(l inventory.ChangeLine) map[string]any {
 	what := l.Change
 	if l.Ended != "" {
 		what += " (" + l.Ended + ")"
@@ -105,7 +72,7 @@ func (c *cli) diff(cmd *cobra.Command, r *sqlite.Reader, q *question, query inve
 		if err != nil {
 			return err
 		}
-		line, err := asLine(ch)
+		line, err := inventory.NewChangeLine(ch)
 		if err != nil {
 			return err
 		}
@@ -119,7 +86,7 @@ func (c *cli) diff(cmd *cobra.Command, r *sqlite.Reader, q *question, query inve
 			array = append(array, line)
 			continue
 		}
-		l.rows = append(l.rows, line.row())
+		l.rows = append(l.rows, changeRow(line))
 		if counts[line.Kind] == nil {
 			counts[line.Kind] = map[string]int{}
 		}

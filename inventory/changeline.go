@@ -1,0 +1,44 @@
+package inventory
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// A ChangeLine is a change as JSON: of a diff, which has no At, and of the changes since an instant.
+type ChangeLine struct {
+	At        *time.Time     `json:"at,omitempty"`
+	Change    string         `json:"change"`
+	Kind      string         `json:"kind"`
+	ID        string         `json:"id"`
+	Name      string         `json:"name,omitempty"`
+	Account   string         `json:"account"`
+	AccountID string         `json:"account_id"`
+	Partition string         `json:"partition"`
+	Region    string         `json:"region"`
+	Ended     string         `json:"ended,omitempty"`
+	Changes   []Delta        `json:"changes"`
+	Record    *record.Record `json:"record"` // as it is after the change, or was before it was gone
+}
+
+// NewChangeLine shares c's record.
+func NewChangeLine(c Change) (ChangeLine, error) {
+	r := c.Resource()
+	l := ChangeLine{Change: c.What, Kind: r.Kind, ID: r.ID, Name: r.Name, Account: r.Account, AccountID: r.AccountID,
+		Partition: r.Partition, Region: r.Region, Changes: []Delta{}, Record: &r.Record}
+	if !c.At.IsZero() {
+		l.At = &c.At
+	}
+	switch c.What {
+	case WasChanged:
+		var err error
+		if l.Changes, err = Deltas(c.Before.Data, c.After.Data); err != nil {
+			return l, fmt.Errorf("%s: %w", r.ID, err)
+		}
+	case WasGone:
+		l.Ended = r.Ended
+	}
+	return l, nil
+}
