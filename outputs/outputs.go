@@ -82,6 +82,8 @@ var Types = []Type{
 type Common struct {
 	Name string `yaml:"name" doc:"What the output is called in metrics and logs. Default: its type, then type-2, type-3 and so on."`
 	Ends bool   `yaml:"ends" doc:"Also write a line {\"kind\":\"_target\",...} at the end of each target."`
+	// Spool is nil where nothing is said of it: then stdout and file have none, and all others one with its defaults.
+	Spool *Spool `yaml:"spool" doc:"What waits on disk for the receiver, below data_dir. stdout and file have a spool only if this is given."`
 }
 
 func (c *Common) common() *Common { return c }
@@ -94,6 +96,7 @@ type Deps struct {
 	Stdout io.Writer
 	Log    *slog.Logger
 	Watch  Observer // may be nil
+	Spools string   // the folder of the spools
 }
 
 // An Observer hears how outputs fare, synchronously; it must not block. web.Metrics is one.

@@ -1,0 +1,316 @@
+package outputstest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/record"
+)
+
+// A Remote is an output whose receiver is reached over a network.
+type Remote struct {
+	Type outputs.Type
+	// Serve starts a receiver that serves on w until the test ends. What goes wrong on the way is the wire's matter.
+	Serve func(t *testing.T, w *Wire) Receiver
+	// TLS says that the output can speak TLS. Then Serve is also called with a wire that does, whose CA is a file that
+	// Options may have the output trust.
+	TLS bool
+	// Unordered says that the receiver keeps no order among records, as partitions and objects do not.
+	Unordered bool
+}
+
+// A Receiver is one that stands, for one test.
+type Receiver struct {
+	// Options makes the options of an output that sends here. ca is "" or a file of certificates to trust.
+	Options func(ca string) any
+	// Received is the ids of the records that have arrived, in their order, also those that came twice. It is asked at any
+	// time, by another goroutine than the receiver's.
+	Received func() []string
+	// Refuse makes the receiver refuse, for their content, requests that hold the record of this id: HTTP's 400. Nil where
+	// the protocol has no such answer.
+	Refuse func(id string)
+	// Busy makes the receiver answer the next request with "later": HTTP's 503 with a Retry-After. Nil where the protocol
+	// has no such answer.
+	Busy func(after time.Duration)
+}
+
+// RunRemote runs the suite on the bare output.
+func RunRemote(t *testing.T, r Remote) {
+	t.Run("order", r.order)
+	t.Run("flush", r.flush)
+	t.Run("large", r.large)
+	t.Run("cancelled", r.cancelled)
+	t.Run("dead", r.dead)
+	t.Run("slow", r.slow)
+	t.Run("deaf", r.deaf)
+	t.Run("refused", r.refused)
+	t.Run("busy", r.busy)
+	t.Run("certificate", r.certificate)
+	t.Run("close", r.close)
+}
+
+// soon bounds each wait of the suite for something that has no reason to take long.
+const soon = 15 * time.Second
+
+func (r Remote) open(t *testing.T, rc Receiver, ca string) outputs.Output {
+	t.Helper()
+	out, err := r.Type.Open(t.Context(), rc.Options(ca), outputs.Deps{Log: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	t.Cleanup(func() { must(t, out.Close(context.Background())) })
+	return out
+}
+
+func (r Remote) serve(t *testing.T) (*Wire, Receiver) {
+	t.Helper()
+	w := newWire(t, false)
+	return w, r.Serve(t, w)
+}
+
+// send sends and flushes a page of n records under a bounded context.
+func send(t *testing.T, out outputs.Output, name string, n int) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	return errors.Join(out.Send(ctx, BatchOf(name, Page(name, n, 10))), out.Flush(ctx))
+}
+
+func (r Remote) same(t *testing.T, got, want []string) {
+	t.Helper()
+	if r.Unordered {
+		got, want = slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("received %v, want %v", got, want)
+	}
+}
+
+// idsOf is the ids of Page(name, n, …).
+func idsOf(name string, n int) (ids []string) {
+	for i := range n {
+		ids = append(ids, fmt.Sprintf("%s-%d", name, i))
+	}
+	return ids
+}
+
+func (r Remote) order(t *testing.T) {
+	_, rc := r.serve(t)
+	out := r.open(t, rc, "")
+	var want []string
+	for i := range 20 {
+		name := fmt.Sprintf("i-%02d", i)
+		p := Page(name, 3, 10)
+		must(t, out.Send(t.Context(), BatchOf(name, p)))
+		p.Poison() // it goes on to somebody else
+		want = append(want, idsOf(name, 3)...)
+	}
+	must(t, out.Flush(t.Context()))
+	r.same(t, rc.Received(), want)
+}
+
+// flush: what was sent before is there; nothing to flush is no error.
+func (r Remote) flush(t *testing.T) {
+	_, rc := r.serve(t)
+	out := r.open(t, rc, "")
+	must(t, out.Flush(t.Context()))
+	for i := range 3 {
+		must(t, send(t, out, fmt.Sprint("f", i), 1))
+		if got := rc.Received(); len(got) != i+1 {
+			t.Fatalf("%d records after flush %d", len(got), i+1)
+		}
+	}
+	must(t, out.Flush(t.Context()))
+}
+
+func (r Remote) large(t *testing.T) {
+	_, rc := r.serve(t)
+	out := r.open(t, rc, "")
+	must(t, out.Send(t.Context(), BatchOf("big", Page("big", 400, 4<<10))))
+	must(t, out.Flush(t.Context()))
+	r.same(t, rc.Received(), idsOf("big", 400))
+}
+
+// cancelled: what is sent under a context that has ended arrives not at all; one that ends meanwhile ends the wait.
+func (r Remote) cancelled(t *testing.T) {
+	w, rc := r.serve(t)
+	out := r.open(t, rc, "")
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 5 {
+		if err := out.Send(over, BatchOf("late", Page("late", 1, 10))); !errors.Is(err, context.Canceled) {
+			t.Fatalf("Send under an ended context: %v", err)
+		}
+	}
+	must(t, send(t, out, "next", 1))
+	r.same(t, rc.Received(), []string{"next-0"})
+
+	w.Stall()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	err := out.Send(ctx, BatchOf("hung", Page("hung", 1, 10)))
+	if err == nil {
+		err = out.Flush(ctx)
+	}
+	if err == nil || errors.Is(err, outputs.ErrRefused) || errors.Is(err, outputs.ErrPermanent) {
+		t.Errorf("a receiver that does not answer: %v", err)
+	}
+	if took := time.Since(begin); took > soon/3 {
+		t.Errorf("a context of 200ms ended Send after %s", took)
+	}
+	w.Heal()
+}
+
+// dead: opening needs no receiver; what cannot be sent is an error that may be tried again, and then works.
+func (r Remote) dead(t *testing.T) {
+	w, rc := r.serve(t)
+	w.Cut()
+	out := r.open(t, rc, "")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	err := out.Send(ctx, BatchOf("d", Page("d", 1, 10)))
+	if err == nil {
+		err = out.Flush(ctx)
+	}
+	if err == nil || errors.Is(err, outputs.ErrRefused) || errors.Is(err, outputs.ErrPermanent) {
+		t.Fatalf("a dead receiver: %v", err)
+	}
+	w.Heal()
+	must(t, eventually(t, func() error { return send(t, out, "d", 1) }))
+	if got := rc.Received(); !slices.Contains(got, "d-0") {
+		t.Errorf("received %v", got)
+	}
+}
+
+// eventually tries until it works: a client may keep a broken connection, or a pause of its own, for a moment.
+func eventually(t *testing.T, do func() error) error {
+	t.Helper()
+	deadline := time.Now().Add(soon)
+	for {
+		err := do()
+		if err == nil || time.Now().After(deadline) || t.Context().Err() != nil {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond) // a real network takes real time
+	}
+}
+
+// slow: a receiver that takes its time gets everything.
+func (r Remote) slow(t *testing.T) {
+	w, rc := r.serve(t)
+	out := r.open(t, rc, "")
+	must(t, send(t, out, "before", 1))
+	w.Stall()
+	heal := time.AfterFunc(300*time.Millisecond, w.Heal)
+	defer heal.Stop()
+	must(t, send(t, out, "slow", 5))
+	r.same(t, rc.Received(), append([]string{"before-0"}, idsOf("slow", 5)...))
+}
+
+// deaf: an answer that is lost is no success, and sending again is allowed to bring a record twice.
+func (r Remote) deaf(t *testing.T) {
+	w, rc := r.serve(t)
+	out := r.open(t, rc, "")
+	w.Deafen()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	err := out.Send(ctx, BatchOf("e", Page("e", 2, 10)))
+	if err == nil {
+		err = out.Flush(ctx)
+	}
+	if err == nil {
+		t.Error("the answer was lost, and Send says that it went well")
+	}
+	w.Heal()
+	must(t, eventually(t, func() error { return send(t, out, "e", 2) }))
+	got := slices.Compact(slices.Sorted(slices.Values(rc.Received())))
+	if !slices.Equal(got, []string{"e-0", "e-1"}) {
+		t.Errorf("received %v", got)
+	}
+}
+
+// refused: what the receiver will never take says so, and only that.
+func (r Remote) refused(t *testing.T) {
+	_, rc := r.serve(t)
+	if rc.Refuse == nil {
+		t.Skip("no pass: the protocol cannot refuse a record for its content")
+	}
+	out := r.open(t, rc, "")
+	rc.Refuse("bad-0")
+	if err := send(t, out, "bad", 1); !errors.Is(err, outputs.ErrRefused) {
+		t.Errorf("a refused record: %v; want one that is ErrRefused", err)
+	}
+	must(t, send(t, out, "good", 1))
+	r.same(t, rc.Received(), []string{"good-0"})
+}
+
+// busy: how long the receiver wants to be left alone reaches whoever tries again.
+func (r Remote) busy(t *testing.T) {
+	_, rc := r.serve(t)
+	if rc.Busy == nil {
+		t.Skip("no pass: the protocol cannot ask to be left alone")
+	}
+	out := r.open(t, rc, "")
+	rc.Busy(7 * time.Second)
+	err := send(t, out, "b", 1)
+	var later *outputs.Later
+	if !errors.As(err, &later) || later.After != 7*time.Second {
+		t.Errorf("a busy receiver: %v; want a Later of 7s", err)
+	}
+	if errors.Is(err, outputs.ErrRefused) || errors.Is(err, outputs.ErrPermanent) {
+		t.Errorf("busy is no refusal: %v", err)
+	}
+	must(t, send(t, out, "b", 1))
+	r.same(t, rc.Received(), []string{"b-0"})
+}
+
+// certificate: a receiver whose certificate nobody vouches for gets nothing, and a person is told what to do; one whose
+// is trusted gets everything.
+func (r Remote) certificate(t *testing.T) {
+	if !r.TLS {
+		t.Skip("no pass: the output speaks no TLS")
+	}
+	w := newWire(t, true)
+	rc := r.Serve(t, w)
+	out := r.open(t, rc, "")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	err := out.Send(ctx, BatchOf("tls", Page("tls", 1, 10)))
+	if err == nil {
+		err = out.Flush(ctx)
+	}
+	switch {
+	case err == nil || len(rc.Received()) > 0:
+		t.Fatalf("a receiver with a certificate that nobody vouches for received %v (%v)", rc.Received(), err)
+	case !strings.Contains(err.Error(), "certificate"):
+		t.Errorf("the error does not name the certificate: %v", err)
+	case record.HintOf(err) == "":
+		t.Errorf("no hint: %v", err)
+	case errors.Is(err, outputs.ErrRefused), errors.Is(err, outputs.ErrPermanent):
+		t.Errorf("a certificate can be mended: %v", err)
+	}
+	trusting := r.open(t, rc, w.CA)
+	must(t, send(t, trusting, "tls", 1))
+	r.same(t, rc.Received(), []string{"tls-0"})
+}
+
+func (r Remote) close(t *testing.T) {
+	_, rc := r.serve(t)
+	out := r.open(t, rc, "")
+	must(t, send(t, out, "c", 2))
+	must(t, out.Close(t.Context()))
+	must(t, out.Close(t.Context()))
+	if err := out.Send(t.Context(), BatchOf("d", Page("d", 1, 10))); !errors.Is(err, outputs.ErrClosed) {
+		t.Errorf("Send after Close: %v", err)
+	}
+	if err := out.Flush(t.Context()); !errors.Is(err, outputs.ErrClosed) {
+		t.Errorf("Flush after Close: %v", err)
+	}
+	r.same(t, rc.Received(), idsOf("c", 2))
+}
