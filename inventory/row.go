@@ -49,6 +49,16 @@ func newRow(kind string, v record.View, id string, sum record.Sum, how How) (Row
 	return r, nil
 }
 
+// ResourceOf is a record as it is before it is remembered: what only a store can know of it is missing.
+func ResourceOf(r record.Record) *Resource {
+	out := &Resource{Record: r}
+	out.State, out.Type = stateAndType(r.Kind, r.Data)
+	return out
+}
+
+// Remembered is the fields that a record does not have until it is remembered.
+var Remembered = [...]string{"first_seen", "state_since", "valid_from", "valid_to", "ended", "last_seen"}
+
 // stateAndType is a resource's state: the member State or Status, or, where that is an object, its Name or Code; and its
 // type: the member Type, else the one called for the kind (InstanceType, VolumeType, InterfaceType, KeyType), else InstanceType.
 func stateAndType(kind string, data []byte) (state, typ string) {

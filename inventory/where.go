@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -76,8 +77,24 @@ func only(e expr, column string) []string {
 	return nil
 }
 
+// Uses reports whether the condition asks for one of these columns, and for which.
+func (w *Where) Uses(columns ...string) (string, bool) {
+	if w == nil {
+		return "", false
+	}
+	name := ""
+	w.expr.fields(func(f Field) bool {
+		if slices.Contains(columns, f.name) {
+			name = f.name
+		}
+		return name == ""
+	})
+	return name, name != ""
+}
+
 type expr interface {
 	match(r *Resource) (bool, error)
+	fields(yield func(Field) bool) bool // false: yield was
 }
 
 type (
@@ -91,6 +108,19 @@ type (
 		at     time.Time
 	}
 )
+
+func (es and) fields(yield func(Field) bool) bool       { return eachField(es, yield) }
+func (es or) fields(yield func(Field) bool) bool        { return eachField(es, yield) }
+func (c comparison) fields(yield func(Field) bool) bool { return yield(c.field) }
+
+func eachField(es []expr, yield func(Field) bool) bool {
+	for _, e := range es {
+		if !e.fields(yield) {
+			return false
+		}
+	}
+	return true
+}
 
 func (es and) match(r *Resource) (bool, error) {
 	for _, e := range es {

@@ -315,3 +315,22 @@ func TestIndex(t *testing.T) {
 		t.Error("an id of 64 KiB is taken")
 	}
 }
+
+func TestWhereUses(t *testing.T) {
+	for s, want := range map[string]string{
+		"state=running and tags.first_seen":  "",
+		"not (id=i-1 or (state_since < 3d))": "state_since",
+		"last_seen":                          "last_seen",
+	} {
+		w, err := ParseWhere(s, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := w.Uses(Remembered[:]...); got != want || ok != (want != "") {
+			t.Errorf("%s uses %q, want %q", s, got, want)
+		}
+	}
+	if _, ok := (*Where)(nil).Uses("id"); ok {
+		t.Error("no condition uses a column")
+	}
+}

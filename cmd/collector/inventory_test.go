@@ -64,9 +64,9 @@ func TestFollowChanges(t *testing.T) {
 		_ = w.Close()
 	}()
 	lines := bufio.NewScanner(r)
-	next := func() changeLine {
+	next := func() inventory.ChangeLine {
 		t.Helper()
-		var l changeLine
+		var l inventory.ChangeLine
 		if !lines.Scan() {
 			t.Fatalf("it ended: %v", <-done)
 		}
