@@ -1,0 +1,345 @@
+package outputs
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/secret"
+)
+
+// HTTPClient is the options of every output that speaks HTTP; each embeds it. A proxy is taken from HTTPS_PROXY, HTTP_PROXY
+// and NO_PROXY, as other programs do.
+type HTTPClient struct {
+	URL         string                   `yaml:"url" doc:"Where to send, as https://host:port/path. It is shown in logs without user, password and the values of its query: what is secret in it belongs into headers."`
+	Headers     map[string]secret.String `yaml:"headers" doc:"Headers of each request. They are never shown."`
+	BasicAuth   BasicAuth                `yaml:"basic_auth" doc:"User and password."`
+	BearerToken secret.String            `yaml:"bearer_token" doc:"Sent as Authorization: Bearer."`
+	Timeout     config.Duration          `yaml:"timeout" doc:"How long a request may take, its answer included."`
+	TLS         ClientTLS                `yaml:"tls" doc:"How to trust the receiver, and who we are to it."`
+	Gzip        bool                     `yaml:"gzip" doc:"Compress the requests."`
+}
+
+// BasicAuth is a user and a password.
+type BasicAuth struct {
+	Username string        `yaml:"username" doc:"The user."`
+	Password secret.String `yaml:"password" doc:"The user's password."`
+}
+
+// ClientTLS is the client's side of TLS. Its files are read at the start; the client's certificate for each connection, so that
+// a renewed one needs no restart.
+type ClientTLS struct {
+	CAFile             string `yaml:"ca_file" doc:"The authorities to trust instead of the system's, as PEM."`
+	CertFile           string `yaml:"cert_file" doc:"The client's certificate, as PEM; with key_file."`
+	KeyFile            string `yaml:"key_file" doc:"The key of cert_file, as PEM."`
+	ServerName         string `yaml:"server_name" doc:"The name that the receiver's certificate must have. Default: the host of url."`
+	InsecureSkipVerify bool   `yaml:"insecure_skip_verify" doc:"Take any certificate. Whoever is in between can then read and answer."`
+}
+
+// httpDefaults is what an output that embeds the options begins with.
+func httpDefaults() HTTPClient {
+	return HTTPClient{Timeout: config.Duration(30 * time.Second), Gzip: true}
+}
+
+// problems is everything that is wrong. example is a URL that would be right.
+func (o *HTTPClient) problems(example string) []error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if o.URL == "" {
+		wrong("url: is needed: where to send, as %s", example)
+	} else if _, err := parseURL(o.URL); err != nil {
+		wrong("url: %w; write it as %s", err, example)
+	}
+	for name, value := range o.Headers {
+		switch canonical := http.CanonicalHeaderKey(name); {
+		case !token(name):
+			wrong("headers: %q is no name of a header", name)
+		case ownHeaders[canonical] != "":
+			wrong("headers.%s: is set by the output: %s", name, ownHeaders[canonical])
+		case strings.ContainsFunc(value.Reveal(), func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+			wrong("headers.%s: its value holds a line break or a control character", name)
+		}
+	}
+	ways := 0
+	for _, set := range []bool{!o.BearerToken.IsZero(), o.BasicAuth != (BasicAuth{}), o.hasHeader("Authorization"), strings.Contains(o.URL, "@") && userOf(o.URL)} {
+		if set {
+			ways++
+		}
+	}
+	if ways > 1 {
+		wrong("bearer_token: basic_auth, bearer_token, headers.Authorization and a user in url exclude each other")
+	}
+	if o.BasicAuth.Username == "" && !o.BasicAuth.Password.IsZero() {
+		wrong("basic_auth.username: is needed beside the password")
+	}
+	if t := time.Duration(o.Timeout); t < time.Second {
+		wrong("timeout: %s is less than 1s", t)
+	}
+	if (o.TLS.CertFile == "") != (o.TLS.KeyFile == "") {
+		wrong("tls.cert_file: cert_file and key_file stand together")
+	}
+	if o.TLS != (ClientTLS{}) && strings.HasPrefix(strings.ToLower(o.URL), "http:") {
+		wrong("tls: has no meaning for a url that begins with http://")
+	}
+	return errs
+}
+
+// ownHeaders are those that the user may not set, and what to set instead.
+var ownHeaders = map[string]string{
+	"Content-Length":    "it is the request's size",
+	"Content-Encoding":  "see gzip",
+	"Transfer-Encoding": "requests are sent with their length",
+	"Connection":        "connections are kept",
+	"Host":              "it is the host of url",
+}
+
+func (o *HTTPClient) hasHeader(name string) bool {
+	for h := range o.Headers {
+		if http.CanonicalHeaderKey(h) == name {
+			return true
+		}
+	}
+	return false
+}
+
+// token reports whether s may name a header, https://www.rfc-editor.org/rfc/rfc9110#name-tokens.
+func token(s string) bool {
+	return s != "" && strings.Trim(s, "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == ""
+}
+
+func userOf(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.User != nil
+}
+
+// parseURL takes http and https URLs. Its error does not repeat s, which may hold a password.
+func parseURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		var ue *url.Error
+		if errors.As(err, &ue) && strings.Contains(ue.Err.Error(), "first path segment") { // host:9529 without a scheme
+			return nil, errors.New("has no http:// or https:// at its beginning")
+		}
+		return nil, errors.New("is no URL")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, errors.New("has no http:// or https:// at its beginning")
+	case u.Hostname() == "":
+		return nil, errors.New("names no host")
+	case u.Fragment != "":
+		return nil, errors.New("has a #, of which a receiver would not learn; %23 is the character itself")
+	}
+	if p := u.Port(); p != "" {
+		if n, err := strconv.Atoi(p); err != nil || n < 1 || n > 65535 {
+			return nil, errors.New("has a port that is not 1 to 65535")
+		}
+	}
+	return u, nil
+}
+
+// shown is a URL as a message may show it: without user, password, the values of its query, and parts of its path so long
+// that they may be a webhook's secret.
+func shown(u *url.URL) string {
+	var b strings.Builder
+	b.WriteString(u.Scheme + "://" + u.Host)
+	for i, part := range strings.Split(u.EscapedPath(), "/") {
+		if i > 0 {
+			b.WriteByte('/')
+		}
+		if len(part) > 16 {
+			part = "…"
+		}
+		b.WriteString(part)
+	}
+	for i, part := range strings.FieldsFunc(u.RawQuery, func(r rune) bool { return r == '&' }) {
+		key, _, valued := strings.Cut(part, "=")
+		b.WriteByte("?&"[min(i, 1)])
+		if len(key) > 16 {
+			key = "…"
+		}
+		b.WriteString(key)
+		if valued {
+			b.WriteString("=…")
+		}
+	}
+	return b.String()
+}
+
+// An httpClient sends requests to one URL, over connections that it keeps. It may be used by many goroutines.
+type httpClient struct {
+	url     *url.URL
+	name    string // the URL, fit to be shown
+	method  string // POST
+	header  http.Header
+	timeout time.Duration
+	gzip    *sync.Pool // of *gzip.Writer; nil: as it is
+	http    *http.Client
+	tr      *http.Transport
+}
+
+// newHTTPClient reads the files that the options name, and calls nobody. to is where its requests go, mostly o.URL with the
+// path of an API; "": o.URL itself.
+func newHTTPClient(o *HTTPClient, to string) (*httpClient, error) {
+	if to == "" {
+		to = o.URL
+	}
+	u, err := parseURL(to)
+	if err != nil {
+		return nil, fmt.Errorf("url: %w", err)
+	}
+	tlsConfig, err := o.TLS.config()
+	if err != nil {
+		return nil, err
+	}
+	c := &httpClient{url: u, name: shown(u), method: http.MethodPost, timeout: time.Duration(o.Timeout), header: http.Header{}}
+	c.header.Set("User-Agent", "aws-collector")
+	for name, value := range o.Headers {
+		c.header.Set(name, strings.TrimSpace(value.Reveal()))
+	}
+	switch {
+	case !o.BearerToken.IsZero():
+		c.header.Set("Authorization", "Bearer "+strings.TrimSpace(o.BearerToken.Reveal()))
+	case o.BasicAuth.Username != "":
+		r := http.Request{Header: c.header}
+		r.SetBasicAuth(o.BasicAuth.Username, o.BasicAuth.Password.Reveal())
+	}
+	if o.Gzip {
+		c.gzip = &sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+	}
+	c.tr = &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		TLSClientConfig:       tlsConfig,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConnsPerHost:   4,
+		IdleConnTimeout:       90 * time.Second,
+		ExpectContinueTimeout: time.Second,
+	}
+	c.http = &http.Client{Transport: c.tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return c, nil
+}
+
+func (o *ClientTLS) config() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: o.ServerName, InsecureSkipVerify: o.InsecureSkipVerify}
+	if o.CAFile != "" {
+		pem, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("tls.ca_file: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("tls.ca_file: %s holds no certificate in PEM form", o.CAFile)
+		}
+	}
+	if o.CertFile != "" {
+		load := func() (*tls.Certificate, error) {
+			cert, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
+			if err != nil {
+				return nil, fmt.Errorf("tls.cert_file, tls.key_file: %w", err)
+			}
+			return &cert, nil
+		}
+		if _, err := load(); err != nil {
+			return nil, err
+		}
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
+	}
+	return c, nil
+}
+
+// maxAnswer is how much of an answer is read: more than any receiver's reasons.
+const maxAnswer = 64 << 10
+
+// post sends body in one request and returns what was answered, at most 64 KiB of it. header is of this request, beside the
+// client's own. It returns nil if the answer was 2xx; else an error that says what to do with the batch:
+// [ErrRefused] if its content is at fault, *[Later] if the receiver named a time, otherwise it may be tried again. No error
+// holds a secret. body may be used again when it returns.
+func (c *httpClient) post(ctx context.Context, header http.Header, body []byte) (answer []byte, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	encoded, err := c.encode(body)
+	if err != nil {
+		return nil, err
+	}
+	late := &record.Fault{Reason: record.TimedOut, Err: fmt.Errorf("%s: no answer within %s", c.name, config.Duration(c.timeout)),
+		Hint: "the receiver is slow or out of reach: raise timeout, or make batches smaller"}
+	within, cancel := context.WithTimeoutCause(ctx, c.timeout, late)
+	defer cancel()
+	req, err := http.NewRequestWithContext(within, c.method, c.url.String(), bytes.NewReader(encoded))
+	if err != nil {
+		return nil, fmt.Errorf("%s: the request cannot be made", c.name) // the error would show the URL
+	}
+	for _, h := range []http.Header{c.header, header} {
+		for name, values := range h {
+			req.Header[name] = values
+		}
+	}
+	if c.gzip != nil {
+		req.Header.Set("Content-Encoding", "gzip")
+	}
+	resp, err := c.http.Do(req)
+	if err == nil {
+		answer, err = readAnswer(resp)
+	}
+	switch {
+	case err == nil:
+		return answer, c.judge(resp, answer)
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("%s: %w", c.name, ctx.Err())
+	case context.Cause(within) == error(late):
+		return nil, late
+	}
+	return nil, c.unreachable(err)
+}
+
+// encode is body, compressed if that is asked for. It is never the caller's own bytes: a transport may still be reading them
+// when a cancelled request has returned.
+func (c *httpClient) encode(body []byte) ([]byte, error) {
+	if c.gzip == nil {
+		return bytes.Clone(body), nil
+	}
+	var b bytes.Buffer
+	w := c.gzip.Get().(*gzip.Writer)
+	defer c.gzip.Put(w)
+	w.Reset(&b)
+	if _, err := w.Write(body); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// readAnswer reads what is needed, and a little more, so that the connection can be used again.
+func readAnswer(resp *http.Response) ([]byte, error) {
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err == nil {
+		_, err = io.CopyN(io.Discard, resp.Body, maxAnswer)
+	}
+	if errors.Is(err, io.EOF) || resp.StatusCode/100 == 2 && err != nil { // it was taken, whatever became of the rest of its answer
+		err = nil
+	}
+	return answer, err
+}
+
+// close closes the connections that rest.
+func (c *httpClient) close() { c.tr.CloseIdleConnections() }
