@@ -1,5 +1,5 @@
 // Package auth turns an account block into credentials: base → MFA session → role hops → identity check, a file a step.
-// Only this package talks to STS and to the metadata services. It does not know kinds, records or runs. Begin at
+// Only this package talks to STS, IAM and the metadata services. It does not know kinds, records or runs. Begin at
 // [LoadAWS] for the process, at [Sessions.Open] for an account, and at [Step] for a further way to sign in.
 package auth
 
@@ -13,6 +13,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
@@ -34,6 +35,7 @@ type Options struct {
 // MFA code. It is safe for concurrent use. Close it.
 type Sessions struct {
 	tokens   tokens
+	keys     *iam.Client
 	loaded   *loaded
 	getenv   func(string) string
 	store    MFAStore
@@ -52,7 +54,7 @@ type Sessions struct {
 // NewSessions has no session yet, and calls nobody.
 func NewSessions(o Options) *Sessions {
 	s := &Sessions{
-		tokens: newTokens(o.AWS), loaded: loadedOf(o.AWS), getenv: o.Getenv, store: o.MFA, log: o.Log, life: newLife(),
+		tokens: newTokens(o.AWS), keys: iam.NewFromConfig(impatient(o.AWS), func(c *iam.Options) { c.HTTPSignerV4 = forgetful{} }), loaded: loadedOf(o.AWS), getenv: o.Getenv, store: o.MFA, log: o.Log, life: newLife(),
 		layers: make(map[string]*layer), all: make(map[string]*entry),
 	}
 	s.sso = &ssoTokens{life: s.life, last: make(map[string]*ssoFlight)}

@@ -18,11 +18,16 @@ type tokens struct {
 }
 
 func newTokens(cfg aws.Config) tokens {
+	return tokens{sts.NewFromConfig(impatient(cfg), func(o *sts.Options) { o.HTTPSignerV4 = forgetful{} })}
+}
+
+// impatient is cfg for calls that each say their region, and whose attempts are cut off.
+func impatient(cfg aws.Config) aws.Config {
 	cfg.HTTPClient = hasty(cfg.HTTPClient)
 	if cfg.Region == "" {
-		cfg.Region = "us-east-1" // always said again by the call
+		cfg.Region = "us-east-1"
 	}
-	return tokens{sts.NewFromConfig(cfg, func(o *sts.Options) { o.HTTPSignerV4 = forgetful{} })}
+	return cfg
 }
 
 // forgetful signs each call with a key that it derives anew. The SDK's signer keeps the last derived key and asks only
@@ -46,9 +51,12 @@ func hasty(c aws.HTTPClient) aws.HTTPClient {
 
 func as(region string, c aws.Credentials) func(*sts.Options) {
 	return func(o *sts.Options) {
-		o.Region = region
-		o.Credentials = credentials.StaticCredentialsProvider{Value: c}
+		o.Region, o.Credentials = region, static(c)
 	}
+}
+
+func static(c aws.Credentials) aws.CredentialsProvider {
+	return credentials.StaticCredentialsProvider{Value: c}
 }
 
 // ask makes a call with p's credentials. Where AWS takes them no longer, though their time is not over (a session that was

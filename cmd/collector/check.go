@@ -37,7 +37,8 @@ denied, and the IAM statement that grants it; and how far this machine's clock i
 Every kind is tried in one region of an account, where one kind is allowed, and one kind in each other region. --all-regions tries every kind in
 every region. Calls keep to the budget of run: half of what EC2 documents.
 
-The age of access keys is not checked: AWS tells it to those only who may call iam:ListAccessKeys, which the collector needs for nothing else.
+An access key older than 90 days is warned of where AWS tells its age, which it does to a user who may call iam:ListAccessKeys for itself; the
+collector needs that for nothing else.
 
 Exit codes: 0 all is well, 1 no account could be entered, 2 bad usage or configuration, 3 an account could not be entered or something is
 denied that expect_denied does not name.`,
@@ -165,6 +166,8 @@ type checkup struct {
 	err     error         // why the account could not be entered; then there is nothing more
 	session *auth.Session // who one is
 	plan    runner.Plan   // which regions
+	key     *auth.KeyAge  // nil: sign-in begins with no long-lived key, or AWS does not tell
+	keyErr  error         // why it does not
 
 	mu    sync.Mutex
 	tries []try          // of kinds
@@ -185,6 +188,11 @@ func (u *checkup) run(ctx context.Context) {
 	}
 	in := o.(*opened) // as program.account opens them
 	u.session = in.session
+	if age, ok, err := u.program.sessions.KeyAge(ctx, in.session); err != nil {
+		u.keyErr = err
+	} else if ok {
+		u.key = &age
+	}
 	if u.plan, err = in.Regions(ctx, u.limits.Gate(u.account.Name, "", runner.Kind{})); err != nil {
 		u.err = err
 		return

@@ -18,6 +18,7 @@ import (
 const (
 	clockWarning  = time.Minute   // AWS refuses from five minutes on
 	expiryWarning = 2 * time.Hour // before an MFA session ends; then a person must come, or a code from somewhere
+	keyWarning    = 90 * 24 * time.Hour
 )
 
 // The statuses of a region.
@@ -77,6 +78,10 @@ func (u *checkup) warnings(now time.Time) []string {
 		}
 		out = append(out, fmt.Sprintf("this machine's clock is %s %s AWS's: make NTP work before AWS refuses, which it does from five minutes on",
 			u.clock.Abs().Round(10*time.Second), side)) // the header is in whole seconds, and was on its way
+	}
+	if u.key != nil && now.Sub(u.key.Created) > keyWarning {
+		out = append(out, fmt.Sprintf("key %s is %d days old: make another, put it in its place and delete this one; an instance's or a task's role needs no key",
+			u.key.Key, int(now.Sub(u.key.Created)/(24*time.Hour))))
 	}
 	if u.session != nil && slices.ContainsFunc(u.session.Path, func(p string) bool { return strings.HasPrefix(p, "mfa ") }) {
 		if at, ok := u.session.Expires(); ok && at.Sub(now) < expiryWarning {
@@ -200,7 +205,7 @@ type checkedKind struct {
 func (u *checkup) found(now time.Time) map[string]any {
 	r := map[string]any{
 		"account": u.account.Name, "status": u.status(), "account_id": "", "partition": "", "arn": "", "path": []string{}, "expires": nil,
-		"clock_ahead_seconds": nil, "regions": []checkedRegion{}, "tried": []checkedKind{}, "warnings": append([]string{}, u.warnings(now)...),
+		"clock_ahead_seconds": nil, "key_created": nil, "key_error": "", "regions": []checkedRegion{}, "tried": []checkedKind{}, "warnings": append([]string{}, u.warnings(now)...),
 	}
 	if u.session != nil {
 		who := u.session.Identity
@@ -208,6 +213,12 @@ func (u *checkup) found(now time.Time) map[string]any {
 		if at, ok := u.session.Expires(); ok {
 			r["expires"] = at.UTC().Format(time.RFC3339)
 		}
+	}
+	if u.key != nil {
+		r["key_created"] = u.key.Created.UTC().Format(time.RFC3339)
+	}
+	if u.keyErr != nil {
+		r["key_error"] = u.keyErr.Error()
 	}
 	if u.clock != nil {
 		r["clock_ahead_seconds"] = u.clock.Seconds()

@@ -27,6 +27,8 @@ type checked struct {
 	Regions                                   []struct{ Region, Status string }
 	Tried                                     []struct{ Region, Kind, Action, State, Reason, Error, Hint string }
 	Warnings                                  []string
+	KeyCreated                                *time.Time `json:"key_created"`
+	KeyError                                  string     `json:"key_error"`
 	Grant                                     *struct {
 		Effect, Resource string
 		Action           json.RawMessage
@@ -255,6 +257,31 @@ func TestCheckWarns(t *testing.T) {
 			got := found["prod"]
 			if got.Expires == nil || len(got.Path) != 2 || strings.Contains(strings.Join(got.Warnings, ""), "the MFA session ends in 1h30m") != c.warned {
 				t.Errorf("a session of %s: %+v", c.session, got)
+			}
+		})
+	}
+}
+
+// A key that should have been replaced is warned of, where AWS tells its age; where it does not, that is no trouble.
+func TestCheckWarnsOfOldKeys(t *testing.T) {
+	for _, c := range []struct {
+		days   int
+		denied bool
+		warned bool
+	}{{89, false, false}, {91, false, true}, {91, true, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			cloud := awsfake.New(awsfake.Options{})
+			a := cloud.AddAccount("111111111111", "aws")
+			u := a.AddUser("u")
+			k := u.NewKey()
+			u.SetKeyCreated(k.ID, time.Now().AddDate(0, 0, -c.days))
+			if c.denied {
+				a.Deny(awsfake.Denial{Action: "iam:ListAccessKeys"})
+			}
+			_, found, code := runCheck(t, cloud, "collector_configs: {regions: [us-east-1], kinds: [ec2_volume]}\naccounts:\n"+block("prod", k), checkOptions{})
+			got := found["prod"]
+			if code != exitDone || strings.Contains(strings.Join(got.Warnings, ""), "91 days old") != c.warned || (got.KeyCreated == nil) != c.denied || (got.KeyError != "") != c.denied {
+				t.Errorf("%+v: exit %d, %+v", c, code, got)
 			}
 		})
 	}

@@ -243,6 +243,8 @@ func (a *AWS) answer(q *request, err *apiError) *answer {
 		out, err = a.ec2(q)
 	case q.service == "sts":
 		out, err = a.sts(q)
+	case q.service == "iam":
+		out, err = a.iam(q)
 	default:
 		err = refuse(http.StatusNotFound, "UnknownService", "No service %s is served here.", q.service)
 	}

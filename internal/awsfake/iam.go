@@ -104,6 +104,7 @@ type key struct {
 	Key
 	user     *User
 	inactive bool
+	created  time.Time
 }
 
 // AddUser adds an IAM user without keys.
@@ -135,7 +136,7 @@ func (u *User) AddKey(k Key) {
 	if a.keys[k.ID] != nil {
 		panic(fmt.Sprintf("awsfake: key %s twice", k.ID))
 	}
-	a.keys[k.ID] = &key{Key: k, user: u}
+	a.keys[k.ID] = &key{Key: k, user: u, created: a.Now()}
 }
 
 // DeleteKey makes a key unknown. SetKeyActive keeps it known to IAM but unusable, which looks the same from outside.

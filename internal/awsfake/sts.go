@@ -104,9 +104,12 @@ func (a *AWS) sts(q *request) (*answer, *apiError) {
 const stsNamespace = "https://sts.amazonaws.com/doc/2011-06-15/"
 
 // stsAnswer wraps a result in STS's envelope.
-func stsAnswer(q *request, result func(*markup)) *answer {
+func stsAnswer(q *request, result func(*markup)) *answer { return queryAnswer(q, stsNamespace, result) }
+
+// queryAnswer is the envelope of the Query protocol, which EC2 alone has otherwise.
+func queryAnswer(q *request, namespace string, result func(*markup)) *answer {
 	m := new(markup)
-	m.open(q.action+"Response", stsNamespace)
+	m.open(q.action+"Response", namespace)
 	m.in(q.action+"Result", func() { result(m) })
 	m.in("ResponseMetadata", func() { m.text("RequestId", q.id) })
 	m.close(q.action + "Response")

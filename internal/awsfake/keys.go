@@ -1,0 +1,66 @@
+package awsfake
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// SetKeyCreated says since when there is a key.
+func (u *User) SetKeyCreated(id string, at time.Time) {
+	a := u.account.aws
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if k := a.keys[id]; k != nil {
+		k.created = at
+	}
+}
+
+const iamNamespace = "https://iam.amazonaws.com/doc/2010-05-08/"
+
+// iam serves the one call that is of use to who signs in.
+func (a *AWS) iam(q *request) (*answer, *apiError) {
+	if q.action != "ListAccessKeys" {
+		return nil, refuse(http.StatusBadRequest, "InvalidAction", "Could not find operation %s for version %s", q.action, cmp.Or(q.form.Get("Version"), "NO_VERSION_SPECIFIED"))
+	}
+	return a.listAccessKeys(q)
+}
+
+// listAccessKeys answers for the user who asks: UserName is of those who administer others. IAM allows two keys a user, so one
+// page is all there is.
+// https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListAccessKeys.html
+func (a *AWS) listAccessKeys(q *request) (*answer, *apiError) {
+	if q.who.user == nil {
+		return nil, validation("Must specify userName when calling with non-User credentials")
+	}
+	if why := a.denied(q.who, "iam:ListAccessKeys", q.region); why != "" {
+		return nil, accessDenied("User: %s is not authorized to perform: iam:ListAccessKeys on resource: user %s %s", q.who.arn, q.who.user.Name, why)
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	var mine []*key
+	for _, k := range a.keys {
+		if k.user == q.who.user {
+			mine = append(mine, k)
+		}
+	}
+	slices.SortFunc(mine, func(x, y *key) int { return cmp.Compare(x.ID, y.ID) })
+	return queryAnswer(q, iamNamespace, func(m *markup) {
+		m.text("IsTruncated", "false")
+		m.in("AccessKeyMetadata", func() {
+			for _, k := range mine {
+				m.in("member", func() {
+					status := "Active"
+					if k.inactive {
+						status = "Inactive"
+					}
+					m.text("UserName", k.user.Name)
+					m.text("AccessKeyId", k.ID)
+					m.text("Status", status)
+					m.text("CreateDate", k.created.UTC().Format(time.RFC3339))
+				})
+			}
+		})
+	}), nil
+}
