@@ -239,7 +239,7 @@ credential_source = Ec2InstanceMetadata
 		{"ak with session token", block(key(awsfake.Key{ID: temp.AccessKeyID, Secret: temp.SecretAccessKey}), func(a *config.Account) { a.SessionToken = secret.New(temp.SessionToken) }),
 			nil, nil, "arn:aws:sts::222222222222:assumed-role/reader/collector", []string{"ak " + maskID(temp.AccessKeyID)}, ""},
 		{"chain with external id", w.ak(func(a *config.Account) {
-			a.Roles = []config.Role{{ARN: w.role.ARN}, {ARN: final.ARN, ExternalID: "ext-1", SessionName: "last", Duration: config.Duration(4 * time.Hour)}}
+			a.Roles = []config.Role{{ARN: w.role.ARN}, {ARN: final.ARN, RoleSession: config.RoleSession{ExternalID: "ext-1", SessionName: "last", Duration: config.Duration(4 * time.Hour)}}}
 		}), nil, nil, "arn:aws:sts::111111111111:assumed-role/final/last", []string{ak, "role " + w.role.ARN, "role " + final.ARN}, "last"},
 		{"china", block(key(bobKey), role(cnRole.ARN), func(a *config.Account) { a.Collect.Regions = []string{"cn-northwest-1"} }), nil, nil,
 			"arn:aws-cn:sts::333333333333:assumed-role/reader/collector", []string{"ak " + maskID(bobKey.ID), "role " + cnRole.ARN}, "collector"},
@@ -260,7 +260,7 @@ credential_source = Ec2InstanceMetadata
 		{"profile with a chain", block(profile("chain")), nil, nil, "arn:aws:sts::111111111111:assumed-role/final/collector", []string{"profile chain (AssumeRoleProvider)"}, "collector"},
 		{"profile with credential_source", block(profile("imds")), nil, nil, "arn:aws:sts::222222222222:assumed-role/reader/collector", []string{"profile imds (AssumeRoleProvider)"}, "collector"},
 		{"profile and a role of the block", block(profile("role"), func(a *config.Account) {
-			a.Role = config.Role{ARN: final.ARN, ExternalID: "ext-1"}
+			a.Role = config.Role{ARN: final.ARN, RoleSession: config.RoleSession{ExternalID: "ext-1"}}
 		}), nil, nil, "arn:aws:sts::111111111111:assumed-role/final/collector", []string{"profile role (AssumeRoleProvider)", "role " + final.ARN}, "collector"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

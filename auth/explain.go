@@ -141,6 +141,10 @@ func hint(r record.Reason, err error, text string, c clues) string {
 	case record.Network:
 		return fmt.Sprintf("STS in %s could not be reached: look at the network, the name service, HTTPS_PROXY and AWS_CA_BUNDLE", c.region)
 	}
+	var re *smithyhttp.ResponseError
+	if errors.As(err, &re) && re.HTTPStatusCode() >= http.StatusInternalServerError {
+		return fmt.Sprintf("STS in %s has trouble of its own (%d); the next run tries again, and `sts_region` asks another region", c.region, re.HTTPStatusCode())
+	}
 	return ""
 }
 

@@ -39,7 +39,7 @@ func expect(a config.Account, got *Session) error {
 	}
 	account, partition := "account "+who.AccountID, "partition "+who.Partition
 	switch {
-	case a.AccountID != "" && a.AccountID != who.AccountID && len(hopsOf(a)) == 0:
+	case a.AccountID != "" && a.AccountID != who.AccountID && len(a.Hops()) == 0:
 		f := wrong("account_id", a.AccountID, account)
 		f.Hint = "`account_id` alone is the account that these credentials must turn out to be; if a role there was meant, name it as well, as in `role: manage-role`"
 		return f
@@ -51,7 +51,7 @@ func expect(a config.Account, got *Session) error {
 	case a.Partition != "" && a.Partition != who.Partition:
 		return wrong("partition", a.Partition, partition)
 	}
-	hops := hopsOf(a)
+	hops := a.Hops()
 	if len(hops) == 0 {
 		return nil
 	}

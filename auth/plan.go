@@ -26,7 +26,7 @@ type Step interface {
 // plan turns a block into steps, in order. It calls nobody; at most it reads a profile.
 func (s *Sessions) plan(ctx context.Context, a config.Account) (steps []Step, region string, err error) {
 	region = stsRegion(a)
-	hops, serial := hopsOf(a), a.SerialNumber
+	hops, serial := a.Hops(), a.SerialNumber
 	switch {
 	case a.Profile != "":
 		if s.loaded.opts.Isolated && s.loaded.opts.ConfigFiles == nil && s.loaded.opts.CredentialsFiles == nil {
@@ -87,17 +87,6 @@ func (s *Sessions) isolated() Step {
 		return newContainer(s.loaded, s.getenv)
 	}
 	return s.instance.step
-}
-
-// hopsOf is the block's roles in order.
-func hopsOf(a config.Account) []config.Role {
-	if len(a.Roles) > 0 {
-		return a.Roles
-	}
-	if a.Role.ARN != "" {
-		return []config.Role{a.Role}
-	}
-	return nil
 }
 
 // stsRegion is whose STS is asked: `sts_region`, else the account's first literal region, else the partition's default.

@@ -182,7 +182,7 @@ func profileMFA(ctx context.Context, l *loaded, name string) (*mfaProfile, error
 			m.serial = at.MFASerial
 		}
 		if at.RoleARN != "" {
-			r := config.Role{ARN: at.RoleARN, SessionName: at.RoleSessionName, ExternalID: at.ExternalID}
+			r := config.Role{ARN: at.RoleARN, RoleSession: config.RoleSession{SessionName: at.RoleSessionName, ExternalID: at.ExternalID}}
 			if at.RoleDurationSeconds != nil {
 				r.Duration = config.Duration(max(*at.RoleDurationSeconds, 15*time.Minute))
 			}

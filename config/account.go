@@ -36,6 +36,14 @@ func (d *decoder) account(a *Account, f *File, loc *time.Location) {
 	}
 	d.schedule(&a.Schedule, a.Schedule, loc)
 	d.collect(&a.Collect, loc)
+	d.signIn(&a.SignIn)
+	d.tags(&a.ExtraTags)
+	d.accountName(a)
+	d.onePartition(&a.SignIn, &a.Collect, f, own)
+}
+
+// signIn judges how an account is entered.
+func (d *decoder) signIn(a *SignIn) {
 	d.key(a)
 	d.base(a)
 	d.shorthand(a)
@@ -43,14 +51,11 @@ func (d *decoder) account(a *Account, f *File, loc *time.Location) {
 	d.requireRole(a)
 	d.mfa(a)
 	d.accountID(a)
-	d.tags(a)
-	d.accountName(a)
 	d.partition(a)
-	d.onePartition(a, f, own)
 }
 
 // key judges ak_id, ak_secret and session_token.
-func (d *decoder) key(a *Account) {
+func (d *decoder) key(a *SignIn) {
 	id, hasID := d.places[&a.AKID]
 	sec, hasSecret := d.places[&a.AKSecret]
 	token, hasToken := d.places[&a.SessionToken]
@@ -81,7 +86,7 @@ func (d *decoder) key(a *Account) {
 }
 
 // base judges what stands beside each other: profile before key before credential_source.
-func (d *decoder) base(a *Account) {
+func (d *decoder) base(a *SignIn) {
 	profile := d.set(&a.Profile)
 	if p, ok := d.places[&a.AKID]; ok && profile {
 		d.warn(p, "is not used: profile wins", "remove one of them")
@@ -96,23 +101,13 @@ func (d *decoder) base(a *Account) {
 }
 
 // accountID judges the id and holds it against the role's.
-func (d *decoder) accountID(a *Account) {
+func (d *decoder) accountID(a *SignIn) {
 	p, ok := d.judged(&a.AccountID)
 	if !ok {
 		return
 	}
 	id := a.AccountID
-	switch {
-	case accountIDForm.MatchString(id):
-	case digits.MatchString(id) && len(id) < 12:
-		remedy := "copy it again"
-		if p.from == "" {
-			remedy = "was a leading zero lost? write it in quotes, as in " + strconv.Quote(strings.Repeat("0", 12-len(id))+id)
-		}
-		d.report(p, d.show(p, id)+" has "+count(len(id), "digit")+", and an account id has 12", remedy)
-		return
-	default:
-		d.report(p, d.show(p, id)+" is no account id", "want 12 digits, without dashes")
+	if !d.anAccountID(p, id) {
 		return
 	}
 	last := &a.ARN
@@ -130,9 +125,26 @@ func (d *decoder) accountID(a *Account) {
 	}
 }
 
+// anAccountID judges an id by itself.
+func (d *decoder) anAccountID(p place, id string) bool {
+	switch {
+	case accountIDForm.MatchString(id):
+		return true
+	case digits.MatchString(id) && len(id) < 12:
+		remedy := "copy it again"
+		if p.from == "" {
+			remedy = "was a leading zero lost? write it in quotes, as in " + strconv.Quote(strings.Repeat("0", 12-len(id))+id)
+		}
+		d.report(p, d.show(p, id)+" has "+count(len(id), "digit")+", and an account id has 12", remedy)
+	default:
+		d.report(p, d.show(p, id)+" is no account id", "want 12 digits, without dashes")
+	}
+	return false
+}
+
 // accountOf is the account that the block is sure to be: the last role's, else the one that account_id asks for. An id from the
 // environment is not told, because it would be shown.
-func (d *decoder) accountOf(a *Account) (string, bool) {
+func (d *decoder) accountOf(a *SignIn) (string, bool) {
 	last, set := any(&a.ARN), a.ARN
 	if n := len(a.Roles); n > 0 {
 		last, set = &a.Roles[n-1].ARN, a.Roles[n-1].ARN
@@ -147,11 +159,14 @@ func (d *decoder) accountOf(a *Account) (string, bool) {
 }
 
 // tags judges extra_tags.
-func (d *decoder) tags(a *Account) {
-	if p, ok := d.places[entry{&a.ExtraTags, "cloud_provider"}]; ok {
+func (d *decoder) tags(extra *map[string]string) {
+	if p, ok := d.places[entry{extra, "cloud_provider"}]; ok {
 		d.report(p, "cloud_provider is set by the program", "remove it")
 	}
 }
+
+// maxName is the longest name of an account, in bytes.
+const maxName = 128
 
 // accountName judges what stands in every record and metric, and what --account matches.
 func (d *decoder) accountName(a *Account) {
@@ -164,17 +179,19 @@ func (d *decoder) accountName(a *Account) {
 		return
 	}
 	switch {
-	case len(name) > 128:
-		d.report(p, "an account's name is "+count(len(name), "byte")+" long", "the most is 128")
+	case len(name) > maxName:
+		d.report(p, "an account's name is "+count(len(name), "byte")+" long", "the most is "+strconv.Itoa(maxName))
 	case strings.ContainsFunc(name, unicode.IsControl) || strings.TrimSpace(name) != name:
 		d.report(p, "an account's name holds a control character, or white space at an end", "")
+	case strings.HasPrefix(name, "organization:"):
+		d.report(p, d.show(p, name)+" reads as the name of a block of organizations", "choose another")
 	case strings.HasPrefix(name, "!") || isGlob(name):
 		d.report(p, d.show(p, name)+" reads as a pattern", "a name holds no * and no ?, and does not begin with !")
 	}
 }
 
 // partition judges the key and sts_region.
-func (d *decoder) partition(a *Account) {
+func (d *decoder) partition(a *SignIn) {
 	if p, ok := d.judged(&a.Partition); ok {
 		if text, remedy := d.knownPartition(p, a.Partition); text != "" {
 			d.report(p, text, remedy)

@@ -27,6 +27,8 @@ type File struct {
 	Defaults Collect   `yaml:"collector_configs" doc:"What is listed in every account; an account may override any of its keys."`
 	Accounts []Account `yaml:"accounts" doc:"The account blocks."` // after Parse the seed's single account: stands here too
 
+	Organizations []Organization `yaml:"organizations" doc:"Accounts from AWS Organizations: each member of an organization becomes an account block."`
+
 	Outputs []Output `yaml:"outputs" doc:"Where records go; several at once. Default: stdout."`
 	Store   Store    `yaml:"store" doc:"What remembers the records."`
 	Engine  Engine   `yaml:"engine" doc:"What runs the jobs."`
@@ -83,6 +85,20 @@ type Expect struct {
 type Account struct {
 	Name string `yaml:"name" doc:"What the account is called in records, metrics and messages. Default: extra_tags.account_name, else account-1, account-2 and so on."`
 
+	SignIn `yaml:",inline"`
+
+	ExtraTags map[string]string `yaml:"extra_tags" doc:"Tags that are put on every record of the account."`
+	Collect   Collect           `yaml:"collector_configs" doc:"What is listed in this account, where it differs from the file's."`
+	Schedule  string            `yaml:"schedule" doc:"The account's own schedule."`
+	Timezone  string            `yaml:"timezone" doc:"The account's own time zone."`
+	Timeout   Duration          `yaml:"timeout" range:"1s..7d" doc:"The account's own timeout."`
+	Overlap   string            `yaml:"overlap" enum:"skip,queue,cancel" doc:"The account's own overlap."`
+
+	Line int `yaml:"-" json:"-"` // where the block begins, for messages
+}
+
+// A SignIn is how an account is entered: where the first credentials come from, MFA, roles, and who that must turn out to be.
+type SignIn struct {
 	AKID             string        `yaml:"ak_id" doc:"The access key's id; needs ak_secret. Without a key, profile or credential_source the SDK's default chain is used: environment, shared files, web identity, container, instance role."`
 	AKSecret         secret.String `yaml:"ak_secret" doc:"The secret access key. Better a reference than the text: ${env:NAME} or ${file:/path}."`
 	SessionToken     secret.String `yaml:"session_token" doc:"The session token that belongs to a temporary key (ASIA...)."`
@@ -104,20 +120,17 @@ type Account struct {
 	TokenCommand       []string      `yaml:"token_command" doc:"A program and its arguments, run without a shell, that prints a code each time one is needed."`
 	TokenCode          secret.String `yaml:"token_code" doc:"A one-time code of the MFA device: 6 digits, good for one session."`
 	MFASessionDuration Duration      `yaml:"mfa_session_duration" range:"15m..36h" doc:"How long the MFA session lasts. Default: 36h."`
-
-	ExtraTags map[string]string `yaml:"extra_tags" doc:"Tags that are put on every record of the account."`
-	Collect   Collect           `yaml:"collector_configs" doc:"What is listed in this account, where it differs from the file's."`
-	Schedule  string            `yaml:"schedule" doc:"The account's own schedule."`
-	Timezone  string            `yaml:"timezone" doc:"The account's own time zone."`
-	Timeout   Duration          `yaml:"timeout" range:"1s..7d" doc:"The account's own timeout."`
-	Overlap   string            `yaml:"overlap" enum:"skip,queue,cancel" doc:"The account's own overlap."`
-
-	Line int `yaml:"-" json:"-"` // where the block begins, for messages
 }
 
 // A Role is one hop.
 type Role struct {
-	ARN         string   `yaml:"assume_role_arn" doc:"The role to assume."`
+	ARN string `yaml:"assume_role_arn" doc:"The role to assume."`
+
+	RoleSession `yaml:",inline"`
+}
+
+// A RoleSession is what a role is assumed with.
+type RoleSession struct {
 	SessionName string   `yaml:"role_session_name" doc:"The session's name, which CloudTrail shows. Default: collector."`
 	ExternalID  string   `yaml:"external_id" doc:"The external id that the role's trust policy asks for."`
 	Duration    Duration `yaml:"role_duration" range:"15m..12h" doc:"How long the role's session lasts; at most 1h for a role that is assumed from a role or an MFA session. Default: 1h."`

@@ -167,6 +167,8 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, f field, at place, up *bl
 			return
 		case *Account:
 			x.Line = at.node.Line
+		case *Organization:
+			x.Line = at.node.Line
 		}
 	}
 	t := v.Type()
@@ -400,6 +402,8 @@ func (d *decoder) kind(n *yaml.Node, want yaml.Kind, called string, at place) bo
 			}
 		}
 		switch at.path {
+		case "organizations":
+			remedy = "a block begins with -"
 		case "accounts":
 			remedy = "a single block stands under account: or begins with -"
 		case "account":

@@ -54,12 +54,17 @@ func (a *Account) inherit(f *File) {
 		a.Overlap = f.Overlap
 	}
 	a.Collect = a.Collect.over(f.Defaults)
-	a.expand()
+	a.complete(a.Collect.Regions)
+}
+
+// complete fills in what a sign-in leaves open.
+func (a *SignIn) complete(regions []string) {
+	a.expand(regions)
 	if a.ARN != "" {
-		a.Role = a.Role.complete()
+		a.RoleSession.complete()
 	}
-	for i, r := range a.Roles {
-		a.Roles[i] = r.complete()
+	for i := range a.Roles {
+		a.Roles[i].complete()
 	}
 	if a.SerialNumber != "" && a.MFASessionDuration == 0 {
 		a.MFASessionDuration = defaultMFASession
@@ -86,14 +91,13 @@ func (c Collect) over(below Collect) Collect {
 	return c
 }
 
-func (r Role) complete() Role {
+func (r *RoleSession) complete() {
 	if r.SessionName == "" {
 		r.SessionName = defaultSessionName
 	}
 	if r.Duration == 0 {
 		r.Duration = defaultRole
 	}
-	return r
 }
 
 // nameAccounts gives a name to every block that has none: its account_name, else account-1 for the first block and so on.

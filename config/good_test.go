@@ -33,7 +33,7 @@ var good = map[string]func(t *testing.T, f *File){
 		equal(t, "output", f.Outputs[0].Type, "stdout")
 	},
 	"seed-2-key-and-role": func(t *testing.T, f *File) {
-		equal(t, "role", only(t, f).Role, Role{ARN: "arn:aws-cn:iam::222222222222:role/collector", SessionName: "guance", Duration: Duration(time.Hour)})
+		equal(t, "role", only(t, f).Role, Role{ARN: "arn:aws-cn:iam::222222222222:role/collector", RoleSession: RoleSession{SessionName: "guance", Duration: Duration(time.Hour)}})
 	},
 	"seed-3-mfa": func(t *testing.T, f *File) {
 		a := only(t, f)
@@ -63,8 +63,8 @@ var good = map[string]func(t *testing.T, f *File){
 	},
 	"chain": func(t *testing.T, f *File) {
 		equal(t, "roles", only(t, f).Roles, []Role{
-			{ARN: "arn:aws:iam::111111111111:role/hub", SessionName: "collector", Duration: Duration(3 * time.Hour)},
-			{ARN: "arn:aws:iam::222222222222:role/team/reader", SessionName: "me@example.com", ExternalID: "0042", Duration: Duration(30 * time.Minute)},
+			{ARN: "arn:aws:iam::111111111111:role/hub", RoleSession: RoleSession{SessionName: "collector", Duration: Duration(3 * time.Hour)}},
+			{ARN: "arn:aws:iam::222222222222:role/team/reader", RoleSession: RoleSession{SessionName: "me@example.com", ExternalID: "0042", Duration: Duration(30 * time.Minute)}},
 		})
 	},
 	"temporary-key": func(t *testing.T, f *File) { equal(t, "token", only(t, f).SessionToken.Reveal(), exampleToken) },
@@ -77,7 +77,7 @@ var good = map[string]func(t *testing.T, f *File){
 		equal(t, "roles", each(f, func(a Account) string { return a.ARN }), []string{
 			"arn:aws:iam::222222222222:role/manage-role", "arn:aws-cn:iam::333333333333:role/team/manage-role", "arn:aws-cn:iam::444444444444:role/manage-role", "", "arn:aws-cn:iam::666666666666:role/manage-role",
 		})
-		equal(t, "role", f.Accounts[0].Role, Role{ARN: "arn:aws:iam::222222222222:role/manage-role", SessionName: "collector", ExternalID: "0042", Duration: Duration(time.Hour)})
+		equal(t, "role", f.Accounts[0].Role, Role{ARN: "arn:aws:iam::222222222222:role/manage-role", RoleSession: RoleSession{SessionName: "collector", ExternalID: "0042", Duration: Duration(time.Hour)}})
 		equal(t, "partitions", each(f, func(a Account) string { return a.Partition }), []string{"", "aws-cn", "", "aws", ""})
 		warned(t, f)
 	},

@@ -5,7 +5,7 @@ import (
 )
 
 // The keys that give codes, of which a block has one at most.
-func (d *decoder) codes(a *Account) (key string) {
+func (d *decoder) codes(a *SignIn) (key string) {
 	device := d.set(&a.SerialNumber) || d.set(&a.Profile) // a profile may name a device itself
 	for _, s := range []struct {
 		key string
@@ -27,7 +27,7 @@ func (d *decoder) codes(a *Account) (key string) {
 }
 
 // mfa judges the device, what gives its codes, and what they are used with.
-func (d *decoder) mfa(a *Account) {
+func (d *decoder) mfa(a *SignIn) {
 	codes := d.codes(a)
 	d.seed(a)
 	if p, ok := d.judged(&a.TokenCommand); ok && len(a.TokenCommand) == 0 {
@@ -69,7 +69,7 @@ func (d *decoder) mfa(a *Account) {
 }
 
 // seed judges totp_seed. One that stands in the file makes whoever reads the file the device.
-func (d *decoder) seed(a *Account) {
+func (d *decoder) seed(a *SignIn) {
 	p, ok := d.judged(&a.TOTPSeed)
 	if !ok {
 		return

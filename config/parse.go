@@ -82,6 +82,10 @@ func build(s *source, fetch *fetcher) (*File, error) {
 	if w.Account != nil {
 		f.Accounts = []Account{*w.Account}
 	}
+	labels(f.Organizations)
+	for i := range f.Organizations {
+		f.Organizations[i].inherit(f)
+	}
 	f.Warnings = d.warnings.sorted()
 	f.source = s
 	return f, nil

@@ -91,7 +91,7 @@ type sign struct {
 }
 
 // onePartition reports every key of an account that tells of another partition than the first: nothing crosses them.
-func (d *decoder) onePartition(a *Account, f *File, own place) {
+func (d *decoder) onePartition(a *SignIn, c *Collect, f *File, own place) {
 	var signs []sign
 	add := func(ptr any, partition, what string) {
 		p, ok := d.judged(ptr)
@@ -111,8 +111,8 @@ func (d *decoder) onePartition(a *Account, f *File, own place) {
 	if p, ok := record.PartitionOf(a.STSRegion); ok {
 		add(&a.STSRegion, p.ID, "sts_region")
 	}
-	regions, inherited := a.Collect.Regions, false
-	if !d.set(&a.Collect.Regions) {
+	regions, inherited := c.Regions, false
+	if !d.set(&c.Regions) {
 		regions, inherited = f.Defaults.Regions, true
 	}
 	for i := range regions {

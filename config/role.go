@@ -16,7 +16,7 @@ const roleForm = "want arn:aws:iam::123456789012:role/name"
 var tagForm = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
 
 // shorthand judges role and is_global.
-func (d *decoder) shorthand(a *Account) {
+func (d *decoder) shorthand(a *SignIn) {
 	if p, ok := d.places[&a.IsGlobal]; ok && d.set(&a.Partition) {
 		d.report(p, "is_global stands beside partition", "remove is_global, the older of the two")
 	}
@@ -32,13 +32,19 @@ func (d *decoder) shorthand(a *Account) {
 	case p.state != fine:
 	case strings.HasPrefix(a.RoleName, "arn:"):
 		d.report(p, "is an ARN, and role is a name in account_id", "write it as assume_role_arn")
-	case !roleNameForm.MatchString(a.RoleName[strings.LastIndexByte(a.RoleName, '/')+1:]) || strings.HasPrefix(a.RoleName, "/"):
-		d.report(p, d.show(p, a.RoleName)+" is no name of a role", "want a name such as manage-role, or path/name")
+	default:
+		d.roleName(p, a.RoleName)
+	}
+}
+
+func (d *decoder) roleName(p place, name string) {
+	if !roleNameForm.MatchString(name[strings.LastIndexByte(name, '/')+1:]) || strings.HasPrefix(name, "/") {
+		d.report(p, d.show(p, name)+" is no name of a role", "want a name such as manage-role, or path/name")
 	}
 }
 
 // requireRole judges what can be known of it before signing in.
-func (d *decoder) requireRole(a *Account) {
+func (d *decoder) requireRole(a *SignIn) {
 	p, ok := d.judged(&a.RequireRole)
 	if !ok || !a.RequireRole || d.set(&a.ARN) || d.set(&a.Roles) || d.set(&a.RoleName) {
 		return
@@ -49,12 +55,12 @@ func (d *decoder) requireRole(a *Account) {
 }
 
 // expand writes out what is short: after it, Partition and Role.ARN say what is_global and role said.
-func (a *Account) expand() {
+func (a *SignIn) expand(regions []string) {
 	if a.IsGlobal != nil && a.Partition == "" {
 		a.Partition = global(*a.IsGlobal)
 	}
 	if a.RoleName != "" && a.ARN == "" {
-		a.ARN = "arn:" + a.PartitionID() + ":iam::" + a.AccountID + ":role/" + a.RoleName
+		a.ARN = "arn:" + a.partitionIn(regions) + ":iam::" + a.AccountID + ":role/" + a.RoleName
 	}
 }
 
@@ -66,7 +72,10 @@ func global(is bool) string {
 }
 
 // PartitionID is what the block says of its partition: by its role, by name, by its device, by its regions; else "aws".
-func (a Account) PartitionID() string {
+func (a Account) PartitionID() string { return a.partitionIn(a.Collect.Regions) }
+
+// partitionIn is the same, where these regions are listed.
+func (a SignIn) partitionIn(regions []string) string {
 	first := a.ARN
 	if len(a.Roles) > 0 {
 		first = a.Roles[0].ARN
@@ -76,7 +85,7 @@ func (a Account) PartitionID() string {
 			return p
 		}
 	}
-	for _, r := range append([]string{a.STSRegion}, a.Collect.Regions...) {
+	for _, r := range append([]string{a.STSRegion}, regions...) {
 		if p, ok := record.PartitionOf(r); ok {
 			return p.ID
 		}
@@ -85,7 +94,7 @@ func (a Account) PartitionID() string {
 }
 
 // roles judges the hops.
-func (d *decoder) roles(a *Account) {
+func (d *decoder) roles(a *SignIn) {
 	chain, chained := d.places[&a.Roles]
 	if chained && d.set(&a.ARN) {
 		d.report(chain, "stands beside assume_role_arn", "make that the first of assume_roles")
@@ -101,7 +110,10 @@ func (d *decoder) roles(a *Account) {
 		}
 	}
 	shortened := d.temporary(a)
-	d.role(&a.Role, shortened)
+	if p, ok := d.judged(&a.ARN); ok {
+		d.arn(p, a.ARN)
+	}
+	d.session(&a.RoleSession, shortened)
 	for i := range a.Roles {
 		r := &a.Roles[i]
 		if p, ok := d.judged(r); ok && !d.set(&r.ARN) {
@@ -110,13 +122,16 @@ func (d *decoder) roles(a *Account) {
 		if i > 0 {
 			shortened = "that is assumed from another role"
 		}
-		d.role(r, shortened)
+		if p, ok := d.judged(&r.ARN); ok {
+			d.arn(p, r.ARN)
+		}
+		d.session(&r.RoleSession, shortened)
 	}
 }
 
 // temporary says why the first role's session is at most an hour, or "": AWS gives no more to credentials that are a session.
 // https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
-func (d *decoder) temporary(a *Account) string {
+func (d *decoder) temporary(a *SignIn) string {
 	switch {
 	case d.set(&a.SerialNumber):
 		return "that is assumed from an MFA session"
@@ -132,12 +147,14 @@ func (d *decoder) temporary(a *Account) string {
 	return ""
 }
 
-func (d *decoder) role(r *Role, shortened string) {
-	if p, ok := d.judged(&r.ARN); ok {
-		if text, remedy := d.roleARN(p, r.ARN); text != "" {
-			d.report(p, text, remedy)
-		}
+func (d *decoder) arn(p place, arn string) {
+	if text, remedy := d.roleARN(p, arn); text != "" {
+		d.report(p, text, remedy)
 	}
+}
+
+// session judges what a role is assumed with.
+func (d *decoder) session(r *RoleSession, shortened string) {
 	if p, ok := d.judged(&r.SessionName); ok && !sessionNameForm.MatchString(r.SessionName) {
 		d.report(p, d.show(p, r.SessionName)+" is no name of a role session", "want 2 to 64 letters, digits and _+=,.@-")
 	}
@@ -163,7 +180,7 @@ func (d *decoder) role(r *Role, shortened string) {
 }
 
 // sessionTags judges tags by https://docs.aws.amazon.com/STS/latest/APIReference/API_Tag.html.
-func (d *decoder) sessionTags(r *Role) {
+func (d *decoder) sessionTags(r *RoleSession) {
 	if p, ok := d.judged(&r.SessionTags); ok && len(r.SessionTags) > 50 {
 		d.report(p, "there are "+count(len(r.SessionTags), "tag"), "the most is 50")
 	}

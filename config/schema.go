@@ -39,7 +39,10 @@ func Schema(k Known) ([]byte, error) {
 	accounts, _ := root.Properties.Get("accounts")
 	least := uint64(1)
 	accounts.MinItems = &least
-	root.OneOf = []*jsonschema.Schema{{Required: []string{"accounts"}}, {Required: []string{"account"}}}
+	organizations, _ := root.Properties.Get("organizations")
+	organizations.MinItems, organizations.Items.Required = &least, []string{"role"}
+	root.AnyOf = []*jsonschema.Schema{{Required: []string{"accounts"}}, {Required: []string{"account"}}, {Required: []string{"organizations"}}}
+	root.Not = &jsonschema.Schema{Required: []string{"account", "accounts"}}
 	if s.err != nil {
 		return nil, fmt.Errorf("schema: %w", s.err)
 	}

@@ -22,18 +22,27 @@ func (d *decoder) validate(w *written, blocks []*Account) {
 	switch p, set := d.places[&w.Accounts]; {
 	case w.Account != nil && set:
 		d.report(d.places[w.Account], "account: and accounts: stand side by side", "move the single block into accounts:")
-	case len(blocks) == 0 && (!set || p.state == fine) && top.state == fine:
+	case len(blocks) == 0 && !d.set(&w.Organizations) && (!set || p.state == fine) && top.state == fine:
 		if set {
 			top = p
 		}
 		d.report(top, "there is no account", "add accounts: with a block for each; a block that is nothing but extra_tags signs in by the instance's role")
 	}
+	collects := make([]*Collect, 0, len(blocks)+len(w.Organizations))
 	for _, a := range blocks {
 		d.account(a, &w.File, loc)
+		collects = append(collects, &a.Collect)
 	}
-	d.kindsCollected(w, blocks)
+	if p, ok := d.judged(&w.Organizations); ok && len(w.Organizations) == 0 {
+		d.report(p, "is empty", "name an organization, or remove the key")
+	}
+	for i := range w.Organizations {
+		d.organization(&w.Organizations[i], &w.File, loc)
+		collects = append(collects, &w.Organizations[i].Collect)
+	}
+	d.kindsCollected(w, collects)
 	d.namesOnce(blocks)
-	d.accountsOnce(blocks)
+	d.accountsOnce(blocks, w.Organizations)
 }
 
 // collect judges a block of what to list, by itself.
@@ -96,22 +105,22 @@ func (d *decoder) kindPattern(at any, pattern string) {
 }
 
 // kindsCollected judges schedules against what is collected: in a block by that block, in the file by any of its accounts.
-func (d *decoder) kindsCollected(w *written, blocks []*Account) {
+func (d *decoder) kindsCollected(w *written, blocks []*Collect) {
 	anywhere := Match(w.Defaults.Kinds, d.known.Kinds)
 	sure := d.allFine(&w.Defaults.Kinds, w.Defaults.Kinds)
-	for _, a := range blocks {
-		own := d.set(&a.Collect.Kinds)
-		mine, known := Match(a.Collect.over(w.Defaults).Kinds, d.known.Kinds), sure
+	for _, c := range blocks {
+		own := d.set(&c.Kinds)
+		mine, known := Match(c.over(w.Defaults).Kinds, d.known.Kinds), sure
 		if own {
-			known = d.allFine(&a.Collect.Kinds, a.Collect.Kinds)
+			known = d.allFine(&c.Kinds, c.Kinds)
 			anywhere = append(anywhere, mine...)
 			sure = sure && known
 		}
-		if p, ok := d.judged(&a.Collect.Kinds); ok && known && len(a.Collect.Kinds) > 0 && len(mine) == 0 {
+		if p, ok := d.judged(&c.Kinds); ok && known && len(c.Kinds) > 0 && len(mine) == 0 {
 			d.report(p, "nothing is left to collect", "every kind that is taken in is left out again")
 		}
 		if known {
-			d.collected(&a.Collect, mine, "the account does not collect it")
+			d.collected(c, mine, "the account does not collect it")
 		}
 	}
 	if p, ok := d.judged(&w.Defaults.Kinds); ok && d.allFine(&w.Defaults.Kinds, w.Defaults.Kinds) && len(w.Defaults.Kinds) > 0 && len(Match(w.Defaults.Kinds, d.known.Kinds)) == 0 {
@@ -188,10 +197,10 @@ func (d *decoder) namesOnce(blocks []*Account) {
 }
 
 // accountsOnce warns of two blocks that will turn out to be one account, of which the second fails.
-func (d *decoder) accountsOnce(blocks []*Account) {
+func (d *decoder) accountsOnce(blocks []*Account, orgs []Organization) {
 	first := map[string]place{}
 	for _, a := range blocks {
-		id, ok := d.accountOf(a)
+		id, ok := d.accountOf(&a.SignIn)
 		if !ok {
 			continue
 		}
@@ -201,6 +210,16 @@ func (d *decoder) accountsOnce(blocks []*Account) {
 			continue
 		}
 		first[id] = p
+	}
+	for i := range orgs {
+		for j := range orgs[i].Include.Accounts {
+			id := &orgs[i].Include.Accounts[j]
+			if p, ok := d.judged(id); ok && p.from == "" {
+				if block, ok := first[*id]; ok {
+					d.warn(p, "account "+printable(*id)+" is "+where(block)+" too: that block is the one that is collected", "remove one of them")
+				}
+			}
+		}
 	}
 }
 
