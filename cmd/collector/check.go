@@ -96,6 +96,7 @@ func (c *cli) check(ctx context.Context, o checkOptions) error {
 		}
 		all[i] = &checkup{program: p, account: a, block: b, limits: limits, everywhere: o.allRegions}
 	}
+	progress := c.counting("checked", len(all), "accounts")
 	inParallel(accountsAtATime, all, func(u *checkup) {
 		ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, &record.Fault{
 			Reason: record.TimedOut, Err: fmt.Errorf("the check of the account took longer than %s", o.timeout),
@@ -103,6 +104,7 @@ func (c *cli) check(ctx context.Context, o checkOptions) error {
 		})
 		defer cancel()
 		u.run(ctx)
+		progress()
 	})
 	if ctx.Err() != nil {
 		return &exitError{exitFailed, context.Cause(ctx)}
@@ -153,6 +155,24 @@ func inParallel[T any](places int, all []T, f func(T)) {
 		})
 	}
 	wg.Wait()
+}
+
+// counting shows on a terminal how far something is: each call is one more, and the last takes the line away.
+func (c *cli) counting(done string, of int, what string) func() {
+	if !c.terminal(c.stderr) {
+		return func() {}
+	}
+	var mu sync.Mutex
+	n := 0
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if n++; n < of {
+			fmt.Fprintf(c.stderr, "\r%s %d of %d %s", done, n, of, what)
+			return
+		}
+		fmt.Fprint(c.stderr, "\r\x1b[K")
+	}
 }
 
 // A checkup is one account's check and what it found.
