@@ -1,0 +1,290 @@
+package parquet
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/record"
+)
+
+var noon = time.Date(2026, 11, 21, 12, 0, 0, 123456000, time.UTC)
+
+func resources() []*inventory.Resource {
+	return []*inventory.Resource{
+		{
+			Record: record.Record{Kind: "ec2_instance", ID: "i-0abc", Name: "wéb \x00 1", Account: "prod", AccountID: "012345678901", Partition: "aws",
+				Region: "us-east-1", Tags: map[string]string{"Name": "wéb 1", "team": ""}, ExtraTags: map[string]string{"account_name": "prod"},
+				Run: "01JDRUN", CollectedAt: noon, Data: json.RawMessage(`{"InstanceId": "i-0abc", "Z":1, "A":"<&>\u0000","Ports":[1,2]}`)},
+			State: "running", Type: "t3.micro", FirstSeen: noon.Add(-time.Hour), StateSince: noon, ValidFrom: noon, LastSeen: noon.Add(time.Hour),
+		},
+		{
+			Record: record.Record{Kind: "ec2_vpc", ID: "vpc-1", Account: "prod", AccountID: "012345678901", Partition: "aws", Region: "us-east-1",
+				Tags: map[string]string{}, ExtraTags: map[string]string{}, Run: "01JDRUN", CollectedAt: noon, Data: json.RawMessage(`{}`)},
+			FirstSeen: noon, StateSince: noon, ValidFrom: noon, ValidTo: noon.Add(time.Minute), Ended: inventory.Absent,
+		},
+	}
+}
+
+func newWriter[Row Version | Delivery](t testing.TB, b *bytes.Buffer) *Writer[Row] {
+	t.Helper()
+	w, err := NewWriter[Row](b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func open(t testing.TB, b []byte) *parquet.File {
+	t.Helper()
+	f, err := parquet.OpenFile(bytes.NewReader(b), int64(len(b)))
+	must(t, err)
+	return f
+}
+
+func read[Row any](t testing.TB, b []byte) []Row {
+	t.Helper()
+	rows, err := parquet.Read[Row](bytes.NewReader(b), int64(len(b)))
+	must(t, err)
+	return rows
+}
+
+func written(t testing.TB) []byte {
+	var b bytes.Buffer
+	w := newWriter[Version](t, &b)
+	for _, r := range resources() {
+		must(t, w.Write(VersionOf(r)))
+	}
+	must(t, w.Close())
+	return b.Bytes()
+}
+
+// What is written is what is read, to the byte of the data.
+func TestVersionsRoundTrip(t *testing.T) {
+	var want []Version
+	for _, r := range resources() {
+		want = append(want, VersionOf(r))
+	}
+	if d := cmp.Diff(want, read[Version](t, written(t))); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestDeliveriesRoundTrip(t *testing.T) {
+	n := int64(0)
+	rs := resources()
+	want := []Delivery{
+		{Envelope: EnvelopeOf(rs[0])},
+		{Envelope: EnvelopeOf(rs[1]), Change: inventory.WasGone, ChangedAt: noon, Ended: inventory.Absent},
+		{Envelope: EnvelopeOf(rs[1]), Change: inventory.WasChanged, ChangedAt: noon, Changes: `[{"path":"State","from":"a","to":"b"}]`},
+		{Envelope: Envelope{Kind: "_target", Account: "prod", Region: "us-east-1", State: "ok", Tags: map[string]string{}, ExtraTags: map[string]string{}},
+			Target: "ec2_vpc", Records: &n},
+	}
+	var b bytes.Buffer
+	w := newWriter[Delivery](t, &b)
+	for _, d := range want {
+		must(t, w.Write(d))
+	}
+	must(t, w.Close())
+	want[3].Data = []byte("null")
+	if d := cmp.Diff(want, read[Delivery](t, b.Bytes())); d != "" {
+		t.Error(d)
+	}
+}
+
+// People have tables over these files: a column may come, and none may go or be of another type.
+func TestSchema(t *testing.T) {
+	envelope := `
+	required binary kind (STRING);
+	required binary id (STRING);
+	optional binary name (STRING);
+	optional binary state (STRING);
+	optional binary type (STRING);
+	required binary account (STRING);
+	required binary account_id (STRING);
+	required binary partition (STRING);
+	required binary region (STRING);
+	required group tags (MAP) {
+		repeated group key_value {
+			required binary key (STRING);
+			required binary value (STRING);
+		}
+	}
+	required group extra_tags (MAP) {
+		repeated group key_value {
+			required binary key (STRING);
+			required binary value (STRING);
+		}
+	}
+	required binary run (STRING);
+	optional int64 collected_at (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
+	required binary data (JSON);
+`
+	for name, c := range map[string]struct {
+		schema *parquet.Schema
+		more   string
+	}{
+		"Version": {parquet.SchemaOf(Version{}), `	required int64 first_seen (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
+	required int64 state_since (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
+	required int64 valid_from (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
+	optional int64 valid_to (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
+	optional binary ended (STRING);
+	optional int64 last_seen (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
+`},
+		"Delivery": {parquet.SchemaOf(Delivery{}), `	optional binary change (STRING);
+	optional int64 changed_at (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
+	optional binary ended (STRING);
+	optional binary changes (STRING);
+	optional binary target (STRING);
+	optional int64 records (INT(64,true));
+`},
+	} {
+		if d := cmp.Diff("message "+name+" {"+envelope+c.more+"}", c.schema.String()); d != "" {
+			t.Error(d)
+		}
+	}
+}
+
+// noise does not compress to nothing: hexadecimal digits, half their size.
+func noise(r *rand.Rand, n int) []byte {
+	b := make([]byte, n/2)
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return fmt.Appendf(nil, `{"Noise":%q}`, hex.EncodeToString(b))
+}
+
+// However large the file, what is held of it is a group's.
+func TestMemoryIsAGroups(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED, NOT PASSED: it writes 200 MB")
+	}
+	counted := new(counter)
+	w, err := NewWriter[Version](counted)
+	must(t, err)
+	r := rand.New(rand.NewPCG(1, 2))
+	const rows = 100_000
+	var peak, before uint64
+	for i := range rows {
+		if i%10_000 == 0 {
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			if i == 0 {
+				before = m.HeapAlloc
+			}
+			peak = max(peak, m.HeapAlloc-before)
+		}
+		must(t, w.Write(Version{Envelope: Envelope{Kind: "ec2_instance", ID: fmt.Sprint(i), Data: noise(r, 2000)}, FirstSeen: noon, StateSince: noon, ValidFrom: noon}))
+	}
+	must(t, w.Close())
+	if limit := uint64(72 << 20); peak > limit {
+		t.Errorf("%d MiB are held, more than %d MiB", peak>>20, limit>>20)
+	}
+	if counted.n < rows*1000 {
+		t.Errorf("%d bytes were written: the data is no noise, and this test shows nothing", counted.n)
+	}
+}
+
+type counter struct{ n int }
+
+func (c *counter) Write(p []byte) (int, error) { c.n += len(p); return len(p), nil }
+
+func TestGroupsAreBounded(t *testing.T) {
+	var b bytes.Buffer
+	w := newWriter[Version](t, &b)
+	big := fmt.Appendf(nil, `{"Pad":%q}`, strings.Repeat("x", 1<<20))
+	for i := range 200 { // 200 MiB of data
+		must(t, w.Write(Version{Envelope: Envelope{Kind: "k", ID: fmt.Sprint(i), Data: big}, FirstSeen: noon, StateSince: noon, ValidFrom: noon}))
+	}
+	const small = groupRows + 10
+	for i := range small {
+		must(t, w.Write(Version{Envelope: Envelope{Kind: "k", ID: fmt.Sprint(200 + i), Data: []byte("{}")}, FirstSeen: noon, StateSince: noon, ValidFrom: noon}))
+	}
+	must(t, w.Close())
+	var rows int64
+	groups := open(t, b.Bytes()).RowGroups()
+	for i, g := range groups {
+		if g.NumRows() > groupRows {
+			t.Errorf("group %d has %d rows", i, g.NumRows())
+		}
+		rows += g.NumRows()
+	}
+	if len(groups) != 5 || rows != 200+small {
+		t.Errorf("%d groups with %d rows, want 5 with %d", len(groups), rows, 200+small)
+	}
+}
+
+// A writer that failed in the middle of a file begins the next one clean.
+func TestReset(t *testing.T) {
+	w, err := NewWriter[Version](broken{})
+	must(t, err)
+	rs := resources()
+	for range 3 {
+		must(t, w.Write(VersionOf(rs[0])))
+	}
+	if err := w.Close(); !errors.Is(err, errBroken) {
+		t.Fatalf("Close on a disk that is full: %v", err)
+	}
+	var b bytes.Buffer
+	w.Reset(&b)
+	must(t, w.Write(VersionOf(rs[1])))
+	must(t, w.Close())
+	if got := read[Version](t, b.Bytes()); len(got) != 1 || got[0].ID != "vpc-1" {
+		t.Errorf("read %v", got)
+	}
+}
+
+var errBroken = errors.New("no space left")
+
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, errBroken }
+
+func TestNoRows(t *testing.T) {
+	var b bytes.Buffer
+	w := newWriter[Version](t, &b)
+	must(t, w.Close())
+	if n := open(t, b.Bytes()).NumRows(); n != 0 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+func BenchmarkWrite(b *testing.B) {
+	w, err := NewWriter[Version](new(counter))
+	must(b, err)
+	data := make([][]byte, 1000)
+	for i := range data {
+		data[i] = fmt.Appendf(nil, `{"InstanceId":"i-%017x","ImageId":"ami-%017x"`, i*7919, i%50)
+		for n := 0; len(data[i]) < 1900; n++ {
+			data[i] = fmt.Appendf(data[i], `,"Member%d":{"GroupId":"sg-%017x","Status":"attached","AttachTime":"2026-11-%02dT10:%02d:00Z"}`, n, i*n, n%28+1, i%60)
+		}
+		data[i] = append(data[i], '}')
+	}
+	b.SetBytes(2000)
+	b.ReportAllocs()
+	tags := map[string]string{"Name": "web-1", "team": "platform"}
+	for i := 0; b.Loop(); i++ {
+		must(b, w.Write(Version{Envelope: Envelope{Kind: "ec2_instance", ID: fmt.Sprintf("i-%017x", i), Account: "prod", AccountID: "222222222222",
+			Region: "us-east-1", Tags: tags, ExtraTags: tags, Data: data[i%1000]}, FirstSeen: noon, StateSince: noon, ValidFrom: noon}))
+	}
+	must(b, w.Close())
+}
