@@ -326,3 +326,15 @@ func seedKey(t *testing.T, a config.Account) string {
 	}
 	return k.Key.Reveal()
 }
+
+// A bundle that is none stops the program at its start, and is named.
+func TestBadCABundle(t *testing.T) {
+	for name, file := range map[string]string{"absent": "/nowhere/ca.pem", "no PEM": write(t, "ca.pem", "certificates, says the mail")} {
+		ordinary(t)
+		t.Setenv("AWS_CA_BUNDLE", file)
+		_, err := LoadAWS(t.Context(), LoadOptions{})
+		if err == nil || !strings.Contains(record.HintOf(err), "AWS_CA_BUNDLE") {
+			t.Errorf("%s: %v (%s)", name, err, record.HintOf(err))
+		}
+	}
+}

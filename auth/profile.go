@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -249,6 +250,11 @@ func explainLoad(doing, profile string, l *loaded, err error) error {
 		return &record.Fault{Reason: record.MFANeeded, Hint: "the default profile asks for MFA: name it as `profile`, and give `totp_seed`, `token_command` or `token_code`", Text: text, Err: err}
 	case has("process provider error"), has("credential_process"):
 		return &record.Fault{Reason: record.NoCredentials, Hint: "the profile's credential_process failed: run it by hand, as the user of this process", Text: text, Err: err}
+	}
+	var path *fs.PathError
+	var shared awsconfig.SharedConfigLoadError
+	if profile == "" && !errors.As(err, &shared) && (has("CA bundle") || errors.As(err, &path)) {
+		return &record.Fault{Reason: record.Other, Hint: "AWS_CA_BUNDLE, or ca_bundle in the AWS config file, must name a file of certificates as PEM", Text: text, Err: err}
 	}
 	if r == record.Other {
 		return &record.Fault{Reason: record.NoCredentials, Hint: "the SDK found where credentials should come from and got none there; the message says why", Text: text, Err: err}
