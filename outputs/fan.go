@@ -26,6 +26,7 @@ type Set struct {
 	change sync.Mutex // one Open or Close at a time, which may take as long as an output does
 	mu     sync.Mutex // guards open, for a moment only: a health check asks
 	open   []*lane
+	shown  map[string]int // served outputs, by name: how many fans have one; by change
 }
 
 // NewSet has nothing open yet. types is [Types] but in tests.
@@ -33,7 +34,7 @@ func NewSet(types []Type, d Deps) *Set {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Set{types: types, deps: d}
+	return &Set{types: types, deps: d, shown: map[string]int{}}
 }
 
 // A Spec is an output as configured: a type and what its Options made.
@@ -58,6 +59,12 @@ func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
 	var errs []error
 	keys, names := map[string]Spec{}, map[string]bool{}
 	for _, sp := range specs {
+		if t := s.typeOf(sp.Type); t.Serve != nil {
+			if err := s.serve(f, t, sp, names); err != nil {
+				errs = append(errs, fmt.Errorf("%v: %w", sp, err))
+			}
+			continue
+		}
 		m, err := s.member(ctx, sp, keys, names)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%v: %w", sp, err))
@@ -76,17 +83,37 @@ func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
 	for _, m := range f.members { // only now: a configuration that is refused changes nothing
 		m.lane.adopt(m.name, m.options)
 	}
+	s.announce(f)
 	return f, nil
+}
+
+func (s *Set) typeOf(name string) Type {
+	for _, t := range s.types {
+		if t.Name == name {
+			return t
+		}
+	}
+	return Type{}
+}
+
+// nameOf is what an output is called: as it says, else its type, with a number from the second on.
+func nameOf(want string, t Type, names map[string]bool) (string, error) {
+	name := want
+	if want == "" {
+		name = t.Name
+		for n := 2; names[name]; n++ {
+			name = t.Name + "-" + strconv.Itoa(n)
+		}
+	} else if names[want] {
+		return "", fmt.Errorf("two outputs are called %q", want)
+	}
+	names[name] = true
+	return name, nil
 }
 
 // member finds the output that is open already, else opens it. s.change is held.
 func (s *Set) member(ctx context.Context, sp Spec, keys map[string]Spec, names map[string]bool) (member, error) {
-	var t Type
-	for _, c := range s.types {
-		if c.Name == sp.Type {
-			t = c
-		}
-	}
+	t := s.typeOf(sp.Type)
 	if t.Open == nil {
 		return member{}, errors.New("there is no such type of output")
 	}
@@ -94,15 +121,10 @@ func (s *Set) member(ctx context.Context, sp Spec, keys map[string]Spec, names m
 	if o, ok := sp.Options.(interface{ common() *Common }); ok {
 		c = *o.common()
 	}
-	if c.Name == "" {
-		c.Name = t.Name
-		for n := 2; names[c.Name]; n++ {
-			c.Name = t.Name + "-" + strconv.Itoa(n)
-		}
-	} else if names[c.Name] {
-		return member{}, fmt.Errorf("two outputs are called %q", c.Name)
+	var err error
+	if c.Name, err = nameOf(c.Name, t, names); err != nil {
+		return member{}, err
 	}
-	names[c.Name] = true
 	var key string
 	if t.Key != nil {
 		key = t.Key(sp.Options)
@@ -188,6 +210,7 @@ func (s *Set) Close(ctx context.Context) error {
 type Fan struct {
 	set     *Set
 	members []member
+	served  map[string]served // by path
 
 	mu     sync.Mutex
 	closed bool
@@ -258,6 +281,7 @@ func (f *Fan) Close(ctx context.Context) error {
 	for _, m := range f.members {
 		errs = append(errs, f.set.drop(ctx, m.lane))
 	}
+	f.set.retract(f)
 	return errors.Join(errs...)
 }
 

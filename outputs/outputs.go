@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -70,11 +71,15 @@ type Type struct {
 	Key    func(options any) string
 	Open   func(ctx context.Context, options any, d Deps) (Output, error)
 	Direct bool // needs no spool: stdout, file
+	// Serve makes an output that is sent nothing: it is asked over HTTP, and answers from [Deps].Store. Its type has no Open.
+	Serve func(name string, options any, d Deps) (Served, error)
 }
 
 // Types is every output, sorted.
 var Types = []Type{
 	{Name: "file", Options: fileDefaults, Key: fileKey, Open: openFile, Direct: true},
+	{Name: "http_sd", Options: httpSDDefaults, Serve: serveHTTPSD},
+	{Name: "prometheus", Options: prometheusDefaults, Serve: servePrometheus},
 	{Name: "stdout", Options: stdoutDefaults, Key: stdoutKey, Open: openStdout, Direct: true},
 }
 
@@ -95,8 +100,9 @@ type reconfigurer interface{ reconfigure(options any) }
 type Deps struct {
 	Stdout io.Writer
 	Log    *slog.Logger
-	Watch  Observer // may be nil
-	Spools string   // the folder of the spools
+	Watch  Observer         // may be nil
+	Spools string           // the folder of the spools
+	Store  inventory.Reader // nil: nothing is remembered
 }
 
 // An Observer hears how outputs fare, synchronously; it must not block. web.Metrics is one.

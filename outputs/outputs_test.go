@@ -33,6 +33,9 @@ func TestConformance(t *testing.T) {
 		}},
 	}
 	for _, typ := range outputs.Types { // a type without a subject is a type without a test
+		if typ.Serve != nil { // it takes nothing
+			continue
+		}
 		s, ok := subjects[typ.Name]
 		if !ok {
 			t.Errorf("output %s does not stand the suite", typ.Name)

@@ -1,0 +1,105 @@
+package outputs
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws-collector/collector/inventory"
+)
+
+// A label is a label's name, and the field of a resource that it shows.
+type label struct {
+	name  string
+	field inventory.Field
+}
+
+// labelPart is what follows the first character of a name that Prometheus takes: letters, digits and _; each other
+// character becomes _. https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels
+func labelPart(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' {
+			return c
+		}
+		return '_'
+	}, s)
+}
+
+// labelName is a whole name, which begins with no digit.
+func labelName(s string) string {
+	if s != "" && s[0] >= '0' && s[0] <= '9' {
+		return "_" + labelPart(s)
+	}
+	return labelPart(s)
+}
+
+// labels is what a configuration's labels say, in the order of the names. taken says what a name is taken by, or "". Two
+// names that become one are refused, as is one that is taken: one label would hide the other.
+func labels(config map[string]string, taken func(string) string) ([]label, error) {
+	var all []label
+	var errs []error
+	from := map[string]string{}
+	for _, want := range slices.Sorted(maps.Keys(config)) {
+		name := labelName(want)
+		by, there := from[name]
+		switch {
+		case there:
+			errs = append(errs, fmt.Errorf("labels.%s: this and %q would both become the label %s; keep one", want, by, name))
+			continue
+		case taken(name) != "":
+			errs = append(errs, fmt.Errorf("labels.%s: the label %s is %s; give it another name", want, name, taken(name)))
+			continue
+		}
+		from[name] = want
+		f, err := inventory.ParseField(config[want])
+		if err != nil {
+			errs = append(errs, fmt.Errorf("labels.%s: %w", want, err))
+			continue
+		}
+		all = append(all, label{name, f})
+	}
+	slices.SortFunc(all, func(a, b label) int { return strings.Compare(a.name, b.name) })
+	return all, errors.Join(errs...)
+}
+
+func needData(ls []label) bool {
+	return slices.ContainsFunc(ls, func(l label) bool { return l.field.NeedsData() })
+}
+
+// value is the label's value: "" where the resource lacks the field.
+func (l label) value(r *inventory.Resource) (string, error) {
+	v, err := l.field.Value(r)
+	return labelText(v), err
+}
+
+// labelText is a field's value as a label's: several values with commas between, an object as JSON.
+func labelText(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return strings.ToValidUTF8(v, "\uFFFD")
+	case bool:
+		return strconv.FormatBool(v)
+	case json.Number:
+		return v.String()
+	case time.Time:
+		return v.UTC().Format(time.RFC3339)
+	case []any:
+		texts := make([]string, len(v))
+		for i, e := range v {
+			texts[i] = labelText(e)
+		}
+		return strings.Join(texts, ",")
+	}
+	b, err := json.Marshal(v)
+	if err != nil { // what JSON was read from is JSON
+		return ""
+	}
+	return string(b)
+}
