@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/filelock"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -354,13 +355,13 @@ func (f *file) open() (_ *active, err error) {
 			_ = h.Close() // nothing was written
 		}
 	}()
-	if err := lock(h); errors.Is(err, errLocked) {
+	if err := filelock.Try(h); errors.Is(err, filelock.ErrLocked) {
 		return nil, err
 	} else if err != nil {
 		f.log.Warn("output file cannot be locked here; see that no second process writes it", "path", f.path, "error", err)
 	}
 	if !a.is(f.path) {
-		return nil, errLocked // its owner turned it over between our open and our lock
+		return nil, filelock.ErrLocked // its owner turned it over between our open and our lock
 	}
 	if err := f.mend(a); err != nil {
 		return nil, err
@@ -450,7 +451,7 @@ func (f *file) fault(doing string, err error) error {
 		hint = "path names a folder: add a file name, as " + filepath.Join(f.path, "records.jsonl")
 	case errors.Is(err, errNotRegular):
 		hint = "path names a device or a pipe: for the terminal use `type: stdout`"
-	case errors.Is(err, errLocked):
+	case errors.Is(err, filelock.ErrLocked):
 		hint = "another collector, or another output of this one, writes it: give each its own path"
 	case errors.Is(err, errNotOurs):
 		hint = "nothing was changed in it: give another path"

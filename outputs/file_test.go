@@ -24,6 +24,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/filelock"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -301,7 +302,7 @@ func TestRefusedPaths(t *testing.T) {
 func TestLocked(t *testing.T) {
 	_, path, _ := begin(t, File{})
 	_, err := openFile(t.Context(), &File{Path: path}, Deps{})
-	if !errors.Is(err, errLocked) || !strings.Contains(record.HintOf(err), "another collector") {
+	if !errors.Is(err, filelock.ErrLocked) || !strings.Contains(record.HintOf(err), "another collector") {
 		t.Errorf("a second writer of one file: %v", err)
 	}
 	link := filepath.Join(filepath.Dir(path), "link")

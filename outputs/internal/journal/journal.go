@@ -1,0 +1,490 @@
+// Package journal is a log on disk between one who appends and one who reads: what was appended and synced survives a
+// kill and a power cut, and is read in order, from where the reader last said that it is done. It is a folder of
+// segments, a cursor and a lock. Begin at [Open], [Journal.Append] and [Journal.Read].
+//
+// What the disk does to it is met half-way: an append that fails leaves nothing behind; the torn end of a segment is cut
+// off; a damaged frame is stepped over, and its records are counted. What it holds is bounded.
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/aws-collector/collector/internal/filelock"
+	"github.com/aws-collector/collector/record"
+)
+
+var (
+	// ErrFull is what Append answers when there is no room and nothing may be dropped.
+	ErrFull = errors.New("the spool is full")
+	// ErrTooLarge is what Append answers for what would not even fit alone.
+	ErrTooLarge = errors.New("larger than the whole spool may grow")
+	// ErrLocked is what Open answers while somebody else has the journal open.
+	ErrLocked = filelock.ErrLocked
+	// ErrClosed is what all answer after Close.
+	ErrClosed = errors.New("journal is closed")
+)
+
+// An Entry is what is kept beside lines: of whom they are.
+type Entry struct {
+	ID     string        `json:"id"`
+	Run    string        `json:"run,omitempty"`
+	Target record.Target `json:"target"`
+	N      int           `json:"-"` // records
+}
+
+// Damage is something that cannot be read any more.
+type Damage struct {
+	Path    string // the segment
+	At      int64
+	Bytes   int64
+	Records int  // at least
+	Torn    bool // the end of what was being written when a process or the machine stopped: it was never acknowledged
+}
+
+// Options is how a journal is opened.
+type Options struct {
+	Dir      string
+	MaxBytes int64
+	Damaged  func(Damage) // may be nil; must not call the journal
+}
+
+// A Stat is what a journal holds.
+type Stat struct {
+	Bytes   int64     // on disk, not yet read to the end
+	Lines   int64     // the same, before compression
+	Records int       // appended, and not acknowledged
+	Oldest  time.Time // when the oldest of them was appended; zero if there is none
+}
+
+// A Journal may be used by many who append, and by one who reads.
+type Journal struct {
+	dir     string
+	damaged func(Damage)
+	lock    *os.File
+
+	packing sync.Mutex // of pack; never taken with mu held
+	pack    *packer
+
+	syncing sync.Mutex // held during an fsync; taken before mu
+	synced  position   // up to here all is on the disk; by syncing
+
+	mu      sync.Mutex
+	max     int64
+	segs    []*segment // oldest first; the last one is written, unless sealed
+	next    uint64     // the number of the next segment
+	active  *os.File   // the last segment, or nil
+	lapse   error      // an fsync at the end of a segment failed: the next Sync says so
+	cursor  cursor
+	oldest  time.Time // when the frame at the cursor was appended
+	claimed uint64    // the last segment of what is being sent: not to be dropped; 0: none
+	closed  bool
+
+	marks  *os.File // the cursor's file; by whoever reads
+	gen    uint64
+	reader reader
+}
+
+// A segment is one file.
+type segment struct {
+	n       uint64
+	size    int64
+	lines   int64
+	records int
+	begun   time.Time // of its first frame
+	sealed  bool      // nothing is appended to it any more
+}
+
+// A position is a place between frames.
+type position struct {
+	seg uint64
+	off int64
+}
+
+func (p position) before(q position) bool { return p.seg < q.seg || p.seg == q.seg && p.off < q.off }
+
+func segmentName(n uint64) string { return fmt.Sprintf("%016d.seg", n) }
+
+func (j *Journal) path(n uint64) string { return filepath.Join(j.dir, segmentName(n)) }
+
+// Open opens or makes the journal in a folder.
+func Open(o Options) (_ *Journal, err error) {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	j := &Journal{dir: o.Dir, max: o.MaxBytes, damaged: o.Damaged}
+	if j.damaged == nil {
+		j.damaged = func(Damage) {}
+	}
+	if j.lock, err = os.OpenFile(filepath.Join(o.Dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, j.Close())
+		}
+	}()
+	if err := filelock.Try(j.lock); errors.Is(err, ErrLocked) { // else there are no locks here, and one goes without
+		return nil, err
+	}
+	if j.pack, err = newPacker(); err != nil {
+		return nil, err
+	}
+	if err := j.openCursor(); err != nil {
+		return nil, err
+	}
+	if err := j.load(); err != nil {
+		return nil, err
+	}
+	return j, syncDir(o.Dir)
+}
+
+// load finds the segments, and mends the last one.
+func (j *Journal) load() error {
+	ns, err := segmentsIn(j.dir)
+	if err != nil {
+		return err
+	}
+	for i, n := range ns {
+		if n < j.cursor.seg { // the process ended between the cursor's step and this
+			if err := os.Remove(j.path(n)); err != nil {
+				return err
+			}
+			continue
+		}
+		s, err := scan(j.path(n), n, i == len(ns)-1, j.damaged)
+		if err != nil {
+			return err
+		}
+		j.segs = append(j.segs, s)
+	}
+	j.next = j.cursor.seg + 1 // a number is never used again: the cursor's file may still speak of the old one
+	if l := len(j.segs); l > 0 {
+		j.next = j.segs[l-1].n + 1
+	}
+	if len(j.segs) == 0 || j.segs[0].n != j.cursor.seg {
+		j.step()
+	} else if s := j.segs[0]; s.size < j.cursor.off { // a power cut took what had been sent already
+		j.cursor = cursor{position: position{s.n, s.size}, records: s.records, lines: s.lines}
+		if err := errors.Join(j.mark(j.cursor), j.marks.Sync()); err != nil { // or what is appended here next would pass for sent
+			return err
+		}
+	}
+	j.oldest = j.oldestNow()
+	return nil
+}
+
+func segmentsIn(dir string) ([]uint64, error) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var ns []uint64
+	for _, f := range files {
+		if digits, ok := strings.CutSuffix(f.Name(), ".seg"); ok {
+			if n, err := strconv.ParseUint(digits, 10, 64); err == nil {
+				ns = append(ns, n)
+			}
+		}
+	}
+	slices.Sort(ns)
+	return ns, nil
+}
+
+// scan counts what a segment holds. Of the last one the contents are checked too, and its torn end is cut off.
+func scan(path string, n uint64, last bool, damaged func(Damage)) (*segment, error) {
+	mode := os.O_RDONLY
+	if last {
+		mode = os.O_RDWR
+	}
+	f, err := os.OpenFile(path, mode, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	s := &segment{n: n, size: st.Size(), begun: st.ModTime()}
+	whole := int64(0) // everything before it is of use
+	var p *packer
+	if last {
+		if p, err = newPacker(); err != nil {
+			return nil, err
+		}
+		defer p.close()
+	}
+	kept := *s
+	var lines []byte
+	for off := int64(0); off < s.size; {
+		h, err := headerAt(f, off, s.size)
+		if err != nil {
+			if !isDamage(err) {
+				return nil, err
+			}
+			if off, err = nextFrame(f, off, s.size); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if s.lines == 0 {
+			s.begun = h.at
+		}
+		s.records += h.records
+		s.lines += int64(h.lines)
+		if last {
+			_, lines, err = p.open(f, off, h, lines[:0])
+		}
+		off += h.size()
+		switch {
+		case err == nil:
+			whole, kept = off, *s
+		case !isDamage(err):
+			return nil, err
+		}
+	}
+	if last && whole < s.size {
+		if err := f.Truncate(whole); err != nil {
+			return nil, err
+		}
+		damaged(Damage{Path: path, At: whole, Bytes: s.size - whole, Torn: true})
+		kept.size = whole
+		return &kept, nil
+	}
+	return s, nil
+}
+
+// SetMax changes how large the journal may grow.
+func (j *Journal) SetMax(n int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.max = n
+}
+
+// segmentSize is such that there are some segments when the journal is full: the oldest is what is dropped at once.
+func segmentSize(maxBytes int64) int64 { return min(max(maxBytes/16, 4<<10), 16<<20) }
+
+// Append puts lines at the end. They are on the disk after [Journal.Sync]. If there is no room, the oldest segments are
+// dropped, if drop says so; dropped is how many records that cost. Lines is borrowed for the call.
+func (j *Journal) Append(e Entry, lines []byte, drop bool) (dropped int, err error) {
+	j.packing.Lock()
+	defer j.packing.Unlock()
+	if j.pack == nil {
+		return 0, ErrClosed
+	}
+	frame, h, err := j.pack.frame(e, lines, time.Now())
+	if err != nil {
+		return 0, err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return 0, ErrClosed
+	}
+	size := int64(len(frame))
+	if size > j.max {
+		return 0, fmt.Errorf("%d bytes are %w", size, ErrTooLarge)
+	}
+	for j.size()+size > j.max {
+		if !drop {
+			return dropped, ErrFull
+		}
+		n, ok := j.dropOldest()
+		if !ok {
+			break // all that is left is being sent at this moment
+		}
+		dropped += n
+	}
+	if j.active != nil && j.last().size > 0 && j.last().size+size > segmentSize(j.max) {
+		j.seal()
+	}
+	if j.active == nil {
+		if err := j.begin(); err != nil {
+			return dropped, err
+		}
+	}
+	s := j.last()
+	if n, err := j.active.WriteAt(frame, s.size); err != nil {
+		if n > 0 {
+			if terr := j.active.Truncate(s.size); terr != nil { // a reader will step over it
+				s.size += int64(n)
+				j.seal()
+				err = errors.Join(err, terr)
+			}
+		}
+		return dropped, err
+	}
+	if s.size == 0 {
+		s.begun = h.at
+	}
+	s.size += size
+	s.lines += int64(h.lines)
+	s.records += h.records
+	if j.oldest.IsZero() {
+		j.oldest = h.at
+	}
+	return dropped, nil
+}
+
+func (j *Journal) last() *segment { return j.segs[len(j.segs)-1] }
+
+func (j *Journal) size() (n int64) {
+	for _, s := range j.segs {
+		n += s.size
+	}
+	return n
+}
+
+// begin opens the last segment if it is not full, else a new one.
+func (j *Journal) begin() error {
+	if len(j.segs) > 0 && j.last().size < segmentSize(j.max) && j.last().n+1 == j.next && !j.last().sealed {
+		f, err := os.OpenFile(j.path(j.last().n), os.O_RDWR, 0)
+		j.active = f
+		return err
+	}
+	f, err := os.OpenFile(j.path(j.next), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := syncDir(j.dir); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if len(j.segs) == 0 { // what came before is gone, so the reader begins here
+		j.cursor = cursor{position: position{seg: j.next}}
+	}
+	j.segs = append(j.segs, &segment{n: j.next})
+	j.next++
+	j.active = f
+	return nil
+}
+
+// seal ends the active segment.
+func (j *Journal) seal() {
+	j.last().sealed = true
+	j.lapse = errors.Join(j.lapse, j.active.Sync(), j.active.Close())
+	j.active = nil
+}
+
+// dropOldest removes the oldest segment that is not being sent.
+func (j *Journal) dropOldest() (records int, ok bool) {
+	i := slices.IndexFunc(j.segs, func(s *segment) bool { return s.n > j.claimed })
+	if i < 0 {
+		return 0, false
+	}
+	s := j.segs[i]
+	if i == len(j.segs)-1 && j.active != nil {
+		j.seal()
+	}
+	if err := os.Remove(j.path(s.n)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, false
+	}
+	records = s.records
+	if s.n == j.cursor.seg {
+		records -= j.cursor.records
+	}
+	j.segs = slices.Delete(j.segs, i, i+1)
+	if s.n == j.cursor.seg {
+		j.step()
+		j.oldest = time.Time{}
+		if len(j.segs) > 0 {
+			j.oldest = j.segs[0].begun
+		}
+	}
+	return records, true
+}
+
+// Sync returns when all that was appended before it would survive a power cut. Those who come while one fsync goes on
+// share the next.
+func (j *Journal) Sync() error {
+	want, _ := j.end()
+	j.syncing.Lock()
+	defer j.syncing.Unlock()
+	j.mu.Lock()
+	closed, lapse := j.closed, j.lapse
+	j.lapse = nil
+	j.mu.Unlock()
+	switch {
+	case closed:
+		return ErrClosed
+	case lapse != nil:
+		return lapse
+	case !j.synced.before(want):
+		return nil
+	}
+	upTo, f := j.end()
+	if f != nil {
+		err := f.Sync()
+		j.mu.Lock()
+		switch {
+		case errors.Is(err, os.ErrClosed): // sealed meanwhile, which syncs
+			err = j.lapse
+		case err != nil && j.active == f: // what the kernel dropped is gone: go on elsewhere
+			j.seal()
+		}
+		if err != nil {
+			j.lapse = nil
+			j.mu.Unlock()
+			return err
+		}
+		j.mu.Unlock()
+	}
+	j.synced = upTo
+	return nil
+}
+
+func (j *Journal) end() (position, *os.File) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.segs) == 0 {
+		return position{}, nil
+	}
+	return position{j.last().n, j.last().size}, j.active
+}
+
+// Close syncs, and gives the lock back. Nobody may be reading. Safe twice.
+func (j *Journal) Close() error {
+	j.packing.Lock()
+	defer j.packing.Unlock()
+	j.syncing.Lock()
+	defer j.syncing.Unlock()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return nil
+	}
+	j.closed = true
+	if j.active != nil {
+		j.seal()
+	}
+	if j.pack != nil {
+		j.pack.close()
+		j.pack = nil
+	}
+	err := errors.Join(j.lapse, j.reader.close())
+	if j.marks != nil {
+		err = errors.Join(err, j.marks.Sync(), j.marks.Close())
+	}
+	return errors.Join(err, j.lock.Close())
+}
+
+// syncDir makes a new name last.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) { // some file systems cannot
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,551 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/aws-collector/collector/record"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// An opened journal notes the damage that it meets.
+type opened struct {
+	*Journal
+	damage []Damage
+}
+
+func open(t testing.TB, dir string, size int64) *opened {
+	t.Helper()
+	o := new(opened)
+	j, err := Open(Options{Dir: dir, MaxBytes: size, Damaged: func(d Damage) { o.damage = append(o.damage, d) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Journal = j
+	t.Cleanup(func() { _ = j.Close() }) // a test that cares closes it itself
+	return o
+}
+
+var target = record.Target{Account: "prod", Region: "us-east-1", Kind: "ec2_instance"}
+
+func (o *opened) put(t testing.TB, run string, ids ...string) {
+	t.Helper()
+	if _, err := o.Append(Entry{ID: ids[0], Run: run, Target: target, N: len(ids)}, linesOf(ids...), false); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func linesOf(ids ...string) (b []byte) {
+	for _, id := range ids {
+		b = fmt.Appendf(b, `{"id":%q}`+"\n", id)
+	}
+	return b
+}
+
+func idsOf(lines []byte) (ids []string) {
+	for l := range bytes.Lines(lines) {
+		var id string
+		if _, err := fmt.Sscanf(string(l), `{"id":%q}`, &id); err != nil {
+			id = "torn: " + string(l)
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// all reads everything, acknowledging each chunk, in chunks of n lines.
+func (o *opened) all(t testing.TB, n int) (ids []string) {
+	t.Helper()
+	for range 100_000 {
+		ch, err := o.Read(n, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ch.Count == 0 {
+			return ids
+		}
+		ids = append(ids, idsOf(ch.Lines)...)
+		if err := o.Ack(ch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("reading has no end")
+	return nil
+}
+
+func TestRoundTrip(t *testing.T) {
+	dir := t.TempDir()
+	o := open(t, dir, 1<<20)
+	o.put(t, "r1", "a", "b", "c")
+	o.put(t, "r1", "d")
+	o.put(t, "r2", "e")
+	if st := o.Stat(); st.Records != 5 || st.Bytes == 0 || st.Lines != int64(len(linesOf("a", "b", "c", "d", "e"))) || st.Oldest.IsZero() {
+		t.Errorf("what waits is %+v", st)
+	}
+	ch, err := o.Read(2, 1<<20)
+	if err != nil || ch.Records != 2 || ch.Run != "r1" || ch.Target != target || !slices.Equal(idsOf(ch.Lines), []string{"a", "b"}) {
+		t.Fatalf("the first chunk is %+v %v %v", ch, idsOf(ch.Lines), err)
+	}
+	again, _ := o.Read(2, 1<<20)
+	if !slices.Equal(idsOf(again.Lines), []string{"a", "b"}) {
+		t.Errorf("what was not acknowledged is not read again: %v", idsOf(again.Lines))
+	}
+	if err := o.Ack(again); err != nil {
+		t.Fatal(err)
+	}
+	if st := o.Stat(); st.Records != 3 {
+		t.Errorf("after two of five: %+v", st)
+	}
+	if err := o.Close(); err != nil { // in mid-frame
+		t.Fatal(err)
+	}
+	o = open(t, dir, 1<<20)
+	if st := o.Stat(); st.Records != 3 || st.Lines != int64(len(linesOf("c", "d", "e"))) || st.Oldest.IsZero() {
+		t.Errorf("after a restart: %+v", st)
+	}
+	ch, _ = o.Read(10, 1<<20)
+	if ch.Run != "" || ch.Target != target {
+		t.Errorf("lines of two runs are of run %q, target %v", ch.Run, ch.Target)
+	}
+	if got := o.all(t, 10); !slices.Equal(got, []string{"c", "d", "e"}) {
+		t.Errorf("after a restart: %v", got)
+	}
+	if st := o.Stat(); st != (Stat{}) {
+		t.Errorf("when nothing waits: %+v", st)
+	}
+}
+
+func TestBytesLimit(t *testing.T) {
+	o := open(t, t.TempDir(), 1<<20)
+	o.put(t, "r", "a", strings.Repeat("b", 500), "c")
+	var got []int
+	for {
+		ch, err := o.Read(100, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ch.Count == 0 {
+			break
+		}
+		got = append(got, ch.Count)
+		if err := o.Ack(ch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(got, []int{1, 1, 1}) { // the large one alone
+		t.Errorf("chunks of %v lines", got)
+	}
+}
+
+// Whatever is left of the last frame, the whole ones before it are there, and what is appended later too.
+func TestTornEnd(t *testing.T) {
+	made := t.TempDir()
+	o := open(t, made, 1<<20)
+	o.put(t, "r", "a", "b")
+	first := o.last().size
+	o.put(t, "r", "c", "d")
+	size := o.last().size
+	name := segmentName(o.last().n)
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(filepath.Join(made, name))
+	if err != nil || int64(len(whole)) != size {
+		t.Fatal(len(whole), err)
+	}
+	for cut := first; cut < size; cut++ {
+		for _, tail := range []int{0, 100} { // a power cut may leave a length without its bytes
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, name), append(bytes.Clone(whole[:cut]), make([]byte, tail)...), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			o := open(t, dir, 1<<20)
+			if torn := cut > first || tail > 0; len(o.damage) > 0 != torn || torn && !o.damage[0].Torn {
+				t.Fatalf("cut at %d, %d zeros: told %+v", cut, tail, o.damage)
+			}
+			o.put(t, "r", "e")
+			if st := o.Stat(); st.Records != 3 {
+				t.Fatalf("cut at %d: %+v", cut, st)
+			}
+			if got := o.all(t, 1); !slices.Equal(got, []string{"a", "b", "e"}) {
+				t.Fatalf("cut at %d, %d zeros: %v", cut, tail, got)
+			}
+			if err := o.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// A bit that flips, wherever it stands, costs the frame that it stands in, which is said and counted, and no more.
+func TestDamage(t *testing.T) {
+	made := t.TempDir()
+	o := open(t, made, 1<<20)
+	var bounds []int64
+	for _, id := range []string{"a", "b", "c"} {
+		o.put(t, "r", id+"0", id+"1")
+		bounds = append(bounds, o.last().size)
+	}
+	name := segmentName(o.last().n)
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(filepath.Join(made, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := range whole {
+		dir := t.TempDir()
+		bad := bytes.Clone(whole)
+		bad[at] ^= 0x10
+		if err := os.WriteFile(filepath.Join(dir, name), bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o := open(t, dir, 1<<20)
+		o.put(t, "r", "d")
+		got := o.all(t, 3)
+		want := []string{"a0", "a1", "b0", "b1", "c0", "c1", "d"}
+		i := slices.IndexFunc(bounds, func(b int64) bool { return int64(at) < b })
+		want = slices.Delete(want, 2*i, 2*i+2)
+		if !slices.Equal(got, want) || len(o.damage) == 0 {
+			t.Fatalf("byte %d: read %v, want %v; told %+v", at, got, want, o.damage)
+		}
+		if st := o.Stat(); st != (Stat{}) {
+			t.Fatalf("byte %d: at the end there waits %+v", at, st)
+		}
+		if err := o.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What is damaged while the journal is open is counted.
+func TestDamageIsCounted(t *testing.T) {
+	for _, at := range []int64{10, headerSize + 20} { // the header, the content
+		dir := t.TempDir()
+		o := open(t, dir, 1<<20)
+		o.put(t, "r", "a", "b")
+		o.put(t, "r", "c")
+		f, err := os.OpenFile(filepath.Join(dir, segmentName(1)), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt([]byte("xx"), at); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := o.all(t, 5); !slices.Equal(got, []string{"c"}) {
+			t.Errorf("byte %d: read %v", at, got)
+		}
+		lost := 0
+		for _, d := range o.damage {
+			lost += d.Records
+		}
+		if lost != 2 || o.Stat() != (Stat{}) {
+			t.Errorf("byte %d: %d records told as lost, want 2; there waits %+v", at, lost, o.Stat())
+		}
+		o.put(t, "r", "d")
+		if got := o.all(t, 5); !slices.Equal(got, []string{"d"}) {
+			t.Errorf("byte %d: later %v", at, got)
+		}
+	}
+}
+
+// noise is a line that does not compress.
+func noise(n int) string {
+	b := make([]byte, n)
+	x := uint64(time.Now().UnixNano()) | 1
+	for i := range b {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		b[i] = 'a' + byte(x%26)
+	}
+	return string(b)
+}
+
+// A full journal drops whole segments, oldest first, and says what it cost; or it refuses, and takes again when there is room.
+func TestFull(t *testing.T) {
+	const size = 64 << 10
+	dir := t.TempDir()
+	o := open(t, dir, size)
+	var ids []string
+	dropped := 0
+	for i := range 200 {
+		id := fmt.Sprintf("%03d-%s", i, noise(1000))
+		ids = append(ids, id)
+		n, err := o.Append(Entry{ID: id, N: 1}, linesOf(id), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dropped += n
+		if got := onDisk(t, dir); got > size {
+			t.Fatalf("%d bytes on disk", got)
+		}
+	}
+	if st := o.Stat(); dropped == 0 || st.Records != 200-dropped || st.Bytes < size/2 {
+		t.Errorf("dropped %d, there waits %+v", dropped, st)
+	}
+	if got := o.all(t, 7); !slices.Equal(got, ids[dropped:]) {
+		t.Errorf("%d records are left of 200, %d were dropped", len(got), dropped)
+	}
+	n := 0
+	for ; ; n++ {
+		if _, err := o.Append(Entry{N: 1}, linesOf(ids[n]), false); errors.Is(err, ErrFull) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := o.all(t, 7); !slices.Equal(got, ids[:n]) || n < 50 {
+		t.Errorf("%d records of %d", len(got), n)
+	}
+	o.put(t, "r", "room")
+	if _, err := o.Append(Entry{}, linesOf(noise(2*size)), true); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("one that is larger than all: %v", err)
+	}
+	if got := o.all(t, 7); !slices.Equal(got, []string{"room"}) {
+		t.Error(got)
+	}
+}
+
+func onDisk(t *testing.T, dir string) (n int64) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.seg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		st, err := os.Stat(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += st.Size()
+	}
+	return n
+}
+
+// What is being sent is not dropped under the sender's hands, and is not counted twice.
+func TestClaimed(t *testing.T) {
+	o := open(t, t.TempDir(), 64<<10)
+	o.put(t, "r", "sending", noise(3000))
+	ch, err := o.Read(1, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dropped := 0
+	for i := range 200 {
+		n, err := o.Append(Entry{N: 1}, linesOf(fmt.Sprint(i, noise(1000))), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dropped += n
+	}
+	if err := o.Ack(ch); err != nil {
+		t.Fatal(err)
+	}
+	if st := o.Stat(); st.Records+dropped != 201 {
+		t.Errorf("sent 1, dropped %d, %d wait, of 202", dropped, st.Records)
+	}
+	if left := len(o.all(t, 100)); left+dropped != 201 {
+		t.Errorf("sent 1, dropped %d, %d were read later, of 202", dropped, left)
+	}
+}
+
+// Released, it is like anything else.
+func TestReleased(t *testing.T) {
+	o := open(t, t.TempDir(), 64<<10)
+	o.put(t, "r", "waiting")
+	if _, err := o.Read(1, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	o.Release()
+	dropped := 0
+	for range 200 {
+		n, err := o.Append(Entry{N: 1}, linesOf(noise(1000)), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dropped += n
+	}
+	if got := o.all(t, 100); len(got)+dropped != 201 || got[0] == "waiting" {
+		t.Errorf("%d read, %d dropped", len(got), dropped)
+	}
+}
+
+// What has been read to its end takes no place.
+func TestGivesRoomBack(t *testing.T) {
+	dir := t.TempDir()
+	o := open(t, dir, 256<<10)
+	for i := range 500 {
+		o.put(t, "r", fmt.Sprint(i, noise(2000)))
+		if got := o.all(t, 10); len(got) != 1 {
+			t.Fatal(got)
+		}
+	}
+	if n := onDisk(t, dir); n > 16<<10 {
+		t.Errorf("%d bytes on disk, and nothing waits", n)
+	}
+}
+
+func TestLock(t *testing.T) {
+	dir := t.TempDir()
+	o := open(t, dir, 1<<20)
+	if _, err := Open(Options{Dir: dir, MaxBytes: 1 << 20}); !errors.Is(err, ErrLocked) {
+		t.Errorf("a second one: %v", err)
+	}
+	o.put(t, "r", "a")
+	if st, err := Inspect(dir); err != nil || st.Records != 1 { // looking is allowed
+		t.Errorf("%+v %v", st, err)
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{o.Close(), errOf(o.Append(Entry{}, nil, true)), o.Sync()} {
+		if err != nil && !errors.Is(err, ErrClosed) {
+			t.Error(err)
+		}
+	}
+	o = open(t, dir, 1<<20)
+	if got := o.all(t, 1); !slices.Equal(got, []string{"a"}) {
+		t.Error(got)
+	}
+}
+
+func errOf(_ int, err error) error { return err }
+
+// Many append and sync while one reads.
+func TestConcurrent(t *testing.T) {
+	o := open(t, t.TempDir(), 1<<20)
+	const writers, each = 8, 100
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				id := fmt.Sprintf("%d.%03d", w, i)
+				if _, err := o.Append(Entry{ID: id, N: 1}, linesOf(id), false); err != nil {
+					t.Error(err)
+				}
+				if i%10 == 0 {
+					if err := o.Sync(); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	var got []string
+	for len(got) < writers*each {
+		got = append(got, o.all(t, 13)...)
+	}
+	wg.Wait()
+	next := make([]int, writers)
+	for _, id := range got {
+		var w, i int
+		if _, err := fmt.Sscanf(id, "%d.%d", &w, &i); err != nil || i != next[w] {
+			t.Fatalf("%q came when %d was due", id, next[w])
+		}
+		next[w]++
+	}
+}
+
+// Whatever is appended, read, acknowledged, dropped and reopened in whatever order: what is neither acknowledged nor
+// dropped is there, in order, and is what Stat says.
+func TestModel(t *testing.T) {
+	root := t.TempDir()
+	cases := 0
+	rapid.Check(t, func(r *rapid.T) {
+		cases++
+		dir := filepath.Join(root, fmt.Sprint(cases))
+		o := open(t, dir, 16<<10)
+		defer func() { _ = o.Close() }()
+		var want []string
+		n := 0
+		r.Repeat(map[string]func(*rapid.T){
+			"append": func(r *rapid.T) {
+				var ids []string
+				for range rapid.IntRange(1, 5).Draw(r, "lines") {
+					ids = append(ids, fmt.Sprint(n, "-", noise(rapid.IntRange(0, 400).Draw(r, "size"))))
+					n++
+				}
+				dropped, err := o.Append(Entry{Run: "r", N: len(ids)}, linesOf(ids...), true)
+				if err != nil {
+					r.Fatal(err)
+				}
+				want = append(want, ids...)[dropped:]
+			},
+			"read": func(r *rapid.T) {
+				ch, err := o.Read(rapid.IntRange(1, 9).Draw(r, "n"), rapid.IntRange(1, 2000).Draw(r, "bytes"))
+				if err != nil || ch.Count == 0 && len(want) > 0 || !slices.Equal(idsOf(ch.Lines), want[:ch.Count]) {
+					r.Fatalf("read %d lines: %v, want of %d", ch.Count, err, len(want))
+				}
+				if rapid.Bool().Draw(r, "ack") && ch.Count > 0 {
+					if err := o.Ack(ch); err != nil {
+						r.Fatal(err)
+					}
+					want = want[ch.Count:]
+				} else {
+					o.Release()
+				}
+			},
+			"reopen": func(r *rapid.T) {
+				if err := o.Close(); err != nil {
+					r.Fatal(err)
+				}
+				o = open(t, dir, 16<<10)
+			},
+			"": func(r *rapid.T) {
+				st := o.Stat()
+				if st.Records != len(want) || st.Lines != int64(len(linesOf(want...))) || (st.Bytes > 0) != (len(want) > 0) || st.Oldest.IsZero() == (len(want) > 0) {
+					r.Fatalf("%+v for %d", st, len(want))
+				}
+			},
+		})
+		if len(o.damage) > 0 {
+			r.Fatalf("damage %+v", o.damage)
+		}
+		if got := o.all(t, 4); !slices.Equal(got, want) {
+			r.Fatalf("%d at the end, want %d", len(got), len(want))
+		}
+	})
+}
+
+// A power cut may take the end of the log and leave the cursor that had passed it. What is appended then is not taken
+// for sent.
+func TestCursorAheadOfTheLog(t *testing.T) {
+	dir := t.TempDir()
+	o := open(t, dir, 1<<20)
+	o.put(t, "r", "a")
+	whole := o.last().size
+	o.put(t, "r", noise(3000))
+	o.all(t, 10)
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(dir, segmentName(1)), whole); err != nil {
+		t.Fatal(err)
+	}
+	o = open(t, dir, 1<<20)
+	o.put(t, "r", "b", noise(4000))
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o = open(t, dir, 1<<20)
+	if got := o.all(t, 1); len(got) != 2 || got[0] != "b" {
+		t.Errorf("read %.10q", got)
+	}
+}

@@ -1,0 +1,436 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// A cursor is how far the reader is: in a segment, at a frame, after some of its lines.
+type cursor struct {
+	position
+	raw     int64 // bytes of the frame's lines that are done
+	taken   int   // records among them
+	records int   // records of the segment that are done, those included
+	lines   int64 // bytes of the segment's lines that are done, those included
+}
+
+// The cursor's file has two places that are written in turn, so that one is whole whenever the other is being written.
+const slotSize = 64
+
+func (c cursor) put(gen uint64) []byte {
+	b := make([]byte, slotSize)
+	le := binary.LittleEndian
+	for i, n := range []uint64{gen, c.seg, uint64(c.off), uint64(c.raw), uint64(c.taken), uint64(c.records), uint64(c.lines)} {
+		le.PutUint64(b[8*i:], n)
+	}
+	le.PutUint32(b[56:], crc32.Checksum(b[:56], castagnoli))
+	return b
+}
+
+func parseCursor(b []byte) (c cursor, gen uint64, ok bool) {
+	le := binary.LittleEndian
+	if len(b) < slotSize || le.Uint32(b[56:]) != crc32.Checksum(b[:56], castagnoli) {
+		return cursor{}, 0, false
+	}
+	n := func(i int) uint64 { return le.Uint64(b[8*i:]) }
+	return cursor{position{n(1), int64(n(2))}, int64(n(3)), int(n(4)), int(n(5)), int64(n(6))}, n(0), true
+}
+
+// latest is the younger of the two places; all zero if there is none.
+func latest(b []byte) (c cursor, gen uint64) {
+	for i := range 2 {
+		if got, g, ok := parseCursor(b[min(i*slotSize, len(b)):]); ok && g > gen {
+			c, gen = got, g
+		}
+	}
+	return c, gen
+}
+
+func (j *Journal) openCursor() error {
+	f, err := os.OpenFile(filepath.Join(j.dir, "cursor"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	j.marks = f
+	b := make([]byte, 2*slotSize)
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	j.cursor, j.gen = latest(b[:n])
+	if n < len(b) { // its room is taken now: a full disk does not stop the reader
+		_, err = f.WriteAt(b[n:], int64(n))
+		return err
+	}
+	return nil
+}
+
+// mark writes the cursor down. A kill repeats nothing that was marked; a power cut may, as there is no fsync for each.
+func (j *Journal) mark(c cursor) error {
+	j.gen++
+	_, err := j.marks.WriteAt(c.put(j.gen), int64(j.gen%2)*slotSize)
+	return err
+}
+
+// A reader is what reading keeps from one call to the next: an open segment, and a frame of it.
+type reader struct {
+	pack  *packer
+	file  *os.File
+	seg   uint64
+	at    int64 // of the frame that is held
+	held  bool
+	head  header
+	entry Entry
+	lines []byte
+	buf   []byte
+}
+
+func (r *reader) close() error {
+	r.release()
+	if r.pack != nil {
+		r.pack.close()
+		r.pack = nil
+	}
+	if r.file == nil {
+		return nil
+	}
+	f := r.file
+	r.file = nil
+	return f.Close()
+}
+
+func (r *reader) release() { r.held, r.lines, r.buf = false, nil, nil }
+
+// frame makes the reader hold the frame at p. The segment has size bytes.
+func (r *reader) frame(path string, p position, size int64) error {
+	if r.held && r.seg == p.seg && r.at == p.off {
+		return nil
+	}
+	if r.pack == nil {
+		var err error
+		if r.pack, err = newPacker(); err != nil {
+			return err
+		}
+	}
+	r.held = false
+	if r.file != nil && r.seg != p.seg {
+		err := r.file.Close()
+		r.file = nil
+		if err != nil {
+			return err
+		}
+	}
+	if r.file == nil {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		r.file, r.seg = f, p.seg
+	}
+	h, err := headerAt(r.file, p.off, size)
+	r.head = h // also of a frame whose content is damaged
+	if err != nil {
+		r.head = header{}
+		return err
+	}
+	if r.entry, r.lines, err = r.pack.open(r.file, p.off, h, r.lines[:0]); err != nil {
+		return err
+	}
+	r.at, r.held = p.off, true
+	return nil
+}
+
+// isDamage reports whether an error of reading is no reason to try again: what it is about is lost.
+func isDamage(err error) bool {
+	return errors.Is(err, errDamaged) || errors.Is(err, io.EOF) || errors.Is(err, syscall.EIO) || errors.Is(err, os.ErrNotExist)
+}
+
+// A Chunk is what is to be sent next. Its lines are borrowed until the next Read, Ack or Release.
+type Chunk struct {
+	Lines   []byte
+	Count   int // of lines
+	Records int
+	Run     string        // "" if the lines are of several
+	Target  record.Target // zero if the lines are of several
+
+	to cursor
+}
+
+// Read is what comes next, as many lines as the limits let, one at least; an empty Chunk if there is nothing. Until Ack or
+// Release none of it is dropped. What is damaged is stepped over, for good.
+func (j *Journal) Read(maxLines, maxBytes int) (Chunk, error) {
+	r := &j.reader
+	r.buf = r.buf[:0]
+	var out Chunk
+	j.mu.Lock()
+	if j.closed {
+		j.mu.Unlock()
+		return out, ErrClosed
+	}
+	c := j.cursor
+	j.claimed = c.seg
+	j.mu.Unlock()
+	for frames := 0; out.Count < maxLines; {
+		size, ok := j.claim(&c, out.Count > 0)
+		if !ok {
+			break
+		}
+		if err := r.frame(j.path(c.seg), c.position, size); err != nil {
+			if !isDamage(err) {
+				if out.Count > 0 {
+					break // it will be met again
+				}
+				return Chunk{}, err
+			}
+			if out.Count > 0 {
+				break
+			}
+			j.skip(&c, size)
+			continue
+		}
+		if c.raw > int64(len(r.lines)) { // a cursor of another frame: not ours to believe
+			c.raw = 0
+		}
+		took := r.take(&c, &out, maxLines, maxBytes)
+		if took == 0 && out.Count > 0 {
+			break
+		}
+		if frames++; frames == 1 {
+			out.Run, out.Target = r.entry.Run, r.entry.Target
+		}
+		if r.entry.Run != out.Run {
+			out.Run = ""
+		}
+		if r.entry.Target != out.Target {
+			out.Target = record.Target{}
+		}
+		if c.raw < int64(len(r.lines)) {
+			break
+		}
+		c.off += r.head.size()
+		out.Records += r.head.records - c.taken
+		c.records += r.head.records - c.taken
+		c.raw, c.taken = 0, 0
+	}
+	out.Lines, out.to = r.buf, c
+	if out.Count == 0 {
+		j.mu.Lock()
+		j.claimed = 0
+		j.mu.Unlock()
+	}
+	return out, nil
+}
+
+// take moves lines of the held frame to the chunk.
+func (r *reader) take(c *cursor, out *Chunk, maxLines, maxBytes int) (lines int) {
+	for rest := r.lines[c.raw:]; len(rest) > 0 && out.Count < maxLines; lines++ {
+		n := bytes.IndexByte(rest, '\n') + 1
+		if n == 0 {
+			n = len(rest)
+		}
+		if out.Count > 0 && len(r.buf)+n > maxBytes {
+			break
+		}
+		r.buf = append(r.buf, rest[:n]...)
+		rest = rest[n:]
+		c.raw += int64(n)
+		c.lines += int64(n)
+		out.Count++
+		if c.taken < r.head.records {
+			c.taken++
+			c.records++
+			out.Records++
+		}
+	}
+	return lines
+}
+
+// claim makes sure that c is at a frame, in a segment that stays; it steps to the next segment where one is over. Not ok:
+// there is nothing more, or, if some is taken already, something that is to be met anew.
+func (j *Journal) claim(c *cursor, some bool) (size int64, ok bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for {
+		i := slices.IndexFunc(j.segs, func(s *segment) bool { return s.n >= c.seg })
+		if i < 0 {
+			return 0, false
+		}
+		s := j.segs[i]
+		if s.n == c.seg && c.off < s.size {
+			j.claimed = s.n
+			return s.size, true
+		}
+		if s.n == c.seg {
+			if lost := s.records - c.records; lost > 0 { // of frames that nobody could tell
+				if some {
+					return 0, false
+				}
+				j.damaged(Damage{Path: j.path(s.n), At: s.size, Records: lost})
+				c.records, c.lines = s.records, s.lines
+				j.cursor = *c
+			}
+			if i+1 == len(j.segs) {
+				return 0, false
+			}
+			s = j.segs[i+1]
+		}
+		*c = cursor{position: position{seg: s.n}}
+	}
+}
+
+// skip steps over what is damaged at c, and never comes back.
+func (j *Journal) skip(c *cursor, size int64) {
+	r, from := &j.reader, *c
+	records := 0
+	switch h := r.head; {
+	case r.file == nil: // the segment is not there at all
+		c.off = size
+	case h.size() > headerSize && from.off+h.size() <= size: // its header is whole
+		c.off += h.size()
+		records = h.records - c.taken
+		c.records += records
+		c.lines += int64(h.lines) - c.raw
+	default:
+		next, err := nextFrame(r.file, from.off, size)
+		if err != nil {
+			next = size
+		}
+		c.off = next
+	}
+	c.raw, c.taken = 0, 0
+	j.damaged(Damage{Path: j.path(c.seg), At: from.off, Bytes: c.off - from.off, Records: records})
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.cursor = *c
+	j.oldest = j.oldestNow()
+}
+
+// Ack says that the chunk is done with. A kill after it does not repeat it. An error is the disk's: the journal goes on,
+// and may repeat the chunk after a restart.
+func (j *Journal) Ack(ch Chunk) error {
+	err := j.mark(ch.to)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.claimed = 0
+	if j.closed {
+		return ErrClosed
+	}
+	j.cursor = ch.to
+	for len(j.segs) > 0 {
+		s := j.segs[0]
+		done := s.n == j.cursor.seg && j.cursor.off >= s.size
+		if s.n > j.cursor.seg || s.n == j.cursor.seg && !(done && (len(j.segs) > 1 || s.size > segmentSize(j.max)/4)) {
+			break
+		}
+		if len(j.segs) == 1 && j.active != nil {
+			j.seal()
+			j.lapse = nil // nobody needs it any more
+		}
+		if rerr := os.Remove(j.path(s.n)); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
+			err = errors.Join(err, rerr)
+			break
+		}
+		j.segs = j.segs[1:]
+		if done {
+			j.step()
+		}
+	}
+	j.oldest = j.oldestNow()
+	return err
+}
+
+// step puts the cursor to the begin of what there is. j.mu is held.
+func (j *Journal) step() {
+	j.cursor = cursor{position: position{seg: j.next}}
+	if len(j.segs) > 0 {
+		j.cursor.seg = j.segs[0].n
+	}
+}
+
+// Release says that the chunk was not sent: it may be dropped, and will be read again. Nothing of it stays in memory.
+func (j *Journal) Release() {
+	j.reader.release()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.claimed = 0
+}
+
+// oldestNow is when the frame at the cursor was appended. j.mu is held; it is called by the reader or nobody is reading.
+func (j *Journal) oldestNow() time.Time {
+	r, c := &j.reader, j.cursor
+	switch {
+	case j.stat().Bytes == 0:
+		return time.Time{}
+	case j.segs[0].n != c.seg || c.off == 0:
+		return j.segs[0].begun
+	case r.held && r.seg == c.seg && r.at == c.off:
+		return r.head.at
+	}
+	if r.file != nil && r.seg == c.seg {
+		if h, err := headerAt(r.file, c.off, j.segs[0].size); err == nil {
+			return h.at
+		}
+	}
+	return j.segs[0].begun
+}
+
+// Stat says what waits.
+func (j *Journal) Stat() Stat {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.stat()
+}
+
+func (j *Journal) stat() Stat {
+	st := Stat{Oldest: j.oldest}
+	for _, s := range j.segs {
+		st.Bytes += s.size
+		st.Lines += s.lines
+		st.Records += s.records
+	}
+	if len(j.segs) > 0 && j.segs[0].n == j.cursor.seg {
+		st.Bytes -= j.cursor.off
+		st.Lines -= j.cursor.lines
+		st.Records -= j.cursor.records
+	}
+	return st
+}
+
+// Inspect says what waits in a journal that nobody has open, and changes nothing.
+func Inspect(dir string) (Stat, error) {
+	b, err := os.ReadFile(filepath.Join(dir, "cursor"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return Stat{}, err
+	}
+	j := &Journal{dir: dir}
+	j.cursor, _ = latest(b)
+	ns, err := segmentsIn(dir)
+	if err != nil {
+		return Stat{}, err
+	}
+	for _, n := range ns {
+		if n < j.cursor.seg {
+			continue
+		}
+		s, err := scan(j.path(n), n, false, nil)
+		if err != nil {
+			return Stat{}, err
+		}
+		j.segs = append(j.segs, s)
+	}
+	st := j.stat()
+	if st.Bytes > 0 {
+		st.Oldest = j.segs[0].begun
+	}
+	return st, nil
+}
