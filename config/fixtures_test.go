@@ -88,6 +88,15 @@ func (o *httpOptions) Validate() error {
 	return nil
 }
 
+// shownOptions are of an output that shows what is remembered.
+type shownOptions struct {
+	common `yaml:",inline"`
+	Kind   string   `yaml:"kind" names:"kinds" doc:"One."`
+	Kinds  []string `yaml:"kinds" names:"kinds" doc:"Some."`
+}
+
+func (*shownOptions) NeedsStore() bool { return true }
+
 func known() Known {
 	return Known{
 		Kinds: []string{"ec2_image", "ec2_instance", "ec2_snapshot", "ec2_volume"},
@@ -95,6 +104,7 @@ func known() Known {
 			"stdout": func() any { return &stdoutOptions{} },
 			"file":   func() any { return &fileOptions{Compression: "none"} },
 			"http":   func() any { return &httpOptions{Rate: 1} },
+			"shown":  func() any { return &shownOptions{Kinds: []string{"ec2_instance"}} },
 		},
 	}
 }

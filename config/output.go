@@ -53,6 +53,20 @@ func (d *decoder) options(entries []pair, options any, typ field, at place, up *
 	b := &block{keys: append([]field{typ}, d.fieldsOf(v.Type())...), path: at.path, up: up}
 	before, opens := len(d.problems), d.opens
 	d.keys(entries, v, b)
+	for _, f := range b.keys[1:] {
+		switch ptr := v.FieldByIndex(f.index).Addr().Interface().(type) {
+		case *string:
+			if f.names == "kinds" && *ptr != "" {
+				d.kindPattern(ptr, *ptr)
+			}
+		case *[]string:
+			for i := range *ptr {
+				if f.names == "kinds" {
+					d.kindPattern(&(*ptr)[i], (*ptr)[i])
+				}
+			}
+		}
+	}
 	check, ok := options.(interface{ Validate() error })
 	if !ok || len(d.problems) > before || d.opens > opens {
 		return
@@ -75,6 +89,20 @@ func (d *decoder) options(entries []pair, options any, typ field, at place, up *
 			}
 		}
 		d.report(p, text, "")
+	}
+}
+
+// storeNeeded reports outputs that show what is remembered where nothing is.
+func (d *decoder) storeNeeded(w *written) {
+	if w.Store.Type != "none" {
+		return
+	}
+	for i := range w.Outputs {
+		o := &w.Outputs[i]
+		needs, ok := o.Options.(interface{ NeedsStore() bool })
+		if p, fine := d.judged(o); ok && fine && needs.NeedsStore() {
+			d.report(p, o.Type+" shows what the store remembers, and store: none remembers nothing", "take store: none out, or this output")
+		}
 	}
 }
 
