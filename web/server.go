@@ -27,7 +27,8 @@ type Options struct {
 	Version    string // of the program, for the page
 	// Ready says why the program is not ready: no configuration yet, an output that fails. Nil, or nothing: it is ready.
 	// It is called from several goroutines and must not block.
-	Ready func() []string
+	Ready  func() []string
+	Mounts *Mounts // nil: none
 	// Reload loads the configuration again; its error is what the caller is told. Nil: there is nothing to reload.
 	Reload func(context.Context) error
 }
@@ -113,7 +114,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /-/ready", s.ready)
 	mux.HandleFunc("POST /-/reload", newGuard(s.o.ConfigFile).protect(s.reload))
 	mux.HandleFunc("GET /{$}", s.index)
-	return secured(http.MaxBytesHandler(mux, 1<<10), s.page.policy)
+	return secured(http.MaxBytesHandler(s.o.Mounts.over(mux), 1<<10), s.page.policy)
 }
 
 // secured sets on every answer what keeps a browser from being turned against it.
