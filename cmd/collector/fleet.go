@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -21,24 +22,26 @@ import (
 )
 
 // fleet builds a configuration: outputs opened, schedules parsed, account blocks bound to sign-in and listing.
-func (p *program) fleet(ctx context.Context, f *config.File) (*runner.Fleet, error) {
+// With it come the handlers of the outputs that are asked.
+func (p *program) fleet(ctx context.Context, f *config.File) (*runner.Fleet, map[string]http.Handler, error) {
 	out := runner.Fleet{Jitter: time.Duration(f.Jitter)}
 	if p.opt.once {
 		out.Jitter = 0 // whoever asked for a run waits for it
 	}
 	blocks, err := p.blocks(f)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, a := range blocks {
 		acc, err := p.account(a)
 		if err != nil {
-			return nil, usage(err)
+			return nil, nil, usage(err)
 		}
 		out.Accounts = append(out.Accounts, acc)
 	}
 	if p.opt.dryRun {
-		return runner.NewFleet(out)
+		fleet, err := runner.NewFleet(out)
+		return fleet, nil, err
 	}
 	var specs []outputs.Spec
 	for _, o := range f.Outputs {
@@ -46,7 +49,7 @@ func (p *program) fleet(ctx context.Context, f *config.File) (*runner.Fleet, err
 	}
 	fan, err := p.outputs.Open(ctx, specs)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	closeFan := func() {
 		ctx, cancel := context.WithTimeout(context.Background(), p.opt.flushTimeout)
@@ -60,7 +63,7 @@ func (p *program) fleet(ctx context.Context, f *config.File) (*runner.Fleet, err
 	if err != nil {
 		closeFan()
 	}
-	return built, err
+	return built, fan.Handlers(), err
 }
 
 // blocks are the account blocks that --account, --kind and --region leave something of. To narrow is to ask for what there is of

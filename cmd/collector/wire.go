@@ -34,6 +34,7 @@ type program struct {
 	outputs  *outputs.Set
 	runner   *runner.Runner
 	retire   *retirement
+	mounts   *web.Mounts
 
 	reloading sync.Mutex
 	now       *loaded // the configuration that is in force
@@ -110,7 +111,8 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	registry.MustRegister(unknown, budgets{limits})
 	p := &program{
 		cli: c, opt: o, log: log, watch: watch, metrics: metrics, unknown: unknown, sessions: sessions, lister: lister, retire: retire,
-		outputs: outputs.NewSet(outputs.Types, outputs.Deps{Stdout: c.stdout, Log: log, Watch: metrics}),
+		mounts:  new(web.Mounts),
+		outputs: outputs.NewSet(outputs.Types, outputs.Deps{Stdout: c.stdout, Log: log, Watch: metrics, Store: ledger.store}),
 		runner: runner.New(runner.Options{
 			Ledger: ledger, Runs: runner.NewMemory(), Watch: watch, Limits: limits, Log: log,
 			Abandon: func(_ record.Target, holdsPage bool) {
@@ -136,7 +138,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	server, err := web.NewServer(web.Options{
 		Live: boardView{board}, Gather: registry, Log: log, ConfigFile: cfg.file.Web.ConfigFile, Version: buildInfo().version,
 		Ready:  func() []string { return append(notReady(p.outputs.States()), ledger.notReady()...) },
-		Reload: p.reload,
+		Reload: p.reload, Mounts: p.mounts,
 	})
 	if err != nil {
 		return usage(err)
@@ -213,10 +215,11 @@ func (p *program) apply(ctx context.Context, cfg *loaded) error {
 	for _, w := range cfg.warnings {
 		p.log.Warn("configuration", "warning", w)
 	}
-	fleet, err := p.fleet(ctx, cfg.file)
+	fleet, handlers, err := p.fleet(ctx, cfg.file)
 	if err != nil {
 		return err
 	}
+	p.mounts.Swap(handlers)
 	p.now, p.seen = cfg, cfg.inputs
 	tags := map[string]map[string]string{}
 	for _, a := range cfg.file.Accounts {
