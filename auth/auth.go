@@ -13,6 +13,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/aws-sdk-go-v2/service/organizations"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"github.com/aws-collector/collector/config"
@@ -45,6 +46,9 @@ type Sessions struct {
 	metadata *imds.Client
 	instance *layer // the one instance role
 
+	organizations *organizations.Client
+	memberTags    memberTags
+
 	mu     sync.Mutex
 	layers map[string]*layer
 	all    map[string]*entry
@@ -55,7 +59,7 @@ type Sessions struct {
 func NewSessions(o Options) *Sessions {
 	s := &Sessions{
 		tokens: newTokens(o.AWS), keys: iam.NewFromConfig(impatient(o.AWS), func(c *iam.Options) { c.HTTPSignerV4 = forgetful{} }), loaded: loadedOf(o.AWS), getenv: o.Getenv, store: o.MFA, log: o.Log, life: newLife(),
-		layers: make(map[string]*layer), all: make(map[string]*entry),
+		layers: make(map[string]*layer), all: make(map[string]*entry), organizations: newOrganizations(o.AWS),
 	}
 	s.sso = &ssoTokens{life: s.life, last: make(map[string]*ssoFlight)}
 	if s.getenv == nil {

@@ -163,7 +163,7 @@ func ReasonOfCode(code string) Reason {
 		return ""
 	case "InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "AuthFailure":
 		return BadKey
-	case "SignatureDoesNotMatch", "IncompleteSignature":
+	case "SignatureDoesNotMatch", "IncompleteSignature", "InvalidSignatureException", "IncompleteSignatureException":
 		return BadSignature
 	case "RequestTimeTooSkewed", "RequestInTheFuture":
 		return ClockSkew

@@ -123,6 +123,9 @@ func appendEscaped(b []byte, s string) []byte {
 
 // errorAnswer writes a refusal in the shape of the service.
 func (a *AWS) errorAnswer(q *request, e *apiError) *answer {
+	if q.service == "organizations" {
+		return q.organizationsRefusal(e)
+	}
 	m := new(markup)
 	switch q.service {
 	case "ec2":

@@ -44,6 +44,8 @@ type AWS struct {
 	containers map[string]*Container
 	logins     []*ssoLogin
 
+	organizations []*Organization
+
 	latency  atomic.Pointer[latency]
 	buckets  buckets
 	faults   faults
@@ -197,6 +199,9 @@ func (a *AWS) read(q *request) *apiError {
 	if q.service == "" {
 		q.service = guessService(q.action)
 	}
+	if q.service == "organizations" {
+		q.organizationsCall()
+	}
 	return refusal
 }
 
@@ -245,6 +250,8 @@ func (a *AWS) answer(q *request, err *apiError) *answer {
 		out, err = a.sts(q)
 	case q.service == "iam":
 		out, err = a.iam(q)
+	case q.service == "organizations":
+		out, err = a.organization(q)
 	default:
 		err = refuse(http.StatusNotFound, "UnknownService", "No service %s is served here.", q.service)
 	}

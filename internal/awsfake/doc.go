@@ -1,4 +1,4 @@
-// Package awsfake is an AWS to run against: one HTTP endpoint that answers EC2, STS, IAM Identity Center, the instance
+// Package awsfake is an AWS to run against: one HTTP endpoint that answers EC2, STS, IAM Identity Center, AWS Organizations, the instance
 // metadata service and the container credentials endpoint, and that enforces what AWS enforces, so that a program which is wrong about AWS
 // fails here and not in production. The real aws-sdk-go-v2, boto3 and the AWS CLI work against it: set AWS_ENDPOINT_URL,
 // AWS_EC2_METADATA_SERVICE_ENDPOINT or AWS_CONTAINER_CREDENTIALS_FULL_URI. It stands behind `collector demo` and the tests.
@@ -23,6 +23,9 @@
 // EC2: pages (MaxResults' bounds, opaque tokens bound to account, region and action), DryRun, token buckets per
 // account × region × action. Instances, volumes, interfaces, subnets, groups and addresses fit each other.
 //
+// AWS Organizations: the lists of accounts, units, parents and tags, for the management account and delegated administrators alone, in the
+// one region of the partition, in pages of 20 at most; closed and suspended members, who cannot be entered.
+//
 // Metadata: IMDSv2 with its tokens; version 1 is refused. Container credentials with their authorization token.
 //
 // # Not enforced
@@ -30,6 +33,6 @@
 // Policies as documents: everything is allowed that no [Denial] takes away. Filters, except DescribeRegions' and the owners of
 // images and snapshots: others are refused. Which members of the request AWS would check beyond those named. Tokens of the
 // global STS endpoint: one endpoint cannot tell global from regional. What happens in a browser: [AWS.SSOLogin] stands for it.
-// AWS Organizations is not served. Writes: the fleet changes by [AWS.Evolve] only. A subnet's addresses are in its block for
+// Writes: the fleet changes by [AWS.Evolve] only. A subnet's addresses are in its block for
 // the first 4,000 instances of a region.
 package awsfake

@@ -157,6 +157,8 @@ func (a *AWS) spoil(w http.ResponseWriter, q *request, out *answer, f *Fault) bo
 			xml(http.StatusServiceUnavailable, "RequestLimitExceeded", "Request limit exceeded.")
 		case "sts":
 			xml(http.StatusBadRequest, "Throttling", "Rate exceeded")
+		case "organizations":
+			xml(http.StatusBadRequest, "TooManyRequestsException", "AWS Organizations can't complete your request because another request is already in progress. Try again later.")
 		default:
 			*out = *q.plain(http.StatusTooManyRequests, "")
 		}

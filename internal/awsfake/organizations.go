@@ -1,0 +1,308 @@
+package awsfake
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// An Organization is accounts under a management account, in a tree of units.
+type Organization struct {
+	ID   string // o-…
+	Root string // r-…
+
+	aws        *AWS
+	management *Account
+	units      map[string]*unit   // by id, the root among them; guarded by aws.mu, as all below
+	members    map[string]*joined // by account id
+	delegated  map[string]bool
+	old        bool
+	sparse     bool
+}
+
+type unit struct{ id, name, parent string }
+
+type joined struct {
+	Member
+	unit   string
+	joined time.Time
+}
+
+// A Member says how an account is known in its organization.
+type Member struct {
+	Name, Email string // default: the id, and an address made of it
+	Unit        string // where it is; "" is the root
+	State       string // ACTIVE where empty; PENDING_ACTIVATION, SUSPENDED, PENDING_CLOSURE, CLOSED
+	Tags        map[string]string
+}
+
+// NewOrganization makes the account the management account of an organization of its own, and its first member.
+func (c *Account) NewOrganization(name string) *Organization {
+	mark := strings.ToLower(base32NoPad.EncodeToString(c.aws.derive("organization", c.ID)))
+	o := &Organization{
+		ID: "o-" + mark[:10], Root: "r-" + mark[10:14], aws: c.aws, management: c,
+		units: map[string]*unit{}, members: map[string]*joined{}, delegated: map[string]bool{},
+	}
+	o.units[o.Root] = &unit{id: o.Root, name: "Root"}
+	c.aws.mu.Lock()
+	c.aws.organizations = append(c.aws.organizations, o)
+	c.aws.mu.Unlock()
+	o.Join(c, Member{Name: name})
+	return o
+}
+
+// AddUnit adds an organizational unit under another, or under the root where parent is "", and gives its id.
+func (o *Organization) AddUnit(parent, name string) string {
+	o.aws.mu.Lock()
+	defer o.aws.mu.Unlock()
+	parent = cmp.Or(parent, o.Root)
+	if o.units[parent] == nil {
+		panic(fmt.Sprintf("awsfake: no unit %s", parent))
+	}
+	mark := strings.ToLower(base32NoPad.EncodeToString(o.aws.derive("unit", o.ID, parent, name)))
+	u := &unit{id: "ou-" + strings.TrimPrefix(o.Root, "r-") + "-" + mark[:8], name: name, parent: parent}
+	o.units[u.id] = u
+	return u.id
+}
+
+// Join makes an account a member, or changes what it is as one. One that is suspended or closed cannot be entered any more.
+func (o *Organization) Join(c *Account, m Member) {
+	o.aws.mu.Lock()
+	defer o.aws.mu.Unlock()
+	if c.Partition != o.management.Partition {
+		panic(fmt.Sprintf("awsfake: %s is in another partition than its organization", c.ID))
+	}
+	m.Name, m.State = cmp.Or(m.Name, c.ID), cmp.Or(m.State, "ACTIVE")
+	m.Email = cmp.Or(m.Email, "aws+"+c.ID+"@example.com")
+	unit := cmp.Or(m.Unit, o.Root)
+	if o.units[unit] == nil {
+		panic(fmt.Sprintf("awsfake: no unit %s", unit))
+	}
+	c.suspend = m.State != "ACTIVE"
+	o.members[c.ID] = &joined{Member: m, unit: unit, joined: time.Date(2020, 1, 1, 0, len(o.members), 0, 0, time.UTC)}
+}
+
+// Leave takes an account out of the organization.
+func (o *Organization) Leave(id string) {
+	o.aws.mu.Lock()
+	defer o.aws.mu.Unlock()
+	delete(o.members, id)
+}
+
+// Delegate makes a member a delegated administrator: it may list what the management account may.
+func (o *Organization) Delegate(id string) {
+	o.aws.mu.Lock()
+	defer o.aws.mu.Unlock()
+	o.delegated[id] = true
+}
+
+// Old answers as Organizations did before accounts had a State and Paths. Sparse puts an empty page, with a token, before every other.
+func (o *Organization) Old(is bool) {
+	o.aws.mu.Lock()
+	defer o.aws.mu.Unlock()
+	o.old = is
+}
+
+// Sparse is described with [Organization.Old].
+func (o *Organization) Sparse(is bool) {
+	o.aws.mu.Lock()
+	defer o.aws.mu.Unlock()
+	o.sparse = is
+}
+
+// above is the ids from the root down to a unit. The caller holds aws.mu.
+func (o *Organization) above(id string) []string {
+	var ids []string
+	for u := o.units[id]; u != nil; u = o.units[u.parent] {
+		ids = append(ids, u.id)
+	}
+	slices.Reverse(ids)
+	return ids
+}
+
+// organizationsTarget is what stands before the action in X-Amz-Target.
+const organizationsTarget = "AWSOrganizationsV20161128."
+
+// organizationsIn is the one region of a partition that signs for the service.
+// https://docs.aws.amazon.com/general/latest/gr/ao.html
+func organizationsIn(partition string) string {
+	if partition == "aws-cn" {
+		return "cn-northwest-1"
+	}
+	p, _ := record.PartitionNamed(partition)
+	return p.Default
+}
+
+// organizationsCall reads what stands in the body in the place of a form.
+func (q *request) organizationsCall() {
+	q.action = strings.TrimPrefix(q.http.Header.Get("X-Amz-Target"), organizationsTarget)
+	var in map[string]any
+	if json.Unmarshal(q.body, &in) == nil {
+		for k, v := range in {
+			q.form.Set(k, fmt.Sprint(v))
+		}
+	}
+}
+
+type object = map[string]any
+
+// organization answers AWS Organizations, JSON 1.1.
+// https://docs.aws.amazon.com/organizations/latest/APIReference/API_Operations.html
+func (a *AWS) organization(q *request) (*answer, *apiError) {
+	if want := organizationsIn(q.who.account.Partition); q.region != want {
+		return nil, refuse(http.StatusBadRequest, "InvalidSignatureException", "Credential should be scoped to a valid region, not '%s'. ", q.region)
+	}
+	if why := a.denied(q.who, "organizations:"+q.action, q.region); why != "" {
+		return nil, refuse(http.StatusBadRequest, "AccessDeniedException", "User: %s is not authorized to perform: organizations:%s on resource: * %s", q.who.arn, q.action, why)
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	id := q.who.account.ID
+	at := slices.IndexFunc(a.organizations, func(o *Organization) bool { return o.members[id] != nil })
+	if at < 0 {
+		return nil, refuse(http.StatusBadRequest, "AWSOrganizationsNotInUseException", "Your account is not a member of an organization.")
+	}
+	o := a.organizations[at]
+	if id != o.management.ID && !o.delegated[id] {
+		return nil, refuse(http.StatusBadRequest, "AccessDeniedException", "You don't have permissions to access this resource.")
+	}
+	parent := q.form.Get("ParentId")
+	inUnit := func(m *joined) bool { return parent == "" || m.unit == parent }
+	switch q.action {
+	case "ListAccountsForParent", "ListOrganizationalUnitsForParent":
+		if o.units[parent] == nil {
+			return nil, refuse(http.StatusBadRequest, "ParentNotFoundException", "You specified parent that doesn't exist.")
+		}
+	case "ListParents":
+		m := o.members[q.form.Get("ChildId")]
+		if m == nil {
+			return nil, refuse(http.StatusBadRequest, "ChildNotFoundException", "You specified child that doesn't exist.")
+		}
+		kind := "ORGANIZATIONAL_UNIT"
+		if m.unit == o.Root {
+			kind = "ROOT"
+		}
+		return a.listed(q, o, "Parents", []object{{"Id": m.unit, "Type": kind}})
+	}
+	switch q.action {
+	case "ListAccounts", "ListAccountsForParent":
+		var all []object
+		for _, id := range slices.Sorted(maps.Keys(o.members)) {
+			if m := o.members[id]; inUnit(m) {
+				all = append(all, o.describe(id, m))
+			}
+		}
+		return a.listed(q, o, "Accounts", all)
+	case "ListRoots":
+		return a.listed(q, o, "Roots", []object{{"Id": o.Root, "Name": "Root", "Arn": o.arn("root/" + o.ID + "/" + o.Root)}})
+	case "ListOrganizationalUnitsForParent":
+		var all []object
+		for _, id := range slices.Sorted(maps.Keys(o.units)) {
+			if u := o.units[id]; u.parent == parent {
+				all = append(all, object{"Id": u.id, "Name": u.name, "Arn": o.arn("ou/" + o.ID + "/" + u.id)})
+			}
+		}
+		return a.listed(q, o, "OrganizationalUnits", all)
+	case "ListTagsForResource":
+		m := o.members[q.form.Get("ResourceId")]
+		if m == nil {
+			return nil, refuse(http.StatusBadRequest, "TargetNotFoundException", "You specified a target that doesn't exist.")
+		}
+		var all []object
+		for _, k := range slices.Sorted(maps.Keys(m.Tags)) {
+			all = append(all, object{"Key": k, "Value": m.Tags[k]})
+		}
+		return a.listed(q, o, "Tags", all)
+	}
+	return nil, refuse(http.StatusBadRequest, "UnknownOperationException", "")
+}
+
+func (o *Organization) arn(resource string) string {
+	return "arn:" + o.management.Partition + ":organizations::" + o.management.ID + ":" + resource
+}
+
+// describe is a member as an answer has it. The caller holds aws.mu.
+func (o *Organization) describe(id string, m *joined) object {
+	out := object{
+		"Id": id, "Arn": o.arn("account/" + o.ID + "/" + id), "Name": m.Name, "Email": m.Email,
+		"JoinedMethod": "CREATED", "JoinedTimestamp": m.joined.Unix(), "Status": m.State,
+	}
+	if m.State == "CLOSED" || m.State == "PENDING_ACTIVATION" { // the older word knows neither
+		out["Status"] = "SUSPENDED"
+	}
+	if !o.old {
+		out["State"] = m.State
+		out["Paths"] = []string{o.ID + "/" + strings.Join(o.above(m.unit), "/") + "/" + id + "/"}
+	}
+	return out
+}
+
+// organizationsPage is the most that a page holds, and what it holds when nobody says.
+const organizationsPage = 20
+
+// listed is one page of a list.
+func (a *AWS) listed(q *request, o *Organization, member string, all []object) (*answer, *apiError) {
+	n := organizationsPage
+	if text := q.form.Get("MaxResults"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil || n < 1 || n > organizationsPage {
+			return nil, refuse(http.StatusBadRequest, "InvalidInputException", "You specified an invalid value for MaxResults.")
+		}
+	}
+	from := 0
+	if token := q.form.Get("NextToken"); token != "" {
+		var ok bool
+		if from, ok = a.readPageToken(q, token); !ok {
+			return nil, refuse(http.StatusBadRequest, "InvalidInputException", "You specified an invalid NextToken.")
+		}
+	}
+	begin := from
+	if o.sparse { // odd offsets stand for the same place after the empty page
+		begin = from / 2
+		if from%2 == 0 {
+			return a.organizationsAnswer(q, object{member: []object{}, "NextToken": a.pageToken(q, from+1)}), nil
+		}
+	}
+	begin = min(begin, len(all))
+	end := min(begin+n, len(all))
+	out := object{member: append([]object{}, all[begin:end]...)}
+	if end < len(all) {
+		next := end
+		if o.sparse {
+			next *= 2
+		}
+		out["NextToken"] = a.pageToken(q, next)
+	}
+	q.call.Items = end - begin
+	return a.organizationsAnswer(q, out), nil
+}
+
+func (a *AWS) organizationsAnswer(q *request, v object) *answer {
+	out := q.json(http.StatusOK, v)
+	out.kind = jsonRPC
+	return out
+}
+
+const jsonRPC = "application/x-amz-json-1.1"
+
+// organizationsRefusal writes an error as JSON 1.1 does, with the codes that services of this protocol have.
+func (q *request) organizationsRefusal(e *apiError) *answer {
+	if code, ok := map[string]string{
+		"InvalidClientTokenId": "UnrecognizedClientException", "SignatureDoesNotMatch": "InvalidSignatureException",
+		"ExpiredToken": "ExpiredTokenException", "IncompleteSignature": "IncompleteSignatureException",
+		"InternalError": "ServiceException", "Unavailable": "ServiceException",
+	}[e.code]; ok {
+		e.code = code
+	}
+	q.call.Code = e.code
+	b, _ := json.Marshal(map[string]string{"__type": e.code, "Message": e.message}) // text always can be
+	return &answer{kind: jsonRPC, head: b}
+}
