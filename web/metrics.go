@@ -36,6 +36,8 @@ type Metrics struct {
 	outputLost     *prometheus.CounterVec
 	outputErrors   *prometheus.CounterVec
 	outputUp       *prometheus.GaugeVec
+	outputShown    *prometheus.GaugeVec
+	outputLeftOut  *prometheus.GaugeVec
 
 	mu    sync.RWMutex
 	codes map[string]bool
@@ -76,6 +78,10 @@ func NewMetrics(reg prometheus.Registerer, live Live, o MetricsOptions) (*Metric
 		outputErrors: counter("collector_output_errors_total", "Batches and flushes that failed at an output.", "output"),
 		outputUp: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "collector_output_up",
 			Help: "Whether the output works (1) or failed the last time (0); the page / says with what."}, []string{"output"}),
+		outputShown: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "collector_output_shown_resources",
+			Help: "Resources in the last answer of an output that is asked (prometheus, http_sd)."}, []string{"output"}),
+		outputLeftOut: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "collector_output_left_out_resources",
+			Help: "Resources that the last answer of an output that is asked left out, by why: more than max_series, no_address, bad_address."}, []string{"output", "reason"}),
 		codes: map[string]bool{},
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "collector_build_info",
@@ -84,7 +90,7 @@ func NewMetrics(reg prometheus.Registerer, live Live, o MetricsOptions) (*Metric
 	build.Set(1)
 	for _, c := range []prometheus.Collector{
 		m.counts, m.runSeconds, m.requestSeconds, m.reloadOK, m.reloadTime,
-		m.outputRecords, m.outputLost, m.outputErrors, m.outputUp, build, newSnapshot(live, m, o, labels),
+		m.outputRecords, m.outputLost, m.outputErrors, m.outputUp, m.outputShown, m.outputLeftOut, build, newSnapshot(live, m, o, labels),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		if err := reg.Register(c); err != nil {
@@ -228,12 +234,22 @@ func (m *Metrics) OutputFailed(output string, lost int) {
 	m.outputLost.WithLabelValues(output).Add(float64(lost))
 }
 
+// OutputAnswered notes what an answer of an output came to.
+func (m *Metrics) OutputAnswered(output string, shown int, leftOut map[string]int) {
+	m.outputShown.WithLabelValues(output).Set(float64(shown))
+	for why, n := range leftOut {
+		m.outputLeftOut.WithLabelValues(output, why).Set(float64(n))
+	}
+}
+
 // OutputClosed drops an output's series.
 func (m *Metrics) OutputClosed(output string) {
 	m.outputRecords.DeleteLabelValues(output)
 	m.outputLost.DeleteLabelValues(output)
 	m.outputErrors.DeleteLabelValues(output)
 	m.outputUp.DeleteLabelValues(output)
+	m.outputShown.DeleteLabelValues(output)
+	m.outputLeftOut.DeletePartialMatch(prometheus.Labels{"output": output})
 }
 
 // infoValues is an account's tags in the order of the labels; "" for one that it lacks.

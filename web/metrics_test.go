@@ -117,6 +117,7 @@ func full(t *testing.T) (*Metrics, *prometheus.Registry, *still) {
 	m.OutputSent("stdout", 8)
 	m.OutputFailed("stdout", 2)
 	m.OutputUp("stdout", false)
+	m.OutputAnswered("nodes", 7, map[string]int{"no_address": 2})
 	return m, reg, live
 }
 
@@ -161,6 +162,8 @@ func TestMetrics(t *testing.T) {
 		`collector_output_lost_records_total{output="stdout"} 2`,
 		`collector_output_errors_total{output="stdout"} 1`,
 		`collector_output_up{output="stdout"} 0`,
+		`collector_output_shown_resources{output="nodes"} 7`,
+		`collector_output_left_out_resources{output="nodes",reason="no_address"} 2`,
 	)
 	if text := scrape(t, reg); !strings.Contains(text, `collector_build_info{goversion="go`) || !strings.Contains(text, `revision="abc",version="1.2.3"} 1`) {
 		t.Error("collector_build_info is wrong or missing")
@@ -218,7 +221,8 @@ func TestRemovedAccount(t *testing.T) {
 	m.Forget("new")
 	has(t, scrape(t, reg), `!account="new"`)
 	m.OutputClosed("stdout")
-	has(t, scrape(t, reg), `!output="stdout"`)
+	m.OutputClosed("nodes")
+	has(t, scrape(t, reg), `!output="`)
 }
 
 // A reload that keeps an account keeps its counters.
@@ -366,4 +370,5 @@ var _ interface {
 	OutputFailed(output string, lost int)
 	OutputUp(output string, up bool)
 	OutputClosed(output string)
+	OutputAnswered(output string, shown int, leftOut map[string]int)
 } = (*Metrics)(nil)
