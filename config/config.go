@@ -37,6 +37,9 @@ type File struct {
 
 	Warnings []Problem `yaml:"-" json:"-"` // what is no mistake, but hardly meant
 
+	SecretInline bool     `yaml:"-" json:"-"` // a secret stands in the file itself
+	SecretFiles  []string `yaml:"-" json:"-"` // what ${file:} names for secrets
+
 	source *source // what Resolve decodes again; nil once that is done
 }
 

@@ -25,6 +25,8 @@ type decoder struct {
 	merges map[*yaml.Node]bool
 	visits int
 	opens  int // references left open
+	inline bool
+	files  []string // of secrets
 	zones  map[string]zone
 	specs  map[spec]error
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -87,6 +88,8 @@ func build(s *source, fetch *fetcher) (*File, error) {
 		f.Organizations[i].inherit(f)
 	}
 	f.Warnings = d.warnings.sorted()
+	slices.Sort(d.files)
+	f.SecretInline, f.SecretFiles = d.inline, slices.Compact(d.files)
 	f.source = s
 	return f, nil
 }

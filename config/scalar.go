@@ -43,6 +43,14 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, f field, at place) (plac
 		at.state = broken
 		return at, false
 	}
+	if hide {
+		d.inline = d.inline || !open(parts)
+		for _, p := range parts {
+			if p.from == "file" {
+				d.files = append(d.files, p.text)
+			}
+		}
+	}
 	text, ok := d.expand(parts, n.Value, &at)
 	if hide || at.from != "" {
 		if len(text) >= 4 && at.state == fine {

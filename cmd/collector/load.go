@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,7 +14,6 @@ import (
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/outputs"
-	"github.com/aws-collector/collector/secret"
 )
 
 // A loaded configuration is a file, resolved and valid, with what is worth saying about it.
@@ -59,7 +57,6 @@ func (c *cli) load() (*loaded, error) {
 	if err != nil {
 		return l, usage(err)
 	}
-	inline := secretInline(f)
 	if err := f.Resolve(c.lookup, l.inputs.read); err != nil {
 		return l, usage(err)
 	}
@@ -73,8 +70,18 @@ func (c *cli) load() (*loaded, error) {
 	for _, w := range f.Warnings {
 		l.warnings = append(l.warnings, w.Error())
 	}
-	if w := readableByOthers(c.configPath); w != "" && inline {
-		l.warnings = append(l.warnings, w)
+	if f.SecretInline {
+		if mode, ok := readableByOthers(c.configPath); ok {
+			l.warnings = append(l.warnings, fmt.Sprintf("%s holds a secret and is readable by others (%s); chmod o-rwx %[1]s, or write the secret as ${env:NAME} or ${file:/path}", c.configPath, mode))
+		}
+	}
+	for _, path := range f.SecretFiles {
+		if mode, ok := readableByOthers(path); ok && !mounted(path) {
+			l.warnings = append(l.warnings, fmt.Sprintf("%s, which %s names, holds a secret and is readable by others (%s); chmod o-rwx %[1]s", path, c.configPath, mode))
+		}
+	}
+	if c.strict && len(l.warnings) > 0 {
+		return l, usage(fmt.Errorf("--strict refuses %s:\n  %s", c.configPath, strings.Join(l.warnings, "\n  ")))
 	}
 	return l, nil
 }
@@ -85,22 +92,25 @@ func (c *cli) lookup(name string) (string, bool) {
 	return v, v != ""
 }
 
-// secretInline reports whether a secret stands in the file itself. It looks at a file whose references are still references.
-func secretInline(f *config.File) bool {
-	inline := func(s secret.String) bool { return !s.IsZero() && !strings.Contains(s.Reveal(), "${") }
-	return slices.ContainsFunc(f.Accounts, func(a config.Account) bool { return inline(a.AKSecret) || inline(a.SessionToken) })
+// readableByOthers reports whether a file may be read by who is neither its owner nor in its group, and its mode.
+func readableByOthers(path string) (fs.FileMode, bool) {
+	info, err := os.Stat(path)
+	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&0o007 == 0 { // Windows' modes say nothing
+		return 0, false
+	}
+	return info.Mode().Perm(), true
 }
 
-func readableByOthers(path string) string {
-	if runtime.GOOS == "windows" { // its modes say nothing
-		return ""
+// mounted reports whether a container's runtime put the secret there: Kubernetes through its ..data link, Docker and Podman
+// in /run/secrets. They make it readable by all of the container, where there are no others.
+func mounted(path string) bool {
+	for _, dir := range []string{"/run/secrets/", "/var/run/secrets/"} {
+		if strings.HasPrefix(path, dir) {
+			return true
+		}
 	}
-	info, err := os.Stat(path)
-	if err != nil || info.Mode().Perm()&0o077 == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%s holds a secret and is readable by others (%s); chmod 600 %s, or write the secret as ${env:NAME} or ${file:/path}",
-		path, fs.FileMode(info.Mode().Perm()), path)
+	to, err := os.Readlink(path)
+	return err == nil && strings.HasPrefix(to, "..data/")
 }
 
 // known is what a configuration may name.

@@ -23,6 +23,7 @@ type cli struct {
 
 	configPath          string
 	logLevel, logFormat string
+	strict              bool
 }
 
 // run is the program: everything but the process.
@@ -49,6 +50,7 @@ Begin with "collector demo", which needs no AWS; then copy config.example.yaml, 
 	f.StringVarP(&c.configPath, "config", "c", envOr(getenv, "COLLECTOR_CONFIG", "config.yaml"), "configuration `FILE`; COLLECTOR_CONFIG")
 	f.StringVar(&c.logLevel, "log-level", envOr(getenv, "COLLECTOR_LOG_LEVEL", "info"), "debug, info, warn or error")
 	f.StringVar(&c.logFormat, "log-format", envOr(getenv, "COLLECTOR_LOG_FORMAT", "text"), "text or json")
+	f.BoolVar(&c.strict, "strict", false, "refuse a configuration that there is a warning about")
 	root.AddCommand(c.runVerb(), c.demoVerb(), c.validateVerb(), c.checkVerb(), c.policyVerb(), c.kindsVerb(), c.schemaVerb(),
 		c.listVerb(), c.getVerb(), c.historyVerb(), c.diffVerb(), c.changesVerb(), c.sqlVerb(), c.dbVerb(),
 		c.loginVerb(), c.healthcheckVerb(), c.versionVerb())
