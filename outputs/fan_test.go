@@ -69,8 +69,8 @@ type fakeOptions struct {
 }
 
 var fakeType = outputs.Type{
-	Name: "fake",
-	Key:  func(o any) string { return o.(*fakeOptions).Key },
+	Name: "fake", Direct: true,
+	Key: func(o any) string { return o.(*fakeOptions).Key },
 	Open: func(_ context.Context, o any, _ outputs.Deps) (outputs.Output, error) {
 		f := o.(*fakeOptions)
 		return f.Fake, f.Err
@@ -79,13 +79,16 @@ var fakeType = outputs.Type{
 
 // A watcher notes what an Observer hears, and the log.
 type watcher struct {
-	mu     sync.Mutex
-	sent   map[string]int
-	lost   map[string]int
-	errs   map[string]int
-	ups    []string
-	closed []string
-	log    bytes.Buffer
+	mu      sync.Mutex
+	sent    map[string]int
+	lost    map[string]int
+	errs    map[string]int
+	ups     []string
+	closed  []string
+	answers []string
+	log     bytes.Buffer
+
+	waiting, dropped, letters, retries int
 }
 
 func (w *watcher) OutputSent(o string, n int) { w.mu.Lock(); defer w.mu.Unlock(); w.sent[o] += n }
@@ -105,6 +108,18 @@ func (w *watcher) OutputClosed(o string) {
 	defer w.mu.Unlock()
 	w.closed = append(w.closed, o)
 }
+func (w *watcher) OutputSpool(o string, records int, bytes int64, oldest time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.waiting = records
+}
+func (w *watcher) OutputDropped(o string, n int, reason string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dropped += n
+}
+func (w *watcher) OutputDeadLetter(string) { w.mu.Lock(); defer w.mu.Unlock(); w.letters++ }
+func (w *watcher) OutputRetried(string)    { w.mu.Lock(); defer w.mu.Unlock(); w.retries++ }
 func (w *watcher) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,0 +1,528 @@
+package outputs_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/inventorytest"
+	"github.com/aws-collector/collector/inventory/sqlite"
+	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/record"
+)
+
+var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+// A shelf is a store whose answers a test makes up.
+type shelf struct {
+	inventory.Reader // the questions that nobody here asks
+	resources        []*inventory.Resource
+	targets          []inventory.Coverage
+	each             func(n int) error // before resource n is handed out; may wait
+	err              error             // of every question
+}
+
+func (s *shelf) Find(_ context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
+	return func(yield func(*inventory.Resource, error) bool) {
+		for n, r := range s.resources {
+			err := s.err
+			if err == nil && s.each != nil {
+				err = s.each(n)
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			c := *r
+			if !q.Data && !q.Where.NeedsData() {
+				c.Data = nil
+			}
+			ok, err := q.Where.Match(&c)
+			if (ok || err != nil) && slices.Contains(q.Kinds, r.Kind) && !yield(&c, err) {
+				return
+			}
+		}
+	}
+}
+
+func (s *shelf) Targets(context.Context) iter.Seq2[inventory.Coverage, error] {
+	return func(yield func(inventory.Coverage, error) bool) {
+		if s.err != nil {
+			yield(inventory.Coverage{}, s.err)
+			return
+		}
+		for _, c := range s.targets {
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}
+}
+
+// instance is one of the documentation's, which the tests change.
+func instance(id string, change func(*inventory.Resource)) *inventory.Resource {
+	r := &inventory.Resource{State: "running", Type: "t3.micro", Record: record.Record{
+		Kind: "ec2_instance", ID: id, Account: "prod", AccountID: "222222222222", Partition: "aws", Region: "us-east-1",
+		Data: []byte(`{}`),
+	}}
+	if change != nil {
+		change(r)
+	}
+	return r
+}
+
+func target(account, region, kind string, seen time.Time) inventory.Coverage {
+	return inventory.Coverage{Outcome: record.Outcome{Target: record.Target{Account: account, Region: region, Kind: kind}},
+		AccountID: "222222222222", Partition: "aws", LastSeen: seen}
+}
+
+func (w *watcher) OutputAnswered(output string, shown int, leftOut map[string]int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answers = append(w.answers, fmt.Sprint(output, " ", shown, " ", leftOut))
+}
+
+// shown opens outputs on a store.
+func shown(t *testing.T, store inventory.Reader, options ...any) (map[string]http.Handler, *watcher) {
+	t.Helper()
+	w := &watcher{sent: map[string]int{}, lost: map[string]int{}, errs: map[string]int{}}
+	s := outputs.NewSet(outputs.Types, outputs.Deps{Log: slog.New(slog.NewTextHandler(w, nil)), Watch: w, Store: store})
+	f, err := s.Open(t.Context(), shownSpecs(options...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return f.Handlers(), w
+}
+
+func shownSpecs(options ...any) []outputs.Spec {
+	var specs []outputs.Spec
+	for i, o := range options {
+		typ := "prometheus"
+		if _, ok := o.(*outputs.HTTPSD); ok {
+			typ = "http_sd"
+		}
+		specs = append(specs, outputs.Spec{Type: typ, Options: o, Line: 10 + i})
+	}
+	return specs
+}
+
+// defaults are a type's options, changed.
+func defaults[O any](change func(*O)) *O {
+	for _, typ := range outputs.Types {
+		if o, ok := typ.Options().(*O); ok {
+			if change != nil {
+				change(o)
+			}
+			return o
+		}
+	}
+	panic("no such type")
+}
+
+func ask(h http.Handler, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+const (
+	metricsPath = "/metrics/inventory"
+	nodesPath   = "/api/v1/sd/nodes"
+)
+
+// both opens the two outputs, and asks each in turn.
+func both(t *testing.T, store inventory.Reader, ask func(t *testing.T, h http.Handler, w *watcher)) {
+	for _, o := range []any{defaults[outputs.Prometheus](nil), nodes(nil)} {
+		t.Run(fmt.Sprintf("%T", o), func(t *testing.T) {
+			hs, w := shown(t, store, o)
+			for _, h := range hs {
+				ask(t, h, w)
+			}
+		})
+	}
+}
+
+func nodes(change func(*outputs.HTTPSD)) *outputs.HTTPSD {
+	return defaults(func(o *outputs.HTTPSD) {
+		o.Name, o.Port = "nodes", 9100
+		if change != nil {
+			change(o)
+		}
+	})
+}
+
+// A store that cannot answer is a 503 with one line, and never an empty list: Prometheus would drop every target. It is
+// logged once, and when it is over.
+func TestShownStoreFails(t *testing.T) {
+	store := &shelf{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}
+	both(t, store, func(t *testing.T, h http.Handler, w *watcher) {
+		store.err = &record.Fault{Reason: record.Other, Hint: "look at the disk", Err: errors.New("disk I/O error:\n  sector 7")}
+		for range 3 {
+			got := ask(h)
+			if got.Code != http.StatusServiceUnavailable || got.Body.String() != strings.TrimSpace(got.Body.String())+"\n" || strings.Count(got.Body.String(), "\n") != 1 ||
+				!strings.Contains(got.Body.String(), "the store cannot be read: disk I/O error: sector 7") {
+				t.Errorf("%d %q", got.Code, got.Body)
+			}
+		}
+		if w.logged() != 1 || !strings.Contains(w.log.String(), "look at the disk") {
+			t.Errorf("the log says:\n%s", w.log.String())
+		}
+		store.err = nil
+		if got := ask(h); got.Code != http.StatusOK {
+			t.Errorf("%d %q", got.Code, got.Body)
+		}
+		if w.logged() != 2 || !strings.HasSuffix(strings.Join(w.ups, ", "), " false, "+name(w)+" true") || w.errs[name(w)] != 3 {
+			t.Errorf("the log says:\n%s\nup: %v, errors %v", w.log.String(), w.ups, w.errs)
+		}
+	})
+}
+
+func name(w *watcher) string { return strings.Fields(w.ups[0])[0] }
+
+// Before the first listing has ended there is nothing to say, which is not that there is nothing. Nobody is alarmed.
+func TestShownEarly(t *testing.T) {
+	retired := target("old", "us-east-1", "ec2_instance", noon)
+	retired.Retired = noon
+	for what, targets := range map[string][]inventory.Coverage{
+		"nothing": nil, "begun": {target("prod", "us-east-1", "ec2_instance", time.Time{})}, "retired": {retired},
+		"another kind": {target("prod", "us-east-1", "ec2_volume", noon)},
+	} {
+		t.Run(what, func(t *testing.T) {
+			both(t, &shelf{targets: targets}, func(t *testing.T, h http.Handler, w *watcher) {
+				if got := ask(h); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "nothing was listed in full yet") {
+					t.Errorf("%d %q", got.Code, got.Body)
+				}
+				if w.logged() > 0 || len(w.ups) != 1 {
+					t.Errorf("the log says:\n%s\nup: %v", w.log.String(), w.ups)
+				}
+			})
+		})
+	}
+}
+
+func TestShownMaxAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &shelf{targets: []inventory.Coverage{
+			target("prod", "us-east-1", "ec2_instance", time.Now()), target("prod", "us-west-1", "ec2_instance", time.Now().Add(-time.Hour)),
+		}}
+		hs, _ := shown(t, store, nodes(func(o *outputs.HTTPSD) { o.MaxAge = config.Duration(2 * time.Hour) }))
+		time.Sleep(2 * time.Hour)
+		if got := ask(hs[nodesPath]); got.Code != http.StatusOK {
+			t.Errorf("in time: %d %q", got.Code, got.Body)
+		}
+		time.Sleep(time.Second)
+		if got := ask(hs[nodesPath]); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "max_age is 2h") {
+			t.Errorf("late: %d %q", got.Code, got.Body)
+		}
+	})
+}
+
+// What fails after the answer has begun breaks the connection: Prometheus does not take half a list for the whole.
+func TestShownStoreFailsHalfway(t *testing.T) {
+	store := &shelf{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}
+	for i := range 5000 {
+		store.resources = append(store.resources, instance(fmt.Sprintf("i-%04d", i), func(r *inventory.Resource) {
+			r.Data = []byte(`{"PrivateIpAddress":"10.0.0.1"}`)
+		}))
+	}
+	store.each = func(n int) error {
+		if n == 4999 {
+			return errors.New("connection reset")
+		}
+		return nil
+	}
+	both(t, store, func(t *testing.T, h http.Handler, w *watcher) {
+		s := httptest.NewServer(h)
+		defer s.Close()
+		for _, encoding := range []string{"gzip", "identity"} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Accept-Encoding", encoding)
+			resp, err := s.Client().Do(r)
+			if err != nil {
+				continue // broken off before anything was sent on
+			}
+			n, err := io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			if err == nil {
+				t.Errorf("%s: %d bytes came as if they were all", encoding, n)
+			}
+		}
+		if w.logged() != 1 {
+			t.Errorf("the log says:\n%s", w.log.String())
+		}
+	})
+}
+
+// An answer goes out while the store is read: its size is no matter of memory.
+func TestShownStreams(t *testing.T) {
+	const first = 3000
+	store := &shelf{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}
+	for i := range first + 1 {
+		store.resources = append(store.resources, instance(fmt.Sprintf("i-%04d", i), func(r *inventory.Resource) {
+			r.Data = []byte(`{"PrivateIpAddress":"10.0.0.1"}`)
+		}))
+	}
+	both(t, store, func(t *testing.T, h http.Handler, _ *watcher) {
+		came := make(chan bool)
+		store.each = func(n int) error {
+			if n == first {
+				<-came // for ever, if nothing is sent before the end
+			}
+			return nil
+		}
+		s := httptest.NewServer(h)
+		defer s.Close()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept-Encoding", "identity")
+		resp, err := s.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if _, err := io.ReadFull(resp.Body, make([]byte, 64<<10)); err != nil {
+			t.Fatal(err)
+		}
+		close(came)
+		rest, err := io.ReadAll(resp.Body)
+		if err != nil || !bytes.Contains(rest, []byte(fmt.Sprintf("i-%04d", first))) {
+			t.Errorf("%v; the last resource did not come", err)
+		}
+	})
+}
+
+// A few answers at once; who comes then is told so, and not made to wait.
+func TestShownAtOnce(t *testing.T) {
+	store := &shelf{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}, resources: []*inventory.Resource{instance("i-1", nil)}}
+	both(t, store, func(t *testing.T, h http.Handler, w *watcher) {
+		synctest.Test(t, func(t *testing.T) {
+			end := make(chan bool)
+			store.each = func(int) error { <-end; return nil }
+			var wg sync.WaitGroup
+			codes := make(chan int, 4)
+			for range 4 {
+				wg.Go(func() { codes <- ask(h).Code })
+			}
+			synctest.Wait()
+			if got := ask(h); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "4 answers") {
+				t.Errorf("the fifth: %d %q", got.Code, got.Body)
+			}
+			close(end)
+			wg.Wait()
+			for range 4 {
+				if code := <-codes; code != http.StatusOK {
+					t.Errorf("one of four: %d", code)
+				}
+			}
+			if got := ask(h); got.Code != http.StatusOK {
+				t.Errorf("afterwards: %d", got.Code)
+			}
+		})
+		if w.logged() > 1 { // no_address, of http_sd
+			t.Errorf("the log says:\n%s", w.log.String())
+		}
+	})
+}
+
+func TestShownHangs(t *testing.T) {
+	store := &shelf{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}, resources: []*inventory.Resource{instance("i-1", nil)}}
+	both(t, store, func(t *testing.T, h http.Handler, _ *watcher) {
+		synctest.Test(t, func(t *testing.T) {
+			store.each = func(int) error { time.Sleep(time.Minute); return context.DeadlineExceeded }
+			if got := ask(h); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "did not answer within 55s") {
+				t.Errorf("%d %q", got.Code, got.Body)
+			}
+		})
+	})
+}
+
+func TestShownCompressed(t *testing.T) {
+	store := &shelf{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}
+	for i := range 100 {
+		store.resources = append(store.resources, instance(fmt.Sprintf("i-%04d", i), func(r *inventory.Resource) {
+			r.Data = []byte(`{"PrivateIpAddress":"10.0.0.1"}`)
+		}))
+	}
+	both(t, store, func(t *testing.T, h http.Handler, _ *watcher) {
+		plain, packed := ask(h), ask(h, "Accept-Encoding", "gzip")
+		if packed.Header().Get("Content-Encoding") != "gzip" {
+			t.Fatalf("not compressed: %v", packed.Header())
+		}
+		if a, b := plain.Header().Get("Content-Type"), packed.Header().Get("Content-Type"); a != b {
+			t.Errorf("Content-Type %q, compressed %q", a, b)
+		}
+		z, err := gzip.NewReader(packed.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(z)
+		if err != nil || !bytes.Equal(b, plain.Body.Bytes()) {
+			t.Errorf("%v; unpacked it is something else", err)
+		}
+	})
+}
+
+// Outputs that are asked need a store, a path and a name of their own.
+func TestShownRefused(t *testing.T) {
+	for what, c := range map[string]struct {
+		store   inventory.Reader
+		options []any
+		want    string
+	}{
+		"no store":  {nil, []any{defaults[outputs.Prometheus](nil)}, "line 10: output prometheus: it shows what the store remembers, and store: none remembers nothing"},
+		"one path":  {&shelf{}, []any{defaults[outputs.Prometheus](nil), defaults[outputs.Prometheus](nil)}, "line 11: output prometheus: path: output prometheus answers at /metrics/inventory already"},
+		"one name":  {&shelf{}, []any{nodes(nil), nodes(nil)}, `line 11: output http_sd: two outputs are called "nodes"`},
+		"both bad":  {nil, []any{nodes(nil), defaults[outputs.Prometheus](nil)}, "line 11"},
+		"all three": {&shelf{}, []any{nodes(nil), defaults(func(o *outputs.Prometheus) { o.Name = "nodes" })}, `line 11: output prometheus: two outputs are called "nodes"`},
+	} {
+		s := outputs.NewSet(outputs.Types, outputs.Deps{Store: c.store})
+		if _, err := s.Open(t.Context(), shownSpecs(c.options...)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", what, err, c.want)
+		}
+	}
+}
+
+// A reload gives each output its new options at once, and drops the series of what is no more; one that stays keeps them.
+func TestShownReload(t *testing.T) {
+	w := &watcher{sent: map[string]int{}, lost: map[string]int{}, errs: map[string]int{}}
+	store := &shelf{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}, resources: []*inventory.Resource{
+		instance("i-1", nil), instance("i-2", func(r *inventory.Resource) { r.State = "stopped" }),
+	}}
+	s := outputs.NewSet(outputs.Types, outputs.Deps{Watch: w, Store: store})
+	reload := func(old *outputs.Fan, options ...any) (*outputs.Fan, []string) {
+		t.Helper()
+		f, err := s.Open(t.Context(), shownSpecs(options...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if old != nil {
+			for range 2 {
+				if err := old.Close(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		return f, slices.Sorted(maps.Keys(f.Handlers()))
+	}
+	one, paths := reload(nil, nodes(nil), defaults[outputs.Prometheus](nil))
+	if got := strings.Join(paths, " "); got != nodesPath+" "+metricsPath {
+		t.Errorf("paths: %s", got)
+	}
+	old := one.Handlers()[metricsPath]
+	two, paths := reload(one, defaults(func(o *outputs.Prometheus) { o.Where = "state=stopped" }))
+	if got := strings.Join(paths, " "); got != metricsPath {
+		t.Errorf("paths: %s", got)
+	}
+	if got := strings.Join(w.closed, " "); got != "nodes" {
+		t.Errorf("closed: %s", got)
+	}
+	if got := ask(two.Handlers()[metricsPath]).Body.String(); strings.Contains(got, "i-1") || !strings.Contains(got, "i-2") {
+		t.Errorf("the new condition does not hold:\n%s", got)
+	}
+	if got := ask(old).Body.String(); !strings.Contains(got, "i-1") {
+		t.Errorf("the answer that was under way changes:\n%s", got)
+	}
+	if _, err := s.Open(t.Context(), shownSpecs(nodes(nil), nodes(nil))); err == nil { // refused: nothing changes
+		t.Error("two of one name are taken")
+	}
+	if err := two.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(w.closed, " "); got != "nodes prometheus" {
+		t.Errorf("closed: %s", got)
+	}
+}
+
+// With the real store: an instance that is gone and an account that is retired vanish, and one that could not be listed stays.
+func TestShownFromTheStore(t *testing.T) {
+	db, err := sqlite.Open(t.Context(), sqlite.Options{Path: t.TempDir() + "/collector.db"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	inv := inventory.New(db, inventory.Options{})
+	list := func(account, id string, state record.State, items ...inventorytest.Item) {
+		t.Helper()
+		target, who := inventorytest.Target()
+		target.Account, who.AccountID = account, id
+		v, err := inv.Begin(t.Context(), target, who, "run")
+		if err == nil {
+			err = v.Page(t.Context(), inventorytest.Page(target, who, "run", items...))
+		}
+		if err == nil {
+			err = v.End(t.Context(), record.Outcome{Target: target, Run: "run", State: state, Started: noon, Ended: noon})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	hs, _ := shown(t, db, defaults(func(o *outputs.Prometheus) { o.Where = "state=running" }), nodes(func(o *outputs.HTTPSD) { o.Address = "id" }))
+	want := func(ids string) {
+		t.Helper()
+		for path, h := range hs {
+			got := ask(h)
+			if got.Code != http.StatusOK {
+				t.Errorf("%s: %d %s", path, got.Code, got.Body)
+			}
+			for _, id := range []string{"i-1", "i-2", "i-3"} {
+				if strings.Contains(got.Body.String(), `"`+id) != strings.Contains(ids, id) {
+					t.Errorf("%s: %s is there, or is not; want %s:\n%s", path, id, ids, got.Body)
+				}
+			}
+		}
+	}
+	for path, h := range hs {
+		if got := ask(h); got.Code != http.StatusServiceUnavailable {
+			t.Errorf("%s of an empty store: %d %s", path, got.Code, got.Body)
+		}
+	}
+	item := func(id string) inventorytest.Item {
+		return inventorytest.Item{ID: id, State: "running", Type: "t3.micro"}
+	}
+	list("prod", "222222222222", record.OK, item("i-1"), item("i-2"))
+	list("dev", "111111111111", record.OK, item("i-3"))
+	want("i-1 i-2 i-3")
+	list("prod", "222222222222", record.OK, item("i-1"))
+	want("i-1 i-3")
+	list("prod", "222222222222", record.Denied)
+	want("i-1 i-3")
+	if err := db.RetireAccount(t.Context(), inventory.Account{Name: "dev", Partition: "aws", AccountID: "111111111111"}, inventory.AccountRemoved); err != nil {
+		t.Fatal(err)
+	}
+	want("i-1")
+	list("prod", "222222222222", record.OK)
+	want("") // AWS says that there is nothing: then there is nothing
+	if got := ask(hs[nodesPath]); got.Body.String() != "[]\n" {
+		t.Errorf("%q", got.Body)
+	}
+}
