@@ -26,6 +26,7 @@ type Set struct {
 	change sync.Mutex // one Open or Close at a time, which may take as long as an output does
 	mu     sync.Mutex // guards open, for a moment only: a health check asks
 	open   []*lane
+	looked bool           // for spools that nobody names; by change
 	shown  map[string]int // served outputs, by name: how many fans have one; by change
 }
 
@@ -74,6 +75,9 @@ func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
 	}
 	if len(errs) > 0 {
 		for _, m := range f.members {
+			if m.next != nil {
+				errs = append(errs, m.next.Close(ctx))
+			}
 			if err := s.drop(ctx, m.lane); err != nil {
 				errs = append(errs, err)
 			}
@@ -81,9 +85,10 @@ func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
 		return nil, errors.Join(errs...)
 	}
 	for _, m := range f.members { // only now: a configuration that is refused changes nothing
-		m.lane.adopt(m.name, m.options)
+		m.lane.adopt(m)
 	}
 	s.announce(f)
+	s.tellOrphans()
 	return f, nil
 }
 
@@ -129,12 +134,17 @@ func (s *Set) member(ctx context.Context, sp Spec, keys map[string]Spec, names m
 	if t.Key != nil {
 		key = t.Key(sp.Options)
 	}
-	m := member{name: c.Name, ends: c.Ends, options: sp.Options}
+	m := member{name: c.Name, typ: t.Name, key: key, ends: c.Ends, options: sp.Options}
 	if key != "" {
 		if first, ok := keys[key]; ok {
 			return member{}, fmt.Errorf("it is the same as %v: two writers would mix their lines", first)
 		}
 		keys[key] = sp
+	}
+	if c.Spool != nil || !t.Direct {
+		return s.spooled(ctx, t, m, c.Spool.complete())
+	}
+	if key != "" {
 		if m.lane = s.find(key); m.lane != nil {
 			m.refs++
 			return m, nil
@@ -144,11 +154,15 @@ func (s *Set) member(ctx context.Context, sp Spec, keys map[string]Spec, names m
 	if err != nil {
 		return member{}, err
 	}
-	m.lane = newLane(key, c.Name, t.Name, out, s.deps)
-	s.mu.Lock()
-	s.open = append(s.open, m.lane)
-	s.mu.Unlock()
+	s.add(&m, newLane(key, c.Name, t.Name, out, s.deps))
 	return m, nil
+}
+
+func (s *Set) add(m *member, l *lane) {
+	m.lane = l
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open = append(s.open, l)
 }
 
 func (s *Set) find(key string) *lane {
@@ -174,7 +188,16 @@ func (s *Set) drop(ctx context.Context, l *lane) error {
 	if i < 0 {
 		return nil // Set.Close was faster
 	}
-	return l.close(ctx)
+	err := l.close(ctx)
+	name := l.State().Name
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, other := range s.open {
+		if other.State().Name == name { // the same in another way, as with a spool now: its metrics stay
+			other.signal()
+		}
+	}
+	return err
 }
 
 // States says how each open output fares.
@@ -219,8 +242,12 @@ type Fan struct {
 type member struct {
 	*lane
 	name    string
+	typ     string
+	key     string
 	ends    bool
 	options any
+	spooled Spool  // of one with a spool
+	next    Output // the output proper, to take the place of the one behind the spool; nil leaves that
 }
 
 // Send returns when every output has taken the batch or has been given up on. The error joins theirs, for a caller that

@@ -15,12 +15,14 @@ import (
 type State struct {
 	Name, Type string
 	Up         bool
-	Error      string    // what it last failed with; "" while it works
-	Hint       string    // what a person can do
-	Since      time.Time // when it began to fail, or to work
-	Records    int       // delivered, since it was opened
-	Lost       int       // not delivered
-	Errors     int       // of Send and Flush
+	Ready      bool        // nothing is lost and nobody waits: so it is, too, while a receiver is away and its spool has room
+	Error      string      // what it last failed with; "" while it works
+	Hint       string      // what a person can do
+	Since      time.Time   // when it began to fail, or to work
+	Records    int         // delivered, since it was opened
+	Lost       int         // not delivered
+	Errors     int         // of Send and Flush
+	Spool      *SpoolState // nil: it has none
 }
 
 // errStalled is why an output gets nothing while an earlier call to it hangs.
@@ -33,6 +35,7 @@ var errStalled = errors.New("it does not answer: an earlier write is still under
 type lane struct {
 	key, typ string
 	out      Output
+	spool    *spool // out, if it is one
 	log      *slog.Logger
 	watch    Observer
 	refs     int // by Set.change
@@ -74,7 +77,13 @@ func newLane(key, name, typ string, out Output, d Deps) *lane {
 }
 
 // adopt gives the output the name and options of an accepted configuration.
-func (l *lane) adopt(name string, options any) {
+func (l *lane) adopt(m member) {
+	if l.spool != nil {
+		l.spool.adopt(m)
+		l.signal()
+		return
+	}
+	name := m.name
 	l.mu.Lock()
 	if l.watch != nil {
 		if name != l.name {
@@ -85,7 +94,7 @@ func (l *lane) adopt(name string, options any) {
 	l.name, l.state.Name = name, name
 	l.mu.Unlock()
 	if r, ok := l.out.(reconfigurer); ok {
-		r.reconfigure(options)
+		r.reconfigure(m.options)
 	}
 }
 
@@ -93,7 +102,26 @@ func (l *lane) adopt(name string, options any) {
 func (l *lane) State() State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.state
+	return l.now()
+}
+
+// now is the state, with what a spool knows. l.mu is held.
+func (l *lane) now() State {
+	st := l.state
+	st.Ready = st.Up
+	if l.spool != nil {
+		l.spool.merge(&st)
+	}
+	return st
+}
+
+// signal tells whether the output works.
+func (l *lane) signal() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.watch != nil {
+		l.watch.OutputUp(l.name, l.now().Up)
+	}
 }
 
 // send delivers a copy of b. It gives up after patience, if that is not 0, or when ctx ends.
@@ -101,6 +129,9 @@ func (l *lane) send(ctx context.Context, b Batch, patience time.Duration) error 
 	if err := ctx.Err(); err != nil { // not the output's doing, but its records are not there all the same
 		l.count(b, 1)
 		return fmt.Errorf("output %s: %w", l.State().Name, context.Cause(ctx))
+	}
+	if l.spool != nil && l.spool.blocks() {
+		patience = 0 // that all wait is what was asked for
 	}
 	err := l.trySend(ctx, b, patience)
 	if err == nil {
@@ -193,7 +224,7 @@ func (l *lane) ended(c *call) {
 		return
 	}
 	l.sent++
-	if !c.gaveUp {
+	if !c.gaveUp && l.spool == nil { // else it is not there yet
 		l.state.Records += c.records
 		if l.watch != nil {
 			l.watch.OutputSent(l.name, c.records)
@@ -306,7 +337,7 @@ func (l *lane) worked(what int) {
 		"lost", l.state.Lost)
 	l.state.Up, l.state.Error, l.state.Hint, l.state.Since = true, "", "", time.Now()
 	if l.watch != nil {
-		l.watch.OutputUp(l.name, true)
+		l.watch.OutputUp(l.name, l.now().Up)
 	}
 }
 

@@ -18,10 +18,10 @@ import (
 // A Batch is lines with a name that does not change when it is sent again. Lines is borrowed until Send returns.
 type Batch struct {
 	ID     string
-	Target record.Target
-	Run    string
-	N      int    // records in Lines; 0 for a line that is none, such as the end of a target
-	Lines  []byte // whole lines, each with its \n
+	Target record.Target // zero where a spool put lines of several targets together
+	Run    string        // "" where they are of several runs
+	N      int           // records in Lines; 0 for a line that is none, such as the end of a target
+	Lines  []byte        // whole lines, each with its \n
 }
 
 // An Output sends batches. It may be called by many goroutines. Send delivers a batch whole or returns an error, and
@@ -111,4 +111,11 @@ type Observer interface {
 	OutputFailed(output string, lost int) // a Send or Flush failed; lost is the records that it cost
 	OutputUp(output string, up bool)      // at Open, and whenever it changes
 	OutputClosed(output string)
+
+	// Of outputs with a spool: what waits in it, records that it dropped and why (full, damaged), one that the receiver
+	// refused and that was set aside, a request that is to be made again.
+	OutputSpool(output string, records int, bytes int64, oldest time.Time)
+	OutputDropped(output string, records int, reason string)
+	OutputDeadLetter(output string)
+	OutputRetried(output string)
 }

@@ -1,7 +1,472 @@
 package outputs
 
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/aws-collector/collector/outputs/internal/journal"
+	"github.com/aws-collector/collector/record"
+)
+
 // Spool is what waits on disk for an output whose receiver may be away.
 type Spool struct {
-	MaxBytes Bytes  `yaml:"max_bytes" doc:"How large it may grow, as 1GiB. Default: 1GiB."`
-	WhenFull string `yaml:"when_full" enum:"drop_oldest,block" doc:"drop_oldest loses the oldest records, and counts them; block makes collecting wait until the receiver takes some: then nothing is lost, and every account stands still. Default: drop_oldest."`
+	MaxBytes SpoolSize `yaml:"max_bytes" doc:"How large it may grow on disk, as 1GiB; records are compressed there, to about a tenth. Default: 1GiB."`
+	WhenFull string    `yaml:"when_full" enum:"drop_oldest,block" doc:"drop_oldest loses the oldest records, and counts them; block makes collecting wait until the receiver takes some: then nothing is lost, and every account stands still. Default: drop_oldest."`
+}
+
+const (
+	dropOldest = "drop_oldest"
+	block      = "block"
+
+	minSpool     = 1 << 20 // some pages
+	defaultSpool = 1 << 30
+)
+
+// SpoolSize is [Bytes] that are enough for a spool.
+type SpoolSize Bytes
+
+// UnmarshalText takes a whole number and a unit.
+func (s *SpoolSize) UnmarshalText(text []byte) error {
+	b := (*Bytes)(s)
+	if err := b.UnmarshalText(text); err != nil {
+		return err
+	}
+	if *b < minSpool {
+		return fmt.Errorf("%s is less than 1MiB, a page of records or two", b)
+	}
+	return nil
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (s SpoolSize) MarshalText() ([]byte, error) { return Bytes(s).MarshalText() }
+
+func (s SpoolSize) String() string { return Bytes(s).String() }
+
+// complete is what was written, with the defaults.
+func (s *Spool) complete() Spool {
+	out := Spool{MaxBytes: defaultSpool, WhenFull: dropOldest}
+	if s != nil && s.MaxBytes != 0 {
+		out.MaxBytes = s.MaxBytes
+	}
+	if s != nil && s.WhenFull != "" {
+		out.WhenFull = s.WhenFull
+	}
+	return out
+}
+
+// SpoolState is how a spool fares.
+type SpoolState struct {
+	Dir         string
+	Records     int       // that wait
+	Bytes       int64     // of them on disk
+	Oldest      time.Time // since when the oldest waits; zero if none does
+	Full        bool      // it drops records, or makes Send wait
+	Dropped     int       // records, since it was opened
+	DeadLetters int
+	Retries     int
+}
+
+// A spool is an output that keeps what it is sent on disk, and one goroutine that hands it on to the output proper. So
+// Send is the disk's matter, Flush says that a power cut would lose nothing, and no page waits for a receiver. It is the
+// output's name that it belongs to: it outlives a reload, and the process.
+type spool struct {
+	name    string
+	dir     string
+	log     *slog.Logger
+	watch   Observer
+	changed func() // the lane's: whether the output works is another now; called without mu
+
+	journal *journal.Journal
+	dead    *deadLetters
+	more    chan struct{} // something was appended, or is otherwise new for the feeder
+
+	mu       sync.Mutex
+	options  Spool
+	typ      string // the output proper, and what it was opened with
+	made     any
+	key      string
+	inner    Output
+	old      []Output // replaced, to be closed by the feeder between two requests
+	batching Batching
+	swapped  chan struct{} // closed when inner is replaced
+	moved    chan struct{} // closed when something was acknowledged, or the feeder has given up
+	draining chan struct{} // closed when nothing is to wait any more
+	drains   bool
+	vain     bool // draining has been given up
+	closed   bool
+	cancel   context.CancelFunc // of the feeder; nil until it runs
+	fed      chan struct{}
+
+	full      bool
+	told      int // dropped in this episode
+	down      error
+	downSince time.Time
+	gone      bool      // the output proper will never work again
+	trying    time.Time // since when a request is under way; zero: none is
+	delivered int
+	errs      int
+	stats     SpoolState
+}
+
+// defaultBatching is for outputs that have no say in it.
+var defaultBatching = Batching{MaxRecords: 5000, MaxBytes: 4 << 20}
+
+// openSpool opens the spool of an output, which it then owns. Nothing is handed on before start.
+func openSpool(name string, o Spool, d Deps) (*spool, error) {
+	dir := filepath.Join(d.Spools, folderOf(name))
+	if d.Spools == "" {
+		return nil, errors.New("there is no folder for its spool")
+	}
+	s := &spool{
+		name: name, dir: dir, log: d.Log.With("output", name), watch: d.Watch, changed: func() {}, options: o,
+		more: make(chan struct{}, 1), swapped: make(chan struct{}), moved: make(chan struct{}), draining: make(chan struct{}),
+		fed: make(chan struct{}), stats: SpoolState{Dir: dir}, dead: &deadLetters{path: filepath.Join(dir, "dead-letter.jsonl"), output: name},
+	}
+	var err error
+	s.journal, err = journal.Open(journal.Options{Dir: dir, MaxBytes: int64(o.MaxBytes), Damaged: s.damaged})
+	if err != nil {
+		return nil, s.fault("open", err)
+	}
+	return s, nil
+}
+
+// folderOf is a name as a file name, one to one: what could be more than a name is escaped.
+func folderOf(name string) string {
+	var b strings.Builder
+	for i, c := range []byte(name) {
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' && i > 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+// damaged says what the disk has lost. The journal is locked.
+func (s *spool) damaged(d journal.Damage) {
+	if d.Torn {
+		s.log.Warn("spool ended in half a batch, which is cut off; an earlier process was stopped while it wrote", "path", d.Path, "bytes", d.Bytes)
+		return
+	}
+	s.log.Error("spool is damaged; what cannot be read is left out", "path", d.Path, "at", d.At, "bytes", d.Bytes, "records", d.Records)
+	s.mu.Lock()
+	s.stats.Dropped += d.Records
+	s.mu.Unlock()
+	if s.watch != nil && d.Records > 0 {
+		s.watch.OutputDropped(s.name, d.Records, "damaged")
+	}
+}
+
+// adopt takes the accepted configuration's options, and the output made of them in place of the one before.
+func (s *spool) adopt(m member) {
+	s.journal.SetMax(int64(m.spooled.MaxBytes))
+	s.mu.Lock()
+	s.options, s.typ, s.key, s.made, s.batching = m.spooled, m.typ, m.key, m.options, defaultBatching
+	if b, ok := m.options.(interface{ batching() *Batching }); ok {
+		s.batching = *b.batching()
+	}
+	if m.next != nil {
+		if s.inner != nil {
+			s.old = append(s.old, s.inner)
+		}
+		s.inner, s.gone = m.next, false
+		close(s.swapped)
+		s.swapped = make(chan struct{})
+	} else if r, ok := s.inner.(reconfigurer); ok {
+		r.reconfigure(m.options)
+	}
+	s.wake() // another policy may let a Send go on
+	if s.cancel == nil {
+		ctx, cancel := context.WithCancel(context.Background()) // until Close
+		s.cancel = cancel
+		go func() { defer close(s.fed); s.feed(ctx) }()
+	}
+	s.mu.Unlock()
+	s.nudge()
+	s.watchStat()
+}
+
+// blocks reports whether a full spool makes its senders wait.
+func (s *spool) blocks() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.options.WhenFull == block
+}
+
+// stays reports whether the output proper can stay as it is, but for a reconfigure.
+func (s *spool) stays(t Type, key string, options any) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.typ != t.Name || s.inner == nil || s.gone {
+		return false
+	}
+	_, takes := s.inner.(reconfigurer)
+	return key != "" && key == s.key && takes || reflect.DeepEqual(options, s.made)
+}
+
+// wake tells all who wait for room or for the end. s.mu is held.
+func (s *spool) wake() {
+	close(s.moved)
+	s.moved = make(chan struct{})
+}
+
+// nudge tells the feeder to look again.
+func (s *spool) nudge() {
+	select {
+	case s.more <- struct{}{}:
+	default:
+	}
+}
+
+// Send puts the batch on disk. If there is no room, it makes some or waits for some, as configured.
+func (s *spool) Send(ctx context.Context, b Batch) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		moved, drop, closed := s.moved, s.options.WhenFull != block, s.closed
+		s.mu.Unlock()
+		if closed {
+			return ErrClosed
+		}
+		if len(b.Lines) == 0 {
+			return nil
+		}
+		dropped, err := s.journal.Append(journal.Entry{ID: b.ID, Run: b.Run, Target: b.Target, N: b.N}, b.Lines, drop)
+		if dropped > 0 {
+			s.dropped(dropped)
+		}
+		if errors.Is(err, journal.ErrFull) {
+			s.brim("spool is full; collecting waits until the receiver takes something")
+			select {
+			case <-moved:
+				continue
+			case <-ctx.Done():
+				return s.fault("wait for room in", fmt.Errorf("%w: %w", err, context.Cause(ctx)))
+			}
+		}
+		if err != nil {
+			return s.fault("write", err)
+		}
+		s.nudge()
+		s.watchStat()
+		return nil
+	}
+}
+
+// brim begins the episode of a full spool, and says so once.
+func (s *spool) brim(text string) {
+	s.mu.Lock()
+	was := s.full
+	s.full = true
+	down := s.down
+	limit := s.options.MaxBytes
+	s.mu.Unlock()
+	if !was {
+		s.log.Error(text, "spool", s.dir, "max_bytes", limit, "error", down,
+			"hint", "see to the receiver, or raise spool.max_bytes")
+		s.changed()
+	}
+}
+
+func (s *spool) dropped(n int) {
+	s.mu.Lock()
+	s.told += n
+	s.stats.Dropped += n
+	s.mu.Unlock()
+	s.brim("spool is full; the oldest records are dropped until there is room")
+	if s.watch != nil {
+		s.watch.OutputDropped(s.name, n, "full")
+	}
+}
+
+// roomy ends the episode when an eighth is free again.
+func (s *spool) roomy() {
+	st := s.journal.Stat()
+	s.mu.Lock()
+	ends := s.full && st.Bytes < int64(s.options.MaxBytes)/8*7
+	n := s.told
+	if ends {
+		s.full, s.told = false, 0
+	}
+	s.mu.Unlock()
+	if ends {
+		s.log.Warn("spool has room again", "spool", s.dir, "dropped", n)
+		s.changed()
+	}
+}
+
+// watchStat tells what waits.
+func (s *spool) watchStat() {
+	if s.watch == nil {
+		return
+	}
+	st := s.journal.Stat()
+	s.watch.OutputSpool(s.name, st.Records, st.Bytes, st.Oldest)
+}
+
+// Flush waits until what was sent before would survive a power cut.
+func (s *spool) Flush(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	return s.fault("flush", s.journal.Sync())
+}
+
+// drain waits until the receiver has everything, as long as ctx lets it and there is hope. From now on nothing waits to
+// fill a request.
+func (s *spool) drain(ctx context.Context) {
+	s.mu.Lock()
+	if !s.drains {
+		s.drains = true
+		close(s.draining)
+	}
+	runs := s.cancel != nil && !s.closed
+	s.mu.Unlock()
+	for runs {
+		s.mu.Lock()
+		moved, gone := s.moved, s.gone
+		s.mu.Unlock()
+		if gone || s.journal.Stat().Bytes == 0 {
+			return
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			s.mu.Lock()
+			s.vain = true
+			s.mu.Unlock()
+			return
+		}
+	}
+}
+
+// Close hands on what it can while ctx lets it; what is left stays on disk, and is said. Safe twice.
+func (s *spool) Close(ctx context.Context) error {
+	if at, ok := ctx.Deadline(); !s.hopeless(ok) {
+		if ok { // some of it is for the closing itself
+			short, cancel := context.WithDeadline(ctx, at.Add(-time.Until(at)/6))
+			s.drain(short)
+			cancel()
+		} else {
+			s.drain(ctx)
+		}
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.wake()
+	cancel, inner := s.cancel, append(s.old, s.inner)
+	s.old = nil
+	s.mu.Unlock()
+	if cancel != nil {
+		cancel()
+		select {
+		case <-s.fed:
+		case <-ctx.Done():
+			select {
+			case <-s.fed:
+			case <-time.After(time.Second): // an output that ignores its context: its end is the process's
+				return fmt.Errorf("spool %s: close: %w", s.dir, errStalled)
+			}
+		}
+	}
+	var errs []error
+	for _, o := range inner {
+		if o != nil {
+			errs = append(errs, o.Close(ctx))
+		}
+	}
+	left := s.journal.Stat()
+	if err := s.journal.Close(); err != nil {
+		errs = append(errs, s.fault("close", err))
+	}
+	if left.Records > 0 {
+		s.log.Warn("records wait in the spool for the next start", "records", left.Records, "spool", s.dir)
+	}
+	return errors.Join(errs...)
+}
+
+// hopeless reports whether there is no point in waiting for the receiver.
+func (s *spool) hopeless(bounded bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.vain || s.gone || !bounded && s.down != nil
+}
+
+// merge puts what the spool knows into the lane's state, which is about the disk.
+func (s *spool) merge(st *State) {
+	waits := s.journal.Stat()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ss := s.stats
+	ss.Records, ss.Bytes, ss.Oldest, ss.Full = waits.Records, waits.Bytes, waits.Oldest, s.full
+	st.Spool, st.Type, st.Records = &ss, s.typ, s.delivered
+	st.Errors += s.errs
+	if !st.Up {
+		return // a disk that fails is the worse
+	}
+	down := s.down
+	if d := time.Since(s.trying); down == nil && !s.trying.IsZero() && d > 2*tryTimeout {
+		down = errStalled
+	}
+	if down != nil {
+		st.Up, st.Error, st.Hint, st.Since = false, down.Error(), record.HintOf(down), s.downSince
+	}
+	if s.full {
+		st.Up, st.Ready = false, false
+		what := fmt.Sprintf("its spool is full: %d records were dropped", ss.Dropped)
+		if s.options.WhenFull == block {
+			what = "its spool is full: collecting waits"
+		}
+		if st.Error != "" {
+			what += "; " + st.Error
+		}
+		st.Error = what
+	}
+}
+
+// fault names the folder, and what a person can do.
+func (s *spool) fault(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, journal.ErrClosed) {
+		return ErrClosed
+	}
+	hint := ""
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		hint = "make room below data_dir, or lower spool.max_bytes; it goes on by itself"
+	case errors.Is(err, journal.ErrLocked):
+		hint = "another collector uses this data_dir: stop it, or give this one its own data_dir"
+	case errors.Is(err, journal.ErrTooLarge), errors.Is(err, journal.ErrFull):
+		hint = "raise spool.max_bytes"
+	case errors.Is(err, fs.ErrPermission):
+		hint = fmt.Sprintf("let uid %d write %s", os.Getuid(), s.dir)
+	case errors.Is(err, syscall.EROFS):
+		hint = "the file system is read-only: data_dir must be on a volume that can be written"
+	}
+	return &record.Fault{Reason: record.Other, Hint: hint, Err: fmt.Errorf("%s spool %s: %w", doing, s.dir, err)}
 }

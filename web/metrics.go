@@ -36,6 +36,7 @@ type Metrics struct {
 	outputLost     *prometheus.CounterVec
 	outputErrors   *prometheus.CounterVec
 	outputUp       *prometheus.GaugeVec
+	spool          spoolMetrics
 	outputShown    *prometheus.GaugeVec
 	outputLeftOut  *prometheus.GaugeVec
 
@@ -84,6 +85,7 @@ func NewMetrics(reg prometheus.Registerer, live Live, o MetricsOptions) (*Metric
 			Help: "Resources that the last answer of an output that is asked left out, by why: more than max_series, no_address, bad_address."}, []string{"output", "reason"}),
 		codes: map[string]bool{},
 	}
+	m.spool = newSpoolMetrics()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "collector_build_info",
 		Help:        "1, labelled by the build: its version, revision, and the version of Go.",
 		ConstLabels: prometheus.Labels{"version": o.Version, "revision": o.Revision, "goversion": runtime.Version()}})

@@ -1,0 +1,313 @@
+package outputs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/aws-collector/collector/outputs/internal/journal"
+	"github.com/aws-collector/collector/record"
+)
+
+// The pace of a feeder. The first pauses are short, as most troubles are; the last ones spare a receiver that is down.
+const (
+	tryTimeout   = 2 * time.Minute
+	firstPause   = 250 * time.Millisecond
+	longestPause = time.Minute
+	drainPause   = 5 * time.Second // at the end, when there is little time
+	longestLater = time.Hour
+)
+
+// A feeder hands on what a spool holds, in order: one request at a time, tried until the receiver takes it. It is one
+// goroutine's.
+type feeder struct {
+	*spool
+	pauses  int // since something last went well
+	again   int // lines of the request that failed: a repeat has the same bounds, hence the same id
+	grown   int // lines of a request, while it grows back after a refusal; 0: as many as there may be
+	suspect int // lines from the cursor on, one of which was refused; 0: none
+	letters int // records set aside in a row
+}
+
+func (s *spool) feed(ctx context.Context) {
+	f := &feeder{spool: s}
+	for f.due(ctx) {
+		if pause := f.once(ctx); pause > 0 {
+			f.pause(ctx, pause)
+		}
+	}
+}
+
+// due waits until there is enough for a request, or what there is has waited for long enough. It closes outputs that were
+// replaced. False: it is over.
+func (f *feeder) due(ctx context.Context) bool {
+	for {
+		f.mu.Lock()
+		b, old, drains, draining := f.batching, f.old, f.drains, f.draining
+		f.old = nil
+		f.mu.Unlock()
+		for _, o := range old {
+			f.closeOld(ctx, o)
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		st := f.journal.Stat()
+		wait := time.Duration(-1) // for as long as it takes
+		if st.Bytes > 0 {
+			wait = time.Until(st.Oldest.Add(time.Duration(b.MaxWait)))
+			if wait <= 0 || drains || f.again+f.suspect > 0 || st.Records >= b.MaxRecords && b.MaxRecords > 0 || st.Lines >= int64(b.MaxBytes) && b.MaxBytes > 0 {
+				return true
+			}
+		}
+		if drains {
+			draining = nil
+		}
+		f.wait(ctx, wait, f.more, draining)
+	}
+}
+
+// wait ends after d, unless that is negative, when ctx does, and with either of the channels.
+func (f *feeder) wait(ctx context.Context, d time.Duration, a, b <-chan struct{}) {
+	var after <-chan time.Time
+	if d >= 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		after = t.C
+	}
+	select {
+	case <-after:
+	case <-ctx.Done():
+	case <-a:
+	case <-b:
+	}
+}
+
+func (f *feeder) closeOld(ctx context.Context, o Output) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if err := o.Close(ctx); err != nil {
+		f.log.Warn("closing what a reload replaced", "error", err)
+	}
+}
+
+// once makes one request, and says how long to pause before the next.
+func (f *feeder) once(ctx context.Context) time.Duration {
+	f.mu.Lock()
+	out, b, gone, swapped := f.inner, f.batching, f.gone, f.swapped
+	f.mu.Unlock()
+	if gone {
+		f.wait(ctx, -1, swapped, nil)
+		return 0
+	}
+	ch, err := f.journal.Read(f.lines(b), maxOr(int(b.MaxBytes), int(defaultBatching.MaxBytes)))
+	if err != nil {
+		return f.failed(f.fault("read", err))
+	}
+	if ch.Count == 0 { // what waited was damaged
+		f.roomy()
+		f.watchStat()
+		f.wakeAll()
+		return 0
+	}
+	switch err := f.try(ctx, out, ch); {
+	case err == nil:
+		f.took(ch)
+		return 0
+	case ctx.Err() != nil:
+		f.journal.Release()
+		return 0
+	case errors.Is(err, ErrRefused):
+		return f.refused(ch, err)
+	default:
+		f.again = ch.Count
+		f.journal.Release()
+		return f.failed(err)
+	}
+}
+
+func maxOr(n, or int) int {
+	if n > 0 {
+		return n
+	}
+	return or
+}
+
+// lines is how many the next request has at most.
+func (f *feeder) lines(b Batching) int {
+	n := maxOr(b.MaxRecords, defaultBatching.MaxRecords)
+	switch {
+	case f.suspect > 0:
+		n = min(n, max(1, f.suspect/2))
+	case f.grown > 0:
+		n = min(n, f.grown)
+	}
+	if f.again > 0 {
+		n = min(n, f.again)
+	}
+	return n
+}
+
+// try makes the request. What it is called follows from what is in it.
+func (f *feeder) try(ctx context.Context, out Output, ch journal.Chunk) error {
+	f.mu.Lock()
+	f.trying = time.Now()
+	f.mu.Unlock()
+	defer func() { f.mu.Lock(); f.trying = time.Time{}; f.mu.Unlock() }()
+	ctx, cancel := patient(ctx, tryTimeout)
+	defer cancel()
+	sum := sha256.Sum256(ch.Lines)
+	err := out.Send(ctx, Batch{ID: hex.EncodeToString(sum[:16]), Target: ch.Target, Run: ch.Run, N: ch.Records, Lines: ch.Lines})
+	if err == nil {
+		err = out.Flush(ctx)
+	}
+	if err != nil && errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return err
+}
+
+// took goes on after what the receiver has taken.
+func (f *feeder) took(ch journal.Chunk) {
+	f.ack(ch)
+	f.again, f.pauses = 0, 0
+	switch {
+	case f.suspect > 0:
+		f.suspect = max(0, f.suspect-ch.Count)
+	case f.grown > 0:
+		if f.grown *= 2; f.grown > 1<<20 {
+			f.grown = 0
+		}
+	}
+	if f.letters > lettersLogged {
+		f.log.Warn("more records were set aside", "records", f.letters-lettersLogged, "file", f.dead.path)
+	}
+	f.letters = 0
+	f.mu.Lock()
+	was, since := f.down, f.downSince
+	f.down = nil
+	f.delivered += ch.Records
+	f.mu.Unlock()
+	if f.watch != nil {
+		f.watch.OutputSent(f.name, ch.Records)
+	}
+	if was != nil {
+		f.log.Info("output works again", "down", time.Since(since).Round(time.Second), "waiting", f.journal.Stat().Records)
+		f.changed()
+	}
+}
+
+// ack moves the cursor. That it could not be written down costs a repeat after the next start, no more.
+func (f *feeder) ack(ch journal.Chunk) {
+	if err := f.journal.Ack(ch); err != nil {
+		err = f.fault("write the cursor of", err)
+		f.log.Error("after a restart records will be sent again", "error", err, "hint", record.HintOf(err))
+	}
+	f.wakeAll()
+	f.roomy()
+	f.watchStat()
+}
+
+func (f *feeder) wakeAll() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wake()
+}
+
+// refused finds out whose fault it is, by halves, and sets that one aside.
+func (f *feeder) refused(ch journal.Chunk, refusal error) time.Duration {
+	f.again, f.pauses = 0, 0 // a refusal is an answer
+	if ch.Count > 1 {
+		f.suspect = ch.Count
+		f.journal.Release()
+		return 0
+	}
+	if err := f.dead.put(ch.Lines, refusal); err != nil {
+		f.again = ch.Count
+		f.journal.Release()
+		return f.failed(f.fault("write a dead letter into", err))
+	}
+	if f.letters++; f.letters <= lettersLogged {
+		kind, id := identify(ch.Lines)
+		f.log.Error("receiver refused a record; it is set aside", "kind", kind, "id", id, "error", refusal, "hint", record.HintOf(refusal), "file", f.dead.path)
+	}
+	f.mu.Lock()
+	f.stats.DeadLetters++
+	f.mu.Unlock()
+	if f.watch != nil {
+		f.watch.OutputDeadLetter(f.name)
+	}
+	f.ack(ch)
+	f.suspect, f.grown = 0, 1 // the next may be no better
+	return 0
+}
+
+// failed notes a failure, says so once until it works again, and says how long to pause.
+func (f *feeder) failed(err error) time.Duration {
+	if errors.Is(err, ErrClosed) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if len(f.old) > 0 || f.closed { // replaced meanwhile
+			return 0
+		}
+	}
+	gone := errors.Is(err, ErrPermanent)
+	f.mu.Lock()
+	was := f.down
+	f.down, f.gone = err, gone
+	if was == nil {
+		f.downSince = time.Now()
+	}
+	f.errs++
+	f.stats.Retries++
+	if gone {
+		f.wake()
+	}
+	f.mu.Unlock()
+	if f.watch != nil {
+		f.watch.OutputFailed(f.name, 0)
+		f.watch.OutputRetried(f.name)
+	}
+	switch {
+	case gone:
+		f.log.Error("output is gone for good; its records wait in its spool until a reload or a restart", "error", err, "hint", record.HintOf(err))
+	case was == nil:
+		f.log.Warn("output fails; its records wait in its spool", "error", err, "hint", record.HintOf(err))
+	}
+	if was == nil || gone {
+		f.changed()
+	}
+	longest := longestPause
+	if f.isDraining() {
+		longest = drainPause
+	}
+	d := min(firstPause<<min(f.pauses, 16), longest)
+	f.pauses++
+	d = d/2 + rand.N(d/2+1) // not all at once, when a receiver of many comes back
+	var later *Later
+	if errors.As(err, &later) {
+		d = max(d, min(later.After, longestLater))
+	}
+	return d
+}
+
+func (f *feeder) isDraining() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.drains
+}
+
+// pause waits before the next try. Another output in place of this one ends it, and so does the begin of the end.
+func (f *feeder) pause(ctx context.Context, d time.Duration) {
+	f.mu.Lock()
+	swapped, draining := f.swapped, f.draining
+	if f.drains {
+		draining = nil
+	}
+	f.mu.Unlock()
+	f.wait(ctx, d, swapped, draining)
+}

@@ -1,0 +1,95 @@
+package outputs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/aws-collector/collector/outputs/internal/journal"
+)
+
+// spooled finds the spool of the member's name, else opens it, and opens the output proper behind it: now, so that what is
+// wrong with it refuses the configuration. s.change is held.
+func (s *Set) spooled(ctx context.Context, t Type, m member, o Spool) (_ member, err error) {
+	m.spooled = o
+	l := s.find("spool:" + m.name)
+	if l != nil && l.spool.stays(t, m.key, m.options) {
+		l.refs++
+		m.lane = l
+		return m, nil
+	}
+	if m.next, err = t.Open(ctx, m.options, s.deps); err != nil {
+		return member{}, err
+	}
+	if l != nil {
+		l.refs++
+		m.lane = l
+		return m, nil
+	}
+	sp, err := openSpool(m.name, o, s.deps)
+	if err != nil {
+		return member{}, errors.Join(err, m.next.Close(ctx))
+	}
+	l = newLane("spool:"+m.name, m.name, t.Name, sp, s.deps)
+	l.spool, sp.changed = sp, l.signal
+	s.add(&m, l)
+	return m, nil
+}
+
+// tellOrphans says, once, which spools hold something that no output of the configuration is going to send. s.change is held.
+func (s *Set) tellOrphans() {
+	if s.looked || s.deps.Spools == "" {
+		return
+	}
+	s.looked = true
+	dirs, err := os.ReadDir(s.deps.Spools)
+	if err != nil {
+		return // there are none yet; one that is needed has been opened
+	}
+	for _, d := range dirs {
+		name, err := url.PathUnescape(d.Name())
+		if err != nil || !d.IsDir() || s.find("spool:"+name) != nil {
+			continue
+		}
+		dir := filepath.Join(s.deps.Spools, d.Name())
+		st, err := journal.Inspect(dir)
+		if err != nil {
+			s.deps.Log.Warn("spool of an output that the configuration does not name cannot be read", "output", name, "spool", dir, "error", err)
+		} else if st.Records > 0 {
+			s.deps.Log.Warn("spool of an output that the configuration does not name holds records; they stay there", "output", name,
+				"records", st.Records, "oldest", st.Oldest.UTC().Format(time.RFC3339), "spool", dir,
+				"hint", "give an output that name again and it sends them, or remove the folder")
+		}
+	}
+}
+
+// Drain waits, as long as ctx lets it, until the receivers have everything that waits in spools. The error says what is left,
+// and where. It is the end of collecting that it is for: from now on no request waits to fill up.
+func (s *Set) Drain(ctx context.Context) error {
+	s.mu.Lock()
+	open := append([]*lane(nil), s.open...)
+	s.mu.Unlock()
+	var wg sync.WaitGroup
+	errs := make([]error, len(open))
+	for i, l := range open {
+		if l.spool == nil {
+			continue
+		}
+		wg.Go(func() {
+			l.spool.drain(ctx)
+			if st := l.State(); st.Spool.Records > 0 {
+				errs[i] = fmt.Errorf("output %s: %d records wait in %s for the next start", st.Name, st.Spool.Records, st.Spool.Dir)
+				if st.Error != "" {
+					errs[i] = fmt.Errorf("%w: %s", errs[i], st.Error)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}

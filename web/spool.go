@@ -1,0 +1,87 @@
+package web
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// spoolMetrics are of outputs with a spool: what waits, what was given up on, how often a request was made again.
+type spoolMetrics struct {
+	records, bytes, oldest         *prometheus.GaugeVec
+	dropped, deadLetters, repeated *prometheus.CounterVec
+}
+
+func newSpoolMetrics() spoolMetrics {
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{"output"})
+	}
+	counter := func(name, help string, more ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"output"}, more...))
+	}
+	return spoolMetrics{
+		records: gauge("collector_output_spool_records", "Records that wait on disk for an output's receiver."),
+		bytes:   gauge("collector_output_spool_bytes", "What waits on disk for an output's receiver, as it is stored; spool.max_bytes is its bound."),
+		oldest: gauge("collector_output_spool_oldest_timestamp_seconds",
+			"Since when the oldest record waits for an output's receiver, in seconds since the epoch; no series where none waits."),
+		dropped: counter("collector_output_dropped_records_total",
+			"Records that a spool gave up on: it was full, or damaged on disk.", "reason"),
+		deadLetters: counter("collector_output_dead_letters_total",
+			"Records that an output's receiver refused for their content, set aside in dead-letter.jsonl of its spool."),
+		repeated: counter("collector_output_retries_total", "Requests to an output's receiver that failed and are made again."),
+	}
+}
+
+func (s spoolMetrics) all() []prometheus.Collector {
+	return []prometheus.Collector{s.records, s.bytes, s.oldest, s.dropped, s.deadLetters, s.repeated}
+}
+
+// Describe and Collect make it a prometheus.Collector.
+func (s spoolMetrics) Describe(to chan<- *prometheus.Desc) {
+	for _, c := range s.all() {
+		c.Describe(to)
+	}
+}
+
+// Collect is of what there is.
+func (s spoolMetrics) Collect(to chan<- prometheus.Metric) {
+	for _, c := range s.all() {
+		c.Collect(to)
+	}
+}
+
+func (s spoolMetrics) forget(output string) {
+	by := prometheus.Labels{"output": output}
+	for _, g := range []*prometheus.GaugeVec{s.records, s.bytes, s.oldest} {
+		g.DeletePartialMatch(by)
+	}
+	for _, c := range []*prometheus.CounterVec{s.dropped, s.deadLetters, s.repeated} {
+		c.DeletePartialMatch(by)
+	}
+}
+
+// OutputSpool notes what waits for an output. Its counters begin at 0.
+func (m *Metrics) OutputSpool(output string, records int, bytes int64, oldest time.Time) {
+	m.spool.records.WithLabelValues(output).Set(float64(records))
+	m.spool.bytes.WithLabelValues(output).Set(float64(bytes))
+	if oldest.IsZero() {
+		m.spool.oldest.DeleteLabelValues(output)
+	} else {
+		m.spool.oldest.WithLabelValues(output).Set(float64(oldest.UnixMilli()) / 1e3)
+	}
+	m.spool.dropped.WithLabelValues(output, "full")
+	m.spool.dropped.WithLabelValues(output, "damaged")
+	m.spool.deadLetters.WithLabelValues(output)
+	m.spool.repeated.WithLabelValues(output)
+}
+
+// OutputDropped counts what a spool gave up on.
+func (m *Metrics) OutputDropped(output string, records int, reason string) {
+	m.spool.dropped.WithLabelValues(output, reason).Add(float64(records))
+}
+
+// OutputDeadLetter counts a record that was set aside.
+func (m *Metrics) OutputDeadLetter(output string) { m.spool.deadLetters.WithLabelValues(output).Inc() }
+
+// OutputRetried counts a request that is made again.
+func (m *Metrics) OutputRetried(output string) { m.spool.repeated.WithLabelValues(output).Inc() }
