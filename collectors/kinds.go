@@ -6,7 +6,7 @@ package collectors
 // one, a call too many is better than a call refused). Refill and Burst are those of AWS's table of actions that have
 // buckets of their own: https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html#throttling-limits-rate-based
 //
-// IncludeManagedResources is sent nowhere: partitions that are behind refuse a parameter that they do not know.
+// IncludeManagedResources is in no row: it is sent wherever the API has it and knows it, see params.
 var Kinds = []Kind{
 	{Name: "ec2_account_attribute", Op: "DescribeAccountAttributes", Items: "AccountAttributes", ID: "AttributeName"},
 	{Name: "ec2_account_vpc_encryption_control", Op: "DescribeAccountVpcEncryptionControl", Items: "AccountVpcEncryptionControl", ConstID: "account"},

@@ -119,7 +119,7 @@ func (l *Lister) List(ctx context.Context, w Where, k *Kind, parent string, emit
 	}
 	g := listing{l: l, w: w, k: k, creds: &lastUsed{Session: w.Session}, st: &st, emit: emit, tokens: map[uint64]struct{}{},
 		prog: prog, opt: ec2xml.Options{Stamp: w.Stamp, Sensitive: mode, DigestKey: l.o.DigestKey},
-		req: ec2call.Request{Op: k.Op, Max: k.Max, Params: k.params(parent)}}
+		req: ec2call.Request{Op: k.Op, Max: k.Max, Params: k.params(w.Region, parent)}}
 	err = g.run(ctx)
 	if st.Unknown > 0 {
 		l.o.Log.DebugContext(ctx, "answer has members that this version does not know", "kind", k.Name, "region", w.Region, "members", st.Unknown)
@@ -139,12 +139,28 @@ func modeOf(sensitive string) (ec2xml.Mode, error) {
 	return 0, fmt.Errorf("sensitive %q: neither digest, clear nor drop", sensitive)
 }
 
-func (k *Kind) params(parent string) map[string]string {
-	if k.Parent == "" {
+// managed is the input that asks also for what AWS's services manage in the account, where the account hides that.
+const managed = "IncludeManagedResources"
+
+// params is what the request needs. managed is sent in partition aws alone: the others are behind, and refuse a parameter
+// that they do not know.
+func (k *Kind) params(region, parent string) map[string]string {
+	op, _ := ec2xml.Describe(k.Op)
+	part, ok := record.PartitionOf(region)
+	all := ok && part.ID == "aws" && op.Has(managed)
+	if k.Parent == "" && !all {
 		return k.Params
 	}
-	p := map[string]string{k.ParentParam: parent}
-	maps.Copy(p, k.Params)
+	p := maps.Clone(k.Params)
+	if p == nil {
+		p = map[string]string{}
+	}
+	if k.Parent != "" {
+		p[k.ParentParam] = parent
+	}
+	if all {
+		p[managed] = "true"
+	}
 	return p
 }
 

@@ -261,6 +261,34 @@ func TestEveryKindSendsItsRow(t *testing.T) {
 	}
 }
 
+// What AWS's services manage in an account is asked for, where the API has a parameter for it and the partition is known to
+// take it.
+func TestManagedResources(t *testing.T) {
+	for _, c := range []struct {
+		kind, region, want string
+	}{
+		{"ec2_instance", "eu-west-1", "true"}, {"ec2_launch_template_version", "us-east-1", "true"}, {"ec2_vpc", "eu-west-1", ""},
+		{"ec2_instance", "cn-north-1", ""}, {"ec2_instance", "us-gov-west-1", ""}, {"ec2_instance", "mars-north-1", ""},
+	} {
+		k := kind(t, c.kind)
+		parent := ""
+		if k.Parent != "" {
+			parent = "lt-1"
+		}
+		p := k.params(c.region, parent)
+		if p["IncludeManagedResources"] != c.want || p["LaunchTemplateId"] != parent {
+			t.Errorf("%s in %s: %v", c.kind, c.region, p)
+		}
+		if k.Params["IncludeManagedResources"] != "" {
+			t.Fatal("the catalogue's row was written to")
+		}
+	}
+	h := build(t, Options{}, text(volumes("")))
+	if _, _, err := h.list(kind(t, "ec2_volume"), ""); err != nil || h.forms[0].Get("IncludeManagedResources") != "true" {
+		t.Errorf("%v: %v was sent", err, h.forms)
+	}
+}
+
 func TestCircle(t *testing.T) {
 	for name, answers := range map[string][]answer{
 		"the same":  {text(volumes("a", "vol-1")), text(volumes("a", "vol-2"))},

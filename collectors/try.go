@@ -27,7 +27,7 @@ func (l *Lister) Try(ctx context.Context, w Where, k *Kind) Trial {
 	if !ok {
 		return Trial{Err: fmt.Errorf("kind %s: the SDK has no operation %s", k.Name, k.Op)}
 	}
-	req := ec2call.Request{Op: k.Op, Max: k.Max, Params: k.params(sampleID(k.Parent)), DryRun: op.Has("DryRun")}
+	req := ec2call.Request{Op: k.Op, Max: k.Max, Params: k.params(w.Region, sampleID(k.Parent)), DryRun: op.Has("DryRun")}
 	creds := &lastUsed{Session: w.Session}
 	try := func() error {
 		return l.call.Call(ctx, creds, w.Region, w.Gate, req, func(body io.Reader) error {
