@@ -35,6 +35,7 @@ type Options struct {
 // the block's name, so that a renamed account keeps its role session, a changed role gets a new one, and no reload spends an
 // MFA code. It is safe for concurrent use. Close it.
 type Sessions struct {
+	aws      aws.Config
 	tokens   tokens
 	keys     *iam.Client
 	loaded   *loaded
@@ -58,7 +59,7 @@ type Sessions struct {
 // NewSessions has no session yet, and calls nobody.
 func NewSessions(o Options) *Sessions {
 	s := &Sessions{
-		tokens: newTokens(o.AWS), keys: iam.NewFromConfig(impatient(o.AWS), func(c *iam.Options) { c.HTTPSignerV4 = forgetful{} }), loaded: loadedOf(o.AWS), getenv: o.Getenv, store: o.MFA, log: o.Log, life: newLife(),
+		aws: o.AWS, tokens: newTokens(o.AWS), keys: iam.NewFromConfig(impatient(o.AWS), func(c *iam.Options) { c.HTTPSignerV4 = forgetful{} }), loaded: loadedOf(o.AWS), getenv: o.Getenv, store: o.MFA, log: o.Log, life: newLife(),
 		layers: make(map[string]*layer), all: make(map[string]*entry), organizations: newOrganizations(o.AWS),
 	}
 	s.sso = &ssoTokens{life: s.life, last: make(map[string]*ssoFlight)}
