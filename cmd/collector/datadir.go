@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 
+	"github.com/aws-collector/collector/internal/filelock"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -16,6 +18,30 @@ func makeDataDir(dir string) error {
 		return unwritable("data_dir", err)
 	}
 	return nil
+}
+
+// openDataDir makes the data_dir and keeps it from every other collector, until unlock: two would send and remember twice what
+// each of them collects, and two spools of one output are a riddle to it. Commands that only look are let in.
+func openDataDir(dir string, log *slog.Logger) (unlock func(), err error) {
+	if err := makeDataDir(dir); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, unwritable("data_dir", err)
+	}
+	unlock = func() { _ = f.Close() } // nothing was written
+	switch err := filelock.Try(f); {
+	case errors.Is(err, filelock.ErrLocked):
+		unlock()
+		return nil, &record.Fault{
+			Reason: record.Other, Hint: "stop the other one, or give this one its own data_dir (COLLECTOR_DATA_DIR); run --dry-run works beside it",
+			Err: fmt.Errorf("data_dir %s: another collector uses it: %w", dir, err),
+		}
+	case err != nil:
+		log.Warn("data_dir cannot be locked here; see that no second collector uses it", "data_dir", dir, "error", err)
+	}
+	return unlock, nil
 }
 
 func unwritable(what string, err error) error {

@@ -70,9 +70,11 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	watch := runner.Tee(board, metrics, newLogLines(log))
 
 	if !o.dryRun {
-		if err := makeDataDir(cfg.file.DataDir); err != nil {
+		unlock, err := openDataDir(cfg.file.DataDir, log)
+		if err != nil {
 			return err
 		}
+		defer unlock()
 	}
 	o.aws.Version, o.aws.CallsInFlight = buildInfo().version, cfg.file.Limits.CallsInFlight
 	awsConfig, err := auth.LoadAWS(ctx, o.aws)
@@ -112,7 +114,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	p := &program{
 		cli: c, opt: o, log: log, watch: watch, metrics: metrics, unknown: unknown, sessions: sessions, lister: lister, retire: retire,
 		mounts:  new(web.Mounts),
-		outputs: outputs.NewSet(outputs.Types, outputs.Deps{Stdout: c.stdout, Log: log, Watch: metrics, Store: ledger.store}),
+		outputs: outputs.NewSet(outputs.Types, outputs.Deps{Stdout: c.stdout, Log: log, Watch: metrics, Store: ledger.store, Spools: spoolsIn(cfg.file.DataDir)}),
 		runner: runner.New(runner.Options{
 			Ledger: ledger, Runs: runner.NewMemory(), Watch: watch, Limits: limits, Log: log,
 			Abandon: func(_ record.Target, holdsPage bool) {
@@ -151,7 +153,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	}
 
 	if o.once {
-		err = errors.Join(p.once(ctx, engine, board), undelivered(p.outputs.States()), ledger.forgotten())
+		err = errors.Join(p.once(ctx, engine, board), p.deliver(ctx), undelivered(p.outputs.States()), ledger.forgotten())
 	} else {
 		stopWatching, stopRetiring := p.watchConfig(ctx), retire.start(ctx)
 		log.Info("collecting", "accounts", len(p.runner.Fleet().Accounts), "config", c.configPath, "version", buildInfo().version)
@@ -310,31 +312,3 @@ func (p *program) flush() error {
 }
 
 func (p *program) close() { p.runner.Close() }
-
-// undelivered is what a run by hand must not end well with: records that were collected and that an output did not take.
-func undelivered(states []outputs.State) error {
-	var errs []error
-	for _, s := range states {
-		if s.Lost > 0 {
-			err := fmt.Errorf("output %s lost %d records", s.Name, s.Lost)
-			if s.Error != "" { // else it works again, and the log says what it was
-				err = fmt.Errorf("%w: %s", err, s.Error)
-			}
-			errs = append(errs, err)
-		}
-	}
-	if len(errs) == 0 {
-		return nil
-	}
-	return &exitError{exitPartial, errors.Join(errs...)}
-}
-
-func notReady(states []outputs.State) []string {
-	var why []string
-	for _, s := range states {
-		if !s.Up {
-			why = append(why, fmt.Sprintf("output %s: %s", s.Name, s.Error))
-		}
-	}
-	return why
-}
