@@ -1,13 +1,13 @@
 package outputs
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/secret"
 )
 
 // maxRetryAfter bounds what a receiver may ask for: one with a wrong clock would silence an output for days.
@@ -27,7 +28,7 @@ func (c *httpClient) judge(resp *http.Response, answer []byte) error {
 		return nil
 	}
 	said := fmt.Errorf("%s answered %d %s", c.name, code, http.StatusText(code))
-	if text := excerpt(answer); text != "" {
+	if text := excerpt(c.scrub(answer)); text != "" {
 		said = fmt.Errorf("%w: %s", said, text)
 	}
 	fault := func(r record.Reason, hint string) error { return &record.Fault{Reason: r, Hint: hint, Err: said} }
@@ -87,6 +88,14 @@ func wantsTLS(answer []byte) bool {
 	return false
 }
 
+// scrub takes out of an answer what the receiver repeats of our secrets.
+func (c *httpClient) scrub(answer []byte) []byte {
+	for _, s := range c.secrets {
+		answer = bytes.ReplaceAll(answer, []byte(s), []byte(secret.Mask))
+	}
+	return answer
+}
+
 // excerpt is the beginning of an answer in one printable line.
 func excerpt(answer []byte) string {
 	const most = 200
@@ -107,13 +116,8 @@ func excerpt(answer []byte) string {
 	return strings.TrimSpace(b.String())
 }
 
-// unreachable is an error of the way there, with what a person can do. The URL that net/http puts before it is replaced by
-// one that shows no secret.
+// unreachable is an error of the way there, with what a person can do.
 func (c *httpClient) unreachable(err error) error {
-	var ue *url.Error
-	if errors.As(err, &ue) {
-		err = ue.Err
-	}
 	var (
 		unknown  x509.UnknownAuthorityError
 		host     x509.HostnameError
@@ -124,7 +128,7 @@ func (c *httpClient) unreachable(err error) error {
 		dns      *net.DNSError
 		hint     string
 		reason   = record.Network
-		plain    = errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, &notTLS)
+		plain    = errors.As(err, &notTLS)
 		remote   = err.Error()
 		isAlert  = errors.As(err, &alert) || strings.Contains(remote, "remote error: tls")
 		timedOut = errors.Is(err, syscall.ETIMEDOUT)
@@ -154,5 +158,9 @@ func (c *httpClient) unreachable(err error) error {
 	case timedOut:
 		reason, hint = record.TimedOut, "the receiver cannot be reached: check url, firewalls and HTTPS_PROXY"
 	}
-	return &record.Fault{Reason: reason, Hint: hint, Err: fmt.Errorf("%s: %w", c.name, err)}
+	f := &record.Fault{Reason: reason, Hint: hint, Err: fmt.Errorf("%s: %w", c.name, err)}
+	if text := f.Error(); string(c.scrub([]byte(text))) != text {
+		f.Text = string(c.scrub([]byte(text)))
+	}
+	return f
 }

@@ -71,7 +71,7 @@ func (o *HTTPClient) problems(example string) []error {
 			wrong("headers: %q is no name of a header", name)
 		case ownHeaders[canonical] != "":
 			wrong("headers.%s: is set by the output: %s", name, ownHeaders[canonical])
-		case strings.ContainsFunc(value.Reveal(), func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+		case strings.ContainsFunc(strings.TrimSpace(value.Reveal()), func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
 			wrong("headers.%s: its value holds a line break or a control character", name)
 		}
 	}
@@ -186,10 +186,11 @@ type httpClient struct {
 	name    string // the URL, fit to be shown
 	method  string // POST
 	header  http.Header
+	secrets []string // what no message may show, should a receiver repeat it
 	timeout time.Duration
-	gzip    *sync.Pool // of *gzip.Writer; nil: as it is
-	http    *http.Client
-	tr      *http.Transport
+	gzip    *sync.Pool                       // of *gzip.Writer; nil: as it is
+	sign    func(h http.Header, body []byte) // of each request, over the body as it is sent; may be nil
+	tr      *http.Transport                  // and no http.Client: it would follow redirects, or read where they lead
 }
 
 // newHTTPClient reads the files that the options name, and calls nobody. to is where its requests go, mostly o.URL with the
@@ -209,14 +210,20 @@ func newHTTPClient(o *HTTPClient, to string) (*httpClient, error) {
 	c := &httpClient{url: u, name: shown(u), method: http.MethodPost, timeout: time.Duration(o.Timeout), header: http.Header{}}
 	c.header.Set("User-Agent", "aws-collector")
 	for name, value := range o.Headers {
-		c.header.Set(name, strings.TrimSpace(value.Reveal()))
+		c.header.Set(name, c.reveal(value))
 	}
 	switch {
 	case !o.BearerToken.IsZero():
-		c.header.Set("Authorization", "Bearer "+strings.TrimSpace(o.BearerToken.Reveal()))
+		c.header.Set("Authorization", "Bearer "+c.reveal(o.BearerToken))
 	case o.BasicAuth.Username != "":
-		r := http.Request{Header: c.header}
-		r.SetBasicAuth(o.BasicAuth.Username, o.BasicAuth.Password.Reveal())
+		c.basicAuth(o.BasicAuth.Username, o.BasicAuth.Password.Reveal())
+	case u.User != nil:
+		password, _ := u.User.Password()
+		c.basicAuth(u.User.Username(), password)
+		u.User = nil
+	}
+	for _, values := range u.Query() {
+		c.hide(values...)
 	}
 	if o.Gzip {
 		c.gzip = &sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
@@ -231,8 +238,29 @@ func newHTTPClient(o *HTTPClient, to string) (*httpClient, error) {
 		IdleConnTimeout:       90 * time.Second,
 		ExpectContinueTimeout: time.Second,
 	}
-	c.http = &http.Client{Transport: c.tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return c, nil
+}
+
+// reveal is a secret as it is sent: a file often ends in a line break.
+func (c *httpClient) reveal(s secret.String) string {
+	v := strings.TrimSpace(s.Reveal())
+	c.hide(v)
+	return v
+}
+
+func (c *httpClient) basicAuth(user, password string) {
+	r := http.Request{Header: c.header}
+	r.SetBasicAuth(user, password)
+	c.hide(password, strings.TrimPrefix(c.header.Get("Authorization"), "Basic "))
+}
+
+// hide keeps texts out of messages, but for those so short that they stand everywhere.
+func (c *httpClient) hide(texts ...string) {
+	for _, s := range texts {
+		if len(s) >= 4 {
+			c.secrets = append(c.secrets, s, url.QueryEscape(s), url.PathEscape(s))
+		}
+	}
 }
 
 func (o *ClientTLS) config() (*tls.Config, error) {
@@ -294,7 +322,10 @@ func (c *httpClient) post(ctx context.Context, header http.Header, body []byte) 
 	if c.gzip != nil {
 		req.Header.Set("Content-Encoding", "gzip")
 	}
-	resp, err := c.http.Do(req)
+	if c.sign != nil {
+		c.sign(req.Header, encoded)
+	}
+	resp, err := c.tr.RoundTrip(req)
 	if err == nil {
 		answer, err = readAnswer(resp)
 	}

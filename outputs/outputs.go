@@ -77,8 +77,11 @@ type Type struct {
 
 // Types is every output, sorted.
 var Types = []Type{
+	{Name: "datakit", Options: dataKitDefaults, Open: openDataKit},
 	{Name: "file", Options: fileDefaults, Key: fileKey, Open: openFile, Direct: true},
+	{Name: "http", Options: httpOutputDefaults, Open: openHTTP},
 	{Name: "http_sd", Options: httpSDDefaults, Serve: serveHTTPSD},
+	{Name: "influx", Options: influxDefaults, Open: openInflux},
 	{Name: "prometheus", Options: prometheusDefaults, Serve: servePrometheus},
 	{Name: "stdout", Options: stdoutDefaults, Key: stdoutKey, Open: openStdout, Direct: true},
 }

@@ -1,0 +1,199 @@
+package outputs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/secret"
+)
+
+// DataKit is the options of the output `datakit`: each resource as a custom object of Guance, in line protocol.
+// https://docs.guance.com/datakit/apis/#api-v1-write
+type DataKit struct {
+	Common     `yaml:",inline"`
+	HTTPClient `yaml:",inline"`
+	Batching   `yaml:",inline"`
+	Token      secret.String `yaml:"token" doc:"The workspace's token, where url is a DataWay's or a DataKit's that asks for one."`
+}
+
+func dataKitDefaults() any {
+	return &DataKit{
+		HTTPClient: httpDefaults(),
+		Batching:   Batching{MaxRecords: 1000, MaxBytes: 2 << 20, MaxWait: config.Duration(time.Second)},
+	}
+}
+
+// Validate reports everything that is wrong.
+func (o *DataKit) Validate() error {
+	errs := o.problems("http://127.0.0.1:9529")
+	if u, err := parseURL(o.URL); err == nil && u.Query().Has("token") {
+		errs = append(errs, errors.New("url: holds the token, which is a secret: write it under token"))
+	}
+	return errors.Join(errs...)
+}
+
+const dataKitPath = "/v1/write/custom_object"
+
+// endpoint is where objects are written below url.
+func (o *DataKit) endpoint() (string, error) {
+	u, err := parseURL(o.URL)
+	if err != nil {
+		return "", fmt.Errorf("url: %w", err)
+	}
+	if !strings.HasSuffix(strings.TrimRight(u.Path, "/"), dataKitPath) {
+		u = u.JoinPath(dataKitPath)
+	}
+	if !o.Token.IsZero() {
+		q := u.Query()
+		q.Set("token", strings.TrimSpace(o.Token.Reveal()))
+		u.RawQuery = q.Encode()
+	}
+	return u.String(), nil
+}
+
+// dataKitLimits is what DataKit takes of an object; the reserved names it drops, or means something else by. The limit of a
+// series is that of the parser it uses. https://docs.guance.com/datakit/apis/#lineproto-limitation
+var dataKitLimits = lineLimits{
+	tags: 256, fields: 1024, key: 256, tagValue: 1024, fieldValue: 32 << 20, cutFields: true, series: 65535, dotless: true,
+	reserved: []string{"class", "date", "time"},
+}
+
+// dataKit writes batches. One is under way at a time.
+type dataKit struct{ w lineWriter }
+
+func openDataKit(_ context.Context, options any, d Deps) (Output, error) {
+	o := options.(*DataKit)
+	to, err := o.endpoint()
+	if err != nil {
+		return nil, err
+	}
+	c, err := newHTTPClient(&o.HTTPClient, to)
+	if err != nil {
+		return nil, err
+	}
+	k := &dataKit{lineWriter{limits: dataKitLimits, cuts: newCuts(d.Log, "datakit")}}
+	return &httpOutput{client: c, turn: make(turn, 1), encode: k.encode, end: k.w.cuts.total}, nil
+}
+
+func (k *dataKit) encode(b Batch) (http.Header, []byte, error) {
+	k.w.reset(len(b.Lines))
+	for l, err := range Lines(b.Lines) {
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: %w", ErrRefused, err)
+		}
+		if p := k.object(l); p != nil {
+			if err := k.w.write(p); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	return lineProtocolHeader(), k.w.enc.Bytes(), nil
+}
+
+// object is a resource as a custom object. There is none for what is gone, which Guance finds out by hearing no more of
+// it, nor for the end of a target.
+func (k *dataKit) object(l *Line) *point {
+	if l.Target != "" || l.Change == inventory.WasGone {
+		return nil
+	}
+	p := &point{kind: l.Kind, at: l.CollectedAt}
+	data := members(l.Data)
+	if l.Kind == "ec2_instance" {
+		k.instance(p, l, data)
+		return p
+	}
+	p.measurement = "aws_" + cleanText(l.Kind)
+	k.w.tag(p, "name", l.ID)
+	k.w.tag(p, "RegionId", l.Region)
+	k.w.tag(p, "AccountId", l.AccountID)
+	k.w.tag(p, "cloud_provider", "AWS")
+	builtIn := []string{"name", "RegionId", "AccountId", "cloud_provider", "message", nameTag(l.Kind)}
+	named := l.Name
+	if named == "" {
+		named, _ = scalar(data[nameTag(l.Kind)])
+	}
+	k.w.tag(p, nameTag(l.Kind), named)
+	for _, key := range stateMembers {
+		if text, ok := scalarIn(data[key]); ok {
+			k.w.tag(p, key, text)
+		}
+	}
+	k.extra(p, l, func(name string) bool { return slices.Contains(builtIn, name) || data[name] != nil })
+	k.w.text(p, "message", compact(l.Data))
+	for _, key := range sortedKeys(data) {
+		if !p.has(dotless(key)) {
+			k.w.field(p, key, data[key])
+		}
+	}
+	return p
+}
+
+// stateMembers are the members that tell how a resource is; what it is.
+var stateMembers = []string{"State", "Status", "Type"}
+
+// What an instance has is fixed, name by name, as dashboards are built on it: it is the object that Guance's own collector
+// writes. https://func.guance.com/doc/script-market-guance-aws-ec2/
+var (
+	instanceTags   = []string{"name", "InstanceId", "InstanceType", "PlatformDetails", "RegionId", "InstanceName", "State", "StateReason_Code", "AvailabilityZone", "cloud_provider"}
+	instanceFields = []string{"message", "BlockDeviceMappings", "LaunchTime", "NetworkInterfaces", "Placement"}
+)
+
+func (k *dataKit) instance(p *point, l *Line, data map[string]json.RawMessage) {
+	p.measurement = "aws_ec2"
+	for _, key := range instanceTags {
+		var value string
+		switch key {
+		case "name":
+			value = l.ID
+		case "RegionId":
+			value = l.Region
+		case "InstanceName":
+			value = l.Name
+		case "State":
+			value, _ = scalarIn(data["State"])
+		case "StateReason_Code":
+			value, _ = scalar(members(data["StateReason"])["Code"])
+		case "AvailabilityZone":
+			value, _ = scalar(members(data["Placement"])["AvailabilityZone"])
+		case "cloud_provider":
+			value = "AWS"
+		default:
+			value, _ = scalar(data[key])
+		}
+		k.w.tag(p, key, value)
+	}
+	k.extra(p, l, func(name string) bool {
+		return slices.Contains(instanceTags, name) || slices.Contains(instanceFields, name)
+	})
+	k.w.text(p, "message", compact(l.Data))
+	for _, key := range instanceFields[1:] {
+		k.w.field(p, key, data[key])
+	}
+}
+
+func (k *dataKit) extra(p *point, l *Line, builtIn func(string) bool) {
+	for name, value := range extraTags(l.ExtraTags, func(name string) bool {
+		return builtIn(dotless(name)) || dataKitLimits.isReserved(name)
+	}) {
+		k.w.tag(p, name, value)
+	}
+}
+
+// nameTag is VolumeName for ec2_volume, NatGatewayName for ec2_nat_gateway.
+func nameTag(kind string) string {
+	var b strings.Builder
+	for _, word := range strings.Split(strings.TrimPrefix(kind, "ec2_"), "_") {
+		if word != "" {
+			b.WriteString(strings.ToUpper(word[:1]) + word[1:])
+		}
+	}
+	return b.String() + "Name"
+}

@@ -1,0 +1,125 @@
+package outputs
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/secret"
+)
+
+// HTTP is the options of the output `http`: the records as they are, in requests to a receiver of the user's own.
+type HTTP struct {
+	Common     `yaml:",inline"`
+	HTTPClient `yaml:",inline"`
+	Batching   `yaml:",inline"`
+	Method     string `yaml:"method" enum:"POST,PUT" doc:"POST or PUT."`
+	Format     string `yaml:"format" enum:"jsonl,json" doc:"jsonl: an object a line, application/x-ndjson. json: one array of them, application/json."`
+	HMAC       HMAC   `yaml:"hmac" doc:"Sign each request, so that the receiver knows who it is from."`
+}
+
+// HMAC is how a request is signed: the header is sha256= and, in hex, the HMAC-SHA256 by key of the value of the timestamp's
+// header, a dot, and the body as it is sent, compressed where gzip is on. The timestamp is seconds since 1970; a receiver
+// that refuses old ones cannot be fed a request twice.
+type HMAC struct {
+	Key       secret.String `yaml:"key" doc:"What both sides know."`
+	Header    string        `yaml:"header" doc:"Where the signature stands."`
+	Timestamp string        `yaml:"timestamp_header" doc:"Where the time of sending stands, which is signed too: the receiver refuses what is minutes old."`
+}
+
+const (
+	jsonLines = "jsonl"
+	jsonArray = "json"
+)
+
+func httpOutputDefaults() any {
+	return &HTTP{
+		HTTPClient: httpDefaults(),
+		Batching:   Batching{MaxRecords: 1000, MaxBytes: 1 << 20, MaxWait: config.Duration(time.Second)},
+		Method:     http.MethodPost,
+		Format:     jsonLines,
+		HMAC:       HMAC{Header: "X-Signature", Timestamp: "X-Signature-Timestamp"},
+	}
+}
+
+// Validate reports everything that is wrong.
+func (o *HTTP) Validate() error {
+	errs := o.problems("https://receiver.example.com/ec2")
+	if o.Method != http.MethodPost && o.Method != http.MethodPut {
+		errs = append(errs, fmt.Errorf("method: %q is neither POST nor PUT", o.Method))
+	}
+	if o.Format != jsonLines && o.Format != jsonArray {
+		errs = append(errs, fmt.Errorf("format: %q is neither %s nor %s", o.Format, jsonLines, jsonArray))
+	}
+	if !token(o.HMAC.Header) {
+		errs = append(errs, fmt.Errorf("hmac.header: %q is no name of a header", o.HMAC.Header))
+	}
+	if !token(o.HMAC.Timestamp) {
+		errs = append(errs, fmt.Errorf("hmac.timestamp_header: %q is no name of a header", o.HMAC.Timestamp))
+	}
+	if http.CanonicalHeaderKey(o.HMAC.Header) == http.CanonicalHeaderKey(o.HMAC.Timestamp) {
+		errs = append(errs, errors.New("hmac.header: signature and time need a header each"))
+	}
+	if def := httpOutputDefaults().(*HTTP).HMAC; o.HMAC.Key.IsZero() && (o.HMAC.Header != def.Header || o.HMAC.Timestamp != def.Timestamp) {
+		errs = append(errs, errors.New("hmac.key: is needed: without it nothing is signed"))
+	}
+	return errors.Join(errs...)
+}
+
+func openHTTP(_ context.Context, options any, _ Deps) (Output, error) {
+	o := options.(*HTTP)
+	c, err := newHTTPClient(&o.HTTPClient, "")
+	if err != nil {
+		return nil, err
+	}
+	c.method = o.Method
+	if !o.HMAC.Key.IsZero() {
+		c.hide(o.HMAC.Key.Reveal())
+		c.sign = o.HMAC.sign
+	}
+	return &httpOutput{client: c, turn: make(turn, 1), encode: o.encode}, nil
+}
+
+// encode leaves the lines as they are. The batch's name tells a receiver that it has it already.
+func (o *HTTP) encode(b Batch) (http.Header, []byte, error) {
+	h := http.Header{}
+	if b.ID != "" {
+		h.Set("Idempotency-Key", b.ID)
+	}
+	if o.Format == jsonLines {
+		h.Set("Content-Type", "application/x-ndjson")
+		return h, b.Lines, nil
+	}
+	h.Set("Content-Type", "application/json")
+	if len(b.Lines) == 0 {
+		return h, nil, nil
+	}
+	body := make([]byte, 0, len(b.Lines)+2)
+	body = append(body, '[')
+	for line := range bytes.Lines(b.Lines) {
+		if len(body) > 1 {
+			body = append(body, ',')
+		}
+		body = append(body, bytes.TrimSuffix(line, []byte("\n"))...)
+	}
+	return h, append(body, ']'), nil
+}
+
+// sign signs body as it is sent, now.
+func (m *HMAC) sign(h http.Header, body []byte) {
+	at := strconv.FormatInt(time.Now().Unix(), 10)
+	mac := hmac.New(sha256.New, []byte(strings.TrimSpace(m.Key.Reveal())))
+	mac.Write([]byte(at + "."))
+	mac.Write(body)
+	h.Set(m.Timestamp, at)
+	h.Set(m.Header, "sha256="+hex.EncodeToString(mac.Sum(nil)))
+}

@@ -1,0 +1,61 @@
+package outputs
+
+import (
+	"context"
+	"net/http"
+)
+
+// An httpOutput sends each batch in one request: an output over HTTP is how it writes a batch. One request is under way at a
+// time, so batches arrive in their order, and encode may use its buffers again.
+type httpOutput struct {
+	client *httpClient
+	// encode is the body and the headers of a batch's request. An empty body is not sent: there is nothing that this output
+	// sends of the batch. What it keeps of the batch it copies.
+	encode func(b Batch) (http.Header, []byte, error)
+	end    func() // may be nil
+
+	turn   turn
+	closed bool
+}
+
+func (o *httpOutput) Send(ctx context.Context, b Batch) error {
+	if err := o.turn.take(ctx); err != nil {
+		return err
+	}
+	defer o.turn.give()
+	if o.closed {
+		return ErrClosed
+	}
+	header, body, err := o.encode(b)
+	if err != nil || len(body) == 0 {
+		return err
+	}
+	_, err = o.client.post(ctx, header, body)
+	return err
+}
+
+// Flush has nothing to wait for: the receiver has answered when Send returns.
+func (o *httpOutput) Flush(ctx context.Context) error {
+	if err := o.turn.take(ctx); err != nil {
+		return err
+	}
+	defer o.turn.give()
+	if o.closed {
+		return ErrClosed
+	}
+	return nil
+}
+
+func (o *httpOutput) Close(ctx context.Context) error {
+	if err := o.turn.take(ctx); err != nil {
+		o.client.close()
+		return err
+	}
+	defer o.turn.give()
+	if !o.closed && o.end != nil {
+		o.end()
+	}
+	o.closed = true
+	o.client.close()
+	return nil
+}

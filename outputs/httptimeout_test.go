@@ -1,0 +1,46 @@
+package outputs
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/record"
+)
+
+// No answer within timeout says so, and names the option; the caller's own deadline is the caller's.
+func TestHTTPTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := httpDefaults()
+		o.URL, o.Timeout = "http://receiver.example.com/", config.Duration(9*time.Second)
+		c, err := newHTTPClient(&o, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.close()
+		c.tr.DialContext = func(context.Context, string, string) (net.Conn, error) {
+			there, here := net.Pipe()
+			go func() { _, _ = io.Copy(io.Discard, there) }() // takes everything, says nothing
+			return here, nil
+		}
+		begin := time.Now()
+		_, err = c.post(t.Context(), nil, []byte("{}\n"))
+		if took := time.Since(begin); took != 9*time.Second {
+			t.Errorf("took %s", took)
+		}
+		if record.ReasonOf(err) != record.TimedOut || !strings.Contains(fmt.Sprint(err), "no answer within 9s") || !strings.Contains(record.HintOf(err), "timeout") {
+			t.Errorf("%v (%s)", err, record.HintOf(err))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := c.post(ctx, nil, []byte("{}\n")); err == nil || ctx.Err() == nil || strings.Contains(err.Error(), "no answer within") {
+			t.Errorf("%v", err)
+		}
+	})
+}
