@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
@@ -71,8 +73,19 @@ type Type struct {
 	Key    func(options any) string
 	Open   func(ctx context.Context, options any, d Deps) (Output, error)
 	Direct bool // needs no spool: stdout, file
+	// Translates says that the output reads its lines and sends something else, so that what it reads cannot be renamed.
+	Translates bool
 	// Serve makes an output that is sent nothing: it is asked over HTTP, and answers from [Deps].Store. Its type has no Open.
 	Serve func(name string, options any, d Deps) (Served, error)
+}
+
+// NewOptions is the options with their defaults, for config to fill in.
+func (t Type) NewOptions() any {
+	o := t.Options()
+	if c, ok := o.(interface{ common() *Common }); ok {
+		c.common().translates = t.Translates
+	}
+	return o
 }
 
 // Types is every output, sorted.
@@ -83,6 +96,7 @@ var Types = []Type{
 	{Name: "http_sd", Options: httpSDDefaults, Serve: serveHTTPSD},
 	{Name: "influx", Options: influxDefaults, Open: openInflux},
 	{Name: "prometheus", Options: prometheusDefaults, Serve: servePrometheus},
+	{Name: "s3", Options: s3Defaults, Open: openS3},
 	{Name: "stdout", Options: stdoutDefaults, Key: stdoutKey, Open: openStdout, Direct: true},
 }
 
@@ -90,11 +104,28 @@ var Types = []Type{
 type Common struct {
 	Name string `yaml:"name" doc:"What the output is called in metrics and logs. Default: its type, then type-2, type-3 and so on."`
 	Ends bool   `yaml:"ends" doc:"Also write a line {\"kind\":\"_target\",...} at the end of each target."`
+	Send string `yaml:"send" enum:"records,changes,both" doc:"records: everything, at every run. changes: what was added, changed and gone, from when the output is new on, as collector changes -o jsonl prints it; that needs a store. Default: records."`
+
+	Shaping `yaml:",inline"`
 	// Spool is nil where nothing is said of it: then stdout and file have none, and all others one with its defaults.
 	Spool *Spool `yaml:"spool" doc:"What waits on disk for the receiver, below data_dir. stdout and file have a spool only if this is given."`
+
+	translates bool // of the type
 }
 
 func (c *Common) common() *Common { return c }
+
+// ValidateCommon reports everything that is wrong with these options.
+func (c *Common) ValidateCommon() error {
+	err := c.Shaping.validate(c.translates)
+	if c.Ends && c.Send == sendChanges {
+		err = errors.Join(err, errors.New("ends: with send: changes no target's records are sent, and so none end"))
+	}
+	return err
+}
+
+// NeedsStore says to config that changes are nothing without a store.
+func (c *Common) NeedsStore() bool { return c.Send == sendChanges || c.Send == sendBoth }
 
 // A reconfigurer takes new options while it is open: what a reload changed of an output that keeps its key.
 type reconfigurer interface{ reconfigure(options any) }
@@ -106,6 +137,10 @@ type Deps struct {
 	Watch  Observer         // may be nil
 	Spools string           // the folder of the spools
 	Store  inventory.Reader // nil: nothing is remembered
+	// Cursors is the folder where it is kept how far each output has been sent the changes.
+	Cursors string
+	// AWS is the SDK's configuration, its credentials found the way that an account's are; nil: an output brings its own key.
+	AWS func(context.Context, config.Account) (aws.Config, error)
 }
 
 // An Observer hears how outputs fare, synchronously; it must not block. web.Metrics is one.

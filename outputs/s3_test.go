@@ -1,0 +1,511 @@
+package outputs_test
+
+import (
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
+	"github.com/klauspost/compress/zstd"
+	reading "github.com/parquet-go/parquet-go"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/outputs/outputstest"
+	"github.com/aws-collector/collector/outputs/parquet"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/secret"
+)
+
+const (
+	exampleKey    = "AKIAIOSFODNN7EXAMPLE"
+	exampleSecret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+)
+
+// A bucket is one of gofakes3's, which checks each object's MD5, and what a test has its store say instead.
+type bucket struct {
+	t       *testing.T
+	backend *s3mem.Backend
+	server  http.Handler
+
+	mu       sync.Mutex
+	refuse   string
+	busy     time.Duration
+	fail     func(*http.Request) bool // answer 500
+	puts     []string                 // keys, in the order of arrival, also those that were refused
+	requests []*http.Request
+}
+
+func newBucket(t *testing.T) *bucket {
+	b := &bucket{t: t, backend: s3mem.New()}
+	b.server = gofakes3.New(b.backend, gofakes3.WithTimeSkewLimit(0)).Server()
+	must(t, b.backend.CreateBucket("records"))
+	return b
+}
+
+func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // the wire was cut
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	b.mu.Lock()
+	b.puts = append(b.puts, r.URL.Path)
+	b.requests = append(b.requests, r.Clone(context.Background()))
+	refused := b.refuse != "" && slices.Contains(idsIn(b.t, r.URL.Path, body), b.refuse)
+	busy := b.busy
+	b.busy = 0
+	failed := b.fail != nil && b.fail(r)
+	b.mu.Unlock()
+	switch {
+	case busy > 0:
+		w.Header().Set("Retry-After", strconv.Itoa(int(busy.Seconds())))
+		answerS3(w, http.StatusServiceUnavailable, "SlowDown", "Please reduce your request rate.")
+	case refused:
+		answerS3(w, http.StatusBadRequest, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
+	case failed:
+		answerS3(w, http.StatusInternalServerError, "InternalError", "We encountered an internal error.")
+	default:
+		b.server.ServeHTTP(w, r)
+	}
+}
+
+func answerS3(w http.ResponseWriter, status int, code, message string) {
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, `<?xml version="1.0"?><Error><Code>%s</Code><Message>%s</Message><RequestId>4442587FB7D0A2F9</RequestId></Error>`, code, message)
+}
+
+// objects is what is in the bucket, by key.
+func (b *bucket) objects() map[string][]byte {
+	b.t.Helper()
+	list, err := b.backend.ListBucket("records", nil, gofakes3.ListBucketPage{})
+	must(b.t, err)
+	all := map[string][]byte{}
+	for _, c := range list.Contents {
+		o, err := b.backend.GetObject("records", c.Key, nil)
+		must(b.t, err)
+		body, err := io.ReadAll(o.Contents)
+		must(b.t, err)
+		all[c.Key] = body
+	}
+	return all
+}
+
+func (b *bucket) keys() []string {
+	var keys []string
+	for k := range b.objects() {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// plain is an object's lines.
+func plain(t *testing.T, key string, body []byte) []byte {
+	t.Helper()
+	r := io.Reader(bytes.NewReader(body))
+	switch {
+	case strings.HasSuffix(key, ".gz"):
+		z, err := gzip.NewReader(r)
+		must(t, err)
+		r = z
+	case strings.HasSuffix(key, ".zst"):
+		z, err := zstd.NewReader(r)
+		must(t, err)
+		defer z.Close()
+		r = z
+	}
+	lines, err := io.ReadAll(r)
+	must(t, err)
+	return lines
+}
+
+func idsIn(t *testing.T, key string, body []byte) []string {
+	return outputstest.IDs(t, plain(t, key, body))
+}
+
+func (b *bucket) ids() []string {
+	var ids []string
+	objects := b.objects()
+	for _, key := range b.keys() {
+		ids = append(ids, idsIn(b.t, key, objects[key])...)
+	}
+	return ids
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func s3Options(url string, set func(*outputs.S3)) *outputs.S3 {
+	o := s3Type().Options().(*outputs.S3)
+	o.Bucket, o.Endpoint, o.AKID, o.AKSecret = "records", url, exampleKey, secret.New(exampleSecret)
+	if set != nil {
+		set(o)
+	}
+	return o
+}
+
+func s3Type() outputs.Type {
+	return outputs.Types[slices.IndexFunc(outputs.Types, func(t outputs.Type) bool { return t.Name == "s3" })]
+}
+
+func openS3(t *testing.T, url string, set func(*outputs.S3)) outputs.Output {
+	t.Helper()
+	o := s3Options(url, set)
+	must(t, o.Validate())
+	out, err := s3Type().Open(t.Context(), o, outputs.Deps{})
+	must(t, err)
+	t.Cleanup(func() { must(t, out.Close(context.Background())) })
+	return out
+}
+
+func TestS3Remote(t *testing.T) {
+	outputstest.RunRemote(t, outputstest.Remote{
+		Type: s3Type(), TLS: true, Unordered: true,
+		Serve: func(t *testing.T, w *outputstest.Wire) outputstest.Receiver {
+			b := newBucket(t)
+			s := &httptest.Server{Listener: w, Config: &http.Server{Handler: b, ErrorLog: log.New(io.Discard, "", 0)}}
+			s.Start()
+			t.Cleanup(s.Close)
+			return outputstest.Receiver{
+				Options: func(ca string) any {
+					return s3Options(w.URL(), func(o *outputs.S3) { o.TLS.CAFile = ca })
+				},
+				Received: b.ids,
+				Refuse:   func(id string) { b.mu.Lock(); defer b.mu.Unlock(); b.refuse = id },
+				Busy:     func(d time.Duration) { b.mu.Lock(); defer b.mu.Unlock(); b.busy = d },
+			}
+		},
+	})
+}
+
+// mixed is a batch as a spool makes them: records of two accounts, two regions and two days, changes, and the end of a target.
+const mixed = `{"kind":"ec2_instance","id":"i-1","account":"prod","account_id":"012345678901","partition":"aws","region":"us-east-1","name":"web","tags":{"team":"a"},"extra_tags":{},"run":"01JDRUN","collected_at":"2026-11-21T23:59:59Z","data":{"State":{"Name":"running"},"InstanceType":"t3.micro"}}
+{"kind":"ec2_instance","id":"i-2","account":"prod","account_id":"012345678901","partition":"aws","region":"us-east-1","tags":{},"extra_tags":{},"run":"01JDRUN","collected_at":"2026-11-22T00:00:01Z","data":{}}
+{"kind":"ec2_instance","id":"i-3","account":"a/b =ü","account_id":"222222222222","partition":"aws","region":"eu-west-1","tags":{},"extra_tags":{},"run":"01JDRUN","collected_at":"2026-11-21T01:00:00+02:00","data":{}}
+{"kind":"ec2_volume","id":"vol-1","account":"prod","account_id":"012345678901","partition":"aws","region":"us-east-1","tags":{},"extra_tags":{},"run":"01JDRUN","collected_at":"2026-11-21T23:59:59Z","data":{}}
+{"at":"2026-11-21T12:00:00Z","change":"changed","kind":"ec2_volume","id":"vol-2","account":"prod","account_id":"012345678901","region":"us-east-1","changes":[{"path":"State","from":"creating","to":"available"}],"record":{"kind":"ec2_volume","id":"vol-2","account":"prod","account_id":"012345678901","partition":"aws","region":"us-east-1","tags":{},"extra_tags":{},"run":"01JDRUN","collected_at":"2026-11-20T11:00:00Z","data":{"State":"available"}}}
+{"kind":"_target","account":"prod","region":"us-east-1","target":"ec2_volume","state":"ok","records":2,"run":"01M802TQJR0000000000000000"}
+`
+
+func mixedBatch() outputs.Batch { return outputs.Batch{ID: "b1", N: 5, Lines: []byte(mixed)} }
+
+var nameForm = regexp.MustCompile(`(?:2026112[0-9]T[0-9]{6}Z-)?[0-9a-f]{24}\.(jsonl|jsonl\.gz|jsonl\.zst|parquet)$`)
+
+// folders is the keys without the objects' own names.
+func folders(t *testing.T, keys []string) []string {
+	t.Helper()
+	var all []string
+	for _, k := range keys {
+		if !nameForm.MatchString(k) {
+			t.Errorf("an object called %s", k)
+		}
+		all = append(all, nameForm.ReplaceAllString(k, ""))
+	}
+	return all
+}
+
+func TestS3Keys(t *testing.T) {
+	for name, c := range map[string]struct {
+		set  func(*outputs.S3)
+		want []string
+	}{
+		"as it comes": {nil, []string{
+			"account_id=012345678901/region=us-east-1/date=2026-11-21/",
+			"account_id=012345678901/region=us-east-1/date=2026-11-22/",
+			"account_id=222222222222/region=eu-west-1/date=2026-11-20/",
+			"account_id=__HIVE_DEFAULT_PARTITION__/region=us-east-1/date=2026-11-21/",
+		}},
+		"prefix and values that need care": {func(o *outputs.S3) { o.Prefix, o.Key = "/inventory/aws/", "/{partition}/{account}/{kind}/" }, []string{
+			"inventory/aws/__HIVE_DEFAULT_PARTITION__/prod/_target/",
+			"inventory/aws/aws/a%2Fb%20%3D%C3%BC/ec2_instance/",
+			"inventory/aws/aws/prod/ec2_instance/",
+			"inventory/aws/aws/prod/ec2_volume/",
+		}},
+		"one folder": {func(o *outputs.S3) { o.Key = "" }, []string{""}},
+		"zstd":       {func(o *outputs.S3) { o.Key, o.Compression = "run={run}", "zstd" }, []string{"run=01JDRUN/", "run=01M802TQJR0000000000000000/"}},
+		"plain":      {func(o *outputs.S3) { o.Key, o.Compression = "x", "none" }, []string{"x/"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBucket(t)
+			s := httptest.NewServer(b)
+			t.Cleanup(s.Close)
+			out := openS3(t, s.URL, c.set)
+			must(t, out.Send(t.Context(), mixedBatch()))
+			if got := folders(t, b.keys()); !slices.Equal(got, c.want) {
+				t.Errorf("keys are in\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+			}
+			var lines []string
+			for key, body := range b.objects() {
+				for line := range strings.Lines(string(plain(t, key, body))) {
+					lines = append(lines, line)
+				}
+			}
+			want := slices.Sorted(strings.Lines(mixed))
+			if slices.Sort(lines); !slices.Equal(lines, want) {
+				t.Errorf("the lines are not those that were sent:\n%q", lines)
+			}
+		})
+	}
+}
+
+// A batch that is sent again, by another process too, writes the same objects; one that failed in the middle is completed.
+func TestS3SameObjectsAgain(t *testing.T) {
+	b := newBucket(t)
+	s := httptest.NewServer(b)
+	t.Cleanup(s.Close)
+	out := openS3(t, s.URL, nil)
+	b.fail = func(r *http.Request) bool { return strings.Contains(r.URL.Path, "222222222222") }
+	err := out.Send(t.Context(), mixedBatch())
+	if err == nil || errors.Is(err, outputs.ErrRefused) {
+		t.Fatalf("an object of four was not taken: %v", err)
+	}
+	arrived := len(b.keys())
+	b.mu.Lock()
+	b.fail, b.puts = nil, nil
+	b.mu.Unlock()
+	must(t, out.Send(t.Context(), mixedBatch()))
+	want := b.keys()
+	if len(want) != 4 || len(b.puts) != 4-arrived {
+		t.Errorf("%d objects are there, %d of them from the first try; the second sent %d", len(want), arrived, len(b.puts))
+	}
+	must(t, openS3(t, s.URL, nil).Send(t.Context(), mixedBatch())) // killed before it could acknowledge, and started again
+	must(t, out.Send(t.Context(), mixedBatch()))
+	if got := b.keys(); !slices.Equal(got, want) {
+		t.Errorf("sending again made other objects:\n%q\n%q", got, want)
+	}
+}
+
+func TestS3OptionsReachTheStore(t *testing.T) {
+	b := newBucket(t)
+	s := httptest.NewServer(b)
+	t.Cleanup(s.Close)
+	out := openS3(t, s.URL, func(o *outputs.S3) {
+		o.SSE, o.KMSKeyID, o.StorageClass, o.Region = "aws:kms", "arn:aws:kms:eu-west-1:111111111111:key/k", "STANDARD_IA", "eu-west-1"
+		o.SessionToken = secret.New("a-session-token")
+	})
+	must(t, out.Send(t.Context(), mixedBatch()))
+	r := b.requests[0]
+	for header, want := range map[string]string{
+		"X-Amz-Server-Side-Encryption":                "aws:kms",
+		"X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id": "arn:aws:kms:eu-west-1:111111111111:key/k",
+		"X-Amz-Storage-Class":                         "STANDARD_IA",
+		"X-Amz-Security-Token":                        "a-session-token",
+		"Content-Type":                                "application/gzip",
+	} {
+		if got := r.Header.Get(header); got != want {
+			t.Errorf("%s: %q, want %q", header, got, want)
+		}
+	}
+	if got := r.Header.Get("Authorization"); !strings.Contains(got, "Credential="+exampleKey+"/") || !strings.Contains(got, "/eu-west-1/s3/aws4_request") {
+		t.Errorf("signed %s", got)
+	}
+	if r.Header.Get("Content-Md5") == "" || r.ContentLength <= 0 {
+		t.Errorf("MD5 %q, length %d", r.Header.Get("Content-Md5"), r.ContentLength)
+	}
+	for name := range r.Header { // what other stores do not know
+		if strings.HasPrefix(name, "X-Amz-Checksum") || strings.HasPrefix(name, "X-Amz-Sdk-Checksum") || name == "X-Amz-Trailer" {
+			t.Errorf("%s was sent", name)
+		}
+	}
+	if !strings.HasPrefix(r.URL.Path, "/records/") {
+		t.Errorf("the bucket is not in the path: %s", r.URL.Path)
+	}
+}
+
+// What a store answers, and what becomes of the batch and what a person is told.
+func TestS3Answers(t *testing.T) {
+	for name, c := range map[string]struct {
+		status        int
+		code, message string
+		header        string
+		reason        record.Reason
+		hint          string
+		refused       bool
+	}{
+		"no bucket":           {404, "NoSuchBucket", "The specified bucket does not exist", "", record.Other, "make the bucket", false},
+		"denied":              {403, "AccessDenied", "Access Denied", "", record.AccessDenied, "allow s3:PutObject on arn:aws:s3:::records/*", false},
+		"other region, told":  {301, "PermanentRedirect", "The bucket must be addressed using the specified endpoint.", "eu-central-1", record.Other, "`region: eu-central-1`", false},
+		"other region, named": {400, "AuthorizationHeaderMalformed", "the region 'us-east-1' is wrong; expecting 'eu-west-3'", "", record.Other, "`region: eu-west-3`", false},
+		"unknown key":         {403, "InvalidAccessKeyId", "does not exist in our records", "", record.BadKey, "check ak_id", false},
+		"wrong secret":        {403, "SignatureDoesNotMatch", "does not match", "", record.BadSignature, "check ak_secret", false},
+		"clock":               {403, "RequestTimeTooSkewed", "The difference is too large", "", record.ClockSkew, "clock", false},
+		"expired":             {400, "ExpiredToken", "The provided token has expired.", "", record.Expired, "renewed", false},
+		"too large":           {400, "EntityTooLarge", "exceeds the maximum", "", "", "", true},
+		"too large, a proxy":  {413, "", "", "", "", "", true},
+		"key too long":        {400, "KeyTooLongError", "Your key is too long", "", "", "", true},
+		"unknown option":      {501, "NotImplemented", "A header you provided implies functionality that is not implemented", "", record.Unsupported, "storage_class", false},
+		"torn":                {400, "BadDigest", "The Content-MD5 you specified did not match", "", record.Network, "tried again", false},
+		"slow down":           {503, "SlowDown", "Please reduce your request rate.", "", record.Throttling, "tried again", false},
+		"trouble":             {500, "InternalError", "We encountered an internal error.", "", record.Other, "in trouble", false},
+		"another's 400":       {400, "InvalidRequest", "what?", "", record.BadAnswer, "is endpoint an S3 API?", false},
+		"no S3 at all":        {404, "", "", "", record.BadAnswer, "is endpoint an S3 API?", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := 0
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				asked++
+				if c.header != "" {
+					w.Header().Set("X-Amz-Bucket-Region", c.header)
+				}
+				if c.code == "" {
+					http.Error(w, "<html>nothing here</html>", c.status)
+					return
+				}
+				answerS3(w, c.status, c.code, c.message)
+			}))
+			t.Cleanup(s.Close)
+			out := openS3(t, s.URL, func(o *outputs.S3) { o.Key, o.SSE = "x", "AES256" })
+			err := out.Send(t.Context(), mixedBatch())
+			switch {
+			case err == nil:
+				t.Fatal("no error")
+			case errors.Is(err, outputs.ErrRefused) != c.refused || errors.Is(err, outputs.ErrPermanent):
+				t.Errorf("refused is %t: %v", !c.refused, err)
+			case !c.refused && record.ReasonOf(err) != c.reason:
+				t.Errorf("reason %s, want %s", record.ReasonOf(err), c.reason)
+			case !strings.Contains(record.HintOf(err), c.hint):
+				t.Errorf("hint %q, want %q in it", record.HintOf(err), c.hint)
+			case !strings.Contains(err.Error(), "s3://records/x/"), !strings.Contains(err.Error(), c.code):
+				t.Errorf("the error does not name the object and the code: %v", err)
+			case strings.Contains(err.Error(), exampleSecret):
+				t.Errorf("the error shows the secret: %v", err)
+			}
+			if asked != 1 {
+				t.Errorf("asked %d times: trying again is the spool's", asked)
+			}
+		})
+	}
+}
+
+// A store that takes a connection and says nothing costs no more than timeout, and its slowness is said.
+func TestS3Timeout(t *testing.T) {
+	over := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // it is read, and not answered
+		select {
+		case <-over:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(func() { close(over); s.Close() })
+	out := openS3(t, s.URL, func(o *outputs.S3) { o.Timeout = config.Duration(time.Second) })
+	err := out.Send(t.Context(), mixedBatch())
+	if record.ReasonOf(err) != record.TimedOut || !strings.Contains(record.HintOf(err), "raise timeout") {
+		t.Errorf("%v (%s)", err, record.HintOf(err))
+	}
+}
+
+func TestS3Validate(t *testing.T) {
+	for want, set := range map[string]func(*outputs.S3){
+		"bucket: is needed":                     func(o *outputs.S3) { o.Bucket = "" },
+		"bucket: is a name alone":               func(o *outputs.S3) { o.Bucket = "s3://records/x" },
+		`bucket: "a b" is no name`:              func(o *outputs.S3) { o.Bucket = "a b" },
+		`key: "{zone}": there is no {zone}`:     func(o *outputs.S3) { o.Key = "{zone}" },
+		`key: "{date": a { has no }`:            func(o *outputs.S3) { o.Key = "{date" },
+		`key: "date}": a } has no {`:            func(o *outputs.S3) { o.Key = "date}" },
+		`format: "csv" is neither`:              func(o *outputs.S3) { o.Format = "csv" },
+		`compression: "lz4" is not`:             func(o *outputs.S3) { o.Compression = "lz4" },
+		"max_bytes: 1GiB is more than 64MiB":    func(o *outputs.S3) { o.MaxBytes = 1 << 30 },
+		"endpoint: has no http":                 func(o *outputs.S3) { o.Endpoint = "minio:9000" },
+		"endpoint: holds a user":                func(o *outputs.S3) { o.Endpoint = "https://user:pass@minio:9000" },
+		"tls: has no meaning":                   func(o *outputs.S3) { o.Endpoint, o.TLS.CAFile = "http://minio:9000", "ca.pem" },
+		"timeout: 0s is less":                   func(o *outputs.S3) { o.Timeout = 0 },
+		"tls.cert_file: cert_file and key_file": func(o *outputs.S3) { o.TLS.KeyFile = "key.pem" },
+		"ak_id: ak_id and ak_secret":            func(o *outputs.S3) { o.AKID = "" },
+		"profile: stands beside":                func(o *outputs.S3) { o.Profile = "p" },
+		"session_token: belongs to":             func(o *outputs.S3) { o.AKID, o.AKSecret, o.SessionToken = "", secret.String{}, secret.New("t") },
+		"external_id: is for":                   func(o *outputs.S3) { o.ExternalID = "x" },
+		`sse: "rot13" is not`:                   func(o *outputs.S3) { o.SSE = "rot13" },
+		"kms_key_id: needs":                     func(o *outputs.S3) { o.KMSKeyID = "k" },
+	} {
+		err := s3Options("https://minio.example.com:9000", set).Validate()
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "pass@") {
+			t.Errorf("a password is shown: %v", err)
+		}
+	}
+	must(t, s3Options("https://minio.example.com:9000", nil).Validate())
+}
+
+func TestS3Parquet(t *testing.T) {
+	b := newBucket(t)
+	s := httptest.NewServer(b)
+	t.Cleanup(s.Close)
+	out := openS3(t, s.URL, func(o *outputs.S3) { o.Format, o.Key = "parquet", "account_id={account_id}" })
+	for range 2 { // the writers are used again
+		must(t, out.Send(t.Context(), mixedBatch()))
+	}
+	rows := map[string]parquet.Delivery{}
+	for key, body := range b.objects() {
+		got, err := reading.Read[parquet.Delivery](bytes.NewReader(body), int64(len(body)))
+		must(t, err)
+		for _, r := range got {
+			rows[r.Kind+" "+r.ID] = r
+			if !strings.HasPrefix(key, "account_id="+cmp.Or(r.AccountID, "__HIVE_DEFAULT_PARTITION__")+"/") || !strings.HasSuffix(key, ".parquet") {
+				t.Errorf("%s is in %s", r.ID, key)
+			}
+		}
+	}
+	if len(rows) != 6 || len(b.objects()) != 3 {
+		t.Fatalf("%d rows in %d objects", len(rows), len(b.objects()))
+	}
+	first, change, end := rows["ec2_instance i-1"], rows["ec2_volume vol-2"], rows["_target "]
+	if first.State != "running" || first.Type != "t3.micro" || first.Tags["team"] != "a" || first.Change != "" || first.Records != nil ||
+		string(first.Data) != `{"State":{"Name":"running"},"InstanceType":"t3.micro"}` || !first.CollectedAt.Equal(time.Date(2026, 11, 21, 23, 59, 59, 0, time.UTC)) {
+		t.Errorf("a record: %+v %s", first, first.Data)
+	}
+	if change.Change != "changed" || change.State != "available" || change.Changes != `[{"path":"State","from":"creating","to":"available"}]` ||
+		!change.ChangedAt.Equal(time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)) {
+		t.Errorf("a change: %+v", change)
+	}
+	if end.Target != "ec2_volume" || end.State != "ok" || end.Records == nil || *end.Records != 2 || string(end.Data) != "null" {
+		t.Errorf("an end: %+v", end)
+	}
+}
+
+// What is no record is set aside by the spool, and does not stand in the way of the others.
+func TestS3NoRecord(t *testing.T) {
+	out := openS3(t, "http://127.0.0.1:1", nil)
+	err := out.Send(t.Context(), outputs.Batch{N: 1, Lines: []byte("{\"kind\":\n")})
+	if !errors.Is(err, outputs.ErrRefused) {
+		t.Errorf("%v, want a refusal", err)
+	}
+}
+
+// A batch of many accounts is many small objects, some at once.
+func TestS3ManyObjects(t *testing.T) {
+	b := newBucket(t)
+	s := httptest.NewServer(b)
+	t.Cleanup(s.Close)
+	var lines bytes.Buffer
+	for i := range 300 {
+		fmt.Fprintf(&lines, `{"kind":"k","id":"%d","account_id":"%012d","region":"us-east-1","tags":{},"extra_tags":{},"collected_at":"2026-11-21T00:00:00Z","data":{}}`+"\n", i, i%100)
+	}
+	must(t, openS3(t, s.URL, nil).Send(t.Context(), outputs.Batch{N: 300, Lines: lines.Bytes()}))
+	if keys, ids := b.keys(), b.ids(); len(keys) != 100 || len(ids) != 300 {
+		t.Errorf("%d objects with %d records", len(keys), len(ids))
+	}
+}

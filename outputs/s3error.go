@@ -1,0 +1,81 @@
+package outputs
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// explain is what the store's answer to a PutObject means for the batch, and what a person can do.
+// https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+func (o *s3Output) explain(err error) error {
+	var answered *awshttp.ResponseError
+	if !errors.As(err, &answered) || answered.Response == nil {
+		if record.CodeOf(err) == "" && record.ReasonOf(err) == record.Network {
+			return o.http.unreachable(err)
+		}
+		return &record.Fault{Reason: record.ReasonOf(err), Hint: record.HintOf(err), Err: errors.New(record.Brief(err))}
+	}
+	status := answered.HTTPStatusCode()
+	said := errors.New(record.Brief(err))
+	fault := func(r record.Reason, hint string) error { return &record.Fault{Reason: r, Hint: hint, Err: said} }
+	switch code := record.CodeOf(err); code {
+	case "NoSuchBucket":
+		return fault(record.Other, "make the bucket, or correct bucket, region or endpoint")
+	case "PermanentRedirect", "TemporaryRedirect", "MovedPermanently", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":
+		return fault(record.Other, "the bucket is in another region than "+o.region+": "+elsewhere(answered.Response.Header, said))
+	case "AccessDenied", "AllAccessDisabled", "Forbidden":
+		hint := fmt.Sprintf("allow s3:PutObject on arn:aws:s3:::%s/*, in the identity's policy and in the bucket's", o.bucket)
+		if o.sse != "" && o.sse != "AES256" {
+			hint += ", and kms:GenerateDataKey on the key"
+		}
+		return fault(record.AccessDenied, hint)
+	case "InvalidAccessKeyId":
+		return fault(record.BadKey, "the key is unknown there: check ak_id and endpoint, and where the credentials come from")
+	case "SignatureDoesNotMatch":
+		return fault(record.BadSignature, "the secret does not belong to the key: check ak_secret; or a proxy before endpoint changes the request")
+	case "RequestTimeTooSkewed":
+		return fault(record.ClockSkew, "this machine's clock is off: have it set by NTP")
+	case "ExpiredToken", "InvalidToken", "TokenRefreshRequired":
+		if c, ok := o.credentials.(interface{ Invalidate() }); ok {
+			c.Invalidate()
+		}
+		return fault(record.Expired, "the session is over; it is renewed, unless it was written into session_token")
+	case "EntityTooLarge", "KeyTooLongError", "MetadataTooLarge":
+		return fmt.Errorf("%w: %w", ErrRefused, said)
+	case "NotImplemented", "InvalidStorageClass", "InvalidEncryptionAlgorithmError":
+		return fault(record.Unsupported, "the store does not know an option: check sse, kms_key_id and storage_class")
+	case "InvalidBucketName", "MethodNotAllowed":
+		return fault(record.Other, "check bucket, endpoint and path_style")
+	case "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "RequestTimeout":
+		return fault(record.Network, "the object was torn on its way; it is tried again")
+	}
+	switch {
+	case status == http.StatusRequestEntityTooLarge: // a proxy's answer has no code
+		return fmt.Errorf("%w: %w", ErrRefused, said)
+	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
+		return o.http.later(answered.Response.Response, fault(record.Throttling, "the store takes no more for now; it is tried again"))
+	case status >= 500:
+		return fault(record.Other, "the store is in trouble; it is tried again")
+	}
+	return fault(record.BadAnswer, "is endpoint an S3 API? Check bucket, endpoint and path_style")
+}
+
+var expecting = regexp.MustCompile(`expecting '([a-z0-9-]+)'`)
+
+// elsewhere is where AWS says that the bucket is.
+func elsewhere(h http.Header, said error) string {
+	region := h.Get("X-Amz-Bucket-Region")
+	if m := expecting.FindStringSubmatch(said.Error()); region == "" && m != nil {
+		region = m[1]
+	}
+	if region == "" {
+		return "set region to where it is"
+	}
+	return "set `region: " + region + "`"
+}

@@ -1,0 +1,205 @@
+package outputs
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5" // what S3 calls Content-MD5 guards against a torn body, not against people
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/record"
+)
+
+// s3Output writes an object for each part of a batch that belongs under one key. An object is named by its content, so that
+// a batch that is sent again writes the same objects again.
+type s3Output struct {
+	client         *s3.Client
+	http           *httpClient // for TLS, and for what an error of the way there means
+	credentials    aws.CredentialsProvider
+	bucket, prefix string
+	region, sse    string
+	key            keyTemplate
+	form           objectForm
+	put            s3.PutObjectInput // what all objects share
+	timeout        time.Duration
+
+	turn    turn
+	closed  bool
+	writers []objectWriter // that rest
+
+	mu    sync.Mutex
+	there map[string]bool // objects of Sends that failed, which arrived all the same
+}
+
+// uploads is how many objects of a batch are on their way at once: a small object is all latency.
+const uploads = 4
+
+// Send returns when every object is in the bucket.
+func (o *s3Output) Send(ctx context.Context, b Batch) error {
+	if err := o.turn.take(ctx); err != nil {
+		return err
+	}
+	defer o.turn.give()
+	if o.closed {
+		return ErrClosed
+	}
+	objects, err := o.cut(b.Lines)
+	if err != nil {
+		return err
+	}
+	for len(o.writers) < min(uploads, len(objects)) {
+		w, err := o.form.new()
+		if err != nil {
+			return err
+		}
+		o.writers = append(o.writers, w)
+	}
+	next, stop := make(chan *object), make(chan struct{})
+	var failed error
+	var once sync.Once
+	var wg sync.WaitGroup
+	for i := range min(uploads, len(objects)) {
+		w := o.writers[i]
+		wg.Go(func() {
+			for obj := range next {
+				if err := o.upload(ctx, w, obj); err != nil {
+					once.Do(func() { failed = err; close(stop) }) // those on their way may arrive, and are then not sent again
+					return
+				}
+			}
+		})
+	}
+feeding:
+	for _, obj := range objects {
+		select {
+		case next <- obj:
+		case <-stop:
+			break feeding
+		case <-ctx.Done():
+			break feeding
+		}
+	}
+	close(next)
+	wg.Wait()
+	if failed == nil {
+		failed = ctx.Err()
+	}
+	if failed == nil {
+		clear(o.there)
+	}
+	return failed
+}
+
+// An object is the lines of a batch that belong under one key.
+type object struct {
+	folder string
+	at     time.Time // of the first line
+	lines  [][]byte  // borrowed
+}
+
+// cut sorts a batch's lines by where they belong, in the order of their coming.
+func (o *s3Output) cut(lines []byte) ([]*object, error) {
+	var all []*object
+	by := map[string]*object{}
+	for line := range bytes.Lines(lines) {
+		p, err := placeOf(line)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+		}
+		folder := o.key.of(p)
+		obj := by[folder]
+		if obj == nil {
+			obj = &object{folder: folder, at: p.at}
+			by[folder], all = obj, append(all, obj)
+		}
+		obj.lines = append(obj.lines, line)
+	}
+	return all, nil
+}
+
+// name is the object's key: by time, so that a listing is in the order of collecting, then by content.
+func (o *s3Output) name(obj *object) string {
+	h := sha256.New()
+	for _, l := range obj.lines {
+		h.Write(l)
+	}
+	name := hex.EncodeToString(h.Sum(nil)[:12]) + o.form.suffix
+	if !obj.at.IsZero() {
+		name = obj.at.UTC().Format("20060102T150405Z") + "-" + name
+	}
+	return strings.Join(slices.DeleteFunc([]string{o.prefix, obj.folder, name}, func(part string) bool { return part == "" }), "/")
+}
+
+func (o *s3Output) upload(ctx context.Context, w objectWriter, obj *object) error {
+	key := o.name(obj)
+	if o.arrived(key, false) {
+		return nil
+	}
+	body := new(bytes.Buffer) // a transport may read it yet when a cancelled request has returned
+	if err := w.write(body, obj.lines); err != nil {
+		return err
+	}
+	in, sum := o.put, md5.Sum(body.Bytes())
+	in.Key, in.Body, in.ContentLength = &key, bytes.NewReader(body.Bytes()), aws.Int64(int64(body.Len()))
+	in.ContentMD5, in.ContentType = aws.String(base64.StdEncoding.EncodeToString(sum[:])), &o.form.contentType
+	late := &record.Fault{Reason: record.TimedOut, Err: fmt.Errorf("no answer within %s", config.Duration(o.timeout)),
+		Hint: "the store is slow or out of reach: raise timeout, or make batches smaller"}
+	within, cancel := context.WithTimeoutCause(ctx, o.timeout, late)
+	defer cancel()
+	_, err := o.client.PutObject(within, &in)
+	switch {
+	case err == nil:
+		o.arrived(key, true)
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case within.Err() != nil:
+		err = late
+	default:
+		err = o.explain(err)
+	}
+	return fmt.Errorf("put s3://%s/%s: %w", o.bucket, key, err)
+}
+
+// arrived reports whether an object came through in an earlier try, or notes that it did.
+func (o *s3Output) arrived(key string, note bool) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if note {
+		o.there[key] = true
+	}
+	return o.there[key]
+}
+
+// Flush has nothing to wait for: the store has answered when Send returns.
+func (o *s3Output) Flush(ctx context.Context) error {
+	if err := o.turn.take(ctx); err != nil {
+		return err
+	}
+	defer o.turn.give()
+	if o.closed {
+		return ErrClosed
+	}
+	return nil
+}
+
+func (o *s3Output) Close(ctx context.Context) error {
+	defer o.http.close()
+	if err := o.turn.take(ctx); err != nil {
+		return err
+	}
+	defer o.turn.give()
+	o.closed = true
+	o.writers, o.there = nil, map[string]bool{}
+	return nil
+}
