@@ -6,7 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/aws-collector/collector/inventory"
 )
+
+var _ inventory.Store = (*Reader)(nil)
 
 // Query runs a statement of SQL that reads, for whoever asks in SQL. The documented views are resources, versions and targets.
 func (r *Reader) Query(ctx context.Context, query string, f func(columns []string, row []any) error) error {
@@ -42,21 +46,12 @@ func (r *Reader) Query(ctx context.Context, query string, f func(columns []strin
 	return nil
 }
 
-// A Summary is what a check finds.
-type Summary struct {
-	Targets, Resources, Versions int64
-	Bytes                        int64 // of the file's pages
-	Free                         int64 // of them, in bytes: what vacuum gives back
-	Oldest, Newest               time.Time
-	Damage                       []string // none: the database is sound
-}
-
 // maxDamage bounds how much of a damage is told.
 const maxDamage = 20
 
 // Check reads the whole database: its pages, and that what refers to something finds it.
-func (r *Reader) Check(ctx context.Context) (Summary, error) {
-	var s Summary
+func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
+	var s inventory.Summary
 	var pages, free, size int64
 	var oldest, newest sql.NullInt64
 	for _, q := range []struct {
@@ -87,7 +82,7 @@ func (r *Reader) Check(ctx context.Context) (Summary, error) {
 	return s, r.bodies(ctx, &s)
 }
 
-func (r *Reader) damage(ctx context.Context, s *Summary, query, say string) error {
+func (r *Reader) damage(ctx context.Context, s *inventory.Summary, query, say string) error {
 	rows, err := r.db.QueryContext(ctx, query)
 	if err != nil {
 		return explain(err)
@@ -104,7 +99,7 @@ func (r *Reader) damage(ctx context.Context, s *Summary, query, say string) erro
 }
 
 // bodies opens every body.
-func (r *Reader) bodies(ctx context.Context, s *Summary) error {
+func (r *Reader) bodies(ctx context.Context, s *inventory.Summary) error {
 	rows, err := r.db.QueryContext(ctx, "SELECT body, data FROM body")
 	if err != nil {
 		return explain(err)

@@ -1,0 +1,203 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/record"
+)
+
+var _ inventory.Store = (*Reader)(nil)
+
+// fetched is how many rows of a statement of a person's come at once.
+const fetched = 1000
+
+// Query runs one statement that reads. What the role may do does not matter: the transaction is read only, and the statement
+// stands in the declaration of a cursor, where the grammar allows nothing but a query.
+func (r *Reader) Query(ctx context.Context, query string, f func(columns []string, row []any) error) error {
+	err := pgx.BeginTxFunc(ctx, r.r, pgx.TxOptions{
+		BeginQuery: "begin isolation level repeatable read read only; set local statement_timeout = '10min'; set local cursor_tuple_fraction = 1",
+	}, func(tx pgx.Tx) error {
+		// The extended protocol takes one statement and no more, so nothing can follow the query.
+		// Exec would not do: without arguments it takes the simple one, which takes any number.
+		declare := tx.Conn().PgConn().ExecParams(ctx, "DECLARE asked NO SCROLL CURSOR FOR\n"+query, nil, nil, nil, nil)
+		if _, err := declare.Close(); err != nil {
+			return notQuery(err)
+		}
+		none := true
+		for {
+			rows, err := tx.Query(ctx, "FETCH "+strconv.Itoa(fetched)+" FROM asked", pgx.QueryExecModeExec, pgx.QueryResultFormats{pgtype.TextFormatCode})
+			if err != nil {
+				return err
+			}
+			n, err := each(rows, f)
+			if err != nil {
+				return err
+			}
+			if none = none && n == 0; n < fetched {
+				if none {
+					return f(names(rows), nil)
+				}
+				return nil
+			}
+		}
+	})
+	return r.c.explain(ctx, err)
+}
+
+// notQuery says what was meant, where the grammar of the server speaks of cursors.
+func notQuery(err error) error {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && (pg.Code == "42601" || pg.Code == "42P11" || pg.Code == "0A000") {
+		return &record.Fault{Reason: record.Other, Hint: "one statement that reads: SELECT, VALUES, TABLE, or WITH and one of them",
+			Text: pg.Message + " (SQLSTATE " + pg.Code + ")", Err: err}
+	}
+	return err
+}
+
+func names(rows pgx.Rows) (out []string) {
+	for _, d := range rows.FieldDescriptions() {
+		out = append(out, d.Name)
+	}
+	return out
+}
+
+func each(rows pgx.Rows, f func([]string, []any) error) (n int, err error) {
+	defer rows.Close()
+	columns := names(rows)
+	cells := make([]any, len(columns))
+	for rows.Next() {
+		for i, raw := range rows.RawValues() {
+			cells[i] = value(raw, rows.FieldDescriptions()[i].DataTypeOID)
+		}
+		n++
+		if err := f(columns, cells); err != nil {
+			return n, err
+		}
+	}
+	return n, rows.Err()
+}
+
+// value is a cell: numbers and booleans are what they are, all else is its text.
+func value(raw []byte, oid uint32) any {
+	if raw == nil {
+		return nil
+	}
+	s := string(raw)
+	switch oid {
+	case pgtype.BoolOID:
+		return s == "t"
+	case pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID:
+		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+			return n
+		}
+	case pgtype.Float4OID, pgtype.Float8OID, pgtype.NumericOID:
+		if json.Valid(raw) { // not NaN, not Infinity
+			return json.Number(s)
+		}
+	}
+	return s
+}
+
+// maxDamage bounds how much of a damage is told.
+const maxDamage = 20
+
+// Check reads the whole schema, and looks for what no commit leaves behind.
+func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
+	var s inventory.Summary
+	err := pgx.BeginTxFunc(ctx, r.r, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		var oldest, newest *int64
+		err := tx.QueryRow(ctx, `SELECT (SELECT count(*) FROM scope), count(*), count(*) FILTER (WHERE valid_to IS NULL), min(valid_from), max(valid_from),
+				(SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c WHERE relnamespace = $1::text::regnamespace AND relkind = 'r'),
+				(SELECT coalesce(sum(pg_total_relation_size(relid) * (n_dead_tup::float8 / (n_live_tup + n_dead_tup))), 0)::bigint
+					FROM pg_stat_user_tables WHERE schemaname = $1::text AND n_dead_tup > 0)
+			FROM version`, r.c.schema).Scan(&s.Targets, &s.Versions, &s.Resources, &oldest, &newest, &s.Bytes, &s.Free)
+		if err != nil {
+			return err
+		}
+		s.Oldest, s.Newest = instant(oldest), instant(newest)
+		for _, q := range []struct{ query, say string }{
+			{"SELECT id FROM version v WHERE NOT EXISTS (SELECT FROM body b WHERE b.version = v.version)", "%s: its body is missing"},
+			{"SELECT version::text FROM body b WHERE NOT EXISTS (SELECT FROM version v WHERE v.version = b.version) AND NOT EXISTS (SELECT FROM staged t WHERE t.version = b.version)", "body %s: its version is missing"},
+			{"SELECT id FROM version v WHERE NOT EXISTS (SELECT FROM scope s WHERE s.scope = v.scope)", "%s: its target is missing"},
+			{"SELECT id FROM version WHERE valid_to <= valid_from", "%s: a version ends before it begins"},
+			{"SELECT id FROM (SELECT id, valid_to, lead(valid_from) OVER (PARTITION BY scope, id ORDER BY valid_from) AS next FROM version) v WHERE next < valid_to OR next IS NOT NULL AND valid_to IS NULL", "%s: two versions at one time"},
+			{"SELECT id FROM version WHERE length(sum) <> 16", "%s: its hash is damaged"},
+			{"SELECT version::text FROM body WHERE jsonb_typeof(data) <> 'object'", "body %s: it is no object"},
+			{"SELECT 'the clock' FROM clock WHERE last < (SELECT max(greatest(valid_from, valid_to)) FROM version)", "%s is behind a version"},
+		} {
+			if err := damage(ctx, tx, &s, q.query, q.say); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && (pg.Code == "XX001" || pg.Code == "XX002" || pg.Code == "XX000") { // the server found it first
+		s.Damage = append(s.Damage, r.c.explain(ctx, err).Error())
+		err = nil
+	}
+	return s, r.c.explain(ctx, err)
+}
+
+func damage(ctx context.Context, tx pgx.Tx, s *inventory.Summary, query, say string) error {
+	rows, err := tx.Query(ctx, query+" LIMIT $1", max(0, maxDamage-len(s.Damage)))
+	if err != nil {
+		return err
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	for _, what := range found {
+		s.Damage = append(s.Damage, fmt.Sprintf(say, what))
+	}
+	return err
+}
+
+// Vacuum forgets what has ended longer ago than Options.Keep, with targets of which nothing is left, and makes their space usable
+// again. It works beside a collector that runs; how much of the space goes back to the disk is the server's matter.
+func Vacuum(ctx context.Context, o Options) error {
+	r, err := OpenReader(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	conn, err := pgx.ConnectConfig(ctx, r.c.conf)
+	if err != nil {
+		return fmt.Errorf("store: %w", r.c.explain(ctx, err))
+	}
+	defer closeSoon(conn)
+	if o.Keep > 0 {
+		err = forget(ctx, r.c, conn, time.Now().Add(-o.Keep))
+	}
+	if err == nil {
+		_, err = conn.Exec(ctx, "VACUUM (ANALYZE) scope, version, body, staged, clock")
+	}
+	return r.c.explain(ctx, err)
+}
+
+func forget(ctx context.Context, c *connector, conn *pgx.Conn, before time.Time) error {
+	for {
+		var old *job
+		err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			w := &work{c: c}
+			old = expire(w, before, 10_000)
+			return w.send(ctx, tx)
+		})
+		if err != nil {
+			return err
+		}
+		if old.rows == 0 {
+			break
+		}
+	}
+	_, err := conn.Exec(ctx, "DELETE FROM scope WHERE retired < $1 AND NOT EXISTS (SELECT FROM version v WHERE v.scope = scope.scope)", before.UnixMicro())
+	return err
+}

@@ -1,0 +1,199 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// claim makes this process the one that writes: it takes the lock, brings the schema up to date, and tells the database. The
+// lock is held as long as the connection that it returns.
+func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
+	defer func() {
+		err = s.c.explain(ctx, err)
+		s.mu.Lock()
+		s.why = err
+		s.mu.Unlock()
+	}()
+	conf := s.c.with(map[string]string{
+		// Of a machine that vanished the server learns within a minute, and gives its lock to another.
+		"tcp_keepalives_idle": "20", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3",
+	})
+	// Waiting for nothing cannot be cancelled at the server: a deadline ends it here, and the connection goes on.
+	conf.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
+		return &pgconn.DeadlineContextWatcherHandler{Conn: c.Conn()}
+	}
+	conn, err := pgx.ConnectConfig(ctx, conf)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			closeSoon(conn)
+		}
+	}()
+	if err := s.lock(ctx, conn); err != nil {
+		return nil, err
+	}
+	if err := s.c.migrate(ctx, conn); err != nil {
+		return nil, err
+	}
+	durable := ""
+	if err := conn.QueryRow(ctx, "SELECT current_setting('synchronous_commit')").Scan(&durable); err != nil {
+		return nil, err
+	}
+	if s.sync && durable == "off" {
+		durable = "on"
+	}
+	writer, err := s.enter(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writer, s.begin = writer, "begin; set local synchronous_commit = "+durable
+	return conn, nil
+}
+
+func (s *Store) lock(ctx context.Context, conn *pgx.Conn) error {
+	class, object := s.c.lockKey()
+	var ok bool
+	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1, $2)", class, object).Scan(&ok); err != nil || ok {
+		return err
+	}
+	who := "its connection has just ended"
+	err := conn.QueryRow(ctx, `SELECT format('%s from %s, since %s', a.application_name, coalesce(host(a.client_addr), 'the same machine'),
+			to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+		FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+		WHERE l.locktype = 'advisory' AND l.classid::bigint = $1 AND l.objid::bigint = $2 AND l.granted`, int64(class), int64(object)).Scan(&who)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	return &record.Fault{
+		Reason: record.Other, Hint: "stop it, or give this one another database or store.schema; list, get, history, diff, changes and sql work beside it",
+		Err: fmt.Errorf("schema %s: %w: %s", s.c.schema, ErrInUse, who),
+	}
+}
+
+// enter says in the database who writes from now on, and drops what turns of a dead process staged. If nobody else has written
+// since this process did, nothing has to be dropped, and its turns go on.
+func (s *Store) enter(ctx context.Context, conn *pgx.Conn) (writer int64, err error) {
+	s.mu.Lock()
+	mine := s.writer
+	s.mu.Unlock()
+	var last, now int64
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, "SELECT writer, last, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint FROM clock").Scan(&writer, &last, &now); err != nil {
+			return err
+		}
+		if mine != 0 && writer == mine {
+			return nil
+		}
+		// The server may be at the last words of the one who was killed; what those stage must be seen here.
+		if _, err := tx.Exec(ctx, "LOCK TABLE body, staged IN SHARE MODE"); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "DELETE FROM body USING staged WHERE body.version = staged.version"); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "DELETE FROM staged"); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, "UPDATE clock SET writer = writer + 1 RETURNING writer").Scan(&writer)
+	})
+	if err != nil {
+		return 0, err
+	}
+	if ahead := time.Duration(last-now) * time.Microsecond; ahead > time.Minute {
+		s.log.Warn("the store's latest entry is in the future: the server's clock went back; instants go on from there",
+			"latest", time.UnixMicro(last).UTC(), "ahead", ahead.Round(time.Second))
+	}
+	if off := time.Since(time.UnixMicro(now)).Abs(); off > time.Minute {
+		s.log.Warn("this machine's clock and the server's differ; what is remembered has the server's time", "by", off.Round(time.Second))
+	}
+	return writer, nil
+}
+
+const (
+	pingEvery  = 20 * time.Second
+	claimAgain = 15 * time.Second // at most
+)
+
+// hold keeps the lock until ctx ends: it watches the connection that holds it, and claims anew when that is lost.
+func (s *Store) hold(ctx context.Context, conn *pgx.Conn) {
+	wait := time.Second
+	for {
+		if conn != nil {
+			err := watch(ctx, conn)
+			closeSoon(conn)
+			conn = nil
+			if ctx.Err() != nil {
+				return
+			}
+			s.log.Warn("the connection that makes this process the store's one writer is lost; it is made again", "error", s.c.explain(ctx, err))
+			wait = 100 * time.Millisecond
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, claimAgain)
+		before := s.Err()
+		var err error
+		if conn, err = s.claim(ctx); ctx.Err() != nil {
+			if conn != nil {
+				closeSoon(conn)
+			}
+			return
+		}
+		switch {
+		case err == nil:
+			s.log.Info("the store can be written again")
+		case before == nil || before.Error() != err.Error():
+			s.log.Error("the store cannot be written", "error", err, "hint", record.HintOf(err))
+		}
+	}
+}
+
+// watch returns when the connection is gone. Nothing is ever sent to it, so reading from it waits; a ping finds out
+// whether the other side is still there.
+func watch(ctx context.Context, conn *pgx.Conn) error {
+	for {
+		listen, done := context.WithTimeout(ctx, pingEvery)
+		_, err := conn.WaitForNotification(listen)
+		done()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil && (!pgconn.Timeout(err) || conn.IsClosed()) {
+			return err
+		}
+		ping, done := context.WithTimeout(ctx, pingEvery/2)
+		err = conn.Ping(ping)
+		done()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// closeSoon says good-bye, so that the server gives the lock away at once; it does not wait long for the network.
+func closeSoon(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	_ = conn.Close(ctx) // it is gone, or goes
+	<-conn.PgConn().CleanupDone()
+}
+
+// errLost says of a turn that another process wrote in the meantime.
+func errLost(c *connector) error {
+	return &record.Fault{Reason: record.Other, Hint: "stop one of the two, or give it another database or store.schema", Err: fmt.Errorf("schema %s: %w", c.schema, ErrInUse)}
+}

@@ -1,0 +1,181 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// How many connections there are at most, besides the one that holds the lock. Writers take turns at the clock, so more of
+// them would wait there; readers hold theirs as long as who asked reads.
+const (
+	writers = 4
+	readers = 8
+)
+
+// A connector makes connections to one schema of one database.
+type connector struct {
+	conf   *pgx.ConnConfig
+	schema string
+}
+
+var (
+	schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+	settingKey = regexp.MustCompile(`^[a-z_][a-z0-9_.]*$`)
+)
+
+// malformed is all that is said of a connection string that cannot be read: whatever is quoted of it may be the password.
+func malformed(what string) error {
+	return &record.Fault{
+		Reason: record.Other,
+		Hint:   "want postgres://user:password@host:5432/database?sslmode=verify-full; in a password @ is %40, : is %3A, / is %2F, # is %23, ? is %3F, % is %25",
+		Err:    fmt.Errorf("store.dsn %s", what),
+	}
+}
+
+func newConnector(dsn, schema string) (*connector, error) {
+	if schema == "" {
+		schema = DefaultSchema
+	}
+	if !schemaName.MatchString(schema) || strings.HasPrefix(schema, "pg_") {
+		return nil, &record.Fault{Reason: record.Other, Hint: "want lower-case letters, digits and _", Err: fmt.Errorf("store.schema: %q is no name for a schema", schema)}
+	}
+	if u, err := url.Parse(dsn); err == nil && u.Scheme != "" && (u.Fragment != "" || strings.Contains(u.Path, "@")) {
+		return nil, malformed("is no connection string: part of it seems to be a password that is not escaped")
+	}
+	conf, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, malformed("is no connection string that can be read")
+	}
+	if strings.ContainsAny(conf.Database+conf.Host, "@?#") {
+		return nil, malformed("is no connection string: part of it seems to be a password that is not escaped")
+	}
+	for key := range conf.RuntimeParams {
+		if !settingKey.MatchString(key) {
+			return nil, malformed("is no connection string: part of it seems to be a password that is not escaped")
+		}
+	}
+	if conf.RuntimeParams["application_name"] == "" {
+		conf.RuntimeParams["application_name"] = fmt.Sprintf("collector (process %d)", os.Getpid())
+	}
+	conf.RuntimeParams["search_path"] = schema
+	if conf.ConnectTimeout == 0 {
+		conf.ConnectTimeout = 10 * time.Second
+	}
+	// Who stops reading tells the server so, and the connection goes on.
+	conf.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
+		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: 5 * time.Second}
+	}
+	return &connector{conf: conf, schema: schema}, nil
+}
+
+// pool makes a pool of at most n connections with settings of their own. It calls nobody.
+func (c *connector) pool(ctx context.Context, n int32, settings map[string]string) (*pgxpool.Pool, error) {
+	p, err := pgxpool.ParseConfig("") // the only way to make one
+	if err != nil {
+		return nil, malformed("cannot be used with this environment's PG variables")
+	}
+	p.ConnConfig = c.with(settings)
+	p.MaxConns = n
+	p.MaxConnIdleTime = 5 * time.Minute
+	p.PingTimeout = 10 * time.Second
+	// Its context is for making connections in the background, of which it has none.
+	return pgxpool.NewWithConfig(context.WithoutCancel(ctx), p)
+}
+
+func (c *connector) with(settings map[string]string) *pgx.ConnConfig {
+	conf := c.conf.Copy()
+	for k, v := range settings {
+		conf.RuntimeParams[k] = v
+	}
+	return conf
+}
+
+// lockKey names the lock of the schema's writer among the database's advisory locks.
+func (c *connector) lockKey() (class, object int32) {
+	return 0x636f6c6c, int32(crc32.ChecksumIEEE([]byte(c.schema)) & 0x7fffffff) // "coll"
+}
+
+// passing reports whether an error is of a server that cannot be reached or does not serve at the moment.
+func passing(err error) bool {
+	if errors.Is(err, context.Canceled) {
+		return false
+	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		switch pg.Code {
+		case "57P01", "57P02", "57P03", // shut down, crashed, starting
+			"53300", "53400": // too many connections
+			return true
+		}
+		return strings.HasPrefix(pg.Code, "08")
+	}
+	var out *unreachable
+	return errors.As(err, &out)
+}
+
+// unreachable is an error below the protocol.
+type unreachable struct{ err error }
+
+func (u *unreachable) Error() string { return u.err.Error() }
+func (u *unreachable) Unwrap() error { return u.err }
+
+// explain puts an error of the client's library into words that hold no secret, and adds what a person can do.
+func (c *connector) explain(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil { // the server says that it was cancelled, or the connection that it is closed
+		return context.Cause(ctx)
+	}
+	var known *record.Fault
+	if errors.As(err, &known) {
+		return err
+	}
+	var connect *pgconn.ConnectError
+	where := ""
+	if errors.As(err, &connect) {
+		where = c.where() + ": "
+	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return c.fault(record.Other, hintOf(pg), where+pg.Severity+": "+pg.Message+" (SQLSTATE "+pg.Code+")", err)
+	}
+	if connect == nil && !lostConnection(err) {
+		return c.fault(record.Other, "", err.Error(), err)
+	}
+	if certificate(err) {
+		return c.fault(record.Other, "sslrootcert= in store.dsn names the authority's certificate", c.where()+": "+innermost(err), err)
+	}
+	return c.fault(record.Network, "the store goes on by itself once Postgres can be reached", c.where()+": "+innermost(err), &unreachable{err})
+}
+
+func (c *connector) fault(r record.Reason, hint, text string, err error) error {
+	return &record.Fault{Reason: r, Hint: hint, Text: c.scrub(text), Err: err}
+}
+
+// where is the server, without what is secret about it.
+func (c *connector) where() string {
+	return fmt.Sprintf("connect to %s, port %d, database %s, as %s", c.conf.Host, c.conf.Port, c.conf.Database, c.conf.User)
+}
+
+// scrub takes the password out of what others say.
+func (c *connector) scrub(s string) string {
+	if len(c.conf.Password) >= 4 {
+		s = strings.ReplaceAll(s, c.conf.Password, "[redacted]")
+	}
+	return s
+}

@@ -1,0 +1,126 @@
+package postgres
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/aws-collector/collector/record"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// application marks the tables as ours.
+const application = "aws-collector"
+
+// oldest is the first version of Postgres that will do: 13 has no choice of compression.
+const oldest = 140000
+
+// A stand is what a schema holds.
+type stand struct {
+	schema  bool
+	version int // of our tables; 0: there are none
+}
+
+// migrate makes the schema and brings its tables up to date, each step in a transaction. The caller holds the writer's lock.
+func (c *connector) migrate(ctx context.Context, conn *pgx.Conn) error {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return err
+	}
+	is, err := c.stand(ctx, conn, len(files))
+	if err != nil {
+		return err
+	}
+	for n := is.version; n < len(files); n++ {
+		script, err := migrations.ReadFile(files[n])
+		if err != nil {
+			return err
+		}
+		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			if n == 0 {
+				if err := c.create(ctx, tx, is.schema); err != nil {
+					return err
+				}
+			}
+			if _, err := tx.Exec(ctx, string(script)); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, "UPDATE store SET version = $1", n+1)
+			return err
+		})
+		if err != nil {
+			return c.explain(ctx, fmt.Errorf("migration %d: %w", n+1, err))
+		}
+	}
+	return nil
+}
+
+func (c *connector) create(ctx context.Context, tx pgx.Tx, there bool) error {
+	if !there {
+		if _, err := tx.Exec(ctx, "CREATE SCHEMA "+pgx.Identifier{c.schema}.Sanitize()); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.Exec(ctx, "CREATE TABLE store (application text PRIMARY KEY, version integer NOT NULL)"); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, "INSERT INTO store (application, version) VALUES ($1, 0)", application)
+	return err
+}
+
+// An asker is a connection, a pool or a transaction.
+type asker interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// stand looks at what is there, and refuses a server that will not do, tables that are not ours, and tables of a later version.
+func (c *connector) stand(ctx context.Context, q asker, ours int) (is stand, err error) {
+	var server int
+	var encoding, release string
+	var store bool
+	var taken []string
+	err = q.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_setting('server_encoding'),
+			EXISTS (SELECT FROM pg_namespace WHERE nspname = $1),
+			EXISTS (SELECT FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1 AND relname = 'store'),
+			ARRAY(SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1 AND relname = ANY($2) ORDER BY 1)`,
+		c.schema, []string{"clock", "epoch", "scope", "version", "body", "staged", "versions", "resources", "targets"},
+	).Scan(&server, &release, &encoding, &is.schema, &store, &taken)
+	switch {
+	case err != nil:
+		return is, err
+	case server < oldest:
+		return is, &record.Fault{Reason: record.Other, Hint: "store: {type: sqlite} needs no server", Err: fmt.Errorf("the server is Postgres %s; 14 or later is needed", release)}
+	case encoding != "UTF8":
+		return is, &record.Fault{Reason: record.Other, Hint: "createdb --encoding UTF8 --template template0 NAME", Err: fmt.Errorf("the database's encoding is %s; UTF8 is needed", encoding)}
+	case !store && len(taken) > 0:
+		return is, c.foreign(fmt.Errorf("%w: it has a table %s", ErrForeign, taken[0]))
+	case !store:
+		return is, nil
+	}
+	var app string
+	err = q.QueryRow(ctx, "SELECT application, version FROM store ORDER BY application LIMIT 1").Scan(&app, &is.version)
+	var pg *pgconn.PgError
+	switch {
+	case errors.As(err, &pg) && pg.Code == "42703" || errors.Is(err, pgx.ErrNoRows) || err == nil && app != application:
+		return is, c.foreign(fmt.Errorf("%w: it has a table store", ErrForeign))
+	case err != nil:
+		return is, err
+	case is.version > ours:
+		return is, &record.Fault{
+			Reason: record.Other, Hint: "run the version of collector that made them, or name another store.schema",
+			Err: fmt.Errorf("schema %s: %w: version %d, this program knows %d", c.schema, ErrNewer, is.version, ours),
+		}
+	}
+	return is, nil
+}
+
+func (c *connector) foreign(err error) error {
+	return &record.Fault{Reason: record.Other, Hint: "name another store.schema, or another database", Err: fmt.Errorf("schema %s: %w", c.schema, err)}
+}

@@ -1,0 +1,159 @@
+// Package postgres keeps the inventory in a schema of its own in a Postgres database, version 14 or later.
+//
+// One process writes: it holds an advisory lock on a connection of its own, and a number in the database says who held it last, so
+// that one who lost it and does not know changes nothing. Any number read beside it. Rows are staged in short transactions and
+// one more at the end of a target makes them seen; none is open, and no connection is taken, while AWS is asked. A turn's epoch
+// is the scope's row's, and the order of commits that of the clock's row: both hold across processes.
+//
+// A server that cannot be reached is trouble that passes: at the start too, the store says so and goes on trying. Begin at [Open].
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/record"
+)
+
+// Options is how a store is opened.
+type Options struct {
+	DSN    string // a URL, or keywords and values; a secret
+	Schema string // "": collector
+	Log    *slog.Logger
+	Keep   time.Duration // how long versions that have ended are kept; 0: for ever
+	Sync   bool          // wait for the disk at every commit, also where the server's synchronous_commit is off
+}
+
+// DefaultSchema is where the tables are, unless the options say otherwise.
+const DefaultSchema = "collector"
+
+// A Store writes the database; it is the only one that does.
+type Store struct {
+	*Reader
+	c    *connector
+	log  *slog.Logger
+	keep time.Duration
+	sync bool
+	w    *pgxpool.Pool
+
+	stop context.CancelFunc
+	done chan struct{} // closed when hold has ended
+
+	mu     sync.Mutex
+	writer int64  // what clock.writer was when this process took the lock; 0: it never had it
+	why    error  // it may not write; nil: it may
+	begin  string // of a commit: with the server's own synchronous_commit
+}
+
+var _ inventory.Driver = (*Store)(nil)
+
+var (
+	// ErrInUse says that another process writes the database.
+	ErrInUse = errors.New("another process writes this database")
+	// ErrNewer says that the tables were made by a later version of the program.
+	ErrNewer = errors.New("a newer version of the program made these tables")
+	// ErrForeign says that the schema holds tables of another program.
+	ErrForeign = errors.New("the schema holds another program's tables")
+	// ErrNothing says that no collector has written to the schema yet.
+	ErrNothing = errors.New("nothing is remembered yet")
+)
+
+// patience is how long [Open] waits for a server that starts, or for one that has not noticed yet that the writer before is gone.
+const patience = 10 * time.Second
+
+// Open takes the database for writing, makes or migrates its schema, and drops what a killed process left unfinished. What a person
+// must mend is an error: a refused password, a database that is not there, a schema that is not ours, another writer. A
+// server that cannot be reached is none: writes fail, [Store.Err] says why, and it heals by itself.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	c, err := newConnector(o.DSN, o.Schema)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{c: c, log: o.Log, keep: o.Keep, sync: o.Sync, done: make(chan struct{})}
+	if s.w, err = c.pool(ctx, writers, map[string]string{
+		"synchronous_commit":                  "off", // what is staged may be lost with the server; a commit sets it
+		"plan_cache_mode":                     "force_custom_plan",
+		"idle_in_transaction_session_timeout": "60s", // who is frozen in mid-commit must not hold the clock
+	}); err != nil {
+		return nil, err
+	}
+	if s.Reader, err = newReader(ctx, c); err != nil {
+		s.w.Close()
+		return nil, err
+	}
+	lock, err := s.claimSoon(ctx)
+	if err != nil && !passing(err) {
+		s.w.Close()
+		return nil, errors.Join(fmt.Errorf("store: %w", err), s.Reader.Close())
+	}
+	if err != nil {
+		s.log.Error("the store cannot be reached; it is tried until it can", "error", err, "hint", record.HintOf(err))
+	}
+	holding, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	go func() {
+		defer close(s.done)
+		s.hold(holding, lock)
+	}()
+	return s, nil
+}
+
+// claimSoon is claim, with patience for what ends by itself.
+func (s *Store) claimSoon(ctx context.Context) (*pgx.Conn, error) {
+	start, wait := time.Now(), 100*time.Millisecond
+	for {
+		lock, err := s.claim(ctx)
+		limit := patience
+		if errors.Is(err, ErrInUse) {
+			limit = patience / 4
+		}
+		if err == nil || !passing(err) && !errors.Is(err, ErrInUse) || time.Since(start)+wait > limit {
+			return lock, err
+		}
+		select {
+		case <-time.After(wait):
+			wait = min(2*wait, time.Second)
+		case <-ctx.Done():
+			return nil, errors.Join(context.Cause(ctx), err)
+		}
+	}
+}
+
+// Err is why the store does not write at the moment, or nil.
+func (s *Store) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.why
+}
+
+// may is the number under which this process writes, and the beginning of a commit.
+func (s *Store) may() (writer int64, begin string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.writer, s.begin, s.why
+}
+
+// write is one short transaction.
+func (s *Store) write(ctx context.Context, begin string, f func(pgx.Tx) error) error {
+	err := pgx.BeginTxFunc(ctx, s.w, pgx.TxOptions{BeginQuery: begin}, f)
+	return s.c.explain(ctx, err)
+}
+
+// Close ends the writer and lets go of the lock. Turns that are open commit nothing. It waits for answers that are still read.
+func (s *Store) Close() error {
+	s.stop()
+	<-s.done
+	s.w.Close()
+	return s.Reader.Close()
+}

@@ -1,0 +1,157 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/inventorytest"
+	"github.com/aws-collector/collector/inventory/postgres/postgrestest"
+	"github.com/aws-collector/collector/record"
+)
+
+// One server for all tests of the package, each of which has a schema of its own.
+var (
+	cluster = sync.OnceValues(func() (*postgrestest.Server, error) { return postgrestest.Start("fsync=off") })
+	schemas atomic.Int64
+)
+
+func TestMain(m *testing.M) {
+	if dsn := os.Getenv(victimDSN); dsn != "" {
+		victim(dsn)
+	}
+	code := m.Run()
+	if s, err := cluster(); err == nil {
+		if err := s.Remove(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+func server(t testing.TB) *postgrestest.Server {
+	t.Helper()
+	s, err := cluster()
+	if errors.Is(err, postgrestest.ErrMissing) {
+		t.Skipf("SKIPPED, NOT PASSED: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// fresh is options for a schema that nobody has used.
+func fresh(t testing.TB) Options {
+	t.Helper()
+	return Options{DSN: server(t).DSN(), Schema: fmt.Sprintf("test_%d", schemas.Add(1))}
+}
+
+func open(t testing.TB, o Options) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestConformance(t *testing.T) {
+	inventorytest.Run(t, inventorytest.Subject{Open: func(t *testing.T) (inventory.Driver, func() inventory.Driver) {
+		o := fresh(t)
+		s := open(t, o)
+		return s, func() inventory.Driver {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = open(t, o)
+			return s
+		}
+	}})
+}
+
+// list is one whole listing of the suite's target.
+func list(t testing.TB, inv *inventory.Inventory, run string, items ...inventorytest.Item) error {
+	t.Helper()
+	target, who := inventorytest.Target()
+	v, err := inv.Begin(t.Context(), target, who, run)
+	if err != nil {
+		return err
+	}
+	if err := v.Page(t.Context(), inventorytest.Page(target, who, run, items...)); err != nil {
+		return err
+	}
+	return v.End(t.Context(), record.Outcome{Target: target, Run: run, State: record.OK, Started: time.Now()})
+}
+
+func ids(t testing.TB, r inventory.Reader, q inventory.Query) string {
+	t.Helper()
+	var out []string
+	for r, err := range r.Find(t.Context(), q) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, r.ID)
+	}
+	return strings.Join(out, " ")
+}
+
+// admin is a connection beside the store's, in its schema.
+func admin(t testing.TB, o Options) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), o.DSN+" search_path="+o.Schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
+	return conn
+}
+
+func exec(t testing.TB, conn *pgx.Conn, query string, args ...any) {
+	t.Helper()
+	if _, err := conn.Exec(t.Context(), query, args...); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+}
+
+func count(t testing.TB, conn *pgx.Conn, query string, args ...any) (n int) {
+	t.Helper()
+	if err := conn.QueryRow(t.Context(), query, args...).Scan(&n); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return n
+}
+
+// sound checks what every commit must leave.
+func sound(t testing.TB, r *Reader) {
+	t.Helper()
+	s, err := r.Check(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range s.Damage {
+		t.Error(d)
+	}
+}

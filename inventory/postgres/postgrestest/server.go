@@ -1,0 +1,196 @@
+//go:build unix
+
+// Package postgrestest runs a Postgres server for tests: a real one, of the binaries that the system has, in a folder of its own,
+// on a port of loopback. Begin at [Start].
+package postgrestest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// ErrMissing says that the machine has no Postgres.
+var ErrMissing = errors.New("no Postgres server on this machine: apt-get install postgresql")
+
+// User and Password are the superuser's.
+const (
+	User     = "collector"
+	Password = "correct-horse-EXAMPLE-battery"
+)
+
+// A Server is a cluster and, between [Server.Start] and [Server.Stop], the process that serves it.
+type Server struct {
+	dir, bin string
+	port     int
+	as       *syscall.Credential // Postgres refuses to run as root
+	settings []string
+
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	log *os.File
+}
+
+// Start makes a cluster and serves it. settings are as on the server's command line: "fsync=off" saves time where nothing crashes.
+// A crash of the server's process, which [Server.Crash] makes, loses nothing without it either; only one of the machine would.
+func Start(settings ...string) (_ *Server, err error) {
+	bin, err := binaries()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{bin: bin, settings: settings}
+	if s.dir, err = os.MkdirTemp("", "postgrestest-"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(s.dir))
+		}
+	}()
+	if os.Geteuid() == 0 {
+		if err := s.other(); err != nil {
+			return nil, err
+		}
+	}
+	secret := filepath.Join(s.dir, "password")
+	if err := s.file(secret, Password+"\n"); err != nil {
+		return nil, err
+	}
+	initdb := s.command(context.Background(), filepath.Join(bin, "initdb"), "-D", filepath.Join(s.dir, "data"), "-U", User, "-A", "scram-sha-256",
+		"--pwfile", secret, "-E", "UTF8", "--locale", "C.UTF-8", "--no-sync")
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s.port = l.Addr().(*net.TCPAddr).Port
+	if err := l.Close(); err != nil {
+		return nil, err
+	}
+	return s, s.Start()
+}
+
+// binaries is where the server's programs are: on the path, or where Debian has them, the newest version first.
+func binaries() (string, error) {
+	if path, err := exec.LookPath("initdb"); err == nil {
+		return filepath.Dir(path), nil
+	}
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if err != nil || len(found) == 0 {
+		return "", errors.Join(ErrMissing, err)
+	}
+	version := func(path string) int {
+		n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path)))) // none is 0
+		return n
+	}
+	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })), nil
+}
+
+// other is the user that the package's installation made for the server.
+func (s *Server) other() error {
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		return errors.Join(ErrMissing, err)
+	}
+	uid, err1 := strconv.Atoi(u.Uid)
+	gid, err2 := strconv.Atoi(u.Gid)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	s.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	return os.Chown(s.dir, uid, gid)
+}
+
+func (s *Server) file(path, text string) error {
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return err
+	}
+	if s.as == nil {
+		return nil
+	}
+	return os.Chown(path, int(s.as.Uid), int(s.as.Gid))
+}
+
+func (s *Server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = s.dir
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as, Setpgid: true}
+	return cmd
+}
+
+// Start serves the cluster, at the same port as before. It returns when it answers.
+func (s *Server) Start() (err error) {
+	if s.log, err = os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+		return err
+	}
+	// The shell ends the server when its input does, also if this process is killed.
+	s.cmd = s.command(context.Background(), "sh", "-c", `"$@" & p=$!; read how; kill -"${how:-INT}" $p; wait $p`, "sh",
+		filepath.Join(s.bin, "postgres"), "-D", "data", "-k", s.dir, "-p", strconv.Itoa(s.port), "-c", "listen_addresses=127.0.0.1")
+	for _, set := range s.settings {
+		s.cmd.Args = append(s.cmd.Args, "-c", set)
+	}
+	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	if s.in, err = s.cmd.StdinPipe(); err != nil {
+		return err
+	}
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for {
+		conn, err := pgx.Connect(ctx, s.DSN())
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		if ctx.Err() != nil {
+			said, _ := os.ReadFile(s.log.Name()) // the error stands anyway
+			return errors.Join(fmt.Errorf("postgres does not answer: %w\n%s", err, said), s.end("QUIT"))
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// DSN names the superuser's database. options are keywords and values besides, "user=other".
+func (s *Server) DSN(options ...string) string {
+	return fmt.Sprintf("host=127.0.0.1 port=%d dbname=postgres user=%s password=%s sslmode=disable %s", s.port, User, Password, strings.Join(options, " "))
+}
+
+// Port is where it listens.
+func (s *Server) Port() int { return s.port }
+
+// Stop ends the server as an administrator does: connections are ended, nothing is lost.
+func (s *Server) Stop() error { return s.end("INT") }
+
+// Crash ends it at once. What was not flushed is lost.
+func (s *Server) Crash() error { return s.end("QUIT") }
+
+func (s *Server) end(signal string) error {
+	if s.cmd == nil {
+		return nil
+	}
+	_, err := io.WriteString(s.in, signal+"\n")
+	err = errors.Join(err, s.in.Close())
+	_ = s.cmd.Wait() // its status is the signal's
+	s.cmd = nil
+	return errors.Join(err, s.log.Close())
+}
+
+// Remove ends the server and removes the cluster.
+func (s *Server) Remove() error { return errors.Join(s.end("INT"), os.RemoveAll(s.dir)) }

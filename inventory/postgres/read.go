@@ -1,0 +1,363 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/record"
+)
+
+// A Reader answers questions of a database, beside its writer and in another process too. An answer is one statement, and so of
+// one moment.
+type Reader struct {
+	c *connector
+	r *pgxpool.Pool
+}
+
+var _ inventory.Reader = (*Reader)(nil)
+
+// OpenReader opens a schema that a Store has made. Its error wraps [ErrNothing] where there is none yet. The role needs to read
+// and nothing more.
+func OpenReader(ctx context.Context, o Options) (*Reader, error) {
+	c, err := newConnector(o.DSN, o.Schema)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newReader(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.belongs(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("store: %w", c.explain(ctx, err)), r.Close())
+	}
+	return r, nil
+}
+
+func (r *Reader) belongs(ctx context.Context) error {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return err
+	}
+	is, err := r.c.stand(ctx, r.r, len(files))
+	switch {
+	case err != nil:
+		return err
+	case is.version == 0:
+		return &record.Fault{Reason: record.Other, Hint: `"collector run --once" collects once and remembers`,
+			Err: fmt.Errorf("%w: database %s has no tables of collector in schema %s", ErrNothing, r.c.conf.Database, r.c.schema)}
+	case is.version < len(files):
+		return &record.Fault{Reason: record.Other, Hint: `"collector run" brings them up to date`, Err: errors.New("an older version of the program made these tables")}
+	}
+	return nil
+}
+
+func newReader(ctx context.Context, c *connector) (*Reader, error) {
+	pool, err := c.pool(ctx, readers, map[string]string{
+		"default_transaction_read_only": "on",
+		"plan_cache_mode":               "force_custom_plan",
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{c, pool}, nil
+}
+
+// Close is safe twice. It waits for answers that are still read.
+func (r *Reader) Close() error {
+	r.r.Close()
+	return nil
+}
+
+// columns is what a resource is scanned from: version v, and its body where it is asked for. A version that is not there
+// has a null for its number.
+func columns(v string, data bool) string {
+	c := `v.version, s.kind, coalesce(v.id, ''), coalesce(v.name, ''), coalesce(v.state, ''), coalesce(v.type, ''), s.account, s.account_id, s.partition, s.region,
+		coalesce(v.tags, '{}'), s.extra_tags, coalesce(v.run, ''), v.first_seen, v.state_since, v.valid_from, v.valid_to, coalesce(v.ended, ''), s.last_seen, v.sum`
+	if data {
+		c += ", (SELECT coalesce(exact, data::text) FROM body WHERE body.version = v.version)"
+	} else {
+		c += ", NULL"
+	}
+	return strings.ReplaceAll(c, "v.", v+".")
+}
+
+// A cell is where a row is scanned to.
+type cell struct {
+	version                      *int64
+	r                            inventory.Resource
+	tags, extra, sum             []byte
+	first, since, from, to, seen *int64
+	data                         *string
+}
+
+func (c *cell) dest() []any {
+	r := &c.r
+	return []any{&c.version, &r.Kind, &r.ID, &r.Name, &r.State, &r.Type, &r.Account, &r.AccountID, &r.Partition, &r.Region,
+		&c.tags, &c.extra, &r.Run, &c.first, &c.since, &c.from, &c.to, &r.Ended, &c.seen, &c.sum, &c.data}
+}
+
+// resource is what was scanned, or nil.
+func (c *cell) resource() (*inventory.Resource, error) {
+	if c.version == nil {
+		return nil, nil
+	}
+	r := &c.r
+	if err := errors.Join(json.Unmarshal(c.tags, &r.Tags), json.Unmarshal(c.extra, &r.ExtraTags)); err != nil {
+		return nil, fmt.Errorf("tags of %s: %w", r.ID, err)
+	}
+	r.FirstSeen, r.StateSince, r.ValidFrom, r.ValidTo, r.LastSeen = instant(c.first), instant(c.since), instant(c.from), instant(c.to), instant(c.seen)
+	r.CollectedAt = r.ValidFrom
+	copy(r.Sum[:], c.sum)
+	if c.data != nil {
+		var b bytes.Buffer
+		b.Grow(len(*c.data))
+		if err := json.Compact(&b, []byte(*c.data)); err != nil {
+			return nil, fmt.Errorf("data of %s: %w", r.ID, err)
+		}
+		r.Data = b.Bytes()
+	}
+	return r, nil
+}
+
+func instant(us *int64) time.Time {
+	if us == nil {
+		return time.Time{}
+	}
+	return time.UnixMicro(*us).UTC()
+}
+
+// asked is a statement's answer, a row at a time. Who stops early stops the server too.
+func asked[T any](ctx context.Context, r *Reader, query string, args []any, scan func(pgx.Rows) (T, bool, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		within, cancel := context.WithCancel(ctx)
+		defer cancel()
+		var none T
+		rows, err := r.r.Query(within, query, args...)
+		if err != nil {
+			yield(none, r.c.explain(ctx, err))
+			return
+		}
+		defer rows.Close() // after it is cancelled: else it would read what is left
+		defer cancel()
+		for rows.Next() {
+			t, ok, err := scan(rows)
+			if err != nil {
+				yield(none, r.c.explain(ctx, err))
+				return
+			}
+			if ok && !yield(t, nil) {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(none, r.c.explain(ctx, err))
+		}
+	}
+}
+
+// resources is the versions of a query that satisfy q.
+func (r *Reader) resources(ctx context.Context, q inventory.Query, query string, args []any) iter.Seq2[*inventory.Resource, error] {
+	return asked(ctx, r, query, args, func(rows pgx.Rows) (*inventory.Resource, bool, error) {
+		c := new(cell)
+		if err := rows.Scan(c.dest()...); err != nil {
+			return nil, false, err
+		}
+		res, err := c.resource()
+		if err != nil {
+			return nil, false, err
+		}
+		ok, err := q.Where.Match(res)
+		if !q.Data {
+			res.Data = nil
+		}
+		return res, ok, err
+	})
+}
+
+// Find ranges over resources, by kind, account, region and id.
+func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
+	n := narrow(q, "v", true)
+	if q.At.IsZero() {
+		n.add("v.valid_to IS NULL")
+	} else {
+		at := n.arg(q.At.UnixMicro())
+		n.add("v.valid_from <= " + at + " AND (v.valid_to IS NULL OR v.valid_to > " + at + ")")
+	}
+	return r.resources(ctx, q, "SELECT "+columns("v", q.Data || q.Where.NeedsData())+" FROM version v JOIN scope s ON s.scope = v.scope"+n.where()+
+		" ORDER BY s.kind, s.account, s.region, v.id", n.args)
+}
+
+// History ranges over every version.
+func (r *Reader) History(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
+	n := narrow(q, "v", true)
+	return r.resources(ctx, q, "SELECT "+columns("v", q.Data || q.Where.NeedsData())+" FROM version v JOIN scope s ON s.scope = v.scope"+n.where()+
+		" ORDER BY s.kind, s.account, s.region, s.scope, v.id, v.valid_from", n.args)
+}
+
+// pairs is changes: of each row of e, which has an instant and the numbers of the versions before and after.
+func (r *Reader) pairs(ctx context.Context, q inventory.Query, with string, n *narrowing, order string) iter.Seq2[inventory.Change, error] {
+	data := q.Data || q.Where.NeedsData()
+	query := "WITH e AS (" + with + ") SELECT e.at, " + columns("b", data) + ", " + columns("a", data) + ` FROM e JOIN scope s ON s.scope = e.scope
+		LEFT JOIN version b ON b.version = e.before LEFT JOIN version a ON a.version = e.after` + n.where() + " ORDER BY " + order
+	return asked(ctx, r, query, n.args, func(rows pgx.Rows) (inventory.Change, bool, error) {
+		var at *int64
+		b, a := new(cell), new(cell)
+		c := inventory.Change{What: inventory.WasChanged}
+		err := rows.Scan(append(append([]any{&at}, b.dest()...), a.dest()...)...)
+		if err == nil {
+			c.Before, err = b.resource()
+		}
+		if err == nil {
+			c.After, err = a.resource()
+		}
+		if err != nil {
+			return c, false, err
+		}
+		switch c.At = instant(at); {
+		case c.Before == nil:
+			c.What = inventory.WasAdded
+		case c.After == nil:
+			c.What = inventory.WasGone
+		}
+		ok, err := q.Where.Match(c.Resource())
+		return c, ok, err
+	})
+}
+
+// Diff ranges over what is not the same at two instants: by kind, account, region and id. What changed and changed back is the same.
+func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time) iter.Seq2[inventory.Change, error] {
+	n := narrow(q, "e", false) // a condition may hold before and not after: it is asked of the later one, in pairs
+	x, y := n.arg(from.UnixMicro()), n.arg(to.UnixMicro())
+	at := func(v, instant string) string {
+		return " LEFT JOIN LATERAL (SELECT v.version, v.sum, v.valid_to FROM version v WHERE v.id = t.id AND v.scope = t.scope AND v.valid_from <= " + instant +
+			" ORDER BY v.valid_from DESC LIMIT 1) " + v + " ON " + v + ".valid_to IS NULL OR " + v + ".valid_to > " + instant
+	}
+	return r.pairs(ctx, q, `SELECT t.scope, t.id, NULL::bigint AS at, b.version AS before, a.version AS after FROM (
+			SELECT scope, id FROM version WHERE valid_from > `+x+` AND valid_from <= `+y+`
+			UNION SELECT scope, id FROM version WHERE valid_to > `+x+` AND valid_to <= `+y+`) t`+at("b", x)+at("a", y)+`
+		WHERE (b.version IS NOT NULL OR a.version IS NOT NULL) AND b.sum IS DISTINCT FROM a.sum`, n, "s.kind, s.account, s.region, e.id")
+}
+
+// Changes ranges over what happened after an instant. A commit that is not seen yet has a later instant than every one that is:
+// see clock in the schema.
+func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
+	n := narrow(q, "e", false)
+	x := n.arg(after.UnixMicro())
+	return r.pairs(ctx, q, `SELECT v.scope, v.id, v.valid_from AS at, b.version AS before, v.version AS after FROM version v
+			LEFT JOIN LATERAL (SELECT b.version, b.valid_to FROM version b WHERE b.id = v.id AND b.scope = v.scope AND b.valid_from < v.valid_from
+				ORDER BY b.valid_from DESC LIMIT 1) b ON b.valid_to = v.valid_from
+			WHERE v.valid_from > `+x+`
+		UNION ALL SELECT scope, id, valid_to, version, NULL FROM version WHERE valid_to > `+x+" AND ended IS NOT NULL", n, "e.at, e.id")
+}
+
+// Targets ranges over what is known of each target.
+func (r *Reader) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error] {
+	return asked(ctx, r, `SELECT account, region, kind, account_id, partition, run, state, reason, error, hint, expected, records, calls,
+		throttles, started, ended, last_seen, retired, coalesce(why, ''),
+		(SELECT count(*) FROM version v WHERE v.scope = s.scope AND v.valid_to IS NULL) FROM scope s ORDER BY account, region, kind`, nil,
+		func(rows pgx.Rows) (c inventory.Coverage, ok bool, err error) {
+			var started, ended, seen, retired *int64
+			err = rows.Scan(&c.Account, &c.Region, &c.Kind, &c.AccountID, &c.Partition, &c.Run, &c.State, &c.Reason, &c.Error, &c.Hint, &c.Expected,
+				&c.Records, &c.Calls, &c.Throttles, &started, &ended, &seen, &retired, &c.Why, &c.Resources)
+			c.Started, c.Ended, c.LastSeen, c.Retired = instant(started), instant(ended), instant(seen), instant(retired)
+			return c, true, err
+		})
+}
+
+// A narrowing is the condition that a query puts on scopes and versions. Values are parameters, never text of the statement.
+type narrowing struct {
+	conditions []string
+	args       []any
+}
+
+func (n *narrowing) add(condition string) { n.conditions = append(n.conditions, condition) }
+
+func (n *narrowing) arg(v any) string {
+	n.args = append(n.args, v)
+	return fmt.Sprintf("$%d", len(n.args))
+}
+
+func (n *narrowing) where() string {
+	if len(n.conditions) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(n.conditions, " AND ")
+}
+
+// narrow takes of q what is in scopes and in versions, which are v; of its condition only if deep says so.
+func narrow(q inventory.Query, v string, deep bool) *narrowing {
+	n := new(narrowing)
+	globs := func(patterns []string, columns ...string) {
+		var take []string
+		for _, p := range patterns {
+			pattern, out := strings.CutPrefix(p, "!")
+			var one []string
+			for _, c := range columns {
+				one = append(one, c+" ~ "+n.arg(regexpOf(pattern)))
+			}
+			if either := strings.Join(one, " OR "); out {
+				n.add("NOT (" + either + ")")
+			} else {
+				take = append(take, either)
+			}
+		}
+		if len(take) > 0 {
+			n.add("(" + strings.Join(take, " OR ") + ")")
+		}
+	}
+	globs(q.Kinds, "s.kind")
+	globs(q.Accounts, "s.account", "s.account_id")
+	globs(q.Regions, "s.region")
+	if q.ID != "" {
+		n.add(v + ".id = " + n.arg(q.ID))
+	}
+	if !deep {
+		return n
+	}
+	for _, c := range [...]struct{ field, column string }{{"id", "v.id"}, {"name", "v.name"}, {"state", "v.state"}, {"type", "v.type"},
+		{"kind", "s.kind"}, {"region", "s.region"}, {"account", "s.account"}, {"account_id", "s.account_id"}} {
+		if vs := q.Where.Only(c.field); vs != nil {
+			n.add(c.column + " = ANY(" + n.arg(vs) + ")")
+		}
+	}
+	return n
+}
+
+// regexpOf is a glob as a regular expression of the server's: *, ? and classes.
+func regexpOf(glob string) string {
+	var b strings.Builder
+	b.WriteByte('^')
+	for i := 0; i < len(glob); i++ {
+		switch c := glob[i]; c {
+		case '*':
+			b.WriteString(".*")
+		case '?':
+			b.WriteByte('.')
+		case '[':
+			if end := strings.IndexByte(glob[i+1:], ']'); end > 0 {
+				b.WriteString(strings.ReplaceAll(glob[i:i+end+2], `\`, `\\`))
+				i += end + 1
+				continue
+			}
+			b.WriteString(`\[`)
+		case '.', '\\', '^', '$', '+', '(', ')', '{', '}', '|', ']':
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		default:
+			b.WriteByte(c)
+		}
+	}
+	b.WriteByte('$')
+	return b.String()
+}

@@ -1,0 +1,81 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/record"
+)
+
+// Known is every target of the account's name that is not retired.
+func (s *Store) Known(ctx context.Context, account string) ([]record.Target, error) {
+	rows, err := s.w.Query(ctx, "SELECT DISTINCT account, region, kind FROM scope WHERE account = $1 AND retired IS NULL", account)
+	if err != nil {
+		return nil, s.c.explain(ctx, err)
+	}
+	ts, err := pgx.CollectRows(rows, pgx.RowToStructByPos[record.Target])
+	return ts, s.c.explain(ctx, err)
+}
+
+// Accounts is every account that has a scope that is not retired.
+func (s *Store) Accounts(ctx context.Context) ([]inventory.Account, error) {
+	rows, err := s.w.Query(ctx, "SELECT DISTINCT account, partition, account_id FROM scope WHERE retired IS NULL ORDER BY 1, 3")
+	if err != nil {
+		return nil, s.c.explain(ctx, err)
+	}
+	as, err := pgx.CollectRows(rows, pgx.RowToStructByPos[inventory.Account])
+	return as, s.c.explain(ctx, err)
+}
+
+// Retire ends the scopes of a target.
+func (s *Store) Retire(ctx context.Context, t record.Target, why string) error {
+	return s.retire(ctx, why, "SELECT scope FROM scope WHERE account = $1 AND region = $2 AND kind = $3 AND retired IS NULL", t.Account, t.Region, t.Kind)
+}
+
+// RetireAccount ends the scopes of an account under a name, each in a transaction of its own.
+func (s *Store) RetireAccount(ctx context.Context, a inventory.Account, why string) error {
+	return s.retire(ctx, why, "SELECT scope FROM scope WHERE account = $1 AND partition = $2 AND account_id = $3 AND retired IS NULL",
+		a.Name, a.Partition, a.AccountID)
+}
+
+func (s *Store) retire(ctx context.Context, why, query string, args ...any) error {
+	writer, begin, err := s.may()
+	if err != nil {
+		return err
+	}
+	rows, err := s.w.Query(ctx, query, args...)
+	if err != nil {
+		return s.c.explain(ctx, err)
+	}
+	scopes, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return s.c.explain(ctx, err)
+	}
+	for _, scope := range scopes {
+		err := s.write(ctx, begin, func(tx pgx.Tx) error {
+			// The next epoch fences a turn that is open; the row is held before the clock is, here as everywhere.
+			err := tx.QueryRow(ctx, "UPDATE scope SET epoch = nextval('epoch') WHERE scope = $1 AND retired IS NULL RETURNING scope", scope).Scan(&scope)
+			if errors.Is(err, pgx.ErrNoRows) { // by someone else, just now
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if err := discard(ctx, tx, scope); err != nil {
+				return err
+			}
+			w := &work{c: s.c}
+			w.do(tick, writer).want(1, errLost(s.c))
+			w.do("UPDATE version SET valid_to = (SELECT last FROM clock), ended = $2 WHERE scope = $1 AND valid_to IS NULL", scope, why)
+			w.do("UPDATE scope SET retired = clock.last, why = $2 FROM clock WHERE scope = $1", scope, why)
+			return w.send(ctx, tx)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

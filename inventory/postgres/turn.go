@@ -1,0 +1,340 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/record"
+)
+
+// numbers is how many versions a turn can number: epoch << 24 is the first.
+const numbers = 1 << 24
+
+// A turn is one visit of a scope.
+type turn struct {
+	s      *Store
+	scope  int64 // 0: there is none
+	epoch  int64
+	writer int64 // under which it began
+	run    string
+	next   int64 // versions numbered
+	rows   int64 // staged, but for those that take a version's place
+	based  int64 // those
+}
+
+// A beginning takes the scope's next epoch, if this process is still the writer. left says that an earlier turn staged something.
+const (
+	beginByID = `INSERT INTO scope (account_id, partition, region, kind, account, epoch)
+		SELECT $1, $2, $3, $4, $5, nextval('epoch') FROM clock WHERE writer = $6
+		ON CONFLICT (account_id, partition, region, kind) DO UPDATE SET account = excluded.account, epoch = excluded.epoch, retired = NULL, why = NULL
+		RETURNING scope, epoch, EXISTS (SELECT FROM staged WHERE staged.scope = scope.scope)`
+	beginByName = `UPDATE scope SET epoch = nextval('epoch')
+		WHERE scope = (SELECT scope FROM scope WHERE account = $1 AND region = $2 AND kind = $3 AND retired IS NULL ORDER BY ended DESC NULLS LAST LIMIT 1)
+			AND EXISTS (SELECT FROM clock WHERE writer = $4)
+		RETURNING scope, epoch, EXISTS (SELECT FROM staged WHERE staged.scope = scope.scope)`
+)
+
+// Begin finds or makes the scope and takes its epoch: one statement, unless a turn before was cut off.
+func (s *Store) Begin(ctx context.Context, t record.Target, sc inventory.Scope, run string) (inventory.Turn, error) {
+	writer, _, err := s.may()
+	if err != nil {
+		return nil, err
+	}
+	turn := &turn{s: s, writer: writer, run: run}
+	var left bool
+	if sc.AccountID == "" {
+		err = s.w.QueryRow(ctx, beginByName, t.Account, t.Region, t.Kind, writer).Scan(&turn.scope, &turn.epoch, &left)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return turn, nil
+		}
+	} else {
+		err = s.w.QueryRow(ctx, beginByID, sc.AccountID, sc.Partition, sc.Region, sc.Kind, t.Account, writer).Scan(&turn.scope, &turn.epoch, &left)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil, errLost(s.c)
+		}
+	}
+	if err == nil && left {
+		err = pgx.BeginFunc(ctx, s.w, func(tx pgx.Tx) error { return discard(ctx, tx, turn.scope) })
+	}
+	if err != nil {
+		return nil, s.c.explain(ctx, err)
+	}
+	return turn, nil
+}
+
+func discard(ctx context.Context, tx pgx.Tx, scope int64) error {
+	if _, err := tx.Exec(ctx, "DELETE FROM body WHERE version = ANY(ARRAY(SELECT version FROM staged WHERE scope = $1))", scope); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, "DELETE FROM staged WHERE scope = $1", scope)
+	return err
+}
+
+func (t *turn) Known() bool { return t.scope != 0 }
+
+func (t *turn) Live(ctx context.Context, f func(id []byte, sum record.Sum, version int) error) error {
+	rows, err := t.s.w.Query(ctx, "SELECT sum_version, sum, id FROM version WHERE scope = $1 AND valid_to IS NULL", t.scope)
+	if err != nil {
+		return t.s.c.explain(ctx, err)
+	}
+	defer rows.Close()
+	var version int32
+	var sum record.Sum
+	var told error
+	for rows.Next() && told == nil {
+		// As the wire has them: a million rows are not worth a copy each. All three have a binary form that is their bytes.
+		raw := rows.RawValues()
+		if len(raw[0]) != 4 || len(raw[1]) != len(sum) {
+			return fmt.Errorf("scope %d: a hash of %d bytes", t.scope, len(raw[1]))
+		}
+		version = int32(raw[0][0])<<24 | int32(raw[0][1])<<16 | int32(raw[0][2])<<8 | int32(raw[0][3])
+		copy(sum[:], raw[1])
+		told = f(raw[2], sum, int(version))
+	}
+	if told != nil {
+		return told
+	}
+	return t.s.c.explain(ctx, rows.Err())
+}
+
+// current holds the scope's row for the transaction, and says whether the turn has its epoch still. strength is how firmly.
+func (t *turn) current(ctx context.Context, tx pgx.Tx, strength string) error {
+	var writer int64
+	err := tx.QueryRow(ctx, "SELECT (SELECT writer FROM clock) FROM scope WHERE scope = $1 AND epoch = $2 FOR "+strength, t.scope, t.epoch).Scan(&writer)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return inventory.ErrFenced
+	case err == nil && writer != t.writer:
+		return errLost(t.s.c)
+	}
+	return err
+}
+
+func (t *turn) Stage(ctx context.Context, rows []inventory.Row) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	err := t.s.write(ctx, "", func(tx pgx.Tx) error {
+		if err := t.current(ctx, tx, "SHARE OF scope"); err != nil {
+			return err
+		}
+		return t.stage(ctx, tx, rows)
+	})
+	if err == nil {
+		t.count(rows)
+	}
+	return err
+}
+
+func (t *turn) count(rows []inventory.Row) {
+	for i := range rows {
+		if rows[i].How == inventory.Rebased {
+			t.based++
+		} else {
+			t.rows++
+		}
+	}
+}
+
+var errTooMuch = errors.New("more versions than one target can have")
+
+// stage copies rows to where no reader looks.
+func (t *turn) stage(ctx context.Context, tx pgx.Tx, rows []inventory.Row) error {
+	first := t.next
+	if t.next += int64(len(rows)); t.next > numbers {
+		return errTooMuch
+	}
+	first += t.epoch * numbers
+	values := make([]any, 9) // CopyFrom encodes a row before it asks for the next
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"body"}, []string{"version", "data", "exact"}, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
+		data, altered := holdable(rows[i].Data)
+		values[0], values[1], values[2] = first+int64(i), data, nil
+		if altered {
+			values[2] = string(rows[i].Data)
+		}
+		return values[:3], nil
+	}))
+	if err != nil {
+		return err
+	}
+	columns := []string{"scope", "version", "how", "id", "sum", "name", "state", "type", "tags"}
+	_, err = tx.CopyFrom(ctx, pgx.Identifier{"staged"}, columns, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
+		r := &rows[i]
+		tags, _ := holdable(r.Tags)
+		values[0], values[1], values[2], values[3], values[4] = t.scope, first+int64(i), int16(r.How), r.ID, r.Sum[:]
+		values[5], values[6], values[7], values[8] = text(r.Name), text(r.State), text(r.Type), tags
+		return values, nil
+	}))
+	return err
+}
+
+// perCommit is how many expired versions a commit takes away: the work of retention in pieces too small to notice.
+const perCommit = 200
+
+// tick is the commit's instant: later than every one before it, and this commit's alone, as the row is held until its end.
+const tick = "UPDATE clock SET last = greatest(last + 1, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint) WHERE writer = $1"
+
+func (t *turn) Commit(ctx context.Context, c inventory.Commit) error {
+	if t.scope == 0 {
+		return nil
+	}
+	_, begin, err := t.s.may()
+	if err != nil {
+		return err
+	}
+	return t.s.write(ctx, begin, func(tx pgx.Tx) error {
+		if err := t.current(ctx, tx, "UPDATE OF scope"); err != nil {
+			return err
+		}
+		if len(c.Rows) > 0 {
+			if err := t.stage(ctx, tx, c.Rows); err != nil {
+				return err
+			}
+			t.count(c.Rows)
+		}
+		b := &work{c: t.s.c}
+		b.do(tick, t.writer).want(1, errLost(t.s.c))
+		if t.rows+t.based > 0 {
+			t.show(b)
+		}
+		if c.Gone != nil {
+			if err := t.end(ctx, tx, b, c); err != nil {
+				return err
+			}
+		}
+		t.outcome(b, c)
+		if t.s.keep > 0 {
+			expire(b, time.Now().Add(-t.s.keep), perCommit)
+		}
+		return b.send(ctx, tx)
+	})
+}
+
+// show makes what was staged the live versions. The numbers of a turn's rows are its own, so it shows no other's; and if they are
+// not all there, the server has crashed and lost some.
+//
+// staged has no statistics worth the name: it is empty most of the time. So each statement leaves the planner one way only,
+// from each staged row to its version by an index (LATERAL with OFFSET or LIMIT, = ANY of an array); the usual joins may cost rows × rows.
+func (t *turn) show(b *work) {
+	const mine = " t.scope = $1 AND t.version >= $2 AND t.version < $3"
+	const live = `CROSS JOIN LATERAL (SELECT v.version FROM version v WHERE v.scope = t.scope AND v.id = t.id AND v.valid_to IS NULL OFFSET 0) live`
+	from, to := t.epoch*numbers, (t.epoch+1)*numbers
+	missing := &record.Fault{Reason: record.Other, Hint: "the next run lists the target again", Err: errors.New("the server restarted and lost what was staged")}
+	if t.rows > 0 {
+		b.do(`UPDATE version SET valid_to = (SELECT last FROM clock)
+			WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 1))`, t.scope, from, to)
+		// What goes on from the version that has just ended: since when the resource is there, and since when it is in its state.
+		b.do(`INSERT INTO version (version, scope, id, sum, sum_version, name, state, type, tags, run, first_seen, state_since, valid_from)
+			SELECT t.version, t.scope, t.id, t.sum, $4, t.name, t.state, t.type, t.tags, $5, coalesce(v.first_seen, clock.last),
+				CASE WHEN v.state = t.state THEN v.state_since ELSE clock.last END, clock.last
+			FROM (SELECT last FROM clock LIMIT 1) clock, staged t LEFT JOIN LATERAL (SELECT v.first_seen, v.state_since, v.state FROM version v
+				WHERE t.how = 1 AND v.id = t.id AND v.scope = t.scope ORDER BY v.valid_from DESC LIMIT 1) v ON true
+			WHERE`+mine+` AND t.how < 2`, t.scope, from, to, record.SumVersion, t.run).want(t.rows, missing)
+	}
+	if t.based > 0 { // a hash of another version: the row takes the version's place, and its body the body's
+		b.do(`DELETE FROM body WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 2))`, t.scope, from, to)
+		b.do(`UPDATE version v SET version = t.version, sum = t.sum, sum_version = $4, name = t.name, state = t.state, type = t.type, tags = t.tags
+			FROM (SELECT t.*, live.version AS was FROM staged t `+live+` WHERE`+mine+` AND t.how = 2) t WHERE v.version = t.was`,
+			t.scope, from, to, record.SumVersion).want(t.based, missing)
+	}
+	b.do("DELETE FROM staged t WHERE"+mine, t.scope, from, to)
+}
+
+// atOnce is how many ids go with one statement.
+const atOnce = 5000
+
+// end ends what is gone. AWS's last word on a resource may be that it was terminated.
+func (t *turn) end(ctx context.Context, tx pgx.Tx, b *work, c inventory.Commit) error {
+	var ids []string
+	flush := func() {
+		b.do(`UPDATE version SET valid_to = (SELECT last FROM clock),
+			ended = CASE WHEN state IN ('terminated', 'deleted') THEN '`+inventory.Terminated+`' ELSE '`+inventory.Absent+`' END
+			WHERE scope = $1 AND valid_to IS NULL AND id = ANY($2)`, t.scope, ids)
+	}
+	for id := range c.Gone {
+		if ids = append(ids, string(id)); len(ids) == atOnce {
+			flush()
+			if err := b.send(ctx, tx); err != nil {
+				return err
+			}
+			ids = nil
+		}
+	}
+	if len(ids) > 0 {
+		flush()
+	}
+	return nil
+}
+
+func (t *turn) outcome(b *work, c inventory.Commit) {
+	o := c.Outcome
+	var extra any
+	if c.ExtraTags != nil {
+		extra, _ = holdable(c.ExtraTags)
+	}
+	b.do(`UPDATE scope SET run = $2, state = $3, reason = $4, error = $5, hint = $6, expected = $7, records = $8, calls = $9, throttles = $10,
+		started = $11, ended = clock.last, last_seen = CASE WHEN $12 THEN clock.last ELSE last_seen END, extra_tags = coalesce($13, extra_tags),
+		retired = NULL, why = NULL FROM clock WHERE scope = $1`,
+		t.scope, o.Run, string(o.State), string(o.Reason), text(o.Error), text(o.Hint), o.Expected, o.Records, o.Calls, o.Throttles,
+		o.Started.UnixMicro(), o.State.Complete(), extra)
+}
+
+// expire forgets versions that ended before an instant, at most n of them.
+func expire(b *work, before time.Time, n int) *job {
+	return b.do(`WITH old AS (SELECT version FROM version WHERE valid_to < $1 ORDER BY valid_to LIMIT $2 FOR UPDATE SKIP LOCKED),
+			bodies AS (DELETE FROM body USING old WHERE body.version = old.version)
+		DELETE FROM version USING old WHERE version.version = old.version`, before.UnixMicro(), n)
+}
+
+// work is statements that go to the server together, in one round trip: while they run, the clock is held.
+type work struct {
+	c    *connector
+	jobs []*job
+}
+
+type job struct {
+	sql       string
+	args      []any
+	rows      int64 // that it touched
+	must      int64 // touch; -1: any number
+	otherwise error
+}
+
+func (w *work) do(sql string, args ...any) *job {
+	j := &job{sql: sql, args: args, must: -1}
+	w.jobs = append(w.jobs, j)
+	return j
+}
+
+// want makes the transaction fail with an error unless the statement touches n rows.
+func (j *job) want(n int64, otherwise error) { j.must, j.otherwise = n, otherwise }
+
+func (w *work) send(ctx context.Context, tx pgx.Tx) (err error) {
+	jobs := w.jobs
+	w.jobs = nil
+	b := new(pgx.Batch)
+	for _, j := range jobs {
+		b.Queue(j.sql, j.args...)
+	}
+	results := tx.SendBatch(ctx, b)
+	defer func() {
+		if e := results.Close(); err == nil {
+			err = e
+		}
+	}()
+	for _, j := range jobs {
+		tag, err := results.Exec()
+		if err != nil {
+			return err
+		}
+		if j.rows = tag.RowsAffected(); j.must >= 0 && j.rows != j.must {
+			return j.otherwise
+		}
+	}
+	return nil
+}
