@@ -152,9 +152,18 @@ type Output struct {
 
 // Store is what remembers.
 type Store struct {
-	Type string   `yaml:"type" enum:"sqlite,none" doc:"sqlite: what is listed is remembered, with its history, in data_dir/collector.db; none: nothing is remembered."`
-	Keep Duration `yaml:"keep" range:"0s..36500d" doc:"How long versions of a resource are kept that are no longer so; 0: for ever. What is live is always kept."`
-	Sync string   `yaml:"sync" enum:"normal,full" doc:"full: wait for the disk at each commit; with normal a power cut, but no crash of the program, can lose the last few targets, which the next run lists again."`
+	Type   string        `yaml:"type" enum:"sqlite,postgres,none" doc:"sqlite: what is listed is remembered, with its history, in data_dir/collector.db; postgres: in a schema of a Postgres database, version 14 or later; none: nothing is remembered."`
+	DSN    secret.String `yaml:"dsn" doc:"Of postgres: postgres://user:password@host:5432/database?sslmode=verify-full, or host=… user=…. Better a reference than the text: ${env:NAME} or ${file:/path}. What it leaves out is taken from libpq's variables and files (PGPASSWORD, ~/.pgpass). A pooler must keep sessions: the writer holds a lock."`
+	Schema string        `yaml:"schema" doc:"Of postgres: the schema that the tables are in, which is made if the role may; several collectors can share a database, each with a schema of its own. Default: collector."`
+	Keep   Duration      `yaml:"keep" range:"0s..36500d" doc:"How long versions of a resource are kept that are no longer so; 0: for ever. What is live is always kept."`
+	Sync   string        `yaml:"sync" enum:"normal,full" doc:"full: wait for the disk at each commit. With normal a power cut, but no crash of the program, can lose the last few targets, which the next run lists again; of postgres, normal is what the server's synchronous_commit says."`
+}
+
+// Equal reports whether both are the same store. == would compare where the secret lies.
+func (s Store) Equal(t Store) bool {
+	same := s.DSN.Reveal() == t.DSN.Reveal()
+	s.DSN, t.DSN = secret.String{}, secret.String{}
+	return same && s == t
 }
 
 // Engine is what runs the jobs. This build runs them in its own process, which a file may say.

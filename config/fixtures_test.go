@@ -115,6 +115,7 @@ func env(name string) (string, bool) {
 		"EMPTY":         "",
 		"PLACEHOLDER":   "<AWS AK ID>",
 		"SECRET":        plantedValue,
+		"DSN":           plantedDSN,
 		"NAME":          "prod",
 		"AK_ID":         "AKIAIOSFODNN7EXAMPLE",
 		"AK_SECRET":     exampleSecret,

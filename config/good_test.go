@@ -148,6 +148,11 @@ var good = map[string]func(t *testing.T, f *File){
 	"store-keep": func(t *testing.T, f *File) {
 		equal(t, "store", f.Store, Store{Type: "sqlite", Sync: "full"})
 	},
+	"store-postgres": func(t *testing.T, f *File) {
+		equal(t, "dsn", f.Store.DSN.Reveal(), plantedDSN)
+		f.Store.DSN = secret.String{}
+		equal(t, "store", f.Store, Store{Type: "postgres", Schema: "inventory_2", Keep: Duration(30 * 24 * time.Hour), Sync: "normal"})
+	},
 	"store-and-engine": func(t *testing.T, f *File) {
 		equal(t, "store", f.Store, Store{Type: "none", Keep: Duration(400 * 24 * time.Hour), Sync: "normal"})
 		equal(t, "web", f.Web, Web{Listen: ":0", LabelTags: []string{"team"}, MetricsDetail: true, ConfigFile: "web.yaml"})

@@ -100,6 +100,7 @@ func open(parts []part) bool {
 
 // A fetcher gets what references lead to, each once: a file that is rewritten meanwhile gives one value, not two.
 type fetcher struct {
+	only func(path string) bool // nil: everywhere; else references elsewhere stay open
 	env  func(string) (string, bool)
 	read func(string) ([]byte, error)
 	got  map[part]fetched

@@ -89,7 +89,7 @@ func (d *decoder) expand(parts []part, raw string, at *place) (string, bool) {
 	if !open(parts) {
 		return parts[0].text, true // a scalar without references is one part
 	}
-	if d.fetch == nil {
+	if d.fetch == nil || d.fetch.only != nil && !d.fetch.only(at.path) {
 		at.state = opened
 		d.opens++
 		return raw, true

@@ -19,6 +19,7 @@ func (d *decoder) validate(w *written, blocks []*Account) {
 	if p, ok := d.judged(&w.Outputs); ok && len(w.Outputs) == 0 {
 		d.report(p, "records would go nowhere", "name an output, or remove the key for stdout")
 	}
+	d.store(&w.Store)
 	d.storeNeeded(w)
 	switch p, set := d.places[&w.Accounts]; {
 	case w.Account != nil && set:

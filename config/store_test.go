@@ -1,0 +1,54 @@
+package config
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/aws-collector/collector/secret"
+)
+
+const plantedDSN = "postgres://collector:planted%2Fpassword@db.example.com:5432/inventory?sslmode=verify-full"
+
+// Who asks the store needs what leads to the store, and no account's secret.
+func TestResolveStore(t *testing.T) {
+	const text = `
+data_dir: ${env:DIR}
+accounts: [{ak_id: "${env:NOT_SET}", ak_secret: "${file:/not/there}"}]
+store: {type: postgres, dsn: "${env:DSN}", schema: "${env:SCHEMA}"}
+`
+	f, err := Parse([]byte(text), "c.yaml", known())
+	if err != nil {
+		t.Fatal(err)
+	}
+	vars := map[string]string{"DIR": "/data", "DSN": plantedDSN, "SCHEMA": "mine"}
+	env := func(name string) (string, bool) { v, ok := vars[name]; return v, ok }
+	s, dir, err := f.ResolveStore(env, os.ReadFile)
+	if err != nil || s.DSN.Reveal() != plantedDSN || s.Schema != "mine" || dir != "/data" {
+		t.Errorf("%+v %s %v", s, dir, err)
+	}
+	if f.Store.DSN.Reveal() == plantedDSN {
+		t.Error("the file itself was resolved")
+	}
+	if err := f.Resolve(env, os.ReadFile); err == nil {
+		t.Error("Resolve finds what the accounts need")
+	}
+	delete(vars, "DSN")
+	if _, _, err := f.ResolveStore(env, os.ReadFile); err == nil || !strings.Contains(err.Error(), "${env:DSN}: the variable is not set") || strings.Contains(err.Error(), "NOT_SET") {
+		t.Errorf("without the variable: %v", err)
+	}
+	vars["DSN"] = "db.example.com planted"
+	if _, _, err := f.ResolveStore(env, os.ReadFile); err == nil || strings.Contains(err.Error(), "planted") {
+		t.Errorf("no connection string: %v", err)
+	}
+}
+
+func TestStoresAreEqual(t *testing.T) {
+	a, b := Store{Type: "postgres", DSN: secret.New("x=1")}, Store{Type: "postgres", DSN: secret.New("x=1")}
+	if !a.Equal(b) {
+		t.Error("the same is not")
+	}
+	if b.DSN = secret.New("x=2"); a.Equal(b) {
+		t.Error("another is the same")
+	}
+}
