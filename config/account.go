@@ -183,7 +183,7 @@ func (d *decoder) accountName(a *Account) {
 		d.report(p, "an account's name is "+count(len(name), "byte")+" long", "the most is "+strconv.Itoa(maxName))
 	case strings.ContainsFunc(name, unicode.IsControl) || strings.TrimSpace(name) != name:
 		d.report(p, "an account's name holds a control character, or white space at an end", "")
-	case strings.HasPrefix(name, "organization:"):
+	case strings.HasPrefix(name, OrganizationPrefix):
 		d.report(p, d.show(p, name)+" reads as the name of a block of organizations", "choose another")
 	case strings.HasPrefix(name, "!") || isGlob(name):
 		d.report(p, d.show(p, name)+" reads as a pattern", "a name holds no * and no ?, and does not begin with !")

@@ -114,6 +114,9 @@ func (d *decoder) members(m *Members) {
 	}
 }
 
+// OrganizationPrefix begins the name of a block of organizations itself, and of no account.
+const OrganizationPrefix = "organization:"
+
 // labels gives each organization's block a name of its own, which none of the accounts has.
 func labels(orgs []Organization) {
 	taken := map[string]bool{}
@@ -123,9 +126,9 @@ func labels(orgs []Organization) {
 		if what == "" {
 			what = strconv.Itoa(i + 1)
 		}
-		o.Label = "organization:" + what
+		o.Label = OrganizationPrefix + what
 		for n := 2; taken[o.Label]; n++ {
-			o.Label = "organization:" + what + "-" + strconv.Itoa(n)
+			o.Label = OrganizationPrefix + what + "-" + strconv.Itoa(n)
 		}
 		taken[o.Label] = true
 	}

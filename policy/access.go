@@ -19,6 +19,8 @@ type Access struct {
 	Roles      []string // ARNs of the roles, in the place of Role and Accounts
 	ExternalID string   // what AssumeRole must bring; "": nothing
 	MFA        bool     // only callers that have signed in with MFA
+
+	Organization string // o-…: callers must be of it, and so must the roles' accounts; "": any
 }
 
 // DefaultRole is the role's name where nobody gave one.
@@ -27,11 +29,12 @@ const DefaultRole = "collector-readonly"
 // What AWS takes. The forms of names: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html#reference_iam-quotas-names
 // The external id's: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 var (
-	accountIDForm  = regexp.MustCompile(`^[0-9]{12}$`)
-	roleNameForm   = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`)
-	callerForm     = regexp.MustCompile(`^(user|role)(/[\w+=,.@-]+)*/[\w+=,.@-]{1,64}$`)
-	externalIDForm = regexp.MustCompile(`^[\w+=,.@:/-]{2,}$`)
-	roleARNForm    = regexp.MustCompile(`^arn:[\w-]+:iam::[0-9]{12}:role(/[\w+=,.@-]+)+$`)
+	accountIDForm    = regexp.MustCompile(`^[0-9]{12}$`)
+	roleNameForm     = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`)
+	callerForm       = regexp.MustCompile(`^(user|role)(/[\w+=,.@-]+)*/[\w+=,.@-]{1,64}$`)
+	organizationForm = regexp.MustCompile(`^o-[a-z0-9]{10,32}$`)
+	externalIDForm   = regexp.MustCompile(`^[\w+=,.@:/-]{2,}$`)
+	roleARNForm      = regexp.MustCompile(`^arn:[\w-]+:iam::([0-9]{12}|\*):role(/[\w+=,.@-]+)+$`)
 )
 
 // Check says what is wrong with an Access, in the words of the command line's flags.
@@ -53,6 +56,9 @@ func (a Access) Check() error {
 	}
 	if a.MFA && strings.HasPrefix(a.Caller, "role/") {
 		return fmt.Errorf("%s: a role has no MFA device, so nobody could enter; MFA is for users", a.Caller)
+	}
+	if a.Organization != "" && !organizationForm.MatchString(a.Organization) {
+		return fmt.Errorf("organization id %q is not o- and 10 to 32 small letters or digits", a.Organization)
 	}
 	for _, id := range a.Accounts {
 		if !accountIDForm.MatchString(id) {
@@ -93,9 +99,15 @@ func (a Access) Trust() Document {
 
 // conditions are those of the trust policy: together they hold, each for itself.
 func (a Access) conditions() map[string]map[string]Words {
-	c := map[string]map[string]Words{}
+	c, equal := map[string]map[string]Words{}, map[string]Words{}
 	if a.ExternalID != "" {
-		c["StringEquals"] = map[string]Words{"sts:ExternalId": {a.ExternalID}}
+		equal["sts:ExternalId"] = Words{a.ExternalID}
+	}
+	if a.Organization != "" {
+		equal["aws:PrincipalOrgID"] = Words{a.Organization}
+	}
+	if len(equal) > 0 {
+		c["StringEquals"] = equal
 	}
 	if a.MFA {
 		c["Bool"] = map[string]Words{mfaPresent: {"true"}}
@@ -139,8 +151,12 @@ func (a Access) assume(roles []string) Document {
 	roles = slices.Clone(roles)
 	slices.Sort(roles)
 	s := Statement{Sid: "CollectorAssume", Effect: "Allow", Action: Words{"sts:AssumeRole"}, Resource: slices.Compact(roles)}
+	s.Condition = map[string]map[string]Words{}
 	if a.MFA {
-		s.Condition = map[string]map[string]Words{"Bool": {mfaPresent: {"true"}}}
+		s.Condition["Bool"] = map[string]Words{mfaPresent: {"true"}}
+	}
+	if a.Organization != "" {
+		s.Condition["StringEquals"] = map[string]Words{"aws:ResourceOrgID": {a.Organization}}
 	}
 	return Document{Version, []Statement{s}}
 }

@@ -134,6 +134,8 @@ type Plan struct {
 	Disabled []string // asked for by name, but not enabled: their targets end region_disabled, without a call
 	// Complete says that AWS named these regions and nothing narrowed them: what the ledger knows beyond them is retired.
 	Complete bool
+	// Done says that there is nothing to list: to open the account was all that there was to do.
+	Done bool
 	// Warning is what a person should know although there is a plan: DescribeRegions was denied.
 	Warning error
 }

@@ -456,6 +456,9 @@ func (e *entering) after() {
 func (j *job) fan(plan Plan) {
 	kinds, unknown := j.rows()
 	j.r.watch.Planned(j.Account, plan.Regions, plan.Disabled, plan.Warning)
+	if plan.Done {
+		return
+	}
 	if len(plan.Regions) > 0 {
 		j.r.plans.set(j.Account, plan)
 	}

@@ -82,8 +82,10 @@ func (c *cli) check(ctx context.Context, o checkOptions) error {
 		return err
 	}
 	defer p.sessions.Close()
+	defer p.roster.close()
 
-	blocks, err := p.blocks(cfg.file)
+	p.prepare(ctx, cfg.file)
+	blocks, err := p.blocks(p.census(cfg.file))
 	if err != nil {
 		return err
 	}
@@ -110,6 +112,7 @@ func (c *cli) check(ctx context.Context, o checkOptions) error {
 		return &exitError{exitFailed, context.Cause(ctx)}
 	}
 	oneBlockAnAccount(all)
+	all = append(all, p.checkOrganizations(ctx, cfg.file)...)
 	if err := printCheckups(c.stdout, all, o.format); err != nil {
 		return err
 	}
@@ -131,9 +134,10 @@ func (c *cli) preflight(ctx context.Context, cfg *loaded, o runOptions, log *slo
 	if err != nil {
 		return nil, err
 	}
+	o.once = true // whoever asks waits for it
+	sessions := auth.NewSessions(auth.Options{AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Log: log})
 	return &program{
-		cli: c, opt: o, log: log, watch: runner.Tee(), lister: lister,
-		sessions: auth.NewSessions(auth.Options{AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Log: log}),
+		cli: c, opt: o, log: log, watch: runner.Tee(), lister: lister, sessions: sessions, roster: newRoster(sessions, rosterPath(cfg.file.DataDir), log),
 	}, nil
 }
 
@@ -182,6 +186,8 @@ type checkup struct {
 	block      config.Account
 	limits     *runner.Limits
 	everywhere bool // every kind in every region
+
+	organization bool // it is a block of organizations: whether its members could be listed
 
 	err     error         // why the account could not be entered; then there is nothing more
 	session *auth.Session // who one is
@@ -313,17 +319,21 @@ func (u *checkup) status() record.Status {
 }
 
 func checkExit(all []*checkup) error {
-	failed, partial := 0, 0
+	good, failed, partial := 0, 0, 0
 	for _, u := range all {
 		switch u.status() {
 		case record.RunFailed:
 			failed++
 		case record.RunPartial:
 			partial++
+		case record.Success:
+			if !u.organization { // which by itself is nothing
+				good++
+			}
 		}
 	}
 	switch {
-	case failed == len(all):
+	case good+partial == 0:
 		return &exitError{code: exitFailed}
 	case failed+partial > 0:
 		return &exitError{code: exitPartial}

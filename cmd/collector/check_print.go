@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -68,7 +69,10 @@ func (u *checkup) missing() []string {
 // warnings is what works, and may not for long.
 func (u *checkup) warnings(now time.Time) []string {
 	var out []string
-	if u.plan.Warning != nil {
+	switch as := new(asleepError); {
+	case errors.As(u.plan.Warning, &as):
+		out = append(out, as.Error())
+	case u.plan.Warning != nil:
 		out = append(out, u.plan.Warning.Error()+"; the regions are those that this version knows")
 	}
 	if u.clock != nil && u.clock.Abs() >= clockWarning {

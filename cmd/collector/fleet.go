@@ -23,17 +23,24 @@ import (
 
 // fleet builds a configuration: outputs opened, schedules parsed, account blocks bound to sign-in and listing.
 // With it come the handlers of the outputs that are asked.
-func (p *program) fleet(ctx context.Context, f *config.File) (*runner.Fleet, map[string]http.Handler, error) {
+func (p *program) fleet(ctx context.Context, f *config.File, c *census) (*runner.Fleet, map[string]http.Handler, error) {
 	out := runner.Fleet{Jitter: time.Duration(f.Jitter)}
 	if p.opt.once {
 		out.Jitter = 0 // whoever asked for a run waits for it
 	}
-	blocks, err := p.blocks(f)
+	blocks, err := p.blocks(c)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, a := range blocks {
 		acc, err := p.account(a)
+		if err != nil {
+			return nil, nil, usage(err)
+		}
+		out.Accounts = append(out.Accounts, acc)
+	}
+	for _, o := range p.organizations(f) {
+		acc, err := p.organization(o, out.Jitter)
 		if err != nil {
 			return nil, nil, usage(err)
 		}
@@ -68,8 +75,8 @@ func (p *program) fleet(ctx context.Context, f *config.File) (*runner.Fleet, map
 
 // blocks are the account blocks that --account, --kind and --region leave something of. To narrow is to ask for what there is of
 // something, so an account that has none of it is left out and no failure; but one of them must have it.
-func (p *program) blocks(f *config.File) ([]config.Account, error) {
-	left := f.Accounts
+func (p *program) blocks(c *census) ([]config.Account, error) {
+	left := c.accounts
 	narrow := func(flag, what string, globs []string, keep func(config.Account) bool) error {
 		if len(globs) == 0 {
 			return nil
@@ -80,7 +87,7 @@ func (p *program) blocks(f *config.File) ([]config.Account, error) {
 				kept = append(kept, a)
 			}
 		}
-		if left = kept; len(left) == 0 {
+		if left = kept; len(left) == 0 && len(c.unknown) == 0 {
 			return usage(fmt.Errorf("%s %q: no account of %s has such a %s", flag, globs, p.cli.configPath, what))
 		}
 		return nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -57,10 +58,11 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(cfg.file.Accounts, func(a config.Account) bool { return a.Name == name })
+	all := c.signIns(cfg.file, log)
+	i := slices.IndexFunc(all, func(a config.Account) bool { return a.Name == name })
 	if i < 0 {
 		var names []string
-		for _, a := range cfg.file.Accounts[:min(len(cfg.file.Accounts), 20)] {
+		for _, a := range all[:min(len(all), 20)] {
 			names = append(names, a.Name)
 		}
 		return usage(fmt.Errorf("no account of %s is called %q; there are %s", c.configPath, name, strings.Join(names, ", ")))
@@ -76,7 +78,7 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 	sessions := auth.NewSessions(auth.Options{AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Log: log})
 	defer sessions.Close()
 
-	a := cfg.file.Accounts[i]
+	a := all[i]
 	done, err := sessions.Login(ctx, a, func(ctx context.Context, device string) (secret.String, error) {
 		return c.askCode(ctx, in, device, o.codeStdin)
 	})
@@ -93,6 +95,16 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 	}
 	_, err = fmt.Fprintf(c.stdout, "%s: signed in as %s\n", name, session.Identity.ARN)
 	return err
+}
+
+// signIns is every block that one can sign in to: the file's, those by which organizations are asked, and the members that are known.
+func (c *cli) signIns(f *config.File, log *slog.Logger) []config.Account {
+	var via []config.Account
+	for _, o := range f.Organizations {
+		via = append(via, config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect})
+	}
+	members := newRoster(nil, rosterPath(f.DataDir), log).census(f, nil).accounts[len(f.Accounts):]
+	return slices.Concat(f.Accounts, via, members)
 }
 
 // askCode reads a code: hidden from a terminal, or a line of what was piped in.

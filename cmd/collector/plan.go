@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"math"
 	"slices"
@@ -114,7 +115,8 @@ func (c *cli) plan(o runOptions, w io.Writer, format string) error {
 	if err != nil {
 		return err
 	}
-	pl := planner{p: &program{cli: c, opt: o}, places: cfg.file.Limits.CallsInFlight, assume: o.assume, now: time.Now(),
+	members := newRoster(nil, rosterPath(cfg.file.DataDir), slog.New(slog.DiscardHandler))
+	pl := planner{p: &program{cli: c, opt: o, roster: members}, places: cfg.file.Limits.CallsInFlight, assume: o.assume, now: time.Now(),
 		rates: map[string]float64{}, unasked: map[string]bool{}}
 	out, err := pl.plan(cfg.file)
 	if err != nil {
@@ -130,11 +132,12 @@ func (c *cli) plan(o runOptions, w io.Writer, format string) error {
 }
 
 func (pl *planner) plan(f *config.File) (*plan, error) {
-	blocks, err := pl.p.blocks(f)
+	blocks, err := pl.p.blocks(pl.p.census(f))
 	if err != nil {
 		return nil, err
 	}
 	out := &plan{Warnings: []string{}, Total: planTotal{Accounts: len(blocks)}}
+	out.Warnings = append(out.Warnings, pl.p.notListed(f)...)
 	costs := map[string]*planCost{}
 	for _, block := range blocks {
 		a, err := pl.p.account(block)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/policy"
@@ -25,12 +26,13 @@ type policyOptions struct {
 	accounts, kinds []string // globs
 	format          string
 	access          policy.Access
+	organization    []string // actions of AWS Organizations that the configuration needs
 }
 
 func (c *cli) policyVerb() *cobra.Command {
 	var o policyOptions
 	cmd := &cobra.Command{
-		Use:   "policy [list|trust|assume|host|mfa|all]",
+		Use:   "policy [list|trust|assume|host|mfa|organization|all]",
 		Short: "Print the IAM policies that the configuration needs",
 		Long: `Prints an IAM policy, ready to be pasted:
 
@@ -39,6 +41,8 @@ func (c *cli) policyVerb() *cobra.Command {
   assume  what the collector's own user or role must be allowed: to enter those roles
   host    the trust policy of a role for the EC2 instances that the collector runs on
   mfa     for users who look after an MFA device of their own, and must sign in with it
+  organization
+          what the user or role that asks AWS Organizations must be allowed, in the management account or a delegated administrator's
   all     each of these, as one JSON object
 
 or, with --format, the role with its policies: as a CloudFormation template that a StackSet brings into every account, or as a
@@ -51,7 +55,7 @@ Kinds, role ARNs and partition are those of the configuration file, if there is 
   collector policy --kind 'ec2_v*' --format cloudformation --account-id 123456789012 > role.json
   collector policy --format terraform > collector-role/main.tf`,
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
-		ValidArgs: []string{"list", "trust", "assume", "host", "mfa", "all"},
+		ValidArgs: []string{"list", "trust", "assume", "host", "mfa", "organization", "all"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			named := cmd.Flags().Changed("config") || c.getenv("COLLECTOR_CONFIG") != ""
 			what := ""
@@ -70,6 +74,7 @@ Kinds, role ARNs and partition are those of the configuration file, if there is 
 	f.StringVar(&o.access.Role, "role-name", policy.DefaultRole, "`NAME` of the role in each account")
 	f.StringSliceVar(&o.access.Accounts, "role-account-id", nil, "`ID` of an account that has the role, for assume; repeatable; default: those of the configuration, else any")
 	f.StringVar(&o.access.ExternalID, "external-id", "", "what callers must bring: external_id of the configuration")
+	f.StringVar(&o.access.Organization, "organization-id", "", "`ID` of an organization (o-...): only its members may enter, and only its members' roles are entered")
 	f.BoolVar(&o.access.MFA, "mfa", false, "only callers that have signed in with MFA")
 	f.StringVar(&o.access.Partition, "partition", "", "aws, aws-cn, aws-us-gov…; default: the configuration's if it has one alone, else aws")
 	return cmd
@@ -111,8 +116,10 @@ func (c *cli) policy(what string, o policyOptions, configNamed, roleNamed bool) 
 		out = a.Host().JSON()
 	case what == "mfa":
 		out = a.SelfMFA().JSON()
+	case what == "organization":
+		out = policy.Organizations(o.organization).JSON()
 	case what == "all":
-		out, err = indented(map[string]any{"list": docs, "trust": a.Trust(), "assume": a.Assume(), "host": a.Host(), "mfa": a.SelfMFA()})
+		out, err = indented(map[string]any{"organization": policy.Organizations(o.organization), "list": docs, "trust": a.Trust(), "assume": a.Assume(), "host": a.Host(), "mfa": a.SelfMFA()})
 	default:
 		for _, d := range docs {
 			out = append(out, d.JSON()...)
@@ -146,9 +153,12 @@ func (c *cli) policyNeeds(o *policyOptions, configNamed, roleNamed bool) (action
 	kinds := known().Kinds
 	if f != nil {
 		p := program{cli: c, opt: runOptions{accounts: o.accounts}}
-		blocks, err := p.blocks(f)
+		blocks, err := p.blocks(&census{accounts: slices.Concat(f.Accounts, anyMember(f))})
 		if err != nil {
 			return nil, err
+		}
+		for _, org := range f.Organizations {
+			o.organization = append(o.organization, auth.OrganizationsActions(org)...)
 		}
 		kinds = kindsOf(blocks)
 		c.fillAccess(&o.access, blocks, roleNamed)
@@ -165,6 +175,17 @@ func (c *cli) policyNeeds(o *policyOptions, configNamed, roleNamed bool) (action
 		o.access.Partition = record.Partitions[0].ID
 	}
 	return actionsOf(kinds), nil
+}
+
+// anyMember is a block for each organization, as its members' would be, in any account.
+func anyMember(f *config.File) (blocks []config.Account) {
+	for _, o := range f.Organizations {
+		b := config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect}
+		hop := config.Role{ARN: "arn:" + b.PartitionID() + ":iam::*:role/" + o.MemberRole, RoleSession: o.RoleSession}
+		b.Roles, b.Role = append(slices.Clone(o.Via.Hops()), hop), config.Role{}
+		blocks = append(blocks, b)
+	}
+	return blocks
 }
 
 // policyConfig reads the configuration file without needing what its references lead to: a policy holds no secret, and who writes

@@ -25,7 +25,8 @@ type retirement struct {
 	checking sync.Mutex
 
 	mu      sync.Mutex
-	blocks  []string // names of the accepted configuration; nil: it does not speak for all
+	blocks  []string                   // names of the accepted configuration; nil: it does not speak for all
+	known   map[string]record.Identity // of them: who they are before they are entered, as AWS Organizations says
 	entered map[string]record.Identity
 	settled map[string]record.Identity // entered, and a run of it has ended since
 	changed bool                       // since the last check
@@ -35,10 +36,18 @@ func newRetirement(l *ledger, log *slog.Logger) *retirement {
 	return &retirement{Observer: runner.Tee(), ledger: l, log: log, nudge: make(chan struct{}, 1)}
 }
 
-// accepted says which blocks the configuration in force has. Who they are is to be found out anew.
-func (r *retirement) accepted(blocks []string) {
+// accepted says which blocks the configuration in force has. Who they are is to be found out anew, but of members of an organization:
+// those are the accounts that AWS says, collected or suspended. An organization that could not be listed may have anybody.
+func (r *retirement) accepted(c *census) {
 	r.mu.Lock()
-	r.blocks, r.entered, r.settled, r.changed = blocks, map[string]record.Identity{}, map[string]record.Identity{}, true
+	r.blocks, r.known = []string{}, map[string]record.Identity{}
+	for _, a := range c.accounts {
+		r.blocks = append(r.blocks, a.Name)
+	}
+	maps.Copy(r.known, c.ids)
+	maps.Copy(r.known, c.asleep)
+	r.blocks = append(append(r.blocks, slices.Sorted(maps.Keys(c.asleep))...), c.unknown...)
+	r.entered, r.settled, r.changed = map[string]record.Identity{}, maps.Clone(r.known), true
 	r.mu.Unlock()
 	r.wake()
 }
@@ -66,7 +75,7 @@ func (r *retirement) Entered(account string, id record.Identity) {
 func (r *retirement) RunEnded(account, _ string, _ record.Status, _ time.Duration) {
 	r.mu.Lock()
 	id, ok := r.entered[account]
-	if ok && r.settled[account] != id {
+	if _, known := r.known[account]; ok && !known && r.settled[account] != id {
 		r.settled[account], r.changed = id, true
 	}
 	r.mu.Unlock()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -45,7 +46,9 @@ func (c *cli) summary(w io.Writer, board *runner.Board) error {
 }
 
 func explain(w io.Writer, a runner.AccountInfo, fs []*failure) {
-	if a.Warning != nil {
+	if as := new(asleepError); errors.As(a.Warning, &as) {
+		fmt.Fprintf(w, "\n%s: %v\n", a.Name, as)
+	} else if a.Warning != nil {
 		fmt.Fprintf(w, "\n%s: regions: those that this version knows were used, because AWS did not say which the account has\n  %v\n", a.Name, a.Warning)
 		hint(w, record.HintOf(a.Warning))
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,8 +37,12 @@ type program struct {
 	retire   *retirement
 	mounts   *web.Mounts
 
+	roster    *roster // of organizations' members
+	turnedOut *turnout
+
 	reloading sync.Mutex
 	now       *loaded // the configuration that is in force
+	last      *census // what it amounted to when the fleet was made
 	seen      inputs  // what was last read, good or bad
 }
 
@@ -104,7 +109,13 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, ledger.close()) }()
 	retire := newRetirement(ledger, log)
-	watch = runner.Tee(watch, retire)
+	turnedOut := newTurnout()
+	watch = runner.Tee(watch, retire, turnedOut)
+	members := newRoster(sessions, "", log)
+	if !o.dryRun {
+		members.path = rosterPath(cfg.file.DataDir)
+	}
+	defer members.close()
 	unknown := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "collector_unknown_members_total",
 		Help: "Members of AWS's answers that this version does not know, by kind. They are in the records, under their wire name.",
@@ -113,10 +124,11 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	registry.MustRegister(unknown, budgets{limits})
 	p := &program{
 		cli: c, opt: o, log: log, watch: watch, metrics: metrics, unknown: unknown, sessions: sessions, lister: lister, retire: retire,
+		roster: members, turnedOut: turnedOut,
 		mounts:  new(web.Mounts),
-		outputs: outputs.NewSet(outputs.Types, outputs.Deps{Stdout: c.stdout, Log: log, Watch: metrics, Store: ledger.store, Spools: spoolsIn(cfg.file.DataDir)}),
+		outputs: outputs.NewSet(outputs.Types, outputs.Deps{Stdout: c.stdout, Log: log, Watch: metrics, Store: ledger.store, AWS: sessions.Lend, Spools: spoolsIn(cfg.file.DataDir)}),
 		runner: runner.New(runner.Options{
-			Ledger: ledger, Runs: runner.NewMemory(), Watch: watch, Limits: limits, Log: log,
+			Ledger: withoutMembers{ledger}, Runs: runner.NewMemory(), Watch: watch, Limits: limits, Log: log,
 			Abandon: func(_ record.Target, holdsPage bool) {
 				if holdsPage {
 					pages.Replace()
@@ -188,6 +200,9 @@ func (p *program) once(ctx context.Context, engine *runner.Local, board *runner.
 func exitOf(results []runner.RunResult, board *runner.Board) error {
 	good, bad := 0, 0
 	for _, r := range results {
+		if strings.HasPrefix(r.Account, config.OrganizationPrefix) && r.Status == record.Success {
+			continue // it collects nothing
+		}
 		switch r.Status {
 		case record.Success:
 			good++
@@ -217,22 +232,37 @@ func (p *program) apply(ctx context.Context, cfg *loaded) error {
 	for _, w := range cfg.warnings {
 		p.log.Warn("configuration", "warning", w)
 	}
-	fleet, handlers, err := p.fleet(ctx, cfg.file)
+	p.prepare(ctx, cfg.file)
+	if err := p.build(ctx, cfg.file, p.census(cfg.file)); err != nil {
+		return err
+	}
+	p.now, p.seen = cfg, cfg.inputs
+	p.metrics.Reloaded(true)
+	return nil
+}
+
+// build makes a fleet of a configuration and its organizations' members, and has jobs start with it.
+func (p *program) build(ctx context.Context, f *config.File, c *census) error {
+	fleet, handlers, err := p.fleet(ctx, f, c)
 	if err != nil {
 		return err
 	}
 	p.mounts.Swap(handlers)
-	p.now, p.seen = cfg, cfg.inputs
+	for _, text := range c.doubles {
+		if p.last == nil || !slices.Contains(p.last.doubles, text) {
+			p.log.Warn("configuration", "warning", text)
+		}
+	}
+	p.last = c
 	tags := map[string]map[string]string{}
-	for _, a := range cfg.file.Accounts {
+	for _, a := range c.accounts {
 		tags[a.Name] = a.ExtraTags
 	}
 	p.metrics.SetTags(tags)
 	p.runner.Swap(fleet)
 	if !p.opt.narrowed() { // a narrowed run says nothing of the others
-		p.retire.accepted(accountNames(fleet))
+		p.retire.accepted(c)
 	}
-	p.metrics.Reloaded(true)
 	return nil
 }
 
@@ -247,8 +277,9 @@ func (p *program) reload(ctx context.Context) error {
 			p.log.Warn("this key takes effect at the next start only", "key", key)
 		}
 		before := accountNames(p.runner.Fleet())
+		p.turnedOut.forget()
 		if err = p.apply(ctx, cfg); err == nil && !p.opt.narrowed() {
-			p.retire.removed(ctx, p.runner, before)
+			p.retired(ctx, before)
 		}
 	}
 	if err != nil {

@@ -1,0 +1,273 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
+)
+
+// What a block of organizations is to the runner: an account with one thing to do, which is to open it. Its run comes shortly before
+// those of its members, and lists them.
+const membersKind = "organization_members"
+
+// Between a list of members and the next, and before a run.
+const (
+	membersLead  = time.Minute
+	membersFirst = 20 * time.Second // what the start of the daemon waits for a list
+)
+
+// prepare lists the members of all organizations, a new configuration's first. A daemon goes on without a list that is slow: it comes
+// in later. What fails is shown as its block's failure.
+func (p *program) prepare(ctx context.Context, f *config.File) {
+	if !p.opt.once {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, membersFirst)
+		defer cancel()
+	}
+	var wg sync.WaitGroup
+	for _, o := range p.organizations(f) {
+		wg.Go(func() { _ = p.roster.refresh(ctx, o, freshFor(o)) }) // its own run says what failed
+	}
+	wg.Wait()
+}
+
+// organizations is the blocks that can have members which --account asks for: none of them, where it names accounts of the file alone.
+func (p *program) organizations(f *config.File) []config.Organization {
+	if len(p.opt.accounts) == 0 {
+		return f.Organizations
+	}
+	for _, name := range p.opt.accounts {
+		if !slices.ContainsFunc(f.Accounts, func(a config.Account) bool { return a.Name == name }) {
+			return f.Organizations
+		}
+	}
+	return nil
+}
+
+// checkOrganizations is a row a block: who asked, and whether AWS answered.
+func (p *program) checkOrganizations(ctx context.Context, f *config.File) []*checkup {
+	var rows []*checkup
+	for _, o := range p.organizations(f) {
+		u := &checkup{program: p, account: &runner.Account{Name: o.Label}, organization: true, err: p.roster.failure(o)}
+		if s, err := p.sessions.Open(ctx, config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect}); err == nil {
+			u.session = s
+		}
+		u.plan.Warning = p.roster.known(o).warning()
+		rows = append(rows, u)
+	}
+	return rows
+}
+
+// notListed is what a plan, which calls nobody, cannot know.
+func (p *program) notListed(f *config.File) (warnings []string) {
+	for _, o := range p.organizations(f) {
+		text := fmt.Sprintf("%s: its members are not known before a first \"run\" or \"run --once\" has listed them, and are not counted", o.Label)
+		if r := p.roster.known(o); r != nil {
+			text = fmt.Sprintf("%s: %d members, as of %s; listing them is %d calls more to AWS Organizations each time, and more for units and tags",
+				o.Label, len(r.Members), r.At.Format(time.RFC3339), 1+(len(r.Members)+len(r.Asleep)-1)/20)
+		}
+		warnings = append(warnings, text)
+	}
+	return warnings
+}
+
+// organization is the block itself, as an account.
+func (p *program) organization(o config.Organization, jitter time.Duration) (*runner.Account, error) {
+	ticks, err := before(o, jitter)
+	if err != nil {
+		return nil, err
+	}
+	return &runner.Account{
+		Name: o.Label, Ticks: ticks, Timeout: min(time.Duration(o.Timeout), 2*listingTimeout), Kinds: []runner.Kind{{Name: membersKind, Global: true}},
+		Open: func(ctx context.Context) (runner.Opened, error) {
+			err := p.roster.refresh(ctx, o, freshFor(o))
+			if serr := p.follow(ctx); err == nil {
+				err = serr
+			}
+			if err != nil {
+				return nil, err
+			}
+			return listedMembers{p.roster.known(o).warning()}, nil
+		},
+	}, nil
+}
+
+// listedMembers is an organization that was opened.
+type listedMembers struct{ warning error }
+
+func (listedMembers) Identity() record.Identity { return record.Identity{} } // it is no account, and takes none's place
+
+func (m listedMembers) Regions(context.Context, *runner.Gate) (runner.Plan, error) {
+	return runner.Plan{Done: true, Warning: m.warning}, nil
+}
+
+func (listedMembers) List(context.Context, *runner.Gate, record.Target, string, string, func(context.Context, *record.Page) error) (runner.ListStats, error) {
+	return runner.ListStats{}, nil // a plan without a region has no target
+}
+
+// follow makes a new fleet if the members, or what they are called, have changed since the last one was made.
+func (p *program) follow(ctx context.Context) error {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	if p.now == nil { // the first fleet is being made, with what was just found out
+		return nil
+	}
+	c := p.census(p.now.file)
+	if reflect.DeepEqual(c.accounts, p.last.accounts) && reflect.DeepEqual(c.asleep, p.last.asleep) && slices.Equal(c.unknown, p.last.unknown) {
+		return nil
+	}
+	f := p.runner.Fleet()
+	if f == nil {
+		return nil // the program ends
+	}
+	before := accountNames(f)
+	if err := p.build(ctx, p.now.file, c); err != nil {
+		return err
+	}
+	if !p.opt.narrowed() {
+		p.retired(ctx, before)
+	}
+	p.log.Info("the members of organizations have changed", "accounts", len(p.runner.Fleet().Accounts))
+	return nil
+}
+
+// census is what the configuration amounts to now.
+func (p *program) census(f *config.File) *census {
+	if p.roster == nil {
+		return &census{accounts: f.Accounts}
+	}
+	return p.roster.census(f, p.turnedOut.all())
+}
+
+// retired tells a store that remembers names alone which of them are gone. Where an organization could not be listed, nobody is.
+func (p *program) retired(ctx context.Context, before []string) {
+	if len(p.last.unknown) > 0 {
+		return
+	}
+	p.retire.removed(ctx, p.runner, slices.DeleteFunc(before, func(name string) bool {
+		_, asleep := p.last.asleep[name]
+		return asleep
+	}))
+}
+
+// A turnout hears which AWS account each block turned out to be.
+type turnout struct {
+	runner.Observer // of which it hears one thing
+
+	mu  sync.Mutex
+	who map[string]record.Identity
+}
+
+func newTurnout() *turnout {
+	return &turnout{Observer: runner.Tee(), who: map[string]record.Identity{}}
+}
+
+// forget is for a new configuration, in which a name may be somebody else's.
+func (t *turnout) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.who)
+}
+
+// Entered is [runner.Observer].
+func (t *turnout) Entered(account string, id record.Identity) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.who[account] = id
+}
+
+func (t *turnout) all() map[string]record.Identity {
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := make(map[string]record.Identity, len(t.who))
+	for name, id := range t.who {
+		all[name] = id
+	}
+	return all
+}
+
+// before is when the members are listed: before each instant at which one of them is due, by any of its schedules.
+func before(o config.Organization, jitter time.Duration) ([]runner.Tick, error) {
+	ticks, err := accountTicks(config.Account{Name: o.Label, Schedule: o.Schedule, Timezone: o.Timezone, Collect: o.Collect},
+		config.Match(o.Collect.Kinds, known().Kinds))
+	if err != nil {
+		return nil, err
+	}
+	e := earlier{lead: lead(o) + min(jitter, period(o)/10)} // it starts spread over the jitter, as its members do
+	spec := "members"
+	for _, t := range ticks {
+		e.all = append(e.all, t.Schedule)
+		spec += " " + t.Spec
+	}
+	return []runner.Tick{{Spec: spec, Schedule: e}}, nil
+}
+
+// earlier is several schedules, lead before each of their instants.
+type earlier struct {
+	all  []runner.Schedule
+	lead time.Duration
+}
+
+func (e earlier) Next(t time.Time) (next time.Time) {
+	for _, s := range e.all {
+		if at := s.Next(t.Add(e.lead)); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	if next.IsZero() {
+		return next
+	}
+	return next.Add(-e.lead)
+}
+
+// lead is how long before the members' runs they are listed: a minute, and less where they are collected more often than each two.
+func lead(o config.Organization) time.Duration { return min(membersLead, period(o)/2) }
+
+// freshFor is how long a list is new enough not to be made again.
+func freshFor(o config.Organization) time.Duration { return lead(o) / 2 }
+
+// period is the time between two instants of the block's schedule, the shortest of the next few.
+func period(o config.Organization) time.Duration {
+	loc, err := config.LoadTimezone(o.Timezone)
+	if err != nil {
+		return time.Hour // before says what is wrong with it
+	}
+	s, err := config.ParseSchedule(o.Schedule, loc)
+	if err != nil {
+		return time.Hour
+	}
+	at, least := s.Next(time.Now()), 24*time.Hour
+	for range 8 {
+		next := s.Next(at)
+		if at.IsZero() || next.IsZero() {
+			break
+		}
+		least, at = min(least, next.Sub(at)), next
+	}
+	return least
+}
+
+// withoutMembers is a ledger that hears nothing of organizations' own runs: they list no resources, and in no account.
+type withoutMembers struct{ runner.Ledger }
+
+func (l withoutMembers) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (runner.Visit, error) {
+	if t.Kind == membersKind {
+		return noVisit{}, nil
+	}
+	return l.Ledger.Begin(ctx, t, id, run)
+}
+
+type noVisit struct{}
+
+func (noVisit) Page(context.Context, *record.Page) error  { return nil }
+func (noVisit) End(context.Context, record.Outcome) error { return nil }

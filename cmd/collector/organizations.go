@@ -1,0 +1,351 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/record"
+)
+
+// A roster knows the members of each organization that the configuration names: by the last list that was whole, from this process
+// or, after a restart, from the one before. A list that fails changes nothing of it.
+type roster struct {
+	list func(context.Context, config.Organization) (auth.Roll, error)
+	path string // "": it is not kept
+	log  *slog.Logger
+
+	life context.Context // of listings: they are for all who wait
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	mu     sync.Mutex
+	loaded bool
+	saved  map[string]rollCall      // of an earlier process
+	blocks map[string]*organization // by what they ask for
+}
+
+// An organization is what is known of one block.
+type organization struct {
+	roll    *rollCall // nil: nothing yet
+	err     error     // of the last listing
+	at      time.Time // its end
+	listing chan struct{}
+}
+
+// A rollCall is a whole list, as it is kept.
+type rollCall struct {
+	Label   string          `json:"label"` // for people
+	At      time.Time       `json:"at"`
+	Via     record.Identity `json:"via"`
+	Members []config.Member `json:"members"`
+	Asleep  []config.Member `json:"asleep,omitempty"`
+	Missing []string        `json:"missing,omitempty"`
+}
+
+// listingTimeout bounds a listing: a thousand members' tags, slowly.
+const listingTimeout = 5 * time.Minute
+
+func newRoster(s *auth.Sessions, path string, log *slog.Logger) *roster {
+	g := &roster{path: path, log: log, blocks: map[string]*organization{}}
+	if s != nil {
+		g.list = s.Members
+	}
+	g.life, g.stop = context.WithCancel(context.Background())
+	return g
+}
+
+func rosterPath(dataDir string) string { return filepath.Join(dataDir, "organizations.json") }
+
+func (g *roster) close() {
+	g.stop()
+	g.wg.Wait()
+}
+
+// keyOf is what a block asks for, and of whom. It holds no secret.
+func keyOf(o config.Organization) string {
+	v := o.Via
+	var hops []string
+	for _, h := range v.Hops() {
+		hops = append(hops, h.ARN)
+	}
+	b, err := json.Marshal([]any{v.Profile, v.AKID, v.CredentialSource, v.AccountID, v.Partition, hops, o.Include, o.Exclude, o.Needs()})
+	if err != nil {
+		panic(fmt.Sprintf("organization %s: %v", o.Label, err)) // texts and lists of them
+	}
+	h := sha256.Sum256(b)
+	return hex.EncodeToString(h[:12])
+}
+
+// block finds what is known of a block. g.mu is held.
+func (g *roster) block(o config.Organization) *organization {
+	if !g.loaded {
+		g.loaded = true
+		if err := g.load(); err != nil {
+			g.log.Warn("the members of organizations that were known last cannot be read; they are listed anew", "error", err)
+		}
+	}
+	key := keyOf(o)
+	b := g.blocks[key]
+	if b == nil {
+		b = &organization{}
+		if r, ok := g.saved[key]; ok {
+			b.roll = &r
+		}
+		g.blocks[key] = b
+	}
+	return b
+}
+
+// known is the last whole list of a block, or nil.
+func (g *roster) known(o config.Organization) *rollCall {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.block(o).roll
+}
+
+// failure is why the last listing failed, nil where it did not.
+func (g *roster) failure(o config.Organization) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.block(o).err
+}
+
+// refresh lists a block's members, unless that was done within fresh, and waits for it. However many ask, there is one listing, and it
+// goes on when who asked has gone.
+func (g *roster) refresh(ctx context.Context, o config.Organization, fresh time.Duration) error {
+	g.mu.Lock()
+	b := g.block(o)
+	if !b.at.IsZero() && time.Since(b.at) < fresh {
+		defer g.mu.Unlock()
+		return b.err
+	}
+	if b.listing == nil {
+		done := make(chan struct{})
+		b.listing = done
+		g.wg.Go(func() {
+			g.call(o, b)
+			close(done)
+		})
+	}
+	wait := b.listing
+	g.mu.Unlock()
+	select {
+	case <-wait:
+		return g.failure(o)
+	case <-ctx.Done():
+		return fmt.Errorf("%s: waiting for the list of members: %w", o.Label, context.Cause(ctx))
+	}
+}
+
+// call is one listing.
+func (g *roster) call(o config.Organization, b *organization) {
+	ctx, cancel := context.WithTimeoutCause(g.life, listingTimeout, &record.Fault{
+		Reason: record.TimedOut, Hint: "the members known last stay, and the next run tries again", Err: fmt.Errorf("the organization's members were not listed within %s", listingTimeout),
+	})
+	defer cancel()
+	roll, err := g.list(ctx, o)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	b.listing, b.err, b.at = nil, err, time.Now()
+	if err != nil {
+		return // whoever waits says it
+	}
+	g.tell(o, b.roll, roll)
+	b.roll = &rollCall{Label: o.Label, At: b.at.UTC().Truncate(time.Second), Via: roll.Via, Members: roll.Members, Asleep: roll.Asleep, Missing: roll.Missing}
+	if err := g.save(); err != nil {
+		g.log.Error("the members of organizations could not be kept for the next start", "error", err)
+	}
+}
+
+// tell says what a list changed.
+func (g *roster) tell(o config.Organization, old *rollCall, roll auth.Roll) {
+	g.log.Debug("organization listed", "organization", o.Label, "members", len(roll.Members), "asleep", len(roll.Asleep))
+	was := map[string]string{}
+	if old != nil {
+		for _, m := range slices.Concat(old.Members, old.Asleep) {
+			was[m.ID] = m.State
+		}
+	}
+	for _, m := range roll.Asleep {
+		if was[m.ID] != m.State {
+			g.log.Warn("a member of the organization is not active: it is not collected, and what is remembered of it stays",
+				"organization", o.Label, "account_id", m.ID, "member", m.Name, "state", m.State)
+		}
+		delete(was, m.ID)
+	}
+	for _, m := range roll.Members {
+		if old != nil && was[m.ID] == "" {
+			g.log.Info("a new member of the organization", "organization", o.Label, "account_id", m.ID, "member", m.Name)
+		}
+		delete(was, m.ID)
+	}
+	for _, id := range slices.Sorted(maps.Keys(was)) {
+		g.log.Info("an account is no longer a member that the block selects", "organization", o.Label, "account_id", id)
+	}
+	if old == nil || !slices.Equal(old.Missing, roll.Missing) {
+		for _, id := range roll.Missing {
+			g.log.Warn("include.accounts names an account that is no member of the organization", "organization", o.Label, "account_id", id)
+		}
+	}
+}
+
+type savedRoster struct {
+	Version int                 `json:"version"`
+	Blocks  map[string]rollCall `json:"blocks"`
+}
+
+func (g *roster) load() error {
+	if g.path == "" {
+		return nil
+	}
+	b, err := os.ReadFile(g.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var s savedRoster
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	if err == nil && s.Version != 1 {
+		err = fmt.Errorf("%s: version %d is not known", g.path, s.Version)
+	}
+	if err != nil {
+		return err
+	}
+	g.saved = s.Blocks
+	return nil
+}
+
+// save keeps what is known of the blocks that were asked for. A kill at any moment leaves the old file or the new one. g.mu is held.
+func (g *roster) save() (err error) {
+	if g.path == "" {
+		return nil
+	}
+	s := savedRoster{Version: 1, Blocks: map[string]rollCall{}}
+	for key, b := range g.blocks {
+		if b.roll != nil {
+			s.Blocks[key] = *b.roll
+		}
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(g.path), filepath.Base(g.path)+".*") // for its owner alone: it names people's addresses
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) // once renamed, there is none
+	_, err = tmp.Write(append(text, '\n'))
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if err = errors.Join(err, tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), g.path)
+}
+
+// A census is the account blocks that a configuration amounts to, and what is known of those that are not collected.
+type census struct {
+	accounts []config.Account
+	members  map[string]string          // names of members → the label of their organization
+	ids      map[string]record.Identity // names of members → who they are, as AWS says
+	asleep   map[string]record.Identity // members that are not collected and yet there, by name
+	unknown  []string                   // labels of organizations of which nothing is known
+	doubles  []string                   // what is said of members that have a block of their own
+}
+
+// census is the file's own blocks, and then the members. A member that has a block of its own is collected as that says: by its id
+// in the block, or because the block has turned out to be it.
+func (g *roster) census(f *config.File, turnedOut map[string]record.Identity) *census {
+	c := &census{accounts: slices.Clone(f.Accounts), members: map[string]string{}, ids: map[string]record.Identity{}, asleep: map[string]record.Identity{}}
+	type account struct{ partition, id string }
+	own, taken := map[account]string{}, map[string]bool{}
+	for _, a := range f.Accounts {
+		taken[a.Name] = true
+		if id := a.IDKnown(); id != "" {
+			own[account{a.PartitionID(), id}] = cmp.Or(own[account{a.PartitionID(), id}], a.Name)
+		} else if who, ok := turnedOut[a.Name]; ok {
+			own[account{who.Partition, who.AccountID}] = a.Name
+		}
+	}
+	for _, o := range f.Organizations {
+		roll := g.known(o)
+		if roll == nil {
+			c.unknown = append(c.unknown, o.Label)
+			continue
+		}
+		for _, of := range []struct {
+			members []config.Member
+			awake   bool
+		}{{roll.Members, true}, {roll.Asleep, false}} {
+			blocks, err := o.Accounts(roll.Via, of.members)
+			if err != nil { // judged when the file was read: a template that fails for one member's texts
+				g.log.Error("the organization's templates", "error", err)
+				c.unknown = append(c.unknown, o.Label)
+				continue
+			}
+			for _, a := range blocks {
+				who := record.Identity{AccountID: a.AccountID, Partition: roll.Via.Partition}
+				key := account{who.Partition, who.AccountID}
+				if name, ok := own[key]; ok {
+					if of.awake {
+						c.doubles = append(c.doubles, fmt.Sprintf("%s: member %s is %q too: that block is the one that is collected", o.Label, a.AccountID, name))
+					}
+					continue
+				}
+				if taken[a.Name] {
+					a.Name += "-" + a.AccountID
+				}
+				own[key], taken[a.Name] = a.Name, true
+				if !of.awake {
+					c.asleep[a.Name] = who
+					continue
+				}
+				c.members[a.Name], c.ids[a.Name] = o.Label, who
+				c.accounts = append(c.accounts, a)
+			}
+		}
+	}
+	return c
+}
+
+// asleepError is what a person should know of an organization whose members are listed.
+type asleepError struct{ text string }
+
+func (e *asleepError) Error() string { return e.text }
+
+// warning says which members are not collected, and why; nil for none.
+func (r *rollCall) warning() error {
+	if r == nil || len(r.Asleep)+len(r.Missing) == 0 {
+		return nil
+	}
+	var parts []string
+	for _, m := range r.Asleep[:min(len(r.Asleep), 10)] {
+		parts = append(parts, fmt.Sprintf("%s (%s) is %s", m.ID, m.Name, m.State))
+	}
+	if more := len(r.Asleep) - 10; more > 0 {
+		parts = append(parts, fmt.Sprintf("%d more are not active", more))
+	}
+	for _, id := range r.Missing {
+		parts = append(parts, id+" is no member")
+	}
+	return &asleepError{"not collected: " + strings.Join(parts, ", ")}
+}
