@@ -101,7 +101,7 @@ func newAddress(s string) (address, error) {
 	a := address{template: t}
 	// A resource that has nothing: what a template asks for that is not there at all, it says here.
 	if _, err := a.of(&addressed{Resource: &inventory.Resource{}}); err != nil {
-		return address{}, fmt.Errorf("address: %w", err)
+		return address{}, fmt.Errorf("address: %w; there are %s", err, addressFields)
 	}
 	return a, nil
 }
@@ -115,6 +115,9 @@ func (a address) of(r *addressed) (string, error) {
 	err := a.template.Execute(&b, r)
 	return strings.TrimSpace(b.String()), err
 }
+
+const addressFields = `.PrivateIP, .PublicIP, .IPv6, .PrivateDNS, .PublicDNS, .ID, .Name, .State, .Type, .Account, .AccountID, .Partition, .Region, ` +
+	`.Tags.KEY, .ExtraTags.KEY and .Field "data.MEMBER"`
 
 // addressed is what a template of an address sees: the resource, and its addresses, "" where it has none.
 type addressed struct {

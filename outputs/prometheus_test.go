@@ -22,7 +22,7 @@ import (
 // shelves is a store with what a scrape may meet: names in other scripts, quotes, newlines, bytes that are no text, kinds
 // that have no state, several values.
 func shelves() *shelf {
-	volume := func(r *inventory.Resource) { r.Kind, r.Type, r.State = "ec2_volume", "gp3", "in-use" }
+	volume := func(r *inventory.Resource) { r.Kind, r.Type, r.State, r.Name = "ec2_volume", "gp3", "in-use", "disk\xff" }
 	return &shelf{
 		targets: []inventory.Coverage{
 			target("prod", "us-east-1", "ec2_instance", noon), target("prod", "us-west-1", "ec2_instance", noon.Add(-1500e6)),
@@ -63,7 +63,7 @@ aws_ec2_instance_info{account="prod",account_id="222222222222",region="us-east-1
 aws_ec2_instance_info{account="prod",account_id="222222222222",region="us-east-1",id="i-2",name="Datenbank für \"Prüfung\"\nund 测试 \\",state="stopped",type="t3.micro",_1st="",cores="",cost_center="{}=,#	",ebs="",env="",groups="",since="",team="` + "\uFFFD" + `",vpc=""} 1
 # HELP aws_ec2_volume_info 1 for each ec2_volume that the last full listing of its account and region showed, labelled by what it is.
 # TYPE aws_ec2_volume_info gauge
-aws_ec2_volume_info{account="prod",account_id="222222222222",region="us-east-1",id="vol-1",name="",state="in-use",type="gp3",_1st="",cores="",cost_center="",ebs="",env="",groups="",since="",team="",vpc=""} 1
+aws_ec2_volume_info{account="prod",account_id="222222222222",region="us-east-1",id="vol-1",name="disk` + "\uFFFD" + `",state="in-use",type="gp3",_1st="",cores="",cost_center="",ebs="",env="",groups="",since="",team="",vpc=""} 1
 # HELP collector_inventory_series_dropped Resources of a kind that have no series, as there are more than max_series: the last by kind, account, region and id.
 # TYPE collector_inventory_series_dropped gauge
 collector_inventory_series_dropped{kind="ec2_instance"} 0
