@@ -1,0 +1,619 @@
+package outputs_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/outputs/outputstest"
+	"github.com/aws-collector/collector/record"
+)
+
+// A farEnd is what stands behind a spool: it answers as it is told, and keeps what it took.
+type farEnd struct {
+	mu      sync.Mutex
+	answer  func(b outputs.Batch) error // nil: it takes it
+	hang    chan struct{}               // until closed, no request is answered
+	ids     []string
+	batches []outputs.Batch // as they came, refused or not; without their lines
+	closed  int
+}
+
+func (r *farEnd) Send(ctx context.Context, b outputs.Batch) error {
+	r.mu.Lock()
+	hang, answer := r.hang, r.answer
+	r.mu.Unlock()
+	if hang != nil {
+		select {
+		case <-hang:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	head := b
+	head.Lines = nil
+	r.batches = append(r.batches, head)
+	if answer != nil {
+		if err := answer(b); err != nil {
+			return err
+		}
+	}
+	for line := range bytes.Lines(b.Lines) {
+		var rec record.Record
+		if err := json.Unmarshal(line, &rec); err != nil {
+			return fmt.Errorf("%w: %w", outputs.ErrRefused, err)
+		}
+		r.ids = append(r.ids, rec.ID)
+	}
+	return nil
+}
+
+func (r *farEnd) Flush(ctx context.Context) error { return ctx.Err() }
+func (r *farEnd) Close(context.Context) error     { r.set(func() { r.closed++ }); return nil }
+func (r *farEnd) set(do func())                   { r.mu.Lock(); defer r.mu.Unlock(); do() }
+func (r *farEnd) has() []string                   { r.mu.Lock(); defer r.mu.Unlock(); return slices.Clone(r.ids) }
+func (r *farEnd) requests() []outputs.Batch {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.batches)
+}
+
+// remoteOptions is a receiver as configured.
+type remoteOptions struct {
+	outputs.Common
+	outputs.Batching
+	To   *farEnd
+	Fail error // of Open
+}
+
+var remoteType = outputs.Type{
+	Name: "remote",
+	Open: func(_ context.Context, o any, _ outputs.Deps) (outputs.Output, error) {
+		opt := o.(*remoteOptions)
+		return opt.To, opt.Fail
+	},
+}
+
+// A place is a data_dir with what was heard from the set that has it open.
+type place struct {
+	*watcher
+	dir string
+	set *outputs.Set
+}
+
+func newPlace(dir string) *place {
+	p := &place{dir: dir, watcher: &watcher{sent: map[string]int{}, lost: map[string]int{}, errs: map[string]int{}}}
+	d := outputs.Deps{Log: slog.New(slog.NewTextHandler(p.watcher, nil)), Watch: p.watcher, Spools: filepath.Join(dir, "spools")}
+	p.set = outputs.NewSet([]outputs.Type{remoteType, fakeType}, d)
+	return p
+}
+
+func (p *place) open(t *testing.T, o ...*remoteOptions) *outputs.Fan {
+	t.Helper()
+	f, err := p.try(t, o...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func (p *place) try(t *testing.T, os ...*remoteOptions) (*outputs.Fan, error) {
+	t.Helper()
+	var all []outputs.Spec
+	for _, o := range os {
+		all = append(all, outputs.Spec{Type: "remote", Options: o})
+	}
+	return p.set.Open(t.Context(), all)
+}
+
+func (p *place) logs() string { p.mu.Lock(); defer p.mu.Unlock(); return p.log.String() }
+
+// heard is how often a text is in the log.
+func (p *place) heard(text string) int { return strings.Count(p.logs(), text) }
+
+// drain waits, and fails the test if anything is left.
+func (p *place) drain(t *testing.T) {
+	t.Helper()
+	if err := p.set.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func idsFrom(from, to int) (ids []string) {
+	for i := from; i < to; i++ {
+		ids = append(ids, fmt.Sprintf("i-%d-0", i))
+	}
+	return ids
+}
+
+func sameIDs(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: %d records %.300v…, want %d %.300v…", what, len(got), got, len(want), want)
+	}
+}
+
+func noErr(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The suite that each output passes is the spool's too.
+func TestSpoolConformance(t *testing.T) {
+	outputstest.Run(t, outputstest.Subject{Open: func(t *testing.T) (outputs.Output, func() []byte) {
+		to := new(fake)
+		out, drain, err := outputs.OpenSpool("s", outputs.Spool{}, outputs.Deps{Log: slog.New(slog.DiscardHandler), Spools: t.TempDir()}, nil, to)
+		noErr(t, err)
+		return out, func() []byte {
+			drain(t.Context())
+			to.mu.Lock()
+			defer to.mu.Unlock()
+			return bytes.Clone(to.lines.Bytes())
+		}
+	}})
+}
+
+// A receiver that is down for an hour costs nobody anything: nothing is lost, no page waits, no other output notices, and
+// it is no reason not to be ready.
+func TestDownForAnHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlace(t.TempDir())
+		to, other := new(farEnd), new(farEnd)
+		f := p.open(t, &remoteOptions{To: to}, &remoteOptions{To: other, Common: outputs.Common{Name: "other"}})
+		begin := time.Now()
+		down := errors.New("connection refused")
+		to.set(func() { to.answer = func(outputs.Batch) error { return down } })
+		for i := range 60 {
+			before := time.Now()
+			noErr(t, f.Send(t.Context(), page(fmt.Sprint("i-", i), 1)))
+			noErr(t, f.End(t.Context(), record.Outcome{}))
+			if took := time.Since(before); took != 0 {
+				t.Errorf("page %d waited %s", i, took)
+			}
+			time.Sleep(time.Minute)
+		}
+		sameIDs(t, "the other output", other.has(), idsFrom(0, 60))
+		st := p.set.States()[0]
+		if st.Up || !st.Ready || st.Error != "connection refused" || st.Spool.Records != 60 || st.Records != 0 || st.Lost != 0 ||
+			!st.Spool.Oldest.Equal(begin) || p.waiting != 60 && p.waiting != 0 {
+			t.Errorf("while it is down: %+v %+v", st, st.Spool)
+		}
+		if n := len(to.requests()); n < 55 || n > 130 { // the longest pause is a minute, the shortest of it half
+			t.Errorf("%d tries in an hour", n)
+		}
+		to.set(func() { to.answer = nil })
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		sameIDs(t, "after the hour", to.has(), idsFrom(0, 60))
+		st = p.set.States()[0]
+		if !st.Up || !st.Ready || st.Error != "" || st.Spool.Records != 0 || st.Records != 60 {
+			t.Errorf("when it is back: %+v %+v", st, st.Spool)
+		}
+		if p.heard("output fails") != 1 || p.heard("works again") != 1 || p.retries < 55 || p.sent["remote"] != 60 {
+			t.Errorf("%d retries, %v sent, log:\n%s", p.retries, p.sent, p.logs())
+		}
+		closeFan(t, f)
+	})
+}
+
+// A repeat is the same request by the same name, and comes when the receiver wants it.
+func TestRetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, to := newPlace(t.TempDir()), new(farEnd)
+		var at []time.Duration
+		begin := time.Now()
+		to.answer = func(outputs.Batch) error {
+			at = append(at, time.Since(begin))
+			switch len(at) {
+			case 1:
+				return errors.New("reset")
+			case 2:
+				return fmt.Errorf("wrapped: %w", &outputs.Later{After: 7 * time.Minute, Err: errors.New("busy")})
+			}
+			return nil
+		}
+		f := p.open(t, &remoteOptions{To: to})
+		noErr(t, f.Send(t.Context(), page("i-0", 1)))
+		time.Sleep(100 * time.Millisecond)
+		noErr(t, f.Send(t.Context(), page("i-1", 1))) // is not mixed into the repeat
+		time.Sleep(10 * time.Minute)
+		sameIDs(t, "received", to.has(), idsFrom(0, 2))
+		if len(at) != 4 || at[1] < 125*time.Millisecond || at[1] > 250*time.Millisecond || at[2]-at[1] != 7*time.Minute {
+			t.Errorf("tried at %v", at)
+		}
+		b := to.requests()
+		if b[0].ID == "" || b[0].ID != b[1].ID || b[1].ID != b[2].ID || b[3].ID == b[2].ID {
+			t.Errorf("requests are %v", b)
+		}
+		closeFan(t, f)
+	})
+}
+
+// A request that is never answered is given up on, and made again.
+func TestNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, to := newPlace(t.TempDir()), &farEnd{hang: make(chan struct{})}
+		f := p.open(t, &remoteOptions{To: to})
+		noErr(t, f.Send(t.Context(), page("i-0", 1)))
+		time.Sleep(3 * time.Minute)
+		if st := p.set.States()[0]; st.Up || !strings.Contains(st.Error, "no answer within 2m") {
+			t.Errorf("%+v", st)
+		}
+		close(to.hang)
+		time.Sleep(time.Second)
+		sameIDs(t, "received", to.has(), idsFrom(0, 1))
+		closeFan(t, f)
+	})
+}
+
+// Of many records the receiver refuses some: these alone are set aside, with a reason; all others arrive, in order.
+func TestRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		p, to := newPlace(dir), new(farEnd)
+		bad := []string{"i-0-0", "i-0-1", "i-3-77", "i-9-99"}
+		to.answer = func(b outputs.Batch) error {
+			for _, id := range bad {
+				if bytes.Contains(b.Lines, []byte(`"`+id+`"`)) {
+					return fmt.Errorf("%w: 400 mapping failed", outputs.ErrRefused)
+				}
+			}
+			return nil
+		}
+		f := p.open(t, &remoteOptions{To: to, Batching: outputs.Batching{MaxRecords: 250}})
+		var want []string
+		for i := range 10 {
+			noErr(t, f.Send(t.Context(), page(fmt.Sprint("i-", i), 100)))
+			for r := range 100 {
+				if id := fmt.Sprintf("i-%d-%d", i, r); !slices.Contains(bad, id) {
+					want = append(want, id)
+				}
+			}
+		}
+		p.drain(t)
+		sameIDs(t, "received", to.has(), want)
+		if n := len(to.requests()); n > 100 {
+			t.Errorf("%d requests to find %d of 1,000", n, len(bad))
+		}
+		b, err := os.ReadFile(filepath.Join(dir, "spools", "remote", "dead-letter.jsonl"))
+		noErr(t, err)
+		var dead []string
+		for line := range bytes.Lines(b) {
+			var l struct {
+				Output, Error, ID string
+				Time              time.Time
+				Record            record.Record
+			}
+			noErr(t, json.Unmarshal(line, &l))
+			if l.Output != "remote" || !strings.Contains(l.Error, "mapping failed") || len(l.ID) != 32 || l.Time.IsZero() {
+				t.Errorf("a dead letter is %s", line)
+			}
+			dead = append(dead, l.Record.ID)
+		}
+		sameIDs(t, "dead letters", dead, bad)
+		st := p.set.States()[0]
+		if !st.Up || st.Spool.DeadLetters != 4 || st.Records != 996 || p.letters != 4 || p.heard("set aside") != 4 || p.heard("id=i-3-77") != 1 {
+			t.Errorf("%+v %+v, log:\n%s", st, st.Spool, p.logs())
+		}
+		closeFan(t, f)
+	})
+}
+
+// A receiver that refuses everything is asked about once a record, and does not fill the log.
+func TestRefusesAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, to := newPlace(t.TempDir()), new(farEnd)
+		to.answer = func(outputs.Batch) error { return outputs.ErrRefused }
+		f := p.open(t, &remoteOptions{To: to})
+		noErr(t, f.Send(t.Context(), page("i", 500)))
+		p.drain(t)
+		if n := len(to.requests()); p.letters != 500 || n > 520 || p.heard("refused a record") > 10 {
+			t.Errorf("%d letters, %d requests, %d lines in the log", p.letters, n, p.heard("refused a record"))
+		}
+		closeFan(t, f)
+	})
+}
+
+// What is not delivered when the process ends is delivered by the next one.
+func TestRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		p := newPlace(dir)
+		gone := &farEnd{answer: func(outputs.Batch) error { return errors.New("down") }}
+		f := p.open(t, &remoteOptions{To: gone})
+		for i := range 5 {
+			noErr(t, f.Send(t.Context(), page(fmt.Sprint("i-", i), 1)))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		begin := time.Now()
+		noErr(t, p.set.Close(ctx))
+		if took := time.Since(begin); took > 3*time.Second || gone.closed != 1 || p.heard("records wait in the spool") != 1 {
+			t.Errorf("closing took %s, closed %d times, log:\n%s", took, gone.closed, p.logs())
+		}
+		noErr(t, f.Close(t.Context()))
+
+		p, to := newPlace(dir), new(farEnd)
+		f = p.open(t, &remoteOptions{To: to})
+		noErr(t, f.Send(t.Context(), page("i-5", 1)))
+		p.drain(t)
+		sameIDs(t, "the next process delivers", to.has(), idsFrom(0, 6))
+		closeFan(t, f)
+		if left, err := filepath.Glob(filepath.Join(dir, "spools", "remote", "*.seg")); err != nil || len(left) > 1 {
+			t.Errorf("segments %v %v", left, err)
+		}
+		for _, path := range []string{"", "cursor", "lock"} {
+			st, err := os.Stat(filepath.Join(dir, "spools", "remote", path))
+			if err != nil || st.Mode().Perm()&0o077 != 0 {
+				t.Errorf("%s: %v, %v: others may read records", path, st.Mode(), err)
+			}
+		}
+	})
+}
+
+// The end of a run by hand: it waits for the receiver as long as it may, and says what is left.
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, to := newPlace(t.TempDir()), new(farEnd)
+		to.answer = func(outputs.Batch) error { return errors.New("down") }
+		f := p.open(t, &remoteOptions{To: to, Batching: outputs.Batching{MaxWait: config.Duration(time.Hour)}})
+		noErr(t, f.Send(t.Context(), page("i-0", 1)))
+		time.AfterFunc(20*time.Second, func() { to.set(func() { to.answer = nil }) })
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		err := p.set.Drain(ctx)
+		if err == nil || !strings.Contains(err.Error(), "output remote: 1 records wait in ") || !strings.Contains(err.Error(), "down") {
+			t.Errorf("after 10s: %v", err)
+		}
+		begin := time.Now()
+		p.drain(t)
+		if took := time.Since(begin); took < 9*time.Second || took > 16*time.Second {
+			t.Errorf("it took %s to see that the receiver is back after 10s", took)
+		}
+		sameIDs(t, "received", to.has(), idsFrom(0, 1))
+		closeFan(t, f)
+	})
+}
+
+// Requests fill up, to the output's limits, and wait no longer than it says.
+func TestBatching(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, to := newPlace(t.TempDir()), new(farEnd)
+		f := p.open(t, &remoteOptions{To: to, Batching: outputs.Batching{MaxRecords: 10, MaxBytes: 1 << 20, MaxWait: config.Duration(5 * time.Second)}})
+		b := page("i-0", 4)
+		noErr(t, f.Send(t.Context(), b))
+		other := page("i-1", 4)
+		other.Target.Region, other.Run = "eu-west-1", "01JDNEXT"
+		time.Sleep(4 * time.Second)
+		noErr(t, f.Send(t.Context(), other))
+		synctest.Wait()
+		if n := len(to.requests()); n != 0 {
+			t.Errorf("%d requests before it is full or time", n)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		noErr(t, f.Send(t.Context(), page("i-2", 25)))
+		synctest.Wait()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		var sizes []int
+		for _, r := range to.requests() {
+			sizes = append(sizes, r.N)
+		}
+		if !slices.Equal(sizes, []int{8, 10, 10, 5}) {
+			t.Errorf("requests of %v records", sizes)
+		}
+		if r := to.requests(); r[0].Run != "" || r[0].Target != (record.Target{}) || r[1].Run != b.Run || r[1].Target != b.Target {
+			t.Errorf("of several: %+v; of one: %+v", r[0], r[1])
+		}
+		closeFan(t, f)
+	})
+}
+
+// A full spool drops its oldest, counts them, says so once, and is not ready; sent and dropped are all there was.
+func TestDropOldest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, to := newPlace(t.TempDir()), new(farEnd)
+		to.answer = func(outputs.Batch) error { return errors.New("down") }
+		f := p.open(t, &remoteOptions{To: to, Common: outputs.Common{Spool: &outputs.Spool{MaxBytes: 64 << 10}}})
+		const pages = 3000
+		for i := range pages {
+			noErr(t, f.Send(t.Context(), page(fmt.Sprint("i-", i), 1)))
+		}
+		st := p.set.States()[0]
+		dropped := st.Spool.Dropped
+		if dropped == 0 || st.Spool.Records+dropped != pages || st.Spool.Bytes > 64<<10 || st.Ready || !st.Spool.Full || !strings.Contains(st.Error, "spool is full") ||
+			st.Lost != 0 || p.dropped != dropped || p.heard("spool is full") != 1 {
+			t.Fatalf("%+v %+v, log:\n%s", st, st.Spool, p.logs())
+		}
+		to.set(func() { to.answer = nil })
+		p.drain(t)
+		sameIDs(t, "what is left", to.has(), idsFrom(dropped, pages))
+		if st := p.set.States()[0]; !st.Ready || !st.Up || st.Spool.Full || p.heard("has room again") != 1 {
+			t.Errorf("when it is back: %+v %+v, log:\n%s", st, st.Spool, p.logs())
+		}
+		closeFan(t, f)
+	})
+}
+
+// With when_full: block the sender waits, far beyond the patience that other outputs enjoy, and nothing is lost.
+func TestBlock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, to, other := newPlace(t.TempDir()), new(farEnd), new(farEnd)
+		to.answer = func(outputs.Batch) error { return errors.New("down") }
+		f := p.open(t, &remoteOptions{To: to, Common: outputs.Common{Spool: &outputs.Spool{MaxBytes: 64 << 10, WhenFull: "block"}}},
+			&remoteOptions{To: other})
+		time.AfterFunc(time.Hour, func() { to.set(func() { to.answer = nil }) })
+		begin, pages := time.Now(), 0
+		for time.Since(begin) == 0 { // until one waits
+			noErr(t, f.Send(t.Context(), page(fmt.Sprint("i-", pages), 1)))
+			pages++
+		}
+		if took := time.Since(begin); took < time.Hour || took > time.Hour+time.Minute || pages < 10 {
+			t.Errorf("page %d waited %s", pages, took)
+		}
+		if p.heard("collecting waits") != 1 {
+			t.Errorf("log:\n%s", p.logs())
+		}
+		p.drain(t)
+		sameIDs(t, "received", to.has(), idsFrom(0, pages))
+		to.set(func() { to.answer = func(outputs.Batch) error { return errors.New("down") } })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var err error
+		for err == nil {
+			err = f.Send(ctx, page("late", 1))
+		}
+		if st := p.set.States()[0]; !errors.Is(err, context.DeadlineExceeded) || st.Lost != 1 || st.Ready {
+			t.Errorf("at the end of the run: %v, %+v", err, st)
+		}
+		to.set(func() { to.answer = nil })
+		closeFan(t, f)
+	})
+}
+
+// A reload replaces the output proper, and the spool stays; the old one is closed when it is not in use.
+func TestReloadBehindASpool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, a, b := newPlace(t.TempDir()), &farEnd{hang: make(chan struct{})}, new(farEnd)
+		old := p.open(t, &remoteOptions{To: a})
+		noErr(t, old.Send(t.Context(), page("i-0", 1)))
+		synctest.Wait() // the request is under way
+		if _, err := p.try(t, &remoteOptions{To: b, Fail: errors.New("no such host")}); err == nil || !strings.Contains(err.Error(), "no such host") {
+			t.Errorf("a bad option: %v", err)
+		}
+		next := p.open(t, &remoteOptions{To: b, Common: outputs.Common{Spool: &outputs.Spool{MaxBytes: 2 << 20}}})
+		synctest.Wait()
+		if a.closed != 0 || b.closed != 0 {
+			t.Errorf("closed in mid-request: %d %d", a.closed, b.closed)
+		}
+		noErr(t, old.Send(t.Context(), page("i-1", 1))) // a job that began before
+		closeFan(t, old)
+		noErr(t, next.Send(t.Context(), page("i-2", 1)))
+		close(a.hang)
+		synctest.Wait()
+		sameIDs(t, "the old one has what was under way", a.has(), idsFrom(0, 1))
+		sameIDs(t, "the new one has the rest", b.has(), idsFrom(1, 3))
+		if a.closed != 1 || b.closed != 0 {
+			t.Errorf("closed %d %d", a.closed, b.closed)
+		}
+		closeFan(t, next)
+		if b.closed != 1 {
+			t.Error("the new one is not closed")
+		}
+	})
+}
+
+// What is gone for good is not tried again, until a reload brings another.
+func TestPermanentBehindASpool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, to := newPlace(t.TempDir()), new(farEnd)
+		to.answer = func(outputs.Batch) error { return fmt.Errorf("%w: the topic was removed", outputs.ErrPermanent) }
+		f := p.open(t, &remoteOptions{To: to})
+		noErr(t, f.Send(t.Context(), page("i-0", 1)))
+		time.Sleep(time.Hour)
+		noErr(t, f.Send(t.Context(), page("i-1", 1)))
+		if err := p.set.Drain(t.Context()); err == nil { // there is no point in waiting
+			t.Error("all is well")
+		}
+		if st := p.set.States()[0]; len(to.requests()) != 1 || st.Up || st.Spool.Records != 2 || p.heard("until a reload or a restart") != 1 {
+			t.Errorf("%d requests, %+v", len(to.requests()), st)
+		}
+		mended := new(farEnd)
+		next := p.open(t, &remoteOptions{To: mended})
+		closeFan(t, f)
+		p.drain(t)
+		sameIDs(t, "after the reload", mended.has(), idsFrom(0, 2))
+		closeFan(t, next)
+	})
+}
+
+// What nobody will send is said at the start.
+func TestOrphan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		p, to := newPlace(dir), &farEnd{answer: func(outputs.Batch) error { return errors.New("down") }}
+		f := p.open(t, &remoteOptions{To: to, Common: outputs.Common{Name: "../siem/1"}})
+		noErr(t, f.Send(t.Context(), page("i-0", 3)))
+		closeFan(t, f)
+		if folders, err := os.ReadDir(filepath.Join(dir, "spools")); err != nil || len(folders) != 1 {
+			t.Errorf("%v %v", folders, err)
+		}
+		p = newPlace(dir)
+		f = p.open(t, &remoteOptions{To: new(farEnd)})
+		if p.heard("does not name holds records") != 1 || p.heard("output=../siem/1") != 1 || p.heard("records=3") != 1 {
+			t.Errorf("log:\n%s", p.logs())
+		}
+		closeFan(t, f)
+	})
+}
+
+// A second process on the same spool is told why it cannot.
+func TestTwoOnOneSpool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		p, q := newPlace(dir), newPlace(dir)
+		f := p.open(t, &remoteOptions{To: new(farEnd)})
+		to := new(farEnd)
+		_, err := q.try(t, &remoteOptions{To: to})
+		if err == nil || !strings.Contains(err.Error(), "it is in use") || !strings.Contains(record.HintOf(unjoin(err)), "another collector") || to.closed != 1 {
+			t.Errorf("the second: %v, hint %q", err, record.HintOf(unjoin(err)))
+		}
+		closeFan(t, f)
+		closeFan(t, q.open(t, &remoteOptions{To: new(farEnd)}))
+	})
+}
+
+// unjoin is the first of joined errors that has a hint.
+func unjoin(err error) error {
+	var f *record.Fault
+	if errors.As(err, &f) {
+		return f
+	}
+	return err
+}
+
+// The end of a target is a line behind the records, also through a spool; and an output that writes a file may have one.
+func TestDirectWithSpool(t *testing.T) {
+	dir := t.TempDir()
+	d := outputs.Deps{Log: slog.New(slog.DiscardHandler), Spools: filepath.Join(dir, "spools")}
+	set := outputs.NewSet(outputs.Types, d)
+	path := filepath.Join(dir, "out.jsonl")
+	o := outputs.Types[slices.IndexFunc(outputs.Types, func(t outputs.Type) bool { return t.Name == "file" })].Options().(*outputs.File)
+	o.Path, o.Ends, o.Spool = path, true, &outputs.Spool{}
+	f, err := set.Open(t.Context(), []outputs.Spec{{Type: "file", Options: o}})
+	noErr(t, err)
+	b := page("i", 2)
+	noErr(t, f.Send(t.Context(), b))
+	noErr(t, f.End(t.Context(), record.Outcome{Target: b.Target, Run: b.Run, State: record.OK, Records: 2}))
+	noErr(t, set.Drain(t.Context()))
+	again, err := set.Open(t.Context(), []outputs.Spec{{Type: "file", Options: o}}) // a reload keeps its file open
+	noErr(t, err)
+	closeFan(t, f)
+	got, err := os.ReadFile(path)
+	noErr(t, err)
+	if lines := strings.Split(string(got), "\n"); len(lines) != 4 || !strings.Contains(lines[2], `"kind":"_target"`) {
+		t.Errorf("the file holds %s", got)
+	}
+	if st := set.States()[0]; st.Records != 2 || st.Type != "file" {
+		t.Errorf("%+v", st)
+	}
+	closeFan(t, again)
+}
