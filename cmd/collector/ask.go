@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ type question struct {
 	kinds, accounts, regions []string
 	where, at                string
 	format                   string
+	formats                  []string // beside those that every verb has
 	columns                  []string
 	now                      time.Time
 }
@@ -71,6 +73,9 @@ func (q *question) query() (inventory.Query, error) {
 	}
 	if err := errors.Join(errs...); err != nil {
 		return out, usage(err)
+	}
+	if slices.Contains(q.formats, q.format) {
+		return out, nil
 	}
 	return out, checkFormat(q.format)
 }

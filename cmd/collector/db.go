@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/aws-collector/collector/inventory/sqlite"
+	"github.com/aws-collector/collector/inventory"
 )
 
 func (c *cli) dbVerb() *cobra.Command {
@@ -27,7 +27,7 @@ func (c *cli) dbCheckVerb() *cobra.Command {
 		Short: "Read the whole store and say whether it is sound; works beside a collector that runs",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.reading(cmd.Context(), func(r *sqlite.Reader) error {
+			return c.reading(cmd.Context(), func(r inventory.Store) error {
 				s, err := r.Check(cmd.Context())
 				if err != nil {
 					return err
@@ -44,7 +44,7 @@ func (c *cli) dbCheckVerb() *cobra.Command {
 					return err
 				}
 				if len(s.Damage) > 0 {
-					return errors.New("the store is damaged: keep a copy, and begin a new one by moving collector.db away")
+					return errors.New("the store is damaged: keep a copy, and begin a new one: move collector.db away, or name another store.schema")
 				}
 				return nil
 			})
@@ -55,51 +55,14 @@ func (c *cli) dbCheckVerb() *cobra.Command {
 func (c *cli) dbVacuumVerb() *cobra.Command {
 	return &cobra.Command{
 		Use:   "vacuum",
-		Short: "Forget what is older than store.keep and give the space back; the collector must not run",
+		Short: "Forget what is older than store.keep and free the space; with SQLite the collector must not run",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			path, f, err := c.storeFile()
+			s, err := c.configured()
 			if err != nil {
 				return err
 			}
-			s, err := sqlite.Open(cmd.Context(), sqlite.Options{Path: path, Keep: time.Duration(f.Store.Keep)})
-			if err != nil {
-				return err
-			}
-			return errors.Join(s.Vacuum(cmd.Context()), s.Close())
+			return s.vacuum(cmd.Context())
 		},
 	}
-}
-
-func (c *cli) dbExportVerb() *cobra.Command {
-	var q question
-	cmd := &cobra.Command{
-		Use:   "export",
-		Short: "Write every record, now or as of an instant, as JSON lines or CSV",
-		Long: `Writes every record that is live, or was at an instant, to standard output: JSON lines as outputs get them, with what is remembered besides, or CSV
-with its data as a column of JSON. It works beside a collector that runs.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if q.format == "table" {
-				q.format = "jsonl"
-			}
-			query, err := q.query()
-			if err != nil {
-				return err
-			}
-			columns, _, err := parseColumns(wholeColumns())
-			if err != nil {
-				return err
-			}
-			query.Data = true
-			return c.reading(cmd.Context(), func(r *sqlite.Reader) error {
-				_, err := printResources(c.stdout, q.format, columns, true, r.Find(cmd.Context(), query))
-				return err
-			})
-		},
-	}
-	q.flags(cmd)
-	q.whereFlag(cmd)
-	q.atFlag(cmd)
-	return cmd
 }

@@ -55,7 +55,9 @@ outputs: [{type: file, path: %[1]s/records.jsonl}]
 		"ended IS NOT":    "nothing is gone yet",
 		"FROM targets":    "no listing fails",
 		"LaunchTime>7d":   "the scene's instances are older",
+		"--file ":         "what it finds is in the file",
 	}
+	t.Chdir(dir)
 	n := 0
 	for line := range strings.Lines(string(doc)) {
 		command, ok := strings.CutPrefix(strings.TrimSpace(line), "collector ")
@@ -80,6 +82,11 @@ outputs: [{type: file, path: %[1]s/records.jsonl}]
 		}
 		if why == "" && rows < 2 {
 			t.Errorf("%s: finds nothing:\n%s", command, out)
+		}
+	}
+	for _, name := range []string{"inventory.parquet", "history.parquet"} {
+		if st, err := os.Stat(name); err != nil || st.Size() < 10_000 {
+			t.Errorf("%s: %v %v", name, st, err)
 		}
 	}
 	if n < 20 {

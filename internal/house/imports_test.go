@@ -50,7 +50,7 @@ var doors = []struct {
 	{module: "github.com/aws/aws-sdk-go-v2/service/ssooidc", users: []string{"auth"}, tests: []string{"internal/awsfake"}, why: "sessions are opened in one place"},
 	{module: "github.com/aws/aws-sdk-go-v2/service/s3", users: []string{"outputs"}, why: "it links megabytes, and one output needs it; its credentials come from auth"},
 	{module: "gopkg.in/yaml.v3", users: []string{"config"}, why: "its traps are known in one place"},
-	{module: "github.com/parquet-go/parquet-go", users: []string{"outputs/parquet"}, tests: []string{"outputs"}, why: "there is one schema, and the library's traps are known in one place"},
+	{module: "github.com/parquet-go/parquet-go", users: []string{"outputs/parquet"}, tests: []string{"outputs", "cmd/collector"}, why: "there is one schema, and the library's traps are known in one place"},
 	{module: "modernc.org/sqlite", users: []string{"inventory/sqlite"}, why: "a database is a driver's"},
 	{module: "github.com/spf13/cobra", users: []string{"cmd/collector"}, why: "the command line is one room's"},
 	{module: "github.com/charmbracelet/bubbletea", users: []string{"cmd/collector"}, why: "the terminal is one room's"},
