@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -67,11 +68,17 @@ func (d *decoder) options(entries []pair, options any, typ field, at place, up *
 			}
 		}
 	}
-	check, ok := options.(interface{ Validate() error })
-	if !ok || len(d.problems) > before || d.opens > opens {
+	if len(d.problems) > before || d.opens > opens {
 		return
 	}
-	for _, err := range joined(check.Validate()) {
+	var found error
+	if o, ok := options.(interface{ ValidateCommon() error }); ok {
+		found = o.ValidateCommon()
+	}
+	if o, ok := options.(interface{ Validate() error }); ok {
+		found = errors.Join(found, o.Validate())
+	}
+	for _, err := range joined(found) {
 		key, text, _ := strings.Cut(d.scrub(err.Error()), ": ")
 		where, found := find(entries, strings.Split(key, "."))
 		if !found {
@@ -101,7 +108,7 @@ func (d *decoder) storeNeeded(w *written) {
 		o := &w.Outputs[i]
 		needs, ok := o.Options.(interface{ NeedsStore() bool })
 		if p, fine := d.judged(o); ok && fine && needs.NeedsStore() {
-			d.report(p, o.Type+" shows what the store remembers, and store: none remembers nothing", "take store: none out, or this output")
+			d.report(p, o.Type+" needs what the store remembers, and store: none remembers nothing", "take store: none out, or this output")
 		}
 	}
 }

@@ -134,7 +134,12 @@ func (s *Set) member(ctx context.Context, sp Spec, keys map[string]Spec, names m
 	if t.Key != nil {
 		key = t.Key(sp.Options)
 	}
-	m := member{name: c.Name, typ: t.Name, key: key, ends: c.Ends, options: sp.Options}
+	m := member{name: c.Name, typ: t.Name, key: key, ends: c.Ends, options: sp.Options, records: c.Send != sendChanges, shaping: c.Shaping}
+	if c.NeedsStore() {
+		if m.feed, err = s.feed(c); err != nil {
+			return member{}, err
+		}
+	}
 	if key != "" {
 		if first, ok := keys[key]; ok {
 			return member{}, fmt.Errorf("it is the same as %v: two writers would mix their lines", first)
@@ -156,6 +161,14 @@ func (s *Set) member(ctx context.Context, sp Spec, keys map[string]Spec, names m
 	}
 	s.add(&m, newLane(key, c.Name, t.Name, out, s.deps))
 	return m, nil
+}
+
+// feed is what sends an output the changes. It begins when the configuration is accepted.
+func (s *Set) feed(c Common) (*feed, error) {
+	if s.deps.Store == nil {
+		return nil, errors.New("send: changes are read from the store, and there is none")
+	}
+	return newFeed(folderOf(c.Name), s.deps.Cursors, c.Where, s.deps.Store.Changes, s.deps.Log)
 }
 
 func (s *Set) add(m *member, l *lane) {
@@ -245,6 +258,9 @@ type member struct {
 	typ     string
 	key     string
 	ends    bool
+	records bool // it is sent them
+	shaping Shaping
+	feed    *feed // of changes; nil: it is sent none
 	options any
 	spooled Spool  // of one with a spool
 	next    Output // the output proper, to take the place of the one behind the spool; nil leaves that
@@ -253,7 +269,21 @@ type member struct {
 // Send returns when every output has taken the batch or has been given up on. The error joins theirs, for a caller that
 // counts; the fan itself logs, once for each time that an output begins or ends to fail.
 func (f *Fan) Send(ctx context.Context, b Batch) error {
-	return f.each(func(m member, patience time.Duration) error { return m.send(ctx, b, patience) })
+	return f.each(func(m member, patience time.Duration) error {
+		if !m.records {
+			return nil
+		}
+		shaped, err := m.shaping.apply(b, time.Now())
+		if err != nil {
+			m.count(b, 1)
+			return m.failed(sending, err)
+		}
+		m.leave(b, b.N-shaped.N)
+		if len(shaped.Lines) == 0 {
+			return nil
+		}
+		return m.send(ctx, shaped, patience)
+	})
 }
 
 // End is the end of a target: outputs that asked for it get a line that says so, then all are flushed. An output that
@@ -261,7 +291,13 @@ func (f *Fan) Send(ctx context.Context, b Batch) error {
 // not gone.
 func (f *Fan) End(ctx context.Context, o record.Outcome) error {
 	return f.each(func(m member, patience time.Duration) error {
-		lost := m.settle(o.Run, o.Target)
+		lost, left := m.settle(o.Run, o.Target)
+		m.nudge()
+		if !m.records {
+			return nil
+		}
+		o := o
+		o.Records -= left
 		var err error
 		if m.ends {
 			b := Batch{ID: o.Run + "/" + o.Account + "/" + o.Region + "/" + o.Kind + "/end", Target: o.Target, Run: o.Run}

@@ -48,29 +48,63 @@ type feed struct {
 	flush   func(context.Context) error
 	log     *slog.Logger
 
-	poke  chan struct{}
-	turn  turn
-	after time.Time
+	poke   chan struct{}
+	turn   turn
+	after  time.Time
+	fresh  bool // there was no cursor
+	cancel context.CancelFunc
+	over   chan struct{}
 }
 
-func newFeed(name, dir string, changes Changes, log *slog.Logger) (*feed, error) {
-	f := &feed{name: name, cursor: filepath.Join(dir, name+".cursor"), changes: changes, log: log, poke: make(chan struct{}, 1), turn: make(turn, 1)}
+func newFeed(name, dir, where string, changes Changes, log *slog.Logger) (*feed, error) {
+	f := &feed{name: name, cursor: filepath.Join(dir, name+".cursor"), where: where, changes: changes, log: log, poke: make(chan struct{}, 1), turn: make(turn, 1)}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("where the changes go on: %w", err)
 	}
+	return f, f.load()
+}
+
+// load reads where the changes go on. Without a cursor, that is now.
+func (f *feed) load() error {
 	b, err := os.ReadFile(f.cursor)
 	switch {
 	case err == nil:
 		if f.after, err = time.Parse(time.RFC3339Nano, strings.TrimSpace(string(b))); err != nil {
-			return nil, &record.Fault{Reason: record.Other, Err: fmt.Errorf("%s: where the changes go on: %w", f.cursor, err),
+			return &record.Fault{Reason: record.Other, Err: fmt.Errorf("%s: where the changes go on: %w", f.cursor, err),
 				Hint: "write the instant from which on changes are to be sent, as 2026-11-01T00:00:00Z, or remove the file: then they are sent from now on"}
 		}
-		return f, nil
+		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		f.after = time.Now().UTC()
-		return f, f.save()
+		f.after, f.fresh = time.Now().UTC(), true
+		return nil
 	}
-	return nil, fmt.Errorf("where the changes go on: %w", err)
+	return fmt.Errorf("where the changes go on: %w", err)
+}
+
+// start begins to send, where the feed before it stopped: one of the same name has moved the cursor since it was read, and of
+// one with another name the output was given a new one.
+func (f *feed) start(before *feed, send func(context.Context, Batch) error, flush func(context.Context) error) {
+	f.send, f.flush = send, flush
+	if before != nil && (before.cursor == f.cursor || f.fresh) {
+		f.after = before.after
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	f.cancel, f.over = cancel, make(chan struct{})
+	go func() {
+		defer close(f.over)
+		if f.fresh {
+			if err := f.save(); err != nil { // what happens until it can be saved would be sent again
+				f.log.Warn("changes", "output", f.name, "error", err)
+			}
+		}
+		f.run(ctx)
+	}()
+}
+
+// stop ends what start began, and waits for it.
+func (f *feed) stop() {
+	f.cancel()
+	<-f.over
 }
 
 // save replaces the cursor. A power cut that undoes it has changes sent twice, no more.
@@ -130,10 +164,10 @@ func (f *feed) catchUp(ctx context.Context) error {
 		return err
 	}
 	defer f.turn.give()
-	q := inventory.Query{Data: true}
+	var where *inventory.Where // applied here, not by the store: the cursor moves over what it leaves out
 	if f.where != "" {
 		var err error
-		if q.Where, err = inventory.ParseWhere(f.where, time.Now()); err != nil {
+		if where, err = inventory.ParseWhere(f.where, time.Now()); err != nil {
 			return fmt.Errorf("where: %w", err)
 		}
 	}
@@ -151,9 +185,15 @@ func (f *feed) catchUp(ctx context.Context) error {
 	}
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
-	for c, err := range f.changes(ctx, q, f.after) {
+	for c, err := range f.changes(ctx, inventory.Query{Data: true}, f.after) {
 		if err != nil {
 			return fmt.Errorf("changes: %w", err)
+		}
+		last = c.At
+		if ok, err := either(where, c); err != nil {
+			return fmt.Errorf("changes: where: %w", err)
+		} else if !ok {
+			continue
 		}
 		l, err := inventory.NewChangeLine(c)
 		if err != nil {
@@ -162,7 +202,7 @@ func (f *feed) catchUp(ctx context.Context) error {
 		if err := enc.Encode(l); err != nil {
 			return fmt.Errorf("changes: %s: %w", l.ID, err)
 		}
-		n, last = n+1, c.At
+		n++
 		if buf.Len() >= feedBytes {
 			if err := hand(); err != nil {
 				return err
@@ -172,13 +212,28 @@ func (f *feed) catchUp(ctx context.Context) error {
 	if err := hand(); err != nil {
 		return err
 	}
-	if sent == 0 {
+	if last.Equal(f.after) {
 		return nil
 	}
-	if err := f.flush(ctx); err != nil {
-		return err
+	if sent > 0 {
+		if err := f.flush(ctx); err != nil {
+			return err
+		}
 	}
 	// One commit's changes share an instant, so the cursor moves over whole commits only: all that was read is.
 	f.after = last
 	return f.save()
+}
+
+// either reports whether what the resource was or what it has become satisfies the condition.
+func either(where *inventory.Where, c inventory.Change) (bool, error) {
+	for _, r := range []*inventory.Resource{c.After, c.Before} {
+		if r == nil {
+			continue
+		}
+		if ok, err := where.Match(r); ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
 }

@@ -89,11 +89,14 @@ func (k *taker) ids() string {
 
 func openFeed(t *testing.T, dir string, h *happened, k *taker, log *slog.Logger) *feed {
 	t.Helper()
-	f, err := newFeed("hook", dir, h.changes, log)
+	f, err := newFeed("hook", dir, "", h.changes, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.send, f.flush = k.send, k.flush
+	if err := f.save(); err != nil {
+		t.Fatal(err)
+	}
 	return f
 }
 
@@ -180,7 +183,7 @@ func TestFeedCursor(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "hook.cursor"), []byte("yesterday\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := newFeed("hook", dir, nil, nil)
+	_, err := newFeed("hook", dir, "", nil, nil)
 	if err == nil || !strings.Contains(err.Error(), "hook.cursor") || !strings.Contains(record.HintOf(err), "remove the file") {
 		t.Errorf("a cursor that is none: %v", err)
 	}

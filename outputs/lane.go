@@ -55,6 +55,8 @@ type lane struct {
 	next     *round // the flush that begins after the one that goes on
 	flushing bool
 	lost     map[visit]int
+	left     map[visit]int // by a filter
+	feed     *feed
 	wg       sync.WaitGroup
 }
 
@@ -71,13 +73,14 @@ type round struct {
 }
 
 func newLane(key, name, typ string, out Output, d Deps) *lane {
-	l := &lane{key: key, typ: typ, out: out, log: d.Log, watch: d.Watch, refs: 1, turn: make(turn, 1), name: name, lost: map[visit]int{}}
+	l := &lane{key: key, typ: typ, out: out, log: d.Log, watch: d.Watch, refs: 1, turn: make(turn, 1), name: name, lost: map[visit]int{}, left: map[visit]int{}}
 	l.state = State{Name: name, Type: typ, Up: true, Since: time.Now()}
 	return l
 }
 
 // adopt gives the output the name and options of an accepted configuration.
 func (l *lane) adopt(m member) {
+	defer l.adoptFeed(m.feed)
 	if l.spool != nil {
 		l.spool.adopt(m)
 		l.signal()
@@ -155,13 +158,59 @@ func (l *lane) count(b Batch, errs int) {
 	}
 }
 
-// settle says how many records of a target's run were lost, and forgets it.
-func (l *lane) settle(run string, t record.Target) int {
+// leave notes records that a filter keeps from the output.
+func (l *lane) leave(b Batch, n int) {
+	if n == 0 {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := l.lost[visit{run, t}]
-	delete(l.lost, visit{run, t})
-	return n
+	l.left[visit{b.Run, b.Target}] += n
+}
+
+// settle says how many records of a target's run were lost, and how many a filter has left out, and forgets it.
+func (l *lane) settle(run string, t record.Target) (lost, left int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v := visit{run, t}
+	lost, left = l.lost[v], l.left[v]
+	delete(l.lost, v)
+	delete(l.left, v)
+	return lost, left
+}
+
+// adoptFeed ends the feed of changes, and begins the next one where that stopped; nil: there is none any more.
+func (l *lane) adoptFeed(next *feed) {
+	l.mu.Lock()
+	old := l.feed
+	l.feed = next
+	l.mu.Unlock()
+	if old != nil {
+		old.stop()
+	}
+	if next != nil {
+		next.start(old, l.offer, func(ctx context.Context) error { return l.flush(ctx, Patience) })
+	}
+}
+
+// nudge tells the feed that a target has ended.
+func (l *lane) nudge() {
+	l.mu.Lock()
+	f := l.feed
+	l.mu.Unlock()
+	if f != nil {
+		f.nudge()
+	}
+}
+
+// offer is send for what is not lost if it fails: it will be offered again.
+func (l *lane) offer(ctx context.Context, b Batch) error {
+	err := l.trySend(ctx, b, Patience)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	l.count(Batch{}, 1)
+	return l.failed(sending, err)
 }
 
 // A call is one Send, which its caller may give up on.
@@ -347,11 +396,12 @@ func (l *lane) close(ctx context.Context) error {
 	if l.watch != nil {
 		defer l.watch.OutputClosed(name)
 	}
+	fed := l.lastChanges(ctx)
 	if err := l.turn.take(ctx); err != nil {
 		return fmt.Errorf("output %s: close: %w: %w", name, errStalled, context.Cause(ctx))
 	}
 	defer l.turn.give()
-	err := l.flush(ctx, 0)
+	err := errors.Join(fed, l.flush(ctx, 0))
 	if cerr := l.out.Close(ctx); cerr != nil {
 		err = errors.Join(err, fmt.Errorf("output %s: close: %w", name, cerr))
 	}
@@ -362,6 +412,22 @@ func (l *lane) close(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	return err
+}
+
+// lastChanges ends the feed, and sends what has happened since it last looked.
+func (l *lane) lastChanges(ctx context.Context) error {
+	l.mu.Lock()
+	f := l.feed
+	l.feed = nil
+	l.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	f.stop()
+	if err := f.catchUp(ctx); err != nil {
+		return fmt.Errorf("output %s: last changes, which the next start sends: %w", l.State().Name, err)
+	}
+	return nil
 }
 
 // patient is ctx, ended after d unless that is 0. Its cause is what an output's error then says.

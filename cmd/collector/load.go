@@ -120,7 +120,7 @@ func known() config.Known {
 		k.Kinds = append(k.Kinds, kind.Name)
 	}
 	for _, t := range outputs.Types {
-		k.Outputs[t.Name] = t.Options
+		k.Outputs[t.Name] = t.NewOptions
 	}
 	return k
 }

@@ -1,0 +1,181 @@
+package outputs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/record"
+)
+
+// A shelf is an output that keeps what it has, for tests of what it is sent.
+type shelf struct {
+	mu    sync.Mutex
+	lines bytes.Buffer
+	fails error
+}
+
+func (s *shelf) Send(_ context.Context, b Batch) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fails != nil {
+		return s.fails
+	}
+	s.lines.Write(b.Lines)
+	return nil
+}
+func (*shelf) Flush(context.Context) error { return nil }
+func (*shelf) Close(context.Context) error { return nil }
+
+// has is the ids that arrived, a change with what it is before, an end of a target as its state and number of records.
+func (s *shelf) has(t *testing.T) string {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []string
+	for l, err := range Lines(s.lines.Bytes()) {
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case l.Target != "":
+			all = append(all, string(l.State)+"="+string(rune('0'+l.Records)))
+		case l.Change != "":
+			all = append(all, l.Change+":"+l.ID)
+		default:
+			all = append(all, l.ID)
+		}
+	}
+	s.lines.Reset()
+	return strings.Join(all, " ")
+}
+
+// A store of nothing but changes.
+type changesOnly struct {
+	inventory.Reader
+	*happened
+}
+
+func (c changesOnly) Changes(ctx context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
+	return c.changes(ctx, q, after)
+}
+
+func TestSend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, dir := new(happened), t.TempDir()
+		shelves := map[string]*shelf{"records": {}, "changes": {}, "both": {}, "spooled": {}}
+		types := []Type{{Name: "shelf", Options: func() any { return &Common{} }, Direct: true, Key: func(o any) string { return o.(*Common).Name },
+			Open: func(_ context.Context, o any, _ Deps) (Output, error) { return shelves[o.(*Common).Name], nil }}}
+		open := func(deps Deps, edit func(*Common)) (*Set, *Fan) {
+			set := NewSet(types, deps)
+			var specs []Spec
+			for _, c := range []*Common{{Name: "records", Ends: true}, {Name: "changes", Send: sendChanges}, {Name: "both", Send: sendBoth, Ends: true},
+				{Name: "spooled", Send: sendBoth, Spool: &Spool{}}} {
+				if edit != nil {
+					edit(c)
+				}
+				specs = append(specs, Spec{Type: "shelf", Options: c})
+			}
+			fan, err := set.Open(t.Context(), specs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return set, fan
+		}
+		var log bytes.Buffer
+		deps := Deps{Store: changesOnly{nil, h}, Cursors: filepath.Join(dir, "cursors"), Spools: filepath.Join(dir, "spools"), Log: slog.New(slog.NewTextHandler(&log, nil))}
+		want := func(step string, ids map[string]string) {
+			t.Helper()
+			for name, s := range shelves {
+				if got := s.has(t); got != ids[name] {
+					t.Errorf("%s: %s has %q, want %q", step, name, got, ids[name])
+				}
+			}
+		}
+		target := record.Target{Account: "prod", Region: "us-east-1", Kind: "ec2_instance"}
+		run := func(fan *Fan) {
+			if err := fan.Send(t.Context(), Batch{ID: "b", Target: target, Run: "R", N: 2, Lines: []byte(webLine + idleLine)}); err != nil {
+				t.Fatal(err)
+			}
+			if err := fan.End(t.Context(), record.Outcome{Target: target, Run: "R", State: record.OK, Records: 2}); err != nil {
+				t.Fatal(err)
+			}
+		}
+
+		set, fan := open(deps, nil)
+		time.Sleep(time.Second)
+		h.add("i-1")
+		run(fan)
+		time.Sleep(5 * time.Second)
+		want("a run", map[string]string{"records": "i-1 i-2 ok=2", "changes": "added:i-1", "both": "i-1 i-2 ok=2 added:i-1", "spooled": "i-1 i-2 added:i-1"})
+
+		// A reload with a filter: what it leaves out is not counted at the end of the target, and is no loss; the feeds go on.
+		var specs []Spec
+		for _, m := range fan.members {
+			c := *m.options.(*Common)
+			c.Where = "state=running"
+			specs = append(specs, Spec{Type: "shelf", Options: &c})
+		}
+		next, err := set.Open(t.Context(), specs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := fan.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		h.add("i-9") // which is not running
+		run(next)
+		time.Sleep(5 * time.Second)
+		want("with a filter", map[string]string{"records": "i-1 ok=1", "both": "i-1 ok=1", "spooled": "i-1"})
+
+		// What happens at the very end is sent by the close; what cannot be is sent by the next start.
+		shelves["changes"].fails = errors.New("no")
+		if next, err = set.Open(t.Context(), specs[:0]); err != nil {
+			t.Fatal(err)
+		}
+		_ = next
+		if err := set.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		shelves["changes"].fails = nil
+		set, _ = open(deps, nil)
+		h.add("i-10")
+		shelves["changes"].fails = errors.New("no")
+		err = set.Close(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "last changes, which the next start sends") {
+			t.Errorf("a close that could not send: %v", err)
+		}
+		shelves["changes"].fails = nil
+		want("the end", map[string]string{"both": "added:i-10", "spooled": "added:i-10"})
+		set, _ = open(deps, func(c *Common) { c.Where = "" })
+		time.Sleep(time.Second)
+		want("the next start", map[string]string{"changes": "added:i-10"})
+		if err := set.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestSendNeedsStore(t *testing.T) {
+	types := []Type{{Name: "shelf", Options: func() any { return &Common{} }, Direct: true, Open: func(context.Context, any, Deps) (Output, error) { return &shelf{}, nil }}}
+	_, err := NewSet(types, Deps{}).Open(t.Context(), []Spec{{Type: "shelf", Options: &Common{Send: sendChanges}, Line: 7}})
+	if err == nil || !strings.Contains(err.Error(), "line 7: output shelf: send: changes are read from the store, and there is none") {
+		t.Errorf("%v", err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "shelf.cursor"), []byte("?"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = NewSet(types, Deps{Store: changesOnly{nil, new(happened)}, Cursors: dir}).Open(t.Context(), []Spec{{Type: "shelf", Options: &Common{Send: sendChanges}}}); err == nil {
+		t.Error("a cursor that is none was taken")
+	}
+}
