@@ -33,7 +33,7 @@ func dataKitDefaults() any {
 
 // Validate reports everything that is wrong.
 func (o *DataKit) Validate() error {
-	errs := o.problems("http://127.0.0.1:9529")
+	errs := append(o.problems("http://127.0.0.1:9529"), o.wrong()...)
 	if u, err := parseURL(o.URL); err == nil && u.Query().Has("token") {
 		errs = append(errs, errors.New("url: holds the token, which is a secret: write it under token"))
 	}

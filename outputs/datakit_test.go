@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/outputs/outputstest"
 	"github.com/aws-collector/collector/record"
@@ -399,4 +401,36 @@ func sameJSON(got any, want string) bool {
 	text, ok := got.(string)
 	var a, b any
 	return ok && json.Unmarshal([]byte(text), &a) == nil && json.Unmarshal([]byte(want), &b) == nil && cmp.Equal(a, b)
+}
+
+// The example line of the page is what its instance comes out as.
+func TestOutputsPage(t *testing.T) {
+	page, err := os.ReadFile("../docs/outputs.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sent string
+	s := serve(t, func(_ http.ResponseWriter, r *http.Request) { sent = string(body(t, r)) })
+	out, _ := openRemote(t, "datakit", func(o any) { o.(*outputs.DataKit).URL = s.URL })
+	data := `{"InstanceId":"i-0abcd1234","InstanceType":"t3.micro","LaunchTime":"2026-11-01T08:00:00Z","Placement":{"AvailabilityZone":"cn-northwest-1a"},` +
+		`"PlatformDetails":"Linux/UNIX","State":{"Code":16,"Name":"running"}}`
+	if err := out.Send(t.Context(), lines(line("ec2_instance", "i-0abcd1234", "web 1", `{"account_name":"prod"}`, data))); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), "```\n"+sent+"```\n") {
+		t.Errorf("the page does not show\n%s", sent)
+	}
+	known := config.Known{Outputs: map[string]func() any{}}
+	for _, typ := range outputs.Types {
+		known.Outputs[typ.Name] = typ.NewOptions
+	}
+	blocks := regexp.MustCompile("(?s)```yaml\n(outputs:.*?)```").FindAllSubmatch(page, -1)
+	if len(blocks) < 3 {
+		t.Fatalf("%d blocks: the page is read wrongly", len(blocks))
+	}
+	for _, b := range blocks {
+		if _, err := config.Parse([]byte("accounts: [{profile: a}]\n"+string(b[1])), "outputs.md", known); err != nil {
+			t.Errorf("%s\n%v", b[1], err)
+		}
+	}
 }

@@ -53,7 +53,7 @@ func httpOutputDefaults() any {
 
 // Validate reports everything that is wrong.
 func (o *HTTP) Validate() error {
-	errs := o.problems("https://receiver.example.com/ec2")
+	errs := append(o.problems("https://receiver.example.com/ec2"), o.wrong()...)
 	if o.Method != http.MethodPost && o.Method != http.MethodPut {
 		errs = append(errs, fmt.Errorf("method: %q is neither POST nor PUT", o.Method))
 	}

@@ -127,18 +127,23 @@ func userOf(s string) bool {
 	return err == nil && u.User != nil
 }
 
+var (
+	errNoScheme = errors.New("has no http:// or https:// at its beginning")
+	errPort     = errors.New("has a port that is not 1 to 65535")
+)
+
 // parseURL takes http and https URLs. Its error does not repeat s, which may hold a password.
 func parseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
+	case err != nil && strings.Contains(err.Error(), "first path segment"): // 127.0.0.1:9529
+		return nil, errNoScheme
+	case err != nil && strings.Contains(err.Error(), "invalid port"):
+		return nil, errPort
 	case err != nil:
-		var ue *url.Error
-		if errors.As(err, &ue) && strings.Contains(ue.Err.Error(), "first path segment") { // host:9529 without a scheme
-			return nil, errors.New("has no http:// or https:// at its beginning")
-		}
 		return nil, errors.New("is no URL")
 	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, errors.New("has no http:// or https:// at its beginning")
+		return nil, errNoScheme
 	case u.Hostname() == "":
 		return nil, errors.New("names no host")
 	case u.Fragment != "":
@@ -146,7 +151,7 @@ func parseURL(s string) (*url.URL, error) {
 	}
 	if p := u.Port(); p != "" {
 		if n, err := strconv.Atoi(p); err != nil || n < 1 || n > 65535 {
-			return nil, errors.New("has a port that is not 1 to 65535")
+			return nil, errPort
 		}
 	}
 	return u, nil

@@ -36,7 +36,7 @@ func influxDefaults() any {
 // Validate reports everything that is wrong.
 func (o *Influx) Validate() error {
 	const example = "http://127.0.0.1:8086/api/v2/write?org=ORG&bucket=BUCKET or http://127.0.0.1:8086/write?db=NAME"
-	errs := o.problems(example)
+	errs := append(o.problems(example), o.wrong()...)
 	if u, err := parseURL(o.URL); err == nil {
 		if strings.Trim(u.Path, "/") == "" {
 			errs = append(errs, errors.New("url: has no path: write it as "+example))
