@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/inventory"
-	"github.com/aws-collector/collector/inventory/sqlite"
 )
 
 func (c *cli) changesVerb() *cobra.Command {
@@ -35,7 +34,7 @@ last one is where --since goes on: --since is exclusive.
 				}
 			}
 			query.Data = true
-			return c.reading(cmd.Context(), func(r *sqlite.Reader) error {
+			return c.reading(cmd.Context(), func(r inventory.Store) error {
 				return c.changes(cmd.Context(), r, q.format, query, after, follow, every)
 			})
 		},
@@ -49,7 +48,7 @@ last one is where --since goes on: --since is exclusive.
 }
 
 // changes prints what happened, and what happens. A table that grows cannot be aligned: then a change is a line.
-func (c *cli) changes(ctx context.Context, r *sqlite.Reader, format string, q inventory.Query, after time.Time, follow bool, every time.Duration) error {
+func (c *cli) changes(ctx context.Context, r inventory.Store, format string, q inventory.Query, after time.Time, follow bool, every time.Duration) error {
 	l := listing{columns: []string{"at", "change", "kind", "id", "name", "account", "region", "changes"}}
 	var array []any
 	for {

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/inventory"
-	"github.com/aws-collector/collector/inventory/sqlite"
 )
 
 func changeRow(l inventory.ChangeLine) map[string]any {
@@ -53,7 +52,7 @@ same. json, jsonl and csv have the resources, without the counts.
 				return usage(fmt.Errorf("--from %s is not before --to %s", a.Format(time.RFC3339), b.Format(time.RFC3339)))
 			}
 			query.Data = true
-			return c.reading(cmd.Context(), func(r *sqlite.Reader) error { return c.diff(cmd, r, &q, query, a, b) })
+			return c.reading(cmd.Context(), func(r inventory.Store) error { return c.diff(cmd, r, &q, query, a, b) })
 		},
 	}
 	q.flags(cmd)
@@ -64,7 +63,7 @@ same. json, jsonl and csv have the resources, without the counts.
 	return cmd
 }
 
-func (c *cli) diff(cmd *cobra.Command, r *sqlite.Reader, q *question, query inventory.Query, from, to time.Time) error {
+func (c *cli) diff(cmd *cobra.Command, r inventory.Store, q *question, query inventory.Query, from, to time.Time) error {
 	l := listing{columns: []string{"change", "kind", "id", "name", "account", "region", "changes"}}
 	counts := map[string]map[string]int{}
 	var array []any

@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/inventory"
-	"github.com/aws-collector/collector/inventory/sqlite"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -33,7 +32,7 @@ image is: --account, --region and --kind narrow, and json is a list. csv has a c
 				return err
 			}
 			query.ID, query.Data = args[0], true
-			return c.reading(cmd.Context(), func(r *sqlite.Reader) error {
+			return c.reading(cmd.Context(), func(r inventory.Store) error {
 				var found []*inventory.Resource
 				for res, err := range r.Find(cmd.Context(), query) {
 					if err != nil {
@@ -54,7 +53,7 @@ image is: --account, --region and --kind narrow, and json is a list. csv has a c
 }
 
 // notFound says what became of it, if it was ever there.
-func notFound(cmd *cobra.Command, r *sqlite.Reader, q inventory.Query) error {
+func notFound(cmd *cobra.Command, r inventory.Store, q inventory.Query) error {
 	var last *inventory.Resource
 	query := q
 	query.Data, query.At = false, time.Time{}

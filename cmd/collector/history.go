@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/inventory"
-	"github.com/aws-collector/collector/inventory/sqlite"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -38,7 +37,7 @@ why it ended: absent (a complete listing did not show it), terminated (the same,
 				return err
 			}
 			query.ID, query.Data = args[0], true
-			return c.reading(cmd.Context(), func(r *sqlite.Reader) error {
+			return c.reading(cmd.Context(), func(r inventory.Store) error {
 				var before *inventory.Resource
 				l := listing{columns: []string{"valid_from", "valid_to", "account", "region", "state", "what", "changes"}}
 				var array []any

@@ -8,7 +8,7 @@ import (
 
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
-	"github.com/aws-collector/collector/inventory/sqlite"
+	"github.com/aws-collector/collector/inventory"
 )
 
 func (c *cli) listVerb() *cobra.Command {
@@ -63,7 +63,7 @@ func (c *cli) list(cmd *cobra.Command, q *question) error {
 	}
 	whole := !cmd.Flags().Changed("columns")
 	query.Data = data || whole && (q.format == "json" || q.format == "jsonl")
-	return c.reading(cmd.Context(), func(r *sqlite.Reader) error {
+	return c.reading(cmd.Context(), func(r inventory.Store) error {
 		_, err := printResources(c.stdout, q.format, columns, whole, r.Find(cmd.Context(), query))
 		return err
 	})

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/aws-collector/collector/inventory/sqlite"
+	"github.com/aws-collector/collector/inventory"
 )
 
 func (c *cli) sqlVerb() *cobra.Command {
@@ -40,7 +40,7 @@ For example: collector sql "SELECT account, type, count(*) FROM resources WHERE 
 				}
 				query = string(b)
 			}
-			return c.reading(cmd.Context(), func(r *sqlite.Reader) error {
+			return c.reading(cmd.Context(), func(r inventory.Store) error {
 				var l listing
 				err := r.Query(cmd.Context(), query, func(columns []string, row []any) error {
 					if l.columns == nil {

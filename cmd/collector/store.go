@@ -8,12 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/postgres"
 	"github.com/aws-collector/collector/inventory/sqlite"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
@@ -33,14 +33,33 @@ func openLedger(ctx context.Context, f *config.File, dryRun bool, log *slog.Logg
 	if dryRun || f.Store.Type == "none" {
 		return &ledger{Ledger: runner.NewMemory()}, nil
 	}
-	s, err := sqlite.Open(ctx, sqlite.Options{
-		Path: storePath(f.DataDir), Log: log, Keep: time.Duration(f.Store.Keep), Sync: f.Store.Sync == "full",
-	})
+	s, err := openStore(ctx, f.Store, f.DataDir, log)
 	if err != nil {
 		return nil, err
 	}
 	inv := inventory.New(s, inventory.Options{Log: log})
 	return &ledger{Ledger: remembering{inv}, inventory: inv, store: s}, nil
+}
+
+func openStore(ctx context.Context, s config.Store, dataDir string, log *slog.Logger) (inventory.Driver, error) {
+	if s.Type == "postgres" {
+		o := postgresOptions(s)
+		o.Log = log
+		d, err := postgres.Open(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		return d, nil
+	}
+	d, err := sqlite.Open(ctx, sqlite.Options{Path: storePath(dataDir), Log: log, Keep: time.Duration(s.Keep), Sync: s.Sync == "full"})
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func postgresOptions(s config.Store) postgres.Options {
+	return postgres.Options{DSN: s.DSN.Reveal(), Schema: s.Schema, Keep: time.Duration(s.Keep), Sync: s.Sync == "full"}
 }
 
 func (l *ledger) close() error {
@@ -55,7 +74,11 @@ func (l *ledger) notReady() []string {
 	if l.inventory == nil {
 		return nil
 	}
-	if err := l.inventory.Err(); err != nil {
+	err := l.inventory.Err()
+	if t, ok := l.store.(interface{ Err() error }); ok && err == nil {
+		err = t.Err() // it is known before the first target ends
+	}
+	if err != nil {
 		return []string{err.Error()}
 	}
 	return nil
@@ -95,13 +118,13 @@ func (v visit) End(ctx context.Context, o record.Outcome) error {
 }
 
 // reading opens the store for a question, beside a collector that runs. It needs the configuration for where the store is
-// and for nothing else, so a reference that cannot be resolved here is no hindrance.
-func (c *cli) reading(ctx context.Context, ask func(*sqlite.Reader) error) (err error) {
-	path, err := c.storePath()
+// and for nothing else, so a reference elsewhere that cannot be resolved here is no hindrance.
+func (c *cli) reading(ctx context.Context, ask func(inventory.Store) error) (err error) {
+	s, err := c.store()
 	if err != nil {
 		return err
 	}
-	r, err := sqlite.OpenReader(ctx, path)
+	r, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -112,40 +135,78 @@ func (c *cli) reading(ctx context.Context, ask func(*sqlite.Reader) error) (err 
 	return err
 }
 
-// storePath is where the store is. With COLLECTOR_DATA_DIR no configuration is needed to ask it.
-func (c *cli) storePath() (string, error) {
-	if dir := c.getenv("COLLECTOR_DATA_DIR"); dir != "" {
-		if _, err := os.Stat(storePath(dir)); err == nil {
-			return storePath(dir), nil
-		}
-	}
-	path, _, err := c.storeFile()
-	return path, err
+// A place is where a store is.
+type place struct {
+	config.Store
+	dataDir string
 }
 
-// storeFile is where the configuration has its store, and the configuration.
-func (c *cli) storeFile() (string, *config.File, error) {
+func (p place) open(ctx context.Context) (inventory.Store, error) {
+	if p.Type == "postgres" {
+		r, err := postgres.OpenReader(ctx, postgresOptions(p.Store))
+		if err != nil {
+			return nil, err
+		}
+		return r, nil
+	}
+	r, err := sqlite.OpenReader(ctx, storePath(p.dataDir))
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// vacuum forgets what is older than store.keep.
+func (p place) vacuum(ctx context.Context) error {
+	if p.Type == "postgres" {
+		return postgres.Vacuum(ctx, postgresOptions(p.Store))
+	}
+	s, err := sqlite.Open(ctx, sqlite.Options{Path: storePath(p.dataDir), Keep: time.Duration(p.Keep)})
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.Vacuum(ctx), s.Close())
+}
+
+// store is where the store is. With COLLECTOR_DATA_DIR no configuration is needed to ask what is there, unless there is one and
+// it says that the store is elsewhere.
+func (c *cli) store() (place, error) {
+	p, err := c.configured()
+	if dir := c.getenv("COLLECTOR_DATA_DIR"); err != nil && dir != "" {
+		if _, missing := os.Stat(storePath(dir)); missing == nil {
+			return place{Store: config.Store{Type: "sqlite"}, dataDir: dir}, nil
+		}
+	}
+	return p, err
+}
+
+// configured is where the configuration has its store.
+func (c *cli) configured() (place, error) {
 	b, err := os.ReadFile(c.configPath)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, or the directory of the store with COLLECTOR_DATA_DIR", err)
 		}
-		return "", nil, usage(err)
+		return place{}, usage(err)
 	}
 	f, err := config.Parse(b, filepath.Base(c.configPath), known())
 	if err != nil {
-		return "", nil, usage(err)
+		return place{}, usage(err)
 	}
-	if f.Store.Type == "none" {
-		return "", nil, usage(&record.Fault{Reason: record.Other, Hint: "store: {type: sqlite} remembers what the next runs list",
+	dir := c.getenv("COLLECTOR_DATA_DIR")
+	if dir != "" && f.Store.Type == "sqlite" {
+		return place{f.Store, dir}, nil
+	}
+	s, dataDir, err := f.ResolveStore(c.lookup, os.ReadFile)
+	if err != nil {
+		return place{}, usage(err)
+	}
+	if s.Type == "none" {
+		return place{}, usage(&record.Fault{Reason: record.Other, Hint: "store: {type: sqlite} remembers what the next runs list",
 			Err: fmt.Errorf("%s says store: none, so nothing is remembered", c.configPath)})
 	}
-	if dir := c.getenv("COLLECTOR_DATA_DIR"); dir != "" {
-		f.DataDir = dir
-	} else if strings.Contains(f.DataDir, "${") {
-		if err := f.Resolve(c.lookup, os.ReadFile); err != nil {
-			return "", nil, usage(err)
-		}
+	if dir != "" {
+		dataDir = dir
 	}
-	return storePath(f.DataDir), f, nil
+	return place{s, dataDir}, nil
 }
