@@ -41,7 +41,7 @@ type Receiver struct {
 	Busy func(after time.Duration)
 }
 
-// RunRemote runs the suite on the bare output.
+// RunRemote runs the suite: on the bare output, and on the same behind a spool.
 func RunRemote(t *testing.T, r Remote) {
 	t.Run("order", r.order)
 	t.Run("flush", r.flush)
@@ -54,6 +54,11 @@ func RunRemote(t *testing.T, r Remote) {
 	t.Run("busy", r.busy)
 	t.Run("certificate", r.certificate)
 	t.Run("close", r.close)
+	t.Run("spooled order", r.spooledOrder)
+	t.Run("spooled trouble", r.spooledTrouble)
+	t.Run("spooled restart", r.spooledRestart)
+	t.Run("spooled refused", r.spooledRefused)
+	t.Run("spooled certificate", r.spooledCertificate)
 }
 
 // soon bounds each wait of the suite for something that has no reason to take long.
@@ -313,4 +318,154 @@ func (r Remote) close(t *testing.T) {
 		t.Errorf("Flush after Close: %v", err)
 	}
 	r.same(t, rc.Received(), idsOf("c", 2))
+}
+
+// behind opens the output as a program does: behind a spool, in dir.
+func (r Remote) behind(t *testing.T, rc Receiver, ca, dir string) (*outputs.Set, *outputs.Fan) {
+	t.Helper()
+	s := outputs.NewSet([]outputs.Type{r.Type}, outputs.Deps{Log: slog.New(slog.DiscardHandler), Spools: dir})
+	f, err := s.Open(t.Context(), []outputs.Spec{{Type: r.Type.Name, Options: rc.Options(ca)}})
+	must(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), soon)
+		defer cancel()
+		must(t, s.Close(ctx))
+	})
+	return s, f
+}
+
+func (r Remote) fill(t *testing.T, f *outputs.Fan, name string, pages, n int) (want []string) {
+	t.Helper()
+	begin := time.Now()
+	for i := range pages {
+		page := fmt.Sprintf("%s%03d", name, i)
+		p := Page(page, n, 100)
+		must(t, f.Send(t.Context(), BatchOf(page, p)))
+		p.Poison()
+		want = append(want, idsOf(page, n)...)
+	}
+	must(t, f.Flush(t.Context()))
+	if took := time.Since(begin); took > soon/2 {
+		t.Errorf("whatever the receiver does, pages do not wait; these waited %s", took)
+	}
+	return want
+}
+
+func (r Remote) drain(t *testing.T, s *outputs.Set) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*soon)
+	defer cancel()
+	must(t, s.Drain(ctx))
+}
+
+// atLeast: everything arrived, in order but for what came twice.
+func (r Remote) atLeast(t *testing.T, got, want []string) {
+	t.Helper()
+	seen := map[string]bool{}
+	var first []string
+	for _, id := range got {
+		if !seen[id] {
+			first = append(first, id)
+		}
+		seen[id] = true
+	}
+	r.same(t, first, want)
+}
+
+func (r Remote) spooledOrder(t *testing.T) {
+	_, rc := r.serve(t)
+	s, f := r.behind(t, rc, "", t.TempDir())
+	want := r.fill(t, f, "o", 30, 7)
+	r.drain(t, s)
+	r.same(t, rc.Received(), want)
+}
+
+// spooledTrouble: whatever befalls the way to the receiver, everything arrives.
+func (r Remote) spooledTrouble(t *testing.T) {
+	w, rc := r.serve(t)
+	s, f := r.behind(t, rc, "", t.TempDir())
+	want := r.fill(t, f, "a", 5, 5)
+	w.Cut()
+	want = append(want, r.fill(t, f, "b", 5, 5)...)
+	must(t, eventually(t, func() error {
+		if st := s.States()[0]; st.Up || st.Error == "" || !st.Ready {
+			return fmt.Errorf("a receiver that is dead: %+v", st)
+		}
+		return nil
+	}))
+	w.Heal()
+	want = append(want, r.fill(t, f, "c", 5, 5)...)
+	w.Stall()
+	want = append(want, r.fill(t, f, "d", 5, 5)...)
+	w.Heal()
+	w.Deafen()
+	want = append(want, r.fill(t, f, "e", 5, 5)...)
+	heal := time.AfterFunc(300*time.Millisecond, w.Heal)
+	defer heal.Stop()
+	r.drain(t, s)
+	r.atLeast(t, rc.Received(), want)
+	if st := s.States()[0]; !st.Up || st.Lost != 0 || st.Spool.Records != 0 {
+		t.Errorf("when all is well again: %+v %+v", st, st.Spool)
+	}
+}
+
+// spooledRestart: the receiver is dead until the process ends; the next one delivers.
+func (r Remote) spooledRestart(t *testing.T) {
+	w, rc := r.serve(t)
+	dir := t.TempDir()
+	w.Cut()
+	s, f := r.behind(t, rc, "", dir)
+	want := r.fill(t, f, "r", 10, 3)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	must(t, s.Close(ctx))
+	must(t, s.Close(ctx))
+	if err := f.Send(t.Context(), BatchOf("late", Page("late", 1, 10))); !errors.Is(err, outputs.ErrClosed) {
+		t.Errorf("Send after Close: %v", err)
+	}
+	w.Heal()
+	s, f = r.behind(t, rc, "", dir)
+	want = append(want, r.fill(t, f, "s", 1, 3)...)
+	r.drain(t, s)
+	r.atLeast(t, rc.Received(), want)
+}
+
+// spooledRefused: the one that the receiver refuses is set aside, and the others arrive.
+func (r Remote) spooledRefused(t *testing.T) {
+	_, rc := r.serve(t)
+	if rc.Refuse == nil {
+		t.Skip("no pass: the protocol cannot refuse a record for its content")
+	}
+	rc.Refuse("x001-2")
+	s, f := r.behind(t, rc, "", t.TempDir())
+	want := r.fill(t, f, "x", 3, 5)
+	r.drain(t, s)
+	want = slices.DeleteFunc(want, func(id string) bool { return id == "x001-2" })
+	r.atLeast(t, rc.Received(), want)
+	if st := s.States()[0]; st.Spool.DeadLetters != 1 || !st.Up {
+		t.Errorf("%+v %+v", st, st.Spool)
+	}
+}
+
+// spooledCertificate: what a bad certificate holds back arrives once a reload has the output trust it.
+func (r Remote) spooledCertificate(t *testing.T) {
+	if !r.TLS {
+		t.Skip("no pass: the output speaks no TLS")
+	}
+	w := newWire(t, true)
+	rc := r.Serve(t, w)
+	s, f := r.behind(t, rc, "", t.TempDir())
+	want := r.fill(t, f, "t", 2, 2)
+	must(t, eventually(t, func() error {
+		if st := s.States()[0]; st.Up || st.Hint == "" || !strings.Contains(st.Error, "certificate") {
+			return fmt.Errorf("a certificate that nobody vouches for: %+v", st)
+		}
+		return nil
+	}))
+	next, err := s.Open(t.Context(), []outputs.Spec{{Type: r.Type.Name, Options: rc.Options(w.CA)}})
+	must(t, err)
+	must(t, f.Close(t.Context()))
+	r.drain(t, s)
+	r.atLeast(t, rc.Received(), want)
+	must(t, next.Close(t.Context()))
 }
