@@ -90,13 +90,13 @@ func (t Type) NewOptions() any {
 
 // Types is every output, sorted.
 var Types = []Type{
-	{Name: "datakit", Options: dataKitDefaults, Open: openDataKit},
+	{Name: "datakit", Options: dataKitDefaults, Open: openDataKit, Translates: true},
 	{Name: "file", Options: fileDefaults, Key: fileKey, Open: openFile, Direct: true},
 	{Name: "http", Options: httpOutputDefaults, Open: openHTTP},
 	{Name: "http_sd", Options: httpSDDefaults, Serve: serveHTTPSD},
-	{Name: "influx", Options: influxDefaults, Open: openInflux},
+	{Name: "influx", Options: influxDefaults, Open: openInflux, Translates: true},
 	{Name: "prometheus", Options: prometheusDefaults, Serve: servePrometheus},
-	{Name: "s3", Options: s3Defaults, Open: openS3},
+	{Name: "s3", Options: s3Defaults, Open: openS3, Translates: true},
 	{Name: "stdout", Options: stdoutDefaults, Key: stdoutKey, Open: openStdout, Direct: true},
 }
 
