@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A real Prometheus scrapes `collector demo`: its target must be up, and collector_targets readable by PromQL.
+# A real Prometheus scrapes `collector demo`, its metrics and its inventory: both targets must be up, and readable by PromQL;
+# and it discovers the demo's instances.
 #
 #   .ci/prometheus.sh [BINARY]     default: built here
 #
@@ -77,15 +78,25 @@ free
 server=http://127.0.0.1:$port
 sed -e 's/scrape_interval: .*/scrape_interval: 1s/' -e "s/collector:9420/$target/" deploy/prometheus.yml >"$work/prometheus.yml"
 grep -q "$target" "$work/prometheus.yml" || fail "deploy/prometheus.yml names no target collector:9420"
+cat >>"$work/prometheus.yml" <<EOF
+  - job_name: nodes # what deploy/prometheus.yml shows in a comment; nobody listens at these addresses, so only what is discovered is looked at
+    http_sd_configs: [{url: "http://$target/api/v1/sd/nodes", refresh_interval: 1s}]
+    scrape_interval: 1h
+EOF
 prometheus --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/tsdb" \
   --web.listen-address="${server#http://}" --log.level=warn >"$work/prometheus.log" 2>&1 &
 pids+=($!)
 
 up() {
   get "$server/api/v1/targets" 2>/dev/null >"$work/targets.json" &&
-    jq -e '.data.activeTargets | length == 1 and .[0].health == "up"' "$work/targets.json" >/dev/null
+    jq -e '[.data.activeTargets[] | select(.scrapePool != "nodes")] | length == 2 and all(.health == "up")' "$work/targets.json" >/dev/null
 }
-until_true 60 "Prometheus says that its target is up" up
+until_true 90 "Prometheus says that both of its targets are up" up
+discovered() {
+  get "$server/api/v1/targets" >"$work/targets.json" &&
+    jq -e '[.data.activeTargets[] | select(.scrapePool == "nodes") | .discoveredLabels.__meta_ec2_instance_state] | length > 0 and all(. == "running")' "$work/targets.json" >/dev/null
+}
+until_true 60 "it discovers the demo's instances" discovered
 
 # query PROMQL: as "label=value … number" lines.
 query() {
@@ -105,14 +116,16 @@ ok=$(grep -c 'state=ok ' "$work/answer" || true)
 broken=$(grep -v 'state=ok \|state=denied \|state=skipped ' "$work/answer" | cut -d ' ' -f 1,2)
 [ "$broken" = "account=legacy state=auth_failed" ] || fail "in trouble without a reason: $broken"
 
-for name in collector_runs_total collector_last_success_timestamp_seconds collector_resources collector_api_requests_total collector_account_info collector_build_info; do
+for name in aws_ec2_instance_info collector_inventory_series_dropped collector_runs_total collector_last_success_timestamp_seconds collector_resources collector_api_requests_total collector_account_info collector_build_info; do
   [ -n "$(query "count($name)")" ] || fail "PromQL knows no $name"
 done
 say "series in all: $(query 'sum(scrape_samples_scraped)')"
 
-get "http://$target/metrics" >"$work/metrics"
-promtool check metrics <"$work/metrics" >"$work/lint" 2>&1 || { cat "$work/lint" >&2; fail "promtool check metrics"; }
-[ ! -s "$work/lint" ] || { cat "$work/lint" >&2; fail "promtool check metrics is not clean"; }
+for path in /metrics /metrics/inventory; do
+  get "http://$target$path" >"$work/metrics"
+  promtool check metrics <"$work/metrics" >"$work/lint" 2>&1 || { cat "$work/lint" >&2; fail "promtool check metrics of $path"; }
+  [ ! -s "$work/lint" ] || { cat "$work/lint" >&2; fail "promtool check metrics of $path is not clean"; }
+done
 say "promtool check metrics: clean"
 
 kill -TERM "$demo"

@@ -147,6 +147,7 @@ func (c *cli) demoWelcome(scene *awsfake.Scene, cloud, addr, dir string, o demoO
 	fmt.Fprintf(w, "\nA built-in AWS answers at %s: %d accounts, each entered in another way.\nThe collector lists them every %s. Nothing leaves this machine.\n\n", cloud, len(scene.Accounts), o.every)
 	fmt.Fprintf(w, "  page\t%s\n", page.String()+"/")
 	fmt.Fprintf(w, "  metrics\t%s\n", page.String()+"/metrics")
+	fmt.Fprintf(w, "  inventory\t%s\n\t(metrics of what there is; as targets for Prometheus: %s)\n", page.String()+"/metrics/inventory", page.String()+"/api/v1/sd/nodes")
 	fmt.Fprintf(w, "  records\t%s\n", filepath.Join(dir, "records.jsonl"))
 	fmt.Fprintf(w, "  ask it\t%s list instance --where 'state=running' --config %s\n\t(get, history, diff, changes and sql too)\n", calledAs(), filepath.Join(dir, "config.yaml"))
 	fmt.Fprintf(w, "  configuration\t%s (change it while this runs)\n", filepath.Join(dir, "config.yaml"))
