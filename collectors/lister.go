@@ -1,7 +1,6 @@
 package collectors
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -63,7 +62,6 @@ type Lister struct {
 	progs map[string]*ec2xml.Program
 	seed  maphash.Seed
 	decs  sync.Pool // of *ec2xml.Decoder
-	heads sync.Pool // of *[]byte, up to prefetch long
 }
 
 // New compiles the catalogue. It does no I/O. Its error is a row that the SDK's tables do not bear out.
@@ -225,14 +223,6 @@ func (g *listing) page(ctx context.Context) (next string, err error) {
 	}
 	defer back()
 	err = g.l.call.Call(ctx, g.creds, g.w.Region, g.w.Gate, g.req, func(body io.Reader) error {
-		// First the wire, without a page: a body that hangs at its beginning holds nothing that others need. And without a
-		// buffer until there is an answer: most of the calls in flight wait for AWS.
-		head := g.l.head()
-		defer g.l.heads.Put(head)
-		rest, err := readHead(head, body)
-		if err != nil {
-			return err
-		}
 		if p = g.l.o.Pages.Take(ctx.Done()); p == nil {
 			return context.Cause(ctx)
 		}
@@ -241,7 +231,7 @@ func (g *listing) page(ctx context.Context) (next string, err error) {
 			d = new(ec2xml.Decoder)
 		}
 		defer g.l.decs.Put(d)
-		if next, err = d.Decode(g.prog, g.opt, rest, p); err != nil {
+		if next, err = d.Decode(g.prog, g.opt, body, p); err != nil {
 			back() // before the SDK sleeps for its next attempt
 		}
 		return err
@@ -267,37 +257,6 @@ type emitted struct{ err error }
 
 func (e *emitted) Error() string { return e.err.Error() }
 func (e *emitted) Unwrap() error { return e.err }
-
-const (
-	firstRead = 16 << 10 // most answers of a small account are shorter
-	prefetch  = 32 << 10 // read before a page is taken: some instances. Each call in flight may hold as much, beside the pages
-)
-
-func (l *Lister) head() *[]byte {
-	if b, ok := l.heads.Get().(*[]byte); ok {
-		return b
-	}
-	b := make([]byte, firstRead)
-	return &b
-}
-
-// readHead reads the beginning of a body into buf, which grows up to prefetch, and returns a reader of the whole.
-func readHead(buf *[]byte, body io.Reader) (io.Reader, error) {
-	for n := 0; ; {
-		m, err := body.Read((*buf)[n:])
-		n += m
-		switch {
-		case err == io.EOF:
-			return bytes.NewReader((*buf)[:n]), nil
-		case err != nil:
-			return nil, err
-		case n == prefetch:
-			return io.MultiReader(bytes.NewReader((*buf)[:n]), body), nil
-		case n == len(*buf):
-			*buf = append(*buf, make([]byte, min(n, prefetch-n))...)
-		}
-	}
-}
 
 // lastUsed is a session that knows which credentials it gave out last. It is for one listing.
 type lastUsed struct {

@@ -429,6 +429,7 @@ func TestPagesAreFree(t *testing.T) {
 		many = append(many, fmt.Sprintf("vol-%d", i))
 	}
 	whole := volumes("", many...)
+	const begins = 16 << 10
 	var h *house
 	free := func() bool {
 		now := make(chan struct{})
@@ -444,11 +445,11 @@ func TestPagesAreFree(t *testing.T) {
 	var atStart, afterCut bool
 	h = build(t, Options{}, func(w http.ResponseWriter, f url.Values) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(whole)))
-		io.WriteString(w, whole[:prefetch/2])
+		io.WriteString(w, whole[:begins])
 		w.(http.Flusher).Flush()
 		time.Sleep(20 * time.Millisecond) // the client has read it by then, or has not: it has no page either way
 		atStart = free()
-		io.WriteString(w, whole[prefetch/2:len(whole)-10])
+		io.WriteString(w, whole[begins:len(whole)-10])
 	}, func(w http.ResponseWriter, f url.Values) {
 		afterCut = free()
 		io.WriteString(w, whole)
@@ -675,30 +676,6 @@ func TestGolden(t *testing.T) {
 		t.Error("no golden records")
 	}
 }
-
-func TestReadHead(t *testing.T) {
-	for _, n := range []int{0, 1, firstRead - 1, firstRead, firstRead + 1, prefetch - 1, prefetch, prefetch + 1, 3 * prefetch} {
-		want := bytes.Repeat([]byte("abcdefg"), n/7+1)[:n]
-		buf := make([]byte, firstRead)
-		r, err := readHead(&buf, bytes.NewReader(want))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := io.ReadAll(r)
-		if err != nil || !bytes.Equal(got, want) || len(buf) > prefetch {
-			t.Errorf("%d bytes: %d, %v, buffer %d", n, len(got), err, len(buf))
-		}
-	}
-	torn := errors.New("torn")
-	buf := make([]byte, firstRead)
-	if _, err := readHead(&buf, io.MultiReader(strings.NewReader("x"), errReader{torn})); !errors.Is(err, torn) {
-		t.Errorf("%v", err)
-	}
-}
-
-type errReader struct{ err error }
-
-func (e errReader) Read([]byte) (int, error) { return 0, e.err }
 
 // Every standard way to override the endpoint is the SDK's, and reaches each call.
 func TestEndpointOverride(t *testing.T) {

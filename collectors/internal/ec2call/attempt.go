@@ -51,13 +51,15 @@ func (a *attempt) read(ctx context.Context, in mw.DeserializeInput, next mw.Dese
 	out.Result = &ec2.DescribeRegionsOutput{} // the SDK asserts the lent operation's type
 
 	wire := &stallReader{r: resp.Body, w: w, limit: a.c.opt.Stall}
-	var body io.Reader = wire
+	head := a.c.head()
+	defer a.c.heads.Put(head)
+	body, err := readHead(head, wire)
+	if err != nil {
+		return out, md, a.patience(w.explain(wire.cut(err)))
+	}
 	if strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
-		z, err := a.c.unzip(wire)
-		if err != nil {
-			return out, md, a.patience(w.explain(wire.cut(err)))
-		}
-		defer a.c.gzips.Put(z)
+		z := &unzipped{c: a.c, r: body}
+		defer z.close()
 		body = z
 	}
 	if resp.StatusCode/100 != 2 {
@@ -244,13 +246,4 @@ func Skew(err error, now time.Time) (time.Duration, bool) {
 		return 0, false
 	}
 	return t.Sub(now).Round(time.Second), true
-}
-
-// unzip takes a reader with its 32 KiB window from those that are kept. net/http would unzip by itself, with the standard
-// library's slower reader: see BenchmarkUnzip.
-func (c *Caller) unzip(r io.Reader) (*gzip.Reader, error) {
-	if z, ok := c.gzips.Get().(*gzip.Reader); ok {
-		return z, z.Reset(r)
-	}
-	return gzip.NewReader(r)
 }

@@ -66,7 +66,8 @@ type Caller struct {
 	retryer *retry.Standard
 	mu      sync.Mutex
 	regions map[string]describeRegions
-	gzips   sync.Pool // of *gzip.Reader
+	heads   sync.Pool // of *[]byte, up to prefetch long
+	gzips   sync.Pool // of *gunzip
 }
 
 // describeRegions is the lent operation of one region's client. It is a func, as a *ec2.Client that can be reached
@@ -114,8 +115,9 @@ func (c *Caller) region(name string) describeRegions {
 }
 
 // Call makes one call, retries and all. body is called for 2xx answers only, at most once an attempt, and must be ready
-// to start over: keep nothing before Call returns nil. An error of body's own ends the call, unless the bytes that it
-// was given had been cut short.
+// to start over: keep nothing before Call returns nil. When it is called, the answer's beginning has come, for most answers
+// all of it: so what body waits for first, such as a page, is not held by an answer that hangs at once. An error of body's
+// own ends the call, unless the bytes that it was given had been cut short.
 //
 // The error holds the SDK's *smithy.OperationError, or the context's cause where that ended it.
 func (c *Caller) Call(ctx context.Context, creds aws.CredentialsProvider, region string, g Gate, r Request, body func(io.Reader) error) error {
