@@ -5,6 +5,7 @@ package auth
 
 import (
 	"context"
+	"crypto/sha256"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -51,24 +52,25 @@ type Sessions struct {
 	memberTags    memberTags
 
 	mu     sync.Mutex
-	layers map[string]*layer
-	all    map[string]*entry
+	layers map[pipeline]*layer
+	all    map[pipeline]*entry
 	swept  time.Time // when the idle ones were last forgotten
 }
 
 // NewSessions has no session yet, and calls nobody.
 func NewSessions(o Options) *Sessions {
 	s := &Sessions{
-		aws: o.AWS, tokens: newTokens(o.AWS), keys: iam.NewFromConfig(impatient(o.AWS), func(c *iam.Options) { c.HTTPSignerV4 = forgetful{} }), loaded: loadedOf(o.AWS), getenv: o.Getenv, store: o.MFA, log: o.Log, life: newLife(),
-		layers: make(map[string]*layer), all: make(map[string]*entry), organizations: newOrganizations(o.AWS),
+		aws: o.AWS, tokens: newTokens(o.AWS), keys: iam.NewFromConfig(impatient(o.AWS), func(c *iam.Options) { c.HTTPSignerV4 = forgetful{} }), loaded: loadedOf(o.AWS), getenv: o.Getenv, store: o.MFA, log: o.Log,
+		layers: make(map[pipeline]*layer), all: make(map[pipeline]*entry), organizations: newOrganizations(o.AWS),
 	}
-	s.sso = &ssoTokens{life: s.life, last: make(map[string]*ssoFlight)}
 	if s.getenv == nil {
 		s.getenv = func(string) string { return "" }
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.life = newLife(s.log)
+	s.sso = &ssoTokens{life: s.life, last: make(map[string]*ssoFlight)}
 	switch {
 	case s.store != nil:
 	case o.DataDir != "":
@@ -77,7 +79,7 @@ func NewSessions(o Options) *Sessions {
 		s.store = new(memoryStore)
 	}
 	s.metadata = s.loaded.imds(o.AWS)
-	s.instance = s.layer(nil, "", &imdsStep{client: s.metadata, disabled: func() bool {
+	s.instance = s.layer(nil, pipeline{}, &imdsStep{client: s.metadata, disabled: func() bool {
 		return !s.loaded.ownIMDS() && strings.EqualFold(s.getenv("AWS_EC2_METADATA_DISABLED"), "true")
 	}})
 	return s
@@ -129,13 +131,13 @@ func (s *Sessions) Open(ctx context.Context, a config.Account) (*Session, error)
 	if err := e.enter(ctx, s); err != nil {
 		return nil, err
 	}
-	if err := expect(a, e.session); err != nil {
+	if err := expect(a, &e.session); err != nil {
 		return nil, err
 	}
 	if _, err := e.session.Retrieve(ctx); err != nil {
 		return nil, err
 	}
-	return e.session, nil
+	return &e.session, nil
 }
 
 // entry finds what the steps amount to, or begins it.
@@ -143,9 +145,9 @@ func (s *Sessions) entry(steps []Step, region string) *entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var top, mfa *layer
-	key := ""
+	var key pipeline
 	for _, step := range steps {
-		key = digest(key + "\n" + step.Key())
+		key = key.and(step)
 		top = s.layer(top, key, step)
 		if _, ok := step.(*mfaStep); ok {
 			mfa = top
@@ -157,26 +159,36 @@ func (s *Sessions) entry(steps []Step, region string) *entry {
 			s.forgetIdle()
 			s.swept = t
 		}
-		e = &entry{region: region, session: &Session{top: top, mfa: mfa}}
+		e = &entry{region: region, session: Session{top: top, mfa: mfa}}
 		s.all[key] = e
 	}
-	e.used = now()
+	e.used = instantOf(now())
 	return e
 }
 
+// A pipeline is what steps, one after the other, amount to.
+type pipeline [16]byte
+
+func (p pipeline) and(s Step) pipeline {
+	h := sha256.New()
+	h.Write(p[:])
+	h.Write([]byte(s.Key()))
+	return pipeline(h.Sum(nil)[:len(p)])
+}
+
 // layer finds the layer of a key, or makes it. s.mu is held, except where s is being made.
-func (s *Sessions) layer(prev *layer, key string, step Step) *layer {
+func (s *Sessions) layer(prev *layer, key pipeline, step Step) *layer {
 	if s.instance != nil && step == s.instance.step {
 		return s.instance
 	}
 	l := s.layers[key]
 	if l == nil {
-		l = &layer{step: step, prev: prev, life: s.life, log: s.log}
-		if key != "" {
+		l = &layer{step: step, prev: prev, life: s.life}
+		if key != (pipeline{}) {
 			s.layers[key] = l
 		}
 	}
-	l.used = now()
+	l.used = instantOf(now())
 	return l
 }
 
@@ -186,14 +198,14 @@ const idle = 48 * time.Hour
 
 // forgetIdle keeps a process that is reloaded for years from growing. s.mu is held.
 func (s *Sessions) forgetIdle() {
-	old := now().Add(-idle)
+	old := instantOf(now().Add(-idle))
 	for k, e := range s.all {
-		if e.used.Before(old) {
+		if e.used < old {
 			delete(s.all, k)
 		}
 	}
 	for k, l := range s.layers {
-		if l.used.Before(old) {
+		if l.used < old {
 			delete(s.layers, k)
 		}
 	}
@@ -202,12 +214,12 @@ func (s *Sessions) forgetIdle() {
 // An entry is a session and the way to it.
 type entry struct {
 	region string
-	used   time.Time // guarded by Sessions.mu
+	used   instant // guarded by Sessions.mu
 
 	mu      sync.Mutex
 	entered bool
 	flight  *flight[record.Identity]
-	session *Session // its exported fields are set once, before entered
+	session Session // its exported fields are set once, before entered
 }
 
 // enter asks once who the session is, however many come at once.

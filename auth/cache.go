@@ -39,17 +39,26 @@ type layer struct {
 	step Step
 	prev *layer // nil under a base
 	life *life
-	log  *slog.Logger
-	used time.Time // guarded by Sessions.mu
+	used instant // guarded by Sessions.mu
 
 	mu      sync.Mutex
 	creds   *aws.Credentials // nil: none. A pointer, so that whoever prints what holds a layer prints an address
-	got     time.Time
-	due     time.Time // when renewal begins; zero: never
-	next    time.Time // no renewal before
-	refused error     // the last answer, if it was a clear no
-	until   time.Time
+	got     instant
+	due     instant // when renewal begins; 0: never
+	next    instant // no renewal before
+	refused error   // the last answer, if it was a clear no
+	until   instant
 	flight  *flight[aws.Credentials]
+}
+
+// An instant is a time in nanoseconds since 1970: a layer has five, and ten thousand accounts have twenty thousand layers.
+type instant int64
+
+func instantOf(t time.Time) instant {
+	if t.IsZero() {
+		return 0
+	}
+	return instant(t.UnixNano())
 }
 
 // now is wall clock: a session does not last longer because the machine slept.
@@ -60,21 +69,30 @@ func (l *layer) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	l.mu.Lock()
 	t := now()
 	if l.valid(t) {
-		c := *l.creds
-		if l.flight == nil && !l.due.IsZero() && !t.Before(l.due) && !t.Before(l.next) {
+		c, at := *l.creds, instantOf(t)
+		if l.flight == nil && l.due != 0 && at >= l.due && at >= l.next {
 			l.renew()
 		}
 		l.mu.Unlock()
 		return c, nil
 	}
-	if l.refused != nil && t.Before(l.until) {
+	if l.refused != nil && instantOf(t) < l.until {
 		defer l.mu.Unlock()
 		return aws.Credentials{}, l.refused
 	}
-	if l.flight == nil {
-		l.renew()
-	}
 	f := l.flight
+	switch {
+	case f != nil:
+	case ctx == l.life.ctx: // a step after this one asks: its goroutine is one that everybody waits for as it is
+		f = newFlight[aws.Credentials]()
+		l.flight = f
+		l.mu.Unlock()
+		l.fly(ctx, f)
+		return f.val, f.err
+	default:
+		l.renew()
+		f = l.flight
+	}
 	l.mu.Unlock()
 	return f.wait(ctx, l.step.Name())
 }
@@ -83,13 +101,15 @@ func (l *layer) Retrieve(ctx context.Context) (aws.Credentials, error) {
 func (l *layer) renew() {
 	f := newFlight[aws.Credentials]()
 	l.flight = f
-	if !l.life.run(func(ctx context.Context) {
-		c, err := l.ask(ctx)
-		l.landed(c, err)
-		f.land(c, err)
-	}) {
+	if !l.life.run(func(ctx context.Context) { l.fly(ctx, f) }) {
 		f.land(aws.Credentials{}, errClosed) // and stays: there is no other to come
 	}
+}
+
+func (l *layer) fly(ctx context.Context, f *flight[aws.Credentials]) {
+	c, err := l.ask(ctx)
+	l.landed(c, err)
+	f.land(c, err)
 }
 
 func (l *layer) ask(ctx context.Context) (c aws.Credentials, err error) {
@@ -109,21 +129,22 @@ func (l *layer) landed(c aws.Credentials, err error) {
 	defer l.mu.Unlock()
 	l.flight = nil
 	t := now()
-	l.next = t.Add(pause)
+	l.next = instantOf(t.Add(pause))
 	if err == nil {
-		l.creds, l.got, l.refused = &c, t, nil
-		l.due = dueAt(c, t)
+		l.creds, l.got, l.refused = &c, instantOf(t), nil
+		due := dueAt(c, t)
 		if s, ok := l.step.(looker); ok {
-			l.due = s.look(l.due, t)
+			due = s.look(due, t)
 		}
+		l.due = instantOf(due)
 		return
 	}
 	if refusal(err) {
-		l.refused, l.until = err, t.Add(sulk)
+		l.refused, l.until = err, instantOf(t.Add(sulk))
 	}
 	if l.valid(t) && l.life.ctx.Err() == nil {
 		// Nobody waits for this error, so it is said here.
-		l.log.Warn("credentials not renewed; what is valid is kept", "step", l.step.Name(), "expires", l.creds.Expires,
+		l.life.log.Warn("credentials not renewed; what is valid is kept", "step", l.step.Name(), "expires", l.creds.Expires,
 			"err", err, "reason", record.ReasonOf(err), "hint", record.HintOf(err))
 	}
 }
@@ -142,7 +163,7 @@ func (l *layer) Drop(c aws.Credentials) {
 func (l *layer) invalidate() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now().Sub(l.got) >= settled {
+	if instantOf(now().Add(-settled)) >= l.got {
 		l.forget()
 	}
 }
@@ -155,7 +176,7 @@ func (l *layer) forget() {
 }
 
 // reset leaves the layer as it began. l.mu is held.
-func (l *layer) reset() { l.creds, l.due, l.next, l.refused = nil, time.Time{}, time.Time{}, nil }
+func (l *layer) reset() { l.creds, l.due, l.next, l.refused = nil, 0, 0, nil }
 
 // reread forgets what is still good, because there is better elsewhere.
 func (l *layer) reread() {
@@ -256,6 +277,7 @@ var errClosed = &record.Fault{Reason: record.Interrupted, Err: errors.New("sign-
 // life is as long as the sessions': it ends the goroutines that renew, and waits for them. Its context is kept because a
 // renewal belongs to all who wait for it, not to the one who asked first.
 type life struct {
+	log  *slog.Logger
 	ctx  context.Context
 	stop context.CancelFunc
 
@@ -264,9 +286,9 @@ type life struct {
 	wg   sync.WaitGroup
 }
 
-func newLife() *life {
+func newLife(log *slog.Logger) *life {
 	ctx, stop := context.WithCancel(context.Background())
-	return &life{ctx: ctx, stop: stop}
+	return &life{log: log, ctx: ctx, stop: stop}
 }
 
 // run starts fn, unless the life is over.

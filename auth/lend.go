@@ -17,6 +17,6 @@ func (s *Sessions) Lend(ctx context.Context, a config.Account) (aws.Config, erro
 		return aws.Config{}, err
 	}
 	cfg := s.aws.Copy()
-	cfg.Credentials = s.entry(steps, region).session
+	cfg.Credentials = &s.entry(steps, region).session
 	return cfg, nil
 }
