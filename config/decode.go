@@ -23,6 +23,7 @@ type decoder struct {
 	places map[any]place
 	hidden []string // values that no error of others may show
 	merges map[*yaml.Node]bool
+	spare  *yaml.Node // a list whose elements are not needed once they are decoded; nil: none
 	visits int
 	opens  int // references left open
 	inline bool
@@ -55,7 +56,7 @@ type entry struct {
 	key string
 }
 
-type verdict int
+type verdict int8
 
 const (
 	fine   verdict = iota
@@ -65,10 +66,15 @@ const (
 
 // A place is where a value stands and how it came out.
 type place struct {
-	node  *yaml.Node // its line and column
-	path  string
-	state verdict
-	from  string // the references that the value came from: it may be a secret, so it is not shown
+	line, column int32 // 0: nowhere
+	state        verdict
+	path         string
+	from         string // the references that the value came from: it may be a secret, so it is not shown
+}
+
+// placed is where a node stands. The node itself is not kept: of a large file, the tree is the larger part.
+func placed(n *yaml.Node, path string) place {
+	return place{line: int32(n.Line), column: int32(n.Column), path: path}
 }
 
 func newDecoder(s *source, f *fetcher) *decoder {
@@ -96,11 +102,7 @@ func (d *decoder) warn(p place, text, remedy string) {
 }
 
 func (d *decoder) problem(p place, text, remedy string) Problem {
-	out := Problem{File: d.name, Path: p.path, Text: text, Remedy: remedy}
-	if p.node != nil {
-		out.Line, out.Column = p.node.Line, p.node.Column
-	}
-	return out
+	return Problem{File: d.name, Line: int(p.line), Column: int(p.column), Path: p.path, Text: text, Remedy: remedy}
 }
 
 // reportError is report for an error that may be a Problem without a place.
@@ -134,7 +136,7 @@ func (d *decoder) judged(ptr any) (place, bool) {
 
 // document fills in the whole file.
 func (d *decoder) document(root *yaml.Node, w *written) {
-	at := place{node: root}
+	at := placed(root, "")
 	d.places[w] = at
 	d.value(root, reflect.ValueOf(w).Elem(), field{}, at, nil)
 	if d.spent() {
@@ -168,9 +170,9 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, f field, at place, up *bl
 			d.output(n, x, at, up)
 			return
 		case *Account:
-			x.Line = at.node.Line
+			x.Line = int(at.line)
 		case *Organization:
-			x.Line = at.node.Line
+			x.Line = int(at.line)
 		}
 	}
 	t := v.Type()
@@ -270,7 +272,7 @@ func (d *decoder) pairs(n *yaml.Node, at place) []pair {
 			key = key.Alias
 		}
 		if key.Kind != yaml.ScalarNode {
-			d.report(place{node: n.Content[i], path: at.path}, "a key is text, and here is "+kindName(key), "")
+			d.report(placed(n.Content[i], at.path), "a key is text, and here is "+kindName(key), "")
 			continue
 		}
 		if key.ShortTag() == "!!merge" {
@@ -278,7 +280,7 @@ func (d *decoder) pairs(n *yaml.Node, at place) []pair {
 			continue
 		}
 		if line, ok := first[key.Value]; ok {
-			d.report(place{node: key, path: join(at.path, key.Value)}, "the key stands here twice, first in line "+strconv.Itoa(line), "remove one of them")
+			d.report(placed(key, join(at.path, key.Value)), "the key stands here twice, first in line "+strconv.Itoa(line), "remove one of them")
 			continue
 		}
 		first[key.Value] = key.Line
@@ -295,7 +297,7 @@ func (d *decoder) pairs(n *yaml.Node, at place) []pair {
 
 // merge is what stands under <<: a mapping or a list of them, of which an earlier one wins.
 func (d *decoder) merge(n *yaml.Node, at place) []pair {
-	where := place{node: n, path: at.path + ".<<"}
+	where := placed(n, at.path+".<<")
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
@@ -336,12 +338,12 @@ func (d *decoder) keys(entries []pair, v reflect.Value, b *block) {
 			continue
 		}
 		f := b.keys[i]
-		d.value(e.value, v.FieldByIndex(f.index), f, place{node: e.key, path: dotted(b.path, f.key)}, b)
+		d.value(e.value, v.FieldByIndex(f.index), f, placed(e.key, dotted(b.path, f.key)), b)
 	}
 }
 
 func (d *decoder) unknown(key *yaml.Node, b *block) {
-	p := place{node: key, path: join(b.path, key.Value)}
+	p := placed(key, join(b.path, key.Value))
 	remedy := ""
 	if plainKey.MatchString(key.Value) {
 		remedy = d.unknownKey(key.Value, b)
@@ -354,7 +356,7 @@ func (d *decoder) dictionary(entries []pair, v reflect.Value, f field, at place,
 	m := reflect.MakeMapWithSize(v.Type(), len(entries))
 	v.Set(m)
 	for _, e := range entries {
-		p := place{node: e.key, path: join(at.path, e.key.Value)}
+		p := placed(e.key, join(at.path, e.key.Value))
 		switch {
 		case e.key.Value == "":
 			d.report(p, "the key is empty", "")
@@ -371,6 +373,7 @@ func (d *decoder) dictionary(entries []pair, v reflect.Value, f field, at place,
 		m.SetMapIndex(reflect.ValueOf(e.key.Value).Convert(v.Type().Key()), elem.Elem())
 		if v.CanAddr() {
 			d.places[entry{v.Addr().Interface(), e.key.Value}] = d.places[elem.Interface()]
+			delete(d.places, elem.Interface())
 		}
 	}
 }
@@ -384,7 +387,10 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, f field, at place, up *blo
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))) // at once: elements must not move, their addresses are places
 	for i, c := range n.Content {
-		d.value(c, v.Index(i), field{enum: f.enum, names: f.names}, place{node: c, path: index(at.path, i)}, up)
+		d.value(c, v.Index(i), field{enum: f.enum, names: f.names}, placed(c, index(at.path, i)), up)
+		if n == d.spare {
+			n.Content[i] = nil
+		}
 	}
 	return true
 }

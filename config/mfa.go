@@ -63,7 +63,7 @@ func (d *decoder) mfa(a *SignIn) {
 	case d.set(&a.SessionToken):
 		d.report(serial, "MFA needs a long-lived key, and session_token makes this a temporary one", "use a key that begins with AKIA, or remove serial_number")
 	case d.set(&a.AKID):
-	case source.node != nil && a.CredentialSource != "Environment":
+	case source.line != 0 && a.CredentialSource != "Environment":
 		d.report(serial, "MFA needs a long-lived key, and credential_source gives a temporary one", "use ak_id and ak_secret, or remove serial_number")
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 // output fills in an output, whose options stand beside its type.
 func (d *decoder) output(n *yaml.Node, out *Output, at place, up *block) {
-	out.Line = at.node.Line
+	out.Line = int(at.line)
 	d.mapping(n, at, func(entries []pair) {
 		i := slices.IndexFunc(entries, func(e pair) bool { return e.key.Value == "type" })
 		if i < 0 {
@@ -19,7 +19,7 @@ func (d *decoder) output(n *yaml.Node, out *Output, at place, up *block) {
 			return
 		}
 		typ := field{key: "type", typ: reflect.TypeFor[string]()}
-		where := place{node: entries[i].key, path: join(at.path, "type")}
+		where := placed(entries[i].key, join(at.path, "type"))
 		d.value(entries[i].value, reflect.ValueOf(&out.Type).Elem(), typ, where, up)
 		where, ok := d.judged(&out.Type)
 		if !ok {
@@ -80,16 +80,17 @@ func (d *decoder) options(entries []pair, options any, typ field, at place, up *
 	}
 	for _, err := range joined(found) {
 		key, text, _ := strings.Cut(d.scrub(err.Error()), ": ")
-		where, found := find(entries, strings.Split(key, "."))
-		if !found {
-			text = d.scrub(err.Error())
-			where, key = at.node, ""
+		p := at
+		if where, found := find(entries, strings.Split(key, ".")); found {
+			p = placed(where, at.path)
+		} else {
+			text, key = d.scrub(err.Error()), ""
 			if i := slices.IndexFunc(b.keys, func(f field) bool { return f.key == strings.Split(err.Error(), ":")[0] }); i >= 0 {
 				key = b.keys[i].key // a key that is missing: the output's line, the key's path
 				text = strings.TrimPrefix(text, key+": ")
 			}
 		}
-		p := place{node: where, path: at.path}
+		p = place{line: p.line, column: p.column, path: at.path}
 		if key != "" {
 			for _, k := range strings.Split(key, ".") {
 				p.path = join(p.path, k)

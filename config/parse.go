@@ -25,9 +25,10 @@ type written struct {
 
 // A source is a file that was read, as long as its references are not resolved.
 type source struct {
-	name  string
-	root  *yaml.Node
-	known Known
+	name   string
+	root   *yaml.Node
+	known  Known
+	failed error // what Resolve said: the tree is gone by then
 }
 
 // Parse reads a configuration strictly and reports everything that is wrong with it, as [Problems]. name is what the messages
@@ -41,7 +42,12 @@ func Parse(b []byte, name string, k Known) (*File, error) {
 	if problems != nil {
 		return nil, problems
 	}
-	return build(&source{name: name, root: root, known: k}, nil)
+	return build(&source{name: name, root: root, known: k}, nil, !refers(root))
+}
+
+// refers reports whether a reference stands anywhere below a node.
+func refers(n *yaml.Node) bool {
+	return strings.Contains(n.Value, "${") || slices.ContainsFunc(n.Content, refers) // an alias stands for what is elsewhere in the tree
 }
 
 // Resolve replaces every reference by its value and judges again: all that could not be judged before, and all references that
@@ -51,18 +57,25 @@ func (f *File) Resolve(env func(string) (string, bool), read func(string) ([]byt
 	if f.source == nil {
 		return nil
 	}
-	g, err := build(f.source, &fetcher{env: env, read: read, got: map[part]fetched{}})
+	if f.source.failed != nil {
+		return f.source.failed
+	}
+	g, err := build(f.source, &fetcher{env: env, read: read, got: map[part]fetched{}}, true)
 	if err != nil {
+		f.source.failed, f.source.root = err, nil
 		return err
 	}
-	g.source = nil // the tree holds secrets in clear
 	*f = *g
 	return nil
 }
 
-// build is one pass: defaults, decode, validate, inherit. Without a fetcher, references stay open.
-func build(s *source, fetch *fetcher) (*File, error) {
+// build is one pass: defaults, decode, validate, inherit. Without a fetcher, references stay open. The last pass lets go of
+// the tree as it goes: of ten thousand accounts it is larger than all that is made of it.
+func build(s *source, fetch *fetcher, last bool) (*File, error) {
 	d := newDecoder(s, fetch)
+	if last {
+		d.spare = onlyOnce(s.root, "accounts")
+	}
 	w := &written{File: Defaults()}
 	if stdout := s.known.Outputs["stdout"]; stdout != nil {
 		w.Outputs = []Output{{Type: "stdout", Options: stdout()}}
@@ -90,8 +103,23 @@ func build(s *source, fetch *fetcher) (*File, error) {
 	f.Warnings = d.warnings.sorted()
 	slices.Sort(d.files)
 	f.SecretInline, f.SecretFiles = d.inline, slices.Compact(d.files)
-	f.source = s
+	if !last {
+		f.source = s
+	}
 	return f, nil
+}
+
+// onlyOnce is the value of a key of the document, if no alias leads to it, or nil.
+func onlyOnce(root *yaml.Node, key string) *yaml.Node {
+	if root.Kind != yaml.MappingNode || root.Anchor != "" {
+		return nil
+	}
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		if n := root.Content[i+1]; root.Content[i].Value == key && n.Kind == yaml.SequenceNode && n.Anchor == "" {
+			return n
+		}
+	}
+	return nil
 }
 
 // blocks is every account, wherever it stands.

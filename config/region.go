@@ -135,7 +135,7 @@ func (d *decoder) onePartition(a *SignIn, c *Collect, f *File, own place) {
 		if strings.HasPrefix(s.what, "region ") && inherited {
 			at, remedy = own, "give the account its own collector_configs.regions"
 		}
-		d.report(at, s.what+" is in partition "+s.partition+", but "+first.what+" (line "+strconv.Itoa(first.at.node.Line)+") in "+first.partition, remedy)
+		d.report(at, s.what+" is in partition "+s.partition+", but "+first.what+" (line "+strconv.Itoa(int(first.at.line))+") in "+first.partition, remedy)
 	}
 	d.regionsOf(first.partition, regions, inherited, own)
 }

@@ -226,4 +226,4 @@ func (d *decoder) accountsOnce(blocks []*Account, orgs []Organization) {
 }
 
 // where is a place in words.
-func where(p place) string { return p.path + " (line " + strconv.Itoa(p.node.Line) + ")" }
+func where(p place) string { return p.path + " (line " + strconv.Itoa(int(p.line)) + ")" }
