@@ -54,21 +54,9 @@ func (d *decoder) options(entries []pair, options any, typ field, at place, up *
 	b := &block{keys: append([]field{typ}, d.fieldsOf(v.Type())...), path: at.path, up: up}
 	before, opens := len(d.problems), d.opens
 	d.keys(entries, v, b)
-	for _, f := range b.keys[1:] {
-		switch ptr := v.FieldByIndex(f.index).Addr().Interface().(type) {
-		case *string:
-			if f.names == "kinds" && *ptr != "" {
-				d.kindPattern(ptr, *ptr)
-			}
-		case *[]string:
-			for i := range *ptr {
-				if f.names == "kinds" {
-					d.kindPattern(&(*ptr)[i], (*ptr)[i])
-				}
-			}
-		}
-	}
-	if len(d.problems) > before || d.opens > opens {
+	sound := len(d.problems) == before && d.opens == opens
+	d.kindsOf(v, b)
+	if !sound {
 		return
 	}
 	var found error
@@ -97,6 +85,24 @@ func (d *decoder) options(entries []pair, options any, typ field, at place, up *
 			}
 		}
 		d.report(p, text, "")
+	}
+}
+
+// kindsOf judges the options that name kinds.
+func (d *decoder) kindsOf(options reflect.Value, b *block) {
+	for _, f := range b.keys[1:] {
+		switch ptr := options.FieldByIndex(f.index).Addr().Interface().(type) {
+		case *string:
+			if f.names == "kinds" && *ptr != "" {
+				d.kindPattern(ptr, *ptr)
+			}
+		case *[]string:
+			for i := range *ptr {
+				if f.names == "kinds" {
+					d.kindPattern(&(*ptr)[i], (*ptr)[i])
+				}
+			}
+		}
 	}
 }
 
