@@ -14,7 +14,7 @@ func (f *File) ResolveStore(env func(string) (string, bool), read func(string) (
 	}
 	g, err := build(f.source, &fetcher{env: env, read: read, got: map[part]fetched{}, only: func(path string) bool {
 		return path == "data_dir" || strings.HasPrefix(path, "store.")
-	}})
+	}}, false)
 	if err != nil {
 		return Store{}, "", err
 	}
