@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -128,7 +129,7 @@ func demoFile(scene *awsfake.Scene, dir string, o demoOptions) ([]byte, error) {
 	}
 	var b bytes.Buffer
 	err = t.Execute(&b, map[string]any{
-		"Every": o.every, "Listen": o.listen, "Dir": filepath.ToSlash(dir), "Accounts": scene.Accounts,
+		"Every": o.every, "Listen": o.listen, "Dir": filepath.ToSlash(dir), "Accounts": scene.Accounts, "Company": scene.Company,
 	})
 	return b.Bytes(), err
 }
@@ -144,15 +145,15 @@ func calledAs() string {
 func (c *cli) demoWelcome(scene *awsfake.Scene, cloud, addr, dir string, o demoOptions) {
 	w := tabwriter.NewWriter(c.stderr, 0, 0, 2, ' ', 0)
 	page := url.URL{Scheme: "http", Host: addr}
-	fmt.Fprintf(w, "\nA built-in AWS answers at %s: %d accounts, each entered in another way.\nThe collector lists them every %s. Nothing leaves this machine.\n\n", cloud, len(scene.Accounts), o.every)
+	fmt.Fprintf(w, "\nA built-in AWS answers at %s: %d accounts, each entered in another way, and an organization of %d.\nThe collector lists them every %s. Nothing leaves this machine.\n\n", cloud, len(scene.Accounts), len(scene.Company.Members), o.every)
 	fmt.Fprintf(w, "  page\t%s\n", page.String()+"/")
 	fmt.Fprintf(w, "  metrics\t%s\n", page.String()+"/metrics")
 	fmt.Fprintf(w, "  inventory\t%s\n\t(metrics of what there is; as targets for Prometheus: %s)\n", page.String()+"/metrics/inventory", page.String()+"/api/v1/sd/nodes")
 	fmt.Fprintf(w, "  records\t%s\n", filepath.Join(dir, "records.jsonl"))
 	fmt.Fprintf(w, "  ask it\t%s list instance --where 'state=running' --config %s\n\t(get, history, diff, changes and sql too)\n", calledAs(), filepath.Join(dir, "config.yaml"))
 	fmt.Fprintf(w, "  configuration\t%s (change it while this runs)\n", filepath.Join(dir, "config.yaml"))
-	fmt.Fprintf(w, "  stop\tCtrl-C\n\nTwo accounts are in trouble on purpose:\n")
-	for _, a := range scene.Accounts {
+	fmt.Fprintf(w, "  stop\tCtrl-C\n\nSome are in trouble on purpose:\n")
+	for _, a := range slices.Concat(scene.Accounts, scene.Company.Members) {
 		if a.Trouble != "" {
 			fmt.Fprintf(w, "  %s\t%s\n", a.Name, a.Trouble)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -203,31 +204,44 @@ func before(o config.Organization, jitter time.Duration) ([]runner.Tick, error) 
 	if err != nil {
 		return nil, err
 	}
-	e := earlier{lead: lead(o) + min(jitter, period(o)/10)} // it starts spread over the jitter, as its members do
+	ahead := lead(o) + min(jitter, period(o)/10) // it starts spread over the jitter, as its members do
+	var all earliest
 	spec := "members"
 	for _, t := range ticks {
-		e.all = append(e.all, t.Schedule)
+		e := earlier{t.Schedule, ahead}
+		if strings.HasPrefix(t.Spec, "@every") { // it has no instants of its own, but counts from when it is asked: there is no before
+			e.lead = 0
+		}
+		all = append(all, e)
 		spec += " " + t.Spec
 	}
-	return []runner.Tick{{Spec: spec, Schedule: e}}, nil
+	return []runner.Tick{{Spec: spec, Schedule: all}}, nil
 }
 
-// earlier is several schedules, lead before each of their instants.
+// earlier is a schedule, lead before each of its instants.
 type earlier struct {
-	all  []runner.Schedule
+	runner.Schedule
 	lead time.Duration
 }
 
-func (e earlier) Next(t time.Time) (next time.Time) {
-	for _, s := range e.all {
-		if at := s.Next(t.Add(e.lead)); !at.IsZero() && (next.IsZero() || at.Before(next)) {
-			next = at
-		}
-	}
+func (e earlier) Next(t time.Time) time.Time {
+	next := e.Schedule.Next(t.Add(e.lead))
 	if next.IsZero() {
 		return next
 	}
 	return next.Add(-e.lead)
+}
+
+// earliest is several schedules as one.
+type earliest []earlier
+
+func (e earliest) Next(t time.Time) (next time.Time) {
+	for _, s := range e {
+		if at := s.Next(t); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	return next
 }
 
 // lead is how long before the members' runs they are listed: a minute, and less where they are collected more often than each two.

@@ -1,5 +1,7 @@
 package awsfake
 
+import "strconv"
+
 // A SignIn is the way in which an account of a [Scene] is entered.
 type SignIn string
 
@@ -19,6 +21,7 @@ const (
 type Scene struct {
 	AWS       *AWS
 	Accounts  []SceneAccount
+	Company   SceneOrganization
 	Container Container // its Path goes behind the server's URL; its Token is the Authorization header's value
 }
 
@@ -36,8 +39,17 @@ type SceneAccount struct {
 	Trouble    string   // what is wrong with it, in a few words; "" for nothing
 }
 
+// A SceneOrganization is an organization and how its members are entered.
+type SceneOrganization struct {
+	Home    *Account // the management account
+	Key     Key      // of a user there, who may list and assume
+	Role    string   // the role's name in each member
+	Units   []string // whose accounts are meant
+	Members []SceneAccount
+}
+
 // Demo builds the scene of `collector demo`: ten accounts in two partitions, one for every way to sign in, one that is
-// denied in some regions and one whose key was deleted.
+// denied in some regions and one whose key was deleted; and an organization, of whose members one is suspended and one lacks the role.
 func Demo(o Options) *Scene {
 	a := New(o)
 	s := &Scene{AWS: a}
@@ -96,5 +108,37 @@ func Demo(o Options) *Scene {
 	x.Key = u.NewKey()
 	u.DeleteKey(x.Key.ID)
 	x.Trouble = "its access key was deleted"
+	s.company(hub, robot, x.Account)
 	return s
+}
+
+// company makes the hub the management account of an organization.
+func (s *Scene) company(hub *Account, robot *User, outside *Account) {
+	of := hub.NewOrganization("example-hub")
+	work := of.AddUnit("", "Workloads")
+	prod, test := of.AddUnit(work, "Prod"), of.AddUnit(work, "Test")
+	s.Company = SceneOrganization{Home: hub, Key: robot.NewKey(), Role: "collector-member", Units: []string{work}}
+	of.Join(outside, Member{Name: "legacy"}) // of no unit that is meant
+	for i, m := range []struct {
+		name, id, unit, state, trouble string
+		instances                      int
+	}{
+		{name: "shop", id: "121212121212", unit: prod, instances: 11},
+		{name: "shop-test", id: "131313131313", unit: test, instances: 4},
+		{name: "search", id: "141414141414", unit: prod, instances: 8},
+		{name: "new-team", id: "151515151515", unit: test, trouble: "nobody has made the role there yet"},
+		{name: "old-shop", id: "161616161616", unit: prod, state: "SUSPENDED", trouble: "suspended: it is said, and not collected"},
+	} {
+		a := s.AWS.AddAccount(m.id, "aws")
+		if m.instances > 0 {
+			a.AddInstances("us-east-1", m.instances)
+			a.AddRole(s.Company.Role, RoleOptions{Trust: []Trust{{Principals: []string{hub.ID}}}})
+		}
+		env := "prod"
+		if m.unit == test {
+			env = "test"
+		}
+		of.Join(a, Member{Name: m.name, Unit: m.unit, State: m.state, Tags: map[string]string{"env": env, "cost-center": strconv.Itoa(4200 + i)}})
+		s.Company.Members = append(s.Company.Members, SceneAccount{Name: m.name, Account: a, Regions: []string{"us-east-1"}, Instances: m.instances, Trouble: m.trouble})
+	}
 }

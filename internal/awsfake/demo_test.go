@@ -49,6 +49,21 @@ func TestDemo(t *testing.T) {
 				t.Errorf("%s (%s): %d instances of %d, %d regions denied", c.Name, c.Trouble, n, c.Instances, denied)
 			}
 		}
+		for _, m := range s.Company.Members {
+			who, err := x.assume(long(s.Company.Key), "arn:aws:iam::"+m.Account.ID+":role/"+s.Company.Role, func(*sts.AssumeRoleInput) {})
+			if m.Trouble != "" {
+				if err == nil {
+					t.Errorf("%s (%s) can be entered", m.Name, m.Trouble)
+				}
+				continue
+			}
+			if err != nil {
+				t.Fatalf("%s: %v", m.Name, err)
+			}
+			if n := strings.Count(x.ec2("us-east-1", who, "DescribeInstances", "MaxResults", "1000").body, "<instanceId>"); n != m.Instances {
+				t.Errorf("%s: %d instances of %d", m.Name, n, m.Instances)
+			}
+		}
 		if len(ways) != 7 || len(partitions) != 2 || len(s.Accounts) != 10 {
 			t.Errorf("%d accounts, ways %v, partitions %v", len(s.Accounts), ways, partitions)
 		}

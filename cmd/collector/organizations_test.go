@@ -1,0 +1,440 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/runner"
+	"github.com/aws-collector/collector/web"
+)
+
+// A company is an organization and a program that collects it, on a bubble's clock.
+type company struct {
+	t     *testing.T
+	cloud *awsfake.AWS
+	of    *awsfake.Organization
+	home  *awsfake.Account
+	key   awsfake.Key
+	prod  string // a unit
+	dir   string
+	load  auth.LoadOptions
+
+	accounts       map[string]*awsfake.Account
+	stdout, stderr safeBuffer
+}
+
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// newCompany has three members: the management account, 222222222222 with the role, 333333333333 without.
+func newCompany(t *testing.T, dir string) *company {
+	c := &company{t: t, dir: dir, accounts: map[string]*awsfake.Account{}, cloud: awsfake.New(awsfake.Options{Latency: 10 * time.Millisecond})}
+	c.home = c.cloud.AddAccount("111111111111", "aws")
+	c.home.AddInstances("us-east-1", 1)
+	c.key = c.home.AddUser("collector").NewKey()
+	c.of = c.home.NewOrganization("management")
+	c.prod = c.of.AddUnit("", "Prod")
+	c.join("222222222222", awsfake.Member{Name: "shop", Unit: c.prod, Tags: map[string]string{"env": "prod"}})
+	c.of.Join(c.cloud.AddAccount("333333333333", "aws"), awsfake.Member{Name: "bare", Unit: c.prod})
+	server := c.cloud.InMemory()
+	t.Cleanup(server.Close)
+	c.load = auth.LoadOptions{Isolated: true, Endpoint: server.URL, DialContext: server.DialContext}
+	return c
+}
+
+// join adds an account with an instance and the role.
+func (c *company) join(id string, m awsfake.Member) *awsfake.Account {
+	a := c.cloud.AddAccount(id, "aws")
+	a.AddInstances("us-east-1", 1)
+	a.AddRole("reader", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{c.home.ID}}}})
+	c.of.Join(a, m)
+	c.accounts[id] = a
+	return a
+}
+
+func (c *company) account(id string) *awsfake.Account { return c.accounts[id] }
+
+// write is the configuration: the organization's block with more in it, and more behind it.
+func (c *company) write(block, more string) string {
+	c.t.Helper()
+	path := filepath.Join(c.dir, "config.yaml")
+	text := fmt.Sprintf(`
+data_dir: %[1]s/data
+jitter: 0s
+collector_configs: {regions: [us-east-1]}
+organizations:
+  - via: {ak_id: %[2]s, ak_secret: "%[3]s"}
+    role: reader
+    extra_tags: {account_name: "{{.Name}}", env: "{{.Tags.env}}"}
+%[4]s
+outputs: [{type: file, path: %[1]s/records.jsonl}]
+web: {listen: "127.0.0.1:0"}
+%[5]s`, c.dir, c.key.ID, c.key.Secret, block, more)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	return path
+}
+
+func (c *company) cli(path string) *cli {
+	return &cli{getenv: func(string) string { return "" }, stdout: &c.stdout, stderr: &c.stderr, configPath: path, logLevel: "info", logFormat: "text"}
+}
+
+// once is a run by hand: its exit code.
+func (c *company) once(path string, edit ...func(*runOptions)) int {
+	c.t.Helper()
+	o := runOptions{once: true, flushTimeout: time.Minute, aws: c.load}
+	for _, f := range edit {
+		f(&o)
+	}
+	return exitCode(c.cli(path).collect(c.t.Context(), o), &c.stderr)
+}
+
+// records is how many records were written, by account; they are taken away.
+func (c *company) records() map[string]int {
+	c.t.Helper()
+	path := filepath.Join(c.dir, "records.jsonl")
+	b, err := os.ReadFile(path)
+	if err != nil && !os.IsNotExist(err) {
+		c.t.Fatal(err)
+	}
+	_ = os.Truncate(path, 0)
+	n := map[string]int{}
+	for line := range strings.Lines(string(b)) {
+		var r struct{ Account string }
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			c.t.Fatal(err)
+		}
+		n[r.Account]++
+	}
+	return n
+}
+
+func (c *company) wantRecords(want map[string]int) {
+	c.t.Helper()
+	if got := c.records(); !maps.Equal(got, want) {
+		c.t.Errorf("records %v, want %v\n%s", got, want, c.stderr.String())
+	}
+}
+
+// listed is how often the members were listed.
+func (c *company) listed() int {
+	return len(c.cloud.Calls(func(call *awsfake.Call) bool { return call.Action == "ListAccounts" && call.Code == "" }))
+}
+
+// live is the accounts that the store has resources of, by the command that people use.
+func (c *company) live(path string) string {
+	c.t.Helper()
+	var out bytes.Buffer
+	i := c.cli(path)
+	if err := run(c.t.Context(), []string{"--config", path, "list", "instance", "-o", "jsonl"}, i.getenv, &out, &c.stderr); err != nil {
+		c.t.Fatal(err)
+	}
+	ids := regexp.MustCompile(`"account_id":"(\d)`).FindAllStringSubmatch(out.String(), -1)
+	var all []string
+	for _, m := range ids {
+		all = append(all, m[1])
+	}
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), "")
+}
+
+// A run by hand lists the members and collects them: the one that asks as itself, another by the role, one without the role is one
+// failed account, one that is suspended none.
+func TestOrganizationOnce(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCompany(t, dir)
+		c.join("444444444444", awsfake.Member{Name: "closed", State: "SUSPENDED"})
+		path := c.write("", "")
+		if code := c.once(path); code != exitPartial {
+			t.Errorf("exit %d", code)
+		}
+		c.wantRecords(map[string]int{"111111111111": 1, "222222222222": 1})
+		for _, say := range []string{"333333333333: auth_failed (assume_denied)", `state=SUSPENDED`, "444444444444 (closed) is SUSPENDED", "organization:1"} {
+			if !strings.Contains(c.stderr.String(), say) {
+				t.Errorf("no %q in\n%s", say, c.stderr.String())
+			}
+		}
+		if got := c.listed(); got != 1 {
+			t.Errorf("listed %d times", got)
+		}
+		if code := c.once(path, func(o *runOptions) { o.accounts = []string{"2*"} }); code != exitDone {
+			t.Errorf("--account '2*': exit %d\n%s", code, c.stderr.String())
+		}
+		c.wantRecords(map[string]int{"222222222222": 1})
+		path = c.write("    exclude: {accounts: ['333333333333']}\n    name: '{{.Name}}'", "")
+		if code := c.once(path); code != exitDone {
+			t.Errorf("exit %d\n%s", code, c.stderr.String())
+		}
+		c.wantRecords(map[string]int{"management": 1, "shop": 1})
+	})
+}
+
+// Organizations that does not answer: with nothing known it is one failed thing, and the others go on; with members known they are
+// collected, from before a restart too. Nobody is retired by it, nor by a suspension; by a whole list alone.
+func TestOrganizationOutage(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCompany(t, dir)
+		other := c.cloud.AddAccount("999999999999", "aws")
+		other.AddInstances("us-east-1", 1)
+		k := other.AddUser("u").NewKey()
+		path := c.write("    exclude: {accounts: ['333333333333']}", fmt.Sprintf("accounts: [{name: other, ak_id: %s, ak_secret: %q}]\n", k.ID, k.Secret))
+
+		down := c.cloud.Inject(awsfake.Fault{Kind: awsfake.Unavailable, Service: "organizations"})
+		if code := c.once(path); code != exitPartial {
+			t.Errorf("exit %d", code)
+		}
+		c.wantRecords(map[string]int{"other": 1})
+		if text := c.stderr.String(); !strings.Contains(text, "organization:1: auth_failed") {
+			t.Errorf("the organization is not shown:\n%s", text)
+		}
+		down()
+		if code := c.once(path); code != exitDone {
+			t.Errorf("exit %d\n%s", code, c.stderr.String())
+		}
+		all := map[string]int{"other": 1, "111111111111": 1, "222222222222": 1}
+		c.wantRecords(all)
+
+		down = c.cloud.Inject(awsfake.Fault{Kind: awsfake.Unavailable, Service: "organizations"})
+		c.of.Leave("222222222222")
+		if code := c.once(path); code != exitPartial {
+			t.Errorf("exit %d", code)
+		}
+		c.wantRecords(all)
+		if got := c.live(path); got != "129" {
+			t.Errorf("live %s", got)
+		}
+		down()
+		// It is a member again, but suspended: no account any more to be collected, and yet there.
+		shop := awsfake.Member{Name: "shop", Unit: c.prod, State: "PENDING_CLOSURE"}
+		c.of.Join(c.account("222222222222"), shop)
+		if code := c.once(path); code != exitDone {
+			t.Errorf("exit %d\n%s", code, c.stderr.String())
+		}
+		c.wantRecords(map[string]int{"other": 1, "111111111111": 1})
+		if got := c.live(path); got != "129" {
+			t.Errorf("a suspended member was retired: live %s", got)
+		}
+		c.of.Leave("222222222222")
+		if code := c.once(path); code != exitDone {
+			t.Errorf("exit %d\n%s", code, c.stderr.String())
+		}
+		if got := c.live(path); got != "19" {
+			t.Errorf("a member that is gone was not retired: live %s", got)
+		}
+	})
+}
+
+// daemon runs the program without what would keep a bubble's clock from moving: the listener, and the watch over the file.
+func (c *company) daemon(path string) (stop func()) {
+	c.t.Helper()
+	i := c.cli(path)
+	cfg, err := i.load()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	log, err := i.logger(&c.stderr)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(c.t.Context())
+	if err := makeDataDir(cfg.file.DataDir); err != nil {
+		c.t.Fatal(err)
+	}
+	p, err := i.preflight(ctx, cfg, runOptions{flushTimeout: time.Minute, aws: c.load}, log)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	p.opt.once = false
+	ledger, err := openLedger(ctx, cfg.file, false, log)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	board := runner.NewBoard()
+	if p.metrics, err = web.NewMetrics(prometheus.NewRegistry(), boardView{board}, web.MetricsOptions{}); err != nil {
+		c.t.Fatal(err)
+	}
+	p.retire, p.turnedOut, p.mounts = newRetirement(ledger, log), newTurnout(), new(web.Mounts)
+	p.unknown = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "unknown"}, []string{"kind"})
+	p.watch = runner.Tee(board, p.metrics, newLogLines(log), p.retire, p.turnedOut)
+	p.outputs = outputs.NewSet(outputs.Types, outputs.Deps{Stdout: &c.stdout, Log: log, Watch: p.metrics, Store: ledger.store, AWS: p.sessions.Lend})
+	p.runner = runner.New(runner.Options{Ledger: withoutMembers{ledger}, Runs: runner.NewMemory(), Watch: p.watch, Limits: runner.NewLimits(256, p.watch), Log: log})
+	if err := p.apply(ctx, cfg); err != nil {
+		c.t.Fatal(err)
+	}
+	engine := runner.NewLocal(p.runner, runner.LocalOptions{Log: log})
+	var over sync.WaitGroup
+	stopRetiring := p.retire.start(ctx)
+	over.Go(func() {
+		if err := engine.Run(ctx); err != nil {
+			c.t.Error(err)
+		}
+	})
+	return func() {
+		cancel()
+		over.Wait()
+		stopRetiring()
+		if err := p.flush(); err != nil {
+			c.t.Error(err)
+		}
+		p.roster.close()
+		p.sessions.Close()
+		if err := ledger.close(); err != nil {
+			c.t.Error(err)
+		}
+	}
+}
+
+// A daemon lists the members a minute before each run: a new one is collected at the next, one that leaves no more; a list that
+// fails leaves those that are known.
+func TestOrganizationDaemon(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCompany(t, dir)
+		path := c.write("    exclude: {accounts: ['333333333333']}", "")
+		defer c.daemon(path)()
+		tick := func(want map[string]int) {
+			t.Helper()
+			time.Sleep(time.Until(time.Now().Truncate(15 * time.Minute).Add(15*time.Minute + 30*time.Second)))
+			synctest.Wait()
+			c.wantRecords(want)
+		}
+		tick(map[string]int{"111111111111": 1, "222222222222": 1})
+		before := c.listed()
+		time.Sleep(13 * time.Minute) // ninety seconds before the next run
+		c.join("555555555555", awsfake.Member{Name: "new"})
+		tick(map[string]int{"111111111111": 1, "222222222222": 1, "555555555555": 1})
+		if got := c.listed() - before; got != 1 {
+			t.Errorf("%d lists a run", got)
+		}
+		time.Sleep(5 * time.Minute)
+		down := c.cloud.Inject(awsfake.Fault{Kind: awsfake.TooFast, Service: "organizations"})
+		c.of.Leave("222222222222")
+		tick(map[string]int{"111111111111": 1, "222222222222": 1, "555555555555": 1})
+		down()
+		tick(map[string]int{"111111111111": 1, "555555555555": 1})
+		if got := c.live(path); got != "15" {
+			t.Errorf("live %s", got)
+		}
+	})
+}
+
+// A member that has a block of its own is collected by that: known by its id, or found out by signing in.
+func TestOrganizationBesideAccounts(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCompany(t, dir)
+		own := c.account("222222222222").AddUser("own").NewKey()
+		path := c.write("    exclude: {accounts: ['333333333333']}", fmt.Sprintf("accounts: [{name: mine, ak_id: %s, ak_secret: %q, account_id: '222222222222'}]\n", own.ID, own.Secret))
+		if code := c.once(path); code != exitDone {
+			t.Errorf("exit %d\n%s", code, c.stderr.String())
+		}
+		c.wantRecords(map[string]int{"111111111111": 1, "mine": 1})
+		if !strings.Contains(c.stderr.String(), `member 222222222222 is \"mine\" too`) {
+			t.Errorf("nothing is said:\n%s", c.stderr.String())
+		}
+	})
+}
+
+// The same, where only signing in tells: from the next list on, the member is left to the block.
+func TestOrganizationBesideTurnedOut(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCompany(t, dir)
+		own := c.account("222222222222").AddUser("own").NewKey()
+		path := c.write("    exclude: {accounts: ['333333333333']}", fmt.Sprintf("accounts: [{name: mine, ak_id: %s, ak_secret: %q}]\n", own.ID, own.Secret))
+		defer c.daemon(path)()
+		for range 2 {
+			time.Sleep(time.Until(time.Now().Truncate(15 * time.Minute).Add(15*time.Minute + 30*time.Second)))
+			synctest.Wait()
+			c.wantRecords(map[string]int{"111111111111": 1, "mine": 1})
+		}
+		if n := strings.Count(c.stderr.String(), "same_account"); n != 1 {
+			t.Errorf("the member failed %d times:\n%s", n, c.stderr.String())
+		}
+	})
+}
+
+// check has a row for the organization and one for each member; policy says what it needs.
+func TestOrganizationCheck(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		cloud := newCompany(t, dir)
+		cloud.join("444444444444", awsfake.Member{Name: "closed", State: "SUSPENDED"})
+		text := fmt.Sprintf("collector_configs: {regions: [us-east-1]}\norganizations:\n  - {via: {ak_id: %s, ak_secret: %q}, role: reader}\n", cloud.key.ID, cloud.key.Secret)
+		_, found, code := runCheck(t, cloud.cloud, text, checkOptions{})
+		if code != exitPartial || len(found) != 4 {
+			t.Errorf("exit %d: %+v", code, found)
+		}
+		for name, status := range map[string]string{"organization:1": "success", "111111111111": "success", "222222222222": "success", "333333333333": "failed"} {
+			if found[name].Status != status {
+				t.Errorf("%s: %+v, want %s", name, found[name], status)
+			}
+		}
+		if w := found["organization:1"].Warnings; len(w) != 1 || !strings.Contains(w[0], "444444444444 (closed) is SUSPENDED") {
+			t.Errorf("warnings %q", w)
+		}
+		cloud.home.Deny(awsfake.Denial{Action: "organizations:*"})
+		_, found, code = runCheck(t, cloud.cloud, text, checkOptions{})
+		if got := found["organization:1"]; code != exitFailed || got.Reason != "access_denied" || !strings.Contains(got.Hint, "policy organization") {
+			t.Errorf("exit %d: %+v", code, got)
+		}
+	})
+}
+
+// Members are listed before each instant at which one of them is due.
+func TestOrganizationSchedule(t *testing.T) {
+	noon := time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC)
+	for schedule, want := range map[string]string{"*/15 * * * *": "12:14:00", "@every 15s": "12:00:15", "@daily": "23:59:00"} {
+		o := config.Organization{Schedule: schedule, Timezone: "UTC", Collect: config.Collect{Kinds: []string{"ec2_instance"}}}
+		ticks, err := before(o, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := ticks[0].Schedule.Next(noon).Format("15:04:05.999"); got != want {
+			t.Errorf("%s: %s, want %s", schedule, got, want)
+		}
+	}
+	o := config.Organization{Schedule: "@daily", Timezone: "UTC", Collect: config.Collect{Kinds: []string{"ec2_*"}, Schedules: map[string]string{"ec2_image": "0 14 * * *"}}}
+	ticks, err := before(o, 10*time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ticks[0].Schedule.Next(noon).Format("15:04:05"); got != "13:49:00" {
+		t.Errorf("with a kind's own schedule, and jitter: %s", got)
+	}
+}
