@@ -95,6 +95,7 @@ var Types = []Type{
 	{Name: "http", Options: httpOutputDefaults, Open: openHTTP},
 	{Name: "http_sd", Options: httpSDDefaults, Serve: serveHTTPSD},
 	{Name: "influx", Options: influxDefaults, Open: openInflux, Translates: true},
+	{Name: "kafka", Options: kafkaDefaults, Open: openKafka, Translates: true},
 	{Name: "prometheus", Options: prometheusDefaults, Serve: servePrometheus},
 	{Name: "s3", Options: s3Defaults, Open: openS3, Translates: true},
 	{Name: "stdout", Options: stdoutDefaults, Key: stdoutKey, Open: openStdout, Direct: true},

@@ -1,0 +1,665 @@
+package outputs_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/outputs/outputstest"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/secret"
+)
+
+// The receiver of these tests is a broker that speaks Kafka's protocol and checks what it is sent, by franz-go's authors.
+
+const inventoryTopic = "aws-inventory"
+
+func TestKafkaConformance(t *testing.T) {
+	outputstest.RunRemote(t, outputstest.Remote{Type: typeOf(t, "kafka"), TLS: true, Serve: func(t *testing.T, w *outputstest.Wire) outputstest.Receiver {
+		c := brokers(t, kfake.SeedTopics(1, inventoryTopic), kfake.ListenFn(func(string, string) (net.Listener, error) { return w, nil }))
+		return outputstest.Receiver{
+			Options: func(ca string) any {
+				o := kafkaOptions(t, c)
+				o.TLS.Enabled = w.CA != ""
+				o.TLS.CAFile = ca
+				return o
+			},
+			Received: func() (ids []string) {
+				var opts []kgo.Opt
+				if w.CA != "" {
+					opts = append(opts, kgo.DialTLSConfig(trusting(t, w.CA)))
+				}
+				for _, m := range consume(t, c, inventoryTopic, opts...) {
+					var r record.Record
+					if err := json.Unmarshal(m.Value, &r); err != nil {
+						t.Errorf("%v: %q", err, m.Value)
+					}
+					ids = append(ids, r.ID)
+				}
+				return ids
+			},
+			Refuse: func(id string) {
+				c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.InvalidRecord, Count: -1, When: func(r kmsg.Request) bool {
+					return slices.ContainsFunc(produced(t, r), func(m kmsg.Record) bool { return bytes.Contains(m.Value, []byte(`"id":"`+id+`"`)) })
+				}})
+			},
+		}
+	}})
+}
+
+// typeOf is the output type of a name.
+func typeOf(t *testing.T, name string) outputs.Type {
+	t.Helper()
+	i := slices.IndexFunc(outputs.Types, func(typ outputs.Type) bool { return typ.Name == name })
+	if i < 0 {
+		t.Fatalf("no output %q", name)
+	}
+	return outputs.Types[i]
+}
+
+// brokers is a cluster of one broker, unless opts say otherwise.
+func brokers(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
+	t.Helper()
+	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func kafkaOptions(t *testing.T, c *kfake.Cluster) *outputs.Kafka {
+	t.Helper()
+	o := typeOf(t, "kafka").Options().(*outputs.Kafka)
+	o.Brokers = c.ListenAddrs()
+	o.Compression = "none" // so that a test can read a request
+	return o
+}
+
+func openKafka(t *testing.T, o *outputs.Kafka) outputs.Output {
+	t.Helper()
+	if err := o.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := typeOf(t, "kafka").Open(t.Context(), o, outputs.Deps{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := out.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return out
+}
+
+func trusting(t *testing.T, ca string) *tls.Config {
+	t.Helper()
+	pem, err := os.ReadFile(ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	return &tls.Config{RootCAs: pool}
+}
+
+// held is how many messages the cluster has in a topic.
+func held(c *kfake.Cluster, topic string) (n int64) {
+	for _, p := range c.PartitionInfos(topic) {
+		n += p.HighWatermark
+	}
+	return n
+}
+
+// consume reads a topic from its beginning to its end.
+func consume(t *testing.T, c *kfake.Cluster, topic string, opts ...kgo.Opt) []*kgo.Record {
+	t.Helper()
+	want := held(c, topic)
+	if want == 0 {
+		return nil
+	}
+	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(c.ListenAddrs()...), kgo.ConsumeTopics(topic),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(50*time.Millisecond))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	var all []*kgo.Record
+	for int64(len(all)) < want {
+		f := cl.PollFetches(ctx)
+		if ctx.Err() != nil {
+			t.Fatalf("read %d of %d messages: %v", len(all), want, f.Errors())
+		}
+		all = append(all, f.Records()...)
+	}
+	return all
+}
+
+// produced is the messages of a request to produce, sent without compression.
+func produced(t *testing.T, r kmsg.Request) (all []kmsg.Record) {
+	for _, topic := range r.(*kmsg.ProduceRequest).Topics {
+		for _, p := range topic.Partitions {
+			var b kmsg.RecordBatch
+			if err := b.ReadFrom(p.Records); err != nil {
+				t.Error(err)
+				continue
+			}
+			ms, err := kfake.BatchRecords(b)
+			if err != nil {
+				t.Error(err)
+			}
+			all = append(all, ms...)
+		}
+	}
+	return all
+}
+
+func sendPage(t *testing.T, out outputs.Output, name string, n int) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	return out.Send(ctx, outputstest.BatchOf(name, outputstest.Page(name, n, 10)))
+}
+
+func lineBatch(lines ...string) outputs.Batch {
+	return outputs.Batch{ID: "b", N: len(lines), Lines: []byte(strings.Join(lines, "\n") + "\n")}
+}
+
+// The three things that a line is.
+const (
+	anInstance = `{"kind":"ec2_instance","id":"i-1","account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1","name":"web-1","tags":{"Name":"web-1"},"extra_tags":{"team":"platform"},"run":"01JDRUN","collected_at":"2026-11-21T22:15:03Z","data":{"InstanceId":"i-1"}}`
+	itsChange  = `{"at":"2026-11-21T22:15:04Z","change":"changed","kind":"ec2_instance","id":"i-1","account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1","changes":[{"path":"State.Name","from":"running","to":"stopped"}],"record":` + anInstance + `}`
+	itsEnd     = `{"at":"2026-11-21T22:30:04Z","change":"gone","ended":"absent","kind":"ec2_instance","id":"i-1","account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1","changes":null,"record":` + anInstance + `}`
+	anEnd      = `{"kind":"_target","account":"prod","region":"us-east-1","target":"ec2_instance","state":"ok","records":1,"run":"01JDRUN"}`
+)
+
+func instant(t *testing.T, s string) time.Time {
+	t.Helper()
+	at, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+func TestKafkaMessages(t *testing.T) {
+	const key = "aws/222222222222/us-east-1/ec2_instance/i-1"
+	for name, c := range map[string]struct {
+		line       string
+		tombstones bool
+		key, value string
+		at         string
+		headers    map[string]string
+	}{
+		"a record": {line: anInstance, key: key, value: anInstance, at: "2026-11-21T22:15:03Z",
+			headers: map[string]string{"kind": "ec2_instance", "account": "prod", "account_id": "222222222222", "region": "us-east-1", "run": "01JDRUN"}},
+		"a change": {line: itsChange, key: key, value: itsChange, at: "2026-11-21T22:15:04Z",
+			headers: map[string]string{"kind": "ec2_instance", "change": "changed"}},
+		"gone": {line: itsEnd, key: key, value: itsEnd, at: "2026-11-21T22:30:04Z",
+			headers: map[string]string{"change": "gone", "ended": "absent"}},
+		"gone, as a tombstone": {line: itsEnd, tombstones: true, key: key, at: "2026-11-21T22:30:04Z",
+			headers: map[string]string{"change": "gone", "ended": "absent"}},
+		"changed is no tombstone": {line: itsChange, tombstones: true, key: key, value: itsChange},
+		"the end of a target": {line: anEnd, key: "_target/prod/us-east-1/ec2_instance", value: anEnd,
+			headers: map[string]string{"kind": "_target", "target": "ec2_instance"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster := brokers(t, kfake.SeedTopics(3, "aws.ec2_instance"))
+			o := kafkaOptions(t, cluster)
+			o.Topic, o.Tombstones = "aws.{{.Kind}}", c.tombstones
+			if err := openKafka(t, o).Send(t.Context(), lineBatch(c.line)); err != nil {
+				t.Fatal(err)
+			}
+			all := consume(t, cluster, "aws.ec2_instance")
+			if len(all) != 1 {
+				t.Fatalf("%d messages", len(all))
+			}
+			m := all[0]
+			if string(m.Key) != c.key || string(m.Value) != c.value || (m.Value == nil) != (c.value == "") {
+				t.Errorf("key %q, value %q; want %q and %q", m.Key, m.Value, c.key, c.value)
+			}
+			if c.at != "" && !m.Timestamp.Equal(instant(t, c.at)) {
+				t.Errorf("timestamp %s, want %s", m.Timestamp, c.at)
+			}
+			headers := map[string]string{}
+			for _, h := range m.Headers {
+				headers[h.Key] = string(h.Value)
+			}
+			for k, v := range c.headers {
+				if headers[k] != v {
+					t.Errorf("header %s is %q, want %q", k, headers[k], v)
+				}
+			}
+			for l := range outputs.Lines([]byte(c.line)) {
+				if headers["record_id"] != l.StableID() {
+					t.Errorf("record_id is %q, want %s", headers["record_id"], l.StableID())
+				}
+			}
+		})
+	}
+}
+
+// What is said of a resource is in one partition, in its order, run after run.
+func TestKafkaKeepsAResourceInOnePartition(t *testing.T) {
+	c := brokers(t, kfake.NumBrokers(3), kfake.SeedTopics(12, inventoryTopic))
+	out := openKafka(t, kafkaOptions(t, c))
+	for range 4 {
+		if err := sendPage(t, out, "i", 100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	where, used := map[string]int32{}, map[int32]bool{}
+	for _, m := range consume(t, c, inventoryTopic) {
+		if p, ok := where[string(m.Key)]; ok && p != m.Partition {
+			t.Errorf("%s is in partitions %d and %d", m.Key, p, m.Partition)
+		}
+		where[string(m.Key)], used[m.Partition] = m.Partition, true
+	}
+	if len(where) != 100 || len(used) < 6 {
+		t.Errorf("%d keys in %d partitions; want 100, spread", len(where), len(used))
+	}
+}
+
+// Every message waits for all replicas in sync, and carries the numbers by which a broker drops what comes twice.
+func TestKafkaAsksForAllAcks(t *testing.T) {
+	for _, compression := range []string{"zstd", "lz4", "snappy", "gzip", "none"} {
+		c := brokers(t, kfake.SeedTopics(1, inventoryTopic))
+		codecs := make(chan int16, 10)
+		c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Observe: true, Count: -1, When: func(r kmsg.Request) bool {
+			req := r.(*kmsg.ProduceRequest)
+			var b kmsg.RecordBatch
+			if err := b.ReadFrom(req.Topics[0].Partitions[0].Records); err != nil {
+				t.Error(err)
+			}
+			if req.Acks != -1 || b.ProducerID < 0 {
+				t.Errorf("acks %d, producer %d; want -1 and a number", req.Acks, b.ProducerID)
+			}
+			codecs <- b.Attributes & 7
+			return true
+		}})
+		o := kafkaOptions(t, c)
+		o.Compression = compression
+		if err := sendPage(t, openKafka(t, o), "i", 50); err != nil {
+			t.Fatal(err)
+		}
+		want := int16(slices.Index([]string{"none", "gzip", "snappy", "lz4", "zstd"}, compression)) // as the protocol counts them
+		if got := <-codecs; got != want {
+			t.Errorf("%s: the batch says codec %d, want %d", compression, got, want)
+		}
+		if n := len(consume(t, c, inventoryTopic)); n != 50 {
+			t.Errorf("%s: %d messages", compression, n)
+		}
+	}
+}
+
+func TestKafkaTooLarge(t *testing.T) {
+	t.Run("for the options", func(t *testing.T) {
+		c := brokers(t, kfake.SeedTopics(1, inventoryTopic))
+		out := openKafka(t, kafkaOptions(t, c))
+		small := outputstest.Page("small", 3, 10).Lines()
+		large := outputstest.Page("large", 1, 1_100_000).Lines()
+		err := out.Send(t.Context(), outputs.Batch{ID: "b", N: 4, Lines: slices.Concat(small, large)})
+		if !errors.Is(err, outputs.ErrRefused) || !strings.Contains(record.HintOf(err), "max_message_bytes") || !strings.Contains(err.Error(), "large-0") {
+			t.Errorf("%v (hint %q)", err, record.HintOf(err))
+		}
+		if n := held(c, inventoryTopic); n != 0 {
+			t.Errorf("%d messages were sent before the refusal, and would come twice", n)
+		}
+	})
+	t.Run("for the topic", func(t *testing.T) {
+		c := brokers(t)
+		if err := c.CreateTopic(inventoryTopic, 1, map[string]string{"max.message.bytes": "5000"}); err != nil {
+			t.Fatal(err)
+		}
+		out := openKafka(t, kafkaOptions(t, c))
+		err := out.Send(t.Context(), outputstest.BatchOf("l", outputstest.Page("large", 1, 6000)))
+		if !errors.Is(err, outputs.ErrRefused) || !strings.Contains(record.HintOf(err), "max.message.bytes") {
+			t.Errorf("%v (hint %q)", err, record.HintOf(err))
+		}
+		if err := sendPage(t, out, "small", 3); err != nil {
+			t.Errorf("after a refusal: %v", err)
+		}
+	})
+}
+
+func TestKafkaTopicIsMissing(t *testing.T) {
+	t.Run("and made later", func(t *testing.T) {
+		c := brokers(t)
+		out := openKafka(t, kafkaOptions(t, c))
+		err := sendPage(t, out, "i", 2)
+		if err == nil || !strings.Contains(record.HintOf(err), "create the topic") || !strings.Contains(err.Error(), inventoryTopic) ||
+			errors.Is(err, outputs.ErrRefused) {
+			t.Fatalf("%v (hint %q)", err, record.HintOf(err))
+		}
+		if err := c.CreateTopic(inventoryTopic, 1, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := sendPage(t, out, "i", 2); err != nil {
+			t.Fatal(err)
+		}
+		if n := held(c, inventoryTopic); n != 2 {
+			t.Errorf("%d messages", n)
+		}
+	})
+	t.Run("and made by the brokers", func(t *testing.T) {
+		c := brokers(t, kfake.AllowAutoTopicCreation())
+		o := kafkaOptions(t, c)
+		o.CreateTopics = true
+		if err := sendPage(t, openKafka(t, o), "i", 2); err != nil {
+			t.Fatal(err)
+		}
+		if n := held(c, inventoryTopic); n != 2 {
+			t.Errorf("%d messages", n)
+		}
+	})
+	t.Run("and not made unasked", func(t *testing.T) {
+		c := brokers(t, kfake.AllowAutoTopicCreation())
+		if err := sendPage(t, openKafka(t, kafkaOptions(t, c)), "i", 2); err == nil || c.TopicInfo(inventoryTopic) != nil {
+			t.Errorf("%v; topic %v", err, c.TopicInfo(inventoryTopic))
+		}
+	})
+}
+
+func TestKafkaSASL(t *testing.T) {
+	const password = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"} {
+		t.Run(mechanism, func(t *testing.T) {
+			c := brokers(t, kfake.SeedTopics(1, inventoryTopic), kfake.EnableSASL(), kfake.Superuser(mechanism, "collector", password))
+			o := kafkaOptions(t, c)
+			o.SASL = outputs.SASL{Mechanism: mechanism, Username: "collector", Password: secret.New(password)}
+			if err := sendPage(t, openKafka(t, o), "i", 2); err != nil {
+				t.Fatal(err)
+			}
+			if n := held(c, inventoryTopic); n != 2 {
+				t.Errorf("%d messages", n)
+			}
+			o = kafkaOptions(t, c)
+			o.SASL = outputs.SASL{Mechanism: mechanism, Username: "collector", Password: secret.New(password + "!")}
+			o.Timeout = config.Duration(time.Second)
+			err := sendPage(t, openKafka(t, o), "i", 2) // this broker hangs up, as old ones did
+			if err == nil || !strings.Contains(record.HintOf(err), "sasl.password") || strings.Contains(err.Error(), password) || errors.Is(err, outputs.ErrRefused) {
+				t.Errorf("a wrong password: %v (hint %q)", err, record.HintOf(err))
+			}
+		})
+	}
+	for name, answer := range map[string]func(kmsg.Request) kmsg.Response{
+		"a wrong password": func(r kmsg.Request) kmsg.Response {
+			resp := r.ResponseKind().(*kmsg.SASLAuthenticateResponse)
+			resp.ErrorCode, resp.ErrorMessage = kerr.SaslAuthenticationFailed.Code, kmsg.StringPtr("Authentication failed: Invalid username or password")
+			return resp
+		},
+		"another mechanism": func(r kmsg.Request) kmsg.Response {
+			resp := r.ResponseKind().(*kmsg.SASLHandshakeResponse)
+			resp.ErrorCode, resp.SupportedMechanisms = kerr.UnsupportedSaslMechanism.Code, []string{"GSSAPI"}
+			return resp
+		},
+	} {
+		t.Run(name+", as brokers say it", func(t *testing.T) {
+			c := brokers(t, kfake.SeedTopics(1, inventoryTopic), kfake.EnableSASL(), kfake.Superuser("PLAIN", "collector", password))
+			key := kmsg.SASLAuthenticate
+			if name == "another mechanism" {
+				key = kmsg.SASLHandshake
+			}
+			c.ControlKey(int16(key), func(r kmsg.Request) (kmsg.Response, error, bool) {
+				c.KeepControl()
+				return answer(r), nil, true
+			})
+			o := kafkaOptions(t, c)
+			o.SASL = outputs.SASL{Mechanism: "PLAIN", Username: "collector", Password: secret.New(password)}
+			err := sendPage(t, openKafka(t, o), "i", 2)
+			if record.ReasonOf(err) != record.AccessDenied || !strings.Contains(record.HintOf(err), "sasl.") || strings.Contains(err.Error(), password) {
+				t.Errorf("%v (%s; hint %q)", err, record.ReasonOf(err), record.HintOf(err))
+			}
+		})
+	}
+	t.Run("none, where one is needed", func(t *testing.T) {
+		c := brokers(t, kfake.SeedTopics(1, inventoryTopic), kfake.EnableSASL(), kfake.Superuser("PLAIN", "collector", password))
+		o := kafkaOptions(t, c)
+		o.Timeout = config.Duration(time.Second)
+		err := sendPage(t, openKafka(t, o), "i", 2)
+		if err == nil || !strings.Contains(record.HintOf(err), "sasl") {
+			t.Errorf("%v (hint %q)", err, record.HintOf(err))
+		}
+	})
+}
+
+func TestKafkaMayNotWrite(t *testing.T) {
+	c := brokers(t, kfake.SeedTopics(1, inventoryTopic), kfake.EnableACLs(), kfake.EnableSASL(),
+		kfake.Superuser("PLAIN", "admin", "admin-EXAMPLE"),
+		kfake.User("PLAIN", "collector", "pw-EXAMPLE", kfake.ACL{Resource: kmsg.ACLResourceTypeTopic, Name: inventoryTopic,
+			Pattern: kmsg.ACLResourcePatternTypeLiteral, Operation: kmsg.ACLOperationDescribe, Allow: true}))
+	o := kafkaOptions(t, c)
+	o.SASL = outputs.SASL{Mechanism: "PLAIN", Username: "collector", Password: secret.New("pw-EXAMPLE")}
+	err := sendPage(t, openKafka(t, o), "i", 2)
+	if record.ReasonOf(err) != record.AccessDenied || !strings.Contains(record.HintOf(err), "Write") {
+		t.Errorf("%v (hint %q)", err, record.HintOf(err))
+	}
+}
+
+// TLS on one side alone is found out, and said.
+func TestKafkaTLSOnOneSide(t *testing.T) {
+	c := brokers(t, kfake.SeedTopics(1, inventoryTopic))
+	o := kafkaOptions(t, c)
+	o.TLS.Enabled, o.Timeout = true, config.Duration(2*time.Second) // this broker does not hang up, as a true one would
+	err := sendPage(t, openKafka(t, o), "i", 1)
+	if err == nil || !strings.Contains(record.HintOf(err), "TLS") {
+		t.Errorf("TLS to a plain port: %v (hint %q)", err, record.HintOf(err))
+	}
+}
+
+// Brokers that go away and come back cost nothing but time.
+func TestKafkaRestarts(t *testing.T) {
+	dir := t.TempDir()
+	first, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, inventoryTopic), kfake.DataDir(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := kafkaOptions(t, first)
+	o.Timeout = config.Duration(2 * time.Second)
+	out := openKafka(t, o)
+	if err := sendPage(t, out, "before", 10); err != nil {
+		t.Fatal(err)
+	}
+	_, service, err := net.SplitHostPort(first.ListenAddrs()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := net.LookupPort("tcp", service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	begin := time.Now()
+	err = sendPage(t, out, "during", 10)
+	if record.ReasonOf(err) != record.Network || !strings.Contains(record.HintOf(err), "nobody listens") || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("no broker: %v (%s; hint %q)", err, record.ReasonOf(err), record.HintOf(err))
+	}
+	if took := time.Since(begin); took > 4*time.Second {
+		t.Errorf("it took %s to say so, with a timeout of 2s", took)
+	}
+	second := brokers(t, kfake.Ports(port), kfake.DataDir(dir))
+	if err := sendPage(t, out, "during", 10); err != nil {
+		t.Fatal(err)
+	}
+	ids := map[string]bool{}
+	for _, m := range consume(t, second, inventoryTopic) {
+		ids[string(m.Key[bytes.LastIndexByte(m.Key, '/')+1:])] = true
+	}
+	if len(ids) != 20 {
+		t.Errorf("%d resources arrived, want 20: %v", len(ids), ids)
+	}
+}
+
+// What passes is waited for within a Send; what does not is said with its name and advice.
+func TestKafkaTroubleOfTheBrokers(t *testing.T) {
+	for name, c := range map[string]struct {
+		err   *kerr.Error
+		count int
+		hint  string // "": it passes
+	}{
+		"a leader moves":            {kerr.NotLeaderForPartition, 2, ""},
+		"a replica is slow":         {kerr.NotEnoughReplicasAfterAppend, 1, ""},
+		"replicas are missing":      {kerr.NotEnoughReplicas, -1, "min.insync.replicas"},
+		"a timestamp out of bounds": {kerr.InvalidTimestamp, -1, "message.timestamp"},
+		"a policy forbids":          {kerr.PolicyViolation, -1, "policy"},
+		"it may not be idempotent":  {kerr.ClusterAuthorizationFailed, -1, "IdempotentWrite"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster := brokers(t, kfake.SeedTopics(1, inventoryTopic))
+			cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: c.err, Count: c.count})
+			o := kafkaOptions(t, cluster)
+			o.Timeout = config.Duration(3 * time.Second)
+			err := sendPage(t, openKafka(t, o), "i", 2)
+			if c.hint == "" {
+				if n := held(cluster, inventoryTopic); err != nil || n < 2 {
+					t.Errorf("%v, %d messages", err, n)
+				}
+				return
+			}
+			if !errors.Is(err, c.err) || !strings.Contains(record.HintOf(err), c.hint) {
+				t.Errorf("%v (hint %q)", err, record.HintOf(err))
+			}
+			if errors.Is(err, outputs.ErrRefused) != (c.err == kerr.InvalidTimestamp) {
+				t.Errorf("refused: %v", err)
+			}
+		})
+	}
+}
+
+// A broker that takes a request and never answers holds neither a Send whose context ends nor Close.
+func TestKafkaBrokerHangs(t *testing.T) {
+	hung := func(t *testing.T) (*kfake.Cluster, <-chan struct{}) {
+		c := brokers(t, kfake.SeedTopics(1, inventoryTopic))
+		asked := make(chan struct{}, 100)
+		c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			asked <- struct{}{}
+			return nil, nil, true // taken, and never answered
+		})
+		return c, asked
+	}
+	await := func(t *testing.T, asked <-chan struct{}, sent <-chan error) {
+		t.Helper()
+		select {
+		case <-asked:
+		case err := <-sent:
+			t.Fatalf("Send did not wait: %v", err)
+		}
+	}
+	quick := func(t *testing.T, what string, begin time.Time) {
+		t.Helper()
+		if took := time.Since(begin); took > 3*time.Second {
+			t.Errorf("%s took %s", what, took)
+		}
+	}
+	one := outputstest.BatchOf("h", outputstest.Page("h", 1, 10))
+	t.Run("a context ends", func(t *testing.T) {
+		c, asked := hung(t)
+		out := openKafka(t, kafkaOptions(t, c))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		sent := make(chan error, 1)
+		go func() { sent <- out.Send(ctx, one) }()
+		await(t, asked, sent)
+		begin := time.Now()
+		cancel()
+		if err := <-sent; !errors.Is(err, context.Canceled) {
+			t.Errorf("Send: %v", err)
+		}
+		quick(t, "Send", begin)
+	})
+	t.Run("its own time is over", func(t *testing.T) {
+		c, _ := hung(t)
+		o := kafkaOptions(t, c)
+		o.Timeout = config.Duration(time.Second)
+		begin := time.Now()
+		err := sendPage(t, openKafka(t, o), "h", 1)
+		if record.ReasonOf(err) != record.TimedOut || !strings.Contains(err.Error(), "no answer within 1s") || record.HintOf(err) == "" {
+			t.Errorf("%v (%s; hint %q)", err, record.ReasonOf(err), record.HintOf(err))
+		}
+		quick(t, "Send", begin)
+	})
+	t.Run("it is closed", func(t *testing.T) {
+		c, asked := hung(t)
+		out := openKafka(t, kafkaOptions(t, c))
+		sent := make(chan error, 1)
+		go func() { sent <- out.Send(context.Background(), one) }()
+		await(t, asked, sent)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		begin := time.Now()
+		if err := out.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		quick(t, "Close", begin)
+		if err := <-sent; !errors.Is(err, outputs.ErrClosed) {
+			t.Errorf("the Send under way: %v", err)
+		}
+	})
+}
+
+func TestKafkaOptions(t *testing.T) {
+	for name, c := range map[string]struct {
+		set  func(*outputs.Kafka)
+		want string // "": it is right
+	}{
+		"as it is":             {func(*outputs.Kafka) {}, ""},
+		"no brokers":           {func(o *outputs.Kafka) { o.Brokers = nil }, "brokers: is needed"},
+		"a URL":                {func(o *outputs.Kafka) { o.Brokers = []string{"kafka://u:pw-EXAMPLE@k:9092"} }, "brokers: an address is host:port"},
+		"a list in a string":   {func(o *outputs.Kafka) { o.Brokers = []string{"a:1,b:2"} }, "write a list"},
+		"a port that is none":  {func(o *outputs.Kafka) { o.Brokers = []string{"a:no-such-port"} }, "no-such-port is no port"},
+		"no host":              {func(o *outputs.Kafka) { o.Brokers = []string{":9092"} }, "names no host"},
+		"without a port":       {func(o *outputs.Kafka) { o.Brokers = []string{"kafka-1", "10.0.0.1", "[::1]:9092"} }, ""},
+		"no topic":             {func(o *outputs.Kafka) { o.Topic = "" }, "topic: is needed"},
+		"a topic with a slash": {func(o *outputs.Kafka) { o.Topic = "aws/ec2" }, "letters, digits"},
+		"a template":           {func(o *outputs.Kafka) { o.Topic = "aws.{{.Account}}.{{.Kind}}" }, ""},
+		"half a template":      {func(o *outputs.Kafka) { o.Topic = "aws.{{.Kind" }, "topic: \"aws.{{.Kind\""},
+		"an unknown field":     {func(o *outputs.Kafka) { o.Topic = "aws.{{.Knid}}" }, "it may use {{.Kind}}"},
+		"too long a topic":     {func(o *outputs.Kafka) { o.Topic = strings.Repeat("x", 250) }, "249"},
+		"compression":          {func(o *outputs.Kafka) { o.Compression = "brotli" }, "compression: \"brotli\""},
+		"a size":               {func(o *outputs.Kafka) { o.MaxMessageBytes = 10 }, "max_message_bytes: 10"},
+		"a timeout":            {func(o *outputs.Kafka) { o.Timeout = 5 }, "timeout:"},
+		"no mechanism":         {func(o *outputs.Kafka) { o.SASL.Username = "u" }, "sasl.mechanism:"},
+		"no user":              {func(o *outputs.Kafka) { o.SASL.Mechanism = "PLAIN" }, "sasl.username:"},
+		"no password":          {func(o *outputs.Kafka) { o.SASL = outputs.SASL{Mechanism: "PLAIN", Username: "u"} }, "sasl.password:"},
+		"half a certificate":   {func(o *outputs.Kafka) { o.TLS.CertFile = "c.pem" }, "tls.cert_file:"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := typeOf(t, "kafka").Options().(*outputs.Kafka)
+			o.Brokers = []string{"kafka-1:9092"}
+			c.set(o)
+			err := o.Validate()
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "pw-EXAMPLE") {
+				t.Errorf("the password is shown: %v", err)
+			}
+		})
+	}
+	o := typeOf(t, "kafka").Options().(*outputs.Kafka)
+	o.Brokers, o.TLS.CAFile = []string{"kafka-1:9092"}, "testdata/no-such-file.pem"
+	if _, err := typeOf(t, "kafka").Open(t.Context(), o, outputs.Deps{}); err == nil || !strings.Contains(err.Error(), "tls.ca_file") {
+		t.Errorf("a file that is not there: %v", err)
+	}
+}
