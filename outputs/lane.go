@@ -424,6 +424,21 @@ func (l *lane) lastChanges(ctx context.Context) error {
 		return nil
 	}
 	f.stop()
+	return l.sendChanges(ctx, f)
+}
+
+// catchUp sends the changes that there are, without waiting for the feed's own time.
+func (l *lane) catchUp(ctx context.Context) error {
+	l.mu.Lock()
+	f := l.feed
+	l.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return l.sendChanges(ctx, f)
+}
+
+func (l *lane) sendChanges(ctx context.Context, f *feed) error {
 	if err := f.catchUp(ctx); err != nil {
 		return fmt.Errorf("output %s: last changes, which the next start sends: %w", l.State().Name, err)
 	}

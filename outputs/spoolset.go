@@ -68,8 +68,8 @@ func (s *Set) tellOrphans() {
 	}
 }
 
-// Drain waits, as long as ctx lets it, until the receivers have everything that waits in spools. The error says what is left,
-// and where. It is the end of collecting that it is for: from now on no request waits to fill up.
+// Drain waits, as long as ctx lets it, until outputs were sent the last changes and the receivers have everything that waits in
+// spools. The error says what is left, and where. It is the end of collecting that it is for: from now on no request waits to fill up.
 func (s *Set) Drain(ctx context.Context) error {
 	s.mu.Lock()
 	open := append([]*lane(nil), s.open...)
@@ -77,16 +77,18 @@ func (s *Set) Drain(ctx context.Context) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(open))
 	for i, l := range open {
-		if l.spool == nil {
-			continue
-		}
 		wg.Go(func() {
+			errs[i] = l.catchUp(ctx)
+			if l.spool == nil {
+				return
+			}
 			l.spool.drain(ctx)
 			if st := l.State(); st.Spool.Records > 0 {
-				errs[i] = fmt.Errorf("output %s: %d records wait in %s for the next start", st.Name, st.Spool.Records, st.Spool.Dir)
+				err := fmt.Errorf("output %s: %d records wait in %s for the next start", st.Name, st.Spool.Records, st.Spool.Dir)
 				if st.Error != "" {
-					errs[i] = fmt.Errorf("%w: %s", errs[i], st.Error)
+					err = fmt.Errorf("%w: %s", err, st.Error)
 				}
+				errs[i] = errors.Join(errs[i], err)
 			}
 		})
 	}
