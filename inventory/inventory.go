@@ -29,6 +29,7 @@ const (
 	Terminated     = "terminated"      // the same, and the last that AWS said of it was that it was terminated or deleted
 	AccountRemoved = "account_removed" // the configuration no longer names its account
 	RegionRemoved  = "region_removed"  // AWS, asked in full, no longer names its region
+	KindRemoved    = "kind_removed"    // the configuration no longer names its kind
 )
 
 // Options is what an Inventory is made of.

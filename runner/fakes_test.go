@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -346,6 +347,7 @@ func (g *rig) once(accounts ...string) []RunResult {
 // clean is what holds whatever happened.
 func (g *rig) clean() {
 	g.t.Helper()
+	synctest.Wait() // the last worker gives its place back after it has said that the run is over
 	g.d.mu.Lock()
 	defer g.d.mu.Unlock()
 	if len(g.d.twice) > 0 {

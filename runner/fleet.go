@@ -76,7 +76,10 @@ type Account struct {
 	Timeout time.Duration // of a run
 	Overlap Overlap       // "": Skip
 	Kinds   []Kind        // everything that the account lists, whatever its tick
-	Parents []Kind        // rows of parents that Kinds needs and does not have: listed for their ids, not delivered
+	// Narrowed says that whoever started the program asked for less than the configuration names: what is not in Kinds is
+	// not gone.
+	Narrowed bool
+	Parents  []Kind // rows of parents that Kinds needs and does not have: listed for their ids, not delivered
 	// Regions are the region names that the file spells out, globs left out: what a failure is shown for while nobody
 	// knows the account's regions.
 	Regions []string

@@ -395,26 +395,36 @@ func (e *entering) end(ctx context.Context, err error) {
 		e.mu.Lock()
 		e.fallen = fallen
 		e.mu.Unlock()
-	case plan.Complete && plan.Warning == nil && len(plan.Regions) > 0:
+	case len(plan.Regions) > 0:
 		if err := guard(func() error { return j.retire(ctx, plan) }); err != nil {
-			j.r.log.Error("regions that are gone could not be retired", "account", j.Account, "error", err)
+			j.r.log.Error("what is no longer listed could not be retired", "account", j.Account, "error", err)
 		}
 	}
 }
 
-// retire tells the ledger of regions that AWS, in a complete answer, no longer names.
+// retire tells the ledger of regions that AWS, in a complete answer, no longer names, and of kinds that the configuration
+// does not.
 func (j *job) retire(ctx context.Context, plan Plan) error {
 	known, err := j.r.o.Ledger.Known(ctx, j.Account)
 	if err != nil {
 		return err
 	}
-	known = slices.DeleteFunc(known, func(t record.Target) bool {
-		return slices.Contains(plan.Regions, t.Region) || slices.Contains(plan.Disabled, t.Region)
-	})
-	if len(known) == 0 {
-		return nil
+	var regions, kinds []record.Target
+	for _, t := range known {
+		switch {
+		case plan.Complete && plan.Warning == nil && !slices.Contains(plan.Regions, t.Region) && !slices.Contains(plan.Disabled, t.Region):
+			regions = append(regions, t)
+		case !j.a.Narrowed && !slices.ContainsFunc(j.a.Kinds, func(k Kind) bool { return k.Name == t.Kind }):
+			kinds = append(kinds, t)
+		}
 	}
-	return j.r.o.Ledger.Retire(ctx, known, RegionRemoved)
+	if len(regions) > 0 {
+		err = j.r.o.Ledger.Retire(ctx, regions, RegionRemoved)
+	}
+	if len(kinds) > 0 {
+		err = errors.Join(err, j.r.o.Ledger.Retire(ctx, kinds, KindRemoved))
+	}
+	return err
 }
 
 // after turns the plan into follow-ups, or the failure into the end of every target that it keeps from being listed.

@@ -555,6 +555,31 @@ func TestRegionsThatAreGone(t *testing.T) {
 	})
 }
 
+func TestKindsThatAreGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ledger := NewMemory()
+		g := newRig(t, Options{Ledger: ledger}, LocalOptions{})
+		for _, c := range []struct {
+			kinds    []Kind
+			narrowed bool
+			want     int // targets, in two regions
+		}{
+			{[]Kind{{Name: "x"}, {Name: "y"}, {Name: "z", Parent: "y"}}, false, 6},
+			{[]Kind{{Name: "x"}}, true, 6}, // --kind x
+			{[]Kind{{Name: "x"}, {Name: "y"}, {Name: "z", Parent: "y"}}, false, 6},
+			{[]Kind{{Name: "x"}}, false, 2},
+		} {
+			a := account("a", &fakeAccount{})
+			a.Kinds, a.Narrowed = c.kinds, c.narrowed
+			g.r.Swap(fleet(t, a))
+			g.once()
+			if ts, _ := ledger.Known(t.Context(), "a"); len(ts) != c.want {
+				t.Errorf("with %v, narrowed %v: the ledger knows %v", c.kinds, c.narrowed, ts)
+			}
+		}
+	})
+}
+
 func TestAJobCountsOnce(t *testing.T) {
 	m := NewMemory()
 	from := time.Now()

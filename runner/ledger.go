@@ -27,6 +27,7 @@ type Ledger interface {
 const (
 	AccountRemoved = "account_removed"
 	RegionRemoved  = "region_removed"
+	KindRemoved    = "kind_removed"
 )
 
 // A Visit is one target's turn, used by one goroutine at a time.

@@ -131,7 +131,7 @@ func (p *program) account(a config.Account) (*runner.Account, error) {
 	out := &runner.Account{
 		Name: a.Name, Timeout: time.Duration(a.Timeout), Overlap: runner.Overlap(a.Overlap),
 		Regions:  slices.DeleteFunc(slices.Clone(a.Collect.Regions), func(r string) bool { _, ok := record.PartitionOf(r); return !ok }),
-		Expected: a.Collect.Expected,
+		Expected: a.Collect.Expected, Narrowed: p.opt.narrowed(),
 	}
 	for _, n := range names {
 		k, _ := collectors.KindNamed(n)
