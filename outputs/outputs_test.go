@@ -2,6 +2,7 @@ package outputs_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -13,7 +14,13 @@ import (
 	"github.com/aws-collector/collector/outputs/outputstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if args := os.Getenv(victimOf); args != "" {
+		fmt.Fprintln(os.Stderr, victim(args))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestConformance(t *testing.T) {
 	subjects := map[string]outputstest.Subject{
