@@ -19,6 +19,7 @@ func scale(b *bench, ctx context.Context, args []string) error {
 	inFlight := f.Int("in-flight", 256, "calls_in_flight of the configuration")
 	each := f.Int("instances", 5, "in each of four regions of each account")
 	n := f.Int("n", 3, "runs of each size; of 10,000 accounts and more, one")
+	scrape := f.Bool("scrape", true, "run once more, scraped, for the goroutines")
 	auth := f.String("auth", "key+role,key", "how accounts sign in: key, key+role, or both")
 	if err := parse(f, args); err != nil {
 		return err
@@ -47,9 +48,11 @@ func scale(b *bench, ctx context.Context, args []string) error {
 				}
 				// A scrape walks every account: it is a run of its own, so that it spoils no other figure.
 				o.scrape = max(100*time.Millisecond, time.Duration(accounts)*time.Millisecond/2)
-				scraped, err := b.collectN(ctx, c, 1, o)
-				if err != nil {
-					return err
+				scraped := make([]collected, 1)
+				if *scrape {
+					if scraped, err = b.collectN(ctx, c, 1, o); err != nil {
+						return err
+					}
 				}
 				calls := spreadOf(all, func(c collected) float64 { return float64(c.stats.Calls) })
 				bound := spreadOf(all, func(c collected) float64 {

@@ -19,14 +19,62 @@ type Board struct {
 	accounts map[string]*boardAccount
 	only     map[string][]string // the configured accounts and kinds; nil: anything
 	subs     map[chan struct{}]bool
+	places   placeTable
 }
 
+// A boardAccount is what the Board keeps of an account. There may be ten thousand, each with thousands of targets: so it
+// is small, and what most accounts have none of takes nothing.
 type boardAccount struct {
-	mu      sync.Mutex
-	info    AccountInfo
-	running []*RunInfo
-	targets map[record.Target]*TargetInfo
-	at      map[record.Target]*Listing
+	name string
+
+	mu                  sync.Mutex
+	identity            record.Identity
+	regions, disabled   []string
+	warning             error
+	expires, next       instant
+	running             []*RunInfo
+	last                *RunInfo       // nil until a run has ended
+	missed, undelivered map[string]int // nil until something was
+	ended               []endedTarget  // in no order
+	atWork              []*Listing     // in no order; few
+}
+
+// An endedTarget is a [TargetInfo] as it is kept.
+type endedTarget struct {
+	place                                           *place
+	run                                             string
+	state                                           record.State
+	trouble                                         *trouble // nil: none
+	started, ended, lastSuccess                     instant
+	records, duplicates, calls, throttles, resource int32
+	expected                                        bool
+}
+
+// trouble is what an outcome says besides its state when it is not well.
+type trouble struct {
+	reason     record.Reason
+	text, hint string
+}
+
+func (t *endedTarget) set(o record.Outcome) {
+	t.run, t.state, t.expected, t.started, t.ended = o.Run, o.State, o.Expected, instantOf(o.Started), instantOf(o.Ended)
+	t.records, t.duplicates, t.calls, t.throttles = int32(o.Records), int32(o.Duplicates), int32(o.Calls), int32(o.Throttles)
+	if t.trouble = nil; o.Reason != "" || o.Error != "" || o.Hint != "" {
+		t.trouble = &trouble{o.Reason, o.Error, o.Hint}
+	}
+	if o.State.Complete() {
+		t.lastSuccess, t.resource = t.ended, t.records
+	}
+}
+
+func (t *endedTarget) info(account string) TargetInfo {
+	o := record.Outcome{Target: record.Target{Account: account, Region: t.place.region, Kind: t.place.kind}, Run: t.run, State: t.state,
+		Expected: t.expected, Records: int(t.records), Duplicates: int(t.duplicates), Calls: int(t.calls), Throttles: int(t.throttles),
+		Started: t.started.time(), Ended: t.ended.time()}
+	if t.trouble != nil {
+		o.Reason, o.Error, o.Hint = t.trouble.reason, t.trouble.text, t.trouble.hint
+	}
+	return TargetInfo{Outcome: o, LastSuccess: t.lastSuccess.time(), Resources: int(t.resource)}
 }
 
 var (
@@ -97,7 +145,7 @@ func (b *Board) with(account string, f func(*boardAccount)) {
 			return
 		}
 		if a = b.accounts[account]; a == nil {
-			a = newBoardAccount(account)
+			a = &boardAccount{name: account}
 			b.accounts[account] = a
 		}
 		b.mu.Unlock()
@@ -106,11 +154,6 @@ func (b *Board) with(account string, f func(*boardAccount)) {
 	f(a)
 	a.mu.Unlock()
 	b.nudge()
-}
-
-func newBoardAccount(name string) *boardAccount {
-	return &boardAccount{info: AccountInfo{Name: name, Missed: map[string]int{}, Undelivered: map[string]int{}},
-		targets: map[record.Target]*TargetInfo{}, at: map[record.Target]*Listing{}}
 }
 
 func (b *Board) nudge() {
@@ -139,33 +182,33 @@ func (b *Board) RunEnded(account, run string, s record.Status, took time.Duratio
 		}
 		r := a.running[i]
 		r.Status, r.Took = s, took
-		a.info.Last = *r
-		a.running = slices.Delete(a.running, i, i+1)
+		a.last = r
+		a.running = without(a.running, i)
 	})
 }
 
 func (b *Board) Missed(account, reason string) {
-	b.with(account, func(a *boardAccount) { a.info.Missed[reason]++ })
+	b.with(account, func(a *boardAccount) { count(&a.missed, reason) })
 }
 
 func (b *Board) TargetStarted(t record.Target, run string) {
-	b.with(t.Account, func(a *boardAccount) { a.at[t] = &Listing{Target: t, Run: run, Started: time.Now()} })
+	b.with(t.Account, func(a *boardAccount) {
+		now := &Listing{Target: t, Run: run, Started: time.Now()}
+		if i := a.listing(t); i >= 0 {
+			a.atWork[i] = now
+		} else {
+			a.atWork = append(a.atWork, now)
+		}
+	})
 }
 
 func (b *Board) TargetEnded(o record.Outcome) {
+	at := b.places.of(o.Target)
 	b.with(o.Account, func(a *boardAccount) {
-		if l := a.at[o.Target]; l != nil && l.Run == o.Run {
-			delete(a.at, o.Target)
+		if i := a.listing(o.Target); i >= 0 && a.atWork[i].Run == o.Run {
+			a.atWork = without(a.atWork, i)
 		}
-		t := a.targets[o.Target]
-		if t == nil {
-			t = &TargetInfo{}
-			a.targets[o.Target] = t
-		}
-		t.Outcome = o
-		if o.State.Complete() {
-			t.LastSuccess, t.Resources = o.Ended, o.Records
-		}
+		a.at(at).set(o)
 		for _, r := range a.running {
 			if r.Run != o.Run {
 				continue
@@ -186,17 +229,17 @@ func (b *Board) Call(string, string, string, string, time.Duration) {}
 func (b *Board) BudgetWait(string, string, time.Duration)           {}
 
 func (b *Board) Expires(account string, at time.Time) {
-	b.with(account, func(a *boardAccount) { a.info.Expires = at })
+	b.with(account, func(a *boardAccount) { a.expires = instantOf(at) })
 }
 
 func (b *Board) Entered(account string, id record.Identity) {
-	b.with(account, func(a *boardAccount) { a.info.Identity = id })
+	b.with(account, func(a *boardAccount) { a.identity = id })
 }
 
 func (b *Board) Progress(t record.Target, run string, records int) {
 	b.with(t.Account, func(a *boardAccount) {
-		if l := a.at[t]; l != nil && l.Run == run {
-			l.Records = records
+		if i := a.listing(t); i >= 0 && a.atWork[i].Run == run {
+			a.atWork[i].Records = records
 		}
 	})
 }
@@ -204,19 +247,19 @@ func (b *Board) Progress(t record.Target, run string, records int) {
 // Planned also forgets targets of regions that are no longer the account's.
 func (b *Board) Planned(account string, regions, disabled []string, warning error) {
 	b.with(account, func(a *boardAccount) {
-		a.info.Regions, a.info.Disabled, a.info.Warning = regions, disabled, warning
-		maps.DeleteFunc(a.targets, func(t record.Target, _ *TargetInfo) bool {
-			return !slices.Contains(regions, t.Region) && !slices.Contains(disabled, t.Region)
+		a.regions, a.disabled, a.warning = regions, disabled, warning
+		a.ended = slices.DeleteFunc(a.ended, func(t endedTarget) bool {
+			return !slices.Contains(regions, t.place.region) && !slices.Contains(disabled, t.place.region)
 		})
 	})
 }
 
 func (b *Board) Next(account string, at time.Time) {
-	b.with(account, func(a *boardAccount) { a.info.Next = at })
+	b.with(account, func(a *boardAccount) { a.next = instantOf(at) })
 }
 
 func (b *Board) Undelivered(t record.Target, _, sink string, _ error) {
-	b.with(t.Account, func(a *boardAccount) { a.info.Undelivered[sink]++ })
+	b.with(t.Account, func(a *boardAccount) { count(&a.undelivered, sink) })
 }
 
 // Configured forgets accounts, and kinds of accounts, that are no longer in the configuration, and knows those that are
@@ -227,14 +270,14 @@ func (b *Board) Configured(kinds map[string][]string) {
 	maps.DeleteFunc(b.accounts, func(name string, _ *boardAccount) bool { _, ok := kinds[name]; return !ok })
 	for name := range kinds {
 		if b.accounts[name] == nil {
-			b.accounts[name] = newBoardAccount(name)
+			b.accounts[name] = &boardAccount{name: name}
 		}
 	}
 	all := maps.Clone(b.accounts)
 	b.mu.Unlock()
 	for name, a := range all {
 		a.mu.Lock()
-		maps.DeleteFunc(a.targets, func(t record.Target, _ *TargetInfo) bool { return !slices.Contains(kinds[name], t.Kind) })
+		a.ended = slices.DeleteFunc(a.ended, func(t endedTarget) bool { return !slices.Contains(kinds[name], t.place.kind) })
 		a.mu.Unlock()
 	}
 	b.nudge()
@@ -243,7 +286,7 @@ func (b *Board) Configured(kinds map[string][]string) {
 func (b *Board) all() []*boardAccount {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	return slices.SortedFunc(maps.Values(b.accounts), func(x, y *boardAccount) int { return cmp.Compare(x.info.Name, y.info.Name) })
+	return slices.SortedFunc(maps.Values(b.accounts), func(x, y *boardAccount) int { return cmp.Compare(x.name, y.name) })
 }
 
 // Accounts is every account, sorted by name.
@@ -276,8 +319,11 @@ func (b *Board) Account(name string) (info AccountInfo, ok bool) {
 func (a *boardAccount) snapshot() AccountInfo {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	info := a.info
-	info.Missed, info.Undelivered = maps.Clone(info.Missed), maps.Clone(info.Undelivered)
+	info := AccountInfo{Name: a.name, Identity: a.identity, Regions: a.regions, Disabled: a.disabled, Warning: a.warning,
+		Expires: a.expires.time(), Next: a.next.time(), Missed: maps.Clone(a.missed), Undelivered: maps.Clone(a.undelivered)}
+	if a.last != nil {
+		info.Last = *a.last
+	}
 	for _, r := range a.running {
 		now := *r
 		now.Took = time.Since(r.Started)
@@ -286,11 +332,42 @@ func (a *boardAccount) snapshot() AccountInfo {
 	return info
 }
 
+// listing is where a target stands among those at work, or -1.
+func (a *boardAccount) listing(t record.Target) int {
+	return slices.IndexFunc(a.atWork, func(l *Listing) bool { return l.Target == t })
+}
+
+// at finds the target of a place, or makes room for it.
+func (a *boardAccount) at(p *place) *endedTarget {
+	for i := range a.ended {
+		if a.ended[i].place == p {
+			return &a.ended[i]
+		}
+	}
+	a.ended = append(a.ended, endedTarget{place: p})
+	return &a.ended[len(a.ended)-1]
+}
+
+// without takes an element out, and lets go of the memory with the last one.
+func without[T any](s []T, i int) []T {
+	if len(s) == 1 {
+		return nil
+	}
+	return slices.Delete(s, i, i+1)
+}
+
+func count(m *map[string]int, key string) {
+	if *m == nil {
+		*m = map[string]int{}
+	}
+	(*m)[key]++
+}
+
 // Targets is every target that has ended once, sorted by account, region and kind.
 func (b *Board) Targets() iter.Seq[TargetInfo] {
 	return func(yield func(TargetInfo) bool) {
 		for _, a := range b.all() {
-			for _, t := range a.ended() {
+			for _, t := range a.targets() {
 				if !yield(t) {
 					return
 				}
@@ -299,11 +376,11 @@ func (b *Board) Targets() iter.Seq[TargetInfo] {
 	}
 }
 
-func (a *boardAccount) ended() []TargetInfo {
+func (a *boardAccount) targets() []TargetInfo {
 	a.mu.Lock()
-	ts := make([]TargetInfo, 0, len(a.targets))
-	for _, t := range a.targets {
-		ts = append(ts, *t)
+	ts := make([]TargetInfo, 0, len(a.ended))
+	for i := range a.ended {
+		ts = append(ts, a.ended[i].info(a.name))
 	}
 	a.mu.Unlock()
 	slices.SortFunc(ts, func(x, y TargetInfo) int {
@@ -317,7 +394,7 @@ func (b *Board) Listings() []Listing {
 	var ls []Listing
 	for _, a := range b.all() {
 		a.mu.Lock()
-		for _, l := range a.at {
+		for _, l := range a.atWork {
 			ls = append(ls, *l)
 		}
 		a.mu.Unlock()
@@ -333,13 +410,15 @@ func (b *Board) Resources() iter.Seq2[record.Target, int] {
 	return func(yield func(record.Target, int) bool) {
 		for _, a := range b.all() {
 			sum := map[string]int{}
-			for _, t := range a.ended() {
-				if !t.LastSuccess.IsZero() {
-					sum[t.Kind] += t.Resources
+			a.mu.Lock()
+			for i := range a.ended {
+				if t := &a.ended[i]; t.lastSuccess != 0 {
+					sum[t.place.kind] += int(t.resource)
 				}
 			}
+			a.mu.Unlock()
 			for _, kind := range slices.Sorted(maps.Keys(sum)) {
-				if !yield(record.Target{Account: a.info.Name, Kind: kind}, sum[kind]) {
+				if !yield(record.Target{Account: a.name, Kind: kind}, sum[kind]) {
 					return
 				}
 			}

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/aws-collector/collector/record"
@@ -93,24 +94,47 @@ func (c *claims) reset() {
 	c.entered = nil
 }
 
-// plans remembers each account's last good plan, so that a run which cannot even ask for one knows what it fails.
+// plans remembers the regions of each account's last good plan, so that a run which cannot even ask for one knows what it
+// fails.
 type plans struct {
-	mu   sync.Mutex
-	last map[string]Plan
+	mu    sync.Mutex
+	last  map[string][]string // by account
+	lists map[string][]string // by what they hold; emptied by a reload
 }
 
-func (p *plans) set(account string, plan Plan) {
+// set remembers a plan, if it has regions. Most accounts have the same ones: what it returns shares its lists with them.
+func (p *plans) set(account string, plan Plan) Plan {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.last == nil {
-		p.last = map[string]Plan{}
+		p.last = map[string][]string{}
 	}
-	p.last[account] = plan
+	plan.Regions, plan.Disabled = p.shared(plan.Regions), p.shared(plan.Disabled)
+	if len(plan.Regions) > 0 {
+		p.last[account] = plan.Regions
+	}
+	return plan
+}
+
+func (p *plans) shared(list []string) []string {
+	if len(list) == 0 {
+		return nil
+	}
+	key := strings.Join(list, " ")
+	if same, ok := p.lists[key]; ok {
+		return same
+	}
+	if p.lists == nil {
+		p.lists = map[string][]string{}
+	}
+	p.lists[key] = list
+	return list
 }
 
 func (p *plans) keep(accounts map[string][]string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.lists = nil
 	for name := range p.last {
 		if _, ok := accounts[name]; !ok {
 			delete(p.last, name)
@@ -123,10 +147,10 @@ func (p *plans) keep(accounts map[string][]string) {
 // so that a failure is seen whatever is known.
 func (r *Runner) targets(ctx context.Context, a *Account, kinds []Kind) []record.Target {
 	r.plans.mu.Lock()
-	plan, ok := r.plans.last[a.Name]
+	regions, ok := r.plans.last[a.Name]
 	r.plans.mu.Unlock()
 	if ok {
-		return across(a.Name, plan.Regions, kinds)
+		return across(a.Name, regions, kinds)
 	}
 	wanted := map[string]bool{}
 	for _, k := range kinds {

@@ -26,6 +26,11 @@ type Fleet struct {
 func NewFleet(f Fleet) (*Fleet, error) {
 	f.byName = make(map[string]int, len(f.Accounts))
 	for i, a := range f.Accounts {
+		if i > 0 && sameList(a.Kinds, f.Accounts[i-1].Kinds) {
+			a.listed = f.Accounts[i-1].listed
+		} else {
+			a.listed = a.names()
+		}
 		if _, twice := f.byName[a.Name]; twice {
 			return nil, fmt.Errorf("account %q: named twice", a.Name)
 		}
@@ -88,7 +93,12 @@ type Account struct {
 	// Open signs in. It is called for every job, in whichever process that is, and so should be cheap the second time.
 	// Its error should hold a [record.Fault].
 	Open func(ctx context.Context) (Opened, error)
+
+	listed []string // the names of Kinds; shared, read only
 }
+
+// sameList reports whether two accounts have one list of kinds: they share what is made of it.
+func sameList(a, b []Kind) bool { return len(a) > 0 && len(a) == len(b) && &a[0] == &b[0] }
 
 func (a *Account) kind(name string) (Kind, bool) {
 	for _, ks := range [][]Kind{a.Kinds, a.Parents} {
@@ -101,7 +111,11 @@ func (a *Account) kind(name string) (Kind, bool) {
 	return Kind{}, false
 }
 
+// names are those of Kinds. They are shared: read only.
 func (a *Account) names() []string {
+	if a.listed != nil {
+		return a.listed
+	}
 	names := make([]string, len(a.Kinds))
 	for i, k := range a.Kinds {
 		names[i] = k.Name

@@ -465,12 +465,10 @@ func (e *entering) after() {
 // fan makes the follow-ups of a plan.
 func (j *job) fan(plan Plan) {
 	kinds, unknown := j.rows()
+	plan = j.r.plans.set(j.Account, plan)
 	j.r.watch.Planned(j.Account, plan.Regions, plan.Disabled, plan.Warning)
 	if plan.Done {
 		return
-	}
-	if len(plan.Regions) > 0 {
-		j.r.plans.set(j.Account, plan)
 	}
 	var all, regional []string
 	for _, k := range kinds {

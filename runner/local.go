@@ -286,8 +286,9 @@ func (l *Local) Once(ctx context.Context, accounts ...string) ([]RunResult, erro
 	}
 	defer l.shut()
 	l.mu.Lock()
-	for _, n := range runs {
+	for i, n := range runs {
 		_ = l.admit(n)
+		runs[i] = nil // it lives as long as it runs
 	}
 	l.mu.Unlock()
 	idle := make(chan struct{})

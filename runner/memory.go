@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,9 +11,16 @@ import (
 
 // Memory is the Ledger and the Runs of one process: it knows targets and epochs, and keeps no resource.
 type Memory struct {
-	mu    sync.Mutex
-	known map[string]map[record.Target]int // by account; the epoch
-	runs  map[string]*runCount
+	mu     sync.Mutex
+	known  map[string][]begun // by account
+	runs   map[string]*runCount
+	places placeTable
+}
+
+// begun is a target of an account, and how often it was begun.
+type begun struct {
+	place *place
+	epoch int
 }
 
 var (
@@ -22,26 +30,38 @@ var (
 
 // NewMemory remembers nothing yet.
 func NewMemory() *Memory {
-	return &Memory{known: map[string]map[record.Target]int{}, runs: map[string]*runCount{}}
+	return &Memory{known: map[string][]begun{}, runs: map[string]*runCount{}}
 }
 
 // Begin takes the next epoch of the target.
 func (m *Memory) Begin(_ context.Context, t record.Target, _ record.Identity, _ string) (Visit, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	ts := m.known[t.Account]
-	if ts == nil {
-		ts = map[record.Target]int{}
+	at := m.places.of(t)
+	b := m.find(t.Account, at)
+	if b == nil {
+		ts := append(m.known[t.Account], begun{place: at})
 		m.known[t.Account] = ts
+		b = &ts[len(ts)-1]
 	}
-	ts[t]++
-	return memoryVisit{m, t, ts[t]}, nil
+	b.epoch++
+	return memoryVisit{m, t.Account, at, b.epoch}, nil
+}
+
+// find is what is known of a target, or nil. m.mu is held.
+func (m *Memory) find(account string, at *place) *begun {
+	ts := m.known[account]
+	if i := slices.IndexFunc(ts, func(b begun) bool { return b.place == at }); i >= 0 {
+		return &ts[i]
+	}
+	return nil
 }
 
 type memoryVisit struct {
-	m     *Memory
-	t     record.Target
-	epoch int
+	m       *Memory
+	account string
+	place   *place
+	epoch   int
 }
 
 func (memoryVisit) Page(context.Context, *record.Page) error { return nil }
@@ -49,7 +69,7 @@ func (memoryVisit) Page(context.Context, *record.Page) error { return nil }
 func (v memoryVisit) End(context.Context, record.Outcome) error {
 	v.m.mu.Lock()
 	defer v.m.mu.Unlock()
-	if v.m.known[v.t.Account][v.t] != v.epoch {
+	if b := v.m.find(v.account, v.place); b == nil || b.epoch != v.epoch {
 		return ErrFenced
 	}
 	return nil
@@ -60,8 +80,8 @@ func (m *Memory) Known(_ context.Context, account string) ([]record.Target, erro
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	ts := make([]record.Target, 0, len(m.known[account]))
-	for t := range m.known[account] {
-		ts = append(ts, t)
+	for _, b := range m.known[account] {
+		ts = append(ts, record.Target{Account: account, Region: b.place.region, Kind: b.place.kind})
 	}
 	return ts, nil
 }
@@ -71,8 +91,9 @@ func (m *Memory) Retire(_ context.Context, ts []record.Target, _ string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, t := range ts {
-		delete(m.known[t.Account], t)
-		if len(m.known[t.Account]) == 0 {
+		at := m.places.of(t)
+		left := slices.DeleteFunc(m.known[t.Account], func(b begun) bool { return b.place == at })
+		if m.known[t.Account] = left; len(left) == 0 {
 			delete(m.known, t.Account)
 		}
 	}

@@ -17,15 +17,24 @@ type counts struct {
 
 	mu       sync.Mutex
 	accounts map[string]*accountCounts
+	labels   map[labels]*labels
 }
 
-// accountCounts are one account's counters. Each list is short, and in no order.
-type accountCounts struct{ runs, missed, requests, budgetWait []labelled }
+// labels is what a series says besides its account; b is "" where there is one label more only. Few differ, so each series
+// has the address of its own.
+type labels struct{ a, b string }
 
-// labelled is a series without its account; b is "" where there is one label more only.
-type labelled struct {
-	a, b string
-	n    float64
+// accountCounts are one account's counters: runs in the order of statuses, missed in that of missedReasons, then what else
+// was met, in no order.
+type accountCounts struct {
+	runs                             [len(statuses)]float64
+	missed                           [len(missedReasons)]float64
+	missedElse, requests, budgetWait []counter
+}
+
+type counter struct {
+	of *labels
+	n  float64
 }
 
 // The reasons of package runner for a missed run: each has a series from the start, so that its first increase is seen.
@@ -38,7 +47,7 @@ func newCounts() *counts {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
 	return &counts{
-		accounts: map[string]*accountCounts{},
+		accounts: map[string]*accountCounts{}, labels: map[labels]*labels{},
 		runs: d("collector_runs_total",
 			"Runs that ended, by account and how: success, partial (some targets failed), failed (nothing was collected), timeout, skipped (an earlier run was going on), expired (queued too long).",
 			"account", "status"),
@@ -65,17 +74,9 @@ func (c *counts) configured(kinds map[string][]string) {
 		}
 	}
 	for a := range kinds {
-		if c.accounts[a] != nil {
-			continue
+		if c.accounts[a] == nil {
+			c.accounts[a] = new(accountCounts)
 		}
-		n := &accountCounts{runs: make([]labelled, len(statuses)), missed: make([]labelled, len(missedReasons))}
-		for i, s := range statuses {
-			n.runs[i].a = string(s)
-		}
-		for i, r := range missedReasons {
-			n.missed[i].a = r
-		}
-		c.accounts[a] = n
 	}
 }
 
@@ -91,27 +92,55 @@ func (c *counts) knows(account string) bool {
 	return c.accounts[account] != nil
 }
 
-// add counts something of an account, if it is one of the configuration's.
-func (c *counts) add(account string, list func(*accountCounts) *[]labelled, a, b string, n float64) {
+// of is an account's counters, if it is one of the configuration's. c.mu is held while f is called.
+func (c *counts) of(account string, f func(*accountCounts)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	of := c.accounts[account]
-	if of == nil {
-		return
+	if n := c.accounts[account]; n != nil {
+		f(n)
 	}
-	l := list(of)
-	i := slices.IndexFunc(*l, func(s labelled) bool { return s.a == a && s.b == b })
-	if i < 0 {
-		i = len(*l)
-		*l = append(*l, labelled{a: a, b: b})
-	}
-	(*l)[i].n += n
 }
 
-func runsOf(n *accountCounts) *[]labelled       { return &n.runs }
-func missedOf(n *accountCounts) *[]labelled     { return &n.missed }
-func requestsOf(n *accountCounts) *[]labelled   { return &n.requests }
-func budgetWaitOf(n *accountCounts) *[]labelled { return &n.budgetWait }
+func (c *counts) run(account string, s record.Status) {
+	c.of(account, func(n *accountCounts) {
+		if i := slices.Index(statuses[:], s); i >= 0 {
+			n.runs[i]++
+		}
+	})
+}
+
+func (c *counts) miss(account, reason string) {
+	c.of(account, func(n *accountCounts) {
+		if i := slices.Index(missedReasons[:], reason); i >= 0 {
+			n.missed[i]++
+		} else {
+			c.add(&n.missedElse, labels{a: reason}, 1)
+		}
+	})
+}
+
+func (c *counts) request(account, region, code string) {
+	c.of(account, func(n *accountCounts) { c.add(&n.requests, labels{region, code}, 1) })
+}
+
+func (c *counts) wait(account, region string, seconds float64) {
+	c.of(account, func(n *accountCounts) { c.add(&n.budgetWait, labels{a: region}, seconds) })
+}
+
+func (c *counts) add(list *[]counter, l labels, n float64) {
+	of := c.labels[l]
+	if of == nil {
+		of = &l
+		c.labels[l] = of
+	}
+	for i := range *list {
+		if (*list)[i].of == of {
+			(*list)[i].n += n
+			return
+		}
+	}
+	*list = append(*list, counter{of, n})
+}
 
 // Describe tells the registry every metric, so that a second one of the same name is refused at registration.
 func (c *counts) Describe(ch chan<- *prometheus.Desc) {
@@ -135,21 +164,27 @@ func (c *counts) Collect(ch chan<- prometheus.Metric) {
 			c.mu.Unlock()
 			continue
 		}
-		now := accountCounts{slices.Clone(of.runs), slices.Clone(of.missed), slices.Clone(of.requests), slices.Clone(of.budgetWait)}
+		now := *of
+		now.missedElse, now.requests, now.budgetWait = slices.Clone(of.missedElse), slices.Clone(of.requests), slices.Clone(of.budgetWait)
 		c.mu.Unlock()
-		show := func(d *prometheus.Desc, list []labelled, two bool) {
-			for _, s := range list {
-				labels := []string{valid(name), valid(s.a)}
-				if two {
-					labels = append(labels, valid(s.b))
-				}
-				ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, s.n, labels...)
-			}
+		show := func(d *prometheus.Desc, n float64, labels ...string) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, n, append([]string{valid(name)}, labels...)...)
 		}
-		show(c.runs, now.runs, false)
-		show(c.missed, now.missed, false)
-		show(c.requests, now.requests, true)
-		show(c.budgetWait, now.budgetWait, false)
+		for i, n := range now.runs {
+			show(c.runs, n, string(statuses[i]))
+		}
+		for i, n := range now.missed {
+			show(c.missed, n, missedReasons[i])
+		}
+		for _, m := range now.missedElse {
+			show(c.missed, m.n, valid(m.of.a))
+		}
+		for _, r := range now.requests {
+			show(c.requests, r.n, valid(r.of.a), valid(r.of.b))
+		}
+		for _, w := range now.budgetWait {
+			show(c.budgetWait, w.n, valid(w.of.a))
+		}
 	}
 }
 

@@ -152,7 +152,7 @@ func (m *Metrics) Forget(account string) { m.counts.forget(account) }
 
 // RunEnded counts a run. One that was skipped or expired took no time of its own.
 func (m *Metrics) RunEnded(account, _ string, s record.Status, took time.Duration) {
-	m.counts.add(account, runsOf, string(s), "", 1)
+	m.counts.run(account, s)
 	if s != record.RunSkipped && s != record.RunExpired {
 		m.runSeconds.Observe(took.Seconds())
 	}
@@ -160,7 +160,7 @@ func (m *Metrics) RunEnded(account, _ string, s record.Status, took time.Duratio
 
 // Missed counts a run that did not take place.
 func (m *Metrics) Missed(account, reason string) {
-	m.counts.add(account, missedOf, reason, "", 1)
+	m.counts.miss(account, reason)
 }
 
 // maxCodes bounds the label code: AWS documents some hundred, of which few are met; what answers in its place may send anything.
@@ -171,7 +171,7 @@ var codeForm = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,80}$`)
 // Call counts an attempt of an API call.
 func (m *Metrics) Call(account, region, op, code string, took time.Duration) {
 	m.requestSeconds.WithLabelValues(op).Observe(took.Seconds())
-	m.counts.add(account, requestsOf, region, m.code(code), 1)
+	m.counts.request(account, region, m.code(code))
 }
 
 func (m *Metrics) code(code string) string {
@@ -198,7 +198,7 @@ func (m *Metrics) code(code string) string {
 
 // BudgetWait adds up waiting.
 func (m *Metrics) BudgetWait(account, region string, d time.Duration) {
-	m.counts.add(account, budgetWaitOf, region, "", max(d, 0).Seconds())
+	m.counts.wait(account, region, max(d, 0).Seconds())
 }
 
 // What is read from Live when it is asked for needs no counting here.

@@ -92,7 +92,7 @@ func (c *cli) check(ctx context.Context, o checkOptions) error {
 	limits := runner.NewLimits(cfg.file.Limits.CallsInFlight, nil)
 	all := make([]*checkup, len(blocks))
 	for i, b := range blocks {
-		a, err := p.account(b)
+		a, err := p.account(&b, shapes{})
 		if err != nil {
 			return usage(err)
 		}
@@ -258,7 +258,7 @@ func (u *checkup) try(ctx context.Context, in *opened, region string, k runner.K
 	o := record.Outcome{Target: record.Target{Account: u.account.Name, Region: region, Kind: k.Name}, State: record.StateOf(t.Err, 0)}
 	if t.Err != nil {
 		o.Reason, o.Error, o.Hint = record.ReasonOf(t.Err), t.Err.Error(), record.HintOf(t.Err)
-		o.Expected = o.State == record.Denied && u.account.Expected(region, k.Name)
+		o.Expected = o.State == record.Denied && u.account.Expected != nil && u.account.Expected(region, k.Name)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -32,8 +32,9 @@ func (p *program) fleet(ctx context.Context, f *config.File, c *census) (*runner
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, a := range blocks {
-		acc, err := p.account(a)
+	known := shapes{}
+	for i := range blocks {
+		acc, err := p.account(&blocks[i], known)
 		if err != nil {
 			return nil, nil, usage(err)
 		}
@@ -126,26 +127,48 @@ func (p *program) mayHaveRegion(a config.Account) bool {
 	return len(config.Match(p.opt.regions, config.Match(a.Collect.Regions, could))) > 0
 }
 
-func (p *program) account(a config.Account) (*runner.Account, error) {
-	names := p.kinds(a)
-	out := &runner.Account{
-		Name: a.Name, Timeout: time.Duration(a.Timeout), Overlap: runner.Overlap(a.Overlap),
-		Regions:  slices.DeleteFunc(slices.Clone(a.Collect.Regions), func(r string) bool { _, ok := record.PartitionOf(r); return !ok }),
-		Expected: a.Collect.Expected, Narrowed: p.opt.narrowed(),
+// A shape is what accounts with equal schedules, kinds and regions share, as ten thousand of them may.
+type shape struct {
+	kinds, parents []runner.Kind
+	regions        []string // that are spelt out
+	ticks          []runner.Tick
+}
+
+// shapes are those that were built, by what they were built of.
+type shapes map[string]*shape
+
+func (p *program) shape(a *config.Account, known shapes) (*shape, error) {
+	key := fmt.Sprintf("%q %q %q %q %q", a.Schedule, a.Timezone, a.Collect.Kinds, a.Collect.Regions, a.Collect.Schedules)
+	if s := known[key]; s != nil {
+		return s, nil
 	}
+	names := p.kinds(*a)
+	s := &shape{regions: slices.DeleteFunc(slices.Clone(a.Collect.Regions), func(r string) bool { _, ok := record.PartitionOf(r); return !ok })}
 	for _, n := range names {
 		k, _ := collectors.KindNamed(n)
-		out.Kinds = append(out.Kinds, kindOf(k))
+		s.kinds = append(s.kinds, kindOf(k))
 		for k.Parent != "" {
 			k, _ = collectors.KindNamed(k.Parent)
-			if !slices.Contains(names, k.Name) && !slices.ContainsFunc(out.Parents, func(p runner.Kind) bool { return p.Name == k.Name }) {
-				out.Parents = append(out.Parents, kindOf(k))
+			if !slices.Contains(names, k.Name) && !slices.ContainsFunc(s.parents, func(p runner.Kind) bool { return p.Name == k.Name }) {
+				s.parents = append(s.parents, kindOf(k))
 			}
 		}
 	}
 	var err error
-	if out.Ticks, err = accountTicks(a, names); err != nil {
+	s.ticks, err = accountTicks(*a, names)
+	known[key] = s
+	return s, err
+}
+
+func (p *program) account(a *config.Account, known shapes) (*runner.Account, error) {
+	s, err := p.shape(a, known)
+	if err != nil {
 		return nil, err
+	}
+	out := &runner.Account{Name: a.Name, Timeout: time.Duration(a.Timeout), Overlap: runner.Overlap(a.Overlap),
+		Kinds: s.kinds, Parents: s.parents, Regions: s.regions, Ticks: s.ticks, Narrowed: p.opt.narrowed()}
+	if len(a.Collect.ExpectDenied) > 0 {
+		out.Expected = a.Collect.Expected
 	}
 	extra, err := json.Marshal(a.ExtraTags)
 	if err != nil {
@@ -156,14 +179,14 @@ func (p *program) account(a config.Account) (*runner.Account, error) {
 	}
 	enabled := new(atomic.Bool)
 	out.Open = func(ctx context.Context) (runner.Opened, error) {
-		s, err := p.sessions.Open(ctx, a)
+		s, err := p.sessions.Open(ctx, *a)
 		if err != nil {
 			return nil, err
 		}
 		if at, ok := s.Expires(); ok {
 			p.watch.Expires(a.Name, at)
 		}
-		return &opened{lister: p.lister, session: s, extra: extra, collect: a.Collect, narrow: p.opt.regions, enabled: enabled, unknown: p.unknown}, nil
+		return &opened{lister: p.lister, session: s, extra: extra, collect: &a.Collect, narrow: p.opt.regions, enabled: enabled, unknown: p.unknown}, nil
 	}
 	return out, nil
 }
@@ -203,7 +226,7 @@ type opened struct {
 	lister  *collectors.Lister
 	session *auth.Session
 	extra   []byte // extra_tags, a JSON object
-	collect config.Collect
+	collect *config.Collect
 	narrow  []string     // --region
 	enabled *atomic.Bool // AWS has said which regions the account has: a key that one of them refuses is a bad key
 	unknown *prometheus.CounterVec
@@ -221,13 +244,13 @@ func (o *opened) Regions(ctx context.Context, g *runner.Gate) (runner.Plan, erro
 	if !ok {
 		return runner.Plan{}, fmt.Errorf("partition %q is not known", o.session.Identity.Partition)
 	}
-	ask := askIn(o.collect, part)
+	ask := askIn(*o.collect, part)
 	rs, err := o.lister.Regions(ctx, o.where(ask, g.At(ask)))
 	if err != nil {
 		return runner.Plan{}, err
 	}
 	o.enabled.Store(rs.Complete)
-	plan := choose(o.collect, o.narrow, rs)
+	plan := choose(*o.collect, o.narrow, rs)
 	if len(plan.Regions)+len(plan.Disabled) == 0 {
 		return plan, &record.Fault{
 			Reason: record.Other, Hint: "look at collector_configs.regions and --region",

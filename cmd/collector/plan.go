@@ -140,7 +140,7 @@ func (pl *planner) plan(f *config.File) (*plan, error) {
 	out.Warnings = append(out.Warnings, pl.p.notListed(f)...)
 	costs := map[string]*planCost{}
 	for _, block := range blocks {
-		a, err := pl.p.account(block)
+		a, err := pl.p.account(&block, shapes{})
 		if err != nil {
 			return nil, usage(err)
 		}
