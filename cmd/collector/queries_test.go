@@ -9,8 +9,17 @@ import (
 	"testing"
 )
 
-// Every command of docs/queries.md works, and finds something, but for those that ask for what a day-old store cannot have.
+// Every command of docs/queries.md works, on either database, and finds something, but for those that ask for what a day-old store
+// cannot have.
 func TestQueries(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) { queries(t, "{type: sqlite}") })
+	t.Run("postgres", func(t *testing.T) {
+		queries(t, fmt.Sprintf("{type: postgres, dsn: %q, schema: queries}", cluster.Server(t).DSN()))
+	})
+}
+
+func queries(t *testing.T, store string) {
+	t.Helper()
 	doc, err := os.ReadFile("../../docs/queries.md")
 	if err != nil {
 		t.Fatal(err)
@@ -24,7 +33,8 @@ data_dir: %[1]s/data
 collector_configs: {regions: ["*"], kinds: [ec2_instance, ec2_volume, ec2_vpc, ec2_subnet, ec2_security_group, ec2_network_interface, ec2_address]}
 accounts: [{name: prod, ak_id: %[2]s, ak_secret: "%[3]s"}]
 outputs: [{type: file, path: %[1]s/records.jsonl}]
-`, dir, k.ID, k.Secret))
+store: %[4]s
+`, dir, k.ID, k.Secret, store))
 	if _, stderr, code := process(t, []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true"}, "run", "--once", "--config", config); code != exitDone {
 		t.Fatalf("exit %d\n%s", code, stderr)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/inventory/postgres/postgrestest"
 )
 
 // asProgram is the variable that makes this test's binary the program: for tests that need a process of its own.
@@ -22,11 +24,18 @@ func TestMain(m *testing.M) {
 	testscript.Main(leakFree{m}, map[string]func(){"collector": main})
 }
 
+// cluster is the Postgres server of the tests that ask for one.
+var cluster = &postgrestest.Shared{Settings: []string{"fsync=off"}}
+
 // leakFree fails a package whose tests leave a goroutine behind.
 type leakFree struct{ m *testing.M }
 
 func (l leakFree) Run() int {
 	code := l.m.Run()
+	if err := cluster.Remove(); err != nil {
+		println(err.Error())
+		return 1
+	}
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
 			println(err.Error())
@@ -66,11 +75,24 @@ func TestScripts(t *testing.T) {
 			}
 			return nil
 		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "postgres" {
+				return cluster.There()
+			}
+			return false, fmt.Errorf("there is no condition %s", cond)
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			// lastline FILE VARIABLE puts the file's last line into a variable.
 			"lastline": func(ts *testscript.TestScript, _ bool, args []string) {
 				lines := strings.Split(strings.TrimSpace(ts.ReadFile(args[0])), "\n")
 				ts.Setenv(args[1], lines[len(lines)-1])
+			},
+			// dsn VARIABLE [OPTION…] puts the connection string of the tests' Postgres into a variable.
+			"dsn": func(ts *testscript.TestScript, _ bool, args []string) {
+				if ok, err := cluster.There(); !ok {
+					ts.Fatalf("no Postgres: %v", err)
+				}
+				ts.Setenv(args[0], cluster.DSN(args[1:]...))
 			},
 		},
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",

@@ -26,6 +26,8 @@ func (c *cli) sqlVerb() *cobra.Command {
   versions   every version: the same, and valid_to, and ended (absent, terminated, account_removed, region_removed)
   targets    account × region × kind: state, reason, error, hint, records, run, started, ended, last_seen, retired, why
 
+They are alike on SQLite and Postgres. ago('7d') is an instant that long ago; data -> 'State' ->> 'Name' takes a member of JSON.
+
 For example: collector sql "SELECT account, type, count(*) FROM resources WHERE kind = 'ec2_instance' GROUP BY 1, 2"`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -157,6 +157,9 @@ func (c *connector) explain(ctx context.Context, err error) error {
 	if connect == nil && !lostConnection(err) {
 		return c.fault(record.Other, "", err.Error(), err)
 	}
+	if innermost(err) == "server refused TLS connection" {
+		return c.fault(record.Other, "let the server speak TLS, or say sslmode=prefer, or on a network that you trust sslmode=disable, in store.dsn", c.where()+": the server has no TLS", err)
+	}
 	if certificate(err) {
 		return c.fault(record.Other, "sslrootcert= in store.dsn names the authority's certificate", c.where()+": "+innermost(err), err)
 	}

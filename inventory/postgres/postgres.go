@@ -93,7 +93,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	lock, err := s.claimSoon(ctx)
-	if err != nil && !passing(err) {
+	if err != nil && (!passing(err) || ctx.Err() != nil) {
 		s.w.Close()
 		return nil, errors.Join(fmt.Errorf("store: %w", err), s.Reader.Close())
 	}

@@ -2,11 +2,9 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,7 +20,7 @@ import (
 
 // One server for all tests of the package, each of which has a schema of its own.
 var (
-	cluster = sync.OnceValues(func() (*postgrestest.Server, error) { return postgrestest.Start("fsync=off") })
+	cluster = &postgrestest.Shared{Settings: []string{"fsync=off"}}
 	schemas atomic.Int64
 )
 
@@ -31,11 +29,9 @@ func TestMain(m *testing.M) {
 		victim(dsn)
 	}
 	code := m.Run()
-	if s, err := cluster(); err == nil {
-		if err := s.Remove(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
+	if err := cluster.Remove(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
 	}
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
@@ -46,22 +42,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func server(t testing.TB) *postgrestest.Server {
-	t.Helper()
-	s, err := cluster()
-	if errors.Is(err, postgrestest.ErrMissing) {
-		t.Skipf("SKIPPED, NOT PASSED: %v", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // fresh is options for a schema that nobody has used.
 func fresh(t testing.TB) Options {
 	t.Helper()
-	return Options{DSN: server(t).DSN(), Schema: fmt.Sprintf("test_%d", schemas.Add(1))}
+	return Options{DSN: cluster.Server(t).DSN(), Schema: fmt.Sprintf("test_%d", schemas.Add(1))}
 }
 
 func open(t testing.TB, o Options) *Store {

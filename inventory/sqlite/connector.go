@@ -5,9 +5,12 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"modernc.org/sqlite"
+
+	"github.com/aws-collector/collector/inventory"
 )
 
 // A connector opens connections of a driver of our own, so that what is registered on it is seen by nobody else.
@@ -50,6 +53,16 @@ func unzstd(dec *zstd.Decoder) func(*sqlite.FunctionContext, []driver.Value) (dr
 		}
 		return nil, errors.New("unzstd: wants a blob")
 	}
+}
+
+// ago is the SQL function that is the instant so long ago, as the views write instants: ago('7d').
+func ago(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
+	age, _ := args[0].(string)
+	at, err := inventory.ParseTime(age, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("ago: %q %w", age, err)
+	}
+	return at.Format("2006-01-02T15:04:05.000Z"), nil
 }
 
 // readsOnly lets a connection read the database that it was opened with, and no other.

@@ -169,6 +169,9 @@ func connect(path, mode string, pragmas ...string) (*sql.DB, error) {
 	if err := d.RegisterDeterministicScalarFunction("unzstd", 1, unzstd(dec)); err != nil {
 		return nil, err
 	}
+	if err := d.RegisterScalarFunction("ago", 1, ago); err != nil {
+		return nil, err
+	}
 	return sql.OpenDB(&connector{driver: d, dsn: u.String(), readOnly: mode == "ro"}), nil
 }
 

@@ -169,7 +169,7 @@ func (s *Server) Start() (err error) {
 
 // DSN names the superuser's database. options are keywords and values besides, "user=other".
 func (s *Server) DSN(options ...string) string {
-	return fmt.Sprintf("host=127.0.0.1 port=%d dbname=postgres user=%s password=%s sslmode=disable %s", s.port, User, Password, strings.Join(options, " "))
+	return strings.Join(append([]string{fmt.Sprintf("host=127.0.0.1 port=%d dbname=postgres user=%s password=%s sslmode=disable", s.port, User, Password)}, options...), " ")
 }
 
 // Port is where it listens.

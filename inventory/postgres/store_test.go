@@ -1,0 +1,585 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/inventorytest"
+	"github.com/aws-collector/collector/inventory/postgres/postgrestest"
+	"github.com/aws-collector/collector/record"
+)
+
+// eventually waits for what a server, or another goroutine, does in its own time.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for range 600 {
+		if ok() {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatalf("%s: not within 12 s", what)
+}
+
+func TestOneWriterAndAnyReaders(t *testing.T) {
+	o := fresh(t)
+	s := open(t, o)
+	inv := inventory.New(s, inventory.Options{})
+	if err := list(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(t.Context(), o)
+	if !errors.Is(err, ErrInUse) || record.HintOf(err) == "" || !strings.Contains(err.Error(), "collector (process ") {
+		t.Errorf("a second writer: %v", err)
+	}
+	other := o
+	other.Schema += "_other"
+	open(t, other) // another schema is another store
+	r, err := OpenReader(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for res, err := range r.Find(t.Context(), inventory.Query{}) { // while a reader reads, the writer writes
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := list(t, inv, "two", inventorytest.Item{ID: "i-2"}); err != nil {
+			t.Error(err)
+		}
+		if res.ID != "i-1" {
+			t.Errorf("the reader sees %s", res.ID)
+		}
+	}
+	if got := ids(t, r, inventory.Query{}); got != "i-2" {
+		t.Errorf("then it sees %q", got)
+	}
+}
+
+// Who loses the lock to another process, and does not know it, changes nothing; and goes on when the other has ended.
+func TestWhoLostTheLockWritesNothing(t *testing.T) {
+	o := fresh(t)
+	first := open(t, o)
+	inv := inventory.New(first, inventory.Options{})
+	target, who := inventorytest.Target()
+	v, err := inv.Begin(t.Context(), target, who, "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Page(t.Context(), inventorytest.Page(target, who, "one", inventorytest.Item{ID: "i-1"})); err != nil {
+		t.Fatal(err)
+	}
+	conn := admin(t, o)
+	class, object := first.c.lockKey()
+	holder := count(t, conn, "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2", class, object)
+
+	// The lock's connection ends while nobody else wants it: the process takes it again, and its turn goes on.
+	exec(t, conn, "SELECT pg_terminate_backend($1)", holder)
+	again := 0
+	eventually(t, "the lock is taken again", func() bool {
+		err := conn.QueryRow(t.Context(), "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2", class, object).Scan(&again)
+		return err == nil && again != holder
+	})
+	if err := v.End(t.Context(), record.Outcome{Target: target, Run: "one", State: record.OK, Started: time.Now()}); err != nil {
+		t.Fatalf("its turn: %v", err)
+	}
+
+	// It ends, and another process is faster.
+	if v, err = inv.Begin(t.Context(), target, who, "two"); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Page(t.Context(), inventorytest.Page(target, who, "two", inventorytest.Item{ID: "i-2"})); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, conn, "UPDATE clock SET writer = writer + 1") // as the other does
+	if err := v.End(t.Context(), record.Outcome{Target: target, Run: "two", State: record.OK, Started: time.Now()}); !errors.Is(err, ErrInUse) || inv.Err() == nil {
+		t.Errorf("the end of one that another process has overtaken: %v", err)
+	}
+	if _, err := inv.Begin(t.Context(), target, who, "three"); !errors.Is(err, ErrInUse) {
+		t.Errorf("its beginning: %v", err)
+	}
+	if got := ids(t, first, inventory.Query{}); got != "i-1" {
+		t.Errorf("there is %q", got)
+	}
+	exec(t, conn, "SELECT pg_terminate_backend($1)", again)
+	eventually(t, "it is the writer again", func() bool { return list(t, inv, "four", inventorytest.Item{ID: "i-4"}) == nil })
+	if got := ids(t, first, inventory.Query{}); got != "i-4" || inv.Err() != nil {
+		t.Errorf("then there is %q, %v", got, inv.Err())
+	}
+	sound(t, first.Reader)
+}
+
+func TestForeignAndNewerTablesAreRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		before func(conn *pgx.Conn, o Options)
+		want   error
+		text   string
+	}{
+		"newer":            {func(conn *pgx.Conn, o Options) { exec(t, conn, "UPDATE store SET version = 99") }, ErrNewer, "version 99, this program knows 1"},
+		"another's store":  {func(conn *pgx.Conn, o Options) { exec(t, conn, "DROP TABLE store; CREATE TABLE store (id int)") }, ErrForeign, "it has a table store"},
+		"another's tables": {func(conn *pgx.Conn, o Options) { exec(t, conn, "DROP TABLE store") }, ErrForeign, "it has a table body"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := fresh(t)
+			if err := open(t, o).Close(); err != nil {
+				t.Fatal(err)
+			}
+			c.before(admin(t, o), o)
+			_, errOpen := Open(t.Context(), o)
+			_, errRead := OpenReader(t.Context(), o)
+			for _, err := range []error{errOpen, errRead} {
+				if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) || record.HintOf(err) == "" {
+					t.Errorf("%v", err)
+				}
+			}
+		})
+	}
+}
+
+func TestNothingThereYet(t *testing.T) {
+	if _, err := OpenReader(t.Context(), fresh(t)); !errors.Is(err, ErrNothing) || record.HintOf(err) == "" {
+		t.Error(err)
+	}
+}
+
+// A role that may make no schema is told what an administrator can do, and works once that is done.
+func TestARoleThatMayLittle(t *testing.T) {
+	o := fresh(t)
+	conn := admin(t, o)
+	role := o.Schema + "_role"
+	exec(t, conn, "CREATE ROLE "+role+" LOGIN PASSWORD 'x-EXAMPLE'")
+	poor := o
+	poor.DSN = cluster.Server(t).DSN("user="+role, "password=x-EXAMPLE")
+	if _, err := Open(t.Context(), poor); err == nil || !strings.Contains(err.Error(), "permission denied") || !strings.Contains(record.HintOf(err), "CREATE SCHEMA") {
+		t.Errorf("without: %v", err)
+	}
+	exec(t, conn, "CREATE SCHEMA "+o.Schema+" AUTHORIZATION "+role)
+	s := open(t, poor)
+	if err := list(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"}); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, conn, "CREATE ROLE "+role+"_ro LOGIN PASSWORD 'x-EXAMPLE'")
+	exec(t, conn, "GRANT USAGE ON SCHEMA "+o.Schema+" TO "+role+"_ro")
+	exec(t, conn, "GRANT SELECT ON ALL TABLES IN SCHEMA "+o.Schema+" TO "+role+"_ro")
+	reader := o
+	reader.DSN = cluster.Server(t).DSN("user="+role+"_ro", "password=x-EXAMPLE")
+	r, err := OpenReader(t.Context(), reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got := ids(t, r, inventory.Query{}); got != "i-1" {
+		t.Errorf("who may only read sees %q", got)
+	}
+	sound(t, r)
+}
+
+// No error shows the password, whatever is wrong with what was written around it.
+func TestNoErrorShowsThePassword(t *testing.T) {
+	s := cluster.Server(t)
+	const canary = "c4nary-s3cret"
+	at := fmt.Sprintf("127.0.0.1:%d", s.Port())
+	var log strings.Builder
+	for _, dsn := range []string{
+		"postgres://collector:" + canary + "@" + at + "/postgres", // wrong
+		"postgres://nobody:" + canary + "@" + at + "/postgres",
+		"postgres://collector:" + canary + "@" + at + "/nowhere",
+		"postgres://collector:" + canary + "@nowhere.invalid/postgres?connect_timeout=1",
+		"postgres://collector:" + canary + "@127.0.0.1:1/postgres",
+		"postgres://collector:" + canary + "@" + at + "/postgres?sslmode=verify-full", // the server has no TLS
+		"postgres://collector:" + canary + "@" + at + "/postgres?nonsense=1",
+		"postgres://collector:a/" + canary + "@" + at + "/postgres",
+		"postgres://collector:12/" + canary + "@" + at + "/postgres",
+		"postgres://collector:12?" + canary + "@" + at + "/postgres",
+		"postgres://collector:12#" + canary + "@" + at + "/postgres",
+		"postgres://collector:a@" + canary + "@" + at + "/postgres?x=%zz",
+		"postgres://collector:%" + canary + "@" + at + "/postgres",
+		"host=127.0.0.1 user=collector password=a " + canary,
+		"host=127.0.0.1 user=collector password='" + canary,
+		"host=127.0.0.1 user=collector password=" + canary + " port=x",
+		"collector:" + canary + "@" + at,
+		canary,
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		store, err := Open(ctx, Options{DSN: dsn, Schema: "never", Log: slog.New(slog.NewTextHandler(&log, nil))})
+		cancel()
+		_, errRead := OpenReader(t.Context(), Options{DSN: dsn, Schema: "never"})
+		if store != nil {
+			t.Errorf("%s: opens", dsn)
+			_ = store.Close()
+		}
+		for _, err := range []error{err, errRead} {
+			if err == nil {
+				t.Errorf("%s: no error", dsn)
+				continue
+			}
+			all := fmt.Sprintf("%v %+v %q", err, err, record.HintOf(err))
+			if strings.Contains(all, canary) || strings.Contains(all, "s3cret") {
+				t.Errorf("%s: %s", dsn, all)
+			}
+		}
+	}
+	if strings.Contains(log.String(), canary) {
+		t.Errorf("the log: %s", log.String())
+	}
+}
+
+// What a person must mend is refused at once, with a word on what to do.
+func TestRefusedAtTheStart(t *testing.T) {
+	s := cluster.Server(t)
+	for name, c := range map[string]struct{ dsn, schema, text string }{
+		"password": {dsn: s.DSN("password=wrong"), text: "password authentication failed"},
+		"database": {dsn: s.DSN("dbname=nowhere"), text: `database "nowhere" does not exist`},
+		"schema":   {dsn: s.DSN(), schema: "A; B", text: "is no name for a schema"},
+	} {
+		start := time.Now()
+		_, err := Open(t.Context(), Options{DSN: c.dsn, Schema: c.schema})
+		if err == nil || !strings.Contains(err.Error(), c.text) || record.HintOf(err) == "" || time.Since(start) > patience/2 {
+			t.Errorf("%s: %v after %s", name, err, time.Since(start))
+		}
+	}
+	noTLS := fmt.Sprintf("postgres://%s:x@127.0.0.1:%d/postgres?sslmode=verify-full", postgrestest.User, s.Port())
+	if _, err := Open(t.Context(), Options{DSN: noTLS}); err == nil || !strings.Contains(err.Error(), "the server has no TLS") || record.HintOf(err) == "" {
+		t.Errorf("TLS: %v", err)
+	}
+	conn := admin(t, Options{DSN: s.DSN()})
+	exec(t, conn, "CREATE DATABASE latin ENCODING latin1 LOCALE 'C' TEMPLATE template0")
+	if _, err := Open(t.Context(), Options{DSN: s.DSN("dbname=latin")}); err == nil || !strings.Contains(err.Error(), "encoding is LATIN1") {
+		t.Errorf("another encoding: %v", err)
+	}
+}
+
+// A server that goes and comes, at the start or in mid-run, is the store's trouble: what was begun is not remembered, what comes
+// after it is, and nobody has to start anything again.
+func TestAServerThatRestarts(t *testing.T) {
+	own, err := postgrestest.Start()
+	if errors.Is(err, postgrestest.ErrMissing) {
+		t.Skipf("SKIPPED, NOT PASSED: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := own.Remove(); err != nil {
+			t.Error(err)
+		}
+	}()
+	s := open(t, Options{DSN: own.DSN()})
+	inv := inventory.New(s, inventory.Options{})
+	if err := list(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+		t.Fatal(err)
+	}
+	target, who := inventorytest.Target()
+	for n, end := range []func() error{own.Stop, own.Crash} {
+		v, err := inv.Begin(t.Context(), target, who, "two")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{"i-8", "i-9"} {
+			if err := v.Page(t.Context(), inventorytest.Page(target, who, "two", inventorytest.Item{ID: id, Pad: strings.Repeat("x", 300_000)})); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.End(t.Context(), record.Outcome{Target: target, Run: "two", State: record.OK, Started: time.Now()}); err == nil || inv.Err() == nil {
+			t.Error("it ended without a server")
+		}
+		if _, err := inv.Begin(t.Context(), target, who, "three"); err == nil || record.HintOf(err) == "" {
+			t.Errorf("it began without a server: %v", err)
+		}
+		if err := own.Start(); err != nil {
+			t.Fatal(err)
+		}
+		id := fmt.Sprintf("i-after-%d", n)
+		eventually(t, "it heals", func() bool { return list(t, inv, "four", inventorytest.Item{ID: id}) == nil })
+		eventually(t, "it holds the lock again", func() bool { _, err := Open(t.Context(), Options{DSN: own.DSN()}); return errors.Is(err, ErrInUse) })
+		if got := ids(t, s, inventory.Query{}); got != id || inv.Err() != nil || s.Err() != nil {
+			t.Errorf("then there is %q; %v, %v", got, inv.Err(), s.Err())
+		}
+		sound(t, s.Reader)
+	}
+}
+
+// A server that is not there when the program starts does not keep it from starting.
+func TestAServerThatComesLater(t *testing.T) {
+	own, err := postgrestest.Start("fsync=off")
+	if errors.Is(err, postgrestest.ErrMissing) {
+		t.Skipf("SKIPPED, NOT PASSED: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := own.Remove(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := own.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, Options{DSN: own.DSN()})
+	inv := inventory.New(s, inventory.Options{})
+	if err := s.Err(); err == nil || record.HintOf(err) == "" || record.ReasonOf(err) != record.Network {
+		t.Errorf("it says %v", err)
+	}
+	if err := list(t, inv, "one", inventorytest.Item{ID: "i-1"}); err == nil {
+		t.Error("it remembers without a server")
+	}
+	if err := own.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it works", func() bool { return list(t, inv, "two", inventorytest.Item{ID: "i-2"}) == nil })
+	if got := ids(t, s, inventory.Query{}); got != "i-2" || s.Err() != nil {
+		t.Errorf("then there is %q, %v", got, s.Err())
+	}
+}
+
+// Followers of changes miss nothing: commits of many turns become visible in the order of their instants, and no two share one.
+func TestChangesAreSeenInTheirOrder(t *testing.T) {
+	s := open(t, fresh(t))
+	inv := inventory.New(s, inventory.Options{})
+	_, who := inventorytest.Target()
+	const turns, rounds = 6, 12
+	ctx, stop := context.WithCancel(t.Context())
+	var followed []string
+	var wg, follower sync.WaitGroup
+	follower.Go(func() {
+		after := time.Time{}
+		for last := false; ; {
+			for c, err := range s.Changes(t.Context(), inventory.Query{}, after) {
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				after = c.At
+				followed = append(followed, fmt.Sprintf("%s %s %s", c.What, c.Resource().ID, c.Resource().State))
+			}
+			if last {
+				return
+			}
+			last = ctx.Err() != nil // once more, for what came after the last look
+		}
+	})
+	for n := range turns {
+		wg.Go(func() {
+			target := record.Target{Account: "prod", Region: fmt.Sprintf("r-%d", n), Kind: "ec2_instance"}
+			for round := range rounds {
+				v, err := inv.Begin(t.Context(), target, who, "run")
+				if err == nil {
+					err = v.Page(t.Context(), inventorytest.Page(target, who, "run", inventorytest.Item{ID: fmt.Sprintf("i-%d", n), State: fmt.Sprint(round)}))
+				}
+				if err == nil {
+					err = v.End(t.Context(), record.Outcome{Target: target, Run: "run", State: record.OK, Started: time.Now()})
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	stop()
+	follower.Wait()
+	if len(followed) != turns*rounds {
+		t.Errorf("who follows saw %d of %d changes", len(followed), turns*rounds)
+	}
+	instants := map[time.Time]string{}
+	for c, err := range s.Changes(t.Context(), inventory.Query{}, time.Time{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other, ok := instants[c.At]; ok {
+			t.Errorf("%s and %s share an instant", other, c.Resource().ID)
+		}
+		instants[c.At] = c.Resource().ID
+	}
+}
+
+// The clock goes back, and instants go on: a version never ends before it began.
+func TestAClockThatGoesBack(t *testing.T) {
+	o := fresh(t)
+	s := open(t, o)
+	if err := list(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1", State: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	conn := admin(t, o)
+	ahead := time.Now().Add(24 * time.Hour).UnixMicro()
+	exec(t, conn, "UPDATE version SET valid_from = $1", ahead)
+	exec(t, conn, "UPDATE clock SET last = $1", ahead)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	s = open(t, o)
+	if err := list(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "b"}); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, conn, "SELECT count(*) FROM version WHERE valid_to > valid_from"); n != 1 {
+		t.Error("the first version ends before it began")
+	}
+	if n := count(t, conn, "SELECT count(*) FROM version WHERE valid_from > $1", ahead); n != 1 {
+		t.Error("the second version begins before the first")
+	}
+	if !strings.Contains(log.String(), "the server's clock went back") {
+		t.Errorf("the log: %s", log.String())
+	}
+	sound(t, s.Reader)
+}
+
+// When the canonical form of the hash changes, every hash is made anew, and no resource is said to have changed.
+func TestAnotherHashVersionInventsNoChange(t *testing.T) {
+	o := fresh(t)
+	s := open(t, o)
+	conn := admin(t, o)
+	inv := inventory.New(s, inventory.Options{})
+	items := []inventorytest.Item{{ID: "i-1", State: "running"}, {ID: "i-2", State: "running"}}
+	if err := list(t, inv, "one", items...); err != nil {
+		t.Fatal(err)
+	}
+	was := count(t, conn, "SELECT max(valid_from) FROM version")
+	exec(t, conn, `UPDATE version SET sum_version = 0, sum = decode(repeat('00', 16), 'hex')`)
+	items[0].State = "stopped" // folded in: nobody can tell
+	for _, run := range []string{"two", "three"} {
+		if err := list(t, inv, run, items...); err != nil {
+			t.Fatal(err)
+		}
+		if n := count(t, conn, "SELECT count(*) FROM version WHERE valid_from = $1 AND valid_to IS NULL AND sum_version = $2", was, record.SumVersion); n != 2 {
+			t.Errorf("%s: %d versions go on, want 2", run, n)
+		}
+	}
+	for r, err := range s.Find(t.Context(), inventory.Query{ID: "i-1", Data: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.State != "stopped" || !strings.Contains(string(r.Data), `"Name":"stopped"`) {
+			t.Errorf("%s %s", r.State, r.Data)
+		}
+	}
+	if n := count(t, conn, "SELECT count(*) FROM version"); n != 2 {
+		t.Errorf("%d versions after it", n)
+	}
+	sound(t, s.Reader)
+}
+
+func TestKeepAndVacuum(t *testing.T) {
+	o := fresh(t)
+	o.Keep = time.Hour
+	s := open(t, o)
+	conn := admin(t, o)
+	inv := inventory.New(s, inventory.Options{})
+	for _, state := range []string{"a", "b", "c", "d"} {
+		if err := list(t, inv, state, inventorytest.Item{ID: "i-1", State: state}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(t, conn, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000 WHERE state IN ('a', 'b')")
+	exec(t, conn, "UPDATE version SET valid_from = valid_from - 1000 WHERE state = 'd'") // what is live is kept
+	exec(t, conn, "UPDATE version SET valid_to = valid_to - 1000 WHERE state = 'c'")
+	if err := list(t, inv, "again", inventorytest.Item{ID: "i-1", State: "d"}); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, conn, "SELECT count(*) FROM version"); n != 2 {
+		t.Errorf("%d versions are left, want c and d", n)
+	}
+	target, _ := inventorytest.Target()
+	if err := inv.Retire(t.Context(), []record.Target{target}, inventory.RegionRemoved); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, conn, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000")
+	exec(t, conn, "UPDATE scope SET retired = retired - 7200000000")
+	if err := Vacuum(t.Context(), o); err != nil { // beside the writer
+		t.Fatal(err)
+	}
+	if v, b, sc := count(t, conn, "SELECT count(*) FROM version"), count(t, conn, "SELECT count(*) FROM body"), count(t, conn, "SELECT count(*) FROM scope"); v+b+sc > 0 {
+		t.Errorf("after it there are %d versions, %d bodies, %d scopes", v, b, sc)
+	}
+}
+
+// What is too much for memory is staged, and what a turn staged that never ended is dropped by the next one.
+func TestStaged(t *testing.T) {
+	o := fresh(t)
+	s := open(t, o)
+	conn := admin(t, o)
+	inv := inventory.New(s, inventory.Options{})
+	target, who := inventorytest.Target()
+	v, err := inv.Begin(t.Context(), target, who, "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"i-1", "i-2", "i-3"} {
+		if err := v.Page(t.Context(), inventorytest.Page(target, who, "one", inventorytest.Item{ID: id, Pad: strings.Repeat("x", 300_000)})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := count(t, conn, "SELECT count(*) FROM staged"); n != 3 {
+		t.Errorf("%d of 3 rows are staged", n)
+	}
+	exec(t, conn, "DELETE FROM staged WHERE id = 'i-2'") // as a crash of the server may
+	if err := v.End(t.Context(), record.Outcome{Target: target, Run: "one", State: record.OK, Started: time.Now()}); err == nil || !strings.Contains(err.Error(), "lost what was staged") {
+		t.Errorf("rows that were lost: %v", err)
+	}
+	if err := list(t, inv, "two", inventorytest.Item{ID: "i-4"}); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, conn, "SELECT count(*) FROM staged"); n != 0 || ids(t, s, inventory.Query{}) != "i-4" {
+		t.Errorf("%d rows are staged still; there is %s", n, ids(t, s, inventory.Query{}))
+	}
+	exec(t, conn, "DELETE FROM body b WHERE NOT EXISTS (SELECT FROM version v WHERE v.version = b.version)") // of i-2, which the test orphaned
+	sound(t, s.Reader)
+}
+
+// data is equal as JSON to what was listed, whatever it holds; what jsonb cannot hold is kept as text beside it.
+func TestBodiesAreEqualAsJSON(t *testing.T) {
+	o := fresh(t)
+	s := open(t, o)
+	conn := admin(t, o)
+	turn, err := s.Begin(t.Context(), record.Target{Account: "prod", Region: "r", Kind: "ec2_x"}, inventory.Scope{Partition: "aws", AccountID: "111111111111", Region: "r", Kind: "ec2_x"}, "run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bodies := map[string]string{
+		"order":      `{"z":1,"a":{"long":1,"b":[3,1,2]},"m":null}`,
+		"numbers":    `{"a":1.50,"b":-0,"c":12345678901234567890123,"d":1e3,"e":0.1}`,
+		"text":       `{"a":"\u00e9 \ud83d\ude00 ünï \\u0000 \"q\" \n </x>"}`,
+		"nul":        `{"a":"x\u0000y"}`,
+		"half pair":  `{"a":"\ud83d","b":"\ude00x"}`,
+		"nul in key": `{"\u0000":"a"}`,
+	}
+	var rows []inventory.Row
+	for id, data := range bodies {
+		rows = append(rows, inventory.Row{ID: id, Name: "a\x00b", State: "\xff", Tags: []byte(`{"t":"\u0000"}`), Data: []byte(data), Sum: record.Sum{1}})
+	}
+	if err := turn.Commit(t.Context(), inventory.Commit{Outcome: record.Outcome{State: record.OK, Started: time.Now(), Error: "a\x00b"}, Rows: rows}); err != nil {
+		t.Fatal(err)
+	}
+	for r, err := range s.Find(t.Context(), inventory.Query{Data: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got, want any
+		if err := errors.Join(json.Unmarshal(r.Data, &got), json.Unmarshal([]byte(bodies[r.ID]), &want)); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %s, want %s (%v)", r.ID, r.Data, bodies[r.ID], err)
+		}
+		if r.Name != "a\ufffdb" || r.State != "\ufffd" || r.Tags["t"] != "\ufffd" {
+			t.Errorf("%s: %q %q %q", r.ID, r.Name, r.State, r.Tags)
+		}
+	}
+	if n := count(t, conn, "SELECT count(*) FROM body WHERE exact IS NOT NULL"); n != 3 {
+		t.Errorf("%d bodies are kept as text, want 3", n)
+	}
+}
