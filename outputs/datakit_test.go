@@ -420,7 +420,7 @@ func TestOutputsPage(t *testing.T) {
 	if !strings.Contains(string(page), "```\n"+sent+"```\n") {
 		t.Errorf("the page does not show\n%s", sent)
 	}
-	known := config.Known{Outputs: map[string]func() any{}}
+	known := config.Known{Kinds: []string{"ec2_instance", "ec2_volume"}, Outputs: map[string]func() any{}}
 	for _, typ := range outputs.Types {
 		known.Outputs[typ.Name] = typ.NewOptions
 	}

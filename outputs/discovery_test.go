@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,6 +23,31 @@ import (
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/outputs"
 )
+
+// Prometheus takes the scrape configurations that the page shows.
+func TestOutputsPageScrapes(t *testing.T) {
+	tool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("SKIPPED, NOT PASSED: promtool is not installed (Debian: apt-get install prometheus); the page's scrape configurations were not checked")
+	}
+	page, err := os.ReadFile("../docs/outputs.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```yaml\n(scrape_configs:.*?)```").FindAllSubmatch(page, -1)
+	if len(blocks) < 2 {
+		t.Fatalf("%d blocks: the page is read wrongly", len(blocks))
+	}
+	for _, b := range blocks {
+		path := filepath.Join(t.TempDir(), "prometheus.yml")
+		if err := os.WriteFile(path, b[1], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.CommandContext(t.Context(), tool, "check", "config", path).CombinedOutput(); err != nil {
+			t.Errorf("%s\n%v\n%s", b[1], err, out)
+		}
+	}
+}
 
 // A changing store is another one from one question to the next.
 type changing struct {

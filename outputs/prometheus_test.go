@@ -22,7 +22,9 @@ import (
 // shelves is a store with what a scrape may meet: names in other scripts, quotes, newlines, bytes that are no text, kinds
 // that have no state, several values.
 func shelves() *shelf {
-	volume := func(r *inventory.Resource) { r.Kind, r.Type, r.State, r.Name = "ec2_volume", "gp3", "in-use", "disk\xff" }
+	volume := func(r *inventory.Resource) {
+		r.Kind, r.Type, r.State, r.Name = "ec2_volume", "gp3", "in-use", "disk\xff"
+	}
 	return &shelf{
 		targets: []inventory.Coverage{
 			target("prod", "us-east-1", "ec2_instance", noon), target("prod", "us-west-1", "ec2_instance", noon.Add(-1500e6)),
