@@ -313,13 +313,10 @@ func (j *Journal) Append(e Entry, lines []byte, drop bool) (dropped int, err err
 		}
 	}
 	s := j.last()
-	if n, err := j.active.WriteAt(frame, s.size); err != nil {
-		if n > 0 {
-			if terr := j.active.Truncate(s.size); terr != nil { // a reader will step over it
-				s.size += int64(n)
-				j.seal()
-				err = errors.Join(err, terr)
-			}
+	if _, err := j.active.WriteAt(frame, s.size); err != nil { // how much of it was written, it does not tell
+		if terr := j.active.Truncate(s.size); terr != nil { // what is appended to this segment next would be lost on a reader
+			j.seal()
+			err = errors.Join(err, terr)
 		}
 		return dropped, err
 	}

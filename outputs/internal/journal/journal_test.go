@@ -549,3 +549,46 @@ func TestCursorAheadOfTheLog(t *testing.T) {
 		t.Errorf("read %.10q", got)
 	}
 }
+
+// A segment that was read to its end is removed, while the cursor's file still speaks of it: its number is not used again,
+// or what is appended next would pass for read.
+func TestNumbersAreNotUsedAgain(t *testing.T) {
+	dir := t.TempDir()
+	o := open(t, dir, 64<<10)
+	o.put(t, "r", noise(3000))
+	o.all(t, 10)
+	for i := range 3 {
+		if err := o.Close(); err != nil {
+			t.Fatal(err)
+		}
+		o = open(t, dir, 64<<10)
+		if i == 0 {
+			o.put(t, "r", "next")
+		}
+	}
+	if got := o.all(t, 10); !slices.Equal(got, []string{"next"}) {
+		t.Errorf("read %v", got)
+	}
+}
+
+// What compression costs and saves, on records as they are.
+func BenchmarkAppend(b *testing.B) {
+	var lines []byte
+	for i := range 1000 {
+		lines = fmt.Appendf(lines, `{"kind":"ec2_instance","id":"i-%017x","account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1",`+
+			`"name":"web-%d","tags":{"Name":"web-%d","team":"platform"},"extra_tags":{"account_name":"prod"},"run":"01JD","collected_at":"2026-11-21T22:15:03Z",`+
+			`"data":{"InstanceId":"i-%017x","ImageId":"ami-0abcdef1234567890","InstanceType":"m5.large","PrivateIpAddress":"10.0.%d.%d","State":{"Code":16,"Name":"running"},`+
+			`"SubnetId":"subnet-%08x","VpcId":"vpc-0123456789abcdef0","SecurityGroups":[{"GroupId":"sg-%08x","GroupName":"web"}],"LaunchTime":"2026-10-%02dT10:%02d:12Z",`+
+			`"Placement":{"AvailabilityZone":"us-east-1a","GroupName":"","Tenancy":"default"},"Monitoring":{"State":"disabled"},"EbsOptimized":true}}`+"\n",
+			i*7919, i, i, i*7919, i/256, i%256, i*31, i%17, i%28+1, i%60)
+	}
+	o := open(b, b.TempDir(), 1<<30)
+	b.SetBytes(int64(len(lines)))
+	for b.Loop() {
+		if _, err := o.Append(Entry{N: 1000}, lines, true); err != nil {
+			b.Fatal(err)
+		}
+	}
+	st := o.Stat()
+	b.ReportMetric(float64(st.Lines)/float64(st.Bytes), "times-smaller")
+}

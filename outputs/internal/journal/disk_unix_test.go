@@ -1,0 +1,74 @@
+//go:build unix
+
+package journal
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+)
+
+// A file that may not grow is a disk without room, as far as a write can tell: half of it is written, then an error.
+func limit(t *testing.T, n uint64) {
+	t.Helper()
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &l); err != nil {
+		t.Fatal(err)
+	}
+	l.Cur = n
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &l); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// When there is no room an append fails and leaves nothing behind; when there is some again, it goes on by itself; and the
+// reader has not noticed.
+func TestNoRoom(t *testing.T) {
+	dir := t.TempDir()
+	o := open(t, dir, 1<<20)
+	o.put(t, "r", "a")
+	o.put(t, "r", "b")
+	ch, err := o.Read(1, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit(t, uint64(o.last().size)+500)
+	defer limit(t, 1<<40)
+	big := noise(5000)
+	for range 3 {
+		if _, err := o.Append(Entry{N: 1}, linesOf(big), false); !errors.Is(err, syscall.EFBIG) {
+			t.Errorf("a write without room: %v", err)
+		}
+	}
+	if err := o.Ack(ch); err != nil { // the cursor's room is taken
+		t.Error(err)
+	}
+	if st, err := os.Stat(filepath.Join(dir, segmentName(1))); err != nil || st.Size() != o.last().size || o.Stat().Records != 1 {
+		t.Errorf("half a frame is left: %v, %v, %+v", st.Size(), err, o.Stat())
+	}
+	limit(t, 1<<40)
+	o.put(t, "r", "c")
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o = open(t, dir, 1<<20)
+	if got := o.all(t, 5); !slices.Equal(got, []string{"b", "c"}) || len(o.damage) > 0 {
+		t.Errorf("read %v, told %v", got, o.damage)
+	}
+}
+
+func TestFolderThatCannotBeWritten(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("SKIPPED, NOT PASSED: root may write everywhere")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(Options{Dir: filepath.Join(dir, "spool"), MaxBytes: 1 << 20}); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("opened: %v", err)
+	}
+}
