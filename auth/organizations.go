@@ -164,12 +164,12 @@ func (l *lister) pages(ctx context.Context, doing string, page func(ctx context.
 	}
 }
 
-var perPage = aws.Int32(organizationsPage)
+func perPage() *int32 { return aws.Int32(organizationsPage) }
 
 // accounts is every member.
 func (l *lister) accounts(ctx context.Context) (all []config.Member, err error) {
 	err = l.pages(ctx, "list the organization's accounts", func(ctx context.Context, token *string, with func(*organizations.Options)) (*string, error) {
-		out, err := l.client.ListAccounts(ctx, &organizations.ListAccountsInput{MaxResults: perPage, NextToken: token}, with)
+		out, err := l.client.ListAccounts(ctx, &organizations.ListAccountsInput{MaxResults: perPage(), NextToken: token}, with)
 		if err != nil {
 			return nil, err
 		}
@@ -250,7 +250,7 @@ func (l *lister) place(ctx context.Context, accounts []config.Member, names bool
 
 func (l *lister) roots(ctx context.Context) (units []unit, err error) {
 	err = l.pages(ctx, "list the organization's roots", func(ctx context.Context, token *string, with func(*organizations.Options)) (*string, error) {
-		out, err := l.client.ListRoots(ctx, &organizations.ListRootsInput{MaxResults: perPage, NextToken: token}, with)
+		out, err := l.client.ListRoots(ctx, &organizations.ListRootsInput{MaxResults: perPage(), NextToken: token}, with)
 		if err != nil {
 			return nil, err
 		}
@@ -278,7 +278,7 @@ func (l *lister) below(ctx context.Context, level []unit, accounts bool, under m
 			return nil
 		}
 		return l.pages(ctx, "list the accounts of "+u.id, func(ctx context.Context, token *string, with func(*organizations.Options)) (*string, error) {
-			out, err := l.client.ListAccountsForParent(ctx, &organizations.ListAccountsForParentInput{ParentId: &u.id, MaxResults: perPage, NextToken: token}, with)
+			out, err := l.client.ListAccountsForParent(ctx, &organizations.ListAccountsForParentInput{ParentId: &u.id, MaxResults: perPage(), NextToken: token}, with)
 			if err != nil {
 				return nil, err
 			}
@@ -295,7 +295,7 @@ func (l *lister) below(ctx context.Context, level []unit, accounts bool, under m
 
 func (l *lister) units(ctx context.Context, parent string) (units []unit, err error) {
 	err = l.pages(ctx, "list the units of "+parent, func(ctx context.Context, token *string, with func(*organizations.Options)) (*string, error) {
-		out, err := l.client.ListOrganizationalUnitsForParent(ctx, &organizations.ListOrganizationalUnitsForParentInput{ParentId: &parent, MaxResults: perPage, NextToken: token}, with)
+		out, err := l.client.ListOrganizationalUnitsForParent(ctx, &organizations.ListOrganizationalUnitsForParentInput{ParentId: &parent, MaxResults: perPage(), NextToken: token}, with)
 		if err != nil {
 			return nil, err
 		}

@@ -8,9 +8,16 @@ import (
 // Each block that the page on signing in shows is one that works.
 func TestSignInPage(t *testing.T) {
 	page := files(t, "../docs/sign-in.md")["../docs/sign-in.md"]
-	blocks := regexp.MustCompile("`(\\{[^`]*\\})`").FindAllSubmatch(page, -1)
+	blocks := regexp.MustCompile("`(\\{[^{`][^`]*\\})`").FindAllSubmatch(page, -1)
 	if len(blocks) < 20 {
 		t.Fatalf("%d blocks: the page is read wrongly", len(blocks))
+	}
+	example := regexp.MustCompile("(?s)```yaml\n(organizations:.*?)```").FindSubmatch(page)
+	if example == nil {
+		t.Fatal("the example of organizations is not found")
+	}
+	if _, err := load(example[1], "sign-in.md"); err != nil {
+		t.Error(err)
 	}
 	for _, b := range blocks {
 		if _, err := load([]byte("accounts:\n  - "+string(b[1])), "sign-in.md"); err != nil {

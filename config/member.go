@@ -172,7 +172,7 @@ func fitName(name string) string {
 		}
 		return r
 	}, name)
-	name = strings.TrimSpace(strings.TrimLeft(name, "!"))
+	name = strings.TrimRightFunc(strings.TrimLeft(name, "! "), unicode.IsSpace)
 	for len(name) > maxName-len("-123456789012") {
 		name = strings.TrimSpace(strings.TrimSuffix(name, lastRune(name)))
 	}

@@ -138,11 +138,18 @@ func (c *cli) validateVerb() *cobra.Command {
 			for _, w := range l.warnings {
 				fmt.Fprintln(c.stderr, "warning:", w)
 			}
-			noun := "accounts"
+			what := fmt.Sprintf("%d accounts", len(l.file.Accounts))
 			if len(l.file.Accounts) == 1 {
-				noun = "account"
+				what = "1 account"
 			}
-			_, err = fmt.Fprintf(c.stdout, "%s: ok, %d %s\n", c.configPath, len(l.file.Accounts), noun)
+			switch n := len(l.file.Organizations); n {
+			case 0:
+			case 1:
+				what += ", and the members of 1 organization"
+			default:
+				what += fmt.Sprintf(", and the members of %d organizations", n)
+			}
+			_, err = fmt.Fprintf(c.stdout, "%s: ok, %s\n", c.configPath, what)
 			return err
 		},
 	}
