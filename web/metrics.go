@@ -92,7 +92,7 @@ func NewMetrics(reg prometheus.Registerer, live Live, o MetricsOptions) (*Metric
 	build.Set(1)
 	for _, c := range []prometheus.Collector{
 		m.counts, m.runSeconds, m.requestSeconds, m.reloadOK, m.reloadTime,
-		m.outputRecords, m.outputLost, m.outputErrors, m.outputUp, m.outputShown, m.outputLeftOut, build, newSnapshot(live, m, o, labels),
+		m.outputRecords, m.outputLost, m.outputErrors, m.outputUp, m.spool, m.outputShown, m.outputLeftOut, build, newSnapshot(live, m, o, labels),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		if err := reg.Register(c); err != nil {
@@ -252,6 +252,7 @@ func (m *Metrics) OutputClosed(output string) {
 	m.outputUp.DeleteLabelValues(output)
 	m.outputShown.DeleteLabelValues(output)
 	m.outputLeftOut.DeletePartialMatch(prometheus.Labels{"output": output})
+	m.spool.forget(output)
 }
 
 // infoValues is an account's tags in the order of the labels; "" for one that it lacks.

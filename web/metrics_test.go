@@ -6,6 +6,7 @@ import (
 	"iter"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -118,6 +119,11 @@ func full(t *testing.T) (*Metrics, *prometheus.Registry, *still) {
 	m.OutputFailed("stdout", 2)
 	m.OutputUp("stdout", false)
 	m.OutputAnswered("nodes", 7, map[string]int{"no_address": 2})
+	m.OutputSpool("siem", 30, 4096, noon)
+	m.OutputSpool("idle", 0, 0, time.Time{})
+	m.OutputDropped("siem", 12, "full")
+	m.OutputDeadLetter("siem")
+	m.OutputRetried("siem")
 	return m, reg, live
 }
 
@@ -128,6 +134,14 @@ func TestMetrics(t *testing.T) {
 		`collector_runs_total{account="prod",status="skipped"} 1`,
 		`collector_runs_total{account="dev",status="success"} 0`,
 		`collector_runs_total{account="dev",status="expired"} 0`,
+		`collector_output_spool_records{output="siem"} 30`,
+		`collector_output_spool_bytes{output="siem"} 4096`,
+		fmt.Sprintf(`collector_output_spool_oldest_timestamp_seconds{output="siem"} %s`, strconv.FormatFloat(float64(noon.Unix()), 'g', -1, 64)),
+		`!collector_output_spool_oldest_timestamp_seconds{output="idle"`,
+		`collector_output_dropped_records_total{output="siem",reason="full"} 12`,
+		`collector_output_dropped_records_total{output="idle",reason="damaged"} 0`,
+		`collector_output_dead_letters_total{output="siem"} 1`,
+		`collector_output_retries_total{output="siem"} 1`,
 		`collector_run_duration_seconds_count 1`, // what was skipped took no time
 		`collector_run_duration_seconds_bucket{le="30"} 0`,
 		`collector_run_duration_seconds_bucket{le="60"} 1`,
@@ -222,6 +236,8 @@ func TestRemovedAccount(t *testing.T) {
 	has(t, scrape(t, reg), `!account="new"`)
 	m.OutputClosed("stdout")
 	m.OutputClosed("nodes")
+	m.OutputClosed("siem")
+	m.OutputClosed("idle")
 	has(t, scrape(t, reg), `!output="`)
 }
 
@@ -371,4 +387,8 @@ var _ interface {
 	OutputUp(output string, up bool)
 	OutputClosed(output string)
 	OutputAnswered(output string, shown int, leftOut map[string]int)
+	OutputSpool(output string, records int, bytes int64, oldest time.Time)
+	OutputDropped(output string, records int, reason string)
+	OutputDeadLetter(output string)
+	OutputRetried(output string)
 } = (*Metrics)(nil)
