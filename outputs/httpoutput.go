@@ -12,6 +12,8 @@ type httpOutput struct {
 	// encode is the body and the headers of a batch's request. An empty body is not sent: there is nothing that this output
 	// sends of the batch. What it keeps of the batch it copies.
 	encode func(b Batch) (http.Header, []byte, error)
+	// answer reads what the receiver said beside its 2xx. May be nil: it does not matter.
+	answer func(body []byte) error
 	end    func() // may be nil
 
 	turn   turn
@@ -30,7 +32,10 @@ func (o *httpOutput) Send(ctx context.Context, b Batch) error {
 	if err != nil || len(body) == 0 {
 		return err
 	}
-	_, err = o.client.post(ctx, header, body)
+	said, err := o.client.post(ctx, header, body)
+	if err == nil && o.answer != nil {
+		err = o.answer(said)
+	}
 	return err
 }
 

@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net"
 	"os"
 	"slices"
@@ -32,7 +31,7 @@ import (
 const inventoryTopic = "aws-inventory"
 
 func TestKafkaConformance(t *testing.T) {
-	outputstest.RunRemote(t, outputstest.Remote{Type: typeOf(t, "kafka"), TLS: true, Serve: func(t *testing.T, w *outputstest.Wire) outputstest.Receiver {
+	outputstest.RunRemote(t, outputstest.Remote{Type: typeNamed(t, "kafka"), TLS: true, Serve: func(t *testing.T, w *outputstest.Wire) outputstest.Receiver {
 		c := brokers(t, kfake.SeedTopics(1, inventoryTopic), kfake.ListenFn(func(string, string) (net.Listener, error) { return w, nil }))
 		return outputstest.Receiver{
 			Options: func(ca string) any {
@@ -64,16 +63,6 @@ func TestKafkaConformance(t *testing.T) {
 	}})
 }
 
-// typeOf is the output type of a name.
-func typeOf(t *testing.T, name string) outputs.Type {
-	t.Helper()
-	i := slices.IndexFunc(outputs.Types, func(typ outputs.Type) bool { return typ.Name == name })
-	if i < 0 {
-		t.Fatalf("no output %q", name)
-	}
-	return outputs.Types[i]
-}
-
 // brokers is a cluster of one broker, unless opts say otherwise.
 func brokers(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
 	t.Helper()
@@ -87,7 +76,7 @@ func brokers(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
 
 func kafkaOptions(t *testing.T, c *kfake.Cluster) *outputs.Kafka {
 	t.Helper()
-	o := typeOf(t, "kafka").Options().(*outputs.Kafka)
+	o := typeNamed(t, "kafka").Options().(*outputs.Kafka)
 	o.Brokers = c.ListenAddrs()
 	o.Compression = "none" // so that a test can read a request
 	return o
@@ -95,18 +84,7 @@ func kafkaOptions(t *testing.T, c *kfake.Cluster) *outputs.Kafka {
 
 func openKafka(t *testing.T, o *outputs.Kafka) outputs.Output {
 	t.Helper()
-	if err := o.Validate(); err != nil {
-		t.Fatal(err)
-	}
-	out, err := typeOf(t, "kafka").Open(t.Context(), o, outputs.Deps{Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := out.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	out, _ := openRemote(t, "kafka", func(defaults any) { *defaults.(*outputs.Kafka) = *o })
 	return out
 }
 
@@ -178,7 +156,7 @@ func sendPage(t *testing.T, out outputs.Output, name string, n int) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	return out.Send(ctx, outputstest.BatchOf(name, outputstest.Page(name, n, 10)))
+	return out.Send(ctx, batch(name, n))
 }
 
 func lineBatch(lines ...string) outputs.Batch {
@@ -572,7 +550,7 @@ func TestKafkaBrokerHangs(t *testing.T) {
 			t.Errorf("%s took %s", what, took)
 		}
 	}
-	one := outputstest.BatchOf("h", outputstest.Page("h", 1, 10))
+	one := batch("h", 1)
 	t.Run("a context ends", func(t *testing.T) {
 		c, asked := hung(t)
 		out := openKafka(t, kafkaOptions(t, c))
@@ -645,7 +623,7 @@ func TestKafkaOptions(t *testing.T) {
 		"half a certificate":   {func(o *outputs.Kafka) { o.TLS.CertFile = "c.pem" }, "tls.cert_file:"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := typeOf(t, "kafka").Options().(*outputs.Kafka)
+			o := typeNamed(t, "kafka").Options().(*outputs.Kafka)
 			o.Brokers = []string{"kafka-1:9092"}
 			c.set(o)
 			err := o.Validate()
@@ -657,9 +635,9 @@ func TestKafkaOptions(t *testing.T) {
 			}
 		})
 	}
-	o := typeOf(t, "kafka").Options().(*outputs.Kafka)
+	o := typeNamed(t, "kafka").Options().(*outputs.Kafka)
 	o.Brokers, o.TLS.CAFile = []string{"kafka-1:9092"}, "testdata/no-such-file.pem"
-	if _, err := typeOf(t, "kafka").Open(t.Context(), o, outputs.Deps{}); err == nil || !strings.Contains(err.Error(), "tls.ca_file") {
+	if _, err := typeNamed(t, "kafka").Open(t.Context(), o, outputs.Deps{}); err == nil || !strings.Contains(err.Error(), "tls.ca_file") {
 		t.Errorf("a file that is not there: %v", err)
 	}
 }

@@ -67,7 +67,7 @@ func (b *Batching) batching() *Batching { return b }
 // A Type is an output that can be named in the file: a row, in plain sight.
 type Type struct {
 	Name    string
-	Options func() any // *struct with defaults, which embeds [Common]; decoded and validated by config
+	Options func() any // *struct with defaults, which embeds [Common], or with Serve [Serving]; decoded and validated by config
 	// Key names what can be open only once, such as a file. Two outputs of one configuration with one key are an error;
 	// at a reload the output with the same key stays open and takes the new options. Nil, or "": none.
 	Key    func(options any) string
@@ -96,6 +96,7 @@ var Types = []Type{
 	{Name: "http_sd", Options: httpSDDefaults, Serve: serveHTTPSD},
 	{Name: "influx", Options: influxDefaults, Open: openInflux, Translates: true},
 	{Name: "kafka", Options: kafkaDefaults, Open: openKafka, Translates: true},
+	{Name: "otlp", Options: otlpDefaults, Open: openOTLP, Translates: true},
 	{Name: "prometheus", Options: prometheusDefaults, Serve: servePrometheus},
 	{Name: "s3", Options: s3Defaults, Open: openS3, Translates: true},
 	{Name: "stdout", Options: stdoutDefaults, Key: stdoutKey, Open: openStdout, Direct: true},

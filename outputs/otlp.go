@@ -1,0 +1,279 @@
+package outputs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	logspb "go.opentelemetry.io/proto/slim/otlp/collector/logs/v1"
+	commonpb "go.opentelemetry.io/proto/slim/otlp/common/v1"
+	logpb "go.opentelemetry.io/proto/slim/otlp/logs/v1"
+	resourcepb "go.opentelemetry.io/proto/slim/otlp/resource/v1"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/record"
+)
+
+// OTLP is the options of the output `otlp`: each line as a log record of OpenTelemetry, in OTLP's binary form over HTTP.
+// https://opentelemetry.io/docs/specs/otlp/#otlphttp
+type OTLP struct {
+	Common      `yaml:",inline"`
+	HTTPClient  `yaml:",inline"`
+	Batching    `yaml:",inline"`
+	ServiceName string `yaml:"service_name" doc:"The resource attribute service.name: who speaks, not what is spoken of."`
+}
+
+// logsPath is where a receiver takes logs.
+const logsPath = "/v1/logs"
+
+func otlpDefaults() any {
+	return &OTLP{
+		HTTPClient:  httpDefaults(),
+		Batching:    Batching{MaxRecords: 1000, MaxBytes: 1 << 20, MaxWait: config.Duration(time.Second)},
+		ServiceName: "collector",
+	}
+}
+
+// Validate reports everything that is wrong.
+func (o *OTLP) Validate() error {
+	errs := append(o.problems("http://127.0.0.1:4318"), o.wrong()...)
+	if u, err := parseURL(o.URL); err == nil && (strings.HasSuffix(u.Path, "/v1/traces") || strings.HasSuffix(u.Path, "/v1/metrics")) {
+		errs = append(errs, errors.New("url: these are logs: its path ends in "+logsPath+", or in what stands before that"))
+	}
+	if o.ServiceName == "" {
+		errs = append(errs, errors.New("service_name: is needed: the specification demands the attribute service.name"))
+	}
+	return errors.Join(errs...)
+}
+
+type otlp struct {
+	service string
+	url     string // fit to be shown
+	log     *slog.Logger
+	warned  string // by the receiver, last
+}
+
+func openOTLP(_ context.Context, options any, d Deps) (Output, error) {
+	o := options.(*OTLP)
+	u, err := parseURL(o.URL)
+	if err != nil {
+		return nil, fmt.Errorf("url: %w", err)
+	}
+	if !strings.HasSuffix(strings.TrimSuffix(u.Path, "/"), logsPath) {
+		u = u.JoinPath(logsPath)
+	}
+	c, err := newHTTPClient(&o.HTTPClient, u.String())
+	if err != nil {
+		return nil, err
+	}
+	x := &otlp{service: o.ServiceName, url: c.name, log: d.Log}
+	if x.log == nil {
+		x.log = slog.New(slog.DiscardHandler)
+	}
+	if u.Port() == "4317" {
+		x.log.Warn("url has the port of OTLP over gRPC; this is OTLP over HTTP, whose port is 4318", "output", o.Name, "url", c.name)
+	}
+	return &httpOutput{client: c, turn: make(turn, 1), encode: x.encode, answer: x.answer}, nil
+}
+
+// encode groups the records of a batch by their resource: the account, its region and its tags.
+func (x *otlp) encode(b Batch) (http.Header, []byte, error) {
+	req := &logspb.ExportLogsServiceRequest{}
+	groups := map[string]*logpb.ScopeLogs{}
+	for l, err := range Lines(b.Lines) {
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: %w", ErrRefused, err)
+		}
+		about := x.resource(l)
+		key := about.key()
+		group := groups[key]
+		if group == nil {
+			group = &logpb.ScopeLogs{Scope: &commonpb.InstrumentationScope{Name: "github.com/aws-collector/collector"}}
+			groups[key] = group
+			req.ResourceLogs = append(req.ResourceLogs, &logpb.ResourceLogs{Resource: &resourcepb.Resource{Attributes: about.all}, ScopeLogs: []*logpb.ScopeLogs{group}})
+		}
+		r, err := logRecord(l)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: %s %s: %w", ErrRefused, l.Kind, l.ID, err)
+		}
+		group.LogRecords = append(group.LogRecords, r)
+	}
+	if len(req.ResourceLogs) == 0 {
+		return nil, nil, nil
+	}
+	body, err := proto.Marshal(req)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return http.Header{"Content-Type": {"application/x-protobuf"}}, body, nil
+}
+
+// answer looks whether the receiver has taken all. The specification has it say how many records it has not, and not which,
+// and has a client that knows no more give these up. We do not: that is a refusal, by which the spool finds them in ever
+// smaller requests and sets them aside. What was taken may so come again, as it may whenever an answer is lost;
+// log.record.uid tells.
+func (x *otlp) answer(body []byte) error {
+	resp := &logspb.ExportLogsServiceResponse{}
+	if err := proto.Unmarshal(body, resp); err != nil {
+		if jerr := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(body, resp); jerr != nil { // some answer in JSON, whatever the question was in
+			return &record.Fault{Reason: record.BadAnswer, Hint: "whoever answered is no OTLP receiver: check url, and whether a proxy or a login page answers in its place",
+				Err: fmt.Errorf("%s: it answered 200 and no ExportLogsServiceResponse: %s", x.url, excerpt(body))}
+		}
+	}
+	p := resp.GetPartialSuccess()
+	if n := p.GetRejectedLogRecords(); n > 0 {
+		return fmt.Errorf("%w: %s: %d log records: %s", ErrRefused, x.url, n, excerpt([]byte(p.GetErrorMessage())))
+	}
+	if m := p.GetErrorMessage(); m != x.warned {
+		x.warned = m
+		if m != "" {
+			x.log.Warn("receiver took the records, with a warning", "url", x.url, "warning", excerpt([]byte(m)))
+		}
+	}
+	return nil
+}
+
+// otlpNames are the resource's attributes that are not the account's tags.
+// https://opentelemetry.io/docs/specs/semconv/registry/attributes/cloud/
+var otlpNames = []string{"service.name", "cloud.provider", "cloud.account.id", "cloud.region", "aws.partition", "aws.account.name"}
+
+func (x *otlp) resource(l *Line) *attributes {
+	a := &attributes{}
+	a.text("service.name", x.service)
+	a.text("cloud.provider", "aws")
+	a.text("cloud.account.id", l.AccountID)
+	a.text("cloud.region", l.Region)
+	a.text("aws.partition", l.Partition)
+	a.text("aws.account.name", l.Account)
+	for name, value := range extraTags(l.ExtraTags, func(name string) bool { return name == "" || slices.Contains(otlpNames, name) }) {
+		a.text(name, value)
+	}
+	return a
+}
+
+// logRecord is the record, the change or the end as an event: its body is the resource, as AWS shows it.
+func logRecord(l *Line) (*logpb.LogRecord, error) {
+	r := &logpb.LogRecord{
+		EventName:      "aws.resource",
+		TimeUnixNano:   nanos(l.CollectedAt),
+		SeverityNumber: logpb.SeverityNumber_SEVERITY_NUMBER_INFO,
+		SeverityText:   "INFO",
+	}
+	a := attributes{}
+	a.text("log.record.uid", l.StableID())
+	a.text("aws.run", l.Run)
+	body := l.Data
+	switch {
+	case l.Target != "":
+		r.EventName, body = "aws.target.end", nil
+		a.text("aws.resource.kind", l.Target)
+		a.text("aws.target.state", string(l.State))
+		a.add("aws.target.records", intValue(int64(l.Records)))
+		r.Body = textValue(fmt.Sprintf("%s in %s of %s: %s, %d records", l.Target, l.Region, l.Account, l.State, l.Records))
+		if l.State.Failed() {
+			r.SeverityNumber, r.SeverityText = logpb.SeverityNumber_SEVERITY_NUMBER_WARN, "WARN"
+		}
+	default:
+		a.text("aws.resource.kind", l.Kind)
+		a.text("aws.resource.id", l.ID)
+		a.text("aws.resource.name", l.Name)
+		a.text("cloud.resource_id", arnOf(l))
+		for _, key := range slices.Sorted(maps.Keys(l.Tags)) {
+			a.add("aws.tag."+key, textValue(l.Tags[key]))
+		}
+	}
+	if l.Change != "" {
+		r.EventName, r.TimeUnixNano = "aws.resource."+l.Change, nanos(l.At)
+		a.text("aws.change.reason", l.Ended)
+		if err := a.changes(l); err != nil {
+			return nil, err
+		}
+	}
+	if len(body) > 0 {
+		var err error
+		if r.Body, err = anyValue(body); err != nil {
+			return nil, err
+		}
+	}
+	r.Attributes = a.all
+	if r.ObservedTimeUnixNano = r.TimeUnixNano; r.ObservedTimeUnixNano == 0 {
+		r.ObservedTimeUnixNano = nanos(time.Now()) // the specification demands one
+	}
+	return r, nil
+}
+
+// nanos is 0, which means unknown, for what OTLP cannot express.
+func nanos(t time.Time) uint64 {
+	if n := t.UnixNano(); n > 0 && t.Year() > 1970 && t.Year() < 2262 {
+		return uint64(n)
+	}
+	return 0
+}
+
+// attributes are in the order in which they were added, each key once.
+type attributes struct{ all []*commonpb.KeyValue }
+
+func (a *attributes) add(key string, v *commonpb.AnyValue) {
+	a.all = append(a.all, &commonpb.KeyValue{Key: key, Value: v})
+}
+
+// text adds what there is.
+func (a *attributes) text(key, value string) {
+	if value != "" {
+		a.add(key, textValue(value))
+	}
+}
+
+// key is the same for the same attributes, all of them texts.
+func (a *attributes) key() string {
+	var b strings.Builder
+	for _, kv := range a.all {
+		fmt.Fprintf(&b, "%q=%q ", kv.Key, kv.Value.GetStringValue())
+	}
+	return b.String()
+}
+
+// changes adds what has changed, as an array of {path, from, to}.
+func (a *attributes) changes(l *Line) error {
+	if len(l.Changes) == 0 {
+		return nil
+	}
+	b, err := json.Marshal(l.Changes)
+	if err != nil {
+		return err
+	}
+	v, err := anyValue(b)
+	if err == nil {
+		a.add("aws.changes", v)
+	}
+	return err
+}
+
+// arnOf is the resource's ARN where AWS says it, or where nothing about it can be otherwise; else "".
+func arnOf(l *Line) string {
+	data := members(l.Data)
+	for _, key := range sortedKeys(data) {
+		var arn string
+		if strings.HasSuffix(key, "Arn") && json.Unmarshal(data[key], &arn) == nil && strings.HasPrefix(arn, "arn:") && strings.HasSuffix(arn, "/"+l.ID) {
+			return arn
+		}
+	}
+	var of struct {
+		Reservation struct{ OwnerId string }
+	}
+	// https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html: an instance is its owner's, and a
+	// listing shows no other's.
+	if l.Kind == "ec2_instance" && json.Unmarshal(l.Data, &of) == nil && of.Reservation.OwnerId == l.AccountID && l.AccountID != "" {
+		return "arn:" + l.Partition + ":ec2:" + l.Region + ":" + l.AccountID + ":instance/" + l.ID
+	}
+	return ""
+}

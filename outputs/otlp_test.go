@@ -1,0 +1,401 @@
+package outputs_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	logspb "go.opentelemetry.io/proto/slim/otlp/collector/logs/v1"
+	commonpb "go.opentelemetry.io/proto/slim/otlp/common/v1"
+	logpb "go.opentelemetry.io/proto/slim/otlp/logs/v1"
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/outputs/outputstest"
+	"github.com/aws-collector/collector/record"
+)
+
+// The receivers here read strictly; otlptest, a module of its own, sends to the OpenTelemetry Collector's.
+
+func TestOTLPConformance(t *testing.T) {
+	outputstest.RunRemote(t, remoteHTTP(t, "otlp",
+		func(o any, url, ca string) { o.(*outputs.OTLP).URL, o.(*outputs.OTLP).TLS.CAFile = url, ca },
+		func(r *http.Request, body []byte) (ids []string, err error) {
+			req, err := exported(r, body)
+			if err != nil {
+				return nil, err
+			}
+			for _, l := range logsOf(req) {
+				ids = append(ids, l.attributes["aws.resource.id"].(string))
+			}
+			return ids, nil
+		}))
+}
+
+// exported is what a request holds, if all of it is as the specification has it.
+func exported(r *http.Request, body []byte) (*logspb.ExportLogsServiceRequest, error) {
+	if r.Method != http.MethodPost || r.URL.Path != "/v1/logs" || r.Header.Get("Content-Type") != "application/x-protobuf" {
+		return nil, fmt.Errorf("%s %s of %s", r.Method, r.URL.Path, r.Header.Get("Content-Type"))
+	}
+	req := &logspb.ExportLogsServiceRequest{}
+	if err := proto.Unmarshal(body, req); err != nil {
+		return nil, err
+	}
+	if len(req.ProtoReflect().GetUnknown()) > 0 {
+		return nil, errors.New("fields that the protocol does not know")
+	}
+	return req, nil
+}
+
+// A logRecord is a log record with what stands around it, as Go values.
+type logRecord struct {
+	*logpb.LogRecord
+	resource, attributes map[string]any
+	body                 any
+}
+
+func logsOf(req *logspb.ExportLogsServiceRequest) (all []logRecord) {
+	for _, r := range req.ResourceLogs {
+		for _, s := range r.ScopeLogs {
+			for _, l := range s.LogRecords {
+				all = append(all, logRecord{l, goValues(r.Resource.Attributes), goValues(l.Attributes), goValue(l.Body)})
+			}
+		}
+	}
+	return all
+}
+
+func goValues(list []*commonpb.KeyValue) map[string]any {
+	m := map[string]any{}
+	for _, kv := range list {
+		if _, twice := m[kv.Key]; twice {
+			m[kv.Key] = "TWICE"
+			continue
+		}
+		m[kv.Key] = goValue(kv.Value)
+	}
+	return m
+}
+
+func goValue(v *commonpb.AnyValue) any {
+	switch v := v.GetValue().(type) {
+	case *commonpb.AnyValue_StringValue:
+		return v.StringValue
+	case *commonpb.AnyValue_BoolValue:
+		return v.BoolValue
+	case *commonpb.AnyValue_IntValue:
+		return v.IntValue
+	case *commonpb.AnyValue_DoubleValue:
+		return v.DoubleValue
+	case *commonpb.AnyValue_KvlistValue:
+		return goValues(v.KvlistValue.Values)
+	case *commonpb.AnyValue_ArrayValue:
+		list := []any{}
+		for _, e := range v.ArrayValue.Values {
+			list = append(list, goValue(e))
+		}
+		return list
+	}
+	return nil
+}
+
+// otlpSent is what arrives of lines.
+func otlpSent(t *testing.T, set func(*outputs.OTLP), lines ...string) (*logspb.ExportLogsServiceRequest, []logRecord) {
+	t.Helper()
+	var req *logspb.ExportLogsServiceRequest
+	s := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+		var err error
+		if req, err = exported(r, body(t, r)); err != nil {
+			t.Error(err)
+		}
+	})
+	out, _ := openRemote(t, "otlp", func(o any) {
+		o.(*outputs.OTLP).URL = s.URL
+		if set != nil {
+			set(o.(*outputs.OTLP))
+		}
+	})
+	if err := out.Send(t.Context(), lineBatch(lines...)); err != nil {
+		t.Fatal(err)
+	}
+	return req, logsOf(req)
+}
+
+const aVolume = `{"kind":"ec2_volume","id":"vol-1","account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1","name":"disk","tags":{"team":"platform","Name":"disk"},` +
+	`"extra_tags":{"deployment.environment.name":"production","cloud.region":"north"},"run":"01JDRUN","collected_at":"2026-11-21T22:15:03.5Z",` +
+	`"data":{"VolumeId":"vol-1","Size":100,"Encrypted":true,"KmsKeyId":null,"Ratio":1.5,"Big":18446744073709551616,"Attachments":[{"Device":"/dev/sda1"},7],"Empty":{}}}`
+
+func TestOTLPRecord(t *testing.T) {
+	req, logs := otlpSent(t, nil, aVolume)
+	if len(logs) != 1 {
+		t.Fatalf("%d log records", len(logs))
+	}
+	l := logs[0]
+	at := uint64(instant(t, "2026-11-21T22:15:03.5Z").UnixNano())
+	if l.TimeUnixNano != at || l.ObservedTimeUnixNano != at || l.EventName != "aws.resource" || l.SeverityNumber != logpb.SeverityNumber_SEVERITY_NUMBER_INFO {
+		t.Errorf("%v", l.LogRecord)
+	}
+	want := map[string]any{
+		"service.name": "collector", "cloud.provider": "aws", "cloud.account.id": "222222222222", "cloud.region": "us-east-1",
+		"aws.partition": "aws", "aws.account.name": "prod", "deployment.environment.name": "production", "extra_cloud.region": "north",
+	}
+	if d := cmp.Diff(want, l.resource); d != "" {
+		t.Errorf("resource (-want +got):\n%s", d)
+	}
+	var uid string
+	for parsed := range outputs.Lines([]byte(aVolume)) {
+		uid = parsed.StableID()
+	}
+	want = map[string]any{
+		"log.record.uid": uid, "aws.run": "01JDRUN", "aws.resource.kind": "ec2_volume", "aws.resource.id": "vol-1", "aws.resource.name": "disk",
+		"aws.tag.Name": "disk", "aws.tag.team": "platform",
+	}
+	if d := cmp.Diff(want, l.attributes); d != "" {
+		t.Errorf("attributes (-want +got):\n%s", d)
+	}
+	want = map[string]any{
+		"VolumeId": "vol-1", "Size": int64(100), "Encrypted": true, "KmsKeyId": nil, "Ratio": 1.5, "Big": 18446744073709551616.0,
+		"Attachments": []any{map[string]any{"Device": "/dev/sda1"}, int64(7)}, "Empty": map[string]any{},
+	}
+	if d := cmp.Diff(any(want), l.body); d != "" {
+		t.Errorf("body (-want +got):\n%s", d)
+	}
+	if s := req.ResourceLogs[0].ScopeLogs[0].Scope.GetName(); s != "github.com/aws-collector/collector" {
+		t.Errorf("scope %q", s)
+	}
+}
+
+// Records of one account and region share their resource; of two, they do not.
+func TestOTLPGroups(t *testing.T) {
+	elsewhere := strings.Replace(aVolume, "us-east-1", "eu-west-1", 1)
+	tagged := strings.Replace(aVolume, `"production"`, `"staging"`, 1)
+	req, logs := otlpSent(t, func(o *outputs.OTLP) { o.ServiceName, o.Gzip = "inventory", false }, aVolume, elsewhere, aVolume, tagged)
+	if len(req.ResourceLogs) != 3 || len(logs) != 4 || len(req.ResourceLogs[0].ScopeLogs[0].LogRecords) != 2 {
+		t.Errorf("%d resources, %d records, %v", len(req.ResourceLogs), len(logs), req)
+	}
+	if logs[0].resource["service.name"] != "inventory" || logs[2].resource["cloud.region"] != "eu-west-1" {
+		t.Errorf("%v", logs)
+	}
+}
+
+func TestOTLPChanges(t *testing.T) {
+	_, logs := otlpSent(t, nil, itsChange, itsEnd, anEnd, strings.Replace(anEnd, `"ok"`, `"denied"`, 1))
+	byName := map[string][]logRecord{}
+	for _, l := range logs {
+		byName[l.EventName] = append(byName[l.EventName], l)
+	}
+	changed, gone, ends := byName["aws.resource.changed"], byName["aws.resource.gone"], byName["aws.target.end"]
+	if len(changed) != 1 || len(gone) != 1 || len(ends) != 2 {
+		t.Fatalf("%v", byName)
+	}
+	if want := []any{map[string]any{"path": "State.Name", "from": "running", "to": "stopped"}}; !cmp.Equal(any(want), changed[0].attributes["aws.changes"]) {
+		t.Errorf("changes %v", changed[0].attributes["aws.changes"])
+	}
+	if at := instant(t, "2026-11-21T22:15:04Z"); changed[0].TimeUnixNano != uint64(at.UnixNano()) {
+		t.Errorf("a change at %d", changed[0].TimeUnixNano)
+	}
+	if gone[0].attributes["aws.change.reason"] != "absent" || !cmp.Equal(gone[0].body, any(map[string]any{"InstanceId": "i-1"})) {
+		t.Errorf("gone: %v %v", gone[0].attributes, gone[0].body)
+	}
+	for i, severity := range []string{"INFO", "WARN"} {
+		a := ends[i].attributes
+		if a["aws.resource.kind"] != "ec2_instance" || a["aws.target.records"] != int64(1) || ends[i].SeverityText != severity || ends[i].ObservedTimeUnixNano == 0 || a["log.record.uid"] == "" {
+			t.Errorf("end of a target: %v", ends[i].LogRecord)
+		}
+	}
+}
+
+// An ARN is given where it is certain, and only there.
+func TestOTLPARN(t *testing.T) {
+	resource := func(kind, id, data string) string {
+		return fmt.Sprintf(`{"kind":%q,"id":%q,"account":"prod","account_id":"222222222222","partition":"aws-cn","region":"cn-north-1","run":"r","collected_at":"2026-11-21T22:15:03Z","data":%s}`, kind, id, data)
+	}
+	for name, c := range map[string]struct{ line, want string }{
+		"an instance of its own account":  {resource("ec2_instance", "i-1", `{"InstanceId":"i-1","Reservation":{"OwnerId":"222222222222"}}`), "arn:aws-cn:ec2:cn-north-1:222222222222:instance/i-1"},
+		"an instance of another":          {resource("ec2_instance", "i-1", `{"Reservation":{"OwnerId":"111111111111"}}`), ""},
+		"AWS says it":                     {resource("ec2_subnet", "subnet-1", `{"SubnetArn":"arn:aws-cn:ec2:cn-north-1:111111111111:subnet/subnet-1"}`), "arn:aws-cn:ec2:cn-north-1:111111111111:subnet/subnet-1"},
+		"the ARN of something else":       {resource("ec2_instance", "i-1", `{"OutpostArn":"arn:aws-cn:outposts:cn-north-1:222222222222:outpost/op-1"}`), ""},
+		"an image, which may be anyone's": {resource("ec2_image", "ami-1", `{"OwnerId":"222222222222"}`), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, logs := otlpSent(t, nil, c.line)
+			if got, _ := logs[0].attributes["cloud.resource_id"].(string); got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestOTLPEndpoint(t *testing.T) {
+	for given, want := range map[string]string{
+		"": "/v1/logs", "/": "/v1/logs", "/otlp": "/otlp/v1/logs", "/otlp/v1/logs": "/otlp/v1/logs", "/v1/logs/": "/v1/logs/", "/x?key=1": "/x/v1/logs?key=1",
+	} {
+		var got string
+		s := serve(t, func(_ http.ResponseWriter, r *http.Request) { got = r.URL.String() })
+		out, _ := openRemote(t, "otlp", func(o any) { o.(*outputs.OTLP).URL = s.URL + given })
+		if err := out.Send(t.Context(), batch("a", 1)); err != nil || got != want {
+			t.Errorf("%s leads to %s, want %s: %v", given, got, want, err)
+		}
+	}
+}
+
+// What a receiver says beside its 200.
+func TestOTLPAnswers(t *testing.T) {
+	partly := func(n int64, text string) string {
+		b, err := proto.Marshal(&logspb.ExportLogsServiceResponse{PartialSuccess: &logspb.ExportLogsPartialSuccess{RejectedLogRecords: n, ErrorMessage: text}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	for name, c := range map[string]struct {
+		answer  string
+		refused string // what the refusal says; "": it is none
+		hint    string
+		warns   bool
+	}{
+		"nothing":                    {},
+		"all is well, in JSON":       {answer: `{"partialSuccess":{}}`},
+		"all is well, empty":         {answer: partly(0, "")},
+		"a warning":                  {answer: partly(0, "this API is old"), warns: true},
+		"one is rejected":            {answer: partly(1, "too old\nby a day"), refused: "1 log records: too old by a day"},
+		"one is rejected, in JSON":   {answer: `{"partialSuccess":{"rejectedLogRecords":"1","errorMessage":"too old"}}`, refused: "too old"},
+		"somebody else has answered": {answer: "<html>Sign in</html>", hint: "check url"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, c.answer) })
+			out, log := openRemote(t, "otlp", func(o any) { o.(*outputs.OTLP).URL = s.URL })
+			err := out.Send(t.Context(), batch("a", 3))
+			if errors.Is(err, outputs.ErrRefused) != (c.refused != "") || err != nil && !strings.Contains(err.Error(), c.refused) {
+				t.Errorf("%v, want a refusal: %q", err, c.refused)
+			}
+			if (err != nil) != (c.refused != "" || c.hint != "") || !strings.Contains(record.HintOf(err), c.hint) {
+				t.Errorf("%v (hint %q)", err, record.HintOf(err))
+			}
+			if err := out.Send(t.Context(), batch("b", 1)); c.warns && err != nil {
+				t.Error(err)
+			}
+			if n := strings.Count(string(log.Bytes()), "with a warning"); n != 0 != c.warns || n > 1 {
+				t.Errorf("%d warnings:\n%s", n, log.Bytes())
+			}
+		})
+	}
+}
+
+// Behind a spool a record that a receiver rejects in part of its answer is set aside, and all others arrive.
+func TestOTLPPartialSuccess(t *testing.T) {
+	var mu sync.Mutex
+	taken := map[string]int{}
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		req, err := exported(r, body(t, r))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		var rejected int64
+		mu.Lock()
+		defer mu.Unlock()
+		for _, l := range logsOf(req) {
+			if id := l.attributes["aws.resource.id"].(string); id == "i-6" {
+				rejected++
+			} else {
+				taken[id]++
+			}
+		}
+		b, err := proto.Marshal(&logspb.ExportLogsServiceResponse{PartialSuccess: &logspb.ExportLogsPartialSuccess{RejectedLogRecords: rejected, ErrorMessage: "too old"}})
+		if err != nil {
+			t.Error(err)
+		}
+		if _, err := w.Write(b); err != nil {
+			t.Error(err)
+		}
+	})
+	typ := typeNamed(t, "otlp")
+	set := outputs.NewSet([]outputs.Type{typ}, outputs.Deps{Spools: t.TempDir()})
+	o := typ.NewOptions().(*outputs.OTLP)
+	o.URL = s.URL
+	fan, err := set.Open(t.Context(), []outputs.Spec{{Type: "otlp", Options: o}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fan.Send(t.Context(), batch("i", 10)); err != nil {
+		t.Fatal(err)
+	}
+	if err := set.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	st := set.States()[0]
+	if err := set.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if st.Spool.DeadLetters != 1 || len(taken) != 9 {
+		t.Errorf("%d set aside, %d taken: %v", st.Spool.DeadLetters, len(taken), taken)
+	}
+}
+
+func TestOTLPOptions(t *testing.T) {
+	for name, c := range map[string]struct {
+		set  func(*outputs.OTLP)
+		want string
+	}{
+		"right":            {func(o *outputs.OTLP) {}, ""},
+		"no url":           {func(o *outputs.OTLP) { o.URL = "" }, "url: is needed"},
+		"another signal's": {func(o *outputs.OTLP) { o.URL = "http://h:4318/v1/traces" }, "url: these are logs"},
+		"no name":          {func(o *outputs.OTLP) { o.ServiceName = "" }, "service_name:"},
+		"a size":           {func(o *outputs.OTLP) { o.MaxRecords = 0 }, "max_records:"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := typeNamed(t, "otlp").NewOptions().(*outputs.OTLP)
+			o.URL = "http://127.0.0.1:4318"
+			c.set(o)
+			if err := o.Validate(); c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+	_, log := openRemote(t, "otlp", func(o any) { o.(*outputs.OTLP).URL = "http://127.0.0.1:4317" })
+	if !strings.Contains(string(log.Bytes()), "4318") {
+		t.Errorf("the port of gRPC is not remarked on: %s", log.Bytes())
+	}
+}
+
+// Whatever JSON a resource is, its body says the same.
+func TestOTLPBody(t *testing.T) {
+	var req *logspb.ExportLogsServiceRequest
+	s := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+		var err error
+		if req, err = exported(r, body(t, r)); err != nil {
+			t.Error(err)
+		}
+	})
+	out, _ := openRemote(t, "otlp", func(o any) { o.(*outputs.OTLP).URL = s.URL })
+	same := func(t interface{ Fatalf(string, ...any) }, data string) {
+		if err := out.Send(context.Background(), lineBatch(`{"kind":"k","id":"i","data":`+data+`}`)); err != nil {
+			t.Fatalf("%s: %v", data, err)
+		}
+		b, err := json.Marshal(goValue(logsOf(req)[0].Body))
+		if err != nil {
+			t.Fatalf("%s: %v", data, err)
+		}
+		if !sameJSON(string(b), data) {
+			t.Fatalf("sent %s, got %s", data, b)
+		}
+	}
+	for _, data := range []string{`{"n":-9223372036854775808,"m":9223372036854775807,"f":1e300,"z":-0.5}`, `{"\u00e9":"\u0000 \u2028"}`, `[[],[{}]]`, `"text"`, `7`} {
+		same(t, data)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		data, err := json.Marshal(rapid.MapOf(rapid.String(), values()).Draw(t, "data"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, string(data))
+	})
+}
