@@ -45,7 +45,7 @@ func (o *HTTPSD) Validate() error {
 	case o.Name == "":
 		errs = append(errs, errors.New("name: is needed: it is the last part of the URL that Prometheus asks, "+targetsBelow+"NAME"))
 	case !plainName(o.Name):
-		errs = append(errs, fmt.Errorf("name: %q is part of a URL: letters, digits, - _ and .", o.Name))
+		errs = append(errs, fmt.Errorf("name: %q is part of a URL: letters, digits, dots, - and _", o.Name))
 	}
 	if o.Kind == "" || strings.ContainsAny(o.Kind, "*?!") {
 		errs = append(errs, fmt.Errorf("kind: %q is not one kind; a list of targets is of one", o.Kind))

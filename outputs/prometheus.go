@@ -38,7 +38,7 @@ func (o *Prometheus) called() string { return o.Name }
 func (o *Prometheus) Validate() error {
 	errs := o.validate()
 	if rest, ok := strings.CutPrefix(o.Path, metricsBelow); !ok || !plainPath(rest) {
-		errs = append(errs, fmt.Errorf("path: %q is no path below %s, such as %sinventory: letters, digits, - _ . and /", o.Path, metricsBelow, metricsBelow))
+		errs = append(errs, fmt.Errorf("path: %q is no path below %s, such as %sinventory: letters, digits, dots, -, _ and /", o.Path, metricsBelow, metricsBelow))
 	}
 	if len(o.Kinds) == 0 {
 		errs = append(errs, errors.New("kinds: nothing is named"))

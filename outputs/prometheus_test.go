@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
@@ -110,8 +109,8 @@ func TestExpositionIsExpfmts(t *testing.T) {
 	}
 	var again bytes.Buffer
 	for _, name := range []string{"collector_inventory_listed_timestamp_seconds", "aws_ec2_instance_info", "aws_ec2_volume_info", "collector_inventory_series_dropped"} {
-		var f *dto.MetricFamily
-		if f = families[name]; f == nil {
+		f := families[name]
+		if f == nil {
 			t.Fatalf("no %s", name)
 		}
 		if _, err := expfmt.MetricFamilyToText(&again, f); err != nil {
