@@ -67,7 +67,7 @@ var (
 )
 
 // patience is how long [Open] waits for a server that starts, or for one that has not noticed yet that the writer before is gone.
-const patience = 10 * time.Second
+const patience = 6 * time.Second
 
 // Open takes the database for writing, makes or migrates its schema, and drops what a killed process left unfinished. What a person
 // must mend is an error: a refused password, a database that is not there, a schema that is not ours, another writer. A
@@ -116,7 +116,7 @@ func (s *Store) claimSoon(ctx context.Context) (*pgx.Conn, error) {
 		lock, err := s.claim(ctx)
 		limit := patience
 		if errors.Is(err, ErrInUse) {
-			limit = patience / 4
+			limit = patience / 2
 		}
 		if err == nil || !passing(err) && !errors.Is(err, ErrInUse) || time.Since(start)+wait > limit {
 			return lock, err

@@ -20,7 +20,7 @@ func TestAReaderWritesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, q := range []string{
-		"DELETE FROM version", "SELECT 1; DELETE FROM version", "SELECT 1; COMMIT; DELETE FROM version", "COMMIT", "ROLLBACK; DELETE FROM version",
+		"DELETE FROM version", "SELECT 1; DELETE FROM version", "SELECT 1; COMMIT; DELETE FROM version", "SELECT 1; COMMIT; BEGIN READ WRITE; DELETE FROM version; COMMIT", "COMMIT", "ROLLBACK; DELETE FROM version",
 		"CREATE TABLE x (a int)", "CREATE TEMP TABLE x (a int)", "SELECT 1 INTO x", "WITH x AS (DELETE FROM version RETURNING 1) SELECT * FROM x",
 		"SELECT nextval('epoch')", "SELECT * FROM clock FOR UPDATE", "SET default_transaction_read_only = off", "SET TRANSACTION READ WRITE",
 		"SELECT set_config('transaction_read_only', 'off', false)", "COPY version TO '/tmp/x'", "COPY (SELECT 1) TO PROGRAM 'true'", "TRUNCATE version", "DO $$ BEGIN DELETE FROM version; END $$",

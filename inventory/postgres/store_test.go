@@ -89,7 +89,11 @@ func TestWhoLostTheLockWritesNothing(t *testing.T) {
 	again := 0
 	eventually(t, "the lock is taken again", func() bool {
 		err := conn.QueryRow(t.Context(), "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2", class, object).Scan(&again)
-		return err == nil && again != holder
+		if err != nil || again == holder {
+			return false
+		}
+		// It has also said so: its last word was the end of that transaction.
+		return count(t, conn, "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state = 'idle' AND query IN ('commit', '-- ping')", again) == 1
 	})
 	if err := v.End(t.Context(), record.Outcome{Target: target, Run: "one", State: record.OK, Started: time.Now()}); err != nil {
 		t.Fatalf("its turn: %v", err)
