@@ -22,6 +22,8 @@ import (
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/inventory/inventorytest"
+	"github.com/aws-collector/collector/inventory/postgres"
+	"github.com/aws-collector/collector/inventory/postgres/postgrestest"
 	"github.com/aws-collector/collector/inventory/sqlite"
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/record"
@@ -463,13 +465,43 @@ func TestShownReload(t *testing.T) {
 	}
 }
 
-// With the real store: an instance that is gone and an account that is retired vanish, and one that could not be listed stays.
+// With the real stores: an instance that is gone and an account that is retired vanish, and one that could not be listed stays.
 func TestShownFromTheStore(t *testing.T) {
-	db, err := sqlite.Open(t.Context(), sqlite.Options{Path: t.TempDir() + "/collector.db"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	t.Run("sqlite", func(t *testing.T) {
+		db, err := sqlite.Open(t.Context(), sqlite.Options{Path: t.TempDir() + "/collector.db"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		shownFrom(t, db)
+	})
+	t.Run("postgres", func(t *testing.T) {
+		server, err := postgrestest.Start("fsync=off")
+		if errors.Is(err, postgrestest.ErrMissing) {
+			t.Skipf("SKIPPED, NOT PASSED: %v", err)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Remove()
+		db, err := postgres.Open(t.Context(), postgres.Options{DSN: server.DSN()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		hs := shownFrom(t, db)
+		if err := server.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		for path, h := range hs {
+			if got := ask(h); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "the store cannot be read") || strings.Contains(got.Body.String(), "[]") {
+				t.Errorf("%s without a server: %d %s", path, got.Code, got.Body)
+			}
+		}
+	})
+}
+
+// shownFrom lists into a store that is empty, and compares what is shown of it.
+func shownFrom(t *testing.T, db inventory.Driver) map[string]http.Handler {
 	inv := inventory.New(db, inventory.Options{})
 	list := func(account, id string, state record.State, items ...inventorytest.Item) {
 		t.Helper()
@@ -525,4 +557,5 @@ func TestShownFromTheStore(t *testing.T) {
 	if got := ask(hs[nodesPath]); got.Body.String() != "[]\n" {
 		t.Errorf("%q", got.Body)
 	}
+	return hs
 }
