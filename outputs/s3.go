@@ -11,10 +11,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/secret"
@@ -71,7 +67,7 @@ var bucketForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9
 
 // Validate reports everything that is wrong.
 func (o *S3) Validate() error {
-	var errs []error
+	errs := o.Batching.wrong()
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	switch {
 	case o.Bucket == "":
@@ -119,7 +115,7 @@ func (o *S3) Validate() error {
 	if o.ExternalID != "" && o.AssumeRoleARN == "" {
 		wrong("external_id: is for assume_role_arn, which is missing")
 	}
-	if o.SSE != "" && !slices.Contains(types.ServerSideEncryption("").Values(), types.ServerSideEncryption(o.SSE)) {
+	if o.SSE != "" && !slices.Contains([]string{"AES256", "aws:kms", "aws:kms:dsse"}, o.SSE) {
 		wrong("sse: %q is not AES256, aws:kms or aws:kms:dsse", o.SSE)
 	}
 	if o.KMSKeyID != "" && !strings.HasPrefix(o.SSE, "aws:kms") {
@@ -170,33 +166,14 @@ func openS3(ctx context.Context, options any, d Deps) (Output, error) {
 	if cfg.HTTPClient == nil || o.TLS != (ClientTLS{}) {
 		cfg.HTTPClient = &http.Client{Transport: c.tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
-	out := &s3Output{
-		bucket: o.Bucket, prefix: strings.Trim(o.Prefix, "/"), key: key, form: o.form(), put: s3.PutObjectInput{Bucket: &o.Bucket}, credentials: cfg.Credentials,
-		http: c, timeout: time.Duration(o.Timeout), turn: make(turn, 1), there: map[string]bool{}, sse: o.SSE, region: cfg.Region,
+	put, err := newPutter(ctx, o, cfg)
+	if err != nil {
+		return nil, err
 	}
-	if o.SSE != "" {
-		out.put.ServerSideEncryption = types.ServerSideEncryption(o.SSE)
-	}
-	if o.KMSKeyID != "" {
-		out.put.SSEKMSKeyId = &o.KMSKeyID
-	}
-	if o.StorageClass != "" {
-		out.put.StorageClass = types.StorageClass(o.StorageClass)
-	}
-	out.client = s3.NewFromConfig(cfg, func(so *s3.Options) {
-		if o.Endpoint != "" {
-			so.BaseEndpoint = &o.Endpoint
-		}
-		so.UsePathStyle = o.Endpoint != ""
-		if o.PathStyle != nil {
-			so.UsePathStyle = *o.PathStyle
-		}
-		// Other stores know neither the newer checksums nor the chunks that carry them. Each object has its MD5, which all know.
-		so.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
-		so.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
-		so.Retryer = reconnect()
-	})
-	return out, nil
+	return &s3Output{
+		put: put, http: c, credentials: cfg.Credentials, bucket: o.Bucket, prefix: strings.Trim(o.Prefix, "/"), region: cfg.Region, sse: o.SSE,
+		key: key, form: o.form(), timeout: time.Duration(o.Timeout), turn: make(turn, 1), there: map[string]bool{},
+	}, nil
 }
 
 // aws is the SDK's configuration with credentials in it, which are looked for when they are first needed.
@@ -210,16 +187,6 @@ func (o *S3) aws(ctx context.Context, d Deps) (aws.Config, error) {
 	return aws.Config{Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 		return aws.Credentials{AccessKeyID: o.AKID, SecretAccessKey: o.AKSecret.Reveal(), SessionToken: o.SessionToken.Reveal(), Source: "ak_id"}, nil
 	})}, nil
-}
-
-// reconnect tries again, once, what a connection that had rested too long did not carry. All else is the spool's to try again.
-func reconnect() aws.Retryer {
-	return retry.NewStandard(func(o *retry.StandardOptions) {
-		o.MaxAttempts = 2
-		o.MaxBackoff = 100 * time.Millisecond
-		o.RateLimiter = ratelimit.None
-		o.Retryables = []retry.IsErrorRetryable{retry.NoRetryCanceledError{}, retry.RetryableConnectionError{}}
-	})
 }
 
 // An objectForm is how an object's bytes are written and what they are called.

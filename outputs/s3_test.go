@@ -16,9 +16,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 	"github.com/klauspost/compress/zstd"
@@ -508,4 +511,160 @@ func TestS3ManyObjects(t *testing.T) {
 	if keys, ids := b.keys(), b.ids(); len(keys) != 100 || len(ids) != 300 {
 		t.Errorf("%d objects with %d records", len(keys), len(ids))
 	}
+}
+
+// The path is written as the SDK's own client writes it, so that it is signed as a store sees it; the bucket is where the SDK
+// has it.
+func TestS3Paths(t *testing.T) {
+	var mu sync.Mutex
+	var seen []string
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen = append(seen, r.Host+strings.TrimSuffix(r.RequestURI, "?x-id=PutObject"))
+		_, _ = io.Copy(io.Discard, r.Body)
+	}))
+	t.Cleanup(s.Close)
+	client := s3.New(s3.Options{BaseEndpoint: &s.URL, UsePathStyle: true, Region: "us-east-1", HTTPClient: s.Client(),
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: exampleKey, SecretAccessKey: exampleSecret}, nil
+		})})
+	for _, prefix := range []string{"a", "a b+ü", "100%/~x", "q?x=1&y#z", "*'()!$,;:@[]"} {
+		t.Run(prefix, func(t *testing.T) {
+			seen = nil
+			out := openS3(t, s.URL, func(o *outputs.S3) { o.Prefix, o.Key = prefix, "{account}" })
+			must(t, out.Send(t.Context(), outputs.Batch{N: 1, Lines: []byte(strings.Split(mixed, "\n")[2] + "\n")}))
+			_, name, _ := strings.Cut(seen[0], "%252Fb%2520%253D%25C3%25BC/")
+			_, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("records"), Body: strings.NewReader("x"),
+				Key: aws.String(prefix + "/a%2Fb%20%3D%C3%BC/" + name)})
+			must(t, err)
+			if len(seen) != 2 || seen[0] != seen[1] {
+				t.Errorf("we and the SDK's client asked for\n%s", strings.Join(seen, "\n"))
+			}
+		})
+	}
+}
+
+// Where the bucket is, by the SDK's rules: partitions, dual stack and FIPS, access points; what is not supported says so.
+func TestS3Endpoints(t *testing.T) {
+	for name, c := range map[string]struct {
+		set  func(*outputs.S3)
+		cfg  aws.Config
+		want string // host and the path's beginning; or an error
+	}{
+		"a region":          {func(o *outputs.S3) { o.Region = "eu-west-1" }, aws.Config{}, "records.s3.eu-west-1.amazonaws.com/x/"},
+		"the environment's": {nil, aws.Config{Region: "ap-south-1"}, "records.s3.ap-south-1.amazonaws.com/x/"},
+		"China":             {func(o *outputs.S3) { o.Region = "cn-north-1" }, aws.Config{}, "records.s3.cn-north-1.amazonaws.com.cn/x/"},
+		"a dotted bucket":   {func(o *outputs.S3) { o.Region, o.Bucket = "eu-west-1", "a.b" }, aws.Config{}, "s3.eu-west-1.amazonaws.com/a.b/x/"},
+		"path style":        {func(o *outputs.S3) { o.Region, o.PathStyle = "eu-west-1", aws.Bool(true) }, aws.Config{}, "s3.eu-west-1.amazonaws.com/records/x/"},
+		"its own endpoint":  {func(o *outputs.S3) { o.Endpoint = "https://minio.example.com:9000/deep" }, aws.Config{}, "minio.example.com:9000/deep/records/x/"},
+		"a host each":       {func(o *outputs.S3) { o.Endpoint, o.PathStyle = "https://obs.example.com", aws.Bool(false) }, aws.Config{}, "records.obs.example.com/x/"},
+		"AWS_ENDPOINT_URL":  {nil, aws.Config{Region: "us-east-1", BaseEndpoint: aws.String("http://127.0.0.1:4566")}, "127.0.0.1:4566/records/x/"},
+		"FIPS, dual stack":  {nil, aws.Config{Region: "us-east-1", ConfigSources: []any{settings{}}}, "records.s3-fips.dualstack.us-east-1.amazonaws.com/x/"},
+		"an access point": {func(o *outputs.S3) {
+			o.Region, o.Bucket = "eu-west-1", "arn:aws:s3:eu-west-1:111111111111:accesspoint/ap"
+		}, aws.Config{},
+			"ap-111111111111.s3-accesspoint.eu-west-1.amazonaws.com/x/"},
+		"a directory bucket": {func(o *outputs.S3) { o.Region, o.Bucket = "us-east-1", "b--use1-az4--x-s3" }, aws.Config{}, "not supported"},
+		"no region":          {nil, aws.Config{}, "region: is needed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := &recorder{}
+			c.cfg.HTTPClient = asked
+			c.cfg.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+				return aws.Credentials{AccessKeyID: exampleKey, SecretAccessKey: exampleSecret}, nil
+			})
+			var lent config.Account
+			o := s3Options("", func(o *outputs.S3) {
+				o.Key = "x"
+				if c.set != nil {
+					c.set(o)
+				}
+			})
+			must(t, o.Validate())
+			out, err := s3Type().Open(t.Context(), o, outputs.Deps{AWS: func(_ context.Context, a config.Account) (aws.Config, error) {
+				lent = a
+				return c.cfg, nil
+			}})
+			if err != nil {
+				if !strings.Contains(err.Error(), c.want) {
+					t.Errorf("%v, want %s", err, c.want)
+				}
+				return
+			}
+			must(t, out.Send(t.Context(), mixedBatch()))
+			must(t, out.Close(t.Context()))
+			if got := asked.url; !strings.HasPrefix(got, c.want) {
+				t.Errorf("it goes to %s, want %s", got, c.want)
+			}
+			if lent.AKID != exampleKey || lent.AKSecret.Reveal() != exampleSecret {
+				t.Errorf("it signs in as %q", lent.AKID)
+			}
+		})
+	}
+}
+
+// settings is a source of the SDK's configuration.
+type settings struct{}
+
+func (settings) GetUseFIPSEndpoint(context.Context) (aws.FIPSEndpointState, bool, error) {
+	return aws.FIPSEndpointStateEnabled, true, nil
+}
+func (settings) GetUseDualStackEndpoint(context.Context) (aws.DualStackEndpointState, bool, error) {
+	return aws.DualStackEndpointStateEnabled, true, nil
+}
+
+// A recorder is a client that says yes.
+type recorder struct{ url string }
+
+func (r *recorder) Do(req *http.Request) (*http.Response, error) {
+	r.url = req.URL.Host + req.URL.Path
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
+}
+
+// A clock that is off costs one try: the next goes by the store's.
+func TestS3ClockSkew(t *testing.T) {
+	ahead := time.Now().Add(time.Hour)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Date", ahead.UTC().Format(http.TimeFormat))
+		at, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
+		if err != nil || ahead.Sub(at).Abs() > 15*time.Minute {
+			answerS3(w, http.StatusForbidden, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.")
+		}
+	}))
+	t.Cleanup(s.Close)
+	out := openS3(t, s.URL, func(o *outputs.S3) { o.Key = "" })
+	if err := out.Send(t.Context(), mixedBatch()); record.ReasonOf(err) != record.ClockSkew {
+		t.Fatalf("%v", err)
+	}
+	must(t, out.Send(t.Context(), mixedBatch()))
+}
+
+// A session that is over is said to be over, so that the next try has a new one.
+func TestS3Expired(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if r.Header.Get("X-Amz-Security-Token") == "session-0" {
+			answerS3(w, http.StatusBadRequest, "ExpiredToken", "The provided token has expired.")
+		}
+	}))
+	t.Cleanup(s.Close)
+	out, err := s3Type().Open(t.Context(), s3Options(s.URL, nil), outputs.Deps{AWS: func(context.Context, config.Account) (aws.Config, error) {
+		return aws.Config{Credentials: new(renewed)}, nil
+	}})
+	must(t, err)
+	if err := out.Send(t.Context(), mixedBatch()); record.ReasonOf(err) != record.Expired {
+		t.Fatalf("%v", err)
+	}
+	must(t, out.Send(t.Context(), mixedBatch()))
+	must(t, out.Close(t.Context()))
+}
+
+// renewed gives the same session until it is told that it is over.
+type renewed struct{ n atomic.Int32 }
+
+func (r *renewed) Invalidate() { r.n.Add(1) }
+func (r *renewed) Retrieve(context.Context) (aws.Credentials, error) {
+	return aws.Credentials{AccessKeyID: exampleKey, SecretAccessKey: exampleSecret, SessionToken: fmt.Sprint("session-", r.n.Load())}, nil
 }

@@ -1,12 +1,11 @@
 package outputs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
-
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 
 	"github.com/aws-collector/collector/record"
 )
@@ -14,21 +13,21 @@ import (
 // explain is what the store's answer to a PutObject means for the batch, and what a person can do.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 func (o *s3Output) explain(err error) error {
-	var answered *awshttp.ResponseError
-	if !errors.As(err, &answered) || answered.Response == nil {
+	var answered *s3Error
+	if !errors.As(err, &answered) {
 		if record.CodeOf(err) == "" && record.ReasonOf(err) == record.Network {
 			return o.http.unreachable(err)
 		}
-		return &record.Fault{Reason: record.ReasonOf(err), Hint: record.HintOf(err), Err: errors.New(record.Brief(err))}
+		return err // of the credentials: it says what there is to say
 	}
-	status := answered.HTTPStatusCode()
+	status := answered.Status
 	said := errors.New(record.Brief(err))
 	fault := func(r record.Reason, hint string) error { return &record.Fault{Reason: r, Hint: hint, Err: said} }
-	switch code := record.CodeOf(err); code {
+	switch answered.Code {
 	case "NoSuchBucket":
 		return fault(record.Other, "make the bucket, or correct bucket, region or endpoint")
 	case "PermanentRedirect", "TemporaryRedirect", "MovedPermanently", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":
-		return fault(record.Other, "the bucket is in another region than "+o.region+": "+elsewhere(answered.Response.Header, said))
+		return fault(record.Other, "the bucket is in another region than "+o.region+": "+answered.elsewhere())
 	case "AccessDenied", "AllAccessDisabled", "Forbidden":
 		hint := fmt.Sprintf("allow s3:PutObject on arn:aws:s3:::%s/*, in the identity's policy and in the bucket's", o.bucket)
 		if o.sse != "" && o.sse != "AES256" {
@@ -40,7 +39,7 @@ func (o *s3Output) explain(err error) error {
 	case "SignatureDoesNotMatch":
 		return fault(record.BadSignature, "the secret does not belong to the key: check ak_secret; or a proxy before endpoint changes the request")
 	case "RequestTimeTooSkewed":
-		return fault(record.ClockSkew, "this machine's clock is off: have it set by NTP")
+		return fault(record.ClockSkew, "this machine's clock is off: have it set by NTP; the next try goes by the store's")
 	case "ExpiredToken", "InvalidToken", "TokenRefreshRequired":
 		if c, ok := o.credentials.(interface{ Invalidate() }); ok {
 			c.Invalidate()
@@ -59,7 +58,7 @@ func (o *s3Output) explain(err error) error {
 	case status == http.StatusRequestEntityTooLarge: // a proxy's answer has no code
 		return fmt.Errorf("%w: %w", ErrRefused, said)
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
-		return o.http.later(answered.Response.Response, fault(record.Throttling, "the store takes no more for now; it is tried again"))
+		return o.http.later(answered.Response, fault(record.Throttling, "the store takes no more for now; it is tried again"))
 	case status >= 500:
 		return fault(record.Other, "the store is in trouble; it is tried again")
 	}
@@ -68,10 +67,10 @@ func (o *s3Output) explain(err error) error {
 
 var expecting = regexp.MustCompile(`expecting '([a-z0-9-]+)'`)
 
-// elsewhere is where AWS says that the bucket is.
-func elsewhere(h http.Header, said error) string {
-	region := h.Get("X-Amz-Bucket-Region")
-	if m := expecting.FindStringSubmatch(said.Error()); region == "" && m != nil {
+// elsewhere is where the store says that the bucket is.
+func (e *s3Error) elsewhere() string {
+	region := cmp.Or(e.Response.Header.Get("X-Amz-Bucket-Region"), e.Region)
+	if m := expecting.FindStringSubmatch(e.Message); region == "" && m != nil {
 		region = m[1]
 	}
 	if region == "" {

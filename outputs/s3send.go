@@ -3,9 +3,7 @@ package outputs
 import (
 	"bytes"
 	"context"
-	"crypto/md5" // what S3 calls Content-MD5 guards against a torn body, not against people
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -14,7 +12,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
@@ -23,14 +20,13 @@ import (
 // s3Output writes an object for each part of a batch that belongs under one key. An object is named by its content, so that
 // a batch that is sent again writes the same objects again.
 type s3Output struct {
-	client         *s3.Client
+	put            *putter
 	http           *httpClient // for TLS, and for what an error of the way there means
 	credentials    aws.CredentialsProvider
 	bucket, prefix string
 	region, sse    string
 	key            keyTemplate
 	form           objectForm
-	put            s3.PutObjectInput // what all objects share
 	timeout        time.Duration
 
 	turn    turn
@@ -145,18 +141,15 @@ func (o *s3Output) upload(ctx context.Context, w objectWriter, obj *object) erro
 	if o.arrived(key, false) {
 		return nil
 	}
-	body := new(bytes.Buffer) // a transport may read it yet when a cancelled request has returned
+	body := new(bytes.Buffer) // its own: a transport may read it yet when a cancelled request has returned
 	if err := w.write(body, obj.lines); err != nil {
 		return err
 	}
-	in, sum := o.put, md5.Sum(body.Bytes())
-	in.Key, in.Body, in.ContentLength = &key, bytes.NewReader(body.Bytes()), aws.Int64(int64(body.Len()))
-	in.ContentMD5, in.ContentType = aws.String(base64.StdEncoding.EncodeToString(sum[:])), &o.form.contentType
 	late := &record.Fault{Reason: record.TimedOut, Err: fmt.Errorf("no answer within %s", config.Duration(o.timeout)),
 		Hint: "the store is slow or out of reach: raise timeout, or make batches smaller"}
 	within, cancel := context.WithTimeoutCause(ctx, o.timeout, late)
 	defer cancel()
-	_, err := o.client.PutObject(within, &in)
+	err := o.put.put(within, key, o.form.contentType, body.Bytes())
 	switch {
 	case err == nil:
 		o.arrived(key, true)
