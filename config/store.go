@@ -12,6 +12,9 @@ func (f *File) ResolveStore(env func(string) (string, bool), read func(string) (
 	if f.source == nil {
 		return f.Store, f.DataDir, nil
 	}
+	if f.source.failed != nil {
+		return Store{}, "", f.source.failed
+	}
 	g, err := build(f.source, &fetcher{env: env, read: read, got: map[part]fetched{}, only: func(path string) bool {
 		return path == "data_dir" || strings.HasPrefix(path, "store.")
 	}}, false)

@@ -30,9 +30,6 @@ store: {type: postgres, dsn: "${env:DSN}", schema: "${env:SCHEMA}"}
 	if f.Store.DSN.Reveal() == plantedDSN {
 		t.Error("the file itself was resolved")
 	}
-	if err := f.Resolve(env, os.ReadFile); err == nil {
-		t.Error("Resolve finds what the accounts need")
-	}
 	delete(vars, "DSN")
 	if _, _, err := f.ResolveStore(env, os.ReadFile); err == nil || !strings.Contains(err.Error(), "${env:DSN}: the variable is not set") || strings.Contains(err.Error(), "NOT_SET") {
 		t.Errorf("without the variable: %v", err)
@@ -40,6 +37,12 @@ store: {type: postgres, dsn: "${env:DSN}", schema: "${env:SCHEMA}"}
 	vars["DSN"] = "db.example.com planted"
 	if _, _, err := f.ResolveStore(env, os.ReadFile); err == nil || strings.Contains(err.Error(), "planted") {
 		t.Errorf("no connection string: %v", err)
+	}
+	if err := f.Resolve(env, os.ReadFile); err == nil {
+		t.Error("Resolve finds what the accounts need")
+	}
+	if _, _, err := f.ResolveStore(env, os.ReadFile); err == nil {
+		t.Error("a file that was refused has a store")
 	}
 }
 
