@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -21,15 +22,23 @@ import (
 // maxRetryAfter bounds what a receiver may ask for: one with a wrong clock would silence an output for days.
 const maxRetryAfter = 15 * time.Minute
 
+// answered is an answer that is no 2xx.
+type answered struct {
+	code int
+	text string
+}
+
+func (a *answered) Error() string { return a.text }
+
 // judge turns an answer into what is to become of the batch.
 func (c *httpClient) judge(resp *http.Response, answer []byte) error {
 	code := resp.StatusCode
 	if code/100 == 2 {
 		return nil
 	}
-	said := fmt.Errorf("%s answered %d %s", c.name, code, http.StatusText(code))
+	said := &answered{code, fmt.Sprintf("%s answered %d %s", c.name, code, http.StatusText(code))}
 	if text := excerpt(c.scrub(answer)); text != "" {
-		said = fmt.Errorf("%w: %s", said, text)
+		said.text += ": " + text
 	}
 	fault := func(r record.Reason, hint string) error { return &record.Fault{Reason: r, Hint: hint, Err: said} }
 	switch {
@@ -155,6 +164,11 @@ func (c *httpClient) unreachable(err error) error {
 		hint = "the host's name cannot be resolved: check url"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		hint = "nobody listens there: check host and port of url, and whether the receiver runs"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		hint = "the receiver broke off; it is tried again"
+		if c.url.Scheme == "http" { // it does so when it waits for a handshake
+			hint += ". If it speaks TLS at this port, begin url with https://"
+		}
 	case timedOut:
 		reason, hint = record.TimedOut, "the receiver cannot be reached: check url, firewalls and HTTPS_PROXY"
 	}

@@ -22,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -263,10 +264,11 @@ func TestConnectionHints(t *testing.T) {
 	trust := func(a *authority) set { return func(o *outputs.HTTP) { o.TLS.CAFile = a.file } }
 	clientCert, clientKey := ours.files(t, ours.issue(t, "client", time.Now().Add(year)))
 	for _, c := range []struct {
-		name string
-		tls  *tls.Config
-		set  []set
-		hint string // "": it works
+		name  string
+		tls   *tls.Config
+		set   []set
+		hint  string // "": it works
+		large bool
 	}{
 		{name: "own CA", tls: ours.server(t, "127.0.0.1", year), set: []set{trust(ours)}},
 		{name: "unknown CA", tls: ours.server(t, "127.0.0.1", year), hint: "tls.ca_file"},
@@ -281,6 +283,8 @@ func TestConnectionHints(t *testing.T) {
 			set: []set{trust(ours), func(o *outputs.HTTP) { o.TLS.CertFile, o.TLS.KeyFile = clientCert, clientKey }}},
 		{name: "http to https", tls: ours.server(t, "127.0.0.1", year),
 			set: []set{func(o *outputs.HTTP) { o.URL = strings.Replace(o.URL, "https:", "http:", 1) }}, hint: "begin url with https://"},
+		{name: "http to https, much", tls: ours.server(t, "127.0.0.1", year), large: true,
+			set: []set{func(o *outputs.HTTP) { o.URL, o.Gzip = strings.Replace(o.URL, "https:", "http:", 1), false }}, hint: "begin url with https://"},
 		{name: "https to http", set: []set{func(o *outputs.HTTP) { o.URL = strings.Replace(o.URL, "http:", "https:", 1) }}, hint: "begin url with http://"},
 		{name: "nobody there", set: []set{func(o *outputs.HTTP) { o.URL = "http://127.0.0.1:1/" }}, hint: "nobody listens"},
 		{name: "no such host", set: []set{func(o *outputs.HTTP) { o.URL = "http://no-such-host.invalid/" }}, hint: "cannot be resolved"},
@@ -300,7 +304,11 @@ func TestConnectionHints(t *testing.T) {
 					set(o)
 				}
 			})
-			err := out.Send(t.Context(), batch("a", 1))
+			b := batch("a", 1)
+			if c.large { // more than a socket takes unread
+				b = outputstest.BatchOf("a", outputstest.Page("a", 1000, 8<<10))
+			}
+			err := out.Send(t.Context(), b)
 			switch {
 			case c.hint == "" && err != nil:
 				t.Errorf("%v (%s)", err, record.HintOf(err))
@@ -452,6 +460,32 @@ func TestNoSecretShows(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// What is no HTTP at all may repeat our secrets too.
+func TestNoSecretShowsOfGarbage(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Read(make([]byte, 1<<10))
+			_, _ = fmt.Fprintf(c, "HTTP/1.1 %s no\r\n\r\n", canary)
+			_ = c.Close()
+		}
+	})
+	out := openHTTP(t, func(o *outputs.HTTP) { o.URL, o.BearerToken = "http://"+l.Addr().String(), secret.New(canary) })
+	err = out.Send(t.Context(), batch("a", 1))
+	if err == nil || !strings.Contains(err.Error(), "malformed") || strings.Contains(err.Error(), canary) || strings.Contains(fmt.Sprintf("%+v", err), canary) {
+		t.Errorf("%v", err)
 	}
 }
 
