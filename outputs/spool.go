@@ -88,6 +88,7 @@ type spool struct {
 
 	journal *journal.Journal
 	dead    *deadLetters
+	missing *missing
 	more    chan struct{} // something was appended, or is otherwise new for the feeder
 
 	mu       sync.Mutex
@@ -133,6 +134,7 @@ func openSpool(name string, o Spool, d Deps) (*spool, error) {
 		fed: make(chan struct{}), stats: SpoolState{Dir: dir}, dead: &deadLetters{path: filepath.Join(dir, "dead-letter.jsonl"), output: name},
 	}
 	var err error
+	s.missing = loadMissing(filepath.Join(dir, "missing.json"))
 	s.journal, err = journal.Open(journal.Options{Dir: dir, MaxBytes: int64(o.MaxBytes), Damaged: s.damaged})
 	if err != nil {
 		return nil, s.fault("open", err)
@@ -171,6 +173,7 @@ func (s *spool) damaged(d journal.Damage) {
 // adopt takes the accepted configuration's options, and the output made of them in place of the one before.
 func (s *spool) adopt(m member) {
 	s.journal.SetMax(int64(m.spooled.MaxBytes))
+	s.missing.asked(m.ends)
 	s.mu.Lock()
 	s.options, s.typ, s.key, s.made, s.batching = m.spooled, m.typ, m.key, m.options, defaultBatching
 	if b, ok := m.options.(interface{ batching() *Batching }); ok {
@@ -245,7 +248,7 @@ func (s *spool) Send(ctx context.Context, b Batch) error {
 			return nil
 		}
 		dropped, err := s.journal.Append(journal.Entry{ID: b.ID, Run: b.Run, Target: b.Target, N: b.N}, b.Lines, drop)
-		if dropped > 0 {
+		if dropped.Records > 0 {
 			s.dropped(dropped)
 		}
 		if errors.Is(err, journal.ErrFull) {
@@ -281,7 +284,9 @@ func (s *spool) brim(text string) {
 	}
 }
 
-func (s *spool) dropped(n int) {
+func (s *spool) dropped(d journal.Dropped) {
+	n := d.Records
+	s.forgetful(s.missing.add(d.Of))
 	s.mu.Lock()
 	s.told += n
 	s.stats.Dropped += n
@@ -289,6 +294,14 @@ func (s *spool) dropped(n int) {
 	s.brim("spool is full; the oldest records are dropped until there is room")
 	if s.watch != nil {
 		s.watch.OutputDropped(s.name, n, "full")
+	}
+}
+
+// forgetful says that a restart will not know what is missing.
+func (s *spool) forgetful(err error) {
+	if err != nil {
+		err = s.fault("write what is missing to", err)
+		s.log.Warn("after a restart ends of targets may say that all is there", "error", err, "hint", record.HintOf(err))
 	}
 }
 

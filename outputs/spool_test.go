@@ -453,6 +453,67 @@ func TestDropOldest(t *testing.T) {
 	})
 }
 
+// Who asked for the ends of targets is told the truth about what the spool has dropped, or the receiver refused, also after a
+// restart: nothing is taken for gone that was only lost.
+func TestEndsTellWhatIsMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		p, to := newPlace(dir), new(farEnd)
+		to.answer = func(outputs.Batch) error { return errors.New("down") }
+		o := &remoteOptions{To: to, Common: outputs.Common{Ends: true, Spool: &outputs.Spool{MaxBytes: 64 << 10}}}
+		f := p.open(t, o)
+		const pages = 3000
+		for i := range pages {
+			noErr(t, f.Send(t.Context(), page(fmt.Sprint("i-", i), 1)))
+		}
+		first := page("", 1)
+		end := func(run string, n int) {
+			noErr(t, f.End(t.Context(), record.Outcome{Target: first.Target, Run: run, State: record.OK, Records: n}))
+		}
+		end(first.Run, pages)
+		dropped := p.set.States()[0].Spool.Dropped
+		closeFan(t, f)
+
+		var ends []string
+		to = &farEnd{answer: func(b outputs.Batch) error {
+			if bytes.Contains(b.Lines, []byte(`"bad-0"`)) {
+				return outputs.ErrRefused
+			}
+			for line := range bytes.Lines(b.Lines) {
+				if bytes.Contains(line, []byte(`"_target"`)) {
+					ends = append(ends, string(line))
+				}
+			}
+			return nil
+		}}
+		o.To = to
+		p = newPlace(dir)
+		f = p.open(t, o)
+		p.drain(t)
+		noErr(t, f.Send(t.Context(), page("bad", 1)))
+		end(first.Run, 5)
+		p.drain(t)
+		end(first.Run, 7)
+		p.drain(t)
+		var got []string
+		for _, e := range ends {
+			var l struct {
+				State   string
+				Records int
+			}
+			noErr(t, json.Unmarshal([]byte(e), &l))
+			got = append(got, fmt.Sprint(l.State, " ", l.Records))
+		}
+		if want := []string{fmt.Sprint("partial ", pages-dropped), "partial 4", "ok 7"}; dropped == 0 || !slices.Equal(got, want) {
+			t.Errorf("told %v, want %v", got, want)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "spools", "remote", "missing.json")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("what was told is kept: %v", err)
+		}
+		closeFan(t, f)
+	})
+}
+
 // With when_full: block the sender waits, far beyond the patience that other outputs enjoy, and nothing is lost.
 func TestBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

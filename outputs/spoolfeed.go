@@ -160,8 +160,9 @@ func (f *feeder) try(ctx context.Context, out Output, ch journal.Chunk) error {
 	defer func() { f.mu.Lock(); f.trying = time.Time{}; f.mu.Unlock() }()
 	ctx, cancel := patient(ctx, tryTimeout)
 	defer cancel()
-	sum := sha256.Sum256(ch.Lines)
-	err := out.Send(ctx, Batch{ID: hex.EncodeToString(sum[:16]), Target: ch.Target, Run: ch.Run, N: ch.Records, Lines: ch.Lines})
+	lines := f.missing.tell(ch.Lines)
+	sum := sha256.Sum256(lines)
+	err := out.Send(ctx, Batch{ID: hex.EncodeToString(sum[:16]), Target: ch.Target, Run: ch.Run, N: ch.Records, Lines: lines})
 	if err == nil {
 		err = out.Flush(ctx)
 	}
@@ -173,6 +174,7 @@ func (f *feeder) try(ctx context.Context, out Output, ch journal.Chunk) error {
 
 // took goes on after what the receiver has taken.
 func (f *feeder) took(ch journal.Chunk) {
+	f.forgetful(f.missing.told(ch.Lines))
 	f.ack(ch)
 	f.again, f.pauses = 0, 0
 	switch {
@@ -231,6 +233,7 @@ func (f *feeder) refused(ch journal.Chunk, refusal error) time.Duration {
 		f.journal.Release()
 		return f.failed(f.fault("write a dead letter into", err))
 	}
+	f.forgetful(f.missing.addLine(ch.Lines))
 	if f.letters++; f.letters <= lettersLogged {
 		kind, id := identify(ch.Lines)
 		f.log.Error("receiver refused a record; it is set aside", "kind", kind, "id", id, "error", refusal, "hint", record.HintOf(refusal), "file", f.dead.path)

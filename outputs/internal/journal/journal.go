@@ -7,6 +7,7 @@
 package journal
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -274,35 +275,33 @@ func (j *Journal) SetMax(n int64) {
 func segmentSize(maxBytes int64) int64 { return min(max(maxBytes/16, 4<<10), 16<<20) }
 
 // Append puts lines at the end. They are on the disk after [Journal.Sync]. If there is no room, the oldest segments are
-// dropped, if drop says so; dropped is how many records that cost. Lines is borrowed for the call.
-func (j *Journal) Append(e Entry, lines []byte, drop bool) (dropped int, err error) {
+// dropped, if drop says so; dropped is what that cost. Lines is borrowed for the call.
+func (j *Journal) Append(e Entry, lines []byte, drop bool) (dropped Dropped, err error) {
 	j.packing.Lock()
 	defer j.packing.Unlock()
 	if j.pack == nil {
-		return 0, ErrClosed
+		return dropped, ErrClosed
 	}
 	frame, h, err := j.pack.frame(e, lines, time.Now())
 	if err != nil {
-		return 0, err
+		return dropped, err
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed {
-		return 0, ErrClosed
+		return dropped, ErrClosed
 	}
 	size := int64(len(frame))
 	if size > j.max {
-		return 0, fmt.Errorf("%d bytes are %w", size, ErrTooLarge)
+		return dropped, fmt.Errorf("%d bytes are %w", size, ErrTooLarge)
 	}
 	for j.size()+size > j.max {
 		if !drop {
 			return dropped, ErrFull
 		}
-		n, ok := j.dropOldest()
-		if !ok {
+		if !j.dropOldest(&dropped) {
 			break // all that is left is being sent at this moment
 		}
-		dropped += n
 	}
 	if j.active != nil && j.last().size > 0 && j.last().size+size > segmentSize(j.max) {
 		j.seal()
@@ -371,22 +370,35 @@ func (j *Journal) seal() {
 	j.active = nil
 }
 
+// Dropped is what dropping the oldest has cost.
+type Dropped struct {
+	Records int
+	Of      map[Source]int // of whom; where that can be told
+}
+
+// A Source is whom records are of.
+type Source struct {
+	Run    string
+	Target record.Target
+}
+
 // dropOldest removes the oldest segment that is not being sent.
-func (j *Journal) dropOldest() (records int, ok bool) {
+func (j *Journal) dropOldest(cost *Dropped) bool {
 	i := slices.IndexFunc(j.segs, func(s *segment) bool { return s.n > j.claimed })
 	if i < 0 {
-		return 0, false
+		return false
 	}
 	s := j.segs[i]
+	j.whose(s, cost)
 	if i == len(j.segs)-1 && j.active != nil {
 		j.seal()
 	}
 	if err := os.Remove(j.path(s.n)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return 0, false
+		return false
 	}
-	records = s.records
+	cost.Records += s.records
 	if s.n == j.cursor.seg {
-		records -= j.cursor.records
+		cost.Records -= j.cursor.records
 	}
 	j.segs = slices.Delete(j.segs, i, i+1)
 	if s.n == j.cursor.seg {
@@ -396,7 +408,37 @@ func (j *Journal) dropOldest() (records int, ok bool) {
 			j.oldest = j.segs[0].begun
 		}
 	}
-	return records, true
+	return true
+}
+
+// whose adds up what a segment holds, and nobody has read, by whom it is of. What it cannot read it leaves out.
+func (j *Journal) whose(s *segment, cost *Dropped) {
+	f, err := os.Open(j.path(s.n))
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	at, taken := int64(0), 0
+	if s.n == j.cursor.seg {
+		at, taken = j.cursor.off, j.cursor.taken
+	}
+	if cost.Of == nil {
+		cost.Of = map[Source]int{}
+	}
+	for at < s.size {
+		h, err := headerAt(f, at, s.size)
+		if err != nil {
+			if at, err = nextFrame(f, at, s.size); err != nil {
+				return
+			}
+			continue
+		}
+		b, e := make([]byte, h.entry), Entry{}
+		if _, err := f.ReadAt(b, at+headerSize); err == nil && json.Unmarshal(b, &e) == nil {
+			cost.Of[Source{e.Run, e.Target}] += h.records - taken
+		}
+		at, taken = at+h.size(), 0
+	}
 }
 
 // Sync returns when all that was appended before it would survive a power cut. Those who come while one fsync goes on

@@ -292,7 +292,7 @@ func TestFull(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		dropped += n
+		dropped += n.Records
 		if got := onDisk(t, dir); got > size {
 			t.Fatalf("%d bytes on disk", got)
 		}
@@ -353,7 +353,7 @@ func TestClaimed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		dropped += n
+		dropped += n.Records
 	}
 	if err := o.Ack(ch); err != nil {
 		t.Fatal(err)
@@ -380,7 +380,7 @@ func TestReleased(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		dropped += n
+		dropped += n.Records
 	}
 	if got := o.all(t, 100); len(got)+dropped != 201 || got[0] == "waiting" {
 		t.Errorf("%d read, %d dropped", len(got), dropped)
@@ -426,7 +426,7 @@ func TestLock(t *testing.T) {
 	}
 }
 
-func errOf(_ int, err error) error { return err }
+func errOf(_ Dropped, err error) error { return err }
 
 // Many append and sync while one reads.
 func TestConcurrent(t *testing.T) {
@@ -486,7 +486,16 @@ func TestModel(t *testing.T) {
 				if err != nil {
 					r.Fatal(err)
 				}
-				want = append(want, ids...)[dropped:]
+				of := 0
+				for src, n := range dropped.Of {
+					if src.Run == "r" {
+						of += n
+					}
+				}
+				if of != dropped.Records {
+					r.Fatalf("%d of %d dropped records are of the run", of, dropped.Records)
+				}
+				want = append(want, ids...)[dropped.Records:]
 			},
 			"read": func(r *rapid.T) {
 				ch, err := o.Read(rapid.IntRange(1, 9).Draw(r, "n"), rapid.IntRange(1, 2000).Draw(r, "bytes"))
