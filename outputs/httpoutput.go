@@ -12,8 +12,9 @@ type httpOutput struct {
 	// encode is the body and the headers of a batch's request. An empty body is not sent: there is nothing that this output
 	// sends of the batch. What it keeps of the batch it copies.
 	encode func(b Batch) (http.Header, []byte, error)
-	// answer reads what the receiver said beside its 2xx. May be nil: it does not matter.
-	answer func(body []byte) error
+	// answer has the last word on what became of a batch: it is given what the receiver said beside its 2xx, or the error. May
+	// be nil: nothing is to be added.
+	answer func(b Batch, said []byte, err error) error
 	end    func() // may be nil
 
 	turn   turn
@@ -33,8 +34,8 @@ func (o *httpOutput) Send(ctx context.Context, b Batch) error {
 		return err
 	}
 	said, err := o.client.post(ctx, header, body)
-	if err == nil && o.answer != nil {
-		err = o.answer(said)
+	if o.answer != nil {
+		err = o.answer(b, said, err)
 	}
 	return err
 }
