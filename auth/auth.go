@@ -38,7 +38,7 @@ type Options struct {
 type Sessions struct {
 	aws      aws.Config
 	tokens   tokens
-	keys     *iam.Client
+	keys     listAccessKeys
 	loaded   *loaded
 	getenv   func(string) string
 	store    MFAStore
@@ -60,7 +60,7 @@ type Sessions struct {
 // NewSessions has no session yet, and calls nobody.
 func NewSessions(o Options) *Sessions {
 	s := &Sessions{
-		aws: o.AWS, tokens: newTokens(o.AWS), keys: iam.NewFromConfig(impatient(o.AWS), func(c *iam.Options) { c.HTTPSignerV4 = forgetful{} }), loaded: loadedOf(o.AWS), getenv: o.Getenv, store: o.MFA, log: o.Log,
+		aws: o.AWS, tokens: newTokens(o.AWS), keys: iam.NewFromConfig(impatient(o.AWS), func(c *iam.Options) { c.HTTPSignerV4 = forgetful{} }).ListAccessKeys, loaded: loadedOf(o.AWS), getenv: o.Getenv, store: o.MFA, log: o.Log,
 		layers: make(map[pipeline]*layer), all: make(map[pipeline]*entry), organizations: newOrganizations(o.AWS),
 	}
 	if s.getenv == nil {

@@ -49,6 +49,15 @@ func (s *Sessions) KeyAge(ctx context.Context, of *Session) (age KeyAge, ok bool
 	return age, true, fault(record.Other, "", "age of key %s: IAM lists the user's keys without it", age.Key)
 }
 
+// listAccessKeys is the one operation of IAM. It is a func, as a client that can be reached from an interface value keeps all
+// its methods in the binary: those of IAM are some 9 MB.
+type listAccessKeys func(context.Context, *iam.ListAccessKeysInput, ...func(*iam.Options)) (*iam.ListAccessKeysOutput, error)
+
+// ListAccessKeys is what the SDK's paginator asks for.
+func (l listAccessKeys) ListAccessKeys(ctx context.Context, in *iam.ListAccessKeysInput, o ...func(*iam.Options)) (*iam.ListAccessKeysOutput, error) {
+	return l(ctx, in, o...)
+}
+
 // iamRegion is where a partition's IAM is asked: it is one for all regions.
 func iamRegion(id string) string {
 	if p, ok := record.PartitionNamed(id); ok {
