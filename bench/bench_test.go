@@ -31,6 +31,7 @@ func TestEachBenchmarkRuns(t *testing.T) {
 		want []string // in the output
 	}{
 		{"scale -accounts 3 -n 1 -latency 1ms", []string{"| 3        | key+role |", "|      key |", " 60 |"}},
+		{"whole -instances 10000 -sdk-instances 0 -n 1 -store sqlite", []string{"| collector, nothing changed |", "| raw HTTP, thrown away "}},
 		{"wire -instances 10000 -n 1", []string{"| off |  off |", "| on  |   on |"}},
 		{"empty -latency 1ms -n 1", []string{"| throttled |"}},
 		{"size", []string{" MB ("}},

@@ -1,6 +1,7 @@
 // Command sdktypes lists instances the way most programs do: the SDK's typed client and paginator, and encoding/json to a file.
 // It is what bench measures the collector against, and stands alone so that nothing else compiles the SDK's types. It does
-// less than the collector: no role, no identity, no tags, no limits, no metrics; one page after the other.
+// less than the collector: no role, no identity, no tags, no limits, no metrics; one page after the other. With -store it
+// remembers them as well, the way most would: a row a version in SQLite, found again by its hash.
 package main
 
 import (
@@ -23,14 +24,15 @@ func main() {
 	regions := flag.String("regions", "", "regions, with commas")
 	out := flag.String("out", "", "file for the instances, one a line")
 	gzip := flag.Bool("gzip", true, "ask for compressed answers, as the SDK does")
+	store := flag.String("store", "", "SQLite file in which they are remembered; none: they are not")
 	flag.Parse()
-	if err := run(context.Background(), *keys, strings.Split(*regions, ","), *out, *gzip); err != nil {
+	if err := run(context.Background(), *keys, strings.Split(*regions, ","), *out, *store, *gzip); err != nil {
 		fmt.Fprintln(os.Stderr, "sdktypes:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, keys string, regions []string, out string, gzip bool) (err error) {
+func run(ctx context.Context, keys string, regions []string, out, store string, gzip bool) (err error) {
 	list, err := os.ReadFile(keys)
 	if err != nil {
 		return err
@@ -41,6 +43,11 @@ func run(ctx context.Context, keys string, regions []string, out string, gzip bo
 	}
 	w := bufio.NewWriterSize(f, 1<<20)
 	defer func() { err = errors.Join(err, w.Flush(), f.Close()) }()
+	m, err := openMemory(ctx, store)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.close()) }()
 	client := &http.Client{Transport: &http.Transport{DisableCompression: !gzip}}
 	defer client.CloseIdleConnections()
 	for line := range strings.Lines(string(list)) {
@@ -52,7 +59,7 @@ func run(ctx context.Context, keys string, regions []string, out string, gzip bo
 					return aws.Credentials{AccessKeyID: id, SecretAccessKey: secret}, nil
 				}),
 			})
-			if err := instances(ctx, api, w); err != nil {
+			if err := instances(ctx, api, id, w, m); err != nil {
 				return fmt.Errorf("%s: %w", region, err)
 			}
 		}
@@ -60,13 +67,14 @@ func run(ctx context.Context, keys string, regions []string, out string, gzip bo
 	return nil
 }
 
-func instances(ctx context.Context, api *ec2.Client, w *bufio.Writer) error {
+func instances(ctx context.Context, api *ec2.Client, account string, w *bufio.Writer, m *memory) error {
 	p := ec2.NewDescribeInstancesPaginator(api, &ec2.DescribeInstancesInput{MaxResults: aws.Int32(1000)})
 	for p.HasMorePages() {
 		page, err := p.NextPage(ctx)
 		if err != nil {
 			return err
 		}
+		var rows []row
 		for _, r := range page.Reservations {
 			for _, i := range r.Instances {
 				line, err := json.Marshal(i)
@@ -76,7 +84,11 @@ func instances(ctx context.Context, api *ec2.Client, w *bufio.Writer) error {
 				if _, err := w.Write(append(line, '\n')); err != nil {
 					return err
 				}
+				rows = append(rows, row{account + "/" + api.Options().Region + "/" + aws.ToString(i.InstanceId), line})
 			}
+		}
+		if err := m.page(ctx, rows); err != nil {
+			return err
 		}
 	}
 	return nil
