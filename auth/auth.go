@@ -14,7 +14,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
-	"github.com/aws/aws-sdk-go-v2/service/organizations"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"github.com/aws-collector/collector/config"
@@ -48,7 +47,7 @@ type Sessions struct {
 	metadata *imds.Client
 	instance *layer // the one instance role
 
-	organizations *organizations.Client
+	organizations *organizationsAPI
 	memberTags    memberTags
 
 	mu     sync.Mutex

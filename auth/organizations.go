@@ -96,7 +96,18 @@ func OrganizationsActions(o config.Organization) []string {
 	return actions
 }
 
-func newOrganizations(cfg aws.Config) *organizations.Client {
+// organizationsAPI is the operations that are used, as funcs: a client that can be reached from an interface value keeps all
+// its methods in the binary.
+type organizationsAPI struct {
+	ListAccounts                     func(context.Context, *organizations.ListAccountsInput, ...func(*organizations.Options)) (*organizations.ListAccountsOutput, error)
+	ListRoots                        func(context.Context, *organizations.ListRootsInput, ...func(*organizations.Options)) (*organizations.ListRootsOutput, error)
+	ListAccountsForParent            func(context.Context, *organizations.ListAccountsForParentInput, ...func(*organizations.Options)) (*organizations.ListAccountsForParentOutput, error)
+	ListOrganizationalUnitsForParent func(context.Context, *organizations.ListOrganizationalUnitsForParentInput, ...func(*organizations.Options)) (*organizations.ListOrganizationalUnitsForParentOutput, error)
+	ListParents                      func(context.Context, *organizations.ListParentsInput, ...func(*organizations.Options)) (*organizations.ListParentsOutput, error)
+	ListTagsForResource              func(context.Context, *organizations.ListTagsForResourceInput, ...func(*organizations.Options)) (*organizations.ListTagsForResourceOutput, error)
+}
+
+func newOrganizations(cfg aws.Config) *organizationsAPI {
 	cfg.HTTPClient = hasty(cfg.HTTPClient)
 	cfg.Retryer = func() aws.Retryer {
 		return retry.NewStandard(func(o *retry.StandardOptions) {
@@ -106,7 +117,8 @@ func newOrganizations(cfg aws.Config) *organizations.Client {
 	if cfg.Region == "" {
 		cfg.Region = "us-east-1" // always said again by the call
 	}
-	return organizations.NewFromConfig(cfg, func(o *organizations.Options) { o.HTTPSignerV4 = forgetful{} })
+	c := organizations.NewFromConfig(cfg, func(o *organizations.Options) { o.HTTPSignerV4 = forgetful{} })
+	return &organizationsAPI{c.ListAccounts, c.ListRoots, c.ListAccountsForParent, c.ListOrganizationalUnitsForParent, c.ListParents, c.ListTagsForResource}
 }
 
 // organizationsRegion is the one region of a partition that has the service; the SDK knows its endpoint there.
@@ -124,7 +136,7 @@ func organizationsRegion(partition string) string {
 
 // A lister asks for one block.
 type lister struct {
-	client  *organizations.Client
+	client  *organizationsAPI
 	session *Session
 	region  string
 }
