@@ -112,6 +112,7 @@ type spool struct {
 	told      int // dropped in this episode
 	down      error
 	downSince time.Time
+	busy      bool      // the feeder is
 	gone      bool      // the output proper will never work again
 	trying    time.Time // since when a request is under way; zero: none is
 	delivered int
@@ -356,9 +357,13 @@ func (s *spool) drain(ctx context.Context) {
 	s.mu.Unlock()
 	for runs {
 		s.mu.Lock()
-		moved, gone := s.moved, s.gone
+		moved := s.moved // first, so that no step is missed
 		s.mu.Unlock()
-		if gone || s.journal.Stat().Bytes == 0 {
+		left := s.journal.Stat().Bytes // then busy: who has acknowledged the last may not have noted it yet
+		s.mu.Lock()
+		gone, busy := s.gone, s.busy
+		s.mu.Unlock()
+		if gone || left == 0 && !busy {
 			return
 		}
 		select {

@@ -36,9 +36,22 @@ type feeder struct {
 func (s *spool) feed(ctx context.Context) {
 	f := &feeder{spool: s}
 	for f.due(ctx) {
-		if pause := f.once(ctx); pause > 0 {
+		f.at(true)
+		pause := f.once(ctx)
+		f.at(false)
+		if pause > 0 {
 			f.pause(ctx, pause)
 		}
+	}
+}
+
+// at notes whether the feeder is at something, for who waits until all is done.
+func (f *feeder) at(work bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.busy = work
+	if !work {
+		f.wake()
 	}
 }
 

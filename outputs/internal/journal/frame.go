@@ -31,10 +31,9 @@ const (
 	maxLines   = 1 << 30
 )
 
-var (
-	magic      = []byte{0xC5, 'J', 'S', 1}
-	castagnoli = crc32.MakeTable(crc32.Castagnoli)
-)
+var magic = []byte{0xC5, 'J', 'S', 1}
+
+func sumOf(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) } // the table is made once
 
 var errDamaged = errors.New("damaged")
 
@@ -57,12 +56,12 @@ func (h header) put(b []byte) {
 	le.PutUint32(b[20:], uint32(h.records))
 	le.PutUint64(b[24:], uint64(h.at.UnixNano()))
 	le.PutUint32(b[32:], h.sum)
-	le.PutUint32(b[4:], crc32.Checksum(b[8:headerSize], castagnoli))
+	le.PutUint32(b[4:], sumOf(b[8:headerSize]))
 }
 
 func parseHeader(b []byte) (header, error) {
 	le := binary.LittleEndian
-	if !bytes.Equal(b[:4], magic) || le.Uint32(b[4:]) != crc32.Checksum(b[8:headerSize], castagnoli) {
+	if !bytes.Equal(b[:4], magic) || le.Uint32(b[4:]) != sumOf(b[8:headerSize]) {
 		return header{}, errDamaged
 	}
 	h := header{
@@ -114,7 +113,7 @@ func (p *packer) frame(e Entry, lines []byte, now time.Time) ([]byte, header, er
 	b = append(b, entry...)
 	b = p.enc.EncodeAll(lines, b)
 	h := header{entry: len(entry), packed: len(b) - headerSize - len(entry), lines: len(lines), records: e.N, at: now}
-	h.sum = crc32.Checksum(b[headerSize:], castagnoli)
+	h.sum = sumOf(b[headerSize:])
 	h.put(b)
 	p.buf = b
 	return b, h, nil
@@ -133,7 +132,7 @@ func (p *packer) open(r io.ReaderAt, off int64, h header, into []byte) (e Entry,
 		}
 		return e, nil, err
 	}
-	if crc32.Checksum(b, castagnoli) != h.sum || json.Unmarshal(b[:h.entry], &e) != nil {
+	if sumOf(b) != h.sum || json.Unmarshal(b[:h.entry], &e) != nil {
 		return e, nil, errDamaged
 	}
 	lines, err = p.dec.DecodeAll(b[h.entry:], into)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -33,13 +32,13 @@ func (c cursor) put(gen uint64) []byte {
 	for i, n := range []uint64{gen, c.seg, uint64(c.off), uint64(c.raw), uint64(c.taken), uint64(c.records), uint64(c.lines)} {
 		le.PutUint64(b[8*i:], n)
 	}
-	le.PutUint32(b[56:], crc32.Checksum(b[:56], castagnoli))
+	le.PutUint32(b[56:], sumOf(b[:56]))
 	return b
 }
 
 func parseCursor(b []byte) (c cursor, gen uint64, ok bool) {
 	le := binary.LittleEndian
-	if len(b) < slotSize || le.Uint32(b[56:]) != crc32.Checksum(b[:56], castagnoli) {
+	if len(b) < slotSize || le.Uint32(b[56:]) != sumOf(b[:56]) {
 		return cursor{}, 0, false
 	}
 	n := func(i int) uint64 { return le.Uint64(b[8*i:]) }

@@ -1,0 +1,142 @@
+package outputs_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/record"
+)
+
+// A full spool drops its oldest, counts them, says so once, and is not ready; sent and dropped are all there was.
+func TestDropOldest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, to := newPlace(t.TempDir()), new(farEnd)
+		to.answer = func(outputs.Batch) error { return errors.New("down") }
+		f := p.open(t, &remoteOptions{To: to, Common: outputs.Common{Spool: &outputs.Spool{MaxBytes: 64 << 10}}})
+		const pages = 3000
+		for i := range pages {
+			noErr(t, f.Send(t.Context(), page(fmt.Sprint("i-", i), 1)))
+		}
+		st := p.set.States()[0]
+		dropped := st.Spool.Dropped
+		if dropped == 0 || st.Spool.Records+dropped != pages || st.Spool.Bytes > 64<<10 || st.Ready || !st.Spool.Full || !strings.Contains(st.Error, "spool is full") ||
+			st.Lost != 0 || p.dropped != dropped || p.heard("spool is full") != 1 {
+			t.Fatalf("%+v %+v, log:\n%s", st, st.Spool, p.logs())
+		}
+		to.set(func() { to.answer = nil })
+		p.drain(t)
+		sameIDs(t, "what is left", to.has(), idsFrom(dropped, pages))
+		if st := p.set.States()[0]; !st.Ready || !st.Up || st.Spool.Full || p.heard("has room again") != 1 {
+			t.Errorf("when it is back: %+v %+v, log:\n%s", st, st.Spool, p.logs())
+		}
+		closeFan(t, f)
+	})
+}
+
+// Who asked for the ends of targets is told the truth about what the spool has dropped, or the receiver refused, also after a
+// restart: nothing is taken for gone that was only lost.
+func TestEndsTellWhatIsMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		p, to := newPlace(dir), new(farEnd)
+		to.answer = func(outputs.Batch) error { return errors.New("down") }
+		o := &remoteOptions{To: to, Common: outputs.Common{Ends: true, Spool: &outputs.Spool{MaxBytes: 64 << 10}}}
+		f := p.open(t, o)
+		const pages = 3000
+		for i := range pages {
+			noErr(t, f.Send(t.Context(), page(fmt.Sprint("i-", i), 1)))
+		}
+		first := page("", 1)
+		end := func(run string, n int) {
+			noErr(t, f.End(t.Context(), record.Outcome{Target: first.Target, Run: run, State: record.OK, Records: n}))
+		}
+		end(first.Run, pages)
+		dropped := p.set.States()[0].Spool.Dropped
+		closeFan(t, f)
+
+		var ends []string
+		to = &farEnd{answer: func(b outputs.Batch) error {
+			if bytes.Contains(b.Lines, []byte(`"bad-0"`)) {
+				return outputs.ErrRefused
+			}
+			for line := range bytes.Lines(b.Lines) {
+				if bytes.Contains(line, []byte(`"_target"`)) {
+					ends = append(ends, string(line))
+				}
+			}
+			return nil
+		}}
+		o.To = to
+		p = newPlace(dir)
+		f = p.open(t, o)
+		p.drain(t)
+		noErr(t, f.Send(t.Context(), page("bad", 1)))
+		end(first.Run, 5)
+		p.drain(t)
+		end(first.Run, 7)
+		p.drain(t)
+		var got []string
+		for _, e := range ends {
+			var l struct {
+				State   string
+				Records int
+			}
+			noErr(t, json.Unmarshal([]byte(e), &l))
+			got = append(got, fmt.Sprint(l.State, " ", l.Records))
+		}
+		if want := []string{fmt.Sprint("partial ", pages-dropped), "partial 4", "ok 7"}; dropped == 0 || !slices.Equal(got, want) {
+			t.Errorf("told %v, want %v", got, want)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "spools", "remote", "missing.json")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("what was told is kept: %v", err)
+		}
+		closeFan(t, f)
+	})
+}
+
+// With when_full: block the sender waits, far beyond the patience that other outputs enjoy, and nothing is lost.
+func TestBlock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, to, other := newPlace(t.TempDir()), new(farEnd), new(farEnd)
+		to.answer = func(outputs.Batch) error { return errors.New("down") }
+		f := p.open(t, &remoteOptions{To: to, Common: outputs.Common{Spool: &outputs.Spool{MaxBytes: 64 << 10, WhenFull: "block"}}},
+			&remoteOptions{To: other})
+		time.AfterFunc(time.Hour, func() { to.set(func() { to.answer = nil }) })
+		begin, pages := time.Now(), 0
+		for time.Since(begin) == 0 { // until one waits
+			noErr(t, f.Send(t.Context(), page(fmt.Sprint("i-", pages), 1)))
+			pages++
+		}
+		if took := time.Since(begin); took < time.Hour || took > time.Hour+time.Minute || pages < 10 {
+			t.Errorf("page %d waited %s", pages, took)
+		}
+		if p.heard("collecting waits") != 1 {
+			t.Errorf("log:\n%s", p.logs())
+		}
+		p.drain(t)
+		sameIDs(t, "received", to.has(), idsFrom(0, pages))
+		to.set(func() { to.answer = func(outputs.Batch) error { return errors.New("down") } })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var err error
+		for err == nil {
+			err = f.Send(ctx, page("late", 1))
+		}
+		if st := p.set.States()[0]; !errors.Is(err, context.DeadlineExceeded) || st.Lost != 1 || st.Ready {
+			t.Errorf("at the end of the run: %v, %+v", err, st)
+		}
+		to.set(func() { to.answer = nil })
+		closeFan(t, f)
+	})
+}
