@@ -33,8 +33,8 @@ func (s *Sessions) KeyAge(ctx context.Context, of *Session) (age KeyAge, ok bool
 	defer cancel()
 	age.Key = maskID(c.AccessKeyID)
 	region := iamRegion(of.Identity.Partition)
-	for p := iam.NewListAccessKeysPaginator(s.keys, &iam.ListAccessKeysInput{}); p.HasMorePages(); {
-		page, err := p.NextPage(ctx, func(o *iam.Options) { o.Region, o.Credentials = region, static(c) })
+	for in := new(iam.ListAccessKeysInput); ; { // not by its paginator: as an interface the client would link every operation of IAM
+		page, err := s.keys.ListAccessKeys(ctx, in, func(o *iam.Options) { o.Region, o.Credentials = region, static(c) })
 		if err != nil {
 			err = timedOut(ctx, err)
 			return age, true, explain(err, clues{doing: "age of key " + age.Key, signer: base.step.Name(), region: region, used: c})
@@ -44,6 +44,9 @@ func (s *Sessions) KeyAge(ctx context.Context, of *Session) (age KeyAge, ok bool
 				age.Created = aws.ToTime(k.CreateDate)
 				return age, true, nil
 			}
+		}
+		if in.Marker = page.Marker; in.Marker == nil {
+			break
 		}
 	}
 	return age, true, fault(record.Other, "", "age of key %s: IAM lists the user's keys without it", age.Key)
