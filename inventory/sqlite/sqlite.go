@@ -124,7 +124,7 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 	if o.Sync {
 		sync = "FULL"
 	}
-	s.w, err = connect(o.Path, "rwc", "journal_mode(WAL)", "synchronous("+sync+")", "cache_size(-32000)", "journal_size_limit(67108864)")
+	s.w, err = connect(o.Path, "rwc", "journal_mode(WAL)", "synchronous("+sync+")", "cache_size(-8000)", "journal_size_limit(67108864)")
 	if err != nil {
 		return nil, err
 	}
