@@ -197,7 +197,6 @@ func TestDataKitLimits(t *testing.T) {
 			func(p linePoint) bool { return p.tags["a"] == "x y" && p.tags["b "] == "z" }},
 		{"cut after a backslash", map[string]string{"a": strings.Repeat(`\`, 1030) + "x"}, struct{}{}, "cut to 1024", func(p linePoint) bool { return p.tags["a"] == "" }},
 		{"reserved member", nil, map[string]string{"class": "c", "X": "y"}, "keeps the name for itself", func(p linePoint) bool { return p.fields["class"] == nil && p.fields["X"] == "y" }},
-		{"huge", nil, map[string]string{"X": strings.Repeat("x", 33<<20)}, "cut to 33554432 bytes", func(p linePoint) bool { return len(p.fields["X"].(string)) == 32<<20 }},
 	} {
 		extra, _ := json.Marshal(c.extra)
 		data, _ := json.Marshal(c.data)
