@@ -233,7 +233,8 @@ func openKafka(ctx context.Context, options any, d Deps) (Output, error) {
 		kgo.RecordRetries(kafkaTries), kgo.RequestRetries(kafkaTries), kgo.UnknownTopicRetries(2), kgo.MetadataMinAge(500 * time.Millisecond),
 		// Send's context bounds the whole; the client's own limit counts from a message's timestamp, which is the record's here.
 		kgo.DialTimeout(min(10*time.Second, time.Duration(o.Timeout)/2)),
-		// What was given up on is sent again by the spool, whatever became of it; its stable id tells.
+		// A message of which nobody knows whether it has arrived is given up on as any other: the spool sends it again, and its
+		// record_id tells.
 		kgo.AllowIdempotentProduceCancellation(),
 	}
 	if o.CreateTopics {

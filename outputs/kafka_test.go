@@ -36,6 +36,7 @@ func TestKafkaConformance(t *testing.T) {
 		return outputstest.Receiver{
 			Options: func(ca string) any {
 				o := kafkaOptions(t, c)
+				o.Timeout = config.Duration(5 * time.Second)
 				o.TLS.Enabled = w.CA != ""
 				o.TLS.CAFile = ca
 				return o
@@ -404,7 +405,11 @@ func TestKafkaSASL(t *testing.T) {
 			})
 			o := kafkaOptions(t, c)
 			o.SASL = outputs.SASL{Mechanism: "PLAIN", Username: "collector", Password: secret.New(password)}
+			begin := time.Now()
 			err := sendPage(t, openKafka(t, o), "i", 2)
+			if took := time.Since(begin); took > 2*time.Second {
+				t.Errorf("it took %s to say what only a person can mend", took)
+			}
 			if record.ReasonOf(err) != record.AccessDenied || !strings.Contains(record.HintOf(err), "sasl.") || strings.Contains(err.Error(), password) {
 				t.Errorf("%v (%s; hint %q)", err, record.ReasonOf(err), record.HintOf(err))
 			}
@@ -594,6 +599,25 @@ func TestKafkaBrokerHangs(t *testing.T) {
 			t.Errorf("the Send under way: %v", err)
 		}
 	})
+}
+
+// A broker that takes each request and hangs up is given up on before the timeout, although nobody knows what it has kept.
+func TestKafkaBrokerHangsUp(t *testing.T) {
+	c := brokers(t, kfake.SeedTopics(1, inventoryTopic))
+	c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		return nil, errors.New("hang up"), true
+	})
+	o := kafkaOptions(t, c)
+	o.Timeout = config.Duration(time.Minute)
+	begin := time.Now()
+	err := sendPage(t, openKafka(t, o), "i", 1)
+	if err == nil || errors.Is(err, outputs.ErrRefused) || record.HintOf(err) == "" {
+		t.Errorf("%v (hint %q)", err, record.HintOf(err))
+	}
+	if took := time.Since(begin); took > 15*time.Second {
+		t.Errorf("it took %s", took)
+	}
 }
 
 func TestKafkaOptions(t *testing.T) {
