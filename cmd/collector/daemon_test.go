@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,8 +19,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v2"
+
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/outputs"
 )
 
 // A daemon is the program as a process, on a schedule of a second.
@@ -340,9 +345,53 @@ func TestExampleIsTaken(t *testing.T) {
 	if err := f.Resolve(env, file); err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Accounts) == 0 || len(f.Outputs) == 0 {
-		t.Errorf("%d accounts, %d outputs", len(f.Accounts), len(f.Outputs))
+	for _, typ := range outputs.Types {
+		if !slices.ContainsFunc(f.Outputs, func(o config.Output) bool { return o.Type == typ.Name }) {
+			t.Errorf("it shows no output of type %s", typ.Name)
+		}
 	}
+
+	// An editor with the schema of this binary agrees.
+	schema, err := config.Schema(known())
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("config.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var example any
+	if err := yaml.Unmarshal([]byte(text), &example); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Validate(withTextKeys(example)); err != nil {
+		t.Error(err)
+	}
+}
+
+// withTextKeys is YAML as JSON has it.
+func withTextKeys(v any) any {
+	switch v := v.(type) {
+	case map[any]any:
+		m := map[string]any{}
+		for k := range v {
+			m[fmt.Sprint(k)] = withTextKeys(v[k])
+		}
+		return m
+	case []any:
+		for i := range v {
+			v[i] = withTextKeys(v[i])
+		}
+	}
+	return v
 }
 
 // A secret that is rotated in the file that ${file:} names is used without anybody's saying so; a SIGHUP in a drain does not end it.

@@ -319,7 +319,7 @@ func needRestart(old, new *config.File) []string {
 	if a != b || gzip(old) != gzip(new) {
 		keys = append(keys, "limits")
 	}
-	if old.Store != new.Store {
+	if !old.Store.Equal(new.Store) {
 		keys = append(keys, "store")
 	}
 	if old.DrainTimeout != new.DrainTimeout {
