@@ -104,7 +104,7 @@ func (a Access) conditions() map[string]map[string]Words {
 		equal["sts:ExternalId"] = Words{a.ExternalID}
 	}
 	if a.Organization != "" {
-		equal["aws:PrincipalOrgID"] = Words{a.Organization}
+		equal[principalOrg] = Words{a.Organization}
 	}
 	if len(equal) > 0 {
 		c["StringEquals"] = equal
@@ -121,6 +121,10 @@ func (a Access) conditions() map[string]map[string]Words {
 // mfaPresent is true for a session that began with a one-time code, and absent for a long-lived key.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-multifactorauthpresent
 const mfaPresent = "aws:MultiFactorAuthPresent"
+
+// principalOrg is the organization that the caller's account is a member of.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalorgid
+const principalOrg = "aws:PrincipalOrgID"
 
 // Assume is the permission policy of the collector's own user or role: it may become the role in each account, and do
 // nothing else. Without account ids, and where so many roles are named that they fit into no managed policy, it

@@ -29,12 +29,12 @@ func CloudFormation(a Access, docs []Document) ([]byte, error) {
 	for i, d := range docs {
 		policies = append(policies, block{"PolicyName": policyName(i), "PolicyDocument": d})
 	}
-	external := block{"sts:ExternalId": block{"Ref": "ExternalId"}}
+	equal := block{"sts:ExternalId": when("HasExternalId", block{"Ref": "ExternalId"}), principalOrg: when("HasOrganization", block{"Ref": "OrganizationId"})}
 	trust := block{"Version": Version, "Statement": []any{block{
 		"Sid": "CollectorMayEnter", "Effect": "Allow", "Action": "sts:AssumeRole",
 		"Principal": block{"AWS": block{"Fn::Sub": "arn:${AWS::Partition}:iam::${HomeAccountId}:${HomeCaller}"}},
 		"Condition": when("HasCondition", block{
-			"StringEquals": when("HasExternalId", external),
+			"StringEquals": when("HasEqual", equal),
 			"Bool":         when("NeedsMfa", block{mfaPresent: "true"}),
 		}),
 	}}}
@@ -43,7 +43,7 @@ func CloudFormation(a Access, docs []Document) ([]byte, error) {
 		Description: "The role by which collector lists EC2 in this account. IAM is global: deploy it in one region of each account, with the " +
 			"capability CAPABILITY_NAMED_IAM.",
 		Metadata: block{"AWS::CloudFormation::Interface": block{"ParameterGroups": []any{
-			block{"Label": block{"default": "Who may enter"}, "Parameters": []any{"HomeAccountId", "HomeCaller", "ExternalId", "RequireMfa"}},
+			block{"Label": block{"default": "Who may enter"}, "Parameters": []any{"HomeAccountId", "HomeCaller", "ExternalId", "OrganizationId", "RequireMfa"}},
 			block{"Label": block{"default": "The role"}, "Parameters": []any{"RoleName", "MaxSessionDuration"}},
 		}}},
 		Parameters: block{
@@ -53,15 +53,19 @@ func CloudFormation(a Access, docs []Document) ([]byte, error) {
 				callerOrRoot(a), "AllowedPattern", "^(root|(user|role)(/[\\w+=,.@-]+)+)$", "ConstraintDescription", "root, user/NAME or role/NAME"),
 			"ExternalId": parameter("What the collector must bring (external_id in its configuration); empty for none.", &a.ExternalID,
 				"AllowedPattern", "^([\\w+=,.@:/-]{2,1224})?$", "ConstraintDescription", "2 to 1224 letters, digits or any of _+=,.@:/-"),
+			"OrganizationId": parameter("Only callers of this organization (o-...); empty for any.", &a.Organization,
+				"AllowedPattern", "^(o-[a-z0-9]{10,32})?$", "ConstraintDescription", "o- and 10 to 32 small letters or digits"),
 			"RequireMfa": parameter("true: only users that have signed in with MFA. A role cannot.", fmt.Sprint(a.MFA), "AllowedValues", []any{"true", "false"}),
 			"RoleName":   parameter("The role's name, the same in every account.", a.Role, "AllowedPattern", "^[\\w+=,.@-]{1,64}$"),
 			"MaxSessionDuration": block{"Type": "Number", "Description": "How long a session of the role may last at most, in seconds; role_duration in the configuration may be no longer.",
 				"Default": 3600, "MinValue": 3600, "MaxValue": 43200},
 		},
 		Conditions: block{
-			"HasExternalId": block{"Fn::Not": []any{block{"Fn::Equals": []any{block{"Ref": "ExternalId"}, ""}}}},
-			"NeedsMfa":      block{"Fn::Equals": []any{block{"Ref": "RequireMfa"}, "true"}},
-			"HasCondition":  block{"Fn::Or": []any{block{"Condition": "HasExternalId"}, block{"Condition": "NeedsMfa"}}},
+			"HasExternalId":   block{"Fn::Not": []any{block{"Fn::Equals": []any{block{"Ref": "ExternalId"}, ""}}}},
+			"HasOrganization": block{"Fn::Not": []any{block{"Fn::Equals": []any{block{"Ref": "OrganizationId"}, ""}}}},
+			"HasEqual":        block{"Fn::Or": []any{block{"Condition": "HasExternalId"}, block{"Condition": "HasOrganization"}}},
+			"NeedsMfa":        block{"Fn::Equals": []any{block{"Ref": "RequireMfa"}, "true"}},
+			"HasCondition":    block{"Fn::Or": []any{block{"Condition": "HasEqual"}, block{"Condition": "NeedsMfa"}}},
 		},
 		Resources: block{"Role": block{"Type": "AWS::IAM::Role", "Properties": block{
 			"RoleName":                 block{"Ref": "RoleName"},

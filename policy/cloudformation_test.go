@@ -158,7 +158,7 @@ func TestCloudFormation(t *testing.T) {
 	}
 	used := map[string]bool{}
 	for _, a := range ways() {
-		given := map[string]any{"HomeAccountId": a.Home, "HomeCaller": callerOrRoot(a), "ExternalId": a.ExternalID, "RequireMfa": fmt.Sprint(a.MFA)}
+		given := map[string]any{"HomeAccountId": a.Home, "HomeCaller": callerOrRoot(a), "ExternalId": a.ExternalID, "OrganizationId": a.Organization, "RequireMfa": fmt.Sprint(a.MFA)}
 		role, c, err := deploy(t, plain, a.Partition, given)
 		if err != nil {
 			t.Fatal(err)

@@ -32,6 +32,8 @@ func ways() []Access {
 					all = append(all, a)
 					a.Roles = []string{"arn:" + p.ID + ":iam::333333333333:role/path/other"}
 					all = append(all, a)
+					a.Accounts, a.Roles, a.Organization = nil, nil, "o-exampleorgid"
+					all = append(all, a)
 				}
 			}
 		}
@@ -214,6 +216,9 @@ func TestTrust(t *testing.T) {
 		keys := map[string]string{}
 		if a.ExternalID != "" {
 			keys["sts:ExternalId"] = a.ExternalID
+		}
+		if a.Organization != "" {
+			keys[principalOrg] = a.Organization
 		}
 		if a.MFA {
 			keys[mfaPresent] = "true"

@@ -127,7 +127,7 @@ func TestTerraform(t *testing.T) {
 			"defaults": parseModule(t, text, a.Partition, nil),
 			"variables": parseModule(t, plain, a.Partition, map[string]cty.Value{
 				"home_account_id": cty.StringVal(a.Home), "home_caller": cty.StringVal(callerOrRoot(a)),
-				"external_id": cty.StringVal(a.ExternalID), "require_mfa": cty.BoolVal(a.MFA),
+				"external_id": cty.StringVal(a.ExternalID), "organization_id": cty.StringVal(a.Organization), "require_mfa": cty.BoolVal(a.MFA),
 			}),
 		} {
 			if bad := m.refused(); bad != nil {
@@ -161,7 +161,7 @@ func TestTerraform(t *testing.T) {
 			}
 		}
 	}
-	for name, bad := range map[string]string{"home_account_id": "12345678901", "home_caller": "alice", "external_id": "a b"} {
+	for name, bad := range map[string]string{"home_account_id": "12345678901", "home_caller": "alice", "external_id": "a b", "organization_id": "ou-ab12-cdef3456"} {
 		m := parseModule(t, plain, "aws", map[string]cty.Value{"home_account_id": cty.StringVal(home), name: cty.StringVal(bad)})
 		if got := m.refused(); len(got) != 1 || got[0] != name {
 			t.Errorf("%s = %q: refused %v", name, bad, got)

@@ -87,9 +87,6 @@ func (c *cli) policy(what string, o policyOptions, configNamed, roleNamed bool) 
 	if o.format != "json" && what != "" {
 		return usage(fmt.Errorf("--format %s is the whole role: %q is a document of its own, as JSON", o.format, what))
 	}
-	if o.format != "json" && o.access.Organization != "" {
-		return usage(fmt.Errorf("--organization-id is for the documents trust and assume: --format %s writes no condition of it", o.format))
-	}
 	if what == "" {
 		what = "list"
 	}

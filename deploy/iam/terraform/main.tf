@@ -51,6 +51,17 @@ variable "external_id" {
   }
 }
 
+variable "organization_id" {
+  description = "Only callers of this organization (o-...); empty for any."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(o-[a-z0-9]{10,32})?$", var.organization_id))
+    error_message = "An organization id is o- and 10 to 32 small letters or digits."
+  }
+}
+
 variable "require_mfa" {
   description = "Only users that have signed in with MFA. A role cannot."
   type        = bool
@@ -79,8 +90,13 @@ data "aws_partition" "current" {}
 
 locals {
   # Each member is there only if it is wanted: IAM refuses an empty condition.
+  equal = merge(
+    { for id in [var.external_id] : "sts:ExternalId" => id if id != "" },
+    { for id in [var.organization_id] : "aws:PrincipalOrgID" => id if id != "" },
+  )
+
   conditions = merge(
-    { for id in [var.external_id] : "StringEquals" => { "sts:ExternalId" = id } if id != "" },
+    { for keys in [local.equal] : "StringEquals" => keys if length(keys) > 0 },
     { for yes in [var.require_mfa] : "Bool" => { "aws:MultiFactorAuthPresent" = "true" } if yes },
   )
 
