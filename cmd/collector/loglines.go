@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -147,7 +148,10 @@ func (l *logLines) Entered(account string, id record.Identity) {
 }
 
 func (l *logLines) Planned(account string, regions, disabled []string, warning error) {
-	if warning != nil {
+	if as := new(asleepError); errors.As(warning, &as) {
+		// The roster has said it when it was new: a member may be suspended for a year of quarters of an hour.
+		l.log.Debug("members of the organization are not collected", "organization", account, "why", as)
+	} else if warning != nil {
 		l.log.Warn("the account's regions are not known for certain: those that this version knows are used", "account", account, "regions", len(regions),
 			"error", warning, "hint", record.HintOf(warning))
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
@@ -41,6 +42,14 @@ func TestUncertainRegionsSayWhatIsUsed(t *testing.T) {
 		l.Planned("prod", []string{"us-east-1"}, nil, &record.Fault{Reason: record.AccessDenied, Hint: "allow it", Err: errors.New("denied")})
 	})
 	if len(got) != 1 || !strings.Contains(got[0], "those that this version knows are used") || !strings.Contains(got[0], `hint="allow it"`) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// An organization has no regions to be in doubt about; what is said of its members is said once, by whoever listed them.
+func TestMembersThatSleepAreNoDoubtAboutRegions(t *testing.T) {
+	r := &rollCall{Asleep: []config.Member{{ID: "444444444444", Name: "closed", State: "SUSPENDED"}}}
+	if got := linesOf(func(l *logLines) { l.Planned("organization:1", nil, nil, r.warning()) }); len(got) != 1 || got[0] != "" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -45,6 +45,7 @@ type organization struct {
 	roll    *rollCall // nil: nothing yet
 	err     error     // of the last listing
 	at      time.Time // its end
+	told    bool      // by this process: who is not active
 	listing chan struct{}
 }
 
@@ -163,18 +164,20 @@ func (g *roster) call(o config.Organization, b *organization) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	b.listing, b.err, b.at = nil, err, time.Now()
+	first := err == nil && !b.told
+	b.told = b.told || first
 	if err != nil {
 		return // whoever waits says it
 	}
-	g.tell(o, b.roll, roll)
+	g.tell(o, b.roll, roll, first)
 	b.roll = &rollCall{Label: o.Label, At: b.at.UTC().Truncate(time.Second), Via: roll.Via, Members: roll.Members, Asleep: roll.Asleep, Missing: roll.Missing}
 	if err := g.save(); err != nil {
 		g.log.Error("the members of organizations could not be kept for the next start", "error", err)
 	}
 }
 
-// tell says what a list changed.
-func (g *roster) tell(o config.Organization, old *rollCall, roll auth.Roll) {
+// tell says what a list changed; the first of a process also says who is not collected, though it was known before a restart.
+func (g *roster) tell(o config.Organization, old *rollCall, roll auth.Roll, first bool) {
 	g.log.Debug("organization listed", "organization", o.Label, "members", len(roll.Members), "asleep", len(roll.Asleep))
 	was := map[string]string{}
 	if old != nil {
@@ -183,7 +186,7 @@ func (g *roster) tell(o config.Organization, old *rollCall, roll auth.Roll) {
 		}
 	}
 	for _, m := range roll.Asleep {
-		if was[m.ID] != m.State {
+		if first || was[m.ID] != m.State {
 			g.log.Warn("a member of the organization is not active: it is not collected, and what is remembered of it stays",
 				"organization", o.Label, "account_id", m.ID, "member", m.Name, "state", m.State)
 		}
@@ -198,7 +201,7 @@ func (g *roster) tell(o config.Organization, old *rollCall, roll auth.Roll) {
 	for _, id := range slices.Sorted(maps.Keys(was)) {
 		g.log.Info("an account is no longer a member that the block selects", "organization", o.Label, "account_id", id)
 	}
-	if old == nil || !slices.Equal(old.Missing, roll.Missing) {
+	if first || !slices.Equal(old.Missing, roll.Missing) {
 		for _, id := range roll.Missing {
 			g.log.Warn("include.accounts names an account that is no member of the organization", "organization", o.Label, "account_id", id)
 		}

@@ -188,6 +188,15 @@ func TestOrganizationOnce(t *testing.T) {
 				t.Errorf("no %q in\n%s", say, c.stderr.String())
 			}
 		}
+		// The list is no account: it has no regions to be in doubt about, and no row among the accounts where it went well.
+		for _, not := range []string{"regions are not known", "│ organization:1", "| organization:1", "\norganization:1 "} {
+			if strings.Contains(c.stderr.String(), not) {
+				t.Errorf("%q in\n%s", not, c.stderr.String())
+			}
+		}
+		if n := strings.Count(c.stderr.String(), "state=SUSPENDED"); n != 1 {
+			t.Errorf("the suspended member is warned of %d times", n)
+		}
 		if got := c.listed(); got != 1 {
 			t.Errorf("listed %d times", got)
 		}
@@ -195,6 +204,9 @@ func TestOrganizationOnce(t *testing.T) {
 			t.Errorf("--account '2*': exit %d\n%s", code, c.stderr.String())
 		}
 		c.wantRecords(map[string]int{"222222222222": 1})
+		if n := strings.Count(c.stderr.String(), "state=SUSPENDED"); n != 2 {
+			t.Errorf("a new process warns of the suspended member %d times, want once", n-1)
+		}
 		path = c.write("    exclude: {accounts: ['333333333333']}\n    name: '{{.Name}}'", "")
 		if code := c.once(path); code != exitDone {
 			t.Errorf("exit %d\n%s", code, c.stderr.String())

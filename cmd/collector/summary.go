@@ -9,6 +9,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
+	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -27,6 +28,10 @@ func (c *cli) summary(w io.Writer, board *runner.Board) error {
 	for _, a := range board.Accounts() {
 		last := a.Last
 		if last.Run == "" {
+			continue
+		}
+		if listed := strings.HasPrefix(a.Name, config.OrganizationPrefix) && last.Status == record.Success; listed {
+			explain(&why, a, nil) // it collects nothing, so it is no row among those that do
 			continue
 		}
 		identity := a.Identity.AccountID
