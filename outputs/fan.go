@@ -136,7 +136,7 @@ func (s *Set) member(ctx context.Context, sp Spec, keys map[string]Spec, names m
 	}
 	m := member{name: c.Name, typ: t.Name, key: key, ends: c.Ends, options: sp.Options, records: c.Send != sendChanges, shaping: c.Shaping}
 	if c.NeedsStore() {
-		if m.feed, err = s.feed(c); err != nil {
+		if m.feed, err = s.feed(ctx, c); err != nil {
 			return member{}, err
 		}
 	}
@@ -164,11 +164,11 @@ func (s *Set) member(ctx context.Context, sp Spec, keys map[string]Spec, names m
 }
 
 // feed is what sends an output the changes. It begins when the configuration is accepted.
-func (s *Set) feed(c Common) (*feed, error) {
+func (s *Set) feed(ctx context.Context, c Common) (*feed, error) {
 	if s.deps.Store == nil {
 		return nil, errors.New("send: changes are read from the store, and there is none")
 	}
-	return newFeed(folderOf(c.Name), s.deps.Cursors, c.Where, s.deps.Store.Changes, s.deps.Log)
+	return newFeed(ctx, folderOf(c.Name), s.deps.Cursors, c.Where, s.deps.Store, s.deps.Log)
 }
 
 func (s *Set) add(m *member, l *lane) {

@@ -18,8 +18,11 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// Changes ranges over what happened after an instant, as [inventory.Reader.Changes] does.
-type Changes func(ctx context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error]
+// A history is the part of [inventory.Reader] that a feed reads.
+type history interface {
+	Changes(ctx context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error]
+	Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error]
+}
 
 // What an output is sent.
 const (
@@ -39,32 +42,44 @@ const (
 // A feed sends an output what changed. It reads the store by a cursor, so that the page path knows nothing of changes, and
 // moves the cursor only when what it has sent would survive a kill: each change is delivered at least once, in the order in
 // which it happened. An output that is new hears of what happens from then on.
+//
+// The cursor is an instant of the store's, never of this machine's clock: the two may differ, as the store's only grow and a
+// Postgres has a clock of its own.
 type feed struct {
-	name    string
-	cursor  string // file
-	changes Changes
-	where   string
-	send    func(context.Context, Batch) error
-	flush   func(context.Context) error
-	log     *slog.Logger
+	name   string
+	cursor string // file
+	store  history
+	where  string
+	send   func(context.Context, Batch) error
+	flush  func(context.Context) error
+	log    *slog.Logger
 
 	poke   chan struct{}
 	turn   turn
-	after  time.Time
-	fresh  bool // there was no cursor
+	after  time.Time // zero: from the first change on
+	fresh  bool      // there was no cursor
+	sure   bool      // the store was asked whether it knows of after
 	cancel context.CancelFunc
 	over   chan struct{}
 }
 
-func newFeed(name, dir, where string, changes Changes, log *slog.Logger) (*feed, error) {
-	f := &feed{name: name, cursor: filepath.Join(dir, name+".cursor"), where: where, changes: changes, log: log, poke: make(chan struct{}, 1), turn: make(turn, 1)}
+func newFeed(ctx context.Context, name, dir, where string, store history, log *slog.Logger) (*feed, error) {
+	f := &feed{name: name, cursor: filepath.Join(dir, name+".cursor"), where: where, store: store, log: log, poke: make(chan struct{}, 1), turn: make(turn, 1)}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("where the changes go on: %w", err)
 	}
-	return f, f.load()
+	if err := f.load(); err != nil {
+		return nil, err
+	}
+	if f.fresh { // now, so that nothing which happens from here on is missed; a store that cannot say is asked again
+		if err := f.settle(ctx); err != nil {
+			f.after = time.Now().UTC()
+		}
+	}
+	return f, nil
 }
 
-// load reads where the changes go on. Without a cursor, that is now.
+// load reads where the changes go on. Without a cursor, that is behind what the store has.
 func (f *feed) load() error {
 	b, err := os.ReadFile(f.cursor)
 	switch {
@@ -75,10 +90,57 @@ func (f *feed) load() error {
 		}
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		f.after, f.fresh = time.Now().UTC(), true
+		f.fresh = true
 		return nil
 	}
 	return fmt.Errorf("where the changes go on: %w", err)
+}
+
+// settle asks the store, once, whether it knows of the cursor: a new output begins at the store's last instant, and so does
+// one whose cursor is ahead of that, as where the clock went back and another database took the old one's place. It would
+// hear nothing until then.
+func (f *feed) settle(ctx context.Context) error {
+	if f.sure || !f.fresh && !f.after.After(time.Now()) { // whatever database it is, its next instant is later
+		f.sure = true
+		return nil
+	}
+	last, err := f.last(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case f.fresh:
+		f.after = last
+	case last.Before(f.after):
+		f.log.Warn("changes go on from the store's last: it knows nothing as late as what this output was sent last; it may be another database",
+			"output", f.name, "cursor", f.cursor, "sent", f.after, "last", last)
+		f.after = last
+	}
+	f.sure = true
+	return nil
+}
+
+// last is the store's last instant; zero if it remembers nothing. Each of its commits ends or retires a target, but a kind
+// of one may have gone since, so the changes have the last word.
+func (f *feed) last(ctx context.Context) (time.Time, error) {
+	var last time.Time
+	for c, err := range f.store.Targets(ctx) {
+		if err != nil {
+			return last, fmt.Errorf("changes: %w", err)
+		}
+		for _, at := range []time.Time{c.Ended, c.Retired} {
+			if at.After(last) {
+				last = at
+			}
+		}
+	}
+	for c, err := range f.store.Changes(ctx, inventory.Query{}, last) {
+		if err != nil {
+			return last, fmt.Errorf("changes: %w", err)
+		}
+		last = c.At
+	}
+	return last, nil
 }
 
 // start begins to send, where the feed before it stopped: one of the same name has moved the cursor since it was read, and of
@@ -86,7 +148,7 @@ func (f *feed) load() error {
 func (f *feed) start(before *feed, send func(context.Context, Batch) error, flush func(context.Context) error) {
 	f.send, f.flush = send, flush
 	if before != nil && (before.cursor == f.cursor || f.fresh) {
-		f.after = before.after
+		f.after, f.sure, f.fresh = before.after, before.sure, f.fresh && before.cursor != f.cursor
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel, f.over = cancel, make(chan struct{})
@@ -171,6 +233,9 @@ func (f *feed) catchUp(ctx context.Context) error {
 			return fmt.Errorf("where: %w", err)
 		}
 	}
+	if err := f.settle(ctx); err != nil {
+		return err
+	}
 	var buf bytes.Buffer
 	n, sent, last := 0, 0, f.after
 	hand := func() error {
@@ -185,7 +250,7 @@ func (f *feed) catchUp(ctx context.Context) error {
 	}
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
-	for c, err := range f.changes(ctx, inventory.Query{Data: true}, f.after) {
+	for c, err := range f.store.Changes(ctx, inventory.Query{Data: true}, f.after) {
 		if err != nil {
 			return fmt.Errorf("changes: %w", err)
 		}

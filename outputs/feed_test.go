@@ -22,19 +22,35 @@ import (
 
 // A log of changes, as a store has it.
 type happened struct {
-	mu  sync.Mutex
-	all []inventory.Change
+	mu    sync.Mutex
+	all   []inventory.Change
+	ended time.Time // of the last target
+	down  error
 }
 
-func (h *happened) add(id string) {
+func (h *happened) add(id string) { h.at(id, time.Now().UTC()) }
+
+func (h *happened) at(id string, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	at := time.Now().UTC()
 	h.all = append(h.all, inventory.Change{What: inventory.WasAdded, At: at,
 		After: &inventory.Resource{Record: record.Record{Kind: "ec2_instance", ID: id, Name: strings.Repeat("x", 1000)}}})
 }
 
-func (h *happened) changes(_ context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
+func (h *happened) Targets(context.Context) iter.Seq2[inventory.Coverage, error] {
+	return func(yield func(inventory.Coverage, error) bool) {
+		h.mu.Lock()
+		ended, down := h.ended, h.down
+		h.mu.Unlock()
+		if down != nil {
+			yield(inventory.Coverage{}, down)
+		} else if !ended.IsZero() {
+			yield(inventory.Coverage{Outcome: record.Outcome{Ended: ended}}, nil)
+		}
+	}
+}
+
+func (h *happened) Changes(_ context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
 	h.mu.Lock()
 	all := slices.Clone(h.all)
 	h.mu.Unlock()
@@ -89,7 +105,7 @@ func (k *taker) ids() string {
 
 func openFeed(t *testing.T, dir string, h *happened, k *taker, log *slog.Logger) *feed {
 	t.Helper()
-	f, err := newFeed("hook", dir, "", h.changes, log)
+	f, err := newFeed(t.Context(), "hook", dir, "", h, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,12 +194,74 @@ func TestFeedOfALargeCommit(t *testing.T) {
 	})
 }
 
+// A cursor is the store's instant. What the clock of this machine says is nothing to it.
+func TestFeedGoesByTheStoresClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		open := func(dir string, h *happened) (*feed, *taker) {
+			k := new(taker)
+			return openFeed(t, dir, h, k, slog.New(slog.NewTextHandler(&log, nil))), k
+		}
+		sent := func(what string, f *feed, k *taker, want string) {
+			t.Helper()
+			if err := f.catchUp(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := k.ids(); got != want {
+				t.Errorf("%s: %q was sent, want %q", what, got, want)
+			}
+		}
+
+		// The store's clock is behind ours: what it sees right after the output is new has an instant before that.
+		behind, dir := new(happened), t.TempDir()
+		behind.at("old", time.Now().Add(-2*time.Hour))
+		f, k := open(dir, behind)
+		behind.at("new", time.Now().Add(-time.Hour))
+		sent("a store that is behind", f, k, "new")
+
+		// It is ahead, as after this machine's clock went back: what it has is not new.
+		ahead := &happened{ended: time.Now().Add(90 * time.Minute)}
+		ahead.at("old", time.Now().Add(time.Hour))
+		f, k = open(t.TempDir(), ahead)
+		ahead.at("new", time.Now().Add(2*time.Hour))
+		sent("a store that is ahead", f, k, "new")
+		f, k = open(filepath.Dir(f.cursor), ahead)
+		ahead.at("newer", time.Now().Add(3*time.Hour))
+		sent("and after a restart", f, k, "newer")
+		if log.Len() > 0 {
+			t.Errorf("nothing is wrong:\n%s", log.String())
+		}
+
+		// Another database takes its place.
+		other := new(happened)
+		f, k = open(filepath.Dir(f.cursor), other)
+		sent("an empty store", f, k, "")
+		other.at("first", time.Now().Add(time.Minute))
+		sent("another database", f, k, "first")
+		if !strings.Contains(log.String(), "another database") {
+			t.Errorf("it was not said:\n%s", log.String())
+		}
+
+		// A store that cannot say is asked again.
+		down := &happened{down: errors.New("the disk is away")}
+		down.at("old", time.Now().Add(time.Hour))
+		f, k = open(t.TempDir(), down)
+		if err := f.catchUp(t.Context()); err == nil || !strings.Contains(err.Error(), "the disk is away") {
+			t.Errorf("%v", err)
+		}
+		down.down = nil
+		sent("a store that is back", f, k, "")
+		down.at("new", time.Now().Add(2*time.Hour))
+		sent("a store that is back", f, k, "new")
+	})
+}
+
 func TestFeedCursor(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "hook.cursor"), []byte("yesterday\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := newFeed("hook", dir, "", nil, nil)
+	_, err := newFeed(t.Context(), "hook", dir, "", new(happened), nil)
 	if err == nil || !strings.Contains(err.Error(), "hook.cursor") || !strings.Contains(record.HintOf(err), "remove the file") {
 		t.Errorf("a cursor that is none: %v", err)
 	}

@@ -66,7 +66,11 @@ type changesOnly struct {
 }
 
 func (c changesOnly) Changes(ctx context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
-	return c.changes(ctx, q, after)
+	return c.happened.Changes(ctx, q, after)
+}
+
+func (c changesOnly) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error] {
+	return c.happened.Targets(ctx)
 }
 
 func TestSend(t *testing.T) {
@@ -148,6 +152,7 @@ func TestSend(t *testing.T) {
 		}
 		shelves["changes"].fails = nil
 		set, _ = open(deps, nil)
+		synctest.Wait() // each feed has looked once
 		h.add("i-10")
 		shelves["changes"].fails = errors.New("no")
 		err = set.Close(t.Context())

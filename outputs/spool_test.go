@@ -427,6 +427,29 @@ func TestBatching(t *testing.T) {
 	})
 }
 
+// What was written by a later clock waits no longer than anything else.
+func TestClockGoesBack(t *testing.T) {
+	dir, patient := t.TempDir(), outputs.Batching{MaxRecords: 10, MaxBytes: 1 << 20, MaxWait: config.Duration(time.Minute)}
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(24 * time.Hour) // each bubble's clock begins at the same instant
+		p := newPlace(dir)
+		f := p.open(t, &remoteOptions{To: &farEnd{answer: func(outputs.Batch) error { return errors.New("down") }}, Batching: patient})
+		noErr(t, f.Send(t.Context(), page("i-0", 1)))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		noErr(t, p.set.Close(ctx))
+		noErr(t, f.Close(t.Context()))
+	})
+	synctest.Test(t, func(t *testing.T) {
+		p, to := newPlace(dir), new(farEnd)
+		f := p.open(t, &remoteOptions{To: to, Batching: patient})
+		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
+		sameIDs(t, "a day earlier", to.has(), idsFrom(0, 1))
+		closeFan(t, f)
+	})
+}
+
 // A reload replaces the output proper, and the spool stays; the old one is closed when it is not in use.
 func TestReloadBehindASpool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

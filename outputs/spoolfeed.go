@@ -73,6 +73,9 @@ func (f *feeder) due(ctx context.Context) bool {
 		wait := time.Duration(-1) // for as long as it takes
 		if st.Bytes > 0 {
 			wait = time.Until(st.Oldest.Add(time.Duration(b.MaxWait)))
+			if wait > time.Duration(b.MaxWait) { // the clock went back since: nobody knows how long it has waited
+				wait = 0
+			}
 			if wait <= 0 || drains || f.again+f.suspect > 0 || st.Records >= b.MaxRecords && b.MaxRecords > 0 || st.Lines >= int64(b.MaxBytes) && b.MaxBytes > 0 {
 				return true
 			}
