@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -43,6 +44,9 @@ throttling), writes a configuration for it and runs the daemon on a short schedu
 				ctx, cancel = context.WithTimeoutCause(ctx, lasting, errors.New("the demo's time is over"))
 				defer cancel()
 			}
+			if !cmd.Flags().Changed("listen") && c.getenv("COLLECTOR_LISTEN") == "" && taken(ctx, listen) {
+				listen = "127.0.0.1:0" // a collector runs here already: that is no reason not to look at another
+			}
 			return c.demo(ctx, demoOptions{listen: listen, dir: dir, every: every, latency: latency})
 		},
 	}
@@ -53,6 +57,15 @@ throttling), writes a configuration for it and runs the daemon on a short schedu
 	f.DurationVar(&lasting, "for", 0, "stop by itself after this long; 0: run until Ctrl-C")
 	f.DurationVar(&latency, "latency", 80*time.Millisecond, "how long the built-in AWS takes to answer")
 	return cmd
+}
+
+// taken reports whether nobody can listen at the address.
+func taken(ctx context.Context, address string) bool {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err == nil {
+		err = l.Close()
+	}
+	return err != nil
 }
 
 type demoOptions struct {
@@ -68,6 +81,12 @@ func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
 	}
 	defer cloud.Close()
 
+	receiver, err := startReceiver(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, receiver.close()) }()
+
 	dir := o.dir
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "collector-demo-"); err != nil {
@@ -77,7 +96,7 @@ func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	config, err := demoFile(scene, dir, o)
+	config, err := demoFile(scene, dir, receiver.addr, o)
 	if err != nil {
 		return err
 	}
@@ -117,12 +136,12 @@ func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
 		aws: auth.LoadOptions{
 			Isolated: true, Endpoint: cloud.URL, IMDSEndpoint: cloud.URL, ContainerEndpoint: cloud.URL + scene.Container.Path,
 		},
-		listening: func(addr string) { c.demoWelcome(scene, cloud.URL, addr, dir, o) },
+		listening: func(addr string) { c.demoWelcome(scene, cloud.URL, addr, receiver.addr, dir, o) },
 	})
 }
 
 // demoFile is the scene as somebody would write it down.
-func demoFile(scene *awsfake.Scene, dir string, o demoOptions) ([]byte, error) {
+func demoFile(scene *awsfake.Scene, dir, receiver string, o demoOptions) ([]byte, error) {
 	t, err := template.New("demo.yaml").Parse(demoConfig)
 	if err != nil {
 		return nil, err
@@ -130,6 +149,7 @@ func demoFile(scene *awsfake.Scene, dir string, o demoOptions) ([]byte, error) {
 	var b bytes.Buffer
 	err = t.Execute(&b, map[string]any{
 		"Every": o.every, "Listen": o.listen, "Dir": filepath.ToSlash(dir), "Accounts": scene.Accounts, "Company": scene.Company,
+		"Receiver": receiver,
 	})
 	return b.Bytes(), err
 }
@@ -142,7 +162,7 @@ func calledAs() string {
 	return "collector"
 }
 
-func (c *cli) demoWelcome(scene *awsfake.Scene, cloud, addr, dir string, o demoOptions) {
+func (c *cli) demoWelcome(scene *awsfake.Scene, cloud, addr, receiver, dir string, o demoOptions) {
 	w := tabwriter.NewWriter(c.stderr, 0, 0, 2, ' ', 0)
 	page := url.URL{Scheme: "http", Host: addr}
 	fmt.Fprintf(w, "\nA built-in AWS answers at %s: %d accounts, each entered in another way, and an organization of %d.\nThe collector lists them every %s. Nothing leaves this machine.\n\n", cloud, len(scene.Accounts), len(scene.Company.Members), o.every)
@@ -150,6 +170,8 @@ func (c *cli) demoWelcome(scene *awsfake.Scene, cloud, addr, dir string, o demoO
 	fmt.Fprintf(w, "  metrics\t%s\n", page.String()+"/metrics")
 	fmt.Fprintf(w, "  inventory\t%s\n\t(metrics of what there is; as targets for Prometheus: %s)\n", page.String()+"/metrics/inventory", page.String()+"/api/v1/sd/nodes")
 	fmt.Fprintf(w, "  records\t%s\n", filepath.Join(dir, "records.jsonl"))
+	fmt.Fprintf(w, "  changes\t%s (of the fleet, which lives)\n", filepath.Join(dir, "changes.jsonl"))
+	fmt.Fprintf(w, "  a receiver\thttp://%s/ stands for a DataKit, and is away for %s of each minute: nothing is lost\n", receiver, receiverAway)
 	fmt.Fprintf(w, "  ask it\t%s list instance --where 'state=running' --config %s\n\t(get, history, diff, changes and sql too)\n", calledAs(), filepath.Join(dir, "config.yaml"))
 	fmt.Fprintf(w, "  configuration\t%s (change it while this runs)\n", filepath.Join(dir, "config.yaml"))
 	fmt.Fprintf(w, "  stop\tCtrl-C\n\nSome are in trouble on purpose:\n")

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// A receiver stands for a DataKit in the demo. It is away for a while of each minute, as receivers are: what is meant for it
+// waits in the spool, and arrives.
+type receiver struct {
+	addr string
+	http *http.Server
+	done chan struct{}
+
+	mu      sync.Mutex
+	begun   time.Time
+	points  int
+	refused int    // requests while it was away
+	last    []byte // an instance, as it came
+}
+
+// How the receiver behaves, in each minute.
+const (
+	receiverCycle = time.Minute
+	receiverAway  = 20 * time.Second // at the end of it
+)
+
+func startReceiver(ctx context.Context) (*receiver, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	r := &receiver{addr: l.Addr().String(), done: make(chan struct{}), begun: time.Now()}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/write/custom_object", r.write)
+	mux.HandleFunc("GET /{$}", r.show)
+	r.http = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	go func() {
+		defer close(r.done)
+		_ = r.http.Serve(l) // until close
+	}()
+	return r, nil
+}
+
+func (r *receiver) close() error {
+	err := r.http.Close()
+	<-r.done
+	return err
+}
+
+func (r *receiver) write(w http.ResponseWriter, q *http.Request) {
+	if time.Since(r.begun)%receiverCycle > receiverCycle-receiverAway {
+		r.mu.Lock()
+		r.refused++
+		r.mu.Unlock()
+		http.Error(w, "away, on purpose", http.StatusServiceUnavailable)
+		return
+	}
+	body, err := unzipped(q)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for line := range bytes.Lines(body) {
+		r.points++
+		if bytes.HasPrefix(line, []byte("aws_ec2,")) {
+			r.last = bytes.Clone(line)
+		}
+	}
+}
+
+func unzipped(q *http.Request) ([]byte, error) {
+	in := io.Reader(q.Body)
+	if q.Header.Get("Content-Encoding") == "gzip" {
+		z, err := gzip.NewReader(q.Body)
+		if err != nil {
+			return nil, err
+		}
+		in = z
+	}
+	const most = 64 << 20
+	b, err := io.ReadAll(io.LimitReader(in, most+1))
+	if err == nil && len(b) > most {
+		err = errors.New("more than 64 MiB")
+	}
+	return b, err
+}
+
+func (r *receiver) show(w http.ResponseWriter, _ *http.Request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fmt.Fprintf(w, "points taken: %d\nrequests that came while it was away, and came again: %d\nthe last instance:\n\n%s", r.points, r.refused, r.last)
+}
