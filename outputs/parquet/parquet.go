@@ -1,5 +1,8 @@
 // Package parquet writes records as Apache Parquet: what the envelope of a record says is columns, and its data is a column
 // of JSON, so that the files of all kinds have one schema. It knows no store and no receiver. Begin at [NewWriter].
+//
+// The writer is our own, in internal/format. A library for any schema, for reading and for every codec, took a tenth of the
+// program's size, and what is needed of it is to write one schema. Tests read the files with that library, and with others.
 package parquet
 
 import (
@@ -7,27 +10,28 @@ import (
 	"io"
 	"time"
 
-	"github.com/parquet-go/parquet-go"
-
 	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/outputs/parquet/internal/format"
 )
 
 // Envelope is the columns that every row has. What is "", or the zero time, is NULL, but for the maps: those are empty.
+//
+// The tags are for who reads the files in Go, with parquet-go/parquet-go. What is written is in columns.go; a test holds the two together.
 type Envelope struct {
-	Kind        string            `parquet:"kind,dict"`
+	Kind        string            `parquet:"kind"`
 	ID          string            `parquet:"id"`
 	Name        string            `parquet:"name,optional"`
-	State       string            `parquet:"state,optional,dict"` // as AWS says it, as in the store
-	Type        string            `parquet:"type,optional,dict"`
-	Account     string            `parquet:"account,dict"`
-	AccountID   string            `parquet:"account_id,dict"`
-	Partition   string            `parquet:"partition,dict"`
-	Region      string            `parquet:"region,dict"`
+	State       string            `parquet:"state,optional"` // as AWS says it, as in the store
+	Type        string            `parquet:"type,optional"`
+	Account     string            `parquet:"account"`
+	AccountID   string            `parquet:"account_id"`
+	Partition   string            `parquet:"partition"`
+	Region      string            `parquet:"region"`
 	Tags        map[string]string `parquet:"tags"`
-	ExtraTags   map[string]string `parquet:"extra_tags" parquet-key:",dict" parquet-value:",dict"`
-	Run         string            `parquet:"run,dict"`
+	ExtraTags   map[string]string `parquet:"extra_tags"`
+	Run         string            `parquet:"run"`
 	CollectedAt time.Time         `parquet:"collected_at,optional,timestamp(microsecond)"`
-	Data        []byte            `parquet:"data,json"` // the library cannot write JSON that is NULL: of the end of a target it is null
+	Data        []byte            `parquet:"data,json"` // never NULL: of the end of a target it is the JSON null
 }
 
 // A Version is a resource as the store remembers it: what it is now, or was for a time.
@@ -37,18 +41,18 @@ type Version struct {
 	StateSince time.Time `parquet:"state_since,timestamp(microsecond)"`
 	ValidFrom  time.Time `parquet:"valid_from,timestamp(microsecond)"`
 	ValidTo    time.Time `parquet:"valid_to,optional,timestamp(microsecond)"` // NULL: it is so now
-	Ended      string    `parquet:"ended,optional,dict"`
+	Ended      string    `parquet:"ended,optional"`
 	LastSeen   time.Time `parquet:"last_seen,optional,timestamp(microsecond)"`
 }
 
 // A Delivery is a line of an output. Of a record, all but the envelope is NULL.
 type Delivery struct {
 	Envelope
-	Change    string    `parquet:"change,optional,dict"` // of a change
+	Change    string    `parquet:"change,optional"` // of a change
 	ChangedAt time.Time `parquet:"changed_at,optional,timestamp(microsecond)"`
-	Ended     string    `parquet:"ended,optional,dict"`
-	Changes   string    `parquet:"changes,optional"`     // JSON
-	Target    string    `parquet:"target,optional,dict"` // of the end of a target, whose kind is _target; its state is State
+	Ended     string    `parquet:"ended,optional"`
+	Changes   string    `parquet:"changes,optional"` // JSON
+	Target    string    `parquet:"target,optional"`  // of the end of a target, whose kind is _target; its state is State
 	Records   *int64    `parquet:"records,optional"`
 }
 
@@ -73,83 +77,86 @@ func VersionOf(r *inventory.Resource) Version {
 const (
 	groupRows  = 128 << 10
 	groupBytes = 64 << 20 // of data, before compression
-	batch      = 64       // rows that are turned into columns at once
 )
+
+// rowBytes is the largest row. The format counts a page in 31 bits, and a page holds a row at least.
+const rowBytes = 1 << 30
 
 // A Writer writes one file after the other. It is for one goroutine.
 type Writer[Row Version | Delivery] struct {
-	w     *parquet.GenericWriter[Row]
-	rows  []Row
-	held  int // bytes of data in rows
-	group struct{ rows, bytes int }
+	file     *format.File
+	envelope []column[Envelope]
+	more     []column[Row]
+	row      Row // the one that is written: here it costs no allocation
+	group    struct{ rows, bytes int }
 }
 
 // NewWriter begins a file. Nothing of w is asked for but to be written to.
 func NewWriter[Row Version | Delivery](w io.Writer) (*Writer[Row], error) {
-	codec, err := newCodec()
-	if err != nil {
-		return nil, fmt.Errorf("parquet: zstd: %w", err)
+	wr := &Writer[Row]{envelope: envelopeColumns()}
+	var name string
+	switch more := any(&wr.more).(type) {
+	case *[]column[Version]:
+		name, *more = "Version", versionColumns()
+	case *[]column[Delivery]:
+		name, *more = "Delivery", deliveryColumns()
 	}
-	return &Writer[Row]{
-		w: parquet.NewGenericWriter[Row](w,
-			parquet.Compression(codec),
-			parquet.CreatedBy("aws-collector/collector", "", ""),
-			parquet.DictionaryMaxBytes(1<<20),                  // beyond that a dictionary saves nothing
-			parquet.SkipPageBounds("data"),                     // nobody looks for a document between two others
-			parquet.ColumnPageBuffers(parquet.NewBufferPool()), // not the one that all programs share: it would keep the largest file's
-		),
-		rows: make([]Row, 0, batch),
-	}, nil
+	fields := make([]format.Field, 0, len(wr.envelope)+len(wr.more))
+	for _, c := range wr.envelope {
+		fields = append(fields, c.Field)
+	}
+	for _, c := range wr.more {
+		fields = append(fields, c.Field)
+	}
+	var err error
+	if wr.file, err = format.NewFile(w, name, creator, fields); err != nil {
+		return nil, fmt.Errorf("parquet: %w", err)
+	}
+	return wr, nil
 }
+
+// creator has the form that readers know. The version is that of how files are written: should one turn out to be written
+// wrongly, its readers can tell such files.
+const creator = "aws-collector/collector version 1.0.0 (build 1)"
 
 // Reset begins another file, whatever became of the last.
 func (w *Writer[Row]) Reset(to io.Writer) {
-	clear(w.rows)
-	w.rows, w.held = w.rows[:0], 0
 	w.group.rows, w.group.bytes = 0, 0
-	w.w.Reset(to)
+	w.file.Reset(to)
 }
 
-// Write takes a row. What it refers to must stay as it is until Close.
+// Write takes a row. Nothing of it is kept. What cannot be written to is said by the Write that ends a row group, or by Close.
 func (w *Writer[Row]) Write(r Row) error {
-	n := size(&r)
+	w.row = r
+	e := envelope(&w.row)
+	n := size(&w.row)
+	if n > rowBytes {
+		return fmt.Errorf("parquet: %s %s has %d bytes: a row may have %d", e.Kind, e.ID, n, rowBytes)
+	}
 	if w.group.rows > 0 && (w.group.rows >= groupRows || w.group.bytes+n > groupBytes) {
 		if err := w.turnOver(); err != nil {
 			return err
 		}
 	}
-	if e := envelope(&r); e.Data == nil {
-		e.Data = []byte("null")
-	}
-	w.rows = append(w.rows, r)
-	w.held += n
 	w.group.rows++
 	w.group.bytes += n
-	if len(w.rows) == cap(w.rows) || w.held > 1<<20 {
-		return w.columns()
+	columns := w.file.Columns
+	for i := range w.envelope {
+		w.envelope[i].write(columns[i], e)
 	}
-	return nil
-}
-
-// columns turns the rows that wait into columns.
-func (w *Writer[Row]) columns() error {
-	if len(w.rows) == 0 {
-		return nil
+	columns = columns[len(w.envelope):]
+	for i := range w.more {
+		w.more[i].write(columns[i], &w.row)
 	}
-	if _, err := w.w.Write(w.rows); err != nil {
-		return fmt.Errorf("parquet: %w", err)
-	}
-	clear(w.rows)
-	w.rows, w.held = w.rows[:0], 0
+	w.file.EndRow()
+	var none Row
+	w.row = none
 	return nil
 }
 
 func (w *Writer[Row]) turnOver() error {
-	if err := w.columns(); err != nil {
-		return err
-	}
 	w.group.rows, w.group.bytes = 0, 0
-	if err := w.w.Flush(); err != nil {
+	if err := w.file.EndGroup(); err != nil {
 		return fmt.Errorf("parquet: %w", err)
 	}
 	return nil
@@ -157,10 +164,7 @@ func (w *Writer[Row]) turnOver() error {
 
 // Close ends the file; a file without its end cannot be read. It does not close what was written to.
 func (w *Writer[Row]) Close() error {
-	if err := w.columns(); err != nil {
-		return err
-	}
-	if err := w.w.Close(); err != nil {
+	if err := w.file.Close(); err != nil {
 		return fmt.Errorf("parquet: %w", err)
 	}
 	return nil

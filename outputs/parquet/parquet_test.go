@@ -138,18 +138,21 @@ func TestSchema(t *testing.T) {
 	optional int64 collected_at (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
 	required binary data (JSON);
 `
+	var delivered bytes.Buffer
+	must(t, newWriter[Delivery](t, &delivered).Close())
 	for name, c := range map[string]struct {
-		schema *parquet.Schema
-		more   string
+		tags    *parquet.Schema // what a reader in Go is told
+		written []byte
+		more    string
 	}{
-		"Version": {parquet.SchemaOf(Version{}), `	required int64 first_seen (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
+		"Version": {parquet.SchemaOf(Version{}), written(t), `	required int64 first_seen (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
 	required int64 state_since (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
 	required int64 valid_from (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
 	optional int64 valid_to (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
 	optional binary ended (STRING);
 	optional int64 last_seen (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
 `},
-		"Delivery": {parquet.SchemaOf(Delivery{}), `	optional binary change (STRING);
+		"Delivery": {parquet.SchemaOf(Delivery{}), delivered.Bytes(), `	optional binary change (STRING);
 	optional int64 changed_at (TIMESTAMP(isAdjustedToUTC=true,unit=MICROS));
 	optional binary ended (STRING);
 	optional binary changes (STRING);
@@ -157,8 +160,12 @@ func TestSchema(t *testing.T) {
 	optional int64 records (INT(64,true));
 `},
 	} {
-		if d := cmp.Diff("message "+name+" {"+envelope+c.more+"}", c.schema.String()); d != "" {
-			t.Error(d)
+		want := "message " + name + " {" + envelope + c.more + "}"
+		if d := cmp.Diff(want, open(t, c.written).Schema().String()); d != "" {
+			t.Errorf("the file of a %s: %s", name, d)
+		}
+		if d := cmp.Diff(want, c.tags.String()); d != "" {
+			t.Errorf("the tags of %s: %s", name, d)
 		}
 	}
 }
@@ -268,9 +275,7 @@ func TestNoRows(t *testing.T) {
 	}
 }
 
-func BenchmarkWrite(b *testing.B) {
-	w, err := NewWriter[Version](new(counter))
-	must(b, err)
+func documents() [][]byte {
 	data := make([][]byte, 1000)
 	for i := range data {
 		data[i] = fmt.Appendf(nil, `{"InstanceId":"i-%017x","ImageId":"ami-%017x"`, i*7919, i%50)
@@ -279,12 +284,57 @@ func BenchmarkWrite(b *testing.B) {
 		}
 		data[i] = append(data[i], '}')
 	}
+	return data
+}
+
+// fleet are envelopes as a fleet's are: accounts and regions one after the other, few types, many names.
+func fleet(n int) []Envelope {
+	data := documents()
+	all := make([]Envelope, n)
+	for i := range all {
+		target := i / 500
+		account := fmt.Sprintf("%012d", 222222222222+target/4)
+		all[i] = Envelope{Kind: "ec2_instance", ID: fmt.Sprintf("i-%017x", uint64(i)*0x9e3779b97f4a7c15>>4), Name: fmt.Sprintf("web-%d", i%700),
+			State: []string{"running", "running", "stopped"}[i%3], Type: fmt.Sprintf("m%d.large", i%9), Account: "account-" + account, AccountID: account,
+			Partition: "aws", Region: []string{"us-east-1", "us-west-2", "eu-west-1", "ap-south-1"}[target%4],
+			Tags:      map[string]string{"Name": fmt.Sprintf("web-%d", i%700), "team": fmt.Sprintf("team-%d", i%40), "env": "prod", "owner": fmt.Sprintf("person-%d@example.com", i%300)},
+			ExtraTags: map[string]string{"account_name": "account-" + account, "unit": "shop"},
+			Run:       "01JDRUN0000000000000000000", CollectedAt: noon.Add(time.Duration(target) * 137 * time.Millisecond), Data: data[i%1000]}
+	}
+	return all
+}
+
+func BenchmarkWrite(b *testing.B) {
+	counted := new(counter)
+	w, err := NewWriter[Version](counted)
+	must(b, err)
+	rows := fleet(20_000)
 	b.SetBytes(2000)
 	b.ReportAllocs()
-	tags := map[string]string{"Name": "web-1", "team": "platform"}
-	for i := 0; b.Loop(); i++ {
-		must(b, w.Write(Version{Envelope: Envelope{Kind: "ec2_instance", ID: fmt.Sprintf("i-%017x", i), Account: "prod", AccountID: "222222222222",
-			Region: "us-east-1", Tags: tags, ExtraTags: tags, Data: data[i%1000]}, FirstSeen: noon, StateSince: noon, ValidFrom: noon}))
+	n := 0
+	for ; b.Loop(); n++ {
+		e := rows[n%len(rows)]
+		seen := noon.Add(-time.Duration(n*7919%1000) * time.Hour)
+		must(b, w.Write(Version{Envelope: e, FirstSeen: seen, StateSince: seen, ValidFrom: seen, LastSeen: e.CollectedAt}))
 	}
 	must(b, w.Close())
+	b.ReportMetric(float64(counted.n)/float64(n), "written-bytes/op")
+}
+
+// Objects of 500 rows, one after the other, as an output writes them.
+func BenchmarkObjects(b *testing.B) {
+	counted := new(counter)
+	w, err := NewWriter[Delivery](counted)
+	must(b, err)
+	rows := fleet(500)
+	b.ReportAllocs()
+	n := 0
+	for ; b.Loop(); n++ {
+		w.Reset(counted)
+		for i := range rows {
+			must(b, w.Write(Delivery{Envelope: rows[i]}))
+		}
+		must(b, w.Close())
+	}
+	b.ReportMetric(float64(counted.n)/float64(n), "written-bytes/op")
 }

@@ -1,0 +1,156 @@
+package format
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"slices"
+)
+
+const magic = "PAR1"
+
+// A File writes one file after the other, all of one schema. A row is one call to each of Columns, in any order, then EndRow.
+// What is given is copied. A group's rows are in memory, compressed, until EndGroup; how large that is, is the caller's to say.
+type File struct {
+	Columns []*Column
+
+	schema  []element
+	creator string
+	leaves  []*leaf
+	pack    packer
+
+	out    *bufio.Writer
+	at     int64 // in the file
+	rows   int   // of the group
+	total  int64
+	groups []group
+	footer thrift
+}
+
+// A group is what the end of the file says of a row group.
+type group struct {
+	rows   int
+	chunks []chunk
+}
+
+type chunk struct {
+	dictionary       int64 // where it is; 0: there is none
+	at               int64 // the first page of data
+	size, compressed int64
+	values           int64
+	pages            []page
+	bounds           bounds
+	index, offsets   span // of the pages
+}
+
+type span struct{ at, length int64 }
+
+// NewFile begins a file of rows of fields. The schema's name is for people, as is the creator's.
+func NewFile(w io.Writer, schema, creator string, fields []Field) (*File, error) {
+	enc, err := newCodec()
+	if err != nil {
+		return nil, fmt.Errorf("zstd: %w", err)
+	}
+	f := &File{schema: elements(schema, fields), creator: creator, pack: packer{enc: enc}, out: bufio.NewWriter(nil)}
+	for i := range fields {
+		c := newColumn(&fields[i], &f.pack)
+		f.Columns = append(f.Columns, c)
+		f.leaves = append(f.leaves, c.leaves...)
+	}
+	f.Reset(w)
+	return f, nil
+}
+
+// Reset begins another file, whatever became of the last.
+func (f *File) Reset(w io.Writer) {
+	f.out.Reset(w)
+	f.at, f.rows, f.total, f.groups = 0, 0, 0, nil
+	f.footer.b = nil
+	for _, l := range f.leaves {
+		l.clear()
+		l.kept.shrink()
+	}
+}
+
+// EndRow ends a row.
+func (f *File) EndRow() { f.rows++ }
+
+// write leaves an error to Flush: the buffer keeps the first.
+func (f *File) write(b []byte) {
+	f.at += int64(len(b))
+	f.out.Write(b)
+}
+
+func (f *File) begin() {
+	if f.at == 0 {
+		f.write([]byte(magic))
+	}
+}
+
+// EndGroup writes the rows that there are as a row group.
+func (f *File) EndGroup() error {
+	if f.rows == 0 {
+		return nil
+	}
+	f.begin()
+	g := group{rows: f.rows, chunks: make([]chunk, 0, len(f.leaves))}
+	for _, l := range f.leaves {
+		l.endPage()
+		g.chunks = append(g.chunks, f.chunk(l))
+		l.clear()
+	}
+	f.groups = append(f.groups, g)
+	f.total += int64(f.rows)
+	f.rows = 0
+	return f.out.Flush()
+}
+
+// chunk writes what a leaf has.
+func (f *File) chunk(l *leaf) chunk {
+	c := chunk{size: l.size, pages: l.pages}
+	begin := f.at
+	if slices.ContainsFunc(l.pages, func(p page) bool { return p.encoding == encodingRLEDictionary }) {
+		c.dictionary = f.at
+		body := l.scratch[:0]
+		for _, v := range l.dict.values {
+			body = appendPlain(body, v)
+		}
+		header, packed := f.pack.page(body, pageDictionary, func(t *thrift) {
+			t.structure(7, func() {
+				t.i32(1, len(l.dict.values))
+				t.i32(2, encodingPlain)
+			})
+		})
+		c.size += int64(len(header) + len(body))
+		f.write(header)
+		f.write(packed)
+	}
+	c.at = f.at
+	for _, s := range l.kept.segments[:l.kept.used] {
+		f.write(s)
+	}
+	c.compressed = f.at - begin
+	for i := range c.pages {
+		c.pages[i].at += c.at
+		c.values += int64(c.pages[i].values)
+	}
+	if l.bounded {
+		c.bounds = chunkBounds(l.physical, c.pages)
+	}
+	return c
+}
+
+// Close ends the file; a file without its end cannot be read. It does not close what was written to.
+func (f *File) Close() error {
+	if err := f.EndGroup(); err != nil {
+		return err
+	}
+	f.begin()
+	f.indexes()
+	f.meta(&f.footer)
+	f.footer.b = binary.LittleEndian.AppendUint32(f.footer.b, uint32(len(f.footer.b)))
+	f.footer.b = append(f.footer.b, magic...)
+	f.write(f.footer.b)
+	return f.out.Flush()
+}

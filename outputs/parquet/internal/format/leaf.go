@@ -1,0 +1,301 @@
+package format
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"math/bits"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// How much a page holds: it ends at the first row after. A page is the least that a reader takes, and what the index of
+// pages lets it pass over.
+const (
+	pageBytes  = 1 << 20
+	pageValues = 20_000
+)
+
+// dictionaryBytes is when a dictionary is full: one that grows beyond saves nothing. The pages that follow are plain.
+const dictionaryBytes = 1 << 20
+
+// boundBytes is the longest value that is kept as a bound. A chunk with a longer one has no bounds.
+const boundBytes = 1 << 10
+
+// A leaf is a column in the format's sense: one sort of values, and how they are nested. A map has two.
+type leaf struct {
+	path     []string
+	physical int
+	nullable bool // there are definition levels: 1 where there is a value
+	nested   bool // there are repetition levels: 0 where a row begins
+	bounded  bool // bounds are kept
+	pack     *packer
+
+	// the page
+	def, rep []uint8
+	plain    []byte   // values, PLAIN
+	numbers  []uint32 // or their places in the dictionary
+	rows     int
+	levels   int // values, and what stands where there is none
+	bounds   bounds
+	scratch  []byte
+
+	// the chunk
+	dict  dictionary
+	pages []page
+	kept  store // the pages, as they will be written
+	size  int64 // before compression
+}
+
+// A page is what the index says of it.
+type page struct {
+	at       int64 // in the chunk, behind the dictionary; in the file once the chunk is
+	length   int   // with its header
+	rows     int
+	values   int
+	nulls    int
+	encoding int
+	bounds   bounds
+}
+
+// begin begins a row.
+func (l *leaf) begin() {
+	if len(l.plain) >= pageBytes || l.levels >= pageValues {
+		l.endPage()
+	}
+	l.rows++
+}
+
+// level says that a value follows, or that none does, and whether it is a row's first.
+func (l *leaf) level(value, first bool) {
+	l.levels++
+	if l.nullable {
+		l.def = append(l.def, bit(value))
+	}
+	if l.nested {
+		l.rep = append(l.rep, bit(!first))
+	}
+}
+
+func bit(b bool) uint8 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (l *leaf) int64(v int64) {
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], uint64(v))
+	l.plain = append(l.plain, b[:]...)
+	l.bounds.int64(v)
+}
+
+func (l *leaf) text(s string) {
+	if l.dict.on {
+		if n, ok := l.dict.number(s); ok {
+			if len(l.numbers) == 0 || l.numbers[len(l.numbers)-1] != n {
+				l.bounds.text(s)
+			}
+			l.numbers = append(l.numbers, n)
+			return
+		}
+		l.dict.on = false
+		l.plainly()
+	}
+	l.plain = appendPlain(l.plain, s)
+	l.bounds.text(s)
+}
+
+// plainly turns the page's numbers back into values: what is in a page is of one encoding.
+func (l *leaf) plainly() {
+	for _, n := range l.numbers {
+		l.plain = appendPlain(l.plain, l.dict.values[n])
+	}
+	l.numbers = l.numbers[:0]
+}
+
+// json is text of which no bounds are kept, nor a dictionary.
+func (l *leaf) json(b []byte) { l.plain = appendPlain(l.plain, b) }
+
+func appendPlain[T string | []byte](dst []byte, v T) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(v)))
+	return append(dst, v...)
+}
+
+// endPage compresses the page and keeps it.
+func (l *leaf) endPage() {
+	if l.levels == 0 {
+		return
+	}
+	body := l.scratch[:0]
+	if l.nested {
+		body = appendLevels(body, l.rep)
+	}
+	if l.nullable {
+		body = appendLevels(body, l.def)
+	}
+	p := page{at: l.kept.size, rows: l.rows, values: l.levels, encoding: encodingPlain}
+	if len(l.numbers) > 0 {
+		p.encoding = encodingRLEDictionary
+		width := max(1, bits.Len(uint(len(l.dict.values)-1))) // old readers know no numbers of 0 bits
+		body = append(body, byte(width))
+		body = appendHybrid(body, l.numbers, width)
+	} else {
+		body = append(body, l.plain...)
+	}
+	if l.nullable {
+		p.nulls = bytes.Count(l.def, []byte{0})
+	}
+	p.bounds = l.bounds.owned(l.physical)
+
+	header, packed := l.pack.page(body, pageData, func(t *thrift) {
+		t.structure(5, func() {
+			t.i32(1, p.values)
+			t.i32(2, p.encoding)
+			t.i32(3, encodingRLE)
+			t.i32(4, encodingRLE)
+		})
+	})
+	l.kept.write(header)
+	l.kept.write(packed)
+	p.length = len(header) + len(packed)
+	l.size += int64(len(header) + len(body))
+	l.pages = append(l.pages, p)
+
+	l.scratch = reusable(body)
+	l.clearPage()
+}
+
+func (l *leaf) clearPage() {
+	l.def, l.rep, l.numbers = l.def[:0], l.rep[:0], l.numbers[:0]
+	l.plain = reusable(l.plain)
+	l.rows, l.levels = 0, 0
+	l.bounds = bounds{min: l.bounds.min[:0], max: l.bounds.max[:0]}
+}
+
+// clear begins a chunk.
+func (l *leaf) clear() {
+	l.clearPage()
+	l.dict.clear()
+	l.pages = nil
+	l.kept.clear()
+	l.size = 0
+}
+
+// reusable gives a buffer back, but for one that a single large value has made large.
+func reusable(b []byte) []byte {
+	if cap(b) > 2*pageBytes {
+		return nil
+	}
+	return b[:0]
+}
+
+func appendLevels(dst []byte, levels []uint8) []byte {
+	at := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	dst = appendHybrid(dst, levels, 1)
+	binary.LittleEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
+	return dst
+}
+
+// A packer makes a page of its body. All leaves of a file share it.
+type packer struct {
+	enc    *zstd.Encoder
+	header thrift
+	packed []byte
+}
+
+// page is the header of a page and its body, compressed. They are there until the next.
+func (p *packer) page(body []byte, kind int, more func(*thrift)) (header, packed []byte) {
+	p.packed = p.enc.EncodeAll(body, reusable(p.packed))
+	t := &p.header
+	t.b = t.b[:0]
+	t.body(func() {
+		t.i32(1, kind)
+		t.i32(2, len(body))
+		t.i32(3, len(p.packed))
+		t.i32(4, int(int32(crc32.ChecksumIEEE(p.packed))))
+		more(t)
+	})
+	return t.b, p.packed
+}
+
+// A dictionary numbers a chunk's values in the order in which they came.
+type dictionary struct {
+	wanted bool
+	on     bool
+	index  map[string]uint32
+	values []string
+	size   int // as a page
+	last   uint32
+}
+
+// number is a value's; false if it has none and the dictionary is full.
+func (d *dictionary) number(s string) (uint32, bool) {
+	if len(d.values) > 0 && d.values[d.last] == s { // records come in the order of their targets
+		return d.last, true
+	}
+	n, ok := d.index[s]
+	if !ok {
+		if d.size+4+len(s) > dictionaryBytes {
+			return 0, false
+		}
+		if d.index == nil {
+			d.index = map[string]uint32{}
+		}
+		s, n = strings.Clone(s), uint32(len(d.values))
+		d.index[s] = n
+		d.values = append(d.values, s)
+		d.size += 4 + len(s)
+	}
+	d.last = n
+	return n, true
+}
+
+func (d *dictionary) clear() {
+	d.on = d.wanted
+	d.index = nil
+	d.values = nil
+	d.size, d.last = 0, 0
+}
+
+// A store keeps a chunk's pages until its group is written. It grows by segments, so that what it has is not copied.
+type store struct {
+	segments [][]byte
+	used     int // segments
+	size     int64
+}
+
+const segmentBytes = 64 << 10
+
+func (s *store) write(b []byte) {
+	s.size += int64(len(b))
+	for len(b) > 0 {
+		if s.used == 0 || len(s.segments[s.used-1]) == segmentBytes {
+			if s.used == len(s.segments) {
+				s.segments = append(s.segments, nil)
+			}
+			s.used++
+		}
+		last := &s.segments[s.used-1]
+		n := min(len(b), segmentBytes-len(*last))
+		*last = append(*last, b[:n]...)
+		b = b[n:]
+	}
+}
+
+func (s *store) clear() {
+	for i := range s.segments[:s.used] {
+		s.segments[i] = s.segments[i][:0]
+	}
+	s.used, s.size = 0, 0
+}
+
+// shrink gives memory back.
+func (s *store) shrink() {
+	if len(s.segments) > 1 {
+		s.segments = s.segments[:1:1]
+	}
+}

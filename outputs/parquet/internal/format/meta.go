@@ -1,0 +1,162 @@
+package format
+
+// indexes writes what the index of pages says of every chunk: for one who looks for a value, which pages may have it.
+func (f *File) indexes() {
+	for g := range f.groups {
+		for i := range f.groups[g].chunks {
+			c := &f.groups[g].chunks[i]
+			if f.leaves[i].bounded && !c.bounds.long {
+				c.index = f.written(func(t *thrift) { c.columnIndex(t, f.leaves[i].physical) })
+			}
+		}
+	}
+	for g := range f.groups {
+		for i := range f.groups[g].chunks {
+			c := &f.groups[g].chunks[i]
+			c.offsets = f.written(c.offsetIndex)
+		}
+	}
+}
+
+// written writes a structure, and says where it is.
+func (f *File) written(fields func(*thrift)) span {
+	t := &f.footer
+	t.b = t.b[:0]
+	t.body(func() { fields(t) })
+	s := span{f.at, int64(len(t.b))}
+	f.write(t.b)
+	return s
+}
+
+func (c *chunk) columnIndex(t *thrift, physical int) {
+	t.list(1, thriftTrue, len(c.pages)) // pages of nothing but NULL
+	for i := range c.pages {
+		if c.pages[i].bounds.any {
+			t.b = append(t.b, thriftFalse)
+		} else {
+			t.b = append(t.b, thriftTrue)
+		}
+	}
+	t.list(2, thriftBinary, len(c.pages))
+	for i := range c.pages {
+		t.valueOf(c.pages[i].bounds.min)
+	}
+	t.list(3, thriftBinary, len(c.pages))
+	for i := range c.pages {
+		t.valueOf(c.pages[i].bounds.max)
+	}
+	t.i32(4, orderOf(physical, c.pages))
+	t.list(5, thriftI64, len(c.pages))
+	for i := range c.pages {
+		t.number(int64(c.pages[i].nulls))
+	}
+}
+
+func (c *chunk) offsetIndex(t *thrift) {
+	row := int64(0)
+	t.structures(1, len(c.pages), func(i int) {
+		p := &c.pages[i]
+		t.i64(1, p.at)
+		t.i32(2, p.length)
+		t.i64(3, row)
+		row += int64(p.rows)
+	})
+}
+
+// meta is FileMetaData, the end of a file.
+func (f *File) meta(t *thrift) {
+	t.b = t.b[:0]
+	t.body(func() {
+		t.i32(1, 2) // the version of the format
+		t.structures(2, len(f.schema), func(i int) { f.schema[i].write(t) })
+		t.i64(3, f.total)
+		t.structures(4, len(f.groups), func(i int) { f.rowGroup(t, &f.groups[i]) })
+		t.text(6, f.creator)
+		t.structures(7, len(f.leaves), func(int) { t.structure(1, nothing) }) // bounds are in the order that each type defines
+	})
+}
+
+func (f *File) rowGroup(t *thrift, g *group) {
+	var size, compressed int64
+	t.structures(1, len(g.chunks), func(i int) {
+		c := &g.chunks[i]
+		size += c.size
+		compressed += c.compressed
+		t.i64(2, 0) // where meta_data is besides: nowhere
+		t.structure(3, func() { f.leaves[i].meta(t, c) })
+		t.i64(4, c.offsets.at)
+		t.i32(5, int(c.offsets.length))
+		if c.index.length > 0 {
+			t.i64(6, c.index.at)
+			t.i32(7, int(c.index.length))
+		}
+	})
+	t.i64(2, size)
+	t.i64(3, int64(g.rows))
+	t.i64(5, g.chunks[0].begin())
+	t.i64(6, compressed)
+}
+
+func (c *chunk) begin() int64 {
+	if c.dictionary > 0 {
+		return c.dictionary
+	}
+	return c.at
+}
+
+// meta is ColumnMetaData.
+func (l *leaf) meta(t *thrift, c *chunk) {
+	plain, numbered, nulls := 0, 0, 0
+	for i := range c.pages {
+		nulls += c.pages[i].nulls
+		if c.pages[i].encoding == encodingPlain {
+			plain++
+		} else {
+			numbered++
+		}
+	}
+	encodings := []int64{encodingPlain} // a dictionary is plain too
+	if numbered > 0 {
+		encodings = append(encodings, encodingRLEDictionary)
+	}
+	if l.nullable || l.nested {
+		encodings = append(encodings, encodingRLE)
+	}
+	t.i32(1, l.physical)
+	t.list(2, thriftI32, len(encodings))
+	for _, e := range encodings {
+		t.number(e)
+	}
+	t.list(3, thriftBinary, len(l.path))
+	for _, name := range l.path {
+		t.value(name)
+	}
+	t.i32(4, codecZstd)
+	t.i64(5, c.values)
+	t.i64(6, c.size)
+	t.i64(7, c.compressed)
+	t.i64(9, c.at)
+	if c.dictionary > 0 {
+		t.i64(11, c.dictionary)
+	}
+	t.structure(12, func() {
+		t.i64(3, int64(nulls))
+		if c.bounds.any && !c.bounds.long {
+			t.bytes(5, c.bounds.max)
+			t.bytes(6, c.bounds.min)
+			t.truth(7, true) // both are values that there are
+			t.truth(8, true)
+		}
+	})
+	counts := make([][3]int, 0, 3)
+	for _, n := range [][3]int{{pageDictionary, encodingPlain, min(numbered, 1)}, {pageData, encodingPlain, plain}, {pageData, encodingRLEDictionary, numbered}} {
+		if n[2] > 0 {
+			counts = append(counts, n)
+		}
+	}
+	t.structures(13, len(counts), func(i int) {
+		for field, v := range counts[i] {
+			t.i32(int16(field+1), v)
+		}
+	})
+}
