@@ -1,0 +1,195 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// canaries are planted secrets, by what they are.
+type canaries map[string]string
+
+// leaks looks for each of them, and for the forms in which it travels: in a header of basic authentication, in a URL, in hexadecimal.
+func (c canaries) leaks(t *testing.T, where, text string) {
+	t.Helper()
+	for what, planted := range c {
+		forms := map[string]string{"": planted, ", escaped": url.QueryEscape(planted), ", in hexadecimal": hex.EncodeToString([]byte(planted))}
+		for i := range 3 { // wherever it stands in what was encoded: the digits that hold it alone
+			b := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", i) + planted))
+			forms[fmt.Sprint(", as base64 ", i)] = b[min(4*((i+2)/3), len(b)) : len(b)/4*4-4]
+		}
+		for how, form := range forms {
+			if len(form) > 5 && strings.Contains(text, form) {
+				t.Errorf("%s shows %s%s", where, what, how)
+			}
+		}
+	}
+}
+
+// A gossip is a receiver that repeats, in each refusal, all that it was told.
+type gossip struct {
+	mu    sync.Mutex
+	heard map[string]int // requests, by the first part of their path
+	taken strings.Builder
+}
+
+func (g *gossip) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	part := strings.Split(r.URL.Path, "/")[1]
+	g.mu.Lock()
+	g.heard[part]++
+	g.taken.Write(body)
+	g.mu.Unlock()
+	switch part {
+	case "good":
+		w.WriteHeader(http.StatusNoContent)
+		return
+	case "away":
+		w.WriteHeader(http.StatusServiceUnavailable)
+	case "closed":
+		w.WriteHeader(http.StatusUnauthorized)
+	default:
+		w.WriteHeader(http.StatusBadRequest)
+	}
+	_ = r.Header.Write(w)
+	fmt.Fprintln(w, r.URL, r.URL.Query())
+}
+
+func (g *gossip) of(part string) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.heard[part]
+}
+
+// Secrets of outputs, of organizations and of the store leave no more than those of accounts do: whether a receiver takes records, is
+// away, refuses them or is no receiver, and whatever it says. Nor do they stand in what is kept: spools, dead letters, the list of members.
+func TestNoSecretOfOutputsLeaves(t *testing.T) {
+	scene, s := startScene(t)
+	g := &gossip{heard: map[string]int{}}
+	receiver := httptest.NewServer(g)
+	defer receiver.Close()
+	planted := func(name string) string { return "canary/" + name + "/" + strings.Repeat("K7MDENG", 3) + "+EXAMPLEKEY" }
+	c := canaries{
+		"the secret of a key that works":              scene.Accounts[0].Key.Secret,
+		"the secret of an organization":               scene.Company.Key.Secret,
+		"the secret of an organization that is wrong": planted("organization"),
+	}
+	for _, what := range []string{
+		"bearer", "hmac", "header", "basic", "query", "user", "datakit", "influx", "otlp", "kafka", "s3", "s3-session", "dsn",
+	} {
+		c[what] = planted(what)
+	}
+	for i, text := range scene.AWS.Secrets() {
+		c[fmt.Sprintf("a sensitive member of a resource, %d", i)] = text
+	}
+
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config.yaml")
+	withUser := strings.Replace(receiver.URL, "http://", "http://u:"+url.QueryEscape(c["user"])+"@", 1)
+	write(t, config, fmt.Sprintf(`
+schedule: "@every 1s"
+jitter: 0s
+drain_timeout: 2s
+data_dir: %[1]s/data
+collector_configs: {regions: [us-east-1], kinds: [ec2_instance, ec2_vpn_connection, ec2_launch_template_version]}
+accounts:
+  - {name: prod, ak_id: %[2]s, ak_secret: %[3]q}
+organizations:
+  - {via: {ak_id: %[4]s, ak_secret: %[5]q}, role: %[6]s, name: "{{.Name}}"}
+  - {via: {ak_id: %[2]s, ak_secret: %[7]q}, role: %[6]s}
+outputs:
+  - {type: file, path: %[1]s/records.jsonl, ends: true}
+  - {type: prometheus}
+  - {type: http_sd, name: nodes, port: 9100}
+  - {type: http, name: good, url: "%[8]s/good", bearer_token: %[9]q}
+  - {type: http, name: bad, url: "%[8]s/bad", hmac: {key: %[10]q}, headers: {X-Key: %[11]q}}
+  - {type: http, name: away, url: "%[8]s/away?token=%[12]s", basic_auth: {username: u, password: %[13]q}}
+  - {type: http, name: closed, url: "%[14]s/closed", send: both}
+  - {type: datakit, url: "%[8]s/bad", token: %[15]q}
+  - {type: influx, url: "%[8]s/bad/write?db=x", token: %[16]q}
+  - {type: otlp, url: "%[8]s/away/v1/logs", bearer_token: %[17]q}
+  - {type: kafka, brokers: ["%[18]s"], topic: aws, sasl: {mechanism: PLAIN, username: u, password: %[19]q}}
+  - {type: s3, bucket: bad, endpoint: "%[8]s", ak_id: ASIAIOSFODNN7EXAMPLE, ak_secret: %[20]q, session_token: %[21]q}
+web: {listen: "127.0.0.1:0"}
+`, dir, scene.Accounts[0].Key.ID, scene.Accounts[0].Key.Secret, scene.Company.Key.ID, scene.Company.Key.Secret, scene.Company.Role,
+		c["the secret of an organization that is wrong"], receiver.URL, c["bearer"], c["hmac"], c["header"], url.QueryEscape(c["query"]), c["basic"], withUser,
+		c["datakit"], c["influx"], c["otlp"], strings.TrimPrefix(receiver.URL, "http://"), c["kafka"], c["s3"], c["s3-session"]))
+	env := []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true", "COLLECTOR_LOG_LEVEL=debug"}
+	verb := func(args ...string) string {
+		t.Helper()
+		stdout, stderr, code := process(t, env, append(args, "--config", config)...)
+		if code == exitUsage && args[0] != "login" && args[0] != "list" {
+			t.Errorf("%q was not tried: %s", args, stderr)
+		}
+		c.leaks(t, strings.Join(args, " "), stdout+stderr)
+		return stdout + stderr
+	}
+
+	if said := verb("run", "--once", "--flush-timeout", "3s"); !strings.Contains(said, "reason=signature") {
+		t.Errorf("the organization did not fail: the canary was not tried:\n%s", said)
+	}
+	for _, part := range []string{"good", "bad", "away", "closed"} {
+		if g.of(part) == 0 {
+			t.Errorf("nothing was sent to %s: its canaries were not tried", part)
+		}
+	}
+	if letters, err := filepath.Glob(filepath.Join(dir, "data", "spools", "*", "dead-letter.jsonl")); err != nil || len(letters) == 0 {
+		t.Errorf("no letter is dead: %v", err)
+	}
+	instance := regexp.MustCompile(`"(i-[0-9a-f]+)"`).FindStringSubmatch(verb("db", "export"))
+	if instance == nil {
+		t.Fatal("nothing was exported")
+	}
+	for _, args := range [][]string{
+		{"validate"}, {"schema"}, {"check", "-o", "json"}, {"check"}, {"policy"}, {"policy", "all", "--account-id", "123456789012"}, {"policy", "organization"}, {"run", "--plan"},
+		{"run", "--dry-run", "--once"}, {"list", "instance", "-o", "json"}, {"history", instance[1], "-o", "jsonl"}, {"changes", "-o", "jsonl"}, {"db", "check"},
+		{"db", "export", "--history"}, {"sql", "select * from resources"}, {"login", "organization:1"}, {"healthcheck"},
+	} {
+		verb(args...)
+	}
+
+	d := startDaemon(t, config, s.URL)
+	d.until("what is shown", func() bool { return strings.Contains(d.get("/metrics/inventory"), "aws_ec2_instance_info{") })
+	d.until("the organization's run", d.says(`run ended" account=organization:2`))
+	for _, path := range []string{"/metrics", "/metrics/inventory", "/api/v1/sd/nodes", "/", "/-/ready", "/-/healthy"} {
+		c.leaks(t, path, d.get(path))
+	}
+	d.signal(syscall.SIGQUIT)
+	d.exit()
+	c.leaks(t, "the daemon's log and dump", d.log())
+
+	g.mu.Lock()
+	c.leaks(t, "what receivers were sent", g.taken.String())
+	g.mu.Unlock()
+	files := 0
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() && path != config {
+			files++
+			c.leaks(t, strings.TrimPrefix(path, dir), mustRead(t, path))
+		}
+		return err
+	})
+	if err != nil || files < 10 {
+		t.Errorf("%d files are kept: %v", files, err)
+	}
+
+	write(t, config, strings.Replace(mustRead(t, config), "\noutputs:", fmt.Sprintf("\nstore: {type: postgres, dsn: %q}\noutputs:",
+		"postgres://collector:"+url.QueryEscape(c["dsn"])+"@127.0.0.1:1/collector"), 1))
+	if said := verb("validate"); !strings.Contains(said, ": ok, ") {
+		t.Errorf("the file is not taken: %s", said)
+	}
+	for _, args := range [][]string{{"run", "--once", "--flush-timeout", "1s"}, {"list"}, {"db", "check"}, {"db", "vacuum"}, {"db", "export"}, {"sql", "select 1"}, {"check", "-o", "json"}} {
+		verb(args...)
+	}
+}
