@@ -107,6 +107,11 @@ func (s *Session) Invalidate() { s.top.invalidate() }
 // Drop is Invalidate by one who knows which credentials were refused.
 func (s *Session) Drop(c aws.Credentials) { s.top.Drop(c) }
 
+// Anew is [Provider].
+func (s *Session) Anew(ctx context.Context, c aws.Credentials) (aws.Credentials, bool) {
+	return s.top.Anew(ctx, c)
+}
+
 // Expires is when the account stops working if nobody does anything: the MFA session's end where there is one, else the end of
 // the current credentials, which are renewed before. false: they do not expire.
 func (s *Session) Expires() (time.Time, bool) {

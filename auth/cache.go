@@ -22,6 +22,7 @@ const (
 	pause   = 30 * time.Second // between two tries to renew what is still valid
 	sulk    = 10 * time.Second // so long a clear refusal is repeated without asking again
 	settled = 5 * time.Second  // credentials younger than this are not what an "expired" was about
+	doubted = 10 * time.Minute // credentials older than this may have been revoked, where AWS denies what a role is there for
 )
 
 // A Provider gives a step the credentials before it.
@@ -29,6 +30,9 @@ type Provider interface {
 	aws.CredentialsProvider
 	// Drop says that AWS refuses these credentials: they are not given again, if they are still the current ones.
 	Drop(aws.Credentials)
+	// Anew gives others in the place of these, which AWS takes and yet denies what they should be allowed: a role's sessions can be
+	// revoked, by a policy that denies everything to those begun before. false: there are none that could be better.
+	Anew(context.Context, aws.Credentials) (aws.Credentials, bool)
 }
 
 // A layer is a step with its credentials, kept and renewed. It differs from the SDK's cache in what happens in bad times:
@@ -183,6 +187,41 @@ func (l *layer) reread() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reset()
+}
+
+// Anew is [Provider]. Whoever denies and is right, denies again: so it is one call in so long a time, however many behind one role
+// are denied.
+func (l *layer) Anew(ctx context.Context, c aws.Credentials) (aws.Credentials, bool) {
+	if _, ok := l.step.(revocable); !ok {
+		return c, false
+	}
+	l.mu.Lock()
+	t := instantOf(now())
+	switch {
+	case l.creds != nil && !same(*l.creds, c): // somebody was faster
+		defer l.mu.Unlock()
+		return *l.creds, l.valid(now())
+	case l.creds == nil || t < l.next || t < l.got+instant(doubted):
+		l.mu.Unlock()
+		return c, false
+	case l.flight == nil:
+		l.renew()
+	}
+	f := l.flight
+	l.mu.Unlock()
+	other, err := f.wait(ctx, l.step.Name())
+	if err != nil || same(other, c) {
+		return c, false // landed has said why, and kept what is valid
+	}
+	return other, true
+}
+
+// revocable is a step whose credentials can be taken back before their time without AWS calling them expired, and are had again for a
+// call: a role's session, but no MFA session, which costs a code.
+type revocable interface{ revocable() }
+
+func same(a, b aws.Credentials) bool {
+	return a.AccessKeyID == b.AccessKeyID && a.SecretAccessKey == b.SecretAccessKey && a.SessionToken == b.SessionToken
 }
 
 // A dropper is a step that keeps credentials elsewhere and must not give the refused ones again.

@@ -234,6 +234,103 @@ func TestExpiredByServer(t *testing.T) {
 	})
 }
 
+// TestRevoked: a role in the middle of a chain whose sessions were revoked answers "denied", not "expired". It is entered anew, once for
+// all who are behind it; what is valid is kept where that fails, and nothing is asked again of who is denied with a session that is young.
+func TestRevoked(t *testing.T) {
+	const members = 100
+	chain := func(w *world) (sessions *Sessions, accounts []config.Account) {
+		for i := range members {
+			final := w.home.AddRole(fmt.Sprint("final", i), awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.role.ARN}}}})
+			accounts = append(accounts, w.ak(func(a *config.Account) { a.Roles = []config.Role{{ARN: w.role.ARN}, {ARN: final.ARN}} }))
+		}
+		return w.sessions(Options{}), accounts
+	}
+	all := func(w *world, s *Sessions, accounts []config.Account) (failed int) {
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		for _, a := range accounts {
+			wg.Go(func() {
+				got, err := s.Open(w.t.Context(), a)
+				if err == nil {
+					got.Invalidate()
+					_, err = got.Retrieve(w.t.Context())
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if record.ReasonOf(err) == record.AssumeDenied {
+					failed++
+				} else if err != nil {
+					w.t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		return failed
+	}
+	bubble(t, func(t *testing.T, w *world) {
+		s, accounts := chain(w)
+		if n := all(w, s, accounts); n > 0 {
+			t.Fatalf("%d are denied", n)
+		}
+		time.Sleep(time.Minute)
+		w.role.Revoke()
+		w.aws.ResetCalls()
+		if n := all(w, s, accounts); n != members {
+			t.Errorf("%d of %d are denied: a young session is not doubted", n, members)
+		}
+		w.count("AssumeRole", members)
+		time.Sleep(doubted)
+		w.aws.ResetCalls()
+		if n := all(w, s, accounts); n > 0 {
+			t.Errorf("%d are denied still", n)
+		}
+		if n := len(w.calls("AssumeRole")); n > 2*members+1 {
+			t.Errorf("%d calls: the role was entered %d times", n, n-2*members)
+		}
+	})
+	bubble(t, func(t *testing.T, w *world) { // those who are denied with good reason
+		s, accounts := chain(w)
+		for i := range accounts {
+			accounts[i].Roles[1].ARN += "-absent"
+		}
+		all(w, s, accounts)
+		time.Sleep(doubted)
+		w.aws.ResetCalls()
+		for range 3 {
+			if n := all(w, s, accounts); n != members {
+				t.Errorf("%d are denied", n)
+			}
+			time.Sleep(sulk)
+		}
+		hub := w.aws.Calls(func(c *awsfake.Call) bool { return c.Action == "AssumeRole" && c.Code == "" })
+		if len(hub) != 1 {
+			t.Errorf("the role in the middle was entered %d times", len(hub))
+		}
+	})
+	bubble(t, func(t *testing.T, w *world) {
+		s, accounts := chain(w)
+		all(w, s, accounts[:1])
+		hub := w.open(s, accounts[0]).top.prev
+		before := retrieve(w, &Session{top: hub})
+		time.Sleep(doubted)
+		w.role.SetTrust() // nobody: it cannot be entered anew
+		w.role.Revoke()
+		if n := all(w, s, accounts[:1]); n != 1 {
+			t.Error("entered")
+		}
+		if c := retrieve(w, &Session{top: hub}); c.AccessKeyID != before.AccessKeyID {
+			t.Error("what is valid was thrown away")
+		}
+	})
+	bubble(t, func(t *testing.T, w *world) { // an MFA session is never given up for it: it costs a code
+		s := w.sessions(Options{})
+		w.refused(s, w.ak(device(w.mfa.Serial, w.mfa.Now()), role(w.role.ARN+"-absent")), record.AssumeDenied)
+		time.Sleep(doubted)
+		w.refused(s, w.ak(device(w.mfa.Serial, w.mfa.Now()), role(w.role.ARN+"-absent")), record.AssumeDenied)
+		w.count("GetSessionToken", 1)
+	})
+}
+
 // TestInstanceRoleLasts: one metadata client and one cache for all accounts behind the instance, for days.
 func TestInstanceRoleLasts(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 
 	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/record"
 )
 
 // What a role session is where the block does not say. AWS's own default of 15 minutes is exactly a cron period.
@@ -62,12 +63,20 @@ func (s *roleStep) Key() string {
 	return key
 }
 
+func (*roleStep) revocable() {}
+
 func (s *roleStep) Retrieve(ctx context.Context, prev Provider) (aws.Credentials, error) {
 	var out aws.Credentials
-	c, err := ask(ctx, prev, func(c aws.Credentials) (err error) {
+	assume := func(c aws.Credentials) (err error) {
 		out, err = s.tokens.assume(ctx, s.region, c, s.input(c))
 		return err
-	})
+	}
+	c, err := ask(ctx, prev, assume)
+	if record.ReasonOf(err) == record.AccessDenied {
+		if other, ok := prev.Anew(ctx, c); ok {
+			c, err = other, assume(other)
+		}
+	}
 	if err != nil {
 		return aws.Credentials{}, explain(err, clues{
 			doing: "assume role " + s.arn, signer: s.after, role: s.arn, region: s.region, hops: c.SessionToken != "", extID: s.external != "", used: c,

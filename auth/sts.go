@@ -74,7 +74,7 @@ func ask(ctx context.Context, p Provider, call func(aws.Credentials) error) (aws
 	switch {
 	case oerr != nil:
 		return c, oerr
-	case other.AccessKeyID == c.AccessKeyID && other.SecretAccessKey == c.SecretAccessKey && other.SessionToken == c.SessionToken:
+	case same(other, c):
 		return c, err
 	}
 	return other, call(other)
