@@ -38,6 +38,9 @@ func (p *program) fleet(ctx context.Context, f *config.File, c *census) (*runner
 		if err != nil {
 			return nil, nil, usage(err)
 		}
+		if all, joined := c.joined[acc.Name]; joined {
+			acc.Ticks = prompt(acc.Ticks, all)
+		}
 		out.Accounts = append(out.Accounts, acc)
 	}
 	for _, o := range p.organizations(f) {

@@ -129,6 +129,12 @@ func (p *program) follow(ctx context.Context) error {
 		return nil // the program ends
 	}
 	before := accountNames(f)
+	c.joined = map[string]bool{}
+	for name, label := range c.members {
+		if _, was := p.last.members[name]; !was {
+			c.joined[name] = p.opt.now && slices.Contains(p.last.unknown, label) // it would have been at the start, but for a list that was slow
+		}
+	}
 	if err := p.build(ctx, p.now.file, c); err != nil {
 		return err
 	}
@@ -216,6 +222,35 @@ func before(o config.Organization, jitter time.Duration) ([]runner.Tick, error) 
 		spec += " " + t.Spec
 	}
 	return []runner.Tick{{Spec: spec, Schedule: all}}, nil
+}
+
+// prompt is the ticks of a member that has just joined. @every counts from when it is asked: the first run is now, not the one after the
+// next list.
+func prompt(ticks []runner.Tick, all bool) []runner.Tick {
+	at := time.Now().Add(promptly)
+	ticks = slices.Clone(ticks)
+	for i, t := range ticks {
+		if all || strings.HasPrefix(t.Spec, "@every") {
+			ticks[i].Schedule = promptSchedule{t.Schedule, at}
+		}
+	}
+	return ticks
+}
+
+const promptly = 3 * time.Second // the fleet is being built
+
+// promptSchedule is a schedule with an instant more.
+type promptSchedule struct {
+	runner.Schedule
+	at time.Time
+}
+
+func (s promptSchedule) Next(t time.Time) time.Time {
+	next := s.Schedule.Next(t)
+	if t.Before(s.at) && (next.IsZero() || s.at.Before(next)) {
+		return s.at
+	}
+	return next
 }
 
 // earlier is a schedule, lead before each of its instants.

@@ -273,6 +273,7 @@ type census struct {
 	asleep   map[string]record.Identity // members that are not collected and yet there, by name
 	unknown  []string                   // labels of organizations of which nothing is known
 	doubles  []string                   // what is said of members that have a block of their own
+	joined   map[string]bool            // members that the last census lacked; true: whatever their schedule, they are collected now
 }
 
 // census is the file's own blocks, and then the members. A member that has a block of its own is collected as that says: by its id

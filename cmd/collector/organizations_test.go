@@ -36,6 +36,7 @@ type company struct {
 	prod  string // a unit
 	dir   string
 	load  auth.LoadOptions
+	now   bool // the daemon is told --now
 
 	accounts       map[string]*awsfake.Account
 	stdout, stderr safeBuffer
@@ -287,7 +288,7 @@ func (c *company) daemon(path string) (stop func()) {
 	if err := makeDataDir(cfg.file.DataDir); err != nil {
 		c.t.Fatal(err)
 	}
-	p, err := i.preflight(ctx, cfg, runOptions{flushTimeout: time.Minute, aws: c.load}, log)
+	p, err := i.preflight(ctx, cfg, runOptions{flushTimeout: time.Minute, now: c.now, aws: c.load}, log)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -308,7 +309,7 @@ func (c *company) daemon(path string) (stop func()) {
 	if err := p.apply(ctx, cfg); err != nil {
 		c.t.Fatal(err)
 	}
-	engine := runner.NewLocal(p.runner, runner.LocalOptions{Log: log})
+	engine := runner.NewLocal(p.runner, runner.LocalOptions{AtStart: c.now, Log: log})
 	var over sync.WaitGroup
 	stopRetiring := p.retire.start(ctx)
 	over.Go(func() {
@@ -363,6 +364,53 @@ func TestOrganizationDaemon(t *testing.T) {
 			t.Errorf("live %s", got)
 		}
 	})
+}
+
+// With @every there is no "before" a run in which to list: who joins is collected as soon as a list has it, and at that distance from then on.
+func TestOrganizationEvery(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCompany(t, dir)
+		path := c.write("    exclude: {accounts: ['333333333333']}", "schedule: '@every 15m'\n")
+		defer c.daemon(path)()
+		time.Sleep(15*time.Minute + 30*time.Second)
+		synctest.Wait()
+		c.wantRecords(map[string]int{"111111111111": 1, "222222222222": 1})
+		c.join("555555555555", awsfake.Member{Name: "new"})
+		for range 3 {
+			time.Sleep(15 * time.Minute)
+			synctest.Wait()
+			c.wantRecords(map[string]int{"111111111111": 1, "222222222222": 1, "555555555555": 1})
+		}
+	})
+}
+
+// A list that is slower than the start waits for is no reason to collect its members a day late, where --now was asked for.
+func TestOrganizationSlowAtStart(t *testing.T) {
+	for _, now := range []bool{true, false} {
+		dir := t.TempDir()
+		synctest.Test(t, func(t *testing.T) {
+			c := newCompany(t, dir)
+			c.now = now
+			path := c.write("    exclude: {accounts: ['333333333333']}", "schedule: '@daily'\n")
+			mend := c.cloud.Inject(awsfake.Fault{Kind: awsfake.Hang, Service: "organizations"})
+			defer c.daemon(path)()
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			c.wantRecords(map[string]int{})
+			mend()
+			time.Sleep(2 * time.Minute)
+			synctest.Wait()
+			if want := map[string]int{"111111111111": 1, "222222222222": 1}; now {
+				c.wantRecords(want)
+			} else {
+				c.wantRecords(map[string]int{})
+				time.Sleep(24 * time.Hour)
+				synctest.Wait()
+				c.wantRecords(want)
+			}
+		})
+	}
 }
 
 // A member that has a block of its own is collected by that: known by its id, or found out by signing in.
