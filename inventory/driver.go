@@ -36,8 +36,10 @@ type Turn interface {
 	Known() bool
 	// Live calls f with the id, the hash and the hash's version of each live resource. f borrows id.
 	Live(ctx context.Context, f func(id []byte, sum record.Sum, version int) error) error
-	// Stage keeps rows where no reader sees them, in a transaction of its own. It keeps nothing of rows itself.
-	Stage(ctx context.Context, rows []Row) error
+	// Pack is bodies, a line each, as the turn wants them handed back: in memory of its own, which the caller keeps.
+	Pack(lines []byte) []byte
+	// Stage keeps rows where no reader sees them, in a transaction of its own. It keeps nothing of packs itself.
+	Stage(ctx context.Context, packs []Pack) error
 	// Commit makes everything seen in one transaction: what was staged, c's rows, what is gone, and the outcome. Its error is
 	// ErrFenced if the scope was begun again or retired since.
 	Commit(ctx context.Context, c Commit) error
@@ -47,7 +49,7 @@ type Turn interface {
 type Commit struct {
 	Outcome   record.Outcome
 	ExtraTags []byte // the account's, a JSON object; nil: no page came, and they are as they were
-	Rows      []Row
+	Packs     []Pack
 	Gone      iter.Seq[[]byte] // ids; nil: nothing is known to be gone
 }
 

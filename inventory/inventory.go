@@ -8,11 +8,14 @@
 package inventory
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/aws-collector/collector/record"
 )
@@ -34,13 +37,17 @@ const (
 
 // Options is what an Inventory is made of.
 type Options struct {
-	Log *slog.Logger // when the store fails, and when it works again; nil: silence
+	Log  *slog.Logger // when the store fails, and when it works again; nil: silence
+	Hold int          // bytes that all visits may keep in memory together before they stage; 0: 16 MiB
 }
 
 // An Inventory applies the rules to a driver's rows. Any number of goroutines may use it.
 type Inventory struct {
 	d   Driver
 	log *slog.Logger
+
+	hold int64        // bytes that visits may keep
+	held atomic.Int64 // that they do
 
 	mu   sync.Mutex
 	err  error // why the last write failed; nil once one has worked again
@@ -52,7 +59,10 @@ func New(d Driver, o Options) *Inventory {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Inventory{d: d, log: o.Log}
+	if o.Hold == 0 {
+		o.Hold = heldBytes
+	}
+	return &Inventory{d: d, log: o.Log, hold: int64(o.Hold)}
 }
 
 // Err is why the store does not remember at the moment, or nil. It heals by itself: each target tries anew.
@@ -97,7 +107,7 @@ func (i *Inventory) Begin(ctx context.Context, t record.Target, who record.Ident
 	if err != nil {
 		return nil, i.note(ctx, fmt.Errorf("store: begin: %w", err), false)
 	}
-	return &Visit{inv: i, turn: turn, kind: t.Kind}, nil
+	return &Visit{inv: i, turn: turn, types: typeMembers(t.Kind), packer: packer{hold: i.hold, all: &i.held}}, nil
 }
 
 // Known is every target that was begun under the account's name and is not retired.
@@ -119,18 +129,14 @@ func (i *Inventory) Retire(ctx context.Context, ts []record.Target, why string) 
 	return nil
 }
 
-// stageBytes is how much a visit keeps before it hands rows to the driver: a few hundred visits may be open at once.
-const stageBytes = 256 << 10
-
 // A Visit is one target's turn. It compares each page with what is live, and keeps ids and hashes of that, no bodies. It
 // is for one goroutine at a time.
 type Visit struct {
 	inv    *Inventory
-	kind   string
+	types  []string // where a type of the kind may stand
 	turn   Turn
 	live   *index
-	rows   []Row
-	bytes  int
+	packer packer
 	extra  []byte
 	failed error
 }
@@ -142,9 +148,22 @@ func (v *Visit) Page(ctx context.Context, p *record.Page) error {
 	}
 	if v.failed = v.page(ctx, p); v.failed != nil {
 		v.failed = v.inv.note(ctx, fmt.Errorf("store: %w", v.failed), false)
-		v.rows, v.live = nil, nil
+		v.drop()
 	}
 	return v.failed
+}
+
+func (v *Visit) drop() {
+	v.live = nil
+	v.packer.drop()
+}
+
+// A fresh record is one that is not as it is remembered.
+type fresh struct {
+	view record.View
+	id   []byte
+	sum  record.Sum
+	how  How
 }
 
 func (v *Visit) page(ctx context.Context, p *record.Page) error {
@@ -155,6 +174,7 @@ func (v *Visit) page(ctx context.Context, p *record.Page) error {
 		return err
 	}
 	v.extra = append(v.extra[:0], p.ExtraTags()...)
+	var news []fresh
 	for r := range p.Views() {
 		id, err := plain(r.ID())
 		if err != nil {
@@ -178,19 +198,29 @@ func (v *Visit) page(ctx context.Context, p *record.Page) error {
 		} else if err := v.live.add(id, sum, seen); err != nil {
 			return err
 		}
-		row, err := newRow(v.kind, r, string(id), sum, how)
-		if err != nil {
+		news = append(news, fresh{r, id, sum, how})
+	}
+	// In the order in which they will be asked for: who reads a target from end to end then opens each pack once.
+	slices.SortFunc(news, func(a, b fresh) int { return bytes.Compare(a.id, b.id) })
+	for i := range news {
+		if err := v.packer.add(v.turn, v.types, &news[i]); err != nil {
 			return err
 		}
-		v.rows, v.bytes = append(v.rows, row), v.bytes+row.size()
-		if v.bytes >= stageBytes {
-			if err := v.turn.Stage(ctx, v.rows); err != nil {
+		if v.packer.full() {
+			if err := v.stage(ctx); err != nil {
 				return err
 			}
-			clear(v.rows)
-			v.rows, v.bytes = v.rows[:0], 0
 		}
 	}
+	v.packer.wait(v.turn)
+	return nil
+}
+
+func (v *Visit) stage(ctx context.Context) error {
+	if err := v.turn.Stage(ctx, v.packer.packs); err != nil {
+		return err
+	}
+	v.packer.forget()
 	return nil
 }
 
@@ -219,7 +249,9 @@ func (v *Visit) End(ctx context.Context, o record.Outcome) error {
 	if v.failed != nil {
 		return v.failed
 	}
-	c := Commit{Outcome: o, ExtraTags: v.extra, Rows: v.rows}
+	defer v.drop()
+	v.packer.close(v.turn)
+	c := Commit{Outcome: o, ExtraTags: v.extra, Packs: v.packer.packs}
 	if o.State.Complete() && v.turn.Known() {
 		if err := v.load(ctx); err != nil {
 			return v.inv.note(ctx, fmt.Errorf("store: %w", err), false)
@@ -230,6 +262,5 @@ func (v *Visit) End(ctx context.Context, o record.Outcome) error {
 	if err != nil && !errors.Is(err, ErrFenced) {
 		err = fmt.Errorf("store: end of target: %w", err)
 	}
-	v.rows, v.live = nil, nil
 	return v.inv.note(ctx, err, true)
 }

@@ -19,40 +19,44 @@ const (
 	Rebased            // the live one's hash is of another version: the row takes its place, and no version ends
 )
 
-// A Row is a resource on its way into the store. It owns its memory.
+// A Row is a resource on its way into the store, but for its body. It owns its memory.
 type Row struct {
 	ID, Name string
 	State    string // as AWS says it; "" where the kind has none
 	Type     string
-	Tags     []byte // a JSON object
-	Data     []byte // a JSON object
+	Tags     string // a JSON object
 	Sum      record.Sum
 	How      How
 }
 
-func (r *Row) size() int { return len(r.ID) + len(r.Name) + len(r.Tags) + len(r.Data) + 128 }
+func (r *Row) size() int {
+	return len(r.ID) + len(r.Name) + len(r.State) + len(r.Type) + len(r.Tags) + 128
+}
 
-func newRow(kind string, v record.View, id string, sum record.Sum, how How) (Row, error) {
-	r := Row{ID: id, Sum: sum, How: how}
-	both := make([]byte, 0, len(v.Tags())+len(v.Data()))
-	both = append(append(both, v.Tags()...), v.Data()...)
-	n := len(v.Tags())
-	r.Tags, r.Data = both[:n:n], both[n:]
-	if q := v.Name(); len(q) > 0 {
-		name, err := plain(q)
-		if err != nil {
+func newRow(types []string, f *fresh) (Row, error) {
+	id, tags, data := f.id, f.view.Tags(), f.view.Data()
+	r := Row{Sum: f.sum, How: f.how}
+	name, err := []byte(nil), error(nil)
+	if q := f.view.Name(); len(q) > 0 {
+		if name, err = plain(q); err != nil {
 			return Row{}, fmt.Errorf("name of %s: %w", id, err)
 		}
-		r.Name = string(name)
 	}
-	r.State, r.Type = stateAndType(kind, r.Data)
+	var b strings.Builder // all three in one piece of memory
+	b.Grow(len(id) + len(name) + len(tags))
+	b.Write(id)
+	b.Write(name)
+	b.Write(tags)
+	all := b.String()
+	r.ID, r.Name, r.Tags = all[:len(id)], all[len(id):len(id)+len(name)], all[len(id)+len(name):]
+	r.State, r.Type = stateAndType(types, data)
 	return r, nil
 }
 
 // ResourceOf is a record as it is before it is remembered: what only a store can know of it is missing.
 func ResourceOf(r record.Record) *Resource {
 	out := &Resource{Record: r}
-	out.State, out.Type = stateAndType(r.Kind, r.Data)
+	out.State, out.Type = stateAndType(typeMembers(r.Kind), r.Data)
 	return out
 }
 
@@ -61,8 +65,7 @@ var Remembered = [...]string{"first_seen", "state_since", "valid_from", "valid_t
 
 // stateAndType is a resource's state: the member State or Status, or, where that is an object, its Name or Code; and its
 // type: the member Type, else the one called for the kind (InstanceType, VolumeType, InterfaceType, KeyType), else InstanceType.
-func stateAndType(kind string, data []byte) (state, typ string) {
-	types := typeMembers(kind)
+func stateAndType(types []string, data []byte) (state, typ string) {
 	best := len(types)
 	var status string
 	for key, value := range members(data) {

@@ -249,7 +249,7 @@ func TestStateAndType(t *testing.T) {
 		{"ec2_odd", `{"State":{"Name":{"deep":[1,"]"]}},"Status":null}`, " "},
 		{"ec2_odd", `{"State"`, " "}, {"ec2_odd", `[]`, " "}, {"ec2_odd", ``, " "},
 	} {
-		s, typ := stateAndType(c.kind, []byte(c.data))
+		s, typ := stateAndType(typeMembers(c.kind), []byte(c.data))
 		if got := s + " " + typ; got != c.want {
 			t.Errorf("%s %s: %q, want %q", c.kind, c.data, got, c.want)
 		}

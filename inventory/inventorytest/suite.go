@@ -44,6 +44,10 @@ func Run(t *testing.T, s Subject) {
 		{"retired", (*bed).retired},
 		{"an account that is not entered", (*bed).notEntered},
 		{"a large target", (*bed).large},
+		{"a large target, in one transaction", func(b *bed) {
+			b.inv = inventory.New(b.d, inventory.Options{})
+			b.large()
+		}},
 		{"shown twice", (*bed).twice},
 		{"ids of any kind", (*bed).odd},
 		{"narrowed", (*bed).narrowed},
@@ -53,7 +57,7 @@ func Run(t *testing.T, s Subject) {
 		t.Run(test.name, func(t *testing.T) {
 			d, reopen := s.Open(t)
 			b := &bed{T: t, d: d, reopen: reopen}
-			b.inv = inventory.New(d, inventory.Options{})
+			b.inv = inventory.New(d, inventory.Options{Hold: 16 << 10}) // so that some visits are staged
 			b.target, b.who = Target()
 			test.run(b)
 		})
@@ -442,8 +446,11 @@ func (b *bed) large() {
 	}
 	b.end(v, record.OK)
 	states := map[string]int{}
-	for _, r := range b.find(inventory.Query{}) {
+	for _, r := range b.find(inventory.Query{Data: true}) {
 		states[r.State]++
+		if !bytes.Contains(r.Data, []byte(`"InstanceId":"`+r.ID+`"`)) || !bytes.Contains(r.Data, []byte(`"Name":"`+r.State+`"`)) {
+			b.Fatalf("%s in state %s has the body %.200s", r.ID, r.State, r.Data)
+		}
 	}
 	if states["stopped"] != n/2 || states["running"] != n/2-1 {
 		b.Errorf("states: %v", states)

@@ -34,7 +34,7 @@ func victim(dsn string) {
 	}
 	s, err := Open(ctx, Options{DSN: dsn, Schema: os.Getenv(victimSchema)})
 	fail(err)
-	inv := inventory.New(s, inventory.Options{})
+	inv := inventory.New(s, inventory.Options{Hold: 1 + os.Getpid()%2<<20}) // one victim stages, the next does not
 	_, who := inventorytest.Target()
 	for round := int(time.Now().UnixMilli() % 1e9); ; round++ {
 		for n := range 3 {

@@ -280,7 +280,7 @@ func TestAServerThatRestarts(t *testing.T) {
 		}
 	}()
 	s := open(t, Options{DSN: own.DSN()})
-	inv := inventory.New(s, inventory.Options{})
+	inv := inventory.New(s, inventory.Options{Hold: 1})
 	if err := list(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
@@ -519,7 +519,7 @@ func TestStaged(t *testing.T) {
 	o := fresh(t)
 	s := open(t, o)
 	conn := admin(t, o)
-	inv := inventory.New(s, inventory.Options{})
+	inv := inventory.New(s, inventory.Options{Hold: 1})
 	target, who := inventorytest.Target()
 	v, err := inv.Begin(t.Context(), target, who, "one")
 	if err != nil {
@@ -564,11 +564,14 @@ func TestBodiesAreEqualAsJSON(t *testing.T) {
 		"half pair":  `{"a":"\ud83d","b":"\ude00x"}`,
 		"nul in key": `{"\u0000":"a"}`,
 	}
-	var rows []inventory.Row
+	var pack inventory.Pack
+	var lines []byte
 	for id, data := range bodies {
-		rows = append(rows, inventory.Row{ID: id, Name: "a\x00b", State: "\xff", Tags: []byte(`{"t":"\u0000"}`), Data: []byte(data), Sum: record.Sum{1}})
+		pack.Rows = append(pack.Rows, inventory.Row{ID: id, Name: "a\x00b", State: "\xff", Tags: `{"t":"\u0000"}`, Sum: record.Sum{1}})
+		lines = append(append(lines, data...), '\n')
 	}
-	if err := turn.Commit(t.Context(), inventory.Commit{Outcome: record.Outcome{State: record.OK, Started: time.Now(), Error: "a\x00b"}, Rows: rows}); err != nil {
+	pack.Bodies = turn.Pack(lines)
+	if err := turn.Commit(t.Context(), inventory.Commit{Outcome: record.Outcome{State: record.OK, Started: time.Now(), Error: "a\x00b"}, Packs: []inventory.Pack{pack}}); err != nil {
 		t.Fatal(err)
 	}
 	for r, err := range s.Find(t.Context(), inventory.Query{Data: true}) {

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -115,25 +116,47 @@ func (t *turn) current(ctx context.Context, tx pgx.Tx, strength string) error {
 	return err
 }
 
-func (t *turn) Stage(ctx context.Context, rows []inventory.Row) error {
-	if len(rows) == 0 {
+// Pack copies bodies as they are: the server packs them, each by itself.
+func (t *turn) Pack(lines []byte) []byte { return bytes.Clone(lines) }
+
+func (t *turn) Stage(ctx context.Context, packs []inventory.Pack) error {
+	if len(packs) == 0 {
 		return nil
 	}
+	items := unpack(packs)
 	err := t.s.write(ctx, "", func(tx pgx.Tx) error {
 		if err := t.current(ctx, tx, "SHARE OF scope"); err != nil {
 			return err
 		}
-		return t.stage(ctx, tx, rows)
+		return t.stage(ctx, tx, items)
 	})
 	if err == nil {
-		t.count(rows)
+		t.count(items)
 	}
 	return err
 }
 
-func (t *turn) count(rows []inventory.Row) {
-	for i := range rows {
-		if rows[i].How == inventory.Rebased {
+// An item is a row with its body.
+type item struct {
+	*inventory.Row
+	data []byte
+}
+
+func unpack(packs []inventory.Pack) []item {
+	items := make([]item, 0, len(packs)*inventory.PackRows)
+	for _, p := range packs {
+		rows := p.Rows
+		for data := range inventory.Bodies(p.Bodies) {
+			items = append(items, item{&rows[0], data})
+			rows = rows[1:]
+		}
+	}
+	return items
+}
+
+func (t *turn) count(items []item) {
+	for _, r := range items {
+		if r.How == inventory.Rebased {
 			t.based++
 		} else {
 			t.rows++
@@ -144,7 +167,7 @@ func (t *turn) count(rows []inventory.Row) {
 var errTooMuch = errors.New("more versions than one target can have")
 
 // stage copies rows to where no reader looks.
-func (t *turn) stage(ctx context.Context, tx pgx.Tx, rows []inventory.Row) error {
+func (t *turn) stage(ctx context.Context, tx pgx.Tx, rows []item) error {
 	first := t.next
 	if t.next += int64(len(rows)); t.next > numbers {
 		return errTooMuch
@@ -152,10 +175,10 @@ func (t *turn) stage(ctx context.Context, tx pgx.Tx, rows []inventory.Row) error
 	first += t.epoch * numbers
 	values := make([]any, 9) // CopyFrom encodes a row before it asks for the next
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{"body"}, []string{"version", "data", "exact"}, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
-		data, altered := holdable(rows[i].Data)
+		data, altered := holdable(rows[i].data)
 		values[0], values[1], values[2] = first+int64(i), data, nil
 		if altered {
-			values[2] = string(rows[i].Data)
+			values[2] = string(rows[i].data)
 		}
 		return values[:3], nil
 	}))
@@ -164,8 +187,8 @@ func (t *turn) stage(ctx context.Context, tx pgx.Tx, rows []inventory.Row) error
 	}
 	columns := []string{"scope", "version", "how", "id", "sum", "name", "state", "type", "tags"}
 	_, err = tx.CopyFrom(ctx, pgx.Identifier{"staged"}, columns, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
-		r := &rows[i]
-		tags, _ := holdable(r.Tags)
+		r := rows[i].Row
+		tags, _ := holdable([]byte(r.Tags))
 		values[0], values[1], values[2], values[3], values[4] = t.scope, first+int64(i), int16(r.How), r.ID, r.Sum[:]
 		values[5], values[6], values[7], values[8] = text(r.Name), text(r.State), text(r.Type), tags
 		return values, nil
@@ -187,15 +210,16 @@ func (t *turn) Commit(ctx context.Context, c inventory.Commit) error {
 	if err != nil {
 		return err
 	}
+	items := unpack(c.Packs)
 	return t.s.write(ctx, begin, func(tx pgx.Tx) error {
 		if err := t.current(ctx, tx, "UPDATE OF scope"); err != nil {
 			return err
 		}
-		if len(c.Rows) > 0 {
-			if err := t.stage(ctx, tx, c.Rows); err != nil {
+		if len(items) > 0 {
+			if err := t.stage(ctx, tx, items); err != nil {
 				return err
 			}
-			t.count(c.Rows)
+			t.count(items)
 		}
 		b := &work{c: t.s.c}
 		b.do(tick, t.writer).want(1, errLost(t.s.c))

@@ -71,7 +71,7 @@ func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 	s.Bytes, s.Free, s.Oldest, s.Newest = pages*size, free*size, instant(oldest), instant(newest)
 	for _, q := range []struct{ query, say string }{
 		{"SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'", "%s"},
-		{"SELECT v.id FROM version v LEFT JOIN body b ON b.body = v.body WHERE b.body IS NULL", "%s: its body is missing"},
+		{"SELECT v.id FROM version v LEFT JOIN body b ON b.pack = v.version >> 6 WHERE b.pack IS NULL", "%s: its body is missing"},
 		{"SELECT v.id FROM version v LEFT JOIN scope s ON s.scope = v.scope WHERE s.scope IS NULL", "%s: its target is missing"},
 		{"SELECT id FROM version WHERE valid_to <= valid_from", "%s: a version ends before it begins"},
 	} {

@@ -38,20 +38,20 @@ func (c *connector) Connect(context.Context) (driver.Conn, error) {
 
 func (c *connector) Driver() driver.Driver { return c.driver }
 
-// unzstd is the SQL function that opens a body. NULL stays NULL.
+// unzstd is the SQL function that opens a body: the line of a pack. NULL stays NULL.
 func unzstd(dec *zstd.Decoder) func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error) {
+	last := &lastOpened{dec: dec}
 	return func(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
+		n, ok := args[1].(int64)
 		switch b := args[0].(type) {
 		case nil:
 			return nil, nil
 		case []byte:
-			out, err := dec.DecodeAll(b, nil)
-			if err != nil {
-				return nil, fmt.Errorf("unzstd: %w", err)
+			if ok && n >= 0 && n <= lineMask {
+				return last.line(b, n)
 			}
-			return string(out), nil
 		}
-		return nil, errors.New("unzstd: wants a blob")
+		return nil, errors.New("unzstd: wants a blob and the number of a line")
 	}
 }
 

@@ -34,7 +34,7 @@ func victim(path string) {
 	}
 	s, err := Open(ctx, Options{Path: path})
 	fail(err)
-	inv := inventory.New(s, inventory.Options{})
+	inv := inventory.New(s, inventory.Options{Hold: 1 + os.Getpid()%2<<20}) // one victim stages, the next does not
 	_, who := inventorytest.Target()
 	first := int(time.Now().UnixMilli() % 1e9)
 	for round := first; ; round++ {

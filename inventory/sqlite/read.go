@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -81,7 +83,7 @@ func (r *Reader) Close() error {
 
 // versionColumns is what scan reads, of version v and its scope s.
 const versionColumns = `s.kind, v.id, v.name, v.state, v.type, s.account, s.account_id, s.partition, s.region, v.tags, s.extra_tags,
-	v.run, v.first_seen, v.state_since, v.valid_from, v.valid_to, coalesce(v.ended, ''), s.last_seen, v.sum, v.body`
+	v.run, v.first_seen, v.state_since, v.valid_from, v.valid_to, coalesce(v.ended, ''), s.last_seen, v.sum, v.version`
 
 const fromVersion = " FROM version v JOIN scope s ON s.scope = v.scope "
 
@@ -90,6 +92,7 @@ type view struct {
 	r    *Reader
 	tx   *sql.Tx
 	body *sql.Stmt
+	open opened
 }
 
 // in calls f with a view, and yields its error.
@@ -115,12 +118,12 @@ func (r *Reader) view(ctx context.Context, f func(*view) error) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // it wrote nothing
-	body, err := tx.PrepareContext(ctx, "SELECT data FROM body WHERE body = ?")
+	body, err := tx.PrepareContext(ctx, "SELECT data FROM body WHERE pack = ?")
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	return f(&view{r, tx, body})
+	return f(&view{r: r, tx: tx, body: body})
 }
 
 func instant(us sql.NullInt64) time.Time {
@@ -130,13 +133,13 @@ func instant(us sql.NullInt64) time.Time {
 	return time.UnixMicro(us.Int64).UTC()
 }
 
-// scan reads a version without its body, whose number it returns.
-func scan(rows interface{ Scan(...any) error }, more ...any) (r *inventory.Resource, body int64, err error) {
+// scan reads a version without its body, and returns its number.
+func scan(rows interface{ Scan(...any) error }, more ...any) (r *inventory.Resource, version int64, err error) {
 	r = new(inventory.Resource)
 	var tags, extra, sum []byte
 	var first, since, from, to, seen sql.NullInt64
 	dest := append([]any{&r.Kind, &r.ID, &r.Name, &r.State, &r.Type, &r.Account, &r.AccountID, &r.Partition, &r.Region, &tags, &extra,
-		&r.Run, &first, &since, &from, &to, &r.Ended, &seen, &sum, &body}, more...)
+		&r.Run, &first, &since, &from, &to, &r.Ended, &seen, &sum, &version}, more...)
 	if err := rows.Scan(dest...); err != nil {
 		return nil, 0, err
 	}
@@ -146,28 +149,46 @@ func scan(rows interface{ Scan(...any) error }, more ...any) (r *inventory.Resou
 	r.FirstSeen, r.StateSince, r.ValidFrom, r.ValidTo, r.LastSeen = instant(first), instant(since), instant(from), instant(to), instant(seen)
 	r.CollectedAt = r.ValidFrom
 	copy(r.Sum[:], sum)
-	return r, body, nil
+	return r, version, nil
 }
 
-// open fills in the body.
-func (v *view) open(ctx context.Context, r *inventory.Resource, body int64) error {
-	var b sql.RawBytes
-	rows, err := v.body.QueryContext(ctx, body)
+// fill opens the body of a version.
+func (v *view) fill(ctx context.Context, r *inventory.Resource, version int64) error {
+	pack := version >> lineBits
+	lines := v.open.get(pack)
+	if lines == nil {
+		var err error
+		if lines, err = v.unpack(ctx, pack); err != nil {
+			return fmt.Errorf("the body of %s: %w", r.ID, err)
+		}
+		v.open.put(pack, lines)
+	}
+	data, ok := line(lines, int(version&lineMask))
+	if !ok {
+		return fmt.Errorf("%w: the body of %s is missing", ErrCorrupt, r.ID)
+	}
+	r.Data = bytes.Clone(data)
+	return nil
+}
+
+func (v *view) unpack(ctx context.Context, pack int64) ([]byte, error) {
+	rows, err := v.body.QueryContext(ctx, pack)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer rows.Close()
 	if !rows.Next() {
-		return errors.Join(fmt.Errorf("%w: the body of %s is missing", ErrCorrupt, r.ID), rows.Err())
+		return nil, cmp.Or(rows.Err(), fmt.Errorf("%w: it is missing", ErrCorrupt))
 	}
+	var b sql.RawBytes
 	if err := rows.Scan(&b); err != nil {
-		return err
+		return nil, err
 	}
-	r.Data, err = v.r.dec.DecodeAll(b, nil)
+	lines, err := v.r.dec.DecodeAll(b, nil)
 	if err != nil {
-		return fmt.Errorf("%w: the body of %s: %w", ErrCorrupt, r.ID, err)
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	return nil
+	return lines, nil
 }
 
 // each yields the versions of a query that satisfy q.
@@ -197,13 +218,13 @@ func (v *view) each(ctx context.Context, q inventory.Query, yield func(*inventor
 func (v *view) matches(ctx context.Context, q inventory.Query, r *inventory.Resource, body int64) (bool, error) {
 	early := q.Where.NeedsData()
 	if early {
-		if err := v.open(ctx, r, body); err != nil {
+		if err := v.fill(ctx, r, body); err != nil {
 			return false, err
 		}
 	}
 	ok, err := q.Where.Match(r)
 	if err == nil && ok && q.Data && !early {
-		err = v.open(ctx, r, body)
+		err = v.fill(ctx, r, body)
 	}
 	return ok, err
 }
@@ -286,7 +307,7 @@ func (v *view) version(ctx context.Context, q inventory.Query, n sql.NullInt64) 
 	}
 	r, body, err := scan(v.tx.QueryRowContext(ctx, "SELECT "+versionColumns+fromVersion+"WHERE v.version = ?", n.Int64))
 	if err == nil && (q.Data || q.Where.NeedsData()) {
-		err = v.open(ctx, r, body)
+		err = v.fill(ctx, r, body)
 	}
 	return r, err
 }

@@ -51,7 +51,7 @@ type Store struct {
 	mu     sync.Mutex
 	last   int64            // the latest instant that was given out
 	turns  int64            // turns begun
-	bodies int64            // the highest number of a body
+	packs  int64            // the highest number of a pack
 	epochs map[int64]*epoch // by scope
 }
 
@@ -108,7 +108,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 }
 
 func open(ctx context.Context, o Options) (_ *Store, err error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2), zstd.WithEncoderCRC(false))
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2), zstd.WithEncoderCRC(false),
+		zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(256<<10))
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +167,7 @@ func connect(path, mode string, pragmas ...string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.RegisterDeterministicScalarFunction("unzstd", 1, unzstd(dec)); err != nil {
+	if err := d.RegisterDeterministicScalarFunction("unzstd", 2, unzstd(dec)); err != nil {
 		return nil, err
 	}
 	if err := d.RegisterScalarFunction("ago", 1, ago); err != nil {
@@ -239,12 +240,12 @@ func belongs(id, version, ours int) error {
 // recover drops what turns of a dead process staged, and finds where the counters stand.
 func (s *Store) recover(ctx context.Context) error {
 	err := s.write(ctx, func(tx *sql.Tx) error {
-		if err := execAll(ctx, tx, "DELETE FROM body WHERE body IN (SELECT body FROM staged)", "DELETE FROM staged"); err != nil {
+		if err := execAll(ctx, tx, "DELETE FROM body WHERE pack IN (SELECT version >> 6 FROM staged)", "DELETE FROM staged"); err != nil {
 			return err
 		}
 		return tx.QueryRowContext(ctx, `SELECT
 			max(coalesce((SELECT max(valid_from) FROM version), 0), coalesce((SELECT max(valid_to) FROM version), 0), coalesce((SELECT max(ended) FROM scope), 0)),
-			coalesce((SELECT max(body) FROM body), 0)`).Scan(&s.last, &s.bodies)
+			coalesce((SELECT max(pack) FROM body), 0)`).Scan(&s.last, &s.packs)
 	})
 	if err != nil {
 		return err

@@ -388,7 +388,7 @@ func TestAClockThatGoesBack(t *testing.T) {
 // What is too much for memory is staged, and what a turn staged that never ended is dropped by the next one.
 func TestStaged(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
-	inv := inventory.New(s, inventory.Options{})
+	inv := inventory.New(s, inventory.Options{Hold: 1})
 	target, who := inventorytest.Target()
 	v, err := inv.Begin(t.Context(), target, who, "one")
 	if err != nil {
@@ -443,8 +443,8 @@ func TestACancelledWriterWaitsForNobody(t *testing.T) {
 func whole(t *testing.T, s *Store) {
 	t.Helper()
 	for what, query := range map[string]string{
-		"versions without a body":  "SELECT count(*) FROM version WHERE body NOT IN (SELECT body FROM body)",
-		"bodies without a version": "SELECT count(*) FROM body WHERE body NOT IN (SELECT body FROM version)",
+		"versions without a body":  "SELECT count(*) FROM version WHERE version >> 6 NOT IN (SELECT pack FROM body)",
+		"bodies without a version": "SELECT count(*) FROM body WHERE pack NOT IN (SELECT version >> 6 FROM version)",
 		"staged rows":              "SELECT count(*) FROM staged",
 		"damaged pages":            "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'",
 	} {

@@ -13,12 +13,11 @@ import (
 
 // A turn is one visit of a scope.
 type turn struct {
-	s      *Store
-	scope  int64 // 0: there is none
-	n      int64
-	run    string
-	name   string // of the account
-	buffer []byte // bodies, compressed, of one Stage
+	s     *Store
+	scope int64 // 0: there is none
+	n     int64
+	run   string
+	name  string // of the account
 }
 
 // Begin finds or makes the scope and takes its epoch. An unchanged target costs no write here.
@@ -46,7 +45,7 @@ func (s *Store) Begin(ctx context.Context, t record.Target, sc inventory.Scope, 
 }
 
 func discard(ctx context.Context, tx *sql.Tx, turn int64) error {
-	if _, err := tx.ExecContext(ctx, "DELETE FROM body WHERE body IN (SELECT body FROM staged WHERE turn = ?)", turn); err != nil {
+	if _, err := tx.ExecContext(ctx, "DELETE FROM body WHERE pack IN (SELECT version >> 6 FROM staged WHERE turn = ?)", turn); err != nil {
 		return err
 	}
 	_, err := tx.ExecContext(ctx, "DELETE FROM staged WHERE turn = ?", turn)
@@ -113,17 +112,28 @@ func (t *turn) current() bool {
 	return e != nil && e.turn == t.n
 }
 
-func (t *turn) Stage(ctx context.Context, rows []inventory.Row) error {
-	if len(rows) == 0 {
+// Pack compresses. It is done long before the writer's turn is taken.
+func (t *turn) Pack(lines []byte) []byte {
+	return t.s.enc.EncodeAll(lines, make([]byte, 0, len(lines)/6))
+}
+
+func (t *turn) Stage(ctx context.Context, packs []inventory.Pack) error {
+	if len(packs) == 0 {
 		return nil
 	}
-	bodies := t.compress(rows)
 	return t.s.write(ctx, func(tx *sql.Tx) error {
 		if !t.current() {
 			return inventory.ErrFenced
 		}
-		if err := t.stage(ctx, tx, rows, bodies); err != nil {
+		in, err := t.insert(ctx, tx)
+		if err != nil {
 			return err
+		}
+		defer in.close()
+		for i := range packs {
+			if err := in.pack(ctx, &packs[i], 0); err != nil {
+				return err
+			}
 		}
 		t.s.mu.Lock()
 		defer t.s.mu.Unlock()
@@ -134,45 +144,6 @@ func (t *turn) Stage(ctx context.Context, rows []inventory.Row) error {
 	})
 }
 
-// compress is done before the writer's turn is taken. The bodies are valid until the next call.
-func (t *turn) compress(rows []inventory.Row) [][]byte {
-	b, bodies, ends := t.buffer[:0], make([][]byte, len(rows)), make([]int, len(rows))
-	for i := range rows {
-		b = t.s.enc.EncodeAll(rows[i].Data, b)
-		ends[i] = len(b)
-	}
-	t.buffer = b
-	from := 0
-	for i, to := range ends {
-		bodies[i], from = b[from:to], to
-	}
-	return bodies
-}
-
-func (t *turn) stage(ctx context.Context, tx *sql.Tx, rows []inventory.Row, bodies [][]byte) error {
-	body, err := tx.PrepareContext(ctx, "INSERT INTO body (body, data) VALUES (?, ?)")
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	row, err := tx.PrepareContext(ctx, "INSERT INTO staged (turn, id, how, sum, name, state, type, tags, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
-	if err != nil {
-		return err
-	}
-	defer row.Close()
-	for i := range rows {
-		r := &rows[i]
-		t.s.bodies++ // guarded by write; a number that is lost with its transaction is no loss
-		if _, err := body.ExecContext(ctx, t.s.bodies, bodies[i]); err != nil {
-			return err
-		}
-		if _, err := row.ExecContext(ctx, t.n, r.ID, int(r.How), r.Sum[:], r.Name, r.State, r.Type, string(r.Tags), t.s.bodies); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // perCommit is how many expired versions a commit takes away: the work of retention in pieces too small to notice.
 const perCommit = 200
 
@@ -180,7 +151,6 @@ func (t *turn) Commit(ctx context.Context, c inventory.Commit) error {
 	if t.scope == 0 {
 		return nil
 	}
-	bodies := t.compress(c.Rows)
 	t.s.mu.Lock()
 	e := t.s.epochs[t.scope]
 	staged := e != nil && e.turn == t.n && e.staged
@@ -190,10 +160,14 @@ func (t *turn) Commit(ctx context.Context, c inventory.Commit) error {
 			return inventory.ErrFenced
 		}
 		at := t.s.instant()
-		if err := t.stage(ctx, tx, c.Rows, bodies); err != nil {
-			return err
+		if len(c.Packs) > 0 {
+			more, err := t.bring(ctx, tx, c.Packs, at)
+			if err != nil {
+				return err
+			}
+			staged = staged || more
 		}
-		if staged || len(c.Rows) > 0 {
+		if staged {
 			if err := t.show(ctx, tx, at); err != nil {
 				return err
 			}
@@ -218,32 +192,34 @@ func (t *turn) Commit(ctx context.Context, c inventory.Commit) error {
 		}
 		t.s.mu.Unlock()
 	}
-	t.buffer = nil
 	return err
 }
 
 // show makes what was staged the live versions.
 func (t *turn) show(ctx context.Context, tx *sql.Tx, at int64) error {
 	const live = "v.scope = ?2 AND v.id = staged.id AND v.valid_to IS NULL"
+	replaced, err := packs(ctx, tx, "SELECT DISTINCT v.version >> 6 FROM staged JOIN version v ON "+live+" WHERE staged.turn = ?1 AND staged.how = 2", t.n, t.scope)
+	if err != nil {
+		return err
+	}
 	for _, q := range []string{
 		// What goes on from the version before: since when the resource is there, and since when it is in its state.
 		`UPDATE staged SET first_seen = v.first_seen, state_since = CASE WHEN v.state = staged.state THEN v.state_since END
 			FROM version v WHERE staged.turn = ?1 AND staged.how = 1 AND ` + live,
 		`UPDATE version SET valid_to = ?3 WHERE scope = ?2 AND valid_to IS NULL AND id IN (SELECT id FROM staged WHERE turn = ?1 AND how = 1)`,
-		`INSERT INTO version (scope, id, sum, sum_version, name, state, type, tags, run, first_seen, state_since, valid_from, body)
-			SELECT ?2, id, sum, ?4, name, state, type, tags, ?5, coalesce(first_seen, ?3), coalesce(state_since, ?3), ?3, body
+		`INSERT INTO version (version, scope, id, sum, sum_version, name, state, type, tags, run, first_seen, state_since, valid_from)
+			SELECT version, ?2, id, sum, ?4, name, state, type, tags, ?5, coalesce(first_seen, ?3), coalesce(state_since, ?3), ?3
 			FROM staged WHERE turn = ?1 AND how < 2`,
 		// A hash of another version: the row takes the version's place.
-		`DELETE FROM body WHERE body IN (SELECT v.body FROM version v JOIN staged ON ` + live + ` WHERE staged.turn = ?1 AND staged.how = 2)`,
-		`UPDATE version AS v SET sum = staged.sum, sum_version = ?4, name = staged.name, state = staged.state, type = staged.type,
-			tags = staged.tags, body = staged.body FROM staged WHERE staged.turn = ?1 AND staged.how = 2 AND ` + live,
+		`UPDATE version AS v SET version = staged.version, sum = staged.sum, sum_version = ?4, name = staged.name, state = staged.state, type = staged.type,
+			tags = staged.tags FROM staged WHERE staged.turn = ?1 AND staged.how = 2 AND ` + live,
 		`DELETE FROM staged WHERE turn = ?1`,
 	} {
 		if _, err := tx.ExecContext(ctx, q, t.n, t.scope, at, record.SumVersion, t.run); err != nil {
 			return err
 		}
 	}
-	return nil
+	return dropEmpty(ctx, tx, replaced)
 }
 
 // end ends what is gone. AWS's last word on a resource may be that it was terminated.
@@ -280,15 +256,14 @@ func (t *turn) outcome(ctx context.Context, tx *sql.Tx, at int64, c inventory.Co
 	return err
 }
 
-// expire forgets versions that ended before an instant, at most n of them.
+// expire forgets versions that ended before an instant, at most n of them, and the packs of which none is left.
 func expire(ctx context.Context, tx *sql.Tx, before time.Time, n int) error {
-	const old = "(SELECT %s FROM version WHERE valid_to < ? ORDER BY valid_to LIMIT ?)"
-	at := before.UnixMicro()
-	if _, err := tx.ExecContext(ctx, "DELETE FROM body WHERE body IN "+fmt.Sprintf(old, "body"), at, n); err != nil {
+	touched, err := packs(ctx, tx, `DELETE FROM version WHERE version IN (SELECT version FROM version WHERE valid_to < ? ORDER BY valid_to LIMIT ?)
+		RETURNING version >> 6`, before.UnixMicro(), n)
+	if err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, "DELETE FROM version WHERE version IN "+fmt.Sprintf(old, "version"), at, n)
-	return err
+	return dropEmpty(ctx, tx, touched)
 }
 
 // Known is every target of the account's name that is not retired.

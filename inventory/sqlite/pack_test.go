@@ -1,0 +1,129 @@
+package sqlite
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/inventorytest"
+)
+
+// states is each version's state with that of its body: they must be the same.
+func states(t *testing.T, r *Reader) string {
+	t.Helper()
+	var out []string
+	for v, err := range r.History(t.Context(), inventory.Query{Data: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(v.Data), `"`+v.ID+`"`) || !strings.Contains(string(v.Data), `"`+v.State+`"`) {
+			t.Errorf("%s in state %s has the body %s", v.ID, v.State, v.Data)
+		}
+		out = append(out, v.ID+" "+v.State)
+	}
+	return strings.Join(out, ", ")
+}
+
+// A pack stays until the last of its versions is forgotten.
+func TestRetentionOfAPack(t *testing.T) {
+	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "collector.db"), Keep: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	inv := inventory.New(s, inventory.Options{})
+	round := func(first, second string) {
+		t.Helper()
+		if err := list(t, inv, "run", inventorytest.Item{ID: "i-1", State: first}, inventorytest.Item{ID: "i-2", State: second}); err != nil {
+			t.Fatal(err)
+		}
+		exec(t, s.w, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000 WHERE valid_to > valid_from AND valid_to > ?",
+			time.Now().Add(-time.Hour).UnixMicro()) // what has ended has ended long ago
+	}
+	for _, step := range []struct {
+		first, second string
+		packs         int
+		history       string
+	}{
+		{"a", "a", 1, "i-1 a, i-2 a"},
+		{"b", "a", 2, "i-1 a, i-1 b, i-2 a"},
+		{"b", "a", 2, "i-1 b, i-2 a"}, // i-2 is in the first pack still
+		{"b", "b", 3, "i-1 b, i-2 a, i-2 b"},
+		{"b", "b", 2, "i-1 b, i-2 b"},
+	} {
+		round(step.first, step.second)
+		if n, h := count(t, s.db, "SELECT count(*) FROM body"), states(t, s.Reader); n != step.packs || h != step.history {
+			t.Errorf("%s %s: %d packs with %s, want %d with %s", step.first, step.second, n, h, step.packs, step.history)
+		}
+		whole(t, s)
+	}
+}
+
+// A database of the first schema, in which each body was by itself, goes on.
+func TestMigrationToPacks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "collector.db")
+	db, err := connect(path, "rwc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := migrations.ReadFile("migrations/0001.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, string(script))
+	exec(t, db, fmt.Sprintf("PRAGMA application_id = %d", applicationID))
+	exec(t, db, "PRAGMA user_version = 1")
+	exec(t, db, "INSERT INTO scope (scope, partition, account_id, region, kind, account) VALUES (1, 'aws', '222222222222', 'us-east-1', 'ec2_instance', 'prod')")
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer enc.Close()
+	bodies := map[int]int{1: 2, 2: 3, 3: 1, 64: 4} // numbers that the others have after it
+	for version, body := range bodies {
+		id := fmt.Sprintf("i-%d", version)
+		exec(t, db, `INSERT INTO version (version, scope, id, sum, sum_version, name, state, type, tags, run, first_seen, state_since, valid_from, body)
+			VALUES (?, 1, ?, zeroblob(16), 1, '', 'old', '', '{}', 'run', 1, 1, 1, ?)`, version, id, body)
+		exec(t, db, "INSERT INTO body VALUES (?, ?)", body, enc.EncodeAll([]byte(`{"InstanceId":"`+id+`","State":{"Name":"old"}}`), nil))
+	}
+	exec(t, db, "INSERT INTO body VALUES (9, x'00')")
+	exec(t, db, "INSERT INTO staged (turn, id, how, sum, name, state, type, tags, body) VALUES (1, 'i-9', 0, x'00', '', '', '', '{}', 9)") // of a killed process
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	s := openAt(t, path)
+	if got, want := states(t, s.Reader), "i-1 old, i-2 old, i-3 old, i-64 old"; got != want {
+		t.Errorf("after the migration: %s, want %s", got, want)
+	}
+	if n := count(t, s.db, "SELECT count(*) FROM versions WHERE data ->> 'InstanceId' = id"); n != len(bodies) {
+		t.Errorf("the view has %d of %d bodies", n, len(bodies))
+	}
+	whole(t, s)
+	if err := list(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "new"}); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, s.db, "SELECT count(*) FROM resources WHERE state = 'new'"); n != 1 {
+		t.Error("it does not remember")
+	}
+	whole(t, s)
+}
+
+// An answer keeps those packs open that were used last, and no more than it may.
+func TestOpenedPacks(t *testing.T) {
+	var o opened
+	for n := range int64(20) {
+		o.put(n, make([]byte, 1<<20))
+		if n > 0 && o.get(0) == nil {
+			t.Fatalf("pack 0 was used all the time, and is not open after %d others", n)
+		}
+	}
+	if o.get(1) != nil || o.get(19) == nil || o.size > openBytes {
+		t.Errorf("%d bytes are open", o.size)
+	}
+}
