@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -58,20 +57,20 @@ func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
 	defer s.change.Unlock()
 	f := &Fan{set: s}
 	var errs []error
-	keys, names := map[string]Spec{}, map[string]bool{}
-	for _, sp := range specs {
-		if t := s.typeOf(sp.Type); t.Serve != nil {
-			if err := s.serve(f, t, sp, names); err != nil {
-				errs = append(errs, fmt.Errorf("%v: %w", sp, err))
+	for i, a := range arrange(s.types, specs) {
+		sp := specs[i]
+		err := a.err
+		if t := typeNamed(s.types, sp.Type); err == nil && t.Serve != nil {
+			err = s.serve(f, t, sp, a.name)
+		} else if err == nil {
+			var m member
+			if m, err = s.member(ctx, sp, a); err == nil {
+				f.members = append(f.members, m)
 			}
-			continue
 		}
-		m, err := s.member(ctx, sp, keys, names)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%v: %w", sp, err))
-			continue
 		}
-		f.members = append(f.members, m)
 	}
 	if len(errs) > 0 {
 		for _, m := range f.members {
@@ -92,75 +91,43 @@ func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
 	return f, nil
 }
 
-func (s *Set) typeOf(name string) Type {
-	for _, t := range s.types {
-		if t.Name == name {
-			return t
-		}
-	}
-	return Type{}
-}
-
-// nameOf is what an output is called: as it says, else its type, with a number from the second on.
-func nameOf(want string, t Type, names map[string]bool) (string, error) {
-	name := want
-	if want == "" {
-		name = t.Name
-		for n := 2; names[name]; n++ {
-			name = t.Name + "-" + strconv.Itoa(n)
-		}
-	} else if names[want] {
-		return "", fmt.Errorf("two outputs are called %q", want)
-	}
-	names[name] = true
-	return name, nil
-}
-
 // member finds the output that is open already, else opens it. s.change is held.
-func (s *Set) member(ctx context.Context, sp Spec, keys map[string]Spec, names map[string]bool) (member, error) {
-	t := s.typeOf(sp.Type)
-	if t.Open == nil {
-		return member{}, errors.New("there is no such type of output")
-	}
+func (s *Set) member(ctx context.Context, sp Spec, a arrangement) (member, error) {
+	t := typeNamed(s.types, sp.Type)
 	var c Common
 	if o, ok := sp.Options.(interface{ common() *Common }); ok {
 		c = *o.common()
 	}
+	c.Name = a.name
+	m := member{name: a.name, typ: t.Name, key: a.key, ends: c.Ends, options: sp.Options, records: c.Send != sendChanges, shaping: c.Shaping}
 	var err error
-	if c.Name, err = nameOf(c.Name, t, names); err != nil {
-		return member{}, err
-	}
-	var key string
-	if t.Key != nil {
-		key = t.Key(sp.Options)
-	}
-	m := member{name: c.Name, typ: t.Name, key: key, ends: c.Ends, options: sp.Options, records: c.Send != sendChanges, shaping: c.Shaping}
 	if c.NeedsStore() {
 		if m.feed, err = s.feed(ctx, c); err != nil {
 			return member{}, err
 		}
 	}
-	if key != "" {
-		if first, ok := keys[key]; ok {
-			return member{}, fmt.Errorf("it is the same as %v: two writers would mix their lines", first)
-		}
-		keys[key] = sp
-	}
-	if c.Spool != nil || !t.Direct {
+	if c.spools(t) {
 		return s.spooled(ctx, t, m, c.Spool.complete())
 	}
-	if key != "" {
-		if m.lane = s.find(key); m.lane != nil {
+	if m.key != "" {
+		if m.lane = s.find(m.key); m.lane != nil {
 			m.refs++
 			return m, nil
 		}
 	}
-	out, err := t.Open(ctx, sp.Options, s.deps)
+	out, err := t.Open(ctx, sp.Options, s.depsOf(m.name))
 	if err != nil {
 		return member{}, err
 	}
-	s.add(&m, newLane(key, c.Name, t.Name, out, s.deps))
+	s.add(&m, newLane(m.key, m.name, t.Name, out, s.deps))
 	return m, nil
+}
+
+// depsOf is what the wire gives, for the output of a name.
+func (s *Set) depsOf(name string) Deps {
+	d := s.deps
+	d.Log = d.Log.With("output", name)
+	return d
 }
 
 // feed is what sends an output the changes. It begins when the configuration is accepted.

@@ -418,7 +418,7 @@ func TestOpenAllOrNothing(t *testing.T) {
 		&fakeOptions{Fake: ok, Common: outputs.Common{Name: "fake"}})
 	_, err := s.Open(t.Context(), append(sp, outputs.Spec{Type: "fax"}))
 	for _, want := range []string{"line 11: output fake: it is the same as line 10", "line 12: output fake: unexpected EOF",
-		`line 13: output fake: two outputs are called "fake"`, "output fax: there is no such type"} {
+		`line 13: output fake: name: two outputs are called "fake"`, "output fax: there is no such type"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error lacks %q:\n%v", want, err)
 		}

@@ -83,7 +83,7 @@ func openOTLP(_ context.Context, options any, d Deps) (Output, error) {
 		x.log = slog.New(slog.DiscardHandler)
 	}
 	if u.Port() == "4317" {
-		x.log.Warn("url has the port of OTLP over gRPC; this is OTLP over HTTP, whose port is 4318", "output", o.Name, "url", c.name)
+		x.log.Warn("url has the port of OTLP over gRPC; this is OTLP over HTTP, whose port is 4318", "url", c.name)
 	}
 	return &httpOutput{client: c, turn: make(turn, 1), encode: x.encode, answer: x.answer}, nil
 }

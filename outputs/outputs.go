@@ -68,8 +68,8 @@ func (b *Batching) batching() *Batching { return b }
 type Type struct {
 	Name    string
 	Options func() any // *struct with defaults, which embeds [Common], or with Serve [Serving]; decoded and validated by config
-	// Key names what can be open only once, such as a file. Two outputs of one configuration with one key are an error;
-	// at a reload the output with the same key stays open and takes the new options. Nil, or "": none.
+	// Key names what can be there only once, such as a file, or a path that is asked. Two outputs of one configuration with one
+	// key are an error; at a reload the output with the same key stays open and takes the new options. Nil, or "": none.
 	Key    func(options any) string
 	Open   func(ctx context.Context, options any, d Deps) (Output, error)
 	Direct bool // needs no spool: stdout, file
@@ -97,7 +97,7 @@ var Types = []Type{
 	{Name: "influx", Options: influxDefaults, Open: openInflux, Translates: true},
 	{Name: "kafka", Options: kafkaDefaults, Open: openKafka, Translates: true},
 	{Name: "otlp", Options: otlpDefaults, Open: openOTLP, Translates: true},
-	{Name: "prometheus", Options: prometheusDefaults, Serve: servePrometheus},
+	{Name: "prometheus", Options: prometheusDefaults, Key: prometheusKey, Serve: servePrometheus},
 	{Name: "s3", Options: s3Defaults, Open: openS3, Translates: true},
 	{Name: "stdout", Options: stdoutDefaults, Key: stdoutKey, Open: openStdout, Direct: true},
 }
@@ -116,6 +116,9 @@ type Common struct {
 }
 
 func (c *Common) common() *Common { return c }
+
+// spools reports whether an output of the type stands behind a spool.
+func (c *Common) spools(t Type) bool { return c.Spool != nil || !t.Direct }
 
 // ValidateCommon reports everything that is wrong with these options.
 func (c *Common) ValidateCommon() error {

@@ -32,6 +32,8 @@ func prometheusDefaults() any {
 	return &Prometheus{Path: metricsBelow + "inventory", Kinds: []string{"ec2_instance"}, MaxSeries: 50_000}
 }
 
+func prometheusKey(options any) string { return "GET " + options.(*Prometheus).Path }
+
 func (o *Prometheus) called() string { return o.Name }
 
 // Validate reports everything that is wrong.

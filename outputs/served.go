@@ -72,24 +72,13 @@ type served struct {
 }
 
 // serve adds an output that is asked to a fan. s.change is held.
-func (s *Set) serve(f *Fan, t Type, sp Spec, names map[string]bool) error {
-	want := ""
-	if o, ok := sp.Options.(interface{ called() string }); ok {
-		want = o.called()
-	}
-	name, err := nameOf(want, t, names)
-	if err != nil {
-		return err
-	}
+func (s *Set) serve(f *Fan, t Type, sp Spec, name string) error {
 	if s.deps.Store == nil {
 		return errNoStore
 	}
 	o, err := t.Serve(name, sp.Options, s.deps)
 	if err != nil {
 		return err
-	}
-	if first, ok := f.served[o.Path]; ok {
-		return fmt.Errorf("path: output %s answers at %s already: give one of them another path", first.name, o.Path)
 	}
 	if f.served == nil {
 		f.served = map[string]served{}

@@ -402,10 +402,10 @@ func TestShownRefused(t *testing.T) {
 		want    string
 	}{
 		"no store":  {nil, []any{defaults[outputs.Prometheus](nil)}, "line 10: output prometheus: it shows what the store remembers, and store: none remembers nothing"},
-		"one path":  {&shelf{}, []any{defaults[outputs.Prometheus](nil), defaults[outputs.Prometheus](nil)}, "line 11: output prometheus: path: output prometheus answers at /metrics/inventory already"},
-		"one name":  {&shelf{}, []any{nodes(nil), nodes(nil)}, `line 11: output http_sd: two outputs are called "nodes"`},
+		"one path":  {&shelf{}, []any{defaults[outputs.Prometheus](nil), defaults[outputs.Prometheus](nil)}, "line 11: output prometheus: path: line 10: output prometheus answers there already"},
+		"one name":  {&shelf{}, []any{nodes(nil), nodes(nil)}, `line 11: output http_sd: name: two outputs are called "nodes"`},
 		"both bad":  {nil, []any{nodes(nil), defaults[outputs.Prometheus](nil)}, "line 11"},
-		"all three": {&shelf{}, []any{nodes(nil), defaults(func(o *outputs.Prometheus) { o.Name = "nodes" })}, `line 11: output prometheus: two outputs are called "nodes"`},
+		"all three": {&shelf{}, []any{nodes(nil), defaults(func(o *outputs.Prometheus) { o.Name = "nodes" })}, `line 11: output prometheus: name: two outputs are called "nodes"`},
 	} {
 		s := outputs.NewSet(outputs.Types, outputs.Deps{Store: c.store})
 		if _, err := s.Open(t.Context(), shownSpecs(c.options...)); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -23,7 +23,7 @@ func (s *Set) spooled(ctx context.Context, t Type, m member, o Spool) (_ member,
 		m.lane = l
 		return m, nil
 	}
-	if m.next, err = t.Open(ctx, m.options, s.deps); err != nil {
+	if m.next, err = t.Open(ctx, m.options, s.depsOf(m.name)); err != nil {
 		return member{}, err
 	}
 	if l != nil {

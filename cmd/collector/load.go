@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -70,6 +71,11 @@ func (c *cli) load() (*loaded, error) {
 	for _, w := range f.Warnings {
 		l.warnings = append(l.warnings, w.Error())
 	}
+	warnings, err := beside(filepath.Base(c.configPath), f)
+	if err != nil {
+		return l, usage(err)
+	}
+	l.warnings = append(l.warnings, warnings...)
 	if f.SecretInline {
 		if mode, ok := readableByOthers(c.configPath); ok {
 			l.warnings = append(l.warnings, fmt.Sprintf("%s holds a secret and is readable by others (%s); chmod o-rwx %[1]s, or write the secret as ${env:NAME} or ${file:/path}", c.configPath, mode))
@@ -84,6 +90,24 @@ func (c *cli) load() (*loaded, error) {
 		return l, usage(fmt.Errorf("--strict refuses %s:\n  %s", c.configPath, strings.Join(l.warnings, "\n  ")))
 	}
 	return l, nil
+}
+
+// beside is what is wrong with outputs because of those beside them, and what may become so.
+func beside(file string, f *config.File) (warnings []string, err error) {
+	var specs []outputs.Spec
+	for _, o := range f.Outputs {
+		specs = append(specs, outputs.Spec{Type: o.Type, Options: o.Options, Line: o.Line})
+	}
+	var errs []error
+	for _, c := range outputs.Clashes(outputs.Types, specs) {
+		switch text := fmt.Sprintf("%s:%d: outputs[%d]", file, specs[c.Index].Line, c.Index); {
+		case c.Warning:
+			warnings = append(warnings, fmt.Sprintf("%s: %v", text, c.Err))
+		default:
+			errs = append(errs, fmt.Errorf("%s: %w", text, c.Err))
+		}
+	}
+	return warnings, errors.Join(errs...)
 }
 
 // lookup is the environment for references. An empty variable is as good as none: it is never a key.

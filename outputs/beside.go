@@ -1,0 +1,107 @@
+package outputs
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// A Clash is what is wrong with an output because of those beside it, in words that begin with its option where there is one.
+type Clash struct {
+	Index   int // of the spec
+	Err     error
+	Warning bool // it works, for now
+}
+
+// Clashes reports all that is wrong with outputs beside each other. It opens none.
+func Clashes(types []Type, specs []Spec) []Clash {
+	var all []Clash
+	for i, p := range arrange(types, specs) {
+		if p.err != nil {
+			all = append(all, Clash{Index: i, Err: p.err})
+		}
+		if p.warning != nil {
+			all = append(all, Clash{Index: i, Err: p.warning, Warning: true})
+		}
+	}
+	return all
+}
+
+// An arrangement is an output's place among the others of its configuration.
+type arrangement struct {
+	name    string
+	key     string // what can be open only once; "": nothing
+	err     error
+	warning error
+}
+
+// arrange gives each output its name: as it says, else its type, with a number from the second on.
+func arrange(types []Type, specs []Spec) []arrangement {
+	all := make([]arrangement, len(specs))
+	names, keys, nameless := map[string]bool{}, map[string]Spec{}, map[string]bool{}
+	for i, sp := range specs {
+		a, t := &all[i], typeNamed(types, sp.Type)
+		if t.Open == nil && t.Serve == nil {
+			a.err = errors.New("there is no such type of output")
+			continue
+		}
+		name := nameIn(sp.Options)
+		if name == "" && leavesTraces(t, sp.Options) {
+			if nameless[t.Name] {
+				a.warning = fmt.Errorf("name: give each %s output a name of its own: what waits on disk for one is found by its name, and by the place of its block where it has none, "+
+					"so it would go to another once blocks are moved or removed", t.Name)
+			}
+			nameless[t.Name] = true
+		}
+		if name == "" {
+			name = t.Name
+			for n := 2; names[name]; n++ {
+				name = t.Name + "-" + strconv.Itoa(n)
+			}
+		} else if names[name] {
+			a.err = fmt.Errorf("name: two outputs are called %q", name)
+			continue
+		}
+		names[name], a.name = true, name
+		if t.Key == nil {
+			continue
+		}
+		a.key = t.Key(sp.Options)
+		first, taken := keys[a.key]
+		switch {
+		case a.key == "":
+		case !taken:
+			keys[a.key] = sp
+		case t.Serve != nil:
+			a.err = fmt.Errorf("path: %v answers there already: give one of them another path", first)
+		default:
+			a.err = fmt.Errorf("it is the same as %v: two writers would mix their lines", first)
+		}
+	}
+	return all
+}
+
+func typeNamed(types []Type, name string) Type {
+	for _, t := range types {
+		if t.Name == name {
+			return t
+		}
+	}
+	return Type{}
+}
+
+func nameIn(options any) string {
+	switch o := options.(type) {
+	case interface{ common() *Common }:
+		return o.common().Name
+	case interface{ called() string }:
+		return o.called()
+	}
+	return ""
+}
+
+// leavesTraces reports whether something on disk is found by the output's name: its spool, or how far it was sent changes.
+func leavesTraces(t Type, options any) bool {
+	o, ok := options.(interface{ common() *Common })
+	return ok && t.Serve == nil && (o.common().spools(t) || o.common().NeedsStore())
+}

@@ -1,0 +1,51 @@
+package outputs_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/aws-collector/collector/outputs"
+)
+
+// What is wrong with outputs beside each other is found without opening any: here, none could be.
+func TestClashes(t *testing.T) {
+	of := map[string]func() any{}
+	for _, typ := range outputs.Types {
+		of[typ.Name] = typ.NewOptions
+	}
+	hook := func(name string) any { o := of["http"]().(*outputs.HTTP); o.Name = name; return o }
+	file := func(name, path string, spool *outputs.Spool) any {
+		o := of["file"]().(*outputs.File)
+		o.Name, o.Path, o.Spool = name, path, spool
+		return o
+	}
+	there := filepath.Join(t.TempDir(), "x.jsonl")
+	for what, c := range map[string]struct {
+		specs []outputs.Spec
+		want  []string
+	}{
+		"nothing":                {[]outputs.Spec{{Type: "stdout", Options: of["stdout"]()}, {Type: "http", Options: hook("")}, {Type: "http", Options: hook("b")}}, nil},
+		"one name":               {[]outputs.Spec{{Type: "http", Options: hook("a"), Line: 3}, {Type: "stdout", Options: of["stdout"]()}, {Type: "http", Options: hook("a")}}, []string{`2 name: two outputs are called "a"`}},
+		"two without":            {[]outputs.Spec{{Type: "http", Options: hook("")}, {Type: "http", Options: hook("")}}, []string{"1 warning"}},
+		"two that leave nothing": {[]outputs.Spec{{Type: "file", Options: file("", there, nil)}, {Type: "file", Options: file("", there+"2", nil)}}, nil},
+		"one file": {[]outputs.Spec{{Type: "file", Options: file("", there, nil), Line: 3}, {Type: "file", Options: file("", there, &outputs.Spool{})}},
+			[]string{"1 it is the same as line 3: output file: two writers would mix their lines"}},
+		"one path": {[]outputs.Spec{{Type: "prometheus", Options: of["prometheus"](), Line: 3}, {Type: "prometheus", Options: of["prometheus"]()}},
+			[]string{"1 path: line 3: output prometheus answers there already: give one of them another path"}},
+		"no type": {[]outputs.Spec{{Type: "fax"}}, []string{"0 there is no such type of output"}},
+	} {
+		var got []string
+		for _, clash := range outputs.Clashes(outputs.Types, c.specs) {
+			if clash.Warning {
+				got = append(got, fmt.Sprint(clash.Index, " warning"))
+			} else {
+				got = append(got, fmt.Sprint(clash.Index, " ", clash.Err))
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", what, got, c.want)
+		}
+	}
+}
