@@ -53,14 +53,15 @@ type Sessions struct {
 	mu     sync.Mutex
 	layers map[pipeline]*layer
 	all    map[pipeline]*entry
-	swept  time.Time // when the idle ones were last forgotten
+	ages   map[string]*flight[time.Time] // when access keys were made, by id
+	swept  time.Time                     // when the idle ones were last forgotten
 }
 
 // NewSessions has no session yet, and calls nobody.
 func NewSessions(o Options) *Sessions {
 	s := &Sessions{
 		aws: o.AWS, tokens: newTokens(o.AWS), keys: iam.NewFromConfig(impatient(o.AWS), func(c *iam.Options) { c.HTTPSignerV4 = forgetful{} }).ListAccessKeys, loaded: loadedOf(o.AWS), getenv: o.Getenv, store: o.MFA, log: o.Log,
-		layers: make(map[pipeline]*layer), all: make(map[pipeline]*entry), organizations: newOrganizations(o.AWS),
+		layers: make(map[pipeline]*layer), all: make(map[pipeline]*entry), ages: make(map[string]*flight[time.Time]), organizations: newOrganizations(o.AWS),
 	}
 	if s.getenv == nil {
 		s.getenv = func(string) string { return "" }

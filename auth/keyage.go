@@ -18,7 +18,7 @@ type KeyAge struct {
 
 // KeyAge asks IAM about the key of s's first step. ok is false where that is no long-lived key: a role's, a task's, one that
 // came with a session token. It takes iam:ListAccessKeys, of the user alone, which nothing else here needs; so an error says
-// that the age cannot be seen, and no more.
+// that the age cannot be seen, and no more. IAM takes few calls: a key is asked about once, however many accounts are behind it.
 // https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListAccessKeys.html
 func (s *Sessions) KeyAge(ctx context.Context, of *Session) (age KeyAge, ok bool, err error) {
 	base := of.top
@@ -29,27 +29,44 @@ func (s *Sessions) KeyAge(ctx context.Context, of *Session) (age KeyAge, ok bool
 	if err != nil || c.SessionToken != "" || c.CanExpire {
 		return KeyAge{}, false, err
 	}
+	age.Key = maskID(c.AccessKeyID)
+	s.mu.Lock()
+	f := s.ages[c.AccessKeyID]
+	if f == nil {
+		f = newFlight[time.Time]()
+		if !s.life.run(func(ctx context.Context) {
+			f.land(s.created(ctx, c, base.step.Name(), iamRegion(of.Identity.Partition)))
+		}) {
+			s.mu.Unlock()
+			return age, true, errClosed
+		}
+		s.ages[c.AccessKeyID] = f
+	}
+	s.mu.Unlock()
+	age.Created, err = f.wait(ctx, base.step.Name())
+	return age, true, err
+}
+
+// created asks since when there is the key c.
+func (s *Sessions) created(ctx context.Context, c aws.Credentials, step, region string) (time.Time, error) {
 	ctx, cancel := within(ctx, callTimeout, "iam:ListAccessKeys")
 	defer cancel()
-	age.Key = maskID(c.AccessKeyID)
-	region := iamRegion(of.Identity.Partition)
+	key := maskID(c.AccessKeyID)
 	for in := new(iam.ListAccessKeysInput); ; { // not by its paginator: as an interface the client would link every operation of IAM
 		page, err := s.keys.ListAccessKeys(ctx, in, func(o *iam.Options) { o.Region, o.Credentials = region, static(c) })
 		if err != nil {
 			err = timedOut(ctx, err)
-			return age, true, explain(err, clues{doing: "age of key " + age.Key, signer: base.step.Name(), region: region, used: c})
+			return time.Time{}, explain(err, clues{doing: "age of key " + key, signer: step, region: region, used: c})
 		}
 		for _, k := range page.AccessKeyMetadata {
 			if aws.ToString(k.AccessKeyId) == c.AccessKeyID {
-				age.Created = aws.ToTime(k.CreateDate)
-				return age, true, nil
+				return aws.ToTime(k.CreateDate), nil
 			}
 		}
 		if in.Marker = page.Marker; in.Marker == nil {
-			break
+			return time.Time{}, fault(record.Other, "", "age of key %s: IAM lists the user's keys without it", key)
 		}
 	}
-	return age, true, fault(record.Other, "", "age of key %s: IAM lists the user's keys without it", age.Key)
 }
 
 // listAccessKeys is the one operation of IAM. It is a func, as a client that can be reached from an interface value keeps all

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,8 +26,20 @@ func TestKeyAge(t *testing.T) {
 			t.Errorf("a key behind a role: %+v, %v, %v; want %s", age, ok, err, created)
 		}
 
+		var wg sync.WaitGroup
+		for range 100 { // accounts behind one key
+			wg.Go(func() {
+				if again, _, err := s.KeyAge(t.Context(), w.open(s, w.ak())); err != nil || again != age {
+					t.Errorf("%+v, %v", again, err)
+				}
+			})
+		}
+		wg.Wait()
+		w.count("ListAccessKeys", 1)
+
 		w.home.Deny(awsfake.Denial{Action: "iam:ListAccessKeys"})
-		_, ok, err = s.KeyAge(t.Context(), ses)
+		s = w.sessions(Options{})
+		_, ok, err = s.KeyAge(t.Context(), w.open(s, w.ak()))
 		if !ok || record.ReasonOf(err) != record.AccessDenied || strings.Contains(err.Error(), w.key.Secret) {
 			t.Errorf("where the user may not ask: %v, %v", ok, err)
 		}

@@ -255,7 +255,7 @@ func TestResolveFails(t *testing.T) {
 	}
 	for range 2 {
 		err := f.Resolve(env, read)
-		want := "c.yaml:1: accounts[0].name: ${env:NOT_SET}: the variable is not set\nc.yaml:2: timeout: ${env:NOT_SET}: the variable is not set"
+		want := "c.yaml:1: accounts[0].name: ${env:NOT_SET}: the variable is not set, or is empty\nc.yaml:2: timeout: ${env:NOT_SET}: the variable is not set, or is empty"
 		if err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}

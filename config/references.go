@@ -127,7 +127,7 @@ func (f *fetcher) get(p part) (string, error) {
 	if p.from == "env" {
 		v, ok := f.env(p.text)
 		if !ok {
-			return "", Problem{Text: p.String() + ": the variable is not set"}
+			return "", Problem{Text: p.String() + ": the variable is not set, or is empty"}
 		}
 		return v, nil
 	}

@@ -31,7 +31,7 @@ store: {type: postgres, dsn: "${env:DSN}", schema: "${env:SCHEMA}"}
 		t.Error("the file itself was resolved")
 	}
 	delete(vars, "DSN")
-	if _, _, err := f.ResolveStore(env, os.ReadFile); err == nil || !strings.Contains(err.Error(), "${env:DSN}: the variable is not set") || strings.Contains(err.Error(), "NOT_SET") {
+	if _, _, err := f.ResolveStore(env, os.ReadFile); err == nil || !strings.Contains(err.Error(), "${env:DSN}: the variable is not set, or is empty") || strings.Contains(err.Error(), "NOT_SET") {
 		t.Errorf("without the variable: %v", err)
 	}
 	vars["DSN"] = "db.example.com planted"

@@ -132,8 +132,14 @@ func printCheckups(w io.Writer, all []*checkup, format string) error {
 		return err
 	}
 	var b strings.Builder
+	warned := map[string][]string{} // names, by what they are warned of: a thousand accounts behind one old key are one warning
 	for _, u := range all {
-		u.explain(&b, now)
+		for _, text := range u.warnings(now) {
+			warned[text] = append(warned[text], u.account.Name)
+		}
+	}
+	for _, u := range all {
+		u.explain(&b, now, warned)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -187,6 +193,14 @@ func outOf(n, all int) string {
 func shortly(d time.Duration) string {
 	s := d.Round(time.Minute).String()
 	return strings.TrimSuffix(s, "0s")
+}
+
+// and is names as a person would say them.
+func and(names []string) string {
+	if n := len(names); n > 4 {
+		return fmt.Sprintf("%s and %d others", strings.Join(names[:3], ", "), n-3)
+	}
+	return strings.Join(names, ", ")
 }
 
 type checkedRegion struct {
@@ -248,10 +262,15 @@ func (u *checkup) found(now time.Time) map[string]any {
 }
 
 // explain says what is wrong with the account, and what to do about it; of one that is well it says nothing.
-func (u *checkup) explain(w io.Writer, now time.Time) {
+func (u *checkup) explain(w io.Writer, now time.Time, warned map[string][]string) {
 	name := u.account.Name
 	for _, text := range u.warnings(now) {
-		fmt.Fprintf(w, "\n%s: warning: %s\n", name, text)
+		switch names := warned[text]; {
+		case len(names) > 1 && names[0] == name:
+			fmt.Fprintf(w, "\n%s: warning: %s\n", and(names), text)
+		case len(names) == 1:
+			fmt.Fprintf(w, "\n%s: warning: %s\n", name, text)
+		}
 	}
 	if u.err == nil {
 		names, status := u.regions()

@@ -286,3 +286,27 @@ func TestCheckWarnsOfOldKeys(t *testing.T) {
 		})
 	}
 }
+
+// A thousand accounts behind one old key are one call to IAM and one warning.
+func TestCheckWarnsOnceOfAKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := awsfake.New(awsfake.Options{})
+		hub := cloud.AddAccount("111111111111", "aws")
+		u := hub.AddUser("u")
+		k := u.NewKey()
+		u.SetKeyCreated(k.ID, time.Now().AddDate(0, 0, -120))
+		text := "collector_configs: {regions: [us-east-1], kinds: [ec2_volume]}\naccounts:\n"
+		for i := range 20 {
+			a := cloud.AddAccount(fmt.Sprintf("2222222222%02d", i), "aws")
+			a.AddRole("reader", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{hub.ID}}}})
+			text += fmt.Sprintf("  - {name: a%02d, ak_id: %s, ak_secret: %q, account_id: %q, role: reader}\n", i, k.ID, k.Secret, a.ID)
+		}
+		out, _, code := runCheck(t, cloud, text, checkOptions{format: "table"})
+		if code != exitDone || strings.Count(out, "days old") != 1 || !strings.Contains(out, "a00, a01, a02 and 17 others: warning: key AKIA…") {
+			t.Errorf("exit %d\n%s", code, out)
+		}
+		if n := len(cloud.Calls(func(c *awsfake.Call) bool { return c.Action == "ListAccessKeys" })); n != 1 {
+			t.Errorf("IAM was asked %d times", n)
+		}
+	})
+}
