@@ -3,12 +3,16 @@ package parquet
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/aws-collector/collector/inventory"
 )
 
 // A reader is a program of somebody else's that reads Parquet and prints the facts below as JSON.
@@ -16,21 +20,25 @@ type reader struct {
 	name    string
 	there   []string // a command that succeeds where it is installed
 	command func(path string) []string
+	sql     func(query string) []string // nil: it knows none
 }
 
 const facts = `SELECT kind, id, account_id, state, tags['team'] AS team, cardinality(extra_tags) AS extra,
 	epoch_us(valid_from) AS valid_from, valid_to IS NULL AS live, ended, data ->> '$.Ports[1]' AS port, strlen(data) AS size FROM '`
 
+func duckdb(query string) []string { return []string{"duckdb", "-json", "-c", query} }
+
+func duckdbForNode(query string) []string {
+	return []string{"node", "-e", `(async () => {
+		const c = await (await require('@duckdb/node-api').DuckDBInstance.create()).connect();
+		console.log(JSON.stringify((await c.runAndReadAll(process.argv[1])).getRowObjectsJson()));
+	})()`, query}
+}
+
 var readers = []reader{
-	{"duckdb", []string{"duckdb", "--version"}, func(path string) []string {
-		return []string{"duckdb", "-json", "-c", facts + path + "'"}
-	}},
-	{"DuckDB for Node (npm install @duckdb/node-api; NODE_PATH)", []string{"node", "-e", "require('@duckdb/node-api')"}, func(path string) []string {
-		return []string{"node", "-e", `(async () => {
-			const c = await (await require('@duckdb/node-api').DuckDBInstance.create()).connect();
-			console.log(JSON.stringify((await c.runAndReadAll(process.argv[1])).getRowObjectsJson()));
-		})()`, facts + path + "'"}
-	}},
+	{"duckdb", []string{"duckdb", "--version"}, func(path string) []string { return duckdb(facts + path + "'") }, duckdb},
+	{"DuckDB for Node (npm install @duckdb/node-api; NODE_PATH)", []string{"node", "-e", "require('@duckdb/node-api')"},
+		func(path string) []string { return duckdbForNode(facts + path + "'") }, duckdbForNode},
 	{"pyarrow", []string{"python3", "-c", "import pyarrow.parquet"}, func(path string) []string {
 		return []string{"python3", "-c", `
 import json, sys, pyarrow.parquet
@@ -42,7 +50,7 @@ for r in pyarrow.parquet.read_table(sys.argv[1]).to_pylist():
         "valid_from": int(r["valid_from"].timestamp()) * 1000000 + r["valid_from"].microsecond, "live": r["valid_to"] is None, "ended": r["ended"],
         "port": str(ports[1]) if ports else None, "size": len(r["data"].encode() if isinstance(r["data"], str) else r["data"])})
 print(json.dumps(out))`, path}
-	}},
+	}, nil},
 }
 
 // Files are read by others than the library that wrote them.
@@ -63,18 +71,7 @@ func TestOthersReadIt(t *testing.T) {
 		}
 		read++
 		t.Run(r.name, func(t *testing.T) {
-			args := r.command(path)
-			cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
-			var stderr bytes.Buffer
-			cmd.Stderr = &stderr
-			out, err := cmd.Output()
-			if err != nil {
-				t.Fatalf("%v\n%s", err, stderr.Bytes())
-			}
-			var got []map[string]any
-			if err := json.Unmarshal(out, &got); err != nil {
-				t.Fatalf("%v: %s", err, out)
-			}
+			got := answer(t, r.command(path))
 			for _, row := range got {
 				for k, v := range row {
 					if s, ok := v.(string); ok && (k == "valid_from" || k == "size" || k == "extra") { // a client may print 64 bits as text
@@ -90,5 +87,102 @@ func TestOthersReadIt(t *testing.T) {
 	}
 	if read == 0 {
 		t.Skip("SKIPPED, NOT PASSED: no other reader of Parquet is installed: duckdb, @duckdb/node-api or pyarrow")
+	}
+}
+
+// answer runs a command that prints rows as JSON.
+func answer(t *testing.T, args []string) []map[string]any {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, stderr.Bytes())
+	}
+	var got []map[string]any
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return got
+}
+
+// A file of two groups and many pages: each column has all of its values, and what the bounds let a reader pass over is what
+// it does not look for.
+func TestOthersReadManyPages(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "records.parquet")
+	var b bytes.Buffer
+	w := newWriter[Version](t, &b)
+	rows := fleet(groupRows + 20_000)
+	sums := map[string]int{}
+	count := func(column string, values ...string) {
+		for _, v := range values {
+			if v != "" {
+				sums[column] += len(v)
+			}
+		}
+	}
+	looked := rows[groupRows+7]
+	found := 0
+	for i := range rows {
+		e := &rows[i]
+		e.Data = fmt.Appendf(nil, `{"N":%d}`, i)
+		if i%5 == 0 {
+			e.Name, e.State, e.Tags = "", "", nil
+		}
+		v := Version{Envelope: *e, FirstSeen: noon, StateSince: noon, ValidFrom: noon.Add(time.Duration(i) * time.Second)}
+		if i%3 == 0 {
+			v.Ended, v.ValidTo = inventory.Absent, noon
+			sums["ended_at"]++
+		}
+		must(t, w.Write(v))
+		count("kind", e.Kind)
+		count("id", e.ID)
+		count("name", e.Name)
+		count("state", e.State)
+		count("type", e.Type)
+		count("account", e.Account, e.AccountID, e.Partition)
+		count("region", e.Region)
+		count("data", string(e.Data))
+		count("run", e.Run)
+		count("ended", v.Ended)
+		for k, value := range e.Tags {
+			count("keys", k)
+			count("values", value)
+		}
+		count("extra", e.ExtraTags["account_name"])
+		if e.AccountID == looked.AccountID && e.Region == looked.Region {
+			found++
+		}
+	}
+	must(t, w.Close())
+	must(t, os.WriteFile(path, b.Bytes(), 0o600))
+	want := map[string]any{"rows": fmt.Sprint(len(rows)), "found": fmt.Sprint(found), "one": "1", "late": "101", "none": "0"}
+	for column, n := range sums {
+		want[column] = fmt.Sprint(n)
+	}
+	from := " FROM '" + path + "'"
+	query := fmt.Sprintf(`SELECT count(*)::VARCHAR AS rows, sum(strlen(kind))::VARCHAR AS kind, sum(strlen(id))::VARCHAR AS id, sum(strlen(name))::VARCHAR AS name,
+		sum(strlen(state))::VARCHAR AS state, sum(strlen(type))::VARCHAR AS type, sum(strlen(account) + strlen(account_id) + strlen(partition))::VARCHAR AS account,
+		sum(strlen(region))::VARCHAR AS region, sum(strlen(data))::VARCHAR AS data, sum(strlen(run))::VARCHAR AS run, sum(strlen(ended))::VARCHAR AS ended,
+		count(valid_to)::VARCHAR AS ended_at, sum(strlen(array_to_string(map_keys(tags), '')))::VARCHAR AS keys,
+		sum(strlen(array_to_string(map_values(tags), '')))::VARCHAR AS values, sum(strlen(extra_tags['account_name']))::VARCHAR AS extra,
+		(SELECT count(*) %[1]s WHERE account_id = '%[2]s' AND region = '%[3]s')::VARCHAR AS found, (SELECT count(*) %[1]s WHERE id = '%[4]s')::VARCHAR AS one,
+		(SELECT count(*) %[1]s WHERE valid_from >= make_timestamptz(%[5]d))::VARCHAR AS late, (SELECT count(*) %[1]s WHERE kind > 'ec2_instance')::VARCHAR AS none %[1]s`,
+		from, looked.AccountID, looked.Region, looked.ID, noon.Add(time.Duration(len(rows)-101)*time.Second).UnixMicro())
+	read := 0
+	for _, r := range readers {
+		if r.sql == nil || exec.Command(r.there[0], r.there[1:]...).Run() != nil {
+			continue
+		}
+		read++
+		t.Run(r.name, func(t *testing.T) {
+			if d := cmp.Diff([]map[string]any{want}, answer(t, r.sql(query))); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+	if read == 0 {
+		t.Skip("SKIPPED, NOT PASSED: no other reader of Parquet with SQL is installed: duckdb or @duckdb/node-api")
 	}
 }

@@ -21,11 +21,11 @@ func (b *bounds) int64(v int64) {
 	b.low, b.up = min(b.low, v), max(b.up, v)
 }
 
-func (b *bounds) text(s string) {
+func (b *bounds) text(s string, longest int) {
 	switch {
-	case len(s) > boundBytes:
+	case len(s) > longest:
 		b.any, b.long = true, true
-	case !b.any || b.long:
+	case !b.any:
 		b.any = true
 		b.min, b.max = append(b.min[:0], s...), append(b.max[:0], s...)
 	case s < string(b.min):

@@ -25,7 +25,7 @@ type File struct {
 	rows   int   // of the group
 	total  int64
 	groups []group
-	footer thrift
+	footer thriftWriter
 }
 
 // A group is what the end of the file says of a row group.
@@ -52,7 +52,7 @@ func NewFile(w io.Writer, schema, creator string, fields []Field) (*File, error)
 	if err != nil {
 		return nil, fmt.Errorf("zstd: %w", err)
 	}
-	f := &File{schema: elements(schema, fields), creator: creator, pack: packer{enc: enc}, out: bufio.NewWriter(nil)}
+	f := &File{schema: elements(schema, fields), creator: creator, pack: packer{limits: theLimits(), enc: enc}, out: bufio.NewWriter(nil)}
 	for i := range fields {
 		c := newColumn(&fields[i], &f.pack)
 		f.Columns = append(f.Columns, c)
@@ -112,11 +112,11 @@ func (f *File) chunk(l *leaf) chunk {
 	begin := f.at
 	if slices.ContainsFunc(l.pages, func(p page) bool { return p.encoding == encodingRLEDictionary }) {
 		c.dictionary = f.at
-		body := l.scratch[:0]
+		body := f.pack.body[:0]
 		for _, v := range l.dict.values {
 			body = appendPlain(body, v)
 		}
-		header, packed := f.pack.page(body, pageDictionary, func(t *thrift) {
+		header, packed := f.pack.page(body, pageDictionary, func(t *thriftWriter) {
 			t.structure(7, func() {
 				t.i32(1, len(l.dict.values))
 				t.i32(2, encodingPlain)
@@ -125,6 +125,7 @@ func (f *File) chunk(l *leaf) chunk {
 		c.size += int64(len(header) + len(body))
 		f.write(header)
 		f.write(packed)
+		f.pack.body = reusable(body)
 	}
 	c.at = f.at
 	for _, s := range l.kept.segments[:l.kept.used] {

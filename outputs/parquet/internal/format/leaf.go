@@ -10,18 +10,24 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// How much a page holds: it ends at the first row after. A page is the least that a reader takes, and what the index of
-// pages lets it pass over.
-const (
-	pageBytes  = 1 << 20
-	pageValues = 20_000
-)
+// limits bound what is held of a column. A page ends at the first row after it is full; it is the least that a reader takes,
+// and what the index of pages lets it pass over.
+type limits struct {
+	pageBytes  int
+	pageValues int
 
-// dictionaryBytes is when a dictionary is full: one that grows beyond saves nothing. The pages that follow are plain.
-const dictionaryBytes = 1 << 20
+	// dictionaryBytes is when a dictionary is full: one that grows beyond saves nothing. The pages that follow are plain.
+	dictionaryBytes int
 
-// boundBytes is the longest value that is kept as a bound. A chunk with a longer one has no bounds.
-const boundBytes = 1 << 10
+	// boundBytes is the longest value that is kept as a bound. A chunk with a longer one has no bounds.
+	boundBytes int
+}
+
+func theLimits() limits {
+	return limits{pageBytes: pageBytes, pageValues: 20_000, dictionaryBytes: 1 << 20, boundBytes: 1 << 10}
+}
+
+const pageBytes = 1 << 20
 
 // A leaf is a column in the format's sense: one sort of values, and how they are nested. A map has two.
 type leaf struct {
@@ -39,7 +45,6 @@ type leaf struct {
 	rows     int
 	levels   int // values, and what stands where there is none
 	bounds   bounds
-	scratch  []byte
 
 	// the chunk
 	dict  dictionary
@@ -61,7 +66,7 @@ type page struct {
 
 // begin begins a row.
 func (l *leaf) begin() {
-	if len(l.plain) >= pageBytes || l.levels >= pageValues {
+	if len(l.plain) >= l.pack.pageBytes || l.levels >= l.pack.pageValues {
 		l.endPage()
 	}
 	l.rows++
@@ -94,9 +99,9 @@ func (l *leaf) int64(v int64) {
 
 func (l *leaf) text(s string) {
 	if l.dict.on {
-		if n, ok := l.dict.number(s); ok {
+		if n, ok := l.dict.number(s, l.pack.dictionaryBytes); ok {
 			if len(l.numbers) == 0 || l.numbers[len(l.numbers)-1] != n {
-				l.bounds.text(s)
+				l.bounds.text(s, l.pack.boundBytes)
 			}
 			l.numbers = append(l.numbers, n)
 			return
@@ -105,7 +110,7 @@ func (l *leaf) text(s string) {
 		l.plainly()
 	}
 	l.plain = appendPlain(l.plain, s)
-	l.bounds.text(s)
+	l.bounds.text(s, l.pack.boundBytes)
 }
 
 // plainly turns the page's numbers back into values: what is in a page is of one encoding.
@@ -129,7 +134,7 @@ func (l *leaf) endPage() {
 	if l.levels == 0 {
 		return
 	}
-	body := l.scratch[:0]
+	body := l.pack.body[:0]
 	if l.nested {
 		body = appendLevels(body, l.rep)
 	}
@@ -150,7 +155,7 @@ func (l *leaf) endPage() {
 	}
 	p.bounds = l.bounds.owned(l.physical)
 
-	header, packed := l.pack.page(body, pageData, func(t *thrift) {
+	header, packed := l.pack.page(body, pageData, func(t *thriftWriter) {
 		t.structure(5, func() {
 			t.i32(1, p.values)
 			t.i32(2, p.encoding)
@@ -164,7 +169,7 @@ func (l *leaf) endPage() {
 	l.size += int64(len(header) + len(body))
 	l.pages = append(l.pages, p)
 
-	l.scratch = reusable(body)
+	l.pack.body = reusable(body)
 	l.clearPage()
 }
 
@@ -202,13 +207,15 @@ func appendLevels(dst []byte, levels []uint8) []byte {
 
 // A packer makes a page of its body. All leaves of a file share it.
 type packer struct {
+	limits
 	enc    *zstd.Encoder
-	header thrift
+	body   []byte // of the page before it is compressed
+	header thriftWriter
 	packed []byte
 }
 
 // page is the header of a page and its body, compressed. They are there until the next.
-func (p *packer) page(body []byte, kind int, more func(*thrift)) (header, packed []byte) {
+func (p *packer) page(body []byte, kind int, more func(*thriftWriter)) (header, packed []byte) {
 	p.packed = p.enc.EncodeAll(body, reusable(p.packed))
 	t := &p.header
 	t.b = t.b[:0]
@@ -233,13 +240,13 @@ type dictionary struct {
 }
 
 // number is a value's; false if it has none and the dictionary is full.
-func (d *dictionary) number(s string) (uint32, bool) {
+func (d *dictionary) number(s string, full int) (uint32, bool) {
 	if len(d.values) > 0 && d.values[d.last] == s { // records come in the order of their targets
 		return d.last, true
 	}
 	n, ok := d.index[s]
 	if !ok {
-		if d.size+4+len(s) > dictionaryBytes {
+		if d.size+4+len(s) > full {
 			return 0, false
 		}
 		if d.index == nil {

@@ -6,7 +6,7 @@ func (f *File) indexes() {
 		for i := range f.groups[g].chunks {
 			c := &f.groups[g].chunks[i]
 			if f.leaves[i].bounded && !c.bounds.long {
-				c.index = f.written(func(t *thrift) { c.columnIndex(t, f.leaves[i].physical) })
+				c.index = f.written(func(t *thriftWriter) { c.columnIndex(t, f.leaves[i].physical) })
 			}
 		}
 	}
@@ -19,7 +19,7 @@ func (f *File) indexes() {
 }
 
 // written writes a structure, and says where it is.
-func (f *File) written(fields func(*thrift)) span {
+func (f *File) written(fields func(*thriftWriter)) span {
 	t := &f.footer
 	t.b = t.b[:0]
 	t.body(func() { fields(t) })
@@ -28,15 +28,8 @@ func (f *File) written(fields func(*thrift)) span {
 	return s
 }
 
-func (c *chunk) columnIndex(t *thrift, physical int) {
-	t.list(1, thriftTrue, len(c.pages)) // pages of nothing but NULL
-	for i := range c.pages {
-		if c.pages[i].bounds.any {
-			t.b = append(t.b, thriftFalse)
-		} else {
-			t.b = append(t.b, thriftTrue)
-		}
-	}
+func (c *chunk) columnIndex(t *thriftWriter, physical int) {
+	t.truths(1, len(c.pages), func(i int) bool { return !c.pages[i].bounds.any }) // pages of nothing but NULL
 	t.list(2, thriftBinary, len(c.pages))
 	for i := range c.pages {
 		t.valueOf(c.pages[i].bounds.min)
@@ -52,7 +45,7 @@ func (c *chunk) columnIndex(t *thrift, physical int) {
 	}
 }
 
-func (c *chunk) offsetIndex(t *thrift) {
+func (c *chunk) offsetIndex(t *thriftWriter) {
 	row := int64(0)
 	t.structures(1, len(c.pages), func(i int) {
 		p := &c.pages[i]
@@ -64,7 +57,7 @@ func (c *chunk) offsetIndex(t *thrift) {
 }
 
 // meta is FileMetaData, the end of a file.
-func (f *File) meta(t *thrift) {
+func (f *File) meta(t *thriftWriter) {
 	t.b = t.b[:0]
 	t.body(func() {
 		t.i32(1, 2) // the version of the format
@@ -76,7 +69,7 @@ func (f *File) meta(t *thrift) {
 	})
 }
 
-func (f *File) rowGroup(t *thrift, g *group) {
+func (f *File) rowGroup(t *thriftWriter, g *group) {
 	var size, compressed int64
 	t.structures(1, len(g.chunks), func(i int) {
 		c := &g.chunks[i]
@@ -105,7 +98,7 @@ func (c *chunk) begin() int64 {
 }
 
 // meta is ColumnMetaData.
-func (l *leaf) meta(t *thrift, c *chunk) {
+func (l *leaf) meta(t *thriftWriter, c *chunk) {
 	plain, numbered, nulls := 0, 0, 0
 	for i := range c.pages {
 		nulls += c.pages[i].nulls

@@ -71,7 +71,7 @@ type element struct {
 	repetition int
 	children   int // of a group: it has no physical type
 	converted  int // -1: none
-	logical    func(*thrift)
+	logical    func(*thriftWriter)
 }
 
 // elements are the schema's nodes, depth first.
@@ -88,14 +88,14 @@ func elements(name string, fields []Field) []element {
 		case JSON:
 			e.physical, e.converted, e.logical = typeByteArray, convertedJSON, empty(logicalJSON)
 		case Timestamp:
-			e.physical, e.converted, e.logical = typeInt64, convertedTimestampMicros, func(t *thrift) {
+			e.physical, e.converted, e.logical = typeInt64, convertedTimestampMicros, func(t *thriftWriter) {
 				t.structure(logicalTimestamp, func() {
 					t.truth(1, true)                                   // adjusted to UTC
 					t.structure(2, func() { t.structure(2, nothing) }) // the unit, of which the second is the microsecond
 				})
 			}
 		case Int64:
-			e.physical, e.converted, e.logical = typeInt64, convertedInt64, func(t *thrift) {
+			e.physical, e.converted, e.logical = typeInt64, convertedInt64, func(t *thriftWriter) {
 				t.structure(logicalInteger, func() { t.i8(1, 64); t.truth(2, true) })
 			}
 		case Map:
@@ -120,9 +120,9 @@ const (
 
 func nothing() {}
 
-func empty(id int16) func(*thrift) { return func(t *thrift) { t.structure(id, nothing) } }
+func empty(id int16) func(*thriftWriter) { return func(t *thriftWriter) { t.structure(id, nothing) } }
 
-func (e *element) write(t *thrift) {
+func (e *element) write(t *thriftWriter) {
 	if e.children == 0 {
 		t.i32(1, e.physical)
 	}

@@ -2,10 +2,10 @@ package format
 
 import "encoding/binary"
 
-// thrift appends what parquet.thrift describes in Thrift's compact protocol. The numbers of fields are parquet.thrift's.
+// A thriftWriter appends what parquet.thrift describes in Thrift's compact protocol. The numbers of fields are parquet.thrift's.
 //
 // https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
-type thrift struct {
+type thriftWriter struct {
 	b    []byte
 	last int16 // the number of the field before, of the structure that is being written
 }
@@ -22,7 +22,7 @@ const (
 )
 
 // field begins a field. Fields must come in ascending order: a small step takes one byte.
-func (t *thrift) field(id int16, typ byte) {
+func (t *thriftWriter) field(id int16, typ byte) {
 	if d := id - t.last; d > 0 && d <= 15 {
 		t.b = append(t.b, byte(d)<<4|typ)
 	} else {
@@ -33,7 +33,7 @@ func (t *thrift) field(id int16, typ byte) {
 }
 
 // body is the fields of a structure: of one that is a field, of an element of a list, or of the whole.
-func (t *thrift) body(fields func()) {
+func (t *thriftWriter) body(fields func()) {
 	outer := t.last
 	t.last = 0
 	fields()
@@ -41,22 +41,22 @@ func (t *thrift) body(fields func()) {
 	t.last = outer
 }
 
-func (t *thrift) i8(id int16, v int8) {
+func (t *thriftWriter) i8(id int16, v int8) {
 	t.field(id, thriftI8)
 	t.b = append(t.b, byte(v))
 }
 
-func (t *thrift) i32(id int16, v int) {
+func (t *thriftWriter) i32(id int16, v int) {
 	t.field(id, thriftI32)
 	t.b = binary.AppendVarint(t.b, int64(v))
 }
 
-func (t *thrift) i64(id int16, v int64) {
+func (t *thriftWriter) i64(id int16, v int64) {
 	t.field(id, thriftI64)
 	t.b = binary.AppendVarint(t.b, v)
 }
 
-func (t *thrift) truth(id int16, v bool) {
+func (t *thriftWriter) truth(id int16, v bool) {
 	if v {
 		t.field(id, thriftTrue)
 	} else {
@@ -64,36 +64,36 @@ func (t *thrift) truth(id int16, v bool) {
 	}
 }
 
-func (t *thrift) text(id int16, s string) {
+func (t *thriftWriter) text(id int16, s string) {
 	t.field(id, thriftBinary)
 	t.value(s)
 }
 
-func (t *thrift) bytes(id int16, b []byte) {
+func (t *thriftWriter) bytes(id int16, b []byte) {
 	t.field(id, thriftBinary)
 	t.valueOf(b)
 }
 
 // value is an element of a list.
-func (t *thrift) value(s string) {
+func (t *thriftWriter) value(s string) {
 	t.b = binary.AppendUvarint(t.b, uint64(len(s)))
 	t.b = append(t.b, s...)
 }
 
-func (t *thrift) valueOf(b []byte) {
+func (t *thriftWriter) valueOf(b []byte) {
 	t.b = binary.AppendUvarint(t.b, uint64(len(b)))
 	t.b = append(t.b, b...)
 }
 
-func (t *thrift) number(v int64) { t.b = binary.AppendVarint(t.b, v) }
+func (t *thriftWriter) number(v int64) { t.b = binary.AppendVarint(t.b, v) }
 
-func (t *thrift) structure(id int16, fields func()) {
+func (t *thriftWriter) structure(id int16, fields func()) {
 	t.field(id, thriftStruct)
 	t.body(fields)
 }
 
 // list begins a list. As many elements must follow.
-func (t *thrift) list(id int16, elements byte, n int) {
+func (t *thriftWriter) list(id int16, elements byte, n int) {
 	t.field(id, thriftList)
 	if n < 15 {
 		t.b = append(t.b, byte(n)<<4|elements)
@@ -103,8 +103,20 @@ func (t *thrift) list(id int16, elements byte, n int) {
 	t.b = binary.AppendUvarint(t.b, uint64(n))
 }
 
+// truths is a list of n of them. Unlike a field, an element is a byte.
+func (t *thriftWriter) truths(id int16, n int, of func(i int) bool) {
+	t.list(id, thriftTrue, n)
+	for i := range n {
+		if of(i) {
+			t.b = append(t.b, thriftTrue)
+		} else {
+			t.b = append(t.b, thriftFalse)
+		}
+	}
+}
+
 // structures is a list of n structures.
-func (t *thrift) structures(id int16, n int, fields func(i int)) {
+func (t *thriftWriter) structures(id int16, n int, fields func(i int)) {
 	t.list(id, thriftStruct, n)
 	for i := range n {
 		t.body(func() { fields(i) })
