@@ -161,7 +161,7 @@ func (u *checkup) row(now time.Time, format string) map[string]any {
 	}
 	if u.err != nil {
 		r["error"], r["hint"] = u.err.Error(), record.HintOf(u.err)
-	} else {
+	} else if !u.organization { // which has none of either
 		names, status := u.regions()
 		enabled := 0
 		for _, n := range names {

@@ -468,6 +468,9 @@ func TestOrganizationCheck(t *testing.T) {
 		if w := found["organization:1"].Warnings; len(w) != 1 || !strings.Contains(w[0], "444444444444 (closed) is SUSPENDED") {
 			t.Errorf("warnings %q", w)
 		}
+		if out, _, _ := runCheck(t, cloud.cloud, text, checkOptions{format: "table"}); !regexp.MustCompile(`organization:1 +success +111111111111 +aws +- +- `).MatchString(out) {
+			t.Errorf("an organization has neither regions nor kinds:\n%s", out)
+		}
 		cloud.home.Deny(awsfake.Denial{Action: "organizations:*"})
 		_, found, code = runCheck(t, cloud.cloud, text, checkOptions{})
 		if got := found["organization:1"]; code != exitFailed || got.Reason != "access_denied" || !strings.Contains(got.Hint, "policy organization") {
