@@ -183,15 +183,20 @@ func skipSpace(b []byte, at int) int {
 }
 
 func skipString(b []byte, at int) int {
-	for at++; at < len(b); at++ {
-		switch b[at] {
-		case '\\':
-			at++
-		case '"':
-			return at + 1
+	for at++; ; {
+		n := bytes.IndexByte(b[at:], '"')
+		if n < 0 {
+			return len(b)
+		}
+		at += n + 1
+		escapes := 0 // an odd number of backslashes before it
+		for i := at - 2; b[i] == '\\'; i-- {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return at
 		}
 	}
-	return len(b)
 }
 
 func skipValue(b []byte, at int) int {
