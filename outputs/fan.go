@@ -23,10 +23,11 @@ type Set struct {
 	deps  Deps
 
 	change sync.Mutex // one Open or Close at a time, which may take as long as an output does
-	mu     sync.Mutex // guards open, for a moment only: a health check asks
+	mu     sync.Mutex // guards open and held, for a moment only: a health check asks
 	open   []*lane
-	looked bool           // for spools that nobody names; by change
-	shown  map[string]int // served outputs, by name: how many fans have one; by change
+	held   map[string]*held // by key
+	looked bool             // for spools that nobody names; by change
+	shown  map[string]int   // served outputs, by name: how many fans have one; by change
 }
 
 // NewSet has nothing open yet. types is [Types] but in tests.
@@ -34,7 +35,7 @@ func NewSet(types []Type, d Deps) *Set {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Set{types: types, deps: d, shown: map[string]int{}}
+	return &Set{types: types, deps: d, shown: map[string]int{}, held: map[string]*held{}}
 }
 
 // A Spec is an output as configured: a type and what its Options made.
@@ -115,7 +116,7 @@ func (s *Set) member(ctx context.Context, sp Spec, a arrangement) (member, error
 			return m, nil
 		}
 	}
-	out, err := t.Open(ctx, sp.Options, s.depsOf(m.name))
+	out, err := s.opened(ctx, t, m)
 	if err != nil {
 		return member{}, err
 	}

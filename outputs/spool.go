@@ -184,6 +184,9 @@ func (s *spool) adopt(m member) {
 		if s.inner != nil {
 			s.old = append(s.old, s.inner)
 		}
+		if r, ok := m.next.(reconfigurer); ok { // it may have been open before, with other options
+			r.reconfigure(m.options)
+		}
 		s.inner, s.gone = m.next, false
 		close(s.swapped)
 		s.swapped = make(chan struct{})
@@ -215,8 +218,7 @@ func (s *spool) stays(t Type, key string, options any) bool {
 	if s.typ != t.Name || s.inner == nil || s.gone {
 		return false
 	}
-	_, takes := s.inner.(reconfigurer)
-	return key != "" && key == s.key && takes || reflect.DeepEqual(options, s.made)
+	return key != "" && key == s.key && takes(s.inner) || reflect.DeepEqual(options, s.made)
 }
 
 // wake tells all who wait for room or for the end. s.mu is held.
@@ -421,7 +423,7 @@ func (s *spool) Close(ctx context.Context) error {
 		errs = append(errs, s.fault("close", err))
 	}
 	if left.Records > 0 {
-		s.log.Warn("records wait in the spool for the next start", "records", left.Records, "spool", s.dir)
+		s.log.Warn("records are left in the spool; the next output of this name sends them", "records", left.Records, "spool", s.dir)
 	}
 	return errors.Join(errs...)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/outputs/internal/journal"
+	"github.com/aws-collector/collector/record"
 )
 
 // spooled finds the spool of the member's name, else opens it, and opens the output proper behind it: now, so that what is
@@ -23,7 +24,7 @@ func (s *Set) spooled(ctx context.Context, t Type, m member, o Spool) (_ member,
 		m.lane = l
 		return m, nil
 	}
-	if m.next, err = t.Open(ctx, m.options, s.depsOf(m.name)); err != nil {
+	if m.next, err = s.opened(ctx, t, m); err != nil {
 		return member{}, err
 	}
 	if l != nil {
@@ -86,7 +87,7 @@ func (s *Set) Drain(ctx context.Context) error {
 			if st := l.State(); st.Spool.Records > 0 {
 				err := fmt.Errorf("output %s: %d records wait in %s for the next start", st.Name, st.Spool.Records, st.Spool.Dir)
 				if st.Error != "" {
-					err = fmt.Errorf("%w: %s", err, st.Error)
+					err = &record.Fault{Reason: record.Other, Hint: st.Hint, Err: fmt.Errorf("%w: %s", err, st.Error)}
 				}
 				errs[i] = errors.Join(errs[i], err)
 			}
