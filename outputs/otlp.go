@@ -58,7 +58,8 @@ func (o *OTLP) Validate() error {
 
 type otlp struct {
 	service string
-	url     string // fit to be shown
+	url     string              // fit to be shown
+	scrub   func([]byte) []byte // out of what the receiver says, our secrets
 	log     *slog.Logger
 	warned  string // by the receiver, last
 	suspect string // the batch of one record that was last answered 500
@@ -78,7 +79,7 @@ func openOTLP(_ context.Context, options any, d Deps) (Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &otlp{service: o.ServiceName, url: c.name, log: d.Log}
+	x := &otlp{service: o.ServiceName, url: c.name, scrub: c.scrub, log: d.Log}
 	if x.log == nil {
 		x.log = slog.New(slog.DiscardHandler)
 	}
@@ -133,17 +134,17 @@ func (x *otlp) answer(b Batch, body []byte, err error) error {
 	if err := proto.Unmarshal(body, resp); err != nil {
 		if jerr := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(body, resp); jerr != nil { // some answer in JSON, whatever the question was in
 			return &record.Fault{Reason: record.BadAnswer, Hint: "whoever answered is no OTLP receiver: check url, and whether a proxy or a login page answers in its place",
-				Err: fmt.Errorf("%s: it answered 200 and no ExportLogsServiceResponse: %s", x.url, excerpt(body))}
+				Err: fmt.Errorf("%s: it answered 200 and no ExportLogsServiceResponse: %s", x.url, excerpt(x.scrub(body)))}
 		}
 	}
 	p := resp.GetPartialSuccess()
 	if n := p.GetRejectedLogRecords(); n > 0 {
-		return fmt.Errorf("%w: %s: %d log records: %s", ErrRefused, x.url, n, excerpt([]byte(p.GetErrorMessage())))
+		return fmt.Errorf("%w: %s: %d log records: %s", ErrRefused, x.url, n, excerpt(x.scrub([]byte(p.GetErrorMessage()))))
 	}
 	if m := p.GetErrorMessage(); m != x.warned {
 		x.warned = m
 		if m != "" {
-			x.log.Warn("receiver took the records, with a warning", "url", x.url, "warning", excerpt([]byte(m)))
+			x.log.Warn("receiver took the records, with a warning", "url", x.url, "warning", excerpt(x.scrub([]byte(m))))
 		}
 	}
 	return nil

@@ -20,6 +20,7 @@ import (
 	"github.com/aws-collector/collector/outputs"
 	"github.com/aws-collector/collector/outputs/outputstest"
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/secret"
 )
 
 // The receivers here read strictly; otlptest, a module of its own, sends to the OpenTelemetry Collector's.
@@ -286,6 +287,30 @@ func TestOTLPAnswers(t *testing.T) {
 				t.Errorf("%d warnings:\n%s", n, log.Bytes())
 			}
 		})
+	}
+}
+
+// What a receiver says beside its 200 may hold what it was told in confidence.
+func TestOTLPShowsNoSecret(t *testing.T) {
+	for what, rejected := range map[string]int64{"a refusal": 1, "a warning": 0, "no answer of OTLP's": -1} {
+		s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			text := "no such tenant: " + r.Header.Get("Authorization")
+			b, err := proto.Marshal(&logspb.ExportLogsServiceResponse{PartialSuccess: &logspb.ExportLogsPartialSuccess{RejectedLogRecords: rejected, ErrorMessage: text}})
+			if err != nil {
+				t.Error(err)
+			}
+			if rejected < 0 {
+				b = []byte("<html>" + text)
+			}
+			_, _ = w.Write(b)
+		})
+		out, log := openRemote(t, "otlp", func(o any) {
+			o.(*outputs.OTLP).URL, o.(*outputs.OTLP).BearerToken = s.URL, secret.New("hush-hush-hush")
+		})
+		err := out.Send(t.Context(), batch("a", 1))
+		if said := fmt.Sprint(err) + string(log.Bytes()); strings.Contains(said, "hush") || !strings.Contains(said, "no such tenant: Bearer [redacted]") {
+			t.Errorf("%s: %s", what, said)
+		}
 	}
 }
 
