@@ -1,6 +1,21 @@
-// Package outputs is where records go: one file an output. An [Output] takes finished JSON lines; a [Set] holds the outputs
-// that are open, over all configurations; a [Fan] delivers to those of one configuration, so that one that fails or hangs
-// costs itself alone. What a remote can block stands behind a spool. Begin at [Types], [Set.Open] and [Fan.Send].
+// Package outputs is where records go: an [Output] takes finished JSON lines. It knows receivers, and nothing of AWS or of runs;
+// what changed it reads from the store, through inventory's words.
+//
+// Begin here: [Types] is every output, a row each; [Set] holds those that are open, over all configurations; a [Fan] delivers
+// to those of one. Then follow a line through the files:
+//
+//   - beside.go, fan.go: what a configuration's outputs are called, opened together or not at all; held.go: what can be open once
+//   - shape.go: where and rename. feed.go: changes, read from the store by a cursor
+//   - lane.go: one output's trouble is its own. What fails or hangs there costs no other a record
+//   - spool*.go: what a remote can block stands behind a spool on disk: spool.go takes, spoolfeed.go hands on, by halves
+//     where the receiver refuses; spooldead.go, spoolmissing.go: what is never handed on. internal/journal is the disk
+//   - stdout.go, file.go (and finished.go): the outputs that need no spool
+//   - http*.go: what outputs over HTTP share, and http itself; lineprotocol.go, flat.go: what datakit.go and influx.go do
+//   - datakit, influx, kafka*, otlp*, s3*: a file an output, and more of its name where one was too long
+//   - served.go, labels.go: what outputs share that are asked, and sent nothing; prometheus.go, httpsd.go
+//
+// A new output is a file with its options, their defaults, Validate and an Open, a row in [Types], and a subject in a test of
+// package outputstest, whose suite every output passes. line.go decodes a line for outputs that speak another format.
 package outputs
 
 import (
