@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/aws-collector/collector/record"
@@ -79,6 +80,9 @@ func reasonOf(err error, text string, c clues) record.Reason {
 	case record.CodeOf(err) == "MalformedPolicyDocument", record.CodeOf(err) == "PackedPolicyTooLarge":
 		return record.BadPolicy
 	}
+	if garbled := new(smithy.DeserializationError); errors.Is(err, errHollow) || errors.As(err, &garbled) {
+		return record.BadAnswer
+	}
 	r := record.ReasonOf(err)
 	if r == record.AccessDenied && c.role != "" {
 		return record.AssumeDenied
@@ -134,6 +138,8 @@ func hint(r record.Reason, err error, text string, c clues) string {
 		return "`session_policy` and `session_tags` are refused by STS: it is no policy, or both together are too large for its packed form"
 	case record.DisabledRegion:
 		return fmt.Sprintf("STS is not active in %s for this account: activate it there, or set `sts_region` to a region that is enabled", c.region)
+	case record.BadAnswer:
+		return fmt.Sprintf("what answered for STS in %s is not STS: look for a proxy or a login page between here and AWS, at HTTPS_PROXY and at AWS_ENDPOINT_URL; the next run tries again", c.region)
 	case record.Throttling:
 		return "STS asked to go slower; the next run tries again"
 	case record.TimedOut:

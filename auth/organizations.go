@@ -449,6 +449,8 @@ func (l *lister) explain(err error, doing string, used aws.Credentials) error {
 		out.Reason, out.Hint = record.Other, "`ous` of the block names a unit that the organization does not have: look at its id in the console, or with `aws organizations list-organizational-units-for-parent`"
 	case out.Reason == record.AccessDenied:
 		out.Hint = fmt.Sprintf("%s needs organizations:List* (\"collector policy organization\" prints what exactly), and must be in the management account or in a delegated administrator's", who)
+	case out.Reason == record.BadAnswer:
+		out.Hint = fmt.Sprintf("what answered for AWS Organizations in %s is not it: look for a proxy or a login page between here and AWS, and at AWS_ENDPOINT_URL", l.region)
 	case out.Reason == record.Throttling:
 		out.Hint = "AWS Organizations asked to go slower; the members known last stay, and the next run tries again"
 	case out.Reason == record.TimedOut, out.Reason == record.Network:

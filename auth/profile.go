@@ -134,6 +134,9 @@ func (s steered) AssumeRole(ctx context.Context, in *sts.AssumeRoleInput, o ...f
 	ctx, cancel := within(ctx, callTimeout, "sts:AssumeRole in "+s.to.region) // the SDK's cache has stripped ours
 	defer cancel()
 	out, err := s.role.AssumeRole(ctx, in, append(o, s.options)...)
+	if err == nil && !whole(out.Credentials) {
+		err = errHollow // which the SDK does not look for
+	}
 	if err != nil {
 		return nil, explain(timedOut(ctx, err), clues{
 			doing: s.to.Name() + ": assume role " + aws.ToString(in.RoleArn), signer: "its source", role: aws.ToString(in.RoleArn),
@@ -148,6 +151,9 @@ func (s steered) AssumeRoleWithWebIdentity(ctx context.Context, in *sts.AssumeRo
 	defer cancel()
 	in.WebIdentityToken = aws.String(strings.TrimSpace(aws.ToString(in.WebIdentityToken))) // AWS refuses a trailing newline
 	out, err := s.web.AssumeRoleWithWebIdentity(ctx, in, append(o, s.options)...)
+	if err == nil && !whole(out.Credentials) {
+		err = errHollow
+	}
 	if err != nil {
 		return nil, explain(timedOut(ctx, err), clues{
 			doing: s.to.Name() + ": assume role " + aws.ToString(in.RoleArn) + " with web identity", signer: "the web identity token",

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -31,6 +32,9 @@ func (p portal) GetRoleCredentials(ctx context.Context, in *sso.GetRoleCredentia
 		ours := p.to.tokens.client.Options()
 		o.BaseEndpoint, o.HTTPClient, o.Retryer, region = p.to.loaded.endpoint(o.BaseEndpoint), ours.HTTPClient, ours.Retryer, o.Region
 	})...)
+	if err == nil && (out.RoleCredentials == nil || aws.ToString(out.RoleCredentials.AccessKeyId) == "" || aws.ToString(out.RoleCredentials.SecretAccessKey) == "") {
+		err = errHollow // which the SDK does not look for
+	}
 	if err == nil {
 		return out, nil
 	}
@@ -50,7 +54,11 @@ func (p portal) GetRoleCredentials(ctx context.Context, in *sso.GetRoleCredentia
 
 // ssoFault is for what the network does.
 func ssoFault(err error, text, region string) error {
-	return &record.Fault{Reason: record.ReasonOf(err), Text: text, Err: err,
+	reason := record.ReasonOf(err)
+	if errors.Is(err, errHollow) {
+		reason = record.BadAnswer
+	}
+	return &record.Fault{Reason: reason, Text: text, Err: err,
 		Hint: "IAM Identity Center in " + region + " did not give an answer: look at sso_region, the network, HTTPS_PROXY and AWS_CA_BUNDLE; a renewal is tried again by the next run"}
 }
 
@@ -97,6 +105,9 @@ func (r refresher) renew(ctx context.Context, in *ssooidc.CreateTokenInput, o ..
 		ours := r.to.tokens.client.Options()
 		o.BaseEndpoint, o.HTTPClient, o.Retryer, region = r.to.loaded.endpoint(o.BaseEndpoint), ours.HTTPClient, ours.Retryer, o.Region
 	})...)
+	if err == nil && aws.ToString(out.AccessToken) == "" {
+		err = errHollow
+	}
 	if err == nil {
 		return out, nil
 	}

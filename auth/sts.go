@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -10,6 +11,9 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/aws-sdk-go-v2/service/sts/types"
+
+	"github.com/aws-collector/collector/record"
 )
 
 // tokens asks STS. There is one client for the process; each call says its region and whose credentials sign it.
@@ -85,8 +89,14 @@ func (t tokens) identity(ctx context.Context, region string, c aws.Credentials) 
 	ctx, cancel := within(ctx, callTimeout, "sts:GetCallerIdentity in "+region)
 	defer cancel()
 	out, err := t.client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{}, as(region, c))
+	if err == nil && (aws.ToString(out.Account) == "" || record.PartitionOfARN(aws.ToString(out.Arn)) == "") {
+		err = errHollow // else it would be taken for an account without an id
+	}
 	return out, timedOut(ctx, err)
 }
+
+// errHollow is an answer of 200 without what was asked for: some proxies and gateways answer so.
+var errHollow = errors.New("the answer is empty of what was asked for")
 
 // ahead sees that c works, and how far AWS's clock is before this machine's.
 func (t tokens) ahead(ctx context.Context, region string, c aws.Credentials) (time.Duration, error) {
@@ -116,6 +126,9 @@ func (t tokens) assume(ctx context.Context, region string, c aws.Credentials, in
 	ctx, cancel := within(ctx, callTimeout, "sts:AssumeRole in "+region)
 	defer cancel()
 	out, err := t.client.AssumeRole(ctx, in, as(region, c))
+	if err == nil && !whole(out.Credentials) {
+		err = errHollow
+	}
 	if err != nil {
 		return aws.Credentials{}, timedOut(ctx, err)
 	}
@@ -128,11 +141,19 @@ func (t tokens) session(ctx context.Context, region string, c aws.Credentials, i
 	ctx, cancel := within(ctx, callTimeout, "sts:GetSessionToken in "+region)
 	defer cancel()
 	out, err := t.client.GetSessionToken(ctx, in, as(region, c), func(o *sts.Options) { o.RetryMaxAttempts = 1 })
+	if err == nil && !whole(out.Credentials) {
+		err = errHollow
+	}
 	if err != nil {
 		return aws.Credentials{}, timedOut(ctx, err)
 	}
 	k := out.Credentials
 	return temporary(k.AccessKeyId, k.SecretAccessKey, k.SessionToken, k.Expiration, "GetSessionToken"), nil
+}
+
+// whole reports whether STS's answer has all of a session.
+func whole(c *types.Credentials) bool {
+	return c != nil && aws.ToString(c.AccessKeyId) != "" && aws.ToString(c.SecretAccessKey) != "" && aws.ToString(c.SessionToken) != "" && c.Expiration != nil
 }
 
 func temporary(id, secret, token *string, until *time.Time, source string) aws.Credentials {
