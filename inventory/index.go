@@ -1,9 +1,12 @@
 package inventory
 
 import (
+	"bytes"
 	"errors"
 	"hash/maphash"
+	"iter"
 	"math"
+	"slices"
 
 	"github.com/aws-collector/collector/record"
 )
@@ -77,11 +80,16 @@ func (x *index) add(id []byte, sum record.Sum, f flags) error {
 	return nil
 }
 
-// unseen ranges over the ids that the visit did not meet. What it yields is borrowed.
-func (x *index) unseen(yield func(id []byte) bool) {
+// gone is the ids that the visit did not meet, without the index that they were in: mostly there are few, or none (nil).
+func (x *index) gone() iter.Seq[[]byte] {
+	var ids [][]byte
 	for i := range x.entries {
-		if e := &x.entries[i]; !e.seen() && !yield(x.id(e)) {
-			return
+		if e := &x.entries[i]; !e.seen() {
+			ids = append(ids, bytes.Clone(x.id(e)))
 		}
 	}
+	if ids == nil {
+		return nil
+	}
+	return slices.Values(ids)
 }

@@ -38,7 +38,7 @@ const (
 // Options is what an Inventory is made of.
 type Options struct {
 	Log  *slog.Logger // when the store fails, and when it works again; nil: silence
-	Hold int          // bytes that all visits may keep in memory together before they stage; 0: 16 MiB
+	Hold int          // bytes that all visits may keep in memory together before they stage; 0: 8 MiB
 }
 
 // An Inventory applies the rules to a driver's rows. Any number of goroutines may use it.
@@ -256,8 +256,9 @@ func (v *Visit) End(ctx context.Context, o record.Outcome) error {
 		if err := v.load(ctx); err != nil {
 			return v.inv.note(ctx, fmt.Errorf("store: %w", err), false)
 		}
-		c.Gone = v.live.unseen
+		c.Gone = v.live.gone()
 	}
+	v.live = nil // a hundred visits may wait for their turn to commit
 	err := v.turn.Commit(ctx, c)
 	if err != nil && !errors.Is(err, ErrFenced) {
 		err = fmt.Errorf("store: end of target: %w", err)

@@ -29,10 +29,13 @@ const PackRows = 32
 
 const packBytes = 128 << 10
 
+// waitBytes is the most of an open pack between two pages: some hundred visits may wait for theirs.
+const waitBytes = 8 << 10
+
 // What visits keep until their ends. Rows that are never staged cost half of what those cost that are; but several hundred visits
 // may be open, and wait for a store that is slow.
 const (
-	heldBytes  = 16 << 20  // of all visits, unless [Options.Hold] says otherwise; beyond it, each stages what it has
+	heldBytes  = 8 << 20   // of all visits, unless [Options.Hold] says otherwise; beyond it, each stages what it has
 	stageBytes = 128 << 10 // less than that is not worth a transaction
 )
 
@@ -90,7 +93,7 @@ func (p *packer) close(t Turn) {
 
 // wait is between pages, when others want the memory. Pages of a few rows each fill a pack together.
 func (p *packer) wait(t Turn) {
-	if len(p.rows) >= PackRows/2 {
+	if len(p.rows) >= PackRows/2 || len(p.lines) >= waitBytes {
 		p.close(t)
 	}
 	p.lines = append([]byte(nil), p.lines...)

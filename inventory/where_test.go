@@ -303,7 +303,7 @@ func TestIndex(t *testing.T) {
 		}
 	}
 	n := 0
-	for id := range x.unseen {
+	for id := range x.gone() {
 		if n++; x.find(id).seen() {
 			t.Fatalf("%s was seen", id)
 		}

@@ -62,6 +62,7 @@ type step interface {
 	end(ctx context.Context, err error)
 	after()
 	target() record.Target
+	storing() bool // the end has come as far as the ledger
 	// unreached says why work is left out; nil: it is not. It is asked before work, with what keeps the job from going on.
 	unreached(stopped error) error
 }
@@ -179,7 +180,7 @@ func (j *job) step(s step) bool {
 }
 
 func (j *job) end(s step, err error) bool {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), j.r.o.EndTimeout)
+	ctx, cancel := j.r.patience(context.WithoutCancel(j.ctx), s.storing)
 	defer cancel()
 	var p *panicked
 	if errors.As(err, &p) {
@@ -329,6 +330,7 @@ func (e *entering) target() record.Target {
 	return record.Target{Account: e.j.Account, Region: e.j.Region}
 }
 func (e *entering) unreached(stopped error) error { return stopped }
+func (e *entering) storing() bool                 { return false }
 
 func (e *entering) work(ctx context.Context) error {
 	j := e.j

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws-collector/collector/record"
@@ -37,8 +38,9 @@ type listing struct {
 	out      record.Outcome
 	reported bool
 
-	turn  sync.Mutex // whose the visit is
-	visit Visit
+	turn   sync.Mutex // whose the visit is
+	visit  Visit
+	stores atomic.Bool // the visit is at its end
 }
 
 // sinkTurn is how a sink fares with one target.
@@ -54,6 +56,7 @@ func (j *job) listing(k Kind, region string, never error) *listing {
 }
 
 func (l *listing) target() record.Target { return l.t }
+func (l *listing) storing() bool         { return l.stores.Load() }
 
 func (l *listing) unreached(stopped error) error {
 	if l.never == nil {
@@ -332,7 +335,12 @@ func (l *listing) end(ctx context.Context, err error) {
 	if skip {
 		return
 	}
-	l.ledger(guard(func() error { return l.visit.End(ctx, o) }))
+	l.stores.Store(true)
+	lost := guard(func() error { return l.visit.End(ctx, o) })
+	if lost == nil {
+		l.j.r.stored.Add(1)
+	}
+	l.ledger(lost)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil && l.bug != nil {

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,42 @@ func (r *Runner) supervise(ctx context.Context, grace time.Duration, f, instead 
 	}
 	r.abandoned.Add(-1)
 	return false
+}
+
+// What a ledger gets for an end, in end time-outs: a slow one is waited for while it takes other ends, one that does not answer is not.
+const (
+	storeIdle = 6
+	storeMost = 60
+)
+
+// patience is a context for the end of a target. It ends after the end time-out unless the ledger has the target by then, and
+// then by what the ledger does for others.
+func (r *Runner) patience(parent context.Context, storing func() bool) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(parent)
+	idle, all, last := 0, 0, r.stored.Load()
+	var t *time.Timer
+	t = time.AfterFunc(math.MaxInt64, func() { // it begins below, when t is set
+		if ctx.Err() != nil {
+			return
+		}
+		now := r.stored.Load()
+		if idle, all = idle+1, all+1; now != last {
+			idle, last = 0, now
+		}
+		switch {
+		case !storing():
+			cancel(fmt.Errorf("no answer within %s: %w", r.o.EndTimeout, context.DeadlineExceeded))
+		case idle >= storeIdle || all >= storeMost:
+			cancel(fmt.Errorf("the store did not take it within %s: %w", time.Duration(all)*r.o.EndTimeout, context.DeadlineExceeded))
+		default:
+			t.Reset(r.o.EndTimeout)
+		}
+	})
+	t.Reset(r.o.EndTimeout)
+	return ctx, func() {
+		t.Stop()
+		cancel(context.Canceled)
+	}
 }
 
 // guard turns a panic into an error. The stack goes into it, as it is the only way to the bug.

@@ -1,0 +1,95 @@
+package inventory
+
+import (
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// A packing is a turn that packs by copying.
+type packing struct{ Turn }
+
+func (packing) Pack(lines []byte) []byte { return slices.Clone(lines) }
+
+func views(t *testing.T, n int, pad string) *record.Page {
+	t.Helper()
+	p := new(record.Page)
+	p.Reset(record.NewStamp(record.Target{Account: "a", Region: "r", Kind: "ec2_instance"}, record.Identity{AccountID: "222222222222", Partition: "aws"}, []byte(`{}`), "run", "2026-11-21T22:15:03Z"))
+	for i := range n {
+		d := &p.Items
+		p.Begin(1)
+		d.Buf = append(d.Buf, `{"InstanceId":`...)
+		from := len(d.Buf)
+		d.Buf = record.AppendQuote(d.Buf, string(rune('a'+i%26))+strings.Repeat("x", i/26))
+		p.ID(0, record.Span{From: from, To: len(d.Buf)})
+		d.Buf = append(d.Buf, ",\n \"Pad\":"...)
+		d.Buf = record.AppendQuote(d.Buf, pad)
+		d.Buf = append(d.Buf, '}')
+		p.End()
+		p.Seal("")
+	}
+	return p
+}
+
+// Each row has its line, also where a body has line feeds in it, and what is given back adds up to nothing.
+func TestPacker(t *testing.T) {
+	var all atomic.Int64
+	p := packer{hold: 1 << 20, all: &all}
+	page := views(t, 100, "")
+	for v := range page.Views() {
+		id, err := plain(v.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.add(packing{}, nil, &fresh{view: v, id: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.close(packing{})
+	page.Poison()
+	n := 0
+	for _, pack := range p.packs {
+		rows := pack.Rows
+		for body := range Bodies(pack.Bodies) {
+			if !strings.Contains(string(body), `"`+rows[0].ID+`"`) {
+				t.Errorf("%s has the body %s", rows[0].ID, body)
+			}
+			rows = rows[1:]
+			n++
+		}
+		if len(rows) > 0 {
+			t.Errorf("%d rows have no body", len(rows))
+		}
+	}
+	if n != 100 || len(p.packs) != (100+PackRows-1)/PackRows || all.Load() < 100*40 {
+		t.Errorf("%d rows in %d packs of %d bytes", n, len(p.packs), all.Load())
+	}
+	p.drop()
+	if all.Load() != 0 {
+		t.Errorf("%d bytes are still counted", all.Load())
+	}
+}
+
+// A visit stages what it has when all together have too much, or when it has more than its share; a little it keeps.
+func TestFull(t *testing.T) {
+	for _, c := range []struct {
+		own, others int64
+		full        bool
+	}{
+		{own: stageBytes, others: 0, full: false},
+		{own: stageBytes, others: heldBytes, full: true},
+		{own: stageBytes - 1, others: heldBytes, full: false},
+		{own: heldBytes / 4, others: 0, full: true},
+		{own: 0, others: 2 * heldBytes, full: false},
+	} {
+		var all atomic.Int64
+		all.Store(c.own + c.others)
+		p := packer{hold: heldBytes, all: &all, bytes: c.own}
+		if p.full() != c.full {
+			t.Errorf("with %d of its own and %d of others: full is %t", c.own, c.others, !c.full)
+		}
+	}
+}
