@@ -30,6 +30,7 @@ type retirement struct {
 	entered map[string]record.Identity
 	settled map[string]record.Identity // entered, and a run of it has ended since
 	changed bool                       // since the last check
+	trouble bool                       // the last check's, which was said
 }
 
 func newRetirement(l *ledger, log *slog.Logger) *retirement {
@@ -130,12 +131,13 @@ func (r *retirement) check(ctx context.Context) {
 		}
 		r.log.Info("the configuration no longer names an account: what is remembered of it has ended", "account", a.Name, "account_id", a.AccountID)
 	}
-	if err != nil {
-		r.log.Error("accounts that the configuration no longer names could not be retired", "error", err)
-		r.mu.Lock()
-		r.changed = true
-		r.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil && !r.trouble { // else each run would say so again
+		r.log.Error("accounts that the configuration no longer names could not be retired; it is tried again after each run", "error", err, "hint", record.HintOf(err))
 	}
+	r.trouble = err != nil
+	r.changed = r.changed || err != nil
 }
 
 // unnamed is the accounts that no block is or can turn out to be. A block that is not settled is taken for the account that
