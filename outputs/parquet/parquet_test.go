@@ -213,6 +213,29 @@ func TestMemoryIsAGroups(t *testing.T) {
 	}
 }
 
+// A writer waits for its next file with little, however large the last one or a row of it was.
+func TestLittleIsKeptBetweenFiles(t *testing.T) {
+	held := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := held()
+	w, err := NewWriter[Version](new(counter))
+	must(t, err)
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, n := range []int{1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 40 << 20} {
+		must(t, w.Write(Version{Envelope: Envelope{Kind: "k", Data: noise(r, n)}, FirstSeen: noon, StateSince: noon, ValidFrom: noon}))
+	}
+	must(t, w.Close())
+	after := held()
+	if kept := after - min(before, after); kept > 8<<20 {
+		t.Errorf("%d MiB are kept", kept>>20)
+	}
+	runtime.KeepAlive(w)
+}
+
 type counter struct{ n int }
 
 func (c *counter) Write(p []byte) (int, error) { c.n += len(p); return len(p), nil }
@@ -239,6 +262,9 @@ func TestGroupsAreBounded(t *testing.T) {
 	for i, g := range groups {
 		if g.NumRows() > groupRows {
 			t.Errorf("group %d has %d rows", i, g.NumRows())
+		}
+		if i < 3 && g.NumRows()*int64(len(big)) > groupBytes {
+			t.Errorf("group %d has %d rows of 1 MiB", i, g.NumRows())
 		}
 		rows += g.NumRows()
 	}

@@ -62,7 +62,7 @@ func NewFile(w io.Writer, schema, creator string, fields []Field) (*File, error)
 	return f, nil
 }
 
-// Reset begins another file, whatever became of the last.
+// Reset begins another file, whatever became of the last, of which no more is kept than a page's buffers.
 func (f *File) Reset(w io.Writer) {
 	f.out.Reset(w)
 	f.at, f.rows, f.total, f.groups = 0, 0, 0, nil
@@ -125,7 +125,7 @@ func (f *File) chunk(l *leaf) chunk {
 		c.size += int64(len(header) + len(body))
 		f.write(header)
 		f.write(packed)
-		f.pack.body = reusable(body)
+		f.pack.release(body)
 	}
 	c.at = f.at
 	for _, s := range l.kept.segments[:l.kept.used] {
@@ -142,8 +142,10 @@ func (f *File) chunk(l *leaf) chunk {
 	return c
 }
 
-// Close ends the file; a file without its end cannot be read. It does not close what was written to.
+// Close ends the file; a file without its end cannot be read. It does not close what was written to. What comes after goes
+// nowhere, until Reset.
 func (f *File) Close() error {
+	defer f.Reset(io.Discard)
 	if err := f.EndGroup(); err != nil {
 		return err
 	}

@@ -169,7 +169,7 @@ func (l *leaf) endPage() {
 	l.size += int64(len(header) + len(body))
 	l.pages = append(l.pages, p)
 
-	l.pack.body = reusable(body)
+	l.pack.release(body)
 	l.clearPage()
 }
 
@@ -214,9 +214,9 @@ type packer struct {
 	packed []byte
 }
 
-// page is the header of a page and its body, compressed. They are there until the next.
+// page is the header of a page and its body, compressed. They are there until release.
 func (p *packer) page(body []byte, kind int, more func(*thriftWriter)) (header, packed []byte) {
-	p.packed = p.enc.EncodeAll(body, reusable(p.packed))
+	p.packed = p.enc.EncodeAll(body, p.packed[:0])
 	t := &p.header
 	t.b = t.b[:0]
 	t.body(func() {
@@ -227,6 +227,11 @@ func (p *packer) page(body []byte, kind int, more func(*thriftWriter)) (header, 
 		more(t)
 	})
 	return t.b, p.packed
+}
+
+// release takes the body back, for the next page.
+func (p *packer) release(body []byte) {
+	p.body, p.packed = reusable(body), reusable(p.packed)
 }
 
 // A dictionary numbers a chunk's values in the order in which they came.
@@ -303,6 +308,6 @@ func (s *store) clear() {
 // shrink gives memory back.
 func (s *store) shrink() {
 	if len(s.segments) > 1 {
-		s.segments = s.segments[:1:1]
+		s.segments = [][]byte{s.segments[0]}
 	}
 }
