@@ -30,7 +30,6 @@ const _ = uint(lineMask + 1 - inventory.PackRows)
 type inserter struct {
 	t     *turn
 	tx    *sql.Tx
-	at    int64
 	body  *sql.Stmt
 	stage *sql.Stmt // a row to where no reader looks
 	many  *sql.Stmt // a full pack's rows, all of them new
