@@ -461,6 +461,16 @@ func (f *file) fault(doing string, err error) error {
 		hint = "the file system is read-only: in the container write below the data volume"
 	case errors.Is(err, syscall.ENOTDIR):
 		hint = "a part of the path is a file"
+	case errors.Is(err, fs.ErrNotExist):
+		hint = "its folder cannot be made there: give another path"
 	}
-	return &record.Fault{Reason: record.Other, Hint: hint, Err: fmt.Errorf("%s %s: %w", doing, f.path, err)}
+	return &record.Fault{Reason: record.Other, Hint: hint, Err: fmt.Errorf("%s %s: %w", doing, f.path, pathless(err, f.path))}
+}
+
+// pathless is err without the path, if that is said already.
+func pathless(err error, path string) error {
+	if e, ok := err.(*fs.PathError); ok && e.Path == path { // not one inside: what is wrapped around it would be lost
+		return e.Err
+	}
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/record"
 )
 
 // spoolsIn is the folder of the spools, one an output.
@@ -30,7 +31,7 @@ func undelivered(states []outputs.State) error {
 		if s.Lost > 0 {
 			err := fmt.Errorf("output %s lost %d records", s.Name, s.Lost)
 			if s.Error != "" { // else it works again, and the log says what it was
-				err = fmt.Errorf("%w: %s", err, s.Error)
+				err = &record.Fault{Reason: record.Other, Hint: s.Hint, Err: fmt.Errorf("%w: %s", err, s.Error)}
 			}
 			errs = append(errs, err)
 		}

@@ -1,0 +1,27 @@
+package outputs
+
+import (
+	"io/fs"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// What goes wrong with a file names its path once, and what a person can do.
+func TestFileFault(t *testing.T) {
+	f := &file{path: "/srv/x.jsonl"}
+	for _, c := range []struct {
+		err        error
+		want, hint string
+	}{
+		{&fs.PathError{Op: "write", Path: "/srv/x.jsonl", Err: syscall.ENOSPC}, "write /srv/x.jsonl: no space left on device", "make room"},
+		{&fs.PathError{Op: "mkdir", Path: "/srv", Err: syscall.ENOENT}, "write /srv/x.jsonl: mkdir /srv: no such file or directory", "another path"},
+	} {
+		err := f.fault("write", c.err)
+		if err.Error() != c.want || !strings.Contains(record.HintOf(err), c.hint) {
+			t.Errorf("%v (hint %q), want %s", err, record.HintOf(err), c.want)
+		}
+	}
+}
