@@ -81,7 +81,8 @@ func (i *Inventory) Lost() int {
 
 // note keeps the store's trouble, or its end, and says it once each.
 func (i *Inventory) note(ctx context.Context, err error, wrote bool) error {
-	if err != nil && (errors.Is(err, ErrFenced) || ctx.Err() != nil) {
+	late := errors.Is(context.Cause(ctx), context.DeadlineExceeded) // whoever waited gave up: that is trouble
+	if err != nil && (errors.Is(err, ErrFenced) || ctx.Err() != nil && !late) {
 		return err // no trouble of the store's
 	}
 	i.mu.Lock()

@@ -250,7 +250,7 @@ func openKafka(ctx context.Context, options any, d Deps) (Output, error) {
 	if m := o.SASL.mechanism(); m != nil {
 		k.config = append(k.config, kgo.SASL(m))
 		if o.SASL.Mechanism == saslPlain && o.TLS == (KafkaTLS{}) && d.Log != nil {
-			d.Log.Warn("the password for Kafka crosses the network in the clear; set tls, or a SCRAM mechanism", "output", o.Name, "brokers", o.Brokers)
+			d.Log.Warn("the password for Kafka crosses the network in the clear; set tls, or a SCRAM mechanism", "brokers", o.Brokers)
 		}
 	}
 	if err := kgo.ValidateOpts(k.config...); err != nil {

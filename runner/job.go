@@ -158,6 +158,11 @@ func (j *job) stopped() error {
 	if j.ctx.Err() != nil {
 		return context.Cause(j.ctx)
 	}
+	return j.halting()
+}
+
+// halting says why the program ends; nil: it does not.
+func (j *job) halting() error {
 	if j.halt != nil {
 		return j.halt()
 	}
@@ -180,7 +185,7 @@ func (j *job) step(s step) bool {
 }
 
 func (j *job) end(s step, err error) bool {
-	ctx, cancel := j.r.patience(context.WithoutCancel(j.ctx), s.storing)
+	ctx, cancel := j.r.patience(context.WithoutCancel(j.ctx), s.storing, j.halting)
 	defer cancel()
 	var p *panicked
 	if errors.As(err, &p) {

@@ -101,10 +101,24 @@ func TestADeadOutputIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := New(Options{Limits: NewLimits(1, nil)})
 		began := time.Now()
-		ctx, cancel := r.patience(t.Context(), func() bool { return false })
+		ctx, cancel := r.patience(t.Context(), func() bool { return false }, func() error { return nil })
 		defer cancel()
 		<-ctx.Done()
 		if took := time.Since(began); took != 5*time.Second || !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+			t.Errorf("after %s: %v", took, context.Cause(ctx))
+		}
+	})
+}
+
+// A program that ends waits for a store that takes nothing no longer than for an output.
+func TestNobodyWaitsAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := New(Options{Limits: NewLimits(1, nil)})
+		began := time.Now()
+		ctx, cancel := r.patience(t.Context(), func() bool { return true }, func() error { return errStopping })
+		defer cancel()
+		<-ctx.Done()
+		if took := time.Since(began); took != 5*time.Second {
 			t.Errorf("after %s: %v", took, context.Cause(ctx))
 		}
 	})

@@ -47,8 +47,8 @@ const (
 )
 
 // patience is a context for the end of a target. It ends after the end time-out unless the ledger has the target by then, and
-// then by what the ledger does for others.
-func (r *Runner) patience(parent context.Context, storing func() bool) (context.Context, context.CancelFunc) {
+// then by what the ledger does for others. Where stopping says that the program ends, there is no time for that.
+func (r *Runner) patience(parent context.Context, storing func() bool, stopping func() error) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(parent)
 	idle, all, last := 0, 0, r.stored.Load()
 	var t *time.Timer
@@ -61,7 +61,7 @@ func (r *Runner) patience(parent context.Context, storing func() bool) (context.
 			idle, last = 0, now
 		}
 		switch {
-		case !storing():
+		case !storing(), idle > 0 && stopping() != nil:
 			cancel(fmt.Errorf("no answer within %s: %w", r.o.EndTimeout, context.DeadlineExceeded))
 		case idle >= storeIdle || all >= storeMost:
 			cancel(fmt.Errorf("the store did not take it within %s: %w", time.Duration(all)*r.o.EndTimeout, context.DeadlineExceeded))

@@ -285,7 +285,7 @@ func (p *program) reload(ctx context.Context) error {
 	}
 	if err != nil {
 		p.metrics.Reloaded(false)
-		p.log.Error("reload refused; the configuration in force stays", "config", p.cli.configPath, "error", err)
+		p.log.Error("reload refused; the configuration in force stays", "config", p.cli.configPath, "error", err, "hint", record.HintOf(err))
 		return err
 	}
 	p.log.Info("reloaded", "config", p.cli.configPath, "accounts", len(p.runner.Fleet().Accounts))
