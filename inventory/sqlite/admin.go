@@ -98,22 +98,32 @@ func (r *Reader) damage(ctx context.Context, s *inventory.Summary, query, say st
 	return explain(rows.Err())
 }
 
-// bodies opens every body.
+// bodies opens every pack, and counts its lines.
 func (r *Reader) bodies(ctx context.Context, s *inventory.Summary) error {
-	rows, err := r.db.QueryContext(ctx, "SELECT body, data FROM body")
+	rows, err := r.db.QueryContext(ctx, `SELECT pack, data,
+		(SELECT max(v.version & 63) FROM version v WHERE v.version BETWEEN b.pack << 6 AND (b.pack << 6) + 63) FROM body b`)
 	if err != nil {
 		return explain(err)
 	}
 	defer rows.Close()
-	var b sql.RawBytes
+	var data sql.RawBytes
 	var out []byte
 	for rows.Next() && len(s.Damage) < maxDamage {
 		var n int64
-		if err := rows.Scan(&n, &b); err != nil {
+		var last sql.NullInt64
+		if err := rows.Scan(&n, &data, &last); err != nil {
 			return explain(err)
 		}
-		if out, err = r.dec.DecodeAll(b, out[:0]); err != nil {
-			s.Damage = append(s.Damage, fmt.Sprintf("body %d: %v", n, err))
+		lines := int64(0)
+		if out, err = r.dec.DecodeAll(data, out[:0]); err != nil {
+			s.Damage = append(s.Damage, fmt.Sprintf("bodies %d: %v", n, err))
+			continue
+		}
+		for range inventory.Bodies(out) {
+			lines++
+		}
+		if last.Valid && last.Int64 >= lines {
+			s.Damage = append(s.Damage, fmt.Sprintf("bodies %d: line %d is named, and there are %d", n, last.Int64, lines))
 		}
 	}
 	return explain(rows.Err())

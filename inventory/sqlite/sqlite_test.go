@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -450,6 +451,40 @@ func whole(t *testing.T, s *Store) {
 	} {
 		if n := count(t, s.w, query); n > 0 {
 			t.Errorf("%d %s", n, what)
+		}
+	}
+}
+
+// What `db check` says of a database that is whole, and of three that are not.
+func TestCheck(t *testing.T) {
+	for damage, want := range map[string]string{
+		"": "",
+		"DELETE FROM body WHERE pack = (SELECT max(pack) FROM body)":                                   "its body is missing",
+		"UPDATE body SET data = x'00'":                                                                 "bodies ",
+		"UPDATE version SET version = version + 20 WHERE version = (SELECT max(version) FROM version)": "is named, and there are",
+		"DELETE FROM scope": "its target is missing",
+	} {
+		s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
+		inv := inventory.New(s, inventory.Options{})
+		for _, state := range []string{"running", "stopped"} {
+			var items []inventorytest.Item
+			for i := range inventory.PackRows + 8 {
+				items = append(items, inventorytest.Item{ID: fmt.Sprintf("i-%02d", i), State: state})
+			}
+			if err := list(t, inv, state, items...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if damage != "" {
+			exec(t, s.w, "PRAGMA foreign_keys = OFF")
+			exec(t, s.w, damage)
+		}
+		sum, err := s.Check(t.Context())
+		if err != nil || (len(sum.Damage) > 0) != (want != "") || !strings.Contains(strings.Join(sum.Damage, "\n"), want) {
+			t.Errorf("%q: %v, %q; want %q", damage, err, sum.Damage, want)
+		}
+		if damage == "" && (sum.Resources != inventory.PackRows+8 || sum.Versions != 2*(inventory.PackRows+8)) {
+			t.Errorf("%+v", sum)
 		}
 	}
 }
