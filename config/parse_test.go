@@ -89,8 +89,8 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("%q: %v", a.Schedule, err)
 			}
 		}
-		if len(names) == 0 {
-			t.Error("no account")
+		if len(names)+len(file.Organizations) == 0 {
+			t.Error("no account, and no organization")
 		}
 	})
 }

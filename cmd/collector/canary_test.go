@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,7 +51,11 @@ func TestNoSecretLeaves(t *testing.T) {
 	leaks := func(where, text string) {
 		t.Helper()
 		for what, secret := range canaries {
-			if strings.Contains(text, secret) {
+			shows := strings.Contains(text, secret)
+			if shows && len(secret) == len("000017") { // a dump's addresses hold any six digits
+				shows = regexp.MustCompile(`(^|[^0-9a-fx])` + secret + `([^0-9a-f]|$)`).MatchString(text)
+			}
+			if shows {
 				t.Errorf("%s shows %s", where, what)
 			}
 		}
