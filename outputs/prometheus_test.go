@@ -184,8 +184,13 @@ func (c *crowd) Find(_ context.Context, _ inventory.Query) iter.Seq2[*inventory.
 	}
 }
 
-func BenchmarkShown100k(b *testing.B) {
-	store := &crowd{shelf{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}, 100_000}
+// BenchmarkShown shows 100,000 resources; with -short a tenth.
+func BenchmarkShown(b *testing.B) {
+	n := 100_000
+	if testing.Short() {
+		n /= 10
+	}
+	store := &crowd{shelf{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}, n}
 	for name, o := range map[string]any{
 		"prometheus": defaults(func(o *outputs.Prometheus) {
 			o.MaxSeries, o.Labels = 100_000, map[string]string{"team": "tags.team", "vpc": "tags.vpc"}

@@ -10,8 +10,16 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// What a benchmark lists: 100,000 resources of 2 KB in ten targets.
-const benchTargets, benchPages, benchItems = 10, 10, 1000
+// What a benchmark lists: resources of 2 KB, in so many targets of so many pages.
+const benchPages, benchItems = 10, 1000
+
+// benchTargets makes it 100,000 resources; with -short, where a trend is all that is wanted, a tenth of them.
+func benchTargets() int {
+	if testing.Short() {
+		return 1
+	}
+	return 10
+}
 
 // Benchmark measures a driver: a first load, and the runs after it in which nothing has changed, and in which one resource in a
 // hundred has. What is measured is the store: making the pages is not. CPU is this process's, so with a server the server's
@@ -76,7 +84,7 @@ func (l *load) report(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(l.wall.Seconds()/n, "s/run")
 	b.ReportMetric(l.cpu.Seconds()/n, "cpu-s/run")
-	b.ReportMetric(benchTargets*benchPages*benchItems*n/l.wall.Seconds(), "resources/s")
+	b.ReportMetric(float64(benchTargets()*benchPages*benchItems)*n/l.wall.Seconds(), "resources/s")
 }
 
 // list lists everything once; of every so many resources one is in another state each round.
@@ -88,7 +96,7 @@ func (l *load) list(b *testing.B, d inventory.Driver, every int) {
 	inv := inventory.New(d, inventory.Options{})
 	_, who := Target()
 	items := make([]Item, benchItems)
-	for n := range benchTargets {
+	for n := range benchTargets() {
 		target := record.Target{Account: "prod", Region: fmt.Sprintf("us-east-%d", n), Kind: "ec2_instance"}
 		var v *inventory.Visit
 		l.took(b, func() (err error) {
