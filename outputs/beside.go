@@ -10,7 +10,7 @@ import (
 type Clash struct {
 	Index   int // of the spec
 	Err     error
-	Warning bool // it works, for now
+	Warning bool // it works, and may not after an edit of the file
 }
 
 // Clashes reports all that is wrong with outputs beside each other. It opens none.

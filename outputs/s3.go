@@ -135,7 +135,7 @@ func (o *S3) signIn() config.Account {
 	return a
 }
 
-// openS3 calls nobody: the bucket may be out of reach for now.
+// openS3 calls nobody: the bucket may be out of reach at the moment.
 func openS3(ctx context.Context, options any, d Deps) (Output, error) {
 	o := options.(*S3)
 	key, err := parseKey(o.Key)

@@ -7,55 +7,26 @@ import (
 	"math/rand/v2"
 	"os"
 	osexec "os/exec"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/inventory/inventorytest"
-	"github.com/aws-collector/collector/record"
 )
 
 // victimDSN is the variable that makes this test's binary a process that writes to a database until it is killed; victimSchema
 // names where.
 const victimDSN, victimSchema = "INVENTORY_TEST_VICTIM_DSN", "INVENTORY_TEST_VICTIM_SCHEMA"
 
-const victimItems = 400 // of a target; with their size several stagings
-
-// victim lists three targets over and over. In a round every resource of a target has the round's number as its state, and
-// in odd rounds half of them are not there.
+// victim writes until it is killed.
 func victim(dsn string) {
 	ctx := context.Background()
-	fail := func(err error) {
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	}
 	s, err := Open(ctx, Options{DSN: dsn, Schema: os.Getenv(victimSchema)})
-	fail(err)
-	inv := inventory.New(s, inventory.Options{Hold: 1 + os.Getpid()%2<<20}) // one victim stages, the next does not
-	_, who := inventorytest.Target()
-	for round := int(time.Now().UnixMilli() % 1e9); ; round++ {
-		for n := range 3 {
-			target := record.Target{Account: "prod", Region: fmt.Sprintf("us-east-%d", n), Kind: "ec2_instance"}
-			v, err := inv.Begin(ctx, target, who, "run")
-			fail(err)
-			var items []inventorytest.Item
-			for i := range victimItems {
-				if round%2 == 0 || i%2 == 0 {
-					items = append(items, inventorytest.Item{ID: fmt.Sprintf("i-%d", i), State: fmt.Sprint(round), Pad: strings.Repeat("x", 1500)})
-				}
-			}
-			for len(items) > 0 {
-				n := min(100, len(items))
-				fail(v.Page(ctx, inventorytest.Page(target, who, "run", items[:n]...)))
-				items = items[n:]
-			}
-			fail(v.End(ctx, record.Outcome{Target: target, Run: "run", State: record.OK, Started: time.Now()}))
-			fmt.Println(round)
-		}
+	if err == nil {
+		err = inventorytest.Victim(ctx, inventory.New(s, inventory.Options{Hold: 1 + os.Getpid()%2<<20})) // one victim stages, the next does not
 	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
 }
 
 // Killed at any moment, a process leaves whole targets only, and the next one goes on.
@@ -93,7 +64,7 @@ func TestKillLeavesWholeTargets(t *testing.T) {
 			t.Fatal(err)
 		}
 		staged += min(1, count(t, conn, "SELECT count(*) FROM staged"))
-		wholeTargets(t, r, kill)
+		inventorytest.WholeTargets(t, r, kill)
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +72,7 @@ func TestKillLeavesWholeTargets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wholeTargets(t, s.Reader, kill)
+		inventorytest.WholeTargets(t, s.Reader, kill)
 		sound(t, s.Reader)
 		if n := count(t, conn, "SELECT count(*) FROM staged"); n > 0 {
 			t.Errorf("kill %d: %d rows are staged still", kill, n)
@@ -111,28 +82,4 @@ func TestKillLeavesWholeTargets(t *testing.T) {
 		}
 	}
 	t.Logf("%d of 10 were killed with rows staged", staged)
-}
-
-func wholeTargets(t *testing.T, r *Reader, kill int) {
-	t.Helper()
-	states := map[string]map[string]int{}
-	for res, err := range r.Find(t.Context(), inventory.Query{Data: true}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if states[res.Region] == nil {
-			states[res.Region] = map[string]int{}
-		}
-		states[res.Region][res.State]++
-	}
-	if len(states) == 0 {
-		t.Errorf("kill %d: nothing is there", kill)
-	}
-	for region, s := range states {
-		for state, n := range s {
-			if len(s) != 1 || n != victimItems && n != victimItems/2 {
-				t.Errorf("kill %d: %s: %d resources of round %s, %v", kill, region, n, state, s)
-			}
-		}
-	}
 }
