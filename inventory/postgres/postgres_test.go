@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
@@ -15,7 +13,6 @@ import (
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/inventory/inventorytest"
 	"github.com/aws-collector/collector/inventory/postgres/postgrestest"
-	"github.com/aws-collector/collector/record"
 )
 
 // One server for all tests of the package, each of which has a schema of its own.
@@ -74,32 +71,6 @@ func TestConformance(t *testing.T) {
 			return s
 		}
 	}})
-}
-
-// list is one whole listing of the suite's target.
-func list(t testing.TB, inv *inventory.Inventory, run string, items ...inventorytest.Item) error {
-	t.Helper()
-	target, who := inventorytest.Target()
-	v, err := inv.Begin(t.Context(), target, who, run)
-	if err != nil {
-		return err
-	}
-	if err := v.Page(t.Context(), inventorytest.Page(target, who, run, items...)); err != nil {
-		return err
-	}
-	return v.End(t.Context(), record.Outcome{Target: target, Run: run, State: record.OK, Started: time.Now()})
-}
-
-func ids(t testing.TB, r inventory.Reader, q inventory.Query) string {
-	t.Helper()
-	var out []string
-	for r, err := range r.Find(t.Context(), q) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, r.ID)
-	}
-	return strings.Join(out, " ")
 }
 
 // admin is a connection beside the store's, in its schema.

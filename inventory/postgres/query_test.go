@@ -16,7 +16,7 @@ import (
 func TestAReaderWritesNothing(t *testing.T) {
 	o := fresh(t)
 	s := open(t, o)
-	if err := list(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"}); err != nil {
+	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, q := range []string{
@@ -30,10 +30,10 @@ func TestAReaderWritesNothing(t *testing.T) {
 			t.Errorf("%s: done", q)
 		}
 	}
-	if got := ids(t, s, inventory.Query{}); got != "i-1" {
+	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-1" {
 		t.Errorf("after it: %q", got)
 	}
-	if err := list(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "b"}); err != nil {
+	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "b"}); err != nil {
 		t.Errorf("the store after it: %v", err)
 	}
 }
@@ -108,7 +108,7 @@ func TestACancelledWriter(t *testing.T) {
 	conn := admin(t, o)
 	target, who := inventorytest.Target()
 	inv := inventory.New(s, inventory.Options{})
-	if err := list(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, conn, "BEGIN; SELECT * FROM clock FOR UPDATE") // somebody holds the clock
@@ -122,7 +122,7 @@ func TestACancelledWriter(t *testing.T) {
 		t.Errorf("it says %v", err)
 	}
 	exec(t, conn, "ROLLBACK")
-	if err := list(t, inv, "three", inventorytest.Item{ID: "i-2"}); err != nil {
+	if err := inventorytest.List(t, inv, "three", inventorytest.Item{ID: "i-2"}); err != nil {
 		t.Fatal(err)
 	}
 	sound(t, s.Reader)
@@ -133,7 +133,7 @@ func TestViews(t *testing.T) {
 	o := fresh(t)
 	s := open(t, o)
 	conn := admin(t, o)
-	if err := list(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1", State: "running", Tags: map[string]string{"team": "a"}}); err != nil {
+	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1", State: "running", Tags: map[string]string{"team": "a"}}); err != nil {
 		t.Fatal(err)
 	}
 	for view, columns := range map[string]string{
@@ -167,7 +167,7 @@ func TestCheckFindsDamage(t *testing.T) {
 	conn := admin(t, o)
 	inv := inventory.New(s, inventory.Options{})
 	for _, state := range []string{"a", "b"} {
-		if err := list(t, inv, "run", inventorytest.Item{ID: "i-1", State: state}, inventorytest.Item{ID: "i-2"}); err != nil {
+		if err := inventorytest.List(t, inv, "run", inventorytest.Item{ID: "i-1", State: state}, inventorytest.Item{ID: "i-2"}); err != nil {
 			t.Fatal(err)
 		}
 	}

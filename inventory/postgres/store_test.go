@@ -36,7 +36,7 @@ func TestOneWriterAndAnyReaders(t *testing.T) {
 	o := fresh(t)
 	s := open(t, o)
 	inv := inventory.New(s, inventory.Options{})
-	if err := list(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := Open(t.Context(), o)
@@ -55,14 +55,14 @@ func TestOneWriterAndAnyReaders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := list(t, inv, "two", inventorytest.Item{ID: "i-2"}); err != nil {
+		if err := inventorytest.List(t, inv, "two", inventorytest.Item{ID: "i-2"}); err != nil {
 			t.Error(err)
 		}
 		if res.ID != "i-1" {
 			t.Errorf("the reader sees %s", res.ID)
 		}
 	}
-	if got := ids(t, r, inventory.Query{}); got != "i-2" {
+	if got := inventorytest.IDs(t, r, inventory.Query{}); got != "i-2" {
 		t.Errorf("then it sees %q", got)
 	}
 }
@@ -113,12 +113,12 @@ func TestWhoLostTheLockWritesNothing(t *testing.T) {
 	if _, err := inv.Begin(t.Context(), target, who, "three"); !errors.Is(err, ErrInUse) {
 		t.Errorf("its beginning: %v", err)
 	}
-	if got := ids(t, first, inventory.Query{}); got != "i-1" {
+	if got := inventorytest.IDs(t, first, inventory.Query{}); got != "i-1" {
 		t.Errorf("there is %q", got)
 	}
 	exec(t, conn, "SELECT pg_terminate_backend($1)", again)
-	eventually(t, "it is the writer again", func() bool { return list(t, inv, "four", inventorytest.Item{ID: "i-4"}) == nil })
-	if got := ids(t, first, inventory.Query{}); got != "i-4" || inv.Err() != nil {
+	eventually(t, "it is the writer again", func() bool { return inventorytest.List(t, inv, "four", inventorytest.Item{ID: "i-4"}) == nil })
+	if got := inventorytest.IDs(t, first, inventory.Query{}); got != "i-4" || inv.Err() != nil {
 		t.Errorf("then there is %q, %v", got, inv.Err())
 	}
 	sound(t, first.Reader)
@@ -170,7 +170,7 @@ func TestARoleThatMayLittle(t *testing.T) {
 	}
 	exec(t, conn, "CREATE SCHEMA "+o.Schema+" AUTHORIZATION "+role)
 	s := open(t, poor)
-	if err := list(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"}); err != nil {
+	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, conn, "CREATE ROLE "+role+"_ro LOGIN PASSWORD 'x-EXAMPLE'")
@@ -183,7 +183,7 @@ func TestARoleThatMayLittle(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if got := ids(t, r, inventory.Query{}); got != "i-1" {
+	if got := inventorytest.IDs(t, r, inventory.Query{}); got != "i-1" {
 		t.Errorf("who may only read sees %q", got)
 	}
 	sound(t, r)
@@ -281,7 +281,7 @@ func TestAServerThatRestarts(t *testing.T) {
 	}()
 	s := open(t, Options{DSN: own.DSN()})
 	inv := inventory.New(s, inventory.Options{Hold: 1})
-	if err := list(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
 	target, who := inventorytest.Target()
@@ -308,7 +308,7 @@ func TestAServerThatRestarts(t *testing.T) {
 			t.Fatal(err)
 		}
 		id := fmt.Sprintf("i-after-%d", n)
-		eventually(t, "it heals", func() bool { return list(t, inv, "four", inventorytest.Item{ID: id}) == nil })
+		eventually(t, "it heals", func() bool { return inventorytest.List(t, inv, "four", inventorytest.Item{ID: id}) == nil })
 		eventually(t, "it holds the lock again", func() bool {
 			other, err := Open(t.Context(), Options{DSN: own.DSN()})
 			if err == nil { // quicker than the one that lost it: it lets go at once
@@ -316,7 +316,7 @@ func TestAServerThatRestarts(t *testing.T) {
 			}
 			return errors.Is(err, ErrInUse) && s.Err() == nil
 		})
-		if got := ids(t, s, inventory.Query{}); got != id || inv.Err() != nil || s.Err() != nil {
+		if got := inventorytest.IDs(t, s, inventory.Query{}); got != id || inv.Err() != nil || s.Err() != nil {
 			t.Errorf("then there is %q; %v, %v", got, inv.Err(), s.Err())
 		}
 		sound(t, s.Reader)
@@ -345,14 +345,14 @@ func TestAServerThatComesLater(t *testing.T) {
 	if err := s.Err(); err == nil || record.HintOf(err) == "" || record.ReasonOf(err) != record.Network {
 		t.Errorf("it says %v", err)
 	}
-	if err := list(t, inv, "one", inventorytest.Item{ID: "i-1"}); err == nil {
+	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err == nil {
 		t.Error("it remembers without a server")
 	}
 	if err := own.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it works", func() bool { return list(t, inv, "two", inventorytest.Item{ID: "i-2"}) == nil })
-	if got := ids(t, s, inventory.Query{}); got != "i-2" || s.Err() != nil {
+	eventually(t, "it works", func() bool { return inventorytest.List(t, inv, "two", inventorytest.Item{ID: "i-2"}) == nil })
+	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-2" || s.Err() != nil {
 		t.Errorf("then there is %q, %v", got, s.Err())
 	}
 }
@@ -423,7 +423,7 @@ func TestChangesAreSeenInTheirOrder(t *testing.T) {
 func TestAClockThatGoesBack(t *testing.T) {
 	o := fresh(t)
 	s := open(t, o)
-	if err := list(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1", State: "a"}); err != nil {
+	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1", State: "a"}); err != nil {
 		t.Fatal(err)
 	}
 	conn := admin(t, o)
@@ -436,7 +436,7 @@ func TestAClockThatGoesBack(t *testing.T) {
 	var log strings.Builder
 	o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	s = open(t, o)
-	if err := list(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "b"}); err != nil {
+	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "b"}); err != nil {
 		t.Fatal(err)
 	}
 	if n := count(t, conn, "SELECT count(*) FROM version WHERE valid_to > valid_from"); n != 1 {
@@ -458,14 +458,14 @@ func TestAnotherHashVersionInventsNoChange(t *testing.T) {
 	conn := admin(t, o)
 	inv := inventory.New(s, inventory.Options{})
 	items := []inventorytest.Item{{ID: "i-1", State: "running"}, {ID: "i-2", State: "running"}}
-	if err := list(t, inv, "one", items...); err != nil {
+	if err := inventorytest.List(t, inv, "one", items...); err != nil {
 		t.Fatal(err)
 	}
 	was := count(t, conn, "SELECT max(valid_from) FROM version")
 	exec(t, conn, `UPDATE version SET sum_version = 0, sum = decode(repeat('00', 16), 'hex')`)
 	items[0].State = "stopped" // folded in: nobody can tell
 	for _, run := range []string{"two", "three"} {
-		if err := list(t, inv, run, items...); err != nil {
+		if err := inventorytest.List(t, inv, run, items...); err != nil {
 			t.Fatal(err)
 		}
 		if n := count(t, conn, "SELECT count(*) FROM version WHERE valid_from = $1 AND valid_to IS NULL AND sum_version = $2", was, record.SumVersion); n != 2 {
@@ -493,14 +493,14 @@ func TestKeepAndVacuum(t *testing.T) {
 	conn := admin(t, o)
 	inv := inventory.New(s, inventory.Options{})
 	for _, state := range []string{"a", "b", "c", "d"} {
-		if err := list(t, inv, state, inventorytest.Item{ID: "i-1", State: state}); err != nil {
+		if err := inventorytest.List(t, inv, state, inventorytest.Item{ID: "i-1", State: state}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	exec(t, conn, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000 WHERE state IN ('a', 'b')")
 	exec(t, conn, "UPDATE version SET valid_from = valid_from - 1000 WHERE state = 'd'") // what is live is kept
 	exec(t, conn, "UPDATE version SET valid_to = valid_to - 1000 WHERE state = 'c'")
-	if err := list(t, inv, "again", inventorytest.Item{ID: "i-1", State: "d"}); err != nil {
+	if err := inventorytest.List(t, inv, "again", inventorytest.Item{ID: "i-1", State: "d"}); err != nil {
 		t.Fatal(err)
 	}
 	if n := count(t, conn, "SELECT count(*) FROM version"); n != 2 {
@@ -543,11 +543,11 @@ func TestStaged(t *testing.T) {
 	if err := v.End(t.Context(), record.Outcome{Target: target, Run: "one", State: record.OK, Started: time.Now()}); err == nil || !strings.Contains(err.Error(), "lost what was staged") {
 		t.Errorf("rows that were lost: %v", err)
 	}
-	if err := list(t, inv, "two", inventorytest.Item{ID: "i-4"}); err != nil {
+	if err := inventorytest.List(t, inv, "two", inventorytest.Item{ID: "i-4"}); err != nil {
 		t.Fatal(err)
 	}
-	if n := count(t, conn, "SELECT count(*) FROM staged"); n != 0 || ids(t, s, inventory.Query{}) != "i-4" {
-		t.Errorf("%d rows are staged still; there is %s", n, ids(t, s, inventory.Query{}))
+	if n := count(t, conn, "SELECT count(*) FROM staged"); n != 0 || inventorytest.IDs(t, s, inventory.Query{}) != "i-4" {
+		t.Errorf("%d rows are staged still; there is %s", n, inventorytest.IDs(t, s, inventory.Query{}))
 	}
 	exec(t, conn, "DELETE FROM body b WHERE NOT EXISTS (SELECT FROM version v WHERE v.version = b.version)") // of i-2, which the test orphaned
 	sound(t, s.Reader)

@@ -39,7 +39,7 @@ func TestRetentionOfAPack(t *testing.T) {
 	inv := inventory.New(s, inventory.Options{})
 	round := func(first, second string) {
 		t.Helper()
-		if err := list(t, inv, "run", inventorytest.Item{ID: "i-1", State: first}, inventorytest.Item{ID: "i-2", State: second}); err != nil {
+		if err := inventorytest.List(t, inv, "run", inventorytest.Item{ID: "i-1", State: first}, inventorytest.Item{ID: "i-2", State: second}); err != nil {
 			t.Fatal(err)
 		}
 		exec(t, s.w, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000 WHERE valid_to > valid_from AND valid_to > ?",
@@ -105,7 +105,7 @@ func TestMigrationToPacks(t *testing.T) {
 		t.Errorf("the view has %d of %d bodies", n, len(bodies))
 	}
 	whole(t, s)
-	if err := list(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "new"}); err != nil {
+	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "new"}); err != nil {
 		t.Fatal(err)
 	}
 	if n := count(t, s.db, "SELECT count(*) FROM resources WHERE state = 'new'"); n != 1 {

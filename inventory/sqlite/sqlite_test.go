@@ -61,32 +61,6 @@ func TestConformance(t *testing.T) {
 	}})
 }
 
-// list is one whole listing of the suite's target.
-func list(t *testing.T, inv *inventory.Inventory, run string, items ...inventorytest.Item) error {
-	t.Helper()
-	target, who := inventorytest.Target()
-	v, err := inv.Begin(t.Context(), target, who, run)
-	if err != nil {
-		return err
-	}
-	if err := v.Page(t.Context(), inventorytest.Page(target, who, run, items...)); err != nil {
-		return err
-	}
-	return v.End(t.Context(), record.Outcome{Target: target, Run: run, State: record.OK, Started: time.Now()})
-}
-
-func ids(t *testing.T, r inventory.Reader, q inventory.Query) string {
-	t.Helper()
-	var out []string
-	for r, err := range r.Find(t.Context(), q) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, r.ID)
-	}
-	return strings.Join(out, " ")
-}
-
 func count(t *testing.T, db *sql.DB, query string, args ...any) (n int) {
 	t.Helper()
 	if err := db.QueryRowContext(t.Context(), query, args...).Scan(&n); err != nil {
@@ -106,7 +80,7 @@ func TestOneWriterAndAnyReaders(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "collector.db")
 	s := openAt(t, path)
 	inv := inventory.New(s, inventory.Options{})
-	if err := list(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := Open(t.Context(), Options{Path: path})
@@ -122,14 +96,14 @@ func TestOneWriterAndAnyReaders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := list(t, inv, "two", inventorytest.Item{ID: "i-2"}); err != nil {
+		if err := inventorytest.List(t, inv, "two", inventorytest.Item{ID: "i-2"}); err != nil {
 			t.Error(err)
 		}
 		if res.ID != "i-1" {
 			t.Errorf("the reader sees %s", res.ID)
 		}
 	}
-	if got := ids(t, r, inventory.Query{}); got != "i-2" {
+	if got := inventorytest.IDs(t, r, inventory.Query{}); got != "i-2" {
 		t.Errorf("then it sees %q", got)
 	}
 }
@@ -201,7 +175,7 @@ func TestADamagedDatabaseIsMovedAside(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "collector.db")
 			s := openAt(t, path)
-			if err := list(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"}); err != nil {
+			if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"}); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.Close(); err != nil {
@@ -218,10 +192,10 @@ func TestADamagedDatabaseIsMovedAside(t *testing.T) {
 				t.Errorf("a reader: %v", err)
 			}
 			s = openAt(t, path)
-			if err := list(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-2"}); err != nil {
+			if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-2"}); err != nil {
 				t.Fatal(err)
 			}
-			if got := ids(t, s, inventory.Query{}); got != "i-2" {
+			if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-2" {
 				t.Errorf("the new one has %q", got)
 			}
 			if aside, err := filepath.Glob(path + ".damaged-*Z"); err != nil || len(aside) != 1 {
@@ -235,7 +209,7 @@ func TestADamagedDatabaseIsMovedAside(t *testing.T) {
 func TestAFullDisk(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
 	inv := inventory.New(s, inventory.Options{})
-	if err := list(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, s.w, "PRAGMA max_page_count = 1") // SQLite takes the pages that there are: not one more
@@ -243,18 +217,18 @@ func TestAFullDisk(t *testing.T) {
 	for range 3 {
 		items = append(items, inventorytest.Item{ID: "i-" + strings.Repeat("9", len(items)+1), Pad: noise(300_000)})
 	}
-	err := list(t, inv, "two", items...)
+	err := inventorytest.List(t, inv, "two", items...)
 	if err == nil || inv.Err() == nil || !strings.Contains(record.HintOf(inv.Err()), "disk is full") {
 		t.Fatalf("a full disk: %v; the store says %v", err, inv.Err())
 	}
-	if got := ids(t, s, inventory.Query{}); got != "i-1" || inv.Lost() != 1 {
+	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-1" || inv.Lost() != 1 {
 		t.Errorf("half a target: %q; %d lost", got, inv.Lost())
 	}
 	exec(t, s.w, "PRAGMA max_page_count = 1000000")
-	if err := list(t, inv, "three", items...); err != nil || inv.Err() != nil {
+	if err := inventorytest.List(t, inv, "three", items...); err != nil || inv.Err() != nil {
 		t.Fatalf("it does not heal: %v, %v", err, inv.Err())
 	}
-	if got := ids(t, s, inventory.Query{}); got != "i-9 i-99 i-999" {
+	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-9 i-99 i-999" {
 		t.Errorf("after it: %q", got)
 	}
 	whole(t, s)
@@ -280,7 +254,7 @@ func TestTheFileIsItsOwners(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "collector.db")
 	s := openAt(t, path)
-	if err := list(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"}); err != nil {
+	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, suffix := range []string{"", "-wal", "-shm", ".lock"} {
@@ -294,11 +268,11 @@ func TestReadOnly(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
 	inv := inventory.New(s, inventory.Options{})
 	exec(t, s.w, "PRAGMA query_only = 1")
-	if err := list(t, inv, "one", inventorytest.Item{ID: "i-1"}); err == nil || record.HintOf(inv.Err()) == "" {
+	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err == nil || record.HintOf(inv.Err()) == "" {
 		t.Fatalf("%v; %v", err, inv.Err())
 	}
 	exec(t, s.w, "PRAGMA query_only = 0")
-	if err := list(t, inv, "two", inventorytest.Item{ID: "i-1"}); err != nil || inv.Err() != nil {
+	if err := inventorytest.List(t, inv, "two", inventorytest.Item{ID: "i-1"}); err != nil || inv.Err() != nil {
 		t.Fatalf("it does not heal: %v, %v", err, inv.Err())
 	}
 }
@@ -308,13 +282,13 @@ func TestAnotherHashVersionInventsNoChange(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
 	inv := inventory.New(s, inventory.Options{})
 	items := []inventorytest.Item{{ID: "i-1", State: "running"}, {ID: "i-2", State: "running"}}
-	if err := list(t, inv, "one", items...); err != nil {
+	if err := inventorytest.List(t, inv, "one", items...); err != nil {
 		t.Fatal(err)
 	}
 	was := count(t, s.db, "SELECT max(valid_from) FROM version")
 	exec(t, s.w, "UPDATE version SET sum_version = 0, sum = zeroblob(16)")
 	items[0].State = "stopped" // folded in: nobody can tell
-	if err := list(t, inv, "two", items...); err != nil {
+	if err := inventorytest.List(t, inv, "two", items...); err != nil {
 		t.Fatal(err)
 	}
 	if n := count(t, s.db, "SELECT count(*) FROM version WHERE valid_from = ? AND valid_to IS NULL AND sum_version = ?", was, record.SumVersion); n != 2 {
@@ -328,7 +302,7 @@ func TestAnotherHashVersionInventsNoChange(t *testing.T) {
 			t.Errorf("%s %s", r.State, r.Data)
 		}
 	}
-	if err := list(t, inv, "three", items...); err != nil {
+	if err := inventorytest.List(t, inv, "three", items...); err != nil {
 		t.Fatal(err)
 	}
 	if n := count(t, s.db, "SELECT count(*) FROM version"); n != 2 {
@@ -346,13 +320,13 @@ func TestKeep(t *testing.T) {
 	defer s.Close()
 	inv := inventory.New(s, inventory.Options{})
 	for _, state := range []string{"a", "b", "c", "d"} {
-		if err := list(t, inv, state, inventorytest.Item{ID: "i-1", State: state}); err != nil {
+		if err := inventorytest.List(t, inv, state, inventorytest.Item{ID: "i-1", State: state}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	exec(t, s.w, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000 WHERE state IN ('a', 'b')")
 	exec(t, s.w, "UPDATE version SET valid_from = 1 WHERE state = 'd'") // what is live is kept, however old
-	if err := list(t, inv, "again", inventorytest.Item{ID: "i-1", State: "d"}); err != nil {
+	if err := inventorytest.List(t, inv, "again", inventorytest.Item{ID: "i-1", State: "d"}); err != nil {
 		t.Fatal(err)
 	}
 	if n := count(t, s.db, "SELECT count(*) FROM version"); n != 2 {
@@ -366,7 +340,7 @@ func TestAClockThatGoesBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "collector.db")
 	s := openAt(t, path)
 	inv := inventory.New(s, inventory.Options{})
-	if err := list(t, inv, "one", inventorytest.Item{ID: "i-1", State: "a"}); err != nil {
+	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1", State: "a"}); err != nil {
 		t.Fatal(err)
 	}
 	ahead := time.Now().Add(24 * time.Hour).UnixMicro()
@@ -375,7 +349,7 @@ func TestAClockThatGoesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = openAt(t, path)
-	if err := list(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "b"}); err != nil {
+	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "b"}); err != nil {
 		t.Fatal(err)
 	}
 	if n := count(t, s.db, "SELECT count(*) FROM version WHERE valid_to > valid_from"); n != 1 {
@@ -403,7 +377,7 @@ func TestStaged(t *testing.T) {
 	if n := count(t, s.db, "SELECT count(*) FROM staged"); n != 3 {
 		t.Errorf("%d of 3 rows are staged", n)
 	}
-	if err := list(t, inv, "two", inventorytest.Item{ID: "i-4"}); err != nil {
+	if err := inventorytest.List(t, inv, "two", inventorytest.Item{ID: "i-4"}); err != nil {
 		t.Fatal(err)
 	}
 	whole(t, s)
@@ -413,7 +387,7 @@ func TestStaged(t *testing.T) {
 func TestViews(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "collector.db")
 	s := openAt(t, path)
-	if err := list(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1", State: "running", Tags: map[string]string{"team": "a"}}); err != nil {
+	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1", State: "running", Tags: map[string]string{"team": "a"}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, view := range []string{"resources", "versions"} {
@@ -471,7 +445,7 @@ func TestCheck(t *testing.T) {
 			for i := range inventory.PackRows + 8 {
 				items = append(items, inventorytest.Item{ID: fmt.Sprintf("i-%02d", i), State: state})
 			}
-			if err := list(t, inv, state, items...); err != nil {
+			if err := inventorytest.List(t, inv, state, items...); err != nil {
 				t.Fatal(err)
 			}
 		}
