@@ -288,6 +288,9 @@ func TestKafkaAsksForAllAcks(t *testing.T) {
 		}
 		want := int16(slices.Index([]string{"none", "gzip", "snappy", "lz4", "zstd"}, compression)) // as the protocol counts them
 		mu.Lock()
+		if want != 0 {
+			delete(codecs, 0) // a message or two that would not become smaller go as they are
+		}
 		if !maps.Equal(codecs, map[int16]bool{want: true}) {
 			t.Errorf("%s: the batches say codecs %v, want %d alone", compression, slices.Collect(maps.Keys(codecs)), want)
 		}
