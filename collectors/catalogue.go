@@ -62,17 +62,15 @@ func (k *Kind) Doc() string {
 	return "https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_" + k.Op + ".html"
 }
 
-// Budget is AWS's documented refill (calls a second) and burst of the kind's API in one account and region: with
-// MaxResults 20 and 100, without 10 and 50, unless the row says otherwise.
+// Budget is AWS's documented refill (calls a second) and burst of the kind's API in one account and region: 20 and 100,
+// unless the row says otherwise. Seven APIs have 10 and 50 where a call has neither a filter nor MaxResults, which
+// theirs always have.
 // https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
 func (k *Kind) Budget() (refill float64, burst int) {
-	switch {
-	case k.Refill > 0:
+	if k.Refill > 0 {
 		return k.Refill, k.Burst
-	case k.Max > 0:
-		return 20, 100
 	}
-	return 10, 50
+	return 20, 100
 }
 
 // ParentsFirst sorts kinds so that each comes after its parent, and by name otherwise.

@@ -49,6 +49,11 @@ func readFacts(t *testing.T) map[string]facts {
 	return out
 }
 
+// unpaged are the APIs whose bucket is half as large for a call that has neither a filter nor MaxResults.
+// https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html#throttling-limits-rate-based
+var unpaged = []string{"DescribeInstances", "DescribeInstanceStatus", "DescribeNetworkInterfaces", "DescribeSecurityGroups",
+	"DescribeSnapshots", "DescribeSpotInstanceRequests", "DescribeVolumes"}
+
 func TestKinds(t *testing.T) {
 	known := readFacts(t)
 	word := regexp.MustCompile(`^ec2(_[a-z0-9]+)+$`)
@@ -153,6 +158,9 @@ func TestKinds(t *testing.T) {
 			}
 			if (k.Refill > 0) != (k.Burst > 0) {
 				t.Error("Refill and Burst go together")
+			}
+			if k.Max == 0 && slices.Contains(unpaged, k.Op) {
+				t.Error("without MaxResults its budget is half of what Budget says")
 			}
 			if r, b := k.Budget(); r <= 0 || b <= 0 {
 				t.Errorf("budget %v, %d", r, b)

@@ -51,7 +51,7 @@ func (a *AWS) ec2(q *request) (*answer, *apiError) {
 		return nil, refuse(http.StatusBadRequest, "InvalidAction", "The action %s is not valid for this web service.", q.action)
 	}
 	maxResults := q.form.Get("MaxResults")
-	if err := a.buckets.take(q.who.account.ID, q.region, q.action, maxResults != ""); err != nil {
+	if err := a.buckets.take(q.who.account.ID, q.region, q.action, maxResults != "" || q.form.Has("Filter.1.Name")); err != nil {
 		return nil, err
 	}
 	if why := a.denied(q.who, "ec2:"+q.action, q.region); why != "" {

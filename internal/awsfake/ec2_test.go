@@ -210,7 +210,9 @@ func TestThrottle(t *testing.T) {
 			{"another region", long(x.key), "us-west-2", "DescribeVpcs", paged, 100},
 			{"another action", long(x.key), "us-east-1", "DescribeSubnets", paged, 100},
 			{"another account", other, "us-east-1", "DescribeVpcs", paged, 100},
-			{"without MaxResults", long(x.key), "us-east-1", "DescribeHosts", nil, 50},
+			{"without MaxResults, where it does not matter", long(x.key), "us-east-1", "DescribeHosts", nil, 100},
+			{"an action with a bucket of its own", long(x.key), "us-east-1", "DescribeHostReservations", paged, 5},
+			{"without MaxResults", long(x.key), "us-east-1", "DescribeInstances", nil, 50},
 		} {
 			if got := burst(c.who, c.region, c.action, c.params...); got != c.want {
 				t.Errorf("%s: %d calls, want %d", c.what, got, c.want)
@@ -220,10 +222,10 @@ func TestThrottle(t *testing.T) {
 		if got := burst(long(x.key), "us-east-1", "DescribeVpcs", paged...); got != 20 {
 			t.Errorf("after a second with MaxResults: %d calls", got)
 		}
-		if got := burst(long(x.key), "us-east-1", "DescribeHosts"); got != 10 {
+		if got := burst(long(x.key), "us-east-1", "DescribeInstances"); got != 10 {
 			t.Errorf("after a second without: %d calls", got)
 		}
-		if s := x.aws.Stats(); s.Throttled != 8 {
+		if s := x.aws.Stats(); s.Throttled != 10 {
 			t.Errorf("%d throttled", s.Throttled)
 		}
 		x.aws.SetThrottle(Throttle{ByAction: map[string]Bucket{"DescribeVpcs": {Burst: 3, PerSecond: 1}}})

@@ -13,9 +13,27 @@ type Bucket struct{ Burst, PerSecond float64 }
 // https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
 type Throttle struct {
 	Off      bool
-	Paged    Bucket            // calls with MaxResults; 100 and 20/s where zero
-	Unpaged  Bucket            // calls without; 50 and 10/s where zero
-	ByAction map[string]Bucket // "DescribeImages": its own bucket, whichever way it is called
+	Describe Bucket            // calls that no other bucket is for; 100 and 20/s where zero
+	Unpaged  Bucket            // calls of the actions in unpaged without MaxResults and filters; 50 and 10/s where zero
+	ByAction map[string]Bucket // "DescribeImages": its own bucket, whichever way it is called; those of uncategorized where nil
+}
+
+// unpaged are the actions that AWS wants to be paged or filtered.
+var unpaged = map[string]bool{
+	"DescribeInstances": true, "DescribeInstanceStatus": true, "DescribeNetworkInterfaces": true, "DescribeSecurityGroups": true,
+	"DescribeSnapshots": true, "DescribeSpotInstanceRequests": true, "DescribeVolumes": true,
+}
+
+// uncategorized are the actions that only read and have buckets of their own.
+var uncategorized = map[string]Bucket{
+	"DescribeAggregateIdFormat": {10, 10}, "DescribeByoipCidrs": {1, 0.5}, "DescribeCapacityBlockExtensionOfferings": {10, 0.15},
+	"DescribeCapacityBlockOfferings": {10, 0.15}, "DescribeDeclarativePoliciesReports": {5, 5}, "DescribeHostReservations": {5, 2},
+	"DescribeHostReservationOfferings": {5, 2}, "DescribeIdentityIdFormat": {10, 10}, "DescribeIdFormat": {10, 10},
+	"DescribeInstanceTopology": {1, 1}, "DescribeMovingAddresses": {1, 1}, "DescribePrincipalIdFormat": {10, 10},
+	"DescribeReservedInstancesOfferings": {10, 10}, "DescribeSecurityGroupReferences": {20, 5},
+	"DescribeSpotDatafeedSubscription": {100, 13}, "DescribeSpotFleetInstances": {100, 5}, "DescribeSpotFleetRequestHistory": {100, 5},
+	"DescribeSpotFleetRequests": {50, 3}, "DescribeStaleSecurityGroups": {20, 5}, "DescribeStoreImageTasks": {50, 0.5},
+	"DescribeVerifiedAccessInstanceLoggingConfigurations": {10, 2},
 }
 
 type buckets struct {
@@ -36,11 +54,14 @@ type level struct {
 
 // SetThrottle changes the buckets and fills them all.
 func (a *AWS) SetThrottle(t Throttle) {
-	if t.Paged == (Bucket{}) {
-		t.Paged = Bucket{100, 20}
+	if t.Describe == (Bucket{}) {
+		t.Describe = Bucket{100, 20}
 	}
 	if t.Unpaged == (Bucket{}) {
 		t.Unpaged = Bucket{50, 10}
+	}
+	if t.ByAction == nil {
+		t.ByAction = uncategorized
 	}
 	a.buckets.mu.Lock()
 	defer a.buckets.mu.Unlock()
@@ -58,10 +79,10 @@ func (b *buckets) take(account, region, action string, paged bool) *apiError {
 	switch {
 	case own:
 		paged = false
-	case paged:
-		rule = b.rules.Paged
-	default:
+	case unpaged[action] && !paged:
 		rule = b.rules.Unpaged
+	default:
+		rule, paged = b.rules.Describe, true
 	}
 	k, now := bucketKey{account, region, action, paged}, time.Now()
 	l := b.full[k]
