@@ -443,3 +443,26 @@ func TestSetClose(t *testing.T) {
 		t.Errorf("closed %d times", out.closed)
 	}
 }
+
+// An output whose flush outlasts the program's patience is closed under it; who still holds the fan is told so, and sends
+// it nothing.
+func TestSendAfterHungClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newSet()
+		slow := &fake{slow: time.Hour}
+		f := fan(t, s, &fakeOptions{Fake: slow})
+		_ = f.Send(t.Context(), page("in time", 1))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.Close(ctx); err == nil {
+			t.Error("a flush that hangs is no error")
+		}
+		if err := f.Send(t.Context(), page("late", 1)); !errors.Is(err, outputs.ErrClosed) {
+			t.Errorf("after the end: %v", err)
+		}
+		if strings.Contains(slow.lines.String(), "late") {
+			t.Error("a closed output was sent something")
+		}
+		time.Sleep(2 * time.Hour)
+	})
+}

@@ -50,7 +50,8 @@ type lane struct {
 	hung     bool     // and on the Flush
 	troubles [2]error // what the last Send, the last Flush failed with: a write that works mends no fsync that does not
 	gone     error
-	sent     int // batches sent, and how many of them were flushed
+	closed   bool // no goroutine begins any more, whoever still holds the lane
+	sent     int  // batches sent, and how many of them were flushed
 	synced   int
 	next     *round // the flush that begins after the one that goes on
 	flushing bool
@@ -240,12 +241,15 @@ func (l *lane) trySend(ctx context.Context, b Batch, patience time.Duration) err
 	l.buf = append(l.buf[:0], b.Lines...)
 	b.Lines = l.buf
 	c := &call{done: make(chan struct{}), records: b.N}
-	l.wg.Go(func() {
+	if !l.begin(func() {
 		c.err = l.out.Send(ctx, b)
 		l.ended(c)
 		l.turn.give()
 		close(c.done)
-	})
+	}) {
+		l.turn.give()
+		return ErrClosed
+	}
 	select {
 	case <-c.done:
 		return c.err
@@ -258,6 +262,17 @@ func (l *lane) trySend(ctx context.Context, b Batch, patience time.Duration) err
 	}
 	c.gaveUp, l.stuck = true, true
 	return context.Cause(ctx)
+}
+
+// begin runs do on a goroutine of the lane's, unless it is closed.
+func (l *lane) begin(do func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	l.wg.Go(do)
+	return true
 }
 
 // ended takes note of a Send that came back. One that was given up on and came back well is a sign of life, but its
@@ -290,7 +305,7 @@ func (l *lane) flush(ctx context.Context, patience time.Duration) error {
 	defer cancel()
 	l.mu.Lock()
 	switch {
-	case l.gone != nil || l.synced == l.sent: // what it did not get was told by send
+	case l.gone != nil || l.closed || l.synced == l.sent: // what it did not get was told by send
 		l.mu.Unlock()
 		return nil
 	case l.hung && patience > 0:
@@ -405,6 +420,9 @@ func (l *lane) close(ctx context.Context) error {
 	if cerr := l.out.Close(ctx); cerr != nil {
 		err = errors.Join(err, fmt.Errorf("output %s: close: %w", name, cerr))
 	}
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
 	done := make(chan struct{}) // the lane's goroutines: over by now, unless a flush hangs
 	go func() { l.wg.Wait(); close(done) }()
 	select {
