@@ -176,13 +176,19 @@ func anywhere(arns []string) []string {
 	return out
 }
 
-// Host is the trust policy of a role for the instances that the collector runs on: EC2 may give it to them. EC2's name ends
-// as all names of the partition do: in China it is ec2.amazonaws.com.cn.
+// Host is the trust policy of a role for the instances that the collector runs on: EC2 may give it to them. In China and in
+// two of the isolated partitions EC2's name ends as the partition's other names do. Elsewhere it is the one of partition aws:
+// IAM of the European Sovereign Cloud calls ec2.amazonaws.eu an invalid principal.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_switch-role-ec2.html
 func (a Access) Host() Document {
-	p, _ := record.PartitionNamed(a.Partition)
+	ec2 := "ec2.amazonaws.com"
+	switch a.Partition {
+	case "aws-cn", "aws-iso", "aws-iso-b":
+		p, _ := record.PartitionNamed(a.Partition)
+		ec2 = "ec2." + p.DNSSuffix
+	}
 	return Document{Version, []Statement{{
-		Sid: "InstancesMayHold", Effect: "Allow", Principal: map[string]Words{"Service": {"ec2." + p.DNSSuffix}}, Action: Words{"sts:AssumeRole"},
+		Sid: "InstancesMayHold", Effect: "Allow", Principal: map[string]Words{"Service": {ec2}}, Action: Words{"sts:AssumeRole"},
 	}}}
 }
 

@@ -71,8 +71,11 @@ func TestDocumentsAreIAM(t *testing.T) {
 			}
 		}
 	}
-	if got := string((Access{Partition: "aws-cn"}).Host().JSON()); !strings.Contains(got, `"ec2.amazonaws.com.cn"`) {
-		t.Error(got)
+	for partition, ec2 := range map[string]string{"aws": "amazonaws.com", "aws-us-gov": "amazonaws.com", "aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.com",
+		"aws-iso": "c2s.ic.gov", "aws-iso-b": "sc2s.sgov.gov", "aws-iso-e": "amazonaws.com", "aws-iso-f": "amazonaws.com"} {
+		if got := string((Access{Partition: partition}).Host().JSON()); !strings.Contains(got, `"ec2.`+ec2+`"`) {
+			t.Errorf("%s: %s", partition, got)
+		}
 	}
 }
 
