@@ -373,6 +373,7 @@ func TestKafkaSASL(t *testing.T) {
 	const password = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"} {
 		t.Run(mechanism, func(t *testing.T) {
+			t.Parallel() // each waits for its timeout
 			c := brokers(t, kfake.SeedTopics(1, inventoryTopic), kfake.EnableSASL(), kfake.Superuser(mechanism, "collector", password))
 			o := kafkaOptions(t, c)
 			o.SASL = outputs.SASL{Mechanism: mechanism, Username: "collector", Password: secret.New(password)}
@@ -384,8 +385,8 @@ func TestKafkaSASL(t *testing.T) {
 			}
 			o = kafkaOptions(t, c)
 			o.SASL = outputs.SASL{Mechanism: mechanism, Username: "collector", Password: secret.New(password + "!")}
-			o.Timeout = config.Duration(time.Second)
-			err := sendPage(t, openKafka(t, o), "i", 2) // this broker hangs up, as old ones did
+			o.Timeout = config.Duration(5 * time.Second) // SCRAM is slow by design
+			err := sendPage(t, openKafka(t, o), "i", 2)  // this broker hangs up, as old ones did
 			if err == nil || !strings.Contains(record.HintOf(err), "sasl.password") || strings.Contains(err.Error(), password) || errors.Is(err, outputs.ErrRefused) {
 				t.Errorf("a wrong password: %v (hint %q)", err, record.HintOf(err))
 			}
