@@ -13,68 +13,14 @@ import (
 
 // A Board folds what an Observer hears into what people ask: the one state behind /metrics, the API, the live view, the
 // table at the end and exit code 3. It is this process's; what must outlive it is in the Ledger. Reading it does not make
-// a collection wait: every answer is a copy, taken an account at a time.
+// a collection wait: every answer is a copy, taken an account at a time. How it is kept is in boardaccount.go.
 type Board struct {
-	mu       sync.RWMutex
-	accounts map[string]*boardAccount
-	only     map[string][]string // the configured accounts and kinds; nil: anything
-	subs     map[chan struct{}]bool
-	places   placeTable
-}
-
-// A boardAccount is what the Board keeps of an account. There may be ten thousand, each with thousands of targets: so it
-// is small, and what most accounts have none of takes nothing.
-type boardAccount struct {
-	name string
-
-	mu                  sync.Mutex
-	identity            record.Identity
-	regions, disabled   []string
-	warning             error
-	expires, next       instant
-	running             []*RunInfo
-	last                *RunInfo       // nil until a run has ended
-	missed, undelivered map[string]int // nil until something was
-	ended               []endedTarget  // in no order
-	atWork              []*Listing     // in no order; few
-}
-
-// An endedTarget is a [TargetInfo] as it is kept.
-type endedTarget struct {
-	place                                           *place
-	run                                             string
-	state                                           record.State
-	trouble                                         *trouble // nil: none
-	started, ended, lastSuccess                     instant
-	records, duplicates, calls, throttles, resource int32
-	expected                                        bool
-}
-
-// trouble is what an outcome says besides its state when it is not well.
-type trouble struct {
-	reason     record.Reason
-	text, hint string
-}
-
-func (t *endedTarget) set(o record.Outcome) {
-	t.run, t.state, t.expected, t.started, t.ended = o.Run, o.State, o.Expected, instantOf(o.Started), instantOf(o.Ended)
-	t.records, t.duplicates, t.calls, t.throttles = int32(o.Records), int32(o.Duplicates), int32(o.Calls), int32(o.Throttles)
-	if t.trouble = nil; o.Reason != "" || o.Error != "" || o.Hint != "" {
-		t.trouble = &trouble{o.Reason, o.Error, o.Hint}
-	}
-	if o.State.Complete() {
-		t.lastSuccess, t.resource = t.ended, t.records
-	}
-}
-
-func (t *endedTarget) info(account string) TargetInfo {
-	o := record.Outcome{Target: record.Target{Account: account, Region: t.place.region, Kind: t.place.kind}, Run: t.run, State: t.state,
-		Expected: t.expected, Records: int(t.records), Duplicates: int(t.duplicates), Calls: int(t.calls), Throttles: int(t.throttles),
-		Started: t.started.time(), Ended: t.ended.time()}
-	if t.trouble != nil {
-		o.Reason, o.Error, o.Hint = t.trouble.reason, t.trouble.text, t.trouble.hint
-	}
-	return TargetInfo{Outcome: o, LastSuccess: t.lastSuccess.time(), Resources: int(t.resource)}
+	mu         sync.RWMutex
+	accounts   map[string]*boardAccount
+	configured bool // accounts are those of the configuration; before: anything
+	plan       *boardPlan
+	subs       map[chan struct{}]bool
+	places     placeTable
 }
 
 var (
@@ -140,11 +86,11 @@ func (b *Board) with(account string, f func(*boardAccount)) {
 	b.mu.RUnlock()
 	if a == nil {
 		b.mu.Lock()
-		if _, ok := b.only[account]; b.only != nil && !ok {
+		if a = b.accounts[account]; a == nil && b.configured {
 			b.mu.Unlock()
 			return
 		}
-		if a = b.accounts[account]; a == nil {
+		if a == nil {
 			a = &boardAccount{name: account}
 			b.accounts[account] = a
 		}
@@ -170,34 +116,34 @@ func (b *Board) nudge() {
 // RunStarted, and all up to Configured, are what the runner tells.
 func (b *Board) RunStarted(account, run string, tick time.Time) {
 	b.with(account, func(a *boardAccount) {
-		a.running = append(a.running, &RunInfo{Run: run, Tick: tick, Started: time.Now()})
+		w := a.working()
+		w.runs = append(w.runs, &boardRun{id: run, tick: instantOf(tick), started: instantOf(time.Now())})
 	})
 }
 
 func (b *Board) RunEnded(account, run string, s record.Status, took time.Duration) {
 	b.with(account, func(a *boardAccount) {
-		i := slices.IndexFunc(a.running, func(r *RunInfo) bool { return r.Run == run })
-		if i < 0 {
-			return
+		if r := a.run(run); r != nil {
+			r.status, r.took = s, took
+			a.last = r
+			a.work.runs = slices.DeleteFunc(a.work.runs, func(o *boardRun) bool { return o == r })
+			a.rest()
 		}
-		r := a.running[i]
-		r.Status, r.Took = s, took
-		a.last = r
-		a.running = without(a.running, i)
 	})
 }
 
 func (b *Board) Missed(account, reason string) {
-	b.with(account, func(a *boardAccount) { count(&a.missed, reason) })
+	b.with(account, func(a *boardAccount) { count(&a.troubled().missed, reason) })
 }
 
 func (b *Board) TargetStarted(t record.Target, run string) {
 	b.with(t.Account, func(a *boardAccount) {
 		now := &Listing{Target: t, Run: run, Started: time.Now()}
+		w := a.working()
 		if i := a.listing(t); i >= 0 {
-			a.atWork[i] = now
+			w.listings[i] = now
 		} else {
-			a.atWork = append(a.atWork, now)
+			w.listings = append(w.listings, now)
 		}
 	})
 }
@@ -205,22 +151,16 @@ func (b *Board) TargetStarted(t record.Target, run string) {
 func (b *Board) TargetEnded(o record.Outcome) {
 	at := b.places.of(o.Target)
 	b.with(o.Account, func(a *boardAccount) {
-		if i := a.listing(o.Target); i >= 0 && a.atWork[i].Run == o.Run {
-			a.atWork = without(a.atWork, i)
+		if i := a.listing(o.Target); i >= 0 && a.work.listings[i].Run == o.Run {
+			a.work.listings = slices.Delete(a.work.listings, i, i+1)
 		}
-		a.at(at).set(o)
-		for _, r := range a.running {
-			if r.Run != o.Run {
-				continue
-			}
-			r.Targets++
-			r.Records += o.Records
-			r.Calls += o.Calls
-			r.Throttles += o.Throttles
-			if o.State.Failed() && !o.Expected {
-				r.Failed++
-			}
+		r := a.run(o.Run)
+		if r == nil { // a straggler's
+			r = &boardRun{id: o.Run}
 		}
+		r.count(o)
+		a.at(at).set(o, &r.id)
+		a.rest()
 	})
 }
 
@@ -238,16 +178,17 @@ func (b *Board) Entered(account string, id record.Identity) {
 
 func (b *Board) Progress(t record.Target, run string, records int) {
 	b.with(t.Account, func(a *boardAccount) {
-		if i := a.listing(t); i >= 0 && a.atWork[i].Run == run {
-			a.atWork[i].Records = records
+		if i := a.listing(t); i >= 0 && a.work.listings[i].Run == run {
+			a.work.listings[i].Records = records
 		}
 	})
 }
 
 // Planned also forgets targets of regions that are no longer the account's.
 func (b *Board) Planned(account string, regions, disabled []string, warning error) {
+	plan := b.planOf(regions, disabled, warning)
 	b.with(account, func(a *boardAccount) {
-		a.regions, a.disabled, a.warning = regions, disabled, warning
+		a.plan = plan
 		a.ended = slices.DeleteFunc(a.ended, func(t endedTarget) bool {
 			return !slices.Contains(regions, t.place.region) && !slices.Contains(disabled, t.place.region)
 		})
@@ -259,27 +200,30 @@ func (b *Board) Next(account string, at time.Time) {
 }
 
 func (b *Board) Undelivered(t record.Target, _, sink string, _ error) {
-	b.with(t.Account, func(a *boardAccount) { count(&a.undelivered, sink) })
+	b.with(t.Account, func(a *boardAccount) { count(&a.troubled().undelivered, sink) })
 }
 
 // Configured forgets accounts, and kinds of accounts, that are no longer in the configuration, and knows those that are
 // from now on, though nothing has happened to them yet.
 func (b *Board) Configured(kinds map[string][]string) {
 	b.mu.Lock()
-	b.only = maps.Clone(kinds)
-	maps.DeleteFunc(b.accounts, func(name string, _ *boardAccount) bool { _, ok := kinds[name]; return !ok })
-	for name := range kinds {
-		if b.accounts[name] == nil {
-			b.accounts[name] = &boardAccount{name: name}
-		}
+	if len(b.accounts) == 0 {
+		b.accounts = make(map[string]*boardAccount, len(kinds))
 	}
-	all := maps.Clone(b.accounts)
-	b.mu.Unlock()
-	for name, a := range all {
+	b.configured = true
+	maps.DeleteFunc(b.accounts, func(name string, _ *boardAccount) bool { _, ok := kinds[name]; return !ok })
+	for name, its := range kinds {
+		a := b.accounts[name]
+		if a == nil {
+			a = &boardAccount{name: name}
+			b.accounts[name] = a
+		}
 		a.mu.Lock()
-		a.ended = slices.DeleteFunc(a.ended, func(t endedTarget) bool { return !slices.Contains(kinds[name], t.place.kind) })
+		a.kinds = its
+		a.ended = slices.DeleteFunc(a.ended, func(t endedTarget) bool { return !slices.Contains(its, t.place.kind) })
 		a.mu.Unlock()
 	}
+	b.mu.Unlock()
 	b.nudge()
 }
 
@@ -292,13 +236,8 @@ func (b *Board) all() []*boardAccount {
 // Accounts is every account, sorted by name.
 func (b *Board) Accounts() []AccountInfo {
 	var infos []AccountInfo
-	b.mu.RLock()
-	kinds := b.only
-	b.mu.RUnlock()
 	for _, a := range b.all() {
-		info := a.snapshot()
-		info.Kinds = kinds[info.Name]
-		infos = append(infos, info)
+		infos = append(infos, a.snapshot())
 	}
 	return infos
 }
@@ -306,61 +245,12 @@ func (b *Board) Accounts() []AccountInfo {
 // Account is one account; ok is false where it is not known.
 func (b *Board) Account(name string) (info AccountInfo, ok bool) {
 	b.mu.RLock()
-	a, kinds := b.accounts[name], b.only[name]
+	a := b.accounts[name]
 	b.mu.RUnlock()
 	if a == nil {
 		return AccountInfo{}, false
 	}
-	info = a.snapshot()
-	info.Kinds = kinds
-	return info, true
-}
-
-func (a *boardAccount) snapshot() AccountInfo {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	info := AccountInfo{Name: a.name, Identity: a.identity, Regions: a.regions, Disabled: a.disabled, Warning: a.warning,
-		Expires: a.expires.time(), Next: a.next.time(), Missed: maps.Clone(a.missed), Undelivered: maps.Clone(a.undelivered)}
-	if a.last != nil {
-		info.Last = *a.last
-	}
-	for _, r := range a.running {
-		now := *r
-		now.Took = time.Since(r.Started)
-		info.Running = append(info.Running, now)
-	}
-	return info
-}
-
-// listing is where a target stands among those at work, or -1.
-func (a *boardAccount) listing(t record.Target) int {
-	return slices.IndexFunc(a.atWork, func(l *Listing) bool { return l.Target == t })
-}
-
-// at finds the target of a place, or makes room for it.
-func (a *boardAccount) at(p *place) *endedTarget {
-	for i := range a.ended {
-		if a.ended[i].place == p {
-			return &a.ended[i]
-		}
-	}
-	a.ended = append(a.ended, endedTarget{place: p})
-	return &a.ended[len(a.ended)-1]
-}
-
-// without takes an element out, and lets go of the memory with the last one.
-func without[T any](s []T, i int) []T {
-	if len(s) == 1 {
-		return nil
-	}
-	return slices.Delete(s, i, i+1)
-}
-
-func count(m *map[string]int, key string) {
-	if *m == nil {
-		*m = map[string]int{}
-	}
-	(*m)[key]++
+	return a.snapshot(), true
 }
 
 // Targets is every target that has ended once, sorted by account, region and kind.
@@ -376,26 +266,15 @@ func (b *Board) Targets() iter.Seq[TargetInfo] {
 	}
 }
 
-func (a *boardAccount) targets() []TargetInfo {
-	a.mu.Lock()
-	ts := make([]TargetInfo, 0, len(a.ended))
-	for i := range a.ended {
-		ts = append(ts, a.ended[i].info(a.name))
-	}
-	a.mu.Unlock()
-	slices.SortFunc(ts, func(x, y TargetInfo) int {
-		return cmp.Or(cmp.Compare(x.Region, y.Region), cmp.Compare(x.Kind, y.Kind))
-	})
-	return ts
-}
-
 // Listings is every target at work, oldest first.
 func (b *Board) Listings() []Listing {
 	var ls []Listing
 	for _, a := range b.all() {
 		a.mu.Lock()
-		for _, l := range a.atWork {
-			ls = append(ls, *l)
+		if a.work != nil {
+			for _, l := range a.work.listings {
+				ls = append(ls, *l)
+			}
 		}
 		a.mu.Unlock()
 	}
@@ -412,8 +291,8 @@ func (b *Board) Resources() iter.Seq2[record.Target, int] {
 			sum := map[string]int{}
 			a.mu.Lock()
 			for i := range a.ended {
-				if t := &a.ended[i]; t.lastSuccess != 0 {
-					sum[t.place.kind] += int(t.resource)
+				if at, n := a.ended[i].success(); at != 0 {
+					sum[a.ended[i].place.kind] += int(n)
 				}
 			}
 			a.mu.Unlock()

@@ -97,6 +97,36 @@ func TestBoard(t *testing.T) {
 	})
 }
 
+// Whatever an outcome says is read back, though most of it is kept only where it is not as usual.
+func TestBoardKeepsOutcomesWhole(t *testing.T) {
+	target := record.Target{Account: "a", Region: "r", Kind: "k"}
+	at := time.Unix(1_700_000_000, 5)
+	for _, o := range []record.Outcome{
+		{State: record.OK},
+		{State: record.OK, Records: 7, Duplicates: 3, Calls: 2},
+		{State: record.OK, Records: 7, Calls: 4, Throttles: 2},
+		{State: record.Partial, Reason: record.Throttling, Error: "slow down", Hint: "wait", Records: 5, Duplicates: 1, Calls: 9, Throttles: 8},
+		{State: record.Denied, Reason: record.AccessDenied, Expected: true},
+		{State: record.Skipped},
+	} {
+		o.Target, o.Run, o.Started, o.Ended = target, "second", at, at.Add(time.Second)
+		first := record.Outcome{Target: target, Run: "first", State: record.OK, Records: 4, Started: at.Add(-time.Hour), Ended: at.Add(-time.Minute)}
+		b := NewBoard()
+		b.TargetEnded(first)
+		b.TargetEnded(o)
+		want := TargetInfo{Outcome: o, LastSuccess: first.Ended, Resources: first.Records}
+		if o.State == record.OK {
+			want.LastSuccess, want.Resources = o.Ended, o.Records
+		}
+		for range 2 { // the second time there is a failure before it, where it is one
+			if got := slices.Collect(b.Targets()); len(got) != 1 || got[0] != want {
+				t.Errorf("got  %+v\nwant %+v", got, want)
+			}
+			b.TargetEnded(o)
+		}
+	}
+}
+
 // Readers and writers at once; the race detector is the judge.
 func TestBoardIsReadWhileItIsWritten(t *testing.T) {
 	b := NewBoard()

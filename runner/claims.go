@@ -13,7 +13,7 @@ import (
 // both collect it: the first in the file does. Emptied by a reload, as the blocks may mean something else then.
 type claims struct {
 	mu      sync.Mutex
-	entered map[awsAccount][]string // block names
+	entered map[awsAccount]string // the first of the blocks that did, by name
 	jobs    map[string]map[*job]bool
 }
 
@@ -27,34 +27,24 @@ func (c *claims) enter(f *Fleet, name string, id record.Identity) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.entered == nil {
-		c.entered = map[awsAccount][]string{}
-	}
-	key := awsAccount{id.Partition, id.AccountID}
 	mine, found := f.byName[name]
 	if !found {
 		return nil
 	}
-	known := false
-	for _, other := range c.entered[key] {
-		if other == name {
-			known = true
-			continue
-		}
-		theirs, found := f.byName[other]
-		switch {
-		case !found:
-		case theirs < mine:
+	key := awsAccount{id.Partition, id.AccountID}
+	other := c.entered[key]
+	if theirs, found := f.byName[other]; found && other != name {
+		if theirs < mine {
 			return SameAccount(id, other)
-		default:
-			for j := range c.jobs[other] {
-				j.cancel(SameAccount(id, name))
-			}
+		}
+		for j := range c.jobs[other] {
+			j.cancel(SameAccount(id, name))
 		}
 	}
-	if !known {
-		c.entered[key] = append(c.entered[key], name)
+	if c.entered == nil {
+		c.entered = map[awsAccount]string{}
 	}
+	c.entered[key] = name
 	return nil
 }
 
