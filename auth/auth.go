@@ -52,7 +52,6 @@ type Sessions struct {
 
 	mu     sync.Mutex
 	layers map[pipeline]*layer
-	all    map[pipeline]*entry
 	ages   map[string]*flight[time.Time] // when access keys were made, by id
 	swept  time.Time                     // when the idle ones were last forgotten
 }
@@ -61,7 +60,7 @@ type Sessions struct {
 func NewSessions(o Options) *Sessions {
 	s := &Sessions{
 		aws: o.AWS, tokens: newTokens(o.AWS), keys: iam.NewFromConfig(impatient(o.AWS), func(c *iam.Options) { c.HTTPSignerV4 = forgetful{} }).ListAccessKeys, loaded: loadedOf(o.AWS), getenv: o.Getenv, store: o.MFA, log: o.Log,
-		layers: make(map[pipeline]*layer), all: make(map[pipeline]*entry), ages: make(map[string]*flight[time.Time]), organizations: newOrganizations(o.AWS),
+		layers: make(map[pipeline]*layer), ages: make(map[string]*flight[time.Time]), organizations: newOrganizations(o.AWS),
 	}
 	if s.getenv == nil {
 		s.getenv = func(string) string { return "" }
@@ -92,11 +91,12 @@ func (s *Sessions) Close() { s.life.end() }
 // [aws.CredentialsProvider] that renews itself.
 type Session struct {
 	Identity record.Identity
-	Path     []string // how it was entered, for people: "ak AKIA…MPLE", "mfa arn:…", "role arn:…"
 
 	top *layer
-	mfa *layer // nil without MFA
 }
+
+// Path is how it was entered, for people: "ak AKIA…MPLE", "mfa arn:…", "role arn:…".
+func (s *Session) Path() []string { return s.top.path() }
 
 // Retrieve gives the current credentials. It waits for STS only where none are valid, and never longer than ctx.
 func (s *Session) Retrieve(ctx context.Context) (aws.Credentials, error) { return s.top.Retrieve(ctx) }
@@ -116,8 +116,8 @@ func (s *Session) Anew(ctx context.Context, c aws.Credentials) (aws.Credentials,
 // Expires is when the account stops working if nobody does anything: the MFA session's end where there is one, else the end of
 // the current credentials, which are renewed before. false: they do not expire.
 func (s *Session) Expires() (time.Time, bool) {
-	if s.mfa != nil {
-		return s.mfa.expires()
+	if mfa := s.top.mfa(); mfa != nil {
+		return mfa.expires()
 	}
 	return s.top.expires()
 }
@@ -149,26 +149,20 @@ func (s *Sessions) Open(ctx context.Context, a config.Account) (*Session, error)
 func (s *Sessions) entry(steps []Step, region string) *entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var top, mfa *layer
+	var top *layer
 	var key pipeline
 	for _, step := range steps {
 		key = key.and(step)
 		top = s.layer(top, key, step)
-		if _, ok := step.(*mfaStep); ok {
-			mfa = top
-		}
 	}
-	e := s.all[key]
-	if e == nil {
+	if top.entry == nil {
 		if t := now(); t.Sub(s.swept) > idle/8 { // not each time: ten thousand new accounts would look at each other
 			s.forgetIdle()
 			s.swept = t
 		}
-		e = &entry{region: region, session: Session{top: top, mfa: mfa}}
-		s.all[key] = e
+		top.entry = &entry{region: region, session: Session{top: top}}
 	}
-	e.used = instantOf(now())
-	return e
+	return top.entry
 }
 
 // A pipeline is what steps, one after the other, amount to.
@@ -204,11 +198,6 @@ const idle = 48 * time.Hour
 // forgetIdle keeps a process that is reloaded for years from growing. s.mu is held.
 func (s *Sessions) forgetIdle() {
 	old := instantOf(now().Add(-idle))
-	for k, e := range s.all {
-		if e.used < old {
-			delete(s.all, k)
-		}
-	}
 	for k, l := range s.layers {
 		if l.used < old {
 			delete(s.layers, k)
@@ -219,18 +208,16 @@ func (s *Sessions) forgetIdle() {
 // An entry is a session and the way to it.
 type entry struct {
 	region string
-	used   instant // guarded by Sessions.mu
 
 	mu      sync.Mutex
-	entered bool
 	flight  *flight[record.Identity]
-	session Session // its exported fields are set once, before entered
+	session Session // its Identity is set once: then it is entered
 }
 
 // enter asks once who the session is, however many come at once.
 func (e *entry) enter(ctx context.Context, s *Sessions) error {
 	e.mu.Lock()
-	if e.entered {
+	if e.session.Identity != (record.Identity{}) {
 		e.mu.Unlock()
 		return nil
 	}
@@ -259,6 +246,6 @@ func (e *entry) arrived(s *Sessions, who record.Identity, err error) {
 	if err != nil {
 		return
 	}
-	e.session.Identity, e.session.Path, e.entered = who, e.session.top.path(), true
-	s.log.Info("signed in", "arn", who.ARN, "account_id", who.AccountID, "path", strings.Join(e.session.Path, " → "))
+	e.session.Identity = who
+	s.log.Info("signed in", "arn", who.ARN, "account_id", who.AccountID, "path", strings.Join(e.session.Path(), " → "))
 }

@@ -276,8 +276,8 @@ credential_source = Ec2InstanceMetadata
 			if got.Identity.ARN != tt.arn || got.Identity.AccountID != record.AccountOfARN(tt.arn) || got.Identity.Partition != record.PartitionOfARN(tt.arn) {
 				t.Errorf("identity %+v, want %s", got.Identity, tt.arn)
 			}
-			if !slices.Equal(got.Path, tt.path) {
-				t.Errorf("path %q, want %q", got.Path, tt.path)
+			if !slices.Equal(got.Path(), tt.path) {
+				t.Errorf("path %q, want %q", got.Path(), tt.path)
 			}
 			w.count("GetCallerIdentity", 1)
 			hops := w.calls("AssumeRole")
@@ -319,8 +319,8 @@ credential_source = Ec2InstanceMetadata
 			if got.Identity.ARN != tt.arn {
 				t.Errorf("%s: %s, want %s", tt.name, got.Identity.ARN, tt.arn)
 			}
-			if got.Path[1] != "mfa "+w.mfa.Serial {
-				t.Errorf("%s: path %q", tt.name, got.Path)
+			if got.Path()[1] != "mfa "+w.mfa.Serial {
+				t.Errorf("%s: path %q", tt.name, got.Path())
 			}
 			if c := w.calls("GetSessionToken"); len(c) != 1 || c[0].Params["DurationSeconds"] != "129600" {
 				t.Errorf("%s: GetSessionToken calls: %v", tt.name, c)

@@ -31,6 +31,8 @@ type keyStep struct {
 	token  secret.String
 }
 
+func (*keyStep) constant() {}
+
 func (s *keyStep) Name() string { return "ak " + maskID(s.id) }
 
 func (s *keyStep) Key() string {

@@ -43,17 +43,50 @@ type layer struct {
 	step Step
 	prev *layer // nil under a base
 	life *life
-	used instant // guarded by Sessions.mu
 
-	mu      sync.Mutex
-	creds   *aws.Credentials // nil: none. A pointer, so that whoever prints what holds a layer prints an address
-	got     instant
-	due     instant // when renewal begins; 0: never
-	next    instant // no renewal before
-	refused error   // the last answer, if it was a clear no
-	until   instant
-	flight  *flight[aws.Credentials]
+	used  instant // guarded by Sessions.mu
+	entry *entry  // the session that this layer is the last of; nil: none. Guarded by Sessions.mu
+
+	mu     sync.Mutex
+	creds  *kept // nil: none
+	got    instant
+	due    instant // when renewal begins; 0: never
+	next   instant // no renewal before
+	no     *no     // the last answer, if it was a clear one
+	flight *flight[aws.Credentials]
 }
+
+// no is a clear refusal, repeated until then.
+type no struct {
+	err   error
+	until instant
+}
+
+// kept is credentials as a layer keeps them: there may be ten thousand of them, so their texts are one. A layer has its address,
+// which is what whoever prints a layer prints.
+type kept struct {
+	text                string // the access key id, the secret, the token and the account's id, one after the other
+	secret, token, rest int32  // where these begin
+	source              string
+	canExpire           bool
+	expires             instant
+}
+
+func keep(c aws.Credentials) *kept {
+	k := &kept{text: c.AccessKeyID + c.SecretAccessKey + c.SessionToken + c.AccountID, source: c.Source, canExpire: c.CanExpire, expires: instantOf(c.Expires)}
+	k.secret = int32(len(c.AccessKeyID))
+	k.token = k.secret + int32(len(c.SecretAccessKey))
+	k.rest = k.token + int32(len(c.SessionToken))
+	return k
+}
+
+func (k *kept) credentials() aws.Credentials {
+	return aws.Credentials{AccessKeyID: k.text[:k.secret], SecretAccessKey: k.text[k.secret:k.token], SessionToken: k.text[k.token:k.rest],
+		AccountID: k.text[k.rest:], Source: k.source, CanExpire: k.canExpire, Expires: k.expires.time()}
+}
+
+// A constant step has its credentials from the configuration: there is nothing to wait for, to keep or to renew.
+type constant interface{ constant() }
 
 // An instant is a time in nanoseconds since 1970: a layer has five, and ten thousand accounts have twenty thousand layers.
 type instant int64
@@ -65,24 +98,34 @@ func instantOf(t time.Time) instant {
 	return instant(t.UnixNano())
 }
 
+func (i instant) time() time.Time {
+	if i == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(i)).UTC()
+}
+
 // now is wall clock: a session does not last longer because the machine slept.
 func now() time.Time { return time.Now().Round(0) }
 
 // Retrieve gives valid credentials, without waiting where there are any.
 func (l *layer) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	if _, ok := l.step.(constant); ok {
+		return l.step.Retrieve(ctx, nil)
+	}
 	l.mu.Lock()
 	t := now()
 	if l.valid(t) {
-		c, at := *l.creds, instantOf(t)
+		c, at := l.creds.credentials(), instantOf(t)
 		if l.flight == nil && l.due != 0 && at >= l.due && at >= l.next {
 			l.renew()
 		}
 		l.mu.Unlock()
 		return c, nil
 	}
-	if l.refused != nil && instantOf(t) < l.until {
+	if l.no != nil && instantOf(t) < l.no.until {
 		defer l.mu.Unlock()
-		return aws.Credentials{}, l.refused
+		return aws.Credentials{}, l.no.err
 	}
 	f := l.flight
 	switch {
@@ -135,7 +178,7 @@ func (l *layer) landed(c aws.Credentials, err error) {
 	t := now()
 	l.next = instantOf(t.Add(pause))
 	if err == nil {
-		l.creds, l.got, l.refused = &c, instantOf(t), nil
+		l.creds, l.got, l.no = keep(c), instantOf(t), nil
 		due := dueAt(c, t)
 		if s, ok := l.step.(looker); ok {
 			due = s.look(due, t)
@@ -144,11 +187,11 @@ func (l *layer) landed(c aws.Credentials, err error) {
 		return
 	}
 	if refusal(err) {
-		l.refused, l.until = err, instantOf(t.Add(sulk))
+		l.no = &no{err, instantOf(t.Add(sulk))}
 	}
 	if l.valid(t) && l.life.ctx.Err() == nil {
 		// Nobody waits for this error, so it is said here.
-		l.life.log.Warn("credentials not renewed; what is valid is kept", "step", l.step.Name(), "expires", l.creds.Expires,
+		l.life.log.Warn("credentials not renewed; what is valid is kept", "step", l.step.Name(), "expires", l.creds.expires.time(),
 			"err", err, "reason", record.ReasonOf(err), "hint", record.HintOf(err))
 	}
 }
@@ -157,7 +200,10 @@ func (l *layer) landed(c aws.Credentials, err error) {
 func (l *layer) Drop(c aws.Credentials) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.creds != nil && l.creds.AccessKeyID == c.AccessKeyID && l.creds.SessionToken == c.SessionToken {
+	if l.creds == nil {
+		return
+	}
+	if mine := l.creds.credentials(); mine.AccessKeyID == c.AccessKeyID && mine.SessionToken == c.SessionToken {
 		l.forget()
 	}
 }
@@ -174,13 +220,13 @@ func (l *layer) invalidate() {
 
 func (l *layer) forget() {
 	if d, ok := l.step.(dropper); ok && l.creds != nil {
-		d.drop(*l.creds)
+		d.drop(l.creds.credentials())
 	}
 	l.reset()
 }
 
 // reset leaves the layer as it began. l.mu is held.
-func (l *layer) reset() { l.creds, l.due, l.next, l.refused = nil, 0, 0, nil }
+func (l *layer) reset() { l.creds, l.due, l.next, l.no = nil, 0, 0, nil }
 
 // reread forgets what is still good, because there is better elsewhere.
 func (l *layer) reread() {
@@ -198,9 +244,9 @@ func (l *layer) Anew(ctx context.Context, c aws.Credentials) (aws.Credentials, b
 	l.mu.Lock()
 	t := instantOf(now())
 	switch {
-	case l.creds != nil && !same(*l.creds, c): // somebody was faster
+	case l.creds != nil && !same(l.creds.credentials(), c): // somebody was faster
 		defer l.mu.Unlock()
-		return *l.creds, l.valid(now())
+		return l.creds.credentials(), l.valid(now())
 	case l.creds == nil || t < l.next || t < l.got+instant(doubted):
 		l.mu.Unlock()
 		return c, false
@@ -235,10 +281,20 @@ type looker interface {
 func (l *layer) expires() (time.Time, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.creds == nil || !l.creds.CanExpire {
+	if l.creds == nil || !l.creds.canExpire {
 		return time.Time{}, false
 	}
-	return l.creds.Expires, true
+	return l.creds.expires.time(), true
+}
+
+// mfa is the layer of the MFA session, nil without one.
+func (l *layer) mfa() *layer {
+	for ; l != nil; l = l.prev {
+		if _, ok := l.step.(*mfaStep); ok {
+			return l
+		}
+	}
+	return nil
 }
 
 // path is the names of the steps up to this one.
@@ -249,7 +305,7 @@ func (l *layer) path() []string {
 		if n, ok := l.step.(interface{ found(source string) string }); ok {
 			l.mu.Lock()
 			if l.creds != nil {
-				name = n.found(l.creds.Source)
+				name = n.found(l.creds.source)
 			}
 			l.mu.Unlock()
 		}
@@ -260,7 +316,7 @@ func (l *layer) path() []string {
 }
 
 // valid reports whether there are credentials to give. l.mu is held.
-func (l *layer) valid(at time.Time) bool { return l.creds != nil && valid(*l.creds, at) }
+func (l *layer) valid(at time.Time) bool { return l.creds != nil && valid(l.creds.credentials(), at) }
 
 func valid(c aws.Credentials, at time.Time) bool {
 	return c.HasKeys() && (!c.CanExpire || at.Before(c.Expires))

@@ -91,8 +91,8 @@ func TestEnvironment(t *testing.T) {
 			w.aws.AddContainer(awsfake.Container{Path: "/v1/credentials", Role: r, Token: "sesame", Task: "pod-1"})
 			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url+"/v1/credentials")
 			t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", write(t, "token", "sesame\n"))
-			if got := w.open(w.sessions(Options{Getenv: os.Getenv}), block(source("EcsContainer"))); got.Path[0] != "container" {
-				t.Error(got.Path)
+			if got := w.open(w.sessions(Options{Getenv: os.Getenv}), block(source("EcsContainer"))); got.Path()[0] != "container" {
+				t.Error(got.Path())
 			}
 			return block()
 		}, "arn:aws:sts::111111111111:assumed-role/pod/pod-1", "default chain (CredentialsEndpointProvider)"},
@@ -113,8 +113,8 @@ func TestEnvironment(t *testing.T) {
 				t.Errorf("identity %s, want %s", got.Identity.ARN, tt.arn)
 			}
 			before, _, _ := strings.Cut(tt.path, "…")
-			if !strings.HasPrefix(got.Path[0], before) {
-				t.Errorf("path %q, want %q", got.Path, tt.path)
+			if !strings.HasPrefix(got.Path()[0], before) {
+				t.Errorf("path %q, want %q", got.Path(), tt.path)
 			}
 			for _, c := range w.calls("") {
 				if c.Action != "" && !strings.Contains(c.UserAgent, "collector/1.2.3") {
@@ -203,7 +203,7 @@ func TestBusyIMDS(t *testing.T) {
 
 // TestExpect: who answers is held against what the block says.
 func TestExpect(t *testing.T) {
-	who := &Session{Identity: record.Identity{AccountID: "111111111111", Partition: "aws", ARN: "arn:aws:sts::111111111111:assumed-role/r/s"}, Path: []string{"default chain"}}
+	who := &Session{Identity: record.Identity{AccountID: "111111111111", Partition: "aws", ARN: "arn:aws:sts::111111111111:assumed-role/r/s"}, top: &layer{step: fakeStep(nil)}}
 	for say, a := range map[string]config.Account{
 		"":             block(role("arn:aws:iam::111111111111:role/r"), func(a *config.Account) { a.AccountID, a.Partition = "111111111111", "aws" }),
 		"444444444444": block(func(a *config.Account) { a.AccountID = "444444444444" }),
@@ -282,9 +282,12 @@ func TestCanary(t *testing.T) {
 	w.open(s, byseed)
 	planted = append(planted, byseed.TOTPSeed.Reveal(), seedKey(t, byseed))
 	for l := got.top; l != nil; l = l.prev {
-		planted = append(planted, l.creds.SecretAccessKey)
-		if l.creds.SessionToken != "" {
-			planted = append(planted, l.creds.SessionToken)
+		c, err := l.Retrieve(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if planted = append(planted, c.SecretAccessKey); c.SessionToken != "" {
+			planted = append(planted, c.SessionToken)
 		}
 	}
 	_, err1 := s.Open(t.Context(), block())                       // the environment's: refused

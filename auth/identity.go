@@ -25,8 +25,11 @@ func whoami(ctx context.Context, t tokens, region string, top *layer) (record.Id
 }
 
 func identityOf(out *sts.GetCallerIdentityOutput) record.Identity {
-	arn := aws.ToString(out.Arn)
-	return record.Identity{AccountID: aws.ToString(out.Account), Partition: record.PartitionOfARN(arn), ARN: arn}
+	arn, account := aws.ToString(out.Arn), aws.ToString(out.Account)
+	if within := record.AccountOfARN(arn); within == account {
+		account = within // the same text once
+	}
+	return record.Identity{AccountID: account, Partition: record.PartitionOfARN(arn), ARN: arn}
 }
 
 // expect compares who answered with what the block says. It catches what nothing else does: a default chain that picks
@@ -35,7 +38,7 @@ func expect(a config.Account, got *Session) error {
 	who := got.Identity
 	wrong := func(says, want, is string) *record.Fault {
 		return fault(record.WrongAccount, "the credentials are another account's than the block is meant for; where they come from is in the message",
-			"%s is %s, but %s is in %s (entered by %s)", says, want, who.ARN, is, strings.Join(got.Path, " → "))
+			"%s is %s, but %s is in %s (entered by %s)", says, want, who.ARN, is, strings.Join(got.Path(), " → "))
 	}
 	account, partition := "account "+who.AccountID, "partition "+who.Partition
 	switch {
@@ -47,7 +50,7 @@ func expect(a config.Account, got *Session) error {
 		return wrong("account_id", a.AccountID, account)
 	case a.RequireRole && !strings.Contains(who.ARN, ":assumed-role/"):
 		return fault(record.RoleRequired, "`require_role: true` stands in the block: name a role, by `account_id` and `role` or by `assume_role_arn`, or use the machine's role",
-			"%s is no role (entered by %s)", who.ARN, strings.Join(got.Path, " → "))
+			"%s is no role (entered by %s)", who.ARN, strings.Join(got.Path(), " → "))
 	case a.Partition != "" && a.Partition != who.Partition:
 		return wrong("partition", a.Partition, partition)
 	}

@@ -28,21 +28,26 @@ type roleStep struct {
 	region   string
 	arn      string
 	session  string // role session name: what CloudTrail shows
-	external string
 	duration time.Duration
+	more     *roleMore // nil: none of it
+	after    Step
+}
+
+// roleMore is what few roles ask for.
+type roleMore struct {
+	external string
 	source   string // source identity
 	tags     []types.Tag
 	policy   string
-	after    string // name of the step before
 }
 
 func newRole(t tokens, region string, r config.Role, after Step) *roleStep {
-	s := &roleStep{
-		tokens: t, region: region, arn: r.ARN, session: r.SessionName, external: r.ExternalID, duration: time.Duration(r.Duration),
-		source: r.SourceIdentity, policy: r.SessionPolicy, after: after.Name(),
-	}
-	for _, k := range slices.Sorted(maps.Keys(r.SessionTags)) {
-		s.tags = append(s.tags, types.Tag{Key: aws.String(k), Value: aws.String(r.SessionTags[k])})
+	s := &roleStep{tokens: t, region: region, arn: r.ARN, session: r.SessionName, duration: time.Duration(r.Duration), after: after}
+	if r.ExternalID != "" || r.SourceIdentity != "" || r.SessionPolicy != "" || len(r.SessionTags) > 0 {
+		s.more = &roleMore{external: r.ExternalID, source: r.SourceIdentity, policy: r.SessionPolicy}
+		for _, k := range slices.Sorted(maps.Keys(r.SessionTags)) {
+			s.more.tags = append(s.more.tags, types.Tag{Key: aws.String(k), Value: aws.String(r.SessionTags[k])})
+		}
 	}
 	if s.session == "" {
 		s.session = roleSessionName
@@ -56,9 +61,12 @@ func newRole(t tokens, region string, r config.Role, after Step) *roleStep {
 func (s *roleStep) Name() string { return "role " + s.arn }
 
 func (s *roleStep) Key() string {
-	key := fmt.Sprintf("role %q %q %q %s %s %q %q", s.arn, s.session, s.external, s.duration, s.region, s.source, s.policy)
-	for _, t := range s.tags {
-		key += fmt.Sprintf(" %q=%q", *t.Key, *t.Value)
+	key := fmt.Sprintf("role %q %q %s %s", s.arn, s.session, s.duration, s.region)
+	if m := s.more; m != nil {
+		key += fmt.Sprintf(" %q %q %q", m.external, m.source, m.policy)
+		for _, t := range m.tags {
+			key += fmt.Sprintf(" %q=%q", *t.Key, *t.Value)
+		}
 	}
 	return key
 }
@@ -79,7 +87,7 @@ func (s *roleStep) Retrieve(ctx context.Context, prev Provider) (aws.Credentials
 	}
 	if err != nil {
 		return aws.Credentials{}, explain(err, clues{
-			doing: "assume role " + s.arn, signer: s.after, role: s.arn, region: s.region, hops: c.SessionToken != "", extID: s.external != "", used: c,
+			doing: "assume role " + s.arn, signer: s.after.Name(), role: s.arn, region: s.region, hops: c.SessionToken != "", extID: s.more != nil && s.more.external != "", used: c,
 		})
 	}
 	return out, nil
@@ -90,15 +98,20 @@ func (s *roleStep) input(c aws.Credentials) *sts.AssumeRoleInput {
 	if c.SessionToken != "" {
 		d = min(d, roleSession) // AWS refuses more to temporary credentials: role chaining, MFA
 	}
-	in := &sts.AssumeRoleInput{RoleArn: aws.String(s.arn), RoleSessionName: aws.String(s.session), DurationSeconds: aws.Int32(int32(d / time.Second)), Tags: s.tags}
-	if s.source != "" {
-		in.SourceIdentity = aws.String(s.source)
+	in := &sts.AssumeRoleInput{RoleArn: aws.String(s.arn), RoleSessionName: aws.String(s.session), DurationSeconds: aws.Int32(int32(d / time.Second))}
+	m := s.more
+	if m == nil {
+		return in
 	}
-	if s.policy != "" {
-		in.Policy = aws.String(s.policy)
+	in.Tags = m.tags
+	if m.source != "" {
+		in.SourceIdentity = aws.String(m.source)
 	}
-	if s.external != "" {
-		in.ExternalId = aws.String(s.external)
+	if m.policy != "" {
+		in.Policy = aws.String(m.policy)
+	}
+	if m.external != "" {
+		in.ExternalId = aws.String(m.external)
 	}
 	return in
 }

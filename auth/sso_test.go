@@ -230,8 +230,8 @@ func TestBoto(t *testing.T) {
 	is := func(what string, a config.Account, arn, path string) {
 		t.Helper()
 		got := w.open(w.sessions(Options{Getenv: home}), a)
-		if got.Identity.ARN != arn || !strings.Contains(got.Path[0], path) {
-			t.Errorf("%s: %s by %q, want %s by %q", what, got.Identity.ARN, got.Path, arn, path)
+		if got.Identity.ARN != arn || !strings.Contains(got.Path()[0], path) {
+			t.Errorf("%s: %s by %q, want %s by %q", what, got.Identity.ARN, got.Path(), arn, path)
 		}
 	}
 	is("before the instance", block(), w.user.ARN, "default chain (boto: "+dot+")")

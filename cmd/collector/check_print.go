@@ -87,7 +87,7 @@ func (u *checkup) warnings(now time.Time) []string {
 		out = append(out, fmt.Sprintf("key %s is %d days old: make another, put it in its place and delete this one; an instance's or a task's role needs no key",
 			u.key.Key, int(now.Sub(u.key.Created)/(24*time.Hour))))
 	}
-	if u.session != nil && slices.ContainsFunc(u.session.Path, func(p string) bool { return strings.HasPrefix(p, "mfa ") }) {
+	if u.session != nil && slices.ContainsFunc(u.session.Path(), func(p string) bool { return strings.HasPrefix(p, "mfa ") }) {
 		if at, ok := u.session.Expires(); ok && at.Sub(now) < expiryWarning {
 			out = append(out, fmt.Sprintf("the MFA session ends in %s, at %s: a new code is needed then", at.Sub(now).Round(time.Minute), at.UTC().Format(time.RFC3339)))
 		}
@@ -150,7 +150,7 @@ func (u *checkup) row(now time.Time, format string) map[string]any {
 	r := map[string]any{"account": u.account.Name, "status": u.status(), "missing": strings.Join(u.missing(), " ")}
 	if u.session != nil {
 		who := u.session.Identity
-		r["account_id"], r["partition"], r["arn"], r["path"] = who.AccountID, who.Partition, who.ARN, strings.Join(u.session.Path, " → ")
+		r["account_id"], r["partition"], r["arn"], r["path"] = who.AccountID, who.Partition, who.ARN, strings.Join(u.session.Path(), " → ")
 		if at, ok := u.session.Expires(); !ok {
 			r["expires"] = "never"
 		} else if format == "table" {
@@ -227,7 +227,7 @@ func (u *checkup) found(now time.Time) map[string]any {
 	}
 	if u.session != nil {
 		who := u.session.Identity
-		r["account_id"], r["partition"], r["arn"], r["path"] = who.AccountID, who.Partition, who.ARN, u.session.Path
+		r["account_id"], r["partition"], r["arn"], r["path"] = who.AccountID, who.Partition, who.ARN, u.session.Path()
 		if at, ok := u.session.Expires(); ok {
 			r["expires"] = at.UTC().Format(time.RFC3339)
 		}
