@@ -62,6 +62,8 @@ func (c *httpClient) judge(resp *http.Response, answer []byte) error {
 		return fault(record.AccessDenied, "the proxy wants a password: put it into HTTPS_PROXY, as http://user:password@proxy:3128")
 	case http.StatusUnsupportedMediaType:
 		return fault(record.BadAnswer, "the receiver does not take this format or its compression: try `gzip: false`")
+	case http.StatusInternalServerError:
+		return c.later(resp, &record.Fault{Reason: record.Other, Hint: "the receiver is in trouble; it is tried again", Err: fmt.Errorf("%w: %w", ErrReceiverFailed, said)})
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		return c.later(resp, fault(record.Throttling, "the receiver takes no more for now; it is tried again"))
 	}

@@ -134,6 +134,7 @@ func TestAnswers(t *testing.T) {
 		{status: 429, header: "7", want: again, after: 7 * time.Second},
 		{status: 429, header: "999999", want: again, after: 15 * time.Minute},
 		{status: 500, want: again, hint: "in trouble"},
+		{status: 500, header: "7", want: again, after: 7 * time.Second},
 		{status: 502, header: "", want: again},
 		{status: 503, header: " 30 ", want: again, after: 30 * time.Second},
 		{status: 503, header: "-5", want: again},
@@ -169,6 +170,9 @@ func TestAnswers(t *testing.T) {
 			}
 			if got := errors.Is(err, outputs.ErrRefused); got != (c.want == refused) {
 				t.Errorf("refused: %v: %v", got, err)
+			}
+			if got := errors.Is(err, outputs.ErrReceiverFailed); got != (c.status == http.StatusInternalServerError) {
+				t.Errorf("the receiver failed: %v: %v", got, err)
 			}
 			if errors.Is(err, outputs.ErrPermanent) {
 				t.Errorf("given up on: %v", err)

@@ -347,18 +347,23 @@ func (k *kafka) drop() {
 	}
 }
 
-// verdict is what is to be said of a batch: a refusal only if nothing else stood in the way, as the rest is sent again
-// anyway.
+// verdict is what is to be said of a batch: a refusal, or that the broker failed at it, only if nothing else stood in the
+// way, as the rest is sent again anyway.
 func verdict(results kgo.ProduceResults) error {
-	var refused error
+	var refused, failed error
 	for _, r := range results {
 		switch {
 		case r.Err == nil:
 		case isRefusal(r.Err):
 			refused = fmt.Errorf("%w: topic %s: %w", ErrRefused, r.Record.Topic, r.Err)
+		case errors.Is(r.Err, kerr.UnknownServerError): // the protocol's 500
+			failed = fmt.Errorf("%w: topic %s: %w", ErrReceiverFailed, r.Record.Topic, r.Err)
 		default:
 			return fmt.Errorf("topic %s: %w", r.Record.Topic, r.Err)
 		}
+	}
+	if failed != nil {
+		return failed
 	}
 	return refused
 }

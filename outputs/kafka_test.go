@@ -509,7 +509,7 @@ func TestKafkaTroubleOfTheBrokers(t *testing.T) {
 	for name, c := range map[string]struct {
 		err   *kerr.Error
 		count int
-		hint  string // "": it passes
+		hint  string
 	}{
 		"a leader moves":            {kerr.NotLeaderForPartition, 2, ""},
 		"a replica is slow":         {kerr.NotEnoughReplicasAfterAppend, 1, ""},
@@ -517,6 +517,7 @@ func TestKafkaTroubleOfTheBrokers(t *testing.T) {
 		"a timestamp out of bounds": {kerr.InvalidTimestamp, -1, "message.timestamp"},
 		"a policy forbids":          {kerr.PolicyViolation, -1, "policy"},
 		"it may not be idempotent":  {kerr.ClusterAuthorizationFailed, -1, "IdempotentWrite"},
+		"it fails":                  {kerr.UnknownServerError, -1, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cluster := brokers(t, kfake.SeedTopics(1, inventoryTopic))
@@ -524,7 +525,7 @@ func TestKafkaTroubleOfTheBrokers(t *testing.T) {
 			o := kafkaOptions(t, cluster)
 			o.Timeout = config.Duration(3 * time.Second)
 			err := sendPage(t, openKafka(t, o), "i", 2)
-			if c.hint == "" {
+			if c.count > 0 {
 				if n := held(cluster, inventoryTopic); err != nil || n < 2 {
 					t.Errorf("%v, %d messages", err, n)
 				}
@@ -535,6 +536,9 @@ func TestKafkaTroubleOfTheBrokers(t *testing.T) {
 			}
 			if errors.Is(err, outputs.ErrRefused) != (c.err == kerr.InvalidTimestamp) {
 				t.Errorf("refused: %v", err)
+			}
+			if errors.Is(err, outputs.ErrReceiverFailed) != (c.err == kerr.UnknownServerError) {
+				t.Errorf("that it failed: %v", err)
 			}
 		})
 	}

@@ -1,7 +1,6 @@
 package outputs
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -62,8 +61,6 @@ type otlp struct {
 	scrub   func([]byte) []byte // out of what the receiver says, our secrets
 	log     *slog.Logger
 	warned  string // by the receiver, last
-	suspect string // the batch of one record that was last answered 500
-	tries   int    // of it
 }
 
 func openOTLP(_ context.Context, options any, d Deps) (Output, error) {
@@ -125,11 +122,10 @@ func (x *otlp) encode(b Batch) (http.Header, []byte, error) {
 // and has a client that knows no more give these up. We do not: that is a refusal, by which the spool finds them in ever
 // smaller requests and sets them aside. What was taken may so come again, as it may whenever an answer is lost;
 // log.record.uid tells.
-func (x *otlp) answer(b Batch, body []byte, err error) error {
+func (x *otlp) answer(_ Batch, body []byte, err error) error {
 	if err != nil {
-		return x.failed(b, err)
+		return err
 	}
-	x.tries = 0
 	resp := &logspb.ExportLogsServiceResponse{}
 	if err := proto.Unmarshal(body, resp); err != nil {
 		if jerr := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(body, resp); jerr != nil { // some answer in JSON, whatever the question was in
@@ -148,29 +144,6 @@ func (x *otlp) answer(b Batch, body []byte, err error) error {
 		}
 	}
 	return nil
-}
-
-// maxTries is how often one record may be answered 500: about half a minute, at the spool's pace.
-const maxTries = 6
-
-// failed makes a refusal of a 500 that stays. The specification has 500 mean "never", and the OpenTelemetry Collector says it
-// of what a processor or an exporter has refused for good; others say it while they are ill. So a request that is answered
-// 500 is halved, which harms nobody, and one record alone is tried again for a while before it is at fault.
-func (x *otlp) failed(b Batch, err error) error {
-	var a *answered
-	if !errors.As(err, &a) || a.code != http.StatusInternalServerError {
-		return err
-	}
-	if bytes.Count(b.Lines, []byte("\n")) == 1 {
-		if b.ID != x.suspect {
-			x.suspect, x.tries = b.ID, 0
-		}
-		if x.tries++; x.tries < maxTries {
-			return err
-		}
-		x.tries = 0
-	}
-	return &record.Fault{Reason: record.BadAnswer, Hint: "the receiver fails on this record: see its log", Err: fmt.Errorf("%w: %w", ErrRefused, a)}
 }
 
 // otlpNames are the resource's attributes that are not the account's tags.

@@ -8,7 +8,7 @@
 //   - shape.go: where and rename. feed.go: changes, read from the store by a cursor
 //   - lane.go: one output's trouble is its own. What fails or hangs there costs no other a record
 //   - spool*.go: what a remote can block stands behind a spool on disk: spool.go takes, spoolfeed.go hands on, by halves
-//     where the receiver refuses; spooldead.go, spoolmissing.go: what is never handed on. internal/journal is the disk
+//     where the receiver refuses; spooltrial.go: whose fault it is where it fails; spooldead.go, spoolmissing.go: what is never handed on. internal/journal is the disk
 //   - stdout.go, file.go (and finished.go): the outputs that need no spool
 //   - http*.go: what outputs over HTTP share, and http itself; lineprotocol.go, flat.go: what datakit.go and influx.go do
 //   - datakit, influx, kafka*, otlp*, s3*: a file an output, and more of its name where one was too long
@@ -58,6 +58,9 @@ var (
 	// ErrRefused is in an error of Send when the receiver has looked at the batch and will never take it as it is: it is the
 	// content that is wrong, not the way there. A spool halves such a batch until what is at fault stands alone.
 	ErrRefused = errors.New("refused by the receiver")
+	// ErrReceiverFailed is in an error of Send when the receiver has answered that it failed at the batch, as by 500 over HTTP:
+	// the content may be at fault, or the receiver be ill. A spool finds out which, and sets nothing aside while it is ill.
+	ErrReceiverFailed = errors.New("the receiver failed")
 )
 
 // A Later is an error of Send that says how long the receiver wants to be left alone.

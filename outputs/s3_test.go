@@ -299,6 +299,25 @@ func TestS3SameObjectsAgain(t *testing.T) {
 	}
 }
 
+// An object that is all there is of a batch is put again: that it was taken once says nothing of how the store is now.
+func TestS3OneObjectAlone(t *testing.T) {
+	b := newBucket(t)
+	s := httptest.NewServer(b)
+	t.Cleanup(s.Close)
+	out := openS3(t, s.URL, nil)
+	b.fail = func(r *http.Request) bool { return strings.Contains(r.URL.Path, "222222222222") }
+	if err := out.Send(t.Context(), mixedBatch()); !errors.Is(err, outputs.ErrReceiverFailed) {
+		t.Fatal(err)
+	}
+	if !strings.Contains(strings.Join(b.keys(), " "), "date=2026-11-22") {
+		t.Fatalf("the other object did not arrive: %q", b.keys())
+	}
+	b.fail = func(*http.Request) bool { return true }
+	if err := out.Send(t.Context(), outputs.Batch{ID: "b2", N: 1, Lines: []byte(strings.SplitAfter(mixed, "\n")[1])}); !errors.Is(err, outputs.ErrReceiverFailed) {
+		t.Errorf("to a store that fails: %v", err)
+	}
+}
+
 func TestS3OptionsReachTheStore(t *testing.T) {
 	b := newBucket(t)
 	s := httptest.NewServer(b)
@@ -389,6 +408,8 @@ func TestS3Answers(t *testing.T) {
 				t.Errorf("reason %s, want %s", record.ReasonOf(err), c.reason)
 			case !strings.Contains(record.HintOf(err), c.hint):
 				t.Errorf("hint %q, want %q in it", record.HintOf(err), c.hint)
+			case errors.Is(err, outputs.ErrReceiverFailed) != (c.status == http.StatusInternalServerError):
+				t.Errorf("that the store failed: %v", err)
 			case !strings.Contains(err.Error(), "s3://records/x/"), !strings.Contains(err.Error(), c.code):
 				t.Errorf("the error does not name the object and the code: %v", err)
 			case strings.Contains(err.Error(), exampleSecret):

@@ -59,6 +59,8 @@ func (o *s3Output) explain(err error) error {
 		return fmt.Errorf("%w: %w", ErrRefused, said)
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
 		return o.http.later(answered.Response, fault(record.Throttling, "the store takes no more for now; it is tried again"))
+	case status == http.StatusInternalServerError:
+		return o.http.later(answered.Response, &record.Fault{Reason: record.Other, Hint: "the store is in trouble; it is tried again", Err: fmt.Errorf("%w: %w", ErrReceiverFailed, said)})
 	case status >= 500:
 		return fault(record.Other, "the store is in trouble; it is tried again")
 	}

@@ -68,7 +68,7 @@ func (o *s3Output) Send(ctx context.Context, b Batch) error {
 		w := o.writers[i]
 		wg.Go(func() {
 			for obj := range next {
-				if err := o.upload(ctx, w, obj); err != nil {
+				if err := o.upload(ctx, w, obj, len(objects) == 1); err != nil {
 					once.Do(func() { failed = err; close(stop) }) // those on their way may arrive, and are then not sent again
 					return
 				}
@@ -136,9 +136,11 @@ func (o *s3Output) name(obj *object) string {
 	return strings.Join(slices.DeleteFunc([]string{o.prefix, obj.folder, name}, func(part string) bool { return part == "" }), "/")
 }
 
-func (o *s3Output) upload(ctx context.Context, w objectWriter, obj *object) error {
+// upload puts an object, unless it arrived in an earlier try. One that is all there is of a batch is put in any case: a spool
+// may want to know whether the store takes anything now.
+func (o *s3Output) upload(ctx context.Context, w objectWriter, obj *object, only bool) error {
 	key := o.name(obj)
-	if o.arrived(key, false) {
+	if !only && o.arrived(key, false) {
 		return nil
 	}
 	body := new(bytes.Buffer) // its own: a transport may read it yet when a cancelled request has returned

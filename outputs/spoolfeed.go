@@ -31,6 +31,7 @@ type feeder struct {
 	grown   int // lines of a request, while it grows back after a refusal; 0: as many as there may be
 	suspect int // lines from the cursor on, one of which was refused; 0: none
 	letters int // records set aside in a row
+	trial   trial
 }
 
 func (s *spool) feed(ctx context.Context) {
@@ -139,7 +140,10 @@ func (f *feeder) once(ctx context.Context) time.Duration {
 		return 0
 	case errors.Is(err, ErrRefused):
 		return f.refused(ch, err)
+	case errors.Is(err, ErrReceiverFailed):
+		return f.failedAt(ctx, out, swapped, ch, err)
 	default:
+		f.trial.over()
 		f.again = ch.Count
 		f.journal.Release()
 		return f.failed(err)
@@ -177,8 +181,7 @@ func (f *feeder) try(ctx context.Context, out Output, ch journal.Chunk) error {
 	ctx, cancel := patient(ctx, tryTimeout)
 	defer cancel()
 	lines := f.missing.tell(ch.Lines)
-	sum := sha256.Sum256(lines)
-	err := out.Send(ctx, Batch{ID: hex.EncodeToString(sum[:16]), Target: ch.Target, Run: ch.Run, N: ch.Records, Lines: lines})
+	err := out.Send(ctx, Batch{ID: nameOf(lines), Target: ch.Target, Run: ch.Run, N: ch.Records, Lines: lines})
 	if err == nil {
 		err = out.Flush(ctx)
 	}
@@ -188,11 +191,19 @@ func (f *feeder) try(ctx context.Context, out Output, ch journal.Chunk) error {
 	return err
 }
 
+// nameOf is what a request of these lines is called, whenever it is made.
+func nameOf(lines []byte) string {
+	sum := sha256.Sum256(lines)
+	return hex.EncodeToString(sum[:16])
+}
+
 // took goes on after what the receiver has taken.
 func (f *feeder) took(ch journal.Chunk) {
 	f.forgetful(f.missing.told(ch.Lines))
 	f.ack(ch)
 	f.again, f.pauses = 0, 0
+	f.trial.over()
+	f.trial.reach, f.trial.probes = 0, nil
 	switch {
 	case f.suspect > 0:
 		f.suspect = max(0, f.suspect-ch.Count)
@@ -244,7 +255,12 @@ func (f *feeder) refused(ch journal.Chunk, refusal error) time.Duration {
 		f.journal.Release()
 		return 0
 	}
-	if err := f.dead.put(ch.Lines, refusal); err != nil {
+	return f.setAside(ch, "receiver refused a record; it is set aside", refusal)
+}
+
+// setAside goes on without the one record that the chunk is.
+func (f *feeder) setAside(ch journal.Chunk, what string, why error) time.Duration {
+	if err := f.dead.put(ch.Lines, why); err != nil {
 		f.again = ch.Count
 		f.journal.Release()
 		return f.failed(f.fault("write a dead letter into", err))
@@ -252,7 +268,7 @@ func (f *feeder) refused(ch journal.Chunk, refusal error) time.Duration {
 	f.forgetful(f.missing.addLine(ch.Lines))
 	if f.letters++; f.letters <= lettersLogged {
 		kind, id := identify(ch.Lines)
-		f.log.Error("receiver refused a record; it is set aside", "kind", kind, "id", id, "error", refusal, "hint", record.HintOf(refusal), "file", f.dead.path)
+		f.log.Error(what, "kind", kind, "id", id, "error", why, "hint", record.HintOf(why), "file", f.dead.path)
 	}
 	f.mu.Lock()
 	f.stats.DeadLetters++
@@ -261,11 +277,13 @@ func (f *feeder) refused(ch journal.Chunk, refusal error) time.Duration {
 		f.watch.OutputDeadLetter(f.name)
 	}
 	f.ack(ch)
+	f.trial.over()
+	f.again, f.pauses = 0, 0
 	f.suspect, f.grown = 0, 1 // the next may be no better
 	return 0
 }
 
-// failed notes a failure, says so once until it works again, and says how long to pause.
+// failed notes a failure, and says how long to pause.
 func (f *feeder) failed(err error) time.Duration {
 	if errors.Is(err, ErrClosed) {
 		f.mu.Lock()
@@ -274,12 +292,21 @@ func (f *feeder) failed(err error) time.Duration {
 			return 0
 		}
 	}
+	f.note(err, false)
+	return f.backoff(err)
+}
+
+// note counts a failure, and says it once until the output works again. A quiet one is only counted: it is not known yet
+// whether the output fails.
+func (f *feeder) note(err error, quiet bool) {
 	gone := errors.Is(err, ErrPermanent)
 	f.mu.Lock()
 	was := f.down
-	f.down, f.gone = err, gone
-	if was == nil {
-		f.downSince = time.Now()
+	if !quiet {
+		f.down, f.gone = err, gone
+		if was == nil {
+			f.downSince = time.Now()
+		}
 	}
 	f.errs++
 	f.stats.Retries++
@@ -291,6 +318,9 @@ func (f *feeder) failed(err error) time.Duration {
 		f.watch.OutputFailed(f.name, 0)
 		f.watch.OutputRetried(f.name)
 	}
+	if quiet {
+		return
+	}
 	switch {
 	case gone:
 		f.log.Error("output is gone for good; its records wait in its spool until a reload or a restart", "error", err, "hint", record.HintOf(err))
@@ -300,13 +330,21 @@ func (f *feeder) failed(err error) time.Duration {
 	if was == nil || gone {
 		f.changed()
 	}
+}
+
+// backoff is how long to pause after a failure: longer with each, but no shorter than the receiver asked for.
+func (f *feeder) backoff(err error) time.Duration {
 	longest := longestPause
 	if f.isDraining() {
 		longest = drainPause
 	}
 	d := min(firstPause<<min(f.pauses, 16), longest)
 	f.pauses++
-	d = d/2 + rand.N(d/2+1) // not all at once, when a receiver of many comes back
+	return atLeast(d/2+rand.N(d/2+1), err) // not all at once, when a receiver of many comes back
+}
+
+// atLeast is d, or as long as the receiver asked for.
+func atLeast(d time.Duration, err error) time.Duration {
 	var later *Later
 	if errors.As(err, &later) {
 		d = max(d, min(later.After, longestLater))
@@ -318,6 +356,12 @@ func (f *feeder) isDraining() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.drains
+}
+
+func (f *feeder) isDown() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.down != nil
 }
 
 // pause waits before the next try. Another output in place of this one ends it, and so does the begin of the end.

@@ -1,0 +1,257 @@
+package outputs_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws-collector/collector/outputs"
+	"github.com/aws-collector/collector/record"
+)
+
+var errFailed = fmt.Errorf("%w: cmdb answered 500", outputs.ErrReceiverFailed)
+
+// failsAt is a receiver that answers 500 to every request that holds one of the records.
+func failsAt(bad ...string) func(outputs.Batch) error {
+	return func(b outputs.Batch) error {
+		for _, id := range bad {
+			if bytes.Contains(b.Lines, []byte(`"`+id+`"`)) {
+				return errFailed
+			}
+		}
+		return nil
+	}
+}
+
+// once is ids without repeats, each where it came last: a record that was a probe comes again in its turn.
+func once(ids []string) (all []string) {
+	for i, id := range ids {
+		if !slices.Contains(ids[i+1:], id) {
+			all = append(all, id)
+		}
+	}
+	return all
+}
+
+func letters(t *testing.T, dir string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "spools", "remote", "dead-letter.jsonl"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// A receiver fails for ever at some records and takes all others: these alone are set aside, wherever they stand, as long as
+// others come after them.
+func TestReceiverFailsAtSome(t *testing.T) {
+	for name, bad := range map[string][]string{
+		"the first":      {"i-0-0"},
+		"in the middle":  {"i-4-50"},
+		"some":           {"i-0-0", "i-0-1", "i-3-77", "i-9-98"},
+		"many in a row":  idsOf("i-2", 100),
+		"two, and a gap": {"i-5-10", "i-5-12"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir := t.TempDir()
+				p, to := newPlace(dir), &farEnd{answer: failsAt(bad...)}
+				f := p.open(t, &remoteOptions{To: to, Batching: outputs.Batching{MaxRecords: 250}})
+				var want []string
+				for i := range 10 {
+					noErr(t, f.Send(t.Context(), page(fmt.Sprint("i-", i), 100)))
+					want = append(want, idsOf(fmt.Sprint("i-", i), 100)...)
+				}
+				want = slices.DeleteFunc(want, func(id string) bool { return slices.Contains(bad, id) })
+				time.Sleep(15 * time.Minute)
+				got := to.has()
+				sameIDs(t, "received", once(got), want)
+				if extra := len(got) - len(want); extra > len(bad) {
+					t.Errorf("%d records came twice, to find %d", extra, len(bad))
+				}
+				said := letters(t, dir)
+				for _, id := range bad {
+					if !strings.Contains(said, `"id":"`+id+`"`) {
+						t.Errorf("%s is not among the dead letters", id)
+					}
+				}
+				st := p.set.States()[0]
+				if !st.Up || st.Spool.Records != 0 || st.Spool.DeadLetters != len(bad) || p.letters != len(bad) || !strings.Contains(said, "answered 500") {
+					t.Errorf("%+v %+v, letters %.300s", st, st.Spool, said)
+				}
+				if n := p.heard("receiver fails at a record, and takes others; it is set aside"); n != min(len(bad), 10) || p.heard("id="+bad[0]+" ") != 1 {
+					t.Errorf("said %d times, log:\n%.3000s", n, p.logs())
+				}
+				// Among many bad ones it may look for a while as if the receiver were ill.
+				if n := p.heard("output fails"); n > 1+len(bad)/50 || n != p.heard("works again") {
+					t.Errorf("said %d times to fail, log:\n%.3000s", n, p.logs())
+				}
+				closeFan(t, f)
+			})
+		})
+	}
+}
+
+func idsOf(prefix string, n int) (ids []string) {
+	for r := range n {
+		ids = append(ids, fmt.Sprintf("%s-%d", prefix, r))
+	}
+	return ids
+}
+
+// One record alone tells nothing of who is at fault. It waits until another is taken.
+func TestReceiverFailsAtTheOnlyOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		p, to := newPlace(dir), &farEnd{answer: failsAt("i-0-0")}
+		f := p.open(t, &remoteOptions{To: to, Common: outputs.Common{Ends: true}})
+		noErr(t, f.Send(t.Context(), page("i-0", 1)))
+		noErr(t, f.End(t.Context(), record.Outcome{Target: record.Target{Account: "a", Region: "r", Kind: "k"}, Run: "01", State: record.OK}))
+		time.Sleep(time.Hour)
+		if st := p.set.States()[0]; letters(t, dir) != "" || st.Spool.Records != 1 || st.Up {
+			t.Errorf("alone: %+v %+v, letters %s", st, st.Spool, letters(t, dir))
+		}
+		noErr(t, f.Send(t.Context(), page("i-1", 1)))
+		time.Sleep(5 * time.Minute)
+		if st := p.set.States()[0]; strings.Count(letters(t, dir), "\n") != 1 || st.Spool.Records != 0 || !st.Up {
+			t.Errorf("with another: %+v %+v, letters %s", st, st.Spool, letters(t, dir))
+		}
+		closeFan(t, f)
+	})
+}
+
+// A receiver that is ill, in whichever way, and then well again has lost nothing.
+func TestReceiverIsIll(t *testing.T) {
+	const hours = 6 * time.Hour
+	for name, ill := range map[string]func(n int, b outputs.Batch) error{
+		"500 to everything": func(int, outputs.Batch) error { return errFailed },
+		"500 and 503 in turn": func(n int, _ outputs.Batch) error {
+			if n%8 == 0 {
+				return errors.New("503")
+			}
+			return errFailed
+		},
+		"500, then 503": func(n int, _ outputs.Batch) error {
+			if n > 25 {
+				return errors.New("503")
+			}
+			return errFailed
+		},
+		"it knows the end of a target, which is no record": func(_ int, b outputs.Batch) error {
+			if bytes.Contains(b.Lines, []byte(`"_target"`)) && bytes.Count(b.Lines, []byte("\n")) == 1 {
+				return nil
+			}
+			return errFailed
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir := t.TempDir()
+				p, to := newPlace(dir), new(farEnd)
+				n := 0
+				to.answer = func(b outputs.Batch) error { n++; return ill(n, b) }
+				f := p.open(t, &remoteOptions{To: to, Common: outputs.Common{Ends: true}})
+				var want []string
+				for i := range 10 {
+					noErr(t, f.Send(t.Context(), page(fmt.Sprint("i-", i), 20)))
+					noErr(t, f.End(t.Context(), record.Outcome{Target: record.Target{Account: "a", Region: "r", Kind: "k"}, Run: fmt.Sprint(i), State: record.OK}))
+					want = append(append(want, idsOf(fmt.Sprint("i-", i), 20)...), "")
+				}
+				time.Sleep(hours)
+				if tries := len(to.requests()); tries > 2*int(hours/(30*time.Second)) {
+					t.Errorf("%d requests in %s to a receiver that is ill", tries, hours)
+				}
+				to.set(func() { to.answer, to.ids = nil, nil })
+				time.Sleep(2 * time.Minute)
+				synctest.Wait()
+				sameIDs(t, "received", to.has(), want)
+				if st := p.set.States()[0]; st.Spool.DeadLetters != 0 || !st.Up || letters(t, dir) != "" {
+					t.Errorf("%+v %+v", st, st.Spool)
+				}
+				closeFan(t, f)
+			})
+		})
+	}
+}
+
+// A receiver that fell ill while records were set aside: from then on none is, even if it answers from memory what it had taken.
+func TestReceiverFallsIllAmongLetters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		p, to := newPlace(dir), new(farEnd)
+		bad := failsAt(idsOf("bad", 50)...)
+		known := map[string]bool{}
+		to.answer = func(b outputs.Batch) error {
+			switch {
+			case known[b.ID]:
+				return nil
+			case p.letters >= 5:
+				return errFailed
+			}
+			err := bad(b)
+			known[b.ID] = err == nil
+			return err
+		}
+		f := p.open(t, &remoteOptions{To: to})
+		noErr(t, f.Send(t.Context(), page("bad", 50)))
+		noErr(t, f.Send(t.Context(), page("good", 20)))
+		time.Sleep(6 * time.Hour)
+		if st := p.set.States()[0]; st.Spool.DeadLetters != 5 || st.Up {
+			t.Errorf("%+v %+v, want the 5 letters of when it was well", st, st.Spool)
+		}
+		to.set(func() { to.answer = bad })
+		noErr(t, f.Send(t.Context(), page("new", 50)))
+		time.Sleep(time.Hour)
+		if st := p.set.States()[0]; st.Spool.DeadLetters != 50 || st.Spool.Records != 0 || !st.Up {
+			t.Errorf("when it is well again: %+v %+v", st, st.Spool)
+		}
+		sameIDs(t, "received", once(to.has()), append(idsOf("good", 20), idsOf("new", 50)...))
+		closeFan(t, f)
+	})
+}
+
+// Another receiver is asked anew: what the one before failed at is no evidence against a record.
+func TestReceiverReplacedDuringTrial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		p, first, second := newPlace(dir), new(farEnd), new(farEnd)
+		probed := make(chan struct{})
+		hold := make(chan struct{})
+		bad := failsAt("i-0-0")
+		first.answer = func(b outputs.Batch) error {
+			if err := bad(b); err != nil {
+				return err
+			}
+			close(probed)
+			<-hold
+			return nil
+		}
+		f := p.open(t, &remoteOptions{To: first})
+		noErr(t, f.Send(t.Context(), page("i-0", 1)))
+		noErr(t, f.Send(t.Context(), page("i-1", 1)))
+		<-probed
+		fails := 3
+		second.answer = func(outputs.Batch) error {
+			if fails--; fails >= 0 {
+				return errFailed
+			}
+			return nil
+		}
+		next := p.open(t, &remoteOptions{To: second})
+		close(hold)
+		time.Sleep(10 * time.Minute)
+		if got := letters(t, dir); got != "" {
+			t.Errorf("set aside: %s", got)
+		}
+		sameIDs(t, "the second received", once(second.has()), idsFrom(0, 2))
+		closeFan(t, f)
+		closeFan(t, next)
+	})
+}
