@@ -9,5 +9,5 @@ func OpenSpool(name string, o Spool, d Deps, options any, out Output) (Output, f
 		return nil, nil, err
 	}
 	s.adopt(member{name: name, typ: "test", options: options, spooled: o.complete(), next: out})
-	return s, s.drain, nil
+	return s, func(ctx context.Context) { s.drain(ctx, true) }, nil
 }

@@ -347,9 +347,9 @@ func (s *spool) Flush(ctx context.Context) error {
 	return s.fault("flush", s.journal.Sync())
 }
 
-// drain waits until the receiver has everything, as long as ctx lets it and there is hope. From now on nothing waits to
-// fill a request.
-func (s *spool) drain(ctx context.Context) {
+// drain waits until the receiver has everything, as long as ctx lets it and there is hope: for one who is not patient there is
+// none once the receiver fails. From now on nothing waits to fill a request.
+func (s *spool) drain(ctx context.Context, patient bool) {
 	s.mu.Lock()
 	if !s.drains {
 		s.drains = true
@@ -363,7 +363,7 @@ func (s *spool) drain(ctx context.Context) {
 		s.mu.Unlock()
 		left := s.journal.Stat().Bytes // then busy: who has acknowledged the last may not have noted it yet
 		s.mu.Lock()
-		gone, busy := s.gone, s.busy
+		gone, busy := s.gone || !patient && s.down != nil, s.busy
 		s.mu.Unlock()
 		if gone || left == 0 && !busy {
 			return
@@ -384,10 +384,10 @@ func (s *spool) Close(ctx context.Context) error {
 	if at, ok := ctx.Deadline(); !s.hopeless(ok) {
 		if ok { // some of it is for the closing itself
 			short, cancel := context.WithDeadline(ctx, at.Add(-time.Until(at)/6))
-			s.drain(short)
+			s.drain(short, true)
 			cancel()
 		} else {
-			s.drain(ctx)
+			s.drain(ctx, false)
 		}
 	}
 	s.mu.Lock()

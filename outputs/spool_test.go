@@ -506,6 +506,24 @@ func TestPermanentBehindASpool(t *testing.T) {
 	})
 }
 
+// A close that may wait for as long as it likes does not wait for a receiver that fails meanwhile.
+func TestCloseWhileItFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, to := newPlace(t.TempDir()), &farEnd{hang: make(chan struct{}), answer: func(outputs.Batch) error { return errors.New("down") }}
+		f := p.open(t, &remoteOptions{To: to})
+		noErr(t, f.Send(t.Context(), page("i-0", 3)))
+		time.AfterFunc(time.Second, func() { close(to.hang) })
+		ctx, cancel := context.WithCancel(t.Context())
+		defer time.AfterFunc(time.Hour, cancel).Stop()
+		begin := time.Now()
+		noErr(t, f.Close(ctx))
+		if took := time.Since(begin); took > time.Minute {
+			t.Errorf("closing took %s", took)
+		}
+		cancel()
+	})
+}
+
 // What nobody will send is said at the start.
 func TestOrphan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -83,7 +83,7 @@ func (s *Set) Drain(ctx context.Context) error {
 			if l.spool == nil {
 				return
 			}
-			l.spool.drain(ctx)
+			l.spool.drain(ctx, true)
 			if st := l.State(); st.Spool.Records > 0 {
 				err := fmt.Errorf("output %s: %d records wait in %s for the next start", st.Name, st.Spool.Records, st.Spool.Dir)
 				if st.Error != "" {
