@@ -93,6 +93,8 @@ type Session struct {
 	Identity record.Identity
 
 	top *layer
+
+	revoked revocation
 }
 
 // Path is how it was entered, for people: "ak AKIA…MPLE", "mfa arn:…", "role arn:…".

@@ -309,7 +309,7 @@ func TestCanary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []any{got, *got, o, &o, s, cfg, w.load, err1, err2, err3, seedSteps, seedSteps[1], byseed, s.store, mfa, &mfa, struct{ m MFASession }{mfa}, steps, steps[0], steps[1], got.top.step} {
+	for _, v := range []any{got, o, &o, s, cfg, w.load, err1, err2, err3, seedSteps, seedSteps[1], byseed, s.store, mfa, &mfa, struct{ m MFASession }{mfa}, steps, steps[0], steps[1], got.top.step} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 			texts = append(texts, fmt.Sprintf(verb, v))
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/awsfake"
@@ -328,6 +329,71 @@ func TestRevoked(t *testing.T) {
 		time.Sleep(doubted)
 		w.refused(s, w.ak(device(w.mfa.Serial, w.mfa.Now()), role(w.role.ARN+"-absent")), record.AssumeDenied)
 		w.count("GetSessionToken", 1)
+	})
+}
+
+// TestRevokedTop: the sessions of the last role were revoked. Who it is can be asked as before, so the first action that was allowed and
+// no longer is has the role entered anew: once for all who find out, not for what was never allowed, and not again where it is no help.
+func TestRevokedTop(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		final := w.other.AddRole("final", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.role.ARN}}}})
+		s := w.open(w.sessions(Options{}), w.ak(role(w.role.ARN)))
+		cfg, err := LoadAWS(t.Context(), w.load)
+		if err != nil {
+			t.Fatal(err)
+		}
+		call := func(c aws.Credentials) error { // something that needs a permission
+			_, err := newTokens(cfg).assume(t.Context(), "us-east-1", c, &sts.AssumeRoleInput{RoleArn: &final.ARN, RoleSessionName: aws.String("test")})
+			return err
+		}
+		const action, never = "ec2:DescribeVolumes", "ec2:DescribeHosts"
+		old := retrieve(w, s)
+		if err := call(old); err != nil {
+			t.Fatal(err)
+		}
+		s.Allowed(action)
+		time.Sleep(time.Minute)
+		w.role.Revoke()
+		w.aws.ResetCalls()
+		if record.ReasonOf(call(old)) != record.AccessDenied || !w.good(s) {
+			t.Fatal("a revoked session is denied everything but who it is")
+		}
+		if w.aws.ResetCalls(); s.Denied(t.Context(), old, action) {
+			t.Error("a young session is not doubted")
+		}
+		time.Sleep(doubted)
+		if s.Denied(t.Context(), old, never) {
+			t.Error("what was never allowed is no sign")
+		}
+		w.count("AssumeRole", 0)
+		var others sync.WaitGroup
+		for range 100 {
+			others.Go(func() {
+				if !s.Denied(t.Context(), old, action) {
+					t.Error("there are no other credentials")
+				}
+			})
+		}
+		others.Wait()
+		w.count("AssumeRole", 1)
+		fresh := retrieve(w, s)
+		if err := call(fresh); err != nil || strings.Count(w.log.String(), "the role was entered anew") != 1 {
+			t.Errorf("%v, log:\n%s", err, w.log.String())
+		}
+		// It is denied all the same: so somebody has taken the permission away, and that is that.
+		s.Denied(t.Context(), fresh, action)
+		time.Sleep(doubted)
+		if s.Denied(t.Context(), fresh, action) {
+			t.Error("entered anew, though that was no help the last time")
+		}
+		w.count("AssumeRole", 2) // with the call above
+		s.Allowed(action)
+		time.Sleep(doubted)
+		w.role.SetTrust() // nobody
+		w.role.Revoke()
+		if s.Denied(t.Context(), retrieve(w, s), action) || retrieve(w, s).AccessKeyID != fresh.AccessKeyID {
+			t.Error("what is valid was thrown away for nothing")
+		}
 	})
 }
 

@@ -25,6 +25,14 @@ type Session interface {
 	Invalidate() // the next Retrieve asks anew
 }
 
+// A Renewer is a [Session] whose credentials can be taken back before their end, without AWS calling them expired: it denies
+// what it allowed before.
+type Renewer interface {
+	Allowed(action string) // AWS allowed it
+	// Denied hears what AWS denied to these credentials. true: there are others now, so try again.
+	Denied(ctx context.Context, c aws.Credentials, action string) bool
+}
+
 // A Gate is asked before each attempt of a call, retries included, and told how it ended.
 type Gate interface {
 	// Enter waits for leave to call op. leave is called once, when the attempt's answer has been read or given up; code
@@ -178,10 +186,14 @@ type listing struct {
 }
 
 func (g *listing) run(ctx context.Context) error {
-	for renewed := false; ; {
+	for renewed, anew := false, false; ; {
 		next, err := g.page(ctx)
 		switch {
 		case err == nil:
+			g.creds.allowed(g.k.Action())
+		case g.creds.denied(ctx, g.k.Action(), err) && !anew:
+			anew = true
+			continue
 		case expired(err) && !renewed:
 			renewed = true
 			if err := g.creds.renew(ctx); err != nil {
@@ -280,6 +292,25 @@ func (u *lastUsed) renew(ctx context.Context) error {
 		u.Session.Invalidate()
 	}
 	return err
+}
+
+func (u *lastUsed) allowed(action string) {
+	if r, ok := u.Session.(Renewer); ok {
+		r.Allowed(action)
+	}
+}
+
+// denied reports whether the call is to be made again, with credentials that came in the place of those to which it was denied.
+func (u *lastUsed) denied(ctx context.Context, action string, err error) bool {
+	if record.ReasonOfCode(record.CodeOf(err)) != record.AccessDenied {
+		return false
+	}
+	switch deniedBy(err) {
+	case "", explicitDeny: // that is how a revocation is told
+		r, ok := u.Session.(Renewer)
+		return ok && r.Denied(ctx, u.last, action)
+	}
+	return false
 }
 
 func expired(err error) bool { return record.ReasonOfCode(record.CodeOf(err)) == record.Expired }

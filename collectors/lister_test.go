@@ -353,6 +353,63 @@ func TestExpiredTogether(t *testing.T) {
 	}
 }
 
+// renewer is a session that is renewed once a denial, as far as it may be.
+type renewer struct {
+	session
+	heard []string
+	may   int
+}
+
+func (r *renewer) Allowed(action string) { r.heard = append(r.heard, "+"+action) }
+
+func (r *renewer) Denied(_ context.Context, c aws.Credentials, action string) bool {
+	r.heard = append(r.heard, "-"+action+" "+c.AccessKeyID)
+	if r.may--; r.may < 0 {
+		return false
+	}
+	r.Invalidate()
+	return true
+}
+
+// A denial is told to the session, and the same page asked for again where that has other credentials now; once, not for ever.
+func TestRevokedSession(t *testing.T) {
+	no := refuse(403, "UnauthorizedOperation", "with an explicit deny in an identity-based policy")
+	scp := refuse(403, "UnauthorizedOperation", "with an explicit deny in a service control policy")
+	const first, second = "-ec2:DescribeVolumes ASIAIOSFODNN0EXAMPLE", "-ec2:DescribeVolumes ASIAIOSFODNN1EXAMPLE"
+	for name, c := range map[string]struct {
+		answers []answer
+		may     int
+		heard   string
+		want    record.Reason
+	}{
+		"in mid-listing":      {[]answer{text(volumes("t", "vol-1")), no, text(volumes("", "vol-2"))}, 1, "+ec2:DescribeVolumes " + first + " +ec2:DescribeVolumes", ""},
+		"still denied":        {[]answer{no}, 9, first + " " + second, record.AccessDenied},
+		"there are no others": {[]answer{no}, 0, first, record.AccessDenied},
+		"by the organization": {[]answer{scp}, 9, "", record.AccessDenied},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := build(t, Options{}, c.answers...)
+			r := &renewer{may: c.may}
+			h.g = new(gate)
+			var ids []string
+			k := kind(t, "ec2_volume")
+			stamp := record.NewStamp(record.Target{Region: "eu-west-1", Kind: k.Name}, record.Identity{}, []byte("{}"), "", "")
+			_, err := h.l.List(t.Context(), Where{Session: r, Region: "eu-west-1", Gate: h.g, Stamp: stamp}, k, "", func(_ context.Context, p *record.Page) error {
+				for v := range p.Views() {
+					ids = append(ids, strings.Trim(string(v.ID()), `"`))
+				}
+				return nil
+			})
+			if got := strings.Join(r.heard, " "); got != c.heard || record.ReasonOf(err) != c.want {
+				t.Errorf("heard %q, want %q; %v", got, c.heard, err)
+			}
+			if c.want == "" && !slices.Equal(ids, []string{"vol-1", "vol-2"}) {
+				t.Errorf("listed %v", ids)
+			}
+		})
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	html := func(w http.ResponseWriter, _ url.Values) { w.WriteHeader(502); io.WriteString(w, "<html>no") }
 	for _, c := range []struct {
