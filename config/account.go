@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/aws-collector/collector/record"
 )
@@ -15,15 +16,27 @@ import (
 // https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html, role names of
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html.
 var (
-	keyIDForm       = regexp.MustCompile(`^\w{4,128}$`)
-	sessionNameForm = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
+	keyIDForm       = form{regexp.MustCompile(`^\w+$`), 4, 128}
+	sessionNameForm = form{regexp.MustCompile(`^[\w+=,.@-]+$`), 2, 64}
 	externalIDForm  = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
-	serialForm      = regexp.MustCompile(`^[\w+=/:,.@-]{9,256}$`)
+	serialForm      = form{regexp.MustCompile(`^[\w+=/:,.@-]+$`), 9, 256}
 	codeForm        = regexp.MustCompile(`^[0-9]{6}$`)
 	accountIDForm   = regexp.MustCompile(`^[0-9]{12}$`)
 	digits          = regexp.MustCompile(`^[0-9]+$`)
-	roleNameForm    = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`)
+	roleNameForm    = form{regexp.MustCompile(`^[\w+=,.@-]+$`), 1, 64}
 )
+
+// A form is which characters a text is made of, and how many. {9,256} in the expression would be compiled into 256 of it.
+type form struct {
+	made        *regexp.Regexp
+	least, most int // characters
+}
+
+// MatchString is [regexp.Regexp.MatchString].
+func (f form) MatchString(s string) bool {
+	n := utf8.RuneCountInString(s)
+	return f.least <= n && n <= f.most && f.made.MatchString(s)
+}
 
 // account judges a block.
 func (d *decoder) account(a *Account, f *File, loc *time.Location) {

@@ -77,8 +77,8 @@ func (p Problems) sorted() Problems {
 var (
 	secretLike = regexp.MustCompile(`[A-Za-z0-9/+=]{40,}`)
 	keyID      = regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{8,}([A-Z0-9]{4})\b`)
-	plainKey   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,31}$`)
-	shownKey   = regexp.MustCompile(`^[\pL\pN_ .:@*?!-]{1,32}$`)
+	plainKey   = form{regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`), 1, 32}
+	shownKey   = form{regexp.MustCompile(`^[\pL\pN_ .:@*?!-]+$`), 1, 32}
 )
 
 // printable is s as it may stand in a message: quoted, short, without what looks like a secret.
