@@ -16,25 +16,21 @@ type counts struct {
 	runs, missed, requests, budgetWait *prometheus.Desc
 
 	mu       sync.Mutex
-	accounts map[string]*accountCounts
-	labels   map[labels]*labels
+	accounts map[string][]counter
+	series   map[series]*series
 }
 
-// labels is what a series says besides its account; b is "" where there is one label more only. Few differ, so each series
-// has the address of its own.
-type labels struct{ a, b string }
-
-// accountCounts are one account's counters: runs in the order of statuses, missed in that of missedReasons, then what else
-// was met, in no order.
-type accountCounts struct {
-	runs                             [len(statuses)]float64
-	missed                           [len(missedReasons)]float64
-	missedElse, requests, budgetWait []counter
+// A series is what one says besides its account; b is "" where there is one label more only. Few differ, so each counter has the
+// address of its own.
+type series struct {
+	of   *prometheus.Desc
+	a, b string
 }
 
+// A counter that was never counted up has none.
 type counter struct {
-	of *labels
-	n  float64
+	series *series
+	n      float64
 }
 
 // The reasons of package runner for a missed run: each has a series from the start, so that its first increase is seen.
@@ -47,7 +43,7 @@ func newCounts() *counts {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
 	return &counts{
-		accounts: map[string]*accountCounts{}, labels: map[labels]*labels{},
+		accounts: map[string][]counter{}, series: map[series]*series{},
 		runs: d("collector_runs_total",
 			"Runs that ended, by account and how: success, partial (some targets failed), failed (nothing was collected), timeout, skipped (an earlier run was going on), expired (queued too long).",
 			"account", "status"),
@@ -74,9 +70,7 @@ func (c *counts) configured(kinds map[string][]string) {
 		}
 	}
 	for a := range kinds {
-		if c.accounts[a] == nil {
-			c.accounts[a] = new(accountCounts)
-		}
+		c.accounts[a] = c.accounts[a]
 	}
 }
 
@@ -89,57 +83,47 @@ func (c *counts) forget(account string) {
 func (c *counts) knows(account string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.accounts[account] != nil
-}
-
-// of is an account's counters, if it is one of the configuration's. c.mu is held while f is called.
-func (c *counts) of(account string, f func(*accountCounts)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if n := c.accounts[account]; n != nil {
-		f(n)
-	}
+	_, ok := c.accounts[account]
+	return ok
 }
 
 func (c *counts) run(account string, s record.Status) {
-	c.of(account, func(n *accountCounts) {
-		if i := slices.Index(statuses[:], s); i >= 0 {
-			n.runs[i]++
-		}
-	})
+	if slices.Contains(statuses[:], s) {
+		c.add(account, series{c.runs, string(s), ""}, 1)
+	}
 }
 
-func (c *counts) miss(account, reason string) {
-	c.of(account, func(n *accountCounts) {
-		if i := slices.Index(missedReasons[:], reason); i >= 0 {
-			n.missed[i]++
-		} else {
-			c.add(&n.missedElse, labels{a: reason}, 1)
-		}
-	})
-}
+func (c *counts) miss(account, reason string) { c.add(account, series{c.missed, reason, ""}, 1) }
 
 func (c *counts) request(account, region, code string) {
-	c.of(account, func(n *accountCounts) { c.add(&n.requests, labels{region, code}, 1) })
+	c.add(account, series{c.requests, region, code}, 1)
 }
 
 func (c *counts) wait(account, region string, seconds float64) {
-	c.of(account, func(n *accountCounts) { c.add(&n.budgetWait, labels{a: region}, seconds) })
+	c.add(account, series{c.budgetWait, region, ""}, seconds)
 }
 
-func (c *counts) add(list *[]counter, l labels, n float64) {
-	of := c.labels[l]
-	if of == nil {
-		of = &l
-		c.labels[l] = of
+// add counts for an account, if it is one of the configuration's.
+func (c *counts) add(account string, s series, n float64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counters, ok := c.accounts[account]
+	if !ok {
+		return
 	}
-	for i := range *list {
-		if (*list)[i].of == of {
-			(*list)[i].n += n
+	of := c.series[s]
+	if of == nil {
+		of = &s
+		c.series[s] = of
+	}
+	for i := range counters {
+		if counters[i].series == of {
+			counters[i].n += n
 			return
 		}
 	}
-	*list = append(*list, counter{of, n})
+	// An account's series are soon all there: no room is left for more.
+	c.accounts[account] = slices.Concat(counters, []counter{{of, n}})
 }
 
 // Describe tells the registry every metric, so that a second one of the same name is refused at registration.
@@ -159,31 +143,34 @@ func (c *counts) Collect(ch chan<- prometheus.Metric) {
 	c.mu.Unlock()
 	for _, name := range names {
 		c.mu.Lock()
-		of := c.accounts[name]
-		if of == nil { // a reload removed it
-			c.mu.Unlock()
+		counters, ok := c.accounts[name]
+		counters = slices.Clone(counters)
+		c.mu.Unlock()
+		if !ok { // a reload removed it
 			continue
 		}
-		now := *of
-		now.missedElse, now.requests, now.budgetWait = slices.Clone(of.missedElse), slices.Clone(of.requests), slices.Clone(of.budgetWait)
-		c.mu.Unlock()
 		show := func(d *prometheus.Desc, n float64, labels ...string) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, n, append([]string{valid(name)}, labels...)...)
 		}
-		for i, n := range now.runs {
-			show(c.runs, n, string(statuses[i]))
+		counted := func(d *prometheus.Desc, label string) bool {
+			return slices.ContainsFunc(counters, func(m counter) bool { return m.series.of == d && m.series.a == label })
 		}
-		for i, n := range now.missed {
-			show(c.missed, n, missedReasons[i])
+		for _, s := range statuses {
+			if !counted(c.runs, string(s)) {
+				show(c.runs, 0, string(s))
+			}
 		}
-		for _, m := range now.missedElse {
-			show(c.missed, m.n, valid(m.of.a))
+		for _, reason := range missedReasons {
+			if !counted(c.missed, reason) {
+				show(c.missed, 0, reason)
+			}
 		}
-		for _, r := range now.requests {
-			show(c.requests, r.n, valid(r.of.a), valid(r.of.b))
-		}
-		for _, w := range now.budgetWait {
-			show(c.budgetWait, w.n, valid(w.of.a))
+		for _, m := range counters {
+			if m.series.of == c.requests {
+				show(c.requests, m.n, valid(m.series.a), valid(m.series.b))
+			} else {
+				show(m.series.of, m.n, valid(m.series.a))
+			}
 		}
 	}
 }
