@@ -24,8 +24,8 @@ type File struct {
 	DataDir      string        `yaml:"data_dir" doc:"The directory for what is kept: sessions, used codes, spools. COLLECTOR_DATA_DIR wins over it."`
 	SessionKey   secret.String `yaml:"session_key" doc:"Encrypts the MFA sessions in data_dir: a reference to 32 random bytes, as base64 or hex. Default: they are in clear, in files of mode 0600."`
 
-	Defaults Collect   `yaml:"collector_configs" doc:"What is listed in every account; an account may override any of its keys."`
-	Accounts []Account `yaml:"accounts" doc:"The account blocks."` // after Parse the seed's single account: stands here too
+	Defaults Collect `yaml:"collector_configs" doc:"What is listed in every account; an account may override any of its keys."`
+	Accounts []Block `yaml:"-"` // each of accounts:, or the seed's single account:
 
 	Organizations []Organization `yaml:"organizations" doc:"Accounts from AWS Organizations: each member of an organization becomes an account block."`
 

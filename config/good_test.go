@@ -59,7 +59,7 @@ var good = map[string]func(t *testing.T, f *File){
 	"seed-13-machine-and-role": func(t *testing.T, f *File) {
 		equal(t, "sources", each(f, func(a Account) string { return a.CredentialSource }), []string{"Ec2InstanceMetadata", "Environment", "EcsContainer"})
 		equal(t, "sessions", each(f, func(a Account) string { return a.SessionName }), []string{"collector", "collector", "collector"})
-		equal(t, "lines", []int{f.Accounts[0].Line, f.Accounts[1].Line, f.Accounts[2].Line}, []int{2, 5, 8})
+		equal(t, "lines", []int{f.Accounts[0].Account().Line, f.Accounts[1].Account().Line, f.Accounts[2].Account().Line}, []int{2, 5, 8})
 	},
 	"chain": func(t *testing.T, f *File) {
 		equal(t, "roles", only(t, f).Roles, []Role{
@@ -77,7 +77,7 @@ var good = map[string]func(t *testing.T, f *File){
 		equal(t, "roles", each(f, func(a Account) string { return a.ARN }), []string{
 			"arn:aws:iam::222222222222:role/manage-role", "arn:aws-cn:iam::333333333333:role/team/manage-role", "arn:aws-cn:iam::444444444444:role/manage-role", "", "arn:aws-cn:iam::666666666666:role/manage-role",
 		})
-		equal(t, "role", f.Accounts[0].Role, Role{ARN: "arn:aws:iam::222222222222:role/manage-role", RoleSession: RoleSession{SessionName: "collector", ExternalID: "0042", Duration: Duration(time.Hour)}})
+		equal(t, "role", f.Accounts[0].Account().Role, Role{ARN: "arn:aws:iam::222222222222:role/manage-role", RoleSession: RoleSession{SessionName: "collector", ExternalID: "0042", Duration: Duration(time.Hour)}})
 		equal(t, "partitions", each(f, func(a Account) string { return a.Partition }), []string{"", "aws-cn", "", "aws", ""})
 		warned(t, f)
 	},
@@ -93,15 +93,15 @@ var good = map[string]func(t *testing.T, f *File){
 		equal(t, "session_policy", strings.HasPrefix(r.SessionPolicy, `{"Version"`), true)
 	},
 	"mfa-for-good": func(t *testing.T, f *File) {
-		seed, err := ParseTOTP(f.Accounts[0].TOTPSeed.Reveal())
+		seed, err := ParseTOTP(f.Accounts[0].Account().TOTPSeed.Reveal())
 		equal(t, "seed", []string{seed.Algorithm, seed.Period.String()}, []string{"SHA256", "1m0s"})
 		equal(t, "seed", err, nil)
-		equal(t, "token_command", f.Accounts[1].TokenCommand, []string{"pass", "otp", "prod"})
+		equal(t, "token_command", f.Accounts[1].Account().TokenCommand, []string{"pass", "otp", "prod"})
 		equal(t, "durations", each(f, func(a Account) string { return a.MFASessionDuration.String() }), []string{"36h", "36h", "36h", "12h"})
 		warned(t, f, "accounts[2].serial_number", "accounts[3].token_code")
 	},
 	"inherit": func(t *testing.T, f *File) {
-		all, own := f.Accounts[0], f.Accounts[1]
+		all, own := f.Accounts[0].Account(), f.Accounts[1].Account()
 		equal(t, "all", all.Collect, f.Defaults)
 		equal(t, "all", []string{all.Schedule, all.Timezone, all.Timeout.String(), all.Overlap}, []string{"@hourly", "Europe/Berlin", "30m", "queue"})
 		equal(t, "own", own.Collect, Collect{Regions: []string{"us-east-1"}, Kinds: []string{"ec2_volume"}, Schedules: map[string]string{}, ExpectDenied: []Expect{}, Sensitive: "clear"})
@@ -124,9 +124,9 @@ var good = map[string]func(t *testing.T, f *File){
 	},
 	"anchors": func(t *testing.T, f *File) {
 		equal(t, "names", each(f, func(a Account) string { return a.Name }), []string{"one", "two", "three"})
-		equal(t, "two", f.Accounts[1].ExtraTags, map[string]string{"team": "platform", "tier": "gold"})
-		equal(t, "three", f.Accounts[2].ExtraTags, map[string]string{"team": "platform", "tier": "silver", "zone": "b"})
-		equal(t, "three", f.Accounts[2].Collect.Regions, []string{"eu-central-1", "eu-west-1"})
+		equal(t, "two", f.Accounts[1].Account().ExtraTags, map[string]string{"team": "platform", "tier": "gold"})
+		equal(t, "three", f.Accounts[2].Account().ExtraTags, map[string]string{"team": "platform", "tier": "silver", "zone": "b"})
+		equal(t, "three", f.Accounts[2].Account().Collect.Regions, []string{"eu-central-1", "eu-west-1"})
 	},
 	"as-written": func(t *testing.T, f *File) {
 		a := only(t, f)
@@ -184,13 +184,13 @@ func only(t *testing.T, f *File) Account {
 	if len(f.Accounts) != 1 {
 		t.Fatalf("got %d accounts", len(f.Accounts))
 	}
-	return f.Accounts[0]
+	return f.Accounts[0].Account()
 }
 
 func each[T any](f *File, of func(Account) T) []T {
 	var all []T
-	for _, a := range f.Accounts {
-		all = append(all, of(a))
+	for _, b := range f.Accounts {
+		all = append(all, of(b.Account()))
 	}
 	return all
 }
@@ -259,7 +259,7 @@ func TestResolveFails(t *testing.T) {
 		if err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
-		equal(t, "name", f.Accounts[0].Name, "${env:NOT_SET}")
+		equal(t, "name", f.Accounts[0].Account().Name, "${env:NOT_SET}")
 		equal(t, "timeout", f.Timeout, Duration(time.Hour))
 	}
 }
@@ -279,7 +279,7 @@ func TestResolveReadsOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "reads", reads, 1)
-	equal(t, "values", []string{f.Accounts[0].Name, f.Accounts[0].Profile, f.Accounts[1].Name}, []string{"a-1", "1", "b-1"})
+	equal(t, "values", []string{f.Accounts[0].Account().Name, f.Accounts[0].Account().Profile, f.Accounts[1].Account().Name}, []string{"a-1", "1", "b-1"})
 }
 
 // A configuration that is printed by mistake, in whatever way, shows no secret: neither before nor after Resolve.
@@ -291,7 +291,7 @@ func TestFilePrintsNoSecret(t *testing.T) {
 		}
 		for range 2 {
 			var log strings.Builder
-			slog.New(slog.NewTextHandler(&log, nil)).Info("config", "file", f, "account", f.Accounts[0])
+			slog.New(slog.NewTextHandler(&log, nil)).Info("config", "file", f, "account", f.Accounts[0].Account())
 			text := log.String() + fmt.Sprintf("%v %+v %#v %+v", f, *f, f.Accounts, f.Outputs)
 			for _, s := range []string{exampleSecret, exampleToken, "planted-token", "planted-header"} {
 				if strings.Contains(text, s) {
@@ -377,5 +377,5 @@ func TestSecretAsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "secret", f.Accounts[0].AKSecret, secret.New("0123456789"))
+	equal(t, "secret", f.Accounts[0].Account().AKSecret, secret.New("0123456789"))
 }

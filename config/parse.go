@@ -20,7 +20,8 @@ const maxFile = 16 << 20
 // written is what may stand in the file: a File, or the seed's form of it with a single block.
 type written struct {
 	File    `yaml:",inline"`
-	Account *Account `yaml:"account" doc:"A single account block, instead of accounts."`
+	Blocks  []Account `yaml:"accounts" doc:"The account blocks."`
+	Account *Account  `yaml:"account" doc:"A single account block, instead of accounts."`
 }
 
 // A source is a file that was read, as long as its references are not resolved.
@@ -94,8 +95,10 @@ func build(s *source, fetch *fetcher, last bool) (*File, error) {
 		a.inherit(f)
 	}
 	if w.Account != nil {
-		f.Accounts = []Account{*w.Account}
+		w.Blocks = []Account{*w.Account}
 	}
+	f.Accounts = Pack(w.Blocks)
+	w.Blocks, w.Account = nil, nil // f is a part of w, and would keep them
 	labels(f.Organizations)
 	for i := range f.Organizations {
 		f.Organizations[i].inherit(f)
@@ -128,8 +131,8 @@ func (w *written) blocks() []*Account {
 	if w.Account != nil {
 		all = append(all, w.Account)
 	}
-	for i := range w.Accounts {
-		all = append(all, &w.Accounts[i])
+	for i := range w.Blocks {
+		all = append(all, &w.Blocks[i])
 	}
 	return all
 }

@@ -77,7 +77,8 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		names := map[string]bool{}
-		for _, a := range file.Accounts {
+		for _, b := range file.Accounts {
+			a := b.Account()
 			if a.Name == "" || names[a.Name] {
 				t.Errorf("the name %q stands twice", a.Name)
 			}

@@ -21,7 +21,7 @@ func (d *decoder) validate(w *written, blocks []*Account) {
 	}
 	d.store(&w.Store)
 	d.storeNeeded(w)
-	switch p, set := d.places[&w.Accounts]; {
+	switch p, set := d.places[&w.Blocks]; {
 	case w.Account != nil && set:
 		d.report(d.places[w.Account], "account: and accounts: stand side by side", "move the single block into accounts:")
 	case len(blocks) == 0 && !d.set(&w.Organizations) && (!set || p.state == fine) && top.state == fine:

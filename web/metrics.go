@@ -3,6 +3,7 @@ package web
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"regexp"
 	"runtime"
 	"sync"
@@ -42,7 +43,9 @@ type Metrics struct {
 
 	mu    sync.RWMutex
 	codes map[string]bool
-	tags  map[string]map[string]string
+	tags  map[string][]string // of each account, those of labelTags, in their order
+
+	labelTags []string
 }
 
 // NewMetrics registers every metric of the program. Its error names the label_tags that cannot be.
@@ -83,7 +86,7 @@ func NewMetrics(reg prometheus.Registerer, live Live, o MetricsOptions) (*Metric
 			Help: "Resources in the last answer of an output that is asked (prometheus, http_sd)."}, []string{"output"}),
 		outputLeftOut: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "collector_output_left_out_resources",
 			Help: "Resources that the last answer of an output that is asked left out, by why: more than max_series, no_address, bad_address."}, []string{"output", "reason"}),
-		codes: map[string]bool{},
+		codes: map[string]bool{}, labelTags: o.LabelTags,
 	}
 	m.spool = newSpoolMetrics()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "collector_build_info",
@@ -136,8 +139,19 @@ func (m *Metrics) Reloaded(ok bool) {
 	m.reloadTime.SetToCurrentTime()
 }
 
-// SetTags takes each account's extra_tags, for collector_account_info.
-func (m *Metrics) SetTags(tags map[string]map[string]string) {
+// SetTags takes each account's extra_tags, and keeps those that are labels of collector_account_info.
+func (m *Metrics) SetTags(of iter.Seq2[string, map[string]string]) {
+	if len(m.labelTags) == 0 {
+		return
+	}
+	tags := map[string][]string{}
+	for account, extra := range of {
+		values := make([]string, len(m.labelTags))
+		for i, t := range m.labelTags {
+			values[i] = extra[t]
+		}
+		tags[account] = values
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.tags = tags
@@ -166,7 +180,7 @@ func (m *Metrics) Missed(account, reason string) {
 // maxCodes bounds the label code: AWS documents some hundred, of which few are met; what answers in its place may send anything.
 const maxCodes = 200
 
-var codeForm = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,80}$`)
+var codeForm = regexp.MustCompile(`^[A-Za-z0-9._:-]+$`)
 
 // Call counts an attempt of an API call.
 func (m *Metrics) Call(account, region, op, code string, took time.Duration) {
@@ -178,7 +192,7 @@ func (m *Metrics) code(code string) string {
 	if code == "" {
 		return "ok"
 	}
-	if !codeForm.MatchString(code) {
+	if len(code) > 80 || !codeForm.MatchString(code) {
 		return "other"
 	}
 	m.mu.RLock()
@@ -256,12 +270,11 @@ func (m *Metrics) OutputClosed(output string) {
 }
 
 // infoValues is an account's tags in the order of the labels; "" for one that it lacks.
-func (m *Metrics) infoValues(account string, tags []string) []string {
+func (m *Metrics) infoValues(account string) []string {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	vs := make([]string, len(tags))
-	for i, t := range tags {
-		vs[i] = m.tags[account][t]
+	if values, ok := m.tags[account]; ok {
+		return values
 	}
-	return vs
+	return make([]string, len(m.labelTags))
 }

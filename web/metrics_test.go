@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"iter"
+	"maps"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -105,7 +106,7 @@ func full(t *testing.T) (*Metrics, *prometheus.Registry, *still) {
 	live.targets = append(live.targets, expected, Target{Outcome: record.Outcome{Target: record.Target{Account: "prod", Region: "sa-east-1", Kind: "x"}}})
 	m, reg := newMetrics(t, live, MetricsOptions{Version: "1.2.3", Revision: "abc", LabelTags: []string{"team", "cost.center"}})
 	m.Configured(kinds("prod", "dev"))
-	m.SetTags(map[string]map[string]string{"prod": {"team": "platform", "other": "x"}})
+	m.SetTags(maps.All(map[string]map[string]string{"prod": {"team": "platform", "other": "x"}}))
 	m.Reloaded(true)
 	m.RunStarted("prod", "r1", noon)
 	m.RunEnded("prod", "r1", record.RunPartial, 42*time.Second)
@@ -318,7 +319,7 @@ func TestConcurrent(t *testing.T) {
 					m.RunEnded(a, "r", record.Success, time.Second)
 				case 1:
 					m.Configured(kinds(a, "prod"))
-					m.SetTags(map[string]map[string]string{a: {"team": "x"}})
+					m.SetTags(maps.All(map[string]map[string]string{a: {"team": "x"}}))
 				case 2:
 					m.OutputUp(a, i%2 == 0)
 					m.OutputSent(a, 1)

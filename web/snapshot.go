@@ -17,7 +17,6 @@ const failedCap = 10_000
 type snapshot struct {
 	live Live
 	m    *Metrics
-	tags []string // extra_tags, in the order of the labels
 
 	targets, failed, omitted, success, resources, expiry, info *prometheus.Desc
 	// of MetricsOptions.Detail, else nil
@@ -28,7 +27,7 @@ func newSnapshot(live Live, m *Metrics, o MetricsOptions, tagLabels []string) *s
 	d := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
-	s := &snapshot{live: live, m: m, tags: o.LabelTags,
+	s := &snapshot{live: live, m: m,
 		targets: d("collector_targets",
 			"How many kinds of an account and region ended their last run in this state. ok is always there; another state only while a kind is in it.",
 			"account", "region", "state"),
@@ -136,7 +135,7 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 		if !a.Expires.IsZero() {
 			gauge(s.expiry, seconds(a.Expires), a.Name)
 		}
-		gauge(s.info, 1, append([]string{a.Name, a.Identity.AccountID, a.Identity.Partition}, s.m.infoValues(a.Name, s.tags)...)...)
+		gauge(s.info, 1, append([]string{a.Name, a.Identity.AccountID, a.Identity.Partition}, s.m.infoValues(a.Name)...)...)
 	}
 }
 

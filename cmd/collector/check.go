@@ -91,12 +91,12 @@ func (c *cli) check(ctx context.Context, o checkOptions) error {
 	}
 	limits := runner.NewLimits(cfg.file.Limits.CallsInFlight, nil)
 	all := make([]*checkup, len(blocks))
-	for i, b := range blocks {
-		a, err := p.account(&b, shapes{})
+	for i := range blocks {
+		a, err := p.account(&blocks[i], shapes{})
 		if err != nil {
 			return usage(err)
 		}
-		all[i] = &checkup{program: p, account: a, block: b, limits: limits, everywhere: o.allRegions}
+		all[i] = &checkup{program: p, account: a, block: blocks[i].Account(), limits: limits, everywhere: o.allRegions}
 	}
 	progress := c.counting("checked", len(all), "accounts")
 	inParallel(accountsAtATime, all, func(u *checkup) {

@@ -79,16 +79,16 @@ func (p *program) fleet(ctx context.Context, f *config.File, c *census) (*runner
 
 // blocks are the account blocks that --account, --kind and --region leave something of. To narrow is to ask for what there is of
 // something, so an account that has none of it is left out and no failure; but one of them must have it.
-func (p *program) blocks(c *census) ([]config.Account, error) {
+func (p *program) blocks(c *census) ([]config.Block, error) {
 	left := c.accounts
 	narrow := func(flag, what string, globs []string, keep func(config.Account) bool) error {
 		if len(globs) == 0 {
 			return nil
 		}
-		var kept []config.Account
-		for _, a := range left {
-			if keep(a) {
-				kept = append(kept, a)
+		var kept []config.Block
+		for _, b := range left {
+			if keep(b.Account()) {
+				kept = append(kept, b)
 			}
 		}
 		if left = kept; len(left) == 0 && len(c.unknown) == 0 {
@@ -106,6 +106,15 @@ func (p *program) blocks(c *census) ([]config.Account, error) {
 		}
 	}
 	return left, nil
+}
+
+// awake is the accounts themselves, for who needs all of them at once.
+func awake(blocks []config.Block) []config.Account {
+	all := make([]config.Account, len(blocks))
+	for i := range blocks {
+		all[i] = blocks[i].Account()
+	}
+	return all
 }
 
 // kinds are those that an account lists and --kind leaves.
@@ -163,8 +172,10 @@ func (p *program) shape(a *config.Account, known shapes) (*shape, error) {
 	return s, err
 }
 
-func (p *program) account(a *config.Account, known shapes) (*runner.Account, error) {
-	s, err := p.shape(a, known)
+// account is a block as the runner knows it.
+func (p *program) account(b *config.Block, known shapes) (*runner.Account, error) {
+	a := b.Account()
+	s, err := p.shape(&a, known)
 	if err != nil {
 		return nil, err
 	}
@@ -173,25 +184,33 @@ func (p *program) account(a *config.Account, known shapes) (*runner.Account, err
 	if len(a.Collect.ExpectDenied) > 0 {
 		out.Expected = a.Collect.Expected
 	}
-	extra, err := json.Marshal(a.ExtraTags)
-	if err != nil {
-		return nil, fmt.Errorf("account %q: extra_tags: %w", a.Name, err)
-	}
-	if a.ExtraTags == nil {
-		extra = []byte("{}")
-	}
-	enabled := new(atomic.Bool)
-	out.Open = func(ctx context.Context) (runner.Opened, error) {
-		s, err := p.sessions.Open(ctx, *a)
-		if err != nil {
-			return nil, err
-		}
-		if at, ok := s.Expires(); ok {
-			p.watch.Expires(a.Name, at)
-		}
-		return &opened{lister: p.lister, session: s, extra: extra, collect: &a.Collect, narrow: p.opt.regions, enabled: enabled, unknown: p.unknown}, nil
-	}
+	out.Open = (&door{program: p, block: b}).open
 	return out, nil
+}
+
+// A door is what is kept of an account for as long as nobody is in.
+type door struct {
+	program *program
+	block   *config.Block
+	enabled atomic.Bool
+}
+
+func (d *door) open(ctx context.Context) (runner.Opened, error) {
+	p, a := d.program, d.block.Account()
+	s, err := p.sessions.Open(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	if at, ok := s.Expires(); ok {
+		p.watch.Expires(a.Name, at)
+	}
+	extra := []byte("{}")
+	if a.ExtraTags != nil {
+		if extra, err = json.Marshal(a.ExtraTags); err != nil {
+			return nil, fmt.Errorf("extra_tags: %w", err)
+		}
+	}
+	return &opened{lister: p.lister, session: s, extra: extra, collect: a.Collect, narrow: p.opt.regions, enabled: &d.enabled, unknown: p.unknown}, nil
 }
 
 func kindOf(k *collectors.Kind) runner.Kind {
@@ -229,7 +248,7 @@ type opened struct {
 	lister  *collectors.Lister
 	session *auth.Session
 	extra   []byte // extra_tags, a JSON object
-	collect *config.Collect
+	collect config.Collect
 	narrow  []string     // --region
 	enabled *atomic.Bool // AWS has said which regions the account has: a key that one of them refuses is a bad key
 	unknown *prometheus.CounterVec
@@ -247,13 +266,13 @@ func (o *opened) Regions(ctx context.Context, g *runner.Gate) (runner.Plan, erro
 	if !ok {
 		return runner.Plan{}, fmt.Errorf("partition %q is not known", o.session.Identity.Partition)
 	}
-	ask := askIn(*o.collect, part)
+	ask := askIn(o.collect, part)
 	rs, err := o.lister.Regions(ctx, o.where(ask, g.At(ask)))
 	if err != nil {
 		return runner.Plan{}, err
 	}
 	o.enabled.Store(rs.Complete)
-	plan := choose(*o.collect, o.narrow, rs)
+	plan := choose(o.collect, o.narrow, rs)
 	if len(plan.Regions)+len(plan.Disabled) == 0 {
 		return plan, &record.Fault{
 			Reason: record.Other, Hint: "look at collector_configs.regions and --region",

@@ -97,14 +97,13 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 	return err
 }
 
-// signIns is every block that one can sign in to: the file's, those by which organizations are asked, and the members that are known.
+// signIns is every block that one can sign in to: the file's, the members that are known, and those by which organizations are asked.
 func (c *cli) signIns(f *config.File, log *slog.Logger) []config.Account {
-	var via []config.Account
+	all := awake(newRoster(nil, rosterPath(f.DataDir), log).census(f, nil).accounts)
 	for _, o := range f.Organizations {
-		via = append(via, config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect})
+		all = append(all, config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect})
 	}
-	members := newRoster(nil, rosterPath(f.DataDir), log).census(f, nil).accounts[len(f.Accounts):]
-	return slices.Concat(f.Accounts, via, members)
+	return all
 }
 
 // askCode reads a code: hidden from a terminal, or a line of what was piped in.

@@ -45,7 +45,7 @@ func (p *program) organizations(f *config.File) []config.Organization {
 		return f.Organizations
 	}
 	for _, name := range p.opt.accounts {
-		if !slices.ContainsFunc(f.Accounts, func(a config.Account) bool { return a.Name == name }) {
+		if !slices.ContainsFunc(f.Accounts, func(b config.Block) bool { return b.Name() == name }) {
 			return f.Organizations
 		}
 	}
@@ -168,8 +168,9 @@ func (p *program) retired(ctx context.Context, before []string) {
 type turnout struct {
 	runner.Observer // of which it hears one thing
 
-	mu  sync.Mutex
-	who map[string]record.Identity
+	mu    sync.Mutex
+	asked bool // there are organizations, a member of which a block may turn out to be
+	who   map[string]record.Identity
 }
 
 func newTurnout() *turnout {
@@ -183,11 +184,20 @@ func (t *turnout) forget() {
 	clear(t.who)
 }
 
+// listen is for a configuration that is about to be in force.
+func (t *turnout) listen(f *config.File) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.asked = t.asked || len(f.Organizations) > 0 // the one before stays, if this one cannot be built
+}
+
 // Entered is [runner.Observer].
 func (t *turnout) Entered(account string, id record.Identity) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.who[account] = id
+	if t.asked {
+		t.who[account] = id
+	}
 }
 
 func (t *turnout) all() map[string]record.Identity {

@@ -267,7 +267,7 @@ func (g *roster) save() (err error) {
 
 // A census is the account blocks that a configuration amounts to, and what is known of those that are not collected.
 type census struct {
-	accounts []config.Account
+	accounts []config.Block
 	members  map[string]string          // names of members → the label of their organization
 	ids      map[string]record.Identity // names of members → who they are, as AWS says
 	asleep   map[string]record.Identity // members that are not collected and yet there, by name
@@ -279,10 +279,11 @@ type census struct {
 // census is the file's own blocks, and then the members. A member that has a block of its own is collected as that says: by its id
 // in the block, or because the block has turned out to be it.
 func (g *roster) census(f *config.File, turnedOut map[string]record.Identity) *census {
-	c := &census{accounts: slices.Clone(f.Accounts), members: map[string]string{}, ids: map[string]record.Identity{}, asleep: map[string]record.Identity{}}
+	c := &census{accounts: slices.Clip(f.Accounts), members: map[string]string{}, ids: map[string]record.Identity{}, asleep: map[string]record.Identity{}}
 	type account struct{ partition, id string }
 	own, taken := map[account]string{}, map[string]bool{}
-	for _, a := range f.Accounts {
+	for i := range f.Accounts {
+		a := f.Accounts[i].Account()
 		taken[a.Name] = true
 		if id := a.IDKnown(); id != "" {
 			own[account{a.PartitionID(), id}] = cmp.Or(own[account{a.PartitionID(), id}], a.Name)
@@ -290,6 +291,7 @@ func (g *roster) census(f *config.File, turnedOut map[string]record.Identity) *c
 			own[account{who.Partition, who.AccountID}] = a.Name
 		}
 	}
+	var members []config.Account
 	for _, o := range f.Organizations {
 		roll := g.known(o)
 		if roll == nil {
@@ -324,10 +326,11 @@ func (g *roster) census(f *config.File, turnedOut map[string]record.Identity) *c
 					continue
 				}
 				c.members[a.Name], c.ids[a.Name] = o.Label, who
-				c.accounts = append(c.accounts, a)
+				members = append(members, a)
 			}
 		}
 	}
+	c.accounts = append(c.accounts, config.Pack(members)...)
 	return c
 }
 

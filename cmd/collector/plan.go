@@ -139,8 +139,9 @@ func (pl *planner) plan(f *config.File) (*plan, error) {
 	out := &plan{Warnings: []string{}, Total: planTotal{Accounts: len(blocks)}}
 	out.Warnings = append(out.Warnings, pl.p.notListed(f)...)
 	costs := map[string]*planCost{}
-	for _, block := range blocks {
-		a, err := pl.p.account(&block, shapes{})
+	for i := range blocks {
+		block := blocks[i].Account()
+		a, err := pl.p.account(&blocks[i], shapes{})
 		if err != nil {
 			return nil, usage(err)
 		}

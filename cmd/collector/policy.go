@@ -153,15 +153,16 @@ func (c *cli) policyNeeds(o *policyOptions, configNamed, roleNamed bool) (action
 	kinds := known().Kinds
 	if f != nil {
 		p := program{cli: c, opt: runOptions{accounts: o.accounts}}
-		blocks, err := p.blocks(&census{accounts: slices.Concat(f.Accounts, anyMember(f))})
+		blocks, err := p.blocks(&census{accounts: slices.Concat(f.Accounts, config.Pack(anyMember(f)))})
 		if err != nil {
 			return nil, err
 		}
 		for _, org := range f.Organizations {
 			o.organization = append(o.organization, auth.OrganizationsActions(org)...)
 		}
-		kinds = kindsOf(blocks)
-		c.fillAccess(&o.access, blocks, roleNamed)
+		accounts := awake(blocks)
+		kinds = kindsOf(accounts)
+		c.fillAccess(&o.access, accounts, roleNamed)
 	} else if len(o.accounts) > 0 {
 		return nil, usage(fmt.Errorf("--account %q: there is no %s", o.accounts, c.configPath))
 	}

@@ -42,8 +42,8 @@ func newRetirement(l *ledger, log *slog.Logger) *retirement {
 func (r *retirement) accepted(c *census) {
 	r.mu.Lock()
 	r.blocks, r.known = []string{}, map[string]record.Identity{}
-	for _, a := range c.accounts {
-		r.blocks = append(r.blocks, a.Name)
+	for i := range c.accounts {
+		r.blocks = append(r.blocks, c.accounts[i].Name())
 	}
 	maps.Copy(r.known, c.ids)
 	maps.Copy(r.known, c.asleep)
@@ -63,8 +63,11 @@ func (r *retirement) removed(ctx context.Context, run *runner.Runner, before []s
 	}
 }
 
-// Entered notes who the account is.
+// Entered notes who the account is, where that is remembered.
 func (r *retirement) Entered(account string, id record.Identity) {
+	if r.ledger.inventory == nil {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.blocks != nil {
@@ -114,6 +117,9 @@ func (r *retirement) start(ctx context.Context) (stop func()) {
 
 // check retires what no block can be any more. Its trouble is the store's: it is logged, and tried again after the next run.
 func (r *retirement) check(ctx context.Context) {
+	if r.ledger.inventory == nil {
+		return
+	}
 	r.checking.Lock()
 	defer r.checking.Unlock()
 	r.mu.Lock()
@@ -121,7 +127,7 @@ func (r *retirement) check(ctx context.Context) {
 	settled := maps.Clone(r.settled)
 	r.changed = false
 	r.mu.Unlock()
-	if r.ledger.inventory == nil || blocks == nil || !changed || ctx.Err() != nil {
+	if blocks == nil || !changed || ctx.Err() != nil {
 		return
 	}
 	known, err := r.ledger.store.Accounts(ctx)

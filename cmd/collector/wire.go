@@ -234,6 +234,7 @@ func (p *program) apply(ctx context.Context, cfg *loaded) error {
 		p.log.Warn("configuration", "warning", w)
 	}
 	p.prepare(ctx, cfg.file)
+	p.turnedOut.listen(cfg.file)
 	if err := p.build(ctx, cfg.file, p.census(cfg.file)); err != nil {
 		return err
 	}
@@ -255,11 +256,13 @@ func (p *program) build(ctx context.Context, f *config.File, c *census) error {
 		}
 	}
 	p.last = c
-	tags := map[string]map[string]string{}
-	for _, a := range c.accounts {
-		tags[a.Name] = a.ExtraTags
-	}
-	p.metrics.SetTags(tags)
+	p.metrics.SetTags(func(yield func(string, map[string]string) bool) {
+		for i := range c.accounts {
+			if a := c.accounts[i].Account(); !yield(a.Name, a.ExtraTags) {
+				return
+			}
+		}
+	})
 	p.runner.Swap(fleet)
 	if !p.opt.narrowed() { // a narrowed run says nothing of the others
 		p.retire.accepted(c)
