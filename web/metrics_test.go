@@ -92,7 +92,7 @@ func kinds(accounts ...string) map[string][]string {
 // full has heard and seen something of everything.
 func full(t *testing.T) (*Metrics, *prometheus.Registry, *still) {
 	live := &still{
-		accounts: []Account{{Name: "prod", Identity: record.Identity{AccountID: "222222222222", Partition: "aws"}, Expires: noon.Add(time.Hour)}, {Name: "dev"}},
+		accounts: []Account{{Name: "prod", Identity: record.Identity{AccountID: "222222222222", Partition: "aws"}, Expires: noon.Add(time.Hour)}, {Name: "dev"}, {Name: "organization:company", Organization: true}},
 		targets: []Target{
 			target("prod", "us-east-1", "ec2_instance", record.OK, noon, 5),
 			target("prod", "us-east-1", "ec2_volume", record.Denied, noon.Add(-time.Hour), 7),
@@ -105,7 +105,7 @@ func full(t *testing.T) (*Metrics, *prometheus.Registry, *still) {
 	expected.Expected = true
 	live.targets = append(live.targets, expected, Target{Outcome: record.Outcome{Target: record.Target{Account: "prod", Region: "sa-east-1", Kind: "x"}}})
 	m, reg := newMetrics(t, live, MetricsOptions{Version: "1.2.3", Revision: "abc", LabelTags: []string{"team", "cost.center"}})
-	m.Configured(kinds("prod", "dev"))
+	m.Configured(kinds("prod", "dev", "organization:company"))
 	m.SetTags(maps.All(map[string]map[string]string{"prod": {"team": "platform", "other": "x"}}))
 	m.Reloaded(true)
 	m.RunStarted("prod", "r1", noon)
@@ -172,6 +172,7 @@ func TestMetrics(t *testing.T) {
 		`!collector_config_last_reload_success_timestamp_seconds 0`,
 		`collector_account_info{account="prod",account_id="222222222222",partition="aws",tag_cost_center="",tag_team="platform"} 1`,
 		`collector_account_info{account="dev",account_id="",partition="",tag_cost_center="",tag_team=""} 1`,
+		`!collector_account_info{account="organization:company"`,
 		`!collector_target_state`,
 		`collector_output_records_total{output="stdout"} 8`,
 		`collector_output_lost_records_total{output="stdout"} 2`,

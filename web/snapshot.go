@@ -135,7 +135,9 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 		if !a.Expires.IsZero() {
 			gauge(s.expiry, seconds(a.Expires), a.Name)
 		}
-		gauge(s.info, 1, append([]string{a.Name, a.Identity.AccountID, a.Identity.Partition}, s.m.infoValues(a.Name)...)...)
+		if !a.Organization {
+			gauge(s.info, 1, append([]string{a.Name, a.Identity.AccountID, a.Identity.Partition}, s.m.infoValues(a.Name)...)...)
+		}
 	}
 }
 

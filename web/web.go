@@ -28,6 +28,8 @@ type Account struct {
 	Running  time.Time       // when the run under way began; zero: none is
 	Last     Run             // the last that ended; Status is "" until one has
 	Warning  string          // what a person should know of how its regions were found
+	// Organization says that it is an organization's own entry: its runs list members, and no resources.
+	Organization bool
 }
 
 // A Run is one that ended.

@@ -141,7 +141,7 @@ func (p *program) follow(ctx context.Context) error {
 	if !p.opt.narrowed() {
 		p.retired(ctx, before)
 	}
-	p.log.Info("the members of organizations have changed", "accounts", len(p.runner.Fleet().Accounts))
+	p.log.Info("the members of organizations have changed", p.counted()...)
 	return nil
 }
 

@@ -363,6 +363,9 @@ func TestOrganizationDaemon(t *testing.T) {
 		if got := c.live(path); got != "15" {
 			t.Errorf("live %s", got)
 		}
+		if said := c.stderr.String(); !strings.Contains(said, "organizations have changed\" accounts=3 organizations=1") {
+			t.Errorf("the organization is counted as an account:\n%.2000s", said)
+		}
 	})
 }
 

@@ -169,7 +169,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 		err = errors.Join(p.once(ctx, engine, board), p.deliver(ctx), undelivered(p.outputs.States()), ledger.forgotten())
 	} else {
 		stopWatching, stopRetiring := p.watchConfig(ctx), retire.start(ctx)
-		log.Info("collecting", "accounts", len(p.runner.Fleet().Accounts), "config", c.configPath, "version", buildInfo().version)
+		log.Info("collecting", p.counted("config", c.configPath, "version", buildInfo().version)...)
 		err = engine.Run(ctx)
 		stopRetiring()
 		stopWatching()
@@ -201,7 +201,7 @@ func (p *program) once(ctx context.Context, engine *runner.Local, board *runner.
 func exitOf(results []runner.RunResult, board *runner.Board) error {
 	good, bad := 0, 0
 	for _, r := range results {
-		if strings.HasPrefix(r.Account, config.OrganizationPrefix) && r.Status == record.Success {
+		if isOrganization(r.Account) && r.Status == record.Success {
 			continue // it collects nothing
 		}
 		switch r.Status {
@@ -291,8 +291,29 @@ func (p *program) reload(ctx context.Context) error {
 		p.log.Error("reload refused; the configuration in force stays", "config", p.cli.configPath, "error", err, "hint", record.HintOf(err))
 		return err
 	}
-	p.log.Info("reloaded", "config", p.cli.configPath, "accounts", len(p.runner.Fleet().Accounts))
+	p.log.Info("reloaded", p.counted("config", p.cli.configPath)...)
 	return nil
+}
+
+// isOrganization reports whether an entry of the fleet is an organization's own: no account may be called so.
+func isOrganization(name string) bool { return strings.HasPrefix(name, config.OrganizationPrefix) }
+
+// counted is how many accounts are collected, and the organizations apart, which are entries of the fleet too; then more of a line
+// of the log.
+func (p *program) counted(more ...any) []any {
+	accounts, organizations := 0, 0
+	for _, a := range p.runner.Fleet().Accounts {
+		if isOrganization(a.Name) {
+			organizations++
+		} else {
+			accounts++
+		}
+	}
+	facts := []any{"accounts", accounts}
+	if organizations > 0 {
+		facts = append(facts, "organizations", organizations)
+	}
+	return append(facts, more...)
 }
 
 func accountNames(f *runner.Fleet) []string {
