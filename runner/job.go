@@ -403,8 +403,9 @@ func (e *entering) end(ctx context.Context, err error) {
 		e.fallen = fallen
 		e.mu.Unlock()
 	case len(plan.Regions) > 0:
-		if err := guard(func() error { return j.retire(ctx, plan) }); err != nil {
-			j.r.log.Error("what is no longer listed could not be retired", "account", j.Account, "error", err)
+		err := guard(func() error { return j.retire(ctx, plan) })
+		if !errors.Is(err, context.Canceled) { // that is the program's end, and not the store's
+			j.r.retiring.met(j.r.log, j.Account, err, func(name string) bool { return j.f.Account(name) != nil }, "account", j.Account)
 		}
 	}
 }

@@ -14,10 +14,15 @@ type keeper struct {
 	nudge chan struct{}
 	quit  chan struct{}
 	wg    sync.WaitGroup
+
+	trouble outage
 }
 
 func (l *Local) keep() *keeper {
-	k := &keeper{l: l, nudge: make(chan struct{}, 1), quit: make(chan struct{})}
+	k := &keeper{l: l, nudge: make(chan struct{}, 1), quit: make(chan struct{}), trouble: outage{
+		trouble: "a restart will not know which runs it missed; it is tried again at each run",
+		over:    "a restart will know again which runs it missed",
+	}}
 	if l.o.Ticks != nil {
 		k.wg.Go(k.loop)
 	}
@@ -63,9 +68,8 @@ func (k *keeper) flush() {
 	if last == nil {
 		return
 	}
-	if err := guard(func() error { return k.l.o.Ticks.Save(last) }); err != nil {
-		k.l.o.Log.Error("a restart will not know which runs it missed", "error", err)
-	}
+	err := guard(func() error { return k.l.o.Ticks.Save(last) })
+	k.trouble.met(k.l.o.Log, "", err, nil)
 }
 
 func (k *keeper) close() {

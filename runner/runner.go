@@ -78,6 +78,7 @@ type Runner struct {
 
 	claims    claims
 	plans     plans
+	retiring  outage
 	abandoned atomic.Int64
 	stored    atomic.Int64 // ends that the ledger took
 }
@@ -102,7 +103,10 @@ func New(o Options) *Runner {
 	if o.Abandon == nil {
 		o.Abandon = func(record.Target, bool) {}
 	}
-	return &Runner{o: o, watch: Tee(o.Watch).(*tee), log: o.Log, changed: make(chan struct{})}
+	return &Runner{o: o, watch: Tee(o.Watch).(*tee), log: o.Log, changed: make(chan struct{}), retiring: outage{
+		trouble: "what is no longer listed could not be retired; it is tried again at each run of the account",
+		over:    "what is no longer listed is retired again",
+	}}
 }
 
 // Swap makes f the fleet of every run that starts from now on. Runs under way finish with the one that they began with;

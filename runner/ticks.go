@@ -9,7 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
+
+	"github.com/aws-collector/collector/record"
 )
 
 // A TickKey names one schedule of one account.
@@ -85,7 +88,7 @@ func (f *fileTicks) Save(last map[TickKey]time.Time) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("save the last run times: %w", err)
+			err = &record.Fault{Reason: record.Other, Hint: f.remedy(err), Err: fmt.Errorf("save the last run times: %w", err)}
 		}
 	}()
 	dir := filepath.Dir(f.path)
@@ -109,4 +112,19 @@ func (f *fileTicks) Save(last map[TickKey]time.Time) (err error) {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close()) // the rename itself
+}
+
+// remedy is what a person can do about an error of the disk.
+func (f *fileTicks) remedy(err error) string {
+	switch dir := filepath.Dir(f.path); {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "make room below data_dir, " + dir
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf("let uid %d write %s", os.Getuid(), dir)
+	case errors.Is(err, fs.ErrNotExist):
+		return "data_dir was removed under the program: make it anew, " + dir
+	case errors.Is(err, syscall.EROFS):
+		return "the file system is read-only: data_dir must be on a volume that can be written"
+	}
+	return ""
 }

@@ -1,0 +1,116 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// awayLedger is a ledger whose store is away while it is told so.
+type awayLedger struct {
+	*Memory
+	away atomic.Bool
+}
+
+func (l *awayLedger) Known(ctx context.Context, account string) ([]record.Target, error) {
+	if l.away.Load() {
+		return nil, &record.Fault{Reason: record.Network, Hint: "start the database", Err: errors.New("store: known targets: connection refused")}
+	}
+	return l.Memory.Known(ctx, account)
+}
+
+// Many accounts meet a store that is away, at every run: that is said once, with what to do, and once when it is over.
+func TestRetiringSaysAnOutageOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ledger := &awayLedger{Memory: NewMemory()}
+		g := newRig(t, Options{Ledger: ledger}, LocalOptions{})
+		var all []*Account
+		for _, name := range []string{"a", "b", "c", "d"} {
+			all = append(all, account(name, &fakeAccount{}, at("*/15 * * * *")))
+		}
+		g.r.Swap(fleet(t, all...))
+		count := func(said, over int) {
+			t.Helper()
+			log := strings.Join(g.logs.lines, "")
+			if n := strings.Count(log, "could not be retired"); n != said || strings.Count(log, "start the database") != said {
+				t.Errorf("said %d times, want %d:\n%s", n, said, log)
+			}
+			if n := strings.Count(log, "is retired again"); n != over {
+				t.Errorf("said %d times that it is over, want %d:\n%s", n, over, log)
+			}
+		}
+		ledger.away.Store(true)
+		g.run(2 * time.Hour)
+		count(1, 0)
+		ledger.away.Store(false)
+		g.run(time.Hour)
+		count(1, 1)
+		ledger.away.Store(true)
+		g.run(time.Hour)
+		count(2, 1)
+		g.r.Swap(fleet(t, all[:2]...)) // two of those that met it leave
+		ledger.away.Store(false)
+		g.run(time.Hour)
+		count(2, 2)
+	})
+}
+
+// fullTicks cannot be saved while the disk is full.
+type fullTicks struct {
+	memoryTicks
+	full atomic.Bool
+}
+
+func (f *fullTicks) Save(l map[TickKey]time.Time) error {
+	if f.full.Load() {
+		return &record.Fault{Reason: record.Other, Hint: "make room", Err: errors.New("no space left")}
+	}
+	return f.memoryTicks.Save(l)
+}
+
+func TestKeeperSaysAnOutageOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ticks fullTicks
+		g := newRig(t, Options{}, LocalOptions{Ticks: &ticks})
+		g.r.Swap(fleet(t, account("a", &fakeAccount{}, at("*/15 * * * *"))))
+		ticks.full.Store(true)
+		time.AfterFunc(3*time.Hour, func() { ticks.full.Store(false) })
+		g.run(5 * time.Hour)
+		log := strings.Join(g.logs.lines, "")
+		if strings.Count(log, "will not know which runs it missed") != 1 || strings.Count(log, `hint="make room"`) != 1 || strings.Count(log, "will know again") != 1 {
+			t.Errorf("log:\n%s", log)
+		}
+	})
+}
+
+// What a person can do about a disk is said with the error.
+func TestFileTicksRemedy(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ticks := FileTicks(filepath.Join(dir, "ticks.json"), func(string) {})
+	if err := ticks.Save(nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := ticks.Save(nil); !errors.Is(err, os.ErrNotExist) || !strings.Contains(record.HintOf(err), dir) {
+		t.Errorf("%v (hint %q)", err, record.HintOf(err))
+	}
+	for err, want := range map[error]string{syscall.ENOSPC: "make room", syscall.EROFS: "read-only", syscall.EACCES: "let uid"} {
+		if got := ticks.(*fileTicks).remedy(err); !strings.Contains(got, want) {
+			t.Errorf("%v: %q", err, got)
+		}
+	}
+}
