@@ -89,6 +89,14 @@ func (e *Error) Error() string {
 }
 func (e *Error) Unwrap() error { return e.Err }
 
+// A hint is what came after a member, or at a structure's start, the last time: a guess that is looked at first.
+type hint struct {
+	next   uint8 // the number of the member; atEnd, where the structure ended
+	indent uint8 // how long the white space before it was
+}
+
+const atEnd = maxFields // no member has this number
+
 // A Decoder holds the window over a stream and what it learnt of the order of members. The zero value is ready; it is
 // kept with a page's place, for one goroutine at a time.
 type Decoder struct {
@@ -97,7 +105,7 @@ type Decoder struct {
 	o     Options
 	p     *record.Page
 	w     *record.Draft // p.Items or p.Around
-	hints []uint8       // of the program: which member came after which
+	hints []hint        // of the program
 	path  []string      // the open elements
 	item0 int           // the size of p.Items before the item that is being written
 	open  bool          // an item is being written
@@ -117,7 +125,7 @@ type Decoder struct {
 func (d *Decoder) Decode(g *Program, o Options, r io.Reader, p *record.Page) (next string, err error) {
 	o.Limits.defaults()
 	if d.g != g {
-		d.g, d.hints = g, append(d.hints[:0], make([]uint8, g.slots)...)
+		d.g, d.hints = g, append(d.hints[:0], make([]hint, g.slots)...)
 	}
 	d.o, d.p, d.w = o, p, &p.Around
 	d.path, d.next, d.open, d.work = d.path[:0], d.next[:0], false, 0
@@ -316,9 +324,9 @@ func (d *Decoder) element(n *node, name string) (elem string, empty, end bool, e
 	d.look()
 	b, i := d.buf, d.space()
 	if b[i] == '<' {
-		if j := i + 1 + len(n.itemOpen); string(b[i+1:j]) == n.itemOpen {
-			d.pos = j
-			return n.item, false, false, nil
+		if n.item.begins(b[i+1:]) {
+			d.pos = i + 1 + int(n.item.size)
+			return n.item.name, false, false, nil
 		}
 		if j := i + 2 + len(name); b[i+1] == '/' && string(b[i+2:j]) == name && b[j] == '>' {
 			d.pos = j + 1
@@ -334,9 +342,9 @@ func (d *Decoder) element(n *node, name string) (elem string, empty, end bool, e
 	switch {
 	case k == endTag:
 		return "", false, true, d.ends(raw, name)
-	case string(raw) == n.item:
-		return n.item, k == emptyTag, false, nil
-	case bytes.EqualFold(raw, []byte(n.item)):
+	case string(raw) == n.item.name:
+		return n.item.name, k == emptyTag, false, nil
+	case bytes.EqualFold(raw, []byte(n.item.name)):
 	default:
 		d.p.Odd(1)
 	}

@@ -4,21 +4,19 @@ import "strings"
 
 // A node is a structure, a list or a text, compiled for the walk.
 type node struct {
-	typ      Type
-	ordered  bool
-	slot     int // of the hint: which member came first the last time. That of member i is slot+1+i
-	fields   []field
-	elem     *node  // of a list
-	item     string // the element's name
-	itemOpen string // "item>"
-	table    []uint8
-	shift    uint8
+	typ     Type
+	ordered bool
+	slot    int // of the hint of what comes first; that of what comes after member i is slot+1+i
+	fields  []field
+	elem    *node   // of a list
+	item    tagName // of the elements
+	table   []uint8
+	shift   uint8
 }
 
 // A field is a member of a structure.
 type field struct {
-	open   string   // "volumeId>": what follows the < of a start and the </ of an end
-	wire   string   // "volumeId"
+	wire   tagName  // "volumeId"
 	name   string   // "VolumeId"
 	key    [40]byte // `,"VolumeId":`, with a quote more where a string follows
 	keyLen uint8
@@ -62,7 +60,7 @@ func (c *compiler) fresh(s *shape, m *marked) *node {
 	n := &node{typ: s.typ}
 	switch s.typ {
 	case List:
-		n.item, n.itemOpen = s.item, s.item+">"
+		n.item = newTagName(s.item)
 		n.ordered = m != nil && m.role&isOrdered != 0
 		if m != nil {
 			m = &marked{in: m.in} // its role is the list's own, not the elements'
@@ -87,7 +85,7 @@ func (c *compiler) fresh(s *shape, m *marked) *node {
 }
 
 func newField(x member) field {
-	f := field{open: x.wire + ">", wire: x.wire, name: x.name, typ: x.shape.typ}
+	f := field{wire: newTagName(x.wire), name: x.name, typ: x.shape.typ}
 	key := `,"` + x.name + `":`
 	switch f.typ {
 	case String, Timestamp, Blob:
@@ -111,7 +109,7 @@ func (c *compiler) index(n *node) {
 	n.shift = uint8(32 - bits)
 	n.table = make([]uint8, 1<<bits)
 	for i := range n.fields {
-		h := hashName(n.fields[i].wire) >> n.shift
+		h := hashName(n.fields[i].wire.name) >> n.shift
 		for n.table[h] != 0 {
 			h = (h + 1) & uint32(len(n.table)-1)
 		}
@@ -133,7 +131,7 @@ func (n *node) find(name []byte) int {
 		return i
 	}
 	for i := range n.fields {
-		if strings.EqualFold(n.fields[i].wire, string(name)) {
+		if strings.EqualFold(n.fields[i].wire.name, string(name)) {
 			return i
 		}
 	}
@@ -142,7 +140,7 @@ func (n *node) find(name []byte) int {
 
 func (n *node) exact(name []byte) int {
 	for h := hashName(name) >> n.shift; n.table[h] != 0; h = (h + 1) & uint32(len(n.table)-1) {
-		if i := int(n.table[h] - 1); n.fields[i].wire == string(name) {
+		if i := int(n.table[h] - 1); n.fields[i].wire.name == string(name) {
 			return i
 		}
 	}
@@ -161,11 +159,11 @@ func (n *node) byName(key []byte) int {
 
 // root compiles the answer, with the way to the items.
 func (c *compiler) root(g *Program, answer *shape, way []string) *node {
-	n := &node{typ: Struct, fields: []field{{open: "requestId>", wire: "requestId", typ: String, role: isSkip}}}
+	n := &node{typ: Struct, fields: []field{{wire: newTagName("requestId"), typ: String, role: isSkip}}}
 	if len(way) == 0 { // the answer is the item
 		n.fields = append(n.fields, g.item.fields...)
 		for i := range n.fields {
-			if n.fields[i].wire == "nextToken" {
+			if n.fields[i].wire.name == "nextToken" {
 				n.fields[i].role |= isToken
 			}
 		}
@@ -201,7 +199,7 @@ func (c *compiler) root(g *Program, answer *shape, way []string) *node {
 // group compiles what encloses the items: a reservation.
 func (c *compiler) group(g *Program, s *shape, items string) *node {
 	if s.typ == List {
-		return &node{typ: List, item: s.item, itemOpen: s.item + ">", elem: c.group(g, s.elem, items)}
+		return &node{typ: List, item: newTagName(s.item), elem: c.group(g, s.elem, items)}
 	}
 	n := &node{typ: Struct}
 	for _, x := range s.members {
@@ -220,7 +218,7 @@ func (c *compiler) group(g *Program, s *shape, items string) *node {
 
 func (c *compiler) items(g *Program, s *shape) *node {
 	if s.typ == List {
-		return &node{typ: List, item: s.item, itemOpen: s.item + ">", elem: g.item}
+		return &node{typ: List, item: newTagName(s.item), elem: g.item}
 	}
 	return g.item
 }

@@ -17,9 +17,11 @@ const (
 
 // notPlain marks, by the top bit, the first byte of a text that cannot stand in a JSON string as it is, or that may end
 // the text: control characters, ", &, <, \ and what is not ASCII. Bytes behind the first may be marked wrongly.
+//
+// To take a number from a byte that is less than it sets the top bit: so space finds what is below it, and 1 finds zero.
 func notPlain(x uint64) uint64 {
-	q, a, l, s := x^(ones*'"'), x^(ones*'&'), x^(ones*'<'), x^(ones*'\\')
-	return (x | (x-ones*' ')&^x | (q-ones)&^q | (a-ones)&^a | (l-ones)&^l | (s-ones)&^s) & tops
+	qa, l, s := (x|ones*('"'^'&'))^(ones*'&'), x^(ones*'<'), x^(ones*'\\') // " and & differ in one bit
+	return (x | (x - ones*' ') | (qa - ones) | (l - ones) | (s - ones)) & tops
 }
 
 // members reads the members of a structure up to its end, each as `,"Key":value` behind start, where the structure
@@ -38,7 +40,14 @@ func (d *Decoder) members(n *node, name string, start int, seen *met) error {
 				return err
 			}
 		}
-		b, i := d.buf, d.space()
+		h := &d.hints[slot]
+		b, i := d.buf, d.pos
+		if to := i + int(h.indent); b[to] == '<' && isIndent(b[i:to]) {
+			i = to
+		} else {
+			i = d.space()
+			h.indent = uint8(min(i-d.pos, 255)) // longer ones are never found in this way
+		}
 		if b[i] != '<' {
 			if err := d.other(n, name, start, seen, &slot, i); err != nil {
 				if err == errEnd {
@@ -50,13 +59,14 @@ func (d *Decoder) members(n *node, name string, start int, seen *met) error {
 		}
 		var f *field
 		var empty bool
-		x, j := int(d.hints[slot]), 0
+		x, j := int(h.next), 0
 		if x < len(n.fields) {
 			f = &n.fields[x]
-			j = i + 1 + len(f.open)
+			j = i + 1 + int(f.wire.size)
 		}
-		if f == nil || string(b[i+1:j]) != f.open {
+		if f == nil || !f.wire.begins(b[i+1:]) {
 			if e := i + 2 + len(name); b[i+1] == '/' && string(b[i+2:e]) == name && b[e] == '>' {
+				h.next = atEnd
 				d.pos = e + 1
 				d.leave()
 				return nil
@@ -81,14 +91,14 @@ func (d *Decoder) members(n *node, name string, start int, seen *met) error {
 				}
 				continue
 			}
-			d.hints[slot] = uint8(x)
+			h.next = uint8(x)
 			f = &n.fields[x]
 			j++
 		}
 		slot = n.slot + 1 + x
 		d.pos = j
 		if seen.has(x) || empty || f.typ >= Struct || f.role&^noted != 0 || f.long != "" {
-			if err := d.member(n, f, f.wire, empty, start, seen); err != nil {
+			if err := d.member(n, x, f.wire.name, empty, start, seen); err != nil {
 				return err
 			}
 			continue
@@ -111,9 +121,8 @@ func (d *Decoder) members(n *node, name string, start int, seen *met) error {
 			}
 			j, k = j+8, k+8
 		}
-		e := j + 2 + len(f.open)
-		if b[j] != '<' || b[j+1] != '/' || string(b[j+2:e]) != f.open {
-			if err := d.slowMember(f, f.wire); err != nil {
+		if b[j] != '<' || b[j+1] != '/' || !f.wire.begins(b[j+2:]) {
+			if err := d.slowMember(f, f.wire.name); err != nil {
 				return err
 			}
 			continue
@@ -121,14 +130,14 @@ func (d *Decoder) members(n *node, name string, start int, seen *met) error {
 		switch f.typ {
 		case Integer, Float:
 			if !isNumber(o[from:k]) {
-				if err := d.slowMember(f, f.wire); err != nil {
+				if err := d.slowMember(f, f.wire.name); err != nil {
 					return err
 				}
 				continue
 			}
 		case Boolean:
 			if t := o[from:k]; string(t) != "true" && string(t) != "false" {
-				if err := d.slowMember(f, f.wire); err != nil {
+				if err := d.slowMember(f, f.wire.name); err != nil {
 					return err
 				}
 				continue
@@ -138,7 +147,7 @@ func (d *Decoder) members(n *node, name string, start int, seen *met) error {
 			k++
 			from--
 		}
-		w.Buf, d.pos = o[:k], e
+		w.Buf, d.pos = o[:k], j+2+int(f.wire.size)
 		if f.role != 0 || f.id != 0 {
 			d.note(f, record.Span{From: from, To: k})
 		}
@@ -214,11 +223,11 @@ func (d *Decoder) grow() error {
 }
 
 // member reads a member whose start has been read: all that the quick way in members leaves.
-func (d *Decoder) member(n *node, f *field, name string, empty bool, start int, seen *met) (err error) {
+func (d *Decoder) member(n *node, x int, name string, empty bool, start int, seen *met) (err error) {
+	f := &n.fields[x]
 	if f.role&(isItems|isToken|isSkip) != 0 {
 		return d.special(f, name, empty, n)
 	}
-	x := n.number(f)
 	if seen.has(x) {
 		if done, err := d.again(f, name, empty, start); done || err != nil {
 			return err
@@ -306,15 +315,6 @@ func (f *field) quote() int {
 	return 0
 }
 
-func (n *node) number(f *field) int {
-	for i := range n.fields {
-		if &n.fields[i] == f {
-			return i
-		}
-	}
-	return -1
-}
-
 // errEnd says that a structure ended.
 var errEnd = errors.New("end")
 
@@ -342,14 +342,14 @@ func (d *Decoder) other(n *node, name string, start int, seen *met, slot *int, i
 		}
 		return d.unknown(n, string(raw), k == emptyTag, start, seen)
 	}
-	d.hints[*slot] = uint8(x)
+	d.hints[*slot].next = uint8(x)
 	*slot = n.slot + 1 + x
 	f := &n.fields[x]
-	elem := f.wire
+	elem := f.wire.name
 	if elem != string(raw) { // written in another case
 		elem = string(raw)
 	}
-	return d.member(n, f, elem, k == emptyTag, start, seen)
+	return d.member(n, x, elem, k == emptyTag, start, seen)
 }
 
 // ends checks an end tag against the element that is open, and closes it.

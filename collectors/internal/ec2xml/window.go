@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math/bits"
 	"strings"
 	"unicode/utf8"
 )
@@ -44,10 +45,15 @@ func (w *window) offset() int64 { return w.before + int64(w.pos) }
 
 // look fills the window if there is less than lookahead in it.
 func (w *window) look() {
-	if w.end-w.pos < lookahead && w.err == nil {
-		w.ensure(lookahead)
+	if w.end-w.pos < lookahead {
+		w.more()
 	}
 }
+
+// more is apart from look, so that look costs no call.
+//
+//go:noinline
+func (w *window) more() { w.ensure(lookahead) }
 
 // ensure fills the window up to n bytes, if the stream has them, and reports whether it did.
 func (w *window) ensure(n int) bool {
@@ -92,14 +98,31 @@ func (w *window) space() int {
 	b, i := w.buf, w.pos
 	for isSpace(b[i]) {
 		i++
-		for binary.LittleEndian.Uint64(b[i:]) == blanks {
+		other := binary.LittleEndian.Uint64(b[i:]) ^ blanks
+		for other == 0 {
 			i += 8
+			other = binary.LittleEndian.Uint64(b[i:]) ^ blanks
 		}
+		i += bits.TrailingZeros64(other) >> 3
 	}
 	return min(i, w.end)
 }
 
-func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
+// isIndent reports whether b is a line feed and eight spaces or more. To look whether a guess of the indentation is right takes
+// less time than to find its end.
+func isIndent(b []byte) bool {
+	if len(b) < 9 || b[0] != '\n' || binary.LittleEndian.Uint64(b[len(b)-8:]) != blanks {
+		return false
+	}
+	for b = b[1:]; len(b) > 8; b = b[8:] {
+		if binary.LittleEndian.Uint64(b) != blanks {
+			return false
+		}
+	}
+	return true
+}
+
+func isSpace(c byte) bool { return c <= ' ' && (c == ' ' || c == '\n' || c == '\t' || c == '\r') }
 
 type tagKind uint8
 
