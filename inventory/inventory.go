@@ -149,12 +149,14 @@ func (v *Visit) Page(ctx context.Context, p *record.Page) error {
 	}
 	if v.failed = v.page(ctx, p); v.failed != nil {
 		v.failed = v.inv.note(ctx, fmt.Errorf("store: %w", v.failed), false)
-		v.drop()
+		v.Drop()
 	}
 	return v.failed
 }
 
-func (v *Visit) drop() {
+// Drop lets go of what the visit keeps, which others may have then. It stands in the place of End, where none is to come. Safe
+// twice.
+func (v *Visit) Drop() {
 	v.live = nil
 	v.packer.drop()
 }
@@ -250,7 +252,7 @@ func (v *Visit) End(ctx context.Context, o record.Outcome) error {
 	if v.failed != nil {
 		return v.failed
 	}
-	defer v.drop()
+	defer v.Drop()
 	v.packer.close(v.turn)
 	c := Commit{Outcome: o, ExtraTags: v.extra, Packs: v.packer.packs}
 	if o.State.Complete() && v.turn.Known() {

@@ -43,3 +43,45 @@ func TestAnEndThatIsLate(t *testing.T) {
 		}
 	}
 }
+
+// A patient driver has nothing live, and takes what comes.
+type patient struct{ Driver }
+
+func (patient) Begin(context.Context, record.Target, Scope, string) (Turn, error) {
+	return patientTurn{}, nil
+}
+
+type patientTurn struct{ packing }
+
+func (patientTurn) Known() bool                                                     { return true }
+func (patientTurn) Live(context.Context, func([]byte, record.Sum, int) error) error { return nil }
+func (patientTurn) Commit(context.Context, Commit) error                            { return nil }
+func (patientTurn) Stage(context.Context, []Pack) error                             { return nil }
+
+// What visits may keep together is whole again after each, also after one that has no end.
+func TestVisitsGiveBackWhatTheyHold(t *testing.T) {
+	i := New(patient{}, Options{})
+	for name, end := range map[string]func(*Visit){
+		"an end": func(v *Visit) {
+			if err := v.End(t.Context(), record.Outcome{State: record.OK}); err != nil {
+				t.Error(err)
+			}
+		},
+		"none": func(v *Visit) { v.Drop(); v.Drop() },
+	} {
+		v, err := i.Begin(t.Context(), record.Target{Account: "prod", Region: "r", Kind: "ec2_instance"}, record.Identity{AccountID: "222222222222", Partition: "aws"}, "R")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Page(t.Context(), views(t, 1000, "")); err != nil {
+			t.Fatal(err)
+		}
+		if i.held.Load() == 0 {
+			t.Fatal("the visit keeps nothing")
+		}
+		end(v)
+		if n := i.held.Load(); n != 0 {
+			t.Errorf("%s: %d bytes are kept for ever", name, n)
+		}
+	}
+}

@@ -35,6 +35,9 @@ type Visit interface {
 	Page(ctx context.Context, p *record.Page) error // borrows p
 	// End decides what is gone; nothing else in the program does. ErrFenced if the target was begun again.
 	End(ctx context.Context, o record.Outcome) error
+	// Drop lets go of what the visit keeps, where no End is to come. It may be called after a Page that panicked, and after
+	// another Drop.
+	Drop()
 }
 
 // Runs counts the jobs of runs, so that exactly one of them ends the run, in whichever process. It is apart from the

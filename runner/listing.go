@@ -40,6 +40,7 @@ type listing struct {
 
 	turn   sync.Mutex // whose the visit is
 	visit  Visit
+	orphan bool // who has the turn has the visit's end too: nobody waited; guarded by mu
 	stores atomic.Bool // the visit is at its end
 }
 
@@ -82,7 +83,7 @@ func (l *listing) work(ctx context.Context) error {
 // begin takes the ledger's epoch. Without it the listing goes on, for the outputs.
 func (l *listing) begin(ctx context.Context) {
 	l.turn.Lock()
-	defer l.turn.Unlock()
+	defer l.giveBack()
 	var v Visit
 	err := guard(func() (err error) {
 		v, err = l.j.r.o.Ledger.Begin(ctx, l.t, l.j.who, l.j.Run)
@@ -273,12 +274,29 @@ func (l *listing) undelivered(to string, err error) {
 // page lends p to the visit.
 func (l *listing) page(ctx context.Context, p *record.Page) {
 	l.turn.Lock()
-	defer l.turn.Unlock()
+	defer l.giveBack()
 	l.mu.Lock()
 	skip := l.over || l.lost != nil || l.visit == nil
 	l.mu.Unlock()
 	if !skip {
 		l.ledger(guard(func() error { return l.visit.Page(ctx, p) }))
+	}
+}
+
+// giveBack ends a turn. If it was given up on meanwhile, what the visit keeps goes with it.
+func (l *listing) giveBack() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.orphan {
+		l.drop()
+	}
+	l.turn.Unlock()
+}
+
+// drop is the visit's end where the ledger is not to hear of one. The turn is the caller's.
+func (l *listing) drop() {
+	if v := l.visit; v != nil {
+		_ = guard(func() error { v.Drop(); return nil }) // a panic was told before, or is of no account
 	}
 }
 
@@ -325,22 +343,24 @@ func (l *listing) end(ctx context.Context, err error) {
 	}
 	o = l.out
 	l.mu.Unlock()
-	if !l.turn.TryLock() { // it was given up on inside the ledger, whose epoch will fence it
+	l.mu.Lock()
+	l.orphan = !l.turn.TryLock() // it was given up on inside the ledger, whose epoch will fence it
+	orphan, lost := l.orphan, l.lost != nil
+	l.mu.Unlock()
+	if orphan {
 		return
 	}
 	defer l.turn.Unlock()
-	l.mu.Lock()
-	skip := l.lost != nil || l.visit == nil
-	l.mu.Unlock()
-	if skip {
+	if lost || l.visit == nil {
+		l.drop()
 		return
 	}
 	l.stores.Store(true)
-	lost := guard(func() error { return l.visit.End(ctx, o) })
-	if lost == nil {
+	trouble := guard(func() error { return l.visit.End(ctx, o) })
+	if trouble == nil {
 		l.j.r.stored.Add(1)
 	}
-	l.ledger(lost)
+	l.ledger(trouble)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil && l.bug != nil {

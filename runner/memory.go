@@ -75,6 +75,8 @@ func (v memoryVisit) End(context.Context, record.Outcome) error {
 	return nil
 }
 
+func (memoryVisit) Drop() {}
+
 // Known is every target of the account that was begun and is not retired.
 func (m *Memory) Known(_ context.Context, account string) ([]record.Target, error) {
 	m.mu.Lock()

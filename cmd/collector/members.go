@@ -330,3 +330,4 @@ type noVisit struct{}
 
 func (noVisit) Page(context.Context, *record.Page) error  { return nil }
 func (noVisit) End(context.Context, record.Outcome) error { return nil }
+func (noVisit) Drop()                                     {}

@@ -1,0 +1,92 @@
+package runner
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// keptLedger counts what becomes of its visits.
+type keptLedger struct {
+	*Memory
+	page func(t record.Target) // of a visit, whatever its context says
+
+	mu    sync.Mutex
+	ends  map[string]int // by region
+	drops map[string]int
+}
+
+type keptVisit struct {
+	Visit
+	l *keptLedger
+	t record.Target
+}
+
+func (l *keptLedger) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (Visit, error) {
+	v, err := l.Memory.Begin(ctx, t, id, run)
+	return keptVisit{v, l, t}, err
+}
+
+func (v keptVisit) Page(context.Context, *record.Page) error { v.l.page(v.t); return nil }
+
+func (v keptVisit) End(context.Context, record.Outcome) error {
+	v.l.mu.Lock()
+	defer v.l.mu.Unlock()
+	v.l.ends[v.t.Region]++
+	return nil
+}
+
+func (v keptVisit) Drop() {
+	v.l.mu.Lock()
+	defer v.l.mu.Unlock()
+	v.l.drops[v.t.Region]++
+}
+
+// A visit that has no end lets go of what it keeps: one that was given up on in the middle of a page, when the page comes back,
+// and one that panicked.
+func TestVisitWithoutEnd(t *testing.T) {
+	for name, c := range map[string]struct {
+		page          func(release chan struct{})
+		before, after int // drops of the visit, before its page comes back and then
+	}{
+		"hung":     {func(release chan struct{}) { <-release }, 0, 1},
+		"panicked": {func(chan struct{}) { panic("ledger") }, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				release := make(chan struct{})
+				l := &keptLedger{Memory: NewMemory(), ends: map[string]int{}, drops: map[string]int{}}
+				l.page = func(t record.Target) {
+					if t.Region == "us-east-1" {
+						c.page(release)
+					}
+				}
+				f := &fakeAccount{list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
+					return emit(ctx, page("i-1"))
+				}}
+				g := newRig(t, Options{Ledger: l}, LocalOptions{})
+				g.r.Swap(fleet(t, account("a", f, func(a *Account) { a.Timeout = time.Minute })))
+				if _, err := g.l.Once(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				want := func(drops int) {
+					t.Helper()
+					l.mu.Lock()
+					defer l.mu.Unlock()
+					if l.drops["us-east-1"] != drops || l.ends["us-east-1"] != 0 || l.ends["eu-west-1"] != 1 || l.drops["eu-west-1"] != 0 {
+						t.Errorf("%v ends, %v drops, want %d", l.ends, l.drops, drops)
+					}
+				}
+				want(c.before)
+				close(release)
+				synctest.Wait()
+				want(c.after)
+				g.clean()
+			})
+		})
+	}
+}
