@@ -171,10 +171,8 @@ func (s *Sessions) entry(steps []Step, region string) *entry {
 type pipeline [16]byte
 
 func (p pipeline) and(s Step) pipeline {
-	h := sha256.New()
-	h.Write(p[:])
-	h.Write([]byte(s.Key()))
-	return pipeline(h.Sum(nil)[:len(p)])
+	sum := sha256.Sum256(append(p[:], s.Key()...))
+	return pipeline(sum[:len(p)])
 }
 
 // layer finds the layer of a key, or makes it. s.mu is held, except where s is being made.

@@ -60,6 +60,9 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 			n = 256
 		}
 		tr.MaxIdleConns, tr.MaxIdleConnsPerHost = n+16, n // every region is a host; the sign-ins come on top
+		// A request is one of these, and an answer's head; bodies are read past them. There are as many as connections.
+		tr.ReadBufferSize, tr.WriteBufferSize = 2<<10, 2<<10
+		tr.DisableCompression = true // EC2 is asked for it by who unzips its pages; what others answer is small
 		if o.DialContext != nil {
 			tr.DialContext = o.DialContext
 		}

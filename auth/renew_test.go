@@ -84,6 +84,23 @@ func TestDay(t *testing.T) {
 	})
 }
 
+// TestAnAttemptHangs: a connection that died in silence, before the answer or within it, costs one attempt and not the sign-in.
+func TestAnAttemptHangs(t *testing.T) {
+	for _, f := range []awsfake.Fault{{Kind: awsfake.Hang}, {Kind: awsfake.SlowBody, Delay: time.Hour}} {
+		for _, action := range []string{"AssumeRole", "GetCallerIdentity"} {
+			bubble(t, func(t *testing.T, w *world) {
+				f.Service, f.Action, f.Count = "sts", action, 1
+				w.aws.Inject(f)
+				start := time.Now()
+				w.open(w.sessions(Options{}), w.ak(role(w.role.ARN)))
+				if d := time.Since(start); d < attemptTimeout || d > attemptTimeout+callBackoff {
+					t.Errorf("%v, %s: signed in after %s", f.Kind, action, d)
+				}
+			})
+		}
+	}
+}
+
 // TestRenewalFails: what is valid is kept and given at once, whether STS refuses or hangs; the log says so; when it ends,
 // the error comes out; when STS is back, so are we.
 func TestRenewalFails(t *testing.T) {

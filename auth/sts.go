@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 
@@ -43,14 +44,40 @@ func (forgetful) SignHTTP(ctx context.Context, c aws.Credentials, r *http.Reques
 	return v4.NewSigner().SignHTTP(ctx, c, r, hash, service, region, at, opts...)
 }
 
-// hasty is a client over the same connections whose attempts are cut off.
+// hasty is a client over the same connections whose attempts are cut off. Not by http.Client's own time-out, for which it copies
+// the request's header and has two goroutines wait.
 func hasty(c aws.HTTPClient) aws.HTTPClient {
-	if h, ok := c.(*http.Client); ok {
-		short := *h
-		short.Timeout = attemptTimeout
-		return &short
+	h, ok := c.(*http.Client)
+	if !ok {
+		return c
 	}
-	return c
+	short := *h
+	short.Transport = cutOff{h.Transport}
+	return &short
+}
+
+type cutOff struct{ http.RoundTripper }
+
+func (t cutOff) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, cancel := within(r.Context(), attemptTimeout, "an attempt")
+	resp, err := t.RoundTripper.RoundTrip(r.WithContext(ctx))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	resp.Body = timedBody{resp.Body, cancel}
+	return resp, nil
+}
+
+// timedBody is a body that may be read until the attempt is cut off.
+type timedBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (b timedBody) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
 }
 
 func as(region string, c aws.Credentials) func(*sts.Options) {

@@ -1,8 +1,8 @@
 package collectors
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -37,20 +37,23 @@ func (l *Lister) Regions(ctx context.Context, w Where) (Regions, error) {
 	return rs, err
 }
 
+// notOptedIn is how the decoder writes the member. It can stand for nothing else: within a value its quotes would be escaped.
+var notOptedIn = []byte(`"OptInStatus":"not-opted-in"`)
+
 func (l *Lister) describeRegions(ctx context.Context, w Where) (Regions, error) {
 	k, _ := KindNamed("ec2_region")
 	rs := Regions{Complete: true}
 	w.Stamp = record.NewStamp(record.Target{Region: w.Region, Kind: k.Name}, record.Identity{}, []byte("{}"), "", "")
 	_, err := l.List(ctx, w, k, "", func(_ context.Context, p *record.Page) error {
 		for v := range p.Views() {
-			var r struct{ RegionName, OptInStatus string }
-			if err := json.Unmarshal(v.Data(), &r); err != nil {
+			name, err := record.Unquote(v.ID())
+			if err != nil {
 				return &record.Fault{Reason: record.BadAnswer, Err: fmt.Errorf("a region: %w", err)}
 			}
-			if r.OptInStatus == "not-opted-in" {
-				rs.Disabled = append(rs.Disabled, r.RegionName)
+			if bytes.Contains(v.Data(), notOptedIn) {
+				rs.Disabled = append(rs.Disabled, name)
 			} else { // opted-in, opt-in-not-required; older partitions say nothing
-				rs.Enabled = append(rs.Enabled, r.RegionName)
+				rs.Enabled = append(rs.Enabled, name)
 			}
 		}
 		return nil

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -14,7 +15,7 @@ import (
 type claims struct {
 	mu      sync.Mutex
 	entered map[awsAccount]string // the first of the blocks that did, by name
-	jobs    map[string]map[*job]bool
+	jobs    map[string][]*job     // by block, under way
 }
 
 type awsAccount struct{ partition, id string }
@@ -37,7 +38,7 @@ func (c *claims) enter(f *Fleet, name string, id record.Identity) error {
 		if theirs < mine {
 			return SameAccount(id, other)
 		}
-		for j := range c.jobs[other] {
+		for _, j := range c.jobs[other] {
 			j.cancel(SameAccount(id, name))
 		}
 	}
@@ -61,19 +62,16 @@ func (c *claims) add(j *job) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.jobs == nil {
-		c.jobs = map[string]map[*job]bool{}
+		c.jobs = map[string][]*job{}
 	}
-	if c.jobs[j.Account] == nil {
-		c.jobs[j.Account] = map[*job]bool{}
-	}
-	c.jobs[j.Account][j] = true
+	c.jobs[j.Account] = append(c.jobs[j.Account], j)
 }
 
 func (c *claims) remove(j *job) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.jobs[j.Account], j)
-	if len(c.jobs[j.Account]) == 0 {
+	left := slices.DeleteFunc(c.jobs[j.Account], func(o *job) bool { return o == j })
+	if c.jobs[j.Account] = left; len(left) == 0 {
 		delete(c.jobs, j.Account)
 	}
 }

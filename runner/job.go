@@ -42,6 +42,7 @@ type job struct {
 	mu      sync.Mutex
 	ready   []step
 	workers int
+	calls   []*supervised // works under way
 	tally   Tally
 	follow  []Job
 }
@@ -81,7 +82,9 @@ func (r *Runner) start(ctx context.Context, f *Fleet, spec Job, p places, halt f
 			Err: fmt.Errorf("the run's time-out is over, at %s", j.Deadline.UTC().Format(time.RFC3339))}
 		j.ctx, stop = context.WithDeadlineCause(ctx, j.Deadline, j.timeout)
 	}
+	watched := context.AfterFunc(j.ctx, func() { time.AfterFunc(r.o.Grace, j.giveUp) })
 	j.over = func(res jobResult) {
+		watched()
 		stop()
 		j.cancel(nil)
 		r.claims.remove(j)
@@ -171,33 +174,52 @@ func (j *job) halting() error {
 
 // step does one step, and reports whether this goroutine may go on.
 func (j *job) step(s step) bool {
-	err := s.unreached(j.stopped())
-	if err == nil && !j.r.supervise(j.ctx, j.r.o.Grace,
-		func() { err = guard(func() error { return s.work(j.ctx) }) },
-		func() {
-			if j.end(s, j.stuck(s)) {
-				j.workOn()
-			}
-		}) {
+	call := &supervised{r: j.r, instead: func() {
+		if j.end(s, j.stuck(s)) {
+			j.workOn()
+		}
+	}}
+	j.mu.Lock()
+	j.calls = append(j.calls, call)
+	j.mu.Unlock()
+	var err error
+	if !call.do(func() {
+		if err = s.unreached(j.stopped()); err == nil {
+			err = guard(func() error { return s.work(j.ctx) })
+		}
+	}) {
 		return false
 	}
+	j.mu.Lock()
+	j.calls = slices.DeleteFunc(j.calls, func(c *supervised) bool { return c == call })
+	j.mu.Unlock()
 	return j.end(s, j.because(err))
 }
 
-func (j *job) end(s step, err error) bool {
-	ctx, cancel := j.r.patience(context.WithoutCancel(j.ctx), s.storing, j.halting)
-	defer cancel()
-	var p *panicked
-	if errors.As(err, &p) {
-		j.logPanic(s.target(), p)
+// giveUp is for when the job was ended, and the grace is over too.
+func (j *job) giveUp() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, call := range j.calls {
+		go call.giveUp()
 	}
-	if !j.r.supervise(ctx, time.Second, func() { s.end(ctx, err) }, func() {
+}
+
+func (j *job) end(s step, err error) bool {
+	call := &supervised{r: j.r, instead: func() {
 		t := s.target()
 		j.r.log.Error("the end of a target was given up on: an output or the store does not answer",
 			"account", j.Account, "region", t.Region, "kind", t.Kind, "run", j.Run)
 		s.after()
 		j.workOn()
-	}) {
+	}}
+	ctx, cancel := j.r.patience(context.WithoutCancel(j.ctx), s.storing, j.halting, call.giveUp)
+	defer cancel()
+	var p *panicked
+	if errors.As(err, &p) {
+		j.logPanic(s.target(), p)
+	}
+	if !call.do(func() { s.end(ctx, err) }) {
 		return false
 	}
 	s.after()

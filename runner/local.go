@@ -44,6 +44,7 @@ type Local struct {
 	queue   *fair[queued]
 	begun   int // runs that are not over and have had a place
 	lanes   map[string]*lane
+	crew    *crew          // while running
 	wg      sync.WaitGroup // of runs
 }
 
@@ -196,14 +197,16 @@ func (l *Local) open() error {
 		return errors.New("the engine is running already")
 	}
 	l.running = true
+	l.crew = newCrew()
 	l.draining.Store(false)
 	return nil
 }
 
 func (l *Local) shut() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.running = false
+	l.mu.Unlock()
+	l.crew.close()
 }
 
 // fire starts what the timetable says, or counts it as missed.
@@ -449,7 +452,9 @@ func (l *Local) dispatch() {
 				q.job.Deadline = time.Now().Add(n.a.Timeout)
 			}
 		}
-		go l.r.start(n.ctx, n.fleet, q.job, (*localPlaces)(l), l.halted, func(res jobResult) { l.jobOver(n, res) })
+		l.crew.do(func() {
+			l.r.start(n.ctx, n.fleet, q.job, (*localPlaces)(l), l.halted, func(res jobResult) { l.jobOver(n, res) })
+		})
 	}
 }
 

@@ -101,7 +101,7 @@ func TestADeadOutputIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := New(Options{Limits: NewLimits(1, nil)})
 		began := time.Now()
-		ctx, cancel := r.patience(t.Context(), func() bool { return false }, func() error { return nil })
+		ctx, cancel := r.patience(t.Context(), func() bool { return false }, func() error { return nil }, func() {})
 		defer cancel()
 		<-ctx.Done()
 		if took := time.Since(began); took != 5*time.Second || !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
@@ -115,7 +115,7 @@ func TestNobodyWaitsAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := New(Options{Limits: NewLimits(1, nil)})
 		began := time.Now()
-		ctx, cancel := r.patience(t.Context(), func() bool { return true }, func() error { return errStopping })
+		ctx, cancel := r.patience(t.Context(), func() bool { return true }, func() error { return errStopping }, func() {})
 		defer cancel()
 		<-ctx.Done()
 		if took := time.Since(began); took != 5*time.Second {

@@ -11,33 +11,31 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// supervise calls f here. A goroutine cannot be stopped from outside; so when f has not returned grace after ctx ended, it is
-// given up on: instead is called, in another goroutine, and takes over whatever f's caller was about to do. supervise
-// reports whether f returned in time. If not, its caller must do nothing more, however late f returned: instead did.
-func (r *Runner) supervise(ctx context.Context, grace time.Duration, f, instead func()) bool {
-	var settled atomic.Bool
-	returned := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		t := time.NewTimer(grace)
-		defer t.Stop()
-		select {
-		case <-returned:
-			return
-		case <-t.C:
-		}
-		if settled.CompareAndSwap(false, true) {
-			r.abandoned.Add(1)
-			instead()
-		}
-	})
+// A supervised call is one that may not heed its context. A goroutine cannot be stopped from outside; so when the call has not
+// returned in time, it is given up on: instead is called, in another goroutine, and takes over whatever the caller was about to do.
+type supervised struct {
+	r       *Runner
+	instead func()
+	settled atomic.Bool
+}
+
+// do calls f here, and reports whether it returned in time. If not, its caller must do nothing more, however late f returned:
+// instead did.
+func (s *supervised) do(f func()) bool {
 	f()
-	if settled.CompareAndSwap(false, true) {
-		stop()
-		close(returned)
+	if s.settled.CompareAndSwap(false, true) {
 		return true
 	}
-	r.abandoned.Add(-1)
+	s.r.abandoned.Add(-1)
 	return false
+}
+
+// giveUp is for when the time is over. It does nothing if the call has returned.
+func (s *supervised) giveUp() {
+	if s.settled.CompareAndSwap(false, true) {
+		s.r.abandoned.Add(1)
+		s.instead()
+	}
 }
 
 // What a ledger gets for an end, in end time-outs: a slow one is waited for while it takes other ends, one that does not answer is not.
@@ -47,9 +45,14 @@ const (
 )
 
 // patience is a context for the end of a target. It ends after the end time-out unless the ledger has the target by then, and
-// then by what the ledger does for others. Where stopping says that the program ends, there is no time for that.
-func (r *Runner) patience(parent context.Context, storing func() bool, stopping func() error) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(parent)
+// then by what the ledger does for others. Where stopping says that the program ends, there is no time for that. late is called a
+// second after the time is over.
+func (r *Runner) patience(parent context.Context, storing func() bool, stopping func() error, late func()) (context.Context, context.CancelFunc) {
+	ctx, end := context.WithCancelCause(parent)
+	cancel := func(cause error) {
+		end(cause)
+		time.AfterFunc(time.Second, late)
+	}
 	idle, all, last := 0, 0, r.stored.Load()
 	var t *time.Timer
 	t = time.AfterFunc(math.MaxInt64, func() { // it begins below, when t is set
@@ -72,7 +75,7 @@ func (r *Runner) patience(parent context.Context, storing func() bool, stopping 
 	t.Reset(r.o.EndTimeout)
 	return ctx, func() {
 		t.Stop()
-		cancel(context.Canceled)
+		end(context.Canceled)
 	}
 }
 
