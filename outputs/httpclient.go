@@ -268,6 +268,21 @@ func (c *httpClient) hide(texts ...string) {
 	}
 }
 
+// KeyFile is the file of the client's key that an output's options name; "": none.
+func KeyFile(options any) string {
+	switch o := options.(type) {
+	case interface{ client() *HTTPClient }:
+		return o.client().TLS.KeyFile
+	case *S3:
+		return o.TLS.KeyFile
+	case *Kafka:
+		return o.TLS.KeyFile
+	}
+	return ""
+}
+
+func (o *HTTPClient) client() *HTTPClient { return o }
+
 func (o *ClientTLS) config() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: o.ServerName, InsecureSkipVerify: o.InsecureSkipVerify}
 	if o.CAFile != "" {

@@ -4,10 +4,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -76,16 +74,7 @@ func (c *cli) load() (*loaded, error) {
 		return l, usage(err)
 	}
 	l.warnings = append(l.warnings, warnings...)
-	if f.SecretInline {
-		if mode, ok := readableByOthers(c.configPath); ok {
-			l.warnings = append(l.warnings, fmt.Sprintf("%s holds a secret and is readable by others (%s); chmod o-rwx %[1]s, or write the secret as ${env:NAME} or ${file:/path}", c.configPath, mode))
-		}
-	}
-	for _, path := range f.SecretFiles {
-		if mode, ok := readableByOthers(path); ok && !mounted(path) {
-			l.warnings = append(l.warnings, fmt.Sprintf("%s, which %s names, holds a secret and is readable by others (%s); chmod o-rwx %[1]s", path, c.configPath, mode))
-		}
-	}
+	l.warnings = append(l.warnings, c.exposed(f)...)
 	if c.strict && len(l.warnings) > 0 {
 		return l, usage(fmt.Errorf("--strict refuses %s:\n  %s", c.configPath, strings.Join(l.warnings, "\n  ")))
 	}
@@ -114,27 +103,6 @@ func beside(file string, f *config.File) (warnings []string, err error) {
 func (c *cli) lookup(name string) (string, bool) {
 	v := c.getenv(name)
 	return v, v != ""
-}
-
-// readableByOthers reports whether a file may be read by who is neither its owner nor in its group, and its mode.
-func readableByOthers(path string) (fs.FileMode, bool) {
-	info, err := os.Stat(path)
-	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&0o007 == 0 { // Windows' modes say nothing
-		return 0, false
-	}
-	return info.Mode().Perm(), true
-}
-
-// mounted reports whether a container's runtime put the secret there: Kubernetes through its ..data link, Docker and Podman
-// in /run/secrets. They make it readable by all of the container, where there are no others.
-func mounted(path string) bool {
-	for _, dir := range []string{"/run/secrets/", "/var/run/secrets/"} {
-		if strings.HasPrefix(path, dir) {
-			return true
-		}
-	}
-	to, err := os.Readlink(path)
-	return err == nil && strings.HasPrefix(to, "..data/")
 }
 
 // known is what a configuration may name.

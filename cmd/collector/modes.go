@@ -1,0 +1,131 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/outputs"
+)
+
+// exposed is a warning for each file with a secret that more people can read than should: the configuration itself, and all
+// that it leads to. Files that are not there are passed over: who needs them says so.
+func (c *cli) exposed(f *config.File) []string {
+	var all []string
+	if mode, ok := readableByOthers(c.configPath); ok && f.SecretInline {
+		all = append(all, fmt.Sprintf("%s holds a secret and is readable by others (%s); chmod o-rwx %[1]s, or write the secret as ${env:NAME} or ${file:/path}", c.configPath, mode))
+	}
+	seen := map[string]bool{}
+	look := func(path, what string) {
+		if mode, ok := readableByOthers(path); ok && !seen[path] && !mounted(path) {
+			seen[path] = true
+			all = append(all, fmt.Sprintf("%s, %s, holds a secret and is readable by others (%s); chmod o-rwx %[1]s", path, what, mode))
+		}
+	}
+	for _, path := range f.SecretFiles {
+		look(path, "which "+c.configPath+" names")
+	}
+	for i, o := range f.Outputs {
+		look(outputs.KeyFile(o.Options), fmt.Sprintf("the client's key of outputs[%d]", i))
+	}
+	if path := c.getenv("AWS_WEB_IDENTITY_TOKEN_FILE"); path != "" {
+		look(path, "which AWS_WEB_IDENTITY_TOKEN_FILE names")
+	}
+	for _, profile := range profiles(f) {
+		c.exposedBy(profile, look)
+	}
+	return append(all, openSessions(f.DataDir)...)
+}
+
+// profiles is every profile that the configuration names, once each.
+func profiles(f *config.File) []string {
+	var all []string
+	for _, b := range f.Accounts {
+		all = append(all, b.Account().Profile)
+	}
+	for _, o := range f.Organizations {
+		all = append(all, o.Via.Profile)
+	}
+	for _, o := range f.Outputs {
+		if s3, ok := o.Options.(*outputs.S3); ok {
+			all = append(all, s3.Profile)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// exposedBy looks at what a profile of the shared AWS files leads to: the files themselves where they hold a key, a web identity's
+// token, and the tokens of IAM Identity Center.
+func (c *cli) exposedBy(profile string, look func(path, what string)) {
+	if profile == "" {
+		return
+	}
+	dir := filepath.Join(c.getenv("HOME"), ".aws")
+	for _, path := range []string{envOr(c.getenv, "AWS_SHARED_CREDENTIALS_FILE", filepath.Join(dir, "credentials")), envOr(c.getenv, "AWS_CONFIG_FILE", filepath.Join(dir, "config"))} {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		section := ""
+		for line := range strings.Lines(string(b)) {
+			line = strings.TrimSpace(line)
+			if strings.HasPrefix(line, "[") {
+				section = strings.TrimSpace(strings.TrimPrefix(strings.Trim(line, "[] \t"), "profile "))
+			}
+			key, value, _ := strings.Cut(line, "=")
+			switch key = strings.TrimSpace(key); {
+			case key == "aws_secret_access_key":
+				look(path, "where profile "+profile+" is looked for")
+			case section == profile && key == "web_identity_token_file":
+				look(strings.TrimSpace(value), "the web identity of profile "+profile)
+			case section == profile && strings.HasPrefix(key, "sso_"):
+				tokens, _ := filepath.Glob(filepath.Join(dir, "sso", "cache", "*.json")) // the pattern is well-formed
+				for _, token := range tokens {
+					look(token, "where profile "+profile+" finds its token")
+				}
+			}
+		}
+	}
+}
+
+// openSessions looks at the kept MFA sessions, which are ours alone: nobody else, the group included, has business there. Signing in
+// refuses them.
+func openSessions(dataDir string) []string {
+	var all []string
+	dir := filepath.Join(dataDir, "sessions")
+	files, _ := filepath.Glob(filepath.Join(dir, "*")) // the pattern's own part is well-formed
+	for _, path := range append([]string{dir}, files...) {
+		info, err := os.Lstat(path)
+		if err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+			all = append(all, fmt.Sprintf("%s holds sessions and is open to others (%s); chmod go-rwx %[1]s, and think about who may have read it", path, info.Mode().Perm()))
+		}
+	}
+	return all
+}
+
+// readableByOthers reports whether a file may be read by who is neither its owner nor in its group, and its mode.
+func readableByOthers(path string) (fs.FileMode, bool) {
+	info, err := os.Stat(path)
+	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&0o007 == 0 { // Windows' modes say nothing
+		return 0, false
+	}
+	return info.Mode().Perm(), true
+}
+
+// mounted reports whether a container's runtime put the secret there: Kubernetes through its ..data link, Docker and Podman
+// in /run/secrets. They make it readable by all of the container, where there are no others.
+func mounted(path string) bool {
+	for _, dir := range []string{"/run/secrets/", "/var/run/secrets/"} {
+		if strings.HasPrefix(path, dir) {
+			return true
+		}
+	}
+	to, err := os.Readlink(path)
+	return err == nil && strings.HasPrefix(to, "..data/")
+}
