@@ -95,7 +95,7 @@ type shownOptions struct {
 	Kinds  []string `yaml:"kinds" names:"kinds" doc:"Some."`
 }
 
-func (*shownOptions) NeedsStore() bool { return true }
+func (*shownOptions) NeedsStore() (string, string, bool) { return "", "", true }
 
 func known() Known {
 	return Known{

@@ -113,9 +113,19 @@ func (d *decoder) storeNeeded(w *written) {
 	}
 	for i := range w.Outputs {
 		o := &w.Outputs[i]
-		needs, ok := o.Options.(interface{ NeedsStore() bool })
-		if p, fine := d.judged(o); ok && fine && needs.NeedsStore() {
+		of, ok := o.Options.(interface {
+			NeedsStore() (option, value string, needs bool)
+		})
+		p, fine := d.judged(o)
+		if !ok || !fine {
+			continue
+		}
+		switch option, value, needs := of.NeedsStore(); {
+		case needs && option == "":
 			d.report(p, o.Type+" needs what the store remembers, and store: none remembers nothing", "take store: none out, or this output")
+		case needs:
+			p.path = join(p.path, option)
+			d.report(p, value+" needs what the store remembers, and store: none remembers nothing", "take store: none out, or "+option+": "+value)
 		}
 	}
 }

@@ -6,9 +6,10 @@ import (
 	"strconv"
 )
 
-// A Clash is what is wrong with an output because of those beside it, in words that begin with its option where there is one.
+// A Clash is what is wrong with an output because of those beside it.
 type Clash struct {
-	Index   int // of the spec
+	Index   int    // of the spec
+	Option  string // where it can be mended; "": in the whole output
 	Err     error
 	Warning bool // it works, and may not after an edit of the file
 }
@@ -18,10 +19,10 @@ func Clashes(types []Type, specs []Spec) []Clash {
 	var all []Clash
 	for i, p := range arrange(types, specs) {
 		if p.err != nil {
-			all = append(all, Clash{Index: i, Err: p.err})
+			all = append(all, Clash{Index: i, Option: p.option, Err: p.err})
 		}
 		if p.warning != nil {
-			all = append(all, Clash{Index: i, Err: p.warning, Warning: true})
+			all = append(all, Clash{Index: i, Option: "name", Err: p.warning, Warning: true})
 		}
 	}
 	return all
@@ -32,7 +33,8 @@ type arrangement struct {
 	name    string
 	key     string // what can be open only once; "": nothing
 	err     error
-	warning error
+	option  string // of err
+	warning error  // of the option name
 }
 
 // arrange gives each output its name: as it says, else its type, with a number from the second on.
@@ -48,7 +50,7 @@ func arrange(types []Type, specs []Spec) []arrangement {
 		name := nameIn(sp.Options)
 		if name == "" && leavesTraces(t, sp.Options) {
 			if nameless[t.Name] {
-				a.warning = fmt.Errorf("name: give each %s output a name of its own: what waits on disk for one is found by its name, and by the place of its block where it has none, "+
+				a.warning = fmt.Errorf("give each %s output a name of its own: what waits on disk for one is found by its name, and by the place of its block where it has none, "+
 					"so it would go to another once blocks are moved or removed", t.Name)
 			}
 			nameless[t.Name] = true
@@ -59,7 +61,7 @@ func arrange(types []Type, specs []Spec) []arrangement {
 				name = t.Name + "-" + strconv.Itoa(n)
 			}
 		} else if names[name] {
-			a.err = fmt.Errorf("name: two outputs are called %q", name)
+			a.err, a.option = fmt.Errorf("two outputs are called %q", name), "name"
 			continue
 		}
 		names[name], a.name = true, name
@@ -73,7 +75,8 @@ func arrange(types []Type, specs []Spec) []arrangement {
 		case !taken:
 			keys[a.key] = sp
 		case t.Serve != nil:
-			a.err = fmt.Errorf("path: %v answers there already: give one of them another path", first)
+			a.option = "path"
+			a.err = fmt.Errorf("%v answers there already: give one of them another path", first)
 		default:
 			a.err = fmt.Errorf("it is the same as %v: two writers would mix their lines", first)
 		}
@@ -103,5 +106,5 @@ func nameIn(options any) string {
 // leavesTraces reports whether something on disk is found by the output's name: its spool, or how far it was sent changes.
 func leavesTraces(t Type, options any) bool {
 	o, ok := options.(interface{ common() *Common })
-	return ok && t.Serve == nil && (o.common().spools(t) || o.common().NeedsStore())
+	return ok && t.Serve == nil && (o.common().spools(t) || o.common().changes())
 }

@@ -27,21 +27,21 @@ func TestClashes(t *testing.T) {
 		want  []string
 	}{
 		"nothing":                {[]outputs.Spec{{Type: "stdout", Options: of["stdout"]()}, {Type: "http", Options: hook("")}, {Type: "http", Options: hook("b")}}, nil},
-		"one name":               {[]outputs.Spec{{Type: "http", Options: hook("a"), Line: 3}, {Type: "stdout", Options: of["stdout"]()}, {Type: "http", Options: hook("a")}}, []string{`2 name: two outputs are called "a"`}},
+		"one name":               {[]outputs.Spec{{Type: "http", Options: hook("a"), Line: 3}, {Type: "stdout", Options: of["stdout"]()}, {Type: "http", Options: hook("a")}}, []string{`2 name two outputs are called "a"`}},
 		"two without":            {[]outputs.Spec{{Type: "http", Options: hook("")}, {Type: "http", Options: hook("")}}, []string{"1 warning"}},
 		"two that leave nothing": {[]outputs.Spec{{Type: "file", Options: file("", there, nil)}, {Type: "file", Options: file("", there+"2", nil)}}, nil},
 		"one file": {[]outputs.Spec{{Type: "file", Options: file("", there, nil), Line: 3}, {Type: "file", Options: file("", there, &outputs.Spool{})}},
-			[]string{"1 it is the same as line 3: output file: two writers would mix their lines"}},
+			[]string{"1  it is the same as line 3: output file: two writers would mix their lines"}},
 		"one path": {[]outputs.Spec{{Type: "prometheus", Options: of["prometheus"](), Line: 3}, {Type: "prometheus", Options: of["prometheus"]()}},
-			[]string{"1 path: line 3: output prometheus answers there already: give one of them another path"}},
-		"no type": {[]outputs.Spec{{Type: "fax"}}, []string{"0 there is no such type of output"}},
+			[]string{"1 path line 3: output prometheus answers there already: give one of them another path"}},
+		"no type": {[]outputs.Spec{{Type: "fax"}}, []string{"0  there is no such type of output"}},
 	} {
 		var got []string
 		for _, clash := range outputs.Clashes(outputs.Types, c.specs) {
 			if clash.Warning {
 				got = append(got, fmt.Sprint(clash.Index, " warning"))
 			} else {
-				got = append(got, fmt.Sprint(clash.Index, " ", clash.Err))
+				got = append(got, fmt.Sprint(clash.Index, " ", clash.Option, " ", clash.Err))
 			}
 		}
 		if !slices.Equal(got, c.want) {

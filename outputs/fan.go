@@ -61,6 +61,9 @@ func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
 	for i, a := range arrange(s.types, specs) {
 		sp := specs[i]
 		err := a.err
+		if a.option != "" {
+			err = fmt.Errorf("%s: %w", a.option, err)
+		}
 		if t := typeNamed(s.types, sp.Type); err == nil && t.Serve != nil {
 			err = s.serve(f, t, sp, a.name)
 		} else if err == nil {
@@ -102,7 +105,7 @@ func (s *Set) member(ctx context.Context, sp Spec, a arrangement) (member, error
 	c.Name = a.name
 	m := member{name: a.name, typ: t.Name, key: a.key, ends: c.Ends, options: sp.Options, records: c.Send != sendChanges, shaping: c.Shaping}
 	var err error
-	if c.NeedsStore() {
+	if c.changes() {
 		if m.feed, err = s.feed(ctx, c); err != nil {
 			return member{}, err
 		}

@@ -152,6 +152,8 @@ func (c *httpClient) unreachable(err error) error {
 	case c.url.Scheme == "http" && strings.Contains(remote, "malformed HTTP response"):
 		hint = "the receiver may speak TLS at this port: begin url with https://"
 		err = errors.New("its answer is no HTTP")
+	case errors.As(err, &unknown) && c.ownCA:
+		hint = "tls.ca_file does not hold the authority that signed the receiver's certificate: add it there, the root, or the intermediate that the receiver does not send"
 	case errors.As(err, &unknown):
 		hint = "who signed the receiver's certificate is not known here: name the authority's certificate in tls.ca_file"
 	case errors.As(err, &host):

@@ -192,6 +192,7 @@ type httpClient struct {
 	method  string // POST
 	header  http.Header
 	secrets []string // what no message may show, should a receiver repeat it
+	ownCA   bool     // tls.ca_file stands in the system's place
 	timeout time.Duration
 	gzip    *sync.Pool                       // of *gzip.Writer; nil: as it is
 	sign    func(h http.Header, body []byte) // of each request, over the body as it is sent; may be nil
@@ -212,7 +213,7 @@ func newHTTPClient(o *HTTPClient, to string) (*httpClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &httpClient{url: u, name: shown(u), method: http.MethodPost, timeout: time.Duration(o.Timeout), header: http.Header{}}
+	c := &httpClient{url: u, name: shown(u), method: http.MethodPost, ownCA: o.TLS.CAFile != "", timeout: time.Duration(o.Timeout), header: http.Header{}}
 	c.header.Set("User-Agent", "aws-collector")
 	for name, value := range o.Headers {
 		c.header.Set(name, c.reveal(value))

@@ -275,8 +275,8 @@ func TestConnectionHints(t *testing.T) {
 		large bool
 	}{
 		{name: "own CA", tls: ours.server(t, "127.0.0.1", year), set: []set{trust(ours)}},
-		{name: "unknown CA", tls: ours.server(t, "127.0.0.1", year), hint: "tls.ca_file"},
-		{name: "wrong CA", tls: ours.server(t, "127.0.0.1", year), set: []set{trust(other)}, hint: "tls.ca_file"},
+		{name: "unknown CA", tls: ours.server(t, "127.0.0.1", year), hint: "name the authority's certificate in tls.ca_file"},
+		{name: "wrong CA", tls: ours.server(t, "127.0.0.1", year), set: []set{trust(other)}, hint: "tls.ca_file does not hold"},
 		{name: "expired", tls: ours.server(t, "127.0.0.1", -time.Hour), set: []set{trust(ours)}, hint: "out of date"},
 		{name: "other name", tls: ours.server(t, "receiver.example.com", year), set: []set{trust(ours)}, hint: "tls.server_name"},
 		{name: "server name", tls: ours.server(t, "receiver.example.com", year),

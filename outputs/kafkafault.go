@@ -78,6 +78,8 @@ func (k *kafka) advise(err error) (record.Reason, string) {
 		return record.Other, "too few replicas are in sync (min.insync.replicas): see what is wrong with the other brokers"
 	case is(kerr.PolicyViolation):
 		return record.Other, "a policy of the brokers is against it: see their logs"
+	case errors.As(err, &unknown) && k.opts.TLS.CAFile != "":
+		return record.Network, "tls.ca_file does not hold the authority that signed the broker's certificate: add it there, the root, or the intermediate that the broker does not send"
 	case errors.As(err, &unknown):
 		return record.Network, "who signed the broker's certificate is not known here: name the authority's certificate in tls.ca_file"
 	case errors.As(err, &host):

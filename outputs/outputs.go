@@ -147,8 +147,11 @@ func (c *Common) ValidateCommon() error {
 	return err
 }
 
-// NeedsStore says to config that changes are nothing without a store.
-func (c *Common) NeedsStore() bool { return c.Send == sendChanges || c.Send == sendBoth }
+// changes reports whether the output is sent changes.
+func (c *Common) changes() bool { return c.Send == sendChanges || c.Send == sendBoth }
+
+// NeedsStore says to config that changes are nothing without a store, and which option asks for them.
+func (c *Common) NeedsStore() (option, value string, needs bool) { return "send", c.Send, c.changes() }
 
 // A reconfigurer takes new options while it is open: what a reload changed of an output that keeps its key.
 type reconfigurer interface{ reconfigure(options any) }

@@ -34,8 +34,8 @@ type Serving struct {
 	MaxAge config.Duration `yaml:"max_age" doc:"Answer with an error once nothing of these kinds was listed in full for so long, as 2h; 0: what was remembered last is good, however old."`
 }
 
-// NeedsStore says to config that these outputs are nothing without a store.
-func (*Serving) NeedsStore() bool { return true }
+// NeedsStore says to config that these outputs are nothing without a store, whatever their options.
+func (*Serving) NeedsStore() (option, value string, needs bool) { return "", "", true }
 
 func (s *Serving) validate() (errs []error) {
 	if _, err := s.where(); err != nil {

@@ -89,7 +89,11 @@ func beside(file string, f *config.File) (warnings []string, err error) {
 	}
 	var errs []error
 	for _, c := range outputs.Clashes(outputs.Types, specs) {
-		switch text := fmt.Sprintf("%s:%d: outputs[%d]", file, specs[c.Index].Line, c.Index); {
+		text := fmt.Sprintf("%s:%d: outputs[%d]", file, specs[c.Index].Line, c.Index)
+		if c.Option != "" {
+			text += "." + c.Option
+		}
+		switch {
 		case c.Warning:
 			warnings = append(warnings, fmt.Sprintf("%s: %v", text, c.Err))
 		default:
