@@ -234,12 +234,14 @@ func (b *Board) all() []*boardAccount {
 }
 
 // Accounts is every account, sorted by name.
-func (b *Board) Accounts() []AccountInfo {
-	var infos []AccountInfo
-	for _, a := range b.all() {
-		infos = append(infos, a.snapshot())
+func (b *Board) Accounts() iter.Seq[AccountInfo] {
+	return func(yield func(AccountInfo) bool) {
+		for _, a := range b.all() {
+			if !yield(a.snapshot()) {
+				return
+			}
+		}
 	}
-	return infos
 }
 
 // Account is one account; ok is false where it is not known.

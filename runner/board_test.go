@@ -24,7 +24,7 @@ func TestBoard(t *testing.T) {
 			}
 		}
 		b.Configured(map[string][]string{"a": {"k1", "k2"}, "b": {"k1"}})
-		if as := b.Accounts(); len(as) != 2 || as[0].Name != "a" || !nudged() || nudged() {
+		if as := slices.Collect(b.Accounts()); len(as) != 2 || as[0].Name != "a" || !nudged() || nudged() {
 			t.Error(as)
 		}
 		k1, k2 := record.Target{Account: "a", Region: "r1", Kind: "k1"}, record.Target{Account: "a", Region: "r1", Kind: "k2"}
@@ -85,7 +85,7 @@ func TestBoard(t *testing.T) {
 			t.Error(ts)
 		}
 		b.TargetEnded(record.Outcome{Target: record.Target{Account: "b"}, State: record.OK}) // a run of an account that is gone
-		if as := b.Accounts(); len(as) != 2 || as[1].Name != "c" {
+		if as := slices.Collect(b.Accounts()); len(as) != 2 || as[1].Name != "c" {
 			t.Error(as)
 		}
 		nudged()
@@ -147,7 +147,7 @@ func TestBoardIsReadWhileItIsWritten(t *testing.T) {
 			_, cancel := b.Subscribe()
 			defer cancel()
 			for range 100 {
-				_, _, _ = b.Accounts(), b.Listings(), slices.Collect(b.Targets())
+				_, _, _ = slices.Collect(b.Accounts()), b.Listings(), slices.Collect(b.Targets())
 				for range b.Resources() {
 				}
 				if i == 0 {

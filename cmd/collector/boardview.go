@@ -12,7 +12,7 @@ type boardView struct{ board *runner.Board }
 
 func (v boardView) Accounts() []web.Account {
 	var all []web.Account
-	for _, a := range v.board.Accounts() {
+	for a := range v.board.Accounts() {
 		out := web.Account{Name: a.Name, Identity: a.Identity, Expires: a.Expires, Next: a.Next, Organization: isOrganization(a.Name)}
 		if len(a.Running) > 0 {
 			out.Running = a.Running[0].Started

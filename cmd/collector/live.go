@@ -164,7 +164,7 @@ func progressOf(board *runner.Board) []progress {
 		}
 	}
 	var rows []progress
-	for _, a := range board.Accounts() {
+	for a := range board.Accounts() {
 		if len(a.Running) == 0 {
 			continue
 		}

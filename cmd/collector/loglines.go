@@ -95,8 +95,11 @@ func (l *logLines) TargetEnded(o record.Outcome) {
 }
 
 // addFailure counts a target with those that failed alike; one that did not fail, or was expected to, is not counted.
+// counts reports whether an outcome is a failure.
+func counts(o record.Outcome) bool { return o.State != "" && o.State.Failed() && !o.Expected }
+
 func addFailure(fs map[failureKey]*failure, o record.Outcome) {
-	if o.State == "" || !o.State.Failed() || o.Expected {
+	if !counts(o) {
 		return
 	}
 	k := failureKey{o.State, o.Reason, actionName.ReplaceAllString(o.Hint, "ec2:…")}

@@ -1,15 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"iter"
+	"strconv"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
-
-	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -18,36 +17,51 @@ import (
 func (c *cli) summary(w io.Writer, board *runner.Board) error {
 	failures := map[string]map[failureKey]*failure{}
 	for t := range board.Targets() {
+		if !counts(t.Outcome) {
+			continue // most accounts have none
+		}
 		if failures[t.Account] == nil {
 			failures[t.Account] = map[failureKey]*failure{}
 		}
 		addFailure(failures[t.Account], t.Outcome)
 	}
-	t := newTable([]string{"account", "status", "identity", "regions", "records", "api_calls", "throttles", "failed", "took"})
-	var why strings.Builder
-	for _, a := range board.Accounts() {
-		last := a.Last
-		if last.Run == "" {
-			continue
-		}
-		if listed := strings.HasPrefix(a.Name, config.OrganizationPrefix) && last.Status == record.Success; listed {
-			explain(&why, a, nil) // it collects nothing, so it is no row among those that do
-			continue
-		}
-		identity := a.Identity.AccountID
-		if identity == "" {
-			identity = "-"
-		} else if a.Identity.Partition != "aws" {
-			identity += " (" + a.Identity.Partition + ")"
-		}
-		t.AppendRow(table.Row{a.Name, last.Status, identity, len(a.Regions), last.Records, last.Calls, last.Throttles, last.Failed, last.Took.Round(time.Millisecond)})
-		explain(&why, a, sortedFailures(failures[a.Name]))
+	out := bufio.NewWriter(w)
+	rows, err := printRows(out, []string{"account", "status", "identity", "regions", "records", "api_calls", "throttles", "failed", "took"}, 3, summaryRows(board))
+	if err != nil || rows == 0 {
+		return err
 	}
-	if t.Length() == 0 {
-		return nil
+	for a := range board.Accounts() {
+		if a.Last.Run != "" {
+			explain(out, a, sortedFailures(failures[a.Name]))
+		}
 	}
-	_, err := fmt.Fprintf(w, "\n%s\n%s", t.Render(), why.String())
-	return err
+	return out.Flush()
+}
+
+func summaryRows(board *runner.Board) iter.Seq[[]string] {
+	return func(yield func([]string) bool) {
+		for a := range board.Accounts() {
+			last := a.Last
+			if last.Run == "" || listedMembersOnly(a) {
+				continue
+			}
+			identity := a.Identity.AccountID
+			if identity == "" {
+				identity = "-"
+			} else if a.Identity.Partition != "aws" {
+				identity += " (" + a.Identity.Partition + ")"
+			}
+			if !yield([]string{a.Name, string(last.Status), identity, strconv.Itoa(len(a.Regions)), strconv.Itoa(last.Records), strconv.Itoa(last.Calls),
+				strconv.Itoa(last.Throttles), strconv.Itoa(last.Failed), last.Took.Round(time.Millisecond).String()}) {
+				return
+			}
+		}
+	}
+}
+
+// listedMembersOnly is of a block of organizations that is well: it collects nothing, so it is no row among those that do.
+func listedMembersOnly(a runner.AccountInfo) bool {
+	return isOrganization(a.Name) && a.Last.Status == record.Success
 }
 
 func explain(w io.Writer, a runner.AccountInfo, fs []*failure) {

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/mattn/go-runewidth"
 	"github.com/spf13/cobra"
 )
 
@@ -100,4 +102,48 @@ func newTable(columns []string) table.Writer {
 	t.AppendHeader(head)
 	t.SuppressTrailingSpaces()
 	return t
+}
+
+// printRows prints a table of that look without keeping it: rows is asked twice, for how wide the columns are and for what is in them.
+// From the column right on there are numbers. It prints nothing where there are no rows, and says how many there were.
+func printRows(w io.Writer, columns []string, right int, rows iter.Seq[[]string]) (n int, err error) {
+	head := make([]string, len(columns))
+	widths := make([]int, len(columns))
+	for i, c := range columns {
+		head[i] = strings.ToUpper(strings.ReplaceAll(c, "_", " "))
+		widths[i] = len(head[i])
+	}
+	for row := range rows {
+		n++
+		for i, cell := range row {
+			widths[i] = max(widths[i], runewidth.StringWidth(cell))
+		}
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	var line strings.Builder
+	write := func(row []string) error {
+		line.Reset()
+		for i, cell := range row {
+			space := strings.Repeat(" ", max(0, widths[i]-runewidth.StringWidth(cell))) // a row may have grown meanwhile
+			if i < right {
+				line.WriteString(cell + space + "  ")
+			} else {
+				line.WriteString(space + cell + "  ")
+			}
+		}
+		_, err := fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+		return err
+	}
+	if _, err = fmt.Fprintln(w); err == nil {
+		err = write(head)
+	}
+	for row := range rows {
+		if err != nil {
+			break
+		}
+		err = write(row)
+	}
+	return n, err
 }
