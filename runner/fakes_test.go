@@ -88,7 +88,7 @@ func every(spec string) Tick {
 }
 
 func account(name string, f *fakeAccount, change ...func(*Account)) *Account {
-	a := &Account{Name: name, Timeout: time.Hour, Overlap: Skip, Kinds: []Kind{{Name: "ec2_instance", Op: "DescribeInstances"}}}
+	a := &Account{Name: name, Terms: &Terms{Timeout: time.Hour, Overlap: Skip, Kinds: []Kind{{Name: "ec2_instance", Op: "DescribeInstances"}}}}
 	a.Open = func(ctx context.Context) (Opened, error) {
 		if f.open != nil {
 			if err := f.open(ctx); err != nil {

@@ -26,15 +26,14 @@ type Fleet struct {
 func NewFleet(f Fleet) (*Fleet, error) {
 	f.byName = make(map[string]int, len(f.Accounts))
 	for i, a := range f.Accounts {
-		if i > 0 && sameList(a.Kinds, f.Accounts[i-1].Kinds) {
-			a.listed = f.Accounts[i-1].listed
-		} else {
-			a.listed = a.names()
-		}
 		if _, twice := f.byName[a.Name]; twice {
 			return nil, fmt.Errorf("account %q: named twice", a.Name)
 		}
 		f.byName[a.Name] = i
+		if i > 0 && a.Terms == f.Accounts[i-1].Terms {
+			continue
+		}
+		a.listed = a.names()
 		for _, t := range a.Ticks {
 			if t.Spec == "" || t.Schedule == nil {
 				return nil, fmt.Errorf("account %q: a schedule has no spec", a.Name)
@@ -76,7 +75,15 @@ const (
 
 // An Account is an account block, built.
 type Account struct {
-	Name    string
+	Name string
+	*Terms
+	// Open signs in. It is called for every job, in whichever process that is, and so should be cheap the second time.
+	// Its error should hold a [record.Fault].
+	Open func(ctx context.Context) (Opened, error)
+}
+
+// Terms are what accounts that are configured alike share, as ten thousand of them may. Read only once a fleet is made of them.
+type Terms struct {
 	Ticks   []Tick        // empty: runs only when asked to
 	Timeout time.Duration // of a run
 	Overlap Overlap       // "": Skip
@@ -90,17 +97,11 @@ type Account struct {
 	Regions []string
 	// Expected reports whether expect_denied names a target; nil: none.
 	Expected func(region, kind string) bool
-	// Open signs in. It is called for every job, in whichever process that is, and so should be cheap the second time.
-	// Its error should hold a [record.Fault].
-	Open func(ctx context.Context) (Opened, error)
 
 	listed []string // the names of Kinds; shared, read only
 }
 
-// sameList reports whether two accounts have one list of kinds: they share what is made of it.
-func sameList(a, b []Kind) bool { return len(a) > 0 && len(a) == len(b) && &a[0] == &b[0] }
-
-func (a *Account) kind(name string) (Kind, bool) {
+func (a *Terms) kind(name string) (Kind, bool) {
 	for _, ks := range [][]Kind{a.Kinds, a.Parents} {
 		for _, k := range ks {
 			if k.Name == name {
@@ -112,7 +113,7 @@ func (a *Account) kind(name string) (Kind, bool) {
 }
 
 // names are those of Kinds. They are shared: read only.
-func (a *Account) names() []string {
+func (a *Terms) names() []string {
 	if a.listed != nil {
 		return a.listed
 	}

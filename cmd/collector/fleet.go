@@ -39,7 +39,9 @@ func (p *program) fleet(ctx context.Context, f *config.File, c *census) (*runner
 			return nil, nil, usage(err)
 		}
 		if all, joined := c.joined[acc.Name]; joined {
-			acc.Ticks = prompt(acc.Ticks, all)
+			own := *acc.Terms
+			own.Ticks = prompt(own.Ticks, all)
+			acc.Terms = &own
 		}
 		out.Accounts = append(out.Accounts, acc)
 	}
@@ -139,53 +141,47 @@ func (p *program) mayHaveRegion(a config.Account) bool {
 	return len(config.Match(p.opt.regions, config.Match(a.Collect.Regions, could))) > 0
 }
 
-// A shape is what accounts with equal schedules, kinds and regions share, as ten thousand of them may.
-type shape struct {
-	kinds, parents []runner.Kind
-	regions        []string // that are spelt out
-	ticks          []runner.Tick
-}
+// shapes are the terms that were made, by what they were made of.
+type shapes map[string]*runner.Terms
 
-// shapes are those that were built, by what they were built of.
-type shapes map[string]*shape
-
-func (p *program) shape(a *config.Account, known shapes) (*shape, error) {
-	key := fmt.Sprintf("%q %q %q %q %q", a.Schedule, a.Timezone, a.Collect.Kinds, a.Collect.Regions, a.Collect.Schedules)
-	if s := known[key]; s != nil {
-		return s, nil
+// terms is what the account shares with others that are configured alike.
+func (p *program) terms(a *config.Account, known shapes) (*runner.Terms, error) {
+	key := fmt.Sprintf("%q %q %d %q %q %q %q %q", a.Schedule, a.Timezone, a.Timeout, a.Overlap, a.Collect.Kinds, a.Collect.Regions, a.Collect.Schedules, a.Collect.ExpectDenied)
+	if t := known[key]; t != nil {
+		return t, nil
 	}
 	names := p.kinds(*a)
-	s := &shape{regions: slices.DeleteFunc(slices.Clone(a.Collect.Regions), func(r string) bool { _, ok := record.PartitionOf(r); return !ok })}
+	t := &runner.Terms{Timeout: time.Duration(a.Timeout), Overlap: runner.Overlap(a.Overlap), Narrowed: p.opt.narrowed(),
+		Regions: slices.DeleteFunc(slices.Clone(a.Collect.Regions), func(r string) bool { _, ok := record.PartitionOf(r); return !ok })}
 	for _, n := range names {
 		k, _ := collectors.KindNamed(n)
-		s.kinds = append(s.kinds, kindOf(k))
+		t.Kinds = append(t.Kinds, kindOf(k))
 		for k.Parent != "" {
 			k, _ = collectors.KindNamed(k.Parent)
-			if !slices.Contains(names, k.Name) && !slices.ContainsFunc(s.parents, func(p runner.Kind) bool { return p.Name == k.Name }) {
-				s.parents = append(s.parents, kindOf(k))
+			if !slices.Contains(names, k.Name) && !slices.ContainsFunc(t.Parents, func(p runner.Kind) bool { return p.Name == k.Name }) {
+				t.Parents = append(t.Parents, kindOf(k))
 			}
 		}
 	}
+	if len(a.Collect.ExpectDenied) > 0 {
+		t.Expected = a.Collect.Expected
+	}
 	var err error
-	s.ticks, err = accountTicks(*a, names)
-	known[key] = s
-	return s, err
+	if t.Ticks, err = accountTicks(*a, names); err != nil {
+		return nil, err
+	}
+	known[key] = t
+	return t, nil
 }
 
 // account is a block as the runner knows it.
 func (p *program) account(b *config.Block, known shapes) (*runner.Account, error) {
 	a := b.Account()
-	s, err := p.shape(&a, known)
+	t, err := p.terms(&a, known)
 	if err != nil {
 		return nil, err
 	}
-	out := &runner.Account{Name: a.Name, Timeout: time.Duration(a.Timeout), Overlap: runner.Overlap(a.Overlap),
-		Kinds: s.kinds, Parents: s.parents, Regions: s.regions, Ticks: s.ticks, Narrowed: p.opt.narrowed()}
-	if len(a.Collect.ExpectDenied) > 0 {
-		out.Expected = a.Collect.Expected
-	}
-	out.Open = (&door{program: p, block: b}).open
-	return out, nil
+	return &runner.Account{Name: a.Name, Terms: t, Open: (&door{program: p, block: b}).open}, nil
 }
 
 // A door is what is kept of an account for as long as nobody is in.

@@ -56,7 +56,7 @@ func (p *program) organizations(f *config.File) []config.Organization {
 func (p *program) checkOrganizations(ctx context.Context, f *config.File) []*checkup {
 	var rows []*checkup
 	for _, o := range p.organizations(f) {
-		u := &checkup{program: p, account: &runner.Account{Name: o.Label}, organization: true, err: p.roster.failure(o)}
+		u := &checkup{program: p, account: &runner.Account{Name: o.Label, Terms: &runner.Terms{}}, organization: true, err: p.roster.failure(o)}
 		if s, err := p.sessions.Open(ctx, config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect}); err == nil {
 			u.session = s
 		}
@@ -86,7 +86,7 @@ func (p *program) organization(o config.Organization, jitter time.Duration) (*ru
 		return nil, err
 	}
 	return &runner.Account{
-		Name: o.Label, Ticks: ticks, Timeout: min(time.Duration(o.Timeout), 2*listingTimeout), Kinds: []runner.Kind{{Name: membersKind, Global: true}},
+		Name: o.Label, Terms: &runner.Terms{Ticks: ticks, Timeout: min(time.Duration(o.Timeout), 2*listingTimeout), Kinds: []runner.Kind{{Name: membersKind, Global: true}}},
 		Open: func(ctx context.Context) (runner.Opened, error) {
 			err := p.roster.refresh(ctx, o, freshFor(o))
 			if serr := p.follow(ctx); err == nil {
