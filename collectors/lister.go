@@ -67,12 +67,12 @@ type Options struct {
 type Lister struct {
 	o     Options
 	call  *ec2call.Caller
-	progs map[string]*ec2xml.Program
+	progs map[string]func() (*ec2xml.Program, error)
 	seed  maphash.Seed
 	decs  sync.Pool // of *ec2xml.Decoder
 }
 
-// New compiles the catalogue. It does no I/O. Its error is a row that the SDK's tables do not bear out.
+// New does no I/O. A kind is compiled when it is first listed: few configurations list all.
 func New(o Options) (*Lister, error) {
 	if o.Pages == nil {
 		return nil, errors.New("collectors: no pages")
@@ -80,14 +80,10 @@ func New(o Options) (*Lister, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Lister{o: o, progs: make(map[string]*ec2xml.Program, len(Kinds)), seed: maphash.MakeSeed(), call: ec2call.New(ec2call.Options{
+	l := &Lister{o: o, progs: make(map[string]func() (*ec2xml.Program, error), len(Kinds)), seed: maphash.MakeSeed(), call: ec2call.New(ec2call.Options{
 		AWS: o.AWS, Attempts: o.Attempts, MaxBackoff: o.MaxBackoff, FirstByte: o.CallTimeout, GZIP: o.GZIP})}
 	for i := range Kinds {
-		p, err := ec2xml.Compile(Kinds[i].spec())
-		if err != nil {
-			return nil, fmt.Errorf("kind %s: %w", Kinds[i].Name, err)
-		}
-		l.progs[Kinds[i].Name] = p
+		l.progs[Kinds[i].Name] = sync.OnceValues(func() (*ec2xml.Program, error) { return ec2xml.Compile(Kinds[i].spec()) })
 	}
 	return l, nil
 }
@@ -112,9 +108,13 @@ var ErrRepeatedToken = errors.New("a NextToken came twice, so the listing has no
 // The error is a [*record.Fault], except where the context or emit ended the listing: then it holds their error.
 func (l *Lister) List(ctx context.Context, w Where, k *Kind, parent string, emit func(context.Context, *record.Page) error) (Stats, error) {
 	var st Stats
-	prog, ok := l.progs[k.Name]
+	compiled, ok := l.progs[k.Name]
 	if !ok {
 		return st, fmt.Errorf("kind %q is not in the catalogue", k.Name)
+	}
+	prog, err := compiled()
+	if err != nil {
+		return st, fmt.Errorf("kind %s: %w", k.Name, err)
 	}
 	if (parent == "") != (k.Parent == "") {
 		return st, fmt.Errorf("kind %s: parent is %q, of kind %q", k.Name, parent, k.Parent)
