@@ -36,6 +36,9 @@ func isGlob(pattern string) bool { return strings.ContainsAny(pattern, "*?") }
 
 // glob matches without backtracking over more than the last star, so that no pattern is slow.
 func glob(pattern, name string) bool {
+	if !isGlob(pattern) {
+		return pattern == name
+	}
 	p, n := []rune(pattern), []rune(name)
 	star, mark := -1, 0
 	i, j := 0, 0

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -108,13 +109,13 @@ func (d *decoder) kindPattern(at any, pattern string) {
 
 // kindsCollected judges schedules against what is collected: in a block by that block, in the file by any of its accounts.
 func (d *decoder) kindsCollected(w *written, blocks []*Collect) {
-	anywhere := Match(w.Defaults.Kinds, d.known.Kinds)
+	common := Match(w.Defaults.Kinds, d.known.Kinds)
+	anywhere := slices.Clone(common)
 	sure := d.allFine(&w.Defaults.Kinds, w.Defaults.Kinds)
 	for _, c := range blocks {
-		own := d.set(&c.Kinds)
-		mine, known := Match(c.over(w.Defaults).Kinds, d.known.Kinds), sure
-		if own {
-			known = d.allFine(&c.Kinds, c.Kinds)
+		mine, known := common, sure
+		if d.set(&c.Kinds) {
+			mine, known = Match(c.over(w.Defaults).Kinds, d.known.Kinds), d.allFine(&c.Kinds, c.Kinds)
 			anywhere = append(anywhere, mine...)
 			sure = sure && known
 		}
