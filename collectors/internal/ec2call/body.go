@@ -42,7 +42,8 @@ func readHead(buf *[]byte, body io.Reader) (io.Reader, error) {
 	}
 }
 
-// A gunzip is what unzipping needs: a window of 32 KiB and the tables of the codes, and a buffer for what is read.
+// A gunzip is what unzipping needs: a window of 32 KiB and the tables of the codes, and a buffer for what is read. Of the readers
+// that flate knows by their type, and reads without a call a byte, none is quicker than bufio.Reader.
 type gunzip struct {
 	in  *bufio.Reader
 	out *gzip.Reader

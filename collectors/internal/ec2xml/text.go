@@ -139,9 +139,9 @@ func (d *Decoder) entity() error {
 		}
 		return fmt.Errorf("%w: & without an entity", ErrSyntax)
 	}
-	name := string(b[1:i])
+	name := b[1:i] // into the window, which does not move here
 	d.pos += i + 1
-	switch name {
+	switch string(name) {
 	case "lt":
 		d.text = append(d.text, '<')
 	case "gt":
@@ -160,7 +160,7 @@ func (d *Decoder) entity() error {
 		if digits = name[1:]; digits[0] == 'x' {
 			digits, base = digits[1:], 16
 		}
-		n, err := strconv.ParseUint(digits, base, 32)
+		n, err := strconv.ParseUint(string(digits), base, 32)
 		if err != nil || n > utf8.MaxRune {
 			return fmt.Errorf("%w: the entity &%s;", ErrSyntax, name)
 		}
