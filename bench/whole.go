@@ -51,7 +51,8 @@ func whole(b *bench, ctx context.Context, args []string) error {
 	})
 }
 
-// besides adds a row for each program: raw HTTP first, as it is the measure of the others.
+// besides adds a row for each program: raw HTTP first, as it is the measure of the others. The programs take turns, so that what
+// else the machine does falls on each of them alike.
 func (b *bench) besides(ctx context.Context, c *cloud, t *table, org *organization, gzip bool, n, beside int) error {
 	word := map[bool]string{false: "off", true: "on"}[gzip]
 	warm := collection{org: &organization{regions: org.regions[:1], each: org.each, blocks: org.blocks[:1]}, noGzip: !gzip, throttle: awsfake.Throttle{Off: true}}
@@ -59,83 +60,81 @@ func (b *bench) besides(ctx context.Context, c *cloud, t *table, org *organizati
 	if _, err := b.collect(ctx, c, warm); err != nil {
 		return err
 	}
-	measure := 0.0
-	row := func(name string, all []usage, instances int) float64 {
-		each := spreadOf(all, func(u usage) float64 { return seconds(u.cpu) / float64(instances) * 1e6 })
-		if measure == 0 {
-			measure = each.median
+	page := c.listens.Swap(nil)
+	full := collection{org: org, noGzip: !gzip, throttle: awsfake.Throttle{Off: true}}
+	unchanged := full
+	unchanged.again = true
+	part := &organization{regions: org.regions, each: org.each, blocks: org.blocks[:min(len(org.blocks), beside/perAccount)]}
+
+	var raw, ours, oursAgain, theirs, theirsAgain []usage
+	for i := range n {
+		b.note("round %d of %d, gzip %s", i+1, n, word)
+		u, err := b.rawHTTP(ctx, c, page, org.records()/pageSize, gzip)
+		if err != nil {
+			return err
 		}
-		t.add(name, word, spreadOf(all, func(u usage) float64 { return seconds(u.wall) }).show(1),
-			spreadOf(all, func(u usage) float64 { return seconds(u.cpu) }).show(2), each.show(1), times(each.median, measure),
-			spreadOf(all, func(u usage) float64 { return mebibytes(u.rss) }).show(0), count(instances))
-		return each.median
+		raw = append(raw, u)
+		runs, err := b.collectN(ctx, c, 1, full)
+		if err != nil {
+			return err
+		}
+		ours = append(ours, runs[0].usage)
+		if b.store != "none" {
+			if runs, err = b.collectN(ctx, c, 1, unchanged); err != nil {
+				return err
+			}
+			oursAgain = append(oursAgain, runs[0].usage)
+		}
+		if len(part.blocks) > 0 {
+			us, err := b.sdkTypes(ctx, c, part, gzip)
+			if err != nil {
+				return err
+			}
+			theirs, theirsAgain = append(theirs, us[0]), append(theirsAgain, us[1:]...)
+		}
 	}
 
-	b.note("raw HTTP, gzip %s", word)
+	each := func(all []usage, instances int) spread {
+		return spreadOf(all, func(u usage) float64 { return seconds(u.cpu) / float64(instances) * 1e6 })
+	}
+	measure := each(raw, org.records()).median
+	row := func(name string, all []usage, instances int) float64 {
+		if len(all) == 0 {
+			return 0
+		}
+		us := each(all, instances)
+		t.add(name, word, spreadOf(all, func(u usage) float64 { return seconds(u.wall) }).show(1),
+			spreadOf(all, func(u usage) float64 { return seconds(u.cpu) }).show(2), us.show(1), times(us.median, measure),
+			spreadOf(all, func(u usage) float64 { return mebibytes(u.rss) }).show(0), count(instances))
+		return us.median
+	}
+	row("raw HTTP, thrown away", raw, org.records())
+	mine := row("collector", ours, org.records())
+	mineAgain := row("collector, nothing changed", oursAgain, org.records())
+	sdk := row("SDK types + encoding/json", theirs, part.records())
+	sdkAgain := row("SDK types, nothing changed", theirsAgain, part.records())
+	if sdk > 0 {
+		fmt.Fprintf(b.stdout, "gzip %s: the collector takes %s raw HTTP; the SDK's types take %s the collector's CPU\n", word, times(mine, measure), times(sdk, mine))
+	}
+	if sdkAgain > 0 {
+		fmt.Fprintf(b.stdout, "gzip %s, nothing changed: the SDK's types take %s the collector's CPU\n", word, times(sdkAgain, mineAgain))
+	}
+	return nil
+}
+
+// rawHTTP runs this program as the child that reads a recorded page and throws it away.
+func (b *bench) rawHTTP(ctx context.Context, c *cloud, page *recording, n int, gzip bool) (usage, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return usage{}, err
 	}
 	env, err := b.environment(nil)
 	if err != nil {
-		return err
+		return usage{}, err
 	}
-	var all []usage
-	for range n {
-		u, err := child{path: self, args: []string{rawVerb, c.url + rawPath, fmt.Sprint(org.records() / pageSize), fmt.Sprint(gzip)}, env: env, dir: b.dir}.measure(ctx)
-		if err != nil {
-			return err
-		}
-		all = append(all, u)
-	}
-	row("raw HTTP, thrown away", all, org.records())
-	c.listens.Store(nil)
-
-	b.note("the collector, gzip %s", word)
-	runs, err := b.collectN(ctx, c, n, collection{org: org, noGzip: !gzip, throttle: awsfake.Throttle{Off: true}})
-	if err != nil {
-		return err
-	}
-	all = nil
-	for _, r := range runs {
-		all = append(all, r.usage)
-	}
-	ours := row("collector", all, org.records())
-	oursAgain := 0.0
-	if b.store != "none" {
-		b.note("the collector again, gzip %s", word)
-		if runs, err = b.collectN(ctx, c, n, collection{org: org, noGzip: !gzip, throttle: awsfake.Throttle{Off: true}, again: true}); err != nil {
-			return err
-		}
-		all = nil
-		for _, r := range runs {
-			all = append(all, r.usage)
-		}
-		oursAgain = row("collector, nothing changed", all, org.records())
-	}
-
-	if beside < perAccount {
-		return nil
-	}
-	b.note("the SDK's types, gzip %s", word)
-	part := &organization{regions: org.regions, each: org.each, blocks: org.blocks[:min(len(org.blocks), beside/perAccount)]}
-	all = nil
-	var again []usage
-	for range n {
-		us, err := b.sdkTypes(ctx, c, part, gzip)
-		if err != nil {
-			return err
-		}
-		all = append(all, us[0])
-		again = append(again, us[1:]...)
-	}
-	theirs := row("SDK types + encoding/json", all, part.records())
-	fmt.Fprintf(b.stdout, "gzip %s: the collector takes %s raw HTTP; the SDK's types take %s the collector's CPU\n", word, times(ours, measure), times(theirs, ours))
-	if len(again) > 0 {
-		theirs = row("SDK types, nothing changed", again, part.records())
-		fmt.Fprintf(b.stdout, "gzip %s, nothing changed: the SDK's types take %s the collector's CPU\n", word, times(theirs, oursAgain))
-	}
-	return nil
+	c.listens.Store(page)
+	defer c.listens.Store(nil)
+	return child{path: self, args: []string{rawVerb, c.url + rawPath, fmt.Sprint(n), fmt.Sprint(gzip)}, env: env, dir: b.dir}.measure(ctx)
 }
 
 // sdkTypes runs the program of bench/sdktypes, built the same way; with a store twice, as the second time nothing has changed.
