@@ -38,7 +38,9 @@ const (
 // Options is what an Inventory is made of.
 type Options struct {
 	Log  *slog.Logger // when the store fails, and when it works again; nil: silence
-	Hold int          // bytes that all visits may keep in memory together before they stage; 0: 8 MiB
+	Hold int          // bytes that all visits may keep in memory together before they stage; 0: 12 MiB
+	// Crowded reports whether listings wait for each other, for a page: then [Inventory.Room] lets no more of them in. nil: they never do.
+	Crowded func() bool
 }
 
 // An Inventory applies the rules to a driver's rows. Any number of goroutines may use it.
@@ -48,6 +50,7 @@ type Inventory struct {
 
 	hold int64        // bytes that visits may keep
 	held atomic.Int64 // that they do
+	room *room
 
 	mu   sync.Mutex
 	err  error // why the last write failed; nil once one has worked again
@@ -62,7 +65,7 @@ func New(d Driver, o Options) *Inventory {
 	if o.Hold == 0 {
 		o.Hold = heldBytes
 	}
-	return &Inventory{d: d, log: o.Log, hold: int64(o.Hold)}
+	return &Inventory{d: d, log: o.Log, hold: int64(o.Hold), room: newRoom(o.Crowded)}
 }
 
 // Err is why the store does not remember at the moment, or nil. It heals by itself: each target tries anew.
@@ -94,16 +97,24 @@ func (i *Inventory) note(ctx context.Context, err error, wrote bool) error {
 		}
 		i.err = err
 		i.lost++
+		i.room.trouble(true)
 	case wrote && i.err != nil:
 		i.log.Info("the store remembers again")
 		i.err = nil
+		i.room.trouble(false)
 	}
 	return err
 }
 
+// Room waits until the store keeps up with the listings that are under way, and not at all while it is in trouble. Who is about to
+// list calls it while it holds nothing that those need, and leave when the end of its listing is over.
+func (i *Inventory) Room(ctx context.Context) (leave func()) { return i.room.enter(ctx) }
+
 // Begin opens a target's turn: an earlier turn of the same target can commit nothing from now on. who is zero where the
 // account could not be entered; then what is known of the target by the account's name gets the outcome, and nothing else.
 func (i *Inventory) Begin(ctx context.Context, t record.Target, who record.Identity, run string) (*Visit, error) {
+	i.room.queue()
+	defer i.room.done()
 	turn, err := i.d.Begin(ctx, t, Scope{Partition: who.Partition, AccountID: who.AccountID, Region: t.Region, Kind: t.Kind}, run)
 	if err != nil {
 		return nil, i.note(ctx, fmt.Errorf("store: begin: %w", err), false)
@@ -220,6 +231,8 @@ func (v *Visit) page(ctx context.Context, p *record.Page) error {
 }
 
 func (v *Visit) stage(ctx context.Context) error {
+	v.inv.room.queue()
+	defer v.inv.room.done()
 	if err := v.turn.Stage(ctx, v.packer.packs); err != nil {
 		return err
 	}
@@ -262,7 +275,9 @@ func (v *Visit) End(ctx context.Context, o record.Outcome) error {
 		c.Gone = v.live.gone()
 	}
 	v.live = nil // a hundred visits may wait for their turn to commit
+	v.inv.room.queue()
 	err := v.turn.Commit(ctx, c)
+	v.inv.room.done()
 	if err != nil && !errors.Is(err, ErrFenced) {
 		err = fmt.Errorf("store: end of target: %w", err)
 	}

@@ -65,17 +65,18 @@ var Remembered = [...]string{"first_seen", "state_since", "valid_from", "valid_t
 
 // stateAndType is a resource's state: the member State or Status, or, where that is an object, its Name or Code; and its
 // type: the member Type, else the one called for the kind (InstanceType, VolumeType, InterfaceType, KeyType), else InstanceType.
+// Both stand near the beginning of most resources, and nothing is read that could not tell better.
 func stateAndType(types []string, data []byte) (state, typ string) {
-	best := len(types)
+	best, known := len(types), 0
 	var status string
-	for key, value := range members(data) {
+	for key, value, at := member(data, 0); at > 0; key, value, at = member(data, at) {
 		switch key := string(key); key {
 		case "State":
 			state = word(value)
 		case "Status":
 			status = word(value)
 		default:
-			if len(key) < len("Type") || key[len(key)-len("Type"):] != "Type" {
+			if !strings.HasSuffix(key, typeSuffix) {
 				continue
 			}
 			for i, t := range types[:best] {
@@ -84,11 +85,37 @@ func stateAndType(types []string, data []byte) (state, typ string) {
 				}
 			}
 		}
+		if state != "" && typ != "" && at >= known {
+			n := named(data[at:], types[:best])
+			if n < 0 {
+				break
+			}
+			known = at + n
+		}
 	}
 	if state == "" {
 		state = status
 	}
 	return state, typ
+}
+
+const typeSuffix = "Type"
+
+// named is where one of these names, each of which ends in Type, ends as a word of a JSON text, at whatever depth; -1: nowhere.
+func named(text []byte, names []string) int {
+	for end := 0; len(names) > 0; {
+		n := bytes.Index(text[end:], []byte(typeSuffix+`"`))
+		if n < 0 {
+			break
+		}
+		end += n + len(typeSuffix)
+		for _, name := range names {
+			if from := end - len(name); from > 0 && text[from-1] == '"' && string(text[from:end]) == name {
+				return end
+			}
+		}
+	}
+	return -1
 }
 
 func typeMembers(kind string) []string {
@@ -146,33 +173,34 @@ func plain(q []byte) ([]byte, error) {
 // that the program itself wrote, and ends early where that is none.
 func members(object []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
-		b := object
-		at := skipSpace(b, 0)
-		if at >= len(b) || b[at] != '{' {
-			return
-		}
-		for at++; ; at++ {
-			at = skipSpace(b, at)
-			if at >= len(b) || b[at] != '"' {
-				return
-			}
-			end := skipString(b, at)
-			key := b[at+1 : max(end-1, at+1)]
-			at = skipSpace(b, end)
-			if at >= len(b) || b[at] != ':' {
-				return
-			}
-			at = skipSpace(b, at+1)
-			end = skipValue(b, at)
-			if !yield(key, bytes.TrimRight(b[at:end], " \t\r\n")) {
-				return
-			}
-			at = skipSpace(b, end)
-			if at >= len(b) || b[at] != ',' {
-				return
-			}
+		for key, value, at := member(object, 0); at > 0 && yield(key, value); key, value, at = member(object, at) {
 		}
 	}
+}
+
+// member is the member of an object that ends at next; at is where the one before ended, 0 for the first. There is none where next is 0.
+func member(b []byte, at int) (key, value []byte, next int) {
+	open := byte(',')
+	if at == 0 {
+		open = '{'
+	}
+	at = skipSpace(b, at)
+	if at >= len(b) || b[at] != open {
+		return nil, nil, 0
+	}
+	at = skipSpace(b, at+1)
+	if at >= len(b) || b[at] != '"' {
+		return nil, nil, 0
+	}
+	end := skipString(b, at)
+	key = b[at+1 : max(end-1, at+1)]
+	at = skipSpace(b, end)
+	if at >= len(b) || b[at] != ':' {
+		return nil, nil, 0
+	}
+	at = skipSpace(b, at+1)
+	end = skipValue(b, at)
+	return key, bytes.TrimRight(b[at:end], " \t\r\n"), end
 }
 
 func skipSpace(b []byte, at int) int {

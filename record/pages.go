@@ -1,16 +1,19 @@
 package record
 
+import "sync/atomic"
+
 // Pages is the bound on memory: n pages exist, so n are decoded or delivered at once. It is not a sync.Pool, which
 // bounds nothing and forgets at every collection.
 type Pages struct {
-	free chan *Page
-	keep int
+	free  chan *Page
+	keep  int
+	waits atomic.Int32
 }
 
 // NewPages makes n pages. A page that has grown beyond keep bytes is not kept when it comes back: a new one takes its
 // place.
 func NewPages(n, keep int) *Pages {
-	s := &Pages{make(chan *Page, n), keep}
+	s := &Pages{free: make(chan *Page, n), keep: keep}
 	for range n {
 		s.free <- new(Page)
 	}
@@ -24,6 +27,8 @@ func (s *Pages) Take(done <-chan struct{}) *Page {
 		return p
 	default:
 	}
+	s.waits.Add(1)
+	defer s.waits.Add(-1)
 	select {
 	case p := <-s.free:
 		return p
@@ -31,6 +36,9 @@ func (s *Pages) Take(done <-chan struct{}) *Page {
 		return nil
 	}
 }
+
+// Wanted reports whether somebody waits for a page.
+func (s *Pages) Wanted() bool { return s.waits.Load() > 0 }
 
 // Return gives a page back; only its owner may.
 func (s *Pages) Return(p *Page) {

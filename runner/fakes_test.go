@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -289,6 +290,29 @@ type rig struct {
 	l     *Local
 	board *Board
 	logs  *logLines
+	rooms *roomCount
+}
+
+// A roomCount is a ledger that knows who is in its room.
+type roomCount struct {
+	Ledger
+	in, most, left atomic.Int32
+	enter          func(ctx context.Context) // nil: nobody waits
+}
+
+func (c *roomCount) Room(ctx context.Context) (leave func()) {
+	if c.enter != nil {
+		c.enter(ctx)
+	}
+	inner := c.Ledger.Room(ctx)
+	if n := c.in.Add(1); n > c.most.Load() {
+		c.most.Store(n)
+	}
+	return func() {
+		inner()
+		c.in.Add(-1)
+		c.left.Add(1)
+	}
 }
 
 type logLines struct {
@@ -308,11 +332,16 @@ func newRig(t *testing.T, o Options, lo LocalOptions) *rig {
 	if o.Limits == nil {
 		o.Limits = NewLimits(64, d)
 	}
+	if o.Ledger == nil {
+		o.Ledger = NewMemory()
+	}
+	rooms := &roomCount{Ledger: o.Ledger}
+	o.Ledger = rooms
 	o.Watch = Tee(d, b)
 	o.Log = slog.New(slog.NewTextHandler(logs, nil))
 	lo.Log = o.Log
 	r := New(o)
-	return &rig{t: t, d: d, r: r, l: NewLocal(r, lo), board: b, logs: logs}
+	return &rig{t: t, d: d, r: r, l: NewLocal(r, lo), board: b, logs: logs, rooms: rooms}
 }
 
 func fleet(t *testing.T, accounts ...*Account) *Fleet {
@@ -365,6 +394,9 @@ func (g *rig) clean() {
 	}
 	if n := g.r.o.Limits.InFlight(); n > 0 {
 		g.t.Errorf("%d calls in flight after the end", n)
+	}
+	if n := g.rooms.in.Load(); n != 0 {
+		g.t.Errorf("%d are in the ledger's room after the end", n)
 	}
 	if len(g.board.Listings()) > 0 {
 		g.t.Error("the board still shows listings")

@@ -14,6 +14,9 @@ var ErrFenced = errors.New("target was begun again by another worker")
 // A Ledger remembers targets. The inventory is the one with a history, [Memory] the one for `store: none`. Its trouble
 // (a full disk) is never the target's: it is logged, and the listing goes on.
 type Ledger interface {
+	// Room waits until the ledger keeps up with what is being listed. It is called before a listing begins, which then holds
+	// nothing that others need but its place; leave is called once, when the listing's end is over. A ledger in trouble lets nobody wait.
+	Room(ctx context.Context) (leave func())
 	// Begin opens a target and takes its epoch: an earlier Visit of the same target can commit nothing from now on.
 	// id is zero where the account could never be entered.
 	Begin(ctx context.Context, t record.Target, id record.Identity, run string) (Visit, error)

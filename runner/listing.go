@@ -37,6 +37,8 @@ type listing struct {
 	lost     error // why the ledger does not hear of this target any more
 	out      record.Outcome
 	reported bool
+	begun    bool   // the ledger was asked for a visit
+	leave    func() // the ledger's room; nil: it was not entered
 
 	turn   sync.Mutex // whose the visit is
 	visit  Visit
@@ -67,6 +69,12 @@ func (l *listing) unreached(stopped error) error {
 }
 
 func (l *listing) work(ctx context.Context) error {
+	if !l.hidden {
+		l.room(ctx)
+		if err := l.j.stopped(); err != nil {
+			return err
+		}
+	}
 	l.mu.Lock()
 	l.started = time.Now()
 	l.mu.Unlock()
@@ -80,10 +88,27 @@ func (l *listing) work(ctx context.Context) error {
 	return l.fanOut(ctx, l.parent.ids)
 }
 
+// room waits for the ledger's; [listing.after] leaves it.
+func (l *listing) room(ctx context.Context) {
+	leave := l.j.r.o.Ledger.Room(ctx)
+	l.mu.Lock()
+	late := l.reported // it was given up on, and after has been
+	if !late {
+		l.leave = leave
+	}
+	l.mu.Unlock()
+	if late {
+		leave()
+	}
+}
+
 // begin takes the ledger's epoch. Without it the listing goes on, for the outputs.
 func (l *listing) begin(ctx context.Context) {
 	l.turn.Lock()
 	defer l.giveBack()
+	l.mu.Lock()
+	l.begun = true
+	l.mu.Unlock()
 	var v Visit
 	err := guard(func() (err error) {
 		v, err = l.j.r.o.Ledger.Begin(ctx, l.t, l.j.who, l.j.Run)
@@ -334,7 +359,10 @@ func (l *listing) end(ctx context.Context, err error) {
 	for i, s := range l.j.f.Sinks {
 		l.sink(i, s, true, func() error { return s.End(ctx, o) })
 	}
-	if l.never != nil && l.t.Region != "" {
+	l.mu.Lock()
+	begun := l.begun
+	l.mu.Unlock()
+	if !begun && l.t.Region != "" {
 		l.begin(ctx)
 	}
 	l.mu.Lock()
@@ -400,8 +428,11 @@ func (l *listing) decide(err error, calls, throttles int) {
 func (l *listing) after() {
 	l.mu.Lock()
 	l.reported = true
-	o := l.out
+	o, leave := l.out, l.leave
 	l.mu.Unlock()
+	if leave != nil {
+		leave()
+	}
 	j := l.j
 	if !l.hidden {
 		j.mu.Lock()

@@ -129,7 +129,7 @@ func TestWhoIsUnnamed(t *testing.T) {
 // A store that fails fails neither the listing nor the other outputs: the program says so, is not ready, and heals.
 func TestLedgerSaysThatItForgets(t *testing.T) {
 	f := &config.File{DataDir: t.TempDir(), Store: config.Store{Type: "sqlite"}}
-	l, err := openLedger(t.Context(), f, false, slog.New(slog.DiscardHandler))
+	l, err := openLedger(t.Context(), f, false, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestLedgerSaysThatItForgets(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 
-	none, err := openLedger(t.Context(), &config.File{DataDir: t.TempDir(), Store: config.Store{Type: "none"}}, false, nil)
+	none, err := openLedger(t.Context(), &config.File{DataDir: t.TempDir(), Store: config.Store{Type: "none"}}, false, nil, nil)
 	if err != nil || none.inventory != nil || none.notReady() != nil || none.forgotten() != nil || none.close() != nil {
 		t.Errorf("store none: %+v %v", none, err)
 	}

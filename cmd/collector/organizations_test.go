@@ -293,7 +293,7 @@ func (c *company) daemon(path string) (stop func()) {
 		c.t.Fatal(err)
 	}
 	p.opt.once = false
-	ledger, err := openLedger(ctx, cfg.file, false, log)
+	ledger, err := openLedger(ctx, cfg.file, false, nil, log)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -28,8 +28,8 @@ type ledger struct {
 	store     inventory.Driver
 }
 
-// openLedger opens what the configuration says. A dry run remembers nothing.
-func openLedger(ctx context.Context, f *config.File, dryRun bool, log *slog.Logger) (*ledger, error) {
+// openLedger opens what the configuration says. A dry run remembers nothing. crowded reports whether listings wait for a page.
+func openLedger(ctx context.Context, f *config.File, dryRun bool, crowded func() bool, log *slog.Logger) (*ledger, error) {
 	if dryRun || f.Store.Type == "none" {
 		return &ledger{Ledger: runner.NewMemory()}, nil
 	}
@@ -37,7 +37,7 @@ func openLedger(ctx context.Context, f *config.File, dryRun bool, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
-	inv := inventory.New(s, inventory.Options{Log: log})
+	inv := inventory.New(s, inventory.Options{Log: log, Crowded: crowded})
 	return &ledger{Ledger: remembering{inv}, inventory: inv, store: s}, nil
 }
 

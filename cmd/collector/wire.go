@@ -103,7 +103,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 		return err
 	}
 
-	ledger, err := openLedger(ctx, cfg.file, o.dryRun, log)
+	ledger, err := openLedger(ctx, cfg.file, o.dryRun, pages.Wanted, log)
 	if err != nil {
 		return err
 	}

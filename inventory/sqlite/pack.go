@@ -32,10 +32,15 @@ type inserter struct {
 	tx    *sql.Tx
 	body  *sql.Stmt
 	stage *sql.Stmt // a row to where no reader looks
-	many  *sql.Stmt // a full pack's rows, all of them new
+	many  *sql.Stmt // atOnce rows that are new
 	one   *sql.Stmt // a row that is new
+	rows  int       // that are new and wait in args
 	args  []any
 }
+
+// atOnce is how many rows go with one statement. One by one the way to SQLite costs more than the row; many together, the journal
+// that SQLite keeps of a statement, which has each page that the statement changes.
+const atOnce = 8
 
 // insert is for rows to be staged.
 func (t *turn) insert(ctx context.Context, tx *sql.Tx) (*inserter, error) {
@@ -72,6 +77,9 @@ func (t *turn) bring(ctx context.Context, tx *sql.Tx, packs []inventory.Pack, at
 			return false, err
 		}
 	}
+	if err := in.flush(ctx); err != nil {
+		return false, err
+	}
 	return in.stage != nil, nil
 }
 
@@ -86,14 +94,10 @@ func (in *inserter) pack(ctx context.Context, p *inventory.Pack, at int64) error
 		return err
 	}
 	first := in.t.s.packs << lineBits
-	isNew := func(r inventory.Row) bool { return at > 0 && r.How == inventory.Added }
-	if len(p.Rows) == inventory.PackRows && !slices.ContainsFunc(p.Rows, func(r inventory.Row) bool { return !isNew(r) }) {
-		return in.add(ctx, &in.many, p.Rows, first, at)
-	}
 	for i := range p.Rows {
 		r, n := &p.Rows[i], first+int64(i)
-		if isNew(*r) {
-			if err := in.add(ctx, &in.one, p.Rows[i:i+1], n, at); err != nil {
+		if at > 0 && r.How == inventory.Added {
+			if err := in.add(ctx, r, n, at); err != nil {
 				return err
 			}
 			continue
@@ -110,21 +114,50 @@ func (in *inserter) pack(ctx context.Context, p *inventory.Pack, at int64) error
 	return nil
 }
 
-// add inserts live versions, with numbers from first.
-func (in *inserter) add(ctx context.Context, s **sql.Stmt, rows []inventory.Row, first, at int64) error {
+// What the rows of one statement share, and what each has.
+const (
+	shared = 4
+	each   = 7
+)
+
+// add brings a row that is new, as a live version. It may wait for others until flush.
+func (in *inserter) add(ctx context.Context, r *inventory.Row, n, at int64) error {
+	if in.rows == 0 {
+		in.args = append(in.args[:0], in.t.scope, record.SumVersion, in.t.run, at)
+	}
+	in.args = append(in.args, n, r.ID, r.Sum[:], r.Name, r.State, r.Type, r.Tags)
+	if in.rows++; in.rows < atOnce {
+		return nil
+	}
+	in.rows = 0
+	return in.versions(ctx, &in.many, atOnce, in.args)
+}
+
+// flush brings what waits.
+func (in *inserter) flush(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	one := make([]any, shared+each)
+	copy(one, in.args)
+	for i := range in.rows {
+		copy(one[shared:], in.args[shared+each*i:])
+		if err := in.versions(ctx, &in.one, 1, one); err != nil {
+			return err
+		}
+	}
+	in.rows = 0
+	return nil
+}
+
+// versions inserts so many.
+func (in *inserter) versions(ctx context.Context, s **sql.Stmt, rows int, args []any) error {
 	if err := in.prepare(ctx, s, func() string {
 		const row = "(?1, ?2, ?3, ?4, ?4, ?4, ?, ?, ?, ?, ?, ?, ?)"
 		return "INSERT INTO version (scope, sum_version, run, first_seen, state_since, valid_from, version, id, sum, name, state, type, tags) VALUES " +
-			row + strings.Repeat(", "+row, len(rows)-1)
+			row + strings.Repeat(", "+row, rows-1)
 	}); err != nil {
 		return err
 	}
-	in.args = append(in.args[:0], in.t.scope, record.SumVersion, in.t.run, at)
-	for i := range rows {
-		r := &rows[i]
-		in.args = append(in.args, first+int64(i), r.ID, r.Sum[:], r.Name, r.State, r.Type, r.Tags)
-	}
-	_, err := (*s).ExecContext(ctx, in.args...)
+	_, err := (*s).ExecContext(ctx, args...)
 	return err
 }
 

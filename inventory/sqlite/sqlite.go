@@ -46,6 +46,7 @@ type Store struct {
 	lock *os.File
 	enc  *zstd.Encoder
 
+	packed  chan []byte   // where packs are written before their length is known
 	writing chan struct{} // holds one token; the writer takes it, so that waiting watches ctx
 
 	mu     sync.Mutex
@@ -107,13 +108,16 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
+// encoders is how many packs are compressed at once.
+const encoders = 2
+
 func open(ctx context.Context, o Options) (_ *Store, err error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2), zstd.WithEncoderCRC(false),
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(encoders), zstd.WithEncoderCRC(false),
 		zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(256<<10))
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, enc: enc, writing: make(chan struct{}, 1), epochs: map[int64]*epoch{}}
+	s := &Store{o: o, enc: enc, packed: make(chan []byte, encoders), writing: make(chan struct{}, 1), epochs: map[int64]*epoch{}}
 	f, err := os.OpenFile(o.Path, os.O_RDWR|os.O_CREATE, 0o600) // SQLite would make it for everyone to read; its other files take on its mode
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -114,7 +115,18 @@ func (t *turn) current() bool {
 
 // Pack compresses. It is done long before the writer's turn is taken.
 func (t *turn) Pack(lines []byte) []byte {
-	return t.s.enc.EncodeAll(lines, make([]byte, 0, len(lines)/6))
+	var packed []byte
+	select {
+	case packed = <-t.s.packed:
+	default:
+	}
+	packed = t.s.enc.EncodeAll(lines, packed[:0])
+	out := bytes.Clone(packed) // nobody knows how long it gets, and what has room to grow may be kept for long
+	select {
+	case t.s.packed <- packed:
+	default:
+	}
+	return out
 }
 
 func (t *turn) Stage(ctx context.Context, packs []inventory.Pack) error {
