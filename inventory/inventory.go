@@ -38,7 +38,7 @@ const (
 // Options is what an Inventory is made of.
 type Options struct {
 	Log  *slog.Logger // when the store fails, and when it works again; nil: silence
-	Hold int          // bytes that all visits may keep in memory together before they stage; 0: 12 MiB
+	Hold int          // bytes that all visits may keep in memory together before they stage; 0: 10 MiB
 	// Crowded reports whether listings wait for each other, for a page: then [Inventory.Room] lets no more of them in. nil: they never do.
 	Crowded func() bool
 }

@@ -35,7 +35,7 @@ const waitBytes = 8 << 10
 // What visits keep until their ends. Rows that are never staged cost half of what those cost that are; but several hundred visits
 // may be open, and wait for a store that is slow.
 const (
-	heldBytes  = 12 << 20  // of all visits, unless [Options.Hold] says otherwise; beyond it, each stages what it has
+	heldBytes  = 10 << 20  // of all visits, unless [Options.Hold] says otherwise; beyond it, each stages what it has
 	stageBytes = 128 << 10 // less than that is not worth a transaction
 )
 

@@ -30,7 +30,8 @@ type room struct {
 const (
 	roomLine  = 3                      // as many in line at the store: it does not keep up
 	roomLeast = 6                      // more than the pages that are decoded at once, so that none of them is idle
-	roomTick  = 100 * time.Millisecond // how soon those whom AWS lets wait make room for others
+	roomTick  = 100 * time.Millisecond // how often those whom AWS lets wait make room for others
+	roomStep  = 2                      // for so many: on a machine that is busy, AWS seems to let everybody wait
 	roomIdle  = 30 * time.Second       // as long as that nobody has left: the store is not waited for
 )
 
@@ -97,7 +98,7 @@ func (r *room) tick() {
 	case time.Since(r.moved) >= roomIdle:
 		r.width = r.open + len(r.waiting)
 	case r.line < roomLine && !r.crowded():
-		r.width += roomLeast
+		r.width += roomStep
 	}
 	r.grant()
 	if len(r.waiting) > 0 {

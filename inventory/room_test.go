@@ -110,7 +110,7 @@ func TestRoomIsNotWidenedForThoseWhoWaitForEachOther(t *testing.T) {
 func TestRoomForOthersWhereAWSIsWaitedFor(t *testing.T) {
 	inHall(t, nil, func(h *hall) {
 		h.come(256)
-		time.Sleep((256/roomLeast+1)*roomTick + time.Millisecond)
+		time.Sleep((256-roomLeast)/roomStep*roomTick + time.Millisecond)
 		h.entered(256)
 	})
 }

@@ -129,7 +129,7 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 	if o.Sync {
 		sync = "FULL"
 	}
-	s.w, err = connect(o.Path, "rwc", "page_size(8192)", "journal_mode(WAL)", "synchronous("+sync+")", "cache_size(-8000)", "wal_autocheckpoint(2000)",
+	s.w, err = connect(o.Path, "rwc", "page_size(8192)", "journal_mode(WAL)", "synchronous("+sync+")", "cache_size(-8000)", "wal_autocheckpoint(8000)",
 		"journal_size_limit(67108864)")
 	if err != nil {
 		return nil, err
