@@ -65,7 +65,9 @@ func New(d Driver, o Options) *Inventory {
 	if o.Hold == 0 {
 		o.Hold = heldBytes
 	}
-	return &Inventory{d: d, log: o.Log, hold: int64(o.Hold), room: newRoom(o.Crowded)}
+	i := &Inventory{d: d, log: o.Log, hold: int64(o.Hold)}
+	i.room = newRoom(func() bool { return i.held.Load() >= i.hold/4 }, o.Crowded)
+	return i
 }
 
 // Err is why the store does not remember at the moment, or nil. It heals by itself: each target tries anew.

@@ -12,9 +12,11 @@ import (
 // hundreds. Where the store keeps up, AWS is what they wait for, and then there is room for everybody.
 //
 // It begins narrow. Each one that leaves lets two in while the store keeps up, and none while it does not: so the number
-// under way follows what the store takes in the time that a listing lasts. Who waits holds nothing, and who was let in never
+// under way follows what the store takes in the time that a listing lasts. Small targets, of which hundreds fit in memory, are
+// held up by none of this. Who waits holds nothing, and who was let in never
 // waits here again.
 type room struct {
+	heavy   func() bool // what listings have brought takes memory worth the name
 	crowded func() bool // those under way wait for each other: one more would, too
 
 	mu      sync.Mutex
@@ -35,11 +37,11 @@ const (
 	roomIdle  = 30 * time.Second       // as long as that nobody has left: the store is not waited for
 )
 
-func newRoom(crowded func() bool) *room {
+func newRoom(heavy, crowded func() bool) *room {
 	if crowded == nil {
 		crowded = func() bool { return false }
 	}
-	return &room{crowded: crowded, width: roomLeast}
+	return &room{heavy: heavy, crowded: crowded, width: roomLeast}
 }
 
 // enter waits for room, or for ctx to end. leave must be called, once.
@@ -80,13 +82,14 @@ func (r *room) leave() {
 	r.open--
 	r.moved = time.Now()
 	switch {
-	case r.open == 0 && len(r.waiting) == 0:
-		r.width = roomLeast // the next run may find another store
+	case !r.heavy():
+		r.width++
 	case r.line >= roomLine:
 		r.width = max(roomLeast, min(r.width, r.open))
-	case len(r.waiting) > 0 && !r.crowded():
+	case !r.crowded():
 		r.width++
 	}
+	r.width = min(r.width, r.open+len(r.waiting)+roomLeast) // no wider than is wanted: the next run may find another store
 	r.grant()
 }
 
@@ -97,7 +100,7 @@ func (r *room) tick() {
 	switch {
 	case time.Since(r.moved) >= roomIdle:
 		r.width = r.open + len(r.waiting)
-	case r.line < roomLine && !r.crowded():
+	case !r.heavy(), r.line < roomLine && !r.crowded():
 		r.width += roomStep
 	}
 	r.grant()

@@ -47,7 +47,7 @@ func (h *hall) leave(n int) {
 func inHall(t *testing.T, crowded func() bool, f func(h *hall)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f(&hall{t, newRoom(crowded), make(chan int, 10_000)})
+		f(&hall{t, newRoom(func() bool { return true }, crowded), make(chan int, 10_000)})
 	})
 }
 
@@ -103,6 +103,26 @@ func TestRoomIsNotWidenedForThoseWhoWaitForEachOther(t *testing.T) {
 		h.entered(2 * roomLeast)
 		h.r.trouble(true)
 		h.entered(100 - 4*roomLeast)
+	})
+}
+
+// Small targets are held up neither by a store that is busy nor by each other.
+func TestRoomWidensWhileLittleIsHeld(t *testing.T) {
+	light := true
+	inHall(t, func() bool { return true }, func(h *hall) {
+		h.r.heavy = func() bool { return !light }
+		for range roomLine {
+			h.r.queue()
+		}
+		h.come(100)
+		h.entered(roomLeast)
+		h.leave(roomLeast)
+		h.entered(2 * roomLeast)
+		light = false
+		h.leave(roomLeast)
+		h.entered(0)
+		h.r.trouble(true)
+		h.entered(100 - 3*roomLeast)
 	})
 }
 
@@ -182,6 +202,7 @@ func TestRoomIsNotWaitedForAfterTheEnd(t *testing.T) {
 func TestNobodyWaitsForAStoreInTrouble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inv := New(nil, Options{Crowded: func() bool { return true }})
+		inv.held.Store(inv.hold)
 		h := &hall{t, inv.room, make(chan int, 100)}
 		h.come(50)
 		h.entered(roomLeast)
