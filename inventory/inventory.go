@@ -66,7 +66,7 @@ func New(d Driver, o Options) *Inventory {
 		o.Hold = heldBytes
 	}
 	i := &Inventory{d: d, log: o.Log, hold: int64(o.Hold)}
-	i.room = newRoom(func() bool { return i.held.Load() >= i.hold/4 }, o.Crowded)
+	i.room = newRoom(func() bool { return i.held.Load() >= i.hold/16 }, o.Crowded)
 	return i
 }
 

@@ -42,7 +42,7 @@ type listing struct {
 
 	turn   sync.Mutex // whose the visit is
 	visit  Visit
-	orphan bool // who has the turn has the visit's end too: nobody waited; guarded by mu
+	orphan bool        // who has the turn has the visit's end too: nobody waited; guarded by mu
 	stores atomic.Bool // the visit is at its end
 }
 
