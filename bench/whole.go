@@ -1,6 +1,7 @@
 package main
 
 import (
+	"compress/flate"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -33,7 +35,12 @@ func whole(b *bench, ctx context.Context, args []string) error {
 	instances := f.Int("instances", 100_000, "how many, rounded to 10,000; a million write about 6 GB to the temporary folder")
 	beside := f.Int("sdk-instances", 20_000, "how many of them the SDK's types read, which are slow; 0: none")
 	n := f.Int("n", 3, "runs of each")
+	wires := f.String("gzip", "off,1,6", "how the answers are compressed, with commas: off, or a level, from 1, the fastest, to 9; 6 is zlib's default. What EC2 does is not documented")
 	if err := parse(f, args); err != nil {
+		return err
+	}
+	levels, err := gzipLevels(*wires)
+	if err != nil {
 		return err
 	}
 	aws := awsfake.New(awsfake.Options{Seed: 1, KeepCalls: -1, Throttle: awsfake.Throttle{Off: true}})
@@ -41,8 +48,8 @@ func whole(b *bench, ctx context.Context, args []string) error {
 	b.machine(fmt.Sprintf("%s instances in pages of 1,000, no latency; the collector: key, role, identity, regions, JSON lines to a file; store: %s", count(org.records()), b.store))
 	t := newTable("program", "gzip", "wall s", "CPU s", "CPU µs an instance", "× raw", "peak RSS MiB", "instances")
 	return serving(ctx, aws, false, func(ctx context.Context, c *cloud) error {
-		for _, gzip := range []bool{false, true} {
-			if err := b.besides(ctx, c, t, org, gzip, *n, *beside); err != nil {
+		for _, level := range levels {
+			if err := b.besides(ctx, c, t, org, level, *n, *beside); err != nil {
 				return err
 			}
 		}
@@ -51,10 +58,31 @@ func whole(b *bench, ctx context.Context, args []string) error {
 	})
 }
 
+// off is the level of answers that are not compressed.
+const off = 0
+
+// gzipLevels reads -gzip.
+func gzipLevels(list string) (levels []int, err error) {
+	for word := range strings.SplitSeq(list, ",") {
+		level := off
+		if word != "off" {
+			if level, err = strconv.Atoi(word); err != nil || level < flate.BestSpeed || level > flate.BestCompression {
+				return nil, fmt.Errorf("-gzip: %q is neither off nor a level from 1 to 9", word)
+			}
+		}
+		levels = append(levels, level)
+	}
+	return levels, nil
+}
+
 // besides adds a row for each program: raw HTTP first, as it is the measure of the others. The programs take turns, so that what
 // else the machine does falls on each of them alike.
-func (b *bench) besides(ctx context.Context, c *cloud, t *table, org *organization, gzip bool, n, beside int) error {
-	word := map[bool]string{false: "off", true: "on"}[gzip]
+func (b *bench) besides(ctx context.Context, c *cloud, t *table, org *organization, level, n, beside int) error {
+	word, gzip := "off", level != off
+	if gzip {
+		word = fmt.Sprint(level)
+		c.aws.SetGzipLevel(level)
+	}
 	warm := collection{org: &organization{regions: org.regions[:1], each: org.each, blocks: org.blocks[:1]}, noGzip: !gzip, throttle: awsfake.Throttle{Off: true}}
 	c.record() // the same page for raw HTTP, and everything rendered and compressed once
 	if _, err := b.collect(ctx, c, warm); err != nil {

@@ -2,6 +2,7 @@ package awsfake
 
 import (
 	"bytes"
+	"cmp"
 	"compress/flate"
 	"encoding/binary"
 	"hash/crc32"
@@ -12,6 +13,7 @@ import (
 // costs thirty times what serving does.
 type pageCache struct {
 	mu    sync.Mutex
+	level int // of compression; 0 is the fastest
 	pages map[string][]byte
 	size  int
 }
@@ -65,27 +67,28 @@ func storedBlock(p []byte, last bool) []byte {
 // items is an answer's items as deflate blocks that end on a byte and are not the last.
 func (c *pageCache) items(out *answer) ([]byte, error) {
 	if out.key == "" {
-		return deflated(out.items)
+		return deflated(out.items, flate.BestSpeed)
 	}
 	c.mu.Lock()
 	p, ok := c.pages[out.key]
+	level := cmp.Or(c.level, flate.BestSpeed)
 	c.mu.Unlock()
 	if ok {
 		return p, nil
 	}
-	p, err := deflated(out.items)
+	p, err := deflated(out.items, level)
 	if err == nil {
 		c.keep(out.key, p)
 	}
 	return p, err
 }
 
-func deflated(items [][]byte) ([]byte, error) {
+func deflated(items [][]byte, level int) ([]byte, error) {
 	if len(items) == 0 {
 		return nil, nil
 	}
 	var b bytes.Buffer
-	z, err := flate.NewWriter(&b, flate.BestSpeed)
+	z, err := flate.NewWriter(&b, level)
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +101,15 @@ func deflated(items [][]byte) ([]byte, error) {
 		return nil, err
 	}
 	return bytes.Clone(b.Bytes()), nil
+}
+
+// SetGzipLevel changes how well pages are compressed, as compress/flate counts: 1, the default, is the fastest, and 6 what most
+// servers do. EC2 documents neither; the better a page is compressed, the less it costs to unzip.
+func (a *AWS) SetGzipLevel(level int) {
+	c := &a.rendered
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.level, c.pages, c.size = level, nil, 0
 }
 
 func (c *pageCache) keep(key string, p []byte) {

@@ -271,6 +271,10 @@ func TestGzip(t *testing.T) {
 	first, n := squeezed("MaxResults", "1000")
 	again, _ := squeezed("MaxResults", "1000")
 	plain := x.plain("DescribeInstances", "MaxResults", "1000")
+	x.aws.SetGzipLevel(6)
+	if better, m := squeezed("MaxResults", "1000"); better != first || m >= n {
+		t.Errorf("at level 6 %d bytes of %d, the same: %v", m, n, better == first)
+	}
 	if first != again || first != strip(plain) {
 		t.Error("the answers differ")
 	}
