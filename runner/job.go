@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -60,7 +61,7 @@ type jobResult struct {
 // count; after is called exactly once, when end has returned or was given up on, and is quick.
 type step interface {
 	work(ctx context.Context) error
-	end(ctx context.Context, err error)
+	end(ctx context.Context, err error, late func()) // ctx is the outputs'; late is for when the ledger's time is over
 	after()
 	target() record.Target
 	storing() bool // the end has come as far as the ledger
@@ -213,13 +214,28 @@ func (j *job) end(s step, err error) bool {
 		s.after()
 		j.workOn()
 	}}
-	ctx, cancel := j.r.patience(context.WithoutCancel(j.ctx), s.storing, j.halting, call.giveUp)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(j.ctx))
+	defer cancel(context.Canceled)
+	var t *time.Timer
+	late := false
+	t = time.AfterFunc(math.MaxInt64, func() { // it begins below, when t is set
+		switch {
+		case s.storing(): // the ledger has a time of its own
+		case late:
+			call.giveUp()
+		default:
+			late = true
+			cancel(j.r.tooLate())
+			t.Reset(time.Second)
+		}
+	})
+	t.Reset(j.r.o.EndTimeout)
+	defer t.Stop()
 	var p *panicked
 	if errors.As(err, &p) {
 		j.logPanic(s.target(), p)
 	}
-	if !call.do(func() { s.end(ctx, err) }) {
+	if !call.do(func() { s.end(ctx, err, call.giveUp) }) {
 		return false
 	}
 	s.after()
@@ -407,7 +423,7 @@ type signInError struct{ error }
 
 func (e *signInError) Unwrap() error { return e.error }
 
-func (e *entering) end(ctx context.Context, err error) {
+func (e *entering) end(ctx context.Context, err error, _ func()) {
 	e.mu.Lock()
 	e.shut, e.err = true, err
 	plan := e.plan

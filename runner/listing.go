@@ -43,7 +43,7 @@ type listing struct {
 	turn   sync.Mutex // whose the visit is
 	visit  Visit
 	orphan bool        // who has the turn has the visit's end too: nobody waited; guarded by mu
-	stores atomic.Bool // the visit is at its end
+	stores atomic.Bool // at its end, the outputs have had theirs
 }
 
 // sinkTurn is how a sink fares with one target.
@@ -340,7 +340,7 @@ func (l *listing) ledger(err error) {
 }
 
 // end decides the state, and tells the sinks and the ledger.
-func (l *listing) end(ctx context.Context, err error) {
+func (l *listing) end(ctx context.Context, err error, late func()) {
 	calls, throttles := l.gate.close()
 	l.mu.Lock()
 	l.over = true
@@ -360,8 +360,14 @@ func (l *listing) end(ctx context.Context, err error) {
 		l.sink(i, s, true, func() error { return s.End(ctx, o) })
 	}
 	l.mu.Lock()
-	begun := l.begun
+	begun, gone := l.begun, l.reported // gone: it was given up on inside an output
 	l.mu.Unlock()
+	if !gone { // an output that took all of its time costs the ledger none
+		l.stores.Store(true)
+		var cancel context.CancelFunc
+		ctx, cancel = l.j.r.patience(context.WithoutCancel(ctx), l.j.halting, late)
+		defer cancel()
+	}
 	if !begun && l.t.Region != "" {
 		l.begin(ctx)
 	}
@@ -383,7 +389,6 @@ func (l *listing) end(ctx context.Context, err error) {
 		l.drop()
 		return
 	}
-	l.stores.Store(true)
 	trouble := guard(func() error { return l.visit.End(ctx, o) })
 	if trouble == nil {
 		l.j.r.stored.Add(1)

@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -96,18 +95,44 @@ func TestASlowStoreIsWaitedFor(t *testing.T) {
 	}
 }
 
-// The ledger's patience is not the outputs': one that does not answer costs the end time-out.
+// The ledger's patience is not the outputs': one that does not answer costs the end time-out, and the ledger nothing.
 func TestADeadOutputIsNotWaitedFor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := New(Options{Limits: NewLimits(1, nil)})
-		began := time.Now()
-		ctx, cancel := r.patience(t.Context(), func() bool { return false }, func() error { return nil }, func() {})
-		defer cancel()
-		<-ctx.Done()
-		if took := time.Since(began); took != 5*time.Second || !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-			t.Errorf("after %s: %v", took, context.Cause(ctx))
-		}
-	})
+	for _, c := range []struct {
+		name  string
+		heeds bool
+		took  time.Duration
+	}{
+		{"it heeds its context", true, 5 * time.Second},
+		{"it does not", false, 6 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := &slowLedger{Memory: NewMemory(), each: time.Second, turn: make(chan struct{}, 1)}
+				g := newRig(t, Options{Ledger: l}, LocalOptions{})
+				forever := make(chan struct{})
+				fl := fleet(t, account("a", &fakeAccount{}))
+				fl.Sinks = []Sink{&memorySink{name: "file", end: func(ctx context.Context, _ record.Outcome) error {
+					if !c.heeds {
+						<-forever
+					}
+					<-ctx.Done()
+					return context.Cause(ctx)
+				}}}
+				g.r.Swap(fl)
+				began := time.Now()
+				g.once()
+				close(forever)
+				synctest.Wait()
+				targets := len(l.waits) + l.took
+				if c.heeds && (l.took == 0 || len(l.waits) > 0) || !c.heeds && l.took > 0 {
+					t.Errorf("the ledger took %d of %d ends", l.took, targets)
+				}
+				if took := time.Since(began); took < c.took || g.r.Abandoned() > 0 {
+					t.Errorf("it took %s, %d are abandoned at the end", took, g.r.Abandoned())
+				}
+			})
+		})
+	}
 }
 
 // A program that ends waits for a store that takes nothing no longer than for an output.
@@ -115,7 +140,7 @@ func TestNobodyWaitsAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := New(Options{Limits: NewLimits(1, nil)})
 		began := time.Now()
-		ctx, cancel := r.patience(t.Context(), func() bool { return true }, func() error { return errStopping }, func() {})
+		ctx, cancel := r.patience(t.Context(), func() error { return errStopping }, func() {})
 		defer cancel()
 		<-ctx.Done()
 		if took := time.Since(began); took != 5*time.Second {

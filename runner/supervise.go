@@ -44,10 +44,9 @@ const (
 	storeMost = 60
 )
 
-// patience is a context for the end of a target. It ends after the end time-out unless the ledger has the target by then, and
-// then by what the ledger does for others. Where stopping says that the program ends, there is no time for that. late is called a
-// second after the time is over.
-func (r *Runner) patience(parent context.Context, storing func() bool, stopping func() error, late func()) (context.Context, context.CancelFunc) {
+// patience is a context for the ledger's part of the end of a target. How long it lasts hangs on what the ledger does for others.
+// Where stopping says that the program ends, there is no time for that. late is called a second after the time is over.
+func (r *Runner) patience(parent context.Context, stopping func() error, late func()) (context.Context, context.CancelFunc) {
 	ctx, end := context.WithCancelCause(parent)
 	cancel := func(cause error) {
 		end(cause)
@@ -64,8 +63,8 @@ func (r *Runner) patience(parent context.Context, storing func() bool, stopping 
 			idle, last = 0, now
 		}
 		switch {
-		case !storing(), idle > 0 && stopping() != nil:
-			cancel(fmt.Errorf("no answer within %s: %w", r.o.EndTimeout, context.DeadlineExceeded))
+		case idle > 0 && stopping() != nil:
+			cancel(r.tooLate())
 		case idle >= storeIdle || all >= storeMost:
 			cancel(fmt.Errorf("the store did not take it within %s: %w", time.Duration(all)*r.o.EndTimeout, context.DeadlineExceeded))
 		default:
@@ -77,6 +76,11 @@ func (r *Runner) patience(parent context.Context, storing func() bool, stopping 
 		t.Stop()
 		end(context.Canceled)
 	}
+}
+
+// tooLate is the cause where the end time-out is over.
+func (r *Runner) tooLate() error {
+	return fmt.Errorf("no answer within %s: %w", r.o.EndTimeout, context.DeadlineExceeded)
 }
 
 // guard turns a panic into an error. The stack goes into it, as it is the only way to the bug.
