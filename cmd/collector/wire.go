@@ -256,6 +256,7 @@ func (p *program) build(ctx context.Context, f *config.File, c *census) error {
 		}
 	}
 	p.last = c
+	setGCPercent(p.cli.getenv, len(fleet.Accounts))
 	p.metrics.SetTags(func(yield func(string, map[string]string) bool) {
 		for i := range c.accounts {
 			if a := c.accounts[i].Account(); !yield(a.Name, a.ExtraTags) {
