@@ -70,7 +70,9 @@ func (c *counts) configured(kinds map[string][]string) {
 		}
 	}
 	for a := range kinds {
-		c.accounts[a] = c.accounts[a]
+		if _, known := c.accounts[a]; !known {
+			c.accounts[a] = nil
+		}
 	}
 }
 
