@@ -18,7 +18,7 @@ import (
 
 // gcPercent is Go's GOGC where the environment does not say: how much a heap may grow by of what lives in it. Half of it costs
 // some 4 % of CPU beside Go's own 100, as most of what a run allocates dies at once. Of thousands of accounts so much is kept
-// that a quarter is enough: with ten thousand it takes 12 MiB off the peak, and adds a tenth to the CPU.
+// that a quarter is enough: with ten thousand it takes 12 MiB off the peak of 111, and adds a tenth to the CPU.
 func gcPercent(accounts int) int {
 	if accounts >= 2000 {
 		return 25
