@@ -167,6 +167,27 @@ func (s *Sessions) entry(steps []Step, region string) *entry {
 	return top.entry
 }
 
+// Forget lets go of what is kept of a block's session, for who will not open it again soon: its last role's credentials, and the
+// key from the configuration. What others may have behind them, and what costs a code or a person, stays. A Session that
+// somebody still holds goes on as it is.
+func (s *Sessions) Forget(ctx context.Context, a config.Account) {
+	steps, _, err := s.plan(ctx, a)
+	if err != nil {
+		return // so it was never opened
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var key pipeline
+	for i, step := range steps {
+		key = key.and(step)
+		_, fixed := step.(constant)
+		_, role := step.(revocable)
+		if fixed || role && i == len(steps)-1 {
+			delete(s.layers, key)
+		}
+	}
+}
+
 // A pipeline is what steps, one after the other, amount to.
 type pipeline [16]byte
 

@@ -508,3 +508,34 @@ func TestWindow(t *testing.T) {
 		}
 	}
 }
+
+// TestForget: of a session that is forgotten nothing is kept but what others have behind them or what a code was paid for; whoever
+// holds it goes on.
+func TestForget(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		hub := w.role
+		final := w.other.AddRole("final", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{hub.ARN, w.home.ID}}}})
+		s := w.sessions(Options{})
+		empty := len(s.layers)
+		two := w.ak(func(a *config.Account) { a.Roles = []config.Role{{ARN: hub.ARN}, {ARN: final.ARN}} })
+		held := w.open(s, two)
+		s.Forget(t.Context(), two)
+		if n := len(s.layers) - empty; n != 1 {
+			t.Errorf("%d layers are kept, want that of the role in the middle", n)
+		}
+		if !w.good(held) {
+			t.Error("who held it lost it")
+		}
+		w.aws.ResetCalls()
+		w.open(s, two)
+		w.count("AssumeRole", 1)
+
+		coded := w.ak(device(w.mfa.Serial, w.mfa.Now()), role(final.ARN))
+		w.open(s, coded)
+		w.aws.ResetCalls()
+		s.Forget(t.Context(), coded)
+		w.open(s, coded)
+		w.count("GetSessionToken", 0)
+		w.count("AssumeRole", 1)
+	})
+}

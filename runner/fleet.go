@@ -80,6 +80,8 @@ type Account struct {
 	// Open signs in. It is called for every job, in whichever process that is, and so should be cheap the second time.
 	// Its error should hold a [record.Fault].
 	Open func(ctx context.Context) (Opened, error)
+	// Leave is called at the end of each run, if it is not nil.
+	Leave func(ctx context.Context)
 }
 
 // Terms are what accounts that are configured alike share, as ten thousand of them may. Read only once a fleet is made of them.

@@ -299,6 +299,9 @@ func (j *job) finish() {
 			res.status = record.RunSkipped
 		}
 		j.r.watch.RunEnded(j.Account, j.Run, res.status, res.took)
+		if j.a != nil && j.a.Leave != nil {
+			j.a.Leave(context.WithoutCancel(j.ctx))
+		}
 	}
 	j.over(res)
 }

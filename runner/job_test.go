@@ -101,13 +101,17 @@ func TestEveryWayToEnd(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newRig(t, Options{}, LocalOptions{})
-				a := account("a", c.f)
+				a, left := account("a", c.f), 0
+				a.Leave = func(context.Context) { left++ }
 				if c.change != nil {
 					c.change(a)
 				}
 				g.r.Swap(fleet(t, a))
 				res := g.once()
 				g.want(c.want)
+				if left != 1 {
+					t.Errorf("the account was left %d times", left)
+				}
 				if res[0].Status != c.status {
 					t.Errorf("status %s, want %s", res[0].Status, c.status)
 				}

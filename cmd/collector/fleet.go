@@ -181,7 +181,12 @@ func (p *program) account(b *config.Block, known shapes) (*runner.Account, error
 	if err != nil {
 		return nil, err
 	}
-	return &runner.Account{Name: a.Name, Terms: t, Open: (&door{program: p, block: b}).open}, nil
+	d := &door{program: p, block: b}
+	acct := &runner.Account{Name: a.Name, Terms: t, Open: d.open}
+	if p.opt.once {
+		acct.Leave = d.leave
+	}
+	return acct, nil
 }
 
 // A door is what is kept of an account for as long as nobody is in.
@@ -208,6 +213,9 @@ func (d *door) open(ctx context.Context) (runner.Opened, error) {
 	}
 	return &opened{lister: p.lister, session: s, extra: extra, collect: a.Collect, narrow: p.opt.regions, enabled: &d.enabled, unknown: p.unknown}, nil
 }
+
+// leave is for a run after which there is no other.
+func (d *door) leave(ctx context.Context) { d.program.sessions.Forget(ctx, d.block.Account()) }
 
 func kindOf(k *collectors.Kind) runner.Kind {
 	refill, burst := k.Budget()
