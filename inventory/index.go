@@ -7,6 +7,7 @@ import (
 	"iter"
 	"math"
 	"slices"
+	"unsafe"
 
 	"github.com/aws-collector/collector/record"
 )
@@ -37,6 +38,11 @@ type entry struct {
 func (e *entry) seen() bool { return e.flags&seen != 0 }
 func (e *entry) old() bool  { return e.flags&old != 0 }
 func (e *entry) see()       { e.flags |= seen }
+
+// size is how many bytes it takes.
+func (x *index) size() int64 {
+	return int64(cap(x.slots)*int(unsafe.Sizeof(uint32(0))) + cap(x.entries)*int(unsafe.Sizeof(entry{})) + cap(x.ids))
+}
 
 func newIndex() *index { return &index{seed: maphash.MakeSeed(), slots: make([]uint32, 64)} }
 

@@ -50,6 +50,7 @@ type Inventory struct {
 
 	hold int64        // bytes that visits may keep
 	held atomic.Int64 // that they do
+	live atomic.Int64 // bytes of their indexes
 	room *room
 
 	mu   sync.Mutex
@@ -66,7 +67,7 @@ func New(d Driver, o Options) *Inventory {
 		o.Hold = heldBytes
 	}
 	i := &Inventory{d: d, log: o.Log, hold: int64(o.Hold)}
-	i.room = newRoom(func() bool { return i.held.Load() >= i.hold/16 }, o.Crowded)
+	i.room = newRoom(func() bool { return i.held.Load() >= i.hold/16 || i.live.Load() >= i.hold/2 }, o.Crowded)
 	return i
 }
 
@@ -150,6 +151,7 @@ type Visit struct {
 	types  []string // where a type of the kind may stand
 	turn   Turn
 	live   *index
+	size   int64 // of live, as counted
 	packer packer
 	extra  []byte
 	failed error
@@ -171,7 +173,18 @@ func (v *Visit) Page(ctx context.Context, p *record.Page) error {
 // twice.
 func (v *Visit) Drop() {
 	v.live = nil
+	v.count()
 	v.packer.drop()
+}
+
+// count tells the others how much the index takes now.
+func (v *Visit) count() {
+	var now int64
+	if v.live != nil {
+		now = v.live.size()
+	}
+	v.inv.live.Add(now - v.size)
+	v.size = now
 }
 
 // A fresh record is one that is not as it is remembered.
@@ -189,6 +202,7 @@ func (v *Visit) page(ctx context.Context, p *record.Page) error {
 	if err := v.load(ctx); err != nil {
 		return err
 	}
+	defer v.count()
 	v.extra = append(v.extra[:0], p.ExtraTags()...)
 	var news []fresh
 	for r := range p.Views() {
@@ -258,6 +272,7 @@ func (v *Visit) load(ctx context.Context) error {
 		return err
 	}
 	v.live = live
+	v.count()
 	return nil
 }
 
@@ -277,6 +292,7 @@ func (v *Visit) End(ctx context.Context, o record.Outcome) error {
 		c.Gone = v.live.gone()
 	}
 	v.live = nil // a hundred visits may wait for their turn to commit
+	v.count()
 	v.inv.room.queue()
 	err := v.turn.Commit(ctx, c)
 	v.inv.room.done()

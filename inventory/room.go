@@ -13,10 +13,9 @@ import (
 //
 // It begins narrow. Each one that leaves lets two in while the store keeps up, and none while it does not: so the number
 // under way follows what the store takes in the time that a listing lasts. Small targets, of which hundreds fit in memory, are
-// held up by none of this. Who waits holds nothing, and who was let in never
-// waits here again.
+// held up by none of this. Who waits holds nothing, and who was let in never waits here again.
 type room struct {
-	heavy   func() bool // what listings have brought takes memory worth the name
+	heavy   func() bool // what listings have brought, or what they compare it with, takes memory worth the name
 	crowded func() bool // those under way wait for each other: one more would, too
 
 	mu      sync.Mutex
