@@ -114,13 +114,18 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 // as soon as the answer's head is there, and its wrapper's WriteTo says EOF as an error from then on, which net/http
 // takes for a failed write: it then closes the connection under the answer, and the next call needs a new one.
 func readBodies(c aws.HTTPClient) aws.HTTPClient {
+	return over(c, func(t http.RoundTripper) http.RoundTripper { return bodyReader{t} })
+}
+
+// over is the same client with another transport, where it is one that has a transport.
+func over(c aws.HTTPClient, transport func(http.RoundTripper) http.RoundTripper) aws.HTTPClient {
 	h, ok := c.(*http.Client)
 	if !ok {
 		return c
 	}
-	reading := *h
-	reading.Transport = bodyReader{h.Transport}
-	return &reading
+	other := *h
+	other.Transport = transport(h.Transport)
+	return &other
 }
 
 type bodyReader struct{ http.RoundTripper }

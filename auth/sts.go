@@ -47,13 +47,7 @@ func (forgetful) SignHTTP(ctx context.Context, c aws.Credentials, r *http.Reques
 // hasty is a client over the same connections whose attempts are cut off. Not by http.Client's own time-out, for which it copies
 // the request's header and has two goroutines wait.
 func hasty(c aws.HTTPClient) aws.HTTPClient {
-	h, ok := c.(*http.Client)
-	if !ok {
-		return c
-	}
-	short := *h
-	short.Transport = cutOff{h.Transport}
-	return &short
+	return over(c, func(t http.RoundTripper) http.RoundTripper { return cutOff{t} })
 }
 
 type cutOff struct{ http.RoundTripper }

@@ -1,0 +1,22 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/aws-collector/collector/config"
+)
+
+// A program that goes on keeps the sessions of its accounts for the next run. With --once there is none.
+func TestOnceKeepsNoSession(t *testing.T) {
+	for _, once := range []bool{false, true} {
+		p := &program{opt: runOptions{once: once}}
+		block := config.Pack([]config.Account{{Name: "prod", Schedule: "@hourly"}})
+		a, err := p.account(&block[0], shapes{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if leaves := a.Leave != nil; leaves != once {
+			t.Errorf("once %v: told when its run is over: %v", once, leaves)
+		}
+	}
+}
