@@ -18,6 +18,7 @@ import (
 
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/internal/filelock"
+	"github.com/aws-collector/collector/internal/statefile"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -325,7 +326,7 @@ func (f *file) rotate() error {
 		return err
 	}
 	f.active = nil
-	if err := errors.Join(a.shutdown(), syncDir(filepath.Dir(f.path))); err != nil {
+	if err := errors.Join(a.shutdown(), statefile.SyncDir(filepath.Dir(f.path))); err != nil {
 		return err
 	}
 	f.old.nudge()
@@ -366,7 +367,7 @@ func (f *file) open() (_ *active, err error) {
 	if err := f.mend(a); err != nil {
 		return nil, err
 	}
-	return a, syncDir(filepath.Dir(f.path))
+	return a, statefile.SyncDir(filepath.Dir(f.path))
 }
 
 // mend cuts a torn last line, and finds size and age.
@@ -421,19 +422,6 @@ func lastLine(r io.ReaderAt, size int64) (int64, error) {
 		end -= n
 	}
 	return 0, nil
-}
-
-// syncDir makes a file's new name last.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) { // some file systems cannot
-		return err
-	}
-	return nil
 }
 
 var errNotRegular = errors.New("it is not a regular file")

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/aws-collector/collector/internal/statefile"
 )
 
 // finished looks after the files that were turned over: one worker compresses them and removes the oldest. It finds its
@@ -245,7 +247,7 @@ func pack(ctx context.Context, path string) (err error) {
 	if err := os.Rename(tmp, path+zstExt); err != nil {
 		return err
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
+	if err := statefile.SyncDir(filepath.Dir(path)); err != nil {
 		return err
 	}
 	if err := out.Close(); err != nil {

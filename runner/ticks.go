@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/aws-collector/collector/internal/statefile"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -47,7 +48,7 @@ type savedTick struct {
 }
 
 func (f *fileTicks) Load() (map[TickKey]time.Time, error) {
-	b, err := os.ReadFile(f.path)
+	b, err := statefile.Read(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -60,8 +61,8 @@ func (f *fileTicks) Load() (map[TickKey]time.Time, error) {
 		err = fmt.Errorf("version %d is not known", s.Version)
 	}
 	if err != nil {
-		aside := f.path + ".corrupt"
-		if moved := os.Rename(f.path, aside); moved != nil {
+		aside, moved := statefile.SetAside(f.path)
+		if moved != nil {
 			return nil, fmt.Errorf("read the last run times: %w", errors.Join(err, moved))
 		}
 		f.warn(fmt.Sprintf("%s cannot be used (%v) and was moved to %s: runs that were missed are not caught up", f.path, err, aside))
@@ -91,27 +92,7 @@ func (f *fileTicks) Save(last map[TickKey]time.Time) (err error) {
 			err = &record.Fault{Reason: record.Other, Hint: f.remedy(err), Err: fmt.Errorf("save the last run times: %w", err)}
 		}
 	}()
-	dir := filepath.Dir(f.path)
-	tmp, err := os.CreateTemp(dir, filepath.Base(f.path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // once renamed, there is none
-	_, err = tmp.Write(append(b, '\n'))
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err = errors.Join(err, tmp.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(tmp.Name(), f.path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close()) // the rename itself
+	return statefile.Write(f.path, append(b, '\n'))
 }
 
 // remedy is what a person can do about an error of the disk.

@@ -43,11 +43,14 @@ func TestFileTicks(t *testing.T) {
 		if err := os.WriteFile(path, []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if m := load(); len(m) != 0 || len(said) != 1 || !strings.Contains(said[0], "ticks.json.corrupt") {
+		if m := load(); len(m) != 0 || len(said) != 1 || !strings.Contains(said[0], "ticks.json.damaged") {
 			t.Errorf("%q: %v, %v", bad, m, said)
 		}
-		if b, _ := os.ReadFile(path + ".corrupt"); string(b) != bad {
-			t.Errorf("%q was not kept: %q", bad, b)
+		if b, err := os.ReadFile(path + ".damaged"); err != nil || string(b) != bad {
+			t.Errorf("%q was not kept: %q, %v", bad, b, err)
+		}
+		if err := os.Remove(path + ".damaged"); err != nil {
+			t.Fatal(err)
 		}
 		if _, err := os.Stat(path); err == nil {
 			t.Error("still in the way")

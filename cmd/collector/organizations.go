@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/statefile"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -217,7 +217,7 @@ func (g *roster) load() error {
 	if g.path == "" {
 		return nil
 	}
-	b, err := os.ReadFile(g.path)
+	b, err := statefile.Read(g.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -250,19 +250,7 @@ func (g *roster) save() (err error) {
 	if err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(g.path), filepath.Base(g.path)+".*") // for its owner alone: it names people's addresses
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // once renamed, there is none
-	_, err = tmp.Write(append(text, '\n'))
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err = errors.Join(err, tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), g.path)
+	return statefile.Write(g.path, append(text, '\n')) // for its owner alone: it names people's addresses
 }
 
 // A census is the account blocks that a configuration amounts to, and what is known of those that are not collected.

@@ -9,21 +9,22 @@ import (
 // The rooms, and which others each may import. A room is a folder with what is below it, which may import one another.
 // A new arrow is an edit here.
 var rooms = map[string][]string{
-	"record":            {},
-	"secret":            {},
-	"config":            {"record", "secret"},
-	"auth":              {"config", "record", "secret"},
-	"collectors":        {"record"},
-	"outputs":           {"config", "internal/filelock", "inventory", "record", "secret"}, // of inventory the words: conditions, changes; no database
-	"policy":            {"record"},                                                       // ARNs are a partition's; which actions a kind needs comes in, so that it builds without the catalogue
-	"runner":            {"record"},
-	"inventory":         {"record"}, // its drivers too: rules and databases know resources, and not who lists them
-	"web":               {"record"},
-	"internal/awsfake":  {"record"},
-	"internal/filelock": {},
-	"internal/house":    {},
-	"cmd/collector":     {"auth", "collectors", "config", "internal/awsfake", "internal/filelock", "inventory", "outputs", "policy", "record", "runner", "secret", "web"},
-	"bench":             {"internal/awsfake"}, // it measures the program from outside
+	"record":             {},
+	"secret":             {},
+	"config":             {"record", "secret"},
+	"auth":               {"config", "internal/statefile", "record", "secret"},
+	"collectors":         {"record"},
+	"outputs":            {"config", "internal/filelock", "internal/statefile", "inventory", "record", "secret"}, // of inventory the words: conditions, changes; no database
+	"policy":             {"record"},                                                                             // ARNs are a partition's; which actions a kind needs comes in, so that it builds without the catalogue
+	"runner":             {"internal/statefile", "record"},
+	"inventory":          {"internal/statefile", "record"}, // its drivers too: rules and databases know resources, and not who lists them
+	"web":                {"record"},
+	"internal/awsfake":   {"record"},
+	"internal/filelock":  {},
+	"internal/statefile": {}, // files of data_dir are read and replaced in one way
+	"internal/house":     {},
+	"cmd/collector":      {"auth", "collectors", "config", "internal/awsfake", "internal/filelock", "internal/statefile", "inventory", "outputs", "policy", "record", "runner", "secret", "web"},
+	"bench":              {"internal/awsfake"}, // it measures the program from outside
 }
 
 // What tests may import besides: the AWS that they run against, and words to describe what they see.

@@ -16,10 +16,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/aws-collector/collector/internal/filelock"
+	"github.com/aws-collector/collector/internal/statefile"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -145,7 +145,7 @@ func Open(o Options) (_ *Journal, err error) {
 	if err := j.load(); err != nil {
 		return nil, err
 	}
-	return j, syncDir(o.Dir)
+	return j, statefile.SyncDir(o.Dir)
 }
 
 // load finds the segments, and mends the last one.
@@ -351,7 +351,7 @@ func (j *Journal) begin() error {
 	if err != nil {
 		return err
 	}
-	if err := syncDir(j.dir); err != nil {
+	if err := statefile.SyncDir(j.dir); err != nil {
 		return errors.Join(err, f.Close())
 	}
 	if len(j.segs) == 0 { // what came before is gone, so the reader begins here
@@ -513,17 +513,4 @@ func (j *Journal) Close() error {
 		err = errors.Join(err, j.marks.Sync(), j.marks.Close())
 	}
 	return errors.Join(err, j.lock.Close())
-}
-
-// syncDir makes a new name last.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) { // some file systems cannot
-		return err
-	}
-	return nil
 }

@@ -1,0 +1,8 @@
+//go:build unix
+
+package statefile
+
+import "syscall"
+
+// Without O_NONBLOCK, opening a pipe waits until somebody opens its other end.
+const noFollow = syscall.O_NOFOLLOW | syscall.O_NONBLOCK

@@ -1,0 +1,122 @@
+package statefile
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+func TestWriteAndRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.json")
+	if _, err := Read(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("a missing file: %v", err)
+	}
+	for _, content := range []string{"one", "", strings.Repeat("x", 1<<20)} {
+		if err := Write(path, []byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		b, err := Read(path)
+		if err != nil || string(b) != content {
+			t.Fatalf("read %d bytes, %v; wrote %d", len(b), err, len(content))
+		}
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v", info.Mode())
+	}
+	left, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(left) != 1 {
+		t.Errorf("files in the directory: %v, %v", left, err)
+	}
+}
+
+// A failed write leaves the old content, and nothing beside it.
+func TestFailedWrite(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "state.json")
+	if err := os.Mkdir(path, 0o700); err != nil { // a file cannot be renamed over it
+		t.Fatal(err)
+	}
+	if err := Write(path, []byte("new")); err == nil {
+		t.Fatal("written over a directory")
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 1 {
+		t.Errorf("files in the directory: %v, %v", left, err)
+	}
+	if err := Write(filepath.Join(dir, "gone", "state.json"), nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("in a directory that does not exist: %v", err)
+	}
+}
+
+func TestNotRegular(t *testing.T) {
+	dir := t.TempDir()
+	target := filepath.Join(dir, "target")
+	if err := os.WriteFile(target, []byte("somebody's"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(target, link); err != nil {
+		t.Skipf("SKIPPED, NOT PASSED: no links here: %v", err)
+	}
+	for _, path := range []string{link, dir, os.DevNull} {
+		if _, err := Read(path); !errors.Is(err, ErrNotRegular) {
+			t.Errorf("read %s: %v", path, err)
+		}
+	}
+	// A write replaces the link, not what it leads to.
+	if err := Write(link, []byte("ours")); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(target); err != nil || string(b) != "somebody's" {
+		t.Errorf("the link's target now holds %q, %v", b, err)
+	}
+	if b, err := Read(link); err != nil || string(b) != "ours" {
+		t.Errorf("the file now holds %q, %v", b, err)
+	}
+}
+
+func TestReadIsBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "large")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Truncate(MaxBytes+1), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(path); err == nil || !strings.Contains(err.Error(), "larger than") {
+		t.Errorf("read a file of %d bytes: %v", MaxBytes+1, err)
+	}
+}
+
+func TestSetAside(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.json")
+	for i, want := range []string{path + ".damaged", path + ".damaged-2", path + ".damaged-3"} {
+		content := []byte{byte('a' + i)}
+		if err := Write(path, content); err != nil {
+			t.Fatal(err)
+		}
+		aside, err := SetAside(path)
+		if err != nil || aside != want {
+			t.Fatalf("set aside as %q, %v; want %q", aside, err, want)
+		}
+		if b, err := os.ReadFile(aside); err != nil || !bytes.Equal(b, content) {
+			t.Errorf("%s holds %q, %v", aside, b, err)
+		}
+		if _, err := Read(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("after it was set aside: %v", err)
+		}
+	}
+	if _, err := SetAside(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a missing file: %v", err)
+	}
+}
