@@ -184,6 +184,7 @@ type Limits struct {
 // Web is the listener.
 type Web struct {
 	Listen        string   `yaml:"listen" doc:"host:port; an empty host is every interface. COLLECTOR_LISTEN wins over it."`
+	Hosts         []string `yaml:"hosts" doc:"Host names (or globs, or IP addresses) that requests may name beside localhost and 127.0.0.1. Unset: a connection that arrives on a loopback address must name a loopback host, others may name any. Set: all connections must name a loopback host or one of these."`
 	ConfigFile    string   `yaml:"config_file" doc:"TLS and basic auth: a web configuration file of the Prometheus exporter-toolkit."`
 	LabelTags     []string `yaml:"label_tags" doc:"Keys of extra_tags that become labels of collector_account_info."`
 	MetricsDetail bool     `yaml:"metrics_detail" doc:"Metrics with a series a target: many, for those who ask."`

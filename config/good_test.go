@@ -155,7 +155,8 @@ var good = map[string]func(t *testing.T, f *File){
 	},
 	"store-and-engine": func(t *testing.T, f *File) {
 		equal(t, "store", f.Store, Store{Type: "none", Keep: Duration(400 * 24 * time.Hour), Sync: "normal"})
-		equal(t, "web", f.Web, Web{Listen: ":0", LabelTags: []string{"team"}, MetricsDetail: true, ConfigFile: "web.yaml"})
+		equal(t, "web", f.Web, Web{Listen: ":0", LabelTags: []string{"team"}, MetricsDetail: true, ConfigFile: "web.yaml",
+			Hosts: []string{"collector", "*.Example.com", "10.0.0.1", "::1", "[2001:db8::7]", "prod.example.com"}})
 	},
 }
 
@@ -227,6 +228,7 @@ accounts:
     mfa_session_duration: 1h
   - name: no-code
     serial_number: arn:aws:iam::111111111111:mfa/alice
+web: {hosts: [collector, "*"]}
 `
 	f, err := load([]byte(text), "c.yaml")
 	if err != nil {
@@ -241,6 +243,7 @@ accounts:
 		`c.yaml:11: accounts[1]: this is account "111111111111", as is accounts[0] (line 3): of two blocks for one account only the first is collected; make them one block`,
 		`c.yaml:13: accounts[1].mfa_session_duration: is not used without serial_number; remove it`,
 		`c.yaml:15: accounts[2].serial_number: nothing gives the device's codes: the account needs "collector login" now, and again when each session ends; for a daemon add totp_seed or token_command`,
+		`c.yaml:16: web.hosts[1]: "*" matches every host: a web page can then read what is served here, through a name that leads to this address (DNS rebinding); name the hosts`,
 	}
 	if got := Problems(f.Warnings).Error(); got != strings.Join(want, "\n") {
 		t.Errorf("got:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))

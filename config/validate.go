@@ -17,6 +17,7 @@ func (d *decoder) validate(w *written, blocks []*Account) {
 	d.collect(&w.Defaults, loc)
 	d.sessionKey(w)
 	d.listen(&w.Web.Listen)
+	d.hosts(&w.Web)
 	if p, ok := d.judged(&w.Outputs); ok && len(w.Outputs) == 0 {
 		d.report(p, "records would go nowhere", "name an output, or remove the key for stdout")
 	}

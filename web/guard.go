@@ -3,19 +3,20 @@ package web
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"go.yaml.in/yaml/v2" // the decoder of exporter-toolkit's own types: the file means here what it means there
 )
 
-// A guard lets through what may act. Either the web configuration asks for authentication, which the listener has then
-// checked before anything comes here; or the request comes from this machine. A browser on this machine is not enough:
-// a page of another site can make it send requests (Origin), also under a name that points here (DNS rebinding: Host).
+// A guard lets through what may act. Either the web configuration asks for authentication, which the listener has
+// then checked before anything comes here; or the request comes from this machine. A browser on this machine is not
+// enough: a page of another site can make it send requests (Origin), also under a name that points here (DNS
+// rebinding: Host).
 type guard struct {
 	configFile string
 	cross      *http.CrossOriginProtection
@@ -57,29 +58,43 @@ func (g *guard) check(r *http.Request) error {
 	if err != nil || !from.Addr().Unmap().IsLoopback() {
 		return errRemote
 	}
-	for _, h := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
-		if r.Header.Get(h) != "" { // a proxy on this machine speaks for somebody else
-			return fmt.Errorf("it came through a proxy (%s): %w", h, errRemote)
-		}
+	if h := forwarded(r.Header); h != "" { // a proxy on this machine speaks for somebody else
+		return fmt.Errorf("the header %.100q is one that a proxy adds: %w", h, errRemote)
 	}
-	if !loopbackHost(r.Host) {
-		return fmt.Errorf("host %q is not this machine: ask 127.0.0.1 or localhost, or configure authentication in web.config_file", r.Host)
+	if !arrivedOnLoopback(r) || !loopbackHost(r.Host) {
+		return fmt.Errorf("host %.200q is not this machine: ask 127.0.0.1 or localhost, "+
+			"or configure authentication in web.config_file", r.Host)
 	}
 	return nil
 }
 
-// loopbackHost reports whether a Host header names this machine in a way that no name server can give to another: a
-// loopback address, or localhost, which resolvers answer themselves (RFC 6761, 6.3).
-func loopbackHost(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
+// directHeaders are the headers, beside Sec-…, that a client sends of its own: browsers, curl, wget, and the HTTP
+// libraries of programs. Each proxy and each CDN has its own names for whom it speaks for, and may be told to use
+// any other, so what shows that a request came through one is not a list of names: it is a header that no client
+// sends by itself.
+var directHeaders = map[string]bool{
+	"Accept": true, "Accept-Charset": true, "Accept-Encoding": true, "Accept-Language": true,
+	"Authorization": true, "Baggage": true, "Cache-Control": true, "Connection": true, "Content-Encoding": true,
+	"Content-Language": true, "Content-Length": true, "Content-Type": true, "Cookie": true, "Date": true,
+	"Dnt": true, "Expect": true, "From": true, "Host": true, "If-Match": true, "If-Modified-Since": true,
+	"If-None-Match": true, "If-Unmodified-Since": true, "Keep-Alive": true, "Origin": true, "Pragma": true,
+	"Priority": true, "Referer": true, "Te": true, "Traceparent": true, "Tracestate": true,
+	"Transfer-Encoding": true, "Upgrade-Insecure-Requests": true, "User-Agent": true, "X-Requested-With": true,
+}
+
+// forwarded is a header that shows that the request came through a proxy, also where it is empty; "" if there is
+// none.
+func forwarded(h http.Header) string {
+	var found []string
+	for name := range h {
+		if !directHeaders[name] && !strings.HasPrefix(name, "Sec-") {
+			found = append(found, name)
+		}
 	}
-	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	if strings.EqualFold(host, "localhost") {
-		return true
+	if len(found) == 0 {
+		return ""
 	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
+	return slices.Min(found)
 }
 
 // asksForPassword reports whether the listener lets nobody through without one. The file is read each time, as the

@@ -24,7 +24,8 @@ type Options struct {
 	// ConfigFile is exporter-toolkit's web configuration: TLS and basic auth; "" for neither.
 	// https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md
 	ConfigFile string
-	Version    string // of the program, for the page
+	Hosts      []string // what requests may name beside this machine: host names, globs of them, addresses; see hosts
+	Version    string   // of the program, for the page
 	// Ready says why the program is not ready: no configuration yet, an output that fails. Nil, or nothing: it is ready.
 	// It is called from several goroutines and must not block.
 	Ready  func() []string
@@ -45,9 +46,10 @@ const (
 
 // A Server serves /metrics, health and the page.
 type Server struct {
-	o    Options
-	page *page
-	http *http.Server
+	o     Options
+	page  *page
+	hosts *hosts
+	http  *http.Server
 }
 
 // NewServer refuses a web configuration that cannot be served, by its path.
@@ -62,11 +64,12 @@ func NewServer(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, page: p}
+	s := &Server{o: o, page: p, hosts: newHosts(o.Hosts)}
 	s.http = &http.Server{
 		Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug), // handshakes that strangers break off
+		DisableGeneralOptionsHandler: true,                                                // "OPTIONS *" would be answered before the host was looked at
+		ErrorLog:                     slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug), // handshakes that strangers break off
 	}
 	return s, nil
 }
@@ -114,7 +117,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /-/ready", s.ready)
 	mux.HandleFunc("POST /-/reload", newGuard(s.o.ConfigFile).protect(s.reload))
 	mux.HandleFunc("GET /{$}", s.index)
-	return secured(http.MaxBytesHandler(s.o.Mounts.over(mux), 1<<10), s.page.policy)
+	return secured(s.hosts.over(http.MaxBytesHandler(s.o.Mounts.over(mux), 1<<10)), s.page.policy)
 }
 
 // secured sets on every answer what keeps a browser from being turned against it.
@@ -144,8 +147,14 @@ func (s *Server) healthy(w http.ResponseWriter, _ *http.Request) {
 	text(w, http.StatusOK, "collector is healthy.\n")
 }
 
-func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+// ready says to everybody whether the process is ready, and why it is not only where the rest is shown, too: the reasons
+// name outputs and what they answered.
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	if why := s.notReady(); len(why) > 0 {
+		if !s.hosts.trusts(r) {
+			text(w, http.StatusServiceUnavailable, "collector is not ready. The reasons are shown to localhost and to web.hosts.\n")
+			return
+		}
 		text(w, http.StatusServiceUnavailable, "collector is not ready:\n- "+strings.Join(why, "\n- ")+"\n")
 		return
 	}

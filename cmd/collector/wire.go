@@ -151,7 +151,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	defer p.close()
 
 	server, err := web.NewServer(web.Options{
-		Live: boardView{board}, Gather: registry, Log: log, ConfigFile: cfg.file.Web.ConfigFile, Version: buildInfo().version,
+		Live: boardView{board}, Gather: registry, Log: log, ConfigFile: cfg.file.Web.ConfigFile, Hosts: cfg.file.Web.Hosts, Version: buildInfo().version,
 		Ready:  func() []string { return append(notReady(p.outputs.States()), ledger.notReady()...) },
 		Reload: p.reload, Mounts: p.mounts,
 	})
@@ -335,7 +335,7 @@ func needRestart(old, new *config.File) []string {
 		keys = append(keys, "session_key")
 	}
 	if old.Web.Listen != new.Web.Listen || old.Web.ConfigFile != new.Web.ConfigFile || !slices.Equal(old.Web.LabelTags, new.Web.LabelTags) ||
-		old.Web.MetricsDetail != new.Web.MetricsDetail {
+		old.Web.MetricsDetail != new.Web.MetricsDetail || !slices.Equal(old.Web.Hosts, new.Web.Hosts) {
 		keys = append(keys, "web")
 	}
 	gzip := func(f *config.File) bool { return f.Limits.GZIP == nil || *f.Limits.GZIP }

@@ -1,0 +1,51 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// hostPattern is a host name as a request carries it, or a glob of such names. An underscore is in no host name of
+// the RFCs, and in the service names of many compose files.
+var hostPattern = regexp.MustCompile(`^[A-Za-z0-9_*?-]+(\.[A-Za-z0-9_*?-]+)*\.?$`)
+
+// hosts judges web.hosts.
+func (d *decoder) hosts(w *Web) {
+	if p, ok := d.judged(&w.Hosts); ok && len(w.Hosts) == 0 {
+		d.report(p, "is empty", "name a host, or remove the key")
+	}
+	for i := range w.Hosts {
+		d.host(&w.Hosts[i])
+	}
+}
+
+func (d *decoder) host(ptr *string) {
+	p, ok := d.judged(ptr)
+	if !ok {
+		return
+	}
+	const remedy = `want a name such as collector.example.com, a glob such as "*.example.com", or an IP address`
+	host := strings.TrimSuffix(strings.TrimPrefix(*ptr, "["), "]")
+	name, port, err := net.SplitHostPort(*ptr)
+	_, noPort := strconv.ParseUint(port, 10, 16)
+	switch _, noIP := netip.ParseAddr(host); {
+	case noIP == nil:
+	case strings.HasPrefix(*ptr, "!"):
+		d.report(p, d.show(p, *ptr)+" cannot leave a host out", "name the hosts that requests may name, and no others")
+	case strings.Contains(*ptr, "/"):
+		d.report(p, d.show(p, *ptr)+" is not a host name",
+			"write it without a scheme or a path, such as collector.example.com")
+	case err == nil && (noPort == nil || port == "" || port == "*") && name != "":
+		d.report(p, d.show(p, *ptr)+" has a port", "write the host without its port: every port matches")
+	case strings.ContainsFunc(*ptr, func(r rune) bool { return r > '~' }):
+		d.report(p, d.show(p, *ptr)+" is not a host name", "write it in ASCII, as requests carry it: xn--…")
+	case !hostPattern.MatchString(*ptr):
+		d.report(p, d.show(p, *ptr)+" is not a host name", remedy)
+	case strings.Trim(*ptr, "*") == "":
+		d.warn(p, d.show(p, *ptr)+" matches every host: a web page can then read what is served here, "+
+			"through a name that leads to this address (DNS rebinding)", "name the hosts")
+	}
+}
