@@ -66,7 +66,7 @@ func (c *cli) changes(ctx context.Context, r inventory.Store, format string, q i
 			after = ch.At
 			switch {
 			case format == "jsonl" || follow && format == "json":
-				if _, err := c.stdout.Write(jsonText(line)); err != nil {
+				if _, err := c.out(format).Write(jsonText(line)); err != nil {
 					return err
 				}
 			case format == "json":
@@ -78,13 +78,13 @@ func (c *cli) changes(ctx context.Context, r inventory.Store, format string, q i
 		if len(l.rows) > 0 || !follow {
 			switch format {
 			case "table", "csv":
-				if err := l.print(c.stdout, format); err != nil {
+				if err := l.print(c.out(format), format); err != nil {
 					return err
 				}
 				l.rows, l.bare = nil, true
 			case "json":
 				if !follow {
-					return printJSON(c.stdout, array)
+					return printJSON(c.out(format), array)
 				}
 			}
 		}

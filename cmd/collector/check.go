@@ -14,6 +14,7 @@ import (
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
 )
@@ -113,7 +114,7 @@ func (c *cli) check(ctx context.Context, o checkOptions) error {
 	}
 	oneBlockAnAccount(all)
 	all = append(all, p.checkOrganizations(ctx, cfg.file)...)
-	if err := printCheckups(c.stdout, all, o.format); err != nil {
+	if err := printCheckups(c.out(o.format), all, o.format); err != nil {
 		return err
 	}
 	return checkExit(all)
@@ -166,16 +167,17 @@ func (c *cli) counting(done string, of int, what string) func() {
 	if !c.terminal(c.stderr) {
 		return func() {}
 	}
+	screen := printable.Under(c.stderr) // which obeys
 	var mu sync.Mutex
 	n := 0
 	return func() {
 		mu.Lock()
 		defer mu.Unlock()
 		if n++; n < of {
-			fmt.Fprintf(c.stderr, "\r%s %d of %d %s", done, n, of, what)
+			fmt.Fprintf(screen, "\r%s %d of %d %s", done, n, of, what)
 			return
 		}
-		fmt.Fprint(c.stderr, "\r\x1b[K")
+		fmt.Fprint(screen, "\r\x1b[K")
 	}
 }
 

@@ -267,9 +267,9 @@ func (u *checkup) explain(w io.Writer, now time.Time, warned map[string][]string
 	for _, text := range u.warnings(now) {
 		switch names := warned[text]; {
 		case len(names) > 1 && names[0] == name:
-			fmt.Fprintf(w, "\n%s: warning: %s\n", and(names), text)
+			_ = sayf(w, "\n%s: warning: %s\n", and(names), text)
 		case len(names) == 1:
-			fmt.Fprintf(w, "\n%s: warning: %s\n", name, text)
+			_ = sayf(w, "\n%s: warning: %s\n", name, text)
 		}
 	}
 	if u.err == nil {
@@ -281,7 +281,7 @@ func (u *checkup) explain(w io.Writer, now time.Time, warned map[string][]string
 			}
 		}
 		if len(off) > 0 {
-			fmt.Fprintf(w, "\n%s: not enabled for the account: %s\n", name, strings.Join(off, ", "))
+			_ = sayf(w, "\n%s: not enabled for the account: %s\n", name, strings.Join(off, ", "))
 		}
 	}
 	missing := u.missing()

@@ -33,7 +33,7 @@ func (c *cli) dbCheckVerb() *cobra.Command {
 					return err
 				}
 				for _, d := range s.Damage {
-					fmt.Fprintln(c.stderr, d)
+					_ = sayf(c.stderr, "%s\n", d)
 				}
 				span := "empty"
 				if !s.Newest.IsZero() {

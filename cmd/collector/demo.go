@@ -165,19 +165,19 @@ func calledAs() string {
 func (c *cli) demoWelcome(scene *awsfake.Scene, cloud, addr, receiver, dir string, o demoOptions) {
 	w := tabwriter.NewWriter(c.stderr, 0, 0, 2, ' ', 0)
 	page := url.URL{Scheme: "http", Host: addr}
-	fmt.Fprintf(w, "\nA built-in AWS answers at %s: %d accounts, each entered in another way, and an organization of %d.\nThe collector lists them every %s. Nothing leaves this machine.\n\n", cloud, len(scene.Accounts), len(scene.Company.Members), o.every)
-	fmt.Fprintf(w, "  page\t%s\n", page.String()+"/")
-	fmt.Fprintf(w, "  metrics\t%s\n", page.String()+"/metrics")
-	fmt.Fprintf(w, "  inventory\t%s\n\t(metrics of what there is; as targets for Prometheus: %s)\n", page.String()+"/metrics/inventory", page.String()+"/api/v1/sd/nodes")
-	fmt.Fprintf(w, "  records\t%s\n", filepath.Join(dir, "records.jsonl"))
-	fmt.Fprintf(w, "  changes\t%s (of the fleet, which lives)\n", filepath.Join(dir, "changes.jsonl"))
-	fmt.Fprintf(w, "  a receiver\thttp://%s/ stands for a DataKit, and is away for %s of each minute: nothing is lost\n", receiver, receiverAway)
-	fmt.Fprintf(w, "  ask it\t%s list instance --where 'state=running' --config %s\n\t(get, history, diff, changes and sql too)\n", calledAs(), filepath.Join(dir, "config.yaml"))
-	fmt.Fprintf(w, "  configuration\t%s (change it while this runs)\n", filepath.Join(dir, "config.yaml"))
-	fmt.Fprintf(w, "  stop\tCtrl-C\n\nSome are in trouble on purpose:\n")
+	_ = sayf(w, "\nA built-in AWS answers at %s: %d accounts, each entered in another way, and an organization of %d.\nThe collector lists them every %s. Nothing leaves this machine.\n\n", cloud, len(scene.Accounts), len(scene.Company.Members), o.every)
+	_ = sayf(w, "  page\t%s\n", page.String()+"/")
+	_ = sayf(w, "  metrics\t%s\n", page.String()+"/metrics")
+	_ = sayf(w, "  inventory\t%s\n\t(metrics of what there is; as targets for Prometheus: %s)\n", page.String()+"/metrics/inventory", page.String()+"/api/v1/sd/nodes")
+	_ = sayf(w, "  records\t%s\n", filepath.Join(dir, "records.jsonl"))
+	_ = sayf(w, "  changes\t%s (of the fleet, which lives)\n", filepath.Join(dir, "changes.jsonl"))
+	_ = sayf(w, "  a receiver\thttp://%s/ stands for a DataKit, and is away for %s of each minute: nothing is lost\n", receiver, receiverAway)
+	_ = sayf(w, "  ask it\t%s list instance --where 'state=running' --config %s\n\t(get, history, diff, changes and sql too)\n", calledAs(), filepath.Join(dir, "config.yaml"))
+	_ = sayf(w, "  configuration\t%s (change it while this runs)\n", filepath.Join(dir, "config.yaml"))
+	_ = sayf(w, "  stop\tCtrl-C\n\nSome are in trouble on purpose:\n")
 	for _, a := range slices.Concat(scene.Accounts, scene.Company.Members) {
 		if a.Trouble != "" {
-			fmt.Fprintf(w, "  %s\t%s\n", a.Name, a.Trouble)
+			_ = sayf(w, "  %s\t%s\n", a.Name, a.Trouble)
 		}
 	}
 	fmt.Fprintln(w)

@@ -77,7 +77,7 @@ func (c *cli) diff(cmd *cobra.Command, r inventory.Store, q *question, query inv
 		}
 		switch q.format {
 		case "jsonl":
-			if _, err := c.stdout.Write(jsonText(line)); err != nil {
+			if _, err := c.out(q.format).Write(jsonText(line)); err != nil {
 				return err
 			}
 			continue
@@ -95,18 +95,18 @@ func (c *cli) diff(cmd *cobra.Command, r inventory.Store, q *question, query inv
 	case "jsonl":
 		return nil
 	case "json":
-		return printJSON(c.stdout, array)
+		return printJSON(c.out(q.format), array)
 	case "csv":
-		return l.print(c.stdout, q.format)
+		return l.print(c.out(q.format), q.format)
 	}
 	sums := listing{columns: []string{"kind", inventory.WasAdded, inventory.WasChanged, inventory.WasGone}}
 	for _, kind := range slices.Sorted(maps.Keys(counts)) {
 		n := counts[kind]
 		sums.rows = append(sums.rows, map[string]any{"kind": kind, inventory.WasAdded: n[inventory.WasAdded], inventory.WasChanged: n[inventory.WasChanged], inventory.WasGone: n[inventory.WasGone]})
 	}
-	if err := sums.print(c.stdout, q.format); err != nil || len(l.rows) == 0 {
+	if err := sums.print(c.out(q.format), q.format); err != nil || len(l.rows) == 0 {
 		return err
 	}
 	fmt.Fprintln(c.stdout)
-	return l.print(c.stdout, q.format)
+	return l.print(c.out(q.format), q.format)
 }

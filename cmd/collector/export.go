@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
+	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/outputs/parquet"
 	"github.com/aws-collector/collector/record"
@@ -44,7 +44,7 @@ Without --file it writes to standard output. A file is there when it is whole, a
 			if q.format == "table" {
 				return usage(errors.New("-o table: an export is jsonl, json, csv or parquet"))
 			}
-			if q.format == parquetFormat && file == "" && c.isTerminal() {
+			if q.format == parquetFormat && file == "" && isTerminal(printable.Under(c.stdout)) {
 				return usage(&record.Fault{Reason: record.Other, Hint: "name a file, as in --file records.parquet, or send it into one",
 					Err: errors.New("-o parquet: a terminal cannot show Parquet")})
 			}
@@ -82,11 +82,6 @@ func formatOf(file string) string {
 	return "jsonl"
 }
 
-func (c *cli) isTerminal() bool {
-	f, ok := c.stdout.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
 type finder func(context.Context, inventory.Query) iter.Seq2[*inventory.Resource, error]
 
 func export(ctx context.Context, w io.Writer, format string, versions finder, q inventory.Query) error {
@@ -120,7 +115,7 @@ func exportParquet(w io.Writer, versions iter.Seq2[*inventory.Resource, error]) 
 // writeTo calls write with standard output, or with a file that gets its name when it is whole.
 func (c *cli) writeTo(path string, write func(io.Writer) error) (err error) {
 	if path == "" {
-		return write(c.stdout)
+		return write(c.out(parquetFormat))
 	}
 	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() { // a device or a pipe is written to, and not replaced
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)

@@ -43,7 +43,7 @@ image is: --account, --region and --kind narrow, and json is a list. csv has a c
 				if len(found) == 0 {
 					return notFound(cmd, r, query)
 				}
-				return printWhole(c.stdout, q.format, found)
+				return printWhole(c.out(q.format), q.format, found)
 			})
 		},
 	}
@@ -121,8 +121,7 @@ func printSheet(w io.Writer, r *inventory.Resource) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name string, value any) {
 		if s := shown(value); s != "" {
-			_, err := fmt.Fprintf(t, "%s\t%s\n", name, s)
-			errs = append(errs, err)
+			errs = append(errs, sayf(t, "%s\t%s\n", name, s))
 		}
 	}
 	for _, name := range inventory.Fields {

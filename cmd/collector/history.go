@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,7 +58,7 @@ why it ended: absent (a complete listing did not show it), terminated (the same,
 					before = v
 					switch q.format {
 					case "jsonl":
-						if _, err := c.stdout.Write(jsonText(line)); err != nil {
+						if _, err := c.out(q.format).Write(jsonText(line)); err != nil {
 							return err
 						}
 					case "json":
@@ -78,9 +77,9 @@ why it ended: absent (a complete listing did not show it), terminated (the same,
 				case q.format == "jsonl":
 					return nil
 				case q.format == "json":
-					return printJSON(c.stdout, array)
+					return printJSON(c.out(q.format), array)
 				}
-				return l.print(c.stdout, q.format)
+				return l.print(c.out(q.format), q.format)
 			})
 		},
 	}
@@ -101,8 +100,8 @@ func orNil(t *time.Time) any {
 }
 
 // inWords is what changed, as a person would write it down.
-func inWords(ds []inventory.Delta) string {
-	var out []string
+func inWords(ds []inventory.Delta) multiline {
+	var out multiline
 	for _, d := range ds {
 		switch from, to := bare(d.From), bare(d.To); {
 		case string(d.From) == "null":
@@ -113,7 +112,7 @@ func inWords(ds []inventory.Delta) string {
 			out = append(out, d.Path+": "+from+" → "+to)
 		}
 	}
-	return strings.Join(out, "\n")
+	return out
 }
 
 func bare(raw json.RawMessage) string {

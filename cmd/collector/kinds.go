@@ -18,7 +18,7 @@ func (c *cli) kindsVerb() *cobra.Command {
 				k := &collectors.Kinds[i]
 				l.rows = append(l.rows, map[string]any{"kind": k.Name, "operation": k.Op, "parent": k.Parent, "action": k.Action(), "doc": k.Doc()})
 			}
-			return l.print(c.stdout, format)
+			return l.print(c.out(format), format)
 		},
 	}
 	outputFlag(cmd, &format)

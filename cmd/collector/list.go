@@ -64,7 +64,7 @@ func (c *cli) list(cmd *cobra.Command, q *question) error {
 	whole := !cmd.Flags().Changed("columns")
 	query.Data = data || whole && (q.format == "json" || q.format == "jsonl")
 	return c.reading(cmd.Context(), func(r inventory.Store) error {
-		_, err := printResources(c.stdout, q.format, columns, whole, r.Find(cmd.Context(), query))
+		_, err := printResources(c.out(q.format), q.format, columns, whole, r.Find(cmd.Context(), query))
 		return err
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/mattn/go-runewidth"
 	"golang.org/x/term"
 
+	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/runner"
 )
 
@@ -151,7 +152,7 @@ func (c *cli) display(ctx context.Context, board *runner.Board) (w io.Writer, st
 	if ctx.Err() != nil || !c.terminal(c.stderr) {
 		return c.stderr, func() {}
 	}
-	l := startLive(c.stderr, func() []progress { return progressOf(board) })
+	l := startLive(printable.Under(c.stderr), func() []progress { return progressOf(board) })
 	return l, l.stop
 }
 
@@ -160,7 +161,7 @@ func progressOf(board *runner.Board) []progress {
 	now := map[string][]string{}
 	for _, l := range board.Listings() {
 		if n := now[l.Account]; len(n) < 3 {
-			now[l.Account] = append(n, strings.TrimSpace(l.Region+" "+l.Kind))
+			now[l.Account] = append(n, printable.Text(strings.TrimSpace(l.Region+" "+l.Kind)))
 		}
 	}
 	var rows []progress
@@ -170,7 +171,7 @@ func progressOf(board *runner.Board) []progress {
 		}
 		r := a.Running[0]
 		rows = append(rows, progress{
-			account: a.Name, identity: a.Identity.AccountID, now: now[a.Name], started: r.Started,
+			account: printable.Text(a.Name), identity: printable.Text(a.Identity.AccountID), now: now[a.Name], started: r.Started,
 			done: r.Targets, all: max(r.Targets, (len(a.Regions)+len(a.Disabled))*len(a.Kinds)), records: r.Records, failed: r.Failed,
 		})
 	}

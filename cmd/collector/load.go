@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -76,7 +75,11 @@ func (c *cli) load() (*loaded, error) {
 	l.warnings = append(l.warnings, warnings...)
 	l.warnings = append(l.warnings, c.exposed(f)...)
 	if c.strict && len(l.warnings) > 0 {
-		return l, usage(fmt.Errorf("--strict refuses %s:\n  %s", c.configPath, strings.Join(l.warnings, "\n  ")))
+		refused := []error{fmt.Errorf("--strict refuses %s:", c.configPath)}
+		for _, w := range l.warnings {
+			refused = append(refused, errors.New("  "+w))
+		}
+		return l, usage(errors.Join(refused...))
 	}
 	return l, nil
 }
@@ -132,7 +135,9 @@ func (c *cli) validateVerb() *cobra.Command {
 				return err
 			}
 			for _, w := range l.warnings {
-				fmt.Fprintln(c.stderr, "warning:", w)
+				if err := sayf(c.stderr, "warning: %s\n", w); err != nil {
+					return err
+				}
 			}
 			what := fmt.Sprintf("%d accounts", len(l.file.Accounts))
 			if len(l.file.Accounts) == 1 {
@@ -145,8 +150,7 @@ func (c *cli) validateVerb() *cobra.Command {
 			default:
 				what += fmt.Sprintf(", and the members of %d organizations", n)
 			}
-			_, err = fmt.Fprintf(c.stdout, "%s: ok, %s\n", c.configPath, what)
-			return err
+			return sayf(c.stdout, "%s: ok, %s\n", c.configPath, what)
 		},
 	}
 }

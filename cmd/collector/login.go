@@ -85,7 +85,7 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 	if err != nil {
 		return fmt.Errorf("account %q: %w", name, err)
 	}
-	if _, err := fmt.Fprintf(c.stdout, "%s: MFA session of %s until %s (%s)\n", name, done.Device,
+	if err := sayf(c.stdout, "%s: MFA session of %s until %s (%s)\n", name, done.Device,
 		done.Until.UTC().Format("2006-01-02 15:04 MST"), config.Duration(time.Until(done.Until).Round(time.Minute))); err != nil {
 		return err
 	}
@@ -93,8 +93,7 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 	if err != nil {
 		return fmt.Errorf("account %q: the MFA session is good, but %w", name, err)
 	}
-	_, err = fmt.Fprintf(c.stdout, "%s: signed in as %s\n", name, session.Identity.ARN)
-	return err
+	return sayf(c.stdout, "%s: signed in as %s\n", name, session.Identity.ARN)
 }
 
 // signIns is every block that one can sign in to: the file's, the members that are known, and those by which organizations are asked.
@@ -126,7 +125,7 @@ func (c *cli) askCode(ctx context.Context, in io.Reader, device string, piped bo
 			return secret.String{}, fmt.Errorf("login: %w", err)
 		}
 		defer func() { _ = term.Restore(fd, before) }() // an interrupted reader leaves the terminal silent
-		fmt.Fprintf(c.stderr, "One-time code of %s: ", device)
+		_ = sayf(c.stderr, "One-time code of %s: ", device)
 		defer fmt.Fprintln(c.stderr)
 		read = func() (string, error) {
 			b, err := term.ReadPassword(fd)

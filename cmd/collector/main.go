@@ -14,6 +14,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+
+	"github.com/aws-collector/collector/internal/printable"
 )
 
 // gcPercent is Go's GOGC where the environment does not say: how much a heap may grow by of what lives in it. Half of it costs
@@ -82,13 +84,13 @@ func exitCode(err error, stderr io.Writer) int {
 	if errors.As(err, &e) {
 		code = e.code
 	}
-	text := strings.TrimSpace(err.Error()) // of joined errors, some may have nothing to say
+	text := strings.TrimSpace(errorText(err)) // of joined errors, some may have nothing to say
 	if text == "" {
 		return code
 	}
 	fmt.Fprintf(stderr, "collector: %s\n", text)
 	if hint := hintOf(err); hint != "" {
-		fmt.Fprintf(stderr, "hint: %s\n", hint)
+		fmt.Fprintf(stderr, "hint: %s\n", printable.Text(hint))
 	}
 	return code
 }

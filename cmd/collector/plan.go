@@ -456,10 +456,10 @@ func (p *plan) print(w io.Writer) error {
 	}
 	fmt.Fprint(w, ".\n")
 	for _, s := range p.Warnings {
-		fmt.Fprintln(w, "warning: "+s)
+		_ = sayf(w, "warning: %s\n", s)
 	}
 	for _, s := range p.Assumptions {
-		fmt.Fprintln(w, "- "+s)
+		_ = sayf(w, "- %s\n", s)
 	}
 	return nil
 }

@@ -131,7 +131,7 @@ func (c *cli) policy(what string, o policyOptions, configNamed, roleNamed bool) 
 	if what == "list" && o.format == "json" && len(docs) > 1 {
 		fmt.Fprintf(c.stderr, "%d policies, one after the other: a managed policy holds %d characters\n", len(docs), policy.ManagedLimit)
 	}
-	_, err = c.stdout.Write(out)
+	_, err = c.out("json").Write(out)
 	return err
 }
 

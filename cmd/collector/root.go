@@ -5,12 +5,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
+	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -19,7 +18,7 @@ func hintOf(err error) string { return record.HintOf(err) }
 // A cli is what every verb needs of the world, and the flags that all of them share.
 type cli struct {
 	getenv         func(string) string
-	stdout, stderr io.Writer
+	stdout, stderr io.Writer // for people; see out
 
 	configPath          string
 	logLevel, logFormat string
@@ -28,7 +27,22 @@ type cli struct {
 
 // run is the program: everything but the process.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
-	c := &cli{getenv: getenv, stdout: stdout, stderr: stderr}
+	human := [...]*printable.Writer{printable.NewWriter(stdout), printable.NewWriter(stderr)}
+	c := &cli{getenv: getenv, stdout: human[0], stderr: human[1]}
+	err := c.root(args).ExecuteContext(ctx)
+	for _, w := range human {
+		if flushed := w.Flush(); err == nil {
+			err = flushed
+		}
+	}
+	if err != nil && isUsage(err) {
+		return usage(err)
+	}
+	return err
+}
+
+// root is the tree of verbs, about to run the one that args name.
+func (c *cli) root(args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "collector",
 		Short: "Calls the roll of every EC2 resource in every AWS account, on a schedule",
@@ -41,24 +55,20 @@ Begin with "collector demo", which needs no AWS; then copy config.example.yaml, 
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetOut(c.stdout)
+	root.SetErr(c.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w; see %q", err, cmd.CommandPath()+" --help"))
 	})
 	f := root.PersistentFlags()
-	f.StringVarP(&c.configPath, "config", "c", envOr(getenv, "COLLECTOR_CONFIG", "config.yaml"), "configuration `FILE`; COLLECTOR_CONFIG")
-	f.StringVar(&c.logLevel, "log-level", envOr(getenv, "COLLECTOR_LOG_LEVEL", "info"), "debug, info, warn or error")
-	f.StringVar(&c.logFormat, "log-format", envOr(getenv, "COLLECTOR_LOG_FORMAT", "text"), "text or json")
+	f.StringVarP(&c.configPath, "config", "c", envOr(c.getenv, "COLLECTOR_CONFIG", "config.yaml"), "configuration `FILE`; COLLECTOR_CONFIG")
+	f.StringVar(&c.logLevel, "log-level", envOr(c.getenv, "COLLECTOR_LOG_LEVEL", "info"), "debug, info, warn or error")
+	f.StringVar(&c.logFormat, "log-format", envOr(c.getenv, "COLLECTOR_LOG_FORMAT", "text"), "text or json")
 	f.BoolVar(&c.strict, "strict", false, "refuse a configuration that there is a warning about")
 	root.AddCommand(c.runVerb(), c.demoVerb(), c.validateVerb(), c.checkVerb(), c.policyVerb(), c.kindsVerb(), c.schemaVerb(),
 		c.listVerb(), c.getVerb(), c.historyVerb(), c.diffVerb(), c.changesVerb(), c.sqlVerb(), c.dbVerb(),
 		c.loginVerb(), c.healthcheckVerb(), c.versionVerb())
-	err := root.ExecuteContext(ctx)
-	if err != nil && isUsage(err) {
-		return usage(err)
-	}
-	return err
+	return root
 }
 
 // isUsage recognises cobra's own complaints about the command line, which have no type.
@@ -88,15 +98,14 @@ func (c *cli) logger(w io.Writer) (*slog.Logger, error) {
 	o := &slog.HandlerOptions{Level: level}
 	switch c.logFormat {
 	case "text":
-		return slog.New(slog.NewTextHandler(w, o)), nil
+		return slog.New(slog.NewTextHandler(printable.NewWriter(w), o)), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, o)), nil
+		return slog.New(slog.NewJSONHandler(printable.NewJSONWriter(w), o)), nil
 	}
 	return nil, usage(fmt.Errorf("--log-format: %q is not text or json", c.logFormat))
 }
 
 // terminal reports whether w is a terminal on which a live display may be drawn.
 func (c *cli) terminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) && c.getenv("NO_COLOR") == "" && c.getenv("TERM") != "dumb"
+	return isTerminal(printable.Under(w)) && c.getenv("NO_COLOR") == "" && c.getenv("TERM") != "dumb"
 }

@@ -30,7 +30,7 @@ records, for whoever reads them: the members that AWS documents. AWS sends no me
 			if err != nil {
 				return err
 			}
-			_, err = c.stdout.Write(b)
+			_, err = c.out("json").Write(b)
 			return err
 		},
 	}

@@ -56,7 +56,7 @@ For example: collector sql "SELECT account, type, count(*) FROM resources WHERE 
 						out[name] = sqlValue(row[i], format)
 					}
 					if format == "jsonl" {
-						_, err := c.stdout.Write(jsonText(out))
+						_, err := c.out(format).Write(jsonText(out))
 						return err
 					}
 					l.rows = append(l.rows, out)
@@ -70,7 +70,7 @@ For example: collector sql "SELECT account, type, count(*) FROM resources WHERE 
 				case len(l.columns) == 0:
 					return usage(errors.New("sql: the statement asks for nothing"))
 				}
-				return l.print(c.stdout, format)
+				return l.print(c.out(format), format)
 			})
 		},
 	}

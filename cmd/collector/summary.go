@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"strconv"
@@ -66,29 +65,29 @@ func listedMembersOnly(a runner.AccountInfo) bool {
 
 func explain(w io.Writer, a runner.AccountInfo, fs []*failure) {
 	if as := new(asleepError); errors.As(a.Warning, &as) {
-		fmt.Fprintf(w, "\n%s: %v\n", a.Name, as)
+		_ = sayf(w, "\n%s: %v\n", a.Name, as)
 	} else if a.Warning != nil {
-		fmt.Fprintf(w, "\n%s: regions: those that this version knows were used, because AWS did not say which the account has\n  %v\n", a.Name, a.Warning)
+		_ = sayf(w, "\n%s: regions: those that this version knows were used, because AWS did not say which the account has\n  %v\n", a.Name, a.Warning)
 		hint(w, record.HintOf(a.Warning))
 	}
 	for _, f := range fs {
-		fmt.Fprintf(w, "\n%s: %s", a.Name, f.state)
+		_ = sayf(w, "\n%s: %s", a.Name, f.state)
 		if f.reason != "" && string(f.reason) != string(f.state) {
-			fmt.Fprintf(w, " (%s)", f.reason)
+			_ = sayf(w, " (%s)", f.reason)
 		}
 		if f.n > 1 {
-			fmt.Fprintf(w, ", %d targets", f.n)
+			_ = sayf(w, ", %d targets", f.n)
 		}
 		if where := f.where(); where != "" {
-			fmt.Fprintf(w, ", %s", where)
+			_ = sayf(w, ", %s", where)
 		}
-		fmt.Fprintf(w, "\n  %s\n", f.example.Error)
+		_ = sayf(w, "\n  %s\n", f.example.Error)
 		hint(w, f.example.Hint)
 	}
 }
 
 func hint(w io.Writer, h string) {
 	if h != "" {
-		fmt.Fprintf(w, "  hint: %s\n", h)
+		_ = sayf(w, "  hint: %s\n", h)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/mattn/go-runewidth"
 	"github.com/spf13/cobra"
+
+	"github.com/aws-collector/collector/internal/printable"
 )
 
 // A listing is rows of data that a verb prints as the person or the program asked: table, json, jsonl or csv.
@@ -34,7 +36,7 @@ func (l listing) print(w io.Writer, format string) error {
 		for _, r := range l.rows {
 			row := make(table.Row, len(l.columns))
 			for i, c := range l.columns {
-				row[i] = r[c]
+				row[i] = cell(r[c])
 			}
 			t.AppendRow(row)
 		}
@@ -97,7 +99,7 @@ func newTable(columns []string) table.Writer {
 	t.SetStyle(s)
 	head := make(table.Row, len(columns))
 	for i, c := range columns {
-		head[i] = strings.ToUpper(strings.ReplaceAll(c, "_", " "))
+		head[i] = printable.Text(strings.ToUpper(strings.ReplaceAll(c, "_", " ")))
 	}
 	t.AppendHeader(head)
 	t.SuppressTrailingSpaces()
@@ -115,8 +117,8 @@ func printRows(w io.Writer, columns []string, right int, rows iter.Seq[[]string]
 	}
 	for row := range rows {
 		n++
-		for i, cell := range row {
-			widths[i] = max(widths[i], runewidth.StringWidth(cell))
+		for i, text := range row {
+			widths[i] = max(widths[i], runewidth.StringWidth(printable.Text(text)))
 		}
 	}
 	if n == 0 {
@@ -125,12 +127,13 @@ func printRows(w io.Writer, columns []string, right int, rows iter.Seq[[]string]
 	var line strings.Builder
 	write := func(row []string) error {
 		line.Reset()
-		for i, cell := range row {
-			space := strings.Repeat(" ", max(0, widths[i]-runewidth.StringWidth(cell))) // a row may have grown meanwhile
+		for i, text := range row {
+			text = printable.Text(text)
+			space := strings.Repeat(" ", max(0, widths[i]-runewidth.StringWidth(text))) // a row may have grown meanwhile
 			if i < right {
-				line.WriteString(cell + space + "  ")
+				line.WriteString(text + space + "  ")
 			} else {
-				line.WriteString(space + cell + "  ")
+				line.WriteString(space + text + "  ")
 			}
 		}
 		_, err := fmt.Fprintln(w, strings.TrimRight(line.String(), " "))

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/aws-collector/collector/internal/printable"
 )
 
 // A table that is printed as it is asked for looks as one that is kept.
@@ -15,15 +18,18 @@ func TestPrintRowsLooksAsTables(t *testing.T) {
 	columns := []string{"account", "status", "api_calls"}
 	kept := newTable(columns)
 	var rows [][]string
-	for i, name := range []string{"prod", "a-longer-name", "大阪", "x"} {
+	for i, name := range []string{"prod", "a-longer-name", "大阪", "x", "\x1b[31m\u202ered", "two\nlines"} {
 		calls := i * i * i * 1000
-		kept.AppendRow(table.Row{name, "ok", calls})
+		kept.AppendRow(table.Row{cell(name), "ok", calls}) // as a listing does
 		rows = append(rows, []string{name, "ok", strconv.Itoa(calls)})
 	}
 	var out bytes.Buffer
 	n, err := printRows(&out, columns, 2, slices.Values(rows))
 	if want := "\n" + kept.Render() + "\n"; err != nil || n != len(rows) || out.String() != want {
 		t.Errorf("%d rows, %v, got:\n%s\nwant:\n%s", n, err, out.String(), want)
+	}
+	if safe := printable.Lines(out.String()); safe != out.String() || strings.Count(safe, "\n") != len(rows)+2 {
+		t.Errorf("cells are shown raw:\n%q", out.String())
 	}
 	out.Reset()
 	if n, err := printRows(&out, columns, 2, slices.Values([][]string{})); n != 0 || err != nil || out.Len() > 0 {

@@ -14,16 +14,17 @@ var rooms = map[string][]string{
 	"config":             {"record", "secret"},
 	"auth":               {"config", "internal/statefile", "record", "secret"},
 	"collectors":         {"record"},
-	"outputs":            {"config", "internal/filelock", "internal/statefile", "inventory", "record", "secret"}, // of inventory the words: conditions, changes; no database
-	"policy":             {"record"},                                                                             // ARNs are a partition's; which actions a kind needs comes in, so that it builds without the catalogue
+	"outputs":            {"config", "internal/filelock", "internal/printable", "internal/statefile", "inventory", "record", "secret"}, // of inventory the words: conditions, changes; no database
+	"policy":             {"record"},                                                                                                   // ARNs are a partition's; which actions a kind needs comes in, so that it builds without the catalogue
 	"runner":             {"internal/statefile", "record"},
 	"inventory":          {"internal/statefile", "record"}, // its drivers too: rules and databases know resources, and not who lists them
-	"web":                {"record"},
+	"web":                {"internal/printable", "record"},
 	"internal/awsfake":   {"record"},
 	"internal/filelock":  {},
+	"internal/printable": {}, // text of others, made safe to show
 	"internal/statefile": {}, // files of data_dir are read and replaced in one way
 	"internal/house":     {},
-	"cmd/collector":      {"auth", "collectors", "config", "internal/awsfake", "internal/filelock", "internal/statefile", "inventory", "outputs", "policy", "record", "runner", "secret", "web"},
+	"cmd/collector":      {"auth", "collectors", "config", "internal/awsfake", "internal/filelock", "internal/printable", "internal/statefile", "inventory", "outputs", "policy", "record", "runner", "secret", "web"},
 	"bench":              {"internal/awsfake"}, // it measures the program from outside
 }
 

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/aws-collector/collector/internal/printable"
+)
+
+// terminal opens a terminal of its own: what is written to it can be read at its other end.
+func terminal(t *testing.T) (screen, end *os.File) {
+	t.Helper()
+	end, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("no terminal: %v", err)
+	}
+	t.Cleanup(func() { end.Close() })
+	if err := unix.IoctlSetPointerInt(int(end.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(end.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	screen, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { screen.Close() })
+	return screen, end
+}
+
+// On a terminal nothing is raw, in no format, and JSON is the same JSON; elsewhere what programs read is exact.
+func TestHostileOnATerminal(t *testing.T) {
+	for _, format := range []string{"table", "json", "jsonl", "csv"} {
+		screen, end := terminal(t)
+		c := &cli{stdout: printable.NewWriter(screen)}
+		l := listing{columns: []string{"name"}, rows: []map[string]any{{"name": hostile + "\x1b[2J"}, {"name": "end"}}}
+		if err := l.print(c.out(format), format); err != nil {
+			t.Fatal(err)
+		}
+		if err := end.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Logf("the terminal has no deadlines: %v", err)
+		}
+		var got strings.Builder
+		for b := make([]byte, 4096); !strings.Contains(got.String(), "end"); {
+			n, err := end.Read(b)
+			if err != nil {
+				t.Fatalf("%s: %v after %q", format, err, got.String())
+			}
+			got.Write(b[:n])
+		}
+		text := strings.ReplaceAll(got.String(), "\r\n", "\n") // the terminal's own
+		if printable.Lines(text) != text {
+			t.Errorf("%s reaches the terminal as %q", format, text)
+		}
+		if format == "jsonl" && !strings.Contains(decoded(t, format, format, text[:strings.Index(text, "\n")]), hostile+"\x1b[2J") {
+			t.Errorf("it is other JSON: %q", text)
+		}
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.stdout = printable.NewWriter(w)
+		if out := c.out(format); (out == any(w)) != (format != "table") {
+			t.Errorf("%s to a pipe goes to %T", format, out)
+		}
+		r.Close()
+		w.Close()
+	}
+}

@@ -1,0 +1,398 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/internal/printable"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/runner"
+)
+
+// hostile is what a terminal obeys or an eye does not see, as far as AWS's XML can carry it: a C1 sequence, an
+// override, line breaks of three kinds with a line that looks like ours, a zero-width space, a tag character, DEL.
+const hostile = "\u009b31m\u202e\u2066\u2028\u0085\u200b\U000e0041\u007f\r\nhint: run evil"
+
+// escapedHostile is how people see it.
+var escapedHostile = printable.Text(hostile)
+
+// A hostileAWS appends it to every tag, name and error message that the fake AWS answers.
+func hostileAWS(next http.Handler) http.Handler {
+	asJSON, _ := json.Marshal(hostile + "\x1b[2J")
+	inXML := strings.NewReplacer("\r", "&#13;", "\n", "&#10;").Replace(hostile)
+	rewrite := []struct {
+		re *regexp.Regexp
+		to string
+	}{
+		{regexp.MustCompile(`<(value|message|Message)>([^<]*)</`), "<$1>${2}" + inXML + "</"},
+		{regexp.MustCompile(`"(Name|message|Message)":\s*"([^"]*)"`), `"$1":"${2}` + strings.Trim(string(asJSON), `"`) + `"`},
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got := httptest.NewRecorder()
+		next.ServeHTTP(got, r)
+		body := got.Body.Bytes()
+		if got.Header().Get("Content-Encoding") == "gzip" {
+			if z, err := gzip.NewReader(got.Body); err == nil {
+				body, _ = io.ReadAll(z)
+			}
+			got.Header().Del("Content-Encoding")
+		}
+		for _, rule := range rewrite {
+			body = rule.re.ReplaceAll(body, []byte(rule.to))
+		}
+		for k, v := range got.Header() {
+			w.Header()[k] = v
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		w.WriteHeader(got.Code)
+		_, _ = w.Write(body)
+	})
+}
+
+// A hostileScene is a configuration and its store, filled from an AWS whose every text is hostile.
+type hostileScene struct {
+	t      *testing.T
+	scene  *awsfake.Scene
+	dir    string
+	config string
+	url    string
+	id     string // of an instance
+}
+
+func newHostileScene(t *testing.T) *hostileScene {
+	scene := awsfake.Demo(awsfake.Options{Seed: 3})
+	aws := httptest.NewServer(hostileAWS(scene.AWS))
+	t.Cleanup(aws.Close)
+	h := &hostileScene{t: t, scene: scene, dir: t.TempDir(), url: aws.URL}
+	h.config = filepath.Join(h.dir, "config.yaml")
+	for name, value := range map[string]string{"AWS_ENDPOINT_URL": h.url, "AWS_EC2_METADATA_DISABLED": "true", "HOME": h.dir} {
+		t.Setenv(name, value) // the SDK reads them itself
+	}
+	tag := strconv.QuoteToASCII("x\x1b[31m" + hostile) // as YAML, too
+	text := fmt.Sprintf("data_dir: %[1]s/data\nlimits: {attempts: 1}\ncollector_configs: {regions: [us-east-1, eu-west-1], kinds: [ec2_instance, ec2_volume]}\n"+
+		"outputs: [{type: file, path: %[1]s/records.jsonl}]\naccounts:\n", h.dir)
+	for _, i := range []int{0, 8, 9} { // well, denied a region, refused
+		a := scene.Accounts[i]
+		text += fmt.Sprintf("  - {name: %s, ak_id: %s, ak_secret: %q, extra_tags: {\"team\": %s}}\n", a.Name, a.Key.ID, a.Key.Secret, tag)
+	}
+	company := scene.Company
+	text += fmt.Sprintf("organizations:\n  - {via: {ak_id: %s, ak_secret: %q}, role: %s, extra_tags: {account_name: \"{{.Name}}\"}}\n",
+		company.Key.ID, company.Key.Secret, company.Role)
+	write(t, h.config, text)
+	return h
+}
+
+// says runs a command line and returns what people and programs would see.
+func (h *hostileScene) says(args ...string) (stdout, stderr string) {
+	h.t.Helper()
+	var out, errs bytes.Buffer
+	err := run(h.t.Context(), append(args, "--config", h.config), func(string) string { return "" }, &out, &errs)
+	exitCode(err, &errs)
+	return out.String(), errs.String()
+}
+
+// harmless fails on what a terminal would obey, and on a line that text of AWS began.
+func harmless(t *testing.T, what, text string) {
+	t.Helper()
+	if safe := printable.Lines(text); safe != text || !utf8.ValidString(text) {
+		for n, line := range strings.Split(text, "\n") {
+			if printable.Lines(line) != line {
+				t.Fatalf("%s: line %d reaches the terminal as %q", what, n+1, line)
+			}
+		}
+	}
+	if regexp.MustCompile(`(?m)^\s*hint: run evil`).MatchString(text) {
+		t.Errorf("%s: text of AWS begins a line:\n%s", what, text)
+	}
+}
+
+// A hostileCase is a command line; seen says that escaped text of AWS must show in what it prints.
+type hostileCase struct {
+	args []string
+	seen bool
+}
+
+func cases(seen bool, lines ...string) (out []hostileCase) {
+	for _, l := range lines {
+		out = append(out, hostileCase{strings.Fields(l), seen})
+	}
+	return out
+}
+
+// hostileCases is each verb with what it is tried with, beside the bad flag and the bad argument that every verb is
+// given. ID stands for an instance, FILE for a file. Only verbs that show nothing of anybody else are without.
+func hostileCases() map[string][]hostileCase {
+	all := func(verb string) []hostileCase {
+		return cases(true, verb, verb+" -o json", verb+" -o jsonl", verb+" -o csv")
+	}
+	return map[string][]hostileCase{
+		"collector":             {},
+		"collector run":         slices.Concat(cases(true, "run --once"), cases(false, "run --plan", "run --plan -o json", "run --dry-run --account nosuch")),
+		"collector demo":        cases(false, "demo --every -1s"), // and TestHostileDemo
+		"collector validate":    cases(false, "validate"),         // and TestHostileConfig
+		"collector check":       slices.Concat(all("check")),
+		"collector policy":      cases(false, "policy", "policy --format terraform"),
+		"collector kinds":       cases(false, "kinds"),
+		"collector schema":      cases(false, "schema"),
+		"collector list":        slices.Concat(all("list"), all("list instance --columns id,name,tags,tags.Name,extra_tags.team,data")),
+		"collector get":         all("get ID"),
+		"collector history":     cases(true, "history ID -o json", "history ID -o jsonl"),
+		"collector diff":        cases(true, "diff --from 1d", "diff --from 1d -o json", "diff --from 1d -o jsonl", "diff --from 1d -o csv"),
+		"collector changes":     all("changes --since 1d"),
+		"collector sql":         {},
+		"collector db":          {},
+		"collector db check":    cases(false, "db check"),
+		"collector db vacuum":   cases(false, "db vacuum"),
+		"collector db export":   cases(true, "db export", "db export -o json", "db export -o csv"),
+		"collector login":       cases(false, "login nobody", "login legacy"),
+		"collector healthcheck": cases(false, "healthcheck --listen 127.0.0.1:1"),
+		"collector version":     cases(false, "version"),
+	}
+}
+
+// Every verb of the command tree is tried with hostile text: a new one fails here until it is, too. People never see
+// a raw character; programs get each exactly.
+func TestHostileNames(t *testing.T) {
+	h := newHostileScene(t)
+	known := hostileCases()
+	out, errs := h.says("run", "--once") // fills the store
+	harmless(t, "run --once", out)
+	harmless(t, "run --once", errs)
+	if !strings.Contains(errs, escapedHostile) {
+		t.Fatalf("the scene is not hostile:\n%s", errs)
+	}
+	ids, _ := h.says("list", "instance", "--columns", "id", "-o", "csv")
+	h.id = strings.Split(ids, "\n")[1]
+	known["collector sql"] = nil
+	for _, format := range []string{"table", "json", "jsonl", "csv"} {
+		known["collector sql"] = append(known["collector sql"],
+			hostileCase{[]string{"sql", `SELECT id, name, tags, extra_tags, 'x' || char(10) || char(27) AS "c` + hostile + `" FROM resources`, "-o", format}, true},
+			hostileCase{[]string{"sql", "SELECT * FROM targets", "-o", format}, true})
+	}
+	seen := map[string]bool{}
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		path := cmd.CommandPath()
+		seen[path] = true
+		verb := strings.Fields(path)[1:]
+		list, ok := known[path]
+		if !ok {
+			t.Errorf("%s is tried with no hostile text: add it to hostileCases", path)
+		}
+		for _, args := range [][]string{
+			{"--no-such-" + hostile}, {"no-such-" + hostile + "\x1b\xff", "a", "b"}, {"--log-level", hostile}, {"-o", hostile}, {"--help"},
+		} {
+			if args[0] == "--log-level" && path != "collector run" {
+				continue
+			}
+			stdout, stderr := h.says(append(slices.Clone(verb), args...)...)
+			harmless(t, fmt.Sprintf("%s %q", path, args), stdout)
+			harmless(t, fmt.Sprintf("%s %q", path, args), stderr)
+		}
+		for _, c := range list {
+			h.try(t, c)
+		}
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+		}
+	}
+	walk((&cli{getenv: func(string) string { return "" }, stdout: io.Discard, stderr: io.Discard}).root(nil))
+	for path := range known {
+		if !seen[path] {
+			t.Errorf("%s is no verb", path)
+		}
+	}
+}
+
+func (h *hostileScene) try(t *testing.T, c hostileCase) {
+	t.Helper()
+	what := strings.Join(c.args, " ")
+	args := slices.Clone(c.args)
+	for i := range args {
+		args[i] = strings.NewReplacer("ID", h.id).Replace(args[i])
+	}
+	if args[0] == "sql" {
+		args = c.args
+	}
+	stdout, stderr := h.says(args...)
+	harmless(t, what, stderr)
+	format := "table"
+	if i := slices.Index(args, "-o"); i >= 0 {
+		format = args[i+1]
+	} else if slices.Contains(args, "export") {
+		format = "jsonl"
+	}
+	switch {
+	case slices.Contains([]string{"policy", "schema"}, args[0]): // documents, which nobody else has a say in
+	case format == "table":
+		harmless(t, what, stdout)
+		if c.seen && !strings.Contains(stdout+stderr, escapedHostile) {
+			t.Errorf("%s does not show the text:\n%s\n%s", what, stdout, stderr)
+		}
+	default:
+		if c.seen && !strings.Contains(decoded(t, what, format, stdout), hostile) {
+			t.Errorf("%s does not hold the exact text:\n%.3000q", what, stdout)
+		}
+	}
+}
+
+// decoded is every text of an output that programs read.
+func decoded(t *testing.T, what, format, text string) string {
+	t.Helper()
+	var all strings.Builder
+	if format == "csv" {
+		rows, err := csv.NewReader(strings.NewReader(text)).ReadAll()
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		for _, r := range rows {
+			for _, cell := range r { // encoding/csv reads \r\n as \n
+				all.WriteString(strings.ReplaceAll(cell, "\x7f\nhint", "\x7f\r\nhint") + "\x00")
+			}
+		}
+	}
+	var texts func(v any)
+	texts = func(v any) {
+		switch v := v.(type) {
+		case string:
+			all.WriteString(v + "\x00")
+		case []any:
+			for _, e := range v {
+				texts(e)
+			}
+		case map[string]any:
+			for k, e := range v {
+				all.WriteString(k + "\x00")
+				texts(e)
+			}
+		}
+	}
+	if format != "csv" {
+		for d := json.NewDecoder(strings.NewReader(text)); d.More(); {
+			var v any
+			if err := d.Decode(&v); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			texts(v)
+		}
+	}
+	return all.String()
+}
+
+// What goes to a terminal in JSON is the same JSON, without a character that the terminal obeys.
+func TestHostileJSONOnATerminal(t *testing.T) {
+	var out bytes.Buffer
+	w := printable.NewJSONWriter(&out)
+	if err := printJSON(w, []any{map[string]string{"name": hostile + "\x1b[2J"}}); err != nil {
+		t.Fatal(err)
+	}
+	harmless(t, "JSON", out.String())
+	if got := decoded(t, "JSON", "json", out.String()); !strings.Contains(got, hostile+"\x1b[2J") {
+		t.Errorf("%q", got)
+	}
+}
+
+// The mistakes of a file, and the warnings about it, stay in their lines.
+func TestHostileConfig(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir) // an output's path is the name
+	name := strconv.QuoteToASCII(hostile)
+	for what, text := range map[string]string{
+		"unknown key": fmt.Sprintf("accounts: [{name: prod}]\n%s: 1\n", name),
+		"bad values":  fmt.Sprintf("accounts: [{name: %[1]s, ak_id: %[1]s, partition: %[1]s, collector_configs: {regions: [%[1]s], kinds: [%[1]s]}}]\nschedule: %[1]s\n", name),
+		"profile":     fmt.Sprintf("accounts: [{name: prod, profile: %s}]\ndata_dir: %s\noutputs: [{type: file, path: %[1]s}]\n", name, dir),
+		"hosts":       fmt.Sprintf("accounts: [{name: prod}]\nweb: {hosts: [%s]}\n", name),
+		"no YAML":     "accounts: [\u009b31m\n\u202e: {",
+	} {
+		h := &hostileScene{t: t, dir: dir, config: filepath.Join(dir, "bad\u202e.yaml")}
+		write(t, h.config, text)
+		for _, args := range [][]string{{"validate"}, {"validate", "--strict"}, {"run", "--once"}, {"check"}, {"list"}} {
+			out, errs := h.says(args...)
+			harmless(t, fmt.Sprint(what, args), out)
+			harmless(t, fmt.Sprint(what, args), errs)
+		}
+	}
+}
+
+func TestHostileDemo(t *testing.T) {
+	scene := awsfake.Demo(awsfake.Options{Seed: 3})
+	scene.Accounts[0].Name += hostile
+	scene.Accounts[0].Trouble = "it is " + hostile
+	var out bytes.Buffer
+	c := &cli{getenv: func(string) string { return "" }, stdout: printable.NewWriter(&out), stderr: printable.NewWriter(&out)}
+	c.demoWelcome(scene, "http://127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "/tmp/"+hostile, demoOptions{})
+	harmless(t, "demo", out.String())
+	if !strings.Contains(out.String(), escapedHostile) {
+		t.Errorf("it is not shown:\n%s", out.String())
+	}
+}
+
+// The live view's own sequences are its library's; what it is given to show is harmless.
+func TestHostileLive(t *testing.T) {
+	board := runner.NewBoard()
+	name := "prod" + hostile
+	board.Configured(map[string][]string{name: {"ec2_volume"}})
+	board.RunStarted(name, "run-1", time.Time{})
+	board.Entered(name, record.Identity{AccountID: "2" + hostile})
+	board.TargetStarted(record.Target{Account: name, Region: "us-east-1" + hostile, Kind: "ec2_volume"}, "run-1")
+	rows := progressOf(board)
+	view := liveModel{rows: rows, width: 2000, height: 10}.View()
+	harmless(t, "live", view)
+	if strings.Count(view, escapedHostile) < 3 {
+		t.Errorf("it is not shown: %q", view)
+	}
+}
+
+// The log is for people and for programs, on a terminal as well as in a file.
+func TestHostileLog(t *testing.T) {
+	for _, format := range []string{"text", "json"} {
+		var out bytes.Buffer
+		c := &cli{logLevel: "info", logFormat: format}
+		log, err := c.logger(printable.NewWriter(&out))
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.With("account"+hostile, hostile+"\x1b[2J").Warn("targets failed"+hostile, "error", fmt.Errorf("denied: %s", hostile), "del", "\x7f", "raw", "\xff")
+		harmless(t, format, out.String())
+		if strings.Count(out.String(), "\n") != 1 {
+			t.Errorf("%s: %q", format, out.String())
+		}
+		if format == "json" && !strings.Contains(decoded(t, "log", "json", out.String()), hostile+"\x1b[2J") {
+			t.Errorf("the log in JSON is not exact: %q", out.String())
+		}
+	}
+}
+
+func TestErrorText(t *testing.T) {
+	inner := fmt.Errorf("denied\nhint: evil")
+	joined := fmt.Errorf("reading: %w, twice", errors.Join(inner, context.Canceled))
+	for err, want := range map[error]string{
+		inner:                                 `denied\nhint: evil`,
+		joined:                                "reading: denied\\nhint: evil\ncontext canceled, twice",
+		usage(joined):                         "reading: denied\\nhint: evil\ncontext canceled, twice",
+		fmt.Errorf("%w and %w", inner, inner): `denied\nhint: evil and denied\nhint: evil`,
+	} {
+		if got := errorText(err); got != want {
+			t.Errorf("%q is %q, want %q", err, got, want)
+		}
+	}
+}
