@@ -18,6 +18,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/aws-collector/collector/config"
+	escape "github.com/aws-collector/collector/internal/printable" // printable is a rule of line protocol here
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
@@ -113,9 +114,8 @@ func (f *Fan) Handlers() map[string]http.Handler {
 	return all
 }
 
-// The limits on what those who ask may take of us.
+// The limits on an answer. How many are written at once, and how slowly they may be read, is the web server's to bound.
 const (
-	answersAtOnce = 4
 	answerTimeout = 55 * time.Second // before the web server's own, so that a store that hangs is said to hang
 	heldBack      = 64 << 10
 )
@@ -147,10 +147,9 @@ var errEarly = errors.New("nothing was listed in full yet; the answer comes with
 // later breaks the connection off, so that nobody takes the half for the whole.
 type answerer struct {
 	renderer
-	name   string
-	log    *slog.Logger
-	watch  Observer
-	places chan struct{}
+	name  string
+	log   *slog.Logger
+	watch Observer
 
 	mu      sync.Mutex
 	trouble bool
@@ -158,7 +157,7 @@ type answerer struct {
 }
 
 func newAnswerer(name string, r renderer, d Deps) (http.Handler, error) {
-	a := &answerer{renderer: r, name: name, log: d.Log, watch: d.Watch, places: make(chan struct{}, answersAtOnce), said: map[string]bool{}}
+	a := &answerer{renderer: r, name: name, log: d.Log, watch: d.Watch, said: map[string]bool{}}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -170,13 +169,6 @@ func newAnswerer(name string, r renderer, d Deps) (http.Handler, error) {
 }
 
 func (a *answerer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	select {
-	case a.places <- struct{}{}:
-		defer func() { <-a.places }()
-	default:
-		a.refuse(w, fmt.Sprintf("%d answers are being written already; ask again later", answersAtOnce))
-		return
-	}
 	ctx, cancel := context.WithTimeoutCause(r.Context(), answerTimeout, fmt.Errorf("the store did not answer within %s", answerTimeout))
 	defer cancel()
 	out := &outbound{to: w, contentType: a.contentType(r.Header)}
@@ -208,7 +200,7 @@ func (a *answerer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // refuse answers 503, and one line.
 func (a *answerer) refuse(w http.ResponseWriter, why string) {
-	http.Error(w, "output "+a.name+": "+strings.Join(strings.Fields(why), " "), http.StatusServiceUnavailable)
+	http.Error(w, "output "+a.name+": "+escape.Text(strings.Join(strings.Fields(why), " ")), http.StatusServiceUnavailable)
 }
 
 // failed notes trouble, and says it once.

@@ -14,7 +14,6 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -319,39 +318,6 @@ func TestShownStreams(t *testing.T) {
 		rest, err := io.ReadAll(resp.Body)
 		if err != nil || !bytes.Contains(rest, []byte(fmt.Sprintf("i-%04d", first))) {
 			t.Errorf("%v; the last resource did not come", err)
-		}
-	})
-}
-
-// A few answers at once; who comes then is told so, and not made to wait.
-func TestShownAtOnce(t *testing.T) {
-	store := &shelf{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}, resources: []*inventory.Resource{instance("i-1", nil)}}
-	both(t, store, func(t *testing.T, h http.Handler, w *watcher) {
-		synctest.Test(t, func(t *testing.T) {
-			end := make(chan bool)
-			store.each = func(int) error { <-end; return nil }
-			var wg sync.WaitGroup
-			codes := make(chan int, 4)
-			for range 4 {
-				wg.Go(func() { codes <- ask(h).Code })
-			}
-			synctest.Wait()
-			if got := ask(h); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "4 answers") {
-				t.Errorf("the fifth: %d %q", got.Code, got.Body)
-			}
-			close(end)
-			wg.Wait()
-			for range 4 {
-				if code := <-codes; code != http.StatusOK {
-					t.Errorf("one of four: %d", code)
-				}
-			}
-			if got := ask(h); got.Code != http.StatusOK {
-				t.Errorf("afterwards: %d", got.Code)
-			}
-		})
-		if w.logged() > 1 { // no_address, of http_sd
-			t.Errorf("the log says:\n%s", w.log.String())
 		}
 	})
 }

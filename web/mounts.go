@@ -20,6 +20,7 @@ func (m *Mounts) over(next http.Handler) http.Handler {
 	if m == nil {
 		return next
 	}
+	slots := newAdmission() // for all of them: a reload swaps handlers, and not who is being answered
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var h http.Handler
 		if at := m.at.Load(); at != nil {
@@ -32,7 +33,7 @@ func (m *Mounts) over(next http.Handler) http.Handler {
 			w.Header().Set("Allow", "GET, HEAD")
 			text(w, http.StatusMethodNotAllowed, "only GET is answered here.\n")
 		default:
-			h.ServeHTTP(w, r)
+			slots.over(h).ServeHTTP(w, r)
 		}
 	})
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/aws-collector/collector/internal/printable"
 )
 
 // Options is what a Server is made of.
@@ -34,14 +36,13 @@ type Options struct {
 	Reload func(context.Context) error
 }
 
-// The limits on what a client may take of us. A slow one is cut off; a scrape has all the time that Prometheus gives it.
+// The limits on what a client may take of us. A slow one is cut off; see admission, too.
 const (
 	headerTimeout  = 5 * time.Second
 	readTimeout    = 10 * time.Second
 	writeTimeout   = 60 * time.Second
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 32 << 10
-	scrapesAtOnce  = 8
 )
 
 // A Server serves /metrics, health and the page.
@@ -85,7 +86,7 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 
 // Serve answers on l until Shutdown, which is no error. It closes l.
 func (s *Server) Serve(l net.Listener) error {
-	err := toolkit.Serve(l, s.http, &toolkit.FlagConfig{WebConfigFile: &s.o.ConfigFile}, s.o.Log)
+	err := toolkit.Serve(pacedListener{l}, s.http, &toolkit.FlagConfig{WebConfigFile: &s.o.ConfigFile}, s.o.Log)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -109,14 +110,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // Handler is everything that is served, without the listener's TLS and passwords.
 func (s *Server) Handler() http.Handler {
-	metrics := promhttp.HandlerFor(s.o.Gather, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: scrapesAtOnce,
+	metrics := promhttp.HandlerFor(s.o.Gather, promhttp.HandlerOpts{EnableOpenMetrics: true,
 		ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelWarn)})
 	mux := http.NewServeMux() // GET answers HEAD too; another method gets 405 and what is allowed
-	mux.Handle("GET /metrics", metrics)
+	mux.Handle("GET /metrics", newAdmission().over(abortBroken(metrics)))
 	mux.HandleFunc("GET /-/healthy", s.healthy)
 	mux.HandleFunc("GET /-/ready", s.ready)
 	mux.HandleFunc("POST /-/reload", newGuard(s.o.ConfigFile).protect(s.reload))
-	mux.HandleFunc("GET /{$}", s.index)
+	mux.Handle("GET /{$}", newAdmission().over(http.HandlerFunc(s.index)))
 	return secured(s.hosts.over(http.MaxBytesHandler(s.o.Mounts.over(mux), 1<<10)), s.page.policy)
 }
 
@@ -139,7 +140,7 @@ func secured(next http.Handler, policy string) http.Handler {
 func text(w http.ResponseWriter, status int, s string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, s) // the client has gone
+	_, _ = io.WriteString(w, printable.Lines(s)) // the client has gone, or shows it on a terminal
 }
 
 // healthy says that the process answers: no more, so that trouble elsewhere does not get it restarted.

@@ -89,6 +89,10 @@ func TestReady(t *testing.T) {
 	if w := ask(s, "GET", "/-/ready"); w.Code != 200 {
 		t.Errorf("ready: %d", w.Code)
 	}
+	why = []string{"output \u009b31m\u202e\x1b[2J"}
+	if w := ask(s, "GET", "/-/ready"); !strings.Contains(w.Body.String(), `output \u009b31m\u202e\x1b[2J`) {
+		t.Errorf("what a terminal obeys: %q", w.Body)
+	}
 	why = []string{"output file: write out/r.jsonl: no space left on device", "no configuration yet"}
 	if w := ask(s, "GET", "/-/ready"); w.Code != 503 || !strings.Contains(w.Body.String(), "- "+why[0]+"\n- "+why[1]) {
 		t.Errorf("not ready: %d %s", w.Code, w.Body)
