@@ -258,6 +258,7 @@ func TestRefusedAtTheStart(t *testing.T) {
 		t.Errorf("TLS: %v", err)
 	}
 	conn := admin(t, Options{DSN: s.DSN()})
+	exec(t, conn, "DROP DATABASE IF EXISTS latin") // the server outlives a test that runs twice
 	exec(t, conn, "CREATE DATABASE latin ENCODING latin1 LOCALE 'C' TEMPLATE template0")
 	if _, err := Open(t.Context(), Options{DSN: s.DSN("dbname=latin")}); err == nil || !strings.Contains(err.Error(), "encoding is LATIN1") {
 		t.Errorf("another encoding: %v", err)
