@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+
+	"github.com/aws-collector/collector/internal/samebuild"
 )
 
 // One operation of EC2 is linked, whatever the program does with a Lister: 700 would be 20 MB.
@@ -13,8 +15,8 @@ func TestOneOperationIsLinked(t *testing.T) {
 		t.Skip("links a program")
 	}
 	bin := filepath.Join(t.TempDir(), "linked")
-	if out, err := exec.Command("go", "build", "-o", bin, "./testdata/linked").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	if err := samebuild.Build(t.Context(), bin, "./testdata/linked"); err != nil {
+		t.Fatal(err)
 	}
 	symbols, err := exec.Command("go", "tool", "nm", bin).Output()
 	if err != nil {

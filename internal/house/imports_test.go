@@ -1,6 +1,7 @@
 package house
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -24,12 +25,18 @@ var rooms = map[string][]string{
 	"internal/printable": {}, // text of others, made safe to show
 	"internal/statefile": {}, // files of data_dir are read and replaced in one way
 	"internal/house":     {},
+	"internal/samebuild": {},
 	"cmd/collector":      {"auth", "collectors", "config", "internal/awsfake", "internal/filelock", "internal/printable", "internal/statefile", "inventory", "outputs", "policy", "record", "runner", "secret", "web"},
 	"bench":              {"internal/awsfake"}, // it measures the program from outside
 }
 
 // What tests may import besides: the AWS that they run against, and words to describe what they see.
-var testRooms = []string{"record", "secret", "internal/awsfake"}
+var testRooms = []string{"record", "secret", "internal/awsfake", "internal/samebuild"}
+
+// What tests of a room may import besides, each with its reason.
+var testsOf = map[string][]string{
+	"bench": {"auth", "collectors", "inventory", "outputs", "web"}, // so that what they link was compiled for the other tests
+}
 
 // Modules that one room alone imports, so that changing one is a matter of one room. The paths below a module belong to it.
 var doors = []struct {
@@ -59,7 +66,6 @@ var doors = []struct {
 	{module: "modernc.org/sqlite", users: []string{"inventory/sqlite", "bench/sdktypes"}, why: "a database is a driver's; a benchmark stores as plainly as one would without"},
 	{module: "github.com/jackc/pgx/v5", users: []string{"inventory/postgres"}, why: "a database is a driver's"},
 	{module: "github.com/spf13/cobra", users: []string{"cmd/collector"}, why: "the command line is one room's"},
-	{module: "github.com/charmbracelet/bubbletea", users: []string{"cmd/collector"}, why: "the terminal is one room's"},
 	{module: "github.com/fsnotify/fsnotify", users: []string{"cmd/collector"}, why: "config does no I/O"},
 	{module: "github.com/prometheus/exporter-toolkit", users: []string{"web"}, why: "there is one listener"},
 }
@@ -90,9 +96,10 @@ func TestImportMap(t *testing.T) {
 				t.Errorf("%s imports %s; %s may import %v", p.path(), path, from, rooms[from])
 			}
 		}
+		may := slices.Concat(rooms[from], testRooms, testsOf[from])
 		for _, i := range p.inTests() {
-			if path, ok := ours(i); ok && room(path) != from && !slices.Contains(rooms[from], room(path)) && !slices.Contains(testRooms, room(path)) {
-				t.Errorf("tests of %s import %s; they may import %v and %v", p.path(), path, rooms[from], testRooms)
+			if path, ok := ours(i); ok && room(path) != from && !slices.Contains(may, room(path)) {
+				t.Errorf("tests of %s import %s; they may import %v", p.path(), path, may)
 			}
 		}
 	}
@@ -145,6 +152,16 @@ func TestQuickRoomsReachNoEC2(t *testing.T) {
 			if below(dep, "github.com/aws/aws-sdk-go-v2/service/ec2") {
 				t.Errorf("%s, or a test of it, reaches %s; go list -deps -test shows how", name, dep)
 			}
+		}
+	}
+}
+
+// A test that builds a program by itself compiles, on a machine that is busy with the other tests, everything a second time.
+func TestOneBuild(t *testing.T) {
+	builds := regexp.MustCompile(`"go",\s*"(build|run|install|test)"`)
+	for path, text := range files(t) {
+		if strings.HasSuffix(path, "_test.go") && builds.Match(text) {
+			t.Errorf("%s runs %s: internal/samebuild builds with the flags of the test", path, builds.Find(text))
 		}
 	}
 }
