@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -9,8 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
-	tea "github.com/charmbracelet/bubbletea"
 	"github.com/mattn/go-runewidth"
 	"golang.org/x/term"
 
@@ -20,11 +21,23 @@ import (
 
 // A live view is a handful of lines at the bottom of a terminal while runs go on: accounts × regions, what is being
 // listed, what has failed. It reads the board and changes nothing; log lines pass above it.
+//
+// It asks the terminal nothing, reads no key and changes no mode: one that answers nothing delays nothing, what was typed
+// ahead stays for who reads next, and a kill leaves nothing to be put right. Its size is the kernel's word, and all that
+// it sends beside text is what every terminal since the VT100 knows: cursor up, and erase to the end of the screen.
 type live struct {
-	program *tea.Program
-	under   io.Writer // the terminal itself, for what comes when the view is gone
-	done    chan struct{}
-	once    sync.Once
+	under    io.Writer // the terminal itself
+	size     func() (width, height int)
+	snapshot func() []progress
+	quit     chan struct{}
+	done     chan struct{}
+	once     sync.Once
+
+	mu    sync.Mutex
+	frame []string // on the screen, below the log; the cursor stands under it
+	wide  int      // the screen, when that was drawn
+	torn  bool     // what was last written above ended within a line
+	over  bool
 }
 
 // A progress is what the view shows of an account whose run goes on.
@@ -38,122 +51,191 @@ type progress struct {
 	started   time.Time
 }
 
+// Nobody looks more often than this.
+const redrawEvery = 200 * time.Millisecond
+
 // startLive draws on w until stop. snapshot is asked a few times a second.
-func startLive(w io.Writer, snapshot func() []progress) *live {
-	l := &live{under: w, done: make(chan struct{})}
-	l.program = tea.NewProgram(liveModel{snapshot: snapshot}, tea.WithOutput(w), tea.WithInput(nil), tea.WithoutSignalHandler(), tea.WithFPS(10))
+func startLive(w io.Writer, size func() (width, height int), snapshot func() []progress) *live {
+	l := &live{under: w, size: size, snapshot: snapshot, quit: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
-		_, _ = l.program.Run() // a view that cannot be drawn is no reason to stop collecting
+		tick := time.NewTicker(redrawEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				l.redraw()
+			case <-l.quit:
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				l.over = true
+				_ = l.put(nil, nil)
+				return
+			}
+		}
 	}()
 	return l
 }
 
-// Write puts a log line above the view.
+// redraw draws what has changed.
+func (l *live) redraw() {
+	rows := l.snapshot()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	width, height := l.size()
+	if frame := frameOf(rows, time.Now(), width, height); !l.torn && (width != l.wide || !slices.Equal(frame, l.frame)) {
+		_ = l.put(nil, frame) // a view that cannot be drawn is no reason to stop collecting
+	}
+}
+
+// Write puts whole lines above the view: the log's, and the records' if they go to the same terminal.
 func (l *live) Write(b []byte) (int, error) {
-	select {
-	case <-l.done:
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over || len(b) == 0 {
 		return l.under.Write(b)
-	default:
 	}
-	line := strings.TrimRight(string(b), "\n")
-	if f, ok := l.under.(*os.File); ok {
-		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 1 {
-			line = runewidth.Wrap(line, width-1) // a line that the terminal itself wraps would leave rests of the view beside it
-		}
+	frame := l.frame
+	if l.torn = b[len(b)-1] != '\n'; l.torn { // the next write goes on where this one ends
+		frame = nil
 	}
-	l.program.Println(line)
+	if err := l.put(b, frame); err != nil {
+		return 0, err
+	}
 	return len(b), nil
+}
+
+// put takes the frame away, writes what belongs above it, and draws another: in one write, so that nothing flickers. l.mu is held.
+func (l *live) put(above []byte, frame []string) error {
+	var b bytes.Buffer
+	width, height := l.size()
+	if up := rowsOf(l.frame, l.wide, width); up > 0 {
+		fmt.Fprintf(&b, "\r\x1b[%dA\x1b[J", up)
+	}
+	b.Write(above)
+	frame = frame[:min(len(frame), height-1)]
+	for i, line := range frame {
+		frame[i] = fit(line, width-1) // it may be another screen by now
+		b.WriteString(frame[i] + "\n")
+	}
+	l.frame, l.wide = frame, width
+	if b.Len() == 0 {
+		return nil
+	}
+	_, err := l.under.Write(b.Bytes())
+	return err
+}
+
+// rowsOf is how many rows of the screen a frame takes. No line was as wide as the screen, so each takes one; but a terminal that
+// was made narrower has wrapped them since.
+func rowsOf(frame []string, then, now int) int {
+	if now >= then {
+		return len(frame)
+	}
+	rows := 0
+	for _, line := range frame {
+		rows += max(1, (runewidth.StringWidth(line)+now-1)/now)
+	}
+	return rows
 }
 
 // stop wipes the view and gives the terminal back. Safe twice.
 func (l *live) stop() {
-	l.once.Do(l.program.Quit)
+	l.once.Do(func() { close(l.quit) })
 	<-l.done
 }
 
-type frame time.Time
+const (
+	barWidth = 12
+	mostRows = 20
+)
 
-func tick() tea.Cmd {
-	return tea.Tick(200*time.Millisecond, func(t time.Time) tea.Msg { return frame(t) })
-}
-
-type liveModel struct {
-	snapshot      func() []progress
-	rows          []progress
-	at            time.Time
-	width, height int
-	quit          bool
-}
-
-func (m liveModel) Init() tea.Cmd { return tick() }
-
-func (m liveModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
-	switch msg := msg.(type) {
-	case tea.WindowSizeMsg:
-		m.width, m.height = msg.Width, msg.Height
-	case tea.QuitMsg:
-		m.quit = true
-	case frame:
-		m.rows, m.at = m.snapshot(), time.Time(msg)
-		return m, tick()
+// frameOf is as many accounts as the terminal has room for, the longest-running first, and a line that sums up the rest.
+func frameOf(rows []progress, at time.Time, width, height int) []string {
+	room := min(height-3, mostRows) // the sum has a line of its own, the cursor too, and one of the log stays in sight
+	if len(rows) == 0 || room < 1 {
+		return nil
 	}
-	return m, nil
-}
-
-const barWidth = 12
-
-// View is as many accounts as the terminal has room for, the longest-running first, and a line that sums up the rest.
-func (m liveModel) View() string {
-	if m.quit || len(m.rows) == 0 {
-		return ""
-	}
-	width, room := m.width, m.height-3
-	if width <= 0 {
-		width = 80
-	}
-	room = min(max(room, 1), 20)
 	names := 0
-	for _, r := range m.rows[:min(room, len(m.rows))] {
+	for _, r := range rows[:min(room, len(rows))] {
 		names = max(names, runewidth.StringWidth(r.account))
 	}
-	var b strings.Builder
+	var frame []string
 	records, failed := 0, 0
-	for i, r := range m.rows {
+	for i, r := range rows {
 		records, failed = records+r.records, failed+r.failed
-		if i >= room {
-			continue
+		if i < room {
+			frame = append(frame, fit(r.line(names, at), width-1))
 		}
-		fill := 0
-		if r.all > 0 {
-			fill = r.done * barWidth / r.all
-		}
-		line := fmt.Sprintf("%s  %-12s %s%s %4d/%-4d %7d records", runewidth.FillRight(r.account, names), r.identity,
-			strings.Repeat("█", fill), strings.Repeat("░", barWidth-fill), r.done, r.all, r.records)
-		if r.failed > 0 {
-			line += fmt.Sprintf("  %d failed", r.failed)
-		}
-		if !r.started.IsZero() && !m.at.IsZero() {
-			line += fmt.Sprintf("  %s", m.at.Sub(r.started).Round(time.Second))
-		}
-		if len(r.now) > 0 {
-			line += "  " + strings.Join(r.now, ", ")
-		}
-		b.WriteString(runewidth.Truncate(line, width-1, "…") + "\n")
 	}
-	if more := len(m.rows) - room; more > 0 {
-		fmt.Fprintf(&b, "and %d more accounts; %d records, %d targets failed so far\n", more, records, failed)
+	if more := len(rows) - room; more > 0 {
+		frame = append(frame, fit(fmt.Sprintf("and %d more accounts; %d records, %d targets failed so far", more, records, failed), width-1))
+	}
+	return frame
+}
+
+// line is an account's. The bar is of letters that every terminal has, and all take to be one column wide.
+func (r progress) line(names int, at time.Time) string {
+	fill := 0
+	if r.all > 0 {
+		fill = min(r.done*barWidth/r.all, barWidth)
+	}
+	line := fmt.Sprintf("%s  %-12s [%s%s] %4d/%-4d %7d records", runewidth.FillRight(r.account, names), r.identity,
+		strings.Repeat("#", fill), strings.Repeat(".", barWidth-fill), r.done, r.all, r.records)
+	if r.failed > 0 {
+		line += fmt.Sprintf("  %d failed", r.failed)
+	}
+	if !r.started.IsZero() {
+		line += fmt.Sprintf("  %s", at.Sub(r.started).Round(time.Second))
+	}
+	if len(r.now) > 0 {
+		line += "  " + strings.Join(r.now, ", ")
+	}
+	return line
+}
+
+// fit cuts a line to so many columns. A line that the terminal wraps would leave rests of the view behind, and terminals do not
+// agree on how wide what is not ASCII is: two columns a letter is the most that any of them takes.
+func fit(line string, columns int) string {
+	var b strings.Builder
+	used := 0
+	for _, r := range line {
+		if !unicode.IsPrint(r) {
+			r = '?'
+		}
+		w := 1
+		if r >= unicode.MaxASCII {
+			w = 2
+		}
+		if used += w; used > columns {
+			break
+		}
+		b.WriteRune(r)
 	}
 	return b.String()
 }
 
-// display is where log lines go: above a live view on a terminal, straight through elsewhere.
-func (c *cli) display(ctx context.Context, board *runner.Board) (w io.Writer, stop func()) {
+// display is where log lines, and records, go: above a live view on a terminal, straight through elsewhere.
+func (c *cli) display(ctx context.Context, board *runner.Board) (log, stdout io.Writer, stop func()) {
 	if ctx.Err() != nil || !c.terminal(c.stderr) {
-		return c.stderr, func() {}
+		return c.stderr, c.out("jsonl"), func() {}
 	}
-	l := startLive(printable.Under(c.stderr), func() []progress { return progressOf(board) })
-	return l, l.stop
+	screen := printable.Under(c.stderr)
+	l := startLive(screen, func() (int, int) { return screenOf(screen) }, func() []progress { return progressOf(board) })
+	if !isTerminal(printable.Under(c.stdout)) {
+		return l, c.out("jsonl"), l.stop
+	}
+	return l, printable.NewJSONWriter(l), l.stop
+}
+
+// screenOf is the size of the terminal, which the kernel knows: of one on a serial line it does not, and most are this large.
+func screenOf(w io.Writer) (width, height int) {
+	if f, ok := w.(*os.File); ok {
+		if width, height, err := term.GetSize(int(f.Fd())); err == nil && width > 0 && height > 0 {
+			return width, height
+		}
+	}
+	return 80, 24
 }
 
 // progressOf is what the view shows: every account with a run under way, the longest-running first.

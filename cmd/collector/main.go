@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/aws-collector/collector/internal/printable"
 )
@@ -42,12 +43,27 @@ func main() {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	signal.Ignore(syscall.SIGPIPE) // a reader of standard output that has gone is an output's trouble, and it says so
 	go func() {
-		cancel(fmt.Errorf("stopped by %s", <-signals))
-		<-signals // a person who asks twice means it
+		untilSecond(signals, cancel)
 		fmt.Fprintln(os.Stderr, "collector: stopped at once by a second signal")
 		os.Exit(exitFailed)
 	}()
 	os.Exit(exitCode(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr), os.Stderr))
+}
+
+// sameSignal is how long after the first signal another one is still the first: timeout(1) signals its child and then the process
+// group, which is the child again; a terminal and a supervisor may both signal. A person who means it asks later, or again.
+const sameSignal = time.Second
+
+// untilSecond cancels at the first signal, and returns at the second.
+func untilSecond(signals <-chan os.Signal, cancel context.CancelCauseFunc) {
+	s := <-signals
+	first := time.Now()
+	cancel(fmt.Errorf("stopped by %s", s))
+	for range signals {
+		if time.Since(first) >= sameSignal {
+			return
+		}
+	}
 }
 
 // The exit codes are a contract: a script branches on them.

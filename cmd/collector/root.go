@@ -107,5 +107,6 @@ func (c *cli) logger(w io.Writer) (*slog.Logger, error) {
 
 // terminal reports whether w is a terminal on which a live display may be drawn.
 func (c *cli) terminal(w io.Writer) bool {
-	return isTerminal(printable.Under(w)) && c.getenv("NO_COLOR") == "" && c.getenv("TERM") != "dumb"
+	kind := c.getenv("TERM")
+	return isTerminal(printable.Under(w)) && c.getenv("NO_COLOR") == "" && kind != "" && kind != "dumb"
 }

@@ -35,8 +35,8 @@ func (c *cli) runVerb() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Collect on schedule until stopped; or once",
-		Long: `Collects every account on its schedule until it is told to stop (SIGTERM, Ctrl-C; twice: at once). SIGHUP, a changed
-configuration file and POST /-/reload load the configuration again.
+		Long: `Collects every account on its schedule until it is told to stop (SIGTERM, Ctrl-C; again after a second: at once). SIGHUP, a
+changed configuration file and POST /-/reload load the configuration again.
 
 With --once each account is collected once, now, and the exit code says how it went: 0 done, 1 failed (nothing was collected), 2 bad
 usage or configuration, 3 partial (some targets failed that expect_denied does not name).

@@ -58,7 +58,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	}
 
 	board := runner.NewBoard()
-	screen, closeScreen := c.display(ctx, board)
+	screen, stdout, closeScreen := c.display(ctx, board)
 	defer closeScreen()
 	log, err := c.logger(screen)
 	if err != nil {
@@ -126,7 +126,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 		cli: c, opt: o, log: log, watch: watch, metrics: metrics, unknown: unknown, sessions: sessions, lister: lister, retire: retire,
 		roster: members, turnedOut: turnedOut,
 		mounts: new(web.Mounts),
-		outputs: outputs.NewSet(outputs.Types, outputs.Deps{Stdout: c.out("jsonl"), Log: log, Watch: metrics, Store: ledger.store, AWS: sessions.Lend, Spools: spoolsIn(cfg.file.DataDir),
+		outputs: outputs.NewSet(outputs.Types, outputs.Deps{Stdout: stdout, Log: log, Watch: metrics, Store: ledger.store, AWS: sessions.Lend, Spools: spoolsIn(cfg.file.DataDir),
 			Cursors: filepath.Join(cfg.file.DataDir, "cursors")}),
 		runner: runner.New(runner.Options{
 			Ledger: withoutMembers{ledger}, Runs: runner.NewMemory(), Watch: watch, Limits: limits, Log: log,

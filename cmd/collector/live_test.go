@@ -1,0 +1,214 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/charmbracelet/x/vt"
+	"github.com/google/go-cmp/cmp"
+)
+
+// A screen is a terminal: what it shows, and what has gone off its upper edge. Anybody may write to it.
+type screen struct {
+	mu            sync.Mutex
+	emulator      *vt.Emulator
+	width, height int
+	raw           bytes.Buffer
+}
+
+func newScreen(width, height int) *screen {
+	s := &screen{emulator: vt.NewEmulator(width, height), width: width, height: height}
+	s.emulator.SetScrollbackSize(1 << 20)
+	return s
+}
+
+func (s *screen) size() (int, int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.width, s.height
+}
+
+// Write is the kernel's part, too: a new line begins at the left.
+func (s *screen) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.raw.Write(b)
+	_, err := s.emulator.Write(bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n")))
+	return len(b), err
+}
+
+func (s *screen) resize(width, height int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.width, s.height = width, height
+	s.emulator.Resize(width, height)
+}
+
+// lines is everything there is, from the first line that was written to the cursor's.
+func (s *screen) lines() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []string
+	row := func(at func(x int) string) {
+		var b strings.Builder
+		for x := range s.width {
+			b.WriteString(at(x))
+		}
+		all = append(all, strings.TrimRight(b.String(), " "))
+	}
+	for y := range s.emulator.ScrollbackLen() {
+		row(func(x int) string {
+			if c := s.emulator.ScrollbackCellAt(x, y); c != nil {
+				return c.Content
+			}
+			return ""
+		})
+	}
+	for y := range s.height {
+		row(func(x int) string {
+			if c := s.emulator.CellAt(x, y); c != nil {
+				return c.Content
+			}
+			return ""
+		})
+	}
+	for len(all) > 0 && all[len(all)-1] == "" {
+		all = all[:len(all)-1]
+	}
+	return all
+}
+
+// aFrame matches a line of the live view.
+var aFrame = regexp.MustCompile(`\[[#.]{12}|and \d+ more accounts`)
+
+// While it lasts the view is below the log; once it has stopped the terminal shows what it would without one: whatever the
+// size, and the names, and also if it was taller than the screen.
+func TestNoFrameIsLeft(t *testing.T) {
+	names := []string{"prod", "本番アカウント", "équipe-Ω", "👩‍👩‍👧‍👦☎️", "e\u0301e\u0301e\u0301", "a\x1b[2Jb\r\u202e\u009b", strings.Repeat("long-", 30)}
+	for _, size := range [][2]int{{80, 24}, {200, 50}, {40, 10}, {21, 5}, {100, 4}, {12, 3}, {80, 2}, {5, 1}, {1, 1}} {
+		for _, accounts := range []int{1, 3, 30, 500} {
+			t.Run(fmt.Sprintf("%dx%d with %d", size[0], size[1], accounts), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s, plain := newScreen(size[0], size[1]), newScreen(size[0], size[1])
+					var now []progress
+					var mu sync.Mutex
+					l := startLive(s, s.size, func() []progress {
+						mu.Lock()
+						defer mu.Unlock()
+						return now
+					})
+					seen := false
+					for i := range 12 {
+						mu.Lock()
+						now = nil
+						for a := range accounts * min(i, 1) * (11 - i) / 10 { // at the end fewer and fewer
+							now = append(now, progress{account: fmt.Sprintf("%s-%d", names[a%len(names)], a), identity: "111111111111",
+								now: []string{"us-east-1 ec2_instance"}, done: i + 1, all: 12, records: i * 1000, failed: a % 2, started: time.Now().Add(-time.Minute)})
+						}
+						mu.Unlock()
+						time.Sleep(redrawEvery + time.Millisecond)
+						synctest.Wait()
+						if shown := s.lines(); aFrame.MatchString(strings.Join(shown, "\n")) {
+							seen = true
+							if n := len(shown); n > 0 && !aFrame.MatchString(shown[n-1]) {
+								t.Errorf("below the view: %q", shown[n-1])
+							}
+						}
+						for _, text := range []string{fmt.Sprintf("line %d\n", i), strings.Repeat("x", size[0]) + "\n", strings.Repeat("long ", i*20) + "\n本番\n", "half", " a line\n"} {
+							_, _ = io.WriteString(l, text)
+							_, _ = io.WriteString(plain, text)
+						}
+					}
+					l.stop()
+					l.stop()
+					const table = "ACCOUNT  STATUS\nprod     success\n"
+					for _, w := range []io.Writer{l, plain} {
+						_, _ = io.WriteString(w, table)
+					}
+					if diff := cmp.Diff(plain.lines(), s.lines()); diff != "" {
+						t.Errorf("a terminal with a view (+) shows something else than one without (-):\n%s", diff)
+					}
+					if size[0] >= 80 && size[1] > 3 && !seen {
+						t.Error("no view was drawn: this test shows nothing")
+					}
+				})
+			})
+		}
+	}
+}
+
+// Nothing is sent but text, cursor up, and erase to the end: no question that a terminal would answer, no mode that a kill would leave.
+func TestTheViewAsksNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScreen(80, 24)
+		l := startLive(s, s.size, func() []progress {
+			return []progress{{account: "pr\x1b]11;?\x07od", all: 3, started: time.Now().Add(-time.Minute)}}
+		})
+		time.Sleep(3 * time.Second)
+		_, _ = io.WriteString(l, "a line\n")
+		l.stop()
+		sent := regexp.MustCompile(`\r\x1b\[\d+A\x1b\[J`).ReplaceAllString(s.raw.String(), "")
+		if strings.ContainsFunc(sent, func(r rune) bool { return r < ' ' && r != '\n' }) {
+			t.Errorf("it sends %q", sent)
+		}
+		if n := strings.Count(s.raw.String(), "["); n > 40 {
+			t.Errorf("%d frames and escapes in three seconds in which little changed", n)
+		}
+	})
+}
+
+// A terminal that was made larger, or lower, shows one frame, and none in the end.
+func TestResized(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScreen(80, 24)
+		rows := make([]progress, 5)
+		for i := range rows {
+			rows[i] = progress{account: fmt.Sprintf("account-%d", i), identity: "111111111111", all: 12}
+		}
+		l := startLive(s, s.size, func() []progress { return rows })
+		for _, size := range [][2]int{{80, 24}, {120, 24}, {120, 40}, {120, 9}} {
+			s.resize(size[0], size[1])
+			time.Sleep(redrawEvery + time.Millisecond)
+			synctest.Wait()
+			if n := len(aFrame.FindAllString(strings.Join(s.lines(), "\n"), -1)); n != len(rows) {
+				t.Errorf("%dx%d: %d lines of the view, want %d:\n%s", size[0], size[1], n, len(rows), strings.Join(s.lines(), "\n"))
+			}
+		}
+		l.stop()
+		if left := s.lines(); len(left) != 0 {
+			t.Errorf("left behind: %q", left)
+		}
+	})
+}
+
+// A terminal that is made narrower wraps what stands on it: a frame then takes more rows.
+func TestRowsOf(t *testing.T) {
+	frame := []string{strings.Repeat("x", 79), "", strings.Repeat("x", 20), strings.Repeat("本", 20)}
+	for _, c := range []struct{ then, now, want int }{{80, 80, 4}, {80, 120, 4}, {80, 79, 4}, {80, 40, 5}, {80, 20, 8}, {80, 1, 140}} {
+		if got := rowsOf(frame, c.then, c.now); got != c.want {
+			t.Errorf("%d columns, then %d: %d rows, want %d", c.then, c.now, got, c.want)
+		}
+	}
+}
+
+func TestFit(t *testing.T) {
+	for _, c := range []struct {
+		line    string
+		columns int
+		want    string
+	}{
+		{"prod", 10, "prod"}, {"prod", 4, "prod"}, {"prod", 3, "pro"}, {"prod", 0, ""}, {"本番", 4, "本番"}, {"本番", 3, "本"}, {"é1", 2, "é"},
+		{"a\tb\x1b[J\u202e\x7f\u0085", 20, "a?b?[J???"},
+	} {
+		if got := fit(c.line, c.columns); got != c.want {
+			t.Errorf("%q in %d columns: %q, want %q", c.line, c.columns, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,229 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/spf13/cobra"
+
+	"github.com/aws-collector/collector/internal/awsfake"
+)
+
+// session runs a shell script on a terminal of its own that answers nothing; $COLLECTOR is the program. typed is what a person
+// typed before it began; on hears what comes, as it comes.
+func session(t *testing.T, script, dir string, env []string, typed string, width, height int, on func(tty io.Writer, all []byte)) string {
+	t.Helper()
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skipf("SKIPPED, NOT PASSED: %v", err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	master, tty, err := pty.Open()
+	if err != nil {
+		t.Skipf("SKIPPED, NOT PASSED: no terminals here: %v", err)
+	}
+	defer master.Close()
+	if err := pty.Setsize(master, &pty.Winsize{Cols: uint16(width), Rows: uint16(height)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(master, typed); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, sh, "-c", script)
+	cmd.Dir = dir
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+	cmd.Env = append([]string{asProgram + "=1", "COLLECTOR=" + exe, "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "AWS_EC2_METADATA_DISABLED=true"}, env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	err = cmd.Start()
+	tty.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all bytes.Buffer
+	for buffer := make([]byte, 64<<10); ; {
+		n, err := master.Read(buffer)
+		all.Write(buffer[:n])
+		if on != nil {
+			on(master, all.Bytes())
+		}
+		if err != nil { // Linux says EIO when the last one has closed it, others EOF
+			break
+		}
+	}
+	err = cmd.Wait()
+	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
+		t.Fatalf("%v, %v:\n%s", err, ctx.Err(), all.Bytes())
+	}
+	return all.String()
+}
+
+// verbs is every verb below a command, each as one types it.
+func verbs(cmd *cobra.Command) []string {
+	all := []string{strings.TrimSpace(strings.TrimPrefix(cmd.CommandPath(), "collector"))}
+	for _, c := range cmd.Commands() {
+		all = append(all, verbs(c)...)
+	}
+	return all
+}
+
+// On a terminal that answers no question, no verb asks one, and none takes what was typed ahead: it is there for the next reader.
+// A verb that has a live view may move the cursor and erase, and no more.
+func TestNoVerbAsksTheTerminal(t *testing.T) {
+	scene, s := startScene(t)
+	root := (&cli{getenv: func(string) string { return "" }, stdout: io.Discard, stderr: io.Discard}).root(nil)
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	// What each is called with, so that it does its work. The first one collects what the others are asked about.
+	args := map[string][]string{
+		"run": {"run --once", "run --plan", "run --once --dry-run", "run --no-such-flag"}, "": {"", "--help", "--version", "nonsense"},
+		"validate": {"validate", "validate -c nowhere.yaml"}, "check": {"check"}, "policy": {"policy", "policy list"}, "kinds": {"kinds"},
+		"schema": {"schema", "schema --kind ec2_volume"}, "list": {"list", "list instance -o csv", "list nothing"}, "get": {"get i-1", "get"},
+		"history": {"history i-1"}, "diff": {"diff --from 1h"}, "changes": {"changes --since 1h", "changes"}, "sql": {"sql 'select 1'", "sql nonsense"},
+		"db": {"db"}, "db check": {"db check"}, "db vacuum": {"db vacuum"}, "db export": {"db export -o csv", "db export"}, "login": {"login prod", "login nobody"},
+		"healthcheck": {"healthcheck --listen 127.0.0.1:1"}, "version": {"version"}, "demo": {"demo --for 1s --listen 127.0.0.1:0 --latency 1ms"},
+		"help": {"help", "help run"}, "completion": {"completion"}, "completion bash": {"completion bash"}, "completion zsh": {"completion zsh"},
+		"completion fish": {"completion fish"}, "completion powershell": {"completion powershell"},
+	}
+	lines := args["run"]
+	for _, verb := range verbs(root) {
+		if args[verb] == nil {
+			t.Errorf("%q is a verb that this test does not know: add what it is called with", verb)
+		}
+		if verb != "" {
+			lines = append(lines, verb+" --help")
+		}
+		if verb != "run" {
+			lines = append(lines, args[verb]...)
+		}
+	}
+	lines = append(lines, "__complete list ''", "__complete ''")
+
+	for name, c := range map[string]struct {
+		env   []string
+		views []string // the verbs that draw one
+		lines []string
+	}{
+		"a terminal": {[]string{"TERM=xterm-256color", "COLORTERM=truecolor"}, []string{"run --once", "run --once --dry-run", "check", "demo"}, lines},
+		"dumb":       {[]string{"TERM=dumb"}, nil, drawing(lines)},
+		"no color":   {[]string{"TERM=xterm-256color", "NO_COLOR=1"}, nil, drawing(lines)},
+		"no TERM":    {nil, nil, drawing(lines)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "config.yaml"), daemonConfig(dir, scene, ""))
+			// What was typed is a number a line, and after each verb the shell reads one: a verb that reads anything, if only to throw
+			// it away, is the one after which the next number is missing.
+			var script, typed strings.Builder
+			for i, line := range c.lines {
+				fmt.Fprintf(&typed, "%d\n", i)
+				fmt.Fprintf(&script, "printf '\\n>>> '; \"$COLLECTOR\" %s\nIFS= read -r line; printf '\\n<<< %%s\\n' \"$line\"\n", line)
+			}
+			out := session(t, script.String(), dir, append(c.env, "AWS_ENDPOINT_URL="+s.URL), typed.String(), 100, 30, nil)
+			said := strings.Split(out, "\n>>> ")[1:]
+			if len(said) != len(c.lines) {
+				t.Fatalf("%d verbs said something, of %d:\n%s", len(said), len(c.lines), out)
+			}
+			for i, line := range c.lines {
+				text, typed, _ := strings.Cut(said[i], "\n<<< ")
+				if got := strings.TrimSpace(typed); got != fmt.Sprint(i) {
+					t.Errorf("collector %s: the next reader got %q of what was typed ahead, not %d", line, got, i)
+				}
+				draws := slices.ContainsFunc(c.views, func(v string) bool { return line == v || strings.HasPrefix(line, v+" --for") })
+				if rest := drawn.ReplaceAllString(text, ""); draws && rest == text && !strings.HasPrefix(line, "run") { // a run may be over too soon
+					t.Errorf("collector %s drew no view: this test shows nothing of it", line)
+				} else if draws {
+					text = rest
+				}
+				if at := strings.IndexAny(text, "\x1b\u009b\u009d"); at >= 0 {
+					t.Errorf("collector %s sends %q", line, text[at:min(at+40, len(text))])
+				}
+			}
+		})
+	}
+}
+
+// drawn is all that a view sends to the terminal beside text.
+var drawn = regexp.MustCompile(`\r\x1b\[\d+A\x1b\[J|\r\x1b\[K`)
+
+// drawing leaves those that would draw a view, and some that would not.
+func drawing(lines []string) []string {
+	return slices.DeleteFunc(slices.Clone(lines), func(l string) bool {
+		return !slices.Contains([]string{"run --once", "check", "version", "list", "--help", "login prod"}, l) && !strings.HasPrefix(l, "demo --for")
+	})
+}
+
+// The table stands there once, and nothing of the view: at the end of a run, after Ctrl-C, and with the records on the same terminal.
+func TestNothingIsLeftAboveTheTable(t *testing.T) {
+	for name, c := range map[string]struct {
+		ctrlC         bool
+		outputs       string
+		width, height int
+	}{
+		"to the end":  {false, "", 120, 40},
+		"Ctrl-C":      {true, "", 120, 40},
+		"small":       {false, "", 60, 6},
+		"records too": {false, "outputs: [{type: stdout}]", 120, 40},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scene, s := startScene(t)
+			dir := t.TempDir()
+			config := regexp.MustCompile(`(?m)^outputs: .*$`).ReplaceAllStringFunc(daemonConfig(dir, scene, ""), func(old string) string {
+				return cmp.Or(c.outputs, old)
+			})
+			write(t, filepath.Join(dir, "config.yaml"), config)
+			fault, script, typed, want := awsfake.Fault{Kind: awsfake.Delay, Delay: 5 * redrawEvery, Action: "DescribeInstances"}, "read -r line; echo typed $line", "ahead\n", "exit 0\ntyped ahead"
+			if c.ctrlC { // which the kernel also takes what was typed away for
+				fault, script, typed, want = awsfake.Fault{Kind: awsfake.Hang, Action: "DescribeInstances"}, "", "", "\nexit 1"
+			}
+			scene.AWS.Inject(fault)
+			seen := false
+			out := session(t, "trap : INT; \"$COLLECTOR\" run --once; echo \"exit $?\"; "+script, dir, []string{"TERM=xterm", "AWS_ENDPOINT_URL=" + s.URL}, typed, c.width, c.height,
+				func(keyboard io.Writer, all []byte) {
+					if aFrame.Match(all) {
+						seen = true
+						if c.ctrlC && !bytes.Contains(all, []byte("^C")) {
+							_, _ = keyboard.Write([]byte{3})
+						}
+					}
+				})
+			if !seen {
+				t.Errorf("no view was drawn: this test shows nothing:\n%s", out)
+			}
+			screen := newScreen(c.width, c.height)
+			_, _ = io.WriteString(screen, strings.ReplaceAll(out, "\r\n", "\n"))
+			shown := screen.lines()
+			text := strings.Join(shown, "\n")
+			if left := aFrame.FindString(text); left != "" {
+				t.Errorf("a frame is left: %q in\n%s", left, text)
+			}
+			if n := len(regexp.MustCompile(`(?m)^ACCOUNT +STATUS`).FindAllString(text, -1)); n != 1 {
+				t.Errorf("the table stands there %d times:\n%s", n, text)
+			}
+			if !strings.HasSuffix(text, want) {
+				t.Errorf("it does not end with %q:\n%s", want, text)
+			}
+		})
+	}
+}
