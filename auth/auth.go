@@ -124,6 +124,19 @@ func (s *Session) Expires() (time.Time, bool) {
 	return s.top.expires()
 }
 
+// Lapses is when the account stops working unless a person comes: the end of an MFA session for which nothing gives a new code.
+// false: nobody has to come.
+func (s *Session) Lapses() (time.Time, bool) {
+	mfa := s.top.mfa()
+	if mfa == nil {
+		return time.Time{}, false
+	}
+	if codes := mfa.step.(*mfaStep).codes; codes != nil && codes.lasts() {
+		return time.Time{}, false
+	}
+	return mfa.expires()
+}
+
 // Open signs in, checks who answered against what the block says, and sees to it that the credentials are valid now. Blocks
 // that amount to the same share one Session. Its error holds a [record.Fault]; the account's name is the caller's to add.
 //

@@ -41,7 +41,7 @@ type AccountInfo struct {
 	Regions  []string        // of the last plan
 	Disabled []string
 	Warning  error     // of the last plan
-	Expires  time.Time // its credentials; zero: unknown, or never
+	Expires  time.Time // its session, which only a person can renew; zero: nobody has to
 	Next     time.Time // its next start; zero: none
 	Running  []RunInfo // oldest first
 	Last     RunInfo   // the last that was not skipped or expired; Run is "" until one has ended

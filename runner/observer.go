@@ -22,7 +22,7 @@ type Observer interface {
 	Call(account, region, op, code string, took time.Duration)
 	// BudgetWait: a call waited this long for its budget.
 	BudgetWait(account, region string, d time.Duration)
-	// Expires: the account's credentials end then. Told by whoever holds the sessions.
+	// Expires: the account's session ends then, and only a person can renew it; zero: nobody has to. Told by whoever holds the sessions.
 	Expires(account string, at time.Time)
 	// Entered: the account was signed in to, and this is who it is.
 	Entered(account string, id record.Identity)

@@ -31,8 +31,8 @@ type Metrics struct {
 	counts         *counts // by account
 	runSeconds     prometheus.Histogram
 	requestSeconds *prometheus.HistogramVec
-	reloadOK       prometheus.Gauge
-	reloadTime     prometheus.Gauge
+	reloadOK       *prometheus.GaugeVec // without labels: no series until something is known
+	reloadTime     *prometheus.GaugeVec
 	outputRecords  *prometheus.CounterVec
 	outputLost     *prometheus.CounterVec
 	outputErrors   *prometheus.CounterVec
@@ -57,8 +57,8 @@ func NewMetrics(reg prometheus.Registerer, live Live, o MetricsOptions) (*Metric
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
-	gauge := func(name, help string) prometheus.Gauge {
-		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, nil)
 	}
 	histogram := func(name, help string, buckets []float64) prometheus.HistogramOpts {
 		return prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets, NativeHistogramBucketFactor: 1.1,
@@ -132,11 +132,11 @@ func tagLabels(tags []string) ([]string, error) {
 // Reloaded notes whether a configuration was taken; the first one too.
 func (m *Metrics) Reloaded(ok bool) {
 	if !ok {
-		m.reloadOK.Set(0)
+		m.reloadOK.WithLabelValues().Set(0)
 		return
 	}
-	m.reloadOK.Set(1)
-	m.reloadTime.SetToCurrentTime()
+	m.reloadOK.WithLabelValues().Set(1)
+	m.reloadTime.WithLabelValues().SetToCurrentTime()
 }
 
 // SetTags takes each account's extra_tags, and keeps those that are labels of collector_account_info.

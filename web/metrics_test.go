@@ -103,6 +103,7 @@ func full(t *testing.T) (*Metrics, *prometheus.Registry, *still) {
 	}
 	expected := target("prod", "us-east-1", "ec2_image", record.Denied, time.Time{}, 0)
 	expected.Expected = true
+	live.targets[0].Due, live.targets[1].Due = noon.Add(15*time.Minute), noon.Add(-45*time.Minute)
 	live.targets = append(live.targets, expected, Target{Outcome: record.Outcome{Target: record.Target{Account: "prod", Region: "sa-east-1", Kind: "x"}}})
 	m, reg := newMetrics(t, live, MetricsOptions{Version: "1.2.3", Revision: "abc", LabelTags: []string{"team", "cost.center"}})
 	m.Configured(kinds("prod", "dev", "organization:company"))
@@ -158,7 +159,12 @@ func TestMetrics(t *testing.T) {
 		`!collector_target_failed{account="prod",kind="ec2_instance"`,
 		`collector_target_failed_omitted 0`,
 		fmt.Sprintf(`collector_last_success_timestamp_seconds{account="prod",region="us-east-1"} %v`, float64(noon.Add(-time.Hour).Unix())),
-		`collector_last_success_timestamp_seconds{account="prod",region="eu-west-1"} 0`, // one of its kinds never
+		fmt.Sprintf(`collector_last_success_timestamp_seconds{account="prod",region="eu-west-1"} %v`, float64(noon.Unix())), // one of its kinds never
+		`collector_never_succeeded_targets{account="prod",region="eu-west-1"} 1`,
+		`!collector_never_succeeded_targets{account="prod",region="us-east-1"}`, // what is denied on purpose does not count
+		`!collector_never_succeeded_targets{account="prod",region="ap-east-1"}`,
+		fmt.Sprintf(`collector_success_due_timestamp_seconds{account="prod",region="us-east-1"} %v`, float64(noon.Add(-45*time.Minute).Unix())), // the earliest
+		`!collector_success_due_timestamp_seconds{account="prod",region="eu-west-1"}`,                                                           // it has no schedule
 		`!collector_last_success_timestamp_seconds{account="prod",region="ap-east-1"}`,
 		`collector_resources{account="prod",kind="ec2_instance"} 8`,
 		`collector_resources{account="prod",kind="ec2_volume"} 7`, // the last full listing's
@@ -204,7 +210,7 @@ func TestPromisedLabels(t *testing.T) {
 	for name, labels := range map[string]string{
 		"collector_runs_total": "account,status", "collector_run_duration_seconds": "", "collector_missed_runs_total": "account,reason",
 		"collector_targets": "account,region,state", "collector_target_failed": "account,kind,region,state",
-		"collector_last_success_timestamp_seconds": "account,region", "collector_resources": "account,kind",
+		"collector_last_success_timestamp_seconds": "account,region", "collector_success_due_timestamp_seconds": "account,region", "collector_never_succeeded_targets": "account,region", "collector_resources": "account,kind",
 		"collector_api_requests_total": "account,code,region", "collector_api_request_duration_seconds": "operation",
 		"collector_api_budget_wait_seconds_total": "account,region", "collector_credentials_expiry_timestamp_seconds": "account",
 		"collector_config_last_reload_successful": "", "collector_build_info": "goversion,revision,version",
@@ -222,7 +228,15 @@ func TestDetail(t *testing.T) {
 	m.Configured(kinds("prod"))
 	l := `{account="prod",kind="ec2_volume",region="us-east-1"} `
 	has(t, scrape(t, reg), `collector_target_state{account="prod",kind="ec2_volume",region="us-east-1",state="partial"} 1`,
-		"collector_target_records"+l+"4", "collector_target_duration_seconds"+l+"1.5", "collector_target_last_success_timestamp_seconds"+l+"0")
+		"collector_target_records"+l+"4", "collector_target_duration_seconds"+l+"1.5", "!collector_target_last_success_timestamp_seconds{")
+}
+
+// Before anything was loaded, listed or signed in to there is nothing to say, rather than 1970.
+func TestNothingIsZero(t *testing.T) {
+	m, reg := newMetrics(t, &still{targets: []Target{target("prod", "us-east-1", "ec2_volume", record.Denied, time.Time{}, 0)}, accounts: []Account{{Name: "prod"}}}, MetricsOptions{Detail: true})
+	m.Configured(kinds("prod"))
+	m.OutputSpool("siem", 0, 0, time.Time{})
+	has(t, scrape(t, reg), "!_timestamp_seconds", "!collector_config_last_reload_successful", `collector_never_succeeded_targets{account="prod",region="us-east-1"} 1`)
 }
 
 // An account that a reload removed has no series, and its run that still goes on makes none again.

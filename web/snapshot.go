@@ -18,7 +18,7 @@ type snapshot struct {
 	live Live
 	m    *Metrics
 
-	targets, failed, omitted, success, resources, expiry, info *prometheus.Desc
+	targets, failed, omitted, success, due, never, resources, expiry, info *prometheus.Desc
 	// of MetricsOptions.Detail, else nil
 	state, records, took, last *prometheus.Desc
 }
@@ -37,13 +37,19 @@ func newSnapshot(live Live, m *Metrics, o MetricsOptions, tagLabels []string) *s
 		omitted: d("collector_target_failed_omitted",
 			"How many failed targets collector_target_failed leaves out because there are more than 10,000."),
 		success: d("collector_last_success_timestamp_seconds",
-			"When the kind of this account and region that was listed in full the longest ago was, in seconds since the epoch; 0 if one never was.",
+			"When the kind of this account and region that was listed in full the longest ago was, in seconds since the epoch. Kinds that never were count in collector_never_succeeded_targets.",
+			"account", "region"),
+		due: d("collector_success_due_timestamp_seconds",
+			"When a kind of this account and region was first to be listed in full again, by its own schedule, in seconds since the epoch: a time in the past is by how much it is late.",
+			"account", "region"),
+		never: d("collector_never_succeeded_targets",
+			"How many kinds of this account and region were tried and never listed in full since the collector began; no series where none.",
 			"account", "region"),
 		resources: d("collector_resources",
 			"How many resources of a kind the account has, by the last full listing of each of its regions.",
 			"account", "kind"),
 		expiry: d("collector_credentials_expiry_timestamp_seconds",
-			"When the account's credentials end, in seconds since the epoch. They are renewed before; a time in the past means that renewing fails.",
+			"When the account's session ends that only a person can renew (MFA with no seed or command), in seconds since the epoch; no series where nobody has to.",
 			"account"),
 		info: d("collector_account_info",
 			"1, labelled by who the account is (empty until it was signed in to) and, as tag_…, by the extra_tags of web.label_tags. To join with other metrics by account.",
@@ -55,14 +61,14 @@ func newSnapshot(live Live, m *Metrics, o MetricsOptions, tagLabels []string) *s
 		s.records = d("collector_target_records", "Records of a target's last run (web.metrics_detail).", t...)
 		s.took = d("collector_target_duration_seconds", "How long a target's last run took (web.metrics_detail).", t...)
 		s.last = d("collector_target_last_success_timestamp_seconds",
-			"When a target was last listed in full, in seconds since the epoch; 0 if never (web.metrics_detail).", t...)
+			"When a target was last listed in full, in seconds since the epoch; no series if never (web.metrics_detail).", t...)
 	}
 	return s
 }
 
 // Describe tells the registry every metric, so that a second one of the same name is refused at registration.
 func (s *snapshot) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{s.targets, s.failed, s.omitted, s.success, s.resources, s.expiry, s.info, s.state, s.records, s.took, s.last} {
+	for _, d := range []*prometheus.Desc{s.targets, s.failed, s.omitted, s.success, s.due, s.never, s.resources, s.expiry, s.info, s.state, s.records, s.took, s.last} {
 		if d != nil {
 			ch <- d
 		}
@@ -73,9 +79,10 @@ type place struct{ account, region string }
 
 // sum is what a place's targets come to.
 type sum struct {
-	states  map[record.State]int
-	oldest  time.Time // zero: one never succeeded
-	counted bool      // a target of which success can be expected
+	states map[record.State]int
+	oldest time.Time // success; zero: there was none
+	due    time.Time // the earliest; zero: none is
+	never  int       // of which success can be expected, without any
 }
 
 // Collect reads what stands now. It waits for no collection.
@@ -114,15 +121,23 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 		gauge(s.state, 1, t.Account, t.Region, t.Kind, string(t.State))
 		gauge(s.records, float64(t.Records), t.Account, t.Region, t.Kind)
 		gauge(s.took, max(t.Ended.Sub(t.Started), 0).Seconds(), t.Account, t.Region, t.Kind)
-		gauge(s.last, seconds(t.LastSuccess), t.Account, t.Region, t.Kind)
+		if !t.LastSuccess.IsZero() {
+			gauge(s.last, seconds(t.LastSuccess), t.Account, t.Region, t.Kind)
+		}
 	}
 	gauge(s.omitted, float64(max(failed-failedCap, 0)))
 	for p, n := range places {
 		for st, c := range n.states {
 			gauge(s.targets, float64(c), p.account, p.region, string(st))
 		}
-		if n.counted {
+		if !n.oldest.IsZero() {
 			gauge(s.success, seconds(n.oldest), p.account, p.region)
+		}
+		if !n.due.IsZero() {
+			gauge(s.due, seconds(n.due), p.account, p.region)
+		}
+		if n.never > 0 {
+			gauge(s.never, float64(n.never), p.account, p.region)
 		}
 	}
 	for k, n := range resources {
@@ -148,19 +163,24 @@ func (n *sum) add(t Target) {
 	if t.State != record.OK && (!t.State.Failed() || t.Expected) {
 		return
 	}
-	if !n.counted || t.LastSuccess.Before(n.oldest) {
-		n.oldest = t.LastSuccess
+	if t.LastSuccess.IsZero() {
+		n.never++
+		return
 	}
-	n.counted = true
+	n.oldest = earlier(n.oldest, t.LastSuccess)
+	n.due = earlier(n.due, t.Due)
 }
 
-// seconds since the epoch; 0 for the zero time.
-func seconds(t time.Time) float64 {
-	if t.IsZero() {
-		return 0
+// earlier is the earlier of two times of which either may not be.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
-	return float64(t.UnixMilli()) / 1000
+	return a
 }
+
+// seconds since the epoch. There are none of the zero time: 0 would be 1970, and that long ago.
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 // tally is an account on the page.
 type tally struct {

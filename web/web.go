@@ -23,7 +23,7 @@ type Live interface {
 type Account struct {
 	Name     string
 	Identity record.Identity // zero until it was entered
-	Expires  time.Time       // its credentials; zero: unknown, or never
+	Expires  time.Time       // its session, which only a person can renew; zero: nobody has to
 	Next     time.Time       // its next start; zero: none
 	Running  time.Time       // when the run under way began; zero: none is
 	Last     Run             // the last that ended; Status is "" until one has
@@ -44,5 +44,6 @@ type Run struct {
 type Target struct {
 	record.Outcome           // the last; State is "" until it ended once
 	LastSuccess    time.Time // the end of its last ok listing; zero: never
+	Due            time.Time // when its schedule has it listed again after that; zero: never, or there was none
 	Resources      int       // the records of its last ok listing
 }

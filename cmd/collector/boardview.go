@@ -2,13 +2,18 @@ package main
 
 import (
 	"iter"
+	"sync/atomic"
 
 	"github.com/aws-collector/collector/runner"
 	"github.com/aws-collector/collector/web"
 )
 
-// boardView is the board in the words of package web, which does not know the runner.
-type boardView struct{ board *runner.Board }
+// boardView is the board in the words of package web, which does not know the runner. fleet is the one in force: it knows when
+// what the board has seen is due again.
+type boardView struct {
+	board *runner.Board
+	fleet *atomic.Pointer[runner.Fleet]
+}
 
 func (v boardView) Accounts() []web.Account {
 	var all []web.Account
@@ -30,8 +35,10 @@ func (v boardView) Accounts() []web.Account {
 
 func (v boardView) Targets() iter.Seq[web.Target] {
 	return func(yield func(web.Target) bool) {
+		calendar := runner.NewCalendar(v.fleet.Load())
 		for t := range v.board.Targets() {
-			if !yield(web.Target{Outcome: t.Outcome, LastSuccess: t.LastSuccess, Resources: t.Resources}) {
+			due := calendar.Due(t.Account, t.Kind, t.LastSuccess)
+			if !yield(web.Target{Outcome: t.Outcome, LastSuccess: t.LastSuccess, Due: due, Resources: t.Resources}) {
 				return
 			}
 		}

@@ -202,9 +202,8 @@ func (d *door) open(ctx context.Context) (runner.Opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	if at, ok := s.Expires(); ok {
-		p.watch.Expires(a.Name, at)
-	}
+	lapses, _ := s.Lapses()
+	p.watch.Expires(a.Name, lapses)
 	extra := []byte("{}")
 	if a.ExtraTags != nil {
 		if extra, err = json.Marshal(a.ExtraTags); err != nil {

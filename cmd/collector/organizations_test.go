@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -298,7 +299,8 @@ func (c *company) daemon(path string) (stop func()) {
 		c.t.Fatal(err)
 	}
 	board := runner.NewBoard()
-	if p.metrics, err = web.NewMetrics(prometheus.NewRegistry(), boardView{board}, web.MetricsOptions{}); err != nil {
+	p.fleetNow = new(atomic.Pointer[runner.Fleet])
+	if p.metrics, err = web.NewMetrics(prometheus.NewRegistry(), boardView{board, p.fleetNow}, web.MetricsOptions{}); err != nil {
 		c.t.Fatal(err)
 	}
 	p.retire, p.turnedOut, p.mounts = newRetirement(ledger, log), newTurnout(), new(web.Mounts)

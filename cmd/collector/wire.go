@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,6 +37,7 @@ type program struct {
 	runner   *runner.Runner
 	retire   *retirement
 	mounts   *web.Mounts
+	fleetNow *atomic.Pointer[runner.Fleet] // for who shows when it is due; runner has the one that jobs start with
 
 	roster    *roster // of organizations' members
 	turnedOut *turnout
@@ -65,7 +67,8 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 		return err
 	}
 	registry := prometheus.NewRegistry()
-	metrics, err := web.NewMetrics(registry, boardView{board}, web.MetricsOptions{
+	view := boardView{board, new(atomic.Pointer[runner.Fleet])}
+	metrics, err := web.NewMetrics(registry, view, web.MetricsOptions{
 		Version: buildInfo().version, Revision: buildInfo().revision,
 		LabelTags: cfg.file.Web.LabelTags, Detail: cfg.file.Web.MetricsDetail,
 	})
@@ -124,7 +127,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	registry.MustRegister(unknown, budgets{limits})
 	p := &program{
 		cli: c, opt: o, log: log, watch: watch, metrics: metrics, unknown: unknown, sessions: sessions, lister: lister, retire: retire,
-		roster: members, turnedOut: turnedOut,
+		roster: members, turnedOut: turnedOut, fleetNow: view.fleet,
 		mounts: new(web.Mounts),
 		outputs: outputs.NewSet(outputs.Types, outputs.Deps{Stdout: stdout, Log: log, Watch: metrics, Store: ledger.store, AWS: sessions.Lend, Spools: spoolsIn(cfg.file.DataDir),
 			Cursors: filepath.Join(cfg.file.DataDir, "cursors")}),
@@ -151,7 +154,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	defer p.close()
 
 	server, err := web.NewServer(web.Options{
-		Live: boardView{board}, Gather: registry, Log: log, ConfigFile: cfg.file.Web.ConfigFile, Hosts: cfg.file.Web.Hosts, Version: buildInfo().version,
+		Live: view, Gather: registry, Log: log, ConfigFile: cfg.file.Web.ConfigFile, Hosts: cfg.file.Web.Hosts, Version: buildInfo().version,
 		Ready:  func() []string { return append(notReady(p.outputs.States()), ledger.notReady()...) },
 		Reload: p.reload, Mounts: p.mounts,
 	})
@@ -265,6 +268,7 @@ func (p *program) build(ctx context.Context, f *config.File, c *census) error {
 		}
 	})
 	p.runner.Swap(fleet)
+	p.fleetNow.Store(fleet)
 	if !p.opt.narrowed() { // a narrowed run says nothing of the others
 		p.retire.accepted(c)
 	}

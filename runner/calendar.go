@@ -1,0 +1,70 @@
+package runner
+
+import "time"
+
+// A Calendar answers when the kinds of a fleet are due. It remembers its answers, as thousands of targets ask the same: it is for
+// one scrape, and for one goroutine.
+type Calendar struct {
+	fleet *Fleet
+	ticks map[*Terms]map[string][]Tick // by kind; accounts share their Terms
+	known map[asked]time.Time
+}
+
+type asked struct {
+	spec   string
+	second int64
+}
+
+// NewCalendar is of a fleet; nil: of one in which nothing is due.
+func NewCalendar(f *Fleet) *Calendar {
+	return &Calendar{fleet: f, ticks: map[*Terms]map[string][]Tick{}, known: map[asked]time.Time{}}
+}
+
+// Due is when a kind of an account begins to be listed the next time after an instant, at the latest: an account's place within the
+// jitter may be earlier. The zero time: never.
+func (c *Calendar) Due(account, kind string, after time.Time) (at time.Time) {
+	if c.fleet == nil || after.IsZero() {
+		return time.Time{}
+	}
+	a := c.fleet.Account(account)
+	if a == nil {
+		return time.Time{}
+	}
+	for _, tick := range c.of(a)[kind] {
+		if next := c.next(tick, after); at.IsZero() || !next.IsZero() && next.Before(at) {
+			at = next
+		}
+	}
+	return at
+}
+
+func (c *Calendar) next(tick Tick, after time.Time) time.Time {
+	key := asked{tick.Spec, after.Unix()}
+	if at, known := c.known[key]; known {
+		return at
+	}
+	at := tick.Schedule.Next(after)
+	if second := tick.Schedule.Next(at); !at.IsZero() && !second.IsZero() {
+		at = at.Add(min(c.fleet.Jitter, second.Sub(at)/10)) // as offset bounds it
+	}
+	c.known[key] = at
+	return at
+}
+
+func (c *Calendar) of(a *Account) map[string][]Tick {
+	if by := c.ticks[a.Terms]; by != nil {
+		return by
+	}
+	by := map[string][]Tick{}
+	for _, tick := range a.Ticks {
+		kinds := tick.Kinds
+		if len(kinds) == 0 {
+			kinds = a.names()
+		}
+		for _, kind := range kinds {
+			by[kind] = append(by[kind], tick)
+		}
+	}
+	c.ticks[a.Terms] = by
+	return by
+}

@@ -1,0 +1,59 @@
+package runner
+
+import (
+	"testing"
+	"time"
+
+	"github.com/robfig/cron/v3"
+)
+
+func TestCalendar(t *testing.T) {
+	spec := func(text string) Tick {
+		s, err := cron.ParseStandard(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Tick{Spec: text, Schedule: s}
+	}
+	with := func(tick Tick, kinds ...string) Tick { tick.Kinds = kinds; return tick }
+	f, err := NewFleet(Fleet{Jitter: time.Hour, Accounts: []*Account{
+		{Name: "often", Terms: &Terms{Kinds: []Kind{{Name: "instance"}, {Name: "image"}}, Ticks: []Tick{with(spec("*/15 * * * *"), "instance"), with(spec("0 0 * * *"), "image")}}},
+		{Name: "all", Terms: &Terms{Kinds: []Kind{{Name: "instance"}}, Ticks: []Tick{spec("0 9 * * 1-5")}}},
+		{Name: "twice", Terms: &Terms{Kinds: []Kind{{Name: "instance"}}, Ticks: []Tick{spec("0 0 * * *"), spec("30 * * * *")}}},
+		{Name: "never", Terms: &Terms{Kinds: []Kind{{Name: "instance"}}}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(text string) time.Time {
+		when, err := time.Parse("2006-01-02 15:04:05", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return when
+	}
+	friday := at("2026-11-20 09:03:00")
+	c := NewCalendar(f)
+	for _, x := range []struct {
+		account, kind string
+		after, want   time.Time
+	}{
+		{"often", "instance", at("2026-11-21 12:00:05"), at("2026-11-21 12:16:30")}, // a tenth of its period is the most that it may be put off
+		{"often", "image", at("2026-11-21 00:00:05"), at("2026-11-22 01:00:00")},
+		{"all", "instance", friday, at("2026-11-23 10:00:00")}, // over the weekend
+		{"twice", "instance", at("2026-11-21 12:00:00"), at("2026-11-21 12:36:00")},
+		{"never", "instance", friday, time.Time{}},
+		{"often", "volume", friday, time.Time{}},
+		{"nobody", "instance", friday, time.Time{}},
+		{"often", "instance", time.Time{}, time.Time{}},
+	} {
+		for range 2 { // what is remembered is the same
+			if got := c.Due(x.account, x.kind, x.after); !got.Equal(x.want) {
+				t.Errorf("%s of %s after %s: %s, want %s", x.kind, x.account, x.after, got, x.want)
+			}
+		}
+	}
+	if got := NewCalendar(nil).Due("often", "instance", friday); !got.IsZero() {
+		t.Error(got)
+	}
+}
