@@ -373,3 +373,30 @@ func TestLogin(t *testing.T) {
 		}
 	})
 }
+
+// TestLapses: a person has to come where an MFA session has nothing that gives its next code, whatever is behind it; a role's
+// hour, which is renewed, is nobody's business.
+func TestLapses(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		r := w.other.AddRole("hourly", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.home.ID}}}})
+		for _, c := range []struct {
+			name    string
+			account func() config.Account
+			lapses  bool
+		}{
+			{"key", func() config.Account { return w.ak() }, false},
+			{"role", func() config.Account { return w.ak(role(r.ARN)) }, false},
+			{"seed", func() config.Account { return w.ak(seed(w.mfa)) }, false},
+			{"seed, role", func() config.Account { return w.ak(seed(w.mfa), role(r.ARN)) }, false},
+			{"command", func() config.Account { return w.ak(command(w.mfa, "/bin/echo", w.mfa.Now())) }, false},
+			{"token_code", func() config.Account { return w.ak(device(w.mfa.Serial, w.mfa.Now())) }, true},
+			{"token_code, role", func() config.Account { return w.ak(device(w.mfa.Serial, w.mfa.Now()), role(r.ARN)) }, true},
+		} {
+			time.Sleep(2 * codePeriod) // each code is good once
+			until, ok := w.open(w.sessions(Options{DataDir: t.TempDir()}), c.account()).Lapses()
+			if ok != c.lapses || ok && time.Until(until) < 35*time.Hour {
+				t.Errorf("%s: %v %t, want %t", c.name, until, ok, c.lapses)
+			}
+		}
+	})
+}
