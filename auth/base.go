@@ -137,11 +137,9 @@ func imdsFault(err error) error {
 	if errors.As(err, &re) {
 		status = re.HTTPStatusCode()
 	}
-	text := "instance role: " + record.Brief(err) // the innermost: an IMDS error may stand in another call's
-	f := &record.Fault{Reason: record.NoCredentials, Text: text, Err: err}
+	// Not in the SDK's words, which quote the answer: it is the credentials.
+	f := &record.Fault{Reason: record.NoCredentials, Err: errText("instance role: " + outcome(err))}
 	switch {
-	case strings.Contains(text, "access disabled"):
-		return imdsDisabled()
 	case record.CodeOf(err) != "":
 		f.Hint = "the instance profile's role does not trust ec2.amazonaws.com, or was deleted: look at `aws iam get-instance-profile`"
 	case status == http.StatusNotFound:
@@ -185,7 +183,7 @@ func (s *containerStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentia
 	if s.file != "" {
 		b, err := os.ReadFile(s.file)
 		if err != nil {
-			return aws.Credentials{}, fault(record.NoCredentials, "look at AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE and the pod's volumes", "container: %w", err)
+			return aws.Credentials{}, fault(record.NoCredentials, "look at AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE and the pod's volumes", "container: %s: %s", s.file, why(err))
 		}
 		token = strings.TrimSpace(string(b)) // the SDK refuses the newline that an editor leaves
 	}
@@ -195,14 +193,9 @@ func (s *containerStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentia
 		o.HTTPClient, o.AuthorizationToken, o.Retryer, o.APIOptions = s.http, token, retryer(callAttempts)(), s.options
 	}).Retrieve(ctx)
 	if err != nil {
-		err = timedOut(ctx, err)
-		text := strings.ReplaceAll("container: "+record.Brief(err), orNone(token), "[redacted]")
-		return aws.Credentials{}, &record.Fault{
-			Reason: record.NoCredentials,
-			Hint:   "the credentials endpoint refused or did not answer: look at the task's role or the pod's identity association, and at the authorization token",
-			Text:   text,
-			Err:    err,
-		}
+		return aws.Credentials{}, fault(record.NoCredentials,
+			"the credentials endpoint refused or did not answer: look at the task's role or the pod's identity association, and at the authorization token",
+			"container: %s", outcome(timedOut(ctx, err)))
 	}
 	return c, nil
 }
@@ -218,14 +211,6 @@ func ownMachine(endpoint string) error {
 	}
 	return fault(record.NoCredentials, "AWS_CONTAINER_CREDENTIALS_FULL_URI is https, or http on loopback and at the agents' addresses",
 		"container: the credentials endpoint is another machine's and not https")
-}
-
-// orNone keeps ReplaceAll from finding "" everywhere.
-func orNone(s string) string {
-	if s == "" {
-		return "\x00"
-	}
-	return s
 }
 
 // newContainer reads what an agent puts into the environment. Where the program is isolated, the endpoint is its own choice,

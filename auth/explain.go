@@ -41,6 +41,11 @@ func explain(err error, c clues) error {
 		return imdsFault(err)
 	}
 	text := c.hide(record.Brief(err))
+	var api smithy.APIError
+	var call *smithy.OperationError
+	if errors.As(err, &call) && !errors.As(err, &api) { // an answer that is none of STS's; where it is, its words say what matters
+		text = outcome(err)
+	}
 	reason := reasonOf(err, text, c)
 	return &record.Fault{Reason: reason, Hint: hint(reason, err, text, c), Text: c.doing + ": " + text, Err: err}
 }

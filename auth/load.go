@@ -33,10 +33,11 @@ type LoadOptions struct {
 	DialContext  func(ctx context.Context, network, addr string) (net.Conn, error) // instead of the network
 	Isolated     bool                                                              // neither the environment nor the standard shared files are read
 
-	ContainerEndpoint string   // full URL of the container credentials; only where Isolated. Their token comes by Options.Getenv
-	ConfigFiles       []string // shared config files; nil: the standard ones, none where Isolated
-	BotoFiles         []string // boto 2's files; likewise
-	CredentialsFiles  []string // shared credentials files; likewise
+	ContainerEndpoint string              // full URL of the container credentials; only where Isolated. Their token comes by Options.Getenv
+	Getenv            func(string) string // where the environment has to be read by variables, as the SDK can make nothing of one
+	ConfigFiles       []string            // shared config files; nil: the standard ones, none where Isolated
+	BotoFiles         []string            // boto 2's files; likewise
+	CredentialsFiles  []string            // shared credentials files; likewise
 }
 
 // What a call to STS or to a metadata service may cost. An attempt is cut off before the whole is, so that a connection
@@ -72,12 +73,11 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 	})
 	cfg := aws.Config{HTTPClient: l.client}
 	if !o.Isolated {
+		l.env, l.flaws = readEnvironment(o.Getenv) // first: it says which files are read
+		l.env.Credentials, l.env.ContainerAuthorizationToken = aws.Credentials{}, ""
 		var err error
-		if cfg, err = awsconfig.LoadDefaultConfig(ctx, append(l.files(),
-			awsconfig.WithHTTPClient(l.client),
-			awsconfig.WithCredentialsProvider(aws.AnonymousCredentials{}), // resolved by account, not here
-		)...); err != nil {
-			return aws.Config{}, explainLoad("load the AWS configuration", "", l, err)
+		if cfg, err = l.load(ctx); err != nil {
+			return aws.Config{}, err
 		}
 	}
 	if o.Endpoint != "" {
@@ -100,14 +100,65 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 	cfg.Retryer = retryer(cfg.RetryMaxAttempts)
 	cfg.Logger = logging.Nop{} // the SDK's logger writes past ours
 	cfg.Credentials = noCredentials{}
-	cfg.ConfigSources = withoutSecrets(cfg.ConfigSources)
-	for _, source := range cfg.ConfigSources {
-		if env, ok := source.(awsconfig.EnvConfig); ok {
-			l.env = env
+	cfg.ConfigSources = append(withoutSecrets(cfg.ConfigSources), l)
+	return cfg, nil
+}
+
+// load is the SDK's own configuration. Where the SDK refuses something, which may be one line of a profile that no account
+// uses, it is made of what can be read: who uses the rest is told so when it signs in.
+func (l *loaded) load(ctx context.Context) (aws.Config, error) {
+	var pem []byte
+	if file := l.env.CustomCABundle; file != "" { // each call would be one of those that it was meant for
+		var err error
+		if pem, err = bundle(file); err != nil {
+			return aws.Config{}, fault(record.Other, "AWS_CA_BUNDLE must name a file of certificates as PEM", "load the AWS configuration: AWS_CA_BUNDLE: %w", err)
 		}
 	}
-	cfg.ConfigSources = append(cfg.ConfigSources, l)
-	return cfg, nil
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, append(l.files(),
+		awsconfig.WithHTTPClient(l.client),
+		awsconfig.WithCredentialsProvider(aws.AnonymousCredentials{}), // resolved by account, not here
+	)...)
+	if err == nil || ctx.Err() != nil {
+		return cfg, context.Cause(ctx)
+	}
+	files := l.shared()
+	p := files.profiles[or(l.env.SharedConfigProfile, "default")]
+	settings, _ := files.settingsOf(p)
+	client := l.client
+	if pem == nil && settings.CustomCABundle != "" {
+		pem, _ = bundle(settings.CustomCABundle) // settingFlaws says what is wrong with it
+	}
+	if pem != nil {
+		client = withBundle(client, pem)
+	}
+	return settle(l.env, settings, client), nil
+}
+
+// configOf is the SDK's configuration by a profile's settings, for the clients of its chain.
+func (l *loaded) configOf(files *shared, profile string) aws.Config {
+	settings, _ := files.settingsOf(files.profiles[profile])
+	cfg := settle(l.env, settings, nil)
+	cfg.APIOptions = l.apiOptions()
+	cfg.Retryer = retryer(0)
+	cfg.Logger = logging.Nop{}
+	return cfg
+}
+
+// environment is the variables by which credentials are found, as they are now.
+func (l *loaded) environment(getenv func(string) string) environment {
+	if l.opts.Isolated {
+		return environment{}
+	}
+	env, _ := awsconfig.NewEnvConfig() // what is wrong with it is in l.flaws; what is asked for here is read before
+	e := environment{key: env.Credentials, web: webIdentity{env.WebIdentityTokenFilePath, env.RoleARN, env.RoleSessionName}, profile: env.SharedConfigProfile}
+	if old := getenv("AWS_SECURITY_TOKEN"); old != "" && e.key.HasKeys() {
+		e.key.SessionToken = old // the old name; boto3 looks at it first
+	}
+	e.half = !e.key.HasKeys() && getenv("AWS_ACCESS_KEY_ID") != ""
+	if other := getenv("AWS_DEFAULT_PROFILE"); other != e.profile {
+		e.other = other
+	}
+	return e
 }
 
 // readBodies is a client that reads its requests' bodies instead of letting them write themselves. The SDK closes a body
@@ -151,6 +202,7 @@ func (t bodyReader) CloseIdleConnections() {
 type loaded struct {
 	opts     LoadOptions
 	env      awsconfig.EnvConfig      // without its keys
+	flaws    []Flaw                   // of the environment
 	base     *string                  // AWS_ENDPOINT_URL or its kin, nil for AWS itself
 	client   *awshttp.BuildableClient // as it was before a CA bundle: the SDK adds that with each load, to a pool that copies share
 	metadata aws.HTTPClient           // for services on this machine
@@ -177,14 +229,10 @@ func (l *loaded) apiOptions() []func(*middleware.Stack) error {
 
 // files says which shared files are read.
 func (l *loaded) files() []func(*awsconfig.LoadOptions) error {
-	var o []func(*awsconfig.LoadOptions) error
-	if l.opts.ConfigFiles != nil || l.opts.Isolated {
-		o = append(o, awsconfig.WithSharedConfigFiles(append([]string{}, l.opts.ConfigFiles...)))
+	configs, credentials := l.paths()
+	return []func(*awsconfig.LoadOptions) error{
+		awsconfig.WithSharedConfigFiles(append([]string{}, configs...)), awsconfig.WithSharedCredentialsFiles(append([]string{}, credentials...)),
 	}
-	if l.opts.CredentialsFiles != nil || l.opts.Isolated {
-		o = append(o, awsconfig.WithSharedCredentialsFiles(append([]string{}, l.opts.CredentialsFiles...)))
-	}
-	return o
 }
 
 // imds is the one client of the instance metadata service.

@@ -32,7 +32,7 @@ func (s *Sessions) plan(ctx context.Context, a config.Account) (steps []Step, re
 		if s.loaded.opts.Isolated && s.loaded.opts.ConfigFiles == nil && s.loaded.opts.CredentialsFiles == nil {
 			return nil, "", fault(record.NoCredentials, "use `ak_id` and `ak_secret`, or a role, here", "profile %s: shared files are not read in this mode", a.Profile)
 		}
-		mfa, err := profileMFA(ctx, s.loaded, a.Profile)
+		mfa, err := profileMFA(s.loaded, a.Profile)
 		if err != nil {
 			return nil, "", err
 		}
@@ -77,7 +77,7 @@ func (s *Sessions) plan(ctx context.Context, a config.Account) (steps []Step, re
 }
 
 func (s *Sessions) profile(name, region string) Step {
-	return &sdkStep{profile: name, region: region, loaded: s.loaded, getenv: s.getenv, tokens: s.tokens, sso: s.sso, instance: s.instance, metadata: s.metadata}
+	return &sdkStep{profile: name, region: region, loaded: s.loaded, getenv: s.getenv, tokens: s.tokens, sso: s.sso, instance: s.instance}
 }
 
 // isolated is the default chain of a process that must not look at its environment: a container's endpoint if one was

@@ -1,23 +1,15 @@
 package auth
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
-	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
-	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
-	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/aws-collector/collector/config"
@@ -25,8 +17,9 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// sdkStep is what only the SDK knows to do: a profile, or its default chain (environment, shared files, SSO, web identity,
-// container, instance role). The files are read again each time credentials are due, so that rotated ones are noticed.
+// sdkStep is a profile of the shared AWS files, or the default chain (environment, shared files, SSO, web identity,
+// container, instance role). A route says where the credentials are, and the SDK's providers get them. The files are read
+// again each time credentials are due, so that rotated ones are noticed.
 type sdkStep struct {
 	profile  string // "" is the chain
 	region   string // whose STS a hop inside asks
@@ -34,8 +27,7 @@ type sdkStep struct {
 	getenv   func(string) string
 	tokens   tokens
 	sso      *ssoTokens
-	instance Provider     // the one instance role
-	metadata *imds.Client // the one client behind it
+	instance Provider // the one instance role
 }
 
 func (s *sdkStep) Name() string {
@@ -53,62 +45,99 @@ func (s *sdkStep) Key() string { return fmt.Sprintf("sdk %q %s", s.profile, s.re
 func (s *sdkStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentials, error) {
 	ctx, cancel := within(ctx, 2*callTimeout, s.Name())
 	defer cancel()
-	cfg, err := awsconfig.LoadDefaultConfig(ctx, append(s.loaded.files(),
-		awsconfig.WithHTTPClient(s.loaded.client),
-		awsconfig.WithAPIOptions(s.loaded.apiOptions()),
-		awsconfig.WithRetryer(retryer(0)),
-		awsconfig.WithRegion(s.region),
-		awsconfig.WithSharedConfigProfile(s.profile),
-		awsconfig.WithEndpointCredentialOptions(func(o *endpointcreds.Options) {
-			o.HTTPClient = s.loaded.metadata
-			if p := o.AuthorizationTokenProvider; p != nil { // a file; an editor leaves a newline at its end, which the SDK refuses
-				o.AuthorizationTokenProvider = endpointcreds.TokenProviderFunc(func() (string, error) {
-					token, err := p.GetToken()
-					return strings.TrimSpace(token), err
-				})
-			}
-		}),
-		awsconfig.WithEC2RoleCredentialOptions(func(o *ec2rolecreds.Options) { o.Client = s.metadata }),
-		awsconfig.WithAssumeRoleCredentialOptions(func(o *stscreds.AssumeRoleOptions) {
-			o.Client = steered{role: o.Client, to: s}
-			if o.Duration == 0 {
-				o.Duration = roleSession // the SDK's own default is 15 minutes
-			}
-			if o.RoleSessionName == "" {
-				o.RoleSessionName = roleSessionName
-			}
-		}),
-		awsconfig.WithWebIdentityRoleCredentialOptions(func(o *stscreds.WebIdentityRoleOptions) {
-			// Not o.Client: the SDK looks for one here first, and makes its own only if it finds none.
-			o.Client = steered{web: s.tokens.client, to: s}
-		}),
-		awsconfig.WithSSOProviderOptions(func(o *ssocreds.Options) { o.Client = portal{o.Client, s} }),
-		awsconfig.WithSSOTokenProviderOptions(func(o *ssocreds.SSOTokenProviderOptions) {
-			o.Client = refresher{o.Client, o.CachedTokenFilepath, s}
-		}),
-	)...)
+	files, env := s.loaded.shared(), s.loaded.environment(s.getenv)
+	r, err := files.routeOf(s.loaded, s.profile, env)
 	if err != nil {
-		return aws.Credentials{}, explainLoad(s.Name(), s.profile, s.loaded, timedOut(ctx, err))
+		return aws.Credentials{}, err
 	}
-	machine := aws.IsCredentialsProvider(cfg.Credentials, (*ec2rolecreds.Provider)(nil))
-	if s.profile == "" && (machine || aws.IsCredentialsProvider(cfg.Credentials, (*endpointcreds.Provider)(nil))) {
-		// Where boto3 looks between the shared files and the machine, and the SDK does not.
-		if c, err := s.loaded.boto(s.getenv); err != nil || c.HasKeys() {
-			return c, err
-		}
+	cfg := s.loaded.configOf(files, r.profile)
+	cfg.Region, cfg.HTTPClient = s.region, s.tokens.client.Options().HTTPClient
+	c, err := s.source(ctx, cfg, files, env, r)
+	for i := 0; err == nil && i < len(r.roles); i++ {
+		c, err = s.assume(ctx, cfg, c, r.roles[i])
 	}
-	if machine {
-		c, err := s.instance.Retrieve(ctx)
-		if err != nil && s.profile == "" {
-			return aws.Credentials{}, nothingFound(err)
-		}
-		return c, err
-	}
-	c, err := cfg.Credentials.Retrieve(ctx)
 	if err != nil {
-		return aws.Credentials{}, explainLoad(s.Name(), s.profile, s.loaded, timedOut(ctx, err))
+		return aws.Credentials{}, s.explain(timedOut(ctx, err), r)
 	}
 	return c, nil
+}
+
+// source gets the credentials that a route begins with.
+func (s *sdkStep) source(ctx context.Context, cfg aws.Config, files *shared, env environment, r *route) (aws.Credentials, error) {
+	switch r.source {
+	case fromEnvironment:
+		if !env.key.HasKeys() {
+			return aws.Credentials{}, fault(record.NoCredentials, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or remove credential_source from the profile",
+				"%s: credential_source is Environment, and AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set", s.Name())
+		}
+		return env.key, nil
+	case fromCredentialsFile, fromConfigFile:
+		return r.section.key(r.source), nil
+	case fromWebIdentity:
+		return stscreds.NewWebIdentityRoleProvider(steered{web: s.tokens.client, to: s}, r.web.role, tokenFile(r.web.tokenFile), func(o *stscreds.WebIdentityRoleOptions) {
+			o.RoleSessionName = r.web.session
+		}).Retrieve(ctx)
+	case fromSSO:
+		return s.fromSSO(ctx, cfg, files, r)
+	case fromLogin:
+		return s.fromLogin(ctx, cfg, r)
+	case fromProcess:
+		return process(ctx, s.Name(), r.section.get("credential_process"))
+	case fromContainer:
+		return newContainer(s.loaded, s.getenv).Retrieve(ctx, nil)
+	case fromInstance:
+		return s.instance.Retrieve(ctx)
+	}
+	return s.fromMachine(ctx)
+}
+
+// fromMachine is where boto3 and the SDK look where nothing says whose credentials to use.
+func (s *sdkStep) fromMachine(ctx context.Context) (aws.Credentials, error) {
+	if c, err := s.loaded.boto(s.getenv); err != nil || c.HasKeys() {
+		return c, err
+	}
+	if container := newContainer(s.loaded, s.getenv); container.endpoint != "" {
+		return container.Retrieve(ctx, nil)
+	}
+	c, err := s.instance.Retrieve(ctx)
+	switch {
+	case err == nil:
+	case s.profile == "":
+		err = nothingFound(err)
+	default:
+		err = fault(record.NoCredentials, record.HintOf(err), "%s: it holds no credentials and names no source, and there are none in boto 2's files, container or instance metadata: %w", s.Name(), err)
+	}
+	return c, err
+}
+
+// assume enters a profile's role.
+func (s *sdkStep) assume(ctx context.Context, cfg aws.Config, c aws.Credentials, r profileRole) (aws.Credentials, error) {
+	if r.serial != "" {
+		return c, fault(record.MFANeeded, "the default profile asks for MFA: name it as `profile`, and give `totp_seed`, `token_command` or `token_code`", "%s: role %s asks for MFA", s.Name(), r.arn)
+	}
+	cfg.Credentials = static(c)
+	return stscreds.NewAssumeRoleProvider(steered{role: sts.NewFromConfig(cfg), to: s}, r.arn, func(o *stscreds.AssumeRoleOptions) {
+		o.Duration = orDefault(r.duration, roleSession) // the SDK's own default is 15 minutes
+		o.RoleSessionName = or(r.session, roleSessionName)
+		if r.externalID != "" {
+			o.ExternalID = aws.String(r.externalID)
+		}
+	}).Retrieve(ctx)
+}
+
+// tokenFile gives a web identity's token.
+type tokenFile string
+
+// GetIdentityToken is stscreds'.
+func (f tokenFile) GetIdentityToken() ([]byte, error) {
+	b, err := os.ReadFile(string(f))
+	if err != nil {
+		return nil, fault(record.NoCredentials, "look at web_identity_token_file or AWS_WEB_IDENTITY_TOKEN_FILE, and at the pod's volumes", "web identity: the token's file %s cannot be read: %s", string(f), why(err))
+	}
+	if len(bytes.TrimSpace(b)) == 0 {
+		return nil, fault(record.NoCredentials, "whoever writes the token wrote none", "web identity: the token's file %s is empty", string(f))
+	}
+	return b, nil
 }
 
 // nothingFound is the end of the default chain.
@@ -171,139 +200,56 @@ type mfaProfile struct {
 	roles  []config.Role
 }
 
-// profileMFA reads a profile. It is nil where nothing in the profile's chain asks for MFA: then the SDK does it all.
-func profileMFA(ctx context.Context, l *loaded, name string) (*mfaProfile, error) {
-	p, err := awsconfig.LoadSharedConfigProfile(ctx, name, func(o *awsconfig.LoadSharedConfigOptions) {
-		o.ConfigFiles, o.CredentialsFiles = l.paths()
-	})
+// profileMFA reads a profile. It is nil where nothing in the profile's chain asks for MFA: then sdkStep does it all. What
+// is wrong with the profile is said there as well.
+func profileMFA(l *loaded, name string) (*mfaProfile, error) {
+	r, err := l.shared().routeOf(l, name, environment{})
 	if err != nil {
-		return nil, explainLoad("profile "+name, name, l, err)
+		return nil, err
 	}
 	var m mfaProfile
-	var roles []config.Role
-	for at := &p; at != nil; at = at.Source {
-		if at.MFASerial != "" {
-			if m.serial != "" && m.serial != at.MFASerial {
-				return nil, fault(record.MFASerial, "one device can be asked for a code in a chain of profiles", "profile %s: two devices, %s and %s", name, m.serial, at.MFASerial)
-			}
-			m.serial = at.MFASerial
+	serials := []string{}
+	if r.section != nil {
+		serials = append(serials, r.section.get("mfa_serial")) // of a user whose own calls ask for it
+	}
+	for _, at := range r.roles {
+		serials = append(serials, at.serial)
+		m.roles = append(m.roles, config.Role{ARN: at.arn, RoleSession: config.RoleSession{SessionName: at.session, ExternalID: at.externalID, Duration: config.Duration(at.duration)}})
+	}
+	for _, serial := range serials {
+		if serial != "" && m.serial != "" && m.serial != serial {
+			return nil, fault(record.MFASerial, "one device can be asked for a code in a chain of profiles", "profile %s: two devices, %s and %s", name, m.serial, serial)
 		}
-		if at.RoleARN != "" {
-			r := config.Role{ARN: at.RoleARN, RoleSession: config.RoleSession{SessionName: at.RoleSessionName, ExternalID: at.ExternalID}}
-			if at.RoleDurationSeconds != nil {
-				r.Duration = config.Duration(max(*at.RoleDurationSeconds, 15*time.Minute))
-			}
-			roles = append(roles, r)
-		}
-		if at.Source == nil {
-			m.key = keyStep{at.Credentials.AccessKeyID, secret.New(at.Credentials.SecretAccessKey), secret.New(at.Credentials.SessionToken)}
-		}
+		m.serial = or(m.serial, serial)
 	}
 	if m.serial == "" {
 		return nil, nil
 	}
-	if m.key.id == "" {
+	if r.source != fromCredentialsFile && r.source != fromConfigFile {
 		return nil, fault(record.NoCredentials, "MFA needs a user's long-lived key: the profile that `source_profile` leads to must have one",
 			"profile %s: mfa_serial without aws_access_key_id", name)
 	}
-	slices.Reverse(roles) // innermost first
-	m.roles = roles
+	key := r.section.key(r.source)
+	m.key = keyStep{key.AccessKeyID, secret.New(key.SecretAccessKey), secret.New(key.SessionToken)}
 	return &m, nil
 }
 
-// paths are the shared files that are read.
-func (l *loaded) paths() (configs, credentials []string) {
-	configs, credentials = l.opts.ConfigFiles, l.opts.CredentialsFiles
-	if l.opts.Isolated {
-		return append([]string{}, configs...), append([]string{}, credentials...)
-	}
-	if configs == nil {
-		configs = []string{awsconfig.DefaultSharedConfigFilename()}
-		if l.env.SharedConfigFile != "" {
-			configs = []string{l.env.SharedConfigFile}
-		}
-	}
-	if credentials == nil {
-		credentials = []string{awsconfig.DefaultSharedCredentialsFilename()}
-		if l.env.SharedCredentialsFile != "" {
-			credentials = []string{l.env.SharedCredentialsFile}
-		}
-	}
-	return configs, credentials
-}
-
-// explainLoad is for what goes wrong on this machine, before AWS is asked.
-func explainLoad(doing, profile string, l *loaded, err error) error {
+// explain is for what goes wrong between the route and the credentials. Steps that ask somebody say what they know as a
+// Fault; the rest is of the SDK's making, and its words are not passed on: they quote files and answers.
+func (s *sdkStep) explain(err error, r *route) error {
 	var f *record.Fault
 	if errors.As(err, &f) {
 		return f // without the SDK's words around it
 	}
-	if fromIMDS(err) {
-		return imdsFault(err)
+	reason := record.ReasonOf(err)
+	if reason == record.Other {
+		reason = record.NoCredentials
 	}
-	var missing awsconfig.SharedConfigProfileNotExistError
-	var sso *ssocreds.InvalidTokenError
-	text := doing + ": " + record.Brief(err)
-	has := func(s string) bool { return strings.Contains(text, s) }
-	r := record.ReasonOf(err)
-	switch {
-	case r == record.TimedOut, r == record.Interrupted:
-	case errors.As(err, &missing), has("role_arn"), has("partial credentials"):
-		return &record.Fault{Reason: record.NoCredentials, Hint: l.profileHint(profile, missing.Profile), Text: text, Err: err}
-	case errors.As(err, &sso), has("InvalidGrantException"), has("SSO"), has("sso"):
-		return l.ssoOver(profile, text, err)
-	case has("AssumeRoleTokenProvider"):
-		return &record.Fault{Reason: record.MFANeeded, Hint: "the default profile asks for MFA: name it as `profile`, and give `totp_seed`, `token_command` or `token_code`", Text: text, Err: err}
-	case has("process provider error"), has("credential_process"):
-		return &record.Fault{Reason: record.NoCredentials, Hint: "the profile's credential_process failed: run it by hand, as the user of this process", Text: text, Err: err}
-	}
-	var path *fs.PathError
-	var shared awsconfig.SharedConfigLoadError
-	if profile == "" && !errors.As(err, &shared) && (has("CA bundle") || errors.As(err, &path)) {
-		return &record.Fault{Reason: record.Other, Hint: "AWS_CA_BUNDLE, or ca_bundle in the AWS config file, must name a file of certificates as PEM", Text: text, Err: err}
-	}
-	if r == record.Other {
-		return &record.Fault{Reason: record.NoCredentials, Hint: "the SDK found where credentials should come from and got none there; the message says why", Text: text, Err: err}
-	}
-	return &record.Fault{Reason: r, Hint: hint(r, err, text, clues{signer: doing}), Text: text, Err: err}
+	return fault(reason, "look at the profile's settings and the files that it names", "%s: %s: %s", s.Name(), sourceNames[r.source], outcome(err))
 }
 
-// profileHint looks for the profile where people put it by mistake.
-func (l *loaded) profileHint(names ...string) string {
-	configs, credentials := l.paths()
-	for _, name := range names {
-		if name == "" {
-			continue
-		}
-		for _, file := range credentials {
-			if hasSection(file, "profile "+name) {
-				return fmt.Sprintf("%s has a section [profile %s]: in a credentials file it is written [%s], without the word profile, and is ignored otherwise", file, name, name)
-			}
-		}
-		for _, file := range configs {
-			if hasSection(file, name) && name != "default" {
-				return fmt.Sprintf("%s has a section [%s]: in a config file it is written [profile %s], and is ignored otherwise", file, name, name)
-			}
-		}
-	}
-	return fmt.Sprintf("looked in %s; AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name other files", strings.Join(append(slices.Clone(configs), credentials...), ", "))
-}
-
-// hasSection looks for a header of an INI file.
-func hasSection(file, section string) bool {
-	f, err := os.Open(file)
-	if err != nil {
-		return false // looked for only to give a better hint
-	}
-	defer func() { _ = f.Close() }()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		line := strings.TrimSpace(lines.Text())
-		if name, ok := strings.CutPrefix(line, "["); ok {
-			name, _, _ = strings.Cut(name, "]")
-			if strings.Join(strings.Fields(name), " ") == section {
-				return true
-			}
-		}
-	}
-	return false
+// sourceNames is how errors call the sources.
+var sourceNames = map[sourceKind]string{
+	fromMachine: "machine", fromEnvironment: "environment", fromWebIdentity: "web identity", fromSSO: "IAM Identity Center", fromCredentialsFile: "credentials file",
+	fromLogin: "login session", fromProcess: "credential_process", fromConfigFile: "config file", fromContainer: "container", fromInstance: "instance role",
 }

@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials/logincreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
+	"github.com/aws/aws-sdk-go-v2/service/signin"
 	"github.com/aws/aws-sdk-go-v2/service/sso"
 	"github.com/aws/aws-sdk-go-v2/service/ssooidc"
 
@@ -41,15 +44,76 @@ func (p portal) GetRoleCredentials(ctx context.Context, in *sso.GetRoleCredentia
 	err = timedOut(ctx, err)
 	role, account := aws.ToString(in.RoleName), aws.ToString(in.AccountId)
 	doing := fmt.Sprintf("%s: get credentials of permission set %s in account %s", p.to.Name(), role, account)
-	text := doing + ": " + clues{code: aws.ToString(in.AccessToken)}.hide(record.Brief(err))
+	text := doing + ": " + outcome(err)
 	switch record.CodeOf(err) {
 	case "UnauthorizedException":
-		return nil, p.to.loaded.ssoOver(p.to.profile, text, err)
+		return nil, p.to.loaded.ssoOver(p.to.profile, text)
 	case "ForbiddenException", "ResourceNotFoundException":
-		return nil, &record.Fault{Reason: record.AccessDenied, Text: text, Err: err,
+		return nil, &record.Fault{Reason: record.AccessDenied, Err: errText(text),
 			Hint: fmt.Sprintf("whoever logged in is not assigned %s in account %s: look at sso_role_name and sso_account_id, and at the access portal's list", role, account)}
 	}
 	return nil, ssoFault(err, text, region)
+}
+
+// fromSSO gets the credentials of a permission set, with the token that `aws sso login` has left.
+func (s *sdkStep) fromSSO(ctx context.Context, cfg aws.Config, files *shared, r *route) (aws.Credentials, error) {
+	at, err := finder{files, s.loaded, environment{}}.sso(r.section, s.Name())
+	if err != nil {
+		return aws.Credentials{}, err
+	}
+	cfg.Region = at.region
+	file, err := ssocreds.StandardCachedTokenFilepath(or(at.session, at.startURL))
+	if err != nil {
+		return aws.Credentials{}, fault(record.SSOLogin, "set HOME to that of whoever logged in", "%s: the SSO session is kept below the home folder, and there is none", s.Name())
+	}
+	c, err := ssocreds.New(portal{sso.NewFromConfig(cfg), s}, at.account, at.role, at.startURL, func(o *ssocreds.Options) {
+		o.CachedTokenFilepath = file
+		if at.session != "" {
+			client := ssooidc.NewFromConfig(cfg)
+			o.SSOTokenProvider = ssocreds.NewSSOTokenProvider(client, file, func(o *ssocreds.SSOTokenProviderOptions) { o.Client = refresher{client, file, s} })
+		}
+	}).Retrieve(ctx)
+	var f *record.Fault
+	if err == nil || errors.As(err, &f) || ctx.Err() != nil {
+		return c, err
+	}
+	// All else is the file of the token. What the SDK says of it quotes it.
+	return c, s.loaded.ssoOver(s.profile, fmt.Sprintf("%s: the SSO session's token: %s", s.Name(), tokenState(file)))
+}
+
+// tokenState is what is wrong with the file of a session.
+func tokenState(file string) string {
+	_, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "there is none (" + file + ")"
+	case err != nil:
+		return file + ": " + why(err)
+	}
+	return file + " holds none that is valid"
+}
+
+// fromLogin gets the credentials that `aws login` has left.
+func (s *sdkStep) fromLogin(ctx context.Context, cfg aws.Config, r *route) (aws.Credentials, error) {
+	file, err := logincreds.StandardCachedTokenFilepath(r.section.get("login_session"), s.getenv("AWS_LOGIN_CACHE_DIRECTORY"))
+	if err == nil {
+		var c aws.Credentials
+		c, err = logincreds.New(signin.NewFromConfig(cfg), file, func(o *logincreds.Options) {
+			o.RestrictPermissions = cfg.RestrictFilePermissions != aws.RestrictFilePermissionsUnrestricted
+		}).Retrieve(ctx)
+		if err == nil || ctx.Err() != nil {
+			return c, err
+		}
+	}
+	why := tokenState(file)
+	if onTheWire(err) != "" || statusOf(err) != 0 || record.CodeOf(err) != "" {
+		why = outcome(err)
+	}
+	login := "aws login"
+	if s.profile != "" {
+		login += " --profile " + s.profile
+	}
+	return aws.Credentials{}, fault(record.SSOLogin, "run `"+login+"` as the user of this process, and with its HOME", "%s: the login session: %s", s.Name(), why)
 }
 
 // ssoFault is for what the network does.
@@ -58,12 +122,12 @@ func ssoFault(err error, text, region string) error {
 	if errors.Is(err, errHollow) {
 		reason = record.BadAnswer
 	}
-	return &record.Fault{Reason: reason, Text: text, Err: err,
+	return &record.Fault{Reason: reason, Err: errText(text), // the SDK's error holds what was answered
 		Hint: "IAM Identity Center in " + region + " did not give an answer: look at sso_region, the network, HTTPS_PROXY and AWS_CA_BUNDLE; a renewal is tried again by the next run"}
 }
 
 // ssoOver says what to do where a login is needed.
-func (l *loaded) ssoOver(profile, text string, err error) error {
+func (l *loaded) ssoOver(profile, text string) error {
 	if profile == "" {
 		profile = l.env.SharedConfigProfile
 	}
@@ -71,7 +135,7 @@ func (l *loaded) ssoOver(profile, text string, err error) error {
 	if profile != "" {
 		login += " --profile " + profile
 	}
-	return &record.Fault{Reason: record.SSOLogin, Text: text, Err: err,
+	return &record.Fault{Reason: record.SSOLogin, Err: errText(text),
 		Hint: "the SSO session is over or was never begun: run `" + login + "` as the user of this process, and with its HOME"}
 }
 
@@ -112,15 +176,15 @@ func (r refresher) renew(ctx context.Context, in *ssooidc.CreateTokenInput, o ..
 		return out, nil
 	}
 	err = timedOut(ctx, err)
-	text := r.to.Name() + ": renew the SSO token: " + clues{code: aws.ToString(in.RefreshToken)}.hide(record.Brief(err))
+	text := r.to.Name() + ": renew the SSO token: " + outcome(err)
 	switch record.CodeOf(err) {
 	case "InvalidGrantException":
 		if other := newerTokens(r.file, aws.ToString(in.RefreshToken)); other != nil { // another process was faster
 			return other, nil
 		}
-		return nil, r.to.loaded.ssoOver(r.to.profile, text, err)
+		return nil, r.to.loaded.ssoOver(r.to.profile, text)
 	case "ExpiredTokenException", "InvalidClientException", "UnauthorizedClientException", "AccessDeniedException":
-		return nil, r.to.loaded.ssoOver(r.to.profile, text, err)
+		return nil, r.to.loaded.ssoOver(r.to.profile, text)
 	}
 	return nil, ssoFault(err, text, region)
 }

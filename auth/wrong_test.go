@@ -108,7 +108,7 @@ func TestWrong(t *testing.T) {
 		{"profile that is not there", func(s *scene) {
 			s.load.ConfigFiles = []string{write(s.t, "config", "[profile y]\nregion = us-east-1\n")}
 			profile("x")(&s.block)
-		}, record.NoCredentials, []string{"AWS_CONFIG_FILE", "profile, x"}},
+		}, record.NoCredentials, []string{"AWS_CONFIG_FILE", "profile x: it is in no shared AWS file"}},
 		{"[profile x] in a credentials file", func(s *scene) {
 			s.load.CredentialsFiles = []string{write(s.t, "credentials", "[profile x]\naws_access_key_id = "+unknown.ID+"\naws_secret_access_key = "+unknown.Secret+"\n")}
 			profile("x")(&s.block)

@@ -124,6 +124,7 @@ func (c *cli) check(ctx context.Context, o checkOptions) error {
 func (c *cli) preflight(ctx context.Context, cfg *loaded, o runOptions, log *slog.Logger) (*program, error) {
 	l := cfg.file.Limits
 	o.aws.Version, o.aws.CallsInFlight = buildInfo().version, l.CallsInFlight
+	o.aws.Getenv = c.getenv
 	awsConfig, err := auth.LoadAWS(ctx, o.aws)
 	if err != nil {
 		return nil, err

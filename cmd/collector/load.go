@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/outputs"
@@ -134,6 +135,9 @@ func (c *cli) validateVerb() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := c.inspect(l); err != nil {
+				return err
+			}
 			for _, w := range l.warnings {
 				if err := sayf(c.stderr, "warning: %s\n", w); err != nil {
 					return err
@@ -153,4 +157,37 @@ func (c *cli) validateVerb() *cobra.Command {
 			return sayf(c.stdout, "%s: ok, %s\n", c.configPath, what)
 		},
 	}
+}
+
+// inspect adds what is wrong with the AWS profiles, files and variables that accounts sign in by. What no account needs is a
+// warning.
+func (c *cli) inspect(l *loaded) error {
+	var blocks []config.Account
+	for _, b := range l.file.Accounts {
+		blocks = append(blocks, b.Account())
+	}
+	for _, o := range l.file.Organizations {
+		blocks = append(blocks, config.Account{SignIn: o.Via})
+	}
+	for _, o := range l.file.Outputs {
+		if s3, ok := o.Options.(*outputs.S3); ok {
+			blocks = append(blocks, config.Account{SignIn: config.SignIn{AKID: s3.AKID, AKSecret: s3.AKSecret, Profile: s3.Profile}})
+		}
+	}
+	var errs []error
+	for _, f := range auth.Inspect(auth.LoadOptions{Getenv: c.getenv}, blocks) {
+		text := f.Error()
+		if f.Hint != "" {
+			text += "; " + f.Hint
+		}
+		if f.Used || c.strict {
+			errs = append(errs, errors.New(text))
+			continue
+		}
+		l.warnings = append(l.warnings, text)
+	}
+	if len(errs) > 0 {
+		return usage(fmt.Errorf("what accounts of %s sign in by:\n%w", c.configPath, errors.Join(errs...)))
+	}
+	return nil
 }

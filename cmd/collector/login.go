@@ -71,6 +71,7 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 		return err
 	}
 	o.aws.Version = buildInfo().version
+	o.aws.Getenv = c.getenv
 	awsConfig, err := auth.LoadAWS(ctx, o.aws)
 	if err != nil {
 		return err

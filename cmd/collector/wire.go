@@ -85,6 +85,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 		defer unlock()
 	}
 	o.aws.Version, o.aws.CallsInFlight = buildInfo().version, cfg.file.Limits.CallsInFlight
+	o.aws.Getenv = c.getenv
 	awsConfig, err := auth.LoadAWS(ctx, o.aws)
 	if err != nil {
 		return err

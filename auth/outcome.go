@@ -1,0 +1,171 @@
+package auth
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"syscall"
+	"unicode"
+
+	"github.com/aws/smithy-go"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// outcome says how a call or the reading of a file ended, by what kind of error it is and nothing else: an answer that
+// cannot be read may be the credentials themselves, and errors of decoders quote what they could not decode. So a text
+// is never passed on, unless this package or the network of this machine has made it.
+func outcome(err error) string {
+	var own *timeoutError
+	var f *record.Fault
+	switch {
+	case errors.As(err, &f):
+		return f.Error()
+	case errors.As(err, &own):
+		return own.Error()
+	case errors.Is(err, errHollow):
+		return errHollow.Error()
+	}
+	status, code := statusOf(err), knownCode(record.CodeOf(err))
+	switch {
+	case status != 0 && status/100 != 2 && code != "":
+		return fmt.Sprintf("HTTP %d: %s", status, code)
+	case status != 0 && status/100 != 2:
+		return fmt.Sprintf("HTTP %d", status)
+	case code != "":
+		return code
+	}
+	if text := onTheWire(err); text != "" {
+		return text
+	}
+	if garbled := new(smithy.DeserializationError); errors.As(err, &garbled) || status != 0 || record.CodeOf(err) != "" {
+		return "the answer cannot be read"
+	}
+	return "it did not answer in a way that can be read"
+}
+
+// onTheWire is what this machine's network says, "" where nothing of it is known to be free of what the other side sent.
+func onTheWire(err error) string {
+	var (
+		op    *net.OpError
+		dns   *net.DNSError
+		cert  *tls.CertificateVerificationError
+		alert tls.AlertError
+		plain tls.RecordHeaderError
+		errno syscall.Errno
+		root  x509.UnknownAuthorityError
+		host  x509.HostnameError
+	)
+	switch {
+	case errors.As(err, &cert):
+		return cert.Error()
+	case errors.As(err, &root):
+		return root.Error()
+	case errors.As(err, &host):
+		return host.Error()
+	case errors.As(err, &dns):
+		return dns.Error()
+	case errors.As(err, &plain):
+		return "what answers does not speak TLS"
+	case errors.As(err, &alert):
+		return alert.Error()
+	case errors.As(err, &op):
+		if inner := new(net.OpError); errors.As(op.Err, &inner) {
+			op = inner
+		}
+		if errors.As(op.Err, &errno) {
+			return op.Error()
+		}
+		if op.Timeout() {
+			return op.Op + ": i/o timeout"
+		}
+		return op.Op + ": the connection broke off"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer in time"
+	case errors.Is(err, context.Canceled):
+		return context.Canceled.Error()
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection was closed before the answer was whole"
+	case errors.As(err, &errno):
+		return errno.Error()
+	}
+	return ""
+}
+
+// statusOf is the HTTP status of the answer in err, 0 without one.
+func statusOf(err error) int {
+	var s interface{ HTTPStatusCode() int }
+	if errors.As(err, &s) {
+		return s.HTTPStatusCode()
+	}
+	return 0
+}
+
+// answers is the codes that the services may be quoted with which give credentials: a code is a text of the answer, too.
+var answers = []string{
+	"AccessDeniedException", "AuthorizationPendingException", "ExpiredTokenException", "ForbiddenException", "InternalServerException",
+	"InvalidClientException", "InvalidGrantException", "InvalidRequestException", "InvalidScopeException", "ResourceNotFoundException",
+	"SlowDownException", "TooManyRequestsException", "UnauthorizedClientException", "UnauthorizedException", "UnsupportedGrantTypeException",
+	"ValidationException",
+	"AssumeRoleUnauthorizedAccess", "AssumeRoleCredentialsNotAvailable", "InstanceProfileNotFound", // the metadata service's
+}
+
+func knownCode(code string) string {
+	if slices.Contains(answers, code) || record.ReasonOfCode(code) != "" && len(code) <= 40 {
+		return code
+	}
+	return ""
+}
+
+// maxSaid is how much of a line is shown that a program has written.
+const maxSaid = 200
+
+// firstLine is the first line that a program wrote on its standard error, for people: printable and not long. It is
+// withheld where it repeats something of what the program gave us on its standard output, or names a secret.
+func firstLine(stderr, stdout string) string {
+	line := ""
+	for l := range strings.Lines(stderr) {
+		if l = strings.TrimSpace(l); l != "" {
+			line = l
+			break
+		}
+	}
+	if line == "" {
+		return ""
+	}
+	low := strings.ToLower(line)
+	for _, word := range []string{"secretaccesskey", "sessiontoken", "secret_access_key", "session_token", "accesstoken", "refreshtoken", "clientsecret"} {
+		if strings.Contains(low, word) {
+			return "(withheld: it names a secret)"
+		}
+	}
+	for word := range strings.FieldsFuncSeq(line, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(`"'=:,;{}[]()`, r) }) {
+		if len(word) >= 12 && strings.Contains(stdout, word) {
+			return "(withheld: it repeats what was printed)"
+		}
+	}
+	line = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
+			return '?'
+		}
+		return r
+	}, line)
+	if runes := []rune(line); len(runes) > maxSaid {
+		line = string(runes[:maxSaid]) + "…"
+	}
+	return line
+}
+
+// said is what a program wrote on its standard error, as the end of an error's text.
+func said(stderr, stdout string) string {
+	if line := firstLine(stderr, stdout); line != "" {
+		return "; it says: " + line
+	}
+	return ""
+}

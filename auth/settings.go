@@ -1,0 +1,297 @@
+package auth
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+)
+
+// A setting is a variable of the environment and a key of the shared files, which the SDK keeps in fields of the same
+// name of its EnvConfig and its SharedConfig. Where one of them cannot be read, the SDK reads none at all.
+type setting struct {
+	field, variable, key string
+}
+
+// https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
+var allSettings = []setting{
+	{"Region", "", "region"}, // the SDK reads it, of the environment, before it can fail
+	{"AppID", "", "sdk_ua_app_id"},
+	{"CustomCABundle", "", "ca_bundle"},
+	{"EnableEndpointDiscovery", "AWS_ENABLE_ENDPOINT_DISCOVERY", "endpoint_discovery_enabled"},
+	{"S3UseARNRegion", "AWS_S3_USE_ARN_REGION", "s3_use_arn_region"},
+	{"S3DisableMultiRegionAccessPoints", "AWS_S3_DISABLE_MULTIREGION_ACCESS_POINTS", "s3_disable_multiregion_access_points"},
+	{"S3DisableExpressAuth", "AWS_S3_DISABLE_EXPRESS_SESSION_AUTH", "s3_disable_express_session_auth"},
+	{"EC2IMDSEndpointMode", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "ec2_metadata_service_endpoint_mode"},
+	{"EC2IMDSEndpoint", "AWS_EC2_METADATA_SERVICE_ENDPOINT", "ec2_metadata_service_endpoint"},
+	{"EC2IMDSv1Disabled", "AWS_EC2_METADATA_V1_DISABLED", "ec2_metadata_v1_disabled"},
+	{"EC2IMDSClientEnableState", "AWS_EC2_METADATA_DISABLED", ""},
+	{"UseDualStackEndpoint", "AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint"},
+	{"UseFIPSEndpoint", "AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"},
+	{"DefaultsMode", "AWS_DEFAULTS_MODE", "defaults_mode"},
+	{"RetryMaxAttempts", "AWS_MAX_ATTEMPTS", "max_attempts"},
+	{"RetryMode", "AWS_RETRY_MODE", "retry_mode"},
+	{"IgnoreConfiguredEndpoints", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "ignore_configured_endpoint_urls"},
+	{"BaseEndpoint", "AWS_ENDPOINT_URL", "endpoint_url"},
+	{"DisableRequestCompression", "AWS_DISABLE_REQUEST_COMPRESSION", "disable_request_compression"},
+	{"DisableClockSkewCorrection", "AWS_DISABLE_CLOCK_SKEW_CORRECTION", "disable_clock_skew_correction"},
+	{"RequestMinCompressSizeBytes", "AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES", "request_min_compression_size_bytes"},
+	{"AccountIDEndpointMode", "AWS_ACCOUNT_ID_ENDPOINT_MODE", "account_id_endpoint_mode"},
+	{"RequestChecksumCalculation", "AWS_REQUEST_CHECKSUM_CALCULATION", "request_checksum_calculation"},
+	{"ResponseChecksumValidation", "AWS_RESPONSE_CHECKSUM_VALIDATION", "response_checksum_validation"},
+	{"AuthSchemePreference", "AWS_AUTH_SCHEME_PREFERENCE", "auth_scheme_preference"},
+	{"RestrictFilePermissions", "AWS_RESTRICT_FILE_PERMISSIONS", ""},
+}
+
+// read sets what target, a pointer to a setting's field, points at. It says what the setting may be where text is
+// nothing of it, and leaves target alone then.
+func (setting) read(target any, text string) (want string) {
+	switch t := target.(type) {
+	case *string:
+		*t = text
+	case *[]string:
+		for id := range strings.SplitSeq(text, ",") {
+			if id = strings.TrimSpace(id); id != "" {
+				*t = append(*t, id)
+			}
+		}
+	case *int:
+		n, err := strconv.ParseInt(text, 0, 64)
+		if err != nil {
+			return "a whole number"
+		}
+		*t = int(n)
+	case **int64:
+		n, err := strconv.ParseInt(text, 0, 64)
+		if err != nil || n < 0 || n > 10<<20 {
+			return "a whole number up to 10485760"
+		}
+		*t = &n
+	case **bool:
+		b, ok := trueOrFalse(text)
+		if !ok {
+			return "true or false"
+		}
+		*t = &b
+	case *aws.RetryMode:
+		m, err := aws.ParseRetryMode(text)
+		if err != nil {
+			return "standard or adaptive"
+		}
+		*t = m
+	case *aws.DefaultsMode:
+		m := *t
+		if !m.SetFromString(text) {
+			return "standard, in-region, cross-region, mobile, auto or legacy"
+		}
+		*t = m
+	case *imds.EndpointModeState:
+		m := *t
+		if m.SetFromString(text) != nil {
+			return "IPv4 or IPv6"
+		}
+		*t = m
+	default:
+		return oneOf(target, text)
+	}
+	return ""
+}
+
+func trueOrFalse(text string) (b, ok bool) {
+	return strings.EqualFold(text, "true"), strings.EqualFold(text, "true") || strings.EqualFold(text, "false")
+}
+
+// oneOf is read for the SDK's words.
+func oneOf(target any, text string) (want string) {
+	switch t := target.(type) {
+	case *aws.FIPSEndpointState:
+		return pick(t, text, []string{"true", "false"}, aws.FIPSEndpointStateEnabled, aws.FIPSEndpointStateDisabled)
+	case *aws.DualStackEndpointState:
+		return pick(t, text, []string{"true", "false"}, aws.DualStackEndpointStateEnabled, aws.DualStackEndpointStateDisabled)
+	case *imds.ClientEnableState: // AWS_EC2_METADATA_DISABLED
+		return pick(t, text, []string{"true", "false"}, imds.ClientDisabled, imds.ClientEnabled)
+	case *aws.EndpointDiscoveryEnableState:
+		return pick(t, text, []string{"true", "false", "auto"}, aws.EndpointDiscoveryEnabled, aws.EndpointDiscoveryDisabled, aws.EndpointDiscoveryAuto)
+	case *aws.AccountIDEndpointMode:
+		return pick(t, text, []string{"preferred", "required", "disabled"}, aws.AccountIDEndpointModePreferred, aws.AccountIDEndpointModeRequired, aws.AccountIDEndpointModeDisabled)
+	case *aws.RequestChecksumCalculation:
+		return pick(t, text, []string{"when_supported", "when_required"}, aws.RequestChecksumCalculationWhenSupported, aws.RequestChecksumCalculationWhenRequired)
+	case *aws.ResponseChecksumValidation:
+		return pick(t, text, []string{"when_supported", "when_required"}, aws.ResponseChecksumValidationWhenSupported, aws.ResponseChecksumValidationWhenRequired)
+	case *aws.RestrictFilePermissions:
+		return pick(t, text, []string{"user_read_write", "unrestricted"}, aws.RestrictFilePermissionsUserReadWrite, aws.RestrictFilePermissionsUnrestricted)
+	}
+	return "" // of a kind that is none of ours; a test knows them all
+}
+
+func pick[T any](target *T, text string, words []string, values ...T) (want string) {
+	for i, word := range words {
+		if strings.EqualFold(text, word) {
+			*target = values[i]
+			return ""
+		}
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+// field is a pointer to the field of a struct that is pointed at, nil where it has none of the name.
+func field(of any, name string) any {
+	f := reflect.ValueOf(of).Elem().FieldByName(name)
+	if !f.IsValid() {
+		return nil
+	}
+	return f.Addr().Interface()
+}
+
+// readEnvironment is what the SDK takes from the environment, without what cannot be read of it.
+func readEnvironment(getenv func(string) string) (awsconfig.EnvConfig, []Flaw) {
+	env, err := awsconfig.NewEnvConfig()
+	if err == nil {
+		return env, nil
+	}
+	var flaws []Flaw
+	for _, s := range allSettings {
+		if s.variable == "" || getenv == nil {
+			continue
+		}
+		to := field(&env, s.field)
+		reflect.ValueOf(to).Elem().SetZero()
+		text := getenv(s.variable)
+		if text == "" {
+			continue
+		}
+		if want := s.read(to, text); want != "" && s.field != "EC2IMDSClientEnableState" { // which only "true" turns off
+			flaws = append(flaws, Flaw{Where: s.variable, Text: "want " + want + "; it is ignored", harmful: true})
+		}
+	}
+	if flaws == nil { // what a newer SDK has come to dislike
+		flaws = append(flaws, Flaw{Where: "environment", Text: "a variable of the AWS SDK cannot be read; it is ignored", harmful: true})
+	}
+	return env, flaws
+}
+
+// settingsOf is what the SDK takes from a profile, without what cannot be read of it, and without its credentials.
+func (s *shared) settingsOf(p *section) (awsconfig.SharedConfig, []Flaw) {
+	var c awsconfig.SharedConfig
+	if p == nil {
+		return c, nil
+	}
+	c.Profile, c.ServicesSectionName = p.name, p.get("services")
+	var flaws []Flaw
+	for _, set := range allSettings {
+		to := field(&c, set.field)
+		v, ok := p.look(set.key)
+		if !ok || to == nil {
+			continue
+		}
+		if want := set.read(to, v.text); want != "" {
+			flaws = append(flaws, Flaw{Where: v.String(), Text: set.key + ": want " + want + "; it is ignored", profile: p.name, harmful: !lenient(to, set.key)})
+		}
+	}
+	if services := s.services[c.ServicesSectionName]; services != nil {
+		c.Services.ServiceValues = map[string]map[string]string{}
+		for name, v := range services.config {
+			c.Services.ServiceValues[name] = v.sub
+		}
+	}
+	return c, flaws
+}
+
+// lenient reports whether the SDK takes what it cannot read in a file for false, so that nobody is refused for it.
+func lenient(target any, key string) bool {
+	switch target.(type) {
+	case **bool, *aws.FIPSEndpointState, *aws.DualStackEndpointState, *aws.EndpointDiscoveryEnableState:
+		return !strings.HasPrefix(key, "disable_")
+	}
+	return false
+}
+
+// settingFlaws is what is wrong with a profile's settings. Whoever signs in by the profile is refused: its owner wrote
+// something that would not be done.
+func (l *loaded) settingFlaws(p *section) []Flaw {
+	if p == nil {
+		return nil
+	}
+	c, flaws := (&shared{}).settingsOf(p)
+	if c.CustomCABundle != "" {
+		if _, err := bundle(c.CustomCABundle); err != nil {
+			flaws = append(flaws, Flaw{Where: p.where("ca_bundle").String(), Text: "ca_bundle: " + err.Error(), profile: p.name, harmful: true})
+		}
+	}
+	return flaws
+}
+
+// settle is the SDK's configuration from what could be read, as the SDK would make it.
+func settle(env awsconfig.EnvConfig, file awsconfig.SharedConfig, client *awshttp.BuildableClient) aws.Config {
+	cfg := aws.Config{
+		HTTPClient: client, Region: or(env.Region, file.Region), AppID: or(env.AppID, file.AppID),
+		RetryMaxAttempts: first(env.RetryMaxAttempts, file.RetryMaxAttempts), RetryMode: first(env.RetryMode, file.RetryMode),
+		DefaultsMode:                first(env.DefaultsMode, file.DefaultsMode, aws.DefaultsModeLegacy),
+		AccountIDEndpointMode:       first(env.AccountIDEndpointMode, file.AccountIDEndpointMode, aws.AccountIDEndpointModePreferred),
+		RequestChecksumCalculation:  first(env.RequestChecksumCalculation, file.RequestChecksumCalculation, aws.RequestChecksumCalculationWhenSupported),
+		ResponseChecksumValidation:  first(env.ResponseChecksumValidation, file.ResponseChecksumValidation, aws.ResponseChecksumValidationWhenSupported),
+		DisableRequestCompression:   aws.ToBool(first(env.DisableRequestCompression, file.DisableRequestCompression)),
+		DisableClockSkewCorrection:  aws.ToBool(first(env.DisableClockSkewCorrection, file.DisableClockSkewCorrection)),
+		RequestMinCompressSizeBytes: 10240,
+		RestrictFilePermissions:     env.RestrictFilePermissions,
+		AuthSchemePreference:        env.AuthSchemePreference,
+		ConfigSources:               []any{env, file},
+	}
+	if n := first(env.RequestMinCompressSizeBytes, file.RequestMinCompressSizeBytes); n != nil {
+		cfg.RequestMinCompressSizeBytes = *n
+	}
+	if len(cfg.AuthSchemePreference) == 0 {
+		cfg.AuthSchemePreference = file.AuthSchemePreference
+	}
+	if base := or(env.BaseEndpoint, file.BaseEndpoint); base != "" && !aws.ToBool(first(env.IgnoreConfiguredEndpoints, file.IgnoreConfiguredEndpoints)) {
+		cfg.BaseEndpoint = &base
+	}
+	return cfg
+}
+
+func first[T comparable](all ...T) T {
+	var none T
+	for _, v := range all {
+		if v != none {
+			return v
+		}
+	}
+	return none
+}
+
+// bundle reads a file of certificates. Its error names the file.
+func bundle(file string) ([]byte, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, errText(file + ": " + why(err))
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(b) {
+		return nil, errText(file + ": it holds no certificate as PEM")
+	}
+	return b, nil
+}
+
+// withBundle trusts the certificates of a bundle, and no others, as the SDK does.
+func withBundle(c *awshttp.BuildableClient, pem []byte) *awshttp.BuildableClient {
+	return c.WithTransportOptions(func(tr *http.Transport) {
+		if tr.TLSClientConfig == nil {
+			tr.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		tr.TLSClientConfig.RootCAs = x509.NewCertPool()
+		tr.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem)
+	})
+}
+
+// An errText is an error that is its text.
+type errText string
+
+func (e errText) Error() string { return string(e) }
