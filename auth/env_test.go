@@ -21,12 +21,7 @@ import (
 // ordinary is a world for a program that is not isolated: over loopback, by the standard variables, of which none is set.
 func ordinary(t *testing.T) (*world, string) {
 	t.Helper()
-	for _, v := range os.Environ() {
-		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "AWS_") {
-			t.Setenv(name, "")
-		}
-	}
-	t.Setenv("HOME", t.TempDir())
+	clean(t)
 	w := newWorld(t, awsfake.Options{})
 	srv, err := w.aws.Start()
 	if err != nil {
@@ -36,6 +31,17 @@ func ordinary(t *testing.T) (*world, string) {
 	t.Setenv("AWS_ENDPOINT_URL", srv.URL)
 	w.load = LoadOptions{Version: "1.2.3", Getenv: os.Getenv}
 	return w, srv.URL
+}
+
+// clean is an environment without AWS's variables, and an empty home.
+func clean(t *testing.T) {
+	t.Helper()
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "AWS_") {
+			t.Setenv(name, "")
+		}
+	}
+	t.Setenv("HOME", t.TempDir())
 }
 
 // TestEnvironment: what the SDK reads from the environment is honoured by every client, also by the STS inside its own chains.

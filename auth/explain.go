@@ -47,7 +47,11 @@ func explain(err error, c clues) error {
 		text = outcome(err)
 	}
 	reason := reasonOf(err, text, c)
-	return &record.Fault{Reason: reason, Hint: hint(reason, err, text, c), Text: c.doing + ": " + text, Err: err}
+	f = &record.Fault{Reason: reason, Hint: hint(reason, err, text, c), Text: c.doing + ": " + text, Err: err}
+	if call != nil && api == nil {
+		f.Err = errText(text) // what cannot be read stands in err as it came
+	}
+	return f
 }
 
 // hide takes out of a message what must not be in it: STS quotes a code that it cannot read, and the canonical request,
