@@ -42,13 +42,13 @@ func explain(err error, c clues) error {
 	}
 	text := c.hide(record.Brief(err))
 	var api smithy.APIError
-	var call *smithy.OperationError
-	if errors.As(err, &call) && !errors.As(err, &api) { // an answer that is none of STS's; where it is, its words say what matters
+	foreign := !errors.As(err, &api) && wasSent(err) // an answer that is none of STS's; where it is, its words say what matters
+	if foreign {
 		text = outcome(err)
 	}
 	reason := reasonOf(err, text, c)
 	f = &record.Fault{Reason: reason, Hint: hint(reason, err, text, c), Text: c.doing + ": " + text, Err: err}
-	if call != nil && api == nil {
+	if foreign {
 		f.Err = errText(text) // what cannot be read stands in err as it came
 	}
 	return f

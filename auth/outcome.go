@@ -14,6 +14,7 @@ import (
 	"unicode"
 
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/aws-collector/collector/record"
 )
@@ -96,6 +97,15 @@ func onTheWire(err error) string {
 		return errno.Error()
 	}
 	return ""
+}
+
+// wasSent reports whether a call came as far as the network, so that its error may hold what was answered. What fails before,
+// such as an endpoint that the settings do not allow, fails in this machine's words.
+func wasSent(err error) bool {
+	var send *smithyhttp.RequestSendError
+	var answer *smithyhttp.ResponseError
+	var garbled *smithy.DeserializationError
+	return errors.As(err, &send) || errors.As(err, &answer) || errors.As(err, &garbled)
 }
 
 // statusOf is the HTTP status of the answer in err, 0 without one.

@@ -159,11 +159,22 @@ func readEnvironment(getenv func(string) string) (awsconfig.EnvConfig, []Flaw) {
 		return env, nil
 	}
 	var flaws []Flaw
+	if getenv != nil {
+		flaws = readVariables(&env, getenv)
+	}
+	if flaws == nil { // what a newer SDK has come to dislike
+		flaws = append(flaws, Flaw{Where: "environment", Text: "a variable of the AWS SDK cannot be read; it is ignored", harmful: true})
+	}
+	return env, flaws
+}
+
+// readVariables sets what the SDK reads after it may have stopped.
+func readVariables(env *awsconfig.EnvConfig, getenv func(string) string) (flaws []Flaw) {
 	for _, s := range allSettings {
-		if s.variable == "" || getenv == nil {
+		if s.variable == "" {
 			continue
 		}
-		to := field(&env, s.field)
+		to := field(env, s.field)
 		reflect.ValueOf(to).Elem().SetZero()
 		text := getenv(s.variable)
 		if text == "" {
@@ -173,10 +184,7 @@ func readEnvironment(getenv func(string) string) (awsconfig.EnvConfig, []Flaw) {
 			flaws = append(flaws, Flaw{Where: s.variable, Text: "want " + want + "; it is ignored", harmful: true})
 		}
 	}
-	if flaws == nil { // what a newer SDK has come to dislike
-		flaws = append(flaws, Flaw{Where: "environment", Text: "a variable of the AWS SDK cannot be read; it is ignored", harmful: true})
-	}
-	return env, flaws
+	return flaws
 }
 
 // settingsOf is what the SDK takes from a profile, without what cannot be read of it, and without its credentials.
@@ -242,7 +250,7 @@ func settle(env awsconfig.EnvConfig, file awsconfig.SharedConfig, client *awshtt
 		DisableRequestCompression:   aws.ToBool(first(env.DisableRequestCompression, file.DisableRequestCompression)),
 		DisableClockSkewCorrection:  aws.ToBool(first(env.DisableClockSkewCorrection, file.DisableClockSkewCorrection)),
 		RequestMinCompressSizeBytes: 10240,
-		RestrictFilePermissions:     env.RestrictFilePermissions,
+		RestrictFilePermissions:     first(env.RestrictFilePermissions, aws.RestrictFilePermissionsUserReadWrite),
 		AuthSchemePreference:        env.AuthSchemePreference,
 		ConfigSources:               []any{env, file},
 	}

@@ -1,0 +1,271 @@
+package auth
+
+import (
+	"encoding/pem"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/record"
+)
+
+// A value for each setting that is not the SDK's default, by the key of a shared file, and what is nothing of it.
+var someSettings = map[string]struct{ good, bad string }{
+	"region": {good: "eu-west-1"}, "sdk_ua_app_id": {good: "app"}, "ca_bundle": {}, "ec2_metadata_service_endpoint": {good: "http://127.0.0.1:1"}, "endpoint_url": {good: "http://127.0.0.1:2"},
+	"auth_scheme_preference": {good: "sigv4a, sigv4"}, "endpoint_discovery_enabled": {"true", "yes"}, "s3_use_arn_region": {"true", "yes"},
+	"s3_disable_multiregion_access_points": {"true", "yes"}, "s3_disable_express_session_auth": {"true", "yes"}, "ec2_metadata_service_endpoint_mode": {"IPv6", "v6"},
+	"ec2_metadata_v1_disabled": {"true", "yes"}, "use_dualstack_endpoint": {"true", "yes"}, "use_fips_endpoint": {"TRUE", "yes"}, "defaults_mode": {"in-region", "fast"},
+	"max_attempts": {"7", "x"}, "retry_mode": {"adaptive", "legacy"}, "ignore_configured_endpoint_urls": {"false", "no"}, "disable_request_compression": {"true", "yes"},
+	"disable_clock_skew_correction": {"true", "yes"}, "request_min_compression_size_bytes": {"99", "-1"}, "account_id_endpoint_mode": {"required", "on"},
+	"request_checksum_calculation": {"when_required", "on"}, "response_checksum_validation": {"when_required", "on"},
+	"": {"true", "yes"}, // AWS_EC2_METADATA_DISABLED
+}
+
+var noKey = map[string]struct{ good, bad string }{"AWS_EC2_METADATA_DISABLED": {"true", ""}, "AWS_RESTRICT_FILE_PERMISSIONS": {"unrestricted", "on"}}
+
+func valueOf(t *testing.T, s setting) (good, bad string) {
+	v, ok := someSettings[s.key]
+	if s.key == "" {
+		v, ok = noKey[s.variable]
+	}
+	if !ok {
+		t.Errorf("no value for %+v", s)
+	}
+	return v.good, v.bad
+}
+
+// TestSettings: what this package reads leniently is what the SDK reads, setting by setting. A setting that a newer SDK brings fails here.
+func TestSettings(t *testing.T) {
+	clean(t)
+	var file strings.Builder
+	file.WriteString("[default]\n")
+	for _, s := range allSettings {
+		good, _ := valueOf(t, s)
+		if s.variable != "" {
+			t.Setenv(s.variable, good)
+		}
+		if s.key != "" && good != "" {
+			file.WriteString(s.key + " = " + good + "\n")
+		}
+	}
+	path := write(t, "config", file.String()+"services = s\n[services s]\nsts =\n  endpoint_url = http://127.0.0.1:3\n")
+
+	want, err := awsconfig.NewEnvConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := want
+	for _, s := range allSettings {
+		if s.variable != "" {
+			reflect.ValueOf(&got).Elem().FieldByName(s.field).SetZero()
+		}
+	}
+	if flaws := readVariables(&got, os.Getenv); flaws != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("of the environment %v:\n%+v, want\n%+v", flaws, got, want)
+	}
+	l := &loaded{opts: LoadOptions{ConfigFiles: []string{path}, CredentialsFiles: []string{}}}
+	files := l.shared()
+	ours, flaws := files.settingsOf(files.profiles["default"])
+	theirs, err := awsconfig.LoadSharedConfigProfile(t.Context(), "default", func(o *awsconfig.LoadSharedConfigOptions) {
+		o.ConfigFiles, o.CredentialsFiles = []string{path}, []string{}
+	})
+	theirs.Credentials.Source = ""
+	if err != nil || flaws != nil || !reflect.DeepEqual(ours, theirs) {
+		t.Errorf("of the file %v, %v:\n%+v, want\n%+v", flaws, err, ours, theirs)
+	}
+
+	known := []string{
+		"Credentials", "ContainerCredentialsEndpoint", "ContainerCredentialsRelativePath", "ContainerAuthorizationToken", "SharedConfigProfile", "SharedCredentialsFile", "SharedConfigFile",
+		"WebIdentityTokenFilePath", "RoleARN", "RoleSessionName", "Profile", "CredentialSource", "CredentialProcess", "WebIdentityTokenFile", "SSOSessionName", "SSOSession", "SSORegion", "SSOStartURL",
+		"SSOAccountID", "SSORoleName", "ExternalID", "MFASerial", "RoleDurationSeconds", "SourceProfileName", "Source", "Services", "ServicesSectionName", "LoginSession",
+	}
+	for _, s := range allSettings {
+		known = append(known, s.field)
+	}
+	for _, of := range []reflect.Type{reflect.TypeFor[awsconfig.EnvConfig](), reflect.TypeFor[awsconfig.SharedConfig]()} {
+		for i := range of.NumField() {
+			if name := of.Field(i).Name; !slices.Contains(known, name) {
+				t.Errorf("%s.%s is a setting that allSettings does not have", of, name)
+			}
+		}
+	}
+}
+
+// TestSettle: the configuration that is made of what could be read is the SDK's own.
+func TestSettle(t *testing.T) {
+	for _, by := range []string{"nothing", "environment", "file"} {
+		t.Run(by, func(t *testing.T) {
+			clean(t)
+			path := filepath.Join(t.TempDir(), "config")
+			text := "[default]\n"
+			for _, s := range allSettings {
+				good, _ := valueOf(t, s)
+				if by == "environment" && s.variable != "" {
+					t.Setenv(s.variable, good)
+				}
+				if by == "file" && s.key != "" && good != "" {
+					text += s.key + " = " + good + "\n"
+				}
+			}
+			if by == "environment" {
+				t.Setenv("AWS_REGION", "ap-south-1")
+				t.Setenv("AWS_SDK_UA_APP_ID", "env")
+			}
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("AWS_CONFIG_FILE", path)
+			client := awshttp.NewBuildableClient()
+			want, err := awsconfig.LoadDefaultConfig(t.Context(), awsconfig.WithHTTPClient(client), awsconfig.WithCredentialsProvider(aws.AnonymousCredentials{}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			env, _ := readEnvironment(os.Getenv)
+			files := (&loaded{env: env}).shared()
+			settings, _ := files.settingsOf(files.profiles["default"])
+			got := settle(env, settings, client)
+			for i := range reflect.TypeFor[aws.Config]().NumField() {
+				f := reflect.TypeFor[aws.Config]().Field(i)
+				if slices.Contains([]string{"Credentials", "ConfigSources", "Logger", "HTTPClient", "BearerAuthTokenProvider", "Interceptors"}, f.Name) || !f.IsExported() {
+					continue
+				}
+				if g, w := reflect.ValueOf(got).Field(i).Interface(), reflect.ValueOf(want).Field(i).Interface(); !reflect.DeepEqual(g, w) {
+					t.Errorf("%s is %v, want %v", f.Name, g, w)
+				}
+			}
+		})
+	}
+}
+
+// TestOthersTrouble: what is wrong with the default profile, with a file or with a variable costs those accounts that sign in by
+// it, which are told where it is, and no others.
+func TestOthersTrouble(t *testing.T) {
+	type trouble struct {
+		config, credentials string // of [default] or about it; %s in the environment is their folder
+		env                 string // NAME=VALUE
+		say                 string // to who goes by the default chain; "": nothing
+	}
+	all := map[string]trouble{
+		"half a key":                  {config: "[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n", say: "config:2: half a key"},
+		"half a key, of credentials":  {credentials: "# mine\n[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n", say: "credentials:3: half a key"},
+		"a secret alone":              {config: "[default]\naws_secret_access_key = x\n", say: "config:2: half a key"},
+		"a source without its role":   {config: "[default]\nsource_profile = nobody\nmax_attempts = many\n", say: "config:3: max_attempts"},
+		"a role whose source is gone": {config: "[default]\nrole_arn = arn:aws:iam::111111111111:role/x\nsource_profile = gone\n", say: "config:3: source_profile gone is in no shared file"},
+		"a role of nobody":            {config: "[default]\nrole_arn = arn:aws:iam::111111111111:role/x\n", say: "config:2: role_arn without"},
+		"two sources":                 {config: "[default]\nrole_arn = arn:aws:iam::111111111111:role/x\nsource_profile = x\ncredential_source = Environment\n", say: "config:3"},
+		"a circle":                    {config: "[default]\nrole_arn = arn:aws:iam::111111111111:role/x\nsource_profile = default\n", say: "config:3: its source_profiles lead in a circle"},
+		"an SSO session that is gone": {config: "[default]\nsso_session = gone\nsso_account_id = 111111111111\nsso_role_name = x\n", say: "config:2: there is no section [sso-session gone]"},
+		"a bundle that is gone":       {config: "[default]\nca_bundle = /nowhere/ca.pem\naws_access_key_id = x\naws_secret_access_key = y\n", say: "config:2: ca_bundle: /nowhere/ca.pem"},
+		"a profile that is gone":      {env: "AWS_PROFILE=laptop", say: "laptop"},
+		"a folder for a config file":  {env: "AWS_CONFIG_FILE=/tmp", say: "/tmp: cannot be read: it is not a regular file"},
+		"a folder for credentials":    {env: "AWS_SHARED_CREDENTIALS_FILE=/tmp", say: "/tmp: cannot be read: it is not a regular file"},
+	}
+	for _, s := range allSettings {
+		good, bad := valueOf(t, s)
+		if bad == "" || good == "" {
+			continue
+		}
+		if s.variable != "" && s.variable != "AWS_EC2_METADATA_DISABLED" {
+			all[s.variable] = trouble{env: s.variable + "=" + bad, say: s.variable + ": want "}
+		}
+		if s.key != "" {
+			say := "config:2: " + s.key + ": want "
+			if lenient(field(&awsconfig.SharedConfig{}, s.field), s.key) {
+				say = ""
+			}
+			all[s.key] = trouble{config: "[default]\n" + s.key + " = " + bad + "\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n", say: say}
+		}
+	}
+	for name, c := range all {
+		t.Run(name, func(t *testing.T) {
+			w, _ := ordinary(t)
+			keys := strings.NewReplacer("{id}", w.key.ID, "{secret}", w.key.Secret)
+			dir := t.TempDir()
+			for file, text := range map[string]string{"config": c.config + "\n[profile mine]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n", "credentials": c.credentials} {
+				if err := os.WriteFile(filepath.Join(dir, file), []byte(keys.Replace(text)), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			t.Setenv("AWS_CONFIG_FILE", filepath.Join(dir, "config"))
+			t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(dir, "credentials"))
+			if n, v, ok := strings.Cut(c.env, "="); ok {
+				t.Setenv(n, v)
+			}
+			s := w.sessions(Options{Getenv: os.Getenv})
+			w.open(s, w.ak())
+			w.open(s, w.ak(role(w.role.ARN)))
+			if os.Getenv("AWS_CONFIG_FILE") != "/tmp" {
+				w.open(s, block(profile("mine")))
+			}
+			if c.say == "" {
+				w.open(s, block())
+			} else {
+				w.refused(s, block(), record.NoCredentials, c.say)
+			}
+			for _, uses := range [][]config.Account{{w.ak()}, {w.ak(), block()}} {
+				var text string
+				used := false
+				for _, f := range Inspect(LoadOptions{Getenv: os.Getenv}, uses) {
+					text += f.Error() + "\n"
+					used = used || f.Used
+				}
+				if !strings.Contains(text, c.say) || text == "" {
+					t.Errorf("validate says %q, want %q", text, c.say)
+				}
+				if want := len(uses) == 2 && c.say != ""; used != want {
+					t.Errorf("used %t, want %t: %s", used, want, text)
+				}
+			}
+		})
+	}
+}
+
+// TestOthersTroubleKeepsTheRest: beside a setting that cannot be read, the others hold.
+func TestOthersTroubleKeepsTheRest(t *testing.T) {
+	w, url := ordinary(t)
+	srv := httptest.NewTLSServer(w.aws)
+	defer srv.Close()
+	ca := write(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})))
+	t.Setenv("AWS_ENDPOINT_URL", "")
+	t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[default]\nretry_mode = legacy\nregion = eu-west-3\nmax_attempts = 5\nendpoint_url = "+srv.URL+"\nca_bundle = "+ca+"\n"))
+	cfg, err := LoadAWS(t.Context(), w.load)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Region != "eu-west-3" || cfg.Retryer().MaxAttempts() != 5 || aws.ToString(cfg.BaseEndpoint) != srv.URL {
+		t.Errorf("region %s, %d attempts, %s", cfg.Region, cfg.Retryer().MaxAttempts(), aws.ToString(cfg.BaseEndpoint))
+	}
+	w.open(w.sessions(Options{Getenv: os.Getenv}), w.ak()) // over TLS, by the bundle
+
+	t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[default]\nretry_mode = legacy\nuse_fips_endpoint = true\n"))
+	if cfg, err = LoadAWS(t.Context(), w.load); err != nil {
+		t.Fatal(err)
+	}
+	if o := newTokens(cfg).client.Options(); o.EndpointOptions.UseFIPSEndpoint != aws.FIPSEndpointStateEnabled {
+		t.Error("FIPS endpoints are not used")
+	}
+
+	t.Setenv("AWS_CONFIG_FILE", "/nowhere")
+	t.Setenv("AWS_MAX_ATTEMPTS", "x")
+	t.Setenv("AWS_ENDPOINT_URL_STS", url)
+	t.Setenv("AWS_USE_DUALSTACK_ENDPOINT", "true")
+	if cfg, err = LoadAWS(t.Context(), w.load); err != nil {
+		t.Fatal(err)
+	}
+	if o := newTokens(cfg).client.Options(); o.EndpointOptions.UseDualStackEndpoint != aws.DualStackEndpointStateEnabled || aws.ToString(o.BaseEndpoint) != url {
+		t.Errorf("dual stack %v, endpoint %s", o.EndpointOptions.UseDualStackEndpoint, aws.ToString(o.BaseEndpoint))
+	}
+	t.Setenv("AWS_CA_BUNDLE", "/nowhere/ca.pem") // meant for each call
+	if _, err = LoadAWS(t.Context(), w.load); err == nil || !strings.Contains(err.Error(), "/nowhere/ca.pem") {
+		t.Error(err)
+	}
+}
