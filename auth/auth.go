@@ -68,6 +68,9 @@ func NewSessions(o Options) *Sessions {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	for _, f := range s.loaded.ignored {
+		s.log.Warn("AWS setting ignored", "setting", f.Where, "error", f.Text)
+	}
 	s.life = newLife(s.log)
 	s.sso = &ssoTokens{life: s.life, last: make(map[string]*ssoFlight)}
 	switch {

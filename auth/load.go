@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -118,11 +119,12 @@ func (l *loaded) load(ctx context.Context) (aws.Config, error) {
 		awsconfig.WithHTTPClient(l.client),
 		awsconfig.WithCredentialsProvider(aws.AnonymousCredentials{}), // resolved by account, not here
 	)...)
+	files := l.shared()
+	p := files.profiles[or(l.env.SharedConfigProfile, "default")]
+	l.ignored = append(slices.Clone(l.flaws), l.settingFlaws(p)...)
 	if err == nil || ctx.Err() != nil {
 		return cfg, context.Cause(ctx)
 	}
-	files := l.shared()
-	p := files.profiles[or(l.env.SharedConfigProfile, "default")]
 	settings, _ := files.settingsOf(p)
 	client := l.client
 	if pem == nil && settings.CustomCABundle != "" {
@@ -203,6 +205,7 @@ type loaded struct {
 	opts     LoadOptions
 	env      awsconfig.EnvConfig      // without its keys
 	flaws    []Flaw                   // of the environment
+	ignored  []Flaw                   // settings that do not hold, though somebody wrote them
 	base     *string                  // AWS_ENDPOINT_URL or its kin, nil for AWS itself
 	client   *awshttp.BuildableClient // as it was before a CA bundle: the SDK adds that with each load, to a pool that copies share
 	metadata aws.HTTPClient           // for services on this machine

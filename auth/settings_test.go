@@ -152,6 +152,7 @@ func TestOthersTrouble(t *testing.T) {
 	type trouble struct {
 		config, credentials string // of [default] or about it; %s in the environment is their folder
 		env                 string // NAME=VALUE
+		setting             string // what is logged as ignored
 		say                 string // to who goes by the default chain; "": nothing
 	}
 	all := map[string]trouble{
@@ -175,14 +176,14 @@ func TestOthersTrouble(t *testing.T) {
 			continue
 		}
 		if s.variable != "" && s.variable != "AWS_EC2_METADATA_DISABLED" {
-			all[s.variable] = trouble{env: s.variable + "=" + bad, say: s.variable + ": want "}
+			all[s.variable] = trouble{env: s.variable + "=" + bad, setting: s.variable, say: s.variable + ": want "}
 		}
 		if s.key != "" {
 			say := "config:2: " + s.key + ": want "
 			if lenient(field(&awsconfig.SharedConfig{}, s.field), s.key) {
 				say = ""
 			}
-			all[s.key] = trouble{config: "[default]\n" + s.key + " = " + bad + "\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n", say: say}
+			all[s.key] = trouble{config: "[default]\n" + s.key + " = " + bad + "\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n", setting: "{dir}/config:2", say: say}
 		}
 	}
 	for name, c := range all {
@@ -201,6 +202,9 @@ func TestOthersTrouble(t *testing.T) {
 				t.Setenv(n, v)
 			}
 			s := w.sessions(Options{Getenv: os.Getenv})
+			if c.setting != "" && !strings.Contains(w.log.String(), `msg="AWS setting ignored" setting=`+strings.NewReplacer("{dir}", dir).Replace(c.setting)) {
+				t.Errorf("no %s in the log: %s", c.setting, w.log)
+			}
 			w.open(s, w.ak())
 			w.open(s, w.ak(role(w.role.ARN)))
 			if os.Getenv("AWS_CONFIG_FILE") != "/tmp" {

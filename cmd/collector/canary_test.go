@@ -1,8 +1,12 @@
 package main
 
 import (
+	"crypto/sha1"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -28,6 +32,9 @@ func TestNoSecretLeaves(t *testing.T) {
 		"the key that encrypts sessions":       strings.Repeat("0e", 32),
 		"a secret that is read from a file":    "canary-file-" + strings.Repeat("F", 28),
 		"a secret that comes from environment": "canary-env-" + strings.Repeat("E", 29),
+		"what a program prints":                "canary-process-" + strings.Repeat("P", 25),
+		"what an endpoint answers":             "canary-endpoint-" + strings.Repeat("A", 24),
+		"what a shared AWS file holds":         "canary-shared-" + strings.Repeat("S", 26),
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "secret")
@@ -35,6 +42,7 @@ func TestNoSecretLeaves(t *testing.T) {
 	secrets := t.TempDir()
 	write(t, filepath.Join(secrets, "seed"), audit.MFA.Seed)
 	write(t, filepath.Join(secrets, "key"), canaries["the key that encrypts sessions"])
+	awsFiles, answers := plantShared(t, canaries["what a program prints"], canaries["what an endpoint answers"], canaries["what a shared AWS file holds"])
 	config := filepath.Join(dir, "config.yaml")
 	write(t, config, daemonConfig(dir, scene, fmt.Sprintf(`
   - {name: wrong, ak_id: %[1]s, ak_secret: %[2]q}
@@ -43,10 +51,16 @@ func TestNoSecretLeaves(t *testing.T) {
   - {name: file, ak_id: %[1]s, ak_secret: "${file:%[8]s}"}
   - {name: env, ak_id: %[1]s, ak_secret: "${env:CANARY}"}
   - {name: seed, ak_id: %[9]s, ak_secret: %[10]q, serial_number: %[11]q, totp_seed: "${file:%[12]s/seed}"}
+  - {name: talkative, profile: talkative}
+  - {name: late, profile: late}
+  - {name: token, profile: token}
+  - {name: cut, profile: cut}
+  - {name: container, credential_source: EcsContainer}
 `, prod.Key.ID, canaries["a secret that does not fit its key"], canaries["a session token that nobody issued"],
 		payments.Key.ID, payments.Key.Secret, payments.MFA.Serial, canaries["a one-time code that is wrong"], file,
 		audit.Key.ID, audit.Key.Secret, audit.MFA.Serial, secrets)+"session_key: ${file:"+secrets+"/key}\n"))
-	env := []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true", "CANARY=" + canaries["a secret that comes from environment"], "COLLECTOR_LOG_LEVEL=debug"}
+	env := []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true", "CANARY=" + canaries["a secret that comes from environment"], "COLLECTOR_LOG_LEVEL=debug",
+		"AWS_CONTAINER_CREDENTIALS_FULL_URI=" + answers, "AWS_CONFIG_FILE=" + awsFiles, "HOME=" + filepath.Dir(awsFiles)}
 
 	leaks := func(where, text string) {
 		t.Helper()
@@ -64,7 +78,7 @@ func TestNoSecretLeaves(t *testing.T) {
 	if code != exitPartial {
 		t.Errorf("exit %d, want %d\n%s", code, exitPartial, stderr)
 	}
-	for _, reason := range []string{"signature", "mfa_invalid", "bad_key"} {
+	for _, reason := range []string{"signature", "mfa_invalid", "bad_key", "sso_login", "credential_process: exit status 0", "container: "} {
 		if !strings.Contains(stderr, reason) {
 			t.Errorf("no account failed with %s: the canaries were not tried", reason)
 		}
@@ -80,6 +94,10 @@ func TestNoSecretLeaves(t *testing.T) {
 
 	t.Setenv("CANARY", canaries["a secret that comes from environment"])
 	write(t, config, strings.ReplaceAll(mustRead(t, config), "${env:CANARY}", canaries["a secret that comes from environment"]))
+	for _, v := range env[3:] {
+		name, value, _ := strings.Cut(v, "=")
+		t.Setenv(name, value)
+	}
 	d := startDaemon(t, config, s.URL)
 	d.until("runs of all accounts", d.says(`run ended" account=mfa`))
 	leaks("/metrics", d.get("/metrics"))
@@ -103,6 +121,41 @@ func TestNoSecretLeaves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// plantShared writes shared AWS files that go wrong in each way in which somebody else's secret may come into an error, and serves an
+// endpoint for containers that does.
+func plantShared(t *testing.T, printed, answered, kept string) (configFile, endpoint string) {
+	t.Helper()
+	home := t.TempDir()
+	answer := fmt.Sprintf(`{"Version":1,"AccessKeyId":"ASIAIOSFODNN7EXAMPLE","SecretAccessKey":%q,"SessionToken":%[1]q,"Expiration":%[1]q}`, printed)
+	write(t, filepath.Join(home, "talkative"), "Session refreshed.\n"+answer)
+	write(t, filepath.Join(home, "late"), answer)
+	session := sha1.Sum([]byte("sso"))
+	cache := filepath.Join(home, ".aws", "sso", "cache")
+	if err := os.MkdirAll(cache, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(cache, hex.EncodeToString(session[:])+".json"), fmt.Sprintf(`{"accessToken":%q,"expiresAt":%[1]q}`, kept))
+	configFile = filepath.Join(home, "config")
+	write(t, configFile, fmt.Sprintf(`[profile talkative]
+credential_process = cat %[1]s/talkative
+[profile late]
+credential_process = cat %[1]s/late
+[profile token]
+sso_session = sso
+sso_account_id = 111111111111
+sso_role_name = reader
+[sso-session sso]
+sso_region = us-east-1
+sso_start_url = https://example.awsapps.com/start
+[profile cut]
+aws_secret_access_key = %[2]s
+max_attempts = %[2]s
+`, home, kept))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, answered, http.StatusForbidden) }))
+	t.Cleanup(srv.Close)
+	return configFile, srv.URL
 }
 
 func mustRead(t *testing.T, path string) string {
