@@ -82,7 +82,8 @@ func NewSessions(o Options) *Sessions {
 	}
 	s.metadata = s.loaded.imds(o.AWS)
 	s.instance = s.layer(nil, pipeline{}, &imdsStep{client: s.metadata, disabled: func() bool {
-		return !s.loaded.ownIMDS() && (s.loaded.env.EC2IMDSClientEnableState == imds.ClientDisabled || strings.EqualFold(s.getenv("AWS_EC2_METADATA_DISABLED"), "true"))
+		return !s.loaded.ownIMDS() && (s.loaded.env.EC2IMDSClientEnableState == imds.ClientDisabled ||
+			strings.EqualFold(s.getenv("AWS_EC2_METADATA_DISABLED"), "true"))
 	}})
 	return s
 }

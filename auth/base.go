@@ -183,7 +183,8 @@ func (s *containerStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentia
 	if s.file != "" {
 		b, err := os.ReadFile(s.file)
 		if err != nil {
-			return aws.Credentials{}, fault(record.NoCredentials, "look at AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE and the pod's volumes", "container: %s: %s", s.file, why(err))
+			return aws.Credentials{}, fault(record.NoCredentials, "look at AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE and "+
+				"the pod's volumes", "container: %s: %s", s.file, why(err))
 		}
 		token = strings.TrimSpace(string(b)) // the SDK refuses the newline that an editor leaves
 	}
@@ -194,7 +195,8 @@ func (s *containerStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentia
 	}).Retrieve(ctx)
 	if err != nil {
 		return aws.Credentials{}, fault(record.NoCredentials,
-			"the credentials endpoint refused or did not answer: look at the task's role or the pod's identity association, and at the authorization token",
+			"the credentials endpoint refused or did not answer: look at the task's role or the pod's identity "+
+				"association, and at the authorization token",
 			"container: %s", outcome(timedOut(ctx, err)))
 	}
 	return c, nil

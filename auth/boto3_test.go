@@ -17,7 +17,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A profileCase is shared AWS files and an environment, and whose credentials they amount to. What is in braces is filled in from
+// A profileCase is shared AWS files and an environment, and whose credentials they amount to. What is in braces is
+// filled in from
 // the scene. It is the behaviour that the AWS SDKs have in common; where the SDK for Go has another, that is not ours.
 type profileCase struct {
 	name        string
@@ -29,12 +30,14 @@ type profileCase struct {
 	not         string // why boto3 is not asked: it is known to differ
 }
 
-// The users are u (static keys wherever %u is written), and likewise v and w of other accounts; {p} prints the key of process.
+// The users are u (static keys wherever %u is written), and likewise v and w of other accounts; {p} prints the key of
+// process.
 var profileCases = []profileCase{
 	// One source.
 	{name: "key in the credentials file", credentials: "[x]\n{u}", profile: "x", want: "user/u"},
 	{name: "key in the config file", config: "[profile x]\n{u}", profile: "x", want: "user/u"},
-	{name: "key in both: the credentials file", config: "[profile x]\n{u}", credentials: "[x]\n{v}", profile: "x", want: "user/v"},
+	{name: "key in both: the credentials file", config: "[profile x]\n{u}", credentials: "[x]\n{v}", profile: "x",
+		want: "user/v"},
 	{name: "process", config: "[profile x]\n{p}", profile: "x", want: "user/process"},
 	{name: "SSO", config: "[profile x]\n{sso}", profile: "x", want: "role/sso"},
 	{name: "SSO in the old form", config: "[profile x]\n{oldsso}", profile: "x", want: "role/sso"},
@@ -42,59 +45,101 @@ var profileCases = []profileCase{
 
 	// Two sources in one profile.
 	{name: "SSO before a key of the config file", config: "[profile x]\n{u}{sso}", profile: "x", want: "role/sso"},
-	{name: "SSO before a key of the credentials file", config: "[profile x]\n{sso}", credentials: "[x]\n{u}", profile: "x", want: "role/sso"},
+	{name: "SSO before a key of the credentials file", config: "[profile x]\n{sso}", credentials: "[x]\n{u}",
+		profile: "x", want: "role/sso"},
 	{name: "SSO before a process", config: "[profile x]\n{p}{sso}", profile: "x", want: "role/sso"},
-	{name: "web identity before a key", config: "[profile x]\n{web}", credentials: "[x]\n{u}", profile: "x", want: "role/web"},
+	{name: "web identity before a key", config: "[profile x]\n{web}", credentials: "[x]\n{u}", profile: "x",
+		want: "role/web"},
 	{name: "web identity before SSO", config: "[profile x]\n{sso}{web}", profile: "x", want: "role/web"},
 	{name: "web identity before a process", config: "[profile x]\n{p}{web}", profile: "x", want: "role/web"},
-	{name: "web identity before source_profile", config: "[profile x]\n{web}source_profile = u\n[profile u]\n{u}", profile: "x", want: "role/web"},
-	{name: "web identity before credential_source", config: "[profile x]\n{web}credential_source = Environment\n", env: "{env:u}", profile: "x", want: "role/web"},
-	{name: "a key of the credentials file before a process", config: "[profile x]\n{p}", credentials: "[x]\n{u}", profile: "x", want: "user/u"},
-	{name: "a process before a key of the config file", config: "[profile x]\n{u}{p}", profile: "x", want: "user/process"},
-	{name: "a role before its profile's key", config: "[profile x]\n{u}{role:a}source_profile = v\n[profile v]\n{v}", profile: "x", want: "role/a"},
-	{name: "credential_source before its profile's key", config: "[profile x]\n{u}{role:a}credential_source = Environment\n", env: "{env:v}", profile: "x", want: "role/a"},
-	{name: "a role before SSO", config: "[profile x]\n{sso}{role:a}source_profile = u\n[profile u]\n{u}", profile: "x", want: "role/a"},
-	{name: "a role before a process", config: "[profile x]\n{p}{role:a}source_profile = u\n[profile u]\n{u}", profile: "x", want: "role/a"},
+	{name: "web identity before source_profile", config: "[profile x]\n{web}source_profile = u\n[profile u]\n{u}",
+		profile: "x", want: "role/web"},
+	{name: "web identity before credential_source", config: "[profile x]\n{web}credential_source = Environment\n",
+		env: "{env:u}", profile: "x", want: "role/web"},
+	{name: "a key of the credentials file before a process", config: "[profile x]\n{p}", credentials: "[x]\n{u}",
+		profile: "x", want: "user/u"},
+	{name: "a process before a key of the config file", config: "[profile x]\n{u}{p}", profile: "x",
+		want: "user/process"},
+	{name: "a role before its profile's key",
+		config: "[profile x]\n{u}{role:onlyv}source_profile = v\n[profile v]\n{v}", profile: "x", want: "role/onlyv"},
+	{name: "credential_source before its profile's key", config: "[profile x]\n{u}{role:onlyv}credential_source = " +
+		"Environment\n", env: "{env:v}", profile: "x", want: "role/onlyv"},
+	{name: "a role before SSO", config: "[profile x]\n{sso}{role:onlyu}source_profile = u\n[profile u]\n{u}",
+		profile: "x", want: "role/onlyu"},
+	{name: "a role before a process", config: "[profile x]\n{p}{role:onlyv}source_profile = v\n[profile v]\n{v}",
+		profile: "x", want: "role/onlyv"},
 
 	// Roles and their sources.
-	{name: "role by source_profile", config: "[profile x]\n{role:a}source_profile = u\n[profile u]\n{u}", profile: "x", want: "role/a"},
-	{name: "role by source_profile in the credentials file", config: "[profile x]\n{role:a}source_profile = u\n", credentials: "[u]\n{u}", profile: "x", want: "role/a"},
-	{name: "role in the credentials file", credentials: "[x]\n{role:a}source_profile = u\n[u]\n{u}", profile: "x", want: "role/a"},
-	{name: "role by default", config: "[profile x]\n{role:a}source_profile = default\n[default]\n{u}", profile: "x", want: "role/a"},
-	{name: "role by a process", config: "[profile x]\n{role:a}source_profile = p\n[profile p]\n{p}", profile: "x", want: "role/a"},
-	{name: "role by SSO", config: "[profile x]\n{role:a}source_profile = s\n[profile s]\n{sso}", profile: "x", want: "role/a"},
-	{name: "role by web identity", config: "[profile x]\n{role:a}source_profile = w\n[profile w]\n{web}", profile: "x", want: "role/a"},
-	{name: "role by a role", config: "[profile x]\n{role:b}source_profile = y\n[profile y]\n{role:a}source_profile = u\n[profile u]\n{u}", profile: "x", want: "role/b"},
-	{name: "role by a role of the environment", config: "[profile x]\n{role:b}source_profile = y\n[profile y]\n{role:a}credential_source = Environment\n", env: "{env:u}", profile: "x", want: "role/b"},
-	{name: "role by the environment", config: "[profile x]\n{role:a}credential_source = Environment\n", env: "{env:u}", profile: "x", want: "role/a"},
-	{name: "role by itself, with keys", config: "[profile x]\n{role:a}source_profile = x\n{u}", profile: "x", want: "role/a"},
-	{name: "role by itself, with keys in the other file", config: "[profile x]\n{role:a}source_profile = x\n", credentials: "[x]\n{u}", profile: "x", want: "role/a"},
-	{name: "a source's keys, not its role", config: "[profile x]\n{role:a}source_profile = y\n[profile y]\n{role:c}source_profile = v\n{u}[profile v]\n{v}", profile: "x", want: "role/a"},
-	{name: "a source's keys, not its circle", config: "[profile x]\n{role:a}source_profile = y\n[profile y]\n{role:c}source_profile = x\n{u}", profile: "x", want: "role/a"},
-	{name: "a source's SSO, not its keys or role", config: "[profile x]\n{role:a}source_profile = y\n[profile y]\n{u}{sso}", profile: "x", want: "role/a"},
-	{name: "a source's settings of the environment do not count", config: "[profile x]\n{role:a}source_profile = u\n[profile u]\n{u}", env: "{irsa}", profile: "x", want: "role/a"},
+	{name: "role by source_profile", config: "[profile x]\n{role:a}source_profile = u\n[profile u]\n{u}",
+		profile: "x", want: "role/a"},
+	{name: "role by source_profile in the credentials file", config: "[profile x]\n{role:a}source_profile = u\n",
+		credentials: "[u]\n{u}", profile: "x", want: "role/a"},
+	{name: "role in the credentials file", credentials: "[x]\n{role:a}source_profile = u\n[u]\n{u}", profile: "x",
+		want: "role/a"},
+	{name: "role by default", config: "[profile x]\n{role:a}source_profile = default\n[default]\n{u}", profile: "x",
+		want: "role/a"},
+	{name: "role by a process", config: "[profile x]\n{role:a}source_profile = p\n[profile p]\n{p}", profile: "x",
+		want: "role/a"},
+	{name: "role by SSO", config: "[profile x]\n{role:a}source_profile = s\n[profile s]\n{sso}", profile: "x",
+		want: "role/a"},
+	{name: "role by web identity", config: "[profile x]\n{role:a}source_profile = w\n[profile w]\n{web}",
+		profile: "x", want: "role/a"},
+	{name: "role by a role", config: "[profile x]\n{role:b}source_profile = y\n[profile y]\n{role:a}source_profile " +
+		"= u\n[profile u]\n{u}", profile: "x", want: "role/b"},
+	{name: "role by a role of the environment", config: "[profile x]\n{role:b}source_profile = y\n[profile " +
+		"y]\n{role:a}credential_source = Environment\n", env: "{env:u}", profile: "x", want: "role/b"},
+	{name: "role by the environment", config: "[profile x]\n{role:a}credential_source = Environment\n",
+		env: "{env:u}", profile: "x", want: "role/a"},
+	{name: "role by itself, with keys", config: "[profile x]\n{role:a}source_profile = x\n{u}", profile: "x",
+		want: "role/a"},
+	{name: "role by itself, with keys in the other file", config: "[profile x]\n{role:a}source_profile = x\n",
+		credentials: "[x]\n{u}", profile: "x", want: "role/a"},
+	{name: "a source's keys, not its role", config: "[profile x]\n{role:onlyu}source_profile = y\n[profile " +
+		"y]\n{role:c}source_profile = v\n{u}[profile v]\n{v}", profile: "x", want: "role/onlyu"},
+	{name: "a source's keys, not its circle", config: "[profile x]\n{role:a}source_profile = y\n[profile " +
+		"y]\n{role:c}source_profile = x\n{u}", profile: "x", want: "role/a"},
+	{name: "a source's SSO, not its keys or role", config: "[profile x]\n{role:onlysso}source_profile = " +
+		"y\n[profile y]\n{u}{sso}", profile: "x", want: "role/onlysso"},
+	{name: "a source's settings of the environment do not count",
+		config: "[profile x]\n{role:onlyv}source_profile = v\n[profile v]\n{v}", env: "{irsa}", profile: "x",
+		want: "role/onlyv"},
+	{name: "chain: nor those of the default chain", config: "[default]\n{role:onlyv}source_profile = v\n[profile " +
+		"v]\n{v}", env: "{irsa}", want: "role/onlyv"},
 
 	// Refused.
 	{name: "role without a source", config: "[profile x]\n{role:a}", profile: "x"},
 	{name: "role without a source, beside a key", config: "[profile x]\n{role:a}{u}", profile: "x"},
-	{name: "role without a source, with keys in the environment", config: "[profile x]\n{role:a}", env: "{env:u}", profile: "x"},
-	{name: "two sources of a role", config: "[profile x]\n{role:a}source_profile = u\ncredential_source = Environment\n[profile u]\n{u}", env: "{env:u}", profile: "x"},
+	{name: "role without a source, with keys in the environment", config: "[profile x]\n{role:a}", env: "{env:u}",
+		profile: "x"},
+	{name: "two sources of a role", config: "[profile x]\n{role:a}source_profile = u\ncredential_source = " +
+		"Environment\n[profile u]\n{u}", env: "{env:u}", profile: "x"},
 	{name: "source that is in no file", config: "[profile x]\n{role:a}source_profile = nobody\n", profile: "x"},
-	{name: "source without credentials", config: "[profile x]\n{role:a}source_profile = y\n[profile y]\nregion = us-east-1\n", profile: "x"},
-	{name: "source without credentials, with keys in the environment", config: "[profile x]\n{role:a}source_profile = y\n[profile y]\nregion = us-east-1\n", env: "{env:u}", profile: "x"},
-	{name: "credential_source of another name", config: "[profile x]\n{role:a}credential_source = environment\n", env: "{env:u}", profile: "x"},
-	{name: "credential_source without credentials", config: "[profile x]\n{role:a}credential_source = Environment\n", profile: "x"},
-	{name: "credential_source of a container that is none", config: "[profile x]\n{role:a}credential_source = EcsContainer\n", profile: "x"},
-	{name: "circle of two", config: "[profile x]\n{role:a}source_profile = y\n[profile y]\n{role:b}source_profile = x\n", profile: "x"},
-	{name: "circle of two, beside the first one's keys", config: "[profile x]\n{u}{role:a}source_profile = y\n[profile y]\n{role:b}source_profile = x\n", profile: "x"},
+	{name: "source without credentials", config: "[profile x]\n{role:a}source_profile = y\n[profile y]\nregion = " +
+		"us-east-1\n", profile: "x"},
+	{name: "source without credentials, with keys in the environment",
+		config: "[profile x]\n{role:a}source_profile = y\n[profile y]\nregion = us-east-1\n", env: "{env:u}", profile: "x"},
+	{name: "credential_source of another name", config: "[profile x]\n{role:a}credential_source = environment\n",
+		env: "{env:u}", profile: "x"},
+	{name: "credential_source without credentials", config: "[profile x]\n{role:a}credential_source = Environment\n",
+		profile: "x"},
+	{name: "credential_source of a container that is none", config: "[profile x]\n{role:a}credential_source = " +
+		"EcsContainer\n", profile: "x"},
+	{name: "circle of two",
+		config: "[profile x]\n{role:a}source_profile = y\n[profile y]\n{role:b}source_profile = x\n", profile: "x"},
+	{name: "circle of two, beside the first one's keys", config: "[profile x]\n{u}{role:a}source_profile = " +
+		"y\n[profile y]\n{role:b}source_profile = x\n", profile: "x"},
 	{name: "circle of one", config: "[profile x]\n{role:a}source_profile = x\n", profile: "x"},
 	{name: "circle of one, beside a process", config: "[profile x]\n{role:a}source_profile = x\n{p}", profile: "x"},
 	{name: "half a key", config: "[profile x]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n", profile: "x"},
-	{name: "half a key in the credentials file before a whole one", config: "[profile x]\n{u}", credentials: "[x]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n", profile: "x"},
-	{name: "half a key in each file", config: "[profile x]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n", credentials: "[x]\naws_secret_access_key = x\n", profile: "x"},
-	{name: "half an SSO", config: "[profile x]\nsso_account_id = 444444444444\nsso_region = eu-central-1\nsso_start_url = https://example.awsapps.com/start\n", profile: "x"},
+	{name: "half a key in the credentials file before a whole one", config: "[profile x]\n{u}",
+		credentials: "[x]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n", profile: "x"},
+	{name: "half a key in each file", config: "[profile x]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n",
+		credentials: "[x]\naws_secret_access_key = x\n", profile: "x"},
+	{name: "half an SSO", config: "[profile x]\nsso_account_id = 444444444444\nsso_region = " +
+		"eu-central-1\nsso_start_url = https://example.awsapps.com/start\n", profile: "x"},
 	{name: "half an SSO beside a key", config: "[profile x]\nsso_account_id = 444444444444\n{u}", profile: "x"},
-	{name: "SSO session that is in no file", config: "[profile x]\nsso_session = nobody\nsso_account_id = 444444444444\nsso_role_name = sso\n", profile: "x"},
+	{name: "SSO session that is in no file", config: "[profile x]\nsso_session = nobody\nsso_account_id = " +
+		"444444444444\nsso_role_name = sso\n", profile: "x"},
 	{name: "SSO that says two things", config: "[profile x]\n{sso}sso_region = us-east-1\n", profile: "x"},
 	{name: "web identity without a role", config: "[profile x]\nweb_identity_token_file = {token}\n", profile: "x"},
 	{name: "a profile that is in no file", config: "[profile y]\n{u}", profile: "x"},
@@ -102,39 +147,55 @@ var profileCases = []profileCase{
 	{name: "nothing", config: "[profile x]\nregion = us-east-1\n", profile: "x"},
 
 	// What is beside the point of one profile.
-	{name: "source_profile without a role", config: "[profile x]\n{u}source_profile = v\n[profile v]\n{v}", profile: "x", want: "user/u"},
-	{name: "sso_session without an account", config: "[profile x]\n{u}sso_session = s\n[sso-session s]\nsso_region = eu-central-1\nsso_start_url = https://example.awsapps.com/start\n", profile: "x", want: "user/u"},
+	{name: "source_profile without a role", config: "[profile x]\n{u}source_profile = v\n[profile v]\n{v}",
+		profile: "x", want: "user/u"},
+	{name: "sso_session without an account", config: "[profile x]\n{u}sso_session = s\n[sso-session s]\nsso_region " +
+		"= eu-central-1\nsso_start_url = https://example.awsapps.com/start\n", profile: "x", want: "user/u"},
 	{name: "a quoted name", config: "[profile 'my x']\n{u}", profile: "my x", want: "user/u"},
-	{name: "spaces around all", config: "[ profile x ]\naws_access_key_id={id:u}\naws_secret_access_key   =   {secret:u}\n", profile: "x", want: "user/u", not: "it takes the section's name as it stands"},
-	{name: "an explicit profile before the environment's key", config: "[profile x]\n{u}", env: "{env:v}", profile: "x", want: "user/u"},
-	{name: "an explicit profile before the environment's web identity", config: "[profile x]\n{u}", env: "{irsa}", profile: "x", want: "user/u"},
-	{name: "an explicit profile before AWS_PROFILE", config: "[profile x]\n{u}[profile v]\n{v}", env: "AWS_PROFILE=v", profile: "x", want: "user/u"},
+	{name: "spaces around all", config: "[ profile x ]\naws_access_key_id={id:u}\naws_secret_access_key   =   " +
+		"{secret:u}\n", profile: "x", want: "user/u", not: "it takes the section's name as it stands"},
+	{name: "an explicit profile before the environment's key", config: "[profile x]\n{u}", env: "{env:v}",
+		profile: "x", want: "user/u"},
+	{name: "an explicit profile before the environment's web identity", config: "[profile x]\n{u}", env: "{irsa}",
+		profile: "x", want: "user/u"},
+	{name: "an explicit profile before AWS_PROFILE", config: "[profile x]\n{u}[profile v]\n{v}", env: "AWS_PROFILE=v",
+		profile: "x", want: "user/u"},
 
 	// The default chain.
 	{name: "chain: default", credentials: "[default]\n{u}", want: "user/u"},
 	{name: "chain: default of the config file", config: "[default]\n{u}", want: "user/u"},
 	{name: "chain: [profile default]", config: "[profile default]\n{u}", want: "user/u"},
 	{name: "chain: AWS_PROFILE", config: "[default]\n{v}[profile x]\n{u}", env: "AWS_PROFILE=x", want: "user/u"},
-	{name: "chain: AWS_DEFAULT_PROFILE", config: "[default]\n{v}[profile x]\n{u}", env: "AWS_DEFAULT_PROFILE=x", want: "user/u"},
-	{name: "chain: two profiles", config: "[profile y]\n{v}[profile x]\n{u}", env: "AWS_PROFILE=x AWS_DEFAULT_PROFILE=y", not: "it takes the second, and the CLI the first"},
+	{name: "chain: AWS_DEFAULT_PROFILE", config: "[default]\n{v}[profile x]\n{u}", env: "AWS_DEFAULT_PROFILE=x",
+		want: "user/u"},
+	{name: "chain: two profiles", config: "[profile y]\n{v}[profile x]\n{u}",
+		env: "AWS_PROFILE=x AWS_DEFAULT_PROFILE=y", not: "it takes the second, and the CLI the first"},
 	{name: "chain: AWS_PROFILE of nobody", config: "[default]\n{u}", env: "AWS_PROFILE=nobody"},
 	{name: "chain: AWS_PROFILE of nobody beside a key", config: "[default]\n{u}", env: "AWS_PROFILE=nobody {env:v}"},
 	{name: "chain: the environment's key first", config: "[default]\n{u}", env: "{env:v}", want: "user/v"},
-	{name: "chain: the environment's key before AWS_PROFILE", config: "[profile x]\n{u}", env: "{env:v} AWS_PROFILE=x", want: "user/v"},
+	{name: "chain: the environment's key before AWS_PROFILE", config: "[profile x]\n{u}",
+		env: "{env:v} AWS_PROFILE=x", want: "user/v"},
 	{name: "chain: the environment's key before its web identity", env: "{env:v} {irsa}", want: "user/v"},
 	{name: "chain: half a key", config: "[default]\n{u}", env: "AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE"},
 	{name: "chain: a secret alone is nothing", config: "[default]\n{u}", env: "AWS_SECRET_ACCESS_KEY=x", want: "user/u"},
 	{name: "chain: web identity", env: "{irsa}", want: "role/web"},
 	{name: "chain: web identity before a key", config: "[default]\n{u}", env: "{irsa}", want: "role/web"},
 	{name: "chain: web identity before SSO and process", config: "[default]\n{sso}{p}", env: "{irsa}", want: "role/web"},
-	{name: "chain: web identity before a key of AWS_PROFILE", config: "[profile x]\n{u}", env: "{irsa} AWS_PROFILE=x", want: "role/web"},
-	{name: "chain: a role of AWS_PROFILE before web identity", config: "[profile x]\n{role:a}source_profile = u\n[profile u]\n{u}", env: "{irsa} AWS_PROFILE=x", want: "role/a"},
-	{name: "chain: a role of default before web identity", config: "[default]\n{role:a}source_profile = u\n[profile u]\n{u}", env: "{irsa}", want: "role/a"},
-	{name: "chain: the environment's role with the profile's token", config: "[default]\n{web}", env: "AWS_ROLE_ARN={arn:web2}", want: "role/web2"},
-	{name: "chain: the environment's token with the profile's", config: "[default]\nweb_identity_token_file = /nowhere\nrole_arn = {arn:web}\n", env: "AWS_WEB_IDENTITY_TOKEN_FILE={token}", want: "role/web"},
+	{name: "chain: web identity before a key of AWS_PROFILE", config: "[profile x]\n{u}", env: "{irsa} AWS_PROFILE=x",
+		want: "role/web"},
+	{name: "chain: a role of AWS_PROFILE before web identity",
+		config: "[profile x]\n{role:a}source_profile = u\n[profile u]\n{u}", env: "{irsa} AWS_PROFILE=x", want: "role/a"},
+	{name: "chain: a role of default before web identity", config: "[default]\n{role:a}source_profile = " +
+		"u\n[profile u]\n{u}", env: "{irsa}", want: "role/a"},
+	{name: "chain: the environment's role with the profile's token", config: "[default]\n{web}",
+		env: "AWS_ROLE_ARN={arn:web2}", want: "role/web2"},
+	{name: "chain: the environment's token with the profile's",
+		config: "[default]\nweb_identity_token_file = /nowhere\nrole_arn = {arn:web}\n",
+		env:    "AWS_WEB_IDENTITY_TOKEN_FILE={token}", want: "role/web"},
 	{name: "chain: web identity without a role", config: "[default]\n{u}", env: "AWS_WEB_IDENTITY_TOKEN_FILE={token}"},
 	{name: "chain: role without a source", config: "[default]\n{role:a}", env: "AWS_EC2_METADATA_DISABLED=true"},
-	{name: "chain: role by the environment's key, which goes first", config: "[default]\n{role:a}credential_source = Environment\n", env: "{env:u}", want: "user/u"},
+	{name: "chain: role by the environment's key, which goes first",
+		config: "[default]\n{role:a}credential_source = Environment\n", env: "{env:u}", want: "user/u"},
 	{name: "chain: role by itself", config: "[default]\n{role:a}source_profile = default\n{u}", want: "role/a"},
 	{name: "chain: SSO before a key", config: "[default]\n{u}{sso}", want: "role/sso"},
 	{name: "chain: a process before a key of the config file", config: "[default]\n{u}{p}", want: "user/process"},
@@ -161,12 +222,16 @@ func newProfileScene(t *testing.T) *profileScene {
 	key("u", w.home)
 	key("v", w.other)
 	k := key("process", w.home)
-	printed := write(t, "printed.json", fmt.Sprintf(`{"Version":1,"AccessKeyId":%q,"SecretAccessKey":%q}`, k.ID, k.Secret))
+	printed := write(t, "printed.json", fmt.Sprintf(`{"Version":1,"AccessKeyId":%q,"SecretAccessKey":%q}`, k.ID,
+		k.Secret))
 	s.in["{p}"] = "credential_process = cat " + printed + "\n"
 
 	everybody := []string{w.home.ID, w.other.ID, "444444444444"}
-	for _, name := range []string{"a", "b", "c"} {
-		r := w.other.AddRole(name, awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: everybody}}})
+	for name, trusted := range map[string][]string{ // a wrong source is refused, not only another name
+		"a": everybody, "b": everybody, "c": {"555555555555"}, "onlyu": {w.home.ID}, "onlyv": {w.other.ID},
+		"onlysso": {"444444444444"},
+	} {
+		r := w.other.AddRole(name, awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: trusted}}})
 		s.in["{role:"+name+"}"] = "role_arn = " + r.ARN + "\n"
 	}
 	const sub = "system:serviceaccount:default:collector"
@@ -190,7 +255,8 @@ func newProfileScene(t *testing.T) *profileScene {
 		c.cache(file, c.login.Expires)
 	}
 	s.in["{sso}"] = "sso_session = my-sso\nsso_account_id = 444444444444\nsso_role_name = sso\n"
-	s.in["{oldsso}"] = "sso_start_url = " + start + "\nsso_region = eu-central-1\nsso_account_id = 444444444444\nsso_role_name = sso\n"
+	s.in["{oldsso}"] = "sso_start_url = " + start + "\nsso_region = eu-central-1\nsso_account_id = " +
+		"444444444444\nsso_role_name = sso\n"
 	return s
 }
 
@@ -213,7 +279,8 @@ func (s *profileScene) set(t *testing.T, dir string, c profileCase) (vars []stri
 			t.Fatal(err)
 		}
 	}
-	vars = append(strings.Fields(s.fill(c.env)), "AWS_CONFIG_FILE="+filepath.Join(dir, "config"), "AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(dir, "credentials"),
+	vars = append(strings.Fields(s.fill(c.env)), "AWS_CONFIG_FILE="+filepath.Join(dir, "config"),
+		"AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(dir, "credentials"),
 		"AWS_ENDPOINT_URL="+s.url, "AWS_EC2_METADATA_DISABLED=true")
 	return vars
 }

@@ -144,7 +144,8 @@ func TestEnvironmentWrong(t *testing.T) {
 	t.Run("AWS_PROFILE that is not there", func(t *testing.T) {
 		w, _ := ordinary(t)
 		t.Setenv("AWS_PROFILE", "nowhere")
-		t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile x]\naws_access_key_id = "+w.key.ID+"\naws_secret_access_key = "+w.key.Secret+"\n"))
+		t.Setenv("AWS_CONFIG_FILE", write(t, "config",
+			"[profile x]\naws_access_key_id = "+w.key.ID+"\naws_secret_access_key = "+w.key.Secret+"\n"))
 		s := w.sessions(Options{Getenv: os.Getenv})
 		w.refused(s, block(), record.NoCredentials, "nowhere", os.Getenv("AWS_CONFIG_FILE"))
 		w.open(s, w.ak())

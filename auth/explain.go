@@ -42,7 +42,8 @@ func explain(err error, c clues) error {
 	}
 	text := c.hide(record.Brief(err))
 	var api smithy.APIError
-	foreign := !errors.As(err, &api) && wasSent(err) // an answer that is none of STS's; where it is, its words say what matters
+	// an answer that is none of STS's; where it is, its words say what matters
+	foreign := !errors.As(err, &api) && wasSent(err)
 	if foreign {
 		text = outcome(err)
 	}

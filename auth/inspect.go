@@ -10,7 +10,8 @@ import (
 )
 
 // Inspect looks at what the blocks sign in by that is not in the configuration: profiles, the shared AWS files and the
-// environment. It calls nobody. Where an account is refused for it, the flaw is marked as used; the rest is for somebody to
+// environment. It calls nobody. Where an account is refused for it, the flaw is marked as used; the rest is for
+// somebody to
 // know: what the default chain would go by, and lines that mean nothing.
 func Inspect(o LoadOptions, blocks []config.Account) []Flaw {
 	if o.Isolated {
@@ -71,7 +72,8 @@ func (i *inspection) chain(used bool, named map[string]bool) {
 	name := or(or(i.env.profile, i.env.other), "default")
 	env := i.env
 	if !used {
-		env.key, env.half, env.web = aws.Credentials{}, false, webIdentity{} // of the files alone: is the profile good for anybody?
+		// of the files alone: is the profile good for anybody?
+		env.key, env.half, env.web = aws.Credentials{}, false, webIdentity{}
 	}
 	if byKey := env.key.HasKeys(); !named[name] {
 		i.settings(name, used && !byKey)

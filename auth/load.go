@@ -34,11 +34,13 @@ type LoadOptions struct {
 	DialContext  func(ctx context.Context, network, addr string) (net.Conn, error) // instead of the network
 	Isolated     bool                                                              // neither the environment nor the standard shared files are read
 
-	ContainerEndpoint string              // full URL of the container credentials; only where Isolated. Their token comes by Options.Getenv
-	Getenv            func(string) string // where the environment has to be read by variables, as the SDK can make nothing of one
-	ConfigFiles       []string            // shared config files; nil: the standard ones, none where Isolated
-	BotoFiles         []string            // boto 2's files; likewise
-	CredentialsFiles  []string            // shared credentials files; likewise
+	// full URL of the container credentials; only where Isolated. Their token comes by Options.Getenv
+	ContainerEndpoint string
+	// where the environment has to be read by variables, as the SDK can make nothing of one
+	Getenv           func(string) string
+	ConfigFiles      []string // shared config files; nil: the standard ones, none where Isolated
+	BotoFiles        []string // boto 2's files; likewise
+	CredentialsFiles []string // shared credentials files; likewise
 }
 
 // What a call to STS or to a metadata service may cost. An attempt is cut off before the whole is, so that a connection
@@ -105,14 +107,16 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 	return cfg, nil
 }
 
-// load is the SDK's own configuration. Where the SDK refuses something, which may be one line of a profile that no account
+// load is the SDK's own configuration. Where the SDK refuses something, which may be one line of a profile that no
+// account
 // uses, it is made of what can be read: who uses the rest is told so when it signs in.
 func (l *loaded) load(ctx context.Context) (aws.Config, error) {
 	var pem []byte
 	if file := l.env.CustomCABundle; file != "" { // each call would be one of those that it was meant for
 		var err error
 		if pem, err = bundle(file); err != nil {
-			return aws.Config{}, fault(record.Other, "AWS_CA_BUNDLE must name a file of certificates as PEM", "load the AWS configuration: AWS_CA_BUNDLE: %w", err)
+			return aws.Config{}, fault(record.Other, "AWS_CA_BUNDLE must name a file of certificates as PEM",
+				"load the AWS configuration: AWS_CA_BUNDLE: %w", err)
 		}
 	}
 	cfg, err := awsconfig.LoadDefaultConfig(ctx, append(l.files(),
@@ -152,7 +156,8 @@ func (l *loaded) environment(getenv func(string) string) environment {
 		return environment{}
 	}
 	env, _ := awsconfig.NewEnvConfig() // what is wrong with it is in l.flaws; what is asked for here is read before
-	e := environment{key: env.Credentials, web: webIdentity{env.WebIdentityTokenFilePath, env.RoleARN, env.RoleSessionName}, profile: env.SharedConfigProfile}
+	e := environment{key: env.Credentials, web: webIdentity{env.WebIdentityTokenFilePath, env.RoleARN,
+		env.RoleSessionName}, profile: env.SharedConfigProfile}
 	if old := getenv("AWS_SECURITY_TOKEN"); old != "" && e.key.HasKeys() {
 		e.key.SessionToken = old // the old name; boto3 looks at it first
 	}
@@ -234,7 +239,8 @@ func (l *loaded) apiOptions() []func(*middleware.Stack) error {
 func (l *loaded) files() []func(*awsconfig.LoadOptions) error {
 	configs, credentials := l.paths()
 	return []func(*awsconfig.LoadOptions) error{
-		awsconfig.WithSharedConfigFiles(append([]string{}, configs...)), awsconfig.WithSharedCredentialsFiles(append([]string{}, credentials...)),
+		awsconfig.WithSharedConfigFiles(append([]string{}, configs...)),
+		awsconfig.WithSharedCredentialsFiles(append([]string{}, credentials...)),
 	}
 }
 

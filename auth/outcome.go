@@ -51,7 +51,8 @@ func outcome(err error) string {
 	return "it did not answer in a way that can be read"
 }
 
-// onTheWire is what this machine's network says, "" where nothing of it is known to be free of what the other side sent.
+// onTheWire is what this machine's network says, "" where nothing of it is known to be free of what the other side
+// sent.
 func onTheWire(err error) string {
 	var (
 		op    *net.OpError
@@ -99,7 +100,8 @@ func onTheWire(err error) string {
 	return ""
 }
 
-// wasSent reports whether a call came as far as the network, so that its error may hold what was answered. What fails before,
+// wasSent reports whether a call came as far as the network, so that its error may hold what was answered. What fails
+// before,
 // such as an endpoint that the settings do not allow, fails in this machine's words.
 func wasSent(err error) bool {
 	var send *smithyhttp.RequestSendError
@@ -117,13 +119,18 @@ func statusOf(err error) int {
 	return 0
 }
 
-// answers is the codes that the services may be quoted with which give credentials: a code is a text of the answer, too.
+// answers is the codes that the services may be quoted with which give credentials: a code is a text of the answer,
+// too.
 var answers = []string{
-	"AccessDeniedException", "AuthorizationPendingException", "ExpiredTokenException", "ForbiddenException", "InternalServerException",
-	"InvalidClientException", "InvalidGrantException", "InvalidRequestException", "InvalidScopeException", "ResourceNotFoundException",
-	"SlowDownException", "TooManyRequestsException", "UnauthorizedClientException", "UnauthorizedException", "UnsupportedGrantTypeException",
+	"AccessDeniedException", "AuthorizationPendingException", "ExpiredTokenException", "ForbiddenException",
+	"InternalServerException",
+	"InvalidClientException", "InvalidGrantException", "InvalidRequestException", "InvalidScopeException",
+	"ResourceNotFoundException",
+	"SlowDownException", "TooManyRequestsException", "UnauthorizedClientException", "UnauthorizedException",
+	"UnsupportedGrantTypeException",
 	"ValidationException",
-	"AssumeRoleUnauthorizedAccess", "AssumeRoleCredentialsNotAvailable", "InstanceProfileNotFound", // the metadata service's
+	// the metadata service's
+	"AssumeRoleUnauthorizedAccess", "AssumeRoleCredentialsNotAvailable", "InstanceProfileNotFound",
 }
 
 func knownCode(code string) string {
@@ -150,12 +157,16 @@ func firstLine(stderr, stdout string) string {
 		return ""
 	}
 	low := strings.ToLower(line)
-	for _, word := range []string{"secretaccesskey", "sessiontoken", "secret_access_key", "session_token", "accesstoken", "refreshtoken", "clientsecret"} {
+	for _, word := range []string{"secretaccesskey", "sessiontoken", "secret_access_key", "session_token",
+		"accesstoken", "refreshtoken", "clientsecret"} {
 		if strings.Contains(low, word) {
 			return "(withheld: it names a secret)"
 		}
 	}
-	for word := range strings.FieldsFuncSeq(line, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(`"'=:,;{}[]()`, r) }) {
+	for word := range strings.FieldsFuncSeq(line, func(r rune) bool {
+		return unicode.IsSpace(r) ||
+			strings.ContainsRune(`"'=:,;{}[]()`, r)
+	}) {
 		if len(word) >= 12 && strings.Contains(stdout, word) {
 			return "(withheld: it repeats what was printed)"
 		}

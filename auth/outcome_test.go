@@ -28,11 +28,17 @@ const canary = "CANARY-wJalrXUtnFEMI" // in whatever somebody else gave
 
 // answersOf is what an endpoint may answer when it answers wrongly, each with a secret in it.
 var answersOf = map[string]func(http.ResponseWriter){
-	"text":                    func(w http.ResponseWriter) { _, _ = fmt.Fprint(w, "AccessKeyId="+canary) },
-	"cut JSON":                func(w http.ResponseWriter) { _, _ = fmt.Fprint(w, `{"Code":"Success","SecretAccessKey":"`+canary) },
-	"odd time":                func(w http.ResponseWriter) { _, _ = fmt.Fprint(w, full(`"`+canary+`"`)) },
-	"wrong type":              func(w http.ResponseWriter) { _, _ = fmt.Fprint(w, full(`{"`+canary+`":1}`)) },
-	"a code that is a secret": func(w http.ResponseWriter) { _, _ = fmt.Fprint(w, `{"Code":"`+canary+`","Message":"`+canary+`"}`) },
+	"text": func(w http.ResponseWriter) { _, _ = fmt.Fprint(w, "AccessKeyId="+canary) },
+	"cut JSON": func(w http.ResponseWriter) {
+		_, _ = fmt.Fprint(w,
+			`{"Code":"Success","SecretAccessKey":"`+canary)
+	},
+	"odd time":   func(w http.ResponseWriter) { _, _ = fmt.Fprint(w, full(`"`+canary+`"`)) },
+	"wrong type": func(w http.ResponseWriter) { _, _ = fmt.Fprint(w, full(`{"`+canary+`":1}`)) },
+	"a code that is a secret": func(w http.ResponseWriter) {
+		_, _ = fmt.Fprint(w,
+			`{"Code":"`+canary+`","Message":"`+canary+`"}`)
+	},
 	"XML": func(w http.ResponseWriter) {
 		_, _ = fmt.Fprint(w, "<AssumeRoleResponse><"+canary+"><SecretAccessKey>"+canary+"</x>&"+canary+";")
 	},
@@ -44,7 +50,8 @@ var answersOf = map[string]func(http.ResponseWriter){
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("X-Amzn-ErrorType", canary)
 		w.WriteHeader(http.StatusBadRequest)
-		_, _ = fmt.Fprint(w, `{"__type":"`+canary+`","code":"`+canary+`","message":"`+canary+`","error":"`+canary+`","error_description":"`+canary+`"}`)
+		_, _ = fmt.Fprint(w,
+			`{"__type":"`+canary+`","code":"`+canary+`","message":"`+canary+`","error":"`+canary+`","error_description":"`+canary+`"}`)
 	},
 	"a known error in secret words": func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", "application/json")
@@ -58,26 +65,33 @@ var answersOf = map[string]func(http.ResponseWriter){
 		w.Header().Set("Location", "http://127.0.0.1:1/"+canary)
 		w.WriteHeader(http.StatusFound)
 	},
-	"redirect nowhere": func(w http.ResponseWriter) { w.Header().Set("Location", "::"+canary); w.WriteHeader(http.StatusFound) },
-	"not HTTP":         raw(canary + "\r\n\r\n"),
-	"no header":        raw("HTTP/1.1 200 OK\r\n" + canary + "\r\n\r\n"),
-	"no status":        raw("HTTP/1.1 " + canary + "\r\n\r\n"),
-	"no length":        raw("HTTP/1.1 200 OK\r\nContent-Length: " + canary + "\r\n\r\n"),
-	"no chunk":         raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + canary + "\r\n"),
-	"no encoding":      raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: " + canary + "\r\n\r\n"),
-	"short":            raw("HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + canary),
-	"not gzip":         raw("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 20\r\n\r\n" + canary),
+	"redirect nowhere": func(w http.ResponseWriter) {
+		w.Header().Set("Location",
+			"::"+canary)
+		w.WriteHeader(http.StatusFound)
+	},
+	"not HTTP":    raw(canary + "\r\n\r\n"),
+	"no header":   raw("HTTP/1.1 200 OK\r\n" + canary + "\r\n\r\n"),
+	"no status":   raw("HTTP/1.1 " + canary + "\r\n\r\n"),
+	"no length":   raw("HTTP/1.1 200 OK\r\nContent-Length: " + canary + "\r\n\r\n"),
+	"no chunk":    raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + canary + "\r\n"),
+	"no encoding": raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: " + canary + "\r\n\r\n"),
+	"short":       raw("HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + canary),
+	"not gzip":    raw("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 20\r\n\r\n" + canary),
 }
 
 // full is credentials in the form of any of the endpoints, with something else for a time.
 func full(at string) string {
-	return `{"Code":"Success","AccessKeyId":"` + canary + `","SecretAccessKey":"` + canary + `","Token":"` + canary + `","Expiration":` + at + `,
+	return `{"Code":"Success","AccessKeyId":"` + canary + `","SecretAccessKey":"` + canary + `","Token":"` + canary +
+		`","Expiration":` + at + `,
 		"roleCredentials":{"accessKeyId":` + at + `,"secretAccessKey":"` + canary + `","expiration":` + at + `},"accessToken":` + at + `,"expiresIn":` + at + `}`
 }
 
 func xmlCredentials(action string) string {
-	return "<" + action + "Response><" + action + "Result><Credentials><AccessKeyId>" + canary + "</AccessKeyId><SecretAccessKey>" + canary + "</SecretAccessKey><SessionToken>" + canary +
-		"</SessionToken><Expiration>" + canary + "</Expiration></Credentials></" + action + "Result></" + action + "Response>"
+	return "<" + action + "Response><" + action + "Result><Credentials><AccessKeyId>" + canary +
+		"</AccessKeyId><SecretAccessKey>" + canary + "</SecretAccessKey><SessionToken>" + canary +
+		"</SessionToken><Expiration>" + canary + "</Expiration></Credentials></" + action + "Result></" + action +
+		"Response>"
 }
 
 // raw answers with these bytes and hangs up.
@@ -123,7 +137,8 @@ func TestAnswersAreNotQuoted(t *testing.T) {
 		},
 		"container of a profile": func(t *testing.T, w *world, url string) config.Account {
 			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url+"/v1/credentials")
-			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile x]\ncredential_source = EcsContainer\nrole_arn = "+w.role.ARN+"\n"))
+			t.Setenv("AWS_CONFIG_FILE", write(t, "config",
+				"[profile x]\ncredential_source = EcsContainer\nrole_arn = "+w.role.ARN+"\n"))
 			return block(profile("x"))
 		},
 		"SSO": func(t *testing.T, w *world, url string) config.Account {
@@ -141,12 +156,15 @@ func TestAnswersAreNotQuoted(t *testing.T) {
 		"login": func(t *testing.T, _ *world, url string) config.Account {
 			t.Setenv("AWS_ENDPOINT_URL_SIGNIN", url)
 			loginCache(t, loginToken)
-			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile x]\nlogin_session = arn:aws:iam::111111111111:user/alice\n"))
+			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile x]\nlogin_session = "+
+				"arn:aws:iam::111111111111:user/alice\n"))
 			return block(profile("x"))
 		},
 		"STS of a profile": func(t *testing.T, w *world, url string) config.Account {
 			t.Setenv("AWS_ENDPOINT_URL_STS", url)
-			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile u]\naws_access_key_id = "+w.key.ID+"\naws_secret_access_key = "+w.key.Secret+"\n[profile x]\nsource_profile = u\nrole_arn = "+w.role.ARN+"\n"))
+			t.Setenv("AWS_CONFIG_FILE", write(t, "config",
+				"[profile u]\naws_access_key_id = "+w.key.ID+"\naws_secret_access_key = "+w.key.Secret+"\n[profile "+
+					"x]\nsource_profile = u\nrole_arn = "+w.role.ARN+"\n"))
 			return block(profile("x"))
 		},
 		"STS": func(t *testing.T, w *world, url string) config.Account {
@@ -187,17 +205,19 @@ func TestAnswersAreNotQuoted(t *testing.T) {
 }
 
 // answering is a world in which all answer alike, in memory.
-func answering(t *testing.T, answer func(http.ResponseWriter)) (*world, func(context.Context, string, string) (net.Conn, error)) {
+func answering(t *testing.T, answer func(http.ResponseWriter)) (*world, func(context.Context, string,
+	string) (net.Conn, error)) {
 	clean(t)
 	conns := pipes(make(chan net.Conn))
-	srv := &http.Server{ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPut { // the metadata service's token
-			rw.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "21600")
-			_, _ = fmt.Fprint(rw, "token")
-			return
-		}
-		answer(rw)
-	})}
+	srv := &http.Server{ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+		Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPut { // the metadata service's token
+				rw.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "21600")
+				_, _ = fmt.Fprint(rw, "token")
+				return
+			}
+			answer(rw)
+		})}
 	go func() { _ = srv.Serve(conns) }()
 	t.Cleanup(func() { _ = srv.Close() })
 	return newWorld(t, awsfake.Options{}), func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -225,8 +245,12 @@ func (p pipes) Close() error { close(p); return nil }
 func (pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 const (
-	ssoSection = "[profile x]\nsso_session = my-sso\nsso_account_id = 111111111111\nsso_role_name = reader\n[sso-session my-sso]\nsso_region = us-east-1\nsso_start_url = https://example.awsapps.com/start\n"
-	loginToken = `{"accessToken":{"accessKeyId":"` + canary + `","secretAccessKey":"` + canary + `","sessionToken":"` + canary + `","accountId":"111111111111","expiresAt":"2020-01-01T00:00:00Z"},"clientId":"c","refreshToken":"` + canary + `","dpopKey":"` + canary + `"}`
+	ssoSection = "[profile x]\nsso_session = my-sso\nsso_account_id = 111111111111\nsso_role_name = " +
+		"reader\n[sso-session my-sso]\nsso_region = us-east-1\nsso_start_url = https://example.awsapps.com/start\n"
+	loginToken = `{"accessToken":{"accessKeyId":"` + canary + `","secretAccessKey":"` + canary +
+		`","sessionToken":"` + canary +
+		`","accountId":"111111111111","expiresAt":"2020-01-01T00:00:00Z"},"clientId":"c","refreshToken":"` + canary +
+		`","dpopKey":"` + canary + `"}`
 )
 
 func ssoCache(t *testing.T, w *world, session string, expires time.Time) {
@@ -235,7 +259,8 @@ func ssoCache(t *testing.T, w *world, session string, expires time.Time) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &identityCenter{world: w, login: awsfake.SSOToken{AccessToken: canary, RefreshToken: canary, ClientID: canary, ClientSecret: canary}}
+	c := &identityCenter{world: w, login: awsfake.SSOToken{AccessToken: canary, RefreshToken: canary,
+		ClientID: canary, ClientSecret: canary}}
 	c.cache(file, expires)
 }
 
@@ -256,8 +281,10 @@ func loginCache(t *testing.T, text string) {
 // TestFilesAreNotQuoted: of a file that is wrong its name and line show, and nothing that is in it.
 func TestFilesAreNotQuoted(t *testing.T) {
 	bad := []string{
-		canary, `{"accessToken":"` + canary, `{"accessToken":"` + canary + `","expiresAt":"` + canary + `"}`, `{"accessToken":{"` + canary + `":1},"` + canary + `":"x","expiresAt":5}`,
-		`{"accessToken":"` + canary + `","AccessToken":"` + canary + `","expiresAt":"2020-01-01T00:00:00Z","` + canary + `":1}`, "\x00" + canary, "[" + canary, "",
+		canary, `{"accessToken":"` + canary, `{"accessToken":"` + canary + `","expiresAt":"` + canary + `"}`,
+		`{"accessToken":{"` + canary + `":1},"` + canary + `":"x","expiresAt":5}`,
+		`{"accessToken":"` + canary + `","AccessToken":"` + canary + `","expiresAt":"2020-01-01T00:00:00Z","` + canary +
+			`":1}`, "\x00" + canary, "[" + canary, "",
 		strings.Replace(loginToken, "2020-01-01T00:00:00Z", canary, 1), loginToken,
 	}
 	for what, put := range map[string]func(t *testing.T, text string) config.Account{
@@ -277,7 +304,8 @@ func TestFilesAreNotQuoted(t *testing.T) {
 		},
 		"login token": func(t *testing.T, text string) config.Account {
 			loginCache(t, text)
-			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile x]\nlogin_session = arn:aws:iam::111111111111:user/alice\n"))
+			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile x]\nlogin_session = "+
+				"arn:aws:iam::111111111111:user/alice\n"))
 			return block(profile("x"))
 		},
 		"config": func(t *testing.T, text string) config.Account {
@@ -293,15 +321,18 @@ func TestFilesAreNotQuoted(t *testing.T) {
 			return block()
 		},
 		"key as a role": func(t *testing.T, _ string) config.Account {
-			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile x]\nrole_arn = "+canary+"\nsource_profile = y\n[profile y]\nregion = us-east-1\n"))
+			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile x]\nrole_arn = "+canary+"\nsource_profile = "+
+				"y\n[profile y]\nregion = us-east-1\n"))
 			return block(profile("x"))
 		},
 		"key as a source": func(t *testing.T, _ string) config.Account {
-			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile x]\nrole_arn = arn:aws:iam::111111111111:role/x\ncredential_source = "+canary+"\n"))
+			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile x]\nrole_arn = "+
+				"arn:aws:iam::111111111111:role/x\ncredential_source = "+canary+"\n"))
 			return block(profile("x"))
 		},
 		"key as a number": func(t *testing.T, _ string) config.Account {
-			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile x]\nmax_attempts = "+canary+"\naws_access_key_id = "+canary+"\naws_secret_access_key = "+canary+"\n"))
+			t.Setenv("AWS_CONFIG_FILE", write(t, "config",
+				"[profile x]\nmax_attempts = "+canary+"\naws_access_key_id = "+canary+"\naws_secret_access_key = "+canary+"\n"))
 			return block(profile("x"))
 		},
 		"key as a variable": func(t *testing.T, _ string) config.Account {
@@ -309,7 +340,8 @@ func TestFilesAreNotQuoted(t *testing.T) {
 			return block()
 		},
 		"key as two keys": func(t *testing.T, _ string) config.Account {
-			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile x]\naws_access_key_id = "+canary+"\naws_access_key_id = "+canary+"2\naws_secret_access_key = "+canary+"\n"))
+			t.Setenv("AWS_CONFIG_FILE", write(t, "config",
+				"[profile x]\naws_access_key_id = "+canary+"\naws_access_key_id = "+canary+"2\naws_secret_access_key = "+canary+"\n"))
 			return block(profile("x"))
 		},
 	} {
@@ -334,40 +366,53 @@ func TestFilesAreNotQuoted(t *testing.T) {
 	}
 }
 
-// TestProcess: a credential_process that fails is reported by its exit status and by the first line of its standard error, and
+// TestProcess: a credential_process that fails is reported by its exit status and by the first line of its standard
+// error, and
 // never by its output.
 func TestProcess(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("a shell script")
 	}
-	const good = `{"Version":1,"AccessKeyId":"ASIAIOSFODNN7EXAMPLE","SecretAccessKey":"` + canary + `","SessionToken":"` + canary + `-2"`
+	const good = `{"Version":1,"AccessKeyId":"ASIAIOSFODNN7EXAMPLE","SecretAccessKey":"` + canary +
+		`","SessionToken":"` + canary + `-2"`
 	for name, tt := range map[string]struct {
 		script string
 		say    string // "": it works
 		not    string
 	}{
-		"works":                              {"echo '" + good + "}'", "", ""},
-		"works, and complains":               {"echo 'deprecated' >&2; echo '" + good + "}'", "", ""},
-		"leaves a child":                     {"sleep 60 & echo '" + good + "}'", "", ""},
-		"a line before":                      {"echo 'Session refreshed.'; echo '" + good + "}'", "exit status 0, but what it printed (", "refreshed"},
-		"a line behind":                      {"echo '" + good + "}'; echo done", "is not JSON", "done"},
-		"cut":                                {"echo '" + good + "'", "is not JSON", ""},
-		"odd time":                           {"echo '" + good + `,"Expiration":"` + canary + `"}'`, "Expiration is not a time", ""},
-		"a number for a time":                {"echo '" + good + `,"Expiration":1795990000}'`, "Expiration in what it printed is not a text", "1795990000"},
-		"another version":                    {"echo '" + strings.Replace(good, ":1,", ":2,", 1) + "}'", `"Version": 1`, ""},
-		"a text for a version":               {"echo '" + strings.Replace(good, ":1,", `:"`+canary+`",`, 1) + "}'", "credential_process: exit status 0", ""},
-		"no key":                             {`echo '{"Version":1,"SecretAccessKey":"` + canary + `"}'`, "no AccessKeyId", ""},
-		"no secret":                          {`echo '{"Version":1,"AccessKeyId":"` + canary + `"}'`, "no SecretAccessKey", ""},
-		"a list":                             {`echo '["` + canary + `"]'`, "is not JSON", ""},
-		"nothing":                            {"true", "what it printed (0 bytes)", ""},
-		"fails":                              {"echo '" + good + "}'; echo 'token has expired' >&2; echo " + canary + " >&2; exit 3", "exit status 3; it says: token has expired", ""},
-		"fails in colour":                    {"printf '\\n\\033[31mno\\302\\205way\\033[0m\\n' >&2; exit 1", "it says: ?[31mno?way?[0m", "\x1b"},
-		"fails at length":                    {"head -c 100000 /dev/zero | tr '\\0' x >&2; exit 1", strings.Repeat("x", 200) + "…", strings.Repeat("x", 201)},
+		"works":                {"echo '" + good + "}'", "", ""},
+		"works, and complains": {"echo 'deprecated' >&2; echo '" + good + "}'", "", ""},
+		"leaves a child":       {"sleep 60 & echo '" + good + "}'", "", ""},
+		"a line before": {"echo 'Session refreshed.'; echo '" + good + "}'",
+			"exit status 0, but what it printed (", "refreshed"},
+		"a line behind": {"echo '" + good + "}'; echo done", "is not JSON", "done"},
+		"cut":           {"echo '" + good + "'", "is not JSON", ""},
+		"odd time": {"echo '" + good + `,"Expiration":"` + canary + `"}'`,
+			"Expiration is not a time", ""},
+		"a number for a time": {"echo '" + good + `,"Expiration":1795990000}'`,
+			"Expiration in what it printed is not a text", "1795990000"},
+		"another version": {"echo '" + strings.Replace(good, ":1,", ":2,", 1) + "}'", `"Version": 1`,
+			""},
+		"a text for a version": {"echo '" + strings.Replace(good, ":1,", `:"`+canary+`",`, 1) + "}'",
+			"credential_process: exit status 0", ""},
+		"no key": {`echo '{"Version":1,"SecretAccessKey":"` + canary + `"}'`,
+			"no AccessKeyId", ""},
+		"no secret": {`echo '{"Version":1,"AccessKeyId":"` + canary + `"}'`,
+			"no SecretAccessKey", ""},
+		"a list":  {`echo '["` + canary + `"]'`, "is not JSON", ""},
+		"nothing": {"true", "what it printed (0 bytes)", ""},
+		"fails": {"echo '" + good + "}'; echo 'token has expired' >&2; echo " + canary +
+			" >&2; exit 3", "exit status 3; it says: token has expired", ""},
+		"fails in colour": {"printf '\\n\\033[31mno\\302\\205way\\033[0m\\n' >&2; exit 1",
+			"it says: ?[31mno?way?[0m", "\x1b"},
+		"fails at length": {"head -c 100000 /dev/zero | tr '\\0' x >&2; exit 1", strings.Repeat("x",
+			200) + "…", strings.Repeat("x", 201)},
 		"prints its output as its complaint": {"echo '" + good + "}' | tee /dev/stderr; exit 1", "withheld", ""},
-		"traces itself":                      {"echo '" + good + "}'; echo '+ export KEY=" + canary + "' >&2; exit 1", "withheld", ""},
-		"is killed":                          {"kill -9 $$", "credential_process: ", ""},
-		"is not there":                       {"exec /nowhere/helper " + canary, "exit status 127", ""},
-		"prints for ever":                    {"echo '" + canary + "'; head -c 10000000 /dev/zero", "is not JSON", ""},
+		"traces itself": {"echo '" + good + "}'; echo '+ export KEY=" + canary + "' >&2; exit 1",
+			"withheld", ""},
+		"is killed":       {"kill -9 $$", "credential_process: ", ""},
+		"is not there":    {"exec /nowhere/helper " + canary, "exit status 127", ""},
+		"prints for ever": {"echo '" + canary + "'; head -c 10000000 /dev/zero", "is not JSON", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, _ := ordinary(t)
@@ -381,7 +426,8 @@ func TestProcess(t *testing.T) {
 				}
 				return
 			}
-			if err == nil || !strings.Contains(err.Error(), tt.say) || record.ReasonOf(err) != record.NoCredentials || !strings.Contains(record.HintOf(err), "by hand") {
+			if err == nil || !strings.Contains(err.Error(), tt.say) || record.ReasonOf(err) != record.NoCredentials ||
+				!strings.Contains(record.HintOf(err), "by hand") {
 				t.Errorf("%v (hint %q), want %q", err, record.HintOf(err), tt.say)
 			}
 			if all := told(err); strings.Contains(all, "CANARY") || tt.not != "" && strings.Contains(err.Error(), tt.not) {
@@ -395,8 +441,10 @@ func TestProcess(t *testing.T) {
 func TestInstantIn(t *testing.T) {
 	want := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 	for text, ok := range map[string]bool{
-		"2026-11-30T12:00:00Z": true, "2026-11-30T13:00:00+01:00": true, "2026-11-30T12:00:00+0000": true, "2026-11-30T12:00:00.000Z": true, "2026-11-30 12:00:00+00:00": true,
-		"2026-11-30T12:00:00 UTC": true, "2026-11-30 12:00:00 UTC": true, "2026-11-30T12:00:00 XYZ": false, "tomorrow": false, "1795990000": false,
+		"2026-11-30T12:00:00Z": true, "2026-11-30T13:00:00+01:00": true, "2026-11-30T12:00:00+0000": true,
+		"2026-11-30T12:00:00.000Z": true, "2026-11-30 12:00:00+00:00": true,
+		"2026-11-30T12:00:00 UTC": true, "2026-11-30 12:00:00 UTC": true, "2026-11-30T12:00:00 XYZ": false,
+		"tomorrow": false, "1795990000": false,
 	} {
 		at, got := instantIn(text)
 		if got != ok || ok && !at.Equal(want) {

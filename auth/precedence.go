@@ -56,7 +56,8 @@ type environment struct {
 	other   string // AWS_DEFAULT_PROFILE, where it names another
 }
 
-// routeOf finds the way of a profile, or of the default chain where name is "". It refuses who would go by something that
+// routeOf finds the way of a profile, or of the default chain where name is "". It refuses who would go by something
+// that
 // cannot be read.
 func (s *shared) routeOf(l *loaded, name string, env environment) (*route, error) {
 	doing := "profile " + name
@@ -90,7 +91,8 @@ func (s *shared) find(l *loaded, name string, env environment) (*route, error) {
 	}
 	switch {
 	case env.half:
-		return nil, fault(record.NoCredentials, "set AWS_SECRET_ACCESS_KEY as well, or unset both", "%s: AWS_ACCESS_KEY_ID is set without AWS_SECRET_ACCESS_KEY", chainName)
+		return nil, fault(record.NoCredentials, "set AWS_SECRET_ACCESS_KEY as well, or unset both",
+			"%s: AWS_ACCESS_KEY_ID is set without AWS_SECRET_ACCESS_KEY", chainName)
 	case env.profile != "" && env.other != "":
 		return nil, fault(record.NoCredentials, "unset one of the two: the AWS CLI and boto3 do not agree which counts",
 			"%s: AWS_PROFILE is %s and AWS_DEFAULT_PROFILE is %s", chainName, env.profile, env.other)
@@ -154,9 +156,11 @@ func (f finder) follow(r *route, p *section, visited []string, doing string) err
 		case err != nil:
 			return err
 		case !found && len(visited) > 1:
-			return p.fault(doing, "give profile "+p.name+" credentials, or name another in source_profile", p.at, "source_profile %s has no credentials", p.name)
+			return p.fault(doing, "give profile "+p.name+" credentials, or name another in source_profile", p.at,
+				"source_profile %s has no credentials", p.name)
 		case !found && (p.has("aws_secret_access_key") || p.has("aws_session_token")):
-			return p.fault(doing, "add aws_access_key_id beside it, or remove it", p.where("aws_secret_access_key", "aws_session_token"), "half a key")
+			return p.fault(doing, "add aws_access_key_id beside it, or remove it", p.where("aws_secret_access_key",
+				"aws_session_token"), "half a key")
 		}
 		return nil
 	}
@@ -173,7 +177,8 @@ func (f finder) follow(r *route, p *section, visited []string, doing string) err
 	case source == nil:
 		return p.fault(doing, f.profileHint(f.loaded, next), at, "source_profile %s is in no shared file", next)
 	case slices.Contains(visited, next) && (next != p.name || !p.hasKey()):
-		return p.fault(doing, "let the last profile of the chain hold credentials", at, "its source_profiles lead in a circle: %s", strings.Join(append(visited, next), " → "))
+		return p.fault(doing, "let the last profile of the chain hold credentials", at,
+			"its source_profiles lead in a circle: %s", strings.Join(append(visited, next), " → "))
 	}
 	return f.follow(r, source, append(visited, next), doing)
 }
@@ -185,13 +190,18 @@ func (f finder) role(r *route, p *section, doing string) error {
 	arn := p.get("role_arn")
 	switch both := p.has("source_profile") && p.has("credential_source"); {
 	case !roleARN.MatchString(arn):
-		return p.fault(doing, "write it as arn:aws:iam::222222222222:role/NAME", p.where("role_arn"), "role_arn is not the ARN of a role")
+		return p.fault(doing, "write it as arn:aws:iam::222222222222:role/NAME", p.where("role_arn"),
+			"role_arn is not the ARN of a role")
 	case both:
-		return p.fault(doing, "remove one of the two", p.where("role_arn"), "source_profile (%s) and credential_source (%s) are both given", p.where("source_profile"), p.where("credential_source"))
+		return p.fault(doing, "remove one of the two", p.where("role_arn"),
+			"source_profile (%s) and credential_source (%s) are both given", p.where("source_profile"),
+			p.where("credential_source"))
 	case !p.has("source_profile") && !p.has("credential_source"):
-		return p.fault(doing, "add source_profile or credential_source to it", p.where("role_arn"), "role_arn without source_profile or credential_source: nothing says who assumes it")
+		return p.fault(doing, "add source_profile or credential_source to it", p.where("role_arn"),
+			"role_arn without source_profile or credential_source: nothing says who assumes it")
 	}
-	r.roles = append(r.roles, profileRole{arn: arn, session: p.get("role_session_name"), externalID: p.get("external_id"), serial: p.get("mfa_serial"), duration: p.duration()})
+	r.roles = append(r.roles, profileRole{arn: arn, session: p.get("role_session_name"),
+		externalID: p.get("external_id"), serial: p.get("mfa_serial"), duration: p.duration()})
 	return nil
 }
 
@@ -213,7 +223,8 @@ func (f finder) machineSource(r *route, p *section, doing string) error {
 	case "EcsContainer":
 		r.source = fromContainer
 	default:
-		return p.fault(doing, "it is Environment, Ec2InstanceMetadata or EcsContainer", p.where("credential_source"), "credential_source names none that is known")
+		return p.fault(doing, "it is Environment, Ec2InstanceMetadata or EcsContainer", p.where("credential_source"),
+			"credential_source names none that is known")
 	}
 	r.section = p
 	return nil
@@ -226,13 +237,16 @@ func (f finder) source(r *route, p *section, doing string) (found bool, err erro
 	switch {
 	case f.env.web.tokenFile != "" || p.has("web_identity_token_file"):
 		r.source = fromWebIdentity
-		w := webIdentity{or(f.env.web.tokenFile, p.get("web_identity_token_file")), or(f.env.web.role, p.get("role_arn")), or(f.env.web.session, p.get("role_session_name"))}
+		w := webIdentity{or(f.env.web.tokenFile, p.get("web_identity_token_file")), or(f.env.web.role,
+			p.get("role_arn")), or(f.env.web.session, p.get("role_session_name"))}
 		r.web = w
 		if w.role == "" {
-			return true, p.fault(doing, "set role_arn beside it, or AWS_ROLE_ARN beside AWS_WEB_IDENTITY_TOKEN_FILE", p.where("web_identity_token_file"), "a web identity token is named without a role")
+			return true, p.fault(doing, "set role_arn beside it, or AWS_ROLE_ARN beside AWS_WEB_IDENTITY_TOKEN_FILE",
+				p.where("web_identity_token_file"), "a web identity token is named without a role")
 		}
 		if !roleARN.MatchString(w.role) {
-			return true, p.fault(doing, "write it as arn:aws:iam::222222222222:role/NAME", p.where("role_arn"), "the role of the web identity is not the ARN of a role")
+			return true, p.fault(doing, "write it as arn:aws:iam::222222222222:role/NAME", p.where("role_arn"),
+				"the role of the web identity is not the ARN of a role")
 		}
 		return true, nil
 	case p.has("sso_account_id") || p.has("sso_role_name"):
@@ -254,7 +268,8 @@ func (f finder) source(r *route, p *section, doing string) (found bool, err erro
 		return false, nil
 	}
 	if k := p.key(r.source); k.SecretAccessKey == "" {
-		return true, p.fault(doing, "add aws_secret_access_key beside it, in the same file", p.where("aws_access_key_id"), "half a key")
+		return true, p.fault(doing, "add aws_secret_access_key beside it, in the same file",
+			p.where("aws_access_key_id"), "half a key")
 	}
 	return true, nil
 }
@@ -271,7 +286,8 @@ func (s *section) key(from sourceKind) aws.Credentials {
 	id := in["aws_access_key_id"]
 	return aws.Credentials{
 		AccessKeyID: id.text, SecretAccessKey: in["aws_secret_access_key"].text, AccountID: in["aws_account_id"].text,
-		SessionToken: or(in["aws_security_token"].text, in["aws_session_token"].text), Source: "SharedConfigCredentials: " + id.file,
+		SessionToken: or(in["aws_security_token"].text, in["aws_session_token"].text),
+		Source:       "SharedConfigCredentials: " + id.file,
 	}
 }
 
@@ -279,16 +295,19 @@ func (s *section) key(from sourceKind) aws.Credentials {
 type ssoProfile struct{ session, startURL, region, account, role string }
 
 func (f finder) sso(p *section, doing string) (ssoProfile, error) {
-	s := ssoProfile{p.get("sso_session"), p.get("sso_start_url"), p.get("sso_region"), p.get("sso_account_id"), p.get("sso_role_name")}
+	s := ssoProfile{p.get("sso_session"), p.get("sso_start_url"), p.get("sso_region"), p.get("sso_account_id"),
+		p.get("sso_role_name")}
 	if s.session != "" {
 		session := f.sessions[s.session]
 		if session == nil {
-			return s, p.fault(doing, "`aws configure sso` writes both", p.where("sso_session"), "there is no section [sso-session %s]", s.session)
+			return s, p.fault(doing, "`aws configure sso` writes both", p.where("sso_session"),
+				"there is no section [sso-session %s]", s.session)
 		}
 		for key, mine := range map[string]*string{"sso_start_url": &s.startURL, "sso_region": &s.region} {
 			theirs := session.get(key)
 			if *mine != "" && theirs != "" && *mine != theirs {
-				return s, p.fault(doing, "remove it from the profile", p.where(key), "%s is another one in %s", key, session.where(key))
+				return s, p.fault(doing, "remove it from the profile", p.where(key), "%s is another one in %s", key,
+					session.where(key))
 			}
 			*mine = or(*mine, theirs)
 		}
@@ -302,7 +321,8 @@ func (f finder) sso(p *section, doing string) (ssoProfile, error) {
 		}
 	}
 	if len(lacks) > 0 {
-		return s, p.fault(doing, "`aws configure sso` writes a whole one", p.where("sso_session", "sso_account_id", "sso_role_name"), "the profile of IAM Identity Center lacks %s", strings.Join(lacks, ", "))
+		return s, p.fault(doing, "`aws configure sso` writes a whole one", p.where("sso_session", "sso_account_id",
+			"sso_role_name"), "the profile of IAM Identity Center lacks %s", strings.Join(lacks, ", "))
 	}
 	return s, nil
 }
@@ -312,7 +332,8 @@ func (f finder) twice(p *section, doing string) error {
 	for _, in := range []map[string]value{p.credentials, p.config} {
 		for _, key := range decisive {
 			if v, ok := in[key]; ok && v.first != nil {
-				return p.fault(doing, "remove one of the two", v.place, "%s is given twice, and at line %d otherwise", key, v.first.line)
+				return p.fault(doing, "remove one of the two", v.place, "%s is given twice, and at line %d otherwise", key,
+					v.first.line)
 			}
 		}
 	}
@@ -321,8 +342,10 @@ func (f finder) twice(p *section, doing string) error {
 
 // decisive is the settings that decide whose credentials are found.
 var decisive = []string{
-	"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "role_arn", "source_profile", "credential_source", "credential_process",
-	"web_identity_token_file", "sso_session", "sso_account_id", "sso_role_name", "sso_start_url", "sso_region", "login_session",
+	"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "role_arn", "source_profile",
+	"credential_source", "credential_process",
+	"web_identity_token_file", "sso_session", "sso_account_id", "sso_role_name", "sso_start_url", "sso_region",
+	"login_session",
 }
 
 // fault is what is wrong with a profile, with its place.
@@ -351,7 +374,8 @@ func (f finder) missing(doing, name string) error {
 func (f finder) unreadable(doing string) error {
 	for _, flaw := range f.flaws {
 		if flaw.harmful && flaw.profile == "" {
-			return fault(record.NoCredentials, "make it a file that the user of this process can read, or name another by AWS_CONFIG_FILE or AWS_SHARED_CREDENTIALS_FILE", "%s: %s", doing, flaw.Error())
+			return fault(record.NoCredentials, "make it a file that the user of this process can read, or name another "+
+				"by AWS_CONFIG_FILE or AWS_SHARED_CREDENTIALS_FILE", "%s: %s", doing, flaw.Error())
 		}
 	}
 	return nil

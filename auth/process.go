@@ -27,7 +27,8 @@ const (
 func process(ctx context.Context, doing, command string) (aws.Credentials, error) {
 	doing += ": credential_process"
 	refused := func(format string, args ...any) (aws.Credentials, error) {
-		return aws.Credentials{}, fault(record.NoCredentials, "run the profile's credential_process by hand, as the user of this process: it must print credentials as one JSON object, and nothing else",
+		return aws.Credentials{}, fault(record.NoCredentials, "run the profile's credential_process by hand, as the "+
+			"user of this process: it must print credentials as one JSON object, and nothing else",
 			doing+format, args...)
 	}
 	run, cancel := within(ctx, processTimeout, doing)
@@ -38,7 +39,8 @@ func process(ctx context.Context, doing, command string) (aws.Credentials, error
 	}
 	cmd := exec.CommandContext(run, shell[0], shell[1], command)
 	out, problem := &capped{room: processOutput}, &capped{room: commandOutput}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = os.Stdin, out, problem, commandGrace // it may ask a person for a code
+	// it may ask a person for a code
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = os.Stdin, out, problem, commandGrace
 	err := cmd.Run()
 	text, tail := out.String(), said(problem.String(), out.String())
 	exit := new(exec.ExitError)
@@ -80,7 +82,8 @@ func parseProcess(text, tail string, refused func(string, ...any) (aws.Credentia
 	case got.SecretAccessKey == "":
 		return refused(": exit status 0, but what it printed has no SecretAccessKey%s", tail)
 	}
-	c := aws.Credentials{AccessKeyID: got.AccessKeyID, SecretAccessKey: got.SecretAccessKey, SessionToken: got.SessionToken, AccountID: got.AccountID, Source: processcreds.ProviderName}
+	c := aws.Credentials{AccessKeyID: got.AccessKeyID, SecretAccessKey: got.SecretAccessKey,
+		SessionToken: got.SessionToken, AccountID: got.AccountID, Source: processcreds.ProviderName}
 	if got.Expiration != "" {
 		at, ok := instantIn(got.Expiration)
 		if !ok {
@@ -101,7 +104,8 @@ func known(field string) bool {
 
 // instantIn reads a time in the forms that helpers print and boto3 takes.
 func instantIn(text string) (time.Time, bool) {
-	for _, form := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z0700", "2006-01-02T15:04:05 MST", "2006-01-02 15:04:05 MST"} {
+	for _, form := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02 15:04:05Z07:00",
+		"2006-01-02 15:04:05Z0700", "2006-01-02T15:04:05 MST", "2006-01-02 15:04:05 MST"} {
 		at, err := time.Parse(form, text)
 		if err != nil {
 			continue

@@ -18,7 +18,8 @@ import (
 )
 
 // sdkStep is a profile of the shared AWS files, or the default chain (environment, shared files, SSO, web identity,
-// container, instance role). A route says where the credentials are, and the SDK's providers get them. The files are read
+// container, instance role). A route says where the credentials are, and the SDK's providers get them. The files are
+// read
 // again each time credentials are due, so that rotated ones are noticed.
 type sdkStep struct {
 	profile  string // "" is the chain
@@ -63,20 +64,23 @@ func (s *sdkStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentials, er
 }
 
 // source gets the credentials that a route begins with.
-func (s *sdkStep) source(ctx context.Context, cfg aws.Config, files *shared, env environment, r *route) (aws.Credentials, error) {
+func (s *sdkStep) source(ctx context.Context, cfg aws.Config, files *shared, env environment,
+	r *route) (aws.Credentials, error) {
 	switch r.source {
 	case fromEnvironment:
 		if !env.key.HasKeys() {
-			return aws.Credentials{}, fault(record.NoCredentials, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or remove credential_source from the profile",
+			return aws.Credentials{}, fault(record.NoCredentials, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "+
+				"remove credential_source from the profile",
 				"%s: credential_source is Environment, and AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set", s.Name())
 		}
 		return env.key, nil
 	case fromCredentialsFile, fromConfigFile:
 		return r.section.key(r.source), nil
 	case fromWebIdentity:
-		return stscreds.NewWebIdentityRoleProvider(steered{web: s.tokens.client, to: s}, r.web.role, tokenFile(r.web.tokenFile), func(o *stscreds.WebIdentityRoleOptions) {
-			o.RoleSessionName = r.web.session
-		}).Retrieve(ctx)
+		return stscreds.NewWebIdentityRoleProvider(steered{web: s.tokens.client, to: s}, r.web.role,
+			tokenFile(r.web.tokenFile), func(o *stscreds.WebIdentityRoleOptions) {
+				o.RoleSessionName = r.web.session
+			}).Retrieve(ctx)
 	case fromSSO:
 		return s.fromSSO(ctx, cfg, files, r)
 	case fromLogin:
@@ -105,24 +109,28 @@ func (s *sdkStep) fromMachine(ctx context.Context) (aws.Credentials, error) {
 	case s.profile == "":
 		err = nothingFound(err)
 	default:
-		err = fault(record.NoCredentials, record.HintOf(err), "%s: it holds no credentials and names no source, and there are none in boto 2's files, container or instance metadata: %w", s.Name(), err)
+		err = fault(record.NoCredentials, record.HintOf(err), "%s: it holds no credentials and names no source, and "+
+			"there are none in boto 2's files, container or instance metadata: %w", s.Name(), err)
 	}
 	return c, err
 }
 
 // assume enters a profile's role.
-func (s *sdkStep) assume(ctx context.Context, cfg aws.Config, c aws.Credentials, r profileRole) (aws.Credentials, error) {
+func (s *sdkStep) assume(ctx context.Context, cfg aws.Config, c aws.Credentials, r profileRole) (aws.Credentials,
+	error) {
 	if r.serial != "" {
-		return c, fault(record.MFANeeded, "the default profile asks for MFA: name it as `profile`, and give `totp_seed`, `token_command` or `token_code`", "%s: role %s asks for MFA", s.Name(), r.arn)
+		return c, fault(record.MFANeeded, "the default profile asks for MFA: name it as `profile`, and give "+
+			"`totp_seed`, `token_command` or `token_code`", "%s: role %s asks for MFA", s.Name(), r.arn)
 	}
 	cfg.Credentials = static(c)
-	return stscreds.NewAssumeRoleProvider(steered{role: sts.NewFromConfig(cfg), to: s}, r.arn, func(o *stscreds.AssumeRoleOptions) {
-		o.Duration = orDefault(r.duration, roleSession) // the SDK's own default is 15 minutes
-		o.RoleSessionName = or(r.session, roleSessionName)
-		if r.externalID != "" {
-			o.ExternalID = aws.String(r.externalID)
-		}
-	}).Retrieve(ctx)
+	return stscreds.NewAssumeRoleProvider(steered{role: sts.NewFromConfig(cfg), to: s}, r.arn,
+		func(o *stscreds.AssumeRoleOptions) {
+			o.Duration = orDefault(r.duration, roleSession) // the SDK's own default is 15 minutes
+			o.RoleSessionName = or(r.session, roleSessionName)
+			if r.externalID != "" {
+				o.ExternalID = aws.String(r.externalID)
+			}
+		}).Retrieve(ctx)
 }
 
 // tokenFile gives a web identity's token.
@@ -132,10 +140,12 @@ type tokenFile string
 func (f tokenFile) GetIdentityToken() ([]byte, error) {
 	b, err := os.ReadFile(string(f))
 	if err != nil {
-		return nil, fault(record.NoCredentials, "look at web_identity_token_file or AWS_WEB_IDENTITY_TOKEN_FILE, and at the pod's volumes", "web identity: the token's file %s cannot be read: %s", string(f), why(err))
+		return nil, fault(record.NoCredentials, "look at web_identity_token_file or AWS_WEB_IDENTITY_TOKEN_FILE, and "+
+			"at the pod's volumes", "web identity: the token's file %s cannot be read: %s", string(f), why(err))
 	}
 	if len(bytes.TrimSpace(b)) == 0 {
-		return nil, fault(record.NoCredentials, "whoever writes the token wrote none", "web identity: the token's file %s is empty", string(f))
+		return nil, fault(record.NoCredentials, "whoever writes the token wrote none",
+			"web identity: the token's file %s is empty", string(f))
 	}
 	return b, nil
 }
@@ -200,7 +210,8 @@ type mfaProfile struct {
 	roles  []config.Role
 }
 
-// profileMFA reads a profile. It is nil where nothing in the profile's chain asks for MFA: then sdkStep does it all. What
+// profileMFA reads a profile. It is nil where nothing in the profile's chain asks for MFA: then sdkStep does it all.
+// What
 // is wrong with the profile is said there as well.
 func profileMFA(l *loaded, name string) (*mfaProfile, error) {
 	r, err := l.shared().routeOf(l, name, environment{})
@@ -214,11 +225,13 @@ func profileMFA(l *loaded, name string) (*mfaProfile, error) {
 	}
 	for _, at := range r.roles {
 		serials = append(serials, at.serial)
-		m.roles = append(m.roles, config.Role{ARN: at.arn, RoleSession: config.RoleSession{SessionName: at.session, ExternalID: at.externalID, Duration: config.Duration(at.duration)}})
+		m.roles = append(m.roles, config.Role{ARN: at.arn, RoleSession: config.RoleSession{SessionName: at.session,
+			ExternalID: at.externalID, Duration: config.Duration(at.duration)}})
 	}
 	for _, serial := range serials {
 		if serial != "" && m.serial != "" && m.serial != serial {
-			return nil, fault(record.MFASerial, "one device can be asked for a code in a chain of profiles", "profile %s: two devices, %s and %s", name, m.serial, serial)
+			return nil, fault(record.MFASerial, "one device can be asked for a code in a chain of profiles",
+				"profile %s: two devices, %s and %s", name, m.serial, serial)
 		}
 		m.serial = or(m.serial, serial)
 	}
@@ -245,11 +258,14 @@ func (s *sdkStep) explain(err error, r *route) error {
 	if reason == record.Other {
 		reason = record.NoCredentials
 	}
-	return fault(reason, "look at the profile's settings and the files that it names", "%s: %s: %s", s.Name(), sourceNames[r.source], outcome(err))
+	return fault(reason, "look at the profile's settings and the files that it names", "%s: %s: %s", s.Name(),
+		sourceNames[r.source], outcome(err))
 }
 
 // sourceNames is how errors call the sources.
 var sourceNames = map[sourceKind]string{
-	fromMachine: "machine", fromEnvironment: "environment", fromWebIdentity: "web identity", fromSSO: "IAM Identity Center", fromCredentialsFile: "credentials file",
-	fromLogin: "login session", fromProcess: "credential_process", fromConfigFile: "config file", fromContainer: "container", fromInstance: "instance role",
+	fromMachine: "machine", fromEnvironment: "environment", fromWebIdentity: "web identity",
+	fromSSO: "IAM Identity Center", fromCredentialsFile: "credentials file",
+	fromLogin: "login session", fromProcess: "credential_process", fromConfigFile: "config file",
+	fromContainer: "container", fromInstance: "instance role",
 }

@@ -28,7 +28,8 @@ var allSettings = []setting{
 	{"CustomCABundle", "", "ca_bundle"},
 	{"EnableEndpointDiscovery", "AWS_ENABLE_ENDPOINT_DISCOVERY", "endpoint_discovery_enabled"},
 	{"S3UseARNRegion", "AWS_S3_USE_ARN_REGION", "s3_use_arn_region"},
-	{"S3DisableMultiRegionAccessPoints", "AWS_S3_DISABLE_MULTIREGION_ACCESS_POINTS", "s3_disable_multiregion_access_points"},
+	{"S3DisableMultiRegionAccessPoints", "AWS_S3_DISABLE_MULTIREGION_ACCESS_POINTS",
+		"s3_disable_multiregion_access_points"},
 	{"S3DisableExpressAuth", "AWS_S3_DISABLE_EXPRESS_SESSION_AUTH", "s3_disable_express_session_auth"},
 	{"EC2IMDSEndpointMode", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "ec2_metadata_service_endpoint_mode"},
 	{"EC2IMDSEndpoint", "AWS_EC2_METADATA_SERVICE_ENDPOINT", "ec2_metadata_service_endpoint"},
@@ -115,19 +116,25 @@ func oneOf(target any, text string) (want string) {
 	case *aws.FIPSEndpointState:
 		return pick(t, text, []string{"true", "false"}, aws.FIPSEndpointStateEnabled, aws.FIPSEndpointStateDisabled)
 	case *aws.DualStackEndpointState:
-		return pick(t, text, []string{"true", "false"}, aws.DualStackEndpointStateEnabled, aws.DualStackEndpointStateDisabled)
+		return pick(t, text, []string{"true", "false"}, aws.DualStackEndpointStateEnabled,
+			aws.DualStackEndpointStateDisabled)
 	case *imds.ClientEnableState: // AWS_EC2_METADATA_DISABLED
 		return pick(t, text, []string{"true", "false"}, imds.ClientDisabled, imds.ClientEnabled)
 	case *aws.EndpointDiscoveryEnableState:
-		return pick(t, text, []string{"true", "false", "auto"}, aws.EndpointDiscoveryEnabled, aws.EndpointDiscoveryDisabled, aws.EndpointDiscoveryAuto)
+		return pick(t, text, []string{"true", "false", "auto"}, aws.EndpointDiscoveryEnabled,
+			aws.EndpointDiscoveryDisabled, aws.EndpointDiscoveryAuto)
 	case *aws.AccountIDEndpointMode:
-		return pick(t, text, []string{"preferred", "required", "disabled"}, aws.AccountIDEndpointModePreferred, aws.AccountIDEndpointModeRequired, aws.AccountIDEndpointModeDisabled)
+		return pick(t, text, []string{"preferred", "required", "disabled"}, aws.AccountIDEndpointModePreferred,
+			aws.AccountIDEndpointModeRequired, aws.AccountIDEndpointModeDisabled)
 	case *aws.RequestChecksumCalculation:
-		return pick(t, text, []string{"when_supported", "when_required"}, aws.RequestChecksumCalculationWhenSupported, aws.RequestChecksumCalculationWhenRequired)
+		return pick(t, text, []string{"when_supported", "when_required"}, aws.RequestChecksumCalculationWhenSupported,
+			aws.RequestChecksumCalculationWhenRequired)
 	case *aws.ResponseChecksumValidation:
-		return pick(t, text, []string{"when_supported", "when_required"}, aws.ResponseChecksumValidationWhenSupported, aws.ResponseChecksumValidationWhenRequired)
+		return pick(t, text, []string{"when_supported", "when_required"}, aws.ResponseChecksumValidationWhenSupported,
+			aws.ResponseChecksumValidationWhenRequired)
 	case *aws.RestrictFilePermissions:
-		return pick(t, text, []string{"user_read_write", "unrestricted"}, aws.RestrictFilePermissionsUserReadWrite, aws.RestrictFilePermissionsUnrestricted)
+		return pick(t, text, []string{"user_read_write", "unrestricted"}, aws.RestrictFilePermissionsUserReadWrite,
+			aws.RestrictFilePermissionsUnrestricted)
 	}
 	return "" // of a kind that is none of ours; a test knows them all
 }
@@ -163,7 +170,8 @@ func readEnvironment(getenv func(string) string) (awsconfig.EnvConfig, []Flaw) {
 		flaws = readVariables(&env, getenv)
 	}
 	if flaws == nil { // what a newer SDK has come to dislike
-		flaws = append(flaws, Flaw{Where: "environment", Text: "a variable of the AWS SDK cannot be read; it is ignored", harmful: true})
+		flaws = append(flaws, Flaw{Where: "environment",
+			Text: "a variable of the AWS SDK cannot be read; it is ignored", harmful: true})
 	}
 	return env, flaws
 }
@@ -202,7 +210,8 @@ func (s *shared) settingsOf(p *section) (awsconfig.SharedConfig, []Flaw) {
 			continue
 		}
 		if want := set.read(to, v.text); want != "" {
-			flaws = append(flaws, Flaw{Where: v.String(), Text: set.key + ": want " + want + "; it is ignored", profile: p.name, harmful: !lenient(to, set.key)})
+			flaws = append(flaws, Flaw{Where: v.String(), Text: set.key + ": want " + want + "; it is ignored",
+				profile: p.name, harmful: !lenient(to, set.key)})
 		}
 	}
 	if services := s.services[c.ServicesSectionName]; services != nil {
@@ -232,7 +241,8 @@ func (l *loaded) settingFlaws(p *section) []Flaw {
 	c, flaws := (&shared{}).settingsOf(p)
 	if c.CustomCABundle != "" {
 		if _, err := bundle(c.CustomCABundle); err != nil {
-			flaws = append(flaws, Flaw{Where: p.where("ca_bundle").String(), Text: "ca_bundle: " + err.Error(), profile: p.name, harmful: true})
+			flaws = append(flaws, Flaw{Where: p.where("ca_bundle").String(), Text: "ca_bundle: " + err.Error(),
+				profile: p.name, harmful: true})
 		}
 	}
 	return flaws
@@ -242,11 +252,15 @@ func (l *loaded) settingFlaws(p *section) []Flaw {
 func settle(env awsconfig.EnvConfig, file awsconfig.SharedConfig, client *awshttp.BuildableClient) aws.Config {
 	cfg := aws.Config{
 		HTTPClient: client, Region: or(env.Region, file.Region), AppID: or(env.AppID, file.AppID),
-		RetryMaxAttempts: first(env.RetryMaxAttempts, file.RetryMaxAttempts), RetryMode: first(env.RetryMode, file.RetryMode),
-		DefaultsMode:                first(env.DefaultsMode, file.DefaultsMode, aws.DefaultsModeLegacy),
-		AccountIDEndpointMode:       first(env.AccountIDEndpointMode, file.AccountIDEndpointMode, aws.AccountIDEndpointModePreferred),
-		RequestChecksumCalculation:  first(env.RequestChecksumCalculation, file.RequestChecksumCalculation, aws.RequestChecksumCalculationWhenSupported),
-		ResponseChecksumValidation:  first(env.ResponseChecksumValidation, file.ResponseChecksumValidation, aws.ResponseChecksumValidationWhenSupported),
+		RetryMaxAttempts: first(env.RetryMaxAttempts, file.RetryMaxAttempts), RetryMode: first(env.RetryMode,
+			file.RetryMode),
+		DefaultsMode: first(env.DefaultsMode, file.DefaultsMode, aws.DefaultsModeLegacy),
+		AccountIDEndpointMode: first(env.AccountIDEndpointMode, file.AccountIDEndpointMode,
+			aws.AccountIDEndpointModePreferred),
+		RequestChecksumCalculation: first(env.RequestChecksumCalculation, file.RequestChecksumCalculation,
+			aws.RequestChecksumCalculationWhenSupported),
+		ResponseChecksumValidation: first(env.ResponseChecksumValidation, file.ResponseChecksumValidation,
+			aws.ResponseChecksumValidationWhenSupported),
 		DisableRequestCompression:   aws.ToBool(first(env.DisableRequestCompression, file.DisableRequestCompression)),
 		DisableClockSkewCorrection:  aws.ToBool(first(env.DisableClockSkewCorrection, file.DisableClockSkewCorrection)),
 		RequestMinCompressSizeBytes: 10240,
@@ -260,7 +274,8 @@ func settle(env awsconfig.EnvConfig, file awsconfig.SharedConfig, client *awshtt
 	if len(cfg.AuthSchemePreference) == 0 {
 		cfg.AuthSchemePreference = file.AuthSchemePreference
 	}
-	if base := or(env.BaseEndpoint, file.BaseEndpoint); base != "" && !aws.ToBool(first(env.IgnoreConfiguredEndpoints, file.IgnoreConfiguredEndpoints)) {
+	if base := or(env.BaseEndpoint, file.BaseEndpoint); base != "" && !aws.ToBool(first(env.IgnoreConfiguredEndpoints,
+		file.IgnoreConfiguredEndpoints)) {
 		cfg.BaseEndpoint = &base
 	}
 	return cfg

@@ -20,17 +20,24 @@ import (
 
 // A value for each setting that is not the SDK's default, by the key of a shared file, and what is nothing of it.
 var someSettings = map[string]struct{ good, bad string }{
-	"region": {good: "eu-west-1"}, "sdk_ua_app_id": {good: "app"}, "ca_bundle": {}, "ec2_metadata_service_endpoint": {good: "http://127.0.0.1:1"}, "endpoint_url": {good: "http://127.0.0.1:2"},
-	"auth_scheme_preference": {good: "sigv4a, sigv4"}, "endpoint_discovery_enabled": {"true", "yes"}, "s3_use_arn_region": {"true", "yes"},
-	"s3_disable_multiregion_access_points": {"true", "yes"}, "s3_disable_express_session_auth": {"true", "yes"}, "ec2_metadata_service_endpoint_mode": {"IPv6", "v6"},
-	"ec2_metadata_v1_disabled": {"true", "yes"}, "use_dualstack_endpoint": {"true", "yes"}, "use_fips_endpoint": {"TRUE", "yes"}, "defaults_mode": {"in-region", "fast"},
-	"max_attempts": {"7", "x"}, "retry_mode": {"adaptive", "legacy"}, "ignore_configured_endpoint_urls": {"false", "no"}, "disable_request_compression": {"true", "yes"},
-	"disable_clock_skew_correction": {"true", "yes"}, "request_min_compression_size_bytes": {"99", "-1"}, "account_id_endpoint_mode": {"required", "on"},
+	"region": {good: "eu-west-1"}, "sdk_ua_app_id": {good: "app"}, "ca_bundle": {},
+	"ec2_metadata_service_endpoint": {good: "http://127.0.0.1:1"}, "endpoint_url": {good: "http://127.0.0.1:2"},
+	"auth_scheme_preference": {good: "sigv4a, sigv4"}, "endpoint_discovery_enabled": {"true", "yes"},
+	"s3_use_arn_region":                    {"true", "yes"},
+	"s3_disable_multiregion_access_points": {"true", "yes"}, "s3_disable_express_session_auth": {"true", "yes"},
+	"ec2_metadata_service_endpoint_mode": {"IPv6", "v6"},
+	"ec2_metadata_v1_disabled":           {"true", "yes"}, "use_dualstack_endpoint": {"true", "yes"},
+	"use_fips_endpoint": {"TRUE", "yes"}, "defaults_mode": {"in-region", "fast"},
+	"max_attempts": {"7", "x"}, "retry_mode": {"adaptive", "legacy"}, "ignore_configured_endpoint_urls": {"false",
+		"no"}, "disable_request_compression": {"true", "yes"},
+	"disable_clock_skew_correction": {"true", "yes"}, "request_min_compression_size_bytes": {"99", "-1"},
+	"account_id_endpoint_mode":     {"required", "on"},
 	"request_checksum_calculation": {"when_required", "on"}, "response_checksum_validation": {"when_required", "on"},
 	"": {"true", "yes"}, // AWS_EC2_METADATA_DISABLED
 }
 
-var noKey = map[string]struct{ good, bad string }{"AWS_EC2_METADATA_DISABLED": {"true", ""}, "AWS_RESTRICT_FILE_PERMISSIONS": {"unrestricted", "on"}}
+var noKey = map[string]struct{ good, bad string }{"AWS_EC2_METADATA_DISABLED": {"true", ""},
+	"AWS_RESTRICT_FILE_PERMISSIONS": {"unrestricted", "on"}}
 
 func valueOf(t *testing.T, s setting) (good, bad string) {
 	v, ok := someSettings[s.key]
@@ -43,7 +50,8 @@ func valueOf(t *testing.T, s setting) (good, bad string) {
 	return v.good, v.bad
 }
 
-// TestSettings: what this package reads leniently is what the SDK reads, setting by setting. A setting that a newer SDK brings fails here.
+// TestSettings: what this package reads leniently is what the SDK reads, setting by setting. A setting that a newer
+// SDK brings fails here.
 func TestSettings(t *testing.T) {
 	clean(t)
 	var file strings.Builder
@@ -84,9 +92,12 @@ func TestSettings(t *testing.T) {
 	}
 
 	known := []string{
-		"Credentials", "ContainerCredentialsEndpoint", "ContainerCredentialsRelativePath", "ContainerAuthorizationToken", "SharedConfigProfile", "SharedCredentialsFile", "SharedConfigFile",
-		"WebIdentityTokenFilePath", "RoleARN", "RoleSessionName", "Profile", "CredentialSource", "CredentialProcess", "WebIdentityTokenFile", "SSOSessionName", "SSOSession", "SSORegion", "SSOStartURL",
-		"SSOAccountID", "SSORoleName", "ExternalID", "MFASerial", "RoleDurationSeconds", "SourceProfileName", "Source", "Services", "ServicesSectionName", "LoginSession",
+		"Credentials", "ContainerCredentialsEndpoint", "ContainerCredentialsRelativePath",
+		"ContainerAuthorizationToken", "SharedConfigProfile", "SharedCredentialsFile", "SharedConfigFile",
+		"WebIdentityTokenFilePath", "RoleARN", "RoleSessionName", "Profile", "CredentialSource", "CredentialProcess",
+		"WebIdentityTokenFile", "SSOSessionName", "SSOSession", "SSORegion", "SSOStartURL",
+		"SSOAccountID", "SSORoleName", "ExternalID", "MFASerial", "RoleDurationSeconds", "SourceProfileName", "Source",
+		"Services", "ServicesSectionName", "LoginSession",
 	}
 	for _, s := range allSettings {
 		known = append(known, s.field)
@@ -125,7 +136,8 @@ func TestSettle(t *testing.T) {
 			}
 			t.Setenv("AWS_CONFIG_FILE", path)
 			client := awshttp.NewBuildableClient()
-			want, err := awsconfig.LoadDefaultConfig(t.Context(), awsconfig.WithHTTPClient(client), awsconfig.WithCredentialsProvider(aws.AnonymousCredentials{}))
+			want, err := awsconfig.LoadDefaultConfig(t.Context(), awsconfig.WithHTTPClient(client),
+				awsconfig.WithCredentialsProvider(aws.AnonymousCredentials{}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -135,10 +147,12 @@ func TestSettle(t *testing.T) {
 			got := settle(env, settings, client)
 			for i := range reflect.TypeFor[aws.Config]().NumField() {
 				f := reflect.TypeFor[aws.Config]().Field(i)
-				if slices.Contains([]string{"Credentials", "ConfigSources", "Logger", "HTTPClient", "BearerAuthTokenProvider", "Interceptors"}, f.Name) || !f.IsExported() {
+				if slices.Contains([]string{"Credentials", "ConfigSources", "Logger", "HTTPClient",
+					"BearerAuthTokenProvider", "Interceptors"}, f.Name) || !f.IsExported() {
 					continue
 				}
-				if g, w := reflect.ValueOf(got).Field(i).Interface(), reflect.ValueOf(want).Field(i).Interface(); !reflect.DeepEqual(g, w) {
+				if g, w := reflect.ValueOf(got).Field(i).Interface(),
+					reflect.ValueOf(want).Field(i).Interface(); !reflect.DeepEqual(g, w) {
 					t.Errorf("%s is %v, want %v", f.Name, g, w)
 				}
 			}
@@ -146,7 +160,8 @@ func TestSettle(t *testing.T) {
 	}
 }
 
-// TestOthersTrouble: what is wrong with the default profile, with a file or with a variable costs those accounts that sign in by
+// TestOthersTrouble: what is wrong with the default profile, with a file or with a variable costs those accounts that
+// sign in by
 // it, which are told where it is, and no others.
 func TestOthersTrouble(t *testing.T) {
 	type trouble struct {
@@ -156,19 +171,31 @@ func TestOthersTrouble(t *testing.T) {
 		say                 string // to who goes by the default chain; "": nothing
 	}
 	all := map[string]trouble{
-		"half a key":                  {config: "[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n", say: "config:2: half a key"},
-		"half a key, of credentials":  {credentials: "# mine\n[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n", say: "credentials:3: half a key"},
-		"a secret alone":              {config: "[default]\naws_secret_access_key = x\n", say: "config:2: half a key"},
-		"a source without its role":   {config: "[default]\nsource_profile = nobody\nmax_attempts = many\n", say: "config:3: max_attempts"},
-		"a role whose source is gone": {config: "[default]\nrole_arn = arn:aws:iam::111111111111:role/x\nsource_profile = gone\n", say: "config:3: source_profile gone is in no shared file"},
-		"a role of nobody":            {config: "[default]\nrole_arn = arn:aws:iam::111111111111:role/x\n", say: "config:2: role_arn without"},
-		"two sources":                 {config: "[default]\nrole_arn = arn:aws:iam::111111111111:role/x\nsource_profile = x\ncredential_source = Environment\n", say: "config:3"},
-		"a circle":                    {config: "[default]\nrole_arn = arn:aws:iam::111111111111:role/x\nsource_profile = default\n", say: "config:3: its source_profiles lead in a circle"},
-		"an SSO session that is gone": {config: "[default]\nsso_session = gone\nsso_account_id = 111111111111\nsso_role_name = x\n", say: "config:2: there is no section [sso-session gone]"},
-		"a bundle that is gone":       {config: "[default]\nca_bundle = /nowhere/ca.pem\naws_access_key_id = x\naws_secret_access_key = y\n", say: "config:2: ca_bundle: /nowhere/ca.pem"},
-		"a profile that is gone":      {env: "AWS_PROFILE=laptop", say: "laptop"},
-		"a folder for a config file":  {env: "AWS_CONFIG_FILE=/tmp", say: "/tmp: cannot be read: it is not a regular file"},
-		"a folder for credentials":    {env: "AWS_SHARED_CREDENTIALS_FILE=/tmp", say: "/tmp: cannot be read: it is not a regular file"},
+		"half a key": {config: "[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n",
+			say: "config:2: half a key"},
+		"half a key, of credentials": {credentials: "# mine\n[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n",
+			say: "credentials:3: half a key"},
+		"a secret alone": {config: "[default]\naws_secret_access_key = x\n", say: "config:2: half a key"},
+		"a source without its role": {config: "[default]\nsource_profile = nobody\nmax_attempts = many\n",
+			say: "config:3: max_attempts"},
+		"a role whose source is gone": {config: "[default]\nrole_arn = " +
+			"arn:aws:iam::111111111111:role/x\nsource_profile = gone\n",
+			say: "config:3: source_profile gone is in no shared file"},
+		"a role of nobody": {config: "[default]\nrole_arn = arn:aws:iam::111111111111:role/x\n",
+			say: "config:2: role_arn without"},
+		"two sources": {config: "[default]\nrole_arn = " +
+			"arn:aws:iam::111111111111:role/x\nsource_profile = x\ncredential_source = Environment\n", say: "config:3"},
+		"a circle": {config: "[default]\nrole_arn = " +
+			"arn:aws:iam::111111111111:role/x\nsource_profile = default\n",
+			say: "config:3: its source_profiles lead in a circle"},
+		"an SSO session that is gone": {config: "[default]\nsso_session = gone\nsso_account_id = " +
+			"111111111111\nsso_role_name = x\n", say: "config:2: there is no section [sso-session gone]"},
+		"a bundle that is gone": {config: "[default]\nca_bundle = /nowhere/ca.pem\naws_access_key_id = " +
+			"x\naws_secret_access_key = y\n", say: "config:2: ca_bundle: /nowhere/ca.pem"},
+		"a profile that is gone":     {env: "AWS_PROFILE=laptop", say: "laptop"},
+		"a folder for a config file": {env: "AWS_CONFIG_FILE=/tmp", say: "/tmp: cannot be read: it is not a regular file"},
+		"a folder for credentials": {env: "AWS_SHARED_CREDENTIALS_FILE=/tmp",
+			say: "/tmp: cannot be read: it is not a regular file"},
 	}
 	for _, s := range allSettings {
 		good, bad := valueOf(t, s)
@@ -183,7 +210,8 @@ func TestOthersTrouble(t *testing.T) {
 			if lenient(field(&awsconfig.SharedConfig{}, s.field), s.key) {
 				say = ""
 			}
-			all[s.key] = trouble{config: "[default]\n" + s.key + " = " + bad + "\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n", setting: "{dir}/config:2", say: say}
+			all[s.key] = trouble{config: "[default]\n" + s.key + " = " + bad +
+				"\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n", setting: "{dir}/config:2", say: say}
 		}
 	}
 	for name, c := range all {
@@ -191,7 +219,9 @@ func TestOthersTrouble(t *testing.T) {
 			w, _ := ordinary(t)
 			keys := strings.NewReplacer("{id}", w.key.ID, "{secret}", w.key.Secret)
 			dir := t.TempDir()
-			for file, text := range map[string]string{"config": c.config + "\n[profile mine]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n", "credentials": c.credentials} {
+			for file, text := range map[string]string{"config": c.config +
+				"\n[profile mine]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n",
+				"credentials": c.credentials} {
 				if err := os.WriteFile(filepath.Join(dir, file), []byte(keys.Replace(text)), 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -202,7 +232,8 @@ func TestOthersTrouble(t *testing.T) {
 				t.Setenv(n, v)
 			}
 			s := w.sessions(Options{Getenv: os.Getenv})
-			if c.setting != "" && !strings.Contains(w.log.String(), `msg="AWS setting ignored" setting=`+strings.NewReplacer("{dir}", dir).Replace(c.setting)) {
+			if c.setting != "" && !strings.Contains(w.log.String(),
+				`msg="AWS setting ignored" setting=`+strings.NewReplacer("{dir}", dir).Replace(c.setting)) {
 				t.Errorf("no %s in the log: %s", c.setting, w.log)
 			}
 			w.open(s, w.ak())
@@ -240,7 +271,8 @@ func TestOthersTroubleKeepsTheRest(t *testing.T) {
 	defer srv.Close()
 	ca := write(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})))
 	t.Setenv("AWS_ENDPOINT_URL", "")
-	t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[default]\nretry_mode = legacy\nregion = eu-west-3\nmax_attempts = 5\nendpoint_url = "+srv.URL+"\nca_bundle = "+ca+"\n"))
+	t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[default]\nretry_mode = legacy\nregion = "+
+		"eu-west-3\nmax_attempts = 5\nendpoint_url = "+srv.URL+"\nca_bundle = "+ca+"\n"))
 	cfg, err := LoadAWS(t.Context(), w.load)
 	if err != nil {
 		t.Fatal(err)

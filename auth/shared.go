@@ -13,7 +13,8 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 )
 
-// shared is the AWS config and credentials files, as the SDK's own reader sees them, but with the line of each value and
+// shared is the AWS config and credentials files, as the SDK's own reader sees them, but with the line of each value
+// and
 // without an opinion: what is wrong with one profile is an error for whoever signs in by it, and for nobody else. It
 // holds secrets, so it is read, used and let go.
 // https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
@@ -99,7 +100,8 @@ func (f Flaw) Error() string {
 func (l *loaded) shared() *shared {
 	s := &shared{profiles: map[string]*section{}, sessions: map[string]*section{}, services: map[string]*section{}}
 	configs, credentials := l.paths()
-	named := [2]bool{l.env.SharedConfigFile != "" || l.opts.ConfigFiles != nil, l.env.SharedCredentialsFile != "" || l.opts.CredentialsFiles != nil}
+	named := [2]bool{l.env.SharedConfigFile != "" || l.opts.ConfigFiles != nil, l.env.SharedCredentialsFile != "" ||
+		l.opts.CredentialsFiles != nil}
 	for i, files := range [2][]string{configs, credentials} {
 		for _, file := range files {
 			s.names = append(s.names, file)
@@ -207,7 +209,8 @@ func (r *reader) line(n int, line string) {
 			r.put(r.key, v)
 		}
 	case !ok:
-		r.flaws = append(r.flaws, Flaw{Where: at.String(), Text: "is neither a section nor a setting: it is ignored", profile: r.in.name})
+		r.flaws = append(r.flaws, Flaw{Where: at.String(), Text: "is neither a section nor a setting: it is ignored",
+			profile: r.in.name})
 	default:
 		if indented {
 			text = strings.TrimSpace(cutComment(text))
@@ -360,7 +363,8 @@ func (s *shared) profileHint(l *loaded, name string) string {
 	configs, credentials := l.paths()
 	for _, file := range credentials {
 		if hasSection(file, "profile "+name) {
-			return fmt.Sprintf("%s has a section [profile %s]: in a credentials file it is written [%s], without the word profile, and is ignored otherwise", file, name, name)
+			return fmt.Sprintf("%s has a section [profile %s]: in a credentials file it is written [%s], without the "+
+				"word profile, and is ignored otherwise", file, name, name)
 		}
 	}
 	for _, file := range configs {
@@ -371,7 +375,8 @@ func (s *shared) profileHint(l *loaded, name string) string {
 	if len(s.names) == 0 {
 		return "no shared AWS file is read here"
 	}
-	return fmt.Sprintf("looked in %s; AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name other files", strings.Join(s.names, ", "))
+	return fmt.Sprintf("looked in %s; AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name other files",
+		strings.Join(s.names, ", "))
 }
 
 // hasSection looks for a header of an INI file.

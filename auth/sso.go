@@ -64,15 +64,18 @@ func (s *sdkStep) fromSSO(ctx context.Context, cfg aws.Config, files *shared, r 
 	cfg.Region = at.region
 	file, err := ssocreds.StandardCachedTokenFilepath(or(at.session, at.startURL))
 	if err != nil {
-		return aws.Credentials{}, fault(record.SSOLogin, "set HOME to that of whoever logged in", "%s: the SSO session is kept below the home folder, and there is none", s.Name())
+		return aws.Credentials{}, fault(record.SSOLogin, "set HOME to that of whoever logged in",
+			"%s: the SSO session is kept below the home folder, and there is none", s.Name())
 	}
-	c, err := ssocreds.New(portal{sso.NewFromConfig(cfg), s}, at.account, at.role, at.startURL, func(o *ssocreds.Options) {
-		o.CachedTokenFilepath = file
-		if at.session != "" {
-			client := ssooidc.NewFromConfig(cfg)
-			o.SSOTokenProvider = ssocreds.NewSSOTokenProvider(client, file, func(o *ssocreds.SSOTokenProviderOptions) { o.Client = refresher{client, file, s} })
-		}
-	}).Retrieve(ctx)
+	c, err := ssocreds.New(portal{sso.NewFromConfig(cfg), s}, at.account, at.role, at.startURL,
+		func(o *ssocreds.Options) {
+			o.CachedTokenFilepath = file
+			if at.session != "" {
+				client := ssooidc.NewFromConfig(cfg)
+				o.SSOTokenProvider = ssocreds.NewSSOTokenProvider(client, file,
+					func(o *ssocreds.SSOTokenProviderOptions) { o.Client = refresher{client, file, s} })
+			}
+		}).Retrieve(ctx)
 	var f *record.Fault
 	if err == nil || errors.As(err, &f) || ctx.Err() != nil {
 		return c, err
@@ -95,7 +98,8 @@ func tokenState(file string) string {
 
 // fromLogin gets the credentials that `aws login` has left.
 func (s *sdkStep) fromLogin(ctx context.Context, cfg aws.Config, r *route) (aws.Credentials, error) {
-	file, err := logincreds.StandardCachedTokenFilepath(r.section.get("login_session"), s.getenv("AWS_LOGIN_CACHE_DIRECTORY"))
+	file, err := logincreds.StandardCachedTokenFilepath(r.section.get("login_session"),
+		s.getenv("AWS_LOGIN_CACHE_DIRECTORY"))
 	if err == nil {
 		var c aws.Credentials
 		c, err = logincreds.New(signin.NewFromConfig(cfg), file, func(o *logincreds.Options) {
@@ -113,7 +117,8 @@ func (s *sdkStep) fromLogin(ctx context.Context, cfg aws.Config, r *route) (aws.
 	if s.profile != "" {
 		login += " --profile " + s.profile
 	}
-	return aws.Credentials{}, fault(record.SSOLogin, "run `"+login+"` as the user of this process, and with its HOME", "%s: the login session: %s", s.Name(), why)
+	return aws.Credentials{}, fault(record.SSOLogin, "run `"+login+"` as the user of this process, and with its HOME",
+		"%s: the login session: %s", s.Name(), why)
 }
 
 // ssoFault is for what the network does.

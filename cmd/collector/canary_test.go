@@ -42,7 +42,8 @@ func TestNoSecretLeaves(t *testing.T) {
 	secrets := t.TempDir()
 	write(t, filepath.Join(secrets, "seed"), audit.MFA.Seed)
 	write(t, filepath.Join(secrets, "key"), canaries["the key that encrypts sessions"])
-	awsFiles, answers := plantShared(t, canaries["what a program prints"], canaries["what an endpoint answers"], canaries["what a shared AWS file holds"])
+	awsFiles, answers := plantShared(t, canaries["what a program prints"], canaries["what an endpoint answers"],
+		canaries["what a shared AWS file holds"])
 	config := filepath.Join(dir, "config.yaml")
 	write(t, config, daemonConfig(dir, scene, fmt.Sprintf(`
   - {name: wrong, ak_id: %[1]s, ak_secret: %[2]q}
@@ -59,7 +60,8 @@ func TestNoSecretLeaves(t *testing.T) {
 `, prod.Key.ID, canaries["a secret that does not fit its key"], canaries["a session token that nobody issued"],
 		payments.Key.ID, payments.Key.Secret, payments.MFA.Serial, canaries["a one-time code that is wrong"], file,
 		audit.Key.ID, audit.Key.Secret, audit.MFA.Serial, secrets)+"session_key: ${file:"+secrets+"/key}\n"))
-	env := []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true", "CANARY=" + canaries["a secret that comes from environment"], "COLLECTOR_LOG_LEVEL=debug",
+	env := []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true", "CANARY=" +
+		canaries["a secret that comes from environment"], "COLLECTOR_LOG_LEVEL=debug",
 		"AWS_CONTAINER_CREDENTIALS_FULL_URI=" + answers, "AWS_CONFIG_FILE=" + awsFiles, "HOME=" + filepath.Dir(awsFiles)}
 
 	leaks := func(where, text string) {
@@ -78,7 +80,8 @@ func TestNoSecretLeaves(t *testing.T) {
 	if code != exitPartial {
 		t.Errorf("exit %d, want %d\n%s", code, exitPartial, stderr)
 	}
-	for _, reason := range []string{"signature", "mfa_invalid", "bad_key", "sso_login", "credential_process: exit status 0", "container: "} {
+	for _, reason := range []string{"signature", "mfa_invalid", "bad_key", "sso_login",
+		"credential_process: exit status 0", "container: "} {
 		if !strings.Contains(stderr, reason) {
 			t.Errorf("no account failed with %s: the canaries were not tried", reason)
 		}
@@ -123,7 +126,8 @@ func TestNoSecretLeaves(t *testing.T) {
 	}
 }
 
-// plantShared writes shared AWS files that go wrong in each way in which somebody else's secret may come into an error, and serves an
+// plantShared writes shared AWS files that go wrong in each way in which somebody else's secret may come into an
+// error, and serves an
 // endpoint for containers that does.
 func plantShared(t *testing.T, printed, answered, kept string) (configFile, endpoint string) {
 	t.Helper()
@@ -136,7 +140,8 @@ func plantShared(t *testing.T, printed, answered, kept string) (configFile, endp
 	if err := os.MkdirAll(cache, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(cache, hex.EncodeToString(session[:])+".json"), fmt.Sprintf(`{"accessToken":%q,"expiresAt":%[1]q}`, kept))
+	write(t, filepath.Join(cache, hex.EncodeToString(session[:])+".json"),
+		fmt.Sprintf(`{"accessToken":%q,"expiresAt":%[1]q}`, kept))
 	configFile = filepath.Join(home, "config")
 	write(t, configFile, fmt.Sprintf(`[profile talkative]
 credential_process = cat %[1]s/talkative
@@ -153,7 +158,10 @@ sso_start_url = https://example.awsapps.com/start
 aws_secret_access_key = %[2]s
 max_attempts = %[2]s
 `, home, kept))
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, answered, http.StatusForbidden) }))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, answered,
+			http.StatusForbidden)
+	}))
 	t.Cleanup(srv.Close)
 	return configFile, srv.URL
 }

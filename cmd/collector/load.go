@@ -159,7 +159,8 @@ func (c *cli) validateVerb() *cobra.Command {
 	}
 }
 
-// inspect adds what is wrong with the AWS profiles, files and variables that accounts sign in by. What no account needs is a
+// inspect adds what is wrong with the AWS profiles, files and variables that accounts sign in by. What no account
+// needs is a
 // warning.
 func (c *cli) inspect(l *loaded) error {
 	var blocks []config.Account
@@ -171,7 +172,8 @@ func (c *cli) inspect(l *loaded) error {
 	}
 	for _, o := range l.file.Outputs {
 		if s3, ok := o.Options.(*outputs.S3); ok {
-			blocks = append(blocks, config.Account{SignIn: config.SignIn{AKID: s3.AKID, AKSecret: s3.AKSecret, Profile: s3.Profile}})
+			blocks = append(blocks, config.Account{SignIn: config.SignIn{AKID: s3.AKID, AKSecret: s3.AKSecret,
+				Profile: s3.Profile}})
 		}
 	}
 	var errs []error
