@@ -175,7 +175,7 @@ func (s *containerStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentia
 			"container: neither AWS_CONTAINER_CREDENTIALS_RELATIVE_URI nor AWS_CONTAINER_CREDENTIALS_FULL_URI is set")
 	}
 	if !s.trusted {
-		if err := ownMachine(s.endpoint); err != nil {
+		if err := ownMachine(ctx, s.endpoint); err != nil {
 			return aws.Credentials{}, err
 		}
 	}
@@ -206,10 +206,17 @@ func (s *containerStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentia
 var agents = []string{"169.254.170.2", "169.254.170.23", "fd00:ec2::23", "localhost"}
 
 // ownMachine refuses to send the authorization token in clear to another machine, as the SDKs do.
-func ownMachine(endpoint string) error {
+func ownMachine(ctx context.Context, endpoint string) error {
+	own := func(host string) bool { return slices.Contains(agents, host) || net.ParseIP(host).IsLoopback() }
 	u, err := url.Parse(endpoint)
-	if err == nil && (u.Scheme == "https" || slices.Contains(agents, u.Hostname()) || net.ParseIP(u.Hostname()).IsLoopback()) {
+	if err == nil && (u.Scheme == "https" || own(u.Hostname())) {
 		return nil
+	}
+	if err == nil && net.ParseIP(u.Hostname()) == nil && u.Hostname() != "" {
+		addrs, err := net.DefaultResolver.LookupHost(ctx, u.Hostname())
+		if err == nil && !slices.ContainsFunc(addrs, func(a string) bool { return !own(a) }) {
+			return nil
+		}
 	}
 	return fault(record.NoCredentials, "AWS_CONTAINER_CREDENTIALS_FULL_URI is https, or http on loopback and at the agents' addresses",
 		"container: the credentials endpoint is another machine's and not https")

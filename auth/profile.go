@@ -220,7 +220,7 @@ func profileMFA(l *loaded, name string) (*mfaProfile, error) {
 	}
 	var m mfaProfile
 	serials := []string{}
-	if r.section != nil {
+	if r.section != nil && !r.section.has("role_arn") { // else it is asked for by that role
 		serials = append(serials, r.section.get("mfa_serial")) // of a user whose own calls ask for it
 	}
 	for _, at := range r.roles {

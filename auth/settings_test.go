@@ -15,6 +15,7 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 
 	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -304,4 +305,92 @@ func TestOthersTroubleKeepsTheRest(t *testing.T) {
 	if _, err = LoadAWS(t.Context(), w.load); err == nil || !strings.Contains(err.Error(), "/nowhere/ca.pem") {
 		t.Error(err)
 	}
+}
+
+// TestSharedFiles: what may stand for a file, and in it.
+func TestSharedFiles(t *testing.T) {
+	keys := func(w *world) string {
+		return "aws_access_key_id = " + w.key.ID + "\naws_secret_access_key = " + w.key.Secret + "\n"
+	}
+	env := func(t *testing.T, w *world) {
+		t.Setenv("AWS_ACCESS_KEY_ID", w.key.ID)
+		t.Setenv("AWS_SECRET_ACCESS_KEY", w.key.Secret)
+	}
+	for name, set := range map[string]func(t *testing.T, w *world) config.Account{
+		"no files at all": func(t *testing.T, w *world) config.Account { env(t, w); return block() },
+		"a home that is none": func(t *testing.T, w *world) config.Account {
+			t.Setenv("HOME", os.DevNull)
+			r := w.home.AddRole("pod",
+				awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"pods.eks.amazonaws.com"}}}})
+			w.aws.AddContainer(awsfake.Container{Path: "/v1/credentials", Role: r, Task: "pod-1"})
+			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", strings.Replace(os.Getenv("AWS_ENDPOINT_URL"), "127.0.0.1",
+				"localhost", 1)+"/v1/credentials")
+			return block()
+		},
+		"a home of somebody else's": func(t *testing.T, w *world) config.Account {
+			if os.Getuid() == 0 {
+				t.Skip("root may read everything")
+			}
+			if err := os.Chmod(os.Getenv("HOME"), 0); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = os.Chmod(os.Getenv("HOME"), 0o700) })
+			env(t, w)
+			return block()
+		},
+		"/dev/null": func(t *testing.T, w *world) config.Account {
+			t.Setenv("AWS_CONFIG_FILE", os.DevNull)
+			t.Setenv("AWS_SHARED_CREDENTIALS_FILE", write(t, "credentials", "[x]\n"+keys(w)))
+			return block(profile("x"))
+		},
+		"a mark at its beginning, lines as on Windows": func(t *testing.T, w *world) config.Account {
+			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "\ufeff[profile x]\r\n"+strings.ReplaceAll(keys(w), "\n", "\r\n")))
+			return block(profile("x"))
+		},
+		"~": func(t *testing.T, w *world) config.Account {
+			if err := os.WriteFile(filepath.Join(os.Getenv("HOME"), "mine"), []byte("[profile x]\n"+keys(w)),
+				0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("AWS_CONFIG_FILE", "~/mine")
+			return block(profile("x"))
+		},
+		"comments, colons, quotes, capitals, indented settings": func(t *testing.T, w *world) config.Account {
+			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "; mine\nlost = 1\n[preview]\nx = y\n[profile x] # of "+
+				"alice\ns3 =\n  max_bandwidth = 1\nAWS_ACCESS_KEY_ID: \""+w.key.ID+"\" # old\n"+
+				"aws_secret_access_key='"+w.key.Secret+"'\nnonsense\n[profile x]\nregion = us-east-1\n"))
+			return block(profile("x"))
+		},
+		"[default] beside [profile default]": func(t *testing.T, w *world) config.Account {
+			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile default]\n"+keys(w)+"[default]\nrole_arn = "+
+				"arn:aws:iam::111111111111:role/no\n"))
+			return block()
+		},
+		"a key of the old name": func(t *testing.T, w *world) config.Account {
+			c := retrieve(w, w.open(w.sessions(Options{}), w.ak(role(w.role.ARN))))
+			t.Setenv("AWS_CONFIG_FILE", write(t, "config",
+				"[profile x]\naws_access_key_id = "+c.AccessKeyID+"\naws_secret_access_key = "+c.SecretAccessKey+"\naws_security_token = "+c.SessionToken+"\n"))
+			return block(profile("x"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := ordinary(t)
+			a := set(t, w)
+			w.open(w.sessions(Options{Getenv: os.Getenv}), a)
+		})
+	}
+}
+
+// TestMFAOfASource: the device that a profile's role asks for is no matter of who takes the profile's keys.
+func TestMFAOfASource(t *testing.T) {
+	w, _ := ordinary(t)
+	text := "[profile u]\naws_access_key_id = " + w.key.ID + "\naws_secret_access_key = " + w.key.Secret +
+		"\nmfa_serial = " + w.mfa.Serial + "\n"
+	t.Setenv("AWS_CONFIG_FILE", write(t, "config", text+"role_arn = "+
+		"arn:aws:iam::222222222222:role/other\nsource_profile = u\n[profile x]\nrole_arn = "+w.role.ARN+"\nsource_profile = u\n"))
+	w.open(w.sessions(Options{Getenv: os.Getenv}), block(profile("x")))
+	w.count("GetSessionToken", 0)
+	t.Setenv("AWS_CONFIG_FILE", write(t, "config", text+"[profile x]\nrole_arn = "+w.role.ARN+"\nsource_profile = u\n"))
+	w.open(w.sessions(Options{Getenv: os.Getenv}), block(profile("x"), device("", w.mfa.Now())))
+	w.count("GetSessionToken", 1)
 }

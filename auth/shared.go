@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 )
@@ -117,7 +118,7 @@ const maxShared = 16 << 20
 func (s *shared) read(file string, credentials, named bool) {
 	text, err := readShared(file)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, errDevice):
 		return
 	case err != nil:
 		// At its standard place a file that may not be read is passed over, as the AWS CLI does: a service's HOME is often
@@ -140,7 +141,10 @@ func readShared(file string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !info.Mode().IsRegular() {
+	switch {
+	case info.Mode()&fs.ModeCharDevice != 0:
+		return "", errDevice
+	case !info.Mode().IsRegular():
 		return "", errNotRegular
 	}
 	f, err := os.Open(file)
@@ -152,10 +156,13 @@ func readShared(file string) (string, error) {
 	if err == nil && len(b) > maxShared {
 		err = fmt.Errorf("it is larger than %d MiB", maxShared>>20)
 	}
-	return string(b), err
+	return strings.TrimPrefix(string(b), "\ufeff"), err
 }
 
-var errNotRegular = errors.New("it is not a regular file")
+var (
+	errNotRegular = errors.New("it is not a regular file")
+	errDevice     = errors.New("it is a device") // /dev/null is how people say that there is no file
+)
 
 // why is a file's error without the file's name.
 func why(err error) string {
