@@ -171,7 +171,7 @@ func readEnvironment(getenv func(string) string) (awsconfig.EnvConfig, []Flaw) {
 	}
 	if flaws == nil { // what a newer SDK has come to dislike
 		flaws = append(flaws, Flaw{Where: "environment",
-			Text: "a variable of the AWS SDK cannot be read; it is ignored", harmful: true})
+			Text: "a variable of the AWS SDK cannot be read", harmful: true})
 	}
 	return env, flaws
 }
@@ -189,7 +189,7 @@ func readVariables(env *awsconfig.EnvConfig, getenv func(string) string) (flaws 
 			continue
 		}
 		if want := s.read(to, text); want != "" && s.field != "EC2IMDSClientEnableState" { // which only "true" turns off
-			flaws = append(flaws, Flaw{Where: s.variable, Text: "want " + want + "; it is ignored", harmful: true})
+			flaws = append(flaws, Flaw{Where: s.variable, Text: "want " + want, harmful: true})
 		}
 	}
 	return flaws
@@ -210,7 +210,7 @@ func (s *shared) settingsOf(p *section) (awsconfig.SharedConfig, []Flaw) {
 			continue
 		}
 		if want := set.read(to, v.text); want != "" {
-			flaws = append(flaws, Flaw{Where: v.String(), Text: set.key + ": want " + want + "; it is ignored",
+			flaws = append(flaws, Flaw{Where: v.String(), Text: set.key + ": want " + want,
 				profile: p.name, harmful: !lenient(to, set.key)})
 		}
 	}
