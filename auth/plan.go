@@ -77,7 +77,9 @@ func (s *Sessions) plan(ctx context.Context, a config.Account) (steps []Step, re
 }
 
 func (s *Sessions) profile(name, region string) Step {
-	return &sdkStep{profile: name, region: region, loaded: s.loaded, getenv: s.getenv, tokens: s.tokens, sso: s.sso, instance: s.instance}
+	return &sdkStep{
+		profile: name, region: region, loaded: s.loaded, getenv: s.getenv, tokens: s.tokens, sso: s.sso, instance: s.instance,
+	}
 }
 
 // isolated is the default chain of a process that must not look at its environment: a container's endpoint if one was

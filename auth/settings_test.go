@@ -298,7 +298,9 @@ func TestOthersTroubleKeepsTheRest(t *testing.T) {
 	if cfg, err = LoadAWS(t.Context(), w.load); err != nil {
 		t.Fatal(err)
 	}
-	if o := newTokens(cfg).client.Options(); o.EndpointOptions.UseDualStackEndpoint != aws.DualStackEndpointStateEnabled || aws.ToString(o.BaseEndpoint) != url {
+	o := newTokens(cfg).client.Options()
+	if o.EndpointOptions.UseDualStackEndpoint != aws.DualStackEndpointStateEnabled ||
+		aws.ToString(o.BaseEndpoint) != url {
 		t.Errorf("dual stack %v, endpoint %s", o.EndpointOptions.UseDualStackEndpoint, aws.ToString(o.BaseEndpoint))
 	}
 	t.Setenv("AWS_CA_BUNDLE", "/nowhere/ca.pem") // meant for each call
