@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -43,12 +44,7 @@ func Inspect(o LoadOptions, blocks []config.Account) []Flaw {
 	for name := range named {
 		i.profile(name, true)
 	}
-	slices.SortFunc(i.all, func(a, b Flaw) int {
-		if a.Error() < b.Error() {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(i.all, func(a, b Flaw) int { return cmp.Compare(a.Error(), b.Error()) })
 	return slices.CompactFunc(i.all, func(a, b Flaw) bool { return a.Error() == b.Error() && a.Used == b.Used })
 }
 

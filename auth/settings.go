@@ -83,6 +83,9 @@ func (setting) read(target any, text string) (want string) {
 		}
 		*t = &b
 	case *aws.RetryMode:
+		if strings.EqualFold(text, "legacy") { // a mode of other SDKs, and boto3's default: standard is what comes nearest
+			text = string(aws.RetryModeStandard)
+		}
 		m, err := aws.ParseRetryMode(text)
 		if err != nil {
 			return "standard or adaptive"

@@ -29,7 +29,7 @@ var someSettings = map[string]struct{ good, bad string }{
 	"ec2_metadata_service_endpoint_mode": {"IPv6", "v6"},
 	"ec2_metadata_v1_disabled":           {"true", "yes"}, "use_dualstack_endpoint": {"true", "yes"},
 	"use_fips_endpoint": {"TRUE", "yes"}, "defaults_mode": {"in-region", "fast"},
-	"max_attempts": {"7", "x"}, "retry_mode": {"adaptive", "legacy"}, "ignore_configured_endpoint_urls": {"false",
+	"max_attempts": {"7", "x"}, "retry_mode": {"adaptive", "eager"}, "ignore_configured_endpoint_urls": {"false",
 		"no"}, "disable_request_compression": {"true", "yes"},
 	"disable_clock_skew_correction": {"true", "yes"}, "request_min_compression_size_bytes": {"99", "-1"},
 	"account_id_endpoint_mode":     {"required", "on"},
