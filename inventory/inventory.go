@@ -293,11 +293,15 @@ func (v *Visit) End(ctx context.Context, o record.Outcome) error {
 	}
 	v.live = nil // a hundred visits may wait for their turn to commit
 	v.count()
-	v.inv.room.queue()
-	err := v.turn.Commit(ctx, c)
-	v.inv.room.done()
+	err := v.commit(ctx, c)
 	if err != nil && !errors.Is(err, ErrFenced) {
 		err = fmt.Errorf("store: end of target: %w", err)
 	}
 	return v.inv.note(ctx, err, true)
+}
+
+func (v *Visit) commit(ctx context.Context, c Commit) error {
+	v.inv.room.queue()
+	defer v.inv.room.done()
+	return v.turn.Commit(ctx, c)
 }

@@ -24,7 +24,7 @@ func views(t *testing.T, n int, pad string) *record.Page {
 		d.Buf = append(d.Buf, `{"InstanceId":`...)
 		from := len(d.Buf)
 		d.Buf = record.AppendQuote(d.Buf, string(rune('a'+i%26))+strings.Repeat("x", i/26))
-		p.ID(0, record.Span{From: from, To: len(d.Buf)})
+		p.ID(0, record.SpanOf(from, len(d.Buf)))
 		d.Buf = append(d.Buf, ",\n \"Pad\":"...)
 		d.Buf = record.AppendQuote(d.Buf, pad)
 		d.Buf = append(d.Buf, '}')

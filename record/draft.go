@@ -2,10 +2,35 @@ package record
 
 import "slices"
 
-// Span is bytes of a buffer, by place: it survives the buffer's growth, which a slice does not.
-type Span struct{ From, To int }
+// Span is bytes of a buffer, by place: it survives the buffer's growth, which a slice does not. The zero value is absent: it is
+// of no bytes and at no place, so moving it does nothing. An empty span has a place.
+type Span struct{ at, end int } // one more than the offsets, so that 0 is none of them
 
-func (s Span) len() int { return s.To - s.From }
+// SpanOf is the bytes of a buffer from an offset up to another.
+func SpanOf(from, to int) Span { return Span{from + 1, to + 1} }
+
+// Present reports whether the span was set.
+func (s Span) Present() bool { return s.at > 0 }
+
+// In is the span's bytes; nil where it is absent. They are capped: an append to them cannot reach what follows.
+func (s Span) In(b []byte) []byte {
+	if s.at == 0 {
+		return nil
+	}
+	return b[s.at-1 : s.end-1 : s.end-1]
+}
+
+func (s Span) len() int  { return s.end - s.at }
+func (s Span) from() int { return s.at - 1 }
+func (s Span) to() int   { return s.end - 1 }
+
+// moved is the span where its bytes stand d further on.
+func (s Span) moved(d int) Span {
+	if s.at == 0 {
+		return s
+	}
+	return Span{s.at + d, s.end + d}
+}
 
 // A Draft is JSON that is being written, with marks on it: what the content hash leaves out, and where lists are.
 // The decoder appends to Buf and to nothing else; offsets that it hands in are offsets of Buf.

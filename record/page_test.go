@@ -26,7 +26,7 @@ func write(p *Page, id, name string) {
 	b = append(b, `{"InstanceId":`...)
 	at := len(b)
 	b = AppendQuote(b, id)
-	p.ID(0, Span{at, len(b)})
+	p.ID(0, SpanOf(at, len(b)))
 	b = append(b, `,"Tags":`...)
 	p.Items.Buf = b
 	set := p.Items.Open(Set, len(b))
@@ -34,17 +34,17 @@ func write(p *Page, id, name string) {
 	if name != "" {
 		elem := p.Items.Open(Elem, len(b))
 		b = append(b, `{"Key":`...)
-		k := Span{From: len(b)}
+		k := len(b)
 		b = append(b, `"Name"`...)
-		k.To = len(b)
+		key := SpanOf(k, len(b))
 		b = append(b, `,"Value":`...)
-		v := Span{From: len(b)}
+		v := len(b)
 		b = AppendQuote(b, name)
-		v.To = len(b)
+		val := SpanOf(v, len(b))
 		b = append(b, '}')
 		p.Items.Close(elem, len(b))
-		p.Tag(k, v)
-		p.Name(v)
+		p.Tag(key, val)
+		p.Name(val)
 	}
 	b = append(b, ']')
 	p.Items.Close(set, len(b))
@@ -107,8 +107,8 @@ func TestIDsOfSeveralMembersAreJoined(t *testing.T) {
 	p.Reset(someStamp())
 	p.Begin(3)
 	p.Items.Buf = append(p.Items.Buf, `{"A":"a","N":7}`...)
-	p.ID(0, Span{5, 8})
-	p.ID(2, Span{13, 14})
+	p.ID(0, SpanOf(5, 8))
+	p.ID(2, SpanOf(13, 14))
 	if !p.End() {
 		t.Error("it has an id")
 	}

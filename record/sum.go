@@ -23,7 +23,7 @@ type Sum [16]byte
 func (v View) Sum() Sum {
 	p, e := v.p, v.e
 	b := append(p.scratch[:0], sumPrefix...)
-	b = p.canon.append(b, p.lines, e.data.From, e.data.To, p.marks[e.mark0:e.mark1])
+	b = p.canon.append(b, p.lines, e.data.from(), e.data.to(), p.marks[e.mark0:e.mark1])
 	p.scratch = b
 	h := sha256.Sum256(b)
 	return Sum(h[:16])
@@ -70,26 +70,26 @@ func (c *Canon) set(dst, src []byte, m *mark, marks []mark) []byte {
 	for i := 0; i < len(marks); {
 		e := &marks[i]
 		inside := int(e.inside)
-		s := Span{From: len(dst)}
+		from := len(dst)
 		dst = c.append(dst, src, int(e.from), int(e.to), marks[i+1:i+1+inside])
-		s.To = len(dst)
+		s := SpanOf(from, len(dst))
 		if n := len(c.elems); n > first && sorted {
 			last := c.elems[n-1]
-			sorted = bytes.Compare(dst[last.From:last.To], dst[s.From:s.To]) <= 0
+			sorted = bytes.Compare(last.In(dst), s.In(dst)) <= 0
 		}
 		c.elems = append(c.elems, s)
 		i += 1 + inside
 	}
 	elems := c.elems[first:]
 	if !sorted {
-		slices.SortFunc(elems, func(a, b Span) int { return bytes.Compare(dst[a.From:a.To], dst[b.From:b.To]) })
+		slices.SortFunc(elems, func(a, b Span) int { return bytes.Compare(a.In(dst), b.In(dst)) })
 	}
 	c.tmp = append(c.tmp[:0], '[')
 	for i, s := range elems {
 		if i > 0 {
 			c.tmp = append(c.tmp, ',')
 		}
-		c.tmp = append(c.tmp, dst[s.From:s.To]...)
+		c.tmp = append(c.tmp, s.In(dst)...)
 	}
 	c.tmp = append(c.tmp, ']')
 	c.elems = c.elems[:first]

@@ -46,15 +46,83 @@ func (v keptVisit) Drop() {
 	v.l.drops[v.t.Region]++
 }
 
+// toldLedger keeps what it was told at the ends of targets, and panics at times.
+type toldLedger struct {
+	*Memory
+	boom func(what string, nth int) bool
+
+	mu    sync.Mutex
+	calls map[string]int
+	told  []record.Outcome
+}
+
+func (l *toldLedger) at(what string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls[what]++
+	if l.boom(what, l.calls[what]) {
+		panic("ledger")
+	}
+}
+
+func (l *toldLedger) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (Visit, error) {
+	l.at("begin")
+	v, err := l.Memory.Begin(ctx, t, id, run)
+	return toldVisit{v, l}, err
+}
+
+type toldVisit struct {
+	Visit
+	l *toldLedger
+}
+
+func (v toldVisit) Page(context.Context, *record.Page) error { v.l.at("page"); return nil }
+
+func (v toldVisit) End(ctx context.Context, o record.Outcome) error {
+	v.l.at("end")
+	if err := v.Visit.End(ctx, o); err != nil {
+		return err
+	}
+	v.l.mu.Lock()
+	defer v.l.mu.Unlock()
+	v.l.told = append(v.l.told, o)
+	return nil
+}
+
+// Wherever the ledger panics, it is told that the target failed, and by no outcome that it is complete.
+func TestPanicEndsTheTargetInTheLedger(t *testing.T) {
+	for _, what := range []string{"begin", "page", "end"} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := &toldLedger{Memory: NewMemory(), calls: map[string]int{}, boom: func(at string, nth int) bool { return at == what && nth == 1 }}
+				f := &fakeAccount{
+					regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: []string{"r"}}, nil },
+					list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
+						return emit(ctx, page("i-1"))
+					},
+				}
+				g := newRig(t, Options{Ledger: l}, LocalOptions{})
+				g.r.Swap(fleet(t, account("a", f)))
+				g.once()
+				g.want(map[string]string{"r ec2_instance": "partial panic"})
+				if len(l.told) != 1 || l.told[0].Reason != record.Panicked || l.told[0].State.Complete() {
+					t.Errorf("the ledger was told %+v", l.told)
+				}
+			})
+		})
+	}
+}
+
 // A visit that has no end lets go of what it keeps: one that was given up on in the middle of a page, when the page comes back,
 // and one that panicked.
 func TestVisitWithoutEnd(t *testing.T) {
 	for name, c := range map[string]struct {
 		page          func(release chan struct{})
-		before, after int // drops of the visit, before its page comes back and then
+		before, after int // drops, before the page comes back and then
+		ends          int
 	}{
-		"hung":     {func(release chan struct{}) { <-release }, 0, 1},
-		"panicked": {func(chan struct{}) { panic("ledger") }, 1, 1},
+		"hung":     {func(release chan struct{}) { <-release }, 0, 1, 0},
+		"panicked": {func(chan struct{}) { panic("ledger") }, 2, 2, 1}, // of the visit, and of the one that tells of it
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -77,7 +145,7 @@ func TestVisitWithoutEnd(t *testing.T) {
 					t.Helper()
 					l.mu.Lock()
 					defer l.mu.Unlock()
-					if l.drops["us-east-1"] != drops || l.ends["us-east-1"] != 0 || l.ends["eu-west-1"] != 1 || l.drops["eu-west-1"] != 0 {
+					if l.drops["us-east-1"] != drops || l.ends["us-east-1"] != c.ends || l.ends["eu-west-1"] != 1 || l.drops["eu-west-1"] != 0 {
 						t.Errorf("%v ends, %v drops, want %d", l.ends, l.drops, drops)
 					}
 				}

@@ -387,6 +387,7 @@ func (l *listing) end(ctx context.Context, err error, late func()) {
 	defer l.turn.Unlock()
 	if lost || l.visit == nil {
 		l.drop()
+		l.ruined(ctx)
 		return
 	}
 	trouble := guard(func() error { return l.visit.End(ctx, o) })
@@ -395,10 +396,37 @@ func (l *listing) end(ctx context.Context, err error, late func()) {
 	}
 	l.ledger(trouble)
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if err == nil && l.bug != nil {
 		l.decide(l.bug, calls, throttles)
 	}
+	l.mu.Unlock()
+	l.ruined(ctx)
+}
+
+// ruined is for a target in whose visit the ledger panicked. Nobody knows what that visit holds, so another one tells the ledger
+// that the target failed: else it would go on saying what it said of the run before.
+func (l *listing) ruined(ctx context.Context) {
+	l.mu.Lock()
+	o := l.out
+	var p *panicked
+	is := errors.As(l.lost, &p) && !o.State.Complete() // it is complete only where it was given up on, and told, before
+	l.mu.Unlock()
+	if !is {
+		return
+	}
+	err := guard(func() error {
+		v, err := l.j.r.o.Ledger.Begin(ctx, l.t, l.j.who, l.j.Run)
+		if err != nil {
+			return err
+		}
+		defer v.Drop()
+		return v.End(ctx, o)
+	})
+	if err == nil {
+		l.j.r.stored.Add(1)
+		return
+	}
+	l.undelivered("store", fmt.Errorf("after a panic: %w", err))
 }
 
 // decide makes the outcome. l.mu is held.

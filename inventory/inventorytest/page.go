@@ -34,7 +34,7 @@ func Page(t record.Target, who record.Identity, run string, items ...Item) *reco
 		text := func(s string) record.Span {
 			from := len(d.Buf)
 			d.Buf = record.AppendQuote(d.Buf, s)
-			return record.Span{From: from, To: len(d.Buf)}
+			return record.SpanOf(from, len(d.Buf))
 		}
 		d.Buf = append(d.Buf, `{"InstanceId":`...)
 		p.ID(0, text(it.ID))

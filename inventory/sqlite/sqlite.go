@@ -293,8 +293,8 @@ func (s *Store) write(ctx context.Context, f func(*sql.Tx) error) error {
 	if err != nil {
 		return explain(err)
 	}
+	defer func() { _ = tx.Rollback() }() // also where f panics: there is one connection. After a commit it does nothing
 	if err := f(tx); err != nil {
-		_ = tx.Rollback() // the first error says more
 		return explain(err)
 	}
 	return explain(tx.Commit())

@@ -47,7 +47,7 @@ func Page(name string, n, size int) *record.Page {
 		d.Buf = append(d.Buf, `{"InstanceId":`...)
 		from := len(d.Buf)
 		d.Buf = fmt.Appendf(d.Buf, `"%s-%d"`, name, i)
-		p.ID(0, record.Span{From: from, To: len(d.Buf)})
+		p.ID(0, record.SpanOf(from, len(d.Buf)))
 		d.Buf = fmt.Appendf(d.Buf, `,"Pad":%q}`, pad)
 		p.End()
 		p.Seal("")

@@ -260,7 +260,7 @@ func (d *Decoder) one(n *node, name string, empty bool) error {
 		return err
 	}
 	if n.typ < Struct {
-		d.p.ID(0, record.Span{From: from, To: len(d.w.Buf)})
+		d.p.ID(0, record.SpanOf(from, len(d.w.Buf)))
 	}
 	if err := d.limits(); err != nil {
 		return err

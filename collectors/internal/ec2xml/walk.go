@@ -149,7 +149,7 @@ func (d *Decoder) members(n *node, name string, start int, seen *met) error {
 		}
 		w.Buf, d.pos = o[:k], j+2+int(f.wire.size)
 		if f.role != 0 || f.id != 0 {
-			d.note(f, record.Span{From: from, To: k})
+			d.note(f, record.SpanOf(from, k))
 		}
 	}
 }
@@ -295,7 +295,7 @@ func (d *Decoder) close(f *field, at, from, cut int) {
 		d.w.Close(cut, len(d.w.Buf))
 	}
 	if f.typ < Struct {
-		d.note(f, record.Span{From: from, To: len(d.w.Buf)})
+		d.note(f, record.SpanOf(from, len(d.w.Buf)))
 	}
 }
 
@@ -469,9 +469,9 @@ func (d *Decoder) tags(n *node, name string, empty bool, start int) error {
 			if err := d.listed(n, elem, empty, set); err != nil {
 				return err
 			}
-			if d.key.To > d.key.From {
+			if d.key.Present() {
 				d.p.Tag(d.key, d.val)
-				if d.g.spec.Name == "" && string(w.Buf[d.key.From:d.key.To]) == `"Name"` {
+				if d.g.spec.Name == "" && string(d.key.In(w.Buf)) == `"Name"` {
 					d.p.Name(d.val)
 				}
 			}
