@@ -64,7 +64,9 @@ func diagnose(w Where, k *Kind, err error) (record.Reason, string) {
 		}
 		return record.DisabledRegion, w.Region + " is not enabled for the account: enable it (Account, AWS Regions), or leave it out of regions"
 	case record.DisabledRegion:
-		return reason, w.Region + " is not enabled for the account, or the account is not subscribed to EC2 yet"
+		return reason, w.Region + " is not enabled for the account, or the account is not subscribed to EC2 yet: enable the region, or finish the account's sign-up"
+	case record.Inactive:
+		return reason, inactiveHint(code)
 	case record.Unsupported:
 		return reason, k.Op + " does not exist in " + w.Region + "; leave " + k.Name + " out of kinds, or name both under expect_denied"
 	case record.Throttling:
@@ -78,6 +80,16 @@ func diagnose(w Where, k *Kind, err error) (record.Reason, string) {
 		return reason, "look at DNS, proxies (HTTPS_PROXY, NO_PROXY), firewalls and AWS_ENDPOINT_URL"
 	}
 	return reason, ""
+}
+
+func inactiveHint(code string) string {
+	switch code {
+	case "PendingVerification":
+		return "Wait until AWS has verified the account, which takes some minutes to some hours after it was made or a region was enabled; then ask AWS Support."
+	case "Blocked", "AccountProblem":
+		return "Sign in as the account's root user and look at its bills and messages; AWS Support unblocks an account."
+	}
+	return "Finish the account's sign-up: it needs a payment method and a verified telephone number before EC2 can be used."
 }
 
 func clockHint(d time.Duration) string {

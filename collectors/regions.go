@@ -20,7 +20,7 @@ type Regions struct {
 
 // Regions asks AWS which regions the account has enabled. w.Region is where to ask: a region that is itself not enabled
 // is passed over for the partition's default. If AWS denies the question, the answer is the partition's known regions and
-// the denial is its Warning.
+// the denial is its Warning. Of an error, [record.StateOf] makes a failure: what is harmless for a region is not for the account.
 func (l *Lister) Regions(ctx context.Context, w Where) (Regions, error) {
 	part, ok := record.PartitionOf(w.Region)
 	if !ok {
@@ -34,7 +34,18 @@ func (l *Lister) Regions(ctx context.Context, w Where) (Regions, error) {
 	if record.ReasonOf(err) == record.AccessDenied {
 		return Regions{Enabled: slices.Clone(part.Regions), Warning: err}, nil
 	}
-	return rs, err
+	return rs, unusable(w, err)
+}
+
+// unusable is the error of the partition's default region, which every account has.
+func unusable(w Where, err error) error {
+	if err == nil || record.StateOf(err, 0).Failed() {
+		return err
+	}
+	if record.ReasonOf(err) == record.DisabledRegion {
+		return &record.Fault{Reason: record.Inactive, Hint: inactiveHint(record.CodeOf(err)), Err: fmt.Errorf("EC2 refuses the account in %s: %w", w.Region, err)}
+	}
+	return &record.Fault{Reason: record.BadAnswer, Hint: "Check that the endpoint is EC2's (a proxy, AWS_ENDPOINT_URL).", Err: err}
 }
 
 // notOptedIn is how the decoder writes the member. It can stand for nothing else: within a value its quotes would be escaped.

@@ -30,6 +30,7 @@ const (
 	RoleRequired   Reason = "role_required"   // the block asks for a role and was entered without one
 	BadPolicy      Reason = "session_policy"  // STS refuses the session's policy or tags
 	DisabledRegion Reason = "region_disabled" // not enabled for the account
+	Inactive       Reason = "inactive"        // the account may not use EC2: not subscribed, not verified yet, blocked
 	Unsupported    Reason = "unsupported"     // the region does not have the API
 	Throttling     Reason = "throttled"
 	Network        Reason = "network"
@@ -171,8 +172,10 @@ func ReasonOfCode(code string) Reason {
 		return Expired
 	case "UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "UnauthorizedAccess":
 		return AccessDenied
-	case "OptInRequired":
+	case "OptInRequired": // said of a region that is not enabled, and of an account that is not subscribed
 		return DisabledRegion
+	case "PendingVerification", "Blocked", "SubscriptionRequired", "SubscriptionRequiredException", "NotSubscribed", "NotSignedUp", "AccountProblem":
+		return Inactive
 	case "InvalidAction", "UnsupportedOperation", "UnknownOperationException":
 		return Unsupported
 	case "RequestTimeout", "RequestTimeoutException":

@@ -33,7 +33,8 @@ var States = [...]State{OK, Partial, Denied, RegionDisabled, Throttled, Timeout,
 // Complete reports whether what the listing did not show is gone. It is the only place that says so.
 func (s State) Complete() bool { return s == OK }
 
-// Failed reports whether a run with such a target is partial.
+// Failed reports whether a run with such a target is partial. What is harmless for a target is not so for all of a run's: see
+// [Outcome.Unusable].
 func (s State) Failed() bool { return s != OK && s != RegionDisabled && s != Skipped }
 
 // A Status is how a run ended: one account at one tick.
@@ -58,6 +59,7 @@ type Outcome struct {
 	Error      string // the error in full, without a secret
 	Hint       string // what a person can do
 	Expected   bool   // expect_denied names it: shown, but no failure
+	Unusable   bool   // no region of its run could be listed: a failure, whatever the state. Known once the run has ended
 	Records    int
 	Duplicates int // records that the listing showed again; they are delivered once
 	Calls      int
@@ -65,6 +67,9 @@ type Outcome struct {
 	Started    time.Time
 	Ended      time.Time
 }
+
+// Failed reports whether the outcome is a failure.
+func (o *Outcome) Failed() bool { return (o.State.Failed() || o.Unusable) && !o.Expected }
 
 // An Identity is who an account turned out to be.
 type Identity struct {

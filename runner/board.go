@@ -125,6 +125,9 @@ func (b *Board) RunEnded(account, run string, s record.Status, took time.Duratio
 	b.with(account, func(a *boardAccount) {
 		if r := a.run(run); r != nil {
 			r.status, r.took = s, took
+			if (s == record.RunFailed || s == record.RunPartial) && r.failed == 0 {
+				a.unusable(r)
+			}
 			a.last = r
 			a.work.runs = slices.DeleteFunc(a.work.runs, func(o *boardRun) bool { return o == r })
 			a.rest()

@@ -55,8 +55,18 @@ func (r *boardRun) count(o record.Outcome) {
 	r.records += int32(o.Records)
 	r.calls += int32(o.Calls)
 	r.throttles += int32(o.Throttles)
-	if o.State.Failed() && !o.Expected {
+	if o.Failed() {
 		r.failed++
+	}
+}
+
+// unusable is for a run that failed because none of its regions could be listed: then each of them is a failure.
+func (a *boardAccount) unusable(r *boardRun) {
+	for i := range a.ended {
+		if t := &a.ended[i]; *t.run == r.id && t.odd != nil && t.odd.state == record.RegionDisabled {
+			t.odd.unusable = true
+			r.failed++
+		}
 	}
 }
 
@@ -84,7 +94,7 @@ type oddity struct {
 	reason                record.Reason
 	text, hint            string
 	duplicates, throttles int32
-	expected              bool
+	expected, unusable    bool
 	success               instant // the end of the last ok listing, where this one was not; 0: there was none
 	resources             int32   // its records
 }
@@ -92,7 +102,7 @@ type oddity struct {
 func (t *endedTarget) set(o record.Outcome, run *string) {
 	at, n := t.success()
 	t.run, t.started, t.ended, t.records, t.calls = run, instantOf(o.Started), instantOf(o.Ended), int32(o.Records), int32(o.Calls)
-	odd := oddity{o.State, o.Reason, o.Error, o.Hint, int32(o.Duplicates), int32(o.Throttles), o.Expected, at, n}
+	odd := oddity{o.State, o.Reason, o.Error, o.Hint, int32(o.Duplicates), int32(o.Throttles), o.Expected, o.Unusable, at, n}
 	if o.State.Complete() {
 		odd.success, odd.resources = 0, 0
 	}
@@ -113,7 +123,8 @@ func (t *endedTarget) info(account string) TargetInfo {
 	o := record.Outcome{Target: record.Target{Account: account, Region: t.place.region, Kind: t.place.kind}, Run: *t.run, State: record.OK,
 		Records: int(t.records), Calls: int(t.calls), Started: t.started.time(), Ended: t.ended.time()}
 	if odd := t.odd; odd != nil {
-		o.State, o.Reason, o.Error, o.Hint, o.Expected = odd.state, odd.reason, odd.text, odd.hint, odd.expected
+		o.State, o.Reason, o.Error, o.Hint = odd.state, odd.reason, odd.text, odd.hint
+		o.Expected, o.Unusable = odd.expected, odd.unusable
 		o.Duplicates, o.Throttles = int(odd.duplicates), int(odd.throttles)
 	}
 	at, n := t.success()

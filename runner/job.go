@@ -403,7 +403,7 @@ func (e *entering) work(ctx context.Context) error {
 	defer g.close()
 	plan, err := o.Regions(ctx, g)
 	if err != nil {
-		return fmt.Errorf("find the regions: %w", err)
+		return &planError{err}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -425,6 +425,12 @@ func (e *entering) denied(ctx context.Context, err error) error {
 type signInError struct{ error }
 
 func (e *signInError) Unwrap() error { return e.error }
+
+// planError marks an error of the account's regions: no state that is harmless for a region is so for all of them.
+type planError struct{ err error }
+
+func (e *planError) Error() string { return "find the regions: " + e.err.Error() }
+func (e *planError) Unwrap() error { return e.err }
 
 func (e *entering) end(ctx context.Context, err error, _ func()) {
 	e.mu.Lock()
@@ -511,9 +517,16 @@ func (e *entering) after() {
 	}
 }
 
+// NotEnabled is the error of a region that the configuration names and the account has not enabled.
+func NotEnabled(region string) error {
+	return &record.Fault{Reason: record.DisabledRegion, Hint: "enable the region for the account, or leave it out of regions",
+		Err: fmt.Errorf("region %s is not enabled for the account", region)}
+}
+
 // fan makes the follow-ups of a plan.
 func (j *job) fan(plan Plan) {
 	kinds, unknown := j.rows()
+	j.tally.Whole = len(kinds) == len(j.a.Kinds)
 	plan = j.r.plans.set(j.Account, plan)
 	j.r.watch.Planned(j.Account, plan.Regions, plan.Disabled, plan.Warning)
 	if plan.Done {
@@ -541,8 +554,7 @@ func (j *job) fan(plan Plan) {
 			if k.Global && (i > 0 || len(plan.Regions) > 0) {
 				continue
 			}
-			j.add(j.listing(k, region, &record.Fault{Reason: record.DisabledRegion, Hint: "enable the region for the account, or leave it out of regions",
-				Err: fmt.Errorf("region %s is not enabled for the account", region)}))
+			j.add(j.listing(k, region, NotEnabled(region)))
 		}
 	}
 	for _, name := range unknown {

@@ -87,6 +87,41 @@ func TestEveryWayToEnd(t *testing.T) {
 		{"a region that is not enabled", &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) {
 			return Plan{Regions: []string{"us-east-1"}, Disabled: []string{"ap-east-1"}}, nil
 		}}, nil, map[string]string{"us-east-1 ec2_instance": "ok", "ap-east-1 ec2_instance": "region_disabled region_disabled"}, record.Success},
+		{"no region that is named is enabled", &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) {
+			return Plan{Disabled: []string{"ap-east-1", "me-south-1"}, Complete: true}, nil
+		}}, nil, map[string]string{"ap-east-1 ec2_instance": "region_disabled region_disabled !", "me-south-1 ec2_instance": "region_disabled region_disabled !"},
+			record.RunFailed},
+		{"no subscription", &fakeAccount{list: fails(code("OptInRequired"))}, nil,
+			map[string]string{"us-east-1 ec2_instance": "region_disabled region_disabled !", "eu-west-1 ec2_instance": "region_disabled region_disabled !"}, record.RunFailed},
+		{"no subscription, of which what is no region's knows nothing", &fakeAccount{list: func(ctx context.Context, g *Gate, t record.Target, _ string, emit func(context.Context, *record.Page) error) error {
+			if t.Kind == "ec2_region" {
+				return emit(ctx, page("us-east-1"))
+			}
+			return code("OptInRequired")
+		}}, func(a *Account) { a.Kinds = append(a.Kinds, Kind{Name: "ec2_region", Global: true}) },
+			map[string]string{"us-east-1 ec2_instance": "region_disabled region_disabled !", "eu-west-1 ec2_instance": "region_disabled region_disabled !",
+				"us-east-1 ec2_region": "ok"}, record.RunPartial},
+		{"no subscription, and the parent is not collected", &fakeAccount{list: fails(code("OptInRequired"))}, func(a *Account) {
+			a.Kinds, a.Parents = []Kind{{Name: "ec2_route", Parent: "ec2_table"}}, []Kind{{Name: "ec2_table"}}
+		}, map[string]string{"us-east-1 ec2_route": "region_disabled region_disabled !", "eu-west-1 ec2_route": "region_disabled region_disabled !"}, record.RunFailed},
+		{"no subscription, and children", &fakeAccount{list: fails(code("OptInRequired"))}, func(a *Account) {
+			a.Kinds = []Kind{{Name: "ec2_table"}, {Name: "ec2_route", Parent: "ec2_table"}}
+		}, map[string]string{"us-east-1 ec2_table": "region_disabled region_disabled !", "eu-west-1 ec2_table": "region_disabled region_disabled !",
+			"us-east-1 ec2_route": "skipped parent", "eu-west-1 ec2_route": "skipped parent"}, record.RunFailed},
+		{"not enabled but for what is denied on purpose", &fakeAccount{list: func(_ context.Context, _ *Gate, t record.Target, _ string, _ func(context.Context, *record.Page) error) error {
+			if t.Region == "us-east-1" {
+				return code("UnauthorizedOperation")
+			}
+			return code("OptInRequired")
+		}}, func(a *Account) { a.Expected = func(string, string) bool { return true } },
+			map[string]string{"us-east-1 ec2_instance": "denied access_denied", "eu-west-1 ec2_instance": "region_disabled region_disabled"}, record.Success},
+		{"no kind exists there", &fakeAccount{list: fails(code("InvalidAction"))}, nil,
+			map[string]string{"us-east-1 ec2_instance": "region_disabled unsupported !", "eu-west-1 ec2_instance": "region_disabled unsupported !"}, record.RunFailed},
+		{"EC2 refuses to name the regions", &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) { return Plan{}, code("OptInRequired") }}, nil,
+			map[string]string{" ec2_instance": "error region_disabled"}, record.RunFailed},
+		{"a parent that is not collected is denied", &fakeAccount{list: fails(code("UnauthorizedOperation"))}, func(a *Account) {
+			a.Kinds, a.Parents = []Kind{{Name: "ec2_route", Parent: "ec2_table"}}, []Kind{{Name: "ec2_table"}}
+		}, map[string]string{"us-east-1 ec2_route": "denied access_denied", "eu-west-1 ec2_route": "denied access_denied"}, record.RunFailed},
 		{"no region at all", &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) { return Plan{}, nil }}, nil,
 			map[string]string{" ec2_instance": "error error"}, record.RunFailed},
 		{"a global kind", &fakeAccount{}, func(a *Account) { a.Kinds = append(a.Kinds, Kind{Name: "ec2_region", Global: true}) },
@@ -108,7 +143,25 @@ func TestEveryWayToEnd(t *testing.T) {
 				}
 				g.r.Swap(fleet(t, a))
 				res := g.once()
+				failed := 0
+				for at, state := range c.want {
+					c.want[at], _ = strings.CutSuffix(state, " !") // unusable
+					if state != c.want[at] || !slices.Contains([]string{"ok", "skipped", "region_disabled"}, strings.Fields(state)[0]) && c.status != record.Success {
+						failed++
+					}
+				}
 				g.want(c.want)
+				if info, _ := g.board.Account("a"); info.Last.Failed != failed {
+					t.Errorf("the board counts %d failed targets, want %d", info.Last.Failed, failed)
+				}
+				for t := range g.board.Targets() {
+					if t.Failed() {
+						failed--
+					}
+				}
+				if failed != 0 {
+					t.Errorf("%d targets more should have failed", failed)
+				}
 				if left != 1 {
 					t.Errorf("the account was left %d times", left)
 				}
@@ -424,7 +477,7 @@ func TestParentAndChild(t *testing.T) {
 				return errDenied
 			}
 			return nil
-		}, map[string]string{"r ec2_route": "skipped parent"}, nil, 0},
+		}, map[string]string{"r ec2_route": "denied access_denied"}, nil, 0},
 		{"a parent goes away meanwhile", []string{"ec2_table", "ec2_route"}, func(kind, parent string) error {
 			if kind == "ec2_route" && parent == "t-3" {
 				return code("InvalidRouteTableID.NotFound")
@@ -592,7 +645,7 @@ func TestAJobCountsOnce(t *testing.T) {
 	}
 	for _, job := range []string{"one", "one", "two", "two"} {
 		sum, last, err := m.Done(t.Context(), "run", job, Tally{Targets: 10, Collected: 9, Failed: 1, TimedOut: job == "one"})
-		if want := (Tally{from, 21, 18, 2, true}); err != nil || last != (sum.Targets > 0) || last && sum != want {
+		if want := (Tally{Started: from, Targets: 21, Collected: 18, Failed: 2, TimedOut: true}); err != nil || last != (sum.Targets > 0) || last && sum != want {
 			t.Error(job, sum, last, err)
 		} else if last && sum.Status() != record.RunTimeout {
 			t.Error(sum.Status())

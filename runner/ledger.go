@@ -60,4 +60,10 @@ type Tally struct {
 	Collected int       `json:"collected"` // ok, or partial with records
 	Failed    int       `json:"failed"`    // failed, and not expected to
 	TimedOut  bool      `json:"timed_out"` // the run's own time-out ended at least one
+
+	Whole       bool `json:"whole"`       // the run is of all kinds of the account
+	Disabled    int  `json:"disabled"`    // the region is not enabled
+	Unsupported int  `json:"unsupported"` // the region does not have the kind
+	Skipped     int  `json:"skipped"`
+	Global      int  `json:"global"` // of Collected, kinds that are no region's
 }

@@ -441,12 +441,15 @@ func (l *listing) decide(err error, calls, throttles int) {
 	o := record.Outcome{Target: l.t, Run: l.j.Run, State: record.StateOf(err, l.records), Reason: record.ReasonOf(err), Hint: record.HintOf(err),
 		Records: l.records, Duplicates: l.dups, Calls: calls, Throttles: throttles, Started: l.started, Ended: now}
 	var signIn *signInError
+	var plan *planError
 	switch {
 	case err == nil:
 	case errors.Is(err, errGone):
 		o.State = record.Skipped
 	case errors.As(err, &signIn):
 		o.State = record.AuthFailed
+	case errors.As(err, &plan) && !o.State.Failed():
+		o.State = record.Error
 	}
 	if err != nil {
 		o.Error = err.Error()
@@ -469,13 +472,17 @@ func (l *listing) after() {
 	j := l.j
 	if !l.hidden {
 		j.mu.Lock()
-		j.tally.count(o, o.State != record.OK && j.runTimedOut())
+		j.tally.count(o, l.kind.Global, o.State != record.OK && j.runTimedOut())
 		j.mu.Unlock()
 		j.r.watch.TargetEnded(o)
 	}
 	for _, kid := range l.kids {
 		if o.State != record.OK {
-			kid.never = &record.Fault{Reason: record.ParentFailed, Err: fmt.Errorf("%s, under which it is listed, could not be listed whole: %s", l.kind.Name, o.Error)}
+			f := &record.Fault{Reason: record.ParentFailed, Err: fmt.Errorf("%s, under which it is listed, could not be listed whole: %s", l.kind.Name, o.Error)}
+			if l.hidden && !o.Expected { // nobody else says that it failed, and why
+				f.Reason, f.Hint = o.Reason, o.Hint
+			}
+			kid.never = f
 		}
 		j.add(kid)
 	}

@@ -147,24 +147,49 @@ func (t *Tally) Add(o Tally) {
 	t.Collected += o.Collected
 	t.Failed += o.Failed
 	t.TimedOut = t.TimedOut || o.TimedOut
+	t.Whole = t.Whole || o.Whole
+	t.Disabled += o.Disabled
+	t.Unsupported += o.Unsupported
+	t.Skipped += o.Skipped
+	t.Global += o.Global
 }
 
 // count adds one target.
-func (t *Tally) count(o record.Outcome, runTimedOut bool) {
+func (t *Tally) count(o record.Outcome, global, runTimedOut bool) {
 	t.Targets++
 	if o.State == record.OK || o.State == record.Partial {
 		t.Collected++
+		if global && o.State == record.OK {
+			t.Global++
+		}
 	}
-	if o.State.Failed() && !o.Expected {
+	switch {
+	case o.Failed():
 		t.Failed++
 		t.TimedOut = t.TimedOut || runTimedOut
+	case o.State == record.Skipped:
+		t.Skipped++
+	case o.State == record.RegionDisabled && o.Reason == record.Unsupported:
+		t.Unsupported++
+	case o.State == record.RegionDisabled:
+		t.Disabled++
 	}
+}
+
+// unusable reports whether no region could be listed. One that is not enabled is no failure beside others, but an account that has no
+// other is not collected at all. A kind that no region has says nothing of the account, unless the run is of all its kinds.
+func (t Tally) unusable() bool {
+	refused := t.Disabled
+	if t.Whole {
+		refused += t.Unsupported
+	}
+	return refused > 0 && refused+t.Skipped+t.Global == t.Targets
 }
 
 // Status is the run's, once all its targets have ended.
 func (t Tally) Status() record.Status {
 	switch {
-	case t.Failed == 0:
+	case t.Failed == 0 && !t.unusable():
 		return record.Success
 	case t.TimedOut:
 		return record.RunTimeout

@@ -113,7 +113,7 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 			places[p] = &sum{states: map[record.State]int{record.OK: 0}}
 		}
 		places[p].add(t)
-		if t.State.Failed() && !t.Expected {
+		if t.Failed() {
 			if failed++; failed <= failedCap {
 				gauge(s.failed, 1, t.Account, t.Region, t.Kind, string(t.State))
 			}
@@ -160,7 +160,7 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 // does not make its region look stale.
 func (n *sum) add(t Target) {
 	n.states[t.State]++
-	if t.State != record.OK && (!t.State.Failed() || t.Expected) {
+	if t.State != record.OK && !t.Failed() {
 		return
 	}
 	if t.LastSuccess.IsZero() {
@@ -199,6 +199,7 @@ type stateCount struct {
 func summary(live Live, most int) (accounts []tally, failed []Target, more int) {
 	states := map[string]map[record.State]int{}
 	resources := map[string]int{}
+	unusable := map[string]bool{}
 	for t := range live.Targets() {
 		resources[t.Account] += t.Resources
 		if t.State == "" {
@@ -208,7 +209,8 @@ func summary(live Live, most int) (accounts []tally, failed []Target, more int) 
 			states[t.Account] = map[record.State]int{}
 		}
 		states[t.Account][t.State]++
-		if t.State.Failed() && !t.Expected {
+		if t.Failed() {
+			unusable[t.Account] = unusable[t.Account] || t.Unusable
 			if len(failed) < most {
 				failed = append(failed, t)
 			} else {
@@ -220,7 +222,7 @@ func summary(live Live, most int) (accounts []tally, failed []Target, more int) 
 		row := tally{Account: a, Resources: resources[a.Name]}
 		for _, s := range record.States {
 			if n := states[a.Name][s]; n > 0 {
-				row.States = append(row.States, stateCount{s, n, s.Failed()})
+				row.States = append(row.States, stateCount{s, n, s.Failed() || s == record.RegionDisabled && unusable[a.Name]})
 			}
 		}
 		accounts = append(accounts, row)

@@ -313,12 +313,29 @@ func (u *checkup) status() record.Status {
 	if u.err != nil {
 		return record.RunFailed
 	}
+	if u.unusable() {
+		return record.RunFailed
+	}
 	for _, t := range u.tries {
-		if t.State.Failed() && !t.Expected {
+		if t.Failed() {
 			return record.RunPartial
 		}
 	}
 	return record.Success
+}
+
+// unusable reports whether no region can be listed, which is no failure of a single one.
+func (u *checkup) unusable() bool {
+	refused := len(u.plan.Disabled)
+	for _, t := range u.tries {
+		switch k, _ := collectors.KindNamed(t.Kind); {
+		case t.State == record.RegionDisabled:
+			refused++
+		case !k.Global || t.State != record.OK:
+			return false
+		}
+	}
+	return refused > 0
 }
 
 func checkExit(all []*checkup) error {

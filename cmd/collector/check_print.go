@@ -287,13 +287,23 @@ func (u *checkup) explain(w io.Writer, now time.Time, warned map[string][]string
 	missing := u.missing()
 	failures := map[failureKey]*failure{}
 	if u.err != nil {
-		addFailure(failures, record.Outcome{State: record.StateOf(u.err, 0), Reason: record.ReasonOf(u.err), Error: u.err.Error(), Hint: record.HintOf(u.err)})
+		// Also of a kind that is harmless for a region.
+		addFailure(failures, record.Outcome{State: record.StateOf(u.err, 0), Unusable: true, Reason: record.ReasonOf(u.err), Error: u.err.Error(), Hint: record.HintOf(u.err)})
+	}
+	unusable := u.err == nil && u.unusable()
+	if unusable {
+		for _, region := range u.plan.Disabled {
+			err := runner.NotEnabled(region)
+			addFailure(failures, record.Outcome{Target: record.Target{Account: name, Region: region}, State: record.StateOf(err, 0), Unusable: true,
+				Reason: record.ReasonOf(err), Error: err.Error(), Hint: record.HintOf(err)})
+		}
 	}
 	for _, t := range u.tries {
 		if u.err != nil {
 			break
 		}
 		o := t.Outcome
+		o.Unusable = unusable
 		if t.Grant != "" {
 			o.Hint = "give the statement below to " + u.session.Identity.ARN
 		}

@@ -31,6 +31,7 @@ type runLines struct {
 	calls     int
 	throttles int
 	failures  map[failureKey]*failure
+	unusable  map[failureKey]*failure // regions that could not be listed: failures only where there was no other
 }
 
 // A failureKey is what failures have in common when one line speaks for them: a service control policy that denies a
@@ -73,7 +74,7 @@ func newLogLines(log *slog.Logger) *logLines {
 func (l *logLines) of(run string) *runLines {
 	r := l.runs[run]
 	if r == nil {
-		r = &runLines{failures: map[failureKey]*failure{}}
+		r = &runLines{failures: map[failureKey]*failure{}, unusable: map[failureKey]*failure{}}
 		l.runs[run] = r
 	}
 	return r
@@ -92,12 +93,16 @@ func (l *logLines) TargetEnded(o record.Outcome) {
 	r.calls += o.Calls
 	r.throttles += o.Throttles
 	addFailure(r.failures, o)
+	if o.State == record.RegionDisabled {
+		o.Unusable = true
+		addFailure(r.unusable, o)
+	}
 }
 
-// addFailure counts a target with those that failed alike; one that did not fail, or was expected to, is not counted.
 // counts reports whether an outcome is a failure.
-func counts(o record.Outcome) bool { return o.State != "" && o.State.Failed() && !o.Expected }
+func counts(o record.Outcome) bool { return o.State != "" && o.Failed() }
 
+// addFailure counts a target with those that failed alike; one that did not fail, or was expected to, is not counted.
 func addFailure(fs map[failureKey]*failure, o record.Outcome) {
 	if !counts(o) {
 		return
@@ -130,6 +135,9 @@ func (l *logLines) RunEnded(account, run string, s record.Status, took time.Dura
 	level := slog.LevelInfo
 	if s != record.Success {
 		level = slog.LevelWarn
+	}
+	if (s == record.RunFailed || s == record.RunPartial) && len(r.failures) == 0 {
+		r.failures = r.unusable
 	}
 	for _, f := range sortedFailures(r.failures) {
 		log.Warn("targets failed", "state", f.state, "reason", f.reason, "targets", f.n, "where", f.where(),
