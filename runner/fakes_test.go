@@ -51,7 +51,7 @@ func page(ids ...string) *record.Page {
 		p.Begin(1)
 		p.Items.Buf = append(p.Items.Buf, fmt.Sprintf(`{"Id":%q}`, id)...)
 		n := len(p.Items.Buf)
-		p.ID(0, record.SpanOf(n - len(id) - 3, n - 1))
+		p.ID(0, record.SpanOf(n-len(id)-3, n-1))
 		p.End()
 		p.Seal("")
 	}
