@@ -120,6 +120,8 @@ type Coverage struct {
 	record.Outcome
 	AccountID, Partition string
 	LastSeen             time.Time // the end of the last complete listing; zero: there was none
+	FirstComplete        time.Time // the end of the first; of one before this was kept, 1970. Zero: there was none
+	History              string    // the id of the history that this is part of: a database that is begun anew has another
 	Resources            int
 	Retired              time.Time // zero: it is collected
 	Why                  string    // it was retired

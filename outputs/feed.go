@@ -4,14 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/aws-collector/collector/inventory"
@@ -40,10 +37,10 @@ const (
 )
 
 // A feed sends an output what changed. It reads the store by a cursor, so that the page path knows nothing of changes, and
-// moves the cursor only when what it has sent would survive a kill: each change is delivered at least once, in the order in
-// which it happened. An output that is new hears of what happens from then on.
+// moves the cursor with each batch, when what was sent would survive a kill: each change is delivered at least once, in the order
+// in which it happened, and a kill repeats one batch at most. An output that is new hears of what happens from then on.
 //
-// The cursor is an instant of the store's, never of this machine's clock: the two may differ, as the store's only grow and a
+// The cursor is a change of the store's, never a time of this machine's clock: the two may differ, as the store's only grow and a
 // Postgres has a clock of its own.
 type feed struct {
 	name   string
@@ -56,9 +53,10 @@ type feed struct {
 
 	poke   chan struct{}
 	turn   turn
-	after  time.Time // zero: from the first change on
-	fresh  bool      // there was no cursor
-	sure   bool      // the store was asked whether it knows of after
+	at     position
+	fresh  bool // there was no cursor
+	sure   bool // the store was asked whether it knows of the cursor
+	knows  bool // and which history it has
 	cancel context.CancelFunc
 	over   chan struct{}
 }
@@ -66,41 +64,28 @@ type feed struct {
 func newFeed(ctx context.Context, name, dir, where string, store history, log *slog.Logger) (*feed, error) {
 	f := &feed{name: name, cursor: filepath.Join(dir, name+".cursor"), where: where, store: store, log: log, poke: make(chan struct{}, 1), turn: make(turn, 1)}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("where the changes go on: %w", err)
+		return nil, fmt.Errorf("create the directory of cursors: %w", err)
 	}
-	if err := f.load(); err != nil {
-		return nil, err
-	}
+	f.load()
 	if f.fresh { // now, so that nothing which happens from here on is missed; a store that cannot say is asked again
 		if err := f.settle(ctx); err != nil {
-			f.after = time.Now().UTC()
+			f.at.after = time.Now().UTC()
 		}
 	}
 	return f, nil
 }
 
-// load reads where the changes go on. Without a cursor, that is behind what the store has.
-func (f *feed) load() error {
-	b, err := os.ReadFile(f.cursor)
-	switch {
-	case err == nil:
-		if f.after, err = time.Parse(time.RFC3339Nano, strings.TrimSpace(string(b))); err != nil {
-			return &record.Fault{Reason: record.Other, Err: fmt.Errorf("%s: where the changes go on: %w", f.cursor, err),
-				Hint: "write the instant from which on changes are to be sent, as 2026-11-01T00:00:00Z, or remove the file: then they are sent from now on"}
-		}
-		return nil
-	case errors.Is(err, fs.ErrNotExist):
-		f.fresh = true
-		return nil
-	}
-	return fmt.Errorf("where the changes go on: %w", err)
+// load reads the cursor. Without one, changes are sent from the store's last on.
+func (f *feed) load() {
+	at, err := loadPosition(f.cursor, f.log.With("output", f.name))
+	f.at, f.fresh = at, err != nil
 }
 
 // settle asks the store, once, whether it knows of the cursor: a new output begins at the store's last instant, and so does
 // one whose cursor is ahead of that, as where the clock went back and another database took the old one's place. It would
 // hear nothing until then.
 func (f *feed) settle(ctx context.Context) error {
-	if f.sure || !f.fresh && !f.after.After(time.Now()) { // whatever database it is, its next instant is later
+	if f.sure || !f.fresh && !f.at.after.After(time.Now()) { // whatever database it is, its next instant is later
 		f.sure = true
 		return nil
 	}
@@ -110,11 +95,11 @@ func (f *feed) settle(ctx context.Context) error {
 	}
 	switch {
 	case f.fresh:
-		f.after = last
-	case last.Before(f.after):
-		f.log.Warn("changes go on from the store's last: it knows nothing as late as what this output was sent last; it may be another database",
-			"output", f.name, "cursor", f.cursor, "sent", f.after, "last", last)
-		f.after = last
+		f.at = position{after: last}
+	case last.Before(f.at.after):
+		f.log.Warn("change cursor is ahead of the store", "output", f.name, "cursor", f.cursor, "sent", f.at.after, "resumed_at", last,
+			"hint", "Check whether the database was replaced; changes are sent from its latest one on.")
+		f.at = position{after: last, history: f.at.history, quiet: f.at.quiet}
 	}
 	f.sure = true
 	return nil
@@ -148,7 +133,7 @@ func (f *feed) last(ctx context.Context) (time.Time, error) {
 func (f *feed) start(before *feed, send func(context.Context, Batch) error, flush func(context.Context) error) {
 	f.send, f.flush = send, flush
 	if before != nil && (before.cursor == f.cursor || f.fresh) {
-		f.after, f.sure, f.fresh = before.after, before.sure, f.fresh && before.cursor != f.cursor
+		f.at, f.sure, f.knows, f.fresh = before.at, before.sure, before.knows, f.fresh && before.cursor != f.cursor
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel, f.over = cancel, make(chan struct{})
@@ -169,17 +154,8 @@ func (f *feed) stop() {
 	<-f.over
 }
 
-// save replaces the cursor. A power cut that undoes it has changes sent twice, no more.
-func (f *feed) save() error {
-	next := f.cursor + ".new"
-	if err := os.WriteFile(next, []byte(f.after.Format(time.RFC3339Nano)+"\n"), 0o600); err != nil {
-		return fmt.Errorf("where the changes go on: %w", err)
-	}
-	if err := os.Rename(next, f.cursor); err != nil {
-		return fmt.Errorf("where the changes go on: %w", err)
-	}
-	return nil
-}
+// save replaces the cursor.
+func (f *feed) save() error { return f.at.save(f.cursor) }
 
 // nudge says that a target has ended.
 func (f *feed) nudge() {
@@ -236,58 +212,99 @@ func (f *feed) catchUp(ctx context.Context) error {
 	if err := f.settle(ctx); err != nil {
 		return err
 	}
-	var buf bytes.Buffer
-	n, sent, last := 0, 0, f.after
-	hand := func() error {
-		if n == 0 {
-			return nil
-		}
-		b := Batch{ID: fmt.Sprintf("changes/%s/%d", f.after.Format(time.RFC3339Nano), sent), N: n, Lines: buf.Bytes()}
-		err := f.send(ctx, b)
-		sent, n = sent+n, 0
-		buf.Reset()
+	if err := f.meet(ctx); err != nil {
 		return err
 	}
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	for c, err := range f.store.Changes(ctx, inventory.Query{Data: true}, f.after) {
+	b := newBatcher(f)
+	known := baseline{f: f}
+	for c, err := range f.store.Changes(ctx, inventory.Query{Data: true}, f.at.before()) {
 		if err != nil {
 			return fmt.Errorf("changes: %w", err)
 		}
-		last = c.At
-		if ok, err := either(where, c); err != nil {
-			return fmt.Errorf("changes: where: %w", err)
-		} else if !ok {
+		if f.at.past(c) {
 			continue
 		}
-		l, err := inventory.NewChangeLine(c)
+		ok, err := either(where, c)
+		if err == nil && ok {
+			ok, err = known.news(ctx, c)
+		}
 		if err != nil {
-			return fmt.Errorf("changes: %w", err)
+			return fmt.Errorf("changes: where: %w", err)
 		}
-		if err := enc.Encode(l); err != nil {
-			return fmt.Errorf("changes: %s: %w", l.ID, err)
-		}
-		n++
-		if buf.Len() >= feedBytes {
-			if err := hand(); err != nil {
-				return err
-			}
-		}
-	}
-	if err := hand(); err != nil {
-		return err
-	}
-	if last.Equal(f.after) {
-		return nil
-	}
-	if sent > 0 {
-		if err := f.flush(ctx); err != nil {
+		if err := b.add(ctx, c, ok); err != nil {
 			return err
 		}
 	}
-	// One commit's changes share an instant, so the cursor moves over whole commits only: all that was read is.
-	f.after = last
+	return b.end(ctx)
+}
+
+// A batcher sends changes together, and moves the cursor with them.
+type batcher struct {
+	f    *feed
+	buf  bytes.Buffer
+	enc  *json.Encoder
+	n    int
+	last position // of the changes that were read
+}
+
+func newBatcher(f *feed) *batcher {
+	b := &batcher{f: f, last: f.at}
+	b.enc = json.NewEncoder(&b.buf)
+	b.enc.SetEscapeHTML(false)
+	return b
+}
+
+// add takes a change, which is sent, or only passed over.
+func (b *batcher) add(ctx context.Context, c inventory.Change, send bool) error {
+	b.last.pass(c)
+	if !send {
+		return nil
+	}
+	l, err := inventory.NewChangeLine(c)
+	if err != nil {
+		return fmt.Errorf("changes: %w", err)
+	}
+	if err := b.enc.Encode(l); err != nil {
+		return fmt.Errorf("changes: %s: %w", l.ID, err)
+	}
+	b.n++
+	if b.buf.Len() < feedBytes {
+		return nil
+	}
+	return b.hand(ctx)
+}
+
+// hand sends what there is, and moves the cursor when it is safe: a kill after that repeats none of it.
+func (b *batcher) hand(ctx context.Context) error {
+	f := b.f
+	if b.n == 0 {
+		return nil
+	}
+	id := fmt.Sprintf("changes/%s/%s", f.at.after.Format(time.RFC3339Nano), f.at.id)
+	err := f.send(ctx, Batch{ID: id, N: b.n, Lines: b.buf.Bytes()})
+	b.n = 0
+	b.buf.Reset()
+	if err == nil {
+		err = f.flush(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	f.at = b.last
 	return f.save()
+}
+
+// end sends the rest. All changes of the last instant were read: nothing is added to an instant that is over.
+func (b *batcher) end(ctx context.Context) error {
+	if err := b.hand(ctx); err != nil {
+		return err
+	}
+	b.last.id = ""
+	if b.last == b.f.at {
+		return nil
+	}
+	b.f.at = b.last
+	return b.f.save()
 }
 
 // either reports whether what the resource was or what it has become satisfies the condition.

@@ -2,6 +2,7 @@ package outputs
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,9 @@ type happened struct {
 	all   []inventory.Change
 	ended time.Time // of the last target
 	down  error
+
+	history string
+	targets []inventory.Coverage
 }
 
 func (h *happened) add(id string) { h.at(id, time.Now().UTC()) }
@@ -47,6 +51,12 @@ func (h *happened) Targets(context.Context) iter.Seq2[inventory.Coverage, error]
 		} else if !ended.IsZero() {
 			yield(inventory.Coverage{Outcome: record.Outcome{Ended: ended}}, nil)
 		}
+		for _, c := range h.targets {
+			c.History = h.history
+			if !yield(c, nil) {
+				return
+			}
+		}
 	}
 }
 
@@ -54,6 +64,9 @@ func (h *happened) Changes(_ context.Context, q inventory.Query, after time.Time
 	h.mu.Lock()
 	all := slices.Clone(h.all)
 	h.mu.Unlock()
+	slices.SortStableFunc(all, func(a, b inventory.Change) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.After.ID, b.After.ID))
+	})
 	return func(yield func(inventory.Change, error) bool) {
 		for _, c := range all {
 			if ok, err := q.Where.Match(c.After); c.At.After(after) && ok && err == nil && !yield(c, nil) {
@@ -170,7 +183,7 @@ func TestFeed(t *testing.T) {
 	})
 }
 
-// A first load is one commit of many changes: it goes out in batches, and the cursor moves once.
+// A first load is one commit of many changes: it goes out in batches.
 func TestFeedOfALargeCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, k := new(happened), new(taker)
@@ -183,7 +196,7 @@ func TestFeedOfALargeCommit(t *testing.T) {
 		if err := f.catchUp(t.Context()); err != nil || len(k.got) != 111 {
 			t.Fatalf("%v: %d changes, want the 111 that the condition names", err, len(k.got))
 		}
-		f.where, f.after = "", f.after.Add(-time.Second)
+		f.where, f.at.after = "", f.at.after.Add(-time.Second)
 		k.got, k.sizes = nil, nil
 		if err := f.catchUp(t.Context()); err != nil || len(k.got) != 1000 {
 			t.Fatalf("%v: %d changes", err, len(k.got))
@@ -238,7 +251,7 @@ func TestFeedGoesByTheStoresClock(t *testing.T) {
 		sent("an empty store", f, k, "")
 		other.at("first", time.Now().Add(time.Minute))
 		sent("another database", f, k, "first")
-		if !strings.Contains(log.String(), "another database") {
+		if !strings.Contains(log.String(), "cursor is ahead of the store") {
 			t.Errorf("it was not said:\n%s", log.String())
 		}
 
@@ -256,13 +269,149 @@ func TestFeedGoesByTheStoresClock(t *testing.T) {
 	})
 }
 
-func TestFeedCursor(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "hook.cursor"), []byte("yesterday\n"), 0o600); err != nil {
-		t.Fatal(err)
+// A cursor that cannot be used keeps nothing from starting: it is moved aside and said, and changes are sent from the store's last on.
+func TestDamagedCursor(t *testing.T) {
+	for name, damage := range map[string]string{
+		"empty": "", "no instant": "yesterday\n", "zeroes": "\x00\x00\x00", "half a line": "2026-11-3", "half of the rest": "2026-11-01T00:00:00Z\n{\"id\":\"i-",
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "hook.cursor")
+			if err := os.WriteFile(path, []byte(damage), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var log bytes.Buffer
+			h, k := new(happened), new(taker)
+			h.add("old")
+			f := openFeed(t, dir, h, k, slog.New(slog.NewTextHandler(&log, nil)))
+			h.at("new", time.Now().Add(time.Second))
+			if err := f.catchUp(t.Context()); err != nil || k.ids() != "new" {
+				t.Errorf("%v: %q was sent, want what is new", err, k.ids())
+			}
+			if b, err := os.ReadFile(path + ".damaged"); err != nil || string(b) != damage {
+				t.Errorf("moved aside: %q, %v", b, err)
+			}
+			if !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), path+".damaged") {
+				t.Errorf("it was not said:\n%s", log.String())
+			}
+			again := openFeed(t, dir, h, k, slog.New(slog.DiscardHandler))
+			if err := again.catchUp(t.Context()); err != nil || k.ids() != "new" {
+				t.Errorf("after a restart: %v, %q", err, k.ids())
+			}
+		})
 	}
-	_, err := newFeed(t.Context(), "hook", dir, "", new(happened), nil)
-	if err == nil || !strings.Contains(err.Error(), "hook.cursor") || !strings.Contains(record.HintOf(err), "remove the file") {
-		t.Errorf("a cursor that is none: %v", err)
+}
+
+// The cursor moves with each batch that was flushed, also within an instant: a process that is gone at any moment repeats one batch.
+func TestCursorMovesWithWhatWasAcknowledged(t *testing.T) {
+	h, dir := new(happened), t.TempDir()
+	openFeed(t, dir, h, new(taker), slog.New(slog.DiscardHandler))
+	var want []string
+	for instant := range 2 {
+		at := time.Now().UTC().Add(time.Duration(instant) * time.Second).Truncate(time.Microsecond)
+		for i := range 1000 {
+			id := fmt.Sprintf("i-%d-%04d", instant, i)
+			h.at(id, at)
+			want = append(want, id)
+		}
 	}
+	gone := errors.New("killed")
+	var got []string
+	repeated, lives := 0, 0
+	for n := range 100 {
+		k := new(taker)
+		f := openFeed(t, dir, h, k, slog.New(slog.DiscardHandler))
+		batches := 0
+		f.send = func(ctx context.Context, b Batch) error {
+			if batches++; batches > 1+n%2 {
+				return gone
+			}
+			return k.send(ctx, b)
+		}
+		if n%3 == 0 { // it is gone before its cursor is written
+			f.flush = func(ctx context.Context) error {
+				_ = k.flush(ctx)
+				if batches > n%2 {
+					return gone
+				}
+				return nil
+			}
+		}
+		err := f.catchUp(t.Context())
+		for _, id := range k.got {
+			if slices.Contains(got, id) {
+				repeated++
+			} else {
+				got = append(got, id)
+			}
+		}
+		lives++
+		if err == nil {
+			break
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%d changes arrived, or in another order; want %d", len(got), len(want))
+	}
+	if batch := feedBytes/1000 + 2; lives < 5 || repeated == 0 || repeated > (lives+2)/3*batch {
+		t.Errorf("%d lives repeated %d changes, of %d a batch", lives, repeated, batch)
+	}
+}
+
+// A history that takes another's place shows what was there before: that is no news. What comes after a target's first complete
+// listing is, and so is everything once the history has settled.
+func TestHistoryBegunAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		dir := t.TempDir()
+		open := func(h *happened) (*feed, *taker) {
+			k := new(taker)
+			return openFeed(t, dir, h, k, slog.New(slog.NewTextHandler(&log, nil))), k
+		}
+		target := func(region string, first time.Time) inventory.Coverage {
+			return inventory.Coverage{Outcome: record.Outcome{Target: record.Target{Account: "prod", Region: region, Kind: "ec2_instance"}}, FirstComplete: first}
+		}
+		listed := func(h *happened, id, region string) {
+			h.at(id, time.Now().UTC())
+			h.all[len(h.all)-1].After.Region = region
+		}
+		sent := func(what string, f *feed, k *taker, want string) {
+			t.Helper()
+			if err := f.catchUp(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := k.ids(); got != want {
+				t.Errorf("%s: %q was sent, want %q", what, got, want)
+			}
+		}
+		old := &happened{history: "one"}
+		f, k := open(old)
+		time.Sleep(time.Minute)
+		old.targets = append(old.targets, target("a", time.Now().UTC()))
+		listed(old, "i-1", "a")
+		sent("a history of its own", f, k, "i-1")
+		time.Sleep(30 * 24 * time.Hour)
+
+		anew := &happened{history: "two"}
+		f, k = open(anew)
+		sent("nothing yet", f, k, "")
+		time.Sleep(time.Minute)
+		anew.targets = append(anew.targets, target("a", time.Now().UTC()), target("b", time.Time{}))
+		listed(anew, "i-1", "a")
+		listed(anew, "i-9", "b") // half of a listing
+		sent("what was there", f, k, "")
+		time.Sleep(time.Minute)
+		f, k = open(anew)
+		anew.targets[1].FirstComplete = time.Now().UTC()
+		listed(anew, "i-8", "b")
+		listed(anew, "i-2", "a")
+		sent("after a restart", f, k, "i-2")
+		time.Sleep(2 * anewFor)
+		anew.targets = append(anew.targets, target("c", time.Now().UTC()))
+		listed(anew, "i-5", "c")
+		sent("a target that is new", f, k, "i-2 i-5")
+		if n := strings.Count(log.String(), "the store has another history"); n != 1 {
+			t.Errorf("it was said %d times:\n%s", n, log.String())
+		}
+	})
 }

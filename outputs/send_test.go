@@ -177,10 +177,11 @@ func TestSendNeedsStore(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "shelf.cursor"), []byte("?"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "cursors"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = NewSet(types, Deps{Store: changesOnly{nil, new(happened)}, Cursors: dir}).Open(t.Context(), []Spec{{Type: "shelf", Options: &Common{Send: sendChanges}}}); err == nil {
-		t.Error("a cursor that is none was taken")
+	deps := Deps{Store: changesOnly{nil, new(happened)}, Cursors: filepath.Join(dir, "cursors")}
+	if _, err = NewSet(types, deps).Open(t.Context(), []Spec{{Type: "shelf", Options: &Common{Send: sendChanges}}}); err == nil {
+		t.Error("cursors are to be in a file")
 	}
 }

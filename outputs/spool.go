@@ -135,7 +135,7 @@ func openSpool(name string, o Spool, d Deps) (*spool, error) {
 		fed: make(chan struct{}), stats: SpoolState{Dir: dir}, dead: &deadLetters{path: filepath.Join(dir, "dead-letter.jsonl"), output: name},
 	}
 	var err error
-	s.missing = loadMissing(filepath.Join(dir, "missing.json"))
+	s.missing = loadMissing(filepath.Join(dir, "missing.json"), s.log)
 	s.journal, err = journal.Open(journal.Options{Dir: dir, MaxBytes: int64(o.MaxBytes), Damaged: s.damaged})
 	if err != nil {
 		return nil, s.fault("open", err)

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"sync"
 
+	"github.com/aws-collector/collector/internal/statefile"
 	"github.com/aws-collector/collector/outputs/internal/journal"
 	"github.com/aws-collector/collector/record"
 )
@@ -32,15 +34,25 @@ type absence struct {
 	Records int
 }
 
-// loadMissing reads the file. One that cannot be read is none.
-func loadMissing(path string) *missing {
+// loadMissing reads the file. One that cannot be used is moved aside, which is logged, and is none.
+func loadMissing(path string, log *slog.Logger) *missing {
 	m := &missing{path: path, of: map[journal.Source]int{}}
-	b, err := os.ReadFile(path)
+	b, err := statefile.Read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return m
+	}
 	var all []absence
-	if err == nil && json.Unmarshal(b, &all) == nil {
-		for _, a := range all {
-			m.of[a.Source] = a.Records
-		}
+	if err == nil {
+		err = json.Unmarshal(b, &all)
+	}
+	if err != nil {
+		aside, moved := statefile.SetAside(path)
+		log.Warn("loss counts of the spool are damaged", "path", path, "error", errors.Join(err, moved), "moved", aside,
+			"hint", "Targets of which records were dropped or refused before this start may be reported complete.")
+		return m
+	}
+	for _, a := range all {
+		m.of[a.Source] = a.Records
 	}
 	return m
 }
@@ -61,10 +73,7 @@ func (m *missing) save() error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(m.path+".new", b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(m.path+".new", m.path)
+	return statefile.Write(m.path, b)
 }
 
 func (m *missing) asked(on bool) {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/aws-collector/collector/internal/filelock"
+	"github.com/aws-collector/collector/internal/statefile"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -53,37 +54,42 @@ func unwritable(what string, err error) error {
 
 // loadDigestKey is the key of the digests that stand in place of sensitive members. It is kept, because the same secret must give
 // the same digest in every run: that is how one sees that it changed, without seeing it. A run that remembers nothing makes one
-// for itself where there is none yet.
-func loadDigestKey(dataDir string, keep bool) ([]byte, error) {
+// for itself where there is none yet. One that is damaged is moved aside: then all digests differ from those before, once.
+func loadDigestKey(dataDir string, keep bool, log *slog.Logger) ([]byte, error) {
 	path := filepath.Join(dataDir, "digest.key")
-	key, err := os.ReadFile(path)
+	key, err := statefile.Read(path)
 	switch {
-	case err == nil && len(key) == 32:
+	case err == nil && len(key) == digestKeySize:
 		return key, nil
 	case err == nil:
-		return nil, fmt.Errorf("%s: %d bytes instead of 32; remove it and digests begin anew", path, len(key))
+		if err := digestKeyDamaged(path, len(key), keep, log); err != nil {
+			return nil, err
+		}
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, unwritable("digest key", err)
 	}
-	key = make([]byte, 32)
+	key = make([]byte, digestKeySize)
 	_, _ = rand.Read(key) // never fails
 	if !keep {
 		return key, nil
 	}
-	// A file that another process made in the meantime wins: both must use one key.
-	tmp, err := os.CreateTemp(dataDir, "digest.key.*") // 0600
-	if err != nil {
-		return nil, unwritable("digest key", err)
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(key)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return nil, unwritable("digest key", err)
-	}
-	if err := os.Link(tmp.Name(), path); errors.Is(err, fs.ErrExist) {
-		return loadDigestKey(dataDir, keep)
-	} else if err != nil {
+	if err := statefile.Write(path, key); err != nil { // data_dir is locked: nobody else makes one
 		return nil, unwritable("digest key", err)
 	}
 	return key, nil
+}
+
+const digestKeySize = 32
+
+func digestKeyDamaged(path string, size int, keep bool, log *slog.Logger) error {
+	aside := ""
+	if keep {
+		var err error
+		if aside, err = statefile.SetAside(path); err != nil {
+			return unwritable("digest key", err)
+		}
+	}
+	log.Warn("digest key is damaged; a new one is used", "path", path, "bytes", size, "moved", aside,
+		"hint", "Digests of sensitive members change once, and so does each resource that has one. To avoid it, stop the collector and restore the file.")
+	return nil
 }

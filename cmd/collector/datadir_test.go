@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 )
@@ -15,29 +18,63 @@ import (
 func TestDigestKey(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 
+	quiet := slog.New(slog.DiscardHandler)
+
 	// A dry run remembers nothing, so it needs no data_dir.
-	one, err := loadDigestKey(dir, false)
+	one, err := loadDigestKey(dir, false, quiet)
 	if err != nil || len(one) != 32 {
 		t.Fatalf("dry run: %d bytes, %v", len(one), err)
 	}
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("dry run made the data_dir: %v", err)
 	}
-	if _, err := loadDigestKey(dir, true); err == nil || record.HintOf(err) == "" {
+	if _, err := loadDigestKey(dir, true, quiet); err == nil || record.HintOf(err) == "" {
 		t.Errorf("a data_dir that cannot be written to: want an error with a hint, got %v", err)
 	}
 
 	if err := makeDataDir(dir); err != nil {
 		t.Fatal(err)
 	}
-	first, err := loadDigestKey(dir, true)
+	first, err := loadDigestKey(dir, true, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, keep := range []bool{true, false} {
-		if again, err := loadDigestKey(dir, keep); err != nil || !bytes.Equal(first, again) {
+		if again, err := loadDigestKey(dir, keep, quiet); err != nil || !bytes.Equal(first, again) {
 			t.Errorf("keep %t: the key is another one the second time: %v", keep, err)
 		}
+	}
+}
+
+// A damaged key keeps nothing from starting: it is moved aside and said, and a new one stays. A dry run leaves it alone.
+func TestDamagedDigestKey(t *testing.T) {
+	for name, damage := range map[string]string{"empty": "", "short": "half of it", "long": strings.Repeat("x", 33)} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "digest.key")
+			write(t, path, damage)
+			var log bytes.Buffer
+			l := slog.New(slog.NewTextHandler(&log, nil))
+			if key, err := loadDigestKey(dir, false, l); err != nil || len(key) != digestKeySize {
+				t.Errorf("dry run: %d bytes, %v", len(key), err)
+			}
+			if b, err := os.ReadFile(path); err != nil || string(b) != damage {
+				t.Errorf("a dry run changed the file: %q, %v", b, err)
+			}
+			key, err := loadDigestKey(dir, true, l)
+			if err != nil || len(key) != digestKeySize {
+				t.Fatalf("%d bytes, %v", len(key), err)
+			}
+			if b, err := os.ReadFile(path + ".damaged"); err != nil || string(b) != damage {
+				t.Errorf("moved aside: %q, %v", b, err)
+			}
+			if again, err := loadDigestKey(dir, true, l); err != nil || !bytes.Equal(again, key) {
+				t.Errorf("the new key does not stay: %v", err)
+			}
+			if n := strings.Count(log.String(), "digest key is damaged"); n != 2 || damage != "" && strings.Contains(log.String(), damage) {
+				t.Errorf("said %d times:\n%s", n, log.String())
+			}
+		})
 	}
 }
 
@@ -61,5 +98,31 @@ func TestStopFitsIntoTheContainersTime(t *testing.T) {
 	}
 	if stop := time.Duration(f.DrainTimeout) + 3*time.Second + daemonFlush; stop >= grace {
 		t.Errorf("a stop takes up to %s, and the container is killed after %s", stop, grace)
+	}
+}
+
+// Members that cannot be read are listed again. The damaged file stays for a person, unless whoever reads it only looks.
+func TestDamagedMembers(t *testing.T) {
+	for name, damage := range map[string]string{"empty": "", "half": `{"version":1,"blo`, "of a later version": `{"version":7,"blocks":{}}`} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "organizations.json")
+			write(t, path, damage)
+			var log bytes.Buffer
+			for _, looks := range []bool{true, false} {
+				g := newRoster(nil, path, slog.New(slog.NewTextHandler(&log, nil)))
+				if !looks {
+					g.list = new(auth.Sessions).Members
+				}
+				g.block(config.Organization{Label: "org"})
+				g.close()
+				_, err := os.Stat(path + ".damaged")
+				if moved := err == nil; moved == looks {
+					t.Errorf("only looks %v: moved aside %v", looks, moved)
+				}
+			}
+			if n := strings.Count(log.String(), "level=WARN"); n != 2 {
+				t.Errorf("said %d times:\n%s", n, log.String())
+			}
+		})
 	}
 }

@@ -98,7 +98,7 @@ func (g *roster) block(o config.Organization) *organization {
 	if !g.loaded {
 		g.loaded = true
 		if err := g.load(); err != nil {
-			g.log.Warn("the members of organizations that were known last cannot be read; they are listed anew", "error", err)
+			g.damaged(err)
 		}
 	}
 	key := keyOf(o)
@@ -211,6 +211,20 @@ func (g *roster) tell(o config.Organization, old *rollCall, roll auth.Roll, firs
 type savedRoster struct {
 	Version int                 `json:"version"`
 	Blocks  map[string]rollCall `json:"blocks"`
+}
+
+// damaged says that the members that were known last are not known any more, and keeps the file for a person: the next save would
+// replace it. Whoever only looks, without sessions, leaves it alone.
+func (g *roster) damaged(err error) {
+	aside := ""
+	if g.list != nil {
+		var moved error
+		if aside, moved = statefile.SetAside(g.path); moved != nil {
+			err = errors.Join(err, moved)
+		}
+	}
+	g.log.Warn("known members of organizations are damaged", "path", g.path, "error", err, "moved", aside,
+		"hint", "They are listed again at the next run; until then an organization's accounts are not collected.")
 }
 
 func (g *roster) load() error {

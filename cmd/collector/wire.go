@@ -93,7 +93,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	sessions := auth.NewSessions(auth.Options{AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Log: log})
 	defer sessions.Close()
 
-	digestKey, err := loadDigestKey(cfg.file.DataDir, !o.dryRun)
+	digestKey, err := loadDigestKey(cfg.file.DataDir, !o.dryRun, log)
 	if err != nil {
 		return err
 	}

@@ -264,13 +264,13 @@ func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time
 // Targets ranges over what is known of each target.
 func (r *Reader) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error] {
 	return asked(ctx, r, `SELECT account, region, kind, account_id, partition, run, state, reason, error, hint, expected, records, calls,
-		throttles, started, ended, last_seen, retired, coalesce(why, ''),
+		throttles, started, ended, last_seen, first_complete, retired, coalesce(why, ''), (SELECT history FROM store LIMIT 1),
 		(SELECT count(*) FROM version v WHERE v.scope = s.scope AND v.valid_to IS NULL) FROM scope s ORDER BY account, region, kind`, nil,
 		func(rows pgx.Rows) (c inventory.Coverage, ok bool, err error) {
-			var started, ended, seen, retired *int64
+			var started, ended, seen, first, retired *int64
 			err = rows.Scan(&c.Account, &c.Region, &c.Kind, &c.AccountID, &c.Partition, &c.Run, &c.State, &c.Reason, &c.Error, &c.Hint, &c.Expected,
-				&c.Records, &c.Calls, &c.Throttles, &started, &ended, &seen, &retired, &c.Why, &c.Resources)
-			c.Started, c.Ended, c.LastSeen, c.Retired = instant(started), instant(ended), instant(seen), instant(retired)
+				&c.Records, &c.Calls, &c.Throttles, &started, &ended, &seen, &first, &retired, &c.Why, &c.History, &c.Resources)
+			c.Started, c.Ended, c.LastSeen, c.FirstComplete, c.Retired = instant(started), instant(ended), instant(seen), instant(first), instant(retired)
 			return c, true, err
 		})
 }

@@ -130,7 +130,7 @@ func TestForeignAndNewerTablesAreRefused(t *testing.T) {
 		want   error
 		text   string
 	}{
-		"newer":            {func(conn *pgx.Conn, o Options) { exec(t, conn, "UPDATE store SET version = 99") }, ErrNewer, "version 99, this program knows 1"},
+		"newer":            {func(conn *pgx.Conn, o Options) { exec(t, conn, "UPDATE store SET version = 99") }, ErrNewer, "version 99, this program knows 2"},
 		"another's store":  {func(conn *pgx.Conn, o Options) { exec(t, conn, "DROP TABLE store; CREATE TABLE store (id int)") }, ErrForeign, "it has a table store"},
 		"another's tables": {func(conn *pgx.Conn, o Options) { exec(t, conn, "DROP TABLE store") }, ErrForeign, "it has a table body"},
 	} {

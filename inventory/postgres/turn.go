@@ -302,7 +302,8 @@ func (t *turn) outcome(b *work, c inventory.Commit) {
 		extra, _ = holdable(c.ExtraTags)
 	}
 	b.do(`UPDATE scope SET run = $2, state = $3, reason = $4, error = $5, hint = $6, expected = $7, records = $8, calls = $9, throttles = $10,
-		started = $11, ended = clock.last, last_seen = CASE WHEN $12 THEN clock.last ELSE last_seen END, extra_tags = coalesce($13, extra_tags),
+		started = $11, ended = clock.last, last_seen = CASE WHEN $12 THEN clock.last ELSE last_seen END,
+		first_complete = CASE WHEN $12 THEN coalesce(first_complete, clock.last) ELSE first_complete END, extra_tags = coalesce($13, extra_tags),
 		retired = NULL, why = NULL FROM clock WHERE scope = $1`,
 		t.scope, o.Run, string(o.State), string(o.Reason), text(o.Error), text(o.Hint), o.Expected, o.Records, o.Calls, o.Throttles,
 		o.Started.UnixMicro(), o.State.Complete(), extra)

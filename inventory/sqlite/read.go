@@ -387,7 +387,7 @@ func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time
 func (r *Reader) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error] {
 	return in(ctx, r, func(v *view, yield func(inventory.Coverage) bool) error {
 		rows, err := v.tx.QueryContext(ctx, `SELECT account, region, kind, account_id, partition, run, state, reason, error, hint, expected, records, calls,
-			throttles, started, ended, last_seen, retired, coalesce(why, ''),
+			throttles, started, ended, last_seen, first_complete, retired, coalesce(why, ''), (SELECT id FROM history),
 			(SELECT count(*) FROM version v WHERE v.scope = s.scope AND v.valid_to IS NULL) FROM scope s ORDER BY account, region, kind`)
 		if err != nil {
 			return err
@@ -395,12 +395,12 @@ func (r *Reader) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, erro
 		defer rows.Close()
 		for rows.Next() {
 			var c inventory.Coverage
-			var started, ended, seen, retired sql.NullInt64
+			var started, ended, seen, first, retired sql.NullInt64
 			if err := rows.Scan(&c.Account, &c.Region, &c.Kind, &c.AccountID, &c.Partition, &c.Run, &c.State, &c.Reason, &c.Error, &c.Hint, &c.Expected,
-				&c.Records, &c.Calls, &c.Throttles, &started, &ended, &seen, &retired, &c.Why, &c.Resources); err != nil {
+				&c.Records, &c.Calls, &c.Throttles, &started, &ended, &seen, &first, &retired, &c.Why, &c.History, &c.Resources); err != nil {
 				return err
 			}
-			c.Started, c.Ended, c.LastSeen, c.Retired = instant(started), instant(ended), instant(seen), instant(retired)
+			c.Started, c.Ended, c.LastSeen, c.FirstComplete, c.Retired = instant(started), instant(ended), instant(seen), instant(first), instant(retired)
 			if !yield(c) {
 				return nil
 			}

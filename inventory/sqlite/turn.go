@@ -261,7 +261,7 @@ func (t *turn) outcome(ctx context.Context, tx *sql.Tx, at int64, c inventory.Co
 		extra = string(c.ExtraTags)
 	}
 	_, err := tx.ExecContext(ctx, `UPDATE scope SET run = ?2, state = ?3, reason = ?4, error = ?5, hint = ?6, expected = ?7, records = ?8,
-		calls = ?9, throttles = ?10, started = ?11, ended = ?12, last_seen = coalesce(?13, last_seen), extra_tags = coalesce(?14, extra_tags),
+		calls = ?9, throttles = ?10, started = ?11, ended = ?12, last_seen = coalesce(?13, last_seen), first_complete = coalesce(first_complete, ?13), extra_tags = coalesce(?14, extra_tags),
 		retired = NULL, why = NULL WHERE scope = ?1`,
 		t.scope, o.Run, string(o.State), string(o.Reason), o.Error, o.Hint, o.Expected, o.Records,
 		o.Calls, o.Throttles, o.Started.UnixMicro(), at, lastSeen, extra)
