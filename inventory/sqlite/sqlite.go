@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -44,7 +45,11 @@ type Store struct {
 	o    Options
 	w    *sql.DB // one connection
 	lock *os.File
-	enc  *zstd.Encoder
+
+	opened   files       // what the names led to when it was opened
+	wal      bool        // there is a log: not every file system can have one
+	unlogged atomic.Bool // and then there was none
+	enc      *zstd.Encoder
 
 	packed  chan []byte   // where packs are written before their length is known
 	writing chan struct{} // holds one token; the writer takes it, so that waiting watches ctx
@@ -80,7 +85,7 @@ var ErrNewer = errors.New("a newer version of the program made this database")
 var ErrCorrupt = errors.New("the database is damaged")
 
 // Open opens the database for writing, makes or migrates it, and drops what a killed process left unfinished. A damaged file is
-// moved aside, which is said, and a new one is begun.
+// moved aside, which is said, and a new one is begun; so is an empty one that had a history.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -89,22 +94,35 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	known, lost := o.known(), false
+	if known != "" {
+		if lost, err = o.lost(); err != nil {
+			return nil, errors.Join(fmt.Errorf("store: %w", err), lock.Close())
+		}
+	}
 	s, err := open(ctx, o)
 	if errors.Is(err, ErrCorrupt) {
-		aside := o.Path + ".damaged-" + time.Now().UTC().Format("20060102T150405Z")
+		lost = true
+		aside, moved := o.aside("damaged")
+		if moved != nil {
+			return nil, errors.Join(fmt.Errorf("store: %w", moved), err, lock.Close())
+		}
 		o.Log.Error("the store is damaged; it is moved aside and a new one is begun", "error", err, "moved", aside,
 			"hint", "sqlite3 "+aside+" .recover may save its history")
-		for _, suffix := range []string{"", "-wal", "-shm"} {
-			if rename := os.Rename(o.Path+suffix, aside+suffix); rename != nil && !errors.Is(rename, fs.ErrNotExist) {
-				return nil, errors.Join(fmt.Errorf("store: %w", rename), lock.Close())
-			}
-		}
 		s, err = open(ctx, o)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", o.Path, err), lock.Close())
 	}
 	s.lock = lock
+	if err = s.remember(ctx, known, lost); err == nil {
+		s.opened, err = o.files()
+		_, missing := os.Stat(o.Path + "-wal")
+		s.wal = missing == nil
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("store %s: %w", o.Path, err), s.Close())
+	}
 	return s, nil
 }
 
@@ -294,6 +312,9 @@ func (s *Store) write(ctx context.Context, f func(*sql.Tx) error) error {
 		return explain(err)
 	}
 	defer func() { _ = tx.Rollback() }() // also where f panics: there is one connection. After a commit it does nothing
+	if err := s.logged(); err != nil {
+		return err
+	}
 	if err := f(tx); err != nil {
 		return explain(err)
 	}

@@ -1,0 +1,141 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/aws-collector/collector/internal/statefile"
+	"github.com/aws-collector/collector/record"
+)
+
+// idFile says which history is in the database beside it: so a database that is missing or empty is known to be lost, not new.
+func idFile(path string) string { return path + ".id" }
+
+// known is the history that the database had when it was opened last; "": nobody knows.
+func (o Options) known() string {
+	b, err := statefile.Read(idFile(o.Path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	id := strings.TrimSpace(string(b))
+	if err == nil && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == "" {
+		return id
+	}
+	aside, moved := statefile.SetAside(idFile(o.Path))
+	o.Log.Warn("the id of the store's history is damaged", "path", idFile(o.Path), "error", errors.Join(err, moved), "moved", aside,
+		"hint", "It is written again. Until then a database that is missing or empty is taken for new.")
+	return ""
+}
+
+// lost moves a database aside that had a history, and is empty now: its log may still hold it. It reports whether there was a loss.
+func (o Options) lost() (bool, error) {
+	info, err := os.Stat(o.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		// A log without its database: SQLite would delete it.
+		if _, err := os.Stat(o.Path + "-wal"); errors.Is(err, fs.ErrNotExist) {
+			o.Log.Error("the store's database is missing; a new history begins", "path", o.Path,
+				"hint", "To keep the history, stop the collector and restore the database from a backup.")
+			return true, nil
+		}
+	case err != nil:
+		return false, err
+	case info.Size() > 0:
+		return false, nil
+	}
+	aside, err := o.aside("empty")
+	if err != nil {
+		return false, err
+	}
+	o.Log.Error("the store's database is empty; a new history begins", "path", o.Path, "moved", aside,
+		"hint", "To keep the history, stop the collector and restore the database from a backup.")
+	return true, nil
+}
+
+// aside renames the database and what SQLite keeps beside it.
+func (o Options) aside(why string) (string, error) {
+	aside := o.Path + "." + why + "-" + time.Now().UTC().Format("20060102T150405Z")
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Rename(o.Path+suffix, aside+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("move the database aside: %w", err)
+		}
+	}
+	return aside, nil
+}
+
+// remember writes down which history the database has, and says so where it is not the one that was there before.
+func (s *Store) remember(ctx context.Context, known string, lost bool) error {
+	var id string
+	if err := s.w.QueryRowContext(ctx, "SELECT id FROM history").Scan(&id); err != nil {
+		return explain(err)
+	}
+	if id == known {
+		return nil
+	}
+	if known != "" && !lost {
+		s.o.Log.Warn("the store has another history", "path", s.o.Path, "history", id, "before", known,
+			"hint", "The database was replaced by another one. If that was not meant, stop the collector and restore it.")
+	}
+	if err := statefile.Write(idFile(s.o.Path), []byte(id+"\n")); err != nil {
+		return fmt.Errorf("write the id of the history: %w", err)
+	}
+	return nil
+}
+
+// files is what must stay where it is while the store is open: whatever else has its name now, SQLite goes on with what it opened.
+type files struct{ database, lock fs.FileInfo }
+
+func (o Options) files() (f files, err error) {
+	f.database, err = os.Stat(o.Path)
+	if err == nil {
+		f.lock, err = os.Stat(o.Path + ".lock")
+	}
+	return f, err
+}
+
+// ErrReplaced says that what is open is not the file any more that its name leads to.
+var ErrReplaced = errors.New("a file of the database was removed or replaced while it is in use")
+
+// Err is an error where what is open is not what the names lead to: what is written would be lost with the process, and a second
+// collector could begin beside this one. Only a restart takes other files; where the old ones are back, all is well.
+func (s *Store) Err() error {
+	if s.opened.database == nil {
+		return nil // it is being opened
+	}
+	now, err := s.o.files()
+	what := ""
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return explain(fmt.Errorf("look at the database: %w", err))
+	case err != nil:
+		what = err.Error()
+	case !os.SameFile(now.database, s.opened.database):
+		what = s.o.Path + " is another file now"
+	case !os.SameFile(now.lock, s.opened.lock):
+		what = s.o.Path + ".lock is another file now"
+	case s.unlogged.Load():
+		return &record.Fault{Reason: record.Other, Err: fmt.Errorf("%w: %s is gone", ErrReplaced, s.o.Path+"-wal"),
+			Hint: "Restart the collector: as it stops, it writes to the database what it still has of the log."}
+	default:
+		return nil
+	}
+	return &record.Fault{Reason: record.Other, Err: fmt.Errorf("%w: %s", ErrReplaced, what),
+		Hint: "Put the collector's own file back, or restart the collector to use what is in data_dir now. Until then nothing is stored."}
+}
+
+// logged notes, once for all, that the log has no name any more. It is called inside a transaction: then SQLite has it open, and never
+// takes the name away itself.
+func (s *Store) logged() error {
+	if err := s.Err(); err != nil || !s.wal {
+		return err // of a directory that is gone, the log may come back too
+	}
+	if _, err := os.Stat(s.o.Path + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		s.unlogged.Store(true)
+	}
+	return s.Err()
+}

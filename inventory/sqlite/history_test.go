@@ -1,0 +1,175 @@
+package sqlite_test
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/inventorytest"
+	"github.com/aws-collector/collector/inventory/sqlite"
+	"github.com/aws-collector/collector/record"
+)
+
+func list(t *testing.T, s *sqlite.Store, ids ...string) error {
+	t.Helper()
+	inv := inventory.New(s, inventory.Options{})
+	target, who := inventorytest.Target()
+	v, err := inv.Begin(t.Context(), target, who, "run")
+	if err != nil {
+		return err
+	}
+	var items []inventorytest.Item
+	for _, id := range ids {
+		items = append(items, inventorytest.Item{ID: id, State: "running"})
+	}
+	if err := v.Page(t.Context(), inventorytest.Page(target, who, "run", items...)); err != nil {
+		return err
+	}
+	return v.End(t.Context(), record.Outcome{Target: target, Run: "run", State: record.OK, Records: len(ids)})
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func historyOf(t *testing.T, s *sqlite.Store) (id string) {
+	t.Helper()
+	for c, err := range s.Targets(t.Context()) {
+		must(t, err)
+		id = c.History
+		if c.FirstComplete.IsZero() || c.FirstComplete.After(c.LastSeen) {
+			t.Errorf("first complete %s, last %s", c.FirstComplete, c.LastSeen)
+		}
+	}
+	return id
+}
+
+// A database that had a history and is empty or missing is no new one: it is said, what is there is kept, and the history that
+// begins has another id. So has a database that was put in its place.
+func TestLostHistory(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		damage func(t *testing.T, path string)
+		says   string
+		aside  string // a file that is kept
+		same   bool   // the history is as it was
+	}{
+		{"nothing", func(*testing.T, string) {}, "", "", true},
+		{"empty", func(t *testing.T, path string) { must(t, os.Truncate(path, 0)) }, "the store's database is empty", "collector.db.empty-*", false},
+		{"missing", func(t *testing.T, path string) { must(t, os.Remove(path)) }, "the store's database is missing", "", false},
+		{"missing beside its log", func(t *testing.T, path string) {
+			must(t, os.Rename(path, path+"-wal"))
+		}, "the store's database is empty", "collector.db.empty-*-wal", false},
+		{"no database", func(t *testing.T, path string) { must(t, os.WriteFile(path, bytes.Repeat([]byte("x"), 9000), 0o600)) },
+			"the store is damaged", "collector.db.damaged-*", false},
+		{"another database", func(t *testing.T, path string) {
+			other := filepath.Join(t.TempDir(), "collector.db")
+			s, err := sqlite.Open(t.Context(), sqlite.Options{Path: other})
+			must(t, err)
+			must(t, s.Close())
+			must(t, os.Rename(other, path))
+		}, "the store has another history", "", false},
+		{"an empty id", func(t *testing.T, path string) { must(t, os.Truncate(path+".id", 0)) }, "history is damaged", "collector.db.id.damaged", true},
+		{"no id, as of an earlier version", func(t *testing.T, path string) { must(t, os.Remove(path+".id")) }, "", "", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var log bytes.Buffer
+			o := sqlite.Options{Path: filepath.Join(t.TempDir(), "collector.db"), Log: slog.New(slog.NewTextHandler(&log, nil))}
+			s, err := sqlite.Open(t.Context(), o)
+			must(t, err)
+			must(t, list(t, s, "i-1"))
+			before := historyOf(t, s)
+			must(t, s.Close())
+			c.damage(t, o.Path)
+			for range 2 { // it is said once
+				s, err = sqlite.Open(t.Context(), o)
+				must(t, err)
+				must(t, list(t, s, "i-1"))
+				if after := historyOf(t, s); after == "" || (after == before) != c.same {
+					t.Errorf("history %q, was %q", after, before)
+				}
+				must(t, s.Close())
+			}
+			if c.says == "" && log.Len() > 0 || c.says != "" && strings.Count(log.String(), "level=") != 1 || !strings.Contains(log.String(), c.says) {
+				t.Errorf("want %q:\n%s", c.says, log.String())
+			}
+			if c.aside != "" {
+				if found, _ := filepath.Glob(filepath.Join(filepath.Dir(o.Path), c.aside)); len(found) != 1 {
+					t.Errorf("kept: %v", found)
+				}
+			}
+		})
+	}
+}
+
+// A file that vanishes or is replaced under a store is trouble, said at the next write and before it; what is put back ends it.
+func TestReplacedUnderTheStore(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		file    string // "": the directory
+		replace bool
+	}{
+		{"the directory is gone", "", false}, {"the directory was made anew", "", true},
+		{"the database is gone", "collector.db", false}, {"the database is another file", "collector.db", true},
+		{"the lock is gone", "collector.db.lock", false}, {"the lock is another file", "collector.db.lock", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			must(t, os.Mkdir(dir, 0o700))
+			s, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(dir, "collector.db")})
+			must(t, err)
+			defer s.Close()
+			must(t, list(t, s, "i-1"))
+			must(t, s.Err())
+			path := filepath.Join(dir, c.file)
+			must(t, os.Rename(path, path+".away"))
+			if c.replace {
+				if c.file == "" {
+					must(t, os.Mkdir(path, 0o700))
+				} else {
+					must(t, os.WriteFile(path, nil, 0o600))
+				}
+			}
+			for what, err := range map[string]error{"asked": s.Err(), "write": list(t, s, "i-1", "i-2")} {
+				if !errors.Is(err, sqlite.ErrReplaced) || record.HintOf(err) == "" {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			must(t, os.RemoveAll(path))
+			must(t, os.Rename(path+".away", path))
+			must(t, s.Err())
+			must(t, list(t, s, "i-1", "i-2"))
+		})
+	}
+}
+
+// A log that loses its name is trouble until a restart, and nothing of it is lost then.
+func TestLogGone(t *testing.T) {
+	o := sqlite.Options{Path: filepath.Join(t.TempDir(), "collector.db")}
+	s, err := sqlite.Open(t.Context(), o)
+	must(t, err)
+	must(t, list(t, s, "i-1"))
+	must(t, os.Remove(o.Path+"-wal"))
+	for range 2 {
+		if err := list(t, s, "i-1", "i-2"); !errors.Is(err, sqlite.ErrReplaced) {
+			t.Errorf("%v", err)
+		}
+		must(t, os.WriteFile(o.Path+"-wal", nil, 0o600)) // as a reader makes one
+	}
+	must(t, s.Close())
+	s, err = sqlite.Open(t.Context(), o)
+	must(t, err)
+	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-1" {
+		t.Errorf("after a restart: %q", got)
+	}
+	must(t, list(t, s, "i-1", "i-2"))
+	must(t, s.Close())
+}
