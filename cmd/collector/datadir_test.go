@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -124,5 +125,38 @@ func TestDamagedMembers(t *testing.T) {
 				t.Errorf("said %d times:\n%s", n, log.String())
 			}
 		})
+	}
+}
+
+func TestVanishedDataDir(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	unlock, err := openDataDir(dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	p := placeOf(dir)
+	look := func(what, want string) {
+		t.Helper()
+		if got := strings.Join(p.notReady(), "; "); want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+	look("at the start", "")
+	if err := os.Rename(dir, dir+".away"); err != nil {
+		t.Fatal(err)
+	}
+	look("gone", "was removed")
+	if err := makeDataDir(dir); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "lock"), "")
+	look("made anew", "was replaced")
+	if err := errors.Join(os.RemoveAll(dir), os.Rename(dir+".away", dir)); err != nil {
+		t.Fatal(err)
+	}
+	look("put back", "")
+	if why := (placed{}).notReady(); why != nil {
+		t.Errorf("a dry run: %v", why)
 	}
 }

@@ -44,7 +44,7 @@ func openLedger(ctx context.Context, f *config.File, dryRun bool, crowded func()
 func openStore(ctx context.Context, s config.Store, dataDir string, log *slog.Logger) (inventory.Driver, error) {
 	if s.Type == "postgres" {
 		o := postgresOptions(s)
-		o.Log = log
+		o.Log, o.IDFile = log, filepath.Join(dataDir, "postgres.id")
 		d, err := postgres.Open(ctx, o)
 		if err != nil {
 			return nil, err

@@ -77,12 +77,14 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	}
 	watch := runner.Tee(board, metrics, newLogLines(log))
 
+	var dataDir placed
 	if !o.dryRun {
 		unlock, err := openDataDir(cfg.file.DataDir, log)
 		if err != nil {
 			return err
 		}
 		defer unlock()
+		dataDir = placeOf(cfg.file.DataDir)
 	}
 	o.aws.Version, o.aws.CallsInFlight = buildInfo().version, cfg.file.Limits.CallsInFlight
 	o.aws.Getenv = c.getenv
@@ -156,7 +158,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 
 	server, err := web.NewServer(web.Options{
 		Live: view, Gather: registry, Log: log, ConfigFile: cfg.file.Web.ConfigFile, Hosts: cfg.file.Web.Hosts, Version: buildInfo().version,
-		Ready:  func() []string { return append(notReady(p.outputs.States()), ledger.notReady()...) },
+		Ready:  func() []string { return slices.Concat(notReady(p.outputs.States()), ledger.notReady(), dataDir.notReady()) },
 		Reload: p.reload, Mounts: p.mounts,
 	})
 	if err != nil {

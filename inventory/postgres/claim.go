@@ -42,7 +42,13 @@ func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 	if err := s.lock(ctx, conn); err != nil {
 		return nil, err
 	}
+	if err := s.stays(ctx, conn); err != nil {
+		return nil, err
+	}
 	if err := s.c.migrate(ctx, conn); err != nil {
+		return nil, err
+	}
+	if err := s.remember(ctx, conn); err != nil {
 		return nil, err
 	}
 	durable := ""

@@ -70,7 +70,7 @@ func hintOf(e *pgconn.PgError) string {
 	case "57014":
 		return "a statement took longer than the server, or its statement_timeout, lets it"
 	case "42P01", "3F000":
-		return `"collector run" makes the tables`
+		return `"collector run" makes the tables; if a collector runs, they were dropped under it: restore them, or restart it to begin a new history`
 	case "XX001", "XX002":
 		return "the server's files are damaged: \"collector db check\" says where"
 	}

@@ -29,6 +29,7 @@ type Options struct {
 	Schema string // "": collector
 	Log    *slog.Logger
 	Keep   time.Duration // how long versions that have ended are kept; 0: for ever
+	IDFile string        // keeps which history the schema has, so that another one is told; "": nobody is told
 	Sync   bool          // wait for the disk at every commit, also where the server's synchronous_commit is off
 }
 
@@ -43,6 +44,9 @@ type Store struct {
 	keep time.Duration
 	sync bool
 	w    *pgxpool.Pool
+
+	idFile  string
+	history string // that this process found; "": it never had the lock. For claim, which is called by one at a time
 
 	stop context.CancelFunc
 	done chan struct{} // closed when hold has ended
@@ -80,7 +84,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{c: c, log: o.Log, keep: o.Keep, sync: o.Sync, done: make(chan struct{})}
+	s := &Store{c: c, log: o.Log, keep: o.Keep, sync: o.Sync, idFile: o.IDFile, done: make(chan struct{})}
 	if s.w, err = c.pool(ctx, writers, map[string]string{
 		"synchronous_commit":                  "off", // what is staged may be lost with the server; a commit sets it
 		"plan_cache_mode":                     "force_custom_plan",
