@@ -15,6 +15,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if args := os.Getenv(feedVictimOf); args != "" {
+		fmt.Fprintln(os.Stderr, feedVictim(args))
+		os.Exit(1)
+	}
 	if args := os.Getenv(victimOf); args != "" {
 		fmt.Fprintln(os.Stderr, victim(args))
 		os.Exit(1)
