@@ -173,3 +173,12 @@ func TestLogGone(t *testing.T) {
 	must(t, list(t, s, "i-1", "i-2"))
 	must(t, s.Close())
 }
+
+// Whoever only reads is told that an empty file is no history.
+func TestReadAnEmptyDatabase(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "collector.db")
+	must(t, os.WriteFile(path, nil, 0o600))
+	if _, err := sqlite.OpenReader(t.Context(), path); err == nil || !strings.Contains(err.Error(), "is empty") || record.HintOf(err) == "" {
+		t.Errorf("%v, %s", err, record.HintOf(err))
+	}
+}

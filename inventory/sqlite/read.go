@@ -51,6 +51,10 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 	if err == nil {
 		err = belongs(id, version, len(files))
 	}
+	if err == nil && id == 0 && version == 0 {
+		err = &record.Fault{Reason: record.Other, Err: errors.New("the database is empty"),
+			Hint: `To keep its history, restore it from a backup before the next start. "collector run" begins a new one.`}
+	}
 	if err == nil && version < len(files) {
 		err = &record.Fault{Reason: record.Other, Hint: `"collector run" brings it up to date`, Err: errors.New("an older version of the program made this database")}
 	}
