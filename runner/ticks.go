@@ -103,7 +103,7 @@ func (f *fileTicks) remedy(err error) string {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Sprintf("let uid %d write %s", os.Getuid(), dir)
 	case errors.Is(err, fs.ErrNotExist):
-		return "data_dir was removed under the program: make it anew, " + dir
+		return "Put data_dir back, or restart the collector to use what is there now: " + dir + " was removed while it is in use"
 	case errors.Is(err, syscall.EROFS):
 		return "the file system is read-only: data_dir must be on a volume that can be written"
 	}
