@@ -158,7 +158,9 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 
 	server, err := web.NewServer(web.Options{
 		Live: view, Gather: registry, Log: log, ConfigFile: cfg.file.Web.ConfigFile, Hosts: cfg.file.Web.Hosts, Version: buildInfo().version,
-		Ready:  func() []string { return slices.Concat(notReady(p.outputs.States()), ledger.notReady(), dataDir.notReady()) },
+		Ready: func() []string {
+			return slices.Concat(notReady(p.outputs.States()), ledger.notReady(), dataDir.notReady())
+		},
 		Reload: p.reload, Mounts: p.mounts,
 	})
 	if err != nil {
