@@ -376,7 +376,7 @@ func (e *entering) target() record.Target {
 	return record.Target{Account: e.j.Account, Region: e.j.Region}
 }
 func (e *entering) unreached(stopped error) error { return stopped }
-func (e *entering) storing() bool                 { return false }
+func (e *entering) storing() bool                 { return true } // no output has a part in its end
 
 func (e *entering) work(ctx context.Context) error {
 	j := e.j
@@ -432,12 +432,14 @@ type planError struct{ err error }
 func (e *planError) Error() string { return "find the regions: " + e.err.Error() }
 func (e *planError) Unwrap() error { return e.err }
 
-func (e *entering) end(ctx context.Context, err error, _ func()) {
+func (e *entering) end(ctx context.Context, err error, late func()) {
 	e.mu.Lock()
 	e.shut, e.err = true, err
 	plan := e.plan
 	e.mu.Unlock()
 	j := e.j
+	ctx, cancel := j.ledgerTime(ctx, late)
+	defer cancel()
 	switch {
 	case j.Region != "":
 	case err != nil:

@@ -13,6 +13,10 @@ var ErrFenced = errors.New("target was begun again by another worker")
 
 // A Ledger remembers targets. The inventory is the one with a history, [Memory] the one for `store: none`. Its trouble
 // (a full disk) is never the target's: it is logged, and the listing goes on.
+//
+// Each call may last as long as the database works on it. Where the database makes no progress (it does not answer, or another
+// process holds its lock), a call returns an error within seconds, and the calls after it at once until the database works
+// again; a call returns at once when its context ends. So a listing that calls a ledger in trouble loses no time.
 type Ledger interface {
 	// Room waits until the ledger keeps up with what is being listed. It is called before a listing begins, which then holds
 	// nothing that others need but its place; leave is called once, when the listing's end is over. A ledger in trouble lets nobody wait.

@@ -365,7 +365,7 @@ func (l *listing) end(ctx context.Context, err error, late func()) {
 	if !gone { // an output that took all of its time costs the ledger none
 		l.stores.Store(true)
 		var cancel context.CancelFunc
-		ctx, cancel = l.j.r.patience(context.WithoutCancel(ctx), l.j.halting, late)
+		ctx, cancel = l.j.ledgerTime(context.WithoutCancel(ctx), late)
 		defer cancel()
 	}
 	if !begun && l.t.Region != "" {
@@ -390,11 +390,7 @@ func (l *listing) end(ctx context.Context, err error, late func()) {
 		l.ruined(ctx)
 		return
 	}
-	trouble := guard(func() error { return l.visit.End(ctx, o) })
-	if trouble == nil {
-		l.j.r.stored.Add(1)
-	}
-	l.ledger(trouble)
+	l.ledger(guard(func() error { return l.visit.End(ctx, o) }))
 	l.mu.Lock()
 	if err == nil && l.bug != nil {
 		l.decide(l.bug, calls, throttles)

@@ -10,11 +10,10 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A slowLedger takes an end at a time, each as long, as a busy database does; those of one account never.
+// A slowLedger takes an end at a time, each as long, as a busy database does.
 type slowLedger struct {
 	*Memory
 	each time.Duration
-	dead string // the account
 
 	mu    sync.Mutex
 	turn  chan struct{}
@@ -24,13 +23,12 @@ type slowLedger struct {
 
 type slowVisit struct {
 	Visit
-	l    *slowLedger
-	dead bool
+	l *slowLedger
 }
 
 func (l *slowLedger) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (Visit, error) {
 	v, err := l.Memory.Begin(ctx, t, id, run)
-	return slowVisit{v, l, t.Account == l.dead}, err
+	return slowVisit{v, l}, err
 }
 
 func (v slowVisit) End(ctx context.Context, o record.Outcome) error {
@@ -40,10 +38,6 @@ func (v slowVisit) End(ctx context.Context, o record.Outcome) error {
 		defer v.l.mu.Unlock()
 		v.l.waits = append(v.l.waits, time.Since(began))
 		return context.Cause(ctx)
-	}
-	if v.dead {
-		<-ctx.Done()
-		return lost()
 	}
 	select {
 	case v.l.turn <- struct{}{}:
@@ -60,31 +54,23 @@ func (v slowVisit) End(ctx context.Context, o record.Outcome) error {
 	return v.Visit.End(ctx, o)
 }
 
-// Many targets wait for a slow store: none is given up while the store takes others, or works on the one. One that does not answer is.
+// A slow ledger is waited for: what it says it works on is not cut off, however long that takes. What it gives up itself is no
+// matter of the target's.
 func TestASlowStoreIsWaitedFor(t *testing.T) {
-	for _, c := range []struct {
-		name       string
-		each       time.Duration
-		dead       string
-		took, lost int
-	}{
-		{"each end takes a little less than the end time-out", 4 * time.Second, "", 6, 0},
-		{"an end takes longer than the end time-out", 20 * time.Second, "", 6, 0}, // the last one waits for two minutes
-		{"an end takes too long", time.Minute, "", 0, 6},
-		{"one is never taken, others are", time.Second, "c", 4, 2},
-	} {
-		t.Run(c.name, func(t *testing.T) {
+	for _, each := range []time.Duration{4 * time.Second, 20 * time.Second, 20 * time.Minute} {
+		t.Run(each.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := &slowLedger{Memory: NewMemory(), each: c.each, dead: c.dead, turn: make(chan struct{}, 1)}
+				l := &slowLedger{Memory: NewMemory(), each: each, turn: make(chan struct{}, 1)}
 				g := newRig(t, Options{Ledger: l}, LocalOptions{})
-				g.r.Swap(fleet(t, account("a", &fakeAccount{}), account("b", &fakeAccount{}), account("c", &fakeAccount{})))
+				short := func(a *Account) { a.Timeout = time.Minute } // which is the listing's, and not the ledger's
+				g.r.Swap(fleet(t, account("a", &fakeAccount{}, short), account("b", &fakeAccount{}, short), account("c", &fakeAccount{}, short)))
 				g.once()
-				if l.took != c.took || len(l.waits) != c.lost {
-					t.Errorf("%d ends were taken, %d were not after %s; want %d and %d", l.took, len(l.waits), l.waits, c.took, c.lost)
+				if l.took != 6 || len(l.waits) != 0 {
+					t.Errorf("%d ends were taken, %d were not after %s", l.took, len(l.waits), l.waits)
 				}
-				for _, w := range l.waits {
-					if w < storeIdle*5*time.Second || w > storeMost*5*time.Second {
-						t.Errorf("given up after %s", w)
+				for target, o := range g.d.all() {
+					if o.State != record.OK {
+						t.Errorf("%s is %s", target, o.State)
 					}
 				}
 				if n := g.r.Abandoned(); n > 0 {
@@ -135,16 +121,88 @@ func TestADeadOutputIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-// A program that ends waits for a store that takes nothing no longer than for an output.
-func TestNobodyWaitsAtTheEnd(t *testing.T) {
+// A drain ends with its time-out, whatever the ledger does: it may heed its context or not, and may have been called before the
+// drain or in it.
+func TestTheDrainEndsTheWaitForTheLedger(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		heeds   bool
+		listing time.Duration // how long the listing lasts before the ledger is called
+		stop    time.Duration // when the program is told to stop
+		most    time.Duration // the drain may last
+	}{
+		{"it heeds its context", true, 0, time.Minute, 26 * time.Second},
+		{"it does not", false, 0, time.Minute, 27 * time.Second},
+		{"it is called in the drain", true, 20 * time.Second, 10 * time.Second, 26 * time.Second},
+		{"a listing that the drain broke off", true, time.Hour, 10 * time.Second, 32 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				forever := make(chan struct{})
+				l := &endlessLedger{Memory: NewMemory(), end: func(ctx context.Context) error {
+					if !c.heeds {
+						<-forever
+					}
+					<-ctx.Done()
+					return context.Cause(ctx)
+				}}
+				g := newRig(t, Options{Ledger: l}, LocalOptions{})
+				g.r.Swap(fleet(t, account("a", &fakeAccount{list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
+					if err := sleep(ctx, c.listing); err != nil {
+						return err
+					}
+					return emit(ctx, page("i-1"))
+				}})))
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				time.AfterFunc(c.stop, stop)
+				began := time.Now()
+				if _, err := g.l.Once(ctx); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(began) - c.stop; took > c.most {
+					t.Errorf("the drain took %s", took)
+				}
+				close(forever)
+				g.clean()
+			})
+		})
+	}
+}
+
+// What the ledger works on when the program is told to stop has all of the drain.
+func TestACommitInTheDrainIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := New(Options{Limits: NewLimits(1, nil)})
-		began := time.Now()
-		ctx, cancel := r.patience(t.Context(), func() error { return errStopping }, func() {})
-		defer cancel()
-		<-ctx.Done()
-		if took := time.Since(began); took != 5*time.Second {
-			t.Errorf("after %s: %v", took, context.Cause(ctx))
+		l := &slowLedger{Memory: NewMemory(), each: 10 * time.Second, turn: make(chan struct{}, 2)}
+		g := newRig(t, Options{Ledger: l}, LocalOptions{})
+		g.r.Swap(fleet(t, account("a", &fakeAccount{})))
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		time.AfterFunc(time.Second, stop)
+		if _, err := g.l.Once(ctx); err != nil {
+			t.Fatal(err)
 		}
+		if l.took != 2 || len(l.waits) > 0 {
+			t.Errorf("%d of 2 were stored; %s", l.took, l.waits)
+		}
+		g.clean()
 	})
 }
+
+// An endlessLedger ends no target by itself.
+type endlessLedger struct {
+	*Memory
+	end func(context.Context) error
+}
+
+func (l *endlessLedger) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (Visit, error) {
+	v, err := l.Memory.Begin(ctx, t, id, run)
+	return endlessVisit{v, l}, err
+}
+
+type endlessVisit struct {
+	Visit
+	l *endlessLedger
+}
+
+func (v endlessVisit) End(ctx context.Context, _ record.Outcome) error { return v.l.end(ctx) }

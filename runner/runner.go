@@ -58,8 +58,7 @@ type Options struct {
 	// Grace is what a work gets after its deadline, or after it was cancelled, before it is given up on. Default 3s.
 	Grace time.Duration
 	// EndTimeout is what outputs get for the end of a target, also after the run's time-out. Default 5s. The ledger, for which many
-	// targets may wait, and which has to write down what an account of any size has, gets six times as long from when it last
-	// took an end of any target, and sixty times in all.
+	// targets may wait, and which has to write down what an account of any size has, has a patience of its own.
 	EndTimeout time.Duration
 	// Abandon hears of a work that was given up on, so that what it holds can be replaced. holdsPage says that at that
 	// moment a page was lent to an output or to the ledger. nil: nobody.
@@ -80,7 +79,6 @@ type Runner struct {
 	plans     plans
 	retiring  outage
 	abandoned atomic.Int64
-	stored    atomic.Int64 // ends that the ledger took
 }
 
 // New has no fleet yet: Swap one in before an engine runs.

@@ -38,40 +38,32 @@ func (s *supervised) giveUp() {
 	}
 }
 
-// What a ledger gets for an end, in end time-outs: a slow one is waited for while it takes other ends, one that does not answer is not.
-const (
-	storeIdle = 6
-	storeMost = 60
-)
+// drainLook is how often an end that waits for the ledger looks whether the drain is over.
+const drainLook = time.Second
 
-// patience is a context for the ledger's part of the end of a target. How long it lasts hangs on what the ledger does for others.
-// Where stopping says that the program ends, there is no time for that. late is called a second after the time is over.
-func (r *Runner) patience(parent context.Context, stopping func() error, late func()) (context.Context, context.CancelFunc) {
+// ledgerTime is a context for the ledger's part of the end of a step. The ledger knows itself how long its database is worth waiting
+// for, and how large a commit may be. Only the end of the drain cuts it off; late is called a second later. A step that the drain
+// broke off, as one that had timed out before, has the end time-out for its end.
+func (j *job) ledgerTime(parent context.Context, late func()) (context.Context, context.CancelFunc) {
 	ctx, end := context.WithCancelCause(parent)
-	cancel := func(cause error) {
-		end(cause)
-		time.AfterFunc(time.Second, late)
-	}
-	idle, all, last := 0, 0, r.stored.Load()
+	before, waited := j.ctx.Err() != nil, time.Duration(0)
 	var t *time.Timer
 	t = time.AfterFunc(math.MaxInt64, func() { // it begins below, when t is set
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
+			return
+		case j.halting() == nil || j.ctx.Err() == nil:
+			waited = 0
+		case (before || j.runTimedOut()) && waited < j.r.o.EndTimeout:
+			waited += drainLook
+		default:
+			end(fmt.Errorf("the program stops, and the store has not taken it yet: %w", context.DeadlineExceeded))
+			time.AfterFunc(time.Second, late)
 			return
 		}
-		now := r.stored.Load()
-		if idle, all = idle+1, all+1; now != last {
-			idle, last = 0, now
-		}
-		switch {
-		case idle > 0 && stopping() != nil:
-			cancel(r.tooLate())
-		case idle >= storeIdle || all >= storeMost:
-			cancel(fmt.Errorf("the store did not take it within %s: %w", time.Duration(all)*r.o.EndTimeout, context.DeadlineExceeded))
-		default:
-			t.Reset(r.o.EndTimeout)
-		}
+		t.Reset(drainLook)
 	})
-	t.Reset(r.o.EndTimeout)
+	t.Reset(drainLook)
 	return ctx, func() {
 		t.Stop()
 		end(context.Canceled)
@@ -87,7 +79,11 @@ func (r *Runner) tooLate() error {
 func guard(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &panicked{value: p, stack: debug.Stack()}
+			stack := debug.Stack()
+			if from, ok := p.(interface{ Stack() []byte }); ok { // it came here from another goroutine
+				stack = from.Stack()
+			}
+			err = &panicked{value: p, stack: stack}
 		}
 	}()
 	return f()
