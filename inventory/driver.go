@@ -11,6 +11,9 @@ import (
 
 // A Driver keeps scopes and versions in a database. It knows no rule: which resource is new, changed or gone is told to it.
 // Package inventorytest holds every driver to the same behaviour.
+//
+// A call may last: it heeds its context, but has no time-out of its own. Only for a lock of another process it waits no longer than
+// the patience, and where nothing can be reached no longer than a connection takes; then its error is a [Stall].
 type Driver interface {
 	// Begin takes the scope's next epoch and drops what an earlier turn staged. A scope without an account id is looked up by
 	// the target's account name.
@@ -23,6 +26,11 @@ type Driver interface {
 	Retire(ctx context.Context, t record.Target, why string) error
 	// RetireAccount is Retire for every scope of an account under a name.
 	RetireAccount(ctx context.Context, a Account, why string) error
+	// Pulse reports whether the database answers, beside the calls that are under way and without waiting for what those
+	// wait for. It is asked while a call lasts. nil: what it was given it executes, however long that takes.
+	Pulse(ctx context.Context) error
+	// Probe reports whether the database lets a write in now. It leaves nothing behind, and is asked after a [Stall].
+	Probe(ctx context.Context) error
 	Reader
 	Close() error
 }

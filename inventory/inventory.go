@@ -14,8 +14,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/aws-collector/collector/record"
 )
@@ -41,24 +41,22 @@ type Options struct {
 	Hold int          // bytes that all visits may keep in memory together before they stage; 0: 10 MiB
 	// Crowded reports whether listings wait for each other, for a page: then [Inventory.Room] lets no more of them in. nil: they never do.
 	Crowded func() bool
+	// Patience is how long the store is waited for that makes no progress. 0: [Patience].
+	Patience time.Duration
 }
 
 // An Inventory applies the rules to a driver's rows. Any number of goroutines may use it.
 type Inventory struct {
-	d   Driver
-	log *slog.Logger
+	d      Driver
+	health *health
 
 	hold int64        // bytes that visits may keep
 	held atomic.Int64 // that they do
 	live atomic.Int64 // bytes of their indexes
 	room *room
-
-	mu   sync.Mutex
-	err  error // why the last write failed; nil once one has worked again
-	lost int
 }
 
-// New remembers through d, which the caller closes.
+// New stores through d. Everybody else reads and writes through [Inventory.Driver], which the caller closes.
 func New(d Driver, o Options) *Inventory {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -66,45 +64,37 @@ func New(d Driver, o Options) *Inventory {
 	if o.Hold == 0 {
 		o.Hold = heldBytes
 	}
-	i := &Inventory{d: d, log: o.Log, hold: int64(o.Hold)}
+	if o.Patience == 0 {
+		o.Patience = Patience
+	}
+	i := &Inventory{health: newHealth(o.Log), hold: int64(o.Hold)}
 	i.room = newRoom(func() bool { return i.held.Load() >= i.hold/16 || i.live.Load() >= i.hold/2 }, o.Crowded)
+	i.health.trouble = i.room.trouble
+	i.d = newPatient(d, i.health, o.Patience)
 	return i
 }
 
-// Err is why the store does not remember at the moment, or nil. It heals by itself: each target tries anew.
-func (i *Inventory) Err() error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.err
-}
+// Driver is the database, for who reads it or closes it: nobody waits through it for a database that makes no progress.
+func (i *Inventory) Driver() Driver { return i.d }
 
-// Lost is how many ends of targets, and retirements, the store did not remember since the start.
-func (i *Inventory) Lost() int {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.lost
-}
+// Trouble is how the store fares. It heals by itself: each target tries anew, at no cost while nothing answers.
+func (i *Inventory) Trouble() Trouble { return i.health.now() }
 
-// note keeps the store's trouble, or its end, and says it once each.
+// Err is why the store does not store at the moment, or nil.
+func (i *Inventory) Err() error { return i.health.now().Err }
+
+// Lost is how many ends of targets, and retirements, were not stored since the start.
+func (i *Inventory) Lost() int { return i.health.now().Lost }
+
+// note keeps the store's trouble, or its end.
 func (i *Inventory) note(ctx context.Context, err error, wrote bool) error {
 	late := errors.Is(context.Cause(ctx), context.DeadlineExceeded) // whoever waited gave up: that is trouble
-	if err != nil && (errors.Is(err, ErrFenced) || ctx.Err() != nil && !late) {
-		return err // no trouble of the store's
-	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
 	switch {
-	case err != nil:
-		if i.err == nil {
-			i.log.Error("the store does not remember; what is listed still goes to the outputs", "error", err, "hint", record.HintOf(err))
-		}
-		i.err = err
-		i.lost++
-		i.room.trouble(true)
-	case wrote && i.err != nil:
-		i.log.Info("the store remembers again")
-		i.err = nil
-		i.room.trouble(false)
+	case err == nil && wrote:
+		i.health.worked()
+	case err == nil, errors.Is(err, ErrFenced), ctx.Err() != nil && !late: // no trouble of the store's
+	default:
+		i.health.failed(err)
 	}
 	return err
 }

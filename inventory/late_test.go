@@ -16,6 +16,8 @@ func (hung) Begin(context.Context, record.Target, Scope, string) (Turn, error) {
 	return hungTurn{}, nil
 }
 
+func (hung) Pulse(context.Context) error { return nil }
+
 type hungTurn struct{ Turn }
 
 func (hungTurn) Known() bool { return false }
@@ -44,23 +46,23 @@ func TestAnEndThatIsLate(t *testing.T) {
 	}
 }
 
-// A patient driver has nothing live, and takes what comes.
-type patient struct{ Driver }
+// A willing driver has nothing live, and takes what comes.
+type willing struct{ Driver }
 
-func (patient) Begin(context.Context, record.Target, Scope, string) (Turn, error) {
-	return patientTurn{}, nil
+func (willing) Begin(context.Context, record.Target, Scope, string) (Turn, error) {
+	return willingTurn{}, nil
 }
 
-type patientTurn struct{ packing }
+type willingTurn struct{ packing }
 
-func (patientTurn) Known() bool                                                     { return true }
-func (patientTurn) Live(context.Context, func([]byte, record.Sum, int) error) error { return nil }
-func (patientTurn) Commit(context.Context, Commit) error                            { return nil }
-func (patientTurn) Stage(context.Context, []Pack) error                             { return nil }
+func (willingTurn) Known() bool                                                     { return true }
+func (willingTurn) Live(context.Context, func([]byte, record.Sum, int) error) error { return nil }
+func (willingTurn) Commit(context.Context, Commit) error                            { return nil }
+func (willingTurn) Stage(context.Context, []Pack) error                             { return nil }
 
 // What visits may keep together is whole again after each, also after one that has no end.
 func TestVisitsGiveBackWhatTheyHold(t *testing.T) {
-	i := New(patient{}, Options{})
+	i := New(willing{}, Options{})
 	for name, end := range map[string]func(*Visit){
 		"an end": func(v *Visit) {
 			if err := v.End(t.Context(), record.Outcome{State: record.OK}); err != nil {

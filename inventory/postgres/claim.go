@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -25,6 +26,7 @@ func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 	conf := s.c.with(map[string]string{
 		// Of a machine that vanished the server learns within a minute, and gives its lock to another.
 		"tcp_keepalives_idle": "20", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3",
+		"lock_timeout": lockTimeout,
 	})
 	// Waiting for nothing cannot be cancelled at the server: a deadline ends it here, and the connection goes on.
 	conf.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
@@ -39,8 +41,11 @@ func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 			closeSoon(conn)
 		}
 	}()
-	if err := s.lock(ctx, conn); err != nil {
-		return nil, err
+	// A server that freezes now would keep the claim, and what waits for it, for ever. What comes later may last.
+	soon, cancel := context.WithTimeoutCause(ctx, inventory.Patience, s.c.silent(context.DeadlineExceeded))
+	defer cancel()
+	if err := s.lock(soon, conn); err != nil {
+		return nil, s.c.explain(soon, err)
 	}
 	if err := s.stays(ctx, conn); err != nil {
 		return nil, err
@@ -62,9 +67,12 @@ func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.beside.Ping(soon); err != nil { // it is to be there before it is needed
+		return nil, s.c.explain(soon, err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.writer, s.begin = writer, "begin; set local synchronous_commit = "+durable
+	s.writer, s.begin = writer, "begin; set local idle_in_transaction_session_timeout = '1h'; set local synchronous_commit = "+durable
 	return conn, nil
 }
 
@@ -128,8 +136,8 @@ func (s *Store) enter(ctx context.Context, conn *pgx.Conn) (writer int64, err er
 }
 
 const (
-	pingEvery  = 20 * time.Second
-	claimAgain = 15 * time.Second // at most
+	pingEvery  = 10 * time.Second
+	claimAgain = 5 * time.Second // at most
 )
 
 // hold keeps the lock until ctx ends: it watches the connection that holds it, and claims anew when that is lost.
@@ -160,12 +168,19 @@ func (s *Store) hold(ctx context.Context, conn *pgx.Conn) {
 			}
 			return
 		}
-		switch {
-		case err == nil:
-			s.log.Info("the store can be written again")
-		case before == nil || before.Error() != err.Error():
-			s.log.Error("the store cannot be written", "error", err, "hint", record.HintOf(err))
+		if err != nil && (before == nil || before.Error() != err.Error()) {
+			s.tell(err)
 		}
+	}
+}
+
+// tell has those hear of a trouble who did not call.
+func (s *Store) tell(err error) {
+	s.mu.Lock()
+	told := s.told
+	s.mu.Unlock()
+	if told != nil {
+		told(stalled(err))
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -73,25 +74,28 @@ func newConnector(dsn, schema string) (*connector, error) {
 	}
 	conf.RuntimeParams["search_path"] = schema
 	if conf.ConnectTimeout == 0 {
-		conf.ConnectTimeout = 10 * time.Second
+		conf.ConnectTimeout = inventory.Patience
 	}
-	// Who stops reading tells the server so, and the connection goes on.
+	// Who stops reading tells the server so, and the connection goes on; one whose server does not answer is closed.
 	conf.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
-		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: 5 * time.Second}
+		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: time.Second}
 	}
 	return &connector{conf: conf, schema: schema}, nil
 }
 
-// pool makes a pool of at most n connections with settings of their own. It calls nobody.
-func (c *connector) pool(ctx context.Context, n int32, settings map[string]string) (*pgxpool.Pool, error) {
+// pool makes a pool of at most n connections with settings of their own. It calls nobody. t may be nil.
+func (c *connector) pool(ctx context.Context, n int32, t *statements, settings map[string]string) (*pgxpool.Pool, error) {
 	p, err := pgxpool.ParseConfig("") // the only way to make one
 	if err != nil {
 		return nil, malformed("cannot be used with this environment's PG variables")
 	}
 	p.ConnConfig = c.with(settings)
+	if t != nil {
+		p.ConnConfig.Tracer = t
+	}
 	p.MaxConns = n
 	p.MaxConnIdleTime = 5 * time.Minute
-	p.PingTimeout = 10 * time.Second
+	p.PingTimeout = inventory.Patience
 	// Its context is for making connections in the background, of which it has none.
 	return pgxpool.NewWithConfig(context.WithoutCancel(ctx), p)
 }
@@ -118,7 +122,8 @@ func passing(err error) bool {
 	if errors.As(err, &pg) {
 		switch pg.Code {
 		case "57P01", "57P02", "57P03", // shut down, crashed, starting
-			"53300", "53400": // too many connections
+			"53300", "53400", // too many connections
+			"55P03": // another session holds a lock
 			return true
 		}
 		return strings.HasPrefix(pg.Code, "08")
@@ -152,7 +157,14 @@ func (c *connector) explain(ctx context.Context, err error) error {
 	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
-		return c.fault(record.Other, hintOf(pg), where+pg.Severity+": "+pg.Message+" (SQLSTATE "+pg.Code+")", err)
+		f := c.fault(record.Other, hintOf(pg), where+pg.Severity+": "+pg.Message+" (SQLSTATE "+pg.Code+")", err)
+		switch {
+		case pg.Code == "55P03":
+			return &inventory.Stall{Err: f, Reads: true}
+		case pg.Code == "57P03": // it starts, or shuts down
+			return &inventory.Stall{Err: f}
+		}
+		return f
 	}
 	if connect == nil && !lostConnection(err) {
 		return c.fault(record.Other, "", err.Error(), err)
@@ -163,7 +175,22 @@ func (c *connector) explain(ctx context.Context, err error) error {
 	if certificate(err) {
 		return c.fault(record.Other, "sslrootcert= in store.dsn names the authority's certificate", c.where()+": "+innermost(err), err)
 	}
-	return c.fault(record.Network, "the store goes on by itself once Postgres can be reached", c.where()+": "+innermost(err), &unreachable{err})
+	if pgconn.Timeout(err) || errors.Is(err, os.ErrDeadlineExceeded) {
+		err = c.silent(err)
+	} else {
+		err = c.fault(record.Network, "Check that the server runs and can be reached; writes resume when it answers.",
+			c.where()+": "+innermost(err), &unreachable{err})
+	}
+	if connect != nil { // one connection that is lost is the trouble of who used it; that none can be made is everybody's
+		return &inventory.Stall{Err: err}
+	}
+	return err
+}
+
+// silent is the error of a server that takes connections, or has taken one, and does not answer.
+func (c *connector) silent(err error) error {
+	return c.fault(record.Network, "Check the server: it is stopped, overloaded, or cut off by the network. Writes resume when it answers.",
+		fmt.Sprintf("no answer from Postgres at %s, port %d, database %s", c.conf.Host, c.conf.Port, c.conf.Database), &unreachable{err})
 }
 
 func (c *connector) fault(r record.Reason, hint, text string, err error) error {

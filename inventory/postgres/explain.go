@@ -62,11 +62,13 @@ func hintOf(e *pgconn.PgError) string {
 	case "42501":
 		return `the role needs a schema of its own: CREATE SCHEMA collector AUTHORIZATION "role"; to ask, USAGE on it and SELECT on its tables are enough`
 	case "53300":
-		return "the server has no connection to spare; a collector takes up to 13"
+		return "the server has no connection to spare; a collector takes up to 14"
 	case "25006":
 		return "the server is read only, a replica perhaps: store.dsn must name the primary; target_session_attrs=read-write finds it among several hosts. The store goes on by itself"
 	case "53100", "53200":
 		return "the server's disk or memory is full; the store goes on by itself"
+	case "55P03":
+		return "Find the session that holds a lock on the store's tables (pg_locks, pg_blocking_pids), and end its transaction."
 	case "57014":
 		return "a statement took longer than the server, or its statement_timeout, lets it"
 	case "42P01", "3F000":

@@ -48,6 +48,11 @@ type Store struct {
 	idFile  string
 	history string // that this process found; "": it never had the lock. For claim, which is called by one at a time
 
+	beside  *pgxpool.Pool // one connection, which never waits behind a statement: the pulse
+	running statements    // of w
+	commits chan struct{} // holds one token: commits take turns at the clock here, and so never wait for each other's locks
+	probing chan struct{} // holds one token
+
 	stop context.CancelFunc
 	done chan struct{} // closed when hold has ended
 
@@ -55,6 +60,7 @@ type Store struct {
 	writer int64  // what clock.writer was when this process took the lock; 0: it never had it
 	why    error  // it may not write; nil: it may
 	begin  string // of a commit: with the server's own synchronous_commit
+	told   func(*inventory.Stall)
 }
 
 var _ inventory.Driver = (*Store)(nil)
@@ -75,7 +81,7 @@ const patience = 6 * time.Second
 
 // Open takes the database for writing, makes or migrates its schema, and drops what a killed process left unfinished. What a person
 // must mend is an error: a refused password, a database that is not there, a schema that is not ours, another writer. A
-// server that cannot be reached is none: writes fail, [Store.Err] says why, and it heals by itself.
+// server that cannot be reached, or does not answer, is none: writes fail, [Store.Err] says why, and it heals by itself.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -84,33 +90,80 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{c: c, log: o.Log, keep: o.Keep, sync: o.Sync, idFile: o.IDFile, done: make(chan struct{})}
-	if s.w, err = c.pool(ctx, writers, map[string]string{
+	s := &Store{c: c, log: o.Log, keep: o.Keep, sync: o.Sync, idFile: o.IDFile, done: make(chan struct{}),
+		commits: make(chan struct{}, 1), probing: make(chan struct{}, 1)}
+	if s.w, err = c.pool(ctx, writers, &s.running, map[string]string{
 		"synchronous_commit":                  "off", // what is staged may be lost with the server; a commit sets it
 		"plan_cache_mode":                     "force_custom_plan",
+		"lock_timeout":                        lockTimeout,
 		"idle_in_transaction_session_timeout": "60s", // who is frozen in mid-commit must not hold the clock
 	}); err != nil {
 		return nil, err
 	}
-	if s.Reader, err = newReader(ctx, c); err != nil {
+	if s.beside, err = c.pool(ctx, 1, nil, nil); err != nil {
 		s.w.Close()
 		return nil, err
 	}
-	lock, err := s.claimSoon(ctx)
-	if err != nil && (!passing(err) || ctx.Err() != nil) {
+	if s.Reader, err = newReader(ctx, c); err != nil {
 		s.w.Close()
-		return nil, errors.Join(fmt.Errorf("store: %w", err), s.Reader.Close())
-	}
-	if err != nil {
-		s.log.Error("the store cannot be reached; it is tried until it can", "error", err, "hint", record.HintOf(err))
+		s.beside.Close()
+		return nil, err
 	}
 	holding, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
+	first, alone := make(chan error), make(chan struct{})
 	go func() {
 		defer close(s.done)
-		s.hold(holding, lock)
+		s.open(ctx, holding, first, alone)
 	}()
+	late := time.NewTimer(patience + lookMore)
+	defer late.Stop()
+	select {
+	case err = <-first:
+	case <-late.C: // it is connected, and hears nothing
+		close(alone)
+		err = s.c.silent(context.DeadlineExceeded)
+		s.mu.Lock()
+		if s.writer == 0 && s.why == nil {
+			s.why = err
+		}
+		s.mu.Unlock()
+	}
+	switch {
+	case err == nil:
+	case !passing(err) || ctx.Err() != nil:
+		stop()
+		<-s.done
+		s.w.Close()
+		s.beside.Close()
+		return nil, errors.Join(fmt.Errorf("store: %w", err), s.Reader.Close())
+	default:
+		s.log.Error("the store cannot be reached; it is tried until it can", "error", err, "hint", record.HintOf(err))
+	}
 	return s, nil
+}
+
+// lookMore is what Open grants, beyond its patience, to a migration, say.
+const lookMore = time.Second
+
+// open is the first claim, and then holds what it got. What a person must mend ends it, while Open waits to say so.
+func (s *Store) open(ctx, holding context.Context, first chan<- error, alone <-chan struct{}) {
+	both, cancel := context.WithCancelCause(holding)
+	defer cancel(nil)
+	opened := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	lock, err := s.claimSoon(both)
+	opened()
+	select {
+	case first <- err:
+		if err != nil && (!passing(err) || ctx.Err() != nil) {
+			return
+		}
+	case <-alone:
+		if err != nil {
+			s.tell(err)
+		}
+	}
+	s.hold(holding, lock)
 }
 
 // claimSoon is claim, with patience for what ends by itself.
@@ -141,17 +194,44 @@ func (s *Store) Err() error {
 	return s.why
 }
 
+// OnTrouble has f hear why the store may not write, whenever that is found out apart from a call.
+func (s *Store) OnTrouble(f func(*inventory.Stall)) {
+	s.mu.Lock()
+	s.told = f
+	why := s.why
+	s.mu.Unlock()
+	if why != nil {
+		f(stalled(why))
+	}
+}
+
+// stalled is why the store may not write. Where the server cannot be reached, nobody needs to try to read either.
+func stalled(why error) *inventory.Stall {
+	var s *inventory.Stall
+	var out *unreachable
+	switch {
+	case errors.As(why, &s):
+		return s
+	case errors.As(why, &out):
+		return &inventory.Stall{Err: why}
+	}
+	return &inventory.Stall{Err: why, Reads: true}
+}
+
 // may is the number under which this process writes, and the beginning of a commit.
 func (s *Store) may() (writer int64, begin string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.writer, s.begin, s.why
+	if s.why != nil {
+		return 0, "", stalled(s.why)
+	}
+	return s.writer, s.begin, nil
 }
 
 // write is one short transaction.
 func (s *Store) write(ctx context.Context, begin string, f func(pgx.Tx) error) error {
 	err := pgx.BeginTxFunc(ctx, s.w, pgx.TxOptions{BeginQuery: begin}, f)
-	return s.c.explain(ctx, err)
+	return s.explain(ctx, err)
 }
 
 // Close ends the writer and lets go of the lock. Turns that are open commit nothing. It waits for answers that are still read.
@@ -159,5 +239,6 @@ func (s *Store) Close() error {
 	s.stop()
 	<-s.done
 	s.w.Close()
+	s.beside.Close()
 	return s.Reader.Close()
 }

@@ -63,7 +63,8 @@ func (r *Reader) belongs(ctx context.Context) error {
 }
 
 func newReader(ctx context.Context, c *connector) (*Reader, error) {
-	pool, err := c.pool(ctx, readers, map[string]string{
+	pool, err := c.pool(ctx, readers, nil, map[string]string{
+		"lock_timeout":                  lockTimeout,
 		"default_transaction_read_only": "on",
 		"plan_cache_mode":               "force_custom_plan",
 	})

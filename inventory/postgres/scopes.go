@@ -14,20 +14,20 @@ import (
 func (s *Store) Known(ctx context.Context, account string) ([]record.Target, error) {
 	rows, err := s.w.Query(ctx, "SELECT DISTINCT account, region, kind FROM scope WHERE account = $1 AND retired IS NULL", account)
 	if err != nil {
-		return nil, s.c.explain(ctx, err)
+		return nil, s.explain(ctx, err)
 	}
 	ts, err := pgx.CollectRows(rows, pgx.RowToStructByPos[record.Target])
-	return ts, s.c.explain(ctx, err)
+	return ts, s.explain(ctx, err)
 }
 
 // Accounts is every account that has a scope that is not retired.
 func (s *Store) Accounts(ctx context.Context) ([]inventory.Account, error) {
 	rows, err := s.w.Query(ctx, "SELECT DISTINCT account, partition, account_id FROM scope WHERE retired IS NULL ORDER BY 1, 3")
 	if err != nil {
-		return nil, s.c.explain(ctx, err)
+		return nil, s.explain(ctx, err)
 	}
 	as, err := pgx.CollectRows(rows, pgx.RowToStructByPos[inventory.Account])
-	return as, s.c.explain(ctx, err)
+	return as, s.explain(ctx, err)
 }
 
 // Retire ends the scopes of a target.
@@ -48,14 +48,14 @@ func (s *Store) retire(ctx context.Context, why, query string, args ...any) erro
 	}
 	rows, err := s.w.Query(ctx, query, args...)
 	if err != nil {
-		return s.c.explain(ctx, err)
+		return s.explain(ctx, err)
 	}
 	scopes, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 	if err != nil {
-		return s.c.explain(ctx, err)
+		return s.explain(ctx, err)
 	}
 	for _, scope := range scopes {
-		err := s.write(ctx, begin, func(tx pgx.Tx) error {
+		err := s.ticking(ctx, begin, func(tx pgx.Tx, w *work) error {
 			// The next epoch fences a turn that is open; the row is held before the clock is, here as everywhere.
 			err := tx.QueryRow(ctx, "UPDATE scope SET epoch = nextval('epoch') WHERE scope = $1 AND retired IS NULL RETURNING scope", scope).Scan(&scope)
 			if errors.Is(err, pgx.ErrNoRows) { // by someone else, just now
@@ -67,8 +67,9 @@ func (s *Store) retire(ctx context.Context, why, query string, args ...any) erro
 			if err := discard(ctx, tx, scope); err != nil {
 				return err
 			}
-			w := &work{c: s.c}
-			w.do(tick, writer).want(1, errLost(s.c))
+			if err := w.tick(ctx, writer); err != nil {
+				return err
+			}
 			w.do("UPDATE version SET valid_to = (SELECT last FROM clock), ended = $2 WHERE scope = $1 AND valid_to IS NULL", scope, why)
 			w.do("UPDATE scope SET retired = clock.last, why = $2 FROM clock WHERE scope = $1", scope, why)
 			return w.send(ctx, tx)

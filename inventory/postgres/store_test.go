@@ -282,6 +282,7 @@ func TestAServerThatRestarts(t *testing.T) {
 	}()
 	s := open(t, Options{DSN: own.DSN()})
 	inv := inventory.New(s, inventory.Options{Hold: 1})
+	t.Cleanup(func() { _ = inv.Driver().Close() })
 	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
@@ -343,6 +344,7 @@ func TestAServerThatComesLater(t *testing.T) {
 	}
 	s := open(t, Options{DSN: own.DSN()})
 	inv := inventory.New(s, inventory.Options{})
+	t.Cleanup(func() { _ = inv.Driver().Close() })
 	if err := s.Err(); err == nil || record.HintOf(err) == "" || record.ReasonOf(err) != record.Network {
 		t.Errorf("it says %v", err)
 	}

@@ -63,7 +63,7 @@ func (s *Store) Begin(ctx context.Context, t record.Target, sc inventory.Scope, 
 		err = pgx.BeginFunc(ctx, s.w, func(tx pgx.Tx) error { return discard(ctx, tx, turn.scope) })
 	}
 	if err != nil {
-		return nil, s.c.explain(ctx, err)
+		return nil, s.explain(ctx, err)
 	}
 	return turn, nil
 }
@@ -81,7 +81,7 @@ func (t *turn) Known() bool { return t.scope != 0 }
 func (t *turn) Live(ctx context.Context, f func(id []byte, sum record.Sum, version int) error) error {
 	rows, err := t.s.w.Query(ctx, "SELECT sum_version, sum, id FROM version WHERE scope = $1 AND valid_to IS NULL", t.scope)
 	if err != nil {
-		return t.s.c.explain(ctx, err)
+		return t.s.explain(ctx, err)
 	}
 	defer rows.Close()
 	var version int32
@@ -100,7 +100,7 @@ func (t *turn) Live(ctx context.Context, f func(id []byte, sum record.Sum, versi
 	if told != nil {
 		return told
 	}
-	return t.s.c.explain(ctx, rows.Err())
+	return t.s.explain(ctx, rows.Err())
 }
 
 // current holds the scope's row for the transaction, and says whether the turn has its epoch still. strength is how firmly.
@@ -211,7 +211,7 @@ func (t *turn) Commit(ctx context.Context, c inventory.Commit) error {
 		return err
 	}
 	items := unpack(c.Packs)
-	return t.s.write(ctx, begin, func(tx pgx.Tx) error {
+	return t.s.ticking(ctx, begin, func(tx pgx.Tx, b *work) error {
 		if err := t.current(ctx, tx, "UPDATE OF scope"); err != nil {
 			return err
 		}
@@ -221,8 +221,9 @@ func (t *turn) Commit(ctx context.Context, c inventory.Commit) error {
 			}
 			t.count(items)
 		}
-		b := &work{c: t.s.c}
-		b.do(tick, t.writer).want(1, errLost(t.s.c))
+		if err := b.tick(ctx, t.writer); err != nil {
+			return err
+		}
 		if t.rows+t.based > 0 {
 			t.show(b)
 		}
@@ -316,10 +317,37 @@ func expire(b *work, before time.Time, n int) *job {
 		DELETE FROM version USING old WHERE version.version = old.version`, before.UnixMicro(), n)
 }
 
+// ticking is a transaction that ticks the clock. Transactions take turns at it here, and not at its row: what waits for the row waits
+// for another session then, and the server's lock_timeout finds that out.
+func (s *Store) ticking(ctx context.Context, begin string, f func(pgx.Tx, *work) error) error {
+	w := &work{s: s, c: s.c}
+	err := pgx.BeginTxFunc(ctx, s.w, pgx.TxOptions{BeginQuery: begin}, func(tx pgx.Tx) error { return f(tx, w) })
+	if w.clock {
+		<-s.commits
+	}
+	return s.explain(ctx, err)
+}
+
+// tick takes the turn at the clock, until the transaction's end, and the commit's instant.
+func (w *work) tick(ctx context.Context, writer int64) error {
+	select {
+	case w.s.commits <- struct{}{}:
+		w.clock = true
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	// Who waited was idle in its transaction; from here on, who is frozen holds up everybody.
+	w.do("SET LOCAL idle_in_transaction_session_timeout = '60s'")
+	w.do(tick, writer).want(1, errLost(w.c))
+	return nil
+}
+
 // work is statements that go to the server together, in one round trip: while they run, the clock is held.
 type work struct {
-	c    *connector
-	jobs []*job
+	s     *Store // where it ticks
+	c     *connector
+	jobs  []*job
+	clock bool // it has the turn at the clock
 }
 
 type job struct {

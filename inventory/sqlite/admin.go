@@ -154,7 +154,7 @@ func (s *Store) Vacuum(ctx context.Context) error {
 		return err
 	}
 	defer s.give()
-	_, err := s.w.ExecContext(ctx, "VACUUM")
-	_, errWAL := s.w.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
+	_, err := waitBusy(ctx, s, func() (sql.Result, error) { return s.w.ExecContext(ctx, "VACUUM") })
+	_, errWAL := waitBusy(ctx, s, func() (sql.Result, error) { return s.w.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)") })
 	return explain(errors.Join(err, errWAL))
 }

@@ -37,6 +37,8 @@ type Options struct {
 	Log  *slog.Logger  // nil: silence
 	Keep time.Duration // how long versions that have ended are kept; 0: for ever
 	Sync bool          // wait for the disk at every commit, so that a power cut loses none (PRAGMA synchronous=FULL)
+	// Patience is how long a write waits for a lock that another process holds. 0: 3 s.
+	Patience time.Duration
 }
 
 // A Store writes the database; it is the only one that does.
@@ -53,6 +55,8 @@ type Store struct {
 
 	packed  chan []byte   // where packs are written before their length is known
 	writing chan struct{} // holds one token; the writer takes it, so that waiting watches ctx
+	began   atomic.Int64  // when the transaction that is executed began, in ns since 1970; 0: there is none
+	clean   bool          // what a dead process staged is dropped, and the counters stand; guarded by the token
 
 	mu     sync.Mutex
 	last   int64            // the latest instant that was given out
@@ -89,6 +93,9 @@ var ErrCorrupt = errors.New("the database is damaged")
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Patience == 0 {
+		o.Patience = lockPatience
 	}
 	lock, err := lockFile(o.Path + ".lock")
 	if err != nil {
@@ -158,10 +165,13 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 		}
 	}()
 	s.w.SetMaxOpenConns(1)
-	if err = s.migrate(ctx); err != nil {
+	if _, err = waitBusy(ctx, s, func() (struct{}, error) { return struct{}{}, s.migrate(ctx) }); err != nil {
 		return nil, err
 	}
-	if err = s.recover(ctx); err != nil {
+	var locked *inventory.Stall // then the first write does it
+	if err = s.recover(ctx); errors.As(err, &locked) {
+		o.Log.Error("the store is locked by another process", "error", err, "hint", record.HintOf(err))
+	} else if err != nil {
 		return nil, err
 	}
 	s.Reader, err = newReader(o.Path)
@@ -177,6 +187,7 @@ func connect(path, mode string, pragmas ...string) (*sql.DB, error) {
 	q := url.Values{"mode": {mode}, "_busy_timeout": {"10000"}}
 	if mode != "ro" {
 		q.Set("_txlock", "immediate")
+		q.Set("_busy_timeout", strconv.Itoa(int(busyStep.Milliseconds()))) // a write waits in steps, see [Store.begin]
 	}
 	for _, p := range pragmas {
 		q.Add("_pragma", p)
@@ -222,7 +233,7 @@ func (s *Store) migrate(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := s.write(ctx, func(tx *sql.Tx) error {
+		if err := s.transact(ctx, func(tx *sql.Tx) error {
 			if _, err := tx.ExecContext(ctx, string(script)); err != nil {
 				return err
 			}
@@ -262,7 +273,7 @@ func belongs(id, version, ours int) error {
 
 // recover drops what turns of a dead process staged, and finds where the counters stand.
 func (s *Store) recover(ctx context.Context) error {
-	err := s.write(ctx, func(tx *sql.Tx) error {
+	err := s.transact(ctx, func(tx *sql.Tx) error {
 		if err := execAll(ctx, tx, "DELETE FROM body WHERE pack IN (SELECT version >> 6 FROM staged)", "DELETE FROM staged"); err != nil {
 			return err
 		}
@@ -277,6 +288,7 @@ func (s *Store) recover(ctx context.Context) error {
 		s.o.Log.Warn("the store's latest entry is in the future: this machine's clock went back; instants go on from there",
 			"latest", time.UnixMicro(s.last).UTC(), "ahead", ahead.Round(time.Second))
 	}
+	s.clean = true
 	return nil
 }
 
@@ -307,10 +319,22 @@ func (s *Store) write(ctx context.Context, f func(*sql.Tx) error) error {
 		return err
 	}
 	defer s.give()
-	tx, err := s.w.BeginTx(ctx, nil)
-	if err != nil {
-		return explain(err)
+	if !s.clean {
+		if err := s.recover(ctx); err != nil {
+			return err
+		}
 	}
+	return s.transact(ctx, f)
+}
+
+// transact is a transaction of who has the writer's turn.
+func (s *Store) transact(ctx context.Context, f func(*sql.Tx) error) error {
+	tx, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	s.began.Store(time.Now().UnixNano())
+	defer s.began.Store(0)
 	defer func() { _ = tx.Rollback() }() // also where f panics: there is one connection. After a commit it does nothing
 	if err := s.logged(); err != nil {
 		return err
@@ -347,6 +371,8 @@ func explain(err error) error {
 	}
 	hint := ""
 	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		hint = lockedHint
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 		hint = `"collector db check" says what is damaged; at the next start a file that cannot be opened is moved aside`

@@ -21,6 +21,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(holderPath); path != "" {
+		holdLock(path)
+	}
 	if path := os.Getenv(victimPath); path != "" {
 		victim(path)
 	}

@@ -30,6 +30,10 @@ func (s *Store) Begin(ctx context.Context, t record.Target, sc inventory.Scope, 
 	if err := s.take(ctx); err != nil { // a turn that commits just now has either ended or will be fenced
 		return nil, err
 	}
+	if ctx.Err() != nil { // it comes too late to take the epoch from one who came after it
+		s.give()
+		return nil, context.Cause(ctx)
+	}
 	s.mu.Lock()
 	s.turns++
 	n := s.turns

@@ -181,6 +181,76 @@ func (s *Server) Stop() error { return s.end("INT") }
 // Crash ends it at once. What was not flushed is lost.
 func (s *Server) Crash() error { return s.end("QUIT") }
 
+// Freeze stops the server's processes where they are, as a machine does that hangs: connections stay, and nothing answers. only is
+// which: nil is all, else the backends with these numbers. Thaw has them go on.
+func (s *Server) Freeze(only ...int) (thaw func() error, err error) {
+	main, err := s.main()
+	if err != nil {
+		return nil, err
+	}
+	pids := only
+	if len(only) == 0 {
+		pids = append(pids, main) // first, so that it starts no other
+	}
+	var frozen []int
+	thaw = func() error {
+		var errs []error
+		for _, pid := range frozen {
+			if err := syscall.Kill(pid, syscall.SIGCONT); !errors.Is(err, syscall.ESRCH) {
+				errs = append(errs, err)
+			}
+		}
+		return errors.Join(errs...)
+	}
+	stop := func(pids []int) error {
+		for _, pid := range pids {
+			if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return err
+			}
+			frozen = append(frozen, pid)
+		}
+		return nil
+	}
+	if err := stop(pids); err != nil {
+		return nil, errors.Join(err, thaw())
+	}
+	if len(only) > 0 {
+		return thaw, nil
+	}
+	children, err := childrenOf(main)
+	if err == nil {
+		err = stop(children)
+	}
+	if err != nil {
+		return nil, errors.Join(err, thaw())
+	}
+	return thaw, nil
+}
+
+// main is the process that starts all others.
+func (s *Server) main() (int, error) {
+	b, err := os.ReadFile(filepath.Join(s.dir, "data", "postmaster.pid"))
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(string(b), "\n")
+	return strconv.Atoi(first)
+}
+
+func childrenOf(parent int) (pids []int, err error) {
+	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=").Output()
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(out)) {
+		var pid, of int
+		if n, _ := fmt.Sscan(line, &pid, &of); n == 2 && of == parent {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
 func (s *Server) end(signal string) error {
 	if s.cmd == nil {
 		return nil

@@ -1,0 +1,260 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/aws-collector/collector/inventory"
+)
+
+// lockTimeout is how long the server has a statement wait for a lock: what no statement of this process holds for long, another
+// session does. It is [inventory.Patience].
+const lockTimeout = "5s"
+
+// lostAfter is how long the server may know nothing of a statement that is waited for.
+const lostAfter = inventory.Patience
+
+// frozenAfter is how long the server may say that it executes a statement while nothing there shows it: no log is written, by anybody,
+// and the statement waits for nothing else than before.
+const frozenAfter = 2 * time.Minute
+
+// statements are those of a pool that are waited for. It is the pool's tracer.
+type statements struct {
+	mu   sync.Mutex
+	all  map[*pgx.Conn]*statement
+	left []int32 // backends whose connections were closed over a statement: they may execute it yet, when they go on
+}
+
+type statement struct {
+	idle  time.Time // since then the server does not execute it; zero: it does, or was not asked
+	shows string    // what the server showed of it last
+	since time.Time // since then
+}
+
+// A backend is what the server says of one.
+type backend struct {
+	idle  bool
+	shows string // changes while it works
+}
+
+func (s *statements) begin(conn *pgx.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		s.all = map[*pgx.Conn]*statement{}
+	}
+	s.all[conn] = new(statement)
+}
+
+func (s *statements) end(conn *pgx.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.all, conn)
+	if conn.IsClosed() {
+		s.left = append(s.left, int32(conn.PgConn().PID()))
+	}
+}
+
+// endLeft ends the backends that were left with a statement: one that was frozen would execute it as soon as it goes on, and take an
+// epoch from who began the target in the meantime. They act on it before they read what was sent to them.
+func (s *statements) endLeft(ctx context.Context, tx pgx.Tx) error {
+	s.mu.Lock()
+	left := s.left
+	s.mu.Unlock()
+	if len(left) == 0 {
+		return nil
+	}
+	if _, err := tx.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = ANY($1) AND pid <> pg_backend_pid()
+		AND datname = current_database() AND usename = current_user AND application_name = current_setting('application_name')`, left); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left = s.left[len(left):]
+	return nil
+}
+
+var (
+	_ pgx.QueryTracer    = (*statements)(nil)
+	_ pgx.BatchTracer    = (*statements)(nil)
+	_ pgx.CopyFromTracer = (*statements)(nil)
+)
+
+// TraceQueryStart and those below are a statement's begin and end.
+func (s *statements) TraceQueryStart(ctx context.Context, conn *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	s.begin(conn)
+	return ctx
+}
+
+func (s *statements) TraceQueryEnd(_ context.Context, conn *pgx.Conn, _ pgx.TraceQueryEndData) {
+	s.end(conn)
+}
+
+func (s *statements) TraceBatchStart(ctx context.Context, conn *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	s.begin(conn)
+	return ctx
+}
+
+func (s *statements) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+
+func (s *statements) TraceBatchEnd(_ context.Context, conn *pgx.Conn, _ pgx.TraceBatchEndData) {
+	s.end(conn)
+}
+
+func (s *statements) TraceCopyFromStart(ctx context.Context, conn *pgx.Conn, _ pgx.TraceCopyFromStartData) context.Context {
+	s.begin(conn)
+	return ctx
+}
+
+func (s *statements) TraceCopyFromEnd(_ context.Context, conn *pgx.Conn, _ pgx.TraceCopyFromEndData) {
+	s.end(conn)
+}
+
+// pids are the backends of the statements.
+func (s *statements) pids() []int32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	pids := make([]int32, 0, len(s.all))
+	for conn := range s.all {
+		pids = append(pids, int32(conn.PgConn().PID()))
+	}
+	return pids
+}
+
+// judge breaks off those of which the server knows nothing: a firewall, say, forgot the connection, and nobody would ever answer.
+// And those that it says it executes, while nothing shows that. It reports how many.
+func (s *statements) judge(asked []int32, backends map[int32]backend) (cut int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := map[int32]bool{}
+	for _, pid := range asked {
+		was[pid] = true
+	}
+	now := time.Now()
+	for conn, st := range s.all {
+		pid := int32(conn.PgConn().PID())
+		b, there := backends[pid]
+		switch {
+		case !was[pid]:
+			continue
+		case there && !b.idle:
+			st.idle = time.Time{}
+		case st.idle.IsZero():
+			st.idle = now
+		}
+		if b.shows != st.shows || st.since.IsZero() {
+			st.shows, st.since = b.shows, now
+		}
+		if !st.idle.IsZero() && now.Sub(st.idle) >= lostAfter || now.Sub(st.since) >= frozenAfter {
+			_ = conn.PgConn().Conn().SetDeadline(time.Unix(1, 0)) // who reads from it is told so
+			cut++
+		}
+	}
+	return cut
+}
+
+// Pulse asks the server beside its statements. What it executes it may go on executing.
+func (s *Store) Pulse(ctx context.Context) error {
+	conn, err := s.beside.Acquire(ctx)
+	if err == nil {
+		err = s.look(ctx, conn.Conn())
+		conn.Release()
+	}
+	var pg *pgconn.PgError
+	if err == nil || errors.As(err, &pg) { // also one that refuses answers
+		return nil
+	}
+	if ctx.Err() != nil {
+		return s.c.silent(err)
+	}
+	return s.c.explain(ctx, err)
+}
+
+func (s *Store) look(ctx context.Context, conn *pgx.Conn) error {
+	asked := s.running.pids()
+	// A sleep is the server's own. The sessions of this role are the ones whose state it shows.
+	rows, err := conn.Query(ctx, `SELECT pid, pid = pg_backend_pid(), coalesce(state LIKE 'idle%', false),
+			concat_ws(' ', query_start, wait_event, CASE WHEN wait_event = 'PgSleep' THEN clock_timestamp() END,
+				CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn() END)
+		FROM pg_stat_activity WHERE pid = ANY($1) OR pid = pg_backend_pid()`, asked)
+	if err != nil {
+		return err
+	}
+	backends := map[int32]backend{}
+	known := false // whether the numbers are the server's: a pooler between has its own
+	var pid int32
+	var self bool
+	var b backend
+	if _, err := pgx.ForEachRow(rows, []any{&pid, &self, &b.idle, &b.shows}, func() error {
+		backends[pid] = b
+		known = known || self && pid == int32(conn.PgConn().PID())
+		return nil
+	}); err != nil {
+		return err
+	}
+	if known {
+		s.running.judge(asked, backends)
+	}
+	return nil
+}
+
+var errProbed = errors.New("rolled back")
+
+// Probe takes the locks that a commit takes, without waiting for them, and lets go of them. What nobody waits for any more it ends.
+func (s *Store) Probe(ctx context.Context) error {
+	if _, _, err := s.may(); err != nil {
+		return err
+	}
+	select {
+	case s.probing <- struct{}{}:
+		defer func() { <-s.probing }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	err := pgx.BeginFunc(ctx, s.w, func(tx pgx.Tx) error {
+		if err := s.running.endLeft(ctx, tx); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "LOCK TABLE scope, version, body, staged, clock IN ROW EXCLUSIVE MODE NOWAIT"); err != nil {
+			return err
+		}
+		select {
+		case s.commits <- struct{}{}:
+			defer func() { <-s.commits }()
+		default: // a commit of this process holds the clock
+			return errProbed
+		}
+		if _, err := tx.Exec(ctx, "SELECT FROM clock FOR UPDATE NOWAIT"); err != nil {
+			return err
+		}
+		return errProbed
+	})
+	if errors.Is(err, errProbed) {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return s.c.silent(err)
+	}
+	return s.c.explain(ctx, err)
+}
+
+// explain is the connector's, and sees whether a lock that a statement waited for keeps others out as well: a row that somebody
+// locked is one target's trouble.
+func (s *Store) explain(ctx context.Context, err error) error {
+	err = s.c.explain(ctx, err)
+	var stall *inventory.Stall
+	if !errors.As(err, &stall) || !stall.Reads {
+		return err
+	}
+	probe, cancel := context.WithTimeoutCause(ctx, 2*time.Second, err)
+	defer cancel()
+	if s.Probe(probe) == nil {
+		return stall.Err
+	}
+	return err
+}

@@ -1,0 +1,60 @@
+package postgres
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// A statement is broken off when the server has known nothing of it for a while, or says that it executes it and nothing shows that;
+// one that works is not.
+func TestStatementsThatNobodyExecutes(t *testing.T) {
+	own := cluster.Server(t)
+	for name, c := range map[string]struct {
+		at    func(n int) map[int32]backend // what the server says in the n-th second
+		after int                           // it is broken off; 0: never
+	}{
+		"it works":              {func(n int) map[int32]backend { return map[int32]backend{1: {shows: string(rune('a' + n%26))}} }, 0},
+		"it works now and then": {func(n int) map[int32]backend { return map[int32]backend{1: {shows: string(rune('a' + n/100%26))}} }, 0},
+		"it is idle": {func(n int) map[int32]backend {
+			return map[int32]backend{1: {idle: true, shows: string(rune('a' + n%26))}}
+		}, 5},
+		"it is not there": {func(int) map[int32]backend { return nil }, 5},
+		"it comes late": {func(n int) map[int32]backend {
+			return map[int32]backend{1: {idle: n < 4, shows: string(rune('a' + n%26))}}
+		}, 0},
+		"nothing shows it": {func(int) map[int32]backend { return map[int32]backend{1: {shows: "same"}} }, 120},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := pgx.Connect(t.Context(), own.DSN())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closeSoon(conn)
+			pid := int32(conn.PgConn().PID())
+			synctest.Test(t, func(t *testing.T) {
+				var s statements
+				s.begin(conn)
+				if pids := s.pids(); len(pids) != 1 || pids[0] != pid {
+					t.Fatal(pids)
+				}
+				broken := 0
+				for n := range 600 {
+					said := map[int32]backend{}
+					for _, b := range c.at(n) {
+						said[pid] = b
+					}
+					if cut := s.judge([]int32{pid}, said); cut > 0 && broken == 0 {
+						broken = n
+					}
+					time.Sleep(time.Second)
+				}
+				if broken != c.after {
+					t.Errorf("it is broken off after %d s, want %d", broken, c.after)
+				}
+			})
+		})
+	}
+}

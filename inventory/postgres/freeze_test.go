@@ -1,0 +1,412 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/inventorytest"
+	"github.com/aws-collector/collector/inventory/postgres/postgrestest"
+	"github.com/aws-collector/collector/record"
+)
+
+// own is a server of the test's own, which it may freeze.
+func own(t *testing.T) *postgrestest.Server {
+	t.Helper()
+	s, err := postgrestest.Start("fsync=off")
+	if errors.Is(err, postgrestest.ErrMissing) {
+		t.Skipf("SKIPPED, NOT PASSED: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// A patientStore is a store as the program has it, and what it logs.
+type patientStore struct {
+	*Store
+	inv *inventory.Inventory
+
+	mu  sync.Mutex
+	log bytes.Buffer
+}
+
+func (p *patientStore) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.Write(b)
+}
+
+func (p *patientStore) said(what string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Count(p.log.String(), what)
+}
+
+func openPatient(t *testing.T, o Options) *patientStore {
+	t.Helper()
+	p := new(patientStore)
+	o.Log = slog.New(slog.NewTextHandler(p, nil))
+	var err error
+	if p.Store, err = Open(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	p.inv = inventory.New(p.Store, inventory.Options{Log: o.Log, Hold: 1, Patience: 2 * time.Second})
+	t.Cleanup(func() {
+		if err := p.inv.Driver().Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+func freeze(t *testing.T, s *postgrestest.Server, only ...int) (thaw func()) {
+	t.Helper()
+	again, err := s.Freeze(only...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	thaw = sync.OnceFunc(func() {
+		if err := again(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(thaw)
+	return thaw
+}
+
+// A server that is stopped in the midst of everything is the store's trouble: who waits stops together, nobody waits anew, it
+// is said once with what to do, and it is over when the server goes on.
+func TestAServerThatFreezes(t *testing.T) {
+	server := own(t)
+	p := openPatient(t, Options{DSN: server.DSN()})
+	if err := inventorytest.List(t, p.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+		t.Fatal(err)
+	}
+	target, who := inventorytest.Target()
+	v, err := p.inv.Begin(t.Context(), target, who, "two") // open when it happens
+	if err != nil {
+		t.Fatal(err)
+	}
+	thaw := freeze(t, server)
+	var wg sync.WaitGroup
+	for range 20 { // more than there are connections
+		wg.Go(func() {
+			if _, err := p.inv.Begin(t.Context(), record.Target{Account: "x", Region: "r", Kind: "k"}, who, "two"); err == nil || record.HintOf(err) == "" {
+				t.Errorf("it began on a frozen server: %v", err)
+			}
+		})
+	}
+	wg.Go(func() {
+		if _, err := p.inv.Known(t.Context(), "prod"); err == nil {
+			t.Error("a frozen server says what it knows")
+		}
+	})
+	wg.Go(func() { // as a feed reads
+		for _, err := range p.inv.Driver().Changes(t.Context(), inventory.Query{}, time.Time{}) {
+			if err == nil {
+				t.Error("a frozen server says what changed")
+			}
+		}
+	})
+	wg.Wait()
+	err = v.Page(t.Context(), inventorytest.Page(target, who, "two", inventorytest.Item{ID: "i-2", Pad: strings.Repeat("x", 300_000)}))
+	if err == nil || !strings.Contains(err.Error(), "no answer from Postgres at 127.0.0.1") {
+		t.Errorf("a page: %v", err)
+	}
+	if err := v.End(t.Context(), record.Outcome{Target: target, Run: "two", State: record.OK, Started: time.Now()}); err == nil {
+		t.Error("it ended on a frozen server")
+	}
+	if tr := p.inv.Trouble(); tr.Err == nil || tr.Lost < 21 {
+		t.Errorf("trouble: %v", tr)
+	}
+	thaw()
+	eventually(t, "it recovers by itself", func() bool { return p.inv.Err() == nil })
+	if err := inventorytest.List(t, p.inv, "three", inventorytest.Item{ID: "i-3"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := inventorytest.IDs(t, p, inventory.Query{}); got != "i-3" {
+		t.Errorf("then there is %q", got)
+	}
+	if p.said("store writes fail") != 1 || p.said("store writes recovered") != 1 || p.said("Check the server") == 0 {
+		t.Error(p.log.String())
+	}
+	sound(t, p.Reader)
+}
+
+// The processes of its connections are stopped, and new ones are made: the store goes on with those.
+func TestConnectionsThatFreeze(t *testing.T) {
+	server := own(t)
+	o := Options{DSN: server.DSN(), Schema: "some"}
+	p := openPatient(t, o)
+	if err := inventorytest.List(t, p.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+		t.Fatal(err)
+	}
+	conn := admin(t, o)
+	rows, err := conn.Query(t.Context(), "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'collector %' AND pid <> $1", p.lockPID(t, conn))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pids, err := pgx.CollectRows(rows, pgx.RowTo[int])
+	if err != nil || len(pids) < 2 {
+		t.Fatal(pids, err)
+	}
+	thaw := freeze(t, server, pids...)
+	if err := inventorytest.List(t, p.inv, "two", inventorytest.Item{ID: "i-2"}); err == nil {
+		t.Error("a connection that is frozen answered")
+	}
+	eventually(t, "it goes on with others", func() bool {
+		return inventorytest.List(t, p.inv, "three", inventorytest.Item{ID: "i-3"}) == nil
+	})
+	thaw()
+	if err := inventorytest.List(t, p.inv, "four", inventorytest.Item{ID: "i-4"}); err != nil {
+		t.Error(err)
+	}
+	sound(t, p.Reader)
+}
+
+// lockPID is the backend that holds the writer's lock.
+func (p *patientStore) lockPID(t *testing.T, conn *pgx.Conn) int {
+	t.Helper()
+	class, object := p.c.lockKey()
+	return count(t, conn, "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2", int64(class), int64(object))
+}
+
+// A server that is frozen when the program starts, and when it ends, keeps it from neither.
+func TestAFrozenServerAtTheStartAndAtTheEnd(t *testing.T) {
+	server := own(t)
+	thaw := freeze(t, server)
+	p := openPatient(t, Options{DSN: server.DSN()})
+	if err := p.Err(); err == nil || p.inv.Err() == nil || record.HintOf(err) == "" {
+		t.Errorf("it says %v and %v", err, p.inv.Err())
+	}
+	thaw()
+	eventually(t, "it works", func() bool { return inventorytest.List(t, p.inv, "one", inventorytest.Item{ID: "i-1"}) == nil })
+
+	other := openPatient(t, Options{DSN: server.DSN(), Schema: "other"})
+	thaw = freeze(t, server)
+	if err := other.inv.Driver().Close(); err != nil {
+		t.Error(err)
+	}
+	thaw()
+}
+
+// Another session's lock on the tables stops writes, with the hint for that; reads go on.
+func TestALockOfAnotherSession(t *testing.T) {
+	for name, lock := range map[string]string{
+		"on a table":   "LOCK TABLE version IN SHARE MODE",
+		"on the clock": "SELECT FROM clock FOR UPDATE",
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := fresh(t)
+			p := openPatient(t, o)
+			if err := inventorytest.List(t, p.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+				t.Fatal(err)
+			}
+			conn := admin(t, o)
+			exec(t, conn, "BEGIN")
+			exec(t, conn, lock)
+			var wg sync.WaitGroup
+			for range 6 {
+				wg.Go(func() {
+					if err := inventorytest.List(t, p.inv, "two", inventorytest.Item{ID: "i-2"}); err == nil {
+						t.Error("it wrote through a lock")
+					}
+				})
+			}
+			wg.Wait()
+			if err := p.inv.Err(); err == nil || !strings.Contains(record.HintOf(err), "pg_blocking_pids") {
+				t.Errorf("it says %v (hint %q)", err, record.HintOf(err))
+			}
+			if got := inventorytest.IDs(t, p.inv.Driver(), inventory.Query{}); got != "i-1" {
+				t.Errorf("meanwhile there is %q", got)
+			}
+			exec(t, conn, "ROLLBACK")
+			eventually(t, "it recovers by itself", func() bool { return p.inv.Err() == nil })
+			if err := inventorytest.List(t, p.inv, "three", inventorytest.Item{ID: "i-3"}); err != nil {
+				t.Fatal(err)
+			}
+			sound(t, p.Reader)
+		})
+	}
+}
+
+// A lock on one target's row is that target's trouble.
+func TestALockOnOneTarget(t *testing.T) {
+	o := fresh(t)
+	p := openPatient(t, o)
+	if err := inventorytest.List(t, p.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+		t.Fatal(err)
+	}
+	conn := admin(t, o)
+	exec(t, conn, "BEGIN")
+	exec(t, conn, "SELECT FROM scope FOR UPDATE")
+	if err := inventorytest.List(t, p.inv, "two", inventorytest.Item{ID: "i-2"}); err == nil {
+		t.Error("it wrote through a lock")
+	}
+	_, who := inventorytest.Target()
+	other := record.Target{Account: "prod", Region: "elsewhere", Kind: "ec2_instance"}
+	v, err := p.inv.Begin(t.Context(), other, who, "two")
+	if err == nil {
+		err = v.End(t.Context(), record.Outcome{Target: other, Run: "two", State: record.OK, Started: time.Now()})
+	}
+	if err != nil || p.inv.Err() != nil {
+		t.Errorf("another target: %v, %v", err, p.inv.Err())
+	}
+}
+
+// What the server executes is not cut off, and neither is what waits behind it.
+func TestALargeCommitIsNotCutOff(t *testing.T) {
+	o := fresh(t)
+	p := openPatient(t, o)
+	conn := admin(t, o)
+	exec(t, conn, `CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(3.5); RETURN NEW; END $$`)
+	exec(t, conn, "CREATE TRIGGER slow BEFORE INSERT ON version FOR EACH ROW EXECUTE FUNCTION slow()")
+	_, who := inventorytest.Target()
+	var wg sync.WaitGroup
+	for n := range 3 { // the last one waits for twice lock_timeout
+		wg.Go(func() {
+			target := record.Target{Account: "prod", Region: "r" + strconv.Itoa(n), Kind: "ec2_instance"}
+			v, err := p.inv.Begin(t.Context(), target, who, "one")
+			if err == nil {
+				err = v.Page(t.Context(), inventorytest.Page(target, who, "one", inventorytest.Item{ID: "i-" + strconv.Itoa(n)}))
+			}
+			if err == nil {
+				err = v.End(t.Context(), record.Outcome{Target: target, Run: "one", State: record.OK, Started: time.Now()})
+			}
+			if err != nil {
+				t.Errorf("target %d: %v", n, err)
+			}
+		})
+	}
+	wg.Wait()
+	if tr := p.inv.Trouble(); tr.Err != nil || tr.Lost > 0 || p.said("store writes fail") > 0 {
+		t.Errorf("trouble: %v", tr)
+	}
+	sound(t, p.Reader)
+}
+
+// A network forgets connections, and tells neither side. New ones work, and the one that the pulse is taken over may be among those
+// that it forgot, or not.
+func TestConnectionsThatTheNetworkForgot(t *testing.T) {
+	const lock, pulse = 0, 1 // in the order in which they are made
+	for name, keep := range map[string][]int{"all": nil, "all but the pulse": {lock, pulse}} {
+		t.Run(name, func(t *testing.T) {
+			o := fresh(t)
+			net := forward(t, cluster.Server(t).Port())
+			o.DSN += " port=" + strconv.Itoa(net.port())
+			p := openPatient(t, o)
+			if err := inventorytest.List(t, p.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+				t.Fatal(err)
+			}
+			net.forget(keep)
+			eventually(t, "it goes on with others", func() bool {
+				return inventorytest.List(t, p.inv, "two", inventorytest.Item{ID: "i-2"}) == nil
+			})
+		})
+	}
+}
+
+// A forwarder is a network between the store and the server.
+type forwarder struct {
+	l  net.Listener
+	wg sync.WaitGroup
+
+	mu    sync.Mutex
+	pairs []*pair
+}
+
+type pair struct {
+	in, out net.Conn
+	mu      sync.Mutex
+	lost    bool
+}
+
+func forward(t *testing.T, port int) *forwarder {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &forwarder{l: l}
+	f.wg.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := new(net.Dialer).DialContext(context.Background(), "tcp", "127.0.0.1:"+strconv.Itoa(port))
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			p := &pair{in: in, out: out}
+			f.mu.Lock()
+			f.pairs = append(f.pairs, p)
+			f.mu.Unlock()
+			f.wg.Go(func() { p.copy(in, out) })
+			f.wg.Go(func() { p.copy(out, in) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		f.mu.Lock()
+		for _, p := range f.pairs {
+			_, _ = p.in.Close(), p.out.Close()
+		}
+		f.mu.Unlock()
+		f.wg.Wait()
+	})
+	return f
+}
+
+func (f *forwarder) port() int { return f.l.Addr().(*net.TCPAddr).Port }
+
+// forget drops what comes from now on over the connections there are, but for some.
+func (f *forwarder) forget(keep []int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for n, p := range f.pairs {
+		p.mu.Lock()
+		p.lost = !slices.Contains(keep, n)
+		p.mu.Unlock()
+	}
+}
+
+func (p *pair) copy(from, to net.Conn) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		p.mu.Lock()
+		lost := p.lost
+		p.mu.Unlock()
+		if n > 0 && !lost {
+			if _, werr := to.Write(buf[:n]); werr != nil {
+				err = errors.Join(err, werr)
+			}
+		}
+		if err != nil {
+			if !lost {
+				_, _ = p.in.Close(), p.out.Close()
+			}
+			return
+		}
+	}
+}

@@ -1,0 +1,198 @@
+package sqlite
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/inventory/inventorytest"
+	"github.com/aws-collector/collector/record"
+)
+
+// holderPath is the variable that makes this test's binary a process that holds the write lock of a database until its input ends.
+const holderPath = "INVENTORY_TEST_HOLDER"
+
+func holdLock(path string) {
+	db, err := connect(path, "rw")
+	if err == nil {
+		_, err = db.ExecContext(context.Background(), "BEGIN IMMEDIATE")
+	}
+	fmt.Println("held", err)
+	_, _ = io.Copy(io.Discard, os.Stdin) // until it ends
+	os.Exit(0)
+}
+
+// hold has another process hold the lock. It returns who, and how to have it let go.
+func hold(t *testing.T, path string) (pid int, let func()) {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := osexec.CommandContext(t.Context(), exe)
+	cmd.Env = append(os.Environ(), holderPath+"="+path)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || line != "held <nil>\n" {
+		t.Fatal(line, err)
+	}
+	let = sync.OnceFunc(func() {
+		_ = in.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(let)
+	return cmd.Process.Pid, let
+}
+
+func lockedInventory(t *testing.T, path string, log io.Writer) (*Store, *inventory.Inventory) {
+	t.Helper()
+	l := slog.New(slog.NewTextHandler(log, nil))
+	s, err := Open(t.Context(), Options{Path: path, Log: l, Patience: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inv := inventory.New(s, inventory.Options{Log: l, Hold: 1, Patience: time.Second})
+	t.Cleanup(func() {
+		if err := inv.Driver().Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, inv
+}
+
+// Another process holds the write lock: writes fail together and after that at once, it is said who holds it and what to do, reads
+// go on, and when it lets go, that is noticed.
+func TestAnotherProcessHoldsTheLock(t *testing.T) {
+	path := mkdir(t, somewhere(t))
+	var log bytes.Buffer
+	_, inv := lockedInventory(t, path, &log)
+	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+		t.Fatal(err)
+	}
+	target, who := inventorytest.Target()
+	v, err := inv.Begin(t.Context(), target, who, "two")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, let := hold(t, path)
+	var wg sync.WaitGroup
+	for n := range 20 {
+		wg.Go(func() { // each of a target of its own, which is new
+			target := record.Target{Account: "prod", Region: fmt.Sprint("r-", n), Kind: "ec2_instance"}
+			if _, err := inv.Begin(t.Context(), target, who, "two"); err == nil || record.HintOf(err) == "" {
+				t.Errorf("it wrote through a lock: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if err := v.Page(t.Context(), inventorytest.Page(target, who, "two", inventorytest.Item{ID: "i-2", Pad: strings.Repeat("x", 300_000)})); err == nil {
+		t.Error("it staged through a lock")
+	}
+	err = inv.Err()
+	if err == nil || runtime.GOOS == "linux" && !strings.Contains(err.Error()+record.HintOf(err), fmt.Sprintf("process %d", pid)) {
+		t.Errorf("it says %v (hint %q)", err, record.HintOf(err))
+	}
+	if got := inventorytest.IDs(t, inv.Driver(), inventory.Query{}); got != "i-1" {
+		t.Errorf("meanwhile there is %q", got)
+	}
+	let()
+	eventually(t, "it recovers by itself", func() bool { return inv.Err() == nil })
+	if err := inventorytest.List(t, inv, "three", inventorytest.Item{ID: "i-3"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := inventorytest.IDs(t, inv.Driver(), inventory.Query{}); got != "i-3" {
+		t.Errorf("then there is %q", got)
+	}
+	if said := log.String(); strings.Count(said, "store writes fail") != 1 || strings.Count(said, "store writes recovered") != 1 {
+		t.Error(said)
+	}
+}
+
+// A lock that is held when the program starts does not keep it from starting; what a dead process left is dropped with the first write.
+func TestAnotherProcessHoldsTheLockAtTheStart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "collector.db")
+	first := openAt(t, path)
+	inv := inventory.New(first, inventory.Options{Hold: 1})
+	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+		t.Fatal(err)
+	}
+	target, who := inventorytest.Target()
+	v, err := inv.Begin(t.Context(), target, who, "two") // is cut off
+	if err == nil {
+		err = v.Page(t.Context(), inventorytest.Page(target, who, "two", inventorytest.Item{ID: "i-2", Pad: strings.Repeat("x", 300_000)}))
+	}
+	if err != nil || count(t, first.db, "SELECT count(*) FROM staged") != 1 {
+		t.Fatal("nothing is staged", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, let := hold(t, path)
+	var log bytes.Buffer
+	s, inv := lockedInventory(t, path, &log)
+	if err := inventorytest.List(t, inv, "three", inventorytest.Item{ID: "i-3"}); err == nil {
+		t.Error("it wrote through a lock")
+	}
+	let()
+	eventually(t, "it recovers by itself", func() bool { return inv.Err() == nil })
+	if err := inventorytest.List(t, inv, "four", inventorytest.Item{ID: "i-4"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-4" || count(t, s.db, "SELECT count(*) FROM staged") != 0 {
+		t.Errorf("then there is %q", got)
+	}
+	whole(t, s)
+}
+
+// A write is not cut off by its own length: only the wait for the lock is counted.
+func TestALargeWriteIsNotCutOff(t *testing.T) {
+	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "collector.db"), Patience: time.Nanosecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	inv := inventory.New(s, inventory.Options{Hold: 1, Patience: time.Nanosecond})
+	var items []inventorytest.Item
+	for n := range 2000 {
+		items = append(items, inventorytest.Item{ID: fmt.Sprintf("i-%05d", n), Pad: strings.Repeat("x", 500)})
+	}
+	if err := inventorytest.List(t, inv, "one", items...); err != nil {
+		t.Error(err)
+	}
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for range 600 {
+		if ok() {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatalf("%s: not within 12 s", what)
+}
