@@ -143,11 +143,11 @@ func TestLedgerSaysThatItForgets(t *testing.T) {
 	if _, err := l.Begin(t.Context(), target, who, "run"); err == nil {
 		t.Fatal("a closed store takes a target")
 	}
-	if why := l.notReady(); len(why) != 1 || !strings.HasPrefix(why[0], "store: ") {
+	if why := l.notReady(); len(why) != 1 || !strings.Contains(why[0], ": store: begin: ") {
 		t.Errorf("not ready because %q", why)
 	}
 	var exit *exitError
-	if err := l.forgotten(); !errors.As(err, &exit) || exit.code != exitPartial || !strings.Contains(err.Error(), "did not remember 1 targets") {
+	if err := l.forgotten(); !errors.As(err, &exit) || exit.code != exitPartial || !strings.Contains(err.Error(), "1 targets were not stored") {
 		t.Errorf("%v", err)
 	}
 

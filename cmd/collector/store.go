@@ -25,7 +25,7 @@ func storePath(dataDir string) string { return filepath.Join(dataDir, "collector
 type ledger struct {
 	runner.Ledger
 	inventory *inventory.Inventory // nil: nothing is remembered
-	store     inventory.Driver
+	store     inventory.Driver     // the inventory's, for who reads; nobody waits through it for a database that hangs
 }
 
 // openLedger opens what the configuration says. A dry run remembers nothing. crowded reports whether listings wait for a page.
@@ -38,7 +38,7 @@ func openLedger(ctx context.Context, f *config.File, dryRun bool, crowded func()
 		return nil, err
 	}
 	inv := inventory.New(s, inventory.Options{Log: log, Crowded: crowded})
-	return &ledger{Ledger: remembering{inv}, inventory: inv, store: s}, nil
+	return &ledger{Ledger: remembering{inv}, inventory: inv, store: inv.Driver()}, nil
 }
 
 func openStore(ctx context.Context, s config.Store, dataDir string, log *slog.Logger) (inventory.Driver, error) {
@@ -69,19 +69,20 @@ func (l *ledger) close() error {
 	return l.store.Close()
 }
 
-// notReady says why the store does not remember at the moment.
+// notReady says why the store does not store at the moment, since when, and what to do.
 func (l *ledger) notReady() []string {
 	if l.inventory == nil {
 		return nil
 	}
-	err := l.inventory.Err()
-	if t, ok := l.store.(interface{ Err() error }); ok && err == nil {
-		err = t.Err() // it is known before the first target ends
+	t := l.inventory.Trouble()
+	if t.Err == nil {
+		return nil
 	}
-	if err != nil {
-		return []string{err.Error()}
+	why := fmt.Sprintf("store writes fail since %s: %v", t.Since.UTC().Format(time.RFC3339), t.Err)
+	if hint := record.HintOf(t.Err); hint != "" {
+		why += " (" + hint + ")"
 	}
-	return nil
+	return []string{why}
 }
 
 // forgotten is what a run by hand must not end well with: targets that were listed and are not remembered.
@@ -89,7 +90,7 @@ func (l *ledger) forgotten() error {
 	if l.inventory == nil || l.inventory.Lost() == 0 {
 		return nil
 	}
-	err := fmt.Errorf("the store did not remember %d targets", l.inventory.Lost())
+	err := fmt.Errorf("%d targets were not stored", l.inventory.Lost())
 	if now := l.inventory.Err(); now != nil {
 		err = fmt.Errorf("%w: %w", err, now)
 	}

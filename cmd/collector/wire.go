@@ -128,6 +128,9 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	}, []string{"kind"})
 	limits := runner.NewLimits(l.CallsInFlight, watch)
 	registry.MustRegister(unknown, budgets{limits})
+	if ledger.inventory != nil {
+		registry.MustRegister(storeHealth{ledger.inventory})
+	}
 	p := &program{
 		cli: c, opt: o, log: log, watch: watch, metrics: metrics, unknown: unknown, sessions: sessions, lister: lister, retire: retire,
 		roster: members, turnedOut: turnedOut, fleetNow: view.fleet,
