@@ -469,6 +469,7 @@ func TestShownFromTheStore(t *testing.T) {
 // shownFrom lists into a store that is empty, and compares what is shown of it.
 func shownFrom(t *testing.T, db inventory.Driver) map[string]http.Handler {
 	inv := inventory.New(db, inventory.Options{})
+	t.Cleanup(func() { _ = inv.Driver().Close() }) // which looks for the server until then
 	list := func(account, id string, state record.State, items ...inventorytest.Item) {
 		t.Helper()
 		target, who := inventorytest.Target()

@@ -52,6 +52,7 @@ func Run(t *testing.T, s Subject) {
 		{"ids of any kind", (*bed).odd},
 		{"narrowed", (*bed).narrowed},
 		{"concurrent", (*bed).concurrent},
+		{"a pulse and a probe", (*bed).alive},
 		{"any history", (*bed).model},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -73,6 +74,19 @@ type bed struct {
 	target record.Target
 	who    record.Identity
 	runs   int
+}
+
+// alive: a store that works says so, in the midst of a visit and beside it, and nothing comes of being asked.
+func (b *bed) alive() {
+	v, err := b.inv.Begin(b.Context(), b.target, b.who, "one")
+	b.must(err)
+	b.must(v.Page(b.Context(), Page(b.target, b.who, "one", Item{ID: "i-1"})))
+	b.must(b.d.Pulse(b.Context()))
+	b.must(b.d.Probe(b.Context()))
+	b.must(v.End(b.Context(), record.Outcome{Target: b.target, Run: "one", State: record.OK, Started: time.Now()}))
+	if got := IDs(b, b.d, inventory.Query{}); got != "i-1" || b.inv.Err() != nil {
+		b.Errorf("there is %q; %v", got, b.inv.Err())
+	}
 }
 
 func (b *bed) must(err error) {
