@@ -30,6 +30,7 @@ type health struct {
 	lost    int           // ends of targets, and retirements, that are not stored, since the start
 	before  int           // of them, those of earlier outages
 	stalled bool          // nobody is to wait
+	visible bool          // the driver sees the trouble without a call, and will see its end
 	writes  chan struct{} // closed while nobody is to wait for a write
 	reads   chan struct{} // closed while nobody is to wait for a read either
 }
@@ -75,6 +76,19 @@ func (h *health) begin(err error) {
 	}
 }
 
+// see notes what the driver sees without a call.
+func (h *health) see(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case err != nil && h.err == nil:
+		h.visible = true
+		h.begin(err)
+	case err == nil && h.visible && !h.stalled:
+		h.end()
+	}
+}
+
 // worked notes that a write was stored. It ends trouble but a stall, which the probe ends.
 func (h *health) worked() {
 	h.mu.Lock()
@@ -87,7 +101,7 @@ func (h *health) worked() {
 // end is the end of the trouble. h.mu is held.
 func (h *health) end() {
 	h.log.Info("store writes recovered", "duration", time.Since(h.since).Round(time.Millisecond), "not_stored", h.lost-h.before)
-	h.err, h.since, h.before = nil, time.Time{}, h.lost
+	h.err, h.since, h.before, h.visible = nil, time.Time{}, h.lost, false
 	if h.trouble != nil {
 		h.trouble(false)
 	}

@@ -49,6 +49,7 @@ type Options struct {
 type Inventory struct {
 	d      Driver
 	health *health
+	seen   func() error // the trouble that the driver sees without a call; nil: it sees none
 
 	hold int64        // bytes that visits may keep
 	held atomic.Int64 // that they do
@@ -71,14 +72,23 @@ func New(d Driver, o Options) *Inventory {
 	i.room = newRoom(func() bool { return i.held.Load() >= i.hold/16 || i.live.Load() >= i.hold/2 }, o.Crowded)
 	i.health.trouble = i.room.trouble
 	i.d = newPatient(d, i.health, o.Patience)
+	if w, ok := d.(interface{ Err() error }); ok {
+		i.seen = w.Err
+	}
 	return i
 }
 
 // Driver is the database, for who reads it or closes it: nobody waits through it for a database that makes no progress.
 func (i *Inventory) Driver() Driver { return i.d }
 
-// Trouble is how the store fares. It heals by itself: each target tries anew, at no cost while nothing answers.
-func (i *Inventory) Trouble() Trouble { return i.health.now() }
+// Trouble is how the store fares. It heals by itself: each target tries anew, at no cost while nothing answers. A driver may
+// see trouble before a write meets it, as a file that was replaced: so it is asked here as well.
+func (i *Inventory) Trouble() Trouble {
+	if i.seen != nil {
+		i.health.see(i.seen())
+	}
+	return i.health.now()
+}
 
 // Err is why the store does not store at the moment, or nil.
 func (i *Inventory) Err() error { return i.health.now().Err }

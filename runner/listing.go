@@ -418,11 +418,9 @@ func (l *listing) ruined(ctx context.Context) {
 		defer v.Drop()
 		return v.End(ctx, o)
 	})
-	if err == nil {
-		l.j.r.stored.Add(1)
-		return
+	if err != nil {
+		l.undelivered("store", fmt.Errorf("after a panic: %w", err))
 	}
-	l.undelivered("store", fmt.Errorf("after a panic: %w", err))
 }
 
 // decide makes the outcome. l.mu is held.

@@ -112,7 +112,7 @@ func (steadyAccount) List(ctx context.Context, _ *runner.Gate, t record.Target, 
 	for n := range 2 * inventory.PackRows {
 		p.Begin(1)
 		p.Items.Buf = fmt.Appendf(p.Items.Buf, `{"Id":"i-%04d"}`, n)
-		p.ID(0, record.Span{From: len(p.Items.Buf) - 9, To: len(p.Items.Buf) - 1})
+		p.ID(0, record.SpanOf(len(p.Items.Buf)-9, len(p.Items.Buf)-1))
 		p.End()
 		p.Seal("")
 	}

@@ -36,7 +36,7 @@ func TestSchemaDropped(t *testing.T) {
 	class, object := s.c.lockKey()
 	exec(t, conn, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2", class, object)
 	eventually(t, "it does not make the tables again", func() bool { return errors.Is(s.Err(), ErrReplaced) && record.HintOf(s.Err()) != "" })
-	if err := s.Close(); err != nil {
+	if err := inv.Driver().Close(); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

@@ -129,6 +129,8 @@ func TestReplacedUnderTheStore(t *testing.T) {
 			defer s.Close()
 			must(t, list(t, s, "i-1"))
 			must(t, s.Err())
+			idle := inventory.New(s, inventory.Options{}) // what /-/ready asks where nothing is written
+			must(t, idle.Trouble().Err)
 			path := filepath.Join(dir, c.file)
 			must(t, os.Rename(path, path+".away"))
 			if c.replace {
@@ -138,7 +140,9 @@ func TestReplacedUnderTheStore(t *testing.T) {
 					must(t, os.WriteFile(path, nil, 0o600))
 				}
 			}
-			for what, err := range map[string]error{"asked": s.Err(), "write": list(t, s, "i-1", "i-2")} {
+			for what, err := range map[string]error{
+				"asked": s.Err(), "idle": idle.Trouble().Err, "write": list(t, s, "i-1", "i-2"),
+			} {
 				if !errors.Is(err, sqlite.ErrReplaced) || record.HintOf(err) == "" {
 					t.Errorf("%s: %v", what, err)
 				}
@@ -146,6 +150,7 @@ func TestReplacedUnderTheStore(t *testing.T) {
 			must(t, os.RemoveAll(path))
 			must(t, os.Rename(path+".away", path))
 			must(t, s.Err())
+			must(t, idle.Trouble().Err)
 			must(t, list(t, s, "i-1", "i-2"))
 		})
 	}
