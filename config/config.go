@@ -148,6 +148,9 @@ type Output struct {
 	Type    string
 	Options any // nil as long as the type is a reference that is not resolved
 	Line    int
+
+	// Hidden is what no message about the output may show: its secrets, and whatever came from a reference.
+	Hidden []secret.String
 }
 
 // Store is what remembers.

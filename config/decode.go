@@ -21,7 +21,7 @@ type decoder struct {
 
 	fields map[reflect.Type][]field
 	places map[any]place
-	hidden []string // values that no error of others may show
+	kept   *concealed // of the output that is being decoded: what no error of its type may show; nil elsewhere
 	merges map[*yaml.Node]bool
 	spare  *yaml.Node // a list whose elements are not needed once they are decoded; nil: none
 	visits int

@@ -75,17 +75,32 @@ type httpOptions struct {
 	Routes  []struct {
 		To string `yaml:"to" doc:"A path."`
 	} `yaml:"routes" doc:"By kind."`
-	Echo bool `yaml:"echo" doc:"Repeats the token in its error, which it should not."`
+	Echo  bool              `yaml:"echo" doc:"Repeats the token in its error, which it should not."`
+	Where string            `yaml:"where" doc:"A condition."`
+	Names map[string]string `yaml:"names" doc:"By other names."`
+	Size  size              `yaml:"size" doc:"Of it."`
 }
 
 func (o *httpOptions) Validate() error {
 	if o.Echo {
 		return fmt.Errorf("url: %s is refused with token %s", o.URL, o.Token.Reveal())
 	}
+	var errs []error
 	if !strings.HasPrefix(o.URL, "http") {
-		return fmt.Errorf("url: %q is no URL", o.URL)
+		errs = append(errs, fmt.Errorf("url: %q is no URL", o.URL))
 	}
-	return nil
+	if strings.HasSuffix(o.URL, " ") {
+		errs = append(errs, Problem{Path: "url", Text: "ends in a space", Remedy: "remove it"})
+	}
+	if before, after, found := strings.Cut(o.Where, "(("); found { // as a parser does: what it did not expect
+		errs = append(errs, fmt.Errorf("where: %s stands before ((, and %.3q behind", strings.ToUpper(before[max(0, len(before)-6):]), after))
+	}
+	for from, to := range o.Names {
+		if strings.Contains(to, "..") {
+			errs = append(errs, fmt.Errorf("names: %q: %q is no path", from, to))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // shownOptions are of an output that shows what is remembered.

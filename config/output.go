@@ -12,6 +12,8 @@ import (
 // output fills in an output, whose options stand beside its type.
 func (d *decoder) output(n *yaml.Node, out *Output, at place, up *block) {
 	out.Line = int(at.line)
+	d.kept = &concealed{}
+	defer func() { out.Hidden, d.kept = d.kept.secrets(), nil }()
 	d.mapping(n, at, func(entries []pair) {
 		i := slices.IndexFunc(entries, func(e pair) bool { return e.key.Value == "type" })
 		if i < 0 {
@@ -67,25 +69,37 @@ func (d *decoder) options(entries []pair, options any, typ field, at place, up *
 		found = errors.Join(found, o.Validate())
 	}
 	for _, err := range joined(found) {
-		key, text, _ := strings.Cut(d.scrub(err.Error()), ": ")
-		p := at
-		if where, found := find(entries, strings.Split(key, ".")); found {
-			p = placed(where, at.path)
-		} else {
-			text, key = d.scrub(err.Error()), ""
-			if i := slices.IndexFunc(b.keys, func(f field) bool { return f.key == strings.Split(err.Error(), ":")[0] }); i >= 0 {
-				key = b.keys[i].key // a key that is missing: the output's line, the key's path
-				text = strings.TrimPrefix(text, key+": ")
-			}
-		}
-		p = place{line: p.line, column: p.column, path: at.path}
-		if key != "" {
-			for _, k := range strings.Split(key, ".") {
-				p.path = join(p.path, k)
-			}
-		}
-		d.report(p, text, "")
+		d.optionError(err, entries, b, at)
 	}
+}
+
+// optionError reports an error of an output's type at the option that it begins with. A [Problem] names that in its path
+// and repeats no value; what any other error says about an option with a reference in it is shown only if it repeats nothing.
+func (d *decoder) optionError(err error, entries []pair, b *block, at place) {
+	key, text, _ := strings.Cut(err.Error(), ": ")
+	remedy := ""
+	var own Problem
+	safe := errors.As(err, &own) && own.Path != ""
+	if safe {
+		key, text, remedy = own.Path, own.Text, own.Remedy
+	}
+	p := at
+	if where, found := find(entries, strings.Split(key, ".")); found {
+		p = placed(where, at.path)
+	} else if i := slices.IndexFunc(b.keys, func(f field) bool { return f.key == key }); i < 0 { // else it is missing: the output's line
+		text, key = err.Error(), ""
+	}
+	p = place{line: p.line, column: p.column, path: at.path}
+	if key != "" {
+		for _, k := range strings.Split(key, ".") {
+			p.path = join(p.path, k)
+		}
+	}
+	if from := d.kept.from(p.path); !safe && from != "" && d.kept.quoted(p.path, text) {
+		d.report(p, "the value of "+from+" is not valid", notShown)
+		return
+	}
+	d.report(p, d.kept.scrub(text), remedy)
 }
 
 // kindsOf judges the options that name kinds.

@@ -135,7 +135,12 @@ func (d *decoder) onePartition(a *SignIn, c *Collect, f *File, own place) {
 		if strings.HasPrefix(s.what, "region ") && inherited {
 			at, remedy = own, "give the account its own collector_configs.regions"
 		}
-		d.report(at, s.what+" is in partition "+s.partition+", but "+first.what+" (line "+strconv.Itoa(int(first.at.line))+") in "+first.partition, remedy)
+		line := " (line " + strconv.Itoa(int(first.at.line)) + ")"
+		if s.at.from != "" || first.at.from != "" {
+			d.report(at, s.what+" is in another partition than "+first.what+line, remedy)
+			continue
+		}
+		d.report(at, s.what+" is in partition "+s.partition+", but "+first.what+line+" in "+first.partition, remedy)
 	}
 	d.regionsOf(first.partition, regions, inherited, own)
 }

@@ -162,7 +162,11 @@ func (d *decoder) session(r *RoleSession, shortened string) {
 		d.report(p, "is no external id", "want 2 to 1224 letters, digits and _+=,.@:/-")
 	}
 	if p, ok := d.judged(&r.Duration); ok && shortened != "" && time.Duration(r.Duration) > time.Hour {
-		d.report(p, r.Duration.String()+" is more than AWS gives to a role "+shortened, "the most is 1h")
+		long := r.Duration.String()
+		if p.from != "" {
+			long = d.show(p, long)
+		}
+		d.report(p, long+" is more than AWS gives to a role "+shortened, "the most is 1h")
 	}
 	if p, ok := d.judged(&r.SourceIdentity); ok && !sessionNameForm.MatchString(r.SourceIdentity) {
 		d.report(p, d.show(p, r.SourceIdentity)+" is no source identity", "want 2 to 64 letters, digits and _+=,.@-")

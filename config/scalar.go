@@ -52,10 +52,8 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, f field, at place) (plac
 		}
 	}
 	text, ok := d.expand(parts, n.Value, &at)
-	if hide || at.from != "" {
-		if len(text) >= 4 && at.state == fine {
-			d.hidden = append(d.hidden, text)
-		}
+	if d.kept != nil && at.state == fine && (hide || at.from != "") {
+		d.kept.add(at, text)
 	}
 	if !ok || at.state != fine {
 		store(v, text)
@@ -104,6 +102,9 @@ func (d *decoder) expand(parts []part, raw string, at *place) (string, bool) {
 		}
 		b.WriteString(s)
 		if p.from != "" {
+			if d.kept != nil && err == nil {
+				d.kept.hide(s)
+			}
 			if from.Len() > 0 {
 				from.WriteString(" and ")
 			}
@@ -203,15 +204,10 @@ func (d *decoder) named(err error, text string, at place) error {
 		p.Text = d.show(at, text) + ": " + p.Text
 		return p
 	}
-	return Problem{Text: d.scrub(err.Error())}
-}
-
-// scrub cuts every hidden value out of what others say.
-func (d *decoder) scrub(s string) string {
-	for _, h := range d.hidden {
-		s = strings.ReplaceAll(s, h, secret.Mask)
+	if at.from != "" && d.kept.quoted(at.path, err.Error()) {
+		return Problem{Text: d.show(at, text) + " is not valid", Remedy: notShown}
 	}
-	return s
+	return Problem{Text: d.kept.scrub(err.Error())}
 }
 
 // wanted is a type in a user's words.

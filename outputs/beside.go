@@ -19,7 +19,7 @@ func Clashes(types []Type, specs []Spec) []Clash {
 	var all []Clash
 	for i, p := range arrange(types, specs) {
 		if p.err != nil {
-			all = append(all, Clash{Index: i, Option: p.option, Err: p.err})
+			all = append(all, Clash{Index: i, Option: p.option, Err: concealerOf(specs[i].Hidden).err(p.err)})
 		}
 		if p.warning != nil {
 			all = append(all, Clash{Index: i, Option: "name", Err: p.warning, Warning: true})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/secret"
 )
 
 // Patience is how long a batch or a flush waits for one output while there are others that want to go on. An output
@@ -42,7 +43,8 @@ func NewSet(types []Type, d Deps) *Set {
 type Spec struct {
 	Type    string
 	Options any
-	Line    int // in the configuration, for messages; 0 if there is none
+	Line    int             // in the configuration, for messages; 0 if there is none
+	Hidden  []secret.String // what no message may show of the options
 }
 
 func (s Spec) String() string {
@@ -73,7 +75,7 @@ func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
 			}
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%v: %w", sp, err))
+			errs = append(errs, fmt.Errorf("%v: %w", sp, concealerOf(sp.Hidden).err(err)))
 		}
 	}
 	if len(errs) > 0 {
@@ -103,7 +105,8 @@ func (s *Set) member(ctx context.Context, sp Spec, a arrangement) (member, error
 		c = *o.common()
 	}
 	c.Name = a.name
-	m := member{name: a.name, typ: t.Name, key: a.key, ends: c.Ends, options: sp.Options, records: c.Send != sendChanges, shaping: c.Shaping}
+	m := member{name: a.name, typ: t.Name, key: a.key, ends: c.Ends, options: sp.Options, records: c.Send != sendChanges, shaping: c.Shaping,
+		hide: concealerOf(sp.Hidden)}
 	var err error
 	if c.changes() {
 		if m.feed, err = s.feed(ctx, c); err != nil {
@@ -127,10 +130,10 @@ func (s *Set) member(ctx context.Context, sp Spec, a arrangement) (member, error
 	return m, nil
 }
 
-// depsOf is what the wire gives, for the output of a name.
-func (s *Set) depsOf(name string) Deps {
+// depsOf is what the wire gives, for one output.
+func (s *Set) depsOf(name string, hide concealer) Deps {
 	d := s.deps
-	d.Log = d.Log.With("output", name)
+	d.Log = hide.log(d.Log.With("output", name))
 	return d
 }
 
@@ -233,6 +236,7 @@ type member struct {
 	shaping Shaping
 	feed    *feed // of changes; nil: it is sent none
 	options any
+	hide    concealer
 	spooled Spool  // of one with a spool
 	next    Output // the output proper, to take the place of the one behind the spool; nil leaves that
 }

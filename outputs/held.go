@@ -26,8 +26,15 @@ type hold struct {
 
 // opened is the output of the key that is open already, else a new one. Both may take options, by [reconfigurer].
 func (s *Set) opened(ctx context.Context, t Type, m member) (Output, error) {
+	open := func() (Output, error) {
+		out, err := t.Open(ctx, m.options, s.depsOf(m.name, m.hide))
+		if err != nil {
+			return nil, err
+		}
+		return m.hide.output(out), nil
+	}
 	if m.key == "" {
-		return t.Open(ctx, m.options, s.depsOf(m.name))
+		return open()
 	}
 	s.mu.Lock()
 	h := s.held[m.key]
@@ -35,7 +42,7 @@ func (s *Set) opened(ctx context.Context, t Type, m member) (Output, error) {
 	if h != nil && h.join() {
 		return &hold{held: h, set: s}, nil
 	}
-	out, err := t.Open(ctx, m.options, s.depsOf(m.name))
+	out, err := open()
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +122,9 @@ func (h *hold) reconfigure(options any) {
 func takes(o Output) bool {
 	if h, ok := o.(*hold); ok {
 		o = h.Output
+	}
+	if c, ok := o.(*concealed); ok {
+		o = c.Output
 	}
 	_, ok := o.(reconfigurer)
 	return ok

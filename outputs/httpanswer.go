@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"syscall"
@@ -144,6 +145,10 @@ func (c *httpClient) unreachable(err error) error {
 		isAlert  = errors.As(err, &alert) || strings.Contains(remote, "remote error: tls")
 		timedOut = errors.Is(err, syscall.ETIMEDOUT)
 	)
+	var quoting *url.Error
+	if errors.As(err, &quoting) { // its text begins with the URL
+		err = quoting.Err
+	}
 	var ne net.Error
 	timedOut = timedOut || errors.As(err, &ne) && ne.Timeout()
 	switch {

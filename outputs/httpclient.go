@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,7 +27,7 @@ import (
 // HTTPClient is the options of every output that speaks HTTP; each embeds it. A proxy is taken from HTTPS_PROXY, HTTP_PROXY
 // and NO_PROXY, as other programs do.
 type HTTPClient struct {
-	URL         string                   `yaml:"url" doc:"Where to send, as https://host:port/path. It is shown in logs without user, password and the values of its query: what is secret in it belongs into headers."`
+	URL         string                   `yaml:"url" doc:"Where to send, as https://host:port/path. Logs show its scheme, host and port only."`
 	Headers     map[string]secret.String `yaml:"headers" doc:"Headers of each request. They are never shown."`
 	BasicAuth   BasicAuth                `yaml:"basic_auth" doc:"User and password."`
 	BearerToken secret.String            `yaml:"bearer_token" doc:"Sent as Authorization: Bearer."`
@@ -63,7 +64,7 @@ func (o *HTTPClient) problems(example string) []error {
 	if o.URL == "" {
 		wrong("url: is needed: where to send, as %s", example)
 	} else if _, err := parseURL(o.URL); err != nil {
-		wrong("url: %w; write it as %s", err, example)
+		errs = append(errs, config.Problem{Path: "url", Text: err.Error(), Remedy: "write it as " + example})
 	}
 	for name, value := range o.Headers {
 		switch canonical := http.CanonicalHeaderKey(name); {
@@ -157,32 +158,14 @@ func parseURL(s string) (*url.URL, error) {
 	return u, nil
 }
 
-// shown is a URL as a message may show it: without user, password, the values of its query, and parts of its path so long
-// that they may be a webhook's secret.
+// shown is a URL as a message may show it: where it leads, and whether more follows. A path, a query and a fragment may be a
+// webhook's secret, however short they are.
 func shown(u *url.URL) string {
-	var b strings.Builder
-	b.WriteString(u.Scheme + "://" + u.Host)
-	for i, part := range strings.Split(u.EscapedPath(), "/") {
-		if i > 0 {
-			b.WriteByte('/')
-		}
-		if len(part) > 16 {
-			part = "…"
-		}
-		b.WriteString(part)
+	text := u.Scheme + "://" + u.Host
+	if strings.Trim(u.EscapedPath(), "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
+		text += "/…"
 	}
-	for i, part := range strings.FieldsFunc(u.RawQuery, func(r rune) bool { return r == '&' }) {
-		key, _, valued := strings.Cut(part, "=")
-		b.WriteByte("?&"[min(i, 1)])
-		if len(key) > 16 {
-			key = "…"
-		}
-		b.WriteString(key)
-		if valued {
-			b.WriteString("=…")
-		}
-	}
-	return b.String()
+	return text
 }
 
 // An httpClient sends requests to one URL, over connections that it keeps. It may be used by many goroutines.
@@ -228,9 +211,7 @@ func newHTTPClient(o *HTTPClient, to string) (*httpClient, error) {
 		c.basicAuth(u.User.Username(), password)
 		u.User = nil
 	}
-	for _, values := range u.Query() {
-		c.hide(values...)
-	}
+	c.hideURL(u)
 	if o.Gzip {
 		c.gzip = &sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 	}
@@ -268,6 +249,39 @@ func (c *httpClient) hide(texts ...string) {
 		}
 	}
 }
+
+// hideURL keeps what follows the host out of messages, whole and in its parts, but for the words of APIs.
+func (c *httpClient) hideURL(u *url.URL) {
+	if p := u.EscapedPath(); strings.Trim(p, "/") != "" {
+		c.hide(u.RequestURI(), p)
+	}
+	for _, part := range append(strings.Split(u.Path, "/"), strings.Split(u.EscapedPath(), "/")...) {
+		if !slices.Contains(apiWords, part) {
+			c.hide(part)
+		}
+	}
+	c.hide(u.RawQuery)
+	for _, part := range strings.FieldsFunc(u.RawQuery, func(r rune) bool { return r == '&' || r == ';' }) {
+		key, value, _ := strings.Cut(part, "=")
+		c.hide(value)
+		if value == "" || len(key) >= longKey { // a key without a value is rather the secret itself
+			c.hide(key)
+		}
+	}
+	for key, values := range u.Query() { // as they are unescaped
+		c.hide(values...)
+		if len(strings.Join(values, "")) == 0 || len(key) >= longKey {
+			c.hide(key)
+		}
+	}
+	slices.SortStableFunc(c.secrets, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another
+}
+
+// longKey is how long a query's key is that is rather a secret: ?K7MDENGbPxRfiCYEXAMPLEKEY=
+const longKey = 16
+
+// apiWords is the parts of paths that are in the documentation of receivers, and no secret.
+var apiWords = []string{"write", "logs", "query", "api", "v1", "v2", "v3", "custom_object", "otlp", "influx", "services", "collector", "event", "raw", "webhook", "webhooks", "hooks", "ingest"}
 
 // KeyFile is the file of the client's key that an output's options name; "": none.
 func KeyFile(options any) string {

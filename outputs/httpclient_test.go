@@ -19,6 +19,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -184,7 +185,7 @@ func TestAnswers(t *testing.T) {
 			if got := record.HintOf(err); !strings.Contains(got, c.hint) {
 				t.Errorf("hint %q, want %q in it", got, c.hint)
 			}
-			if !strings.Contains(err.Error(), s.URL+"/in") || !strings.Contains(err.Error(), fmt.Sprint(c.status)) {
+			if !strings.Contains(err.Error(), s.URL+"/…") || !strings.Contains(err.Error(), fmt.Sprint(c.status)) {
 				t.Errorf("%v: names not what and where", err)
 			}
 		})
@@ -211,7 +212,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 		http.Redirect(w, r, elsewhere.URL+"/new", http.StatusTemporaryRedirect)
 	})
 	err := openHTTP(t, func(o *outputs.HTTP) { o.URL = s.URL; o.BearerToken = secret.New(canary) }).Send(t.Context(), batch("a", 1))
-	if err == nil || !strings.Contains(record.HintOf(err), elsewhere.URL+"/new") {
+	if err == nil || !strings.Contains(record.HintOf(err), elsewhere.URL+"/…") {
 		t.Errorf("%v (%s): does not say where it leads", err, record.HintOf(err))
 	}
 }
@@ -438,7 +439,14 @@ func TestNoSecretShows(t *testing.T) {
 			h := o.(*outputs.HTTP)
 			h.URL, h.Headers = s.URL, map[string]secret.String{"X-Key": secret.New(canary)}
 		},
-		"http hmac": func(o any) { h := o.(*outputs.HTTP); h.URL, h.HMAC.Key = s.URL, secret.New(canary) },
+		"http hmac":           func(o any) { h := o.(*outputs.HTTP); h.URL, h.HMAC.Key = s.URL, secret.New(canary) },
+		"http path":           func(o any) { o.(*outputs.HTTP).URL = s.URL + "/services/" + escaped },
+		"http path, raw":      func(o any) { o.(*outputs.HTTP).URL = s.URL + "/" + canary },
+		"http bare query":     func(o any) { o.(*outputs.HTTP).URL = s.URL + "/in?" + canary },
+		"http escaped query":  func(o any) { o.(*outputs.HTTP).URL = s.URL + "/in?" + escaped },
+		"http key of a query": func(o any) { o.(*outputs.HTTP).URL = s.URL + "/in?a=b&" + escaped + "=1" },
+		"http path, dead":     func(o any) { o.(*outputs.HTTP).URL = "http://127.0.0.1:1/" + escaped + "?" + escaped },
+		"otlp path":           func(o any) { o.(*outputs.OTLP).URL = s.URL + "/" + escaped + "/v1/logs" },
 		"http dead": func(o any) {
 			h := o.(*outputs.HTTP)
 			h.URL = "http://u:canary%2FK7MDENG%2FEXAMPLEKEY@127.0.0.1:1/" + query
@@ -466,6 +474,71 @@ func TestNoSecretShows(t *testing.T) {
 		}
 	}
 }
+
+// Of a URL no message shows more than where it leads: a short path, a bare query, a fragment may be secrets too.
+func TestShortSecretsOfAURL(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprintln(w, "Cannot", r.Method, r.URL, r.URL.Query())
+	})
+	for _, base := range []string{s.URL, "http://127.0.0.1:1"} {
+		for _, rest := range []string{"/T0KEN", "/T0KEN/", "/hooks/T0KEN", "?T0KEN", "/?T0KEN", "/write?T0KEN", "/write?a=1&T0KEN", "/write?T0KEN=", "/write?x=T0KEN", "/T0KEN;x?y", "/%54T0KEN"} {
+			out := openHTTP(t, func(o *outputs.HTTP) { o.URL = base + rest })
+			err := out.Send(t.Context(), batch("a", 1))
+			if err == nil {
+				t.Fatalf("%s: no error", rest)
+			}
+			if text := err.Error() + record.HintOf(err); strings.Contains(text, "T0KEN") || !strings.Contains(text, base) {
+				t.Errorf("%s: %s", rest, text)
+			}
+		}
+	}
+	for _, bad := range []string{"http://h/#T0KEN", "http://h:port/T0KEN", "T0KEN", "http:T0KEN", "ht tp://T0KEN", "http://u:T0KEN@/", "http://h/%zzT0KEN", "ftp://T0KEN"} {
+		o := typeNamed(t, "http").Options().(*outputs.HTTP)
+		o.URL = bad
+		if err := o.Validate(); err == nil || strings.Contains(err.Error(), "T0KEN") {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
+// What no type of output takes care of, the set does: the error, its hint and the log of an output say nothing of what its
+// specification hides, and are otherwise what they were.
+func TestHidden(t *testing.T) {
+	const hidden = `T0KEN "of a path"`
+	var log buffer
+	receiver := errors.New("open /x/T0KEN \"of a path\"/records: no")
+	types := []outputs.Type{{Name: "odd", Options: func() any { return &struct{ outputs.Common }{} }, Direct: true,
+		Open: func(_ context.Context, _ any, d outputs.Deps) (outputs.Output, error) {
+			d.Log.Warn("opened", "path", "/x/"+hidden, "error", fmt.Errorf("it is %q", hidden), slog.Group("in", "url", url.PathEscape(hidden)))
+			return failing{&outputs.Later{After: time.Second, Err: &record.Fault{Reason: record.Throttling, Hint: "look at " + hidden,
+				Err: fmt.Errorf("%w: %w", outputs.ErrRefused, receiver)}}}, nil
+		}}}
+	set := outputs.NewSet(types, outputs.Deps{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	fan, err := set.Open(t.Context(), []outputs.Spec{{Type: "odd", Options: types[0].Options(), Hidden: []secret.String{secret.New(hidden)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = fan.Send(t.Context(), batch("a", 1))
+	var later *outputs.Later
+	if !errors.Is(err, outputs.ErrRefused) || !errors.As(err, &later) || later.After != time.Second || record.ReasonOf(err) != record.Throttling {
+		t.Errorf("%v is another error now", err)
+	}
+	states := fmt.Sprintf("%+v", set.States())
+	_ = fan.Close(t.Context())
+	for where, text := range map[string]string{"error": err.Error(), "hint": record.HintOf(err), "states": states, "log": string(log.Bytes())} {
+		if strings.Contains(text, "T0KEN") || !strings.Contains(text, secret.Mask) {
+			t.Errorf("%s: %s", where, text)
+		}
+	}
+}
+
+// failing is an output of which each call fails in one way.
+type failing struct{ err error }
+
+func (f failing) Send(context.Context, outputs.Batch) error { return f.err }
+func (f failing) Flush(context.Context) error               { return nil }
+func (f failing) Close(context.Context) error               { return nil }
 
 // What is no HTTP at all may repeat our secrets too.
 func TestNoSecretShowsOfGarbage(t *testing.T) {

@@ -91,7 +91,7 @@ func (o *S3) Validate() error {
 	}
 	if o.Endpoint != "" {
 		if u, err := parseURL(o.Endpoint); err != nil {
-			wrong("endpoint: %w; write it as https://minio.example.com:9000", err)
+			errs = append(errs, config.Problem{Path: "endpoint", Text: err.Error(), Remedy: "write it as https://minio.example.com:9000"})
 		} else if u.User != nil || u.RawQuery != "" {
 			wrong("endpoint: holds a user or a query: keys belong into ak_id and ak_secret")
 		} else if u.Scheme == "http" && o.TLS != (ClientTLS{}) {

@@ -77,7 +77,9 @@ func (s *Set) serve(f *Fan, t Type, sp Spec, name string) error {
 	if s.deps.Store == nil {
 		return errNoStore
 	}
-	o, err := t.Serve(name, sp.Options, s.deps)
+	d := s.deps
+	d.Log = concealerOf(sp.Hidden).log(d.Log)
+	o, err := t.Serve(name, sp.Options, d)
 	if err != nil {
 		return err
 	}

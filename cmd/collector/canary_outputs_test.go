@@ -86,7 +86,7 @@ func TestNoSecretOfOutputsLeaves(t *testing.T) {
 		"the secret of an organization that is wrong": planted("organization"),
 	}
 	for _, what := range []string{
-		"bearer", "hmac", "header", "basic", "query", "user", "datakit", "influx", "otlp", "kafka", "s3", "s3-session", "dsn",
+		"bearer", "hmac", "header", "basic", "query", "user", "datakit", "influx", "otlp", "kafka", "s3", "s3-session", "dsn", "path", "bare", "where", "folder",
 	} {
 		c[what] = planted(what)
 	}
@@ -96,6 +96,11 @@ func TestNoSecretOfOutputsLeaves(t *testing.T) {
 
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yaml")
+	referred := t.TempDir()
+	for _, what := range []string{"path", "folder", "where"} {
+		write(t, filepath.Join(referred, what), c[what])
+	}
+	write(t, filepath.Join(dir, "no-folder"), "a file, so that nothing can be written below it")
 	withUser := strings.Replace(receiver.URL, "http://", "http://u:"+url.QueryEscape(c["user"])+"@", 1)
 	write(t, config, fmt.Sprintf(`
 schedule: "@every 1s"
@@ -120,11 +125,15 @@ outputs:
   - {type: influx, url: "%[8]s/bad/write?db=x", token: %[16]q}
   - {type: otlp, url: "%[8]s/away/v1/logs", bearer_token: %[17]q}
   - {type: kafka, brokers: ["%[18]s"], topic: aws, sasl: {mechanism: PLAIN, username: u, password: %[19]q}}
+  - {type: http, name: path, url: "%[8]s/bad/%[22]s"}
+  - {type: http, name: bare, url: "%[8]s/away?%[23]s"}
+  - {type: http, name: referred, url: "%[8]s/closed/${file:%[24]s/path}"}
+  - {type: http, name: dead, url: "http://127.0.0.1:1/${file:%[24]s/path}?%[23]s"}
   - {type: s3, bucket: bad, endpoint: "%[8]s", ak_id: ASIAIOSFODNN7EXAMPLE, ak_secret: %[20]q, session_token: %[21]q}
 web: {listen: "127.0.0.1:0"}
 `, dir, scene.Accounts[0].Key.ID, scene.Accounts[0].Key.Secret, scene.Company.Key.ID, scene.Company.Key.Secret, scene.Company.Role,
 		c["the secret of an organization that is wrong"], receiver.URL, c["bearer"], c["hmac"], c["header"], url.QueryEscape(c["query"]), c["basic"], withUser,
-		c["datakit"], c["influx"], c["otlp"], strings.TrimPrefix(receiver.URL, "http://"), c["kafka"], c["s3"], c["s3-session"]))
+		c["datakit"], c["influx"], c["otlp"], strings.TrimPrefix(receiver.URL, "http://"), c["kafka"], c["s3"], c["s3-session"], url.PathEscape(c["path"]), url.QueryEscape(c["bare"]), referred))
 	env := []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true", "COLLECTOR_LOG_LEVEL=debug"}
 	verb := func(args ...string) string {
 		t.Helper()
@@ -184,7 +193,24 @@ web: {listen: "127.0.0.1:0"}
 		t.Errorf("%d files are kept: %v", files, err)
 	}
 
-	write(t, config, strings.Replace(mustRead(t, config), "\noutputs:", fmt.Sprintf("\nstore: {type: postgres, dsn: %q}\noutputs:",
+	good := mustRead(t, config)
+	for _, option := range []string{"where: 'name = ${file:%s/where} (('", "rename: {data.A: 'b.${file:%s/where}..c'}", "max_bytes: '${file:%s/where}'", "nosuch: '${file:%s/where}'"} {
+		write(t, config, strings.Replace(good, "name: good,", "name: good, "+fmt.Sprintf(option, referred)+",", 1))
+		for _, args := range [][]string{{"validate"}, {"run", "--plan"}, {"run", "--once"}, {"check"}, {"list"}} {
+			stdout, stderr, code := process(t, env, append(args, "--config", config)...)
+			if code != exitUsage && args[0] != "list" {
+				t.Errorf("%s: %q is accepted: %d %s", option, args, code, stderr)
+			}
+			c.leaks(t, strings.Join(args, " ")+" with "+option, stdout+stderr)
+		}
+	}
+
+	write(t, config, strings.Replace(good, "\noutputs:", fmt.Sprintf("\noutputs:\n  - {type: file, name: folder, path: '%s/no-folder/${file:%s/folder}/x'}", dir, referred), 1))
+	if said := verb("run", "--once"); !strings.Contains(said, "a part of the path is a file") {
+		t.Errorf("the output was not tried: %s", said)
+	}
+
+	write(t, config, strings.Replace(good, "\noutputs:", fmt.Sprintf("\nstore: {type: postgres, dsn: %q}\noutputs:",
 		"postgres://collector:"+url.QueryEscape(c["dsn"])+"@127.0.0.1:1/collector"), 1))
 	if said := verb("validate"); !strings.Contains(said, ": ok, ") {
 		t.Errorf("the file is not taken: %s", said)

@@ -58,7 +58,7 @@ func (p *program) fleet(ctx context.Context, f *config.File, c *census) (*runner
 	}
 	var specs []outputs.Spec
 	for _, o := range f.Outputs {
-		specs = append(specs, outputs.Spec{Type: o.Type, Options: o.Options, Line: o.Line})
+		specs = append(specs, outputs.Spec{Type: o.Type, Options: o.Options, Line: o.Line, Hidden: o.Hidden})
 	}
 	fan, err := p.outputs.Open(ctx, specs)
 	if err != nil {

@@ -89,7 +89,7 @@ func (c *cli) load() (*loaded, error) {
 func beside(file string, f *config.File) (warnings []string, err error) {
 	var specs []outputs.Spec
 	for _, o := range f.Outputs {
-		specs = append(specs, outputs.Spec{Type: o.Type, Options: o.Options, Line: o.Line})
+		specs = append(specs, outputs.Spec{Type: o.Type, Options: o.Options, Line: o.Line, Hidden: o.Hidden})
 	}
 	var errs []error
 	for _, c := range outputs.Clashes(outputs.Types, specs) {
