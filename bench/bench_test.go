@@ -52,6 +52,7 @@ func TestEachBenchmarkRuns(t *testing.T) {
 		{"empty -latency 1ms -n 1", []string{"| throttled |"}},
 		{"size", []string{" MB ("}},
 		{"validate -accounts 20 -n 2", []string{"20 accounts, offline", "| 2    |"}},
+		{"validate -accounts 20 -n 2 -mistakes", []string{"20 accounts with 60 mistakes, offline", "| 2    |"}},
 	} {
 		name, _, _ := strings.Cut(c.args, " ")
 		t.Run(name, func(t *testing.T) {

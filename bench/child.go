@@ -31,6 +31,7 @@ type child struct {
 	args []string
 	env  []string // all of it: nothing is inherited
 	dir  string
+	exit int // the code that is expected
 
 	metrics string        // its /metrics, scraped each interval; "": nobody scrapes
 	every   time.Duration // the interval
@@ -80,6 +81,10 @@ func (ch child) measure(ctx context.Context) (usage, error) {
 	stop()
 	watching.Wait()
 	u.simulator = ownCPU() - before
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && ch.exit != 0 && exit.ExitCode() == ch.exit {
+		err = nil
+	}
 	if err != nil {
 		return u, fmt.Errorf("%s %s: %w\n%s", ch.path, strings.Join(ch.args, " "), err, tail(stderr.Bytes(), 4000))
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ func validate(b *bench, ctx context.Context, args []string) error {
 	f := b.flags("validate")
 	accounts := f.Int("accounts", 500, "how many")
 	n := f.Int("n", 20, "runs")
+	wrong := f.Bool("mistakes", false, "three in each account: an unknown key, a region and a kind that there are not")
 	if err := parse(f, args); err != nil {
 		return err
 	}
@@ -21,7 +23,11 @@ func validate(b *bench, ctx context.Context, args []string) error {
 		return err
 	}
 	org := organize(awsfake.New(awsfake.Options{Seed: 1}), *accounts, true, 0, "us-east-1", "us-west-2", "eu-west-1", "eu-central-1")
-	if err := os.WriteFile(b.path("config.yaml"), collection{org: org}.config(b.dir, b.store), 0o600); err != nil {
+	config, exit, what := collection{org: org}.config(b.dir, b.store), 0, ""
+	if *wrong {
+		config, exit, what = mistakes(*accounts), 2, fmt.Sprintf(" with %s mistakes", count(3**accounts))
+	}
+	if err := os.WriteFile(b.path("config.yaml"), config, 0o600); err != nil {
 		return err
 	}
 	env, err := b.environment(nil)
@@ -30,17 +36,32 @@ func validate(b *bench, ctx context.Context, args []string) error {
 	}
 	var all []usage
 	for range *n {
-		u, err := child{path: path, args: []string{"validate", "--config", b.path("config.yaml")}, env: env, dir: b.dir}.measure(ctx)
+		u, err := child{path: path, args: []string{"validate", "--config", b.path("config.yaml")}, env: env, dir: b.dir, exit: exit}.measure(ctx)
 		if err != nil {
 			return err
 		}
 		all = append(all, u)
 	}
-	b.machine(fmt.Sprintf("collector validate, %s accounts, offline", count(*accounts)))
+	b.machine(fmt.Sprintf("collector validate, %s accounts%s, offline", count(*accounts), what))
 	t := newTable("runs", "wall ms", "CPU ms", "peak RSS MiB")
 	t.add(count(*n), spreadOf(all, func(u usage) float64 { return seconds(u.wall) * 1e3 }).show(0),
 		spreadOf(all, func(u usage) float64 { return seconds(u.cpu) * 1e3 }).show(0),
 		spreadOf(all, func(u usage) float64 { return mebibytes(u.rss) }).show(0))
 	t.print(b.stdout)
 	return nil
+}
+
+// mistakes is a configuration in which each account has three, no two of them the same.
+func mistakes(accounts int) []byte {
+	var text bytes.Buffer
+	text.WriteString("accounts:\n")
+	for i := range accounts {
+		fmt.Fprintf(&text, `  - name: account-%[1]d
+    assume_role_arn: arn:aws:iam::%012[1]d:role/collector-readonly
+    extra_tags: {account_name: account-%[1]d, team: platform}
+    regons%[1]d: [us-east-1]
+    collector_configs: {regions: [us-esat-%[1]d, eu-central-1], kinds: [ec2_instanc%[1]d]}
+`, i)
+	}
+	return text.Bytes()
 }

@@ -25,19 +25,14 @@ type decoder struct {
 	merges map[*yaml.Node]bool
 	spare  *yaml.Node // a list whose elements are not needed once they are decoded; nil: none
 	visits int
+	most   int // visits
 	opens  int // references left open
 	inline bool
 	files  []string // of secrets
 	zones  map[string]zone
 	specs  map[spec]error
+	words  wordCache
 }
-
-// maxVisits bounds what aliases can blow a small file up to; 10,000 accounts written out are a fifth of it.
-// maxProblems bounds the list, which nobody reads to its end.
-const (
-	maxVisits   = 1_000_000
-	maxProblems = 10_000
-)
 
 // A field is a key of a mapping.
 type field struct {
@@ -86,6 +81,8 @@ func newDecoder(s *source, f *fetcher) *decoder {
 		merges: map[*yaml.Node]bool{},
 		zones:  map[string]zone{},
 		specs:  map[spec]error{},
+		words:  newWordCache(),
+		most:   maxVisits(s.marks),
 	}
 }
 
@@ -146,7 +143,7 @@ func (d *decoder) document(root *yaml.Node, w *written) {
 
 // spent reports whether the file was blown up beyond what is read; full, whether more mistakes would not be listed, so that
 // nobody looks for them.
-func (d *decoder) spent() bool { return d.visits > maxVisits }
+func (d *decoder) spent() bool { return d.visits > d.most }
 func (d *decoder) full() bool  { return len(d.problems) >= maxProblems }
 
 // value fills v from the node, and writes down where v came from and how that went.
@@ -264,9 +261,12 @@ func (d *decoder) mapping(n *yaml.Node, at place, use func([]pair)) bool {
 
 // pairs is the mapping's keys in order; its own win over merged ones, https://yaml.org/type/merge.html.
 func (d *decoder) pairs(n *yaml.Node, at place) []pair {
+	if !d.fits(len(n.Content)/2, field{}, at) {
+		return nil
+	}
 	var out, merged []pair
 	first := map[string]int{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
+	for i := 0; i+1 < len(n.Content) && !d.full(); i += 2 {
 		key, val := n.Content[i], n.Content[i+1]
 		if key.Kind == yaml.AliasNode {
 			key = key.Alias
@@ -285,6 +285,9 @@ func (d *decoder) pairs(n *yaml.Node, at place) []pair {
 		}
 		first[key.Value] = key.Line
 		out = append(out, pair{key, val})
+	}
+	if d.visits += len(merged); d.spent() {
+		return nil
 	}
 	for _, p := range merged {
 		if _, ok := first[p.key.Value]; !ok {
@@ -318,6 +321,9 @@ func (d *decoder) merge(n *yaml.Node, at place) []pair {
 		var all []pair
 		for _, c := range n.Content {
 			all = append(all, d.merge(c, at)...)
+			if d.spent() || d.full() {
+				break
+			}
 		}
 		return all
 	}
@@ -332,6 +338,9 @@ func (d *decoder) structure(entries []pair, v reflect.Value, at place, up *block
 
 func (d *decoder) keys(entries []pair, v reflect.Value, b *block) {
 	for _, e := range entries {
+		if d.full() {
+			return
+		}
 		i := slices.IndexFunc(b.keys, func(f field) bool { return f.key == e.key.Value })
 		if i < 0 {
 			d.unknown(e.key, b)
@@ -353,9 +362,15 @@ func (d *decoder) unknown(key *yaml.Node, b *block) {
 
 // dictionary fills a map, whose keys are the user's.
 func (d *decoder) dictionary(entries []pair, v reflect.Value, f field, at place, up *block) {
+	if !d.fits(len(entries), f, at) {
+		return
+	}
 	m := reflect.MakeMapWithSize(v.Type(), len(entries))
 	v.Set(m)
 	for _, e := range entries {
+		if d.full() {
+			return
+		}
 		p := placed(e.key, join(at.path, e.key.Value))
 		switch {
 		case e.key.Value == "":
@@ -382,11 +397,14 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, f field, at place, up *blo
 	if !d.kind(n, yaml.SequenceNode, "a list", at) {
 		return false
 	}
-	if d.visits += len(n.Content); d.spent() {
+	if d.visits += len(n.Content); d.spent() || !d.fits(len(n.Content), f, at) {
 		return false
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))) // at once: elements must not move, their addresses are places
 	for i, c := range n.Content {
+		if d.full() || d.spent() {
+			return false
+		}
 		d.value(c, v.Index(i), field{enum: f.enum, names: f.names}, placed(c, index(at.path, i)), up)
 		if n == d.spare {
 			n.Content[i] = nil

@@ -158,6 +158,8 @@ func read(path string) ([]byte, error) {
 		return []byte("012345\r\n"), nil
 	case "/run/secrets/other":
 		return []byte(plantedFile), nil
+	case "/run/secrets/long":
+		return make([]byte, maxReferenced/2), nil
 	case "/large":
 		return make([]byte, maxReferenced+1), nil
 	case "/forbidden":

@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // Match is the names that the patterns select, in the order of names. A pattern is a name or a glob: "*" is any text,
 // "?" one character; with "!" in front it leaves out. The patterns' order does not matter. Where none of them takes
@@ -39,7 +42,22 @@ func glob(pattern, name string) bool {
 	if !isGlob(pattern) {
 		return pattern == name
 	}
-	p, n := []rune(pattern), []rune(name)
+	if !ascii(pattern) || !ascii(name) {
+		return match([]rune(pattern), []rune(name))
+	}
+	return match([]byte(pattern), []byte(name))
+}
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+func match[C byte | rune](p, n []C) bool {
 	star, mark := -1, 0
 	i, j := 0, 0
 	for j < len(n) {

@@ -68,14 +68,22 @@ func (d *decoder) options(entries []pair, options any, typ field, at place, up *
 	if o, ok := options.(interface{ Validate() error }); ok {
 		found = errors.Join(found, o.Validate())
 	}
+	if found == nil {
+		return
+	}
+	keys := map[string]*yaml.Node{}
+	keyNodes(entries, "", keys)
 	for _, err := range joined(found) {
-		d.optionError(err, entries, b, at)
+		if d.full() {
+			return
+		}
+		d.optionError(err, keys, b, at)
 	}
 }
 
 // optionError reports an error of an output's type at the option that it begins with. A [Problem] names that in its path
 // and repeats no value; what any other error says about an option with a reference in it is shown only if it repeats nothing.
-func (d *decoder) optionError(err error, entries []pair, b *block, at place) {
+func (d *decoder) optionError(err error, keys map[string]*yaml.Node, b *block, at place) {
 	key, text, _ := strings.Cut(err.Error(), ": ")
 	remedy := ""
 	var own Problem
@@ -84,7 +92,7 @@ func (d *decoder) optionError(err error, entries []pair, b *block, at place) {
 		key, text, remedy = own.Path, own.Text, own.Remedy
 	}
 	p := at
-	if where, found := find(entries, strings.Split(key, ".")); found {
+	if where := nodeOf(keys, key); where != nil {
 		p = placed(where, at.path)
 	} else if i := slices.IndexFunc(b.keys, func(f field) bool { return f.key == key }); i < 0 { // else it is missing: the output's line
 		text, key = err.Error(), ""
@@ -159,27 +167,39 @@ func joined(err error) []error {
 	return []error{err}
 }
 
-// find is the key's node.
-func find(entries []pair, key []string) (*yaml.Node, bool) {
+// keyNodes is where each key stands, by its path.
+func keyNodes(entries []pair, above string, all map[string]*yaml.Node) {
 	for _, e := range entries {
-		if e.key.Value != key[0] {
+		path := above + e.key.Value
+		if _, taken := all[path]; taken {
 			continue
 		}
+		all[path] = e.key
 		n := e.value
 		if n.Kind == yaml.AliasNode {
 			n = n.Alias
 		}
-		if len(key) == 1 || n.Kind != yaml.MappingNode {
-			return e.key, true
+		if n.Kind != yaml.MappingNode || strings.Count(path, ".") > 8 || len(all) > maxItems { // no option is as deep, aliases are
+			continue
 		}
 		var inner []pair
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			inner = append(inner, pair{n.Content[i], n.Content[i+1]})
 		}
-		if k, ok := find(inner, key[1:]); ok {
-			return k, true
-		}
-		return e.key, true
+		keyNodes(inner, path+".", all)
 	}
-	return nil, false
+}
+
+// nodeOf is the node of a key, or of the nearest above it that is there.
+func nodeOf(all map[string]*yaml.Node, key string) *yaml.Node {
+	for {
+		if n := all[key]; n != nil {
+			return n
+		}
+		i := strings.LastIndexByte(key, '.')
+		if i < 0 {
+			return nil
+		}
+		key = key[:i]
+	}
 }

@@ -14,9 +14,6 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// maxFile is some 30,000 accounts. The tree of a larger text would be larger still.
-const maxFile = 16 << 20
-
 // written is what may stand in the file: a File, or the seed's form of it with a single block.
 type written struct {
 	File    `yaml:",inline"`
@@ -28,6 +25,7 @@ type written struct {
 type source struct {
 	name   string
 	root   *yaml.Node
+	marks  int // of the text
 	known  Known
 	failed error // what Resolve said: the tree is gone by then
 }
@@ -43,7 +41,7 @@ func Parse(b []byte, name string, k Known) (*File, error) {
 	if problems != nil {
 		return nil, problems
 	}
-	return build(&source{name: name, root: root, known: k}, nil, !refers(root))
+	return build(&source{name: name, root: root, marks: marks(b), known: k}, nil, !refers(root))
 }
 
 // refers reports whether a reference stands anywhere below a node.
@@ -87,7 +85,11 @@ func build(s *source, fetch *fetcher, last bool) (*File, error) {
 		d.validate(w, blocks)
 	}
 	if len(d.problems) > 0 {
-		return nil, d.problems.sorted()
+		all := d.problems.sorted()
+		if d.full() {
+			all = append(all, Problem{File: s.name, Text: "there are more mistakes, which are not listed"})
+		}
+		return nil, all
 	}
 	f := &w.File
 	nameAccounts(blocks)
@@ -145,6 +147,9 @@ func tree(b []byte, name string) (*yaml.Node, Problems) {
 	}
 	if len(b) > maxFile {
 		return bad(0, 0, "the file is larger than "+strconv.Itoa(maxFile>>20)+" MiB", "is it the right one?")
+	}
+	if line := dense(b); line > 0 {
+		return bad(line, 0, "the file has more than "+strconv.Itoa(maxMarks)+" keys and items, which end here", "is it the right one?")
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	var doc, more yaml.Node
@@ -219,13 +224,41 @@ func invalidUTF8(b []byte) int {
 	return at
 }
 
-// firstBad is the line at whose end the library first says what.
+// lookahead is how many lines the library may have read beyond the one that it stopped at.
+const lookahead = 16
+
+// firstBad is the line at whose end the library first says what. It reads no further than it must, which tells where to look.
 func firstBad(lines []string, what string) int {
-	return 1 + sort.Search(len(lines)-1, func(i int) bool {
+	fails := func(r io.Reader) bool {
 		var n yaml.Node
-		err := yaml.Unmarshal([]byte(strings.Join(lines[:i+1], "")), &n)
+		err := yaml.NewDecoder(r).Decode(&n)
 		return err != nil && strings.HasSuffix(err.Error(), what)
-	})
+	}
+	all := &lineReader{lines: lines}
+	_ = fails(all) // as it did before
+	end := min(all.next, len(lines))
+	from := max(0, end-lookahead)
+	return 1 + from + sort.Search(max(0, end-1-from), func(i int) bool { return fails(&lineReader{lines: lines[:from+i+1]}) })
+}
+
+// A lineReader hands out a line at a time.
+type lineReader struct {
+	lines []string
+	next  int
+	rest  string
+}
+
+func (r *lineReader) Read(p []byte) (int, error) {
+	if r.rest == "" {
+		if r.next >= len(r.lines) {
+			return 0, io.EOF
+		}
+		r.rest = r.lines[r.next]
+		r.next++
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
 }
 
 // unquoted says what people mean to write where the line is no YAML, or "".

@@ -65,6 +65,9 @@ func FuzzParse(f *testing.F) {
 			f.Add(b)
 		}
 	}
+	for _, text := range hostile {
+		f.Add([]byte(text(200)))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		file, err := load(b, "c.yaml")
 		if err != nil {

@@ -27,10 +27,10 @@ func partitionIDs() []string {
 
 // regionName judges a literal region. unknown is one of the right form that is on no list, which may be newer than this build.
 func (d *decoder) regionName(p place, name string) (text, remedy string, unknown bool) {
-	all := knownRegions()
-	if slices.Contains(all, name) {
+	if slices.ContainsFunc(record.Partitions, func(p record.Partition) bool { return slices.Contains(p.Regions, name) }) {
 		return "", "", false
 	}
+	all := knownRegions()
 	text = d.show(p, name) + " is no region"
 	_, formed := record.PartitionOf(name)
 	if p.from != "" {
@@ -39,7 +39,7 @@ func (d *decoder) regionName(p place, name string) (text, remedy string, unknown
 	if n := len(name); n > 0 && slices.Contains(all, name[:n-1]) && name[n-1] >= 'a' && name[n-1] <= 'z' {
 		return d.show(p, name) + " is an availability zone", "the region is " + strconv.Quote(name[:n-1]), false
 	}
-	if m := nearest(name, all); m != "" {
+	if m := d.nearestRegion(name); m != "" {
 		remedy = "did you mean " + strconv.Quote(m) + "?"
 	}
 	if !formed {

@@ -32,6 +32,8 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, f field, at place) (plac
 	switch tag := n.ShortTag(); {
 	case n.Kind != yaml.ScalarNode:
 		return fail("want "+wanted(t)+", got "+kindName(n), "")
+	case len(n.Value) > maxScalar:
+		return fail("the value is longer than 64 KiB", "")
 	case n.Style&yaml.TaggedStyle != 0 && !slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool"}, tag):
 		return fail("the tag before the value has no meaning here", `a value that begins with ! needs quotes, as in "!ec2_image"; a secret is ${env:NAME} or ${file:/path}`)
 	case tag == "!!null":
@@ -94,14 +96,21 @@ func (d *decoder) expand(parts []part, raw string, at *place) (string, bool) {
 	}
 	var b, from strings.Builder
 	ok := true
+	named := map[part]bool{}
 	for _, p := range parts {
 		s, err := d.fetch.fetch(p)
+		if b.Len()+len(s) > maxScalar {
+			s, err = "", Problem{Text: "the value is longer than 64 KiB with what its references lead to"}
+		}
 		if err != nil {
-			d.reportError(*at, "", err)
+			if ok || !named[p] {
+				d.reportError(*at, "", err)
+			}
 			ok = false
 		}
 		b.WriteString(s)
-		if p.from != "" {
+		if p.from != "" && !named[p] {
+			named[p] = true
 			if d.kept != nil && err == nil {
 				d.kept.hide(s)
 			}

@@ -37,24 +37,54 @@ var elsewhere = map[string]string{
 	"max_attempts":          "attempts",
 }
 
+var unjoined = strings.NewReplacer("_", "", "-", "", " ", "")
+
 // folded is a key without what people mix up: case, and how words are joined.
-func folded(key string) string {
-	return strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "").Replace(key))
+func folded(key string) string { return strings.ToLower(unjoined.Replace(key)) }
+
+// A vocabulary is words that are looked through again and again, with what that needs.
+type vocabulary struct {
+	words, folded []string
+	near          map[string]string // what was looked for before
+}
+
+func newVocabulary(words []string) *vocabulary {
+	v := &vocabulary{words: words, folded: make([]string, len(words)), near: map[string]string{}}
+	for i, w := range words {
+		v.folded[i] = folded(w)
+	}
+	return v
 }
 
 // nearest is the word that s is most likely a slip for, or "".
-func nearest(s string, words []string) string {
-	best, at := "", 0
-	for _, w := range words {
-		if folded(w) == folded(s) {
+func (v *vocabulary) nearest(s string) string {
+	if len(s) > maxWord {
+		return ""
+	}
+	best, known := v.near[s]
+	if !known {
+		best = v.look(s)
+		v.near[s] = best
+	}
+	return best
+}
+
+func (v *vocabulary) look(s string) string {
+	best, at := "", slip(s)+1
+	f := folded(s)
+	for i, w := range v.words {
+		if v.folded[i] == f {
 			return w
 		}
-		if d := distance(s, w); d <= slip(s) && (best == "" || d < at) {
+		if d := distance(s, w, at-1); d < at {
 			best, at = w, d
 		}
 	}
 	return best
 }
+
+// nearest looks through a few words.
+func nearest(s string, words []string) string { return newVocabulary(words).nearest(s) }
 
 // slip is how many letters may be wrong in a word of this length for it to be a slip.
 func slip(s string) int {
@@ -68,17 +98,23 @@ func slip(s string) int {
 	}
 }
 
-// distance counts the letters that must be put in, left out, changed or swapped with the next to make b of a.
-func distance(a, b string) int {
-	if n := len(a) - len(b); n > 3 || n < -3 {
-		return 4 // farther than any slip
+// maxWord is longer than any of our words: what is longer is no slip for one.
+const maxWord = 64
+
+// distance counts the letters that must be put in, left out, changed or swapped with the next to make b of a. What is more
+// than most is most+1.
+func distance(a, b string, most int) int {
+	if n := len(a) - len(b); n > most || n < -most || len(a) > maxWord || len(b) > maxWord {
+		return most + 1
 	}
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
+	var rows [3][maxWord + 1]int
+	before, last, row := &rows[0], &rows[1], &rows[2]
+	for j := range len(b) + 1 {
 		last[j] = j
 	}
 	for i := 1; i <= len(a); i++ {
 		row[0] = i
+		least := i
 		for j := 1; j <= len(b); j++ {
 			change := 1
 			if a[i-1] == b[j-1] {
@@ -88,10 +124,51 @@ func distance(a, b string) int {
 			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
 				row[j] = min(row[j], before[j-2]+1)
 			}
+			least = min(least, row[j])
+		}
+		if least > most+1 { // a swap can take one back
+			return most + 1
 		}
 		before, last, row = last, row, before
 	}
-	return last[len(b)]
+	return min(last[len(b)], most+1)
+}
+
+// A wordCache is what suggestions are made from, each looked through once for each slip.
+type wordCache struct {
+	keys    map[*field]*vocabulary // of a block, by its first key
+	beneath map[*field]map[string]string
+	kinds   *vocabulary
+	regions *vocabulary
+	matched map[string]bool // patterns of kinds
+}
+
+func newWordCache() wordCache {
+	return wordCache{keys: map[*field]*vocabulary{}, beneath: map[*field]map[string]string{}, matched: map[string]bool{}}
+}
+
+// isKind reports whether a pattern matches a kind.
+func (d *decoder) isKind(pattern string) bool {
+	is, known := d.words.matched[pattern]
+	if !known {
+		is = slices.ContainsFunc(d.known.Kinds, func(kind string) bool { return glob(pattern, kind) })
+		d.words.matched[pattern] = is
+	}
+	return is
+}
+
+func (d *decoder) nearestKind(name string) string {
+	if d.words.kinds == nil {
+		d.words.kinds = newVocabulary(d.known.Kinds)
+	}
+	return d.words.kinds.nearest(name)
+}
+
+func (d *decoder) nearestRegion(name string) string {
+	if d.words.regions == nil {
+		d.words.regions = newVocabulary(knownRegions())
+	}
+	return d.words.regions.nearest(name)
 }
 
 // A block is a mapping of the file with those around it: where an unknown key is looked for.
@@ -101,12 +178,21 @@ type block struct {
 	up   *block
 }
 
-func (b *block) names() []string {
-	names := make([]string, len(b.keys))
-	for i, f := range b.keys {
-		names[i] = f.key
+// names is the keys of a block.
+func (d *decoder) names(b *block) *vocabulary {
+	if len(b.keys) == 0 {
+		return newVocabulary(nil)
 	}
-	return names
+	v := d.words.keys[&b.keys[0]]
+	if v == nil {
+		names := make([]string, len(b.keys))
+		for i, f := range b.keys {
+			names[i] = f.key
+		}
+		v = newVocabulary(names)
+		d.words.keys[&b.keys[0]] = v
+	}
+	return v
 }
 
 // where is the block in a remedy.
@@ -120,21 +206,19 @@ func (b *block) where() string {
 // unknownKey says where a key belongs that does not belong here, or "".
 func (d *decoder) unknownKey(key string, b *block) string {
 	mean := func(k string) string { return "did you mean " + strconv.Quote(k) + "?" }
-	names := b.names()
-	for _, n := range names {
-		if folded(n) == folded(key) {
-			return mean(n)
-		}
+	all := d.names(b)
+	names := all.words
+	if i := slices.Index(all.folded, folded(key)); i >= 0 {
+		return mean(names[i])
 	}
 	for up := b.up; up != nil; up = up.up {
-		if slices.Contains(up.names(), key) {
+		if slices.Contains(d.names(up).words, key) {
 			return "it belongs " + up.where()
 		}
 	}
-	for _, n := range names {
-		if distance(n, key) == 1 && len(key) > 3 {
-			return mean(n)
-		}
+	near := all.nearest(key)
+	if near != "" && len(key) > 3 && distance(near, key, 1) == 1 {
+		return mean(near)
 	}
 	lookup := key
 	if ours, ok := elsewhere[strings.ToLower(key)]; ok {
@@ -143,26 +227,40 @@ func (d *decoder) unknownKey(key string, b *block) string {
 	if slices.Contains(names, lookup) {
 		return mean(lookup)
 	}
-	if at, ok := d.below(b.keys, lookup); ok {
+	if at := d.beneath(b.keys, lookup); at != "" {
 		return mean(at)
 	}
 	for up := b.up; up != nil; up = up.up {
-		at, ok := lookup, slices.Contains(up.names(), lookup)
-		if !ok {
-			at, ok = d.below(up.keys, lookup)
+		at := lookup
+		if !slices.Contains(d.names(up).words, lookup) {
+			at = d.beneath(up.keys, lookup)
 		}
-		if ok {
+		if at != "" {
 			return "did you mean " + strconv.Quote(at) + " " + up.where() + "?"
 		}
 	}
-	if n := nearest(key, names); n != "" {
-		return mean(n)
+	if near != "" {
+		return mean(near)
 	}
 	return ""
 }
 
-// below finds a key in the mappings that are reached without passing a list.
-func (d *decoder) below(keys []field, key string) (string, bool) {
+// beneath is where a key stands in the mappings of a block, "" if it does not. Each block is taken apart once.
+func (d *decoder) beneath(keys []field, key string) string {
+	if len(keys) == 0 {
+		return ""
+	}
+	all, known := d.words.beneath[&keys[0]]
+	if !known {
+		all = map[string]string{}
+		d.below(keys, "", all)
+		d.words.beneath[&keys[0]] = all
+	}
+	return all[key]
+}
+
+// below adds the keys of the mappings that are reached without passing a list, the nearest to the top first.
+func (d *decoder) below(keys []field, path string, all map[string]string) {
 	for _, f := range keys {
 		t := f.typ
 		if t.Kind() == reflect.Pointer {
@@ -173,13 +271,10 @@ func (d *decoder) below(keys []field, key string) (string, bool) {
 		}
 		sub := d.fieldsOf(t)
 		for _, s := range sub {
-			if s.key == key {
-				return f.key + "." + key, true
+			if _, taken := all[s.key]; !taken {
+				all[s.key] = dotted(path, f.key) + "." + s.key
 			}
 		}
-		if at, ok := d.below(sub, key); ok {
-			return f.key + "." + at, true
-		}
+		d.below(sub, dotted(path, f.key), all)
 	}
-	return "", false
 }

@@ -95,14 +95,14 @@ func (d *decoder) kindPattern(at any, pattern string) {
 		p.from = "" // the key is in the file, whatever its value is
 	}
 	name := strings.TrimPrefix(pattern, "!")
-	if len(Match([]string{name}, d.known.Kinds)) > 0 {
+	if d.isKind(name) {
 		return
 	}
 	text, remedy := d.show(p, pattern)+" is no kind", `"collector kinds" lists them`
 	if isGlob(name) {
 		text = d.show(p, pattern) + " matches no kind"
 	}
-	if m := nearest(name, d.known.Kinds); m != "" && p.from == "" {
+	if m := d.nearestKind(name); m != "" && p.from == "" {
 		remedy = "did you mean " + strconv.Quote(m) + "?"
 	}
 	d.report(p, text, remedy)
@@ -111,13 +111,21 @@ func (d *decoder) kindPattern(at any, pattern string) {
 // kindsCollected judges schedules against what is collected: in a block by that block, in the file by any of its accounts.
 func (d *decoder) kindsCollected(w *written, blocks []*Collect) {
 	common := Match(w.Defaults.Kinds, d.known.Kinds)
-	anywhere := slices.Clone(common)
+	anywhere, seen := slices.Clone(common), map[string]bool{}
+	for _, kind := range common {
+		seen[kind] = true
+	}
 	sure := d.allFine(&w.Defaults.Kinds, w.Defaults.Kinds)
 	for _, c := range blocks {
 		mine, known := common, sure
 		if d.set(&c.Kinds) {
 			mine, known = Match(c.over(w.Defaults).Kinds, d.known.Kinds), d.allFine(&c.Kinds, c.Kinds)
-			anywhere = append(anywhere, mine...)
+			for _, kind := range mine {
+				if !seen[kind] {
+					seen[kind] = true
+					anywhere = append(anywhere, kind)
+				}
+			}
 			sure = sure && known
 		}
 		if p, ok := d.judged(&c.Kinds); ok && known && len(c.Kinds) > 0 && len(mine) == 0 {
@@ -142,7 +150,7 @@ func (d *decoder) allFine(ptr *[]string, list []string) bool {
 	}
 	for i := range list {
 		p, ok := d.places[&list[i]]
-		if ok && p.state != fine || len(Match([]string{strings.TrimPrefix(list[i], "!")}, d.known.Kinds)) == 0 {
+		if ok && p.state != fine || !d.isKind(strings.TrimPrefix(list[i], "!")) {
 			return false
 		}
 	}
@@ -153,7 +161,7 @@ func (d *decoder) allFine(ptr *[]string, list []string) bool {
 func (d *decoder) collected(c *Collect, kinds []string, but string) {
 	for pattern := range c.Schedules {
 		p, ok := d.places[entry{&c.Schedules, pattern}]
-		if !ok || len(Match([]string{pattern}, d.known.Kinds)) == 0 || strings.HasPrefix(pattern, "!") {
+		if !ok || !d.isKind(pattern) || strings.HasPrefix(pattern, "!") {
 			continue
 		}
 		if len(Match([]string{pattern}, kinds)) == 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
@@ -13,25 +14,26 @@ import (
 
 // A concealer keeps texts out of what an output says: its secrets, and what came from a reference in its options. Each
 // output takes care of its own secrets, too; this is for libraries, receivers and systems that quote what they were given.
-type concealer []string
+type concealer struct{ *strings.Replacer } // nil: nothing is hidden
 
 func concealerOf(hidden []secret.String) concealer {
-	var c concealer
-	for _, s := range hidden {
-		c = append(c, s.Reveal())
+	if len(hidden) == 0 {
+		return concealer{}
 	}
-	return c
+	var texts []string
+	for _, s := range hidden {
+		texts = append(texts, s.Reveal())
+	}
+	return concealer{config.NewScrubber(texts)}
 }
-
-func (c concealer) scrub(s string) string { return config.Scrub(s, c) }
 
 // err is an error with the same reason, hint and chain that prints without the texts.
 func (c concealer) err(err error) error {
-	if err == nil || len(c) == 0 {
+	if err == nil || c.Replacer == nil {
 		return err
 	}
 	text, hint := err.Error(), record.HintOf(err)
-	clean, cleanHint := c.scrub(text), c.scrub(hint)
+	clean, cleanHint := c.Replace(text), c.Replace(hint)
 	if clean == text && cleanHint == hint {
 		return err
 	}
@@ -51,7 +53,7 @@ type concealed struct {
 
 // conceal wraps an output that has something to hide.
 func (c concealer) output(o Output) Output {
-	if len(c) == 0 {
+	if c.Replacer == nil {
 		return o
 	}
 	return &concealed{o, c}
@@ -71,7 +73,7 @@ func (c *concealed) reconfigure(options any) {
 
 // log is a logger that writes nothing of these texts.
 func (c concealer) log(l *slog.Logger) *slog.Logger {
-	if len(c) == 0 || l == nil {
+	if c.Replacer == nil || l == nil {
 		return l
 	}
 	return slog.New(concealedLog{l.Handler(), c})
@@ -83,7 +85,7 @@ type concealedLog struct {
 }
 
 func (h concealedLog) Handle(ctx context.Context, r slog.Record) error {
-	clean := slog.NewRecord(r.Time, r.Level, h.hide.scrub(r.Message), r.PC)
+	clean := slog.NewRecord(r.Time, r.Level, h.hide.Replace(r.Message), r.PC)
 	r.Attrs(func(a slog.Attr) bool {
 		clean.AddAttrs(h.attr(a))
 		return true
@@ -107,7 +109,7 @@ func (h concealedLog) attr(a slog.Attr) slog.Attr {
 		} else if v.Kind() == slog.KindAny {
 			text = fmt.Sprintf("%v", v.Any())
 		}
-		if clean := h.hide.scrub(text); clean != text {
+		if clean := h.hide.Replace(text); clean != text {
 			return slog.String(a.Key, clean)
 		}
 	}

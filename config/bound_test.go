@@ -1,0 +1,239 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// numbered is a text that grows, each piece with a number of its own.
+func numbered(before, piece, after string) func(n int) string {
+	return func(n int) string {
+		var b strings.Builder
+		b.WriteString(before)
+		for i := 0; b.Len() < n; i++ {
+			fmt.Fprintf(&b, piece, i)
+		}
+		return b.String() + after
+	}
+}
+
+func repeated(before, piece, after string) func(n int) string {
+	return func(n int) string { return before + strings.Repeat(piece, n/len(piece)) + after }
+}
+
+const accountAfter = "}\naccounts: [{}]\n"
+
+// hostile is inputs of which a file may hold as much as fits.
+var hostile = map[string]func(n int) string{
+	"unknown keys":               numbered("", "key%d: 1\n", ""),
+	"unknown keys of an account": numbered("accounts:\n- name: a\n", "  key%d: 1\n", ""),
+	"unknown keys of an output":  numbered("accounts: [{}]\noutputs:\n- type: http\n", "  key%d: 1\n", ""),
+	"near misses":                numbered("accounts:\n", "- {nam: x, regons: [a], accesskey: b, k%d: 1}\n", ""),
+	"one mistake an account":     repeated("accounts:\n", "- {regons: a}\n", ""),
+	"one name":                   repeated("accounts:\n", "- {name: x}\n", ""),
+	"no name":                    repeated("accounts:\n", "- {}\n", ""),
+	"nothing an account":         repeated("accounts:\n", "-\n", ""),
+	"one key":                    repeated("accounts: [{}]\n", "timeout: 1m\n", ""),
+	"kinds":                      numbered("collector_configs: {kinds: [", "ec2_k%d, ", "]"+accountAfter),
+	"kinds of accounts":          numbered("accounts:\n", "- {collector_configs: {kinds: [ec2_instanc%d, 'ec2_i*']}}\n", ""),
+	"good kinds":                 repeated("collector_configs: {kinds: [", "ec2_instance, ", "]"+accountAfter),
+	"regions":                    numbered("collector_configs: {regions: [", "us-east-%d, ", "]"+accountAfter),
+	"regions of accounts":        numbered("accounts:\n", "- {collector_configs: {regions: [eu-wst-%d, 'eu-*']}}\n", ""),
+	"schedules":                  numbered("collector_configs: {schedules: {", "ec2_k%d: '@daily', ", "}"+accountAfter),
+	"tags":                       numbered("accounts: [{extra_tags: {", "t%d: x, ", "}}]\n"),
+	"headers":                    numbered("accounts: [{}]\noutputs: [{type: http, url: 'https://x', headers: {", "h%d: '${env:SECRET}', ", "}, echo: true}]\n"),
+	"names of an output":         numbered("accounts: [{}]\noutputs: [{type: http, url: 'https://x', names: {", "n%d: 'a..${env:SECRET}', ", "}}]\n"),
+	"outputs":                    numbered("accounts: [{}]\noutputs:\n", "- {type: http, url: 'x%d'}\n", ""),
+	"references to nothing":      numbered("accounts: [{}]\ndata_dir: '", "${env:N%d}", "'\n"),
+	"many references":            repeated("accounts: [{}]\ndata_dir: '", "${env:SECRET}", "'\n"),
+	"dashes":                     repeated("", "-", ""),
+	"dashes and spaces":          repeated("", "- ", ""),
+	"dashes and lines":           repeated("", "-\n", ""),
+	"brackets":                   repeated("", "[", ""),
+	"braces":                     repeated("", "{a: ", ""),
+	"questions":                  repeated("", "? ", ""),
+	"anchors":                    numbered("", "a%[1]d: &a%[1]d 1\n", ""),
+	"tags of YAML":               repeated("", "!t ", ""),
+	"directives":                 numbered("", "%%TAG !t%d! x\n", "---\n"),
+	"comments":                   repeated("accounts:\n", "# x\n", "- {}\n"),
+	"comments between":           repeated("accounts:\n", "- {}\n# x\n\n", ""),
+	"documents":                  repeated("a: 1\n", "---\n", ""),
+	"lines":                      repeated("", "\n", "accounts: [{}]\n"),
+	"a literal":                  repeated("accounts: [{}]\ndata_dir: |\n", " x\n", ""),
+	"a long text":                repeated("accounts: [{}]\ndata_dir: '", "x", "'\n"),
+	"escapes":                    repeated("accounts: [{}]\ndata_dir: \"", `\x41`, "\"\n"),
+	"a long key":                 repeated("", "x", ": 1\n"),
+	"bad indentation":            repeated("accounts:\n", "- name: x\n", " foo: a\n"),
+	"an alias of nothing":        repeated("accounts:\n", "- name: x\n", "- *b\n"),
+	"a template":                 repeated("organizations: [{role: a, name: '", "{{if .ID}}", "'}]\n"),
+	"aliases":                    repeated("x: &t {a: '1', b: '2', c: '3', d: '4', e: '5'}\naccounts:\n- &a {extra_tags: *t}\n", "- *a\n", ""),
+	"merges of merges":           numbered("a0: &a0 {k: 1}\n", "m%[1]d: &a%[1]d {<<: [*a0, *a0], k%[1]d: 1}\n", "accounts: [{<<: *a1}]\n"),
+	"a list of merges":           repeated("a: &a {name: x}\naccounts:\n- <<: [", "*a, ", "]\n"),
+	"filters":                    numbered("organizations: [{role: a, include: {accounts: [", "'%012d', ", "]}}]\n"),
+	"hops":                       numbered("accounts: [{assume_roles: [", "{assume_role_arn: 'x%d'}, ", "]}]\n"),
+	"denied":                     numbered("collector_configs: {expect_denied: [", "{kind: 'ec2_%d*', region: 'eu-%[1]d-*'}, ", "]"+accountAfter),
+}
+
+// What a configuration takes is in proportion to its size, whatever stands in it, and bounded: twice the text is twice the
+// work, counted by what is allocated.
+func TestWorkIsInProportion(t *testing.T) {
+	cost := func(text string) (mallocs, bytes float64, err error) {
+		in := []byte(text)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err = load(in, "c.yaml")
+		runtime.ReadMemStats(&after)
+		return float64(after.Mallocs - before.Mallocs), float64(after.TotalAlloc - before.TotalAlloc), err
+	}
+	for name, text := range hostile {
+		t.Run(name, func(t *testing.T) {
+			const n = 40_000
+			one, oneBytes, _ := cost(text(n))
+			two, twoBytes, err := cost(text(2 * n))
+			if two > 2.5*one+5000 {
+				t.Errorf("%.0f allocations for %d bytes, %.0f for twice as many", one, n, two)
+			}
+			if twoBytes > 2.5*oneBytes+4<<20 || twoBytes > 1000*2*n {
+				t.Errorf("%.0f bytes are allocated for a text of %d, %.0f for one of twice as many", oneBytes, n, twoBytes)
+			}
+			var all Problems
+			if errors.As(err, &all) && (len(all) > maxProblems+1 || len(all[0].Error()) > 1000) {
+				t.Errorf("%d problems: %.200s", len(all), err)
+			}
+		})
+	}
+}
+
+// Aliases multiply nothing beyond what a file of that size can have.
+func TestAliasesAreBounded(t *testing.T) {
+	bomb := func(levels int) string {
+		var b strings.Builder
+		b.WriteString("x0: &x0 {a: '1', b: '2', c: '3'}\n")
+		for i := 1; i <= levels; i++ {
+			fmt.Fprintf(&b, "x%d: &x%d {a: *x%[3]d, b: *x%[3]d, c: *x%[3]d, d: *x%[3]d, e: *x%[3]d, f: *x%[3]d, g: *x%[3]d}\n", i, i, i-1)
+		}
+		return b.String()
+	}
+	list := "l0: &l0 [{}, {}, {}, {}, {}, {}, {}, {}, {}]\nl1: &l1 {<<: *l0}\n"
+	merge := "m0: &m0 {k0: 1}\n"
+	for i := 1; i < 3000; i++ {
+		merge += fmt.Sprintf("m%[1]d: &m%[1]d {<<: *m%[2]d, k%[1]d: 1}\n", i, i-1)
+	}
+	for name, text := range map[string]string{
+		"unused":   bomb(12) + "accounts: [{}]\n",
+		"accounts": bomb(12) + "accounts: [*x12, *x12]\n",
+		"tags":     bomb(12) + "accounts: [{extra_tags: *x12}]\n",
+		"output":   bomb(12) + "accounts: [{}]\noutputs: [{type: http, url: x, names: *x12}]\n",
+		"lists":    list + "accounts: [{<<: [" + strings.Repeat("*l0, ", 5000) + "]}]\n",
+		"merges":   merge + "accounts: [{<<: *m2999}]\n",
+		"repeated": "accounts:\n- &a {name: x, extra_tags: &t {a: b}}\n" + strings.Repeat("- {<<: [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]}\n", 2000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, err := load([]byte(text), "c.yaml")
+			runtime.ReadMemStats(&after)
+			if err == nil {
+				t.Error("nothing is wrong")
+			}
+			if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20+uint64(300*len(text)) {
+				t.Errorf("%d MiB are allocated for %d bytes: %.200v", used>>20, len(text), err)
+			}
+		})
+	}
+}
+
+// Each bound says where it was met.
+func TestBounds(t *testing.T) {
+	for name, c := range map[string]struct{ text, want string }{
+		"bytes":    {strings.Repeat("#", maxFile+1), "c.yaml: the file is larger than 16 MiB; is it the right one?"},
+		"marks":    {"accounts:\n" + strings.Repeat("-\n", maxMarks+1), "c.yaml:600001: the file has more than 600000 keys and items, which end here; is it the right one?"},
+		"flow":     {"accounts: [" + strings.Repeat("{},", maxMarks/2) + "]", "c.yaml:1: the file has more than 600000 keys and items, which end here; is it the right one?"},
+		"value":    {"accounts: [{}]\ndata_dir: '" + strings.Repeat("x", maxScalar+1) + "'", "c.yaml:2: data_dir: the value is longer than 64 KiB"},
+		"filled":   {"accounts: [{}]\ndata_dir: '" + strings.Repeat("${file:/run/secrets/long}", 3) + "'", "c.yaml:2: data_dir: the value is longer than 64 KiB with what its references lead to"},
+		"list":     {"accounts:\n" + strings.Repeat("- {}\n", maxItems+1), "c.yaml:1: accounts: has 50001 items, and 50000 are the most; is it the right file?"},
+		"map":      {numbered("accounts: [{extra_tags: {", "t%d: x, ", "}}]\n")(700_000), "c.yaml:1: accounts[0].extra_tags: has "},
+		"kinds":    {"accounts: [{}]\ncollector_configs: {kinds: [" + strings.Repeat("ec2_image, ", maxNames+1) + "]}", "c.yaml:2: collector_configs.kinds: has 1001 items, and 1000 are the most"},
+		"depth":    {strings.Repeat("[", 20_000), "c.yaml:"},
+		"problems": {numbered("accounts: [{}]\n", "k%d: 1\n", "")(200_000), fmt.Sprintf("c.yaml:%d: k9999: unknown key\nc.yaml: there are more mistakes, which are not listed", maxProblems+1)},
+	} {
+		_, err := load([]byte(c.text), "c.yaml")
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %.300v\nwant %s", name, err, c.want)
+		}
+	}
+}
+
+// Ten thousand accounts with more than anybody writes are far below each bound.
+func TestTenThousandAccounts(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("accounts:\n")
+	for i := range 10_000 {
+		fmt.Fprintf(&b, `  - name: account-%[1]d
+    ak_id: ${env:AK_ID}
+    ak_secret: ${file:/run/secrets/ak}
+    account_id: "%012[1]d"
+    assume_roles:
+      - {assume_role_arn: 'arn:aws:iam::999999999999:role/hub', role_session_name: collector, external_id: word}
+      - {assume_role_arn: 'arn:aws:iam::%012[1]d:role/reader', role_session_name: collector, external_id: word-%[1]d}
+    schedule: "%[2]d * * * *"
+    timeout: 1h
+    extra_tags: {account_name: account-%[1]d, team: platform, tier: gold, cost: "1", env: prod, owner: me}
+    collector_configs:
+      regions: [us-east-1, us-west-2, eu-central-1, eu-west-1, ap-south-1]
+      kinds: [ec2_instance, "ec2_*", "!ec2_image*"]
+      schedules: {ec2_snapshot: "@daily", ec2_volume: "@hourly"}
+`, i, i%60)
+	}
+	if n := marks([]byte(b.String())); n > maxMarks*9/10 || b.Len() > maxFile*9/10 {
+		t.Errorf("%d marks, %d bytes", n, b.Len())
+	}
+	f, err := load([]byte(b.String()), "c.yaml")
+	if err != nil || len(f.Accounts) != 10_000 {
+		t.Errorf("%.500v", err)
+	}
+}
+
+// The line of a mistake in indentation is found in a large file as in a small one.
+func TestBadIndentationInALargeFile(t *testing.T) {
+	for _, before := range []int{0, 1, 5, 100, 5000} {
+		for _, after := range []int{0, 1, 5, 5000} {
+			text := "accounts:\n" + strings.Repeat("  - name: x\n    timeout: 1m\n", before) + "  - name: y\n   timeout: 1m\n" + strings.Repeat("  - name: z\n", after)
+			_, err := load([]byte(text), "c.yaml")
+			if want := fmt.Sprintf("c.yaml:%d: is no YAML", 2*before+3); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("%d before, %d after: %v, want %s", before, after, err, want)
+			}
+		}
+	}
+}
+
+// What "collector validate" does with 500 accounts of which each has three mistakes; it is to stay under 100 ms.
+func BenchmarkMistakes500(b *testing.B) {
+	in := []byte(mistakes(500))
+	k := known()
+	b.SetBytes(int64(len(in)))
+	b.ReportAllocs()
+	for b.Loop() {
+		var all Problems
+		if _, err := Parse(in, "c.yaml", k); !errors.As(err, &all) || len(all) != 1500 {
+			b.Fatalf("%d problems: %.300v", len(all), err)
+		}
+	}
+}
+
+func mistakes(accounts int) string {
+	var text strings.Builder
+	text.WriteString("accounts:\n")
+	for i := range accounts {
+		fmt.Fprintf(&text, `  - name: account-%[1]d
+    assume_role_arn: arn:aws:iam::%012[1]d:role/collector-readonly
+    extra_tags: {account_name: account-%[1]d, team: platform}
+    regons%[1]d: [us-east-1]
+    collector_configs: {regions: [us-esat-%[1]d, eu-central-1], kinds: [ec2_instanc%[1]d]}
+`, i)
+	}
+	return text.String()
+}
