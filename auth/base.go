@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 
@@ -20,6 +19,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/aws-collector/collector/internal/userfile"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/secret"
 )
@@ -181,7 +181,7 @@ func (s *containerStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentia
 	}
 	token := s.token.Reveal()
 	if s.file != "" {
-		b, err := os.ReadFile(s.file)
+		b, err := userfile.Read(ctx, s.file, 1<<20)
 		if err != nil {
 			return aws.Credentials{}, fault(record.NoCredentials, "look at AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE and "+
 				"the pod's volumes", "container: %s: %s", s.file, why(err))

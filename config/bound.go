@@ -8,7 +8,7 @@ import (
 // What is read of a configuration is bounded, so that no file takes long or much memory, whatever stands in it. Ten thousand
 // accounts with more than anybody writes stay below each bound.
 const (
-	maxFile = 16 << 20 // bytes
+	MaxFile = 16 << 20 // bytes of the file: some 30,000 accounts
 
 	// maxMarks is how many keys, items and commas a file may have. Each makes a node or two of some 200 bytes.
 	maxMarks = 600_000

@@ -149,7 +149,7 @@ func TestAliasesAreBounded(t *testing.T) {
 // Each bound says where it was met.
 func TestBounds(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
-		"bytes":    {strings.Repeat("#", maxFile+1), "c.yaml: the file is larger than 16 MiB; is it the right one?"},
+		"bytes":    {strings.Repeat("#", MaxFile+1), "c.yaml: the file is larger than 16 MiB; is it the right one?"},
 		"marks":    {"accounts:\n" + strings.Repeat("-\n", maxMarks+1), "c.yaml:600001: the file has more than 600000 keys and items, which end here; is it the right one?"},
 		"flow":     {"accounts: [" + strings.Repeat("{},", maxMarks/2) + "]", "c.yaml:1: the file has more than 600000 keys and items, which end here; is it the right one?"},
 		"value":    {"accounts: [{}]\ndata_dir: '" + strings.Repeat("x", maxScalar+1) + "'", "c.yaml:2: data_dir: the value is longer than 64 KiB"},
@@ -188,7 +188,7 @@ func TestTenThousandAccounts(t *testing.T) {
       schedules: {ec2_snapshot: "@daily", ec2_volume: "@hourly"}
 `, i, i%60)
 	}
-	if n := marks([]byte(b.String())); n > maxMarks*9/10 || b.Len() > maxFile*9/10 {
+	if n := marks([]byte(b.String())); n > maxMarks*9/10 || b.Len() > MaxFile*9/10 {
 		t.Errorf("%d marks, %d bytes", n, b.Len())
 	}
 	f, err := load([]byte(b.String()), "c.yaml")

@@ -159,9 +159,9 @@ func read(path string) ([]byte, error) {
 	case "/run/secrets/other":
 		return []byte(plantedFile), nil
 	case "/run/secrets/long":
-		return make([]byte, maxReferenced/2), nil
+		return make([]byte, MaxReferenced/2), nil
 	case "/large":
-		return make([]byte, maxReferenced+1), nil
+		return make([]byte, MaxReferenced+1), nil
 	case "/forbidden":
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrPermission}
 	}

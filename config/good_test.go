@@ -322,7 +322,7 @@ func TestBombs(t *testing.T) {
 		"list":    b.String(),
 		"merge":   laughs,
 		"nesting": "account: " + strings.Repeat("[", 9000) + strings.Repeat("]", 9000),
-		"large":   strings.Repeat("# nothing\n", maxFile/10+1),
+		"large":   strings.Repeat("# nothing\n", MaxFile/10+1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			start := time.Now()

@@ -145,8 +145,8 @@ func tree(b []byte, name string) (*yaml.Node, Problems) {
 	bad := func(line, column int, text, remedy string) (*yaml.Node, Problems) {
 		return nil, Problems{{File: name, Line: line, Column: column, Text: text, Remedy: remedy}}
 	}
-	if len(b) > maxFile {
-		return bad(0, 0, "the file is larger than "+strconv.Itoa(maxFile>>20)+" MiB", "is it the right one?")
+	if len(b) > MaxFile {
+		return bad(0, 0, "the file is larger than "+strconv.Itoa(MaxFile>>20)+" MiB", "is it the right one?")
 	}
 	if line := dense(b); line > 0 {
 		return bad(line, 0, "the file has more than "+strconv.Itoa(maxMarks)+" keys and items, which end here", "is it the right one?")

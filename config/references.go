@@ -22,8 +22,8 @@ func (p part) String() string {
 	return "${" + p.from + ":" + p.text + "}"
 }
 
-// maxReferenced is far above any secret; a file over it is not the one that was meant.
-const maxReferenced = 64 << 10
+// MaxReferenced is far above any secret; a file over it is not the one that was meant.
+const MaxReferenced = 64 << 10
 
 var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
@@ -143,7 +143,7 @@ func (f *fetcher) get(p part) (string, error) {
 			err = pe.Err
 		}
 		return "", Problem{Text: p.String() + ": " + err.Error()}
-	case len(b) > maxReferenced:
+	case len(b) > MaxReferenced:
 		return "", Problem{Text: p.String() + ": the file is longer than 64 KiB", Remedy: "is it the right one?"}
 	}
 	return strings.TrimRight(string(b), "\r\n"), nil

@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/userfile"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/secret"
 )
@@ -301,7 +301,7 @@ func (o *HTTPClient) client() *HTTPClient { return o }
 func (o *ClientTLS) config() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: o.ServerName, InsecureSkipVerify: o.InsecureSkipVerify}
 	if o.CAFile != "" {
-		pem, err := os.ReadFile(o.CAFile)
+		pem, err := readPEM(o.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("tls.ca_file: %w", err)
 		}
@@ -312,7 +312,15 @@ func (o *ClientTLS) config() (*tls.Config, error) {
 	}
 	if o.CertFile != "" {
 		load := func() (*tls.Certificate, error) {
-			cert, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
+			public, err := readPEM(o.CertFile)
+			if err != nil {
+				return nil, fmt.Errorf("tls.cert_file: %w", err)
+			}
+			private, err := readPEM(o.KeyFile)
+			if err != nil {
+				return nil, fmt.Errorf("tls.key_file: %w", err)
+			}
+			cert, err := tls.X509KeyPair(public, private)
 			if err != nil {
 				return nil, fmt.Errorf("tls.cert_file, tls.key_file: %w", err)
 			}
@@ -325,6 +333,11 @@ func (o *ClientTLS) config() (*tls.Config, error) {
 	}
 	return c, nil
 }
+
+// maxPEM is above the authorities of every system.
+const maxPEM = 8 << 20
+
+func readPEM(path string) ([]byte, error) { return userfile.Read(context.Background(), path, maxPEM) }
 
 // maxAnswer is how much of an answer is read: more than any receiver's reasons.
 const maxAnswer = 64 << 10

@@ -64,7 +64,7 @@ func (c *cli) check(ctx context.Context, o checkOptions) error {
 	if err := knownFormat(o.format); err != nil {
 		return err
 	}
-	cfg, err := c.load()
+	cfg, err := c.load(ctx)
 	if err != nil {
 		return err
 	}

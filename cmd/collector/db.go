@@ -58,7 +58,7 @@ func (c *cli) dbVacuumVerb() *cobra.Command {
 		Short: "Forget what is older than store.keep and free the space; with SQLite the collector must not run",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := c.configured()
+			s, err := c.configured(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -28,7 +28,7 @@ func (c *cli) healthcheckVerb() *cobra.Command {
 			}
 			if listen == "" {
 				listen = defaultListen
-				if f, err := c.load(); err == nil { // a broken file is validate's business; the daemon runs on with the last good one
+				if f, err := c.load(cmd.Context()); err == nil { // a broken file is validate's business; the daemon runs on with the last good one
 					listen = f.file.Web.Listen
 				}
 			}

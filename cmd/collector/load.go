@@ -1,17 +1,19 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/collectors"
 	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/userfile"
 	"github.com/aws-collector/collector/outputs"
 )
 
@@ -26,37 +28,88 @@ type loaded struct {
 // it held: to see whether one has changed.
 type inputs map[string][sha256.Size]byte
 
-func (in inputs) read(path string) ([]byte, error) {
-	b, err := os.ReadFile(path)
-	if err == nil {
-		in[path] = sha256.Sum256(b)
+// reader reads what references name, and notes what it held.
+func (in inputs) reader(ctx context.Context) func(path string) ([]byte, error) {
+	return func(path string) ([]byte, error) {
+		b, err := readReferenced(ctx)(path)
+		if err == nil {
+			in[path] = sha256.Sum256(b)
+		}
+		return b, err
 	}
-	return b, err
+}
+
+// readReferenced reads what ${file:} names: a regular file, over links, as secrets are mounted.
+func readReferenced(ctx context.Context) func(path string) ([]byte, error) {
+	return func(path string) ([]byte, error) {
+		b, err := userfile.Read(ctx, path, config.MaxReferenced)
+		if errors.Is(err, userfile.ErrTooLarge) {
+			err = errors.New("the file is longer than 64 KiB; is it the right one?")
+		}
+		return b, err
+	}
 }
 
 // changed reports whether a file holds something else now. One that is not there is on its way.
-func (in inputs) changed() bool {
+func (in inputs) changed(ctx context.Context) bool {
 	for path, was := range in {
-		if b, err := os.ReadFile(path); err == nil && sha256.Sum256(b) != was {
+		if b, err := userfile.Read(ctx, path, config.MaxFile); err == nil && sha256.Sum256(b) != was {
 			return true
 		}
 	}
 	return false
 }
 
+// standardInput is what --config calls it.
+const standardInput = "-"
+
+// configText is the configuration file's content; again says that the path leads to it a second time. What came from a pipe is
+// kept for a reload, as it cannot be read again.
+func (c *cli) configText(ctx context.Context) (text []byte, again bool, err error) {
+	switch {
+	case c.piped != nil:
+		return c.piped, false, nil
+	case c.configPath == standardInput:
+		text, err = userfile.ReadFrom(ctx, c.stdin, "standard input", config.MaxFile)
+	default:
+		text, again, err = userfile.ReadAny(ctx, c.configPath, config.MaxFile)
+	}
+	if err == nil && !again {
+		c.piped = text
+		if len(text) == 0 {
+			err = fmt.Errorf("%s: nothing came from it", c.configName())
+		}
+	}
+	return text, again, err
+}
+
+// configName is what messages call the configuration: a file's name, without its directory.
+func (c *cli) configName() string {
+	switch {
+	case c.configPath == standardInput:
+		return "standard input"
+	case strings.HasPrefix(c.configPath, "/dev/"), strings.HasPrefix(c.configPath, "/proc/"):
+		return c.configPath
+	}
+	return filepath.Base(c.configPath)
+}
+
 // load reads the configuration file and applies the environment's two overrides. It calls nobody. With an error comes
 // what was read, and nothing else.
-func (c *cli) load() (*loaded, error) {
+func (c *cli) load(ctx context.Context) (*loaded, error) {
 	l := &loaded{inputs: inputs{}}
-	b, err := l.inputs.read(c.configPath)
+	b, again, err := c.configText(ctx)
 	if err != nil {
 		return l, usage(fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, or begin from config.example.yaml", err))
 	}
-	f, err := config.Parse(b, filepath.Base(c.configPath), known())
+	if again {
+		l.inputs[c.configPath] = sha256.Sum256(b)
+	}
+	f, err := config.Parse(b, c.configName(), known())
 	if err != nil {
 		return l, usage(err)
 	}
-	if err := f.Resolve(c.lookup, l.inputs.read); err != nil {
+	if err := f.Resolve(c.lookup, l.inputs.reader(ctx)); err != nil {
 		return l, usage(err)
 	}
 	if v := c.getenv("COLLECTOR_LISTEN"); v != "" {
@@ -69,14 +122,14 @@ func (c *cli) load() (*loaded, error) {
 	for _, w := range f.Warnings {
 		l.warnings = append(l.warnings, w.Error())
 	}
-	warnings, err := beside(filepath.Base(c.configPath), f)
+	warnings, err := beside(c.configName(), f)
 	if err != nil {
 		return l, usage(err)
 	}
 	l.warnings = append(l.warnings, warnings...)
-	l.warnings = append(l.warnings, c.exposed(f)...)
+	l.warnings = append(l.warnings, c.exposed(ctx, f)...)
 	if c.strict && len(l.warnings) > 0 {
-		refused := []error{fmt.Errorf("--strict refuses %s:", c.configPath)}
+		refused := []error{fmt.Errorf("--strict refuses %s:", c.configName())}
 		for _, w := range l.warnings {
 			refused = append(refused, errors.New("  "+w))
 		}
@@ -130,8 +183,8 @@ func (c *cli) validateVerb() *cobra.Command {
 		Use:   "validate",
 		Short: "Check the configuration without calling anybody; lists everything that is wrong",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			l, err := c.load()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			l, err := c.load(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -50,7 +50,7 @@ totp_seed or a token_command, nobody is asked.`,
 }
 
 func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptions) error {
-	cfg, err := c.load()
+	cfg, err := c.load(ctx)
 	if err != nil {
 		return err
 	}

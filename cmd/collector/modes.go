@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,12 +11,13 @@ import (
 	"strings"
 
 	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/userfile"
 	"github.com/aws-collector/collector/outputs"
 )
 
 // exposed is a warning for each file with a secret that more people can read than should: the configuration itself, and all
 // that it leads to. Files that are not there are passed over: who needs them says so.
-func (c *cli) exposed(f *config.File) []string {
+func (c *cli) exposed(ctx context.Context, f *config.File) []string {
 	var all []string
 	if mode, ok := readableByOthers(c.configPath); ok && f.SecretInline {
 		all = append(all, fmt.Sprintf("%s holds a secret and is readable by others (%s); chmod o-rwx %[1]s, or write the secret as ${env:NAME} or ${file:/path}", c.configPath, mode))
@@ -37,7 +39,7 @@ func (c *cli) exposed(f *config.File) []string {
 		look(path, "which AWS_WEB_IDENTITY_TOKEN_FILE names")
 	}
 	for _, profile := range profiles(f) {
-		c.exposedBy(profile, look)
+		c.exposedBy(ctx, profile, look)
 	}
 	return append(all, openSessions(f.DataDir)...)
 }
@@ -62,13 +64,13 @@ func profiles(f *config.File) []string {
 
 // exposedBy looks at what a profile of the shared AWS files leads to: the files themselves where they hold a key, a web identity's
 // token, and the tokens of IAM Identity Center.
-func (c *cli) exposedBy(profile string, look func(path, what string)) {
+func (c *cli) exposedBy(ctx context.Context, profile string, look func(path, what string)) {
 	if profile == "" {
 		return
 	}
 	dir := filepath.Join(c.getenv("HOME"), ".aws")
 	for _, path := range []string{envOr(c.getenv, "AWS_SHARED_CREDENTIALS_FILE", filepath.Join(dir, "credentials")), envOr(c.getenv, "AWS_CONFIG_FILE", filepath.Join(dir, "config"))} {
-		b, err := os.ReadFile(path)
+		b, err := userfile.Read(ctx, path, config.MaxFile)
 		if err != nil {
 			continue
 		}

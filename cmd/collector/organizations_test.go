@@ -277,7 +277,7 @@ func TestOrganizationOutage(t *testing.T) {
 func (c *company) daemon(path string) (stop func()) {
 	c.t.Helper()
 	i := c.cli(path)
-	cfg, err := i.load()
+	cfg, err := i.load(c.t.Context())
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -102,7 +103,7 @@ type planner struct {
 }
 
 // plan says what a configuration will ask of AWS. It calls nobody.
-func (c *cli) plan(o runOptions, w io.Writer, format string) error {
+func (c *cli) plan(ctx context.Context, o runOptions, w io.Writer, format string) error {
 	if format != "table" && format != "json" {
 		return usage(fmt.Errorf("-o %q is not table or json", format))
 	}
@@ -111,7 +112,7 @@ func (c *cli) plan(o runOptions, w io.Writer, format string) error {
 			return usage(fmt.Errorf("--assume %s=%d: want a kind that %q names, and how many resources", kind, n, "collector kinds"))
 		}
 	}
-	cfg, err := c.load()
+	cfg, err := c.load(ctx)
 	if err != nil {
 		return err
 	}

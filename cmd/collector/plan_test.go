@@ -26,7 +26,7 @@ import (
 func planned(t *testing.T, c *cli, o runOptions) plan {
 	t.Helper()
 	var out bytes.Buffer
-	if err := c.plan(o, &out, "json"); err != nil {
+	if err := c.plan(t.Context(), o, &out, "json"); err != nil {
 		t.Fatal(err)
 	}
 	var p plan

@@ -2,12 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -62,7 +61,7 @@ Kinds, role ARNs and partition are those of the configuration file, if there is 
 			if len(args) > 0 {
 				what = args[0]
 			}
-			return c.policy(what, o, named, cmd.Flags().Changed("role-name"))
+			return c.policy(cmd.Context(), what, o, named, cmd.Flags().Changed("role-name"))
 		},
 	}
 	f := cmd.Flags()
@@ -80,7 +79,7 @@ Kinds, role ARNs and partition are those of the configuration file, if there is 
 	return cmd
 }
 
-func (c *cli) policy(what string, o policyOptions, configNamed, roleNamed bool) error {
+func (c *cli) policy(ctx context.Context, what string, o policyOptions, configNamed, roleNamed bool) error {
 	if !slices.Contains([]string{"json", "cloudformation", "terraform"}, o.format) {
 		return usage(fmt.Errorf("--format %q is not json, cloudformation or terraform", o.format))
 	}
@@ -90,7 +89,7 @@ func (c *cli) policy(what string, o policyOptions, configNamed, roleNamed bool) 
 	if what == "" {
 		what = "list"
 	}
-	actions, err := c.policyNeeds(&o, configNamed, roleNamed)
+	actions, err := c.policyNeeds(ctx, &o, configNamed, roleNamed)
 	if err != nil {
 		return err
 	}
@@ -145,8 +144,8 @@ func indented(v any) ([]byte, error) {
 }
 
 // policyNeeds is the actions of the kinds that are asked for, and fills in what the flags leave to the configuration.
-func (c *cli) policyNeeds(o *policyOptions, configNamed, roleNamed bool) (actions []string, err error) {
-	f, err := c.policyConfig(configNamed)
+func (c *cli) policyNeeds(ctx context.Context, o *policyOptions, configNamed, roleNamed bool) (actions []string, err error) {
+	f, err := c.policyConfig(ctx, configNamed)
 	if err != nil {
 		return nil, err
 	}
@@ -191,20 +190,20 @@ func anyMember(f *config.File) (blocks []config.Account) {
 
 // policyConfig reads the configuration file without needing what its references lead to: a policy holds no secret, and who writes
 // policies has none. Without a file, and without one having been asked for, it is nil.
-func (c *cli) policyConfig(named bool) (*config.File, error) {
-	b, err := os.ReadFile(c.configPath)
+func (c *cli) policyConfig(ctx context.Context, named bool) (*config.File, error) {
+	b, _, err := c.configText(ctx)
 	if errors.Is(err, fs.ErrNotExist) && !named {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, usage(err)
 	}
-	f, err := config.Parse(b, filepath.Base(c.configPath), known())
+	f, err := config.Parse(b, c.configName(), known())
 	if err != nil {
 		return nil, usage(err)
 	}
 	lookup := func(name string) (string, bool) { v := c.getenv(name); return v, v != "" }
-	if err := f.Resolve(lookup, os.ReadFile); err != nil {
+	if err := f.Resolve(lookup, readReferenced(ctx)); err != nil {
 		fmt.Fprintln(c.stderr, "the configuration's references are left open here: not all of them lead somewhere")
 	}
 	return f, nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,12 +24,15 @@ type cli struct {
 	configPath          string
 	logLevel, logFormat string
 	strict              bool
+
+	stdin io.Reader
+	piped []byte // the configuration, where it came from a pipe
 }
 
 // run is the program: everything but the process.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	human := [...]*printable.Writer{printable.NewWriter(stdout), printable.NewWriter(stderr)}
-	c := &cli{getenv: getenv, stdout: human[0], stderr: human[1]}
+	c := &cli{getenv: getenv, stdin: os.Stdin, stdout: human[0], stderr: human[1]}
 	err := c.root(args).ExecuteContext(ctx)
 	for _, w := range human {
 		if flushed := w.Flush(); err == nil {
@@ -61,7 +65,7 @@ Begin with "collector demo", which needs no AWS; then copy config.example.yaml, 
 		return usage(fmt.Errorf("%w; see %q", err, cmd.CommandPath()+" --help"))
 	})
 	f := root.PersistentFlags()
-	f.StringVarP(&c.configPath, "config", "c", envOr(c.getenv, "COLLECTOR_CONFIG", "config.yaml"), "configuration `FILE`; COLLECTOR_CONFIG")
+	f.StringVarP(&c.configPath, "config", "c", envOr(c.getenv, "COLLECTOR_CONFIG", "config.yaml"), "configuration `FILE`, or a pipe; - is standard input; COLLECTOR_CONFIG")
 	f.StringVar(&c.logLevel, "log-level", envOr(c.getenv, "COLLECTOR_LOG_LEVEL", "info"), "debug, info, warn or error")
 	f.StringVar(&c.logFormat, "log-format", envOr(c.getenv, "COLLECTOR_LOG_FORMAT", "text"), "text or json")
 	f.BoolVar(&c.strict, "strict", false, "refuse a configuration that there is a warning about")

@@ -51,7 +51,7 @@ pace that the collector keeps, and how many a day they are by the schedules. Clo
 				o.flushTimeout = daemonFlush
 			}
 			if plan {
-				return c.plan(o, c.out(format), format)
+				return c.plan(cmd.Context(), o, c.out(format), format)
 			}
 			if len(o.assume) > 0 || cmd.Flags().Changed("output") {
 				return usage(errors.New("--assume and -o are for --plan"))

@@ -121,7 +121,7 @@ func (v visit) End(ctx context.Context, o record.Outcome) error {
 // reading opens the store for a question, beside a collector that runs. It needs the configuration for where the store is
 // and for nothing else, so a reference elsewhere that cannot be resolved here is no hindrance.
 func (c *cli) reading(ctx context.Context, ask func(inventory.Store) error) (err error) {
-	s, err := c.store()
+	s, err := c.store(ctx)
 	if err != nil {
 		return err
 	}
@@ -171,8 +171,8 @@ func (p place) vacuum(ctx context.Context) error {
 
 // store is where the store is. With COLLECTOR_DATA_DIR no configuration is needed to ask what is there, unless there is one and
 // it says that the store is elsewhere.
-func (c *cli) store() (place, error) {
-	p, err := c.configured()
+func (c *cli) store(ctx context.Context) (place, error) {
+	p, err := c.configured(ctx)
 	if dir := c.getenv("COLLECTOR_DATA_DIR"); err != nil && dir != "" {
 		if _, missing := os.Stat(storePath(dir)); missing == nil {
 			return place{Store: config.Store{Type: "sqlite"}, dataDir: dir}, nil
@@ -182,15 +182,15 @@ func (c *cli) store() (place, error) {
 }
 
 // configured is where the configuration has its store.
-func (c *cli) configured() (place, error) {
-	b, err := os.ReadFile(c.configPath)
+func (c *cli) configured(ctx context.Context) (place, error) {
+	b, _, err := c.configText(ctx)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, or the directory of the store with COLLECTOR_DATA_DIR", err)
 		}
 		return place{}, usage(err)
 	}
-	f, err := config.Parse(b, filepath.Base(c.configPath), known())
+	f, err := config.Parse(b, c.configName(), known())
 	if err != nil {
 		return place{}, usage(err)
 	}
@@ -198,7 +198,7 @@ func (c *cli) configured() (place, error) {
 	if dir != "" && f.Store.Type == "sqlite" {
 		return place{f.Store, dir}, nil
 	}
-	s, dataDir, err := f.ResolveStore(c.lookup, os.ReadFile)
+	s, dataDir, err := f.ResolveStore(c.lookup, readReferenced(ctx))
 	if err != nil {
 		return place{}, usage(err)
 	}

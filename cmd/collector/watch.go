@@ -62,7 +62,7 @@ func (p *program) watchConfig(ctx context.Context) (stop func()) {
 				quiet = time.After(settle)
 			case <-quiet:
 				quiet = nil
-				if p.changed() {
+				if p.changed(ctx) {
 					_ = p.reload(ctx)
 					follow()
 				}
@@ -90,8 +90,8 @@ func (p *program) look() (dirs, names map[string]bool) {
 }
 
 // changed reports whether the configuration, or a file that it names, holds something else than when it was last read, good or bad.
-func (p *program) changed() bool {
+func (p *program) changed(ctx context.Context) bool {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
-	return p.seen.changed()
+	return p.seen.changed(ctx)
 }

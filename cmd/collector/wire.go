@@ -51,7 +51,7 @@ type program struct {
 // collect is the whole flow, top to bottom: each line uses the ones above it. Configuration → who watches → how AWS is
 // reached → sign-in → listing → outputs → when and how → the first fleet → one run, or the daemon.
 func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
-	cfg, err := c.load()
+	cfg, err := c.load(ctx)
 	if err != nil {
 		return err
 	}
@@ -287,7 +287,11 @@ func (p *program) build(ctx context.Context, f *config.File, c *census) error {
 func (p *program) reload(ctx context.Context) error {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
-	cfg, err := p.cli.load()
+	if p.cli.piped != nil {
+		p.log.Warn("configuration came from a pipe; its text stays", "config", p.cli.configName(),
+			"hint", "Restart to load another text, or name a file with --config. Files that it refers to are read again.")
+	}
+	cfg, err := p.cli.load(ctx)
 	p.seen = cfg.inputs
 	if err == nil {
 		for _, key := range needRestart(p.now.file, cfg.file) {

@@ -13,10 +13,10 @@ var rooms = map[string][]string{
 	"record":             {},
 	"secret":             {},
 	"config":             {"record", "secret"},
-	"auth":               {"config", "internal/statefile", "record", "secret"},
+	"auth":               {"config", "internal/statefile", "internal/userfile", "record", "secret"},
 	"collectors":         {"record"},
-	"outputs":            {"config", "internal/filelock", "internal/printable", "internal/statefile", "inventory", "record", "secret"}, // of inventory the words: conditions, changes; no database
-	"policy":             {"record"},                                                                                                   // ARNs are a partition's; which actions a kind needs comes in, so that it builds without the catalogue
+	"outputs":            {"config", "internal/filelock", "internal/printable", "internal/statefile", "internal/userfile", "inventory", "record", "secret"}, // of inventory the words: conditions, changes; no database
+	"policy":             {"record"},                                                                                                                        // ARNs are a partition's; which actions a kind needs comes in, so that it builds without the catalogue
 	"runner":             {"internal/statefile", "record"},
 	"inventory":          {"internal/statefile", "record"}, // its drivers too: rules and databases know resources, and not who lists them
 	"web":                {"internal/printable", "record"},
@@ -24,9 +24,10 @@ var rooms = map[string][]string{
 	"internal/filelock":  {},
 	"internal/printable": {}, // text of others, made safe to show
 	"internal/statefile": {}, // files of data_dir are read and replaced in one way
+	"internal/userfile":  {}, // files that a person names are read in one way
 	"internal/house":     {},
 	"internal/samebuild": {},
-	"cmd/collector":      {"auth", "collectors", "config", "internal/awsfake", "internal/filelock", "internal/printable", "internal/statefile", "inventory", "outputs", "policy", "record", "runner", "secret", "web"},
+	"cmd/collector":      {"auth", "collectors", "config", "internal/awsfake", "internal/filelock", "internal/printable", "internal/statefile", "internal/userfile", "inventory", "outputs", "policy", "record", "runner", "secret", "web"},
 	"bench":              {"internal/awsfake"}, // it measures the program from outside
 }
 
