@@ -39,6 +39,3 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 		}
 	}
 }
-
-// syncDir: a directory cannot be synced here.
-func syncDir(string) error { return nil }

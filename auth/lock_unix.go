@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/aws-collector/collector/internal/statefile"
 )
 
 // modesMatter: who may read a file is in its mode.
@@ -17,7 +19,7 @@ const modesMatter = true
 // lockFile takes an exclusive lock that ends with the process, also if it is killed. The file stays: to remove it would let
 // two processes lock two files of one name.
 func lockFile(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := statefile.Open(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -37,14 +39,4 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 			return nil, errors.Join(context.Cause(ctx), f.Close())
 		}
 	}
-}
-
-// syncDir makes a rename durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	return errors.Join(err, d.Close())
 }

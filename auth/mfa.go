@@ -98,8 +98,13 @@ func (s *mfaStep) Retrieve(ctx context.Context, prev Provider) (c aws.Credential
 			c = old
 			return nil
 		}
-		if noCode != nil {
+		switch {
+		case kept.Unusable != nil && (noCode != nil || kept.Locked && !s.codes.lasts()):
+			return kept.Unusable
+		case noCode != nil:
 			return noCode
+		case kept.Unusable != nil:
+			s.log.Warn("stored mfa session not used; beginning a new one", "serial_number", s.serial, "error", kept.Unusable)
 		}
 		var err error
 		if c, err = s.begin(ctx, s.codes, base, kept, save); err != nil && good { // the old session has minutes left

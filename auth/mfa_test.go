@@ -197,7 +197,7 @@ func TestStore(t *testing.T) {
 	if err := store.write(device, MFASession{Spent: []string{"x"}}); err != nil {
 		t.Error(err)
 	}
-	if got, _, err := store.read(device); err != nil || len(got.Spent) != 1 {
+	if got, err := store.read(device); err != nil || len(got.Spent) != 1 {
 		t.Errorf("read %v, %v", got, err)
 	}
 
@@ -208,7 +208,7 @@ func TestStore(t *testing.T) {
 	}{
 		{"open file", func() error { return os.Chmod(file[0], 0o640) }, "chmod 600"},
 		{"open directory", func() error { return errors.Join(os.Chmod(file[0], 0o600), os.Chmod(dir, 0o755)) }, "chmod 700"},
-		{"torn file", func() error { return errors.Join(os.Chmod(dir, 0o700), os.WriteFile(file[0], b[:len(b)/2], 0o600)) }, "remove the file"},
+		{"torn file", func() error { return errors.Join(os.Chmod(dir, 0o700), os.WriteFile(file[0], b[:len(b)/2], 0o600)) }, "collector login"},
 		{"no directory", func() error { return errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)) }, "is not a directory"},
 	} {
 		if err := tt.do(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/aws-collector/collector/internal/statefile"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/secret"
 )
@@ -39,6 +41,11 @@ type MFASession struct {
 	Counter         int64     // of the last window whose code was made from a seed and sent; 0: none
 	Refused         string    // digest of what gave two codes that were both refused
 	RefusedAt       time.Time // then
+
+	// Unusable is why the session that is stored cannot be used, with a hint; nil: it can, or there is none. What is known of
+	// codes is kept where it could be read.
+	Unusable error
+	Locked   bool // by another session_key, which may come back: only a code that is surely new replaces it
 }
 
 func (s *MFASession) credentials() aws.Credentials {
@@ -50,6 +57,7 @@ func (s *MFASession) credentials() aws.Credentials {
 
 func (s *MFASession) keep(c aws.Credentials) {
 	s.AccessKeyID, s.SecretAccessKey, s.SessionToken, s.Expires = c.AccessKeyID, secret.New(c.SecretAccessKey), secret.New(c.SessionToken), c.Expires
+	s.Unusable, s.Locked = nil, false
 }
 
 // used reports whether a code was sent before, or one of a later window was: AWS takes none from before the last.
@@ -105,10 +113,7 @@ func (d dirStore) With(ctx context.Context, device string, fn func(*MFASession, 
 		return fmt.Errorf("mfa store: lock: %w", err)
 	}
 	defer unlock()
-	s, clear, err := d.read(device)
-	if err == nil && clear && d.seal != nil { // from before there was a key
-		err = d.write(device, s)
-	}
+	s, err := d.read(device)
 	if err != nil {
 		return fmt.Errorf("mfa store: %w", err)
 	}
@@ -141,6 +146,10 @@ func (d dirStore) open() error {
 }
 
 func private(path string, info fs.FileInfo) error {
+	if why := statefile.Exposed(info); why != "" {
+		return fault(record.Other, fmt.Sprintf("Look at who wrote %s. Remove it, or give it to the user that collector runs as.", path),
+			"%s holds credentials, and others may have changed it: %s", path, why)
+	}
 	if m := info.Mode().Perm(); modesMatter && m&0o077 != 0 {
 		fix := "600"
 		if info.IsDir() {
@@ -152,39 +161,83 @@ func private(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// read is what is stored of a device, and whether that stands there in clear.
-func (d dirStore) read(device string) (s MFASession, clear bool, err error) {
+const anewHint = "Run `collector login` with the account's name: it begins a new session and replaces the file. `totp_seed` or `token_command` do so by themselves."
+
+// read is what is stored of a device. A session that cannot be used is said in it, and keeps nobody from beginning a new one;
+// a damaged file is moved aside.
+func (d dirStore) read(device string) (MFASession, error) {
 	path := d.file(device)
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return MFASession{}, false, nil
-	}
-	if err != nil {
-		return MFASession{}, false, err
-	}
-	defer func() { _ = f.Close() }() // only read
-	info, err := f.Stat()
-	if err != nil {
-		return MFASession{}, false, err
-	}
-	if err := private(path, info); err != nil {
-		return MFASession{}, false, err
+	b, err := d.content(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return MFASession{}, nil
+	case errors.Is(err, statefile.ErrNotRegular):
+		return damaged(path, "is not a regular file")
+	case err != nil:
+		return MFASession{}, err
 	}
 	var in struct {
 		sealed
 		storedSession
 	}
-	if err := json.NewDecoder(f).Decode(&in); err != nil {
-		// Not wrapped: a decoder's error may quote what it read.
-		return MFASession{}, false, fault(record.Other, "remove the file; a new code will be needed", "%s cannot be read as a session", path)
+	if err := json.Unmarshal(b, &in); err != nil { // not wrapped: a decoder's error may quote what it read
+		return damaged(path, "cannot be read as a session")
 	}
 	stored := in.storedSession
 	if in.Sealed != nil {
-		if stored, err = d.seal.open(device, path, in.sealed); err != nil {
-			return MFASession{}, false, err
+		stored, err = d.seal.open(device, path, in.sealed)
+		switch {
+		case errors.Is(err, errAltered):
+			return damaged(path, "was altered since it was encrypted")
+		case err != nil: // of another key, which may come back
+			return MFASession{Unusable: err, Locked: true}, nil
 		}
 	}
-	return stored.session(), in.Sealed == nil, nil
+	s := stored.session()
+	switch {
+	case in.Sealed == nil && d.seal != nil && s.AccessKeyID != "":
+		// Whoever may write here could have put their own session there, and with it their own account.
+		s.forget(fault(record.MFANeeded, anewHint, "%s is not encrypted, and there is a session_key: it is not used", path))
+	case s.AccessKeyID == "" != s.SecretAccessKey.IsZero() || s.AccessKeyID == "" != s.SessionToken.IsZero():
+		return damaged(path, "holds half a session")
+	}
+	return s, nil
+}
+
+// forget drops the session, and keeps what is known of codes.
+func (s *MFASession) forget(why error) {
+	*s = MFASession{Spent: s.Spent[max(0, len(s.Spent)-spentKept):], Counter: s.Counter, Refused: s.Refused, RefusedAt: s.RefusedAt, Unusable: why}
+}
+
+// content is the file's, if it is ours alone.
+func (d dirStore) content(path string) ([]byte, error) {
+	f, err := statefile.Open(path, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // only read
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if err := private(path, info); err != nil {
+		return nil, err
+	}
+	const most = 1 << 20
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if len(b) > most {
+		return nil, nil // no session: it is damaged
+	}
+	return b, err
+}
+
+// damaged moves a file aside of which nothing can be used.
+func damaged(path, why string) (MFASession, error) {
+	aside, err := statefile.SetAside(path)
+	if err != nil {
+		return MFASession{}, fault(record.Other, "Remove the file: a new code will be needed.", "%s %s and cannot be moved aside: %w", path, why, err)
+	}
+	return MFASession{Unusable: fault(record.MFANeeded, anewHint, "%s %s: it was moved to %s", path, why, filepath.Base(aside))}, nil
 }
 
 func (s storedSession) session() MFASession {
@@ -211,29 +264,7 @@ func (d dirStore) write(device string, s MFASession) error {
 	if err != nil {
 		return err
 	}
-	path := d.file(device)
-	next := path + ".new" // one name, as the lock is held: what a crash left is replaced, not added to
-	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(next, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+	return statefile.Write(d.file(device), b) // its one writer holds the lock
 }
 
 // memoryStore keeps sessions for as long as the process lasts.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/aws-collector/collector/config"
@@ -52,9 +53,12 @@ func (s *seal) close(device string, v storedSession) (sealed, error) {
 	return sealed{s.id, s.aead.Seal(nil, nil, plain, []byte(device))}, nil
 }
 
+// errAltered is of what no key opens, or the right one does not.
+var errAltered = errors.New("altered since it was encrypted")
+
 // open decrypts. s is nil where there is no key. What cannot be read is left as it is: the right key may come back.
 func (s *seal) open(device, path string, from sealed) (v storedSession, err error) {
-	const orElse = "; or remove the file: a new code will then be needed"
+	const orElse = "; or run `collector login` with the account's name: a new session replaces it"
 	switch {
 	case s == nil:
 		return v, fault(record.Other, "give the configuration its `session_key` again"+orElse, "%s is encrypted, and there is no session_key", path)
@@ -67,7 +71,7 @@ func (s *seal) open(device, path string, from sealed) (v storedSession, err erro
 		err = json.Unmarshal(plain, &v)
 	}
 	if err != nil { // a decoder's error may quote what it read
-		return v, fault(record.Other, "remove the file: a new code will then be needed", "%s was altered since it was encrypted", path)
+		return v, fmt.Errorf("%s: %w", path, errAltered)
 	}
 	return v, nil
 }

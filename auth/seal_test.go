@@ -2,13 +2,14 @@ package auth
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/aws-collector/collector/internal/awsfake"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/secret"
 )
@@ -16,7 +17,10 @@ import (
 // TestSessionKey: with a key nothing of a session can be read from the disk; with another, or none, it is said what is wrong,
 // and nothing is lost.
 func TestSessionKey(t *testing.T) {
-	w := newWorld(t, awsfake.Options{})
+	bubble(t, sessionKey)
+}
+
+func sessionKey(t *testing.T, w *world) {
 	data := t.TempDir()
 	key, other := secret.New(strings.Repeat("0f", 32)), secret.New(strings.Repeat("f0", 32))
 	with := func(key secret.String) *Sessions { return w.sessions(Options{DataDir: data, SessionKey: key}) }
@@ -39,10 +43,17 @@ func TestSessionKey(t *testing.T) {
 		t.Fatalf("not in clear: %s", b)
 	}
 
-	// A key that is new encrypts what was there, at once and without a code.
-	if got := retrieve(w, w.open(with(key), a)); got.SessionToken != c.SessionToken {
-		t.Error("another session")
+	// A session in clear is not taken where there is a key: whoever can write here could have put it there. A login replaces it.
+	w.refused(with(key), a, record.MFANeeded, "is not encrypted", "collector login")
+	if b := content(); !bytes.Contains(b, []byte(c.SessionToken)) {
+		t.Errorf("it was sealed all the same: %s", b)
 	}
+	w.count("GetSessionToken", 1)
+	time.Sleep(codePeriod)
+	if _, err := with(key).Login(t.Context(), a, func(context.Context, string) (secret.String, error) { return secret.New(w.mfa.Now()), nil }); err != nil {
+		t.Fatal(err)
+	}
+	c = retrieve(w, w.open(with(key), a))
 	kept := content()
 	for _, s := range []string{c.AccessKeyID, c.SecretAccessKey, c.SessionToken, "Spent", "Expiration", key.Reveal()} {
 		if bytes.Contains(kept, []byte(s)) {
@@ -58,7 +69,7 @@ func TestSessionKey(t *testing.T) {
 	if got := retrieve(w, w.open(with(key), a)); got.SessionToken != c.SessionToken {
 		t.Error("the session is lost")
 	}
-	w.count("GetSessionToken", 1)
+	w.count("GetSessionToken", 2)
 
 	// Altered, or put in another device's place.
 	s, err := newSeal(key)
@@ -69,7 +80,7 @@ func TestSessionKey(t *testing.T) {
 	if err := json.Unmarshal(kept, &f); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.open("another", "FILE", f); err == nil || !strings.Contains(err.Error(), "FILE was altered") {
+	if _, err := s.open("another", "FILE", f); err == nil || !strings.Contains(err.Error(), "FILE: altered") {
 		t.Error(err)
 	}
 	one, err := s.close("d", storedSession{AccessKeyID: "ASIAIOSFODNN7EXAMPLE"})

@@ -27,7 +27,7 @@ func openDataDir(dir string, log *slog.Logger) (unlock func(), err error) {
 	if err := makeDataDir(dir); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := statefile.Open(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, unwritable("data_dir", err)
 	}
@@ -65,6 +65,8 @@ func loadDigestKey(dataDir string, keep bool, log *slog.Logger) ([]byte, error) 
 		if err := digestKeyDamaged(path, len(key), keep, log); err != nil {
 			return nil, err
 		}
+	case errors.Is(err, statefile.ErrNotRegular):
+		return nil, &record.Fault{Reason: record.Other, Hint: "Look at who put it there, and remove it: digests begin anew.", Err: err}
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, unwritable("digest key", err)
 	}
@@ -92,4 +94,56 @@ func digestKeyDamaged(path string, size int, keep bool, log *slog.Logger) error 
 	log.Warn("digest key is damaged; a new one is used", "path", path, "bytes", size, "moved", aside,
 		"hint", "Digests of sensitive members change once, and so does each resource that has one. To avoid it, stop the collector and restore the file.")
 	return nil
+}
+
+// What is looked at of a data_dir, and said of it.
+const (
+	maxLooked = 20_000 // entries: spools have a file for some MB
+	maxSaid   = 10
+)
+
+// changeable is a warning for what others can change of data_dir: they could have the program use their session, their
+// database or their key. Whoever can write to a directory above could put another in its place.
+func changeable(dir string) []string {
+	var all []string
+	say := func(path, why string) {
+		if why != "" {
+			all = append(all, fmt.Sprintf("data_dir: %s can be changed by others: %s; give it to the user that collector runs as, and chmod go-w", path, why))
+		}
+	}
+	absolute, err := filepath.Abs(dir)
+	if err != nil {
+		return nil
+	}
+	if resolved, err := filepath.EvalSymlinks(absolute); err == nil {
+		absolute = resolved
+	}
+	for above := filepath.Dir(absolute); ; above = filepath.Dir(above) {
+		if info, err := os.Stat(above); err == nil {
+			say(above, statefile.Replaceable(info))
+		}
+		if above == filepath.Dir(above) {
+			break
+		}
+	}
+	looked := 0
+	_ = filepath.WalkDir(absolute, func(path string, e fs.DirEntry, err error) error { // what is not there yet will be ours
+		if looked++; err != nil || looked > maxLooked {
+			return fs.SkipAll
+		}
+		info, err := e.Info()
+		if err != nil {
+			return nil // it is gone by now
+		}
+		if info.Mode()&fs.ModeSymlink != 0 {
+			all = append(all, fmt.Sprintf("data_dir: %s is a link, which is not followed; move what it leads to into data_dir", path))
+			return nil
+		}
+		say(path, statefile.Exposed(info))
+		return nil
+	})
+	if more := len(all) - maxSaid; more > 0 {
+		all = append(all[:maxSaid], fmt.Sprintf("data_dir: %d more files and directories can be changed by others", more))
+	}
+	return all
 }

@@ -41,7 +41,7 @@ func (c *cli) exposed(ctx context.Context, f *config.File) []string {
 	for _, profile := range profiles(f) {
 		c.exposedBy(ctx, profile, look)
 	}
-	return append(all, openSessions(f.DataDir)...)
+	return append(append(all, openSessions(f.DataDir)...), changeable(f.DataDir)...)
 }
 
 // profiles is every profile that the configuration names, once each.

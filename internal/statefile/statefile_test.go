@@ -120,3 +120,20 @@ func TestSetAside(t *testing.T) {
 		t.Errorf("a missing file: %v", err)
 	}
 }
+
+func TestRegular(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	if err := Regular(path); err != nil {
+		t.Errorf("nothing there: %v", err)
+	}
+	if err := Write(path, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := Regular(path); err != nil {
+		t.Errorf("a file: %v", err)
+	}
+	if err := Regular(dir); !errors.Is(err, ErrNotRegular) {
+		t.Errorf("a directory: %v", err)
+	}
+}

@@ -5,11 +5,13 @@ package sqlite
 import (
 	"fmt"
 	"os"
+
+	"github.com/aws-collector/collector/internal/statefile"
 )
 
 // lockFile opens the file and takes no lock: see to it that one process writes the database.
 func lockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := statefile.Open(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}

@@ -9,13 +9,14 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/aws-collector/collector/internal/statefile"
 	"github.com/aws-collector/collector/record"
 )
 
 // lockFile takes the file for this process until it is closed, or until the process ends in whatever way. The file says who
 // holds it, and stays: removing it would let two processes hold two files of one name.
 func lockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := statefile.Open(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}

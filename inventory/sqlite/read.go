@@ -16,6 +16,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/aws-collector/collector/internal/statefile"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
@@ -35,6 +36,11 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 			err = &record.Fault{Reason: record.Other, Hint: `"collector run --once" collects once and remembers`, Err: fmt.Errorf("nothing is remembered yet: %w", err)}
 		}
 		return nil, err
+	}
+	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} { // SQLite follows links
+		if err := statefile.Regular(path + suffix); err != nil {
+			return nil, err
+		}
 	}
 	r, err := newReader(path)
 	if err != nil {

@@ -27,6 +27,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/aws-collector/collector/internal/statefile"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
@@ -143,7 +144,12 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	s := &Store{o: o, enc: enc, packed: make(chan []byte, encoders), writing: make(chan struct{}, 1), epochs: map[int64]*epoch{}}
-	f, err := os.OpenFile(o.Path, os.O_RDWR|os.O_CREATE, 0o600) // SQLite would make it for everyone to read; its other files take on its mode
+	for _, suffix := range []string{"-wal", "-shm", "-journal"} { // SQLite follows links
+		if err := statefile.Regular(o.Path + suffix); err != nil {
+			return nil, err
+		}
+	}
+	f, err := statefile.Open(o.Path, os.O_RDWR|os.O_CREATE, 0o600) // SQLite would make it for everyone to read; its other files take on its mode
 	if err != nil {
 		return nil, err
 	}

@@ -125,7 +125,7 @@ func Open(o Options) (_ *Journal, err error) {
 	if j.damaged == nil {
 		j.damaged = func(Damage) {}
 	}
-	if j.lock, err = os.OpenFile(filepath.Join(o.Dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+	if j.lock, err = statefile.Open(filepath.Join(o.Dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -206,7 +206,7 @@ func scan(path string, n uint64, last bool, damaged func(Damage)) (*segment, err
 	if last {
 		mode = os.O_RDWR
 	}
-	f, err := os.OpenFile(path, mode, 0)
+	f, err := statefile.Open(path, mode, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -343,11 +343,11 @@ func (j *Journal) size() (n int64) {
 // begin opens the last segment if it is not full, else a new one.
 func (j *Journal) begin() error {
 	if len(j.segs) > 0 && j.last().size < segmentSize(j.max) && j.last().n+1 == j.next && !j.last().sealed {
-		f, err := os.OpenFile(j.path(j.last().n), os.O_RDWR, 0)
+		f, err := statefile.Open(j.path(j.last().n), os.O_RDWR, 0)
 		j.active = f
 		return err
 	}
-	f, err := os.OpenFile(j.path(j.next), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := statefile.Open(j.path(j.next), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -413,7 +413,7 @@ func (j *Journal) dropOldest(cost *Dropped) bool {
 
 // whose adds up what a segment holds, and nobody has read, by whom it is of. What it cannot read it leaves out.
 func (j *Journal) whose(s *segment, cost *Dropped) {
-	f, err := os.Open(j.path(s.n))
+	f, err := statefile.Open(j.path(s.n), os.O_RDONLY, 0)
 	if err != nil {
 		return
 	}

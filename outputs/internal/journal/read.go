@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/aws-collector/collector/internal/statefile"
 	"github.com/aws-collector/collector/record"
 )
 
@@ -56,7 +57,7 @@ func latest(b []byte) (c cursor, gen uint64) {
 }
 
 func (j *Journal) openCursor() error {
-	f, err := os.OpenFile(filepath.Join(j.dir, "cursor"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := statefile.Open(filepath.Join(j.dir, "cursor"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
@@ -130,7 +131,7 @@ func (r *reader) frame(path string, p position, size int64) error {
 		}
 	}
 	if r.file == nil {
-		f, err := os.Open(path)
+		f, err := statefile.Open(path, os.O_RDONLY, 0)
 		if err != nil {
 			return err
 		}
@@ -407,7 +408,7 @@ func (j *Journal) stat() Stat {
 
 // Inspect says what waits in a journal that nobody has open, and changes nothing.
 func Inspect(dir string) (Stat, error) {
-	b, err := os.ReadFile(filepath.Join(dir, "cursor"))
+	b, err := statefile.Read(filepath.Join(dir, "cursor"))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return Stat{}, err
 	}

@@ -1,0 +1,134 @@
+package auth
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/secret"
+)
+
+// A session that cannot be used keeps no account with a seed from signing in: it is said, what is damaged is kept beside, and a new
+// one begins. Without a seed it is said what a person can do.
+func TestSessionThatCannotBeUsed(t *testing.T) {
+	sealedKey, otherKey := secret.New(strings.Repeat("0f", 32)), secret.New(strings.Repeat("f0", 32))
+	rewrite := func(to func(b []byte) []byte) func(path string) error {
+		return func(path string) error {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(path, to(b), 0o600)
+		}
+	}
+	for name, c := range map[string]struct {
+		before, after secret.String
+		do            func(path string) error
+		say           string
+		aside         bool
+	}{
+		"empty":        {do: rewrite(func([]byte) []byte { return nil }), say: "cannot be read as a session", aside: true},
+		"torn":         {do: rewrite(func(b []byte) []byte { return b[:len(b)/2] }), say: "cannot be read as a session", aside: true},
+		"zeros":        {do: rewrite(func(b []byte) []byte { return make([]byte, len(b)) }), say: "cannot be read as a session", aside: true},
+		"garbage":      {do: rewrite(func([]byte) []byte { return []byte("\xff\xfe wJalrXUtnFEMI") }), say: "cannot be read as a session", aside: true},
+		"two":          {do: rewrite(func(b []byte) []byte { return append(b, b...) }), say: "cannot be read as a session", aside: true},
+		"another type": {do: rewrite(func([]byte) []byte { return []byte(`{"AccessKeyId": 5}`) }), say: "cannot be read as a session", aside: true},
+		"a list":       {do: rewrite(func([]byte) []byte { return []byte(`[]`) }), say: "cannot be read as a session", aside: true},
+		"half":         {do: rewrite(func([]byte) []byte { return []byte(`{"AccessKeyId": "ASIAIOSFODNN7EXAMPLE"}`) }), say: "holds half a session", aside: true},
+		"huge":         {do: func(path string) error { return os.Truncate(path, 2<<20) }, say: "cannot be read as a session", aside: true},
+		"a link": {do: func(path string) error {
+			return errors.Join(os.Rename(path, path+".real"), os.Symlink(path+".real", path))
+		}, say: "is not a regular file", aside: true},
+		"sealed, altered": {before: sealedKey, after: sealedKey, do: rewrite(func(b []byte) []byte {
+			i := bytes.Index(b, []byte(`"Sealed":"`)) + 20
+			b[i] ^= 1
+			return b
+		}), say: "was altered", aside: true},
+		"sealed, torn": {before: sealedKey, after: sealedKey, do: rewrite(func(b []byte) []byte { return b[:len(b)-20] }), say: "cannot be read", aside: true},
+		"sealed, cut inside": {before: sealedKey, after: sealedKey, do: rewrite(func(b []byte) []byte {
+			return []byte(string(b[:bytes.Index(b, []byte(`"Sealed":"`))]) + `"Sealed":"AAAA"}`)
+		}), say: "was altered", aside: true},
+		"another key":          {before: sealedKey, after: otherKey, say: "was encrypted with another session_key"},
+		"the key is gone":      {before: sealedKey, say: "there is no session_key"},
+		"a key, and no sealed": {after: sealedKey, say: "is not encrypted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				data := t.TempDir()
+				withSeed := w.ak(seed(w.mfa))
+				first := retrieve(w, w.open(w.sessions(Options{DataDir: data, SessionKey: c.before}), withSeed))
+				found, err := filepath.Glob(filepath.Join(data, "sessions", "*.json"))
+				if err != nil || len(found) != 1 {
+					t.Fatalf("%v %v", found, err)
+				}
+				damage := func() {
+					if c.do == nil {
+						return
+					}
+					if err := c.do(found[0]); err != nil {
+						t.Fatal(err)
+					}
+				}
+				damage()
+				kept, err := os.ReadFile(found[0])
+				if err != nil {
+					t.Fatal(err)
+				}
+				o := Options{DataDir: data, SessionKey: c.after}
+				withoutSeed := w.ak(func(a *config.Account) { a.SerialNumber = w.mfa.Serial })
+				w.refused(w.sessions(o), withoutSeed, w.reasonWithout(c.aside, name), c.say, "collector login")
+				time.Sleep(codePeriod)
+				if c.aside {
+					if err := os.Rename(found[0]+".damaged", found[0]); err != nil {
+						t.Fatal(err)
+					}
+				} else if b, err := os.ReadFile(found[0]); err != nil || !bytes.Equal(b, kept) {
+					t.Errorf("what cannot be used was changed: %v", err)
+				}
+
+				second := retrieve(w, w.open(w.sessions(o), withSeed))
+				if second.SessionToken == first.SessionToken {
+					t.Error("the session was used")
+				}
+				log := w.log.String()
+				if !strings.Contains(log, "stored mfa session not used") || !strings.Contains(log, c.say) || strings.Contains(log, "wJalrXUtnFEMI") {
+					t.Errorf("not said: %s", log)
+				}
+				if _, err := os.Lstat(found[0] + ".damaged"); (err == nil) != c.aside {
+					t.Errorf("kept beside: %v", err)
+				}
+				if third := retrieve(w, w.open(w.sessions(o), withSeed)); third.SessionToken != second.SessionToken {
+					t.Error("the new session was not kept")
+				}
+				w.count("GetSessionToken", 2)
+			})
+		})
+	}
+}
+
+// reasonWithout is why an account without a seed fails.
+func (w *world) reasonWithout(aside bool, name string) record.Reason {
+	if aside || name == "a key, and no sealed" {
+		return record.MFANeeded
+	}
+	return record.Other
+}
+
+// Of a session in clear that is not taken, the codes that were sent are still known: no code is sent twice.
+func TestSpentCodesSurvive(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		data := t.TempDir()
+		code := w.mfa.Now()
+		w.open(w.sessions(Options{DataDir: data}), w.ak(device(w.mfa.Serial, code)))
+		o := Options{DataDir: data, SessionKey: secret.New(strings.Repeat("0f", 32))}
+		w.refused(w.sessions(o), w.ak(device(w.mfa.Serial, code)), record.MFANeeded, "is not encrypted")
+		w.open(w.sessions(o), w.ak(seed(w.mfa)))
+		w.count("GetSessionToken", 2) // the seed's code of that window was not sent
+	})
+}
