@@ -21,7 +21,7 @@ type Block struct {
 
 // ownTexts is what hardly two accounts have in common. A text that is not here is right too: then the whole of what is shared is not.
 func ownTexts(a *Account) []*string {
-	own := []*string{&a.Name, &a.AccountID, &a.AKID, &a.Profile, &a.ARN, &a.ExternalID, &a.SerialNumber}
+	own := []*string{&a.Name, &a.AccountID, &a.AKID, &a.Profile, &a.ARN, &a.ExternalID, &a.SerialNumber, &a.Mark}
 	if n := len(a.Roles); n > 0 {
 		own = append(own, &a.Roles[n-1].ARN) // a member's, of an organization
 	}

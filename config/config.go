@@ -40,6 +40,10 @@ type File struct {
 	SecretInline bool     `yaml:"-" json:"-"` // a secret stands in the file itself
 	SecretFiles  []string `yaml:"-" json:"-"` // what ${file:} names for secrets
 
+	// Formerly is what earlier versions called the blocks without a name of their own: account-1 for the first block and so
+	// on. By the name of today.
+	Formerly map[string]string `yaml:"-" json:"-"`
+
 	source *source // what Resolve decodes again; nil once that is done
 }
 
@@ -86,7 +90,7 @@ type Expect struct {
 
 // An Account is a block as written, the file's defaults applied. See the table of forms in the README.
 type Account struct {
-	Name string `yaml:"name" doc:"What the account is called in records, metrics and messages. Default: extra_tags.account_name, else account-1, account-2 and so on."`
+	Name string `yaml:"name" doc:"What the account is called in records, metrics and messages. Default: extra_tags.account_name, else the profile, else the account id of the role, else account_id, else where the credentials come from (key, environment, instance, container, default); of blocks that would be called alike, each gets a digest of its sign-in behind the name."`
 
 	SignIn `yaml:",inline"`
 
@@ -123,6 +127,10 @@ type SignIn struct {
 	TokenCommand       []string      `yaml:"token_command" doc:"A program and its arguments, run without a shell, that prints a code each time one is needed."`
 	TokenCode          secret.String `yaml:"token_code" doc:"A one-time code of the MFA device: 6 digits, good for one session."`
 	MFASessionDuration Duration      `yaml:"mfa_session_duration" range:"15m..36h" doc:"How long the MFA session lasts. Default: 36h."`
+
+	// Mark is a digest of where the credentials come from, as it is written: references by their names. It holds no secret.
+	// Equal marks in two versions of a file are an unchanged sign-in. "": the block stands in no file.
+	Mark string `yaml:"-" json:"-"`
 }
 
 // A Role is one hop.

@@ -1,8 +1,6 @@
 package config
 
 import (
-	"slices"
-	"strconv"
 	"time"
 )
 
@@ -97,29 +95,5 @@ func (r *RoleSession) complete() {
 	}
 	if r.Duration == 0 {
 		r.Duration = defaultRole
-	}
-}
-
-// nameAccounts gives a name to every block that has none: its account_name, else account-1 for the first block and so on.
-func nameAccounts(accounts []*Account) {
-	var taken []string
-	for _, a := range accounts {
-		if a.Name == "" {
-			a.Name = a.ExtraTags["account_name"]
-		}
-		taken = append(taken, a.Name)
-	}
-	slices.Sort(taken)
-	for i, a := range accounts {
-		if a.Name != "" {
-			continue
-		}
-		a.Name = "account-" + strconv.Itoa(i+1)
-		for n := 2; ; n++ { // somebody may have called another block account-2
-			if _, clash := slices.BinarySearch(taken, a.Name); !clash {
-				break
-			}
-			a.Name = "account-" + strconv.Itoa(i+1) + "-" + strconv.Itoa(n)
-		}
 	}
 }

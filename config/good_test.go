@@ -54,7 +54,7 @@ var good = map[string]func(t *testing.T, f *File){
 	},
 	"seed-5-schedule": func(t *testing.T, f *File) {
 		equal(t, "timeout", f.Timeout, Duration(time.Hour))
-		equal(t, "name", only(t, f).Name, "account-1")
+		equal(t, "name", only(t, f).Name, "default")
 	},
 	"seed-13-machine-and-role": func(t *testing.T, f *File) {
 		equal(t, "sources", each(f, func(a Account) string { return a.CredentialSource }), []string{"Ec2InstanceMetadata", "Environment", "EcsContainer"})
@@ -108,7 +108,9 @@ var good = map[string]func(t *testing.T, f *File){
 		equal(t, "own", []string{own.Schedule, own.Timezone, own.Timeout.String(), own.Overlap}, []string{"0 3 * * *", "Asia/Tokyo", "1m30s", "cancel"})
 	},
 	"names": func(t *testing.T, f *File) {
-		equal(t, "names", each(f, func(a Account) string { return a.Name }), []string{"account-1", "account-3", "account-3-2", "four", "five"})
+		equal(t, "names", each(f, func(a Account) string { return a.Name }), []string{"default-1d20f785", "account-3", "default-1d20f785-2", "four", "five"})
+		equal(t, "formerly", f.Formerly, map[string]string{"default-1d20f785": "account-1", "default-1d20f785-2": "account-3-2"})
+		warned(t, f, "accounts[2]")
 	},
 	"two-partitions": func(t *testing.T, f *File) { equal(t, "accounts", len(f.Accounts), 3) },
 	"references": func(t *testing.T, f *File) {
@@ -342,7 +344,7 @@ func TestDefaultsStand(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Defaults()
-	want.Accounts, want.Outputs = f.Accounts, f.Outputs
+	want.Accounts, want.Outputs, want.Formerly = f.Accounts, f.Outputs, map[string]string{"default": "account-1"}
 	equal(t, "file", *f, want)
 }
 

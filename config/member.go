@@ -132,7 +132,7 @@ func (o Organization) Accounts(via record.Identity, members []Member) ([]Account
 // entering is how a member is entered: as via, and then by the role.
 func (o Organization) entering(via record.Identity, id string) SignIn {
 	s := o.Via
-	s.AccountID, s.RoleName = id, ""
+	s.AccountID, s.RoleName, s.Mark = id, "", "" // the account id says who a member is
 	if via.AccountID == id {
 		return s
 	}

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -117,21 +119,25 @@ func (d *decoder) members(m *Members) {
 // OrganizationPrefix begins the name of a block of organizations itself, and of no account.
 const OrganizationPrefix = "organization:"
 
-// labels gives each organization's block a name of its own, which none of the accounts has.
+// labels gives each organization's block a name of its own, which none of the accounts has and which is not its position.
 func labels(orgs []Organization) {
-	taken := map[string]bool{}
+	names := make([]string, len(orgs))
 	for i := range orgs {
-		o := &orgs[i]
-		what := o.Via.Profile
-		if what == "" {
-			what = strconv.Itoa(i + 1)
-		}
-		o.Label = OrganizationPrefix + what
-		for n := 2; taken[o.Label]; n++ {
-			o.Label = OrganizationPrefix + what + "-" + strconv.Itoa(n)
-		}
-		taken[o.Label] = true
+		names[i] = OrganizationPrefix + signInName(&orgs[i].Via)
 	}
+	for i, name := range distinct(names, nil, func(i int) string { return orgs[i].mark() }) {
+		orgs[i].Label = name
+	}
+}
+
+// mark tells blocks of one organization, asked in one way, from each other: by which members they select.
+func (o *Organization) mark() string {
+	text, err := json.Marshal([]any{o.Via.Mark, o.MemberRole, o.Include, o.Exclude})
+	if err != nil {
+		panic(err) // texts, and lists and maps of them
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }
 
 // inherit fills in what the block leaves to the file.

@@ -41,7 +41,7 @@ organizations:
     timeout: 5m
     extra_tags: {tag: "{{.Tags.env}}", dotted: '{{index .Tags "a.b"}}', or: '{{or .Tags.env "none"}}', if: '{{if eq .OU ""}}root{{else}}{{.OU}}{{end}}', all: "{{.ID}} {{.Email}} {{$.Name}}"}
 `)
-	if o.Label != "organization:1" || o.Needs() != (Needs{Above: true, OU: true, Tags: true}) {
+	if o.Label != "organization:111111111111" || o.Needs() != (Needs{Above: true, OU: true, Tags: true}) {
 		t.Errorf("%s needs %+v", o.Label, o.Needs())
 	}
 	long := strings.Repeat("ü", 100)
@@ -106,7 +106,7 @@ func TestMemberNeeds(t *testing.T) {
 	}
 }
 
-// TestOrganizationLabels: the block itself is called by its profile, or by its number.
+// TestOrganizationLabels: the block itself is called after how it is asked, and never by its position.
 func TestOrganizationLabels(t *testing.T) {
 	f, err := load([]byte(`
 organizations:
@@ -121,5 +121,5 @@ organizations:
 	for _, o := range f.Organizations {
 		got = append(got, fmt.Sprint(o.Label, " ", o.Line, " ", o.Name))
 	}
-	equal(t, "labels", got, []string{"organization:management 3 {{.ID}}", "organization:2 4 {{.ID}}", "organization:management-2 5 {{.ID}}"})
+	equal(t, "labels", got, []string{"organization:management-5c70d4cf 3 {{.ID}}", "organization:default 4 {{.ID}}", "organization:management-2ae8727d 5 {{.ID}}"})
 }

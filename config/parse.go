@@ -23,11 +23,12 @@ type written struct {
 
 // A source is a file that was read, as long as its references are not resolved.
 type source struct {
-	name   string
-	root   *yaml.Node
-	marks  int // of the text
-	known  Known
-	failed error // what Resolve said: the tree is gone by then
+	name    string
+	root    *yaml.Node
+	marks   int // of the text
+	known   Known
+	failed  error    // what Resolve said: the tree is gone by then
+	signIns []string // marks of the sign-ins, in the file's order; made by the first pass
 }
 
 // Parse reads a configuration strictly and reports everything that is wrong with it, as [Problems]. name is what the messages
@@ -92,7 +93,8 @@ func build(s *source, fetch *fetcher, last bool) (*File, error) {
 		return nil, all
 	}
 	f := &w.File
-	nameAccounts(blocks)
+	d.mark(blocks, f.Organizations)
+	f.Formerly = nameAccounts(blocks)
 	for _, a := range blocks {
 		a.inherit(f)
 	}

@@ -46,6 +46,7 @@ func (d *decoder) validate(w *written, blocks []*Account) {
 	}
 	d.kindsCollected(w, collects)
 	d.namesOnce(blocks)
+	d.unnamed(blocks)
 	d.accountsOnce(blocks, w.Organizations)
 }
 

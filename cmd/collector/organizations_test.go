@@ -185,13 +185,13 @@ func TestOrganizationOnce(t *testing.T) {
 			t.Errorf("exit %d", code)
 		}
 		c.wantRecords(map[string]int{"111111111111": 1, "222222222222": 1})
-		for _, say := range []string{"333333333333: auth_failed (assume_denied)", `state=SUSPENDED`, "444444444444 (closed) is SUSPENDED", "organization:1"} {
+		for _, say := range []string{"333333333333: auth_failed (assume_denied)", `state=SUSPENDED`, "444444444444 (closed) is SUSPENDED", "organization:key"} {
 			if !strings.Contains(c.stderr.String(), say) {
 				t.Errorf("no %q in\n%s", say, c.stderr.String())
 			}
 		}
 		// The list is no account: it has no regions to be in doubt about, and no row among the accounts where it went well.
-		for _, not := range []string{"regions are not known", "│ organization:1", "| organization:1", "\norganization:1 "} {
+		for _, not := range []string{"regions are not known", "│ organization:key", "| organization:key", "\norganization:key "} {
 			if strings.Contains(c.stderr.String(), not) {
 				t.Errorf("%q in\n%s", not, c.stderr.String())
 			}
@@ -233,7 +233,7 @@ func TestOrganizationOutage(t *testing.T) {
 			t.Errorf("exit %d", code)
 		}
 		c.wantRecords(map[string]int{"other": 1})
-		if text := c.stderr.String(); !strings.Contains(text, "organization:1: auth_failed") {
+		if text := c.stderr.String(); !strings.Contains(text, "organization:key: auth_failed") {
 			t.Errorf("the organization is not shown:\n%s", text)
 		}
 		down()
@@ -465,20 +465,20 @@ func TestOrganizationCheck(t *testing.T) {
 		if code != exitPartial || len(found) != 4 {
 			t.Errorf("exit %d: %+v", code, found)
 		}
-		for name, status := range map[string]string{"organization:1": "success", "111111111111": "success", "222222222222": "success", "333333333333": "failed"} {
+		for name, status := range map[string]string{"organization:key": "success", "111111111111": "success", "222222222222": "success", "333333333333": "failed"} {
 			if found[name].Status != status {
 				t.Errorf("%s: %+v, want %s", name, found[name], status)
 			}
 		}
-		if w := found["organization:1"].Warnings; len(w) != 1 || !strings.Contains(w[0], "444444444444 (closed) is SUSPENDED") {
+		if w := found["organization:key"].Warnings; len(w) != 1 || !strings.Contains(w[0], "444444444444 (closed) is SUSPENDED") {
 			t.Errorf("warnings %q", w)
 		}
-		if out, _, _ := runCheck(t, cloud.cloud, text, checkOptions{format: "table"}); !regexp.MustCompile(`organization:1 +success +111111111111 +aws +- +- `).MatchString(out) {
+		if out, _, _ := runCheck(t, cloud.cloud, text, checkOptions{format: "table"}); !regexp.MustCompile(`organization:key +success +111111111111 +aws +- +- `).MatchString(out) {
 			t.Errorf("an organization has neither regions nor kinds:\n%s", out)
 		}
 		cloud.home.Deny(awsfake.Denial{Action: "organizations:*"})
 		_, found, code = runCheck(t, cloud.cloud, text, checkOptions{})
-		if got := found["organization:1"]; code != exitFailed || got.Reason != "access_denied" || !strings.Contains(got.Hint, "policy organization") {
+		if got := found["organization:key"]; code != exitFailed || got.Reason != "access_denied" || !strings.Contains(got.Hint, "policy organization") {
 			t.Errorf("exit %d: %+v", code, got)
 		}
 	})

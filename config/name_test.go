@@ -1,0 +1,119 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// What a block without a name is called: by what it says, in this order.
+func TestNamesOfTheUnnamed(t *testing.T) {
+	key := `ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "${env:S}"`
+	for block, want := range map[string]string{
+		`{name: n, extra_tags: {account_name: t}, profile: p}`:               "n",
+		`{extra_tags: {account_name: t}, profile: p}`:                        "t",
+		`{extra_tags: {team: t}, profile: p, account_id: "111111111111"}`:    "p",
+		`{profile: "${env:PROFILE}"}`:                                        "aws1",
+		`{profile: "a*b?"}`:                                                  "a_b_",
+		`{profile: "organization:x"}`:                                        "default",
+		`{` + key + `, assume_role_arn: "arn:aws:iam::222222222222:role/r"}`: "222222222222",
+		`{assume_roles: [{assume_role_arn: "arn:aws:iam::222222222222:role/r"}, {assume_role_arn: "arn:aws:iam::333333333333:role/r"}]}`: "333333333333",
+		`{` + key + `, account_id: "222222222222", role: r}`:                                                                             "222222222222",
+		`{` + key + `, account_id: "111111111111"}`:                                                                                      "111111111111",
+		`{` + key + `}`: "key",
+		`{credential_source: Ec2InstanceMetadata}`: "instance",
+		`{credential_source: EcsContainer}`:        "container",
+		`{credential_source: Environment}`:         "environment",
+		`{extra_tags: {team: t}}`:                  "default",
+	} {
+		equal(t, block, each(loadNames(t, block), func(a Account) string { return a.Name }), []string{want})
+	}
+}
+
+func loadNames(t *testing.T, blocks ...string) *File {
+	t.Helper()
+	f, err := Parse([]byte("accounts:\n  - "+strings.Join(blocks, "\n  - ")+"\n"), "c.yaml", known())
+	if err == nil {
+		err = f.Resolve(func(name string) (string, bool) {
+			v := map[string]string{"PROFILE": "aws1", "S": exampleSecret, "ID": "AKIAIOSFODNN7EXAMPLE", "ARN": "arn:aws:iam::222222222222:role/r"}[name]
+			return v, v != ""
+		}, func(string) ([]byte, error) { return []byte(exampleSecret), nil })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// A block that is removed, added or moved changes nobody else's name, as long as names do not collide; where they do, the
+// others keep theirs too.
+func TestNamesAreNotPositions(t *testing.T) {
+	blocks := []string{`{profile: a}`, `{profile: b}`, `{assume_role_arn: "arn:aws:iam::222222222222:role/r"}`,
+		`{assume_role_arn: "arn:aws:iam::222222222222:role/other"}`, `{assume_role_arn: "arn:aws:iam::222222222222:role/third"}`,
+		`{ak_id: "${env:ID}", ak_secret: "${env:S}"}`, `{extra_tags: {x: y}}`}
+	names := func(blocks []string) map[string]string {
+		by := map[string]string{}
+		for i, a := range loadNames(t, blocks...).Accounts {
+			by[blocks[i]] = a.Name()
+		}
+		return by
+	}
+	all := names(blocks)
+	for i := range blocks {
+		left := slices.Concat(blocks[:i], blocks[i+1:])
+		slices.Reverse(left)
+		want := maps.Clone(all)
+		delete(want, blocks[i])
+		equal(t, "without "+blocks[i], names(left), want)
+	}
+	equal(t, "formerly", loadNames(t, blocks...).Formerly["b"], "account-2")
+}
+
+// Two unnamed blocks are warned of, by their lines; one is not.
+func TestUnnamedAreWarnedOf(t *testing.T) {
+	equal(t, "one", len(loadNames(t, `{profile: a}`, `{name: b}`).Warnings), 0)
+	equal(t, "tagged", len(loadNames(t, `{profile: a}`, `{extra_tags: {account_name: b}}`).Warnings), 0)
+	w := loadNames(t, `{profile: a}`, `{name: n, profile: a}`, `{profile: b}`).Warnings
+	if len(w) != 1 || w[0].Line != 4 || !strings.Contains(w[0].Text, "lines 2, 4") {
+		t.Errorf("got %v", w)
+	}
+	w = loadNames(t, strings.Split(strings.Repeat(`{profile: a}|`, 29)+`{profile: a}`, "|")...).Warnings
+	if len(w) != 1 || !strings.Contains(w[0].Text, "20 more") {
+		t.Errorf("got %v", w)
+	}
+}
+
+// The mark of a sign-in is of what is written: the value of a reference, a name, a schedule or account_id is no part of it;
+// another profile, key, role or reference is another sign-in. No secret of the file is in it.
+func TestMark(t *testing.T) {
+	mark := func(block string) string { a := loadNames(t, block).Accounts[0].Account(); return a.Mark }
+	for _, c := range []struct {
+		one, other string
+		same       bool
+	}{
+		{`{profile: a}`, `{profile: a, name: n, schedule: "@hourly", extra_tags: {x: y}, account_id: "111111111111", sts_region: eu-west-1}`, true},
+		{`{profile: a}`, `{profile: b}`, false},
+		{`{profile: "${env:PROFILE}"}`, `{profile: aws1}`, false},
+		{`{profile: "x${env:PROFILE}"}`, `{profile: "y${env:PROFILE}"}`, false},
+		{`{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "` + exampleSecret + `"}`, `{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "` + strings.ToUpper(exampleSecret) + `"}`, true},
+		{`{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "${file:/a}"}`, `{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "${file:/b}"}`, false},
+		{`{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "${file:/a}"}`, `{ak_id: AKIAIOSFODNN7EXAMPLF, ak_secret: "${file:/a}"}`, false},
+		{`{assume_role_arn: "${env:ARN}"}`, `{assume_role_arn: "arn:aws:iam::222222222222:role/r"}`, false},
+		{`{assume_role_arn: "arn:aws:iam::222222222222:role/r"}`, `{assume_role_arn: "arn:aws:iam::222222222222:role/r", external_id: word}`, true},
+		{`{credential_source: Environment}`, `{}`, false},
+	} {
+		if got := mark(c.one) == mark(c.other); got != c.same {
+			t.Errorf("%s and %s: same %t, want %t", c.one, c.other, got, c.same)
+		}
+	}
+	o := organization(t, "organizations:\n  - {via: {profile: management}, role: r}\n")
+	if o.Via.Mark == "" || o.Via.Mark != mark(`{profile: management}`) {
+		t.Errorf("an organization's sign-in is marked %q", o.Via.Mark)
+	}
+	as, err := o.Accounts(via, []Member{{ID: "222222222222"}, {ID: via.AccountID}})
+	if err != nil || fmt.Sprint(as[0].Mark, as[1].Mark) != "" {
+		t.Errorf("members are marked: %v", err)
+	}
+}
