@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -28,6 +29,7 @@ type Options struct {
 	DataDir    string              // MFA sessions are kept in DataDir/sessions; "": in memory, until the process ends
 	SessionKey secret.String       // encrypts them there, see [config.ParseSessionKey]; none: they are in clear
 	MFA        MFAStore            // in the place of DataDir
+	Claims     Claims              // which account each block was before; nil: only this process remembers
 	Log        *slog.Logger        // nil: nothing is logged
 }
 
@@ -41,6 +43,7 @@ type Sessions struct {
 	loaded   *loaded
 	getenv   func(string) string
 	store    MFAStore
+	claims   Claims
 	log      *slog.Logger
 	life     *life
 	sso      *ssoTokens
@@ -59,7 +62,7 @@ type Sessions struct {
 // NewSessions has no session yet, and calls nobody.
 func NewSessions(o Options) *Sessions {
 	s := &Sessions{
-		aws: o.AWS, tokens: newTokens(o.AWS), keys: iam.NewFromConfig(impatient(o.AWS), func(c *iam.Options) { c.HTTPSignerV4 = forgetful{} }).ListAccessKeys, loaded: loadedOf(o.AWS), getenv: o.Getenv, store: o.MFA, log: o.Log,
+		aws: o.AWS, tokens: newTokens(o.AWS), keys: iam.NewFromConfig(impatient(o.AWS), func(c *iam.Options) { c.HTTPSignerV4 = forgetful{} }).ListAccessKeys, loaded: loadedOf(o.AWS), getenv: o.Getenv, store: o.MFA, claims: o.Claims, log: o.Log,
 		layers: make(map[pipeline]*layer), ages: make(map[string]*flight[time.Time]), organizations: newOrganizations(o.AWS),
 	}
 	if s.getenv == nil {
@@ -70,6 +73,9 @@ func NewSessions(o Options) *Sessions {
 	}
 	for _, f := range s.loaded.ignored {
 		s.log.Warn("AWS setting ignored", "setting", f.Where, "error", f.Text)
+	}
+	if s.claims == nil {
+		s.claims = NewClaims(ClaimsOptions{Log: s.log})
 	}
 	s.life = newLife(s.log)
 	s.sso = &ssoTokens{life: s.life, last: make(map[string]*ssoFlight)}
@@ -91,21 +97,36 @@ func NewSessions(o Options) *Sessions {
 // Close ends what is under way and waits for it. Sessions that were opened keep what they have.
 func (s *Sessions) Close() { s.life.end() }
 
-// A Session is an account, entered. One an effective identity, shared by every region and every goroutine. It is an
-// [aws.CredentialsProvider] that renews itself.
+// A Session is an account, entered. Blocks that amount to the same share the credentials behind it. It is an
+// [aws.CredentialsProvider] that renews itself, and never gives another account's credentials than its Identity's.
 type Session struct {
 	Identity record.Identity
 
-	top *layer
+	top   *layer
+	entry *entry // nil: whose the credentials are does not matter
 
-	revoked revocation
+	sessions *Sessions
+	block    config.Account
+	judged   atomic.Pointer[owner] // the last that was held against the block
 }
 
 // Path is how it was entered, for people: "ak AKIA…MPLE", "mfa arn:…", "role arn:…".
 func (s *Session) Path() []string { return s.top.path() }
 
 // Retrieve gives the current credentials. It waits for STS only where none are valid, and never longer than ctx.
-func (s *Session) Retrieve(ctx context.Context) (aws.Credentials, error) { return s.top.Retrieve(ctx) }
+func (s *Session) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	if s.entry == nil {
+		return s.top.Retrieve(ctx)
+	}
+	c, of, err := s.entry.retrieve(ctx, s.sessions, "")
+	if err != nil {
+		return aws.Credentials{}, err
+	}
+	if err := s.judge(of); err != nil {
+		return aws.Credentials{}, err
+	}
+	return c, nil
+}
 
 // Invalidate says that AWS refused the current credentials as expired: the next Retrieve gets new ones, from the inner
 // steps on if those are dead too. Of several callers who find out at once, the late ones do no harm.
@@ -141,8 +162,8 @@ func (s *Session) Lapses() (time.Time, bool) {
 	return mfa.expires()
 }
 
-// Open signs in, checks who answered against what the block says, and sees to it that the credentials are valid now. Blocks
-// that amount to the same share one Session. Its error holds a [record.Fault]; the account's name is the caller's to add.
+// Open signs in, checks who answered against what the block says and what it was before, and sees to it that the credentials
+// are valid now. Its error holds a [record.Fault]; the account's name is the caller's to add.
 //
 // An error is not kept: the next Open tries again. Only a clear refusal (a wrong key, a denied role) is repeated for
 // ten seconds without asking AWS, so that many blocks behind one broken base cost one call.
@@ -151,23 +172,31 @@ func (s *Sessions) Open(ctx context.Context, a config.Account) (*Session, error)
 	if err != nil {
 		return nil, err
 	}
-	e := s.entry(steps, region)
-	if err := e.enter(ctx, s); err != nil {
+	e := s.entry(steps)
+	_, of, err := e.retrieve(ctx, s, region)
+	if err != nil {
 		return nil, err
 	}
-	if err := expect(a, &e.session); err != nil {
+	out := &Session{Identity: of.who, top: e.top, entry: e, sessions: s, block: a}
+	if err := out.judge(of); err != nil {
 		return nil, err
 	}
-	if _, err := e.session.Retrieve(ctx); err != nil {
-		return nil, err
-	}
-	return &e.session, nil
+	return out, nil
 }
 
 // entry finds what the steps amount to, or begins it.
-func (s *Sessions) entry(steps []Step, region string) *entry {
+func (s *Sessions) entry(steps []Step) *entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	top := s.top(steps)
+	if top.entry == nil {
+		top.entry = &entry{top: top}
+	}
+	return top.entry
+}
+
+// top is the last layer of the steps. s.mu is held.
+func (s *Sessions) top(steps []Step) *layer {
 	var top *layer
 	var key pipeline
 	for _, step := range steps {
@@ -179,9 +208,8 @@ func (s *Sessions) entry(steps []Step, region string) *entry {
 			s.forgetIdle()
 			s.swept = t
 		}
-		top.entry = &entry{region: region, session: Session{top: top}}
 	}
-	return top.entry
+	return top
 }
 
 // Forget lets go of what is kept of a block's session, for who will not open it again soon: its last role's credentials, and the
@@ -241,49 +269,4 @@ func (s *Sessions) forgetIdle() {
 			delete(s.layers, k)
 		}
 	}
-}
-
-// An entry is a session and the way to it.
-type entry struct {
-	region string
-
-	mu      sync.Mutex
-	flight  *flight[record.Identity]
-	session Session // its Identity is set once: then it is entered
-}
-
-// enter asks once who the session is, however many come at once.
-func (e *entry) enter(ctx context.Context, s *Sessions) error {
-	e.mu.Lock()
-	if e.session.Identity != (record.Identity{}) {
-		e.mu.Unlock()
-		return nil
-	}
-	f := e.flight
-	if f == nil {
-		f = newFlight[record.Identity]()
-		if !s.life.run(func(ctx context.Context) {
-			who, err := whoami(ctx, s.tokens, e.region, e.session.top)
-			e.arrived(s, who, err)
-			f.land(who, err)
-		}) {
-			e.mu.Unlock()
-			return errClosed
-		}
-		e.flight = f
-	}
-	e.mu.Unlock()
-	_, err := f.wait(ctx, e.session.top.step.Name())
-	return err
-}
-
-func (e *entry) arrived(s *Sessions, who record.Identity, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.flight = nil
-	if err != nil {
-		return
-	}
-	e.session.Identity = who
-	s.log.Info("signed in", "arn", who.ARN, "account_id", who.AccountID, "path", strings.Join(e.session.Path(), " → "))
 }

@@ -49,6 +49,7 @@ type layer struct {
 
 	mu     sync.Mutex
 	creds  *kept // nil: none
+	gone   *kept // the last that AWS refused, or denied what others are allowed
 	got    instant
 	due    instant // when renewal begins; 0: never
 	next   instant // no renewal before
@@ -222,7 +223,27 @@ func (l *layer) forget() {
 	if d, ok := l.step.(dropper); ok && l.creds != nil {
 		d.drop(l.creds.credentials())
 	}
+	if l.creds != nil {
+		l.gone = l.creds
+	}
 	l.reset()
+}
+
+// refused reports whether credentials that were kept are not to be given any more, though they are valid by the clock.
+func (l *layer) refused(k *kept) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return k == l.gone
+}
+
+// keptOf is credentials as they are kept here, or are to be.
+func (l *layer) keptOf(c aws.Credentials) *kept {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.creds != nil && same(l.creds.credentials(), c) {
+		return l.creds
+	}
+	return keep(c)
 }
 
 // reset leaves the layer as it began. l.mu is held.
@@ -253,12 +274,15 @@ func (l *layer) Anew(ctx context.Context, c aws.Credentials) (aws.Credentials, b
 	case l.flight == nil:
 		l.renew()
 	}
-	f := l.flight
+	f, old := l.flight, l.creds
 	l.mu.Unlock()
 	other, err := f.wait(ctx, l.step.Name())
 	if err != nil || same(other, c) {
 		return c, false // landed has said why, and kept what is valid
 	}
+	l.mu.Lock()
+	l.gone = old
+	l.mu.Unlock()
 	return other, true
 }
 

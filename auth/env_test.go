@@ -212,7 +212,7 @@ func TestBusyIMDS(t *testing.T) {
 
 // TestExpect: who answers is held against what the block says.
 func TestExpect(t *testing.T) {
-	who := &Session{Identity: record.Identity{AccountID: "111111111111", Partition: "aws", ARN: "arn:aws:sts::111111111111:assumed-role/r/s"}, top: &layer{step: fakeStep(nil)}}
+	who := record.Identity{AccountID: "111111111111", Partition: "aws", ARN: "arn:aws:sts::111111111111:assumed-role/r/s"}
 	for say, a := range map[string]config.Account{
 		"":             block(role("arn:aws:iam::111111111111:role/r"), func(a *config.Account) { a.AccountID, a.Partition = "111111111111", "aws" }),
 		"444444444444": block(func(a *config.Account) { a.AccountID = "444444444444" }),
@@ -220,7 +220,7 @@ func TestExpect(t *testing.T) {
 		"the account of arn:aws:iam::222222222222:role/r":      block(role("arn:aws:iam::222222222222:role/r")),
 		"the partition of arn:aws-cn:iam::111111111111:role/r": block(role("arn:aws-cn:iam::111111111111:role/r")),
 	} {
-		err := expect(a, who)
+		err := expect(a, who, []string{"default chain"})
 		if say == "" && err != nil || say != "" && (record.ReasonOf(err) != record.WrongAccount || !strings.Contains(err.Error(), say)) {
 			t.Errorf("%q: %v", say, err)
 		}

@@ -3,42 +3,96 @@ package auth
 import (
 	"context"
 	"strings"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 
 	"github.com/aws-collector/collector/config"
 	"github.com/aws-collector/collector/record"
 )
 
-// whoami asks STS who the top of a pipeline turned out to be.
-func whoami(ctx context.Context, t tokens, region string, top *layer) (record.Identity, error) {
+// whoami asks STS who the top of a pipeline turned out to be, and says of which credentials.
+func whoami(ctx context.Context, t tokens, region string, top *layer) (aws.Credentials, record.Identity, error) {
 	var out *sts.GetCallerIdentityOutput
 	c, err := ask(ctx, top, func(c aws.Credentials) (err error) {
 		out, err = t.identity(ctx, region, c)
 		return err
 	})
 	if err != nil {
-		return record.Identity{}, explain(err, clues{doing: "ask who " + top.step.Name() + " is", signer: top.step.Name(), region: region, used: c})
+		return c, record.Identity{}, explain(err, clues{doing: "ask who " + top.step.Name() + " is", signer: top.step.Name(), region: region, used: c})
 	}
-	return identityOf(out), nil
+	arn, account := aws.ToString(out.Arn), aws.ToString(out.Account)
+	who := identityOf(arn)
+	if who.AccountID != account {
+		who.AccountID = account
+	}
+	return c, who, nil
 }
 
-func identityOf(out *sts.GetCallerIdentityOutput) record.Identity {
-	arn, account := aws.ToString(out.Arn), aws.ToString(out.Account)
-	if within := record.AccountOfARN(arn); within == account {
-		account = within // the same text once
+// identityOf is whose an ARN is. Its texts are those of the ARN.
+func identityOf(arn string) record.Identity {
+	return record.Identity{AccountID: record.AccountOfARN(arn), Partition: record.PartitionOfARN(arn), ARN: arn}
+}
+
+// issued notes whose the role session is that a step has just been given: STS says so with the session, and need not be asked.
+type issued struct {
+	mu      sync.Mutex
+	id, arn string
+}
+
+func (i *issued) note(c *types.Credentials, user *types.AssumedRoleUser) {
+	if c == nil || user == nil {
+		return
 	}
-	return record.Identity{AccountID: account, Partition: record.PartitionOfARN(arn), ARN: arn}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.id, i.arn = aws.ToString(c.AccessKeyId), aws.ToString(user.Arn)
+}
+
+// identified is whose the credentials are, if they are the session that was given last.
+func (i *issued) identified(c aws.Credentials) (record.Identity, bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.id != c.AccessKeyID {
+		return record.Identity{}, false
+	}
+	who := identityOf(i.arn)
+	return who, who.AccountID != "" && who.Partition != ""
+}
+
+// An identifier is a step that knows whose its credentials are.
+type identifier interface {
+	identified(aws.Credentials) (record.Identity, bool)
+}
+
+// judge holds whose the credentials are now against the account that was opened, against what the block says, and against
+// what it was before.
+func (s *Session) judge(of *owner) error {
+	if s.judged.Load() == of {
+		return nil
+	}
+	if err := expect(s.block, of.who, s.Path()); err != nil {
+		return err
+	}
+	if err := s.sessions.claims.Hold(s.block, of.who, s.Path()); err != nil {
+		return err
+	}
+	if now, before := of.who, s.Identity; now.AccountID != before.AccountID || now.Partition != before.Partition {
+		return fault(record.WrongAccount, "the next run collects the other account; what was listed of this one stays as it is",
+			"the credentials became those of %s, and this run is of account %s (entered by %s)", now.ARN, before.AccountID, strings.Join(s.Path(), " → "))
+	}
+	s.judged.Store(of)
+	return nil
 }
 
 // expect compares who answered with what the block says. It catches what nothing else does: a default chain that picks
 // another account's keys in silence, and a block that was copied with the ARN of another.
-func expect(a config.Account, got *Session) error {
-	who := got.Identity
+func expect(a config.Account, who record.Identity, path []string) error {
 	wrong := func(says, want, is string) *record.Fault {
 		return fault(record.WrongAccount, "the credentials are another account's than the block is meant for; where they come from is in the message",
-			"%s is %s, but %s is in %s (entered by %s)", says, want, who.ARN, is, strings.Join(got.Path(), " → "))
+			"%s is %s, but %s is in %s (entered by %s)", says, want, who.ARN, is, strings.Join(path, " → "))
 	}
 	account, partition := "account "+who.AccountID, "partition "+who.Partition
 	switch {
@@ -50,7 +104,7 @@ func expect(a config.Account, got *Session) error {
 		return wrong("account_id", a.AccountID, account)
 	case a.RequireRole && !strings.Contains(who.ARN, ":assumed-role/"):
 		return fault(record.RoleRequired, "`require_role: true` stands in the block: name a role, by `account_id` and `role` or by `assume_role_arn`, or use the machine's role",
-			"%s is no role (entered by %s)", who.ARN, strings.Join(got.Path(), " → "))
+			"%s is no role (entered by %s)", who.ARN, strings.Join(path, " → "))
 	case a.Partition != "" && a.Partition != who.Partition:
 		return wrong("partition", a.Partition, partition)
 	}

@@ -12,11 +12,13 @@ import (
 // It calls nobody: who the credentials turn out to be is not asked, as they may be those of a store that is not AWS's, and
 // they are looked for when they are first needed. They renew themselves; what refuses them can say so to their method Invalidate.
 func (s *Sessions) Lend(ctx context.Context, a config.Account) (aws.Config, error) {
-	steps, region, err := s.plan(ctx, a)
+	steps, _, err := s.plan(ctx, a)
 	if err != nil {
 		return aws.Config{}, err
 	}
 	cfg := s.aws.Copy()
-	cfg.Credentials = &s.entry(steps, region).session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cfg.Credentials = &Session{top: s.top(steps)}
 	return cfg, nil
 }

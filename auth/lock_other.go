@@ -39,3 +39,6 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 		}
 	}
 }
+
+// giveToOwner: files have no such owner here.
+func giveToOwner(string) {}

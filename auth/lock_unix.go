@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,5 +40,20 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 			t.Stop()
 			return nil, errors.Join(context.Cause(ctx), f.Close())
 		}
+	}
+}
+
+// giveToOwner gives a file that root made to the owner of its directory: a collector that runs there as somebody else must be able to
+// use it.
+func giveToOwner(path string) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	info, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && owner.Uid != 0 {
+		_ = os.Lchown(path, int(owner.Uid), int(owner.Gid)) // without it the collector says that it may not read the file
 	}
 }

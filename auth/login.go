@@ -26,7 +26,7 @@ func (s *Sessions) Login(ctx context.Context, a config.Account, ask func(ctx con
 	if err != nil {
 		return Login{}, err
 	}
-	at := s.entry(steps, region).session.top.mfa()
+	at := s.entry(steps).top.mfa()
 	if at == nil {
 		return Login{}, fault(record.MFASerial, "a device is named by `serial_number`, or by mfa_serial in the profile of the block; an account without one needs no login",
 			"the account signs in without an MFA device")

@@ -29,6 +29,8 @@ type sdkStep struct {
 	tokens   tokens
 	sso      *ssoTokens
 	instance Provider // the one instance role
+
+	issued
 }
 
 func (s *sdkStep) Name() string {
@@ -182,6 +184,7 @@ func (s steered) AssumeRole(ctx context.Context, in *sts.AssumeRoleInput, o ...f
 			region: s.to.region, extID: in.ExternalId != nil,
 		})
 	}
+	s.to.note(out.Credentials, out.AssumedRoleUser)
 	return out, nil
 }
 
@@ -199,6 +202,7 @@ func (s steered) AssumeRoleWithWebIdentity(ctx context.Context, in *sts.AssumeRo
 			role: aws.ToString(in.RoleArn), region: s.to.region, code: aws.ToString(in.WebIdentityToken),
 		})
 	}
+	s.to.note(out.Credentials, out.AssumedRoleUser)
 	return out, nil
 }
 

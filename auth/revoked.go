@@ -27,16 +27,23 @@ func bitOf(action string) (word int, bit uint64) {
 
 // Allowed notes that AWS allowed the action.
 func (s *Session) Allowed(action string) {
+	if s.entry == nil {
+		return
+	}
 	word, bit := bitOf(action)
-	s.revoked.mu.Lock()
-	defer s.revoked.mu.Unlock()
-	s.revoked.allowed[word] |= bit
+	r := &s.entry.revoked
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.allowed[word] |= bit
 }
 
 // Denied hears that AWS denied the action to these credentials. If it was allowed before, the role is entered anew, once in ten minutes
 // at most. true: there are other credentials now, so try again.
 func (s *Session) Denied(ctx context.Context, c aws.Credentials, action string) bool {
-	r := &s.revoked
+	if s.entry == nil {
+		return false
+	}
+	r := &s.entry.revoked
 	word, bit := bitOf(action)
 	r.mu.Lock()
 	if c.AccessKeyID == r.renewed { // so it is no revocation

@@ -31,6 +31,8 @@ type roleStep struct {
 	duration time.Duration
 	more     *roleMore // nil: none of it
 	after    Step
+
+	issued
 }
 
 // roleMore is what few roles ask for.
@@ -76,7 +78,7 @@ func (*roleStep) revocable() {}
 func (s *roleStep) Retrieve(ctx context.Context, prev Provider) (aws.Credentials, error) {
 	var out aws.Credentials
 	assume := func(c aws.Credentials) (err error) {
-		out, err = s.tokens.assume(ctx, s.region, c, s.input(c))
+		out, err = s.tokens.assume(ctx, s.region, c, s.input(c), &s.issued)
 		return err
 	}
 	c, err := ask(ctx, prev, assume)

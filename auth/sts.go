@@ -142,8 +142,8 @@ func clockAhead(server, here time.Time) time.Duration {
 	return 0
 }
 
-// assume enters a role.
-func (t tokens) assume(ctx context.Context, region string, c aws.Credentials, in *sts.AssumeRoleInput) (aws.Credentials, error) {
+// assume enters a role, and notes in which account that is.
+func (t tokens) assume(ctx context.Context, region string, c aws.Credentials, in *sts.AssumeRoleInput, to *issued) (aws.Credentials, error) {
 	ctx, cancel := within(ctx, callTimeout, "sts:AssumeRole in "+region)
 	defer cancel()
 	out, err := t.client.AssumeRole(ctx, in, as(region, c))
@@ -154,6 +154,7 @@ func (t tokens) assume(ctx context.Context, region string, c aws.Credentials, in
 		return aws.Credentials{}, timedOut(ctx, err)
 	}
 	k := out.Credentials
+	to.note(k, out.AssumedRoleUser)
 	return temporary(k.AccessKeyId, k.SecretAccessKey, k.SessionToken, k.Expiration, "AssumeRole"), nil
 }
 

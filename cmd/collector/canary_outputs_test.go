@@ -163,14 +163,14 @@ web: {listen: "127.0.0.1:0"}
 	for _, args := range [][]string{
 		{"validate"}, {"schema"}, {"check", "-o", "json"}, {"check"}, {"policy"}, {"policy", "all", "--account-id", "123456789012"}, {"policy", "organization"}, {"run", "--plan"},
 		{"run", "--dry-run", "--once"}, {"list", "instance", "-o", "json"}, {"history", instance[1], "-o", "jsonl"}, {"changes", "-o", "jsonl"}, {"db", "check"},
-		{"db", "export", "--history"}, {"sql", "select * from resources"}, {"login", "organization:1"}, {"healthcheck"},
+		{"db", "export", "--history"}, {"sql", "select * from resources"}, {"login", "organization:key"}, {"healthcheck"},
 	} {
 		verb(args...)
 	}
 
 	d := startDaemon(t, config, s.URL)
 	d.until("what is shown", func() bool { return strings.Contains(d.get("/metrics/inventory"), "aws_ec2_instance_info{") })
-	d.until("the organization's run", d.says(`run ended" account=organization:2`))
+	d.until("the organization's run", d.says(`run ended" account=organization:key-`))
 	for _, path := range []string{"/metrics", "/metrics/inventory", "/api/v1/sd/nodes", "/", "/-/ready", "/-/healthy"} {
 		c.leaks(t, path, d.get(path))
 	}

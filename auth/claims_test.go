@@ -1,0 +1,436 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/record"
+	"github.com/aws-collector/collector/secret"
+)
+
+func marked(a *config.Account) { a.Mark = "m" }
+
+// claims are those of a file, of a process that has just begun.
+func (w *world) claims(path string) *FileClaims {
+	w.t.Helper()
+	c := NewClaims(ClaimsOptions{Path: path, Log: slog.New(slog.NewTextHandler(w.log, nil))})
+	if err := c.Load(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = c.Flush() })
+	return c
+}
+
+// TestSwap: another account behind a block that is written as before is refused, whichever way the block signs in, in the same
+// process and after a restart, until the block says so or a person has accepted it.
+func TestSwap(t *testing.T) {
+	creds := func(path string, k awsfake.Key) {
+		if err := os.WriteFile(path, []byte("[x]\naws_access_key_id = "+k.ID+"\naws_secret_access_key = "+k.Secret+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, of := range map[string]func(w *world, other awsfake.Key) (a config.Account, swap func(*config.Account)){
+		"profile": func(w *world, other awsfake.Key) (config.Account, func(*config.Account)) {
+			path := filepath.Join(t.TempDir(), "credentials")
+			creds(path, w.key)
+			w.load.CredentialsFiles = []string{path}
+			return block(profile("x")), func(*config.Account) { creds(path, other) }
+		},
+		"credential_process": func(w *world, other awsfake.Key) (config.Account, func(*config.Account)) {
+			path := filepath.Join(t.TempDir(), "out")
+			w.process(path, w.key, time.Time{})
+			w.load.ConfigFiles = []string{write(t, "config", "[profile x]\ncredential_process = cat "+path+"\n")}
+			return block(profile("x")), func(*config.Account) { w.process(path, other, time.Time{}) }
+		},
+		"role of a profile": func(w *world, _ awsfake.Key) (config.Account, func(*config.Account)) {
+			path := filepath.Join(t.TempDir(), "config")
+			put := func(arn string) {
+				text := "[profile u]\naws_access_key_id = " + w.key.ID + "\naws_secret_access_key = " + w.key.Secret + "\n[profile x]\nsource_profile = u\nrole_arn = " + arn + "\n"
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			put(w.home.AddRole("here", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.home.ID}}}}).ARN)
+			w.load.ConfigFiles = []string{path}
+			return block(profile("x")), func(*config.Account) { put(w.role.ARN) }
+		},
+		"file reference of a key": func(w *world, other awsfake.Key) (config.Account, func(*config.Account)) {
+			return w.ak(), func(a *config.Account) { a.AKID, a.AKSecret = other.ID, secret.New(other.Secret) }
+		},
+		"env reference of a role": func(w *world, _ awsfake.Key) (config.Account, func(*config.Account)) {
+			here := w.home.AddRole("here", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.home.ID}}}})
+			return w.ak(role(here.ARN)), func(a *config.Account) { a.Role.ARN = w.role.ARN }
+		},
+		"instance role": func(w *world, _ awsfake.Key) (config.Account, func(*config.Account)) {
+			put := func(c *awsfake.Account) {
+				r := c.AddRole("instance", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"ec2.amazonaws.com"}}}})
+				w.aws.SetIMDS(&awsfake.IMDS{Role: r, Region: "us-east-1", InstanceID: "i-0123456789abcdef0"})
+			}
+			put(w.home)
+			return block(source("Ec2InstanceMetadata")), func(*config.Account) { put(w.other) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, awsfake.Options{})
+			path := filepath.Join(t.TempDir(), "identities.json")
+			a, swap := of(w, w.other.AddUser("carol").NewKey())
+			a.Mark = "m"
+			first := w.claims(path)
+			if got := w.open(w.sessions(Options{Claims: first}), a); got.Identity.AccountID != w.home.ID {
+				t.Fatalf("signed in as %s", got.Identity.ARN)
+			}
+			if a.IDKnown() == "" {
+				read(t, path) // it is there before anything can be listed
+			} else if err := first.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			before := read(t, path)
+			swap(&a)
+			again := w.claims(path)
+			refused := func(s *Sessions) {
+				t.Helper()
+				w.refused(s, a, record.WrongAccount, w.home.ID, w.other.ID, "collector accept prod", `account_id: "222222222222"`)
+			}
+			restarted := w.sessions(Options{Claims: again})
+			refused(w.sessions(Options{Claims: first})) // it has not read the file again
+			refused(restarted)
+			if c := again.Of("prod", "m"); c.AccountID != w.home.ID || c.Refused.AccountID != w.other.ID {
+				t.Errorf("claim %+v", c)
+			}
+			if err := again.Flush(); err != nil || read(t, path) == before {
+				t.Errorf("what was refused is not kept: %v", err)
+			}
+			refused(w.sessions(Options{Claims: w.claims(path)}))
+
+			said := a
+			said.AccountID = w.other.ID
+			if name != "env reference of a role" {
+				told := filepath.Join(t.TempDir(), "identities.json")
+				if err := os.WriteFile(told, []byte(read(t, path)), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				s := w.sessions(Options{Claims: w.claims(told)})
+				w.open(s, said)
+				w.open(s, a) // what the block said once holds
+			}
+
+			was, err := w.claims(path).Accept("prod") // another process
+			if err != nil || was.AccountID != w.home.ID {
+				t.Fatalf("%+v, %v", was, err)
+			}
+			if got := w.open(restarted, a); got.Identity.AccountID != w.other.ID {
+				t.Errorf("signed in as %s", got.Identity.ARN)
+			}
+			if _, err := w.claims(path).Accept("prod"); !errors.Is(err, ErrNothingRefused) {
+				t.Errorf("accepted twice: %v", err)
+			}
+		})
+	}
+}
+
+// process is what a credential_process prints.
+func (w *world) process(path string, k awsfake.Key, until time.Time) {
+	w.t.Helper()
+	end := ""
+	if !until.IsZero() {
+		end = `, "Expiration": "` + until.UTC().Format(time.RFC3339) + `"`
+	}
+	text := fmt.Sprintf(`{"Version": 1, "AccessKeyId": %q, "SecretAccessKey": %q%s}`, k.ID, k.Secret, end)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestSwapEnvironment: what does not change within a process is compared after a restart.
+func TestSwapEnvironment(t *testing.T) {
+	w, _ := ordinary(t)
+	path := filepath.Join(t.TempDir(), "identities.json")
+	carol := w.other.AddUser("carol").NewKey()
+	for _, a := range []config.Account{block(marked), block(source("Environment"), marked, func(a *config.Account) { a.Name = "env" })} {
+		t.Setenv("AWS_ACCESS_KEY_ID", w.key.ID)
+		t.Setenv("AWS_SECRET_ACCESS_KEY", w.key.Secret)
+		w.open(w.sessions(Options{Claims: w.claims(path), Getenv: os.Getenv}), a)
+		t.Setenv("AWS_ACCESS_KEY_ID", carol.ID)
+		t.Setenv("AWS_SECRET_ACCESS_KEY", carol.Secret)
+		w.refused(w.sessions(Options{Claims: w.claims(path), Getenv: os.Getenv}), a, record.WrongAccount, "222222222222", "111111111111")
+	}
+}
+
+// TestSwapSSO: another account in a profile's section; and a session that is renewed is asked about once.
+func TestSwapSSO(t *testing.T) {
+	c := newIdentityCenter(t)
+	c.logIn()
+	path := filepath.Join(t.TempDir(), "identities.json")
+	s := c.sessions(Options{Claims: c.claims(path)})
+	got := c.open(s, block(profile("p0"), marked))
+	c.count("GetCallerIdentity", 1)
+	file := os.Getenv("AWS_CONFIG_FILE")
+	text := strings.Replace(read(t, file), "sso_account_id = 700000000000", "sso_account_id = 700000000003", 1)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got.Drop(retrieve(c.world, got)) // so the file is read again, in the middle of a listing
+	for range 3 {
+		if creds, err := got.Retrieve(t.Context()); record.ReasonOf(err) != record.WrongAccount || creds.HasKeys() {
+			t.Errorf("gave %s of another account: %v", creds.AccessKeyID, err)
+		}
+	}
+	c.count("GetCallerIdentity", 2)
+	c.refused(s, block(profile("p0"), marked), record.WrongAccount, "700000000000", "700000000003")
+	c.count("GetCallerIdentity", 2)
+}
+
+// TestSwapInMidListing: a session that renews itself never becomes another account's; nobody gets that one's credentials. Two
+// blocks behind one source are judged each by itself.
+func TestSwapInMidListing(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		carol := w.other.AddUser("carol").NewKey()
+		path := filepath.Join(t.TempDir(), "out")
+		w.process(path, w.key, time.Now().Add(time.Hour))
+		w.load.ConfigFiles = []string{write(t, "config", "[profile x]\ncredential_process = cat "+path+"\n")}
+		s := w.sessions(Options{})
+		prod := block(profile("x"), marked)
+		got := w.open(s, prod)
+		time.Sleep(50 * time.Minute)
+		w.process(path, carol, time.Now().Add(time.Hour))
+		time.Sleep(9*time.Minute + 30*time.Second)
+		if c := retrieve(w, got); c.AccessKeyID != w.key.ID {
+			t.Fatalf("gave %s", c.AccessKeyID)
+		}
+		synctest.Wait()
+		_, _ = got.Retrieve(t.Context()) // whose the new ones are is found out behind it
+		synctest.Wait()
+		for range 3 {
+			c, err := got.Retrieve(t.Context())
+			if record.ReasonOf(err) != record.WrongAccount || c.HasKeys() {
+				t.Fatalf("gave %s: %v", c.AccessKeyID, err)
+			}
+		}
+		w.refused(s, prod, record.WrongAccount, "accept prod")
+		other := prod
+		other.Name = "other" // it was never anybody else
+		if got := w.open(s, other); got.Identity.AccountID != w.other.ID {
+			t.Errorf("signed in as %s", got.Identity.ARN)
+		}
+		w.refused(s, prod, record.WrongAccount)
+		w.count("GetCallerIdentity", 2)
+	})
+}
+
+// TestRenewedOfUnknownOwner: where nobody can say whose new credentials are, the old ones are used to their end, and none after it.
+func TestRenewedOfUnknownOwner(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		next := w.user.NewKey()
+		path := filepath.Join(t.TempDir(), "out")
+		w.process(path, w.key, time.Now().Add(time.Hour))
+		w.load.ConfigFiles = []string{write(t, "config", "[profile x]\ncredential_process = cat "+path+"\n")}
+		got := w.open(w.sessions(Options{}), block(profile("x"), marked))
+		w.process(path, next, time.Now().Add(3*time.Hour))
+		mend := w.aws.Inject(awsfake.Fault{Kind: awsfake.Unavailable, Service: "sts"})
+		for time.Sleep(59 * time.Minute); ; time.Sleep(5 * time.Second) {
+			c, err := got.Retrieve(t.Context())
+			synctest.Wait()
+			if err != nil {
+				break
+			}
+			if c.AccessKeyID != w.key.ID || !time.Now().Before(c.Expires) {
+				t.Fatalf("gave %s", c.AccessKeyID)
+			}
+		}
+		if n := strings.Count(w.log.String(), "their account is unknown"); n < 1 || n > 4 {
+			t.Errorf("it was logged %d times", n)
+		}
+		mend()
+		time.Sleep(time.Minute)
+		if c := retrieve(w, got); c.AccessKeyID != next.ID {
+			t.Errorf("gave %s", c.AccessKeyID)
+		}
+	})
+}
+
+// TestAskedOnce: each new session is asked about once, and the same key that is read again not at all.
+func TestAskedOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		path := write(t, "credentials", "[x]\naws_access_key_id = "+w.key.ID+"\naws_secret_access_key = "+w.key.Secret+"\n")
+		w.load.CredentialsFiles = []string{path}
+		got := w.open(w.sessions(Options{}), block(profile("x"), marked))
+		for range 5 {
+			time.Sleep(10 * time.Second)
+			got.Invalidate()
+			retrieve(w, got)
+		}
+		w.count("GetCallerIdentity", 1)
+	})
+	bubble(t, func(t *testing.T, w *world) {
+		r := w.home.AddRole("instance", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"ec2.amazonaws.com"}}}})
+		w.aws.SetIMDS(&awsfake.IMDS{Role: r, Region: "us-east-1", InstanceID: "i-0123456789abcdef0"})
+		s := w.sessions(Options{})
+		ids := map[string]bool{}
+		for range 3 * 24 * 60 {
+			ids[retrieve(w, w.open(s, block(source("Ec2InstanceMetadata"), marked))).AccessKeyID] = true
+			synctest.Wait()
+			time.Sleep(time.Minute)
+		}
+		if n := len(w.calls("GetCallerIdentity")); n != len(ids) || n < 3 {
+			t.Errorf("asked %d times about %d sessions", n, len(ids))
+		}
+	})
+}
+
+// TestRegionOfOneBlock: a region that is not enabled refuses a key; a block with the same key that asks elsewhere is not refused
+// with it, whichever of them comes first.
+func TestRegionOfOneBlock(t *testing.T) {
+	bubbleWith(t, awsfake.Options{Latency: time.Second}, func(t *testing.T, w *world) {
+		s := w.sessions(Options{})
+		bad, good := w.ak(func(a *config.Account) { a.STSRegion = "me-south-1" }), w.ak()
+		var wg sync.WaitGroup
+		wg.Go(func() { w.refused(s, bad, record.BadKey, "me-south-1 is not enabled") })
+		synctest.Wait()
+		for range 2 {
+			wg.Go(func() { w.open(s, good) })
+		}
+		wg.Wait()
+		w.count("GetCallerIdentity", 2)
+	})
+}
+
+// TestClaimsOfOneFile: what several processes claim at once is all there; a block that is renamed keeps its claim, one that
+// comes back finds it, and one that signs in otherwise has none.
+func TestClaimsOfOneFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "identities.json")
+	var wg sync.WaitGroup
+	for range 3 {
+		f := NewClaims(ClaimsOptions{Path: path})
+		for i := range 40 {
+			wg.Go(func() {
+				a := config.Account{Name: fmt.Sprint("block ", i), SignIn: config.SignIn{Mark: fmt.Sprint("m", i)}}
+				if err := f.Hold(a, record.Identity{AccountID: fmt.Sprintf("%012d", i), Partition: "aws", ARN: "a"}, nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	f := NewClaims(ClaimsOptions{Path: path})
+	if err := f.Load(); err != nil || len(f.all) != 40 {
+		t.Fatalf("%d claims, %v", len(f.all), err)
+	}
+	if err := f.Blocks(map[string]string{"renamed": "m1", "block 2": "m2", "block 3": "another", "organization:x": "m4"}); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[claimKey]string{
+		{"renamed", "m1"}: "000000000001", {"block 2", "m2"}: "000000000002", {"block 3", "another"}: "", {"organization:x", "m4"}: "000000000004",
+	} {
+		if c := f.Of(key.block, key.mark); c == nil && want != "" || c != nil && (c.AccountID != want || c.Gone) {
+			t.Errorf("%v is %+v", key, c)
+		}
+	}
+	if err := errors.Join(f.Flush(), f.Blocks(map[string]string{"block 3": "m3"}), f.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	f = NewClaims(ClaimsOptions{Path: path})
+	if err := f.Load(); err != nil || f.Of("block 3", "m3") == nil || f.Of("block 3", "m3").Gone || !f.Of("block 2", "m2").Gone {
+		t.Errorf("a block that came back: %v", err)
+	}
+}
+
+// TestClaimsFile: the file holds no secret, a damaged one is moved aside, and where it cannot be written a block is not entered for
+// the first time, while those that are known are.
+func TestClaimsFile(t *testing.T) {
+	w := newWorld(t, awsfake.Options{})
+	path := filepath.Join(t.TempDir(), "data", "identities.json")
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	a := w.ak(device(w.mfa.Serial, w.mfa.Now()), marked)
+	dir := t.TempDir()
+	got := w.open(w.sessions(Options{Claims: w.claims(path), DataDir: dir}), a)
+	c := retrieve(w, got)
+	for _, hidden := range []string{w.key.Secret, w.key.ID, c.SecretAccessKey, c.SessionToken, c.AccessKeyID, a.TokenCode.Reveal()} {
+		if strings.Contains(read(t, path), hidden) {
+			t.Errorf("%q is in the file", hidden)
+		}
+	}
+	if info, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	if err := os.WriteFile(path, []byte("{\"version\": 1, \"cla"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := w.claims(path)
+	if _, err := os.Stat(path + ".damaged"); err != nil || f.Of("prod", "m") != nil || !strings.Contains(w.log.String(), "moved aside") {
+		t.Errorf("a damaged file: %v\n%s", err, w.log)
+	}
+	w.open(w.sessions(Options{Claims: f, DataDir: dir}), a)
+	if err := os.RemoveAll(filepath.Dir(path)); err != nil {
+		t.Fatal(err)
+	}
+	w.open(w.sessions(Options{Claims: f, DataDir: dir}), a)
+	b := w.ak(marked)
+	b.Name = "new"
+	w.refused(w.sessions(Options{Claims: f}), b, record.Other, "data_dir")
+	w.refused(w.sessions(Options{Claims: f}), b, record.Other, "data_dir")
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+// TestClaimsOfWhoLooks: a check keeps what was refused, so that it can be accepted, and claims nothing; a dry run writes nothing.
+func TestClaimsOfWhoLooks(t *testing.T) {
+	who := func(id string) record.Identity {
+		return record.Identity{AccountID: id, Partition: "aws", ARN: "arn:" + id}
+	}
+	a := config.Account{Name: "prod", SignIn: config.SignIn{Mark: "m"}}
+	for name, o := range map[string]ClaimsOptions{"check": {Checking: true}, "dry run": {ReadOnly: true}} {
+		o.Path = filepath.Join(t.TempDir(), "identities.json")
+		f := NewClaims(o)
+		if err := errors.Join(f.Hold(a, who("111111111111"), nil), f.Blocks(map[string]string{"prod": "m"}), f.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if record.ReasonOf(f.Hold(a, who("222222222222"), nil)) != record.WrongAccount {
+			t.Errorf("%s: within one process it is not compared", name)
+		}
+		if left, _ := filepath.Glob(o.Path + "*"); name != "check" && len(left) > 0 {
+			t.Errorf("%s wrote %v", name, left)
+		}
+		if _, err := os.Stat(o.Path); name != "check" && err == nil {
+			t.Errorf("%s wrote the file", name)
+		}
+		writer := NewClaims(ClaimsOptions{Path: o.Path})
+		_ = os.Remove(o.Path)
+		if err := writer.Hold(a, who("111111111111"), nil); err != nil {
+			t.Fatal(err)
+		}
+		f = NewClaims(o)
+		if err := f.Load(); err != nil || record.ReasonOf(f.Hold(a, who("222222222222"), nil)) != record.WrongAccount {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := errors.Join(f.Flush(), writer.Load()); err != nil {
+			t.Fatal(err)
+		}
+		if refused := writer.Of("prod", "m").Refused != nil; refused != (name == "check") {
+			t.Errorf("%s: refused %t", name, refused)
+		}
+	}
+}
