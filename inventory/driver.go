@@ -35,6 +35,13 @@ type Driver interface {
 	Close() error
 }
 
+// A Renamer is a Driver that can have all of an account's history follow the name of its block at once. Without it, each target's
+// follows when it is begun.
+type Renamer interface {
+	// Rename makes a.Name the name of every scope of the account that is not retired.
+	Rename(ctx context.Context, a Account) error
+}
+
 // An Account is one that is remembered, and what the configuration called it last.
 type Account struct{ Name, Partition, AccountID string }
 

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -55,6 +56,9 @@ type Inventory struct {
 	held atomic.Int64 // that they do
 	live atomic.Int64 // bytes of their indexes
 	room *room
+
+	mu    sync.Mutex
+	names map[Account]string // what an account, its own Name left out, is called now
 }
 
 // New stores through d. Everybody else reads and writes through [Inventory.Driver], which the caller closes.
@@ -118,11 +122,40 @@ func (i *Inventory) Room(ctx context.Context) (leave func()) { return i.room.ent
 func (i *Inventory) Begin(ctx context.Context, t record.Target, who record.Identity, run string) (*Visit, error) {
 	i.room.queue()
 	defer i.room.done()
+	if err := i.called(ctx, t.Account, who); err != nil {
+		return nil, i.note(ctx, fmt.Errorf("store: rename an account: %w", err), false)
+	}
 	turn, err := i.d.Begin(ctx, t, Scope{Partition: who.Partition, AccountID: who.AccountID, Region: t.Region, Kind: t.Kind}, run)
 	if err != nil {
 		return nil, i.note(ctx, fmt.Errorf("store: begin: %w", err), false)
 	}
 	return &Visit{inv: i, turn: turn, types: typeMembers(t.Kind), packer: packer{hold: i.hold, all: &i.held}}, nil
+}
+
+// called has the history of an account follow the name of its block, all of it at once: a kind that is listed once a day would
+// stand under the old name until then.
+func (i *Inventory) called(ctx context.Context, name string, who record.Identity) error {
+	d, ok := i.d.(Renamer)
+	if !ok || who.AccountID == "" {
+		return nil
+	}
+	key := Account{Partition: who.Partition, AccountID: who.AccountID}
+	i.mu.Lock()
+	same := i.names[key] == name
+	i.mu.Unlock()
+	if same {
+		return nil
+	}
+	if err := d.Rename(ctx, Account{Name: name, Partition: who.Partition, AccountID: who.AccountID}); err != nil {
+		return err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.names == nil {
+		i.names = map[Account]string{}
+	}
+	i.names[key] = name
+	return nil
 }
 
 // Known is every target that was begun under the account's name and is not retired.

@@ -279,6 +279,15 @@ func ask[T any](ctx context.Context, p *patient, f func(context.Context) (T, err
 	return answer, nil
 }
 
+// Rename is [Renamer].
+func (p *patient) Rename(ctx context.Context, a Account) error {
+	d, ok := p.Driver.(Renamer)
+	if !ok {
+		return nil
+	}
+	return p.do(ctx, true, func(ctx context.Context) error { return d.Rename(ctx, a) })
+}
+
 func (p *patient) Retire(ctx context.Context, t record.Target, why string) error {
 	return p.do(ctx, true, func(ctx context.Context) error { return p.Driver.Retire(ctx, t, why) })
 }

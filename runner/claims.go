@@ -11,10 +11,11 @@ import (
 )
 
 // claims knows which account block entered which AWS account, so that two blocks which turn out to be one account do not
-// both collect it: the first in the file does. Emptied by a reload, as the blocks may mean something else then.
+// both collect it: the first in the file does. A reload, and a start, begins with what is known of the blocks from before.
 type claims struct {
 	mu      sync.Mutex
 	entered map[awsAccount]string // the first of the blocks that did, by name
+	is      map[string]awsAccount // the other way round: a block is one account at a time
 	jobs    map[string][]*job     // by block, under way
 }
 
@@ -42,11 +43,32 @@ func (c *claims) enter(f *Fleet, name string, id record.Identity) error {
 			j.cancel(SameAccount(id, name))
 		}
 	}
-	if c.entered == nil {
-		c.entered = map[awsAccount]string{}
-	}
-	c.entered[key] = name
+	c.set(key, name)
 	return nil
+}
+
+// set makes the account the block's, and no other. c.mu is held.
+func (c *claims) set(key awsAccount, name string) {
+	if c.entered == nil {
+		c.entered, c.is = map[awsAccount]string{}, map[string]awsAccount{}
+	}
+	if was, ok := c.is[name]; ok && was != key && c.entered[was] == name {
+		delete(c.entered, was)
+	}
+	c.entered[key], c.is[name] = name, key
+}
+
+// begin starts with what is known of a fleet's blocks. Of two that were one account, it is the first's.
+func (c *claims) begin(f *Fleet) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entered, c.is = nil, nil
+	for _, a := range f.Accounts {
+		key := awsAccount{a.Was.Partition, a.Was.AccountID}
+		if _, taken := c.entered[key]; key.id != "" && !taken {
+			c.set(key, a.Name)
+		}
+	}
 }
 
 // SameAccount is what is said to a block that turned out to be the AWS account of an earlier one.
@@ -74,12 +96,6 @@ func (c *claims) remove(j *job) {
 	if c.jobs[j.Account] = left; len(left) == 0 {
 		delete(c.jobs, j.Account)
 	}
-}
-
-func (c *claims) reset() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.entered = nil
 }
 
 // plans remembers the regions of each account's last good plan, so that a run which cannot even ask for one knows what it

@@ -77,6 +77,9 @@ const (
 type Account struct {
 	Name string
 	*Terms
+	// Was is the AWS account that the block was when it was entered last, also before a restart; zero: not known. A second block
+	// of one account is refused by it at once.
+	Was record.Identity
 	// Open signs in. It is called for every job, in whichever process that is, and so should be cheap the second time.
 	// Its error should hold a [record.Fault].
 	Open func(ctx context.Context) (Opened, error)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -529,6 +530,41 @@ func TestParentAndChild(t *testing.T) {
 		}
 		if _, err := NewFleet(Fleet{Accounts: []*Account{account("a", nil), account("a", nil)}}); err == nil {
 			t.Error("two of one name accepted")
+		}
+	})
+}
+
+// A second block of one account is refused at once after a reload, and after a start, where the first one is known from before:
+// whichever of them comes first. Who has become another account since does not keep the block that is it now.
+func TestTwoBlocksKnownBefore(t *testing.T) {
+	id := record.Identity{AccountID: "111111111111", Partition: "aws"}
+	other := record.Identity{AccountID: "222222222222", Partition: "aws"}
+	was := func(a *Account, id record.Identity) *Account { a.Was = id; return a }
+	synctest.Test(t, func(t *testing.T) {
+		one, two := slow(0), slow(0)
+		one.id, two.id = id, id
+		one.open = func(ctx context.Context) error { return sleep(ctx, time.Minute) } // the second is there long before
+		var listed atomic.Int64
+		two.list = func(context.Context, *Gate, record.Target, string, func(context.Context, *record.Page) error) error {
+			listed.Add(1)
+			return nil
+		}
+		g := newRig(t, Options{}, LocalOptions{})
+		for range 2 {
+			g.r.Swap(fleet(t, was(account("one", one), id), was(account("two", two), id)))
+			res := g.once()
+			if res[0].Status != record.Success || res[1].Status == record.Success {
+				t.Error(res)
+			}
+		}
+		if listed.Load() > 0 {
+			t.Errorf("the second block was listed %d times", listed.Load())
+		}
+		one.id, one.open = other, nil // accepted since
+		g.r.Swap(fleet(t, was(account("one", one), id), was(account("two", two), record.Identity{})))
+		g.once()
+		if res := g.once(); res[0].Status != record.Success || res[1].Status != record.Success {
+			t.Error(res)
 		}
 	})
 }

@@ -122,7 +122,7 @@ func (r *Runner) Swap(f *Fleet) {
 	for _, a := range f.Accounts {
 		kinds[a.Name] = a.names()
 	}
-	r.claims.reset()
+	r.claims.begin(f)
 	r.plans.keep(kinds)
 	r.watch.Configured(kinds)
 	r.release(old)

@@ -374,6 +374,10 @@ func (b *bed) fenced() {
 }
 
 func (b *bed) renamed() {
+	instances := b.target
+	b.target.Kind = "ec2_volume" // which is not listed again under the new name
+	b.list(record.OK, Item{ID: "vol-1"})
+	b.target = instances
 	b.list(record.OK, Item{ID: "i-1", State: "running"})
 	was := b.find(inventory.Query{})[0]
 	b.target.Account = "production"
@@ -381,6 +385,9 @@ func (b *bed) renamed() {
 	b.want("versions", b.versions("i-1"), "running")
 	is := b.find(inventory.Query{})[0]
 	b.want("account", is.Account, "production")
+	if n := len(b.find(inventory.Query{Accounts: []string{"production"}, ID: "vol-1"})); n != 1 {
+		b.Errorf("%d resources of another kind under the new name, want 1", n)
+	}
 	if !is.ValidFrom.Equal(was.ValidFrom) {
 		b.Error("it begins anew")
 	}

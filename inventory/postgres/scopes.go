@@ -30,6 +30,17 @@ func (s *Store) Accounts(ctx context.Context) ([]inventory.Account, error) {
 	return as, s.explain(ctx, err)
 }
 
+// Rename makes a.Name the name of every scope of the account.
+func (s *Store) Rename(ctx context.Context, a inventory.Account) error {
+	writer, _, err := s.may()
+	if err != nil {
+		return err
+	}
+	_, err = s.w.Exec(ctx, `UPDATE scope SET account = $1 WHERE account_id = $2 AND partition = $3 AND account <> $1 AND retired IS NULL
+		AND EXISTS (SELECT FROM clock WHERE writer = $4)`, a.Name, a.AccountID, a.Partition, writer)
+	return s.c.explain(ctx, err)
+}
+
 // Retire ends the scopes of a target.
 func (s *Store) Retire(ctx context.Context, t record.Target, why string) error {
 	return s.retire(ctx, why, "SELECT scope FROM scope WHERE account = $1 AND region = $2 AND kind = $3 AND retired IS NULL", t.Account, t.Region, t.Kind)

@@ -316,6 +316,19 @@ func (s *Store) Accounts(ctx context.Context) (as []inventory.Account, err error
 	return as, explain(rows.Err())
 }
 
+// Rename makes a.Name the name of every scope of the account. An account that is called so already costs no write.
+func (s *Store) Rename(ctx context.Context, a inventory.Account) error {
+	const other = " FROM scope WHERE account_id = ? AND partition = ? AND account <> ? AND retired IS NULL"
+	var found bool
+	if err := s.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1"+other+")", a.AccountID, a.Partition, a.Name).Scan(&found); err != nil || !found {
+		return explain(err)
+	}
+	return s.write(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE scope SET account = ? WHERE scope IN (SELECT scope"+other+")", a.Name, a.AccountID, a.Partition, a.Name)
+		return err
+	})
+}
+
 // Retire ends the scopes of a target.
 func (s *Store) Retire(ctx context.Context, t record.Target, why string) error {
 	return s.retire(ctx, why, "SELECT scope FROM scope WHERE account = ? AND region = ? AND kind = ? AND retired IS NULL", t.Account, t.Region, t.Kind)
