@@ -38,7 +38,12 @@ type Claim struct {
 	Since     time.Time `json:"since"`
 	Gone      bool      `json:"gone,omitempty"` // the configuration that was in force last does not have the block
 	Refused   *Refusal  `json:"refused,omitempty"`
+
+	unsaved bool // it is not to be written: found out by one who only checks
 }
+
+// Saved reports whether a run made the claim, and not a check.
+func (c *Claim) Saved() bool { return !c.unsaved }
 
 // A Refusal is another account that a block turned out to be, which nobody has accepted yet.
 type Refusal struct {
@@ -259,9 +264,11 @@ func claimOf(a config.Account, who record.Identity, since time.Time) *Claim {
 // put notes a claim that is not written yet. f.mu is held.
 func (f *FileClaims) put(c *Claim) {
 	f.all[c.key()] = c
-	if !f.o.Checking || c.Refused != nil {
-		f.todo[c.key()] = true
+	if f.o.Checking && (c.Refused == nil || c.unsaved) {
+		c.unsaved = true
+		return
 	}
+	f.todo[c.key()] = true
 }
 
 // Blocks says which blocks the configuration in force has: names, and marks of sign-ins. A block that was renamed, and signs in as

@@ -40,8 +40,8 @@ type File struct {
 	SecretInline bool     `yaml:"-" json:"-"` // a secret stands in the file itself
 	SecretFiles  []string `yaml:"-" json:"-"` // what ${file:} names for secrets
 
-	// Formerly is what earlier versions called the blocks without a name of their own: account-1 for the first block and so
-	// on. By the name of today.
+	// Formerly is what earlier versions called blocks without a name of their own, by their position: account-1 for the first
+	// block and so on, organization:1. By the name of today.
 	Formerly map[string]string `yaml:"-" json:"-"`
 
 	source *source // what Resolve decodes again; nil once that is done

@@ -28,9 +28,7 @@ func nameAccounts(blocks []*Account) (formerly map[string]string) {
 	for i, a := range unnamed {
 		names[i] = signInName(&a.SignIn)
 	}
-	if len(unnamed) > 0 {
-		formerly = make(map[string]string, len(unnamed))
-	}
+	formerly = make(map[string]string, len(unnamed))
 	for i, name := range distinct(names, taken, func(i int) string { return unnamed[i].Mark }) {
 		formerly[name], unnamed[i].Name = old[unnamed[i]], name
 	}

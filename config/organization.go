@@ -1,10 +1,12 @@
 package config
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -119,14 +121,27 @@ func (d *decoder) members(m *Members) {
 // OrganizationPrefix begins the name of a block of organizations itself, and of no account.
 const OrganizationPrefix = "organization:"
 
-// labels gives each organization's block a name of its own, which none of the accounts has and which is not its position.
-func labels(orgs []Organization) {
+// labels gives each organization's block a name of its own, which none of the accounts has and which is not its position. It
+// notes what earlier versions called it.
+func labels(orgs []Organization, formerly map[string]string) {
 	names := make([]string, len(orgs))
 	for i := range orgs {
 		names[i] = OrganizationPrefix + signInName(&orgs[i].Via)
 	}
 	for i, name := range distinct(names, nil, func(i int) string { return orgs[i].mark() }) {
 		orgs[i].Label = name
+	}
+	taken := map[string]bool{}
+	for i := range orgs {
+		base := OrganizationPrefix + cmp.Or(orgs[i].Via.Profile, strconv.Itoa(i+1))
+		old := base
+		for n := 2; taken[old]; n++ {
+			old = base + "-" + strconv.Itoa(n)
+		}
+		taken[old] = true
+		if old != orgs[i].Label {
+			formerly[orgs[i].Label] = old
+		}
 	}
 }
 

@@ -103,7 +103,7 @@ func build(s *source, fetch *fetcher, last bool) (*File, error) {
 	}
 	f.Accounts = Pack(w.Blocks)
 	w.Blocks, w.Account = nil, nil // f is a part of w, and would keep them
-	labels(f.Organizations)
+	labels(f.Organizations, f.Formerly)
 	for i := range f.Organizations {
 		f.Organizations[i].inherit(f)
 	}

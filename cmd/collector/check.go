@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -60,7 +61,7 @@ denied that expect_denied does not name.`,
 }
 
 // check enters each account as run does, by the same fleet, and tries what run would list.
-func (c *cli) check(ctx context.Context, o checkOptions) error {
+func (c *cli) check(ctx context.Context, o checkOptions) (err error) {
 	if err := knownFormat(o.format); err != nil {
 		return err
 	}
@@ -82,6 +83,7 @@ func (c *cli) check(ctx context.Context, o checkOptions) error {
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, p.claims.Flush()) }()
 	defer p.sessions.Close()
 	defer p.roster.close()
 
@@ -137,9 +139,15 @@ func (c *cli) preflight(ctx context.Context, cfg *loaded, o runOptions, log *slo
 		return nil, err
 	}
 	o.once = true // whoever asks waits for it
-	sessions := auth.NewSessions(auth.Options{AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Log: log})
+	claims, err := openClaims(auth.ClaimsOptions{Path: identitiesPath(cfg.file.DataDir), Checking: true}, log)
+	if err != nil {
+		return nil, err
+	}
+	sessions := auth.NewSessions(auth.Options{
+		AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Claims: claims, Log: log,
+	})
 	return &program{
-		cli: c, opt: o, log: log, watch: runner.Tee(), lister: lister, sessions: sessions, roster: newRoster(sessions, rosterPath(cfg.file.DataDir), log),
+		cli: c, opt: o, log: log, watch: runner.Tee(), lister: lister, sessions: sessions, claims: claims, roster: newRoster(sessions, rosterPath(cfg.file.DataDir), log),
 	}, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws-collector/collector/auth"
 	"github.com/aws-collector/collector/policy"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/runner"
@@ -119,7 +120,7 @@ func printCheckups(w io.Writer, all []*checkup, format string) error {
 	now := time.Now()
 	l := listing{columns: []string{"account", "status", "account_id", "partition", "regions", "kinds", "expires", "arn", "path"}}
 	if format == "csv" {
-		l.columns = append(l.columns, "missing", "error", "hint")
+		l.columns = append(l.columns, "missing", "error", "hint", "since")
 	}
 	for _, u := range all {
 		if format == "json" || format == "jsonl" {
@@ -145,9 +146,24 @@ func printCheckups(w io.Writer, all []*checkup, format string) error {
 	return err
 }
 
+// claim is the account that a run found behind the block; nil: none has.
+func (u *checkup) claim() *auth.Claim {
+	if u.program == nil || u.program.claims == nil {
+		return nil
+	}
+	c := u.program.claims.Of(u.block.Name, u.block.Mark)
+	if c == nil || !c.Saved() {
+		return nil
+	}
+	return c
+}
+
 // row is the account in columns.
 func (u *checkup) row(now time.Time, format string) map[string]any {
 	r := map[string]any{"account": u.account.Name, "status": u.status(), "missing": strings.Join(u.missing(), " ")}
+	if c := u.claim(); c != nil {
+		r["account_id"], r["partition"], r["since"] = c.AccountID, c.Partition, day(c.Since)
+	}
 	if u.session != nil {
 		who := u.session.Identity
 		r["account_id"], r["partition"], r["arn"], r["path"] = who.AccountID, who.Partition, who.ARN, strings.Join(u.session.Path(), " → ")
@@ -223,7 +239,7 @@ type checkedKind struct {
 func (u *checkup) found(now time.Time) map[string]any {
 	r := map[string]any{
 		"account": u.account.Name, "status": u.status(), "account_id": "", "partition": "", "arn": "", "path": []string{}, "expires": nil,
-		"clock_ahead_seconds": nil, "key_created": nil, "key_error": "", "regions": []checkedRegion{}, "tried": []checkedKind{}, "warnings": append([]string{}, u.warnings(now)...),
+		"claim": claimOf(u.claim()), "clock_ahead_seconds": nil, "key_created": nil, "key_error": "", "regions": []checkedRegion{}, "tried": []checkedKind{}, "warnings": append([]string{}, u.warnings(now)...),
 	}
 	if u.session != nil {
 		who := u.session.Identity

@@ -182,7 +182,7 @@ func (p *program) account(b *config.Block, known shapes) (*runner.Account, error
 		return nil, err
 	}
 	d := &door{program: p, block: b}
-	acct := &runner.Account{Name: a.Name, Terms: t, Open: d.open}
+	acct := &runner.Account{Name: a.Name, Terms: t, Was: p.was(a), Open: d.open}
 	if p.opt.once {
 		acct.Leave = d.leave
 	}

@@ -49,7 +49,7 @@ totp_seed or a token_command, nobody is asked.`,
 	return cmd
 }
 
-func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptions) error {
+func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptions) (err error) {
 	cfg, err := c.load(ctx)
 	if err != nil {
 		return err
@@ -76,7 +76,14 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 	if err != nil {
 		return err
 	}
-	sessions := auth.NewSessions(auth.Options{AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Log: log})
+	claims, err := openClaims(auth.ClaimsOptions{Path: identitiesPath(cfg.file.DataDir), Checking: true}, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, claims.Flush()) }()
+	sessions := auth.NewSessions(auth.Options{
+		AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Claims: claims, Log: log,
+	})
 	defer sessions.Close()
 
 	a := all[i]

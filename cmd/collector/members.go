@@ -56,8 +56,11 @@ func (p *program) organizations(f *config.File) []config.Organization {
 func (p *program) checkOrganizations(ctx context.Context, f *config.File) []*checkup {
 	var rows []*checkup
 	for _, o := range p.organizations(f) {
-		u := &checkup{program: p, account: &runner.Account{Name: o.Label, Terms: &runner.Terms{}}, organization: true, err: p.roster.failure(o)}
-		if s, err := p.sessions.Open(ctx, config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect}); err == nil {
+		u := &checkup{
+			program: p, account: &runner.Account{Name: o.Label, Terms: &runner.Terms{}}, organization: true, err: p.roster.failure(o),
+			block: config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect},
+		}
+		if s, err := p.sessions.Open(ctx, u.block); err == nil {
 			u.session = s
 		}
 		u.plan.Warning = p.roster.known(o).warning()
@@ -150,7 +153,10 @@ func (p *program) census(f *config.File) *census {
 	if p.roster == nil {
 		return &census{accounts: f.Accounts}
 	}
-	return p.roster.census(f, p.turnedOut.all())
+	if len(f.Organizations) == 0 {
+		return p.roster.census(f, nil)
+	}
+	return p.roster.census(f, p.identities(f))
 }
 
 // retired tells a store that remembers names alone which of them are gone. Where an organization could not be listed, nobody is.
@@ -162,55 +168,6 @@ func (p *program) retired(ctx context.Context, before []string) {
 		_, asleep := p.last.asleep[name]
 		return asleep
 	}))
-}
-
-// A turnout hears which AWS account each block turned out to be.
-type turnout struct {
-	runner.Observer // of which it hears one thing
-
-	mu    sync.Mutex
-	asked bool // there are organizations, a member of which a block may turn out to be
-	who   map[string]record.Identity
-}
-
-func newTurnout() *turnout {
-	return &turnout{Observer: runner.Tee(), who: map[string]record.Identity{}}
-}
-
-// forget is for a new configuration, in which a name may be somebody else's.
-func (t *turnout) forget() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	clear(t.who)
-}
-
-// listen is for a configuration that is about to be in force.
-func (t *turnout) listen(f *config.File) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.asked = t.asked || len(f.Organizations) > 0 // the one before stays, if this one cannot be built
-}
-
-// Entered is [runner.Observer].
-func (t *turnout) Entered(account string, id record.Identity) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.asked {
-		t.who[account] = id
-	}
-}
-
-func (t *turnout) all() map[string]record.Identity {
-	if t == nil {
-		return nil
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	all := make(map[string]record.Identity, len(t.who))
-	for name, id := range t.who {
-		all[name] = id
-	}
-	return all
 }
 
 // before is when the members are listed: before each instant at which one of them is due, by any of its schedules.

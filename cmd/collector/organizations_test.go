@@ -303,9 +303,9 @@ func (c *company) daemon(path string) (stop func()) {
 	if p.metrics, err = web.NewMetrics(prometheus.NewRegistry(), boardView{board, p.fleetNow}, web.MetricsOptions{}); err != nil {
 		c.t.Fatal(err)
 	}
-	p.retire, p.turnedOut, p.mounts = newRetirement(ledger, log), newTurnout(), new(web.Mounts)
+	p.retire, p.mounts = newRetirement(ledger, log), new(web.Mounts)
 	p.unknown = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "unknown"}, []string{"kind"})
-	p.watch = runner.Tee(board, p.metrics, newLogLines(log), p.retire, p.turnedOut)
+	p.watch = runner.Tee(board, p.metrics, newLogLines(log), p.retire)
 	p.outputs = outputs.NewSet(outputs.Types, outputs.Deps{Stdout: &c.stdout, Log: log, Watch: p.metrics, Store: ledger.store, AWS: p.sessions.Lend})
 	p.runner = runner.New(runner.Options{Ledger: withoutMembers{ledger}, Runs: runner.NewMemory(), Watch: p.watch, Limits: runner.NewLimits(256, p.watch), Log: log})
 	if err := p.apply(ctx, cfg); err != nil {

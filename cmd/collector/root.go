@@ -71,7 +71,7 @@ Begin with "collector demo", which needs no AWS; then copy config.example.yaml, 
 	f.BoolVar(&c.strict, "strict", false, "refuse a configuration that there is a warning about")
 	root.AddCommand(c.runVerb(), c.demoVerb(), c.validateVerb(), c.checkVerb(), c.policyVerb(), c.kindsVerb(), c.schemaVerb(),
 		c.listVerb(), c.getVerb(), c.historyVerb(), c.diffVerb(), c.changesVerb(), c.sqlVerb(), c.dbVerb(),
-		c.loginVerb(), c.healthcheckVerb(), c.versionVerb())
+		c.loginVerb(), c.acceptVerb(), c.healthcheckVerb(), c.versionVerb())
 	return root
 }
 

@@ -69,6 +69,11 @@ func TestScripts(t *testing.T) {
 				if a.RoleARN != "" {
 					env.Setenv("ROLE_"+a.Name, a.RoleARN)
 				}
+				if a.Name == "platform" || a.Name == "data" { // to be put in another account's place
+					k := a.Account.AddUser("carol").NewKey()
+					env.Setenv("KEY_"+a.Name, k.ID)
+					env.Setenv("SECRET_"+a.Name, k.Secret)
+				}
 				if a.MFA != nil {
 					env.Setenv("SERIAL_"+a.Name, a.MFA.Serial)
 					env.Setenv("CODE_"+a.Name, a.MFA.Now())

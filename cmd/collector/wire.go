@@ -39,8 +39,8 @@ type program struct {
 	mounts   *web.Mounts
 	fleetNow *atomic.Pointer[runner.Fleet] // for who shows when it is due; runner has the one that jobs start with
 
-	roster    *roster // of organizations' members
-	turnedOut *turnout
+	roster *roster // of organizations' members
+	claims *auth.FileClaims
 
 	reloading sync.Mutex
 	now       *loaded // the configuration that is in force
@@ -92,7 +92,14 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	sessions := auth.NewSessions(auth.Options{AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Log: log})
+	claims, err := openClaims(auth.ClaimsOptions{Path: identitiesPath(cfg.file.DataDir), ReadOnly: o.dryRun}, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, claims.Flush()) }()
+	sessions := auth.NewSessions(auth.Options{
+		AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Claims: claims, Log: log,
+	})
 	defer sessions.Close()
 
 	digestKey, err := loadDigestKey(cfg.file.DataDir, !o.dryRun, log)
@@ -115,8 +122,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, ledger.close()) }()
 	retire := newRetirement(ledger, log)
-	turnedOut := newTurnout()
-	watch = runner.Tee(watch, retire, turnedOut)
+	watch = runner.Tee(watch, retire)
 	members := newRoster(sessions, "", log)
 	if !o.dryRun {
 		members.path = rosterPath(cfg.file.DataDir)
@@ -133,7 +139,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	}
 	p := &program{
 		cli: c, opt: o, log: log, watch: watch, metrics: metrics, unknown: unknown, sessions: sessions, lister: lister, retire: retire,
-		roster: members, turnedOut: turnedOut, fleetNow: view.fleet,
+		roster: members, claims: claims, fleetNow: view.fleet,
 		mounts: new(web.Mounts),
 		outputs: outputs.NewSet(outputs.Types, outputs.Deps{Stdout: stdout, Log: log, Watch: metrics, Store: ledger.store, AWS: sessions.Lend, Spools: spoolsIn(cfg.file.DataDir),
 			Cursors: filepath.Join(cfg.file.DataDir, "cursors")}),
@@ -245,7 +251,7 @@ func (p *program) apply(ctx context.Context, cfg *loaded) error {
 		p.log.Warn("configuration", "warning", w)
 	}
 	p.prepare(ctx, cfg.file)
-	p.turnedOut.listen(cfg.file)
+	p.inForce(cfg.file)
 	if err := p.build(ctx, cfg.file, p.census(cfg.file)); err != nil {
 		return err
 	}
@@ -298,7 +304,6 @@ func (p *program) reload(ctx context.Context) error {
 			p.log.Warn("this key takes effect at the next start only", "key", key)
 		}
 		before := accountNames(p.runner.Fleet())
-		p.turnedOut.forget()
 		if err = p.apply(ctx, cfg); err == nil && !p.opt.narrowed() {
 			p.retired(ctx, before)
 		}
@@ -373,7 +378,7 @@ func (p *program) ticks(dataDir string) runner.Ticks {
 	if p.opt.once { // a run by hand is no tick
 		return nil
 	}
-	return runner.FileTicks(filepath.Join(dataDir, "ticks.json"), func(s string) { p.log.Warn(s) })
+	return carriedTicks{runner.FileTicks(filepath.Join(dataDir, "ticks.json"), func(s string) { p.log.Warn(s) }), p}
 }
 
 // flush ends delivery: what an output still holds it must take within the flush time-out.

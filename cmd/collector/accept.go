@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/record"
+)
+
+func (c *cli) acceptVerb() *cobra.Command {
+	return &cobra.Command{
+		Use:   "accept [ACCOUNT]",
+		Short: "Accept that an account block signs in to another AWS account than before",
+		Long: `A block that signs in as it did before, and turns out to be another AWS account, is not collected: its state is auth_failed, with
+reason wrong_account. This accepts the account that was refused last; a collector that is running needs no restart, and its next run
+collects the new account. What was collected of the old account ends as account_removed after that run, unless another block has it.
+
+Without ACCOUNT, the blocks that wait are listed. Makes no AWS calls: it changes data_dir/identities.json, so run it as the user of
+the collector. Another way to accept is account_id in the block.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			dir, err := c.dataDir()
+			if err != nil {
+				return err
+			}
+			log, err := c.logger(c.stderr)
+			if err != nil {
+				return err
+			}
+			claims, err := openClaims(auth.ClaimsOptions{Path: identitiesPath(dir)}, log)
+			if err != nil {
+				return err
+			}
+			if len(args) == 0 {
+				return c.waiting(claims)
+			}
+			return c.accept(claims, args[0])
+		},
+	}
+}
+
+// waiting prints the blocks that turned out to be another account.
+func (c *cli) waiting(claims *auth.FileClaims) error {
+	all := claims.Refusals()
+	if len(all) == 0 {
+		_, err := fmt.Fprintln(c.stdout, "no block turned out to be another account than before")
+		return err
+	}
+	for _, b := range all {
+		if _, err := fmt.Fprintf(c.stdout, "%s: was account %s since %s, and turned out to be account %s (%s) at %s\n", b.Block,
+			b.AccountID, day(b.Since), b.Refused.AccountID, b.Refused.ARN, b.Refused.At.UTC().Format("2006-01-02 15:04 MST")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *cli) accept(claims *auth.FileClaims, name string) error {
+	if !slices.ContainsFunc(claims.Refusals(), func(b *auth.Claim) bool { return b.Block == name }) {
+		return usage(nothingToAccept(claims, name)) // nothing is written
+	}
+	was, err := claims.Accept(name)
+	switch {
+	case errors.Is(err, auth.ErrNothingRefused): // since
+		return usage(nothingToAccept(claims, name))
+	case errors.Is(err, fs.ErrPermission):
+		return &record.Fault{Reason: record.Other, Hint: "Run it as the user of the collector, who owns data_dir.", Err: fmt.Errorf("account %q: accept: %w", name, err)}
+	case err != nil:
+		return fmt.Errorf("account %q: accept: %w", name, err)
+	}
+	_, err = fmt.Fprintf(c.stdout, "%s: account %s (%s) in place of account %s, which it was since %s; the next run collects it\n",
+		name, was.Refused.AccountID, was.Refused.ARN, was.AccountID, day(was.Since))
+	return err
+}
+
+func nothingToAccept(claims *auth.FileClaims, name string) error {
+	if known := claims.Named(name); len(known) > 0 {
+		return fmt.Errorf("account %q: nothing to accept: it is account %s since %s, and did not turn out to be another one",
+			name, known[0].AccountID, day(known[0].Since))
+	}
+	if waiting := claims.Refusals(); len(waiting) > 0 {
+		return fmt.Errorf("account %q: nothing to accept; blocks that turned out to be another account: %s", name, blocksOf(waiting))
+	}
+	return fmt.Errorf("account %q: nothing to accept: no block turned out to be another account", name)
+}
+
+// dataDir is where the configuration keeps its state. Nothing else of it is needed, so no other reference is resolved.
+func (c *cli) dataDir() (string, error) {
+	if dir := c.getenv("COLLECTOR_DATA_DIR"); dir != "" {
+		return dir, nil
+	}
+	b, err := os.ReadFile(c.configPath)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, or data_dir with COLLECTOR_DATA_DIR", err)
+		}
+		return "", usage(err)
+	}
+	f, err := config.Parse(b, filepath.Base(c.configPath), known())
+	if err != nil {
+		return "", usage(err)
+	}
+	if !strings.Contains(f.DataDir, "${") {
+		return f.DataDir, nil
+	}
+	_, dir, err := f.ResolveStore(c.lookup, os.ReadFile)
+	if err != nil {
+		return "", usage(err)
+	}
+	return dir, nil
+}
+
+func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
