@@ -99,7 +99,7 @@ func TestMark(t *testing.T) {
 		{`{profile: "x${env:PROFILE}"}`, `{profile: "y${env:PROFILE}"}`, false},
 		{`{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "` + exampleSecret + `"}`, `{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "` + strings.ToUpper(exampleSecret) + `"}`, true},
 		{`{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "${file:/a}"}`, `{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "${file:/b}"}`, false},
-		{`{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "${file:/a}"}`, `{ak_id: AKIAIOSFODNN7EXAMPLF, ak_secret: "${file:/a}"}`, false},
+		{`{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "${file:/a}"}`, `{ak_id: AKIAI44QH8DHBEXAMPLE, ak_secret: "${file:/a}"}`, false},
 		{`{assume_role_arn: "${env:ARN}"}`, `{assume_role_arn: "arn:aws:iam::222222222222:role/r"}`, false},
 		{`{assume_role_arn: "arn:aws:iam::222222222222:role/r"}`, `{assume_role_arn: "arn:aws:iam::222222222222:role/r", external_id: word}`, true},
 		{`{credential_source: Environment}`, `{}`, false},

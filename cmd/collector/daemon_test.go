@@ -55,7 +55,7 @@ web: {listen: "127.0.0.1:0"}
 `, dir, k.ID, k.Secret, more)
 }
 
-func startDaemon(t *testing.T, config, endpoint string) *daemon {
+func startDaemon(t *testing.T, config, endpoint string, env ...string) *daemon {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -64,7 +64,7 @@ func startDaemon(t *testing.T, config, endpoint string) *daemon {
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &daemon{t: t, config: config, done: make(chan struct{})}
 	d.cmd = exec.CommandContext(ctx, exe, "run", "--now", "--config", config)
-	d.cmd.Env = []string{asProgram + "=1", "AWS_ENDPOINT_URL=" + endpoint, "AWS_EC2_METADATA_DISABLED=true", "HOME=" + t.TempDir()}
+	d.cmd.Env = append(env, asProgram+"=1", "AWS_ENDPOINT_URL="+endpoint, "AWS_EC2_METADATA_DISABLED=true", "HOME="+t.TempDir())
 	stderr, err := d.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws-collector/collector/auth"
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/awsfake"
+	"github.com/aws-collector/collector/inventory"
+	"github.com/aws-collector/collector/runner"
+)
+
+// The account behind a profile becomes another one while the daemon runs, with credentials that it renews by itself: nothing of the
+// other one is delivered and nothing of the first ends, until a person accepts it. The daemon needs no restart for that.
+func TestSwapUnderADaemon(t *testing.T) {
+	scene, s := startScene(t)
+	dir := t.TempDir()
+	out := filepath.Join(dir, "out")
+	process := func(k awsfake.Key, good time.Duration) {
+		text := fmt.Sprintf(`{"Version": 1, "AccessKeyId": %q, "SecretAccessKey": %q, "Expiration": %q}`, k.ID, k.Secret, time.Now().Add(good).UTC().Format(time.RFC3339))
+		write(t, out+".new", text)
+		if err := os.Rename(out+".new", out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	process(scene.Accounts[0].Key, 6*time.Second)
+	files := filepath.Join(dir, "aws")
+	write(t, files, "[profile p]\ncredential_process = cat "+out+"\n")
+	path := filepath.Join(dir, "config.yaml")
+	write(t, path, fmt.Sprintf(`
+schedule: "@every 1s"
+jitter: 0s
+drain_timeout: 2s
+data_dir: %[1]s/data
+collector_configs: {regions: [us-east-1]}
+accounts: [{name: prod, profile: p}]
+outputs: [{type: file, path: %[1]s/records.jsonl}]
+web: {listen: "127.0.0.1:0"}
+`, dir))
+	d := startDaemon(t, path, s.URL, "AWS_CONFIG_FILE="+files, "PATH="+os.Getenv("PATH"))
+	d.until("the account to be collected", d.metric(`collector_targets{account="prod",region="us-east-1",state="ok"} 1`))
+	other := scene.Accounts[4].Account // platform
+	process(other.AddUser("carol").NewKey(), time.Hour)
+	d.until("the other account to be refused", d.says(`wrong_account`))
+	d.until("it to be refused at sign-in", d.says(`collector accept prod`))
+
+	verb := func(args ...string) string {
+		t.Helper()
+		exe, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(exe, append(args, "--config", path)...)
+		cmd.Env = []string{asProgram + "=1"}
+		text, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, text)
+		}
+		return string(text)
+	}
+	if changes := verb("changes", "-o", "jsonl"); strings.Contains(changes, other.ID) || strings.Contains(changes, `"change":"gone"`) {
+		t.Errorf("stored:\n%.2000s", changes)
+	}
+	if records := mustRead(t, filepath.Join(dir, "records.jsonl")); strings.Contains(records, other.ID) {
+		t.Error("records of the other account were delivered")
+	}
+	if said := verb("accept", "prod"); !strings.Contains(said, "account "+other.ID) {
+		t.Errorf("accept says %q", said)
+	}
+	d.until("the other account to be collected", func() bool { return strings.Contains(mustRead(t, filepath.Join(dir, "records.jsonl")), other.ID) })
+	d.until("the first one to end", d.says(`account_id=`+scene.Accounts[0].Account.ID+`$|no longer names an account.*account_id=`+scene.Accounts[0].Account.ID))
+	if changes := verb("changes", "-o", "jsonl"); strings.Contains(changes, `"ended":"absent"`) || !strings.Contains(changes, `"ended":"account_removed"`) {
+		t.Errorf("stored:\n%.2000s", changes)
+	}
+}
+
+// A store that knows some accounts, and nothing else.
+type knowingStore struct {
+	inventory.Driver
+	known []inventory.Account
+}
+
+func (s knowingStore) Accounts(context.Context) ([]inventory.Account, error) { return s.known, nil }
+
+// The last runs of blocks that were called by their position are found under their names of today, where it is sure that they
+// are the same blocks.
+func TestTicksFollowNames(t *testing.T) {
+	const profiles = "accounts: [{profile: a}, {profile: b}]\n"
+	const roles = `accounts: [{assume_role_arn: "arn:aws:iam::111111111111:role/r"}, {assume_role_arn: "arn:aws:iam::222222222222:role/r"}]` + "\n"
+	stored := func(ids ...string) (all []inventory.Account) {
+		for i, id := range ids {
+			all = append(all, inventory.Account{Name: fmt.Sprint("account-", i+1), Partition: "aws", AccountID: id})
+		}
+		return all
+	}
+	for name, c := range map[string]struct {
+		file  string
+		ticks []string
+		known []inventory.Account
+		want  map[string]string
+	}{
+		"as it was":                  {profiles, []string{"account-1", "account-2"}, stored("111111111111", "222222222222"), map[string]string{"account-1": "a", "account-2": "b"}},
+		"without a store":            {profiles, []string{"account-1", "account-2"}, nil, map[string]string{"account-1": "a", "account-2": "b"}},
+		"one was removed meanwhile":  {profiles, []string{"account-1", "account-2", "account-3"}, nil, nil},
+		"one was added meanwhile":    {profiles, []string{"account-1"}, nil, nil},
+		"somebody is called so":      {"accounts: [{profile: a}, {name: account-1}]\n", []string{"account-1"}, nil, nil},
+		"the store says so":          {roles, []string{"account-1", "account-2", "account-3"}, stored("111111111111", "222222222222"), map[string]string{"account-1": "111111111111", "account-2": "222222222222"}},
+		"the store says otherwise":   {roles, []string{"account-1", "account-2"}, stored("222222222222", "222222222222"), map[string]string{"account-2": "222222222222"}},
+		"nothing is left of before":  {profiles, []string{"a", "b"}, nil, nil},
+		"an organization":            {"organizations: [{role: r}]\n", []string{"organization:1"}, nil, map[string]string{"organization:1": "organization:default"}},
+		"an organization beside one": {"organizations: [{role: r}]\n" + profiles, []string{"organization:1", "account-7"}, nil, map[string]string{"organization:1": "organization:default"}},
+	} {
+		f, err := config.Parse([]byte(c.file), "c.yaml", known())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fleet := runner.Fleet{}
+		for _, a := range awake(f.Accounts) {
+			fleet.Accounts = append(fleet.Accounts, &runner.Account{Name: a.Name, Terms: &runner.Terms{}})
+		}
+		built, err := runner.NewFleet(fleet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &program{
+			now: &loaded{file: f}, runner: runner.New(runner.Options{Limits: runner.NewLimits(1, nil)}), claims: auth.NewClaims(auth.ClaimsOptions{}),
+			retire: newRetirement(&ledger{store: knowingStore{known: c.known}}, nil),
+		}
+		p.runner.Swap(built)
+		at := time.Now()
+		path := filepath.Join(t.TempDir(), "ticks.json")
+		last := map[runner.TickKey]time.Time{{Account: "named", Spec: "@daily"}: at}
+		for i, name := range c.ticks {
+			last[runner.TickKey{Account: name, Spec: "@daily"}] = at.Add(time.Duration(i+1) * time.Hour)
+		}
+		files := runner.FileTicks(path, func(text string) { t.Error(text) })
+		if err := files.Save(last); err != nil {
+			t.Fatal(err)
+		}
+		want := maps.Clone(last)
+		for old, name := range c.want {
+			from := runner.TickKey{Account: old, Spec: "@daily"}
+			want[runner.TickKey{Account: name, Spec: "@daily"}] = want[from]
+			delete(want, from)
+		}
+		got, err := carriedTicks{files, p}.Load()
+		if err != nil || !maps.EqualFunc(got, want, time.Time.Equal) {
+			t.Errorf("%s: %v, %v\nwant %v", name, got, err, want)
+		}
+	}
+}
+
+// An organization that is asked with the credentials of another account is not listed: else its members would be taken for those of
+// the one before, who would end.
+func TestOrganizationOfAnotherAccount(t *testing.T) {
+	c := newCompany(t, t.TempDir())
+	c.home.AddRole("unused", awsfake.RoleOptions{})
+	path := c.write("    exclude: {accounts: [\"333333333333\"]}", "")
+	text := mustRead(t, path)
+	for name, value := range map[string]string{"id": c.key.ID, "secret": c.key.Secret} {
+		write(t, filepath.Join(c.dir, name), value)
+		text = strings.Replace(strings.Replace(text, `"`+value+`"`, value, 1), value, `"${file:`+filepath.Join(c.dir, name)+`}"`, 1)
+	}
+	write(t, path, text)
+	if code := c.once(path); code != exitDone {
+		t.Fatalf("exit %d", code)
+	}
+	c.wantRecords(map[string]int{"111111111111": 1, "222222222222": 1})
+	live := c.live(path)
+
+	other := c.cloud.AddAccount("999999999999", "aws")
+	other.AddInstances("us-east-1", 1)
+	other.NewOrganization("another")
+	k := other.AddUser("collector").NewKey()
+	write(t, filepath.Join(c.dir, "id"), k.ID)
+	write(t, filepath.Join(c.dir, "secret"), k.Secret)
+	if code := c.once(path); code == exitDone {
+		t.Error("listed as another account")
+	}
+	claims, err := openClaims(auth.ClaimsOptions{Path: identitiesPath(filepath.Join(c.dir, "data"))}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := claims.Refusals()
+	if len(all) != 1 || all[0].Block != "organization:key" || all[0].AccountID != "111111111111" || all[0].Refused.AccountID != "999999999999" {
+		t.Errorf("claims %+v", all)
+	}
+	if now := c.live(path); now != live || live == "" {
+		t.Errorf("live is\n%s\nand was\n%s", now, live)
+	}
+}
