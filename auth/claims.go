@@ -211,7 +211,9 @@ func (f *FileClaims) Hold(a config.Account, who record.Identity, path []string) 
 			f.mu.Unlock()
 			return err
 		}
-		c = f.all[key]
+		if c = f.all[key]; c != nil && c.Is(who) {
+			f.o.Log.Info("another account was accepted", "account", a.Name, "account_id", who.AccountID)
+		}
 	}
 	switch {
 	case c != nil && c.Is(who):

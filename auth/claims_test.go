@@ -209,7 +209,8 @@ func TestSwapInMidListing(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "out")
 		w.process(path, w.key, time.Now().Add(time.Hour))
 		w.load.ConfigFiles = []string{write(t, "config", "[profile x]\ncredential_process = cat "+path+"\n")}
-		s := w.sessions(Options{})
+		file := filepath.Join(t.TempDir(), "identities.json")
+		s := w.sessions(Options{Claims: w.claims(file)})
 		prod := block(profile("x"), marked)
 		got := w.open(s, prod)
 		time.Sleep(50 * time.Minute)
@@ -234,6 +235,16 @@ func TestSwapInMidListing(t *testing.T) {
 			t.Errorf("signed in as %s", got.Identity.ARN)
 		}
 		w.refused(s, prod, record.WrongAccount)
+		synctest.Wait()
+		if _, err := w.claims(file).Accept("prod"); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.open(s, prod); got.Identity.AccountID != w.other.ID {
+			t.Errorf("signed in as %s", got.Identity.ARN)
+		}
+		if c, err := got.Retrieve(t.Context()); record.ReasonOf(err) != record.WrongAccount || c.HasKeys() {
+			t.Errorf("a listing that has begun was given %s: %v", c.AccessKeyID, err)
+		}
 		w.count("GetCallerIdentity", 2)
 	})
 }
@@ -246,12 +257,16 @@ func TestRenewedOfUnknownOwner(t *testing.T) {
 		w.process(path, w.key, time.Now().Add(time.Hour))
 		w.load.ConfigFiles = []string{write(t, "config", "[profile x]\ncredential_process = cat "+path+"\n")}
 		got := w.open(w.sessions(Options{}), block(profile("x"), marked))
+		end := time.Now().Add(time.Hour)
 		w.process(path, next, time.Now().Add(3*time.Hour))
 		mend := w.aws.Inject(awsfake.Fault{Kind: awsfake.Unavailable, Service: "sts"})
 		for time.Sleep(59 * time.Minute); ; time.Sleep(5 * time.Second) {
 			c, err := got.Retrieve(t.Context())
 			synctest.Wait()
 			if err != nil {
+				if time.Now().Before(end) {
+					t.Fatalf("what is valid was not given: %v", err)
+				}
 				break
 			}
 			if c.AccessKeyID != w.key.ID || !time.Now().Before(c.Expires) {
@@ -296,6 +311,20 @@ func TestAskedOnce(t *testing.T) {
 			t.Errorf("asked %d times about %d sessions", n, len(ids))
 		}
 	})
+}
+
+// TestAnotherRoleOfTheAccount: another instance profile, user or role of the same account is no other account.
+func TestAnotherRoleOfTheAccount(t *testing.T) {
+	w := newWorld(t, awsfake.Options{})
+	path := filepath.Join(t.TempDir(), "identities.json")
+	for _, name := range []string{"one", "two"} {
+		r := w.home.AddRole(name, awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"ec2.amazonaws.com"}}}})
+		w.aws.SetIMDS(&awsfake.IMDS{Role: r, Region: "us-east-1", InstanceID: "i-0123456789abcdef0"})
+		got := w.open(w.sessions(Options{Claims: w.claims(path)}), block(source("Ec2InstanceMetadata"), marked))
+		if !strings.Contains(got.Identity.ARN, "/"+name+"/") {
+			t.Errorf("signed in as %s", got.Identity.ARN)
+		}
+	}
 }
 
 // TestRegionOfOneBlock: a region that is not enabled refuses a key; a block with the same key that asks elsewhere is not refused

@@ -120,7 +120,7 @@ func printCheckups(w io.Writer, all []*checkup, format string) error {
 	now := time.Now()
 	l := listing{columns: []string{"account", "status", "account_id", "partition", "regions", "kinds", "expires", "arn", "path"}}
 	if format == "csv" {
-		l.columns = append(l.columns, "missing", "error", "hint", "since")
+		l.columns = append(l.columns, "missing", "error", "hint")
 	}
 	for _, u := range all {
 		if format == "json" || format == "jsonl" {
@@ -162,7 +162,7 @@ func (u *checkup) claim() *auth.Claim {
 func (u *checkup) row(now time.Time, format string) map[string]any {
 	r := map[string]any{"account": u.account.Name, "status": u.status(), "missing": strings.Join(u.missing(), " ")}
 	if c := u.claim(); c != nil {
-		r["account_id"], r["partition"], r["since"] = c.AccountID, c.Partition, day(c.Since)
+		r["account_id"], r["partition"] = c.AccountID, c.Partition
 	}
 	if u.session != nil {
 		who := u.session.Identity
