@@ -22,16 +22,16 @@ import (
 
 // Claims remembers which AWS account each block turned out to be.
 type Claims interface {
-	// Hold is asked before the first credentials of an account are given to a block, and whenever they may have become those of
-	// another. Its error holds a [record.Fault]: of reason wrong_account where the block was another account before. path is how
-	// the block was entered, for people.
+	// Hold is asked before the first credentials of an account are given to a block, and whenever they may have
+	// become those of another. Its error holds a [record.Fault]: of reason wrong_account where the block was another
+	// account before. path is how the block was entered, for people.
 	Hold(a config.Account, who record.Identity, path []string) error
 }
 
 // A Claim is the account that a block was when it was entered last.
 type Claim struct {
 	Block     string    `json:"block"`
-	Mark      string    `json:"mark"` // of its sign-in, see [config.SignIn]: a block that signs in otherwise is another block
+	Mark      string    `json:"mark"` // of its sign-in, see [config.SignIn]
 	AccountID string    `json:"account_id"`
 	Partition string    `json:"partition"`
 	ARN       string    `json:"arn"`
@@ -66,15 +66,15 @@ type ClaimsOptions struct {
 	Log      *slog.Logger
 }
 
-// FileClaims are claims in a JSON file, which several processes may change: each change is made to what the file holds then,
-// under a lock. It holds no secret.
+// FileClaims are claims in a JSON file, which several processes may change: each change is made to what the file
+// holds then, under a lock. It holds no secret.
 type FileClaims struct {
 	o ClaimsOptions
 
 	saving sync.Mutex // held by who writes the file
 
 	mu    sync.Mutex
-	all   map[claimKey]*Claim // as the file was read or written last, and what is not written yet; a claim is never changed in place
+	all   map[claimKey]*Claim // as read or written last, and what is not written yet; no claim is changed in place
 	file  fs.FileInfo         // as it was then; nil: none
 	todo  map[claimKey]bool   // not written yet
 	timer *time.Timer         // until what can wait is written
@@ -101,7 +101,8 @@ type savedClaims struct {
 	Claims  []*Claim `json:"claims"`
 }
 
-// Load reads the file. One that cannot be used is moved aside, unless it may only be read: then nothing is remembered of it.
+// Load reads the file. One that cannot be used is moved aside, unless it may only be read: then nothing is remembered
+// of it.
 func (f *FileClaims) Load() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -125,7 +126,7 @@ func (f *FileClaims) load() error {
 		return nil
 	case err != nil:
 		return fmt.Errorf("read which account each block is: %w", err)
-	case f.file != nil && os.SameFile(f.file, info) && f.file.ModTime().Equal(info.ModTime()) && f.file.Size() == info.Size():
+	case unchanged(f.file, info):
 		return nil
 	}
 	saved, damage, err := readClaims(f.o.Path)
@@ -159,6 +160,11 @@ func (f *FileClaims) load() error {
 	return nil
 }
 
+// unchanged reports whether the file is the one that was read.
+func unchanged(was, is fs.FileInfo) bool {
+	return was != nil && os.SameFile(was, is) && was.ModTime().Equal(is.ModTime()) && was.Size() == is.Size()
+}
+
 // readClaims is what the file holds; damage says that it cannot be used.
 func readClaims(path string) (saved savedClaims, damage, err error) {
 	b, err := statefile.Read(path)
@@ -187,7 +193,7 @@ func (f *FileClaims) setAside(why error) error {
 		return errors.Join(why, err)
 	}
 	f.o.Log.Error("identity file damaged, moved aside", "path", f.o.Path, "moved_to", aside, "error", why,
-		"hint", "Check that each block signs in to the account that it should: the next run takes what it finds. `collector check` shows it.")
+		"hint", "Run `collector check` and see that each block is the account that it should be: the next run takes what it finds.")
 	return nil
 }
 
@@ -236,7 +242,7 @@ func (f *FileClaims) Hold(a config.Account, who record.Identity, path []string) 
 	defer f.mu.Unlock()
 	if r := c.Refused; r == nil || r.AccountID != who.AccountID || r.ARN != who.ARN {
 		refused := *c
-		refused.Refused = &Refusal{AccountID: who.AccountID, Partition: who.Partition, ARN: who.ARN, At: time.Now().UTC().Truncate(time.Second)}
+		refused.Refused = &Refusal{AccountID: who.AccountID, Partition: who.Partition, ARN: who.ARN, At: second(time.Now())}
 		f.put(&refused)
 		f.now()
 	}
@@ -251,17 +257,20 @@ func (f *FileClaims) Hold(a config.Account, who record.Identity, path []string) 
 
 // quoted is a name as a shell takes it.
 func quoted(name string) string {
-	if strings.ContainsFunc(name, func(r rune) bool {
-		return !strings.ContainsRune("-_.:/@", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-	}) {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/@"
+	if strings.Trim(name, plain) != "" {
 		return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 	}
 	return name
 }
 
 func claimOf(a config.Account, who record.Identity, since time.Time) *Claim {
-	return &Claim{Block: a.Name, Mark: a.Mark, AccountID: who.AccountID, Partition: who.Partition, ARN: who.ARN, Since: since.UTC().Truncate(time.Second)}
+	return &Claim{
+		Block: a.Name, Mark: a.Mark, AccountID: who.AccountID, Partition: who.Partition, ARN: who.ARN, Since: second(since),
+	}
 }
+
+func second(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 
 // put notes a claim that is not written yet. f.mu is held.
 func (f *FileClaims) put(c *Claim) {
@@ -273,8 +282,8 @@ func (f *FileClaims) put(c *Claim) {
 	f.todo[c.key()] = true
 }
 
-// Blocks says which blocks the configuration in force has: names, and marks of sign-ins. A block that was renamed, and signs in as
-// before, keeps its claim.
+// Blocks says which blocks the configuration in force has: names, and marks of sign-ins. A block that was renamed,
+// and signs in as before, keeps its claim.
 func (f *FileClaims) Blocks(blocks map[string]string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -320,7 +329,9 @@ func (f *FileClaims) Blocks(blocks map[string]string) error {
 
 // keys are those of all claims, in order. f.mu is held.
 func (f *FileClaims) keys() []claimKey {
-	return slices.SortedFunc(maps.Keys(f.all), func(a, b claimKey) int { return cmp.Or(cmp.Compare(a.block, b.block), cmp.Compare(a.mark, b.mark)) })
+	return slices.SortedFunc(maps.Keys(f.all), func(a, b claimKey) int {
+		return cmp.Or(cmp.Compare(a.block, b.block), cmp.Compare(a.mark, b.mark))
+	})
 }
 
 // Refusals are the blocks that turned out to be another account, and wait for a person.
@@ -357,7 +368,8 @@ func (f *FileClaims) Named(block string) []*Claim {
 // ErrNothingRefused says that a block did not turn out to be another account.
 var ErrNothingRefused = errors.New("nothing was refused")
 
-// Accept makes what was refused of a block the account that it is, for a collector that runs as well. It returns the claim before.
+// Accept makes what was refused of a block the account that it is, for a collector that runs as well. It returns the
+// claim before.
 func (f *FileClaims) Accept(block string) (was *Claim, err error) {
 	f.saving.Lock()
 	defer f.saving.Unlock()
@@ -369,11 +381,15 @@ func (f *FileClaims) Accept(block string) (was *Claim, err error) {
 		}
 		was = all[i]
 		r := was.Refused
-		f.put(&Claim{Block: was.Block, Mark: was.Mark, AccountID: r.AccountID, Partition: r.Partition, ARN: r.ARN, Since: time.Now().UTC().Truncate(time.Second)})
+		f.put(&Claim{
+			Block: was.Block, Mark: was.Mark, AccountID: r.AccountID, Partition: r.Partition, ARN: r.ARN, Since: second(time.Now()),
+		})
 		return nil
 	})
 	return was, err
 }
+
+const writeHint = "Make data_dir writable, and make room there."
 
 const claimsWait = 2 * time.Second // what can wait is written so long after it was noted
 
@@ -415,8 +431,10 @@ func (f *FileClaims) save(key claimKey) error {
 		delete(f.all, key) // else it would be taken for one that is kept
 		delete(f.todo, key)
 		f.mu.Unlock()
-		return &record.Fault{Reason: record.Other, Hint: "Make data_dir writable, and make room there. Without this, nobody would notice that the block became another account.",
-			Err: fmt.Errorf("save which account the block is: %w", err)}
+		return &record.Fault{
+			Reason: record.Other, Err: fmt.Errorf("save which account the block is: %w", err),
+			Hint: writeHint + " Without the file, nobody would notice that the block became another account.",
+		}
 	}
 	return nil
 }
@@ -441,14 +459,15 @@ func (f *FileClaims) Flush() error {
 	f.err = err
 	f.mu.Unlock()
 	if first {
-		f.o.Log.Error("identity file not written", "path", f.o.Path, "error", err, "hint", "Make data_dir writable, and make room there.")
+		f.o.Log.Error("identity file not written", "path", f.o.Path, "error", err, "hint", writeHint)
 	}
 	return err
 }
 
 // locked changes the file: what it holds now, with what is noted and what change does. f.saving is held.
 func (f *FileClaims) locked(change func() error) error {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), claimsPatience, fmt.Errorf("%s.lock: another process holds it", f.o.Path))
+	held := fmt.Errorf("%s.lock: another process holds it", f.o.Path)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), claimsPatience, held)
 	defer cancel()
 	unlock, err := lockFile(ctx, f.o.Path+".lock")
 	if err != nil {

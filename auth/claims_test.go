@@ -33,8 +33,8 @@ func (w *world) claims(path string) *FileClaims {
 	return c
 }
 
-// TestSwap: another account behind a block that is written as before is refused, whichever way the block signs in, in the same
-// process and after a restart, until the block says so or a person has accepted it.
+// TestSwap: another account behind a block that is written as before is refused, whichever way the block signs in, in
+// the same process and after a restart, until the block says so or a person has accepted it.
 func TestSwap(t *testing.T) {
 	creds := func(path string, k awsfake.Key) {
 		if err := os.WriteFile(path, []byte("[x]\naws_access_key_id = "+k.ID+"\naws_secret_access_key = "+k.Secret+"\n"), 0o600); err != nil {
@@ -201,8 +201,8 @@ func TestSwapSSO(t *testing.T) {
 	c.count("GetCallerIdentity", 2)
 }
 
-// TestSwapInMidListing: a session that renews itself never becomes another account's; nobody gets that one's credentials. Two
-// blocks behind one source are judged each by itself.
+// TestSwapInMidListing: a session that renews itself never becomes another account's; nobody gets that one's
+// credentials. Two blocks behind one source are judged each by itself.
 func TestSwapInMidListing(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		carol := w.other.AddUser("carol").NewKey()
@@ -249,7 +249,8 @@ func TestSwapInMidListing(t *testing.T) {
 	})
 }
 
-// TestRenewedOfUnknownOwner: where nobody can say whose new credentials are, the old ones are used to their end, and none after it.
+// TestRenewedOfUnknownOwner: where nobody can say whose new credentials are, the old ones are used to their end, and
+// none after it.
 func TestRenewedOfUnknownOwner(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		next := w.user.NewKey()
@@ -327,8 +328,8 @@ func TestAnotherRoleOfTheAccount(t *testing.T) {
 	}
 }
 
-// TestRegionOfOneBlock: a region that is not enabled refuses a key; a block with the same key that asks elsewhere is not refused
-// with it, whichever of them comes first.
+// TestRegionOfOneBlock: a region that is not enabled refuses a key; a block with the same key that asks elsewhere is
+// not refused with it, whichever of them comes first.
 func TestRegionOfOneBlock(t *testing.T) {
 	bubbleWith(t, awsfake.Options{Latency: time.Second}, func(t *testing.T, w *world) {
 		s := w.sessions(Options{})
@@ -344,8 +345,8 @@ func TestRegionOfOneBlock(t *testing.T) {
 	})
 }
 
-// TestClaimsOfOneFile: what several processes claim at once is all there; a block that is renamed keeps its claim, one that
-// comes back finds it, and one that signs in otherwise has none.
+// TestClaimsOfOneFile: what several processes claim at once is all there; a block that is renamed keeps its claim,
+// one that comes back finds it, and one that signs in otherwise has none.
 func TestClaimsOfOneFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "identities.json")
 	var wg sync.WaitGroup
@@ -384,8 +385,8 @@ func TestClaimsOfOneFile(t *testing.T) {
 	}
 }
 
-// TestClaimsFile: the file holds no secret, a damaged one is moved aside, and where it cannot be written a block is not entered for
-// the first time, while those that are known are.
+// TestClaimsFile: the file holds no secret, a damaged one is moved aside, and where it cannot be written a block is
+// not entered for the first time, while those that are known are.
 func TestClaimsFile(t *testing.T) {
 	w := newWorld(t, awsfake.Options{})
 	path := filepath.Join(t.TempDir(), "data", "identities.json")
@@ -425,7 +426,8 @@ func TestClaimsFile(t *testing.T) {
 	}
 }
 
-// TestClaimsOfWhoLooks: a check keeps what was refused, so that it can be accepted, and claims nothing; a dry run writes nothing.
+// TestClaimsOfWhoLooks: a check keeps what was refused, so that it can be accepted, and claims nothing; a dry run
+// writes nothing.
 func TestClaimsOfWhoLooks(t *testing.T) {
 	who := func(id string) record.Identity {
 		return record.Identity{AccountID: id, Partition: "aws", ARN: "arn:" + id}

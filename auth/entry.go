@@ -10,8 +10,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// An entry stands between the last layer of a pipeline and its Sessions: it knows whose the credentials are, and gives none of
-// which it does not. Each new key or session is asked about once; the same key, read again, is not.
+// An entry stands between the last layer of a pipeline and its Sessions: it knows whose the credentials are, and
+// gives none of which it does not. Each new key or session is asked about once; the same key, read again, is not.
 type entry struct {
 	top *layer
 
@@ -19,7 +19,7 @@ type entry struct {
 	owner   *owner                     // of the credentials that were given last
 	region  string                     // whose STS answered last
 	next    instant                    // nobody is asked before, as long as the owner's credentials are valid
-	flights map[string]*flight[*owner] // by region: one that is not enabled for an account refuses a key that others take
+	flights map[string]*flight[*owner] // by region: where it is not enabled, a key is refused that others take
 
 	revoked revocation
 }
@@ -30,8 +30,8 @@ type owner struct {
 	who   record.Identity
 }
 
-// retrieve gives credentials and their owner. region is whose STS is asked; "": the one that answered last. Where the layer has
-// new credentials and nobody can say whose they are, those from before are given as long as they are valid.
+// retrieve gives credentials and their owner. region is whose STS is asked; "": the one that answered last. Where the
+// layer has new credentials and nobody can say whose they are, those from before are given as long as they are valid.
 func (e *entry) retrieve(ctx context.Context, s *Sessions, region string) (aws.Credentials, *owner, error) {
 	c, err := e.top.Retrieve(ctx)
 	if err != nil {
@@ -98,8 +98,8 @@ func (e *entry) arrived(s *Sessions, region string, c aws.Credentials, who recor
 	if err != nil {
 		e.next = instantOf(t.Add(pause))
 		if was != nil && valid(was.creds.credentials(), t) && s.life.ctx.Err() == nil {
-			s.log.Warn("new credentials not used: their account is unknown", "step", e.top.step.Name(), "account_id", was.who.AccountID,
-				"error", err, "reason", record.ReasonOf(err), "hint", record.HintOf(err))
+			s.log.Warn("new credentials not used: their account is unknown",
+				"step", e.top.step.Name(), "account_id", was.who.AccountID, "error", err, "reason", record.ReasonOf(err), "hint", record.HintOf(err))
 		}
 		return nil
 	}

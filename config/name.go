@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// nameAccounts gives a name to every block that has none, by what the block says and never by its position: a block that is
-// removed must not make another one take its name. formerly is what versions before called them, by their names of today.
+// nameAccounts gives a name to every block that has none, by what the block says and never by its position: a block
+// that is removed must not make another one take its name. formerly is what versions before called them, by their
+// names of today.
 func nameAccounts(blocks []*Account) (formerly map[string]string) {
 	var taken []string
 	var unnamed []*Account
@@ -54,8 +55,8 @@ func signInName(s *SignIn) string {
 	return "default"
 }
 
-// distinct puts a piece of its mark behind each name that is not the only one. Blocks that are alike still sign in alike, so
-// they are one account: those are counted.
+// distinct puts a piece of its mark behind each name that is not the only one. Blocks that are alike still sign in
+// alike, so they are one account: those are counted.
 func distinct(names, taken []string, mark func(i int) string) []string {
 	repeated, used := map[string]int{}, map[string]bool{}
 	for _, name := range names {
@@ -123,6 +124,6 @@ func (d *decoder) unnamed(blocks []*Account) {
 	if len(shown) > 10 {
 		shown = append(slices.Clone(lines[:10]), fmt.Sprintf("%d more", len(lines)-10))
 	}
-	d.warn(last, fmt.Sprintf("%d blocks have no name (lines %s): each is called after how it signs in, and otherwise once that is edited",
+	d.warn(last, fmt.Sprintf("%d blocks have no name (lines %s): each is called after how it signs in, and its name changes with that",
 		len(lines), strings.Join(shown, ", ")), "give each block a name")
 }

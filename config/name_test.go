@@ -47,8 +47,8 @@ func loadNames(t *testing.T, blocks ...string) *File {
 	return f
 }
 
-// A block that is removed, added or moved changes nobody else's name, as long as names do not collide; where they do, the
-// others keep theirs too.
+// A block that is removed, added or moved changes nobody else's name, as long as names do not collide; where they do,
+// the others keep theirs too.
 func TestNamesAreNotPositions(t *testing.T) {
 	blocks := []string{`{profile: a}`, `{profile: b}`, `{assume_role_arn: "arn:aws:iam::222222222222:role/r"}`,
 		`{assume_role_arn: "arn:aws:iam::222222222222:role/other"}`, `{assume_role_arn: "arn:aws:iam::222222222222:role/third"}`,
@@ -85,8 +85,8 @@ func TestUnnamedAreWarnedOf(t *testing.T) {
 	}
 }
 
-// The mark of a sign-in is of what is written: the value of a reference, a name, a schedule or account_id is no part of it;
-// another profile, key, role or reference is another sign-in. No secret of the file is in it.
+// The mark of a sign-in is of what is written: the value of a reference, a name, a schedule or account_id is no part
+// of it; another profile, key, role or reference is another sign-in. No secret of the file is in it.
 func TestMark(t *testing.T) {
 	mark := func(block string) string { a := loadNames(t, block).Accounts[0].Account(); return a.Mark }
 	for _, c := range []struct {

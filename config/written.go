@@ -9,8 +9,8 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// mark gives each sign-in its mark. The first pass makes the marks, because there references still stand as they are written;
-// the second takes them over.
+// mark gives each sign-in its mark. The first pass makes the marks, because there references still stand as they are
+// written; the second takes them over.
 func (d *decoder) mark(blocks []*Account, orgs []Organization) {
 	signIns := make([]*SignIn, 0, len(blocks)+len(orgs))
 	for _, a := range blocks {
@@ -30,11 +30,14 @@ func (d *decoder) mark(blocks []*Account, orgs []Organization) {
 	}
 }
 
-// markOf digests what decides whose credentials a sign-in has: as it is written, so that a reference keeps its mark when its
-// value changes. account_id is no part of it: it says who the account must be, not where credentials come from. Secrets that
-// stand in the file are no part either: an id of a key belongs to one account whatever its secret is.
+// markOf digests what decides whose credentials a sign-in has: as it is written, so that a reference keeps its mark
+// when its value changes. account_id is no part of it: it says who the account must be, not where credentials come
+// from. Secrets that stand in the file are no part either: an id of a key belongs to one account whatever its secret
+// is.
 func (d *decoder) markOf(s *SignIn) string {
-	written := []string{s.AKID, d.reference(&s.AKSecret), d.reference(&s.SessionToken), s.Profile, s.CredentialSource, s.ARN, s.RoleName}
+	written := []string{
+		s.AKID, d.reference(&s.AKSecret), d.reference(&s.SessionToken), s.Profile, s.CredentialSource, s.ARN, s.RoleName,
+	}
 	for i := range s.Roles {
 		written = append(written, s.Roles[i].ARN)
 	}

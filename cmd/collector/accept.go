@@ -21,12 +21,13 @@ func (c *cli) acceptVerb() *cobra.Command {
 	return &cobra.Command{
 		Use:   "accept [ACCOUNT]",
 		Short: "Accept that an account block signs in to another AWS account than before",
-		Long: `A block that signs in as it did before, and turns out to be another AWS account, is not collected: its state is auth_failed, with
-reason wrong_account. This accepts the account that was refused last; a collector that is running needs no restart, and its next run
-collects the new account. What was collected of the old account ends as account_removed after that run, unless another block has it.
+		Long: `A block that signs in as before and turns out to be another AWS account is not collected: its state is
+auth_failed, the reason wrong_account. This verb accepts the account that was refused last. A running collector needs
+no restart: its next run collects the new account. After that run the resources of the old account end as
+account_removed, unless another block collects it.
 
-Without ACCOUNT, the blocks that wait are listed. Makes no AWS calls: it changes data_dir/identities.json, so run it as the user of
-the collector. Another way to accept is account_id in the block.`,
+Without ACCOUNT, it lists the blocks that wait. It makes no AWS calls: it changes data_dir/identities.json, so run it
+as the user of the collector. Another way to accept an account is account_id in the block.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			dir, err := c.dataDir()
@@ -74,7 +75,9 @@ func (c *cli) accept(claims *auth.FileClaims, name string) error {
 	case errors.Is(err, auth.ErrNothingRefused): // since
 		return usage(nothingToAccept(claims, name))
 	case errors.Is(err, fs.ErrPermission):
-		return &record.Fault{Reason: record.Other, Hint: "Run it as the user of the collector, who owns data_dir.", Err: fmt.Errorf("account %q: accept: %w", name, err)}
+		return &record.Fault{
+			Reason: record.Other, Hint: "Run it as the user of the collector, who owns data_dir.", Err: fmt.Errorf("account %q: accept: %w", name, err),
+		}
 	case err != nil:
 		return fmt.Errorf("account %q: accept: %w", name, err)
 	}
@@ -94,7 +97,8 @@ func nothingToAccept(claims *auth.FileClaims, name string) error {
 	return fmt.Errorf("account %q: nothing to accept: no block turned out to be another account", name)
 }
 
-// dataDir is where the configuration keeps its state. Nothing else of it is needed, so no other reference is resolved.
+// dataDir is where the configuration keeps its state. Nothing else of it is needed, so no other reference is
+// resolved.
 func (c *cli) dataDir() (string, error) {
 	if dir := c.getenv("COLLECTOR_DATA_DIR"); dir != "" {
 		return dir, nil

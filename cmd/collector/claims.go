@@ -21,8 +21,8 @@ import (
 
 func identitiesPath(dataDir string) string { return filepath.Join(dataDir, "identities.json") }
 
-// openClaims reads which account each block was before. A file that this user may not read is an error: without it nobody would
-// notice that a block became another account.
+// openClaims reads which account each block was before. A file that this user may not read is an error: without it
+// nobody would notice that a block became another account.
 func openClaims(o auth.ClaimsOptions, log *slog.Logger) (*auth.FileClaims, error) {
 	o.Log = log
 	c := auth.NewClaims(o)
@@ -51,7 +51,8 @@ func (p *program) inForce(f *config.File) {
 	}
 }
 
-// was is the account that a block was when it was entered last; zero: not known, or the block says that it is another one now.
+// was is the account that a block was when it was entered last; zero: not known, or the block says that it is another
+// one now.
 func (p *program) was(a config.Account) record.Identity {
 	if p.claims == nil {
 		return record.Identity{}
@@ -100,9 +101,9 @@ func (t carriedTicks) Load() (map[runner.TickKey]time.Time, error) {
 // positional is what earlier versions called blocks without a name.
 var positional = regexp.MustCompile(`^(account-|organization:)`)
 
-// renamed is how blocks are called now that earlier versions called by their position, by their old names. A block is the same
-// one if it is the account that the store has under the old name; where that cannot be told, if the file has the same positions
-// without a name as the version before had.
+// renamed is how blocks are called now that earlier versions called by their position, by their old names. A block is
+// the same one if it is the account that the store has under the old name; where that cannot be told, if the file has
+// the same positions without a name as the version before had.
 func (p *program) renamed(ticks []runner.TickKey) map[string]string {
 	f := p.now.file
 	left, had := map[string]bool{}, map[string]map[string]bool{}
@@ -173,9 +174,10 @@ func claimOf(c *auth.Claim) map[string]any {
 	if c == nil {
 		return nil
 	}
-	m := map[string]any{"account_id": c.AccountID, "partition": c.Partition, "since": c.Since.UTC().Format(time.RFC3339)}
+	stamp := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+	m := map[string]any{"account_id": c.AccountID, "partition": c.Partition, "since": stamp(c.Since)}
 	if r := c.Refused; r != nil {
-		m["refused"] = map[string]any{"account_id": r.AccountID, "partition": r.Partition, "arn": r.ARN, "at": r.At.UTC().Format(time.RFC3339)}
+		m["refused"] = map[string]any{"account_id": r.AccountID, "partition": r.Partition, "arn": r.ARN, "at": stamp(r.At)}
 	}
 	return m
 }

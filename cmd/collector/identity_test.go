@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws-collector/collector/auth"
@@ -18,8 +19,9 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// The account behind a profile becomes another one while the daemon runs, with credentials that it renews by itself: nothing of the
-// other one is delivered and nothing of the first ends, until a person accepts it. The daemon needs no restart for that.
+// The account behind a profile becomes another one while the daemon runs, with credentials that it renews by itself:
+// nothing of the other one is delivered and nothing of the first ends, until a person accepts it. The daemon needs no
+// restart for that.
 func TestSwapUnderADaemon(t *testing.T) {
 	scene, s := startScene(t)
 	dir := t.TempDir()
@@ -90,8 +92,8 @@ type knowingStore struct {
 
 func (s knowingStore) Accounts(context.Context) ([]inventory.Account, error) { return s.known, nil }
 
-// The last runs of blocks that were called by their position are found under their names of today, where it is sure that they
-// are the same blocks.
+// The last runs of blocks that were called by their position are found under their names of today, where it is sure
+// that they are the same blocks.
 func TestTicksFollowNames(t *testing.T) {
 	const profiles = "accounts: [{profile: a}, {profile: b}]\n"
 	const roles = `accounts: [{assume_role_arn: "arn:aws:iam::111111111111:role/r"}, {assume_role_arn: "arn:aws:iam::222222222222:role/r"}]` + "\n"
@@ -158,8 +160,8 @@ func TestTicksFollowNames(t *testing.T) {
 	}
 }
 
-// An organization that is asked with the credentials of another account is not listed: else its members would be taken for those of
-// the one before, who would end.
+// An organization that is asked with the credentials of another account is not listed: else its members would be
+// taken for those of the one before, who would end.
 func TestOrganizationOfAnotherAccount(t *testing.T) {
 	c := newCompany(t, t.TempDir())
 	c.home.AddRole("unused", awsfake.RoleOptions{})
@@ -196,4 +198,55 @@ func TestOrganizationOfAnotherAccount(t *testing.T) {
 	if now := c.live(path); now != live || live == "" {
 		t.Errorf("live is\n%s\nand was\n%s", now, live)
 	}
+}
+
+// The credentials become another account's between two pages of a listing: what came before is delivered and stored, nothing of
+// the other account is, and what was not listed does not end.
+func TestSwapBetweenPages(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		cloud := awsfake.New(awsfake.Options{Latency: 6 * time.Second}) // so credentials are not too young to be refused
+		home, other := cloud.AddAccount("111111111111", "aws"), cloud.AddAccount("999999999999", "aws")
+		home.AddInstances("us-east-1", 1200)
+		other.AddInstances("us-east-1", 1200)
+		server := cloud.InMemory()
+		defer server.Close()
+		process := func(name string, k awsfake.Key) {
+			write(t, filepath.Join(dir, name), fmt.Sprintf(`{"Version": 1, "AccessKeyId": %q, "SecretAccessKey": %q}`, k.ID, k.Secret))
+		}
+		process("out", home.AddUser("alice").NewKey())
+		script := filepath.Join(dir, "process.sh") // what it prints the next time may be another's
+		write(t, script, "cd "+dir+"; cat out; if [ -e next ]; then mv next out; fi\n")
+		files := filepath.Join(dir, "aws")
+		write(t, files, "[profile p]\ncredential_process = sh "+script+"\n")
+		path := filepath.Join(dir, "config.yaml")
+		write(t, path, fmt.Sprintf("data_dir: %[1]s/data\ncollector_configs: {regions: [us-east-1], kinds: [ec2_instance]}\n"+
+			"accounts: [{name: prod, profile: p}]\noutputs: [{type: file, path: %[1]s/records.jsonl}]\n", dir))
+		var said safeBuffer
+		c := &cli{getenv: func(string) string { return "" }, stdout: &said, stderr: &said, configPath: path, logLevel: "info", logFormat: "text"}
+		load := auth.LoadOptions{Isolated: true, Endpoint: server.URL, DialContext: server.DialContext, ConfigFiles: []string{files}}
+		once := func() int {
+			return exitCode(c.collect(t.Context(), runOptions{once: true, flushTimeout: time.Minute, aws: load}), &said)
+		}
+		if code := once(); code != exitDone {
+			t.Fatalf("exit %d\n%s", code, said.String())
+		}
+		process("next", other.AddUser("carol").NewKey())
+		cloud.Inject(awsfake.Fault{Kind: awsfake.Expire, Action: "DescribeInstances", Pages: true, Count: 1})
+		if code := once(); code == exitDone || !strings.Contains(said.String(), "(wrong_account)") {
+			t.Errorf("exit %d\n%s", code, said.String())
+		}
+		if strings.Contains(mustRead(t, filepath.Join(dir, "records.jsonl")), other.ID) {
+			t.Error("records of the other account were delivered")
+		}
+		for verb, want := range map[string]int{"list": 1200, "changes": 1200} {
+			var out, trouble safeBuffer
+			if err := run(t.Context(), []string{"--config", path, verb, "-o", "jsonl"}, c.getenv, &out, &trouble); err != nil {
+				t.Fatal(err)
+			}
+			if text := out.String(); strings.Count(text, "\n") != want || strings.Contains(text, other.ID) || strings.Contains(text, `"gone"`) {
+				t.Errorf("%s: %d lines, want %d, none of them of the other account or gone", verb, strings.Count(text, "\n"), want)
+			}
+		}
+	})
 }

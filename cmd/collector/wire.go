@@ -253,6 +253,9 @@ func (p *program) apply(ctx context.Context, cfg *loaded) error {
 	p.prepare(ctx, cfg.file)
 	p.inForce(cfg.file)
 	if err := p.build(ctx, cfg.file, p.census(cfg.file)); err != nil {
+		if p.now != nil {
+			p.inForce(p.now.file) // as it stays
+		}
 		return err
 	}
 	p.now, p.seen = cfg, cfg.inputs
