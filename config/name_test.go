@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -115,5 +116,16 @@ func TestMark(t *testing.T) {
 	as, err := o.Accounts(via, []Member{{ID: "222222222222"}, {ID: via.AccountID}})
 	if err != nil || fmt.Sprint(as[0].Mark, as[1].Mark) != "" {
 		t.Errorf("members are marked: %v", err)
+	}
+}
+
+// Whoever adds a key to a sign-in decides whether another value of it makes another block.
+func TestMarkKnowsEveryKey(t *testing.T) {
+	decides := "AKID AKSecret SessionToken Profile CredentialSource Role Roles RoleName"
+	not := "AccountID Partition IsGlobal RequireRole STSRegion SerialNumber TOTPSeed TokenCommand TokenCode MFASessionDuration Mark"
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[SignIn]()) {
+		if len(f.Index) == 1 && !slices.Contains(strings.Fields(decides+" "+not), f.Name) {
+			t.Errorf("%s: does it decide whose credentials a sign-in has? then it belongs into markOf", f.Name)
+		}
 	}
 }
