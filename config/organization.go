@@ -131,14 +131,9 @@ func labels(orgs []Organization, formerly map[string]string) {
 	for i, name := range distinct(names, nil, func(i int) string { return orgs[i].mark() }) {
 		orgs[i].Label = name
 	}
-	taken := map[string]bool{}
+	taken, count := map[string]bool{}, map[string]int{}
 	for i := range orgs {
-		base := OrganizationPrefix + cmp.Or(orgs[i].Via.Profile, strconv.Itoa(i+1))
-		old := base
-		for n := 2; taken[old]; n++ {
-			old = base + "-" + strconv.Itoa(n)
-		}
-		taken[old] = true
+		old := free(taken, count, OrganizationPrefix+cmp.Or(orgs[i].Via.Profile, strconv.Itoa(i+1)))
 		if old != orgs[i].Label {
 			formerly[orgs[i].Label] = old
 		}
