@@ -1,11 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -29,8 +28,8 @@ account_removed, unless another block collects it.
 Without ACCOUNT, it lists the blocks that wait. It makes no AWS calls: it changes data_dir/identities.json, so run it
 as the user of the collector. Another way to accept an account is account_id in the block.`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			dir, err := c.dataDir()
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, err := c.dataDir(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -58,7 +57,7 @@ func (c *cli) waiting(claims *auth.FileClaims) error {
 		return err
 	}
 	for _, b := range all {
-		if _, err := fmt.Fprintf(c.stdout, "%s: was account %s since %s, and turned out to be account %s (%s) at %s\n", b.Block,
+		if err := sayf(c.stdout, "%s: was account %s since %s, and turned out to be account %s (%s) at %s\n", b.Block,
 			b.AccountID, day(b.Since), b.Refused.AccountID, b.Refused.ARN, b.Refused.At.UTC().Format("2006-01-02 15:04 MST")); err != nil {
 			return err
 		}
@@ -81,9 +80,8 @@ func (c *cli) accept(claims *auth.FileClaims, name string) error {
 	case err != nil:
 		return fmt.Errorf("account %q: accept: %w", name, err)
 	}
-	_, err = fmt.Fprintf(c.stdout, "%s: account %s (%s) in place of account %s, which it was since %s; the next run collects it\n",
+	return sayf(c.stdout, "%s: account %s (%s) in place of account %s, which it was since %s; the next run collects it\n",
 		name, was.Refused.AccountID, was.Refused.ARN, was.AccountID, day(was.Since))
-	return err
 }
 
 func nothingToAccept(claims *auth.FileClaims, name string) error {
@@ -99,25 +97,25 @@ func nothingToAccept(claims *auth.FileClaims, name string) error {
 
 // dataDir is where the configuration keeps its state. Nothing else of it is needed, so no other reference is
 // resolved.
-func (c *cli) dataDir() (string, error) {
+func (c *cli) dataDir(ctx context.Context) (string, error) {
 	if dir := c.getenv("COLLECTOR_DATA_DIR"); dir != "" {
 		return dir, nil
 	}
-	b, err := os.ReadFile(c.configPath)
+	b, _, err := c.configText(ctx)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, or data_dir with COLLECTOR_DATA_DIR", err)
 		}
 		return "", usage(err)
 	}
-	f, err := config.Parse(b, filepath.Base(c.configPath), known())
+	f, err := config.Parse(b, c.configName(), known())
 	if err != nil {
 		return "", usage(err)
 	}
 	if !strings.Contains(f.DataDir, "${") {
 		return f.DataDir, nil
 	}
-	_, dir, err := f.ResolveStore(c.lookup, os.ReadFile)
+	_, dir, err := f.ResolveStore(c.lookup, readReferenced(ctx))
 	if err != nil {
 		return "", usage(err)
 	}

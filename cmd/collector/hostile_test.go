@@ -150,6 +150,7 @@ func hostileCases() map[string][]hostileCase {
 		"collector demo":        cases(false, "demo --every -1s"), // and TestHostileDemo
 		"collector validate":    cases(false, "validate"),         // and TestHostileConfig
 		"collector check":       slices.Concat(all("check")),
+		"collector accept":      cases(false, "accept", "accept nobody"),
 		"collector policy":      cases(false, "policy", "policy --format terraform"),
 		"collector kinds":       cases(false, "kinds"),
 		"collector schema":      cases(false, "schema"),

@@ -101,7 +101,7 @@ func TestNoVerbAsksTheTerminal(t *testing.T) {
 		"validate": {"validate", "validate -c nowhere.yaml"}, "check": {"check"}, "policy": {"policy", "policy list"}, "kinds": {"kinds"},
 		"schema": {"schema", "schema --kind ec2_volume"}, "list": {"list", "list instance -o csv", "list nothing"}, "get": {"get i-1", "get"},
 		"history": {"history i-1"}, "diff": {"diff --from 1h"}, "changes": {"changes --since 1h", "changes"}, "sql": {"sql 'select 1'", "sql nonsense"},
-		"db": {"db"}, "db check": {"db check"}, "db vacuum": {"db vacuum"}, "db export": {"db export -o csv", "db export"}, "login": {"login prod", "login nobody"},
+		"db": {"db"}, "db check": {"db check"}, "db vacuum": {"db vacuum"}, "db export": {"db export -o csv", "db export"}, "login": {"login prod", "login nobody"}, "accept": {"accept", "accept nobody"},
 		"healthcheck": {"healthcheck --listen 127.0.0.1:1"}, "version": {"version"}, "demo": {"demo --for 1s --listen 127.0.0.1:0 --latency 1ms"},
 		"help": {"help", "help run"}, "completion": {"completion"}, "completion bash": {"completion bash"}, "completion zsh": {"completion zsh"},
 		"completion fish": {"completion fish"}, "completion powershell": {"completion powershell"},
