@@ -58,6 +58,9 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 		err = belongs(id, version, len(files))
 	}
 	if err == nil && id == 0 && version == 0 {
+		err = unused(ctx, r.db)
+	}
+	if err == nil && id == 0 && version == 0 {
 		err = &record.Fault{Reason: record.Other, Err: errors.New("the database is empty"),
 			Hint: `To keep its history, restore it from a backup before the next start. "collector run" begins a new one.`}
 	}

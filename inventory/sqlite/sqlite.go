@@ -160,7 +160,7 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 	if o.Sync {
 		sync = "FULL"
 	}
-	s.w, err = connect(o.Path, "rwc", "page_size(8192)", "journal_mode(WAL)", "synchronous("+sync+")", "cache_size(-8000)", "wal_autocheckpoint(8000)",
+	s.w, err = connect(o.Path, "rwc", "page_size(8192)", "synchronous("+sync+")", "cache_size(-8000)", "wal_autocheckpoint(8000)",
 		"journal_size_limit(67108864)")
 	if err != nil {
 		return nil, err
@@ -234,6 +234,14 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err := belongs(id, version, len(files)); err != nil {
 		return err
 	}
+	if id == 0 && version == 0 {
+		if err := unused(ctx, s.w); err != nil {
+			return err
+		}
+	}
+	if _, err := s.w.ExecContext(ctx, "PRAGMA journal_mode = WAL"); err != nil { // it stays so; not before the file is ours
+		return err
+	}
 	for ; version < len(files); version++ {
 		script, err := migrations.ReadFile(files[version])
 		if err != nil {
@@ -261,13 +269,32 @@ func readable(ctx context.Context, db *sql.DB) error {
 	return err
 }
 
-// belongs judges what a file says of itself. An empty file says nothing, and is ours to make.
+// foreign is the error of a file that is not ours.
+func foreign(err error) error {
+	return &record.Fault{Reason: record.Other, Hint: "name another data_dir", Err: err}
+}
+
+// unused is an error where a file that says nothing of itself holds tables: most programs do not mark theirs, and ours have the mark
+// since the transaction that makes them.
+func unused(ctx context.Context, db *sql.DB) error {
+	var table string
+	err := db.QueryRowContext(ctx, "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name LIMIT 1").Scan(&table)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	}
+	return foreign(fmt.Errorf("it is the database of another program: it has %q", table))
+}
+
+// belongs judges what a file says of itself. One that says nothing may be empty, and is ours to make then.
 func belongs(id, version, ours int) error {
 	switch {
 	case id == 0 && version == 0:
 		return nil
 	case id != applicationID:
-		return &record.Fault{Reason: record.Other, Hint: "name another data_dir", Err: errors.New("it is the database of another program")}
+		return foreign(errors.New("it is the database of another program"))
 	case version > ours:
 		return &record.Fault{
 			Reason: record.Other, Hint: "run the version of collector that made it, or name another data_dir",

@@ -169,6 +169,37 @@ func TestForeignAndNewerDatabasesAreRefused(t *testing.T) {
 	}
 }
 
+// Most programs do not mark their databases.
+func TestAForeignDatabaseWithoutAMarkIsRefused(t *testing.T) {
+	for name, table := range map[string]string{"a table": "users (x)", "a table of our name": "version (x)", "like SQLite's own": "sqlitex (x)"} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "collector.db")
+			db, err := connect(path, "rwc")
+			if err != nil {
+				t.Fatal(err)
+			}
+			exec(t, db, "CREATE TABLE "+table)
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			before, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, errOpen := Open(t.Context(), Options{Path: path})
+			_, errRead := OpenReader(t.Context(), path)
+			for _, err := range []error{errOpen, errRead} {
+				if err == nil || !strings.Contains(err.Error(), "another program") || record.HintOf(err) == "" {
+					t.Errorf("%v", err)
+				}
+			}
+			if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
+				t.Error("the file was changed")
+			}
+		})
+	}
+}
+
 func TestADamagedDatabaseIsMovedAside(t *testing.T) {
 	for name, damage := range map[string]func([]byte) []byte{
 		"no database": func([]byte) []byte { return []byte(strings.Repeat("not a database. ", 1000)) },
