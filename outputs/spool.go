@@ -136,7 +136,7 @@ func openSpool(name string, o Spool, d Deps) (*spool, error) {
 	}
 	var err error
 	s.missing = loadMissing(filepath.Join(dir, "missing.json"), s.log)
-	s.journal, err = journal.Open(journal.Options{Dir: dir, MaxBytes: int64(o.MaxBytes), Damaged: s.damaged})
+	s.journal, err = journal.Open(journal.Options{Dir: dir, MaxBytes: int64(o.MaxBytes), Damaged: s.damaged, Again: s.again})
 	if err != nil {
 		return nil, s.fault("open", err)
 	}
@@ -169,6 +169,12 @@ func (s *spool) damaged(d journal.Damage) {
 	if s.watch != nil && d.Records > 0 {
 		s.watch.OutputDropped(s.name, d.Records, "damaged")
 	}
+}
+
+// again says that it is not known how far the spool was handed on.
+func (s *spool) again(moved string, err error) {
+	s.log.Warn("spool cursor is damaged", "error", err, "moved", moved,
+		"hint", "What was handed on of the spool's oldest file is handed on again; nothing is lost.")
 }
 
 // adopt takes the accepted configuration's options, and the output made of them in place of the one before.

@@ -52,11 +52,10 @@ func (f *fileTicks) Load() (map[TickKey]time.Time, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read the last run times: %w", err)
-	}
 	var s savedTicks
-	err = json.Unmarshal(b, &s)
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
 	if err == nil && s.Version != 1 {
 		err = fmt.Errorf("version %d is not known", s.Version)
 	}

@@ -62,7 +62,18 @@ func TestFileTicks(t *testing.T) {
 	if err := os.Mkdir(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ticks.Load(); err == nil {
-		t.Error("a folder was read")
+	said = nil
+	if m := load(); len(m) != 0 || len(said) != 1 || !strings.Contains(said[0], "ticks.json.damaged") {
+		t.Errorf("a folder: %v, %v", m, said)
+	}
+	if err := os.Symlink(path+".damaged", path); err != nil {
+		t.Fatal(err)
+	}
+	said = nil
+	if m := load(); len(m) != 0 || len(said) != 1 || !strings.Contains(said[0], "ticks.json.damaged-2") {
+		t.Errorf("a link: %v, %v", m, said)
+	}
+	if err := ticks.Save(want); err != nil {
+		t.Error(err)
 	}
 }

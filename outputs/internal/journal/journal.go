@@ -56,6 +56,9 @@ type Options struct {
 	Dir      string
 	MaxBytes int64
 	Damaged  func(Damage) // may be nil; must not call the journal
+	// Again hears that the cursor's file could not be used: what was read of the oldest segment is read again. It was moved to the
+	// path. May be nil.
+	Again func(moved string, err error)
 }
 
 // A Stat is what a journal holds.
@@ -139,7 +142,7 @@ func Open(o Options) (_ *Journal, err error) {
 	if j.pack, err = newPacker(); err != nil {
 		return nil, err
 	}
-	if err := j.openCursor(); err != nil {
+	if err := j.openCursor(o.Again); err != nil {
 		return nil, err
 	}
 	if err := j.load(); err != nil {

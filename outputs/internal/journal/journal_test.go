@@ -127,6 +127,66 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// A cursor that cannot be used is moved aside, and what the oldest segment has is read again.
+func TestCursorThatCannotBeUsed(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(path string) error
+		said  bool
+	}{
+		"empty":     {func(path string) error { return os.Truncate(path, 0) }, true},
+		"garbage":   {func(path string) error { return os.WriteFile(path, []byte(strings.Repeat("garbage ", 16)), 0o600) }, true},
+		"directory": {func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) }, true},
+		"link":      {func(path string) error { return errors.Join(os.Rename(path, path+".x"), os.Symlink(path+".x", path)) }, true},
+		"one place": {func(path string) error { return os.Truncate(path, slotSize) }, false}, // the other one was the younger
+		"whole":     {func(string) error { return nil }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			o := open(t, dir, 1<<20)
+			o.put(t, "r1", "a", "b")
+			for range 2 { // so that both places are written
+				ch, err := o.Read(1, 1<<20)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := o.Ack(ch); err != nil {
+					t.Fatal(err)
+				}
+				o.put(t, "r1", "c")
+			}
+			if err := o.Close(); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, "cursor")
+			if err := c.spoil(path); err != nil {
+				t.Fatal(err)
+			}
+			var moved []string
+			j, err := Open(Options{Dir: dir, MaxBytes: 1 << 20, Again: func(to string, err error) {
+				if err == nil {
+					t.Error("no error")
+				}
+				moved = append(moved, to)
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer j.Close()
+			got := (&opened{Journal: j}).all(t, 10)
+			if c.said {
+				if _, err := os.Lstat(path + ".damaged"); err != nil || !slices.Equal(moved, []string{path + ".damaged"}) {
+					t.Errorf("moved: %v %v", moved, err)
+				}
+				if !slices.Equal(got, []string{"a", "b", "c", "c"}) {
+					t.Errorf("read again: %v", got)
+				}
+			} else if len(moved) > 0 || len(got) == 4 {
+				t.Errorf("%v %v", moved, got)
+			}
+		})
+	}
+}
+
 func TestBytesLimit(t *testing.T) {
 	o := open(t, t.TempDir(), 1<<20)
 	o.put(t, "r", "a", strings.Repeat("b", 500), "c")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -56,8 +57,37 @@ func latest(b []byte) (c cursor, gen uint64) {
 	return c, gen
 }
 
-func (j *Journal) openCursor() error {
-	f, err := statefile.Open(filepath.Join(j.dir, "cursor"), os.O_RDWR|os.O_CREATE, 0o600)
+// unusable is why a cursor's file says nothing of a journal that has segments, or could not be read. One of zeros is of a journal
+// that nobody has read from.
+func (j *Journal) unusable(b []byte, err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, gen := latest(b); gen > 0 || len(b) > 0 && len(bytes.Trim(b, "\x00")) == 0 {
+		return nil
+	}
+	if ns, err := segmentsIn(j.dir); err != nil || len(ns) == 0 {
+		return err
+	}
+	return fmt.Errorf("%d bytes, and no place in them", len(b))
+}
+
+// openCursor opens the cursor's file. One that cannot be used is moved aside, and the reader begins at the oldest segment.
+func (j *Journal) openCursor(again func(moved string, err error)) error {
+	path := filepath.Join(j.dir, "cursor")
+	if err := j.unusable(statefile.Read(path)); err != nil {
+		moved, failed := statefile.SetAside(path)
+		if failed != nil {
+			return errors.Join(err, failed)
+		}
+		if again != nil {
+			again(moved, err)
+		}
+	}
+	f, err := statefile.Open(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
