@@ -65,6 +65,10 @@ func loadDigestKey(dataDir string, keep bool, log *slog.Logger) ([]byte, error) 
 		if err := digestKeyDamaged(path, len(key), keep, log); err != nil {
 			return nil, err
 		}
+	case errors.Is(err, statefile.ErrNotRegular) && !isLink(path): // nobody keeps a key in a directory or a pipe
+		if err := digestKeyDamaged(path, 0, keep, log); err != nil {
+			return nil, err
+		}
 	case errors.Is(err, statefile.ErrNotRegular):
 		return nil, &record.Fault{Reason: record.Other, Hint: "Look at who put it there, and remove it: digests begin anew.", Err: err}
 	case !errors.Is(err, fs.ErrNotExist):
@@ -82,6 +86,11 @@ func loadDigestKey(dataDir string, keep bool, log *slog.Logger) ([]byte, error) 
 }
 
 const digestKeySize = 32
+
+func isLink(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode()&fs.ModeSymlink != 0
+}
 
 func digestKeyDamaged(path string, size int, keep bool, log *slog.Logger) error {
 	aside := ""
