@@ -54,9 +54,10 @@ type feed struct {
 	poke   chan struct{}
 	turn   turn
 	at     position
-	fresh  bool // there was no cursor
-	sure   bool // the store was asked whether it knows of the cursor
-	knows  bool // and which history it has
+	saved  position // what the cursor on the disk says
+	fresh  bool     // there was no cursor
+	sure   bool     // the store was asked whether it knows of the cursor
+	knows  bool     // and which history it has
 	cancel context.CancelFunc
 	over   chan struct{}
 }
@@ -78,7 +79,7 @@ func newFeed(ctx context.Context, name, dir, where string, store history, log *s
 // load reads the cursor. Without one, changes are sent from the store's last on.
 func (f *feed) load() {
 	at, err := loadPosition(f.cursor, f.log.With("output", f.name))
-	f.at, f.fresh = at, err != nil
+	f.at, f.saved, f.fresh = at, at, err != nil
 }
 
 // settle asks the store, once, whether it knows of the cursor: a new output begins at the store's last instant, and so does
@@ -154,8 +155,14 @@ func (f *feed) stop() {
 	<-f.over
 }
 
-// save replaces the cursor.
-func (f *feed) save() error { return f.at.save(f.cursor) }
+// save replaces the cursor on the disk.
+func (f *feed) save() error {
+	if err := f.at.save(f.cursor); err != nil {
+		return err
+	}
+	f.saved = f.at
+	return nil
+}
 
 // nudge says that a target has ended.
 func (f *feed) nudge() {
@@ -300,10 +307,10 @@ func (b *batcher) end(ctx context.Context) error {
 		return err
 	}
 	b.last.id = ""
-	if b.last == b.f.at {
+	b.f.at = b.last
+	if b.f.saved == b.f.at { // not only b.f.at: a save that failed is tried again, also where nothing changes
 		return nil
 	}
-	b.f.at = b.last
 	return b.f.save()
 }
 

@@ -358,6 +358,34 @@ func TestCursorMovesWithWhatWasAcknowledged(t *testing.T) {
 	}
 }
 
+// A cursor that could not be written, as on a full disk, is written as soon as it can be, also where nothing changes any more.
+func TestCursorIsSavedAgain(t *testing.T) {
+	h, dir := new(happened), t.TempDir()
+	k := new(taker)
+	f := openFeed(t, dir, h, k, slog.New(slog.DiscardHandler))
+	h.at("i-1", time.Now().UTC().Truncate(time.Microsecond))
+	obstacle := filepath.Join(f.cursor+".new", "x")
+	if err := os.MkdirAll(obstacle, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.catchUp(t.Context()); err == nil {
+		t.Fatal("the cursor was saved")
+	}
+	if err := os.RemoveAll(filepath.Dir(obstacle)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.catchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	next := new(taker)
+	if err := openFeed(t, dir, h, next, slog.New(slog.DiscardHandler)).catchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(k.got) != 1 || len(next.got) != 0 {
+		t.Errorf("sent %q, and after a restart %q", k.got, next.got)
+	}
+}
+
 // A history that takes another's place shows what was there before: that is no news. What comes after a target's first complete
 // listing is, and so is everything once the history has settled.
 func TestHistoryBegunAnew(t *testing.T) {
