@@ -129,7 +129,7 @@ func (c *cli) load(ctx context.Context) (*loaded, error) {
 	l.warnings = append(l.warnings, warnings...)
 	l.warnings = append(l.warnings, c.exposed(ctx, f)...)
 	if c.strict && len(l.warnings) > 0 {
-		refused := []error{fmt.Errorf("--strict refuses %s:", c.configName())}
+		refused := []error{fmt.Errorf("--strict refuses %s", c.configName())}
 		for _, w := range l.warnings {
 			refused = append(refused, errors.New("  "+w))
 		}
