@@ -10,7 +10,8 @@ import (
 const (
 	MaxFile = 16 << 20 // bytes of the file: some 30,000 accounts
 
-	// maxMarks is how many keys, items and commas a file may have. Each makes a node or two of some 200 bytes.
+	// maxMarks is how many keys, items, commas and comments a file may have. Each makes a node or two of some 200 bytes, or
+	// as much beside one: the library keeps every comment.
 	maxMarks = 600_000
 
 	maxScalar = 64 << 10 // bytes of a value, as it is written and with what its references lead to
@@ -24,14 +25,18 @@ const (
 // maxVisits is what aliases may blow a file up to: a shared block of some keys in each of many, and no more.
 func maxVisits(marks int) int { return min(1_600_000, 50_000+20*marks) }
 
-// marks is at least half the number of the text's nodes, by the characters without which none begins. A text has more of
-// them than nodes: in its comments, and in its quoted values.
+// marks is at least half the number of the text's nodes and comments, by the characters without which none begins. A text has
+// more of them than nodes: in its comments, and in its quoted values.
 func marks(b []byte) int {
 	n := 0
 	for i, c := range b {
 		switch c {
 		case ',', '[', '{':
 			n++
+		case '#':
+			if i == 0 || bytes.IndexByte([]byte(" \t\r\n"), b[i-1]) >= 0 {
+				n++
+			}
 		case '-', ':', '?':
 			if i+1 == len(b) || bytes.IndexByte([]byte(" \t\r\n"), b[i+1]) >= 0 || c == ':' && i > 0 && (b[i-1] == '"' || b[i-1] == '\'') {
 				n++

@@ -59,6 +59,7 @@ var hostile = map[string]func(n int) string{
 	"tags of YAML":               repeated("", "!t ", ""),
 	"directives":                 numbered("", "%%TAG !t%d! x\n", "---\n"),
 	"comments":                   repeated("accounts:\n", "# x\n", "- {}\n"),
+	"comments of keys":           numbered("", "# x\nk%d: 1 # y\n", accountAfter[2:]),
 	"comments between":           repeated("accounts:\n", "- {}\n# x\n\n", ""),
 	"documents":                  repeated("a: 1\n", "---\n", ""),
 	"lines":                      repeated("", "\n", "accounts: [{}]\n"),
@@ -150,8 +151,9 @@ func TestAliasesAreBounded(t *testing.T) {
 func TestBounds(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"bytes":    {strings.Repeat("#", MaxFile+1), "c.yaml: the file is larger than 16 MiB; is it the right one?"},
-		"marks":    {"accounts:\n" + strings.Repeat("-\n", maxMarks+1), "c.yaml:600001: the file has more than 600000 keys and items, which end here; is it the right one?"},
-		"flow":     {"accounts: [" + strings.Repeat("{},", maxMarks/2) + "]", "c.yaml:1: the file has more than 600000 keys and items, which end here; is it the right one?"},
+		"marks":    {"accounts:\n" + strings.Repeat("-\n", maxMarks+1), "c.yaml:600001: the file has more than 600000 keys, items and comments, which end here; is it the right one?"},
+		"flow":     {"accounts: [" + strings.Repeat("{},", maxMarks/2) + "]", "c.yaml:1: the file has more than 600000 keys, items and comments, which end here; is it the right one?"},
+		"comments": {"accounts:\n" + strings.Repeat("- {} # x\n# y\n", maxMarks/4), "c.yaml:300001: the file has more than 600000 keys, items and comments"},
 		"value":    {"accounts: [{}]\ndata_dir: '" + strings.Repeat("x", maxScalar+1) + "'", "c.yaml:2: data_dir: the value is longer than 64 KiB"},
 		"filled":   {"accounts: [{}]\ndata_dir: '" + strings.Repeat("${file:/run/secrets/long}", 3) + "'", "c.yaml:2: data_dir: the value is longer than 64 KiB with what its references lead to"},
 		"list":     {"accounts:\n" + strings.Repeat("- {}\n", maxItems+1), "c.yaml:1: accounts: has 50001 items, and 50000 are the most; is it the right file?"},

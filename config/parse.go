@@ -151,7 +151,7 @@ func tree(b []byte, name string) (*yaml.Node, Problems) {
 		return bad(0, 0, "the file is larger than "+strconv.Itoa(MaxFile>>20)+" MiB", "is it the right one?")
 	}
 	if line := dense(b); line > 0 {
-		return bad(line, 0, "the file has more than "+strconv.Itoa(maxMarks)+" keys and items, which end here", "is it the right one?")
+		return bad(line, 0, "the file has more than "+strconv.Itoa(maxMarks)+" keys, items and comments, which end here", "is it the right one?")
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	var doc, more yaml.Node
