@@ -38,13 +38,11 @@ func (c *cli) exposed(ctx context.Context, f *config.File) []string {
 	if path := c.getenv("AWS_WEB_IDENTITY_TOKEN_FILE"); path != "" {
 		look(path, "which AWS_WEB_IDENTITY_TOKEN_FILE names")
 	}
-	for _, profile := range profiles(f) {
-		c.exposedBy(ctx, profile, look)
-	}
+	c.exposedBy(ctx, profiles(f), look)
 	return append(append(all, openSessions(f.DataDir)...), changeable(f.DataDir)...)
 }
 
-// profiles is every profile that the configuration names, once each.
+// profiles is every profile that the configuration names, once each, in order.
 func profiles(f *config.File) []string {
 	var all []string
 	for _, b := range f.Accounts {
@@ -59,41 +57,58 @@ func profiles(f *config.File) []string {
 		}
 	}
 	slices.Sort(all)
-	return slices.Compact(all)
+	return slices.DeleteFunc(slices.Compact(all), func(name string) bool { return name == "" })
 }
 
-// exposedBy looks at what a profile of the shared AWS files leads to: the files themselves where they hold a key, a web identity's
-// token, and the tokens of IAM Identity Center.
-func (c *cli) exposedBy(ctx context.Context, profile string, look func(path, what string)) {
-	if profile == "" {
+// exposedBy looks at what profiles of the shared AWS files lead to: the files themselves where they hold a key, a web identity's
+// token, and the tokens of IAM Identity Center. Each file is read once, however many profiles are named.
+func (c *cli) exposedBy(ctx context.Context, profiles []string, look func(path, what string)) {
+	if len(profiles) == 0 {
 		return
 	}
 	dir := filepath.Join(c.getenv("HOME"), ".aws")
-	for _, path := range []string{envOr(c.getenv, "AWS_SHARED_CREDENTIALS_FILE", filepath.Join(dir, "credentials")), envOr(c.getenv, "AWS_CONFIG_FILE", filepath.Join(dir, "config"))} {
+	tokens := true // of IAM Identity Center are still to be looked at
+	for _, path := range []string{
+		envOr(c.getenv, "AWS_SHARED_CREDENTIALS_FILE", filepath.Join(dir, "credentials")),
+		envOr(c.getenv, "AWS_CONFIG_FILE", filepath.Join(dir, "config")),
+	} {
 		b, err := userfile.Read(ctx, path, config.MaxFile)
 		if err != nil {
 			continue
 		}
-		section := ""
+		section, named := "", false
 		for line := range strings.Lines(string(b)) {
 			line = strings.TrimSpace(line)
 			if strings.HasPrefix(line, "[") {
 				section = strings.TrimSpace(strings.TrimPrefix(strings.Trim(line, "[] \t"), "profile "))
+				_, named = slices.BinarySearch(profiles, section)
 			}
 			key, value, _ := strings.Cut(line, "=")
 			switch key = strings.TrimSpace(key); {
 			case key == "aws_secret_access_key":
-				look(path, "where profile "+profile+" is looked for")
-			case section == profile && key == "web_identity_token_file":
-				look(strings.TrimSpace(value), "the web identity of profile "+profile)
-			case section == profile && strings.HasPrefix(key, "sso_"):
-				tokens, _ := filepath.Glob(filepath.Join(dir, "sso", "cache", "*.json")) // the pattern is well-formed
-				for _, token := range tokens {
-					look(token, "where profile "+profile+" finds its token")
+				look(path, "where profile "+profiles[0]+" is looked for")
+			case named && key == "web_identity_token_file":
+				look(strings.TrimSpace(value), "the web identity of profile "+section)
+			case named && tokens && strings.HasPrefix(key, "sso_"):
+				tokens = false
+				for _, token := range filesIn(filepath.Join(dir, "sso", "cache")) {
+					if strings.HasSuffix(token, ".json") {
+						look(token, "where profile "+section+" finds its token")
+					}
 				}
 			}
 		}
 	}
+}
+
+// filesIn is the paths of what stands in a directory. A pattern would not do: the directory's name may look like one.
+func filesIn(dir string) []string {
+	entries, _ := os.ReadDir(dir) // one that is not there has none
+	paths := make([]string, len(entries))
+	for i, e := range entries {
+		paths[i] = filepath.Join(dir, e.Name())
+	}
+	return paths
 }
 
 // openSessions looks at the kept MFA sessions, which are ours alone: nobody else, the group included, has business there. Signing in
@@ -101,8 +116,7 @@ func (c *cli) exposedBy(ctx context.Context, profile string, look func(path, wha
 func openSessions(dataDir string) []string {
 	var all []string
 	dir := filepath.Join(dataDir, "sessions")
-	files, _ := filepath.Glob(filepath.Join(dir, "*")) // the pattern's own part is well-formed
-	for _, path := range append([]string{dir}, files...) {
+	for _, path := range append([]string{dir}, filesIn(dir)...) {
 		info, err := os.Lstat(path)
 		if err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
 			all = append(all, fmt.Sprintf("%s holds sessions and is open to others (%s); chmod go-rwx %[1]s, and think about who may have read it", path, info.Mode().Perm()))
