@@ -63,6 +63,9 @@ func newAdmission() *admission { return &admission{held: map[*slot]bool{}} }
 // over admits requests to a handler, and watches how their answers are read.
 func (a *admission) over(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 { // else the server waits for the body before it sends the answer's head, and no cut ends that
+			w.Header().Set("Connection", "close")
+		}
 		p := a.enter(r.Context(), peerOf(r.RemoteAddr))
 		if p == nil {
 			w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
