@@ -33,3 +33,16 @@ func TestBodyThatNeverComes(t *testing.T) {
 		_ = c.Close()
 	}
 }
+
+// A header that a proxy adds may also be announced as one that follows the body.
+func TestForwardedInATrailer(t *testing.T) {
+	r := httptest.NewRequest(http.MethodPost, "http://localhost/-/reload", nil)
+	r.RemoteAddr = "127.0.0.1:5000"
+	if err := newGuard("").check(r); err != nil {
+		t.Fatal(err)
+	}
+	r.Trailer = http.Header{"X-Forwarded-For": nil}
+	if err := newGuard("").check(r); err == nil {
+		t.Error("it may act")
+	}
+}

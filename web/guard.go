@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -58,7 +59,7 @@ func (g *guard) check(r *http.Request) error {
 	if err != nil || !from.Addr().Unmap().IsLoopback() {
 		return errRemote
 	}
-	if h := forwarded(r.Header); h != "" { // a proxy on this machine speaks for somebody else
+	if h := cmp.Or(forwarded(r.Header), forwarded(r.Trailer)); h != "" { // a proxy on this machine speaks for somebody else
 		return fmt.Errorf("the header %.100q is one that a proxy adds: %w", h, errRemote)
 	}
 	if !arrivedOnLoopback(r) || !loopbackHost(r.Host) {
