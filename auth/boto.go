@@ -1,8 +1,6 @@
 package auth
 
 import (
-	"bufio"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -41,14 +39,13 @@ func (l *loaded) boto(getenv func(string) string) (aws.Credentials, error) {
 
 // botoCredentials reads the section [Credentials] of an INI file: "name = value" or "name: value", names in any case.
 func botoCredentials(file string) map[string]string {
-	f, err := os.Open(file)
+	text, err := readShared(file)
 	if err != nil {
 		return nil
 	}
-	defer func() { _ = f.Close() }() // only read
 	keys, inside := map[string]string{}, false
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		line := strings.TrimSpace(lines.Text())
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
 		if line == "" || strings.ContainsAny(line[:1], "#;") {
 			continue
 		}

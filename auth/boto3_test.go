@@ -146,6 +146,25 @@ var profileCases = []profileCase{
 	{name: "a profile in a config file without the word", config: "[x]\n{u}", profile: "x"},
 	{name: "nothing", config: "[profile x]\nregion = us-east-1\n", profile: "x"},
 
+	// Headers and empty settings.
+	{name: "the mark of a comment in a name", config: "[profile a#b]\n{u}", profile: "a#b", want: "user/u"},
+	{name: "it does not belong to the section before", config: "[profile x]\nregion = us-east-1\n[profile a;b]\n{u}",
+		profile: "x"},
+	{name: "more behind a header", config: "[profile y]\nregion = us-east-1\n[profile x] of alice\n{u}", profile: "x",
+		want: "user/u"},
+	{name: "a header that is not closed", config: "[profile x]\nregion = us-east-1\n[profile y\n{u}", profile: "x"},
+	{name: "a comment with a bracket behind a header", config: "[profile x] # [y]\n{u}", profile: "x", want: "user/u",
+		not: "it takes it for a part of the name"},
+	{name: "an empty role beside a key", config: "[profile x]\nrole_arn =\n{u}", profile: "x"},
+	{name: "an empty role beside a key and a source", config: "[profile x]\nrole_arn =\nsource_profile = v\n{u}[profile " +
+		"v]\n{v}", profile: "x"},
+	{name: "an empty source beside another", config: "[profile x]\n{role:a}source_profile =\ncredential_source = " +
+		"Environment\n", env: "{env:u}", profile: "x"},
+	{name: "an empty source in the credentials file", config: "[profile x]\n{role:a}source_profile = u\n[profile " +
+		"u]\n{u}", credentials: "[x]\nsource_profile =\n", profile: "x"},
+	{name: "an empty token's file", config: "[profile x]\n{role:a}web_identity_token_file =\nsource_profile = u\n" +
+		"[profile u]\n{u}", profile: "x"},
+
 	// What is beside the point of one profile.
 	{name: "source_profile without a role", config: "[profile x]\n{u}source_profile = v\n[profile v]\n{v}",
 		profile: "x", want: "user/u"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"slices"
@@ -238,9 +239,16 @@ func (l *loaded) apiOptions() []func(*middleware.Stack) error {
 // files says which shared files are read.
 func (l *loaded) files() []func(*awsconfig.LoadOptions) error {
 	configs, credentials := l.paths()
+	// The SDK opens whatever is there, and a pipe has it wait for ever.
+	readable := func(files []string) []string {
+		return slices.DeleteFunc(append([]string{}, files...), func(file string) bool {
+			_, err := readShared(file)
+			return err != nil && !errors.Is(err, fs.ErrNotExist)
+		})
+	}
 	return []func(*awsconfig.LoadOptions) error{
-		awsconfig.WithSharedConfigFiles(append([]string{}, configs...)),
-		awsconfig.WithSharedCredentialsFiles(append([]string{}, credentials...)),
+		awsconfig.WithSharedConfigFiles(readable(configs)),
+		awsconfig.WithSharedCredentialsFiles(readable(credentials)),
 	}
 }
 

@@ -156,20 +156,22 @@ func firstLine(stderr, stdout string) string {
 	if line == "" {
 		return ""
 	}
-	low := strings.ToLower(line)
+	low := strings.ToLower(strings.ReplaceAll(line, "\x00", ""))
 	for _, word := range []string{"secretaccesskey", "sessiontoken", "secret_access_key", "session_token",
 		"accesstoken", "refreshtoken", "clientsecret"} {
 		if strings.Contains(low, word) {
 			return "(withheld: it names a secret)"
 		}
 	}
-	for word := range strings.FieldsFuncSeq(line, func(r rune) bool {
-		return unicode.IsSpace(r) ||
-			strings.ContainsRune(`"'=:,;{}[]()`, r)
-	}) {
-		if len(word) >= 12 && strings.Contains(stdout, word) {
+	const run = 8 // letters in a row
+	bare, printed := lettersOf(line), lettersOf(stdout)
+	for i := 0; i+run <= len(bare); i++ {
+		if strings.Contains(printed, bare[i:i+run]) {
 			return "(withheld: it repeats what was printed)"
 		}
+	}
+	if bare != "" && len(bare) < run && strings.Contains(printed, bare) || len(stdout) >= processOutput {
+		return "(withheld: it may repeat what was printed)"
 	}
 	line = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
@@ -181,6 +183,16 @@ func firstLine(stderr, stdout string) string {
 		line = string(runes[:maxSaid]) + "…"
 	}
 	return line
+}
+
+// lettersOf is a text without what is not seen of it, and without escapes: UTF-16 is half zeros, and JSON may write \/.
+func lettersOf(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) || unicode.IsSpace(r) || r == '\\' || r == unicode.ReplacementChar {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 // said is what a program wrote on its standard error, as the end of an error's text.

@@ -145,7 +145,14 @@ func (f finder) follow(r *route, p *section, visited []string, doing string) err
 	if err := f.twice(p, doing); err != nil {
 		return err
 	}
-	own := p.has("role_arn") && !p.has("web_identity_token_file")
+	own := p.names("role_arn") && !p.has("web_identity_token_file")
+	if own && len(visited) == 1 || own && !p.hasKey() {
+		for _, key := range []string{"role_arn", "source_profile", "credential_source", "web_identity_token_file"} {
+			if p.names(key) && !p.has(key) { // as boto3; a template that lost its value must not make it another account's
+				return p.fault(doing, "give it a value, or remove the line", p.place(key), "%s is empty", key)
+			}
+		}
+	}
 	if len(visited) > 1 {
 		f.env = environment{}    // a source is what its profile says
 		own = own && !p.hasKey() // and its keys count, not its role
@@ -174,6 +181,8 @@ func (f finder) follow(r *route, p *section, visited []string, doing string) err
 	at := p.where("source_profile")
 	source := f.profiles[next]
 	switch {
+	case source == nil && !plainName.MatchString(next):
+		return p.fault(doing, "write the name of a profile, and nothing else", at, "source_profile is in no shared file")
 	case source == nil:
 		return p.fault(doing, f.profileHint(f.loaded, next), at, "source_profile %s is in no shared file", next)
 	case slices.Contains(visited, next) && (next != p.name || !p.hasKey()):
@@ -182,6 +191,9 @@ func (f finder) follow(r *route, p *section, visited []string, doing string) err
 	}
 	return f.follow(r, source, append(visited, next), doing)
 }
+
+// plainName is a name that an error may repeat: a line that lost its break has a secret in it.
+var plainName = regexp.MustCompile(`^[\w.@+-]{1,39}$`)
 
 var roleARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[!-~]+$`)
 
@@ -299,6 +311,10 @@ func (f finder) sso(p *section, doing string) (ssoProfile, error) {
 		p.get("sso_role_name")}
 	if s.session != "" {
 		session := f.sessions[s.session]
+		if session == nil && !plainName.MatchString(s.session) {
+			return s, p.fault(doing, "write the name of an sso-session, and nothing else", p.where("sso_session"),
+				"there is no section of the sso_session")
+		}
 		if session == nil {
 			return s, p.fault(doing, "`aws configure sso` writes both", p.where("sso_session"),
 				"there is no section [sso-session %s]", s.session)

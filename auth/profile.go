@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/internal/userfile"
 	"github.com/aws-collector/collector/record"
 	"github.com/aws-collector/collector/secret"
 )
@@ -138,16 +139,24 @@ func (s *sdkStep) assume(ctx context.Context, cfg aws.Config, c aws.Credentials,
 // tokenFile gives a web identity's token.
 type tokenFile string
 
+// shownPath is a path as an error may show it. People put the token itself where its file is to be named.
+func shownPath(path string) string {
+	if filepath.IsAbs(path) && !strings.ContainsAny(path, "\r\n\t ") {
+		return path
+	}
+	return "(not an absolute path, and not shown)"
+}
+
 // GetIdentityToken is stscreds'.
 func (f tokenFile) GetIdentityToken() ([]byte, error) {
-	b, err := os.ReadFile(string(f))
+	b, err := userfile.Read(context.Background(), string(f), 1<<20)
 	if err != nil {
 		return nil, fault(record.NoCredentials, "look at web_identity_token_file or AWS_WEB_IDENTITY_TOKEN_FILE, and "+
-			"at the pod's volumes", "web identity: the token's file %s cannot be read: %s", string(f), why(err))
+			"at the pod's volumes", "web identity: the token's file %s cannot be read: %s", shownPath(string(f)), why(err))
 	}
 	if len(bytes.TrimSpace(b)) == 0 {
 		return nil, fault(record.NoCredentials, "whoever writes the token wrote none",
-			"web identity: the token's file %s is empty", string(f))
+			"web identity: the token's file %s is empty", shownPath(string(f)))
 	}
 	return b, nil
 }

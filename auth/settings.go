@@ -1,10 +1,10 @@
 package auth
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"net/http"
-	"os"
 	"reflect"
 	"strconv"
 	"strings"
@@ -13,6 +13,8 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+
+	"github.com/aws-collector/collector/internal/userfile"
 )
 
 // A setting is a variable of the environment and a key of the shared files, which the SDK keeps in fields of the same
@@ -294,9 +296,12 @@ func first[T comparable](all ...T) T {
 	return none
 }
 
+// maxBundle is above the authorities of every system.
+const maxBundle = 8 << 20
+
 // bundle reads a file of certificates. Its error names the file.
 func bundle(file string) ([]byte, error) {
-	b, err := os.ReadFile(file)
+	b, err := userfile.Read(context.Background(), file, maxBundle)
 	if err != nil {
 		return nil, errText(file + ": " + why(err))
 	}

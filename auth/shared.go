@@ -50,10 +50,11 @@ type place struct {
 
 func (p place) String() string { return fmt.Sprintf("%s:%d", p.file, p.line) }
 
-// look finds a setting, the credentials file's before the config file's. An empty one is none.
+// look finds a setting, the credentials file's before the config file's, also where it is empty. An
+// empty one is none.
 func (s *section) look(key string) (value, bool) {
-	if v, ok := s.credentials[key]; ok && v.text != "" {
-		return v, true
+	if v, ok := s.credentials[key]; ok {
+		return v, v.text != ""
 	}
 	v, ok := s.config[key]
 	return v, ok && v.text != ""
@@ -67,6 +68,19 @@ func (s *section) get(key string) string {
 func (s *section) has(key string) bool {
 	_, ok := s.look(key)
 	return ok
+}
+
+// names reports whether a setting is there, be it empty.
+func (s *section) names(key string) bool { return s.place(key) != s.at }
+
+// place is where a setting is, be it empty.
+func (s *section) place(key string) place {
+	for _, in := range []map[string]value{s.credentials, s.config} {
+		if v, ok := in[key]; ok {
+			return v.place
+		}
+	}
+	return s.at
 }
 
 // where is the place of a setting, or of the section where it has none of these.
@@ -195,6 +209,12 @@ func (r *reader) line(n int, line string) {
 		return
 	}
 	at := place{r.file, n}
+	if line[0] == '[' { // what follows belongs to a section that has no name, and surely not to the one before
+		r.flaws = append(r.flaws, Flaw{Where: at.String(), Text: "is no whole header of a section: its settings are ignored",
+			Hint: "write it as [name]"})
+		r.in, r.key = nil, ""
+		return
+	}
 	indented := line[0] == ' ' || line[0] == '\t'
 	if !indented {
 		line = strings.TrimSpace(cutComment(line))
@@ -300,15 +320,22 @@ func (r *reader) prefer() {
 	}
 }
 
-// header is the name in a line "[name] # comment", its inner spaces as one.
+// header is the name in a line "[name] # comment", its inner spaces as one. A name may hold the mark of a comment.
 func header(line string) (string, bool) {
-	line, _, _ = strings.Cut(line, "#")
-	line, _, _ = strings.Cut(line, ";")
 	line = strings.TrimSpace(line)
-	if !strings.HasPrefix(line, "[") || !strings.HasSuffix(line, "]") || len(line) < 2 {
+	if !strings.HasPrefix(line, "[") {
 		return "", false
 	}
-	line = strings.TrimSpace(line[1 : len(line)-1])
+	end := strings.LastIndex(line, "]")
+	if i := strings.Index(line, "]"); i >= 0 && i < end {
+		if rest := strings.TrimSpace(line[i+1:]); rest[0] == '#' || rest[0] == ';' {
+			end = i // the other bracket is the comment's
+		}
+	}
+	if end < 0 {
+		return "", false
+	}
+	line = strings.TrimSpace(line[1:end])
 	if i := strings.IndexAny(line, " \t"); i > 0 {
 		line = line[:i] + " " + strings.TrimLeft(line[i:], " \t")
 	}

@@ -152,6 +152,9 @@ func (c *httpClient) unreachable(err error) error {
 	var ne net.Error
 	timedOut = timedOut || errors.As(err, &ne) && ne.Timeout()
 	switch {
+	case strings.HasPrefix(err.Error(), "invalid proxy address"): // and then the address, with its password
+		hint = "write HTTPS_PROXY or HTTP_PROXY as http://user:password@proxy:3128, special characters as %40"
+		err = errors.New("the proxy's address is not a URL")
 	case plain:
 		hint = "the receiver speaks no TLS at this port: begin url with http://"
 	case c.url.Scheme == "http" && strings.Contains(remote, "malformed HTTP response"):

@@ -1,0 +1,93 @@
+//go:build unix
+
+package auth
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/aws-collector/collector/config"
+	"github.com/aws-collector/collector/record"
+)
+
+// TestFirstLine: what a program says is shown only where nothing of what it printed is in it.
+func TestFirstLine(t *testing.T) {
+	const secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+	printed := `{"SecretAccessKey":"` + strings.ReplaceAll(secret, "/", `\/`) + `"}`
+	utf16 := func(s string) string {
+		var b strings.Builder
+		for _, r := range s {
+			b.WriteString(string(r) + "\x00")
+		}
+		return b.String()
+	}
+	for _, c := range []struct{ stderr, stdout string }{
+		{"got " + secret + ".", printed},
+		{"got <" + secret + ">", printed},
+		{"got `" + secret[:12] + "`", printed},
+		{secret[:9], printed},
+		{secret[:5], printed},
+		{utf16(secret), printed},
+		{secret, utf16(printed)},
+		{"got " + secret, strings.Repeat("x", processOutput)},
+	} {
+		if got := firstLine(c.stderr, c.stdout); !strings.HasPrefix(got, "(withheld") {
+			t.Errorf("%q: %q", c.stderr, got)
+		}
+	}
+	if got := firstLine("vault: permission denied\n", printed); got != "vault: permission denied" {
+		t.Errorf("withheld: %q", got)
+	}
+}
+
+// TestNoRegularFiles: a pipe in the place of any file of AWS's is a file that cannot be read, and nobody waits for it.
+func TestNoRegularFiles(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Skipf("SKIPPED, NOT PASSED: no pipes here: %v", err)
+	}
+	for _, name := range []string{"AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "BOTO_CONFIG"} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := ordinary(t)
+			t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+			t.Setenv(name, pipe)
+			sessions := w.sessions(Options{Getenv: os.Getenv})
+			_, err := sessions.Open(t.Context(), block())
+			if record.ReasonOf(err) != record.NoCredentials {
+				t.Error(err)
+			}
+			w.open(sessions, w.ak())
+		})
+	}
+	if _, err := bundle(pipe); err == nil {
+		t.Error("a pipe is a bundle")
+	}
+	const token = "eyJhbGciOiJIUzI1NiJ9.e30.x"
+	for path, shown := range map[string]bool{pipe: true, token: false} {
+		if _, err := tokenFile(path).GetIdentityToken(); err == nil || strings.Contains(err.Error(), path) != shown {
+			t.Error(err)
+		}
+	}
+}
+
+// TestLostBreak: a line of a shared file that runs into the next one is not repeated.
+func TestLostBreak(t *testing.T) {
+	const secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+	w, _ := ordinary(t)
+	role := "[profile x]\nrole_arn = " + w.role.ARN + "\n"
+	for _, text := range []string{
+		role + "source_profile = u aws_secret_access_key = " + secret,
+		role + "source_profile = u\n  " + secret,
+		"[profile x]\nsso_account_id = 444444444444\nsso_role_name = r\nsso_session = s\n  " + secret,
+		"[profile x]\nrole_arn = " + w.role.ARN + "\nweb_identity_token_file = /nowhere\n  " + secret,
+	} {
+		t.Setenv("AWS_CONFIG_FILE", write(t, "config", text))
+		_, err := w.sessions(Options{Getenv: os.Getenv}).Open(t.Context(), block(func(a *config.Account) { a.Profile = "x" }))
+		if err == nil || strings.Contains(err.Error()+record.HintOf(err), secret) {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,26 @@
+package outputs
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// TestProxyOfNoURL: net/http repeats a proxy's address that it cannot read, with its password.
+func TestProxyOfNoURL(t *testing.T) {
+	o := httpDefaults()
+	o.URL = "http://192.0.2.1/"
+	c, err := newHTTPClient(&o, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.tr.Proxy = func(*http.Request) (*url.URL, error) {
+		return nil, errors.New(`invalid proxy address "http://u:pa%ss@proxy": parse: invalid URL escape "%ss"`)
+	}
+	if _, err := c.post(t.Context(), nil, nil); err == nil || strings.Contains(err.Error(), "pa%ss") ||
+		!strings.Contains(err.Error(), "the proxy's address is not a URL") {
+		t.Error(err)
+	}
+}
