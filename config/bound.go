@@ -16,7 +16,10 @@ const (
 
 	maxScalar = 64 << 10 // bytes of a value, as it is written and with what its references lead to
 	maxItems  = 50_000   // of a list, and keys of a map
-	maxNames  = 1000     // patterns of a list of kinds or regions, of which there are far fewer
+	maxNames  = 1000     // patterns of a list of kinds or regions, of which there are far fewer; outputs
+
+	// maxDirectives is how many lines may begin with "%": the library compares each with all before it.
+	maxDirectives = 100
 
 	// maxProblems bounds the list of mistakes, which nobody reads to its end.
 	maxProblems = 10_000
@@ -62,10 +65,23 @@ func dense(b []byte) (line int) {
 	return line
 }
 
+// directed is the line of the directive that is one too many, or 0.
+func directed(b []byte) (line int) {
+	at, n := 0, 0
+	for text := range bytes.Lines(b) {
+		if at++; text[0] == '%' {
+			if n++; n > maxDirectives {
+				return at
+			}
+		}
+	}
+	return 0
+}
+
 // fits reports a list or map that is longer than what is read.
 func (d *decoder) fits(n int, f field, at place) bool {
 	most := maxItems
-	if f.names != "" || f.key == "schedules" {
+	if f.names != "" || f.key == "schedules" || f.key == "outputs" {
 		most = maxNames
 	}
 	if n <= most {

@@ -150,17 +150,19 @@ func TestAliasesAreBounded(t *testing.T) {
 // Each bound says where it was met.
 func TestBounds(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
-		"bytes":    {strings.Repeat("#", MaxFile+1), "c.yaml: the file is larger than 16 MiB; is it the right one?"},
-		"marks":    {"accounts:\n" + strings.Repeat("-\n", maxMarks+1), "c.yaml:600001: the file has more than 600000 keys, items and comments, which end here; is it the right one?"},
-		"flow":     {"accounts: [" + strings.Repeat("{},", maxMarks/2) + "]", "c.yaml:1: the file has more than 600000 keys, items and comments, which end here; is it the right one?"},
-		"comments": {"accounts:\n" + strings.Repeat("- {} # x\n# y\n", maxMarks/4), "c.yaml:300001: the file has more than 600000 keys, items and comments"},
-		"value":    {"accounts: [{}]\ndata_dir: '" + strings.Repeat("x", maxScalar+1) + "'", "c.yaml:2: data_dir: the value is longer than 64 KiB"},
-		"filled":   {"accounts: [{}]\ndata_dir: '" + strings.Repeat("${file:/run/secrets/long}", 3) + "'", "c.yaml:2: data_dir: the value is longer than 64 KiB with what its references lead to"},
-		"list":     {"accounts:\n" + strings.Repeat("- {}\n", maxItems+1), "c.yaml:1: accounts: has 50001 items, and 50000 are the most; is it the right file?"},
-		"map":      {numbered("accounts: [{extra_tags: {", "t%d: x, ", "}}]\n")(700_000), "c.yaml:1: accounts[0].extra_tags: has "},
-		"kinds":    {"accounts: [{}]\ncollector_configs: {kinds: [" + strings.Repeat("ec2_image, ", maxNames+1) + "]}", "c.yaml:2: collector_configs.kinds: has 1001 items, and 1000 are the most"},
-		"depth":    {strings.Repeat("[", 20_000), "c.yaml:"},
-		"problems": {numbered("accounts: [{}]\n", "k%d: 1\n", "")(200_000), fmt.Sprintf("c.yaml:%d: k9999: unknown key\nc.yaml: there are more mistakes, which are not listed", maxProblems+1)},
+		"bytes":      {strings.Repeat("#", MaxFile+1), "c.yaml: the file is larger than 16 MiB; is it the right one?"},
+		"marks":      {"accounts:\n" + strings.Repeat("-\n", maxMarks+1), "c.yaml:600001: the file has more than 600000 keys, items and comments, which end here; is it the right one?"},
+		"flow":       {"accounts: [" + strings.Repeat("{},", maxMarks/2) + "]", "c.yaml:1: the file has more than 600000 keys, items and comments, which end here; is it the right one?"},
+		"comments":   {"accounts:\n" + strings.Repeat("- {} # x\n# y\n", maxMarks/4), "c.yaml:300001: the file has more than 600000 keys, items and comments"},
+		"value":      {"accounts: [{}]\ndata_dir: '" + strings.Repeat("x", maxScalar+1) + "'", "c.yaml:2: data_dir: the value is longer than 64 KiB"},
+		"filled":     {"accounts: [{}]\ndata_dir: '" + strings.Repeat("${file:/run/secrets/long}", 3) + "'", "c.yaml:2: data_dir: the value is longer than 64 KiB with what its references lead to"},
+		"list":       {"accounts:\n" + strings.Repeat("- {}\n", maxItems+1), "c.yaml:1: accounts: has 50001 items, and 50000 are the most; is it the right file?"},
+		"map":        {numbered("accounts: [{extra_tags: {", "t%d: x, ", "}}]\n")(700_000), "c.yaml:1: accounts[0].extra_tags: has "},
+		"kinds":      {"accounts: [{}]\ncollector_configs: {kinds: [" + strings.Repeat("ec2_image, ", maxNames+1) + "]}", "c.yaml:2: collector_configs.kinds: has 1001 items, and 1000 are the most"},
+		"outputs":    {"accounts: [{}]\noutputs:\n" + strings.Repeat("- {type: stdout}\n", maxNames+1), "c.yaml:2: outputs: has 1001 items, and 1000 are the most"},
+		"directives": {strings.Repeat("%TAG ! tag:x\n", maxDirectives+1) + "---\naccounts: [{}]\n", "c.yaml:101: the file has more than 100 YAML directives"},
+		"depth":      {strings.Repeat("[", 20_000), "c.yaml:"},
+		"problems":   {numbered("accounts: [{}]\n", "k%d: 1\n", "")(200_000), fmt.Sprintf("c.yaml:%d: k9999: unknown key\nc.yaml: there are more mistakes, which are not listed", maxProblems+1)},
 	} {
 		_, err := load([]byte(c.text), "c.yaml")
 		if err == nil || !strings.Contains(err.Error(), c.want) {

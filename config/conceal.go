@@ -25,7 +25,9 @@ type conceal struct{ from, text string }
 // notShown is why a message says no more.
 const notShown = "the reason is not shown, as it may repeat the value"
 
-func (c *concealed) add(at place, text string) {
+// add keeps a value: whole where it is a secret, else what it has of references, which hide was told of as they were read. The
+// rest of a path, say, is what a person needs to see.
+func (c *concealed) add(at place, text string, whole bool) {
 	if at.from != "" {
 		if c.under == nil {
 			c.under = map[string][]int{}
@@ -37,7 +39,9 @@ func (c *concealed) add(at place, text string) {
 		}
 		c.values = append(c.values, conceal{at.from, strings.ToLower(text)})
 	}
-	c.hide(text)
+	if whole {
+		c.hide(text)
+	}
 }
 
 // hide keeps a text out of messages, but for those so short that they stand everywhere.

@@ -153,6 +153,9 @@ func tree(b []byte, name string) (*yaml.Node, Problems) {
 	if line := dense(b); line > 0 {
 		return bad(line, 0, "the file has more than "+strconv.Itoa(maxMarks)+" keys, items and comments, which end here", "is it the right one?")
 	}
+	if line := directed(b); line > 0 {
+		return bad(line, 1, "the file has more than "+strconv.Itoa(maxDirectives)+" YAML directives", "is it the right one?")
+	}
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	var doc, more yaml.Node
 	switch err := dec.Decode(&doc); {

@@ -55,7 +55,7 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, f field, at place) (plac
 	}
 	text, ok := d.expand(parts, n.Value, &at)
 	if d.kept != nil && at.state == fine && (hide || at.from != "") {
-		d.kept.add(at, text)
+		d.kept.add(at, text, hide)
 	}
 	if !ok || at.state != fine {
 		store(v, text)

@@ -40,7 +40,7 @@ type arrangement struct {
 // arrange gives each output its name: as it says, else its type, with a number from the second on.
 func arrange(types []Type, specs []Spec) []arrangement {
 	all := make([]arrangement, len(specs))
-	names, keys, nameless := map[string]bool{}, map[string]Spec{}, map[string]bool{}
+	names, keys, nameless, count := map[string]bool{}, map[string]Spec{}, map[string]bool{}, map[string]int{}
 	for i, sp := range specs {
 		a, t := &all[i], typeNamed(types, sp.Type)
 		if t.Open == nil && t.Serve == nil {
@@ -57,8 +57,9 @@ func arrange(types []Type, specs []Spec) []arrangement {
 		}
 		if name == "" {
 			name = t.Name
-			for n := 2; names[name]; n++ {
-				name = t.Name + "-" + strconv.Itoa(n)
+			for names[name] { // on from where the type's last one was counted to: there may be many
+				count[t.Name] = max(count[t.Name], 1) + 1
+				name = t.Name + "-" + strconv.Itoa(count[t.Name])
 			}
 		} else if names[name] {
 			a.err, a.option = fmt.Errorf("two outputs are called %q", name), "name"

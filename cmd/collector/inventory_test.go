@@ -143,7 +143,7 @@ func TestLedgerSaysThatItForgets(t *testing.T) {
 	if _, err := l.Begin(t.Context(), target, who, "run"); err == nil {
 		t.Fatal("a closed store takes a target")
 	}
-	if why := l.notReady(); len(why) != 1 || !strings.Contains(why[0], ": store: begin: ") {
+	if why := l.notReady(); len(why) != 1 || !strings.Contains(why[0], ": store: ") {
 		t.Errorf("not ready because %q", why)
 	}
 	var exit *exitError
