@@ -108,8 +108,8 @@ var good = map[string]func(t *testing.T, f *File){
 		equal(t, "own", []string{own.Schedule, own.Timezone, own.Timeout.String(), own.Overlap}, []string{"0 3 * * *", "Asia/Tokyo", "1m30s", "cancel"})
 	},
 	"names": func(t *testing.T, f *File) {
-		equal(t, "names", each(f, func(a Account) string { return a.Name }), []string{"default-1d20f785", "account-3", "default-1d20f785-2", "four", "five"})
-		equal(t, "formerly", f.Formerly, map[string]string{"default-1d20f785": "account-1", "default-1d20f785-2": "account-3-2"})
+		equal(t, "names", each(f, func(a Account) string { return a.Name }), []string{"default-caaa62d5", "account-3", "default-caaa62d5-2", "four", "five"})
+		equal(t, "formerly", f.Formerly, map[string]string{"default-caaa62d5": "account-1", "default-caaa62d5-2": "account-3-2"})
 		warned(t, f, "accounts[2]")
 	},
 	"two-partitions": func(t *testing.T, f *File) { equal(t, "accounts", len(f.Accounts), 3) },

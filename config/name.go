@@ -2,6 +2,9 @@ package config
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -30,7 +33,7 @@ func nameAccounts(blocks []*Account) (formerly map[string]string) {
 		names[i] = signInName(&a.SignIn)
 	}
 	formerly = make(map[string]string, len(unnamed))
-	for i, name := range distinct(names, taken, func(i int) string { return unnamed[i].Mark }) {
+	for i, name := range distinct(names, taken, func(i int) string { return unnamed[i].which() }) {
 		formerly[name], unnamed[i].Name = old[unnamed[i]], name
 	}
 	return formerly
@@ -56,7 +59,7 @@ func signInName(s *SignIn) string {
 }
 
 // distinct puts a piece of its mark behind each name that is not the only one. Blocks that are alike still sign in
-// alike, so they are one account: those are counted.
+// alike, to the same account: those are counted.
 func distinct(names, taken []string, mark func(i int) string) []string {
 	repeated, used := map[string]int{}, map[string]bool{}
 	for _, name := range names {
@@ -74,6 +77,17 @@ func distinct(names, taken []string, mark func(i int) string) []string {
 		out[i] = free(used, count, name)
 	}
 	return out
+}
+
+// which tells sign-ins of one name from each other. Those through one role name in many accounts are written alike but
+// for the account, which their marks leave out.
+func (s *SignIn) which() string {
+	text, err := json.Marshal([]string{s.Mark, s.AccountID, s.Partition})
+	if err != nil {
+		panic(err) // a list of texts
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }
 
 // free is the name, or with the first number behind it that nobody has. count is how far each name was counted.

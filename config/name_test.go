@@ -53,7 +53,10 @@ func loadNames(t *testing.T, blocks ...string) *File {
 func TestNamesAreNotPositions(t *testing.T) {
 	blocks := []string{`{profile: a}`, `{profile: b}`, `{assume_role_arn: "arn:aws:iam::222222222222:role/r"}`,
 		`{assume_role_arn: "arn:aws:iam::222222222222:role/other"}`, `{assume_role_arn: "arn:aws:iam::222222222222:role/third"}`,
-		`{ak_id: "${env:ID}", ak_secret: "${env:S}"}`, `{extra_tags: {x: y}}`}
+		`{ak_id: "${env:ID}", ak_secret: "${env:S}"}`, `{extra_tags: {x: y}}`,
+		`{profile: one, account_id: "333333333333", role: r}`, `{profile: one, account_id: "444444444444", role: r}`,
+		`{profile: one, account_id: "555555555555", role: r}`,
+		`{profile: one, account_id: "555555555555", role: r, partition: aws-cn, collector_configs: {regions: [cn-north-1]}}`}
 	names := func(blocks []string) map[string]string {
 		by := map[string]string{}
 		for i, a := range loadNames(t, blocks...).Accounts {

@@ -142,7 +142,7 @@ func labels(orgs []Organization, formerly map[string]string) {
 
 // mark tells blocks of one organization, asked in one way, from each other: by which members they select.
 func (o *Organization) mark() string {
-	text, err := json.Marshal([]any{o.Via.Mark, o.MemberRole, o.Include, o.Exclude})
+	text, err := json.Marshal([]any{o.Via.which(), o.MemberRole, o.Include, o.Exclude})
 	if err != nil {
 		panic(err) // texts, and lists and maps of them
 	}

@@ -121,5 +121,5 @@ organizations:
 	for _, o := range f.Organizations {
 		got = append(got, fmt.Sprint(o.Label, " ", o.Line, " ", o.Name))
 	}
-	equal(t, "labels", got, []string{"organization:management-5c70d4cf 3 {{.ID}}", "organization:default 4 {{.ID}}", "organization:management-2ae8727d 5 {{.ID}}"})
+	equal(t, "labels", got, []string{"organization:management-abf90795 3 {{.ID}}", "organization:default 4 {{.ID}}", "organization:management-1fcd33d6 5 {{.ID}}"})
 }
