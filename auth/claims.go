@@ -118,9 +118,7 @@ func (f *FileClaims) load() error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if f.file != nil { // it was removed under this process, which knows what was in it
-			for _, c := range f.all {
-				f.put(c)
-			}
+			f.again()
 		}
 		f.file = nil
 		return nil
@@ -131,8 +129,14 @@ func (f *FileClaims) load() error {
 	}
 	saved, damage, err := readClaims(f.o.Path)
 	if err == nil && damage != nil {
-		err = f.setAside(damage)
-		info = nil
+		if err = f.setAside(damage); err == nil {
+			f.file = nil
+			if f.o.ReadOnly || f.o.Checking {
+				f.file = info // it is still there, and was said
+			}
+			f.again() // it was damaged under this process, which knows what was in it
+			return nil
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("read which account each block is: %w", err)
@@ -158,6 +162,17 @@ func (f *FileClaims) load() error {
 	}
 	f.all, f.file = fresh, info
 	return nil
+}
+
+// again has what is known written once more, after the file was lost. f.mu is held.
+func (f *FileClaims) again() {
+	if !f.writes() {
+		return
+	}
+	for _, c := range f.all {
+		f.put(c)
+	}
+	f.later()
 }
 
 // unchanged reports whether the file is the one that was read.
@@ -192,8 +207,12 @@ func (f *FileClaims) setAside(why error) error {
 	if err != nil {
 		return errors.Join(why, err)
 	}
+	hint := "Run `collector check` and see that each block is the account that it should be: the next run takes what it finds."
+	if len(f.all) > 0 {
+		hint = "It is written again with what this process knows."
+	}
 	f.o.Log.Error("identity file damaged, moved aside", "path", f.o.Path, "moved_to", aside, "error", why,
-		"hint", "Run `collector check` and see that each block is the account that it should be: the next run takes what it finds.")
+		"hint", hint)
 	return nil
 }
 
@@ -215,7 +234,10 @@ func (f *FileClaims) Hold(a config.Account, who record.Identity, path []string) 
 	if c != nil && !c.Is(who) && a.AccountID != who.AccountID {
 		if err := f.load(); err != nil { // a person may have accepted it
 			f.mu.Unlock()
-			return err
+			return &record.Fault{
+				Reason: record.Other, Err: err,
+				Hint: "Let the user of this process read " + f.o.Path + ": there stands whether a person has accepted the account.",
+			}
 		}
 		if c = f.all[key]; c != nil && c.Is(who) {
 			f.o.Log.Info("another account was accepted", "account", a.Name, "account_id", who.AccountID)
@@ -245,6 +267,8 @@ func (f *FileClaims) Hold(a config.Account, who record.Identity, path []string) 
 		refused.Refused = &Refusal{AccountID: who.AccountID, Partition: who.Partition, ARN: who.ARN, At: second(time.Now())}
 		f.put(&refused)
 		f.now()
+	} else if f.todo[key] { // it could not be written, and a person cannot accept what is not there
+		f.later()
 	}
 	return &record.Fault{
 		Reason: record.WrongAccount,
@@ -395,7 +419,7 @@ const claimsWait = 2 * time.Second // what can wait is written so long after it 
 
 // later writes soon what can be found out again. f.mu is held.
 func (f *FileClaims) later() {
-	if len(f.todo) > 0 && f.timer == nil && f.writes() {
+	if len(f.todo) > 0 && f.timer == nil && f.o.Path != "" && !f.o.ReadOnly {
 		f.timer = time.AfterFunc(claimsWait, func() { _ = f.Flush() })
 	}
 }

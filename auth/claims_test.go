@@ -465,3 +465,96 @@ func TestClaimsOfWhoLooks(t *testing.T) {
 		}
 	}
 }
+
+// TestClaimsFileLostUnderway: what a process knows is not lost with the file: another account is refused though the file
+// was removed, emptied, damaged or replaced meanwhile, and can be accepted, for what is known is written again.
+func TestClaimsFileLostUnderway(t *testing.T) {
+	who := func(id string) record.Identity {
+		return record.Identity{AccountID: id, Partition: "aws", ARN: "arn:" + id}
+	}
+	block := func(name string) config.Account {
+		return config.Account{Name: name, SignIn: config.SignIn{Mark: "m " + name}}
+	}
+	put := func(text string) func(path string) error {
+		return func(path string) error { return os.WriteFile(path, []byte(text), 0o600) }
+	}
+	for name, lose := range map[string]func(path string) error{
+		"removed": os.Remove,
+		"emptied": put(""),
+		"torn":    put(`{"version":1,"claims":[{"block":"pr`),
+		"newer":   put(`{"version":2,"claims":[]}`),
+		"null":    put("null"),
+		"a directory": func(path string) error {
+			return errors.Join(os.Remove(path), os.Mkdir(path, 0o700))
+		},
+		"a link to nowhere": func(path string) error {
+			return errors.Join(os.Remove(path), os.Symlink(path+".nowhere", path))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "identities.json")
+			f := NewClaims(ClaimsOptions{Path: path})
+			if err := errors.Join(f.Load(), f.Hold(block("prod"), who("111111111111"), nil), f.Hold(block("other"), who("222222222222"), nil)); err != nil {
+				t.Fatal(err)
+			}
+			if err := lose(path); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if err := f.Hold(block("prod"), who("999999999999"), nil); record.ReasonOf(err) != record.WrongAccount {
+					t.Fatalf("another account: %v", err)
+				}
+			}
+			if err := f.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			person := NewClaims(ClaimsOptions{Path: path})
+			if err := person.Load(); err != nil || person.Of("other", "m other") == nil {
+				t.Fatalf("written again: %v", err)
+			}
+			if _, err := person.Accept("prod"); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Hold(block("prod"), who("999999999999"), nil); err != nil {
+				t.Errorf("accepted: %v", err)
+			}
+		})
+	}
+}
+
+// TestRefusalIsWrittenLater: a refusal that could not be written is written once it can be, so that a person can accept it.
+func TestRefusalIsWrittenLater(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		f := NewClaims(ClaimsOptions{Path: filepath.Join(dir, "identities.json")})
+		a := config.Account{Name: "prod", SignIn: config.SignIn{Mark: "m"}}
+		hold := func(id string) error {
+			return f.Hold(a, record.Identity{AccountID: id, Partition: "aws", ARN: "arn:" + id}, nil)
+		}
+		settle := func() {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+		}
+		if err := errors.Join(f.Load(), hold("111111111111"), os.Rename(dir, dir+".away")); err != nil {
+			t.Fatal(err)
+		}
+		refuse := func() {
+			if err := hold("999999999999"); record.ReasonOf(err) != record.WrongAccount {
+				t.Fatal(err)
+			}
+			settle()
+		}
+		refuse()
+		if err := os.Rename(dir+".away", dir); err != nil {
+			t.Fatal(err)
+		}
+		refuse()
+		person := NewClaims(f.o)
+		if err := person.Load(); err != nil || len(person.Refusals()) != 1 {
+			t.Errorf("%v, refused: %v", err, person.Refusals())
+		}
+	})
+}
