@@ -22,8 +22,9 @@ type Driver interface {
 	Known(ctx context.Context, account string) ([]record.Target, error)
 	// Accounts is every account that has a scope that is not retired, under each name that such a scope has.
 	Accounts(ctx context.Context) ([]Account, error)
-	// Retire ends the scopes of a target, and their live versions, for a reason; turns of theirs are fenced.
-	Retire(ctx context.Context, t record.Target, why string) error
+	// Retire ends the scopes of a target, and their live versions, for a reason; turns of theirs are fenced. Another account's
+	// that has the name of the target's stay, unless who is zero: a block may just have been given that name.
+	Retire(ctx context.Context, t record.Target, who record.Identity, why string) error
 	// RetireAccount is Retire for every scope of an account under a name.
 	RetireAccount(ctx context.Context, a Account, why string) error
 	// Pulse reports whether the database answers, beside the calls that are under way and without waiting for what those

@@ -167,10 +167,10 @@ func (i *Inventory) Known(ctx context.Context, account string) ([]record.Target,
 	return ts, nil
 }
 
-// Retire ends targets and, for this reason, their resources.
-func (i *Inventory) Retire(ctx context.Context, ts []record.Target, why string) error {
+// Retire ends targets of an account, of whichever has the name where who is zero, and, for this reason, their resources.
+func (i *Inventory) Retire(ctx context.Context, who record.Identity, ts []record.Target, why string) error {
 	for _, t := range ts {
-		if err := i.note(ctx, i.d.Retire(ctx, t, why), true); err != nil {
+		if err := i.note(ctx, i.d.Retire(ctx, t, who, why), true); err != nil {
 			return fmt.Errorf("store: retire %s %s %s: %w", t.Account, t.Region, t.Kind, err)
 		}
 	}

@@ -288,8 +288,8 @@ func (p *patient) Rename(ctx context.Context, a Account) error {
 	return p.do(ctx, true, func(ctx context.Context) error { return d.Rename(ctx, a) })
 }
 
-func (p *patient) Retire(ctx context.Context, t record.Target, why string) error {
-	return p.do(ctx, true, func(ctx context.Context) error { return p.Driver.Retire(ctx, t, why) })
+func (p *patient) Retire(ctx context.Context, t record.Target, who record.Identity, why string) error {
+	return p.do(ctx, true, func(ctx context.Context) error { return p.Driver.Retire(ctx, t, who, why) })
 }
 
 func (p *patient) RetireAccount(ctx context.Context, a Account, why string) error {

@@ -72,8 +72,10 @@ func (f *frozen) Begin(ctx context.Context, _ record.Target, _ Scope, _ string) 
 func (f *frozen) Known(ctx context.Context, _ string) ([]record.Target, error) {
 	return []record.Target{{Account: "late"}}, f.wait(ctx)
 }
-func (f *frozen) Accounts(ctx context.Context) ([]Account, error)              { return nil, f.wait(ctx) }
-func (f *frozen) Retire(ctx context.Context, _ record.Target, _ string) error  { return f.wait(ctx) }
+func (f *frozen) Accounts(ctx context.Context) ([]Account, error) { return nil, f.wait(ctx) }
+func (f *frozen) Retire(ctx context.Context, _ record.Target, _ record.Identity, _ string) error {
+	return f.wait(ctx)
+}
 func (f *frozen) RetireAccount(ctx context.Context, _ Account, _ string) error { return f.wait(ctx) }
 func (f *frozen) Probe(ctx context.Context) error                              { return f.wait(ctx) }
 func (f *frozen) Targets(ctx context.Context) iter.Seq2[Coverage, error] {
@@ -144,7 +146,7 @@ func calls(d Driver, turn Turn) map[string]func(context.Context) error {
 			return err
 		},
 		"accounts":       func(ctx context.Context) error { _, err := d.Accounts(ctx); return err },
-		"retire":         func(ctx context.Context) error { return d.Retire(ctx, record.Target{}, "") },
+		"retire":         func(ctx context.Context) error { return d.Retire(ctx, record.Target{}, record.Identity{}, "") },
 		"retire account": func(ctx context.Context) error { return d.RetireAccount(ctx, Account{}, "") },
 		"targets":        func(ctx context.Context) error { return drained(d.Targets(ctx)) },
 		"find":           func(ctx context.Context) error { return drained(d.Find(ctx, Query{})) },

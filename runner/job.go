@@ -435,7 +435,7 @@ func (e *planError) Unwrap() error { return e.err }
 func (e *entering) end(ctx context.Context, err error, late func()) {
 	e.mu.Lock()
 	e.shut, e.err = true, err
-	plan := e.plan
+	plan, who := e.plan, e.who
 	e.mu.Unlock()
 	j := e.j
 	ctx, cancel := j.ledgerTime(ctx, late)
@@ -452,7 +452,7 @@ func (e *entering) end(ctx context.Context, err error, late func()) {
 		e.fallen = fallen
 		e.mu.Unlock()
 	case len(plan.Regions) > 0:
-		err := guard(func() error { return j.retire(ctx, plan) })
+		err := guard(func() error { return j.retire(ctx, who, plan) })
 		if !errors.Is(err, context.Canceled) { // that is the program's end, and not the store's
 			j.r.retiring.met(j.r.log, j.Account, err, func(name string) bool { return j.f.Account(name) != nil }, "account", j.Account)
 		}
@@ -461,7 +461,7 @@ func (e *entering) end(ctx context.Context, err error, late func()) {
 
 // retire tells the ledger of regions that AWS, in a complete answer, no longer names, and of kinds that the configuration
 // does not.
-func (j *job) retire(ctx context.Context, plan Plan) error {
+func (j *job) retire(ctx context.Context, id record.Identity, plan Plan) error {
 	known, err := j.r.o.Ledger.Known(ctx, j.Account)
 	if err != nil {
 		return err
@@ -476,10 +476,10 @@ func (j *job) retire(ctx context.Context, plan Plan) error {
 		}
 	}
 	if len(regions) > 0 {
-		err = j.r.o.Ledger.Retire(ctx, regions, RegionRemoved)
+		err = j.r.o.Ledger.Retire(ctx, id, regions, RegionRemoved)
 	}
 	if len(kinds) > 0 {
-		err = errors.Join(err, j.r.o.Ledger.Retire(ctx, kinds, KindRemoved))
+		err = errors.Join(err, j.r.o.Ledger.Retire(ctx, id, kinds, KindRemoved))
 	}
 	return err
 }

@@ -26,8 +26,9 @@ type Ledger interface {
 	Begin(ctx context.Context, t record.Target, id record.Identity, run string) (Visit, error)
 	// Known is every target of the account that was begun and is not retired.
 	Known(ctx context.Context, account string) ([]record.Target, error)
-	// Retire ends targets that AWS or the configuration no longer names, and their resources with this reason.
-	Retire(ctx context.Context, ts []record.Target, why string) error
+	// Retire ends targets that AWS or the configuration no longer names, and their resources with this reason: those of the account
+	// that the block is, for another one may have its name still. id is zero where the name says it all.
+	Retire(ctx context.Context, id record.Identity, ts []record.Target, why string) error
 }
 
 // Why a target is retired.

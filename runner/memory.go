@@ -92,7 +92,7 @@ func (m *Memory) Known(_ context.Context, account string) ([]record.Target, erro
 }
 
 // Retire forgets targets.
-func (m *Memory) Retire(_ context.Context, ts []record.Target, _ string) error {
+func (m *Memory) Retire(_ context.Context, _ record.Identity, ts []record.Target, _ string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, t := range ts {

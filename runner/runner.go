@@ -192,7 +192,7 @@ func (r *Runner) RetireRemoved(ctx context.Context, accounts []string) error {
 		}
 		ts, err := r.o.Ledger.Known(ctx, name)
 		if err == nil && len(ts) > 0 {
-			err = r.o.Ledger.Retire(ctx, ts, AccountRemoved)
+			err = r.o.Ledger.Retire(ctx, record.Identity{}, ts, AccountRemoved)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("account %q: retire: %w", name, err))

@@ -70,7 +70,7 @@ func (f *frozenStore) Known(ctx context.Context, account string) ([]record.Targe
 	return []record.Target{{Account: account, Region: "closed", Kind: "ec2_instance"}}, f.wait(ctx, "known")
 }
 
-func (f *frozenStore) Retire(ctx context.Context, _ record.Target, _ string) error {
+func (f *frozenStore) Retire(ctx context.Context, _ record.Target, _ record.Identity, _ string) error {
 	return f.wait(ctx, "retire")
 }
 func (f *frozenStore) Pulse(ctx context.Context) error { return f.wait(ctx, "alive") }

@@ -363,7 +363,7 @@ func (b *bed) fenced() {
 
 	late = b.begin()
 	b.page(late)
-	b.must(b.inv.Retire(b.Context(), []record.Target{b.target}, inventory.RegionRemoved))
+	b.must(b.inv.Retire(b.Context(), record.Identity{}, []record.Target{b.target}, inventory.RegionRemoved))
 	if err := late.End(b.Context(), b.outcome(record.OK)); !errors.Is(err, inventory.ErrFenced) {
 		b.Errorf("the end of a retired one: %v", err)
 	}
@@ -406,7 +406,10 @@ func (b *bed) retired() {
 	other := b.target
 	b.target.Region = "eu-west-1"
 	b.list(record.OK, Item{ID: "i-2", State: "running"})
-	b.must(b.inv.Retire(b.Context(), []record.Target{other}, inventory.RegionRemoved))
+	another := record.Identity{AccountID: "999999999999", Partition: "aws"} // the block is that by now, and the name still this one's
+	b.must(b.inv.Retire(b.Context(), another, []record.Target{other}, inventory.RegionRemoved))
+	b.want("i-1", b.versions("i-1"), "running")
+	b.must(b.inv.Retire(b.Context(), b.who, []record.Target{other}, inventory.RegionRemoved))
 	b.want("i-1", b.versions("i-1"), "running>region_removed")
 	b.want("i-2", b.versions("i-2"), "running")
 	ts, err := b.d.Known(b.Context(), "prod")
@@ -414,7 +417,7 @@ func (b *bed) retired() {
 	if len(ts) != 1 || ts[0] != b.target {
 		b.Errorf("known: %v", ts)
 	}
-	b.must(b.inv.Retire(b.Context(), []record.Target{other}, inventory.RegionRemoved)) // safe twice
+	b.must(b.inv.Retire(b.Context(), record.Identity{}, []record.Target{other}, inventory.RegionRemoved)) // safe twice
 	b.must(b.d.RetireAccount(b.Context(), inventory.Account{Name: "prod", Partition: "aws", AccountID: "222222222222"}, inventory.AccountRemoved))
 	b.want("i-2", b.versions("i-2"), "running>account_removed")
 	as, err := b.d.Accounts(b.Context())
@@ -644,7 +647,7 @@ func (b *bed) model() {
 		}
 		switch rnd.IntN(12) {
 		case 0:
-			b.must(b.inv.Retire(b.Context(), []record.Target{b.target}, inventory.AccountRemoved))
+			b.must(b.inv.Retire(b.Context(), record.Identity{}, []record.Target{b.target}, inventory.AccountRemoved))
 			next = state{}
 		case 1:
 			v := b.begin() // it never ends

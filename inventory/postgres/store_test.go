@@ -510,7 +510,7 @@ func TestKeepAndVacuum(t *testing.T) {
 		t.Errorf("%d versions are left, want c and d", n)
 	}
 	target, _ := inventorytest.Target()
-	if err := inv.Retire(t.Context(), []record.Target{target}, inventory.RegionRemoved); err != nil {
+	if err := inv.Retire(t.Context(), record.Identity{}, []record.Target{target}, inventory.RegionRemoved); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, conn, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000")

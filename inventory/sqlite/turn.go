@@ -60,7 +60,7 @@ func discard(ctx context.Context, tx *sql.Tx, turn int64) error {
 // scope is the number of the scope, which is made if it is new and has an account id.
 func (s *Store) scope(ctx context.Context, t record.Target, sc inventory.Scope) (n int64, err error) {
 	if sc.AccountID == "" {
-		err = s.db.QueryRowContext(ctx, `SELECT scope FROM scope WHERE account = ? AND region = ? AND kind = ? AND retired IS NULL
+		err = s.db.QueryRowContext(ctx, `SELECT scope FROM scope WHERE account = ?1 AND region = ?2 AND kind = ?3 AND retired IS NULL
 			ORDER BY ended DESC LIMIT 1`, t.Account, t.Region, t.Kind).Scan(&n)
 		if errors.Is(err, sql.ErrNoRows) {
 			return 0, nil
@@ -330,8 +330,9 @@ func (s *Store) Rename(ctx context.Context, a inventory.Account) error {
 }
 
 // Retire ends the scopes of a target.
-func (s *Store) Retire(ctx context.Context, t record.Target, why string) error {
-	return s.retire(ctx, why, "SELECT scope FROM scope WHERE account = ? AND region = ? AND kind = ? AND retired IS NULL", t.Account, t.Region, t.Kind)
+func (s *Store) Retire(ctx context.Context, t record.Target, who record.Identity, why string) error {
+	return s.retire(ctx, why, `SELECT scope FROM scope WHERE account = ?1 AND region = ?2 AND kind = ?3 AND retired IS NULL
+		AND (?4 = '' OR account_id = '' OR account_id = ?4 AND partition = ?5)`, t.Account, t.Region, t.Kind, who.AccountID, who.Partition)
 }
 
 // RetireAccount ends the scopes of an account under a name, each in a transaction of its own.
