@@ -230,18 +230,17 @@ func (f *FileClaims) Hold(a config.Account, who record.Identity, path []string) 
 	}
 	key := claimKey{a.Name, a.Mark}
 	f.mu.Lock()
+	was := f.all[key]
+	if err := f.load(); err != nil && was != nil && !was.Is(who) && a.AccountID != who.AccountID { // a person may have accepted it
+		f.mu.Unlock()
+		return &record.Fault{
+			Reason: record.Other, Err: err,
+			Hint: "Let the user of this process read " + f.o.Path + ": there stands whether a person has accepted the account.",
+		}
+	}
 	c := f.all[key]
-	if c != nil && !c.Is(who) && a.AccountID != who.AccountID {
-		if err := f.load(); err != nil { // a person may have accepted it
-			f.mu.Unlock()
-			return &record.Fault{
-				Reason: record.Other, Err: err,
-				Hint: "Let the user of this process read " + f.o.Path + ": there stands whether a person has accepted the account.",
-			}
-		}
-		if c = f.all[key]; c != nil && c.Is(who) {
-			f.o.Log.Info("another account was accepted", "account", a.Name, "account_id", who.AccountID)
-		}
+	if was != nil && !was.Is(who) && c != nil && c.Is(who) {
+		f.o.Log.Info("another account was accepted", "account", a.Name, "account_id", who.AccountID)
 	}
 	switch {
 	case c != nil && c.Is(who):

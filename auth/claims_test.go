@@ -500,6 +500,12 @@ func TestClaimsFileLostUnderway(t *testing.T) {
 			if err := lose(path); err != nil {
 				t.Fatal(err)
 			}
+			if err := errors.Join(f.Hold(block("other"), who("222222222222"), nil), f.Flush()); err != nil {
+				t.Fatal(err)
+			}
+			if after := NewClaims(ClaimsOptions{Path: path}); after.Load() != nil || after.Of("prod", "m prod") == nil {
+				t.Fatal("not written again with the next run, whoever it is of")
+			}
 			for range 2 {
 				if err := f.Hold(block("prod"), who("999999999999"), nil); record.ReasonOf(err) != record.WrongAccount {
 					t.Fatalf("another account: %v", err)
