@@ -81,8 +81,8 @@ func distinct(names, taken []string, mark func(i int) string) []string {
 
 // which tells sign-ins of one name from each other. Those through one role name in many accounts are written alike but
 // for the account, which their marks leave out.
-func (s *SignIn) which() string {
-	text, err := json.Marshal([]string{s.Mark, s.AccountID, s.Partition})
+func (a *SignIn) which() string {
+	text, err := json.Marshal([]string{a.Mark, a.AccountID, a.Partition})
 	if err != nil {
 		panic(err) // a list of texts
 	}
