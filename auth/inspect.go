@@ -12,8 +12,7 @@ import (
 
 // Inspect looks at what the blocks sign in by that is not in the configuration: profiles, the shared AWS files and the
 // environment. It calls nobody. Where an account is refused for it, the flaw is marked as used; the rest is for
-// somebody to
-// know: what the default chain would go by, and lines that mean nothing.
+// somebody to know: what the default chain would go by, and lines that mean nothing.
 func Inspect(o LoadOptions, blocks []config.Account) []Flaw {
 	if o.Isolated {
 		return nil

@@ -101,8 +101,7 @@ func onTheWire(err error) string {
 }
 
 // wasSent reports whether a call came as far as the network, so that its error may hold what was answered. What fails
-// before,
-// such as an endpoint that the settings do not allow, fails in this machine's words.
+// before, such as an endpoint that the settings do not allow, fails in this machine's words.
 func wasSent(err error) bool {
 	var send *smithyhttp.RequestSendError
 	var answer *smithyhttp.ResponseError
@@ -119,8 +118,7 @@ func statusOf(err error) int {
 	return 0
 }
 
-// answers is the codes that the services may be quoted with which give credentials: a code is a text of the answer,
-// too.
+// answers is the codes of the services that give credentials which may be shown: a code is a text of the answer, too.
 var answers = []string{
 	"AccessDeniedException", "AuthorizationPendingException", "ExpiredTokenException", "ForbiddenException",
 	"InternalServerException",

@@ -57,8 +57,7 @@ type environment struct {
 }
 
 // routeOf finds the way of a profile, or of the default chain where name is "". It refuses who would go by something
-// that
-// cannot be read.
+// that cannot be read.
 func (s *shared) routeOf(l *loaded, name string, env environment) (*route, error) {
 	doing := "profile " + name
 	if name == "" {

@@ -20,8 +20,7 @@ import (
 
 // sdkStep is a profile of the shared AWS files, or the default chain (environment, shared files, SSO, web identity,
 // container, instance role). A route says where the credentials are, and the SDK's providers get them. The files are
-// read
-// again each time credentials are due, so that rotated ones are noticed.
+// read again each time credentials are due, so that rotated ones are noticed.
 type sdkStep struct {
 	profile  string // "" is the chain
 	region   string // whose STS a hop inside asks

@@ -15,8 +15,7 @@ import (
 )
 
 // shared is the AWS config and credentials files, as the SDK's own reader sees them, but with the line of each value
-// and
-// without an opinion: what is wrong with one profile is an error for whoever signs in by it, and for nobody else. It
+// and without an opinion: what is wrong with one profile is an error for whoever signs in by it, and for nobody else. It
 // holds secrets, so it is read, used and let go.
 // https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
 type shared struct {
@@ -50,8 +49,7 @@ type place struct {
 
 func (p place) String() string { return fmt.Sprintf("%s:%d", p.file, p.line) }
 
-// look finds a setting, the credentials file's before the config file's, also where it is empty. An
-// empty one is none.
+// look finds a setting, the credentials file's before the config file's, also where it is empty. An empty one is none.
 func (s *section) look(key string) (value, bool) {
 	if v, ok := s.credentials[key]; ok {
 		return v, v.text != ""

@@ -385,8 +385,8 @@ func TestKafkaSASL(t *testing.T) {
 			}
 			o = kafkaOptions(t, c)
 			o.SASL = outputs.SASL{Mechanism: mechanism, Username: "collector", Password: secret.New(password + "!")}
-			o.Timeout = config.Duration(5 * time.Second) // SCRAM is slow by design
-			err := sendPage(t, openKafka(t, o), "i", 2)  // this broker hangs up, as old ones did
+			o.Timeout = config.Duration(15 * time.Second) // SCRAM is slow by design
+			err := sendPage(t, openKafka(t, o), "i", 2)   // this broker hangs up, as old ones did
 			if err == nil || !strings.Contains(record.HintOf(err), "sasl.password") || strings.Contains(err.Error(), password) || errors.Is(err, outputs.ErrRefused) {
 				t.Errorf("a wrong password: %v (hint %q)", err, record.HintOf(err))
 			}

@@ -60,7 +60,7 @@ func (g *guard) check(r *http.Request) error {
 		return errRemote
 	}
 	if h := cmp.Or(forwarded(r.Header), forwarded(r.Trailer)); h != "" { // a proxy on this machine speaks for somebody else
-		return fmt.Errorf("the header %.100q is one that a proxy adds: %w", h, errRemote)
+		return fmt.Errorf("the header %.100q is one that no client sends by itself: %w", h, errRemote)
 	}
 	if !arrivedOnLoopback(r) || !loopbackHost(r.Host) {
 		return fmt.Errorf("host %.200q is not this machine: ask 127.0.0.1 or localhost, "+

@@ -48,7 +48,7 @@ func session(t *testing.T, script, dir string, env []string, typed string, width
 	if _, err := io.WriteString(master, typed); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // thirty programs, one after the other
 	defer cancel()
 	cmd := exec.CommandContext(ctx, sh, "-c", script)
 	cmd.Dir = dir

@@ -78,16 +78,8 @@ func ReadFrom(ctx context.Context, r io.Reader, name string, most int64) ([]byte
 	return read(ctx, PipePatience, name, func() ([]byte, error) { return limited(r, name, most) })
 }
 
-func stat(ctx context.Context, path string) (info fs.FileInfo, err error) {
-	_, err = read(ctx, Patience, path, func() ([]byte, error) {
-		i, err := look(path)
-		info = i
-		return nil, err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return info, nil
+func stat(ctx context.Context, path string) (fs.FileInfo, error) {
+	return read(ctx, Patience, path, func() (fs.FileInfo, error) { return look(path) })
 }
 
 // look is os.Stat, with the error of the opening that it stands for.
@@ -108,23 +100,25 @@ func limited(r io.Reader, path string, most int64) ([]byte, error) {
 	return b, err
 }
 
-// read waits for do, which no context ends: what is still under way when the wait is over ends with the process.
-func read(ctx context.Context, patience time.Duration, path string, do func() ([]byte, error)) ([]byte, error) {
+// read waits for do, which no context ends: what is still under way when the wait is over ends with the process, and has
+// nothing in common with the caller.
+func read[T any](ctx context.Context, patience time.Duration, path string, do func() (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no end within %s", patience))
 	defer cancel()
 	type result struct {
-		content []byte
-		err     error
+		got T
+		err error
 	}
 	done := make(chan result, 1)
 	go func() {
-		b, err := do()
-		done <- result{b, err}
+		got, err := do()
+		done <- result{got, err}
 	}()
 	select {
 	case r := <-done:
-		return r.content, r.err
+		return r.got, r.err
 	case <-ctx.Done():
-		return nil, &fs.PathError{Op: "read", Path: path, Err: context.Cause(ctx)}
+		var none T
+		return none, &fs.PathError{Op: "read", Path: path, Err: context.Cause(ctx)}
 	}
 }
