@@ -131,6 +131,7 @@ func TestNoVerbAsksTheTerminal(t *testing.T) {
 		"no TERM":    {nil, nil, drawing(lines)},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // a verb starts, ends, and waits meanwhile
 			dir := t.TempDir()
 			write(t, filepath.Join(dir, "config.yaml"), daemonConfig(dir, scene, ""))
 			// What was typed is a number a line, and after each verb the shell reads one: a verb that reads anything, if only to throw
