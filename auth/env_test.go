@@ -33,7 +33,7 @@ func ordinary(t *testing.T) (*world, string) {
 	return w, srv.URL
 }
 
-// clean is an environment without AWS's variables, and an empty home.
+// clean is an environment without AWS's variables, and an empty home. Where metadata is asked, it is asked on loopback.
 func clean(t *testing.T) {
 	t.Helper()
 	for _, v := range os.Environ() {
@@ -41,6 +41,7 @@ func clean(t *testing.T) {
 			t.Setenv(name, "")
 		}
 	}
+	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1") // nothing listens there
 	t.Setenv("HOME", t.TempDir())
 }
 
