@@ -14,8 +14,8 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// A session that cannot be used keeps no account with a seed from signing in: it is said, what is damaged is kept beside, and a new
-// one begins. Without a seed it is said what a person can do.
+// An account with a seed signs in although its kept session cannot be used: the log names the file, a damaged one is moved
+// aside, and a new session begins. Without a seed, the hint names what a person can do.
 func TestSessionThatCannotBeUsed(t *testing.T) {
 	sealedKey, otherKey := secret.New(strings.Repeat("0f", 32)), secret.New(strings.Repeat("f0", 32))
 	rewrite := func(to func(b []byte) []byte) func(path string) error {
@@ -47,7 +47,7 @@ func TestSessionThatCannotBeUsed(t *testing.T) {
 		}, say: "is not a regular file", aside: true},
 		"sealed, altered": {before: sealedKey, after: sealedKey, do: rewrite(func(b []byte) []byte {
 			i := bytes.Index(b, []byte(`"Sealed":"`)) + 20
-			b[i] ^= 1
+			b[i] = map[bool]byte{true: 'B', false: 'A'}[b[i] == 'A'] // another letter of base64's, whatever it was
 			return b
 		}), say: "was altered", aside: true},
 		"sealed, torn": {before: sealedKey, after: sealedKey, do: rewrite(func(b []byte) []byte { return b[:len(b)-20] }), say: "cannot be read", aside: true},
