@@ -73,12 +73,12 @@ type FileClaims struct {
 
 	saving sync.Mutex // held by who writes the file
 
-	mu    sync.Mutex
-	all   map[claimKey]*Claim // as read or written last, and what is not written yet; no claim is changed in place
-	file  fs.FileInfo         // as it was then; nil: none
-	todo  map[claimKey]bool   // not written yet
-	timer *time.Timer         // until what can wait is written
-	err   error               // of the last write
+	mu      sync.Mutex
+	all     map[claimKey]*Claim // as read or written last, and what is not written yet; no claim is changed in place
+	file    fs.FileInfo         // as it was then; nil: none
+	pending map[claimKey]bool   // to be written
+	timer   *time.Timer         // until what can wait is written
+	err     error               // of the last write
 }
 
 type claimKey struct{ block, mark string }
@@ -90,7 +90,7 @@ func NewClaims(o ClaimsOptions) *FileClaims {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &FileClaims{o: o, all: map[claimKey]*Claim{}, todo: map[claimKey]bool{}}
+	return &FileClaims{o: o, all: map[claimKey]*Claim{}, pending: map[claimKey]bool{}}
 }
 
 // claimsVersion is the format's.
@@ -147,10 +147,10 @@ func (f *FileClaims) load() error {
 			fresh[c.key()] = c
 		}
 	}
-	for key := range f.todo { // not written yet, and so not in the file
+	for key := range f.pending { // not written yet, and so not in the file
 		mine := f.all[key]
 		if theirs := fresh[key]; theirs != nil && theirs.Since.After(mine.Since) {
-			delete(f.todo, key) // a person has accepted another account meanwhile
+			delete(f.pending, key) // a person has accepted another account meanwhile
 			continue
 		}
 		fresh[key] = mine
@@ -266,7 +266,7 @@ func (f *FileClaims) Hold(a config.Account, who record.Identity, path []string) 
 		refused.Refused = &Refusal{AccountID: who.AccountID, Partition: who.Partition, ARN: who.ARN, At: second(time.Now())}
 		f.put(&refused)
 		f.now()
-	} else if f.todo[key] { // it could not be written, and a person cannot accept what is not there
+	} else if f.pending[key] { // it could not be written, and a person cannot accept what is not there
 		f.later()
 	}
 	return &record.Fault{
@@ -302,7 +302,7 @@ func (f *FileClaims) put(c *Claim) {
 		c.unsaved = true
 		return
 	}
-	f.todo[c.key()] = true
+	f.pending[c.key()] = true
 }
 
 // Blocks says which blocks the configuration in force has: names, and marks of sign-ins. A block that was renamed,
@@ -418,7 +418,7 @@ const claimsWait = 2 * time.Second // what can wait is written so long after it 
 
 // later writes soon what can be found out again. f.mu is held.
 func (f *FileClaims) later() {
-	if len(f.todo) > 0 && f.timer == nil && f.o.Path != "" && !f.o.ReadOnly {
+	if len(f.pending) > 0 && f.timer == nil && f.o.Path != "" && !f.o.ReadOnly {
 		f.timer = time.AfterFunc(claimsWait, func() { _ = f.Flush() })
 	}
 }
@@ -444,7 +444,7 @@ func (f *FileClaims) save(key claimKey) error {
 	f.saving.Lock()
 	defer f.saving.Unlock()
 	f.mu.Lock()
-	written := !f.todo[key]
+	written := !f.pending[key]
 	f.mu.Unlock()
 	if written {
 		return nil
@@ -452,7 +452,7 @@ func (f *FileClaims) save(key claimKey) error {
 	if err := f.locked(nil); err != nil {
 		f.mu.Lock()
 		delete(f.all, key) // else it would be taken for one that is kept
-		delete(f.todo, key)
+		delete(f.pending, key)
 		f.mu.Unlock()
 		return &record.Fault{
 			Reason: record.Other, Err: fmt.Errorf("save which account the block is: %w", err),
@@ -471,7 +471,7 @@ func (f *FileClaims) Flush() error {
 		f.timer.Stop()
 		f.timer = nil
 	}
-	nothing := len(f.todo) == 0
+	nothing := len(f.pending) == 0
 	f.mu.Unlock()
 	if nothing || f.o.Path == "" || f.o.ReadOnly {
 		return nil
@@ -527,7 +527,7 @@ func (f *FileClaims) locked(change func() error) error {
 	}
 	for _, c := range done {
 		if f.all[c.key()] == c {
-			delete(f.todo, c.key())
+			delete(f.pending, c.key())
 		}
 	}
 	return nil
@@ -544,7 +544,7 @@ func (f *FileClaims) snapshot() (s savedClaims, done []*Claim) {
 	var gone []*Claim
 	for _, key := range f.keys() {
 		c := f.all[key]
-		if f.todo[key] {
+		if f.pending[key] {
 			done = append(done, c)
 		}
 		if c.Gone {

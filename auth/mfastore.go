@@ -163,8 +163,8 @@ func private(path string, info fs.FileInfo) error {
 
 const anewHint = "Run `collector login` with the account's name: it begins a new session and replaces the file. `totp_seed` or `token_command` do so by themselves."
 
-// read is what is stored of a device. A session that cannot be used is said in it, and keeps nobody from beginning a new one;
-// a damaged file is moved aside.
+// read returns what is stored of a device. It marks a session that cannot be used, so that a new one can begin, and moves a
+// damaged file aside.
 func (d dirStore) read(device string) (MFASession, error) {
 	path := d.file(device)
 	b, err := d.content(path)

@@ -371,7 +371,7 @@ func TestFilesAreNotQuoted(t *testing.T) {
 // never by its output.
 func TestProcess(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("a shell script")
+		t.Skip("SKIPPED, NOT PASSED: the process is a shell script")
 	}
 	const good = `{"Version":1,"AccessKeyId":"ASIAIOSFODNN7EXAMPLE","SecretAccessKey":"` + canary +
 		`","SessionToken":"` + canary + `-2"`

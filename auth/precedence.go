@@ -82,7 +82,7 @@ func (s *shared) routeOf(l *loaded, name string, env environment) (*route, error
 
 const chainName = "default chain"
 
-// find is routeOf without a look at what does not decide who one is.
+// find is routeOf, but looks only at the settings that decide which identity you get.
 func (s *shared) find(l *loaded, name string, env environment) (*route, error) {
 	f := finder{s, l, environment{}}
 	if name != "" {
