@@ -29,7 +29,7 @@ type Options struct {
 	DataDir    string              // MFA sessions are kept in DataDir/sessions; "": in memory, until the process ends
 	SessionKey secret.String       // encrypts them there, see [config.ParseSessionKey]; none: they are in clear
 	MFA        MFAStore            // in the place of DataDir
-	Claims     Claims              // which account each block was before; nil: only this process remembers
+	Identities IdentityStore       // which account each block was before; nil: only this process remembers
 	Log        *slog.Logger        // nil: nothing is logged
 }
 
@@ -37,33 +37,33 @@ type Options struct {
 // the block's name, so that a renamed account keeps its role session, a changed role gets a new one, and no reload spends an
 // MFA code. It is safe for concurrent use. Close it.
 type Sessions struct {
-	aws      aws.Config
-	tokens   tokens
-	keys     listAccessKeys
-	loaded   *loaded
-	getenv   func(string) string
-	store    MFAStore
-	claims   Claims
-	log      *slog.Logger
-	life     *life
-	sso      *ssoTokens
-	metadata *imds.Client
-	instance *layer // the one instance role
+	aws            aws.Config
+	sts            stsClient
+	listAccessKeys listAccessKeys
+	loader         *loader
+	getenv         func(string) string
+	store          MFAStore
+	identities     IdentityStore
+	log            *slog.Logger
+	background     *background
+	sso            *ssoTokens
+	metadata       *imds.Client
+	instance       *layer // the one instance role
 
 	organizations *organizationsAPI
-	memberTags    memberTags
+	tagCache      tagCache
 
-	mu     sync.Mutex
-	layers map[pipeline]*layer
-	ages   map[string]*flight[time.Time] // when access keys were made, by id
-	swept  time.Time                     // when the idle ones were last forgotten
+	mu        sync.Mutex
+	layers    map[pipelineKey]*layer
+	keyAges   map[string]*sharedCall[time.Time] // when access keys were made, by id
+	lastSweep time.Time                         // when the idle ones were last forgotten
 }
 
 // NewSessions has no session yet, and calls nobody.
 func NewSessions(o Options) *Sessions {
 	s := &Sessions{
-		aws: o.AWS, tokens: newTokens(o.AWS), keys: iam.NewFromConfig(impatient(o.AWS), func(c *iam.Options) { c.HTTPSignerV4 = forgetful{} }).ListAccessKeys, loaded: loadedOf(o.AWS), getenv: o.Getenv, store: o.MFA, claims: o.Claims, log: o.Log,
-		layers: make(map[pipeline]*layer), ages: make(map[string]*flight[time.Time]), organizations: newOrganizations(o.AWS),
+		aws: o.AWS, sts: newSTSClient(o.AWS), listAccessKeys: iam.NewFromConfig(clientConfig(o.AWS), func(c *iam.Options) { c.HTTPSignerV4 = uncachedSigner{} }).ListAccessKeys, loader: loaderOf(o.AWS), getenv: o.Getenv, store: o.MFA, identities: o.Identities, log: o.Log,
+		layers: make(map[pipelineKey]*layer), keyAges: make(map[string]*sharedCall[time.Time]), organizations: newOrganizations(o.AWS),
 	}
 	if s.getenv == nil {
 		s.getenv = func(string) string { return "" }
@@ -71,14 +71,14 @@ func NewSessions(o Options) *Sessions {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	for _, f := range s.loaded.ignored {
+	for _, f := range s.loader.ignored {
 		s.log.Warn("AWS setting ignored", "setting", f.Where, "error", f.Text)
 	}
-	if s.claims == nil {
-		s.claims = NewClaims(ClaimsOptions{Log: s.log})
+	if s.identities == nil {
+		s.identities = NewFileIdentityStore(IdentityStoreOptions{Log: s.log})
 	}
-	s.life = newLife(s.log)
-	s.sso = &ssoTokens{life: s.life, last: make(map[string]*ssoFlight)}
+	s.background = newBackground(s.log)
+	s.sso = &ssoTokens{background: s.background, renewals: make(map[string]*ssoRenewal)}
 	switch {
 	case s.store != nil:
 	case o.DataDir != "":
@@ -86,28 +86,28 @@ func NewSessions(o Options) *Sessions {
 	default:
 		s.store = new(memoryStore)
 	}
-	s.metadata = s.loaded.imds(o.AWS)
-	s.instance = s.layer(nil, pipeline{}, &imdsStep{client: s.metadata, disabled: func() bool {
-		return !s.loaded.ownIMDS() && (s.loaded.env.EC2IMDSClientEnableState == imds.ClientDisabled ||
+	s.metadata = s.loader.imds(o.AWS)
+	s.instance = s.layerFor(nil, pipelineKey{}, &imdsStep{client: s.metadata, disabled: func() bool {
+		return !s.loader.overridesIMDS() && (s.loader.env.EC2IMDSClientEnableState == imds.ClientDisabled ||
 			strings.EqualFold(s.getenv("AWS_EC2_METADATA_DISABLED"), "true"))
 	}})
 	return s
 }
 
 // Close ends what is under way and waits for it. Sessions that were opened keep what they have.
-func (s *Sessions) Close() { s.life.end() }
+func (s *Sessions) Close() { s.background.stop() }
 
 // A Session is an account, entered. Blocks that amount to the same share the credentials behind it. It is an
 // [aws.CredentialsProvider] that renews itself, and never gives another account's credentials than its Identity's.
 type Session struct {
 	Identity record.Identity
 
-	top   *layer
-	entry *entry // nil: whose the credentials are does not matter
+	top      *layer
+	resolver *ownerResolver // nil: whose the credentials are does not matter
 
 	sessions *Sessions
 	block    config.Account
-	judged   atomic.Pointer[owner] // the last that was held against the block
+	checked  atomic.Pointer[owner] // the last that was held against the block
 }
 
 // Path is how it was entered, for people: "ak AKIA…MPLE", "mfa arn:…", "role arn:…".
@@ -115,14 +115,14 @@ func (s *Session) Path() []string { return s.top.path() }
 
 // Retrieve gives the current credentials. It waits for STS only where none are valid, and never longer than ctx.
 func (s *Session) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	if s.entry == nil {
+	if s.resolver == nil {
 		return s.top.Retrieve(ctx)
 	}
-	c, of, err := s.entry.retrieve(ctx, s.sessions, "")
+	c, of, err := s.resolver.retrieve(ctx, s.sessions, "")
 	if err != nil {
 		return aws.Credentials{}, err
 	}
-	if err := s.judge(of); err != nil {
+	if err := s.checkOwner(of); err != nil {
 		return aws.Credentials{}, err
 	}
 	return c, nil
@@ -135,28 +135,28 @@ func (s *Session) Invalidate() { s.top.invalidate() }
 // Drop is Invalidate by one who knows which credentials were refused.
 func (s *Session) Drop(c aws.Credentials) { s.top.Drop(c) }
 
-// Anew is [Provider].
-func (s *Session) Anew(ctx context.Context, c aws.Credentials) (aws.Credentials, bool) {
-	return s.top.Anew(ctx, c)
+// Refresh is [Provider].
+func (s *Session) Refresh(ctx context.Context, c aws.Credentials) (aws.Credentials, bool) {
+	return s.top.Refresh(ctx, c)
 }
 
 // Expires is when the account stops working if nobody does anything: the MFA session's end where there is one, else the end of
 // the current credentials, which are renewed before. false: they do not expire.
 func (s *Session) Expires() (time.Time, bool) {
-	if mfa := s.top.mfa(); mfa != nil {
+	if mfa := s.top.mfaLayer(); mfa != nil {
 		return mfa.expires()
 	}
 	return s.top.expires()
 }
 
-// Lapses is when the account stops working unless a person comes: the end of an MFA session for which nothing gives a new code.
+// LoginDue is when the account stops working unless a person comes: the end of an MFA session for which nothing gives a new code.
 // false: nobody has to come.
-func (s *Session) Lapses() (time.Time, bool) {
-	mfa := s.top.mfa()
+func (s *Session) LoginDue() (time.Time, bool) {
+	mfa := s.top.mfaLayer()
 	if mfa == nil {
 		return time.Time{}, false
 	}
-	if codes := mfa.step.(*mfaStep).codes; codes != nil && codes.lasts() {
+	if codes := mfa.step.(*mfaStep).codes; codes != nil && codes.unattended() {
 		return time.Time{}, false
 	}
 	return mfa.expires()
@@ -172,41 +172,41 @@ func (s *Sessions) Open(ctx context.Context, a config.Account) (*Session, error)
 	if err != nil {
 		return nil, err
 	}
-	e := s.entry(steps)
+	e := s.resolverFor(steps)
 	_, of, err := e.retrieve(ctx, s, region)
 	if err != nil {
 		return nil, err
 	}
-	out := &Session{Identity: of.who, top: e.top, entry: e, sessions: s, block: a}
-	if err := out.judge(of); err != nil {
+	out := &Session{Identity: of.identity, top: e.top, resolver: e, sessions: s, block: a}
+	if err := out.checkOwner(of); err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
-// entry finds what the steps amount to, or begins it.
-func (s *Sessions) entry(steps []Step) *entry {
+// resolverFor finds what the steps amount to, or begins it.
+func (s *Sessions) resolverFor(steps []Step) *ownerResolver {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	top := s.top(steps)
-	if top.entry == nil {
-		top.entry = &entry{top: top}
+	top := s.topLayer(steps)
+	if top.resolver == nil {
+		top.resolver = &ownerResolver{top: top}
 	}
-	return top.entry
+	return top.resolver
 }
 
-// top is the last layer of the steps. s.mu is held.
-func (s *Sessions) top(steps []Step) *layer {
+// topLayer is the last layer of the steps. s.mu is held.
+func (s *Sessions) topLayer(steps []Step) *layer {
 	var top *layer
-	var key pipeline
+	var key pipelineKey
 	for _, step := range steps {
-		key = key.and(step)
-		top = s.layer(top, key, step)
+		key = key.with(step)
+		top = s.layerFor(top, key, step)
 	}
-	if top.entry == nil {
-		if t := now(); t.Sub(s.swept) > idle/8 { // not each time: ten thousand new accounts would look at each other
-			s.forgetIdle()
-			s.swept = t
+	if top.resolver == nil {
+		if t := now(); t.Sub(s.lastSweep) > idleTimeout/8 { // not each time: ten thousand new accounts would look at each other
+			s.removeIdle()
+			s.lastSweep = t
 		}
 	}
 	return top
@@ -222,9 +222,9 @@ func (s *Sessions) Forget(ctx context.Context, a config.Account) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var key pipeline
+	var key pipelineKey
 	for i, step := range steps {
-		key = key.and(step)
+		key = key.with(step)
 		_, fixed := step.(constant)
 		_, role := step.(revocable)
 		if fixed || role && i == len(steps)-1 {
@@ -234,38 +234,38 @@ func (s *Sessions) Forget(ctx context.Context, a config.Account) {
 }
 
 // A pipeline is what steps, one after the other, amount to.
-type pipeline [16]byte
+type pipelineKey [16]byte
 
-func (p pipeline) and(s Step) pipeline {
+func (p pipelineKey) with(s Step) pipelineKey {
 	sum := sha256.Sum256(append(p[:], s.Key()...))
-	return pipeline(sum[:len(p)])
+	return pipelineKey(sum[:len(p)])
 }
 
-// layer finds the layer of a key, or makes it. s.mu is held, except where s is being made.
-func (s *Sessions) layer(prev *layer, key pipeline, step Step) *layer {
+// layerFor finds the layer of a key, or makes it. s.mu is held, except where s is being made.
+func (s *Sessions) layerFor(prev *layer, key pipelineKey, step Step) *layer {
 	if s.instance != nil && step == s.instance.step {
 		return s.instance
 	}
 	l := s.layers[key]
 	if l == nil {
-		l = &layer{step: step, prev: prev, life: s.life}
-		if key != (pipeline{}) {
+		l = &layer{step: step, prev: prev, background: s.background}
+		if key != (pipelineKey{}) {
 			s.layers[key] = l
 		}
 	}
-	l.used = instantOf(now())
+	l.lastUsed = instantOf(now())
 	return l
 }
 
-// idle is how long a session is remembered that no run opens: its block has gone, or has changed. Any schedule that is
+// idleTimeout is how long a session is remembered that no run opens: its block has gone, or has changed. Any schedule that is
 // slower than this signs in again, which costs it nothing.
-const idle = 48 * time.Hour
+const idleTimeout = 48 * time.Hour
 
-// forgetIdle keeps a process that is reloaded for years from growing. s.mu is held.
-func (s *Sessions) forgetIdle() {
-	old := instantOf(now().Add(-idle))
+// removeIdle keeps a process that is reloaded for years from growing. s.mu is held.
+func (s *Sessions) removeIdle() {
+	old := instantOf(now().Add(-idleTimeout))
 	for k, l := range s.layers {
-		if l.used < old {
+		if l.lastUsed < old {
 			delete(s.layers, k)
 		}
 	}

@@ -288,7 +288,7 @@ credential_source = Ec2InstanceMetadata
 			if tt.session == "" && len(hops) > 0 || tt.session != "" && (len(hops) == 0 || hops[len(hops)-1].RoleSessionName != tt.session) {
 				t.Errorf("role sessions %v, want the last to be %q", hops, tt.session)
 			}
-			if again := w.open(s, tt.block); again.entry != got.entry || again.Identity != got.Identity {
+			if again := w.open(s, tt.block); again.resolver != got.resolver || again.Identity != got.Identity {
 				t.Error("a second Open made another session")
 			}
 			w.count("GetCallerIdentity", asked)
@@ -408,12 +408,12 @@ func TestReload(t *testing.T) {
 	a := w.ak(role(w.role.ARN))
 	first := w.open(s, a)
 	a.Name, a.ExtraTags, a.Schedule = "renamed", map[string]string{"team": "x"}, "@daily"
-	if w.open(s, a).entry != first.entry {
+	if w.open(s, a).resolver != first.resolver {
 		t.Error("a renamed block lost its session")
 	}
 	w.count("AssumeRole", 1)
 	a.Role.SessionName = "other"
-	if w.open(s, a).entry == first.entry {
+	if w.open(s, a).resolver == first.resolver {
 		t.Error("a changed role kept the old session")
 	}
 	w.count("AssumeRole", 2)

@@ -105,11 +105,11 @@ func (s *imdsStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentials, e
 	if s.disabled() {
 		return aws.Credentials{}, imdsDisabled()
 	}
-	ctx, cancel := within(ctx, callTimeout, "the instance metadata service")
+	ctx, cancel := withTimeout(ctx, callTimeout, "the instance metadata service")
 	defer cancel()
 	c, err := ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = s.client }).Retrieve(ctx)
 	if err != nil {
-		return aws.Credentials{}, imdsFault(timedOut(ctx, err))
+		return aws.Credentials{}, imdsFault(timeoutCause(ctx, err))
 	}
 	return c, nil
 }
@@ -119,7 +119,7 @@ func imdsDisabled() error {
 		"instance role: the instance metadata service is disabled")
 }
 
-const hopLimit = "in a container the hop limit of 1 swallows the answer: raise it with `aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2`"
+const hopLimitHint = "in a container the hop limit of 1 swallows the answer: raise it with `aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2`"
 
 // fromIMDS reports whether err began at the instance metadata service, however deep in a chain.
 func fromIMDS(err error) bool {
@@ -138,16 +138,16 @@ func imdsFault(err error) error {
 		status = re.HTTPStatusCode()
 	}
 	// Not in the SDK's words, which quote the answer: it is the credentials.
-	f := &record.Fault{Reason: record.NoCredentials, Err: errText("instance role: " + outcome(err))}
+	f := &record.Fault{Reason: record.NoCredentials, Err: textError("instance role: " + safeErrorText(err))}
 	switch {
 	case record.CodeOf(err) != "":
 		f.Hint = "the instance profile's role does not trust ec2.amazonaws.com, or was deleted: look at `aws iam get-instance-profile`"
 	case status == http.StatusNotFound:
 		f.Hint = "the instance has no role: attach an instance profile, or give the account credentials of its own"
 	case status == http.StatusUnauthorized:
-		f.Hint = "the metadata service asks for a token and none could be had: " + hopLimit
+		f.Hint = "the metadata service asks for a token and none could be had: " + hopLimitHint
 	default:
-		f.Hint = "no metadata service answers: this may be no EC2 instance; " + hopLimit + "; a firewall may also keep 169.254.169.254 from this process"
+		f.Hint = "no metadata service answers: this may be no EC2 instance; " + hopLimitHint + "; a firewall may also keep 169.254.169.254 from this process"
 	}
 	return f
 }
@@ -175,7 +175,7 @@ func (s *containerStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentia
 			"container: neither AWS_CONTAINER_CREDENTIALS_RELATIVE_URI nor AWS_CONTAINER_CREDENTIALS_FULL_URI is set")
 	}
 	if !s.trusted {
-		if err := ownMachine(ctx, s.endpoint); err != nil {
+		if err := checkEndpointHost(ctx, s.endpoint); err != nil {
 			return aws.Credentials{}, err
 		}
 	}
@@ -184,11 +184,11 @@ func (s *containerStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentia
 		b, err := userfile.Read(ctx, s.file, 1<<20)
 		if err != nil {
 			return aws.Credentials{}, fault(record.NoCredentials, "look at AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE and "+
-				"the pod's volumes", "container: %s: %s", s.file, why(err))
+				"the pod's volumes", "container: %s: %s", s.file, fileErrorCause(err))
 		}
 		token = strings.TrimSpace(string(b)) // the SDK refuses the newline that an editor leaves
 	}
-	ctx, cancel := within(ctx, callTimeout, "the container's credentials endpoint")
+	ctx, cancel := withTimeout(ctx, callTimeout, "the container's credentials endpoint")
 	defer cancel()
 	c, err := endpointcreds.New(s.endpoint, func(o *endpointcreds.Options) {
 		o.HTTPClient, o.AuthorizationToken, o.Retryer, o.APIOptions = s.http, token, retryer(callAttempts)(), s.options
@@ -197,17 +197,17 @@ func (s *containerStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentia
 		return aws.Credentials{}, fault(record.NoCredentials,
 			"the credentials endpoint refused or did not answer: look at the task's role or the pod's identity "+
 				"association, and at the authorization token",
-			"container: %s", outcome(timedOut(ctx, err)))
+			"container: %s", safeErrorText(timeoutCause(ctx, err)))
 	}
 	return c, nil
 }
 
-// agents are the addresses at which ECS and EKS answer.
-var agents = []string{"169.254.170.2", "169.254.170.23", "fd00:ec2::23", "localhost"}
+// agentHosts are the addresses at which ECS and EKS answer.
+var agentHosts = []string{"169.254.170.2", "169.254.170.23", "fd00:ec2::23", "localhost"}
 
-// ownMachine refuses to send the authorization token in clear to another machine, as the SDKs do.
-func ownMachine(ctx context.Context, endpoint string) error {
-	own := func(host string) bool { return slices.Contains(agents, host) || net.ParseIP(host).IsLoopback() }
+// checkEndpointHost refuses to send the authorization token in clear to another machine, as the SDKs do.
+func checkEndpointHost(ctx context.Context, endpoint string) error {
+	own := func(host string) bool { return slices.Contains(agentHosts, host) || net.ParseIP(host).IsLoopback() }
 	u, err := url.Parse(endpoint)
 	if err == nil && (u.Scheme == "https" || own(u.Hostname())) {
 		return nil
@@ -222,9 +222,9 @@ func ownMachine(ctx context.Context, endpoint string) error {
 		"container: the credentials endpoint is another machine's and not https")
 }
 
-// newContainer reads what an agent puts into the environment. Where the program is isolated, the endpoint is its own choice,
+// newContainerStep reads what an agent puts into the environment. Where the program is isolated, the endpoint is its own choice,
 // and getenv what it was handed.
-func newContainer(l *loaded, getenv func(string) string) *containerStep {
+func newContainerStep(l *loader, getenv func(string) string) *containerStep {
 	s := &containerStep{
 		http: l.metadata, options: l.apiOptions(),
 		token: secret.New(getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN")), file: getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),

@@ -9,10 +9,10 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// boto is the key in boto 2's files, from which boto3 takes one too: BOTO_CONFIG if it is set, else /etc/boto.cfg, then
+// botoKey is the key in boto 2's files, from which boto3 takes one too: BOTO_CONFIG if it is set, else /etc/boto.cfg, then
 // ~/.boto; the first that holds a key counts. A file that is missing or may not be read is passed over, as there.
 // https://boto3.amazonaws.com/v1/documentation/api/latest/guide/credentials.html#boto2-configuration-file
-func (l *loaded) boto(getenv func(string) string) (aws.Credentials, error) {
+func (l *loader) botoKey(getenv func(string) string) (aws.Credentials, error) {
 	files := l.opts.BotoFiles
 	if files == nil && !l.opts.Isolated {
 		files = []string{"/etc/boto.cfg"}
@@ -39,7 +39,7 @@ func (l *loaded) boto(getenv func(string) string) (aws.Credentials, error) {
 
 // botoCredentials reads the section [Credentials] of an INI file: "name = value" or "name: value", names in any case.
 func botoCredentials(file string) map[string]string {
-	text, err := readShared(file)
+	text, err := readSharedFile(file)
 	if err != nil {
 		return nil
 	}

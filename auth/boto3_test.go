@@ -229,7 +229,7 @@ type profileScene struct {
 }
 
 func newProfileScene(t *testing.T) *profileScene {
-	w, url := ordinary(t)
+	w, url := ordinaryEnv(t)
 	s := &profileScene{w, url, map[string]string{}}
 	key := func(name string, a *awsfake.Account) awsfake.Key {
 		k := a.AddUser(name).NewKey()

@@ -18,11 +18,11 @@ import (
 // When credentials are renewed. The window never reaches a quarter of what is left of them: a window as long as the
 // session would renew at every call.
 const (
-	window  = 5 * time.Minute  // before their end, and up to half of it later, so that sessions do not end all at once
-	pause   = 30 * time.Second // between two tries to renew what is still valid
-	sulk    = 10 * time.Second // so long a clear refusal is repeated without asking again
-	settled = 5 * time.Second  // credentials younger than this are not what an "expired" was about
-	doubted = 10 * time.Minute // credentials older than this may have been revoked, where AWS denies what a role is there for
+	renewalWindow    = 5 * time.Minute  // before their end, and up to half of it later, so that sessions do not end all at once
+	retryPause       = 30 * time.Second // between two tries to renew what is still valid
+	negativeCacheTTL = 10 * time.Second // so long a clear refusal is repeated without asking again
+	minimumAge       = 5 * time.Second  // credentials younger than this are not what an "expired" was about
+	revocationAge    = 10 * time.Minute // credentials older than this may have been revoked, where AWS denies what a role is there for
 )
 
 // A Provider gives a step the credentials before it.
@@ -30,9 +30,9 @@ type Provider interface {
 	aws.CredentialsProvider
 	// Drop says that AWS refuses these credentials: they are not given again, if they are still the current ones.
 	Drop(aws.Credentials)
-	// Anew gives others in the place of these, which AWS takes and yet denies what they should be allowed: a role's sessions can be
+	// Refresh gives others in the place of these, which AWS takes and yet denies what they should be allowed: a role's sessions can be
 	// revoked, by a policy that denies everything to those begun before. false: there are none that could be better.
-	Anew(context.Context, aws.Credentials) (aws.Credentials, bool)
+	Refresh(context.Context, aws.Credentials) (aws.Credentials, bool)
 }
 
 // A layer is a step with its credentials, kept and renewed. It differs from the SDK's cache in what happens in bad times:
@@ -40,50 +40,50 @@ type Provider interface {
 //   - a renewal that fails or hangs takes nothing away from anybody;
 //   - nobody waits longer than its own context, and nobody's context ends the others' call.
 type layer struct {
-	step Step
-	prev *layer // nil under a base
-	life *life
+	step       Step
+	prev       *layer // nil under a base
+	background *background
 
-	used  instant // guarded by Sessions.mu
-	entry *entry  // the session that this layer is the last of; nil: none. Guarded by Sessions.mu
+	lastUsed instant        // guarded by Sessions.mu
+	resolver *ownerResolver // the session that this layer is the last of; nil: none. Guarded by Sessions.mu
 
-	mu     sync.Mutex
-	creds  *kept // nil: none
-	gone   *kept // the last that AWS refused, or denied what others are allowed
-	got    instant
-	due    instant // when renewal begins; 0: never
-	next   instant // no renewal before
-	no     *no     // the last answer, if it was a clear one
-	flight *flight[aws.Credentials]
+	mu        sync.Mutex
+	creds     *packedCredentials // nil: none
+	rejected  *packedCredentials // the last that AWS refused, or denied what others are allowed
+	obtained  instant
+	renewAt   instant      // when renewal begins; 0: never
+	retryAt   instant      // no renewal before
+	cachedErr *cachedError // the last answer, if it was a clear one
+	renewal   *sharedCall[aws.Credentials]
 }
 
-// no is a clear refusal, repeated until then.
-type no struct {
+// cachedError is a clear refusal, repeated until then.
+type cachedError struct {
 	err   error
 	until instant
 }
 
-// kept is credentials as a layer keeps them: there may be ten thousand of them, so their texts are one. A layer has its address,
+// packedCredentials is credentials as a layer keeps them: there may be ten thousand of them, so their texts are one. A layer has its address,
 // which is what whoever prints a layer prints.
-type kept struct {
-	text                string // the access key id, the secret, the token and the account's id, one after the other
-	secret, token, rest int32  // where these begin
-	source              string
-	canExpire           bool
-	expires             instant
+type packedCredentials struct {
+	text                         string // the access key id, the secret, the token and the account's id, one after the other
+	secretAt, tokenAt, accountAt int32  // where these begin
+	source                       string
+	canExpire                    bool
+	expires                      instant
 }
 
-func keep(c aws.Credentials) *kept {
-	k := &kept{text: c.AccessKeyID + c.SecretAccessKey + c.SessionToken + c.AccountID, source: c.Source, canExpire: c.CanExpire, expires: instantOf(c.Expires)}
-	k.secret = int32(len(c.AccessKeyID))
-	k.token = k.secret + int32(len(c.SecretAccessKey))
-	k.rest = k.token + int32(len(c.SessionToken))
+func pack(c aws.Credentials) *packedCredentials {
+	k := &packedCredentials{text: c.AccessKeyID + c.SecretAccessKey + c.SessionToken + c.AccountID, source: c.Source, canExpire: c.CanExpire, expires: instantOf(c.Expires)}
+	k.secretAt = int32(len(c.AccessKeyID))
+	k.tokenAt = k.secretAt + int32(len(c.SecretAccessKey))
+	k.accountAt = k.tokenAt + int32(len(c.SessionToken))
 	return k
 }
 
-func (k *kept) credentials() aws.Credentials {
-	return aws.Credentials{AccessKeyID: k.text[:k.secret], SecretAccessKey: k.text[k.secret:k.token], SessionToken: k.text[k.token:k.rest],
-		AccountID: k.text[k.rest:], Source: k.source, CanExpire: k.canExpire, Expires: k.expires.time()}
+func (k *packedCredentials) unpack() aws.Credentials {
+	return aws.Credentials{AccessKeyID: k.text[:k.secretAt], SecretAccessKey: k.text[k.secretAt:k.tokenAt], SessionToken: k.text[k.tokenAt:k.accountAt],
+		AccountID: k.text[k.accountAt:], Source: k.source, CanExpire: k.canExpire, Expires: k.expires.time()}
 }
 
 // A constant step has its credentials from the configuration: there is nothing to wait for, to keep or to renew.
@@ -117,50 +117,50 @@ func (l *layer) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	l.mu.Lock()
 	t := now()
 	if l.valid(t) {
-		c, at := l.creds.credentials(), instantOf(t)
-		if l.flight == nil && l.due != 0 && at >= l.due && at >= l.next {
-			l.renew()
+		c, at := l.creds.unpack(), instantOf(t)
+		if l.renewal == nil && l.renewAt != 0 && at >= l.renewAt && at >= l.retryAt {
+			l.startRenewal()
 		}
 		l.mu.Unlock()
 		return c, nil
 	}
-	if l.no != nil && instantOf(t) < l.no.until {
+	if l.cachedErr != nil && instantOf(t) < l.cachedErr.until {
 		defer l.mu.Unlock()
-		return aws.Credentials{}, l.no.err
+		return aws.Credentials{}, l.cachedErr.err
 	}
-	f := l.flight
+	f := l.renewal
 	switch {
 	case f != nil:
-	case ctx == l.life.ctx: // a step after this one asks: its goroutine is one that everybody waits for as it is
-		f = newFlight[aws.Credentials]()
-		l.flight = f
+	case ctx == l.background.ctx: // a step after this one asks: its goroutine is one that everybody waits for as it is
+		f = newSharedCall[aws.Credentials]()
+		l.renewal = f
 		l.mu.Unlock()
-		l.fly(ctx, f)
+		l.runRenewal(ctx, f)
 		return f.val, f.err
 	default:
-		l.renew()
-		f = l.flight
+		l.startRenewal()
+		f = l.renewal
 	}
 	l.mu.Unlock()
 	return f.wait(ctx, l.step.Name())
 }
 
-// renew starts the one call that everybody waits for. l.mu is held.
-func (l *layer) renew() {
-	f := newFlight[aws.Credentials]()
-	l.flight = f
-	if !l.life.run(func(ctx context.Context) { l.fly(ctx, f) }) {
-		f.land(aws.Credentials{}, errClosed) // and stays: there is no other to come
+// startRenewal starts the one call that everybody waits for. l.mu is held.
+func (l *layer) startRenewal() {
+	f := newSharedCall[aws.Credentials]()
+	l.renewal = f
+	if !l.background.run(func(ctx context.Context) { l.runRenewal(ctx, f) }) {
+		f.finish(aws.Credentials{}, errClosed) // and stays: there is no other to come
 	}
 }
 
-func (l *layer) fly(ctx context.Context, f *flight[aws.Credentials]) {
-	c, err := l.ask(ctx)
-	l.landed(c, err)
-	f.land(c, err)
+func (l *layer) runRenewal(ctx context.Context, f *sharedCall[aws.Credentials]) {
+	c, err := l.retrieveStep(ctx)
+	l.renewalDone(c, err)
+	f.finish(c, err)
 }
 
-func (l *layer) ask(ctx context.Context) (c aws.Credentials, err error) {
+func (l *layer) retrieveStep(ctx context.Context) (c aws.Credentials, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = &record.Fault{Reason: record.Panicked, Err: fmt.Errorf("%s: panic: %v", l.step.Name(), r)}
@@ -172,27 +172,27 @@ func (l *layer) ask(ctx context.Context) (c aws.Credentials, err error) {
 	return l.step.Retrieve(ctx, l.prev)
 }
 
-func (l *layer) landed(c aws.Credentials, err error) {
+func (l *layer) renewalDone(c aws.Credentials, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.flight = nil
+	l.renewal = nil
 	t := now()
-	l.next = instantOf(t.Add(pause))
+	l.retryAt = instantOf(t.Add(retryPause))
 	if err == nil {
-		l.creds, l.got, l.no = keep(c), instantOf(t), nil
-		due := dueAt(c, t)
-		if s, ok := l.step.(looker); ok {
-			due = s.look(due, t)
+		l.creds, l.obtained, l.cachedErr = pack(c), instantOf(t), nil
+		due := renewalTime(c, t)
+		if s, ok := l.step.(rechecker); ok {
+			due = s.recheckAt(due, t)
 		}
-		l.due = instantOf(due)
+		l.renewAt = instantOf(due)
 		return
 	}
-	if refusal(err) {
-		l.no = &no{err, instantOf(t.Add(sulk))}
+	if isRefusal(err) {
+		l.cachedErr = &cachedError{err, instantOf(t.Add(negativeCacheTTL))}
 	}
-	if l.valid(t) && l.life.ctx.Err() == nil {
+	if l.valid(t) && l.background.ctx.Err() == nil {
 		// Nobody waits for this error, so it is said here.
-		l.life.log.Warn("credentials not renewed; what is valid is kept", "step", l.step.Name(), "expires", l.creds.expires.time(),
+		l.background.log.Warn("credentials not renewed; what is valid is kept", "step", l.step.Name(), "expires", l.creds.expires.time(),
 			"err", err, "reason", record.ReasonOf(err), "hint", record.HintOf(err))
 	}
 }
@@ -204,8 +204,8 @@ func (l *layer) Drop(c aws.Credentials) {
 	if l.creds == nil {
 		return
 	}
-	if mine := l.creds.credentials(); mine.AccessKeyID == c.AccessKeyID && mine.SessionToken == c.SessionToken {
-		l.forget()
+	if mine := l.creds.unpack(); mine.AccessKeyID == c.AccessKeyID && mine.SessionToken == c.SessionToken {
+		l.discard()
 	}
 }
 
@@ -214,74 +214,74 @@ func (l *layer) Drop(c aws.Credentials) {
 func (l *layer) invalidate() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if instantOf(now().Add(-settled)) >= l.got {
-		l.forget()
+	if instantOf(now().Add(-minimumAge)) >= l.obtained {
+		l.discard()
 	}
 }
 
-func (l *layer) forget() {
+func (l *layer) discard() {
 	if d, ok := l.step.(dropper); ok && l.creds != nil {
-		d.drop(l.creds.credentials())
+		d.drop(l.creds.unpack())
 	}
 	if l.creds != nil {
-		l.gone = l.creds
+		l.rejected = l.creds
 	}
 	l.reset()
 }
 
-// refused reports whether credentials that were kept are not to be given any more, though they are valid by the clock.
-func (l *layer) refused(k *kept) bool {
+// isRejected reports whether credentials that were kept are not to be given any more, though they are valid by the clock.
+func (l *layer) isRejected(k *packedCredentials) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return k == l.gone
+	return k == l.rejected
 }
 
-// keptOf is credentials as they are kept here, or are to be.
-func (l *layer) keptOf(c aws.Credentials) *kept {
+// packedOf is credentials as they are kept here, or are to be.
+func (l *layer) packedOf(c aws.Credentials) *packedCredentials {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.creds != nil && same(l.creds.credentials(), c) {
+	if l.creds != nil && sameCredentials(l.creds.unpack(), c) {
 		return l.creds
 	}
-	return keep(c)
+	return pack(c)
 }
 
 // reset leaves the layer as it began. l.mu is held.
-func (l *layer) reset() { l.creds, l.due, l.next, l.no = nil, 0, 0, nil }
+func (l *layer) reset() { l.creds, l.renewAt, l.retryAt, l.cachedErr = nil, 0, 0, nil }
 
-// reread forgets what is still good, because there is better elsewhere.
-func (l *layer) reread() {
+// reload forgets what is still good, because there is better elsewhere.
+func (l *layer) reload() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reset()
 }
 
-// Anew is [Provider]. Whoever denies and is right, denies again: so it is one call in so long a time, however many behind one role
+// Refresh is [Provider]. Whoever denies and is right, denies again: so it is one call in so long a time, however many behind one role
 // are denied.
-func (l *layer) Anew(ctx context.Context, c aws.Credentials) (aws.Credentials, bool) {
+func (l *layer) Refresh(ctx context.Context, c aws.Credentials) (aws.Credentials, bool) {
 	if _, ok := l.step.(revocable); !ok {
 		return c, false
 	}
 	l.mu.Lock()
 	t := instantOf(now())
 	switch {
-	case l.creds != nil && !same(l.creds.credentials(), c): // somebody was faster
+	case l.creds != nil && !sameCredentials(l.creds.unpack(), c): // somebody was faster
 		defer l.mu.Unlock()
-		return l.creds.credentials(), l.valid(now())
-	case l.creds == nil || t < l.next || t < l.got+instant(doubted):
+		return l.creds.unpack(), l.valid(now())
+	case l.creds == nil || t < l.retryAt || t < l.obtained+instant(revocationAge):
 		l.mu.Unlock()
 		return c, false
-	case l.flight == nil:
-		l.renew()
+	case l.renewal == nil:
+		l.startRenewal()
 	}
-	f, old := l.flight, l.creds
+	f, old := l.renewal, l.creds
 	l.mu.Unlock()
 	other, err := f.wait(ctx, l.step.Name())
-	if err != nil || same(other, c) {
+	if err != nil || sameCredentials(other, c) {
 		return c, false // landed has said why, and kept what is valid
 	}
 	l.mu.Lock()
-	l.gone = old
+	l.rejected = old
 	l.mu.Unlock()
 	return other, true
 }
@@ -290,7 +290,7 @@ func (l *layer) Anew(ctx context.Context, c aws.Credentials) (aws.Credentials, b
 // call: a role's session, but no MFA session, which costs a code.
 type revocable interface{ revocable() }
 
-func same(a, b aws.Credentials) bool {
+func sameCredentials(a, b aws.Credentials) bool {
 	return a.AccessKeyID == b.AccessKeyID && a.SecretAccessKey == b.SecretAccessKey && a.SessionToken == b.SessionToken
 }
 
@@ -298,8 +298,8 @@ func same(a, b aws.Credentials) bool {
 type dropper interface{ drop(aws.Credentials) }
 
 // A looker is a step whose credentials others may renew elsewhere: it says when to look.
-type looker interface {
-	look(due, t time.Time) time.Time
+type rechecker interface {
+	recheckAt(due, t time.Time) time.Time
 }
 
 func (l *layer) expires() (time.Time, bool) {
@@ -311,8 +311,8 @@ func (l *layer) expires() (time.Time, bool) {
 	return l.creds.expires.time(), true
 }
 
-// mfa is the layer of the MFA session, nil without one.
-func (l *layer) mfa() *layer {
+// mfaLayer is the layer of the MFA session, nil without one.
+func (l *layer) mfaLayer() *layer {
 	for ; l != nil; l = l.prev {
 		if _, ok := l.step.(*mfaStep); ok {
 			return l
@@ -340,22 +340,22 @@ func (l *layer) path() []string {
 }
 
 // valid reports whether there are credentials to give. l.mu is held.
-func (l *layer) valid(at time.Time) bool { return l.creds != nil && valid(l.creds.credentials(), at) }
+func (l *layer) valid(at time.Time) bool { return l.creds != nil && valid(l.creds.unpack(), at) }
 
 func valid(c aws.Credentials, at time.Time) bool {
 	return c.HasKeys() && (!c.CanExpire || at.Before(c.Expires))
 }
 
-func dueAt(c aws.Credentials, at time.Time) time.Time {
+func renewalTime(c aws.Credentials, at time.Time) time.Time {
 	if !c.CanExpire {
 		return time.Time{}
 	}
-	w := min(window, c.Expires.Sub(at)/4)
+	w := min(renewalWindow, c.Expires.Sub(at)/4)
 	return c.Expires.Add(-w + time.Duration(rand.Float64()*0.5*float64(w)))
 }
 
-// refusal reports whether asking again at once would get the same answer.
-func refusal(err error) bool {
+// isRefusal reports whether asking again at once would get the same answer.
+func isRefusal(err error) bool {
 	switch record.ReasonOf(err) {
 	case record.TimedOut, record.Throttling, record.Network, record.Interrupted, record.Panicked, record.Other:
 		return false
@@ -364,20 +364,20 @@ func refusal(err error) bool {
 }
 
 // A flight is one piece of work for which many wait, each no longer than it wants to.
-type flight[T any] struct {
+type sharedCall[T any] struct {
 	done chan struct{}
 	val  T
 	err  error
 }
 
-func newFlight[T any]() *flight[T] { return &flight[T]{done: make(chan struct{})} }
+func newSharedCall[T any]() *sharedCall[T] { return &sharedCall[T]{done: make(chan struct{})} }
 
-func (f *flight[T]) land(v T, err error) {
+func (f *sharedCall[T]) finish(v T, err error) {
 	f.val, f.err = v, err
 	close(f.done)
 }
 
-func (f *flight[T]) wait(ctx context.Context, name string) (T, error) {
+func (f *sharedCall[T]) wait(ctx context.Context, name string) (T, error) {
 	select {
 	case <-f.done:
 		return f.val, f.err
@@ -393,38 +393,38 @@ func (f *flight[T]) wait(ctx context.Context, name string) (T, error) {
 
 var errClosed = &record.Fault{Reason: record.Interrupted, Err: errors.New("sign-in: the program is ending")}
 
-// life is as long as the sessions': it ends the goroutines that renew, and waits for them. Its context is kept because a
+// background is as long as the sessions': it ends the goroutines that renew, and waits for them. Its context is kept because a
 // renewal belongs to all who wait for it, not to the one who asked first.
-type life struct {
-	log  *slog.Logger
-	ctx  context.Context
-	stop context.CancelFunc
+type background struct {
+	log    *slog.Logger
+	ctx    context.Context
+	cancel context.CancelFunc
 
-	mu   sync.Mutex
-	over bool
-	wg   sync.WaitGroup
+	mu     sync.Mutex
+	closed bool
+	wg     sync.WaitGroup
 }
 
-func newLife(log *slog.Logger) *life {
+func newBackground(log *slog.Logger) *background {
 	ctx, stop := context.WithCancel(context.Background())
-	return &life{log: log, ctx: ctx, stop: stop}
+	return &background{log: log, ctx: ctx, cancel: stop}
 }
 
 // run starts fn, unless the life is over.
-func (l *life) run(fn func(context.Context)) bool {
+func (l *background) run(fn func(context.Context)) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.over {
+	if l.closed {
 		return false
 	}
 	l.wg.Go(func() { fn(l.ctx) })
 	return true
 }
 
-func (l *life) end() {
+func (l *background) stop() {
 	l.mu.Lock()
-	l.over = true
+	l.closed = true
 	l.mu.Unlock()
-	l.stop()
+	l.cancel()
 	l.wg.Wait()
 }

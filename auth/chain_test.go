@@ -12,18 +12,18 @@ import (
 
 // A sign-in under way is one goroutine, however many steps it has: each asks the one before it where it is.
 func TestOneGoroutineAChain(t *testing.T) {
-	life := newLife(slog.New(slog.DiscardHandler))
-	defer life.end()
+	life := newBackground(slog.New(slog.DiscardHandler))
+	defer life.stop()
 	stack := ""
-	base := &layer{life: life, step: fakeStep(func(context.Context, Provider) (aws.Credentials, error) {
+	base := &layer{background: life, step: fakeStep(func(context.Context, Provider) (aws.Credentials, error) {
 		stack = string(debug.Stack())
 		return aws.Credentials{AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: "s"}, nil
 	})}
-	top := &layer{life: life, prev: base, step: fakeStep(func(ctx context.Context, prev Provider) (aws.Credentials, error) { return prev.Retrieve(ctx) })}
+	top := &layer{background: life, prev: base, step: fakeStep(func(ctx context.Context, prev Provider) (aws.Credentials, error) { return prev.Retrieve(ctx) })}
 	if c, err := top.Retrieve(t.Context()); err != nil || c.AccessKeyID != "AKIAIOSFODNN7EXAMPLE" {
 		t.Fatalf("%+v, %v", c.AccessKeyID, err)
 	}
-	if n := strings.Count(stack, "(*layer).fly("); n != 2 {
+	if n := strings.Count(stack, "(*layer).runRenewal("); n != 2 {
 		t.Errorf("the base was asked below %d steps, itself included, want 2:\n%s", n, stack)
 	}
 }

@@ -20,16 +20,16 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// Claims remembers which AWS account each block turned out to be.
-type Claims interface {
-	// Hold is asked before the first credentials of an account are given to a block, and whenever they may have
+// IdentityStore remembers which AWS account each block turned out to be.
+type IdentityStore interface {
+	// Check is asked before the first credentials of an account are given to a block, and whenever they may have
 	// become those of another. Its error holds a [record.Fault]: of reason wrong_account where the block was another
 	// account before. path is how the block was entered, for people.
-	Hold(a config.Account, who record.Identity, path []string) error
+	Check(a config.Account, who record.Identity, path []string) error
 }
 
 // A Claim is the account that a block was when it was entered last.
-type Claim struct {
+type BlockIdentity struct {
 	Block     string    `json:"block"`
 	Mark      string    `json:"mark"` // of its sign-in, see [config.SignIn]
 	AccountID string    `json:"account_id"`
@@ -43,7 +43,7 @@ type Claim struct {
 }
 
 // Saved reports whether a run made the claim, and not a check.
-func (c *Claim) Saved() bool { return !c.unsaved }
+func (c *BlockIdentity) Saved() bool { return !c.unsaved }
 
 // A Refusal is another account that a block turned out to be, which nobody has accepted yet.
 type Refusal struct {
@@ -53,135 +53,135 @@ type Refusal struct {
 	At        time.Time `json:"at"` // when it was seen first
 }
 
-// Is reports whether the claim is of this account.
-func (c *Claim) Is(who record.Identity) bool {
+// Matches reports whether the claim is of this account.
+func (c *BlockIdentity) Matches(who record.Identity) bool {
 	return c.AccountID == who.AccountID && c.Partition == who.Partition
 }
 
-// ClaimsOptions says where claims are kept.
-type ClaimsOptions struct {
+// IdentityStoreOptions says where claims are kept.
+type IdentityStoreOptions struct {
 	Path     string // of a file; "": in memory, until the process ends
 	ReadOnly bool   // the file is read, and never written
 	Checking bool   // what is refused is written, and nothing else
 	Log      *slog.Logger
 }
 
-// FileClaims are claims in a JSON file, which several processes may change: each change is made to what the file
+// FileIdentityStore are claims in a JSON file, which several processes may change: each change is made to what the file
 // holds then, under a lock. It holds no secret.
-type FileClaims struct {
-	o ClaimsOptions
+type FileIdentityStore struct {
+	options IdentityStoreOptions
 
-	saving sync.Mutex // held by who writes the file
+	writeMu sync.Mutex // held by who writes the file
 
-	mu      sync.Mutex
-	all     map[claimKey]*Claim // as read or written last, and what is not written yet; no claim is changed in place
-	file    fs.FileInfo         // as it was then; nil: none
-	pending map[claimKey]bool   // to be written
-	timer   *time.Timer         // until what can wait is written
-	err     error               // of the last write
+	mu         sync.Mutex
+	identities map[blockKey]*BlockIdentity // as read or written last, and what is not written yet; no claim is changed in place
+	fileInfo   fs.FileInfo                 // as it was then; nil: none
+	pending    map[blockKey]bool           // to be written
+	timer      *time.Timer                 // until what can wait is written
+	lastErr    error                       // of the last write
 }
 
-type claimKey struct{ block, mark string }
+type blockKey struct{ block, mark string }
 
-func (c *Claim) key() claimKey { return claimKey{c.Block, c.Mark} }
+func (c *BlockIdentity) key() blockKey { return blockKey{c.Block, c.Mark} }
 
-// NewClaims reads nothing yet.
-func NewClaims(o ClaimsOptions) *FileClaims {
+// NewFileIdentityStore reads nothing yet.
+func NewFileIdentityStore(o IdentityStoreOptions) *FileIdentityStore {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &FileClaims{o: o, all: map[claimKey]*Claim{}, pending: map[claimKey]bool{}}
+	return &FileIdentityStore{options: o, identities: map[blockKey]*BlockIdentity{}, pending: map[blockKey]bool{}}
 }
 
-// claimsVersion is the format's.
-const claimsVersion = 1
+// identityFileVersion is the format's.
+const identityFileVersion = 1
 
-type savedClaims struct {
-	Version int      `json:"version"`
-	Claims  []*Claim `json:"claims"`
+type identityFile struct {
+	Version    int              `json:"version"`
+	Identities []*BlockIdentity `json:"claims"`
 }
 
 // Load reads the file. One that cannot be used is moved aside, unless it may only be read: then nothing is remembered
 // of it.
-func (f *FileClaims) Load() error {
+func (f *FileIdentityStore) Load() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.load()
+	return f.loadLocked()
 }
 
-// load is Load, where the file changed since. f.mu is held.
-func (f *FileClaims) load() error {
-	if f.o.Path == "" {
+// loadLocked is Load, where the file changed since. f.mu is held.
+func (f *FileIdentityStore) loadLocked() error {
+	if f.options.Path == "" {
 		return nil
 	}
-	info, err := os.Lstat(f.o.Path)
+	info, err := os.Lstat(f.options.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if f.file != nil { // it was removed under this process, which knows what was in it
-			f.again()
+		if f.fileInfo != nil { // it was removed under this process, which knows what was in it
+			f.rewriteAll()
 		}
-		f.file = nil
+		f.fileInfo = nil
 		return nil
 	case err != nil:
 		return fmt.Errorf("read which account each block is: %w", err)
-	case unchanged(f.file, info):
+	case unchanged(f.fileInfo, info):
 		return nil
 	}
-	saved, damage, err := readClaims(f.o.Path)
+	saved, damage, err := readIdentityFile(f.options.Path)
 	if err == nil && damage != nil {
 		if err = f.setAside(damage); err == nil {
-			f.file = nil
-			if f.o.ReadOnly || f.o.Checking {
-				f.file = info // it is still there, and was said
+			f.fileInfo = nil
+			if f.options.ReadOnly || f.options.Checking {
+				f.fileInfo = info // it is still there, and was said
 			}
-			f.again() // it was damaged under this process, which knows what was in it
+			f.rewriteAll() // it was damaged under this process, which knows what was in it
 			return nil
 		}
 	}
 	if err != nil {
 		return fmt.Errorf("read which account each block is: %w", err)
 	}
-	fresh := make(map[claimKey]*Claim, len(saved.Claims))
-	for _, c := range saved.Claims {
+	fresh := make(map[blockKey]*BlockIdentity, len(saved.Identities))
+	for _, c := range saved.Identities {
 		if c != nil && c.Block != "" && c.AccountID != "" {
 			fresh[c.key()] = c
 		}
 	}
 	for key := range f.pending { // not written yet, and so not in the file
-		mine := f.all[key]
+		mine := f.identities[key]
 		if theirs := fresh[key]; theirs != nil && theirs.Since.After(mine.Since) {
 			delete(f.pending, key) // a person has accepted another account meanwhile
 			continue
 		}
 		fresh[key] = mine
 	}
-	for key, c := range f.all { // of a process that does not write them
-		if fresh[key] == nil && (f.o.Checking || f.o.ReadOnly) {
+	for key, c := range f.identities { // of a process that does not write them
+		if fresh[key] == nil && (f.options.Checking || f.options.ReadOnly) {
 			fresh[key] = c
 		}
 	}
-	f.all, f.file = fresh, info
+	f.identities, f.fileInfo = fresh, info
 	return nil
 }
 
-// again has what is known written once more, after the file was lost. f.mu is held.
-func (f *FileClaims) again() {
-	if !f.writes() {
+// rewriteAll has what is known written once more, after the file was lost. f.mu is held.
+func (f *FileIdentityStore) rewriteAll() {
+	if !f.canWrite() {
 		return
 	}
-	for _, c := range f.all {
+	for _, c := range f.identities {
 		f.put(c)
 	}
-	f.later()
+	f.scheduleFlush()
 }
 
 // unchanged reports whether the file is the one that was read.
-func unchanged(was, is fs.FileInfo) bool {
-	return was != nil && os.SameFile(was, is) && was.ModTime().Equal(is.ModTime()) && was.Size() == is.Size()
+func unchanged(previous, is fs.FileInfo) bool {
+	return previous != nil && os.SameFile(previous, is) && previous.ModTime().Equal(is.ModTime()) && previous.Size() == is.Size()
 }
 
-// readClaims is what the file holds; damage says that it cannot be used.
-func readClaims(path string) (saved savedClaims, damage, err error) {
+// readIdentityFile is what the file holds; damage says that it cannot be used.
+func readIdentityFile(path string) (saved identityFile, damage, err error) {
 	b, err := statefile.Read(path)
 	switch {
 	case errors.Is(err, statefile.ErrNotRegular):
@@ -190,70 +190,70 @@ func readClaims(path string) (saved savedClaims, damage, err error) {
 		return saved, nil, err
 	}
 	if err := json.Unmarshal(b, &saved); err != nil {
-		return savedClaims{}, err, nil
+		return identityFile{}, err, nil
 	}
-	if saved.Version != claimsVersion {
-		return savedClaims{}, fmt.Errorf("version %d is not known", saved.Version), nil
+	if saved.Version != identityFileVersion {
+		return identityFile{}, fmt.Errorf("version %d is not known", saved.Version), nil
 	}
 	return saved, nil, nil
 }
 
-func (f *FileClaims) setAside(why error) error {
-	if f.o.ReadOnly || f.o.Checking {
-		f.o.Log.Warn("identity file cannot be used", "path", f.o.Path, "error", why)
+func (f *FileIdentityStore) setAside(cause error) error {
+	if f.options.ReadOnly || f.options.Checking {
+		f.options.Log.Warn("identity file cannot be used", "path", f.options.Path, "error", cause)
 		return nil
 	}
-	aside, err := statefile.SetAside(f.o.Path)
+	aside, err := statefile.MoveDamaged(f.options.Path)
 	if err != nil {
-		return errors.Join(why, err)
+		return errors.Join(cause, err)
 	}
 	hint := "Run `collector check` and see that each block is the account that it should be: the next run takes what it finds."
-	if len(f.all) > 0 {
+	if len(f.identities) > 0 {
 		hint = "It is written again with what this process knows."
 	}
-	f.o.Log.Error("identity file damaged, moved aside", "path", f.o.Path, "moved_to", aside, "error", why,
+	f.options.Log.Error("identity file damaged, moved aside", "path", f.options.Path, "moved_to", aside, "error", cause,
 		"hint", hint)
 	return nil
 }
 
-// Of is who a block was before; nil: it was never entered.
-func (f *FileClaims) Of(block, mark string) *Claim {
+// Lookup is who a block was before; nil: it was never entered.
+func (f *FileIdentityStore) Lookup(block, mark string) *BlockIdentity {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.all[claimKey{block, mark}]
+	return f.identities[blockKey{block, mark}]
 }
 
-// Hold is [Claims].
-func (f *FileClaims) Hold(a config.Account, who record.Identity, path []string) error {
-	if a.Mark == "" {
+// Check is [Claims].
+func (f *FileIdentityStore) Check(a config.Account, who record.Identity, path []string) error {
+	if a.Digest == "" {
 		return nil // a member of an organization: its account id is in what it asks for
 	}
-	key := claimKey{a.Name, a.Mark}
+	key := blockKey{a.Name, a.Digest}
 	f.mu.Lock()
-	was := f.all[key]
-	if err := f.load(); err != nil && was != nil && !was.Is(who) && a.AccountID != who.AccountID { // a person may have accepted it
+	previous := f.identities[key]
+	if err := f.loadLocked(); err != nil && previous != nil && !previous.Matches(who) && a.AccountID != who.AccountID { // a person may have accepted it
 		f.mu.Unlock()
 		return &record.Fault{
 			Reason: record.Other, Err: err,
-			Hint: "Let the user of this process read " + f.o.Path + ": there stands whether a person has accepted the account.",
+			Hint: "Let the user of this process read " + f.options.Path + ": there stands whether a person has accepted the account.",
 		}
 	}
-	c := f.all[key]
-	if was != nil && !was.Is(who) && c != nil && c.Is(who) {
-		f.o.Log.Info("another account was accepted", "account", a.Name, "account_id", who.AccountID)
+	c := f.identities[key]
+	if previous != nil && !previous.Matches(who) && c != nil && c.Matches(who) {
+		f.options.Log.Info("another account was accepted", "account", a.Name, "account_id", who.AccountID)
 	}
 	switch {
-	case c != nil && c.Is(who):
+	case c != nil && c.Matches(who):
 		if c.Refused != nil || c.Gone {
-			f.put(claimOf(a, who, c.Since))
-			f.later()
+			f.put(newBlockIdentity(a, who, c.Since))
+			f.scheduleFlush()
 		}
 		f.mu.Unlock()
 		return nil
 	case c == nil || a.AccountID == who.AccountID:
-		f.put(claimOf(a, who, time.Now()))
-		if a.IDKnown() != "" { // it is in the block, and is only to be known at the next start
-			f.later()
+		f.put(newBlockIdentity(a, who, time.Now()))
+		if a.KnownAccountID() != "" { // it is in the block, and is only to be known at the next start
+			f.scheduleFlush()
 			f.mu.Unlock()
 			return nil
 		}
@@ -263,23 +263,23 @@ func (f *FileClaims) Hold(a config.Account, who record.Identity, path []string) 
 	defer f.mu.Unlock()
 	if r := c.Refused; r == nil || r.AccountID != who.AccountID || r.ARN != who.ARN {
 		refused := *c
-		refused.Refused = &Refusal{AccountID: who.AccountID, Partition: who.Partition, ARN: who.ARN, At: second(time.Now())}
+		refused.Refused = &Refusal{AccountID: who.AccountID, Partition: who.Partition, ARN: who.ARN, At: truncateToSecond(time.Now())}
 		f.put(&refused)
-		f.now()
+		f.flushNow()
 	} else if f.pending[key] { // it could not be written, and a person cannot accept what is not there
-		f.later()
+		f.scheduleFlush()
 	}
 	return &record.Fault{
 		Reason: record.WrongAccount,
 		Hint: fmt.Sprintf("Run `collector accept %s` if the block is to be account %s from now on, or write `account_id: %q` into it; "+
-			"else give it back the credentials of account %s.", quoted(a.Name), who.AccountID, who.AccountID, c.AccountID),
+			"else give it back the credentials of account %s.", shellQuote(a.Name), who.AccountID, who.AccountID, c.AccountID),
 		Err: fmt.Errorf("the credentials are those of account %s (%s, entered by %s), and the block was account %s since %s",
 			who.AccountID, who.ARN, strings.Join(path, " → "), c.AccountID, c.Since.UTC().Format(time.DateOnly)),
 	}
 }
 
-// quoted is a name as a shell takes it.
-func quoted(name string) string {
+// shellQuote is a name as a shell takes it.
+func shellQuote(name string) string {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/@"
 	if strings.Trim(name, plain) != "" {
 		return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
@@ -287,35 +287,35 @@ func quoted(name string) string {
 	return name
 }
 
-func claimOf(a config.Account, who record.Identity, since time.Time) *Claim {
-	return &Claim{
-		Block: a.Name, Mark: a.Mark, AccountID: who.AccountID, Partition: who.Partition, ARN: who.ARN, Since: second(since),
+func newBlockIdentity(a config.Account, who record.Identity, since time.Time) *BlockIdentity {
+	return &BlockIdentity{
+		Block: a.Name, Mark: a.Digest, AccountID: who.AccountID, Partition: who.Partition, ARN: who.ARN, Since: truncateToSecond(since),
 	}
 }
 
-func second(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+func truncateToSecond(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 
 // put notes a claim that is not written yet. f.mu is held.
-func (f *FileClaims) put(c *Claim) {
-	f.all[c.key()] = c
-	if f.o.Checking && (c.Refused == nil || c.unsaved) {
+func (f *FileIdentityStore) put(c *BlockIdentity) {
+	f.identities[c.key()] = c
+	if f.options.Checking && (c.Refused == nil || c.unsaved) {
 		c.unsaved = true
 		return
 	}
 	f.pending[c.key()] = true
 }
 
-// Blocks says which blocks the configuration in force has: names, and marks of sign-ins. A block that was renamed,
+// SetBlocks says which blocks the configuration in force has: names, and marks of sign-ins. A block that was renamed,
 // and signs in as before, keeps its claim.
-func (f *FileClaims) Blocks(blocks map[string]string) error {
+func (f *FileIdentityStore) SetBlocks(blocks map[string]string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.load(); err != nil {
+	if err := f.loadLocked(); err != nil {
 		return err
 	}
-	left, came := map[string][]*Claim{}, map[string][]string{} // by mark
+	left, came := map[string][]*BlockIdentity{}, map[string][]string{} // by mark
 	for _, key := range f.keys() {
-		c := f.all[key]
+		c := f.identities[key]
 		switch mark, there := blocks[c.Block]; {
 		case there && mark == c.Mark && c.Gone:
 			back := *c
@@ -327,7 +327,7 @@ func (f *FileClaims) Blocks(blocks map[string]string) error {
 		}
 	}
 	for name, mark := range blocks {
-		if f.all[claimKey{name, mark}] == nil && mark != "" {
+		if f.identities[blockKey{name, mark}] == nil && mark != "" {
 			came[mark] = append(came[mark], name)
 		}
 	}
@@ -337,7 +337,7 @@ func (f *FileClaims) Blocks(blocks map[string]string) error {
 			gone.Gone = true
 			f.put(&gone)
 		}
-		if slices.ContainsFunc(claims, func(c *Claim) bool { return c.AccountID != claims[0].AccountID }) {
+		if slices.ContainsFunc(claims, func(c *BlockIdentity) bool { return c.AccountID != claims[0].AccountID }) {
 			continue // nobody can say which of them was renamed
 		}
 		for _, name := range came[mark] {
@@ -346,42 +346,42 @@ func (f *FileClaims) Blocks(blocks map[string]string) error {
 			f.put(&renamed)
 		}
 	}
-	f.later()
+	f.scheduleFlush()
 	return nil
 }
 
 // keys are those of all claims, in order. f.mu is held.
-func (f *FileClaims) keys() []claimKey {
-	return slices.SortedFunc(maps.Keys(f.all), func(a, b claimKey) int {
+func (f *FileIdentityStore) keys() []blockKey {
+	return slices.SortedFunc(maps.Keys(f.identities), func(a, b blockKey) int {
 		return cmp.Or(cmp.Compare(a.block, b.block), cmp.Compare(a.mark, b.mark))
 	})
 }
 
 // Refusals are the blocks that turned out to be another account, and wait for a person.
-func (f *FileClaims) Refusals() []*Claim {
+func (f *FileIdentityStore) Refusals() []*BlockIdentity {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.refused()
+	return f.refusalsLocked()
 }
 
-// refused is Refusals, where f.mu is held.
-func (f *FileClaims) refused() []*Claim {
-	var all []*Claim
+// refusalsLocked is Refusals, where f.mu is held.
+func (f *FileIdentityStore) refusalsLocked() []*BlockIdentity {
+	var all []*BlockIdentity
 	for _, key := range f.keys() {
-		if c := f.all[key]; c.Refused != nil && !c.Gone {
+		if c := f.identities[key]; c.Refused != nil && !c.Gone {
 			all = append(all, c)
 		}
 	}
 	return all
 }
 
-// Named are the claims of a block of the configuration that was in force last.
-func (f *FileClaims) Named(block string) []*Claim {
+// ForBlock are the claims of a block of the configuration that was in force last.
+func (f *FileIdentityStore) ForBlock(block string) []*BlockIdentity {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var all []*Claim
+	var all []*BlockIdentity
 	for _, key := range f.keys() {
-		if c := f.all[key]; key.block == block && !c.Gone {
+		if c := f.identities[key]; key.block == block && !c.Gone {
 			all = append(all, c)
 		}
 	}
@@ -393,65 +393,67 @@ var ErrNothingRefused = errors.New("nothing was refused")
 
 // Accept makes what was refused of a block the account that it is, for a collector that runs as well. It returns the
 // claim before.
-func (f *FileClaims) Accept(block string) (was *Claim, err error) {
-	f.saving.Lock()
-	defer f.saving.Unlock()
-	err = f.locked(func() error {
-		all := f.refused()
-		i := slices.IndexFunc(all, func(c *Claim) bool { return c.Block == block })
+func (f *FileIdentityStore) Accept(block string) (previous *BlockIdentity, err error) {
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
+	err = f.update(func() error {
+		all := f.refusalsLocked()
+		i := slices.IndexFunc(all, func(c *BlockIdentity) bool { return c.Block == block })
 		if i < 0 {
 			return fmt.Errorf("block %q: %w", block, ErrNothingRefused)
 		}
-		was = all[i]
-		r := was.Refused
-		f.put(&Claim{
-			Block: was.Block, Mark: was.Mark, AccountID: r.AccountID, Partition: r.Partition, ARN: r.ARN, Since: second(time.Now()),
+		previous = all[i]
+		r := previous.Refused
+		f.put(&BlockIdentity{
+			Block: previous.Block, Mark: previous.Mark, AccountID: r.AccountID, Partition: r.Partition, ARN: r.ARN, Since: truncateToSecond(time.Now()),
 		})
 		return nil
 	})
-	return was, err
+	return previous, err
 }
 
 const writeHint = "Make data_dir writable, and make room there."
 
-const claimsWait = 2 * time.Second // what can wait is written so long after it was noted
+const flushDelay = 2 * time.Second // what can wait is written so long after it was noted
 
-// later writes soon what can be found out again. f.mu is held.
-func (f *FileClaims) later() {
-	if len(f.pending) > 0 && f.timer == nil && f.o.Path != "" && !f.o.ReadOnly {
-		f.timer = time.AfterFunc(claimsWait, func() { _ = f.Flush() })
+// scheduleFlush writes soon what can be found out again. f.mu is held.
+func (f *FileIdentityStore) scheduleFlush() {
+	if len(f.pending) > 0 && f.timer == nil && f.options.Path != "" && !f.options.ReadOnly {
+		f.timer = time.AfterFunc(flushDelay, func() { _ = f.Flush() })
 	}
 }
 
-// now writes at once, and does not wait for it. f.mu is held.
-func (f *FileClaims) now() {
+// flushNow writes at once, and does not wait for it. f.mu is held.
+func (f *FileIdentityStore) flushNow() {
 	if f.timer != nil {
 		f.timer.Stop()
 	}
 	f.timer = nil
-	if f.o.Path != "" && !f.o.ReadOnly {
+	if f.options.Path != "" && !f.options.ReadOnly {
 		f.timer = time.AfterFunc(0, func() { _ = f.Flush() })
 	}
 }
 
-func (f *FileClaims) writes() bool { return f.o.Path != "" && !f.o.ReadOnly && !f.o.Checking }
+func (f *FileIdentityStore) canWrite() bool {
+	return f.options.Path != "" && !f.options.ReadOnly && !f.options.Checking
+}
 
 // save returns when the claim is on the disk. Of many who come at once, one writes for all.
-func (f *FileClaims) save(key claimKey) error {
-	if !f.writes() {
+func (f *FileIdentityStore) save(key blockKey) error {
+	if !f.canWrite() {
 		return nil
 	}
-	f.saving.Lock()
-	defer f.saving.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	f.mu.Lock()
 	written := !f.pending[key]
 	f.mu.Unlock()
 	if written {
 		return nil
 	}
-	if err := f.locked(nil); err != nil {
+	if err := f.update(nil); err != nil {
 		f.mu.Lock()
-		delete(f.all, key) // else it would be taken for one that is kept
+		delete(f.identities, key) // else it would be taken for one that is kept
 		delete(f.pending, key)
 		f.mu.Unlock()
 		return &record.Fault{
@@ -463,9 +465,9 @@ func (f *FileClaims) save(key claimKey) error {
 }
 
 // Flush writes what is not written yet.
-func (f *FileClaims) Flush() error {
-	f.saving.Lock()
-	defer f.saving.Unlock()
+func (f *FileIdentityStore) Flush() error {
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	f.mu.Lock()
 	if f.timer != nil {
 		f.timer.Stop()
@@ -473,37 +475,37 @@ func (f *FileClaims) Flush() error {
 	}
 	nothing := len(f.pending) == 0
 	f.mu.Unlock()
-	if nothing || f.o.Path == "" || f.o.ReadOnly {
+	if nothing || f.options.Path == "" || f.options.ReadOnly {
 		return nil
 	}
-	err := f.locked(nil)
+	err := f.update(nil)
 	f.mu.Lock()
-	first := err != nil && f.err == nil
-	f.err = err
+	first := err != nil && f.lastErr == nil
+	f.lastErr = err
 	f.mu.Unlock()
 	if first {
-		f.o.Log.Error("identity file not written", "path", f.o.Path, "error", err, "hint", writeHint)
+		f.options.Log.Error("identity file not written", "path", f.options.Path, "error", err, "hint", writeHint)
 	}
 	return err
 }
 
-// locked changes the file: what it holds now, with what is noted and what change does. f.saving is held.
-func (f *FileClaims) locked(change func() error) error {
-	held := fmt.Errorf("%s.lock: another process holds it", f.o.Path)
-	ctx, cancel := context.WithTimeoutCause(context.Background(), claimsPatience, held)
+// update changes the file: what it holds now, with what is noted and what change does. f.saving is held.
+func (f *FileIdentityStore) update(change func() error) error {
+	held := fmt.Errorf("%s.lock: another process holds it", f.options.Path)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), identityLockTimeout, held)
 	defer cancel()
-	unlock, err := lockFile(ctx, f.o.Path+".lock")
+	unlock, err := lockFile(ctx, f.options.Path+".lock")
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	giveToOwner(f.o.Path + ".lock")
+	chownToDirOwner(f.options.Path + ".lock")
 	f.mu.Lock()
-	if err = f.load(); err == nil && change != nil {
+	if err = f.loadLocked(); err == nil && change != nil {
 		err = change()
 	}
-	var s savedClaims
-	var done []*Claim
+	var s identityFile
+	var done []*BlockIdentity
 	if err == nil {
 		s, done = f.snapshot()
 	}
@@ -515,18 +517,18 @@ func (f *FileClaims) locked(change func() error) error {
 	if err != nil {
 		return err
 	}
-	if err := statefile.Write(f.o.Path, append(text, '\n')); err != nil {
+	if err := statefile.Write(f.options.Path, append(text, '\n')); err != nil {
 		return err
 	}
-	giveToOwner(f.o.Path)
-	info, err := os.Lstat(f.o.Path)
+	chownToDirOwner(f.options.Path)
+	info, err := os.Lstat(f.options.Path)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err == nil {
-		f.file = info
+		f.fileInfo = info
 	}
 	for _, c := range done {
-		if f.all[c.key()] == c {
+		if f.identities[c.key()] == c {
 			delete(f.pending, c.key())
 		}
 	}
@@ -534,16 +536,16 @@ func (f *FileClaims) locked(change func() error) error {
 }
 
 const (
-	claimsPatience = 10 * time.Second
-	claimsGone     = 1000 // claims of blocks that no configuration has are kept, up to so many: a block may come back
+	identityLockTimeout = 10 * time.Second
+	maxGoneIdentities   = 1000 // claims of blocks that no configuration has are kept, up to so many: a block may come back
 )
 
 // snapshot is what is to be written, and which of it is new. f.mu is held.
-func (f *FileClaims) snapshot() (s savedClaims, done []*Claim) {
-	s.Version = claimsVersion
-	var gone []*Claim
+func (f *FileIdentityStore) snapshot() (s identityFile, done []*BlockIdentity) {
+	s.Version = identityFileVersion
+	var gone []*BlockIdentity
 	for _, key := range f.keys() {
-		c := f.all[key]
+		c := f.identities[key]
 		if f.pending[key] {
 			done = append(done, c)
 		}
@@ -551,9 +553,9 @@ func (f *FileClaims) snapshot() (s savedClaims, done []*Claim) {
 			gone = append(gone, c)
 			continue
 		}
-		s.Claims = append(s.Claims, c)
+		s.Identities = append(s.Identities, c)
 	}
-	slices.SortStableFunc(gone, func(a, b *Claim) int { return b.Since.Compare(a.Since) })
-	s.Claims = append(s.Claims, gone[:min(len(gone), claimsGone)]...)
+	slices.SortStableFunc(gone, func(a, b *BlockIdentity) int { return b.Since.Compare(a.Since) })
+	s.Identities = append(s.Identities, gone[:min(len(gone), maxGoneIdentities)]...)
 	return s, done
 }

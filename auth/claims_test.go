@@ -20,12 +20,12 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-func marked(a *config.Account) { a.Mark = "m" }
+func marked(a *config.Account) { a.Digest = "m" }
 
 // claims are those of a file, of a process that has just begun.
-func (w *world) claims(path string) *FileClaims {
+func (w *world) claims(path string) *FileIdentityStore {
 	w.t.Helper()
-	c := NewClaims(ClaimsOptions{Path: path, Log: slog.New(slog.NewTextHandler(w.log, nil))})
+	c := NewFileIdentityStore(IdentityStoreOptions{Path: path, Log: slog.New(slog.NewTextHandler(w.log, nil))})
 	if err := c.Load(); err != nil {
 		w.t.Fatal(err)
 	}
@@ -86,12 +86,12 @@ func TestSwap(t *testing.T) {
 			w := newWorld(t, awsfake.Options{})
 			path := filepath.Join(t.TempDir(), "identities.json")
 			a, swap := of(w, w.other.AddUser("carol").NewKey())
-			a.Mark = "m"
+			a.Digest = "m"
 			first := w.claims(path)
-			if got := w.open(w.sessions(Options{Claims: first}), a); got.Identity.AccountID != w.home.ID {
+			if got := w.open(w.sessions(Options{Identities: first}), a); got.Identity.AccountID != w.home.ID {
 				t.Fatalf("signed in as %s", got.Identity.ARN)
 			}
-			if a.IDKnown() == "" {
+			if a.KnownAccountID() == "" {
 				read(t, path) // it is there before anything can be listed
 			} else if err := first.Flush(); err != nil {
 				t.Fatal(err)
@@ -103,16 +103,16 @@ func TestSwap(t *testing.T) {
 				t.Helper()
 				w.refused(s, a, record.WrongAccount, w.home.ID, w.other.ID, "collector accept prod", `account_id: "222222222222"`)
 			}
-			restarted := w.sessions(Options{Claims: again})
-			refused(w.sessions(Options{Claims: first})) // it has not read the file again
+			restarted := w.sessions(Options{Identities: again})
+			refused(w.sessions(Options{Identities: first})) // it has not read the file again
 			refused(restarted)
-			if c := again.Of("prod", "m"); c.AccountID != w.home.ID || c.Refused.AccountID != w.other.ID {
+			if c := again.Lookup("prod", "m"); c.AccountID != w.home.ID || c.Refused.AccountID != w.other.ID {
 				t.Errorf("claim %+v", c)
 			}
 			if err := again.Flush(); err != nil || read(t, path) == before {
 				t.Errorf("what was refused is not kept: %v", err)
 			}
-			refused(w.sessions(Options{Claims: w.claims(path)}))
+			refused(w.sessions(Options{Identities: w.claims(path)}))
 
 			said := a
 			said.AccountID = w.other.ID
@@ -121,14 +121,14 @@ func TestSwap(t *testing.T) {
 				if err := os.WriteFile(told, []byte(read(t, path)), 0o600); err != nil {
 					t.Fatal(err)
 				}
-				s := w.sessions(Options{Claims: w.claims(told)})
+				s := w.sessions(Options{Identities: w.claims(told)})
 				w.open(s, said)
 				w.open(s, a) // what the block said once holds
 			}
 
-			was, err := w.claims(path).Accept("prod") // another process
-			if err != nil || was.AccountID != w.home.ID {
-				t.Fatalf("%+v, %v", was, err)
+			previous, err := w.claims(path).Accept("prod") // another process
+			if err != nil || previous.AccountID != w.home.ID {
+				t.Fatalf("%+v, %v", previous, err)
 			}
 			if got := w.open(restarted, a); got.Identity.AccountID != w.other.ID {
 				t.Errorf("signed in as %s", got.Identity.ARN)
@@ -164,16 +164,16 @@ func read(t *testing.T, path string) string {
 
 // TestSwapEnvironment: what does not change within a process is compared after a restart.
 func TestSwapEnvironment(t *testing.T) {
-	w, _ := ordinary(t)
+	w, _ := ordinaryEnv(t)
 	path := filepath.Join(t.TempDir(), "identities.json")
 	carol := w.other.AddUser("carol").NewKey()
 	for _, a := range []config.Account{block(marked), block(source("Environment"), marked, func(a *config.Account) { a.Name = "env" })} {
 		t.Setenv("AWS_ACCESS_KEY_ID", w.key.ID)
 		t.Setenv("AWS_SECRET_ACCESS_KEY", w.key.Secret)
-		w.open(w.sessions(Options{Claims: w.claims(path), Getenv: os.Getenv}), a)
+		w.open(w.sessions(Options{Identities: w.claims(path), Getenv: os.Getenv}), a)
 		t.Setenv("AWS_ACCESS_KEY_ID", carol.ID)
 		t.Setenv("AWS_SECRET_ACCESS_KEY", carol.Secret)
-		w.refused(w.sessions(Options{Claims: w.claims(path), Getenv: os.Getenv}), a, record.WrongAccount, "222222222222", "111111111111")
+		w.refused(w.sessions(Options{Identities: w.claims(path), Getenv: os.Getenv}), a, record.WrongAccount, "222222222222", "111111111111")
 	}
 }
 
@@ -182,7 +182,7 @@ func TestSwapSSO(t *testing.T) {
 	c := newIdentityCenter(t)
 	c.logIn()
 	path := filepath.Join(t.TempDir(), "identities.json")
-	s := c.sessions(Options{Claims: c.claims(path)})
+	s := c.sessions(Options{Identities: c.claims(path)})
 	got := c.open(s, block(profile("p0"), marked))
 	c.count("GetCallerIdentity", 1)
 	file := os.Getenv("AWS_CONFIG_FILE")
@@ -210,7 +210,7 @@ func TestSwapInMidListing(t *testing.T) {
 		w.process(path, w.key, time.Now().Add(time.Hour))
 		w.load.ConfigFiles = []string{write(t, "config", "[profile x]\ncredential_process = cat "+path+"\n")}
 		file := filepath.Join(t.TempDir(), "identities.json")
-		s := w.sessions(Options{Claims: w.claims(file)})
+		s := w.sessions(Options{Identities: w.claims(file)})
 		prod := block(profile("x"), marked)
 		got := w.open(s, prod)
 		time.Sleep(50 * time.Minute)
@@ -321,7 +321,7 @@ func TestAnotherRoleOfTheAccount(t *testing.T) {
 	for _, name := range []string{"one", "two"} {
 		r := w.home.AddRole(name, awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"ec2.amazonaws.com"}}}})
 		w.aws.SetIMDS(&awsfake.IMDS{Role: r, Region: "us-east-1", InstanceID: "i-0123456789abcdef0"})
-		got := w.open(w.sessions(Options{Claims: w.claims(path)}), block(source("Ec2InstanceMetadata"), marked))
+		got := w.open(w.sessions(Options{Identities: w.claims(path)}), block(source("Ec2InstanceMetadata"), marked))
 		if !strings.Contains(got.Identity.ARN, "/"+name+"/") {
 			t.Errorf("signed in as %s", got.Identity.ARN)
 		}
@@ -351,36 +351,36 @@ func TestClaimsOfOneFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "identities.json")
 	var wg sync.WaitGroup
 	for range 3 {
-		f := NewClaims(ClaimsOptions{Path: path})
+		f := NewFileIdentityStore(IdentityStoreOptions{Path: path})
 		for i := range 40 {
 			wg.Go(func() {
-				a := config.Account{Name: fmt.Sprint("block ", i), SignIn: config.SignIn{Mark: fmt.Sprint("m", i)}}
-				if err := f.Hold(a, record.Identity{AccountID: fmt.Sprintf("%012d", i), Partition: "aws", ARN: "a"}, nil); err != nil {
+				a := config.Account{Name: fmt.Sprint("block ", i), SignIn: config.SignIn{Digest: fmt.Sprint("m", i)}}
+				if err := f.Check(a, record.Identity{AccountID: fmt.Sprintf("%012d", i), Partition: "aws", ARN: "a"}, nil); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 	}
 	wg.Wait()
-	f := NewClaims(ClaimsOptions{Path: path})
-	if err := f.Load(); err != nil || len(f.all) != 40 {
-		t.Fatalf("%d claims, %v", len(f.all), err)
+	f := NewFileIdentityStore(IdentityStoreOptions{Path: path})
+	if err := f.Load(); err != nil || len(f.identities) != 40 {
+		t.Fatalf("%d claims, %v", len(f.identities), err)
 	}
-	if err := f.Blocks(map[string]string{"renamed": "m1", "block 2": "m2", "block 3": "another", "organization:x": "m4"}); err != nil {
+	if err := f.SetBlocks(map[string]string{"renamed": "m1", "block 2": "m2", "block 3": "another", "organization:x": "m4"}); err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[claimKey]string{
+	for key, want := range map[blockKey]string{
 		{"renamed", "m1"}: "000000000001", {"block 2", "m2"}: "000000000002", {"block 3", "another"}: "", {"organization:x", "m4"}: "000000000004",
 	} {
-		if c := f.Of(key.block, key.mark); c == nil && want != "" || c != nil && (c.AccountID != want || c.Gone) {
+		if c := f.Lookup(key.block, key.mark); c == nil && want != "" || c != nil && (c.AccountID != want || c.Gone) {
 			t.Errorf("%v is %+v", key, c)
 		}
 	}
-	if err := errors.Join(f.Flush(), f.Blocks(map[string]string{"block 3": "m3"}), f.Flush()); err != nil {
+	if err := errors.Join(f.Flush(), f.SetBlocks(map[string]string{"block 3": "m3"}), f.Flush()); err != nil {
 		t.Fatal(err)
 	}
-	f = NewClaims(ClaimsOptions{Path: path})
-	if err := f.Load(); err != nil || f.Of("block 3", "m3") == nil || f.Of("block 3", "m3").Gone || !f.Of("block 2", "m2").Gone {
+	f = NewFileIdentityStore(IdentityStoreOptions{Path: path})
+	if err := f.Load(); err != nil || f.Lookup("block 3", "m3") == nil || f.Lookup("block 3", "m3").Gone || !f.Lookup("block 2", "m2").Gone {
 		t.Errorf("a block that came back: %v", err)
 	}
 }
@@ -395,7 +395,7 @@ func TestClaimsFile(t *testing.T) {
 	}
 	a := w.ak(device(w.mfa.Serial, w.mfa.Now()), marked)
 	dir := t.TempDir()
-	got := w.open(w.sessions(Options{Claims: w.claims(path), DataDir: dir}), a)
+	got := w.open(w.sessions(Options{Identities: w.claims(path), DataDir: dir}), a)
 	c := retrieve(w, got)
 	for _, hidden := range []string{w.key.Secret, w.key.ID, c.SecretAccessKey, c.SessionToken, c.AccessKeyID, a.TokenCode.Reveal()} {
 		if strings.Contains(read(t, path), hidden) {
@@ -409,18 +409,18 @@ func TestClaimsFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := w.claims(path)
-	if _, err := os.Stat(path + ".damaged"); err != nil || f.Of("prod", "m") != nil || !strings.Contains(w.log.String(), "moved aside") {
+	if _, err := os.Stat(path + ".damaged"); err != nil || f.Lookup("prod", "m") != nil || !strings.Contains(w.log.String(), "moved aside") {
 		t.Errorf("a damaged file: %v\n%s", err, w.log)
 	}
-	w.open(w.sessions(Options{Claims: f, DataDir: dir}), a)
+	w.open(w.sessions(Options{Identities: f, DataDir: dir}), a)
 	if err := os.RemoveAll(filepath.Dir(path)); err != nil {
 		t.Fatal(err)
 	}
-	w.open(w.sessions(Options{Claims: f, DataDir: dir}), a)
+	w.open(w.sessions(Options{Identities: f, DataDir: dir}), a)
 	b := w.ak(marked)
 	b.Name = "new"
-	w.refused(w.sessions(Options{Claims: f}), b, record.Other, "data_dir")
-	w.refused(w.sessions(Options{Claims: f}), b, record.Other, "data_dir")
+	w.refused(w.sessions(Options{Identities: f}), b, record.Other, "data_dir")
+	w.refused(w.sessions(Options{Identities: f}), b, record.Other, "data_dir")
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
@@ -432,14 +432,14 @@ func TestClaimsOfWhoLooks(t *testing.T) {
 	who := func(id string) record.Identity {
 		return record.Identity{AccountID: id, Partition: "aws", ARN: "arn:" + id}
 	}
-	a := config.Account{Name: "prod", SignIn: config.SignIn{Mark: "m"}}
-	for name, o := range map[string]ClaimsOptions{"check": {Checking: true}, "dry run": {ReadOnly: true}} {
+	a := config.Account{Name: "prod", SignIn: config.SignIn{Digest: "m"}}
+	for name, o := range map[string]IdentityStoreOptions{"check": {Checking: true}, "dry run": {ReadOnly: true}} {
 		o.Path = filepath.Join(t.TempDir(), "identities.json")
-		f := NewClaims(o)
-		if err := errors.Join(f.Hold(a, who("111111111111"), nil), f.Blocks(map[string]string{"prod": "m"}), f.Flush()); err != nil {
+		f := NewFileIdentityStore(o)
+		if err := errors.Join(f.Check(a, who("111111111111"), nil), f.SetBlocks(map[string]string{"prod": "m"}), f.Flush()); err != nil {
 			t.Fatal(err)
 		}
-		if record.ReasonOf(f.Hold(a, who("222222222222"), nil)) != record.WrongAccount {
+		if record.ReasonOf(f.Check(a, who("222222222222"), nil)) != record.WrongAccount {
 			t.Errorf("%s: within one process it is not compared", name)
 		}
 		if left, _ := filepath.Glob(o.Path + "*"); name != "check" && len(left) > 0 {
@@ -448,19 +448,19 @@ func TestClaimsOfWhoLooks(t *testing.T) {
 		if _, err := os.Stat(o.Path); name != "check" && err == nil {
 			t.Errorf("%s wrote the file", name)
 		}
-		writer := NewClaims(ClaimsOptions{Path: o.Path})
+		writer := NewFileIdentityStore(IdentityStoreOptions{Path: o.Path})
 		_ = os.Remove(o.Path)
-		if err := writer.Hold(a, who("111111111111"), nil); err != nil {
+		if err := writer.Check(a, who("111111111111"), nil); err != nil {
 			t.Fatal(err)
 		}
-		f = NewClaims(o)
-		if err := f.Load(); err != nil || record.ReasonOf(f.Hold(a, who("222222222222"), nil)) != record.WrongAccount {
+		f = NewFileIdentityStore(o)
+		if err := f.Load(); err != nil || record.ReasonOf(f.Check(a, who("222222222222"), nil)) != record.WrongAccount {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err := errors.Join(f.Flush(), writer.Load()); err != nil {
 			t.Fatal(err)
 		}
-		if refused := writer.Of("prod", "m").Refused != nil; refused != (name == "check") {
+		if refused := writer.Lookup("prod", "m").Refused != nil; refused != (name == "check") {
 			t.Errorf("%s: refused %t", name, refused)
 		}
 	}
@@ -473,7 +473,7 @@ func TestClaimsFileLostUnderway(t *testing.T) {
 		return record.Identity{AccountID: id, Partition: "aws", ARN: "arn:" + id}
 	}
 	block := func(name string) config.Account {
-		return config.Account{Name: name, SignIn: config.SignIn{Mark: "m " + name}}
+		return config.Account{Name: name, SignIn: config.SignIn{Digest: "m " + name}}
 	}
 	put := func(text string) func(path string) error {
 		return func(path string) error { return os.WriteFile(path, []byte(text), 0o600) }
@@ -493,35 +493,35 @@ func TestClaimsFileLostUnderway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "identities.json")
-			f := NewClaims(ClaimsOptions{Path: path})
-			if err := errors.Join(f.Load(), f.Hold(block("prod"), who("111111111111"), nil), f.Hold(block("other"), who("222222222222"), nil)); err != nil {
+			f := NewFileIdentityStore(IdentityStoreOptions{Path: path})
+			if err := errors.Join(f.Load(), f.Check(block("prod"), who("111111111111"), nil), f.Check(block("other"), who("222222222222"), nil)); err != nil {
 				t.Fatal(err)
 			}
 			if err := lose(path); err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(f.Hold(block("other"), who("222222222222"), nil), f.Flush()); err != nil {
+			if err := errors.Join(f.Check(block("other"), who("222222222222"), nil), f.Flush()); err != nil {
 				t.Fatal(err)
 			}
-			if after := NewClaims(ClaimsOptions{Path: path}); after.Load() != nil || after.Of("prod", "m prod") == nil {
+			if after := NewFileIdentityStore(IdentityStoreOptions{Path: path}); after.Load() != nil || after.Lookup("prod", "m prod") == nil {
 				t.Fatal("not written again with the next run, whoever it is of")
 			}
 			for range 2 {
-				if err := f.Hold(block("prod"), who("999999999999"), nil); record.ReasonOf(err) != record.WrongAccount {
+				if err := f.Check(block("prod"), who("999999999999"), nil); record.ReasonOf(err) != record.WrongAccount {
 					t.Fatalf("another account: %v", err)
 				}
 			}
 			if err := f.Flush(); err != nil {
 				t.Fatal(err)
 			}
-			person := NewClaims(ClaimsOptions{Path: path})
-			if err := person.Load(); err != nil || person.Of("other", "m other") == nil {
+			person := NewFileIdentityStore(IdentityStoreOptions{Path: path})
+			if err := person.Load(); err != nil || person.Lookup("other", "m other") == nil {
 				t.Fatalf("written again: %v", err)
 			}
 			if _, err := person.Accept("prod"); err != nil {
 				t.Fatal(err)
 			}
-			if err := f.Hold(block("prod"), who("999999999999"), nil); err != nil {
+			if err := f.Check(block("prod"), who("999999999999"), nil); err != nil {
 				t.Errorf("accepted: %v", err)
 			}
 		})
@@ -535,10 +535,10 @@ func TestRefusalIsWrittenLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		f := NewClaims(ClaimsOptions{Path: filepath.Join(dir, "identities.json")})
-		a := config.Account{Name: "prod", SignIn: config.SignIn{Mark: "m"}}
+		f := NewFileIdentityStore(IdentityStoreOptions{Path: filepath.Join(dir, "identities.json")})
+		a := config.Account{Name: "prod", SignIn: config.SignIn{Digest: "m"}}
 		hold := func(id string) error {
-			return f.Hold(a, record.Identity{AccountID: id, Partition: "aws", ARN: "arn:" + id}, nil)
+			return f.Check(a, record.Identity{AccountID: id, Partition: "aws", ARN: "arn:" + id}, nil)
 		}
 		settle := func() {
 			time.Sleep(time.Minute)
@@ -558,7 +558,7 @@ func TestRefusalIsWrittenLater(t *testing.T) {
 			t.Fatal(err)
 		}
 		refuse()
-		person := NewClaims(f.o)
+		person := NewFileIdentityStore(f.options)
 		if err := person.Load(); err != nil || len(person.Refusals()) != 1 {
 			t.Errorf("%v, refused: %v", err, person.Refusals())
 		}

@@ -16,8 +16,8 @@ type codeSource interface {
 	name() string
 	// key is what it amounts to: a digest, as a [Step]'s.
 	key() string
-	// lasts reports whether it has a code whenever one is needed, so that sessions are renewed without a person.
-	lasts() bool
+	// unattended reports whether it has a code whenever one is needed, so that sessions are renewed without a person.
+	unattended() bool
 	// code is the code of the window that an instant of AWS's clock lies in. counter is the window's number, 0 if the source
 	// does not tell.
 	code(ctx context.Context, at time.Time) (code secret.String, counter int64, err error)
@@ -25,8 +25,8 @@ type codeSource interface {
 	period() time.Duration
 }
 
-// codesOf is what gives the block's codes, nil if nothing does.
-func codesOf(a config.Account) (codeSource, error) {
+// newCodeSource is what gives the block's codes, nil if nothing does.
+func newCodeSource(a config.Account) (codeSource, error) {
 	switch {
 	case !a.TOTPSeed.IsZero():
 		t, err := config.ParseTOTP(a.TOTPSeed.Reveal())
@@ -49,7 +49,7 @@ type literalCode struct{ text secret.String }
 
 func (literalCode) name() string          { return "`token_code`" }
 func (c literalCode) key() string         { return "code " + digest(c.text.Reveal()) }
-func (literalCode) lasts() bool           { return false }
+func (literalCode) unattended() bool      { return false }
 func (literalCode) period() time.Duration { return codePeriod }
 
 func (c literalCode) code(context.Context, time.Time) (secret.String, int64, error) {
@@ -63,16 +63,16 @@ func (seedCodes) name() string { return "`totp_seed`" }
 func (c seedCodes) key() string {
 	return "seed " + digest(c.Key.Reveal()+c.Algorithm+c.Period.String())
 }
-func (seedCodes) lasts() bool             { return true }
+func (seedCodes) unattended() bool        { return true }
 func (c seedCodes) period() time.Duration { return c.Period }
 
 func (c seedCodes) code(_ context.Context, at time.Time) (secret.String, int64, error) {
-	counter, _ := windowAt(at, c.Period)
+	counter, _ := codeWindow(at, c.Period)
 	return secret.New(totpCode(c.TOTP, counter)), counter, nil
 }
 
-// windowAt is the number of the window that holds an instant, and what is left of it.
-func windowAt(at time.Time, period time.Duration) (counter int64, left time.Duration) {
+// codeWindow is the number of the window that holds an instant, and what is left of it.
+func codeWindow(at time.Time, period time.Duration) (counter int64, left time.Duration) {
 	seconds := int64(period / time.Second)
 	in := time.Duration(at.Unix()%seconds)*time.Second + time.Duration(at.Nanosecond())
 	return at.Unix() / seconds, period - in
@@ -87,7 +87,7 @@ type commandCodes struct {
 
 func (commandCodes) name() string          { return "`token_command`" }
 func (c commandCodes) key() string         { return "command " + digest(strings.Join(c.argv, "\x00")) }
-func (commandCodes) lasts() bool           { return true }
+func (commandCodes) unattended() bool      { return true }
 func (commandCodes) period() time.Duration { return codePeriod }
 
 // sleep waits, no longer than ctx.

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	commandTimeout = 30 * time.Second
-	commandGrace   = 2 * time.Second // for pipes that a grandchild holds open
-	commandOutput  = 4 << 10         // more is no code
+	commandTimeout   = 30 * time.Second
+	commandWaitDelay = 2 * time.Second // for pipes that a grandchild holds open
+	maxCommandOutput = 4 << 10         // more is no code
 )
 
 var sixDigits = regexp.MustCompile(`^[0-9]{6}$`)
@@ -25,12 +25,12 @@ var sixDigits = regexp.MustCompile(`^[0-9]{6}$`)
 func (c commandCodes) code(ctx context.Context, _ time.Time) (secret.String, int64, error) {
 	what := "token_command " + c.argv[0] // its arguments may be secrets
 	const byHand = "run the command by hand, as the user of this process and with its environment; it must print 6 digits and nothing else, and may ask nobody"
-	run, cancel := within(ctx, c.limit, what)
+	run, cancel := withTimeout(ctx, c.limit, what)
 	defer cancel()
 	cmd := exec.CommandContext(run, c.argv[0], c.argv[1:]...)
-	out := &capped{room: commandOutput}
-	cmd.Stdout, cmd.WaitDelay = out, commandGrace
-	ownGroup(cmd)
+	out := &limitedBuffer{remaining: maxCommandOutput}
+	cmd.Stdout, cmd.WaitDelay = out, commandWaitDelay
+	setProcessGroup(cmd)
 	err := cmd.Run()
 	var exit *exec.ExitError
 	switch {
@@ -50,15 +50,15 @@ func (c commandCodes) code(ctx context.Context, _ time.Time) (secret.String, int
 	return secret.New(text), 0, nil
 }
 
-// capped keeps the beginning of what is written to it, and takes the rest, so that the writer does not hang.
-type capped struct {
+// limitedBuffer keeps the beginning of what is written to it, and takes the rest, so that the writer does not hang.
+type limitedBuffer struct {
 	bytes.Buffer
-	room int
+	remaining int
 }
 
-func (c *capped) Write(p []byte) (int, error) {
-	keep := p[:min(len(p), c.room)]
-	c.room -= len(keep)
+func (c *limitedBuffer) Write(p []byte) (int, error) {
+	keep := p[:min(len(p), c.remaining)]
+	c.remaining -= len(keep)
 	_, _ = c.Buffer.Write(keep) // does not fail
 	return len(p), nil
 }

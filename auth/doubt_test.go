@@ -32,7 +32,7 @@ func TestFirstLine(t *testing.T) {
 		{secret[:5], printed},
 		{utf16(secret), printed},
 		{secret, utf16(printed)},
-		{"got " + secret, strings.Repeat("x", processOutput)},
+		{"got " + secret, strings.Repeat("x", maxProcessOutput)},
 	} {
 		if got := firstLine(c.stderr, c.stdout); !strings.HasPrefix(got, "(withheld") {
 			t.Errorf("%q: %q", c.stderr, got)
@@ -51,7 +51,7 @@ func TestNoRegularFiles(t *testing.T) {
 	}
 	for _, name := range []string{"AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "BOTO_CONFIG"} {
 		t.Run(name, func(t *testing.T) {
-			w, _ := ordinary(t)
+			w, _ := ordinaryEnv(t)
 			t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 			t.Setenv(name, pipe)
 			sessions := w.sessions(Options{Getenv: os.Getenv})
@@ -62,7 +62,7 @@ func TestNoRegularFiles(t *testing.T) {
 			w.open(sessions, w.ak())
 		})
 	}
-	if _, err := bundle(pipe); err == nil {
+	if _, err := readCABundle(pipe); err == nil {
 		t.Error("a pipe is a bundle")
 	}
 	const token = "eyJhbGciOiJIUzI1NiJ9.e30.x"
@@ -76,7 +76,7 @@ func TestNoRegularFiles(t *testing.T) {
 // TestLostBreak: a line of a shared file that runs into the next one is not repeated.
 func TestLostBreak(t *testing.T) {
 	const secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-	w, _ := ordinary(t)
+	w, _ := ordinaryEnv(t)
 	role := "[profile x]\nrole_arn = " + w.role.ARN + "\n"
 	for _, text := range []string{
 		role + "source_profile = u aws_secret_access_key = " + secret,

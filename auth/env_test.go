@@ -18,10 +18,10 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// ordinary is a world for a program that is not isolated: over loopback, by the standard variables, of which none is set.
-func ordinary(t *testing.T) (*world, string) {
+// ordinaryEnv is a world for a program that is not isolated: over loopback, by the standard variables, of which none is set.
+func ordinaryEnv(t *testing.T) (*world, string) {
 	t.Helper()
-	clean(t)
+	cleanEnv(t)
 	w := newWorld(t, awsfake.Options{})
 	srv, err := w.aws.Start()
 	if err != nil {
@@ -33,8 +33,8 @@ func ordinary(t *testing.T) (*world, string) {
 	return w, srv.URL
 }
 
-// clean is an environment without AWS's variables, and an empty home. Where metadata is asked, it is asked on loopback.
-func clean(t *testing.T) {
+// cleanEnv is an environment without AWS's variables, and an empty home. Where metadata is asked, it is asked on loopback.
+func cleanEnv(t *testing.T) {
 	t.Helper()
 	for _, v := range os.Environ() {
 		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "AWS_") {
@@ -113,7 +113,7 @@ func TestEnvironment(t *testing.T) {
 		}, "arn:aws:sts::111111111111:assumed-role/irsa/pod-1", "default chain (WebIdentityCredentials)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w, url := ordinary(t)
+			w, url := ordinaryEnv(t)
 			a := tt.set(t, w, url)
 			got := w.open(w.sessions(Options{Getenv: os.Getenv}), a)
 			if got.Identity.ARN != tt.arn {
@@ -135,7 +135,7 @@ func TestEnvironment(t *testing.T) {
 // TestEnvironmentWrong: what the environment can do wrong.
 func TestEnvironmentWrong(t *testing.T) {
 	t.Run("metadata disabled", func(t *testing.T) {
-		w, _ := ordinary(t)
+		w, _ := ordinaryEnv(t)
 		t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 		s := w.sessions(Options{Getenv: os.Getenv})
 		w.refused(s, block(source("Ec2InstanceMetadata")), record.NoCredentials, "AWS_EC2_METADATA_DISABLED")
@@ -143,7 +143,7 @@ func TestEnvironmentWrong(t *testing.T) {
 		w.refused(w.sessions(Options{}), block(), record.NoCredentials, "AWS_EC2_METADATA_DISABLED") // the SDK has looked itself
 	})
 	t.Run("AWS_PROFILE that is not there", func(t *testing.T) {
-		w, _ := ordinary(t)
+		w, _ := ordinaryEnv(t)
 		t.Setenv("AWS_PROFILE", "nowhere")
 		t.Setenv("AWS_CONFIG_FILE", write(t, "config",
 			"[profile x]\naws_access_key_id = "+w.key.ID+"\naws_secret_access_key = "+w.key.Secret+"\n"))
@@ -153,13 +153,13 @@ func TestEnvironmentWrong(t *testing.T) {
 		w.open(s, block(profile("x")))
 	})
 	t.Run("container that is another machine", func(t *testing.T) {
-		w, _ := ordinary(t)
+		w, _ := ordinaryEnv(t)
 		t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://192.0.2.1/x")
 		w.refused(w.sessions(Options{Getenv: os.Getenv}), block(source("EcsContainer")), record.NoCredentials, "https")
 		w.refused(w.sessions(Options{Getenv: os.Getenv}), block(), record.NoCredentials)
 	})
 	t.Run("isolated", func(t *testing.T) {
-		w, url := ordinary(t)
+		w, url := ordinaryEnv(t)
 		t.Setenv("AWS_ACCESS_KEY_ID", w.key.ID)
 		t.Setenv("AWS_SECRET_ACCESS_KEY", w.key.Secret)
 		t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1")
@@ -173,7 +173,7 @@ func TestEnvironmentWrong(t *testing.T) {
 
 // TestRotatedFile: keys that a file's owner has changed are noticed without a restart, once AWS refuses the old ones.
 func TestRotatedFile(t *testing.T) {
-	w, _ := ordinary(t)
+	w, _ := ordinaryEnv(t)
 	file := write(t, "credentials", "[x]\naws_access_key_id = "+w.key.ID+"\naws_secret_access_key = "+w.key.Secret+"\n")
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", file)
 	s := w.sessions(Options{})
@@ -191,7 +191,7 @@ func TestRotatedFile(t *testing.T) {
 
 // TestBusyIMDS: a metadata service that answers 429 is asked again.
 func TestBusyIMDS(t *testing.T) {
-	w, url := ordinary(t)
+	w, url := ordinaryEnv(t)
 	r := w.home.AddRole("instance", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"ec2.amazonaws.com"}}}})
 	w.aws.SetIMDS(&awsfake.IMDS{Role: r, Region: "us-east-1", InstanceID: "i-1"})
 	busy := true
@@ -221,7 +221,7 @@ func TestExpect(t *testing.T) {
 		"the account of arn:aws:iam::222222222222:role/r":      block(role("arn:aws:iam::222222222222:role/r")),
 		"the partition of arn:aws-cn:iam::111111111111:role/r": block(role("arn:aws-cn:iam::111111111111:role/r")),
 	} {
-		err := expect(a, who, []string{"default chain"})
+		err := checkIdentity(a, who, []string{"default chain"})
 		if say == "" && err != nil || say != "" && (record.ReasonOf(err) != record.WrongAccount || !strings.Contains(err.Error(), say)) {
 			t.Errorf("%q: %v", say, err)
 		}
@@ -230,7 +230,7 @@ func TestExpect(t *testing.T) {
 
 // TestOneTransport: one CA bundle, one set of connections, whoever calls.
 func TestOneTransport(t *testing.T) {
-	w, _ := ordinary(t)
+	w, _ := ordinaryEnv(t)
 	srv := httptest.NewUnstartedServer(w.aws)
 	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	srv.StartTLS()
@@ -271,7 +271,7 @@ func TestOneTransport(t *testing.T) {
 
 // TestCanary plants secrets and looks for them in all that can be printed.
 func TestCanary(t *testing.T) {
-	w, _ := ordinary(t)
+	w, _ := ordinaryEnv(t)
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKIAI44QH8DHBEXAMPLE")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "CANARY-env-secret")
 	t.Setenv("AWS_SESSION_TOKEN", "CANARY-env-token")
@@ -343,7 +343,7 @@ func seedKey(t *testing.T, a config.Account) string {
 // A bundle that is none stops the program at its start, and is named.
 func TestBadCABundle(t *testing.T) {
 	for name, file := range map[string]string{"absent": "/nowhere/ca.pem", "no PEM": write(t, "ca.pem", "certificates, says the mail")} {
-		ordinary(t)
+		ordinaryEnv(t)
 		t.Setenv("AWS_CA_BUNDLE", file)
 		_, err := LoadAWS(t.Context(), LoadOptions{})
 		if err == nil || !strings.Contains(record.HintOf(err), "AWS_CA_BUNDLE") {

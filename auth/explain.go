@@ -17,22 +17,22 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// clues is what a step knows that AWS's answer does not say.
-type clues struct {
-	doing  string          // "assume role arn:…": begins the error
-	signer string          // the name of the step whose credentials were used: "ak AKIA…MPLE"
-	role   string          // ARN, where a role was to be assumed
-	serial string          // where a code was sent
-	region string          // whose STS was asked
-	hops   bool            // the signer's credentials are temporary, so that a role stops at an hour
-	extID  bool            // an external id was sent
-	used   aws.Credentials // never to be seen in a message
-	code   string          // likewise
+// errorContext is what a step knows that AWS's answer does not say.
+type errorContext struct {
+	operation  string          // "assume role arn:…": begins the error
+	signer     string          // the name of the step whose credentials were used: "ak AKIA…MPLE"
+	role       string          // ARN, where a role was to be assumed
+	serial     string          // where a code was sent
+	region     string          // whose STS was asked
+	chained    bool            // the signer's credentials are temporary, so that a role stops at an hour
+	externalID bool            // an external id was sent
+	creds      aws.Credentials // never to be seen in a message
+	code       string          // likewise
 }
 
 // explain makes a [record.Fault] of what went wrong: which step, of which kind, and what a person can do. One that is a
 // Fault already comes from a step further in and stays as it is.
-func explain(err error, c clues) error {
+func explain(err error, c errorContext) error {
 	var f *record.Fault
 	if errors.As(err, &f) {
 		return err
@@ -40,28 +40,28 @@ func explain(err error, c clues) error {
 	if fromIMDS(err) {
 		return imdsFault(err)
 	}
-	text := c.hide(record.Brief(err))
+	text := c.redact(record.ErrorSummary(err))
 	var api smithy.APIError
 	// an answer that is none of STS's; where it is, its words say what matters
-	foreign := !errors.As(err, &api) && wasSent(err)
+	foreign := !errors.As(err, &api) && reachedNetwork(err)
 	if foreign {
-		text = outcome(err)
+		text = safeErrorText(err)
 	}
 	reason := reasonOf(err, text, c)
-	f = &record.Fault{Reason: reason, Hint: hint(reason, err, text, c), Text: c.doing + ": " + text, Err: err}
+	f = &record.Fault{Reason: reason, Hint: hintFor(reason, err, text, c), Text: c.operation + ": " + text, Err: err}
 	if foreign {
-		f.Err = errText(text) // what cannot be read stands in err as it came
+		f.Err = textError(text) // what cannot be read stands in err as it came
 	}
 	return f
 }
 
-// hide takes out of a message what must not be in it: STS quotes a code that it cannot read, and the canonical request,
+// redact takes out of a message what must not be in it: STS quotes a code that it cannot read, and the canonical request,
 // with the session token in it, where the signature is wrong.
-func (c clues) hide(text string) string {
+func (c errorContext) redact(text string) string {
 	if i := strings.Index(text, "The Canonical String for this request should have been"); i >= 0 {
 		text = strings.TrimSpace(text[:i])
 	}
-	for _, s := range []string{c.used.SecretAccessKey, c.used.SessionToken, c.code} {
+	for _, s := range []string{c.creds.SecretAccessKey, c.creds.SessionToken, c.code} {
 		if len(s) >= 6 { // what is shorter is no secret that AWS gave, and would blot out letters everywhere
 			text = strings.ReplaceAll(text, s, "[redacted]")
 		}
@@ -70,7 +70,7 @@ func (c clues) hide(text string) string {
 }
 
 // reasonOf reads AWS's answer. STS says most of what matters in the text, under the codes AccessDenied and ValidationError.
-func reasonOf(err error, text string, c clues) record.Reason {
+func reasonOf(err error, text string, c errorContext) record.Reason {
 	has := func(s string) bool { return strings.Contains(text, s) }
 	switch {
 	case has("invalid MFA one time pass code"):
@@ -90,23 +90,23 @@ func reasonOf(err error, text string, c clues) record.Reason {
 	case record.CodeOf(err) == "MalformedPolicyDocument", record.CodeOf(err) == "PackedPolicyTooLarge":
 		return record.BadPolicy
 	}
-	if garbled := new(smithy.DeserializationError); errors.Is(err, errHollow) || errors.As(err, &garbled) {
+	if garbled := new(smithy.DeserializationError); errors.Is(err, errIncomplete) || errors.As(err, &garbled) {
 		return record.BadAnswer
 	}
 	r := record.ReasonOf(err)
 	if r == record.AccessDenied && c.role != "" {
 		return record.AssumeDenied
 	}
-	if r == record.Expired && c.used.SessionToken == "" {
+	if r == record.Expired && c.creds.SessionToken == "" {
 		return record.ClockSkew // a key that never expires cannot have
 	}
 	return r
 }
 
-var caller = regexp.MustCompile(`User: (arn:\S+) is not authorized`)
+var callerPattern = regexp.MustCompile(`User: (arn:\S+) is not authorized`)
 
-// hint is what an expert would say next.
-func hint(r record.Reason, err error, text string, c clues) string {
+// hintFor is what an expert would say next.
+func hintFor(r record.Reason, err error, text string, c errorContext) string {
 	switch r {
 	case record.BadKey:
 		if strings.Contains(text, "session credentials") {
@@ -140,7 +140,7 @@ func hint(r record.Reason, err error, text string, c clues) string {
 		if c.role == "" {
 			return "`mfa_session_duration` is 15m to 36h for a user, at most 1h for the account's root"
 		}
-		if c.hops {
+		if c.chained {
 			return "a role that is assumed with temporary credentials (after MFA, from a role) lasts at most 1h: set `role_duration: 1h`"
 		}
 		return "`role_duration` is longer than the role's maximum session duration: shorten the one or raise the other"
@@ -166,9 +166,9 @@ func hint(r record.Reason, err error, text string, c clues) string {
 
 // assumeHint lists what refuses an AssumeRole. AWS's answer is the same for all of it.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_roles.html
-func assumeHint(text string, c clues) string {
+func assumeHint(text string, c errorContext) string {
 	who := c.signer
-	if m := caller.FindStringSubmatch(text); m != nil {
+	if m := callerPattern.FindStringSubmatch(text); m != nil {
 		who = m[1]
 	}
 	for action, key := range map[string]string{"sts:TagSession": "session_tags", "sts:SetSourceIdentity": "source_identity"} {
@@ -177,7 +177,7 @@ func assumeHint(text string, c clues) string {
 		}
 	}
 	ext := "no external id was sent: does the trust policy ask for one (`external_id`)"
-	if c.extID {
+	if c.externalID {
 		ext = "does `external_id` equal the trust policy's"
 	}
 	mfa := "; does it ask for MFA (`serial_number`, and `totp_seed`, `token_command` or `token_code`)"
@@ -190,7 +190,7 @@ func assumeHint(text string, c clues) string {
 // skewHint takes the time from the answer's Date header: it is AWS's clock.
 func skewHint(err error) string {
 	const fix = "make NTP work on this machine (chronyd, systemd-timesyncd; a suspended VM wakes in the past)"
-	if at, ok := dateOf(err); ok {
+	if at, ok := serverDate(err); ok {
 		off := time.Since(at).Round(time.Second)
 		if off.Abs() > time.Minute {
 			off = off.Round(10 * time.Second) // the header is in whole seconds, and was on its way
@@ -204,8 +204,8 @@ func skewHint(err error) string {
 	return "this machine's clock differs from AWS's: " + fix
 }
 
-// dateOf is what AWS's clock showed when it refused.
-func dateOf(err error) (time.Time, bool) {
+// serverDate is what AWS's clock showed when it refused.
+func serverDate(err error) (time.Time, bool) {
 	var re *smithyhttp.ResponseError
 	if !errors.As(err, &re) || re.Response == nil {
 		return time.Time{}, false
@@ -214,8 +214,8 @@ func dateOf(err error) (time.Time, bool) {
 	return at, err == nil
 }
 
-// dead reports whether AWS no longer takes the credentials themselves, so that others are worth a try.
-func dead(err error) bool {
+// credentialsRejected reports whether AWS no longer takes the credentials themselves, so that others are worth a try.
+func credentialsRejected(err error) bool {
 	switch record.ReasonOfCode(record.CodeOf(err)) {
 	case record.Expired, record.BadKey:
 		return true
@@ -223,8 +223,8 @@ func dead(err error) bool {
 	return false
 }
 
-// unsent reports whether a call certainly never reached AWS.
-func unsent(err error) bool {
+// neverSent reports whether a call certainly never reached AWS.
+func neverSent(err error) bool {
 	var op *net.OpError
 	var dns *net.DNSError
 	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &dns)
@@ -235,16 +235,18 @@ func fault(r record.Reason, hint, format string, args ...any) *record.Fault {
 	return &record.Fault{Reason: r, Hint: hint, Err: fmt.Errorf(format, args...)}
 }
 
-// within is a context that ends after d, and says of what.
-func within(ctx context.Context, d time.Duration, what string) (context.Context, context.CancelFunc) {
+// withTimeout is a context that ends after d, and says of what.
+func withTimeout(ctx context.Context, d time.Duration, what string) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, d, &timeoutError{what, d})
 }
 
 // A timeoutError names the time-out that struck.
 type timeoutError struct {
-	what string
-	d    time.Duration
+	operation string
+	timeout   time.Duration
 }
 
-func (e *timeoutError) Error() string { return fmt.Sprintf("%s: no answer within %s", e.what, e.d) }
-func (*timeoutError) Unwrap() error   { return context.DeadlineExceeded }
+func (e *timeoutError) Error() string {
+	return fmt.Sprintf("%s: no answer within %s", e.operation, e.timeout)
+}
+func (*timeoutError) Unwrap() error { return context.DeadlineExceeded }

@@ -79,9 +79,9 @@ func (hollowSSO) CreateToken(context.Context, *ssooidc.CreateTokenInput, ...func
 // TestHollowSSO: the same of IAM Identity Center, whose answers the SDK takes for whole.
 func TestHollowSSO(t *testing.T) {
 	s := newWorld(t, awsfake.Options{}).sessions(Options{})
-	step := s.profile("x", "us-east-1").(*sdkStep)
-	_, portalErr := portal{hollowSSO{}, step}.GetRoleCredentials(t.Context(), &sso.GetRoleCredentialsInput{})
-	_, tokenErr := refresher{hollowSSO{}, "", step}.renew(t.Context(), &ssooidc.CreateTokenInput{})
+	step := s.profileStep("x", "us-east-1").(*sdkStep)
+	_, portalErr := ssoPortal{hollowSSO{}, step}.GetRoleCredentials(t.Context(), &sso.GetRoleCredentialsInput{})
+	_, tokenErr := ssoTokenClient{hollowSSO{}, "", step}.renew(t.Context(), &ssooidc.CreateTokenInput{})
 	for _, err := range []error{portalErr, tokenErr} {
 		if record.ReasonOf(err) != record.BadAnswer || !strings.Contains(record.HintOf(err), "IAM Identity Center") {
 			t.Errorf("%v is %s: %s", err, record.ReasonOf(err), record.HintOf(err))

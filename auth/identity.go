@@ -13,36 +13,36 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// whoami asks STS who the top of a pipeline turned out to be, and says of which credentials.
-func whoami(ctx context.Context, t tokens, region string, top *layer) (aws.Credentials, record.Identity, error) {
+// resolveIdentity asks STS who the top of a pipeline turned out to be, and says of which credentials.
+func resolveIdentity(ctx context.Context, t stsClient, region string, top *layer) (aws.Credentials, record.Identity, error) {
 	var out *sts.GetCallerIdentityOutput
-	c, err := ask(ctx, top, func(c aws.Credentials) (err error) {
-		out, err = t.identity(ctx, region, c)
+	c, err := callWithRenewal(ctx, top, func(c aws.Credentials) (err error) {
+		out, err = t.callerIdentity(ctx, region, c)
 		return err
 	})
 	if err != nil {
-		return c, record.Identity{}, explain(err, clues{doing: "ask who " + top.step.Name() + " is", signer: top.step.Name(), region: region, used: c})
+		return c, record.Identity{}, explain(err, errorContext{operation: "ask who " + top.step.Name() + " is", signer: top.step.Name(), region: region, creds: c})
 	}
 	arn, account := aws.ToString(out.Arn), aws.ToString(out.Account)
-	who := identityOf(arn)
+	who := identityOfARN(arn)
 	if who.AccountID != account {
 		who.AccountID = account
 	}
 	return c, who, nil
 }
 
-// identityOf is whose an ARN is. Its texts are those of the ARN.
-func identityOf(arn string) record.Identity {
+// identityOfARN is whose an ARN is. Its texts are those of the ARN.
+func identityOfARN(arn string) record.Identity {
 	return record.Identity{AccountID: record.AccountOfARN(arn), Partition: record.PartitionOfARN(arn), ARN: arn}
 }
 
-// issued notes whose the role session is that a step has just been given: STS says so with the session, and need not be asked.
-type issued struct {
+// issuedSession notes whose the role session is that a step has just been given: STS says so with the session, and need not be asked.
+type issuedSession struct {
 	mu      sync.Mutex
 	id, arn string
 }
 
-func (i *issued) note(c *types.Credentials, user *types.AssumedRoleUser) {
+func (i *issuedSession) set(c *types.Credentials, user *types.AssumedRoleUser) {
 	if c == nil || user == nil {
 		return
 	}
@@ -51,45 +51,45 @@ func (i *issued) note(c *types.Credentials, user *types.AssumedRoleUser) {
 	i.id, i.arn = aws.ToString(c.AccessKeyId), aws.ToString(user.Arn)
 }
 
-// identified is whose the credentials are, if they are the session that was given last.
-func (i *issued) identified(c aws.Credentials) (record.Identity, bool) {
+// knownIdentity is whose the credentials are, if they are the session that was given last.
+func (i *issuedSession) knownIdentity(c aws.Credentials) (record.Identity, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.id != c.AccessKeyID {
 		return record.Identity{}, false
 	}
-	who := identityOf(i.arn)
+	who := identityOfARN(i.arn)
 	return who, who.AccountID != "" && who.Partition != ""
 }
 
 // An identifier is a step that knows whose its credentials are.
 type identifier interface {
-	identified(aws.Credentials) (record.Identity, bool)
+	knownIdentity(aws.Credentials) (record.Identity, bool)
 }
 
-// judge holds whose the credentials are now against the account that was opened, against what the block says, and against
+// checkOwner holds whose the credentials are now against the account that was opened, against what the block says, and against
 // what it was before.
-func (s *Session) judge(of *owner) error {
-	if s.judged.Load() == of {
+func (s *Session) checkOwner(of *owner) error {
+	if s.checked.Load() == of {
 		return nil
 	}
-	if err := expect(s.block, of.who, s.Path()); err != nil {
+	if err := checkIdentity(s.block, of.identity, s.Path()); err != nil {
 		return err
 	}
-	if err := s.sessions.claims.Hold(s.block, of.who, s.Path()); err != nil {
+	if err := s.sessions.identities.Check(s.block, of.identity, s.Path()); err != nil {
 		return err
 	}
-	if now, before := of.who, s.Identity; now.AccountID != before.AccountID || now.Partition != before.Partition {
+	if now, before := of.identity, s.Identity; now.AccountID != before.AccountID || now.Partition != before.Partition {
 		return fault(record.WrongAccount, "the next run collects the other account; what was listed of this one stays as it is",
 			"the credentials became those of %s, and this run is of account %s (entered by %s)", now.ARN, before.AccountID, strings.Join(s.Path(), " → "))
 	}
-	s.judged.Store(of)
+	s.checked.Store(of)
 	return nil
 }
 
-// expect compares who answered with what the block says. It catches what nothing else does: a default chain that picks
+// checkIdentity compares who answered with what the block says. It catches what nothing else does: a default chain that picks
 // another account's keys in silence, and a block that was copied with the ARN of another.
-func expect(a config.Account, who record.Identity, path []string) error {
+func checkIdentity(a config.Account, who record.Identity, path []string) error {
 	wrong := func(says, want, is string) *record.Fault {
 		return fault(record.WrongAccount, "the credentials are another account's than the block is meant for; where they come from is in the message",
 			"%s is %s, but %s is in %s (entered by %s)", says, want, who.ARN, is, strings.Join(path, " → "))

@@ -17,13 +17,13 @@ func Inspect(o LoadOptions, blocks []config.Account) []Flaw {
 	if o.Isolated {
 		return nil
 	}
-	l := &loaded{opts: o}
+	l := &loader{opts: o}
 	l.env, l.flaws = readEnvironment(o.Getenv)
 	getenv := o.Getenv
 	if getenv == nil {
 		getenv = func(string) string { return "" }
 	}
-	i := inspection{loaded: l, files: l.shared(), env: l.environment(getenv)}
+	i := inspection{loader: l, files: l.readSharedFiles(), env: l.environment(getenv)}
 	named := map[string]bool{}
 	chain := false
 	for _, a := range blocks {
@@ -48,8 +48,8 @@ func Inspect(o LoadOptions, blocks []config.Account) []Flaw {
 }
 
 type inspection struct {
-	*loaded
-	files *shared
+	*loader
+	files *sharedFiles
 	env   environment
 	all   []Flaw
 }
@@ -57,23 +57,23 @@ type inspection struct {
 // profile looks whether a profile leads anywhere, and at its settings.
 func (i *inspection) profile(name string, used bool) {
 	i.settings(name, used)
-	_, err := i.files.find(i.loaded, name, environment{})
+	_, err := i.files.findRoute(i.loader, name, environment{})
 	// Where there is no AWS file at all, the configuration is looked at on another machine than the one that it is for.
 	i.add(err, used && (len(i.files.found) > 0 || i.files.profiles[name] != nil))
 }
 
 // chain looks at the default chain, also where no account goes by it: the one who set it up may not know.
 func (i *inspection) chain(used bool, named map[string]bool) {
-	name := or(or(i.env.profile, i.env.other), "default")
+	name := firstNonEmpty(firstNonEmpty(i.env.profile, i.env.defaultProfile), "default")
 	env := i.env
 	if !used {
 		// of the files alone: is the profile good for anybody?
-		env.key, env.half, env.web = aws.Credentials{}, false, webIdentity{}
+		env.key, env.incompleteKey, env.webIdentity = aws.Credentials{}, false, webIdentity{}
 	}
 	if byKey := env.key.HasKeys(); !named[name] {
 		i.settings(name, used && !byKey)
 	}
-	if _, err := i.files.find(i.loaded, "", env); err != nil && (used || !named[name]) {
+	if _, err := i.files.findRoute(i.loader, "", env); err != nil && (used || !named[name]) {
 		i.add(err, used)
 	}
 }

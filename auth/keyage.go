@@ -31,32 +31,32 @@ func (s *Sessions) KeyAge(ctx context.Context, of *Session) (age KeyAge, ok bool
 	}
 	age.Key = maskID(c.AccessKeyID)
 	s.mu.Lock()
-	f := s.ages[c.AccessKeyID]
+	f := s.keyAges[c.AccessKeyID]
 	if f == nil {
-		f = newFlight[time.Time]()
-		if !s.life.run(func(ctx context.Context) {
-			f.land(s.created(ctx, c, base.step.Name(), iamRegion(of.Identity.Partition)))
+		f = newSharedCall[time.Time]()
+		if !s.background.run(func(ctx context.Context) {
+			f.finish(s.keyCreated(ctx, c, base.step.Name(), iamRegion(of.Identity.Partition)))
 		}) {
 			s.mu.Unlock()
 			return age, true, errClosed
 		}
-		s.ages[c.AccessKeyID] = f
+		s.keyAges[c.AccessKeyID] = f
 	}
 	s.mu.Unlock()
 	age.Created, err = f.wait(ctx, base.step.Name())
 	return age, true, err
 }
 
-// created asks since when there is the key c.
-func (s *Sessions) created(ctx context.Context, c aws.Credentials, step, region string) (time.Time, error) {
-	ctx, cancel := within(ctx, callTimeout, "iam:ListAccessKeys")
+// keyCreated asks since when there is the key c.
+func (s *Sessions) keyCreated(ctx context.Context, c aws.Credentials, step, region string) (time.Time, error) {
+	ctx, cancel := withTimeout(ctx, callTimeout, "iam:ListAccessKeys")
 	defer cancel()
 	key := maskID(c.AccessKeyID)
 	for in := new(iam.ListAccessKeysInput); ; { // not by its paginator: as an interface the client would link every operation of IAM
-		page, err := s.keys.ListAccessKeys(ctx, in, func(o *iam.Options) { o.Region, o.Credentials = region, static(c) })
+		page, err := s.listAccessKeys.ListAccessKeys(ctx, in, func(o *iam.Options) { o.Region, o.Credentials = region, staticCredentials(c) })
 		if err != nil {
-			err = timedOut(ctx, err)
-			return time.Time{}, explain(err, clues{doing: "age of key " + key, signer: step, region: region, used: c})
+			err = timeoutCause(ctx, err)
+			return time.Time{}, explain(err, errorContext{operation: "age of key " + key, signer: step, region: region, creds: c})
 		}
 		for _, k := range page.AccessKeyMetadata {
 			if aws.ToString(k.AccessKeyId) == c.AccessKeyID {
@@ -81,7 +81,7 @@ func (l listAccessKeys) ListAccessKeys(ctx context.Context, in *iam.ListAccessKe
 // iamRegion is where a partition's IAM is asked: it is one for all regions.
 func iamRegion(id string) string {
 	if p, ok := record.PartitionNamed(id); ok {
-		return p.Default
+		return p.DefaultRegion
 	}
 	return "us-east-1"
 }

@@ -12,7 +12,7 @@ import (
 
 func (w *world) lend(s *Sessions, a config.Account) aws.Config {
 	w.t.Helper()
-	cfg, err := s.Lend(w.t.Context(), a)
+	cfg, err := s.ConfigFor(w.t.Context(), a)
 	if err != nil {
 		w.t.Fatal(err)
 	}

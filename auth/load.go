@@ -58,7 +58,7 @@ const (
 // from the environment is honoured (AWS_ENDPOINT_URL and its kin, AWS_CA_BUNDLE, proxies, AWS_USE_FIPS_ENDPOINT,
 // AWS_USE_DUALSTACK_ENDPOINT, AWS_CONFIG_FILE…). The configuration has no credentials: those are a [Session]'s.
 func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
-	l := &loaded{opts: o}
+	l := &loader{opts: o}
 	l.client = awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
 		n := o.CallsInFlight
 		if n <= 0 {
@@ -87,10 +87,10 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 	if o.Endpoint != "" {
 		cfg.BaseEndpoint = aws.String(o.Endpoint)
 	}
-	l.base = cfg.BaseEndpoint
+	l.baseEndpoint = cfg.BaseEndpoint
 	// A client that is handed a BuildableClient makes a transport of its own out of it, with connections of its own.
 	if b, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
-		cfg.HTTPClient = readBodies(b.Freeze()) // with the CA bundle in it
+		cfg.HTTPClient = withPlainBodies(b.Freeze()) // with the CA bundle in it
 	}
 	l.metadata = l.client.WithTransportOptions(func(tr *http.Transport) {
 		tr.Proxy = nil // a metadata service is on this machine: no proxy knows it
@@ -111,11 +111,11 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 // load is the SDK's own configuration. Where the SDK refuses something, which may be one line of a profile that no
 // account
 // uses, it is made of what can be read: who uses the rest is told so when it signs in.
-func (l *loaded) load(ctx context.Context) (aws.Config, error) {
+func (l *loader) load(ctx context.Context) (aws.Config, error) {
 	var pem []byte
 	if file := l.env.CustomCABundle; file != "" { // each call would be one of those that it was meant for
 		var err error
-		if pem, err = bundle(file); err != nil {
+		if pem, err = readCABundle(file); err != nil {
 			return aws.Config{}, fault(record.Other, "AWS_CA_BUNDLE must name a file of certificates as PEM",
 				"load the AWS configuration: AWS_CA_BUNDLE: %w", err)
 		}
@@ -124,8 +124,8 @@ func (l *loaded) load(ctx context.Context) (aws.Config, error) {
 		awsconfig.WithHTTPClient(l.client),
 		awsconfig.WithCredentialsProvider(aws.AnonymousCredentials{}), // resolved by account, not here
 	)...)
-	files := l.shared()
-	p := files.profiles[or(l.env.SharedConfigProfile, "default")]
+	files := l.readSharedFiles()
+	p := files.profiles[firstNonEmpty(l.env.SharedConfigProfile, "default")]
 	l.ignored = append(slices.Clone(l.flaws), l.settingFlaws(p)...)
 	if err == nil || ctx.Err() != nil {
 		return cfg, context.Cause(ctx)
@@ -133,18 +133,18 @@ func (l *loaded) load(ctx context.Context) (aws.Config, error) {
 	settings, _ := files.settingsOf(p)
 	client := l.client
 	if pem == nil && settings.CustomCABundle != "" {
-		pem, _ = bundle(settings.CustomCABundle) // settingFlaws says what is wrong with it
+		pem, _ = readCABundle(settings.CustomCABundle) // settingFlaws says what is wrong with it
 	}
 	if pem != nil {
-		client = withBundle(client, pem)
+		client = withCABundle(client, pem)
 	}
-	return settle(l.env, settings, client), nil
+	return sdkConfig(l.env, settings, client), nil
 }
 
-// configOf is the SDK's configuration by a profile's settings, for the clients of its chain.
-func (l *loaded) configOf(files *shared, profile string) aws.Config {
+// profileConfig is the SDK's configuration by a profile's settings, for the clients of its chain.
+func (l *loader) profileConfig(files *sharedFiles, profile string) aws.Config {
 	settings, _ := files.settingsOf(files.profiles[profile])
-	cfg := settle(l.env, settings, nil)
+	cfg := sdkConfig(l.env, settings, nil)
 	cfg.APIOptions = l.apiOptions()
 	cfg.Retryer = retryer(0)
 	cfg.Logger = logging.Nop{}
@@ -152,32 +152,32 @@ func (l *loaded) configOf(files *shared, profile string) aws.Config {
 }
 
 // environment is the variables by which credentials are found, as they are now.
-func (l *loaded) environment(getenv func(string) string) environment {
+func (l *loader) environment(getenv func(string) string) environment {
 	if l.opts.Isolated {
 		return environment{}
 	}
 	env, _ := awsconfig.NewEnvConfig() // what is wrong with it is in l.flaws; what is asked for here is read before
-	e := environment{key: env.Credentials, web: webIdentity{env.WebIdentityTokenFilePath, env.RoleARN,
+	e := environment{key: env.Credentials, webIdentity: webIdentity{env.WebIdentityTokenFilePath, env.RoleARN,
 		env.RoleSessionName}, profile: env.SharedConfigProfile}
 	if old := getenv("AWS_SECURITY_TOKEN"); old != "" && e.key.HasKeys() {
 		e.key.SessionToken = old // the old name; boto3 looks at it first
 	}
-	e.half = !e.key.HasKeys() && getenv("AWS_ACCESS_KEY_ID") != ""
+	e.incompleteKey = !e.key.HasKeys() && getenv("AWS_ACCESS_KEY_ID") != ""
 	if other := getenv("AWS_DEFAULT_PROFILE"); other != e.profile {
-		e.other = other
+		e.defaultProfile = other
 	}
 	return e
 }
 
-// readBodies is a client that reads its requests' bodies instead of letting them write themselves. The SDK closes a body
+// withPlainBodies is a client that reads its requests' bodies instead of letting them write themselves. The SDK closes a body
 // as soon as the answer's head is there, and its wrapper's WriteTo says EOF as an error from then on, which net/http
 // takes for a failed write: it then closes the connection under the answer, and the next call needs a new one.
-func readBodies(c aws.HTTPClient) aws.HTTPClient {
-	return over(c, func(t http.RoundTripper) http.RoundTripper { return bodyReader{t} })
+func withPlainBodies(c aws.HTTPClient) aws.HTTPClient {
+	return withTransport(c, func(t http.RoundTripper) http.RoundTripper { return plainBodyTransport{t} })
 }
 
-// over is the same client with another transport, where it is one that has a transport.
-func over(c aws.HTTPClient, transport func(http.RoundTripper) http.RoundTripper) aws.HTTPClient {
+// withTransport is the same client with another transport, where it is one that has a transport.
+func withTransport(c aws.HTTPClient, transport func(http.RoundTripper) http.RoundTripper) aws.HTTPClient {
 	h, ok := c.(*http.Client)
 	if !ok {
 		return c
@@ -187,9 +187,9 @@ func over(c aws.HTTPClient, transport func(http.RoundTripper) http.RoundTripper)
 	return &other
 }
 
-type bodyReader struct{ http.RoundTripper }
+type plainBodyTransport struct{ http.RoundTripper }
 
-func (t bodyReader) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t plainBodyTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if _, ok := r.Body.(io.WriterTo); ok {
 		plain := *r
 		plain.Body = struct{ io.ReadCloser }{r.Body}
@@ -199,36 +199,36 @@ func (t bodyReader) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // CloseIdleConnections is what http.Client's looks for.
-func (t bodyReader) CloseIdleConnections() {
+func (t plainBodyTransport) CloseIdleConnections() {
 	if c, ok := t.RoundTripper.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
 }
 
-// loaded is what a configuration remembers of how it was loaded. It travels among the configuration's sources, so that
+// loader is what a configuration remembers of how it was loaded. It travels among the configuration's sources, so that
 // a profile that is loaded later goes by the same rules.
-type loaded struct {
-	opts     LoadOptions
-	env      awsconfig.EnvConfig      // without its keys
-	flaws    []Flaw                   // of the environment
-	ignored  []Flaw                   // settings that do not hold, though somebody wrote them
-	base     *string                  // AWS_ENDPOINT_URL or its kin, nil for AWS itself
-	client   *awshttp.BuildableClient // as it was before a CA bundle: the SDK adds that with each load, to a pool that copies share
-	metadata aws.HTTPClient           // for services on this machine
+type loader struct {
+	opts         LoadOptions
+	env          awsconfig.EnvConfig      // without its keys
+	flaws        []Flaw                   // of the environment
+	ignored      []Flaw                   // settings that do not hold, though somebody wrote them
+	baseEndpoint *string                  // AWS_ENDPOINT_URL or its kin, nil for AWS itself
+	client       *awshttp.BuildableClient // as it was before a CA bundle: the SDK adds that with each load, to a pool that copies share
+	metadata     aws.HTTPClient           // for services on this machine
 }
 
-func loadedOf(cfg aws.Config) *loaded {
+func loaderOf(cfg aws.Config) *loader {
 	for _, s := range cfg.ConfigSources {
-		if l, ok := s.(*loaded); ok {
+		if l, ok := s.(*loader); ok {
 			return l
 		}
 	}
 	client := awshttp.NewBuildableClient() // a configuration of somebody else's
-	return &loaded{client: client, metadata: client.WithTimeout(attemptTimeout).Freeze()}
+	return &loader{client: client, metadata: client.WithTimeout(attemptTimeout).Freeze()}
 }
 
 // apiOptions is what every call carries: who we are.
-func (l *loaded) apiOptions() []func(*middleware.Stack) error {
+func (l *loader) apiOptions() []func(*middleware.Stack) error {
 	version := l.opts.Version
 	if version == "" {
 		version = "dev"
@@ -237,12 +237,12 @@ func (l *loaded) apiOptions() []func(*middleware.Stack) error {
 }
 
 // files says which shared files are read.
-func (l *loaded) files() []func(*awsconfig.LoadOptions) error {
+func (l *loader) files() []func(*awsconfig.LoadOptions) error {
 	configs, credentials := l.paths()
 	// The SDK opens whatever is there, and a pipe has it wait for ever.
 	readable := func(files []string) []string {
 		return slices.DeleteFunc(append([]string{}, files...), func(file string) bool {
-			_, err := readShared(file)
+			_, err := readSharedFile(file)
 			return err != nil && !errors.Is(err, fs.ErrNotExist)
 		})
 	}
@@ -253,7 +253,7 @@ func (l *loaded) files() []func(*awsconfig.LoadOptions) error {
 }
 
 // imds is the one client of the instance metadata service.
-func (l *loaded) imds(cfg aws.Config) *imds.Client {
+func (l *loader) imds(cfg aws.Config) *imds.Client {
 	cfg.HTTPClient = l.metadata
 	cfg.Retryer = func() aws.Retryer {
 		return retry.NewStandard(func(o *retry.StandardOptions) {
@@ -267,14 +267,14 @@ func (l *loaded) imds(cfg aws.Config) *imds.Client {
 		if l.opts.IMDSEndpoint != "" {
 			o.Endpoint = l.opts.IMDSEndpoint
 		}
-		if l.ownIMDS() {
+		if l.overridesIMDS() {
 			o.ClientEnableState = imds.ClientEnabled
 		}
 	})
 }
 
-// ownIMDS reports whether the program chose the metadata service itself, so that the environment has no say in it.
-func (l *loaded) ownIMDS() bool { return l.opts.Isolated || l.opts.IMDSEndpoint != "" }
+// overridesIMDS reports whether the program chose the metadata service itself, so that the environment has no say in it.
+func (l *loader) overridesIMDS() bool { return l.opts.Isolated || l.opts.IMDSEndpoint != "" }
 
 // retryer is the standard mode with its numbers said aloud. Without its rate limiter: that is one bucket for all who use
 // the client, and an account whose STS hangs would empty it for the others.
@@ -316,4 +316,4 @@ func (noCredentials) Retrieve(context.Context) (aws.Credentials, error) {
 	return aws.Credentials{}, &record.Fault{Reason: record.NoCredentials, Err: errors.New("this client was made without a session")}
 }
 
-func (l *loaded) String() string { return fmt.Sprintf("loaded(isolated %t)", l.opts.Isolated) }
+func (l *loader) String() string { return fmt.Sprintf("loaded(isolated %t)", l.opts.Isolated) }

@@ -16,7 +16,7 @@ import (
 )
 
 // modesMatter: who may read a file is in its mode.
-const modesMatter = true
+const hasFileModes = true
 
 // lockFile takes an exclusive lock that ends with the process, also if it is killed. The file stays: to remove it would let
 // two processes lock two files of one name.
@@ -43,9 +43,9 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 	}
 }
 
-// giveToOwner gives a file that root made to the owner of its directory: a collector that runs there as somebody else must be able to
+// chownToDirOwner gives a file that root made to the owner of its directory: a collector that runs there as somebody else must be able to
 // use it.
-func giveToOwner(path string) {
+func chownToDirOwner(path string) {
 	if os.Geteuid() != 0 {
 		return
 	}

@@ -11,8 +11,8 @@ import (
 
 // A Login is an MFA session that was begun because a person asked for it.
 type Login struct {
-	Device string    // serial number
-	Until  time.Time // the end of the session, if nobody renews it
+	Device  string    // serial number
+	Expires time.Time // the end of the session, if nobody renews it
 }
 
 // Login begins a new MFA session for the account and keeps it where all who share the store find it: a running collector
@@ -26,19 +26,19 @@ func (s *Sessions) Login(ctx context.Context, a config.Account, ask func(ctx con
 	if err != nil {
 		return Login{}, err
 	}
-	at := s.entry(steps).top.mfa()
+	at := s.resolverFor(steps).top.mfaLayer()
 	if at == nil {
 		return Login{}, fault(record.MFASerial, "a device is named by `serial_number`, or by mfa_serial in the profile of the block; an account without one needs no login",
 			"the account signs in without an MFA device")
 	}
 	step := at.step.(*mfaStep)
-	base, err := step.base(ctx, at.prev)
+	base, err := step.baseKey(ctx, at.prev)
 	if err != nil {
 		return Login{}, err
 	}
 	codes := step.codes
-	if ask != nil && (codes == nil || !codes.lasts()) {
-		if _, err := s.tokens.ahead(ctx, region, base); err != nil { // nobody is asked for a code that cannot be sent
+	if ask != nil && (codes == nil || !codes.unattended()) {
+		if _, err := s.sts.clockOffset(ctx, region, base); err != nil { // nobody is asked for a code that cannot be sent
 			return Login{}, step.explain(err, base, secret.String{})
 		}
 		text, err := ask(ctx, step.serial)
@@ -48,19 +48,19 @@ func (s *Sessions) Login(ctx context.Context, a config.Account, ask func(ctx con
 		codes = literalCode{text}
 	}
 	out := Login{Device: step.serial}
-	ctx, cancel := within(ctx, 2*mfaWork, step.Name())
+	ctx, cancel := withTimeout(ctx, 2*mfaLockTimeout, step.Name())
 	defer cancel()
-	err = s.store.With(ctx, step.device(base.AccessKeyID), func(kept *MFASession, save func() error) error {
-		if c, ok := codes.(literalCode); codes == nil || ok && kept.used(step.digest(c.text), 0) {
-			return step.noCode(kept, now())
+	err = s.store.WithLock(ctx, step.device(base.AccessKeyID), func(stored *MFASession, save func() error) error {
+		if c, ok := codes.(literalCode); codes == nil || ok && stored.codeUsed(step.codeDigest(c.text), 0) {
+			return step.codeUnavailable(stored, now())
 		}
-		c, err := step.begin(ctx, codes, base, kept, save)
-		out.Until = c.Expires
+		c, err := step.beginSession(ctx, codes, base, stored, save)
+		out.Expires = c.Expires
 		return err
 	})
 	if err != nil {
 		return Login{}, step.explain(err, base, secret.String{})
 	}
-	at.reread()
+	at.reload()
 	return out, nil
 }

@@ -233,13 +233,13 @@ func TestStoreWait(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := store(t)
-				err := s.With(t.Context(), "d", func(mine *MFASession, save func() error) error {
+				err := s.WithLock(t.Context(), "d", func(mine *MFASession, save func() error) error {
 					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 					defer cancel()
-					if err := s.With(ctx, "d", func(*MFASession, func() error) error { return nil }); !errors.Is(err, context.DeadlineExceeded) {
+					if err := s.WithLock(ctx, "d", func(*MFASession, func() error) error { return nil }); !errors.Is(err, context.DeadlineExceeded) {
 						t.Errorf("the second got in: %v", err)
 					}
-					if err := s.With(ctx, "other", func(*MFASession, func() error) error { return nil }); !errors.Is(err, context.DeadlineExceeded) && err != nil {
+					if err := s.WithLock(ctx, "other", func(*MFASession, func() error) error { return nil }); !errors.Is(err, context.DeadlineExceeded) && err != nil {
 						t.Errorf("another device: %v", err)
 					}
 					mine.Spent = []string{"kept"}
@@ -252,7 +252,7 @@ func TestStoreWait(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := s.With(t.Context(), "d", func(got *MFASession, _ func() error) error {
+				if err := s.WithLock(t.Context(), "d", func(got *MFASession, _ func() error) error {
 					if len(got.Spent) != 1 || got.Spent[0] != "kept" {
 						t.Errorf("got %v", got.Spent)
 					}

@@ -76,7 +76,7 @@ func TestSessionThatCannotBeUsed(t *testing.T) {
 					}
 				}
 				damage()
-				kept, err := os.ReadFile(found[0])
+				stored, err := os.ReadFile(found[0])
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -88,7 +88,7 @@ func TestSessionThatCannotBeUsed(t *testing.T) {
 					if err := os.Rename(found[0]+".damaged", found[0]); err != nil {
 						t.Fatal(err)
 					}
-				} else if b, err := os.ReadFile(found[0]); err != nil || !bytes.Equal(b, kept) {
+				} else if b, err := os.ReadFile(found[0]); err != nil || !bytes.Equal(b, stored) {
 					t.Errorf("what cannot be used was changed: %v", err)
 				}
 

@@ -90,7 +90,7 @@ func TestMFAProfile(t *testing.T) {
 func TestMFAWindow(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		s := w.sessions(Options{DataDir: t.TempDir()})
-		_, left := windowAt(time.Now(), codePeriod)
+		_, left := codeWindow(time.Now(), codePeriod)
 		time.Sleep(left + codePeriod - time.Second) // a second before the end of a window
 		a := w.ak(seed(w.mfa))
 		took := func() time.Duration {
@@ -98,13 +98,13 @@ func TestMFAWindow(t *testing.T) {
 			w.open(s, a)
 			return time.Since(began)
 		}
-		if d := took(); d < time.Second || d > spare {
+		if d := took(); d < time.Second || d > minWindowLeft {
 			t.Errorf("a code with a second left: waited %s", d)
 		}
 		for range 3 { // the session is ended from outside: another code is needed at once
 			got := w.open(s, a)
 			got.Drop(retrieve(w, got))
-			if d := took(); d < codePeriod/2 || d > codePeriod+spare {
+			if d := took(); d < codePeriod/2 || d > codePeriod+minWindowLeft {
 				t.Errorf("a code that was used: waited %s", d)
 			}
 		}
@@ -129,7 +129,7 @@ func TestMFAWrongSeed(t *testing.T) {
 		wrong.TOTPSeed = secret.New("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")
 		began := time.Now()
 		w.refused(w.sessions(o), wrong, record.MFAInvalid, "`totp_seed`", "two codes in a row")
-		if d := time.Since(began); d > codePeriod+spare {
+		if d := time.Since(began); d > codePeriod+minWindowLeft {
 			t.Errorf("two tries took %s", d)
 		}
 		for range 4 {
@@ -205,7 +205,7 @@ func TestMFACommand(t *testing.T) {
 		w.open(s, a)
 		w.count("GetSessionToken", 1)
 		go func() {
-			_, left := windowAt(time.Now(), codePeriod)
+			_, left := codeWindow(time.Now(), codePeriod)
 			time.Sleep(left - time.Millisecond)
 			_ = os.WriteFile(file, []byte(w.mfa.Code(time.Now().Add(time.Second))), 0o600)
 		}()
@@ -346,7 +346,7 @@ func TestLogin(t *testing.T) {
 
 		code := w.mfa.Now()
 		first, err := w.sessions(o).Login(t.Context(), a, gives(code))
-		if err != nil || first.Device != w.mfa.Serial || time.Until(first.Until) != mfaSession {
+		if err != nil || first.Device != w.mfa.Serial || time.Until(first.Expires) != defaultMFASession {
 			t.Errorf("%+v, %v", first, err)
 		}
 		refused(a, code, record.MFANeeded, 2) // AWS would say no: it is not asked
@@ -356,11 +356,11 @@ func TestLogin(t *testing.T) {
 		// Another login renews a session that is still good, and who asked goes on with it.
 		time.Sleep(time.Hour)
 		second, err := s.Login(t.Context(), a, gives(w.mfa.Now()))
-		if err != nil || second.Until.Sub(first.Until) != time.Hour {
+		if err != nil || second.Expires.Sub(first.Expires) != time.Hour {
 			t.Errorf("%+v, %v", second, err)
 		}
-		if until, _ := w.open(s, a).Expires(); !until.Equal(second.Until) {
-			t.Errorf("goes on until %s, want %s", until, second.Until)
+		if until, _ := w.open(s, a).Expires(); !until.Equal(second.Expires) {
+			t.Errorf("goes on until %s, want %s", until, second.Expires)
 		}
 
 		before := asked
@@ -393,7 +393,7 @@ func TestLapses(t *testing.T) {
 			{"token_code, role", func() config.Account { return w.ak(device(w.mfa.Serial, w.mfa.Now()), role(r.ARN)) }, true},
 		} {
 			time.Sleep(2 * codePeriod) // each code is good once
-			until, ok := w.open(w.sessions(Options{DataDir: t.TempDir()}), c.account()).Lapses()
+			until, ok := w.open(w.sessions(Options{DataDir: t.TempDir()}), c.account()).LoginDue()
 			if ok != c.lapses || ok && time.Until(until) < 35*time.Hour {
 				t.Errorf("%s: %v %t, want %t", c.name, until, ok, c.lapses)
 			}

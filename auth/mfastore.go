@@ -25,9 +25,9 @@ const lockPoll = 50 * time.Millisecond
 
 // An MFAStore is where MFA sessions and used codes are kept: a directory, or a table that replicas share.
 type MFAStore interface {
-	// With locks the device, across processes where the store is shared, and hands fn what is stored of it. save keeps what
+	// WithLock locks the device, across processes where the store is shared, and hands fn what is stored of it. save keeps what
 	// fn has made of s, at once and durably, while the lock is held. The lock ends with fn; ctx ends the wait for it.
-	With(ctx context.Context, device string, fn func(s *MFASession, save func() error) error) error
+	WithLock(ctx context.Context, device string, fn func(s *MFASession, save func() error) error) error
 }
 
 // An MFASession is what is known of a device: its last session, which may be over, and the codes that were sent. It prints
@@ -55,14 +55,14 @@ func (s *MFASession) credentials() aws.Credentials {
 	}
 }
 
-func (s *MFASession) keep(c aws.Credentials) {
+func (s *MFASession) setCredentials(c aws.Credentials) {
 	s.AccessKeyID, s.SecretAccessKey, s.SessionToken, s.Expires = c.AccessKeyID, secret.New(c.SecretAccessKey), secret.New(c.SessionToken), c.Expires
 	s.Unusable, s.Locked = nil, false
 }
 
-// used reports whether a code was sent before, or one of a later window was: AWS takes none from before the last.
+// codeUsed reports whether a code was sent before, or one of a later window was: AWS takes none from before the last.
 // A counter far ahead was made by a clock that was wrong, and says nothing.
-func (s *MFASession) used(code string, counter int64) bool {
+func (s *MFASession) codeUsed(code string, counter int64) bool {
 	const far = 20 // windows
 	return slices.Contains(s.Spent, code) || counter > 0 && counter <= s.Counter && s.Counter-counter < far
 }
@@ -70,8 +70,8 @@ func (s *MFASession) used(code string, counter int64) bool {
 // A dirStore keeps a file a device: DIR/DEVICE.json, mode 0600 in a directory of mode 0700. Processes are kept apart by a
 // lock on DIR/DEVICE.lock, goroutines of one process by the same.
 type dirStore struct {
-	dir  string
-	seal *seal // nil: the files are in clear
+	dir    string
+	cipher *sessionCipher // nil: the files are in clear
 }
 
 // newDirStore is a store that refuses all work where the key is none: to keep sessions in clear then would be worse.
@@ -79,16 +79,16 @@ func newDirStore(dir string, key secret.String) MFAStore {
 	if key.IsZero() {
 		return dirStore{dir: dir}
 	}
-	s, err := newSeal(key)
+	s, err := newSessionCipher(key)
 	if err != nil {
-		return noStore{err}
+		return failingStore{err}
 	}
 	return dirStore{dir, s}
 }
 
-type noStore struct{ err error }
+type failingStore struct{ err error }
 
-func (n noStore) With(context.Context, string, func(*MFASession, func() error) error) error {
+func (n failingStore) WithLock(context.Context, string, func(*MFASession, func() error) error) error {
 	return n.err
 }
 
@@ -104,8 +104,8 @@ type storedSession struct {
 	RefusedAt       time.Time `json:",omitzero"`
 }
 
-func (d dirStore) With(ctx context.Context, device string, fn func(*MFASession, func() error) error) error {
-	if err := d.open(); err != nil {
+func (d dirStore) WithLock(ctx context.Context, device string, fn func(*MFASession, func() error) error) error {
+	if err := d.ensureDir(); err != nil {
 		return fmt.Errorf("mfa store: %w", err)
 	}
 	unlock, err := lockFile(ctx, filepath.Join(d.dir, device+".lock"))
@@ -125,10 +125,10 @@ func (d dirStore) With(ctx context.Context, device string, fn func(*MFASession, 
 	})
 }
 
-func (d dirStore) file(device string) string { return filepath.Join(d.dir, device+".json") }
+func (d dirStore) path(device string) string { return filepath.Join(d.dir, device+".json") }
 
-// open makes the directory. One that was there before must belong to us alone.
-func (d dirStore) open() error {
+// ensureDir makes the directory. One that was there before must belong to us alone.
+func (d dirStore) ensureDir() error {
 	if err := os.MkdirAll(filepath.Dir(d.dir), 0o755); err != nil {
 		return err
 	}
@@ -142,15 +142,15 @@ func (d dirStore) open() error {
 	if !info.IsDir() {
 		return fmt.Errorf("%s is not a directory", d.dir)
 	}
-	return private(d.dir, info)
+	return checkPrivate(d.dir, info)
 }
 
-func private(path string, info fs.FileInfo) error {
-	if why := statefile.Exposed(info); why != "" {
+func checkPrivate(path string, info fs.FileInfo) error {
+	if cause := statefile.OthersCanWrite(info); cause != "" {
 		return fault(record.Other, fmt.Sprintf("Look at who wrote %s. Remove it, or give it to the user that collector runs as.", path),
-			"%s holds credentials, and others may have changed it: %s", path, why)
+			"%s holds credentials, and others may have changed it: %s", path, cause)
 	}
-	if m := info.Mode().Perm(); modesMatter && m&0o077 != 0 {
+	if m := info.Mode().Perm(); hasFileModes && m&0o077 != 0 {
 		fix := "600"
 		if info.IsDir() {
 			fix = "700"
@@ -161,56 +161,56 @@ func private(path string, info fs.FileInfo) error {
 	return nil
 }
 
-const anewHint = "Run `collector login` with the account's name: it begins a new session and replaces the file. `totp_seed` or `token_command` do so by themselves."
+const newSessionHint = "Run `collector login` with the account's name: it begins a new session and replaces the file. `totp_seed` or `token_command` do so by themselves."
 
 // read returns what is stored of a device. It marks a session that cannot be used, so that a new one can begin, and moves a
 // damaged file aside.
 func (d dirStore) read(device string) (MFASession, error) {
-	path := d.file(device)
-	b, err := d.content(path)
+	path := d.path(device)
+	b, err := d.readFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return MFASession{}, nil
 	case errors.Is(err, statefile.ErrNotRegular):
-		return damaged(path, "is not a regular file")
+		return setDamagedAside(path, "is not a regular file")
 	case err != nil:
 		return MFASession{}, err
 	}
 	var in struct {
-		sealed
+		encryptedSession
 		storedSession
 	}
 	if err := json.Unmarshal(b, &in); err != nil { // not wrapped: a decoder's error may quote what it read
-		return damaged(path, "cannot be read as a session")
+		return setDamagedAside(path, "cannot be read as a session")
 	}
 	stored := in.storedSession
 	if in.Sealed != nil {
-		stored, err = d.seal.open(device, path, in.sealed)
+		stored, err = d.cipher.decrypt(device, path, in.encryptedSession)
 		switch {
 		case errors.Is(err, errAltered):
-			return damaged(path, "was altered since it was encrypted")
+			return setDamagedAside(path, "was altered since it was encrypted")
 		case err != nil: // of another key, which may come back
 			return MFASession{Unusable: err, Locked: true}, nil
 		}
 	}
 	s := stored.session()
 	switch {
-	case in.Sealed == nil && d.seal != nil && s.AccessKeyID != "":
+	case in.Sealed == nil && d.cipher != nil && s.AccessKeyID != "":
 		// Whoever may write here could have put their own session there, and with it their own account.
-		s.forget(fault(record.MFANeeded, anewHint, "%s is not encrypted, and there is a session_key: it is not used", path))
+		s.discard(fault(record.MFANeeded, newSessionHint, "%s is not encrypted, and there is a session_key: it is not used", path))
 	case s.AccessKeyID == "" != s.SecretAccessKey.IsZero() || s.AccessKeyID == "" != s.SessionToken.IsZero():
-		return damaged(path, "holds half a session")
+		return setDamagedAside(path, "holds half a session")
 	}
 	return s, nil
 }
 
-// forget drops the session, and keeps what is known of codes.
-func (s *MFASession) forget(why error) {
-	*s = MFASession{Spent: s.Spent[max(0, len(s.Spent)-spentKept):], Counter: s.Counter, Refused: s.Refused, RefusedAt: s.RefusedAt, Unusable: why}
+// discard drops the session, and keeps what is known of codes.
+func (s *MFASession) discard(cause error) {
+	*s = MFASession{Spent: s.Spent[max(0, len(s.Spent)-maxSpentCodes):], Counter: s.Counter, Refused: s.Refused, RefusedAt: s.RefusedAt, Unusable: cause}
 }
 
-// content is the file's, if it is ours alone.
-func (d dirStore) content(path string) ([]byte, error) {
+// readFile is the file's, if it is ours alone.
+func (d dirStore) readFile(path string) ([]byte, error) {
 	f, err := statefile.Open(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
@@ -220,7 +220,7 @@ func (d dirStore) content(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := private(path, info); err != nil {
+	if err := checkPrivate(path, info); err != nil {
 		return nil, err
 	}
 	const most = 1 << 20
@@ -231,13 +231,13 @@ func (d dirStore) content(path string) ([]byte, error) {
 	return b, err
 }
 
-// damaged moves a file aside of which nothing can be used.
-func damaged(path, why string) (MFASession, error) {
-	aside, err := statefile.SetAside(path)
+// setDamagedAside moves a file aside of which nothing can be used.
+func setDamagedAside(path, cause string) (MFASession, error) {
+	aside, err := statefile.MoveDamaged(path)
 	if err != nil {
-		return MFASession{}, fault(record.Other, "Remove the file: a new code will be needed.", "%s %s and cannot be moved aside: %w", path, why, err)
+		return MFASession{}, fault(record.Other, "Remove the file: a new code will be needed.", "%s %s and cannot be moved aside: %w", path, cause, err)
 	}
-	return MFASession{Unusable: fault(record.MFANeeded, anewHint, "%s %s: it was moved to %s", path, why, filepath.Base(aside))}, nil
+	return MFASession{Unusable: fault(record.MFANeeded, newSessionHint, "%s %s: it was moved to %s", path, cause, filepath.Base(aside))}, nil
 }
 
 func (s storedSession) session() MFASession {
@@ -255,8 +255,8 @@ func (d dirStore) write(device string, s MFASession) error {
 		AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey.Reveal(), SessionToken: s.SessionToken.Reveal(),
 		Expiration: s.Expires, Spent: s.Spent, Counter: s.Counter, Refused: s.Refused, RefusedAt: s.RefusedAt,
 	}
-	if v = stored; d.seal != nil {
-		if v, err = d.seal.close(device, stored); err != nil {
+	if v = stored; d.cipher != nil {
+		if v, err = d.cipher.encrypt(device, stored); err != nil {
 			return err
 		}
 	}
@@ -264,7 +264,7 @@ func (d dirStore) write(device string, s MFASession) error {
 	if err != nil {
 		return err
 	}
-	return statefile.Write(d.file(device), b) // its one writer holds the lock
+	return statefile.Write(d.path(device), b) // its one writer holds the lock
 }
 
 // memoryStore keeps sessions for as long as the process lasts.
@@ -278,7 +278,7 @@ type memorySession struct {
 	MFASession
 }
 
-func (m *memoryStore) With(ctx context.Context, device string, fn func(*MFASession, func() error) error) error {
+func (m *memoryStore) WithLock(ctx context.Context, device string, fn func(*MFASession, func() error) error) error {
 	m.mu.Lock()
 	if m.all == nil {
 		m.all = make(map[string]*memorySession)

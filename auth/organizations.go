@@ -22,11 +22,11 @@ import (
 )
 
 // A Roll is who belongs to an organization, as far as a block of the configuration asks. It is whole: a list that broke off is an error.
-type Roll struct {
-	Via     record.Identity // who asked
-	Members []config.Member // to be collected, by id
-	Asleep  []config.Member // selected, but not ACTIVE: suspended, about to be closed, not yet activated
-	Missing []string        // of include.accounts: ids that are no members
+type OrganizationMembers struct {
+	Caller   record.Identity // who asked
+	Members  []config.Member // to be collected, by id
+	Inactive []config.Member // selected, but not ACTIVE: suspended, about to be closed, not yet activated
+	Missing  []string        // of include.accounts: ids that are no members
 }
 
 // How Organizations is asked. It throttles hard, over all callers of an organization, and is busy when two ask at once.
@@ -35,50 +35,50 @@ const (
 	organizationsBackoff  = 20 * time.Second
 	organizationsPage     = 20 // the most that it takes
 	organizationsCalls    = 3  // under way at once
-	tagsKept              = time.Hour
+	tagCacheTTL           = time.Hour
 )
 
 // Members asks AWS Organizations who the members are that the block selects: all of them, or an error that holds a [record.Fault].
 // It makes a call for each 20 accounts; where units are asked for, and AWS does not tell them with the accounts, two for each unit; where names of units are
 // asked for, one for each unit; where tags are asked for, one for each member whose tags were not read within the last hour.
-func (s *Sessions) Members(ctx context.Context, o config.Organization) (Roll, error) {
+func (s *Sessions) Members(ctx context.Context, o config.Organization) (OrganizationMembers, error) {
 	session, err := s.Open(ctx, config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect})
 	if err != nil {
-		return Roll{}, err
+		return OrganizationMembers{}, err
 	}
-	l := &lister{client: s.organizations, session: session, region: organizationsRegion(session.Identity.Partition)}
+	l := &memberLister{client: s.organizations, session: session, region: organizationsRegion(session.Identity.Partition)}
 	accounts, err := l.accounts(ctx)
 	if err != nil {
-		return Roll{}, err
+		return OrganizationMembers{}, err
 	}
-	needs := o.Needs()
-	if needs.Above {
-		if err := l.place(ctx, accounts, needs.OU); err != nil {
-			return Roll{}, err
+	needs := o.RequiredDetails()
+	if needs.ParentIDs {
+		if err := l.locateAccounts(ctx, accounts, needs.OU); err != nil {
+			return OrganizationMembers{}, err
 		}
-		if err := l.unitsExist(ctx, o, accounts); err != nil {
-			return Roll{}, err
+		if err := l.checkUnits(ctx, o, accounts); err != nil {
+			return OrganizationMembers{}, err
 		}
 	}
-	roll := Roll{Via: session.Identity}
+	roll := OrganizationMembers{Caller: session.Identity}
 	for _, id := range o.Include.Accounts {
 		if !slices.ContainsFunc(accounts, func(m config.Member) bool { return m.ID == id }) {
 			roll.Missing = append(roll.Missing, id)
 		}
 	}
-	accounts = slices.DeleteFunc(accounts, func(m config.Member) bool { return !o.Named(m) })
+	accounts = slices.DeleteFunc(accounts, func(m config.Member) bool { return !o.SelectsByID(m) })
 	if needs.Tags {
-		if err := l.tag(ctx, accounts, &s.memberTags); err != nil {
-			return Roll{}, err
+		if err := l.readTags(ctx, accounts, &s.tagCache); err != nil {
+			return OrganizationMembers{}, err
 		}
-		accounts = slices.DeleteFunc(accounts, func(m config.Member) bool { return !o.Tagged(m) })
+		accounts = slices.DeleteFunc(accounts, func(m config.Member) bool { return !o.SelectsByTags(m) })
 	}
 	slices.SortFunc(accounts, func(a, b config.Member) int { return cmp.Compare(a.ID, b.ID) })
 	for _, m := range accounts {
-		if m.State == config.Active {
+		if m.State == config.MemberActive {
 			roll.Members = append(roll.Members, m)
 		} else {
-			roll.Asleep = append(roll.Asleep, m)
+			roll.Inactive = append(roll.Inactive, m)
 		}
 	}
 	return roll, nil
@@ -86,8 +86,8 @@ func (s *Sessions) Members(ctx context.Context, o config.Organization) (Roll, er
 
 // OrganizationsActions is the IAM actions that a block needs in the account that via signs in to.
 func OrganizationsActions(o config.Organization) []string {
-	needs, actions := o.Needs(), []string{"organizations:ListAccounts"}
-	if needs.Above {
+	needs, actions := o.RequiredDetails(), []string{"organizations:ListAccounts"}
+	if needs.ParentIDs {
 		actions = append(actions, "organizations:ListAccountsForParent", "organizations:ListOrganizationalUnitsForParent", "organizations:ListParents", "organizations:ListRoots")
 	}
 	if needs.Tags {
@@ -108,7 +108,7 @@ type organizationsAPI struct {
 }
 
 func newOrganizations(cfg aws.Config) *organizationsAPI {
-	cfg.HTTPClient = hasty(cfg.HTTPClient)
+	cfg.HTTPClient = withAttemptTimeout(cfg.HTTPClient)
 	cfg.Retryer = func() aws.Retryer {
 		return retry.NewStandard(func(o *retry.StandardOptions) {
 			o.MaxAttempts, o.MaxBackoff, o.RateLimiter = organizationsAttempts, organizationsBackoff, ratelimit.None
@@ -117,7 +117,7 @@ func newOrganizations(cfg aws.Config) *organizationsAPI {
 	if cfg.Region == "" {
 		cfg.Region = "us-east-1" // always said again by the call
 	}
-	c := organizations.NewFromConfig(cfg, func(o *organizations.Options) { o.HTTPSignerV4 = forgetful{} })
+	c := organizations.NewFromConfig(cfg, func(o *organizations.Options) { o.HTTPSignerV4 = uncachedSigner{} })
 	return &organizationsAPI{c.ListAccounts, c.ListRoots, c.ListAccountsForParent, c.ListOrganizationalUnitsForParent, c.ListParents, c.ListTagsForResource}
 }
 
@@ -131,19 +131,19 @@ func organizationsRegion(partition string) string {
 	if !ok {
 		p = record.Partitions[0]
 	}
-	return p.Default
+	return p.DefaultRegion
 }
 
 // A lister asks for one block.
-type lister struct {
+type memberLister struct {
 	client  *organizationsAPI
 	session *Session
 	region  string
 }
 
 // call makes one call with the session's credentials, with others if AWS takes those no longer.
-func (l *lister) call(ctx context.Context, doing string, f func(ctx context.Context, with func(*organizations.Options)) error) error {
-	used, err := ask(ctx, l.session, func(c aws.Credentials) error {
+func (l *memberLister) call(ctx context.Context, operation string, f func(ctx context.Context, with func(*organizations.Options)) error) error {
+	used, err := callWithRenewal(ctx, l.session, func(c aws.Credentials) error {
 		return f(ctx, func(o *organizations.Options) {
 			o.Region = l.region
 			o.Credentials = credentials.StaticCredentialsProvider{Value: c}
@@ -152,15 +152,15 @@ func (l *lister) call(ctx context.Context, doing string, f func(ctx context.Cont
 	if err == nil {
 		return nil
 	}
-	return l.explain(err, doing, used)
+	return l.explain(err, operation, used)
 }
 
 // pages calls until the listing is at its end. An empty page may have others behind it; one token twice never ends.
-func (l *lister) pages(ctx context.Context, doing string, page func(ctx context.Context, token *string, with func(*organizations.Options)) (next *string, err error)) error {
+func (l *memberLister) pages(ctx context.Context, operation string, page func(ctx context.Context, token *string, with func(*organizations.Options)) (next *string, err error)) error {
 	var token *string
 	for {
 		var next *string
-		if err := l.call(ctx, doing, func(ctx context.Context, with func(*organizations.Options)) (err error) {
+		if err := l.call(ctx, operation, func(ctx context.Context, with func(*organizations.Options)) (err error) {
 			next, err = page(ctx, token, with)
 			return err
 		}); err != nil {
@@ -170,7 +170,7 @@ func (l *lister) pages(ctx context.Context, doing string, page func(ctx context.
 			return nil
 		}
 		if token != nil && *token == *next {
-			return fault(record.BadAnswer, "AWS Organizations repeats a page for ever; the next run tries again", "%s: the same NextToken came twice", doing)
+			return fault(record.BadAnswer, "AWS Organizations repeats a page for ever; the next run tries again", "%s: the same NextToken came twice", operation)
 		}
 		token = next
 	}
@@ -179,14 +179,14 @@ func (l *lister) pages(ctx context.Context, doing string, page func(ctx context.
 func perPage() *int32 { return aws.Int32(organizationsPage) }
 
 // accounts is every member.
-func (l *lister) accounts(ctx context.Context) (all []config.Member, err error) {
+func (l *memberLister) accounts(ctx context.Context) (all []config.Member, err error) {
 	err = l.pages(ctx, "list the organization's accounts", func(ctx context.Context, token *string, with func(*organizations.Options)) (*string, error) {
 		out, err := l.client.ListAccounts(ctx, &organizations.ListAccountsInput{MaxResults: perPage(), NextToken: token}, with)
 		if err != nil {
 			return nil, err
 		}
 		for _, a := range out.Accounts {
-			all = append(all, member(a))
+			all = append(all, newMember(a))
 		}
 		return out.NextToken, nil
 	})
@@ -199,13 +199,13 @@ func (l *lister) accounts(ctx context.Context) (all []config.Member, err error) 
 	return all, err
 }
 
-// member is AWS's description in our words. Status is the older name of State, and ends in 2026.
-func member(a types.Account) config.Member {
+// newMember is AWS's description in our words. Status is the older name of State, and ends in 2026.
+func newMember(a types.Account) config.Member {
 	m := config.Member{ID: aws.ToString(a.Id), Name: aws.ToString(a.Name), Email: aws.ToString(a.Email), State: cmp.Or(string(a.State), string(a.Status))}
 	for _, path := range a.Paths { // o-…/r-…/ou-…/123456789012/
 		for _, id := range strings.Split(path, "/") {
 			if strings.HasPrefix(id, "r-") || strings.HasPrefix(id, "ou-") {
-				m.Above = append(m.Above, id)
+				m.ParentIDs = append(m.ParentIDs, id)
 			}
 		}
 	}
@@ -215,10 +215,10 @@ func member(a types.Account) config.Member {
 // A unit is an organizational unit, or the root.
 type unit struct{ id, name, parent string }
 
-// place finds the units above each account: AWS tells them with the accounts, or else the tree is walked. names asks for the units' names, which
+// locateAccounts finds the units above each account: AWS tells them with the accounts, or else the tree is walked. names asks for the units' names, which
 // only the tree has.
-func (l *lister) place(ctx context.Context, accounts []config.Member, names bool) error {
-	told := !slices.ContainsFunc(accounts, func(m config.Member) bool { return len(m.Above) == 0 })
+func (l *memberLister) locateAccounts(ctx context.Context, accounts []config.Member, names bool) error {
+	told := !slices.ContainsFunc(accounts, func(m config.Member) bool { return len(m.ParentIDs) == 0 })
 	if told && !names {
 		return nil
 	}
@@ -229,7 +229,7 @@ func (l *lister) place(ctx context.Context, accounts []config.Member, names bool
 		for _, u := range level {
 			tree[u.id] = u
 		}
-		level, err = l.below(ctx, level, !told, under)
+		level, err = l.childUnits(ctx, level, !told, under)
 	}
 	if err != nil {
 		return err
@@ -239,18 +239,18 @@ func (l *lister) place(ctx context.Context, accounts []config.Member, names bool
 		if !told {
 			parent := under[m.ID]
 			if parent == "" { // it moved while the tree was walked
-				if parent, err = l.parent(ctx, m.ID); err != nil {
+				if parent, err = l.parentOf(ctx, m.ID); err != nil {
 					return err
 				}
 			}
-			m.Above = nil
+			m.ParentIDs = nil
 			for u, ok := tree[parent]; ok; u, ok = tree[u.parent] {
-				m.Above = append(m.Above, u.id)
+				m.ParentIDs = append(m.ParentIDs, u.id)
 			}
-			slices.Reverse(m.Above)
+			slices.Reverse(m.ParentIDs)
 		}
 		var path []string
-		for _, id := range m.Above {
+		for _, id := range m.ParentIDs {
 			if strings.HasPrefix(id, "ou-") {
 				path = append(path, cmp.Or(tree[id].name, id))
 			}
@@ -260,7 +260,7 @@ func (l *lister) place(ctx context.Context, accounts []config.Member, names bool
 	return nil
 }
 
-func (l *lister) roots(ctx context.Context) (units []unit, err error) {
+func (l *memberLister) roots(ctx context.Context) (units []unit, err error) {
 	err = l.pages(ctx, "list the organization's roots", func(ctx context.Context, token *string, with func(*organizations.Options)) (*string, error) {
 		out, err := l.client.ListRoots(ctx, &organizations.ListRootsInput{MaxResults: perPage(), NextToken: token}, with)
 		if err != nil {
@@ -274,11 +274,11 @@ func (l *lister) roots(ctx context.Context) (units []unit, err error) {
 	return units, err
 }
 
-// below is the units under units, a few at a time; with accounts, also which accounts are in them.
-func (l *lister) below(ctx context.Context, level []unit, accounts bool, under map[string]string) ([]unit, error) {
+// childUnits is the units under units, a few at a time; with accounts, also which accounts are in them.
+func (l *memberLister) childUnits(ctx context.Context, level []unit, accounts bool, under map[string]string) ([]unit, error) {
 	var mu sync.Mutex
 	var next []unit
-	err := few(ctx, level, func(ctx context.Context, u unit) error {
+	err := forEachLimited(ctx, level, func(ctx context.Context, u unit) error {
 		found, err := l.units(ctx, u.id)
 		if err != nil {
 			return err
@@ -305,7 +305,7 @@ func (l *lister) below(ctx context.Context, level []unit, accounts bool, under m
 	return next, err
 }
 
-func (l *lister) units(ctx context.Context, parent string) (units []unit, err error) {
+func (l *memberLister) units(ctx context.Context, parent string) (units []unit, err error) {
 	err = l.pages(ctx, "list the units of "+parent, func(ctx context.Context, token *string, with func(*organizations.Options)) (*string, error) {
 		out, err := l.client.ListOrganizationalUnitsForParent(ctx, &organizations.ListOrganizationalUnitsForParentInput{ParentId: &parent, MaxResults: perPage(), NextToken: token}, with)
 		if err != nil {
@@ -319,7 +319,7 @@ func (l *lister) units(ctx context.Context, parent string) (units []unit, err er
 	return units, err
 }
 
-func (l *lister) parent(ctx context.Context, account string) (string, error) {
+func (l *memberLister) parentOf(ctx context.Context, account string) (string, error) {
 	var id string
 	err := l.call(ctx, "find the unit of "+account, func(ctx context.Context, with func(*organizations.Options)) error {
 		out, err := l.client.ListParents(ctx, &organizations.ListParentsInput{ChildId: &account}, with)
@@ -331,10 +331,10 @@ func (l *lister) parent(ctx context.Context, account string) (string, error) {
 	return id, err
 }
 
-// unitsExist refuses a filter with a unit that is none: a slip in an id must not pass for a unit that everybody has left.
-func (l *lister) unitsExist(ctx context.Context, o config.Organization, accounts []config.Member) error {
+// checkUnits refuses a filter with a unit that is none: a slip in an id must not pass for a unit that everybody has left.
+func (l *memberLister) checkUnits(ctx context.Context, o config.Organization, accounts []config.Member) error {
 	for _, id := range slices.Concat(o.Include.OUs, o.Exclude.OUs) {
-		if slices.ContainsFunc(accounts, func(m config.Member) bool { return slices.Contains(m.Above, id) }) {
+		if slices.ContainsFunc(accounts, func(m config.Member) bool { return slices.Contains(m.ParentIDs, id) }) {
 			continue
 		}
 		if _, err := l.units(ctx, id); err != nil { // an empty unit is no mistake
@@ -344,18 +344,18 @@ func (l *lister) unitsExist(ctx context.Context, o config.Organization, accounts
 	return nil
 }
 
-// tag reads the accounts' tags.
-func (l *lister) tag(ctx context.Context, accounts []config.Member, kept *memberTags) error {
+// readTags reads the accounts' tags.
+func (l *memberLister) readTags(ctx context.Context, accounts []config.Member, stored *tagCache) error {
 	var old []int
 	for i := range accounts {
 		m := &accounts[i]
-		if tags, ok := kept.get(l.session.Identity.Partition, m.ID); ok {
+		if tags, ok := stored.get(l.session.Identity.Partition, m.ID); ok {
 			m.Tags = tags
 			continue
 		}
 		old = append(old, i)
 	}
-	return few(ctx, old, func(ctx context.Context, i int) error {
+	return forEachLimited(ctx, old, func(ctx context.Context, i int) error {
 		m := &accounts[i]
 		tags := map[string]string{}
 		err := l.pages(ctx, "list the tags of "+m.ID, func(ctx context.Context, token *string, with func(*organizations.Options)) (*string, error) {
@@ -372,40 +372,40 @@ func (l *lister) tag(ctx context.Context, accounts []config.Member, kept *member
 			return err
 		}
 		m.Tags = tags
-		kept.set(l.session.Identity.Partition, m.ID, tags)
+		stored.set(l.session.Identity.Partition, m.ID, tags)
 		return nil
 	})
 }
 
-// memberTags keeps tags between runs: each costs a call, and they change by the month.
-type memberTags struct {
-	mu   sync.Mutex
-	kept map[[2]string]keptTags
+// tagCache keeps tags between runs: each costs a call, and they change by the month.
+type tagCache struct {
+	mu      sync.Mutex
+	entries map[[2]string]cachedTags
 }
 
-type keptTags struct {
+type cachedTags struct {
 	tags map[string]string // read only
 	at   time.Time
 }
 
-func (k *memberTags) get(partition, id string) (map[string]string, bool) {
+func (k *tagCache) get(partition, id string) (map[string]string, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	t, ok := k.kept[[2]string{partition, id}]
-	return t.tags, ok && now().Sub(t.at).Abs() < tagsKept
+	t, ok := k.entries[[2]string{partition, id}]
+	return t.tags, ok && now().Sub(t.at).Abs() < tagCacheTTL
 }
 
-func (k *memberTags) set(partition, id string, tags map[string]string) {
+func (k *tagCache) set(partition, id string, tags map[string]string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.kept == nil {
-		k.kept = map[[2]string]keptTags{}
+	if k.entries == nil {
+		k.entries = map[[2]string]cachedTags{}
 	}
-	k.kept[[2]string{partition, id}] = keptTags{tags, now()}
+	k.entries[[2]string{partition, id}] = cachedTags{tags, now()}
 }
 
-// few calls f for each, some at a time, and waits. The first error ends the others and is the one that is returned.
-func few[T any](ctx context.Context, all []T, f func(context.Context, T) error) error {
+// forEachLimited calls f for each, some at a time, and waits. The first error ends the others and is the one that is returned.
+func forEachLimited[T any](ctx context.Context, all []T, f func(context.Context, T) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
@@ -433,9 +433,9 @@ func few[T any](ctx context.Context, all []T, f func(context.Context, T) error) 
 }
 
 // explain is what to do about a refusal.
-func (l *lister) explain(err error, doing string, used aws.Credentials) error {
+func (l *memberLister) explain(err error, operation string, used aws.Credentials) error {
 	who := l.session.Identity.ARN
-	c := clues{doing: doing, signer: who, region: l.region, used: used}
+	c := errorContext{operation: operation, signer: who, region: l.region, creds: used}
 	f := explain(err, c)
 	as := new(record.Fault)
 	if !errors.As(f, &as) {

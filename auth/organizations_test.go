@@ -58,10 +58,10 @@ func ids(ms []config.Member) string {
 
 // TestMembers: each filter, by itself and with others; and what each costs.
 func TestMembers(t *testing.T) {
-	include := func(m config.Members) func(*config.Organization) {
+	include := func(m config.MemberFilter) func(*config.Organization) {
 		return func(o *config.Organization) { o.Include = m }
 	}
-	exclude := func(m config.Members) func(*config.Organization) {
+	exclude := func(m config.MemberFilter) func(*config.Organization) {
 		return func(o *config.Organization) { o.Exclude = m }
 	}
 	for _, tt := range []struct {
@@ -74,29 +74,29 @@ func TestMembers(t *testing.T) {
 	}{
 		{"everybody", func(*org) []func(*config.Organization) { return nil }, "12456", "7", 1, 1},
 		{"a unit and what is below it", func(o *org) []func(*config.Organization) {
-			return []func(*config.Organization){include(config.Members{OUs: []string{o.workloads}})}
+			return []func(*config.Organization){include(config.MemberFilter{OUs: []string{o.workloads}})}
 		}, "245", "7", 1, 10},
 		{"the root", func(o *org) []func(*config.Organization) {
-			return []func(*config.Organization){include(config.Members{OUs: []string{o.of.Root}})}
+			return []func(*config.Organization){include(config.MemberFilter{OUs: []string{o.of.Root}})}
 		}, "12456", "7", 1, 10},
 		{"but one unit", func(o *org) []func(*config.Organization) {
-			return []func(*config.Organization){exclude(config.Members{OUs: []string{o.prod}})}
+			return []func(*config.Organization){exclude(config.MemberFilter{OUs: []string{o.prod}})}
 		}, "146", "", 1, 10},
 		{"ids", func(o *org) []func(*config.Organization) {
-			return []func(*config.Organization){include(config.Members{Accounts: []string{"222222222222", "777777777777", "999999999999"}})}
+			return []func(*config.Organization){include(config.MemberFilter{Accounts: []string{"222222222222", "777777777777", "999999999999"}})}
 		}, "2", "7", 1, 1},
 		{"but ids", func(o *org) []func(*config.Organization) {
-			return []func(*config.Organization){exclude(config.Members{Accounts: []string{"111111111111", "777777777777"}})}
+			return []func(*config.Organization){exclude(config.MemberFilter{Accounts: []string{"111111111111", "777777777777"}})}
 		}, "2456", "", 1, 1},
 		{"tags", func(o *org) []func(*config.Organization) {
-			return []func(*config.Organization){include(config.Members{Tags: map[string]string{"env": "prod*"}})}
+			return []func(*config.Organization){include(config.MemberFilter{Tags: map[string]string{"env": "prod*"}})}
 		}, "25", "7", 7, 7},
 		{"a tag that is there", func(o *org) []func(*config.Organization) {
-			return []func(*config.Organization){exclude(config.Members{Tags: map[string]string{"env": "*"}})}
+			return []func(*config.Organization){exclude(config.MemberFilter{Tags: map[string]string{"env": "*"}})}
 		}, "16", "", 7, 7},
 		{"a unit and a tag, and not that one", func(o *org) []func(*config.Organization) {
 			return []func(*config.Organization){
-				include(config.Members{OUs: []string{o.workloads}, Tags: map[string]string{"env": "*"}}), exclude(config.Members{Tags: map[string]string{"env": "production"}}),
+				include(config.MemberFilter{OUs: []string{o.workloads}, Tags: map[string]string{"env": "*"}}), exclude(config.MemberFilter{Tags: map[string]string{"env": "production"}}),
 			}
 		}, "24", "7", 5, 14}, // tags of those alone that the unit has
 	} {
@@ -104,8 +104,8 @@ func TestMembers(t *testing.T) {
 			for _, sparse := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s, old %t, sparse %t", tt.name, old, sparse), func(t *testing.T) {
 					o := newOrg(t)
-					o.of.Old(old)
-					o.of.Sparse(sparse)
+					o.of.SetLegacyAnswers(old)
+					o.of.SetEmptyPages(sparse)
 					roll, err := o.sessions(Options{}).Members(t.Context(), o.block(tt.edit(o)...))
 					if err != nil {
 						t.Fatal(err)
@@ -113,14 +113,14 @@ func TestMembers(t *testing.T) {
 					if got := ids(roll.Members); got != tt.want {
 						t.Errorf("members %s, want %s", got, tt.want)
 					}
-					if got := ids(roll.Asleep); got != tt.asleep {
+					if got := ids(roll.Inactive); got != tt.asleep {
 						t.Errorf("asleep %s, want %s", got, tt.asleep)
 					}
 					if missing := tt.name == "ids"; missing != slices.Equal(roll.Missing, []string{"999999999999"}) {
 						t.Errorf("missing %v", roll.Missing)
 					}
-					if roll.Via.AccountID != o.home.ID {
-						t.Errorf("via %+v", roll.Via)
+					if roll.Caller.AccountID != o.home.ID {
+						t.Errorf("via %+v", roll.Caller)
 					}
 					calls := o.aws.Calls(func(c *awsfake.Call) bool { return c.Service == "organizations" })
 					want := tt.calls
@@ -154,12 +154,12 @@ func TestMembersAccounts(t *testing.T) {
 	})
 	s := o.sessions(Options{})
 	for _, old := range []bool{false, true} {
-		o.of.Old(old)
+		o.of.SetLegacyAnswers(old)
 		roll, err := s.Members(t.Context(), b)
 		if err != nil {
 			t.Fatal(err)
 		}
-		accounts, err := b.Accounts(roll.Via, roll.Members)
+		accounts, err := b.MemberAccounts(roll.Caller, roll.Members)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -194,7 +194,7 @@ func TestMembersThousand(t *testing.T) {
 		for i := range 999 {
 			of.Join(w.aws.AddAccount(fmt.Sprintf("300000000%03d", i), "aws"), awsfake.Member{Unit: unit, Tags: map[string]string{"n": fmt.Sprint(i)}})
 		}
-		b := config.Organization{Via: w.ak().SignIn, MemberRole: "reader", Name: "{{.ID}}", Include: config.Members{OUs: []string{unit}}}
+		b := config.Organization{Via: w.ak().SignIn, MemberRole: "reader", Name: "{{.ID}}", Include: config.MemberFilter{OUs: []string{unit}}}
 		s := w.sessions(Options{})
 		list := func(want int) {
 			t.Helper()
@@ -206,7 +206,7 @@ func TestMembersThousand(t *testing.T) {
 			if got := len(w.calls("")) - before; got != want {
 				t.Errorf("%d calls, want %d", got, want)
 			}
-			if accounts, err := b.Accounts(roll.Via, roll.Members); err != nil || len(accounts) != 999 {
+			if accounts, err := b.MemberAccounts(roll.Caller, roll.Members); err != nil || len(accounts) != 999 {
 				t.Error(err)
 			}
 		}
@@ -215,7 +215,7 @@ func TestMembersThousand(t *testing.T) {
 		b.ExtraTags = map[string]string{"n": "{{.Tags.n}}"}
 		list(50 + 999)
 		list(50)
-		time.Sleep(tagsKept)
+		time.Sleep(tagCacheTTL)
 		list(50 + 999)
 	})
 }
@@ -249,7 +249,7 @@ func TestMembersWrong(t *testing.T) {
 		b := o.block()
 		b.Via = block(key(o.delegated.AddUser("auditor").NewKey())).SignIn
 		roll, err := o.sessions(Options{}).Members(t.Context(), b)
-		if err != nil || roll.Via.AccountID != o.delegated.ID || len(roll.Members) != 5 {
+		if err != nil || roll.Caller.AccountID != o.delegated.ID || len(roll.Members) != 5 {
 			t.Error(roll, err)
 		}
 	})
@@ -279,12 +279,12 @@ func TestMembersWrong(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOrg(t)
 			s := o.sessions(Options{})
-			remove := o.aws.Inject(awsfake.Fault{Kind: awsfake.TooFast, Service: "organizations", Count: 5})
+			remove := o.aws.Inject(awsfake.Fault{Kind: awsfake.Throttling, Service: "organizations", Count: 5})
 			if roll, err := s.Members(t.Context(), o.block()); err != nil || len(roll.Members) != 5 {
 				t.Errorf("five refusals: %v", err)
 			}
 			remove()
-			o.aws.Inject(awsfake.Fault{Kind: awsfake.TooFast, Service: "organizations"})
+			o.aws.Inject(awsfake.Fault{Kind: awsfake.Throttling, Service: "organizations"})
 			refused(t, s, o.block(), record.Throttling, "go slower")
 		})
 	})

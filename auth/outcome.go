@@ -19,10 +19,10 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// outcome says how a call or the reading of a file ended, by what kind of error it is and nothing else: an answer that
+// safeErrorText says how a call or the reading of a file ended, by what kind of error it is and nothing else: an answer that
 // cannot be read may be the credentials themselves, and errors of decoders quote what they could not decode. So a text
 // is never passed on, unless this package or the network of this machine has made it.
-func outcome(err error) string {
+func safeErrorText(err error) string {
 	var own *timeoutError
 	var f *record.Fault
 	switch {
@@ -30,10 +30,10 @@ func outcome(err error) string {
 		return f.Error()
 	case errors.As(err, &own):
 		return own.Error()
-	case errors.Is(err, errHollow):
-		return errHollow.Error()
+	case errors.Is(err, errIncomplete):
+		return errIncomplete.Error()
 	}
-	status, code := statusOf(err), knownCode(record.CodeOf(err))
+	status, code := httpStatus(err), publicErrorCode(record.CodeOf(err))
 	switch {
 	case status != 0 && status/100 != 2 && code != "":
 		return fmt.Sprintf("HTTP %d: %s", status, code)
@@ -42,7 +42,7 @@ func outcome(err error) string {
 	case code != "":
 		return code
 	}
-	if text := onTheWire(err); text != "" {
+	if text := networkErrorText(err); text != "" {
 		return text
 	}
 	if garbled := new(smithy.DeserializationError); errors.As(err, &garbled) || status != 0 || record.CodeOf(err) != "" {
@@ -51,9 +51,9 @@ func outcome(err error) string {
 	return "it did not answer in a way that can be read"
 }
 
-// onTheWire is what this machine's network says, "" where nothing of it is known to be free of what the other side
+// networkErrorText is what this machine's network says, "" where nothing of it is known to be free of what the other side
 // sent.
-func onTheWire(err error) string {
+func networkErrorText(err error) string {
 	var (
 		op    *net.OpError
 		dns   *net.DNSError
@@ -100,17 +100,17 @@ func onTheWire(err error) string {
 	return ""
 }
 
-// wasSent reports whether a call came as far as the network, so that its error may hold what was answered. What fails
+// reachedNetwork reports whether a call came as far as the network, so that its error may hold what was answered. What fails
 // before, such as an endpoint that the settings do not allow, fails in this machine's words.
-func wasSent(err error) bool {
+func reachedNetwork(err error) bool {
 	var send *smithyhttp.RequestSendError
 	var answer *smithyhttp.ResponseError
 	var garbled *smithy.DeserializationError
 	return errors.As(err, &send) || errors.As(err, &answer) || errors.As(err, &garbled)
 }
 
-// statusOf is the HTTP status of the answer in err, 0 without one.
-func statusOf(err error) int {
+// httpStatus is the HTTP status of the answer in err, 0 without one.
+func httpStatus(err error) int {
 	var s interface{ HTTPStatusCode() int }
 	if errors.As(err, &s) {
 		return s.HTTPStatusCode()
@@ -118,8 +118,8 @@ func statusOf(err error) int {
 	return 0
 }
 
-// answers is the codes of the services that give credentials which may be shown: a code is a text of the answer, too.
-var answers = []string{
+// publicErrorCodes is the codes of the services that give credentials which may be shown: a code is a text of the answer, too.
+var publicErrorCodes = []string{
 	"AccessDeniedException", "AuthorizationPendingException", "ExpiredTokenException", "ForbiddenException",
 	"InternalServerException",
 	"InvalidClientException", "InvalidGrantException", "InvalidRequestException", "InvalidScopeException",
@@ -131,15 +131,15 @@ var answers = []string{
 	"AssumeRoleUnauthorizedAccess", "AssumeRoleCredentialsNotAvailable", "InstanceProfileNotFound",
 }
 
-func knownCode(code string) string {
-	if slices.Contains(answers, code) || record.ReasonOfCode(code) != "" && len(code) <= 40 {
+func publicErrorCode(code string) string {
+	if slices.Contains(publicErrorCodes, code) || record.ReasonOfCode(code) != "" && len(code) <= 40 {
 		return code
 	}
 	return ""
 }
 
-// maxSaid is how much of a line is shown that a program has written.
-const maxSaid = 200
+// maxStderrLine is how much of a line is shown that a program has written.
+const maxStderrLine = 200
 
 // firstLine is the first line that a program wrote on its standard error, for people: printable and not long. It is
 // withheld where it repeats something of what the program gave us on its standard output, or names a secret.
@@ -162,13 +162,13 @@ func firstLine(stderr, stdout string) string {
 		}
 	}
 	const run = 8 // letters in a row
-	bare, printed := lettersOf(line), lettersOf(stdout)
+	bare, printed := visibleText(line), visibleText(stdout)
 	for i := 0; i+run <= len(bare); i++ {
 		if strings.Contains(printed, bare[i:i+run]) {
 			return "(withheld: it repeats what was printed)"
 		}
 	}
-	if bare != "" && len(bare) < run && strings.Contains(printed, bare) || len(stdout) >= processOutput {
+	if bare != "" && len(bare) < run && strings.Contains(printed, bare) || len(stdout) >= maxProcessOutput {
 		return "(withheld: it may repeat what was printed)"
 	}
 	line = strings.Map(func(r rune) rune {
@@ -177,14 +177,14 @@ func firstLine(stderr, stdout string) string {
 		}
 		return r
 	}, line)
-	if runes := []rune(line); len(runes) > maxSaid {
-		line = string(runes[:maxSaid]) + "…"
+	if runes := []rune(line); len(runes) > maxStderrLine {
+		line = string(runes[:maxStderrLine]) + "…"
 	}
 	return line
 }
 
-// lettersOf is a text without what is not seen of it, and without escapes: UTF-16 is half zeros, and JSON may write \/.
-func lettersOf(s string) string {
+// visibleText is a text without what is not seen of it, and without escapes: UTF-16 is half zeros, and JSON may write \/.
+func visibleText(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) || unicode.IsSpace(r) || r == '\\' || r == unicode.ReplacementChar {
 			return -1
@@ -193,8 +193,8 @@ func lettersOf(s string) string {
 	}, s)
 }
 
-// said is what a program wrote on its standard error, as the end of an error's text.
-func said(stderr, stdout string) string {
+// stderrSuffix is what a program wrote on its standard error, as the end of an error's text.
+func stderrSuffix(stderr, stdout string) string {
 	if line := firstLine(stderr, stdout); line != "" {
 		return "; it says: " + line
 	}

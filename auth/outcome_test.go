@@ -106,10 +106,10 @@ func raw(text string) func(http.ResponseWriter) {
 	}
 }
 
-// told is all that a person may come to see of an error.
-func told(err error) string {
+// errorTexts is all that a person may come to see of an error.
+func errorTexts(err error) string {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%v\n%+v\n%s\n%#v\n%s\n%s\n", err, err, err, err, record.HintOf(err), record.Brief(err))
+	fmt.Fprintf(&b, "%v\n%+v\n%s\n%#v\n%s\n%s\n", err, err, err, err, record.HintOf(err), record.ErrorSummary(err))
 	for _, h := range []slog.Handler{slog.NewTextHandler(&b, nil), slog.NewJSONHandler(&b, nil)} {
 		slog.New(h).Error("x", "error", err, "hint", record.HintOf(err))
 	}
@@ -185,14 +185,14 @@ func TestAnswersAreNotQuoted(t *testing.T) {
 			}
 			t.Run(name+"/"+what, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { // what is tried again takes no time here
-					w, dial := answering(t, answer)
+					w, dial := answeringServer(t, answer)
 					a := source(t, w, "http://127.0.0.1")
 					w.load = LoadOptions{Getenv: os.Getenv, DialContext: dial}
 					_, err := w.sessions(Options{Getenv: os.Getenv}).Open(t.Context(), a)
 					if err == nil {
 						t.Fatal("opened")
 					}
-					if all := told(err) + w.log.String(); strings.Contains(all, "CANARY") {
+					if all := errorTexts(err) + w.log.String(); strings.Contains(all, "CANARY") {
 						t.Errorf("shows what was answered: %s", all)
 					}
 					if text := err.Error(); len(text) > 400 || strings.Contains(text, "\n") {
@@ -204,10 +204,10 @@ func TestAnswersAreNotQuoted(t *testing.T) {
 	}
 }
 
-// answering is a world in which all answer alike, in memory.
-func answering(t *testing.T, answer func(http.ResponseWriter)) (*world, func(context.Context, string,
+// answeringServer is a world in which all answer alike, in memory.
+func answeringServer(t *testing.T, answer func(http.ResponseWriter)) (*world, func(context.Context, string,
 	string) (net.Conn, error)) {
-	clean(t)
+	cleanEnv(t)
 	conns := pipes(make(chan net.Conn))
 	srv := &http.Server{ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 		Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -347,14 +347,14 @@ func TestFilesAreNotQuoted(t *testing.T) {
 	} {
 		for i, text := range bad {
 			t.Run(fmt.Sprint(what, i), func(t *testing.T) {
-				w, _ := ordinary(t)
+				w, _ := ordinaryEnv(t)
 				t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 				a := put(t, text)
 				_, err := w.sessions(Options{Getenv: os.Getenv}).Open(t.Context(), a)
 				if err == nil {
 					t.Fatal("opened")
 				}
-				all := told(err) + w.log.String()
+				all := errorTexts(err) + w.log.String()
 				for _, f := range Inspect(LoadOptions{Getenv: os.Getenv}, []config.Account{a}) {
 					all += f.Error() + f.Hint + "\n"
 				}
@@ -415,10 +415,10 @@ func TestProcess(t *testing.T) {
 		"prints for ever": {"echo '" + canary + "'; head -c 10000000 /dev/zero", "is not JSON", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, _ := ordinary(t)
+			w, _ := ordinaryEnv(t)
 			file := write(t, "helper", "#!/bin/sh\n"+tt.script+"\n")
 			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile x]\ncredential_process = \"/bin/sh\" \""+file+"\"\n"))
-			step := w.sessions(Options{Getenv: os.Getenv}).profile("x", "us-east-1")
+			step := w.sessions(Options{Getenv: os.Getenv}).profileStep("x", "us-east-1")
 			c, err := step.Retrieve(t.Context(), nil)
 			if tt.say == "" {
 				if err != nil || c.SecretAccessKey != canary || c.SessionToken != canary+"-2" || c.Source != "ProcessProvider" {
@@ -430,7 +430,7 @@ func TestProcess(t *testing.T) {
 				!strings.Contains(record.HintOf(err), "by hand") {
 				t.Errorf("%v (hint %q), want %q", err, record.HintOf(err), tt.say)
 			}
-			if all := told(err); strings.Contains(all, "CANARY") || tt.not != "" && strings.Contains(err.Error(), tt.not) {
+			if all := errorTexts(err); strings.Contains(all, "CANARY") || tt.not != "" && strings.Contains(err.Error(), tt.not) {
 				t.Errorf("shows what it printed: %s", all)
 			}
 		})
@@ -446,7 +446,7 @@ func TestInstantIn(t *testing.T) {
 		"2026-11-30T12:00:00 UTC": true, "2026-11-30 12:00:00 UTC": true, "2026-11-30T12:00:00 XYZ": false,
 		"tomorrow": false, "1795990000": false,
 	} {
-		at, got := instantIn(text)
+		at, got := parseExpiration(text)
 		if got != ok || ok && !at.Equal(want) {
 			t.Errorf("%s: %v, %t", text, at, got)
 		}

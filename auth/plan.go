@@ -29,15 +29,15 @@ func (s *Sessions) plan(ctx context.Context, a config.Account) (steps []Step, re
 	hops, serial := a.Hops(), a.SerialNumber
 	switch {
 	case a.Profile != "":
-		if s.loaded.opts.Isolated && s.loaded.opts.ConfigFiles == nil && s.loaded.opts.CredentialsFiles == nil {
+		if s.loader.opts.Isolated && s.loader.opts.ConfigFiles == nil && s.loader.opts.CredentialsFiles == nil {
 			return nil, "", fault(record.NoCredentials, "use `ak_id` and `ak_secret`, or a role, here", "profile %s: shared files are not read in this mode", a.Profile)
 		}
-		mfa, err := profileMFA(s.loaded, a.Profile)
+		mfa, err := readMFAProfile(s.loader, a.Profile)
 		if err != nil {
 			return nil, "", err
 		}
 		if mfa == nil {
-			steps = append(steps, s.profile(a.Profile, region))
+			steps = append(steps, s.profileStep(a.Profile, region))
 			break
 		}
 		steps = append(steps, &mfa.key)
@@ -52,41 +52,41 @@ func (s *Sessions) plan(ctx context.Context, a config.Account) (steps []Step, re
 	case a.CredentialSource == "Ec2InstanceMetadata":
 		steps = append(steps, s.instance.step)
 	case a.CredentialSource == "EcsContainer":
-		steps = append(steps, newContainer(s.loaded, s.getenv))
+		steps = append(steps, newContainerStep(s.loader, s.getenv))
 	case a.CredentialSource != "":
 		return nil, "", fault(record.NoCredentials, "it is Environment, Ec2InstanceMetadata or EcsContainer", "credential_source %q is unknown", a.CredentialSource)
-	case s.loaded.opts.Isolated:
-		steps = append(steps, s.isolated())
+	case s.loader.opts.Isolated:
+		steps = append(steps, s.isolatedStep())
 	default:
-		steps = append(steps, s.profile("", region))
+		steps = append(steps, s.profileStep("", region))
 	}
 	if serial != "" {
-		codes, err := codesOf(a)
+		codes, err := newCodeSource(a)
 		if err != nil {
 			return nil, "", err
 		}
 		steps = append(steps, &mfaStep{
-			tokens: s.tokens, store: s.store, region: region, serial: serial, partition: PartitionOf(a), codes: codes,
-			duration: orDefault(time.Duration(a.MFASessionDuration), mfaSession), after: steps[len(steps)-1].Name(), log: s.log,
+			sts: s.sts, store: s.store, region: region, serial: serial, partition: PartitionOf(a), codes: codes,
+			duration: orDefault(time.Duration(a.MFASessionDuration), defaultMFASession), signer: steps[len(steps)-1].Name(), log: s.log,
 		})
 	}
 	for _, r := range hops {
-		steps = append(steps, newRole(s.tokens, region, r, steps[len(steps)-1]))
+		steps = append(steps, newRole(s.sts, region, r, steps[len(steps)-1]))
 	}
 	return steps, region, nil
 }
 
-func (s *Sessions) profile(name, region string) Step {
+func (s *Sessions) profileStep(name, region string) Step {
 	return &sdkStep{
-		profile: name, region: region, loaded: s.loaded, getenv: s.getenv, tokens: s.tokens, sso: s.sso, instance: s.instance,
+		profile: name, region: region, loader: s.loader, getenv: s.getenv, sts: s.sts, sso: s.sso, instance: s.instance,
 	}
 }
 
-// isolated is the default chain of a process that must not look at its environment: a container's endpoint if one was
+// isolatedStep is the default chain of a process that must not look at its environment: a container's endpoint if one was
 // named, else the instance role.
-func (s *Sessions) isolated() Step {
-	if s.loaded.opts.ContainerEndpoint != "" {
-		return newContainer(s.loaded, s.getenv)
+func (s *Sessions) isolatedStep() Step {
+	if s.loader.opts.ContainerEndpoint != "" {
+		return newContainerStep(s.loader, s.getenv)
 	}
 	return s.instance.step
 }
@@ -107,7 +107,7 @@ func stsRegion(a config.Account) string {
 	if !ok {
 		p = record.Partitions[0]
 	}
-	return p.Default
+	return p.DefaultRegion
 }
 
 // PartitionOf is what the block says of its partition.

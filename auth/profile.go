@@ -24,13 +24,13 @@ import (
 type sdkStep struct {
 	profile  string // "" is the chain
 	region   string // whose STS a hop inside asks
-	loaded   *loaded
+	loader   *loader
 	getenv   func(string) string
-	tokens   tokens
+	sts      stsClient
 	sso      *ssoTokens
 	instance Provider // the one instance role
 
-	issued
+	issuedSession
 }
 
 func (s *sdkStep) Name() string {
@@ -46,27 +46,27 @@ func (s *sdkStep) found(source string) string { return fmt.Sprintf("%s (%s)", s.
 func (s *sdkStep) Key() string { return fmt.Sprintf("sdk %q %s", s.profile, s.region) }
 
 func (s *sdkStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentials, error) {
-	ctx, cancel := within(ctx, 2*callTimeout, s.Name())
+	ctx, cancel := withTimeout(ctx, 2*callTimeout, s.Name())
 	defer cancel()
-	files, env := s.loaded.shared(), s.loaded.environment(s.getenv)
-	r, err := files.routeOf(s.loaded, s.profile, env)
+	files, env := s.loader.readSharedFiles(), s.loader.environment(s.getenv)
+	r, err := files.routeOf(s.loader, s.profile, env)
 	if err != nil {
 		return aws.Credentials{}, err
 	}
-	cfg := s.loaded.configOf(files, r.profile)
-	cfg.Region, cfg.HTTPClient = s.region, s.tokens.client.Options().HTTPClient
+	cfg := s.loader.profileConfig(files, r.profile)
+	cfg.Region, cfg.HTTPClient = s.region, s.sts.client.Options().HTTPClient
 	c, err := s.source(ctx, cfg, files, env, r)
 	for i := 0; err == nil && i < len(r.roles); i++ {
 		c, err = s.assume(ctx, cfg, c, r.roles[i])
 	}
 	if err != nil {
-		return aws.Credentials{}, s.explain(timedOut(ctx, err), r)
+		return aws.Credentials{}, s.explain(timeoutCause(ctx, err), r)
 	}
 	return c, nil
 }
 
 // source gets the credentials that a route begins with.
-func (s *sdkStep) source(ctx context.Context, cfg aws.Config, files *shared, env environment,
+func (s *sdkStep) source(ctx context.Context, cfg aws.Config, files *sharedFiles, env environment,
 	r *route) (aws.Credentials, error) {
 	switch r.source {
 	case fromEnvironment:
@@ -77,20 +77,20 @@ func (s *sdkStep) source(ctx context.Context, cfg aws.Config, files *shared, env
 		}
 		return env.key, nil
 	case fromCredentialsFile, fromConfigFile:
-		return r.section.key(r.source), nil
+		return r.section.accessKey(r.source), nil
 	case fromWebIdentity:
-		return stscreds.NewWebIdentityRoleProvider(steered{web: s.tokens.client, to: s}, r.web.role,
-			tokenFile(r.web.tokenFile), func(o *stscreds.WebIdentityRoleOptions) {
-				o.RoleSessionName = r.web.session
+		return stscreds.NewWebIdentityRoleProvider(stsAdapter{web: s.sts.client, step: s}, r.webIdentity.role,
+			tokenFile(r.webIdentity.tokenFile), func(o *stscreds.WebIdentityRoleOptions) {
+				o.RoleSessionName = r.webIdentity.session
 			}).Retrieve(ctx)
 	case fromSSO:
 		return s.fromSSO(ctx, cfg, files, r)
 	case fromLogin:
 		return s.fromLogin(ctx, cfg, r)
 	case fromProcess:
-		return process(ctx, s.Name(), r.section.get("credential_process"))
+		return runCredentialProcess(ctx, s.Name(), r.section.get("credential_process"))
 	case fromContainer:
-		return newContainer(s.loaded, s.getenv).Retrieve(ctx, nil)
+		return newContainerStep(s.loader, s.getenv).Retrieve(ctx, nil)
 	case fromInstance:
 		return s.instance.Retrieve(ctx)
 	}
@@ -99,17 +99,17 @@ func (s *sdkStep) source(ctx context.Context, cfg aws.Config, files *shared, env
 
 // fromMachine is where boto3 and the SDK look where nothing says whose credentials to use.
 func (s *sdkStep) fromMachine(ctx context.Context) (aws.Credentials, error) {
-	if c, err := s.loaded.boto(s.getenv); err != nil || c.HasKeys() {
+	if c, err := s.loader.botoKey(s.getenv); err != nil || c.HasKeys() {
 		return c, err
 	}
-	if container := newContainer(s.loaded, s.getenv); container.endpoint != "" {
+	if container := newContainerStep(s.loader, s.getenv); container.endpoint != "" {
 		return container.Retrieve(ctx, nil)
 	}
 	c, err := s.instance.Retrieve(ctx)
 	switch {
 	case err == nil:
 	case s.profile == "":
-		err = nothingFound(err)
+		err = noCredentialsFound(err)
 	default:
 		err = fault(record.NoCredentials, record.HintOf(err), "%s: it holds no credentials and names no source, and "+
 			"there are none in boto 2's files, container or instance metadata: %w", s.Name(), err)
@@ -124,11 +124,11 @@ func (s *sdkStep) assume(ctx context.Context, cfg aws.Config, c aws.Credentials,
 		return c, fault(record.MFANeeded, "the default profile asks for MFA: name it as `profile`, and give "+
 			"`totp_seed`, `token_command` or `token_code`", "%s: role %s asks for MFA", s.Name(), r.arn)
 	}
-	cfg.Credentials = static(c)
-	return stscreds.NewAssumeRoleProvider(steered{role: sts.NewFromConfig(cfg), to: s}, r.arn,
+	cfg.Credentials = staticCredentials(c)
+	return stscreds.NewAssumeRoleProvider(stsAdapter{role: sts.NewFromConfig(cfg), step: s}, r.arn,
 		func(o *stscreds.AssumeRoleOptions) {
-			o.Duration = orDefault(r.duration, roleSession) // the SDK's own default is 15 minutes
-			o.RoleSessionName = or(r.session, roleSessionName)
+			o.Duration = orDefault(r.duration, defaultRoleSession) // the SDK's own default is 15 minutes
+			o.RoleSessionName = firstNonEmpty(r.session, roleSessionName)
 			if r.externalID != "" {
 				o.ExternalID = aws.String(r.externalID)
 			}
@@ -138,8 +138,8 @@ func (s *sdkStep) assume(ctx context.Context, cfg aws.Config, c aws.Credentials,
 // tokenFile gives a web identity's token.
 type tokenFile string
 
-// shownPath is a path as an error may show it. People put the token itself where its file is to be named.
-func shownPath(path string) string {
+// safePath is a path as an error may show it. People put the token itself where its file is to be named.
+func safePath(path string) string {
 	if filepath.IsAbs(path) && !strings.ContainsAny(path, "\r\n\t ") {
 		return path
 	}
@@ -151,66 +151,66 @@ func (f tokenFile) GetIdentityToken() ([]byte, error) {
 	b, err := userfile.Read(context.Background(), string(f), 1<<20)
 	if err != nil {
 		return nil, fault(record.NoCredentials, "look at web_identity_token_file or AWS_WEB_IDENTITY_TOKEN_FILE, and "+
-			"at the pod's volumes", "web identity: the token's file %s cannot be read: %s", shownPath(string(f)), why(err))
+			"at the pod's volumes", "web identity: the token's file %s cannot be read: %s", safePath(string(f)), fileErrorCause(err))
 	}
 	if len(bytes.TrimSpace(b)) == 0 {
 		return nil, fault(record.NoCredentials, "whoever writes the token wrote none",
-			"web identity: the token's file %s is empty", shownPath(string(f)))
+			"web identity: the token's file %s is empty", safePath(string(f)))
 	}
 	return b, nil
 }
 
-// nothingFound is the end of the default chain.
-func nothingFound(err error) error {
+// noCredentialsFound is the end of the default chain.
+func noCredentialsFound(err error) error {
 	return fault(record.NoCredentials, record.HintOf(err),
 		"default chain: no credentials in the environment (AWS_ACCESS_KEY_ID), the shared files (AWS_PROFILE), web identity, boto 2's files, container or instance metadata: %w", err)
 }
 
-// steered sends the calls of a chain that the SDK builds the way of all others: over the one transport, to the account's
+// stsAdapter sends the calls of a chain that the SDK builds the way of all others: over the one transport, to the account's
 // region, to the endpoint that was configured. Left alone, the SDK asks STS before it has read AWS_ENDPOINT_URL.
-type steered struct {
+type stsAdapter struct {
 	role stscreds.AssumeRoleAPIClient
 	web  stscreds.AssumeRoleWithWebIdentityAPIClient
-	to   *sdkStep
+	step *sdkStep
 }
 
-func (s steered) options(o *sts.Options) {
-	ours := s.to.tokens.client.Options()
-	o.Region, o.BaseEndpoint, o.HTTPClient, o.Retryer = s.to.region, ours.BaseEndpoint, ours.HTTPClient, ours.Retryer
+func (s stsAdapter) applyOptions(o *sts.Options) {
+	ours := s.step.sts.client.Options()
+	o.Region, o.BaseEndpoint, o.HTTPClient, o.Retryer = s.step.region, ours.BaseEndpoint, ours.HTTPClient, ours.Retryer
 }
 
-func (s steered) AssumeRole(ctx context.Context, in *sts.AssumeRoleInput, o ...func(*sts.Options)) (*sts.AssumeRoleOutput, error) {
-	ctx, cancel := within(ctx, callTimeout, "sts:AssumeRole in "+s.to.region) // the SDK's cache has stripped ours
+func (s stsAdapter) AssumeRole(ctx context.Context, in *sts.AssumeRoleInput, o ...func(*sts.Options)) (*sts.AssumeRoleOutput, error) {
+	ctx, cancel := withTimeout(ctx, callTimeout, "sts:AssumeRole in "+s.step.region) // the SDK's cache has stripped ours
 	defer cancel()
-	out, err := s.role.AssumeRole(ctx, in, append(o, s.options)...)
-	if err == nil && !whole(out.Credentials) {
-		err = errHollow // which the SDK does not look for
+	out, err := s.role.AssumeRole(ctx, in, append(o, s.applyOptions)...)
+	if err == nil && !isComplete(out.Credentials) {
+		err = errIncomplete // which the SDK does not look for
 	}
 	if err != nil {
-		return nil, explain(timedOut(ctx, err), clues{
-			doing: s.to.Name() + ": assume role " + aws.ToString(in.RoleArn), signer: "its source", role: aws.ToString(in.RoleArn),
-			region: s.to.region, extID: in.ExternalId != nil,
+		return nil, explain(timeoutCause(ctx, err), errorContext{
+			operation: s.step.Name() + ": assume role " + aws.ToString(in.RoleArn), signer: "its source", role: aws.ToString(in.RoleArn),
+			region: s.step.region, externalID: in.ExternalId != nil,
 		})
 	}
-	s.to.note(out.Credentials, out.AssumedRoleUser)
+	s.step.set(out.Credentials, out.AssumedRoleUser)
 	return out, nil
 }
 
-func (s steered) AssumeRoleWithWebIdentity(ctx context.Context, in *sts.AssumeRoleWithWebIdentityInput, o ...func(*sts.Options)) (*sts.AssumeRoleWithWebIdentityOutput, error) {
-	ctx, cancel := within(ctx, callTimeout, "sts:AssumeRoleWithWebIdentity in "+s.to.region)
+func (s stsAdapter) AssumeRoleWithWebIdentity(ctx context.Context, in *sts.AssumeRoleWithWebIdentityInput, o ...func(*sts.Options)) (*sts.AssumeRoleWithWebIdentityOutput, error) {
+	ctx, cancel := withTimeout(ctx, callTimeout, "sts:AssumeRoleWithWebIdentity in "+s.step.region)
 	defer cancel()
 	in.WebIdentityToken = aws.String(strings.TrimSpace(aws.ToString(in.WebIdentityToken))) // AWS refuses a trailing newline
-	out, err := s.web.AssumeRoleWithWebIdentity(ctx, in, append(o, s.options)...)
-	if err == nil && !whole(out.Credentials) {
-		err = errHollow
+	out, err := s.web.AssumeRoleWithWebIdentity(ctx, in, append(o, s.applyOptions)...)
+	if err == nil && !isComplete(out.Credentials) {
+		err = errIncomplete
 	}
 	if err != nil {
-		return nil, explain(timedOut(ctx, err), clues{
-			doing: s.to.Name() + ": assume role " + aws.ToString(in.RoleArn) + " with web identity", signer: "the web identity token",
-			role: aws.ToString(in.RoleArn), region: s.to.region, code: aws.ToString(in.WebIdentityToken),
+		return nil, explain(timeoutCause(ctx, err), errorContext{
+			operation: s.step.Name() + ": assume role " + aws.ToString(in.RoleArn) + " with web identity", signer: "the web identity token",
+			role: aws.ToString(in.RoleArn), region: s.step.region, code: aws.ToString(in.WebIdentityToken),
 		})
 	}
-	s.to.note(out.Credentials, out.AssumedRoleUser)
+	s.step.set(out.Credentials, out.AssumedRoleUser)
 	return out, nil
 }
 
@@ -222,11 +222,11 @@ type mfaProfile struct {
 	roles  []config.Role
 }
 
-// profileMFA reads a profile. It is nil where nothing in the profile's chain asks for MFA: then sdkStep does it all.
+// readMFAProfile reads a profile. It is nil where nothing in the profile's chain asks for MFA: then sdkStep does it all.
 // What
 // is wrong with the profile is said there as well.
-func profileMFA(l *loaded, name string) (*mfaProfile, error) {
-	r, err := l.shared().routeOf(l, name, environment{})
+func readMFAProfile(l *loader, name string) (*mfaProfile, error) {
+	r, err := l.readSharedFiles().routeOf(l, name, environment{})
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +245,7 @@ func profileMFA(l *loaded, name string) (*mfaProfile, error) {
 			return nil, fault(record.MFASerial, "one device can be asked for a code in a chain of profiles",
 				"profile %s: two devices, %s and %s", name, m.serial, serial)
 		}
-		m.serial = or(m.serial, serial)
+		m.serial = firstNonEmpty(m.serial, serial)
 	}
 	if m.serial == "" {
 		return nil, nil
@@ -254,7 +254,7 @@ func profileMFA(l *loaded, name string) (*mfaProfile, error) {
 		return nil, fault(record.NoCredentials, "MFA needs a user's long-lived key: the profile that `source_profile` leads to must have one",
 			"profile %s: mfa_serial without aws_access_key_id", name)
 	}
-	key := r.section.key(r.source)
+	key := r.section.accessKey(r.source)
 	m.key = keyStep{key.AccessKeyID, secret.New(key.SecretAccessKey), secret.New(key.SessionToken)}
 	return &m, nil
 }
@@ -271,7 +271,7 @@ func (s *sdkStep) explain(err error, r *route) error {
 		reason = record.NoCredentials
 	}
 	return fault(reason, "look at the profile's settings and the files that it names", "%s: %s: %s", s.Name(),
-		sourceNames[r.source], outcome(err))
+		sourceNames[r.source], safeErrorText(err))
 }
 
 // sourceNames is how errors call the sources.

@@ -36,7 +36,7 @@ func (w *world) good(s *Session) bool {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	_, err = newTokens(cfg).identity(w.t.Context(), "us-east-1", retrieve(w, s))
+	_, err = newSTSClient(cfg).callerIdentity(w.t.Context(), "us-east-1", retrieve(w, s))
 	if err != nil {
 		w.t.Log(err)
 	}
@@ -304,7 +304,7 @@ func TestRevoked(t *testing.T) {
 			t.Errorf("%d of %d are denied: a young session is not doubted", n, members)
 		}
 		w.count("AssumeRole", members)
-		time.Sleep(doubted)
+		time.Sleep(revocationAge)
 		w.aws.ResetCalls()
 		if n := all(w, s, accounts); n > 0 {
 			t.Errorf("%d are denied still", n)
@@ -319,13 +319,13 @@ func TestRevoked(t *testing.T) {
 			accounts[i].Roles[1].ARN += "-absent"
 		}
 		all(w, s, accounts)
-		time.Sleep(doubted)
+		time.Sleep(revocationAge)
 		w.aws.ResetCalls()
 		for range 3 {
 			if n := all(w, s, accounts); n != members {
 				t.Errorf("%d are denied", n)
 			}
-			time.Sleep(sulk)
+			time.Sleep(negativeCacheTTL)
 		}
 		hub := w.aws.Calls(func(c *awsfake.Call) bool { return c.Action == "AssumeRole" && c.Code == "" })
 		if len(hub) != 1 {
@@ -337,7 +337,7 @@ func TestRevoked(t *testing.T) {
 		all(w, s, accounts[:1])
 		hub := w.open(s, accounts[0]).top.prev
 		before := retrieve(w, &Session{top: hub})
-		time.Sleep(doubted)
+		time.Sleep(revocationAge)
 		w.role.SetTrust() // nobody: it cannot be entered anew
 		w.role.Revoke()
 		if n := all(w, s, accounts[:1]); n != 1 {
@@ -350,7 +350,7 @@ func TestRevoked(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) { // an MFA session is never given up for it: it costs a code
 		s := w.sessions(Options{})
 		w.refused(s, w.ak(device(w.mfa.Serial, w.mfa.Now()), role(w.role.ARN+"-absent")), record.AssumeDenied)
-		time.Sleep(doubted)
+		time.Sleep(revocationAge)
 		w.refused(s, w.ak(device(w.mfa.Serial, w.mfa.Now()), role(w.role.ARN+"-absent")), record.AssumeDenied)
 		w.count("GetSessionToken", 1)
 	})
@@ -367,7 +367,7 @@ func TestRevokedTop(t *testing.T) {
 			t.Fatal(err)
 		}
 		call := func(c aws.Credentials) error { // something that needs a permission
-			_, err := newTokens(cfg).assume(t.Context(), "us-east-1", c, &sts.AssumeRoleInput{RoleArn: &final.ARN, RoleSessionName: aws.String("test")}, new(issued))
+			_, err := newSTSClient(cfg).assumeRole(t.Context(), "us-east-1", c, &sts.AssumeRoleInput{RoleArn: &final.ARN, RoleSessionName: aws.String("test")}, new(issuedSession))
 			return err
 		}
 		const action, never = "ec2:DescribeVolumes", "ec2:DescribeHosts"
@@ -385,7 +385,7 @@ func TestRevokedTop(t *testing.T) {
 		if w.aws.ResetCalls(); s.Denied(t.Context(), old, action) {
 			t.Error("a young session is not doubted")
 		}
-		time.Sleep(doubted)
+		time.Sleep(revocationAge)
 		if s.Denied(t.Context(), old, never) {
 			t.Error("what was never allowed is no sign")
 		}
@@ -406,13 +406,13 @@ func TestRevokedTop(t *testing.T) {
 		}
 		// It is denied all the same: so somebody has taken the permission away, and that is that.
 		s.Denied(t.Context(), fresh, action)
-		time.Sleep(doubted)
+		time.Sleep(revocationAge)
 		if s.Denied(t.Context(), fresh, action) {
 			t.Error("entered anew, though that was no help the last time")
 		}
 		w.count("AssumeRole", 2) // with the call above
 		s.Allowed(action)
-		time.Sleep(doubted)
+		time.Sleep(revocationAge)
 		w.role.SetTrust() // nobody
 		w.role.Revoke()
 		if s.Denied(t.Context(), retrieve(w, s), action) || retrieve(w, s).AccessKeyID != fresh.AccessKeyID {
@@ -448,7 +448,7 @@ func TestRefusalIsRepeated(t *testing.T) {
 		}
 		w.count("AssumeRole", 1)
 		w.other.AddRole("later", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.home.ID}}}})
-		time.Sleep(sulk)
+		time.Sleep(negativeCacheTTL)
 		w.open(s, a)
 	})
 }
@@ -457,7 +457,7 @@ func TestRefusalIsRepeated(t *testing.T) {
 func TestClose(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		s := w.sessions(Options{})
-		kept := w.open(s, w.ak(role(w.role.ARN)))
+		stored := w.open(s, w.ak(role(w.role.ARN)))
 		w.aws.Inject(awsfake.Fault{Kind: awsfake.Hang, Service: "sts"})
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -473,7 +473,7 @@ func TestClose(t *testing.T) {
 		if d := time.Since(start); d != 0 {
 			t.Errorf("Close took %s", d)
 		}
-		if _, err := kept.Retrieve(t.Context()); err != nil {
+		if _, err := stored.Retrieve(t.Context()); err != nil {
 			t.Errorf("what was valid is gone: %v", err)
 		}
 		if _, err := s.Open(t.Context(), w.ak(role("arn:aws:iam::222222222222:role/x"))); record.ReasonOf(err) != record.Interrupted {
@@ -486,11 +486,11 @@ func TestClose(t *testing.T) {
 func TestIdle(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		s := w.sessions(Options{})
-		kept := w.open(s, w.ak())
+		stored := w.open(s, w.ak())
 		w.open(s, w.ak(role(w.role.ARN)))
 		for range 5 {
-			time.Sleep(idle / 4)
-			if w.open(s, w.ak()).entry != kept.entry {
+			time.Sleep(idleTimeout / 4)
+			if w.open(s, w.ak()).resolver != stored.resolver {
 				t.Fatal("a session in use was forgotten")
 			}
 		}
@@ -508,8 +508,8 @@ func TestWindow(t *testing.T) {
 	at := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	for _, left := range []time.Duration{time.Minute, 15 * time.Minute, time.Hour, 36 * time.Hour} {
 		for range 200 {
-			due := dueAt(aws.Credentials{CanExpire: true, Expires: at.Add(left)}, at)
-			if due.Before(at.Add(left/2)) || due.After(at.Add(left-min(window, left/4)/2)) || due.Before(at.Add(left-window)) {
+			due := renewalTime(aws.Credentials{CanExpire: true, Expires: at.Add(left)}, at)
+			if due.Before(at.Add(left/2)) || due.After(at.Add(left-min(renewalWindow, left/4)/2)) || due.Before(at.Add(left-renewalWindow)) {
 				t.Fatalf("of %s, renewal begins after %s", left, due.Sub(at))
 			}
 		}

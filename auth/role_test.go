@@ -21,7 +21,7 @@ func TestSessionKeys(t *testing.T) {
 	w.role.SetTrust(awsfake.Trust{Principals: []string{w.home.ID}, SessionTags: true})
 	s = w.sessions(Options{})
 	w.refused(s, a, record.AssumeDenied, "`source_identity`", "sts:SetSourceIdentity")
-	w.role.SetTrust(awsfake.Trust{Principals: []string{w.home.ID}, SessionTags: true, SetSource: true})
+	w.role.SetTrust(awsfake.Trust{Principals: []string{w.home.ID}, SessionTags: true, SourceIdentity: true})
 	w.aws.ResetCalls()
 	s = w.sessions(Options{})
 	one := w.open(s, a)
@@ -41,11 +41,11 @@ func TestSessionKeys(t *testing.T) {
 	} {
 		b := a
 		edit(&b)
-		if w.open(s, b).entry == one.entry {
+		if w.open(s, b).resolver == one.resolver {
 			t.Error("a block that asks for another session got this one")
 		}
 	}
-	if w.open(s, a).entry != one.entry {
+	if w.open(s, a).resolver != one.resolver {
 		t.Error("the same block got another session")
 	}
 }

@@ -54,16 +54,16 @@ func sessionKey(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	c = retrieve(w, w.open(with(key), a))
-	kept := content()
+	stored := content()
 	for _, s := range []string{c.AccessKeyID, c.SecretAccessKey, c.SessionToken, "Spent", "Expiration", key.Reveal()} {
-		if bytes.Contains(kept, []byte(s)) {
-			t.Errorf("%s can be read: %s", s, kept)
+		if bytes.Contains(stored, []byte(s)) {
+			t.Errorf("%s can be read: %s", s, stored)
 		}
 	}
 	w.refused(with(other), a, record.Other, "another session_key", "`session_key`")
 	w.refused(with(secret.String{}), a, record.Other, "there is no session_key")
 	w.refused(with(secret.New("passphrase")), a, record.Other, "32 bytes")
-	if !bytes.Equal(kept, content()) {
+	if !bytes.Equal(stored, content()) {
 		t.Error("the file was changed by one who could not read it")
 	}
 	if got := retrieve(w, w.open(with(key), a)); got.SessionToken != c.SessionToken {
@@ -72,27 +72,27 @@ func sessionKey(t *testing.T, w *world) {
 	w.count("GetSessionToken", 2)
 
 	// Altered, or put in another device's place.
-	s, err := newSeal(key)
+	s, err := newSessionCipher(key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var f sealed
-	if err := json.Unmarshal(kept, &f); err != nil {
+	var f encryptedSession
+	if err := json.Unmarshal(stored, &f); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.open("another", "FILE", f); err == nil || !strings.Contains(err.Error(), "FILE: altered") {
+	if _, err := s.decrypt("another", "FILE", f); err == nil || !strings.Contains(err.Error(), "FILE: altered") {
 		t.Error(err)
 	}
-	one, err := s.close("d", storedSession{AccessKeyID: "ASIAIOSFODNN7EXAMPLE"})
+	one, err := s.encrypt("d", storedSession{AccessKeyID: "ASIAIOSFODNN7EXAMPLE"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	two, err := s.close("d", storedSession{AccessKeyID: "ASIAIOSFODNN7EXAMPLE"})
+	two, err := s.encrypt("d", storedSession{AccessKeyID: "ASIAIOSFODNN7EXAMPLE"})
 	if err != nil || bytes.Equal(one.Sealed, two.Sealed) {
 		t.Errorf("the same nonce twice (%v)", err)
 	}
 	one.Sealed[len(one.Sealed)/2] ^= 1
-	if _, err := s.open("d", "FILE", one); err == nil || strings.Contains(err.Error(), "ASIA") {
+	if _, err := s.decrypt("d", "FILE", one); err == nil || strings.Contains(err.Error(), "ASIA") {
 		t.Error(err)
 	}
 }

@@ -54,9 +54,9 @@ var allSettings = []setting{
 	{"RestrictFilePermissions", "AWS_RESTRICT_FILE_PERMISSIONS", ""},
 }
 
-// read sets what target, a pointer to a setting's field, points at. It says what the setting may be where text is
+// parse sets what target, a pointer to a setting's field, points at. It says what the setting may be where text is
 // nothing of it, and leaves target alone then.
-func (setting) read(target any, text string) (want string) {
+func (setting) parse(target any, text string) (want string) {
 	switch t := target.(type) {
 	case *string:
 		*t = text
@@ -79,7 +79,7 @@ func (setting) read(target any, text string) (want string) {
 		}
 		*t = &n
 	case **bool:
-		b, ok := trueOrFalse(text)
+		b, ok := parseBool(text)
 		if !ok {
 			return "true or false"
 		}
@@ -106,45 +106,45 @@ func (setting) read(target any, text string) (want string) {
 		}
 		*t = m
 	default:
-		return oneOf(target, text)
+		return setEnum(target, text)
 	}
 	return ""
 }
 
-func trueOrFalse(text string) (b, ok bool) {
+func parseBool(text string) (b, ok bool) {
 	return strings.EqualFold(text, "true"), strings.EqualFold(text, "true") || strings.EqualFold(text, "false")
 }
 
-// oneOf is read for the SDK's words.
-func oneOf(target any, text string) (want string) {
+// setEnum is read for the SDK's words.
+func setEnum(target any, text string) (want string) {
 	switch t := target.(type) {
 	case *aws.FIPSEndpointState:
-		return pick(t, text, []string{"true", "false"}, aws.FIPSEndpointStateEnabled, aws.FIPSEndpointStateDisabled)
+		return setFromWords(t, text, []string{"true", "false"}, aws.FIPSEndpointStateEnabled, aws.FIPSEndpointStateDisabled)
 	case *aws.DualStackEndpointState:
-		return pick(t, text, []string{"true", "false"}, aws.DualStackEndpointStateEnabled,
+		return setFromWords(t, text, []string{"true", "false"}, aws.DualStackEndpointStateEnabled,
 			aws.DualStackEndpointStateDisabled)
 	case *imds.ClientEnableState: // AWS_EC2_METADATA_DISABLED
-		return pick(t, text, []string{"true", "false"}, imds.ClientDisabled, imds.ClientEnabled)
+		return setFromWords(t, text, []string{"true", "false"}, imds.ClientDisabled, imds.ClientEnabled)
 	case *aws.EndpointDiscoveryEnableState:
-		return pick(t, text, []string{"true", "false", "auto"}, aws.EndpointDiscoveryEnabled,
+		return setFromWords(t, text, []string{"true", "false", "auto"}, aws.EndpointDiscoveryEnabled,
 			aws.EndpointDiscoveryDisabled, aws.EndpointDiscoveryAuto)
 	case *aws.AccountIDEndpointMode:
-		return pick(t, text, []string{"preferred", "required", "disabled"}, aws.AccountIDEndpointModePreferred,
+		return setFromWords(t, text, []string{"preferred", "required", "disabled"}, aws.AccountIDEndpointModePreferred,
 			aws.AccountIDEndpointModeRequired, aws.AccountIDEndpointModeDisabled)
 	case *aws.RequestChecksumCalculation:
-		return pick(t, text, []string{"when_supported", "when_required"}, aws.RequestChecksumCalculationWhenSupported,
+		return setFromWords(t, text, []string{"when_supported", "when_required"}, aws.RequestChecksumCalculationWhenSupported,
 			aws.RequestChecksumCalculationWhenRequired)
 	case *aws.ResponseChecksumValidation:
-		return pick(t, text, []string{"when_supported", "when_required"}, aws.ResponseChecksumValidationWhenSupported,
+		return setFromWords(t, text, []string{"when_supported", "when_required"}, aws.ResponseChecksumValidationWhenSupported,
 			aws.ResponseChecksumValidationWhenRequired)
 	case *aws.RestrictFilePermissions:
-		return pick(t, text, []string{"user_read_write", "unrestricted"}, aws.RestrictFilePermissionsUserReadWrite,
+		return setFromWords(t, text, []string{"user_read_write", "unrestricted"}, aws.RestrictFilePermissionsUserReadWrite,
 			aws.RestrictFilePermissionsUnrestricted)
 	}
 	return "" // of a kind that is none of ours; a test knows them all
 }
 
-func pick[T any](target *T, text string, words []string, values ...T) (want string) {
+func setFromWords[T any](target *T, text string, words []string, values ...T) (want string) {
 	for i, word := range words {
 		if strings.EqualFold(text, word) {
 			*target = values[i]
@@ -155,8 +155,8 @@ func pick[T any](target *T, text string, words []string, values ...T) (want stri
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-// field is a pointer to the field of a struct that is pointed at, nil where it has none of the name.
-func field(of any, name string) any {
+// fieldPointer is a pointer to the field of a struct that is pointed at, nil where it has none of the name.
+func fieldPointer(of any, name string) any {
 	f := reflect.ValueOf(of).Elem().FieldByName(name)
 	if !f.IsValid() {
 		return nil
@@ -187,13 +187,13 @@ func readVariables(env *awsconfig.EnvConfig, getenv func(string) string) (flaws 
 		if s.variable == "" {
 			continue
 		}
-		to := field(env, s.field)
+		to := fieldPointer(env, s.field)
 		reflect.ValueOf(to).Elem().SetZero()
 		text := getenv(s.variable)
 		if text == "" {
 			continue
 		}
-		if want := s.read(to, text); want != "" && s.field != "EC2IMDSClientEnableState" { // which only "true" turns off
+		if want := s.parse(to, text); want != "" && s.field != "EC2IMDSClientEnableState" { // which only "true" turns off
 			flaws = append(flaws, Flaw{Where: s.variable, Text: "want " + want, harmful: true})
 		}
 	}
@@ -201,7 +201,7 @@ func readVariables(env *awsconfig.EnvConfig, getenv func(string) string) (flaws 
 }
 
 // settingsOf is what the SDK takes from a profile, without what cannot be read of it, and without its credentials.
-func (s *shared) settingsOf(p *section) (awsconfig.SharedConfig, []Flaw) {
+func (s *sharedFiles) settingsOf(p *section) (awsconfig.SharedConfig, []Flaw) {
 	var c awsconfig.SharedConfig
 	if p == nil {
 		return c, nil
@@ -209,27 +209,27 @@ func (s *shared) settingsOf(p *section) (awsconfig.SharedConfig, []Flaw) {
 	c.Profile, c.ServicesSectionName = p.name, p.get("services")
 	var flaws []Flaw
 	for _, set := range allSettings {
-		to := field(&c, set.field)
-		v, ok := p.look(set.key)
+		to := fieldPointer(&c, set.field)
+		v, ok := p.lookup(set.key)
 		if !ok || to == nil {
 			continue
 		}
-		if want := set.read(to, v.text); want != "" {
+		if want := set.parse(to, v.text); want != "" {
 			flaws = append(flaws, Flaw{Where: v.String(), Text: set.key + ": want " + want,
-				profile: p.name, harmful: !lenient(to, set.key)})
+				profile: p.name, harmful: !isLenient(to, set.key)})
 		}
 	}
 	if services := s.services[c.ServicesSectionName]; services != nil {
 		c.Services.ServiceValues = map[string]map[string]string{}
 		for name, v := range services.config {
-			c.Services.ServiceValues[name] = v.sub
+			c.Services.ServiceValues[name] = v.nested
 		}
 	}
 	return c, flaws
 }
 
-// lenient reports whether the SDK takes what it cannot read in a file for false, so that nobody is refused for it.
-func lenient(target any, key string) bool {
+// isLenient reports whether the SDK takes what it cannot read in a file for false, so that nobody is refused for it.
+func isLenient(target any, key string) bool {
 	switch target.(type) {
 	case **bool, *aws.FIPSEndpointState, *aws.DualStackEndpointState, *aws.EndpointDiscoveryEnableState:
 		return !strings.HasPrefix(key, "disable_")
@@ -239,54 +239,54 @@ func lenient(target any, key string) bool {
 
 // settingFlaws is what is wrong with a profile's settings. Whoever signs in by the profile is refused: its owner wrote
 // something that would not be done.
-func (l *loaded) settingFlaws(p *section) []Flaw {
+func (l *loader) settingFlaws(p *section) []Flaw {
 	if p == nil {
 		return nil
 	}
-	c, flaws := (&shared{}).settingsOf(p)
+	c, flaws := (&sharedFiles{}).settingsOf(p)
 	if c.CustomCABundle != "" {
-		if _, err := bundle(c.CustomCABundle); err != nil {
-			flaws = append(flaws, Flaw{Where: p.where("ca_bundle").String(), Text: "ca_bundle: " + err.Error(),
+		if _, err := readCABundle(c.CustomCABundle); err != nil {
+			flaws = append(flaws, Flaw{Where: p.positionOfFirst("ca_bundle").String(), Text: "ca_bundle: " + err.Error(),
 				profile: p.name, harmful: true})
 		}
 	}
 	return flaws
 }
 
-// settle is the SDK's configuration from what could be read, as the SDK would make it.
-func settle(env awsconfig.EnvConfig, file awsconfig.SharedConfig, client *awshttp.BuildableClient) aws.Config {
+// sdkConfig is the SDK's configuration from what could be read, as the SDK would make it.
+func sdkConfig(env awsconfig.EnvConfig, file awsconfig.SharedConfig, client *awshttp.BuildableClient) aws.Config {
 	cfg := aws.Config{
-		HTTPClient: client, Region: or(env.Region, file.Region), AppID: or(env.AppID, file.AppID),
-		RetryMaxAttempts: first(env.RetryMaxAttempts, file.RetryMaxAttempts), RetryMode: first(env.RetryMode,
+		HTTPClient: client, Region: firstNonEmpty(env.Region, file.Region), AppID: firstNonEmpty(env.AppID, file.AppID),
+		RetryMaxAttempts: firstNonZero(env.RetryMaxAttempts, file.RetryMaxAttempts), RetryMode: firstNonZero(env.RetryMode,
 			file.RetryMode),
-		DefaultsMode: first(env.DefaultsMode, file.DefaultsMode, aws.DefaultsModeLegacy),
-		AccountIDEndpointMode: first(env.AccountIDEndpointMode, file.AccountIDEndpointMode,
+		DefaultsMode: firstNonZero(env.DefaultsMode, file.DefaultsMode, aws.DefaultsModeLegacy),
+		AccountIDEndpointMode: firstNonZero(env.AccountIDEndpointMode, file.AccountIDEndpointMode,
 			aws.AccountIDEndpointModePreferred),
-		RequestChecksumCalculation: first(env.RequestChecksumCalculation, file.RequestChecksumCalculation,
+		RequestChecksumCalculation: firstNonZero(env.RequestChecksumCalculation, file.RequestChecksumCalculation,
 			aws.RequestChecksumCalculationWhenSupported),
-		ResponseChecksumValidation: first(env.ResponseChecksumValidation, file.ResponseChecksumValidation,
+		ResponseChecksumValidation: firstNonZero(env.ResponseChecksumValidation, file.ResponseChecksumValidation,
 			aws.ResponseChecksumValidationWhenSupported),
-		DisableRequestCompression:   aws.ToBool(first(env.DisableRequestCompression, file.DisableRequestCompression)),
-		DisableClockSkewCorrection:  aws.ToBool(first(env.DisableClockSkewCorrection, file.DisableClockSkewCorrection)),
+		DisableRequestCompression:   aws.ToBool(firstNonZero(env.DisableRequestCompression, file.DisableRequestCompression)),
+		DisableClockSkewCorrection:  aws.ToBool(firstNonZero(env.DisableClockSkewCorrection, file.DisableClockSkewCorrection)),
 		RequestMinCompressSizeBytes: 10240,
-		RestrictFilePermissions:     first(env.RestrictFilePermissions, aws.RestrictFilePermissionsUserReadWrite),
+		RestrictFilePermissions:     firstNonZero(env.RestrictFilePermissions, aws.RestrictFilePermissionsUserReadWrite),
 		AuthSchemePreference:        env.AuthSchemePreference,
 		ConfigSources:               []any{env, file},
 	}
-	if n := first(env.RequestMinCompressSizeBytes, file.RequestMinCompressSizeBytes); n != nil {
+	if n := firstNonZero(env.RequestMinCompressSizeBytes, file.RequestMinCompressSizeBytes); n != nil {
 		cfg.RequestMinCompressSizeBytes = *n
 	}
 	if len(cfg.AuthSchemePreference) == 0 {
 		cfg.AuthSchemePreference = file.AuthSchemePreference
 	}
-	if base := or(env.BaseEndpoint, file.BaseEndpoint); base != "" && !aws.ToBool(first(env.IgnoreConfiguredEndpoints,
+	if base := firstNonEmpty(env.BaseEndpoint, file.BaseEndpoint); base != "" && !aws.ToBool(firstNonZero(env.IgnoreConfiguredEndpoints,
 		file.IgnoreConfiguredEndpoints)) {
 		cfg.BaseEndpoint = &base
 	}
 	return cfg
 }
 
-func first[T comparable](all ...T) T {
+func firstNonZero[T comparable](all ...T) T {
 	var none T
 	for _, v := range all {
 		if v != none {
@@ -296,23 +296,23 @@ func first[T comparable](all ...T) T {
 	return none
 }
 
-// maxBundle is above the authorities of every system.
-const maxBundle = 8 << 20
+// maxCABundle is above the authorities of every system.
+const maxCABundle = 8 << 20
 
-// bundle reads a file of certificates. Its error names the file.
-func bundle(file string) ([]byte, error) {
-	b, err := userfile.Read(context.Background(), file, maxBundle)
+// readCABundle reads a file of certificates. Its error names the file.
+func readCABundle(file string) ([]byte, error) {
+	b, err := userfile.Read(context.Background(), file, maxCABundle)
 	if err != nil {
-		return nil, errText(file + ": " + why(err))
+		return nil, textError(file + ": " + fileErrorCause(err))
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(b) {
-		return nil, errText(file + ": it holds no certificate as PEM")
+		return nil, textError(file + ": it holds no certificate as PEM")
 	}
 	return b, nil
 }
 
-// withBundle trusts the certificates of a bundle, and no others, as the SDK does.
-func withBundle(c *awshttp.BuildableClient, pem []byte) *awshttp.BuildableClient {
+// withCABundle trusts the certificates of a bundle, and no others, as the SDK does.
+func withCABundle(c *awshttp.BuildableClient, pem []byte) *awshttp.BuildableClient {
 	return c.WithTransportOptions(func(tr *http.Transport) {
 		if tr.TLSClientConfig == nil {
 			tr.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
@@ -323,6 +323,6 @@ func withBundle(c *awshttp.BuildableClient, pem []byte) *awshttp.BuildableClient
 }
 
 // An errText is an error that is its text.
-type errText string
+type textError string
 
-func (e errText) Error() string { return string(e) }
+func (e textError) Error() string { return string(e) }

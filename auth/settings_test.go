@@ -54,7 +54,7 @@ func valueOf(t *testing.T, s setting) (good, bad string) {
 // TestSettings: what this package reads leniently is what the SDK reads, setting by setting. A setting that a newer
 // SDK brings fails here.
 func TestSettings(t *testing.T) {
-	clean(t)
+	cleanEnv(t)
 	var file strings.Builder
 	file.WriteString("[default]\n")
 	for _, s := range allSettings {
@@ -81,8 +81,8 @@ func TestSettings(t *testing.T) {
 	if flaws := readVariables(&got, os.Getenv); flaws != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("of the environment %v:\n%+v, want\n%+v", flaws, got, want)
 	}
-	l := &loaded{opts: LoadOptions{ConfigFiles: []string{path}, CredentialsFiles: []string{}}}
-	files := l.shared()
+	l := &loader{opts: LoadOptions{ConfigFiles: []string{path}, CredentialsFiles: []string{}}}
+	files := l.readSharedFiles()
 	ours, flaws := files.settingsOf(files.profiles["default"])
 	theirs, err := awsconfig.LoadSharedConfigProfile(t.Context(), "default", func(o *awsconfig.LoadSharedConfigOptions) {
 		o.ConfigFiles, o.CredentialsFiles = []string{path}, []string{}
@@ -116,7 +116,7 @@ func TestSettings(t *testing.T) {
 func TestSettle(t *testing.T) {
 	for _, by := range []string{"nothing", "environment", "file"} {
 		t.Run(by, func(t *testing.T) {
-			clean(t)
+			cleanEnv(t)
 			path := filepath.Join(t.TempDir(), "config")
 			text := "[default]\n"
 			for _, s := range allSettings {
@@ -143,9 +143,9 @@ func TestSettle(t *testing.T) {
 				t.Fatal(err)
 			}
 			env, _ := readEnvironment(os.Getenv)
-			files := (&loaded{env: env}).shared()
+			files := (&loader{env: env}).readSharedFiles()
 			settings, _ := files.settingsOf(files.profiles["default"])
-			got := settle(env, settings, client)
+			got := sdkConfig(env, settings, client)
 			for i := range reflect.TypeFor[aws.Config]().NumField() {
 				f := reflect.TypeFor[aws.Config]().Field(i)
 				if slices.Contains([]string{"Credentials", "ConfigSources", "Logger", "HTTPClient",
@@ -208,7 +208,7 @@ func TestOthersTrouble(t *testing.T) {
 		}
 		if s.key != "" {
 			say := "config:2: " + s.key + ": want "
-			if lenient(field(&awsconfig.SharedConfig{}, s.field), s.key) {
+			if isLenient(fieldPointer(&awsconfig.SharedConfig{}, s.field), s.key) {
 				say = ""
 			}
 			all[s.key] = trouble{config: "[default]\n" + s.key + " = " + bad +
@@ -217,7 +217,7 @@ func TestOthersTrouble(t *testing.T) {
 	}
 	for name, c := range all {
 		t.Run(name, func(t *testing.T) {
-			w, _ := ordinary(t)
+			w, _ := ordinaryEnv(t)
 			keys := strings.NewReplacer("{id}", w.key.ID, "{secret}", w.key.Secret)
 			dir := t.TempDir()
 			for file, text := range map[string]string{"config": c.config +
@@ -267,7 +267,7 @@ func TestOthersTrouble(t *testing.T) {
 
 // TestOthersTroubleKeepsTheRest: beside a setting that cannot be read, the others hold.
 func TestOthersTroubleKeepsTheRest(t *testing.T) {
-	w, url := ordinary(t)
+	w, url := ordinaryEnv(t)
 	srv := httptest.NewTLSServer(w.aws)
 	defer srv.Close()
 	ca := write(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})))
@@ -287,7 +287,7 @@ func TestOthersTroubleKeepsTheRest(t *testing.T) {
 	if cfg, err = LoadAWS(t.Context(), w.load); err != nil {
 		t.Fatal(err)
 	}
-	if o := newTokens(cfg).client.Options(); o.EndpointOptions.UseFIPSEndpoint != aws.FIPSEndpointStateEnabled {
+	if o := newSTSClient(cfg).client.Options(); o.EndpointOptions.UseFIPSEndpoint != aws.FIPSEndpointStateEnabled {
 		t.Error("FIPS endpoints are not used")
 	}
 
@@ -298,7 +298,7 @@ func TestOthersTroubleKeepsTheRest(t *testing.T) {
 	if cfg, err = LoadAWS(t.Context(), w.load); err != nil {
 		t.Fatal(err)
 	}
-	o := newTokens(cfg).client.Options()
+	o := newSTSClient(cfg).client.Options()
 	if o.EndpointOptions.UseDualStackEndpoint != aws.DualStackEndpointStateEnabled ||
 		aws.ToString(o.BaseEndpoint) != url {
 		t.Errorf("dual stack %v, endpoint %s", o.EndpointOptions.UseDualStackEndpoint, aws.ToString(o.BaseEndpoint))
@@ -376,7 +376,7 @@ func TestSharedFiles(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, _ := ordinary(t)
+			w, _ := ordinaryEnv(t)
 			a := set(t, w)
 			w.open(w.sessions(Options{Getenv: os.Getenv}), a)
 		})
@@ -385,7 +385,7 @@ func TestSharedFiles(t *testing.T) {
 
 // TestMFAOfASource: the device that a profile's role asks for is no matter of who takes the profile's keys.
 func TestMFAOfASource(t *testing.T) {
-	w, _ := ordinary(t)
+	w, _ := ordinaryEnv(t)
 	text := "[profile u]\naws_access_key_id = " + w.key.ID + "\naws_secret_access_key = " + w.key.Secret +
 		"\nmfa_serial = " + w.mfa.Serial + "\n"
 	t.Setenv("AWS_CONFIG_FILE", write(t, "config", text+"role_arn = "+

@@ -14,12 +14,12 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 )
 
-// shared is the AWS config and credentials files, as the SDK's own reader sees them, but with the line of each value
+// sharedFiles is the AWS config and credentials files, as the SDK's own reader sees them, but with the line of each value
 // and without an opinion: what is wrong with one profile is an error for whoever signs in by it, and for nobody else. It
 // holds secrets, so it is read, used and let go.
 // https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
-type shared struct {
-	names    []string // of all files that were looked for, config files first
+type sharedFiles struct {
+	searched []string // of all files that were looked for, config files first
 	found    []string // of those that are there
 	flaws    []Flaw   // files that cannot be read, lines that are neither section nor setting
 	profiles map[string]*section
@@ -30,27 +30,27 @@ type shared struct {
 // A section is a profile, from both kinds of files. In a credentials file its values go before those of a config file.
 type section struct {
 	name                string
-	at                  place // of its first header
+	at                  position // of its first header
 	config, credentials map[string]value
 }
 
 // A value is a setting and where it is.
 type value struct {
-	place
-	text  string            // may be a secret
-	sub   map[string]string // indented settings below it
-	first *place            // where the same file gives the same setting another value before; nil: nowhere
+	position
+	text    string            // may be a secret
+	nested  map[string]string // indented settings below it
+	earlier *position         // where the same file gives the same setting another value before; nil: nowhere
 }
 
-type place struct {
+type position struct {
 	file string
 	line int
 }
 
-func (p place) String() string { return fmt.Sprintf("%s:%d", p.file, p.line) }
+func (p position) String() string { return fmt.Sprintf("%s:%d", p.file, p.line) }
 
-// look finds a setting, the credentials file's before the config file's, also where it is empty. An empty one is none.
-func (s *section) look(key string) (value, bool) {
+// lookup finds a setting, the credentials file's before the config file's, also where it is empty. An empty one is none.
+func (s *section) lookup(key string) (value, bool) {
 	if v, ok := s.credentials[key]; ok {
 		return v, v.text != ""
 	}
@@ -59,33 +59,33 @@ func (s *section) look(key string) (value, bool) {
 }
 
 func (s *section) get(key string) string {
-	v, _ := s.look(key)
+	v, _ := s.lookup(key)
 	return v.text
 }
 
 func (s *section) has(key string) bool {
-	_, ok := s.look(key)
+	_, ok := s.lookup(key)
 	return ok
 }
 
-// names reports whether a setting is there, be it empty.
-func (s *section) names(key string) bool { return s.place(key) != s.at }
+// contains reports whether a setting is there, be it empty.
+func (s *section) contains(key string) bool { return s.positionOf(key) != s.at }
 
-// place is where a setting is, be it empty.
-func (s *section) place(key string) place {
+// positionOf is where a setting is, be it empty.
+func (s *section) positionOf(key string) position {
 	for _, in := range []map[string]value{s.credentials, s.config} {
 		if v, ok := in[key]; ok {
-			return v.place
+			return v.position
 		}
 	}
 	return s.at
 }
 
-// where is the place of a setting, or of the section where it has none of these.
-func (s *section) where(keys ...string) place {
+// positionOfFirst is the place of a setting, or of the section where it has none of these.
+func (s *section) positionOfFirst(keys ...string) position {
 	for _, key := range keys {
-		if v, ok := s.look(key); ok {
-			return v.place
+		if v, ok := s.lookup(key); ok {
+			return v.position
 		}
 	}
 	return s.at
@@ -109,26 +109,26 @@ func (f Flaw) Error() string {
 	return f.Where + ": " + f.Text
 }
 
-// shared reads the files. It is never nil, and says by its flaws what it could not read.
-func (l *loaded) shared() *shared {
-	s := &shared{profiles: map[string]*section{}, sessions: map[string]*section{}, services: map[string]*section{}}
+// readSharedFiles reads the files. It is never nil, and says by its flaws what it could not read.
+func (l *loader) readSharedFiles() *sharedFiles {
+	s := &sharedFiles{profiles: map[string]*section{}, sessions: map[string]*section{}, services: map[string]*section{}}
 	configs, credentials := l.paths()
 	named := [2]bool{l.env.SharedConfigFile != "" || l.opts.ConfigFiles != nil, l.env.SharedCredentialsFile != "" ||
 		l.opts.CredentialsFiles != nil}
 	for i, files := range [2][]string{configs, credentials} {
 		for _, file := range files {
-			s.names = append(s.names, file)
+			s.searched = append(s.searched, file)
 			s.read(file, i == 1, named[i])
 		}
 	}
 	return s
 }
 
-// maxShared is how much of a file is read.
-const maxShared = 16 << 20
+// maxSharedFile is how much of a file is read.
+const maxSharedFile = 16 << 20
 
-func (s *shared) read(file string, credentials, named bool) {
-	text, err := readShared(file)
+func (s *sharedFiles) read(file string, credentials, named bool) {
+	text, err := readSharedFile(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, errDevice):
 		return
@@ -136,19 +136,19 @@ func (s *shared) read(file string, credentials, named bool) {
 		// At its standard place a file that may not be read is passed over, as the AWS CLI does: a service's HOME is often
 		// somebody else's.
 		harmful := named || !errors.Is(err, fs.ErrPermission)
-		s.flaws = append(s.flaws, Flaw{Where: file, Text: "cannot be read: " + why(err), harmful: harmful})
+		s.flaws = append(s.flaws, Flaw{Where: file, Text: "cannot be read: " + fileErrorCause(err), harmful: harmful})
 		s.found = append(s.found, file)
 		return
 	}
 	s.found = append(s.found, file)
-	r := reader{shared: s, file: file, credentials: credentials, seen: map[*section]map[string]value{}}
+	r := fileParser{sharedFiles: s, file: file, credentials: credentials, seen: map[*section]map[string]value{}}
 	for i, line := range strings.Split(text, "\n") {
-		r.line(i+1, strings.TrimSuffix(line, "\r"))
+		r.parseLine(i+1, strings.TrimSuffix(line, "\r"))
 	}
-	r.prefer()
+	r.mergeDefault()
 }
 
-func readShared(file string) (string, error) {
+func readSharedFile(file string) (string, error) {
 	info, err := os.Stat(file) // before it is opened: opening a pipe waits for a writer
 	if err != nil {
 		return "", err
@@ -164,9 +164,9 @@ func readShared(file string) (string, error) {
 		return "", err
 	}
 	defer func() { _ = f.Close() }() // only read
-	b, err := io.ReadAll(io.LimitReader(f, maxShared+1))
-	if err == nil && len(b) > maxShared {
-		err = fmt.Errorf("it is larger than %d MiB", maxShared>>20)
+	b, err := io.ReadAll(io.LimitReader(f, maxSharedFile+1))
+	if err == nil && len(b) > maxSharedFile {
+		err = fmt.Errorf("it is larger than %d MiB", maxSharedFile>>20)
 	}
 	return strings.TrimPrefix(string(b), "\ufeff"), err
 }
@@ -176,8 +176,8 @@ var (
 	errDevice     = errors.New("it is a device") // /dev/null is how people say that there is no file
 )
 
-// why is a file's error without the file's name.
-func why(err error) string {
+// fileErrorCause is a file's error without the file's name.
+func fileErrorCause(err error) string {
 	if path := new(fs.PathError); errors.As(err, &path) {
 		return path.Err.Error()
 	}
@@ -185,57 +185,57 @@ func why(err error) string {
 }
 
 // A reader goes through one file.
-type reader struct {
-	*shared
+type fileParser struct {
+	*sharedFiles
 	file        string
 	credentials bool
 
-	in     *section // nil: before the first section, or in one that is ignored
-	key    string   // of the setting that indented lines belong to
-	seen   map[*section]map[string]value
-	plain  *section // [default] of this file, where it has [profile default] as well
-	prefix *section
+	current        *section // nil: before the first section, or in one that is ignored
+	key            string   // of the setting that indented lines belong to
+	seen           map[*section]map[string]value
+	plainDefault   *section // [default] of this file, where it has [profile default] as well
+	profileDefault *section
 }
 
-func (r *reader) line(n int, line string) {
-	trimmed := strings.TrimSpace(line)
+func (r *fileParser) parseLine(n int, parseLine string) {
+	trimmed := strings.TrimSpace(parseLine)
 	if trimmed == "" || trimmed[0] == '#' || trimmed[0] == ';' {
 		return
 	}
-	if name, ok := header(line); ok {
-		r.open(n, name)
+	if name, ok := parseHeader(parseLine); ok {
+		r.startSection(n, name)
 		return
 	}
-	at := place{r.file, n}
-	if line[0] == '[' { // what follows belongs to a section that has no name, and surely not to the one before
+	at := position{r.file, n}
+	if parseLine[0] == '[' { // what follows belongs to a section that has no name, and surely not to the one before
 		r.flaws = append(r.flaws, Flaw{Where: at.String(), Text: "is no whole header of a section: its settings are ignored",
 			Hint: "write it as [name]"})
-		r.in, r.key = nil, ""
+		r.current, r.key = nil, ""
 		return
 	}
-	indented := line[0] == ' ' || line[0] == '\t'
+	indented := parseLine[0] == ' ' || parseLine[0] == '\t'
 	if !indented {
-		line = strings.TrimSpace(cutComment(line))
+		parseLine = strings.TrimSpace(cutComment(parseLine))
 	}
-	key, text, ok := keyValue(line)
+	key, text, ok := splitKeyValue(parseLine)
 	switch {
-	case r.in == nil:
-	case indented && r.key != "" && r.seen[r.in][r.key].text == "" && ok:
-		v := r.seen[r.in][r.key]
-		if v.sub == nil {
-			v.sub = map[string]string{}
+	case r.current == nil:
+	case indented && r.key != "" && r.seen[r.current][r.key].text == "" && ok:
+		v := r.seen[r.current][r.key]
+		if v.nested == nil {
+			v.nested = map[string]string{}
 		}
-		v.sub[key] = unquote(text)
+		v.nested[key] = unquote(text)
 		r.put(r.key, v)
 	case indented && !ok && r.key != "":
-		v := r.seen[r.in][r.key]
+		v := r.seen[r.current][r.key]
 		if v.text != "" {
 			v.text += "\n" + trimmed
 			r.put(r.key, v)
 		}
 	case !ok:
 		r.flaws = append(r.flaws, Flaw{Where: at.String(), Text: "is neither a section nor a setting: it is ignored",
-			profile: r.in.name})
+			profile: r.current.name})
 	default:
 		if indented {
 			text = strings.TrimSpace(cutComment(text))
@@ -243,27 +243,27 @@ func (r *reader) line(n int, line string) {
 		if key != "credential_process" { // whose quotes are the command's
 			text = unquote(text)
 		}
-		v := value{place: at, text: text}
-		if old, ok := r.seen[r.in][key]; ok && old.text != text {
-			v.first = &old.place
+		v := value{position: at, text: text}
+		if old, ok := r.seen[r.current][key]; ok && old.text != text {
+			v.earlier = &old.position
 		}
 		r.key = key
 		r.put(key, v)
 	}
 }
 
-func (r *reader) put(key string, v value) {
-	r.seen[r.in][key] = v
+func (r *fileParser) put(key string, v value) {
+	r.seen[r.current][key] = v
 	if r.credentials {
-		r.in.credentials[key] = v
+		r.current.credentials[key] = v
 	} else {
-		r.in.config[key] = v
+		r.current.config[key] = v
 	}
 }
 
-// open begins a section.
-func (r *reader) open(n int, name string) {
-	r.in, r.key = nil, ""
+// startSection begins a section.
+func (r *fileParser) startSection(n int, name string) {
+	r.current, r.key = nil, ""
 	in := r.profiles
 	word, rest, _ := strings.Cut(name, " ")
 	rest = unquote(strings.TrimSpace(rest))
@@ -283,32 +283,32 @@ func (r *reader) open(n int, name string) {
 	}
 	s := in[name]
 	if s == nil {
-		s = &section{name: name, at: place{r.file, n}, config: map[string]value{}, credentials: map[string]value{}}
+		s = &section{name: name, at: position{r.file, n}, config: map[string]value{}, credentials: map[string]value{}}
 		in[name] = s
 	}
 	if name == "default" && !r.credentials && in["default"] == s && word != "sso-session" && word != "services" {
 		// Both forms are the same profile; where a file has both, the one with the word counts. They are told apart until
 		// the file is through.
-		half := &r.plain
+		half := &r.plainDefault
 		if word == "profile" {
-			half = &r.prefix
+			half = &r.profileDefault
 		}
 		if *half == nil {
-			*half = &section{name: name, at: place{r.file, n}, config: map[string]value{}, credentials: map[string]value{}}
+			*half = &section{name: name, at: position{r.file, n}, config: map[string]value{}, credentials: map[string]value{}}
 		}
 		s = *half
 	}
 	if r.seen[s] == nil {
 		r.seen[s] = map[string]value{}
 	}
-	r.in = s
+	r.current = s
 }
 
-// prefer takes up what a config file says of the default profile.
-func (r *reader) prefer() {
-	half := r.plain
-	if r.prefix != nil {
-		half = r.prefix
+// mergeDefault takes up what a config file says of the default profile.
+func (r *fileParser) mergeDefault() {
+	half := r.plainDefault
+	if r.profileDefault != nil {
+		half = r.profileDefault
 	}
 	if half == nil {
 		return
@@ -318,8 +318,8 @@ func (r *reader) prefer() {
 	}
 }
 
-// header is the name in a line "[name] # comment", its inner spaces as one. A name may hold the mark of a comment.
-func header(line string) (string, bool) {
+// parseHeader is the name in a line "[name] # comment", its inner spaces as one. A name may hold the mark of a comment.
+func parseHeader(line string) (string, bool) {
 	line = strings.TrimSpace(line)
 	if !strings.HasPrefix(line, "[") {
 		return "", false
@@ -340,8 +340,8 @@ func header(line string) (string, bool) {
 	return line, true
 }
 
-// keyValue splits "key = value" or "key: value".
-func keyValue(line string) (key, text string, ok bool) {
+// splitKeyValue splits "key = value" or "key: value".
+func splitKeyValue(line string) (key, text string, ok bool) {
 	i := strings.IndexAny(line, "=:")
 	if i < 0 {
 		return "", "", false
@@ -365,22 +365,22 @@ func unquote(s string) string {
 }
 
 // paths are the shared files that are read.
-func (l *loaded) paths() (configs, credentials []string) {
+func (l *loader) paths() (configs, credentials []string) {
 	configs, credentials = l.opts.ConfigFiles, l.opts.CredentialsFiles
 	if l.opts.Isolated {
 		return slices.Clone(configs), slices.Clone(credentials)
 	}
 	if configs == nil {
-		configs = []string{orPath(l.env.SharedConfigFile, awsconfig.DefaultSharedConfigFilename())}
+		configs = []string{expandPath(l.env.SharedConfigFile, awsconfig.DefaultSharedConfigFilename())}
 	}
 	if credentials == nil {
-		credentials = []string{orPath(l.env.SharedCredentialsFile, awsconfig.DefaultSharedCredentialsFilename())}
+		credentials = []string{expandPath(l.env.SharedCredentialsFile, awsconfig.DefaultSharedCredentialsFilename())}
 	}
 	return configs, credentials
 }
 
-// orPath is a path from the environment, where ~ is the home folder as for the AWS CLI, else the standard one.
-func orPath(path, standard string) string {
+// expandPath is a path from the environment, where ~ is the home folder as for the AWS CLI, else the standard one.
+func expandPath(path, standard string) string {
 	if path == "" {
 		return standard
 	}
@@ -391,7 +391,7 @@ func orPath(path, standard string) string {
 }
 
 // profileHint looks for the profile where people put it by mistake.
-func (s *shared) profileHint(l *loaded, name string) string {
+func (s *sharedFiles) profileHint(l *loader, name string) string {
 	configs, credentials := l.paths()
 	for _, file := range credentials {
 		if hasSection(file, "profile "+name) {
@@ -404,21 +404,21 @@ func (s *shared) profileHint(l *loaded, name string) string {
 			return fmt.Sprintf("%s has a section [%s]: in a config file it is written [profile %s], and is ignored otherwise", file, name, name)
 		}
 	}
-	if len(s.names) == 0 {
+	if len(s.searched) == 0 {
 		return "no shared AWS file is read here"
 	}
 	return fmt.Sprintf("looked in %s; AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name other files",
-		strings.Join(s.names, ", "))
+		strings.Join(s.searched, ", "))
 }
 
 // hasSection looks for a header of an INI file.
 func hasSection(file, section string) bool {
-	text, err := readShared(file)
+	text, err := readSharedFile(file)
 	if err != nil {
 		return false // looked for only to give a better hint
 	}
 	for line := range strings.Lines(text) {
-		name, ok := header(line)
+		name, ok := parseHeader(line)
 		if ok && name == section {
 			return true
 		}

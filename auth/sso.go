@@ -22,58 +22,58 @@ import (
 
 // A portal is IAM Identity Center's access portal, asked the way of all others: over the one transport, at the endpoint that
 // was configured, in a time of its own.
-type portal struct {
+type ssoPortal struct {
 	client ssocreds.GetRoleCredentialsAPIClient
-	to     *sdkStep
+	step   *sdkStep
 }
 
-func (p portal) GetRoleCredentials(ctx context.Context, in *sso.GetRoleCredentialsInput, o ...func(*sso.Options)) (*sso.GetRoleCredentialsOutput, error) {
+func (p ssoPortal) GetRoleCredentials(ctx context.Context, in *sso.GetRoleCredentialsInput, o ...func(*sso.Options)) (*sso.GetRoleCredentialsOutput, error) {
 	region := ""
-	ctx, cancel := within(ctx, callTimeout, "the SSO access portal")
+	ctx, cancel := withTimeout(ctx, callTimeout, "the SSO access portal")
 	defer cancel()
 	out, err := p.client.GetRoleCredentials(ctx, in, append(o, func(o *sso.Options) {
-		ours := p.to.tokens.client.Options()
-		o.BaseEndpoint, o.HTTPClient, o.Retryer, region = p.to.loaded.endpoint(o.BaseEndpoint), ours.HTTPClient, ours.Retryer, o.Region
+		ours := p.step.sts.client.Options()
+		o.BaseEndpoint, o.HTTPClient, o.Retryer, region = p.step.loader.endpoint(o.BaseEndpoint), ours.HTTPClient, ours.Retryer, o.Region
 	})...)
 	if err == nil && (out.RoleCredentials == nil || aws.ToString(out.RoleCredentials.AccessKeyId) == "" || aws.ToString(out.RoleCredentials.SecretAccessKey) == "") {
-		err = errHollow // which the SDK does not look for
+		err = errIncomplete // which the SDK does not look for
 	}
 	if err == nil {
 		return out, nil
 	}
-	err = timedOut(ctx, err)
+	err = timeoutCause(ctx, err)
 	role, account := aws.ToString(in.RoleName), aws.ToString(in.AccountId)
-	doing := fmt.Sprintf("%s: get credentials of permission set %s in account %s", p.to.Name(), role, account)
-	text := doing + ": " + outcome(err)
+	operation := fmt.Sprintf("%s: get credentials of permission set %s in account %s", p.step.Name(), role, account)
+	text := operation + ": " + safeErrorText(err)
 	switch record.CodeOf(err) {
 	case "UnauthorizedException":
-		return nil, p.to.loaded.ssoOver(p.to.profile, text)
+		return nil, p.step.loader.ssoLoginFault(p.step.profile, text)
 	case "ForbiddenException", "ResourceNotFoundException":
-		return nil, &record.Fault{Reason: record.AccessDenied, Err: errText(text),
+		return nil, &record.Fault{Reason: record.AccessDenied, Err: textError(text),
 			Hint: fmt.Sprintf("whoever logged in is not assigned %s in account %s: look at sso_role_name and sso_account_id, and at the access portal's list", role, account)}
 	}
 	return nil, ssoFault(err, text, region)
 }
 
 // fromSSO gets the credentials of a permission set, with the token that `aws sso login` has left.
-func (s *sdkStep) fromSSO(ctx context.Context, cfg aws.Config, files *shared, r *route) (aws.Credentials, error) {
-	at, err := finder{files, s.loaded, environment{}}.sso(r.section, s.Name())
+func (s *sdkStep) fromSSO(ctx context.Context, cfg aws.Config, files *sharedFiles, r *route) (aws.Credentials, error) {
+	at, err := routeFinder{files, s.loader, environment{}}.readSSO(r.section, s.Name())
 	if err != nil {
 		return aws.Credentials{}, err
 	}
 	cfg.Region = at.region
-	file, err := ssocreds.StandardCachedTokenFilepath(or(at.session, at.startURL))
+	file, err := ssocreds.StandardCachedTokenFilepath(firstNonEmpty(at.session, at.startURL))
 	if err != nil {
 		return aws.Credentials{}, fault(record.SSOLogin, "set HOME to that of whoever logged in",
 			"%s: the SSO session is kept below the home folder, and there is none", s.Name())
 	}
-	c, err := ssocreds.New(portal{sso.NewFromConfig(cfg), s}, at.account, at.role, at.startURL,
+	c, err := ssocreds.New(ssoPortal{sso.NewFromConfig(cfg), s}, at.account, at.role, at.startURL,
 		func(o *ssocreds.Options) {
 			o.CachedTokenFilepath = file
 			if at.session != "" {
 				client := ssooidc.NewFromConfig(cfg)
 				o.SSOTokenProvider = ssocreds.NewSSOTokenProvider(client, file,
-					func(o *ssocreds.SSOTokenProviderOptions) { o.Client = refresher{client, file, s} })
+					func(o *ssocreds.SSOTokenProviderOptions) { o.Client = ssoTokenClient{client, file, s} })
 			}
 		}).Retrieve(ctx)
 	var f *record.Fault
@@ -81,17 +81,17 @@ func (s *sdkStep) fromSSO(ctx context.Context, cfg aws.Config, files *shared, r 
 		return c, err
 	}
 	// All else is the file of the token. What the SDK says of it quotes it.
-	return c, s.loaded.ssoOver(s.profile, fmt.Sprintf("%s: the SSO session's token: %s", s.Name(), tokenState(file)))
+	return c, s.loader.ssoLoginFault(s.profile, fmt.Sprintf("%s: the SSO session's token: %s", s.Name(), tokenFileState(file)))
 }
 
-// tokenState is what is wrong with the file of a session.
-func tokenState(file string) string {
+// tokenFileState is what is wrong with the file of a session.
+func tokenFileState(file string) string {
 	_, err := os.ReadFile(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "there is none (" + file + ")"
 	case err != nil:
-		return file + ": " + why(err)
+		return file + ": " + fileErrorCause(err)
 	}
 	return file + " holds none that is valid"
 }
@@ -109,30 +109,30 @@ func (s *sdkStep) fromLogin(ctx context.Context, cfg aws.Config, r *route) (aws.
 			return c, err
 		}
 	}
-	why := tokenState(file)
-	if onTheWire(err) != "" || statusOf(err) != 0 || record.CodeOf(err) != "" {
-		why = outcome(err)
+	cause := tokenFileState(file)
+	if networkErrorText(err) != "" || httpStatus(err) != 0 || record.CodeOf(err) != "" {
+		cause = safeErrorText(err)
 	}
 	login := "aws login"
 	if s.profile != "" {
 		login += " --profile " + s.profile
 	}
 	return aws.Credentials{}, fault(record.SSOLogin, "run `"+login+"` as the user of this process, and with its HOME",
-		"%s: the login session: %s", s.Name(), why)
+		"%s: the login session: %s", s.Name(), cause)
 }
 
 // ssoFault is for what the network does.
 func ssoFault(err error, text, region string) error {
 	reason := record.ReasonOf(err)
-	if errors.Is(err, errHollow) {
+	if errors.Is(err, errIncomplete) {
 		reason = record.BadAnswer
 	}
-	return &record.Fault{Reason: reason, Err: errText(text), // the SDK's error holds what was answered
+	return &record.Fault{Reason: reason, Err: textError(text), // the SDK's error holds what was answered
 		Hint: "IAM Identity Center in " + region + " did not give an answer: look at sso_region, the network, HTTPS_PROXY and AWS_CA_BUNDLE; a renewal is tried again by the next run"}
 }
 
-// ssoOver says what to do where a login is needed.
-func (l *loaded) ssoOver(profile, text string) error {
+// ssoLoginFault says what to do where a login is needed.
+func (l *loader) ssoLoginFault(profile, text string) error {
 	if profile == "" {
 		profile = l.env.SharedConfigProfile
 	}
@@ -140,62 +140,62 @@ func (l *loaded) ssoOver(profile, text string) error {
 	if profile != "" {
 		login += " --profile " + profile
 	}
-	return &record.Fault{Reason: record.SSOLogin, Err: errText(text),
+	return &record.Fault{Reason: record.SSOLogin, Err: textError(text),
 		Hint: "the SSO session is over or was never begun: run `" + login + "` as the user of this process, and with its HOME"}
 }
 
 // endpoint is where a client of the SDK's chain is sent: to what was said in its name, else to what was said for all.
-func (l *loaded) endpoint(own *string) *string {
+func (l *loader) endpoint(own *string) *string {
 	if own != nil && l.opts.Endpoint == "" {
 		return own
 	}
-	return l.base
+	return l.baseEndpoint
 }
 
 // A refresher gets new SSO tokens. A refresh token is good once, and the SDK keeps a session's tokens in one file, which each
 // profile of the session reads for itself: so whoever comes with the same refresh token gets the same answer.
-type refresher struct {
+type ssoTokenClient struct {
 	client ssocreds.CreateTokenAPIClient
 	file   string
-	to     *sdkStep
+	step   *sdkStep
 }
 
-func (r refresher) CreateToken(ctx context.Context, in *ssooidc.CreateTokenInput, o ...func(*ssooidc.Options)) (*ssooidc.CreateTokenOutput, error) {
-	return r.to.sso.once(ctx, r.file, aws.ToString(in.RefreshToken), func(ctx context.Context) (*ssooidc.CreateTokenOutput, error) {
+func (r ssoTokenClient) CreateToken(ctx context.Context, in *ssooidc.CreateTokenInput, o ...func(*ssooidc.Options)) (*ssooidc.CreateTokenOutput, error) {
+	return r.step.sso.renewOnce(ctx, r.file, aws.ToString(in.RefreshToken), func(ctx context.Context) (*ssooidc.CreateTokenOutput, error) {
 		return r.renew(ctx, in, o...)
 	})
 }
 
-func (r refresher) renew(ctx context.Context, in *ssooidc.CreateTokenInput, o ...func(*ssooidc.Options)) (*ssooidc.CreateTokenOutput, error) {
+func (r ssoTokenClient) renew(ctx context.Context, in *ssooidc.CreateTokenInput, o ...func(*ssooidc.Options)) (*ssooidc.CreateTokenOutput, error) {
 	region := ""
-	ctx, cancel := within(ctx, callTimeout, "the SSO token service")
+	ctx, cancel := withTimeout(ctx, callTimeout, "the SSO token service")
 	defer cancel()
 	out, err := r.client.CreateToken(ctx, in, append(o, func(o *ssooidc.Options) {
-		ours := r.to.tokens.client.Options()
-		o.BaseEndpoint, o.HTTPClient, o.Retryer, region = r.to.loaded.endpoint(o.BaseEndpoint), ours.HTTPClient, ours.Retryer, o.Region
+		ours := r.step.sts.client.Options()
+		o.BaseEndpoint, o.HTTPClient, o.Retryer, region = r.step.loader.endpoint(o.BaseEndpoint), ours.HTTPClient, ours.Retryer, o.Region
 	})...)
 	if err == nil && aws.ToString(out.AccessToken) == "" {
-		err = errHollow
+		err = errIncomplete
 	}
 	if err == nil {
 		return out, nil
 	}
-	err = timedOut(ctx, err)
-	text := r.to.Name() + ": renew the SSO token: " + outcome(err)
+	err = timeoutCause(ctx, err)
+	text := r.step.Name() + ": renew the SSO token: " + safeErrorText(err)
 	switch record.CodeOf(err) {
 	case "InvalidGrantException":
-		if other := newerTokens(r.file, aws.ToString(in.RefreshToken)); other != nil { // another process was faster
+		if other := newerSSOTokens(r.file, aws.ToString(in.RefreshToken)); other != nil { // another process was faster
 			return other, nil
 		}
-		return nil, r.to.loaded.ssoOver(r.to.profile, text)
+		return nil, r.step.loader.ssoLoginFault(r.step.profile, text)
 	case "ExpiredTokenException", "InvalidClientException", "UnauthorizedClientException", "AccessDeniedException":
-		return nil, r.to.loaded.ssoOver(r.to.profile, text)
+		return nil, r.step.loader.ssoLoginFault(r.step.profile, text)
 	}
 	return nil, ssoFault(err, text, region)
 }
 
-// newerTokens is what stands in the file now, nil if it is what was tried, or is over.
-func newerTokens(file, tried string) *ssooidc.CreateTokenOutput {
+// newerSSOTokens is what stands in the file now, nil if it is what was tried, or is over.
+func newerSSOTokens(file, tried string) *ssooidc.CreateTokenOutput {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil
@@ -216,33 +216,33 @@ func newerTokens(file, tried string) *ssooidc.CreateTokenOutput {
 
 // ssoTokens is the last renewal of each SSO session.
 type ssoTokens struct {
-	life *life
+	background *background
 
-	mu   sync.Mutex
-	last map[string]*ssoFlight // by the session's file
+	mu       sync.Mutex
+	renewals map[string]*ssoRenewal // by the session's file
 }
 
-type ssoFlight struct {
-	*flight[*ssooidc.CreateTokenOutput]
+type ssoRenewal struct {
+	*sharedCall[*ssooidc.CreateTokenOutput]
 	refresh string    // digest of the token that it spends
-	until   time.Time // the end of the token that it got; zero: under way. Guarded by ssoTokens.mu
+	expires time.Time // the end of the token that it got; zero: under way. Guarded by ssoTokens.mu
 }
 
-// once makes a renewal, or waits for the one that spends the same token.
-func (s *ssoTokens) once(ctx context.Context, file, refresh string, call func(context.Context) (*ssooidc.CreateTokenOutput, error)) (*ssooidc.CreateTokenOutput, error) {
+// renewOnce makes a renewal, or waits for the one that spends the same token.
+func (s *ssoTokens) renewOnce(ctx context.Context, file, refresh string, call func(context.Context) (*ssooidc.CreateTokenOutput, error)) (*ssooidc.CreateTokenOutput, error) {
 	s.mu.Lock()
-	f := s.last[file]
-	if f == nil || f.refresh != digest(refresh) || !f.until.IsZero() && !now().Before(f.until) {
-		mine := &ssoFlight{flight: newFlight[*ssooidc.CreateTokenOutput](), refresh: digest(refresh)}
-		if !s.life.run(func(ctx context.Context) {
+	f := s.renewals[file]
+	if f == nil || f.refresh != digest(refresh) || !f.expires.IsZero() && !now().Before(f.expires) {
+		mine := &ssoRenewal{sharedCall: newSharedCall[*ssooidc.CreateTokenOutput](), refresh: digest(refresh)}
+		if !s.background.run(func(ctx context.Context) {
 			out, err := call(ctx)
-			s.landed(file, mine, out, err)
-			mine.land(out, err)
+			s.renewalDone(file, mine, out, err)
+			mine.finish(out, err)
 		}) {
 			s.mu.Unlock()
 			return nil, errClosed
 		}
-		f, s.last[file] = mine, mine
+		f, s.renewals[file] = mine, mine
 	}
 	s.mu.Unlock()
 	out, err := f.wait(ctx, "SSO token")
@@ -250,22 +250,22 @@ func (s *ssoTokens) once(ctx context.Context, file, refresh string, call func(co
 		return nil, err
 	}
 	s.mu.Lock()
-	left := f.until.Sub(now())
+	left := f.expires.Sub(now())
 	s.mu.Unlock()
 	copied := *out
 	copied.ExpiresIn = int32(max(0, left) / time.Second)
 	return &copied, nil
 }
 
-// landed forgets a renewal that failed: the next who comes tries again.
-func (s *ssoTokens) landed(file string, f *ssoFlight, out *ssooidc.CreateTokenOutput, err error) {
+// renewalDone forgets a renewal that failed: the next who comes tries again.
+func (s *ssoTokens) renewalDone(file string, f *ssoRenewal, out *ssooidc.CreateTokenOutput, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil {
-		f.until = now().Add(time.Duration(out.ExpiresIn) * time.Second)
+		f.expires = now().Add(time.Duration(out.ExpiresIn) * time.Second)
 		return
 	}
-	if s.last[file] == f {
-		delete(s.last, file)
+	if s.renewals[file] == f {
+		delete(s.renewals, file)
 	}
 }

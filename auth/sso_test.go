@@ -30,7 +30,7 @@ type identityCenter struct {
 const ssoAccounts = 8
 
 func newIdentityCenter(t *testing.T) *identityCenter {
-	w, _ := ordinary(t)
+	w, _ := ordinaryEnv(t)
 	c := &identityCenter{world: w}
 	profiles := "[sso-session my-sso]\nsso_region = eu-central-1\nsso_start_url = https://example.awsapps.com/start\nsso_registration_scopes = sso:account:access\n"
 	for i := range ssoAccounts {
@@ -123,7 +123,7 @@ func TestSSORefresh(t *testing.T) {
 	c.count("GetRoleCredentials", ssoAccounts)
 
 	// A latecomer, who read the file before it was written, holds the spent token.
-	late, err := s.sso.once(t.Context(), c.file, c.login.RefreshToken, nil)
+	late, err := s.sso.renewOnce(t.Context(), c.file, c.login.RefreshToken, nil)
 	if err != nil || late.ExpiresIn < 3500 || *late.RefreshToken == c.login.RefreshToken {
 		t.Errorf("%v, %v", late, err)
 	}
@@ -144,7 +144,7 @@ func TestSSOOtherProcess(t *testing.T) {
 	c.aws.SSOLogout("alice")
 	c.logIn()
 	s := c.sessions(Options{})
-	r := refresher{ssooidc.New(ssooidc.Options{Region: "eu-central-1"}), c.file, s.profile("p0", "us-east-1").(*sdkStep)}
+	r := ssoTokenClient{ssooidc.New(ssooidc.Options{Region: "eu-central-1"}), c.file, s.profileStep("p0", "us-east-1").(*sdkStep)}
 	in := &ssooidc.CreateTokenInput{ClientId: &spent.ClientID, ClientSecret: &spent.ClientSecret, RefreshToken: &spent.RefreshToken, GrantType: aws.String("refresh_token")}
 	out, err := r.CreateToken(t.Context(), in)
 	if err != nil || *out.AccessToken != c.login.AccessToken || *out.RefreshToken != c.login.RefreshToken || out.ExpiresIn < 3500 {
@@ -154,7 +154,7 @@ func TestSSOOtherProcess(t *testing.T) {
 
 	c.cache(c.file, time.Now().Add(-time.Minute)) // what is there is over too
 	s = c.sessions(Options{})
-	r.to = s.profile("p0", "us-east-1").(*sdkStep)
+	r.step = s.profileStep("p0", "us-east-1").(*sdkStep)
 	if _, err := r.CreateToken(t.Context(), in); record.ReasonOf(err) != record.SSOLogin {
 		t.Error(err)
 	}
@@ -219,7 +219,7 @@ func TestBoto(t *testing.T) {
 		}
 		return ""
 	}
-	w, url := ordinary(t)
+	w, url := ordinaryEnv(t)
 	dot := filepath.Join(os.Getenv("HOME"), ".boto")
 	if err := os.WriteFile(dot, []byte(key(w, w.key)), 0o600); err != nil {
 		t.Fatal(err)

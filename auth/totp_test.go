@@ -25,7 +25,7 @@ func TestTOTP(t *testing.T) {
 	} {
 		for algorithm, code := range want {
 			seed := config.TOTP{Key: secret.New(keys[algorithm]), Algorithm: algorithm, Digits: 8, Period: 30 * time.Second}
-			counter, _ := windowAt(time.Unix(at, 0), seed.Period)
+			counter, _ := codeWindow(time.Unix(at, 0), seed.Period)
 			if got := totpCode(seed, counter); got != code {
 				t.Errorf("%s at %d: %s, want %s", algorithm, at, got, code)
 			}

@@ -93,7 +93,7 @@ func TestWrong(t *testing.T) {
 		}, record.Expired, []string{"the credentials of ak ASIA…MPLE are over"}},
 
 		{"no role on the instance", func(s *scene) { s.aws.SetIMDS(&awsfake.IMDS{Region: "us-east-1"}) }, record.NoCredentials, []string{"instance profile"}},
-		{"hop limit", func(s *scene) { s.aws.SetIMDS(&awsfake.IMDS{Region: "us-east-1", FarAway: true}) }, record.NoCredentials, []string{"hop limit", "http-put-response-hop-limit"}},
+		{"hop limit", func(s *scene) { s.aws.SetIMDS(&awsfake.IMDS{Region: "us-east-1", BeyondHopLimit: true}) }, record.NoCredentials, []string{"hop limit", "http-put-response-hop-limit"}},
 		{"the instance's role trusts nobody", func(s *scene) {
 			s.aws.SetIMDS(&awsfake.IMDS{Role: s.home.AddRole("i", awsfake.RoleOptions{}), Region: "us-east-1"})
 		}, record.NoCredentials, []string{"ec2.amazonaws.com"}},
@@ -136,7 +136,10 @@ func TestWrong(t *testing.T) {
 			s.aws.Inject(awsfake.Fault{Kind: awsfake.ProxyPage, Service: "sts"})
 			s.block = s.ak()
 		}, record.Other, []string{"trouble of its own (503)"}},
-		{"STS throttles", func(s *scene) { s.aws.Inject(awsfake.Fault{Kind: awsfake.TooFast, Service: "sts"}); s.block = s.ak() }, record.Throttling, []string{"slower"}},
+		{"STS throttles", func(s *scene) {
+			s.aws.Inject(awsfake.Fault{Kind: awsfake.Throttling, Service: "sts"})
+			s.block = s.ak()
+		}, record.Throttling, []string{"slower"}},
 		{"STS cannot be reached", func(s *scene) { s.srv.Close(); s.block = s.ak() }, record.Network, []string{"HTTPS_PROXY"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -214,7 +217,7 @@ func TestMFATexts(t *testing.T) {
 		{"RequestExpired", "Request has expired.", record.ClockSkew},
 		{"ExpiredToken", "The security token included in the request is expired", record.ClockSkew}, // by a key that has no token
 	} {
-		err := explain(&smithy.GenericAPIError{Code: tt.code, Message: tt.text}, clues{doing: "x", signer: "ak AKIA…MPLE", region: "us-east-1"})
+		err := explain(&smithy.GenericAPIError{Code: tt.code, Message: tt.text}, errorContext{operation: "x", signer: "ak AKIA…MPLE", region: "us-east-1"})
 		if got := record.ReasonOf(err); got != tt.want || record.HintOf(err) == "" {
 			t.Errorf("%s: %s (hint %q), want %s", tt.text, got, record.HintOf(err), tt.want)
 		}
@@ -223,7 +226,7 @@ func TestMFATexts(t *testing.T) {
 
 // TestHide: what AWS quotes of a request is not passed on.
 func TestHide(t *testing.T) {
-	c := clues{doing: "x", used: aws.Credentials{SecretAccessKey: "SECRETEXAMPLE", SessionToken: "TOKENEXAMPLE"}, code: "012345"}
+	c := errorContext{operation: "x", creds: aws.Credentials{SecretAccessKey: "SECRETEXAMPLE", SessionToken: "TOKENEXAMPLE"}, code: "012345"}
 	for _, text := range []string{
 		"1 validation error detected: Value '012345' at 'tokenCode' failed to satisfy constraint",
 		"bad TOKENEXAMPLE and SECRETEXAMPLE",
@@ -241,7 +244,7 @@ func TestHide(t *testing.T) {
 func TestUnsent(t *testing.T) {
 	dial := fmt.Errorf("x: %w", &net.OpError{Op: "dial", Err: errors.New("refused")})
 	read := fmt.Errorf("x: %w", &net.OpError{Op: "read", Err: errors.New("reset")})
-	if !unsent(dial) || unsent(read) || unsent(context.DeadlineExceeded) {
+	if !neverSent(dial) || neverSent(read) || neverSent(context.DeadlineExceeded) {
 		t.Error("only a connection that was not made sends nothing")
 	}
 }

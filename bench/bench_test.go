@@ -25,7 +25,7 @@ import (
 
 // TestMain lets this binary be the child that it starts.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == rawVerb {
+	if len(os.Args) > 1 && os.Args[1] == rawCommand {
 		main()
 		return
 	}
@@ -102,14 +102,14 @@ func TestSpread(t *testing.T) {
 		{[]float64{-1234.5}, 1, "-1,234.5"},
 		{[]float64{-100}, 0, "-100"},
 	} {
-		if got := spreadOf(c.of, self).show(c.digits); got != c.want {
+		if got := spreadOf(c.of, self).format(c.digits); got != c.want {
 			t.Errorf("%v: %q, want %q", c.of, got, c.want)
 		}
 	}
-	if got := times(3, 1.5); got != "2.0×" {
+	if got := formatRatio(3, 1.5); got != "2.0×" {
 		t.Error(got)
 	}
-	if s := times(1, 0); strings.Contains(s, "Inf") || math.IsNaN(spreadOf[float64](nil, self).median) {
+	if s := formatRatio(1, 0); strings.Contains(s, "Inf") || math.IsNaN(spreadOf[float64](nil, self).median) {
 		t.Error(s)
 	}
 }

@@ -10,12 +10,12 @@ import (
 	"strings"
 )
 
-// collector is the binary that is measured, built as it is released.
-func (b *bench) collector(ctx context.Context) (string, error) {
+// collectorBinary is the binary that is measured, built as it is released.
+func (b *bench) collectorBinary(ctx context.Context) (string, error) {
 	if b.binary != "" {
 		return filepath.Abs(b.binary)
 	}
-	b.note("building the collector")
+	b.progress("building the collector")
 	path := b.path("collector")
 	if err := build(ctx, path, "./cmd/collector", nil); err != nil {
 		return "", err

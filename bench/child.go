@@ -18,23 +18,23 @@ import (
 
 // usage is what one run of a child took.
 type usage struct {
-	wall, cpu  time.Duration
-	rss        int64         // peak, bytes; 0 where there is no /proc
-	goroutines int           // the most that a scrape saw; 0 where nobody scraped
-	simulator  time.Duration // CPU of this process meanwhile
-	stdout     []byte
+	wall, cpu    time.Duration
+	rss          int64         // peak, bytes; 0 where there is no /proc
+	goroutines   int           // the most that a scrape saw; 0 where nobody scraped
+	simulatorCPU time.Duration // CPU of this process meanwhile
+	stdout       []byte
 }
 
 // A child is a program to be run and measured.
 type child struct {
-	path string
-	args []string
-	env  []string // all of it: nothing is inherited
-	dir  string
-	exit int // the code that is expected
+	path     string
+	args     []string
+	env      []string // all of it: nothing is inherited
+	dir      string
+	wantExit int // the code that is expected
 
-	metrics string        // its /metrics, scraped each interval; "": nobody scrapes
-	every   time.Duration // the interval
+	metricsURL string        // its /metrics, scraped each interval; "": nobody scrapes
+	interval   time.Duration // the interval
 }
 
 // environment is what a child gets that talks to the cloud and to nothing else.
@@ -73,16 +73,16 @@ func (ch child) measure(ctx context.Context) (usage, error) {
 	var watching sync.WaitGroup
 	over, stop := context.WithCancel(ctx)
 	watching.Go(func() { u.rss = watchMemory(over, cmd.Process.Pid) })
-	if ch.metrics != "" {
-		watching.Go(func() { u.goroutines = watchGoroutines(over, ch.metrics, ch.every) })
+	if ch.metricsURL != "" {
+		watching.Go(func() { u.goroutines = watchGoroutines(over, ch.metricsURL, ch.interval) })
 	}
 	err := cmd.Wait()
 	u.wall = time.Since(began)
 	stop()
 	watching.Wait()
-	u.simulator = ownCPU() - before
+	u.simulatorCPU = ownCPU() - before
 	var exit *exec.ExitError
-	if errors.As(err, &exit) && ch.exit != 0 && exit.ExitCode() == ch.exit {
+	if errors.As(err, &exit) && ch.wantExit != 0 && exit.ExitCode() == ch.wantExit {
 		err = nil
 	}
 	if err != nil {
@@ -107,7 +107,7 @@ func watchMemory(ctx context.Context, pid int) int64 {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if n, err := highWater(pid); err == nil && n > most {
+		if n, err := peakMemory(pid); err == nil && n > most {
 			most = n
 		}
 		select {
@@ -118,7 +118,7 @@ func watchMemory(ctx context.Context, pid int) int64 {
 	}
 }
 
-func highWater(pid int) (int64, error) {
+func peakMemory(pid int) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err

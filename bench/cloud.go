@@ -30,10 +30,10 @@ type cloud struct {
 	url string
 	ca  []byte // PEM; nil without TLS
 
-	http    *http.Server
-	served  chan error
-	opened  atomic.Int64
-	listens atomic.Pointer[recording]
+	server      *http.Server
+	served      chan error
+	connections atomic.Int64
+	recorder    atomic.Pointer[recording]
 }
 
 // serve begins to serve. Over TLS it speaks HTTP/1.1 alone, as EC2's endpoints do.
@@ -52,22 +52,22 @@ func serve(aws *awsfake.AWS, overTLS bool) (*cloud, error) {
 		}
 		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}})
 	}
-	c.http = &http.Server{
+	c.server = &http.Server{
 		Handler:           c,
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          log.New(io.Discard, "", 0), // a child that ends closes connections in any state
 		ConnState: func(_ net.Conn, s http.ConnState) {
 			if s == http.StateNew {
-				c.opened.Add(1)
+				c.connections.Add(1)
 			}
 		},
 	}
-	go func() { c.served <- c.http.Serve(l) }()
+	go func() { c.served <- c.server.Serve(l) }()
 	return c, nil
 }
 
 func (c *cloud) close() error {
-	err := c.http.Close()
+	err := c.server.Close()
 	if e := <-c.served; !errors.Is(e, http.ErrServerClosed) {
 		err = errors.Join(err, e)
 	}
@@ -76,7 +76,7 @@ func (c *cloud) close() error {
 
 // reset sets the counters to zero and fills the token buckets, before a child that is measured.
 func (c *cloud) reset(t awsfake.Throttle) {
-	c.opened.Store(0)
+	c.connections.Store(0)
 	c.aws.ResetCalls()
 	c.aws.SetThrottle(t)
 }
@@ -85,16 +85,16 @@ func (c *cloud) reset(t awsfake.Throttle) {
 const rawPath = "/bench/page"
 
 func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rec := c.listens.Load()
+	rec := c.recorder.Load()
 	switch {
 	case rec == nil:
 		c.aws.ServeHTTP(w, r)
 	case r.URL.Path == rawPath:
 		rec.replay(w, r)
 	default:
-		t := &tee{ResponseWriter: w}
+		t := &bodyRecorder{ResponseWriter: w}
 		c.aws.ServeHTTP(t, r)
-		rec.keep(t)
+		rec.add(t)
 	}
 }
 
@@ -104,10 +104,10 @@ type recording struct {
 	pages map[string][]byte // by Content-Encoding
 }
 
-// record lets the cloud keep the largest answers from now on.
-func (c *cloud) record() { c.listens.Store(&recording{pages: map[string][]byte{}}) }
+// startRecording lets the cloud keep the largest answers from now on.
+func (c *cloud) startRecording() { c.recorder.Store(&recording{pages: map[string][]byte{}}) }
 
-func (rec *recording) keep(t *tee) {
+func (rec *recording) add(t *bodyRecorder) {
 	encoding := t.Header().Get("Content-Encoding")
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
@@ -136,17 +136,17 @@ func (rec *recording) replay(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(page) // the child went away
 }
 
-type tee struct {
+type bodyRecorder struct {
 	http.ResponseWriter
 	body []byte
 }
 
-func (t *tee) Write(p []byte) (int, error) {
+func (t *bodyRecorder) Write(p []byte) (int, error) {
 	t.body = append(t.body, p...)
 	return t.ResponseWriter.Write(p)
 }
 
-func (t *tee) Unwrap() http.ResponseWriter { return t.ResponseWriter }
+func (t *bodyRecorder) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
 // selfSigned is a certificate for 127.0.0.1 that is its own authority.
 func selfSigned() (tls.Certificate, []byte, error) {
@@ -168,23 +168,23 @@ func selfSigned() (tls.Certificate, []byte, error) {
 }
 
 // A block is one account, as it stands in a configuration file.
-type block struct {
-	name, id, role string
-	key            awsfake.Key
+type account struct {
+	name, id, roleARN string
+	key               awsfake.Key
 }
 
 // An organization is the accounts of an AWS that a benchmark collects.
 type organization struct {
-	regions []string
-	each    int // instances a region
-	blocks  []block
+	regions   []string
+	perRegion int // instances a region
+	accounts  []account
 }
 
-// organize adds n accounts, each with its own access key and, if roles, a role that the key must assume. Each holds so many
+// buildOrganization adds n accounts, each with its own access key and, if roles, a role that the key must assume. Each holds so many
 // instances in each region; all hold the same ones, byte for byte, so that ten thousand accounts take no more memory here
 // than one, and a page that was rendered and compressed once is served from then on.
-func organize(aws *awsfake.AWS, n int, roles bool, each int, regions ...string) *organization {
-	o := &organization{regions: regions, each: each}
+func buildOrganization(aws *awsfake.AWS, n int, roles bool, each int, regions ...string) *organization {
+	o := &organization{regions: regions, perRegion: each}
 	var first *awsfake.Account
 	for i := range n {
 		a := aws.AddAccount(fmt.Sprintf("%012d", 100_000_000_001+i), "aws")
@@ -199,19 +199,19 @@ func organize(aws *awsfake.AWS, n int, roles bool, each int, regions ...string) 
 			a.ShareFleets(first)
 		}
 		u := a.AddUser("collector")
-		b := block{name: fmt.Sprintf("account-%05d", i+1), id: a.ID, key: u.NewKey()}
+		b := account{name: fmt.Sprintf("account-%05d", i+1), id: a.ID, key: u.NewKey()}
 		if roles {
-			b.role = a.AddRole("collector-readonly", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{u.ARN}}}}).ARN
+			b.roleARN = a.AddRole("collector-readonly", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{u.ARN}}}}).ARN
 		}
-		o.blocks = append(o.blocks, b)
+		o.accounts = append(o.accounts, b)
 	}
 	return o
 }
 
-func (o *organization) records() int { return len(o.blocks) * len(o.regions) * o.each }
+func (o *organization) records() int { return len(o.accounts) * len(o.regions) * o.perRegion }
 
-// serving runs f while the cloud is there.
-func serving(ctx context.Context, aws *awsfake.AWS, overTLS bool, f func(context.Context, *cloud) error) error {
+// withCloud runs f while the cloud is there.
+func withCloud(ctx context.Context, aws *awsfake.AWS, overTLS bool, f func(context.Context, *cloud) error) error {
 	c, err := serve(aws, overTLS)
 	if err != nil {
 		return err

@@ -17,65 +17,65 @@ import (
 )
 
 // A collection is `collector run --once` on an organization, measured.
-type collection struct {
-	org      *organization
-	kinds    []string // none: ec2_instance
-	noGzip   bool
-	inFlight int
-	throttle awsfake.Throttle
-	again    bool          // the run that is measured is the second on one store: nothing has changed
-	scrape   time.Duration // how often goroutines are looked for; 0: never, and nothing listens
+type runOptions struct {
+	org            *organization
+	kinds          []string // none: ec2_instance
+	noGzip         bool
+	inFlight       int
+	throttle       awsfake.Throttle
+	unchanged      bool          // the run that is measured is the second on one store: nothing has changed
+	scrapeInterval time.Duration // how often goroutines are looked for; 0: never, and nothing listens
 }
 
-// collected is what one run took, what AWS saw of it and what came out.
-type collected struct {
+// runResult is what one run took, what AWS saw of it and what came out.
+type runResult struct {
 	usage
-	stats   awsfake.Stats
-	conns   int64
-	records int
+	stats       awsfake.Stats
+	connections int64
+	records     int
 }
 
 // collect runs the collector once, with a data folder and a file of its own.
-func (b *bench) collect(ctx context.Context, c *cloud, o collection) (collected, error) {
-	path, err := b.collector(ctx)
+func (b *bench) collect(ctx context.Context, c *cloud, o runOptions) (runResult, error) {
+	path, err := b.collectorBinary(ctx)
 	if err != nil {
-		return collected{}, err
+		return runResult{}, err
 	}
 	dir, err := os.MkdirTemp(b.dir, "run-")
 	if err != nil {
-		return collected{}, err
+		return runResult{}, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // and else with b.dir
 	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), o.config(dir, b.store), 0o600); err != nil {
-		return collected{}, err
+		return runResult{}, err
 	}
 	env, err := b.environment(c)
 	if err != nil {
-		return collected{}, err
+		return runResult{}, err
 	}
 	ch := child{path: path, args: []string{"run", "--once", "--log-level", "warn", "--config", filepath.Join(dir, "config.yaml")}, env: env, dir: dir}
-	if o.scrape > 0 {
+	if o.scrapeInterval > 0 {
 		addr, err := freeAddr()
 		if err != nil {
-			return collected{}, err
+			return runResult{}, err
 		}
 		ch.args = append(ch.args, "--listen", addr)
-		ch.metrics, ch.every = "http://"+addr+"/metrics", o.scrape
+		ch.metricsURL, ch.interval = "http://"+addr+"/metrics", o.scrapeInterval
 	}
-	if o.again {
+	if o.unchanged {
 		if _, err := ch.measure(ctx); err != nil {
-			return collected{}, err
+			return runResult{}, err
 		}
 		if err := os.Remove(filepath.Join(dir, "records.jsonl")); err != nil {
-			return collected{}, err
+			return runResult{}, err
 		}
 	}
 	c.reset(o.throttle)
 	u, err := ch.measure(ctx)
 	if err != nil {
-		return collected{}, err
+		return runResult{}, err
 	}
-	got := collected{usage: u, stats: c.aws.Stats(), conns: c.opened.Load()}
+	got := runResult{usage: u, stats: c.aws.Stats(), connections: c.connections.Load()}
 	got.records, err = countLines(filepath.Join(dir, "records.jsonl"))
 	if want := o.org.records(); err == nil && len(o.kinds) == 0 && got.records != want {
 		err = fmt.Errorf("%d records came out, want %d", got.records, want)
@@ -84,22 +84,22 @@ func (b *bench) collect(ctx context.Context, c *cloud, o collection) (collected,
 }
 
 // collectN does it n times.
-func (b *bench) collectN(ctx context.Context, c *cloud, n int, o collection) ([]collected, error) {
-	var all []collected
+func (b *bench) collectN(ctx context.Context, c *cloud, n int, o runOptions) ([]runResult, error) {
+	var all []runResult
 	for i := range n {
 		got, err := b.collect(ctx, c, o)
 		if err != nil {
 			return nil, err
 		}
-		b.note("run %d of %d: %.2f s, %.2f s CPU, %.0f MiB, %d calls, simulator %.2f s CPU",
-			i+1, n, got.wall.Seconds(), got.cpu.Seconds(), mebibytes(got.rss), got.stats.Calls, got.simulator.Seconds())
+		b.progress("run %d of %d: %.2f s, %.2f s CPU, %.0f MiB, %d calls, simulator %.2f s CPU",
+			i+1, n, got.wall.Seconds(), got.cpu.Seconds(), mebibytes(got.rss), got.stats.Calls, got.simulatorCPU.Seconds())
 		all = append(all, got)
 	}
 	return all, nil
 }
 
 // config is the organization as somebody would write it down.
-func (o collection) config(dir, store string) []byte {
+func (o runOptions) config(dir, store string) []byte {
 	kinds := o.kinds
 	if len(kinds) == 0 {
 		kinds = []string{"ec2_instance"}
@@ -113,10 +113,10 @@ func (o collection) config(dir, store string) []byte {
 		fmt.Fprintf(&y, "limits: {gzip: %t}\n", !o.noGzip)
 	}
 	fmt.Fprintf(&y, "outputs:\n  - {type: file, path: %s}\naccounts:\n", filepath.Join(dir, "records.jsonl"))
-	for _, a := range o.org.blocks {
+	for _, a := range o.org.accounts {
 		fmt.Fprintf(&y, "  - name: %s\n    account_id: %q\n    ak_id: %s\n    ak_secret: %q\n", a.name, a.id, a.key.ID, a.key.Secret)
-		if a.role != "" {
-			fmt.Fprintf(&y, "    assume_role_arn: %s\n", a.role)
+		if a.roleARN != "" {
+			fmt.Fprintf(&y, "    assume_role_arn: %s\n", a.roleARN)
 		}
 		fmt.Fprintf(&y, "    extra_tags: {account_name: %s, team: platform}\n", a.name)
 	}

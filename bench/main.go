@@ -29,8 +29,8 @@ type bench struct {
 }
 
 type benchmark struct {
-	name, about string
-	run         func(*bench, context.Context, []string) error
+	name, summary string
+	run           func(*bench, context.Context, []string) error
 }
 
 // benchmarks is a function, as one of them may come to list the others.
@@ -63,8 +63,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if len(args) > 0 {
 		name, args = args[0], args[1:]
 	}
-	if name == rawVerb { // this program as its own child
-		return raw(ctx, args)
+	if name == rawCommand { // this program as its own child
+		return rawHTTPChild(ctx, args)
 	}
 	for _, one := range benchmarks() {
 		if one.name != name {
@@ -79,7 +79,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 	fmt.Fprintf(stderr, "usage: go run ./bench NAME [flags]; go run ./bench NAME -h\n\n")
 	for _, one := range benchmarks() {
-		fmt.Fprintf(stderr, "  %-9s %s\n", one.name, one.about)
+		fmt.Fprintf(stderr, "  %-9s %s\n", one.name, one.summary)
 	}
 	if name != "" && name != "-h" && name != "--help" && name != "help" {
 		return fmt.Errorf("no benchmark %q", name)
@@ -96,7 +96,7 @@ func (b *bench) flags(name string) *flag.FlagSet {
 	return f
 }
 
-func parse(f *flag.FlagSet, args []string) error {
+func parseFlags(f *flag.FlagSet, args []string) error {
 	if err := f.Parse(args); err != nil {
 		return flag.ErrHelp // what is wrong was printed
 	}
@@ -106,12 +106,14 @@ func parse(f *flag.FlagSet, args []string) error {
 	return nil
 }
 
-// machine is the heading of every table.
-func (b *bench) machine(what string) {
+// printHeading is the heading of every table.
+func (b *bench) printHeading(what string) {
 	fmt.Fprintf(b.stdout, "%s\n%d cores, %s, %s/%s\n\n", what, runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// note tells what takes time, where it does not get into the table.
-func (b *bench) note(format string, args ...any) { fmt.Fprintf(b.stderr, "# "+format+"\n", args...) }
+// progress tells what takes time, where it does not get into the table.
+func (b *bench) progress(format string, args ...any) {
+	fmt.Fprintf(b.stderr, "# "+format+"\n", args...)
+}
 
 func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }

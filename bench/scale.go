@@ -21,10 +21,10 @@ func scale(b *bench, ctx context.Context, args []string) error {
 	n := f.Int("n", 3, "runs of each size; of 10,000 accounts and more, one")
 	scrape := f.Bool("scrape", true, "run once more, scraped, for the goroutines")
 	auth := f.String("auth", "key+role,key", "how accounts sign in: key, key+role, or both")
-	if err := parse(f, args); err != nil {
+	if err := parseFlags(f, args); err != nil {
 		return err
 	}
-	b.machine(fmt.Sprintf("accounts × 4 regions × %d instances, %s a call, %d calls in flight; to a file; store: %s", *each, *latency, *inFlight, b.store))
+	b.printHeading(fmt.Sprintf("accounts × 4 regions × %d instances, %s a call, %d calls in flight; to a file; store: %s", *each, *latency, *inFlight, b.store))
 	t := newTable("accounts", "sign-in", "wall s", "bound s", "CPU s", "simulator CPU s", "peak RSS MiB", "goroutines", "a call in flight",
 		"RSS MiB, scraped", "connections", "calls", "records")
 	for mode := range strings.SplitSeq(*auth, ",") {
@@ -34,38 +34,38 @@ func scale(b *bench, ctx context.Context, args []string) error {
 				return fmt.Errorf("scale: -accounts %q -auth %q", *sizes, *auth)
 			}
 			aws := awsfake.New(awsfake.Options{Seed: 1, Latency: *latency, KeepCalls: -1})
-			org := organize(aws, accounts, mode == "key+role", *each, "us-east-1", "us-west-2", "eu-west-1", "eu-central-1")
-			o := collection{org: org, inFlight: *inFlight}
+			org := buildOrganization(aws, accounts, mode == "key+role", *each, "us-east-1", "us-west-2", "eu-west-1", "eu-central-1")
+			o := runOptions{org: org, inFlight: *inFlight}
 			runs := *n
 			if accounts >= 10_000 {
 				runs = 1
 			}
-			err = serving(ctx, aws, false, func(ctx context.Context, c *cloud) error {
-				b.note("%d accounts, %s", accounts, mode)
+			err = withCloud(ctx, aws, false, func(ctx context.Context, c *cloud) error {
+				b.progress("%d accounts, %s", accounts, mode)
 				all, err := b.collectN(ctx, c, runs, o)
 				if err != nil {
 					return err
 				}
 				// A scrape walks every account: it is a run of its own, so that it spoils no other figure.
-				o.scrape = max(100*time.Millisecond, time.Duration(accounts)*time.Millisecond/2)
-				scraped := make([]collected, 1)
+				o.scrapeInterval = max(100*time.Millisecond, time.Duration(accounts)*time.Millisecond/2)
+				scraped := make([]runResult, 1)
 				if *scrape {
 					if scraped, err = b.collectN(ctx, c, 1, o); err != nil {
 						return err
 					}
 				}
-				calls := spreadOf(all, func(c collected) float64 { return float64(c.stats.Calls) })
-				bound := spreadOf(all, func(c collected) float64 {
-					return max(float64(c.stats.Calls)*latency.Seconds()/float64(*inFlight), (c.cpu+c.simulator).Seconds()/float64(runtime.NumCPU()))
+				calls := spreadOf(all, func(c runResult) float64 { return float64(c.stats.Calls) })
+				bound := spreadOf(all, func(c runResult) float64 {
+					return max(float64(c.stats.Calls)*latency.Seconds()/float64(*inFlight), (c.cpu+c.simulatorCPU).Seconds()/float64(runtime.NumCPU()))
 				})
 				most := max(scraped[0].stats.MaxInFlight, 1)
-				t.add(count(accounts), mode,
-					spreadOf(all, func(c collected) float64 { return seconds(c.wall) }).show(1), decimal(bound.median, 1),
-					spreadOf(all, func(c collected) float64 { return seconds(c.cpu) }).show(1),
-					spreadOf(all, func(c collected) float64 { return seconds(c.simulator) }).show(1),
-					spreadOf(all, func(c collected) float64 { return mebibytes(c.rss) }).show(0),
-					count(scraped[0].goroutines), decimal(float64(scraped[0].goroutines)/float64(most), 1), decimal(mebibytes(scraped[0].rss), 0),
-					spreadOf(all, func(c collected) float64 { return float64(c.conns) }).show(0), calls.show(0), count(all[0].records))
+				t.add(formatCount(accounts), mode,
+					spreadOf(all, func(c runResult) float64 { return seconds(c.wall) }).format(1), formatNumber(bound.median, 1),
+					spreadOf(all, func(c runResult) float64 { return seconds(c.cpu) }).format(1),
+					spreadOf(all, func(c runResult) float64 { return seconds(c.simulatorCPU) }).format(1),
+					spreadOf(all, func(c runResult) float64 { return mebibytes(c.rss) }).format(0),
+					formatCount(scraped[0].goroutines), formatNumber(float64(scraped[0].goroutines)/float64(most), 1), formatNumber(mebibytes(scraped[0].rss), 0),
+					spreadOf(all, func(c runResult) float64 { return float64(c.connections) }).format(0), calls.format(0), formatCount(all[0].records))
 				return nil
 			})
 			if err != nil {

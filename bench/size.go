@@ -12,10 +12,10 @@ import (
 func size(b *bench, ctx context.Context, args []string) error {
 	f := b.flags("size")
 	cold := f.Bool("cold", false, "build again with an empty build cache: minutes")
-	if err := parse(f, args); err != nil {
+	if err := parseFlags(f, args); err != nil {
 		return err
 	}
-	path, err := b.collector(ctx)
+	path, err := b.collectorBinary(ctx)
 	if err != nil {
 		return err
 	}
@@ -23,8 +23,8 @@ func size(b *bench, ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	b.machine("go build -trimpath -tags timetzdata -ldflags '-s -w', CGO_ENABLED=0")
-	fmt.Fprintf(b.stdout, "binary: %s MB (%s bytes)\n", decimal(float64(st.Size())/1e6, 1), count(st.Size()))
+	b.printHeading("go build -trimpath -tags timetzdata -ldflags '-s -w', CGO_ENABLED=0")
+	fmt.Fprintf(b.stdout, "binary: %s MB (%s bytes)\n", formatNumber(float64(st.Size())/1e6, 1), formatCount(st.Size()))
 	if !*cold {
 		return nil
 	}
@@ -33,7 +33,7 @@ func size(b *bench, ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		b.note("%s with an empty cache", pkg)
+		b.progress("%s with an empty cache", pkg)
 		began := time.Now()
 		out := b.path("cold")
 		if pkg != "./cmd/collector" {
@@ -42,7 +42,7 @@ func size(b *bench, ctx context.Context, args []string) error {
 		if err := build(ctx, out, pkg, []string{"GOCACHE=" + cache}); err != nil {
 			return err
 		}
-		fmt.Fprintf(b.stdout, "cold build of %s: %s s on %d cores\n", pkg, decimal(time.Since(began).Seconds(), 0), runtime.NumCPU())
+		fmt.Fprintf(b.stdout, "cold build of %s: %s s on %d cores\n", pkg, formatNumber(time.Since(began).Seconds(), 0), runtime.NumCPU())
 	}
 	return nil
 }

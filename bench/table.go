@@ -30,17 +30,17 @@ func spreadOf[T any](of []T, figure func(T) float64) spread {
 	return spread{all[0], mid, all[len(all)-1]}
 }
 
-// show writes the median, and the extremes where they differ as written.
-func (s spread) show(digits int) string {
-	least, mid, most := decimal(s.least, digits), decimal(s.median, digits), decimal(s.most, digits)
+// format writes the median, and the extremes where they differ as written.
+func (s spread) format(digits int) string {
+	least, mid, most := formatNumber(s.least, digits), formatNumber(s.median, digits), formatNumber(s.most, digits)
 	if least == most {
 		return mid
 	}
 	return fmt.Sprintf("%s (%s–%s)", mid, least, most)
 }
 
-// decimal writes thousands with commas.
-func decimal(f float64, digits int) string {
+// formatNumber writes thousands with commas.
+func formatNumber(f float64, digits int) string {
 	s := strconv.FormatFloat(f, 'f', digits, 64)
 	whole, part, _ := strings.Cut(s, ".")
 	for i := len(whole) - 3; i > 0 && whole[i-1] != '-'; i -= 3 {
@@ -52,7 +52,7 @@ func decimal(f float64, digits int) string {
 	return whole
 }
 
-func count[T int | int64](n T) string { return decimal(float64(n), 0) }
+func formatCount[T int | int64](n T) string { return formatNumber(float64(n), 0) }
 
 func seconds(d time.Duration) float64 { return d.Seconds() }
 
@@ -97,5 +97,5 @@ func (t *table) print(w io.Writer) {
 	fmt.Fprintln(w)
 }
 
-// times is how many times a is b.
-func times(a, b float64) string { return decimal(a/cmp.Or(b, 1e-9), 1) + "×" }
+// formatRatio is how many times a is b.
+func formatRatio(a, b float64) string { return formatNumber(a/cmp.Or(b, 1e-9), 1) + "×" }

@@ -15,17 +15,17 @@ func validate(b *bench, ctx context.Context, args []string) error {
 	accounts := f.Int("accounts", 500, "how many")
 	n := f.Int("n", 20, "runs")
 	wrong := f.Bool("mistakes", false, "three in each account: an unknown key, a region and a kind that there are not")
-	if err := parse(f, args); err != nil {
+	if err := parseFlags(f, args); err != nil {
 		return err
 	}
-	path, err := b.collector(ctx)
+	path, err := b.collectorBinary(ctx)
 	if err != nil {
 		return err
 	}
-	org := organize(awsfake.New(awsfake.Options{Seed: 1}), *accounts, true, 0, "us-east-1", "us-west-2", "eu-west-1", "eu-central-1")
-	config, exit, what := collection{org: org}.config(b.dir, b.store), 0, ""
+	org := buildOrganization(awsfake.New(awsfake.Options{Seed: 1}), *accounts, true, 0, "us-east-1", "us-west-2", "eu-west-1", "eu-central-1")
+	config, exit, what := runOptions{org: org}.config(b.dir, b.store), 0, ""
 	if *wrong {
-		config, exit, what = mistakes(*accounts), 2, fmt.Sprintf(" with %s mistakes", count(3**accounts))
+		config, exit, what = mistakes(*accounts), 2, fmt.Sprintf(" with %s mistakes", formatCount(3**accounts))
 	}
 	if err := os.WriteFile(b.path("config.yaml"), config, 0o600); err != nil {
 		return err
@@ -36,17 +36,17 @@ func validate(b *bench, ctx context.Context, args []string) error {
 	}
 	var all []usage
 	for range *n {
-		u, err := child{path: path, args: []string{"validate", "--config", b.path("config.yaml")}, env: env, dir: b.dir, exit: exit}.measure(ctx)
+		u, err := child{path: path, args: []string{"validate", "--config", b.path("config.yaml")}, env: env, dir: b.dir, wantExit: exit}.measure(ctx)
 		if err != nil {
 			return err
 		}
 		all = append(all, u)
 	}
-	b.machine(fmt.Sprintf("collector validate, %s accounts%s, offline", count(*accounts), what))
+	b.printHeading(fmt.Sprintf("collector validate, %s accounts%s, offline", formatCount(*accounts), what))
 	t := newTable("runs", "wall ms", "CPU ms", "peak RSS MiB")
-	t.add(count(*n), spreadOf(all, func(u usage) float64 { return seconds(u.wall) * 1e3 }).show(0),
-		spreadOf(all, func(u usage) float64 { return seconds(u.cpu) * 1e3 }).show(0),
-		spreadOf(all, func(u usage) float64 { return mebibytes(u.rss) }).show(0))
+	t.add(formatCount(*n), spreadOf(all, func(u usage) float64 { return seconds(u.wall) * 1e3 }).format(0),
+		spreadOf(all, func(u usage) float64 { return seconds(u.cpu) * 1e3 }).format(0),
+		spreadOf(all, func(u usage) float64 { return mebibytes(u.rss) }).format(0))
 	t.print(b.stdout)
 	return nil
 }

@@ -25,7 +25,7 @@ const (
 )
 
 func wholeOrganization(aws *awsfake.AWS, instances int) *organization {
-	return organize(aws, max(1, instances/perAccount), true, pageSize*pages, "us-east-1", "us-east-2", "us-west-2", "eu-west-1", "eu-central-1")
+	return buildOrganization(aws, max(1, instances/perAccount), true, pageSize*pages, "us-east-1", "us-east-2", "us-west-2", "eu-west-1", "eu-central-1")
 }
 
 // whole is the program from sign-in to file, beside the least that anybody could do (read the same pages and throw them
@@ -36,7 +36,7 @@ func whole(b *bench, ctx context.Context, args []string) error {
 	beside := f.Int("sdk-instances", 20_000, "how many of them the SDK's types read, which are slow; 0: none")
 	n := f.Int("n", 3, "runs of each")
 	wires := f.String("gzip", "off,1,6", "how the answers are compressed, with commas: off, or a level, from 1, the fastest, to 9; 6 is zlib's default. What EC2 does is not documented")
-	if err := parse(f, args); err != nil {
+	if err := parseFlags(f, args); err != nil {
 		return err
 	}
 	levels, err := gzipLevels(*wires)
@@ -45,11 +45,11 @@ func whole(b *bench, ctx context.Context, args []string) error {
 	}
 	aws := awsfake.New(awsfake.Options{Seed: 1, KeepCalls: -1, Throttle: awsfake.Throttle{Off: true}})
 	org := wholeOrganization(aws, *instances)
-	b.machine(fmt.Sprintf("%s instances in pages of 1,000, no latency; the collector: key, role, identity, regions, JSON lines to a file; store: %s", count(org.records()), b.store))
+	b.printHeading(fmt.Sprintf("%s instances in pages of 1,000, no latency; the collector: key, role, identity, regions, JSON lines to a file; store: %s", formatCount(org.records()), b.store))
 	t := newTable("program", "gzip", "wall s", "CPU s", "CPU µs an instance", "× raw", "peak RSS MiB", "instances")
-	return serving(ctx, aws, false, func(ctx context.Context, c *cloud) error {
+	return withCloud(ctx, aws, false, func(ctx context.Context, c *cloud) error {
 		for _, level := range levels {
-			if err := b.besides(ctx, c, t, org, level, *n, *beside); err != nil {
+			if err := b.comparePrograms(ctx, c, t, org, level, *n, *beside); err != nil {
 				return err
 			}
 		}
@@ -58,13 +58,13 @@ func whole(b *bench, ctx context.Context, args []string) error {
 	})
 }
 
-// off is the level of answers that are not compressed.
-const off = 0
+// gzipOff is the level of answers that are not compressed.
+const gzipOff = 0
 
 // gzipLevels reads -gzip.
 func gzipLevels(list string) (levels []int, err error) {
 	for word := range strings.SplitSeq(list, ",") {
-		level := off
+		level := gzipOff
 		if word != "off" {
 			if level, err = strconv.Atoi(word); err != nil || level < flate.BestSpeed || level > flate.BestCompression {
 				return nil, fmt.Errorf("-gzip: %q is neither off nor a level from 1 to 9", word)
@@ -75,28 +75,28 @@ func gzipLevels(list string) (levels []int, err error) {
 	return levels, nil
 }
 
-// besides adds a row for each program: raw HTTP first, as it is the measure of the others. The programs take turns, so that what
+// comparePrograms adds a row for each program: raw HTTP first, as it is the measure of the others. The programs take turns, so that what
 // else the machine does falls on each of them alike.
-func (b *bench) besides(ctx context.Context, c *cloud, t *table, org *organization, level, n, beside int) error {
-	word, gzip := "off", level != off
+func (b *bench) comparePrograms(ctx context.Context, c *cloud, t *table, org *organization, level, n, beside int) error {
+	word, gzip := "off", level != gzipOff
 	if gzip {
 		word = fmt.Sprint(level)
 		c.aws.SetGzipLevel(level)
 	}
-	warm := collection{org: &organization{regions: org.regions[:1], each: org.each, blocks: org.blocks[:1]}, noGzip: !gzip, throttle: awsfake.Throttle{Off: true}}
-	c.record() // the same page for raw HTTP, and everything rendered and compressed once
+	warm := runOptions{org: &organization{regions: org.regions[:1], perRegion: org.perRegion, accounts: org.accounts[:1]}, noGzip: !gzip, throttle: awsfake.Throttle{Off: true}}
+	c.startRecording() // the same page for raw HTTP, and everything rendered and compressed once
 	if _, err := b.collect(ctx, c, warm); err != nil {
 		return err
 	}
-	page := c.listens.Swap(nil)
-	full := collection{org: org, noGzip: !gzip, throttle: awsfake.Throttle{Off: true}}
+	page := c.recorder.Swap(nil)
+	full := runOptions{org: org, noGzip: !gzip, throttle: awsfake.Throttle{Off: true}}
 	unchanged := full
-	unchanged.again = true
-	part := &organization{regions: org.regions, each: org.each, blocks: org.blocks[:min(len(org.blocks), beside/perAccount)]}
+	unchanged.unchanged = true
+	part := &organization{regions: org.regions, perRegion: org.perRegion, accounts: org.accounts[:min(len(org.accounts), beside/perAccount)]}
 
 	var raw, ours, oursAgain, theirs, theirsAgain []usage
 	for i := range n {
-		b.note("round %d of %d, gzip %s", i+1, n, word)
+		b.progress("round %d of %d, gzip %s", i+1, n, word)
 		u, err := b.rawHTTP(ctx, c, page, org.records()/pageSize, gzip)
 		if err != nil {
 			return err
@@ -113,7 +113,7 @@ func (b *bench) besides(ctx context.Context, c *cloud, t *table, org *organizati
 			}
 			oursAgain = append(oursAgain, runs[0].usage)
 		}
-		if len(part.blocks) > 0 {
+		if len(part.accounts) > 0 {
 			us, err := b.sdkTypes(ctx, c, part, gzip)
 			if err != nil {
 				return err
@@ -131,9 +131,9 @@ func (b *bench) besides(ctx context.Context, c *cloud, t *table, org *organizati
 			return 0
 		}
 		us := each(all, instances)
-		t.add(name, word, spreadOf(all, func(u usage) float64 { return seconds(u.wall) }).show(1),
-			spreadOf(all, func(u usage) float64 { return seconds(u.cpu) }).show(2), us.show(1), times(us.median, measure),
-			spreadOf(all, func(u usage) float64 { return mebibytes(u.rss) }).show(0), count(instances))
+		t.add(name, word, spreadOf(all, func(u usage) float64 { return seconds(u.wall) }).format(1),
+			spreadOf(all, func(u usage) float64 { return seconds(u.cpu) }).format(2), us.format(1), formatRatio(us.median, measure),
+			spreadOf(all, func(u usage) float64 { return mebibytes(u.rss) }).format(0), formatCount(instances))
 		return us.median
 	}
 	row("raw HTTP, thrown away", raw, org.records())
@@ -142,10 +142,10 @@ func (b *bench) besides(ctx context.Context, c *cloud, t *table, org *organizati
 	sdk := row("SDK types + encoding/json", theirs, part.records())
 	sdkAgain := row("SDK types, nothing changed", theirsAgain, part.records())
 	if sdk > 0 {
-		fmt.Fprintf(b.stdout, "gzip %s: the collector takes %s raw HTTP; the SDK's types take %s the collector's CPU\n", word, times(mine, measure), times(sdk, mine))
+		fmt.Fprintf(b.stdout, "gzip %s: the collector takes %s raw HTTP; the SDK's types take %s the collector's CPU\n", word, formatRatio(mine, measure), formatRatio(sdk, mine))
 	}
 	if sdkAgain > 0 {
-		fmt.Fprintf(b.stdout, "gzip %s, nothing changed: the SDK's types take %s the collector's CPU\n", word, times(sdkAgain, mineAgain))
+		fmt.Fprintf(b.stdout, "gzip %s, nothing changed: the SDK's types take %s the collector's CPU\n", word, formatRatio(sdkAgain, mineAgain))
 	}
 	return nil
 }
@@ -160,16 +160,16 @@ func (b *bench) rawHTTP(ctx context.Context, c *cloud, page *recording, n int, g
 	if err != nil {
 		return usage{}, err
 	}
-	c.listens.Store(page)
-	defer c.listens.Store(nil)
-	return child{path: self, args: []string{rawVerb, c.url + rawPath, fmt.Sprint(n), fmt.Sprint(gzip)}, env: env, dir: b.dir}.measure(ctx)
+	c.recorder.Store(page)
+	defer c.recorder.Store(nil)
+	return child{path: self, args: []string{rawCommand, c.url + rawPath, fmt.Sprint(n), fmt.Sprint(gzip)}, env: env, dir: b.dir}.measure(ctx)
 }
 
 // sdkTypes runs the program of bench/sdktypes, built the same way; with a store twice, as the second time nothing has changed.
 func (b *bench) sdkTypes(ctx context.Context, c *cloud, org *organization, gzip bool) ([]usage, error) {
 	path := b.path("sdktypes")
 	if _, err := os.Stat(path); err != nil {
-		b.note("building bench/sdktypes")
+		b.progress("building bench/sdktypes")
 		if err := build(ctx, path, "./bench/sdktypes", nil); err != nil {
 			return nil, err
 		}
@@ -179,7 +179,7 @@ func (b *bench) sdkTypes(ctx context.Context, c *cloud, org *organization, gzip 
 		return nil, err
 	}
 	var keys strings.Builder
-	for _, a := range org.blocks {
+	for _, a := range org.accounts {
 		fmt.Fprintf(&keys, "%s %s\n", a.key.ID, a.key.Secret)
 	}
 	if err := os.WriteFile(b.path("keys"), []byte(keys.String()), 0o600); err != nil {
@@ -214,15 +214,15 @@ func (b *bench) sdkTypes(ctx context.Context, c *cloud, org *organization, gzip 
 	return all, nil
 }
 
-// rawVerb is this program as the child that reads pages and throws them away.
-const rawVerb = "raw-http"
+// rawCommand is this program as the child that reads pages and throws them away.
+const rawCommand = "raw-http"
 
-// raw reads args[0] args[1] times, four at a time as the collector's pages are.
-func raw(ctx context.Context, args []string) error {
+// rawHTTPChild reads args[0] args[1] times, four at a time as the collector's pages are.
+func rawHTTPChild(ctx context.Context, args []string) error {
 	var n int
 	var gzip bool
 	if len(args) != 3 {
-		return errors.New(rawVerb + " URL TIMES GZIP")
+		return errors.New(rawCommand + " URL TIMES GZIP")
 	}
 	if _, err := fmt.Sscan(args[1], &n); err != nil {
 		return err
@@ -238,7 +238,7 @@ func raw(ctx context.Context, args []string) error {
 	for i := range atOnce {
 		readers.Go(func() {
 			for page := i; page < n && errs[i] == nil; page += atOnce {
-				errs[i] = readAway(ctx, client, args[0])
+				errs[i] = readAndDiscard(ctx, client, args[0])
 			}
 		})
 	}
@@ -246,7 +246,7 @@ func raw(ctx context.Context, args []string) error {
 	return errors.Join(errs...)
 }
 
-func readAway(ctx context.Context, client *http.Client, url string) error {
+func readAndDiscard(ctx context.Context, client *http.Client, url string) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err

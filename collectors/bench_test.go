@@ -26,12 +26,12 @@ func BenchmarkList(b *testing.B) {
 			c.AddInstances("us-east-1", 1000)
 			again := &replay{from: srv.HTTPClient()}
 			defer again.from.CloseIdleConnections()
-			l, err := New(Options{AWS: aws.Config{HTTPClient: again, BaseEndpoint: &srv.URL}, Pages: record.NewPages(1, 64<<20), GZIP: gzip, DigestKey: []byte("k")})
+			l, err := New(Options{AWS: aws.Config{HTTPClient: again, BaseEndpoint: &srv.URL}, Pages: record.NewPagePool(1, 64<<20), GZIP: gzip, DigestKey: []byte("k")})
 			if err != nil {
 				b.Fatal(err)
 			}
 			k, _ := KindNamed("ec2_instance")
-			w := Where{Session: user{c.AddUser("alice").NewKey()}, Region: "us-east-1", Gate: new(gate), Stamp: record.NewStamp(record.Target{Account: "prod", Region: "us-east-1", Kind: k.Name},
+			w := CallOptions{Session: user{c.AddUser("alice").NewKey()}, Region: "us-east-1", Gate: new(gate), Envelope: record.NewEnvelope(record.Target{Account: "prod", Region: "us-east-1", Kind: k.Name},
 				record.Identity{AccountID: c.ID, Partition: "aws"}, []byte("{}"), "run", "2026-11-21T22:15:03Z")}
 			list := func() {
 				st, err := l.List(b.Context(), w, k, "", func(context.Context, *record.Page) error { return nil })

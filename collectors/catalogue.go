@@ -32,7 +32,7 @@ type Kind struct {
 	Parent      string // the kind whose ids this one is asked for, one by one
 	ParentParam string // the wire name of the input that takes the parent's id
 	Global      bool   // one region speaks for the account
-	Absent      string // the error code by which the API says "none"
+	AbsentCode  string // the error code by which the API says "none"
 
 	Volatile  []string // left out of change detection
 	Sensitive []string // a keyed digest unless configured
@@ -57,8 +57,8 @@ func (k *Kind) Service() string { s, _, _ := strings.Cut(k.Name, "_"); return s 
 // Action is the IAM action that a listing needs.
 func (k *Kind) Action() string { return k.Service() + ":" + k.Op }
 
-// Doc is AWS's page of the operation.
-func (k *Kind) Doc() string {
+// DocURL is AWS's page of the operation.
+func (k *Kind) DocURL() string {
 	return "https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_" + k.Op + ".html"
 }
 

@@ -186,12 +186,12 @@ func TestNothingIsForgotten(t *testing.T) {
 		state[k.Op]++
 	}
 	for i, o := range LeftOut {
-		state[o.Op]++
-		if _, ok := ec2xml.Describe(o.Op); !ok {
-			t.Errorf("%s is left out, and the SDK does not have it", o.Op)
+		state[o.Operation]++
+		if _, ok := ec2xml.Describe(o.Operation); !ok {
+			t.Errorf("%s is left out, and the SDK does not have it", o.Operation)
 		}
-		if o.Why == "" || i > 0 && LeftOut[i-1].Op >= o.Op {
-			t.Errorf("%s: without a reason, or out of order", o.Op)
+		if o.Reason == "" || i > 0 && LeftOut[i-1].Operation >= o.Operation {
+			t.Errorf("%s: without a reason, or out of order", o.Operation)
 		}
 	}
 	n := 0

@@ -20,15 +20,15 @@ func (k *Kind) DataSchema() ([]byte, error) {
 	for _, path := range k.Sensitive {
 		s.sensitive = append(s.sensitive, strings.Split(path, "."))
 	}
-	root := s.of(prog.Item(), s.sensitive)
+	root := s.schemaOf(prog.Item(), s.sensitive)
 	if members, ok := root["properties"].(object); ok {
-		if name, shape := prog.Around(); name != "" {
-			members[name] = s.around(k, shape)
+		if name, shape := prog.Enclosing(); name != "" {
+			members[name] = s.enclosingSchema(k, shape)
 		}
 	}
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = k.Name
-	root["description"] = fmt.Sprintf("The data of a record of %s: an item of %s as the AWS CLI prints it as JSON. %s", k.Name, k.Op, k.Doc())
+	root["description"] = fmt.Sprintf("The data of a record of %s: an item of %s as the AWS CLI prints it as JSON. %s", k.Name, k.Op, k.DocURL())
 	if len(s.defs) > 0 {
 		root["$defs"] = s.defs
 	}
@@ -44,8 +44,8 @@ type dataSchema struct {
 	sensitive [][]string
 }
 
-// of is the schema of a shape. below is what is sensitive in it, as paths from it.
-func (s *dataSchema) of(shape ec2xml.Shape, below [][]string) object {
+// schemaOf is the schema of a shape. below is what is sensitive in it, as paths from it.
+func (s *dataSchema) schemaOf(shape ec2xml.Shape, below [][]string) object {
 	switch shape.Type() {
 	case ec2xml.Integer:
 		return object{"type": "integer"}
@@ -58,19 +58,19 @@ func (s *dataSchema) of(shape ec2xml.Shape, below [][]string) object {
 	case ec2xml.Blob:
 		return object{"type": "string", "contentEncoding": "base64"}
 	case ec2xml.List:
-		return object{"type": "array", "items": s.member(shape.Elem(), below)}
+		return object{"type": "array", "items": s.referenceOrSchema(shape.Elem(), below)}
 	case ec2xml.Struct:
 		members := object{}
 		for m := range shape.Members() {
-			members[m.Name] = s.named(m, below)
+			members[m.Name] = s.memberSchema(m, below)
 		}
 		return object{"type": "object", "properties": members}
 	}
 	return object{"type": "string"}
 }
 
-// named is the schema of a member of a structure.
-func (s *dataSchema) named(m ec2xml.Member, below [][]string) object {
+// memberSchema is the schema of a member of a structure.
+func (s *dataSchema) memberSchema(m ec2xml.Member, below [][]string) object {
 	var inside [][]string
 	for _, path := range below {
 		if path[0] != m.Name {
@@ -78,37 +78,37 @@ func (s *dataSchema) named(m ec2xml.Member, below [][]string) object {
 		}
 		if len(path) == 1 {
 			return object{"anyOf": []any{
-				s.member(m.Shape, nil),
+				s.referenceOrSchema(m.Shape, nil),
 				object{"type": "string", "pattern": "^(hmac:[0-9a-f]{32})?$", "description": "A keyed digest: the member is sensitive."},
 			}}
 		}
 		inside = append(inside, path[1:])
 	}
-	return s.member(m.Shape, inside)
+	return s.referenceOrSchema(m.Shape, inside)
 }
 
-// member is a reference to a structure, which may hold itself; or the schema of anything else. What has something sensitive
+// referenceOrSchema is a reference to a structure, which may hold itself; or the schema of anything else. What has something sensitive
 // in it is written in place, as it is not what the structure is elsewhere.
-func (s *dataSchema) member(shape ec2xml.Shape, below [][]string) object {
+func (s *dataSchema) referenceOrSchema(shape ec2xml.Shape, below [][]string) object {
 	if shape.Type() != ec2xml.Struct || shape.Name() == "" || len(below) > 0 {
-		return s.of(shape, below)
+		return s.schemaOf(shape, below)
 	}
 	name := shape.Name()
 	if _, ok := s.defs[name]; !ok {
 		s.defs[name] = nil // it may hold itself
-		s.defs[name] = s.of(shape, nil)
+		s.defs[name] = s.schemaOf(shape, nil)
 	}
 	return object{"$ref": "#/$defs/" + name}
 }
 
-// around is the schema of what stands beside the items: of a structure that holds them, all of it but them; of the answer
+// enclosingSchema is the schema of what stands beside the items: of a structure that holds them, all of it but them; of the answer
 // itself, its plain members.
-func (s *dataSchema) around(k *Kind, shape ec2xml.Shape) object {
+func (s *dataSchema) enclosingSchema(k *Kind, shape ec2xml.Shape) object {
 	_, items, grouped := strings.Cut(k.Items, ".")
 	members := object{}
 	for m := range shape.Members() {
 		if grouped && m.Name != items || !grouped && m.Shape.Type() < ec2xml.Struct && m.Name != "NextToken" {
-			members[m.Name] = s.member(m.Shape, nil)
+			members[m.Name] = s.referenceOrSchema(m.Shape, nil)
 		}
 	}
 	return object{"type": "object", "properties": members}

@@ -115,11 +115,11 @@ func dataOf(t *testing.T, k *Kind, mode ec2xml.Mode, unknown bool) []any {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages := record.NewPages(1, 16<<20)
+	pages := record.NewPagePool(1, 16<<20)
 	p := pages.Take(nil)
 	defer pages.Return(p)
 	o := ec2xml.Options{Sensitive: mode, DigestKey: []byte("k"),
-		Stamp: record.NewStamp(record.Target{Kind: k.Name}, record.Identity{}, []byte("{}"), "run", "2026-11-21T22:15:03Z")}
+		Envelope: record.NewEnvelope(record.Target{Kind: k.Name}, record.Identity{}, []byte("{}"), "run", "2026-11-21T22:15:03Z")}
 	if _, err := new(ec2xml.Decoder).Decode(prog, o, strings.NewReader("<"+k.Op+"Response>"+w.b.String()+"</"+k.Op+"Response>"), p); err != nil {
 		t.Fatalf("%s: %v", k.Name, err)
 	}
@@ -166,7 +166,7 @@ func TestDataSchemas(t *testing.T) {
 
 // The records of an AWS are what the schemas say; and a schema is not so wide that anything is.
 func TestDataSchemasOfRecords(t *testing.T) {
-	scene(t, awsfake.Options{}, func(_ *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) Where) {
+	withFakeAWS(t, awsfake.Options{}, func(_ *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
 		c.AddInstances("eu-west-1", 12)
 		parents := map[string][]string{}
 		ids := func(name string) []string {

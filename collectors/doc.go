@@ -28,16 +28,16 @@ become a keyed digest unless `+"`sensitive`"+` says otherwise. `+"`collector sch
 			id = "*" + k.ConstID + "*"
 		}
 		refill, _ := k.Budget()
-		fmt.Fprintf(w, "| `%s` | [%s](%s) | %s | %s | %v | %s | %s |\n", k.Name, k.Action(), k.Doc(), id, code(k.Parent), refill,
+		fmt.Fprintf(w, "| `%s` | [%s](%s) | %s | %s | %v | %s | %s |\n", k.Name, k.Action(), k.DocURL(), id, codeSpan(k.Parent), refill,
 			strings.Join(k.Volatile, " "), strings.Join(k.Sensitive, " "))
 	}
 	fmt.Fprint(w, "\n## Left out\n\n| operation | why |\n|---|---|\n")
 	for _, o := range LeftOut {
-		fmt.Fprintf(w, "| %s | %s |\n", o.Op, o.Why)
+		fmt.Fprintf(w, "| %s | %s |\n", o.Operation, o.Reason)
 	}
 }
 
-func code(s string) string {
+func codeSpan(s string) string {
 	if s == "" {
 		return ""
 	}

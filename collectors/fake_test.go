@@ -21,8 +21,8 @@ func (u user) Retrieve(context.Context) (aws.Credentials, error) {
 }
 func (user) Invalidate() {}
 
-// scene runs f in a bubble, against an AWS that enforces: hours pass at once, and every limit is the real one.
-func scene(t *testing.T, o awsfake.Options, f func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(k *Kind, region string) Where)) {
+// withFakeAWS runs f in a bubble, against an AWS that enforces: hours pass at once, and every limit is the real one.
+func withFakeAWS(t *testing.T, o awsfake.Options, f func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(k *Kind, region string) CallOptions)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		a := awsfake.New(o)
@@ -32,12 +32,12 @@ func scene(t *testing.T, o awsfake.Options, f func(a *awsfake.AWS, c *awsfake.Ac
 		defer http.CloseIdleConnections()
 		c := a.AddAccount("111111111111", "aws")
 		s := user{c.AddUser("alice").NewKey()}
-		l, err := New(Options{AWS: aws.Config{HTTPClient: http, BaseEndpoint: &srv.URL}, Pages: record.NewPages(1, 64<<20), GZIP: true, DigestKey: []byte("k")})
+		l, err := New(Options{AWS: aws.Config{HTTPClient: http, BaseEndpoint: &srv.URL}, Pages: record.NewPagePool(1, 64<<20), GZIP: true, DigestKey: []byte("k")})
 		if err != nil {
 			t.Fatal(err)
 		}
-		f(a, c, l, func(k *Kind, region string) Where {
-			return Where{Session: s, Region: region, Gate: new(gate), Stamp: record.NewStamp(record.Target{Account: "prod", Region: region, Kind: k.Name},
+		f(a, c, l, func(k *Kind, region string) CallOptions {
+			return CallOptions{Session: s, Region: region, Gate: new(gate), Envelope: record.NewEnvelope(record.Target{Account: "prod", Region: region, Kind: k.Name},
 				record.Identity{AccountID: c.ID, Partition: "aws"}, []byte("{}"), "run", "2026-11-21T22:15:03Z")}
 		})
 	})
@@ -54,22 +54,22 @@ func TestFaults(t *testing.T) {
 		{"a page that hangs", awsfake.Fault{Kind: awsfake.Hang, Pages: true, Count: 1}, ""},
 		{"a page that hangs twice", awsfake.Fault{Kind: awsfake.Hang, Pages: true, Count: 2}, record.TimedOut},
 		{"a reset", awsfake.Fault{Kind: awsfake.Reset, Pages: true, Count: 3}, ""},
-		{"half a body", awsfake.Fault{Kind: awsfake.HalfBody, After: 1, Count: 2}, ""},
+		{"half a body", awsfake.Fault{Kind: awsfake.TruncatedBody, After: 1, Count: 2}, ""},
 		{"an internal error", awsfake.Fault{Kind: awsfake.ServerError, Count: 4}, ""},
 		{"a proxy's page", awsfake.Fault{Kind: awsfake.ProxyPage, After: 2, Count: 1}, ""},
-		{"too fast", awsfake.Fault{Kind: awsfake.TooFast, After: 1, Count: 4}, ""},
+		{"too fast", awsfake.Fault{Kind: awsfake.Throttling, After: 1, Count: 4}, ""},
 		{"expired once a page", awsfake.Fault{Kind: awsfake.Expire, Pages: true, Count: 1}, ""},
-		{"odd markup", awsfake.Fault{Kind: awsfake.Weird}, ""},
-		{"members of the future", awsfake.Fault{Kind: awsfake.Unknown}, ""},
+		{"odd markup", awsfake.Fault{Kind: awsfake.UnusualMarkup}, ""},
+		{"members of the future", awsfake.Fault{Kind: awsfake.UnknownMembers}, ""},
 		{"hung for ever", awsfake.Fault{Kind: awsfake.Hang, Pages: true}, record.TimedOut},
-		{"half a body for ever", awsfake.Fault{Kind: awsfake.HalfBody, Pages: true}, record.Network},
-		{"too fast for ever", awsfake.Fault{Kind: awsfake.TooFast, Pages: true}, record.Throttling},
+		{"half a body for ever", awsfake.Fault{Kind: awsfake.TruncatedBody, Pages: true}, record.Network},
+		{"too fast for ever", awsfake.Fault{Kind: awsfake.Throttling, Pages: true}, record.Throttling},
 		{"a circle", awsfake.Fault{Kind: awsfake.RepeatToken, Pages: true}, record.BadAnswer},
 		{"expired for ever", awsfake.Fault{Kind: awsfake.Expire, Pages: true}, record.Expired},
 		{"a proxy for ever", awsfake.Fault{Kind: awsfake.ProxyPage, Pages: true}, record.Network},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			scene(t, awsfake.Options{}, func(a *awsfake.AWS, acct *awsfake.Account, l *Lister, w func(*Kind, string) Where) {
+			withFakeAWS(t, awsfake.Options{}, func(a *awsfake.AWS, acct *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
 				acct.AddInstances("eu-west-1", 600)
 				k := kind(t, "ec2_volume")
 				ids := func() (map[string]int, Stats, error) {
@@ -106,7 +106,7 @@ func TestFaults(t *testing.T) {
 				if len(got) != len(want) {
 					t.Errorf("%d of %d volumes", len(got), len(want))
 				}
-				if (c.fault.Kind == awsfake.Unknown) != (st.Unknown > 0) {
+				if (c.fault.Kind == awsfake.UnknownMembers) != (st.Unknown > 0) {
 					t.Errorf("%d unknown members", st.Unknown)
 				}
 			})
@@ -115,7 +115,7 @@ func TestFaults(t *testing.T) {
 }
 
 func TestRegionsOfAnAccount(t *testing.T) {
-	scene(t, awsfake.Options{}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) Where) {
+	withFakeAWS(t, awsfake.Options{}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
 		c.OptIn("ap-east-1")
 		rs, err := l.Regions(context.Background(), w(kind(t, "ec2_region"), "me-south-1"))
 		if err != nil || !rs.Complete {
@@ -135,7 +135,7 @@ func TestRegionsOfAnAccount(t *testing.T) {
 // A clock that is off is mended by the SDK from the answer's Date, or said.
 func TestClockIsOff(t *testing.T) {
 	for _, off := range []time.Duration{20 * time.Minute, -20 * time.Minute} {
-		scene(t, awsfake.Options{ClockOffset: off}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) Where) {
+		withFakeAWS(t, awsfake.Options{ClockOffset: off}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
 			c.AddInstances("eu-west-1", 1)
 			k := kind(t, "ec2_instance")
 			st, err := l.List(context.Background(), w(k, "eu-west-1"), k, "", func(context.Context, *record.Page) error { return nil })

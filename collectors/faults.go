@@ -17,11 +17,11 @@ const skewLimit = 4*time.Minute + 30*time.Second
 
 // fault says what kind of error ended a call, and what a person can do about it. The context's cause and emit's errors
 // pass through: they have their own words.
-func (l *Lister) fault(w Where, k *Kind, err error) error {
+func (l *Lister) fault(w CallOptions, k *Kind, err error) error {
 	doing := fmt.Sprintf("list %s in %s: ", k.Name, w.Region)
-	text := doing + record.Brief(err)
+	text := doing + record.ErrorSummary(err)
 	err = fmt.Errorf("%s%w", doing, err)
-	var own *emitted
+	var own *emitError
 	if errors.As(err, &own) {
 		return err
 	}
@@ -32,7 +32,7 @@ func (l *Lister) fault(w Where, k *Kind, err error) error {
 	return &record.Fault{Reason: reason, Hint: hint, Text: text, Err: err}
 }
 
-func diagnose(w Where, k *Kind, err error) (record.Reason, string) {
+func diagnose(w CallOptions, k *Kind, err error) (record.Reason, string) {
 	if errors.Is(err, ErrRepeatedToken) {
 		return record.BadAnswer, "the records so far stand; try again, and tell AWS support if it stays"
 	}
@@ -59,7 +59,7 @@ func diagnose(w Where, k *Kind, err error) (record.Reason, string) {
 		}
 		return reason, "fix this machine's clock (NTP)"
 	case record.BadKey:
-		if p, ok := record.PartitionOf(w.Region); w.Enabled || ok && p.Default == w.Region {
+		if p, ok := record.PartitionOf(w.Region); w.RegionEnabled || ok && p.DefaultRegion == w.Region {
 			return reason, "the key was deleted or deactivated after the sign-in"
 		}
 		return record.DisabledRegion, w.Region + " is not enabled for the account: enable it (Account, AWS Regions), or leave it out of regions"

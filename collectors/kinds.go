@@ -192,7 +192,7 @@ var Kinds = []Kind{
 	{Name: "ec2_snapshot_tier_status", Op: "DescribeSnapshotTierStatus", Items: "SnapshotTierStatuses", ID: "SnapshotId", Max: 100,
 		Volatile: []string{"LastTieringProgress"}},
 	{Name: "ec2_spot_datafeed_subscription", Op: "DescribeSpotDatafeedSubscription", Items: "SpotDatafeedSubscription", ID: "OwnerId",
-		Refill: 13, Burst: 100, Absent: "InvalidSpotDatafeed.NotFound"},
+		Refill: 13, Burst: 100, AbsentCode: "InvalidSpotDatafeed.NotFound"},
 	{Name: "ec2_spot_fleet_instance", Op: "DescribeSpotFleetInstances", Items: "ActiveInstances", ID: "InstanceId", Max: 1000, Refill: 5, Burst: 100,
 		Parent: "ec2_spot_fleet_request", ParentParam: "SpotFleetRequestId"},
 	{Name: "ec2_spot_fleet_request", Op: "DescribeSpotFleetRequests", Items: "SpotFleetRequestConfigs", ID: "SpotFleetRequestId", Max: 1000,

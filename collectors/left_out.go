@@ -1,7 +1,7 @@
 package collectors
 
 // An Omission is a Describe operation without a kind, and why.
-type Omission struct{ Op, Why string }
+type Omission struct{ Operation, Reason string }
 
 // LeftOut is every Describe operation of EC2 that has no kind, sorted. With [Kinds] it is all of them: a test sees to it,
 // so that an operation that comes with a newer SDK is decided upon and not forgotten.

@@ -41,35 +41,35 @@ type Gate interface {
 	Enter(ctx context.Context, op string) (leave func(code string), err error)
 }
 
-// Where says on whose behalf and where to list.
-type Where struct {
-	Session   Session
-	Region    string
-	Enabled   bool // AWS has said that the region is enabled for the account: then a refused key is a bad key
-	Gate      Gate
-	Stamp     *record.Stamp // the envelope of the records; not used by Regions and Try
-	Sensitive string        // digest, clear or drop; "" is digest
+// CallOptions says on whose behalf and where to list.
+type CallOptions struct {
+	Session       Session
+	Region        string
+	RegionEnabled bool // AWS has said that the region is enabled for the account: then a refused key is a bad key
+	Gate          Gate
+	Envelope      *record.Envelope // the envelope of the records; not used by Regions and Try
+	Sensitive     string           // digest, clear or drop; "" is digest
 }
 
 // Options is what the program passes in.
 type Options struct {
-	AWS         aws.Config    // loaded once for the process
-	Pages       *record.Pages // the bound on memory
-	Attempts    int           // of one call, the first included; 5 if 0
-	MaxBackoff  time.Duration // between two attempts; 20 s if 0
-	CallTimeout time.Duration // how long an attempt waits for the first byte, and for each next one; 1 m if 0
-	GZIP        bool          // ask for compressed answers
-	DigestKey   []byte        // of the digests of sensitive members
-	Log         *slog.Logger  // unknown members of an answer, at debug; nil discards
+	AWS         aws.Config       // loaded once for the process
+	Pages       *record.PagePool // the bound on memory
+	Attempts    int              // of one call, the first included; 5 if 0
+	MaxBackoff  time.Duration    // between two attempts; 20 s if 0
+	CallTimeout time.Duration    // how long an attempt waits for the first byte, and for each next one; 1 m if 0
+	GZIP        bool             // ask for compressed answers
+	DigestKey   []byte           // of the digests of sensitive members
+	Log         *slog.Logger     // unknown members of an answer, at debug; nil discards
 }
 
 // A Lister holds what all listings share: the clients, the pages, the compiled kinds. Any number of goroutines may use it.
 type Lister struct {
-	o     Options
-	call  *ec2call.Caller
-	progs map[string]func() (*ec2xml.Program, error)
-	seed  maphash.Seed
-	decs  sync.Pool // of *ec2xml.Decoder
+	options  Options
+	caller   *ec2call.Caller
+	programs map[string]func() (*ec2xml.Program, error)
+	seed     maphash.Seed
+	decoders sync.Pool // of *ec2xml.Decoder
 }
 
 // New does no I/O. A kind is compiled when it is first listed: few configurations list all.
@@ -80,10 +80,10 @@ func New(o Options) (*Lister, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Lister{o: o, progs: make(map[string]func() (*ec2xml.Program, error), len(Kinds)), seed: maphash.MakeSeed(), call: ec2call.New(ec2call.Options{
+	l := &Lister{options: o, programs: make(map[string]func() (*ec2xml.Program, error), len(Kinds)), seed: maphash.MakeSeed(), caller: ec2call.New(ec2call.Options{
 		AWS: o.AWS, Attempts: o.Attempts, MaxBackoff: o.MaxBackoff, FirstByte: o.CallTimeout, GZIP: o.GZIP})}
 	for i := range Kinds {
-		l.progs[Kinds[i].Name] = sync.OnceValues(func() (*ec2xml.Program, error) { return ec2xml.Compile(Kinds[i].spec()) })
+		l.programs[Kinds[i].Name] = sync.OnceValues(func() (*ec2xml.Program, error) { return ec2xml.Compile(Kinds[i].spec()) })
 	}
 	return l, nil
 }
@@ -106,9 +106,9 @@ var ErrRepeatedToken = errors.New("a NextToken came twice, so the listing has no
 // stands when List fails.
 //
 // The error is a [*record.Fault], except where the context or emit ended the listing: then it holds their error.
-func (l *Lister) List(ctx context.Context, w Where, k *Kind, parent string, emit func(context.Context, *record.Page) error) (Stats, error) {
+func (l *Lister) List(ctx context.Context, w CallOptions, k *Kind, parent string, emit func(context.Context, *record.Page) error) (Stats, error) {
 	var st Stats
-	compiled, ok := l.progs[k.Name]
+	compiled, ok := l.programs[k.Name]
 	if !ok {
 		return st, fmt.Errorf("kind %q is not in the catalogue", k.Name)
 	}
@@ -123,12 +123,12 @@ func (l *Lister) List(ctx context.Context, w Where, k *Kind, parent string, emit
 	if err != nil {
 		return st, err
 	}
-	g := listing{l: l, w: w, k: k, creds: &lastUsed{Session: w.Session}, st: &st, emit: emit, tokens: map[uint64]struct{}{},
-		prog: prog, opt: ec2xml.Options{Stamp: w.Stamp, Sensitive: mode, DigestKey: l.o.DigestKey},
+	g := listing{lister: l, callOptions: w, kind: k, creds: &trackedSession{Session: w.Session}, stats: &st, emit: emit, tokens: map[uint64]struct{}{},
+		program: prog, decodeOptions: ec2xml.Options{Envelope: w.Envelope, Sensitive: mode, DigestKey: l.options.DigestKey},
 		req: ec2call.Request{Op: k.Op, Max: k.Max, Params: k.params(w.Region, parent)}}
 	err = g.run(ctx)
 	if st.Unknown > 0 {
-		l.o.Log.DebugContext(ctx, "answer has members that this version does not know", "kind", k.Name, "region", w.Region, "members", st.Unknown)
+		l.options.Log.DebugContext(ctx, "answer has members that this version does not know", "kind", k.Name, "region", w.Region, "members", st.Unknown)
 	}
 	return st, err
 }
@@ -145,15 +145,15 @@ func modeOf(sensitive string) (ec2xml.Mode, error) {
 	return 0, fmt.Errorf("sensitive %q: neither digest, clear nor drop", sensitive)
 }
 
-// managed is the input that asks also for what AWS's services manage in the account, where the account hides that.
-const managed = "IncludeManagedResources"
+// includeManaged is the input that asks also for what AWS's services manage in the account, where the account hides that.
+const includeManaged = "IncludeManagedResources"
 
 // params is what the request needs. managed is sent in partition aws alone: the others are behind, and refuse a parameter
 // that they do not know.
 func (k *Kind) params(region, parent string) map[string]string {
 	op, _ := ec2xml.Describe(k.Op)
 	part, ok := record.PartitionOf(region)
-	all := ok && part.ID == "aws" && op.Has(managed)
+	all := ok && part.ID == "aws" && op.Has(includeManaged)
 	if k.Parent == "" && !all {
 		return k.Params
 	}
@@ -165,85 +165,85 @@ func (k *Kind) params(region, parent string) map[string]string {
 		p[k.ParentParam] = parent
 	}
 	if all {
-		p[managed] = "true"
+		p[includeManaged] = "true"
 	}
 	return p
 }
 
 // A listing is one List, from its first page to its end.
 type listing struct {
-	l      *Lister
-	w      Where
-	k      *Kind
-	prog   *ec2xml.Program
-	opt    ec2xml.Options
-	creds  *lastUsed
-	req    ec2call.Request
-	emit   func(context.Context, *record.Page) error
-	st     *Stats
-	seen   record.Seen
-	tokens map[uint64]struct{} // hashes of all tokens that were sent
+	lister        *Lister
+	callOptions   CallOptions
+	kind          *Kind
+	program       *ec2xml.Program
+	decodeOptions ec2xml.Options
+	creds         *trackedSession
+	req           ec2call.Request
+	emit          func(context.Context, *record.Page) error
+	stats         *Stats
+	seenIDs       record.SeenIDs
+	tokens        map[uint64]struct{} // hashes of all tokens that were sent
 }
 
 func (g *listing) run(ctx context.Context) error {
 	for renewed, anew := false, false; ; {
-		next, err := g.page(ctx)
+		next, err := g.listPage(ctx)
 		switch {
 		case err == nil:
-			g.creds.allowed(g.k.Action())
-		case g.creds.denied(ctx, g.k.Action(), err) && !anew:
+			g.creds.allowed(g.kind.Action())
+		case g.creds.denied(ctx, g.kind.Action(), err) && !anew:
 			anew = true
 			continue
 		case expired(err) && !renewed:
 			renewed = true
 			if err := g.creds.renew(ctx); err != nil {
-				return g.l.fault(g.w, g.k, err)
+				return g.lister.fault(g.callOptions, g.kind, err)
 			}
 			continue // the same token again: no page is lost
-		case g.none(err):
+		case g.absent(err):
 			return nil
 		default:
-			return g.l.fault(g.w, g.k, err)
+			return g.lister.fault(g.callOptions, g.kind, err)
 		}
 		if next == "" {
 			return nil
 		}
-		h := maphash.String(g.l.seed, next)
+		h := maphash.String(g.lister.seed, next)
 		if _, again := g.tokens[h]; again {
-			return g.l.fault(g.w, g.k, ErrRepeatedToken)
+			return g.lister.fault(g.callOptions, g.kind, ErrRepeatedToken)
 		}
 		g.tokens[h] = struct{}{}
 		g.req.Token, renewed = next, false
 	}
 }
 
-// none reports whether a refusal means that there is nothing to list: the API says so for some singletons, and for the
+// absent reports whether a refusal means that there is nothing to list: the API says so for some singletons, and for the
 // children of a resource that has gone since it was listed.
-func (g *listing) none(err error) bool {
+func (g *listing) absent(err error) bool {
 	code := record.CodeOf(err)
-	return code != "" && code == g.k.Absent || g.k.Parent != "" && strings.HasSuffix(code, ".NotFound")
+	return code != "" && code == g.kind.AbsentCode || g.kind.Parent != "" && strings.HasSuffix(code, ".NotFound")
 }
 
-// page gets one answer and hands it on. The page is this function's from Take to Return.
-func (g *listing) page(ctx context.Context) (next string, err error) {
+// listPage gets one answer and hands it on. The page is this function's from Take to Return.
+func (g *listing) listPage(ctx context.Context) (next string, err error) {
 	var p *record.Page
 	back := func() {
 		if p != nil {
-			g.l.o.Pages.Return(p)
+			g.lister.options.Pages.Return(p)
 			p = nil
 		}
 	}
 	defer back()
-	err = g.l.call.Call(ctx, g.creds, g.w.Region, g.w.Gate, g.req, func(body io.Reader) error {
-		if p = g.l.o.Pages.Take(ctx.Done()); p == nil {
+	err = g.lister.caller.Call(ctx, g.creds, g.callOptions.Region, g.callOptions.Gate, g.req, func(body io.Reader) error {
+		if p = g.lister.options.Pages.Take(ctx.Done()); p == nil {
 			return context.Cause(ctx)
 		}
-		d, _ := g.l.decs.Get().(*ec2xml.Decoder)
+		d, _ := g.lister.decoders.Get().(*ec2xml.Decoder)
 		if d == nil {
 			d = new(ec2xml.Decoder)
 		}
-		defer g.l.decs.Put(d)
-		if next, err = d.Decode(g.prog, g.opt, body, p); err != nil {
+		defer g.lister.decoders.Put(d)
+		if next, err = d.Decode(g.program, g.decodeOptions, body, p); err != nil {
 			back() // before the SDK sleeps for its next attempt
 		}
 		return err
@@ -251,32 +251,32 @@ func (g *listing) page(ctx context.Context) (next string, err error) {
 	if err != nil {
 		return "", err
 	}
-	g.st.Pages++
-	g.st.Unknown += p.Unknown()
-	g.st.Duplicates += p.Dedupe(&g.seen)
+	g.stats.Pages++
+	g.stats.Unknown += p.Unknown()
+	g.stats.Duplicates += p.Dedupe(&g.seenIDs)
 	if p.Len() == 0 {
 		return next, nil
 	}
 	if err := g.emit(ctx, p); err != nil {
-		return "", &emitted{err}
+		return "", &emitError{err}
 	}
-	g.st.Records += p.Len()
+	g.stats.Records += p.Len()
 	return next, nil
 }
 
-// emitted marks an error as emit's own: no fault of AWS's.
-type emitted struct{ err error }
+// emitError marks an error as emit's own: no fault of AWS's.
+type emitError struct{ err error }
 
-func (e *emitted) Error() string { return e.err.Error() }
-func (e *emitted) Unwrap() error { return e.err }
+func (e *emitError) Error() string { return e.err.Error() }
+func (e *emitError) Unwrap() error { return e.err }
 
-// lastUsed is a session that knows which credentials it gave out last. It is for one listing.
-type lastUsed struct {
+// trackedSession is a session that knows which credentials it gave out last. It is for one listing.
+type trackedSession struct {
 	Session
 	last aws.Credentials
 }
 
-func (u *lastUsed) Retrieve(ctx context.Context) (aws.Credentials, error) {
+func (u *trackedSession) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	c, err := u.Session.Retrieve(ctx)
 	if err == nil {
 		u.last = c
@@ -286,7 +286,7 @@ func (u *lastUsed) Retrieve(ctx context.Context) (aws.Credentials, error) {
 
 // renew throws away the credentials that AWS called expired, unless another listing has done so: the session is shared
 // by all regions, and each of them throwing away what the one before it has got would make many sign-ins of one.
-func (u *lastUsed) renew(ctx context.Context) error {
+func (u *trackedSession) renew(ctx context.Context) error {
 	now, err := u.Session.Retrieve(ctx)
 	if err == nil && now.AccessKeyID == u.last.AccessKeyID && now.SessionToken == u.last.SessionToken {
 		u.Session.Invalidate()
@@ -294,14 +294,14 @@ func (u *lastUsed) renew(ctx context.Context) error {
 	return err
 }
 
-func (u *lastUsed) allowed(action string) {
+func (u *trackedSession) allowed(action string) {
 	if r, ok := u.Session.(Renewer); ok {
 		r.Allowed(action)
 	}
 }
 
 // denied reports whether the call is to be made again, with credentials that came in the place of those to which it was denied.
-func (u *lastUsed) denied(ctx context.Context, action string, err error) bool {
+func (u *trackedSession) denied(ctx context.Context, action string, err error) bool {
 	if record.ReasonOfCode(record.CodeOf(err)) != record.AccessDenied {
 		return false
 	}

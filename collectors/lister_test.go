@@ -102,18 +102,18 @@ func (g *gate) Enter(context.Context, string) (func(string), error) {
 	}, nil
 }
 
-// house is a lister over a fake EC2, with two pages that must all be there at the end.
-type house struct {
+// testLister is a lister over a fake EC2, with two pages that must all be there at the end.
+type testLister struct {
 	*ec2
 	l     *Lister
-	pages *record.Pages
+	pages *record.PagePool
 	s     *session
 	g     *gate
 }
 
-func build(t *testing.T, o Options, answers ...answer) *house {
+func newTestLister(t *testing.T, o Options, answers ...answer) *testLister {
 	t.Helper()
-	h := &house{ec2: &ec2{t: t, answers: answers}, s: new(session), g: new(gate), pages: record.NewPages(2, 64<<20)}
+	h := &testLister{ec2: &ec2{t: t, answers: answers}, s: new(session), g: new(gate), pages: record.NewPagePool(2, 64<<20)}
 	h.srv = httptest.NewServer(h.ec2)
 	tr := &http.Transport{}
 	o.AWS.HTTPClient, o.AWS.BaseEndpoint = &http.Client{Transport: tr}, &h.srv.URL
@@ -142,8 +142,8 @@ func build(t *testing.T, o Options, answers ...answer) *house {
 	return h
 }
 
-func (h *house) where(k *Kind, region string) Where {
-	return Where{Session: h.s, Region: region, Gate: h.g, Stamp: record.NewStamp(
+func (h *testLister) callOptions(k *Kind, region string) CallOptions {
+	return CallOptions{Session: h.s, Region: region, Gate: h.g, Envelope: record.NewEnvelope(
 		record.Target{Account: "prod", Region: region, Kind: k.Name},
 		record.Identity{AccountID: "222222222222", Partition: "aws"}, []byte(`{"account_name":"prod"}`), "01JD", "2026-11-21T22:15:03Z")}
 }
@@ -158,8 +158,8 @@ func kind(t *testing.T, name string) *Kind {
 }
 
 // list lists and gives the ids of each page.
-func (h *house) list(k *Kind, parent string) (pages [][]string, st Stats, err error) {
-	st, err = h.l.List(context.Background(), h.where(k, "eu-west-1"), k, parent, func(_ context.Context, p *record.Page) error {
+func (h *testLister) list(k *Kind, parent string) (pages [][]string, st Stats, err error) {
+	st, err = h.l.List(context.Background(), h.callOptions(k, "eu-west-1"), k, parent, func(_ context.Context, p *record.Page) error {
 		var ids []string
 		for v := range p.Views() {
 			ids = append(ids, strings.Trim(string(v.ID()), `"`))
@@ -189,7 +189,7 @@ func text(s string) answer {
 	return func(w http.ResponseWriter, _ url.Values) { io.WriteString(w, s) }
 }
 
-func half(s string) answer {
+func truncated(s string) answer {
 	return func(w http.ResponseWriter, _ url.Values) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(s)))
 		io.WriteString(w, s[:len(s)/2])
@@ -203,7 +203,7 @@ func refuse(status int, code, message string) answer {
 	}
 }
 
-func same(t *testing.T, what string, got, want any) {
+func wantEqual(t *testing.T, what string, got, want any) {
 	t.Helper()
 	g, _ := json.Marshal(got)
 	w, _ := json.Marshal(want)
@@ -213,17 +213,17 @@ func same(t *testing.T, what string, got, want any) {
 }
 
 func TestPaging(t *testing.T) {
-	h := build(t, Options{},
-		text(volumes("t1", "vol-1", "vol-2")), half(volumes("t2", "vol-3", "vol-2")), text(volumes("t2", "vol-3", "vol-2")),
+	h := newTestLister(t, Options{},
+		text(volumes("t1", "vol-1", "vol-2")), truncated(volumes("t2", "vol-3", "vol-2")), text(volumes("t2", "vol-3", "vol-2")),
 		text(volumes("t3")), refuse(503, "RequestLimitExceeded", "slow"), text(volumes("", "vol-4")))
 	pages, st, err := h.list(kind(t, "ec2_volume"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, "ids", pages, [][]string{{"vol-1", "vol-2"}, {"vol-3"}, {"vol-4"}})
-	same(t, "tokens", h.tokens(), []string{"", "t1", "t1", "t2", "t3", "t3"})
-	same(t, "codes", h.g.codes, []string{"", "network", "", "", "RequestLimitExceeded", ""})
-	same(t, "stats", st, Stats{Pages: 4, Records: 4, Duplicates: 1})
+	wantEqual(t, "ids", pages, [][]string{{"vol-1", "vol-2"}, {"vol-3"}, {"vol-4"}})
+	wantEqual(t, "tokens", h.tokens(), []string{"", "t1", "t1", "t2", "t3", "t3"})
+	wantEqual(t, "codes", h.g.codes, []string{"", "network", "", "", "RequestLimitExceeded", ""})
+	wantEqual(t, "stats", st, Stats{Pages: 4, Records: 4, Duplicates: 1})
 	for _, f := range h.forms {
 		if f.Get("MaxResults") != "500" {
 			t.Errorf("MaxResults %q was sent", f.Get("MaxResults"))
@@ -232,7 +232,7 @@ func TestPaging(t *testing.T) {
 }
 
 func TestEveryKindSendsItsRow(t *testing.T) {
-	h := build(t, Options{}, func(w http.ResponseWriter, f url.Values) {
+	h := newTestLister(t, Options{}, func(w http.ResponseWriter, f url.Values) {
 		fmt.Fprintf(w, "<%sResponse><requestId>r</requestId></%[1]sResponse>", f.Get("Action"))
 	})
 	for i := range Kinds {
@@ -283,7 +283,7 @@ func TestManagedResources(t *testing.T) {
 			t.Fatal("the catalogue's row was written to")
 		}
 	}
-	h := build(t, Options{}, text(volumes("")))
+	h := newTestLister(t, Options{}, text(volumes("")))
 	if _, _, err := h.list(kind(t, "ec2_volume"), ""); err != nil || h.forms[0].Get("IncludeManagedResources") != "true" {
 		t.Errorf("%v: %v was sent", err, h.forms)
 	}
@@ -295,7 +295,7 @@ func TestCircle(t *testing.T) {
 		"in a ring": {text(volumes("a", "vol-1")), text(volumes("b", "vol-2")), text(volumes("a", "vol-3"))},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := build(t, Options{}, answers...)
+			h := newTestLister(t, Options{}, answers...)
 			pages, _, err := h.list(kind(t, "ec2_volume"), "")
 			if !errors.Is(err, ErrRepeatedToken) || record.ReasonOf(err) != record.BadAnswer || record.HintOf(err) == "" {
 				t.Errorf("%v", err)
@@ -309,13 +309,13 @@ func TestCircle(t *testing.T) {
 
 func TestExpiredInMidListing(t *testing.T) {
 	for _, code := range []string{"RequestExpired", "ExpiredToken"} {
-		h := build(t, Options{}, text(volumes("a", "vol-1")), refuse(400, code, "old"), text(volumes("b", "vol-2")), refuse(400, code, "old"), text(volumes("", "vol-3")))
+		h := newTestLister(t, Options{}, text(volumes("a", "vol-1")), refuse(400, code, "old"), text(volumes("b", "vol-2")), refuse(400, code, "old"), text(volumes("", "vol-3")))
 		pages, _, err := h.list(kind(t, "ec2_volume"), "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		same(t, "ids", pages, [][]string{{"vol-1"}, {"vol-2"}, {"vol-3"}})
-		same(t, "tokens", h.tokens(), []string{"", "a", "a", "b", "b"})
+		wantEqual(t, "ids", pages, [][]string{{"vol-1"}, {"vol-2"}, {"vol-3"}})
+		wantEqual(t, "tokens", h.tokens(), []string{"", "a", "a", "b", "b"})
 		if h.s.n != 2 || h.keys[1] == h.keys[2] {
 			t.Errorf("invalidated %d times, keys %v", h.s.n, h.keys)
 		}
@@ -330,7 +330,7 @@ func TestExpiredForEver(t *testing.T) {
 		}
 	}
 	for by, want := range map[time.Duration]record.Reason{0: record.Expired, time.Hour: record.ClockSkew} {
-		h := build(t, Options{}, off(by))
+		h := newTestLister(t, Options{}, off(by))
 		_, _, err := h.list(kind(t, "ec2_volume"), "")
 		if record.ReasonOf(err) != want || len(h.forms) != 2 || h.s.n != 1 {
 			t.Errorf("%v off: %s after %d calls: %v", by, record.ReasonOf(err), len(h.forms), err)
@@ -343,7 +343,7 @@ func TestExpiredForEver(t *testing.T) {
 
 // A session that another listing has renewed meanwhile is not renewed again.
 func TestExpiredTogether(t *testing.T) {
-	h := build(t, Options{}, nil, text(volumes("", "vol-1")))
+	h := newTestLister(t, Options{}, nil, text(volumes("", "vol-1")))
 	h.answers[0] = func(w http.ResponseWriter, f url.Values) {
 		h.s.Invalidate() // the other one
 		refuse(400, "RequestExpired", "old")(w, f)
@@ -356,14 +356,14 @@ func TestExpiredTogether(t *testing.T) {
 // renewer is a session that is renewed once a denial, as far as it may be.
 type renewer struct {
 	session
-	heard []string
-	may   int
+	log []string
+	may int
 }
 
-func (r *renewer) Allowed(action string) { r.heard = append(r.heard, "+"+action) }
+func (r *renewer) Allowed(action string) { r.log = append(r.log, "+"+action) }
 
 func (r *renewer) Denied(_ context.Context, c aws.Credentials, action string) bool {
-	r.heard = append(r.heard, "-"+action+" "+c.AccessKeyID)
+	r.log = append(r.log, "-"+action+" "+c.AccessKeyID)
 	if r.may--; r.may < 0 {
 		return false
 	}
@@ -388,19 +388,19 @@ func TestRevokedSession(t *testing.T) {
 		"by the organization": {[]answer{scp}, 9, "", record.AccessDenied},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := build(t, Options{}, c.answers...)
+			h := newTestLister(t, Options{}, c.answers...)
 			r := &renewer{may: c.may}
 			h.g = new(gate)
 			var ids []string
 			k := kind(t, "ec2_volume")
-			stamp := record.NewStamp(record.Target{Region: "eu-west-1", Kind: k.Name}, record.Identity{}, []byte("{}"), "", "")
-			_, err := h.l.List(t.Context(), Where{Session: r, Region: "eu-west-1", Gate: h.g, Stamp: stamp}, k, "", func(_ context.Context, p *record.Page) error {
+			stamp := record.NewEnvelope(record.Target{Region: "eu-west-1", Kind: k.Name}, record.Identity{}, []byte("{}"), "", "")
+			_, err := h.l.List(t.Context(), CallOptions{Session: r, Region: "eu-west-1", Gate: h.g, Envelope: stamp}, k, "", func(_ context.Context, p *record.Page) error {
 				for v := range p.Views() {
 					ids = append(ids, strings.Trim(string(v.ID()), `"`))
 				}
 				return nil
 			})
-			if got := strings.Join(r.heard, " "); got != c.heard || record.ReasonOf(err) != c.want {
+			if got := strings.Join(r.log, " "); got != c.heard || record.ReasonOf(err) != c.want {
 				t.Errorf("heard %q, want %q; %v", got, c.heard, err)
 			}
 			if c.want == "" && !slices.Equal(ids, []string{"vol-1", "vol-2"}) {
@@ -436,10 +436,10 @@ func TestRefusals(t *testing.T) {
 		{"without an id", text(strings.Replace(volumes("", "x"), "<volumeId>x</volumeId>", "", 1)), "eu-west-1", true, record.BadAnswer, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := build(t, Options{Attempts: 2}, c.a)
+			h := newTestLister(t, Options{Attempts: 2}, c.a)
 			k := kind(t, "ec2_volume")
-			w := h.where(k, c.region)
-			w.Enabled = c.known
+			w := h.callOptions(k, c.region)
+			w.RegionEnabled = c.known
 			_, err := h.l.List(context.Background(), w, k, "", func(context.Context, *record.Page) error { t.Error("emitted"); return nil })
 			var f *record.Fault
 			if !errors.As(err, &f) || f.Reason != c.reason || !strings.Contains(f.Hint, c.hint) {
@@ -461,7 +461,7 @@ func TestHung(t *testing.T) {
 	for name, sent := range map[string]string{"head": "", "tail": short[:len(short)-30], "deep": long[:len(long)-30]} {
 		t.Run(name, func(t *testing.T) {
 			over := make(chan struct{})
-			h := build(t, Options{Attempts: 2, CallTimeout: 200 * time.Millisecond}, func(w http.ResponseWriter, _ url.Values) {
+			h := newTestLister(t, Options{Attempts: 2, CallTimeout: 200 * time.Millisecond}, func(w http.ResponseWriter, _ url.Values) {
 				if sent != "" {
 					io.WriteString(w, sent)
 					w.(http.Flusher).Flush()
@@ -473,7 +473,7 @@ func TestHung(t *testing.T) {
 			if record.ReasonOf(err) != record.TimedOut || record.StateOf(err, 0) != record.Timeout || record.HintOf(err) == "" {
 				t.Errorf("%v", err)
 			}
-			same(t, "codes", h.g.codes, []string{"timeout", "timeout"})
+			wantEqual(t, "codes", h.g.codes, []string{"timeout", "timeout"})
 		})
 	}
 }
@@ -487,7 +487,7 @@ func TestPagesAreFree(t *testing.T) {
 	}
 	whole := volumes("", many...)
 	const begins = 16 << 10
-	var h *house
+	var h *testLister
 	free := func() bool {
 		now := make(chan struct{})
 		close(now)
@@ -500,7 +500,7 @@ func TestPagesAreFree(t *testing.T) {
 		return a != nil && b != nil
 	}
 	var atStart, afterCut bool
-	h = build(t, Options{}, func(w http.ResponseWriter, f url.Values) {
+	h = newTestLister(t, Options{}, func(w http.ResponseWriter, f url.Values) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(whole)))
 		io.WriteString(w, whole[:begins])
 		w.(http.Flusher).Flush()
@@ -523,34 +523,34 @@ func TestCanceled(t *testing.T) {
 	cause := &record.Fault{Reason: record.TimedOut, Err: errors.New("the run's hour is over")}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	over := make(chan struct{})
-	h := build(t, Options{}, text(volumes("a", "vol-1")), func(http.ResponseWriter, url.Values) { cancel(cause); <-over })
+	h := newTestLister(t, Options{}, text(volumes("a", "vol-1")), func(http.ResponseWriter, url.Values) { cancel(cause); <-over })
 	k := kind(t, "ec2_volume")
-	_, err := h.l.List(ctx, h.where(k, "eu-west-1"), k, "", func(context.Context, *record.Page) error { return nil })
+	_, err := h.l.List(ctx, h.callOptions(k, "eu-west-1"), k, "", func(context.Context, *record.Page) error { return nil })
 	close(over)
 	if !errors.Is(err, cause) || record.ReasonOf(err) != record.TimedOut {
 		t.Errorf("%v", err)
 	}
-	same(t, "codes", h.g.codes, []string{"", "interrupted"})
+	wantEqual(t, "codes", h.g.codes, []string{"", "interrupted"})
 }
 
 // While all pages are lent, a call that waits for one ends with its context.
 func TestNoPage(t *testing.T) {
-	h := build(t, Options{}, text(volumes("", "vol-1")))
+	h := newTestLister(t, Options{}, text(volumes("", "vol-1")))
 	a, b := h.pages.Take(nil), h.pages.Take(nil)
 	defer func() { h.pages.Return(a); h.pages.Return(b) }()
 	ctx, cancel := context.WithTimeoutCause(context.Background(), 50*time.Millisecond, errors.New("enough"))
 	defer cancel()
 	k := kind(t, "ec2_volume")
-	if _, err := h.l.List(ctx, h.where(k, "eu-west-1"), k, "", nil); err == nil || !strings.Contains(err.Error(), "enough") {
+	if _, err := h.l.List(ctx, h.callOptions(k, "eu-west-1"), k, "", nil); err == nil || !strings.Contains(err.Error(), "enough") {
 		t.Errorf("%v", err)
 	}
 }
 
 func TestEmitFails(t *testing.T) {
 	full := errors.New("disk full")
-	h := build(t, Options{}, text(volumes("a", "vol-1")))
+	h := newTestLister(t, Options{}, text(volumes("a", "vol-1")))
 	k := kind(t, "ec2_volume")
-	st, err := h.l.List(context.Background(), h.where(k, "eu-west-1"), k, "", func(context.Context, *record.Page) error { return full })
+	st, err := h.l.List(context.Background(), h.callOptions(k, "eu-west-1"), k, "", func(context.Context, *record.Page) error { return full })
 	if !errors.Is(err, full) || len(h.forms) != 1 || st.Records != 0 {
 		t.Errorf("%v after %d calls, %+v", err, len(h.forms), st)
 	}
@@ -562,26 +562,26 @@ func TestEmitFails(t *testing.T) {
 			t.Error("no panic")
 		}
 	}()
-	h.l.List(context.Background(), h.where(k, "eu-west-1"), k, "", func(context.Context, *record.Page) error { panic("a bug") })
+	h.l.List(context.Background(), h.callOptions(k, "eu-west-1"), k, "", func(context.Context, *record.Page) error { panic("a bug") })
 }
 
 func TestNone(t *testing.T) {
-	h := build(t, Options{}, refuse(400, "InvalidSpotDatafeed.NotFound", "none"))
+	h := newTestLister(t, Options{}, refuse(400, "InvalidSpotDatafeed.NotFound", "none"))
 	if pages, _, err := h.list(kind(t, "ec2_spot_datafeed_subscription"), ""); err != nil || pages != nil {
 		t.Errorf("%v, %v", pages, err)
 	}
-	h = build(t, Options{}, refuse(400, "InvalidLaunchTemplateId.NotFound", "gone"))
+	h = newTestLister(t, Options{}, refuse(400, "InvalidLaunchTemplateId.NotFound", "gone"))
 	if pages, _, err := h.list(kind(t, "ec2_launch_template_version"), "lt-1"); err != nil || pages != nil {
 		t.Errorf("a parent that has gone: %v, %v", pages, err)
 	}
-	h = build(t, Options{}, refuse(400, "InvalidVolume.NotFound", "what?"))
+	h = newTestLister(t, Options{}, refuse(400, "InvalidVolume.NotFound", "what?"))
 	if _, _, err := h.list(kind(t, "ec2_volume"), ""); err == nil {
 		t.Error("a refusal was taken for an empty listing")
 	}
 }
 
 func TestParent(t *testing.T) {
-	h := build(t, Options{}, text(volumes("")))
+	h := newTestLister(t, Options{}, text(volumes("")))
 	for _, c := range [][2]string{{"ec2_volume", "vol-1"}, {"ec2_launch_template_version", ""}} {
 		if _, _, err := h.list(kind(t, c[0]), c[1]); err == nil {
 			t.Errorf("%v was listed", c)
@@ -590,7 +590,7 @@ func TestParent(t *testing.T) {
 }
 
 func TestSignInFails(t *testing.T) {
-	h := build(t, Options{}, text(volumes("")))
+	h := newTestLister(t, Options{}, text(volumes("")))
 	h.s.fails = &record.Fault{Reason: record.AssumeDenied, Hint: "look at the trust policy", Err: errors.New("assume role: denied")}
 	_, _, err := h.list(kind(t, "ec2_volume"), "")
 	if record.ReasonOf(err) != record.AssumeDenied || record.HintOf(err) != "look at the trust policy" || len(h.forms) > 0 {
@@ -615,38 +615,38 @@ func regions(rs ...[2]string) string {
 func TestRegions(t *testing.T) {
 	ok := text(regions([2]string{"us-east-1", "opt-in-not-required"}, [2]string{"me-south-1", "not-opted-in"}, [2]string{"ap-east-1", "opted-in"}, [2]string{"eu-old-1", ""}))
 	want := Regions{Enabled: []string{"ap-east-1", "eu-old-1", "us-east-1"}, Disabled: []string{"me-south-1"}, Complete: true}
-	h := build(t, Options{}, ok)
-	rs, err := h.l.Regions(context.Background(), h.where(kind(t, "ec2_region"), "us-east-1"))
+	h := newTestLister(t, Options{}, ok)
+	rs, err := h.l.Regions(context.Background(), h.callOptions(kind(t, "ec2_region"), "us-east-1"))
 	if err != nil || h.forms[0].Get("AllRegions") != "true" {
 		t.Fatalf("%v %v", h.forms, err)
 	}
-	same(t, "regions", rs, want)
+	wantEqual(t, "regions", rs, want)
 
-	h = build(t, Options{}, refuse(401, "AuthFailure", "no"), ok) // asked where it is not enabled, then at the partition's default
-	if rs, err = h.l.Regions(context.Background(), h.where(kind(t, "ec2_region"), "me-south-1")); err != nil {
+	h = newTestLister(t, Options{}, refuse(401, "AuthFailure", "no"), ok) // asked where it is not enabled, then at the partition's default
+	if rs, err = h.l.Regions(context.Background(), h.callOptions(kind(t, "ec2_region"), "me-south-1")); err != nil {
 		t.Fatal(err)
 	}
-	same(t, "regions", rs, want)
-	same(t, "asked", h.asked, []string{"me-south-1", "us-east-1"})
+	wantEqual(t, "regions", rs, want)
+	wantEqual(t, "asked", h.asked, []string{"me-south-1", "us-east-1"})
 
-	h = build(t, Options{}, refuse(403, "UnauthorizedOperation", "no"))
-	rs, err = h.l.Regions(context.Background(), h.where(kind(t, "ec2_region"), "cn-northwest-1"))
+	h = newTestLister(t, Options{}, refuse(403, "UnauthorizedOperation", "no"))
+	rs, err = h.l.Regions(context.Background(), h.callOptions(kind(t, "ec2_region"), "cn-northwest-1"))
 	if err != nil || rs.Complete || record.ReasonOf(rs.Warning) != record.AccessDenied || !strings.Contains(record.HintOf(rs.Warning), "ec2:DescribeRegions") {
 		t.Errorf("%+v, %v", rs, err)
 	}
-	same(t, "fallback", rs.Enabled, []string{"cn-north-1", "cn-northwest-1"})
+	wantEqual(t, "fallback", rs.Enabled, []string{"cn-north-1", "cn-northwest-1"})
 	rs.Enabled[0] = "x" // the caller's own
 	if p, _ := record.PartitionNamed("aws-cn"); p.Regions[0] != "cn-north-1" {
 		t.Error("the partition's list was lent")
 	}
 
 	for name, a := range map[string]answer{"none": text(regions()), "a bad key": refuse(401, "AuthFailure", "no")} {
-		h = build(t, Options{}, a)
-		if rs, err := h.l.Regions(context.Background(), h.where(kind(t, "ec2_region"), "us-east-1")); err == nil {
+		h = newTestLister(t, Options{}, a)
+		if rs, err := h.l.Regions(context.Background(), h.callOptions(kind(t, "ec2_region"), "us-east-1")); err == nil {
 			t.Errorf("%s: %+v", name, rs)
 		}
 	}
-	if _, err := h.l.Regions(context.Background(), h.where(kind(t, "ec2_region"), "bogus")); err == nil {
+	if _, err := h.l.Regions(context.Background(), h.callOptions(kind(t, "ec2_region"), "bogus")); err == nil {
 		t.Error("a region of no partition")
 	}
 }
@@ -664,9 +664,9 @@ func TestTry(t *testing.T) {
 		{"ec2_launch_template_version", refuse(400, "InvalidLaunchTemplateId.NotFound", "gone"), true, "true"},
 		{"ec2_spot_datafeed_subscription", refuse(400, "InvalidSpotDatafeed.NotFound", "none"), true, "true"},
 	} {
-		h := build(t, Options{}, c.a)
+		h := newTestLister(t, Options{}, c.a)
 		k := kind(t, c.kind)
-		err := h.l.Try(context.Background(), h.where(k, "eu-west-1"), k).Err
+		err := h.l.Check(context.Background(), h.callOptions(k, "eu-west-1"), k).Err
 		if (err == nil) != c.ok || h.forms[0].Get("DryRun") != c.dryRun {
 			t.Errorf("%s: %v, %v", c.kind, err, h.forms)
 		}
@@ -694,10 +694,10 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, gzip := range []bool{false, true} {
-				h := build(t, Options{GZIP: gzip}, text(string(body)))
+				h := newTestLister(t, Options{GZIP: gzip}, text(string(body)))
 				k := kind(t, name)
 				var got bytes.Buffer
-				_, err = h.l.List(context.Background(), h.where(k, "us-east-1"), k, "", func(_ context.Context, p *record.Page) error {
+				_, err = h.l.List(context.Background(), h.callOptions(k, "us-east-1"), k, "", func(_ context.Context, p *record.Page) error {
 					got.Write(p.Lines())
 					for v := range p.Views() {
 						data, err := jsonschema.UnmarshalJSON(bytes.NewReader(v.Data()))
@@ -736,15 +736,15 @@ func TestGolden(t *testing.T) {
 
 // Every standard way to override the endpoint is the SDK's, and reaches each call.
 func TestEndpointOverride(t *testing.T) {
-	h := build(t, Options{}, text(volumes("", "vol-1")))
-	o := h.l.o
+	h := newTestLister(t, Options{}, text(volumes("", "vol-1")))
+	o := h.l.options
 	o.AWS.BaseEndpoint, o.AWS.ConfigSources = nil, []any{endpoint{h.srv.URL}}
 	l, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	k := kind(t, "ec2_volume")
-	if _, err := l.List(context.Background(), h.where(k, "cn-north-1"), k, "", func(context.Context, *record.Page) error { return nil }); err != nil {
+	if _, err := l.List(context.Background(), h.callOptions(k, "cn-north-1"), k, "", func(context.Context, *record.Page) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(h.tokens(), []string{""}) {

@@ -53,7 +53,7 @@ func TestPartitionsAreTheSDKs(t *testing.T) {
 			t.Errorf("%s: suffix %s, the SDK's is %s", p.ID, p.DNSSuffix, s.Outputs.DNSSuffix)
 		}
 		// Regions that are yet to come are placed as the SDK places them.
-		for _, r := range append(real, p.Default, "us-next-1", "eu-next-12", "cn-next-1", "us-gov-next-1", "us-iso-next-1", "us-isob-next-1",
+		for _, r := range append(real, p.DefaultRegion, "us-next-1", "eu-next-12", "cn-next-1", "us-gov-next-1", "us-iso-next-1", "us-isob-next-1",
 			"eu-isoe-next-1", "us-isof-next-1", "eusc-de-next-1", "bogus", "us-east-1a", "xx-east-1", "mx-next-1") {
 			if q, ok := record.PartitionOf(r); form.MatchString(r) != (ok && q.ID == p.ID) {
 				t.Errorf("%s: the SDK says %v, record %q", r, form.MatchString(r), q.ID)
@@ -65,7 +65,7 @@ func TestPartitionsAreTheSDKs(t *testing.T) {
 // AWS closed the list of regions that every account has in 2019; all that came later are opted in to.
 func TestRegionsOfEveryAccount(t *testing.T) {
 	for _, p := range record.Partitions {
-		always := slices.DeleteFunc(slices.Clone(p.Regions), p.OptIn)
+		always := slices.DeleteFunc(slices.Clone(p.Regions), p.IsOptIn)
 		want := len(p.Regions)
 		if p.ID == "aws" {
 			want = 17
@@ -73,8 +73,8 @@ func TestRegionsOfEveryAccount(t *testing.T) {
 		if len(always) != want {
 			t.Errorf("%s: %d of %d regions are there without asking, want %d: %v", p.ID, len(always), len(p.Regions), want, always)
 		}
-		if p.OptIn(p.Default) {
-			t.Errorf("%s: the default region %s must be opted in to", p.ID, p.Default)
+		if p.IsOptIn(p.DefaultRegion) {
+			t.Errorf("%s: the default region %s must be opted in to", p.ID, p.DefaultRegion)
 		}
 	}
 }

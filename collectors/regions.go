@@ -21,24 +21,24 @@ type Regions struct {
 // Regions asks AWS which regions the account has enabled. w.Region is where to ask: a region that is itself not enabled
 // is passed over for the partition's default. If AWS denies the question, the answer is the partition's known regions and
 // the denial is its Warning. Of an error, [record.StateOf] makes a failure: what is harmless for a region is not for the account.
-func (l *Lister) Regions(ctx context.Context, w Where) (Regions, error) {
+func (l *Lister) Regions(ctx context.Context, w CallOptions) (Regions, error) {
 	part, ok := record.PartitionOf(w.Region)
 	if !ok {
 		return Regions{}, fmt.Errorf("region %q is of no partition", w.Region)
 	}
 	rs, err := l.describeRegions(ctx, w)
-	if record.ReasonOf(err) == record.DisabledRegion && w.Region != part.Default {
-		w.Region = part.Default
+	if record.ReasonOf(err) == record.DisabledRegion && w.Region != part.DefaultRegion {
+		w.Region = part.DefaultRegion
 		rs, err = l.describeRegions(ctx, w)
 	}
 	if record.ReasonOf(err) == record.AccessDenied {
 		return Regions{Enabled: slices.Clone(part.Regions), Warning: err}, nil
 	}
-	return rs, unusable(w, err)
+	return rs, regionsError(w, err)
 }
 
-// unusable is the error of the partition's default region, which every account has.
-func unusable(w Where, err error) error {
+// regionsError is the error of the partition's default region, which every account has.
+func regionsError(w CallOptions, err error) error {
 	if err == nil || record.StateOf(err, 0).Failed() {
 		return err
 	}
@@ -51,10 +51,10 @@ func unusable(w Where, err error) error {
 // notOptedIn is how the decoder writes the member. It can stand for nothing else: within a value its quotes would be escaped.
 var notOptedIn = []byte(`"OptInStatus":"not-opted-in"`)
 
-func (l *Lister) describeRegions(ctx context.Context, w Where) (Regions, error) {
+func (l *Lister) describeRegions(ctx context.Context, w CallOptions) (Regions, error) {
 	k, _ := KindNamed("ec2_region")
 	rs := Regions{Complete: true}
-	w.Stamp = record.NewStamp(record.Target{Region: w.Region, Kind: k.Name}, record.Identity{}, []byte("{}"), "", "")
+	w.Envelope = record.NewEnvelope(record.Target{Region: w.Region, Kind: k.Name}, record.Identity{}, []byte("{}"), "", "")
 	_, err := l.List(ctx, w, k, "", func(_ context.Context, p *record.Page) error {
 		for v := range p.Views() {
 			name, err := record.Unquote(v.ID())

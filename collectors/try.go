@@ -13,24 +13,24 @@ import (
 )
 
 // A Trial is how a try of a kind ended.
-type Trial struct {
-	Err   error         // nil: the account may list the kind; else a [*record.Fault], or the context's cause
-	Grant string        // the IAM action that is missing, where allowing it in the caller's own policies would mend that; else ""
-	Ahead time.Duration // how far this machine's clock is ahead of EC2's: good to a second and the time that the answer was on its way
-	Dated bool          // Ahead is known: not every answer says when it was given
+type CheckResult struct {
+	Err           error         // nil: the account may list the kind; else a [*record.Fault], or the context's cause
+	MissingAction string        // the IAM action that is missing, where allowing it in the caller's own policies would mend that; else ""
+	ClockAhead    time.Duration // how far this machine's clock is ahead of EC2's: good to a second and the time that the answer was on its way
+	ClockKnown    bool          // Ahead is known: not every answer says when it was given
 }
 
-// Try finds out whether the account may list a kind in a region, and lists nothing: by a dry run where the API has one, else by
+// Check finds out whether the account may list a kind in a region, and lists nothing: by a dry run where the API has one, else by
 // its first page, which is thrown away. The gate counts it like any call.
-func (l *Lister) Try(ctx context.Context, w Where, k *Kind) Trial {
+func (l *Lister) Check(ctx context.Context, w CallOptions, k *Kind) CheckResult {
 	op, ok := ec2xml.Describe(k.Op)
 	if !ok {
-		return Trial{Err: fmt.Errorf("kind %s: the SDK has no operation %s", k.Name, k.Op)}
+		return CheckResult{Err: fmt.Errorf("kind %s: the SDK has no operation %s", k.Name, k.Op)}
 	}
 	req := ec2call.Request{Op: k.Op, Max: k.Max, Params: k.params(w.Region, sampleID(k.Parent)), DryRun: op.Has("DryRun")}
-	creds := &lastUsed{Session: w.Session}
+	creds := &trackedSession{Session: w.Session}
 	try := func() error {
-		return l.call.Call(ctx, creds, w.Region, w.Gate, req, func(body io.Reader) error {
+		return l.caller.Call(ctx, creds, w.Region, w.Gate, req, func(body io.Reader) error {
 			_, err := io.Copy(io.Discard, body)
 			return err
 		})
@@ -41,19 +41,19 @@ func (l *Lister) Try(ctx context.Context, w Where, k *Kind) Trial {
 			err = try()
 		}
 	}
-	var t Trial
+	var t CheckResult
 	if ahead, ok := ec2call.Skew(err, time.Now()); ok {
-		t.Ahead, t.Dated = -ahead, true
+		t.ClockAhead, t.ClockKnown = -ahead, true
 	}
 	switch code := record.CodeOf(err); {
-	case err == nil, code == "DryRunOperation", code == k.Absent && code != "":
+	case err == nil, code == "DryRunOperation", code == k.AbsentCode && code != "":
 		return t
 	case k.Parent != "" && (strings.HasSuffix(code, ".NotFound") || strings.HasSuffix(code, ".Malformed")):
 		return t // it looked for the sample, so it was allowed to
 	}
 	t.Err = l.fault(w, k, err)
 	if record.ReasonOf(t.Err) == record.AccessDenied && deniedBy(err) == "" {
-		t.Grant = k.Action()
+		t.MissingAction = k.Action()
 	}
 	return t
 }

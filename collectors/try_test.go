@@ -13,25 +13,25 @@ import (
 // Each kind of the catalogue can be tried where everything is allowed, those of a parent with an id that no account has, and
 // a dry run says no more than that.
 func TestTryOfEachKind(t *testing.T) {
-	scene(t, awsfake.Options{}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) Where) {
+	withFakeAWS(t, awsfake.Options{}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
 		for i := range Kinds {
 			k := &Kinds[i]
 			if k.Parent != "" && sampleID(k.Parent) == "" {
 				t.Errorf("%s: there is no id to try it with, of its parent %s", k.Name, k.Parent)
 			}
-			got := l.Try(context.Background(), w(k, "us-east-1"), k)
-			if r := record.ReasonOf(got.Err); r != "" && r != record.Unsupported || got.Grant != "" { // what the fake does not serve
+			got := l.Check(context.Background(), w(k, "us-east-1"), k)
+			if r := record.ReasonOf(got.Err); r != "" && r != record.Unsupported || got.MissingAction != "" { // what the fake does not serve
 				t.Errorf("%s: %+v", k.Name, got)
 			}
 		}
 		c.Deny(awsfake.Denial{Action: "ec2:Describe*"})
 		for i := range Kinds {
 			k := &Kinds[i]
-			got := l.Try(context.Background(), w(k, "us-east-1"), k)
+			got := l.Check(context.Background(), w(k, "us-east-1"), k)
 			if record.ReasonOf(got.Err) == record.Unsupported {
 				continue
 			}
-			if record.StateOf(got.Err, 0) != record.Denied || got.Grant != k.Action() || !strings.Contains(record.HintOf(got.Err), k.Action()) {
+			if record.StateOf(got.Err, 0) != record.Denied || got.MissingAction != k.Action() || !strings.Contains(record.HintOf(got.Err), k.Action()) {
 				t.Errorf("%s: denied, but %+v", k.Name, got)
 			}
 		}
@@ -66,21 +66,21 @@ func (e *awsError) Error() string     { return e.code + ": " + e.text }
 func (e *awsError) ErrorCode() string { return e.code }
 
 func TestTryOfADeniedRegion(t *testing.T) {
-	scene(t, awsfake.Options{}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) Where) {
+	withFakeAWS(t, awsfake.Options{}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
 		c.Deny(awsfake.Denial{Action: "ec2:*", Region: "eu-*", SCP: true})
 		k := kind(t, "ec2_volume")
-		if got := l.Try(context.Background(), w(k, "eu-west-1"), k); record.StateOf(got.Err, 0) != record.Denied || got.Grant != "" {
+		if got := l.Check(context.Background(), w(k, "eu-west-1"), k); record.StateOf(got.Err, 0) != record.Denied || got.MissingAction != "" {
 			t.Errorf("a service control policy: %+v", got)
 		}
-		if got := l.Try(context.Background(), w(k, "us-east-1"), k); got.Err != nil {
+		if got := l.Check(context.Background(), w(k, "us-east-1"), k); got.Err != nil {
 			t.Errorf("elsewhere: %+v", got)
 		}
-		if got := l.Try(context.Background(), w(k, "me-south-1"), k); record.StateOf(got.Err, 0) != record.RegionDisabled || got.Grant != "" {
+		if got := l.Check(context.Background(), w(k, "me-south-1"), k); record.StateOf(got.Err, 0) != record.RegionDisabled || got.MissingAction != "" {
 			t.Errorf("not opted in: %+v", got)
 		}
 		ctx, cancel := context.WithCancelCause(context.Background())
 		cancel(context.DeadlineExceeded)
-		if got := l.Try(ctx, w(k, "us-east-1"), k); record.StateOf(got.Err, 0) != record.Timeout || got.Grant != "" {
+		if got := l.Check(ctx, w(k, "us-east-1"), k); record.StateOf(got.Err, 0) != record.Timeout || got.MissingAction != "" {
 			t.Errorf("too late: %+v", got)
 		}
 	})
@@ -89,10 +89,10 @@ func TestTryOfADeniedRegion(t *testing.T) {
 // A clock that is off is told by the minute, long before AWS refuses, and no try fails by it.
 func TestTryKnowsTheClock(t *testing.T) {
 	for _, off := range []time.Duration{0, 3 * time.Minute, -3 * time.Minute, 20 * time.Minute} {
-		scene(t, awsfake.Options{ClockOffset: off}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) Where) {
+		withFakeAWS(t, awsfake.Options{ClockOffset: off}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
 			k := kind(t, "ec2_volume")
-			got := l.Try(context.Background(), w(k, "us-east-1"), k)
-			if d := got.Ahead + off; got.Err != nil || !got.Dated || d.Abs() > time.Second {
+			got := l.Check(context.Background(), w(k, "us-east-1"), k)
+			if d := got.ClockAhead + off; got.Err != nil || !got.ClockKnown || d.Abs() > time.Second {
 				t.Errorf("AWS is %v ahead of us: %+v", off, got)
 			}
 		})

@@ -13,13 +13,13 @@ var update = flag.Bool("update", false, "write what is reported into testdata/ba
 
 // Each file of testdata/bad has one mistake, and says in its head how it must be reported: a line "# want: " a problem.
 func TestBad(t *testing.T) {
-	for path, b := range files(t, "testdata/bad/*.yaml") {
+	for path, b := range readFiles(t, "testdata/bad/*.yaml") {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".yaml"), func(t *testing.T) {
 			_, err := load(b, "")
 			if err == nil {
 				t.Fatal("nothing is reported")
 			}
-			noSecret(t, path, err)
+			checkNoSecret(t, path, err)
 			var want []string
 			rest := b
 			for bytes.HasPrefix(rest, []byte("# want:")) {

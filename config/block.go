@@ -12,16 +12,16 @@ import (
 
 // A Block is an [Account] at rest. There may be ten thousand, of which a few hundred are at work at one time; so its own texts stand in
 // one string, and what it says like others it shares with them. It is immutable.
-type Block struct {
+type PackedAccount struct {
 	texts   string // each a length and its bytes: those of ownTexts, and then the keys and values of extra_tags
 	secrets [4]secret.String
-	like    *Account // without the above; shared, read only
+	shared  *Account // without the above; shared, read only
 	line    int32
 }
 
 // ownTexts is what hardly two accounts have in common. A text that is not here is right too: then the whole of what is shared is not.
 func ownTexts(a *Account) []*string {
-	own := []*string{&a.Name, &a.AccountID, &a.AKID, &a.Profile, &a.ARN, &a.ExternalID, &a.SerialNumber, &a.Mark}
+	own := []*string{&a.Name, &a.AccountID, &a.AKID, &a.Profile, &a.ARN, &a.ExternalID, &a.SerialNumber, &a.Digest}
 	if n := len(a.Roles); n > 0 {
 		own = append(own, &a.Roles[n-1].ARN) // a member's, of an organization
 	}
@@ -32,9 +32,9 @@ func ownSecrets(a *Account) [4]*secret.String {
 	return [...]*secret.String{&a.AKSecret, &a.SessionToken, &a.TOTPSeed, &a.TokenCode}
 }
 
-// Pack lays accounts to rest.
-func Pack(accounts []Account) []Block {
-	blocks := make([]Block, len(accounts))
+// PackAccounts lays accounts to rest.
+func PackAccounts(accounts []Account) []PackedAccount {
+	blocks := make([]PackedAccount, len(accounts))
 	shared := map[string][]*Account{}
 	var last *Account
 	var buf []byte
@@ -60,15 +60,15 @@ func Pack(accounts []Account) []Block {
 		}
 		a.Line = 0
 		if last == nil || !reflect.DeepEqual(*last, a) {
-			last = like(shared, a)
+			last = sharedPart(shared, a)
 		}
-		b.like = last
+		b.shared = last
 	}
 	return blocks
 }
 
-// like is what an account shares, the same for accounts of which it is the same.
-func like(shared map[string][]*Account, a Account) *Account {
+// sharedPart is what an account shares, the same for accounts of which it is the same.
+func sharedPart(shared map[string][]*Account, a Account) *Account {
 	key := fmt.Sprintf("%+v", a) // equal ones have equal keys; others may, too
 	for _, s := range shared[key] {
 		if reflect.DeepEqual(*s, a) {
@@ -80,32 +80,32 @@ func like(shared map[string][]*Account, a Account) *Account {
 }
 
 // Name is the account's, which need not be woken for it.
-func (b *Block) Name() string {
-	name, _ := next(b.texts)
+func (b *PackedAccount) Name() string {
+	name, _ := cutText(b.texts)
 	return name
 }
 
-// next takes the first of texts off.
-func next(texts string) (first, rest string) {
+// cutText takes the first of texts off.
+func cutText(texts string) (first, rest string) {
 	n, width := binary.Uvarint([]byte(texts[:min(len(texts), binary.MaxVarintLen64)]))
 	return texts[width : width+int(n)], texts[width+int(n):]
 }
 
 // Account is the block as it was written.
-func (b *Block) Account() Account {
-	a := *b.like
+func (b *PackedAccount) Account() Account {
+	a := *b.shared
 	a.Roles = slices.Clone(a.Roles)
 	texts := b.texts
 	for _, s := range ownTexts(&a) {
-		*s, texts = next(texts)
+		*s, texts = cutText(texts)
 	}
 	if a.ExtraTags != nil {
 		a.ExtraTags = map[string]string{}
 	}
 	for texts != "" {
 		var key string
-		key, texts = next(texts)
-		a.ExtraTags[key], texts = next(texts)
+		key, texts = cutText(texts)
+		a.ExtraTags[key], texts = cutText(texts)
 	}
 	for i, s := range ownSecrets(&a) {
 		*s = b.secrets[i]

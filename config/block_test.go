@@ -41,7 +41,7 @@ func TestBlockWakesAsItWas(t *testing.T) {
 		want[i].ExtraTags = maps.Clone(a.ExtraTags)
 		want[i].Roles = append(a.Roles[:0:0], a.Roles...)
 	}
-	for i, b := range Pack(accounts) {
+	for i, b := range PackAccounts(accounts) {
 		if got := b.Account(); !reflect.DeepEqual(got, want[i]) || b.Name() != want[i].Name {
 			t.Errorf("account %d: got %+v\nwant %+v", i, got, want[i])
 		}
@@ -94,7 +94,7 @@ func TestBlocksShare(t *testing.T) {
 	}
 	rests := map[*Account]int{}
 	for _, b := range f.Accounts {
-		rests[b.like]++
+		rests[b.shared]++
 	}
 	if len(rests) != 2 {
 		t.Errorf("%d accounts with two schedules share %d rests, want 2", len(f.Accounts), len(rests))

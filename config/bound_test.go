@@ -28,8 +28,8 @@ func repeated(before, piece, after string) func(n int) string {
 
 const accountAfter = "}\naccounts: [{}]\n"
 
-// hostile is inputs of which a file may hold as much as fits.
-var hostile = map[string]func(n int) string{
+// hostileFiles is inputs of which a file may hold as much as fits.
+var hostileFiles = map[string]func(n int) string{
 	"unknown keys":               numbered("", "key%d: 1\n", ""),
 	"unknown keys of an account": numbered("accounts:\n- name: a\n", "  key%d: 1\n", ""),
 	"unknown keys of an output":  numbered("accounts: [{}]\noutputs:\n- type: http\n", "  key%d: 1\n", ""),
@@ -95,7 +95,7 @@ func TestWorkIsInProportion(t *testing.T) {
 	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
 		most *= 2 // the race detector keeps pools from keeping
 	}
-	for name, text := range hostile {
+	for name, text := range hostileFiles {
 		t.Run(name, func(t *testing.T) {
 			const n = 40_000
 			one, oneBytes, _ := cost(text(n))
@@ -157,15 +157,15 @@ func TestAliasesAreBounded(t *testing.T) {
 func TestBounds(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"bytes":      {strings.Repeat("#", MaxFile+1), "c.yaml: the file is larger than 16 MiB; is it the right one?"},
-		"marks":      {"accounts:\n" + strings.Repeat("-\n", maxMarks+1), "c.yaml:600001: the file has more than 600000 keys, items and comments, which end here; is it the right one?"},
-		"flow":       {"accounts: [" + strings.Repeat("{},", maxMarks/2) + "]", "c.yaml:1: the file has more than 600000 keys, items and comments, which end here; is it the right one?"},
-		"comments":   {"accounts:\n" + strings.Repeat("- {} # x\n# y\n", maxMarks/4), "c.yaml:300001: the file has more than 600000 keys, items and comments"},
+		"marks":      {"accounts:\n" + strings.Repeat("-\n", maxTokens+1), "c.yaml:600001: the file has more than 600000 keys, items and comments, which end here; is it the right one?"},
+		"flow":       {"accounts: [" + strings.Repeat("{},", maxTokens/2) + "]", "c.yaml:1: the file has more than 600000 keys, items and comments, which end here; is it the right one?"},
+		"comments":   {"accounts:\n" + strings.Repeat("- {} # x\n# y\n", maxTokens/4), "c.yaml:300001: the file has more than 600000 keys, items and comments"},
 		"value":      {"accounts: [{}]\ndata_dir: '" + strings.Repeat("x", maxScalar+1) + "'", "c.yaml:2: data_dir: the value is longer than 64 KiB"},
 		"filled":     {"accounts: [{}]\ndata_dir: '" + strings.Repeat("${file:/run/secrets/long}", 3) + "'", "c.yaml:2: data_dir: the value is longer than 64 KiB with what its references lead to"},
 		"list":       {"accounts:\n" + strings.Repeat("- {}\n", maxItems+1), "c.yaml:1: accounts: has 50001 items, and 50000 are the most; is it the right file?"},
 		"map":        {numbered("accounts: [{extra_tags: {", "t%d: x, ", "}}]\n")(700_000), "c.yaml:1: accounts[0].extra_tags: has "},
-		"kinds":      {"accounts: [{}]\ncollector_configs: {kinds: [" + strings.Repeat("ec2_image, ", maxNames+1) + "]}", "c.yaml:2: collector_configs.kinds: has 1001 items, and 1000 are the most"},
-		"outputs":    {"accounts: [{}]\noutputs:\n" + strings.Repeat("- {type: stdout}\n", maxNames+1), "c.yaml:2: outputs: has 1001 items, and 1000 are the most"},
+		"kinds":      {"accounts: [{}]\ncollector_configs: {kinds: [" + strings.Repeat("ec2_image, ", maxPatterns+1) + "]}", "c.yaml:2: collector_configs.kinds: has 1001 items, and 1000 are the most"},
+		"outputs":    {"accounts: [{}]\noutputs:\n" + strings.Repeat("- {type: stdout}\n", maxPatterns+1), "c.yaml:2: outputs: has 1001 items, and 1000 are the most"},
 		"directives": {strings.Repeat("%TAG ! tag:x\n", maxDirectives+1) + "---\naccounts: [{}]\n", "c.yaml:101: the file has more than 100 YAML directives"},
 		"depth":      {strings.Repeat("[", 20_000), "c.yaml:"},
 		"problems":   {numbered("accounts: [{}]\n", "k%d: 1\n", "")(200_000), fmt.Sprintf("c.yaml:%d: k9999: unknown key\nc.yaml: there are more mistakes, which are not listed", maxProblems+1)},
@@ -198,7 +198,7 @@ func TestTenThousandAccounts(t *testing.T) {
       schedules: {ec2_snapshot: "@daily", ec2_volume: "@hourly"}
 `, i, i%60)
 	}
-	if n := marks([]byte(b.String())); n > maxMarks*9/10 || b.Len() > MaxFile*9/10 {
+	if n := countTokens([]byte(b.String())); n > maxTokens*9/10 || b.Len() > MaxFile*9/10 {
 		t.Errorf("%d marks, %d bytes", n, b.Len())
 	}
 	f, err := load([]byte(b.String()), "c.yaml")
@@ -222,8 +222,8 @@ func TestBadIndentationInALargeFile(t *testing.T) {
 
 // What "collector validate" does with 500 accounts of which each has three mistakes; it is to stay under 100 ms.
 func BenchmarkMistakes500(b *testing.B) {
-	in := []byte(mistakes(500))
-	k := known()
+	in := []byte(fileWithMistakes(500))
+	k := testRegistry()
 	b.SetBytes(int64(len(in)))
 	b.ReportAllocs()
 	for b.Loop() {
@@ -234,7 +234,7 @@ func BenchmarkMistakes500(b *testing.B) {
 	}
 }
 
-func mistakes(accounts int) string {
+func fileWithMistakes(accounts int) string {
 	var text strings.Builder
 	text.WriteString("accounts:\n")
 	for i := range accounts {

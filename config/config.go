@@ -24,8 +24,8 @@ type File struct {
 	DataDir      string        `yaml:"data_dir" doc:"The directory for what is kept: sessions, used codes, spools. COLLECTOR_DATA_DIR wins over it."`
 	SessionKey   secret.String `yaml:"session_key" doc:"Encrypts the MFA sessions in data_dir: a reference to 32 random bytes, as base64 or hex. Default: they are in clear, in files of mode 0600."`
 
-	Defaults Collect `yaml:"collector_configs" doc:"What is listed in every account; an account may override any of its keys."`
-	Accounts []Block `yaml:"-"` // each of accounts:, or the seed's single account:
+	Defaults Collect         `yaml:"collector_configs" doc:"What is listed in every account; an account may override any of its keys."`
+	Accounts []PackedAccount `yaml:"-"` // each of accounts:, or the seed's single account:
 
 	Organizations []Organization `yaml:"organizations" doc:"Accounts from AWS Organizations: each member of an organization becomes an account block."`
 
@@ -40,9 +40,9 @@ type File struct {
 	SecretInline bool     `yaml:"-" json:"-"` // a secret stands in the file itself
 	SecretFiles  []string `yaml:"-" json:"-"` // what ${file:} names for secrets
 
-	// Formerly is what earlier versions called blocks without a name of their own, by their position: account-1 for the first
+	// FormerNames is what earlier versions called blocks without a name of their own, by their position: account-1 for the first
 	// block and so on, organization:1. By the name of today.
-	Formerly map[string]string `yaml:"-" json:"-"`
+	FormerNames map[string]string `yaml:"-" json:"-"`
 
 	source *source // what Resolve decodes again; nil once that is done
 }
@@ -53,7 +53,7 @@ type Collect struct {
 	Regions      []string          `yaml:"regions" names:"regions" doc:"Regions by name or glob; \"!glob\" leaves out; \"*\" is every region that is enabled for the account."`
 	Kinds        []string          `yaml:"kinds" names:"kinds" doc:"Kinds of resources by name or glob; \"!glob\" leaves out. \"collector kinds\" lists them."`
 	Schedules    map[string]string `yaml:"schedules" doc:"Kind or glob: a schedule of its own for slow or costly kinds. A name beats a glob, a longer glob a shorter one."`
-	ExpectDenied []Expect          `yaml:"expect_denied" doc:"Targets that are denied on purpose, by a service control policy for example: shown, but no failure."`
+	ExpectDenied []ExpectedDenial  `yaml:"expect_denied" doc:"Targets that are denied on purpose, by a service control policy for example: shown, but no failure."`
 	Sensitive    string            `yaml:"sensitive" enum:"digest,clear,drop" doc:"What becomes of members that AWS marks sensitive (pre-shared keys, user data): a keyed digest, the clear text, or nothing."`
 }
 
@@ -77,13 +77,13 @@ func (c Collect) ScheduleOf(kind string) (spec string, ok bool) {
 
 // Expected reports whether a target's denial is on purpose.
 func (c Collect) Expected(region, kind string) bool {
-	return slices.ContainsFunc(c.ExpectDenied, func(e Expect) bool {
+	return slices.ContainsFunc(c.ExpectDenied, func(e ExpectedDenial) bool {
 		return (e.Region == "" || Matches([]string{e.Region}, region)) && (e.Kind == "" || Matches([]string{e.Kind}, kind))
 	})
 }
 
 // An Expect names targets that are denied on purpose. Globs; "" is "*".
-type Expect struct {
+type ExpectedDenial struct {
 	Region string `yaml:"region" names:"regions" doc:"Regions, as a name or glob; all if left out."`
 	Kind   string `yaml:"kind" names:"kinds" doc:"Kinds, as a name or glob; all if left out."`
 }
@@ -128,9 +128,9 @@ type SignIn struct {
 	TokenCode          secret.String `yaml:"token_code" doc:"A one-time code of the MFA device: 6 digits, good for one session."`
 	MFASessionDuration Duration      `yaml:"mfa_session_duration" range:"15m..36h" doc:"How long the MFA session lasts. Default: 36h."`
 
-	// Mark is a digest of where the credentials come from, as it is written: references by their names. It holds no secret.
+	// Digest is a digest of where the credentials come from, as it is written: references by their names. It holds no secret.
 	// Equal marks in two versions of a file are an unchanged sign-in. "": the block stands in no file.
-	Mark string `yaml:"-" json:"-"`
+	Digest string `yaml:"-" json:"-"`
 }
 
 // A Role is one hop.
@@ -204,8 +204,8 @@ type Web struct {
 // A Duration is written 90s, 15m, 1h30m, 36h; 7d too; a bare number is seconds. See [ParseDuration].
 type Duration time.Duration
 
-// Known is what the file may name and config cannot know: handed in by the wire, so that config imports nobody.
-type Known struct {
+// Registry is what the file may name and config cannot know: handed in by the wire, so that config imports nobody.
+type Registry struct {
 	Kinds []string // sorted
 
 	// Outputs makes a type's options, with their defaults: a pointer to a struct with yaml tags, and doc, enum and range

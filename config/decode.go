@@ -19,19 +19,19 @@ type decoder struct {
 
 	problems, warnings Problems
 
-	fields map[reflect.Type][]field
-	places map[any]place
-	kept   *concealed // of the output that is being decoded: what no error of its type may show; nil elsewhere
-	merges map[*yaml.Node]bool
-	spare  *yaml.Node // a list whose elements are not needed once they are decoded; nil: none
-	visits int
-	most   int // visits
-	opens  int // references left open
-	inline bool
-	files  []string // of secrets
-	zones  map[string]zone
-	specs  map[spec]error
-	words  wordCache
+	fields          map[reflect.Type][]field
+	positions       map[any]position
+	concealed       *concealedValues // of the output that is being decoded: what no error of its type may show; nil elsewhere
+	merges          map[*yaml.Node]bool
+	disposable      *yaml.Node // a list whose elements are not needed once they are decoded; nil: none
+	visits          int
+	visitLimit      int // visits
+	unresolvedCount int // references left open
+	inlineSecret    bool
+	secretFiles     []string // of secrets
+	zones           map[string]zone
+	scheduleErrors  map[scheduleKey]error
+	words           wordCache
 }
 
 // A field is a key of a mapping.
@@ -46,64 +46,64 @@ type field struct {
 }
 
 // An entry is the address of a map and a key in it: map values have no address of their own.
-type entry struct {
-	of  any
-	key string
+type mapEntry struct {
+	mapPtr any
+	key    string
 }
 
-type verdict int8
+type valueState int8
 
 const (
-	fine   verdict = iota
-	opened         // a reference that is not resolved yet: not to be judged
-	broken         // reported already: not to be judged
+	valid      valueState = iota
+	unresolved            // a reference that is not resolved yet: not to be judged
+	invalid               // reported already: not to be judged
 )
 
 // A place is where a value stands and how it came out.
-type place struct {
+type position struct {
 	line, column int32 // 0: nowhere
-	state        verdict
+	state        valueState
 	path         string
-	from         string // the references that the value came from: it may be a secret, so it is not shown
+	references   string // the references that the value came from: it may be a secret, so it is not shown
 }
 
-// placed is where a node stands. The node itself is not kept: of a large file, the tree is the larger part.
-func placed(n *yaml.Node, path string) place {
-	return place{line: int32(n.Line), column: int32(n.Column), path: path}
+// positionOf is where a node stands. The node itself is not kept: of a large file, the tree is the larger part.
+func positionOf(n *yaml.Node, path string) position {
+	return position{line: int32(n.Line), column: int32(n.Column), path: path}
 }
 
 func newDecoder(s *source, f *fetcher) *decoder {
 	return &decoder{
-		source: s,
-		fetch:  f,
-		fields: map[reflect.Type][]field{},
-		places: map[any]place{},
-		merges: map[*yaml.Node]bool{},
-		zones:  map[string]zone{},
-		specs:  map[spec]error{},
-		words:  newWordCache(),
-		most:   maxVisits(s.marks),
+		source:         s,
+		fetch:          f,
+		fields:         map[reflect.Type][]field{},
+		positions:      map[any]position{},
+		merges:         map[*yaml.Node]bool{},
+		zones:          map[string]zone{},
+		scheduleErrors: map[scheduleKey]error{},
+		words:          newWordCache(),
+		visitLimit:     maxVisits(s.tokens),
 	}
 }
 
-func (d *decoder) report(p place, text, remedy string) {
-	if !d.full() {
+func (d *decoder) report(p position, text, remedy string) {
+	if !d.tooManyProblems() {
 		d.problems = append(d.problems, d.problem(p, text, remedy))
 	}
 }
 
-func (d *decoder) warn(p place, text, remedy string) {
+func (d *decoder) warn(p position, text, remedy string) {
 	if len(d.warnings) < maxProblems {
 		d.warnings = append(d.warnings, d.problem(p, text, remedy))
 	}
 }
 
-func (d *decoder) problem(p place, text, remedy string) Problem {
+func (d *decoder) problem(p position, text, remedy string) Problem {
 	return Problem{File: d.name, Line: int(p.line), Column: int(p.column), Path: p.path, Text: text, Remedy: remedy}
 }
 
 // reportError is report for an error that may be a Problem without a place.
-func (d *decoder) reportError(p place, before string, err error) {
+func (d *decoder) reportError(p position, before string, err error) {
 	text, remedy := err.Error(), ""
 	var as Problem
 	if errors.As(err, &as) {
@@ -113,42 +113,42 @@ func (d *decoder) reportError(p place, before string, err error) {
 }
 
 // show is a value as a message may show it.
-func (d *decoder) show(p place, value string) string {
-	if p.from != "" {
-		return "the value of " + p.from
+func (d *decoder) show(p position, value string) string {
+	if p.references != "" {
+		return "the value of " + p.references
 	}
-	return printable(value)
+	return quoteSafe(value)
 }
 
-// set reports whether the key stands in the file; judged also whether its value is there to be judged.
-func (d *decoder) set(ptr any) bool {
-	_, ok := d.places[ptr]
+// isSet reports whether the key stands in the file; judged also whether its value is there to be judged.
+func (d *decoder) isSet(ptr any) bool {
+	_, ok := d.positions[ptr]
 	return ok
 }
 
-func (d *decoder) judged(ptr any) (place, bool) {
-	p, ok := d.places[ptr]
-	return p, ok && p.state == fine
+func (d *decoder) checkable(ptr any) (position, bool) {
+	p, ok := d.positions[ptr]
+	return p, ok && p.state == valid
 }
 
-// document fills in the whole file.
-func (d *decoder) document(root *yaml.Node, w *written) {
-	at := placed(root, "")
-	d.places[w] = at
-	d.value(root, reflect.ValueOf(w).Elem(), field{}, at, nil)
-	if d.spent() {
+// fillDocument fills in the whole file.
+func (d *decoder) fillDocument(root *yaml.Node, w *document) {
+	at := positionOf(root, "")
+	d.positions[w] = at
+	d.fillValue(root, reflect.ValueOf(w).Elem(), field{}, at, nil)
+	if d.visitLimitReached() {
 		d.problems = Problems{d.problem(at, "the file's aliases make too much of it", "write out what the aliases stand for")}
 	}
 }
 
-// spent reports whether the file was blown up beyond what is read; full, whether more mistakes would not be listed, so that
+// visitLimitReached reports whether the file was blown up beyond what is read; full, whether more mistakes would not be listed, so that
 // nobody looks for them.
-func (d *decoder) spent() bool { return d.visits > d.most }
-func (d *decoder) full() bool  { return len(d.problems) >= maxProblems }
+func (d *decoder) visitLimitReached() bool { return d.visits > d.visitLimit }
+func (d *decoder) tooManyProblems() bool   { return len(d.problems) >= maxProblems }
 
-// value fills v from the node, and writes down where v came from and how that went.
-func (d *decoder) value(n *yaml.Node, v reflect.Value, f field, at place, up *block) {
-	if d.visits++; d.spent() || d.full() {
+// fillValue fills v from the node, and writes down where v came from and how that went.
+func (d *decoder) fillValue(n *yaml.Node, v reflect.Value, f field, at position, parent *keyScope) {
+	if d.visits++; d.visitLimitReached() || d.tooManyProblems() {
 		return
 	}
 	if n.Kind == yaml.AliasNode {
@@ -156,15 +156,15 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, f field, at place, up *bl
 	}
 	if v.Kind() == reflect.Pointer && !isScalar(v.Type()) {
 		v.Set(reflect.New(v.Type().Elem()))
-		d.places[v.Interface()] = at
+		d.positions[v.Interface()] = at
 		v = v.Elem()
 	}
 	if v.CanAddr() {
 		ptr := v.Addr().Interface()
-		d.places[ptr] = at
+		d.positions[ptr] = at
 		switch x := ptr.(type) {
 		case *Output:
-			d.output(n, x, at, up)
+			d.fillOutput(n, x, at, parent)
 			return
 		case *Account:
 			x.Line = int(at.line)
@@ -176,21 +176,21 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, f field, at place, up *bl
 	var ok bool
 	switch {
 	case isScalar(t):
-		at, ok = d.scalar(n, v, f, at)
+		at, ok = d.fillScalar(n, v, f, at)
 	case t.Kind() == reflect.Struct:
-		ok = d.mapping(n, at, func(entries []pair) { d.structure(entries, v, at, up) })
+		ok = d.readMapping(n, at, func(entries []pair) { d.fillStruct(entries, v, at, parent) })
 	case t.Kind() == reflect.Map && t.Key().Kind() == reflect.String:
-		ok = d.mapping(n, at, func(entries []pair) { d.dictionary(entries, v, f, at, up) })
+		ok = d.readMapping(n, at, func(entries []pair) { d.fillMap(entries, v, f, at, parent) })
 	case t.Kind() == reflect.Slice:
-		ok = d.list(n, v, f, at, up)
+		ok = d.fillList(n, v, f, at, parent)
 	default:
 		d.report(at, "this build cannot read a "+t.String(), "")
 	}
 	if v.CanAddr() && (!ok || isScalar(t)) {
-		if !ok && at.state == fine {
-			at.state = broken
+		if !ok && at.state == valid {
+			at.state = invalid
 		}
-		d.places[v.Addr().Interface()] = at
+		d.positions[v.Addr().Interface()] = at
 	}
 }
 
@@ -250,9 +250,9 @@ func fieldsOf(t reflect.Type) []field {
 // A pair is a key and its value, merged ones included.
 type pair struct{ key, value *yaml.Node }
 
-// mapping reads the node's keys. It reports whether the node is a mapping.
-func (d *decoder) mapping(n *yaml.Node, at place, use func([]pair)) bool {
-	if !d.kind(n, yaml.MappingNode, "keys with values", at) {
+// readMapping reads the node's keys. It reports whether the node is a mapping.
+func (d *decoder) readMapping(n *yaml.Node, at position, use func([]pair)) bool {
+	if !d.checkNodeKind(n, yaml.MappingNode, "keys with values", at) {
 		return false
 	}
 	use(d.pairs(n, at))
@@ -260,19 +260,19 @@ func (d *decoder) mapping(n *yaml.Node, at place, use func([]pair)) bool {
 }
 
 // pairs is the mapping's keys in order; its own win over merged ones, https://yaml.org/type/merge.html.
-func (d *decoder) pairs(n *yaml.Node, at place) []pair {
-	if !d.fits(len(n.Content)/2, field{}, at) {
+func (d *decoder) pairs(n *yaml.Node, at position) []pair {
+	if !d.checkLength(len(n.Content)/2, field{}, at) {
 		return nil
 	}
 	var out, merged []pair
 	first := map[string]int{}
-	for i := 0; i+1 < len(n.Content) && !d.full(); i += 2 {
+	for i := 0; i+1 < len(n.Content) && !d.tooManyProblems(); i += 2 {
 		key, val := n.Content[i], n.Content[i+1]
 		if key.Kind == yaml.AliasNode {
 			key = key.Alias
 		}
 		if key.Kind != yaml.ScalarNode {
-			d.report(placed(n.Content[i], at.path), "a key is text, and here is "+kindName(key), "")
+			d.report(positionOf(n.Content[i], at.path), "a key is text, and here is "+kindName(key), "")
 			continue
 		}
 		if key.ShortTag() == "!!merge" {
@@ -280,13 +280,13 @@ func (d *decoder) pairs(n *yaml.Node, at place) []pair {
 			continue
 		}
 		if line, ok := first[key.Value]; ok {
-			d.report(placed(key, join(at.path, key.Value)), "the key stands here twice, first in line "+strconv.Itoa(line), "remove one of them")
+			d.report(positionOf(key, joinKey(at.path, key.Value)), "the key stands here twice, first in line "+strconv.Itoa(line), "remove one of them")
 			continue
 		}
 		first[key.Value] = key.Line
 		out = append(out, pair{key, val})
 	}
-	if d.visits += len(merged); d.spent() {
+	if d.visits += len(merged); d.visitLimitReached() {
 		return nil
 	}
 	for _, p := range merged {
@@ -299,12 +299,12 @@ func (d *decoder) pairs(n *yaml.Node, at place) []pair {
 }
 
 // merge is what stands under <<: a mapping or a list of them, of which an earlier one wins.
-func (d *decoder) merge(n *yaml.Node, at place) []pair {
-	where := placed(n, at.path+".<<")
+func (d *decoder) merge(n *yaml.Node, at position) []pair {
+	where := positionOf(n, at.path+".<<")
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	if d.visits++; d.spent() {
+	if d.visits++; d.visitLimitReached() {
 		return nil
 	}
 	if d.merges[n] {
@@ -321,7 +321,7 @@ func (d *decoder) merge(n *yaml.Node, at place) []pair {
 		var all []pair
 		for _, c := range n.Content {
 			all = append(all, d.merge(c, at)...)
-			if d.spent() || d.full() {
+			if d.visitLimitReached() || d.tooManyProblems() {
 				break
 			}
 		}
@@ -331,47 +331,47 @@ func (d *decoder) merge(n *yaml.Node, at place) []pair {
 	return nil
 }
 
-// structure fills v by its keys.
-func (d *decoder) structure(entries []pair, v reflect.Value, at place, up *block) {
-	d.keys(entries, v, &block{keys: d.fieldsOf(v.Type()), path: at.path, up: up})
+// fillStruct fills v by its keys.
+func (d *decoder) fillStruct(entries []pair, v reflect.Value, at position, parent *keyScope) {
+	d.fillKeys(entries, v, &keyScope{keys: d.fieldsOf(v.Type()), path: at.path, parent: parent})
 }
 
-func (d *decoder) keys(entries []pair, v reflect.Value, b *block) {
+func (d *decoder) fillKeys(entries []pair, v reflect.Value, b *keyScope) {
 	for _, e := range entries {
-		if d.full() {
+		if d.tooManyProblems() {
 			return
 		}
 		i := slices.IndexFunc(b.keys, func(f field) bool { return f.key == e.key.Value })
 		if i < 0 {
-			d.unknown(e.key, b)
+			d.reportUnknownKey(e.key, b)
 			continue
 		}
 		f := b.keys[i]
-		d.value(e.value, v.FieldByIndex(f.index), f, placed(e.key, dotted(b.path, f.key)), b)
+		d.fillValue(e.value, v.FieldByIndex(f.index), f, positionOf(e.key, joinPath(b.path, f.key)), b)
 	}
 }
 
-func (d *decoder) unknown(key *yaml.Node, b *block) {
-	p := placed(key, join(b.path, key.Value))
+func (d *decoder) reportUnknownKey(key *yaml.Node, b *keyScope) {
+	p := positionOf(key, joinKey(b.path, key.Value))
 	remedy := ""
-	if plainKey.MatchString(key.Value) {
-		remedy = d.unknownKey(key.Value, b)
+	if plainKeyForm.MatchString(key.Value) {
+		remedy = d.unknownKeyRemedy(key.Value, b)
 	}
 	d.report(p, "unknown key", remedy)
 }
 
-// dictionary fills a map, whose keys are the user's.
-func (d *decoder) dictionary(entries []pair, v reflect.Value, f field, at place, up *block) {
-	if !d.fits(len(entries), f, at) {
+// fillMap fills a map, whose keys are the user's.
+func (d *decoder) fillMap(entries []pair, v reflect.Value, f field, at position, parent *keyScope) {
+	if !d.checkLength(len(entries), f, at) {
 		return
 	}
 	m := reflect.MakeMapWithSize(v.Type(), len(entries))
 	v.Set(m)
 	for _, e := range entries {
-		if d.full() {
+		if d.tooManyProblems() {
 			return
 		}
-		p := placed(e.key, join(at.path, e.key.Value))
+		p := positionOf(e.key, joinKey(at.path, e.key.Value))
 		switch {
 		case e.key.Value == "":
 			d.report(p, "the key is empty", "")
@@ -384,37 +384,37 @@ func (d *decoder) dictionary(entries []pair, v reflect.Value, f field, at place,
 			continue
 		}
 		elem := reflect.New(v.Type().Elem())
-		d.value(e.value, elem.Elem(), field{typ: f.typ, enum: f.enum}, p, up)
+		d.fillValue(e.value, elem.Elem(), field{typ: f.typ, enum: f.enum}, p, parent)
 		m.SetMapIndex(reflect.ValueOf(e.key.Value).Convert(v.Type().Key()), elem.Elem())
 		if v.CanAddr() {
-			d.places[entry{v.Addr().Interface(), e.key.Value}] = d.places[elem.Interface()]
-			delete(d.places, elem.Interface())
+			d.positions[mapEntry{v.Addr().Interface(), e.key.Value}] = d.positions[elem.Interface()]
+			delete(d.positions, elem.Interface())
 		}
 	}
 }
 
-func (d *decoder) list(n *yaml.Node, v reflect.Value, f field, at place, up *block) bool {
-	if !d.kind(n, yaml.SequenceNode, "a list", at) {
+func (d *decoder) fillList(n *yaml.Node, v reflect.Value, f field, at position, parent *keyScope) bool {
+	if !d.checkNodeKind(n, yaml.SequenceNode, "a list", at) {
 		return false
 	}
-	if d.visits += len(n.Content); d.spent() || !d.fits(len(n.Content), f, at) {
+	if d.visits += len(n.Content); d.visitLimitReached() || !d.checkLength(len(n.Content), f, at) {
 		return false
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))) // at once: elements must not move, their addresses are places
 	for i, c := range n.Content {
-		if d.full() || d.spent() {
+		if d.tooManyProblems() || d.visitLimitReached() {
 			return false
 		}
-		d.value(c, v.Index(i), field{enum: f.enum, names: f.names}, placed(c, index(at.path, i)), up)
-		if n == d.spare {
+		d.fillValue(c, v.Index(i), field{enum: f.enum, names: f.names}, positionOf(c, indexPath(at.path, i)), parent)
+		if n == d.disposable {
 			n.Content[i] = nil
 		}
 	}
 	return true
 }
 
-// kind reports a node of another kind than the wanted one, without repeating it.
-func (d *decoder) kind(n *yaml.Node, want yaml.Kind, called string, at place) bool {
+// checkNodeKind reports a node of another kind than the wanted one, without repeating it.
+func (d *decoder) checkNodeKind(n *yaml.Node, want yaml.Kind, called string, at position) bool {
 	switch {
 	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" && n.Style&yaml.TaggedStyle == 0:
 		d.report(at, "has no value", "give it "+called+" or remove it")

@@ -51,26 +51,26 @@ func (a *Account) inherit(f *File) {
 	if a.Overlap == "" {
 		a.Overlap = f.Overlap
 	}
-	a.Collect = a.Collect.over(f.Defaults)
-	a.complete(a.Collect.Regions)
+	a.Collect = a.Collect.withDefaults(f.Defaults)
+	a.applyDefaults(a.Collect.Regions)
 }
 
-// complete fills in what a sign-in leaves open.
-func (a *SignIn) complete(regions []string) {
-	a.expand(regions)
+// applyDefaults fills in what a sign-in leaves open.
+func (a *SignIn) applyDefaults(regions []string) {
+	a.expandShorthand(regions)
 	if a.ARN != "" {
-		a.RoleSession.complete()
+		a.RoleSession.applyDefaults()
 	}
 	for i := range a.Roles {
-		a.Roles[i].complete()
+		a.Roles[i].applyDefaults()
 	}
 	if a.SerialNumber != "" && a.MFASessionDuration == 0 {
 		a.MFASessionDuration = defaultMFASession
 	}
 }
 
-// over is c, with what it does not say taken from below.
-func (c Collect) over(below Collect) Collect {
+// withDefaults is c, with what it does not say taken from below.
+func (c Collect) withDefaults(below Collect) Collect {
 	if c.Regions == nil {
 		c.Regions = below.Regions
 	}
@@ -89,7 +89,7 @@ func (c Collect) over(below Collect) Collect {
 	return c
 }
 
-func (r *RoleSession) complete() {
+func (r *RoleSession) applyDefaults() {
 	if r.SessionName == "" {
 		r.SessionName = defaultSessionName
 	}

@@ -7,7 +7,7 @@ import (
 
 // Each block that the page on signing in shows is one that works.
 func TestSignInPage(t *testing.T) {
-	page := files(t, "../docs/sign-in.md")["../docs/sign-in.md"]
+	page := readFiles(t, "../docs/sign-in.md")["../docs/sign-in.md"]
 	blocks := regexp.MustCompile("`(\\{[^{`][^`]*\\})`").FindAllSubmatch(page, -1)
 	if len(blocks) < 20 {
 		t.Fatalf("%d blocks: the page is read wrongly", len(blocks))

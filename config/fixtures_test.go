@@ -112,8 +112,8 @@ type shownOptions struct {
 
 func (*shownOptions) NeedsStore() (string, string, bool) { return "", "", true }
 
-func known() Known {
-	return Known{
+func testRegistry() Registry {
+	return Registry{
 		Kinds: []string{"ec2_image", "ec2_instance", "ec2_snapshot", "ec2_volume"},
 		Outputs: map[string]func() any{
 			"stdout": func() any { return &stdoutOptions{} },
@@ -124,8 +124,8 @@ func known() Known {
 	}
 }
 
-// env and read are the environment and the files that the test data refers to.
-func env(name string) (string, bool) {
+// testEnv and read are the environment and the files that the test data refers to.
+func testEnv(name string) (string, bool) {
 	v, ok := map[string]string{
 		"EMPTY":         "",
 		"PLACEHOLDER":   "<AWS AK ID>",
@@ -150,7 +150,7 @@ func env(name string) (string, bool) {
 	return v, ok
 }
 
-func read(path string) ([]byte, error) {
+func testReadFile(path string) ([]byte, error) {
 	switch path {
 	case "/run/secrets/ak":
 		return []byte(exampleSecret + "\n"), nil
@@ -170,15 +170,15 @@ func read(path string) ([]byte, error) {
 
 // load is what the program does: both passes.
 func load(b []byte, name string) (*File, error) {
-	f, err := Parse(b, name, known())
+	f, err := Parse(b, name, testRegistry())
 	if err != nil {
 		return nil, err
 	}
-	return f, f.Resolve(env, read)
+	return f, f.Resolve(testEnv, testReadFile)
 }
 
-// noSecret fails if any of the planted values stands in what a person will read.
-func noSecret(t testing.TB, in string, err error) {
+// checkNoSecret fails if any of the planted values stands in what a person will read.
+func checkNoSecret(t testing.TB, in string, err error) {
 	t.Helper()
 	var ps Problems
 	text := fmt.Sprint(err)
@@ -192,7 +192,7 @@ func noSecret(t testing.TB, in string, err error) {
 	}
 }
 
-func files(t testing.TB, pattern string) map[string][]byte {
+func readFiles(t testing.TB, pattern string) map[string][]byte {
 	t.Helper()
 	paths, err := filepath.Glob(pattern)
 	if err != nil || len(paths) == 0 {

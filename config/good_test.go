@@ -17,153 +17,155 @@ import (
 // What each file of testdata/good must become. A file without an entry fails.
 var good = map[string]func(t *testing.T, f *File){
 	"seed-1-access-key": func(t *testing.T, f *File) {
-		a := only(t, f)
-		equal(t, "name", a.Name, "china")
-		equal(t, "ak_id", a.AKID, "AKIAIOSFODNN7EXAMPLE")
-		equal(t, "ak_secret", a.AKSecret.Reveal(), exampleSecret)
-		equal(t, "regions", a.Collect.Regions, []string{"cn-northwest-1"})
-		equal(t, "kinds", a.Collect.Kinds, []string{"ec2_instance"})
-		equal(t, "schedule", a.Schedule, "*/15 * * * *")
-		equal(t, "timezone", a.Timezone, "UTC")
-		equal(t, "timeout", a.Timeout, Duration(time.Hour))
-		equal(t, "overlap", a.Overlap, "skip")
-		equal(t, "role", a.Role, Role{})
-		equal(t, "line", a.Line, 2)
-		equal(t, "outputs", len(f.Outputs), 1)
-		equal(t, "output", f.Outputs[0].Type, "stdout")
+		a := onlyAccount(t, f)
+		checkEqual(t, "name", a.Name, "china")
+		checkEqual(t, "ak_id", a.AKID, "AKIAIOSFODNN7EXAMPLE")
+		checkEqual(t, "ak_secret", a.AKSecret.Reveal(), exampleSecret)
+		checkEqual(t, "regions", a.Collect.Regions, []string{"cn-northwest-1"})
+		checkEqual(t, "kinds", a.Collect.Kinds, []string{"ec2_instance"})
+		checkEqual(t, "schedule", a.Schedule, "*/15 * * * *")
+		checkEqual(t, "timezone", a.Timezone, "UTC")
+		checkEqual(t, "timeout", a.Timeout, Duration(time.Hour))
+		checkEqual(t, "overlap", a.Overlap, "skip")
+		checkEqual(t, "role", a.Role, Role{})
+		checkEqual(t, "line", a.Line, 2)
+		checkEqual(t, "outputs", len(f.Outputs), 1)
+		checkEqual(t, "output", f.Outputs[0].Type, "stdout")
 	},
 	"seed-2-key-and-role": func(t *testing.T, f *File) {
-		equal(t, "role", only(t, f).Role, Role{ARN: "arn:aws-cn:iam::222222222222:role/collector", RoleSession: RoleSession{SessionName: "guance", Duration: Duration(time.Hour)}})
+		checkEqual(t, "role", onlyAccount(t, f).Role, Role{ARN: "arn:aws-cn:iam::222222222222:role/collector", RoleSession: RoleSession{SessionName: "guance", Duration: Duration(time.Hour)}})
 	},
 	"seed-3-mfa": func(t *testing.T, f *File) {
-		a := only(t, f)
-		equal(t, "token_code", a.TokenCode.Reveal(), "012345")
-		equal(t, "mfa_session_duration", a.MFASessionDuration, Duration(36*time.Hour))
-		warned(t, f, "account.token_code")
+		a := onlyAccount(t, f)
+		checkEqual(t, "token_code", a.TokenCode.Reveal(), "012345")
+		checkEqual(t, "mfa_session_duration", a.MFASessionDuration, Duration(36*time.Hour))
+		checkWarnings(t, f, "account.token_code")
 	},
 	"seed-3-mfa-and-role": func(t *testing.T, f *File) {
-		a := only(t, f)
-		equal(t, "token_code", a.TokenCode.Reveal(), "012345")
-		equal(t, "role", a.SessionName, "guance")
-		warned(t, f, "account.token_code")
+		a := onlyAccount(t, f)
+		checkEqual(t, "token_code", a.TokenCode.Reveal(), "012345")
+		checkEqual(t, "role", a.SessionName, "guance")
+		checkWarnings(t, f, "account.token_code")
 	},
 	"seed-4-instance-role": func(t *testing.T, f *File) {
-		a := only(t, f)
-		equal(t, "name", a.Name, "here")
-		equal(t, "regions", a.Collect.Regions, []string{"*"})
+		a := onlyAccount(t, f)
+		checkEqual(t, "name", a.Name, "here")
+		checkEqual(t, "regions", a.Collect.Regions, []string{"*"})
 	},
 	"seed-5-schedule": func(t *testing.T, f *File) {
-		equal(t, "timeout", f.Timeout, Duration(time.Hour))
-		equal(t, "name", only(t, f).Name, "default")
+		checkEqual(t, "timeout", f.Timeout, Duration(time.Hour))
+		checkEqual(t, "name", onlyAccount(t, f).Name, "default")
 	},
 	"seed-13-machine-and-role": func(t *testing.T, f *File) {
-		equal(t, "sources", each(f, func(a Account) string { return a.CredentialSource }), []string{"Ec2InstanceMetadata", "Environment", "EcsContainer"})
-		equal(t, "sessions", each(f, func(a Account) string { return a.SessionName }), []string{"collector", "collector", "collector"})
-		equal(t, "lines", []int{f.Accounts[0].Account().Line, f.Accounts[1].Account().Line, f.Accounts[2].Account().Line}, []int{2, 5, 8})
+		checkEqual(t, "sources", mapAccounts(f, func(a Account) string { return a.CredentialSource }), []string{"Ec2InstanceMetadata", "Environment", "EcsContainer"})
+		checkEqual(t, "sessions", mapAccounts(f, func(a Account) string { return a.SessionName }), []string{"collector", "collector", "collector"})
+		checkEqual(t, "lines", []int{f.Accounts[0].Account().Line, f.Accounts[1].Account().Line, f.Accounts[2].Account().Line}, []int{2, 5, 8})
 	},
 	"chain": func(t *testing.T, f *File) {
-		equal(t, "roles", only(t, f).Roles, []Role{
+		checkEqual(t, "roles", onlyAccount(t, f).Roles, []Role{
 			{ARN: "arn:aws:iam::111111111111:role/hub", RoleSession: RoleSession{SessionName: "collector", Duration: Duration(3 * time.Hour)}},
 			{ARN: "arn:aws:iam::222222222222:role/team/reader", RoleSession: RoleSession{SessionName: "me@example.com", ExternalID: "0042", Duration: Duration(30 * time.Minute)}},
 		})
 	},
-	"temporary-key": func(t *testing.T, f *File) { equal(t, "token", only(t, f).SessionToken.Reveal(), exampleToken) },
+	"temporary-key": func(t *testing.T, f *File) {
+		checkEqual(t, "token", onlyAccount(t, f).SessionToken.Reveal(), exampleToken)
+	},
 	"hardware-mfa": func(t *testing.T, f *File) {
-		equal(t, "token_code", only(t, f).TokenCode.Reveal(), "012345")
-		equal(t, "mfa_session_duration", only(t, f).MFASessionDuration, Duration(12*time.Hour))
-		warned(t, f, "accounts[0].token_code")
+		checkEqual(t, "token_code", onlyAccount(t, f).TokenCode.Reveal(), "012345")
+		checkEqual(t, "mfa_session_duration", onlyAccount(t, f).MFASessionDuration, Duration(12*time.Hour))
+		checkWarnings(t, f, "accounts[0].token_code")
 	},
 	"seed-9-account-and-role": func(t *testing.T, f *File) {
-		equal(t, "roles", each(f, func(a Account) string { return a.ARN }), []string{
+		checkEqual(t, "roles", mapAccounts(f, func(a Account) string { return a.ARN }), []string{
 			"arn:aws:iam::222222222222:role/manage-role", "arn:aws-cn:iam::333333333333:role/team/manage-role", "arn:aws-cn:iam::444444444444:role/manage-role", "", "arn:aws-cn:iam::666666666666:role/manage-role",
 		})
-		equal(t, "role", f.Accounts[0].Account().Role, Role{ARN: "arn:aws:iam::222222222222:role/manage-role", RoleSession: RoleSession{SessionName: "collector", ExternalID: "0042", Duration: Duration(time.Hour)}})
-		equal(t, "partitions", each(f, func(a Account) string { return a.Partition }), []string{"", "aws-cn", "", "aws", ""})
-		warned(t, f)
+		checkEqual(t, "role", f.Accounts[0].Account().Role, Role{ARN: "arn:aws:iam::222222222222:role/manage-role", RoleSession: RoleSession{SessionName: "collector", ExternalID: "0042", Duration: Duration(time.Hour)}})
+		checkEqual(t, "partitions", mapAccounts(f, func(a Account) string { return a.Partition }), []string{"", "aws-cn", "", "aws", ""})
+		checkWarnings(t, f)
 	},
 	"session-key": func(t *testing.T, f *File) {
 		key, err := ParseSessionKey(f.SessionKey.Reveal())
-		equal(t, "session_key", err, nil)
-		equal(t, "session_key", key.Reveal(), "01234567890123456789012345678901")
+		checkEqual(t, "session_key", err, nil)
+		checkEqual(t, "session_key", key.Reveal(), "01234567890123456789012345678901")
 	},
 	"session": func(t *testing.T, f *File) {
-		r := only(t, f).Role
-		equal(t, "source_identity", r.SourceIdentity, "collector@example.com")
-		equal(t, "session_tags", r.SessionTags, map[string]string{"team": "platform", "cost:center": "0042"})
-		equal(t, "session_policy", strings.HasPrefix(r.SessionPolicy, `{"Version"`), true)
+		r := onlyAccount(t, f).Role
+		checkEqual(t, "source_identity", r.SourceIdentity, "collector@example.com")
+		checkEqual(t, "session_tags", r.SessionTags, map[string]string{"team": "platform", "cost:center": "0042"})
+		checkEqual(t, "session_policy", strings.HasPrefix(r.SessionPolicy, `{"Version"`), true)
 	},
 	"mfa-for-good": func(t *testing.T, f *File) {
 		seed, err := ParseTOTP(f.Accounts[0].Account().TOTPSeed.Reveal())
-		equal(t, "seed", []string{seed.Algorithm, seed.Period.String()}, []string{"SHA256", "1m0s"})
-		equal(t, "seed", err, nil)
-		equal(t, "token_command", f.Accounts[1].Account().TokenCommand, []string{"pass", "otp", "prod"})
-		equal(t, "durations", each(f, func(a Account) string { return a.MFASessionDuration.String() }), []string{"36h", "36h", "36h", "12h"})
-		warned(t, f, "accounts[2].serial_number", "accounts[3].token_code")
+		checkEqual(t, "seed", []string{seed.Algorithm, seed.Period.String()}, []string{"SHA256", "1m0s"})
+		checkEqual(t, "seed", err, nil)
+		checkEqual(t, "token_command", f.Accounts[1].Account().TokenCommand, []string{"pass", "otp", "prod"})
+		checkEqual(t, "durations", mapAccounts(f, func(a Account) string { return a.MFASessionDuration.String() }), []string{"36h", "36h", "36h", "12h"})
+		checkWarnings(t, f, "accounts[2].serial_number", "accounts[3].token_code")
 	},
 	"inherit": func(t *testing.T, f *File) {
 		all, own := f.Accounts[0].Account(), f.Accounts[1].Account()
-		equal(t, "all", all.Collect, f.Defaults)
-		equal(t, "all", []string{all.Schedule, all.Timezone, all.Timeout.String(), all.Overlap}, []string{"@hourly", "Europe/Berlin", "30m", "queue"})
-		equal(t, "own", own.Collect, Collect{Regions: []string{"us-east-1"}, Kinds: []string{"ec2_volume"}, Schedules: map[string]string{}, ExpectDenied: []Expect{}, Sensitive: "clear"})
-		equal(t, "own", []string{own.Schedule, own.Timezone, own.Timeout.String(), own.Overlap}, []string{"0 3 * * *", "Asia/Tokyo", "1m30s", "cancel"})
+		checkEqual(t, "all", all.Collect, f.Defaults)
+		checkEqual(t, "all", []string{all.Schedule, all.Timezone, all.Timeout.String(), all.Overlap}, []string{"@hourly", "Europe/Berlin", "30m", "queue"})
+		checkEqual(t, "own", own.Collect, Collect{Regions: []string{"us-east-1"}, Kinds: []string{"ec2_volume"}, Schedules: map[string]string{}, ExpectDenied: []ExpectedDenial{}, Sensitive: "clear"})
+		checkEqual(t, "own", []string{own.Schedule, own.Timezone, own.Timeout.String(), own.Overlap}, []string{"0 3 * * *", "Asia/Tokyo", "1m30s", "cancel"})
 	},
 	"names": func(t *testing.T, f *File) {
-		equal(t, "names", each(f, func(a Account) string { return a.Name }), []string{"default-caaa62d5", "account-3", "default-caaa62d5-2", "four", "five"})
-		equal(t, "formerly", f.Formerly, map[string]string{"default-caaa62d5": "account-1", "default-caaa62d5-2": "account-3-2"})
-		warned(t, f, "accounts[2]")
+		checkEqual(t, "names", mapAccounts(f, func(a Account) string { return a.Name }), []string{"default-caaa62d5", "account-3", "default-caaa62d5-2", "four", "five"})
+		checkEqual(t, "formerly", f.FormerNames, map[string]string{"default-caaa62d5": "account-1", "default-caaa62d5-2": "account-3-2"})
+		checkWarnings(t, f, "accounts[2]")
 	},
-	"two-partitions": func(t *testing.T, f *File) { equal(t, "accounts", len(f.Accounts), 3) },
+	"two-partitions": func(t *testing.T, f *File) { checkEqual(t, "accounts", len(f.Accounts), 3) },
 	"references": func(t *testing.T, f *File) {
-		equal(t, "timeout", f.Timeout, Duration(90*time.Second))
-		equal(t, "pages", f.Limits.Pages, 8)
-		equal(t, "gzip", *f.Limits.GZIP, false)
-		equal(t, "output", f.Outputs[0].Options.(*fileOptions).Path, "out.jsonl")
-		a := only(t, f)
-		equal(t, "name", a.Name, "prod-eu")
-		equal(t, "ak_id", a.AKID, "AKIAIOSFODNN7EXAMPLE")
-		equal(t, "ak_secret", a.AKSecret.Reveal(), exampleSecret)
-		equal(t, "extra_tags", a.ExtraTags, map[string]string{"price": "10$ or 8$", "empty": "", "literal": "${env:NAME}"})
+		checkEqual(t, "timeout", f.Timeout, Duration(90*time.Second))
+		checkEqual(t, "pages", f.Limits.Pages, 8)
+		checkEqual(t, "gzip", *f.Limits.GZIP, false)
+		checkEqual(t, "output", f.Outputs[0].Options.(*fileOptions).Path, "out.jsonl")
+		a := onlyAccount(t, f)
+		checkEqual(t, "name", a.Name, "prod-eu")
+		checkEqual(t, "ak_id", a.AKID, "AKIAIOSFODNN7EXAMPLE")
+		checkEqual(t, "ak_secret", a.AKSecret.Reveal(), exampleSecret)
+		checkEqual(t, "extra_tags", a.ExtraTags, map[string]string{"price": "10$ or 8$", "empty": "", "literal": "${env:NAME}"})
 	},
 	"anchors": func(t *testing.T, f *File) {
-		equal(t, "names", each(f, func(a Account) string { return a.Name }), []string{"one", "two", "three"})
-		equal(t, "two", f.Accounts[1].Account().ExtraTags, map[string]string{"team": "platform", "tier": "gold"})
-		equal(t, "three", f.Accounts[2].Account().ExtraTags, map[string]string{"team": "platform", "tier": "silver", "zone": "b"})
-		equal(t, "three", f.Accounts[2].Account().Collect.Regions, []string{"eu-central-1", "eu-west-1"})
+		checkEqual(t, "names", mapAccounts(f, func(a Account) string { return a.Name }), []string{"one", "two", "three"})
+		checkEqual(t, "two", f.Accounts[1].Account().ExtraTags, map[string]string{"team": "platform", "tier": "gold"})
+		checkEqual(t, "three", f.Accounts[2].Account().ExtraTags, map[string]string{"team": "platform", "tier": "silver", "zone": "b"})
+		checkEqual(t, "three", f.Accounts[2].Account().Collect.Regions, []string{"eu-central-1", "eu-west-1"})
 	},
 	"as-written": func(t *testing.T, f *File) {
-		a := only(t, f)
-		equal(t, "text", []string{a.Name, a.AccountID, a.ExternalID}, []string{"0042", "012345678901", "1e3"})
-		equal(t, "extra_tags", a.ExtraTags, map[string]string{"cost_center": "0123", "on": "yes", "live": "true", "since": "2026-01-02", "version": "1.10"})
+		a := onlyAccount(t, f)
+		checkEqual(t, "text", []string{a.Name, a.AccountID, a.ExternalID}, []string{"0042", "012345678901", "1e3"})
+		checkEqual(t, "extra_tags", a.ExtraTags, map[string]string{"cost_center": "0123", "on": "yes", "live": "true", "since": "2026-01-02", "version": "1.10"})
 	},
 	"durations": func(t *testing.T, f *File) {
-		equal(t, "durations", []Duration{f.Jitter, f.Timeout, f.DrainTimeout, f.Limits.MaxBackoff, f.Limits.CallTimeout},
+		checkEqual(t, "durations", []Duration{f.Jitter, f.Timeout, f.DrainTimeout, f.Limits.MaxBackoff, f.Limits.CallTimeout},
 			[]Duration{0, Duration(7 * 24 * time.Hour), Duration(1500 * time.Millisecond), Duration(500 * time.Millisecond), Duration(90 * time.Second)})
 	},
 	"outputs": func(t *testing.T, f *File) {
-		equal(t, "stdout", f.Outputs[0].Options.(*stdoutOptions).Ends, true)
+		checkEqual(t, "stdout", f.Outputs[0].Options.(*stdoutOptions).Ends, true)
 		o := f.Outputs[1].Options.(*fileOptions)
-		equal(t, "file", []any{o.Path, o.Compression, o.Rotate.MaxBytes, o.Rotate.MaxAge, o.Rotate.Keep}, []any{"out/records.jsonl", "zstd", size(65536), time.Hour, 3})
+		checkEqual(t, "file", []any{o.Path, o.Compression, o.Rotate.MaxBytes, o.Rotate.MaxAge, o.Rotate.Keep}, []any{"out/records.jsonl", "zstd", size(65536), time.Hour, 3})
 		h := f.Outputs[2].Options.(*httpOptions)
-		equal(t, "http", []any{h.Token.Reveal(), h.Headers["x"].Reveal(), h.Codes, h.Rate, *h.Weight, h.Routes[1].To}, []any{"planted-token", "planted-header", []int{200, 204}, 2.0, uint8(3), "/b"})
-		equal(t, "line", f.Outputs[2].Line, 5)
+		checkEqual(t, "http", []any{h.Token.Reveal(), h.Headers["x"].Reveal(), h.Codes, h.Rate, *h.Weight, h.Routes[1].To}, []any{"planted-token", "planted-header", []int{200, 204}, 2.0, uint8(3), "/b"})
+		checkEqual(t, "line", f.Outputs[2].Line, 5)
 	},
 	"store-keep": func(t *testing.T, f *File) {
-		equal(t, "store", f.Store, Store{Type: "sqlite", Sync: "full"})
+		checkEqual(t, "store", f.Store, Store{Type: "sqlite", Sync: "full"})
 	},
 	"store-postgres": func(t *testing.T, f *File) {
-		equal(t, "dsn", f.Store.DSN.Reveal(), plantedDSN)
+		checkEqual(t, "dsn", f.Store.DSN.Reveal(), plantedDSN)
 		f.Store.DSN = secret.String{}
-		equal(t, "store", f.Store, Store{Type: "postgres", Schema: "inventory_2", Keep: Duration(30 * 24 * time.Hour), Sync: "normal"})
+		checkEqual(t, "store", f.Store, Store{Type: "postgres", Schema: "inventory_2", Keep: Duration(30 * 24 * time.Hour), Sync: "normal"})
 	},
 	"store-and-engine": func(t *testing.T, f *File) {
-		equal(t, "store", f.Store, Store{Type: "none", Keep: Duration(400 * 24 * time.Hour), Sync: "normal"})
-		equal(t, "web", f.Web, Web{Listen: ":0", LabelTags: []string{"team"}, MetricsDetail: true, ConfigFile: "web.yaml",
+		checkEqual(t, "store", f.Store, Store{Type: "none", Keep: Duration(400 * 24 * time.Hour), Sync: "normal"})
+		checkEqual(t, "web", f.Web, Web{Listen: ":0", LabelTags: []string{"team"}, MetricsDetail: true, ConfigFile: "web.yaml",
 			Hosts: []string{"collector", "*.Example.com", "10.0.0.1", "::1", "[2001:db8::7]", "prod.example.com"}})
 	},
 }
 
 func TestGood(t *testing.T) {
-	for path, b := range files(t, "testdata/good/*.yaml") {
+	for path, b := range readFiles(t, "testdata/good/*.yaml") {
 		name := strings.TrimSuffix(filepath.Base(path), ".yaml")
 		t.Run(name, func(t *testing.T) {
 			f, err := load(b, path)
@@ -175,14 +177,14 @@ func TestGood(t *testing.T) {
 				t.Fatal("says nothing about what it must become")
 			}
 			check(t, f)
-			if err := f.Resolve(env, read); err != nil {
+			if err := f.Resolve(testEnv, testReadFile); err != nil {
 				t.Errorf("a second Resolve: %v", err)
 			}
 		})
 	}
 }
 
-func only(t *testing.T, f *File) Account {
+func onlyAccount(t *testing.T, f *File) Account {
 	t.Helper()
 	if len(f.Accounts) != 1 {
 		t.Fatalf("got %d accounts", len(f.Accounts))
@@ -190,7 +192,7 @@ func only(t *testing.T, f *File) Account {
 	return f.Accounts[0].Account()
 }
 
-func each[T any](f *File, of func(Account) T) []T {
+func mapAccounts[T any](f *File, of func(Account) T) []T {
 	var all []T
 	for _, b := range f.Accounts {
 		all = append(all, of(b.Account()))
@@ -198,20 +200,20 @@ func each[T any](f *File, of func(Account) T) []T {
 	return all
 }
 
-func equal[T any](t *testing.T, what string, got, want T) {
+func checkEqual[T any](t *testing.T, what string, got, want T) {
 	t.Helper()
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%s: got %#v, want %#v", what, got, want)
 	}
 }
 
-func warned(t *testing.T, f *File, paths ...string) {
+func checkWarnings(t *testing.T, f *File, paths ...string) {
 	t.Helper()
 	var got []string
 	for _, w := range f.Warnings {
 		got = append(got, w.Path)
 	}
-	equal(t, "warnings", got, paths)
+	checkEqual(t, "warnings", got, paths)
 }
 
 func TestWarnings(t *testing.T) {
@@ -236,7 +238,7 @@ web: {hosts: [collector, "*"]}
 	if err != nil {
 		t.Fatal(err)
 	}
-	noSecret(t, "warnings", Problems(f.Warnings))
+	checkNoSecret(t, "warnings", Problems(f.Warnings))
 	want := []string{
 		`c.yaml:5: accounts[0].ak_id: is not used: profile wins; remove one of them`,
 		`c.yaml:7: accounts[0].credential_source: is not used: profile wins; remove one of them`,
@@ -254,43 +256,43 @@ web: {hosts: [collector, "*"]}
 
 // Before Resolve, a reference is kept as it is written; after a Resolve that fails, too.
 func TestResolveFails(t *testing.T) {
-	f, err := Parse([]byte("accounts: [{name: '${env:NOT_SET}'}]\ntimeout: ${env:NOT_SET}"), "c.yaml", known())
+	f, err := Parse([]byte("accounts: [{name: '${env:NOT_SET}'}]\ntimeout: ${env:NOT_SET}"), "c.yaml", testRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		err := f.Resolve(env, read)
+		err := f.Resolve(testEnv, testReadFile)
 		want := "c.yaml:1: accounts[0].name: ${env:NOT_SET}: the variable is not set, or is empty\nc.yaml:2: timeout: ${env:NOT_SET}: the variable is not set, or is empty"
 		if err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
-		equal(t, "name", f.Accounts[0].Account().Name, "${env:NOT_SET}")
-		equal(t, "timeout", f.Timeout, Duration(time.Hour))
+		checkEqual(t, "name", f.Accounts[0].Account().Name, "${env:NOT_SET}")
+		checkEqual(t, "timeout", f.Timeout, Duration(time.Hour))
 	}
 }
 
 // Each reference is followed once, however often it stands in the file.
 func TestResolveReadsOnce(t *testing.T) {
-	f, err := Parse([]byte("accounts: [{name: 'a-${file:/n}', profile: '${file:/n}'}, {name: 'b-${file:/n}'}]"), "", known())
+	f, err := Parse([]byte("accounts: [{name: 'a-${file:/n}', profile: '${file:/n}'}, {name: 'b-${file:/n}'}]"), "", testRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
 	reads := 0
-	err = f.Resolve(env, func(string) ([]byte, error) {
+	err = f.Resolve(testEnv, func(string) ([]byte, error) {
 		reads++
 		return fmt.Appendf(nil, "%d\n", reads), nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "reads", reads, 1)
-	equal(t, "values", []string{f.Accounts[0].Account().Name, f.Accounts[0].Account().Profile, f.Accounts[1].Account().Name}, []string{"a-1", "1", "b-1"})
+	checkEqual(t, "reads", reads, 1)
+	checkEqual(t, "values", []string{f.Accounts[0].Account().Name, f.Accounts[0].Account().Profile, f.Accounts[1].Account().Name}, []string{"a-1", "1", "b-1"})
 }
 
 // A configuration that is printed by mistake, in whatever way, shows no secret: neither before nor after Resolve.
 func TestFilePrintsNoSecret(t *testing.T) {
-	for path, b := range files(t, "testdata/good/*.yaml") {
-		f, err := Parse(b, path, known())
+	for path, b := range readFiles(t, "testdata/good/*.yaml") {
+		f, err := Parse(b, path, testRegistry())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -303,7 +305,7 @@ func TestFilePrintsNoSecret(t *testing.T) {
 					t.Errorf("%s: %q is printed:\n%s", path, s, text)
 				}
 			}
-			if err := f.Resolve(env, read); err != nil {
+			if err := f.Resolve(testEnv, testReadFile); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -344,8 +346,8 @@ func TestDefaultsStand(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Defaults()
-	want.Accounts, want.Outputs, want.Formerly = f.Accounts, f.Outputs, map[string]string{"default": "account-1"}
-	equal(t, "file", *f, want)
+	want.Accounts, want.Outputs, want.FormerNames = f.Accounts, f.Outputs, map[string]string{"default": "account-1"}
+	checkEqual(t, "file", *f, want)
 }
 
 func TestScheduleOf(t *testing.T) {
@@ -362,7 +364,7 @@ func TestScheduleOf(t *testing.T) {
 }
 
 func TestExpected(t *testing.T) {
-	c := Collect{ExpectDenied: []Expect{{Region: "ap-*"}, {Region: "us-east-1", Kind: "ec2_v*"}}}
+	c := Collect{ExpectDenied: []ExpectedDenial{{Region: "ap-*"}, {Region: "us-east-1", Kind: "ec2_v*"}}}
 	var got []string
 	for _, region := range []string{"ap-east-1", "us-east-1", "us-west-1"} {
 		for _, kind := range []string{"ec2_image", "ec2_volume"} {
@@ -382,5 +384,5 @@ func TestSecretAsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "secret", f.Accounts[0].Account().AKSecret, secret.New("0123456789"))
+	checkEqual(t, "secret", f.Accounts[0].Account().AKSecret, secret.New("0123456789"))
 }

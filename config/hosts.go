@@ -12,18 +12,18 @@ import (
 // the RFCs, and in the service names of many compose files.
 var hostPattern = regexp.MustCompile(`^[A-Za-z0-9_*?-]+(\.[A-Za-z0-9_*?-]+)*\.?$`)
 
-// hosts judges web.hosts.
-func (d *decoder) hosts(w *Web) {
-	if p, ok := d.judged(&w.Hosts); ok && len(w.Hosts) == 0 {
+// checkHosts judges web.hosts.
+func (d *decoder) checkHosts(w *Web) {
+	if p, ok := d.checkable(&w.Hosts); ok && len(w.Hosts) == 0 {
 		d.report(p, "is empty", "name a host, or remove the key")
 	}
 	for i := range w.Hosts {
-		d.host(&w.Hosts[i])
+		d.checkHost(&w.Hosts[i])
 	}
 }
 
-func (d *decoder) host(ptr *string) {
-	p, ok := d.judged(ptr)
+func (d *decoder) checkHost(ptr *string) {
+	p, ok := d.checkable(ptr)
 	if !ok {
 		return
 	}

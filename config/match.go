@@ -42,13 +42,13 @@ func glob(pattern, name string) bool {
 	if !isGlob(pattern) {
 		return pattern == name
 	}
-	if !ascii(pattern) || !ascii(name) {
-		return match([]rune(pattern), []rune(name))
+	if !isASCII(pattern) || !isASCII(name) {
+		return matchGlob([]rune(pattern), []rune(name))
 	}
-	return match([]byte(pattern), []byte(name))
+	return matchGlob([]byte(pattern), []byte(name))
 }
 
-func ascii(s string) bool {
+func isASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
 			return false
@@ -57,7 +57,7 @@ func ascii(s string) bool {
 	return true
 }
 
-func match[C byte | rune](p, n []C) bool {
+func matchGlob[C byte | rune](p, n []C) bool {
 	star, mark := -1, 0
 	i, j := 0, 0
 	for j < len(n) {

@@ -14,40 +14,40 @@ import (
 
 // A Member is an account of an organization, as AWS Organizations describes it.
 type Member struct {
-	ID    string            `json:"id"`
-	Name  string            `json:"name"`
-	Email string            `json:"email,omitempty"`
-	State string            `json:"state"` // ACTIVE, SUSPENDED, PENDING_CLOSURE…
-	Above []string          `json:"above,omitempty"`
-	OU    string            `json:"ou,omitempty"` // names of the units in Above, joined by /; "" under the root
-	Tags  map[string]string `json:"tags,omitempty"`
+	ID        string            `json:"id"`
+	Name      string            `json:"name"`
+	Email     string            `json:"email,omitempty"`
+	State     string            `json:"state"` // ACTIVE, SUSPENDED, PENDING_CLOSURE…
+	ParentIDs []string          `json:"above,omitempty"`
+	OU        string            `json:"ou,omitempty"` // names of the units in Above, joined by /; "" under the root
+	Tags      map[string]string `json:"tags,omitempty"`
 }
 
-// Active is the state of a member that can be collected.
-const Active = "ACTIVE"
+// MemberActive is the state of a member that can be collected.
+const MemberActive = "ACTIVE"
 
-// Needs says what must be known of a member beside what the list of accounts tells: each of it costs calls.
-type Needs struct {
-	Above bool // the units that it is in
-	OU    bool // and their names
-	Tags  bool
+// MemberDetails says what must be known of a member beside what the list of accounts tells: each of it costs calls.
+type MemberDetails struct {
+	ParentIDs bool `json:"Above"` // the units that it is in; its name is part of the key of a saved member list
+	OU        bool // and their names
+	Tags      bool
 }
 
-// Needs is what the filters and the templates ask for.
-func (o Organization) Needs() Needs {
-	n := Needs{
-		Above: len(o.Include.OUs)+len(o.Exclude.OUs) > 0,
-		Tags:  len(o.Include.Tags)+len(o.Exclude.Tags) > 0,
+// RequiredDetails is what the filters and the templates ask for.
+func (o Organization) RequiredDetails() MemberDetails {
+	n := MemberDetails{
+		ParentIDs: len(o.Include.OUs)+len(o.Exclude.OUs) > 0,
+		Tags:      len(o.Include.Tags)+len(o.Exclude.Tags) > 0,
 	}
 	for _, text := range o.templates() {
 		if t, err := parseTemplate(text); err == nil {
-			_ = walk(t.Root, func(field []string) error {
+			_ = walkFields(t.Root, func(field []string) error {
 				n.OU, n.Tags = n.OU || field[0] == "OU", n.Tags || field[0] == "Tags"
 				return nil
 			})
 		}
 	}
-	n.Above = n.Above || n.OU
+	n.ParentIDs = n.ParentIDs || n.OU
 	return n
 }
 
@@ -59,19 +59,19 @@ func (o Organization) templates() []string {
 	return all
 }
 
-// Named reports whether the member is selected by what its id and its units tell; [Organization.Tagged], by its tags. Both must
+// SelectsByID reports whether the member is selected by what its id and its units tell; [Organization.Tagged], by its tags. Both must
 // hold. Two, because tags cost a call a member.
-func (o Organization) Named(m Member) bool {
+func (o Organization) SelectsByID(m Member) bool {
 	in, out := o.Include, o.Exclude
 	under := func(ous []string) bool {
-		return slices.ContainsFunc(m.Above, func(id string) bool { return slices.Contains(ous, id) })
+		return slices.ContainsFunc(m.ParentIDs, func(id string) bool { return slices.Contains(ous, id) })
 	}
 	return (len(in.OUs) == 0 || under(in.OUs)) && (len(in.Accounts) == 0 || slices.Contains(in.Accounts, m.ID)) &&
 		!under(out.OUs) && !slices.Contains(out.Accounts, m.ID)
 }
 
-// Tagged is the other half of [Organization.Named].
-func (o Organization) Tagged(m Member) bool {
+// SelectsByTags is the other half of [Organization.Named].
+func (o Organization) SelectsByTags(m Member) bool {
 	has := func(key, pattern string) bool {
 		value, ok := m.Tags[key]
 		return ok && Matches([]string{pattern}, value)
@@ -89,9 +89,9 @@ func (o Organization) Tagged(m Member) bool {
 	return true
 }
 
-// Accounts is an account block a member. via is who the block's own sign-in turned out to be: that account is entered as it
+// MemberAccounts is an account block a member. via is who the block's own sign-in turned out to be: that account is entered as it
 // stands, because the role that members have is usually not in the account that assumes it. Names that repeat get the id behind them.
-func (o Organization) Accounts(via record.Identity, members []Member) ([]Account, error) {
+func (o Organization) MemberAccounts(via record.Identity, members []Member) ([]Account, error) {
 	members = slices.SortedFunc(slices.Values(members), func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
 	compiled := map[string]*template.Template{}
 	for _, text := range o.templates() {
@@ -105,14 +105,14 @@ func (o Organization) Accounts(via record.Identity, members []Member) ([]Account
 	named := map[string]int{}
 	for _, m := range members {
 		a := Account{
-			SignIn: o.entering(via, m.ID), Collect: o.Collect, Schedule: o.Schedule, Timezone: o.Timezone, Timeout: o.Timeout,
+			SignIn: o.memberSignIn(via, m.ID), Collect: o.Collect, Schedule: o.Schedule, Timezone: o.Timezone, Timeout: o.Timeout,
 			Overlap: o.Overlap, Line: o.Line, ExtraTags: make(map[string]string, len(o.ExtraTags)),
 		}
 		name, err := render(compiled[o.Name], m)
 		if err != nil {
 			return nil, fmt.Errorf("%s: name of %s: %w", o.Label, m.ID, err)
 		}
-		a.Name = cmp.Or(fitName(name), m.ID)
+		a.Name = cmp.Or(sanitizeName(name), m.ID)
 		named[a.Name]++
 		for key, text := range o.ExtraTags {
 			if a.ExtraTags[key], err = render(compiled[text], m); err != nil {
@@ -129,10 +129,10 @@ func (o Organization) Accounts(via record.Identity, members []Member) ([]Account
 	return accounts, nil
 }
 
-// entering is how a member is entered: as via, and then by the role.
-func (o Organization) entering(via record.Identity, id string) SignIn {
+// memberSignIn is how a member is entered: as via, and then by the role.
+func (o Organization) memberSignIn(via record.Identity, id string) SignIn {
 	s := o.Via
-	s.AccountID, s.RoleName, s.Mark = id, "", "" // the account id says who a member is
+	s.AccountID, s.RoleName, s.Digest = id, "", "" // the account id says who a member is
 	if via.AccountID == id {
 		return s
 	}
@@ -153,16 +153,16 @@ func (a SignIn) Hops() []Role {
 	return nil
 }
 
-// IDKnown is the AWS account that the block is sure to be, by its last role or its account_id; "": only signing in tells.
-func (a SignIn) IDKnown() string {
+// KnownAccountID is the AWS account that the block is sure to be, by its last role or its account_id; "": only signing in tells.
+func (a SignIn) KnownAccountID() string {
 	if hops := a.Hops(); len(hops) > 0 {
 		return record.AccountOfARN(hops[len(hops)-1].ARN)
 	}
 	return a.AccountID
 }
 
-// fitName is a name as accountName takes it: AWS lets people call an account anything.
-func fitName(name string) string {
+// sanitizeName is a name as accountName takes it: AWS lets people call an account anything.
+func sanitizeName(name string) string {
 	name = strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsControl(r):
@@ -173,7 +173,7 @@ func fitName(name string) string {
 		return r
 	}, name)
 	name = strings.TrimRightFunc(strings.TrimLeft(name, "! "), unicode.IsSpace)
-	for len(name) > maxName-len("-123456789012") {
+	for len(name) > maxNameLength-len("-123456789012") {
 		name = strings.TrimSpace(strings.TrimSuffix(name, lastRune(name)))
 	}
 	return name
@@ -190,7 +190,7 @@ type memberFields struct {
 	Tags                map[string]string
 }
 
-const fieldsWanted = `{{.ID}}, {{.Name}}, {{.Email}}, {{.OU}}, {{.Tags.env}} or {{index .Tags "cost-center"}}`
+const templateFieldsHint = `{{.ID}}, {{.Name}}, {{.Email}}, {{.OU}}, {{.Tags.env}} or {{index .Tags "cost-center"}}`
 
 // parseTemplate is a template that uses a member's fields and nothing else.
 func parseTemplate(text string) (*template.Template, error) {
@@ -200,19 +200,19 @@ func parseTemplate(text string) (*template.Template, error) {
 		if _, rest, ok := strings.Cut(what, ": "); ok { // the line within the text
 			what = rest
 		}
-		return nil, Problem{Text: "is no template: " + what, Remedy: "want " + fieldsWanted}
+		return nil, Problem{Text: "is no template: " + what, Remedy: "want " + templateFieldsHint}
 	}
 	if len(t.Templates()) > 1 {
-		return nil, Problem{Text: "a template that defines others", Remedy: "want " + fieldsWanted}
+		return nil, Problem{Text: "a template that defines others", Remedy: "want " + templateFieldsHint}
 	}
 	if t.Tree == nil || t.Root == nil {
 		return t, nil // nothing but white space
 	}
-	if err := walk(t.Root, knownField); err != nil {
+	if err := walkFields(t.Root, checkField); err != nil {
 		return nil, err
 	}
 	if _, err := render(t, Member{ID: "123456789012"}); err != nil {
-		return nil, Problem{Text: "is no template of text: " + strings.TrimPrefix(err.Error(), "template: "), Remedy: "want " + fieldsWanted}
+		return nil, Problem{Text: "is no template of text: " + strings.TrimPrefix(err.Error(), "template: "), Remedy: "want " + templateFieldsHint}
 	}
 	return t, nil
 }
@@ -226,18 +226,18 @@ func render(t *template.Template, m Member) (string, error) {
 	return b.String(), err
 }
 
-func knownField(field []string) error {
+func checkField(field []string) error {
 	switch name := field[0]; name {
 	case "ID", "Name", "Email", "OU":
 		if len(field) > 1 {
-			return Problem{Text: "." + name + " is text and has no ." + field[1], Remedy: "want " + fieldsWanted}
+			return Problem{Text: "." + name + " is text and has no ." + field[1], Remedy: "want " + templateFieldsHint}
 		}
 	case "Tags":
 		if len(field) > 2 {
 			return Problem{Text: ".Tags." + field[1] + " is text and has no ." + field[2], Remedy: `a key with a dot is written {{index .Tags "` + strings.Join(field[1:], ".") + `"}}`}
 		}
 	default:
-		remedy := "want " + fieldsWanted
+		remedy := "want " + templateFieldsHint
 		if near := nearest(name, []string{"ID", "Name", "Email", "OU", "Tags"}); near != "" {
 			remedy = "did you mean {{." + near + "}}?"
 		}
@@ -246,11 +246,11 @@ func knownField(field []string) error {
 	return nil
 }
 
-// walk calls use with each field of the member that the template names. with, range and template are refused: under them a dot is another thing.
-func walk(n parse.Node, use func(field []string) error) error {
+// walkFields calls use with each field of the member that the template names. with, range and template are refused: under them a dot is another thing.
+func walkFields(n parse.Node, use func(field []string) error) error {
 	all := func(nodes ...parse.Node) error {
 		for _, n := range nodes {
-			if err := walk(n, use); err != nil {
+			if err := walkFields(n, use); err != nil {
 				return err
 			}
 		}
@@ -260,13 +260,13 @@ func walk(n parse.Node, use func(field []string) error) error {
 		if err := all(b.Pipe, b.List); err != nil || b.ElseList == nil {
 			return err
 		}
-		return walk(b.ElseList, use)
+		return walkFields(b.ElseList, use)
 	}
 	switch n := n.(type) {
 	case *parse.ListNode:
 		return all(n.Nodes...)
 	case *parse.ActionNode:
-		return walk(n.Pipe, use)
+		return walkFields(n.Pipe, use)
 	case *parse.IfNode:
 		return branch(&n.BranchNode)
 	case *parse.PipeNode:
@@ -282,21 +282,21 @@ func walk(n parse.Node, use func(field []string) error) error {
 			return use(n.Ident[1:])
 		}
 	case *parse.ChainNode:
-		return walk(n.Node, use)
+		return walkFields(n.Node, use)
 	case *parse.DotNode:
-		return Problem{Text: "{{.}} is the whole member", Remedy: "want " + fieldsWanted}
+		return Problem{Text: "{{.}} is the whole member", Remedy: "want " + templateFieldsHint}
 	case *parse.RangeNode, *parse.WithNode, *parse.TemplateNode, *parse.BreakNode, *parse.ContinueNode:
 		return Problem{Text: "range, with and template are not for a line of text", Remedy: "{{if}}, {{or}}, {{and}}, {{eq}} and {{printf}} are"}
 	}
 	return nil
 }
 
-// template judges one.
-func (d *decoder) template(p place, text string) {
+// checkTemplate judges one.
+func (d *decoder) checkTemplate(p position, text string) {
 	switch _, err := parseTemplate(text); {
 	case err == nil:
-	case p.from != "":
-		d.report(p, d.show(p, text)+" is no template of a member", "want "+fieldsWanted)
+	case p.references != "":
+		d.report(p, d.show(p, text)+" is no template of a member", "want "+templateFieldsHint)
 	default:
 		d.reportError(p, "", err)
 	}

@@ -27,13 +27,13 @@ func nameAccounts(blocks []*Account) (formerly map[string]string) {
 		}
 		taken = append(taken, a.Name)
 	}
-	old := positions(blocks, taken)
+	old := positionalNames(blocks, taken)
 	names := make([]string, len(unnamed))
 	for i, a := range unnamed {
 		names[i] = signInName(&a.SignIn)
 	}
 	formerly = make(map[string]string, len(unnamed))
-	for i, name := range distinct(names, taken, func(i int) string { return unnamed[i].which() }) {
+	for i, name := range distinctNames(names, taken, func(i int) string { return unnamed[i].nameDigest() }) {
 		formerly[name], unnamed[i].Name = old[unnamed[i]], name
 	}
 	return formerly
@@ -41,7 +41,7 @@ func nameAccounts(blocks []*Account) (formerly map[string]string) {
 
 // signInName is what a sign-in is called that nobody has named.
 func signInName(s *SignIn) string {
-	name := cmp.Or(fitName(s.Profile), s.IDKnown())
+	name := cmp.Or(sanitizeName(s.Profile), s.KnownAccountID())
 	if name != "" && !strings.HasPrefix(name, OrganizationPrefix) {
 		return name
 	}
@@ -53,14 +53,14 @@ func signInName(s *SignIn) string {
 	case s.CredentialSource == "EcsContainer":
 		return "container"
 	case s.CredentialSource != "":
-		return strings.ToLower(fitName(s.CredentialSource))
+		return strings.ToLower(sanitizeName(s.CredentialSource))
 	}
 	return "default"
 }
 
-// distinct puts a piece of its mark behind each name that is not the only one. Blocks that are alike still sign in
+// distinctNames puts a piece of its mark behind each name that is not the only one. Blocks that are alike still sign in
 // alike, to the same account: those are counted.
-func distinct(names, taken []string, mark func(i int) string) []string {
+func distinctNames(names, taken []string, mark func(i int) string) []string {
 	repeated, used := map[string]int{}, map[string]bool{}
 	for _, name := range names {
 		repeated[name]++
@@ -74,15 +74,15 @@ func distinct(names, taken []string, mark func(i int) string) []string {
 		if repeated[name] > 1 {
 			name += "-" + mark(i)[:8]
 		}
-		out[i] = free(used, count, name)
+		out[i] = uniqueName(used, count, name)
 	}
 	return out
 }
 
-// which tells sign-ins of one name from each other. Those through one role name in many accounts are written alike but
+// nameDigest tells sign-ins of one name from each other. Those through one role name in many accounts are written alike but
 // for the account, which their marks leave out.
-func (a *SignIn) which() string {
-	text, err := json.Marshal([]string{a.Mark, a.AccountID, a.Partition})
+func (a *SignIn) nameDigest() string {
+	text, err := json.Marshal([]string{a.Digest, a.AccountID, a.Partition})
 	if err != nil {
 		panic(err) // a list of texts
 	}
@@ -90,8 +90,8 @@ func (a *SignIn) which() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// free is the name, or with the first number behind it that nobody has. count is how far each name was counted.
-func free(used map[string]bool, count map[string]int, name string) string {
+// uniqueName is the name, or with the first number behind it that nobody has. count is how far each name was counted.
+func uniqueName(used map[string]bool, count map[string]int, name string) string {
 	out := name
 	for used[out] {
 		count[name] = max(count[name], 1) + 1
@@ -101,8 +101,8 @@ func free(used map[string]bool, count map[string]int, name string) string {
 	return out
 }
 
-// positions is what earlier versions called the blocks that have no name.
-func positions(blocks []*Account, taken []string) map[*Account]string {
+// positionalNames is what earlier versions called the blocks that have no name.
+func positionalNames(blocks []*Account, taken []string) map[*Account]string {
 	used, old := map[string]bool{}, map[*Account]string{}
 	for _, name := range taken {
 		used[name] = true
@@ -120,15 +120,15 @@ func positions(blocks []*Account, taken []string) map[*Account]string {
 	return old
 }
 
-// unnamed warns of blocks without a name where there are several: their names change with how they sign in.
-func (d *decoder) unnamed(blocks []*Account) {
+// warnUnnamed warns of blocks without a name where there are several: their names change with how they sign in.
+func (d *decoder) warnUnnamed(blocks []*Account) {
 	var lines []string
-	var last place
+	var last position
 	for _, a := range blocks {
-		if d.set(&a.Name) || d.set(entry{&a.ExtraTags, "account_name"}) || d.places[a].state != fine {
+		if d.isSet(&a.Name) || d.isSet(mapEntry{&a.ExtraTags, "account_name"}) || d.positions[a].state != valid {
 			continue
 		}
-		last = d.places[a]
+		last = d.positions[a]
 		lines = append(lines, strconv.Itoa(int(last.line)))
 	}
 	if len(lines) < 2 {

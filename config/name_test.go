@@ -29,13 +29,13 @@ func TestNamesOfTheUnnamed(t *testing.T) {
 		`{credential_source: Environment}`:         "environment",
 		`{extra_tags: {team: t}}`:                  "default",
 	} {
-		equal(t, block, each(loadNames(t, block), func(a Account) string { return a.Name }), []string{want})
+		checkEqual(t, block, mapAccounts(loadNames(t, block), func(a Account) string { return a.Name }), []string{want})
 	}
 }
 
 func loadNames(t *testing.T, blocks ...string) *File {
 	t.Helper()
-	f, err := Parse([]byte("accounts:\n  - "+strings.Join(blocks, "\n  - ")+"\n"), "c.yaml", known())
+	f, err := Parse([]byte("accounts:\n  - "+strings.Join(blocks, "\n  - ")+"\n"), "c.yaml", testRegistry())
 	if err == nil {
 		err = f.Resolve(func(name string) (string, bool) {
 			v := map[string]string{"PROFILE": "aws1", "S": exampleSecret, "ID": "AKIAIOSFODNN7EXAMPLE", "ARN": "arn:aws:iam::222222222222:role/r"}[name]
@@ -70,15 +70,15 @@ func TestNamesAreNotPositions(t *testing.T) {
 		slices.Reverse(left)
 		want := maps.Clone(all)
 		delete(want, blocks[i])
-		equal(t, "without "+blocks[i], names(left), want)
+		checkEqual(t, "without "+blocks[i], names(left), want)
 	}
-	equal(t, "formerly", loadNames(t, blocks...).Formerly["b"], "account-2")
+	checkEqual(t, "formerly", loadNames(t, blocks...).FormerNames["b"], "account-2")
 }
 
 // Two unnamed blocks are warned of, by their lines; one is not.
 func TestUnnamedAreWarnedOf(t *testing.T) {
-	equal(t, "one", len(loadNames(t, `{profile: a}`, `{name: b}`).Warnings), 0)
-	equal(t, "tagged", len(loadNames(t, `{profile: a}`, `{extra_tags: {account_name: b}}`).Warnings), 0)
+	checkEqual(t, "one", len(loadNames(t, `{profile: a}`, `{name: b}`).Warnings), 0)
+	checkEqual(t, "tagged", len(loadNames(t, `{profile: a}`, `{extra_tags: {account_name: b}}`).Warnings), 0)
 	w := loadNames(t, `{profile: a}`, `{name: n, profile: a}`, `{profile: b}`).Warnings
 	if len(w) != 1 || w[0].Line != 4 || !strings.Contains(w[0].Text, "lines 2, 4") {
 		t.Errorf("got %v", w)
@@ -92,7 +92,7 @@ func TestUnnamedAreWarnedOf(t *testing.T) {
 // The mark of a sign-in is of what is written: the value of a reference, a name, a schedule or account_id is no part
 // of it; another profile, key, role or reference is another sign-in. No secret of the file is in it.
 func TestMark(t *testing.T) {
-	mark := func(block string) string { a := loadNames(t, block).Accounts[0].Account(); return a.Mark }
+	mark := func(block string) string { a := loadNames(t, block).Accounts[0].Account(); return a.Digest }
 	for _, c := range []struct {
 		one, other string
 		same       bool
@@ -113,11 +113,11 @@ func TestMark(t *testing.T) {
 		}
 	}
 	o := organization(t, "organizations:\n  - {via: {profile: management}, role: r}\n")
-	if o.Via.Mark == "" || o.Via.Mark != mark(`{profile: management}`) {
-		t.Errorf("an organization's sign-in is marked %q", o.Via.Mark)
+	if o.Via.Digest == "" || o.Via.Digest != mark(`{profile: management}`) {
+		t.Errorf("an organization's sign-in is marked %q", o.Via.Digest)
 	}
-	as, err := o.Accounts(via, []Member{{ID: "222222222222"}, {ID: via.AccountID}})
-	if err != nil || fmt.Sprint(as[0].Mark, as[1].Mark) != "" {
+	as, err := o.MemberAccounts(via, []Member{{ID: "222222222222"}, {ID: via.AccountID}})
+	if err != nil || fmt.Sprint(as[0].Digest, as[1].Digest) != "" {
 		t.Errorf("members are marked: %v", err)
 	}
 }
@@ -125,10 +125,10 @@ func TestMark(t *testing.T) {
 // Whoever adds a key to a sign-in decides whether another value of it makes another block.
 func TestMarkKnowsEveryKey(t *testing.T) {
 	decides := "AKID AKSecret SessionToken Profile CredentialSource Role Roles RoleName"
-	not := "AccountID Partition IsGlobal RequireRole STSRegion SerialNumber TOTPSeed TokenCommand TokenCode MFASessionDuration Mark"
+	not := "AccountID Partition IsGlobal RequireRole STSRegion SerialNumber TOTPSeed TokenCommand TokenCode MFASessionDuration Digest"
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[SignIn]()) {
 		if len(f.Index) == 1 && !slices.Contains(strings.Fields(decides+" "+not), f.Name) {
-			t.Errorf("%s: does it decide whose credentials a sign-in has? then it belongs into markOf", f.Name)
+			t.Errorf("%s: does it decide whose credentials a sign-in has? then it belongs into signInDigest", f.Name)
 		}
 	}
 }

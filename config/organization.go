@@ -19,8 +19,8 @@ type Organization struct {
 	MemberRole  string `yaml:"role" doc:"The name of the role in each member, or path/name. The account that via signs in to is entered as via stands."`
 	RoleSession `yaml:",inline"`
 
-	Include Members `yaml:"include" doc:"Which members are collected: those for which each of these keys holds. Default: every active member."`
-	Exclude Members `yaml:"exclude" doc:"Which members are left out: those for which any of these keys holds."`
+	Include MemberFilter `yaml:"include" doc:"Which members are collected: those for which each of these keys holds. Default: every active member."`
+	Exclude MemberFilter `yaml:"exclude" doc:"Which members are left out: those for which any of these keys holds."`
 
 	Name      string            `yaml:"name" doc:"A template of the account's name: {{.ID}}, {{.Name}}, {{.Email}}, {{.OU}} (the names of the OUs above it, joined by /), {{.Tags.env}}. Default: {{.ID}}, as names repeat in an organization."`
 	ExtraTags map[string]string `yaml:"extra_tags" doc:"Tags that are put on every record of the account: templates, as name is."`
@@ -34,75 +34,75 @@ type Organization struct {
 	Line  int    `yaml:"-" json:"-"` // where it begins, for messages
 }
 
-// Members tells some members of an organization from the others.
-type Members struct {
+// MemberFilter tells some members of an organization from the others.
+type MemberFilter struct {
 	OUs      []string          `yaml:"ous" doc:"Organizational units (ou-...) or the root (r-...): their accounts, and those of all units below."`
 	Accounts []string          `yaml:"accounts" doc:"Account ids: 12 digits, in quotes."`
 	Tags     map[string]string `yaml:"tags" doc:"Tags of the account in AWS Organizations: key and value, or a glob of values; \"*\" is any."`
 }
 
-// empty reports whether nothing is asked for.
-func (m Members) empty() bool { return len(m.OUs)+len(m.Accounts)+len(m.Tags) == 0 }
+// isEmpty reports whether nothing is asked for.
+func (m MemberFilter) isEmpty() bool { return len(m.OUs)+len(m.Accounts)+len(m.Tags) == 0 }
 
 // ouForm is an id of a unit or of the root: https://docs.aws.amazon.com/organizations/latest/APIReference/API_OrganizationalUnit.html,
 // with shorter endings, as documents abbreviate them.
 var ouForm = regexp.MustCompile(`^(r-[0-9a-z]{4,32}|ou-[0-9a-z]{4,32}-[0-9a-z]{4,32})$`)
 
-// organization judges a block.
-func (d *decoder) organization(o *Organization, f *File, loc *time.Location) {
-	own := d.places[o]
-	if own.state != fine {
+// checkOrganization judges a block.
+func (d *decoder) checkOrganization(o *Organization, f *File, loc *time.Location) {
+	own := d.positions[o]
+	if own.state != valid {
 		return
 	}
-	if d.set(&o.Timezone) {
-		loc = d.timezone(&o.Timezone)
+	if d.isSet(&o.Timezone) {
+		loc = d.checkTimezone(&o.Timezone)
 	}
-	d.schedule(&o.Schedule, o.Schedule, loc)
-	d.collect(&o.Collect, loc)
-	d.signIn(&o.Via)
-	switch p, ok := d.places[&o.MemberRole]; {
+	d.checkSchedule(&o.Schedule, o.Schedule, loc)
+	d.checkCollect(&o.Collect, loc)
+	d.checkSignIn(&o.Via)
+	switch p, ok := d.positions[&o.MemberRole]; {
 	case !ok:
 		d.report(own, "has no role", "add role: the name of the role that every member has, as in role: collector-readonly")
-	case p.state != fine:
+	case p.state != valid:
 	case strings.HasPrefix(o.MemberRole, "arn:"):
 		d.report(p, "is an ARN, and every member's is another", "want the role's name, which is the same in each member")
 	default:
-		d.roleName(p, o.MemberRole)
+		d.checkRoleName(p, o.MemberRole)
 	}
-	shortened := d.temporary(&o.Via)
-	if d.set(&o.Via.ARN) || d.set(&o.Via.Roles) || d.set(&o.Via.RoleName) {
+	shortened := d.shortSessionReason(&o.Via)
+	if d.isSet(&o.Via.ARN) || d.isSet(&o.Via.Roles) || d.isSet(&o.Via.RoleName) {
 		shortened = "that is assumed from another role"
 	}
-	d.session(&o.RoleSession, shortened)
-	d.members(&o.Include)
-	d.members(&o.Exclude)
-	if p, ok := d.judged(&o.Name); ok {
-		d.template(p, o.Name)
+	d.checkRoleSession(&o.RoleSession, shortened)
+	d.checkMemberFilter(&o.Include)
+	d.checkMemberFilter(&o.Exclude)
+	if p, ok := d.checkable(&o.Name); ok {
+		d.checkTemplate(p, o.Name)
 	}
-	d.tags(&o.ExtraTags)
+	d.checkExtraTags(&o.ExtraTags)
 	for key, text := range o.ExtraTags {
-		if p, ok := d.judged(entry{&o.ExtraTags, key}); ok {
-			d.template(p, text)
+		if p, ok := d.checkable(mapEntry{&o.ExtraTags, key}); ok {
+			d.checkTemplate(p, text)
 		}
 	}
-	d.onePartition(&o.Via, &o.Collect, f, own)
+	d.checkOnePartition(&o.Via, &o.Collect, f, own)
 }
 
-// members judges a filter.
-func (d *decoder) members(m *Members) {
-	if p, ok := d.judged(m); ok && m.empty() && !d.set(&m.OUs) && !d.set(&m.Accounts) && !d.set(&m.Tags) {
+// checkMemberFilter judges a filter.
+func (d *decoder) checkMemberFilter(m *MemberFilter) {
+	if p, ok := d.checkable(m); ok && m.isEmpty() && !d.isSet(&m.OUs) && !d.isSet(&m.Accounts) && !d.isSet(&m.Tags) {
 		d.report(p, "names nobody", "name ous, accounts or tags, or remove the key")
 	}
 	for _, list := range []*[]string{&m.OUs, &m.Accounts} {
-		if p, ok := d.judged(list); ok && len(*list) == 0 {
+		if p, ok := d.checkable(list); ok && len(*list) == 0 {
 			d.report(p, "is empty", "name one, or remove the key")
 		}
 	}
-	if p, ok := d.judged(&m.Tags); ok && len(m.Tags) == 0 {
+	if p, ok := d.checkable(&m.Tags); ok && len(m.Tags) == 0 {
 		d.report(p, "is empty", "name one, or remove the key")
 	}
 	for i := range m.OUs {
-		p, ok := d.judged(&m.OUs[i])
+		p, ok := d.checkable(&m.OUs[i])
 		switch ou := m.OUs[i]; {
 		case !ok || ouForm.MatchString(ou):
 		case accountIDForm.MatchString(ou):
@@ -112,8 +112,8 @@ func (d *decoder) members(m *Members) {
 		}
 	}
 	for i := range m.Accounts {
-		if p, ok := d.judged(&m.Accounts[i]); ok {
-			d.anAccountID(p, m.Accounts[i])
+		if p, ok := d.checkable(&m.Accounts[i]); ok {
+			d.checkAccountIDFormat(p, m.Accounts[i])
 		}
 	}
 }
@@ -121,28 +121,28 @@ func (d *decoder) members(m *Members) {
 // OrganizationPrefix begins the name of a block of organizations itself, and of no account.
 const OrganizationPrefix = "organization:"
 
-// labels gives each organization's block a name of its own, which none of the accounts has and which is not its position. It
+// labelOrganizations gives each organization's block a name of its own, which none of the accounts has and which is not its position. It
 // notes what earlier versions called it.
-func labels(orgs []Organization, formerly map[string]string) {
+func labelOrganizations(orgs []Organization, formerly map[string]string) {
 	names := make([]string, len(orgs))
 	for i := range orgs {
 		names[i] = OrganizationPrefix + signInName(&orgs[i].Via)
 	}
-	for i, name := range distinct(names, nil, func(i int) string { return orgs[i].mark() }) {
+	for i, name := range distinctNames(names, nil, func(i int) string { return orgs[i].selectionDigest() }) {
 		orgs[i].Label = name
 	}
 	taken, count := map[string]bool{}, map[string]int{}
 	for i := range orgs {
-		old := free(taken, count, OrganizationPrefix+cmp.Or(orgs[i].Via.Profile, strconv.Itoa(i+1)))
+		old := uniqueName(taken, count, OrganizationPrefix+cmp.Or(orgs[i].Via.Profile, strconv.Itoa(i+1)))
 		if old != orgs[i].Label {
 			formerly[orgs[i].Label] = old
 		}
 	}
 }
 
-// mark tells blocks of one organization, asked in one way, from each other: by which members they select.
-func (o *Organization) mark() string {
-	text, err := json.Marshal([]any{o.Via.which(), o.MemberRole, o.Include, o.Exclude})
+// selectionDigest tells blocks of one organization, asked in one way, from each other: by which members they select.
+func (o *Organization) selectionDigest() string {
+	text, err := json.Marshal([]any{o.Via.nameDigest(), o.MemberRole, o.Include, o.Exclude})
 	if err != nil {
 		panic(err) // texts, and lists and maps of them
 	}
@@ -155,8 +155,8 @@ func (o *Organization) inherit(f *File) {
 	a := Account{Schedule: o.Schedule, Timezone: o.Timezone, Timeout: o.Timeout, Overlap: o.Overlap, Collect: o.Collect}
 	a.inherit(f)
 	o.Schedule, o.Timezone, o.Timeout, o.Overlap, o.Collect = a.Schedule, a.Timezone, a.Timeout, a.Overlap, a.Collect
-	o.Via.complete(o.Collect.Regions)
-	o.RoleSession.complete()
+	o.Via.applyDefaults(o.Collect.Regions)
+	o.RoleSession.applyDefaults()
 	if o.Name == "" {
 		o.Name = "{{.ID}}"
 	}

@@ -41,11 +41,11 @@ organizations:
     timeout: 5m
     extra_tags: {tag: "{{.Tags.env}}", dotted: '{{index .Tags "a.b"}}', or: '{{or .Tags.env "none"}}', if: '{{if eq .OU ""}}root{{else}}{{.OU}}{{end}}', all: "{{.ID}} {{.Email}} {{$.Name}}"}
 `)
-	if o.Label != "organization:111111111111" || o.Needs() != (Needs{Above: true, OU: true, Tags: true}) {
-		t.Errorf("%s needs %+v", o.Label, o.Needs())
+	if o.Label != "organization:111111111111" || o.RequiredDetails() != (MemberDetails{ParentIDs: true, OU: true, Tags: true}) {
+		t.Errorf("%s needs %+v", o.Label, o.RequiredDetails())
 	}
 	long := strings.Repeat("ü", 100)
-	as, err := o.Accounts(via, []Member{
+	as, err := o.MemberAccounts(via, []Member{
 		{ID: "222222222222", Name: "shop", Email: "a@example.com", OU: "Prod", Tags: map[string]string{"env": "prod", "a.b": "x"}},
 		{ID: "111111111111", Name: "hub"},
 		{ID: "444444444444", Name: "twin"}, {ID: "333333333333", Name: "twin"},
@@ -60,11 +60,11 @@ organizations:
 		if a.Schedule != "@hourly" || a.Timeout.String() != "5m" || !slices.Equal(a.Collect.Kinds, []string{"ec2_volume"}) {
 			t.Errorf("%s: %+v", a.Name, a)
 		}
-		if len(a.Name) > maxName || isGlob(a.Name) {
+		if len(a.Name) > maxNameLength || isGlob(a.Name) {
 			t.Errorf("%q is no name", a.Name)
 		}
 	}
-	equal(t, "names", names[:6], []string{"hub", "shop", "twin-333333333333", "twin-444444444444", "_odd_", "666666666666"})
+	checkEqual(t, "names", names[:6], []string{"hub", "shop", "twin-333333333333", "twin-444444444444", "_odd_", "666666666666"})
 	if !strings.HasPrefix(long, names[6]) {
 		t.Errorf("name %q", names[6])
 	}
@@ -74,25 +74,25 @@ organizations:
 		}
 		return arns
 	}
-	equal(t, "the one that asks", hops(as[0]), []string{"arn:aws-us-gov:iam::111111111111:role/hub  collector"})
-	equal(t, "another", hops(as[1]), []string{"arn:aws-us-gov:iam::111111111111:role/hub  collector", "arn:aws-us-gov:iam::222222222222:role/team/reader word collector"})
-	equal(t, "account_id", as[1].AccountID, "222222222222")
-	equal(t, "mfa", as[1].SerialNumber, "arn:aws-us-gov:iam::111111111111:mfa/alice")
-	equal(t, "known", []string{as[0].IDKnown(), as[1].IDKnown(), Account{}.IDKnown()}, []string{"111111111111", "222222222222", ""})
-	equal(t, "tags", maps.Clone(as[1].ExtraTags), map[string]string{"tag": "prod", "dotted": "x", "or": "prod", "if": "Prod", "all": "222222222222 a@example.com shop"})
-	equal(t, "tags of nobody", maps.Clone(as[0].ExtraTags), map[string]string{"tag": "", "dotted": "", "or": "none", "if": "root", "all": "111111111111  hub"})
+	checkEqual(t, "the one that asks", hops(as[0]), []string{"arn:aws-us-gov:iam::111111111111:role/hub  collector"})
+	checkEqual(t, "another", hops(as[1]), []string{"arn:aws-us-gov:iam::111111111111:role/hub  collector", "arn:aws-us-gov:iam::222222222222:role/team/reader word collector"})
+	checkEqual(t, "account_id", as[1].AccountID, "222222222222")
+	checkEqual(t, "mfa", as[1].SerialNumber, "arn:aws-us-gov:iam::111111111111:mfa/alice")
+	checkEqual(t, "known", []string{as[0].KnownAccountID(), as[1].KnownAccountID(), Account{}.KnownAccountID()}, []string{"111111111111", "222222222222", ""})
+	checkEqual(t, "tags", maps.Clone(as[1].ExtraTags), map[string]string{"tag": "prod", "dotted": "x", "or": "prod", "if": "Prod", "all": "222222222222 a@example.com shop"})
+	checkEqual(t, "tags of nobody", maps.Clone(as[0].ExtraTags), map[string]string{"tag": "", "dotted": "", "or": "none", "if": "root", "all": "111111111111  hub"})
 }
 
 // TestMemberNeeds: what a filter or a template asks for costs calls, so nothing else does.
 func TestMemberNeeds(t *testing.T) {
-	for text, want := range map[string]Needs{
+	for text, want := range map[string]MemberDetails{
 		`role: r`:                               {},
 		`name: "{{.Name}}"`:                     {},
-		`include: {ous: [r-ab12]}`:              {Above: true},
-		`exclude: {ous: [r-ab12]}`:              {Above: true},
+		`include: {ous: [r-ab12]}`:              {ParentIDs: true},
+		`exclude: {ous: [r-ab12]}`:              {ParentIDs: true},
 		`include: {tags: {a: b}}`:               {Tags: true},
 		`exclude: {accounts: ["222222222222"]}`: {},
-		`extra_tags: {a: "{{if .OU}}x{{end}}"}`: {Above: true, OU: true},
+		`extra_tags: {a: "{{if .OU}}x{{end}}"}`: {ParentIDs: true, OU: true},
 		`extra_tags: {a: "{{printf .Tags.x}}"}`: {Tags: true},
 		`extra_tags: {a: "{{.Name | len}}"}`:    {},
 		`name: '{{index .Tags "cost-center"}}'`: {Tags: true},
@@ -100,7 +100,7 @@ func TestMemberNeeds(t *testing.T) {
 		if !strings.HasPrefix(text, "role:") {
 			text = "role: r\n    " + text
 		}
-		if got := organization(t, "organizations:\n  - "+text+"\n").Needs(); got != want {
+		if got := organization(t, "organizations:\n  - "+text+"\n").RequiredDetails(); got != want {
 			t.Errorf("%s: %+v, want %+v", text, got, want)
 		}
 	}
@@ -121,5 +121,5 @@ organizations:
 	for _, o := range f.Organizations {
 		got = append(got, fmt.Sprint(o.Label, " ", o.Line, " ", o.Name))
 	}
-	equal(t, "labels", got, []string{"organization:management-abf90795 3 {{.ID}}", "organization:default 4 {{.ID}}", "organization:management-1fcd33d6 5 {{.ID}}"})
+	checkEqual(t, "labels", got, []string{"organization:management-abf90795 3 {{.ID}}", "organization:default 4 {{.ID}}", "organization:management-1fcd33d6 5 {{.ID}}"})
 }

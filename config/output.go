@@ -9,63 +9,63 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// output fills in an output, whose options stand beside its type.
-func (d *decoder) output(n *yaml.Node, out *Output, at place, up *block) {
+// fillOutput fills in an output, whose options stand beside its type.
+func (d *decoder) fillOutput(n *yaml.Node, out *Output, at position, parent *keyScope) {
 	out.Line = int(at.line)
-	d.kept = &concealed{}
-	defer func() { out.Hidden, d.kept = d.kept.secrets(), nil }()
-	d.mapping(n, at, func(entries []pair) {
+	d.concealed = &concealedValues{}
+	defer func() { out.Hidden, d.concealed = d.concealed.secrets(), nil }()
+	d.readMapping(n, at, func(entries []pair) {
 		i := slices.IndexFunc(entries, func(e pair) bool { return e.key.Value == "type" })
 		if i < 0 {
-			d.report(at, "has no type", "want "+either(d.outputTypes()))
+			d.report(at, "has no type", "want "+joinOr(d.outputTypes()))
 			return
 		}
 		typ := field{key: "type", typ: reflect.TypeFor[string]()}
-		where := placed(entries[i].key, join(at.path, "type"))
-		d.value(entries[i].value, reflect.ValueOf(&out.Type).Elem(), typ, where, up)
-		where, ok := d.judged(&out.Type)
+		where := positionOf(entries[i].key, joinKey(at.path, "type"))
+		d.fillValue(entries[i].value, reflect.ValueOf(&out.Type).Elem(), typ, where, parent)
+		where, ok := d.checkable(&out.Type)
 		if !ok {
 			return
 		}
-		options := d.known.Outputs[out.Type]
+		options := d.registry.Outputs[out.Type]
 		if options == nil {
-			remedy := "want " + either(d.outputTypes())
-			if m := nearest(out.Type, d.outputTypes()); m != "" && where.from == "" {
+			remedy := "want " + joinOr(d.outputTypes())
+			if m := nearest(out.Type, d.outputTypes()); m != "" && where.references == "" {
 				remedy = `did you mean "` + m + `"?`
 			}
 			d.report(where, d.show(where, out.Type)+" is no output that this build has", remedy)
 			return
 		}
 		out.Options = options()
-		d.options(slices.Delete(entries, i, i+1), out.Options, typ, at, up)
+		d.fillOptions(slices.Delete(entries, i, i+1), out.Options, typ, at, parent)
 	})
 }
 
 func (d *decoder) outputTypes() []string {
 	var names []string
-	for name := range d.known.Outputs {
+	for name := range d.registry.Outputs {
 		names = append(names, name)
 	}
 	slices.Sort(names)
 	return names
 }
 
-// options fills in and validates what package outputs made.
-func (d *decoder) options(entries []pair, options any, typ field, at place, up *block) {
-	v := reflect.ValueOf(options).Elem()
-	b := &block{keys: append([]field{typ}, d.fieldsOf(v.Type())...), path: at.path, up: up}
-	before, opens := len(d.problems), d.opens
-	d.keys(entries, v, b)
-	sound := len(d.problems) == before && d.opens == opens
-	d.kindsOf(v, b)
+// fillOptions fills in and validates what package outputs made.
+func (d *decoder) fillOptions(entries []pair, fillOptions any, typ field, at position, parent *keyScope) {
+	v := reflect.ValueOf(fillOptions).Elem()
+	b := &keyScope{keys: append([]field{typ}, d.fieldsOf(v.Type())...), path: at.path, parent: parent}
+	before, opens := len(d.problems), d.unresolvedCount
+	d.fillKeys(entries, v, b)
+	sound := len(d.problems) == before && d.unresolvedCount == opens
+	d.checkOutputKinds(v, b)
 	if !sound {
 		return
 	}
 	var found error
-	if o, ok := options.(interface{ ValidateCommon() error }); ok {
+	if o, ok := fillOptions.(interface{ ValidateCommon() error }); ok {
 		found = o.ValidateCommon()
 	}
-	if o, ok := options.(interface{ Validate() error }); ok {
+	if o, ok := fillOptions.(interface{ Validate() error }); ok {
 		found = errors.Join(found, o.Validate())
 	}
 	if found == nil {
@@ -73,17 +73,17 @@ func (d *decoder) options(entries []pair, options any, typ field, at place, up *
 	}
 	keys := map[string]*yaml.Node{}
 	keyNodes(entries, "", keys)
-	for _, err := range joined(found) {
-		if d.full() {
+	for _, err := range splitErrors(found) {
+		if d.tooManyProblems() {
 			return
 		}
-		d.optionError(err, keys, b, at)
+		d.reportOptionError(err, keys, b, at)
 	}
 }
 
-// optionError reports an error of an output's type at the option that it begins with. A [Problem] names that in its path
+// reportOptionError reports an error of an output's type at the option that it begins with. A [Problem] names that in its path
 // and repeats no value; what any other error says about an option with a reference in it is shown only if it repeats nothing.
-func (d *decoder) optionError(err error, keys map[string]*yaml.Node, b *block, at place) {
+func (d *decoder) reportOptionError(err error, keys map[string]*yaml.Node, b *keyScope, at position) {
 	key, text, _ := strings.Cut(err.Error(), ": ")
 	remedy := ""
 	var own Problem
@@ -93,43 +93,43 @@ func (d *decoder) optionError(err error, keys map[string]*yaml.Node, b *block, a
 	}
 	p := at
 	if where := nodeOf(keys, key); where != nil {
-		p = placed(where, at.path)
+		p = positionOf(where, at.path)
 	} else if i := slices.IndexFunc(b.keys, func(f field) bool { return f.key == key }); i < 0 { // else it is missing: the output's line
 		text, key = err.Error(), ""
 	}
-	p = place{line: p.line, column: p.column, path: at.path}
+	p = position{line: p.line, column: p.column, path: at.path}
 	if key != "" {
 		for _, k := range strings.Split(key, ".") {
-			p.path = join(p.path, k)
+			p.path = joinKey(p.path, k)
 		}
 	}
-	if from := d.kept.from(p.path); !safe && from != "" && d.kept.quoted(p.path, text) {
-		d.report(p, "the value of "+from+" is not valid", notShown)
+	if from := d.concealed.references(p.path); !safe && from != "" && d.concealed.mayRepeat(p.path, text) {
+		d.report(p, "the value of "+from+" is not valid", reasonHidden)
 		return
 	}
-	d.report(p, d.kept.scrub(text), remedy)
+	d.report(p, d.concealed.redact(text), remedy)
 }
 
-// kindsOf judges the options that name kinds.
-func (d *decoder) kindsOf(options reflect.Value, b *block) {
+// checkOutputKinds judges the options that name kinds.
+func (d *decoder) checkOutputKinds(options reflect.Value, b *keyScope) {
 	for _, f := range b.keys[1:] {
 		switch ptr := options.FieldByIndex(f.index).Addr().Interface().(type) {
 		case *string:
 			if f.names == "kinds" && *ptr != "" {
-				d.kindPattern(ptr, *ptr)
+				d.checkKindPattern(ptr, *ptr)
 			}
 		case *[]string:
 			for i := range *ptr {
 				if f.names == "kinds" {
-					d.kindPattern(&(*ptr)[i], (*ptr)[i])
+					d.checkKindPattern(&(*ptr)[i], (*ptr)[i])
 				}
 			}
 		}
 	}
 }
 
-// storeNeeded reports outputs that show what is remembered where nothing is.
-func (d *decoder) storeNeeded(w *written) {
+// checkStoreNeeded reports outputs that show what is remembered where nothing is.
+func (d *decoder) checkStoreNeeded(w *document) {
 	if w.Store.Type != "none" {
 		return
 	}
@@ -138,7 +138,7 @@ func (d *decoder) storeNeeded(w *written) {
 		of, ok := o.Options.(interface {
 			NeedsStore() (option, value string, needs bool)
 		})
-		p, fine := d.judged(o)
+		p, fine := d.checkable(o)
 		if !ok || !fine {
 			continue
 		}
@@ -146,21 +146,21 @@ func (d *decoder) storeNeeded(w *written) {
 		case needs && option == "":
 			d.report(p, o.Type+" needs what the store remembers, and store: none remembers nothing", "take store: none out, or this output")
 		case needs:
-			p.path = join(p.path, option)
+			p.path = joinKey(p.path, option)
 			d.report(p, value+" needs what the store remembers, and store: none remembers nothing", "take store: none out, or "+option+": "+value)
 		}
 	}
 }
 
-// joined takes errors.Join apart.
-func joined(err error) []error {
+// splitErrors takes errors.Join apart.
+func splitErrors(err error) []error {
 	switch e := err.(type) {
 	case nil:
 		return nil
 	case interface{ Unwrap() []error }:
 		var all []error
 		for _, one := range e.Unwrap() {
-			all = append(all, joined(one)...)
+			all = append(all, splitErrors(one)...)
 		}
 		return all
 	}

@@ -14,8 +14,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// written is what may stand in the file: a File, or the seed's form of it with a single block.
-type written struct {
+// document is what may stand in the file: a File, or the seed's form of it with a single block.
+type document struct {
 	File    `yaml:",inline"`
 	Blocks  []Account `yaml:"accounts" doc:"The account blocks."`
 	Account *Account  `yaml:"account" doc:"A single account block, instead of accounts."`
@@ -23,12 +23,12 @@ type written struct {
 
 // A source is a file that was read, as long as its references are not resolved.
 type source struct {
-	name    string
-	root    *yaml.Node
-	marks   int // of the text
-	known   Known
-	failed  error    // what Resolve said: the tree is gone by then
-	signIns []string // marks of the sign-ins, in the file's order; made by the first pass
+	name          string
+	root          *yaml.Node
+	tokens        int // of the text
+	registry      Registry
+	failed        error    // what Resolve said: the tree is gone by then
+	signInDigests []string // marks of the sign-ins, in the file's order; made by the first pass
 }
 
 // Parse reads a configuration strictly and reports everything that is wrong with it, as [Problems]. name is what the messages
@@ -37,17 +37,17 @@ type source struct {
 //
 // Unquoted numbers arrive in text keys as they are written: 012345 is no octal number here. Anchors, aliases and merge
 // keys work.
-func Parse(b []byte, name string, k Known) (*File, error) {
-	root, problems := tree(b, name)
+func Parse(b []byte, name string, k Registry) (*File, error) {
+	root, problems := parseTree(b, name)
 	if problems != nil {
 		return nil, problems
 	}
-	return build(&source{name: name, root: root, marks: marks(b), known: k}, nil, !refers(root))
+	return build(&source{name: name, root: root, tokens: countTokens(b), registry: k}, nil, !hasReferences(root))
 }
 
-// refers reports whether a reference stands anywhere below a node.
-func refers(n *yaml.Node) bool {
-	return strings.Contains(n.Value, "${") || slices.ContainsFunc(n.Content, refers) // an alias stands for what is elsewhere in the tree
+// hasReferences reports whether a reference stands anywhere below a node.
+func hasReferences(n *yaml.Node) bool {
+	return strings.Contains(n.Value, "${") || slices.ContainsFunc(n.Content, hasReferences) // an alias stands for what is elsewhere in the tree
 }
 
 // Resolve replaces every reference by its value and judges again: all that could not be judged before, and all references that
@@ -60,7 +60,7 @@ func (f *File) Resolve(env func(string) (string, bool), read func(string) ([]byt
 	if f.source.failed != nil {
 		return f.source.failed
 	}
-	g, err := build(f.source, &fetcher{env: env, read: read, got: map[part]fetched{}}, true)
+	g, err := build(f.source, &fetcher{env: env, read: read, cache: map[segment]fetched{}}, true)
 	if err != nil {
 		f.source.failed, f.source.root = err, nil
 		return err
@@ -74,50 +74,50 @@ func (f *File) Resolve(env func(string) (string, bool), read func(string) ([]byt
 func build(s *source, fetch *fetcher, last bool) (*File, error) {
 	d := newDecoder(s, fetch)
 	if last {
-		d.spare = onlyOnce(s.root, "accounts")
+		d.disposable = unaliasedList(s.root, "accounts")
 	}
-	w := &written{File: Defaults()}
-	if stdout := s.known.Outputs["stdout"]; stdout != nil {
+	w := &document{File: Defaults()}
+	if stdout := s.registry.Outputs["stdout"]; stdout != nil {
 		w.Outputs = []Output{{Type: "stdout", Options: stdout()}}
 	}
-	d.document(s.root, w)
+	d.fillDocument(s.root, w)
 	blocks := w.blocks()
-	if !d.spent() {
+	if !d.visitLimitReached() {
 		d.validate(w, blocks)
 	}
 	if len(d.problems) > 0 {
 		all := d.problems.sorted()
-		if d.full() {
+		if d.tooManyProblems() {
 			all = append(all, Problem{File: s.name, Text: "there are more mistakes, which are not listed"})
 		}
 		return nil, all
 	}
 	f := &w.File
-	d.mark(blocks, f.Organizations)
-	f.Formerly = nameAccounts(blocks)
+	d.setDigests(blocks, f.Organizations)
+	f.FormerNames = nameAccounts(blocks)
 	for _, a := range blocks {
 		a.inherit(f)
 	}
 	if w.Account != nil {
 		w.Blocks = []Account{*w.Account}
 	}
-	f.Accounts = Pack(w.Blocks)
+	f.Accounts = PackAccounts(w.Blocks)
 	w.Blocks, w.Account = nil, nil // f is a part of w, and would keep them
-	labels(f.Organizations, f.Formerly)
+	labelOrganizations(f.Organizations, f.FormerNames)
 	for i := range f.Organizations {
 		f.Organizations[i].inherit(f)
 	}
 	f.Warnings = d.warnings.sorted()
-	slices.Sort(d.files)
-	f.SecretInline, f.SecretFiles = d.inline, slices.Compact(d.files)
+	slices.Sort(d.secretFiles)
+	f.SecretInline, f.SecretFiles = d.inlineSecret, slices.Compact(d.secretFiles)
 	if !last {
 		f.source = s
 	}
 	return f, nil
 }
 
-// onlyOnce is the value of a key of the document, if no alias leads to it, or nil.
-func onlyOnce(root *yaml.Node, key string) *yaml.Node {
+// unaliasedList is the value of a key of the document, if no alias leads to it, or nil.
+func unaliasedList(root *yaml.Node, key string) *yaml.Node {
 	if root.Kind != yaml.MappingNode || root.Anchor != "" {
 		return nil
 	}
@@ -130,7 +130,7 @@ func onlyOnce(root *yaml.Node, key string) *yaml.Node {
 }
 
 // blocks is every account, wherever it stands.
-func (w *written) blocks() []*Account {
+func (w *document) blocks() []*Account {
 	var all []*Account
 	if w.Account != nil {
 		all = append(all, w.Account)
@@ -141,19 +141,19 @@ func (w *written) blocks() []*Account {
 	return all
 }
 
-// tree is the text's one document as nodes. They are not decoded by the library, whose errors quote values and stop
+// parseTree is the text's one document as nodes. They are not decoded by the library, whose errors quote values and stop
 // early, and whose strictness ends at the first type with a method of its own.
-func tree(b []byte, name string) (*yaml.Node, Problems) {
+func parseTree(b []byte, name string) (*yaml.Node, Problems) {
 	bad := func(line, column int, text, remedy string) (*yaml.Node, Problems) {
 		return nil, Problems{{File: name, Line: line, Column: column, Text: text, Remedy: remedy}}
 	}
 	if len(b) > MaxFile {
 		return bad(0, 0, "the file is larger than "+strconv.Itoa(MaxFile>>20)+" MiB", "is it the right one?")
 	}
-	if line := dense(b); line > 0 {
-		return bad(line, 0, "the file has more than "+strconv.Itoa(maxMarks)+" keys, items and comments, which end here", "is it the right one?")
+	if line := tokenLimitLine(b); line > 0 {
+		return bad(line, 0, "the file has more than "+strconv.Itoa(maxTokens)+" keys, items and comments, which end here", "is it the right one?")
 	}
-	if line := directed(b); line > 0 {
+	if line := directiveLimitLine(b); line > 0 {
 		return bad(line, 1, "the file has more than "+strconv.Itoa(maxDirectives)+" YAML directives", "is it the right one?")
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(b))
@@ -162,7 +162,7 @@ func tree(b []byte, name string) (*yaml.Node, Problems) {
 	case errors.Is(err, io.EOF):
 		return bad(0, 0, "the file is empty", "begin with config.example.yaml")
 	case err != nil:
-		return nil, Problems{syntax(err, b, name)}
+		return nil, Problems{syntaxProblem(err, b, name)}
 	}
 	root := doc.Content[0]
 	if root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null" {
@@ -172,7 +172,7 @@ func tree(b []byte, name string) (*yaml.Node, Problems) {
 	case errors.Is(err, io.EOF):
 		return root, nil
 	case err != nil:
-		return nil, Problems{syntax(err, b, name)}
+		return nil, Problems{syntaxProblem(err, b, name)}
 	}
 	return bad(more.Line, more.Column, "a second document begins here, which would not be read", `put everything into one document, without "---"`)
 }
@@ -183,9 +183,9 @@ var (
 	bangInFlow  = regexp.MustCompile(`[\[,]\s*!`)
 )
 
-// syntax puts the library's error into our words, without what it quotes of the file: an unquoted secret that begins with an
+// syntaxProblem puts the library's error into our words, without what it quotes of the file: an unquoted secret that begins with an
 // asterisk is an unknown anchor to it.
-func syntax(err error, b []byte, name string) Problem {
+func syntaxProblem(err error, b []byte, name string) Problem {
 	p := Problem{File: name, Text: "is no YAML"}
 	m := yamlError.FindStringSubmatch(err.Error())
 	if m == nil {
@@ -196,28 +196,28 @@ func syntax(err error, b []byte, name string) Problem {
 	if strings.HasPrefix(what, "unknown anchor") {
 		p.Text, p.Remedy = "a value that begins with * is an alias, and its anchor is not in the file", `quote the value, as in "*"`
 		if p.Line == 0 {
-			p.Line = unknownAlias(what, b)
+			p.Line = unknownAliasLine(what, b)
 		}
 		return p
 	}
 	lines := strings.SplitAfter(string(b), "\n")
 	switch {
 	case strings.HasSuffix(what, "expected key"), strings.HasSuffix(what, "'-' indicator"):
-		p.Line = firstBad(lines, what) // the library names the line in which the block begins
+		p.Line = firstFailingLine(lines, what) // the library names the line in which the block begins
 	case strings.Contains(what, "UTF-8"):
-		p.Line = 1 + bytes.Count(b[:invalidUTF8(b)], []byte("\n"))
+		p.Line = 1 + bytes.Count(b[:invalidUTF8Offset(b)], []byte("\n"))
 	case m[1] == "" && !strings.Contains(what, "control characters") || parserError.MatchString(what):
 		p.Line++ // it counts from 0 here
 	}
 	p.Text = "is no YAML: " + what
 	if p.Line > 0 && p.Line <= len(lines) {
-		p.Remedy = unquoted(lines[p.Line-1])
+		p.Remedy = quotingRemedy(lines[p.Line-1])
 	}
 	return p
 }
 
-// invalidUTF8 is where the text stops being UTF-8.
-func invalidUTF8(b []byte) int {
+// invalidUTF8Offset is where the text stops being UTF-8.
+func invalidUTF8Offset(b []byte) int {
 	at := 0
 	for at < len(b) {
 		r, n := utf8.DecodeRune(b[at:])
@@ -232,8 +232,8 @@ func invalidUTF8(b []byte) int {
 // lookahead is how many lines the library may have read beyond the one that it stopped at.
 const lookahead = 16
 
-// firstBad is the line at whose end the library first says what. It reads no further than it must, which tells where to look.
-func firstBad(lines []string, what string) int {
+// firstFailingLine is the line at whose end the library first says what. It reads no further than it must, which tells where to look.
+func firstFailingLine(lines []string, what string) int {
 	fails := func(r io.Reader) bool {
 		var n yaml.Node
 		err := yaml.NewDecoder(r).Decode(&n)
@@ -266,8 +266,8 @@ func (r *lineReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// unquoted says what people mean to write where the line is no YAML, or "".
-func unquoted(line string) string {
+// quotingRemedy says what people mean to write where the line is no YAML, or "".
+func quotingRemedy(line string) string {
 	value := strings.TrimPrefix(strings.TrimSpace(line), "-")
 	if _, v, ok := strings.Cut(line, ":"); ok {
 		value = v
@@ -288,8 +288,8 @@ func unquoted(line string) string {
 	return ""
 }
 
-// unknownAlias finds the line of an alias that the library does not tell.
-func unknownAlias(what string, b []byte) int {
+// unknownAliasLine finds the line of an alias that the library does not tell.
+func unknownAliasLine(what string, b []byte) int {
 	_, name, _ := strings.Cut(what, "'")
 	name, _, _ = strings.Cut(name, "'")
 	for i, line := range strings.Split(string(b), "\n") {

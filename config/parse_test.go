@@ -8,20 +8,20 @@ import (
 )
 
 func TestProblemsCanBeAskedFor(t *testing.T) {
-	_, err := Parse([]byte("acounts: []\n"), "c.yaml", known())
+	_, err := Parse([]byte("acounts: []\n"), "c.yaml", testRegistry())
 	var all Problems
 	var one Problem
 	if !errors.As(fmt.Errorf("load: %w", err), &all) || !errors.As(err, &one) {
 		t.Fatalf("%T is no Problems", err)
 	}
-	equal(t, "problems", len(all), 2)
-	equal(t, "first", one, Problem{File: "c.yaml", Line: 1, Column: 1, Path: "", Text: "there is no account",
+	checkEqual(t, "problems", len(all), 2)
+	checkEqual(t, "first", one, Problem{File: "c.yaml", Line: 1, Column: 1, Path: "", Text: "there is no account",
 		Remedy: "add accounts: with a block for each; a block that is nothing but extra_tags signs in by the instance's role"})
 }
 
 func TestEmptyFile(t *testing.T) {
 	for _, text := range []string{"", "\n\n", "---\n", "# nothing", "null", "~"} {
-		_, err := Parse([]byte(text), "c.yaml", known())
+		_, err := Parse([]byte(text), "c.yaml", testRegistry())
 		if err == nil || err.Error() != "c.yaml: the file is empty; begin with config.example.yaml" {
 			t.Errorf("%q: %v", text, err)
 		}
@@ -29,7 +29,7 @@ func TestEmptyFile(t *testing.T) {
 }
 
 func TestNotUTF8(t *testing.T) {
-	_, err := Parse([]byte("accounts:\n  - name: gr\xfcn\n"), "c.yaml", known())
+	_, err := Parse([]byte("accounts:\n  - name: gr\xfcn\n"), "c.yaml", testRegistry())
 	if err == nil || !strings.HasPrefix(err.Error(), "c.yaml:2: is no YAML: ") {
 		t.Errorf("got %v", err)
 	}
@@ -37,7 +37,7 @@ func TestNotUTF8(t *testing.T) {
 
 // Every mistake of a block is found in each of its forms: the single block is judged as one of a list.
 func TestSingleBlockIsJudged(t *testing.T) {
-	_, err := Parse([]byte("account:\n  ak_id: AKIAIOSFODNN7EXAMPLE\n  regions: [us-east-1]\n"), "", known())
+	_, err := Parse([]byte("account:\n  ak_id: AKIAIOSFODNN7EXAMPLE\n  regions: [us-east-1]\n"), "", testRegistry())
 	want := "2: account.ak_id: ak_id stands without ak_secret; add ak_secret, or remove ak_id\n" +
 		`3: account.regions: unknown key; did you mean "collector_configs.regions"?`
 	if err == nil || err.Error() != want {
@@ -47,7 +47,7 @@ func TestSingleBlockIsJudged(t *testing.T) {
 
 // An option that the decoder cannot fill in is the program's mistake; it is told, and nothing breaks.
 func TestOptionOfNoUse(t *testing.T) {
-	k := known()
+	k := testRegistry()
 	k.Outputs["odd"] = func() any {
 		return &struct {
 			Any any `yaml:"any"`
@@ -61,11 +61,11 @@ func TestOptionOfNoUse(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, pattern := range []string{"testdata/good/*.yaml", "testdata/bad/*.yaml", "../config.example.yaml"} {
-		for _, b := range files(f, pattern) {
+		for _, b := range readFiles(f, pattern) {
 			f.Add(b)
 		}
 	}
-	for _, text := range hostile {
+	for _, text := range hostileFiles {
 		f.Add([]byte(text(200)))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -117,7 +117,7 @@ func BenchmarkLoad500(b *testing.B) {
 `, i, i, i, i%60, i)
 	}
 	in := []byte(text.String())
-	k := known()
+	k := testRegistry()
 	b.SetBytes(int64(len(in)))
 	b.ReportAllocs()
 	for b.Loop() {
@@ -125,7 +125,7 @@ func BenchmarkLoad500(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := f.Resolve(env, read); err != nil {
+		if err := f.Resolve(testEnv, testReadFile); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -75,17 +75,17 @@ func (p Problems) sorted() Problems {
 // Whatever a person may have put into the wrong place is not printed: the alphabet of AWS's secrets and tokens in a
 // run as long as a secret, and the middle of key ids.
 var (
-	secretLike = regexp.MustCompile(`[A-Za-z0-9/+=]{40,}`)
-	keyID      = regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{8,}([A-Z0-9]{4})\b`)
-	plainKey   = form{regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`), 1, 32}
-	shownKey   = form{regexp.MustCompile(`^[\pL\pN_ .:@*?!-]+$`), 1, 32}
+	secretLike   = regexp.MustCompile(`[A-Za-z0-9/+=]{40,}`)
+	keyIDPattern = regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{8,}([A-Z0-9]{4})\b`)
+	plainKeyForm = lengthPattern{regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`), 1, 32}
+	shownKeyForm = lengthPattern{regexp.MustCompile(`^[\pL\pN_ .:@*?!-]+$`), 1, 32}
 )
 
-// printable is s as it may stand in a message: quoted, short, without what looks like a secret.
-func printable(s string) string {
+// quoteSafe is s as it may stand in a message: quoted, short, without what looks like a secret.
+func quoteSafe(s string) string {
 	if len(s) >= 16 { // shorter than either
 		s = secretLike.ReplaceAllString(s, "[redacted]")
-		s = keyID.ReplaceAllString(s, "$1…$2")
+		s = keyIDPattern.ReplaceAllString(s, "$1…$2")
 	}
 	if r := []rune(s); len(r) > 128 {
 		s = string(r[:125]) + "..."
@@ -93,36 +93,36 @@ func printable(s string) string {
 	return strconv.Quote(s)
 }
 
-// printableKey is printable for what stands where a key is expected; a pasted secret often does.
-func printableKey(s string) (quoted string, ok bool) {
-	if !shownKey.MatchString(s) {
+// quoteSafeKey is printable for what stands where a key is expected; a pasted secret often does.
+func quoteSafeKey(s string) (quoted string, ok bool) {
+	if !shownKeyForm.MatchString(s) {
 		return "", false
 	}
-	return printable(s), true
+	return quoteSafe(s), true
 }
 
-// dotted is the path of a key that is one of ours; join, of any key.
-func dotted(path, key string) string {
+// joinPath is the path of a key that is one of ours; join, of any key.
+func joinPath(path, key string) string {
 	if path == "" {
 		return key
 	}
 	return path + "." + key
 }
 
-func join(path, key string) string {
-	switch quoted, ok := printableKey(key); {
+func joinKey(path, key string) string {
+	switch quoted, ok := quoteSafeKey(key); {
 	case !ok:
 		return path + "[?]"
-	case !plainKey.MatchString(key) || keyID.MatchString(key):
+	case !plainKeyForm.MatchString(key) || keyIDPattern.MatchString(key):
 		return path + "[" + quoted + "]"
 	}
-	return dotted(path, key)
+	return joinPath(path, key)
 }
 
-func index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+func indexPath(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
 
 // one and many in a message.
-func count(n int, what string) string {
+func quantity(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}

@@ -9,31 +9,31 @@ import (
 )
 
 // A part of a scalar: text, or a reference to be replaced.
-type part struct {
-	from string // "" for text; env or file
-	text string // the text, the variable's name, the path
+type segment struct {
+	scheme string // "" for text; env or file
+	text   string // the text, the variable's name, the path
 }
 
 // String is the part as it is written.
-func (p part) String() string {
-	if p.from == "" {
+func (p segment) String() string {
+	if p.scheme == "" {
 		return p.text
 	}
-	return "${" + p.from + ":" + p.text + "}"
+	return "${" + p.scheme + ":" + p.text + "}"
 }
 
 // MaxReferenced is far above any secret; a file over it is not the one that was meant.
 const MaxReferenced = 64 << 10
 
-var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// split takes a scalar apart: ${env:NAME} and ${file:/path} are references, $$ is a dollar sign, and any other $ that no brace
+// parseReferences takes a scalar apart: ${env:NAME} and ${file:/path} are references, $$ is a dollar sign, and any other $ that no brace
 // follows is itself. Its error does not repeat s, which may be a secret.
-func split(s string) ([]part, error) {
+func parseReferences(s string) ([]segment, error) {
 	if !strings.Contains(s, "$") {
-		return []part{{text: s}}, nil
+		return []segment{{text: s}}, nil
 	}
-	var parts []part
+	var parts []segment
 	var text strings.Builder
 	for {
 		before, after, found := strings.Cut(s, "$")
@@ -50,12 +50,12 @@ func split(s string) ([]part, error) {
 			if !closed {
 				return nil, Problem{Text: "holds a ${ that no } closes", Remedy: "write ${env:NAME} or ${file:/path}; a ${ that is meant literally is $${"}
 			}
-			ref, err := reference(inside)
+			ref, err := parseReference(inside)
 			if err != nil {
 				return nil, err
 			}
 			if text.Len() > 0 {
-				parts = append(parts, part{text: text.String()})
+				parts = append(parts, segment{text: text.String()})
 				text.Reset()
 			}
 			parts = append(parts, ref)
@@ -66,32 +66,32 @@ func split(s string) ([]part, error) {
 		}
 	}
 	if text.Len() > 0 || len(parts) == 0 {
-		parts = append(parts, part{text: text.String()})
+		parts = append(parts, segment{text: text.String()})
 	}
 	return parts, nil
 }
 
-func reference(inside string) (part, error) {
+func parseReference(inside string) (segment, error) {
 	from, what, _ := strings.Cut(inside, ":")
 	switch from {
 	case "env":
-		if !variable.MatchString(what) {
-			return part{}, Problem{Text: "holds a reference without the name of a variable", Remedy: "write ${env:NAME}"}
+		if !envName.MatchString(what) {
+			return segment{}, Problem{Text: "holds a reference without the name of a variable", Remedy: "write ${env:NAME}"}
 		}
 	case "file":
 		if !filepath.IsAbs(what) || strings.ContainsAny(what, "\x00\n") {
-			return part{}, Problem{Text: "holds a reference without an absolute path", Remedy: "write ${file:/path}: a service's working directory is not a shell's"}
+			return segment{}, Problem{Text: "holds a reference without an absolute path", Remedy: "write ${file:/path}: a service's working directory is not a shell's"}
 		}
 	default:
-		return part{}, Problem{Text: "holds a ${…} that is no reference", Remedy: "write ${env:NAME} or ${file:/path}; a ${ that is meant literally is $${"}
+		return segment{}, Problem{Text: "holds a ${…} that is no reference", Remedy: "write ${env:NAME} or ${file:/path}; a ${ that is meant literally is $${"}
 	}
-	return part{from, what}, nil
+	return segment{from, what}, nil
 }
 
-// open reports whether the parts hold a reference.
-func open(parts []part) bool {
+// hasReference reports whether the parts hold a reference.
+func hasReference(parts []segment) bool {
 	for _, p := range parts {
-		if p.from != "" {
+		if p.scheme != "" {
 			return true
 		}
 	}
@@ -100,10 +100,10 @@ func open(parts []part) bool {
 
 // A fetcher gets what references lead to, each once: a file that is rewritten meanwhile gives one value, not two.
 type fetcher struct {
-	only func(path string) bool // nil: everywhere; else references elsewhere stay open
-	env  func(string) (string, bool)
-	read func(string) ([]byte, error)
-	got  map[part]fetched
+	include func(path string) bool // nil: everywhere; else references elsewhere stay open
+	env     func(string) (string, bool)
+	read    func(string) ([]byte, error)
+	cache   map[segment]fetched
 }
 
 type fetched struct {
@@ -111,20 +111,20 @@ type fetched struct {
 	err   error
 }
 
-func (f *fetcher) fetch(p part) (string, error) {
-	if p.from == "" {
+func (f *fetcher) fetch(p segment) (string, error) {
+	if p.scheme == "" {
 		return p.text, nil
 	}
-	v, ok := f.got[p]
+	v, ok := f.cache[p]
 	if !ok {
-		v.value, v.err = f.get(p)
-		f.got[p] = v
+		v.value, v.err = f.load(p)
+		f.cache[p] = v
 	}
 	return v.value, v.err
 }
 
-func (f *fetcher) get(p part) (string, error) {
-	if p.from == "env" {
+func (f *fetcher) load(p segment) (string, error) {
+	if p.scheme == "env" {
 		v, ok := f.env(p.text)
 		if !ok {
 			return "", Problem{Text: p.String() + ": the variable is not set, or is empty"}

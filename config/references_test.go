@@ -8,7 +8,7 @@ import (
 )
 
 func TestSplit(t *testing.T) {
-	for s, want := range map[string][]part{
+	for s, want := range map[string][]segment{
 		"":                      {{"", ""}},
 		"plain":                 {{"", "plain"}},
 		"$":                     {{"", "$"}},
@@ -22,12 +22,12 @@ func TestSplit(t *testing.T) {
 		"x-${env:A}${env:B_1}y": {{"", "x-"}, {"env", "A"}, {"env", "B_1"}, {"", "y"}},
 		"{env:A}":               {{"", "{env:A}"}},
 	} {
-		if got, err := split(s); err != nil || !slices.Equal(got, want) {
+		if got, err := parseReferences(s); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%q: got %q, %v, want %q", s, got, err, want)
 		}
 	}
 	for _, s := range []string{"${", "${env:A", "${}", "${A}", "${env:}", "${env:a-b}", "${env:1}", "${env: A}", "${file:}", "${file:a}", "${file:./a}", "${ENV:A}", "x${secret:y}", "${env:A}${"} {
-		if got, err := split(s); err == nil {
+		if got, err := parseReferences(s); err == nil {
 			t.Errorf("%q: got %q", s, got)
 		}
 	}
@@ -36,17 +36,17 @@ func TestSplit(t *testing.T) {
 // Only a line break at the end of a file is left out; of a variable, nothing.
 func TestFetch(t *testing.T) {
 	f := &fetcher{
-		env:  func(string) (string, bool) { return " v\n", true },
-		read: func(path string) ([]byte, error) { return []byte(" a\nb \r\n\n"), nil },
-		got:  map[part]fetched{},
+		env:   func(string) (string, bool) { return " v\n", true },
+		read:  func(path string) ([]byte, error) { return []byte(" a\nb \r\n\n"), nil },
+		cache: map[segment]fetched{},
 	}
-	for p, want := range map[part]string{{"env", "A"}: " v\n", {"file", "/a"}: " a\nb ", {"", "x"}: "x"} {
+	for p, want := range map[segment]string{{"env", "A"}: " v\n", {"file", "/a"}: " a\nb ", {"", "x"}: "x"} {
 		if got, err := f.fetch(p); err != nil || got != want {
 			t.Errorf("%v: got %q, %v, want %q", p, got, err, want)
 		}
 	}
-	f = &fetcher{read: func(string) ([]byte, error) { return []byte("half of it"), errors.New("disk on fire") }, got: map[part]fetched{}}
-	if got, err := f.fetch(part{"file", "/a"}); err == nil || got != "" || err.Error() != "${file:/a}: disk on fire" {
+	f = &fetcher{read: func(string) ([]byte, error) { return []byte("half of it"), errors.New("disk on fire") }, cache: map[segment]fetched{}}
+	if got, err := f.fetch(segment{"file", "/a"}); err == nil || got != "" || err.Error() != "${file:/a}: disk on fire" {
 		t.Errorf("got %q, %v", got, err)
 	}
 }
@@ -57,26 +57,26 @@ func FuzzReferences(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if _, err := split(s + plantedValue); err != nil && strings.Contains(err.Error(), plantedValue) {
+		if _, err := parseReferences(s + plantedValue); err != nil && strings.Contains(err.Error(), plantedValue) {
 			t.Errorf("the error repeats the value: %v", err)
 		}
-		parts, err := split(s)
+		parts, err := parseReferences(s)
 		if err == nil {
 			var back strings.Builder
 			for _, p := range parts {
-				if p.from == "" {
+				if p.scheme == "" {
 					back.WriteString(strings.ReplaceAll(p.text, "$", "$$"))
 					continue
 				}
 				back.WriteString(p.String())
 			}
-			again, err := split(back.String())
+			again, err := parseReferences(back.String())
 			if err != nil || !slices.Equal(again, parts) {
 				t.Errorf("%q: %q becomes %q, %v", s, parts, again, err)
 			}
 		}
-		literal, err := split(strings.ReplaceAll(s, "$", "$$"))
-		if err != nil || len(literal) != 1 || literal[0] != (part{"", s}) {
+		literal, err := parseReferences(strings.ReplaceAll(s, "$", "$$"))
+		if err != nil || len(literal) != 1 || literal[0] != (segment{"", s}) {
 			t.Errorf("%q escaped is %q, %v", s, literal, err)
 		}
 	})

@@ -25,15 +25,15 @@ func partitionIDs() []string {
 	return all
 }
 
-// regionName judges a literal region. unknown is one of the right form that is on no list, which may be newer than this build.
-func (d *decoder) regionName(p place, name string) (text, remedy string, unknown bool) {
+// regionProblem judges a literal region. unknown is one of the right form that is on no list, which may be newer than this build.
+func (d *decoder) regionProblem(p position, name string) (text, remedy string, unknown bool) {
 	if slices.ContainsFunc(record.Partitions, func(p record.Partition) bool { return slices.Contains(p.Regions, name) }) {
 		return "", "", false
 	}
 	all := knownRegions()
 	text = d.show(p, name) + " is no region"
 	_, formed := record.PartitionOf(name)
-	if p.from != "" {
+	if p.references != "" {
 		return text, "", formed
 	}
 	if n := len(name); n > 0 && slices.Contains(all, name[:n-1]) && name[n-1] >= 'a' && name[n-1] <= 'z' {
@@ -65,10 +65,10 @@ func (d *decoder) regionName(p place, name string) (text, remedy string, unknown
 	return text, remedy, true
 }
 
-// regionPattern judges a name or glob of a list.
-func (d *decoder) regionPattern(ptr *string) {
-	p, ok := d.judged(ptr)
-	if !ok || d.full() {
+// checkRegionPattern judges a name or glob of a list.
+func (d *decoder) checkRegionPattern(ptr *string) {
+	p, ok := d.checkable(ptr)
+	if !ok || d.tooManyProblems() {
 		return
 	}
 	name := strings.TrimPrefix(*ptr, "!")
@@ -78,30 +78,30 @@ func (d *decoder) regionPattern(ptr *string) {
 		}
 		return
 	}
-	if text, remedy, _ := d.regionName(p, name); text != "" {
+	if text, remedy, _ := d.regionProblem(p, name); text != "" {
 		d.report(p, text, remedy)
 	}
 }
 
 // A sign is a key that tells the partition of an account.
-type sign struct {
-	at        place
+type partitionClaim struct {
+	at        position
 	partition string
 	what      string
 }
 
-// onePartition reports every key of an account that tells of another partition than the first: nothing crosses them.
-func (d *decoder) onePartition(a *SignIn, c *Collect, f *File, own place) {
-	var signs []sign
+// checkOnePartition reports every key of an account that tells of another partition than the first: nothing crosses them.
+func (d *decoder) checkOnePartition(a *SignIn, c *Collect, f *File, own position) {
+	var signs []partitionClaim
 	add := func(ptr any, partition, what string) {
-		p, ok := d.judged(ptr)
+		p, ok := d.checkable(ptr)
 		if _, known := record.PartitionNamed(partition); ok && known {
-			signs = append(signs, sign{at: p, partition: partition, what: what})
+			signs = append(signs, partitionClaim{at: p, partition: partition, what: what})
 		}
 	}
 	add(&a.Partition, a.Partition, "partition")
 	if a.IsGlobal != nil {
-		add(&a.IsGlobal, global(*a.IsGlobal), "is_global")
+		add(&a.IsGlobal, globalPartition(*a.IsGlobal), "is_global")
 	}
 	add(&a.ARN, record.PartitionOfARN(a.ARN), "assume_role_arn")
 	for i := range a.Roles {
@@ -112,7 +112,7 @@ func (d *decoder) onePartition(a *SignIn, c *Collect, f *File, own place) {
 		add(&a.STSRegion, p.ID, "sts_region")
 	}
 	regions, inherited := c.Regions, false
-	if !d.set(&c.Regions) {
+	if !d.isSet(&c.Regions) {
 		regions, inherited = f.Defaults.Regions, true
 	}
 	for i := range regions {
@@ -120,7 +120,7 @@ func (d *decoder) onePartition(a *SignIn, c *Collect, f *File, own place) {
 			continue
 		}
 		if p, ok := record.PartitionOf(regions[i]); ok && !isGlob(regions[i]) {
-			add(&regions[i], p.ID, "region "+d.show(d.places[&regions[i]], regions[i]))
+			add(&regions[i], p.ID, "region "+d.show(d.positions[&regions[i]], regions[i]))
 		}
 	}
 	if len(signs) == 0 {
@@ -136,25 +136,25 @@ func (d *decoder) onePartition(a *SignIn, c *Collect, f *File, own place) {
 			at, remedy = own, "give the account its own collector_configs.regions"
 		}
 		line := " (line " + strconv.Itoa(int(first.at.line)) + ")"
-		if s.at.from != "" || first.at.from != "" {
+		if s.at.references != "" || first.at.references != "" {
 			d.report(at, s.what+" is in another partition than "+first.what+line, remedy)
 			continue
 		}
 		d.report(at, s.what+" is in partition "+s.partition+", but "+first.what+line+" in "+first.partition, remedy)
 	}
-	d.regionsOf(first.partition, regions, inherited, own)
+	d.checkRegionsInPartition(first.partition, regions, inherited, own)
 }
 
-// regionsOf reports patterns that select nothing in the account's partition.
-func (d *decoder) regionsOf(partition string, regions []string, inherited bool, own place) {
+// checkRegionsInPartition reports patterns that select nothing in the account's partition.
+func (d *decoder) checkRegionsInPartition(partition string, regions []string, inherited bool, own position) {
 	p, ok := record.PartitionNamed(partition)
 	if !ok {
 		return
 	}
 	for i := range regions {
-		at, judged := d.judged(&regions[i])
+		at, judged := d.checkable(&regions[i])
 		if !judged {
-			if d.set(&regions[i]) {
+			if d.isSet(&regions[i]) {
 				return // what is not known cannot be missed
 			}
 			continue

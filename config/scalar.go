@@ -20,18 +20,18 @@ var (
 	decimal     = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
 )
 
-// scalar fills v from a scalar. The place that it returns says how that went.
-func (d *decoder) scalar(n *yaml.Node, v reflect.Value, f field, at place) (place, bool) {
+// fillScalar fills v from a scalar. The place that it returns says how that went.
+func (d *decoder) fillScalar(n *yaml.Node, v reflect.Value, f field, at position) (position, bool) {
 	t := v.Type()
-	fail := func(text, remedy string) (place, bool) {
+	fail := func(text, remedy string) (position, bool) {
 		d.report(at, text, remedy)
-		at.state = broken
+		at.state = invalid
 		return at, false
 	}
 	hide := t == reflect.TypeFor[secret.String]()
 	switch tag := n.ShortTag(); {
 	case n.Kind != yaml.ScalarNode:
-		return fail("want "+wanted(t)+", got "+kindName(n), "")
+		return fail("want "+typeName(t)+", got "+kindName(n), "")
 	case len(n.Value) > maxScalar:
 		return fail("the value is longer than 64 KiB", "")
 	case n.Style&yaml.TaggedStyle != 0 && !slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool"}, tag):
@@ -39,26 +39,26 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, f field, at place) (plac
 	case tag == "!!null":
 		return fail("has no value", "give it one or remove the key")
 	}
-	parts, err := split(n.Value)
+	parts, err := parseReferences(n.Value)
 	if err != nil {
 		d.reportError(at, "", err)
-		at.state = broken
+		at.state = invalid
 		return at, false
 	}
 	if hide {
-		d.inline = d.inline || !open(parts)
+		d.inlineSecret = d.inlineSecret || !hasReference(parts)
 		for _, p := range parts {
-			if p.from == "file" {
-				d.files = append(d.files, p.text)
+			if p.scheme == "file" {
+				d.secretFiles = append(d.secretFiles, p.text)
 			}
 		}
 	}
-	text, ok := d.expand(parts, n.Value, &at)
-	if d.kept != nil && at.state == fine && (hide || at.from != "") {
-		d.kept.add(at, text, hide)
+	text, ok := d.resolveText(parts, n.Value, &at)
+	if d.concealed != nil && at.state == valid && (hide || at.references != "") {
+		d.concealed.add(at, text, hide)
 	}
-	if !ok || at.state != fine {
-		store(v, text)
+	if !ok || at.state != valid {
+		setText(v, text)
 		return at, ok
 	}
 	switch {
@@ -68,35 +68,35 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, f field, at place) (plac
 			what = d.show(at, placeholder.FindString(text)) + " " + what
 		}
 		return fail(what, "")
-	case text == "" && !isEntry(f):
+	case text == "" && !isMapEntry(f):
 		return fail("is empty", "give it a value or remove the key")
 	case hide && strings.TrimSpace(text) != text:
 		return fail("begins or ends with white space", "")
 	}
 	if err := d.convert(n, v, text, at); err != nil {
 		d.reportError(at, "", err)
-		at.state = broken
+		at.state = invalid
 		return at, false
 	}
-	return at, d.limit(v, f, text, &at)
+	return at, d.checkLimits(v, f, text, &at)
 }
 
-// isEntry reports whether the field is an entry of a map, where "" may be meant.
-func isEntry(f field) bool { return f.typ != nil && f.typ.Kind() == reflect.Map }
+// isMapEntry reports whether the field is an entry of a map, where "" may be meant.
+func isMapEntry(f field) bool { return f.typ != nil && f.typ.Kind() == reflect.Map }
 
-// expand is the scalar's text. In the first pass a reference leaves it open, with the text as written.
-func (d *decoder) expand(parts []part, raw string, at *place) (string, bool) {
-	if !open(parts) {
+// resolveText is the scalar's text. In the first pass a reference leaves it open, with the text as written.
+func (d *decoder) resolveText(parts []segment, raw string, at *position) (string, bool) {
+	if !hasReference(parts) {
 		return parts[0].text, true // a scalar without references is one part
 	}
-	if d.fetch == nil || d.fetch.only != nil && !d.fetch.only(at.path) {
-		at.state = opened
-		d.opens++
+	if d.fetch == nil || d.fetch.include != nil && !d.fetch.include(at.path) {
+		at.state = unresolved
+		d.unresolvedCount++
 		return raw, true
 	}
 	var b, from strings.Builder
 	ok := true
-	named := map[part]bool{}
+	named := map[segment]bool{}
 	for _, p := range parts {
 		s, err := d.fetch.fetch(p)
 		if b.Len()+len(s) > maxScalar {
@@ -109,10 +109,10 @@ func (d *decoder) expand(parts []part, raw string, at *place) (string, bool) {
 			ok = false
 		}
 		b.WriteString(s)
-		if p.from != "" && !named[p] {
+		if p.scheme != "" && !named[p] {
 			named[p] = true
-			if d.kept != nil && err == nil {
-				d.kept.hide(s)
+			if d.concealed != nil && err == nil {
+				d.concealed.hide(s)
 			}
 			if from.Len() > 0 {
 				from.WriteString(" and ")
@@ -120,15 +120,15 @@ func (d *decoder) expand(parts []part, raw string, at *place) (string, bool) {
 			from.WriteString(p.String())
 		}
 	}
-	at.from = from.String()
+	at.references = from.String()
 	if !ok {
-		at.state = broken
+		at.state = invalid
 	}
 	return b.String(), ok
 }
 
-// store puts text that cannot be judged yet where text can stand.
-func store(v reflect.Value, text string) {
+// setText puts text that cannot be judged yet where text can stand.
+func setText(v reflect.Value, text string) {
 	switch p := v.Addr().Interface().(type) {
 	case *secret.String:
 		*p = secret.New(text)
@@ -139,20 +139,20 @@ func store(v reflect.Value, text string) {
 
 // convert puts the text into v. Its error does not repeat the text, unless a type of package outputs does: hidden values
 // are cut out of that.
-func (d *decoder) convert(n *yaml.Node, v reflect.Value, text string, at place) error {
+func (d *decoder) convert(n *yaml.Node, v reflect.Value, text string, at position) error {
 	t := v.Type()
 	if t.Kind() == reflect.Pointer {
 		v.Set(reflect.New(t.Elem()))
 		return d.convert(n, v.Elem(), text, at)
 	}
-	wrong := Problem{Text: "want " + wanted(t) + ", got " + kindName(n)}
+	wrong := Problem{Text: "want " + typeName(t) + ", got " + kindName(n)}
 	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
 		wrong.Remedy = "write it without quotes"
 	}
-	if at.from != "" {
-		wrong = Problem{Text: d.show(at, text) + " is not " + wanted(t)}
+	if at.references != "" {
+		wrong = Problem{Text: d.show(at, text) + " is not " + typeName(t)}
 	}
-	typed := func(tags ...string) bool { return at.from != "" || slices.Contains(tags, n.ShortTag()) }
+	typed := func(tags ...string) bool { return at.references != "" || slices.Contains(tags, n.ShortTag()) }
 	switch p := v.Addr().Interface().(type) {
 	case *secret.String:
 		*p = secret.New(text)
@@ -160,9 +160,9 @@ func (d *decoder) convert(n *yaml.Node, v reflect.Value, text string, at place) 
 	case *time.Duration:
 		dur, err := ParseDuration(text)
 		*p = dur
-		return d.named(err, text, at)
+		return d.describeError(err, text, at)
 	case encoding.TextUnmarshaler:
-		return d.named(p.UnmarshalText([]byte(text)), text, at)
+		return d.describeError(p.UnmarshalText([]byte(text)), text, at)
 	}
 	switch t.Kind() {
 	case reflect.String:
@@ -189,22 +189,22 @@ func (d *decoder) convert(n *yaml.Node, v reflect.Value, text string, at place) 
 	if v.CanInt() {
 		x, err := strconv.ParseInt(text, 10, t.Bits())
 		v.SetInt(x)
-		return tooLarge(err)
+		return rangeError(err)
 	}
 	x, err := strconv.ParseUint(text, 10, t.Bits())
 	v.SetUint(x)
-	return tooLarge(err)
+	return rangeError(err)
 }
 
-func tooLarge(err error) error {
+func rangeError(err error) error {
 	if err == nil {
 		return nil
 	}
 	return Problem{Text: "the number does not fit"}
 }
 
-// named puts the value in front of an error that does not show it.
-func (d *decoder) named(err error, text string, at place) error {
+// describeError puts the value in front of an error that does not show it.
+func (d *decoder) describeError(err error, text string, at position) error {
 	if err == nil {
 		return nil
 	}
@@ -213,19 +213,19 @@ func (d *decoder) named(err error, text string, at place) error {
 		p.Text = d.show(at, text) + ": " + p.Text
 		return p
 	}
-	if at.from != "" && d.kept.quoted(at.path, err.Error()) {
-		return Problem{Text: d.show(at, text) + " is not valid", Remedy: notShown}
+	if at.references != "" && d.concealed.mayRepeat(at.path, err.Error()) {
+		return Problem{Text: d.show(at, text) + " is not valid", Remedy: reasonHidden}
 	}
-	return Problem{Text: d.kept.scrub(err.Error())}
+	return Problem{Text: d.concealed.redact(err.Error())}
 }
 
-// wanted is a type in a user's words.
-func wanted(t reflect.Type) string {
+// typeName is a type in a user's words.
+func typeName(t reflect.Type) string {
 	switch {
 	case t == reflect.TypeFor[Duration](), t == reflect.TypeFor[time.Duration]():
 		return "a duration"
 	case t.Kind() == reflect.Pointer:
-		return wanted(t.Elem())
+		return typeName(t.Elem())
 	case t.Kind() == reflect.Bool:
 		return "true or false"
 	case reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()), t.Kind() == reflect.String:
@@ -236,15 +236,15 @@ func wanted(t reflect.Type) string {
 	return "a whole number"
 }
 
-// limit holds the value against the field's enum and range.
-func (d *decoder) limit(v reflect.Value, f field, text string, at *place) bool {
+// checkLimits holds the value against the field's enum and range.
+func (d *decoder) checkLimits(v reflect.Value, f field, text string, at *position) bool {
 	if len(f.enum) > 0 && !slices.Contains(f.enum, text) {
-		remedy := "want " + either(f.enum)
-		if n := nearest(text, f.enum); n != "" && at.from == "" {
+		remedy := "want " + joinOr(f.enum)
+		if n := nearest(text, f.enum); n != "" && at.references == "" {
 			remedy = "did you mean " + strconv.Quote(n) + "?"
 		}
 		d.report(*at, d.show(*at, text)+" is unknown here", remedy)
-		at.state = broken
+		at.state = invalid
 		return false
 	}
 	low, high, ok := strings.Cut(f.limits, "..")
@@ -262,13 +262,13 @@ func (d *decoder) limit(v reflect.Value, f field, text string, at *place) bool {
 	}
 	if !ok {
 		d.report(*at, d.show(*at, text)+" is out of range", "want "+low+" to "+high)
-		at.state = broken
+		at.state = invalid
 	}
 	return ok
 }
 
-// either is a, b or c.
-func either(words []string) string {
+// joinOr is a, b or c.
+func joinOr(words []string) string {
 	if len(words) == 1 {
 		return words[0]
 	}

@@ -40,12 +40,12 @@ func ParseSchedule(spec string, loc *time.Location) (sched cron.Schedule, err er
 	case strings.HasPrefix(spec, "TZ=") || strings.HasPrefix(spec, "CRON_TZ="):
 		return nil, Problem{Text: "a schedule holds no time zone", Remedy: "set timezone:"}
 	case strings.HasPrefix(spec, "@every"):
-		if err := every(strings.TrimPrefix(spec, "@every")); err != nil {
+		if err := checkEvery(strings.TrimPrefix(spec, "@every")); err != nil {
 			return nil, err
 		}
 	case strings.HasPrefix(spec, "@"):
 	default:
-		if err := fiveFields(strings.Fields(spec)); err != nil {
+		if err := checkFields(strings.Fields(spec)); err != nil {
 			return nil, err
 		}
 	}
@@ -70,7 +70,7 @@ func ParseSchedule(spec string, loc *time.Location) (sched cron.Schedule, err er
 	return sched, nil
 }
 
-func every(s string) error {
+func checkEvery(s string) error {
 	const remedy = "write @every 15m; the least is @every 1s"
 	if !strings.HasPrefix(s, " ") {
 		return Problem{Text: "@every needs a duration", Remedy: remedy}
@@ -87,13 +87,13 @@ func every(s string) error {
 	return nil
 }
 
-// fiveFields finds the field that cron would not take, which its own error does not tell.
-func fiveFields(fields []string) error {
+// checkFields finds the field that cron would not take, which its own error does not tell.
+func checkFields(fields []string) error {
 	switch n := len(fields); {
 	case n == 6:
 		return Problem{Text: "the schedule has 6 fields", Remedy: "leave out the first, which would be seconds: want minute hour day month weekday"}
 	case n != 5:
-		return Problem{Text: fmt.Sprintf("the schedule has %s", count(n, "field")), Remedy: "want 5: minute hour day month weekday"}
+		return Problem{Text: fmt.Sprintf("the schedule has %s", quantity(n, "field")), Remedy: "want 5: minute hour day month weekday"}
 	}
 	for i, f := range []struct {
 		name, want string
@@ -118,8 +118,8 @@ type zone struct {
 	err error
 }
 
-// zone looks a name up once a pass.
-func (d *decoder) zone(name string) (*time.Location, error) {
+// loadZone looks a name up once a pass.
+func (d *decoder) loadZone(name string) (*time.Location, error) {
 	z, ok := d.zones[name]
 	if !ok {
 		z.loc, z.err = LoadTimezone(name)
@@ -128,31 +128,31 @@ func (d *decoder) zone(name string) (*time.Location, error) {
 	return z.loc, z.err
 }
 
-// timezone judges the key and gives the zone that schedules are judged in; nil is UTC.
-func (d *decoder) timezone(ptr *string) *time.Location {
-	loc, err := d.zone(*ptr)
-	if p, ok := d.judged(ptr); ok && err != nil {
+// checkTimezone judges the key and gives the zone that schedules are judged in; nil is UTC.
+func (d *decoder) checkTimezone(ptr *string) *time.Location {
+	loc, err := d.loadZone(*ptr)
+	if p, ok := d.checkable(ptr); ok && err != nil {
 		d.reportError(p, d.show(p, *ptr)+" ", err)
 	}
 	return loc
 }
 
 // A spec is a schedule that was judged. A file of thousands of accounts holds few different ones.
-type spec struct {
+type scheduleKey struct {
 	text string
 	loc  *time.Location
 }
 
-// schedule judges the spec that ptr was filled with.
-func (d *decoder) schedule(ptr any, text string, loc *time.Location) {
-	p, ok := d.judged(ptr)
+// checkSchedule judges the spec that ptr was filled with.
+func (d *decoder) checkSchedule(ptr any, text string, loc *time.Location) {
+	p, ok := d.checkable(ptr)
 	if !ok {
 		return
 	}
-	err, known := d.specs[spec{text, loc}]
+	err, known := d.scheduleErrors[scheduleKey{text, loc}]
 	if !known {
 		_, err = ParseSchedule(text, loc)
-		d.specs[spec{text, loc}] = err
+		d.scheduleErrors[scheduleKey{text, loc}] = err
 	}
 	if err != nil {
 		d.reportError(p, d.show(p, text)+": ", err)

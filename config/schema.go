@@ -15,15 +15,15 @@ import (
 
 // Schema is the file as a JSON Schema (draft 2020-12), for editors: every key with its meaning, default and limits, the kinds and
 // the outputs of this build included. It is about structure; what keys mean to each other, [Parse] knows.
-func Schema(k Known) ([]byte, error) {
-	d := newDecoder(&source{known: k}, nil)
-	s := &schema{decoder: d}
+func Schema(k Registry) ([]byte, error) {
+	d := newDecoder(&source{registry: k}, nil)
+	s := &schemaBuilder{decoder: d}
 	s.reflector = &jsonschema.Reflector{
 		FieldNameTag:               "yaml",
 		RequiredFromJSONSchemaTags: true,
 		DoNotReference:             true,
 		Anonymous:                  true,
-		Mapper:                     s.scalarType,
+		Mapper:                     s.scalarSchema,
 		LookupComment: func(t reflect.Type, name string) string {
 			if name == "" {
 				return "" // types have no tags
@@ -32,7 +32,7 @@ func Schema(k Known) ([]byte, error) {
 			return f.Tag.Get("doc")
 		},
 	}
-	root := s.of(written{File: Defaults()})
+	root := s.structSchema(document{File: Defaults()})
 	root.Version = jsonschema.Version
 	root.Title = "collector configuration"
 	root.Definitions = definitions(k)
@@ -53,8 +53,8 @@ func Schema(k Known) ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
-// schema puts what our tags say into what the library makes of the types.
-type schema struct {
+// schemaBuilder puts what our tags say into what the library makes of the types.
+type schemaBuilder struct {
 	*decoder
 	reflector *jsonschema.Reflector
 	err       error
@@ -62,8 +62,8 @@ type schema struct {
 
 func ref(name string) *jsonschema.Schema { return &jsonschema.Schema{Ref: "#/$defs/" + name} }
 
-// words is one of the words, a reference, or what else there is.
-func words(all []string, more ...*jsonschema.Schema) *jsonschema.Schema {
+// enumOrReference is one of the words, a reference, or what else there is.
+func enumOrReference(all []string, more ...*jsonschema.Schema) *jsonschema.Schema {
 	enum := make([]any, len(all))
 	for i, w := range all {
 		enum[i] = w
@@ -72,13 +72,13 @@ func words(all []string, more ...*jsonschema.Schema) *jsonschema.Schema {
 }
 
 // definitions are the scalars, and the names that there are. Each may be a reference instead.
-func definitions(k Known) jsonschema.Definitions {
+func definitions(k Registry) jsonschema.Definitions {
 	const durationForm = `^([0-9]+(\.[0-9]+)?|([0-9]+d)?([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))*)$`
 	globs := &jsonschema.Schema{Type: "string", Pattern: `[*?!]`}
 	return jsonschema.Definitions{
-		"regions":    words(knownRegions(), globs),
-		"kinds":      words(k.Kinds, globs),
-		"partitions": words(partitionIDs()),
+		"regions":    enumOrReference(knownRegions(), globs),
+		"kinds":      enumOrReference(k.Kinds, globs),
+		"partitions": enumOrReference(partitionIDs()),
 		"reference":  {Type: "string", Pattern: `\$\{(env|file):[^}]+\}`, Description: "${env:NAME} or ${file:/path}."},
 		"text":       {Extras: map[string]any{"type": []string{"string", "number", "boolean"}}},
 		"duration": {
@@ -88,11 +88,11 @@ func definitions(k Known) jsonschema.Definitions {
 	}
 }
 
-// scalarType is the schema of a type that is one scalar in the file; nil leaves the type to the library.
-func (s *schema) scalarType(t reflect.Type) *jsonschema.Schema {
+// scalarSchema is the schema of a type that is one scalar in the file; nil leaves the type to the library.
+func (s *schemaBuilder) scalarSchema(t reflect.Type) *jsonschema.Schema {
 	switch {
 	case t == reflect.TypeFor[Output]():
-		return s.outputs()
+		return s.outputsSchema()
 	case !isScalar(t) || t.Kind() == reflect.Pointer:
 		return nil
 	case t == reflect.TypeFor[Duration](), t == reflect.TypeFor[time.Duration]():
@@ -101,27 +101,27 @@ func (s *schema) scalarType(t reflect.Type) *jsonschema.Schema {
 		reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
 		return ref("text")
 	case t.Kind() == reflect.Bool:
-		return or(&jsonschema.Schema{Type: "boolean"})
+		return orReference(&jsonschema.Schema{Type: "boolean"})
 	case t.Kind() == reflect.Float32, t.Kind() == reflect.Float64:
-		return or(&jsonschema.Schema{Type: "number"})
+		return orReference(&jsonschema.Schema{Type: "number"})
 	}
-	return or(&jsonschema.Schema{Type: "integer"})
+	return orReference(&jsonschema.Schema{Type: "integer"})
 }
 
-// or is the schema, or a reference.
-func or(s *jsonschema.Schema) *jsonschema.Schema {
+// orReference is the schema, or a reference.
+func orReference(s *jsonschema.Schema) *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{s, ref("reference")}}
 }
 
-// of is the schema of a struct that holds its defaults.
-func (s *schema) of(v any) *jsonschema.Schema {
+// structSchema is the schema of a struct that holds its defaults.
+func (s *schemaBuilder) structSchema(v any) *jsonschema.Schema {
 	root := s.reflector.Reflect(v)
 	s.refine(root, reflect.Indirect(reflect.ValueOf(v)))
 	return root
 }
 
 // refine adds limits, words and defaults to the properties of a struct, all the way down.
-func (s *schema) refine(to *jsonschema.Schema, v reflect.Value) {
+func (s *schemaBuilder) refine(to *jsonschema.Schema, v reflect.Value) {
 	for _, f := range s.fieldsOf(v.Type()) {
 		p, ok := to.Properties.Get(f.key)
 		if !ok {
@@ -133,8 +133,8 @@ func (s *schema) refine(to *jsonschema.Schema, v reflect.Value) {
 		if p.Items != nil {
 			elem = p.Items
 		}
-		s.limits(elem, f)
-		p.Default = defaultOf(fv)
+		s.applyLimits(elem, f)
+		p.Default = defaultValue(fv)
 		switch t := fv.Type(); {
 		case isScalar(t):
 		case t.Kind() == reflect.Struct:
@@ -149,14 +149,14 @@ func (s *schema) refine(to *jsonschema.Schema, v reflect.Value) {
 	}
 }
 
-// limits puts a field's enum, range and names into its schema.
-func (s *schema) limits(to *jsonschema.Schema, f field) {
+// applyLimits puts a field's enum, range and names into its schema.
+func (s *schemaBuilder) applyLimits(to *jsonschema.Schema, f field) {
 	about := to.Description
 	switch {
 	case f.names != "":
 		*to = jsonschema.Schema{Ref: ref(f.names).Ref, Description: about}
 	case len(f.enum) > 0:
-		*to = *words(f.enum)
+		*to = *enumOrReference(f.enum)
 		to.Description = about
 	}
 	low, high, ok := strings.Cut(f.limits, "..")
@@ -173,8 +173,8 @@ func (s *schema) limits(to *jsonschema.Schema, f field) {
 	}
 }
 
-// defaultOf is a default as a user writes it, or nil where there is none.
-func defaultOf(v reflect.Value) any {
+// defaultValue is a default as a user writes it, or nil where there is none.
+func defaultValue(v reflect.Value) any {
 	switch x := v.Interface().(type) {
 	case secret.String:
 		return nil
@@ -195,13 +195,13 @@ func defaultOf(v reflect.Value) any {
 	return nil
 }
 
-// outputs is one alternative a type of output.
-func (s *schema) outputs() *jsonschema.Schema {
+// outputsSchema is one alternative a type of output.
+func (s *schemaBuilder) outputsSchema() *jsonschema.Schema {
 	later := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(), Required: []string{"type"}}
 	later.Properties.Set("type", ref("reference"))
 	all := []*jsonschema.Schema{}
 	for _, name := range s.outputTypes() {
-		o := s.of(s.known.Outputs[name]())
+		o := s.structSchema(s.registry.Outputs[name]())
 		o.Version = ""
 		o.Title = name
 		o.Required = append(o.Required, "type")

@@ -16,9 +16,9 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-func compiled(t testing.TB) *jsonschema.Schema {
+func compileSchema(t testing.TB) *jsonschema.Schema {
 	t.Helper()
-	b, err := Schema(known())
+	b, err := Schema(testRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,24 +44,24 @@ func asJSON(t testing.TB, b []byte) any {
 	if err := yaml.Unmarshal(b, &v); err != nil {
 		t.Fatal(err)
 	}
-	return plain(v)
+	return toJSONTypes(v)
 }
 
-func plain(v any) any {
+func toJSONTypes(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		for k := range v {
-			v[k] = plain(v[k])
+			v[k] = toJSONTypes(v[k])
 		}
 	case map[any]any:
 		m := map[string]any{}
 		for k := range v {
-			m[fmt.Sprint(k)] = plain(v[k])
+			m[fmt.Sprint(k)] = toJSONTypes(v[k])
 		}
 		return m
 	case []any:
 		for i := range v {
-			v[i] = plain(v[i])
+			v[i] = toJSONTypes(v[i])
 		}
 	case time.Time:
 		return v.Format(time.DateOnly)
@@ -70,10 +70,10 @@ func plain(v any) any {
 }
 
 func TestSchemaAcceptsWhatIsGood(t *testing.T) {
-	s := compiled(t)
-	all := files(t, "testdata/good/*.yaml")
-	for path, b := range files(t, "../config.example.yaml") {
-		all[path] = outputsOut(t, b)
+	s := compileSchema(t)
+	all := readFiles(t, "testdata/good/*.yaml")
+	for path, b := range readFiles(t, "../config.example.yaml") {
+		all[path] = withoutOutputs(t, b)
 	}
 	for path, b := range all {
 		if err := s.Validate(asJSON(t, b)); err != nil {
@@ -84,8 +84,8 @@ func TestSchemaAcceptsWhatIsGood(t *testing.T) {
 
 // What a schema can see of a mistake, it must refuse: keys, types and words. The rest is for Parse alone.
 func TestSchemaRefusesWhatIsBad(t *testing.T) {
-	s := compiled(t)
-	for path, b := range files(t, "testdata/bad/*.yaml") {
+	s := compileSchema(t)
+	for path, b := range readFiles(t, "testdata/bad/*.yaml") {
 		name := strings.TrimSuffix(filepath.Base(path), ".yaml")
 		structural := false
 		for _, prefix := range []string{"a-list", "account-a-list", "account-and-accounts", "accounts-", "unknown-key", "not-in-this-build", "regions-no-list",
@@ -102,7 +102,7 @@ func TestSchemaRefusesWhatIsBad(t *testing.T) {
 
 // Every key says what it means, once, and every object refuses unknown keys.
 func TestSchemaIsComplete(t *testing.T) {
-	b, err := Schema(known())
+	b, err := Schema(testRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,8 +182,8 @@ func TestSchemaIsComplete(t *testing.T) {
 // The example shows every key that there is, in use; the seed's account: and the keys of a store of the other type stand there as
 // comments, because a file has one form or the other.
 func TestExample(t *testing.T) {
-	for path, b := range files(t, "../config.example.yaml") {
-		f, err := Parse(outputsOut(t, b), path, exampleKnown(b))
+	for path, b := range readFiles(t, "../config.example.yaml") {
+		f, err := Parse(withoutOutputs(t, b), path, exampleRegistry(b))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -208,14 +208,14 @@ func TestExample(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		warned(t, f, "accounts[5].token_code")
+		checkWarnings(t, f, "accounts[5].token_code")
 		var root yaml.Node
 		if err := yaml.Unmarshal(b, &root); err != nil {
 			t.Fatal(err)
 		}
 		shown := map[string]bool{}
-		present(root.Content[0], "", shown)
-		for _, key := range keysOf(reflect.TypeFor[written](), "") {
+		collectKeys(root.Content[0], "", shown)
+		for _, key := range keysOf(reflect.TypeFor[document](), "") {
 			same := key // an organization's block has keys of an account's, which stands there in full
 			for _, at := range []string{"organizations.via.", "organizations.collector_configs."} {
 				if rest, ok := strings.CutPrefix(key, at); ok {
@@ -235,8 +235,8 @@ func TestExample(t *testing.T) {
 	}
 }
 
-// outputsOut takes the outputs out of the example: those are the program's, whose tests take the whole file.
-func outputsOut(t *testing.T, example []byte) []byte {
+// withoutOutputs takes the outputs out of the example: those are the program's, whose tests take the whole file.
+func withoutOutputs(t *testing.T, example []byte) []byte {
 	t.Helper()
 	before, after, ok := bytes.Cut(example, []byte("\noutputs:\n"))
 	_, after, more := bytes.Cut(after, []byte("\nstore:\n"))
@@ -246,10 +246,10 @@ func outputsOut(t *testing.T, example []byte) []byte {
 	return slices.Concat(before, []byte("\noutputs: [{type: stdout}]\nstore:\n"), after)
 }
 
-// exampleKnown is what the program's own catalogue and outputs have of the example. That its kinds are real is a test of the
+// exampleRegistry is what the program's own catalogue and outputs have of the example. That its kinds are real is a test of the
 // program.
-func exampleKnown(example []byte) Known {
-	k := known()
+func exampleRegistry(example []byte) Registry {
+	k := testRegistry()
 	for _, name := range regexp.MustCompile(`\bec2_[a-z_]*[a-z]\b`).FindAll(example, -1) {
 		k.Kinds = append(k.Kinds, string(name))
 	}
@@ -258,17 +258,17 @@ func exampleKnown(example []byte) Known {
 	return k
 }
 
-func present(n *yaml.Node, path string, shown map[string]bool) {
+func collectKeys(n *yaml.Node, path string, shown map[string]bool) {
 	switch n.Kind {
 	case yaml.MappingNode:
 		for i := 0; i < len(n.Content); i += 2 {
 			p := strings.TrimPrefix(path+"."+n.Content[i].Value, ".")
 			shown[p] = true
-			present(n.Content[i+1], p, shown)
+			collectKeys(n.Content[i+1], p, shown)
 		}
 	case yaml.SequenceNode:
 		for _, c := range n.Content {
-			present(c, path, shown)
+			collectKeys(c, path, shown)
 		}
 	}
 }

@@ -25,17 +25,17 @@ func ParseSessionKey(text string) (key secret.String, err error) {
 	return secret.String{}, Problem{Text: "is no key of 32 bytes in base64 or hex", Remedy: "make one: openssl rand -base64 32"}
 }
 
-// sessionKey judges session_key. One that stands in the file lies beside what it locks.
-func (d *decoder) sessionKey(w *written) {
-	p, ok := d.judged(&w.SessionKey)
+// checkSessionKey judges session_key. One that stands in the file lies beside what it locks.
+func (d *decoder) checkSessionKey(w *document) {
+	p, ok := d.checkable(&w.SessionKey)
 	if !ok {
 		return
 	}
-	if p.from == "" {
+	if p.references == "" {
 		d.report(p, "the key stands in the file itself", "write a reference: ${file:/run/secrets/session_key} or ${env:NAME}")
 		return
 	}
 	if _, err := ParseSessionKey(w.SessionKey.Reveal()); err != nil {
-		d.reportError(p, "the value of "+p.from+" ", err)
+		d.reportError(p, "the value of "+p.references+" ", err)
 	}
 }

@@ -15,7 +15,7 @@ func (f *File) ResolveStore(env func(string) (string, bool), read func(string) (
 	if f.source.failed != nil {
 		return Store{}, "", f.source.failed
 	}
-	g, err := build(f.source, &fetcher{env: env, read: read, got: map[part]fetched{}, only: func(path string) bool {
+	g, err := build(f.source, &fetcher{env: env, read: read, cache: map[segment]fetched{}, include: func(path string) bool {
 		return path == "data_dir" || strings.HasPrefix(path, "store.")
 	}}, false)
 	if err != nil {
@@ -25,37 +25,37 @@ func (f *File) ResolveStore(env func(string) (string, bool), read func(string) (
 }
 
 var (
-	schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
-	keywords   = regexp.MustCompile(`^\s*[a-z_]+\s*=`)
+	schemaName  = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+	keywordForm = regexp.MustCompile(`^\s*[a-z_]+\s*=`)
 )
 
-// store judges the keys of a store against its type. A connection string is a secret: it is judged by its form, and not shown.
-func (d *decoder) store(s *Store) {
-	if p, set := d.places[&s.Type]; set && p.state != fine {
+// checkStore judges the keys of a store against its type. A connection string is a secret: it is judged by its form, and not shown.
+func (d *decoder) checkStore(s *Store) {
+	if p, set := d.positions[&s.Type]; set && p.state != valid {
 		return
 	}
 	if s.Type != "postgres" {
 		for _, ptr := range []any{&s.DSN, &s.Schema} {
-			if p, ok := d.judged(ptr); ok {
+			if p, ok := d.checkable(ptr); ok {
 				d.report(p, "is a key of store: {type: postgres}", "remove it, or say type: postgres")
 			}
 		}
 		return
 	}
-	if p, ok := d.judged(&s.Type); ok && !d.set(&s.DSN) {
+	if p, ok := d.checkable(&s.Type); ok && !d.isSet(&s.DSN) {
 		d.report(p, "postgres needs dsn", `add dsn: ${env:NAME}; it is postgres://user:password@host:5432/database?sslmode=verify-full`)
 	}
-	if p, ok := d.judged(&s.DSN); ok && !connectionString(s.DSN.Reveal()) {
+	if p, ok := d.checkable(&s.DSN); ok && !connectionString(s.DSN.Reveal()) {
 		d.report(p, "is no connection string", "want postgres://user:password@host:5432/database?sslmode=verify-full; in a password @ is %40, : is %3A, / is %2F, # is %23, ? is %3F")
 	}
-	if p, ok := d.judged(&s.Schema); ok && (!schemaName.MatchString(s.Schema) || strings.HasPrefix(s.Schema, "pg_")) {
+	if p, ok := d.checkable(&s.Schema); ok && (!schemaName.MatchString(s.Schema) || strings.HasPrefix(s.Schema, "pg_")) {
 		d.report(p, d.show(p, s.Schema)+" is no name for a schema", "want lower-case letters, digits and _")
 	}
 }
 
 func connectionString(s string) bool {
 	if !strings.HasPrefix(s, "postgres://") && !strings.HasPrefix(s, "postgresql://") {
-		return keywords.MatchString(s)
+		return keywordForm.MatchString(s)
 	}
 	u, err := url.Parse(s)
 	return err == nil && u.Fragment == "" && !strings.Contains(u.Path, "@")

@@ -17,7 +17,7 @@ data_dir: ${env:DIR}
 accounts: [{ak_id: "${env:NOT_SET}", ak_secret: "${file:/not/there}"}]
 store: {type: postgres, dsn: "${env:DSN}", schema: "${env:SCHEMA}"}
 `
-	f, err := Parse([]byte(text), "c.yaml", known())
+	f, err := Parse([]byte(text), "c.yaml", testRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

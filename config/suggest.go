@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// elsewhere is what other tools call our keys, as people write them from habit.
-var elsewhere = map[string]string{
+// foreignKeys is what other tools call our keys, as people write them from habit.
+var foreignKeys = map[string]string{
 	"access_key":            "ak_id",
 	"access_key_id":         "ak_id",
 	"aws_access_key_id":     "ak_id",
@@ -37,10 +37,10 @@ var elsewhere = map[string]string{
 	"max_attempts":          "attempts",
 }
 
-var unjoined = strings.NewReplacer("_", "", "-", "", " ", "")
+var separatorRemover = strings.NewReplacer("_", "", "-", "", " ", "")
 
-// folded is a key without what people mix up: case, and how words are joined.
-func folded(key string) string { return strings.ToLower(unjoined.Replace(key)) }
+// foldKey is a key without what people mix up: case, and how words are joined.
+func foldKey(key string) string { return strings.ToLower(separatorRemover.Replace(key)) }
 
 // A vocabulary is words that are looked through again and again, with what that needs.
 type vocabulary struct {
@@ -51,27 +51,27 @@ type vocabulary struct {
 func newVocabulary(words []string) *vocabulary {
 	v := &vocabulary{words: words, folded: make([]string, len(words)), near: map[string]string{}}
 	for i, w := range words {
-		v.folded[i] = folded(w)
+		v.folded[i] = foldKey(w)
 	}
 	return v
 }
 
 // nearest is the word that s is most likely a slip for, or "".
 func (v *vocabulary) nearest(s string) string {
-	if len(s) > maxWord {
+	if len(s) > maxWordLength {
 		return ""
 	}
 	best, known := v.near[s]
 	if !known {
-		best = v.look(s)
+		best = v.find(s)
 		v.near[s] = best
 	}
 	return best
 }
 
-func (v *vocabulary) look(s string) string {
-	best, at := "", slip(s)+1
-	f := folded(s)
+func (v *vocabulary) find(s string) string {
+	best, at := "", maxTypos(s)+1
+	f := foldKey(s)
 	for i, w := range v.words {
 		if v.folded[i] == f {
 			return w
@@ -86,8 +86,8 @@ func (v *vocabulary) look(s string) string {
 // nearest looks through a few words.
 func nearest(s string, words []string) string { return newVocabulary(words).nearest(s) }
 
-// slip is how many letters may be wrong in a word of this length for it to be a slip.
-func slip(s string) int {
+// maxTypos is how many letters may be wrong in a word of this length for it to be a slip.
+func maxTypos(s string) int {
 	switch n := len(s); {
 	case n < 4:
 		return 1
@@ -98,16 +98,16 @@ func slip(s string) int {
 	}
 }
 
-// maxWord is longer than any of our words: what is longer is no slip for one.
-const maxWord = 64
+// maxWordLength is longer than any of our words: what is longer is no slip for one.
+const maxWordLength = 64
 
 // distance counts the letters that must be put in, left out, changed or swapped with the next to make b of a. What is more
 // than most is most+1.
 func distance(a, b string, most int) int {
-	if n := len(a) - len(b); n > most || n < -most || len(a) > maxWord || len(b) > maxWord {
+	if n := len(a) - len(b); n > most || n < -most || len(a) > maxWordLength || len(b) > maxWordLength {
 		return most + 1
 	}
-	var rows [3][maxWord + 1]int
+	var rows [3][maxWordLength + 1]int
 	before, last, row := &rows[0], &rows[1], &rows[2]
 	for j := range len(b) + 1 {
 		last[j] = j
@@ -136,22 +136,22 @@ func distance(a, b string, most int) int {
 
 // A wordCache is what suggestions are made from, each looked through once for each slip.
 type wordCache struct {
-	keys    map[*field]*vocabulary // of a block, by its first key
-	beneath map[*field]map[string]string
-	kinds   *vocabulary
-	regions *vocabulary
-	matched map[string]bool // patterns of kinds
+	keys       map[*field]*vocabulary // of a block, by its first key
+	nestedKeys map[*field]map[string]string
+	kinds      *vocabulary
+	regions    *vocabulary
+	matched    map[string]bool // patterns of kinds
 }
 
 func newWordCache() wordCache {
-	return wordCache{keys: map[*field]*vocabulary{}, beneath: map[*field]map[string]string{}, matched: map[string]bool{}}
+	return wordCache{keys: map[*field]*vocabulary{}, nestedKeys: map[*field]map[string]string{}, matched: map[string]bool{}}
 }
 
 // isKind reports whether a pattern matches a kind.
 func (d *decoder) isKind(pattern string) bool {
 	is, known := d.words.matched[pattern]
 	if !known {
-		is = slices.ContainsFunc(d.known.Kinds, func(kind string) bool { return glob(pattern, kind) })
+		is = slices.ContainsFunc(d.registry.Kinds, func(kind string) bool { return glob(pattern, kind) })
 		d.words.matched[pattern] = is
 	}
 	return is
@@ -159,7 +159,7 @@ func (d *decoder) isKind(pattern string) bool {
 
 func (d *decoder) nearestKind(name string) string {
 	if d.words.kinds == nil {
-		d.words.kinds = newVocabulary(d.known.Kinds)
+		d.words.kinds = newVocabulary(d.registry.Kinds)
 	}
 	return d.words.kinds.nearest(name)
 }
@@ -172,14 +172,14 @@ func (d *decoder) nearestRegion(name string) string {
 }
 
 // A block is a mapping of the file with those around it: where an unknown key is looked for.
-type block struct {
-	keys []field
-	path string
-	up   *block
+type keyScope struct {
+	keys   []field
+	path   string
+	parent *keyScope
 }
 
-// names is the keys of a block.
-func (d *decoder) names(b *block) *vocabulary {
+// keyNames is the keys of a block.
+func (d *decoder) keyNames(b *keyScope) *vocabulary {
 	if len(b.keys) == 0 {
 		return newVocabulary(nil)
 	}
@@ -195,25 +195,25 @@ func (d *decoder) names(b *block) *vocabulary {
 	return v
 }
 
-// where is the block in a remedy.
-func (b *block) where() string {
+// location is the block in a remedy.
+func (b *keyScope) location() string {
 	if b.path == "" {
 		return "at the top of the file"
 	}
 	return "in " + b.path
 }
 
-// unknownKey says where a key belongs that does not belong here, or "".
-func (d *decoder) unknownKey(key string, b *block) string {
+// unknownKeyRemedy says where a key belongs that does not belong here, or "".
+func (d *decoder) unknownKeyRemedy(key string, b *keyScope) string {
 	mean := func(k string) string { return "did you mean " + strconv.Quote(k) + "?" }
-	all := d.names(b)
+	all := d.keyNames(b)
 	names := all.words
-	if i := slices.Index(all.folded, folded(key)); i >= 0 {
+	if i := slices.Index(all.folded, foldKey(key)); i >= 0 {
 		return mean(names[i])
 	}
-	for up := b.up; up != nil; up = up.up {
-		if slices.Contains(d.names(up).words, key) {
-			return "it belongs " + up.where()
+	for parent := b.parent; parent != nil; parent = parent.parent {
+		if slices.Contains(d.keyNames(parent).words, key) {
+			return "it belongs " + parent.location()
 		}
 	}
 	near := all.nearest(key)
@@ -221,22 +221,22 @@ func (d *decoder) unknownKey(key string, b *block) string {
 		return mean(near)
 	}
 	lookup := key
-	if ours, ok := elsewhere[strings.ToLower(key)]; ok {
+	if ours, ok := foreignKeys[strings.ToLower(key)]; ok {
 		lookup = ours
 	}
 	if slices.Contains(names, lookup) {
 		return mean(lookup)
 	}
-	if at := d.beneath(b.keys, lookup); at != "" {
+	if at := d.nestedPath(b.keys, lookup); at != "" {
 		return mean(at)
 	}
-	for up := b.up; up != nil; up = up.up {
+	for parent := b.parent; parent != nil; parent = parent.parent {
 		at := lookup
-		if !slices.Contains(d.names(up).words, lookup) {
-			at = d.beneath(up.keys, lookup)
+		if !slices.Contains(d.keyNames(parent).words, lookup) {
+			at = d.nestedPath(parent.keys, lookup)
 		}
 		if at != "" {
-			return "did you mean " + strconv.Quote(at) + " " + up.where() + "?"
+			return "did you mean " + strconv.Quote(at) + " " + parent.location() + "?"
 		}
 	}
 	if near != "" {
@@ -245,22 +245,22 @@ func (d *decoder) unknownKey(key string, b *block) string {
 	return ""
 }
 
-// beneath is where a key stands in the mappings of a block, "" if it does not. Each block is taken apart once.
-func (d *decoder) beneath(keys []field, key string) string {
+// nestedPath is where a key stands in the mappings of a block, "" if it does not. Each block is taken apart once.
+func (d *decoder) nestedPath(keys []field, key string) string {
 	if len(keys) == 0 {
 		return ""
 	}
-	all, known := d.words.beneath[&keys[0]]
+	all, known := d.words.nestedKeys[&keys[0]]
 	if !known {
 		all = map[string]string{}
-		d.below(keys, "", all)
-		d.words.beneath[&keys[0]] = all
+		d.addNestedKeys(keys, "", all)
+		d.words.nestedKeys[&keys[0]] = all
 	}
 	return all[key]
 }
 
-// below adds the keys of the mappings that are reached without passing a list, the nearest to the top first.
-func (d *decoder) below(keys []field, path string, all map[string]string) {
+// addNestedKeys adds the keys of the mappings that are reached without passing a list, the nearest to the top first.
+func (d *decoder) addNestedKeys(keys []field, path string, all map[string]string) {
 	for _, f := range keys {
 		t := f.typ
 		if t.Kind() == reflect.Pointer {
@@ -272,9 +272,9 @@ func (d *decoder) below(keys []field, path string, all map[string]string) {
 		sub := d.fieldsOf(t)
 		for _, s := range sub {
 			if _, taken := all[s.key]; !taken {
-				all[s.key] = dotted(path, f.key) + "." + s.key
+				all[s.key] = joinPath(path, f.key) + "." + s.key
 			}
 		}
-		d.below(sub, dotted(path, f.key), all)
+		d.addNestedKeys(sub, joinPath(path, f.key), all)
 	}
 }

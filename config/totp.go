@@ -30,7 +30,7 @@ func ParseTOTP(seed string) (TOTP, error) {
 	seed = strings.TrimSpace(seed)
 	if scheme, _, ok := strings.Cut(seed, "://"); ok {
 		var err error
-		if seed, err = t.uri(scheme, seed); err != nil {
+		if seed, err = t.parseURI(scheme, seed); err != nil {
 			return TOTP{}, err
 		}
 	}
@@ -46,8 +46,8 @@ func ParseTOTP(seed string) (TOTP, error) {
 	return t, nil
 }
 
-// uri takes an otpauth URI apart, and returns the seed in it.
-func (t *TOTP) uri(scheme, s string) (seed string, err error) {
+// parseURI takes an otpauth URI apart, and returns the seed in it.
+func (t *TOTP) parseURI(scheme, s string) (seed string, err error) {
 	u, err := url.Parse(s)
 	if err != nil || !strings.EqualFold(scheme, "otpauth") {
 		return "", Problem{Text: "is no otpauth:// URI"} // url's error quotes it
@@ -59,7 +59,7 @@ func (t *TOTP) uri(scheme, s string) (seed string, err error) {
 	if v := q.Get("algorithm"); v != "" {
 		t.Algorithm = strings.ReplaceAll(strings.ToUpper(v), "-", "")
 		if known := []string{"SHA1", "SHA256", "SHA512"}; !slices.Contains(known, t.Algorithm) {
-			return "", Problem{Text: "names an algorithm that is none", Remedy: "want algorithm=" + either(known)}
+			return "", Problem{Text: "names an algorithm that is none", Remedy: "want algorithm=" + joinOr(known)}
 		}
 	}
 	if v := q.Get("digits"); v != "" {

@@ -10,23 +10,23 @@ import (
 
 // validate judges what decoding cannot: keys against each other, and names against what there is. It never looks at a value that
 // is still a reference, nor at one that is reported already.
-func (d *decoder) validate(w *written, blocks []*Account) {
-	top := d.places[w]
-	loc := d.timezone(&w.Timezone)
-	d.schedule(&w.Schedule, w.Schedule, loc)
-	d.collect(&w.Defaults, loc)
-	d.sessionKey(w)
-	d.listen(&w.Web.Listen)
-	d.hosts(&w.Web)
-	if p, ok := d.judged(&w.Outputs); ok && len(w.Outputs) == 0 {
+func (d *decoder) validate(w *document, blocks []*Account) {
+	top := d.positions[w]
+	loc := d.checkTimezone(&w.Timezone)
+	d.checkSchedule(&w.Schedule, w.Schedule, loc)
+	d.checkCollect(&w.Defaults, loc)
+	d.checkSessionKey(w)
+	d.checkListen(&w.Web.Listen)
+	d.checkHosts(&w.Web)
+	if p, ok := d.checkable(&w.Outputs); ok && len(w.Outputs) == 0 {
 		d.report(p, "records would go nowhere", "name an output, or remove the key for stdout")
 	}
-	d.store(&w.Store)
-	d.storeNeeded(w)
-	switch p, set := d.places[&w.Blocks]; {
+	d.checkStore(&w.Store)
+	d.checkStoreNeeded(w)
+	switch p, set := d.positions[&w.Blocks]; {
 	case w.Account != nil && set:
-		d.report(d.places[w.Account], "account: and accounts: stand side by side", "move the single block into accounts:")
-	case len(blocks) == 0 && !d.set(&w.Organizations) && (!set || p.state == fine) && top.state == fine:
+		d.report(d.positions[w.Account], "account: and accounts: stand side by side", "move the single block into accounts:")
+	case len(blocks) == 0 && !d.isSet(&w.Organizations) && (!set || p.state == valid) && top.state == valid:
 		if set {
 			top = p
 		}
@@ -34,66 +34,66 @@ func (d *decoder) validate(w *written, blocks []*Account) {
 	}
 	collects := make([]*Collect, 0, len(blocks)+len(w.Organizations))
 	for _, a := range blocks {
-		d.account(a, &w.File, loc)
+		d.checkAccount(a, &w.File, loc)
 		collects = append(collects, &a.Collect)
 	}
-	if p, ok := d.judged(&w.Organizations); ok && len(w.Organizations) == 0 {
+	if p, ok := d.checkable(&w.Organizations); ok && len(w.Organizations) == 0 {
 		d.report(p, "is empty", "name an organization, or remove the key")
 	}
 	for i := range w.Organizations {
-		d.organization(&w.Organizations[i], &w.File, loc)
+		d.checkOrganization(&w.Organizations[i], &w.File, loc)
 		collects = append(collects, &w.Organizations[i].Collect)
 	}
-	d.kindsCollected(w, collects)
-	d.namesOnce(blocks)
-	d.unnamed(blocks)
-	d.accountsOnce(blocks, w.Organizations)
+	d.checkScheduledKinds(w, collects)
+	d.checkUniqueNames(blocks)
+	d.warnUnnamed(blocks)
+	d.warnDuplicateAccounts(blocks, w.Organizations)
 }
 
-// collect judges a block of what to list, by itself.
-func (d *decoder) collect(c *Collect, loc *time.Location) {
-	d.selects(&c.Regions, c.Regions, "every region is meant by \"*\"")
-	d.selects(&c.Kinds, c.Kinds, "name a kind; \"collector kinds\" lists them")
+// checkCollect judges a block of what to list, by itself.
+func (d *decoder) checkCollect(c *Collect, loc *time.Location) {
+	d.checkNotEmpty(&c.Regions, c.Regions, "every region is meant by \"*\"")
+	d.checkNotEmpty(&c.Kinds, c.Kinds, "name a kind; \"collector kinds\" lists them")
 	for i := range c.Regions {
-		d.regionPattern(&c.Regions[i])
+		d.checkRegionPattern(&c.Regions[i])
 	}
 	for i := range c.Kinds {
-		d.kindPattern(&c.Kinds[i], c.Kinds[i])
+		d.checkKindPattern(&c.Kinds[i], c.Kinds[i])
 	}
 	for pattern, spec := range c.Schedules {
-		at := entry{&c.Schedules, pattern}
-		d.schedule(at, spec, loc)
+		at := mapEntry{&c.Schedules, pattern}
+		d.checkSchedule(at, spec, loc)
 		if strings.HasPrefix(pattern, "!") {
-			d.report(d.places[at], "a schedule is for kinds that are named", "write it without the !")
+			d.report(d.positions[at], "a schedule is for kinds that are named", "write it without the !")
 			continue
 		}
-		d.kindPattern(at, pattern)
+		d.checkKindPattern(at, pattern)
 	}
 	for i := range c.ExpectDenied {
 		e := &c.ExpectDenied[i]
-		d.regionPattern(&e.Region)
-		d.kindPattern(&e.Kind, e.Kind)
-		if p, ok := d.judged(e); ok && !d.set(&e.Region) && !d.set(&e.Kind) {
+		d.checkRegionPattern(&e.Region)
+		d.checkKindPattern(&e.Kind, e.Kind)
+		if p, ok := d.checkable(e); ok && !d.isSet(&e.Region) && !d.isSet(&e.Kind) {
 			d.report(p, "names neither a region nor a kind", `to expect every denial, write region: "*"`)
 		}
 	}
 }
 
-// selects reports a list that is there and empty.
-func (d *decoder) selects(ptr *[]string, list []string, remedy string) {
-	if p, ok := d.judged(ptr); ok && len(list) == 0 {
+// checkNotEmpty reports a list that is there and empty.
+func (d *decoder) checkNotEmpty(ptr *[]string, list []string, remedy string) {
+	if p, ok := d.checkable(ptr); ok && len(list) == 0 {
 		d.report(p, "is empty: nothing would be collected", remedy)
 	}
 }
 
-// kindPattern judges a name or glob of kinds. at is where it was filled in; a map's key is judged at its value's place.
-func (d *decoder) kindPattern(at any, pattern string) {
-	p, ok := d.places[at]
-	if _, key := at.(entry); !ok || !key && p.state != fine || d.full() {
+// checkKindPattern judges a name or glob of kinds. at is where it was filled in; a map's key is judged at its value's place.
+func (d *decoder) checkKindPattern(at any, pattern string) {
+	p, ok := d.positions[at]
+	if _, key := at.(mapEntry); !ok || !key && p.state != valid || d.tooManyProblems() {
 		return
 	}
-	if _, key := at.(entry); key {
-		p.from = "" // the key is in the file, whatever its value is
+	if _, key := at.(mapEntry); key {
+		p.references = "" // the key is in the file, whatever its value is
 	}
 	name := strings.TrimPrefix(pattern, "!")
 	if d.isKind(name) {
@@ -103,24 +103,24 @@ func (d *decoder) kindPattern(at any, pattern string) {
 	if isGlob(name) {
 		text = d.show(p, pattern) + " matches no kind"
 	}
-	if m := d.nearestKind(name); m != "" && p.from == "" {
+	if m := d.nearestKind(name); m != "" && p.references == "" {
 		remedy = "did you mean " + strconv.Quote(m) + "?"
 	}
 	d.report(p, text, remedy)
 }
 
-// kindsCollected judges schedules against what is collected: in a block by that block, in the file by any of its accounts.
-func (d *decoder) kindsCollected(w *written, blocks []*Collect) {
-	common := Match(w.Defaults.Kinds, d.known.Kinds)
+// checkScheduledKinds judges schedules against what is collected: in a block by that block, in the file by any of its accounts.
+func (d *decoder) checkScheduledKinds(w *document, blocks []*Collect) {
+	common := Match(w.Defaults.Kinds, d.registry.Kinds)
 	anywhere, seen := slices.Clone(common), map[string]bool{}
 	for _, kind := range common {
 		seen[kind] = true
 	}
-	sure := d.allFine(&w.Defaults.Kinds, w.Defaults.Kinds)
+	sure := d.allValid(&w.Defaults.Kinds, w.Defaults.Kinds)
 	for _, c := range blocks {
 		mine, known := common, sure
-		if d.set(&c.Kinds) {
-			mine, known = Match(c.over(w.Defaults).Kinds, d.known.Kinds), d.allFine(&c.Kinds, c.Kinds)
+		if d.isSet(&c.Kinds) {
+			mine, known = Match(c.withDefaults(w.Defaults).Kinds, d.registry.Kinds), d.allValid(&c.Kinds, c.Kinds)
 			for _, kind := range mine {
 				if !seen[kind] {
 					seen[kind] = true
@@ -129,39 +129,39 @@ func (d *decoder) kindsCollected(w *written, blocks []*Collect) {
 			}
 			sure = sure && known
 		}
-		if p, ok := d.judged(&c.Kinds); ok && known && len(c.Kinds) > 0 && len(mine) == 0 {
+		if p, ok := d.checkable(&c.Kinds); ok && known && len(c.Kinds) > 0 && len(mine) == 0 {
 			d.report(p, "nothing is left to collect", "every kind that is taken in is left out again")
 		}
 		if known {
-			d.collected(c, mine, "the account does not collect it")
+			d.checkSchedulesUsed(c, mine, "the account does not collect it")
 		}
 	}
-	if p, ok := d.judged(&w.Defaults.Kinds); ok && d.allFine(&w.Defaults.Kinds, w.Defaults.Kinds) && len(w.Defaults.Kinds) > 0 && len(Match(w.Defaults.Kinds, d.known.Kinds)) == 0 {
+	if p, ok := d.checkable(&w.Defaults.Kinds); ok && d.allValid(&w.Defaults.Kinds, w.Defaults.Kinds) && len(w.Defaults.Kinds) > 0 && len(Match(w.Defaults.Kinds, d.registry.Kinds)) == 0 {
 		d.report(p, "nothing is left to collect", "every kind that is taken in is left out again")
 	}
 	if sure {
-		d.collected(&w.Defaults, anywhere, "no account collects it")
+		d.checkSchedulesUsed(&w.Defaults, anywhere, "no account collects it")
 	}
 }
 
-// allFine reports whether every pattern of the list can be judged and selects something.
-func (d *decoder) allFine(ptr *[]string, list []string) bool {
-	if p, ok := d.places[ptr]; ok && p.state != fine {
+// allValid reports whether every pattern of the list can be judged and selects something.
+func (d *decoder) allValid(ptr *[]string, list []string) bool {
+	if p, ok := d.positions[ptr]; ok && p.state != valid {
 		return false
 	}
 	for i := range list {
-		p, ok := d.places[&list[i]]
-		if ok && p.state != fine || !d.isKind(strings.TrimPrefix(list[i], "!")) {
+		p, ok := d.positions[&list[i]]
+		if ok && p.state != valid || !d.isKind(strings.TrimPrefix(list[i], "!")) {
 			return false
 		}
 	}
 	return true
 }
 
-// collected reports schedules for kinds that nobody collects.
-func (d *decoder) collected(c *Collect, kinds []string, but string) {
+// checkSchedulesUsed reports schedules for kinds that nobody collects.
+func (d *decoder) checkSchedulesUsed(c *Collect, kinds []string, but string) {
 	for pattern := range c.Schedules {
-		p, ok := d.places[entry{&c.Schedules, pattern}]
+		p, ok := d.positions[mapEntry{&c.Schedules, pattern}]
 		if !ok || !d.isKind(pattern) || strings.HasPrefix(pattern, "!") {
 			continue
 		}
@@ -171,8 +171,8 @@ func (d *decoder) collected(c *Collect, kinds []string, but string) {
 	}
 }
 
-func (d *decoder) listen(ptr *string) {
-	p, ok := d.judged(ptr)
+func (d *decoder) checkListen(ptr *string) {
+	p, ok := d.checkable(ptr)
 	if !ok {
 		return
 	}
@@ -189,37 +189,37 @@ func (d *decoder) listen(ptr *string) {
 	}
 }
 
-// namesOnce reports two blocks of one name: it is what records and metrics are told apart by.
-func (d *decoder) namesOnce(blocks []*Account) {
-	first := map[string]place{}
+// checkUniqueNames reports two blocks of one name: it is what records and metrics are told apart by.
+func (d *decoder) checkUniqueNames(blocks []*Account) {
+	first := map[string]position{}
 	for _, a := range blocks {
 		name, at := a.Name, any(&a.Name)
-		if !d.set(at) {
-			name, at = a.ExtraTags["account_name"], entry{&a.ExtraTags, "account_name"}
+		if !d.isSet(at) {
+			name, at = a.ExtraTags["account_name"], mapEntry{&a.ExtraTags, "account_name"}
 		}
-		p, ok := d.judged(at)
+		p, ok := d.checkable(at)
 		if !ok || name == "" {
 			continue
 		}
 		if before, ok := first[name]; ok {
-			d.report(p, d.show(p, name)+" is taken by "+where(before), "give each block a name of its own")
+			d.report(p, d.show(p, name)+" is taken by "+describePosition(before), "give each block a name of its own")
 			continue
 		}
 		first[name] = p
 	}
 }
 
-// accountsOnce warns of two blocks that will turn out to be one account, of which the second fails.
-func (d *decoder) accountsOnce(blocks []*Account, orgs []Organization) {
-	first := map[string]place{}
+// warnDuplicateAccounts warns of two blocks that will turn out to be one account, of which the second fails.
+func (d *decoder) warnDuplicateAccounts(blocks []*Account, orgs []Organization) {
+	first := map[string]position{}
 	for _, a := range blocks {
-		id, ok := d.accountOf(&a.SignIn)
+		id, ok := d.knownAccountID(&a.SignIn)
 		if !ok {
 			continue
 		}
-		p := d.places[a]
+		p := d.positions[a]
 		if before, ok := first[id]; ok {
-			d.warn(p, "this is account "+printable(id)+", as is "+where(before)+": of two blocks for one account only the first is collected", "make them one block")
+			d.warn(p, "this is account "+quoteSafe(id)+", as is "+describePosition(before)+": of two blocks for one account only the first is collected", "make them one block")
 			continue
 		}
 		first[id] = p
@@ -227,14 +227,14 @@ func (d *decoder) accountsOnce(blocks []*Account, orgs []Organization) {
 	for i := range orgs {
 		for j := range orgs[i].Include.Accounts {
 			id := &orgs[i].Include.Accounts[j]
-			if p, ok := d.judged(id); ok && p.from == "" {
+			if p, ok := d.checkable(id); ok && p.references == "" {
 				if block, ok := first[*id]; ok {
-					d.warn(p, "account "+printable(*id)+" is "+where(block)+" too: that block is the one that is collected", "remove one of them")
+					d.warn(p, "account "+quoteSafe(*id)+" is "+describePosition(block)+" too: that block is the one that is collected", "remove one of them")
 				}
 			}
 		}
 	}
 }
 
-// where is a place in words.
-func where(p place) string { return p.path + " (line " + strconv.Itoa(int(p.line)) + ")" }
+// describePosition is a place in words.
+func describePosition(p position) string { return p.path + " (line " + strconv.Itoa(int(p.line)) + ")" }

@@ -26,12 +26,12 @@ type ChangeLine struct {
 // NewChangeLine shares c's record.
 func NewChangeLine(c Change) (ChangeLine, error) {
 	r := c.Resource()
-	l := ChangeLine{Change: c.What, Kind: r.Kind, ID: r.ID, Name: r.Name, Account: r.Account, AccountID: r.AccountID,
+	l := ChangeLine{Change: c.Op, Kind: r.Kind, ID: r.ID, Name: r.Name, Account: r.Account, AccountID: r.AccountID,
 		Partition: r.Partition, Region: r.Region, Changes: []Delta{}, Record: &r.Record}
 	if !c.At.IsZero() {
 		l.At = &c.At
 	}
-	switch c.What {
+	switch c.Op {
 	case WasChanged:
 		var err error
 		if l.Changes, err = Deltas(c.Before.Data, c.After.Data); err != nil {

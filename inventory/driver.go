@@ -17,9 +17,9 @@ import (
 type Driver interface {
 	// Begin takes the scope's next epoch and drops what an earlier turn staged. A scope without an account id is looked up by
 	// the target's account name.
-	Begin(ctx context.Context, t record.Target, s Scope, run string) (Turn, error)
-	// Known is every target of the account's name that is not retired.
-	Known(ctx context.Context, account string) ([]record.Target, error)
+	Begin(ctx context.Context, t record.Target, s Scope, run string) (ScopeUpdate, error)
+	// ActiveTargets is every target of the account's name that is not retired.
+	ActiveTargets(ctx context.Context, account string) ([]record.Target, error)
 	// Accounts is every account that has a scope that is not retired, under each name that such a scope has.
 	Accounts(ctx context.Context) ([]Account, error)
 	// Retire ends the scopes of a target, and their live versions, for a reason; turns of theirs are fenced. Another account's
@@ -27,11 +27,11 @@ type Driver interface {
 	Retire(ctx context.Context, t record.Target, who record.Identity, why string) error
 	// RetireAccount is Retire for every scope of an account under a name.
 	RetireAccount(ctx context.Context, a Account, why string) error
-	// Pulse reports whether the database answers, beside the calls that are under way and without waiting for what those
+	// Ping reports whether the database answers, beside the calls that are under way and without waiting for what those
 	// wait for. It is asked while a call lasts. nil: what it was given it executes, however long that takes.
-	Pulse(ctx context.Context) error
-	// Probe reports whether the database lets a write in now. It leaves nothing behind, and is asked after a [Stall].
-	Probe(ctx context.Context) error
+	Ping(ctx context.Context) error
+	// ProbeWrite reports whether the database lets a write in now. It leaves nothing behind, and is asked after a [Stall].
+	ProbeWrite(ctx context.Context) error
 	Reader
 	Close() error
 }
@@ -47,11 +47,11 @@ type Renamer interface {
 type Account struct{ Name, Partition, AccountID string }
 
 // A Turn is a driver's side of a visit.
-type Turn interface {
-	// Known is false where there is no scope to work on: no account id, and none known by the account's name.
-	Known() bool
+type ScopeUpdate interface {
+	// HasScope is false where there is no scope to work on: no account id, and none known by the account's name.
+	HasScope() bool
 	// Live calls f with the id, the hash and the hash's version of each live resource. f borrows id.
-	Live(ctx context.Context, f func(id []byte, sum record.Sum, version int) error) error
+	Live(ctx context.Context, f func(id []byte, sum record.Digest, version int) error) error
 	// Pack is bodies, a line each, as the turn wants them handed back: in memory of its own, which the caller keeps.
 	Pack(lines []byte) []byte
 	// Stage keeps rows where no reader sees them, in a transaction of its own. It keeps nothing of packs itself.
@@ -102,7 +102,7 @@ type Resource struct {
 	ValidTo       time.Time // zero: it is so now
 	Ended         string    // why the resource ended with this version; "" while it lives, and where another version follows
 	LastSeen      time.Time // when a complete listing of its target last ended
-	Sum           record.Sum
+	Sum           record.Digest
 }
 
 // Live reports whether the version is the present one.
@@ -117,7 +117,7 @@ const (
 
 // A Change is a resource before and after.
 type Change struct {
-	What   string
+	Op     string
 	At     time.Time // of [Reader.Changes]; zero in a Diff
 	Before *Resource // nil for what was added
 	After  *Resource // nil for what is gone
@@ -140,7 +140,7 @@ type Coverage struct {
 	History              string    // the id of the history that this is part of: a database that is begun anew has another
 	Resources            int
 	Retired              time.Time // zero: it is collected
-	Why                  string    // it was retired
+	RetiredReason        string    // it was retired
 }
 
 // A Delta is a member that differs between two versions.

@@ -24,20 +24,20 @@ type index struct {
 type flags uint16
 
 const (
-	seen flags = 1 << iota // in this visit
-	old                    // its hash is of another version of the canonical form
+	seen   flags = 1 << iota // in this visit
+	oldSum                   // its hash is of another version of the canonical form
 )
 
 type entry struct {
-	at    uint32 // into ids
-	n     uint16
-	flags flags
-	sum   record.Sum
+	offset uint32 // into ids
+	length uint16
+	flags  flags
+	sum    record.Digest
 }
 
-func (e *entry) seen() bool { return e.flags&seen != 0 }
-func (e *entry) old() bool  { return e.flags&old != 0 }
-func (e *entry) see()       { e.flags |= seen }
+func (e *entry) seen() bool      { return e.flags&seen != 0 }
+func (e *entry) hasOldSum() bool { return e.flags&oldSum != 0 }
+func (e *entry) markSeen()       { e.flags |= seen }
 
 // size is how many bytes it takes.
 func (x *index) size() int64 {
@@ -46,7 +46,7 @@ func (x *index) size() int64 {
 
 func newIndex() *index { return &index{seed: maphash.MakeSeed(), slots: make([]uint32, 64)} }
 
-func (x *index) id(e *entry) []byte { return x.ids[e.at : e.at+uint32(e.n)] }
+func (x *index) id(e *entry) []byte { return x.ids[e.offset : e.offset+uint32(e.length)] }
 
 // find is the entry of id, or nil. It is valid until the next add.
 func (x *index) find(id []byte) *entry {
@@ -66,14 +66,14 @@ func (x *index) slot(id []byte) uint64 {
 	}
 }
 
-var errTooMuch = errors.New("more ids than one target can have")
+var errTooManyIDs = errors.New("more ids than one target can have")
 
 // add copies id, which must not be there yet.
-func (x *index) add(id []byte, sum record.Sum, f flags) error {
+func (x *index) add(id []byte, sum record.Digest, f flags) error {
 	if len(id) > math.MaxUint16 || len(x.ids)+len(id) > math.MaxUint32 {
-		return errTooMuch
+		return errTooManyIDs
 	}
-	x.entries = append(x.entries, entry{at: uint32(len(x.ids)), n: uint16(len(id)), sum: sum, flags: f})
+	x.entries = append(x.entries, entry{offset: uint32(len(x.ids)), length: uint16(len(id)), sum: sum, flags: f})
 	x.ids = append(x.ids, id...)
 	if len(x.entries) > len(x.slots)/4*3 {
 		x.slots = make([]uint32, 2*len(x.slots))

@@ -10,18 +10,18 @@ import (
 )
 
 // A hung driver takes no end.
-type hung struct{ Driver }
+type hungDriver struct{ Driver }
 
-func (hung) Begin(context.Context, record.Target, Scope, string) (Turn, error) {
-	return hungTurn{}, nil
+func (hungDriver) Begin(context.Context, record.Target, Scope, string) (ScopeUpdate, error) {
+	return hungUpdate{}, nil
 }
 
-func (hung) Pulse(context.Context) error { return nil }
+func (hungDriver) Ping(context.Context) error { return nil }
 
-type hungTurn struct{ Turn }
+type hungUpdate struct{ ScopeUpdate }
 
-func (hungTurn) Known() bool { return false }
-func (hungTurn) Commit(ctx context.Context, _ Commit) error {
+func (hungUpdate) HasScope() bool { return false }
+func (hungUpdate) Commit(ctx context.Context, _ Commit) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
@@ -33,56 +33,56 @@ func TestAnEndThatIsLate(t *testing.T) {
 		cause error
 		lost  int
 	}{{fmt.Errorf("no answer within 5s: %w", context.DeadlineExceeded), 1}, {errors.New("the program was stopping"), 0}} {
-		i := New(hung{}, Options{})
+		i := New(hungDriver{}, Options{})
 		v, err := i.Begin(t.Context(), record.Target{Account: "prod"}, record.Identity{}, "R")
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(c.cause)
-		if err := v.End(ctx, record.Outcome{State: record.OK}); err == nil || i.Lost() != c.lost || (i.Err() != nil) != (c.lost > 0) {
-			t.Errorf("%v: %v, %d lost, %v", c.cause, err, i.Lost(), i.Err())
+		if err := v.End(ctx, record.Outcome{State: record.OK}); err == nil || i.NotStored() != c.lost || (i.Err() != nil) != (c.lost > 0) {
+			t.Errorf("%v: %v, %d lost, %v", c.cause, err, i.NotStored(), i.Err())
 		}
 	}
 }
 
 // A willing driver has nothing live, and takes what comes.
-type willing struct{ Driver }
+type emptyDriver struct{ Driver }
 
-func (willing) Begin(context.Context, record.Target, Scope, string) (Turn, error) {
-	return willingTurn{}, nil
+func (emptyDriver) Begin(context.Context, record.Target, Scope, string) (ScopeUpdate, error) {
+	return emptyUpdate{}, nil
 }
 
-type willingTurn struct{ packing }
+type emptyUpdate struct{ copyPacker }
 
-func (willingTurn) Known() bool                                                     { return true }
-func (willingTurn) Live(context.Context, func([]byte, record.Sum, int) error) error { return nil }
-func (willingTurn) Commit(context.Context, Commit) error                            { return nil }
-func (willingTurn) Stage(context.Context, []Pack) error                             { return nil }
+func (emptyUpdate) HasScope() bool                                                     { return true }
+func (emptyUpdate) Live(context.Context, func([]byte, record.Digest, int) error) error { return nil }
+func (emptyUpdate) Commit(context.Context, Commit) error                               { return nil }
+func (emptyUpdate) Stage(context.Context, []Pack) error                                { return nil }
 
 // What visits may keep together is whole again after each, also after one that has no end.
 func TestVisitsGiveBackWhatTheyHold(t *testing.T) {
-	i := New(willing{}, Options{})
-	for name, end := range map[string]func(*Visit){
-		"an end": func(v *Visit) {
+	i := New(emptyDriver{}, Options{})
+	for name, end := range map[string]func(*ScopeWriter){
+		"an end": func(v *ScopeWriter) {
 			if err := v.End(t.Context(), record.Outcome{State: record.OK}); err != nil {
 				t.Error(err)
 			}
 		},
-		"none": func(v *Visit) { v.Drop(); v.Drop() },
+		"none": func(v *ScopeWriter) { v.Drop(); v.Drop() },
 	} {
 		v, err := i.Begin(t.Context(), record.Target{Account: "prod", Region: "r", Kind: "ec2_instance"}, record.Identity{AccountID: "222222222222", Partition: "aws"}, "R")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := v.Page(t.Context(), views(t, 1000, "")); err != nil {
+		if err := v.Page(t.Context(), testPage(t, 1000, "")); err != nil {
 			t.Fatal(err)
 		}
-		if i.held.Load() == 0 || i.live.Load() < 1000*int64(len("i-1")) {
+		if i.buffered.Load() == 0 || i.indexed.Load() < 1000*int64(len("i-1")) {
 			t.Fatal("the visit keeps nothing")
 		}
 		end(v)
-		if n := i.held.Load() + i.live.Load(); n != 0 {
+		if n := i.buffered.Load() + i.indexed.Load(); n != 0 {
 			t.Errorf("%s: %d bytes are kept for ever", name, n)
 		}
 	}

@@ -29,27 +29,27 @@ const PackRows = 32
 
 const packBytes = 128 << 10
 
-// waitBytes is the most of an open pack between two pages: some hundred visits may wait for theirs.
-const waitBytes = 8 << 10
+// maxOpenPackBytes is the most of an open pack between two pages: some hundred visits may wait for theirs.
+const maxOpenPackBytes = 8 << 10
 
 // What visits keep until their ends. Rows that are never staged cost half of what those cost that are; but several hundred visits
 // may be open, and wait for a store that is slow.
 const (
-	heldBytes  = 10 << 20  // of all visits, unless [Options.Hold] says otherwise; beyond it, each stages what it has
-	stageBytes = 128 << 10 // less than that is not worth a transaction
+	defaultMaxBuffered = 10 << 20  // of all visits, unless [Options.Hold] says otherwise; beyond it, each stages what it has
+	minStageBytes      = 128 << 10 // less than that is not worth a transaction
 )
 
 // A packer collects rows of one visit.
 type packer struct {
-	hold  int64         // bytes that all packers may have
-	all   *atomic.Int64 // that they have
-	bytes int64         // of them, this one's
-	packs []Pack
-	rows  []Row // of the pack that is open
-	lines []byte
+	maxTotal int64         // bytes that all packers may have
+	total    *atomic.Int64 // that they have
+	bytes    int64         // of them, this one's
+	packs    []Pack
+	rows     []Row // of the pack that is open
+	lines    []byte
 }
 
-func (p *packer) add(t Turn, types []string, f *fresh) error {
+func (p *packer) add(t ScopeUpdate, types []string, f *changedRecord) error {
 	row, err := newRow(types, f)
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func (p *packer) add(t Turn, types []string, f *fresh) error {
 }
 
 // close ends the pack that is open.
-func (p *packer) close(t Turn) {
+func (p *packer) close(t ScopeUpdate) {
 	if len(p.rows) == 0 {
 		return
 	}
@@ -87,31 +87,31 @@ func (p *packer) close(t Turn) {
 	}
 	p.packs = append(p.packs, pack)
 	p.bytes += int64(size)
-	p.all.Add(int64(size))
+	p.total.Add(int64(size))
 	p.rows, p.lines = nil, p.lines[:0]
 }
 
-// wait is between pages, when others want the memory. Pages of a few rows each fill a pack together.
-func (p *packer) wait(t Turn) {
-	if len(p.rows) >= PackRows/2 || len(p.lines) >= waitBytes {
+// trim is between pages, when others want the memory. Pages of a few rows each fill a pack together.
+func (p *packer) trim(t ScopeUpdate) {
+	if len(p.rows) >= PackRows/2 || len(p.lines) >= maxOpenPackBytes {
 		p.close(t)
 	}
 	p.lines = append([]byte(nil), p.lines...)
 }
 
-// full reports whether it is time to stage. One visit may have a quarter of what all may.
-func (p *packer) full() bool {
-	return p.bytes >= min(stageBytes, p.hold) && p.all.Load() >= p.hold || p.bytes > 0 && p.bytes >= p.hold/4
+// shouldStage reports whether it is time to stage. One visit may have a quarter of what all may.
+func (p *packer) shouldStage() bool {
+	return p.bytes >= min(minStageBytes, p.maxTotal) && p.total.Load() >= p.maxTotal || p.bytes > 0 && p.bytes >= p.maxTotal/4
 }
 
-// forget lets go of packs that are the store's now.
-func (p *packer) forget() {
-	p.all.Add(-p.bytes)
+// clearPacks lets go of packs that are the store's now.
+func (p *packer) clearPacks() {
+	p.total.Add(-p.bytes)
 	p.bytes, p.packs = 0, nil
 }
 
 // drop lets go of everything.
 func (p *packer) drop() {
-	p.forget()
+	p.clearPacks()
 	p.rows, p.lines = nil, nil
 }

@@ -10,26 +10,26 @@ import (
 )
 
 // A packing is a turn that packs by copying.
-type packing struct{ Turn }
+type copyPacker struct{ ScopeUpdate }
 
-func (packing) Pack(lines []byte) []byte { return slices.Clone(lines) }
+func (copyPacker) Pack(lines []byte) []byte { return slices.Clone(lines) }
 
-func views(t *testing.T, n int, pad string) *record.Page {
+func testPage(t *testing.T, n int, pad string) *record.Page {
 	t.Helper()
 	p := new(record.Page)
-	p.Reset(record.NewStamp(record.Target{Account: "a", Region: "r", Kind: "ec2_instance"}, record.Identity{AccountID: "222222222222", Partition: "aws"}, []byte(`{}`), "run", "2026-11-21T22:15:03Z"))
+	p.Reset(record.NewEnvelope(record.Target{Account: "a", Region: "r", Kind: "ec2_instance"}, record.Identity{AccountID: "222222222222", Partition: "aws"}, []byte(`{}`), "run", "2026-11-21T22:15:03Z"))
 	for i := range n {
 		d := &p.Items
-		p.Begin(1)
+		p.BeginItem(1)
 		d.Buf = append(d.Buf, `{"InstanceId":`...)
 		from := len(d.Buf)
 		d.Buf = record.AppendQuote(d.Buf, string(rune('a'+i%26))+strings.Repeat("x", i/26))
-		p.ID(0, record.SpanOf(from, len(d.Buf)))
+		p.SetID(0, record.SpanOf(from, len(d.Buf)))
 		d.Buf = append(d.Buf, ",\n \"Pad\":"...)
 		d.Buf = record.AppendQuote(d.Buf, pad)
 		d.Buf = append(d.Buf, '}')
-		p.End()
-		p.Seal("")
+		p.EndItem()
+		p.EncodeLines("")
 	}
 	return p
 }
@@ -37,18 +37,18 @@ func views(t *testing.T, n int, pad string) *record.Page {
 // Each row has its line, also where a body has line feeds in it, and what is given back adds up to nothing.
 func TestPacker(t *testing.T) {
 	var all atomic.Int64
-	p := packer{hold: 1 << 20, all: &all}
-	page := views(t, 100, "")
+	p := packer{maxTotal: 1 << 20, total: &all}
+	page := testPage(t, 100, "")
 	for v := range page.Views() {
-		id, err := plain(v.ID())
+		id, err := unquote(v.ID())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := p.add(packing{}, nil, &fresh{view: v, id: id}); err != nil {
+		if err := p.add(copyPacker{}, nil, &changedRecord{view: v, id: id}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	p.close(packing{})
+	p.close(copyPacker{})
 	page.Poison()
 	n := 0
 	for _, pack := range p.packs {
@@ -79,16 +79,16 @@ func TestFull(t *testing.T) {
 		own, others int64
 		full        bool
 	}{
-		{own: stageBytes, others: 0, full: false},
-		{own: stageBytes, others: heldBytes, full: true},
-		{own: stageBytes - 1, others: heldBytes, full: false},
-		{own: heldBytes / 4, others: 0, full: true},
-		{own: 0, others: 2 * heldBytes, full: false},
+		{own: minStageBytes, others: 0, full: false},
+		{own: minStageBytes, others: defaultMaxBuffered, full: true},
+		{own: minStageBytes - 1, others: defaultMaxBuffered, full: false},
+		{own: defaultMaxBuffered / 4, others: 0, full: true},
+		{own: 0, others: 2 * defaultMaxBuffered, full: false},
 	} {
 		var all atomic.Int64
 		all.Store(c.own + c.others)
-		p := packer{hold: heldBytes, all: &all, bytes: c.own}
-		if p.full() != c.full {
+		p := packer{maxTotal: defaultMaxBuffered, total: &all, bytes: c.own}
+		if p.shouldStage() != c.full {
 			t.Errorf("with %d of its own and %d of others: full is %t", c.own, c.others, !c.full)
 		}
 	}

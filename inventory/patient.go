@@ -12,14 +12,14 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// Patience is how long a store is waited for that makes no progress.
-const Patience = 5 * time.Second
+// StallTimeout is how long a store is waited for that makes no progress.
+const StallTimeout = 5 * time.Second
 
 // The pace of a patient driver.
 const (
-	lookEvery = time.Second
+	checkInterval = time.Second
 	// A call that the database says it executes may last so long; then its goroutine and its place are worth more.
-	callLimit = time.Hour
+	maxCallDuration = time.Hour
 )
 
 // A patient is a driver whose callers do not wait for a database that makes no progress. It is the one way to the database, for the
@@ -30,129 +30,129 @@ const (
 // pulse has been answered for the patience, all who wait stop at once, and nobody waits anew until the probe, one at a time, gets
 // through. A call that does not heed its context keeps its goroutine, and what it answers late is not taken: its epoch fences what
 // it writes late.
-type patient struct {
+type watchdog struct {
 	Driver
-	health   *health
-	patience time.Duration
+	health  *healthTracker
+	timeout time.Duration
 
-	mu      sync.Mutex
-	calls   int         // under way
-	alive   time.Time   // the last answer, or when the first of the calls began
-	timer   *time.Timer // looks while there are calls
-	pulse   int         // the number of the pulse that is taken; an older one's answer is not
-	pulsing bool
-	mute    error // what the last pulse said, if not that all is well
-	shut    bool
-	quit    chan struct{} // closed by Close
-	wg      sync.WaitGroup
+	mu         sync.Mutex
+	inFlight   int         // under way
+	lastAnswer time.Time   // the last answer, or when the first of the calls began
+	timer      *time.Timer // looks while there are calls
+	pingSeq    int         // the number of the pulse that is taken; an older one's answer is not
+	pinging    bool
+	pingErr    error // what the last pulse said, if not that all is well
+	closing    bool
+	quit       chan struct{} // closed by Close
+	wg         sync.WaitGroup
 }
 
-func newPatient(d Driver, h *health, patience time.Duration) *patient {
-	p := &patient{Driver: d, health: h, patience: patience, quit: make(chan struct{})}
+func newWatchdog(d Driver, h *healthTracker, patience time.Duration) *watchdog {
+	p := &watchdog{Driver: d, health: h, timeout: patience, quit: make(chan struct{})}
 	// A driver may know of its trouble before anybody calls it.
 	if w, ok := d.(interface{ OnTrouble(func(*Stall)) }); ok {
-		w.OnTrouble(p.stall)
+		w.OnTrouble(p.beginStall)
 	}
 	return p
 }
 
-// enter counts a call that waits for the database, and leave one that does no longer.
-func (p *patient) enter() {
+// beginCall counts a call that waits for the database, and leave one that does no longer.
+func (p *watchdog) beginCall() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.calls++
-	if p.calls > 1 || p.shut {
+	p.inFlight++
+	if p.inFlight > 1 || p.closing {
 		return
 	}
-	p.alive = time.Now()
+	p.lastAnswer = time.Now()
 	if p.timer == nil {
-		p.timer = time.AfterFunc(lookEvery, p.look)
+		p.timer = time.AfterFunc(checkInterval, p.check)
 	} else {
-		p.timer.Reset(lookEvery)
+		p.timer.Reset(checkInterval)
 	}
 }
 
-func (p *patient) leave(answered bool) {
+func (p *watchdog) endCall(answered bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.calls--
+	p.inFlight--
 	if answered {
-		p.alive = time.Now()
+		p.lastAnswer = time.Now()
 	}
-	if p.calls == 0 && p.timer != nil {
+	if p.inFlight == 0 && p.timer != nil {
 		p.timer.Stop()
 	}
 }
 
-// look asks for the pulse while calls are under way, and finds out that nothing answers.
-func (p *patient) look() {
+// check asks for the pulse while calls are under way, and finds out that nothing answers.
+func (p *watchdog) check() {
 	p.mu.Lock()
-	if p.calls == 0 || p.shut {
+	if p.inFlight == 0 || p.closing {
 		p.mu.Unlock()
 		return
 	}
-	p.timer.Reset(lookEvery)
-	left := p.patience - time.Since(p.alive)
-	if left > 0 && !p.pulsing {
-		p.pulsing = true
-		p.pulse++
-		n := p.pulse
+	p.timer.Reset(checkInterval)
+	left := p.timeout - time.Since(p.lastAnswer)
+	if left > 0 && !p.pinging {
+		p.pinging = true
+		p.pingSeq++
+		n := p.pingSeq
 		p.wg.Add(1)
-		go p.feel(n, left)
+		go p.ping(n, left)
 	}
-	err := p.mute
+	err := p.pingErr
 	p.mu.Unlock()
-	if left <= -lookEvery { // the pulse, which would say so itself, has not come back either
-		p.silent(err)
+	if left <= -checkInterval { // the pulse, which would say so itself, has not come back either
+		p.reportNoAnswer(err)
 	}
 }
 
-// feel takes the driver's pulse.
-func (p *patient) feel(n int, left time.Duration) {
+// ping takes the driver's pulse.
+func (p *watchdog) ping(n int, left time.Duration) {
 	defer p.wg.Done()
-	ctx, cancel := context.WithTimeoutCause(context.Background(), left, p.noAnswer())
+	ctx, cancel := context.WithTimeoutCause(context.Background(), left, p.noAnswerError())
 	defer cancel()
-	err := caught(func() error { return p.Driver.Pulse(ctx) })
+	err := catchPanic(func() error { return p.Driver.Ping(ctx) })
 	p.mu.Lock()
-	if p.pulse != n {
+	if p.pingSeq != n {
 		p.mu.Unlock()
 		return
 	}
-	if p.pulsing, p.mute = false, err; err == nil {
-		p.alive = time.Now()
+	if p.pinging, p.pingErr = false, err; err == nil {
+		p.lastAnswer = time.Now()
 	}
-	over := p.calls > 0 && time.Since(p.alive) >= p.patience
+	over := p.inFlight > 0 && time.Since(p.lastAnswer) >= p.timeout
 	p.mu.Unlock()
 	if over {
-		p.silent(err)
+		p.reportNoAnswer(err)
 	}
 }
 
-func (p *patient) noAnswer() error {
+func (p *watchdog) noAnswerError() error {
 	return &record.Fault{Reason: record.Network, Hint: "Check the database and the disk that it is on; writes resume when it answers.",
-		Err: fmt.Errorf("store: no answer within %s", p.patience)}
+		Err: fmt.Errorf("store: no answer within %s", p.timeout)}
 }
 
-func (p *patient) silent(err error) {
+func (p *watchdog) reportNoAnswer(err error) {
 	if err == nil {
-		err = p.noAnswer()
+		err = p.noAnswerError()
 	}
-	p.stall(&Stall{Err: err})
+	p.beginStall(&Stall{Err: err})
 }
 
-// stall has everybody stop waiting, and probes until the database works again.
-func (p *patient) stall(s *Stall) {
+// beginStall has everybody stop waiting, and probes until the database works again.
+func (p *watchdog) beginStall(s *Stall) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.shut || !p.health.stall(s) {
+	if p.closing || !p.health.beginStall(s) {
 		return
 	}
 	p.wg.Add(1)
-	go p.probe()
+	go p.probeUntilWritable()
 }
 
-// probe asks, one question at a time, until the database works again.
-func (p *patient) probe() {
+// probeUntilWritable asks, one question at a time, until the database works again.
+func (p *watchdog) probeUntilWritable() {
 	defer p.wg.Done()
 	answer := make(chan error, 1)
 	asked := false
@@ -160,14 +160,14 @@ func (p *patient) probe() {
 		select {
 		case <-p.quit:
 			return
-		case <-time.After(lookEvery):
+		case <-time.After(checkInterval):
 		}
 		if !asked {
 			asked = true
 			go func() { // it may not heed its context
-				ctx, cancel := context.WithTimeoutCause(context.Background(), p.patience, p.noAnswer())
+				ctx, cancel := context.WithTimeoutCause(context.Background(), p.timeout, p.noAnswerError())
 				defer cancel()
-				answer <- caught(func() error { return p.Driver.Probe(ctx) })
+				answer <- catchPanic(func() error { return p.Driver.ProbeWrite(ctx) })
 			}()
 		}
 		select {
@@ -175,102 +175,102 @@ func (p *patient) probe() {
 			return
 		case err := <-answer:
 			if asked = false; err != nil {
-				p.health.still(err)
+				p.health.updateStall(err)
 				continue
 			}
 			p.mu.Lock()
-			p.pulse++ // one that is still out is not waited for
-			p.pulsing, p.mute, p.alive = false, nil, time.Now()
-			p.health.released()
+			p.pingSeq++ // one that is still out is not waited for
+			p.pinging, p.pingErr, p.lastAnswer = false, nil, time.Now()
+			p.health.endStall()
 			p.mu.Unlock()
 			return
-		case <-time.After(p.patience):
+		case <-time.After(p.timeout):
 		}
 	}
 }
 
-// do is one call. f may outlive it: nothing that f uses is used by the caller again, and nothing that f says late is heard.
-func (p *patient) do(ctx context.Context, write bool, f func(ctx context.Context) error) error {
-	gate := p.health.gate(write)
+// call is one call. f may outlive it: nothing that f uses is used by the caller again, and nothing that f says late is heard.
+func (p *watchdog) call(ctx context.Context, write bool, f func(ctx context.Context) error) error {
+	gate := p.health.stallSignal(write)
 	select {
 	case <-gate:
-		return p.stalled()
+		return p.stallError()
 	default:
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	limited, stop := context.WithTimeoutCause(ctx, callLimit, &record.Fault{Reason: record.Other, Hint: "Report it, with the database's list of statements.",
-		Err: fmt.Errorf("store: a call lasted longer than %s", callLimit)})
+	limited, stop := context.WithTimeoutCause(ctx, maxCallDuration, &record.Fault{Reason: record.Other, Hint: "Report it, with the database's list of statements.",
+		Err: fmt.Errorf("store: a call lasted longer than %s", maxCallDuration)})
 	defer stop()
-	p.enter()
+	p.beginCall()
 	done := make(chan error, 1)
-	go func() { done <- caught(func() error { return f(limited) }) }()
+	go func() { done <- catchPanic(func() error { return f(limited) }) }()
 	select {
 	case err := <-done:
-		p.leave(true)
-		return p.judge(err)
+		p.endCall(true)
+		return p.checkResult(err)
 	case <-gate:
-		p.leave(false)
-		err := p.stalled()
+		p.endCall(false)
+		err := p.stallError()
 		cancel(err)
 		return err
 	case <-limited.Done():
 		select {
 		case err := <-done: // it was in time
-			p.leave(true)
-			return p.judge(err)
+			p.endCall(true)
+			return p.checkResult(err)
 		default:
 		}
-		p.leave(false)
+		p.endCall(false)
 		return context.Cause(limited)
 	}
 }
 
-// judge sees whether an answer is that nobody should wait, and hands a panic on to who called.
-func (p *patient) judge(err error) error {
+// checkResult sees whether an answer is that nobody should wait, and hands a panic on to who called.
+func (p *watchdog) checkResult(err error) error {
 	switch e := err.(type) {
-	case *thrown:
+	case *panicError:
 		panic(e)
 	case nil:
 		return nil
 	}
 	var s *Stall
 	if errors.As(err, &s) {
-		p.stall(s)
+		p.beginStall(s)
 	}
 	return err
 }
 
-// stalled is what those are told who do not wait.
-func (p *patient) stalled() error {
-	if err := p.health.now().Err; err != nil {
+// stallError is what those are told who do not wait.
+func (p *watchdog) stallError() error {
+	if err := p.health.snapshot().Err; err != nil {
 		return err
 	}
-	return p.noAnswer() // it was over in this moment
+	return p.noAnswerError() // it was over in this moment
 }
 
-func (p *patient) Begin(ctx context.Context, t record.Target, s Scope, run string) (Turn, error) {
-	var turn Turn
-	if err := p.do(ctx, true, func(ctx context.Context) (err error) {
+func (p *watchdog) Begin(ctx context.Context, t record.Target, s Scope, run string) (ScopeUpdate, error) {
+	var turn ScopeUpdate
+	if err := p.call(ctx, true, func(ctx context.Context) (err error) {
 		turn, err = p.Driver.Begin(ctx, t, s, run)
 		return err
 	}); err != nil {
 		return nil, err
 	}
-	return &patientTurn{Turn: turn, p: p}, nil
+	return &watchedUpdate{ScopeUpdate: turn, w: p}, nil
 }
 
-func (p *patient) Known(ctx context.Context, account string) ([]record.Target, error) {
-	return ask(ctx, p, func(ctx context.Context) ([]record.Target, error) { return p.Driver.Known(ctx, account) })
+func (p *watchdog) ActiveTargets(ctx context.Context, account string) ([]record.Target, error) {
+	return callRead(ctx, p, func(ctx context.Context) ([]record.Target, error) { return p.Driver.ActiveTargets(ctx, account) })
 }
 
-func (p *patient) Accounts(ctx context.Context) ([]Account, error) {
-	return ask(ctx, p, p.Driver.Accounts)
+func (p *watchdog) Accounts(ctx context.Context) ([]Account, error) {
+	return callRead(ctx, p, p.Driver.Accounts)
 }
 
-func ask[T any](ctx context.Context, p *patient, f func(context.Context) (T, error)) (T, error) {
+func callRead[T any](ctx context.Context, p *watchdog, f func(context.Context) (T, error)) (T, error) {
 	var answer, none T
-	if err := p.do(ctx, false, func(ctx context.Context) (err error) {
+	if err := p.call(ctx, false, func(ctx context.Context) (err error) {
 		answer, err = f(ctx)
 		return err
 	}); err != nil {
@@ -280,29 +280,29 @@ func ask[T any](ctx context.Context, p *patient, f func(context.Context) (T, err
 }
 
 // Rename is [Renamer].
-func (p *patient) Rename(ctx context.Context, a Account) error {
+func (p *watchdog) Rename(ctx context.Context, a Account) error {
 	d, ok := p.Driver.(Renamer)
 	if !ok {
 		return nil
 	}
-	return p.do(ctx, true, func(ctx context.Context) error { return d.Rename(ctx, a) })
+	return p.call(ctx, true, func(ctx context.Context) error { return d.Rename(ctx, a) })
 }
 
-func (p *patient) Retire(ctx context.Context, t record.Target, who record.Identity, why string) error {
-	return p.do(ctx, true, func(ctx context.Context) error { return p.Driver.Retire(ctx, t, who, why) })
+func (p *watchdog) Retire(ctx context.Context, t record.Target, who record.Identity, why string) error {
+	return p.call(ctx, true, func(ctx context.Context) error { return p.Driver.Retire(ctx, t, who, why) })
 }
 
-func (p *patient) RetireAccount(ctx context.Context, a Account, why string) error {
-	return p.do(ctx, true, func(ctx context.Context) error { return p.Driver.RetireAccount(ctx, a, why) })
+func (p *watchdog) RetireAccount(ctx context.Context, a Account, why string) error {
+	return p.call(ctx, true, func(ctx context.Context) error { return p.Driver.RetireAccount(ctx, a, why) })
 }
 
 // Close waits for the driver no longer than it waits for anything, as the program ends and what is committed is safe; and for one that is
 // known not to answer, which was logged when it began, hardly at all.
-func (p *patient) Close() error {
-	stalled := closed(p.health.gate(true))
+func (p *watchdog) Close() error {
+	stalled := isClosed(p.health.stallSignal(true))
 	p.mu.Lock()
-	if !p.shut {
-		p.shut = true
+	if !p.closing {
+		p.closing = true
 		close(p.quit)
 	}
 	if p.timer != nil {
@@ -311,13 +311,13 @@ func (p *patient) Close() error {
 	p.mu.Unlock()
 	done := make(chan error, 1)
 	go func() {
-		err := caught(p.Driver.Close)
+		err := catchPanic(p.Driver.Close)
 		p.wg.Wait()
 		done <- err
 	}()
-	wait := p.patience
+	wait := p.timeout
 	if stalled {
-		wait = min(wait, lookEvery)
+		wait = min(wait, checkInterval)
 	}
 	late := time.NewTimer(wait)
 	defer late.Stop()
@@ -333,52 +333,52 @@ func (p *patient) Close() error {
 }
 
 // A patientTurn is a turn whose calls are a patient's.
-type patientTurn struct {
-	Turn
-	p *patient
+type watchedUpdate struct {
+	ScopeUpdate
+	w *watchdog
 }
 
-func (t *patientTurn) Live(ctx context.Context, f func(id []byte, sum record.Sum, version int) error) error {
-	return t.p.do(ctx, true, func(ctx context.Context) error { return t.Turn.Live(ctx, f) })
+func (t *watchedUpdate) Live(ctx context.Context, f func(id []byte, sum record.Digest, version int) error) error {
+	return t.w.call(ctx, true, func(ctx context.Context) error { return t.ScopeUpdate.Live(ctx, f) })
 }
 
-func (t *patientTurn) Stage(ctx context.Context, packs []Pack) error {
-	return t.p.do(ctx, true, func(ctx context.Context) error { return t.Turn.Stage(ctx, packs) })
+func (t *watchedUpdate) Stage(ctx context.Context, packs []Pack) error {
+	return t.w.call(ctx, true, func(ctx context.Context) error { return t.ScopeUpdate.Stage(ctx, packs) })
 }
 
-func (t *patientTurn) Commit(ctx context.Context, c Commit) error {
-	return t.p.do(ctx, true, func(ctx context.Context) error { return t.Turn.Commit(ctx, c) })
+func (t *watchedUpdate) Commit(ctx context.Context, c Commit) error {
+	return t.w.call(ctx, true, func(ctx context.Context) error { return t.ScopeUpdate.Commit(ctx, c) })
 }
 
-func (p *patient) Find(ctx context.Context, q Query) iter.Seq2[*Resource, error] {
-	return rows(ctx, p, func(ctx context.Context) iter.Seq2[*Resource, error] { return p.Driver.Find(ctx, q) })
+func (p *watchdog) Find(ctx context.Context, q Query) iter.Seq2[*Resource, error] {
+	return readRows(ctx, p, func(ctx context.Context) iter.Seq2[*Resource, error] { return p.Driver.Find(ctx, q) })
 }
 
-func (p *patient) History(ctx context.Context, q Query) iter.Seq2[*Resource, error] {
-	return rows(ctx, p, func(ctx context.Context) iter.Seq2[*Resource, error] { return p.Driver.History(ctx, q) })
+func (p *watchdog) History(ctx context.Context, q Query) iter.Seq2[*Resource, error] {
+	return readRows(ctx, p, func(ctx context.Context) iter.Seq2[*Resource, error] { return p.Driver.History(ctx, q) })
 }
 
-func (p *patient) Diff(ctx context.Context, q Query, from, to time.Time) iter.Seq2[Change, error] {
-	return rows(ctx, p, func(ctx context.Context) iter.Seq2[Change, error] { return p.Driver.Diff(ctx, q, from, to) })
+func (p *watchdog) Diff(ctx context.Context, q Query, from, to time.Time) iter.Seq2[Change, error] {
+	return readRows(ctx, p, func(ctx context.Context) iter.Seq2[Change, error] { return p.Driver.Diff(ctx, q, from, to) })
 }
 
-func (p *patient) Changes(ctx context.Context, q Query, after time.Time) iter.Seq2[Change, error] {
-	return rows(ctx, p, func(ctx context.Context) iter.Seq2[Change, error] { return p.Driver.Changes(ctx, q, after) })
+func (p *watchdog) Changes(ctx context.Context, q Query, after time.Time) iter.Seq2[Change, error] {
+	return readRows(ctx, p, func(ctx context.Context) iter.Seq2[Change, error] { return p.Driver.Changes(ctx, q, after) })
 }
 
-func (p *patient) Targets(ctx context.Context) iter.Seq2[Coverage, error] {
-	return rows(ctx, p, p.Driver.Targets)
+func (p *watchdog) Targets(ctx context.Context) iter.Seq2[Coverage, error] {
+	return readRows(ctx, p, p.Driver.Targets)
 }
 
-// rows is an answer of many rows, which come in the caller's goroutine: reads heed their context. Only the time between two rows
+// readRows is an answer of many rows, which come in the caller's goroutine: reads heed their context. Only the time between two rows
 // is the database's.
-func rows[T any](ctx context.Context, p *patient, f func(context.Context) iter.Seq2[T, error]) iter.Seq2[T, error] {
+func readRows[T any](ctx context.Context, p *watchdog, f func(context.Context) iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		gate := p.health.gate(false)
+		gate := p.health.stallSignal(false)
 		select {
 		case <-gate:
 			var none T
-			yield(none, p.stalled())
+			yield(none, p.stallError())
 			return
 		default:
 		}
@@ -389,44 +389,44 @@ func rows[T any](ctx context.Context, p *patient, f func(context.Context) iter.S
 		go func() {
 			select {
 			case <-gate:
-				cancel(p.stalled())
+				cancel(p.stallError())
 			case <-over:
 			}
 		}()
-		p.enter()
+		p.beginCall()
 		waiting := true
 		defer func() {
 			if waiting { // also after a panic
-				p.leave(ctx.Err() == nil)
+				p.endCall(ctx.Err() == nil)
 			}
 		}()
 		for row, err := range f(ctx) {
-			p.leave(err == nil)
+			p.endCall(err == nil)
 			waiting = false
 			if !yield(row, err) {
 				return
 			}
-			p.enter()
+			p.beginCall()
 			waiting = true
 		}
 	}
 }
 
-// thrown is a panic on its way from a goroutine of the driver's to who called.
-type thrown struct {
+// panicError is a panic on its way from a goroutine of the driver's to who called.
+type panicError struct {
 	value any
 	stack []byte
 }
 
-func (t *thrown) Error() string { return fmt.Sprint(t.value) }
+func (t *panicError) Error() string { return fmt.Sprint(t.value) }
 
 // Stack is where it came from, for who recovers it.
-func (t *thrown) Stack() []byte { return t.stack }
+func (t *panicError) Stack() []byte { return t.stack }
 
-func caught(f func() error) (err error) {
+func catchPanic(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = &thrown{v, debug.Stack()}
+			err = &panicError{v, debug.Stack()}
 		}
 	}()
 	return f()

@@ -22,34 +22,34 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // A frozen driver answers nothing while it is frozen. Where it is deaf it does not heed its context either, until it thaws.
-type frozen struct {
+type frozenDriver struct {
 	Driver
-	deaf  bool
-	pulse func() error // nil: as frozen as the rest
+	ignoresContext bool
+	ping           func() error // nil: as frozen as the rest
 
-	mu   sync.Mutex
-	thaw chan struct{} // nil: it works
-	last atomic.Int64  // calls that came through
+	mu        sync.Mutex
+	thawed    chan struct{} // nil: it works
+	completed atomic.Int64  // calls that came through
 }
 
-func (f *frozen) freeze() {
+func (f *frozenDriver) freeze() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.thaw = make(chan struct{})
+	f.thawed = make(chan struct{})
 }
 
-func (f *frozen) melt() {
+func (f *frozenDriver) unfreeze() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	close(f.thaw)
-	f.thaw = nil
+	close(f.thawed)
+	f.thawed = nil
 }
 
-func (f *frozen) wait(ctx context.Context) error { return f.waitFor(ctx, f.deaf) }
+func (f *frozenDriver) wait(ctx context.Context) error { return f.waitFor(ctx, f.ignoresContext) }
 
-func (f *frozen) waitFor(ctx context.Context, deaf bool) error {
+func (f *frozenDriver) waitFor(ctx context.Context, deaf bool) error {
 	f.mu.Lock()
-	thaw := f.thaw
+	thaw := f.thawed
 	f.mu.Unlock()
 	if thaw != nil {
 		done := ctx.Done()
@@ -62,47 +62,49 @@ func (f *frozen) waitFor(ctx context.Context, deaf bool) error {
 			return context.Cause(ctx)
 		}
 	}
-	f.last.Add(1)
+	f.completed.Add(1)
 	return nil
 }
 
-func (f *frozen) Begin(ctx context.Context, _ record.Target, _ Scope, _ string) (Turn, error) {
-	return frozenTurn{f: f}, f.wait(ctx)
+func (f *frozenDriver) Begin(ctx context.Context, _ record.Target, _ Scope, _ string) (ScopeUpdate, error) {
+	return frozenUpdate{d: f}, f.wait(ctx)
 }
-func (f *frozen) Known(ctx context.Context, _ string) ([]record.Target, error) {
+func (f *frozenDriver) ActiveTargets(ctx context.Context, _ string) ([]record.Target, error) {
 	return []record.Target{{Account: "late"}}, f.wait(ctx)
 }
-func (f *frozen) Accounts(ctx context.Context) ([]Account, error) { return nil, f.wait(ctx) }
-func (f *frozen) Retire(ctx context.Context, _ record.Target, _ record.Identity, _ string) error {
+func (f *frozenDriver) Accounts(ctx context.Context) ([]Account, error) { return nil, f.wait(ctx) }
+func (f *frozenDriver) Retire(ctx context.Context, _ record.Target, _ record.Identity, _ string) error {
 	return f.wait(ctx)
 }
-func (f *frozen) RetireAccount(ctx context.Context, _ Account, _ string) error { return f.wait(ctx) }
-func (f *frozen) Probe(ctx context.Context) error                              { return f.wait(ctx) }
-func (f *frozen) Targets(ctx context.Context) iter.Seq2[Coverage, error] {
-	return answer[Coverage](ctx, f)
+func (f *frozenDriver) RetireAccount(ctx context.Context, _ Account, _ string) error {
+	return f.wait(ctx)
 }
-func (f *frozen) Find(ctx context.Context, _ Query) iter.Seq2[*Resource, error] {
-	return answer[*Resource](ctx, f)
+func (f *frozenDriver) ProbeWrite(ctx context.Context) error { return f.wait(ctx) }
+func (f *frozenDriver) Targets(ctx context.Context) iter.Seq2[Coverage, error] {
+	return oneRow[Coverage](ctx, f)
 }
-func (f *frozen) History(ctx context.Context, _ Query) iter.Seq2[*Resource, error] {
-	return answer[*Resource](ctx, f)
+func (f *frozenDriver) Find(ctx context.Context, _ Query) iter.Seq2[*Resource, error] {
+	return oneRow[*Resource](ctx, f)
 }
-func (f *frozen) Diff(ctx context.Context, _ Query, _, _ time.Time) iter.Seq2[Change, error] {
-	return answer[Change](ctx, f)
+func (f *frozenDriver) History(ctx context.Context, _ Query) iter.Seq2[*Resource, error] {
+	return oneRow[*Resource](ctx, f)
 }
-func (f *frozen) Changes(ctx context.Context, _ Query, _ time.Time) iter.Seq2[Change, error] {
-	return answer[Change](ctx, f)
+func (f *frozenDriver) Diff(ctx context.Context, _ Query, _, _ time.Time) iter.Seq2[Change, error] {
+	return oneRow[Change](ctx, f)
 }
-func (f *frozen) Close() error { return f.wait(context.Background()) }
-func (f *frozen) Pulse(ctx context.Context) error {
-	if f.pulse != nil {
-		return f.pulse()
+func (f *frozenDriver) Changes(ctx context.Context, _ Query, _ time.Time) iter.Seq2[Change, error] {
+	return oneRow[Change](ctx, f)
+}
+func (f *frozenDriver) Close() error { return f.wait(context.Background()) }
+func (f *frozenDriver) Ping(ctx context.Context) error {
+	if f.ping != nil {
+		return f.ping()
 	}
 	return f.wait(ctx)
 }
 
-// answer is a row, and then the end.
-func answer[T any](ctx context.Context, f *frozen) iter.Seq2[T, error] {
+// oneRow is a row, and then the end.
+func oneRow[T any](ctx context.Context, f *frozenDriver) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var row T
 		if yield(row, f.waitFor(ctx, false)) { // who reads heeds its context: rows come in the caller's goroutine
@@ -113,20 +115,20 @@ func answer[T any](ctx context.Context, f *frozen) iter.Seq2[T, error] {
 	}
 }
 
-type frozenTurn struct {
-	packing
-	f *frozen
+type frozenUpdate struct {
+	copyPacker
+	d *frozenDriver
 }
 
-func (frozenTurn) Known() bool { return true }
-func (t frozenTurn) Live(ctx context.Context, _ func([]byte, record.Sum, int) error) error {
-	return t.f.wait(ctx)
+func (frozenUpdate) HasScope() bool { return true }
+func (t frozenUpdate) Live(ctx context.Context, _ func([]byte, record.Digest, int) error) error {
+	return t.d.wait(ctx)
 }
-func (t frozenTurn) Commit(ctx context.Context, _ Commit) error { return t.f.wait(ctx) }
-func (t frozenTurn) Stage(ctx context.Context, _ []Pack) error  { return t.f.wait(ctx) }
+func (t frozenUpdate) Commit(ctx context.Context, _ Commit) error { return t.d.wait(ctx) }
+func (t frozenUpdate) Stage(ctx context.Context, _ []Pack) error  { return t.d.wait(ctx) }
 
-// calls is every way to the database.
-func calls(d Driver, turn Turn) map[string]func(context.Context) error {
+// allCalls is every way to the database.
+func allCalls(d Driver, turn ScopeUpdate) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"begin": func(ctx context.Context) error {
 			turn, err := d.Begin(ctx, record.Target{}, Scope{}, "")
@@ -139,7 +141,7 @@ func calls(d Driver, turn Turn) map[string]func(context.Context) error {
 		"stage":  func(ctx context.Context) error { return turn.Stage(ctx, nil) },
 		"commit": func(ctx context.Context) error { return turn.Commit(ctx, Commit{}) },
 		"known": func(ctx context.Context) error {
-			ts, err := d.Known(ctx, "")
+			ts, err := d.ActiveTargets(ctx, "")
 			if err != nil && len(ts) > 0 {
 				return errors.New("an answer came with the error")
 			}
@@ -148,15 +150,15 @@ func calls(d Driver, turn Turn) map[string]func(context.Context) error {
 		"accounts":       func(ctx context.Context) error { _, err := d.Accounts(ctx); return err },
 		"retire":         func(ctx context.Context) error { return d.Retire(ctx, record.Target{}, record.Identity{}, "") },
 		"retire account": func(ctx context.Context) error { return d.RetireAccount(ctx, Account{}, "") },
-		"targets":        func(ctx context.Context) error { return drained(d.Targets(ctx)) },
-		"find":           func(ctx context.Context) error { return drained(d.Find(ctx, Query{})) },
-		"history":        func(ctx context.Context) error { return drained(d.History(ctx, Query{})) },
-		"diff":           func(ctx context.Context) error { return drained(d.Diff(ctx, Query{}, time.Time{}, time.Time{})) },
-		"changes":        func(ctx context.Context) error { return drained(d.Changes(ctx, Query{}, time.Time{})) },
+		"targets":        func(ctx context.Context) error { return drain(d.Targets(ctx)) },
+		"find":           func(ctx context.Context) error { return drain(d.Find(ctx, Query{})) },
+		"history":        func(ctx context.Context) error { return drain(d.History(ctx, Query{})) },
+		"diff":           func(ctx context.Context) error { return drain(d.Diff(ctx, Query{}, time.Time{}, time.Time{})) },
+		"changes":        func(ctx context.Context) error { return drain(d.Changes(ctx, Query{}, time.Time{})) },
 	}
 }
 
-func drained[T any](rows iter.Seq2[T, error]) error {
+func drain[T any](rows iter.Seq2[T, error]) error {
 	for _, err := range rows {
 		if err != nil {
 			return err
@@ -169,23 +171,23 @@ func drained[T any](rows iter.Seq2[T, error]) error {
 // nobody waits; and when it answers again, that is noticed without anybody's call.
 func TestAStoreThatDoesNotAnswer(t *testing.T) {
 	for _, deaf := range []bool{false, true} {
-		for name := range calls(nil, nil) {
+		for name := range allCalls(nil, nil) {
 			t.Run(fmt.Sprintf("%s, deaf %t", name, deaf), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { doesNotAnswer(t, name, deaf) })
+				synctest.Test(t, func(t *testing.T) { testNoAnswer(t, name, deaf) })
 			})
 		}
 	}
 }
 
-func doesNotAnswer(t *testing.T, name string, deaf bool) {
+func testNoAnswer(t *testing.T, name string, deaf bool) {
 	var log bytes.Buffer
-	f := &frozen{deaf: deaf}
+	f := &frozenDriver{ignoresContext: deaf}
 	inv := New(f, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	turn, err := inv.Driver().Begin(t.Context(), record.Target{}, Scope{}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := calls(inv.Driver(), turn)
+	all := allCalls(inv.Driver(), turn)
 	f.freeze()
 	start := time.Now()
 	var wg sync.WaitGroup
@@ -198,7 +200,7 @@ func doesNotAnswer(t *testing.T, name string, deaf bool) {
 		})
 	}
 	wg.Wait()
-	if took := time.Since(start); took < Patience-time.Second || took > Patience+time.Second {
+	if took := time.Since(start); took < StallTimeout-time.Second || took > StallTimeout+time.Second {
 		t.Errorf("it was waited for %s", took)
 	}
 	start = time.Now()
@@ -207,18 +209,18 @@ func doesNotAnswer(t *testing.T, name string, deaf bool) {
 			t.Errorf("%s afterwards: %v, after %s", name, err, time.Since(start))
 		}
 	}
-	if tr := inv.Trouble(); tr.Err == nil || tr.Since.IsZero() {
+	if tr := inv.Health(); tr.Err == nil || tr.Since.IsZero() {
 		t.Errorf("its trouble is %v", tr)
 	}
 	time.Sleep(10 * time.Minute)
-	came := f.last.Load()
-	f.melt()
-	time.Sleep(2 * lookEvery)
+	came := f.completed.Load()
+	f.unfreeze()
+	time.Sleep(2 * checkInterval)
 	synctest.Wait()
-	if tr := inv.Trouble(); tr.Err != nil {
+	if tr := inv.Health(); tr.Err != nil {
 		t.Errorf("after it: %v", tr)
 	}
-	if n := f.last.Load() - came; n > 40 {
+	if n := f.completed.Load() - came; n > 40 {
 		t.Errorf("%d calls waited all the while", n)
 	}
 	for name, call := range all {
@@ -238,7 +240,7 @@ func doesNotAnswer(t *testing.T, name string, deaf bool) {
 // What the database executes lasts as long as it lasts.
 func TestALargeCommitIsNotCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &frozen{pulse: func() error { return nil }}
+		f := &frozenDriver{ping: func() error { return nil }}
 		inv := New(f, Options{})
 		turn, err := inv.Driver().Begin(t.Context(), record.Target{}, Scope{}, "")
 		if err != nil {
@@ -246,17 +248,17 @@ func TestALargeCommitIsNotCutOff(t *testing.T) {
 		}
 		f.freeze()
 		start := time.Now()
-		time.AfterFunc(40*time.Minute, f.melt)
+		time.AfterFunc(40*time.Minute, f.unfreeze)
 		if err := turn.Commit(t.Context(), Commit{}); err != nil || time.Since(start) != 40*time.Minute || inv.Err() != nil {
 			t.Errorf("%v, after %s; %v", err, time.Since(start), inv.Err())
 		}
 		// One that has not come to an end after an hour is lost.
 		f.freeze()
 		start = time.Now()
-		if err := turn.Commit(t.Context(), Commit{}); err == nil || time.Since(start) != callLimit {
+		if err := turn.Commit(t.Context(), Commit{}); err == nil || time.Since(start) != maxCallDuration {
 			t.Errorf("%v, after %s", err, time.Since(start))
 		}
-		f.melt()
+		f.unfreeze()
 		synctest.Wait()
 	})
 }
@@ -265,7 +267,7 @@ func TestALargeCommitIsNotCutOff(t *testing.T) {
 func TestAServerThatFreezesInACommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var stopped atomic.Bool
-		f := &frozen{deaf: true, pulse: func() error {
+		f := &frozenDriver{ignoresContext: true, ping: func() error {
 			if stopped.Load() {
 				time.Sleep(time.Hour)
 			}
@@ -279,18 +281,18 @@ func TestAServerThatFreezesInACommit(t *testing.T) {
 		f.freeze()
 		time.AfterFunc(10*time.Minute, func() { stopped.Store(true) })
 		start := time.Now()
-		if err := turn.Commit(t.Context(), Commit{}); err == nil || time.Since(start) > 10*time.Minute+Patience+2*time.Second {
+		if err := turn.Commit(t.Context(), Commit{}); err == nil || time.Since(start) > 10*time.Minute+StallTimeout+2*time.Second {
 			t.Errorf("%v, after %s", err, time.Since(start))
 		}
-		f.melt()
-		time.Sleep(2 * lookEvery)
+		f.unfreeze()
+		time.Sleep(2 * checkInterval)
 		stopped.Store(false)
 		if inv.Err() != nil {
 			t.Error(inv.Err())
 		}
 		// A pulse of then, which nobody answers for an hour, is not waited for.
 		f.freeze()
-		time.AfterFunc(time.Minute, f.melt)
+		time.AfterFunc(time.Minute, f.unfreeze)
 		if err := turn.Commit(t.Context(), Commit{}); err != nil {
 			t.Error(err)
 		}
@@ -305,24 +307,24 @@ func TestAServerThatFreezesInACommit(t *testing.T) {
 func TestALockStopsWritesAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		f := &locked{}
+		f := &lockedDriver{}
 		inv := New(f, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
-		f.held.Store(true)
-		if _, err := inv.Begin(t.Context(), record.Target{}, record.Identity{}, ""); err == nil || inv.Lost() != 1 {
-			t.Errorf("%v, %d lost", err, inv.Lost())
+		f.isLocked.Store(true)
+		if _, err := inv.Begin(t.Context(), record.Target{}, record.Identity{}, ""); err == nil || inv.NotStored() != 1 {
+			t.Errorf("%v, %d lost", err, inv.NotStored())
 		}
 		time.Sleep(time.Minute)
-		if n := f.asked.Load(); n != 1 {
+		if n := f.begins.Load(); n != 1 {
 			t.Errorf("%d waited for the lock", n)
 		}
-		if err := drained(inv.Driver().Targets(t.Context())); err != nil {
+		if err := drain(inv.Driver().Targets(t.Context())); err != nil {
 			t.Error(err)
 		}
 		if _, err := inv.Driver().Accounts(t.Context()); err != nil {
 			t.Error(err)
 		}
-		f.held.Store(false)
-		time.Sleep(2 * lookEvery)
+		f.isLocked.Store(false)
+		time.Sleep(2 * checkInterval)
 		if _, err := inv.Begin(t.Context(), record.Target{}, record.Identity{}, ""); err != nil {
 			t.Error(err)
 		}
@@ -335,23 +337,23 @@ func TestALockStopsWritesAlone(t *testing.T) {
 	})
 }
 
-type locked struct {
-	frozen
-	held  atomic.Bool
-	asked atomic.Int64
+type lockedDriver struct {
+	frozenDriver
+	isLocked atomic.Bool
+	begins   atomic.Int64
 }
 
-func (l *locked) Begin(ctx context.Context, t record.Target, s Scope, run string) (Turn, error) {
-	l.asked.Add(1)
-	if err := l.Probe(ctx); err != nil {
+func (l *lockedDriver) Begin(ctx context.Context, t record.Target, s Scope, run string) (ScopeUpdate, error) {
+	l.begins.Add(1)
+	if err := l.ProbeWrite(ctx); err != nil {
 		return nil, err
 	}
-	return l.frozen.Begin(ctx, t, s, run)
+	return l.frozenDriver.Begin(ctx, t, s, run)
 }
 
-func (l *locked) Probe(context.Context) error {
-	if l.held.Load() {
-		return &Stall{Reads: true, Err: &record.Fault{Reason: record.Other, Hint: "End the transaction.", Err: errors.New("locked")}}
+func (l *lockedDriver) ProbeWrite(context.Context) error {
+	if l.isLocked.Load() {
+		return &Stall{ReadsWork: true, Err: &record.Fault{Reason: record.Other, Hint: "End the transaction.", Err: errors.New("locked")}}
 	}
 	return nil
 }
@@ -359,7 +361,7 @@ func (l *locked) Probe(context.Context) error {
 // A caller whose context ends stops waiting, whatever the driver does; that is no trouble of the store's.
 func TestACallerThatGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &frozen{deaf: true, pulse: func() error { return nil }}
+		f := &frozenDriver{ignoresContext: true, ping: func() error { return nil }}
 		inv := New(f, Options{})
 		f.freeze()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -371,7 +373,7 @@ func TestACallerThatGoes(t *testing.T) {
 		if inv.Err() != nil {
 			t.Error(inv.Err())
 		}
-		f.melt()
+		f.unfreeze()
 		synctest.Wait()
 	})
 }
@@ -380,31 +382,33 @@ func TestACallerThatGoes(t *testing.T) {
 func TestCloseDoesNotWaitForAStoreThatDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		f := &frozen{deaf: true}
+		f := &frozenDriver{ignoresContext: true}
 		inv := New(f, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 		f.freeze()
 		start := time.Now()
-		if err := inv.Driver().Close(); err != nil || time.Since(start) != Patience || !strings.Contains(log.String(), "store did not close in time") {
+		if err := inv.Driver().Close(); err != nil || time.Since(start) != StallTimeout || !strings.Contains(log.String(), "store did not close in time") {
 			t.Errorf("%v, after %s; %s", err, time.Since(start), log.String())
 		}
-		f.melt()
+		f.unfreeze()
 		synctest.Wait()
 	})
 }
 
 // A panic in a driver comes to who called, with where it came from.
 func TestAPanicComesToWhoCalled(t *testing.T) {
-	inv := New(panicky{}, Options{})
+	inv := New(panickingDriver{}, Options{})
 	defer func() {
 		v := recover()
 		s, ok := v.(interface{ Stack() []byte })
-		if !ok || fmt.Sprint(v) != "a bug" || !strings.Contains(string(s.Stack()), "panicky") {
+		if !ok || fmt.Sprint(v) != "a bug" || !strings.Contains(string(s.Stack()), "panickingDriver") {
 			t.Errorf("%v", v)
 		}
 	}()
 	_, _ = inv.Begin(t.Context(), record.Target{}, record.Identity{}, "")
 }
 
-type panicky struct{ Driver }
+type panickingDriver struct{ Driver }
 
-func (panicky) Begin(context.Context, record.Target, Scope, string) (Turn, error) { panic("a bug") }
+func (panickingDriver) Begin(context.Context, record.Target, Scope, string) (ScopeUpdate, error) {
+	panic("a bug")
+}

@@ -9,180 +9,180 @@ import (
 )
 
 // A hall is many who want to list, one after the other.
-type hall struct {
+type admissionTest struct {
 	*testing.T
-	r  *room
-	in chan int
+	a        *admission
+	admitted chan int
 }
 
-// come is n more who want to get in, in this order.
-func (h *hall) come(n int) {
+// arrive is n more who want to get in, in this order.
+func (h *admissionTest) arrive(n int) {
 	for i := range n {
 		go func() {
-			h.r.enter(h.Context())
-			h.in <- i
+			h.a.admit(h.Context())
+			h.admitted <- i
 		}()
 		synctest.Wait()
 	}
 }
 
-// entered is how many have got in since it was asked last.
-func (h *hall) entered(want int) {
+// wantAdmitted is how many have got in since it was asked last.
+func (h *admissionTest) wantAdmitted(want int) {
 	h.Helper()
 	synctest.Wait()
-	if n := len(h.in); n != want {
+	if n := len(h.admitted); n != want {
 		h.Errorf("%d were let in, want %d", n, want)
 	}
-	for range len(h.in) {
-		<-h.in
+	for range len(h.admitted) {
+		<-h.admitted
 	}
 }
 
-func (h *hall) leave(n int) {
+func (h *admissionTest) release(n int) {
 	for range n {
-		h.r.leave()
+		h.a.release()
 	}
 }
 
-func inHall(t *testing.T, crowded func() bool, f func(h *hall)) {
+func testAdmission(t *testing.T, crowded func() bool, f func(h *admissionTest)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f(&hall{t, newRoom(func() bool { return true }, crowded), make(chan int, 10_000)})
+		f(&admissionTest{t, newAdmission(func() bool { return true }, crowded), make(chan int, 10_000)})
 	})
 }
 
 func TestRoomWidensWhileTheStoreKeepsUp(t *testing.T) {
-	inHall(t, nil, func(h *hall) {
-		h.come(300)
-		h.entered(roomLeast)
-		n, all := roomLeast, roomLeast
+	testAdmission(t, nil, func(h *admissionTest) {
+		h.arrive(300)
+		h.wantAdmitted(minAdmitted)
+		n, all := minAdmitted, minAdmitted
 		for ; n < 64; n *= 2 { // a round of all who are in lets twice as many in
-			h.leave(n)
-			h.entered(2 * n)
+			h.release(n)
+			h.wantAdmitted(2 * n)
 			all += 2 * n
 		}
-		h.r.trouble(true) // for the end of the test
-		h.entered(300 - all)
+		h.a.setBypass(true) // for the end of the test
+		h.wantAdmitted(300 - all)
 	})
 }
 
 func TestRoomNarrowsWhenTheStoreDoesNotKeepUp(t *testing.T) {
-	inHall(t, nil, func(h *hall) {
-		h.come(300)
-		for _, n := range []int{roomLeast, 2 * roomLeast, 4 * roomLeast} {
-			h.entered(n)
-			h.leave(n)
+	testAdmission(t, nil, func(h *admissionTest) {
+		h.arrive(300)
+		for _, n := range []int{minAdmitted, 2 * minAdmitted, 4 * minAdmitted} {
+			h.wantAdmitted(n)
+			h.release(n)
 		}
-		h.entered(8 * roomLeast)
-		for range roomLine {
-			h.r.queue()
+		h.wantAdmitted(8 * minAdmitted)
+		for range maxStoreCalls {
+			h.a.beginStoreCall()
 		}
-		h.leave(8*roomLeast - roomLeast + 1)
+		h.release(8*minAdmitted - minAdmitted + 1)
 		time.Sleep(time.Second)
-		h.entered(1) // there are as many as at first
-		h.leave(1)
-		h.entered(1)
-		h.r.done()
-		h.leave(1)
-		h.entered(2)
-		h.r.trouble(true)
-		h.entered(300 - 15*roomLeast - 4)
+		h.wantAdmitted(1) // there are as many as at first
+		h.release(1)
+		h.wantAdmitted(1)
+		h.a.endStoreCall()
+		h.release(1)
+		h.wantAdmitted(2)
+		h.a.setBypass(true)
+		h.wantAdmitted(300 - 15*minAdmitted - 4)
 	})
 }
 
 func TestRoomIsNotWidenedForThoseWhoWaitForEachOther(t *testing.T) {
 	crowded := true
-	inHall(t, func() bool { return crowded }, func(h *hall) {
-		h.come(100)
-		h.entered(roomLeast)
+	testAdmission(t, func() bool { return crowded }, func(h *admissionTest) {
+		h.arrive(100)
+		h.wantAdmitted(minAdmitted)
 		time.Sleep(time.Second)
-		h.leave(roomLeast)
-		h.entered(roomLeast)
+		h.release(minAdmitted)
+		h.wantAdmitted(minAdmitted)
 		crowded = false
-		h.leave(roomLeast)
-		h.entered(2 * roomLeast)
-		h.r.trouble(true)
-		h.entered(100 - 4*roomLeast)
+		h.release(minAdmitted)
+		h.wantAdmitted(2 * minAdmitted)
+		h.a.setBypass(true)
+		h.wantAdmitted(100 - 4*minAdmitted)
 	})
 }
 
 // Small targets are held up neither by a store that is busy nor by each other.
 func TestRoomWidensWhileLittleIsHeld(t *testing.T) {
 	light := true
-	inHall(t, func() bool { return true }, func(h *hall) {
-		h.r.heavy = func() bool { return !light }
-		for range roomLine {
-			h.r.queue()
+	testAdmission(t, func() bool { return true }, func(h *admissionTest) {
+		h.a.memoryInUse = func() bool { return !light }
+		for range maxStoreCalls {
+			h.a.beginStoreCall()
 		}
-		h.come(100)
-		h.entered(roomLeast)
-		h.leave(roomLeast)
-		h.entered(2 * roomLeast)
+		h.arrive(100)
+		h.wantAdmitted(minAdmitted)
+		h.release(minAdmitted)
+		h.wantAdmitted(2 * minAdmitted)
 		light = false
-		h.leave(roomLeast)
-		h.entered(0)
-		h.r.trouble(true)
-		h.entered(100 - 3*roomLeast)
+		h.release(minAdmitted)
+		h.wantAdmitted(0)
+		h.a.setBypass(true)
+		h.wantAdmitted(100 - 3*minAdmitted)
 	})
 }
 
 // Listings that AWS does not answer hold up nobody.
 func TestRoomForOthersWhereAWSIsWaitedFor(t *testing.T) {
-	inHall(t, nil, func(h *hall) {
-		h.come(256)
-		time.Sleep((256-roomLeast)/roomStep*roomTick + time.Millisecond)
-		h.entered(256)
+	testAdmission(t, nil, func(h *admissionTest) {
+		h.arrive(256)
+		time.Sleep((256-minAdmitted)/adjustStep*adjustInterval + time.Millisecond)
+		h.wantAdmitted(256)
 	})
 }
 
 // A store that takes nothing, and says nothing, is not waited for.
 func TestRoomWithoutAStoreThatTakesAnything(t *testing.T) {
-	inHall(t, nil, func(h *hall) {
-		for range roomLine {
-			h.r.queue()
+	testAdmission(t, nil, func(h *admissionTest) {
+		for range maxStoreCalls {
+			h.a.beginStoreCall()
 		}
-		h.come(100)
-		time.Sleep(roomIdle - time.Second)
-		h.entered(roomLeast)
-		h.leave(1)
-		time.Sleep(roomIdle - time.Second)
-		h.entered(1)
+		h.arrive(100)
+		time.Sleep(stuckAfter - time.Second)
+		h.wantAdmitted(minAdmitted)
+		h.release(1)
+		time.Sleep(stuckAfter - time.Second)
+		h.wantAdmitted(1)
 		time.Sleep(2 * time.Second)
-		h.entered(100 - roomLeast - 1)
+		h.wantAdmitted(100 - minAdmitted - 1)
 	})
 }
 
 func TestRoomIsInTheOrderOfComing(t *testing.T) {
-	inHall(t, func() bool { return true }, func(h *hall) {
-		h.come(5 * roomLeast)
-		for range 5 * roomLeast {
+	testAdmission(t, func() bool { return true }, func(h *admissionTest) {
+		h.arrive(5 * minAdmitted)
+		for range 5 * minAdmitted {
 			synctest.Wait()
 			select {
-			case <-h.in:
-				h.leave(1)
+			case <-h.admitted:
+				h.release(1)
 			default:
 				h.Fatal("there was room, and nobody came")
 			}
 		}
-		for i := range 3 * roomLeast { // all have left: it begins anew
-			h.come(1)
-			if i < roomLeast {
-				h.entered(1)
+		for i := range 3 * minAdmitted { // all have left: it begins anew
+			h.arrive(1)
+			if i < minAdmitted {
+				h.wantAdmitted(1)
 			} else {
-				h.entered(0)
+				h.wantAdmitted(0)
 			}
 		}
-		h.r.trouble(true)
+		h.a.setBypass(true)
 	})
 }
 
 func TestRoomIsNotWaitedForAfterTheEnd(t *testing.T) {
-	inHall(t, func() bool { return true }, func(h *hall) {
+	testAdmission(t, func() bool { return true }, func(h *admissionTest) {
 		ctx, cancel := context.WithCancel(h.Context())
-		h.come(roomLeast)
+		h.arrive(minAdmitted)
 		var leave func()
 		go func() {
-			leave = h.r.enter(ctx)
+			leave = h.a.admit(ctx)
 		}()
 		synctest.Wait()
 		cancel()
@@ -191,9 +191,9 @@ func TestRoomIsNotWaitedForAfterTheEnd(t *testing.T) {
 			h.Fatal("who is cancelled still waits")
 		}
 		leave()
-		h.leave(roomLeast)
-		if h.r.open != 0 || len(h.r.waiting) != 0 {
-			h.Errorf("%d are in and %d wait, and all have left", h.r.open, len(h.r.waiting))
+		h.release(minAdmitted)
+		if h.a.admitted != 0 || len(h.a.waiting) != 0 {
+			h.Errorf("%d are in and %d wait, and all have left", h.a.admitted, len(h.a.waiting))
 		}
 	})
 }
@@ -201,21 +201,21 @@ func TestRoomIsNotWaitedForAfterTheEnd(t *testing.T) {
 // The store's trouble lets everybody in, until a write has worked again.
 func TestNobodyWaitsForAStoreInTrouble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		inv := New(nil, Options{Crowded: func() bool { return true }})
-		inv.held.Store(inv.hold)
-		h := &hall{t, inv.room, make(chan int, 100)}
-		h.come(50)
-		h.entered(roomLeast)
-		_ = inv.note(t.Context(), errors.New("the disk is full"), true)
-		h.entered(50 - roomLeast)
-		h.come(10)
-		h.entered(10)
-		_ = inv.note(t.Context(), nil, true)
-		h.come(10)
-		h.entered(0)
-		h.leave(60)
-		h.entered(roomLeast)
-		h.r.trouble(true)
-		h.entered(10 - roomLeast)
+		inv := New(nil, Options{Saturated: func() bool { return true }})
+		inv.buffered.Store(inv.maxBuffered)
+		h := &admissionTest{t, inv.admission, make(chan int, 100)}
+		h.arrive(50)
+		h.wantAdmitted(minAdmitted)
+		_ = inv.observe(t.Context(), errors.New("the disk is full"), true)
+		h.wantAdmitted(50 - minAdmitted)
+		h.arrive(10)
+		h.wantAdmitted(10)
+		_ = inv.observe(t.Context(), nil, true)
+		h.arrive(10)
+		h.wantAdmitted(0)
+		h.release(60)
+		h.wantAdmitted(minAdmitted)
+		h.a.setBypass(true)
+		h.wantAdmitted(10 - minAdmitted)
 	})
 }

@@ -9,14 +9,14 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// How a row relates to what is live.
-type How int
+// RowOp a row relates to what is live.
+type RowOp int
 
 // The ways.
 const (
-	Added   How = iota // no live resource has its id
-	Changed            // the live one is different
-	Rebased            // the live one's hash is of another version: the row takes its place, and no version ends
+	Added   RowOp = iota // no live resource has its id
+	Changed              // the live one is different
+	Rebased              // the live one's hash is of another version: the row takes its place, and no version ends
 )
 
 // A Row is a resource on its way into the store, but for its body. It owns its memory.
@@ -25,20 +25,20 @@ type Row struct {
 	State    string // as AWS says it; "" where the kind has none
 	Type     string
 	Tags     string // a JSON object
-	Sum      record.Sum
-	How      How
+	Sum      record.Digest
+	Op       RowOp
 }
 
 func (r *Row) size() int {
 	return len(r.ID) + len(r.Name) + len(r.State) + len(r.Type) + len(r.Tags) + 128
 }
 
-func newRow(types []string, f *fresh) (Row, error) {
+func newRow(types []string, f *changedRecord) (Row, error) {
 	id, tags, data := f.id, f.view.Tags(), f.view.Data()
-	r := Row{Sum: f.sum, How: f.how}
+	r := Row{Sum: f.sum, Op: f.op}
 	name, err := []byte(nil), error(nil)
 	if q := f.view.Name(); len(q) > 0 {
-		if name, err = plain(q); err != nil {
+		if name, err = unquote(q); err != nil {
 			return Row{}, fmt.Errorf("name of %s: %w", id, err)
 		}
 	}
@@ -60,8 +60,8 @@ func ResourceOf(r record.Record) *Resource {
 	return out
 }
 
-// Remembered is the fields that a record does not have until it is remembered.
-var Remembered = [...]string{"first_seen", "state_since", "valid_from", "valid_to", "ended", "last_seen"}
+// StoredFields is the fields that a record does not have until it is remembered.
+var StoredFields = [...]string{"first_seen", "state_since", "valid_from", "valid_to", "ended", "last_seen"}
 
 // stateAndType is a resource's state: the member State or Status, or, where that is an object, its Name or Code; and its
 // type: the member Type, else the one called for the kind (InstanceType, VolumeType, InterfaceType, KeyType), else InstanceType.
@@ -72,21 +72,21 @@ func stateAndType(types []string, data []byte) (state, typ string) {
 	for key, value, at := member(data, 0); at > 0; key, value, at = member(data, at) {
 		switch key := string(key); key {
 		case "State":
-			state = word(value)
+			state = stateText(value)
 		case "Status":
-			status = word(value)
+			status = stateText(value)
 		default:
 			if !strings.HasSuffix(key, typeSuffix) {
 				continue
 			}
 			for i, t := range types[:best] {
 				if key == t {
-					typ, best = word(value), i
+					typ, best = stateText(value), i
 				}
 			}
 		}
 		if state != "" && typ != "" && at >= known {
-			n := named(data[at:], types[:best])
+			n := findName(data[at:], types[:best])
 			if n < 0 {
 				break
 			}
@@ -101,8 +101,8 @@ func stateAndType(types []string, data []byte) (state, typ string) {
 
 const typeSuffix = "Type"
 
-// named is where one of these names, each of which ends in Type, ends as a word of a JSON text, at whatever depth; -1: nowhere.
-func named(text []byte, names []string) int {
+// findName is where one of these names, each of which ends in Type, ends as a word of a JSON text, at whatever depth; -1: nowhere.
+func findName(text []byte, names []string) int {
 	for end := 0; len(names) > 0; {
 		n := bytes.Index(text[end:], []byte(typeSuffix+`"`))
 		if n < 0 {
@@ -128,8 +128,8 @@ func typeMembers(kind string) []string {
 	return []string{"Type", strings.Join(words, "") + "Type", words[len(words)-1] + "Type", words[0] + "Type", "InstanceType"}
 }
 
-// word is the text of a JSON string, or of the Name or Code of an object.
-func word(value []byte) string {
+// stateText is the text of a JSON string, or of the Name or Code of an object.
+func stateText(value []byte) string {
 	if len(value) == 0 {
 		return ""
 	}
@@ -145,10 +145,10 @@ func word(value []byte) string {
 		for k, v := range members(value) {
 			switch string(k) {
 			case "Name":
-				name = word(v)
+				name = stateText(v)
 			case "Code":
 				if v[0] == '"' {
-					code = word(v)
+					code = stateText(v)
 				}
 			}
 		}
@@ -160,8 +160,8 @@ func word(value []byte) string {
 	return ""
 }
 
-// plain is the text of a JSON string without a copy where nothing is escaped in it.
-func plain(q []byte) ([]byte, error) {
+// unquote is the text of a JSON string without a copy where nothing is escaped in it.
+func unquote(q []byte) ([]byte, error) {
 	if len(q) >= 2 && q[0] == '"' && q[len(q)-1] == '"' && bytes.IndexByte(q, '\\') < 0 {
 		return q[1 : len(q)-1], nil
 	}

@@ -52,20 +52,20 @@ func (w *Where) Match(r *Resource) (bool, error) {
 // NeedsData reports whether Match looks into the data.
 func (w *Where) NeedsData() bool { return w != nil && w.data }
 
-// Only is what a column's values must be among for a resource to match, as far as that is plain to see; nil where it is
+// RequiredValues is what a column's values must be among for a resource to match, as far as that is plain to see; nil where it is
 // not. A driver narrows by it and asks Match all the same.
-func (w *Where) Only(column string) []string {
+func (w *Where) RequiredValues(column string) []string {
 	if w == nil {
 		return nil
 	}
-	return only(w.expr, column)
+	return requiredValues(w.expr, column)
 }
 
-func only(e expr, column string) []string {
+func requiredValues(e expr, column string) []string {
 	switch e := e.(type) {
 	case and:
 		for _, e := range e {
-			if vs := only(e, column); vs != nil {
+			if vs := requiredValues(e, column); vs != nil {
 				return vs
 			}
 		}

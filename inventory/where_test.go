@@ -144,7 +144,7 @@ func FuzzParseWhere(f *testing.F) {
 		}
 		// What a driver narrows by must never leave out what matches.
 		for column, value := range map[string]string{"state": r.State, "type": r.Type, "id": r.ID, "name": r.Name, "kind": r.Kind} {
-			only := w.Only(column)
+			only := w.RequiredValues(column)
 			if only == nil || !first {
 				continue
 			}
@@ -175,7 +175,7 @@ func TestOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := fmt.Sprint(w.Only("state")); got != want {
+		if got := fmt.Sprint(w.RequiredValues("state")); got != want {
 			t.Errorf("%s: %s, want %s", text, got, want)
 		}
 	}
@@ -293,17 +293,17 @@ func TestIndex(t *testing.T) {
 		if x.find(fmt.Appendf(nil, "i-%d", i)) != nil {
 			t.Fatal("there before it is added")
 		}
-		if err := x.add(fmt.Appendf(nil, "i-%d", i), record.Sum{byte(i)}, 0); err != nil {
+		if err := x.add(fmt.Appendf(nil, "i-%d", i), record.Digest{byte(i)}, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for i := range 10_000 {
 		e := x.find(fmt.Appendf(nil, "i-%d", i))
-		if e == nil || e.sum != (record.Sum{byte(i)}) {
+		if e == nil || e.sum != (record.Digest{byte(i)}) {
 			t.Fatalf("i-%d: %v", i, e)
 		}
 		if i%3 > 0 {
-			e.see()
+			e.markSeen()
 		}
 	}
 	n := 0
@@ -315,7 +315,7 @@ func TestIndex(t *testing.T) {
 	if n != 3334 {
 		t.Errorf("%d are unseen", n)
 	}
-	if err := x.add(make([]byte, 1<<16), record.Sum{}, 0); err == nil {
+	if err := x.add(make([]byte, 1<<16), record.Digest{}, 0); err == nil {
 		t.Error("an id of 64 KiB is taken")
 	}
 }
@@ -330,7 +330,7 @@ func TestWhereUses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, ok := w.Uses(Remembered[:]...); got != want || ok != (want != "") {
+		if got, ok := w.Uses(StoredFields[:]...); got != want || ok != (want != "") {
 			t.Errorf("%s uses %q, want %q", s, got, want)
 		}
 	}

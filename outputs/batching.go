@@ -2,8 +2,8 @@ package outputs
 
 import "fmt"
 
-// wrong is everything that is wrong with the sizes.
-func (b *Batching) wrong() []error {
+// batchingErrors is everything that is wrong with the sizes.
+func (b *Batching) batchingErrors() []error {
 	var errs []error
 	if b.MaxRecords < 1 {
 		errs = append(errs, fmt.Errorf("max_records: %d is less than 1", b.MaxRecords))

@@ -7,29 +7,29 @@ import (
 )
 
 // A Clash is what is wrong with an output because of those beside it.
-type Clash struct {
+type Conflict struct {
 	Index   int    // of the spec
 	Option  string // where it can be mended; "": in the whole output
 	Err     error
 	Warning bool // it works, and may not after an edit of the file
 }
 
-// Clashes reports all that is wrong with outputs beside each other. It opens none.
-func Clashes(types []Type, specs []Spec) []Clash {
-	var all []Clash
-	for i, p := range arrange(types, specs) {
+// Conflicts reports all that is wrong with outputs beside each other. It opens none.
+func Conflicts(types []Type, specs []Spec) []Conflict {
+	var all []Conflict
+	for i, p := range resolve(types, specs) {
 		if p.err != nil {
-			all = append(all, Clash{Index: i, Option: p.option, Err: concealerOf(specs[i].Hidden).err(p.err)})
+			all = append(all, Conflict{Index: i, Option: p.option, Err: newRedactor(specs[i].Hidden).redactError(p.err)})
 		}
 		if p.warning != nil {
-			all = append(all, Clash{Index: i, Option: "name", Err: p.warning, Warning: true})
+			all = append(all, Conflict{Index: i, Option: "name", Err: p.warning, Warning: true})
 		}
 	}
 	return all
 }
 
 // An arrangement is an output's place among the others of its configuration.
-type arrangement struct {
+type resolved struct {
 	name    string
 	key     string // what can be open only once; "": nothing
 	err     error
@@ -37,18 +37,18 @@ type arrangement struct {
 	warning error  // of the option name
 }
 
-// arrange gives each output its name: as it says, else its type, with a number from the second on.
-func arrange(types []Type, specs []Spec) []arrangement {
-	all := make([]arrangement, len(specs))
+// resolve gives each output its name: as it says, else its type, with a number from the second on.
+func resolve(types []Type, specs []Spec) []resolved {
+	all := make([]resolved, len(specs))
 	names, keys, nameless, count := map[string]bool{}, map[string]Spec{}, map[string]bool{}, map[string]int{}
 	for i, sp := range specs {
-		a, t := &all[i], typeNamed(types, sp.Type)
+		a, t := &all[i], findType(types, sp.Type)
 		if t.Open == nil && t.Serve == nil {
 			a.err = errors.New("there is no such type of output")
 			continue
 		}
-		name := nameIn(sp.Options)
-		if name == "" && leavesTraces(t, sp.Options) {
+		name := configuredName(sp.Options)
+		if name == "" && hasStateOnDisk(t, sp.Options) {
 			if nameless[t.Name] {
 				a.warning = fmt.Errorf("give each %s output a name of its own: what waits on disk for one is found by its name, and by the place of its block where it has none, "+
 					"so it would go to another once blocks are moved or removed", t.Name)
@@ -85,7 +85,7 @@ func arrange(types []Type, specs []Spec) []arrangement {
 	return all
 }
 
-func typeNamed(types []Type, name string) Type {
+func findType(types []Type, name string) Type {
 	for _, t := range types {
 		if t.Name == name {
 			return t
@@ -94,7 +94,7 @@ func typeNamed(types []Type, name string) Type {
 	return Type{}
 }
 
-func nameIn(options any) string {
+func configuredName(options any) string {
 	switch o := options.(type) {
 	case interface{ common() *Common }:
 		return o.common().Name
@@ -104,8 +104,8 @@ func nameIn(options any) string {
 	return ""
 }
 
-// leavesTraces reports whether something on disk is found by the output's name: its spool, or how far it was sent changes.
-func leavesTraces(t Type, options any) bool {
+// hasStateOnDisk reports whether something on disk is found by the output's name: its spool, or how far it was sent changes.
+func hasStateOnDisk(t Type, options any) bool {
 	o, ok := options.(interface{ common() *Common })
-	return ok && t.Serve == nil && (o.common().spools(t) || o.common().changes())
+	return ok && t.Serve == nil && (o.common().hasSpool(t) || o.common().wantsChanges())
 }

@@ -37,7 +37,7 @@ func TestClashes(t *testing.T) {
 		"no type": {[]outputs.Spec{{Type: "fax"}}, []string{"0  there is no such type of output"}},
 	} {
 		var got []string
-		for _, clash := range outputs.Clashes(outputs.Types, c.specs) {
+		for _, clash := range outputs.Conflicts(outputs.Types, c.specs) {
 			if clash.Warning {
 				got = append(got, fmt.Sprint(clash.Index, " warning"))
 			} else {

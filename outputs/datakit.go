@@ -33,7 +33,7 @@ func dataKitDefaults() any {
 
 // Validate reports everything that is wrong.
 func (o *DataKit) Validate() error {
-	errs := append(o.problems("http://127.0.0.1:9529"), o.wrong()...)
+	errs := append(o.clientErrors("http://127.0.0.1:9529"), o.batchingErrors()...)
 	if u, err := parseURL(o.URL); err == nil && u.Query().Has("token") {
 		errs = append(errs, errors.New("url: holds the token, which is a secret: write it under token"))
 	}
@@ -62,7 +62,7 @@ func (o *DataKit) endpoint() (string, error) {
 // dataKitLimits is what DataKit takes of an object; the reserved names it drops, or means something else by. The limit of a
 // series is that of the parser it uses. https://docs.guance.com/datakit/apis/#lineproto-limitation
 var dataKitLimits = lineLimits{
-	tags: 256, fields: 1024, key: 256, tagValue: 1024, fieldValue: 32 << 20, cutFields: true, series: 65535, dotless: true,
+	maxTags: 256, maxFields: 1024, maxKeyBytes: 256, maxTagValueBytes: 1024, maxFieldValueBytes: 32 << 20, cutLongFields: true, maxSeriesBytes: 65535, noDots: true,
 	reserved: []string{"class", "date", "time"},
 }
 
@@ -79,8 +79,8 @@ func openDataKit(_ context.Context, options any, d Deps) (Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &dataKit{lineWriter{limits: dataKitLimits, cuts: newCuts(d.Log, "datakit")}}
-	return &httpOutput{client: c, turn: make(turn, 1), encode: k.encode, end: k.w.cuts.total}, nil
+	k := &dataKit{lineWriter{limits: dataKitLimits, limitLog: newLimitLog(d.Log, "datakit")}}
+	return &httpOutput{client: c, mu: make(contextMutex, 1), encode: k.encode, onClose: k.w.limitLog.logTotal}, nil
 }
 
 func (k *dataKit) encode(b Batch) (http.Header, []byte, error) {
@@ -89,7 +89,7 @@ func (k *dataKit) encode(b Batch) (http.Header, []byte, error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w: %w", ErrRefused, err)
 		}
-		if p := k.object(l); p != nil {
+		if p := k.resourcePoint(l); p != nil {
 			if err := k.w.write(p); err != nil {
 				return nil, nil, err
 			}
@@ -98,39 +98,39 @@ func (k *dataKit) encode(b Batch) (http.Header, []byte, error) {
 	return lineProtocolHeader(), k.w.enc.Bytes(), nil
 }
 
-// object is a resource as a custom object. There is none for what is gone, which Guance finds out by hearing no more of
+// resourcePoint is a resource as a custom object. There is none for what is gone, which Guance finds out by hearing no more of
 // it, nor for the end of a target.
-func (k *dataKit) object(l *Line) *point {
+func (k *dataKit) resourcePoint(l *Line) *point {
 	if l.Target != "" || l.Change == inventory.WasGone {
 		return nil
 	}
 	p := &point{kind: l.Kind, at: l.CollectedAt}
 	data := members(l.Data)
 	if l.Kind == "ec2_instance" {
-		k.instance(p, l, data)
+		k.addInstance(p, l, data)
 		return p
 	}
 	p.measurement = "aws_" + cleanText(l.Kind)
-	k.w.tag(p, "name", l.ID)
-	k.w.tag(p, "RegionId", l.Region)
-	k.w.tag(p, "AccountId", l.AccountID)
-	k.w.tag(p, "cloud_provider", "AWS")
+	k.w.addTag(p, "name", l.ID)
+	k.w.addTag(p, "RegionId", l.Region)
+	k.w.addTag(p, "AccountId", l.AccountID)
+	k.w.addTag(p, "cloud_provider", "AWS")
 	builtIn := []string{"name", "RegionId", "AccountId", "cloud_provider", "message", nameTag(l.Kind)}
 	named := l.Name
 	if named == "" {
 		named, _ = scalar(data[nameTag(l.Kind)])
 	}
-	k.w.tag(p, nameTag(l.Kind), named)
+	k.w.addTag(p, nameTag(l.Kind), named)
 	for _, key := range stateMembers {
-		if text, ok := scalarIn(data[key]); ok {
-			k.w.tag(p, key, text)
+		if text, ok := scalarOrName(data[key]); ok {
+			k.w.addTag(p, key, text)
 		}
 	}
-	k.extra(p, l, func(name string) bool { return slices.Contains(builtIn, name) || data[name] != nil })
-	k.w.text(p, "message", compact(l.Data))
+	k.addExtraTags(p, l, func(name string) bool { return slices.Contains(builtIn, name) || data[name] != nil })
+	k.w.addText(p, "message", compactJSON(l.Data))
 	for _, key := range sortedKeys(data) {
-		if !p.has(dotless(key)) {
-			k.w.field(p, key, data[key])
+		if !p.has(replaceDots(key)) {
+			k.w.addField(p, key, data[key])
 		}
 	}
 	return p
@@ -146,7 +146,7 @@ var (
 	instanceFields = []string{"message", "BlockDeviceMappings", "LaunchTime", "NetworkInterfaces", "Placement"}
 )
 
-func (k *dataKit) instance(p *point, l *Line, data map[string]json.RawMessage) {
+func (k *dataKit) addInstance(p *point, l *Line, data map[string]json.RawMessage) {
 	p.measurement = "aws_ec2"
 	for _, key := range instanceTags {
 		var value string
@@ -158,7 +158,7 @@ func (k *dataKit) instance(p *point, l *Line, data map[string]json.RawMessage) {
 		case "InstanceName":
 			value = l.Name
 		case "State":
-			value, _ = scalarIn(data["State"])
+			value, _ = scalarOrName(data["State"])
 		case "StateReason_Code":
 			value, _ = scalar(members(data["StateReason"])["Code"])
 		case "AvailabilityZone":
@@ -168,22 +168,22 @@ func (k *dataKit) instance(p *point, l *Line, data map[string]json.RawMessage) {
 		default:
 			value, _ = scalar(data[key])
 		}
-		k.w.tag(p, key, value)
+		k.w.addTag(p, key, value)
 	}
-	k.extra(p, l, func(name string) bool {
+	k.addExtraTags(p, l, func(name string) bool {
 		return slices.Contains(instanceTags, name) || slices.Contains(instanceFields, name)
 	})
-	k.w.text(p, "message", compact(l.Data))
+	k.w.addText(p, "message", compactJSON(l.Data))
 	for _, key := range instanceFields[1:] {
-		k.w.field(p, key, data[key])
+		k.w.addField(p, key, data[key])
 	}
 }
 
-func (k *dataKit) extra(p *point, l *Line, builtIn func(string) bool) {
+func (k *dataKit) addExtraTags(p *point, l *Line, builtIn func(string) bool) {
 	for name, value := range extraTags(l.ExtraTags, func(name string) bool {
-		return builtIn(dotless(name)) || dataKitLimits.isReserved(name)
+		return builtIn(replaceDots(name)) || dataKitLimits.isReserved(name)
 	}) {
-		k.w.tag(p, name, value)
+		k.w.addTag(p, name, value)
 	}
 }
 

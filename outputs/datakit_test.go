@@ -241,7 +241,7 @@ func TestDataKitEndpoint(t *testing.T) {
 			t.Errorf("%s: asked for %s, want %s: %v", c.url, asked, c.want, err)
 		}
 	}
-	o := typeNamed(t, "datakit").Options().(*outputs.DataKit)
+	o := findType(t, "datakit").Options().(*outputs.DataKit)
 	o.URL = "https://openway.guance.com/?token=tkn_1"
 	if err := o.Validate(); err == nil || !strings.HasPrefix(err.Error(), "url: holds the token") {
 		t.Errorf("%v", err)
@@ -419,7 +419,7 @@ func TestOutputsPage(t *testing.T) {
 	if !strings.Contains(string(page), "```\n"+sent+"```\n") {
 		t.Errorf("the page does not show\n%s", sent)
 	}
-	known := config.Known{Kinds: []string{"ec2_instance", "ec2_volume"}, Outputs: map[string]func() any{}}
+	known := config.Registry{Kinds: []string{"ec2_instance", "ec2_volume"}, Outputs: map[string]func() any{}}
 	for _, typ := range outputs.Types {
 		known.Outputs[typ.Name] = typ.NewOptions
 	}

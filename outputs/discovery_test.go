@@ -52,7 +52,7 @@ func TestOutputsPageScrapes(t *testing.T) {
 // A changing store is another one from one question to the next.
 type changing struct {
 	inventory.Reader
-	now atomic.Pointer[shelf]
+	now atomic.Pointer[memoryStore]
 }
 
 func (c *changing) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
@@ -79,7 +79,7 @@ func TestPrometheusDiscovers(t *testing.T) {
 	mux := http.NewServeMux()
 	s := httptest.NewServer(mux)
 	defer s.Close()
-	hs, w := shown(t, store, defaults[outputs.Prometheus](nil), nodes(func(o *outputs.HTTPSD) {
+	hs, w := openServed(t, store, defaults[outputs.Prometheus](nil), nodes(func(o *outputs.HTTPSD) {
 		o.Port, o.Labels = s.Listener.Addr().(*net.TCPAddr).Port, map[string]string{"__metrics_path__": "tags.metrics"}
 	}))
 	for path, h := range hs {
@@ -175,7 +175,7 @@ scrape_configs:
 	})
 	until("the series of what it scrapes", query(`count(aws_ec2_instance_info{state="running",exported_instance=""}) == 2`))
 
-	store.now.Store(&shelf{err: errors.New("the disk is gone")})
+	store.now.Store(&memoryStore{err: errors.New("the disk is gone")})
 	until("Prometheus to ask often enough in vain", func() (bool, string) { // once a second; it gathers changes for 5 s
 		w.mu.Lock()
 		defer w.mu.Unlock()

@@ -4,10 +4,10 @@ import "context"
 
 // OpenSpool is a spool as a set opens it, in front of out, and how to wait until out has everything.
 func OpenSpool(name string, o Spool, d Deps, options any, out Output) (Output, func(context.Context), error) {
-	s, err := openSpool(name, o.complete(), d)
+	s, err := openSpool(name, o.withDefaults(), d)
 	if err != nil {
 		return nil, nil, err
 	}
-	s.adopt(member{name: name, typ: "test", options: options, spooled: o.complete(), next: out})
+	s.applyConfig(fanOutput{name: name, typ: "test", options: options, spoolOptions: o.withDefaults(), newInner: out})
 	return s, func(ctx context.Context) { s.drain(ctx, true) }, nil
 }

@@ -14,21 +14,21 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// Patience is how long a batch or a flush waits for one output while there are others that want to go on. An output
+// SendTimeout is how long a batch or a flush waits for one output while there are others that want to go on. An output
 // alone may take as long as its caller's context: a pager in front of standard output is no failure.
-const Patience = 30 * time.Second
+const SendTimeout = 30 * time.Second
 
 // A Set holds every output that is open, over all configurations: at a reload, what stays in the file stays open.
 type Set struct {
 	types []Type
 	deps  Deps
 
-	change sync.Mutex // one Open or Close at a time, which may take as long as an output does
-	mu     sync.Mutex // guards open and held, for a moment only: a health check asks
-	open   []*lane
-	held   map[string]*held // by key
-	looked bool             // for spools that nobody names; by change
-	shown  map[string]int   // served outputs, by name: how many fans have one; by change
+	configMu        sync.Mutex // one Open or Close at a time, which may take as long as an output does
+	mu              sync.Mutex // guards open and held, for a moment only: a health check asks
+	workers         []*worker
+	shared          map[string]*sharedOutput // by key
+	orphansReported bool                     // for spools that nobody names; by change
+	mounts          map[string]int           // served outputs, by name: how many fans have one; by change
 }
 
 // NewSet has nothing open yet. types is [Types] but in tests.
@@ -36,7 +36,7 @@ func NewSet(types []Type, d Deps) *Set {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Set{types: types, deps: d, shown: map[string]int{}, held: map[string]*held{}}
+	return &Set{types: types, deps: d, mounts: map[string]int{}, shared: map[string]*sharedOutput{}}
 }
 
 // A Spec is an output as configured: a type and what its Options made.
@@ -56,120 +56,120 @@ func (s Spec) String() string {
 
 // Open opens a configuration's outputs, or none of them and says everything that is wrong. It is no error to have none.
 func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
-	s.change.Lock()
-	defer s.change.Unlock()
+	s.configMu.Lock()
+	defer s.configMu.Unlock()
 	f := &Fan{set: s}
 	var errs []error
-	for i, a := range arrange(s.types, specs) {
+	for i, a := range resolve(s.types, specs) {
 		sp := specs[i]
 		err := a.err
 		if a.option != "" {
 			err = fmt.Errorf("%s: %w", a.option, err)
 		}
-		if t := typeNamed(s.types, sp.Type); err == nil && t.Serve != nil {
-			err = s.serve(f, t, sp, a.name)
+		if t := findType(s.types, sp.Type); err == nil && t.Serve != nil {
+			err = s.mount(f, t, sp, a.name)
 		} else if err == nil {
-			var m member
-			if m, err = s.member(ctx, sp, a); err == nil {
-				f.members = append(f.members, m)
+			var m fanOutput
+			if m, err = s.openOutput(ctx, sp, a); err == nil {
+				f.outputs = append(f.outputs, m)
 			}
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%v: %w", sp, concealerOf(sp.Hidden).err(err)))
+			errs = append(errs, fmt.Errorf("%v: %w", sp, newRedactor(sp.Hidden).redactError(err)))
 		}
 	}
 	if len(errs) > 0 {
-		for _, m := range f.members {
-			if m.next != nil {
-				errs = append(errs, m.next.Close(ctx))
+		for _, m := range f.outputs {
+			if m.newInner != nil {
+				errs = append(errs, m.newInner.Close(ctx))
 			}
-			if err := s.drop(ctx, m.lane); err != nil {
+			if err := s.releaseWorker(ctx, m.worker); err != nil {
 				errs = append(errs, err)
 			}
 		}
 		return nil, errors.Join(errs...)
 	}
-	for _, m := range f.members { // only now: a configuration that is refused changes nothing
-		m.lane.adopt(m)
+	for _, m := range f.outputs { // only now: a configuration that is refused changes nothing
+		m.worker.applyConfig(m)
 	}
-	s.announce(f)
-	s.tellOrphans()
+	s.reportMounted(f)
+	s.reportOrphans()
 	return f, nil
 }
 
-// member finds the output that is open already, else opens it. s.change is held.
-func (s *Set) member(ctx context.Context, sp Spec, a arrangement) (member, error) {
-	t := typeNamed(s.types, sp.Type)
+// openOutput finds the output that is open already, else opens it. s.change is held.
+func (s *Set) openOutput(ctx context.Context, sp Spec, a resolved) (fanOutput, error) {
+	t := findType(s.types, sp.Type)
 	var c Common
 	if o, ok := sp.Options.(interface{ common() *Common }); ok {
 		c = *o.common()
 	}
 	c.Name = a.name
-	m := member{name: a.name, typ: t.Name, key: a.key, ends: c.Ends, options: sp.Options, records: c.Send != sendChanges, shaping: c.Shaping,
-		hide: concealerOf(sp.Hidden)}
+	m := fanOutput{name: a.name, typ: t.Name, key: a.key, wantsEnds: c.Ends, options: sp.Options, wantsRecords: c.Send != sendChanges, shaping: c.Shaping,
+		redactor: newRedactor(sp.Hidden)}
 	var err error
-	if c.changes() {
-		if m.feed, err = s.feed(ctx, c); err != nil {
-			return member{}, err
+	if c.wantsChanges() {
+		if m.feed, err = s.openFeed(ctx, c); err != nil {
+			return fanOutput{}, err
 		}
 	}
-	if c.spools(t) {
-		return s.spooled(ctx, t, m, c.Spool.complete())
+	if c.hasSpool(t) {
+		return s.openSpooled(ctx, t, m, c.Spool.withDefaults())
 	}
 	if m.key != "" {
-		if m.lane = s.find(m.key); m.lane != nil {
+		if m.worker = s.findWorker(m.key); m.worker != nil {
 			m.refs++
 			return m, nil
 		}
 	}
-	out, err := s.opened(ctx, t, m)
+	out, err := s.openShared(ctx, t, m)
 	if err != nil {
-		return member{}, err
+		return fanOutput{}, err
 	}
-	s.add(&m, newLane(m.key, m.name, t.Name, out, s.deps))
+	s.addWorker(&m, newWorker(m.key, m.name, t.Name, out, s.deps))
 	return m, nil
 }
 
-// depsOf is what the wire gives, for one output.
-func (s *Set) depsOf(name string, hide concealer) Deps {
+// depsFor is what the wire gives, for one output.
+func (s *Set) depsFor(name string, hide redactor) Deps {
 	d := s.deps
-	d.Log = hide.log(d.Log.With("output", name))
+	d.Log = hide.wrapLogger(d.Log.With("output", name))
 	return d
 }
 
-// feed is what sends an output the changes. It begins when the configuration is accepted.
-func (s *Set) feed(ctx context.Context, c Common) (*feed, error) {
+// openFeed is what sends an output the changes. It begins when the configuration is accepted.
+func (s *Set) openFeed(ctx context.Context, c Common) (*feed, error) {
 	if s.deps.Store == nil {
 		return nil, errors.New("send: changes are read from the store, and there is none")
 	}
-	return newFeed(ctx, folderOf(c.Name), s.deps.Cursors, c.Where, s.deps.Store, s.deps.Log)
+	return newFeed(ctx, folderName(c.Name), s.deps.CursorDir, c.Where, s.deps.Store, s.deps.Log)
 }
 
-func (s *Set) add(m *member, l *lane) {
-	m.lane = l
+func (s *Set) addWorker(m *fanOutput, l *worker) {
+	m.worker = l
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.open = append(s.open, l)
+	s.workers = append(s.workers, l)
 }
 
-func (s *Set) find(key string) *lane {
+func (s *Set) findWorker(key string) *worker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := slices.IndexFunc(s.open, func(l *lane) bool { return l.key == key }); i >= 0 {
-		return s.open[i]
+	if i := slices.IndexFunc(s.workers, func(l *worker) bool { return l.key == key }); i >= 0 {
+		return s.workers[i]
 	}
 	return nil
 }
 
-// drop closes the output if nobody uses it any more. s.change is held.
-func (s *Set) drop(ctx context.Context, l *lane) error {
+// releaseWorker closes the output if nobody uses it any more. s.change is held.
+func (s *Set) releaseWorker(ctx context.Context, l *worker) error {
 	if l.refs--; l.refs > 0 {
 		return nil
 	}
 	s.mu.Lock()
-	i := slices.Index(s.open, l)
+	i := slices.Index(s.workers, l)
 	if i >= 0 {
-		s.open = slices.Delete(s.open, i, i+1)
+		s.workers = slices.Delete(s.workers, i, i+1)
 	}
 	s.mu.Unlock()
 	if i < 0 {
@@ -179,9 +179,9 @@ func (s *Set) drop(ctx context.Context, l *lane) error {
 	name := l.State().Name
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, other := range s.open {
+	for _, other := range s.workers {
 		if other.State().Name == name { // the same in another way, as with a spool now: its metrics stay
-			other.signal()
+			other.reportUp()
 		}
 	}
 	return err
@@ -191,8 +191,8 @@ func (s *Set) drop(ctx context.Context, l *lane) error {
 func (s *Set) States() []State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make([]State, len(s.open))
-	for i, l := range s.open {
+	all := make([]State, len(s.workers))
+	for i, l := range s.workers {
 		all[i] = l.State()
 	}
 	return all
@@ -200,11 +200,11 @@ func (s *Set) States() []State {
 
 // Close closes every output that is still open, whoever holds it: the end of the program. Safe twice.
 func (s *Set) Close(ctx context.Context) error {
-	s.change.Lock()
-	defer s.change.Unlock()
+	s.configMu.Lock()
+	defer s.configMu.Unlock()
 	s.mu.Lock()
-	open := s.open
-	s.open = nil
+	open := s.workers
+	s.workers = nil
 	s.mu.Unlock()
 	errs := make([]error, len(open))
 	var wg sync.WaitGroup
@@ -219,45 +219,45 @@ func (s *Set) Close(ctx context.Context) error {
 // longer than [Patience]. It may be used by many goroutines.
 type Fan struct {
 	set     *Set
-	members []member
-	served  map[string]served // by path
+	outputs []fanOutput
+	mounted map[string]mountedOutput // by path
 
 	mu     sync.Mutex
 	closed bool
 }
 
-type member struct {
-	*lane
-	name    string
-	typ     string
-	key     string
-	ends    bool
-	records bool // it is sent them
-	shaping Shaping
-	feed    *feed // of changes; nil: it is sent none
-	options any
-	hide    concealer
-	spooled Spool  // of one with a spool
-	next    Output // the output proper, to take the place of the one behind the spool; nil leaves that
+type fanOutput struct {
+	*worker
+	name         string
+	typ          string
+	key          string
+	wantsEnds    bool
+	wantsRecords bool // it is sent them
+	shaping      Shaping
+	feed         *feed // of changes; nil: it is sent none
+	options      any
+	redactor     redactor
+	spoolOptions Spool  // of one with a spool
+	newInner     Output // the output proper, to take the place of the one behind the spool; nil leaves that
 }
 
 // Send returns when every output has taken the batch or has been given up on. The error joins theirs, for a caller that
 // counts; the fan itself logs, once for each time that an output begins or ends to fail.
 func (f *Fan) Send(ctx context.Context, b Batch) error {
-	return f.each(func(m member, patience time.Duration) error {
-		if !m.records {
+	return f.forEach(func(m fanOutput, timeout time.Duration) error {
+		if !m.wantsRecords {
 			return nil
 		}
 		shaped, err := m.shaping.apply(b, time.Now())
 		if err != nil {
-			m.count(b, 1)
-			return m.failed(sending, err)
+			m.countLost(b, 1)
+			return m.markFailed(opSend, err)
 		}
-		m.leave(b, b.N-shaped.N)
+		m.countFiltered(b, b.N-shaped.N)
 		if len(shaped.Lines) == 0 {
 			return nil
 		}
-		return m.send(ctx, shaped, patience)
+		return m.send(ctx, shaped, timeout)
 	})
 }
 
@@ -265,41 +265,41 @@ func (f *Fan) Send(ctx context.Context, b Batch) error {
 // lost records of the target is told `partial`, and how many it has, whatever the listing was: what it was never sent is
 // not gone.
 func (f *Fan) End(ctx context.Context, o record.Outcome) error {
-	return f.each(func(m member, patience time.Duration) error {
-		lost, left := m.settle(o.Run, o.Target)
-		m.nudge()
-		if !m.records {
+	return f.forEach(func(m fanOutput, timeout time.Duration) error {
+		lost, left := m.takeLosses(o.Run, o.Target)
+		m.wakeFeed()
+		if !m.wantsRecords {
 			return nil
 		}
 		o := o
 		o.Records -= left
 		var err error
-		if m.ends {
+		if m.wantsEnds {
 			b := Batch{ID: o.Run + "/" + o.Account + "/" + o.Region + "/" + o.Kind + "/end", Target: o.Target, Run: o.Run}
 			if b.Lines, err = endLine(o, lost); err == nil {
-				err = m.send(ctx, b, patience)
+				err = m.send(ctx, b, timeout)
 			}
 		}
-		return errors.Join(err, m.flush(ctx, patience))
+		return errors.Join(err, m.flush(ctx, timeout))
 	})
 }
 
 // Flush returns when what every output was sent before would survive a kill.
 func (f *Fan) Flush(ctx context.Context) error {
-	return f.each(func(m member, patience time.Duration) error { return m.flush(ctx, patience) })
+	return f.forEach(func(m fanOutput, timeout time.Duration) error { return m.flush(ctx, timeout) })
 }
 
-func (f *Fan) each(do func(member, time.Duration) error) error {
-	switch len(f.members) {
+func (f *Fan) forEach(do func(fanOutput, time.Duration) error) error {
+	switch len(f.outputs) {
 	case 0:
 		return nil
 	case 1:
-		return do(f.members[0], 0)
+		return do(f.outputs[0], 0)
 	}
-	errs := make([]error, len(f.members))
+	errs := make([]error, len(f.outputs))
 	var wg sync.WaitGroup
-	for i, m := range f.members {
-		wg.Go(func() { errs[i] = do(m, Patience) })
+	for i, m := range f.outputs {
+		wg.Go(func() { errs[i] = do(m, SendTimeout) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -313,13 +313,13 @@ func (f *Fan) Close(ctx context.Context) error {
 		return nil
 	}
 	f.closed = true
-	f.set.change.Lock()
-	defer f.set.change.Unlock()
+	f.set.configMu.Lock()
+	defer f.set.configMu.Unlock()
 	var errs []error
-	for _, m := range f.members {
-		errs = append(errs, f.set.drop(ctx, m.lane))
+	for _, m := range f.outputs {
+		errs = append(errs, f.set.releaseWorker(ctx, m.worker))
 	}
-	f.set.retract(f)
+	f.set.unmount(f)
 	return errors.Join(errs...)
 }
 

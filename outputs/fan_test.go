@@ -21,7 +21,7 @@ import (
 )
 
 // A fake is an output that does as it is told.
-type fake struct {
+type fakeOutput struct {
 	mu      sync.Mutex
 	lines   bytes.Buffer
 	fail    error // of Send
@@ -32,7 +32,7 @@ type fake struct {
 	closed  int
 }
 
-func (f *fake) Send(_ context.Context, b outputs.Batch) error {
+func (f *fakeOutput) Send(_ context.Context, b outputs.Batch) error {
 	f.mu.Lock()
 	hang, fail := f.hang, f.fail
 	f.mu.Unlock()
@@ -48,7 +48,7 @@ func (f *fake) Send(_ context.Context, b outputs.Batch) error {
 	return nil
 }
 
-func (f *fake) Flush(context.Context) error {
+func (f *fakeOutput) Flush(context.Context) error {
 	time.Sleep(f.slow)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -56,14 +56,14 @@ func (f *fake) Flush(context.Context) error {
 	return f.unsync
 }
 
-func (f *fake) Close(context.Context) error { f.closed++; return nil }
+func (f *fakeOutput) Close(context.Context) error { f.closed++; return nil }
 
-func (f *fake) set(do func()) { f.mu.Lock(); defer f.mu.Unlock(); do() }
+func (f *fakeOutput) set(do func()) { f.mu.Lock(); defer f.mu.Unlock(); do() }
 
 // fakeOptions is a fake as configured: Fake is what its Open gives.
 type fakeOptions struct {
 	outputs.Common
-	Fake *fake
+	Fake *fakeOutput
 	Key  string
 	Err  error
 }
@@ -78,7 +78,7 @@ var fakeType = outputs.Type{
 }
 
 // A watcher notes what an Observer hears, and the log.
-type watcher struct {
+type recordingObserver struct {
 	mu      sync.Mutex
 	sent    map[string]int
 	lost    map[string]int
@@ -91,53 +91,57 @@ type watcher struct {
 	waiting, dropped, letters, retries int
 }
 
-func (w *watcher) OutputSent(o string, n int) { w.mu.Lock(); defer w.mu.Unlock(); w.sent[o] += n }
-func (w *watcher) OutputFailed(o string, n int) {
+func (w *recordingObserver) OutputSent(o string, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sent[o] += n
+}
+func (w *recordingObserver) OutputFailed(o string, n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.errs[o]++
 	w.lost[o] += n
 }
-func (w *watcher) OutputUp(o string, up bool) {
+func (w *recordingObserver) OutputUp(o string, up bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ups = append(w.ups, fmt.Sprint(o, " ", up))
 }
-func (w *watcher) OutputClosed(o string) {
+func (w *recordingObserver) OutputClosed(o string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed = append(w.closed, o)
 }
-func (w *watcher) OutputSpool(o string, records int, bytes int64, oldest time.Time) {
+func (w *recordingObserver) OutputSpool(o string, records int, bytes int64, oldest time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.waiting = records
 }
-func (w *watcher) OutputDropped(o string, n int, reason string) {
+func (w *recordingObserver) OutputDropped(o string, n int, reason string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dropped += n
 }
-func (w *watcher) OutputDeadLetter(string) { w.mu.Lock(); defer w.mu.Unlock(); w.letters++ }
-func (w *watcher) OutputRetried(string)    { w.mu.Lock(); defer w.mu.Unlock(); w.retries++ }
-func (w *watcher) Write(p []byte) (int, error) {
+func (w *recordingObserver) OutputDeadLetter(string) { w.mu.Lock(); defer w.mu.Unlock(); w.letters++ }
+func (w *recordingObserver) OutputRetried(string)    { w.mu.Lock(); defer w.mu.Unlock(); w.retries++ }
+func (w *recordingObserver) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.log.Write(p)
 }
-func (w *watcher) logged() int {
+func (w *recordingObserver) loggedLines() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return strings.Count(w.log.String(), "\n")
 }
 
-func newSet() (*outputs.Set, *watcher) {
-	w := &watcher{sent: map[string]int{}, lost: map[string]int{}, errs: map[string]int{}}
-	d := outputs.Deps{Log: slog.New(slog.NewTextHandler(w, nil)), Watch: w}
+func newSet() (*outputs.Set, *recordingObserver) {
+	w := &recordingObserver{sent: map[string]int{}, lost: map[string]int{}, errs: map[string]int{}}
+	d := outputs.Deps{Log: slog.New(slog.NewTextHandler(w, nil)), Observer: w}
 	return outputs.NewSet([]outputs.Type{fakeType}, d), w
 }
 
-func fan(t *testing.T, s *outputs.Set, os ...*fakeOptions) *outputs.Fan {
+func openFan(t *testing.T, s *outputs.Set, os ...*fakeOptions) *outputs.Fan {
 	t.Helper()
 	f, err := s.Open(t.Context(), specs(os...))
 	if err != nil {
@@ -162,21 +166,21 @@ func closeFan(t *testing.T, f *outputs.Fan) {
 	}
 }
 
-func page(name string, n int) outputs.Batch {
+func testPage(name string, n int) outputs.Batch {
 	return outputstest.BatchOf(name, outputstest.Page(name, n, 10))
 }
 
 // One output that fails costs itself alone, is logged once when it begins and once when it ends, and is counted each time.
 func TestOneFailsOthersGoOn(t *testing.T) {
 	s, w := newSet()
-	good, bad := new(fake), &fake{fail: errors.New("disk on fire")}
-	f := fan(t, s, &fakeOptions{Fake: bad}, &fakeOptions{Fake: good})
+	good, bad := new(fakeOutput), &fakeOutput{fail: errors.New("disk on fire")}
+	f := openFan(t, s, &fakeOptions{Fake: bad}, &fakeOptions{Fake: good})
 	for i := range 3 {
-		if err := f.Send(t.Context(), page(fmt.Sprint("i-", i), 2)); err == nil || !strings.Contains(err.Error(), "output fake: disk on fire") {
+		if err := f.Send(t.Context(), testPage(fmt.Sprint("i-", i), 2)); err == nil || !strings.Contains(err.Error(), "output fake: disk on fire") {
 			t.Errorf("Send says %v", err)
 		}
 	}
-	if n := w.logged(); n != 1 {
+	if n := w.loggedLines(); n != 1 {
 		t.Errorf("%d lines in the log, want 1:\n%s", n, w.log.String())
 	}
 	st := s.States()
@@ -184,10 +188,10 @@ func TestOneFailsOthersGoOn(t *testing.T) {
 		t.Errorf("states are %+v", st)
 	}
 	bad.set(func() { bad.fail = nil })
-	if err := f.Send(t.Context(), page("i-9", 2)); err != nil {
+	if err := f.Send(t.Context(), testPage("i-9", 2)); err != nil {
 		t.Error(err)
 	}
-	if n := w.logged(); n != 2 || !s.States()[0].Up {
+	if n := w.loggedLines(); n != 2 || !s.States()[0].Up {
 		t.Errorf("%d lines in the log, want 2:\n%s", n, w.log.String())
 	}
 	if ids := outputstest.IDs(t, good.lines.Bytes()); len(ids) != 8 {
@@ -207,25 +211,25 @@ func TestOneFailsOthersGoOn(t *testing.T) {
 func TestHungOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newSet()
-		good, hung := new(fake), &fake{hang: make(chan struct{})}
-		f := fan(t, s, &fakeOptions{Fake: hung}, &fakeOptions{Fake: good})
+		good, hung := new(fakeOutput), &fakeOutput{hang: make(chan struct{})}
+		f := openFan(t, s, &fakeOptions{Fake: hung}, &fakeOptions{Fake: good})
 		begin := time.Now()
 		for i := range 10 {
-			b := page(fmt.Sprint("i-", i), 1)
+			b := testPage(fmt.Sprint("i-", i), 1)
 			if err := f.Send(t.Context(), b); err == nil {
 				t.Error("a hung output is no error")
 			}
 			clear(b.Lines) // its page goes on to somebody else
 		}
-		if took := time.Since(begin); took != outputs.Patience {
-			t.Errorf("ten batches took %s, want %s", took, outputs.Patience)
+		if took := time.Since(begin); took != outputs.SendTimeout {
+			t.Errorf("ten batches took %s, want %s", took, outputs.SendTimeout)
 		}
 		if n := len(outputstest.IDs(t, good.lines.Bytes())); n != 10 {
 			t.Errorf("the good one has %d records", n)
 		}
 		close(hung.hang)
 		synctest.Wait()
-		if err := f.Send(t.Context(), page("i-10", 1)); err != nil {
+		if err := f.Send(t.Context(), testPage("i-10", 1)); err != nil {
 			t.Error(err)
 		}
 		if ids := outputstest.IDs(t, hung.lines.Bytes()); strings.Join(ids, " ") != "i-0-0 i-10-0" {
@@ -242,16 +246,16 @@ func TestHungOutput(t *testing.T) {
 func TestAloneItMayWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newSet()
-		hung := &fake{hang: make(chan struct{})}
-		f := fan(t, s, &fakeOptions{Fake: hung})
+		hung := &fakeOutput{hang: make(chan struct{})}
+		f := openFan(t, s, &fakeOptions{Fake: hung})
 		time.AfterFunc(20*time.Minute, func() { close(hung.hang) }) // the person came back to the pager
-		if err := f.Send(t.Context(), page("i-0", 1)); err != nil {
+		if err := f.Send(t.Context(), testPage("i-0", 1)); err != nil {
 			t.Error(err)
 		}
 		hung.set(func() { hung.hang = make(chan struct{}) })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		if err := f.Send(ctx, page("i-1", 1)); !errors.Is(err, context.DeadlineExceeded) {
+		if err := f.Send(ctx, testPage("i-1", 1)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("at the end of the run: %v", err)
 		}
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -266,15 +270,15 @@ func TestAloneItMayWait(t *testing.T) {
 // What cannot be mended is not tried again, and never becomes well.
 func TestPermanent(t *testing.T) {
 	s, w := newSet()
-	bad := &fake{fail: fmt.Errorf("%w: gone", outputs.ErrPermanent)}
-	f := fan(t, s, &fakeOptions{Fake: bad})
+	bad := &fakeOutput{fail: fmt.Errorf("%w: gone", outputs.ErrPermanent)}
+	f := openFan(t, s, &fakeOptions{Fake: bad})
 	for range 3 {
-		if err := f.Send(t.Context(), page("i", 1)); !errors.Is(err, outputs.ErrPermanent) {
+		if err := f.Send(t.Context(), testPage("i", 1)); !errors.Is(err, outputs.ErrPermanent) {
 			t.Error(err)
 		}
 		bad.set(func() { bad.fail = nil })
 	}
-	if w.logged() != 1 || bad.lines.Len() != 0 || s.States()[0].Lost != 3 {
+	if w.loggedLines() != 1 || bad.lines.Len() != 0 || s.States()[0].Lost != 3 {
 		t.Errorf("state %+v, log %s", s.States()[0], w.log.String())
 	}
 	closeFan(t, f)
@@ -284,15 +288,15 @@ func TestPermanent(t *testing.T) {
 func TestGroupCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newSet()
-		out := &fake{slow: time.Second}
-		f := fan(t, s, &fakeOptions{Fake: out})
+		out := &fakeOutput{slow: time.Second}
+		f := openFan(t, s, &fakeOptions{Fake: out})
 		if err := f.Flush(t.Context()); err != nil || out.flushes != 0 {
 			t.Errorf("nothing was sent: %d flushes, %v", out.flushes, err)
 		}
 		var wg sync.WaitGroup
 		for i := range 50 {
 			wg.Go(func() {
-				if err := f.Send(t.Context(), page(fmt.Sprint(i), 1)); err != nil {
+				if err := f.Send(t.Context(), testPage(fmt.Sprint(i), 1)); err != nil {
 					t.Error(err)
 				}
 				if err := f.Flush(t.Context()); err != nil {
@@ -311,21 +315,21 @@ func TestGroupCommit(t *testing.T) {
 // A send that works is no proof that fsync does: the state does not flap.
 func TestFlushFails(t *testing.T) {
 	s, w := newSet()
-	out := &fake{unsync: syscall.EIO}
-	f := fan(t, s, &fakeOptions{Fake: out})
+	out := &fakeOutput{unsync: syscall.EIO}
+	f := openFan(t, s, &fakeOptions{Fake: out})
 	for range 3 {
-		if err := f.Send(t.Context(), page("i", 1)); err != nil {
+		if err := f.Send(t.Context(), testPage("i", 1)); err != nil {
 			t.Error(err)
 		}
 		if err := f.Flush(t.Context()); !errors.Is(err, syscall.EIO) {
 			t.Errorf("Flush says %v", err)
 		}
 	}
-	if w.logged() != 1 || s.States()[0].Up {
+	if w.loggedLines() != 1 || s.States()[0].Up {
 		t.Errorf("log:\n%s", w.log.String())
 	}
 	out.set(func() { out.unsync = nil })
-	_ = f.Send(t.Context(), page("i", 1))
+	_ = f.Send(t.Context(), testPage("i", 1))
 	if err := f.Flush(t.Context()); err != nil || !s.States()[0].Up {
 		t.Errorf("after it is mended: %v, %+v", err, s.States()[0])
 	}
@@ -336,16 +340,16 @@ func TestFlushFails(t *testing.T) {
 func TestFlushHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newSet()
-		slow, good := &fake{slow: time.Hour}, new(fake)
-		f := fan(t, s, &fakeOptions{Fake: slow}, &fakeOptions{Fake: good})
+		slow, good := &fakeOutput{slow: time.Hour}, new(fakeOutput)
+		f := openFan(t, s, &fakeOptions{Fake: slow}, &fakeOptions{Fake: good})
 		begin := time.Now()
 		for i := range 5 {
-			_ = f.Send(t.Context(), page(fmt.Sprint(i), 1))
+			_ = f.Send(t.Context(), testPage(fmt.Sprint(i), 1))
 			if err := f.Flush(t.Context()); err == nil {
 				t.Error("a flush that hangs is no error")
 			}
 		}
-		if took := time.Since(begin); took != outputs.Patience || good.flushes != 5 {
+		if took := time.Since(begin); took != outputs.SendTimeout || good.flushes != 5 {
 			t.Errorf("five flushes took %s, the good one had %d", took, good.flushes)
 		}
 		time.Sleep(3 * time.Hour)
@@ -356,10 +360,10 @@ func TestFlushHangs(t *testing.T) {
 // The end of a target is a line for whoever asked, and tells the truth about what that output got.
 func TestEnds(t *testing.T) {
 	s, _ := newSet()
-	asked, not, bad := new(fake), new(fake), &fake{}
-	f := fan(t, s, &fakeOptions{Fake: asked, Common: outputs.Common{Ends: true}}, &fakeOptions{Fake: not},
+	asked, not, bad := new(fakeOutput), new(fakeOutput), &fakeOutput{}
+	f := openFan(t, s, &fakeOptions{Fake: asked, Common: outputs.Common{Ends: true}}, &fakeOptions{Fake: not},
 		&fakeOptions{Fake: bad, Common: outputs.Common{Ends: true}})
-	b := page("i", 3)
+	b := testPage("i", 3)
 	_ = f.Send(t.Context(), b)
 	bad.set(func() { bad.fail = syscall.ENOSPC })
 	_ = f.Send(t.Context(), b)
@@ -368,7 +372,7 @@ func TestEnds(t *testing.T) {
 	if err := f.End(t.Context(), o); err != nil {
 		t.Error(err)
 	}
-	last := func(out *fake) string {
+	last := func(out *fakeOutput) string {
 		ls := strings.Split(strings.TrimSpace(out.lines.String()), "\n")
 		return ls[len(ls)-1]
 	}
@@ -394,14 +398,14 @@ func TestEnds(t *testing.T) {
 // At a reload an output with the same key stays open; one that nobody names any more is closed when its last job is done.
 func TestReload(t *testing.T) {
 	s, w := newSet()
-	a, b, never := new(fake), new(fake), new(fake)
-	old := fan(t, s, &fakeOptions{Fake: a, Key: "a"}, &fakeOptions{Fake: b, Key: "b"})
-	next := fan(t, s, &fakeOptions{Fake: never, Key: "b", Common: outputs.Common{Name: "archive"}})
+	a, b, never := new(fakeOutput), new(fakeOutput), new(fakeOutput)
+	old := openFan(t, s, &fakeOptions{Fake: a, Key: "a"}, &fakeOptions{Fake: b, Key: "b"})
+	next := openFan(t, s, &fakeOptions{Fake: never, Key: "b", Common: outputs.Common{Name: "archive"}})
 	closeFan(t, old)
 	if a.closed != 1 || b.closed != 0 {
 		t.Errorf("after the old configuration's end: a closed %d times, b %d", a.closed, b.closed)
 	}
-	if err := next.Send(t.Context(), page("i", 1)); err != nil || b.lines.Len() == 0 || w.sent["archive"] != 1 {
+	if err := next.Send(t.Context(), testPage("i", 1)); err != nil || b.lines.Len() == 0 || w.sent["archive"] != 1 {
 		t.Errorf("the one that stays: %v, sent %v", err, w.sent)
 	}
 	closeFan(t, next)
@@ -413,7 +417,7 @@ func TestReload(t *testing.T) {
 // A bad configuration opens nothing, and every mistake is said.
 func TestOpenAllOrNothing(t *testing.T) {
 	s, _ := newSet()
-	ok := new(fake)
+	ok := new(fakeOutput)
 	sp := specs(&fakeOptions{Fake: ok, Key: "x"}, &fakeOptions{Key: "x"}, &fakeOptions{Err: io.ErrUnexpectedEOF},
 		&fakeOptions{Fake: ok, Common: outputs.Common{Name: "fake"}})
 	_, err := s.Open(t.Context(), append(sp, outputs.Spec{Type: "fax"}))
@@ -431,8 +435,8 @@ func TestOpenAllOrNothing(t *testing.T) {
 // The end of the program closes what a fan still holds, once.
 func TestSetClose(t *testing.T) {
 	s, _ := newSet()
-	out := new(fake)
-	f := fan(t, s, &fakeOptions{Fake: out})
+	out := new(fakeOutput)
+	f := openFan(t, s, &fakeOptions{Fake: out})
 	for range 2 {
 		if err := s.Close(t.Context()); err != nil {
 			t.Error(err)
@@ -449,15 +453,15 @@ func TestSetClose(t *testing.T) {
 func TestSendAfterHungClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newSet()
-		slow := &fake{slow: time.Hour}
-		f := fan(t, s, &fakeOptions{Fake: slow})
-		_ = f.Send(t.Context(), page("in time", 1))
+		slow := &fakeOutput{slow: time.Hour}
+		f := openFan(t, s, &fakeOptions{Fake: slow})
+		_ = f.Send(t.Context(), testPage("in time", 1))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := s.Close(ctx); err == nil {
 			t.Error("a flush that hangs is no error")
 		}
-		if err := f.Send(t.Context(), page("late", 1)); !errors.Is(err, outputs.ErrClosed) {
+		if err := f.Send(t.Context(), testPage("late", 1)); !errors.Is(err, outputs.ErrClosed) {
 			t.Errorf("after the end: %v", err)
 		}
 		if strings.Contains(slow.lines.String(), "late") {

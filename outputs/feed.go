@@ -16,7 +16,7 @@ import (
 )
 
 // A history is the part of [inventory.Reader] that a feed reads.
-type history interface {
+type changeReader interface {
 	Changes(ctx context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error]
 	Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error]
 }
@@ -31,9 +31,9 @@ const (
 // The pace of a feed: it looks soon after a target has ended, and now and then for what ended otherwise, as an account that
 // left the configuration.
 const (
-	feedSoon  = time.Second
-	feedIdle  = time.Minute
-	feedBytes = 256 << 10 // a batch of changes
+	feedDelay      = time.Second
+	feedInterval   = time.Minute
+	feedBatchBytes = 256 << 10 // a batch of changes
 )
 
 // A feed sends an output what changed. It reads the store by a cursor, so that the page path knows nothing of changes, and
@@ -43,72 +43,72 @@ const (
 // The cursor is a change of the store's, never a time of this machine's clock: the two may differ, as the store's only grow and a
 // Postgres has a clock of its own.
 type feed struct {
-	name   string
-	cursor string // file
-	store  history
-	where  string
-	send   func(context.Context, Batch) error
-	flush  func(context.Context) error
-	log    *slog.Logger
+	name       string
+	cursorPath string // file
+	store      changeReader
+	where      string
+	send       func(context.Context, Batch) error
+	flush      func(context.Context) error
+	log        *slog.Logger
 
-	poke   chan struct{}
-	turn   turn
-	at     position
-	saved  position // what the cursor on the disk says
-	fresh  bool     // there was no cursor
-	sure   bool     // the store was asked whether it knows of the cursor
-	knows  bool     // and which history it has
-	cancel context.CancelFunc
-	over   chan struct{}
+	wakeup          chan struct{}
+	runMu           contextMutex
+	position        position
+	savedPosition   position // what the cursor on the disk says
+	isNew           bool     // there was no cursor
+	positionChecked bool     // the store was asked whether it knows of the cursor
+	historyChecked  bool     // and which history it has
+	cancel          context.CancelFunc
+	done            chan struct{}
 }
 
-func newFeed(ctx context.Context, name, dir, where string, store history, log *slog.Logger) (*feed, error) {
-	f := &feed{name: name, cursor: filepath.Join(dir, name+".cursor"), where: where, store: store, log: log, poke: make(chan struct{}, 1), turn: make(turn, 1)}
+func newFeed(ctx context.Context, name, dir, where string, store changeReader, log *slog.Logger) (*feed, error) {
+	f := &feed{name: name, cursorPath: filepath.Join(dir, name+".cursor"), where: where, store: store, log: log, wakeup: make(chan struct{}, 1), runMu: make(contextMutex, 1)}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create the directory of cursors: %w", err)
 	}
-	f.load()
-	if f.fresh { // now, so that nothing which happens from here on is missed; a store that cannot say is asked again
-		if err := f.settle(ctx); err != nil {
-			f.at.after = time.Now().UTC()
+	f.loadCursor()
+	if f.isNew { // now, so that nothing which happens from here on is missed; a store that cannot say is asked again
+		if err := f.checkPosition(ctx); err != nil {
+			f.position.after = time.Now().UTC()
 		}
 	}
 	return f, nil
 }
 
-// load reads the cursor. Without one, changes are sent from the store's last on.
-func (f *feed) load() {
-	at, err := loadPosition(f.cursor, f.log.With("output", f.name))
-	f.at, f.saved, f.fresh = at, at, err != nil
+// loadCursor reads the cursor. Without one, changes are sent from the store's last on.
+func (f *feed) loadCursor() {
+	at, err := loadPosition(f.cursorPath, f.log.With("output", f.name))
+	f.position, f.savedPosition, f.isNew = at, at, err != nil
 }
 
-// settle asks the store, once, whether it knows of the cursor: a new output begins at the store's last instant, and so does
+// checkPosition asks the store, once, whether it knows of the cursor: a new output begins at the store's last instant, and so does
 // one whose cursor is ahead of that, as where the clock went back and another database took the old one's place. It would
 // hear nothing until then.
-func (f *feed) settle(ctx context.Context) error {
-	if f.sure || !f.fresh && !f.at.after.After(time.Now()) { // whatever database it is, its next instant is later
-		f.sure = true
+func (f *feed) checkPosition(ctx context.Context) error {
+	if f.positionChecked || !f.isNew && !f.position.after.After(time.Now()) { // whatever database it is, its next instant is later
+		f.positionChecked = true
 		return nil
 	}
-	last, err := f.last(ctx)
+	last, err := f.lastInstant(ctx)
 	if err != nil {
 		return err
 	}
 	switch {
-	case f.fresh:
-		f.at = position{after: last}
-	case last.Before(f.at.after):
-		f.log.Warn("change cursor is ahead of the store", "output", f.name, "cursor", f.cursor, "sent", f.at.after, "resumed_at", last,
+	case f.isNew:
+		f.position = position{after: last}
+	case last.Before(f.position.after):
+		f.log.Warn("change cursor is ahead of the store", "output", f.name, "cursor", f.cursorPath, "sent", f.position.after, "resumed_at", last,
 			"hint", "Check whether the database was replaced; changes are sent from its latest one on.")
-		f.at = position{after: last, history: f.at.history, quiet: f.at.quiet}
+		f.position = position{after: last, history: f.position.history, quietUntil: f.position.quietUntil}
 	}
-	f.sure = true
+	f.positionChecked = true
 	return nil
 }
 
-// last is the store's last instant; zero if it remembers nothing. Each of its commits ends or retires a target, but a kind
+// lastInstant is the store's last instant; zero if it remembers nothing. Each of its commits ends or retires a target, but a kind
 // of one may have gone since, so the changes have the last word.
-func (f *feed) last(ctx context.Context) (time.Time, error) {
+func (f *feed) lastInstant(ctx context.Context) (time.Time, error) {
 	var last time.Time
 	for c, err := range f.store.Targets(ctx) {
 		if err != nil {
@@ -133,15 +133,15 @@ func (f *feed) last(ctx context.Context) (time.Time, error) {
 // one with another name the output was given a new one.
 func (f *feed) start(before *feed, send func(context.Context, Batch) error, flush func(context.Context) error) {
 	f.send, f.flush = send, flush
-	if before != nil && (before.cursor == f.cursor || f.fresh) {
-		f.at, f.sure, f.knows, f.fresh = before.at, before.sure, before.knows, f.fresh && before.cursor != f.cursor
+	if before != nil && (before.cursorPath == f.cursorPath || f.isNew) {
+		f.position, f.positionChecked, f.historyChecked, f.isNew = before.position, before.positionChecked, before.historyChecked, f.isNew && before.cursorPath != f.cursorPath
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	f.cancel, f.over = cancel, make(chan struct{})
+	f.cancel, f.done = cancel, make(chan struct{})
 	go func() {
-		defer close(f.over)
-		if f.fresh {
-			if err := f.save(); err != nil { // what happens until it can be saved would be sent again
+		defer close(f.done)
+		if f.isNew {
+			if err := f.saveCursor(); err != nil { // what happens until it can be saved would be sent again
 				f.log.Warn("changes", "output", f.name, "error", err)
 			}
 		}
@@ -152,29 +152,29 @@ func (f *feed) start(before *feed, send func(context.Context, Batch) error, flus
 // stop ends what start began, and waits for it.
 func (f *feed) stop() {
 	f.cancel()
-	<-f.over
+	<-f.done
 }
 
-// save replaces the cursor on the disk.
-func (f *feed) save() error {
-	if err := f.at.save(f.cursor); err != nil {
+// saveCursor replaces the cursor on the disk.
+func (f *feed) saveCursor() error {
+	if err := f.position.save(f.cursorPath); err != nil {
 		return err
 	}
-	f.saved = f.at
+	f.savedPosition = f.position
 	return nil
 }
 
-// nudge says that a target has ended.
-func (f *feed) nudge() {
+// wake says that a target has ended.
+func (f *feed) wake() {
 	select {
-	case f.poke <- struct{}{}:
+	case f.wakeup <- struct{}{}:
 	default:
 	}
 }
 
 // run sends what changes until ctx ends. Its trouble is said once, and it goes on.
 func (f *feed) run(ctx context.Context) {
-	idle := time.NewTicker(feedIdle)
+	idle := time.NewTicker(feedInterval)
 	defer idle.Stop()
 	var trouble bool
 	for {
@@ -193,22 +193,22 @@ func (f *feed) run(ctx context.Context) {
 			return
 		case <-idle.C:
 			continue
-		case <-f.poke:
+		case <-f.wakeup:
 		}
 		select { // targets end by the hundred
 		case <-ctx.Done():
 			return
-		case <-time.After(feedSoon):
+		case <-time.After(feedDelay):
 		}
 	}
 }
 
 // catchUp sends everything that has happened since the cursor.
 func (f *feed) catchUp(ctx context.Context) error {
-	if err := f.turn.take(ctx); err != nil {
+	if err := f.runMu.lock(ctx); err != nil {
 		return err
 	}
-	defer f.turn.give()
+	defer f.runMu.unlock()
 	var where *inventory.Where // applied here, not by the store: the cursor moves over what it leaves out
 	if f.where != "" {
 		var err error
@@ -216,24 +216,24 @@ func (f *feed) catchUp(ctx context.Context) error {
 			return fmt.Errorf("where: %w", err)
 		}
 	}
-	if err := f.settle(ctx); err != nil {
+	if err := f.checkPosition(ctx); err != nil {
 		return err
 	}
-	if err := f.meet(ctx); err != nil {
+	if err := f.checkHistory(ctx); err != nil {
 		return err
 	}
 	b := newBatcher(f)
-	known := baseline{f: f}
-	for c, err := range f.store.Changes(ctx, inventory.Query{Data: true}, f.at.before()) {
+	known := baseline{feed: f}
+	for c, err := range f.store.Changes(ctx, inventory.Query{Data: true}, f.position.queryAfter()) {
 		if err != nil {
 			return fmt.Errorf("changes: %w", err)
 		}
-		if f.at.past(c) {
+		if f.position.covers(c) {
 			continue
 		}
-		ok, err := either(where, c)
+		ok, err := matchesEither(where, c)
 		if err == nil && ok {
-			ok, err = known.news(ctx, c)
+			ok, err = known.shouldSend(ctx, c)
 		}
 		if err != nil {
 			return fmt.Errorf("changes: where: %w", err)
@@ -242,12 +242,12 @@ func (f *feed) catchUp(ctx context.Context) error {
 			return err
 		}
 	}
-	return b.end(ctx)
+	return b.finish(ctx)
 }
 
 // A batcher sends changes together, and moves the cursor with them.
 type batcher struct {
-	f    *feed
+	feed *feed
 	buf  bytes.Buffer
 	enc  *json.Encoder
 	n    int
@@ -255,7 +255,7 @@ type batcher struct {
 }
 
 func newBatcher(f *feed) *batcher {
-	b := &batcher{f: f, last: f.at}
+	b := &batcher{feed: f, last: f.position}
 	b.enc = json.NewEncoder(&b.buf)
 	b.enc.SetEscapeHTML(false)
 	return b
@@ -263,7 +263,7 @@ func newBatcher(f *feed) *batcher {
 
 // add takes a change, which is sent, or only passed over.
 func (b *batcher) add(ctx context.Context, c inventory.Change, send bool) error {
-	b.last.pass(c)
+	b.last.advance(c)
 	if !send {
 		return nil
 	}
@@ -275,19 +275,19 @@ func (b *batcher) add(ctx context.Context, c inventory.Change, send bool) error 
 		return fmt.Errorf("changes: %s: %w", l.ID, err)
 	}
 	b.n++
-	if b.buf.Len() < feedBytes {
+	if b.buf.Len() < feedBatchBytes {
 		return nil
 	}
-	return b.hand(ctx)
+	return b.sendBatch(ctx)
 }
 
-// hand sends what there is, and moves the cursor when it is safe: a kill after that repeats none of it.
-func (b *batcher) hand(ctx context.Context) error {
-	f := b.f
+// sendBatch sends what there is, and moves the cursor when it is safe: a kill after that repeats none of it.
+func (b *batcher) sendBatch(ctx context.Context) error {
+	f := b.feed
 	if b.n == 0 {
 		return nil
 	}
-	id := fmt.Sprintf("changes/%s/%s", f.at.after.Format(time.RFC3339Nano), f.at.id)
+	id := fmt.Sprintf("changes/%s/%s", f.position.after.Format(time.RFC3339Nano), f.position.id)
 	err := f.send(ctx, Batch{ID: id, N: b.n, Lines: b.buf.Bytes()})
 	b.n = 0
 	b.buf.Reset()
@@ -297,25 +297,25 @@ func (b *batcher) hand(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.at = b.last
-	return f.save()
+	f.position = b.last
+	return f.saveCursor()
 }
 
-// end sends the rest. All changes of the last instant were read: nothing is added to an instant that is over.
-func (b *batcher) end(ctx context.Context) error {
-	if err := b.hand(ctx); err != nil {
+// finish sends the rest. All changes of the last instant were read: nothing is added to an instant that is over.
+func (b *batcher) finish(ctx context.Context) error {
+	if err := b.sendBatch(ctx); err != nil {
 		return err
 	}
 	b.last.id = ""
-	b.f.at = b.last
-	if b.f.saved == b.f.at { // not only b.f.at: a save that failed is tried again, also where nothing changes
+	b.feed.position = b.last
+	if b.feed.savedPosition == b.feed.position { // not only b.f.at: a save that failed is tried again, also where nothing changes
 		return nil
 	}
-	return b.f.save()
+	return b.feed.saveCursor()
 }
 
-// either reports whether what the resource was or what it has become satisfies the condition.
-func either(where *inventory.Where, c inventory.Change) (bool, error) {
+// matchesEither reports whether what the resource was or what it has become satisfies the condition.
+func matchesEither(where *inventory.Where, c inventory.Change) (bool, error) {
 	for _, r := range []*inventory.Resource{c.After, c.Before} {
 		if r == nil {
 			continue

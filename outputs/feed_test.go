@@ -22,7 +22,7 @@ import (
 )
 
 // A log of changes, as a store has it.
-type happened struct {
+type fakeChanges struct {
 	mu    sync.Mutex
 	all   []inventory.Change
 	ended time.Time // of the last target
@@ -32,16 +32,16 @@ type happened struct {
 	targets []inventory.Coverage
 }
 
-func (h *happened) add(id string) { h.at(id, time.Now().UTC()) }
+func (h *fakeChanges) add(id string) { h.at(id, time.Now().UTC()) }
 
-func (h *happened) at(id string, at time.Time) {
+func (h *fakeChanges) at(id string, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.all = append(h.all, inventory.Change{What: inventory.WasAdded, At: at,
+	h.all = append(h.all, inventory.Change{Op: inventory.WasAdded, At: at,
 		After: &inventory.Resource{Record: record.Record{Kind: "ec2_instance", ID: id, Name: strings.Repeat("x", 1000)}}})
 }
 
-func (h *happened) Targets(context.Context) iter.Seq2[inventory.Coverage, error] {
+func (h *fakeChanges) Targets(context.Context) iter.Seq2[inventory.Coverage, error] {
 	return func(yield func(inventory.Coverage, error) bool) {
 		h.mu.Lock()
 		ended, down := h.ended, h.down
@@ -60,7 +60,7 @@ func (h *happened) Targets(context.Context) iter.Seq2[inventory.Coverage, error]
 	}
 }
 
-func (h *happened) Changes(_ context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
+func (h *fakeChanges) Changes(_ context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
 	h.mu.Lock()
 	all := slices.Clone(h.all)
 	h.mu.Unlock()
@@ -77,7 +77,7 @@ func (h *happened) Changes(_ context.Context, q inventory.Query, after time.Time
 }
 
 // A taker is an output's side of a feed; what is not flushed yet is not safe.
-type taker struct {
+type recordingReceiver struct {
 	mu     sync.Mutex
 	fails  error
 	got    []string
@@ -86,7 +86,7 @@ type taker struct {
 	broken error
 }
 
-func (k *taker) send(_ context.Context, b Batch) error {
+func (k *recordingReceiver) send(_ context.Context, b Batch) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.fails != nil {
@@ -103,27 +103,27 @@ func (k *taker) send(_ context.Context, b Batch) error {
 	return nil
 }
 
-func (k *taker) flush(context.Context) error {
+func (k *recordingReceiver) flush(context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.safe = len(k.got)
 	return nil
 }
 
-func (k *taker) ids() string {
+func (k *recordingReceiver) ids() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return strings.Join(k.got[:k.safe], " ")
 }
 
-func openFeed(t *testing.T, dir string, h *happened, k *taker, log *slog.Logger) *feed {
+func openFeed(t *testing.T, dir string, h *fakeChanges, k *recordingReceiver, log *slog.Logger) *feed {
 	t.Helper()
 	f, err := newFeed(t.Context(), "hook", dir, "", h, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.send, f.flush = k.send, k.flush
-	if err := f.save(); err != nil {
+	if err := f.saveCursor(); err != nil {
 		t.Fatal(err)
 	}
 	return f
@@ -133,7 +133,7 @@ func TestFeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		var log bytes.Buffer
-		h, k := new(happened), new(taker)
+		h, k := new(fakeChanges), new(recordingReceiver)
 		h.add("before")
 		time.Sleep(time.Hour)
 		f := openFeed(t, dir, h, k, slog.New(slog.NewTextHandler(&log, nil)))
@@ -143,20 +143,20 @@ func TestFeed(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		h.add("a")
 		h.add("b") // of one commit
-		f.nudge()
-		time.Sleep(2 * feedSoon)
+		f.wake()
+		time.Sleep(2 * feedDelay)
 		if got := k.ids(); got != "a b" {
 			t.Errorf("after a target's end: %q, want what happened since the output is there", got)
 		}
 		h.add("c") // nobody says so: an account was retired
-		time.Sleep(2 * feedIdle)
+		time.Sleep(2 * feedInterval)
 		if got := k.ids(); got != "a b c" {
 			t.Errorf("after a while: %q", got)
 		}
 		k.fails = errors.New("the receiver is down")
 		for i := range 20 {
 			h.add(fmt.Sprint("d", i))
-			f.nudge()
+			f.wake()
 			time.Sleep(time.Minute)
 		}
 		if n := strings.Count(log.String(), "changes cannot be sent"); n != 1 {
@@ -186,7 +186,7 @@ func TestFeed(t *testing.T) {
 // A first load is one commit of many changes: it goes out in batches.
 func TestFeedOfALargeCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h, k := new(happened), new(taker)
+		h, k := new(fakeChanges), new(recordingReceiver)
 		f := openFeed(t, t.TempDir(), h, k, slog.New(slog.DiscardHandler))
 		time.Sleep(time.Second)
 		for i := range 1000 {
@@ -196,12 +196,12 @@ func TestFeedOfALargeCommit(t *testing.T) {
 		if err := f.catchUp(t.Context()); err != nil || len(k.got) != 111 {
 			t.Fatalf("%v: %d changes, want the 111 that the condition names", err, len(k.got))
 		}
-		f.where, f.at.after = "", f.at.after.Add(-time.Second)
+		f.where, f.position.after = "", f.position.after.Add(-time.Second)
 		k.got, k.sizes = nil, nil
 		if err := f.catchUp(t.Context()); err != nil || len(k.got) != 1000 {
 			t.Fatalf("%v: %d changes", err, len(k.got))
 		}
-		if len(k.sizes) < 4 || slices.Max(k.sizes) > feedBytes+2<<10 {
+		if len(k.sizes) < 4 || slices.Max(k.sizes) > feedBatchBytes+2<<10 {
 			t.Errorf("batches of %v bytes", k.sizes)
 		}
 	})
@@ -211,11 +211,11 @@ func TestFeedOfALargeCommit(t *testing.T) {
 func TestFeedGoesByTheStoresClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		open := func(dir string, h *happened) (*feed, *taker) {
-			k := new(taker)
+		open := func(dir string, h *fakeChanges) (*feed, *recordingReceiver) {
+			k := new(recordingReceiver)
 			return openFeed(t, dir, h, k, slog.New(slog.NewTextHandler(&log, nil))), k
 		}
-		sent := func(what string, f *feed, k *taker, want string) {
+		sent := func(what string, f *feed, k *recordingReceiver, want string) {
 			t.Helper()
 			if err := f.catchUp(t.Context()); err != nil {
 				t.Fatal(err)
@@ -226,19 +226,19 @@ func TestFeedGoesByTheStoresClock(t *testing.T) {
 		}
 
 		// The store's clock is behind ours: what it sees right after the output is new has an instant before that.
-		behind, dir := new(happened), t.TempDir()
+		behind, dir := new(fakeChanges), t.TempDir()
 		behind.at("old", time.Now().Add(-2*time.Hour))
 		f, k := open(dir, behind)
 		behind.at("new", time.Now().Add(-time.Hour))
 		sent("a store that is behind", f, k, "new")
 
 		// It is ahead, as after this machine's clock went back: what it has is not new.
-		ahead := &happened{ended: time.Now().Add(90 * time.Minute)}
+		ahead := &fakeChanges{ended: time.Now().Add(90 * time.Minute)}
 		ahead.at("old", time.Now().Add(time.Hour))
 		f, k = open(t.TempDir(), ahead)
 		ahead.at("new", time.Now().Add(2*time.Hour))
 		sent("a store that is ahead", f, k, "new")
-		f, k = open(filepath.Dir(f.cursor), ahead)
+		f, k = open(filepath.Dir(f.cursorPath), ahead)
 		ahead.at("newer", time.Now().Add(3*time.Hour))
 		sent("and after a restart", f, k, "newer")
 		if log.Len() > 0 {
@@ -246,8 +246,8 @@ func TestFeedGoesByTheStoresClock(t *testing.T) {
 		}
 
 		// Another database takes its place.
-		other := new(happened)
-		f, k = open(filepath.Dir(f.cursor), other)
+		other := new(fakeChanges)
+		f, k = open(filepath.Dir(f.cursorPath), other)
 		sent("an empty store", f, k, "")
 		other.at("first", time.Now().Add(time.Minute))
 		sent("another database", f, k, "first")
@@ -256,7 +256,7 @@ func TestFeedGoesByTheStoresClock(t *testing.T) {
 		}
 
 		// A store that cannot say is asked again.
-		down := &happened{down: errors.New("the disk is away")}
+		down := &fakeChanges{down: errors.New("the disk is away")}
 		down.at("old", time.Now().Add(time.Hour))
 		f, k = open(t.TempDir(), down)
 		if err := f.catchUp(t.Context()); err == nil || !strings.Contains(err.Error(), "the disk is away") {
@@ -281,7 +281,7 @@ func TestDamagedCursor(t *testing.T) {
 				t.Fatal(err)
 			}
 			var log bytes.Buffer
-			h, k := new(happened), new(taker)
+			h, k := new(fakeChanges), new(recordingReceiver)
 			h.add("old")
 			f := openFeed(t, dir, h, k, slog.New(slog.NewTextHandler(&log, nil)))
 			h.at("new", time.Now().Add(time.Second))
@@ -304,8 +304,8 @@ func TestDamagedCursor(t *testing.T) {
 
 // The cursor moves with each batch that was flushed, also within an instant: a process that is gone at any moment repeats one batch.
 func TestCursorMovesWithWhatWasAcknowledged(t *testing.T) {
-	h, dir := new(happened), t.TempDir()
-	openFeed(t, dir, h, new(taker), slog.New(slog.DiscardHandler))
+	h, dir := new(fakeChanges), t.TempDir()
+	openFeed(t, dir, h, new(recordingReceiver), slog.New(slog.DiscardHandler))
 	var want []string
 	for instant := range 2 {
 		at := time.Now().UTC().Add(time.Duration(instant) * time.Second).Truncate(time.Microsecond)
@@ -319,7 +319,7 @@ func TestCursorMovesWithWhatWasAcknowledged(t *testing.T) {
 	var got []string
 	repeated, lives := 0, 0
 	for n := range 100 {
-		k := new(taker)
+		k := new(recordingReceiver)
 		f := openFeed(t, dir, h, k, slog.New(slog.DiscardHandler))
 		batches := 0
 		f.send = func(ctx context.Context, b Batch) error {
@@ -353,18 +353,18 @@ func TestCursorMovesWithWhatWasAcknowledged(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%d changes arrived, or in another order; want %d", len(got), len(want))
 	}
-	if batch := feedBytes/1000 + 2; lives < 5 || repeated == 0 || repeated > (lives+2)/3*batch {
+	if batch := feedBatchBytes/1000 + 2; lives < 5 || repeated == 0 || repeated > (lives+2)/3*batch {
 		t.Errorf("%d lives repeated %d changes, of %d a batch", lives, repeated, batch)
 	}
 }
 
 // A cursor that could not be written, as on a full disk, is written as soon as it can be, also where nothing changes any more.
 func TestCursorIsSavedAgain(t *testing.T) {
-	h, dir := new(happened), t.TempDir()
-	k := new(taker)
+	h, dir := new(fakeChanges), t.TempDir()
+	k := new(recordingReceiver)
 	f := openFeed(t, dir, h, k, slog.New(slog.DiscardHandler))
 	h.at("i-1", time.Now().UTC().Truncate(time.Microsecond))
-	obstacle := filepath.Join(f.cursor+".new", "x")
+	obstacle := filepath.Join(f.cursorPath+".new", "x")
 	if err := os.MkdirAll(obstacle, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -377,7 +377,7 @@ func TestCursorIsSavedAgain(t *testing.T) {
 	if err := f.catchUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	next := new(taker)
+	next := new(recordingReceiver)
 	if err := openFeed(t, dir, h, next, slog.New(slog.DiscardHandler)).catchUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -392,18 +392,18 @@ func TestHistoryBegunAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		dir := t.TempDir()
-		open := func(h *happened) (*feed, *taker) {
-			k := new(taker)
+		open := func(h *fakeChanges) (*feed, *recordingReceiver) {
+			k := new(recordingReceiver)
 			return openFeed(t, dir, h, k, slog.New(slog.NewTextHandler(&log, nil))), k
 		}
 		target := func(region string, first time.Time) inventory.Coverage {
 			return inventory.Coverage{Outcome: record.Outcome{Target: record.Target{Account: "prod", Region: region, Kind: "ec2_instance"}}, FirstComplete: first}
 		}
-		listed := func(h *happened, id, region string) {
+		listed := func(h *fakeChanges, id, region string) {
 			h.at(id, time.Now().UTC())
 			h.all[len(h.all)-1].After.Region = region
 		}
-		sent := func(what string, f *feed, k *taker, want string) {
+		sent := func(what string, f *feed, k *recordingReceiver, want string) {
 			t.Helper()
 			if err := f.catchUp(t.Context()); err != nil {
 				t.Fatal(err)
@@ -412,7 +412,7 @@ func TestHistoryBegunAnew(t *testing.T) {
 				t.Errorf("%s: %q was sent, want %q", what, got, want)
 			}
 		}
-		old := &happened{history: "one"}
+		old := &fakeChanges{history: "one"}
 		f, k := open(old)
 		time.Sleep(time.Minute)
 		old.targets = append(old.targets, target("a", time.Now().UTC()))
@@ -420,7 +420,7 @@ func TestHistoryBegunAnew(t *testing.T) {
 		sent("a history of its own", f, k, "i-1")
 		time.Sleep(30 * 24 * time.Hour)
 
-		anew := &happened{history: "two"}
+		anew := &fakeChanges{history: "two"}
 		f, k = open(anew)
 		sent("nothing yet", f, k, "")
 		time.Sleep(time.Minute)
@@ -434,7 +434,7 @@ func TestHistoryBegunAnew(t *testing.T) {
 		listed(anew, "i-8", "b")
 		listed(anew, "i-2", "a")
 		sent("after a restart", f, k, "i-2")
-		time.Sleep(2 * anewFor)
+		time.Sleep(2 * newHistoryPeriod)
 		anew.targets = append(anew.targets, target("c", time.Now().UTC()))
 		listed(anew, "i-5", "c")
 		sent("a target that is new", f, k, "i-2 i-5")

@@ -23,22 +23,22 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// feedVictimOf is the variable that makes this test's binary a process that sends changes until it is killed: folder and URL.
-const feedVictimOf = "OUTPUTS_TEST_FEED_VICTIM"
+// feedKillTestEnv is the variable that makes this test's binary a process that sends changes until it is killed: folder and URL.
+const feedKillTestEnv = "OUTPUTS_TEST_FEED_VICTIM"
 
 // A past is a store with one commit of many changes, and one of a few after it.
-type past struct {
+type endlessChanges struct {
 	inventory.Reader // the questions that nobody asks here
 	n                int
 }
 
-func (p past) Targets(context.Context) iter.Seq2[inventory.Coverage, error] {
+func (p endlessChanges) Targets(context.Context) iter.Seq2[inventory.Coverage, error] {
 	return func(func(inventory.Coverage, error) bool) {}
 }
 
-func (p past) id(i int) string { return fmt.Sprintf("i-%05d", i) }
+func (p endlessChanges) id(i int) string { return fmt.Sprintf("i-%05d", i) }
 
-func (p past) Changes(_ context.Context, _ inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
+func (p endlessChanges) Changes(_ context.Context, _ inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
 	first := time.Date(2026, 11, 1, 0, 0, 0, 123_000, time.UTC)
 	return func(yield func(inventory.Change, error) bool) {
 		for i := range p.n {
@@ -50,17 +50,17 @@ func (p past) Changes(_ context.Context, _ inventory.Query, after time.Time) ite
 				continue
 			}
 			r := &inventory.Resource{Record: record.Record{Kind: "ec2_instance", ID: p.id(i), Name: strings.Repeat("x", 2000)}}
-			if !yield(inventory.Change{What: inventory.WasAdded, At: at, After: r}, nil) {
+			if !yield(inventory.Change{Op: inventory.WasAdded, At: at, After: r}, nil) {
 				return
 			}
 		}
 	}
 }
 
-func feedVictim(args string) error {
+func runFeedKillTest(args string) error {
 	dir, url, _ := strings.Cut(args, "|")
-	s := outputs.NewSet([]outputs.Type{{Name: "post", Direct: true, Open: func(context.Context, any, outputs.Deps) (outputs.Output, error) { return poster{url}, nil }}},
-		outputs.Deps{Log: slog.New(slog.DiscardHandler), Store: past{n: 3000}, Cursors: dir})
+	s := outputs.NewSet([]outputs.Type{{Name: "post", Direct: true, Open: func(context.Context, any, outputs.Deps) (outputs.Output, error) { return postOutput{url}, nil }}},
+		outputs.Deps{Log: slog.New(slog.DiscardHandler), Store: endlessChanges{n: 3000}, CursorDir: dir})
 	if _, err := s.Open(context.Background(), []outputs.Spec{{Type: "post", Options: &remoteOptions{Common: outputs.Common{Name: "hook", Send: "changes"}}}}); err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func TestKillOfAFeed(t *testing.T) {
 	defer server.Close()
 	start := func() *exec.Cmd {
 		cmd := exec.CommandContext(t.Context(), exe)
-		cmd.Env = append(os.Environ(), feedVictimOf+"="+dir+"|"+server.URL)
+		cmd.Env = append(os.Environ(), feedKillTestEnv+"="+dir+"|"+server.URL)
 		cmd.Stderr = os.Stderr
 		noErr(t, cmd.Start())
 		return cmd

@@ -41,8 +41,8 @@ type Rotate struct {
 }
 
 const (
-	noCompression = "none"
-	zstdFiles     = "zstd"
+	noCompression   = "none"
+	zstdCompression = "zstd"
 )
 
 func fileDefaults() any { return &File{Compression: noCompression} }
@@ -53,8 +53,8 @@ func (f *File) Validate() error {
 	if f.Path == "" {
 		errs = append(errs, errors.New("path: is needed: where to write, as out/records.jsonl"))
 	}
-	if f.Compression != noCompression && f.Compression != zstdFiles {
-		errs = append(errs, fmt.Errorf("compression: %q is neither %s nor %s", f.Compression, noCompression, zstdFiles))
+	if f.Compression != noCompression && f.Compression != zstdCompression {
+		errs = append(errs, fmt.Errorf("compression: %q is neither %s nor %s", f.Compression, noCompression, zstdCompression))
 	}
 	if b := f.Rotate.MaxBytes; b != 0 && b < 4<<10 {
 		errs = append(errs, fmt.Errorf("rotate.max_bytes: %d is less than 4KiB, about one record", int64(b)))
@@ -65,7 +65,7 @@ func (f *File) Validate() error {
 	if f.Rotate.Keep < 0 {
 		errs = append(errs, fmt.Errorf("rotate.keep: %d is negative; 0 keeps all", f.Rotate.Keep))
 	}
-	if f.Compression == zstdFiles && f.Rotate.MaxBytes == 0 && f.Rotate.MaxAge == 0 {
+	if f.Compression == zstdCompression && f.Rotate.MaxBytes == 0 && f.Rotate.MaxAge == 0 {
 		errs = append(errs, errors.New("compression: only finished files are compressed: set rotate.max_bytes or rotate.max_age"))
 	}
 	return errors.Join(errs...)
@@ -91,32 +91,32 @@ func realPath(path string) string {
 // file appends batches to the active file. A Send that fails leaves nothing behind, and the next one tries anew: what
 // was wrong (a full disk, a folder that was taken away) may be over.
 type file struct {
-	path string
-	log  *slog.Logger
-	old  *finished
+	path     string
+	log      *slog.Logger
+	finished *finishedFiles
 
 	opts atomic.Pointer[File] // a reload swaps it
 
-	turn   turn      // guards what follows; held while writing, never during a flush's fsync
-	active *active   // nil: to be opened by the next Send
-	stays  time.Time // it could not be finished: goes on growing, and is tried again then
-	closed bool
+	mu         contextMutex // guards what follows; held while writing, never during a flush's fsync
+	active     *activeFile  // nil: to be opened by the next Send
+	retryAfter time.Time    // it could not be finished: goes on growing, and is tried again then
+	closed     bool
 }
 
-// active is the file being written.
-type active struct {
+// activeFile is the file being written.
+type activeFile struct {
 	*os.File
-	size  int64
-	begun time.Time // of its oldest record
+	size         int64
+	oldestRecord time.Time // of its oldest record
 
-	mu     sync.Mutex
-	synced error // of the fsync before it was closed
-	shut   bool
+	mu       sync.Mutex
+	syncErr  error // of the fsync before it was closed
+	isClosed bool
 }
 
 func openFile(ctx context.Context, options any, d Deps) (Output, error) {
 	o := options.(*File)
-	f := &file{path: realPath(o.Path), log: d.Log, turn: make(turn, 1)}
+	f := &file{path: realPath(o.Path), log: d.Log, mu: make(contextMutex, 1)}
 	f.opts.Store(o)
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
@@ -126,28 +126,28 @@ func openFile(ctx context.Context, options any, d Deps) (Output, error) {
 		return nil, f.fault("open", err)
 	}
 	f.active = a
-	f.old = newFinished(f.path, f.log)
-	f.old.start(o.Compression == zstdFiles, o.Rotate.Keep)
-	f.old.nudge() // what a crash left half done
+	f.finished = newFinished(f.path, f.log)
+	f.finished.start(o.Compression == zstdCompression, o.Rotate.Keep)
+	f.finished.requestSweep() // what a crash left half done
 	return f, nil
 }
 
 func (f *file) reconfigure(options any) {
 	o := options.(*File)
 	f.opts.Store(o)
-	f.old.configure(o.Compression == zstdFiles, o.Rotate.Keep)
-	f.old.nudge()
+	f.finished.configure(o.Compression == zstdCompression, o.Rotate.Keep)
+	f.finished.requestSweep()
 }
 
 func (f *file) Send(ctx context.Context, b Batch) error {
-	if err := f.turn.take(ctx); err != nil {
+	if err := f.mu.lock(ctx); err != nil {
 		return err
 	}
-	defer f.turn.give()
+	defer f.mu.unlock()
 	if f.closed {
 		return ErrClosed
 	}
-	if err := f.turnOver(int64(len(b.Lines))); err != nil {
+	if err := f.rotateIfDue(int64(len(b.Lines))); err != nil {
 		return err
 	}
 	if f.active == nil {
@@ -159,17 +159,17 @@ func (f *file) Send(ctx context.Context, b Batch) error {
 	}
 	n, err := f.active.Write(b.Lines)
 	if err != nil {
-		return f.fault("write", f.undo(n, err))
+		return f.fault("write", f.undoWrite(n, err))
 	}
 	if f.active.size == 0 {
-		f.active.begun = time.Now()
+		f.active.oldestRecord = time.Now()
 	}
 	f.active.size += int64(n)
 	return nil
 }
 
-// undo takes back the n bytes of a write that failed, so that the next one does not continue a torn line.
-func (f *file) undo(n int, err error) error {
+// undoWrite takes back the n bytes of a write that failed, so that the next one does not continue a torn line.
+func (f *file) undoWrite(n int, err error) error {
 	if n == 0 {
 		return err
 	}
@@ -187,26 +187,26 @@ func (f *file) undo(n int, err error) error {
 
 // Flush waits until everything sent before is on the disk. It also sees whether somebody moved the file away.
 func (f *file) Flush(ctx context.Context) error {
-	if err := f.turn.take(ctx); err != nil {
+	if err := f.mu.lock(ctx); err != nil {
 		return err
 	}
 	if f.closed {
-		f.turn.give()
+		f.mu.unlock()
 		return ErrClosed
 	}
 	a := f.active
 	var moved bool
 	if a != nil {
-		moved = !a.is(f.path)
+		moved = !a.isAt(f.path)
 		if moved { // its bytes are still ours to sync; a new file begins with the next batch
 			f.log.Info("output file was moved away; a new one is begun", "path", f.path)
 			f.active = nil
-		} else if err := f.turnOver(0); err != nil {
-			f.turn.give()
+		} else if err := f.rotateIfDue(0); err != nil {
+			f.mu.unlock()
 			return err
 		}
 	}
-	f.turn.give()
+	f.mu.unlock()
 	if a == nil {
 		return nil
 	}
@@ -218,11 +218,11 @@ func (f *file) Flush(ctx context.Context) error {
 		err = a.shutdown()
 	}
 	if err != nil { // what the kernel dropped is lost; go on with a new handle
-		if terr := f.turn.take(ctx); terr == nil {
+		if terr := f.mu.lock(ctx); terr == nil {
 			if f.active == a {
 				f.active = nil
 			}
-			f.turn.give()
+			f.mu.unlock()
 		}
 		a.shutdown()
 	}
@@ -232,11 +232,11 @@ func (f *file) Flush(ctx context.Context) error {
 // Close syncs the file, and waits for the compression of finished ones as long as ctx lets it; what it leaves, the next
 // start does.
 func (f *file) Close(ctx context.Context) error {
-	if err := f.turn.take(ctx); err != nil {
-		f.old.stop(ctx)
+	if err := f.mu.lock(ctx); err != nil {
+		f.finished.stop(ctx)
 		return err
 	}
-	defer f.turn.give()
+	defer f.mu.unlock()
 	if f.closed {
 		return nil
 	}
@@ -246,23 +246,23 @@ func (f *file) Close(ctx context.Context) error {
 		err = f.active.shutdown()
 		f.active = nil
 	}
-	f.old.stop(ctx)
+	f.finished.stop(ctx)
 	return f.fault("close", err)
 }
 
 // shutdown syncs and closes, once; every caller gets the sync's error.
-func (a *active) shutdown() error {
+func (a *activeFile) shutdown() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.shut {
-		a.shut = true
-		a.synced = errors.Join(a.File.Sync(), a.File.Close())
+	if !a.isClosed {
+		a.isClosed = true
+		a.syncErr = errors.Join(a.File.Sync(), a.File.Close())
 	}
-	return a.synced
+	return a.syncErr
 }
 
-// is reports whether path still leads to this file.
-func (a *active) is(path string) bool {
+// isAt reports whether path still leads to this file.
+func (a *activeFile) isAt(path string) bool {
 	have, err := a.Stat()
 	if err != nil {
 		return false
@@ -271,8 +271,8 @@ func (a *active) is(path string) bool {
 	return err == nil && os.SameFile(have, there)
 }
 
-// due reports whether the file is finished before more bytes go into it.
-func (f *file) due(more int64) bool {
+// rotationDue reports whether the file is finished before more bytes go into it.
+func (f *file) rotationDue(more int64) bool {
 	r, a := f.opts.Load().Rotate, f.active
 	switch {
 	case a.size == 0:
@@ -280,28 +280,28 @@ func (f *file) due(more int64) bool {
 	case r.MaxBytes > 0 && a.size+more > int64(r.MaxBytes):
 		return true
 	}
-	return r.MaxAge > 0 && time.Since(a.begun) >= time.Duration(r.MaxAge)
+	return r.MaxAge > 0 && time.Since(a.oldestRecord) >= time.Duration(r.MaxAge)
 }
 
-// retryTurnOver is how long a file that could not be finished is left to grow before the next try.
-const retryTurnOver = time.Minute
+// rotateRetryDelay is how long a file that could not be finished is left to grow before the next try.
+const rotateRetryDelay = time.Minute
 
-// turnOver finishes the file if it is due before more bytes. A file that cannot be renamed is written on, whatever its
+// rotateIfDue finishes the file if it is due before more bytes. A file that cannot be renamed is written on, whatever its
 // size: too long a file is better than lost records.
-func (f *file) turnOver(more int64) error {
-	if f.active == nil || !f.due(more) || time.Now().Before(f.stays) {
+func (f *file) rotateIfDue(more int64) error {
+	if f.active == nil || !f.rotationDue(more) || time.Now().Before(f.retryAfter) {
 		return nil
 	}
 	err := f.rotate()
 	switch {
 	case err == nil:
-		f.stays = time.Time{}
+		f.retryAfter = time.Time{}
 	case f.active != nil:
-		if f.stays.IsZero() {
+		if f.retryAfter.IsZero() {
 			err := f.fault("finish the file", err)
 			f.log.Warn("output file cannot be finished; it goes on growing", "path", f.path, "error", err, "hint", record.HintOf(err))
 		}
-		f.stays = time.Now().Add(retryTurnOver)
+		f.retryAfter = time.Now().Add(rotateRetryDelay)
 	default:
 		return f.fault("finish the file", err)
 	}
@@ -311,14 +311,14 @@ func (f *file) turnOver(more int64) error {
 // rotate finishes the active file: synced, then renamed, so that a finished file is whole whatever happens when.
 func (f *file) rotate() error {
 	a := f.active
-	if !a.is(f.path) { // somebody else did
+	if !a.isAt(f.path) { // somebody else did
 		f.active = nil
 		return a.shutdown()
 	}
 	if err := a.Sync(); err != nil {
 		return err
 	}
-	name, err := f.old.name(time.Now())
+	name, err := f.finished.nextName(time.Now())
 	if err != nil {
 		return err
 	}
@@ -329,14 +329,14 @@ func (f *file) rotate() error {
 	if err := errors.Join(a.shutdown(), statefile.SyncDir(filepath.Dir(f.path))); err != nil {
 		return err
 	}
-	f.old.nudge()
+	f.finished.requestSweep()
 	return nil
 }
 
-var errNotOurs = errors.New("it holds something else than JSON lines")
+var errNotJSONLines = errors.New("it holds something else than JSON lines")
 
 // open opens or makes the file, locks it, and cuts off a line that a crash left torn.
-func (f *file) open() (_ *active, err error) {
+func (f *file) open() (_ *activeFile, err error) {
 	if err := os.MkdirAll(filepath.Dir(f.path), 0o750); err != nil {
 		return nil, err
 	}
@@ -350,28 +350,28 @@ func (f *file) open() (_ *active, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &active{File: h, begun: time.Now()}
+	a := &activeFile{File: h, oldestRecord: time.Now()}
 	defer func() {
 		if err != nil {
 			_ = h.Close() // nothing was written
 		}
 	}()
-	if err := filelock.Try(h); errors.Is(err, filelock.ErrLocked) {
+	if err := filelock.TryLock(h); errors.Is(err, filelock.ErrLocked) {
 		return nil, err
 	} else if err != nil {
 		f.log.Warn("output file cannot be locked here; see that no second process writes it", "path", f.path, "error", err)
 	}
-	if !a.is(f.path) {
+	if !a.isAt(f.path) {
 		return nil, filelock.ErrLocked // its owner turned it over between our open and our lock
 	}
-	if err := f.mend(a); err != nil {
+	if err := f.repair(a); err != nil {
 		return nil, err
 	}
 	return a, statefile.SyncDir(filepath.Dir(f.path))
 }
 
-// mend cuts a torn last line, and finds size and age.
-func (f *file) mend(a *active) error {
+// repair cuts a torn last line, and finds size and age.
+func (f *file) repair(a *activeFile) error {
 	st, err := a.Stat()
 	if err != nil {
 		return err
@@ -384,9 +384,9 @@ func (f *file) mend(a *active) error {
 		return err
 	}
 	if head[0] != '{' && head[0] != 0 { // 0: a power cut can leave a file's length without its bytes
-		return errNotOurs
+		return errNotJSONLines
 	}
-	end, err := lastLine(a, a.size)
+	end, err := lastLineEnd(a, a.size)
 	if err != nil {
 		return err
 	}
@@ -398,18 +398,18 @@ func (f *file) mend(a *active) error {
 		}
 		a.size = end
 	}
-	a.begun = st.ModTime()
+	a.oldestRecord = st.ModTime()
 	var first struct {
 		At time.Time `json:"collected_at"`
 	}
 	if json.NewDecoder(io.NewSectionReader(a, 0, 1<<20)).Decode(&first) == nil && !first.At.IsZero() {
-		a.begun = first.At
+		a.oldestRecord = first.At
 	}
 	return nil
 }
 
-// lastLine is where the last whole line of the first size bytes ends.
-func lastLine(r io.ReaderAt, size int64) (int64, error) {
+// lastLineEnd is where the last whole line of the first size bytes ends.
+func lastLineEnd(r io.ReaderAt, size int64) (int64, error) {
 	buf := make([]byte, 64<<10)
 	for end := size; end > 0; {
 		n := min(end, int64(len(buf)))
@@ -441,7 +441,7 @@ func (f *file) fault(doing string, err error) error {
 		hint = "path names a device or a pipe: for the terminal use `type: stdout`"
 	case errors.Is(err, filelock.ErrLocked):
 		hint = "another collector, or another output of this one, writes it: give each its own path"
-	case errors.Is(err, errNotOurs):
+	case errors.Is(err, errNotJSONLines):
 		hint = "nothing was changed in it: give another path"
 	case errors.Is(err, fs.ErrPermission):
 		hint = fmt.Sprintf("let uid %d write %s, or give another path", os.Getuid(), filepath.Dir(f.path))
@@ -452,11 +452,11 @@ func (f *file) fault(doing string, err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		hint = "its folder cannot be made there: give another path"
 	}
-	return &record.Fault{Reason: record.Other, Hint: hint, Err: fmt.Errorf("%s %s: %w", doing, f.path, pathless(err, f.path))}
+	return &record.Fault{Reason: record.Other, Hint: hint, Err: fmt.Errorf("%s %s: %w", doing, f.path, withoutPath(err, f.path))}
 }
 
-// pathless is err without the path, if that is said already.
-func pathless(err error, path string) error {
+// withoutPath is err without the path, if that is said already.
+func withoutPath(err error, path string) error {
 	if e, ok := err.(*fs.PathError); ok && e.Path == path { // not one inside: what is wrapped around it would be lost
 		return e.Err
 	}

@@ -101,8 +101,8 @@ func TestRotateBySize(t *testing.T) {
 	for range 7 {
 		send(t, f, line)
 	}
-	all, _, err := f.old.list()
-	if err != nil || len(all) != 2 || !all[0].plain || all[0].packed {
+	all, _, err := f.finished.list()
+	if err != nil || len(all) != 2 || !all[0].plain || all[0].compressed {
 		t.Fatalf("finished files are %+v, %v (%s)", all, err, names(t, path))
 	}
 	for _, o := range all {
@@ -139,20 +139,20 @@ func TestRotateByAge(t *testing.T) {
 }
 
 func TestZstdAndKeep(t *testing.T) {
-	f, path, log := begin(t, File{Compression: zstdFiles, Rotate: Rotate{MaxBytes: Bytes(len(line)), Keep: 3}})
+	f, path, log := begin(t, File{Compression: zstdCompression, Rotate: Rotate{MaxBytes: Bytes(len(line)), Keep: 3}})
 	for i := range 6 {
 		send(t, f, strings.Replace(line, "i-1", fmt.Sprint("i-", i), 1))
 	}
 	if err := f.Close(t.Context()); err != nil { // waits for the worker
 		t.Fatal(err)
 	}
-	all, _, err := f.old.list()
+	all, _, err := f.finished.list()
 	if err != nil || len(all) != 3 {
 		t.Fatalf("%d finished files, want 3: %v: %s\n%s", len(all), err, names(t, path), log)
 	}
 	for i, o := range all {
-		if o.plain || !o.packed {
-			t.Errorf("%s: plain %v, packed %v", o.path, o.plain, o.packed)
+		if o.plain || !o.compressed {
+			t.Errorf("%s: plain %v, packed %v", o.path, o.plain, o.compressed)
 		}
 		if got := unpack(t, o.path+zstExt); !strings.Contains(got, fmt.Sprintf(`"i-%d"`, i+2)) {
 			t.Errorf("%s holds %q: the youngest are to be kept, in their order", o.path, got)
@@ -174,8 +174,8 @@ func TestClockGoesBack(t *testing.T) {
 	if err := f.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	all, _, err := f.old.list()
-	if err != nil || len(all) != 2 || all[0].n != 2 || all[1].n != 3 {
+	all, _, err := f.finished.list()
+	if err != nil || len(all) != 2 || all[0].sequence != 2 || all[1].sequence != 3 {
 		t.Errorf("kept are %+v, %v", all, err)
 	}
 }
@@ -215,7 +215,7 @@ func TestLeftovers(t *testing.T) {
 	put("records-mine.jsonl", line)                         // not ours to touch
 	put("records-20260104T000000Z.jsonl.bak", line)
 	put("other-20260104T000000Z.jsonl", line)
-	f, path, _ := begin(t, File{Path: filepath.Join(dir, "records.jsonl"), Compression: zstdFiles, Rotate: Rotate{MaxBytes: 1 << 20}})
+	f, path, _ := begin(t, File{Path: filepath.Join(dir, "records.jsonl"), Compression: zstdCompression, Rotate: Rotate{MaxBytes: 1 << 20}})
 	if err := f.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -399,21 +399,21 @@ func TestCannotTurnOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, path, log := begin(t, File{Rotate: Rotate{MaxBytes: Bytes(len(line))}})
 		send(t, f, line)
-		synctest.Wait()                              // the worker has looked
-		f.old.dir = filepath.Join(f.old.dir, "gone") // where finished files go cannot be read
+		synctest.Wait()                                        // the worker has looked
+		f.finished.dir = filepath.Join(f.finished.dir, "gone") // where finished files go cannot be read
 		for range 3 {
 			send(t, f, line)
 		}
-		time.Sleep(2 * retryTurnOver)
+		time.Sleep(2 * rotateRetryDelay)
 		send(t, f, line)
 		if n := strings.Count(log.String(), "cannot be finished"); n != 1 {
 			t.Errorf("said %d times:\n%s", n, log)
 		}
 		synctest.Wait()
-		f.old.dir = filepath.Dir(path)
-		time.Sleep(2 * retryTurnOver)
+		f.finished.dir = filepath.Dir(path)
+		time.Sleep(2 * rotateRetryDelay)
 		send(t, f, line)
-		all, _, err := f.old.list()
+		all, _, err := f.finished.list()
 		if err != nil || len(all) != 1 || read(t, all[0].path) != strings.Repeat(line, 5) || read(t, path) != line {
 			t.Errorf("finished: %+v, %v", all, err)
 		}
@@ -424,7 +424,7 @@ func TestCannotTurnOver(t *testing.T) {
 func TestReconfigure(t *testing.T) {
 	f, path, _ := begin(t, File{})
 	send(t, f, line)
-	f.reconfigure(&File{Path: path, Compression: zstdFiles, Rotate: Rotate{MaxBytes: Bytes(len(line))}})
+	f.reconfigure(&File{Path: path, Compression: zstdCompression, Rotate: Rotate{MaxBytes: Bytes(len(line))}})
 	send(t, f, line)
 	if err := f.Close(t.Context()); err != nil {
 		t.Fatal(err)
@@ -438,7 +438,7 @@ func TestReconfigure(t *testing.T) {
 func TestKilled(t *testing.T) {
 	pad := strings.Repeat("x", 3000)
 	if path := os.Getenv("OUTPUTS_KILLED"); path != "" {
-		f, _, _ := begin(t, File{Path: path, Compression: zstdFiles, Rotate: Rotate{MaxBytes: 64 << 10}})
+		f, _, _ := begin(t, File{Path: path, Compression: zstdCompression, Rotate: Rotate{MaxBytes: 64 << 10}})
 		for n := 0; ; n++ {
 			send(t, f, fmt.Sprintf(`{"run":%q,"n":%d,"pad":%q}`+"\n", os.Getenv("OUTPUTS_RUN"), n, pad))
 			flush(t, f)
@@ -468,11 +468,11 @@ func TestKilled(t *testing.T) {
 		}
 		_ = cmd.Wait() // it was killed
 	}
-	f, _, log := begin(t, File{Path: path, Compression: zstdFiles, Rotate: Rotate{MaxBytes: 64 << 10}})
+	f, _, log := begin(t, File{Path: path, Compression: zstdCompression, Rotate: Rotate{MaxBytes: 64 << 10}})
 	if err := f.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	all, _, err := f.old.list()
+	all, _, err := f.finished.list()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -515,7 +515,7 @@ func TestFileValidate(t *testing.T) {
 			t.Errorf("error lacks %q: %v", want, err)
 		}
 	}
-	if err := (&File{Path: "x", Compression: zstdFiles}).Validate(); err == nil {
+	if err := (&File{Path: "x", Compression: zstdCompression}).Validate(); err == nil {
 		t.Error("zstd without rotation compresses nothing, in silence")
 	}
 }

@@ -20,9 +20,9 @@ import (
 	"github.com/aws-collector/collector/internal/statefile"
 )
 
-// finished looks after the files that were turned over: one worker compresses them and removes the oldest. It finds its
+// finishedFiles looks after the files that were turned over: one worker compresses them and removes the oldest. It finds its
 // work in the folder, so what a crash left half done is done at the next start.
-type finished struct {
+type finishedFiles struct {
 	dir, stem, ext string // of out/records.jsonl: out, records, .jsonl
 	log            *slog.Logger
 
@@ -30,46 +30,46 @@ type finished struct {
 	compress bool
 	keep     int
 
-	wake chan struct{}
-	end  context.CancelFunc
-	quit chan struct{} // closed: end after what there is to do
-	once sync.Once
-	wg   sync.WaitGroup
+	wake     chan struct{}
+	cancel   context.CancelFunc
+	stopping chan struct{} // closed: end after what there is to do
+	once     sync.Once
+	wg       sync.WaitGroup
 }
 
 const (
-	stampForm = "20060102T150405Z"
-	zstExt    = ".zst"
-	tmpExt    = ".tmp"
+	timestampFormat = "20060102T150405Z"
+	zstExt          = ".zst"
+	tmpExt          = ".tmp"
 )
 
-func newFinished(path string, log *slog.Logger) *finished {
+func newFinished(path string, log *slog.Logger) *finishedFiles {
 	dir, base := filepath.Split(path)
 	ext := filepath.Ext(base)
-	return &finished{dir: filepath.Clean(dir), stem: strings.TrimSuffix(base, ext), ext: ext, log: log,
-		wake: make(chan struct{}, 1), quit: make(chan struct{})}
+	return &finishedFiles{dir: filepath.Clean(dir), stem: strings.TrimSuffix(base, ext), ext: ext, log: log,
+		wake: make(chan struct{}, 1), stopping: make(chan struct{})}
 }
 
-// name is the one for a file that is finished now. It sorts after every other, also after the clock went back, or
+// nextName is the one for a file that is finished now. It sorts after every other, also after the clock went back, or
 // within one second: what is removed first is then always the oldest.
-func (f *finished) name(now time.Time) (string, error) {
+func (f *finishedFiles) nextName(now time.Time) (string, error) {
 	all, _, err := f.list()
 	if err != nil {
 		return "", err
 	}
-	at := now.UTC().Format(stampForm)
+	at := now.UTC().Format(timestampFormat)
 	if len(all) > 0 {
 		if last := all[len(all)-1]; last.at >= at {
-			return filepath.Join(f.dir, f.stem+"-"+last.at+"-"+strconv.Itoa(last.n+1)+f.ext), nil
+			return filepath.Join(f.dir, f.stem+"-"+last.at+"-"+strconv.Itoa(last.sequence+1)+f.ext), nil
 		}
 	}
 	return filepath.Join(f.dir, f.stem+"-"+at+f.ext), nil
 }
 
-func (f *finished) start(compress bool, keep int) {
+func (f *finishedFiles) start(compress bool, keep int) {
 	f.configure(compress, keep)
 	ctx, cancel := context.WithCancel(context.Background())
-	f.end = cancel
+	f.cancel = cancel
 	f.wg.Go(func() {
 		for {
 			select {
@@ -81,21 +81,21 @@ func (f *finished) start(compress bool, keep int) {
 			select {
 			case <-f.wake:
 				f.sweep(ctx)
-			case <-f.quit:
+			case <-f.stopping:
 				return
 			}
 		}
 	})
 }
 
-func (f *finished) configure(compress bool, keep int) {
+func (f *finishedFiles) configure(compress bool, keep int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.compress, f.keep = compress, keep
 }
 
-// nudge has the folder looked at, soon.
-func (f *finished) nudge() {
+// requestSweep has the folder looked at, soon.
+func (f *finishedFiles) requestSweep() {
 	select {
 	case f.wake <- struct{}{}:
 	default: // it will be anyway
@@ -103,24 +103,24 @@ func (f *finished) nudge() {
 }
 
 // stop waits for the worker until ctx ends, then cuts it short. Safe twice.
-func (f *finished) stop(ctx context.Context) {
-	f.once.Do(func() { close(f.quit) })
-	defer context.AfterFunc(ctx, f.end)()
+func (f *finishedFiles) stop(ctx context.Context) {
+	f.once.Do(func() { close(f.stopping) })
+	defer context.AfterFunc(ctx, f.cancel)()
 	f.wg.Wait()
-	f.end()
+	f.cancel()
 }
 
 // An old file is one that was turned over.
-type old struct {
-	path   string // without .zst
-	at     string
-	n      int
-	plain  bool
-	packed bool
+type finishedFile struct {
+	path       string // without .zst
+	at         string
+	sequence   int
+	plain      bool
+	compressed bool
 }
 
 // sweep removes what is half written, compresses, and removes what is over the number to keep.
-func (f *finished) sweep(ctx context.Context) {
+func (f *finishedFiles) sweep(ctx context.Context) {
 	f.mu.Lock()
 	compress, keep := f.compress, f.keep
 	f.mu.Unlock()
@@ -136,16 +136,16 @@ func (f *finished) sweep(ctx context.Context) {
 		for _, o := range all[:len(all)-keep] {
 			f.log.Info("old output file is removed", "path", o.path, "keep", keep)
 			f.remove(o.plain, o.path)
-			f.remove(o.packed, o.path+zstExt)
+			f.remove(o.compressed, o.path+zstExt)
 		}
 		all = all[len(all)-keep:]
 	}
 	for _, o := range all {
 		switch {
-		case o.plain && o.packed: // killed between the two: the packed one was named when it was whole
+		case o.plain && o.compressed: // killed between the two: the packed one was named when it was whole
 			f.remove(true, o.path)
 		case o.plain && compress:
-			if err := pack(ctx, o.path); err != nil {
+			if err := compressFile(ctx, o.path); err != nil {
 				if ctx.Err() == nil {
 					f.log.Warn("output file cannot be compressed; it stays as it is", "path", o.path, "error", err)
 				}
@@ -155,7 +155,7 @@ func (f *finished) sweep(ctx context.Context) {
 	}
 }
 
-func (f *finished) remove(there bool, path string) {
+func (f *finishedFiles) remove(there bool, path string) {
 	if !there {
 		return
 	}
@@ -165,7 +165,7 @@ func (f *finished) remove(there bool, path string) {
 }
 
 // list is every finished file, oldest first, and the half-compressed ones.
-func (f *finished) list() (all []old, halves []string, err error) {
+func (f *finishedFiles) list() (all []finishedFile, halves []string, err error) {
 	re, err := regexp.Compile(`^` + regexp.QuoteMeta(f.stem) + `-(\d{8}T\d{6}Z)(?:-(\d{1,9}))?` + regexp.QuoteMeta(f.ext) + `(\.zst)?(\.tmp)?$`)
 	if err != nil {
 		return nil, nil, err
@@ -174,7 +174,7 @@ func (f *finished) list() (all []old, halves []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	byPath := map[string]*old{}
+	byPath := map[string]*finishedFile{}
 	for _, e := range es {
 		m := re.FindStringSubmatch(e.Name())
 		if m == nil || !e.Type().IsRegular() {
@@ -194,21 +194,23 @@ func (f *finished) list() (all []old, halves []string, err error) {
 			if m[2] != "" {
 				n, _ = strconv.Atoi(m[2]) // nine digits
 			}
-			o = &old{path: path, at: m[1], n: n}
+			o = &finishedFile{path: path, at: m[1], sequence: n}
 			byPath[path] = o
 		}
 		o.plain = o.plain || m[3] == ""
-		o.packed = o.packed || m[3] != ""
+		o.compressed = o.compressed || m[3] != ""
 	}
 	for _, o := range byPath {
 		all = append(all, *o)
 	}
-	slices.SortFunc(all, func(a, b old) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.n, b.n)) })
+	slices.SortFunc(all, func(a, b finishedFile) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.sequence, b.sequence))
+	})
 	return all, halves, nil
 }
 
-// pack makes path.zst and removes path. The new file gets its name when it is whole and on the disk.
-func pack(ctx context.Context, path string) (err error) {
+// compressFile makes path.zst and removes path. The new file gets its name when it is whole and on the disk.
+func compressFile(ctx context.Context, path string) (err error) {
 	in, err := os.Open(path)
 	if err != nil {
 		return err
@@ -232,7 +234,7 @@ func pack(ctx context.Context, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(z, reader{ctx, in}); err != nil {
+	if _, err := io.Copy(z, contextReader{ctx, in}); err != nil {
 		return errors.Join(err, z.Close())
 	}
 	if err := z.Close(); err != nil {
@@ -257,12 +259,12 @@ func pack(ctx context.Context, path string) (err error) {
 }
 
 // A reader ends with its context.
-type reader struct {
+type contextReader struct {
 	ctx context.Context
 	r   io.Reader
 }
 
-func (r reader) Read(b []byte) (int, error) {
+func (r contextReader) Read(b []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}

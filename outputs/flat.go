@@ -52,8 +52,8 @@ func scalar(raw json.RawMessage) (text string, ok bool) {
 	return string(raw), true
 }
 
-// scalarIn is [scalar], and of an object its Name or Code: {"Code":16,"Name":"running"} is how AWS writes some states.
-func scalarIn(raw json.RawMessage) (string, bool) {
+// scalarOrName is [scalar], and of an object its Name or Code: {"Code":16,"Name":"running"} is how AWS writes some states.
+func scalarOrName(raw json.RawMessage) (string, bool) {
 	if text, ok := scalar(raw); ok {
 		return text, true
 	}
@@ -66,8 +66,8 @@ func scalarIn(raw json.RawMessage) (string, bool) {
 	return "", false
 }
 
-// compact is JSON without white space: as text, the form of a nested member.
-func compact(raw json.RawMessage) string {
+// compactJSON is JSON without white space: as text, the form of a nested member.
+func compactJSON(raw json.RawMessage) string {
 	var b bytes.Buffer
 	if json.Compact(&b, raw) != nil {
 		return string(raw)

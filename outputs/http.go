@@ -53,17 +53,17 @@ func httpOutputDefaults() any {
 
 // Validate reports everything that is wrong.
 func (o *HTTP) Validate() error {
-	errs := append(o.problems("https://receiver.example.com/ec2"), o.wrong()...)
+	errs := append(o.clientErrors("https://receiver.example.com/ec2"), o.batchingErrors()...)
 	if o.Method != http.MethodPost && o.Method != http.MethodPut {
 		errs = append(errs, fmt.Errorf("method: %q is neither POST nor PUT", o.Method))
 	}
 	if o.Format != jsonLines && o.Format != jsonArray {
 		errs = append(errs, fmt.Errorf("format: %q is neither %s nor %s", o.Format, jsonLines, jsonArray))
 	}
-	if !token(o.HMAC.Header) {
+	if !validHeaderName(o.HMAC.Header) {
 		errs = append(errs, fmt.Errorf("hmac.header: %q is no name of a header", o.HMAC.Header))
 	}
-	if !token(o.HMAC.Timestamp) {
+	if !validHeaderName(o.HMAC.Timestamp) {
 		errs = append(errs, fmt.Errorf("hmac.timestamp_header: %q is no name of a header", o.HMAC.Timestamp))
 	}
 	if http.CanonicalHeaderKey(o.HMAC.Header) == http.CanonicalHeaderKey(o.HMAC.Timestamp) {
@@ -83,10 +83,10 @@ func openHTTP(_ context.Context, options any, _ Deps) (Output, error) {
 	}
 	c.method = o.Method
 	if !o.HMAC.Key.IsZero() {
-		c.hide(o.HMAC.Key.Reveal())
+		c.addSecrets(o.HMAC.Key.Reveal())
 		c.sign = o.HMAC.sign
 	}
-	return &httpOutput{client: c, turn: make(turn, 1), encode: o.encode}, nil
+	return &httpOutput{client: c, mu: make(contextMutex, 1), encode: o.encode}, nil
 }
 
 // encode leaves the lines as they are. The batch's name tells a receiver that it has it already.

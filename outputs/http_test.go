@@ -31,7 +31,7 @@ type receiver struct {
 
 // remoteHTTP is a subject of the remote suite: an output over HTTP, and how its requests are read.
 func remoteHTTP(t *testing.T, name string, set func(o any, url, ca string), ids func(*http.Request, []byte) ([]string, error)) outputstest.Remote {
-	return outputstest.Remote{Type: typeNamed(t, name), TLS: true, Serve: func(t *testing.T, w *outputstest.Wire) outputstest.Receiver {
+	return outputstest.Remote{Type: findType(t, name), TLS: true, Serve: func(t *testing.T, w *outputstest.FaultyListener) outputstest.Receiver {
 		r := &receiver{}
 		s := &httptest.Server{Listener: w, Config: &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 			r.serve(t, rw, req, ids)
@@ -40,7 +40,7 @@ func remoteHTTP(t *testing.T, name string, set func(o any, url, ca string), ids 
 		t.Cleanup(s.Close)
 		return outputstest.Receiver{
 			Options: func(ca string) any {
-				o := typeNamed(t, name).Options()
+				o := findType(t, name).Options()
 				set(o, w.URL(), ca)
 				return o
 			},

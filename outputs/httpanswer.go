@@ -23,22 +23,22 @@ import (
 // maxRetryAfter bounds what a receiver may ask for: one with a wrong clock would silence an output for days.
 const maxRetryAfter = 15 * time.Minute
 
-// answered is an answer that is no 2xx.
-type answered struct {
+// statusError is an answer that is no 2xx.
+type statusError struct {
 	code int
 	text string
 }
 
-func (a *answered) Error() string { return a.text }
+func (a *statusError) Error() string { return a.text }
 
-// judge turns an answer into what is to become of the batch.
-func (c *httpClient) judge(resp *http.Response, answer []byte) error {
+// checkStatus turns an answer into what is to become of the batch.
+func (c *httpClient) checkStatus(resp *http.Response, answer []byte) error {
 	code := resp.StatusCode
 	if code/100 == 2 {
 		return nil
 	}
-	said := &answered{code, fmt.Sprintf("%s answered %d %s", c.name, code, http.StatusText(code))}
-	if text := excerpt(c.scrub(answer)); text != "" {
+	said := &statusError{code, fmt.Sprintf("%s answered %d %s", c.displayURL, code, http.StatusText(code))}
+	if text := excerpt(c.redact(answer)); text != "" {
 		said.text += ": " + text
 	}
 	fault := func(r record.Reason, hint string) error { return &record.Fault{Reason: r, Hint: hint, Err: said} }
@@ -48,7 +48,7 @@ func (c *httpClient) judge(resp *http.Response, answer []byte) error {
 	case code/100 == 3:
 		to := ""
 		if u, err := resp.Location(); err == nil {
-			to = ", here " + shown(u)
+			to = ", here " + openServed(u)
 		}
 		return fault(record.BadAnswer, "redirects are not followed, as records and headers would go where url does not say: set url to where it leads"+to)
 	}
@@ -64,18 +64,18 @@ func (c *httpClient) judge(resp *http.Response, answer []byte) error {
 	case http.StatusUnsupportedMediaType:
 		return fault(record.BadAnswer, "the receiver does not take this format or its compression: try `gzip: false`")
 	case http.StatusInternalServerError:
-		return c.later(resp, &record.Fault{Reason: record.Other, Hint: "the receiver is in trouble; it is tried again", Err: fmt.Errorf("%w: %w", ErrReceiverFailed, said)})
+		return c.withRetryAfter(resp, &record.Fault{Reason: record.Other, Hint: "the receiver is in trouble; it is tried again", Err: fmt.Errorf("%w: %w", ErrReceiverFailed, said)})
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		return c.later(resp, fault(record.Throttling, "the receiver takes no more for now; it is tried again"))
+		return c.withRetryAfter(resp, fault(record.Throttling, "the receiver takes no more for now; it is tried again"))
 	}
 	if code >= 500 {
-		return c.later(resp, fault(record.Other, "the receiver is in trouble; it is tried again"))
+		return c.withRetryAfter(resp, fault(record.Other, "the receiver is in trouble; it is tried again"))
 	}
 	return fault(record.BadAnswer, "")
 }
 
-// later adds what Retry-After says, in seconds or as a date. Without it the spool's own backoff holds.
-func (c *httpClient) later(resp *http.Response, err error) error {
+// withRetryAfter adds what Retry-After says, in seconds or as a date. Without it the spool's own backoff holds.
+func (c *httpClient) withRetryAfter(resp *http.Response, err error) error {
 	v := strings.TrimSpace(resp.Header.Get("Retry-After"))
 	var after time.Duration
 	if n, nerr := strconv.ParseUint(v, 10, 31); nerr == nil {
@@ -86,7 +86,7 @@ func (c *httpClient) later(resp *http.Response, err error) error {
 	if after <= 0 {
 		return err
 	}
-	return &Later{After: min(after, maxRetryAfter), Err: err}
+	return &RetryAfterError{After: min(after, maxRetryAfter), Err: err}
 }
 
 // wantsTLS knows how Go, nginx, Apache and Envoy tell a client that it should have begun with a handshake.
@@ -100,8 +100,8 @@ func wantsTLS(answer []byte) bool {
 	return false
 }
 
-// scrub takes out of an answer what the receiver repeats of our secrets.
-func (c *httpClient) scrub(answer []byte) []byte {
+// redact takes out of an answer what the receiver repeats of our secrets.
+func (c *httpClient) redact(answer []byte) []byte {
 	for _, s := range c.secrets {
 		answer = bytes.ReplaceAll(answer, []byte(s), []byte(secret.Mask))
 	}
@@ -128,8 +128,8 @@ func excerpt(answer []byte) string {
 	return strings.TrimSpace(b.String())
 }
 
-// unreachable is an error of the way there, with what a person can do.
-func (c *httpClient) unreachable(err error) error {
+// explainTransportError is an error of the way there, with what a person can do.
+func (c *httpClient) explainTransportError(err error) error {
 	var (
 		unknown  x509.UnknownAuthorityError
 		host     x509.HostnameError
@@ -160,7 +160,7 @@ func (c *httpClient) unreachable(err error) error {
 	case c.url.Scheme == "http" && strings.Contains(remote, "malformed HTTP response"):
 		hint = "the receiver may speak TLS at this port: begin url with https://"
 		err = errors.New("its answer is no HTTP")
-	case errors.As(err, &unknown) && c.ownCA:
+	case errors.As(err, &unknown) && c.customCA:
 		hint = "tls.ca_file does not hold the authority that signed the receiver's certificate: add it there, the root, or the intermediate that the receiver does not send"
 	case errors.As(err, &unknown):
 		hint = "who signed the receiver's certificate is not known here: name the authority's certificate in tls.ca_file"
@@ -184,9 +184,9 @@ func (c *httpClient) unreachable(err error) error {
 	case timedOut:
 		reason, hint = record.TimedOut, "the receiver cannot be reached: check url, firewalls and HTTPS_PROXY"
 	}
-	f := &record.Fault{Reason: reason, Hint: hint, Err: fmt.Errorf("%s: %w", c.name, err)}
-	if text := f.Error(); string(c.scrub([]byte(text))) != text {
-		f.Text = string(c.scrub([]byte(text)))
+	f := &record.Fault{Reason: reason, Hint: hint, Err: fmt.Errorf("%s: %w", c.displayURL, err)}
+	if text := f.Error(); string(c.redact([]byte(text))) != text {
+		f.Text = string(c.redact([]byte(text)))
 	}
 	return f
 }

@@ -57,8 +57,8 @@ func httpDefaults() HTTPClient {
 	return HTTPClient{Timeout: config.Duration(30 * time.Second), Gzip: true}
 }
 
-// problems is everything that is wrong. example is a URL that would be right.
-func (o *HTTPClient) problems(example string) []error {
+// clientErrors is everything that is wrong. example is a URL that would be right.
+func (o *HTTPClient) clientErrors(example string) []error {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if o.URL == "" {
@@ -68,16 +68,16 @@ func (o *HTTPClient) problems(example string) []error {
 	}
 	for name, value := range o.Headers {
 		switch canonical := http.CanonicalHeaderKey(name); {
-		case !token(name):
+		case !validHeaderName(name):
 			wrong("headers: %q is no name of a header", name)
-		case ownHeaders[canonical] != "":
-			wrong("headers.%s: is set by the output: %s", name, ownHeaders[canonical])
+		case reservedHeaders[canonical] != "":
+			wrong("headers.%s: is set by the output: %s", name, reservedHeaders[canonical])
 		case strings.ContainsFunc(strings.TrimSpace(value.Reveal()), func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
 			wrong("headers.%s: its value holds a line break or a control character", name)
 		}
 	}
 	ways := 0
-	for _, set := range []bool{!o.BearerToken.IsZero(), o.BasicAuth != (BasicAuth{}), o.hasHeader("Authorization"), strings.Contains(o.URL, "@") && userOf(o.URL)} {
+	for _, set := range []bool{!o.BearerToken.IsZero(), o.BasicAuth != (BasicAuth{}), o.hasHeader("Authorization"), strings.Contains(o.URL, "@") && hasUserInfo(o.URL)} {
 		if set {
 			ways++
 		}
@@ -100,8 +100,8 @@ func (o *HTTPClient) problems(example string) []error {
 	return errs
 }
 
-// ownHeaders are those that the user may not set, and what to set instead.
-var ownHeaders = map[string]string{
+// reservedHeaders are those that the user may not set, and what to set instead.
+var reservedHeaders = map[string]string{
 	"Content-Length":    "it is the request's size",
 	"Content-Encoding":  "see gzip",
 	"Transfer-Encoding": "requests are sent with their length",
@@ -118,19 +118,19 @@ func (o *HTTPClient) hasHeader(name string) bool {
 	return false
 }
 
-// token reports whether s may name a header, https://www.rfc-editor.org/rfc/rfc9110#name-tokens.
-func token(s string) bool {
+// validHeaderName reports whether s may name a header, https://www.rfc-editor.org/rfc/rfc9110#name-tokens.
+func validHeaderName(s string) bool {
 	return s != "" && strings.Trim(s, "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == ""
 }
 
-func userOf(s string) bool {
+func hasUserInfo(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && u.User != nil
 }
 
 var (
 	errNoScheme = errors.New("has no http:// or https:// at its beginning")
-	errPort     = errors.New("has a port that is not 1 to 65535")
+	errBadPort  = errors.New("has a port that is not 1 to 65535")
 )
 
 // parseURL takes http and https URLs. Its error does not repeat s, which may hold a password.
@@ -140,7 +140,7 @@ func parseURL(s string) (*url.URL, error) {
 	case err != nil && strings.Contains(err.Error(), "first path segment"): // 127.0.0.1:9529
 		return nil, errNoScheme
 	case err != nil && strings.Contains(err.Error(), "invalid port"):
-		return nil, errPort
+		return nil, errBadPort
 	case err != nil:
 		return nil, errors.New("is no URL")
 	case u.Scheme != "http" && u.Scheme != "https":
@@ -152,15 +152,15 @@ func parseURL(s string) (*url.URL, error) {
 	}
 	if p := u.Port(); p != "" {
 		if n, err := strconv.Atoi(p); err != nil || n < 1 || n > 65535 {
-			return nil, errPort
+			return nil, errBadPort
 		}
 	}
 	return u, nil
 }
 
-// shown is a URL as a message may show it: where it leads, and whether more follows. A path, a query and a fragment may be a
+// openServed is a URL as a message may show it: where it leads, and whether more follows. A path, a query and a fragment may be a
 // webhook's secret, however short they are.
-func shown(u *url.URL) string {
+func openServed(u *url.URL) string {
 	text := u.Scheme + "://" + u.Host
 	if strings.Trim(u.EscapedPath(), "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
 		text += "/…"
@@ -170,16 +170,16 @@ func shown(u *url.URL) string {
 
 // An httpClient sends requests to one URL, over connections that it keeps. It may be used by many goroutines.
 type httpClient struct {
-	url     *url.URL
-	name    string // the URL, fit to be shown
-	method  string // POST
-	header  http.Header
-	secrets []string // what no message may show, should a receiver repeat it
-	ownCA   bool     // tls.ca_file stands in the system's place
-	timeout time.Duration
-	gzip    *sync.Pool                       // of *gzip.Writer; nil: as it is
-	sign    func(h http.Header, body []byte) // of each request, over the body as it is sent; may be nil
-	tr      *http.Transport                  // and no http.Client: it would follow redirects, or read where they lead
+	url         *url.URL
+	displayURL  string // the URL, fit to be shown
+	method      string // POST
+	header      http.Header
+	secrets     []string // what no message may show, should a receiver repeat it
+	customCA    bool     // tls.ca_file stands in the system's place
+	timeout     time.Duration
+	gzipWriters *sync.Pool                       // of *gzip.Writer; nil: as it is
+	sign        func(h http.Header, body []byte) // of each request, over the body as it is sent; may be nil
+	transport   *http.Transport                  // and no http.Client: it would follow redirects, or read where they lead
 }
 
 // newHTTPClient reads the files that the options name, and calls nobody. to is where its requests go, mostly o.URL with the
@@ -196,7 +196,7 @@ func newHTTPClient(o *HTTPClient, to string) (*httpClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &httpClient{url: u, name: shown(u), method: http.MethodPost, ownCA: o.TLS.CAFile != "", timeout: time.Duration(o.Timeout), header: http.Header{}}
+	c := &httpClient{url: u, displayURL: openServed(u), method: http.MethodPost, customCA: o.TLS.CAFile != "", timeout: time.Duration(o.Timeout), header: http.Header{}}
 	c.header.Set("User-Agent", "aws-collector")
 	for name, value := range o.Headers {
 		c.header.Set(name, c.reveal(value))
@@ -211,11 +211,11 @@ func newHTTPClient(o *HTTPClient, to string) (*httpClient, error) {
 		c.basicAuth(u.User.Username(), password)
 		u.User = nil
 	}
-	c.hideURL(u)
+	c.addURLSecrets(u)
 	if o.Gzip {
-		c.gzip = &sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+		c.gzipWriters = &sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 	}
-	c.tr = &http.Transport{
+	c.transport = &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		TLSClientConfig:       tlsConfig,
@@ -231,18 +231,18 @@ func newHTTPClient(o *HTTPClient, to string) (*httpClient, error) {
 // reveal is a secret as it is sent: a file often ends in a line break.
 func (c *httpClient) reveal(s secret.String) string {
 	v := strings.TrimSpace(s.Reveal())
-	c.hide(v)
+	c.addSecrets(v)
 	return v
 }
 
 func (c *httpClient) basicAuth(user, password string) {
 	r := http.Request{Header: c.header}
 	r.SetBasicAuth(user, password)
-	c.hide(password, strings.TrimPrefix(c.header.Get("Authorization"), "Basic "))
+	c.addSecrets(password, strings.TrimPrefix(c.header.Get("Authorization"), "Basic "))
 }
 
-// hide keeps texts out of messages, but for those so short that they stand everywhere.
-func (c *httpClient) hide(texts ...string) {
+// addSecrets keeps texts out of messages, but for those so short that they stand everywhere.
+func (c *httpClient) addSecrets(texts ...string) {
 	for _, s := range texts {
 		if len(s) >= 4 {
 			c.secrets = append(c.secrets, s, url.QueryEscape(s), url.PathEscape(s))
@@ -250,38 +250,38 @@ func (c *httpClient) hide(texts ...string) {
 	}
 }
 
-// hideURL keeps what follows the host out of messages, whole and in its parts, but for the words of APIs.
-func (c *httpClient) hideURL(u *url.URL) {
+// addURLSecrets keeps what follows the host out of messages, whole and in its parts, but for the words of APIs.
+func (c *httpClient) addURLSecrets(u *url.URL) {
 	if p := u.EscapedPath(); strings.Trim(p, "/") != "" {
-		c.hide(u.RequestURI(), p)
+		c.addSecrets(u.RequestURI(), p)
 	}
 	for _, part := range append(strings.Split(u.Path, "/"), strings.Split(u.EscapedPath(), "/")...) {
-		if !slices.Contains(apiWords, part) {
-			c.hide(part)
+		if !slices.Contains(knownPathSegments, part) {
+			c.addSecrets(part)
 		}
 	}
-	c.hide(u.RawQuery)
+	c.addSecrets(u.RawQuery)
 	for _, part := range strings.FieldsFunc(u.RawQuery, func(r rune) bool { return r == '&' || r == ';' }) {
 		key, value, _ := strings.Cut(part, "=")
-		c.hide(value)
-		if value == "" || len(key) >= longKey { // a key without a value is rather the secret itself
-			c.hide(key)
+		c.addSecrets(value)
+		if value == "" || len(key) >= minSecretKeyLength { // a key without a value is rather the secret itself
+			c.addSecrets(key)
 		}
 	}
 	for key, values := range u.Query() { // as they are unescaped
-		c.hide(values...)
-		if len(strings.Join(values, "")) == 0 || len(key) >= longKey {
-			c.hide(key)
+		c.addSecrets(values...)
+		if len(strings.Join(values, "")) == 0 || len(key) >= minSecretKeyLength {
+			c.addSecrets(key)
 		}
 	}
 	slices.SortStableFunc(c.secrets, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another
 }
 
-// longKey is how long a query's key is that is rather a secret: ?K7MDENGbPxRfiCYEXAMPLEKEY=
-const longKey = 16
+// minSecretKeyLength is how long a query's key is that is rather a secret: ?K7MDENGbPxRfiCYEXAMPLEKEY=
+const minSecretKeyLength = 16
 
-// apiWords is the parts of paths that are in the documentation of receivers, and no secret.
-var apiWords = []string{"write", "logs", "query", "api", "v1", "v2", "v3", "custom_object", "otlp", "influx", "services", "collector", "event", "raw", "webhook", "webhooks", "hooks", "ingest"}
+// knownPathSegments is the parts of paths that are in the documentation of receivers, and no secret.
+var knownPathSegments = []string{"write", "logs", "query", "api", "v1", "v2", "v3", "custom_object", "otlp", "influx", "services", "collector", "event", "raw", "webhook", "webhooks", "hooks", "ingest"}
 
 // KeyFile is the file of the client's key that an output's options name; "": none.
 func KeyFile(options any) string {
@@ -334,13 +334,15 @@ func (o *ClientTLS) config() (*tls.Config, error) {
 	return c, nil
 }
 
-// maxPEM is above the authorities of every system.
-const maxPEM = 8 << 20
+// maxPEMBytes is above the authorities of every system.
+const maxPEMBytes = 8 << 20
 
-func readPEM(path string) ([]byte, error) { return userfile.Read(context.Background(), path, maxPEM) }
+func readPEM(path string) ([]byte, error) {
+	return userfile.Read(context.Background(), path, maxPEMBytes)
+}
 
-// maxAnswer is how much of an answer is read: more than any receiver's reasons.
-const maxAnswer = 64 << 10
+// maxResponseBytes is how much of an answer is read: more than any receiver's reasons.
+const maxResponseBytes = 64 << 10
 
 // post sends body in one request and returns what was answered, at most 64 KiB of it. header is of this request, beside the
 // client's own. It returns nil if the answer was 2xx; else an error that says what to do with the batch:
@@ -354,49 +356,49 @@ func (c *httpClient) post(ctx context.Context, header http.Header, body []byte) 
 	if err != nil {
 		return nil, err
 	}
-	late := &record.Fault{Reason: record.TimedOut, Err: fmt.Errorf("%s: no answer within %s", c.name, config.Duration(c.timeout)),
+	late := &record.Fault{Reason: record.TimedOut, Err: fmt.Errorf("%s: no answer within %s", c.displayURL, config.Duration(c.timeout)),
 		Hint: "the receiver is slow or out of reach: raise timeout, or make batches smaller"}
 	within, cancel := context.WithTimeoutCause(ctx, c.timeout, late)
 	defer cancel()
 	req, err := http.NewRequestWithContext(within, c.method, c.url.String(), bytes.NewReader(encoded))
 	if err != nil {
-		return nil, fmt.Errorf("%s: the request cannot be made", c.name) // the error would show the URL
+		return nil, fmt.Errorf("%s: the request cannot be made", c.displayURL) // the error would show the URL
 	}
 	for _, h := range []http.Header{c.header, header} {
 		for name, values := range h {
 			req.Header[name] = values
 		}
 	}
-	if c.gzip != nil {
+	if c.gzipWriters != nil {
 		req.Header.Set("Content-Encoding", "gzip")
 	}
 	if c.sign != nil {
 		c.sign(req.Header, encoded)
 	}
-	resp, err := c.tr.RoundTrip(req)
+	resp, err := c.transport.RoundTrip(req)
 	if err == nil {
-		answer, err = readAnswer(resp)
+		answer, err = readResponse(resp)
 	}
 	switch {
 	case err == nil:
-		return answer, c.judge(resp, answer)
+		return answer, c.checkStatus(resp, answer)
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("%s: %w", c.name, ctx.Err())
+		return nil, fmt.Errorf("%s: %w", c.displayURL, ctx.Err())
 	case context.Cause(within) == error(late):
 		return nil, late
 	}
-	return nil, c.unreachable(err)
+	return nil, c.explainTransportError(err)
 }
 
 // encode is body, compressed if that is asked for. It is never the caller's own bytes: a transport may still be reading them
 // when a cancelled request has returned.
 func (c *httpClient) encode(body []byte) ([]byte, error) {
-	if c.gzip == nil {
+	if c.gzipWriters == nil {
 		return bytes.Clone(body), nil
 	}
 	var b bytes.Buffer
-	w := c.gzip.Get().(*gzip.Writer)
-	defer c.gzip.Put(w)
+	w := c.gzipWriters.Get().(*gzip.Writer)
+	defer c.gzipWriters.Put(w)
 	w.Reset(&b)
 	if _, err := w.Write(body); err != nil {
 		return nil, err
@@ -407,12 +409,12 @@ func (c *httpClient) encode(body []byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// readAnswer reads what is needed, and a little more, so that the connection can be used again.
-func readAnswer(resp *http.Response) ([]byte, error) {
+// readResponse reads what is needed, and a little more, so that the connection can be used again.
+func readResponse(resp *http.Response) ([]byte, error) {
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxResponseBytes))
 	if err == nil {
-		_, err = io.CopyN(io.Discard, resp.Body, maxAnswer)
+		_, err = io.CopyN(io.Discard, resp.Body, maxResponseBytes)
 	}
 	if errors.Is(err, io.EOF) || resp.StatusCode/100 == 2 && err != nil { // it was taken, whatever became of the rest of its answer
 		err = nil
@@ -421,4 +423,4 @@ func readAnswer(resp *http.Response) ([]byte, error) {
 }
 
 // close closes the connections that rest.
-func (c *httpClient) close() { c.tr.CloseIdleConnections() }
+func (c *httpClient) close() { c.transport.CloseIdleConnections() }

@@ -33,8 +33,8 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// typeNamed is the row of a type.
-func typeNamed(t testing.TB, name string) outputs.Type {
+// findType is the row of a type.
+func findType(t testing.TB, name string) outputs.Type {
 	t.Helper()
 	for _, typ := range outputs.Types {
 		if typ.Name == name {
@@ -48,7 +48,7 @@ func typeNamed(t testing.TB, name string) outputs.Type {
 // openRemote opens an output of a type with its defaults, changed by set. What it logs is in the buffer.
 func openRemote(t testing.TB, name string, set func(any)) (outputs.Output, *buffer) {
 	t.Helper()
-	typ, log := typeNamed(t, name), new(buffer)
+	typ, log := findType(t, name), new(buffer)
 	o := typ.Options()
 	set(o)
 	if v, ok := o.(interface{ Validate() error }); ok {
@@ -178,7 +178,7 @@ func TestAnswers(t *testing.T) {
 			if errors.Is(err, outputs.ErrPermanent) {
 				t.Errorf("given up on: %v", err)
 			}
-			var later *outputs.Later
+			var later *outputs.RetryAfterError
 			if got := errors.As(err, &later); got != (c.after > 0) || got && later.After != c.after {
 				t.Errorf("%v: Later %v, want %s", err, later, c.after)
 			}
@@ -199,7 +199,7 @@ func TestRetryAfterDate(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})
 	err := openHTTP(t, func(o *outputs.HTTP) { o.URL = s.URL }).Send(t.Context(), batch("a", 1))
-	var later *outputs.Later
+	var later *outputs.RetryAfterError
 	if !errors.As(err, &later) || later.After < 80*time.Second || later.After > 90*time.Second {
 		t.Errorf("%v: %v, want about 90s", err, later)
 	}
@@ -355,9 +355,9 @@ func TestCertificateFiles(t *testing.T) {
 		t.Error(err)
 	}
 	for _, bad := range []outputs.ClientTLS{{CAFile: "/no/such/file"}, {CAFile: key}, {CertFile: cert, KeyFile: "/no/such/file"}, {CertFile: key, KeyFile: cert}} {
-		o := typeNamed(t, "http").Options().(*outputs.HTTP)
+		o := findType(t, "http").Options().(*outputs.HTTP)
 		o.URL, o.TLS = s.URL, bad
-		if _, err := typeNamed(t, "http").Open(t.Context(), o, outputs.Deps{}); err == nil || !strings.Contains(err.Error(), "tls.") {
+		if _, err := findType(t, "http").Open(t.Context(), o, outputs.Deps{}); err == nil || !strings.Contains(err.Error(), "tls.") {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}
@@ -396,7 +396,7 @@ func TestHTTPClientOptions(t *testing.T) {
 		{func(o *outputs.HTTP) { o.HMAC.Key, o.HMAC.Header = secret.New(canary), "X Y" }, "hmac.header: "},
 		{func(o *outputs.HTTP) { o.HMAC.Key, o.HMAC.Timestamp = secret.New(canary), "x-signature" }, "hmac.header: "},
 	} {
-		o := typeNamed(t, "http").Options().(*outputs.HTTP)
+		o := findType(t, "http").Options().(*outputs.HTTP)
 		o.URL = "https://receiver.example.com/in"
 		if err := o.Validate(); err != nil {
 			t.Fatal(err)
@@ -494,7 +494,7 @@ func TestShortSecretsOfAURL(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"http://h/#T0KEN", "http://h:port/T0KEN", "T0KEN", "http:T0KEN", "ht tp://T0KEN", "http://u:T0KEN@/", "http://h/%zzT0KEN", "ftp://T0KEN"} {
-		o := typeNamed(t, "http").Options().(*outputs.HTTP)
+		o := findType(t, "http").Options().(*outputs.HTTP)
 		o.URL = bad
 		if err := o.Validate(); err == nil || strings.Contains(err.Error(), "T0KEN") {
 			t.Errorf("%s: %v", bad, err)
@@ -511,7 +511,7 @@ func TestHidden(t *testing.T) {
 	types := []outputs.Type{{Name: "odd", Options: func() any { return &struct{ outputs.Common }{} }, Direct: true,
 		Open: func(_ context.Context, _ any, d outputs.Deps) (outputs.Output, error) {
 			d.Log.Warn("opened", "path", "/x/"+hidden, "error", fmt.Errorf("it is %q", hidden), slog.Group("in", "url", url.PathEscape(hidden)))
-			return failing{&outputs.Later{After: time.Second, Err: &record.Fault{Reason: record.Throttling, Hint: "look at " + hidden,
+			return failing{&outputs.RetryAfterError{After: time.Second, Err: &record.Fault{Reason: record.Throttling, Hint: "look at " + hidden,
 				Err: fmt.Errorf("%w: %w", outputs.ErrRefused, receiver)}}}, nil
 		}}}
 	set := outputs.NewSet(types, outputs.Deps{Log: slog.New(slog.NewTextHandler(&log, nil))})
@@ -520,7 +520,7 @@ func TestHidden(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = fan.Send(t.Context(), batch("a", 1))
-	var later *outputs.Later
+	var later *outputs.RetryAfterError
 	if !errors.Is(err, outputs.ErrRefused) || !errors.As(err, &later) || later.After != time.Second || record.ReasonOf(err) != record.Throttling {
 		t.Errorf("%v is another error now", err)
 	}

@@ -12,20 +12,20 @@ type httpOutput struct {
 	// encode is the body and the headers of a batch's request. An empty body is not sent: there is nothing that this output
 	// sends of the batch. What it keeps of the batch it copies.
 	encode func(b Batch) (http.Header, []byte, error)
-	// answer has the last word on what became of a batch: it is given what the receiver said beside its 2xx, or the error. May
+	// checkResponse has the last word on what became of a batch: it is given what the receiver said beside its 2xx, or the error. May
 	// be nil: nothing is to be added.
-	answer func(b Batch, said []byte, err error) error
-	end    func() // may be nil
+	checkResponse func(b Batch, said []byte, err error) error
+	onClose       func() // may be nil
 
-	turn   turn
+	mu     contextMutex
 	closed bool
 }
 
 func (o *httpOutput) Send(ctx context.Context, b Batch) error {
-	if err := o.turn.take(ctx); err != nil {
+	if err := o.mu.lock(ctx); err != nil {
 		return err
 	}
-	defer o.turn.give()
+	defer o.mu.unlock()
 	if o.closed {
 		return ErrClosed
 	}
@@ -34,18 +34,18 @@ func (o *httpOutput) Send(ctx context.Context, b Batch) error {
 		return err
 	}
 	said, err := o.client.post(ctx, header, body)
-	if o.answer != nil {
-		err = o.answer(b, said, err)
+	if o.checkResponse != nil {
+		err = o.checkResponse(b, said, err)
 	}
 	return err
 }
 
 // Flush has nothing to wait for: the receiver has answered when Send returns.
 func (o *httpOutput) Flush(ctx context.Context) error {
-	if err := o.turn.take(ctx); err != nil {
+	if err := o.mu.lock(ctx); err != nil {
 		return err
 	}
-	defer o.turn.give()
+	defer o.mu.unlock()
 	if o.closed {
 		return ErrClosed
 	}
@@ -53,13 +53,13 @@ func (o *httpOutput) Flush(ctx context.Context) error {
 }
 
 func (o *httpOutput) Close(ctx context.Context) error {
-	if err := o.turn.take(ctx); err != nil {
+	if err := o.mu.lock(ctx); err != nil {
 		o.client.close()
 		return err
 	}
-	defer o.turn.give()
-	if !o.closed && o.end != nil {
-		o.end()
+	defer o.mu.unlock()
+	if !o.closed && o.onClose != nil {
+		o.onClose()
 	}
 	o.closed = true
 	o.client.close()

@@ -16,7 +16,7 @@ func TestProxyOfNoURL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.tr.Proxy = func(*http.Request) (*url.URL, error) {
+	c.transport.Proxy = func(*http.Request) (*url.URL, error) {
 		return nil, errors.New(`invalid proxy address "http://u:pa%ss@proxy": parse: invalid URL escape "%ss"`)
 	}
 	if _, err := c.post(t.Context(), nil, nil); err == nil || strings.Contains(err.Error(), "pa%ss") ||

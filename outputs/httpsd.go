@@ -21,51 +21,51 @@ import (
 // HTTPSD is the options of the output `http_sd`: what is remembered, as targets for Prometheus's HTTP service discovery.
 // https://prometheus.io/docs/prometheus/latest/http_sd/
 type HTTPSD struct {
-	Name    string            `yaml:"name" doc:"What the output is called in metrics and logs, and the last part of its URL: /api/v1/sd/NAME."`
-	Kind    string            `yaml:"kind" names:"kinds" doc:"The kind of resources whose targets they are."`
-	Address string            `yaml:"address" doc:"Where a target is: a field as collector list --columns takes it, as tags.fqdn or data.PublicIpAddress; or a Go template of {{.PrivateIP}}, {{.PublicIP}}, {{.IPv6}}, {{.PrivateDNS}}, {{.PublicDNS}}, {{.ID}}, {{.Name}}, {{.State}}, {{.Type}}, {{.Account}}, {{.AccountID}}, {{.Partition}}, {{.Region}}, {{.Tags.KEY}}, {{.ExtraTags.KEY}} and {{.Field \"data.MEMBER\"}}, as '{{or .PublicIP .PrivateIP}}'. What has no address is left out, and counted. Default, for ec2_instance: the private address, else the IPv6 one."`
-	Port    int               `yaml:"port" range:"0..65535" doc:"The port, where the address has none; 0: that of the scheme."`
-	Labels  map[string]string `yaml:"labels" doc:"Labels of the targets, as {team: tags.team, __metrics_path__: tags.metrics_path}, beside the __meta_ ones that are always there. In a name, what a label cannot have becomes _; two names that become one are refused."`
-	Serving `yaml:",inline"`
+	Name          string            `yaml:"name" doc:"What the output is called in metrics and logs, and the last part of its URL: /api/v1/sd/NAME."`
+	Kind          string            `yaml:"kind" names:"kinds" doc:"The kind of resources whose targets they are."`
+	Address       string            `yaml:"address" doc:"Where a target is: a field as collector list --columns takes it, as tags.fqdn or data.PublicIpAddress; or a Go template of {{.PrivateIP}}, {{.PublicIP}}, {{.IPv6}}, {{.PrivateDNS}}, {{.PublicDNS}}, {{.ID}}, {{.Name}}, {{.State}}, {{.Type}}, {{.Account}}, {{.AccountID}}, {{.Partition}}, {{.Region}}, {{.Tags.KEY}}, {{.ExtraTags.KEY}} and {{.Field \"data.MEMBER\"}}, as '{{or .PublicIP .PrivateIP}}'. What has no address is left out, and counted. Default, for ec2_instance: the private address, else the IPv6 one."`
+	Port          int               `yaml:"port" range:"0..65535" doc:"The port, where the address has none; 0: that of the scheme."`
+	Labels        map[string]string `yaml:"labels" doc:"Labels of the targets, as {team: tags.team, __metrics_path__: tags.metrics_path}, beside the __meta_ ones that are always there. In a name, what a label cannot have becomes _; two names that become one are refused."`
+	ServedOptions `yaml:",inline"`
 }
 
 const (
-	targetsBelow = "/api/v1/sd/"
-	instances    = "ec2_instance"
+	targetsPath  = "/api/v1/sd/"
+	instanceKind = "ec2_instance"
 )
 
-func httpSDDefaults() any { return &HTTPSD{Kind: instances} }
+func httpSDDefaults() any { return &HTTPSD{Kind: instanceKind} }
 
-func (o *HTTPSD) called() string { return o.Name }
+func (o *HTTPSD) outputName() string { return o.Name }
 
 // Validate reports everything that is wrong.
 func (o *HTTPSD) Validate() error {
 	errs := o.validate()
 	switch {
 	case o.Name == "":
-		errs = append(errs, errors.New("name: is needed: it is the last part of the URL that Prometheus asks, "+targetsBelow+"NAME"))
-	case !plainName(o.Name):
+		errs = append(errs, errors.New("name: is needed: it is the last part of the URL that Prometheus asks, "+targetsPath+"NAME"))
+	case !isPlainName(o.Name):
 		errs = append(errs, fmt.Errorf("name: %q is part of a URL: letters, digits, dots, - and _", o.Name))
 	}
 	if o.Kind == "" || strings.ContainsAny(o.Kind, "*?!") {
 		errs = append(errs, fmt.Errorf("kind: %q is not one kind; a list of targets is of one", o.Kind))
 	}
-	if o.Address == "" && o.Kind != instances {
+	if o.Address == "" && o.Kind != instanceKind {
 		errs = append(errs, fmt.Errorf("address: is needed for %s: a field, such as data.PrivateIpAddress, or a template", o.Kind))
-	} else if _, err := newAddress(o.Address); err != nil {
+	} else if _, err := newAddressTemplate(o.Address); err != nil {
 		errs = append(errs, err)
 	}
 	if o.Port < 0 || o.Port > 65535 {
 		errs = append(errs, fmt.Errorf("port: %d is not in 0..65535", o.Port))
 	}
-	if _, err := o.labels(); err != nil {
+	if _, err := o.parseLabels(); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-func (o *HTTPSD) labels() ([]label, error) {
-	return labels(o.Labels, func(name string) string {
+func (o *HTTPSD) parseLabels() ([]label, error) {
+	return parseLabels(o.Labels, func(name string) string {
 		switch {
 		case strings.HasPrefix(name, metaEC2), strings.HasPrefix(name, metaCollector):
 			return "one of those that are always there"
@@ -77,36 +77,36 @@ func (o *HTTPSD) labels() ([]label, error) {
 }
 
 // An address makes a resource's address.
-type address struct {
+type addressTemplate struct {
 	field    inventory.Field
 	template *template.Template // nil: it is the field
 	byField  bool
 }
 
-func newAddress(s string) (address, error) {
+func newAddressTemplate(s string) (addressTemplate, error) {
 	switch {
 	case s == "":
 		s = "{{or .PrivateIP .IPv6}}"
 	case !strings.Contains(s, "{{"):
 		f, err := inventory.ParseField(s)
 		if err != nil {
-			return address{}, fmt.Errorf("address: %w", err)
+			return addressTemplate{}, fmt.Errorf("address: %w", err)
 		}
-		return address{field: f, byField: true}, nil
+		return addressTemplate{field: f, byField: true}, nil
 	}
 	t, err := template.New("address").Option("missingkey=zero").Parse(s)
 	if err != nil {
-		return address{}, fmt.Errorf("address: %w", err)
+		return addressTemplate{}, fmt.Errorf("address: %w", err)
 	}
-	a := address{template: t}
+	a := addressTemplate{template: t}
 	// A resource that has nothing: what a template asks for that is not there at all, it says here.
-	if _, err := a.of(&addressed{Resource: &inventory.Resource{}}); err != nil {
-		return address{}, fmt.Errorf("address: %w; there are %s", err, addressFields)
+	if _, err := a.render(&addressData{Resource: &inventory.Resource{}}); err != nil {
+		return addressTemplate{}, fmt.Errorf("address: %w; there are %s", err, addressFields)
 	}
 	return a, nil
 }
 
-func (a address) of(r *addressed) (string, error) {
+func (a addressTemplate) render(r *addressData) (string, error) {
 	if a.byField {
 		v, err := a.field.Value(r.Resource)
 		return strings.TrimSpace(labelText(v)), err
@@ -119,14 +119,14 @@ func (a address) of(r *addressed) (string, error) {
 const addressFields = `.PrivateIP, .PublicIP, .IPv6, .PrivateDNS, .PublicDNS, .ID, .Name, .State, .Type, .Account, .AccountID, .Partition, .Region, ` +
 	`.Tags.KEY, .ExtraTags.KEY and .Field "data.MEMBER"`
 
-// addressed is what a template of an address sees: the resource, and its addresses, "" where it has none.
-type addressed struct {
+// addressData is what a template of an address sees: the resource, and its addresses, "" where it has none.
+type addressData struct {
 	*inventory.Resource
 	PrivateIP, PublicIP, IPv6, PrivateDNS, PublicDNS string
 }
 
 // Field is any field, as text.
-func (a *addressed) Field(name string) (string, error) {
+func (a *addressData) Field(name string) (string, error) {
 	f, err := inventory.ParseField(name)
 	if err != nil {
 		return "", err
@@ -148,7 +148,7 @@ func hostPort(s string, port int) string {
 		return ""
 	}
 	ip, err := netip.ParseAddr(host)
-	if isIP := err == nil; host == "" || !isIP && !plainName(host) {
+	if isIP := err == nil; host == "" || !isIP && !isPlainName(host) {
 		return ""
 	}
 	switch {
@@ -162,29 +162,29 @@ func hostPort(s string, port int) string {
 	return host
 }
 
-// targets renders a list of targets.
-type targets struct {
+// targetList renders a list of targets.
+type targetList struct {
 	HTTPSD
-	address address
-	more    []label
+	address addressTemplate
+	labels  []label
 	store   inventory.Reader
 }
 
 func serveHTTPSD(name string, options any, d Deps) (Served, error) {
 	o := options.(*HTTPSD)
-	more, err := o.labels()
+	more, err := o.parseLabels()
 	if err != nil {
 		return Served{}, err
 	}
-	a, err := newAddress(o.Address)
+	a, err := newAddressTemplate(o.Address)
 	if err != nil {
 		return Served{}, err
 	}
-	h, err := newAnswerer(name, &targets{*o, a, more, d.Store}, d)
-	return Served{targetsBelow + name, h}, err
+	h, err := newAnswerHandler(name, &targetList{*o, a, more, d.Store}, d)
+	return Served{targetsPath + name, h}, err
 }
 
-func (*targets) contentType(http.Header) string { return "application/json" }
+func (*targetList) contentType(http.Header) string { return "application/json" }
 
 // Why a resource is no target.
 const (
@@ -193,16 +193,16 @@ const (
 )
 
 // A group is Prometheus's: here of one target, as all labels are a group's.
-type group struct {
+type targetGroup struct {
 	Targets [1]string         `json:"targets"`
 	Labels  map[string]string `json:"labels"`
 }
 
-func (x *targets) render(ctx context.Context, _ string, w *bufio.Writer) (tally, error) {
-	var t tally
-	t.leave(noAddress, 0)
-	t.leave(badAddress, 0)
-	if _, err := x.fresh(ctx, x.store, func(kind string) bool { return kind == x.Kind }); err != nil {
+func (x *targetList) render(ctx context.Context, _ string, w *bufio.Writer) (answerCounts, error) {
+	var t answerCounts
+	t.addLeftOut(noAddress, 0)
+	t.addLeftOut(badAddress, 0)
+	if _, err := x.checkFreshness(ctx, x.store, func(kind string) bool { return kind == x.Kind }); err != nil {
 		return t, err
 	}
 	found, err := x.find(ctx, x.store, x.Kind, true)
@@ -216,12 +216,12 @@ func (x *targets) render(ctx context.Context, _ string, w *bufio.Writer) (tally,
 		if err != nil {
 			return t, err
 		}
-		g, why, err := x.target(r)
+		g, why, err := x.groupOf(r)
 		switch {
 		case err != nil:
 			return t, fmt.Errorf("%s %s: %w", r.Kind, r.ID, err)
 		case why != "":
-			t.leave(why, 1)
+			t.addLeftOut(why, 1)
 			continue
 		}
 		if t.shown > 0 {
@@ -236,15 +236,15 @@ func (x *targets) render(ctx context.Context, _ string, w *bufio.Writer) (tally,
 	return t, err
 }
 
-// target is a resource as a group; or why it is none.
-func (x *targets) target(r *inventory.Resource) (g group, why string, err error) {
+// groupOf is a resource as a group; or why it is none.
+func (x *targetList) groupOf(r *inventory.Resource) (g targetGroup, why string, err error) {
 	var d instance
 	var another *json.UnmarshalTypeError // of another kind: a member by that name which is something else
 	if err := json.Unmarshal(r.Data, &d); err != nil && !errors.As(err, &another) {
 		return g, "", err
 	}
-	ipv6, primary, all := d.ipv6()
-	host, err := x.address.of(&addressed{r, d.PrivateIPAddress, d.PublicIPAddress, ipv6, d.PrivateDNSName, d.PublicDNSName})
+	ipv6, primary, all := d.ipv6Addresses()
+	host, err := x.address.render(&addressData{r, d.PrivateIPAddress, d.PublicIPAddress, ipv6, d.PrivateDNSName, d.PublicDNSName})
 	if err != nil {
 		return g, "", fmt.Errorf("address: %w", err)
 	}
@@ -255,7 +255,7 @@ func (x *targets) target(r *inventory.Resource) (g group, why string, err error)
 		return g, badAddress, nil
 	}
 	g.Labels = map[string]string{}
-	for _, l := range x.more {
+	for _, l := range x.labels {
 		v, err := l.value(r)
 		if err != nil {
 			return g, "", err
@@ -264,9 +264,9 @@ func (x *targets) target(r *inventory.Resource) (g group, why string, err error)
 			g.Labels[l.name] = v
 		}
 	}
-	collectorLabels(g.Labels, r)
-	if r.Kind == instances {
-		d.labels(g.Labels, r, ipv6, primary, all)
+	addCollectorLabels(g.Labels, r)
+	if r.Kind == instanceKind {
+		d.addLabels(g.Labels, r, ipv6, primary, all)
 	}
 	return g, "", nil
 }
@@ -278,15 +278,15 @@ const (
 	metaCollector = "__meta_collector_"
 )
 
-func collectorLabels(to map[string]string, r *inventory.Resource) {
-	put(to, metaCollector, "kind", r.Kind, "id", r.ID, "name", r.Name, "state", r.State, "type", r.Type, "account", r.Account,
+func addCollectorLabels(to map[string]string, r *inventory.Resource) {
+	addLabels(to, metaCollector, "kind", r.Kind, "id", r.ID, "name", r.Name, "state", r.State, "type", r.Type, "account", r.Account,
 		"account_id", r.AccountID, "partition", r.Partition, "region", r.Region)
-	putTags(to, metaCollector+"tag_", r.Tags)
-	putTags(to, metaCollector+"extra_tag_", r.ExtraTags)
+	addTagLabels(to, metaCollector+"tag_", r.Tags)
+	addTagLabels(to, metaCollector+"extra_tag_", r.ExtraTags)
 }
 
-// put adds name and value, name and value, without those that have none.
-func put(to map[string]string, prefix string, pairs ...string) {
+// addLabels adds name and value, name and value, without those that have none.
+func addLabels(to map[string]string, prefix string, pairs ...string) {
 	for i := 0; i < len(pairs); i += 2 {
 		if pairs[i+1] != "" {
 			to[prefix+pairs[i]] = strings.ToValidUTF8(pairs[i+1], "\uFFFD")
@@ -294,11 +294,11 @@ func put(to map[string]string, prefix string, pairs ...string) {
 	}
 }
 
-// putTags adds tags by their keys, in which what a label cannot have becomes _. Of two keys that become one, the first
+// addTagLabels adds tags by their keys, in which what a label cannot have becomes _. Of two keys that become one, the first
 // in the order of their bytes wins.
-func putTags(to map[string]string, prefix string, tags map[string]string) {
+func addTagLabels(to map[string]string, prefix string, tags map[string]string) {
 	for _, key := range slices.Sorted(maps.Keys(tags)) {
-		name := prefix + labelPart(key)
+		name := prefix + sanitizeLabel(key)
 		if _, taken := to[name]; !taken {
 			to[name] = strings.ToValidUTF8(tags[key], "\uFFFD")
 		}
@@ -337,8 +337,8 @@ type instance struct {
 // maxDevices is more interfaces than an instance can have.
 const maxDevices = 64
 
-// ipv6 is the address to prefer, the primary ones by the index of their device, and all.
-func (d *instance) ipv6() (best string, primary, all []string) {
+// ipv6Addresses is the address to prefer, the primary ones by the index of their device, and all.
+func (d *instance) ipv6Addresses() (best string, primary, all []string) {
 	for _, n := range d.NetworkInterfaces {
 		for _, a := range n.IPv6Addresses {
 			all = append(all, a.Address)
@@ -361,16 +361,16 @@ func (d *instance) ipv6() (best string, primary, all []string) {
 	return "", primary, all
 }
 
-// labels are those of ec2_sd_configs.
-func (d *instance) labels(to map[string]string, r *inventory.Resource, ipv6 string, primary, all []string) {
-	put(to, metaEC2, "ami", d.ImageID, "architecture", d.Architecture, "availability_zone", d.Placement.AvailabilityZone,
+// addLabels are those of ec2_sd_configs.
+func (d *instance) addLabels(to map[string]string, r *inventory.Resource, ipv6 string, primary, all []string) {
+	addLabels(to, metaEC2, "ami", d.ImageID, "architecture", d.Architecture, "availability_zone", d.Placement.AvailabilityZone,
 		"availability_zone_id", d.Placement.AvailabilityZoneID, "instance_id", r.ID, "instance_lifecycle", d.InstanceLifecycle,
 		"instance_state", r.State, "instance_type", r.Type, "owner_id", d.Reservation.OwnerID, "platform", d.Platform,
 		"default_ipv6_address", ipv6, "private_dns_name", d.PrivateDNSName, "private_ip", d.PrivateIPAddress,
 		"public_ip", d.PublicIPAddress, "region", r.Region, "vpc_id", d.VPCID,
-		"primary_ipv6_addresses", commas(primary), "ipv6_addresses", commas(all))
+		"primary_ipv6_addresses", joinWithCommas(primary), "ipv6_addresses", joinWithCommas(all))
 	if d.PublicIPAddress != "" {
-		put(to, metaEC2, "public_dns_name", d.PublicDNSName)
+		addLabels(to, metaEC2, "public_dns_name", d.PublicDNSName)
 	}
 	if d.VPCID != "" {
 		var subnets []string
@@ -379,13 +379,13 @@ func (d *instance) labels(to map[string]string, r *inventory.Resource, ipv6 stri
 				subnets = append(subnets, n.SubnetID)
 			}
 		}
-		put(to, metaEC2, "primary_subnet_id", d.SubnetID, "subnet_id", commas(subnets))
+		addLabels(to, metaEC2, "primary_subnet_id", d.SubnetID, "subnet_id", joinWithCommas(subnets))
 	}
-	putTags(to, metaEC2+"tag_", r.Tags)
+	addTagLabels(to, metaEC2+"tag_", r.Tags)
 }
 
-// commas is a list with commas around each of its values, so that a regular expression can ask for one: ,a,b,
-func commas(list []string) string {
+// joinWithCommas is a list with commas around each of its values, so that a regular expression can ask for one: ,a,b,
+func joinWithCommas(list []string) string {
 	if len(list) == 0 {
 		return ""
 	}

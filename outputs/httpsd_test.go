@@ -39,13 +39,13 @@ func groups(t *testing.T, h http.Handler) []targetGroup {
 	return gs
 }
 
-func instancesOf(rs ...*inventory.Resource) *shelf {
-	return &shelf{resources: rs, targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}
+func instancesOf(rs ...*inventory.Resource) *memoryStore {
+	return &memoryStore{resources: rs, targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}
 }
 
 // The labels are those of ec2_sd_configs, and what the collector knows besides.
 func TestTargets(t *testing.T) {
-	hs, w := shown(t, instancesOf(
+	hs, w := openServed(t, instancesOf(
 		instance("i-1", func(r *inventory.Resource) {
 			r.Data, r.Name, r.ExtraTags = []byte(whole), "web", map[string]string{"cost-center": "42"}
 			r.Tags = map[string]string{"Name": "web", "a-b": "first", "a_b": "second", "größe": "groß\n\"", "": "x", "metrics": "/probe"}
@@ -85,7 +85,7 @@ func TestTargets(t *testing.T) {
 			t.Errorf("%s is %q, and should not be there", name, value)
 		}
 	}
-	if w.logged() != 1 || !strings.Contains(w.log.String(), "why=no_address resources=1 shown=2") || w.answers[0] != "nodes 2 map[bad_address:0 no_address:1]" {
+	if w.loggedLines() != 1 || !strings.Contains(w.log.String(), "why=no_address resources=1 shown=2") || w.answers[0] != "nodes 2 map[bad_address:0 no_address:1]" {
 		t.Errorf("what has no address is counted; answered %s, and the log says:\n%s", w.answers, w.log.String())
 	}
 }
@@ -119,7 +119,7 @@ func TestTargetAddress(t *testing.T) {
 			t.Errorf("%s: %v", c.address, err)
 			continue
 		}
-		hs, _ := shown(t, instancesOf(instance("i-1", func(r *inventory.Resource) {
+		hs, _ := openServed(t, instancesOf(instance("i-1", func(r *inventory.Resource) {
 			r.Name, r.Data = "web", []byte(c.data)
 			r.Tags = map[string]string{"port": "8080", "v6": "2001:db8::9", "bad": "a host\nnowhere"}
 			r.ExtraTags = map[string]string{"zone": "example.com"}
@@ -136,13 +136,13 @@ func TestTargetAddress(t *testing.T) {
 
 // Other kinds have addresses too, and members by the same names that are something else.
 func TestTargetsOfAnotherKind(t *testing.T) {
-	store := &shelf{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_network_interface", noon)}, resources: []*inventory.Resource{
+	store := &memoryStore{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_network_interface", noon)}, resources: []*inventory.Resource{
 		instance("eni-1", func(r *inventory.Resource) {
 			r.Kind, r.Data = "ec2_network_interface", []byte(`{"PrivateIpAddress":"10.0.0.9","Platform":{"a":1},"Placement":"x","Ipv6Addresses":[{"Ipv6Address":"2001:db8::4"}]}`)
 		}),
 	}}
 	for address, want := range map[string]string{"data.PrivateIpAddress": "10.0.0.9:9100", "{{.IPv6}}": "[2001:db8::4]:9100"} {
-		hs, _ := shown(t, store, nodes(func(o *outputs.HTTPSD) { o.Kind, o.Address = "ec2_network_interface", address }))
+		hs, _ := openServed(t, store, nodes(func(o *outputs.HTTPSD) { o.Kind, o.Address = "ec2_network_interface", address }))
 		gs := groups(t, hs[nodesPath])
 		if len(gs) != 1 || gs[0].Targets[0] != want || gs[0].Labels["__meta_collector_id"] != "eni-1" {
 			t.Errorf("%s: %v", address, gs)
@@ -161,7 +161,7 @@ func TestTargetsWhere(t *testing.T) {
 			r.State, r.Data = state, []byte(fmt.Sprintf(`{"PrivateIpAddress":"10.0.0.%s"}`, strings.TrimPrefix(id, "i-")))
 		})
 	}
-	hs, _ := shown(t, instancesOf(at("i-1", "running"), at("i-2", "stopped"), at("i-3", "running")), nodes(func(o *outputs.HTTPSD) {
+	hs, _ := openServed(t, instancesOf(at("i-1", "running"), at("i-2", "stopped"), at("i-3", "running")), nodes(func(o *outputs.HTTPSD) {
 		o.Where = "state=running and data.PrivateIpAddress!=10.0.0.1"
 	}))
 	if gs := groups(t, hs[nodesPath]); len(gs) != 1 || gs[0].Targets[0] != "10.0.0.3:9100" {

@@ -24,7 +24,7 @@ func TestHTTPTimeout(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.close()
-		c.tr.DialContext = func(context.Context, string, string) (net.Conn, error) {
+		c.transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
 			there, here := net.Pipe()
 			go func() { _, _ = io.Copy(io.Discard, there) }() // takes everything, says nothing
 			return here, nil

@@ -36,7 +36,7 @@ func influxDefaults() any {
 // Validate reports everything that is wrong.
 func (o *Influx) Validate() error {
 	const example = "http://127.0.0.1:8086/api/v2/write?org=ORG&bucket=BUCKET or http://127.0.0.1:8086/write?db=NAME"
-	errs := append(o.problems(example), o.wrong()...)
+	errs := append(o.clientErrors(example), o.batchingErrors()...)
 	if u, err := parseURL(o.URL); err == nil {
 		if strings.Trim(u.Path, "/") == "" {
 			errs = append(errs, errors.New("url: has no path: write it as "+example))
@@ -64,13 +64,13 @@ func (o *Influx) Validate() error {
 
 // influxLimits is what InfluxDB 1 and 2 take; others take more.
 // https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/
-var influxLimits = lineLimits{series: 65535, fieldValue: 64 << 10, reserved: []string{"time", "_field", "_measurement", "_time", "_value"}}
+var influxLimits = lineLimits{maxSeriesBytes: 65535, maxFieldValueBytes: 64 << 10, reserved: []string{"time", "_field", "_measurement", "_time", "_value"}}
 
 // influx writes batches. One is under way at a time.
 type influx struct {
-	w      lineWriter
-	prefix string
-	labels []string
+	w         lineWriter
+	prefix    string
+	labelTags []string
 }
 
 func openInflux(_ context.Context, options any, d Deps) (Output, error) {
@@ -82,8 +82,8 @@ func openInflux(_ context.Context, options any, d Deps) (Output, error) {
 	if !o.Token.IsZero() {
 		c.header.Set("Authorization", "Token "+c.reveal(o.Token))
 	}
-	x := &influx{w: lineWriter{limits: influxLimits, cuts: newCuts(d.Log, "influx")}, prefix: o.Prefix, labels: o.LabelTags}
-	return &httpOutput{client: c, turn: make(turn, 1), encode: x.encode, end: x.w.cuts.total}, nil
+	x := &influx{w: lineWriter{limits: influxLimits, limitLog: newLimitLog(d.Log, "influx")}, prefix: o.Prefix, labelTags: o.LabelTags}
+	return &httpOutput{client: c, mu: make(contextMutex, 1), encode: x.encode, onClose: x.w.limitLog.logTotal}, nil
 }
 
 func (x *influx) encode(b Batch) (http.Header, []byte, error) {
@@ -92,9 +92,9 @@ func (x *influx) encode(b Batch) (http.Header, []byte, error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w: %w", ErrRefused, err)
 		}
-		p := x.resource(l)
+		p := x.resourcePoint(l)
 		if l.Target != "" {
-			p = x.target(l)
+			p = x.targetPoint(l)
 		}
 		if err := x.w.write(p); err != nil {
 			return nil, nil, err
@@ -103,61 +103,61 @@ func (x *influx) encode(b Batch) (http.Header, []byte, error) {
 	return lineProtocolHeader(), x.w.enc.Bytes(), nil
 }
 
-// resource is a point at the instant at which the resource was seen, or changed. Its id is a tag, as points of one series
+// resourcePoint is a point at the instant at which the resource was seen, or changed. Its id is a tag, as points of one series
 // and instant are one point.
-func (x *influx) resource(l *Line) *point {
+func (x *influx) resourcePoint(l *Line) *point {
 	p := &point{kind: l.Kind, measurement: x.prefix + cleanText(l.Kind), at: l.CollectedAt}
 	if l.Change != "" {
 		p.at = l.At
 	}
 	data := members(l.Data)
-	x.tags(p, "id", l.ID, "name", l.Name, "account", l.Account, "account_id", l.AccountID, "partition", l.Partition, "region", l.Region)
+	x.addTags(p, "id", l.ID, "name", l.Name, "account", l.Account, "account_id", l.AccountID, "partition", l.Partition, "region", l.Region)
 	for _, key := range stateMembers {
-		if text, ok := scalarIn(data[key]); ok {
-			x.w.tag(p, key, text)
+		if text, ok := scalarOrName(data[key]); ok {
+			x.w.addTag(p, key, text)
 		}
 	}
-	for _, key := range x.labels {
-		x.w.tag(p, "tag_"+key, l.Tags[key])
+	for _, key := range x.labelTags {
+		x.w.addTag(p, "tag_"+key, l.Tags[key])
 	}
-	x.extra(p, l, data)
+	x.addExtraTags(p, l, data)
 	present := "1"
 	if l.Change == inventory.WasGone {
 		present = "0"
 	}
-	x.w.field(p, "present", json.RawMessage(present))
+	x.w.addField(p, "present", json.RawMessage(present))
 	for _, key := range sortedKeys(data) {
 		if !p.has(key) {
-			x.w.field(p, key, data[key])
+			x.w.addField(p, key, data[key])
 		}
 	}
 	return p
 }
 
-// influxNames are the tags and fields of a point that are not the resource's members.
-var influxNames = []string{"id", "name", "account", "account_id", "partition", "region", "present"}
+// influxBuiltInNames are the tags and fields of a point that are not the resource's members.
+var influxBuiltInNames = []string{"id", "name", "account", "account_id", "partition", "region", "present"}
 
-func (x *influx) extra(p *point, l *Line, data map[string]json.RawMessage) {
+func (x *influx) addExtraTags(p *point, l *Line, data map[string]json.RawMessage) {
 	builtIn := func(name string) bool {
 		label, isLabel := strings.CutPrefix(name, "tag_")
-		return slices.Contains(influxNames, name) || data[name] != nil || influxLimits.isReserved(name) || isLabel && slices.Contains(x.labels, label)
+		return slices.Contains(influxBuiltInNames, name) || data[name] != nil || influxLimits.isReserved(name) || isLabel && slices.Contains(x.labelTags, label)
 	}
 	for name, value := range extraTags(l.ExtraTags, builtIn) {
-		x.w.tag(p, name, value)
+		x.w.addTag(p, name, value)
 	}
 }
 
-// target is the end of a target, in the measurement target: how many records it had, and in which state it ended. It has no
+// targetPoint is the end of a target, in the measurement target: how many records it had, and in which state it ended. It has no
 // instant of its own; the receiver takes its own clock's.
-func (x *influx) target(l *Line) *point {
+func (x *influx) targetPoint(l *Line) *point {
 	p := &point{kind: l.Kind, measurement: x.prefix + "target"}
-	x.tags(p, "account", l.Account, "region", l.Region, "kind", l.Target, "state", string(l.State))
-	x.w.field(p, "records", json.RawMessage(fmt.Sprint(l.Records)))
+	x.addTags(p, "account", l.Account, "region", l.Region, "kind", l.Target, "state", string(l.State))
+	x.w.addField(p, "records", json.RawMessage(fmt.Sprint(l.Records)))
 	return p
 }
 
-func (x *influx) tags(p *point, pairs ...string) {
+func (x *influx) addTags(p *point, pairs ...string) {
 	for i := 0; i < len(pairs); i += 2 {
-		x.w.tag(p, pairs[i], pairs[i+1])
+		x.w.addTag(p, pairs[i], pairs[i+1])
 	}
 }

@@ -105,7 +105,7 @@ func TestInfluxAuthorization(t *testing.T) {
 		"prefix: ":                     func(o *outputs.Influx) { o.Prefix = "_x" },
 		"label_tags: the 2. is no key": func(o *outputs.Influx) { o.LabelTags = []string{"a", "\\"} },
 	} {
-		o := typeNamed(t, "influx").Options().(*outputs.Influx)
+		o := findType(t, "influx").Options().(*outputs.Influx)
 		o.URL = "http://h:8086/write?db=x"
 		set(o)
 		if err := o.Validate(); err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), canary) || strings.Contains(err.Error(), "\n") {

@@ -55,10 +55,10 @@ type KafkaTLS struct {
 }
 
 const (
-	saslPlain  = "PLAIN"
-	scramSHA2  = "SCRAM-SHA-256"
-	scramSHA5  = "SCRAM-SHA-512"
-	kafkaTries = 4 // of a request within a Send, with the client's backoff from 250ms to 2.5s; then the spool's turn comes
+	saslPlain    = "PLAIN"
+	scramSHA256  = "SCRAM-SHA-256"
+	scramSHA512  = "SCRAM-SHA-512"
+	kafkaRetries = 4 // of a request within a Send, with the client's backoff from 250ms to 2.5s; then the spool's turn comes
 )
 
 func kafkaDefaults() any {
@@ -74,20 +74,20 @@ func kafkaDefaults() any {
 
 // Validate reports everything that is wrong.
 func (o *Kafka) Validate() error {
-	errs := o.Batching.wrong()
+	errs := o.Batching.batchingErrors()
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if len(o.Brokers) == 0 {
 		wrong("brokers: is needed: where to begin, as [\"kafka-1:9092\"]")
 	}
 	for _, b := range o.Brokers {
-		if err := brokerAddress(b); err != nil {
+		if err := checkBrokerAddress(b); err != nil {
 			wrong("brokers: %w", err)
 		}
 	}
-	if _, err := newTopic(o.Topic); err != nil {
+	if _, err := newTopicTemplate(o.Topic); err != nil {
 		wrong("topic: %w", err)
 	}
-	if _, ok := codec(o.Compression); !ok {
+	if _, ok := compressionCodec(o.Compression); !ok {
 		wrong("compression: %q is none of zstd, lz4, snappy, gzip and none", o.Compression)
 	}
 	if b := o.MaxMessageBytes; b < 1<<10 || b > 1<<30 {
@@ -98,8 +98,8 @@ func (o *Kafka) Validate() error {
 	}
 	switch s := o.SASL; {
 	case s == (SASL{}):
-	case !slices.Contains([]string{saslPlain, scramSHA2, scramSHA5}, s.Mechanism):
-		wrong("sasl.mechanism: %q is none of %s, %s and %s", s.Mechanism, saslPlain, scramSHA2, scramSHA5)
+	case !slices.Contains([]string{saslPlain, scramSHA256, scramSHA512}, s.Mechanism):
+		wrong("sasl.mechanism: %q is none of %s, %s and %s", s.Mechanism, saslPlain, scramSHA256, scramSHA512)
 	case s.Username == "":
 		wrong("sasl.username: is needed beside the mechanism")
 	case s.Password.IsZero():
@@ -111,8 +111,8 @@ func (o *Kafka) Validate() error {
 	return errors.Join(errs...)
 }
 
-// brokerAddress says what is wrong with a broker's address. It does not repeat one that may hold a password.
-func brokerAddress(s string) error {
+// checkBrokerAddress says what is wrong with a broker's address. It does not repeat one that may hold a password.
+func checkBrokerAddress(s string) error {
 	if strings.Contains(s, "://") || strings.Contains(s, "@") {
 		return errors.New("an address is host:port, without a scheme or a user; see sasl and tls")
 	}
@@ -135,37 +135,37 @@ func brokerAddress(s string) error {
 }
 
 // A topic is the template of a topic's name. Its zero value is of no use.
-type topic struct {
-	fixed string
-	of    *template.Template // nil: fixed
+type topicTemplate struct {
+	fixed    string
+	template *template.Template // nil: fixed
 }
 
 // topicFields is what a topic's template may use.
 type topicFields struct{ Kind, Account, AccountID, Partition, Region string }
 
-// noTopicRune is what no topic's name can hold: org.apache.kafka.common.internals.Topic.
-var noTopicRune = regexp.MustCompile(`[^a-zA-Z0-9._-]`)
+// invalidTopicChar is what no topic's name can hold: org.apache.kafka.common.internals.Topic.
+var invalidTopicChar = regexp.MustCompile(`[^a-zA-Z0-9._-]`)
 
-func newTopic(s string) (topic, error) {
+func newTopicTemplate(s string) (topicTemplate, error) {
 	if !strings.Contains(s, "{{") {
-		if name := noTopicRune.ReplaceAllString(s, "_"); name != s {
-			return topic{}, fmt.Errorf("%q: a topic's name has letters, digits and . _ - only", s)
+		if name := invalidTopicChar.ReplaceAllString(s, "_"); name != s {
+			return topicTemplate{}, fmt.Errorf("%q: a topic's name has letters, digits and . _ - only", s)
 		}
-		return topic{fixed: s}, topicName(s)
+		return topicTemplate{fixed: s}, checkTopicName(s)
 	}
 	of, err := template.New("topic").Parse(s)
 	if err != nil {
-		return topic{}, fmt.Errorf("%q: %s", s, strings.TrimPrefix(err.Error(), "template: "))
+		return topicTemplate{}, fmt.Errorf("%q: %s", s, strings.TrimPrefix(err.Error(), "template: "))
 	}
-	t := topic{of: of}
+	t := topicTemplate{template: of}
 	name, err := t.name(topicFields{"ec2_instance", "prod", "222222222222", "aws", "us-east-1"})
 	if err != nil {
-		return topic{}, fmt.Errorf("%q: it may use {{.Kind}}, {{.Account}}, {{.AccountID}}, {{.Partition}} and {{.Region}}: %w", s, err)
+		return topicTemplate{}, fmt.Errorf("%q: it may use {{.Kind}}, {{.Account}}, {{.AccountID}}, {{.Partition}} and {{.Region}}: %w", s, err)
 	}
-	return t, topicName(name)
+	return t, checkTopicName(name)
 }
 
-func topicName(s string) error {
+func checkTopicName(s string) error {
 	switch {
 	case s == "":
 		return errors.New("is needed: where to send, as aws-inventory or aws.{{.Kind}}")
@@ -175,18 +175,18 @@ func topicName(s string) error {
 	return nil
 }
 
-func (t topic) name(f topicFields) (string, error) {
-	if t.of == nil {
+func (t topicTemplate) name(f topicFields) (string, error) {
+	if t.template == nil {
 		return t.fixed, nil
 	}
 	var b strings.Builder
-	if err := t.of.Execute(&b, f); err != nil {
+	if err := t.template.Execute(&b, f); err != nil {
 		return "", err
 	}
-	return noTopicRune.ReplaceAllString(b.String(), "_"), nil
+	return invalidTopicChar.ReplaceAllString(b.String(), "_"), nil
 }
 
-func codec(name string) (kgo.CompressionCodec, bool) {
+func compressionCodec(name string) (kgo.CompressionCodec, bool) {
 	switch name {
 	case "zstd":
 		return kgo.ZstdCompression(), true
@@ -204,33 +204,33 @@ func codec(name string) (kgo.CompressionCodec, bool) {
 
 // kafka sends a batch at a time and waits for it.
 type kafka struct {
-	opts   Kafka
-	topic  topic
-	config []kgo.Opt
+	opts          Kafka
+	topic         topicTemplate
+	clientOptions []kgo.Opt
 
-	turn   turn        // guards client
-	client *kgo.Client // nil: to be made by the next Send
-	closed atomic.Bool
-	over   context.Context // ends with Close
-	stop   context.CancelFunc
-	now    atomic.Pointer[attempt]
+	mu           contextMutex // guards client
+	client       *kgo.Client  // nil: to be made by the next Send
+	closed       atomic.Bool
+	closing      context.Context // ends with Close
+	startClosing context.CancelFunc
+	current      atomic.Pointer[sendAttempt]
 }
 
 // openKafka reads files and calls nobody.
 func openKafka(ctx context.Context, options any, d Deps) (Output, error) {
 	o := options.(*Kafka)
-	k := &kafka{opts: *o, turn: make(turn, 1)}
+	k := &kafka{opts: *o, mu: make(contextMutex, 1)}
 	var err error
-	if k.topic, err = newTopic(o.Topic); err != nil {
+	if k.topic, err = newTopicTemplate(o.Topic); err != nil {
 		return nil, fmt.Errorf("topic: %w", err)
 	}
-	compress, _ := codec(o.Compression)
-	k.config = []kgo.Opt{
+	compress, _ := compressionCodec(o.Compression)
+	k.clientOptions = []kgo.Opt{
 		kgo.SeedBrokers(o.Brokers...), kgo.ClientID(o.ClientID), kgo.DisableClientMetrics(), kgo.WithHooks(k),
 		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerBatchCompression(compress, kgo.NoCompression()),
 		kgo.ProducerBatchMaxBytes(int32(o.MaxMessageBytes)), kgo.ProducerLinger(0),
 		kgo.MaxBufferedRecords(1 << 30), // a batch is all that there is at a time
-		kgo.RecordRetries(kafkaTries), kgo.RequestRetries(kafkaTries), kgo.UnknownTopicRetries(2), kgo.MetadataMinAge(500 * time.Millisecond),
+		kgo.RecordRetries(kafkaRetries), kgo.RequestRetries(kafkaRetries), kgo.UnknownTopicRetries(2), kgo.MetadataMinAge(500 * time.Millisecond),
 		// Send's context bounds the whole; the client's own limit counts from a message's timestamp, which is the record's here.
 		kgo.DialTimeout(min(10*time.Second, time.Duration(o.Timeout)/2)),
 		// A message of which nobody knows whether it has arrived is given up on as any other: the spool sends it again, and its
@@ -238,25 +238,25 @@ func openKafka(ctx context.Context, options any, d Deps) (Output, error) {
 		kgo.AllowIdempotentProduceCancellation(),
 	}
 	if o.CreateTopics {
-		k.config = append(k.config, kgo.AllowAutoTopicCreation())
+		k.clientOptions = append(k.clientOptions, kgo.AllowAutoTopicCreation())
 	}
 	if o.TLS != (KafkaTLS{}) {
 		c, err := o.TLS.config()
 		if err != nil {
 			return nil, err
 		}
-		k.config = append(k.config, kgo.DialTLSConfig(c))
+		k.clientOptions = append(k.clientOptions, kgo.DialTLSConfig(c))
 	}
 	if m := o.SASL.mechanism(); m != nil {
-		k.config = append(k.config, kgo.SASL(m))
+		k.clientOptions = append(k.clientOptions, kgo.SASL(m))
 		if o.SASL.Mechanism == saslPlain && o.TLS == (KafkaTLS{}) && d.Log != nil {
 			d.Log.Warn("the password for Kafka crosses the network in the clear; set tls, or a SCRAM mechanism", "brokers", o.Brokers)
 		}
 	}
-	if err := kgo.ValidateOpts(k.config...); err != nil {
+	if err := kgo.ValidateOpts(k.clientOptions...); err != nil {
 		return nil, fmt.Errorf("options: %w", err)
 	}
-	k.over, k.stop = context.WithCancel(context.WithoutCancel(ctx))
+	k.closing, k.startClosing = context.WithCancel(context.WithoutCancel(ctx))
 	return k, nil
 }
 
@@ -265,9 +265,9 @@ func (s SASL) mechanism() sasl.Mechanism {
 	switch s.Mechanism {
 	case saslPlain:
 		return plain.Auth{User: s.Username, Pass: s.Password.Reveal()}.AsMechanism()
-	case scramSHA2:
+	case scramSHA256:
 		return scrammed.AsSha256Mechanism()
-	case scramSHA5:
+	case scramSHA512:
 		return scrammed.AsSha512Mechanism()
 	}
 	return nil
@@ -275,10 +275,10 @@ func (s SASL) mechanism() sasl.Mechanism {
 
 // Send returns when every replica in sync has every message of the batch.
 func (k *kafka) Send(ctx context.Context, b Batch) error {
-	if err := k.turn.take(ctx); err != nil {
+	if err := k.mu.lock(ctx); err != nil {
 		return err
 	}
-	defer k.turn.give()
+	defer k.mu.unlock()
 	if k.closed.Load() {
 		return ErrClosed
 	}
@@ -287,32 +287,32 @@ func (k *kafka) Send(ctx context.Context, b Batch) error {
 		return err
 	}
 	if k.client == nil {
-		if k.client, err = kgo.NewClient(k.config...); err != nil {
+		if k.client, err = kgo.NewClient(k.clientOptions...); err != nil {
 			return fmt.Errorf("kafka: %w", err)
 		}
 	}
 	return k.produce(ctx, messages)
 }
 
-// errNotInTime is the cause of a Send that ends by the timeout in the options.
-var errNotInTime = errors.New("the brokers have not acknowledged it in time")
+// errAckTimeout is the cause of a Send that ends by the timeout in the options.
+var errAckTimeout = errors.New("the brokers have not acknowledged it in time")
 
 // An attempt is a Send under way, for the client's hook to talk to.
-type attempt struct {
-	giveUp context.CancelCauseFunc
-	seen   atomic.Value // of seenError
+type sendAttempt struct {
+	cancel    context.CancelCauseFunc
+	lastError atomic.Value // of seenError
 }
 
-type seenError struct{ error }
+type connectionError struct{ error }
 
 func (k *kafka) produce(ctx context.Context, messages []*kgo.Record) error {
 	within, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	within, cancel := context.WithTimeoutCause(within, time.Duration(k.opts.Timeout), errNotInTime)
+	within, cancel := context.WithTimeoutCause(within, time.Duration(k.opts.Timeout), errAckTimeout)
 	defer cancel()
-	defer context.AfterFunc(k.over, func() { giveUp(ErrClosed) })()
-	a := &attempt{giveUp: giveUp}
-	k.now.Store(a)
+	defer context.AfterFunc(k.closing, func() { giveUp(ErrClosed) })()
+	a := &sendAttempt{cancel: giveUp}
+	k.current.Store(a)
 	done := make(chan kgo.ProduceResults)
 	go func() { done <- k.client.ProduceSync(within, messages...) }()
 	var results kgo.ProduceResults
@@ -321,35 +321,35 @@ func (k *kafka) produce(ctx context.Context, messages []*kgo.Record) error {
 	case <-within.Done():
 		// What is in flight would otherwise arrive after what is sent next. Closing fails what the client still holds, so
 		// done is not long in coming.
-		k.drop()
+		k.closeClient()
 		results = <-done
 	}
-	err := verdict(results)
+	err := batchError(results)
 	if err == nil {
 		return nil
 	}
 	if within.Err() != nil {
-		k.drop()
+		k.closeClient()
 		err = context.Cause(within)
 	}
 	if errors.Is(err, ErrClosed) {
 		return ErrClosed
 	}
-	seen, _ := a.seen.Load().(seenError)
+	seen, _ := a.lastError.Load().(connectionError)
 	return k.fault(err, seen.error)
 }
 
-// drop closes the client: its connections, its goroutines and what it has not sent.
-func (k *kafka) drop() {
+// closeClient closes the client: its connections, its goroutines and what it has not sent.
+func (k *kafka) closeClient() {
 	if k.client != nil {
 		k.client.Close()
 		k.client = nil
 	}
 }
 
-// verdict is what is to be said of a batch: a refusal, or that the broker failed at it, only if nothing else stood in the
+// batchError is what is to be said of a batch: a refusal, or that the broker failed at it, only if nothing else stood in the
 // way, as the rest is sent again anyway.
-func verdict(results kgo.ProduceResults) error {
+func batchError(results kgo.ProduceResults) error {
 	var refused, failed error
 	for _, r := range results {
 		switch {
@@ -400,18 +400,18 @@ func (k *kafka) message(l *Line) (*kgo.Record, error) {
 	f := topicFields{l.Kind, l.Account, l.AccountID, l.Partition, l.Region}
 	m := &kgo.Record{Value: l.Raw, Timestamp: l.CollectedAt}
 	key := []string{l.Partition, l.AccountID, l.Region, l.Kind, l.ID}
-	m.Headers = append(m.Headers, header("kind", l.Kind), header("account", l.Account), header("account_id", l.AccountID),
-		header("region", l.Region), header("run", l.Run), header("record_id", l.StableID()))
+	m.Headers = append(m.Headers, recordHeader("kind", l.Kind), recordHeader("account", l.Account), recordHeader("account_id", l.AccountID),
+		recordHeader("region", l.Region), recordHeader("run", l.Run), recordHeader("record_id", l.StableID()))
 	switch {
 	case l.Target != "": // beside the records of its target, in their topic
 		f.Kind = l.Target
 		key = []string{l.Kind, l.Account, l.Region, l.Target}
-		m.Headers = append(m.Headers, header("target", l.Target))
+		m.Headers = append(m.Headers, recordHeader("target", l.Target))
 	case l.Change != "":
 		m.Timestamp = l.At
-		m.Headers = append(m.Headers, header("change", l.Change))
+		m.Headers = append(m.Headers, recordHeader("change", l.Change))
 		if l.Ended != "" {
-			m.Headers = append(m.Headers, header("ended", l.Ended))
+			m.Headers = append(m.Headers, recordHeader("ended", l.Ended))
 		}
 		if l.Change == inventory.WasGone && k.opts.Tombstones {
 			m.Value = nil
@@ -420,7 +420,7 @@ func (k *kafka) message(l *Line) (*kgo.Record, error) {
 	m.Key = []byte(strings.Join(key, "/"))
 	var err error
 	if m.Topic, err = k.topic.name(f); err == nil {
-		err = topicName(m.Topic)
+		err = checkTopicName(m.Topic)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: topic of %s: %w", ErrRefused, m.Key, err)
@@ -435,7 +435,7 @@ func (k *kafka) message(l *Line) (*kgo.Record, error) {
 	return m, nil
 }
 
-func header(key, value string) kgo.RecordHeader {
+func recordHeader(key, value string) kgo.RecordHeader {
 	return kgo.RecordHeader{Key: key, Value: []byte(value)}
 }
 
@@ -450,13 +450,13 @@ func (k *kafka) Flush(ctx context.Context) error {
 // Close waits for the Send under way as long as ctx lets it, then ends it: whoever called it has the batch still.
 func (k *kafka) Close(ctx context.Context) error {
 	k.closed.Store(true)
-	if err := k.turn.take(ctx); err != nil {
-		k.stop()
-		k.turn <- struct{}{} // not long: closing the client fails what it waits for
+	if err := k.mu.lock(ctx); err != nil {
+		k.startClosing()
+		k.mu <- struct{}{} // not long: closing the client fails what it waits for
 	}
-	defer k.turn.give()
-	k.stop()
-	k.drop()
+	defer k.mu.unlock()
+	k.startClosing()
+	k.closeClient()
 	return nil
 }
 
@@ -468,25 +468,25 @@ var (
 // OnBrokerConnect remembers why no connection comes about: the client goes on trying, and would in the end only say that it
 // took too long. What trying cannot mend ends the Send at once.
 func (k *kafka) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
-	a := k.now.Load()
+	a := k.current.Load()
 	if a == nil || errors.Is(err, context.Canceled) {
 		return
 	}
-	a.seen.Store(seenError{err}) // nil too: it is mended
-	if err != nil && needsPerson(err) {
-		a.giveUp(err)
+	a.lastError.Store(connectionError{err}) // nil too: it is mended
+	if err != nil && needsOperator(err) {
+		a.cancel(err)
 	}
 }
 
 // OnBrokerRead remembers that a broker hung up in place of an answer.
 func (k *kafka) OnBrokerRead(_ kgo.BrokerMetadata, _ int16, _ int, _, _ time.Duration, err error) {
-	if a := k.now.Load(); a != nil && err != nil && !isOurs(err) {
-		a.seen.Store(seenError{err})
+	if a := k.current.Load(); a != nil && err != nil && !isLocalClose(err) {
+		a.lastError.Store(connectionError{err})
 	}
 }
 
-// isOurs reports whether an error of a connection is our own doing: a Send that has ended takes its connections with it.
-func isOurs(err error) bool {
+// isLocalClose reports whether an error of a connection is our own doing: a Send that has ended takes its connections with it.
+func isLocalClose(err error) bool {
 	for _, e := range []error{context.Canceled, context.DeadlineExceeded, net.ErrClosed, kgo.ErrClientClosed} {
 		if errors.Is(err, e) {
 			return true

@@ -33,7 +33,7 @@ import (
 const inventoryTopic = "aws-inventory"
 
 func TestKafkaConformance(t *testing.T) {
-	outputstest.RunRemote(t, outputstest.Remote{Type: typeNamed(t, "kafka"), TLS: true, Serve: func(t *testing.T, w *outputstest.Wire) outputstest.Receiver {
+	outputstest.RunRemote(t, outputstest.Remote{Type: findType(t, "kafka"), TLS: true, Serve: func(t *testing.T, w *outputstest.FaultyListener) outputstest.Receiver {
 		c := brokers(t, kfake.SeedTopics(1, inventoryTopic), kfake.ListenFn(func(string, string) (net.Listener, error) { return w, nil }))
 		return outputstest.Receiver{
 			Options: func(ca string) any {
@@ -79,7 +79,7 @@ func brokers(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
 
 func kafkaOptions(t *testing.T, c *kfake.Cluster) *outputs.Kafka {
 	t.Helper()
-	o := typeNamed(t, "kafka").Options().(*outputs.Kafka)
+	o := findType(t, "kafka").Options().(*outputs.Kafka)
 	o.Brokers = c.ListenAddrs()
 	o.Compression = "none" // so that a test can read a request
 	return o
@@ -102,8 +102,8 @@ func trusting(t *testing.T, ca string) *tls.Config {
 	return &tls.Config{RootCAs: pool}
 }
 
-// held is how many messages the cluster has in a topic.
-func held(c *kfake.Cluster, topic string) (n int64) {
+// sharedOutput is how many messages the cluster has in a topic.
+func sharedOutput(c *kfake.Cluster, topic string) (n int64) {
 	for _, p := range c.PartitionInfos(topic) {
 		n += p.HighWatermark
 	}
@@ -113,7 +113,7 @@ func held(c *kfake.Cluster, topic string) (n int64) {
 // consume reads a topic from its beginning to its end.
 func consume(t *testing.T, c *kfake.Cluster, topic string, opts ...kgo.Opt) []*kgo.Record {
 	t.Helper()
-	want := held(c, topic)
+	want := sharedOutput(c, topic)
 	if want == 0 {
 		return nil
 	}
@@ -311,7 +311,7 @@ func TestKafkaTooLarge(t *testing.T) {
 		if !errors.Is(err, outputs.ErrRefused) || !strings.Contains(record.HintOf(err), "max_message_bytes") || !strings.Contains(err.Error(), "large-0") {
 			t.Errorf("%v (hint %q)", err, record.HintOf(err))
 		}
-		if n := held(c, inventoryTopic); n != 0 {
+		if n := sharedOutput(c, inventoryTopic); n != 0 {
 			t.Errorf("%d messages were sent before the refusal, and would come twice", n)
 		}
 	})
@@ -346,7 +346,7 @@ func TestKafkaTopicIsMissing(t *testing.T) {
 		if err := sendPage(t, out, "i", 2); err != nil {
 			t.Fatal(err)
 		}
-		if n := held(c, inventoryTopic); n != 2 {
+		if n := sharedOutput(c, inventoryTopic); n != 2 {
 			t.Errorf("%d messages", n)
 		}
 	})
@@ -357,7 +357,7 @@ func TestKafkaTopicIsMissing(t *testing.T) {
 		if err := sendPage(t, openKafka(t, o), "i", 2); err != nil {
 			t.Fatal(err)
 		}
-		if n := held(c, inventoryTopic); n != 2 {
+		if n := sharedOutput(c, inventoryTopic); n != 2 {
 			t.Errorf("%d messages", n)
 		}
 	})
@@ -380,7 +380,7 @@ func TestKafkaSASL(t *testing.T) {
 			if err := sendPage(t, openKafka(t, o), "i", 2); err != nil {
 				t.Fatal(err)
 			}
-			if n := held(c, inventoryTopic); n != 2 {
+			if n := sharedOutput(c, inventoryTopic); n != 2 {
 				t.Errorf("%d messages", n)
 			}
 			o = kafkaOptions(t, c)
@@ -526,7 +526,7 @@ func TestKafkaTroubleOfTheBrokers(t *testing.T) {
 			o.Timeout = config.Duration(3 * time.Second)
 			err := sendPage(t, openKafka(t, o), "i", 2)
 			if c.count > 0 {
-				if n := held(cluster, inventoryTopic); err != nil || n < 2 {
+				if n := sharedOutput(cluster, inventoryTopic); err != nil || n < 2 {
 					t.Errorf("%v, %d messages", err, n)
 				}
 				return
@@ -662,7 +662,7 @@ func TestKafkaOptions(t *testing.T) {
 		"half a certificate":   {func(o *outputs.Kafka) { o.TLS.CertFile = "c.pem" }, "tls.cert_file:"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := typeNamed(t, "kafka").Options().(*outputs.Kafka)
+			o := findType(t, "kafka").Options().(*outputs.Kafka)
 			o.Brokers = []string{"kafka-1:9092"}
 			c.set(o)
 			err := o.Validate()
@@ -674,9 +674,9 @@ func TestKafkaOptions(t *testing.T) {
 			}
 		})
 	}
-	o := typeNamed(t, "kafka").Options().(*outputs.Kafka)
+	o := findType(t, "kafka").Options().(*outputs.Kafka)
 	o.Brokers, o.TLS.CAFile = []string{"kafka-1:9092"}, "testdata/no-such-file.pem"
-	if _, err := typeNamed(t, "kafka").Open(t.Context(), o, outputs.Deps{}); err == nil || !strings.Contains(err.Error(), "tls.ca_file") {
+	if _, err := findType(t, "kafka").Open(t.Context(), o, outputs.Deps{}); err == nil || !strings.Contains(err.Error(), "tls.ca_file") {
 		t.Errorf("a file that is not there: %v", err)
 	}
 }

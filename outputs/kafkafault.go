@@ -20,23 +20,23 @@ import (
 // fault names the brokers, and what a person can do. seen is why the last connection failed, or nil. The protocol's errors
 // are listed at https://kafka.apache.org/protocol#protocol_error_codes.
 func (k *kafka) fault(err, seen error) error {
-	switch late := errors.Is(err, errNotInTime); {
+	switch late := errors.Is(err, errAckTimeout); {
 	case seen != nil && (late || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kgo.ErrRecordRetries)):
 		err = fmt.Errorf("%w: %w", err, seen)
 	case late:
 		err = fmt.Errorf("no answer within %s: %w", k.opts.Timeout, err)
 	}
-	reason, hint := k.advise(err)
+	reason, hint := k.reasonAndHint(err)
 	return &record.Fault{Reason: reason, Hint: hint, Err: fmt.Errorf("kafka %s: %w", strings.Join(k.opts.Brokers, ","), err)}
 }
 
-// needsPerson reports whether trying again is in vain until somebody does something.
-func needsPerson(err error) bool {
+// needsOperator reports whether trying again is in vain until somebody does something.
+func needsOperator(err error) bool {
 	var cert *tls.CertificateVerificationError
 	return errors.As(err, &cert) || errors.Is(err, kerr.SaslAuthenticationFailed) || errors.Is(err, kerr.UnsupportedSaslMechanism)
 }
 
-func (k *kafka) advise(err error) (record.Reason, string) {
+func (k *kafka) reasonAndHint(err error) (record.Reason, string) {
 	var (
 		unknown x509.UnknownAuthorityError
 		host    x509.HostnameError
@@ -105,7 +105,7 @@ func (k *kafka) advise(err error) (record.Reason, string) {
 		return record.Network, "nobody listens there: check brokers, the cluster's advertised.listeners, and whether the brokers run"
 	case is(context.Canceled):
 		return record.Interrupted, ""
-	case is(errNotInTime, context.DeadlineExceeded):
+	case is(errAckTimeout, context.DeadlineExceeded):
 		if k.opts.TLS != (KafkaTLS{}) {
 			return record.TimedOut, "the brokers are slow or out of reach, or speak no TLS at this port: check firewalls and the cluster's advertised.listeners, or raise timeout"
 		}

@@ -19,9 +19,9 @@ type label struct {
 	field inventory.Field
 }
 
-// labelPart is what follows the first character of a name that Prometheus takes: letters, digits and _; each other
+// sanitizeLabel is what follows the first character of a name that Prometheus takes: letters, digits and _; each other
 // character becomes _. https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels
-func labelPart(s string) string {
+func sanitizeLabel(s string) string {
 	return strings.Map(func(c rune) rune {
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' {
 			return c
@@ -33,14 +33,14 @@ func labelPart(s string) string {
 // labelName is a whole name, which begins with no digit.
 func labelName(s string) string {
 	if s != "" && s[0] >= '0' && s[0] <= '9' {
-		return "_" + labelPart(s)
+		return "_" + sanitizeLabel(s)
 	}
-	return labelPart(s)
+	return sanitizeLabel(s)
 }
 
-// labels is what a configuration's labels say, in the order of the names. taken says what a name is taken by, or "". Two
+// parseLabels is what a configuration's labels say, in the order of the names. taken says what a name is taken by, or "". Two
 // names that become one are refused, as is one that is taken: one label would hide the other.
-func labels(config map[string]string, taken func(string) string) ([]label, error) {
+func parseLabels(config map[string]string, taken func(string) string) ([]label, error) {
 	var all []label
 	var errs []error
 	from := map[string]string{}
@@ -67,7 +67,7 @@ func labels(config map[string]string, taken func(string) string) ([]label, error
 	return all, errors.Join(errs...)
 }
 
-func needData(ls []label) bool {
+func anyNeedsData(ls []label) bool {
 	return slices.ContainsFunc(ls, func(l label) bool { return l.field.NeedsData() })
 }
 

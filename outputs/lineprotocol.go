@@ -36,109 +36,109 @@ type pointField struct {
 
 // lineLimits is what a receiver takes, in bytes where it is not a number of things. 0 is any.
 type lineLimits struct {
-	tags, fields  int
-	key, tagValue int
-	fieldValue    int  // of text; a longer one is left out,
-	cutFields     bool // or cut
-	series        int  // measurement and tags together, as they are written
-	dotless       bool // a dot in a name becomes an underscore
-	reserved      []string
+	maxTags, maxFields            int
+	maxKeyBytes, maxTagValueBytes int
+	maxFieldValueBytes            int  // of text; a longer one is left out,
+	cutLongFields                 bool // or cut
+	maxSeriesBytes                int  // measurement and tags together, as they are written
+	noDots                        bool // a dot in a name becomes an underscore
+	reserved                      []string
 }
 
 func (l *lineLimits) isReserved(key string) bool { return slices.Contains(l.reserved, key) }
 
 // A lineWriter writes points that their receiver will take: what goes over its limits is cut, and said.
 type lineWriter struct {
-	enc    lineprotocol.Encoder
-	limits lineLimits
-	cuts   *cuts
+	enc      lineprotocol.Encoder
+	limits   lineLimits
+	limitLog *limitLog
 }
 
 // has reports whether the name is used by a tag or a field of the point.
 func (p *point) has(name string) bool { return p.names[name] }
 
-// tag adds a tag. An empty value is none: line protocol has no form for it. It reports whether the point has it now.
-func (w *lineWriter) tag(p *point, key, value string) bool {
+// addTag adds a tag. An empty value is none: line protocol has no form for it. It reports whether the point has it now.
+func (w *lineWriter) addTag(p *point, key, value string) bool {
 	l := &w.limits
-	name := w.key(p, key)
+	name := w.cleanKey(p, key)
 	clean := cleanText(value)
-	if l.tagValue > 0 && len(clean) > l.tagValue {
-		w.cuts.note(p.kind, key, "its value is cut to "+strconv.Itoa(l.tagValue)+" bytes")
-		clean = cleanText(cutAt(clean, l.tagValue))
+	if l.maxTagValueBytes > 0 && len(clean) > l.maxTagValueBytes {
+		w.limitLog.report(p.kind, key, "its value is cut to "+strconv.Itoa(l.maxTagValueBytes)+" bytes")
+		clean = cleanText(cutAt(clean, l.maxTagValueBytes))
 	}
 	switch {
 	case name == "" || clean == "":
 		return false
 	case p.names[name]:
-		w.cuts.note(p.kind, key, "left out: the record has another "+name)
+		w.limitLog.report(p.kind, key, "left out: the record has another "+name)
 		return false
-	case l.tags > 0 && len(p.tags) >= l.tags:
-		w.cuts.note(p.kind, key, "left out: more than "+strconv.Itoa(l.tags)+" tags")
+	case l.maxTags > 0 && len(p.tags) >= l.maxTags:
+		w.limitLog.report(p.kind, key, "left out: more than "+strconv.Itoa(l.maxTags)+" tags")
 		return false
 	}
-	p.use(name)
+	p.addName(name)
 	p.tags = append(p.tags, pointTag{name, clean})
 	return true
 }
 
-// field adds a member as a field, unless a tag has its name: text, numbers and truth values as they are, numbers always as
+// addField adds a member as a field, unless a tag has its name: text, numbers and truth values as they are, numbers always as
 // floats, as one that is whole by chance would otherwise change its field's type; what is nested as JSON; null not at all.
-func (w *lineWriter) field(p *point, key string, raw json.RawMessage) {
+func (w *lineWriter) addField(p *point, key string, raw json.RawMessage) {
 	text, ok := scalar(raw)
 	switch {
 	case !ok && (len(raw) == 0 || string(raw) == "null"):
 		return
 	case !ok:
-		w.text(p, key, compact(raw))
+		w.addText(p, key, compactJSON(raw))
 	case raw[0] == '"':
-		w.text(p, key, text)
+		w.addText(p, key, text)
 	case text == "true" || text == "false":
-		w.add(p, key, lineprotocol.BoolValue(text == "true"))
+		w.addValue(p, key, lineprotocol.BoolValue(text == "true"))
 	default:
 		n, err := strconv.ParseFloat(text, 64)
 		v, finite := lineprotocol.FloatValue(n)
 		if err != nil || !finite {
-			w.text(p, key, text)
+			w.addText(p, key, text)
 			return
 		}
-		w.add(p, key, v)
+		w.addValue(p, key, v)
 	}
 }
 
-// text adds a field that is text.
-func (w *lineWriter) text(p *point, key, text string) {
-	text = strings.ToValidUTF8(text, "\ufffd")
-	if most := w.limits.fieldValue; most > 0 && len(text) > most {
-		if !w.limits.cutFields {
-			w.cuts.note(p.kind, key, "left out: longer than "+strconv.Itoa(most)+" bytes")
+// addText adds a field that is text.
+func (w *lineWriter) addText(p *point, key, addText string) {
+	addText = strings.ToValidUTF8(addText, "\ufffd")
+	if most := w.limits.maxFieldValueBytes; most > 0 && len(addText) > most {
+		if !w.limits.cutLongFields {
+			w.limitLog.report(p.kind, key, "left out: longer than "+strconv.Itoa(most)+" bytes")
 			return
 		}
-		w.cuts.note(p.kind, key, "its value is cut to "+strconv.Itoa(most)+" bytes")
-		text = cutAt(text, most)
+		w.limitLog.report(p.kind, key, "its value is cut to "+strconv.Itoa(most)+" bytes")
+		addText = cutAt(addText, most)
 	}
-	v, ok := lineprotocol.StringValue(text)
+	v, ok := lineprotocol.StringValue(addText)
 	if ok {
-		w.add(p, key, v)
+		w.addValue(p, key, v)
 	}
 }
 
-func (w *lineWriter) add(p *point, key string, v lineprotocol.Value) {
-	name := w.key(p, key)
+func (w *lineWriter) addValue(p *point, key string, v lineprotocol.Value) {
+	name := w.cleanKey(p, key)
 	switch {
 	case name == "":
 		return
 	case p.names[name]:
-		w.cuts.note(p.kind, key, "left out: the record has another "+name)
+		w.limitLog.report(p.kind, key, "left out: the record has another "+name)
 		return
-	case w.limits.fields > 0 && len(p.fields) >= w.limits.fields:
-		w.cuts.note(p.kind, key, "left out: more than "+strconv.Itoa(w.limits.fields)+" fields")
+	case w.limits.maxFields > 0 && len(p.fields) >= w.limits.maxFields:
+		w.limitLog.report(p.kind, key, "left out: more than "+strconv.Itoa(w.limits.maxFields)+" fields")
 		return
 	}
-	p.use(name)
+	p.addName(name)
 	p.fields = append(p.fields, pointField{name, v})
 }
 
-func (p *point) use(name string) {
+func (p *point) addName(name string) {
 	if p.names == nil {
 		p.names = map[string]bool{}
 	}
@@ -158,21 +158,21 @@ func lineProtocolHeader() http.Header {
 	return http.Header{"Content-Type": {"text/plain; charset=utf-8"}}
 }
 
-// key is the name as the receiver takes it, or "".
-func (w *lineWriter) key(p *point, key string) string {
+// cleanKey is the name as the receiver takes it, or "".
+func (w *lineWriter) cleanKey(p *point, cleanKey string) string {
 	l := &w.limits
-	name := strings.ReplaceAll(cleanText(key), `\`, "") // parsers differ on those before a quote, too
-	if l.dotless {
-		name = dotless(name)
+	name := strings.ReplaceAll(cleanText(cleanKey), `\`, "") // parsers differ on those before a quote, too
+	if l.noDots {
+		name = replaceDots(name)
 	}
-	if l.key > 0 && len(name) > l.key {
-		w.cuts.note(p.kind, key, "its name is cut to "+strconv.Itoa(l.key)+" bytes")
-		name = cutAt(name, l.key)
+	if l.maxKeyBytes > 0 && len(name) > l.maxKeyBytes {
+		w.limitLog.report(p.kind, cleanKey, "its name is cut to "+strconv.Itoa(l.maxKeyBytes)+" bytes")
+		name = cutAt(name, l.maxKeyBytes)
 	}
 	if name == "" {
-		w.cuts.note(p.kind, key, "left out: nothing of its name can be written")
+		w.limitLog.report(p.kind, cleanKey, "left out: nothing of its name can be written")
 	} else if l.isReserved(name) {
-		w.cuts.note(p.kind, key, "left out: the receiver keeps the name for itself")
+		w.limitLog.report(p.kind, cleanKey, "left out: the receiver keeps the name for itself")
 		return ""
 	}
 	return name
@@ -180,12 +180,12 @@ func (w *lineWriter) key(p *point, key string) string {
 
 // write appends the point's line. Tags that make the series' name too long are left out, the last first.
 func (w *lineWriter) write(p *point) error {
-	size := written(p.measurement)
+	size := escapedLength(p.measurement)
 	kept := p.tags[:0]
 	for _, t := range p.tags {
-		add := written(t.key) + written(t.value) + 2
-		if w.limits.series > 0 && size+add > w.limits.series {
-			w.cuts.note(p.kind, t.key, "left out: tags of more than "+strconv.Itoa(w.limits.series)+" bytes together")
+		add := escapedLength(t.key) + escapedLength(t.value) + 2
+		if w.limits.maxSeriesBytes > 0 && size+add > w.limits.maxSeriesBytes {
+			w.limitLog.report(p.kind, t.key, "left out: tags of more than "+strconv.Itoa(w.limits.maxSeriesBytes)+" bytes together")
 			continue
 		}
 		size += add
@@ -207,8 +207,8 @@ func (w *lineWriter) write(p *point) error {
 	return nil
 }
 
-// written is the size of a name or a tag's value with its escapes.
-func written(s string) int {
+// escapedLength is the size of a name or a tag's value with its escapes.
+func escapedLength(s string) int {
 	return len(s) + strings.Count(s, ",") + strings.Count(s, "=") + strings.Count(s, " ")
 }
 
@@ -241,7 +241,7 @@ func cleanText(s string) string {
 	return b.String()
 }
 
-func dotless(name string) string { return strings.ReplaceAll(name, ".", "_") }
+func replaceDots(name string) string { return strings.ReplaceAll(name, ".", "_") }
 
 func sortedKeys(m map[string]json.RawMessage) []string { return slices.Sorted(maps.Keys(m)) }
 
@@ -253,50 +253,50 @@ func cutAt(s string, n int) string {
 	return s[:n]
 }
 
-// cuts says what a receiver's limits cost: each kind, member and loss once, and how often in all at the end.
-type cuts struct {
+// limitLog says what a receiver's limits cost: each kind, member and loss once, and how often in all at the end.
+type limitLog struct {
 	log *slog.Logger
 
-	mu   sync.Mutex
-	said map[[3]string]bool
-	all  int
+	mu     sync.Mutex
+	logged map[[3]string]bool
+	count  int
 }
 
-func newCuts(log *slog.Logger, typ string) *cuts {
+func newLimitLog(log *slog.Logger, typ string) *limitLog {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &cuts{log: log.With("type", typ)}
+	return &limitLog{log: log.With("type", typ)}
 }
 
-// maxCuts bounds what is remembered, and said, of cuts: tags are the users'.
-const maxCuts = 1000
+// maxLimitWarnings bounds what is remembered, and said, of cuts: tags are the users'.
+const maxLimitWarnings = 1000
 
-func (c *cuts) note(kind, member, what string) {
+func (c *limitLog) report(kind, member, what string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.all++
+	c.count++
 	key := [3]string{kind, member, what}
-	if c.said[key] || len(c.said) >= maxCuts {
+	if c.logged[key] || len(c.logged) >= maxLimitWarnings {
 		return
 	}
-	if c.said == nil {
-		c.said = map[[3]string]bool{}
+	if c.logged == nil {
+		c.logged = map[[3]string]bool{}
 	}
-	c.said[key] = true
+	c.logged[key] = true
 	c.log.Warn("a member does not go out whole: the receiver has limits; this is said once for each kind and member",
-		"kind", kind, "member", printable(member), "what", what)
+		"kind", kind, "member", printableName(member), "what", what)
 }
 
-// total says how often something was cut.
-func (c *cuts) total() {
+// logTotal says how often something was cut.
+func (c *limitLog) logTotal() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.all > 0 {
-		c.log.Info("members that did not go out whole", "times", c.all)
-		c.all = 0
+	if c.count > 0 {
+		c.log.Info("members that did not go out whole", "times", c.count)
+		c.count = 0
 	}
 }
 
-// printable is a member's name as a log may show it.
-func printable(s string) string { return strings.ToValidUTF8(s[:min(len(s), 64)], "") }
+// printableName is a member's name as a log may show it.
+func printableName(s string) string { return strings.ToValidUTF8(s[:min(len(s), 64)], "") }

@@ -10,13 +10,13 @@ import (
 // A text over DataKit's 32 MiB is cut between characters, and said; one of just that size is not.
 func TestDataKitHugeField(t *testing.T) {
 	var log bytes.Buffer
-	w := lineWriter{limits: dataKitLimits, cuts: newCuts(slog.New(slog.NewTextHandler(&log, nil)), "datakit")}
+	w := lineWriter{limits: dataKitLimits, limitLog: newLimitLog(slog.New(slog.NewTextHandler(&log, nil)), "datakit")}
 	p := &point{kind: "ec2_volume"}
-	w.text(p, "Fits", strings.Repeat("x", 32<<20))
+	w.addText(p, "Fits", strings.Repeat("x", 32<<20))
 	if log.Len() > 0 {
 		t.Errorf("logged %s", log.String())
 	}
-	w.text(p, "Long", "x"+strings.Repeat("é", 16<<20))
+	w.addText(p, "Long", "x"+strings.Repeat("é", 16<<20))
 	for i, want := range []int{32 << 20, 32<<20 - 1} {
 		if got := p.fields[i].value.StringV(); len(got) != want || strings.ContainsRune(got, '\ufffd') {
 			t.Errorf("%s: %d bytes, want %d", p.fields[i].key, len(got), want)

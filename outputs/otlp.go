@@ -45,7 +45,7 @@ func otlpDefaults() any {
 
 // Validate reports everything that is wrong.
 func (o *OTLP) Validate() error {
-	errs := append(o.problems("http://127.0.0.1:4318"), o.wrong()...)
+	errs := append(o.clientErrors("http://127.0.0.1:4318"), o.batchingErrors()...)
 	if u, err := parseURL(o.URL); err == nil && (strings.HasSuffix(u.Path, "/v1/traces") || strings.HasSuffix(u.Path, "/v1/metrics")) {
 		errs = append(errs, errors.New("url: these are logs: its path ends in "+logsPath+", or in what stands before that"))
 	}
@@ -56,11 +56,11 @@ func (o *OTLP) Validate() error {
 }
 
 type otlp struct {
-	service string
-	url     string              // fit to be shown
-	scrub   func([]byte) []byte // out of what the receiver says, our secrets
-	log     *slog.Logger
-	warned  string // by the receiver, last
+	service     string
+	displayURL  string              // fit to be shown
+	redact      func([]byte) []byte // out of what the receiver says, our secrets
+	log         *slog.Logger
+	lastWarning string // by the receiver, last
 }
 
 func openOTLP(_ context.Context, options any, d Deps) (Output, error) {
@@ -76,14 +76,14 @@ func openOTLP(_ context.Context, options any, d Deps) (Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &otlp{service: o.ServiceName, url: c.name, scrub: c.scrub, log: d.Log}
+	x := &otlp{service: o.ServiceName, displayURL: c.displayURL, redact: c.redact, log: d.Log}
 	if x.log == nil {
 		x.log = slog.New(slog.DiscardHandler)
 	}
 	if u.Port() == "4317" {
-		x.log.Warn("url has the port of OTLP over gRPC; this is OTLP over HTTP, whose port is 4318", "url", c.name)
+		x.log.Warn("url has the port of OTLP over gRPC; this is OTLP over HTTP, whose port is 4318", "url", c.displayURL)
 	}
-	return &httpOutput{client: c, turn: make(turn, 1), encode: x.encode, answer: x.answer}, nil
+	return &httpOutput{client: c, mu: make(contextMutex, 1), encode: x.encode, checkResponse: x.checkResponse}, nil
 }
 
 // encode groups the records of a batch by their resource: the account, its region and its tags.
@@ -94,13 +94,13 @@ func (x *otlp) encode(b Batch) (http.Header, []byte, error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w: %w", ErrRefused, err)
 		}
-		about := x.resource(l)
-		key := about.key()
+		about := x.resourceAttributes(l)
+		key := about.groupKey()
 		group := groups[key]
 		if group == nil {
 			group = &logpb.ScopeLogs{Scope: &commonpb.InstrumentationScope{Name: "github.com/aws-collector/collector"}}
 			groups[key] = group
-			req.ResourceLogs = append(req.ResourceLogs, &logpb.ResourceLogs{Resource: &resourcepb.Resource{Attributes: about.all}, ScopeLogs: []*logpb.ScopeLogs{group}})
+			req.ResourceLogs = append(req.ResourceLogs, &logpb.ResourceLogs{Resource: &resourcepb.Resource{Attributes: about.list}, ScopeLogs: []*logpb.ScopeLogs{group}})
 		}
 		r, err := logRecord(l)
 		if err != nil {
@@ -118,11 +118,11 @@ func (x *otlp) encode(b Batch) (http.Header, []byte, error) {
 	return http.Header{"Content-Type": {"application/x-protobuf"}}, body, nil
 }
 
-// answer looks whether the receiver has taken all. The specification has it say how many records it has not, and not which,
+// checkResponse looks whether the receiver has taken all. The specification has it say how many records it has not, and not which,
 // and has a client that knows no more give these up. We do not: that is a refusal, by which the spool finds them in ever
 // smaller requests and sets them aside. What was taken may so come again, as it may whenever an answer is lost;
 // log.record.uid tells.
-func (x *otlp) answer(_ Batch, body []byte, err error) error {
+func (x *otlp) checkResponse(_ Batch, body []byte, err error) error {
 	if err != nil {
 		return err
 	}
@@ -130,36 +130,36 @@ func (x *otlp) answer(_ Batch, body []byte, err error) error {
 	if err := proto.Unmarshal(body, resp); err != nil {
 		if jerr := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(body, resp); jerr != nil { // some answer in JSON, whatever the question was in
 			return &record.Fault{Reason: record.BadAnswer, Hint: "whoever answered is no OTLP receiver: check url, and whether a proxy or a login page answers in its place",
-				Err: fmt.Errorf("%s: it answered 200 and no ExportLogsServiceResponse: %s", x.url, excerpt(x.scrub(body)))}
+				Err: fmt.Errorf("%s: it answered 200 and no ExportLogsServiceResponse: %s", x.displayURL, excerpt(x.redact(body)))}
 		}
 	}
 	p := resp.GetPartialSuccess()
 	if n := p.GetRejectedLogRecords(); n > 0 {
-		return fmt.Errorf("%w: %s: %d log records: %s", ErrRefused, x.url, n, excerpt(x.scrub([]byte(p.GetErrorMessage()))))
+		return fmt.Errorf("%w: %s: %d log records: %s", ErrRefused, x.displayURL, n, excerpt(x.redact([]byte(p.GetErrorMessage()))))
 	}
-	if m := p.GetErrorMessage(); m != x.warned {
-		x.warned = m
+	if m := p.GetErrorMessage(); m != x.lastWarning {
+		x.lastWarning = m
 		if m != "" {
-			x.log.Warn("receiver took the records, with a warning", "url", x.url, "warning", excerpt(x.scrub([]byte(m))))
+			x.log.Warn("receiver took the records, with a warning", "url", x.displayURL, "warning", excerpt(x.redact([]byte(m))))
 		}
 	}
 	return nil
 }
 
-// otlpNames are the resource's attributes that are not the account's tags.
+// otlpResourceNames are the resource's attributes that are not the account's tags.
 // https://opentelemetry.io/docs/specs/semconv/registry/attributes/cloud/
-var otlpNames = []string{"service.name", "cloud.provider", "cloud.account.id", "cloud.region", "aws.partition", "aws.account.name"}
+var otlpResourceNames = []string{"service.name", "cloud.provider", "cloud.account.id", "cloud.region", "aws.partition", "aws.account.name"}
 
-func (x *otlp) resource(l *Line) *attributes {
+func (x *otlp) resourceAttributes(l *Line) *attributes {
 	a := &attributes{}
-	a.text("service.name", x.service)
-	a.text("cloud.provider", "aws")
-	a.text("cloud.account.id", l.AccountID)
-	a.text("cloud.region", l.Region)
-	a.text("aws.partition", l.Partition)
-	a.text("aws.account.name", l.Account)
-	for name, value := range extraTags(l.ExtraTags, func(name string) bool { return name == "" || slices.Contains(otlpNames, name) }) {
-		a.text(name, value)
+	a.addText("service.name", x.service)
+	a.addText("cloud.provider", "aws")
+	a.addText("cloud.account.id", l.AccountID)
+	a.addText("cloud.region", l.Region)
+	a.addText("aws.partition", l.Partition)
+	a.addText("aws.account.name", l.Account)
+	for name, value := range extraTags(l.ExtraTags, func(name string) bool { return name == "" || slices.Contains(otlpResourceNames, name) }) {
+		a.addText(name, value)
 	}
 	return a
 }
@@ -168,37 +168,37 @@ func (x *otlp) resource(l *Line) *attributes {
 func logRecord(l *Line) (*logpb.LogRecord, error) {
 	r := &logpb.LogRecord{
 		EventName:      "aws.resource",
-		TimeUnixNano:   nanos(l.CollectedAt),
+		TimeUnixNano:   unixNanos(l.CollectedAt),
 		SeverityNumber: logpb.SeverityNumber_SEVERITY_NUMBER_INFO,
 		SeverityText:   "INFO",
 	}
 	a := attributes{}
-	a.text("log.record.uid", l.StableID())
-	a.text("aws.run", l.Run)
+	a.addText("log.record.uid", l.StableID())
+	a.addText("aws.run", l.Run)
 	body := l.Data
 	switch {
 	case l.Target != "":
 		r.EventName, body = "aws.target.end", nil
-		a.text("aws.resource.kind", l.Target)
-		a.text("aws.target.state", string(l.State))
+		a.addText("aws.resource.kind", l.Target)
+		a.addText("aws.target.state", string(l.State))
 		a.add("aws.target.records", intValue(int64(l.Records)))
 		r.Body = textValue(fmt.Sprintf("%s in %s of %s: %s, %d records", l.Target, l.Region, l.Account, l.State, l.Records))
 		if l.State.Failed() {
 			r.SeverityNumber, r.SeverityText = logpb.SeverityNumber_SEVERITY_NUMBER_WARN, "WARN"
 		}
 	default:
-		a.text("aws.resource.kind", l.Kind)
-		a.text("aws.resource.id", l.ID)
-		a.text("aws.resource.name", l.Name)
-		a.text("cloud.resource_id", arnOf(l))
+		a.addText("aws.resource.kind", l.Kind)
+		a.addText("aws.resource.id", l.ID)
+		a.addText("aws.resource.name", l.Name)
+		a.addText("cloud.resource_id", arnOf(l))
 		for _, key := range slices.Sorted(maps.Keys(l.Tags)) {
 			a.add("aws.tag."+key, textValue(l.Tags[key]))
 		}
 	}
 	if l.Change != "" {
-		r.EventName, r.TimeUnixNano = "aws.resource."+l.Change, nanos(l.At)
-		a.text("aws.change.reason", l.Ended)
-		if err := a.changes(l); err != nil {
+		r.EventName, r.TimeUnixNano = "aws.resource."+l.Change, unixNanos(l.At)
+		a.addText("aws.change.reason", l.Ended)
+		if err := a.addChanges(l); err != nil {
 			return nil, err
 		}
 	}
@@ -208,15 +208,15 @@ func logRecord(l *Line) (*logpb.LogRecord, error) {
 			return nil, err
 		}
 	}
-	r.Attributes = a.all
+	r.Attributes = a.list
 	if r.ObservedTimeUnixNano = r.TimeUnixNano; r.ObservedTimeUnixNano == 0 {
-		r.ObservedTimeUnixNano = nanos(time.Now()) // the specification demands one
+		r.ObservedTimeUnixNano = unixNanos(time.Now()) // the specification demands one
 	}
 	return r, nil
 }
 
-// nanos is 0, which means unknown, for what OTLP cannot express.
-func nanos(t time.Time) uint64 {
+// unixNanos is 0, which means unknown, for what OTLP cannot express.
+func unixNanos(t time.Time) uint64 {
 	if n := t.UnixNano(); n > 0 && t.Year() > 1970 && t.Year() < 2262 {
 		return uint64(n)
 	}
@@ -224,30 +224,30 @@ func nanos(t time.Time) uint64 {
 }
 
 // attributes are in the order in which they were added, each key once.
-type attributes struct{ all []*commonpb.KeyValue }
+type attributes struct{ list []*commonpb.KeyValue }
 
 func (a *attributes) add(key string, v *commonpb.AnyValue) {
-	a.all = append(a.all, &commonpb.KeyValue{Key: key, Value: v})
+	a.list = append(a.list, &commonpb.KeyValue{Key: key, Value: v})
 }
 
-// text adds what there is.
-func (a *attributes) text(key, value string) {
+// addText adds what there is.
+func (a *attributes) addText(key, value string) {
 	if value != "" {
 		a.add(key, textValue(value))
 	}
 }
 
-// key is the same for the same attributes, all of them texts.
-func (a *attributes) key() string {
+// groupKey is the same for the same attributes, all of them texts.
+func (a *attributes) groupKey() string {
 	var b strings.Builder
-	for _, kv := range a.all {
+	for _, kv := range a.list {
 		fmt.Fprintf(&b, "%q=%q ", kv.Key, kv.Value.GetStringValue())
 	}
 	return b.String()
 }
 
-// changes adds what has changed, as an array of {path, from, to}.
-func (a *attributes) changes(l *Line) error {
+// addChanges adds what has changed, as an array of {path, from, to}.
+func (a *attributes) addChanges(l *Line) error {
 	if len(l.Changes) == 0 {
 		return nil
 	}

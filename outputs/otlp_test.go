@@ -353,8 +353,8 @@ func TestOTLPPartialSuccess(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	typ := typeNamed(t, "otlp")
-	set := outputs.NewSet([]outputs.Type{typ}, outputs.Deps{Spools: t.TempDir()})
+	typ := findType(t, "otlp")
+	set := outputs.NewSet([]outputs.Type{typ}, outputs.Deps{SpoolDir: t.TempDir()})
 	o := typ.NewOptions().(*outputs.OTLP)
 	o.URL = s.URL
 	fan, err := set.Open(t.Context(), []outputs.Spec{{Type: "otlp", Options: o}})
@@ -388,7 +388,7 @@ func TestOTLPOptions(t *testing.T) {
 		"a size":           {func(o *outputs.OTLP) { o.MaxRecords = 0 }, "max_records:"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := typeNamed(t, "otlp").NewOptions().(*outputs.OTLP)
+			o := findType(t, "otlp").NewOptions().(*outputs.OTLP)
 			o.URL = "http://127.0.0.1:4318"
 			c.set(o)
 			if err := o.Validate(); c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {

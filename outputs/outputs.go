@@ -64,13 +64,13 @@ var (
 )
 
 // A Later is an error of Send that says how long the receiver wants to be left alone.
-type Later struct {
+type RetryAfterError struct {
 	After time.Duration
 	Err   error
 }
 
-func (l *Later) Error() string { return l.Err.Error() }
-func (l *Later) Unwrap() error { return l.Err }
+func (l *RetryAfterError) Error() string { return l.Err.Error() }
+func (l *RetryAfterError) Unwrap() error { return l.Err }
 
 // Batching is how much a spool hands to its output in one Send. An output that wants a say embeds it in its options, with
 // its own defaults.
@@ -135,8 +135,8 @@ type Common struct {
 
 func (c *Common) common() *Common { return c }
 
-// spools reports whether an output of the type stands behind a spool.
-func (c *Common) spools(t Type) bool { return c.Spool != nil || !t.Direct }
+// hasSpool reports whether an output of the type stands behind a spool.
+func (c *Common) hasSpool(t Type) bool { return c.Spool != nil || !t.Direct }
 
 // ValidateCommon reports everything that is wrong with these options.
 func (c *Common) ValidateCommon() error {
@@ -147,24 +147,26 @@ func (c *Common) ValidateCommon() error {
 	return err
 }
 
-// changes reports whether the output is sent changes.
-func (c *Common) changes() bool { return c.Send == sendChanges || c.Send == sendBoth }
+// wantsChanges reports whether the output is sent changes.
+func (c *Common) wantsChanges() bool { return c.Send == sendChanges || c.Send == sendBoth }
 
 // NeedsStore says to config that changes are nothing without a store, and which option asks for them.
-func (c *Common) NeedsStore() (option, value string, needs bool) { return "send", c.Send, c.changes() }
+func (c *Common) NeedsStore() (option, value string, needs bool) {
+	return "send", c.Send, c.wantsChanges()
+}
 
 // A reconfigurer takes new options while it is open: what a reload changed of an output that keeps its key.
 type reconfigurer interface{ reconfigure(options any) }
 
 // Deps is what the wire gives.
 type Deps struct {
-	Stdout io.Writer
-	Log    *slog.Logger
-	Watch  Observer         // may be nil
-	Spools string           // the folder of the spools
-	Store  inventory.Reader // nil: nothing is remembered
-	// Cursors is the folder where it is kept how far each output has been sent the changes.
-	Cursors string
+	Stdout   io.Writer
+	Log      *slog.Logger
+	Observer Observer         // may be nil
+	SpoolDir string           // the folder of the spools
+	Store    inventory.Reader // nil: nothing is remembered
+	// CursorDir is the folder where it is kept how far each output has been sent the changes.
+	CursorDir string
 	// AWS is the SDK's configuration, its credentials found the way that an account's are; nil: an output brings its own key.
 	AWS func(context.Context, config.Account) (aws.Config, error)
 }

@@ -15,12 +15,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if args := os.Getenv(feedVictimOf); args != "" {
-		fmt.Fprintln(os.Stderr, feedVictim(args))
+	if args := os.Getenv(feedKillTestEnv); args != "" {
+		fmt.Fprintln(os.Stderr, runFeedKillTest(args))
 		os.Exit(1)
 	}
-	if args := os.Getenv(victimOf); args != "" {
-		fmt.Fprintln(os.Stderr, victim(args))
+	if args := os.Getenv(killTestEnv); args != "" {
+		fmt.Fprintln(os.Stderr, runKillTest(args))
 		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m)

@@ -18,29 +18,29 @@ import (
 
 // Prometheus is the options of the output `prometheus`: what is remembered, as metrics for a scrape of its own.
 type Prometheus struct {
-	Name      string            `yaml:"name" doc:"What the output is called in metrics and logs. Default: its type, then type-2, type-3 and so on."`
-	Path      string            `yaml:"path" doc:"Where it answers, below /metrics/: one output a path."`
-	Kinds     []string          `yaml:"kinds" names:"kinds" doc:"Kinds of resources by name or glob; \"!glob\" leaves out. Each is a metric, as aws_ec2_instance_info."`
-	Labels    map[string]string `yaml:"labels" doc:"More labels, as {team: tags.team, vpc: data.VpcId}: a field as collector list --columns takes it. In a name, what a label cannot have becomes _; two names that become one are refused, and so are account, account_id, region, id, name, state and type, which are always there."`
-	MaxSeries int               `yaml:"max_series" range:"1..10000000" doc:"At most so many resources have a series; the metric collector_inventory_series_dropped says how many have none."`
-	Serving   `yaml:",inline"`
+	Name          string            `yaml:"name" doc:"What the output is called in metrics and logs. Default: its type, then type-2, type-3 and so on."`
+	Path          string            `yaml:"path" doc:"Where it answers, below /metrics/: one output a path."`
+	Kinds         []string          `yaml:"kinds" names:"kinds" doc:"Kinds of resources by name or glob; \"!glob\" leaves out. Each is a metric, as aws_ec2_instance_info."`
+	Labels        map[string]string `yaml:"labels" doc:"More labels, as {team: tags.team, vpc: data.VpcId}: a field as collector list --columns takes it. In a name, what a label cannot have becomes _; two names that become one are refused, and so are account, account_id, region, id, name, state and type, which are always there."`
+	MaxSeries     int               `yaml:"max_series" range:"1..10000000" doc:"At most so many resources have a series; the metric collector_inventory_series_dropped says how many have none."`
+	ServedOptions `yaml:",inline"`
 }
 
-const metricsBelow = "/metrics/"
+const metricsPath = "/metrics/"
 
 func prometheusDefaults() any {
-	return &Prometheus{Path: metricsBelow + "inventory", Kinds: []string{"ec2_instance"}, MaxSeries: 50_000}
+	return &Prometheus{Path: metricsPath + "inventory", Kinds: []string{"ec2_instance"}, MaxSeries: 50_000}
 }
 
 func prometheusKey(options any) string { return "GET " + options.(*Prometheus).Path }
 
-func (o *Prometheus) called() string { return o.Name }
+func (o *Prometheus) outputName() string { return o.Name }
 
 // Validate reports everything that is wrong.
 func (o *Prometheus) Validate() error {
 	errs := o.validate()
-	if rest, ok := strings.CutPrefix(o.Path, metricsBelow); !ok || !plainPath(rest) {
-		errs = append(errs, fmt.Errorf("path: %q is no path below %s, such as %sinventory: letters, digits, dots, -, _ and /", o.Path, metricsBelow, metricsBelow))
+	if rest, ok := strings.CutPrefix(o.Path, metricsPath); !ok || !isPlainPath(rest) {
+		errs = append(errs, fmt.Errorf("path: %q is no path below %s, such as %sinventory: letters, digits, dots, -, _ and /", o.Path, metricsPath, metricsPath))
 	}
 	if len(o.Kinds) == 0 {
 		errs = append(errs, errors.New("kinds: nothing is named"))
@@ -48,24 +48,24 @@ func (o *Prometheus) Validate() error {
 	if o.MaxSeries < 1 {
 		errs = append(errs, fmt.Errorf("max_series: %d is less than 1", o.MaxSeries))
 	}
-	if _, err := o.labels(); err != nil {
+	if _, err := o.parseLabels(); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-// plainPath reports whether s stands for itself in a URL.
-func plainPath(s string) bool {
+// isPlainPath reports whether s stands for itself in a URL.
+func isPlainPath(s string) bool {
 	for part := range strings.SplitSeq(s, "/") {
-		if !plainName(part) {
+		if !isPlainName(part) {
 			return false
 		}
 	}
 	return true
 }
 
-// plainName reports whether s stands for itself as a part of a URL's path.
-func plainName(s string) bool {
+// isPlainName reports whether s stands for itself as a part of a URL's path.
+func isPlainName(s string) bool {
 	for _, c := range []byte(s) {
 		if c|0x20 < 'a' || c|0x20 > 'z' {
 			if (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' {
@@ -79,8 +79,8 @@ func plainName(s string) bool {
 // infoLabels is the labels that each series has, in this order.
 var infoLabels = [...]string{"account", "account_id", "region", "id", "name", "state", "type"}
 
-func (o *Prometheus) labels() ([]label, error) {
-	return labels(o.Labels, func(name string) string {
+func (o *Prometheus) parseLabels() ([]label, error) {
+	return parseLabels(o.Labels, func(name string) string {
 		switch {
 		case slices.Contains(infoLabels[:], name):
 			return "there already, as the " + name
@@ -94,17 +94,17 @@ func (o *Prometheus) labels() ([]label, error) {
 // exposition renders a scrape.
 type exposition struct {
 	Prometheus
-	more  []label
-	store inventory.Reader
+	labels []label
+	store  inventory.Reader
 }
 
 func servePrometheus(name string, options any, d Deps) (Served, error) {
 	o := options.(*Prometheus)
-	more, err := o.labels()
+	more, err := o.parseLabels()
 	if err != nil {
 		return Served{}, err
 	}
-	h, err := newAnswerer(name, &exposition{*o, more, d.Store}, d)
+	h, err := newAnswerHandler(name, &exposition{*o, more, d.Store}, d)
 	return Served{o.Path, h}, err
 }
 
@@ -113,38 +113,38 @@ func (x *exposition) contentType(h http.Header) string {
 	return string(expfmt.NegotiateAccept(h, expfmt.FmtOpenMetrics_1_0_0, expfmt.FmtOpenMetrics_0_0_1, expfmt.FmtText))
 }
 
-// tooMany is why a resource has no series.
-const tooMany = "max_series"
+// overMaxSeries is why a resource has no series.
+const overMaxSeries = "max_series"
 
 // render writes a family of metrics a kind. Package expfmt wants a family whole, with all its series in memory, so the
 // lines are written here; gauges look alike in both formats, but for the end.
-func (x *exposition) render(ctx context.Context, contentType string, w *bufio.Writer) (tally, error) {
-	var t tally
-	f, err := x.fresh(ctx, x.store, func(kind string) bool { return config.Matches(x.Kinds, kind) })
+func (x *exposition) render(ctx context.Context, contentType string, w *bufio.Writer) (answerCounts, error) {
+	var t answerCounts
+	f, err := x.checkFreshness(ctx, x.store, func(kind string) bool { return config.Matches(x.Kinds, kind) })
 	if err != nil {
 		return t, err
 	}
 	const listed = "collector_inventory_listed_timestamp_seconds"
-	family(w, listed, "When the target of this account and kind was listed in full for which that is the longest ago, in seconds since the epoch: no series of them is older.")
+	writeFamily(w, listed, "When the target of this account and kind was listed in full for which that is the longest ago, in seconds since the epoch: no series of them is older.")
 	for _, k := range f.accounts {
 		s := newSample(w, listed)
-		s.label("account", k.account)
-		s.label("account_id", k.accountID)
-		s.label("kind", k.kind)
-		s.value(strconv.FormatFloat(float64(f.oldest[k].UnixMilli())/1000, 'f', -1, 64))
+		s.writeLabel("account", k.account)
+		s.writeLabel("account_id", k.accountID)
+		s.writeLabel("kind", k.kind)
+		s.writeValue(strconv.FormatFloat(float64(f.oldest[k].UnixMilli())/1000, 'f', -1, 64))
 	}
 	dropped := make([]int, len(f.kinds))
 	for i, kind := range f.kinds {
-		if dropped[i], err = x.kind(ctx, w, kind, &t); err != nil {
+		if dropped[i], err = x.writeKind(ctx, w, kind, &t); err != nil {
 			return t, err
 		}
 	}
 	const without = "collector_inventory_series_dropped"
-	family(w, without, "Resources of a kind that have no series, as there are more than max_series: the last by kind, account, region and id.")
+	writeFamily(w, without, "Resources of a kind that have no series, as there are more than max_series: the last by kind, account, region and id.")
 	for i, kind := range f.kinds {
 		s := newSample(w, without)
-		s.label("kind", kind)
-		s.value(strconv.Itoa(dropped[i]))
+		s.writeLabel("kind", kind)
+		s.writeValue(strconv.Itoa(dropped[i]))
 	}
 	if strings.HasPrefix(contentType, expfmt.OpenMetricsType) {
 		_, err = w.WriteString("# EOF\n")
@@ -152,13 +152,13 @@ func (x *exposition) render(ctx context.Context, contentType string, w *bufio.Wr
 	return t, err
 }
 
-// kind writes a kind's series, and says how many resources have none.
-func (x *exposition) kind(ctx context.Context, w *bufio.Writer, kind string, t *tally) (dropped int, err error) {
-	found, err := x.find(ctx, x.store, kind, needData(x.more))
+// writeKind writes a kind's series, and says how many resources have none.
+func (x *exposition) writeKind(ctx context.Context, w *bufio.Writer, writeKind string, t *answerCounts) (dropped int, err error) {
+	found, err := x.find(ctx, x.store, writeKind, anyNeedsData(x.labels))
 	if err != nil {
 		return 0, err
 	}
-	metric := "aws_" + labelName(kind) + "_info"
+	metric := "aws_" + labelName(writeKind) + "_info"
 	first := true
 	for r, err := range found {
 		if err != nil {
@@ -169,32 +169,32 @@ func (x *exposition) kind(ctx context.Context, w *bufio.Writer, kind string, t *
 			continue
 		}
 		if first {
-			family(w, metric, "1 for each "+kind+" that the last full listing of its account and region showed, labelled by what it is.")
+			writeFamily(w, metric, "1 for each "+writeKind+" that the last full listing of its account and region showed, labelled by what it is.")
 			first = false
 		}
 		s := newSample(w, metric)
 		for i, v := range [len(infoLabels)]string{r.Account, r.AccountID, r.Region, r.ID, r.Name, r.State, r.Type} {
-			s.label(infoLabels[i], v)
+			s.writeLabel(infoLabels[i], v)
 		}
-		for _, l := range x.more {
+		for _, l := range x.labels {
 			v, err := l.value(r)
 			if err != nil {
 				return dropped, err
 			}
-			s.label(l.name, v)
+			s.writeLabel(l.name, v)
 		}
-		if err := s.value("1"); err != nil {
+		if err := s.writeValue("1"); err != nil {
 			return dropped, err
 		}
 		t.shown++
 	}
-	t.leave(tooMany, dropped)
+	t.addLeftOut(overMaxSeries, dropped)
 	return dropped, nil
 }
 
-// family begins a family of gauges.
+// writeFamily begins a family of gauges.
 // https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
-func family(w *bufio.Writer, name, help string) {
+func writeFamily(w *bufio.Writer, name, help string) {
 	for _, s := range []string{"# HELP ", name, " ", help, "\n# TYPE ", name, " gauge\n"} {
 		_, _ = w.WriteString(s) // a bufio.Writer keeps its error
 	}
@@ -202,8 +202,8 @@ func family(w *bufio.Writer, name, help string) {
 
 // A sample is a line that is being written.
 type sample struct {
-	w     *bufio.Writer
-	begun bool
+	w         *bufio.Writer
+	hasLabels bool
 }
 
 func newSample(w *bufio.Writer, name string) sample {
@@ -211,24 +211,24 @@ func newSample(w *bufio.Writer, name string) sample {
 	return sample{w: w}
 }
 
-func (s *sample) label(name, value string) {
-	if s.begun {
+func (s *sample) writeLabel(name, value string) {
+	if s.hasLabels {
 		_ = s.w.WriteByte(',')
 	} else {
 		_ = s.w.WriteByte('{')
 	}
-	s.begun = true
+	s.hasLabels = true
 	_, _ = s.w.WriteString(name)
 	_, _ = s.w.WriteString(`="`)
-	_, _ = escapes.WriteString(s.w, strings.ToValidUTF8(value, "\uFFFD"))
+	_, _ = labelEscaper.WriteString(s.w, strings.ToValidUTF8(value, "\uFFFD"))
 	_ = s.w.WriteByte('"')
 }
 
-// escapes is what a label's value cannot have as it is.
-var escapes = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
+// labelEscaper is what a label's value cannot have as it is.
+var labelEscaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 
-// value ends the line. Its error is that of any of the line's writes.
-func (s *sample) value(v string) error {
+// writeValue ends the line. Its error is that of any of the line's writes.
+func (s *sample) writeValue(v string) error {
 	_, _ = s.w.WriteString("} ")
 	_, _ = s.w.WriteString(v)
 	return s.w.WriteByte('\n')

@@ -20,11 +20,11 @@ import (
 
 // shelves is a store with what a scrape may meet: names in other scripts, quotes, newlines, bytes that are no text, kinds
 // that have no state, several values.
-func shelves() *shelf {
+func shelves() *memoryStore {
 	volume := func(r *inventory.Resource) {
 		r.Kind, r.Type, r.State, r.Name = "ec2_volume", "gp3", "in-use", "disk\xff"
 	}
-	return &shelf{
+	return &memoryStore{
 		targets: []inventory.Coverage{
 			target("prod", "us-east-1", "ec2_instance", noon), target("prod", "us-west-1", "ec2_instance", noon.Add(-1500e6)),
 			target("prod", "us-east-1", "ec2_volume", noon), target("dev", "us-east-1", "ec2_vpc", noon),
@@ -72,7 +72,7 @@ collector_inventory_series_dropped{kind="ec2_volume"} 1
 `
 
 func TestExposition(t *testing.T) {
-	hs, w := shown(t, shelves(), defaults(func(o *outputs.Prometheus) {
+	hs, w := openServed(t, shelves(), defaults(func(o *outputs.Prometheus) {
 		inventoryOptions(o)
 		o.MaxSeries = 3
 	}))
@@ -92,7 +92,7 @@ func TestExposition(t *testing.T) {
 			t.Errorf("Accept %q: got\n%s\nwant\n%s", c.accept, body, golden+c.end)
 		}
 	}
-	if w.logged() != 1 || !strings.Contains(w.log.String(), "why=max_series resources=1 shown=3") {
+	if w.loggedLines() != 1 || !strings.Contains(w.log.String(), "why=max_series resources=1 shown=3") {
 		t.Errorf("what is left out is logged once; the log says:\n%s", w.log.String())
 	}
 	if got := w.answers[0]; got != "prometheus 3 map[max_series:1]" {
@@ -127,7 +127,7 @@ func TestExpositionPassesPromtool(t *testing.T) {
 	if err != nil {
 		t.Skip("SKIPPED, NOT PASSED: promtool is not installed (Debian: apt-get install prometheus); the metrics were not linted")
 	}
-	hs, _ := shown(t, shelves(), defaults(inventoryOptions))
+	hs, _ := openServed(t, shelves(), defaults(inventoryOptions))
 	cmd := exec.CommandContext(t.Context(), tool, "check", "metrics")
 	cmd.Stdin = ask(hs[metricsPath]).Body
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
@@ -167,7 +167,7 @@ func TestPrometheusOptions(t *testing.T) {
 
 // A crowd is a store of as many instances as one likes, made as they are asked for.
 type crowd struct {
-	shelf
+	memoryStore
 	n int
 }
 
@@ -190,7 +190,7 @@ func BenchmarkShown(b *testing.B) {
 	if testing.Short() {
 		n /= 10
 	}
-	store := &crowd{shelf{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}, n}
+	store := &crowd{memoryStore{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}, n}
 	for name, o := range map[string]any{
 		"prometheus": defaults(func(o *outputs.Prometheus) {
 			o.MaxSeries, o.Labels = 100_000, map[string]string{"team": "tags.team", "vpc": "tags.vpc"}
@@ -199,7 +199,7 @@ func BenchmarkShown(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			s := outputs.NewSet(outputs.Types, outputs.Deps{Store: store})
-			f, err := s.Open(b.Context(), shownSpecs(o))
+			f, err := s.Open(b.Context(), servedSpecs(o))
 			if err != nil {
 				b.Fatal(err)
 			}

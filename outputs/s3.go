@@ -46,10 +46,10 @@ type S3 struct {
 }
 
 const (
-	jsonlFormat   = "jsonl"
-	parquetFormat = "parquet"
-	gzipFormat    = "gzip"
-	maxObject     = 64 << 20
+	jsonlFormat     = "jsonl"
+	parquetFormat   = "parquet"
+	gzipCompression = "gzip"
+	maxObjectBytes  = 64 << 20
 )
 
 func s3Defaults() any {
@@ -57,24 +57,24 @@ func s3Defaults() any {
 		Batching:    Batching{MaxRecords: 100_000, MaxBytes: 32 << 20, MaxWait: config.Duration(time.Minute)},
 		Key:         "account_id={account_id}/region={region}/date={date}",
 		Format:      jsonlFormat,
-		Compression: gzipFormat,
+		Compression: gzipCompression,
 		Timeout:     config.Duration(time.Minute),
 	}
 }
 
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and what older buckets and other stores allow.
-var bucketForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$`)
+var bucketPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$`)
 
 // Validate reports everything that is wrong.
 func (o *S3) Validate() error {
-	errs := o.Batching.wrong()
+	errs := o.Batching.batchingErrors()
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	switch {
 	case o.Bucket == "":
 		wrong("bucket: is needed: the bucket's name")
 	case strings.HasPrefix(o.Bucket, "s3://"):
 		wrong("bucket: is a name alone: what follows the bucket belongs into prefix")
-	case !strings.HasPrefix(o.Bucket, "arn:") && !bucketForm.MatchString(o.Bucket): // an access point's ARN stands for a bucket
+	case !strings.HasPrefix(o.Bucket, "arn:") && !bucketPattern.MatchString(o.Bucket): // an access point's ARN stands for a bucket
 		wrong("bucket: %q is no name of a bucket", o.Bucket)
 	}
 	if _, err := parseKey(o.Key); err != nil {
@@ -83,10 +83,10 @@ func (o *S3) Validate() error {
 	if o.Format != jsonlFormat && o.Format != parquetFormat {
 		wrong("format: %q is neither %s nor %s", o.Format, jsonlFormat, parquetFormat)
 	}
-	if !slices.Contains([]string{gzipFormat, zstdFiles, noCompression}, o.Compression) {
-		wrong("compression: %q is not %s, %s or %s", o.Compression, gzipFormat, zstdFiles, noCompression)
+	if !slices.Contains([]string{gzipCompression, zstdCompression, noCompression}, o.Compression) {
+		wrong("compression: %q is not %s, %s or %s", o.Compression, gzipCompression, zstdCompression, noCompression)
 	}
-	if o.MaxBytes > maxObject {
+	if o.MaxBytes > maxObjectBytes {
 		wrong("max_bytes: %s is more than 64MiB, the most that is sent in one piece", o.MaxBytes)
 	}
 	if o.Endpoint != "" {
@@ -164,15 +164,15 @@ func openS3(ctx context.Context, options any, d Deps) (Output, error) {
 		return nil, err
 	}
 	if cfg.HTTPClient == nil || o.TLS != (ClientTLS{}) {
-		cfg.HTTPClient = &http.Client{Transport: c.tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		cfg.HTTPClient = &http.Client{Transport: c.transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
 	put, err := newPutter(ctx, o, cfg)
 	if err != nil {
 		return nil, err
 	}
 	return &s3Output{
-		put: put, http: c, credentials: cfg.Credentials, bucket: o.Bucket, prefix: strings.Trim(o.Prefix, "/"), region: cfg.Region, sse: o.SSE,
-		key: key, form: o.form(), timeout: time.Duration(o.Timeout), turn: make(turn, 1), there: map[string]bool{},
+		putter: put, http: c, credentials: cfg.Credentials, bucket: o.Bucket, prefix: strings.Trim(o.Prefix, "/"), region: cfg.Region, sse: o.SSE,
+		keyTemplate: key, format: o.objectFormat(), timeout: time.Duration(o.Timeout), sendMu: make(contextMutex, 1), uploaded: map[string]bool{},
 	}, nil
 }
 
@@ -190,19 +190,19 @@ func (o *S3) aws(ctx context.Context, d Deps) (aws.Config, error) {
 }
 
 // An objectForm is how an object's bytes are written and what they are called.
-type objectForm struct {
+type objectFormat struct {
 	suffix, contentType string
 	new                 func() (objectWriter, error)
 }
 
-func (o *S3) form() objectForm {
+func (o *S3) objectFormat() objectFormat {
 	switch {
 	case o.Format == parquetFormat:
-		return objectForm{".parquet", "application/vnd.apache.parquet", newParquetObjects}
-	case o.Compression == gzipFormat:
-		return objectForm{".jsonl.gz", "application/gzip", newGzipObjects}
-	case o.Compression == zstdFiles:
-		return objectForm{".jsonl.zst", "application/zstd", newZstdObjects}
+		return objectFormat{".parquet", "application/vnd.apache.parquet", newParquetWriter}
+	case o.Compression == gzipCompression:
+		return objectFormat{".jsonl.gz", "application/gzip", newGzipWriter}
+	case o.Compression == zstdCompression:
+		return objectFormat{".jsonl.zst", "application/zstd", newZstdWriter}
 	}
-	return objectForm{".jsonl", "application/x-ndjson", newPlainObjects}
+	return objectFormat{".jsonl", "application/x-ndjson", newPlainWriter}
 }

@@ -185,7 +185,7 @@ func openS3(t *testing.T, url string, set func(*outputs.S3)) outputs.Output {
 func TestS3Remote(t *testing.T) {
 	outputstest.RunRemote(t, outputstest.Remote{
 		Type: s3Type(), TLS: true, Unordered: true,
-		Serve: func(t *testing.T, w *outputstest.Wire) outputstest.Receiver {
+		Serve: func(t *testing.T, w *outputstest.FaultyListener) outputstest.Receiver {
 			b := newBucket(t)
 			s := &httptest.Server{Listener: w, Config: &http.Server{Handler: b, ErrorLog: log.New(io.Discard, "", 0)}}
 			s.Start()

@@ -10,24 +10,24 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// explain is what the store's answer to a PutObject means for the batch, and what a person can do.
+// explainError is what the store's answer to a PutObject means for the batch, and what a person can do.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-func (o *s3Output) explain(err error) error {
+func (o *s3Output) explainError(err error) error {
 	var answered *s3Error
 	if !errors.As(err, &answered) {
 		if record.CodeOf(err) == "" && record.ReasonOf(err) == record.Network {
-			return o.http.unreachable(err)
+			return o.http.explainTransportError(err)
 		}
 		return err // of the credentials: it says what there is to say
 	}
 	status := answered.Status
-	said := errors.New(record.Brief(err))
+	said := errors.New(record.ErrorSummary(err))
 	fault := func(r record.Reason, hint string) error { return &record.Fault{Reason: r, Hint: hint, Err: said} }
 	switch answered.Code {
 	case "NoSuchBucket":
 		return fault(record.Other, "make the bucket, or correct bucket, region or endpoint")
 	case "PermanentRedirect", "TemporaryRedirect", "MovedPermanently", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":
-		return fault(record.Other, "the bucket is in another region than "+o.region+": "+answered.elsewhere())
+		return fault(record.Other, "the bucket is in another region than "+o.region+": "+answered.regionHint())
 	case "AccessDenied", "AllAccessDisabled", "Forbidden":
 		hint := fmt.Sprintf("allow s3:PutObject on arn:aws:s3:::%s/*, in the identity's policy and in the bucket's", o.bucket)
 		if o.sse != "" && o.sse != "AES256" {
@@ -58,21 +58,21 @@ func (o *s3Output) explain(err error) error {
 	case status == http.StatusRequestEntityTooLarge: // a proxy's answer has no code
 		return fmt.Errorf("%w: %w", ErrRefused, said)
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
-		return o.http.later(answered.Response, fault(record.Throttling, "the store takes no more for now; it is tried again"))
+		return o.http.withRetryAfter(answered.Response, fault(record.Throttling, "the store takes no more for now; it is tried again"))
 	case status == http.StatusInternalServerError:
-		return o.http.later(answered.Response, &record.Fault{Reason: record.Other, Hint: "the store is in trouble; it is tried again", Err: fmt.Errorf("%w: %w", ErrReceiverFailed, said)})
+		return o.http.withRetryAfter(answered.Response, &record.Fault{Reason: record.Other, Hint: "the store is in trouble; it is tried again", Err: fmt.Errorf("%w: %w", ErrReceiverFailed, said)})
 	case status >= 500:
 		return fault(record.Other, "the store is in trouble; it is tried again")
 	}
 	return fault(record.BadAnswer, "is endpoint an S3 API? Check bucket, endpoint and path_style")
 }
 
-var expecting = regexp.MustCompile(`expecting '([a-z0-9-]+)'`)
+var expectedRegion = regexp.MustCompile(`expecting '([a-z0-9-]+)'`)
 
-// elsewhere is where the store says that the bucket is.
-func (e *s3Error) elsewhere() string {
+// regionHint is where the store says that the bucket is.
+func (e *s3Error) regionHint() string {
 	region := cmp.Or(e.Response.Header.Get("X-Amz-Bucket-Region"), e.Region)
-	if m := expecting.FindStringSubmatch(e.Message); region == "" && m != nil {
+	if m := expectedRegion.FindStringSubmatch(e.Message); region == "" && m != nil {
 		region = m[1]
 	}
 	if region == "" {

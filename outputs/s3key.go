@@ -13,8 +13,8 @@ import (
 // keyFields is what an object's key can be made of.
 var keyFields = []string{"account", "account_id", "partition", "region", "kind", "date", "run"}
 
-// unknownValue stands in a key where a line does not say: Hive's own word for NULL in a partition.
-const unknownValue = "__HIVE_DEFAULT_PARTITION__"
+// nullPartition stands in a key where a line does not say: Hive's own word for NULL in a partition.
+const nullPartition = "__HIVE_DEFAULT_PARTITION__"
 
 // A keyTemplate is a key with the names of fields in braces, taken apart.
 type keyTemplate []keyPart
@@ -47,44 +47,44 @@ func parseKey(s string) (keyTemplate, error) {
 }
 
 // A place is what a line says of where it belongs.
-type place struct {
+type spoolHarness struct {
 	account, accountID, partition, region, kind, run string
 	at                                               time.Time
 }
 
-func (t keyTemplate) of(p place) string {
+func (t keyTemplate) render(p spoolHarness) string {
 	var b strings.Builder
 	for _, part := range t {
 		b.WriteString(part.text)
 		switch part.field {
 		case "":
 		case "account":
-			keyValue(&b, p.account)
+			writeKeyValue(&b, p.account)
 		case "account_id":
-			keyValue(&b, p.accountID)
+			writeKeyValue(&b, p.accountID)
 		case "partition":
-			keyValue(&b, p.partition)
+			writeKeyValue(&b, p.partition)
 		case "region":
-			keyValue(&b, p.region)
+			writeKeyValue(&b, p.region)
 		case "kind":
-			keyValue(&b, p.kind)
+			writeKeyValue(&b, p.kind)
 		case "run":
-			keyValue(&b, p.run)
+			writeKeyValue(&b, p.run)
 		case "date":
 			date := ""
 			if !p.at.IsZero() {
 				date = p.at.UTC().Format(time.DateOnly)
 			}
-			keyValue(&b, date)
+			writeKeyValue(&b, date)
 		}
 	}
 	return b.String()
 }
 
-// keyValue writes a value as Hive does: what could end it, or be read as something else by a store, is written %XX.
-func keyValue(b *strings.Builder, v string) {
+// writeKeyValue writes a value as Hive does: what could end it, or be read as something else by a store, is written %XX.
+func writeKeyValue(b *strings.Builder, v string) {
 	if v == "" {
-		v = unknownValue
+		v = nullPartition
 	}
 	dots := strings.Trim(v, ".") == "" // "." and ".." are folders to some stores
 	for i := range len(v) {
@@ -97,8 +97,8 @@ func keyValue(b *strings.Builder, v string) {
 	}
 }
 
-// placeOf reads no more of a line than it needs. The end of a target says neither account id nor time: its time is the run's.
-func placeOf(line []byte) (place, error) {
+// locationOf reads no more of a line than it needs. The end of a target says neither account id nor time: its time is the run's.
+func locationOf(line []byte) (spoolHarness, error) {
 	type envelope struct {
 		Kind        string    `json:"kind"`
 		Account     string    `json:"account"`
@@ -115,7 +115,7 @@ func placeOf(line []byte) (place, error) {
 		Of     *envelope `json:"record"`
 	}
 	if err := json.Unmarshal(line, &l); err != nil {
-		return place{}, fmt.Errorf("a line that is no record: %w: %.100q", err, line)
+		return spoolHarness{}, fmt.Errorf("a line that is no record: %w: %.100q", err, line)
 	}
 	e, at := l.envelope, l.CollectedAt
 	if l.Change != "" {
@@ -129,5 +129,5 @@ func placeOf(line []byte) (place, error) {
 			at = ulid.Time(id.Time())
 		}
 	}
-	return place{e.Account, e.AccountID, e.Partition, e.Region, e.Kind, e.Run, at}, nil
+	return spoolHarness{e.Account, e.AccountID, e.Partition, e.Region, e.Kind, e.Run, at}, nil
 }

@@ -18,53 +18,53 @@ type objectWriter interface {
 	write(to *bytes.Buffer, lines [][]byte) error
 }
 
-type plainObjects struct{}
+type plainWriter struct{}
 
-func newPlainObjects() (objectWriter, error) { return plainObjects{}, nil }
+func newPlainWriter() (objectWriter, error) { return plainWriter{}, nil }
 
-func (plainObjects) write(to *bytes.Buffer, lines [][]byte) error {
+func (plainWriter) write(to *bytes.Buffer, lines [][]byte) error {
 	for _, l := range lines {
 		to.Write(l)
 	}
 	return nil
 }
 
-// compressedObjects is gzip or zstd.
-type compressedObjects struct {
-	c interface {
+// compressedWriter is gzip or zstd.
+type compressedWriter struct {
+	encoder interface {
 		io.WriteCloser
 		Reset(io.Writer)
 	}
 }
 
-func newGzipObjects() (objectWriter, error) { return compressedObjects{gzip.NewWriter(nil)}, nil }
+func newGzipWriter() (objectWriter, error) { return compressedWriter{gzip.NewWriter(nil)}, nil }
 
-func newZstdObjects() (objectWriter, error) {
+func newZstdWriter() (objectWriter, error) {
 	c, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true))
-	return compressedObjects{c}, err
+	return compressedWriter{c}, err
 }
 
-func (w compressedObjects) write(to *bytes.Buffer, lines [][]byte) error {
-	w.c.Reset(to)
+func (w compressedWriter) write(to *bytes.Buffer, lines [][]byte) error {
+	w.encoder.Reset(to)
 	for _, l := range lines {
-		if _, err := w.c.Write(l); err != nil {
+		if _, err := w.encoder.Write(l); err != nil {
 			return err
 		}
 	}
-	return w.c.Close()
+	return w.encoder.Close()
 }
 
-type parquetObjects struct {
-	w *parquet.Writer[parquet.Delivery]
+type parquetWriter struct {
+	writer *parquet.Writer[parquet.Delivery]
 }
 
-func newParquetObjects() (objectWriter, error) {
+func newParquetWriter() (objectWriter, error) {
 	w, err := parquet.NewWriter[parquet.Delivery](io.Discard)
-	return parquetObjects{w}, err
+	return parquetWriter{w}, err
 }
 
-func (p parquetObjects) write(to *bytes.Buffer, lines [][]byte) error {
-	p.w.Reset(to)
+func (p parquetWriter) write(to *bytes.Buffer, lines [][]byte) error {
+	p.writer.Reset(to)
 	for _, raw := range lines {
 		l, err := parseLine(raw)
 		if err != nil {
@@ -74,11 +74,11 @@ func (p parquetObjects) write(to *bytes.Buffer, lines [][]byte) error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}
-		if err := p.w.Write(d); err != nil {
+		if err := p.writer.Write(d); err != nil {
 			return err
 		}
 	}
-	return p.w.Close()
+	return p.writer.Close()
 }
 
 // deliveryOf is a line as a row. Its state and type are those that the store would have.

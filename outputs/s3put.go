@@ -28,12 +28,12 @@ import (
 // A putter puts objects into a bucket. Where to and how it is signed are the SDK's; the request is one of our own, because the
 // SDK's client links all of its hundred operations, five megabytes, wherever one is used.
 type putter struct {
-	to              *url.URL // the bucket
+	bucketURL       *url.URL // the bucket
 	region, service string   // that requests are signed for
 	header          http.Header
 	credentials     aws.CredentialsProvider
 	client          aws.HTTPClient
-	sign            *v4.Signer
+	signer          *v4.Signer
 	skew            atomic.Int64 // how far the store's clock is ahead of ours, once it complained
 }
 
@@ -60,7 +60,7 @@ func newPutter(ctx context.Context, o *S3, cfg aws.Config) (*putter, error) {
 	if len(ways) == 0 || ways[0].SchemeID != "sigv4" {
 		return nil, fmt.Errorf("bucket: %s is signed for in a way that this output does not know: directory buckets and multi-region access points are not supported", o.Bucket)
 	}
-	p := &putter{to: &at.URI, region: cfg.Region, service: "s3", header: http.Header{"User-Agent": {"aws-collector"}}, credentials: cfg.Credentials, client: cfg.HTTPClient}
+	p := &putter{bucketURL: &at.URI, region: cfg.Region, service: "s3", header: http.Header{"User-Agent": {"aws-collector"}}, credentials: cfg.Credentials, client: cfg.HTTPClient}
 	if r, ok := smithyhttp.GetSigV4SigningRegion(&ways[0].SignerProperties); ok {
 		p.region = r
 	}
@@ -75,7 +75,7 @@ func newPutter(ctx context.Context, o *S3, cfg aws.Config) (*putter, error) {
 			p.header.Set(name, value)
 		}
 	}
-	p.sign = v4.NewSigner(func(so *v4.SignerOptions) { so.DisableURIPathEscaping = true }) // S3's way: the path is signed as it is sent
+	p.signer = v4.NewSigner(func(so *v4.SignerOptions) { so.DisableURIPathEscaping = true }) // S3's way: the path is signed as it is sent
 	return p, nil
 }
 
@@ -118,9 +118,9 @@ func endpointSettings(ctx context.Context, cfg aws.Config) (fips, dual bool, bas
 
 // put sends an object. Its error is an [*s3Error] where the store answered.
 func (p *putter) put(ctx context.Context, key, contentType string, body []byte) error {
-	to := *p.to
+	to := *p.bucketURL
 	to.Path = strings.TrimSuffix(to.Path, "/") + "/" + key
-	to.RawPath = strings.TrimSuffix(p.to.EscapedPath(), "/") + "/" + httpbinding.EscapePath(key, false)
+	to.RawPath = strings.TrimSuffix(p.bucketURL.EscapedPath(), "/") + "/" + httpbinding.EscapePath(key, false)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPut, to.String(), bytes.NewReader(body))
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ func (p *putter) put(ctx context.Context, key, contentType string, body []byte) 
 		return err
 	}
 	now := time.Now().Add(time.Duration(p.skew.Load()))
-	if err := p.sign.SignHTTP(ctx, c, req, payload, p.service, p.region, now); err != nil {
+	if err := p.signer.SignHTTP(ctx, c, req, payload, p.service, p.region, now); err != nil {
 		return fmt.Errorf("sign: %w", err)
 	}
 	req.Header["Idempotency-Key"] = []string{} // net/http may try it again on a new connection; it is neither signed nor sent
@@ -144,7 +144,7 @@ func (p *putter) put(ctx context.Context, key, contentType string, body []byte) 
 	if err != nil {
 		return err
 	}
-	answer, err := readAnswer(resp)
+	answer, err := readResponse(resp)
 	if err != nil {
 		return err
 	}

@@ -20,41 +20,41 @@ import (
 // s3Output writes an object for each part of a batch that belongs under one key. An object is named by its content, so that
 // a batch that is sent again writes the same objects again.
 type s3Output struct {
-	put            *putter
+	putter         *putter
 	http           *httpClient // for TLS, and for what an error of the way there means
 	credentials    aws.CredentialsProvider
 	bucket, prefix string
 	region, sse    string
-	key            keyTemplate
-	form           objectForm
+	keyTemplate    keyTemplate
+	format         objectFormat
 	timeout        time.Duration
 
-	turn    turn
+	sendMu  contextMutex
 	closed  bool
 	writers []objectWriter // that rest
 
-	mu    sync.Mutex
-	there map[string]bool // objects of Sends that failed, which arrived all the same
+	uploadedMu sync.Mutex
+	uploaded   map[string]bool // objects of Sends that failed, which arrived all the same
 }
 
-// uploads is how many objects of a batch are on their way at once: a small object is all latency.
-const uploads = 4
+// maxUploads is how many objects of a batch are on their way at once: a small object is all latency.
+const maxUploads = 4
 
 // Send returns when every object is in the bucket.
 func (o *s3Output) Send(ctx context.Context, b Batch) error {
-	if err := o.turn.take(ctx); err != nil {
+	if err := o.sendMu.lock(ctx); err != nil {
 		return err
 	}
-	defer o.turn.give()
+	defer o.sendMu.unlock()
 	if o.closed {
 		return ErrClosed
 	}
-	objects, err := o.cut(b.Lines)
+	objects, err := o.split(b.Lines)
 	if err != nil {
 		return err
 	}
-	for len(o.writers) < min(uploads, len(objects)) {
-		w, err := o.form.new()
+	for len(o.writers) < min(maxUploads, len(objects)) {
+		w, err := o.format.new()
 		if err != nil {
 			return err
 		}
@@ -64,7 +64,7 @@ func (o *s3Output) Send(ctx context.Context, b Batch) error {
 	var failed error
 	var once sync.Once
 	var wg sync.WaitGroup
-	for i := range min(uploads, len(objects)) {
+	for i := range min(maxUploads, len(objects)) {
 		w := o.writers[i]
 		wg.Go(func() {
 			for obj := range next {
@@ -91,7 +91,7 @@ feeding:
 		failed = ctx.Err()
 	}
 	if failed == nil {
-		clear(o.there)
+		clear(o.uploaded)
 	}
 	return failed
 }
@@ -103,16 +103,16 @@ type object struct {
 	lines  [][]byte  // borrowed
 }
 
-// cut sorts a batch's lines by where they belong, in the order of their coming.
-func (o *s3Output) cut(lines []byte) ([]*object, error) {
+// split sorts a batch's lines by where they belong, in the order of their coming.
+func (o *s3Output) split(lines []byte) ([]*object, error) {
 	var all []*object
 	by := map[string]*object{}
 	for line := range bytes.Lines(lines) {
-		p, err := placeOf(line)
+		p, err := locationOf(line)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 		}
-		folder := o.key.of(p)
+		folder := o.keyTemplate.render(p)
 		obj := by[folder]
 		if obj == nil {
 			obj = &object{folder: folder, at: p.at}
@@ -123,13 +123,13 @@ func (o *s3Output) cut(lines []byte) ([]*object, error) {
 	return all, nil
 }
 
-// name is the object's key: by time, so that a listing is in the order of collecting, then by content.
-func (o *s3Output) name(obj *object) string {
+// objectKey is the object's key: by time, so that a listing is in the order of collecting, then by content.
+func (o *s3Output) objectKey(obj *object) string {
 	h := sha256.New()
 	for _, l := range obj.lines {
 		h.Write(l)
 	}
-	name := hex.EncodeToString(h.Sum(nil)[:12]) + o.form.suffix
+	name := hex.EncodeToString(h.Sum(nil)[:12]) + o.format.suffix
 	if !obj.at.IsZero() {
 		name = obj.at.UTC().Format("20060102T150405Z") + "-" + name
 	}
@@ -139,8 +139,8 @@ func (o *s3Output) name(obj *object) string {
 // upload puts an object, unless it arrived in an earlier try. One that is all there is of a batch is put in any case: a spool
 // may want to know whether the store takes anything now.
 func (o *s3Output) upload(ctx context.Context, w objectWriter, obj *object, only bool) error {
-	key := o.name(obj)
-	if !only && o.arrived(key, false) {
+	key := o.objectKey(obj)
+	if !only && o.isUploaded(key, false) {
 		return nil
 	}
 	body := new(bytes.Buffer) // its own: a transport may read it yet when a cancelled request has returned
@@ -151,37 +151,37 @@ func (o *s3Output) upload(ctx context.Context, w objectWriter, obj *object, only
 		Hint: "the store is slow or out of reach: raise timeout, or make batches smaller"}
 	within, cancel := context.WithTimeoutCause(ctx, o.timeout, late)
 	defer cancel()
-	err := o.put.put(within, key, o.form.contentType, body.Bytes())
+	err := o.putter.put(within, key, o.format.contentType, body.Bytes())
 	switch {
 	case err == nil:
-		o.arrived(key, true)
+		o.isUploaded(key, true)
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case within.Err() != nil:
 		err = late
 	default:
-		err = o.explain(err)
+		err = o.explainError(err)
 	}
 	return fmt.Errorf("put s3://%s/%s: %w", o.bucket, key, err)
 }
 
-// arrived reports whether an object came through in an earlier try, or notes that it did.
-func (o *s3Output) arrived(key string, note bool) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+// isUploaded reports whether an object came through in an earlier try, or notes that it did.
+func (o *s3Output) isUploaded(key string, note bool) bool {
+	o.uploadedMu.Lock()
+	defer o.uploadedMu.Unlock()
 	if note {
-		o.there[key] = true
+		o.uploaded[key] = true
 	}
-	return o.there[key]
+	return o.uploaded[key]
 }
 
 // Flush has nothing to wait for: the store has answered when Send returns.
 func (o *s3Output) Flush(ctx context.Context) error {
-	if err := o.turn.take(ctx); err != nil {
+	if err := o.sendMu.lock(ctx); err != nil {
 		return err
 	}
-	defer o.turn.give()
+	defer o.sendMu.unlock()
 	if o.closed {
 		return ErrClosed
 	}
@@ -190,11 +190,11 @@ func (o *s3Output) Flush(ctx context.Context) error {
 
 func (o *s3Output) Close(ctx context.Context) error {
 	defer o.http.close()
-	if err := o.turn.take(ctx); err != nil {
+	if err := o.sendMu.lock(ctx); err != nil {
 		return err
 	}
-	defer o.turn.give()
+	defer o.sendMu.unlock()
 	o.closed = true
-	o.writers, o.there = nil, map[string]bool{}
+	o.writers, o.uploaded = nil, map[string]bool{}
 	return nil
 }

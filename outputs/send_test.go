@@ -19,13 +19,13 @@ import (
 )
 
 // A shelf is an output that keeps what it has, for tests of what it is sent.
-type shelf struct {
+type memoryStore struct {
 	mu    sync.Mutex
 	lines bytes.Buffer
 	fails error
 }
 
-func (s *shelf) Send(_ context.Context, b Batch) error {
+func (s *memoryStore) Send(_ context.Context, b Batch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fails != nil {
@@ -34,11 +34,11 @@ func (s *shelf) Send(_ context.Context, b Batch) error {
 	s.lines.Write(b.Lines)
 	return nil
 }
-func (*shelf) Flush(context.Context) error { return nil }
-func (*shelf) Close(context.Context) error { return nil }
+func (*memoryStore) Flush(context.Context) error { return nil }
+func (*memoryStore) Close(context.Context) error { return nil }
 
 // has is the ids that arrived, a change with what it is before, an end of a target as its state and number of records.
-func (s *shelf) has(t *testing.T) string {
+func (s *memoryStore) has(t *testing.T) string {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,21 +62,21 @@ func (s *shelf) has(t *testing.T) string {
 // A store of nothing but changes.
 type changesOnly struct {
 	inventory.Reader
-	*happened
+	*fakeChanges
 }
 
 func (c changesOnly) Changes(ctx context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
-	return c.happened.Changes(ctx, q, after)
+	return c.fakeChanges.Changes(ctx, q, after)
 }
 
 func (c changesOnly) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error] {
-	return c.happened.Targets(ctx)
+	return c.fakeChanges.Targets(ctx)
 }
 
 func TestSend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h, dir := new(happened), t.TempDir()
-		shelves := map[string]*shelf{"records": {}, "changes": {}, "both": {}, "spooled": {}}
+		h, dir := new(fakeChanges), t.TempDir()
+		shelves := map[string]*memoryStore{"records": {}, "changes": {}, "both": {}, "spooled": {}}
 		types := []Type{{Name: "shelf", Options: func() any { return &Common{} }, Direct: true, Key: func(o any) string { return o.(*Common).Name },
 			Open: func(_ context.Context, o any, _ Deps) (Output, error) { return shelves[o.(*Common).Name], nil }}}
 		open := func(deps Deps, edit func(*Common)) (*Set, *Fan) {
@@ -96,7 +96,7 @@ func TestSend(t *testing.T) {
 			return set, fan
 		}
 		var log bytes.Buffer
-		deps := Deps{Store: changesOnly{nil, h}, Cursors: filepath.Join(dir, "cursors"), Spools: filepath.Join(dir, "spools"), Log: slog.New(slog.NewTextHandler(&log, nil))}
+		deps := Deps{Store: changesOnly{nil, h}, CursorDir: filepath.Join(dir, "cursors"), SpoolDir: filepath.Join(dir, "spools"), Log: slog.New(slog.NewTextHandler(&log, nil))}
 		want := func(step string, ids map[string]string) {
 			t.Helper()
 			for name, s := range shelves {
@@ -124,7 +124,7 @@ func TestSend(t *testing.T) {
 
 		// A reload with a filter: what it leaves out is not counted at the end of the target, and is no loss; the feeds go on.
 		var specs []Spec
-		for _, m := range fan.members {
+		for _, m := range fan.outputs {
 			c := *m.options.(*Common)
 			c.Where = "state=running"
 			specs = append(specs, Spec{Type: "shelf", Options: &c})
@@ -171,7 +171,7 @@ func TestSend(t *testing.T) {
 }
 
 func TestSendNeedsStore(t *testing.T) {
-	types := []Type{{Name: "shelf", Options: func() any { return &Common{} }, Direct: true, Open: func(context.Context, any, Deps) (Output, error) { return &shelf{}, nil }}}
+	types := []Type{{Name: "shelf", Options: func() any { return &Common{} }, Direct: true, Open: func(context.Context, any, Deps) (Output, error) { return &memoryStore{}, nil }}}
 	_, err := NewSet(types, Deps{}).Open(t.Context(), []Spec{{Type: "shelf", Options: &Common{Send: sendChanges}, Line: 7}})
 	if err == nil || !strings.Contains(err.Error(), "line 7: output shelf: send: changes are read from the store, and there is none") {
 		t.Errorf("%v", err)
@@ -180,7 +180,7 @@ func TestSendNeedsStore(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "cursors"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	deps := Deps{Store: changesOnly{nil, new(happened)}, Cursors: filepath.Join(dir, "cursors")}
+	deps := Deps{Store: changesOnly{nil, new(fakeChanges)}, CursorDir: filepath.Join(dir, "cursors")}
 	if _, err = NewSet(types, deps).Open(t.Context(), []Spec{{Type: "shelf", Options: &Common{Send: sendChanges}}}); err == nil {
 		t.Error("cursors are to be in a file")
 	}

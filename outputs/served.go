@@ -29,17 +29,17 @@ type Served struct {
 	Handler http.Handler
 }
 
-// Serving is the options that every output has which is asked, and sent nothing.
-type Serving struct {
+// ServedOptions is the options that every output has which is asked, and sent nothing.
+type ServedOptions struct {
 	Where  string          `yaml:"where" doc:"Only what satisfies this condition, as 'state=running and tags.env=prod': the language of collector list --where."`
 	MaxAge config.Duration `yaml:"max_age" doc:"Answer with an error once nothing of these kinds was listed in full for so long, as 2h; 0: what was remembered last is good, however old."`
 }
 
 // NeedsStore says to config that these outputs are nothing without a store, whatever their options.
-func (*Serving) NeedsStore() (option, value string, needs bool) { return "", "", true }
+func (*ServedOptions) NeedsStore() (option, value string, needs bool) { return "", "", true }
 
-func (s *Serving) validate() (errs []error) {
-	if _, err := s.where(); err != nil {
+func (s *ServedOptions) validate() (errs []error) {
+	if _, err := s.parseWhere(); err != nil {
 		errs = append(errs, err)
 	}
 	if s.MaxAge < 0 {
@@ -48,8 +48,8 @@ func (s *Serving) validate() (errs []error) {
 	return errs
 }
 
-// where parses the condition, whose ages are taken from now.
-func (s *Serving) where() (*inventory.Where, error) {
+// parseWhere parses the condition, whose ages are taken from now.
+func (s *ServedOptions) parseWhere() (*inventory.Where, error) {
 	if s.Where == "" {
 		return nil, nil
 	}
@@ -67,50 +67,50 @@ var errNoStore = &record.Fault{
 }
 
 // A served output as a fan holds it.
-type served struct {
+type mountedOutput struct {
 	name    string
 	handler http.Handler
 }
 
-// serve adds an output that is asked to a fan. s.change is held.
-func (s *Set) serve(f *Fan, t Type, sp Spec, name string) error {
+// mount adds an output that is asked to a fan. s.change is held.
+func (s *Set) mount(f *Fan, t Type, sp Spec, name string) error {
 	if s.deps.Store == nil {
 		return errNoStore
 	}
 	d := s.deps
-	d.Log = concealerOf(sp.Hidden).log(d.Log)
+	d.Log = newRedactor(sp.Hidden).wrapLogger(d.Log)
 	o, err := t.Serve(name, sp.Options, d)
 	if err != nil {
 		return err
 	}
-	if f.served == nil {
-		f.served = map[string]served{}
+	if f.mounted == nil {
+		f.mounted = map[string]mountedOutput{}
 	}
-	f.served[o.Path] = served{name, o.Handler}
+	f.mounted[o.Path] = mountedOutput{name, o.Handler}
 	return nil
 }
 
-// announce says which outputs there are, and retract which are no more. s.change is held.
-func (s *Set) announce(f *Fan) {
-	for _, o := range f.served {
-		if s.shown[o.name]++; s.deps.Watch != nil {
-			s.deps.Watch.OutputUp(o.name, true)
+// reportMounted says which outputs there are, and retract which are no more. s.change is held.
+func (s *Set) reportMounted(f *Fan) {
+	for _, o := range f.mounted {
+		if s.mounts[o.name]++; s.deps.Observer != nil {
+			s.deps.Observer.OutputUp(o.name, true)
 		}
 	}
 }
 
-func (s *Set) retract(f *Fan) {
-	for _, o := range f.served {
-		if s.shown[o.name]--; s.shown[o.name] == 0 && s.deps.Watch != nil {
-			s.deps.Watch.OutputClosed(o.name)
+func (s *Set) unmount(f *Fan) {
+	for _, o := range f.mounted {
+		if s.mounts[o.name]--; s.mounts[o.name] == 0 && s.deps.Observer != nil {
+			s.deps.Observer.OutputClosed(o.name)
 		}
 	}
 }
 
 // Handlers is the outputs of this configuration that are asked, by path.
 func (f *Fan) Handlers() map[string]http.Handler {
-	all := make(map[string]http.Handler, len(f.served))
-	for path, o := range f.served {
+	all := make(map[string]http.Handler, len(f.mounted))
+	for path, o := range f.mounted {
 		all[path] = o.handler
 	}
 	return all
@@ -119,16 +119,16 @@ func (f *Fan) Handlers() map[string]http.Handler {
 // The limits on an answer. How many are written at once, and how slowly they may be read, is the web server's to bound.
 const (
 	answerTimeout = 55 * time.Second // before the web server's own, so that a store that hangs is said to hang
-	heldBack      = 64 << 10
+	answerBuffer  = 64 << 10
 )
 
 // A tally is what an answer shows, and what it leaves out, by why.
-type tally struct {
+type answerCounts struct {
 	shown   int
 	leftOut map[string]int
 }
 
-func (t *tally) leave(why string, n int) {
+func (t *answerCounts) addLeftOut(why string, n int) {
 	if t.leftOut == nil {
 		t.leftOut = map[string]int{}
 	}
@@ -138,28 +138,28 @@ func (t *tally) leave(why string, n int) {
 // A renderer writes an answer.
 type renderer interface {
 	contentType(http.Header) string // of the answer to a request
-	render(ctx context.Context, contentType string, w *bufio.Writer) (tally, error)
+	render(ctx context.Context, contentType string, w *bufio.Writer) (answerCounts, error)
 }
 
-// errEarly is what a renderer says before there is anything to answer with: nobody's trouble.
-var errEarly = errors.New("nothing was listed in full yet; the answer comes with the end of the first listing")
+// errNothingListed is what a renderer says before there is anything to answer with: nobody's trouble.
+var errNothingListed = errors.New("nothing was listed in full yet; the answer comes with the end of the first listing")
 
 // An answerer serves what a renderer makes of the store, as it is read: whatever its size, little of it is in memory. An
 // answer is whole or none. What goes wrong while its first bytes are held back is a 503 with one line; what goes wrong
 // later breaks the connection off, so that nobody takes the half for the whole.
-type answerer struct {
+type answerHandler struct {
 	renderer
-	name  string
-	log   *slog.Logger
-	watch Observer
+	name     string
+	log      *slog.Logger
+	observer Observer
 
-	mu      sync.Mutex
-	trouble bool
-	said    map[string]bool // what is left out, by why
+	mu              sync.Mutex
+	failing         bool
+	reportedReasons map[string]bool // what is left out, by why
 }
 
-func newAnswerer(name string, r renderer, d Deps) (http.Handler, error) {
-	a := &answerer{renderer: r, name: name, log: d.Log, watch: d.Watch, said: map[string]bool{}}
+func newAnswerHandler(name string, r renderer, d Deps) (http.Handler, error) {
+	a := &answerHandler{renderer: r, name: name, log: d.Log, observer: d.Observer, reportedReasons: map[string]bool{}}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -170,89 +170,89 @@ func newAnswerer(name string, r renderer, d Deps) (http.Handler, error) {
 	return compressed(a), nil
 }
 
-func (a *answerer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (a *answerHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeoutCause(r.Context(), answerTimeout, fmt.Errorf("the store did not answer within %s", answerTimeout))
 	defer cancel()
-	out := &outbound{to: w, contentType: a.contentType(r.Header)}
-	buf := bufio.NewWriterSize(out, heldBack)
+	out := &answerWriter{to: w, contentType: a.contentType(r.Header)}
+	buf := bufio.NewWriterSize(out, answerBuffer)
 	t, err := a.render(ctx, out.contentType, buf)
 	if err == nil {
 		err = buf.Flush()
 	}
 	switch {
 	case err == nil:
-		a.answered(t)
+		a.reportAnswer(t)
 		return
 	case out.err != nil || r.Context().Err() != nil: // whoever asked has gone
-	case errors.Is(err, errEarly):
-		a.refuse(w, err.Error())
+	case errors.Is(err, errNothingListed):
+		a.answerUnavailable(w, err.Error())
 		return
 	default:
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		a.failed(err)
+		a.reportFailure(err)
 		if !out.begun {
-			a.refuse(w, err.Error())
+			a.answerUnavailable(w, err.Error())
 			return
 		}
 	}
 	panic(http.ErrAbortHandler)
 }
 
-// refuse answers 503, and one line.
-func (a *answerer) refuse(w http.ResponseWriter, why string) {
+// answerUnavailable answers 503, and one line.
+func (a *answerHandler) answerUnavailable(w http.ResponseWriter, why string) {
 	http.Error(w, "output "+a.name+": "+escape.Text(strings.Join(strings.Fields(why), " ")), http.StatusServiceUnavailable)
 }
 
-// failed notes trouble, and says it once.
-func (a *answerer) failed(err error) {
+// reportFailure notes trouble, and says it once.
+func (a *answerHandler) reportFailure(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.watch != nil {
-		a.watch.OutputFailed(a.name, 0)
+	if a.observer != nil {
+		a.observer.OutputFailed(a.name, 0)
 	}
-	if a.trouble {
+	if a.failing {
 		return
 	}
-	a.trouble = true
+	a.failing = true
 	a.log.Warn("output cannot answer; whoever asks is told so", "output", a.name, "error", err, "hint", record.HintOf(err))
-	if a.watch != nil {
-		a.watch.OutputUp(a.name, false)
+	if a.observer != nil {
+		a.observer.OutputUp(a.name, false)
 	}
 }
 
-// answered notes what an answer came to, and says the first time that something is left out.
-func (a *answerer) answered(t tally) {
+// reportAnswer notes what an answer came to, and says the first time that something is left out.
+func (a *answerHandler) reportAnswer(t answerCounts) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.trouble {
-		a.trouble = false
+	if a.failing {
+		a.failing = false
 		a.log.Info("output answers again", "output", a.name)
-		if a.watch != nil {
-			a.watch.OutputUp(a.name, true)
+		if a.observer != nil {
+			a.observer.OutputUp(a.name, true)
 		}
 	}
 	for why, n := range t.leftOut {
-		if n > 0 && !a.said[why] {
-			a.said[why] = true
+		if n > 0 && !a.reportedReasons[why] {
+			a.reportedReasons[why] = true
 			a.log.Warn("output leaves resources out", "output", a.name, "why", why, "resources", n, "shown", t.shown)
 		}
 	}
-	if w, ok := a.watch.(AnswerObserver); ok {
+	if w, ok := a.observer.(AnswerObserver); ok {
 		w.OutputAnswered(a.name, t.shown, t.leftOut)
 	}
 }
 
 // An outbound begins the answer with the first bytes that it is given.
-type outbound struct {
+type answerWriter struct {
 	to          http.ResponseWriter
 	contentType string
 	begun       bool
 	err         error // the connection's
 }
 
-func (o *outbound) Write(p []byte) (int, error) {
+func (o *answerWriter) Write(p []byte) (int, error) {
 	if !o.begun {
 		o.begun = true
 		o.to.Header().Set("Content-Type", o.contentType)
@@ -271,9 +271,9 @@ type freshness struct {
 
 type accountKind struct{ account, accountID, kind string }
 
-// fresh asks how far the store knows the kinds. Its error is errEarly where it does not yet: an empty answer would tell
+// checkFreshness asks how far the store knows the kinds. Its error is errEarly where it does not yet: an empty answer would tell
 // whoever asks that everything is gone.
-func (s *Serving) fresh(ctx context.Context, store inventory.Reader, kinds func(string) bool) (freshness, error) {
+func (s *ServedOptions) checkFreshness(ctx context.Context, store inventory.Reader, kinds func(string) bool) (freshness, error) {
 	f := freshness{oldest: map[accountKind]time.Time{}}
 	var newest time.Time
 	for c, err := range store.Targets(ctx) {
@@ -304,7 +304,7 @@ func (s *Serving) fresh(ctx context.Context, store inventory.Reader, kinds func(
 	})
 	switch age := time.Since(newest); {
 	case newest.IsZero():
-		return f, errEarly
+		return f, errNothingListed
 	case s.MaxAge > 0 && age > time.Duration(s.MaxAge):
 		return f, fmt.Errorf("nothing was listed in full since %s, and max_age is %s", newest.UTC().Format(time.RFC3339), time.Duration(s.MaxAge))
 	}
@@ -312,8 +312,8 @@ func (s *Serving) fresh(ctx context.Context, store inventory.Reader, kinds func(
 }
 
 // find ranges over the live resources of a kind that satisfy the condition.
-func (s *Serving) find(ctx context.Context, store inventory.Reader, kind string, data bool) (iter.Seq2[*inventory.Resource, error], error) {
-	where, err := s.where()
+func (s *ServedOptions) find(ctx context.Context, store inventory.Reader, kind string, data bool) (iter.Seq2[*inventory.Resource, error], error) {
+	where, err := s.parseWhere()
 	if err != nil {
 		return nil, err
 	}

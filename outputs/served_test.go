@@ -31,7 +31,7 @@ import (
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
 // A shelf is a store whose answers a test makes up.
-type shelf struct {
+type memoryStore struct {
 	inventory.Reader // the questions that nobody here asks
 	resources        []*inventory.Resource
 	targets          []inventory.Coverage
@@ -39,7 +39,7 @@ type shelf struct {
 	err              error             // of every question
 }
 
-func (s *shelf) Find(_ context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
+func (s *memoryStore) Find(_ context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
 	return func(yield func(*inventory.Resource, error) bool) {
 		for n, r := range s.resources {
 			err := s.err
@@ -62,7 +62,7 @@ func (s *shelf) Find(_ context.Context, q inventory.Query) iter.Seq2[*inventory.
 	}
 }
 
-func (s *shelf) Targets(context.Context) iter.Seq2[inventory.Coverage, error] {
+func (s *memoryStore) Targets(context.Context) iter.Seq2[inventory.Coverage, error] {
 	return func(yield func(inventory.Coverage, error) bool) {
 		if s.err != nil {
 			yield(inventory.Coverage{}, s.err)
@@ -93,18 +93,18 @@ func target(account, region, kind string, seen time.Time) inventory.Coverage {
 		AccountID: "222222222222", Partition: "aws", LastSeen: seen}
 }
 
-func (w *watcher) OutputAnswered(output string, shown int, leftOut map[string]int) {
+func (w *recordingObserver) OutputAnswered(output string, shown int, leftOut map[string]int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.answers = append(w.answers, fmt.Sprint(output, " ", shown, " ", leftOut))
 }
 
-// shown opens outputs on a store.
-func shown(t *testing.T, store inventory.Reader, options ...any) (map[string]http.Handler, *watcher) {
+// openServed opens outputs on a store.
+func openServed(t *testing.T, store inventory.Reader, options ...any) (map[string]http.Handler, *recordingObserver) {
 	t.Helper()
-	w := &watcher{sent: map[string]int{}, lost: map[string]int{}, errs: map[string]int{}}
-	s := outputs.NewSet(outputs.Types, outputs.Deps{Log: slog.New(slog.NewTextHandler(w, nil)), Watch: w, Store: store})
-	f, err := s.Open(t.Context(), shownSpecs(options...))
+	w := &recordingObserver{sent: map[string]int{}, lost: map[string]int{}, errs: map[string]int{}}
+	s := outputs.NewSet(outputs.Types, outputs.Deps{Log: slog.New(slog.NewTextHandler(w, nil)), Observer: w, Store: store})
+	f, err := s.Open(t.Context(), servedSpecs(options...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func shown(t *testing.T, store inventory.Reader, options ...any) (map[string]htt
 	return f.Handlers(), w
 }
 
-func shownSpecs(options ...any) []outputs.Spec {
+func servedSpecs(options ...any) []outputs.Spec {
 	var specs []outputs.Spec
 	for i, o := range options {
 		typ := "prometheus"
@@ -156,11 +156,11 @@ const (
 	nodesPath   = "/api/v1/sd/nodes"
 )
 
-// both opens the two outputs, and asks each in turn.
-func both(t *testing.T, store inventory.Reader, ask func(t *testing.T, h http.Handler, w *watcher)) {
+// forBothServed opens the two outputs, and asks each in turn.
+func forBothServed(t *testing.T, store inventory.Reader, ask func(t *testing.T, h http.Handler, w *recordingObserver)) {
 	for _, o := range []any{defaults[outputs.Prometheus](nil), nodes(nil)} {
 		t.Run(fmt.Sprintf("%T", o), func(t *testing.T) {
-			hs, w := shown(t, store, o)
+			hs, w := openServed(t, store, o)
 			for _, h := range hs {
 				ask(t, h, w)
 			}
@@ -180,8 +180,8 @@ func nodes(change func(*outputs.HTTPSD)) *outputs.HTTPSD {
 // A store that cannot answer is a 503 with one line, and never an empty list: Prometheus would drop every target. It is
 // logged once, and when it is over.
 func TestShownStoreFails(t *testing.T) {
-	store := &shelf{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}
-	both(t, store, func(t *testing.T, h http.Handler, w *watcher) {
+	store := &memoryStore{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}
+	forBothServed(t, store, func(t *testing.T, h http.Handler, w *recordingObserver) {
 		store.err = &record.Fault{Reason: record.Other, Hint: "look at the disk", Err: errors.New("disk I/O error:\n  sector 7")}
 		for range 3 {
 			got := ask(h)
@@ -190,20 +190,20 @@ func TestShownStoreFails(t *testing.T) {
 				t.Errorf("%d %q", got.Code, got.Body)
 			}
 		}
-		if w.logged() != 1 || !strings.Contains(w.log.String(), "look at the disk") {
+		if w.loggedLines() != 1 || !strings.Contains(w.log.String(), "look at the disk") {
 			t.Errorf("the log says:\n%s", w.log.String())
 		}
 		store.err = nil
 		if got := ask(h); got.Code != http.StatusOK {
 			t.Errorf("%d %q", got.Code, got.Body)
 		}
-		if w.logged() != 2 || !strings.HasSuffix(strings.Join(w.ups, ", "), " false, "+name(w)+" true") || w.errs[name(w)] != 3 {
+		if w.loggedLines() != 2 || !strings.HasSuffix(strings.Join(w.ups, ", "), " false, "+name(w)+" true") || w.errs[name(w)] != 3 {
 			t.Errorf("the log says:\n%s\nup: %v, errors %v", w.log.String(), w.ups, w.errs)
 		}
 	})
 }
 
-func name(w *watcher) string { return strings.Fields(w.ups[0])[0] }
+func name(w *recordingObserver) string { return strings.Fields(w.ups[0])[0] }
 
 // Before the first listing has ended there is nothing to say, which is not that there is nothing. Nobody is alarmed.
 func TestShownEarly(t *testing.T) {
@@ -214,11 +214,11 @@ func TestShownEarly(t *testing.T) {
 		"another kind": {target("prod", "us-east-1", "ec2_volume", noon)},
 	} {
 		t.Run(what, func(t *testing.T) {
-			both(t, &shelf{targets: targets}, func(t *testing.T, h http.Handler, w *watcher) {
+			forBothServed(t, &memoryStore{targets: targets}, func(t *testing.T, h http.Handler, w *recordingObserver) {
 				if got := ask(h); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "nothing was listed in full yet") {
 					t.Errorf("%d %q", got.Code, got.Body)
 				}
-				if w.logged() > 0 || len(w.ups) != 1 {
+				if w.loggedLines() > 0 || len(w.ups) != 1 {
 					t.Errorf("the log says:\n%s\nup: %v", w.log.String(), w.ups)
 				}
 			})
@@ -228,10 +228,10 @@ func TestShownEarly(t *testing.T) {
 
 func TestShownMaxAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &shelf{targets: []inventory.Coverage{
+		store := &memoryStore{targets: []inventory.Coverage{
 			target("prod", "us-east-1", "ec2_instance", time.Now()), target("prod", "us-west-1", "ec2_instance", time.Now().Add(-time.Hour)),
 		}}
-		hs, _ := shown(t, store, nodes(func(o *outputs.HTTPSD) { o.MaxAge = config.Duration(2 * time.Hour) }))
+		hs, _ := openServed(t, store, nodes(func(o *outputs.HTTPSD) { o.MaxAge = config.Duration(2 * time.Hour) }))
 		time.Sleep(2 * time.Hour)
 		if got := ask(hs[nodesPath]); got.Code != http.StatusOK {
 			t.Errorf("in time: %d %q", got.Code, got.Body)
@@ -245,7 +245,7 @@ func TestShownMaxAge(t *testing.T) {
 
 // What fails after the answer has begun breaks the connection: Prometheus does not take half a list for the whole.
 func TestShownStoreFailsHalfway(t *testing.T) {
-	store := &shelf{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}
+	store := &memoryStore{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}
 	for i := range 5000 {
 		store.resources = append(store.resources, instance(fmt.Sprintf("i-%04d", i), func(r *inventory.Resource) {
 			r.Data = []byte(`{"PrivateIpAddress":"10.0.0.1"}`)
@@ -257,7 +257,7 @@ func TestShownStoreFailsHalfway(t *testing.T) {
 		}
 		return nil
 	}
-	both(t, store, func(t *testing.T, h http.Handler, w *watcher) {
+	forBothServed(t, store, func(t *testing.T, h http.Handler, w *recordingObserver) {
 		s := httptest.NewServer(h)
 		defer s.Close()
 		for _, encoding := range []string{"gzip", "identity"} {
@@ -276,7 +276,7 @@ func TestShownStoreFailsHalfway(t *testing.T) {
 				t.Errorf("%s: %d bytes came as if they were all", encoding, n)
 			}
 		}
-		if w.logged() != 1 {
+		if w.loggedLines() != 1 {
 			t.Errorf("the log says:\n%s", w.log.String())
 		}
 	})
@@ -285,13 +285,13 @@ func TestShownStoreFailsHalfway(t *testing.T) {
 // An answer goes out while the store is read: its size is no matter of memory.
 func TestShownStreams(t *testing.T) {
 	const first = 3000
-	store := &shelf{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}
+	store := &memoryStore{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}
 	for i := range first + 1 {
 		store.resources = append(store.resources, instance(fmt.Sprintf("i-%04d", i), func(r *inventory.Resource) {
 			r.Data = []byte(`{"PrivateIpAddress":"10.0.0.1"}`)
 		}))
 	}
-	both(t, store, func(t *testing.T, h http.Handler, _ *watcher) {
+	forBothServed(t, store, func(t *testing.T, h http.Handler, _ *recordingObserver) {
 		came := make(chan bool)
 		store.each = func(n int) error {
 			if n == first {
@@ -323,8 +323,8 @@ func TestShownStreams(t *testing.T) {
 }
 
 func TestShownHangs(t *testing.T) {
-	store := &shelf{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}, resources: []*inventory.Resource{instance("i-1", nil)}}
-	both(t, store, func(t *testing.T, h http.Handler, _ *watcher) {
+	store := &memoryStore{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}, resources: []*inventory.Resource{instance("i-1", nil)}}
+	forBothServed(t, store, func(t *testing.T, h http.Handler, _ *recordingObserver) {
 		synctest.Test(t, func(t *testing.T) {
 			store.each = func(int) error { time.Sleep(time.Minute); return context.DeadlineExceeded }
 			if got := ask(h); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "did not answer within 55s") {
@@ -335,13 +335,13 @@ func TestShownHangs(t *testing.T) {
 }
 
 func TestShownCompressed(t *testing.T) {
-	store := &shelf{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}
+	store := &memoryStore{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}
 	for i := range 100 {
 		store.resources = append(store.resources, instance(fmt.Sprintf("i-%04d", i), func(r *inventory.Resource) {
 			r.Data = []byte(`{"PrivateIpAddress":"10.0.0.1"}`)
 		}))
 	}
-	both(t, store, func(t *testing.T, h http.Handler, _ *watcher) {
+	forBothServed(t, store, func(t *testing.T, h http.Handler, _ *recordingObserver) {
 		plain, packed := ask(h), ask(h, "Accept-Encoding", "gzip")
 		if packed.Header().Get("Content-Encoding") != "gzip" {
 			t.Fatalf("not compressed: %v", packed.Header())
@@ -368,13 +368,13 @@ func TestShownRefused(t *testing.T) {
 		want    string
 	}{
 		"no store":  {nil, []any{defaults[outputs.Prometheus](nil)}, "line 10: output prometheus: it shows what the store remembers, and store: none remembers nothing"},
-		"one path":  {&shelf{}, []any{defaults[outputs.Prometheus](nil), defaults[outputs.Prometheus](nil)}, "line 11: output prometheus: path: line 10: output prometheus answers there already"},
-		"one name":  {&shelf{}, []any{nodes(nil), nodes(nil)}, `line 11: output http_sd: name: two outputs are called "nodes"`},
+		"one path":  {&memoryStore{}, []any{defaults[outputs.Prometheus](nil), defaults[outputs.Prometheus](nil)}, "line 11: output prometheus: path: line 10: output prometheus answers there already"},
+		"one name":  {&memoryStore{}, []any{nodes(nil), nodes(nil)}, `line 11: output http_sd: name: two outputs are called "nodes"`},
 		"both bad":  {nil, []any{nodes(nil), defaults[outputs.Prometheus](nil)}, "line 11"},
-		"all three": {&shelf{}, []any{nodes(nil), defaults(func(o *outputs.Prometheus) { o.Name = "nodes" })}, `line 11: output prometheus: name: two outputs are called "nodes"`},
+		"all three": {&memoryStore{}, []any{nodes(nil), defaults(func(o *outputs.Prometheus) { o.Name = "nodes" })}, `line 11: output prometheus: name: two outputs are called "nodes"`},
 	} {
 		s := outputs.NewSet(outputs.Types, outputs.Deps{Store: c.store})
-		if _, err := s.Open(t.Context(), shownSpecs(c.options...)); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := s.Open(t.Context(), servedSpecs(c.options...)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", what, err, c.want)
 		}
 	}
@@ -382,14 +382,14 @@ func TestShownRefused(t *testing.T) {
 
 // A reload gives each output its new options at once, and drops the series of what is no more; one that stays keeps them.
 func TestShownReload(t *testing.T) {
-	w := &watcher{sent: map[string]int{}, lost: map[string]int{}, errs: map[string]int{}}
-	store := &shelf{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}, resources: []*inventory.Resource{
+	w := &recordingObserver{sent: map[string]int{}, lost: map[string]int{}, errs: map[string]int{}}
+	store := &memoryStore{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}, resources: []*inventory.Resource{
 		instance("i-1", nil), instance("i-2", func(r *inventory.Resource) { r.State = "stopped" }),
 	}}
-	s := outputs.NewSet(outputs.Types, outputs.Deps{Watch: w, Store: store})
+	s := outputs.NewSet(outputs.Types, outputs.Deps{Observer: w, Store: store})
 	reload := func(old *outputs.Fan, options ...any) (*outputs.Fan, []string) {
 		t.Helper()
-		f, err := s.Open(t.Context(), shownSpecs(options...))
+		f, err := s.Open(t.Context(), servedSpecs(options...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -420,7 +420,7 @@ func TestShownReload(t *testing.T) {
 	if got := ask(old).Body.String(); !strings.Contains(got, "i-1") {
 		t.Errorf("the answer that was under way changes:\n%s", got)
 	}
-	if _, err := s.Open(t.Context(), shownSpecs(nodes(nil), nodes(nil))); err == nil { // refused: nothing changes
+	if _, err := s.Open(t.Context(), servedSpecs(nodes(nil), nodes(nil))); err == nil { // refused: nothing changes
 		t.Error("two of one name are taken")
 	}
 	if err := two.Close(t.Context()); err != nil {
@@ -485,7 +485,7 @@ func shownFrom(t *testing.T, db inventory.Driver) map[string]http.Handler {
 			t.Fatal(err)
 		}
 	}
-	hs, _ := shown(t, db, defaults(func(o *outputs.Prometheus) { o.Where = "state=running" }), nodes(func(o *outputs.HTTPSD) { o.Address = "id" }))
+	hs, _ := openServed(t, db, defaults(func(o *outputs.Prometheus) { o.Where = "state=running" }), nodes(func(o *outputs.HTTPSD) { o.Address = "id" }))
 	want := func(ids string) {
 		t.Helper()
 		for path, h := range hs {

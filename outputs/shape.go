@@ -21,8 +21,8 @@ type Shaping struct {
 	Rename map[string]string `yaml:"rename" doc:"Members by other names, as {data.InstanceId: host.id, tags.team: labels.team}: a path in the record to a path in what is sent; \"\" leaves the member out. No path goes through a list."`
 }
 
-// envelope is the members that an output which translates lines reads: there, they keep their names.
-var envelope = []string{"kind", "id", "account", "account_id", "partition", "region", "name", "tags", "extra_tags", "run", "collected_at", "data"}
+// recordMembers is the members that an output which translates lines reads: there, they keep their names.
+var recordMembers = []string{"kind", "id", "account", "account_id", "partition", "region", "name", "tags", "extra_tags", "run", "collected_at", "data"}
 
 // validate reports everything that is wrong. translates says that the output does not send the lines as they are.
 func (s *Shaping) validate(translates bool) error {
@@ -31,17 +31,17 @@ func (s *Shaping) validate(translates bool) error {
 		w, err := inventory.ParseWhere(s.Where, time.Time{})
 		if err != nil {
 			errs = append(errs, fmt.Errorf("where: %w", err))
-		} else if f, uses := w.Uses(inventory.Remembered[:]...); uses {
+		} else if f, uses := w.Uses(inventory.StoredFields[:]...); uses {
 			errs = append(errs, fmt.Errorf("where: %s is known to the store only, and this looks at what is just being collected", f))
 		}
 	}
 	for _, from := range slices.Sorted(maps.Keys(s.Rename)) {
 		to := s.Rename[from]
 		switch root, rest, _ := strings.Cut(from, "."); {
-		case !wellFormed(from) || to != "" && !wellFormed(to):
+		case !validPath(from) || to != "" && !validPath(to):
 			errs = append(errs, fmt.Errorf("rename: %q: %q: a path is members with dots between, as data.InstanceId", from, to))
-		case !slices.Contains(envelope, root):
-			errs = append(errs, fmt.Errorf("rename: %q: a record has no %s; it has %s", from, root, strings.Join(envelope, ", ")))
+		case !slices.Contains(recordMembers, root):
+			errs = append(errs, fmt.Errorf("rename: %q: a record has no %s; it has %s", from, root, strings.Join(recordMembers, ", ")))
 		case slices.Contains([]string{"tags", "extra_tags", "data"}, root) && (rest != "" || !translates):
 			if into, _, nested := strings.Cut(to, "."); translates && to != "" && (!nested || !slices.Contains([]string{"tags", "extra_tags", "data"}, into)) {
 				errs = append(errs, fmt.Errorf("rename: %q: %q: this output translates records, so a member can move within tags, extra_tags and data only", from, to))
@@ -53,13 +53,13 @@ func (s *Shaping) validate(translates bool) error {
 	return errors.Join(errs...)
 }
 
-func wellFormed(path string) bool { return !slices.Contains(strings.Split(path, "."), "") }
+func validPath(path string) bool { return !slices.Contains(strings.Split(path, "."), "") }
 
-func (s *Shaping) idle() bool { return s == nil || s.Where == "" && len(s.Rename) == 0 }
+func (s *Shaping) isEmpty() bool { return s == nil || s.Where == "" && len(s.Rename) == 0 }
 
 // apply is b as the output is to have it. Its lines are b's own where nothing is to be done, else new ones.
 func (s *Shaping) apply(b Batch, now time.Time) (Batch, error) {
-	if s.idle() {
+	if s.isEmpty() {
 		return b, nil
 	}
 	var where *inventory.Where
@@ -68,14 +68,14 @@ func (s *Shaping) apply(b Batch, now time.Time) (Batch, error) {
 		if where, err = inventory.ParseWhere(s.Where, now); err != nil { // it was parsed before; ages are taken from now
 			return b, fmt.Errorf("where: %w", err)
 		}
-		if kinds := where.Only("kind"); kinds != nil && b.Target.Kind != "" && !slices.Contains(kinds, b.Target.Kind) {
+		if kinds := where.RequiredValues("kind"); kinds != nil && b.Target.Kind != "" && !slices.Contains(kinds, b.Target.Kind) {
 			b.N, b.Lines = 0, nil
 			return b, nil
 		}
 	}
 	moves := make([]move, 0, len(s.Rename))
 	for from, to := range s.Rename {
-		moves = append(moves, move{path(from), path(to)})
+		moves = append(moves, move{splitPath(from), splitPath(to)})
 	}
 	slices.SortFunc(moves, func(a, b move) int { // what is inside moves before what it is in
 		return cmp.Or(cmp.Compare(len(b.from), len(a.from)), slices.Compare(a.from, b.from))
@@ -83,7 +83,7 @@ func (s *Shaping) apply(b Batch, now time.Time) (Batch, error) {
 	var out bytes.Buffer
 	n := 0
 	for raw := range bytes.Lines(b.Lines) {
-		kept, err := shape(&out, raw, where, moves)
+		kept, err := shapeLine(&out, raw, where, moves)
 		if err != nil {
 			return b, err
 		}
@@ -93,8 +93,8 @@ func (s *Shaping) apply(b Batch, now time.Time) (Batch, error) {
 	return b, nil
 }
 
-// shape appends raw, if it is to be sent, and says how many records that is.
-func shape(out *bytes.Buffer, raw []byte, where *inventory.Where, moves []move) (int, error) {
+// shapeLine appends raw, if it is to be sent, and says how many records that is.
+func shapeLine(out *bytes.Buffer, raw []byte, where *inventory.Where, moves []move) (int, error) {
 	l, err := parseLine(raw)
 	if err != nil {
 		return 0, err
@@ -132,7 +132,7 @@ func shape(out *bytes.Buffer, raw []byte, where *inventory.Where, moves []move) 
 
 type move struct{ from, to []string }
 
-func path(s string) []string {
+func splitPath(s string) []string {
 	if s == "" {
 		return nil
 	}
@@ -141,7 +141,7 @@ func path(s string) []string {
 
 // apply moves a member. What does not exist moves nothing; what stood at the new place is replaced.
 func (m move) apply(rec map[string]any) {
-	v, ok := take(rec, m.from)
+	v, ok := removeMember(rec, m.from)
 	if !ok || len(m.to) == 0 {
 		return
 	}
@@ -156,8 +156,8 @@ func (m move) apply(rec map[string]any) {
 	rec[m.to[len(m.to)-1]] = v
 }
 
-// take takes the member out. A tag's key may have dots in it, so the rest of a path is also tried as one key.
-func take(o map[string]any, path []string) (any, bool) {
+// removeMember takes the member out. A tag's key may have dots in it, so the rest of a path is also tried as one key.
+func removeMember(o map[string]any, path []string) (any, bool) {
 	if whole := strings.Join(path, "."); len(path) > 0 {
 		if v, ok := o[whole]; ok {
 			delete(o, whole)
@@ -171,5 +171,5 @@ func take(o map[string]any, path []string) (any, bool) {
 	if !ok {
 		return nil, false
 	}
-	return take(next, path[1:])
+	return removeMember(next, path[1:])
 }

@@ -25,11 +25,11 @@ type Spool struct {
 }
 
 const (
-	dropOldest = "drop_oldest"
-	block      = "block"
+	whenFullDropOldest = "drop_oldest"
+	whenFullBlock      = "block"
 
-	minSpool     = 1 << 20 // some pages
-	defaultSpool = 1 << 30
+	minSpoolBytes     = 1 << 20 // some pages
+	defaultSpoolBytes = 1 << 30
 )
 
 // SpoolSize is [Bytes] that are enough for a spool.
@@ -41,7 +41,7 @@ func (s *SpoolSize) UnmarshalText(text []byte) error {
 	if err := b.UnmarshalText(text); err != nil {
 		return err
 	}
-	if *b < minSpool {
+	if *b < minSpoolBytes {
 		return fmt.Errorf("%s is less than 1MiB, a page of records or two", b)
 	}
 	return nil
@@ -52,9 +52,9 @@ func (s SpoolSize) MarshalText() ([]byte, error) { return Bytes(s).MarshalText()
 
 func (s SpoolSize) String() string { return Bytes(s).String() }
 
-// complete is what was written, with the defaults.
-func (s *Spool) complete() Spool {
-	out := Spool{MaxBytes: defaultSpool, WhenFull: dropOldest}
+// withDefaults is what was written, with the defaults.
+func (s *Spool) withDefaults() Spool {
+	out := Spool{MaxBytes: defaultSpoolBytes, WhenFull: whenFullDropOldest}
 	if s != nil && s.MaxBytes != 0 {
 		out.MaxBytes = s.MaxBytes
 	}
@@ -80,44 +80,44 @@ type SpoolState struct {
 // Send is the disk's matter, Flush says that a power cut would lose nothing, and no page waits for a receiver. It is the
 // output's name that it belongs to: it outlives a reload, and the process.
 type spool struct {
-	name    string
-	dir     string
-	log     *slog.Logger
-	watch   Observer
-	changed func() // the lane's: whether the output works is another now; called without mu
+	name     string
+	dir      string
+	log      *slog.Logger
+	observer Observer
+	onChange func() // the lane's: whether the output works is another now; called without mu
 
-	journal *journal.Journal
-	dead    *deadLetters
-	missing *missing
-	more    chan struct{} // something was appended, or is otherwise new for the feeder
+	journal     *journal.Journal
+	deadLetters *deadLetters
+	losses      *losses
+	wakeup      chan struct{} // something was appended, or is otherwise new for the feeder
 
-	mu       sync.Mutex
-	options  Spool
-	typ      string // the output proper, and what it was opened with
-	made     any
-	key      string
-	inner    Output
-	old      []Output // replaced, to be closed by the feeder between two requests
-	batching Batching
-	swapped  chan struct{} // closed when inner is replaced
-	moved    chan struct{} // closed when something was acknowledged, or the feeder has given up
-	draining chan struct{} // closed when nothing is to wait any more
-	drains   bool
-	vain     bool // draining has been given up
-	closed   bool
-	cancel   context.CancelFunc // of the feeder; nil until it runs
-	fed      chan struct{}
+	mu             sync.Mutex
+	options        Spool
+	typ            string // the output proper, and what it was opened with
+	innerOptions   any
+	key            string
+	inner          Output
+	replaced       []Output // replaced, to be closed by the feeder between two requests
+	batching       Batching
+	innerReplaced  chan struct{} // closed when inner is replaced
+	progress       chan struct{} // closed when something was acknowledged, or the feeder has given up
+	drainStarted   chan struct{} // closed when nothing is to wait any more
+	drainRequested bool
+	drainAbandoned bool // draining has been given up
+	closed         bool
+	cancel         context.CancelFunc // of the feeder; nil until it runs
+	feederDone     chan struct{}
 
-	full      bool
-	told      int // dropped in this episode
-	down      error
-	downSince time.Time
-	busy      bool      // the feeder is
-	gone      bool      // the output proper will never work again
-	trying    time.Time // since when a request is under way; zero: none is
-	delivered int
-	errs      int
-	stats     SpoolState
+	full             bool
+	droppedWhileFull int // dropped in this episode
+	lastErr          error
+	downSince        time.Time
+	feederBusy       bool      // the feeder is
+	permanent        bool      // the output proper will never work again
+	requestStarted   time.Time // since when a request is under way; zero: none is
+	delivered        int
+	errs             int
+	stats            SpoolState
 }
 
 // defaultBatching is for outputs that have no say in it.
@@ -125,26 +125,26 @@ var defaultBatching = Batching{MaxRecords: 5000, MaxBytes: 4 << 20}
 
 // openSpool opens the spool of an output, which it then owns. Nothing is handed on before start.
 func openSpool(name string, o Spool, d Deps) (*spool, error) {
-	dir := filepath.Join(d.Spools, folderOf(name))
-	if d.Spools == "" {
+	dir := filepath.Join(d.SpoolDir, folderName(name))
+	if d.SpoolDir == "" {
 		return nil, errors.New("there is no folder for its spool")
 	}
 	s := &spool{
-		name: name, dir: dir, log: d.Log.With("output", name), watch: d.Watch, changed: func() {}, options: o,
-		more: make(chan struct{}, 1), swapped: make(chan struct{}), moved: make(chan struct{}), draining: make(chan struct{}),
-		fed: make(chan struct{}), stats: SpoolState{Dir: dir}, dead: &deadLetters{path: filepath.Join(dir, "dead-letter.jsonl"), output: name},
+		name: name, dir: dir, log: d.Log.With("output", name), observer: d.Observer, onChange: func() {}, options: o,
+		wakeup: make(chan struct{}, 1), innerReplaced: make(chan struct{}), progress: make(chan struct{}), drainStarted: make(chan struct{}),
+		feederDone: make(chan struct{}), stats: SpoolState{Dir: dir}, deadLetters: &deadLetters{path: filepath.Join(dir, "dead-letter.jsonl"), output: name},
 	}
 	var err error
-	s.missing = loadMissing(filepath.Join(dir, "missing.json"), s.log)
-	s.journal, err = journal.Open(journal.Options{Dir: dir, MaxBytes: int64(o.MaxBytes), Damaged: s.damaged, Again: s.again})
+	s.losses = loadLosses(filepath.Join(dir, "missing.json"), s.log)
+	s.journal, err = journal.Open(journal.Options{Dir: dir, MaxBytes: int64(o.MaxBytes), Damaged: s.reportDamage, CursorReset: s.reportCursorReset})
 	if err != nil {
 		return nil, s.fault("open", err)
 	}
 	return s, nil
 }
 
-// folderOf is a name as a file name, one to one: what could be more than a name is escaped.
-func folderOf(name string) string {
+// folderName is a name as a file name, one to one: what could be more than a name is escaped.
+func folderName(name string) string {
 	var b strings.Builder
 	for i, c := range []byte(name) {
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' && i > 0 {
@@ -156,87 +156,87 @@ func folderOf(name string) string {
 	return b.String()
 }
 
-// damaged says what the disk has lost. The journal is locked.
-func (s *spool) damaged(d journal.Damage) {
+// reportDamage says what the disk has lost. The journal is locked.
+func (s *spool) reportDamage(d journal.Damage) {
 	if d.Torn {
 		s.log.Warn("spool ended in half a batch, which is cut off; an earlier process was stopped while it wrote", "path", d.Path, "bytes", d.Bytes)
 		return
 	}
-	s.log.Error("spool is damaged; what cannot be read is left out", "path", d.Path, "at", d.At, "bytes", d.Bytes, "records", d.Records)
+	s.log.Error("spool is damaged; what cannot be read is left out", "path", d.Path, "at", d.Offset, "bytes", d.Bytes, "records", d.Records)
 	s.mu.Lock()
 	s.stats.Dropped += d.Records
 	s.mu.Unlock()
-	if s.watch != nil && d.Records > 0 {
-		s.watch.OutputDropped(s.name, d.Records, "damaged")
+	if s.observer != nil && d.Records > 0 {
+		s.observer.OutputDropped(s.name, d.Records, "damaged")
 	}
 }
 
-// again says that it is not known how far the spool was handed on.
-func (s *spool) again(moved string, err error) {
+// reportCursorReset says that it is not known how far the spool was handed on.
+func (s *spool) reportCursorReset(moved string, err error) {
 	s.log.Warn("spool cursor is damaged", "error", err, "moved", moved,
 		"hint", "What was handed on of the spool's oldest file is handed on again; nothing is lost.")
 }
 
-// adopt takes the accepted configuration's options, and the output made of them in place of the one before.
-func (s *spool) adopt(m member) {
-	s.journal.SetMax(int64(m.spooled.MaxBytes))
-	s.missing.asked(m.ends)
+// applyConfig takes the accepted configuration's options, and the output made of them in place of the one before.
+func (s *spool) applyConfig(m fanOutput) {
+	s.journal.SetMax(int64(m.spoolOptions.MaxBytes))
+	s.losses.setEnabled(m.wantsEnds)
 	s.mu.Lock()
-	s.options, s.typ, s.key, s.made, s.batching = m.spooled, m.typ, m.key, m.options, defaultBatching
+	s.options, s.typ, s.key, s.innerOptions, s.batching = m.spoolOptions, m.typ, m.key, m.options, defaultBatching
 	if b, ok := m.options.(interface{ batching() *Batching }); ok {
 		s.batching = *b.batching()
 	}
-	if m.next != nil {
+	if m.newInner != nil {
 		if s.inner != nil {
-			s.old = append(s.old, s.inner)
+			s.replaced = append(s.replaced, s.inner)
 		}
-		if r, ok := m.next.(reconfigurer); ok { // it may have been open before, with other options
+		if r, ok := m.newInner.(reconfigurer); ok { // it may have been open before, with other options
 			r.reconfigure(m.options)
 		}
-		s.inner, s.gone = m.next, false
-		close(s.swapped)
-		s.swapped = make(chan struct{})
+		s.inner, s.permanent = m.newInner, false
+		close(s.innerReplaced)
+		s.innerReplaced = make(chan struct{})
 	} else if r, ok := s.inner.(reconfigurer); ok {
 		r.reconfigure(m.options)
 	}
-	s.wake() // another policy may let a Send go on
+	s.notifyProgressLocked() // another policy may let a Send go on
 	if s.cancel == nil {
 		ctx, cancel := context.WithCancel(context.Background()) // until Close
 		s.cancel = cancel
-		go func() { defer close(s.fed); s.feed(ctx) }()
+		go func() { defer close(s.feederDone); s.runFeeder(ctx) }()
 	}
 	s.mu.Unlock()
-	s.nudge()
-	s.watchStat()
+	s.wakeFeeder()
+	s.reportStat()
 }
 
-// blocks reports whether a full spool makes its senders wait.
-func (s *spool) blocks() bool {
+// blocksWhenFull reports whether a full spool makes its senders wait.
+func (s *spool) blocksWhenFull() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.options.WhenFull == block
+	return s.options.WhenFull == whenFullBlock
 }
 
-// stays reports whether the output proper can stay as it is, but for a reconfigure.
-func (s *spool) stays(t Type, key string, options any) bool {
+// canKeepInner reports whether the output proper can stay as it is, but for a reconfigure.
+func (s *spool) canKeepInner(t Type, key string, options any) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.typ != t.Name || s.inner == nil || s.gone {
+	if s.typ != t.Name || s.inner == nil || s.permanent {
 		return false
 	}
-	return key != "" && key == s.key && takes(s.inner) || reflect.DeepEqual(options, s.made)
+	return key != "" && key == s.key && canReconfigure(s.inner) || reflect.DeepEqual(options, s.innerOptions)
 }
 
-// wake tells all who wait for room or for the end. s.mu is held.
-func (s *spool) wake() {
-	close(s.moved)
-	s.moved = make(chan struct{})
+// notifyProgressLocked tells all who wait for room or for the end. s.mu is held.
+func (s *spool) notifyProgressLocked() {
+	close(s.progress)
+	s.progress = make(chan struct{})
 }
 
-// nudge tells the feeder to look again.
-func (s *spool) nudge() {
+// wakeFeeder tells the feeder to look again.
+func (s *spool) wakeFeeder() {
 	select {
-	case s.more <- struct{}{}:
+	case s.wakeup <- struct{}{}:
 	default:
 	}
 }
@@ -248,7 +248,7 @@ func (s *spool) Send(ctx context.Context, b Batch) error {
 			return err
 		}
 		s.mu.Lock()
-		moved, drop, closed := s.moved, s.options.WhenFull != block, s.closed
+		moved, drop, closed := s.progress, s.options.WhenFull != whenFullBlock, s.closed
 		s.mu.Unlock()
 		if closed {
 			return ErrClosed
@@ -258,10 +258,10 @@ func (s *spool) Send(ctx context.Context, b Batch) error {
 		}
 		dropped, err := s.journal.Append(journal.Entry{ID: b.ID, Run: b.Run, Target: b.Target, N: b.N}, b.Lines, drop)
 		if dropped.Records > 0 {
-			s.dropped(dropped)
+			s.countDropped(dropped)
 		}
 		if errors.Is(err, journal.ErrFull) {
-			s.brim("spool is full; collecting waits until the receiver takes something")
+			s.markFull("spool is full; collecting waits until the receiver takes something")
 			select {
 			case <-moved:
 				continue
@@ -272,71 +272,71 @@ func (s *spool) Send(ctx context.Context, b Batch) error {
 		if err != nil {
 			return s.fault("write", err)
 		}
-		s.nudge()
-		s.watchStat()
+		s.wakeFeeder()
+		s.reportStat()
 		return nil
 	}
 }
 
-// brim begins the episode of a full spool, and says so once.
-func (s *spool) brim(text string) {
+// markFull begins the episode of a full spool, and says so once.
+func (s *spool) markFull(text string) {
 	s.mu.Lock()
 	was := s.full
 	s.full = true
-	down := s.down
+	down := s.lastErr
 	limit := s.options.MaxBytes
 	s.mu.Unlock()
 	if !was {
 		s.log.Error(text, "spool", s.dir, "max_bytes", limit, "error", down,
 			"hint", "see to the receiver, or raise spool.max_bytes")
-		s.changed()
+		s.onChange()
 	}
 }
 
-func (s *spool) dropped(d journal.Dropped) {
+func (s *spool) countDropped(d journal.Dropped) {
 	n := d.Records
-	s.forgetful(s.missing.add(d.Of))
+	s.reportUnsavedLosses(s.losses.add(d.Sources))
 	s.mu.Lock()
-	s.told += n
+	s.droppedWhileFull += n
 	s.stats.Dropped += n
 	s.mu.Unlock()
-	s.brim("spool is full; the oldest records are dropped until there is room")
-	if s.watch != nil {
-		s.watch.OutputDropped(s.name, n, "full")
+	s.markFull("spool is full; the oldest records are dropped until there is room")
+	if s.observer != nil {
+		s.observer.OutputDropped(s.name, n, "full")
 	}
 }
 
-// forgetful says that a restart will not know what is missing.
-func (s *spool) forgetful(err error) {
+// reportUnsavedLosses says that a restart will not know what is missing.
+func (s *spool) reportUnsavedLosses(err error) {
 	if err != nil {
 		err = s.fault("write what is missing to", err)
 		s.log.Warn("after a restart ends of targets may say that all is there", "error", err, "hint", record.HintOf(err))
 	}
 }
 
-// roomy ends the episode when an eighth is free again.
-func (s *spool) roomy() {
+// markDrained ends the episode when an eighth is free again.
+func (s *spool) markDrained() {
 	st := s.journal.Stat()
 	s.mu.Lock()
 	ends := s.full && st.Bytes < int64(s.options.MaxBytes)/8*7
-	n := s.told
+	n := s.droppedWhileFull
 	if ends {
-		s.full, s.told = false, 0
+		s.full, s.droppedWhileFull = false, 0
 	}
 	s.mu.Unlock()
 	if ends {
 		s.log.Warn("spool has room again", "spool", s.dir, "dropped", n)
-		s.changed()
+		s.onChange()
 	}
 }
 
-// watchStat tells what waits.
-func (s *spool) watchStat() {
-	if s.watch == nil {
+// reportStat tells what waits.
+func (s *spool) reportStat() {
+	if s.observer == nil {
 		return
 	}
 	st := s.journal.Stat()
-	s.watch.OutputSpool(s.name, st.Records, st.Bytes, st.Oldest)
+	s.observer.OutputSpool(s.name, st.Records, st.Bytes, st.Oldest)
 }
 
 // Flush waits until what was sent before would survive a power cut.
@@ -357,19 +357,19 @@ func (s *spool) Flush(ctx context.Context) error {
 // none once the receiver fails. From now on nothing waits to fill a request.
 func (s *spool) drain(ctx context.Context, patient bool) {
 	s.mu.Lock()
-	if !s.drains {
-		s.drains = true
-		close(s.draining)
+	if !s.drainRequested {
+		s.drainRequested = true
+		close(s.drainStarted)
 	}
 	runs := s.cancel != nil && !s.closed
 	s.mu.Unlock()
 	for runs {
 		s.mu.Lock()
-		moved := s.moved // first, so that no step is missed
+		moved := s.progress // first, so that no step is missed
 		s.mu.Unlock()
 		left := s.journal.Stat().Bytes // then busy: who has acknowledged the last may not have noted it yet
 		s.mu.Lock()
-		gone, busy := s.gone || !patient && s.down != nil, s.busy
+		gone, busy := s.permanent || !patient && s.lastErr != nil, s.feederBusy
 		s.mu.Unlock()
 		if gone || left == 0 && !busy {
 			return
@@ -378,7 +378,7 @@ func (s *spool) drain(ctx context.Context, patient bool) {
 		case <-moved:
 		case <-ctx.Done():
 			s.mu.Lock()
-			s.vain = true
+			s.drainAbandoned = true
 			s.mu.Unlock()
 			return
 		}
@@ -387,7 +387,7 @@ func (s *spool) drain(ctx context.Context, patient bool) {
 
 // Close hands on what it can while ctx lets it; what is left stays on disk, and is said. Safe twice.
 func (s *spool) Close(ctx context.Context) error {
-	if at, ok := ctx.Deadline(); !s.hopeless(ok) {
+	if at, ok := ctx.Deadline(); !s.cannotDrain(ok) {
 		if ok { // some of it is for the closing itself
 			short, cancel := context.WithDeadline(ctx, at.Add(-time.Until(at)/6))
 			s.drain(short, true)
@@ -402,17 +402,17 @@ func (s *spool) Close(ctx context.Context) error {
 		return nil
 	}
 	s.closed = true
-	s.wake()
-	cancel, inner := s.cancel, append(s.old, s.inner)
-	s.old = nil
+	s.notifyProgressLocked()
+	cancel, inner := s.cancel, append(s.replaced, s.inner)
+	s.replaced = nil
 	s.mu.Unlock()
 	if cancel != nil {
 		cancel()
 		select {
-		case <-s.fed:
+		case <-s.feederDone:
 		case <-ctx.Done():
 			select {
-			case <-s.fed:
+			case <-s.feederDone:
 			case <-time.After(time.Second): // an output that ignores its context: its end is the process's
 				return fmt.Errorf("spool %s: close: %w", s.dir, errStalled)
 			}
@@ -434,11 +434,11 @@ func (s *spool) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// hopeless reports whether there is no point in waiting for the receiver.
-func (s *spool) hopeless(bounded bool) bool {
+// cannotDrain reports whether there is no point in waiting for the receiver.
+func (s *spool) cannotDrain(bounded bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.vain || s.gone || !bounded && s.down != nil
+	return s.drainAbandoned || s.permanent || !bounded && s.lastErr != nil
 }
 
 // merge puts what the spool knows into the lane's state, which is about the disk.
@@ -453,8 +453,8 @@ func (s *spool) merge(st *State) {
 	if !st.Up {
 		return // a disk that fails is the worse
 	}
-	down := s.down
-	if d := time.Since(s.trying); down == nil && !s.trying.IsZero() && d > 2*tryTimeout {
+	down := s.lastErr
+	if d := time.Since(s.requestStarted); down == nil && !s.requestStarted.IsZero() && d > 2*requestTimeout {
 		down = errStalled
 	}
 	if down != nil {
@@ -463,7 +463,7 @@ func (s *spool) merge(st *State) {
 	if s.full {
 		st.Up, st.Ready = false, false
 		what := fmt.Sprintf("its spool is full: %d records were dropped", ss.Dropped)
-		if s.options.WhenFull == block {
+		if s.options.WhenFull == whenFullBlock {
 			what = "its spool is full: collecting waits"
 		}
 		if st.Error != "" {

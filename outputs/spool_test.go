@@ -23,7 +23,7 @@ import (
 )
 
 // A farEnd is what stands behind a spool: it answers as it is told, and keeps what it took.
-type farEnd struct {
+type fakeReceiver struct {
 	mu      sync.Mutex
 	answer  func(b outputs.Batch) error // nil: it takes it
 	hang    chan struct{}               // until closed, no request is answered
@@ -32,7 +32,7 @@ type farEnd struct {
 	closed  int
 }
 
-func (r *farEnd) Send(ctx context.Context, b outputs.Batch) error {
+func (r *fakeReceiver) Send(ctx context.Context, b outputs.Batch) error {
 	r.mu.Lock()
 	hang, answer := r.hang, r.answer
 	r.mu.Unlock()
@@ -63,11 +63,11 @@ func (r *farEnd) Send(ctx context.Context, b outputs.Batch) error {
 	return nil
 }
 
-func (r *farEnd) Flush(ctx context.Context) error { return ctx.Err() }
-func (r *farEnd) Close(context.Context) error     { r.set(func() { r.closed++ }); return nil }
-func (r *farEnd) set(do func())                   { r.mu.Lock(); defer r.mu.Unlock(); do() }
-func (r *farEnd) has() []string                   { r.mu.Lock(); defer r.mu.Unlock(); return slices.Clone(r.ids) }
-func (r *farEnd) requests() []outputs.Batch {
+func (r *fakeReceiver) Flush(ctx context.Context) error { return ctx.Err() }
+func (r *fakeReceiver) Close(context.Context) error     { r.set(func() { r.closed++ }); return nil }
+func (r *fakeReceiver) set(do func())                   { r.mu.Lock(); defer r.mu.Unlock(); do() }
+func (r *fakeReceiver) has() []string                   { r.mu.Lock(); defer r.mu.Unlock(); return slices.Clone(r.ids) }
+func (r *fakeReceiver) requests() []outputs.Batch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.batches)
@@ -77,7 +77,7 @@ func (r *farEnd) requests() []outputs.Batch {
 type remoteOptions struct {
 	outputs.Common
 	outputs.Batching
-	To   *farEnd
+	To   *fakeReceiver
 	Fail error // of Open
 }
 
@@ -90,20 +90,20 @@ var remoteType = outputs.Type{
 }
 
 // A place is a data_dir with what was heard from the set that has it open.
-type place struct {
-	*watcher
+type spoolHarness struct {
+	*recordingObserver
 	dir string
 	set *outputs.Set
 }
 
-func newPlace(dir string) *place {
-	p := &place{dir: dir, watcher: &watcher{sent: map[string]int{}, lost: map[string]int{}, errs: map[string]int{}}}
-	d := outputs.Deps{Log: slog.New(slog.NewTextHandler(p.watcher, nil)), Watch: p.watcher, Spools: filepath.Join(dir, "spools")}
+func newSpoolHarness(dir string) *spoolHarness {
+	p := &spoolHarness{dir: dir, recordingObserver: &recordingObserver{sent: map[string]int{}, lost: map[string]int{}, errs: map[string]int{}}}
+	d := outputs.Deps{Log: slog.New(slog.NewTextHandler(p.recordingObserver, nil)), Observer: p.recordingObserver, SpoolDir: filepath.Join(dir, "spools")}
 	p.set = outputs.NewSet([]outputs.Type{remoteType, fakeType}, d)
 	return p
 }
 
-func (p *place) open(t *testing.T, o ...*remoteOptions) *outputs.Fan {
+func (p *spoolHarness) open(t *testing.T, o ...*remoteOptions) *outputs.Fan {
 	t.Helper()
 	f, err := p.try(t, o...)
 	if err != nil {
@@ -112,7 +112,7 @@ func (p *place) open(t *testing.T, o ...*remoteOptions) *outputs.Fan {
 	return f
 }
 
-func (p *place) try(t *testing.T, os ...*remoteOptions) (*outputs.Fan, error) {
+func (p *spoolHarness) try(t *testing.T, os ...*remoteOptions) (*outputs.Fan, error) {
 	t.Helper()
 	var all []outputs.Spec
 	for _, o := range os {
@@ -121,13 +121,13 @@ func (p *place) try(t *testing.T, os ...*remoteOptions) (*outputs.Fan, error) {
 	return p.set.Open(t.Context(), all)
 }
 
-func (p *place) logs() string { p.mu.Lock(); defer p.mu.Unlock(); return p.log.String() }
+func (p *spoolHarness) logs() string { p.mu.Lock(); defer p.mu.Unlock(); return p.log.String() }
 
-// heard is how often a text is in the log.
-func (p *place) heard(text string) int { return strings.Count(p.logs(), text) }
+// logCount is how often a text is in the log.
+func (p *spoolHarness) logCount(text string) int { return strings.Count(p.logs(), text) }
 
 // drain waits, and fails the test if anything is left.
-func (p *place) drain(t *testing.T) {
+func (p *spoolHarness) drain(t *testing.T) {
 	t.Helper()
 	if err := p.set.Drain(t.Context()); err != nil {
 		t.Error(err)
@@ -158,8 +158,8 @@ func noErr(t *testing.T, err error) {
 // The suite that each output passes is the spool's too.
 func TestSpoolConformance(t *testing.T) {
 	outputstest.Run(t, outputstest.Subject{Open: func(t *testing.T) (outputs.Output, func() []byte) {
-		to := new(fake)
-		out, drain, err := outputs.OpenSpool("s", outputs.Spool{}, outputs.Deps{Log: slog.New(slog.DiscardHandler), Spools: t.TempDir()}, nil, to)
+		to := new(fakeOutput)
+		out, drain, err := outputs.OpenSpool("s", outputs.Spool{}, outputs.Deps{Log: slog.New(slog.DiscardHandler), SpoolDir: t.TempDir()}, nil, to)
 		noErr(t, err)
 		return out, func() []byte {
 			drain(t.Context())
@@ -174,15 +174,15 @@ func TestSpoolConformance(t *testing.T) {
 // it is no reason not to be ready.
 func TestDownForAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPlace(t.TempDir())
-		to, other := new(farEnd), new(farEnd)
+		p := newSpoolHarness(t.TempDir())
+		to, other := new(fakeReceiver), new(fakeReceiver)
 		f := p.open(t, &remoteOptions{To: to}, &remoteOptions{To: other, Common: outputs.Common{Name: "other"}})
 		begin := time.Now()
 		down := errors.New("connection refused")
 		to.set(func() { to.answer = func(outputs.Batch) error { return down } })
 		for i := range 60 {
 			before := time.Now()
-			noErr(t, f.Send(t.Context(), page(fmt.Sprint("i-", i), 1)))
+			noErr(t, f.Send(t.Context(), testPage(fmt.Sprint("i-", i), 1)))
 			noErr(t, f.End(t.Context(), record.Outcome{}))
 			if took := time.Since(before); took != 0 {
 				t.Errorf("page %d waited %s", i, took)
@@ -206,7 +206,7 @@ func TestDownForAnHour(t *testing.T) {
 		if !st.Up || !st.Ready || st.Error != "" || st.Spool.Records != 0 || st.Records != 60 {
 			t.Errorf("when it is back: %+v %+v", st, st.Spool)
 		}
-		if p.heard("output fails") != 1 || p.heard("works again") != 1 || p.retries < 55 || p.sent["remote"] != 60 {
+		if p.logCount("output fails") != 1 || p.logCount("works again") != 1 || p.retries < 55 || p.sent["remote"] != 60 {
 			t.Errorf("%d retries, %v sent, log:\n%s", p.retries, p.sent, p.logs())
 		}
 		closeFan(t, f)
@@ -216,7 +216,7 @@ func TestDownForAnHour(t *testing.T) {
 // A repeat is the same request by the same name, and comes when the receiver wants it.
 func TestRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, to := newPlace(t.TempDir()), new(farEnd)
+		p, to := newSpoolHarness(t.TempDir()), new(fakeReceiver)
 		var at []time.Duration
 		begin := time.Now()
 		to.answer = func(outputs.Batch) error {
@@ -225,14 +225,14 @@ func TestRetry(t *testing.T) {
 			case 1:
 				return errors.New("reset")
 			case 2:
-				return fmt.Errorf("wrapped: %w", &outputs.Later{After: 7 * time.Minute, Err: errors.New("busy")})
+				return fmt.Errorf("wrapped: %w", &outputs.RetryAfterError{After: 7 * time.Minute, Err: errors.New("busy")})
 			}
 			return nil
 		}
 		f := p.open(t, &remoteOptions{To: to})
-		noErr(t, f.Send(t.Context(), page("i-0", 1)))
+		noErr(t, f.Send(t.Context(), testPage("i-0", 1)))
 		time.Sleep(100 * time.Millisecond)
-		noErr(t, f.Send(t.Context(), page("i-1", 1))) // is not mixed into the repeat
+		noErr(t, f.Send(t.Context(), testPage("i-1", 1))) // is not mixed into the repeat
 		time.Sleep(10 * time.Minute)
 		sameIDs(t, "received", to.has(), idsFrom(0, 2))
 		if len(at) != 4 || at[1] < 125*time.Millisecond || at[1] > 250*time.Millisecond || at[2]-at[1] != 7*time.Minute {
@@ -249,9 +249,9 @@ func TestRetry(t *testing.T) {
 // A request that is never answered is given up on, and made again.
 func TestNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, to := newPlace(t.TempDir()), &farEnd{hang: make(chan struct{})}
+		p, to := newSpoolHarness(t.TempDir()), &fakeReceiver{hang: make(chan struct{})}
 		f := p.open(t, &remoteOptions{To: to})
-		noErr(t, f.Send(t.Context(), page("i-0", 1)))
+		noErr(t, f.Send(t.Context(), testPage("i-0", 1)))
 		time.Sleep(3 * time.Minute)
 		if st := p.set.States()[0]; st.Up || !strings.Contains(st.Error, "no answer within 2m") {
 			t.Errorf("%+v", st)
@@ -267,7 +267,7 @@ func TestNoAnswer(t *testing.T) {
 func TestRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		p, to := newPlace(dir), new(farEnd)
+		p, to := newSpoolHarness(dir), new(fakeReceiver)
 		bad := []string{"i-0-0", "i-0-1", "i-3-77", "i-9-99"}
 		to.answer = func(b outputs.Batch) error {
 			for _, id := range bad {
@@ -280,7 +280,7 @@ func TestRefused(t *testing.T) {
 		f := p.open(t, &remoteOptions{To: to, Batching: outputs.Batching{MaxRecords: 250}})
 		var want []string
 		for i := range 10 {
-			noErr(t, f.Send(t.Context(), page(fmt.Sprint("i-", i), 100)))
+			noErr(t, f.Send(t.Context(), testPage(fmt.Sprint("i-", i), 100)))
 			for r := range 100 {
 				if id := fmt.Sprintf("i-%d-%d", i, r); !slices.Contains(bad, id) {
 					want = append(want, id)
@@ -309,7 +309,7 @@ func TestRefused(t *testing.T) {
 		}
 		sameIDs(t, "dead letters", dead, bad)
 		st := p.set.States()[0]
-		if !st.Up || st.Spool.DeadLetters != 4 || st.Records != 996 || p.letters != 4 || p.heard("set aside") != 4 || p.heard("id=i-3-77") != 1 {
+		if !st.Up || st.Spool.DeadLetters != 4 || st.Records != 996 || p.letters != 4 || p.logCount("set aside") != 4 || p.logCount("id=i-3-77") != 1 {
 			t.Errorf("%+v %+v, log:\n%s", st, st.Spool, p.logs())
 		}
 		closeFan(t, f)
@@ -319,13 +319,13 @@ func TestRefused(t *testing.T) {
 // A receiver that refuses everything is asked about once a record, and does not fill the log.
 func TestRefusesAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, to := newPlace(t.TempDir()), new(farEnd)
+		p, to := newSpoolHarness(t.TempDir()), new(fakeReceiver)
 		to.answer = func(outputs.Batch) error { return outputs.ErrRefused }
 		f := p.open(t, &remoteOptions{To: to})
-		noErr(t, f.Send(t.Context(), page("i", 500)))
+		noErr(t, f.Send(t.Context(), testPage("i", 500)))
 		p.drain(t)
-		if n := len(to.requests()); p.letters != 500 || n > 520 || p.heard("refused a record") > 10 {
-			t.Errorf("%d letters, %d requests, %d lines in the log", p.letters, n, p.heard("refused a record"))
+		if n := len(to.requests()); p.letters != 500 || n > 520 || p.logCount("refused a record") > 10 {
+			t.Errorf("%d letters, %d requests, %d lines in the log", p.letters, n, p.logCount("refused a record"))
 		}
 		closeFan(t, f)
 	})
@@ -335,24 +335,24 @@ func TestRefusesAll(t *testing.T) {
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		p := newPlace(dir)
-		gone := &farEnd{answer: func(outputs.Batch) error { return errors.New("down") }}
+		p := newSpoolHarness(dir)
+		gone := &fakeReceiver{answer: func(outputs.Batch) error { return errors.New("down") }}
 		f := p.open(t, &remoteOptions{To: gone})
 		for i := range 5 {
-			noErr(t, f.Send(t.Context(), page(fmt.Sprint("i-", i), 1)))
+			noErr(t, f.Send(t.Context(), testPage(fmt.Sprint("i-", i), 1)))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		begin := time.Now()
 		noErr(t, p.set.Close(ctx))
-		if took := time.Since(begin); took > 3*time.Second || gone.closed != 1 || p.heard("records are left in the spool") != 1 {
+		if took := time.Since(begin); took > 3*time.Second || gone.closed != 1 || p.logCount("records are left in the spool") != 1 {
 			t.Errorf("closing took %s, closed %d times, log:\n%s", took, gone.closed, p.logs())
 		}
 		noErr(t, f.Close(t.Context()))
 
-		p, to := newPlace(dir), new(farEnd)
+		p, to := newSpoolHarness(dir), new(fakeReceiver)
 		f = p.open(t, &remoteOptions{To: to})
-		noErr(t, f.Send(t.Context(), page("i-5", 1)))
+		noErr(t, f.Send(t.Context(), testPage("i-5", 1)))
 		p.drain(t)
 		sameIDs(t, "the next process delivers", to.has(), idsFrom(0, 6))
 		closeFan(t, f)
@@ -371,10 +371,10 @@ func TestRestart(t *testing.T) {
 // The end of a run by hand: it waits for the receiver as long as it may, and says what is left.
 func TestDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, to := newPlace(t.TempDir()), new(farEnd)
+		p, to := newSpoolHarness(t.TempDir()), new(fakeReceiver)
 		to.answer = func(outputs.Batch) error { return errors.New("down") }
 		f := p.open(t, &remoteOptions{To: to, Batching: outputs.Batching{MaxWait: config.Duration(time.Hour)}})
-		noErr(t, f.Send(t.Context(), page("i-0", 1)))
+		noErr(t, f.Send(t.Context(), testPage("i-0", 1)))
 		time.AfterFunc(20*time.Second, func() { to.set(func() { to.answer = nil }) })
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
@@ -395,11 +395,11 @@ func TestDrain(t *testing.T) {
 // Requests fill up, to the output's limits, and wait no longer than it says.
 func TestBatching(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, to := newPlace(t.TempDir()), new(farEnd)
+		p, to := newSpoolHarness(t.TempDir()), new(fakeReceiver)
 		f := p.open(t, &remoteOptions{To: to, Batching: outputs.Batching{MaxRecords: 10, MaxBytes: 1 << 20, MaxWait: config.Duration(5 * time.Second)}})
-		b := page("i-0", 4)
+		b := testPage("i-0", 4)
 		noErr(t, f.Send(t.Context(), b))
-		other := page("i-1", 4)
+		other := testPage("i-1", 4)
 		other.Target.Region, other.Run = "eu-west-1", "01JDNEXT"
 		time.Sleep(4 * time.Second)
 		noErr(t, f.Send(t.Context(), other))
@@ -409,7 +409,7 @@ func TestBatching(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		noErr(t, f.Send(t.Context(), page("i-2", 25)))
+		noErr(t, f.Send(t.Context(), testPage("i-2", 25)))
 		synctest.Wait()
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
@@ -432,16 +432,16 @@ func TestClockGoesBack(t *testing.T) {
 	dir, patient := t.TempDir(), outputs.Batching{MaxRecords: 10, MaxBytes: 1 << 20, MaxWait: config.Duration(time.Minute)}
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(24 * time.Hour) // each bubble's clock begins at the same instant
-		p := newPlace(dir)
-		f := p.open(t, &remoteOptions{To: &farEnd{answer: func(outputs.Batch) error { return errors.New("down") }}, Batching: patient})
-		noErr(t, f.Send(t.Context(), page("i-0", 1)))
+		p := newSpoolHarness(dir)
+		f := p.open(t, &remoteOptions{To: &fakeReceiver{answer: func(outputs.Batch) error { return errors.New("down") }}, Batching: patient})
+		noErr(t, f.Send(t.Context(), testPage("i-0", 1)))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		noErr(t, p.set.Close(ctx))
 		noErr(t, f.Close(t.Context()))
 	})
 	synctest.Test(t, func(t *testing.T) {
-		p, to := newPlace(dir), new(farEnd)
+		p, to := newSpoolHarness(dir), new(fakeReceiver)
 		f := p.open(t, &remoteOptions{To: to, Batching: patient})
 		time.Sleep(time.Minute + time.Second)
 		synctest.Wait()
@@ -453,9 +453,9 @@ func TestClockGoesBack(t *testing.T) {
 // A reload replaces the output proper, and the spool stays; the old one is closed when it is not in use.
 func TestReloadBehindASpool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, a, b := newPlace(t.TempDir()), &farEnd{hang: make(chan struct{})}, new(farEnd)
+		p, a, b := newSpoolHarness(t.TempDir()), &fakeReceiver{hang: make(chan struct{})}, new(fakeReceiver)
 		old := p.open(t, &remoteOptions{To: a})
-		noErr(t, old.Send(t.Context(), page("i-0", 1)))
+		noErr(t, old.Send(t.Context(), testPage("i-0", 1)))
 		synctest.Wait() // the request is under way
 		if _, err := p.try(t, &remoteOptions{To: b, Fail: errors.New("no such host")}); err == nil || !strings.Contains(err.Error(), "no such host") {
 			t.Errorf("a bad option: %v", err)
@@ -465,9 +465,9 @@ func TestReloadBehindASpool(t *testing.T) {
 		if a.closed != 0 || b.closed != 0 {
 			t.Errorf("closed in mid-request: %d %d", a.closed, b.closed)
 		}
-		noErr(t, old.Send(t.Context(), page("i-1", 1))) // a job that began before
+		noErr(t, old.Send(t.Context(), testPage("i-1", 1))) // a job that began before
 		closeFan(t, old)
-		noErr(t, next.Send(t.Context(), page("i-2", 1)))
+		noErr(t, next.Send(t.Context(), testPage("i-2", 1)))
 		close(a.hang)
 		synctest.Wait()
 		sameIDs(t, "the old one has what was under way", a.has(), idsFrom(0, 1))
@@ -485,19 +485,19 @@ func TestReloadBehindASpool(t *testing.T) {
 // What is gone for good is not tried again, until a reload brings another.
 func TestPermanentBehindASpool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, to := newPlace(t.TempDir()), new(farEnd)
+		p, to := newSpoolHarness(t.TempDir()), new(fakeReceiver)
 		to.answer = func(outputs.Batch) error { return fmt.Errorf("%w: the topic was removed", outputs.ErrPermanent) }
 		f := p.open(t, &remoteOptions{To: to})
-		noErr(t, f.Send(t.Context(), page("i-0", 1)))
+		noErr(t, f.Send(t.Context(), testPage("i-0", 1)))
 		time.Sleep(time.Hour)
-		noErr(t, f.Send(t.Context(), page("i-1", 1)))
+		noErr(t, f.Send(t.Context(), testPage("i-1", 1)))
 		if err := p.set.Drain(t.Context()); err == nil { // there is no point in waiting
 			t.Error("all is well")
 		}
-		if st := p.set.States()[0]; len(to.requests()) != 1 || st.Up || st.Spool.Records != 2 || p.heard("until a reload or a restart") != 1 {
+		if st := p.set.States()[0]; len(to.requests()) != 1 || st.Up || st.Spool.Records != 2 || p.logCount("until a reload or a restart") != 1 {
 			t.Errorf("%d requests, %+v", len(to.requests()), st)
 		}
-		mended := new(farEnd)
+		mended := new(fakeReceiver)
 		next := p.open(t, &remoteOptions{To: mended})
 		closeFan(t, f)
 		p.drain(t)
@@ -509,9 +509,9 @@ func TestPermanentBehindASpool(t *testing.T) {
 // A close that may wait for as long as it likes does not wait for a receiver that fails meanwhile.
 func TestCloseWhileItFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, to := newPlace(t.TempDir()), &farEnd{hang: make(chan struct{}), answer: func(outputs.Batch) error { return errors.New("down") }}
+		p, to := newSpoolHarness(t.TempDir()), &fakeReceiver{hang: make(chan struct{}), answer: func(outputs.Batch) error { return errors.New("down") }}
 		f := p.open(t, &remoteOptions{To: to})
-		noErr(t, f.Send(t.Context(), page("i-0", 3)))
+		noErr(t, f.Send(t.Context(), testPage("i-0", 3)))
 		time.AfterFunc(time.Second, func() { close(to.hang) })
 		ctx, cancel := context.WithCancel(t.Context())
 		defer time.AfterFunc(time.Hour, cancel).Stop()
@@ -528,16 +528,16 @@ func TestCloseWhileItFails(t *testing.T) {
 func TestOrphan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		p, to := newPlace(dir), &farEnd{answer: func(outputs.Batch) error { return errors.New("down") }}
+		p, to := newSpoolHarness(dir), &fakeReceiver{answer: func(outputs.Batch) error { return errors.New("down") }}
 		f := p.open(t, &remoteOptions{To: to, Common: outputs.Common{Name: "../siem/1"}})
-		noErr(t, f.Send(t.Context(), page("i-0", 3)))
+		noErr(t, f.Send(t.Context(), testPage("i-0", 3)))
 		closeFan(t, f)
 		if folders, err := os.ReadDir(filepath.Join(dir, "spools")); err != nil || len(folders) != 1 {
 			t.Errorf("%v %v", folders, err)
 		}
-		p = newPlace(dir)
-		f = p.open(t, &remoteOptions{To: new(farEnd)})
-		if p.heard("does not name holds records") != 1 || p.heard("output=../siem/1") != 1 || p.heard("records=3") != 1 {
+		p = newSpoolHarness(dir)
+		f = p.open(t, &remoteOptions{To: new(fakeReceiver)})
+		if p.logCount("does not name holds records") != 1 || p.logCount("output=../siem/1") != 1 || p.logCount("records=3") != 1 {
 			t.Errorf("log:\n%s", p.logs())
 		}
 		closeFan(t, f)
@@ -548,15 +548,15 @@ func TestOrphan(t *testing.T) {
 func TestTwoOnOneSpool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		p, q := newPlace(dir), newPlace(dir)
-		f := p.open(t, &remoteOptions{To: new(farEnd)})
-		to := new(farEnd)
+		p, q := newSpoolHarness(dir), newSpoolHarness(dir)
+		f := p.open(t, &remoteOptions{To: new(fakeReceiver)})
+		to := new(fakeReceiver)
 		_, err := q.try(t, &remoteOptions{To: to})
 		if err == nil || !strings.Contains(err.Error(), "it is in use") || !strings.Contains(record.HintOf(unjoin(err)), "another collector") || to.closed != 1 {
 			t.Errorf("the second: %v, hint %q", err, record.HintOf(unjoin(err)))
 		}
 		closeFan(t, f)
-		closeFan(t, q.open(t, &remoteOptions{To: new(farEnd)}))
+		closeFan(t, q.open(t, &remoteOptions{To: new(fakeReceiver)}))
 	})
 }
 
@@ -573,7 +573,7 @@ func unjoin(err error) error {
 func TestFileWithAndWithoutSpool(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out.jsonl")
-	set := outputs.NewSet(outputs.Types, outputs.Deps{Log: slog.New(slog.DiscardHandler), Spools: filepath.Join(dir, "spools")})
+	set := outputs.NewSet(outputs.Types, outputs.Deps{Log: slog.New(slog.DiscardHandler), SpoolDir: filepath.Join(dir, "spools")})
 	var fan *outputs.Fan
 	for i, spool := range []*outputs.Spool{nil, {}, {MaxBytes: 1 << 21}, nil, {}} {
 		o := outputs.Types[slices.IndexFunc(outputs.Types, func(t outputs.Type) bool { return t.Name == "file" })].Options().(*outputs.File)
@@ -581,11 +581,11 @@ func TestFileWithAndWithoutSpool(t *testing.T) {
 		next, err := set.Open(t.Context(), []outputs.Spec{{Type: "file", Options: o}})
 		noErr(t, err)
 		if fan != nil { // a run that began before the reload still delivers
-			noErr(t, fan.Send(t.Context(), page(fmt.Sprint("old-", i), 1)))
+			noErr(t, fan.Send(t.Context(), testPage(fmt.Sprint("old-", i), 1)))
 			closeFan(t, fan)
 		}
 		fan = next
-		noErr(t, fan.Send(t.Context(), page(fmt.Sprint("new-", i), 1)))
+		noErr(t, fan.Send(t.Context(), testPage(fmt.Sprint("new-", i), 1)))
 		noErr(t, fan.Flush(t.Context()))
 	}
 	closeFan(t, fan)
@@ -605,14 +605,14 @@ func TestFileWithAndWithoutSpool(t *testing.T) {
 // The end of a target is a line behind the records, also through a spool; and an output that writes a file may have one.
 func TestDirectWithSpool(t *testing.T) {
 	dir := t.TempDir()
-	d := outputs.Deps{Log: slog.New(slog.DiscardHandler), Spools: filepath.Join(dir, "spools")}
+	d := outputs.Deps{Log: slog.New(slog.DiscardHandler), SpoolDir: filepath.Join(dir, "spools")}
 	set := outputs.NewSet(outputs.Types, d)
 	path := filepath.Join(dir, "out.jsonl")
 	o := outputs.Types[slices.IndexFunc(outputs.Types, func(t outputs.Type) bool { return t.Name == "file" })].Options().(*outputs.File)
 	o.Path, o.Ends, o.Spool = path, true, &outputs.Spool{}
 	f, err := set.Open(t.Context(), []outputs.Spec{{Type: "file", Options: o}})
 	noErr(t, err)
-	b := page("i", 2)
+	b := testPage("i", 2)
 	noErr(t, f.Send(t.Context(), b))
 	noErr(t, f.End(t.Context(), record.Outcome{Target: b.Target, Run: b.Run, State: record.OK, Records: 2}))
 	noErr(t, set.Drain(t.Context()))

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	lettersLogged = 10       // of refusals in a row, that many are logged each
-	maxLetters    = 32 << 20 // a file of them; one older file is kept
+	maxLoggedDeadLetters = 10       // of refusals in a row, that many are logged each
+	maxDeadLetterBytes   = 32 << 20 // a file of them; one older file is kept
 )
 
 // deadLetters is a file of records that a receiver will never take, each with why: JSON lines, for a person or a script
@@ -24,7 +24,7 @@ type deadLetters struct {
 }
 
 // A letter is a line of it.
-type letter struct {
+type deadLetter struct {
 	Time   time.Time       `json:"time"`
 	Output string          `json:"output"`
 	Error  string          `json:"error"`
@@ -33,10 +33,10 @@ type letter struct {
 	Text   string          `json:"text,omitempty"`   // the line itself, if it is no JSON
 }
 
-// put appends a line, on the disk when it returns.
-func (d *deadLetters) put(line []byte, why error) (err error) {
+// write appends a line, on the disk when it returns.
+func (d *deadLetters) write(line []byte, why error) (err error) {
 	line = bytes.TrimSuffix(line, []byte("\n"))
-	l := letter{Time: time.Now().UTC(), Output: d.output, Error: why.Error(), Record: line}
+	l := deadLetter{Time: time.Now().UTC(), Output: d.output, Error: why.Error(), Record: line}
 	if parsed, err := parseLine(line); err == nil {
 		l.ID = parsed.StableID()
 	} else if !json.Valid(line) {
@@ -47,7 +47,7 @@ func (d *deadLetters) put(line []byte, why error) (err error) {
 		return err
 	}
 	b = append(b, '\n')
-	if st, err := os.Stat(d.path); err == nil && st.Size() > 0 && st.Size()+int64(len(b)) > maxLetters {
+	if st, err := os.Stat(d.path); err == nil && st.Size() > 0 && st.Size()+int64(len(b)) > maxDeadLetterBytes {
 		if err := os.Rename(d.path, d.path+".1"); err != nil {
 			return err
 		}
@@ -69,8 +69,8 @@ func (d *deadLetters) put(line []byte, why error) (err error) {
 	return f.Sync()
 }
 
-// identify is the kind and id in a line, as far as they can be read.
-func identify(line []byte) (kind, id string) {
+// kindAndID is the kind and id in a line, as far as they can be read.
+func kindAndID(line []byte) (kind, id string) {
 	var l struct {
 		Kind, ID string
 		Record   struct{ Kind, ID string }

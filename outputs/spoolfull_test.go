@@ -21,23 +21,23 @@ import (
 // A full spool drops its oldest, counts them, says so once, and is not ready; sent and dropped are all there was.
 func TestDropOldest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, to := newPlace(t.TempDir()), new(farEnd)
+		p, to := newSpoolHarness(t.TempDir()), new(fakeReceiver)
 		to.answer = func(outputs.Batch) error { return errors.New("down") }
 		f := p.open(t, &remoteOptions{To: to, Common: outputs.Common{Spool: &outputs.Spool{MaxBytes: 64 << 10}}})
 		const pages = 3000
 		for i := range pages {
-			noErr(t, f.Send(t.Context(), page(fmt.Sprint("i-", i), 1)))
+			noErr(t, f.Send(t.Context(), testPage(fmt.Sprint("i-", i), 1)))
 		}
 		st := p.set.States()[0]
 		dropped := st.Spool.Dropped
 		if dropped == 0 || st.Spool.Records+dropped != pages || st.Spool.Bytes > 64<<10 || st.Ready || !st.Spool.Full || !strings.Contains(st.Error, "spool is full") ||
-			st.Lost != 0 || p.dropped != dropped || p.heard("spool is full") != 1 {
+			st.Lost != 0 || p.dropped != dropped || p.logCount("spool is full") != 1 {
 			t.Fatalf("%+v %+v, log:\n%s", st, st.Spool, p.logs())
 		}
 		to.set(func() { to.answer = nil })
 		p.drain(t)
 		sameIDs(t, "what is left", to.has(), idsFrom(dropped, pages))
-		if st := p.set.States()[0]; !st.Ready || !st.Up || st.Spool.Full || p.heard("has room again") != 1 {
+		if st := p.set.States()[0]; !st.Ready || !st.Up || st.Spool.Full || p.logCount("has room again") != 1 {
 			t.Errorf("when it is back: %+v %+v, log:\n%s", st, st.Spool, p.logs())
 		}
 		closeFan(t, f)
@@ -49,15 +49,15 @@ func TestDropOldest(t *testing.T) {
 func TestEndsTellWhatIsMissing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		p, to := newPlace(dir), new(farEnd)
+		p, to := newSpoolHarness(dir), new(fakeReceiver)
 		to.answer = func(outputs.Batch) error { return errors.New("down") }
 		o := &remoteOptions{To: to, Common: outputs.Common{Ends: true, Spool: &outputs.Spool{MaxBytes: 64 << 10}}}
 		f := p.open(t, o)
 		const pages = 3000
 		for i := range pages {
-			noErr(t, f.Send(t.Context(), page(fmt.Sprint("i-", i), 1)))
+			noErr(t, f.Send(t.Context(), testPage(fmt.Sprint("i-", i), 1)))
 		}
-		first := page("", 1)
+		first := testPage("", 1)
 		end := func(run string, n int) {
 			noErr(t, f.End(t.Context(), record.Outcome{Target: first.Target, Run: run, State: record.OK, Records: n}))
 		}
@@ -66,7 +66,7 @@ func TestEndsTellWhatIsMissing(t *testing.T) {
 		closeFan(t, f)
 
 		var ends []string
-		to = &farEnd{answer: func(b outputs.Batch) error {
+		to = &fakeReceiver{answer: func(b outputs.Batch) error {
 			if bytes.Contains(b.Lines, []byte(`"bad-0"`)) {
 				return outputs.ErrRefused
 			}
@@ -78,10 +78,10 @@ func TestEndsTellWhatIsMissing(t *testing.T) {
 			return nil
 		}}
 		o.To = to
-		p = newPlace(dir)
+		p = newSpoolHarness(dir)
 		f = p.open(t, o)
 		p.drain(t)
-		noErr(t, f.Send(t.Context(), page("bad", 1)))
+		noErr(t, f.Send(t.Context(), testPage("bad", 1)))
 		end(first.Run, 5)
 		p.drain(t)
 		end(first.Run, 7)
@@ -108,20 +108,20 @@ func TestEndsTellWhatIsMissing(t *testing.T) {
 // With when_full: block the sender waits, far beyond the patience that other outputs enjoy, and nothing is lost.
 func TestBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, to, other := newPlace(t.TempDir()), new(farEnd), new(farEnd)
+		p, to, other := newSpoolHarness(t.TempDir()), new(fakeReceiver), new(fakeReceiver)
 		to.answer = func(outputs.Batch) error { return errors.New("down") }
 		f := p.open(t, &remoteOptions{To: to, Common: outputs.Common{Spool: &outputs.Spool{MaxBytes: 64 << 10, WhenFull: "block"}}},
 			&remoteOptions{To: other})
 		time.AfterFunc(time.Hour, func() { to.set(func() { to.answer = nil }) })
 		begin, pages := time.Now(), 0
 		for time.Since(begin) == 0 { // until one waits
-			noErr(t, f.Send(t.Context(), page(fmt.Sprint("i-", pages), 1)))
+			noErr(t, f.Send(t.Context(), testPage(fmt.Sprint("i-", pages), 1)))
 			pages++
 		}
 		if took := time.Since(begin); took < time.Hour || took > time.Hour+time.Minute || pages < 10 {
 			t.Errorf("page %d waited %s", pages, took)
 		}
-		if p.heard("collecting waits") != 1 {
+		if p.logCount("collecting waits") != 1 {
 			t.Errorf("log:\n%s", p.logs())
 		}
 		p.drain(t)
@@ -131,7 +131,7 @@ func TestBlock(t *testing.T) {
 		defer cancel()
 		var err error
 		for err == nil {
-			err = f.Send(ctx, page("late", 1))
+			err = f.Send(ctx, testPage("late", 1))
 		}
 		if st := p.set.States()[0]; !errors.Is(err, context.DeadlineExceeded) || st.Lost != 1 || st.Ready {
 			t.Errorf("at the end of the run: %v, %+v", err, st)

@@ -23,13 +23,13 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// victimOf is the variable that makes this test's binary a process that collects until it is killed: folder, URL and round.
-const victimOf = "OUTPUTS_TEST_VICTIM"
+// killTestEnv is the variable that makes this test's binary a process that collects until it is killed: folder, URL and round.
+const killTestEnv = "OUTPUTS_TEST_VICTIM"
 
-// poster sends each batch by a POST.
-type poster struct{ url string }
+// postOutput sends each batch by a POST.
+type postOutput struct{ url string }
 
-func (p poster) Send(ctx context.Context, b outputs.Batch) error {
+func (p postOutput) Send(ctx context.Context, b outputs.Batch) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, bytes.NewReader(b.Lines))
 	if err != nil {
 		return err
@@ -45,23 +45,23 @@ func (p poster) Send(ctx context.Context, b outputs.Batch) error {
 	}
 	return nil
 }
-func (poster) Flush(context.Context) error { return nil }
-func (poster) Close(context.Context) error { http.DefaultClient.CloseIdleConnections(); return nil }
+func (postOutput) Flush(context.Context) error { return nil }
+func (postOutput) Close(context.Context) error { http.DefaultClient.CloseIdleConnections(); return nil }
 
-// posts opens the set of one such output.
-func posts(ctx context.Context, dir, url string) (*outputs.Set, *outputs.Fan, error) {
-	s := outputs.NewSet([]outputs.Type{{Name: "post", Open: func(context.Context, any, outputs.Deps) (outputs.Output, error) { return poster{url}, nil }}},
-		outputs.Deps{Log: slog.New(slog.DiscardHandler), Spools: dir})
+// openPostOutput opens the set of one such output.
+func openPostOutput(ctx context.Context, dir, url string) (*outputs.Set, *outputs.Fan, error) {
+	s := outputs.NewSet([]outputs.Type{{Name: "post", Open: func(context.Context, any, outputs.Deps) (outputs.Output, error) { return postOutput{url}, nil }}},
+		outputs.Deps{Log: slog.New(slog.DiscardHandler), SpoolDir: dir})
 	f, err := s.Open(ctx, []outputs.Spec{{Type: "post", Options: &remoteOptions{Batching: outputs.Batching{MaxRecords: 40, MaxWait: config.Duration(5 * time.Millisecond)}}}})
 	return s, f, err
 }
 
-// victim sends pages of several targets at once, and says which targets' ends it has seen through.
-func victim(args string) error {
+// runKillTest sends pages of several targets at once, and says which targets' ends it has seen through.
+func runKillTest(args string) error {
 	dir, rest, _ := strings.Cut(args, "|")
 	url, round, _ := strings.Cut(rest, "|")
 	ctx := context.Background()
-	_, f, err := posts(ctx, dir, url)
+	_, f, err := openPostOutput(ctx, dir, url)
 	if err != nil {
 		return err
 	}
@@ -98,17 +98,17 @@ func victim(args string) error {
 }
 
 // A moody receiver stalls, fails and forgets to answer, and keeps what it took by stable id.
-type moody struct {
+type flakyReceiver struct {
 	mu       sync.Mutex
-	calm     bool
+	reliable bool
 	got      map[string]int // by stable id
 	ids      map[string]int // by resource
 	requests int
 }
 
-func (m *moody) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (m *flakyReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.mu.Lock()
-	calm := m.calm
+	calm := m.reliable
 	m.mu.Unlock()
 	mood := rand.IntN(10)
 	if !calm && mood == 0 {
@@ -146,14 +146,14 @@ func TestKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	m := &moody{got: map[string]int{}, ids: map[string]int{}}
+	m := &flakyReceiver{got: map[string]int{}, ids: map[string]int{}}
 	server := httptest.NewServer(m)
 	defer server.Close()
 	want := map[string]bool{}
 	kills := 20
 	for kill := range kills {
 		cmd := exec.CommandContext(t.Context(), exe)
-		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%s|%d", victimOf, dir, server.URL, kill))
+		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%s|%d", killTestEnv, dir, server.URL, kill))
 		cmd.Stderr = os.Stderr
 		out, err := cmd.StdoutPipe()
 		noErr(t, err)
@@ -190,9 +190,9 @@ func TestKill(t *testing.T) {
 		}
 	}
 	m.mu.Lock()
-	m.calm = true
+	m.reliable = true
 	m.mu.Unlock()
-	s, f, err := posts(t.Context(), dir, server.URL)
+	s, f, err := openPostOutput(t.Context(), dir, server.URL)
 	noErr(t, err)
 	noErr(t, s.Drain(t.Context()))
 	noErr(t, f.Close(t.Context()))

@@ -14,60 +14,60 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// missing is what a spool will never hand on, by target and run: dropped when it was full, or refused by the receiver. The
+// losses is what a spool will never hand on, by target and run: dropped when it was full, or refused by the receiver. The
 // line that ends such a target was written before, and says that all is there; on its way out it is told otherwise, so that
 // nobody takes for gone what was only lost. It is kept in a file, as the spool is.
-type missing struct {
+type losses struct {
 	path string
 
-	mu sync.Mutex
-	on bool // the output asked for ends of targets
-	of map[journal.Source]int
+	mu      sync.Mutex
+	enabled bool // the output asked for ends of targets
+	counts  map[journal.Source]int
 }
 
-// maxMissing bounds what ends that never come leave behind, as after a kill in mid-run.
-const maxMissing = 10_000
+// maxLossSources bounds what ends that never come leave behind, as after a kill in mid-run.
+const maxLossSources = 10_000
 
 // An absence is a line of the file.
-type absence struct {
+type lossEntry struct {
 	journal.Source
 	Records int
 }
 
-// loadMissing reads the file. One that cannot be used is moved aside, which is logged, and is none.
-func loadMissing(path string, log *slog.Logger) *missing {
-	m := &missing{path: path, of: map[journal.Source]int{}}
+// loadLosses reads the file. One that cannot be used is moved aside, which is logged, and is none.
+func loadLosses(path string, log *slog.Logger) *losses {
+	m := &losses{path: path, counts: map[journal.Source]int{}}
 	b, err := statefile.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return m
 	}
-	var all []absence
+	var all []lossEntry
 	if err == nil {
 		err = json.Unmarshal(b, &all)
 	}
 	if err != nil {
-		aside, moved := statefile.SetAside(path)
+		aside, moved := statefile.MoveDamaged(path)
 		log.Warn("loss counts of the spool are damaged", "path", path, "error", errors.Join(err, moved), "moved", aside,
 			"hint", "Targets of which records were dropped or refused before this start may be reported complete.")
 		return m
 	}
 	for _, a := range all {
-		m.of[a.Source] = a.Records
+		m.counts[a.Source] = a.Records
 	}
 	return m
 }
 
 // save writes the file anew; m.mu is held. If it cannot, a restart forgets, which is said where the disk's trouble is.
-func (m *missing) save() error {
-	if len(m.of) == 0 {
+func (m *losses) save() error {
+	if len(m.counts) == 0 {
 		if err := os.Remove(m.path); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		return nil
 	}
-	all := make([]absence, 0, len(m.of))
-	for s, n := range m.of {
-		all = append(all, absence{s, n})
+	all := make([]lossEntry, 0, len(m.counts))
+	for s, n := range m.counts {
+		all = append(all, lossEntry{s, n})
 	}
 	b, err := json.Marshal(all)
 	if err != nil {
@@ -76,22 +76,22 @@ func (m *missing) save() error {
 	return statefile.Write(m.path, b)
 }
 
-func (m *missing) asked(on bool) {
+func (m *losses) setEnabled(on bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.on = on
+	m.enabled = on
 }
 
-func (m *missing) add(of map[journal.Source]int) error {
+func (m *losses) add(of map[journal.Source]int) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.on {
+	if !m.enabled {
 		return nil
 	}
 	changed := false
 	for s, n := range of {
-		if _, known := m.of[s]; n > 0 && s.Run != "" && (known || len(m.of) < maxMissing) {
-			m.of[s] += n
+		if _, known := m.counts[s]; n > 0 && s.Run != "" && (known || len(m.counts) < maxLossSources) {
+			m.counts[s] += n
 			changed = true
 		}
 	}
@@ -102,7 +102,7 @@ func (m *missing) add(of map[journal.Source]int) error {
 }
 
 // addLine adds the record in a line.
-func (m *missing) addLine(line []byte) error {
+func (m *losses) addLine(line []byte) error {
 	l, err := parseLine(bytes.TrimSuffix(line, []byte("\n")))
 	if err != nil || l.Target != "" || l.Change != "" {
 		return nil // it is of no target's listing, as far as can be read
@@ -112,9 +112,9 @@ func (m *missing) addLine(line []byte) error {
 
 var endPrefix = []byte(`{"kind":"_target"`)
 
-// ends ranges over the lines, and calls do for each that ends a target of which something is missing. m.mu is held.
-func (m *missing) ends(lines []byte, do func(at int, raw []byte, s journal.Source, o record.Outcome)) {
-	if len(m.of) == 0 || !bytes.Contains(lines, endPrefix) {
+// forEachEnd ranges over the lines, and calls do for each that ends a target of which something is missing. m.mu is held.
+func (m *losses) forEachEnd(lines []byte, do func(at int, raw []byte, s journal.Source, o record.Outcome)) {
+	if len(m.counts) == 0 || !bytes.Contains(lines, endPrefix) {
 		return
 	}
 	at := 0
@@ -123,7 +123,7 @@ func (m *missing) ends(lines []byte, do func(at int, raw []byte, s journal.Sourc
 			if l, err := parseLine(bytes.TrimSuffix(raw, []byte("\n"))); err == nil {
 				t := record.Target{Account: l.Account, Region: l.Region, Kind: l.Target}
 				s := journal.Source{Run: l.Run, Target: t}
-				if m.of[s] > 0 {
+				if m.counts[s] > 0 {
 					do(at, raw, s, record.Outcome{Target: t, Run: l.Run, State: l.State, Records: l.Records})
 				}
 			}
@@ -132,14 +132,14 @@ func (m *missing) ends(lines []byte, do func(at int, raw []byte, s journal.Sourc
 	}
 }
 
-// tell is the lines with the truth at the ends of targets; they are the lines themselves where nothing is missing.
-func (m *missing) tell(lines []byte) []byte {
+// annotateEnds is the lines with the truth at the ends of targets; they are the lines themselves where nothing is missing.
+func (m *losses) annotateEnds(lines []byte) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []byte
 	from := 0
-	m.ends(lines, func(at int, raw []byte, s journal.Source, o record.Outcome) {
-		line, err := endLine(o, m.of[s])
+	m.forEachEnd(lines, func(at int, raw []byte, s journal.Source, o record.Outcome) {
+		line, err := endLine(o, m.counts[s])
 		if err != nil {
 			return // a struct of strings and a number
 		}
@@ -152,13 +152,13 @@ func (m *missing) tell(lines []byte) []byte {
 	return append(out, lines[from:]...)
 }
 
-// told forgets the targets whose ends have been handed on.
-func (m *missing) told(lines []byte) error {
+// clearEnds forgets the targets whose ends have been handed on.
+func (m *losses) clearEnds(lines []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	changed := false
-	m.ends(lines, func(_ int, _ []byte, s journal.Source, _ record.Outcome) {
-		delete(m.of, s)
+	m.forEachEnd(lines, func(_ int, _ []byte, s journal.Source, _ record.Outcome) {
+		delete(m.counts, s)
 		changed = true
 	})
 	if !changed {

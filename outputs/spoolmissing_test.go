@@ -18,21 +18,21 @@ func TestLossCounts(t *testing.T) {
 	var log bytes.Buffer
 	l := slog.New(slog.NewTextHandler(&log, nil))
 	s := journal.Source{Run: "r", Target: record.Target{Account: "prod", Region: "us-east-1", Kind: "ec2_vpc"}}
-	m := loadMissing(path, l)
-	m.asked(true)
+	m := loadLosses(path, l)
+	m.setEnabled(true)
 	if err := m.add(map[journal.Source]int{s: 3}); err != nil {
 		t.Fatal(err)
 	}
-	if again := loadMissing(path, l); again.of[s] != 3 || log.Len() > 0 {
-		t.Errorf("after a restart: %v\n%s", again.of, log.String())
+	if again := loadLosses(path, l); again.counts[s] != 3 || log.Len() > 0 {
+		t.Errorf("after a restart: %v\n%s", again.counts, log.String())
 	}
 	for _, damage := range []string{"", "[{", "\x00\x00"} {
 		if err := os.WriteFile(path, []byte(damage), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		log.Reset()
-		if m := loadMissing(path, l); len(m.of) != 0 || !strings.Contains(log.String(), path+".damaged") {
-			t.Errorf("%q: %v\n%s", damage, m.of, log.String())
+		if m := loadLosses(path, l); len(m.counts) != 0 || !strings.Contains(log.String(), path+".damaged") {
+			t.Errorf("%q: %v\n%s", damage, m.counts, log.String())
 		}
 		if _, err := os.Stat(path); !os.IsNotExist(err) {
 			t.Errorf("%q stays: %v", damage, err)

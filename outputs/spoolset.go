@@ -14,50 +14,50 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// spooled finds the spool of the member's name, else opens it, and opens the output proper behind it: now, so that what is
+// openSpooled finds the spool of the member's name, else opens it, and opens the output proper behind it: now, so that what is
 // wrong with it refuses the configuration. s.change is held.
-func (s *Set) spooled(ctx context.Context, t Type, m member, o Spool) (_ member, err error) {
-	m.spooled = o
-	l := s.find("spool:" + m.name)
-	if l != nil && l.spool.stays(t, m.key, m.options) {
+func (s *Set) openSpooled(ctx context.Context, t Type, m fanOutput, o Spool) (_ fanOutput, err error) {
+	m.spoolOptions = o
+	l := s.findWorker("spool:" + m.name)
+	if l != nil && l.spool.canKeepInner(t, m.key, m.options) {
 		l.refs++
-		m.lane = l
+		m.worker = l
 		return m, nil
 	}
-	if m.next, err = s.opened(ctx, t, m); err != nil {
-		return member{}, err
+	if m.newInner, err = s.openShared(ctx, t, m); err != nil {
+		return fanOutput{}, err
 	}
 	if l != nil {
 		l.refs++
-		m.lane = l
+		m.worker = l
 		return m, nil
 	}
 	sp, err := openSpool(m.name, o, s.deps)
 	if err != nil {
-		return member{}, errors.Join(err, m.next.Close(ctx))
+		return fanOutput{}, errors.Join(err, m.newInner.Close(ctx))
 	}
-	l = newLane("spool:"+m.name, m.name, t.Name, sp, s.deps)
-	l.spool, sp.changed = sp, l.signal
-	s.add(&m, l)
+	l = newWorker("spool:"+m.name, m.name, t.Name, sp, s.deps)
+	l.spool, sp.onChange = sp, l.reportUp
+	s.addWorker(&m, l)
 	return m, nil
 }
 
-// tellOrphans says, once, which spools hold something that no output of the configuration is going to send. s.change is held.
-func (s *Set) tellOrphans() {
-	if s.looked || s.deps.Spools == "" {
+// reportOrphans says, once, which spools hold something that no output of the configuration is going to send. s.change is held.
+func (s *Set) reportOrphans() {
+	if s.orphansReported || s.deps.SpoolDir == "" {
 		return
 	}
-	s.looked = true
-	dirs, err := os.ReadDir(s.deps.Spools)
+	s.orphansReported = true
+	dirs, err := os.ReadDir(s.deps.SpoolDir)
 	if err != nil {
 		return // there are none yet; one that is needed has been opened
 	}
 	for _, d := range dirs {
 		name, err := url.PathUnescape(d.Name())
-		if err != nil || !d.IsDir() || s.find("spool:"+name) != nil {
+		if err != nil || !d.IsDir() || s.findWorker("spool:"+name) != nil {
 			continue
 		}
-		dir := filepath.Join(s.deps.Spools, d.Name())
+		dir := filepath.Join(s.deps.SpoolDir, d.Name())
 		st, err := journal.Inspect(dir)
 		if err != nil {
 			s.deps.Log.Warn("spool of an output that the configuration does not name cannot be read", "output", name, "spool", dir, "error", err)
@@ -73,7 +73,7 @@ func (s *Set) tellOrphans() {
 // spools. The error says what is left, and where. It is the end of collecting that it is for: from now on no request waits to fill up.
 func (s *Set) Drain(ctx context.Context) error {
 	s.mu.Lock()
-	open := append([]*lane(nil), s.open...)
+	open := append([]*worker(nil), s.workers...)
 	s.mu.Unlock()
 	var wg sync.WaitGroup
 	errs := make([]error, len(open))

@@ -30,8 +30,8 @@ func failsAt(bad ...string) func(outputs.Batch) error {
 	}
 }
 
-// once is ids without repeats, each where it came last: a record that was a probe comes again in its turn.
-func once(ids []string) (all []string) {
+// lastOfEach is ids without repeats, each where it came last: a record that was a probe comes again in its turn.
+func lastOfEach(ids []string) (all []string) {
 	for i, id := range ids {
 		if !slices.Contains(ids[i+1:], id) {
 			all = append(all, id)
@@ -62,17 +62,17 @@ func TestReceiverFailsAtSome(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				dir := t.TempDir()
-				p, to := newPlace(dir), &farEnd{answer: failsAt(bad...)}
+				p, to := newSpoolHarness(dir), &fakeReceiver{answer: failsAt(bad...)}
 				f := p.open(t, &remoteOptions{To: to, Batching: outputs.Batching{MaxRecords: 250}})
 				var want []string
 				for i := range 10 {
-					noErr(t, f.Send(t.Context(), page(fmt.Sprint("i-", i), 100)))
+					noErr(t, f.Send(t.Context(), testPage(fmt.Sprint("i-", i), 100)))
 					want = append(want, idsOf(fmt.Sprint("i-", i), 100)...)
 				}
 				want = slices.DeleteFunc(want, func(id string) bool { return slices.Contains(bad, id) })
 				time.Sleep(15 * time.Minute)
 				got := to.has()
-				sameIDs(t, "received", once(got), want)
+				sameIDs(t, "received", lastOfEach(got), want)
 				if extra := len(got) - len(want); extra > len(bad) {
 					t.Errorf("%d records came twice, to find %d", extra, len(bad))
 				}
@@ -86,11 +86,11 @@ func TestReceiverFailsAtSome(t *testing.T) {
 				if !st.Up || st.Spool.Records != 0 || st.Spool.DeadLetters != len(bad) || p.letters != len(bad) || !strings.Contains(said, "answered 500") {
 					t.Errorf("%+v %+v, letters %.300s", st, st.Spool, said)
 				}
-				if n := p.heard("receiver fails at a record, and takes others; it is set aside"); n != min(len(bad), 10) || p.heard("id="+bad[0]+" ") != 1 {
+				if n := p.logCount("receiver fails at a record, and takes others; it is set aside"); n != min(len(bad), 10) || p.logCount("id="+bad[0]+" ") != 1 {
 					t.Errorf("said %d times, log:\n%.3000s", n, p.logs())
 				}
 				// Among many bad ones it may look for a while as if the receiver were ill.
-				if n := p.heard("output fails"); n > 1+len(bad)/50 || n != p.heard("works again") {
+				if n := p.logCount("output fails"); n > 1+len(bad)/50 || n != p.logCount("works again") {
 					t.Errorf("said %d times to fail, log:\n%.3000s", n, p.logs())
 				}
 				closeFan(t, f)
@@ -110,15 +110,15 @@ func idsOf(prefix string, n int) (ids []string) {
 func TestReceiverFailsAtTheOnlyOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		p, to := newPlace(dir), &farEnd{answer: failsAt("i-0-0")}
+		p, to := newSpoolHarness(dir), &fakeReceiver{answer: failsAt("i-0-0")}
 		f := p.open(t, &remoteOptions{To: to, Common: outputs.Common{Ends: true}})
-		noErr(t, f.Send(t.Context(), page("i-0", 1)))
+		noErr(t, f.Send(t.Context(), testPage("i-0", 1)))
 		noErr(t, f.End(t.Context(), record.Outcome{Target: record.Target{Account: "a", Region: "r", Kind: "k"}, Run: "01", State: record.OK}))
 		time.Sleep(time.Hour)
 		if st := p.set.States()[0]; letters(t, dir) != "" || st.Spool.Records != 1 || st.Up {
 			t.Errorf("alone: %+v %+v, letters %s", st, st.Spool, letters(t, dir))
 		}
-		noErr(t, f.Send(t.Context(), page("i-1", 1)))
+		noErr(t, f.Send(t.Context(), testPage("i-1", 1)))
 		time.Sleep(5 * time.Minute)
 		if st := p.set.States()[0]; strings.Count(letters(t, dir), "\n") != 1 || st.Spool.Records != 0 || !st.Up {
 			t.Errorf("with another: %+v %+v, letters %s", st, st.Spool, letters(t, dir))
@@ -154,13 +154,13 @@ func TestReceiverIsIll(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				dir := t.TempDir()
-				p, to := newPlace(dir), new(farEnd)
+				p, to := newSpoolHarness(dir), new(fakeReceiver)
 				n := 0
 				to.answer = func(b outputs.Batch) error { n++; return ill(n, b) }
 				f := p.open(t, &remoteOptions{To: to, Common: outputs.Common{Ends: true}})
 				var want []string
 				for i := range 10 {
-					noErr(t, f.Send(t.Context(), page(fmt.Sprint("i-", i), 20)))
+					noErr(t, f.Send(t.Context(), testPage(fmt.Sprint("i-", i), 20)))
 					noErr(t, f.End(t.Context(), record.Outcome{Target: record.Target{Account: "a", Region: "r", Kind: "k"}, Run: fmt.Sprint(i), State: record.OK}))
 					want = append(append(want, idsOf(fmt.Sprint("i-", i), 20)...), "")
 				}
@@ -185,7 +185,7 @@ func TestReceiverIsIll(t *testing.T) {
 func TestReceiverFallsIllAmongLetters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		p, to := newPlace(dir), new(farEnd)
+		p, to := newSpoolHarness(dir), new(fakeReceiver)
 		bad := failsAt(idsOf("bad", 50)...)
 		known := map[string]bool{}
 		to.answer = func(b outputs.Batch) error {
@@ -200,19 +200,19 @@ func TestReceiverFallsIllAmongLetters(t *testing.T) {
 			return err
 		}
 		f := p.open(t, &remoteOptions{To: to})
-		noErr(t, f.Send(t.Context(), page("bad", 50)))
-		noErr(t, f.Send(t.Context(), page("good", 20)))
+		noErr(t, f.Send(t.Context(), testPage("bad", 50)))
+		noErr(t, f.Send(t.Context(), testPage("good", 20)))
 		time.Sleep(6 * time.Hour)
 		if st := p.set.States()[0]; st.Spool.DeadLetters != 5 || st.Up {
 			t.Errorf("%+v %+v, want the 5 letters of when it was well", st, st.Spool)
 		}
 		to.set(func() { to.answer = bad })
-		noErr(t, f.Send(t.Context(), page("new", 50)))
+		noErr(t, f.Send(t.Context(), testPage("new", 50)))
 		time.Sleep(time.Hour)
 		if st := p.set.States()[0]; st.Spool.DeadLetters != 50 || st.Spool.Records != 0 || !st.Up {
 			t.Errorf("when it is well again: %+v %+v", st, st.Spool)
 		}
-		sameIDs(t, "received", once(to.has()), append(idsOf("good", 20), idsOf("new", 50)...))
+		sameIDs(t, "received", lastOfEach(to.has()), append(idsOf("good", 20), idsOf("new", 50)...))
 		closeFan(t, f)
 	})
 }
@@ -221,7 +221,7 @@ func TestReceiverFallsIllAmongLetters(t *testing.T) {
 func TestReceiverReplacedDuringTrial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		p, first, second := newPlace(dir), new(farEnd), new(farEnd)
+		p, first, second := newSpoolHarness(dir), new(fakeReceiver), new(fakeReceiver)
 		probed := make(chan struct{})
 		hold := make(chan struct{})
 		bad := failsAt("i-0-0")
@@ -234,8 +234,8 @@ func TestReceiverReplacedDuringTrial(t *testing.T) {
 			return nil
 		}
 		f := p.open(t, &remoteOptions{To: first})
-		noErr(t, f.Send(t.Context(), page("i-0", 1)))
-		noErr(t, f.Send(t.Context(), page("i-1", 1)))
+		noErr(t, f.Send(t.Context(), testPage("i-0", 1)))
+		noErr(t, f.Send(t.Context(), testPage("i-1", 1)))
 		<-probed
 		fails := 3
 		second.answer = func(outputs.Batch) error {
@@ -250,7 +250,7 @@ func TestReceiverReplacedDuringTrial(t *testing.T) {
 		if got := letters(t, dir); got != "" {
 			t.Errorf("set aside: %s", got)
 		}
-		sameIDs(t, "the second received", once(second.has()), idsFrom(0, 2))
+		sameIDs(t, "the second received", lastOfEach(second.has()), idsFrom(0, 2))
 		closeFan(t, f)
 		closeFan(t, next)
 	})

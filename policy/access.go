@@ -37,8 +37,8 @@ var (
 	roleARNForm      = regexp.MustCompile(`^arn:[\w-]+:iam::([0-9]{12}|\*):role(/[\w+=,.@-]+)+$`)
 )
 
-// Check says what is wrong with an Access, in the words of the command line's flags.
-func (a Access) Check() error {
+// Validate says what is wrong with an Access, in the words of the command line's flags.
+func (a Access) Validate() error {
 	if _, ok := record.PartitionNamed(a.Partition); !ok {
 		return fmt.Errorf("partition %q is not known; aws, aws-cn and aws-us-gov are the common ones", a.Partition)
 	}
@@ -80,37 +80,37 @@ func (a Access) arn(account, resource string) string {
 	return "arn:" + a.Partition + ":iam::" + account + ":" + resource
 }
 
-// Trust is the trust policy of the role in each account: who may become it.
+// TrustPolicy is the trust policy of the role in each account: who may become it.
 //
 // It names the caller where one is given, who must exist by then: IAM keeps the caller's inner id, so that a user or role which
 // is made again under the same name is another one and must be named anew. Else it names the home account, whose
 // administrators then decide by the policy of [Access.Assume].
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
-func (a Access) Trust() Document {
+func (a Access) TrustPolicy() Document {
 	who := a.Caller
 	if who == "" {
 		who = "root"
 	}
 	return Document{Version, []Statement{{
-		Sid: "CollectorMayEnter", Effect: "Allow", Principal: map[string]Words{"AWS": {a.arn(a.Home, who)}},
-		Action: Words{"sts:AssumeRole"}, Condition: a.conditions(),
+		Sid: "CollectorMayEnter", Effect: "Allow", Principal: map[string]StringList{"AWS": {a.arn(a.Home, who)}},
+		Action: StringList{"sts:AssumeRole"}, Condition: a.conditions(),
 	}}}
 }
 
 // conditions are those of the trust policy: together they hold, each for itself.
-func (a Access) conditions() map[string]map[string]Words {
-	c, equal := map[string]map[string]Words{}, map[string]Words{}
+func (a Access) conditions() map[string]map[string]StringList {
+	c, equal := map[string]map[string]StringList{}, map[string]StringList{}
 	if a.ExternalID != "" {
-		equal["sts:ExternalId"] = Words{a.ExternalID}
+		equal["sts:ExternalId"] = StringList{a.ExternalID}
 	}
 	if a.Organization != "" {
-		equal[principalOrg] = Words{a.Organization}
+		equal[principalOrgKey] = StringList{a.Organization}
 	}
 	if len(equal) > 0 {
 		c["StringEquals"] = equal
 	}
 	if a.MFA {
-		c["Bool"] = map[string]Words{mfaPresent: {"true"}}
+		c["Bool"] = map[string]StringList{mfaPresentKey: {"true"}}
 	}
 	if len(c) == 0 {
 		return nil
@@ -118,26 +118,26 @@ func (a Access) conditions() map[string]map[string]Words {
 	return c
 }
 
-// mfaPresent is true for a session that began with a one-time code, and absent for a long-lived key.
+// mfaPresentKey is true for a session that began with a one-time code, and absent for a long-lived key.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-multifactorauthpresent
-const mfaPresent = "aws:MultiFactorAuthPresent"
+const mfaPresentKey = "aws:MultiFactorAuthPresent"
 
-// principalOrg is the organization that the caller's account is a member of.
+// principalOrgKey is the organization that the caller's account is a member of.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalorgid
-const principalOrg = "aws:PrincipalOrgID"
+const principalOrgKey = "aws:PrincipalOrgID"
 
-// Assume is the permission policy of the collector's own user or role: it may become the role in each account, and do
+// AssumePolicy is the permission policy of the collector's own user or role: it may become the role in each account, and do
 // nothing else. Without account ids, and where so many roles are named that they fit into no managed policy, it
 // allows the role's name in any account; who enters is then the trust policies' matter alone.
-func (a Access) Assume() Document {
-	d := a.assume(a.roles())
+func (a Access) AssumePolicy() Document {
+	d := a.assumePolicy(a.roleARNs())
 	if d.Size() > ManagedLimit {
-		d = a.assume(anywhere(d.Statement[0].Resource))
+		d = a.assumePolicy(inAnyAccount(d.Statement[0].Resource))
 	}
 	return d
 }
 
-func (a Access) roles() []string {
+func (a Access) roleARNs() []string {
 	if len(a.Roles) > 0 {
 		return a.Roles
 	}
@@ -151,22 +151,22 @@ func (a Access) roles() []string {
 	return arns
 }
 
-func (a Access) assume(roles []string) Document {
+func (a Access) assumePolicy(roles []string) Document {
 	roles = slices.Clone(roles)
 	slices.Sort(roles)
-	s := Statement{Sid: "CollectorAssume", Effect: "Allow", Action: Words{"sts:AssumeRole"}, Resource: slices.Compact(roles)}
-	s.Condition = map[string]map[string]Words{}
+	s := Statement{Sid: "CollectorAssume", Effect: "Allow", Action: StringList{"sts:AssumeRole"}, Resource: slices.Compact(roles)}
+	s.Condition = map[string]map[string]StringList{}
 	if a.MFA {
-		s.Condition["Bool"] = map[string]Words{mfaPresent: {"true"}}
+		s.Condition["Bool"] = map[string]StringList{mfaPresentKey: {"true"}}
 	}
 	if a.Organization != "" {
-		s.Condition["StringEquals"] = map[string]Words{"aws:ResourceOrgID": {a.Organization}}
+		s.Condition["StringEquals"] = map[string]StringList{"aws:ResourceOrgID": {a.Organization}}
 	}
 	return Document{Version, []Statement{s}}
 }
 
-// anywhere is ARNs with any account id in the place of theirs.
-func anywhere(arns []string) []string {
+// inAnyAccount is ARNs with any account id in the place of theirs.
+func inAnyAccount(arns []string) []string {
 	out := make([]string, len(arns))
 	for i, arn := range arns {
 		f := strings.SplitN(arn, ":", 6)
@@ -176,11 +176,11 @@ func anywhere(arns []string) []string {
 	return out
 }
 
-// Host is the trust policy of a role for the instances that the collector runs on: EC2 may give it to them. In China and in
+// InstanceTrustPolicy is the trust policy of a role for the instances that the collector runs on: EC2 may give it to them. In China and in
 // two of the isolated partitions EC2's name ends as the partition's other names do. Elsewhere it is the one of partition aws:
 // IAM of the European Sovereign Cloud calls ec2.amazonaws.eu an invalid principal.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_switch-role-ec2.html
-func (a Access) Host() Document {
+func (a Access) InstanceTrustPolicy() Document {
 	ec2 := "ec2.amazonaws.com"
 	switch a.Partition {
 	case "aws-cn", "aws-iso", "aws-iso-b":
@@ -188,30 +188,30 @@ func (a Access) Host() Document {
 		ec2 = "ec2." + p.DNSSuffix
 	}
 	return Document{Version, []Statement{{
-		Sid: "InstancesMayHold", Effect: "Allow", Principal: map[string]Words{"Service": {ec2}}, Action: Words{"sts:AssumeRole"},
+		Sid: "InstancesMayHold", Effect: "Allow", Principal: map[string]StringList{"Service": {ec2}}, Action: StringList{"sts:AssumeRole"},
 	}}}
 }
 
-// SelfMFA is the policy of a user who looks after an MFA device of their own: without having signed in with it, they can set it
+// SelfMFAPolicy is the policy of a user who looks after an MFA device of their own: without having signed in with it, they can set it
 // up and open a session with it, and nothing else.
 //
 // Two rules of IAM stand behind it. A one-time code is handed in by GetSessionToken, with the long-lived key, which therefore
 // is among what is not denied. And a long-lived key brings no aws:MultiFactorAuthPresent at all, so that the denial must
 // say BoolIfExists.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_mfa_configure-api-require.html
-func (a Access) SelfMFA() Document {
+func (a Access) SelfMFAPolicy() Document {
 	own := a.arn("*", "user/${aws:username}")
-	lists := Words{"iam:ListUsers", "iam:ListVirtualMFADevices"}
-	manage := Words{"iam:EnableMFADevice", "iam:GetMFADevice", "iam:ListMFADevices", "iam:ResyncMFADevice"}
-	before := slices.Concat(Words{"iam:CreateVirtualMFADevice"}, lists, manage, Words{"sts:GetSessionToken"})
+	lists := StringList{"iam:ListUsers", "iam:ListVirtualMFADevices"}
+	manage := StringList{"iam:EnableMFADevice", "iam:GetMFADevice", "iam:ListMFADevices", "iam:ResyncMFADevice"}
+	before := slices.Concat(StringList{"iam:CreateVirtualMFADevice"}, lists, manage, StringList{"sts:GetSessionToken"})
 	slices.Sort(before)
 	return Document{Version, []Statement{
-		{Sid: "ListDevices", Effect: "Allow", Action: lists, Resource: Words{"*"}},
-		{Sid: "CreateDevice", Effect: "Allow", Action: Words{"iam:CreateVirtualMFADevice"}, Resource: Words{a.arn("*", "mfa/*")}},
-		{Sid: "ManageOwnDevice", Effect: "Allow", Action: manage, Resource: Words{own}},
-		{Sid: "DeactivateOwnDeviceWithMFA", Effect: "Allow", Action: Words{"iam:DeactivateMFADevice"}, Resource: Words{own},
-			Condition: map[string]map[string]Words{"Bool": {mfaPresent: {"true"}}}},
-		{Sid: "DenyTheRestWithoutMFA", Effect: "Deny", NotAction: before, Resource: Words{"*"},
-			Condition: map[string]map[string]Words{"BoolIfExists": {mfaPresent: {"false"}}}},
+		{Sid: "ListDevices", Effect: "Allow", Action: lists, Resource: StringList{"*"}},
+		{Sid: "CreateDevice", Effect: "Allow", Action: StringList{"iam:CreateVirtualMFADevice"}, Resource: StringList{a.arn("*", "mfa/*")}},
+		{Sid: "ManageOwnDevice", Effect: "Allow", Action: manage, Resource: StringList{own}},
+		{Sid: "DeactivateOwnDeviceWithMFA", Effect: "Allow", Action: StringList{"iam:DeactivateMFADevice"}, Resource: StringList{own},
+			Condition: map[string]map[string]StringList{"Bool": {mfaPresentKey: {"true"}}}},
+		{Sid: "DenyTheRestWithoutMFA", Effect: "Deny", NotAction: before, Resource: StringList{"*"},
+			Condition: map[string]map[string]StringList{"BoolIfExists": {mfaPresentKey: {"false"}}}},
 	}}
 }

@@ -3,18 +3,18 @@ package policy
 import "fmt"
 
 // A block is an object of a template. Its keys come out sorted.
-type block map[string]any
+type object map[string]any
 
 // A stack is what makes one: a CloudFormation template, in the order in which people read one.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-anatomy.html
-type stack struct {
+type stackTemplate struct {
 	AWSTemplateFormatVersion string
 	Description              string
-	Metadata                 block
-	Parameters               block
-	Conditions               block
-	Resources                block
-	Outputs                  block
+	Metadata                 object
+	Parameters               object
+	Conditions               object
+	Resources                object
+	Outputs                  object
 }
 
 // CloudFormation is a template that makes the role in an account, with the documents of [List] in it. Deployed as a StackSet
@@ -22,31 +22,31 @@ type stack struct {
 //
 // The policies are embedded in the role, so that they come and go with it; what does not fit there is an error.
 func CloudFormation(a Access, docs []Document) ([]byte, error) {
-	if err := fits(a, docs); err != nil {
+	if err := checkSize(a, docs); err != nil {
 		return nil, err
 	}
 	var policies []any
 	for i, d := range docs {
-		policies = append(policies, block{"PolicyName": policyName(i), "PolicyDocument": d})
+		policies = append(policies, object{"PolicyName": policyName(i), "PolicyDocument": d})
 	}
-	equal := block{"sts:ExternalId": when("HasExternalId", block{"Ref": "ExternalId"}), principalOrg: when("HasOrganization", block{"Ref": "OrganizationId"})}
-	trust := block{"Version": Version, "Statement": []any{block{
+	equal := object{"sts:ExternalId": ifCondition("HasExternalId", object{"Ref": "ExternalId"}), principalOrgKey: ifCondition("HasOrganization", object{"Ref": "OrganizationId"})}
+	trust := object{"Version": Version, "Statement": []any{object{
 		"Sid": "CollectorMayEnter", "Effect": "Allow", "Action": "sts:AssumeRole",
-		"Principal": block{"AWS": block{"Fn::Sub": "arn:${AWS::Partition}:iam::${HomeAccountId}:${HomeCaller}"}},
-		"Condition": when("HasCondition", block{
-			"StringEquals": when("HasEqual", equal),
-			"Bool":         when("NeedsMfa", block{mfaPresent: "true"}),
+		"Principal": object{"AWS": object{"Fn::Sub": "arn:${AWS::Partition}:iam::${HomeAccountId}:${HomeCaller}"}},
+		"Condition": ifCondition("HasCondition", object{
+			"StringEquals": ifCondition("HasEqual", equal),
+			"Bool":         ifCondition("NeedsMfa", object{mfaPresentKey: "true"}),
 		}),
 	}}}
-	return indent(stack{
+	return encodeIndented(stackTemplate{
 		AWSTemplateFormatVersion: "2010-09-09",
 		Description: "The role by which collector lists EC2 in this account. IAM is global: deploy it in one region of each account, with the " +
 			"capability CAPABILITY_NAMED_IAM.",
-		Metadata: block{"AWS::CloudFormation::Interface": block{"ParameterGroups": []any{
-			block{"Label": block{"default": "Who may enter"}, "Parameters": []any{"HomeAccountId", "HomeCaller", "ExternalId", "OrganizationId", "RequireMfa"}},
-			block{"Label": block{"default": "The role"}, "Parameters": []any{"RoleName", "MaxSessionDuration"}},
+		Metadata: object{"AWS::CloudFormation::Interface": object{"ParameterGroups": []any{
+			object{"Label": object{"default": "Who may enter"}, "Parameters": []any{"HomeAccountId", "HomeCaller", "ExternalId", "OrganizationId", "RequireMfa"}},
+			object{"Label": object{"default": "The role"}, "Parameters": []any{"RoleName", "MaxSessionDuration"}},
 		}}},
-		Parameters: block{
+		Parameters: object{
 			"HomeAccountId": parameter("The id of the account that the collector's own user or role lives in.", a.Home,
 				"AllowedPattern", "^[0-9]{12}$", "ConstraintDescription", "12 digits"),
 			"HomeCaller": parameter("Who in that account may enter: user/NAME, role/NAME, who must exist, or root for whomever its administrators let.",
@@ -57,35 +57,35 @@ func CloudFormation(a Access, docs []Document) ([]byte, error) {
 				"AllowedPattern", "^(o-[a-z0-9]{10,32})?$", "ConstraintDescription", "o- and 10 to 32 small letters or digits"),
 			"RequireMfa": parameter("true: only users that have signed in with MFA. A role cannot.", fmt.Sprint(a.MFA), "AllowedValues", []any{"true", "false"}),
 			"RoleName":   parameter("The role's name, the same in every account.", a.Role, "AllowedPattern", "^[\\w+=,.@-]{1,64}$"),
-			"MaxSessionDuration": block{"Type": "Number", "Description": "How long a session of the role may last at most, in seconds; role_duration in the configuration may be no longer.",
+			"MaxSessionDuration": object{"Type": "Number", "Description": "How long a session of the role may last at most, in seconds; role_duration in the configuration may be no longer.",
 				"Default": 3600, "MinValue": 3600, "MaxValue": 43200},
 		},
-		Conditions: block{
-			"HasExternalId":   block{"Fn::Not": []any{block{"Fn::Equals": []any{block{"Ref": "ExternalId"}, ""}}}},
-			"HasOrganization": block{"Fn::Not": []any{block{"Fn::Equals": []any{block{"Ref": "OrganizationId"}, ""}}}},
-			"HasEqual":        block{"Fn::Or": []any{block{"Condition": "HasExternalId"}, block{"Condition": "HasOrganization"}}},
-			"NeedsMfa":        block{"Fn::Equals": []any{block{"Ref": "RequireMfa"}, "true"}},
-			"HasCondition":    block{"Fn::Or": []any{block{"Condition": "HasEqual"}, block{"Condition": "NeedsMfa"}}},
+		Conditions: object{
+			"HasExternalId":   object{"Fn::Not": []any{object{"Fn::Equals": []any{object{"Ref": "ExternalId"}, ""}}}},
+			"HasOrganization": object{"Fn::Not": []any{object{"Fn::Equals": []any{object{"Ref": "OrganizationId"}, ""}}}},
+			"HasEqual":        object{"Fn::Or": []any{object{"Condition": "HasExternalId"}, object{"Condition": "HasOrganization"}}},
+			"NeedsMfa":        object{"Fn::Equals": []any{object{"Ref": "RequireMfa"}, "true"}},
+			"HasCondition":    object{"Fn::Or": []any{object{"Condition": "HasEqual"}, object{"Condition": "NeedsMfa"}}},
 		},
-		Resources: block{"Role": block{"Type": "AWS::IAM::Role", "Properties": block{
-			"RoleName":                 block{"Ref": "RoleName"},
+		Resources: object{"Role": object{"Type": "AWS::IAM::Role", "Properties": object{
+			"RoleName":                 object{"Ref": "RoleName"},
 			"Description":              "collector lists EC2 by it; it can change nothing",
-			"MaxSessionDuration":       block{"Ref": "MaxSessionDuration"},
+			"MaxSessionDuration":       object{"Ref": "MaxSessionDuration"},
 			"AssumeRolePolicyDocument": trust,
 			"Policies":                 policies,
 		}}},
-		Outputs: block{"RoleArn": block{"Description": "assume_role_arn in the collector's configuration", "Value": block{"Fn::GetAtt": []any{"Role", "Arn"}}}},
+		Outputs: object{"RoleArn": object{"Description": "assume_role_arn in the collector's configuration", "Value": object{"Fn::GetAtt": []any{"Role", "Arn"}}}},
 	}), nil
 }
 
-// when is value where the condition holds, and nothing at all elsewhere.
-func when(condition string, value any) block {
-	return block{"Fn::If": []any{condition, value, block{"Ref": "AWS::NoValue"}}}
+// ifCondition is value where the condition holds, and nothing at all elsewhere.
+func ifCondition(condition string, value any) object {
+	return object{"Fn::If": []any{condition, value, object{"Ref": "AWS::NoValue"}}}
 }
 
 // parameter is a parameter of text. A default of "" is no default: CloudFormation then asks; a pointer's "" is one.
-func parameter(description string, def any, more ...any) block {
-	b := block{"Type": "String", "Description": description}
+func parameter(description string, def any, more ...any) object {
+	b := object{"Type": "String", "Description": description}
 	switch d := def.(type) {
 	case *string:
 		b["Default"] = *d
@@ -114,9 +114,9 @@ func policyName(i int) string {
 	return fmt.Sprintf("collector-list-%d", i+1)
 }
 
-// fits reports whether a role can hold the documents.
-func fits(a Access, docs []Document) error {
-	if err := a.Check(); err != nil {
+// checkSize reports whether a role can hold the documents.
+func checkSize(a Access, docs []Document) error {
+	if err := a.Validate(); err != nil {
 		return err
 	}
 	n := 0

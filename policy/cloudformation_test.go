@@ -38,7 +38,7 @@ type cfn struct {
 func deploy(t *testing.T, text []byte, partition string, given map[string]any) (properties map[string]any, c *cfn, err error) {
 	t.Helper()
 	c = &cfn{given: map[string]any{"AWS::Partition": partition}, used: map[string]bool{}}
-	if err := strict(text, c); err != nil {
+	if err := decodeStrict(text, c); err != nil {
 		t.Fatal(err)
 	}
 	for name, p := range c.Parameters {
@@ -148,30 +148,30 @@ func (c *cfn) condition(t *testing.T, v any) bool {
 
 // Deployed with any parameters, the template makes the very documents that `policy` prints.
 func TestCloudFormation(t *testing.T) {
-	docs := List(someActions(120))
+	docs := ListingPolicies(someActions(120))
 	plain, err := CloudFormation(Access{Partition: "aws", Role: DefaultRole}, docs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := noKeyTwice(json.NewDecoder(strings.NewReader(string(plain)))); err != nil {
+	if err := checkUniqueKeys(json.NewDecoder(strings.NewReader(string(plain)))); err != nil {
 		t.Error(err)
 	}
 	used := map[string]bool{}
-	for _, a := range ways() {
+	for _, a := range accessVariants() {
 		given := map[string]any{"HomeAccountId": a.Home, "HomeCaller": callerOrRoot(a), "ExternalId": a.ExternalID, "OrganizationId": a.Organization, "RequireMfa": fmt.Sprint(a.MFA)}
 		role, c, err := deploy(t, plain, a.Partition, given)
 		if err != nil {
 			t.Fatal(err)
 		}
 		maps.Copy(used, c.used)
-		sameTrust(t, role["AssumeRolePolicyDocument"], a)
+		checkSameTrust(t, role["AssumeRolePolicyDocument"], a)
 		policies := role["Policies"].([]any)
 		for i, p := range policies {
 			doc, _ := json.Marshal(p.(map[string]any)["PolicyDocument"])
 			if err := check(doc, identity); err != nil {
 				t.Error(err)
 			}
-			sameDocument(t, doc, docs[i])
+			checkSameDocument(t, doc, docs[i])
 		}
 		if len(policies) != len(docs) || role["RoleName"] != DefaultRole {
 			t.Errorf("%d policies in role %v", len(policies), role["RoleName"])
@@ -185,7 +185,7 @@ func TestCloudFormation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sameTrust(t, role["AssumeRolePolicyDocument"], a)
+		checkSameTrust(t, role["AssumeRolePolicyDocument"], a)
 	}
 	_, c, err := deploy(t, plain, "aws", nil)
 	if err == nil || !strings.Contains(err.Error(), "HomeAccountId is asked for") {
@@ -210,7 +210,7 @@ func TestCloudFormation(t *testing.T) {
 	}
 }
 
-func sameTrust(t *testing.T, got any, a Access) {
+func checkSameTrust(t *testing.T, got any, a Access) {
 	t.Helper()
 	doc, err := json.Marshal(got)
 	if err != nil {
@@ -219,5 +219,5 @@ func sameTrust(t *testing.T, got any, a Access) {
 	if err := check(doc, trust); err != nil {
 		t.Errorf("%+v: %v", a, err)
 	}
-	sameDocument(t, doc, a.Trust())
+	checkSameDocument(t, doc, a.TrustPolicy())
 }

@@ -23,7 +23,7 @@ const (
 // is only a habit: the version is the current one, and every statement has a Sid.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
 func check(doc []byte, form string) error {
-	if err := noKeyTwice(json.NewDecoder(bytes.NewReader(doc))); err != nil {
+	if err := checkUniqueKeys(json.NewDecoder(bytes.NewReader(doc))); err != nil {
 		return err
 	}
 	limit := map[string]int{trust: TrustLimit, identity: ManagedLimit}[form]
@@ -35,7 +35,7 @@ func check(doc []byte, form string) error {
 		ID        *string `json:"Id"`
 		Statement []map[string]json.RawMessage
 	}
-	if err := strict(doc, &d); err != nil {
+	if err := decodeStrict(doc, &d); err != nil {
 		return err
 	}
 	if d.Version != "2012-10-17" {
@@ -184,7 +184,7 @@ func each(raw json.RawMessage, ok func(string) bool) error {
 	return nil
 }
 
-func strict(doc []byte, v any) error {
+func decodeStrict(doc []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(doc))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
@@ -196,8 +196,8 @@ func strict(doc []byte, v any) error {
 	return nil
 }
 
-// noKeyTwice walks a document: encoding/json takes the last of two members of one name, IAM takes neither.
-func noKeyTwice(d *json.Decoder) error {
+// checkUniqueKeys walks a document: encoding/json takes the last of two members of one name, IAM takes neither.
+func checkUniqueKeys(d *json.Decoder) error {
 	t, err := d.Token()
 	if err != nil {
 		return err
@@ -219,7 +219,7 @@ func noKeyTwice(d *json.Decoder) error {
 				seen[name] = true
 			}
 		}
-		if err := noKeyTwice(d); err != nil {
+		if err := checkUniqueKeys(d); err != nil {
 			return err
 		}
 	}

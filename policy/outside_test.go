@@ -19,7 +19,7 @@ import (
 // What others think of the same files: cfn-lint, terraform with AWS's provider, and moto's IAM. Each skips itself aloud where it
 // is not installed; the tests beside this file need Go alone.
 
-func tool(t *testing.T, name, install string) string {
+func requireTool(t *testing.T, name, install string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
@@ -48,13 +48,13 @@ func write(t *testing.T, path string, b []byte) {
 }
 
 func TestCFNLint(t *testing.T) {
-	lint := tool(t, "cfn-lint", "pip install cfn-lint")
+	lint := requireTool(t, "cfn-lint", "pip install cfn-lint")
 	dir := t.TempDir()
 	for name, a := range map[string]Access{
 		"plain": {Partition: "aws", Role: DefaultRole},
 		"all":   {Partition: "aws-cn", Role: DefaultRole, Home: home, Caller: "user/alice", ExternalID: "a-1:b/c@d", MFA: true},
 	} {
-		text, err := CloudFormation(a, List([]string{"ec2:DescribeVpcs"})) // it knows which actions there are
+		text, err := CloudFormation(a, ListingPolicies([]string{"ec2:DescribeVpcs"})) // it knows which actions there are
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,8 +73,8 @@ func TestCFNLint(t *testing.T) {
 // terraform formats the module as it is. Where TERRAFORM_PLUGIN_DIR names a folder with AWS's provider (as terraform providers
 // mirror makes one), it validates the module, and applies it to moto.
 func TestTerraformItself(t *testing.T) {
-	terraform := tool(t, "terraform", "its own site")
-	text, err := Terraform(Access{Partition: "aws", Role: DefaultRole, Home: home, ExternalID: "a-1:b/c@d", MFA: true}, List(someActions(120)))
+	terraform := requireTool(t, "terraform", "its own site")
+	text, err := Terraform(Access{Partition: "aws", Role: DefaultRole, Home: home, ExternalID: "a-1:b/c@d", MFA: true}, ListingPolicies(someActions(120)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,11 +130,11 @@ func TestMotoTakesTheDocuments(t *testing.T) {
 		}
 		return iam.call("CreatePolicy", url.Values{"PolicyName": {fmt.Sprint("p", n)}, "PolicyDocument": {string(d)}})
 	}
-	for _, a := range ways() {
+	for _, a := range accessVariants() {
 		if a.Partition != "aws" && a.Partition != "aws-cn" && a.Partition != "aws-us-gov" {
 			continue
 		}
-		for form, docs := range map[string][]Document{trust: {a.Trust(), a.Host()}, identity: append(List(someActions(400)), a.Assume(), a.SelfMFA())} {
+		for form, docs := range map[string][]Document{trust: {a.TrustPolicy(), a.InstanceTrustPolicy()}, identity: append(ListingPolicies(someActions(400)), a.AssumePolicy(), a.SelfMFAPolicy())} {
 			for _, d := range docs {
 				if got, status := create(d.JSON(), form); status != 200 {
 					t.Errorf("%d: %s\n%s", status, got, d.JSON())
@@ -143,7 +143,7 @@ func TestMotoTakesTheDocuments(t *testing.T) {
 		}
 	}
 	for _, spoil := range [][2]string{{`"Allow"`, `"allow"`}, {`2012-10-17`, `2013-10-17`}, {`"Resource"`, `"Resources"`}} {
-		if got, status := create(bytes.Replace(List(nil)[0].JSON(), []byte(spoil[0]), []byte(spoil[1]), 1), identity); status == 200 {
+		if got, status := create(bytes.Replace(ListingPolicies(nil)[0].JSON(), []byte(spoil[0]), []byte(spoil[1]), 1), identity); status == 200 {
 			t.Errorf("it takes %s: %s", spoil[1], got)
 		}
 	}
@@ -158,7 +158,7 @@ type moto struct {
 
 func startMoto(t *testing.T) *moto {
 	t.Helper()
-	path := tool(t, "moto_server", "pip install 'moto[server]'")
+	path := requireTool(t, "moto_server", "pip install 'moto[server]'")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

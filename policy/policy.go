@@ -36,18 +36,18 @@ type Document struct {
 type Statement struct {
 	Sid       string `json:",omitempty"` // letters and digits, unique in its document
 	Effect    string
-	Principal map[string]Words            `json:",omitempty"` // in a trust policy, and nowhere else
-	Action    Words                       `json:",omitempty"`
-	NotAction Words                       `json:",omitempty"`
-	Resource  Words                       `json:",omitempty"` // in every policy but a trust policy
-	Condition map[string]map[string]Words `json:",omitempty"` // operator → key → values
+	Principal map[string]StringList            `json:",omitempty"` // in a trust policy, and nowhere else
+	Action    StringList                       `json:",omitempty"`
+	NotAction StringList                       `json:",omitempty"`
+	Resource  StringList                       `json:",omitempty"` // in every policy but a trust policy
+	Condition map[string]map[string]StringList `json:",omitempty"` // operator → key → values
 }
 
-// Words is one word or several. IAM takes a single one with and without brackets; without is how people write it.
-type Words []string
+// StringList is one word or several. IAM takes a single one with and without brackets; without is how people write it.
+type StringList []string
 
 // MarshalJSON implements [json.Marshaler].
-func (w Words) MarshalJSON() ([]byte, error) {
+func (w StringList) MarshalJSON() ([]byte, error) {
 	if len(w) == 1 {
 		return json.Marshal(w[0])
 	}
@@ -55,10 +55,10 @@ func (w Words) MarshalJSON() ([]byte, error) {
 }
 
 // JSON is the document as a file: indented, with a line break at its end.
-func (d Document) JSON() []byte { return indent(d) }
+func (d Document) JSON() []byte { return encodeIndented(d) }
 
-// indent encodes what cannot fail to be encoded. Nothing is escaped for HTML: a policy is read by people.
-func indent(v any) []byte {
+// encodeIndented encodes what cannot fail to be encoded. Nothing is escaped for HTML: a policy is read by people.
+func encodeIndented(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -83,27 +83,27 @@ func (d Document) Size() int {
 // regionsAction is asked once a run, to know the account's regions.
 const regionsAction = "ec2:DescribeRegions"
 
-// Grant is the statement that allows actions on everything: the Describe actions of EC2 that list know no narrower resource.
+// AllowStatement is the statement that allows actions on everything: the Describe actions of EC2 that list know no narrower resource.
 // https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
-func Grant(sid string, actions []string) Statement {
+func AllowStatement(sid string, actions []string) Statement {
 	actions = slices.Clone(actions)
 	slices.Sort(actions)
-	return Statement{Sid: sid, Effect: "Allow", Action: slices.Compact(actions), Resource: Words{"*"}}
+	return Statement{Sid: sid, Effect: "Allow", Action: slices.Compact(actions), Resource: StringList{"*"}}
 }
 
-// List is the least that an account must allow so that the actions can be listed, ec2:DescribeRegions included. It is as few
+// ListingPolicies is the least that an account must allow so that the actions can be listed, ec2:DescribeRegions included. It is as few
 // documents as fit into managed policies; today every action of EC2 that lists fits into one.
-func List(actions []string) []Document { return list(actions, ManagedLimit) }
+func ListingPolicies(actions []string) []Document { return splitActions(actions, ManagedLimit) }
 
-func list(actions []string, limit int) []Document {
-	all := Grant("CollectorList", append([]string{regionsAction}, actions...))
+func splitActions(actions []string, limit int) []Document {
+	all := AllowStatement("CollectorList", append([]string{regionsAction}, actions...))
 	var docs []Document
 	for rest := all.Action; len(rest) > 0; {
 		d := Document{Version, []Statement{{Sid: all.Sid, Effect: all.Effect, Resource: all.Resource}}}
-		room := limit - d.Size() - len(`"Action":[],`)
+		available := limit - d.Size() - len(`"Action":[],`)
 		n := 0
-		for n < len(rest) && room >= len(rest[n])+len(`"",`) {
-			room -= len(rest[n]) + len(`"",`)
+		for n < len(rest) && available >= len(rest[n])+len(`"",`) {
+			available -= len(rest[n]) + len(`"",`)
 			n++
 		}
 		n = max(n, 1) // an action that fits nowhere is IAM's to refuse

@@ -16,8 +16,8 @@ import (
 
 const home = "123456789012"
 
-// ways is every way of entering that the flags can say, in each partition.
-func ways() []Access {
+// accessVariants is every way of entering that the flags can say, in each partition.
+func accessVariants() []Access {
 	var all []Access
 	for _, p := range record.Partitions {
 		for _, caller := range []string{"", "user/collector", "role/hosts/collector"} {
@@ -50,16 +50,16 @@ func someActions(n int) []string {
 }
 
 func TestDocumentsAreIAM(t *testing.T) {
-	for _, a := range ways() {
-		if err := a.Check(); err != nil {
+	for _, a := range accessVariants() {
+		if err := a.Validate(); err != nil {
 			t.Fatal(err)
 		}
 		for name, d := range map[string]struct {
 			doc  Document
 			form string
 		}{
-			"trust": {a.Trust(), trust}, "host": {a.Host(), trust}, "assume": {a.Assume(), identity}, "mfa": {a.SelfMFA(), identity},
-			"list": {List(someActions(9))[0], identity},
+			"trust": {a.TrustPolicy(), trust}, "host": {a.InstanceTrustPolicy(), trust}, "assume": {a.AssumePolicy(), identity}, "mfa": {a.SelfMFAPolicy(), identity},
+			"list": {ListingPolicies(someActions(9))[0], identity},
 		} {
 			if err := check(d.doc.JSON(), d.form); err != nil {
 				t.Errorf("%s of %+v: %v\n%s", name, a, err, d.doc.JSON())
@@ -73,7 +73,7 @@ func TestDocumentsAreIAM(t *testing.T) {
 	}
 	for partition, ec2 := range map[string]string{"aws": "amazonaws.com", "aws-us-gov": "amazonaws.com", "aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.com",
 		"aws-iso": "c2s.ic.gov", "aws-iso-b": "sc2s.sgov.gov", "aws-iso-e": "amazonaws.com", "aws-iso-f": "amazonaws.com"} {
-		if got := string((Access{Partition: partition}).Host().JSON()); !strings.Contains(got, `"ec2.`+ec2+`"`) {
+		if got := string((Access{Partition: partition}).InstanceTrustPolicy().JSON()); !strings.Contains(got, `"ec2.`+ec2+`"`) {
 			t.Errorf("%s: %s", partition, got)
 		}
 	}
@@ -85,9 +85,9 @@ type request struct {
 	keys             map[string]string // of the context
 }
 
-// decide is IAM's evaluation of one identity's policies: a denial wins, and what nobody allows is denied.
+// evaluate is IAM's evaluation of one identity's policies: a denial wins, and what nobody allows is denied.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
-func decide(r request, docs ...Document) (effect, sid string) {
+func evaluate(r request, docs ...Document) (effect, sid string) {
 	effect = "implicit deny"
 	for _, d := range docs {
 		for _, s := range d.Statement {
@@ -99,7 +99,7 @@ func decide(r request, docs ...Document) (effect, sid string) {
 				})
 			}
 			if len(s.Action) > 0 && !match(s.Action, r.action) || len(s.NotAction) > 0 && match(s.NotAction, r.action) ||
-				len(s.Resource) > 0 && !match(s.Resource, r.resource) || !holds(s.Condition, r.keys) {
+				len(s.Resource) > 0 && !match(s.Resource, r.resource) || !conditionHolds(s.Condition, r.keys) {
 				continue
 			}
 			if s.Effect == "Deny" {
@@ -111,7 +111,7 @@ func decide(r request, docs ...Document) (effect, sid string) {
 	return effect, sid
 }
 
-func holds(c map[string]map[string]Words, keys map[string]string) bool {
+func conditionHolds(c map[string]map[string]StringList, keys map[string]string) bool {
 	for op, conds := range c {
 		for key, values := range conds {
 			have, there := keys[key]
@@ -127,14 +127,14 @@ func holds(c map[string]map[string]Words, keys map[string]string) bool {
 }
 
 func TestListAllowsWhatIsAskedAndNoMore(t *testing.T) {
-	docs := List([]string{"ec2:DescribeVolumes", "ec2:DescribeInstances", "ec2:DescribeVolumes"})
+	docs := ListingPolicies([]string{"ec2:DescribeVolumes", "ec2:DescribeInstances", "ec2:DescribeVolumes"})
 	if len(docs) != 1 || !slices.Equal(docs[0].Statement[0].Action, []string{"ec2:DescribeInstances", "ec2:DescribeRegions", "ec2:DescribeVolumes"}) {
 		t.Fatalf("%+v", docs)
 	}
 	for action, want := range map[string]string{
 		"ec2:DescribeVolumes": "Allow", "ec2:DescribeRegions": "Allow", "ec2:DescribeVpcs": "implicit deny", "ec2:DeleteVolume": "implicit deny",
 	} {
-		if got, _ := decide(request{action: action, resource: "arn:aws:ec2:us-east-1:111111111111:volume/x"}, docs...); got != want {
+		if got, _ := evaluate(request{action: action, resource: "arn:aws:ec2:us-east-1:111111111111:volume/x"}, docs...); got != want {
 			t.Errorf("%s: %s, want %s", action, got, want)
 		}
 	}
@@ -142,7 +142,7 @@ func TestListAllowsWhatIsAskedAndNoMore(t *testing.T) {
 
 func TestListIsSplitAtTheLimit(t *testing.T) {
 	for _, n := range []int{0, 1, 150, 400, 1000} {
-		docs := List(someActions(n))
+		docs := ListingPolicies(someActions(n))
 		got := map[string]int{}
 		for _, d := range docs {
 			if err := check(d.JSON(), identity); err != nil {
@@ -166,7 +166,7 @@ func TestListSplitsWell(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		actions := rapid.SliceOfN(rapid.StringMatching(`ec2:Describe[A-Z][a-z]{1,60}`), 0, 60).Draw(t, "actions")
 		limit := rapid.IntRange(200, 2000).Draw(t, "limit")
-		docs := list(actions, limit)
+		docs := splitActions(actions, limit)
 		var got []string
 		for i, d := range docs {
 			if d.Size() > limit {
@@ -191,56 +191,56 @@ func TestAssume(t *testing.T) {
 	role := func(id string) request {
 		return request{action: "sts:AssumeRole", resource: "arn:aws-us-gov:iam::" + id + ":role/auditor"}
 	}
-	ask := func(r request) string { e, _ := decide(r, a.Assume()); return e }
+	ask := func(r request) string { e, _ := evaluate(r, a.AssumePolicy()); return e }
 	if ask(role("111111111111")) != "Allow" || ask(request{action: "sts:AssumeRole", resource: "arn:aws-us-gov:iam::111111111111:role/admin"}) == "Allow" ||
 		ask(request{action: "iam:CreateUser", resource: "arn:aws-us-gov:iam::111111111111:role/auditor"}) == "Allow" {
-		t.Errorf("any account: %s", a.Assume().JSON())
+		t.Errorf("any account: %s", a.AssumePolicy().JSON())
 	}
 	a.Accounts = []string{"111111111111"}
 	if ask(role("111111111111")) != "Allow" || ask(role("222222222222")) == "Allow" {
-		t.Errorf("one account: %s", a.Assume().JSON())
+		t.Errorf("one account: %s", a.AssumePolicy().JSON())
 	}
 	a.MFA = true
 	with := role("111111111111")
-	with.keys = map[string]string{mfaPresent: "true"}
+	with.keys = map[string]string{mfaPresentKey: "true"}
 	if ask(role("111111111111")) == "Allow" || ask(with) != "Allow" {
-		t.Errorf("MFA: %s", a.Assume().JSON())
+		t.Errorf("MFA: %s", a.AssumePolicy().JSON())
 	}
 	for i := range 1000 { // as an organization has them
 		a.Accounts = append(a.Accounts, fmt.Sprintf("%012d", i))
 	}
-	if d := a.Assume(); d.Size() > ManagedLimit || !slices.Equal(d.Statement[0].Resource, []string{"arn:aws-us-gov:iam::*:role/auditor"}) {
+	if d := a.AssumePolicy(); d.Size() > ManagedLimit || !slices.Equal(d.Statement[0].Resource, []string{"arn:aws-us-gov:iam::*:role/auditor"}) {
 		t.Errorf("%d characters: %v", d.Size(), d.Statement[0].Resource)
 	}
 }
 
 func TestTrust(t *testing.T) {
-	for _, a := range ways() {
+	for _, a := range accessVariants() {
 		keys := map[string]string{}
 		if a.ExternalID != "" {
 			keys["sts:ExternalId"] = a.ExternalID
 		}
 		if a.Organization != "" {
-			keys[principalOrg] = a.Organization
+			keys[principalOrgKey] = a.Organization
 		}
 		if a.MFA {
-			keys[mfaPresent] = "true"
+			keys[mfaPresentKey] = "true"
 		}
-		if e, _ := decide(request{action: "sts:AssumeRole", keys: keys}, a.Trust()); e != "Allow" {
-			t.Errorf("%+v: %s", a, a.Trust().JSON())
+		if e, _ := evaluate(request{action: "sts:AssumeRole", keys: keys}, a.TrustPolicy()); e != "Allow" {
+			t.Errorf("%+v: %s", a, a.TrustPolicy().JSON())
 		}
 		for key := range keys {
 			less := maps.Clone(keys)
 			delete(less, key)
-			if e, _ := decide(request{action: "sts:AssumeRole", keys: less}, a.Trust()); e == "Allow" {
-				t.Errorf("%+v lets in without %s: %s", a, key, a.Trust().JSON())
+			if e, _ := evaluate(request{action: "sts:AssumeRole", keys: less}, a.TrustPolicy()); e == "Allow" {
+				t.Errorf("%+v lets in without %s: %s", a, key, a.TrustPolicy().JSON())
 			}
 		}
 		who := a.Caller
 		if who == "" {
 			who = "root"
 		}
-		if got := a.Trust().Statement[0].Principal["AWS"]; !slices.Equal(got, []string{"arn:" + a.Partition + ":iam::" + home + ":" + who}) {
+		if got := a.TrustPolicy().Statement[0].Principal["AWS"]; !slices.Equal(got, []string{"arn:" + a.Partition + ":iam::" + home + ":" + who}) {
 			t.Errorf("%+v trusts %v", a, got)
 		}
 	}
@@ -249,10 +249,10 @@ func TestTrust(t *testing.T) {
 // A user with a long-lived key can set a device up and open a session with it, and can do nothing else before; with the
 // session the other policies decide.
 func TestSelfMFA(t *testing.T) {
-	d := Access{Partition: "aws"}.SelfMFA()
-	all := Document{Version, []Statement{{Sid: "All", Effect: "Allow", Action: Words{"*"}, Resource: Words{"*"}}}}
+	d := Access{Partition: "aws"}.SelfMFAPolicy()
+	all := Document{Version, []Statement{{Sid: "All", Effect: "Allow", Action: StringList{"*"}, Resource: StringList{"*"}}}}
 	key := map[string]string{"aws:username": "alice"}
-	session := map[string]string{"aws:username": "alice", mfaPresent: "true"}
+	session := map[string]string{"aws:username": "alice", mfaPresentKey: "true"}
 	for _, c := range []struct {
 		action, resource string
 		keys             map[string]string
@@ -275,7 +275,7 @@ func TestSelfMFA(t *testing.T) {
 		if c.others {
 			docs = append(docs, all)
 		}
-		if got, sid := decide(request{c.action, c.resource, c.keys}, docs...); got != c.want {
+		if got, sid := evaluate(request{c.action, c.resource, c.keys}, docs...); got != c.want {
 			t.Errorf("%s on %s with %v: %s (%s), want %s", c.action, c.resource, c.keys, got, sid, c.want)
 		}
 	}
@@ -283,7 +283,7 @@ func TestSelfMFA(t *testing.T) {
 
 func TestCheckSaysWhatIsWrong(t *testing.T) {
 	good := Access{Partition: "aws", Home: home, Role: "r"}
-	if err := good.Check(); err != nil {
+	if err := good.Validate(); err != nil {
 		t.Fatal(err)
 	}
 	for want, spoil := range map[string]func(*Access){
@@ -300,7 +300,7 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	} {
 		a := good
 		spoil(&a)
-		if err := a.Check(); err == nil || !strings.Contains(err.Error(), want) {
+		if err := a.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", a, err, want)
 		}
 		if _, err := CloudFormation(a, nil); err == nil {
@@ -310,13 +310,13 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("a module of %+v", a)
 		}
 	}
-	if _, err := Terraform(good, List(someActions(1000))); err == nil || !strings.Contains(err.Error(), "a role holds 10240") {
+	if _, err := Terraform(good, ListingPolicies(someActions(1000))); err == nil || !strings.Contains(err.Error(), "a role holds 10240") {
 		t.Errorf("more than a role holds: %v", err)
 	}
 }
 
-// sameDocument compares what two documents say, whatever the order of their members.
-func sameDocument(t *testing.T, got []byte, want Document) {
+// checkSameDocument compares what two documents say, whatever the order of their members.
+func checkSameDocument(t *testing.T, got []byte, want Document) {
 	t.Helper()
 	var g, w any
 	if err := json.Unmarshal(got, &g); err != nil {

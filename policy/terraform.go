@@ -8,15 +8,15 @@ import (
 )
 
 //go:embed role.tf.tmpl
-var role string
+var roleTemplate string
 
 // Terraform is a module of one file that makes the role in the provider's account, with the documents of [List] in it. What a says are
 // the variables' defaults; without a.Home the variable has none.
 func Terraform(a Access, docs []Document) ([]byte, error) {
-	if err := fits(a, docs); err != nil {
+	if err := checkSize(a, docs); err != nil {
 		return nil, err
 	}
-	t, err := template.New("role.tf").Parse(role)
+	t, err := template.New("role.tf").Parse(roleTemplate)
 	if err != nil {
 		return nil, fmt.Errorf("terraform: %w", err)
 	}

@@ -113,12 +113,12 @@ func (m *module) resources(kind string) []*hclsyntax.Body {
 
 // Applied with any variables, the module makes the very documents that `policy` prints.
 func TestTerraform(t *testing.T) {
-	docs := List(someActions(120))
+	docs := ListingPolicies(someActions(120))
 	plain, err := Terraform(Access{Partition: "aws", Role: DefaultRole}, docs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range ways() {
+	for _, a := range accessVariants() {
 		text, err := Terraform(a, docs)
 		if err != nil {
 			t.Fatal(err)
@@ -141,7 +141,7 @@ func TestTerraform(t *testing.T) {
 			if err := check(doc, trust); err != nil {
 				t.Errorf("%s: %+v: %v", name, a, err)
 			}
-			sameDocument(t, doc, a.Trust())
+			checkSameDocument(t, doc, a.TrustPolicy())
 			policies := m.resources("aws_iam_role_policy")
 			if len(policies) != len(docs) {
 				t.Fatalf("%s: %d policies of %d", name, len(policies), len(docs))
@@ -151,7 +151,7 @@ func TestTerraform(t *testing.T) {
 				if err := check(doc, identity); err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
-				sameDocument(t, doc, docs[i])
+				checkSameDocument(t, doc, docs[i])
 				if m.eval(p.Attributes["role"].Expr).AsString() != "the role" {
 					t.Errorf("%s: the policy is not the role's", name)
 				}

@@ -13,55 +13,55 @@ import (
 )
 
 // A thing is an item as the model has it: each of its parts may be absent.
-type thing struct {
+type modelItem struct {
 	id             string
 	name           *string
-	tags           []thingTag
+	tags           []modelTag
 	volatile, list []string
 	around         bool
 }
 
-type thingTag struct {
+type modelTag struct {
 	key string
 	val *string // nil: the tag has none
 }
 
 // draft writes the thing as a decoder would, with a mark and a span for each part that is there and none for what is not.
-func (x thing) draft(p *Page) {
+func (x modelItem) draft(p *Page) {
 	d := &p.Items
 	text := func(s string) Span {
 		from := len(d.Buf)
 		d.Buf = AppendQuote(d.Buf, s)
 		return SpanOf(from, len(d.Buf))
 	}
-	p.Begin(1)
+	p.BeginItem(1)
 	d.Buf = append(d.Buf, `{"Id":`...)
-	p.ID(0, text(x.id))
+	p.SetID(0, text(x.id))
 	if x.name != nil {
 		d.Buf = append(d.Buf, `,"Name":`...)
-		p.Name(text(*x.name))
+		p.SetName(text(*x.name))
 	}
 	for i, v := range x.volatile {
 		d.Buf = append(d.Buf, ',')
-		m := d.Open(Cut, len(d.Buf))
+		m := d.OpenMark(VolatileMark, len(d.Buf))
 		d.Buf = fmt.Appendf(d.Buf, `"Volatile%d":`, i)
 		text(v)
-		d.Close(m, len(d.Buf))
+		d.CloseMark(m, len(d.Buf))
 	}
 	if x.list != nil {
 		d.Buf = append(d.Buf, `,"List":`...)
-		set := d.Open(Set, len(d.Buf))
+		set := d.OpenMark(SetMark, len(d.Buf))
 		for i, v := range x.list {
 			d.Buf = append(d.Buf, "[,"[min(i, 1)])
-			e := d.Open(Elem, len(d.Buf))
+			e := d.OpenMark(ElementMark, len(d.Buf))
 			text(v)
-			d.Close(e, len(d.Buf))
+			d.CloseMark(e, len(d.Buf))
 		}
 		if len(x.list) == 0 {
 			d.Buf = append(d.Buf, '[')
 		}
 		d.Buf = append(d.Buf, ']')
-		d.Close(set, len(d.Buf))
+		d.CloseMark(set, len(d.Buf))
 	}
 	d.Buf = append(d.Buf, `,"Tags":[`...)
 	for i, t := range x.tags {
@@ -75,17 +75,17 @@ func (x thing) draft(p *Page) {
 			val = text(*t.val)
 		}
 		d.Buf = append(d.Buf, '}')
-		p.Tag(key, val)
+		p.AddTag(key, val)
 	}
 	d.Buf = append(d.Buf, "]}"...)
-	if !p.End() {
+	if !p.EndItem() {
 		panic("no id")
 	}
 	if x.around {
-		p.Around.Buf = append(p.Around.Buf, `,"Owner":"o"`...)
-		p.Seal("Around")
+		p.Enclosing.Buf = append(p.Enclosing.Buf, `,"Owner":"o"`...)
+		p.EncodeLines("Around")
 	} else {
-		p.Seal("")
+		p.EncodeLines("")
 	}
 }
 
@@ -93,14 +93,14 @@ func quoted(s string) string { return string(AppendQuote(nil, s)) }
 
 // The model: what each reader of a view should give.
 
-func (x thing) wantName() string {
+func (x modelItem) wantName() string {
 	if x.name == nil || *x.name == "" {
 		return ""
 	}
 	return quoted(*x.name)
 }
 
-func (x thing) wantTags() string {
+func (x modelItem) wantTags() string {
 	var tags []string
 	for _, t := range x.tags {
 		val := `""`
@@ -112,7 +112,7 @@ func (x thing) wantTags() string {
 	return "{" + strings.Join(tags, ",") + "}"
 }
 
-func (x thing) wantData(canonical bool) string {
+func (x modelItem) wantData(canonical bool) string {
 	b := `{"Id":` + quoted(x.id)
 	if x.name != nil {
 		b += `,"Name":` + quoted(*x.name)
@@ -147,7 +147,7 @@ func (x thing) wantData(canonical bool) string {
 	return b + "}"
 }
 
-func (x thing) wantLine() string {
+func (x modelItem) wantLine() string {
 	name := x.wantName()
 	if name != "" {
 		name = `,"name":` + name
@@ -156,7 +156,7 @@ func (x thing) wantLine() string {
 		`,"tags":` + x.wantTags() + `,"extra_tags":{"account_name":"prod"},"run":"01JD","collected_at":"2026-11-21T22:15:03Z","data":` + x.wantData(false) + "}\n"
 }
 
-func things(t *rapid.T) []thing {
+func drawItems(t *rapid.T) []modelItem {
 	word := rapid.StringMatching(`[a-c"é\n]{0,3}`)
 	maybe := rapid.Custom(func(t *rapid.T) *string {
 		if s := word.Draw(t, "text"); rapid.Bool().Draw(t, "there") {
@@ -164,14 +164,14 @@ func things(t *rapid.T) []thing {
 		}
 		return nil
 	})
-	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) thing {
-		x := thing{id: rapid.StringMatching(`i-[0-5]`).Draw(t, "id"), name: maybe.Draw(t, "name"), volatile: rapid.SliceOfN(word, 0, 2).Draw(t, "volatile"),
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) modelItem {
+		x := modelItem{id: rapid.StringMatching(`i-[0-5]`).Draw(t, "id"), name: maybe.Draw(t, "name"), volatile: rapid.SliceOfN(word, 0, 2).Draw(t, "volatile"),
 			around: rapid.Bool().Draw(t, "around")}
 		if rapid.Bool().Draw(t, "has a list") {
 			x.list = rapid.SliceOfN(word, 0, 3).Draw(t, "list")
 		}
 		for _, key := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "Name"}), 0, 3, rapid.ID).Draw(t, "keys") {
-			x.tags = append(x.tags, thingTag{key, maybe.Draw(t, "value")})
+			x.tags = append(x.tags, modelTag{key, maybe.Draw(t, "value")})
 		}
 		return x
 	}), 0, 8).Draw(t, "things")
@@ -182,13 +182,13 @@ func things(t *rapid.T) []thing {
 func TestViewsOverRandomPages(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var p Page
-		var seen Seen
+		var seen SeenIDs
 		shown := map[string]bool{}
 		for n := range rapid.IntRange(1, 3).Draw(t, "pages") {
 			p.Poison()
-			p.Reset(someStamp())
-			var want []thing
-			for _, x := range things(t) {
+			p.Reset(testEnvelope())
+			var want []modelItem
+			for _, x := range drawItems(t) {
 				x.draft(&p)
 				if !shown[x.id] {
 					shown[x.id] = true
@@ -213,7 +213,7 @@ func TestViewsOverRandomPages(t *testing.T) {
 						t.Fatalf("page %d, record %d: %s\ngot  %s\nwant %s", n, i, is.what, is.got, is.want)
 					}
 				}
-				if sum := sha256.Sum256([]byte(sumPrefix + x.wantData(true))); !bytes.Equal(sum[:16], func() []byte { s := v.Sum(); return s[:] }()) {
+				if sum := sha256.Sum256([]byte(digestPrefix + x.wantData(true))); !bytes.Equal(sum[:16], func() []byte { s := v.Digest(); return s[:] }()) {
 					t.Fatalf("page %d, record %d: the sum is not that of %s", n, i, x.wantData(true))
 				}
 				if !json.Valid(v.Line()) {
@@ -229,10 +229,10 @@ func TestViewsOverRandomPages(t *testing.T) {
 
 func TestAbsentSpan(t *testing.T) {
 	var none Span
-	if none.Present() || none.In([]byte("abc")) != nil || none.moved(-279) != none || none.len() != 0 {
+	if none.Present() || none.Slice([]byte("abc")) != nil || none.shifted(-279) != none || none.len() != 0 {
 		t.Errorf("absent: %+v", none)
 	}
-	if empty := SpanOf(0, 0); !empty.Present() || empty.In([]byte("abc")) == nil || empty.moved(2) != SpanOf(2, 2) {
+	if empty := SpanOf(0, 0); !empty.Present() || empty.Slice([]byte("abc")) == nil || empty.shifted(2) != SpanOf(2, 2) {
 		t.Errorf("empty: %+v", empty)
 	}
 }

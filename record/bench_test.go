@@ -8,7 +8,7 @@ import (
 // BenchmarkPage is what records cost beside their decoding: a page of 1,000 is written, sealed into lines and freed of repeats.
 func BenchmarkPage(b *testing.B) {
 	const items = 1000
-	stamp := someStamp()
+	stamp := testEnvelope()
 	ids := make([]string, items)
 	for i := range ids {
 		ids[i] = fmt.Sprintf("i-%017x", i)
@@ -18,10 +18,10 @@ func BenchmarkPage(b *testing.B) {
 	for b.Loop() {
 		p.Reset(stamp)
 		for _, id := range ids {
-			write(&p, id, "web")
+			writeItem(&p, id, "web")
 		}
-		p.Seal("")
-		var seen Seen
+		p.EncodeLines("")
+		var seen SeenIDs
 		if p.Dedupe(&seen) != 0 || p.Len() != items {
 			b.Fatal("records were lost")
 		}
@@ -33,13 +33,13 @@ func BenchmarkPage(b *testing.B) {
 // BenchmarkSum is the hash of a record that says whether it has changed.
 func BenchmarkSum(b *testing.B) {
 	var p Page
-	p.Reset(someStamp())
-	write(&p, "i-0abc", "web")
-	p.Seal("")
+	p.Reset(testEnvelope())
+	writeItem(&p, "i-0abc", "web")
+	p.EncodeLines("")
 	b.ReportAllocs()
 	for b.Loop() {
 		for v := range p.Views() {
-			_ = v.Sum()
+			_ = v.Digest()
 		}
 	}
 }

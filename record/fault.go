@@ -72,7 +72,7 @@ func ReasonOf(err error) Reason {
 	if r := ReasonOfCode(CodeOf(err)); r != "" {
 		return r
 	}
-	below := transport(err)
+	below := networkError(err)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return TimedOut
@@ -86,9 +86,9 @@ func ReasonOf(err error) Reason {
 	return Other
 }
 
-// transport is the network's error in err, or nil. The number of a system call's error has the methods of one too, and
+// networkError is the network's error in err, or nil. The number of a system call's error has the methods of one too, and
 // stands in the errors of files.
-func transport(err error) net.Error {
+func networkError(err error) net.Error {
 	var ne net.Error
 	if !errors.As(err, &ne) {
 		return nil
@@ -123,9 +123,9 @@ func CodeOf(err error) string {
 	return ""
 }
 
-// Brief is what a person needs of an error of the SDK: AWS's code, its words and the request's id, or what went wrong
+// ErrorSummary is what a person needs of an error of the SDK: AWS's code, its words and the request's id, or what went wrong
 // below, without the names of the layers in between. No SDK type is named here; the methods are those of its errors.
-func Brief(err error) string {
+func ErrorSummary(err error) string {
 	var api interface {
 		ErrorCode() string
 		ErrorMessage() string
@@ -141,7 +141,7 @@ func Brief(err error) string {
 		}
 		return text
 	}
-	if below := transport(err); below != nil && !errors.Is(below, context.DeadlineExceeded) {
+	if below := networkError(err); below != nil && !errors.Is(below, context.DeadlineExceeded) {
 		return below.Error() // no answer came: what the transport says is the whole story
 	}
 	for { // a call may stand in another's preparation
@@ -181,14 +181,14 @@ func ReasonOfCode(code string) Reason {
 	case "RequestTimeout", "RequestTimeoutException":
 		return TimedOut
 	}
-	if Throttle(code) {
+	if IsThrottlingCode(code) {
 		return Throttling
 	}
 	return ""
 }
 
-// Throttle reports whether an error code means "too fast": the codes of the SDK's standard retryer.
-func Throttle(code string) bool {
+// IsThrottlingCode reports whether an error code means "too fast": the codes of the SDK's standard retryer.
+func IsThrottlingCode(code string) bool {
 	switch code {
 	case "RequestLimitExceeded", "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled",
 		"RequestThrottledException", "TooManyRequestsException", "BandwidthLimitExceeded", "SlowDown", "EC2ThrottledException",

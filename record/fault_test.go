@@ -90,7 +90,7 @@ func TestBrief(t *testing.T) {
 		{fmt.Errorf("profile: %w", &fs.PathError{Op: "open", Path: "token", Err: syscall.ENOENT}), "profile: open token: no such file or directory"},
 		{errors.New("plain"), "plain"},
 	} {
-		if got := Brief(c.err); got != c.want {
+		if got := ErrorSummary(c.err); got != c.want {
 			t.Errorf("%v: %q, want %q", c.err, got, c.want)
 		}
 	}

@@ -14,25 +14,25 @@ var (
 	someone    = Identity{AccountID: "222222222222", Partition: "aws"}
 )
 
-func someStamp() *Stamp {
-	return NewStamp(someTarget, someone, []byte(`{"account_name":"prod"}`), "01JD", "2026-11-21T22:15:03Z")
+func testEnvelope() *Envelope {
+	return NewEnvelope(someTarget, someone, []byte(`{"account_name":"prod"}`), "01JD", "2026-11-21T22:15:03Z")
 }
 
-// write makes an item of an id and a name as a decoder would.
-func write(p *Page, id, name string) {
-	p.Begin(1)
+// writeItem makes an item of an id and a name as a decoder would.
+func writeItem(p *Page, id, name string) {
+	p.BeginItem(1)
 	b := p.Items.Buf
 	from := len(b)
 	b = append(b, `{"InstanceId":`...)
 	at := len(b)
 	b = AppendQuote(b, id)
-	p.ID(0, SpanOf(at, len(b)))
+	p.SetID(0, SpanOf(at, len(b)))
 	b = append(b, `,"Tags":`...)
 	p.Items.Buf = b
-	set := p.Items.Open(Set, len(b))
+	set := p.Items.OpenMark(SetMark, len(b))
 	b = append(b, '[')
 	if name != "" {
-		elem := p.Items.Open(Elem, len(b))
+		elem := p.Items.OpenMark(ElementMark, len(b))
 		b = append(b, `{"Key":`...)
 		k := len(b)
 		b = append(b, `"Name"`...)
@@ -42,26 +42,26 @@ func write(p *Page, id, name string) {
 		b = AppendQuote(b, name)
 		val := SpanOf(v, len(b))
 		b = append(b, '}')
-		p.Items.Close(elem, len(b))
-		p.Tag(key, val)
-		p.Name(val)
+		p.Items.CloseMark(elem, len(b))
+		p.AddTag(key, val)
+		p.SetName(val)
 	}
 	b = append(b, ']')
-	p.Items.Close(set, len(b))
+	p.Items.CloseMark(set, len(b))
 	p.Items.Buf = append(b, '}')
-	if !p.End() || from == len(p.Items.Buf) {
+	if !p.EndItem() || from == len(p.Items.Buf) {
 		panic("no id")
 	}
 }
 
 func TestTheLineIsTheRecordOfTheContract(t *testing.T) {
 	var p Page
-	p.Reset(someStamp())
-	write(&p, "i-0abc", `web "1"`)
-	p.Around.Buf = append(p.Around.Buf, `,"OwnerId":"222222222222","ReservationId":"r-1"`...)
-	p.Seal("Reservation")
-	write(&p, "i-0abd", "")
-	p.Seal("")
+	p.Reset(testEnvelope())
+	writeItem(&p, "i-0abc", `web "1"`)
+	p.Enclosing.Buf = append(p.Enclosing.Buf, `,"OwnerId":"222222222222","ReservationId":"r-1"`...)
+	p.EncodeLines("Reservation")
+	writeItem(&p, "i-0abd", "")
+	p.EncodeLines("")
 	want := `{"kind":"ec2_instance","id":"i-0abc","account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1",` +
 		`"name":"web \"1\"","tags":{"Name":"web \"1\""},"extra_tags":{"account_name":"prod"},"run":"01JD","collected_at":"2026-11-21T22:15:03Z",` +
 		`"data":{"InstanceId":"i-0abc","Tags":[{"Key":"Name","Value":"web \"1\""}],"Reservation":{"OwnerId":"222222222222","ReservationId":"r-1"}}}` + "\n" +
@@ -94,9 +94,9 @@ func TestTheLineIsTheRecordOfTheContract(t *testing.T) {
 
 func TestAnAroundWithNothingInItIsAnObject(t *testing.T) {
 	var p Page
-	p.Reset(someStamp())
-	write(&p, "i-1", "")
-	p.Seal("Reservation")
+	p.Reset(testEnvelope())
+	writeItem(&p, "i-1", "")
+	p.EncodeLines("Reservation")
 	if !strings.HasSuffix(string(p.Lines()), `"Tags":[],"Reservation":{}}}`+"\n") {
 		t.Errorf("%s", p.Lines())
 	}
@@ -104,38 +104,38 @@ func TestAnAroundWithNothingInItIsAnObject(t *testing.T) {
 
 func TestIDsOfSeveralMembersAreJoined(t *testing.T) {
 	var p Page
-	p.Reset(someStamp())
-	p.Begin(3)
+	p.Reset(testEnvelope())
+	p.BeginItem(3)
 	p.Items.Buf = append(p.Items.Buf, `{"A":"a","N":7}`...)
-	p.ID(0, SpanOf(5, 8))
-	p.ID(2, SpanOf(13, 14))
-	if !p.End() {
+	p.SetID(0, SpanOf(5, 8))
+	p.SetID(2, SpanOf(13, 14))
+	if !p.EndItem() {
 		t.Error("it has an id")
 	}
-	p.Seal("")
+	p.EncodeLines("")
 	for v := range p.Views() {
 		if string(v.ID()) != `"a//7"` {
 			t.Errorf("id %s", v.ID())
 		}
 	}
-	p.Begin(2)
-	if p.End() {
+	p.BeginItem(2)
+	if p.EndItem() {
 		t.Error("an item without any member of its id has one")
 	}
-	p.FixID("settings")
-	if !p.End() {
+	p.SetFixedID("settings")
+	if !p.EndItem() {
 		t.Error("a fixed id is one")
 	}
 }
 
 func TestDuplicatesCollapseWithinAListing(t *testing.T) {
 	var p Page
-	var seen Seen
+	var seen SeenIDs
 	fill := func(ids ...string) {
-		p.Reset(someStamp())
+		p.Reset(testEnvelope())
 		for _, id := range ids {
-			write(&p, id, "n-"+id)
-			p.Seal("")
+			writeItem(&p, id, "n-"+id)
+			p.EncodeLines("")
 		}
 	}
 	ids := func() (ids []string) {
@@ -149,15 +149,15 @@ func TestDuplicatesCollapseWithinAListing(t *testing.T) {
 		return ids
 	}
 	fill("a", "b", "a", "c", "b", "d")
-	before := map[string]Sum{}
+	before := map[string]Digest{}
 	for v := range p.Views() {
-		before[string(v.ID())] = v.Sum()
+		before[string(v.ID())] = v.Digest()
 	}
 	if n := p.Dedupe(&seen); n != 2 || !slices.Equal(ids(), []string{"a", "b", "c", "d"}) {
 		t.Errorf("dropped %d, left %v", n, ids())
 	}
 	for v := range p.Views() {
-		if v.Sum() != before[string(v.ID())] {
+		if v.Digest() != before[string(v.ID())] {
 			t.Errorf("%s: its hash changed when it moved", v.ID())
 		}
 	}
@@ -174,7 +174,7 @@ func TestDuplicatesCollapseWithinAListing(t *testing.T) {
 }
 
 func TestSeenTellsManyIDsApart(t *testing.T) {
-	var s Seen
+	var s SeenIDs
 	for i := range 100_000 {
 		if !s.add(fmt.Appendf(nil, "i-%017x", i)) {
 			t.Fatalf("%d was taken for another", i)
@@ -192,13 +192,13 @@ func TestSeenTellsManyIDsApart(t *testing.T) {
 
 func TestAPoisonedPageShowsNothing(t *testing.T) {
 	var p Page
-	p.Reset(someStamp())
-	write(&p, "i-0abc", "secret")
-	p.Seal("")
+	p.Reset(testEnvelope())
+	writeItem(&p, "i-0abc", "secret")
+	p.EncodeLines("")
 	var kept View
 	for v := range p.Views() {
 		kept = v
-		v.Sum()
+		v.Digest()
 	}
 	line := kept.Line()
 	p.Poison()
@@ -214,9 +214,9 @@ func TestAPoisonedPageShowsNothing(t *testing.T) {
 
 func TestBorrowedBytesCannotReachTheirNeighbour(t *testing.T) {
 	var p Page
-	p.Reset(someStamp())
-	write(&p, "i-1", "")
-	p.Seal("")
+	p.Reset(testEnvelope())
+	writeItem(&p, "i-1", "")
+	p.EncodeLines("")
 	before := string(p.Lines())
 	for v := range p.Views() {
 		_ = append(v.ID(), "overwritten"...)
@@ -228,7 +228,7 @@ func TestBorrowedBytesCannotReachTheirNeighbour(t *testing.T) {
 }
 
 func TestPagesBound(t *testing.T) {
-	s := NewPages(2, 1<<20)
+	s := NewPagePool(2, 1<<20)
 	a, b := s.Take(nil), s.Take(nil)
 	if a == nil || b == nil || a == b {
 		t.Fatal("two pages")
@@ -244,10 +244,10 @@ func TestPagesBound(t *testing.T) {
 	}
 	a.Items.Buf = make([]byte, 2<<20)
 	s.Return(a)
-	if p := s.Take(nil); p == a || p.Size() != 0 {
+	if p := s.Take(nil); p == a || p.MemorySize() != 0 {
 		t.Error("a page that had grown too far was kept")
 	}
-	s.Replace() // for b, which is lost
+	s.ReplaceAbandoned() // for b, which is lost
 	if p := s.Take(nil); p == b || p == nil {
 		t.Error("no page in the place of the lost one")
 	}
@@ -255,23 +255,23 @@ func TestPagesBound(t *testing.T) {
 
 func TestSealedIsABound(t *testing.T) {
 	var p Page
-	p.Reset(someStamp())
+	p.Reset(testEnvelope())
 	for i := range 100 {
-		write(&p, fmt.Sprint("i-", i), strings.Repeat("n", i))
+		writeItem(&p, fmt.Sprint("i-", i), strings.Repeat("n", i))
 	}
-	p.Around.Buf = append(p.Around.Buf, `,"OwnerId":"222222222222"`...)
-	bound := p.Sealed()
-	p.Seal("Reservation")
-	if got := p.Written(); got > bound || got < bound/10 {
+	p.Enclosing.Buf = append(p.Enclosing.Buf, `,"OwnerId":"222222222222"`...)
+	bound := p.MaxEncodedSize()
+	p.EncodeLines("Reservation")
+	if got := p.UsedSize(); got > bound || got < bound/10 {
 		t.Errorf("%d bytes, the bound was %d", got, bound)
 	}
 }
 
 // A page that was replaced and then comes back after all finds no place, and nobody waits for one.
 func TestReplacedPageComesBack(t *testing.T) {
-	s := NewPages(1, 1<<20)
+	s := NewPagePool(1, 1<<20)
 	late := s.Take(nil)
-	s.Replace()
+	s.ReplaceAbandoned()
 	p := s.Take(nil)
 	s.Return(p)
 	s.Return(late) // would block

@@ -8,11 +8,11 @@ import (
 
 // A Partition is a part of AWS that shares nothing with the others: no key, no role, no region.
 type Partition struct {
-	ID        string // as in an ARN
-	DNSSuffix string
-	Default   string   // the region where STS is asked when nothing else says where
-	Regions   []string // as the SDK knew them when this list was made; sorted
-	region    *regexp.Regexp
+	ID            string // as in an ARN
+	DNSSuffix     string
+	DefaultRegion string   // the region where STS is asked when nothing else says where
+	Regions       []string // as the SDK knew them when this list was made; sorted
+	regionPattern *regexp.Regexp
 }
 
 // Partitions is every partition. The names, suffixes and patterns are those of aws-sdk-go-v2's
@@ -33,16 +33,16 @@ var Partitions = []Partition{
 	{"aws-us-gov", "amazonaws.com", "us-gov-west-1", []string{"us-gov-east-1", "us-gov-west-1"}, regexp.MustCompile(`^us-gov-\w+-\d+$`)},
 }
 
-// alwaysOn is every region of partition aws that an account has without asking for it. The list is closed: what opened after
+// enabledByDefault is every region of partition aws that an account has without asking for it. The list is closed: what opened after
 // 20 March 2019 must be opted in to. https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html
-var alwaysOn = []string{
+var enabledByDefault = []string{
 	"ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ca-central-1", "eu-central-1",
 	"eu-north-1", "eu-west-1", "eu-west-2", "eu-west-3", "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2",
 }
 
-// OptIn reports whether an account has the region only if it asked for it. Other partitions than aws have no such regions.
-func (p Partition) OptIn(region string) bool {
-	return p.ID == "aws" && !slices.Contains(alwaysOn, region)
+// IsOptIn reports whether an account has the region only if it asked for it. Other partitions than aws have no such regions.
+func (p Partition) IsOptIn(region string) bool {
+	return p.ID == "aws" && !slices.Contains(enabledByDefault, region)
 }
 
 // PartitionNamed finds a partition by the id that stands in ARNs.
@@ -56,7 +56,7 @@ func PartitionNamed(id string) (Partition, bool) {
 
 // PartitionOf finds the partition that a region belongs to by its name's form, so that a region newer than the list is placed too.
 func PartitionOf(region string) (Partition, bool) {
-	i := slices.IndexFunc(Partitions, func(p Partition) bool { return p.region.MatchString(region) })
+	i := slices.IndexFunc(Partitions, func(p Partition) bool { return p.regionPattern.MatchString(region) })
 	if i < 0 {
 		return Partition{}, false
 	}

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-const digits = "0123456789abcdef"
+const hexDigits = "0123456789abcdef"
 
 // AppendQuote appends s as a JSON string (RFC 8259, section 7). What is not UTF-8 becomes U+FFFD, as encoding/json does;
 // unlike encoding/json it leaves <, > and & alone, which mean nothing in JSON.
@@ -31,7 +31,7 @@ func AppendQuote[S ~string | ~[]byte](b []byte, s S) []byte {
 			case '\t':
 				b = append(b, '\\', 't')
 			default:
-				b = append(b, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
+				b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 			}
 			i++
 			from = i
@@ -47,19 +47,19 @@ func AppendQuote[S ~string | ~[]byte](b []byte, s S) []byte {
 	return append(append(b, s[from:]...), '"')
 }
 
-// ErrQuote is what Unquote says of bytes that are no JSON string.
-var ErrQuote = errors.New("not a JSON string")
+// ErrNotJSONString is what Unquote says of bytes that are no JSON string.
+var ErrNotJSONString = errors.New("not a JSON string")
 
 // Unquote reads a JSON string, such as a View's ID and Name.
 func Unquote(q []byte) (string, error) {
 	if len(q) < 2 || q[0] != '"' || q[len(q)-1] != '"' {
-		return "", ErrQuote
+		return "", ErrNotJSONString
 	}
 	q = q[1 : len(q)-1]
 	plain := 0
 	for plain < len(q) && q[plain] != '\\' {
 		if q[plain] == '"' || q[plain] < ' ' {
-			return "", ErrQuote
+			return "", ErrNotJSONString
 		}
 		plain++
 	}
@@ -70,14 +70,14 @@ func Unquote(q []byte) (string, error) {
 	for i := plain; i < len(q); i++ {
 		c := q[i]
 		if c == '"' || c < ' ' {
-			return "", ErrQuote
+			return "", ErrNotJSONString
 		}
 		if c != '\\' {
 			b = append(b, c)
 			continue
 		}
 		if i++; i == len(q) {
-			return "", ErrQuote
+			return "", ErrNotJSONString
 		}
 		switch q[i] {
 		case '"', '\\', '/':
@@ -95,7 +95,7 @@ func Unquote(q []byte) (string, error) {
 		case 'u':
 			r, ok := hex4(q[i+1:])
 			if !ok {
-				return "", ErrQuote
+				return "", ErrNotJSONString
 			}
 			i += 4
 			if utf16.IsSurrogate(r) {
@@ -109,7 +109,7 @@ func Unquote(q []byte) (string, error) {
 			}
 			b = utf8.AppendRune(b, r)
 		default:
-			return "", ErrQuote
+			return "", ErrNotJSONString
 		}
 	}
 	return string(b), nil

@@ -53,23 +53,23 @@ const (
 // An Outcome is what a run leaves behind of a target.
 type Outcome struct {
 	Target
-	Run        string
-	State      State
-	Reason     Reason // the error's kind; "" where the state is ok
-	Error      string // the error in full, without a secret
-	Hint       string // what a person can do
-	Expected   bool   // expect_denied names it: shown, but no failure
-	Unusable   bool   // no region of its run could be listed: a failure, whatever the state. Known once the run has ended
-	Records    int
-	Duplicates int // records that the listing showed again; they are delivered once
-	Calls      int
-	Throttles  int
-	Started    time.Time
-	Ended      time.Time
+	Run             string
+	State           State
+	Reason          Reason // the error's kind; "" where the state is ok
+	Error           string // the error in full, without a secret
+	Hint            string // what a person can do
+	Expected        bool   // expect_denied names it: shown, but no failure
+	AccountUnusable bool   // no region of its run could be listed: a failure, whatever the state. Known once the run has ended
+	Records         int
+	Duplicates      int // records that the listing showed again; they are delivered once
+	Calls           int
+	Throttles       int
+	Started         time.Time
+	Ended           time.Time
 }
 
 // Failed reports whether the outcome is a failure.
-func (o *Outcome) Failed() bool { return (o.State.Failed() || o.Unusable) && !o.Expected }
+func (o *Outcome) Failed() bool { return (o.State.Failed() || o.AccountUnusable) && !o.Expected }
 
 // An Identity is who an account turned out to be.
 type Identity struct {

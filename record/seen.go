@@ -2,48 +2,48 @@ package record
 
 import "hash/maphash"
 
-// Seen is the ids of one listing, so that a resource that EC2 shows on two pages is delivered once. It keeps 64 bits of
+// SeenIDs is the ids of one listing, so that a resource that EC2 shows on two pages is delivered once. It keeps 64 bits of
 // a keyed hash for each, 11 to 22 bytes with the table's free places: of a million ids, two are taken for one with a
 // probability of 3e-8. The zero value is ready. It is for one goroutine.
-type Seen struct {
+type SeenIDs struct {
 	seed  maphash.Seed
 	table []uint64 // open addressing; 0 is free
-	n     int
+	count int
 }
 
 // add reports whether the id is new.
-func (s *Seen) add(id []byte) bool {
+func (s *SeenIDs) add(id []byte) bool {
 	if s.table == nil {
 		s.seed, s.table = maphash.MakeSeed(), make([]uint64, 64)
 	}
-	if s.n >= len(s.table)/4*3 {
+	if s.count >= len(s.table)/4*3 {
 		s.grow()
 	}
 	h := maphash.Bytes(s.seed, id)
 	if h == 0 {
 		h = 1
 	}
-	if !place(s.table, h) {
+	if !insert(s.table, h) {
 		return false
 	}
-	s.n++
+	s.count++
 	return true
 }
 
 // Len is the number of ids.
-func (s *Seen) Len() int { return s.n }
+func (s *SeenIDs) Len() int { return s.count }
 
-func (s *Seen) grow() {
+func (s *SeenIDs) grow() {
 	t := make([]uint64, 2*len(s.table))
 	for _, h := range s.table {
 		if h != 0 {
-			place(t, h)
+			insert(t, h)
 		}
 	}
 	s.table = t
 }
 
-func place(t []uint64, h uint64) bool {
+func insert(t []uint64, h uint64) bool {
 	mask := uint64(len(t) - 1)
 	for i := h & mask; ; i = (i + 1) & mask {
 		switch t[i] {

@@ -62,7 +62,7 @@ func (x *tree) draft(d *Draft, rnd *rand.Rand) {
 			first = false
 			cut := -1
 			if m.volatile {
-				cut = d.Open(Cut, len(d.Buf))
+				cut = d.OpenMark(VolatileMark, len(d.Buf))
 			}
 			d.Buf = append(AppendQuote(d.Buf, m.key), ':')
 			if m.volatile && rnd != nil && rnd.IntN(2) == 0 {
@@ -71,7 +71,7 @@ func (x *tree) draft(d *Draft, rnd *rand.Rand) {
 				m.t.draft(d, rnd)
 			}
 			if cut >= 0 {
-				d.Close(cut, len(d.Buf))
+				d.CloseMark(cut, len(d.Buf))
 			}
 		}
 		d.Buf = append(d.Buf, '}')
@@ -82,7 +82,7 @@ func (x *tree) draft(d *Draft, rnd *rand.Rand) {
 		}
 		set := -1
 		if x.set {
-			set = d.Open(Set, len(d.Buf))
+			set = d.OpenMark(SetMark, len(d.Buf))
 			if rnd != nil {
 				rnd.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 			}
@@ -94,16 +94,16 @@ func (x *tree) draft(d *Draft, rnd *rand.Rand) {
 			}
 			elem := -1
 			if x.set {
-				elem = d.Open(Elem, len(d.Buf))
+				elem = d.OpenMark(ElementMark, len(d.Buf))
 			}
 			x.list[n].draft(d, rnd)
 			if elem >= 0 {
-				d.Close(elem, len(d.Buf))
+				d.CloseMark(elem, len(d.Buf))
 			}
 		}
 		d.Buf = append(d.Buf, ']')
 		if set >= 0 {
-			d.Close(set, len(d.Buf))
+			d.CloseMark(set, len(d.Buf))
 		}
 	default:
 		d.Buf = append(d.Buf, x.text...)
@@ -151,18 +151,18 @@ func (x *tree) model() string {
 
 func pageWith(x *tree, rnd *rand.Rand) *Page {
 	p := new(Page)
-	p.Reset(someStamp())
-	p.FixID("one")
-	p.Begin(0)
+	p.Reset(testEnvelope())
+	p.SetFixedID("one")
+	p.BeginItem(0)
 	x.draft(&p.Items, rnd)
-	p.End()
-	p.Seal("")
+	p.EndItem()
+	p.EncodeLines("")
 	return p
 }
 
-func sumOf(p *Page) Sum {
+func digestOf(p *Page) Digest {
 	for v := range p.Views() {
-		return v.Sum()
+		return v.Digest()
 	}
 	panic("an empty page")
 }
@@ -171,16 +171,16 @@ func TestSumIsOfWhatMatters(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		x := drawTree(t, 4)
 		p := pageWith(x, nil)
-		sum := sumOf(p)
-		if got, want := string(p.scratch), sumPrefix+x.model(); got != want {
+		sum := digestOf(p)
+		if got, want := string(p.scratch), digestPrefix+x.model(); got != want {
 			t.Fatalf("canonical form\n%s\nwant\n%s", got, want)
 		}
 		rnd := rand.New(rand.NewPCG(1, rapid.Uint64().Draw(t, "seed")))
-		if q := pageWith(x, rnd); sumOf(q) != sum {
+		if q := pageWith(x, rnd); digestOf(q) != sum {
 			t.Fatalf("another order or another volatile member changed the hash:\n%s\n%s", p.Lines(), q.Lines())
 		}
 		y := drawTree(t, 4)
-		if same := x.model() == y.model(); same != (sumOf(pageWith(y, nil)) == sum) {
+		if same := x.model() == y.model(); same != (digestOf(pageWith(y, nil)) == sum) {
 			t.Fatalf("same content: %v, but not the same of the hashes\n%s\n%s", same, x.model(), y.model())
 		}
 	})
@@ -204,9 +204,9 @@ func TestSumStaysAsItIs(t *testing.T) {
 		{&tree{members: []branch{}}, `{}`, "21d76e4ec6b7d846492588c2a8fc479f"},
 	} {
 		p := pageWith(c.t, nil)
-		sum := sumOf(p)
-		if got := hex.EncodeToString(sum[:]); got != c.sum || string(p.scratch) != fmt.Sprintf("collector content %d\n%s", SumVersion, c.form) {
-			t.Errorf("version %d: %s of %s", SumVersion, got, p.scratch)
+		sum := digestOf(p)
+		if got := hex.EncodeToString(sum[:]); got != c.sum || string(p.scratch) != fmt.Sprintf("collector content %d\n%s", DigestVersion, c.form) {
+			t.Errorf("version %d: %s of %s", DigestVersion, got, p.scratch)
 		}
 	}
 }
@@ -214,7 +214,7 @@ func TestSumStaysAsItIs(t *testing.T) {
 func TestSumAllocatesNothing(t *testing.T) {
 	p := pageWith(&tree{isList: true, set: true, list: []*tree{{text: "3"}, {text: "2"}, {text: "1"}}}, nil)
 	for v := range p.Views() {
-		if n := testing.AllocsPerRun(100, func() { v.Sum() }); n > 0 {
+		if n := testing.AllocsPerRun(100, func() { v.Digest() }); n > 0 {
 			t.Errorf("%v allocations", n)
 		}
 	}
@@ -223,27 +223,27 @@ func TestSumAllocatesNothing(t *testing.T) {
 func TestToEndMovesMarksAlong(t *testing.T) {
 	var d Draft
 	d.Buf = []byte(`{"A":[1,2],"B":[4,3],"C":0`)
-	outer := d.Open(Elem, 0) // begins where the first member does, and stays
+	outer := d.OpenMark(ElementMark, 0) // begins where the first member does, and stays
 	for _, at := range []int{5, 15} {
-		s := d.Open(Set, at)
-		d.Close(d.Open(Elem, at+1), at+2)
-		d.Close(d.Open(Elem, at+3), at+4)
-		d.Close(s, at+5)
+		s := d.OpenMark(SetMark, at)
+		d.CloseMark(d.OpenMark(ElementMark, at+1), at+2)
+		d.CloseMark(d.OpenMark(ElementMark, at+3), at+4)
+		d.CloseMark(s, at+5)
 	}
-	if at := d.ToEnd(0, 10); at != len(d.Buf)-10 || string(d.Buf) != `,"B":[4,3],"C":0{"A":[1,2]` {
+	if at := d.MoveToEnd(0, 10); at != len(d.Buf)-10 || string(d.Buf) != `,"B":[4,3],"C":0{"A":[1,2]` {
 		t.Errorf("%d %s", at, d.Buf)
 	}
-	var c Canon
+	var c Canonicalizer
 	d.Buf[0], d.Buf[16] = '{', ','
 	d.Buf = append(d.Buf, '}')
-	d.Close(outer, len(d.Buf))
+	d.CloseMark(outer, len(d.Buf))
 	if got := c.append(nil, d.Buf, 0, len(d.Buf), d.marks[1:]); !bytes.Equal(got, []byte(`{"B":[3,4],"C":0,"A":[1,2]}`)) {
 		t.Errorf("%s", got)
 	}
-	if m := d.marks[0]; m.from != 0 || int(m.inside) != 6 {
+	if m := d.marks[0]; m.from != 0 || int(m.nested) != 6 {
 		t.Errorf("the outer mark is %+v", m)
 	}
-	d.Truncate(16, d.MarkAt(17))
+	d.Truncate(16, d.FirstMarkAt(17))
 	if string(d.Buf) != `{"B":[4,3],"C":0` || len(d.marks) != 4 {
 		t.Errorf("%s %v", d.Buf, d.marks)
 	}

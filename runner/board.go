@@ -15,17 +15,17 @@ import (
 // table at the end and exit code 3. It is this process's; what must outlive it is in the Ledger. Reading it does not make
 // a collection wait: every answer is a copy, taken an account at a time. How it is kept is in boardaccount.go.
 type Board struct {
-	mu         sync.RWMutex
-	accounts   map[string]*boardAccount
-	configured bool // accounts are those of the configuration; before: anything
-	plan       *boardPlan
-	subs       map[chan struct{}]bool
-	places     placeTable
+	mu          sync.RWMutex
+	accounts    map[string]*boardAccount
+	configured  bool // accounts are those of the configuration; before: anything
+	plan        *boardPlan
+	subs        map[chan struct{}]bool
+	regionKinds regionKindTable
 }
 
 var (
-	_ Observer = (*Board)(nil)
-	_ Detail   = (*Board)(nil)
+	_ Observer       = (*Board)(nil)
+	_ DetailObserver = (*Board)(nil)
 )
 
 // NewBoard has seen nothing yet.
@@ -79,8 +79,8 @@ type Listing struct {
 	Records int // delivered so far
 }
 
-// with does f to an account, unless it has left the configuration, and nudges who watches.
-func (b *Board) with(account string, f func(*boardAccount)) {
+// update does f to an account, unless it has left the configuration, and nudges who watches.
+func (b *Board) update(account string, f func(*boardAccount)) {
 	b.mu.RLock()
 	a := b.accounts[account]
 	b.mu.RUnlock()
@@ -99,10 +99,10 @@ func (b *Board) with(account string, f func(*boardAccount)) {
 	a.mu.Lock()
 	f(a)
 	a.mu.Unlock()
-	b.nudge()
+	b.notify()
 }
 
-func (b *Board) nudge() {
+func (b *Board) notify() {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	for c := range b.subs {
@@ -115,35 +115,35 @@ func (b *Board) nudge() {
 
 // RunStarted, and all up to Configured, are what the runner tells.
 func (b *Board) RunStarted(account, run string, tick time.Time) {
-	b.with(account, func(a *boardAccount) {
-		w := a.working()
+	b.update(account, func(a *boardAccount) {
+		w := a.ensureActivity()
 		w.runs = append(w.runs, &boardRun{id: run, tick: instantOf(tick), started: instantOf(time.Now())})
 	})
 }
 
 func (b *Board) RunEnded(account, run string, s record.Status, took time.Duration) {
-	b.with(account, func(a *boardAccount) {
-		if r := a.run(run); r != nil {
+	b.update(account, func(a *boardAccount) {
+		if r := a.activeRun(run); r != nil {
 			r.status, r.took = s, took
 			if (s == record.RunFailed || s == record.RunPartial) && r.failed == 0 {
-				a.unusable(r)
+				a.markUnusable(r)
 			}
 			a.last = r
-			a.work.runs = slices.DeleteFunc(a.work.runs, func(o *boardRun) bool { return o == r })
-			a.rest()
+			a.activity.runs = slices.DeleteFunc(a.activity.runs, func(o *boardRun) bool { return o == r })
+			a.releaseActivity()
 		}
 	})
 }
 
 func (b *Board) Missed(account, reason string) {
-	b.with(account, func(a *boardAccount) { count(&a.troubled().missed, reason) })
+	b.update(account, func(a *boardAccount) { increment(&a.ensureTrouble().missed, reason) })
 }
 
 func (b *Board) TargetStarted(t record.Target, run string) {
-	b.with(t.Account, func(a *boardAccount) {
+	b.update(t.Account, func(a *boardAccount) {
 		now := &Listing{Target: t, Run: run, Started: time.Now()}
-		w := a.working()
-		if i := a.listing(t); i >= 0 {
+		w := a.ensureActivity()
+		if i := a.listingIndex(t); i >= 0 {
 			w.listings[i] = now
 		} else {
 			w.listings = append(w.listings, now)
@@ -152,18 +152,18 @@ func (b *Board) TargetStarted(t record.Target, run string) {
 }
 
 func (b *Board) TargetEnded(o record.Outcome) {
-	at := b.places.of(o.Target)
-	b.with(o.Account, func(a *boardAccount) {
-		if i := a.listing(o.Target); i >= 0 && a.work.listings[i].Run == o.Run {
-			a.work.listings = slices.Delete(a.work.listings, i, i+1)
+	at := b.regionKinds.intern(o.Target)
+	b.update(o.Account, func(a *boardAccount) {
+		if i := a.listingIndex(o.Target); i >= 0 && a.activity.listings[i].Run == o.Run {
+			a.activity.listings = slices.Delete(a.activity.listings, i, i+1)
 		}
-		r := a.run(o.Run)
+		r := a.activeRun(o.Run)
 		if r == nil { // a straggler's
 			r = &boardRun{id: o.Run}
 		}
 		r.count(o)
-		a.at(at).set(o, &r.id)
-		a.rest()
+		a.endedTarget(at).set(o, &r.id)
+		a.releaseActivity()
 	})
 }
 
@@ -172,38 +172,38 @@ func (b *Board) Call(string, string, string, string, time.Duration) {}
 func (b *Board) BudgetWait(string, string, time.Duration)           {}
 
 func (b *Board) Expires(account string, at time.Time) {
-	b.with(account, func(a *boardAccount) { a.expires = instantOf(at) })
+	b.update(account, func(a *boardAccount) { a.expires = instantOf(at) })
 }
 
-func (b *Board) Entered(account string, id record.Identity) {
-	b.with(account, func(a *boardAccount) { a.identity = id })
+func (b *Board) SignedIn(account string, id record.Identity) {
+	b.update(account, func(a *boardAccount) { a.identity = id })
 }
 
 func (b *Board) Progress(t record.Target, run string, records int) {
-	b.with(t.Account, func(a *boardAccount) {
-		if i := a.listing(t); i >= 0 && a.work.listings[i].Run == run {
-			a.work.listings[i].Records = records
+	b.update(t.Account, func(a *boardAccount) {
+		if i := a.listingIndex(t); i >= 0 && a.activity.listings[i].Run == run {
+			a.activity.listings[i].Records = records
 		}
 	})
 }
 
 // Planned also forgets targets of regions that are no longer the account's.
 func (b *Board) Planned(account string, regions, disabled []string, warning error) {
-	plan := b.planOf(regions, disabled, warning)
-	b.with(account, func(a *boardAccount) {
+	plan := b.sharedPlan(regions, disabled, warning)
+	b.update(account, func(a *boardAccount) {
 		a.plan = plan
 		a.ended = slices.DeleteFunc(a.ended, func(t endedTarget) bool {
-			return !slices.Contains(regions, t.place.region) && !slices.Contains(disabled, t.place.region)
+			return !slices.Contains(regions, t.regionKind.region) && !slices.Contains(disabled, t.regionKind.region)
 		})
 	})
 }
 
-func (b *Board) Next(account string, at time.Time) {
-	b.with(account, func(a *boardAccount) { a.next = instantOf(at) })
+func (b *Board) NextStart(account string, at time.Time) {
+	b.update(account, func(a *boardAccount) { a.next = instantOf(at) })
 }
 
 func (b *Board) Undelivered(t record.Target, _, sink string, _ error) {
-	b.with(t.Account, func(a *boardAccount) { count(&a.troubled().undelivered, sink) })
+	b.update(t.Account, func(a *boardAccount) { increment(&a.ensureTrouble().undelivered, sink) })
 }
 
 // Configured forgets accounts, and kinds of accounts, that are no longer in the configuration, and knows those that are
@@ -223,14 +223,14 @@ func (b *Board) Configured(kinds map[string][]string) {
 		}
 		a.mu.Lock()
 		a.kinds = its
-		a.ended = slices.DeleteFunc(a.ended, func(t endedTarget) bool { return !slices.Contains(its, t.place.kind) })
+		a.ended = slices.DeleteFunc(a.ended, func(t endedTarget) bool { return !slices.Contains(its, t.regionKind.kind) })
 		a.mu.Unlock()
 	}
 	b.mu.Unlock()
-	b.nudge()
+	b.notify()
 }
 
-func (b *Board) all() []*boardAccount {
+func (b *Board) sortedAccounts() []*boardAccount {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	return slices.SortedFunc(maps.Values(b.accounts), func(x, y *boardAccount) int { return cmp.Compare(x.name, y.name) })
@@ -239,7 +239,7 @@ func (b *Board) all() []*boardAccount {
 // Accounts is every account, sorted by name.
 func (b *Board) Accounts() iter.Seq[AccountInfo] {
 	return func(yield func(AccountInfo) bool) {
-		for _, a := range b.all() {
+		for _, a := range b.sortedAccounts() {
 			if !yield(a.snapshot()) {
 				return
 			}
@@ -261,7 +261,7 @@ func (b *Board) Account(name string) (info AccountInfo, ok bool) {
 // Targets is every target that has ended once, sorted by account, region and kind.
 func (b *Board) Targets() iter.Seq[TargetInfo] {
 	return func(yield func(TargetInfo) bool) {
-		for _, a := range b.all() {
+		for _, a := range b.sortedAccounts() {
 			for _, t := range a.targets() {
 				if !yield(t) {
 					return
@@ -274,10 +274,10 @@ func (b *Board) Targets() iter.Seq[TargetInfo] {
 // Listings is every target at work, oldest first.
 func (b *Board) Listings() []Listing {
 	var ls []Listing
-	for _, a := range b.all() {
+	for _, a := range b.sortedAccounts() {
 		a.mu.Lock()
-		if a.work != nil {
-			for _, l := range a.work.listings {
+		if a.activity != nil {
+			for _, l := range a.activity.listings {
 				ls = append(ls, *l)
 			}
 		}
@@ -292,12 +292,12 @@ func (b *Board) Listings() []Listing {
 // Resources is how many records the last ok listings of each account and kind had, over all regions.
 func (b *Board) Resources() iter.Seq2[record.Target, int] {
 	return func(yield func(record.Target, int) bool) {
-		for _, a := range b.all() {
+		for _, a := range b.sortedAccounts() {
 			sum := map[string]int{}
 			a.mu.Lock()
 			for i := range a.ended {
 				if at, n := a.ended[i].success(); at != 0 {
-					sum[a.ended[i].place.kind] += int(n)
+					sum[a.ended[i].regionKind.kind] += int(n)
 				}
 			}
 			a.mu.Unlock()

@@ -30,10 +30,10 @@ func TestBoard(t *testing.T) {
 		k1, k2 := record.Target{Account: "a", Region: "r1", Kind: "k1"}, record.Target{Account: "a", Region: "r1", Kind: "k2"}
 		tick := time.Now()
 		b.RunStarted("a", "run-1", tick)
-		b.Entered("a", record.Identity{AccountID: "111111111111"})
+		b.SignedIn("a", record.Identity{AccountID: "111111111111"})
 		b.Planned("a", []string{"r1"}, []string{"r9"}, nil)
 		b.Expires("a", tick.Add(time.Hour))
-		b.Next("a", tick.Add(15*time.Minute))
+		b.NextStart("a", tick.Add(15*time.Minute))
 		b.TargetStarted(k1, "run-1")
 		b.TargetStarted(k2, "run-1")
 		b.Progress(k1, "run-1", 500)

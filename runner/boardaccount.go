@@ -20,10 +20,10 @@ type boardAccount struct {
 	identity      record.Identity
 	plan          *boardPlan // the last; nil: none
 	expires, next instant
-	last          *boardRun     // nil until a run has ended
-	ended         []endedTarget // in no order
-	work          *boardWork    // nil at rest
-	trouble       *boardTrouble // nil until there was some
+	last          *boardRun      // nil until a run has ended
+	ended         []endedTarget  // in no order
+	activity      *boardActivity // nil at rest
+	trouble       *boardTrouble  // nil until there was some
 }
 
 // A boardPlan is where an account is listed. Accounts with equal plans share it.
@@ -32,8 +32,8 @@ type boardPlan struct {
 	warning           error
 }
 
-// boardWork is what an account is about.
-type boardWork struct {
+// boardActivity is what an account is about.
+type boardActivity struct {
 	runs     []*boardRun // oldest first
 	listings []*Listing  // in no order; few
 }
@@ -60,11 +60,11 @@ func (r *boardRun) count(o record.Outcome) {
 	}
 }
 
-// unusable is for a run that failed because none of its regions could be listed: then each of them is a failure.
-func (a *boardAccount) unusable(r *boardRun) {
+// markUnusable is for a run that failed because none of its regions could be listed: then each of them is a failure.
+func (a *boardAccount) markUnusable(r *boardRun) {
 	for i := range a.ended {
-		if t := &a.ended[i]; *t.run == r.id && t.odd != nil && t.odd.state == record.RegionDisabled {
-			t.odd.unusable = true
+		if t := &a.ended[i]; *t.run == r.id && t.detail != nil && t.detail.state == record.RegionDisabled {
+			t.detail.unusable = true
 			r.failed++
 		}
 	}
@@ -81,15 +81,15 @@ func (r *boardRun) info() RunInfo {
 
 // An endedTarget is a [TargetInfo] as it is kept.
 type endedTarget struct {
-	place          *place
+	regionKind     *regionKind
 	run            *string // its run's id, which its targets share
 	started, ended instant
 	records, calls int32
-	odd            *oddity // nil: it was ok, and no more is to be said
+	detail         *outcomeDetail // nil: it was ok, and no more is to be said
 }
 
 // An oddity is what the outcome of a target says that most have nothing of.
-type oddity struct {
+type outcomeDetail struct {
 	state                 record.State
 	reason                record.Reason
 	text, hint            string
@@ -102,38 +102,38 @@ type oddity struct {
 func (t *endedTarget) set(o record.Outcome, run *string) {
 	at, n := t.success()
 	t.run, t.started, t.ended, t.records, t.calls = run, instantOf(o.Started), instantOf(o.Ended), int32(o.Records), int32(o.Calls)
-	odd := oddity{o.State, o.Reason, o.Error, o.Hint, int32(o.Duplicates), int32(o.Throttles), o.Expected, o.Unusable, at, n}
+	odd := outcomeDetail{o.State, o.Reason, o.Error, o.Hint, int32(o.Duplicates), int32(o.Throttles), o.Expected, o.AccountUnusable, at, n}
 	if o.State.Complete() {
 		odd.success, odd.resources = 0, 0
 	}
-	if t.odd = nil; odd != (oddity{state: record.OK}) {
-		t.odd = &odd
+	if t.detail = nil; odd != (outcomeDetail{state: record.OK}) {
+		t.detail = &odd
 	}
 }
 
 // success is when the last ok listing ended, and what it found. 0: there was none.
 func (t *endedTarget) success() (at instant, records int32) {
-	if t.odd != nil && !t.odd.state.Complete() {
-		return t.odd.success, t.odd.resources
+	if t.detail != nil && !t.detail.state.Complete() {
+		return t.detail.success, t.detail.resources
 	}
 	return t.ended, t.records
 }
 
 func (t *endedTarget) info(account string) TargetInfo {
-	o := record.Outcome{Target: record.Target{Account: account, Region: t.place.region, Kind: t.place.kind}, Run: *t.run, State: record.OK,
+	o := record.Outcome{Target: record.Target{Account: account, Region: t.regionKind.region, Kind: t.regionKind.kind}, Run: *t.run, State: record.OK,
 		Records: int(t.records), Calls: int(t.calls), Started: t.started.time(), Ended: t.ended.time()}
-	if odd := t.odd; odd != nil {
+	if odd := t.detail; odd != nil {
 		o.State, o.Reason, o.Error, o.Hint = odd.state, odd.reason, odd.text, odd.hint
-		o.Expected, o.Unusable = odd.expected, odd.unusable
+		o.Expected, o.AccountUnusable = odd.expected, odd.unusable
 		o.Duplicates, o.Throttles = int(odd.duplicates), int(odd.throttles)
 	}
 	at, n := t.success()
 	return TargetInfo{Outcome: o, LastSuccess: at.time(), Resources: int(n)}
 }
 
-// planOf is a plan to keep. Runs of accounts with equal plans end beside each other, and the runner has them share their lists: so
+// sharedPlan is a plan to keep. Runs of accounts with equal plans end beside each other, and the runner has them share their lists: so
 // most plans are the one before.
-func (b *Board) planOf(regions, disabled []string, warning error) *boardPlan {
+func (b *Board) sharedPlan(regions, disabled []string, warning error) *boardPlan {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if p := b.plan; p == nil || warning != nil || p.warning != nil || !slices.Equal(p.regions, regions) || !slices.Equal(p.disabled, disabled) {
@@ -142,32 +142,32 @@ func (b *Board) planOf(regions, disabled []string, warning error) *boardPlan {
 	return b.plan
 }
 
-// working is what the account is about, to be written to. a.mu is held, here and below.
-func (a *boardAccount) working() *boardWork {
-	if a.work == nil {
-		a.work = new(boardWork)
+// ensureActivity is what the account is about, to be written to. a.mu is held, here and below.
+func (a *boardAccount) ensureActivity() *boardActivity {
+	if a.activity == nil {
+		a.activity = new(boardActivity)
 	}
-	return a.work
+	return a.activity
 }
 
-// rest lets go of the memory of work that is over.
-func (a *boardAccount) rest() {
-	if a.work != nil && len(a.work.runs)+len(a.work.listings) == 0 {
-		a.work = nil
+// releaseActivity lets go of the memory of work that is over.
+func (a *boardAccount) releaseActivity() {
+	if a.activity != nil && len(a.activity.runs)+len(a.activity.listings) == 0 {
+		a.activity = nil
 	}
 }
 
-func (a *boardAccount) troubled() *boardTrouble {
+func (a *boardAccount) ensureTrouble() *boardTrouble {
 	if a.trouble == nil {
 		a.trouble = new(boardTrouble)
 	}
 	return a.trouble
 }
 
-// run finds a run under way, or nil.
-func (a *boardAccount) run(id string) *boardRun {
-	if a.work != nil {
-		for _, r := range a.work.runs {
+// activeRun finds a run under way, or nil.
+func (a *boardAccount) activeRun(id string) *boardRun {
+	if a.activity != nil {
+		for _, r := range a.activity.runs {
 			if r.id == id {
 				return r
 			}
@@ -176,22 +176,22 @@ func (a *boardAccount) run(id string) *boardRun {
 	return nil
 }
 
-// listing is where a target stands among those at work, or -1.
-func (a *boardAccount) listing(t record.Target) int {
-	if a.work == nil {
+// listingIndex is where a target stands among those at work, or -1.
+func (a *boardAccount) listingIndex(t record.Target) int {
+	if a.activity == nil {
 		return -1
 	}
-	return slices.IndexFunc(a.work.listings, func(l *Listing) bool { return l.Target == t })
+	return slices.IndexFunc(a.activity.listings, func(l *Listing) bool { return l.Target == t })
 }
 
-// at finds the target of a place, or makes room for it.
-func (a *boardAccount) at(p *place) *endedTarget {
+// endedTarget finds the target of a place, or makes room for it.
+func (a *boardAccount) endedTarget(p *regionKind) *endedTarget {
 	for i := range a.ended {
-		if a.ended[i].place == p {
+		if a.ended[i].regionKind == p {
 			return &a.ended[i]
 		}
 	}
-	a.ended = append(a.ended, endedTarget{place: p})
+	a.ended = append(a.ended, endedTarget{regionKind: p})
 	return &a.ended[len(a.ended)-1]
 }
 
@@ -208,8 +208,8 @@ func (a *boardAccount) snapshot() AccountInfo {
 	if a.last != nil {
 		info.Last = a.last.info()
 	}
-	if a.work != nil {
-		for _, r := range a.work.runs {
+	if a.activity != nil {
+		for _, r := range a.activity.runs {
 			info.Running = append(info.Running, r.info())
 		}
 	}
@@ -229,7 +229,7 @@ func (a *boardAccount) targets() []TargetInfo {
 	return ts
 }
 
-func count(m *map[string]int, key string) {
+func increment(m *map[string]int, key string) {
 	if *m == nil {
 		*m = map[string]int{}
 	}

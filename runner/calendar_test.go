@@ -16,11 +16,11 @@ func TestCalendar(t *testing.T) {
 		return Tick{Spec: text, Schedule: s}
 	}
 	with := func(tick Tick, kinds ...string) Tick { tick.Kinds = kinds; return tick }
-	f, err := NewFleet(Fleet{Jitter: time.Hour, Accounts: []*Account{
-		{Name: "often", Terms: &Terms{Kinds: []Kind{{Name: "instance"}, {Name: "image"}}, Ticks: []Tick{with(spec("*/15 * * * *"), "instance"), with(spec("0 0 * * *"), "image")}}},
-		{Name: "all", Terms: &Terms{Kinds: []Kind{{Name: "instance"}}, Ticks: []Tick{spec("0 9 * * 1-5")}}},
-		{Name: "twice", Terms: &Terms{Kinds: []Kind{{Name: "instance"}}, Ticks: []Tick{spec("0 0 * * *"), spec("30 * * * *")}}},
-		{Name: "never", Terms: &Terms{Kinds: []Kind{{Name: "instance"}}}},
+	f, err := NewConfiguration(Configuration{Jitter: time.Hour, Accounts: []*Account{
+		{Name: "often", AccountSpec: &AccountSpec{Kinds: []Kind{{Name: "instance"}, {Name: "image"}}, Ticks: []Tick{with(spec("*/15 * * * *"), "instance"), with(spec("0 0 * * *"), "image")}}},
+		{Name: "all", AccountSpec: &AccountSpec{Kinds: []Kind{{Name: "instance"}}, Ticks: []Tick{spec("0 9 * * 1-5")}}},
+		{Name: "twice", AccountSpec: &AccountSpec{Kinds: []Kind{{Name: "instance"}}, Ticks: []Tick{spec("0 0 * * *"), spec("30 * * * *")}}},
+		{Name: "never", AccountSpec: &AccountSpec{Kinds: []Kind{{Name: "instance"}}}},
 	}})
 	if err != nil {
 		t.Fatal(err)

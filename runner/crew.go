@@ -7,46 +7,48 @@ import (
 
 // A crew is the goroutines in which an engine does jobs. One that is done with a job waits a moment for the next: a call
 // through AWS's SDK is some ninety functions deep, and a new goroutine comes to a stack for that by copying it four times.
-type crew struct {
-	next chan func() // to one who waits
+type workerPool struct {
+	tasks chan func() // to one who waits
 
 	mu     sync.Mutex
 	idle   int // who wait
 	closed bool
-	over   chan struct{} // closed with it
+	done   chan struct{} // closed with it
 	wg     sync.WaitGroup
 }
 
 const (
-	crewIdle     = 16          // as many wait at most: one comes free for each job that begins
-	crewPatience = time.Second // so long one waits
+	maxIdleWorkers    = 16          // as many wait at most: one comes free for each job that begins
+	workerIdleTimeout = time.Second // so long one waits
 )
 
-func newCrew() *crew { return &crew{next: make(chan func()), over: make(chan struct{})} }
+func newWorkerPool() *workerPool {
+	return &workerPool{tasks: make(chan func()), done: make(chan struct{})}
+}
 
-// do has somebody do f, and does not wait for it.
-func (c *crew) do(f func()) {
+// run has somebody do f, and does not wait for it.
+func (c *workerPool) run(f func()) {
 	select {
-	case c.next <- f:
+	case c.tasks <- f:
 	default:
-		go c.work(f)
+		go c.worker(f)
 	}
 }
 
-func (c *crew) work(f func()) {
-	patience := time.NewTimer(crewPatience)
+func (c *workerPool) worker(f func()) {
+	patience := time.NewTimer(workerIdleTimeout)
 	defer patience.Stop()
 	for f != nil {
 		f()
-		patience.Reset(crewPatience)
-		f = c.wait(patience.C)
+		patience.Reset(workerIdleTimeout)
+		f = c.nextTask(patience.C)
 	}
 }
 
-// wait is the next thing to do, or nil.
-func (c *crew) wait(patience <-chan time.Time) func() {
+// nextTask is the next thing to do, or nil.
+func (c *workerPool) nextTask(patience <-chan time.Time) func() {
 	c.mu.Lock()
-	if c.closed || c.idle == crewIdle {
+	if c.closed || c.idle == maxIdleWorkers {
 		c.mu.Unlock()
 		return nil
 	}
@@ -55,9 +57,9 @@ func (c *crew) wait(patience <-chan time.Time) func() {
 	c.mu.Unlock()
 	var f func()
 	select {
-	case f = <-c.next:
+	case f = <-c.tasks:
 	case <-patience:
-	case <-c.over:
+	case <-c.done:
 	}
 	c.mu.Lock()
 	c.idle--
@@ -67,10 +69,10 @@ func (c *crew) wait(patience <-chan time.Time) func() {
 }
 
 // close lets those go who wait, and waits for them. Who is at work (a work that was given up on) goes when it is done.
-func (c *crew) close() {
+func (c *workerPool) close() {
 	c.mu.Lock()
 	c.closed = true
-	close(c.over)
+	close(c.done)
 	c.mu.Unlock()
 	c.wg.Wait()
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// keptLedger counts what becomes of its visits.
-type keptLedger struct {
-	*Memory
+// droppingStore counts what becomes of its visits.
+type droppingStore struct {
+	*MemoryStore
 	page func(t record.Target) // of a visit, whatever its context says
 
 	mu    sync.Mutex
@@ -20,35 +20,35 @@ type keptLedger struct {
 	drops map[string]int
 }
 
-type keptVisit struct {
-	Visit
-	l *keptLedger
+type droppingWriter struct {
+	ScopeWriter
+	l *droppingStore
 	t record.Target
 }
 
-func (l *keptLedger) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (Visit, error) {
-	v, err := l.Memory.Begin(ctx, t, id, run)
-	return keptVisit{v, l, t}, err
+func (l *droppingStore) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (ScopeWriter, error) {
+	v, err := l.MemoryStore.Begin(ctx, t, id, run)
+	return droppingWriter{v, l, t}, err
 }
 
-func (v keptVisit) Page(context.Context, *record.Page) error { v.l.page(v.t); return nil }
+func (v droppingWriter) Page(context.Context, *record.Page) error { v.l.page(v.t); return nil }
 
-func (v keptVisit) End(context.Context, record.Outcome) error {
+func (v droppingWriter) End(context.Context, record.Outcome) error {
 	v.l.mu.Lock()
 	defer v.l.mu.Unlock()
 	v.l.ends[v.t.Region]++
 	return nil
 }
 
-func (v keptVisit) Drop() {
+func (v droppingWriter) Drop() {
 	v.l.mu.Lock()
 	defer v.l.mu.Unlock()
 	v.l.drops[v.t.Region]++
 }
 
-// toldLedger keeps what it was told at the ends of targets, and panics at times.
-type toldLedger struct {
-	*Memory
+// recordingStore keeps what it was told at the ends of targets, and panics at times.
+type recordingStore struct {
+	*MemoryStore
 	boom func(what string, nth int) bool
 
 	mu    sync.Mutex
@@ -56,7 +56,7 @@ type toldLedger struct {
 	told  []record.Outcome
 }
 
-func (l *toldLedger) at(what string) {
+func (l *recordingStore) at(what string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.calls[what]++
@@ -65,22 +65,22 @@ func (l *toldLedger) at(what string) {
 	}
 }
 
-func (l *toldLedger) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (Visit, error) {
+func (l *recordingStore) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (ScopeWriter, error) {
 	l.at("begin")
-	v, err := l.Memory.Begin(ctx, t, id, run)
-	return toldVisit{v, l}, err
+	v, err := l.MemoryStore.Begin(ctx, t, id, run)
+	return recordingWriter{v, l}, err
 }
 
-type toldVisit struct {
-	Visit
-	l *toldLedger
+type recordingWriter struct {
+	ScopeWriter
+	l *recordingStore
 }
 
-func (v toldVisit) Page(context.Context, *record.Page) error { v.l.at("page"); return nil }
+func (v recordingWriter) Page(context.Context, *record.Page) error { v.l.at("page"); return nil }
 
-func (v toldVisit) End(ctx context.Context, o record.Outcome) error {
+func (v recordingWriter) End(ctx context.Context, o record.Outcome) error {
 	v.l.at("end")
-	if err := v.Visit.End(ctx, o); err != nil {
+	if err := v.ScopeWriter.End(ctx, o); err != nil {
 		return err
 	}
 	v.l.mu.Lock()
@@ -94,15 +94,15 @@ func TestPanicEndsTheTargetInTheLedger(t *testing.T) {
 	for _, what := range []string{"begin", "page", "end"} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := &toldLedger{Memory: NewMemory(), calls: map[string]int{}, boom: func(at string, nth int) bool { return at == what && nth == 1 }}
+				l := &recordingStore{MemoryStore: NewMemoryStore(), calls: map[string]int{}, boom: func(at string, nth int) bool { return at == what && nth == 1 }}
 				f := &fakeAccount{
 					regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: []string{"r"}}, nil },
 					list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
 						return emit(ctx, page("i-1"))
 					},
 				}
-				g := newRig(t, Options{Ledger: l}, LocalOptions{})
-				g.r.Swap(fleet(t, account("a", f)))
+				g := newHarness(t, Options{Store: l}, LocalOptions{})
+				g.runner.Swap(buildConfiguration(t, account("a", f)))
 				g.once()
 				g.want(map[string]string{"r ec2_instance": "partial panic"})
 				if len(l.told) != 1 || l.told[0].Reason != record.Panicked || l.told[0].State.Complete() {
@@ -127,7 +127,7 @@ func TestVisitWithoutEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				release := make(chan struct{})
-				l := &keptLedger{Memory: NewMemory(), ends: map[string]int{}, drops: map[string]int{}}
+				l := &droppingStore{MemoryStore: NewMemoryStore(), ends: map[string]int{}, drops: map[string]int{}}
 				l.page = func(t record.Target) {
 					if t.Region == "us-east-1" {
 						c.page(release)
@@ -136,9 +136,9 @@ func TestVisitWithoutEnd(t *testing.T) {
 				f := &fakeAccount{list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
 					return emit(ctx, page("i-1"))
 				}}
-				g := newRig(t, Options{Ledger: l}, LocalOptions{})
-				g.r.Swap(fleet(t, account("a", f, func(a *Account) { a.Timeout = time.Minute })))
-				if _, err := g.l.Once(t.Context()); err != nil {
+				g := newHarness(t, Options{Store: l}, LocalOptions{})
+				g.runner.Swap(buildConfiguration(t, account("a", f, func(a *Account) { a.Timeout = time.Minute })))
+				if _, err := g.local.Once(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				want := func(drops int) {
@@ -153,7 +153,7 @@ func TestVisitWithoutEnd(t *testing.T) {
 				close(release)
 				synctest.Wait()
 				want(c.after)
-				g.clean()
+				g.checkInvariants()
 			})
 		})
 	}

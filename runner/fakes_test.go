@@ -46,14 +46,14 @@ func (f *fakeAccount) List(ctx context.Context, g *Gate, t record.Target, run, p
 // page is an answer with resources of these ids.
 func page(ids ...string) *record.Page {
 	p := new(record.Page)
-	p.Reset(record.NewStamp(record.Target{}, record.Identity{}, []byte("{}"), "", ""))
+	p.Reset(record.NewEnvelope(record.Target{}, record.Identity{}, []byte("{}"), "", ""))
 	for _, id := range ids {
-		p.Begin(1)
+		p.BeginItem(1)
 		p.Items.Buf = append(p.Items.Buf, fmt.Sprintf(`{"Id":%q}`, id)...)
 		n := len(p.Items.Buf)
-		p.ID(0, record.SpanOf(n-len(id)-3, n-1))
-		p.End()
-		p.Seal("")
+		p.SetID(0, record.SpanOf(n-len(id)-3, n-1))
+		p.EndItem()
+		p.EncodeLines("")
 	}
 	return p
 }
@@ -89,8 +89,8 @@ func every(spec string) Tick {
 }
 
 func account(name string, f *fakeAccount, change ...func(*Account)) *Account {
-	a := &Account{Name: name, Terms: &Terms{Timeout: time.Hour, Overlap: Skip, Kinds: []Kind{{Name: "ec2_instance", Op: "DescribeInstances"}}}}
-	a.Open = func(ctx context.Context) (Opened, error) {
+	a := &Account{Name: name, AccountSpec: &AccountSpec{Timeout: time.Hour, Overlap: Skip, Kinds: []Kind{{Name: "ec2_instance", Op: "DescribeInstances"}}}}
+	a.Open = func(ctx context.Context) (OpenedAccount, error) {
 		if f.open != nil {
 			if err := f.open(ctx); err != nil {
 				return nil, err
@@ -107,24 +107,24 @@ func account(name string, f *fakeAccount, change ...func(*Account)) *Account {
 func at(spec string) func(*Account) {
 	return func(a *Account) {
 		t := every(spec)
-		t.Kinds = a.names()
+		t.Kinds = a.kindNames()
 		a.Ticks = append(a.Ticks, t)
 	}
 }
 
 // A diary is an observer that remembers, and complains of what must not be.
-type diary struct {
-	mu       sync.Mutex
-	started  []started
-	ended    map[string]record.Status // by run
-	statuses map[string][]record.Status
-	missed   map[string]int // "account reason"
-	outcomes map[string]map[record.Target]record.Outcome
-	calls    map[string]int // "region op code"
-	waits    map[string]time.Duration
-	entered  map[string]record.Identity
-	lost     []string
-	twice    []string
+type recorder struct {
+	mu          sync.Mutex
+	started     []started
+	ended       map[string]record.Status // by run
+	statuses    map[string][]record.Status
+	missed      map[string]int // "account reason"
+	outcomes    map[string]map[record.Target]record.Outcome
+	calls       map[string]int // "region op code"
+	waits       map[string]time.Duration
+	signedIn    map[string]record.Identity
+	undelivered []string
+	violations  []string
 }
 
 type started struct {
@@ -132,76 +132,76 @@ type started struct {
 	tick, at     time.Time
 }
 
-func newDiary() *diary {
-	return &diary{ended: map[string]record.Status{}, statuses: map[string][]record.Status{}, missed: map[string]int{},
-		outcomes: map[string]map[record.Target]record.Outcome{}, calls: map[string]int{}, waits: map[string]time.Duration{}, entered: map[string]record.Identity{}}
+func newRecorder() *recorder {
+	return &recorder{ended: map[string]record.Status{}, statuses: map[string][]record.Status{}, missed: map[string]int{},
+		outcomes: map[string]map[record.Target]record.Outcome{}, calls: map[string]int{}, waits: map[string]time.Duration{}, signedIn: map[string]record.Identity{}}
 }
 
-func (d *diary) RunStarted(account, run string, tick time.Time) {
+func (d *recorder) RunStarted(account, run string, tick time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.started = append(d.started, started{account, run, tick, time.Now()})
 }
-func (d *diary) RunEnded(account, run string, s record.Status, _ time.Duration) {
+func (d *recorder) RunEnded(account, run string, s record.Status, _ time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, ok := d.ended[run]; ok {
-		d.twice = append(d.twice, "run "+run)
+		d.violations = append(d.violations, "run "+run)
 	}
 	d.ended[run] = s
 	d.statuses[account] = append(d.statuses[account], s)
 }
-func (d *diary) Missed(account, reason string) {
+func (d *recorder) Missed(account, reason string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.missed[account+" "+reason]++
 }
-func (d *diary) TargetStarted(record.Target, string) {}
-func (d *diary) TargetEnded(o record.Outcome) {
+func (d *recorder) TargetStarted(record.Target, string) {}
+func (d *recorder) TargetEnded(o record.Outcome) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.outcomes[o.Run] == nil {
 		d.outcomes[o.Run] = map[record.Target]record.Outcome{}
 	}
 	if _, ok := d.outcomes[o.Run][o.Target]; ok {
-		d.twice = append(d.twice, fmt.Sprint("target ", o.Target))
+		d.violations = append(d.violations, fmt.Sprint("target ", o.Target))
 	}
 	if _, ok := d.ended[o.Run]; ok {
-		d.twice = append(d.twice, fmt.Sprint("a target after its run: ", o.Target))
+		d.violations = append(d.violations, fmt.Sprint("a target after its run: ", o.Target))
 	}
 	if !slices.Contains(record.States[:], o.State) {
-		d.twice = append(d.twice, fmt.Sprintf("state %q", o.State))
+		d.violations = append(d.violations, fmt.Sprintf("state %q", o.State))
 	}
 	d.outcomes[o.Run][o.Target] = o
 }
-func (d *diary) Call(_, region, op, code string, _ time.Duration) {
+func (d *recorder) Call(_, region, op, code string, _ time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.calls[region+" "+op+" "+code]++
 }
-func (d *diary) BudgetWait(account, region string, w time.Duration) {
+func (d *recorder) BudgetWait(account, region string, w time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.waits[account+" "+region] += w
 }
-func (d *diary) Expires(string, time.Time) {}
-func (d *diary) Entered(account string, id record.Identity) {
+func (d *recorder) Expires(string, time.Time) {}
+func (d *recorder) SignedIn(account string, id record.Identity) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.entered[account] = id
+	d.signedIn[account] = id
 }
-func (d *diary) Progress(record.Target, string, int)       {}
-func (d *diary) Planned(string, []string, []string, error) {}
-func (d *diary) Next(string, time.Time)                    {}
-func (d *diary) Configured(map[string][]string)            {}
-func (d *diary) Undelivered(t record.Target, _, to string, _ error) {
+func (d *recorder) Progress(record.Target, string, int)       {}
+func (d *recorder) Planned(string, []string, []string, error) {}
+func (d *recorder) NextStart(string, time.Time)               {}
+func (d *recorder) Configured(map[string][]string)            {}
+func (d *recorder) Undelivered(t record.Target, _, to string, _ error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.lost = append(d.lost, to+" "+t.Region)
+	d.undelivered = append(d.undelivered, to+" "+t.Region)
 }
 
 // runs is when an account's runs started, since from.
-func (d *diary) runs(account string, from time.Time) (at []time.Duration) {
+func (d *recorder) runs(account string, from time.Time) (at []time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, s := range d.started {
@@ -212,14 +212,14 @@ func (d *diary) runs(account string, from time.Time) (at []time.Duration) {
 	return at
 }
 
-func (d *diary) miss(account, reason string) int {
+func (d *recorder) missedCount(account, reason string) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.missed[account+" "+reason]
 }
 
 // all is every outcome, by "account region kind"; of the latest run.
-func (d *diary) all() map[string]record.Outcome {
+func (d *recorder) all() map[string]record.Outcome {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	m := map[string]record.Outcome{}
@@ -231,14 +231,14 @@ func (d *diary) all() map[string]record.Outcome {
 	return m
 }
 
-func (d *diary) status(account string) []record.Status {
+func (d *recorder) status(account string) []record.Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.statuses[account])
 }
 
 // A memorySink remembers what it was given.
-type memorySink struct {
+type fakeOutput struct {
 	name  string
 	write func(ctx context.Context, id PageID) error
 	end   func(ctx context.Context, o record.Outcome) error
@@ -247,8 +247,8 @@ type memorySink struct {
 	ended []record.Outcome
 }
 
-func (s *memorySink) Name() string { return s.name }
-func (s *memorySink) Write(ctx context.Context, id PageID, p *record.Page) error {
+func (s *fakeOutput) Name() string { return s.name }
+func (s *fakeOutput) Write(ctx context.Context, id PageID, p *record.Page) error {
 	if s.write != nil {
 		if err := s.write(ctx, id); err != nil {
 			return err
@@ -262,7 +262,7 @@ func (s *memorySink) Write(ctx context.Context, id PageID, p *record.Page) error
 	s.pages[id] += p.Len()
 	return nil
 }
-func (s *memorySink) End(ctx context.Context, o record.Outcome) error {
+func (s *fakeOutput) End(ctx context.Context, o record.Outcome) error {
 	if s.end != nil {
 		if err := s.end(ctx, o); err != nil {
 			return err
@@ -273,7 +273,7 @@ func (s *memorySink) End(ctx context.Context, o record.Outcome) error {
 	s.ended = append(s.ended, o)
 	return nil
 }
-func (s *memorySink) records() (n int) {
+func (s *fakeOutput) records() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, k := range s.pages {
@@ -283,35 +283,35 @@ func (s *memorySink) records() (n int) {
 }
 
 // A rig is a runner with everything faked.
-type rig struct {
-	t     *testing.T
-	d     *diary
-	r     *Runner
-	l     *Local
-	board *Board
-	logs  *logLines
-	rooms *roomCount
+type harness struct {
+	t        *testing.T
+	recorder *recorder
+	runner   *Runner
+	local    *Local
+	board    *Board
+	logs     *logLines
+	store    *countingStore
 }
 
 // A roomCount is a ledger that knows who is in its room.
-type roomCount struct {
-	Ledger
-	in, most, left atomic.Int32
-	enter          func(ctx context.Context) // nil: nobody waits
+type countingStore struct {
+	Store
+	admitted, peak, released atomic.Int32
+	wait                     func(ctx context.Context) // nil: nobody waits
 }
 
-func (c *roomCount) Room(ctx context.Context) (leave func()) {
-	if c.enter != nil {
-		c.enter(ctx)
+func (c *countingStore) Admit(ctx context.Context) (leave func()) {
+	if c.wait != nil {
+		c.wait(ctx)
 	}
-	inner := c.Ledger.Room(ctx)
-	if n := c.in.Add(1); n > c.most.Load() {
-		c.most.Store(n)
+	inner := c.Store.Admit(ctx)
+	if n := c.admitted.Add(1); n > c.peak.Load() {
+		c.peak.Store(n)
 	}
 	return func() {
 		inner()
-		c.in.Add(-1)
-		c.left.Add(1)
+		c.admitted.Add(-1)
+		c.released.Add(1)
 	}
 }
 
@@ -327,25 +327,25 @@ func (l *logLines) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func newRig(t *testing.T, o Options, lo LocalOptions) *rig {
-	d, b, logs := newDiary(), NewBoard(), &logLines{}
+func newHarness(t *testing.T, o Options, lo LocalOptions) *harness {
+	d, b, logs := newRecorder(), NewBoard(), &logLines{}
 	if o.Limits == nil {
 		o.Limits = NewLimits(64, d)
 	}
-	if o.Ledger == nil {
-		o.Ledger = NewMemory()
+	if o.Store == nil {
+		o.Store = NewMemoryStore()
 	}
-	rooms := &roomCount{Ledger: o.Ledger}
-	o.Ledger = rooms
-	o.Watch = Tee(d, b)
+	rooms := &countingStore{Store: o.Store}
+	o.Store = rooms
+	o.Observer = Tee(d, b)
 	o.Log = slog.New(slog.NewTextHandler(logs, nil))
 	lo.Log = o.Log
 	r := New(o)
-	return &rig{t: t, d: d, r: r, l: NewLocal(r, lo), board: b, logs: logs, rooms: rooms}
+	return &harness{t: t, recorder: d, runner: r, local: NewLocal(r, lo), board: b, logs: logs, store: rooms}
 }
 
-func fleet(t *testing.T, accounts ...*Account) *Fleet {
-	f, err := NewFleet(Fleet{Accounts: accounts})
+func buildConfiguration(t *testing.T, accounts ...*Account) *Configuration {
+	f, err := NewConfiguration(Configuration{Accounts: accounts})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -353,49 +353,49 @@ func fleet(t *testing.T, accounts ...*Account) *Fleet {
 }
 
 // run runs the engine for a time, then drains it.
-func (g *rig) run(d time.Duration) {
+func (g *harness) run(d time.Duration) {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(g.t.Context(), d)
 	defer cancel()
-	if err := g.l.Run(ctx); err != nil {
+	if err := g.local.Run(ctx); err != nil {
 		g.t.Fatal(err)
 	}
-	g.clean()
+	g.checkInvariants()
 }
 
-func (g *rig) once(accounts ...string) []RunResult {
+func (g *harness) once(accounts ...string) []RunResult {
 	g.t.Helper()
-	res, err := g.l.Once(g.t.Context(), accounts...)
+	res, err := g.local.Once(g.t.Context(), accounts...)
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	g.clean()
+	g.checkInvariants()
 	return res
 }
 
-// clean is what holds whatever happened.
-func (g *rig) clean() {
+// checkInvariants is what holds whatever happened.
+func (g *harness) checkInvariants() {
 	g.t.Helper()
 	synctest.Wait() // the last worker gives its place back after it has said that the run is over
-	g.d.mu.Lock()
-	defer g.d.mu.Unlock()
-	if len(g.d.twice) > 0 {
-		g.t.Error("must not be:", g.d.twice)
+	g.recorder.mu.Lock()
+	defer g.recorder.mu.Unlock()
+	if len(g.recorder.violations) > 0 {
+		g.t.Error("must not be:", g.recorder.violations)
 	}
-	for _, s := range g.d.started {
-		if _, ok := g.d.ended[s.run]; !ok {
+	for _, s := range g.recorder.started {
+		if _, ok := g.recorder.ended[s.run]; !ok {
 			g.t.Errorf("account %s: run %s never ended", s.account, s.run)
 		}
 	}
-	g.l.mu.Lock()
-	defer g.l.mu.Unlock()
-	if n := len(g.l.lanes) + g.l.queue.used + len(g.l.queue.accounts); n > 0 && g.r.Abandoned() == 0 {
-		g.t.Errorf("the engine kept %d lanes, %d places, %d accounts", len(g.l.lanes), g.l.queue.used, len(g.l.queue.accounts))
+	g.local.mu.Lock()
+	defer g.local.mu.Unlock()
+	if n := len(g.local.accounts) + g.local.queue.used + len(g.local.queue.accounts); n > 0 && g.runner.Abandoned() == 0 {
+		g.t.Errorf("the engine kept %d lanes, %d places, %d accounts", len(g.local.accounts), g.local.queue.used, len(g.local.queue.accounts))
 	}
-	if n := g.r.o.Limits.InFlight(); n > 0 {
+	if n := g.runner.o.Limits.InFlight(); n > 0 {
 		g.t.Errorf("%d calls in flight after the end", n)
 	}
-	if n := g.rooms.in.Load(); n != 0 {
+	if n := g.store.admitted.Load(); n != 0 {
 		g.t.Errorf("%d are in the ledger's room after the end", n)
 	}
 	if len(g.board.Listings()) > 0 {

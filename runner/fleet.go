@@ -11,35 +11,35 @@ import (
 
 // A Fleet is a configuration, built: immutable after [NewFleet]. A job takes the current one when it starts and keeps it
 // to its end; a reload swaps the pointer ([Runner.Swap]).
-type Fleet struct {
+type Configuration struct {
 	Accounts []*Account // in the file's order; names are unique
-	Sinks    []Sink
+	Outputs  []Output
 	Jitter   time.Duration // accounts start spread over this, each always at its own offset, at most a tenth of its period
 	Close    func()        // called once, after the fleet was replaced and its last job is done; may be nil
 
 	byName map[string]int
-	holds  int // guarded by Runner.mu
+	refs   int // guarded by Runner.mu
 }
 
-// NewFleet checks what the file's reader cannot know to be wrong: names are unique, each schedule has its Spec and names
+// NewConfiguration checks what the file's reader cannot know to be wrong: names are unique, each schedule has its Spec and names
 // kinds of the account, and each kind with a Parent finds that kind's row in Kinds or in Parents of its account.
-func NewFleet(f Fleet) (*Fleet, error) {
+func NewConfiguration(f Configuration) (*Configuration, error) {
 	f.byName = make(map[string]int, len(f.Accounts))
 	for i, a := range f.Accounts {
 		if _, twice := f.byName[a.Name]; twice {
 			return nil, fmt.Errorf("account %q: named twice", a.Name)
 		}
 		f.byName[a.Name] = i
-		if i > 0 && a.Terms == f.Accounts[i-1].Terms {
+		if i > 0 && a.AccountSpec == f.Accounts[i-1].AccountSpec {
 			continue
 		}
-		a.listed = a.names()
+		a.cachedKindNames = a.kindNames()
 		for _, t := range a.Ticks {
 			if t.Spec == "" || t.Schedule == nil {
 				return nil, fmt.Errorf("account %q: a schedule has no spec", a.Name)
 			}
 			for _, name := range t.Kinds {
-				if !slices.Contains(a.names(), name) {
+				if !slices.Contains(a.kindNames(), name) {
 					return nil, fmt.Errorf("account %q: schedule %q: kind %q is not the account's", a.Name, t.Spec, name)
 				}
 			}
@@ -56,7 +56,7 @@ func NewFleet(f Fleet) (*Fleet, error) {
 }
 
 // Account finds an account by its name, or returns nil.
-func (f *Fleet) Account(name string) *Account {
+func (f *Configuration) Account(name string) *Account {
 	if i, ok := f.byName[name]; ok {
 		return f.Accounts[i]
 	}
@@ -76,19 +76,19 @@ const (
 // An Account is an account block, built.
 type Account struct {
 	Name string
-	*Terms
-	// Was is the AWS account that the block was when it was entered last, also before a restart; zero: not known. A second block
+	*AccountSpec
+	// LastIdentity is the AWS account that the block was when it was entered last, also before a restart; zero: not known. A second block
 	// of one account is refused by it at once.
-	Was record.Identity
+	LastIdentity record.Identity
 	// Open signs in. It is called for every job, in whichever process that is, and so should be cheap the second time.
 	// Its error should hold a [record.Fault].
-	Open func(ctx context.Context) (Opened, error)
-	// Leave is called at the end of each run, if it is not nil.
-	Leave func(ctx context.Context)
+	Open func(ctx context.Context) (OpenedAccount, error)
+	// AfterRun is called at the end of each run, if it is not nil.
+	AfterRun func(ctx context.Context)
 }
 
-// Terms are what accounts that are configured alike share, as ten thousand of them may. Read only once a fleet is made of them.
-type Terms struct {
+// AccountSpec are what accounts that are configured alike share, as ten thousand of them may. Read only once a fleet is made of them.
+type AccountSpec struct {
 	Ticks   []Tick        // empty: runs only when asked to
 	Timeout time.Duration // of a run
 	Overlap Overlap       // "": Skip
@@ -103,10 +103,10 @@ type Terms struct {
 	// Expected reports whether expect_denied names a target; nil: none.
 	Expected func(region, kind string) bool
 
-	listed []string // the names of Kinds; shared, read only
+	cachedKindNames []string // the names of Kinds; shared, read only
 }
 
-func (a *Terms) kind(name string) (Kind, bool) {
+func (a *AccountSpec) kind(name string) (Kind, bool) {
 	for _, ks := range [][]Kind{a.Kinds, a.Parents} {
 		for _, k := range ks {
 			if k.Name == name {
@@ -117,10 +117,10 @@ func (a *Terms) kind(name string) (Kind, bool) {
 	return Kind{}, false
 }
 
-// names are those of Kinds. They are shared: read only.
-func (a *Terms) names() []string {
-	if a.listed != nil {
-		return a.listed
+// kindNames are those of Kinds. They are shared: read only.
+func (a *AccountSpec) kindNames() []string {
+	if a.cachedKindNames != nil {
+		return a.cachedKindNames
 	}
 	names := make([]string, len(a.Kinds))
 	for i, k := range a.Kinds {
@@ -157,8 +157,8 @@ type Plan struct {
 	Disabled []string // asked for by name, but not enabled: their targets end region_disabled, without a call
 	// Complete says that AWS named these regions and nothing narrowed them: what the ledger knows beyond them is retired.
 	Complete bool
-	// Done says that there is nothing to list: to open the account was all that there was to do.
-	Done bool
+	// NothingToList says that there is nothing to list: to open the account was all that there was to do.
+	NothingToList bool
 	// Warning is what a person should know although there is a plan: DescribeRegions was denied.
 	Warning error
 }
@@ -170,7 +170,7 @@ type ListStats struct {
 
 // An Opened account can be listed. The wire makes it of a session and a lister; no SDK type passes here. It is used by
 // many goroutines.
-type Opened interface {
+type OpenedAccount interface {
 	Identity() record.Identity
 	// Regions asks where to list. g is the gate of region ""; g.At(region) is that of the region that is really asked.
 	Regions(ctx context.Context, g *Gate) (Plan, error)
@@ -182,7 +182,7 @@ type Opened interface {
 // A Sink takes pages: an output behind its spool, as slow as a disk at most. It borrows the page until it returns, and is
 // called by many goroutines, each with its own page. Its trouble is never the target's: its errors are logged, once a
 // target and call.
-type Sink interface {
+type Output interface {
 	Name() string
 	Write(ctx context.Context, id PageID, p *record.Page) error
 	// End is called once for each target, also for one of which nothing came. When it returns, everything that Write

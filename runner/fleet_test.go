@@ -20,14 +20,14 @@ func TestSwapUnderLoad(t *testing.T) {
 	r := New(Options{Limits: NewLimits(64, nil)})
 	const fleets = 200
 	var closed [fleets + 1]atomic.Int32
-	build := func(i int) *Fleet {
-		sink := &memorySink{name: "file", write: func(context.Context, PageID) error {
+	build := func(i int) *Configuration {
+		sink := &fakeOutput{name: "file", write: func(context.Context, PageID) error {
 			if closed[i].Load() > 0 {
 				t.Error("written to after it was closed")
 			}
 			return nil
 		}}
-		f, err := NewFleet(Fleet{Accounts: []*Account{account("a", &fakeAccount{})}, Sinks: []Sink{sink}, Close: func() { closed[i].Add(1) }})
+		f, err := NewConfiguration(Configuration{Accounts: []*Account{account("a", &fakeAccount{})}, Outputs: []Output{sink}, Close: func() { closed[i].Add(1) }})
 		if err != nil {
 			t.Error(err)
 		}
@@ -93,7 +93,7 @@ func TestGoroutinesFollowTheCallsInFlight(t *testing.T) {
 					most.Store(n)
 				}
 				local.mu.Lock()
-				begun.Store(max(begun.Load(), int64(local.begun)))
+				begun.Store(max(begun.Load(), int64(local.begunRuns)))
 				local.mu.Unlock()
 				runs.Add(1)
 				return sleep(ctx, 40*time.Millisecond)
@@ -104,7 +104,7 @@ func TestGoroutinesFollowTheCallsInFlight(t *testing.T) {
 		for i := range accounts {
 			accounts[i] = account(fmt.Sprint("account-", i), f, at("*/15 * * * *"))
 		}
-		r.Swap(fleet(t, accounts...))
+		r.Swap(buildConfiguration(t, accounts...))
 		ctx, cancel := context.WithTimeout(t.Context(), 16*time.Minute)
 		defer cancel()
 		local = NewLocal(r, LocalOptions{})

@@ -16,45 +16,45 @@ import (
 // once, when there are places. EC2's budgets are kept for each API, so kinds side by side do not slow each other down.
 const jobWidth = 4
 
-// places hands out the right to list one target. A job's first worker brings its own.
-type places interface {
-	try(account string) bool
-	leave(account string)
-	wanted() bool // by someone who waits
+// slots hands out the right to list one target. A job's first worker brings its own.
+type slots interface {
+	tryAcquire(account string) bool
+	release(account string)
+	hasWaiting() bool // by someone who waits
 }
 
 // A job is a Job at work: a list of steps, taken by a few workers. The workers are the only goroutines, and each holds a
 // place, so goroutines follow what is listed at once and not what is to be listed.
 type job struct {
 	Job
-	r      *Runner
-	f      *Fleet
-	a      *Account // nil: it is not in the fleet any more
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	places places
-	halt   func() error // why nothing new may begin, nil while it may; nil: never
-	over   func(jobResult)
+	r             *Runner
+	conf          *Configuration
+	a             *Account // nil: it is not in the fleet any more
+	ctx           context.Context
+	cancel        context.CancelCauseFunc
+	slots         slots
+	shutdownCause func() error // why nothing new may begin, nil while it may; nil: never
+	done          func(jobResult)
 
-	timeout error // the cause when the run's deadline ended this
-	opened  Opened
-	who     record.Identity
+	timeoutErr error // the cause when the run's deadline ended this
+	opened     OpenedAccount
+	identity   record.Identity
 
-	mu      sync.Mutex
-	ready   []step
-	workers int
-	calls   []*supervised // works under way
-	tally   Tally
-	follow  []Job
+	mu        sync.Mutex
+	ready     []step
+	workers   int
+	calls     []*supervised // works under way
+	tally     Tally
+	followUps []Job
 }
 
 // jobResult is what an engine hears: once, from whichever goroutine was the last.
 type jobResult struct {
-	follow []Job
-	err    error
-	ended  bool // the run is over
-	status record.Status
-	took   time.Duration
+	followUps []Job
+	err       error
+	runEnded  bool // the run is over
+	status    record.Status
+	took      time.Duration
 }
 
 // A step is one thing that a worker does. work and end may both be given up on, after which what they still do must not
@@ -65,13 +65,13 @@ type step interface {
 	after()
 	target() record.Target
 	storing() bool // the end has come as far as the ledger
-	// unreached says why work is left out; nil: it is not. It is asked before work, with what keeps the job from going on.
-	unreached(stopped error) error
+	// skipReason says why work is left out; nil: it is not. It is asked before work, with what keeps the job from going on.
+	skipReason(stopped error) error
 }
 
-// start does a job. It returns when this goroutine has nothing more to do for it; over is told when all have.
-func (r *Runner) start(ctx context.Context, f *Fleet, spec Job, p places, halt func() error, over func(jobResult)) {
-	j := &job{Job: spec, r: r, f: f, a: f.Account(spec.Account), places: p, halt: halt, workers: 1}
+// startJob does a job. It returns when this goroutine has nothing more to do for it; over is told when all have.
+func (r *Runner) startJob(ctx context.Context, f *Configuration, spec Job, p slots, halt func() error, over func(jobResult)) {
+	j := &job{Job: spec, r: r, conf: f, a: f.Account(spec.Account), slots: p, shutdownCause: halt, workers: 1}
 	if j.Deadline.IsZero() && j.a != nil && j.a.Timeout > 0 {
 		j.Deadline = time.Now().Add(j.a.Timeout)
 	}
@@ -79,68 +79,68 @@ func (r *Runner) start(ctx context.Context, f *Fleet, spec Job, p places, halt f
 	j.ctx = ctx
 	stop := func() {}
 	if !j.Deadline.IsZero() {
-		j.timeout = &record.Fault{Reason: record.TimedOut, Hint: "raise the account's timeout, or list fewer kinds or regions",
+		j.timeoutErr = &record.Fault{Reason: record.TimedOut, Hint: "raise the account's timeout, or list fewer kinds or regions",
 			Err: fmt.Errorf("the run's time-out is over, at %s", j.Deadline.UTC().Format(time.RFC3339))}
-		j.ctx, stop = context.WithDeadlineCause(ctx, j.Deadline, j.timeout)
+		j.ctx, stop = context.WithDeadlineCause(ctx, j.Deadline, j.timeoutErr)
 	}
-	watched := context.AfterFunc(j.ctx, func() { time.AfterFunc(r.o.Grace, j.giveUp) })
-	j.over = func(res jobResult) {
+	watched := context.AfterFunc(j.ctx, func() { time.AfterFunc(r.o.Grace, j.abandonCalls) })
+	j.done = func(res jobResult) {
 		watched()
 		stop()
 		j.cancel(nil)
-		r.claims.remove(j)
+		r.claims.removeJob(j)
 		over(res)
 	}
-	r.claims.add(j)
+	r.claims.addJob(j)
 	if j.Region == "" {
 		j.tally.Started = time.Now()
-		r.watch.RunStarted(j.Account, j.Run, j.Tick)
+		r.observer.RunStarted(j.Account, j.Run, j.Tick)
 	}
 	switch {
 	case j.a == nil:
-		j.gone()
+		j.endRemoved()
 	default:
-		j.add(&entering{j: j})
+		j.addSteps(&openStep{j: j})
 	}
-	j.workOn()
+	j.runSteps()
 }
 
-// gone ends the targets of an account that left the configuration while the job was on its way.
-func (j *job) gone() {
+// endRemoved ends the targets of an account that left the configuration while the job was on its way.
+func (j *job) endRemoved() {
 	for _, k := range j.Kinds {
-		j.add(j.listing(Kind{Name: k}, j.Region, errGone))
+		j.addSteps(j.newListing(Kind{Name: k}, j.Region, errRemoved))
 	}
 }
 
-var errGone = errors.New("the account or the kind is no longer in the configuration")
+var errRemoved = errors.New("the account or the kind is no longer in the configuration")
 
-func (j *job) add(ss ...step) {
+func (j *job) addSteps(ss ...step) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.ready = append(j.ready, ss...)
 }
 
-// workOn takes steps until none is ready. It holds a place, and leaves it.
-func (j *job) workOn() {
+// runSteps takes steps until none is ready. It holds a place, and leaves it.
+func (j *job) runSteps() {
 	for {
-		s := j.next()
+		s := j.nextStep()
 		if s == nil {
 			break
 		}
-		if !j.step(s) {
+		if !j.runStep(s) {
 			return // whoever gave up on this goroutine has its place
 		}
 	}
 }
 
-// next is the next step, or nil when this worker should go: then its place is free, and if it was the last the job is over.
-func (j *job) next() step {
+// nextStep is the next step, or nil when this worker should go: then its place is free, and if it was the last the job is over.
+func (j *job) nextStep() step {
 	j.mu.Lock()
-	for n := min(len(j.ready)-1, jobWidth-j.workers); n > 0 && j.places.try(j.Account); n-- {
+	for n := min(len(j.ready)-1, jobWidth-j.workers); n > 0 && j.slots.tryAcquire(j.Account); n-- {
 		j.workers++
-		go j.workOn()
+		go j.runSteps()
 	}
-	if len(j.ready) > 0 && (j.workers == 1 || !j.places.wanted()) {
+	if len(j.ready) > 0 && (j.workers == 1 || !j.slots.hasWaiting()) {
 		s := j.ready[0]
 		j.ready[0] = nil
 		j.ready = j.ready[1:]
@@ -150,43 +150,43 @@ func (j *job) next() step {
 	j.workers--
 	last := j.workers == 0
 	j.mu.Unlock()
-	j.places.leave(j.Account)
+	j.slots.release(j.Account)
 	if last {
 		j.finish()
 	}
 	return nil
 }
 
-// stopped says why nothing more should begin.
-func (j *job) stopped() error {
+// stopErr says why nothing more should begin.
+func (j *job) stopErr() error {
 	if j.ctx.Err() != nil {
 		return context.Cause(j.ctx)
 	}
-	return j.halting()
+	return j.shutdownErr()
 }
 
-// halting says why the program ends; nil: it does not.
-func (j *job) halting() error {
-	if j.halt != nil {
-		return j.halt()
+// shutdownErr says why the program ends; nil: it does not.
+func (j *job) shutdownErr() error {
+	if j.shutdownCause != nil {
+		return j.shutdownCause()
 	}
 	return nil
 }
 
-// step does one step, and reports whether this goroutine may go on.
-func (j *job) step(s step) bool {
-	call := &supervised{r: j.r, instead: func() {
-		if j.end(s, j.stuck(s)) {
-			j.workOn()
+// runStep does one step, and reports whether this goroutine may go on.
+func (j *job) runStep(s step) bool {
+	call := &supervised{r: j.r, takeOver: func() {
+		if j.endStep(s, j.abandonedErr(s)) {
+			j.runSteps()
 		}
 	}}
 	j.mu.Lock()
 	j.calls = append(j.calls, call)
 	j.mu.Unlock()
 	var err error
-	if !call.do(func() {
-		if err = s.unreached(j.stopped()); err == nil {
-			err = guard(func() error { return s.work(j.ctx) })
+	if !call.run(func() {
+		if err = s.skipReason(j.stopErr()); err == nil {
+			err = catchPanic(func() error { return s.work(j.ctx) })
 		}
 	}) {
 		return false
@@ -194,25 +194,25 @@ func (j *job) step(s step) bool {
 	j.mu.Lock()
 	j.calls = slices.DeleteFunc(j.calls, func(c *supervised) bool { return c == call })
 	j.mu.Unlock()
-	return j.end(s, j.because(err))
+	return j.endStep(s, j.withCause(err))
 }
 
-// giveUp is for when the job was ended, and the grace is over too.
-func (j *job) giveUp() {
+// abandonCalls is for when the job was ended, and the grace is over too.
+func (j *job) abandonCalls() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, call := range j.calls {
-		go call.giveUp()
+		go call.abandon()
 	}
 }
 
-func (j *job) end(s step, err error) bool {
-	call := &supervised{r: j.r, instead: func() {
+func (j *job) endStep(s step, err error) bool {
+	call := &supervised{r: j.r, takeOver: func() {
 		t := s.target()
 		j.r.log.Error("the end of a target was given up on: an output or the store does not answer",
 			"account", j.Account, "region", t.Region, "kind", t.Kind, "run", j.Run)
 		s.after()
-		j.workOn()
+		j.runSteps()
 	}}
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(j.ctx))
 	defer cancel(context.Canceled)
@@ -222,32 +222,32 @@ func (j *job) end(s step, err error) bool {
 		switch {
 		case s.storing(): // the ledger has a time of its own
 		case late:
-			call.giveUp()
+			call.abandon()
 		default:
 			late = true
-			cancel(j.r.tooLate())
+			cancel(j.r.endTimeoutErr())
 			t.Reset(time.Second)
 		}
 	})
 	t.Reset(j.r.o.EndTimeout)
 	defer t.Stop()
-	var p *panicked
+	var p *panicError
 	if errors.As(err, &p) {
 		j.logPanic(s.target(), p)
 	}
-	if !call.do(func() { s.end(ctx, err, call.giveUp) }) {
+	if !call.run(func() { s.end(ctx, err, call.abandon) }) {
 		return false
 	}
 	s.after()
 	return true
 }
 
-func (j *job) logPanic(t record.Target, p *panicked) {
+func (j *job) logPanic(t record.Target, p *panicError) {
 	j.r.log.Error("panic", "account", j.Account, "region", t.Region, "kind", t.Kind, "run", j.Run, "panic", fmt.Sprint(p.value), "stack", string(p.stack))
 }
 
-// stuck is the end of a work that did not heed its context.
-func (j *job) stuck(s step) error {
+// abandonedErr is the end of a work that did not heed its context.
+func (j *job) abandonedErr(s step) error {
 	t := s.target()
 	j.r.log.Error("a work was given up on: it ignored its end", "account", j.Account, "region", t.Region, "kind", t.Kind, "run", j.Run,
 		"cause", context.Cause(j.ctx).Error(), "abandoned", j.r.Abandoned())
@@ -255,8 +255,8 @@ func (j *job) stuck(s step) error {
 		Err: fmt.Errorf("given up on, %s after: %w", j.r.o.Grace, context.Cause(j.ctx))}
 }
 
-// because puts the reason why the job was ended before an error that only says that it was.
-func (j *job) because(err error) error {
+// withCause puts the reason why the job was ended before an error that only says that it was.
+func (j *job) withCause(err error) error {
 	if err == nil || j.ctx.Err() == nil {
 		return err
 	}
@@ -273,7 +273,7 @@ func (j *job) because(err error) error {
 
 // runTimedOut reports whether it is the run's time-out that ended err's work.
 func (j *job) runTimedOut() bool {
-	return j.timeout != nil && j.ctx.Err() != nil && context.Cause(j.ctx) == j.timeout
+	return j.timeoutErr != nil && j.ctx.Err() != nil && context.Cause(j.ctx) == j.timeoutErr
 }
 
 // finish tells the run's count that this job is over, and the engine.
@@ -282,33 +282,33 @@ func (j *job) finish() {
 	defer cancel()
 	var res jobResult
 	sum := j.tally
-	err := guard(func() (err error) {
+	err := catchPanic(func() (err error) {
 		if j.Region == "" {
-			res.follow, res.ended = j.follow, len(j.follow) == 0
-			return j.r.o.Runs.Fan(ctx, j.Run, len(j.follow), j.tally)
+			res.followUps, res.runEnded = j.followUps, len(j.followUps) == 0
+			return j.r.o.Runs.SetJobs(ctx, j.Run, len(j.followUps), j.tally)
 		}
-		sum, res.ended, err = j.r.o.Runs.Done(ctx, j.Run, j.Key(), j.tally)
+		sum, res.runEnded, err = j.r.o.Runs.JobDone(ctx, j.Run, j.Key(), j.tally)
 		return err
 	})
 	if err != nil {
 		res.err = fmt.Errorf("account %q: count the jobs of run %s: %w", j.Account, j.Run, err)
 	}
-	if res.ended {
-		res.status, res.took = sum.Status(), sum.took()
+	if res.runEnded {
+		res.status, res.took = sum.Status(), sum.duration()
 		if j.a == nil {
 			res.status = record.RunSkipped
 		}
-		j.r.watch.RunEnded(j.Account, j.Run, res.status, res.took)
-		if j.a != nil && j.a.Leave != nil {
-			j.a.Leave(context.WithoutCancel(j.ctx))
+		j.r.observer.RunEnded(j.Account, j.Run, res.status, res.took)
+		if j.a != nil && j.a.AfterRun != nil {
+			j.a.AfterRun(context.WithoutCancel(j.ctx))
 		}
 	}
-	j.over(res)
+	j.done(res)
 }
 
-// rows are the kinds that the job names, in the account's order, in which parents come first. unknown are names that
+// selectedKinds are the kinds that the job names, in the account's order, in which parents come first. unknown are names that
 // the account does not have, or no longer.
-func (j *job) rows() (kinds []Kind, unknown []string) {
+func (j *job) selectedKinds() (kinds []Kind, unknown []string) {
 	if len(j.Kinds) == 0 {
 		return j.a.Kinds, nil
 	}
@@ -325,10 +325,10 @@ func (j *job) rows() (kinds []Kind, unknown []string) {
 	return kinds, unknown
 }
 
-// steps are the listings of a region. A kind whose parent the job does not list gets a listing of the parent for its ids
+// addListings are the listings of a region. A kind whose parent the job does not list gets a listing of the parent for its ids
 // alone; a kind with a parent is ready when that has ended.
-func (j *job) steps() {
-	kinds, unknown := j.rows()
+func (j *job) addListings() {
+	kinds, unknown := j.selectedKinds()
 	made := map[string]*listing{}
 	var roots []step
 	var need func(name string, hidden bool) *listing
@@ -338,7 +338,7 @@ func (j *job) steps() {
 			return l
 		}
 		k, _ := j.a.kind(name)
-		l := j.listing(k, j.Region, nil)
+		l := j.newListing(k, j.Region, nil)
 		l.hidden = hidden
 		made[name] = l
 		if k.Parent == "" {
@@ -346,59 +346,59 @@ func (j *job) steps() {
 			return l
 		}
 		l.parent = need(k.Parent, true)
-		l.parent.kids = append(l.parent.kids, l)
+		l.parent.children = append(l.parent.children, l)
 		return l
 	}
 	for _, k := range kinds {
 		need(k.Name, false)
 	}
 	for _, name := range unknown {
-		roots = append(roots, j.listing(Kind{Name: name}, j.Region, errGone))
+		roots = append(roots, j.newListing(Kind{Name: name}, j.Region, errRemoved))
 	}
-	j.add(roots...)
+	j.addSteps(roots...)
 }
 
-// entering is the first step of each job: sign-in, and in a job without a region the plan.
-type entering struct {
+// openStep is the first step of each job: sign-in, and in a job without a region the plan.
+type openStep struct {
 	j *job
 
-	mu   sync.Mutex
-	shut bool // given up on: what comes late is not taken
-	err  error
-	open Opened
-	who  record.Identity
-	plan Plan
+	mu        sync.Mutex
+	abandoned bool // given up on: what comes late is not taken
+	err       error
+	opened    OpenedAccount
+	identity  record.Identity
+	plan      Plan
 
-	fallen []record.Target // what fails with err
+	failedTargets []record.Target // what fails with err
 }
 
-func (e *entering) target() record.Target {
+func (e *openStep) target() record.Target {
 	return record.Target{Account: e.j.Account, Region: e.j.Region}
 }
-func (e *entering) unreached(stopped error) error { return stopped }
-func (e *entering) storing() bool                 { return true } // no output has a part in its end
+func (e *openStep) skipReason(stopped error) error { return stopped }
+func (e *openStep) storing() bool                  { return true } // no output has a part in its end
 
-func (e *entering) work(ctx context.Context) error {
+func (e *openStep) work(ctx context.Context) error {
 	j := e.j
 	o, err := j.a.Open(ctx)
 	if err != nil {
-		return e.denied(ctx, err)
+		return e.signInErr(ctx, err)
 	}
 	who := o.Identity()
 	e.mu.Lock()
-	if e.shut {
+	if e.abandoned {
 		e.mu.Unlock()
-		return errLate
+		return errTargetOver
 	}
-	e.open, e.who = o, who
+	e.opened, e.identity = o, who
 	e.mu.Unlock()
-	if err := j.r.claims.enter(j.f, j.Account, who); err != nil {
+	if err := j.r.claims.claim(j.conf, j.Account, who); err != nil {
 		return err
 	}
 	if j.Region != "" {
 		return nil
 	}
-	j.r.watch.Entered(j.Account, who)
+	j.r.observer.SignedIn(j.Account, who)
 	g := j.r.o.Limits.Gate(j.Account, "", Kind{})
 	defer g.close()
 	plan, err := o.Regions(ctx, g)
@@ -407,14 +407,14 @@ func (e *entering) work(ctx context.Context) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.shut {
+	if !e.abandoned {
 		e.plan = plan
 	}
 	return nil
 }
 
-// denied is an account that cannot be entered, whatever kept it out: but when the run was ended meanwhile, that is why.
-func (e *entering) denied(ctx context.Context, err error) error {
+// signInErr is an account that cannot be entered, whatever kept it out: but when the run was ended meanwhile, that is why.
+func (e *openStep) signInErr(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return err
 	}
@@ -432,29 +432,29 @@ type planError struct{ err error }
 func (e *planError) Error() string { return "find the regions: " + e.err.Error() }
 func (e *planError) Unwrap() error { return e.err }
 
-func (e *entering) end(ctx context.Context, err error, late func()) {
+func (e *openStep) end(ctx context.Context, err error, late func()) {
 	e.mu.Lock()
-	e.shut, e.err = true, err
-	plan, who := e.plan, e.who
+	e.abandoned, e.err = true, err
+	plan, who := e.plan, e.identity
 	e.mu.Unlock()
 	j := e.j
-	ctx, cancel := j.ledgerTime(ctx, late)
+	ctx, cancel := j.storeContext(ctx, late)
 	defer cancel()
 	switch {
 	case j.Region != "":
 	case err != nil:
-		kinds, unknown := j.rows()
-		fallen := j.r.targets(ctx, j.a, kinds)
+		kinds, unknown := j.selectedKinds()
+		fallen := j.r.expectedTargets(ctx, j.a, kinds)
 		for _, k := range unknown {
 			fallen = append(fallen, record.Target{Account: j.Account, Kind: k})
 		}
 		e.mu.Lock()
-		e.fallen = fallen
+		e.failedTargets = fallen
 		e.mu.Unlock()
 	case len(plan.Regions) > 0:
-		err := guard(func() error { return j.retire(ctx, who, plan) })
+		err := catchPanic(func() error { return j.retire(ctx, who, plan) })
 		if !errors.Is(err, context.Canceled) { // that is the program's end, and not the store's
-			j.r.retiring.met(j.r.log, j.Account, err, func(name string) bool { return j.f.Account(name) != nil }, "account", j.Account)
+			j.r.retireOutage.report(j.r.log, j.Account, err, func(name string) bool { return j.conf.Account(name) != nil }, "account", j.Account)
 		}
 	}
 }
@@ -462,7 +462,7 @@ func (e *entering) end(ctx context.Context, err error, late func()) {
 // retire tells the ledger of regions that AWS, in a complete answer, no longer names, and of kinds that the configuration
 // does not.
 func (j *job) retire(ctx context.Context, id record.Identity, plan Plan) error {
-	known, err := j.r.o.Ledger.Known(ctx, j.Account)
+	known, err := j.r.o.Store.ActiveTargets(ctx, j.Account)
 	if err != nil {
 		return err
 	}
@@ -476,62 +476,62 @@ func (j *job) retire(ctx context.Context, id record.Identity, plan Plan) error {
 		}
 	}
 	if len(regions) > 0 {
-		err = j.r.o.Ledger.Retire(ctx, id, regions, RegionRemoved)
+		err = j.r.o.Store.Retire(ctx, id, regions, RegionRemoved)
 	}
 	if len(kinds) > 0 {
-		err = errors.Join(err, j.r.o.Ledger.Retire(ctx, id, kinds, KindRemoved))
+		err = errors.Join(err, j.r.o.Store.Retire(ctx, id, kinds, KindRemoved))
 	}
 	return err
 }
 
 // after turns the plan into follow-ups, or the failure into the end of every target that it keeps from being listed.
-func (e *entering) after() {
+func (e *openStep) after() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	j := e.j
-	j.opened, j.who = e.open, e.who
+	j.opened, j.identity = e.opened, e.identity
 	switch {
 	case j.Region != "" && e.err == nil:
-		j.steps()
+		j.addListings()
 	case j.Region != "":
-		kinds, unknown := j.rows()
+		kinds, unknown := j.selectedKinds()
 		for _, k := range kinds {
-			j.add(j.listing(k, j.Region, e.err))
+			j.addSteps(j.newListing(k, j.Region, e.err))
 		}
 		for _, name := range unknown {
-			j.add(j.listing(Kind{Name: name}, j.Region, errGone))
+			j.addSteps(j.newListing(Kind{Name: name}, j.Region, errRemoved))
 		}
 	case e.err != nil:
-		if e.fallen == nil { // end was given up on before it knew better
-			kinds, _ := j.rows()
-			e.fallen = across(j.Account, []string{""}, kinds)
+		if e.failedTargets == nil { // end was given up on before it knew better
+			kinds, _ := j.selectedKinds()
+			e.failedTargets = targetsIn(j.Account, []string{""}, kinds)
 		}
-		for _, t := range e.fallen {
+		for _, t := range e.failedTargets {
 			k, ok := j.a.kind(t.Kind)
 			err := e.err
 			if !ok {
-				k, err = Kind{Name: t.Kind}, errGone
+				k, err = Kind{Name: t.Kind}, errRemoved
 			}
-			j.add(j.listing(k, t.Region, err))
+			j.addSteps(j.newListing(k, t.Region, err))
 		}
 	default:
-		j.fan(e.plan)
+		j.applyPlan(e.plan)
 	}
 }
 
-// NotEnabled is the error of a region that the configuration names and the account has not enabled.
-func NotEnabled(region string) error {
+// NotEnabledError is the error of a region that the configuration names and the account has not enabled.
+func NotEnabledError(region string) error {
 	return &record.Fault{Reason: record.DisabledRegion, Hint: "enable the region for the account, or leave it out of regions",
 		Err: fmt.Errorf("region %s is not enabled for the account", region)}
 }
 
-// fan makes the follow-ups of a plan.
-func (j *job) fan(plan Plan) {
-	kinds, unknown := j.rows()
-	j.tally.Whole = len(kinds) == len(j.a.Kinds)
+// applyPlan makes the follow-ups of a plan.
+func (j *job) applyPlan(plan Plan) {
+	kinds, unknown := j.selectedKinds()
+	j.tally.AllKinds = len(kinds) == len(j.a.Kinds)
 	plan = j.r.plans.set(j.Account, plan)
-	j.r.watch.Planned(j.Account, plan.Regions, plan.Disabled, plan.Warning)
-	if plan.Done {
+	j.r.observer.Planned(j.Account, plan.Regions, plan.Disabled, plan.Warning)
+	if plan.NothingToList {
 		return
 	}
 	var all, regional []string
@@ -548,7 +548,7 @@ func (j *job) fan(plan Plan) {
 			next.Kinds = all
 		}
 		if len(next.Kinds) > 0 {
-			j.follow = append(j.follow, next)
+			j.followUps = append(j.followUps, next)
 		}
 	}
 	for i, region := range plan.Disabled {
@@ -556,15 +556,15 @@ func (j *job) fan(plan Plan) {
 			if k.Global && (i > 0 || len(plan.Regions) > 0) {
 				continue
 			}
-			j.add(j.listing(k, region, NotEnabled(region)))
+			j.addSteps(j.newListing(k, region, NotEnabledError(region)))
 		}
 	}
 	for _, name := range unknown {
-		j.add(j.listing(Kind{Name: name}, "", errGone))
+		j.addSteps(j.newListing(Kind{Name: name}, "", errRemoved))
 	}
 	if len(plan.Regions)+len(plan.Disabled) == 0 {
 		for _, k := range kinds {
-			j.add(j.listing(k, "", &record.Fault{Reason: record.Other, Hint: "regions takes names and globs of regions that are enabled for the account",
+			j.addSteps(j.newListing(k, "", &record.Fault{Reason: record.Other, Hint: "regions takes names and globs of regions that are enabled for the account",
 				Err: errors.New("no region of the account is selected")}))
 		}
 	}

@@ -19,16 +19,16 @@ import (
 )
 
 // states is "region kind": state reason, of one account.
-func (g *rig) states() map[string]string {
+func (g *harness) states() map[string]string {
 	m := map[string]string{}
-	for key, o := range g.d.all() {
+	for key, o := range g.recorder.all() {
 		_, rest, _ := strings.Cut(key, " ")
 		m[rest] = strings.TrimSpace(string(o.State) + " " + string(o.Reason))
 	}
 	return m
 }
 
-func (g *rig) want(want map[string]string) {
+func (g *harness) want(want map[string]string) {
 	g.t.Helper()
 	if got := g.states(); !maps.Equal(got, want) {
 		g.t.Errorf("targets:\n got %v\nwant %v", got, want)
@@ -136,13 +136,13 @@ func TestEveryWayToEnd(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := newRig(t, Options{}, LocalOptions{})
+				g := newHarness(t, Options{}, LocalOptions{})
 				a, left := account("a", c.f), 0
-				a.Leave = func(context.Context) { left++ }
+				a.AfterRun = func(context.Context) { left++ }
 				if c.change != nil {
 					c.change(a)
 				}
-				g.r.Swap(fleet(t, a))
+				g.runner.Swap(buildConfiguration(t, a))
 				res := g.once()
 				failed := 0
 				for at, state := range c.want {
@@ -187,23 +187,23 @@ func TestKnownTargets(t *testing.T) {
 			}
 			return nil
 		}}
-		ledger := NewMemory()
-		g := newRig(t, Options{Ledger: ledger}, LocalOptions{})
-		g.r.Swap(fleet(t, account("a", f)))
+		ledger := NewMemoryStore()
+		g := newHarness(t, Options{Store: ledger}, LocalOptions{})
+		g.runner.Swap(buildConfiguration(t, account("a", f)))
 		g.once()
 		down = true
 		g.once()
 		want := map[string]string{"us-east-1 ec2_instance": "auth_failed expired", "eu-west-1 ec2_instance": "auth_failed expired"}
 		g.want(want)
 		down = false
-		g = newRig(t, Options{Ledger: &badLedger{Memory: NewMemory(), begin: errors.New("disk full")}}, LocalOptions{}) // by the last plan alone
-		g.r.Swap(fleet(t, account("a", f)))
+		g = newHarness(t, Options{Store: &failingStore{MemoryStore: NewMemoryStore(), begin: errors.New("disk full")}}, LocalOptions{}) // by the last plan alone
+		g.runner.Swap(buildConfiguration(t, account("a", f)))
 		g.once()
 		down = true
 		g.once()
 		g.want(want)
-		g = newRig(t, Options{Ledger: ledger}, LocalOptions{}) // after a restart
-		g.r.Swap(fleet(t, account("a", f)))
+		g = newHarness(t, Options{Store: ledger}, LocalOptions{}) // after a restart
+		g.runner.Swap(buildConfiguration(t, account("a", f)))
 		g.once()
 		g.want(want)
 	})
@@ -231,32 +231,32 @@ func TestStuckWork(t *testing.T) {
 			late <- emit(ctx, page("i-late"))
 			return nil
 		}}
-		sink := &memorySink{name: "file"}
-		g := newRig(t, Options{Abandon: func(t record.Target, holds bool) { given = append(given, abandoned{t, holds}) }}, LocalOptions{})
-		fl := fleet(t, account("a", f, func(a *Account) { a.Timeout = time.Minute }))
-		fl.Sinks = []Sink{sink}
-		g.r.Swap(fl)
+		sink := &fakeOutput{name: "file"}
+		g := newHarness(t, Options{OnAbandoned: func(t record.Target, holds bool) { given = append(given, abandoned{t, holds}) }}, LocalOptions{})
+		fl := buildConfiguration(t, account("a", f, func(a *Account) { a.Timeout = time.Minute }))
+		fl.Outputs = []Output{sink}
+		g.runner.Swap(fl)
 		from := time.Now()
 		res := g.once()
 		if took := time.Since(from); took != time.Minute+3*time.Second {
 			t.Error("took", took)
 		}
 		g.want(map[string]string{"us-east-1 ec2_instance": "timeout stuck", "eu-west-1 ec2_instance": "ok"})
-		if res[0].Status != record.RunTimeout || g.r.Abandoned() != 1 || len(given) != 1 || given[0].t.Region != "us-east-1" || given[0].holds {
-			t.Error(res, g.r.Abandoned(), given)
+		if res[0].Status != record.RunTimeout || g.runner.Abandoned() != 1 || len(given) != 1 || given[0].t.Region != "us-east-1" || given[0].holds {
+			t.Error(res, g.runner.Abandoned(), given)
 		}
 		if log := strings.Join(g.logs.lines, ""); strings.Count(log, "given up on") != 1 || !strings.Contains(log, "region=us-east-1 kind=ec2_instance") {
 			t.Error(log)
 		}
 		close(release)
-		if err := <-late; !errors.Is(err, errLate) {
+		if err := <-late; !errors.Is(err, errTargetOver) {
 			t.Error("a page that came late was taken:", err)
 		}
 		synctest.Wait()
-		if g.r.Abandoned() != 0 || sink.records() != 1 || len(sink.ended) != 2 {
-			t.Error(g.r.Abandoned(), sink.records(), len(sink.ended))
+		if g.runner.Abandoned() != 0 || sink.records() != 1 || len(sink.ended) != 2 {
+			t.Error(g.runner.Abandoned(), sink.records(), len(sink.ended))
 		}
-		g.clean()
+		g.checkInvariants()
 	})
 }
 
@@ -272,20 +272,20 @@ func TestStuckFanOut(t *testing.T) {
 				}
 				return emit(ctx, page("x-1", "x-2", "x-3"))
 			}}
-		g := newRig(t, Options{}, LocalOptions{})
-		g.r.Swap(fleet(t, account("a", f, family, func(a *Account) { a.Timeout = time.Minute })))
-		if _, err := g.l.Once(t.Context()); err != nil {
+		g := newHarness(t, Options{}, LocalOptions{})
+		g.runner.Swap(buildConfiguration(t, account("a", f, family, func(a *Account) { a.Timeout = time.Minute })))
+		if _, err := g.local.Once(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		g.want(map[string]string{"r ec2_instance": "ok", "r ec2_table": "ok", "r ec2_route": "timeout stuck", "r ec2_hop": "skipped parent"})
-		g.l.mu.Lock()
-		if g.l.queue.used != 0 {
-			t.Error(g.l.queue.used, "places are gone")
+		g.local.mu.Lock()
+		if g.local.queue.used != 0 {
+			t.Error(g.local.queue.used, "places are gone")
 		}
-		g.l.mu.Unlock()
+		g.local.mu.Unlock()
 		close(release)
 		synctest.Wait()
-		g.clean()
+		g.checkInvariants()
 	})
 }
 
@@ -295,7 +295,7 @@ func TestStuckSink(t *testing.T) {
 		t.Run(where, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				release := make(chan struct{})
-				bad := &memorySink{name: "bad"}
+				bad := &fakeOutput{name: "bad"}
 				if where == "write" {
 					bad.write = func(_ context.Context, id PageID) error {
 						if id.Target.Region == "us-east-1" {
@@ -311,12 +311,12 @@ func TestStuckSink(t *testing.T) {
 						return nil
 					}
 				}
-				good := &memorySink{name: "good"}
+				good := &fakeOutput{name: "good"}
 				var held []bool
-				g := newRig(t, Options{Abandon: func(_ record.Target, holds bool) { held = append(held, holds) }}, LocalOptions{})
-				fl := fleet(t, account("a", &fakeAccount{}, func(a *Account) { a.Timeout = time.Minute }))
-				fl.Sinks = []Sink{good, bad}
-				g.r.Swap(fl)
+				g := newHarness(t, Options{OnAbandoned: func(_ record.Target, holds bool) { held = append(held, holds) }}, LocalOptions{})
+				fl := buildConfiguration(t, account("a", &fakeAccount{}, func(a *Account) { a.Timeout = time.Minute }))
+				fl.Outputs = []Output{good, bad}
+				g.runner.Swap(fl)
 				g.once()
 				if where == "write" {
 					g.want(map[string]string{"us-east-1 ec2_instance": "timeout stuck", "eu-west-1 ec2_instance": "ok"})
@@ -334,72 +334,72 @@ func TestStuckSink(t *testing.T) {
 				}
 				close(release)
 				synctest.Wait()
-				g.clean()
+				g.checkInvariants()
 			})
 		})
 	}
 }
 
 // A ledger that is out of order stops no listing and no output.
-type badLedger struct {
-	*Memory
+type failingStore struct {
+	*MemoryStore
 	begin, page, end error
 	boom             bool
 }
 
-type badVisit struct {
-	Visit
-	l *badLedger
+type failingWriter struct {
+	ScopeWriter
+	l *failingStore
 }
 
-func (l *badLedger) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (Visit, error) {
+func (l *failingStore) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (ScopeWriter, error) {
 	if l.begin != nil {
 		return nil, l.begin
 	}
-	v, err := l.Memory.Begin(ctx, t, id, run)
-	return badVisit{v, l}, err
+	v, err := l.MemoryStore.Begin(ctx, t, id, run)
+	return failingWriter{v, l}, err
 }
-func (v badVisit) Page(context.Context, *record.Page) error {
+func (v failingWriter) Page(context.Context, *record.Page) error {
 	if v.l.boom {
 		panic("ledger")
 	}
 	return v.l.page
 }
-func (v badVisit) End(context.Context, record.Outcome) error { return v.l.end }
+func (v failingWriter) End(context.Context, record.Outcome) error { return v.l.end }
 
 func TestTroubleOfOthers(t *testing.T) {
 	full := errors.New("disk full")
 	for _, c := range []struct {
 		name   string
-		ledger badLedger
+		ledger failingStore
 		write  func(context.Context, PageID) error
 		state  string
 		lost   []string
 		other  int // records at the other output
 	}{
-		{"the ledger does not begin", badLedger{begin: full}, nil, "ok", []string{"store eu-west-1", "store us-east-1"}, 6},
-		{"the ledger takes no page", badLedger{page: full}, nil, "ok", []string{"store eu-west-1", "store us-east-1"}, 6},
-		{"the ledger does not commit", badLedger{end: ErrFenced}, nil, "ok", []string{"store eu-west-1", "store us-east-1"}, 6},
-		{"the ledger panics", badLedger{boom: true}, nil, "partial panic", []string{"store eu-west-1", "store us-east-1"}, 6},
-		{"an output fails", badLedger{}, func(context.Context, PageID) error { return full }, "ok", []string{"first eu-west-1", "first us-east-1"}, 6},
-		{"an output panics", badLedger{}, func(context.Context, PageID) error { panic("output") }, "partial panic", []string{"first eu-west-1", "first us-east-1"}, 6},
+		{"the ledger does not begin", failingStore{begin: full}, nil, "ok", []string{"store eu-west-1", "store us-east-1"}, 6},
+		{"the ledger takes no page", failingStore{page: full}, nil, "ok", []string{"store eu-west-1", "store us-east-1"}, 6},
+		{"the ledger does not commit", failingStore{end: ErrFenced}, nil, "ok", []string{"store eu-west-1", "store us-east-1"}, 6},
+		{"the ledger panics", failingStore{boom: true}, nil, "partial panic", []string{"store eu-west-1", "store us-east-1"}, 6},
+		{"an output fails", failingStore{}, func(context.Context, PageID) error { return full }, "ok", []string{"first eu-west-1", "first us-east-1"}, 6},
+		{"an output panics", failingStore{}, func(context.Context, PageID) error { panic("output") }, "partial panic", []string{"first eu-west-1", "first us-east-1"}, 6},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c.ledger.Memory = NewMemory()
+				c.ledger.MemoryStore = NewMemoryStore()
 				f := &fakeAccount{list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
 					return errors.Join(emit(ctx, page("i-1")), emit(ctx, page("i-2", "i-3")))
 				}}
-				g := newRig(t, Options{Ledger: &c.ledger}, LocalOptions{})
-				first, second := &memorySink{name: "first", write: c.write}, &memorySink{name: "second"}
-				fl := fleet(t, account("a", f))
-				fl.Sinks = []Sink{first, second}
-				g.r.Swap(fl)
+				g := newHarness(t, Options{Store: &c.ledger}, LocalOptions{})
+				first, second := &fakeOutput{name: "first", write: c.write}, &fakeOutput{name: "second"}
+				fl := buildConfiguration(t, account("a", f))
+				fl.Outputs = []Output{first, second}
+				g.runner.Swap(fl)
 				g.once()
 				g.want(map[string]string{"us-east-1 ec2_instance": c.state, "eu-west-1 ec2_instance": c.state})
-				slices.Sort(g.d.lost)
-				if !slices.Equal(g.d.lost, c.lost) {
-					t.Errorf("told once a target: %v, want %v", g.d.lost, c.lost)
+				slices.Sort(g.recorder.undelivered)
+				if !slices.Equal(g.recorder.undelivered, c.lost) {
+					t.Errorf("told once a target: %v, want %v", g.recorder.undelivered, c.lost)
 				}
 				if second.records() != c.other || len(second.ended) != 2 {
 					t.Error("the other output has", second.records(), len(second.ended))
@@ -504,11 +504,11 @@ func TestParentAndChild(t *testing.T) {
 					}
 					a.Kinds = a.Kinds[1:] // account's own
 				})
-				g := newRig(t, Options{}, LocalOptions{})
-				sink := &memorySink{name: "file"}
-				fl := fleet(t, a)
-				fl.Sinks = []Sink{sink}
-				g.r.Swap(fl)
+				g := newHarness(t, Options{}, LocalOptions{})
+				sink := &fakeOutput{name: "file"}
+				fl := buildConfiguration(t, a)
+				fl.Outputs = []Output{sink}
+				g.runner.Swap(fl)
 				g.once()
 				g.want(c.want)
 				slices.Sort(calls.under["ec2_route"])
@@ -525,10 +525,10 @@ func TestParentAndChild(t *testing.T) {
 		})
 	}
 	t.Run("no row for the parent", func(t *testing.T) {
-		if _, err := NewFleet(Fleet{Accounts: []*Account{account("a", nil, func(a *Account) { a.Kinds = []Kind{{Name: "x", Parent: "y"}} })}}); err == nil {
+		if _, err := NewConfiguration(Configuration{Accounts: []*Account{account("a", nil, func(a *Account) { a.Kinds = []Kind{{Name: "x", Parent: "y"}} })}}); err == nil {
 			t.Error("accepted")
 		}
-		if _, err := NewFleet(Fleet{Accounts: []*Account{account("a", nil), account("a", nil)}}); err == nil {
+		if _, err := NewConfiguration(Configuration{Accounts: []*Account{account("a", nil), account("a", nil)}}); err == nil {
 			t.Error("two of one name accepted")
 		}
 	})
@@ -539,7 +539,7 @@ func TestParentAndChild(t *testing.T) {
 func TestTwoBlocksKnownBefore(t *testing.T) {
 	id := record.Identity{AccountID: "111111111111", Partition: "aws"}
 	other := record.Identity{AccountID: "222222222222", Partition: "aws"}
-	was := func(a *Account, id record.Identity) *Account { a.Was = id; return a }
+	was := func(a *Account, id record.Identity) *Account { a.LastIdentity = id; return a }
 	synctest.Test(t, func(t *testing.T) {
 		one, two := slow(0), slow(0)
 		one.id, two.id = id, id
@@ -549,9 +549,9 @@ func TestTwoBlocksKnownBefore(t *testing.T) {
 			listed.Add(1)
 			return nil
 		}
-		g := newRig(t, Options{}, LocalOptions{})
+		g := newHarness(t, Options{}, LocalOptions{})
 		for range 2 {
-			g.r.Swap(fleet(t, was(account("one", one), id), was(account("two", two), id)))
+			g.runner.Swap(buildConfiguration(t, was(account("one", one), id), was(account("two", two), id)))
 			res := g.once()
 			if res[0].Status != record.Success || res[1].Status == record.Success {
 				t.Error(res)
@@ -561,7 +561,7 @@ func TestTwoBlocksKnownBefore(t *testing.T) {
 			t.Errorf("the second block was listed %d times", listed.Load())
 		}
 		one.id, one.open = other, nil // accepted since
-		g.r.Swap(fleet(t, was(account("one", one), id), was(account("two", two), record.Identity{})))
+		g.runner.Swap(buildConfiguration(t, was(account("one", one), id), was(account("two", two), record.Identity{})))
 		g.once()
 		if res := g.once(); res[0].Status != record.Success || res[1].Status != record.Success {
 			t.Error(res)
@@ -589,15 +589,15 @@ func TestTwoBlocksOneAccount(t *testing.T) {
 				one, two := named(slow(time.Minute), id), named(slow(time.Minute), id)
 				one.open, two.open = wait("one"), wait("two")
 				china := named(slow(time.Minute), record.Identity{AccountID: id.AccountID, Partition: "aws-cn"})
-				g := newRig(t, Options{}, LocalOptions{})
-				g.r.Swap(fleet(t, account("one", one), account("two", two), account("china", china)))
+				g := newHarness(t, Options{}, LocalOptions{})
+				g.runner.Swap(buildConfiguration(t, account("one", one), account("two", two), account("china", china)))
 				for range 2 {
 					res := g.once()
 					if res[0].Status != record.Success || res[1].Status == record.Success || res[2].Status != record.Success {
 						t.Error(res)
 					}
 				}
-				for key, o := range g.d.all() {
+				for key, o := range g.recorder.all() {
 					if o.Account != "two" {
 						continue
 					}
@@ -614,13 +614,13 @@ func TestRegionsThatAreGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		plan := Plan{Regions: []string{"r1", "r2", "r3"}, Complete: true}
 		f := &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) { return plan, nil }}
-		ledger := NewMemory()
-		g := newRig(t, Options{Ledger: ledger}, LocalOptions{})
-		g.r.Swap(fleet(t, account("a", f)))
+		ledger := NewMemoryStore()
+		g := newHarness(t, Options{Store: ledger}, LocalOptions{})
+		g.runner.Swap(buildConfiguration(t, account("a", f)))
 		known := func(want int) {
 			t.Helper()
 			g.once()
-			if ts, _ := ledger.Known(t.Context(), "a"); len(ts) != want {
+			if ts, _ := ledger.ActiveTargets(t.Context(), "a"); len(ts) != want {
 				t.Error("the ledger knows", ts)
 			}
 		}
@@ -634,15 +634,15 @@ func TestRegionsThatAreGone(t *testing.T) {
 		if n := len(slices.Collect(g.board.Targets())); n != 2 {
 			t.Error("the board knows", n)
 		}
-		if err := g.r.RetireRemoved(t.Context(), []string{"a", "b"}); err != nil {
+		if err := g.runner.RetireRemoved(t.Context(), []string{"a", "b"}); err != nil {
 			t.Fatal(err)
 		}
 		known(2)
-		g.r.Swap(fleet(t, account("b", &fakeAccount{})))
-		if err := g.r.RetireRemoved(t.Context(), []string{"a"}); err != nil {
+		g.runner.Swap(buildConfiguration(t, account("b", &fakeAccount{})))
+		if err := g.runner.RetireRemoved(t.Context(), []string{"a"}); err != nil {
 			t.Fatal(err)
 		}
-		if ts, _ := ledger.Known(t.Context(), "a"); len(ts) != 0 {
+		if ts, _ := ledger.ActiveTargets(t.Context(), "a"); len(ts) != 0 {
 			t.Error("the ledger knows", ts)
 		}
 	})
@@ -650,8 +650,8 @@ func TestRegionsThatAreGone(t *testing.T) {
 
 func TestKindsThatAreGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ledger := NewMemory()
-		g := newRig(t, Options{Ledger: ledger}, LocalOptions{})
+		ledger := NewMemoryStore()
+		g := newHarness(t, Options{Store: ledger}, LocalOptions{})
 		for _, c := range []struct {
 			kinds    []Kind
 			narrowed bool
@@ -664,9 +664,9 @@ func TestKindsThatAreGone(t *testing.T) {
 		} {
 			a := account("a", &fakeAccount{})
 			a.Kinds, a.Narrowed = c.kinds, c.narrowed
-			g.r.Swap(fleet(t, a))
+			g.runner.Swap(buildConfiguration(t, a))
 			g.once()
-			if ts, _ := ledger.Known(t.Context(), "a"); len(ts) != c.want {
+			if ts, _ := ledger.ActiveTargets(t.Context(), "a"); len(ts) != c.want {
 				t.Errorf("with %v, narrowed %v: the ledger knows %v", c.kinds, c.narrowed, ts)
 			}
 		}
@@ -674,13 +674,13 @@ func TestKindsThatAreGone(t *testing.T) {
 }
 
 func TestAJobCountsOnce(t *testing.T) {
-	m := NewMemory()
+	m := NewMemoryStore()
 	from := time.Now()
-	if err := m.Fan(t.Context(), "run", 2, Tally{Started: from, Targets: 1}); err != nil {
+	if err := m.SetJobs(t.Context(), "run", 2, Tally{Started: from, Targets: 1}); err != nil {
 		t.Fatal(err)
 	}
 	for _, job := range []string{"one", "one", "two", "two"} {
-		sum, last, err := m.Done(t.Context(), "run", job, Tally{Targets: 10, Collected: 9, Failed: 1, TimedOut: job == "one"})
+		sum, last, err := m.JobDone(t.Context(), "run", job, Tally{Targets: 10, Collected: 9, Failed: 1, TimedOut: job == "one"})
 		if want := (Tally{Started: from, Targets: 21, Collected: 18, Failed: 2, TimedOut: true}); err != nil || last != (sum.Targets > 0) || last && sum != want {
 			t.Error(job, sum, last, err)
 		} else if last && sum.Status() != record.RunTimeout {
@@ -695,47 +695,47 @@ func TestAJobCountsOnce(t *testing.T) {
 // As an engine with a queue does it: jobs one by one, some of them twice, in any process.
 func TestDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, Options{}, LocalOptions{})
-		if _, err := g.r.Do(t.Context(), Job{Account: "a"}); err == nil {
+		g := newHarness(t, Options{}, LocalOptions{})
+		if _, err := g.runner.Do(t.Context(), Job{Account: "a"}); err == nil {
 			t.Error("without a fleet")
 		}
-		g.r.Swap(fleet(t, account("a", &fakeAccount{})))
+		g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{})))
 		open := Job{Run: NewRun(), Account: "a", Tick: time.Now()}
-		follow, err := g.r.Do(t.Context(), open)
+		follow, err := g.runner.Do(t.Context(), open)
 		if err != nil || len(follow) != 2 || follow[0].Region != "us-east-1" || !slices.Equal(follow[0].Kinds, []string{"ec2_instance"}) {
 			t.Fatal(follow, err)
 		}
 		for i, j := range follow {
-			if len(g.d.ended) != 0 {
+			if len(g.recorder.ended) != 0 {
 				t.Error("the run ended early")
 			}
-			if more, err := g.r.Do(t.Context(), j); err != nil || len(more) != 0 {
+			if more, err := g.runner.Do(t.Context(), j); err != nil || len(more) != 0 {
 				t.Error(more, err)
 			}
 			if i == 0 {
 				j.Attempt++
-				if sum, last, _ := g.r.o.Runs.Done(t.Context(), j.Run, j.Key(), Tally{}); last {
+				if sum, last, _ := g.runner.o.Runs.JobDone(t.Context(), j.Run, j.Key(), Tally{}); last {
 					t.Error("a job that was done twice ended the run", sum)
 				}
 			}
 		}
-		if g.d.ended[open.Run] != record.Success {
-			t.Error(g.d.ended)
+		if g.recorder.ended[open.Run] != record.Success {
+			t.Error(g.recorder.ended)
 		}
 		// The account leaves the configuration while its job is on its way.
-		g.r.Swap(fleet(t))
-		if _, err := g.r.Do(t.Context(), Job{Run: "x", Account: "a", Region: "us-east-1", Kinds: []string{"ec2_instance"}}); err != nil {
+		g.runner.Swap(buildConfiguration(t))
+		if _, err := g.runner.Do(t.Context(), Job{Run: "x", Account: "a", Region: "us-east-1", Kinds: []string{"ec2_instance"}}); err != nil {
 			t.Error(err)
 		}
-		if o := g.d.outcomes["x"][record.Target{Account: "a", Region: "us-east-1", Kind: "ec2_instance"}]; o.State != record.Skipped {
+		if o := g.recorder.outcomes["x"][record.Target{Account: "a", Region: "us-east-1", Kind: "ec2_instance"}]; o.State != record.Skipped {
 			t.Error(o)
 		}
 		// And one that is canceled before it begins.
-		g.r.Swap(fleet(t, account("a", &fakeAccount{})))
+		g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{})))
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if follow, err := g.r.Do(ctx, Job{Run: "y", Account: "a"}); err != nil || len(follow) != 0 || g.d.ended["y"] != record.RunFailed {
-			t.Error(follow, err, g.d.ended)
+		if follow, err := g.runner.Do(ctx, Job{Run: "y", Account: "a"}); err != nil || len(follow) != 0 || g.recorder.ended["y"] != record.RunFailed {
+			t.Error(follow, err, g.recorder.ended)
 		}
 	})
 }
@@ -770,7 +770,7 @@ func TestEveryTargetEndsOnce(t *testing.T) {
 				}
 				return nil
 			}
-			g := newRig(t, Options{Limits: NewLimits(places, nil)}, LocalOptions{Places: places})
+			g := newHarness(t, Options{Limits: NewLimits(places, nil)}, LocalOptions{Slots: places})
 			var accounts []*Account
 			for i := range n {
 				regions := make([]string, len(acts[i]))
@@ -800,15 +800,15 @@ func TestEveryTargetEndsOnce(t *testing.T) {
 					a.Overlap, a.Regions, a.Timeout = rules[i], regions, 20*time.Minute
 				}))
 			}
-			sink := &memorySink{name: "file"}
-			fl := fleet(t, accounts...)
+			sink := &fakeOutput{name: "file"}
+			fl := buildConfiguration(t, accounts...)
 			closed := false
-			fl.Sinks, fl.Close = []Sink{sink}, func() { closed = true }
-			g.r.Swap(fl)
+			fl.Outputs, fl.Close = []Output{sink}, func() { closed = true }
+			g.runner.Swap(fl)
 			g.run(stop)
 			ended := 0
-			g.d.mu.Lock()
-			for run, ts := range g.d.outcomes {
+			g.recorder.mu.Lock()
+			for run, ts := range g.recorder.outcomes {
 				ended += len(ts)
 				for t := range ts {
 					if i := int(t.Account[1] - '0'); len(ts) != len(acts[i])*4 {
@@ -817,18 +817,18 @@ func TestEveryTargetEndsOnce(t *testing.T) {
 					break
 				}
 			}
-			for _, s := range g.d.started {
-				if len(g.d.outcomes[s.run]) == 0 {
+			for _, s := range g.recorder.started {
+				if len(g.recorder.outcomes[s.run]) == 0 {
 					rt.Errorf("run %s of %s ended no target", s.run, s.account)
 				}
 			}
-			g.d.mu.Unlock()
-			g.r.Close()
+			g.recorder.mu.Unlock()
+			g.runner.Close()
 			time.Sleep(4 * time.Hour) // the deaf ones come back
-			if len(sink.ended) != ended || !closed || g.r.Abandoned() != 0 {
-				rt.Errorf("%d ends told, %d to the output; closed: %v; abandoned: %d", ended, len(sink.ended), closed, g.r.Abandoned())
+			if len(sink.ended) != ended || !closed || g.runner.Abandoned() != 0 {
+				rt.Errorf("%d ends told, %d to the output; closed: %v; abandoned: %d", ended, len(sink.ended), closed, g.runner.Abandoned())
 			}
-			g.clean()
+			g.checkInvariants()
 			if t.Failed() {
 				rt.Fail()
 			}

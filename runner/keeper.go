@@ -7,21 +7,21 @@ import (
 )
 
 // A keeper saves the last run times apart from the loop, as an fsync may take long, and at most once a second.
-type keeper struct {
-	l     *Local
-	mu    sync.Mutex
-	last  map[TickKey]time.Time
-	nudge chan struct{}
-	quit  chan struct{}
-	wg    sync.WaitGroup
+type tickSaver struct {
+	l    *Local
+	mu   sync.Mutex
+	last map[TickKey]time.Time
+	wake chan struct{}
+	quit chan struct{}
+	wg   sync.WaitGroup
 
-	trouble outage
+	outage outage
 }
 
-func (l *Local) keep() *keeper {
-	k := &keeper{l: l, nudge: make(chan struct{}, 1), quit: make(chan struct{}), trouble: outage{
-		trouble: "a restart will not know which runs it missed; it is tried again at each run",
-		over:    "a restart will know again which runs it missed",
+func (l *Local) newTickSaver() *tickSaver {
+	k := &tickSaver{l: l, wake: make(chan struct{}, 1), quit: make(chan struct{}), outage: outage{
+		failureMessage:  "a restart will not know which runs it missed; it is tried again at each run",
+		recoveryMessage: "a restart will know again which runs it missed",
 	}}
 	if l.o.Ticks != nil {
 		k.wg.Go(k.loop)
@@ -29,17 +29,17 @@ func (l *Local) keep() *keeper {
 	return k
 }
 
-func (k *keeper) save(last map[TickKey]time.Time) {
+func (k *tickSaver) save(last map[TickKey]time.Time) {
 	k.mu.Lock()
 	k.last = maps.Clone(last)
 	k.mu.Unlock()
 	select {
-	case k.nudge <- struct{}{}:
+	case k.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (k *keeper) loop() {
+func (k *tickSaver) loop() {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {
@@ -53,14 +53,14 @@ func (k *keeper) loop() {
 		case <-k.quit:
 			k.flush()
 			return
-		case <-k.nudge:
+		case <-k.wake:
 			k.flush()
 			pause.Reset(time.Second)
 		}
 	}
 }
 
-func (k *keeper) flush() {
+func (k *tickSaver) flush() {
 	k.mu.Lock()
 	last := k.last
 	k.last = nil
@@ -68,11 +68,11 @@ func (k *keeper) flush() {
 	if last == nil {
 		return
 	}
-	err := guard(func() error { return k.l.o.Ticks.Save(last) })
-	k.trouble.met(k.l.o.Log, "", err, nil)
+	err := catchPanic(func() error { return k.l.o.Ticks.Save(last) })
+	k.outage.report(k.l.o.Log, "", err, nil)
 }
 
-func (k *keeper) close() {
+func (k *tickSaver) close() {
 	close(k.quit)
 	k.wg.Wait()
 }

@@ -26,8 +26,8 @@ func TestHalfOfEC2sBudget(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(c.kind.Op, " ", c.op), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := newDiary()
-				g := NewLimits(256, d).Gate("a", "", c.kind).At("us-east-1")
+				d := newRecorder()
+				g := NewLimits(256, d).Gate("a", "", c.kind).ForRegion("us-east-1")
 				from := time.Now()
 				for range 100 {
 					if err := call(t.Context(), g, c.op, 0, ""); err != nil {
@@ -69,7 +69,7 @@ func TestThrottleSlowsOneBudget(t *testing.T) {
 		if calls, throttles := g.close(); calls != 3 || throttles != 3 {
 			t.Error(calls, throttles)
 		}
-		if got := l.Slowed(); len(got) != 1 || got[0] != (Slowed{"a", "r1", 0.5}) {
+		if got := l.ReducedBudgets(); len(got) != 1 || got[0] != (ReducedBudget{"a", "r1", 0.5}) {
 			t.Error("slowed down, but", got)
 		}
 		// The first throttle emptied the bucket; the second and third call waited for a token at 5 a second.
@@ -82,7 +82,7 @@ func TestThrottleSlowsOneBudget(t *testing.T) {
 			}
 		}
 		time.Sleep(2 * time.Minute)
-		if got := l.Slowed(); len(got) != 0 {
+		if got := l.ReducedBudgets(); len(got) != 0 {
 			t.Error("recovered, and yet", got)
 		}
 		calls("r1", "X", 50)
@@ -100,7 +100,7 @@ func TestThrottleSlowsOneBudget(t *testing.T) {
 		if err := call(t.Context(), l.Gate("a", "r1", Kind{}), "Y", 0, "RequestLimitExceeded"); err != nil { // of two, the lower counts
 			t.Fatal(err)
 		}
-		if got := l.Slowed(); len(got) != 1 || got[0] != (Slowed{"a", "r1", lowest}) {
+		if got := l.ReducedBudgets(); len(got) != 1 || got[0] != (ReducedBudget{"a", "r1", minRatio}) {
 			t.Error("slowed down to the least, but", got)
 		}
 	})
@@ -117,8 +117,8 @@ func TestIdleBudgetsAreDropped(t *testing.T) {
 		if n := len(l.buckets); n > 512 {
 			t.Error(n, "buckets are kept")
 		}
-		if len(l.flight.accounts) != 0 {
-			t.Error(len(l.flight.accounts), "accounts are kept")
+		if len(l.inFlight.accounts) != 0 {
+			t.Error(len(l.inFlight.accounts), "accounts are kept")
 		}
 		if err := call(t.Context(), l.Gate("slow", "r", Kind{}), "X", 0, "Throttling"); err != nil {
 			t.Fatal(err)
@@ -168,7 +168,7 @@ func TestOneAccountHasAnEighth(t *testing.T) {
 			t.Error("the cause is lost:", err)
 		}
 		wg.Wait()
-		if l.InFlight() != 0 || len(l.flight.accounts) != 0 {
+		if l.InFlight() != 0 || len(l.inFlight.accounts) != 0 {
 			t.Error("places were kept")
 		}
 	})
@@ -178,14 +178,14 @@ func TestOneAccountHasAnEighth(t *testing.T) {
 // waits while there is a place for them.
 func TestFair(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		f := newFair[int](rapid.IntRange(0, 20).Draw(rt, "places"))
+		f := newFairQueue[int](rapid.IntRange(0, 20).Draw(rt, "places"))
 		held, waits := map[string]int{}, map[string]*[2][]int{"a": {}, "b": {}, "c": {}}
 		next := 0
 		waiting := func(a string) bool { return len(waits[a][0])+len(waits[a][1]) > 0 }
 		name, class := rapid.SampledFrom([]string{"a", "b", "c"}), rapid.IntRange(0, 1)
 		could := func() string {
 			for a := range waits {
-				if waiting(a) && f.used < f.max && held[a] < f.each {
+				if waiting(a) && f.used < f.max && held[a] < f.perAccount {
 					return a
 				}
 			}
@@ -195,7 +195,7 @@ func TestFair(t *testing.T) {
 			"": func(rt *rapid.T) {
 				used := 0
 				for a, n := range held {
-					if used += n; n > f.each {
+					if used += n; n > f.perAccount {
 						rt.Fatalf("%s has %d of %d", a, n, f.max)
 					}
 				}
@@ -222,7 +222,7 @@ func TestFair(t *testing.T) {
 				if !slices.Contains(waits[a][c], x) {
 					c = 1 - first
 					for a, w := range waits {
-						if len(w[first]) > 0 && held[a] < f.each {
+						if len(w[first]) > 0 && held[a] < f.perAccount {
 							rt.Fatal(a, "is of the class that goes first")
 						}
 					}
@@ -235,11 +235,11 @@ func TestFair(t *testing.T) {
 			},
 			"try": func(rt *rapid.T) {
 				a, before := name.Draw(rt, "account"), could()
-				if f.try(a) {
+				if f.tryAcquire(a) {
 					if held[a]++; before != "" {
 						rt.Fatal(a, "went before", before)
 					}
-				} else if before == "" && f.used < f.max && held[a] < f.each {
+				} else if before == "" && f.used < f.max && held[a] < f.perAccount {
 					rt.Fatal(a, "was refused a place that nobody waits for")
 				}
 			},
@@ -276,7 +276,7 @@ func TestFair(t *testing.T) {
 		for a := range waits {
 			f.remove(a, func(int) bool { return true })
 		}
-		f.wanted() // takes out of line who has nothing left to wait for
+		f.hasWaiting() // takes out of line who has nothing left to wait for
 		if len(f.accounts) != 0 {
 			rt.Fatal("kept for nothing:", len(f.accounts))
 		}
@@ -284,7 +284,7 @@ func TestFair(t *testing.T) {
 }
 
 func TestTurns(t *testing.T) {
-	f := newFair[string](1)
+	f := newFairQueue[string](1)
 	for i := range 1000 {
 		f.push("big", 0, fmt.Sprint(i))
 	}

@@ -17,21 +17,21 @@ import (
 
 func TestADayOfQuarterHours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, Options{}, LocalOptions{})
-		f := fleet(t, account("a", &fakeAccount{}, at("*/15 * * * *")), account("b", &fakeAccount{}, at("*/15 * * * *")))
+		g := newHarness(t, Options{}, LocalOptions{})
+		f := buildConfiguration(t, account("a", &fakeAccount{}, at("*/15 * * * *")), account("b", &fakeAccount{}, at("*/15 * * * *")))
 		f.Jitter = 30 * time.Second
-		g.r.Swap(f)
+		g.runner.Swap(f)
 		g.run(24*time.Hour + time.Minute)
 		for _, name := range []string{"a", "b"} {
-			if n := len(g.d.runs(name, time.Now())); n != 96 {
+			if n := len(g.recorder.runs(name, time.Now())); n != 96 {
 				t.Errorf("account %s: %d runs, want 96", name, n)
 			}
-			if i := slices.IndexFunc(g.d.status(name), func(s record.Status) bool { return s != record.Success }); i >= 0 {
-				t.Errorf("account %s: run %d: %s", name, i, g.d.status(name)[i])
+			if i := slices.IndexFunc(g.recorder.status(name), func(s record.Status) bool { return s != record.Success }); i >= 0 {
+				t.Errorf("account %s: run %d: %s", name, i, g.recorder.status(name)[i])
 			}
 		}
-		if g.d.started[0].tick.Minute()%15 != 0 || g.d.started[0].tick.Second() != 0 {
-			t.Error("the tick is not the schedule's instant:", g.d.started[0].tick)
+		if g.recorder.started[0].tick.Minute()%15 != 0 || g.recorder.started[0].tick.Second() != 0 {
+			t.Error("the tick is not the schedule's instant:", g.recorder.started[0].tick)
 		}
 	})
 }
@@ -66,17 +66,17 @@ func TestOverlap(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(c.rule, " ", c.took), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := newRig(t, Options{}, LocalOptions{DrainTimeout: 50 * m})
-				g.r.Swap(fleet(t, account("a", slow(c.took), at("*/15 * * * *"), func(a *Account) { a.Overlap = c.rule })))
+				g := newHarness(t, Options{}, LocalOptions{DrainTimeout: 50 * m})
+				g.runner.Swap(buildConfiguration(t, account("a", slow(c.took), at("*/15 * * * *"), func(a *Account) { a.Overlap = c.rule })))
 				from := time.Now()
 				g.run(60*m + time.Second)
-				if got := g.d.runs("a", from); !slices.Equal(got, c.starts) {
+				if got := g.recorder.runs("a", from); !slices.Equal(got, c.starts) {
 					t.Errorf("starts %v, want %v", got, c.starts)
 				}
-				if got := g.d.status("a"); !slices.Equal(got, c.statuses) {
+				if got := g.recorder.status("a"); !slices.Equal(got, c.statuses) {
 					t.Errorf("statuses %v, want %v", got, c.statuses)
 				}
-				if got := g.d.miss("a", MissedOverlap); got != c.missed && c.rule != Queue {
+				if got := g.recorder.missedCount("a", MissedOverlap); got != c.missed && c.rule != Queue {
 					t.Errorf("missed %d, want %d", got, c.missed)
 				}
 			})
@@ -86,12 +86,12 @@ func TestOverlap(t *testing.T) {
 
 func TestCancelledByANewerRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, Options{}, LocalOptions{})
-		g.r.Swap(fleet(t, account("a", slow(20*time.Minute), at("*/15 * * * *"), func(a *Account) { a.Overlap = Cancel })))
+		g := newHarness(t, Options{}, LocalOptions{})
+		g.runner.Swap(buildConfiguration(t, account("a", slow(20*time.Minute), at("*/15 * * * *"), func(a *Account) { a.Overlap = Cancel })))
 		g.run(31 * time.Minute)
-		g.d.mu.Lock()
-		defer g.d.mu.Unlock()
-		first := g.d.outcomes[g.d.started[0].run]
+		g.recorder.mu.Lock()
+		defer g.recorder.mu.Unlock()
+		first := g.recorder.outcomes[g.recorder.started[0].run]
 		for _, o := range first {
 			if o.State != record.Partial || o.Reason != record.Interrupted || !strings.HasPrefix(o.Error, "a newer run took over") {
 				t.Error(o.State, o.Reason, o.Error)
@@ -113,31 +113,31 @@ func TestKindsOfTheirOwnSchedule(t *testing.T) {
 			hourly.Kinds, quarterly.Kinds = []string{"ec2_image"}, []string{"ec2_instance"}
 			a.Ticks = []Tick{quarterly, hourly}
 		})
-		g := newRig(t, Options{}, LocalOptions{})
-		g.r.Swap(fleet(t, a))
+		g := newHarness(t, Options{}, LocalOptions{})
+		g.runner.Swap(buildConfiguration(t, a))
 		from := time.Now()
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			time.Sleep(61 * time.Minute)
-			if err := g.l.Start(t.Context(), "a"); !errors.Is(err, ErrBusy) {
+			if err := g.local.Start(t.Context(), "a"); !errors.Is(err, ErrBusy) {
 				t.Error("a run of all kinds beside others:", err)
 			}
 			time.Sleep(21 * time.Minute)
-			if err := g.l.Start(t.Context(), "a"); err != nil {
+			if err := g.local.Start(t.Context(), "a"); err != nil {
 				t.Error(err)
 			}
-			if err := g.l.Start(t.Context(), "b"); !errors.Is(err, ErrUnknownAccount) {
+			if err := g.local.Start(t.Context(), "b"); !errors.Is(err, ErrUnknownAccount) {
 				t.Error(err)
 			}
 		}()
 		g.run(83 * time.Minute)
 		<-done
 		want := []time.Duration{30 * time.Minute, time.Hour, time.Hour, 82 * time.Minute}
-		if got := g.d.runs("a", from); !slices.Equal(got, want) {
+		if got := g.recorder.runs("a", from); !slices.Equal(got, want) {
 			t.Error(got)
 		}
-		if err := g.l.Start(t.Context(), "a"); !errors.Is(err, ErrNotRunning) {
+		if err := g.local.Start(t.Context(), "a"); !errors.Is(err, ErrNotRunning) {
 			t.Error("after the end:", err)
 		}
 	})
@@ -168,8 +168,8 @@ func TestDrain(t *testing.T) {
 					return Plan{Regions: []string{"r1", "r2", "r3", "r4"}}, nil
 				}
 				// One place an account, so that one region is at work and three wait.
-				g := newRig(t, Options{}, LocalOptions{Places: 8})
-				g.r.Swap(fleet(t, account("a", f, at("*/15 * * * *")), account("b", &fakeAccount{}, at("@every 10s"))))
+				g := newHarness(t, Options{}, LocalOptions{Slots: 8})
+				g.runner.Swap(buildConfiguration(t, account("a", f, at("*/15 * * * *")), account("b", &fakeAccount{}, at("@every 10s"))))
 				ctx, cancel := context.WithCancel(t.Context())
 				var stopped time.Time
 				go func() {
@@ -177,16 +177,16 @@ func TestDrain(t *testing.T) {
 					stopped = time.Now()
 					cancel()
 				}()
-				if err := g.l.Run(ctx); err != nil {
+				if err := g.local.Run(ctx); err != nil {
 					t.Fatal(err)
 				}
 				if took := time.Since(stopped); took != c.after {
 					t.Errorf("the drain took %s, want %s", took, c.after)
 				}
-				if g.d.miss("b", MissedDrain) == 0 {
+				if g.recorder.missedCount("b", MissedDrain) == 0 {
 					t.Error("the tick within the drain is not missed")
 				}
-				all := g.d.all()
+				all := g.recorder.all()
 				if got := all["a r1 ec2_instance"]; got.State != c.state {
 					t.Error(got.State, got.Error)
 				}
@@ -198,13 +198,13 @@ func TestDrain(t *testing.T) {
 						t.Error(r, got.State, got.Reason)
 					}
 				}
-				if c.deaf && g.r.Abandoned() != 1 {
-					t.Error("abandoned:", g.r.Abandoned())
+				if c.deaf && g.runner.Abandoned() != 1 {
+					t.Error("abandoned:", g.runner.Abandoned())
 				}
 				time.Sleep(2 * time.Hour) // the deaf one comes back
-				g.clean()
-				if g.r.Abandoned() != 0 {
-					t.Error("abandoned:", g.r.Abandoned())
+				g.checkInvariants()
+				if g.runner.Abandoned() != 0 {
+					t.Error("abandoned:", g.runner.Abandoned())
 				}
 			})
 		})
@@ -231,21 +231,21 @@ func (m *memoryTicks) Save(l map[TickKey]time.Time) error {
 func TestAtStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ticks memoryTicks
-		start := func(d time.Duration) *rig {
-			g := newRig(t, Options{}, LocalOptions{Ticks: &ticks, AtStart: true})
-			f := fleet(t, account("a", &fakeAccount{}, at("*/15 * * * *")))
+		start := func(d time.Duration) *harness {
+			g := newHarness(t, Options{}, LocalOptions{Ticks: &ticks, AtStart: true})
+			f := buildConfiguration(t, account("a", &fakeAccount{}, at("*/15 * * * *")))
 			f.Jitter = 30 * time.Second
-			g.r.Swap(f)
+			g.runner.Swap(f)
 			g.run(d)
 			return g
 		}
 		from := time.Now()
-		if at := start(16*time.Minute).d.runs("a", from); len(at) != 2 || at[0] > 30*time.Second {
+		if at := start(16*time.Minute).recorder.runs("a", from); len(at) != 2 || at[0] > 30*time.Second {
 			t.Error("at the start and at 0:15:", at)
 		}
 		time.Sleep(time.Hour)
 		from = time.Now() // 1:16
-		if at := start(10*time.Minute).d.runs("a", from); len(at) != 1 || at[0] > 30*time.Second {
+		if at := start(10*time.Minute).recorder.runs("a", from); len(at) != 1 || at[0] > 30*time.Second {
 			t.Error("after a restart:", at)
 		}
 	})
@@ -254,54 +254,54 @@ func TestAtStart(t *testing.T) {
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ticks memoryTicks
-		start := func(d time.Duration) *rig {
-			g := newRig(t, Options{}, LocalOptions{Ticks: &ticks})
-			f := fleet(t, account("a", &fakeAccount{}, at("*/15 * * * *")), account("b", &fakeAccount{}, at("0 0 1 * *")))
+		start := func(d time.Duration) *harness {
+			g := newHarness(t, Options{}, LocalOptions{Ticks: &ticks})
+			f := buildConfiguration(t, account("a", &fakeAccount{}, at("*/15 * * * *")), account("b", &fakeAccount{}, at("0 0 1 * *")))
 			f.Jitter = 30 * time.Second
-			g.r.Swap(f)
+			g.runner.Swap(f)
 			g.run(d)
 			return g
 		}
 		g := start(16 * time.Minute)
-		if len(g.d.started) != 1 {
-			t.Fatal(g.d.started)
+		if len(g.recorder.started) != 1 {
+			t.Fatal(g.recorder.started)
 		}
 		time.Sleep(5 * time.Hour)
 		from := time.Now()
 		g = start(10 * time.Minute) // until 5:26: one catch-up, and the tick of 5:30 is not reached
-		if at := g.d.runs("a", from); len(at) != 1 || at[0] > 30*time.Second {
+		if at := g.recorder.runs("a", from); len(at) != 1 || at[0] > 30*time.Second {
 			t.Error("catch-up:", at)
 		}
-		if n := g.d.miss("a", MissedDowntime); n != 19 { // 0:30 … 5:15 are 20, of which the last is made up for
+		if n := g.recorder.missedCount("a", MissedDowntime); n != 19 { // 0:30 … 5:15 are 20, of which the last is made up for
 			t.Error("missed:", n)
 		}
-		if len(g.d.runs("b", from)) != 0 {
+		if len(g.recorder.runs("b", from)) != 0 {
 			t.Error("b ran")
 		}
 		g = start(3 * time.Minute) // until 5:29: nothing is due
-		if len(g.d.started) != 0 || len(g.d.missed) != 0 {
-			t.Error("a restart at once ran again:", g.d.started, g.d.missed)
+		if len(g.recorder.started) != 0 || len(g.recorder.missed) != 0 {
+			t.Error("a restart at once ran again:", g.recorder.started, g.recorder.missed)
 		}
 	})
 }
 
 func TestSuspendAndClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, Options{}, LocalOptions{})
-		f := fleet(t, account("a", &fakeAccount{}, at("*/15 * * * *")))
+		g := newHarness(t, Options{}, LocalOptions{})
+		f := buildConfiguration(t, account("a", &fakeAccount{}, at("*/15 * * * *")))
 		f.Jitter = 30 * time.Second
-		g.r.Swap(f)
+		g.runner.Swap(f)
 		var ahead atomic.Int64 // of the wall clock
-		g.l.wall = func() time.Time { return time.Now().Round(0).Add(time.Duration(ahead.Load())) }
+		g.local.clock = func() time.Time { return time.Now().Round(0).Add(time.Duration(ahead.Load())) }
 		from := time.Now()
 		ctx, cancel := context.WithCancel(t.Context())
 		step := func(name string, runs, suspended int) {
 			t.Helper()
 			synctest.Wait()
-			if got := len(g.d.runs("a", from)); got != runs {
+			if got := len(g.recorder.runs("a", from)); got != runs {
 				t.Errorf("%s: %d runs, want %d", name, got, runs)
 			}
-			if got := g.d.miss("a", MissedSuspended); got != suspended {
+			if got := g.recorder.missedCount("a", MissedSuspended); got != suspended {
 				t.Errorf("%s: missed %d, want %d", name, got, suspended)
 			}
 		}
@@ -321,28 +321,28 @@ func TestSuspendAndClock(t *testing.T) {
 			time.Sleep(16 * time.Minute)
 			step("clock back by a day", 4, 23)
 		}()
-		if err := g.l.Run(ctx); err != nil {
+		if err := g.local.Run(ctx); err != nil {
 			t.Fatal(err)
 		}
-		g.clean()
+		g.checkInvariants()
 	})
 }
 
 func TestReloadInMidRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, Options{}, LocalOptions{})
+		g := newHarness(t, Options{}, LocalOptions{})
 		var closed atomic.Int32
-		old := fleet(t, account("stays", slow(10*time.Minute), at("*/15 * * * *")), account("goes", slow(10*time.Minute), at("*/15 * * * *")),
+		old := buildConfiguration(t, account("stays", slow(10*time.Minute), at("*/15 * * * *")), account("goes", slow(10*time.Minute), at("*/15 * * * *")),
 			account("changes", &fakeAccount{}, at("*/15 * * * *")))
-		sink := &memorySink{name: "old"}
-		old.Sinks, old.Close = []Sink{sink}, func() { closed.Add(1) }
-		g.r.Swap(old)
+		sink := &fakeOutput{name: "old"}
+		old.Outputs, old.Close = []Output{sink}, func() { closed.Add(1) }
+		g.runner.Swap(old)
 		from := time.Now()
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
 			defer cancel()
 			time.Sleep(20 * time.Minute) // both are in mid-listing
-			g.r.Swap(fleet(t, account("stays", slow(time.Minute), at("*/15 * * * *")), account("changes", &fakeAccount{}, at("*/10 * * * *")),
+			g.runner.Swap(buildConfiguration(t, account("stays", slow(time.Minute), at("*/15 * * * *")), account("changes", &fakeAccount{}, at("*/10 * * * *")),
 				account("new", &fakeAccount{}, at("*/5 * * * *"))))
 			if closed.Load() != 0 {
 				t.Error("the old outputs were closed under running targets")
@@ -356,27 +356,27 @@ func TestReloadInMidRun(t *testing.T) {
 			}
 			time.Sleep(5 * time.Minute)
 		}()
-		if err := g.l.Run(ctx); err != nil {
+		if err := g.local.Run(ctx); err != nil {
 			t.Fatal(err)
 		}
-		g.clean()
+		g.checkInvariants()
 		const m = time.Minute
 		for name, want := range map[string][]time.Duration{"stays": {15 * m, 30 * m}, "goes": {15 * m}, "changes": {15 * m, 30 * m}, "new": {25 * m, 30 * m}} {
-			if got := g.d.runs(name, from); !slices.Equal(got, want) {
+			if got := g.recorder.runs(name, from); !slices.Equal(got, want) {
 				t.Errorf("%s: %v, want %v", name, got, want)
 			}
 		}
-		if s := g.d.status("goes"); !slices.Equal(s, []record.Status{record.Success}) {
+		if s := g.recorder.status("goes"); !slices.Equal(s, []record.Status{record.Success}) {
 			t.Error("a run was disturbed by a reload:", s)
 		}
-		g.r.Close()
+		g.runner.Close()
 	})
 }
 
 // One account hangs in every region, one has a denied region; neither delays another's start.
 func TestOneBadAccountAmongFifty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, Options{Limits: NewLimits(32, nil)}, LocalOptions{Places: 32})
+		g := newHarness(t, Options{Limits: NewLimits(32, nil)}, LocalOptions{Slots: 32})
 		var accounts []*Account
 		for i := range 50 {
 			f := &fakeAccount{list: func(ctx context.Context, g *Gate, t record.Target, _ string, emit func(context.Context, *record.Page) error) error {
@@ -403,18 +403,18 @@ func TestOneBadAccountAmongFifty(t *testing.T) {
 			}
 			accounts = append(accounts, account(fmt.Sprint("account-", i), f, at("*/15 * * * *"), func(a *Account) { a.Timeout = 10 * time.Minute }))
 		}
-		g.r.Swap(fleet(t, accounts...))
+		g.runner.Swap(buildConfiguration(t, accounts...))
 		g.run(29 * time.Minute)
 		late := map[string]bool{}
-		for _, s := range g.d.started {
+		for _, s := range g.recorder.started {
 			if s.at.Sub(s.tick) > 5*time.Second {
 				late[s.account] = true
 			}
 		}
-		if len(late) > 0 || len(g.d.started) != 50 {
-			t.Error("late:", late, "runs:", len(g.d.started))
+		if len(late) > 0 || len(g.recorder.started) != 50 {
+			t.Error("late:", late, "runs:", len(g.recorder.started))
 		}
-		all := g.d.all()
+		all := g.recorder.all()
 		for key, o := range all {
 			name := strings.Fields(key)[0]
 			switch {
@@ -433,10 +433,10 @@ func TestOneBadAccountAmongFifty(t *testing.T) {
 		if len(all) != 49*2+17 {
 			t.Error(len(all), "targets")
 		}
-		if s := g.d.status("account-7"); s[0] != record.RunTimeout {
+		if s := g.recorder.status("account-7"); s[0] != record.RunTimeout {
 			t.Error(s)
 		}
-		if s := g.d.status("account-23"); s[0] != record.RunPartial {
+		if s := g.recorder.status("account-23"); s[0] != record.RunPartial {
 			t.Error(s)
 		}
 	})
@@ -445,7 +445,7 @@ func TestOneBadAccountAmongFifty(t *testing.T) {
 // Accounts that have much to do fill every place; one that is due meanwhile gets the next, not the last.
 func TestAStartGoesBeforeWhatFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, Options{}, LocalOptions{Places: 16})
+		g := newHarness(t, Options{}, LocalOptions{Slots: 16})
 		big := slow(70 * time.Second)
 		big.regions = func(context.Context, *Gate) (Plan, error) {
 			return Plan{Regions: strings.Fields("r1 r2 r3 r4 r5 r6 r7 r8 r9 r10 r11 r12 r13 r14 r15 r16 r17 r18 r19 r20")}, nil
@@ -454,10 +454,10 @@ func TestAStartGoesBeforeWhatFollows(t *testing.T) {
 		for i := range 8 {
 			accounts = append(accounts, account(fmt.Sprint("big-", i), big, at("0 * * * *")))
 		}
-		g.r.Swap(fleet(t, append(accounts, account("small", &fakeAccount{}, at("2 * * * *")))...))
+		g.runner.Swap(buildConfiguration(t, append(accounts, account("small", &fakeAccount{}, at("2 * * * *")))...))
 		from := time.Now()
 		g.run(100 * time.Minute)
-		if got := g.d.runs("small", from); len(got) != 2 || got[1] != 62*time.Minute+20*time.Second {
+		if got := g.recorder.runs("small", from); len(got) != 2 || got[1] != 62*time.Minute+20*time.Second {
 			t.Error(got)
 		}
 	})
@@ -465,20 +465,20 @@ func TestAStartGoesBeforeWhatFollows(t *testing.T) {
 
 func TestOnceIsInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, Options{}, LocalOptions{Places: 8})
-		g.r.Swap(fleet(t, account("a", slow(time.Hour)), account("b", &fakeAccount{})))
+		g := newHarness(t, Options{}, LocalOptions{Slots: 8})
+		g.runner.Swap(buildConfiguration(t, account("a", slow(time.Hour)), account("b", &fakeAccount{})))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		from := time.Now()
-		res, err := g.l.Once(ctx)
+		res, err := g.local.Once(ctx)
 		if err != nil || len(res) != 2 || res[0].Status != record.RunPartial || res[1].Status != record.Success || res[1].Account != "b" {
 			t.Error(res, err)
 		}
 		if took := time.Since(from); took != time.Minute+25*time.Second {
 			t.Error(took)
 		}
-		g.clean()
-		if _, err := g.l.Once(t.Context(), "c"); !errors.Is(err, ErrUnknownAccount) {
+		g.checkInvariants()
+		if _, err := g.local.Once(t.Context(), "c"); !errors.Is(err, ErrUnknownAccount) {
 			t.Error(err)
 		}
 	})
@@ -487,8 +487,8 @@ func TestOnceIsInterrupted(t *testing.T) {
 // lateRuns counts jobs at once and answers some late, as a store may: the job that ends the run is then not the last to return.
 type lateRuns struct{ Runs }
 
-func (r lateRuns) Done(ctx context.Context, run, job string, t Tally) (Tally, bool, error) {
-	sum, ended, err := r.Runs.Done(ctx, run, job, t)
+func (r lateRuns) JobDone(ctx context.Context, run, job string, t Tally) (Tally, bool, error) {
+	sum, ended, err := r.Runs.JobDone(ctx, run, job, t)
 	if !ended {
 		err = errors.Join(err, sleep(ctx, time.Second))
 	}
@@ -497,8 +497,8 @@ func (r lateRuns) Done(ctx context.Context, run, job string, t Tally) (Tally, bo
 
 func TestOnceKnowsHowARunEndedWhoeverReturnsLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, Options{Runs: lateRuns{NewMemory()}}, LocalOptions{})
-		g.r.Swap(fleet(t, account("a", &fakeAccount{})))
+		g := newHarness(t, Options{Runs: lateRuns{NewMemoryStore()}}, LocalOptions{})
+		g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{})))
 		if res := g.once(); len(res) != 1 || res[0].Status != record.Success || res[0].Account != "a" || res[0].Run == "" {
 			t.Errorf("%+v", res)
 		}
@@ -507,17 +507,17 @@ func TestOnceKnowsHowARunEndedWhoeverReturnsLast(t *testing.T) {
 
 func TestJitterSpreads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, Options{Limits: NewLimits(256, nil)}, LocalOptions{})
+		g := newHarness(t, Options{Limits: NewLimits(256, nil)}, LocalOptions{})
 		var accounts []*Account
 		for i := range 1000 {
 			accounts = append(accounts, account(fmt.Sprint("account-", i), &fakeAccount{}, at("*/15 * * * *")))
 		}
-		f := fleet(t, accounts...)
+		f := buildConfiguration(t, accounts...)
 		f.Jitter = 30 * time.Second
-		g.r.Swap(f)
+		g.runner.Swap(f)
 		g.run(31 * time.Minute)
 		second, offsets := map[int]int{}, map[string]time.Duration{}
-		for _, s := range g.d.started {
+		for _, s := range g.recorder.started {
 			late := s.at.Sub(s.tick)
 			second[int(late.Seconds())]++
 			if before, ok := offsets[s.account]; ok && before != late {
@@ -525,8 +525,8 @@ func TestJitterSpreads(t *testing.T) {
 			}
 			offsets[s.account] = late
 		}
-		if len(g.d.started) != 2000 || len(second) != 30 {
-			t.Error(len(g.d.started), second)
+		if len(g.recorder.started) != 2000 || len(second) != 30 {
+			t.Error(len(g.recorder.started), second)
 		}
 		for s, n := range second {
 			if n > 2*60 { // 33 a second and tick would be even
@@ -539,23 +539,23 @@ func TestJitterSpreads(t *testing.T) {
 // A run that still waits for its turn when its account leaves the configuration is dropped at once.
 func TestReloadDropsWhatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, Options{}, LocalOptions{})
-		g.r.Swap(fleet(t, account("a", slow(40*time.Minute), at("*/15 * * * *"), func(a *Account) { a.Overlap = Queue })))
+		g := newHarness(t, Options{}, LocalOptions{})
+		g.runner.Swap(buildConfiguration(t, account("a", slow(40*time.Minute), at("*/15 * * * *"), func(a *Account) { a.Overlap = Queue })))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		go func() {
 			time.Sleep(31 * time.Minute)
-			g.r.Swap(fleet(t))
+			g.runner.Swap(buildConfiguration(t))
 			synctest.Wait()
-			if got := g.d.status("a"); !slices.Equal(got, []record.Status{record.RunExpired}) {
+			if got := g.recorder.status("a"); !slices.Equal(got, []record.Status{record.RunExpired}) {
 				t.Error(got)
 			}
 		}()
-		if err := g.l.Run(ctx); err != nil {
+		if err := g.local.Run(ctx); err != nil {
 			t.Fatal(err)
 		}
-		g.clean()
-		if got := g.d.status("a"); !slices.Equal(got, []record.Status{record.RunExpired, record.Success}) {
+		g.checkInvariants()
+		if got := g.recorder.status("a"); !slices.Equal(got, []record.Status{record.RunExpired, record.Success}) {
 			t.Error(got)
 		}
 	})
@@ -564,21 +564,21 @@ func TestReloadDropsWhatWaits(t *testing.T) {
 // @every counts from when it began: a reload that does not change it must not begin it anew.
 func TestReloadKeepsTimers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, Options{}, LocalOptions{})
-		g.r.Swap(fleet(t, account("a", &fakeAccount{}, at("@every 10m"))))
+		g := newHarness(t, Options{}, LocalOptions{})
+		g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{}, at("@every 10m"))))
 		from := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
 		defer cancel()
 		go func() {
 			for range 8 {
 				time.Sleep(3 * time.Minute)
-				g.r.Swap(fleet(t, account("a", &fakeAccount{}, at("@every 10m"))))
+				g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{}, at("@every 10m"))))
 			}
 		}()
-		if err := g.l.Run(ctx); err != nil {
+		if err := g.local.Run(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if got := g.d.runs("a", from); !slices.Equal(got, []time.Duration{10 * time.Minute, 20 * time.Minute}) {
+		if got := g.recorder.runs("a", from); !slices.Equal(got, []time.Duration{10 * time.Minute, 20 * time.Minute}) {
 			t.Error(got)
 		}
 	})
@@ -588,11 +588,11 @@ func TestOffsetIsAtMostATenthOfThePeriod(t *testing.T) {
 	now := time.Date(2026, 11, 21, 0, 0, 30, 0, time.UTC)
 	for i := range 200 {
 		name := fmt.Sprint("account-", i)
-		if d := offset(name, 30*time.Second, every("* * * * *").Schedule, now); d < 0 || d > 6*time.Second {
+		if d := jitterOffset(name, 30*time.Second, every("* * * * *").Schedule, now); d < 0 || d > 6*time.Second {
 			t.Error(name, d)
 		}
 		// 12:55 and 13:00: five minutes apart, once a day
-		if d := offset(name, time.Hour, every("0,55 12,13 * * *").Schedule, now); d > 30*time.Second {
+		if d := jitterOffset(name, time.Hour, every("0,55 12,13 * * *").Schedule, now); d > 30*time.Second {
 			t.Error(name, d)
 		}
 	}

@@ -9,97 +9,97 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// Memory is the Ledger and the Runs of one process: it knows targets and epochs, and keeps no resource.
-type Memory struct {
-	mu     sync.Mutex
-	known  map[string][]begun // by account
-	runs   map[string]*runCount
-	places placeTable
+// MemoryStore is the Ledger and the Runs of one process: it knows targets and epochs, and keeps no resource.
+type MemoryStore struct {
+	mu          sync.Mutex
+	targets     map[string][]begunTarget // by account
+	runs        map[string]*runCount
+	regionKinds regionKindTable
 }
 
-// begun is a target of an account, and how often it was begun.
-type begun struct {
-	place *place
-	epoch int
+// begunTarget is a target of an account, and how often it was begun.
+type begunTarget struct {
+	regionKind *regionKind
+	epoch      int
 }
 
 var (
-	_ Ledger = (*Memory)(nil)
-	_ Runs   = (*Memory)(nil)
+	_ Store = (*MemoryStore)(nil)
+	_ Runs  = (*MemoryStore)(nil)
 )
 
-// NewMemory remembers nothing yet.
-func NewMemory() *Memory {
-	return &Memory{known: map[string][]begun{}, runs: map[string]*runCount{}}
+// NewMemoryStore remembers nothing yet.
+func NewMemoryStore() *MemoryStore {
+	return &MemoryStore{targets: map[string][]begunTarget{}, runs: map[string]*runCount{}}
 }
 
-// Room lets everybody in.
-func (m *Memory) Room(context.Context) (leave func()) { return func() {} }
+// Admit lets everybody in.
+func (m *MemoryStore) Admit(context.Context) (leave func()) { return func() {} }
 
 // Begin takes the next epoch of the target.
-func (m *Memory) Begin(_ context.Context, t record.Target, _ record.Identity, _ string) (Visit, error) {
+func (m *MemoryStore) Begin(_ context.Context, t record.Target, _ record.Identity, _ string) (ScopeWriter, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	at := m.places.of(t)
+	at := m.regionKinds.intern(t)
 	b := m.find(t.Account, at)
 	if b == nil {
-		ts := append(m.known[t.Account], begun{place: at})
-		m.known[t.Account] = ts
+		ts := append(m.targets[t.Account], begunTarget{regionKind: at})
+		m.targets[t.Account] = ts
 		b = &ts[len(ts)-1]
 	}
 	b.epoch++
-	return memoryVisit{m, t.Account, at, b.epoch}, nil
+	return memoryWriter{m, t.Account, at, b.epoch}, nil
 }
 
 // find is what is known of a target, or nil. m.mu is held.
-func (m *Memory) find(account string, at *place) *begun {
-	ts := m.known[account]
-	if i := slices.IndexFunc(ts, func(b begun) bool { return b.place == at }); i >= 0 {
+func (m *MemoryStore) find(account string, at *regionKind) *begunTarget {
+	ts := m.targets[account]
+	if i := slices.IndexFunc(ts, func(b begunTarget) bool { return b.regionKind == at }); i >= 0 {
 		return &ts[i]
 	}
 	return nil
 }
 
-type memoryVisit struct {
-	m       *Memory
-	account string
-	place   *place
-	epoch   int
+type memoryWriter struct {
+	m          *MemoryStore
+	account    string
+	regionKind *regionKind
+	epoch      int
 }
 
-func (memoryVisit) Page(context.Context, *record.Page) error { return nil }
+func (memoryWriter) Page(context.Context, *record.Page) error { return nil }
 
-func (v memoryVisit) End(context.Context, record.Outcome) error {
+func (v memoryWriter) End(context.Context, record.Outcome) error {
 	v.m.mu.Lock()
 	defer v.m.mu.Unlock()
-	if b := v.m.find(v.account, v.place); b == nil || b.epoch != v.epoch {
+	if b := v.m.find(v.account, v.regionKind); b == nil || b.epoch != v.epoch {
 		return ErrFenced
 	}
 	return nil
 }
 
-func (memoryVisit) Drop() {}
+func (memoryWriter) Drop() {}
 
-// Known is every target of the account that was begun and is not retired.
-func (m *Memory) Known(_ context.Context, account string) ([]record.Target, error) {
+// ActiveTargets is every target of the account that was begun and is not retired.
+func (m *MemoryStore) ActiveTargets(_ context.Context, account string) ([]record.Target, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	ts := make([]record.Target, 0, len(m.known[account]))
-	for _, b := range m.known[account] {
-		ts = append(ts, record.Target{Account: account, Region: b.place.region, Kind: b.place.kind})
+	ts := make([]record.Target, 0, len(m.targets[account]))
+	for _, b := range m.targets[account] {
+		ts = append(ts, record.Target{Account: account, Region: b.regionKind.region, Kind: b.regionKind.kind})
 	}
 	return ts, nil
 }
 
 // Retire forgets targets.
-func (m *Memory) Retire(_ context.Context, _ record.Identity, ts []record.Target, _ string) error {
+func (m *MemoryStore) Retire(_ context.Context, _ record.Identity, ts []record.Target, _ string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, t := range ts {
-		at := m.places.of(t)
-		left := slices.DeleteFunc(m.known[t.Account], func(b begun) bool { return b.place == at })
-		if m.known[t.Account] = left; len(left) == 0 {
-			delete(m.known, t.Account)
+		at := m.regionKinds.intern(t)
+		left := slices.DeleteFunc(m.targets[t.Account], func(b begunTarget) bool { return b.regionKind == at })
+		if m.targets[t.Account] = left; len(left) == 0 {
+			delete(m.targets, t.Account)
 		}
 	}
 	return nil
@@ -111,8 +111,8 @@ type runCount struct {
 	sum  Tally
 }
 
-// Fan notes how many jobs a run has.
-func (m *Memory) Fan(_ context.Context, run string, jobs int, t Tally) error {
+// SetJobs notes how many jobs a run has.
+func (m *MemoryStore) SetJobs(_ context.Context, run string, jobs int, t Tally) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if jobs > 0 {
@@ -121,8 +121,8 @@ func (m *Memory) Fan(_ context.Context, run string, jobs int, t Tally) error {
 	return nil
 }
 
-// Done counts a job.
-func (m *Memory) Done(_ context.Context, run, job string, t Tally) (Tally, bool, error) {
+// JobDone counts a job.
+func (m *MemoryStore) JobDone(_ context.Context, run, job string, t Tally) (Tally, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := m.runs[run]
@@ -147,7 +147,7 @@ func (t *Tally) Add(o Tally) {
 	t.Collected += o.Collected
 	t.Failed += o.Failed
 	t.TimedOut = t.TimedOut || o.TimedOut
-	t.Whole = t.Whole || o.Whole
+	t.AllKinds = t.AllKinds || o.AllKinds
 	t.Disabled += o.Disabled
 	t.Unsupported += o.Unsupported
 	t.Skipped += o.Skipped
@@ -180,7 +180,7 @@ func (t *Tally) count(o record.Outcome, global, runTimedOut bool) {
 // other is not collected at all. A kind that no region has says nothing of the account, unless the run is of all its kinds.
 func (t Tally) unusable() bool {
 	refused := t.Disabled
-	if t.Whole {
+	if t.AllKinds {
 		refused += t.Unsupported
 	}
 	return refused > 0 && refused+t.Skipped+t.Global == t.Targets
@@ -199,8 +199,8 @@ func (t Tally) Status() record.Status {
 	return record.RunPartial
 }
 
-// took is how long the run lasted.
-func (t Tally) took() time.Duration {
+// duration is how long the run lasted.
+func (t Tally) duration() time.Duration {
 	if t.Started.IsZero() {
 		return 0
 	}

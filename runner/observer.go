@@ -25,17 +25,17 @@ type Observer interface {
 	// Expires: the account's session ends then, and only a person can renew it; zero: nobody has to. Told by whoever holds the sessions.
 	Expires(account string, at time.Time)
 	// Entered: the account was signed in to, and this is who it is.
-	Entered(account string, id record.Identity)
+	SignedIn(account string, id record.Identity)
 }
 
-// Detail is what an Observer may also be: what a live view needs and a counter does not. [Tee] finds out.
-type Detail interface {
+// DetailObserver is what an Observer may also be: what a live view needs and a counter does not. [Tee] finds out.
+type DetailObserver interface {
 	// Progress: the target has delivered this many records so far.
 	Progress(t record.Target, run string, records int)
 	// Planned: the account's regions are these, and those asked for but not enabled; warning may be nil.
 	Planned(account string, regions, disabled []string, warning error)
 	// Next: the account's next start; zero for none.
-	Next(account string, at time.Time)
+	NextStart(account string, at time.Time)
 	// Undelivered: an output or the ledger failed for a target, for the first time in this run.
 	Undelivered(t record.Target, run, sink string, err error)
 	// Configured: from now on these are the accounts, and what each lists. What is not in it can be forgotten.
@@ -58,7 +58,7 @@ func Tee(os ...Observer) Observer {
 			continue
 		}
 		t.all = append(t.all, o)
-		if d, ok := o.(Detail); ok {
+		if d, ok := o.(DetailObserver); ok {
 			t.detail = append(t.detail, d)
 		}
 	}
@@ -67,12 +67,12 @@ func Tee(os ...Observer) Observer {
 
 type tee struct {
 	all    []Observer
-	detail []Detail
+	detail []DetailObserver
 }
 
 var (
-	_ Observer = (*tee)(nil)
-	_ Detail   = (*tee)(nil)
+	_ Observer       = (*tee)(nil)
+	_ DetailObserver = (*tee)(nil)
 )
 
 func (t *tee) RunStarted(account, run string, tick time.Time) {
@@ -115,9 +115,9 @@ func (t *tee) Expires(account string, at time.Time) {
 		o.Expires(account, at)
 	}
 }
-func (t *tee) Entered(account string, id record.Identity) {
+func (t *tee) SignedIn(account string, id record.Identity) {
 	for _, o := range t.all {
-		o.Entered(account, id)
+		o.SignedIn(account, id)
 	}
 }
 func (t *tee) Progress(target record.Target, run string, records int) {
@@ -130,9 +130,9 @@ func (t *tee) Planned(account string, regions, disabled []string, warning error)
 		o.Planned(account, regions, disabled, warning)
 	}
 }
-func (t *tee) Next(account string, at time.Time) {
+func (t *tee) NextStart(account string, at time.Time) {
 	for _, o := range t.detail {
-		o.Next(account, at)
+		o.NextStart(account, at)
 	}
 }
 func (t *tee) Undelivered(target record.Target, run, sink string, err error) {

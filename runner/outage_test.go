@@ -15,29 +15,29 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// awayLedger is a ledger whose store is away while it is told so.
-type awayLedger struct {
-	*Memory
+// unavailableStore is a ledger whose store is away while it is told so.
+type unavailableStore struct {
+	*MemoryStore
 	away atomic.Bool
 }
 
-func (l *awayLedger) Known(ctx context.Context, account string) ([]record.Target, error) {
+func (l *unavailableStore) ActiveTargets(ctx context.Context, account string) ([]record.Target, error) {
 	if l.away.Load() {
 		return nil, &record.Fault{Reason: record.Network, Hint: "start the database", Err: errors.New("store: known targets: connection refused")}
 	}
-	return l.Memory.Known(ctx, account)
+	return l.MemoryStore.ActiveTargets(ctx, account)
 }
 
 // Many accounts meet a store that is away, at every run: that is said once, with what to do, and once when it is over.
 func TestRetiringSaysAnOutageOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ledger := &awayLedger{Memory: NewMemory()}
-		g := newRig(t, Options{Ledger: ledger}, LocalOptions{})
+		ledger := &unavailableStore{MemoryStore: NewMemoryStore()}
+		g := newHarness(t, Options{Store: ledger}, LocalOptions{})
 		var all []*Account
 		for _, name := range []string{"a", "b", "c", "d"} {
 			all = append(all, account(name, &fakeAccount{}, at("*/15 * * * *")))
 		}
-		g.r.Swap(fleet(t, all...))
+		g.runner.Swap(buildConfiguration(t, all...))
 		count := func(said, over int) {
 			t.Helper()
 			log := strings.Join(g.logs.lines, "")
@@ -57,7 +57,7 @@ func TestRetiringSaysAnOutageOnce(t *testing.T) {
 		ledger.away.Store(true)
 		g.run(time.Hour)
 		count(2, 1)
-		g.r.Swap(fleet(t, all[:2]...)) // two of those that met it leave
+		g.runner.Swap(buildConfiguration(t, all[:2]...)) // two of those that met it leave
 		ledger.away.Store(false)
 		g.run(time.Hour)
 		count(2, 2)
@@ -80,8 +80,8 @@ func (f *fullTicks) Save(l map[TickKey]time.Time) error {
 func TestKeeperSaysAnOutageOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ticks fullTicks
-		g := newRig(t, Options{}, LocalOptions{Ticks: &ticks})
-		g.r.Swap(fleet(t, account("a", &fakeAccount{}, at("*/15 * * * *"))))
+		g := newHarness(t, Options{}, LocalOptions{Ticks: &ticks})
+		g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{}, at("*/15 * * * *"))))
 		ticks.full.Store(true)
 		time.AfterFunc(3*time.Hour, func() { ticks.full.Store(false) })
 		g.run(5 * time.Hour)
@@ -109,7 +109,7 @@ func TestFileTicksRemedy(t *testing.T) {
 		t.Errorf("%v (hint %q)", err, record.HintOf(err))
 	}
 	for err, want := range map[error]string{syscall.ENOSPC: "make room", syscall.EROFS: "read-only", syscall.EACCES: "let uid"} {
-		if got := ticks.(*fileTicks).remedy(err); !strings.Contains(got, want) {
+		if got := ticks.(*fileTicks).hint(err); !strings.Contains(got, want) {
 			t.Errorf("%v: %q", err, got)
 		}
 	}

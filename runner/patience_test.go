@@ -11,8 +11,8 @@ import (
 )
 
 // A slowLedger takes an end at a time, each as long, as a busy database does.
-type slowLedger struct {
-	*Memory
+type slowStore struct {
+	*MemoryStore
 	each time.Duration
 
 	mu    sync.Mutex
@@ -21,17 +21,17 @@ type slowLedger struct {
 	waits []time.Duration // of ends that it did not take
 }
 
-type slowVisit struct {
-	Visit
-	l *slowLedger
+type slowWriter struct {
+	ScopeWriter
+	l *slowStore
 }
 
-func (l *slowLedger) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (Visit, error) {
-	v, err := l.Memory.Begin(ctx, t, id, run)
-	return slowVisit{v, l}, err
+func (l *slowStore) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (ScopeWriter, error) {
+	v, err := l.MemoryStore.Begin(ctx, t, id, run)
+	return slowWriter{v, l}, err
 }
 
-func (v slowVisit) End(ctx context.Context, o record.Outcome) error {
+func (v slowWriter) End(ctx context.Context, o record.Outcome) error {
 	began := time.Now()
 	lost := func() error {
 		v.l.mu.Lock()
@@ -51,7 +51,7 @@ func (v slowVisit) End(ctx context.Context, o record.Outcome) error {
 	v.l.mu.Lock()
 	v.l.took++
 	v.l.mu.Unlock()
-	return v.Visit.End(ctx, o)
+	return v.ScopeWriter.End(ctx, o)
 }
 
 // A slow ledger is waited for: what it says it works on is not cut off, however long that takes. What it gives up itself is no
@@ -60,20 +60,20 @@ func TestASlowStoreIsWaitedFor(t *testing.T) {
 	for _, each := range []time.Duration{4 * time.Second, 20 * time.Second, 20 * time.Minute} {
 		t.Run(each.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := &slowLedger{Memory: NewMemory(), each: each, turn: make(chan struct{}, 1)}
-				g := newRig(t, Options{Ledger: l}, LocalOptions{})
+				l := &slowStore{MemoryStore: NewMemoryStore(), each: each, turn: make(chan struct{}, 1)}
+				g := newHarness(t, Options{Store: l}, LocalOptions{})
 				short := func(a *Account) { a.Timeout = time.Minute } // which is the listing's, and not the ledger's
-				g.r.Swap(fleet(t, account("a", &fakeAccount{}, short), account("b", &fakeAccount{}, short), account("c", &fakeAccount{}, short)))
+				g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{}, short), account("b", &fakeAccount{}, short), account("c", &fakeAccount{}, short)))
 				g.once()
 				if l.took != 6 || len(l.waits) != 0 {
 					t.Errorf("%d ends were taken, %d were not after %s", l.took, len(l.waits), l.waits)
 				}
-				for target, o := range g.d.all() {
+				for target, o := range g.recorder.all() {
 					if o.State != record.OK {
 						t.Errorf("%s is %s", target, o.State)
 					}
 				}
-				if n := g.r.Abandoned(); n > 0 {
+				if n := g.runner.Abandoned(); n > 0 {
 					t.Errorf("%d ends were abandoned", n)
 				}
 			})
@@ -93,18 +93,18 @@ func TestADeadOutputIsNotWaitedFor(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := &slowLedger{Memory: NewMemory(), each: time.Second, turn: make(chan struct{}, 1)}
-				g := newRig(t, Options{Ledger: l}, LocalOptions{})
+				l := &slowStore{MemoryStore: NewMemoryStore(), each: time.Second, turn: make(chan struct{}, 1)}
+				g := newHarness(t, Options{Store: l}, LocalOptions{})
 				forever := make(chan struct{})
-				fl := fleet(t, account("a", &fakeAccount{}))
-				fl.Sinks = []Sink{&memorySink{name: "file", end: func(ctx context.Context, _ record.Outcome) error {
+				fl := buildConfiguration(t, account("a", &fakeAccount{}))
+				fl.Outputs = []Output{&fakeOutput{name: "file", end: func(ctx context.Context, _ record.Outcome) error {
 					if !c.heeds {
 						<-forever
 					}
 					<-ctx.Done()
 					return context.Cause(ctx)
 				}}}
-				g.r.Swap(fl)
+				g.runner.Swap(fl)
 				began := time.Now()
 				g.once()
 				close(forever)
@@ -113,8 +113,8 @@ func TestADeadOutputIsNotWaitedFor(t *testing.T) {
 				if c.heeds && (l.took == 0 || len(l.waits) > 0) || !c.heeds && l.took > 0 {
 					t.Errorf("the ledger took %d of %d ends", l.took, targets)
 				}
-				if took := time.Since(began); took < c.took || g.r.Abandoned() > 0 {
-					t.Errorf("it took %s, %d are abandoned at the end", took, g.r.Abandoned())
+				if took := time.Since(began); took < c.took || g.runner.Abandoned() > 0 {
+					t.Errorf("it took %s, %d are abandoned at the end", took, g.runner.Abandoned())
 				}
 			})
 		})
@@ -139,15 +139,15 @@ func TestTheDrainEndsTheWaitForTheLedger(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				forever := make(chan struct{})
-				l := &endlessLedger{Memory: NewMemory(), end: func(ctx context.Context) error {
+				l := &hangingStore{MemoryStore: NewMemoryStore(), end: func(ctx context.Context) error {
 					if !c.heeds {
 						<-forever
 					}
 					<-ctx.Done()
 					return context.Cause(ctx)
 				}}
-				g := newRig(t, Options{Ledger: l}, LocalOptions{})
-				g.r.Swap(fleet(t, account("a", &fakeAccount{list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
+				g := newHarness(t, Options{Store: l}, LocalOptions{})
+				g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
 					if err := sleep(ctx, c.listing); err != nil {
 						return err
 					}
@@ -157,14 +157,14 @@ func TestTheDrainEndsTheWaitForTheLedger(t *testing.T) {
 				defer stop()
 				time.AfterFunc(c.stop, stop)
 				began := time.Now()
-				if _, err := g.l.Once(ctx); err != nil {
+				if _, err := g.local.Once(ctx); err != nil {
 					t.Fatal(err)
 				}
 				if took := time.Since(began) - c.stop; took > c.most {
 					t.Errorf("the drain took %s", took)
 				}
 				close(forever)
-				g.clean()
+				g.checkInvariants()
 			})
 		})
 	}
@@ -173,36 +173,36 @@ func TestTheDrainEndsTheWaitForTheLedger(t *testing.T) {
 // What the ledger works on when the program is told to stop has all of the drain.
 func TestACommitInTheDrainIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &slowLedger{Memory: NewMemory(), each: 10 * time.Second, turn: make(chan struct{}, 2)}
-		g := newRig(t, Options{Ledger: l}, LocalOptions{})
-		g.r.Swap(fleet(t, account("a", &fakeAccount{})))
+		l := &slowStore{MemoryStore: NewMemoryStore(), each: 10 * time.Second, turn: make(chan struct{}, 2)}
+		g := newHarness(t, Options{Store: l}, LocalOptions{})
+		g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{})))
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		time.AfterFunc(time.Second, stop)
-		if _, err := g.l.Once(ctx); err != nil {
+		if _, err := g.local.Once(ctx); err != nil {
 			t.Fatal(err)
 		}
 		if l.took != 2 || len(l.waits) > 0 {
 			t.Errorf("%d of 2 were stored; %s", l.took, l.waits)
 		}
-		g.clean()
+		g.checkInvariants()
 	})
 }
 
 // An endlessLedger ends no target by itself.
-type endlessLedger struct {
-	*Memory
+type hangingStore struct {
+	*MemoryStore
 	end func(context.Context) error
 }
 
-func (l *endlessLedger) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (Visit, error) {
-	v, err := l.Memory.Begin(ctx, t, id, run)
-	return endlessVisit{v, l}, err
+func (l *hangingStore) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (ScopeWriter, error) {
+	v, err := l.MemoryStore.Begin(ctx, t, id, run)
+	return hangingWriter{v, l}, err
 }
 
-type endlessVisit struct {
-	Visit
-	l *endlessLedger
+type hangingWriter struct {
+	ScopeWriter
+	l *hangingStore
 }
 
-func (v endlessVisit) End(ctx context.Context, _ record.Outcome) error { return v.l.end(ctx) }
+func (v hangingWriter) End(ctx context.Context, _ record.Outcome) error { return v.l.end(ctx) }

@@ -9,22 +9,22 @@ import (
 
 // A place is a target without its account. What is kept of every target of every account names its place by an address:
 // there are few places and many targets.
-type place struct{ region, kind string }
+type regionKind struct{ region, kind string }
 
-// placeTable gives each place its address. It grows with regions × kinds and not with accounts, so nothing leaves it.
-type placeTable struct {
+// regionKindTable gives each place its address. It grows with regions × kinds and not with accounts, so nothing leaves it.
+type regionKindTable struct {
 	mu sync.Mutex
-	m  map[place]*place
+	m  map[regionKind]*regionKind
 }
 
-func (t *placeTable) of(target record.Target) *place {
-	p := place{target.Region, target.Kind}
+func (t *regionKindTable) intern(target record.Target) *regionKind {
+	p := regionKind{target.Region, target.Kind}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	at := t.m[p]
 	if at == nil {
 		if t.m == nil {
-			t.m = map[place]*place{}
+			t.m = map[regionKind]*regionKind{}
 		}
 		at = &p
 		t.m[p] = at

@@ -23,9 +23,9 @@ func TestTheLedgersRoom(t *testing.T) {
 				asked++
 				return emit(ctx, page("x-1"))
 			}}
-		g := newRig(t, Options{}, LocalOptions{})
-		g.rooms.enter = func(context.Context) { <-room }
-		g.r.Swap(fleet(t, account("a", f, func(a *Account) {
+		g := newHarness(t, Options{}, LocalOptions{})
+		g.store.wait = func(context.Context) { <-room }
+		g.runner.Swap(buildConfiguration(t, account("a", f, func(a *Account) {
 			a.Kinds = []Kind{{Name: "ec2_table", Op: "DescribeTables"}, {Name: "ec2_route", Op: "DescribeRoutes", Parent: "ec2_table"}}
 		})))
 		go func() {
@@ -37,7 +37,7 @@ func TestTheLedgersRoom(t *testing.T) {
 		}()
 		g.once()
 		g.want(map[string]string{"r ec2_table": "ok", "r ec2_route": "ok", "off ec2_table": "region_disabled region_disabled", "off ec2_route": "region_disabled region_disabled"})
-		if n := g.rooms.left.Load(); n != 2 {
+		if n := g.store.released.Load(); n != 2 {
 			t.Errorf("%d had room, want the two that were listed", n)
 		}
 	})
@@ -47,24 +47,24 @@ func TestTheLedgersRoom(t *testing.T) {
 func TestNoRoomBeforeTheTimeOut(t *testing.T) {
 	for _, heeds := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			sink := &memorySink{name: "file"}
-			ledger := &slowLedger{Memory: NewMemory(), turn: make(chan struct{}, 1)}
-			g := newRig(t, Options{Ledger: ledger}, LocalOptions{})
+			sink := &fakeOutput{name: "file"}
+			ledger := &slowStore{MemoryStore: NewMemoryStore(), turn: make(chan struct{}, 1)}
+			g := newHarness(t, Options{Store: ledger}, LocalOptions{})
 			release := make(chan struct{})
-			g.rooms.enter = func(ctx context.Context) {
+			g.store.wait = func(ctx context.Context) {
 				<-ctx.Done()
 				if !heeds {
 					<-release
 				}
 			}
-			fl := fleet(t, account("a", &fakeAccount{}, func(a *Account) { a.Timeout = time.Minute }))
-			fl.Sinks = []Sink{sink}
-			g.r.Swap(fl)
-			if _, err := g.l.Once(t.Context()); err != nil {
+			fl := buildConfiguration(t, account("a", &fakeAccount{}, func(a *Account) { a.Timeout = time.Minute }))
+			fl.Outputs = []Output{sink}
+			g.runner.Swap(fl)
+			if _, err := g.local.Once(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			close(release)
-			g.clean()
+			g.checkInvariants()
 			want := "timeout timeout"
 			if !heeds {
 				want = "timeout stuck"

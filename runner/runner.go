@@ -49,45 +49,45 @@ type Engine interface {
 
 // Options is what a Runner is made of. Zero values mean what is said.
 type Options struct {
-	Limits *Limits  // required
-	Ledger Ledger   // nil: a new Memory
-	Runs   Runs     // nil: a new Memory
-	Watch  Observer // nil: nobody
-	Log    *slog.Logger
+	Limits   *Limits  // required
+	Store    Store    // nil: a new Memory
+	Runs     Runs     // nil: a new Memory
+	Observer Observer // nil: nobody
+	Log      *slog.Logger
 
 	// Grace is what a work gets after its deadline, or after it was cancelled, before it is given up on. Default 3s.
 	Grace time.Duration
 	// EndTimeout is what outputs get for the end of a target, also after the run's time-out. Default 5s. The ledger, for which many
 	// targets may wait, and which has to write down what an account of any size has, has a patience of its own.
 	EndTimeout time.Duration
-	// Abandon hears of a work that was given up on, so that what it holds can be replaced. holdsPage says that at that
+	// OnAbandoned hears of a work that was given up on, so that what it holds can be replaced. holdsPage says that at that
 	// moment a page was lent to an output or to the ledger. nil: nobody.
-	Abandon func(t record.Target, holdsPage bool)
+	OnAbandoned func(t record.Target, holdsPage bool)
 }
 
 // A Runner does jobs, and knows the fleet that they are done for.
 type Runner struct {
-	o     Options
-	watch *tee
-	log   *slog.Logger
+	o        Options
+	observer *tee
+	log      *slog.Logger
 
-	mu      sync.Mutex
-	fleet   *Fleet
-	changed chan struct{} // closed at the next Swap
+	mu            sync.Mutex
+	configuration *Configuration
+	changed       chan struct{} // closed at the next Swap
 
-	claims    claims
-	plans     plans
-	retiring  outage
-	abandoned atomic.Int64
+	claims       claims
+	plans        plans
+	retireOutage outage
+	abandoned    atomic.Int64
 }
 
 // New has no fleet yet: Swap one in before an engine runs.
 func New(o Options) *Runner {
-	if o.Ledger == nil {
-		o.Ledger = NewMemory()
+	if o.Store == nil {
+		o.Store = NewMemoryStore()
 	}
 	if o.Runs == nil {
-		o.Runs = NewMemory()
+		o.Runs = NewMemoryStore()
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -98,82 +98,82 @@ func New(o Options) *Runner {
 	if o.EndTimeout == 0 {
 		o.EndTimeout = 5 * time.Second
 	}
-	if o.Abandon == nil {
-		o.Abandon = func(record.Target, bool) {}
+	if o.OnAbandoned == nil {
+		o.OnAbandoned = func(record.Target, bool) {}
 	}
-	return &Runner{o: o, watch: Tee(o.Watch).(*tee), log: o.Log, changed: make(chan struct{}), retiring: outage{
-		trouble: "what is no longer listed could not be retired; it is tried again at each run of the account",
-		over:    "what is no longer listed is retired again",
+	return &Runner{o: o, observer: Tee(o.Observer).(*tee), log: o.Log, changed: make(chan struct{}), retireOutage: outage{
+		failureMessage:  "what is no longer listed could not be retired; it is tried again at each run of the account",
+		recoveryMessage: "what is no longer listed is retired again",
 	}}
 }
 
 // Swap makes f the fleet of every run that starts from now on. Runs under way finish with the one that they began with;
 // when the last of them is done, the old fleet is closed.
-func (r *Runner) Swap(f *Fleet) {
+func (r *Runner) Swap(f *Configuration) {
 	r.mu.Lock()
-	old := r.fleet
-	f.holds++
-	r.fleet = f
+	old := r.configuration
+	f.refs++
+	r.configuration = f
 	close(r.changed)
 	r.changed = make(chan struct{})
 	r.mu.Unlock()
 
 	kinds := make(map[string][]string, len(f.Accounts))
 	for _, a := range f.Accounts {
-		kinds[a.Name] = a.names()
+		kinds[a.Name] = a.kindNames()
 	}
-	r.claims.begin(f)
-	r.plans.keep(kinds)
-	r.watch.Configured(kinds)
+	r.claims.reset(f)
+	r.plans.retain(kinds)
+	r.observer.Configured(kinds)
 	r.release(old)
 }
 
-// Fleet is the current one, nil before the first Swap. It is for looking at: who works with it must hold it.
-func (r *Runner) Fleet() *Fleet {
+// Configuration is the current one, nil before the first Swap. It is for looking at: who works with it must hold it.
+func (r *Runner) Configuration() *Configuration {
 	f, _ := r.current()
 	return f
 }
 
 // current is the fleet and a channel that closes when another takes its place.
-func (r *Runner) current() (*Fleet, <-chan struct{}) {
+func (r *Runner) current() (*Configuration, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.fleet, r.changed
+	return r.configuration, r.changed
 }
 
-// hold keeps the current fleet open until release.
-func (r *Runner) hold() *Fleet {
+// acquire keeps the current fleet open until release.
+func (r *Runner) acquire() *Configuration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.fleet != nil {
-		r.fleet.holds++
+	if r.configuration != nil {
+		r.configuration.refs++
 	}
-	return r.fleet
+	return r.configuration
 }
 
-func (r *Runner) release(f *Fleet) {
-	if r.letGo(f) && f.Close != nil {
+func (r *Runner) release(f *Configuration) {
+	if r.unref(f) && f.Close != nil {
 		f.Close()
 	}
 }
 
-// letGo ends a hold, and reports whether it was the last: then the fleet is to be closed.
-func (r *Runner) letGo(f *Fleet) bool {
+// unref ends a hold, and reports whether it was the last: then the fleet is to be closed.
+func (r *Runner) unref(f *Configuration) bool {
 	if f == nil {
 		return false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f.holds--
-	return f.holds == 0
+	f.refs--
+	return f.refs == 0
 }
 
 // Close lets go of the current fleet, which closes when its last job is done. It is for the end of the program; there
 // is no fleet afterwards. Safe twice.
 func (r *Runner) Close() {
 	r.mu.Lock()
-	old := r.fleet
-	r.fleet = nil
+	old := r.configuration
+	r.configuration = nil
 	r.mu.Unlock()
 	r.release(old)
 }
@@ -184,15 +184,15 @@ func (r *Runner) Abandoned() int { return int(r.abandoned.Load()) }
 // RetireRemoved tells the ledger which of these accounts the current fleet no longer has: their targets end as
 // account_removed. For after a reload that was accepted, never for a narrowed run.
 func (r *Runner) RetireRemoved(ctx context.Context, accounts []string) error {
-	f := r.Fleet()
+	f := r.Configuration()
 	var errs []error
 	for _, name := range accounts {
 		if f == nil || f.Account(name) != nil {
 			continue
 		}
-		ts, err := r.o.Ledger.Known(ctx, name)
+		ts, err := r.o.Store.ActiveTargets(ctx, name)
 		if err == nil && len(ts) > 0 {
-			err = r.o.Ledger.Retire(ctx, record.Identity{}, ts, AccountRemoved)
+			err = r.o.Store.Retire(ctx, record.Identity{}, ts, AccountRemoved)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("account %q: retire: %w", name, err))
@@ -206,28 +206,28 @@ func (r *Runner) RetireRemoved(ctx context.Context, accounts []string) error {
 // targets ended is told to the Observer, the sinks and the ledger, and is no error: the error says that the run's
 // bookkeeping failed, or that there is no fleet, and that the job may be tried again.
 func (r *Runner) Do(ctx context.Context, j Job) (follow []Job, err error) {
-	f := r.hold()
+	f := r.acquire()
 	if f == nil {
 		return nil, errors.New("no configuration is loaded")
 	}
 	defer r.release(f)
 	over := make(chan jobResult, 1)
 	// Apart, because a work that ignores its context keeps its goroutine, and not this one.
-	go r.start(ctx, f, j, &ownPlaces{left: jobWidth - 1}, nil, func(res jobResult) { over <- res })
+	go r.startJob(ctx, f, j, &fixedSlots{left: jobWidth - 1}, nil, func(res jobResult) { over <- res })
 	res := <-over
-	return res.follow, res.err
+	return res.followUps, res.err
 }
 
 // NewRun makes a run's id, a ULID of now.
 func NewRun() string { return ulid.Make().String() }
 
-// ownPlaces bounds a job that no engine gives places to.
-type ownPlaces struct {
+// fixedSlots bounds a job that no engine gives places to.
+type fixedSlots struct {
 	mu   sync.Mutex
 	left int
 }
 
-func (p *ownPlaces) try(string) bool {
+func (p *fixedSlots) tryAcquire(string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.left <= 0 {
@@ -236,9 +236,9 @@ func (p *ownPlaces) try(string) bool {
 	p.left--
 	return true
 }
-func (p *ownPlaces) leave(string) {
+func (p *fixedSlots) release(string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.left++
 }
-func (*ownPlaces) wanted() bool { return false }
+func (*fixedSlots) hasWaiting() bool { return false }

@@ -8,24 +8,24 @@ import (
 )
 
 const (
-	wakeEvery  = 30 * time.Second // so that a clock that was put, or a machine that slept, is noticed
+	maxWait    = 30 * time.Second // so that a clock that was put, or a machine that slept, is noticed
 	lateAfter  = time.Minute      // a tick that is later than this was missed while nobody looked
 	clockSlack = time.Second      // less than this is no jump back
 	// A clock that goes back by less repeats no run; by more it was wrong before, and the schedule follows the new time.
 	// The bound is that of cron(8) for such corrections.
-	clockCorrected = 3 * time.Hour
-	mostCounted    = 10_000 // missed ticks of one schedule that are counted one by one
+	maxClockCorrection = 3 * time.Hour
+	maxMissedCounted   = 10_000 // missed ticks of one schedule that are counted one by one
 )
 
 // A timetable knows when each schedule of a fleet is due. It is told the time and tells what to start; it waits for
 // nothing and starts nothing. Wall-clock times only: they have no monotonic reading, so that a suspended machine's clock
 // counts. Used by one goroutine.
 type timetable struct {
-	due       dues
+	due       dueHeap
 	byKey     map[TickKey]*due
 	byAccount map[string][]*due
 	last      map[TickKey]time.Time // the last instant for which a run was started
-	seen      time.Time             // the latest wall clock
+	latest    time.Time             // the latest wall clock
 	atStart   bool                  // the first fleet is due at once
 }
 
@@ -37,7 +37,7 @@ type due struct {
 	offset    time.Duration // the account's jitter
 	tick      time.Time     // the next instant; zero: never
 	notBefore time.Time     // of a tick that is caught up
-	why       string        // what kept it from being on time
+	reason    string        // what kept it from being on time
 }
 
 // at is when it starts.
@@ -56,7 +56,7 @@ type start struct {
 	tick   time.Time
 	next   time.Time // when the one after it starts; zero: never
 	missed int
-	why    string
+	reason string
 }
 
 // newTimetable begins with the last instants from before a restart.
@@ -69,7 +69,7 @@ func newTimetable(last map[TickKey]time.Time) *timetable {
 
 // set makes the timetable that of a fleet. Schedules that stay keep their next instant; new ones begin now, but for those
 // that have a last instant from before a restart, which may be due for a catch-up.
-func (t *timetable) set(f *Fleet, now time.Time, restart bool) {
+func (t *timetable) set(f *Configuration, now time.Time, restart bool) {
 	old := t.byKey
 	t.byKey, t.byAccount, t.due = map[TickKey]*due{}, map[string][]*due{}, nil
 	if f == nil {
@@ -86,10 +86,10 @@ func (t *timetable) set(f *Fleet, now time.Time, restart bool) {
 				d = &due{key: key}
 				d.tick = tick.Schedule.Next(now)
 			}
-			d.kinds, d.schedule, d.offset = tick.Kinds, tick.Schedule, offset(a.Name, f.Jitter, tick.Schedule, now)
-			if last := t.last[key]; restart && !last.IsZero() && last.Before(now.Add(clockCorrected)) {
+			d.kinds, d.schedule, d.offset = tick.Kinds, tick.Schedule, jitterOffset(a.Name, f.Jitter, tick.Schedule, now)
+			if last := t.last[key]; restart && !last.IsZero() && last.Before(now.Add(maxClockCorrection)) {
 				if d.tick = tick.Schedule.Next(last); d.tick.Before(now) {
-					d.notBefore, d.why = now.Add(d.offset), MissedDowntime
+					d.notBefore, d.reason = now.Add(d.offset), MissedDowntime
 				}
 			}
 			if restart && t.atStart && d.notBefore.IsZero() { // else it is due for a catch-up anyway
@@ -109,67 +109,67 @@ func (t *timetable) set(f *Fleet, now time.Time, restart bool) {
 	}
 }
 
-// look says what is due at now, and when to look again. back is by how much the clock went back since the last look,
+// poll says what is due at now, and when to look again. back is by how much the clock went back since the last look,
 // zero where it did not.
-func (t *timetable) look(now time.Time) (starts []start, wait, back time.Duration) {
-	if b := t.seen.Sub(now); !t.seen.IsZero() && b > clockSlack {
+func (t *timetable) poll(now time.Time) (starts []start, wait, back time.Duration) {
+	if b := t.latest.Sub(now); !t.latest.IsZero() && b > clockSlack {
 		back = b
-		if b > clockCorrected {
-			t.restart(now)
+		if b > maxClockCorrection {
+			t.reset(now)
 		}
-		t.seen = now
+		t.latest = now
 	}
-	if now.After(t.seen) {
-		t.seen = now
+	if now.After(t.latest) {
+		t.latest = now
 	}
 	for len(t.due) > 0 {
 		d := t.due[0]
 		late := now.Sub(d.at())
 		if late < 0 {
-			return starts, min(-late, wakeEvery), back
+			return starts, min(-late, maxWait), back
 		}
 		if late > lateAfter && d.notBefore.IsZero() { // all accounts would start at once: each at its own offset again
-			d.notBefore, d.why = now.Add(d.offset), MissedSuspended
+			d.notBefore, d.reason = now.Add(d.offset), MissedSuspended
 			heap.Fix(&t.due, 0)
 			continue
 		}
-		starts = append(starts, t.fire(d, now))
+		starts = append(starts, t.take(d, now))
 		if d.tick.IsZero() {
 			heap.Pop(&t.due)
 		} else {
 			heap.Fix(&t.due, 0)
 		}
 	}
-	return starts, wakeEvery, back
+	return starts, maxWait, back
 }
 
-// fire takes the latest of d's ticks that is due; those before it are missed.
-func (t *timetable) fire(d *due, now time.Time) start {
-	s := start{key: d.key, kinds: d.kinds, tick: d.tick, why: d.why}
-	if s.why == "" {
-		s.why = MissedSuspended
+// take takes the latest of d's ticks that is due; those before it are missed.
+func (t *timetable) take(d *due, now time.Time) start {
+	s := start{key: d.key, kinds: d.kinds, tick: d.tick, reason: d.reason}
+	if s.reason == "" {
+		s.reason = MissedSuspended
 	}
 	next := d.schedule.Next(d.tick)
 	for !next.IsZero() && !next.Add(d.offset).After(now) {
-		if s.missed++; s.missed == mostCounted {
+		if s.missed++; s.missed == maxMissedCounted {
 			next = d.schedule.Next(now.Add(-d.offset))
 			break
 		}
 		s.tick, next = next, d.schedule.Next(next)
 	}
 	t.last[d.key] = s.tick
-	d.tick, d.notBefore, d.why = next, time.Time{}, ""
+	d.tick, d.notBefore, d.reason = next, time.Time{}, ""
 	if !next.IsZero() {
 		s.next = d.at()
 	}
 	return s
 }
 
-// restart times everything anew: the clock was far ahead, and what was due then is years away now.
-func (t *timetable) restart(now time.Time) {
+// reset times everything anew: the clock was far ahead, and what was due then is years away now.
+func (t *timetable) reset(now time.Time) {
 	t.due = nil
 	for key, d := range t.byKey {
-		d.tick, d.notBefore, d.why = d.schedule.Next(now), time.Time{}, ""
+		d.tick, d.notBefore, d.reason = d.schedule.Next(now), time.Time{}, ""
 		if t.last[key].After(now) {
 			delete(t.last, key)
 		}
@@ -189,10 +189,10 @@ func (t *timetable) next(account string) (at time.Time) {
 	return at
 }
 
-// offset is an account's place within the jitter: always the same for a name, so that its runs keep their distance, and
+// jitterOffset is an account's place within the jitter: always the same for a name, so that its runs keep their distance, and
 // spread evenly over the names. At most a tenth of the schedule's shortest period, so that a run is never late for the
 // next one.
-func offset(account string, jitter time.Duration, s Schedule, now time.Time) time.Duration {
+func jitterOffset(account string, jitter time.Duration, s Schedule, now time.Time) time.Duration {
 	a := s.Next(now)
 	for range 8 {
 		b := s.Next(a)
@@ -210,15 +210,15 @@ func offset(account string, jitter time.Duration, s Schedule, now time.Time) tim
 	return time.Duration(part * float64(jitter)).Truncate(time.Millisecond)
 }
 
-type dues []*due
+type dueHeap []*due
 
-func (q dues) Len() int           { return len(q) }
-func (q dues) Less(i, j int) bool { return q[i].at().Before(q[j].at()) }
-func (q dues) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *dues) Push(x any) {
+func (q dueHeap) Len() int           { return len(q) }
+func (q dueHeap) Less(i, j int) bool { return q[i].at().Before(q[j].at()) }
+func (q dueHeap) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (q *dueHeap) Push(x any) {
 	*q = append(*q, x.(*due))
 }
-func (q *dues) Pop() any {
+func (q *dueHeap) Pop() any {
 	o := *q
 	d := o[len(o)-1]
 	o[len(o)-1] = nil

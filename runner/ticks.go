@@ -60,7 +60,7 @@ func (f *fileTicks) Load() (map[TickKey]time.Time, error) {
 		err = fmt.Errorf("version %d is not known", s.Version)
 	}
 	if err != nil {
-		aside, moved := statefile.SetAside(f.path)
+		aside, moved := statefile.MoveDamaged(f.path)
 		if moved != nil {
 			return nil, fmt.Errorf("read the last run times: %w", errors.Join(err, moved))
 		}
@@ -88,14 +88,14 @@ func (f *fileTicks) Save(last map[TickKey]time.Time) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = &record.Fault{Reason: record.Other, Hint: f.remedy(err), Err: fmt.Errorf("save the last run times: %w", err)}
+			err = &record.Fault{Reason: record.Other, Hint: f.hint(err), Err: fmt.Errorf("save the last run times: %w", err)}
 		}
 	}()
 	return statefile.Write(f.path, append(b, '\n'))
 }
 
-// remedy is what a person can do about an error of the disk.
-func (f *fileTicks) remedy(err error) string {
+// hint is what a person can do about an error of the disk.
+func (f *fileTicks) hint(err error) string {
 	switch dir := filepath.Dir(f.path); {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return "make room below data_dir, " + dir

@@ -12,21 +12,21 @@ const Mask = "[redacted]"
 // A String is a secret. It prints as [redacted] in every format, nested and unexported too; only [String.Reveal] gives
 // its bytes. The value sits behind a pointer: formatting by reflection of an unexported field, which calls no method,
 // meets an address instead of the text.
-type String struct{ p *string }
+type String struct{ value *string }
 
 // New wraps s.
 func New(s string) String { return String{&s} }
 
 // Reveal is the secret itself. Each caller is a place where it leaves the program: there are few, and they are easy to find.
 func (s String) Reveal() string {
-	if s.p == nil {
+	if s.value == nil {
 		return ""
 	}
-	return *s.p
+	return *s.value
 }
 
 // IsZero reports whether nothing was set, or only "".
-func (s String) IsZero() bool { return s.p == nil || *s.p == "" }
+func (s String) IsZero() bool { return s.value == nil || *s.value == "" }
 
 func (s String) mask() string {
 	if s.IsZero() {

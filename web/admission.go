@@ -15,19 +15,19 @@ import (
 // The limits on answers that cost something. A peer is an address, or IPv6's /64; everybody behind one proxy is one
 // peer, so a peer may have most of the slots, and leaves some to others.
 const (
-	answerSlots    = 8
-	slotsOfPeer    = 6
-	waiting        = 100 // requests that wait for a slot
-	waitingOfPeer  = 32
-	longestWait    = 8 * time.Second // a scrape has 10 s by Prometheus's default
-	retryAfter     = 5 * time.Second
-	relieveEvery   = 100 * time.Millisecond
-	slowestBytes   = 32 << 10               // a second: who reads slower than this for long is cut off
-	readerSlack    = 10 * time.Second       // how long a reader may take nothing, or be behind slowestBytes
-	wantedSlack    = time.Second            // the same, while others wait for the slot
-	pacedChunk     = 32 << 10               // of one write: what progress is measured in
-	deadlineMoves  = 250 * time.Millisecond // a deadline is a system call: it is not set for every write
-	sendBufferSize = 128 << 10              // what the kernel takes of an answer before its reader's pace shows
+	maxSlots          = 8
+	maxSlotsPerPeer   = 6
+	maxWaiting        = 100 // requests that wait for a slot
+	maxWaitingPerPeer = 32
+	maxWait           = 8 * time.Second // a scrape has 10 s by Prometheus's default
+	retryAfter        = 5 * time.Second
+	evictInterval     = 100 * time.Millisecond
+	minBytesPerSecond = 32 << 10               // a second: who reads slower than this for long is cut off
+	readerSlack       = 10 * time.Second       // how long a reader may take nothing, or be behind slowestBytes
+	contendedSlack    = time.Second            // the same, while others wait for the slot
+	pacedChunk        = 32 << 10               // of one write: what progress is measured in
+	deadlineInterval  = 250 * time.Millisecond // a deadline is a system call: it is not set for every write
+	sendBufferSize    = 128 << 10              // what the kernel takes of an answer before its reader's pace shows
 )
 
 // An admission bounds how many answers are being written, and cuts off readers that keep slots from others. A reader
@@ -35,33 +35,33 @@ const (
 // short queue, and the peer that holds the fewest slots is let in first.
 type admission struct {
 	mu    sync.Mutex
-	held  map[*slot]bool
+	slots map[*slot]bool
 	queue []*waiter // oldest first
 }
 
 // A slot is an answer's right to be written.
 type slot struct {
-	in   *admission
-	peer string
-	end  time.Time // when the answer must be out, however fast it is read
+	admission *admission
+	peer      string
+	endBy     time.Time // when the answer must be out, however fast it is read
 
 	// Under in.mu.
-	cut     func() // ends a write that is under way
-	since   time.Time
-	long    time.Duration // how much longer the reader may take for what was written
-	short   time.Duration // the same while others wait
-	evicted bool
+	abort          func() // ends a write that is under way
+	writeSince     time.Time
+	slack          time.Duration // how much longer the reader may take for what was written
+	contendedSlack time.Duration // the same while others wait
+	evicted        bool
 }
 
 type waiter struct {
-	peer string
-	got  chan *slot // holds one
+	peer    string
+	granted chan *slot // holds one
 }
 
-func newAdmission() *admission { return &admission{held: map[*slot]bool{}} }
+func newAdmission() *admission { return &admission{slots: map[*slot]bool{}} }
 
-// over admits requests to a handler, and watches how their answers are read.
-func (a *admission) over(next http.Handler) http.Handler {
+// wrap admits requests to a handler, and watches how their answers are read.
+func (a *admission) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 { // else the server waits for the body before it sends the answer's head, and no cut ends that
 			w.Header().Set("Connection", "close")
@@ -74,7 +74,7 @@ func (a *admission) over(next http.Handler) http.Handler {
 		}
 		control := http.NewResponseController(w)
 		a.mu.Lock()
-		p.cut = func() { _ = control.SetWriteDeadline(time.Unix(1, 0)) } // of a writer without deadlines, nobody waits
+		p.abort = func() { _ = control.SetWriteDeadline(time.Unix(1, 0)) } // of a writer without deadlines, nobody waits
 		a.mu.Unlock()
 		defer func() {
 			a.leave(p)
@@ -89,7 +89,7 @@ func (a *admission) enter(ctx context.Context, peer string) *slot {
 	a.mu.Lock()
 	if a.admits(peer) {
 		defer a.mu.Unlock()
-		return a.take(peer)
+		return a.newSlot(peer)
 	}
 	mine := 0
 	for _, w := range a.queue {
@@ -97,24 +97,24 @@ func (a *admission) enter(ctx context.Context, peer string) *slot {
 			mine++
 		}
 	}
-	if len(a.queue) >= waiting || mine >= waitingOfPeer {
+	if len(a.queue) >= maxWaiting || mine >= maxWaitingPerPeer {
 		a.mu.Unlock()
 		return nil
 	}
-	w := &waiter{peer: peer, got: make(chan *slot, 1)}
+	w := &waiter{peer: peer, granted: make(chan *slot, 1)}
 	a.queue = append(a.queue, w)
 	a.mu.Unlock()
 
-	ctx, cancel := context.WithTimeout(ctx, longestWait)
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
-	look := time.NewTicker(relieveEvery)
+	look := time.NewTicker(evictInterval)
 	defer look.Stop()
 	for {
 		select {
-		case p := <-w.got:
+		case p := <-w.granted:
 			return p
 		case <-look.C:
-			a.relieve(time.Now())
+			a.evictSlowReaders(time.Now())
 		case <-ctx.Done():
 			a.mu.Lock()
 			defer a.mu.Unlock()
@@ -122,18 +122,18 @@ func (a *admission) enter(ctx context.Context, peer string) *slot {
 				a.queue = slices.Delete(a.queue, i, i+1)
 				return nil
 			}
-			return <-w.got // it came at the last moment
+			return <-w.granted // it came at the last moment
 		}
 	}
 }
 
 // admits reports whether there is a slot for the peer. a.mu is held, as below.
 func (a *admission) admits(peer string) bool {
-	return len(a.held) < answerSlots && a.heldBy(peer) < slotsOfPeer
+	return len(a.slots) < maxSlots && a.slotsOf(peer) < maxSlotsPerPeer
 }
 
-func (a *admission) heldBy(peer string) (n int) {
-	for p := range a.held {
+func (a *admission) slotsOf(peer string) (n int) {
+	for p := range a.slots {
 		if p.peer == peer {
 			n++
 		}
@@ -141,9 +141,9 @@ func (a *admission) heldBy(peer string) (n int) {
 	return n
 }
 
-func (a *admission) take(peer string) *slot {
-	p := &slot{in: a, peer: peer, end: time.Now().Add(writeTimeout), long: readerSlack, short: wantedSlack, cut: func() {}}
-	a.held[p] = true
+func (a *admission) newSlot(peer string) *slot {
+	p := &slot{admission: a, peer: peer, endBy: time.Now().Add(writeTimeout), slack: readerSlack, contendedSlack: contendedSlack, abort: func() {}}
+	a.slots[p] = true
 	return p
 }
 
@@ -151,12 +151,12 @@ func (a *admission) take(peer string) *slot {
 func (a *admission) leave(p *slot) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	p.cut = func() {} // its connection may serve another request
-	delete(a.held, p)
+	p.abort = func() {} // its connection may serve another request
+	delete(a.slots, p)
 	for {
 		best := -1
 		for i, w := range a.queue {
-			if a.admits(w.peer) && (best < 0 || a.heldBy(w.peer) < a.heldBy(a.queue[best].peer)) {
+			if a.admits(w.peer) && (best < 0 || a.slotsOf(w.peer) < a.slotsOf(a.queue[best].peer)) {
 				best = i
 			}
 		}
@@ -165,12 +165,12 @@ func (a *admission) leave(p *slot) {
 		}
 		w := a.queue[best]
 		a.queue = slices.Delete(a.queue, best, best+1)
-		w.got <- a.take(w.peer)
+		w.granted <- a.newSlot(w.peer)
 	}
 }
 
-// relieve cuts off readers that are behind, the longest first, as far as somebody waits for their slots.
-func (a *admission) relieve(now time.Time) {
+// evictSlowReaders cuts off readers that are behind, the longest first, as far as somebody waits for their slots.
+func (a *admission) evictSlowReaders(now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	wanted := map[string]int{}
@@ -179,55 +179,55 @@ func (a *admission) relieve(now time.Time) {
 	}
 	leaving := 0
 	var behind []*slot
-	for p := range a.held {
+	for p := range a.slots {
 		switch {
 		case p.evicted:
 			leaving++
-		case !p.since.IsZero() && now.Sub(p.since) >= p.short:
+		case !p.writeSince.IsZero() && now.Sub(p.writeSince) >= p.contendedSlack:
 			behind = append(behind, p)
 		}
 	}
-	slices.SortFunc(behind, func(p, q *slot) int { return p.since.Compare(q.since) })
+	slices.SortFunc(behind, func(p, q *slot) int { return p.writeSince.Compare(q.writeSince) })
 	for _, p := range behind {
 		if leaving >= len(a.queue) {
 			return
 		}
-		if len(a.held) < answerSlots && wanted[p.peer] == 0 {
+		if len(a.slots) < maxSlots && wanted[p.peer] == 0 {
 			continue // whoever waits does so for the slots of another peer
 		}
 		p.evicted = true
-		p.cut()
+		p.abort()
 		leaving++
 	}
 }
 
-// begin notes that a write begins, and says by when it must be done; false: the reader has lost its slot.
-func (p *slot) begin(now time.Time) (time.Time, bool) {
-	p.in.mu.Lock()
-	defer p.in.mu.Unlock()
-	p.since = now
-	by := now.Add(p.long)
-	if p.end.Before(by) {
-		by = p.end
+// beginWrite notes that a write begins, and says by when it must be done; false: the reader has lost its slot.
+func (p *slot) beginWrite(now time.Time) (time.Time, bool) {
+	p.admission.mu.Lock()
+	defer p.admission.mu.Unlock()
+	p.writeSince = now
+	by := now.Add(p.slack)
+	if p.endBy.Before(by) {
+		by = p.endBy
 	}
 	return by, !p.evicted && by.After(now)
 }
 
-// done notes how a write went: bytes buy time, up to the slack.
-func (p *slot) done(now time.Time, n int) {
-	p.in.mu.Lock()
-	defer p.in.mu.Unlock()
-	change := time.Duration(n)*time.Second/slowestBytes - now.Sub(p.since)
-	p.since = time.Time{}
-	p.long, p.short = min(readerSlack, p.long+change), min(wantedSlack, p.short+change)
+// endWrite notes how a write went: bytes buy time, up to the slack.
+func (p *slot) endWrite(now time.Time, n int) {
+	p.admission.mu.Lock()
+	defer p.admission.mu.Unlock()
+	change := time.Duration(n)*time.Second/minBytesPerSecond - now.Sub(p.writeSince)
+	p.writeSince = time.Time{}
+	p.slack, p.contendedSlack = min(readerSlack, p.slack+change), min(contendedSlack, p.contendedSlack+change)
 }
 
 // A pacedWriter writes an answer in chunks, each of which has its deadline.
 type pacedWriter struct {
 	http.ResponseWriter
-	control *http.ResponseController
-	slot    *slot
-	set     time.Time // when the deadline was set last
+	control     *http.ResponseController
+	slot        *slot
+	deadlineSet time.Time // when the deadline was set last
 }
 
 // Unwrap is for [http.ResponseController].
@@ -236,16 +236,16 @@ func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *pacedWriter) Write(b []byte) (written int, err error) {
 	for first := true; first || len(b) > 0; first = false {
 		now := time.Now()
-		by, ok := w.slot.begin(now)
+		by, ok := w.slot.beginWrite(now)
 		if !ok {
 			return written, os.ErrDeadlineExceeded
 		}
-		if w.set.IsZero() || now.Sub(w.set) >= deadlineMoves {
-			w.set = now
-			w.slot.deadline(w.control, by)
+		if w.deadlineSet.IsZero() || now.Sub(w.deadlineSet) >= deadlineInterval {
+			w.deadlineSet = now
+			w.slot.setDeadline(w.control, by)
 		}
 		n, err := w.ResponseWriter.Write(b[:min(len(b), pacedChunk)])
-		w.slot.done(time.Now(), n)
+		w.slot.endWrite(time.Now(), n)
 		if written, b = written+n, b[n:]; err != nil {
 			return written, err
 		}
@@ -253,10 +253,10 @@ func (w *pacedWriter) Write(b []byte) (written int, err error) {
 	return written, nil
 }
 
-// deadline sets it, unless the slot has just been lost.
-func (p *slot) deadline(c *http.ResponseController, by time.Time) {
-	p.in.mu.Lock()
-	defer p.in.mu.Unlock()
+// setDeadline sets it, unless the slot has just been lost.
+func (p *slot) setDeadline(c *http.ResponseController, by time.Time) {
+	p.admission.mu.Lock()
+	defer p.admission.mu.Unlock()
 	if !p.evicted {
 		_ = c.SetWriteDeadline(by) // a writer without deadlines is a test's
 	}

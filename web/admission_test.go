@@ -226,7 +226,7 @@ func TestPace(t *testing.T) {
 		"nothing": {takesNothing, false, readerSlack},
 		"a drip":  {drips, false, 2 * readerSlack},
 		"a modem": {func(c net.Conn) {
-			for b := make([]byte, slowestBytes*5); ; time.Sleep(time.Second) {
+			for b := make([]byte, minBytesPerSecond*5); ; time.Sleep(time.Second) {
 				if _, err := io.ReadFull(c, b); err != nil {
 					return
 				}
@@ -238,7 +238,7 @@ func TestPace(t *testing.T) {
 				began := time.Now()
 				ended := make(chan error, 1)
 				a := newAdmission()
-				h := a.over(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				h := a.wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 					_, err := w.Write(make([]byte, 3<<20))
 					ended <- err
 				}))
@@ -256,7 +256,7 @@ func TestPace(t *testing.T) {
 					t.Errorf("ended after %s with %v", took, err)
 				}
 				synctest.Wait()
-				if len(a.held) != 0 {
+				if len(a.slots) != 0 {
 					t.Error("its slot is held")
 				}
 				s.Close()
@@ -273,7 +273,7 @@ func TestQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAdmission()
 		release := make(chan struct{})
-		h := a.over(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { <-release; text(w, 200, "done\n") }))
+		h := a.wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { <-release; text(w, 200, "done\n") }))
 		serve := func(from string, ctx context.Context) (int, string) {
 			r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
 			r.RemoteAddr = from
@@ -290,24 +290,24 @@ func TestQueue(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		if len(a.held) != slotsOfPeer || len(a.queue) != 20-slotsOfPeer {
-			t.Fatalf("%d are in, %d wait", len(a.held), len(a.queue))
+		if len(a.slots) != maxSlotsPerPeer || len(a.queue) != 20-maxSlotsPerPeer {
+			t.Fatalf("%d are in, %d wait", len(a.slots), len(a.queue))
 		}
 		gone, cancel := context.WithCancel(t.Context())
 		wg.Go(func() { serve("192.0.2.1:99", gone) })
 		wg.Go(func() { code, _ := serve("192.0.2.2:1", t.Context()); codes <- code }) // another peer gets in at once
 		synctest.Wait()
-		if len(a.held) != slotsOfPeer+1 {
-			t.Errorf("another peer does not get in: %d", len(a.held))
+		if len(a.slots) != maxSlotsPerPeer+1 {
+			t.Errorf("another peer does not get in: %d", len(a.slots))
 		}
 		cancel()
 		synctest.Wait()
-		if len(a.queue) != 20-slotsOfPeer {
+		if len(a.queue) != 20-maxSlotsPerPeer {
 			t.Errorf("one that has gone waits: %d", len(a.queue))
 		}
 		began := time.Now()
 		code, after := serve("192.0.2.1:98", t.Context())
-		if code != 503 || after != "5" || time.Since(began) != longestWait {
+		if code != 503 || after != "5" || time.Since(began) != maxWait {
 			t.Errorf("after %s: %d, Retry-After %q", time.Since(began), code, after)
 		}
 		synctest.Wait() // the fourteen have waited as long
@@ -318,11 +318,11 @@ func TestQueue(t *testing.T) {
 		for c := range codes {
 			count[c]++
 		}
-		if count[200] != slotsOfPeer+1 || count[503] != 20-slotsOfPeer {
+		if count[200] != maxSlotsPerPeer+1 || count[503] != 20-maxSlotsPerPeer {
 			t.Errorf("codes %v", count)
 		}
-		if len(a.held)+len(a.queue) != 0 {
-			t.Errorf("%d are in, %d wait", len(a.held), len(a.queue))
+		if len(a.slots)+len(a.queue) != 0 {
+			t.Errorf("%d are in, %d wait", len(a.slots), len(a.queue))
 		}
 	})
 }

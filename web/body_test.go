@@ -13,7 +13,7 @@ import (
 
 // A body that is announced and never comes keeps no slot: the answer does not wait for it.
 func TestBodyThatNeverComes(t *testing.T) {
-	s := httptest.NewServer(newAdmission().over(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	s := httptest.NewServer(newAdmission().wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, strings.Repeat("x", 64<<10))
 	})))
 	defer s.Close()

@@ -23,14 +23,14 @@ type counts struct {
 // A series is what one says besides its account; b is "" where there is one label more only. Few differ, so each counter has the
 // address of its own.
 type series struct {
-	of   *prometheus.Desc
-	a, b string
+	desc           *prometheus.Desc
+	label1, label2 string
 }
 
 // A counter that was never counted up has none.
 type counter struct {
 	series *series
-	n      float64
+	value  float64
 }
 
 // The reasons of package runner for a missed run: each has a series from the start, so that its first increase is seen.
@@ -76,7 +76,7 @@ func (c *counts) configured(kinds map[string][]string) {
 	}
 }
 
-func (c *counts) forget(account string) {
+func (c *counts) remove(account string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.accounts, account)
@@ -95,7 +95,7 @@ func (c *counts) run(account string, s record.Status) {
 	}
 }
 
-func (c *counts) miss(account, reason string) { c.add(account, series{c.missed, reason, ""}, 1) }
+func (c *counts) missedRun(account, reason string) { c.add(account, series{c.missed, reason, ""}, 1) }
 
 func (c *counts) request(account, region, code string) {
 	c.add(account, series{c.requests, region, code}, 1)
@@ -120,7 +120,7 @@ func (c *counts) add(account string, s series, n float64) {
 	}
 	for i := range counters {
 		if counters[i].series == of {
-			counters[i].n += n
+			counters[i].value += n
 			return
 		}
 	}
@@ -155,7 +155,7 @@ func (c *counts) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, n, append([]string{valid(name)}, labels...)...)
 		}
 		counted := func(d *prometheus.Desc, label string) bool {
-			return slices.ContainsFunc(counters, func(m counter) bool { return m.series.of == d && m.series.a == label })
+			return slices.ContainsFunc(counters, func(m counter) bool { return m.series.desc == d && m.series.label1 == label })
 		}
 		for _, s := range statuses {
 			if !counted(c.runs, string(s)) {
@@ -168,10 +168,10 @@ func (c *counts) Collect(ch chan<- prometheus.Metric) {
 			}
 		}
 		for _, m := range counters {
-			if m.series.of == c.requests {
-				show(c.requests, m.n, valid(m.series.a), valid(m.series.b))
+			if m.series.desc == c.requests {
+				show(c.requests, m.value, valid(m.series.label1), valid(m.series.label2))
 			} else {
-				show(m.series.of, m.n, valid(m.series.a))
+				show(m.series.desc, m.value, valid(m.series.label1))
 			}
 		}
 	}

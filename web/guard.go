@@ -19,12 +19,12 @@ import (
 // enough: a page of another site can make it send requests (Origin), also under a name that points here (DNS
 // rebinding: Host).
 type guard struct {
-	configFile string
-	cross      *http.CrossOriginProtection
+	configFile  string
+	crossOrigin *http.CrossOriginProtection
 }
 
 func newGuard(configFile string) *guard {
-	return &guard{configFile: configFile, cross: http.NewCrossOriginProtection()}
+	return &guard{configFile: configFile, crossOrigin: http.NewCrossOriginProtection()}
 }
 
 // protect answers 403, and why, to what may not act.
@@ -42,13 +42,13 @@ var errRemote = errors.New("only from this machine, or with authentication confi
 
 func (g *guard) check(r *http.Request) error {
 	// Also where a password was checked: a browser adds it to whatever page makes it ask.
-	if err := g.cross.Check(r); err != nil {
+	if err := g.crossOrigin.Check(r); err != nil {
 		return err
 	}
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		return nil // by its client certificate
 	}
-	auth, err := asksForPassword(g.configFile)
+	auth, err := requiresPassword(g.configFile)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (g *guard) check(r *http.Request) error {
 	if err != nil || !from.Addr().Unmap().IsLoopback() {
 		return errRemote
 	}
-	if h := cmp.Or(forwarded(r.Header), forwarded(r.Trailer)); h != "" { // a proxy on this machine speaks for somebody else
+	if h := cmp.Or(forwardingHeader(r.Header), forwardingHeader(r.Trailer)); h != "" { // a proxy on this machine speaks for somebody else
 		return fmt.Errorf("the header %.100q is one that no client sends by itself: %w", h, errRemote)
 	}
 	if !arrivedOnLoopback(r) || !loopbackHost(r.Host) {
@@ -83,9 +83,9 @@ var directHeaders = map[string]bool{
 	"Transfer-Encoding": true, "Upgrade-Insecure-Requests": true, "User-Agent": true, "X-Requested-With": true,
 }
 
-// forwarded is a header that shows that the request came through a proxy, also where it is empty; "" if there is
+// forwardingHeader is a header that shows that the request came through a proxy, also where it is empty; "" if there is
 // none.
-func forwarded(h http.Header) string {
+func forwardingHeader(h http.Header) string {
 	var found []string
 	for name := range h {
 		if !directHeaders[name] && !strings.HasPrefix(name, "Sec-") {
@@ -98,9 +98,9 @@ func forwarded(h http.Header) string {
 	return slices.Min(found)
 }
 
-// asksForPassword reports whether the listener lets nobody through without one. The file is read each time, as the
+// requiresPassword reports whether the listener lets nobody through without one. The file is read each time, as the
 // listener itself does: users are added without a restart.
-func asksForPassword(configFile string) (bool, error) {
+func requiresPassword(configFile string) (bool, error) {
 	if configFile == "" {
 		return false, nil
 	}

@@ -28,11 +28,11 @@ func newHosts(patterns []string) *hosts {
 	return h
 }
 
-// over answers 421 to requests that name another host. The two routes that orchestrators ask are answered to all,
+// wrap answers 421 to requests that name another host. The two routes that orchestrators ask are answered to all,
 // but see [Server.ready].
-func (h *hosts) over(next http.Handler) http.Handler {
+func (h *hosts) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if h.trusts(r) || r.URL.Path == "/-/healthy" || r.URL.Path == "/-/ready" {
+		if h.allows(r) || r.URL.Path == "/-/healthy" || r.URL.Path == "/-/ready" {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -41,7 +41,7 @@ func (h *hosts) over(next http.Handler) http.Handler {
 	})
 }
 
-func (h *hosts) trusts(r *http.Request) bool {
+func (h *hosts) allows(r *http.Request) bool {
 	if len(h.patterns) == 0 && !arrivedOnLoopback(r) || loopbackHost(r.Host) {
 		return true
 	}

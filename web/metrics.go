@@ -49,7 +49,7 @@ type Metrics struct {
 }
 
 // NewMetrics registers every metric of the program. Its error names the label_tags that cannot be.
-func NewMetrics(reg prometheus.Registerer, live Live, o MetricsOptions) (*Metrics, error) {
+func NewMetrics(reg prometheus.Registerer, live StatusSource, o MetricsOptions) (*Metrics, error) {
 	labels, err := tagLabels(o.LabelTags)
 	if err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func NewMetrics(reg prometheus.Registerer, live Live, o MetricsOptions) (*Metric
 	return m, nil
 }
 
-var notInLabel = regexp.MustCompile(`[^a-zA-Z0-9_]`)
+var invalidLabelChars = regexp.MustCompile(`[^a-zA-Z0-9_]`)
 
 // tagLabels is the label of each tag. Two tags that would become one label are refused: one would hide the other.
 // https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels
@@ -114,7 +114,7 @@ func tagLabels(tags []string) ([]string, error) {
 	from := map[string]string{}
 	labels := make([]string, len(tags))
 	for i, t := range tags {
-		l := "tag_" + notInLabel.ReplaceAllString(t, "_")
+		l := "tag_" + invalidLabelChars.ReplaceAllString(t, "_")
 		labels[i] = l
 		switch first, taken := from[l]; {
 		case t == "":
@@ -161,8 +161,8 @@ func (m *Metrics) SetTags(of iter.Seq2[string, map[string]string]) {
 // disappear.
 func (m *Metrics) Configured(kinds map[string][]string) { m.counts.configured(kinds) }
 
-// Forget drops an account's series.
-func (m *Metrics) Forget(account string) { m.counts.forget(account) }
+// Remove drops an account's series.
+func (m *Metrics) Remove(account string) { m.counts.remove(account) }
 
 // RunEnded counts a run. One that was skipped or expired took no time of its own.
 func (m *Metrics) RunEnded(account, _ string, s record.Status, took time.Duration) {
@@ -174,13 +174,13 @@ func (m *Metrics) RunEnded(account, _ string, s record.Status, took time.Duratio
 
 // Missed counts a run that did not take place.
 func (m *Metrics) Missed(account, reason string) {
-	m.counts.miss(account, reason)
+	m.counts.missedRun(account, reason)
 }
 
 // maxCodes bounds the label code: AWS documents some hundred, of which few are met; what answers in its place may send anything.
 const maxCodes = 200
 
-var codeForm = regexp.MustCompile(`^[A-Za-z0-9._:-]+$`)
+var codePattern = regexp.MustCompile(`^[A-Za-z0-9._:-]+$`)
 
 // Call counts an attempt of an API call.
 func (m *Metrics) Call(account, region, op, code string, took time.Duration) {
@@ -192,7 +192,7 @@ func (m *Metrics) code(code string) string {
 	if code == "" {
 		return "ok"
 	}
-	if len(code) > 80 || !codeForm.MatchString(code) {
+	if len(code) > 80 || !codePattern.MatchString(code) {
 		return "other"
 	}
 	m.mu.RLock()
@@ -221,10 +221,10 @@ func (*Metrics) RunStarted(string, string, time.Time)             {}
 func (*Metrics) TargetStarted(record.Target, string)              {}
 func (*Metrics) TargetEnded(record.Outcome)                       {}
 func (*Metrics) Expires(string, time.Time)                        {}
-func (*Metrics) Entered(string, record.Identity)                  {}
+func (*Metrics) SignedIn(string, record.Identity)                 {}
 func (*Metrics) Progress(record.Target, string, int)              {}
 func (*Metrics) Planned(string, []string, []string, error)        {}
-func (*Metrics) Next(string, time.Time)                           {}
+func (*Metrics) NextStart(string, time.Time)                      {}
 func (*Metrics) Undelivered(record.Target, string, string, error) {} // the output itself says so, below
 
 // OutputUp notes an output, and whether it works. Its counters begin at 0.
@@ -266,7 +266,7 @@ func (m *Metrics) OutputClosed(output string) {
 	m.outputUp.DeleteLabelValues(output)
 	m.outputShown.DeleteLabelValues(output)
 	m.outputLeftOut.DeletePartialMatch(prometheus.Labels{"output": output})
-	m.spool.forget(output)
+	m.spool.remove(output)
 }
 
 // infoValues is an account's tags in the order of the labels; "" for one that it lacks.

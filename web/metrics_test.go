@@ -22,14 +22,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// still is a Live that stands still.
-type still struct {
+// fixedStatus is a Live that stands still.
+type fixedStatus struct {
 	accounts []Account
 	targets  []Target
 }
 
-func (s *still) Accounts() []Account       { return s.accounts }
-func (s *still) Targets() iter.Seq[Target] { return slices.Values(s.targets) }
+func (s *fixedStatus) Accounts() []Account       { return s.accounts }
+func (s *fixedStatus) Targets() iter.Seq[Target] { return slices.Values(s.targets) }
 
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
@@ -71,7 +71,7 @@ func has(t *testing.T, text string, want ...string) {
 	}
 }
 
-func newMetrics(t *testing.T, live Live, o MetricsOptions) (*Metrics, *prometheus.Registry) {
+func newMetrics(t *testing.T, live StatusSource, o MetricsOptions) (*Metrics, *prometheus.Registry) {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	m, err := NewMetrics(reg, live, o)
@@ -90,8 +90,8 @@ func kinds(accounts ...string) map[string][]string {
 }
 
 // full has heard and seen something of everything.
-func full(t *testing.T) (*Metrics, *prometheus.Registry, *still) {
-	live := &still{
+func full(t *testing.T) (*Metrics, *prometheus.Registry, *fixedStatus) {
+	live := &fixedStatus{
 		accounts: []Account{{Name: "prod", Identity: record.Identity{AccountID: "222222222222", Partition: "aws"}, Expires: noon.Add(time.Hour)}, {Name: "dev"}, {Name: "organization:company", Organization: true}},
 		targets: []Target{
 			target("prod", "us-east-1", "ec2_instance", record.OK, noon, 5),
@@ -223,7 +223,7 @@ func TestPromisedLabels(t *testing.T) {
 }
 
 func TestDetail(t *testing.T) {
-	live := &still{targets: []Target{target("prod", "us-east-1", "ec2_volume", record.Partial, time.Time{}, 4)}}
+	live := &fixedStatus{targets: []Target{target("prod", "us-east-1", "ec2_volume", record.Partial, time.Time{}, 4)}}
 	m, reg := newMetrics(t, live, MetricsOptions{Detail: true})
 	m.Configured(kinds("prod"))
 	l := `{account="prod",kind="ec2_volume",region="us-east-1"} `
@@ -233,7 +233,7 @@ func TestDetail(t *testing.T) {
 
 // Before anything was loaded, listed or signed in to there is nothing to say, rather than 1970.
 func TestNothingIsZero(t *testing.T) {
-	m, reg := newMetrics(t, &still{targets: []Target{target("prod", "us-east-1", "ec2_volume", record.Denied, time.Time{}, 0)}, accounts: []Account{{Name: "prod"}}}, MetricsOptions{Detail: true})
+	m, reg := newMetrics(t, &fixedStatus{targets: []Target{target("prod", "us-east-1", "ec2_volume", record.Denied, time.Time{}, 0)}, accounts: []Account{{Name: "prod"}}}, MetricsOptions{Detail: true})
 	m.Configured(kinds("prod"))
 	m.OutputSpool("siem", 0, 0, time.Time{})
 	has(t, scrape(t, reg), "!_timestamp_seconds", "!collector_config_last_reload_successful", `collector_never_succeeded_targets{account="prod",region="us-east-1"} 1`)
@@ -248,7 +248,7 @@ func TestRemovedAccount(t *testing.T) {
 	m.Call("prod", "us-east-1", "DescribeInstances", "", time.Second)
 	m.BudgetWait("prod", "us-east-1", time.Second)
 	has(t, scrape(t, reg), `!account="prod"`, `collector_runs_total{account="dev",status="success"} 0`, `collector_runs_total{account="new",status="success"} 0`)
-	m.Forget("new")
+	m.Remove("new")
 	has(t, scrape(t, reg), `!account="new"`)
 	m.OutputClosed("stdout")
 	m.OutputClosed("nodes")
@@ -266,22 +266,22 @@ func TestKeptAccount(t *testing.T) {
 }
 
 func TestFailedCap(t *testing.T) {
-	live := &still{}
-	for i := range failedCap + 5 {
+	live := &fixedStatus{}
+	for i := range maxFailedSeries + 5 {
 		live.targets = append(live.targets, target("prod", "us-east-1", fmt.Sprintf("k%05d", i), record.Error, time.Time{}, 0))
 	}
 	m, reg := newMetrics(t, live, MetricsOptions{})
 	m.Configured(kinds("prod"))
 	text := scrape(t, reg)
-	if n := strings.Count(text, "\ncollector_target_failed{"); n != failedCap {
-		t.Errorf("%d failed targets have a series, want %d", n, failedCap)
+	if n := strings.Count(text, "\ncollector_target_failed{"); n != maxFailedSeries {
+		t.Errorf("%d failed targets have a series, want %d", n, maxFailedSeries)
 	}
-	has(t, text, "collector_target_failed_omitted 5", "!k10000", fmt.Sprintf(`collector_targets{account="prod",region="us-east-1",state="error"} %d`, failedCap+5))
+	has(t, text, "collector_target_failed_omitted 5", "!k10000", fmt.Sprintf(`collector_targets{account="prod",region="us-east-1",state="error"} %d`, maxFailedSeries+5))
 }
 
 // What answers in AWS's place cannot make series without end, nor break the scrape.
 func TestCodesAreBounded(t *testing.T) {
-	m, reg := newMetrics(t, &still{}, MetricsOptions{})
+	m, reg := newMetrics(t, &fixedStatus{}, MetricsOptions{})
 	m.Configured(kinds("prod"))
 	for i := range maxCodes + 50 {
 		m.Call("prod", "us-east-1", "DescribeX", fmt.Sprintf("Code%d", i), 0)
@@ -296,25 +296,25 @@ func TestCodesAreBounded(t *testing.T) {
 
 func TestLabelTags(t *testing.T) {
 	for _, tags := range [][]string{{"a.b", "a_b"}, {"team", "team"}, {""}} {
-		if _, err := NewMetrics(prometheus.NewRegistry(), &still{}, MetricsOptions{LabelTags: tags}); err == nil || !strings.Contains(err.Error(), "web.label_tags") {
+		if _, err := NewMetrics(prometheus.NewRegistry(), &fixedStatus{}, MetricsOptions{LabelTags: tags}); err == nil || !strings.Contains(err.Error(), "web.label_tags") {
 			t.Errorf("label_tags %q: %v", tags, err)
 		}
 	}
-	if _, err := NewMetrics(prometheus.NewRegistry(), &still{}, MetricsOptions{LabelTags: []string{"aws:cost/center", "équipe", "9"}}); err != nil {
+	if _, err := NewMetrics(prometheus.NewRegistry(), &fixedStatus{}, MetricsOptions{LabelTags: []string{"aws:cost/center", "équipe", "9"}}); err != nil {
 		t.Error(err)
 	}
 }
 
 // Two in one registry are an error, not a panic.
 func TestRegisterTwice(t *testing.T) {
-	_, reg := newMetrics(t, &still{}, MetricsOptions{})
-	if _, err := NewMetrics(reg, &still{}, MetricsOptions{}); err == nil {
+	_, reg := newMetrics(t, &fixedStatus{}, MetricsOptions{})
+	if _, err := NewMetrics(reg, &fixedStatus{}, MetricsOptions{}); err == nil {
 		t.Error("registered twice")
 	}
 }
 
 func TestTextThatIsNone(t *testing.T) {
-	live := &still{targets: []Target{target("prod", "us\xff", "k", record.Error, time.Time{}, 0)}}
+	live := &fixedStatus{targets: []Target{target("prod", "us\xff", "k", record.Error, time.Time{}, 0)}}
 	m, reg := newMetrics(t, live, MetricsOptions{})
 	m.Configured(kinds("prod"))
 	has(t, scrape(t, reg), "collector_target_failed{account=\"prod\",kind=\"k\",region=\"us\uFFFD\",state=\"error\"} 1")
@@ -358,7 +358,7 @@ func TestPromtool(t *testing.T) {
 	if err != nil {
 		t.Skip("SKIPPED, NOT PASSED: promtool is not installed (Debian: apt-get install prometheus); the metrics were not linted")
 	}
-	live := &still{}
+	live := &fixedStatus{}
 	_, reg, seen := full(t)
 	live.targets = seen.targets
 	m, detailed := newMetrics(t, live, MetricsOptions{Detail: true})
@@ -392,10 +392,10 @@ var _ interface {
 	Call(account, region, op, code string, took time.Duration)
 	BudgetWait(account, region string, d time.Duration)
 	Expires(account string, at time.Time)
-	Entered(account string, id record.Identity)
+	SignedIn(account string, id record.Identity)
 	Progress(t record.Target, run string, records int)
 	Planned(account string, regions, disabled []string, warning error)
-	Next(account string, at time.Time)
+	NextStart(account string, at time.Time)
 	Undelivered(t record.Target, run, sink string, err error)
 	Configured(kinds map[string][]string)
 	OutputSent(output string, records int)

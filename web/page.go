@@ -20,55 +20,55 @@ var pageCSS string
 // A page is the one at /: accounts and how their targets stand. It is HTML and one style sheet inside it; no script, and
 // nothing from elsewhere.
 type page struct {
-	t       *template.Template
-	version string
-	policy  string // the Content-Security-Policy under which it works, and nothing else does
+	template *template.Template
+	version  string
+	policy   string // the Content-Security-Policy under which it works, and nothing else does
 }
 
-// shownFailures is how many failed targets the page lists.
-const shownFailures = 200
+// maxFailuresShown is how many failed targets the page lists.
+const maxFailuresShown = 200
 
 func newPage(version string) (*page, error) {
-	t, err := template.New("page").Funcs(template.FuncMap{"when": when, "ago": ago, "until": until, "about": about}).Parse(pageHTML)
+	t, err := template.New("page").Funcs(template.FuncMap{"when": when, "ago": ago, "until": until, "about": roundDuration}).Parse(pageHTML)
 	if err != nil {
 		return nil, err
 	}
 	sum := sha256.Sum256([]byte(pageCSS))
-	return &page{t: t, version: version, policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+	return &page{template: t, version: version, policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
 		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"}, nil
 }
 
-func (p *page) render(live Live, notReady []string, now time.Time) ([]byte, error) {
+func (p *page) render(live StatusSource, notReady []string, now time.Time) ([]byte, error) {
 	v := struct {
 		CSS       template.CSS
 		Version   string
 		Go        string
 		Now       time.Time
 		NotReady  []string
-		Accounts  []tally
+		Accounts  []accountRow
 		Failed    []Target
 		MoreFails int
 	}{CSS: template.CSS(pageCSS), Version: p.version, Go: runtime.Version(), Now: now, NotReady: notReady} //nolint:gosec // our own file
-	v.Accounts, v.Failed, v.MoreFails = summary(live, shownFailures)
+	v.Accounts, v.Failed, v.MoreFails = summary(live, maxFailuresShown)
 	var b bytes.Buffer
-	err := p.t.Execute(&b, v)
+	err := p.template.Execute(&b, v)
 	return b.Bytes(), err
 }
 
 // when is an instant for a machine; beside it stands one for a person.
 func when(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-func ago(now, t time.Time) string { return about(now.Sub(t)) + " ago" }
+func ago(now, t time.Time) string { return roundDuration(now.Sub(t)) + " ago" }
 
 func until(now, t time.Time) string {
 	if !t.After(now) {
 		return "now"
 	}
-	return "in " + about(t.Sub(now))
+	return "in " + roundDuration(t.Sub(now))
 }
 
-// about rounds a duration to what a person would say.
-func about(d time.Duration) string {
+// roundDuration rounds a duration to what a person would say.
+func roundDuration(d time.Duration) string {
 	switch d = max(d, 0); {
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", d/time.Second)

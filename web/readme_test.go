@@ -50,9 +50,9 @@ const (
 )
 
 // seriesOf scrapes the metrics of a setup every half hour, as promtool takes them. Its clock begins at the epoch.
-func seriesOf(t *testing.T, setup func(now time.Time, live *still, m *Metrics)) []map[string]string {
+func seriesOf(t *testing.T, setup func(now time.Time, live *fixedStatus, m *Metrics)) []map[string]string {
 	t.Helper()
-	live := &still{}
+	live := &fixedStatus{}
 	m, reg := newMetrics(t, live, MetricsOptions{Detail: true})
 	m.Configured(kinds("prod"))
 	values := map[string][]string{}
@@ -98,7 +98,7 @@ func TestReadmeQueries(t *testing.T) {
 	if len(queries) < 10 {
 		t.Fatalf("README has %d queries: %q", len(queries), queries)
 	}
-	healthy := func(now time.Time, live *still, m *Metrics) {
+	healthy := func(now time.Time, live *fixedStatus, m *Metrics) {
 		quarter, night := now.Truncate(15*time.Minute).Add(20*time.Second), now.Truncate(24*time.Hour).Add(40*time.Second)
 		live.accounts = []Account{{Name: "prod", Identity: record.Identity{AccountID: "222222222222"}, Next: quarter.Add(15 * time.Minute)}}
 		live.targets = []Target{
@@ -112,8 +112,8 @@ func TestReadmeQueries(t *testing.T) {
 		m.OutputSpool("siem", 3, 4096, now.Add(-time.Minute))
 		m.OutputSpool("idle", 0, 0, time.Time{})
 	}
-	broken := func(change func(now time.Time, live *still, m *Metrics)) func(time.Time, *still, *Metrics) {
-		return func(now time.Time, live *still, m *Metrics) {
+	broken := func(change func(now time.Time, live *fixedStatus, m *Metrics)) func(time.Time, *fixedStatus, *Metrics) {
+		return func(now time.Time, live *fixedStatus, m *Metrics) {
 			healthy(now, live, m)
 			change(now, live, m)
 		}
@@ -121,39 +121,39 @@ func TestReadmeQueries(t *testing.T) {
 	const failed, late, never, lapse = "collector_target_failed", "collector_success_due", "collector_never_succeeded", "collector_credentials_expiry"
 	noon := time.Unix(0, 0).Add(36 * time.Hour)
 	for name, c := range map[string]struct {
-		setup func(time.Time, *still, *Metrics)
+		setup func(time.Time, *fixedStatus, *Metrics)
 		speak []string // what the queries that answer hold
 	}{
 		"all is well": {healthy, nil},
-		"the frequent kind fails since noon, beside a nightly one": {broken(func(now time.Time, live *still, _ *Metrics) {
+		"the frequent kind fails since noon, beside a nightly one": {broken(func(now time.Time, live *fixedStatus, _ *Metrics) {
 			if now.After(noon) {
 				live.targets[0] = listed("us-east-1", "ec2_instance", record.Denied, noon, noon.Add(16*time.Minute))
 			}
 		}), []string{failed, late}},
-		"the nightly kind failed last night": {broken(func(now time.Time, live *still, _ *Metrics) {
+		"the nightly kind failed last night": {broken(func(now time.Time, live *fixedStatus, _ *Metrics) {
 			live.targets[1] = listed("us-east-1", "ec2_image", record.Throttled, time.Unix(40, 0), time.Unix(0, 0).Add(25*time.Hour))
 		}), []string{failed, late}},
-		"a new account, never listed": {broken(func(_ time.Time, live *still, _ *Metrics) {
+		"a new account, never listed": {broken(func(_ time.Time, live *fixedStatus, _ *Metrics) {
 			live.targets = []Target{listed("us-east-1", "ec2_instance", record.AuthFailed, time.Time{}, time.Time{})}
 		}), []string{failed, never}},
-		"nothing runs any more, and nothing fails": {broken(func(now time.Time, live *still, _ *Metrics) {
+		"nothing runs any more, and nothing fails": {broken(func(now time.Time, live *fixedStatus, _ *Metrics) {
 			live.targets = []Target{listed("us-east-1", "ec2_instance", record.OK, noon, noon.Add(16*time.Minute))}
 		}), []string{late}},
-		"a denial on purpose": {broken(func(_ time.Time, live *still, _ *Metrics) {
+		"a denial on purpose": {broken(func(_ time.Time, live *fixedStatus, _ *Metrics) {
 			expected := listed("us-east-1", "ec2_host", record.Denied, time.Time{}, time.Time{})
 			expected.Expected = true
 			live.targets = append(live.targets, expected)
 		}), nil},
-		"an MFA session that ends": {broken(func(_ time.Time, live *still, _ *Metrics) {
+		"an MFA session that ends": {broken(func(_ time.Time, live *fixedStatus, _ *Metrics) {
 			live.accounts[0].Expires = time.Unix(0, 0).Add(41 * time.Hour)
 		}), []string{lapse}},
-		"an MFA session that has ended": {broken(func(_ time.Time, live *still, _ *Metrics) { live.accounts[0].Expires = noon }), []string{lapse}},
-		"an MFA session of a day":       {broken(func(now time.Time, live *still, _ *Metrics) { live.accounts[0].Expires = now.Add(24 * time.Hour) }), nil},
-		"a refused reload":              {broken(func(_ time.Time, _ *still, m *Metrics) { m.Reloaded(false) }), []string{"collector_config_last_reload_successful"}},
-		"a receiver that is away": {broken(func(_ time.Time, _ *still, m *Metrics) {
+		"an MFA session that has ended": {broken(func(_ time.Time, live *fixedStatus, _ *Metrics) { live.accounts[0].Expires = noon }), []string{lapse}},
+		"an MFA session of a day":       {broken(func(now time.Time, live *fixedStatus, _ *Metrics) { live.accounts[0].Expires = now.Add(24 * time.Hour) }), nil},
+		"a refused reload":              {broken(func(_ time.Time, _ *fixedStatus, m *Metrics) { m.Reloaded(false) }), []string{"collector_config_last_reload_successful"}},
+		"a receiver that is away": {broken(func(_ time.Time, _ *fixedStatus, m *Metrics) {
 			m.OutputSpool("siem", 3, 4096, noon)
 		}), []string{"collector_output_spool_oldest"}},
-		"records lost": {broken(func(_ time.Time, _ *still, m *Metrics) {
+		"records lost": {broken(func(_ time.Time, _ *fixedStatus, m *Metrics) {
 			m.OutputDropped("siem", 5, "full")
 			m.OutputDeadLetter("siem")
 		}),

@@ -20,7 +20,7 @@ import (
 
 // Options is what a Server is made of.
 type Options struct {
-	Live   Live
+	Status StatusSource
 	Gather prometheus.Gatherer
 	Log    *slog.Logger // nil: silence
 	// ConfigFile is exporter-toolkit's web configuration: TLS and basic auth; "" for neither.
@@ -113,12 +113,12 @@ func (s *Server) Handler() http.Handler {
 	metrics := promhttp.HandlerFor(s.o.Gather, promhttp.HandlerOpts{EnableOpenMetrics: true,
 		ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelWarn)})
 	mux := http.NewServeMux() // GET answers HEAD too; another method gets 405 and what is allowed
-	mux.Handle("GET /metrics", newAdmission().over(abortBroken(metrics)))
+	mux.Handle("GET /metrics", newAdmission().wrap(abortBroken(metrics)))
 	mux.HandleFunc("GET /-/healthy", s.healthy)
 	mux.HandleFunc("GET /-/ready", s.ready)
 	mux.HandleFunc("POST /-/reload", newGuard(s.o.ConfigFile).protect(s.reload))
-	mux.Handle("GET /{$}", newAdmission().over(http.HandlerFunc(s.index)))
-	return secured(s.hosts.over(http.MaxBytesHandler(s.o.Mounts.over(mux), 1<<10)), s.page.policy)
+	mux.Handle("GET /{$}", newAdmission().wrap(http.HandlerFunc(s.index)))
+	return secured(s.hosts.wrap(http.MaxBytesHandler(s.o.Mounts.wrap(mux), 1<<10)), s.page.policy)
 }
 
 // secured sets on every answer what keeps a browser from being turned against it.
@@ -152,7 +152,7 @@ func (s *Server) healthy(w http.ResponseWriter, _ *http.Request) {
 // name outputs and what they answered.
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	if why := s.notReady(); len(why) > 0 {
-		if !s.hosts.trusts(r) {
+		if !s.hosts.allows(r) {
 			text(w, http.StatusServiceUnavailable, "collector is not ready. The reasons are shown to localhost and to web.hosts.\n")
 			return
 		}
@@ -183,7 +183,7 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
-	b, err := s.page.render(s.o.Live, s.notReady(), time.Now())
+	b, err := s.page.render(s.o.Status, s.notReady(), time.Now())
 	if err != nil {
 		s.o.Log.Error("page cannot be made", "error", err)
 		text(w, http.StatusInternalServerError, "the page cannot be made; /metrics and the log say more.\n")

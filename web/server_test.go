@@ -33,8 +33,8 @@ import (
 
 func newServer(t *testing.T, o Options) *Server {
 	t.Helper()
-	if o.Live == nil {
-		o.Live = &still{}
+	if o.Status == nil {
+		o.Status = &fixedStatus{}
 	}
 	if o.Gather == nil {
 		o.Gather = prometheus.NewRegistry()
@@ -104,7 +104,7 @@ func TestReady(t *testing.T) {
 
 func TestOpenMetrics(t *testing.T) {
 	_, reg, live := full(t)
-	s := newServer(t, Options{Live: live, Gather: reg})
+	s := newServer(t, Options{Status: live, Gather: reg})
 	w := ask(s, "GET", "/metrics", func(r *http.Request) { r.Header.Set("Accept", "application/openmetrics-text; version=1.0.0") })
 	if ct := w.Header().Get("Content-Type"); !strings.HasPrefix(ct, "application/openmetrics-text") || !strings.HasSuffix(w.Body.String(), "# EOF\n") {
 		t.Errorf("content type %q", ct)
@@ -316,7 +316,7 @@ func TestBadWebConfig(t *testing.T) {
 		"no YAML":        "{",
 	} {
 		path := webConfig(t, text)
-		if _, err := NewServer(Options{Live: &still{}, Gather: prometheus.NewRegistry(), ConfigFile: path}); err == nil || !strings.Contains(err.Error(), path) {
+		if _, err := NewServer(Options{Status: &fixedStatus{}, Gather: prometheus.NewRegistry(), ConfigFile: path}); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -420,7 +420,7 @@ func TestPage(t *testing.T) {
 	evil := `<script>alert("x")</script>`
 	bad := target("prod"+evil, "us-east-1", "ec2_volume", record.Denied, time.Time{}, 0)
 	bad.Error, bad.Hint = `not "allowed" `+evil, "ask <b>them</b>"
-	live := &still{
+	live := &fixedStatus{
 		accounts: []Account{
 			{Name: "prod" + evil, Identity: record.Identity{AccountID: "222222222222"}, Next: time.Now().Add(90 * time.Second), Warning: evil,
 				Last: Run{Status: record.RunPartial, Ended: time.Now().Add(-3 * time.Hour), Took: 42 * time.Second}},
@@ -428,7 +428,7 @@ func TestPage(t *testing.T) {
 		},
 		targets: []Target{bad, target("prod"+evil, "us-east-1", "ec2_instance", record.OK, noon, 12)},
 	}
-	s := newServer(t, Options{Live: live, Version: "1.2.3" + evil, Ready: func() []string { return []string{"output file: " + evil} }})
+	s := newServer(t, Options{Status: live, Version: "1.2.3" + evil, Ready: func() []string { return []string{"output file: " + evil} }})
 	w := ask(s, "GET", "/")
 	body := w.Body.String()
 	if w.Code != 200 || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
@@ -458,7 +458,7 @@ func TestPage(t *testing.T) {
 
 func TestAbout(t *testing.T) {
 	for d, want := range map[time.Duration]string{-time.Second: "0s", 59 * time.Second: "59s", 61 * time.Second: "1m", 90 * time.Minute: "1h 30m", 50 * time.Hour: "2d"} {
-		if got := about(d); got != want {
+		if got := roundDuration(d); got != want {
 			t.Errorf("%s is %q, want %q", d, got, want)
 		}
 	}

@@ -8,8 +8,8 @@ import (
 
 // spoolMetrics are of outputs with a spool: what waits, what was given up on, how often a request was made again.
 type spoolMetrics struct {
-	records, bytes, oldest         *prometheus.GaugeVec
-	dropped, deadLetters, repeated *prometheus.CounterVec
+	records, bytes, oldest        *prometheus.GaugeVec
+	dropped, deadLetters, retries *prometheus.CounterVec
 }
 
 func newSpoolMetrics() spoolMetrics {
@@ -28,12 +28,12 @@ func newSpoolMetrics() spoolMetrics {
 			"Records that a spool gave up on: it was full, or damaged on disk.", "reason"),
 		deadLetters: counter("collector_output_dead_letters_total",
 			"Records that an output's receiver refused for their content, set aside in dead-letter.jsonl of its spool."),
-		repeated: counter("collector_output_retries_total", "Requests to an output's receiver that failed and are made again."),
+		retries: counter("collector_output_retries_total", "Requests to an output's receiver that failed and are made again."),
 	}
 }
 
 func (s spoolMetrics) all() []prometheus.Collector {
-	return []prometheus.Collector{s.records, s.bytes, s.oldest, s.dropped, s.deadLetters, s.repeated}
+	return []prometheus.Collector{s.records, s.bytes, s.oldest, s.dropped, s.deadLetters, s.retries}
 }
 
 // Describe and Collect make it a prometheus.Collector.
@@ -50,12 +50,12 @@ func (s spoolMetrics) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-func (s spoolMetrics) forget(output string) {
+func (s spoolMetrics) remove(output string) {
 	by := prometheus.Labels{"output": output}
 	for _, g := range []*prometheus.GaugeVec{s.records, s.bytes, s.oldest} {
 		g.DeletePartialMatch(by)
 	}
-	for _, c := range []*prometheus.CounterVec{s.dropped, s.deadLetters, s.repeated} {
+	for _, c := range []*prometheus.CounterVec{s.dropped, s.deadLetters, s.retries} {
 		c.DeletePartialMatch(by)
 	}
 }
@@ -72,7 +72,7 @@ func (m *Metrics) OutputSpool(output string, records int, bytes int64, oldest ti
 	m.spool.dropped.WithLabelValues(output, "full")
 	m.spool.dropped.WithLabelValues(output, "damaged")
 	m.spool.deadLetters.WithLabelValues(output)
-	m.spool.repeated.WithLabelValues(output)
+	m.spool.retries.WithLabelValues(output)
 }
 
 // OutputDropped counts what a spool gave up on.
@@ -84,4 +84,4 @@ func (m *Metrics) OutputDropped(output string, records int, reason string) {
 func (m *Metrics) OutputDeadLetter(output string) { m.spool.deadLetters.WithLabelValues(output).Inc() }
 
 // OutputRetried counts a request that is made again.
-func (m *Metrics) OutputRetried(output string) { m.spool.repeated.WithLabelValues(output).Inc() }
+func (m *Metrics) OutputRetried(output string) { m.spool.retries.WithLabelValues(output).Inc() }

@@ -10,8 +10,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// Live is this process, now. Both answers are copies: whoever reads them makes no collection wait, and starts none.
-type Live interface {
+// StatusSource is this process, now. Both answers are copies: whoever reads them makes no collection wait, and starts none.
+type StatusSource interface {
 	// Accounts is every account of the configuration in force, in the order in which they are shown.
 	Accounts() []Account
 	// Targets is every target of which something is known, always in the same order, so that what a cap leaves out does

@@ -43,7 +43,7 @@ func run(ctx context.Context, keys string, regions []string, out, store string, 
 	}
 	w := bufio.NewWriterSize(f, 1<<20)
 	defer func() { err = errors.Join(err, w.Flush(), f.Close()) }()
-	m, err := openMemory(ctx, store)
+	m, err := openVersionStore(ctx, store)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func run(ctx context.Context, keys string, regions []string, out, store string, 
 					return aws.Credentials{AccessKeyID: id, SecretAccessKey: secret}, nil
 				}),
 			})
-			if err := instances(ctx, api, id, w, m); err != nil {
+			if err := listInstances(ctx, api, id, w, m); err != nil {
 				return fmt.Errorf("%s: %w", region, err)
 			}
 		}
@@ -67,7 +67,7 @@ func run(ctx context.Context, keys string, regions []string, out, store string, 
 	return nil
 }
 
-func instances(ctx context.Context, api *ec2.Client, account string, w *bufio.Writer, m *memory) error {
+func listInstances(ctx context.Context, api *ec2.Client, account string, w *bufio.Writer, m *versionStore) error {
 	p := ec2.NewDescribeInstancesPaginator(api, &ec2.DescribeInstancesInput{MaxResults: aws.Int32(1000)})
 	for p.HasMorePages() {
 		page, err := p.NextPage(ctx)
@@ -87,7 +87,7 @@ func instances(ctx context.Context, api *ec2.Client, account string, w *bufio.Wr
 				rows = append(rows, row{account + "/" + api.Options().Region + "/" + aws.ToString(i.InstanceId), line})
 			}
 		}
-		if err := m.page(ctx, rows); err != nil {
+		if err := m.savePage(ctx, rows); err != nil {
 			return err
 		}
 	}

@@ -11,14 +11,14 @@ import (
 )
 
 // A memory holds versions of instances. A nil one holds nothing.
-type memory struct{ db *sql.DB }
+type versionStore struct{ db *sql.DB }
 
 type row struct {
 	id   string
 	data []byte
 }
 
-func openMemory(ctx context.Context, path string) (*memory, error) {
+func openVersionStore(ctx context.Context, path string) (*versionStore, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -31,18 +31,18 @@ func openMemory(ctx context.Context, path string) (*memory, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &memory{db}, nil
+	return &versionStore{db}, nil
 }
 
-func (m *memory) close() error {
+func (m *versionStore) close() error {
 	if m == nil {
 		return nil
 	}
 	return m.db.Close()
 }
 
-// page remembers what is new or has changed, in one transaction.
-func (m *memory) page(ctx context.Context, rows []row) error {
+// savePage remembers what is new or has changed, in one transaction.
+func (m *versionStore) savePage(ctx context.Context, rows []row) error {
 	if m == nil {
 		return nil
 	}

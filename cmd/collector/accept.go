@@ -16,7 +16,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-func (c *cli) acceptVerb() *cobra.Command {
+func (c *cli) acceptCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "accept [ACCOUNT]",
 		Short: "Accept that an account block signs in to another AWS account than before",
@@ -37,7 +37,7 @@ as the user of the collector. Another way to accept an account is account_id in 
 			if err != nil {
 				return err
 			}
-			claims, err := openClaims(auth.ClaimsOptions{Path: identitiesPath(dir)}, log)
+			claims, err := openIdentities(auth.IdentityStoreOptions{Path: identitiesPath(dir)}, log)
 			if err != nil {
 				return err
 			}
@@ -50,14 +50,14 @@ as the user of the collector. Another way to accept an account is account_id in 
 }
 
 // waiting prints the blocks that turned out to be another account.
-func (c *cli) waiting(claims *auth.FileClaims) error {
+func (c *cli) waiting(claims *auth.FileIdentityStore) error {
 	all := claims.Refusals()
 	if len(all) == 0 {
 		_, err := fmt.Fprintln(c.stdout, "no block turned out to be another account than before")
 		return err
 	}
 	for _, b := range all {
-		if err := sayf(c.stdout, "%s: was account %s since %s, and turned out to be account %s (%s) at %s\n", b.Block,
+		if err := safeFprintf(c.stdout, "%s: was account %s since %s, and turned out to be account %s (%s) at %s\n", b.Block,
 			b.AccountID, day(b.Since), b.Refused.AccountID, b.Refused.ARN, b.Refused.At.UTC().Format("2006-01-02 15:04 MST")); err != nil {
 			return err
 		}
@@ -65,14 +65,14 @@ func (c *cli) waiting(claims *auth.FileClaims) error {
 	return nil
 }
 
-func (c *cli) accept(claims *auth.FileClaims, name string) error {
-	if !slices.ContainsFunc(claims.Refusals(), func(b *auth.Claim) bool { return b.Block == name }) {
-		return usage(nothingToAccept(claims, name)) // nothing is written
+func (c *cli) accept(claims *auth.FileIdentityStore, name string) error {
+	if !slices.ContainsFunc(claims.Refusals(), func(b *auth.BlockIdentity) bool { return b.Block == name }) {
+		return usageError(nothingToAccept(claims, name)) // nothing is written
 	}
 	was, err := claims.Accept(name)
 	switch {
 	case errors.Is(err, auth.ErrNothingRefused): // since
-		return usage(nothingToAccept(claims, name))
+		return usageError(nothingToAccept(claims, name))
 	case errors.Is(err, fs.ErrPermission):
 		return &record.Fault{
 			Reason: record.Other, Hint: "Run it as the user of the collector, who owns data_dir.", Err: fmt.Errorf("account %q: accept: %w", name, err),
@@ -80,17 +80,17 @@ func (c *cli) accept(claims *auth.FileClaims, name string) error {
 	case err != nil:
 		return fmt.Errorf("account %q: accept: %w", name, err)
 	}
-	return sayf(c.stdout, "%s: account %s (%s) in place of account %s, which it was since %s; the next run collects it\n",
+	return safeFprintf(c.stdout, "%s: account %s (%s) in place of account %s, which it was since %s; the next run collects it\n",
 		name, was.Refused.AccountID, was.Refused.ARN, was.AccountID, day(was.Since))
 }
 
-func nothingToAccept(claims *auth.FileClaims, name string) error {
-	if known := claims.Named(name); len(known) > 0 {
+func nothingToAccept(claims *auth.FileIdentityStore, name string) error {
+	if known := claims.ForBlock(name); len(known) > 0 {
 		return fmt.Errorf("account %q: nothing to accept: it is account %s since %s, and did not turn out to be another one",
 			name, known[0].AccountID, day(known[0].Since))
 	}
 	if waiting := claims.Refusals(); len(waiting) > 0 {
-		return fmt.Errorf("account %q: nothing to accept; blocks that turned out to be another account: %s", name, blocksOf(waiting))
+		return fmt.Errorf("account %q: nothing to accept; blocks that turned out to be another account: %s", name, quotedBlockNames(waiting))
 	}
 	return fmt.Errorf("account %q: nothing to accept: no block turned out to be another account", name)
 }
@@ -106,18 +106,18 @@ func (c *cli) dataDir(ctx context.Context) (string, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, or data_dir with COLLECTOR_DATA_DIR", err)
 		}
-		return "", usage(err)
+		return "", usageError(err)
 	}
-	f, err := config.Parse(b, c.configName(), known())
+	f, err := config.Parse(b, c.configName(), knownNames())
 	if err != nil {
-		return "", usage(err)
+		return "", usageError(err)
 	}
 	if !strings.Contains(f.DataDir, "${") {
 		return f.DataDir, nil
 	}
-	_, dir, err := f.ResolveStore(c.lookup, readReferenced(ctx))
+	_, dir, err := f.ResolveStore(c.lookupEnv, referenceReader(ctx))
 	if err != nil {
-		return "", usage(err)
+		return "", usageError(err)
 	}
 	return dir, nil
 }

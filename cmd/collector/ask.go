@@ -18,17 +18,17 @@ import (
 )
 
 // A question is what the flags of the verbs that ask the store say.
-type question struct {
+type queryFlags struct {
 	kinds, accounts, regions []string
 	where, at                string
 	format                   string
-	formats                  []string // beside those that every verb has
+	extraFormats             []string // beside those that every verb has
 	columns                  []string
 	now                      time.Time
 }
 
-// flags adds those that every such verb has.
-func (q *question) flags(cmd *cobra.Command) {
+// addFlags adds those that every such verb has.
+func (q *queryFlags) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringSliceVar(&q.kinds, "kind", nil, "only kinds that match this `GLOB`; repeatable")
 	f.StringSliceVar(&q.accounts, "account", nil, "only accounts whose name or id matches this `GLOB`; repeatable")
@@ -47,16 +47,16 @@ instant that long ago:
   not tags.owner
   type in (t2.micro, t2.small) or name~'*test*'`
 
-func (q *question) whereFlag(cmd *cobra.Command) {
+func (q *queryFlags) addWhereFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&q.where, "where", "w", "", "only what satisfies this `CONDITION`")
 }
 
-func (q *question) atFlag(cmd *cobra.Command) {
+func (q *queryFlags) addAtFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&q.at, "at", "", "as of this `TIME`: 2026-11-01, 2026-11-01T08:00Z, or 3d for three days ago")
 }
 
 // query is the question in the store's words. Its errors are usage.
-func (q *question) query() (inventory.Query, error) {
+func (q *queryFlags) query() (inventory.Query, error) {
 	out := inventory.Query{Kinds: q.kinds, Accounts: q.accounts, Regions: q.regions}
 	var errs []error
 	if q.where != "" {
@@ -67,20 +67,20 @@ func (q *question) query() (inventory.Query, error) {
 		out.Where = w
 	}
 	if q.at != "" {
-		at, err := q.instant("--at", q.at)
+		at, err := q.parseTime("--at", q.at)
 		errs = append(errs, err)
 		out.At = at
 	}
 	if err := errors.Join(errs...); err != nil {
-		return out, usage(err)
+		return out, usageError(err)
 	}
-	if slices.Contains(q.formats, q.format) {
+	if slices.Contains(q.extraFormats, q.format) {
 		return out, nil
 	}
 	return out, checkFormat(q.format)
 }
 
-func (q *question) instant(flag, s string) (time.Time, error) {
+func (q *queryFlags) parseTime(flag, s string) (time.Time, error) {
 	t, err := inventory.ParseTime(s, q.now)
 	if err != nil {
 		return t, fmt.Errorf("%s: %q %w", flag, s, err)
@@ -88,8 +88,8 @@ func (q *question) instant(flag, s string) (time.Time, error) {
 	return t, nil
 }
 
-// remembered is a version as JSON: the record as an output gets it, and what is remembered besides.
-type remembered struct {
+// storedResource is a version as JSON: the record as an output gets it, and what is remembered besides.
+type storedResource struct {
 	*record.Record
 	State      string     `json:"state,omitempty"`
 	Type       string     `json:"type,omitempty"`
@@ -101,12 +101,12 @@ type remembered struct {
 	LastSeen   *time.Time `json:"last_seen"`
 }
 
-func asRemembered(r *inventory.Resource) remembered {
-	return remembered{Record: &r.Record, State: r.State, Type: r.Type, FirstSeen: r.FirstSeen, StateSince: r.StateSince,
-		ValidFrom: r.ValidFrom, ValidTo: orNull(r.ValidTo), Ended: r.Ended, LastSeen: orNull(r.LastSeen)}
+func newStoredResource(r *inventory.Resource) storedResource {
+	return storedResource{Record: &r.Record, State: r.State, Type: r.Type, FirstSeen: r.FirstSeen, StateSince: r.StateSince,
+		ValidFrom: r.ValidFrom, ValidTo: nullIfZero(r.ValidTo), Ended: r.Ended, LastSeen: nullIfZero(r.LastSeen)}
 }
 
-func orNull(t time.Time) *time.Time {
+func nullIfZero(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}
@@ -128,13 +128,13 @@ func parseColumns(names []string) (cs []column, data bool, err error) {
 		data = data || f.NeedsData()
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, false, usage(fmt.Errorf("--columns: %w", err))
+		return nil, false, usageError(fmt.Errorf("--columns: %w", err))
 	}
 	return cs, data, nil
 }
 
-// shown is a value as a cell shows it.
-func shown(v any) string {
+// cellText is a value as a cell shows it.
+func cellText(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return ""
@@ -145,11 +145,11 @@ func shown(v any) string {
 	case json.Number:
 		return v.String()
 	}
-	return strings.TrimSpace(string(jsonText(v)))
+	return strings.TrimSpace(string(jsonLine(v)))
 }
 
-// jsonText is v as JSON, with < and & as they are.
-func jsonText(v any) []byte {
+// jsonLine is v as JSON, with < and & as they are.
+func jsonLine(v any) []byte {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -166,7 +166,7 @@ func printResources(w io.Writer, format string, columns []column, whole bool, se
 	for i, c := range columns {
 		names[i] = c.name
 	}
-	table := listing{columns: names}
+	table := resultTable{columns: names}
 	cells := csv.NewWriter(w)
 	if format == "csv" {
 		if err := cells.Write(names); err != nil {
@@ -181,8 +181,8 @@ func printResources(w io.Writer, format string, columns []column, whole bool, se
 		n++
 		if whole && (format == "json" || format == "jsonl") {
 			if format == "json" {
-				array = append(array, asRemembered(r))
-			} else if _, err := w.Write(jsonText(asRemembered(r))); err != nil {
+				array = append(array, newStoredResource(r))
+			} else if _, err := w.Write(jsonLine(newStoredResource(r))); err != nil {
 				return n, err
 			}
 			continue
@@ -193,7 +193,7 @@ func printResources(w io.Writer, format string, columns []column, whole bool, se
 			if err != nil {
 				return n, err
 			}
-			if row[c.name], line[i] = v, shown(v); format == "table" {
+			if row[c.name], line[i] = v, cellText(v); format == "table" {
 				row[c.name] = line[i]
 			}
 		}
@@ -201,7 +201,7 @@ func printResources(w io.Writer, format string, columns []column, whole bool, se
 		case "csv":
 			err = cells.Write(line)
 		case "jsonl":
-			_, err = w.Write(jsonText(row))
+			_, err = w.Write(jsonLine(row))
 		default:
 			table.rows = append(table.rows, row)
 			array = append(array, row)
@@ -237,5 +237,5 @@ func checkFormat(format string) error {
 	case "table", "json", "jsonl", "csv":
 		return nil
 	}
-	return usage(fmt.Errorf("-o %q is not table, json, jsonl or csv", format))
+	return usageError(fmt.Errorf("-o %q is not table, json, jsonl or csv", format))
 }

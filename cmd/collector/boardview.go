@@ -11,8 +11,8 @@ import (
 // boardView is the board in the words of package web, which does not know the runner. fleet is the one in force: it knows when
 // what the board has seen is due again.
 type boardView struct {
-	board *runner.Board
-	fleet *atomic.Pointer[runner.Fleet]
+	board   *runner.Board
+	current *atomic.Pointer[runner.Configuration]
 }
 
 func (v boardView) Accounts() []web.Account {
@@ -35,7 +35,7 @@ func (v boardView) Accounts() []web.Account {
 
 func (v boardView) Targets() iter.Seq[web.Target] {
 	return func(yield func(web.Target) bool) {
-		calendar := runner.NewCalendar(v.fleet.Load())
+		calendar := runner.NewCalendar(v.current.Load())
 		for t := range v.board.Targets() {
 			due := calendar.Due(t.Account, t.Kind, t.LastSuccess)
 			if !yield(web.Target{Outcome: t.Outcome, LastSuccess: t.LastSuccess, Due: due, Resources: t.Resources}) {
@@ -47,7 +47,7 @@ func (v boardView) Targets() iter.Seq[web.Target] {
 
 // What hears the runner's events must hear the details too: the tee looks for them at run time.
 var (
-	_ runner.Detail = (*runner.Board)(nil)
-	_ runner.Detail = (*web.Metrics)(nil)
-	_ runner.Detail = (*logLines)(nil)
+	_ runner.DetailObserver = (*runner.Board)(nil)
+	_ runner.DetailObserver = (*web.Metrics)(nil)
+	_ runner.DetailObserver = (*runLogger)(nil)
 )

@@ -6,22 +6,22 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// budgets shows what throttles have left of the pace. Where AWS throttles nobody, it shows nothing.
-type budgets struct{ limits *runner.Limits }
+// budgetCollector shows what throttles have left of the pace. Where AWS throttles nobody, it shows nothing.
+type budgetCollector struct{ limits *runner.Limits }
 
-func (budgets) desc() *prometheus.Desc {
+func (budgetCollector) desc() *prometheus.Desc {
 	return prometheus.NewDesc("collector_api_budget_part",
 		"What throttles have left of the account's budgets in a region, of the API that has least: 0.5 is half the usual pace. There only below 1.",
 		[]string{"account", "region"}, nil)
 }
 
 // Describe is part of prometheus.Collector.
-func (b budgets) Describe(ch chan<- *prometheus.Desc) { ch <- b.desc() }
+func (b budgetCollector) Describe(ch chan<- *prometheus.Desc) { ch <- b.desc() }
 
 // Collect is part of prometheus.Collector.
-func (b budgets) Collect(ch chan<- prometheus.Metric) {
+func (b budgetCollector) Collect(ch chan<- prometheus.Metric) {
 	desc := b.desc()
-	for _, s := range b.limits.Slowed() {
-		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, s.Part, s.Account, s.Region)
+	for _, s := range b.limits.ReducedBudgets() {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, s.Ratio, s.Account, s.Region)
 	}
 }

@@ -20,8 +20,8 @@ import (
 // canaries are planted secrets, by what they are.
 type canaries map[string]string
 
-// leaks looks for each of them, and for the forms in which it travels: in a header of basic authentication, in a URL, in hexadecimal.
-func (c canaries) leaks(t *testing.T, where, text string) {
+// requireAbsent looks for each of them, and for the forms in which it travels: in a header of basic authentication, in a URL, in hexadecimal.
+func (c canaries) requireAbsent(t *testing.T, where, text string) {
 	t.Helper()
 	for what, planted := range c {
 		forms := map[string]string{"": planted, ", escaped": url.QueryEscape(planted), ", in hexadecimal": hex.EncodeToString([]byte(planted))}
@@ -38,13 +38,13 @@ func (c canaries) leaks(t *testing.T, where, text string) {
 }
 
 // A gossip is a receiver that repeats, in each refusal, all that it was told.
-type gossip struct {
+type echoServer struct {
 	mu    sync.Mutex
 	heard map[string]int // requests, by the first part of their path
 	taken strings.Builder
 }
 
-func (g *gossip) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (g *echoServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	part := strings.Split(r.URL.Path, "/")[1]
 	g.mu.Lock()
@@ -66,7 +66,7 @@ func (g *gossip) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintln(w, r.URL, r.URL.Query())
 }
 
-func (g *gossip) of(part string) int {
+func (g *echoServer) count(part string) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.heard[part]
@@ -74,15 +74,15 @@ func (g *gossip) of(part string) int {
 
 // Secrets of outputs, of organizations and of the store leave no more than those of accounts do: whether a receiver takes records, is
 // away, refuses them or is no receiver, and whatever it says. Nor do they stand in what is kept: spools, dead letters, the list of members.
-func TestNoSecretOfOutputsLeaves(t *testing.T) {
+func TestOutputSecretsDoNotLeak(t *testing.T) {
 	scene, s := startScene(t)
-	g := &gossip{heard: map[string]int{}}
+	g := &echoServer{heard: map[string]int{}}
 	receiver := httptest.NewServer(g)
 	defer receiver.Close()
 	planted := func(name string) string { return "canary/" + name + "/" + strings.Repeat("K7MDENG", 3) + "+EXAMPLEKEY" }
 	c := canaries{
 		"the secret of a key that works":              scene.Accounts[0].Key.Secret,
-		"the secret of an organization":               scene.Company.Key.Secret,
+		"the secret of an organization":               scene.Organization.Key.Secret,
 		"the secret of an organization that is wrong": planted("organization"),
 	}
 	for _, what := range []string{
@@ -131,17 +131,17 @@ outputs:
   - {type: http, name: dead, url: "http://127.0.0.1:1/${file:%[24]s/path}?%[23]s"}
   - {type: s3, bucket: bad, endpoint: "%[8]s", ak_id: ASIAIOSFODNN7EXAMPLE, ak_secret: %[20]q, session_token: %[21]q}
 web: {listen: "127.0.0.1:0"}
-`, dir, scene.Accounts[0].Key.ID, scene.Accounts[0].Key.Secret, scene.Company.Key.ID, scene.Company.Key.Secret, scene.Company.Role,
+`, dir, scene.Accounts[0].Key.ID, scene.Accounts[0].Key.Secret, scene.Organization.Key.ID, scene.Organization.Key.Secret, scene.Organization.Role,
 		c["the secret of an organization that is wrong"], receiver.URL, c["bearer"], c["hmac"], c["header"], url.QueryEscape(c["query"]), c["basic"], withUser,
 		c["datakit"], c["influx"], c["otlp"], strings.TrimPrefix(receiver.URL, "http://"), c["kafka"], c["s3"], c["s3-session"], url.PathEscape(c["path"]), url.QueryEscape(c["bare"]), referred))
 	env := []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true", "COLLECTOR_LOG_LEVEL=debug"}
 	verb := func(args ...string) string {
 		t.Helper()
-		stdout, stderr, code := process(t, env, append(args, "--config", config)...)
+		stdout, stderr, code := runProcess(t, env, append(args, "--config", config)...)
 		if code == exitUsage && args[0] != "login" && args[0] != "list" {
 			t.Errorf("%q was not tried: %s", args, stderr)
 		}
-		c.leaks(t, strings.Join(args, " "), stdout+stderr)
+		c.requireAbsent(t, strings.Join(args, " "), stdout+stderr)
 		return stdout + stderr
 	}
 
@@ -149,7 +149,7 @@ web: {listen: "127.0.0.1:0"}
 		t.Errorf("the organization did not fail: the canary was not tried:\n%s", said)
 	}
 	for _, part := range []string{"good", "bad", "away", "closed"} {
-		if g.of(part) == 0 {
+		if g.count(part) == 0 {
 			t.Errorf("nothing was sent to %s: its canaries were not tried", part)
 		}
 	}
@@ -169,23 +169,23 @@ web: {listen: "127.0.0.1:0"}
 	}
 
 	d := startDaemon(t, config, s.URL)
-	d.until("what is shown", func() bool { return strings.Contains(d.get("/metrics/inventory"), "aws_ec2_instance_info{") })
-	d.until("the organization's run", d.says(`run ended" account=organization:key-`))
+	d.waitUntil("what is shown", func() bool { return strings.Contains(d.get("/metrics/inventory"), "aws_ec2_instance_info{") })
+	d.waitUntil("the organization's run", d.logMatches(`run ended" account=organization:key-`))
 	for _, path := range []string{"/metrics", "/metrics/inventory", "/api/v1/sd/nodes", "/", "/-/ready", "/-/healthy"} {
-		c.leaks(t, path, d.get(path))
+		c.requireAbsent(t, path, d.get(path))
 	}
 	d.signal(syscall.SIGQUIT)
-	d.exit()
-	c.leaks(t, "the daemon's log and dump", d.log())
+	d.waitExit()
+	c.requireAbsent(t, "the daemon's log and dump", d.log())
 
 	g.mu.Lock()
-	c.leaks(t, "what receivers were sent", g.taken.String())
+	c.requireAbsent(t, "what receivers were sent", g.taken.String())
 	g.mu.Unlock()
 	files := 0
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() && path != config {
 			files++
-			c.leaks(t, strings.TrimPrefix(path, dir), mustRead(t, path))
+			c.requireAbsent(t, strings.TrimPrefix(path, dir), mustRead(t, path))
 		}
 		return err
 	})
@@ -197,11 +197,11 @@ web: {listen: "127.0.0.1:0"}
 	for _, option := range []string{"where: 'name = ${file:%s/where} (('", "rename: {data.A: 'b.${file:%s/where}..c'}", "max_bytes: '${file:%s/where}'", "nosuch: '${file:%s/where}'"} {
 		write(t, config, strings.Replace(good, "name: good,", "name: good, "+fmt.Sprintf(option, referred)+",", 1))
 		for _, args := range [][]string{{"validate"}, {"run", "--plan"}, {"run", "--once"}, {"check"}, {"list"}} {
-			stdout, stderr, code := process(t, env, append(args, "--config", config)...)
+			stdout, stderr, code := runProcess(t, env, append(args, "--config", config)...)
 			if code != exitUsage && args[0] != "list" {
 				t.Errorf("%s: %q is accepted: %d %s", option, args, code, stderr)
 			}
-			c.leaks(t, strings.Join(args, " ")+" with "+option, stdout+stderr)
+			c.requireAbsent(t, strings.Join(args, " ")+" with "+option, stdout+stderr)
 		}
 	}
 

@@ -19,7 +19,7 @@ import (
 
 // Planted secrets appear in no byte that leaves the program: not in records, logs at the most talkative level, errors, metrics, the
 // page, the dump of a process that is killed by SIGQUIT, nor in what it keeps on disk.
-func TestNoSecretLeaves(t *testing.T) {
+func TestSecretsDoNotLeak(t *testing.T) {
 	scene, s := startScene(t)
 	prod, payments, audit := scene.Accounts[0], scene.Accounts[2], scene.Accounts[3]
 	canaries := map[string]string{
@@ -42,7 +42,7 @@ func TestNoSecretLeaves(t *testing.T) {
 	secrets := t.TempDir()
 	write(t, filepath.Join(secrets, "seed"), audit.MFA.Seed)
 	write(t, filepath.Join(secrets, "key"), canaries["the key that encrypts sessions"])
-	awsFiles, answers := plantShared(t, canaries["what a program prints"], canaries["what an endpoint answers"],
+	awsFiles, answers := plantSharedFiles(t, canaries["what a program prints"], canaries["what an endpoint answers"],
 		canaries["what a shared AWS file holds"])
 	config := filepath.Join(dir, "config.yaml")
 	write(t, config, daemonConfig(dir, scene, fmt.Sprintf(`
@@ -76,7 +76,7 @@ func TestNoSecretLeaves(t *testing.T) {
 			}
 		}
 	}
-	stdout, stderr, code := process(t, env, "run", "--once", "--config", config)
+	stdout, stderr, code := runProcess(t, env, "run", "--once", "--config", config)
 	if code != exitPartial {
 		t.Errorf("exit %d, want %d\n%s", code, exitPartial, stderr)
 	}
@@ -91,7 +91,7 @@ func TestNoSecretLeaves(t *testing.T) {
 	}
 	leaks("run --once", stdout+stderr)
 	for _, verb := range [][]string{{"validate"}, {"run", "--once", "--account", "none"}, {"check"}, {"check", "-o", "json"}, {"policy"}} {
-		stdout, stderr, _ := process(t, env, append(verb, "--config", config)...)
+		stdout, stderr, _ := runProcess(t, env, append(verb, "--config", config)...)
 		leaks(verb[0], stdout+stderr)
 	}
 
@@ -102,14 +102,14 @@ func TestNoSecretLeaves(t *testing.T) {
 		t.Setenv(name, value)
 	}
 	d := startDaemon(t, config, s.URL)
-	d.until("runs of all accounts", d.says(`run ended" account=mfa`))
+	d.waitUntil("runs of all accounts", d.logMatches(`run ended" account=mfa`))
 	leaks("/metrics", d.get("/metrics"))
 	leaks("the page", d.get("/"))
 	remove := scene.AWS.Inject(awsfake.Fault{Kind: awsfake.Hang, Action: "DescribeInstances"})
 	defer remove()
-	d.until("a call that hangs", func() bool { return scene.AWS.Stats().InFlight > 0 })
+	d.waitUntil("a call that hangs", func() bool { return scene.AWS.Stats().InFlight > 0 })
 	d.signal(syscall.SIGQUIT)
-	d.exit()
+	d.waitExit()
 	if !strings.Contains(d.log(), "goroutine ") {
 		t.Error("SIGQUIT made no dump")
 	}
@@ -126,10 +126,10 @@ func TestNoSecretLeaves(t *testing.T) {
 	}
 }
 
-// plantShared writes shared AWS files that go wrong in each way in which somebody else's secret may come into an
+// plantSharedFiles writes shared AWS files that go wrong in each way in which somebody else's secret may come into an
 // error, and serves an
 // endpoint for containers that does.
-func plantShared(t *testing.T, printed, answered, kept string) (configFile, endpoint string) {
+func plantSharedFiles(t *testing.T, printed, answered, kept string) (configFile, endpoint string) {
 	t.Helper()
 	home := t.TempDir()
 	answer := fmt.Sprintf(`{"Version":1,"AccessKeyId":"ASIAIOSFODNN7EXAMPLE","SecretAccessKey":%q,"SessionToken":%[1]q,"Expiration":%[1]q}`, printed)

@@ -9,8 +9,8 @@ import (
 	"github.com/aws-collector/collector/inventory"
 )
 
-func (c *cli) changesVerb() *cobra.Command {
-	var q question
+func (c *cli) changesCommand() *cobra.Command {
+	var q queryFlags
 	var since string
 	var follow bool
 	var every time.Duration
@@ -29,18 +29,18 @@ last one is where --since goes on: --since is exclusive.
 			}
 			after := q.now
 			if !follow || cmd.Flags().Changed("since") {
-				if after, err = q.instant("--since", since); err != nil {
-					return usage(err)
+				if after, err = q.parseTime("--since", since); err != nil {
+					return usageError(err)
 				}
 			}
 			query.Data = true
-			return c.reading(cmd.Context(), func(r inventory.Store) error {
+			return c.withStore(cmd.Context(), func(r inventory.Store) error {
 				return c.changes(cmd.Context(), r, q.format, query, after, follow, every)
 			})
 		},
 	}
-	q.flags(cmd)
-	q.whereFlag(cmd)
+	q.addFlags(cmd)
+	q.addWhereFlag(cmd)
 	cmd.Flags().StringVar(&since, "since", "1d", "from this `TIME` on: 2026-11-01, 2026-11-01T08:00Z, or 3d for three days ago; with --follow: from now on")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until Ctrl-C")
 	cmd.Flags().DurationVar(&every, "every", time.Second, "with --follow, how often to look")
@@ -49,7 +49,7 @@ last one is where --since goes on: --since is exclusive.
 
 // changes prints what happened, and what happens. A table that grows cannot be aligned: then a change is a line.
 func (c *cli) changes(ctx context.Context, r inventory.Store, format string, q inventory.Query, after time.Time, follow bool, every time.Duration) error {
-	l := listing{columns: []string{"at", "change", "kind", "id", "name", "account", "region", "changes"}}
+	l := resultTable{columns: []string{"at", "change", "kind", "id", "name", "account", "region", "changes"}}
 	var array []any
 	for {
 		for ch, err := range r.Changes(ctx, q, after) {
@@ -66,7 +66,7 @@ func (c *cli) changes(ctx context.Context, r inventory.Store, format string, q i
 			after = ch.At
 			switch {
 			case format == "jsonl" || follow && format == "json":
-				if _, err := c.out(format).Write(jsonText(line)); err != nil {
+				if _, err := c.out(format).Write(jsonLine(line)); err != nil {
 					return err
 				}
 			case format == "json":
@@ -81,7 +81,7 @@ func (c *cli) changes(ctx context.Context, r inventory.Store, format string, q i
 				if err := l.print(c.out(format), format); err != nil {
 					return err
 				}
-				l.rows, l.bare = nil, true
+				l.rows, l.noHeader = nil, true
 			case "json":
 				if !follow {
 					return printJSON(c.out(format), array)

@@ -27,7 +27,7 @@ type checkOptions struct {
 	timeout    time.Duration // of one account
 }
 
-func (c *cli) checkVerb() *cobra.Command {
+func (c *cli) checkCommand() *cobra.Command {
 	var o checkOptions
 	cmd := &cobra.Command{
 		Use:   "check",
@@ -62,10 +62,10 @@ denied that expect_denied does not name.`,
 
 // check enters each account as run does, by the same fleet, and tries what run would list.
 func (c *cli) check(ctx context.Context, o checkOptions) (err error) {
-	if err := knownFormat(o.format); err != nil {
+	if err := validateFormat(o.format); err != nil {
 		return err
 	}
-	cfg, err := c.load(ctx)
+	cfg, err := c.loadConfig(ctx)
 	if err != nil {
 		return err
 	}
@@ -83,26 +83,26 @@ func (c *cli) check(ctx context.Context, o checkOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.claims.Flush()) }()
+	defer func() { err = errors.Join(err, p.identities.Flush()) }()
 	defer p.sessions.Close()
-	defer p.roster.close()
+	defer p.members.close()
 
-	p.prepare(ctx, cfg.file)
-	blocks, err := p.blocks(p.census(cfg.file))
+	p.refreshMembers(ctx, cfg.file)
+	blocks, err := p.selectedBlocks(p.resolveAccounts(cfg.file))
 	if err != nil {
 		return err
 	}
 	limits := runner.NewLimits(cfg.file.Limits.CallsInFlight, nil)
-	all := make([]*checkup, len(blocks))
+	all := make([]*accountCheck, len(blocks))
 	for i := range blocks {
-		a, err := p.account(&blocks[i], shapes{})
+		a, err := p.runnerAccount(&blocks[i], specCache{})
 		if err != nil {
-			return usage(err)
+			return usageError(err)
 		}
-		all[i] = &checkup{program: p, account: a, block: blocks[i].Account(), limits: limits, everywhere: o.allRegions}
+		all[i] = &accountCheck{program: p, account: a, block: blocks[i].Account(), limits: limits, allRegions: o.allRegions}
 	}
-	progress := c.counting("checked", len(all), "accounts")
-	inParallel(accountsAtATime, all, func(u *checkup) {
+	progress := c.progressCounter("checked", len(all), "accounts")
+	inParallel(accountsAtATime, all, func(u *accountCheck) {
 		ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, &record.Fault{
 			Reason: record.TimedOut, Err: fmt.Errorf("the check of the account took longer than %s", o.timeout),
 			Hint: "look for a proxy or firewall that swallows packets; --timeout gives it longer",
@@ -114,16 +114,16 @@ func (c *cli) check(ctx context.Context, o checkOptions) (err error) {
 	if ctx.Err() != nil {
 		return &exitError{exitFailed, context.Cause(ctx)}
 	}
-	oneBlockAnAccount(all)
+	rejectDuplicateAccounts(all)
 	all = append(all, p.checkOrganizations(ctx, cfg.file)...)
 	if err := printCheckups(c.out(o.format), all, o.format); err != nil {
 		return err
 	}
-	return checkExit(all)
+	return checkExitError(all)
 }
 
 // preflight is what the program needs to enter accounts and to call EC2, and no more: no outputs, no listener, no schedule.
-func (c *cli) preflight(ctx context.Context, cfg *loaded, o runOptions, log *slog.Logger) (*program, error) {
+func (c *cli) preflight(ctx context.Context, cfg *loadedConfig, o runOptions, log *slog.Logger) (*program, error) {
 	l := cfg.file.Limits
 	o.aws.Version, o.aws.CallsInFlight = buildInfo().version, l.CallsInFlight
 	o.aws.Getenv = c.getenv
@@ -132,22 +132,22 @@ func (c *cli) preflight(ctx context.Context, cfg *loaded, o runOptions, log *slo
 		return nil, err
 	}
 	lister, err := collectors.New(collectors.Options{
-		AWS: awsConfig, Pages: record.NewPages(l.Pages, keptPage), Attempts: l.Attempts, MaxBackoff: time.Duration(l.MaxBackoff),
+		AWS: awsConfig, Pages: record.NewPagePool(l.Pages, maxRetainedPage), Attempts: l.Attempts, MaxBackoff: time.Duration(l.MaxBackoff),
 		CallTimeout: time.Duration(l.CallTimeout),
 	})
 	if err != nil {
 		return nil, err
 	}
 	o.once = true // whoever asks waits for it
-	claims, err := openClaims(auth.ClaimsOptions{Path: identitiesPath(cfg.file.DataDir), Checking: true}, log)
+	claims, err := openIdentities(auth.IdentityStoreOptions{Path: identitiesPath(cfg.file.DataDir), Checking: true}, log)
 	if err != nil {
 		return nil, err
 	}
 	sessions := auth.NewSessions(auth.Options{
-		AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Claims: claims, Log: log,
+		AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Identities: claims, Log: log,
 	})
 	return &program{
-		cli: c, opt: o, log: log, watch: runner.Tee(), lister: lister, sessions: sessions, claims: claims, roster: newRoster(sessions, rosterPath(cfg.file.DataDir), log),
+		cli: c, opt: o, log: log, observer: runner.Tee(), lister: lister, sessions: sessions, identities: claims, members: newMemberDirectory(sessions, membersPath(cfg.file.DataDir), log),
 	}, nil
 }
 
@@ -171,12 +171,12 @@ func inParallel[T any](places int, all []T, f func(T)) {
 	wg.Wait()
 }
 
-// counting shows on a terminal how far something is: each call is one more, and the last takes the line away.
-func (c *cli) counting(done string, of int, what string) func() {
-	if !c.terminal(c.stderr) {
+// progressCounter shows on a terminal how far something is: each call is one more, and the last takes the line away.
+func (c *cli) progressCounter(done string, of int, what string) func() {
+	if !c.supportsLiveView(c.stderr) {
 		return func() {}
 	}
-	screen := printable.Under(c.stderr) // which obeys
+	screen := printable.Unwrap(c.stderr) // which obeys
 	var mu sync.Mutex
 	n := 0
 	return func() {
@@ -191,12 +191,12 @@ func (c *cli) counting(done string, of int, what string) func() {
 }
 
 // A checkup is one account's check and what it found.
-type checkup struct {
+type accountCheck struct {
 	program    *program
 	account    *runner.Account
 	block      config.Account
 	limits     *runner.Limits
-	everywhere bool // every kind in every region
+	allRegions bool // every kind in every region
 
 	organization bool // it is a block of organizations: whether its members could be listed
 
@@ -206,24 +206,24 @@ type checkup struct {
 	key     *auth.KeyAge  // nil: sign-in begins with no long-lived key, or AWS does not tell
 	keyErr  error         // why it does not
 
-	mu    sync.Mutex
-	tries []try          // of kinds
-	clock *time.Duration // how far this machine's is ahead of AWS's
+	mu      sync.Mutex
+	results []kindResult   // of kinds
+	clock   *time.Duration // how far this machine's is ahead of AWS's
 }
 
 // A try is one kind in one region.
-type try struct {
+type kindResult struct {
 	record.Outcome
 	Grant string // the action that is missing
 }
 
-func (u *checkup) run(ctx context.Context) {
+func (u *accountCheck) run(ctx context.Context) {
 	o, err := u.account.Open(ctx)
 	if err != nil {
 		u.err = err
 		return
 	}
-	in := o.(*opened) // as program.account opens them
+	in := o.(*openedAccount) // as program.account opens them
 	u.session = in.session
 	if age, ok, err := u.program.sessions.KeyAge(ctx, in.session); err != nil {
 		u.keyErr = err
@@ -238,19 +238,19 @@ func (u *checkup) run(ctx context.Context) {
 	probe := slices.MinFunc(kinds, func(a, b runner.Kind) int { // the simplest: it has no parent, and each region its own
 		return cmp.Or(compareBool(a.Parent != "", b.Parent != ""), compareBool(a.Global, b.Global))
 	})
-	inParallel(triesAtATime, u.plan.Regions, func(region string) { u.try(ctx, in, region, probe) })
-	home := u.home()
+	inParallel(triesAtATime, u.plan.Regions, func(region string) { u.tryKind(ctx, in, region, probe) })
+	home := u.homeRegion()
 	for _, region := range u.plan.Regions {
-		if region != home && !u.everywhere {
+		if region != home && !u.allRegions {
 			continue
 		}
 		inParallel(triesAtATime, kinds, func(k runner.Kind) {
 			if k.Name != probe.Name && (region == home || !k.Global) {
-				u.try(ctx, in, region, k)
+				u.tryKind(ctx, in, region, k)
 			}
 		})
 	}
-	slices.SortFunc(u.tries, func(a, b try) int { return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Kind, b.Kind)) })
+	slices.SortFunc(u.results, func(a, b kindResult) int { return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Kind, b.Kind)) })
 }
 
 func compareBool(a, b bool) int {
@@ -263,9 +263,9 @@ func compareBool(a, b bool) int {
 	return 1
 }
 
-func (u *checkup) try(ctx context.Context, in *opened, region string, k runner.Kind) {
+func (u *accountCheck) tryKind(ctx context.Context, in *openedAccount, region string, k runner.Kind) {
 	kind, _ := collectors.KindNamed(k.Name)
-	t := in.lister.Try(ctx, in.where(region, u.limits.Gate(u.account.Name, region, k)), kind)
+	t := in.lister.Check(ctx, in.callOptions(region, u.limits.Gate(u.account.Name, region, k)), kind)
 	o := record.Outcome{Target: record.Target{Account: u.account.Name, Region: region, Kind: k.Name}, State: record.StateOf(t.Err, 0)}
 	if t.Err != nil {
 		o.Reason, o.Error, o.Hint = record.ReasonOf(t.Err), t.Err.Error(), record.HintOf(t.Err)
@@ -273,23 +273,23 @@ func (u *checkup) try(ctx context.Context, in *opened, region string, k runner.K
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.tries = append(u.tries, try{o, t.Grant})
-	if t.Dated && (u.clock == nil || t.Ahead.Abs() < u.clock.Abs()) { // the answer that was the shortest on its way
-		u.clock = &t.Ahead
+	u.results = append(u.results, kindResult{o, t.MissingAction})
+	if t.ClockKnown && (u.clock == nil || t.ClockAhead.Abs() < u.clock.Abs()) { // the answer that was the shortest on its way
+		u.clock = &t.ClockAhead
 	}
 }
 
-// home is the region where every kind is tried: the partition's default if something is allowed there, else the first of
+// homeRegion is the region where every kind is tried: the partition's default if something is allowed there, else the first of
 // which that is true; else the first of all.
-func (u *checkup) home() string {
+func (u *accountCheck) homeRegion() string {
 	var allowed []string
-	for _, t := range u.tries {
+	for _, t := range u.results {
 		if t.State == record.OK {
 			allowed = append(allowed, t.Region)
 		}
 	}
-	if p, ok := record.PartitionNamed(u.session.Identity.Partition); ok && slices.Contains(allowed, p.Default) {
-		return p.Default
+	if p, ok := record.PartitionNamed(u.session.Identity.Partition); ok && slices.Contains(allowed, p.DefaultRegion) {
+		return p.DefaultRegion
 	}
 	for _, in := range [][]string{allowed, u.plan.Regions} {
 		if len(in) > 0 {
@@ -299,8 +299,8 @@ func (u *checkup) home() string {
 	return ""
 }
 
-// oneBlockAnAccount refuses a block that turned out to be the AWS account of an earlier one, as a run does.
-func oneBlockAnAccount(all []*checkup) {
+// rejectDuplicateAccounts refuses a block that turned out to be the AWS account of an earlier one, as a run does.
+func rejectDuplicateAccounts(all []*accountCheck) {
 	first := map[record.Identity]string{}
 	for _, u := range all {
 		if u.session == nil {
@@ -309,7 +309,7 @@ func oneBlockAnAccount(all []*checkup) {
 		who := u.session.Identity
 		key := record.Identity{AccountID: who.AccountID, Partition: who.Partition}
 		if name, twice := first[key]; twice {
-			u.err = runner.SameAccount(who, name)
+			u.err = runner.SameAccountError(who, name)
 			continue
 		}
 		first[key] = u.account.Name
@@ -317,14 +317,14 @@ func oneBlockAnAccount(all []*checkup) {
 }
 
 // status is the account's row in a word, by the words of a run.
-func (u *checkup) status() record.Status {
+func (u *accountCheck) status() record.Status {
 	if u.err != nil {
 		return record.RunFailed
 	}
 	if u.unusable() {
 		return record.RunFailed
 	}
-	for _, t := range u.tries {
+	for _, t := range u.results {
 		if t.Failed() {
 			return record.RunPartial
 		}
@@ -333,9 +333,9 @@ func (u *checkup) status() record.Status {
 }
 
 // unusable reports whether no region can be listed, which is no failure of a single one.
-func (u *checkup) unusable() bool {
+func (u *accountCheck) unusable() bool {
 	refused := len(u.plan.Disabled)
-	for _, t := range u.tries {
+	for _, t := range u.results {
 		switch k, _ := collectors.KindNamed(t.Kind); {
 		case t.State == record.RegionDisabled:
 			refused++
@@ -346,7 +346,7 @@ func (u *checkup) unusable() bool {
 	return refused > 0
 }
 
-func checkExit(all []*checkup) error {
+func checkExitError(all []*accountCheck) error {
 	good, failed, partial := 0, 0, 0
 	for _, u := range all {
 		switch u.status() {

@@ -25,15 +25,15 @@ const (
 
 // The statuses of a region.
 const (
-	regionEnabled = "enabled"
-	regionOff     = "not_opted_in"
-	regionUnknown = "unknown" // AWS did not say which regions the account has, and the try there did not tell either
+	regionEnabled    = "enabled"
+	regionNotOptedIn = "not_opted_in"
+	regionUnknown    = "unknown" // AWS did not say which regions the account has, and the try there did not tell either
 )
 
-func (u *checkup) regions() (names []string, status map[string]string) {
+func (u *accountCheck) regions() (names []string, status map[string]string) {
 	status = map[string]string{}
 	for _, r := range u.plan.Disabled {
-		status[r] = regionOff
+		status[r] = regionNotOptedIn
 	}
 	for _, r := range u.plan.Regions {
 		status[r] = regionEnabled
@@ -41,10 +41,10 @@ func (u *checkup) regions() (names []string, status map[string]string) {
 			status[r] = regionUnknown
 		}
 	}
-	for _, t := range u.tries {
+	for _, t := range u.results {
 		switch {
 		case t.Reason == record.DisabledRegion:
-			status[t.Region] = regionOff
+			status[t.Region] = regionNotOptedIn
 		case t.State == record.OK:
 			status[t.Region] = regionEnabled
 		}
@@ -52,13 +52,13 @@ func (u *checkup) regions() (names []string, status map[string]string) {
 	return slices.Sorted(maps.Keys(status)), status
 }
 
-// missing is the actions that an Allow would grant, ec2:DescribeRegions among them.
-func (u *checkup) missing() []string {
+// missingActions is the actions that an Allow would grant, ec2:DescribeRegions among them.
+func (u *accountCheck) missingActions() []string {
 	var actions []string
 	if record.ReasonOf(u.plan.Warning) == record.AccessDenied {
 		actions = append(actions, "ec2:DescribeRegions")
 	}
-	for _, t := range u.tries {
+	for _, t := range u.results {
 		if t.Grant != "" && !t.Expected {
 			actions = append(actions, t.Grant)
 		}
@@ -68,9 +68,9 @@ func (u *checkup) missing() []string {
 }
 
 // warnings is what works, and may not for long.
-func (u *checkup) warnings(now time.Time) []string {
+func (u *accountCheck) warnings(now time.Time) []string {
 	var out []string
-	switch as := new(asleepError); {
+	switch as := new(inactiveMembersError); {
 	case errors.As(u.plan.Warning, &as):
 		out = append(out, as.Error())
 	case u.plan.Warning != nil:
@@ -96,11 +96,11 @@ func (u *checkup) warnings(now time.Time) []string {
 	return out
 }
 
-// counts is how many kinds may be listed, of how many that were tried: a kind that one region denies is not counted. Kinds that a
+// kindCounts is how many kinds may be listed, of how many that were tried: a kind that one region denies is not counted. Kinds that a
 // region does not have are no part of it.
-func (u *checkup) counts() (allowed, tried int) {
+func (u *accountCheck) kindCounts() (allowed, tried int) {
 	ok := map[string]bool{}
-	for _, t := range u.tries {
+	for _, t := range u.results {
 		if t.State == record.RegionDisabled {
 			continue
 		}
@@ -116,15 +116,15 @@ func (u *checkup) counts() (allowed, tried int) {
 }
 
 // printCheckups writes a row an account. As JSON it has all that was found; as a table, what is wrong stands under it.
-func printCheckups(w io.Writer, all []*checkup, format string) error {
+func printCheckups(w io.Writer, all []*accountCheck, format string) error {
 	now := time.Now()
-	l := listing{columns: []string{"account", "status", "account_id", "partition", "regions", "kinds", "expires", "arn", "path"}}
+	l := resultTable{columns: []string{"account", "status", "account_id", "partition", "regions", "kinds", "expires", "arn", "path"}}
 	if format == "csv" {
 		l.columns = append(l.columns, "missing", "error", "hint")
 	}
 	for _, u := range all {
 		if format == "json" || format == "jsonl" {
-			l.rows = append(l.rows, u.found(now))
+			l.rows = append(l.rows, u.asJSON(now))
 		} else {
 			l.rows = append(l.rows, u.row(now, format))
 		}
@@ -146,12 +146,12 @@ func printCheckups(w io.Writer, all []*checkup, format string) error {
 	return err
 }
 
-// claim is the account that a run found behind the block; nil: none has.
-func (u *checkup) claim() *auth.Claim {
-	if u.program == nil || u.program.claims == nil {
+// savedIdentity is the account that a run found behind the block; nil: none has.
+func (u *accountCheck) savedIdentity() *auth.BlockIdentity {
+	if u.program == nil || u.program.identities == nil {
 		return nil
 	}
-	c := u.program.claims.Of(u.block.Name, u.block.Mark)
+	c := u.program.identities.Lookup(u.block.Name, u.block.Digest)
 	if c == nil || !c.Saved() {
 		return nil
 	}
@@ -159,9 +159,9 @@ func (u *checkup) claim() *auth.Claim {
 }
 
 // row is the account in columns.
-func (u *checkup) row(now time.Time, format string) map[string]any {
-	r := map[string]any{"account": u.account.Name, "status": u.status(), "missing": strings.Join(u.missing(), " ")}
-	if c := u.claim(); c != nil {
+func (u *accountCheck) row(now time.Time, format string) map[string]any {
+	r := map[string]any{"account": u.account.Name, "status": u.status(), "missing": strings.Join(u.missingActions(), " ")}
+	if c := u.savedIdentity(); c != nil {
 		r["account_id"], r["partition"] = c.AccountID, c.Partition
 	}
 	if u.session != nil {
@@ -170,7 +170,7 @@ func (u *checkup) row(now time.Time, format string) map[string]any {
 		if at, ok := u.session.Expires(); !ok {
 			r["expires"] = "never"
 		} else if format == "table" {
-			r["expires"] = "in " + shortly(at.Sub(now))
+			r["expires"] = "in " + roundedDuration(at.Sub(now))
 		} else {
 			r["expires"] = at.UTC().Format(time.RFC3339)
 		}
@@ -185,8 +185,8 @@ func (u *checkup) row(now time.Time, format string) map[string]any {
 				enabled++
 			}
 		}
-		allowed, tried := u.counts()
-		r["regions"], r["kinds"] = outOf(enabled, len(names)), outOf(allowed, tried)
+		allowed, tried := u.kindCounts()
+		r["regions"], r["kinds"] = fraction(enabled, len(names)), fraction(allowed, tried)
 	}
 	if format == "table" {
 		for _, c := range []string{"account_id", "partition", "regions", "kinds", "expires", "arn", "path"} {
@@ -198,21 +198,21 @@ func (u *checkup) row(now time.Time, format string) map[string]any {
 	return r
 }
 
-func outOf(n, all int) string {
+func fraction(n, all int) string {
 	if n == all {
 		return fmt.Sprint(n)
 	}
 	return fmt.Sprintf("%d of %d", n, all)
 }
 
-// shortly is a duration as a person would say it.
-func shortly(d time.Duration) string {
+// roundedDuration is a duration as a person would say it.
+func roundedDuration(d time.Duration) string {
 	s := d.Round(time.Minute).String()
 	return strings.TrimSuffix(s, "0s")
 }
 
-// and is names as a person would say them.
-func and(names []string) string {
+// joinNames is names as a person would say them.
+func joinNames(names []string) string {
 	if n := len(names); n > 4 {
 		return fmt.Sprintf("%s and %d others", strings.Join(names[:3], ", "), n-3)
 	}
@@ -235,11 +235,11 @@ type checkedKind struct {
 	Hint     string        `json:"hint,omitempty"`
 }
 
-// found is everything about the account, for programs.
-func (u *checkup) found(now time.Time) map[string]any {
+// asJSON is everything about the account, for programs.
+func (u *accountCheck) asJSON(now time.Time) map[string]any {
 	r := map[string]any{
 		"account": u.account.Name, "status": u.status(), "account_id": "", "partition": "", "arn": "", "path": []string{}, "expires": nil,
-		"claim": claimOf(u.claim()), "clock_ahead_seconds": nil, "key_created": nil, "key_error": "", "regions": []checkedRegion{}, "tried": []checkedKind{}, "warnings": append([]string{}, u.warnings(now)...),
+		"claim": identityJSON(u.savedIdentity()), "clock_ahead_seconds": nil, "key_created": nil, "key_error": "", "regions": []checkedRegion{}, "tried": []checkedKind{}, "warnings": append([]string{}, u.warnings(now)...),
 	}
 	if u.session != nil {
 		who := u.session.Identity
@@ -267,67 +267,67 @@ func (u *checkup) found(now time.Time) map[string]any {
 		regions = append(regions, checkedRegion{n, status[n]})
 	}
 	tried := []checkedKind{}
-	for _, t := range u.tries {
+	for _, t := range u.results {
 		tried = append(tried, checkedKind{t.Region, t.Kind, actionOf(t.Kind), t.State, t.Expected, t.Reason, t.Error, t.Hint})
 	}
 	r["regions"], r["tried"] = regions, tried
-	if missing := u.missing(); len(missing) > 0 {
-		r["grant"] = policy.Grant("CollectorList", missing)
+	if missing := u.missingActions(); len(missing) > 0 {
+		r["grant"] = policy.AllowStatement("CollectorList", missing)
 	}
 	return r
 }
 
 // explain says what is wrong with the account, and what to do about it; of one that is well it says nothing.
-func (u *checkup) explain(w io.Writer, now time.Time, warned map[string][]string) {
+func (u *accountCheck) explain(w io.Writer, now time.Time, warned map[string][]string) {
 	name := u.account.Name
 	for _, text := range u.warnings(now) {
 		switch names := warned[text]; {
 		case len(names) > 1 && names[0] == name:
-			_ = sayf(w, "\n%s: warning: %s\n", and(names), text)
+			_ = safeFprintf(w, "\n%s: warning: %s\n", joinNames(names), text)
 		case len(names) == 1:
-			_ = sayf(w, "\n%s: warning: %s\n", name, text)
+			_ = safeFprintf(w, "\n%s: warning: %s\n", name, text)
 		}
 	}
 	if u.err == nil {
 		names, status := u.regions()
 		var off []string
 		for _, r := range names {
-			if status[r] == regionOff {
+			if status[r] == regionNotOptedIn {
 				off = append(off, r)
 			}
 		}
 		if len(off) > 0 {
-			_ = sayf(w, "\n%s: not enabled for the account: %s\n", name, strings.Join(off, ", "))
+			_ = safeFprintf(w, "\n%s: not enabled for the account: %s\n", name, strings.Join(off, ", "))
 		}
 	}
-	missing := u.missing()
+	missing := u.missingActions()
 	failures := map[failureKey]*failure{}
 	if u.err != nil {
 		// Also of a kind that is harmless for a region.
-		addFailure(failures, record.Outcome{State: record.StateOf(u.err, 0), Unusable: true, Reason: record.ReasonOf(u.err), Error: u.err.Error(), Hint: record.HintOf(u.err)})
+		addFailure(failures, record.Outcome{State: record.StateOf(u.err, 0), AccountUnusable: true, Reason: record.ReasonOf(u.err), Error: u.err.Error(), Hint: record.HintOf(u.err)})
 	}
 	unusable := u.err == nil && u.unusable()
 	if unusable {
 		for _, region := range u.plan.Disabled {
-			err := runner.NotEnabled(region)
-			addFailure(failures, record.Outcome{Target: record.Target{Account: name, Region: region}, State: record.StateOf(err, 0), Unusable: true,
+			err := runner.NotEnabledError(region)
+			addFailure(failures, record.Outcome{Target: record.Target{Account: name, Region: region}, State: record.StateOf(err, 0), AccountUnusable: true,
 				Reason: record.ReasonOf(err), Error: err.Error(), Hint: record.HintOf(err)})
 		}
 	}
-	for _, t := range u.tries {
+	for _, t := range u.results {
 		if u.err != nil {
 			break
 		}
 		o := t.Outcome
-		o.Unusable = unusable
+		o.AccountUnusable = unusable
 		if t.Grant != "" {
 			o.Hint = "give the statement below to " + u.session.Identity.ARN
 		}
 		addFailure(failures, o)
 	}
-	explain(w, runner.AccountInfo{Name: name}, sortedFailures(failures))
+	explainFailures(w, runner.AccountInfo{Name: name}, sortedFailures(failures))
 	if u.err == nil && len(missing) > 0 {
-		text, err := json.MarshalIndent(policy.Grant("CollectorList", missing), "  ", "  ")
+		text, err := json.MarshalIndent(policy.AllowStatement("CollectorList", missing), "  ", "  ")
 		if err == nil { // strings and nothing else
 			fmt.Fprintf(w, "  %s\n", text)
 		}

@@ -18,7 +18,7 @@ import (
 )
 
 // A checked is what `check -o json` says of an account.
-type checked struct {
+type checkedAccount struct {
 	Account, Status, ARN, Error, Hint, Reason string
 	AccountID                                 string `json:"account_id"`
 	Path                                      []string
@@ -35,7 +35,7 @@ type checked struct {
 	}
 }
 
-func (c checked) region(name string) string {
+func (c checkedAccount) region(name string) string {
 	for _, r := range c.Regions {
 		if r.Region == name {
 			return r.Status
@@ -44,7 +44,7 @@ func (c checked) region(name string) string {
 	return ""
 }
 
-func (c checked) kinds(region string) (names []string) {
+func (c checkedAccount) kinds(region string) (names []string) {
 	for _, t := range c.Tried {
 		if t.Region == region {
 			names = append(names, t.Kind)
@@ -54,7 +54,7 @@ func (c checked) kinds(region string) (names []string) {
 }
 
 // runCheck runs `check` against an AWS in memory, on a bubble's clock. config is the file's text behind data_dir.
-func runCheck(t *testing.T, cloud *awsfake.AWS, config string, o checkOptions) (out string, found map[string]checked, code int) {
+func runCheck(t *testing.T, cloud *awsfake.AWS, config string, o checkOptions) (out string, found map[string]checkedAccount, code int) {
 	t.Helper()
 	dir := t.TempDir()
 	server := cloud.InMemory()
@@ -78,11 +78,11 @@ func runCheck(t *testing.T, cloud *awsfake.AWS, config string, o checkOptions) (
 		t.Logf("stderr: %s", stderr.String())
 	}
 	if o.format == "json" {
-		var all []checked
+		var all []checkedAccount
 		if err := json.Unmarshal(stdout.Bytes(), &all); err != nil {
 			t.Fatalf("%v: %s", err, stdout.String())
 		}
-		found = map[string]checked{}
+		found = map[string]checkedAccount{}
 		for _, a := range all {
 			found[a.Account] = a
 		}
@@ -96,7 +96,7 @@ func block(name string, k awsfake.Key) string {
 
 // Permissions that are missing come back as the one statement that grants them, DescribeRegions included; what the account has not
 // opted in to is told apart even where AWS does not say it.
-func TestCheckGrants(t *testing.T) {
+func TestCheckPrintsGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := awsfake.New(awsfake.Options{})
 		a := cloud.AddAccount("111111111111", "aws")
@@ -108,7 +108,7 @@ func TestCheckGrants(t *testing.T) {
 		if code != exitPartial || got.Status != "partial" {
 			t.Errorf("exit %d: %+v", code, got)
 		}
-		if got.Grant == nil || got.Grant.Effect != "Allow" || got.Grant.Resource != "*" || string(compact(got.Grant.Action)) != `["ec2:DescribeRegions","ec2:DescribeVolumes"]` {
+		if got.Grant == nil || got.Grant.Effect != "Allow" || got.Grant.Resource != "*" || string(compactJSON(got.Grant.Action)) != `["ec2:DescribeRegions","ec2:DescribeVolumes"]` {
 			t.Errorf("grant: %+v", got.Grant)
 		}
 		for region, want := range map[string]string{"us-east-1": "enabled", "af-south-1": "enabled", "me-south-1": "not_opted_in"} {
@@ -143,7 +143,7 @@ func TestCheckGrants(t *testing.T) {
 	})
 }
 
-func compact(b []byte) []byte {
+func compactJSON(b []byte) []byte {
 	var out bytes.Buffer
 	if json.Compact(&out, b) != nil {
 		return b
@@ -152,7 +152,7 @@ func compact(b []byte) []byte {
 }
 
 // Every kind of the catalogue can be tried with what `policy` grants for it, and is not listed by that.
-func TestCheckOfEveryKind(t *testing.T) {
+func TestCheckEveryKind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := awsfake.New(awsfake.Options{})
 		a := cloud.AddAccount("111111111111", "aws")
@@ -167,7 +167,7 @@ func TestCheckOfEveryKind(t *testing.T) {
 		if one, other := found["prod"].kinds("eu-west-1"), found["prod"].kinds("us-west-2"); len(one) != 2 || len(other) != 1 {
 			t.Errorf("one region speaks for the account, but tried %v and %v", one, other)
 		}
-		granted := actionsOf(known().Kinds)
+		granted := actionsOf(knownNames().Kinds)
 		for _, c := range all {
 			if !slices.Contains(granted, c.Action) {
 				t.Errorf("%s needs %s, which policy does not grant", c.Kind, c.Action)
@@ -180,7 +180,7 @@ func TestCheckOfEveryKind(t *testing.T) {
 }
 
 // An account whose STS hangs, one whose EC2 hangs and one whose key is gone cost themselves alone, and no longer than they may.
-func TestCheckOfAccountsInTrouble(t *testing.T) {
+func TestCheckFailingAccounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := awsfake.New(awsfake.Options{Latency: 50 * time.Millisecond})
 		var config strings.Builder
@@ -263,7 +263,7 @@ func TestCheckWarns(t *testing.T) {
 }
 
 // A key that should have been replaced is warned of, where AWS tells its age; where it does not, that is no trouble.
-func TestCheckWarnsOfOldKeys(t *testing.T) {
+func TestCheckWarnsAboutOldKeys(t *testing.T) {
 	for _, c := range []struct {
 		days   int
 		denied bool
@@ -288,7 +288,7 @@ func TestCheckWarnsOfOldKeys(t *testing.T) {
 }
 
 // A thousand accounts behind one old key are one call to IAM and one warning.
-func TestCheckWarnsOnceOfAKey(t *testing.T) {
+func TestCheckWarnsOncePerKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := awsfake.New(awsfake.Options{})
 		hub := cloud.AddAccount("111111111111", "aws")

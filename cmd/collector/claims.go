@@ -21,11 +21,11 @@ import (
 
 func identitiesPath(dataDir string) string { return filepath.Join(dataDir, "identities.json") }
 
-// openClaims reads which account each block was before. A file that this user may not read is an error: without it
+// openIdentities reads which account each block was before. A file that this user may not read is an error: without it
 // nobody would notice that a block became another account.
-func openClaims(o auth.ClaimsOptions, log *slog.Logger) (*auth.FileClaims, error) {
+func openIdentities(o auth.IdentityStoreOptions, log *slog.Logger) (*auth.FileIdentityStore, error) {
 	o.Log = log
-	c := auth.NewClaims(o)
+	c := auth.NewFileIdentityStore(o)
 	if err := c.Load(); err != nil {
 		f := &record.Fault{Reason: record.Other, Err: err}
 		if errors.Is(err, fs.ErrPermission) {
@@ -36,59 +36,59 @@ func openClaims(o auth.ClaimsOptions, log *slog.Logger) (*auth.FileClaims, error
 	return c, nil
 }
 
-// inForce tells the claims which blocks the configuration has.
-func (p *program) inForce(f *config.File) {
+// setIdentityBlocks tells the claims which blocks the configuration has.
+func (p *program) setIdentityBlocks(f *config.File) {
 	blocks := make(map[string]string, len(f.Accounts)+len(f.Organizations))
 	for i := range f.Accounts {
 		a := f.Accounts[i].Account()
-		blocks[a.Name] = a.Mark
+		blocks[a.Name] = a.Digest
 	}
 	for _, o := range f.Organizations {
-		blocks[o.Label] = o.Via.Mark
+		blocks[o.Label] = o.Via.Digest
 	}
-	if err := p.claims.Blocks(blocks); err != nil {
+	if err := p.identities.SetBlocks(blocks); err != nil {
 		p.log.Error("identity file not read", "error", err, "hint", record.HintOf(err))
 	}
 }
 
-// was is the account that a block was when it was entered last; zero: not known, or the block says that it is another
+// previousIdentity is the account that a block was when it was entered last; zero: not known, or the block says that it is another
 // one now.
-func (p *program) was(a config.Account) record.Identity {
-	if p.claims == nil {
+func (p *program) previousIdentity(a config.Account) record.Identity {
+	if p.identities == nil {
 		return record.Identity{}
 	}
-	c := p.claims.Of(a.Name, a.Mark)
-	if c == nil || a.IDKnown() != "" && a.IDKnown() != c.AccountID {
+	c := p.identities.Lookup(a.Name, a.Digest)
+	if c == nil || a.KnownAccountID() != "" && a.KnownAccountID() != c.AccountID {
 		return record.Identity{}
 	}
 	return record.Identity{AccountID: c.AccountID, Partition: c.Partition}
 }
 
-// identities is who the file's own blocks are, as far as that is known.
-func (p *program) identities(f *config.File) map[string]record.Identity {
+// knownIdentities is who the file's own blocks are, as far as that is known.
+func (p *program) knownIdentities(f *config.File) map[string]record.Identity {
 	all := map[string]record.Identity{}
 	for i := range f.Accounts {
 		a := f.Accounts[i].Account()
-		if who := p.was(a); who.AccountID != "" {
+		if who := p.previousIdentity(a); who.AccountID != "" {
 			all[a.Name] = who
 		}
 	}
 	return all
 }
 
-// carriedTicks are those of a process before, under the names of today.
-type carriedTicks struct {
+// renamingTicks are those of a process before, under the names of today.
+type renamingTicks struct {
 	runner.Ticks
 	program *program
 }
 
 // Load is [runner.Ticks].
-func (t carriedTicks) Load() (map[runner.TickKey]time.Time, error) {
+func (t renamingTicks) Load() (map[runner.TickKey]time.Time, error) {
 	last, err := t.Ticks.Load()
 	if err != nil {
 		return nil, err
 	}
-	renamed := t.program.renamed(slices.Collect(maps.Keys(last)))
+	renamed := t.program.renamedAccounts(slices.Collect(maps.Keys(last)))
 	for key, at := range last {
 		if name, ok := renamed[key.Account]; ok {
 			delete(last, key)
@@ -98,38 +98,38 @@ func (t carriedTicks) Load() (map[runner.TickKey]time.Time, error) {
 	return last, nil
 }
 
-// positional is what earlier versions called blocks without a name.
-var positional = regexp.MustCompile(`^(account-|organization:)`)
+// positionalName is what earlier versions called blocks without a name.
+var positionalName = regexp.MustCompile(`^(account-|organization:)`)
 
-// renamed is how blocks are called now that earlier versions called by their position, by their old names. A block is
+// renamedAccounts is how blocks are called now that earlier versions called by their position, by their old names. A block is
 // the same one if it is the account that the store has under the old name; where that cannot be told, if the file has
 // the same positions without a name as the version before had.
-func (p *program) renamed(ticks []runner.TickKey) map[string]string {
-	f := p.now.file
+func (p *program) renamedAccounts(ticks []runner.TickKey) map[string]string {
+	f := p.config.file
 	left, had := map[string]bool{}, map[string]map[string]bool{}
 	for _, key := range ticks {
-		if kind := positional.FindString(key.Account); kind != "" && p.runner.Fleet().Account(key.Account) == nil {
+		if kind := positionalName.FindString(key.Account); kind != "" && p.runner.Configuration().Account(key.Account) == nil {
 			left[key.Account] = true
-			add(had, kind, key.Account)
+			addName(had, kind, key.Account)
 		}
 	}
 	if len(left) == 0 {
 		return nil
 	}
 	would := map[string]map[string]bool{}
-	for _, old := range f.Formerly {
-		add(would, positional.FindString(old), old)
+	for _, old := range f.FormerNames {
+		addName(would, positionalName.FindString(old), old)
 	}
-	stored := p.storedAs(left)
+	stored := p.storedAccountIDs(left)
 	renamed := map[string]string{}
-	for name, old := range f.Formerly {
-		kind := positional.FindString(old)
+	for name, old := range f.FormerNames {
+		kind := positionalName.FindString(old)
 		same := maps.Equal(had[kind], would[kind])
-		if i := slices.IndexFunc(f.Accounts, func(b config.Block) bool { return b.Name() == name }); i >= 0 {
+		if i := slices.IndexFunc(f.Accounts, func(b config.PackedAccount) bool { return b.Name() == name }); i >= 0 {
 			a := f.Accounts[i].Account()
-			id := a.IDKnown()
+			id := a.KnownAccountID()
 			if id == "" {
-				id = p.was(a).AccountID
+				id = p.previousIdentity(a).AccountID
 			}
 			if ids := stored[old]; id != "" && len(ids) > 0 {
 				same = slices.Contains(ids, id)
@@ -142,21 +142,21 @@ func (p *program) renamed(ticks []runner.TickKey) map[string]string {
 	return renamed
 }
 
-func add(to map[string]map[string]bool, kind, name string) {
+func addName(to map[string]map[string]bool, kind, name string) {
 	if to[kind] == nil {
 		to[kind] = map[string]bool{}
 	}
 	to[kind][name] = true
 }
 
-// storedAs is the ids of the accounts that the store has under these names.
-func (p *program) storedAs(names map[string]bool) map[string][]string {
-	if p.retire == nil || p.retire.ledger.store == nil {
+// storedAccountIDs is the ids of the accounts that the store has under these names.
+func (p *program) storedAccountIDs(names map[string]bool) map[string][]string {
+	if p.retirer == nil || p.retirer.store.driver == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	known, err := p.retire.ledger.store.Accounts(ctx)
+	known, err := p.retirer.store.driver.Accounts(ctx)
 	if err != nil {
 		return nil // the store says what is wrong with it
 	}
@@ -169,8 +169,8 @@ func (p *program) storedAs(names map[string]bool) map[string][]string {
 	return ids
 }
 
-// claimOf is what check shows of a block's claim.
-func claimOf(c *auth.Claim) map[string]any {
+// identityJSON is what check shows of a block's claim.
+func identityJSON(c *auth.BlockIdentity) map[string]any {
 	if c == nil {
 		return nil
 	}
@@ -182,8 +182,8 @@ func claimOf(c *auth.Claim) map[string]any {
 	return m
 }
 
-// blocksOf is the names of the blocks, in a sentence.
-func blocksOf(claims []*auth.Claim) string {
+// quotedBlockNames is the names of the blocks, in a sentence.
+func quotedBlockNames(claims []*auth.BlockIdentity) string {
 	var names []string
 	for _, c := range claims[:min(len(claims), 20)] {
 		names = append(names, fmt.Sprintf("%q", c.Block))

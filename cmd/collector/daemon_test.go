@@ -39,7 +39,7 @@ type daemon struct {
 	said bytes.Buffer
 }
 
-func daemonConfig(dir string, scene *awsfake.Scene, more string) string {
+func daemonConfig(dir string, scene *awsfake.Simulation, more string) string {
 	k := scene.Accounts[0].Key
 	return fmt.Sprintf(`
 schedule: "@every 1s"
@@ -64,7 +64,7 @@ func startDaemon(t *testing.T, config, endpoint string, env ...string) *daemon {
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &daemon{t: t, config: config, done: make(chan struct{})}
 	d.cmd = exec.CommandContext(ctx, exe, "run", "--now", "--config", config)
-	d.cmd.Env = append(env, asProgram+"=1", "AWS_ENDPOINT_URL="+endpoint, "AWS_EC2_METADATA_DISABLED=true", "HOME="+t.TempDir())
+	d.cmd.Env = append(env, runAsProgram+"=1", "AWS_ENDPOINT_URL="+endpoint, "AWS_EC2_METADATA_DISABLED=true", "HOME="+t.TempDir())
 	stderr, err := d.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -112,8 +112,8 @@ func (d *daemon) log() string {
 	return d.said.String()
 }
 
-// until waits for something to become true; how long that takes is no matter of the test.
-func (d *daemon) until(what string, is func() bool) {
+// waitUntil waits for something to become true; how long that takes is no matter of the test.
+func (d *daemon) waitUntil(what string, is func() bool) {
 	d.t.Helper()
 	for deadline := time.Now().Add(time.Minute); !is(); {
 		if time.Now().After(deadline) {
@@ -123,7 +123,7 @@ func (d *daemon) until(what string, is func() bool) {
 	}
 }
 
-func (d *daemon) says(pattern string) func() bool {
+func (d *daemon) logMatches(pattern string) func() bool {
 	re := regexp.MustCompile(pattern)
 	return func() bool { return re.MatchString(d.log()) }
 }
@@ -143,7 +143,7 @@ func (d *daemon) get(path string) string {
 	return string(b)
 }
 
-func (d *daemon) metric(line string) func() bool {
+func (d *daemon) hasMetric(line string) func() bool {
 	return func() bool { return strings.Contains("\n"+d.get("/metrics"), "\n"+line+"\n") }
 }
 
@@ -154,7 +154,7 @@ func (d *daemon) signal(s os.Signal) {
 	}
 }
 
-func (d *daemon) exit() int {
+func (d *daemon) waitExit() int {
 	d.t.Helper()
 	select {
 	case <-d.done:
@@ -165,7 +165,7 @@ func (d *daemon) exit() int {
 	return d.cmd.ProcessState.ExitCode()
 }
 
-func startScene(t *testing.T) (*awsfake.Scene, *awsfake.Server) {
+func startScene(t *testing.T) (*awsfake.Simulation, *awsfake.Server) {
 	t.Helper()
 	scene := awsfake.Demo(awsfake.Options{Seed: 3})
 	s, err := scene.AWS.Start()
@@ -191,31 +191,31 @@ func TestReload(t *testing.T) {
 	config := filepath.Join(dir, "config.yaml")
 	write(t, config, daemonConfig(dir, scene, ""))
 	d := startDaemon(t, config, s.URL)
-	d.until("two runs", d.metric(`collector_runs_total{account="prod",status="success"} 2`))
+	d.waitUntil("two runs", d.hasMetric(`collector_runs_total{account="prod",status="success"} 2`))
 	if got := d.get("/-/ready"); !strings.Contains(got, "ready") {
 		t.Errorf("/-/ready: %q", got)
 	}
 
 	write(t, config, daemonConfig(dir, scene, "  - {name: prod}"))
-	d.until("the refusal", d.metric("collector_config_last_reload_successful 0"))
+	d.waitUntil("the refusal", d.hasMetric("collector_config_last_reload_successful 0"))
 	if !strings.Contains(d.log(), "two accounts") && !strings.Contains(d.log(), "prod") {
 		t.Error("the log does not say what is wrong")
 	}
 	runs := strings.Count(d.log(), "run ended")
-	d.until("more runs of the old configuration", func() bool { return strings.Count(d.log(), "run ended") > runs+1 })
+	d.waitUntil("more runs of the old configuration", func() bool { return strings.Count(d.log(), "run ended") > runs+1 })
 
 	k := scene.Accounts[7].Key
 	china := fmt.Sprintf("  - {name: china, ak_id: %s, ak_secret: %q, collector_configs: {regions: [cn-north-1]}}", k.ID, k.Secret)
 	write(t, config, daemonConfig(dir, scene, china))
-	d.until("the new account's first run", d.metric(`collector_targets{account="china",region="cn-north-1",state="ok"} 1`))
-	d.until("the reload to show", d.metric("collector_config_last_reload_successful 1"))
+	d.waitUntil("the new account's first run", d.hasMetric(`collector_targets{account="china",region="cn-north-1",state="ok"} 1`))
+	d.waitUntil("the reload to show", d.hasMetric("collector_config_last_reload_successful 1"))
 
 	write(t, config, daemonConfig(dir, scene, ""))
-	d.until("its series to go", func() bool { return !strings.Contains(d.get("/metrics"), `account="china"`) })
+	d.waitUntil("its series to go", func() bool { return !strings.Contains(d.get("/metrics"), `account="china"`) })
 
 	reloads := strings.Count(d.log(), "msg=reloaded")
 	d.signal(syscall.SIGHUP)
-	d.until("SIGHUP", func() bool { return strings.Count(d.log(), "msg=reloaded") == reloads+1 })
+	d.waitUntil("SIGHUP", func() bool { return strings.Count(d.log(), "msg=reloaded") == reloads+1 })
 	resp, err := http.Post(d.url+"/-/reload", "", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -224,23 +224,23 @@ func TestReload(t *testing.T) {
 	if resp.StatusCode != http.StatusOK {
 		t.Errorf("POST /-/reload: %s", resp.Status)
 	}
-	d.until("POST", func() bool { return strings.Count(d.log(), "msg=reloaded") == reloads+2 })
+	d.waitUntil("POST", func() bool { return strings.Count(d.log(), "msg=reloaded") == reloads+2 })
 	http.DefaultClient.CloseIdleConnections()
 
 	d.signal(syscall.SIGTERM)
-	if code := d.exit(); code != exitDone {
+	if code := d.waitExit(); code != exitDone {
 		t.Errorf("exit %d after SIGTERM", code)
 	}
 }
 
 // A file that is written all the time beside the configuration does not put the reload off.
-func TestReloadBesideABusyFile(t *testing.T) {
+func TestReloadIgnoresOtherFiles(t *testing.T) {
 	scene, s := startScene(t)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yaml")
 	write(t, config, daemonConfig(dir, scene, ""))
 	d := startDaemon(t, config, s.URL)
-	d.until("a run", d.says("run ended"))
+	d.waitUntil("a run", d.logMatches("run ended"))
 
 	var busy sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
@@ -249,12 +249,12 @@ func TestReloadBesideABusyFile(t *testing.T) {
 	busy.Go(func() {
 		for ctx.Err() == nil {
 			_ = os.WriteFile(filepath.Join(dir, "busy"), []byte("x"), 0o600)
-			<-time.After(settle / 10)
+			<-time.After(settleDelay / 10)
 		}
 	})
 	k := scene.Accounts[0].Key
 	write(t, config, daemonConfig(dir, scene, fmt.Sprintf(`  - {name: more, ak_id: %s, ak_secret: "%s"}`, k.ID, k.Secret)))
-	d.until("the reload", d.says("msg=reloaded .*accounts=2"))
+	d.waitUntil("the reload", d.logMatches("msg=reloaded .*accounts=2"))
 }
 
 // Kubernetes mounts a ConfigMap as links: config.yaml → ..data/config.yaml, ..data → ..1; an update swaps ..data.
@@ -281,7 +281,7 @@ func TestReloadBySymlinkSwap(t *testing.T) {
 	if err := os.Rename(filepath.Join(dir, "..tmp"), filepath.Join(dir, "..data")); err != nil {
 		t.Fatal(err)
 	}
-	d.until("the second account", d.says(`run ended" account=second`))
+	d.waitUntil("the second account", d.logMatches(`run ended" account=second`))
 }
 
 // At SIGTERM a running target gets its time and no new run starts; a second signal ends the program at once. Two that come together,
@@ -299,11 +299,11 @@ func TestStop(t *testing.T) {
 			config := filepath.Join(dir, "config.yaml")
 			write(t, config, strings.Replace(daemonConfig(dir, scene, ""), "drain_timeout: 2s", "drain_timeout: "+c.drain, 1))
 			d := startDaemon(t, config, s.URL)
-			d.until("a run", d.says("run ended"))
+			d.waitUntil("a run", d.logMatches("run ended"))
 			remove := scene.AWS.Inject(awsfake.Fault{Kind: awsfake.Hang, Action: "DescribeInstances"})
 			defer remove()
 			hanging := func() bool { return scene.AWS.Stats().InFlight > 0 }
-			d.until("a listing that hangs", hanging)
+			d.waitUntil("a listing that hangs", hanging)
 			d.signal(syscall.SIGTERM)
 			d.signal(syscall.SIGINT)
 			for ended := !c.twice; !ended; {
@@ -314,10 +314,10 @@ func TestStop(t *testing.T) {
 				case <-time.After(20 * time.Millisecond):
 				}
 			}
-			if code := d.exit(); code != c.code {
+			if code := d.waitExit(); code != c.code {
 				t.Errorf("exit %d, want %d", code, c.code)
 			}
-			if !c.twice && !d.says(`targets failed.*prod`)() {
+			if !c.twice && !d.logMatches(`targets failed.*prod`)() {
 				t.Error("the target that was cancelled is not told")
 			}
 		})
@@ -325,9 +325,9 @@ func TestStop(t *testing.T) {
 }
 
 // The example configuration is one that this binary takes: its kinds and outputs are the real ones.
-func TestExampleIsTaken(t *testing.T) {
+func TestExampleConfigLoads(t *testing.T) {
 	text := mustRead(t, filepath.Join("..", "..", "config.example.yaml"))
-	f, err := config.Parse([]byte(text), "config.example.yaml", known())
+	f, err := config.Parse([]byte(text), "config.example.yaml", knownNames())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +360,7 @@ func TestExampleIsTaken(t *testing.T) {
 	}
 
 	// An editor with the schema of this binary agrees.
-	schema, err := config.Schema(known())
+	schema, err := config.Schema(knownNames())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,30 +380,30 @@ func TestExampleIsTaken(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(text), &example); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Validate(withTextKeys(example)); err != nil {
+	if err := s.Validate(withStringKeys(example)); err != nil {
 		t.Error(err)
 	}
 }
 
-// withTextKeys is YAML as JSON has it.
-func withTextKeys(v any) any {
+// withStringKeys is YAML as JSON has it.
+func withStringKeys(v any) any {
 	switch v := v.(type) {
 	case map[any]any:
 		m := map[string]any{}
 		for k := range v {
-			m[fmt.Sprint(k)] = withTextKeys(v[k])
+			m[fmt.Sprint(k)] = withStringKeys(v[k])
 		}
 		return m
 	case []any:
 		for i := range v {
-			v[i] = withTextKeys(v[i])
+			v[i] = withStringKeys(v[i])
 		}
 	}
 	return v
 }
 
 // A secret that is rotated in the file that ${file:} names is used without anybody's saying so; a SIGHUP in a drain does not end it.
-func TestSecretFileRotates(t *testing.T) {
+func TestReloadOnSecretFileChange(t *testing.T) {
 	scene, s := startScene(t)
 	dir, secrets := t.TempDir(), t.TempDir()
 	secret := filepath.Join(secrets, "prod_ak")
@@ -412,16 +412,16 @@ func TestSecretFileRotates(t *testing.T) {
 	config := filepath.Join(dir, "config.yaml")
 	write(t, config, text)
 	d := startDaemon(t, config, s.URL)
-	d.until("the wrong secret to fail", d.says(`reason=signature`))
+	d.waitUntil("the wrong secret to fail", d.logMatches(`reason=signature`))
 	write(t, secret, scene.Accounts[0].Key.Secret+"\n")
-	d.until("the right one to be used", d.metric(`collector_targets{account="prod",region="us-east-1",state="ok"} 1`))
+	d.waitUntil("the right one to be used", d.hasMetric(`collector_targets{account="prod",region="us-east-1",state="ok"} 1`))
 
 	remove := scene.AWS.Inject(awsfake.Fault{Kind: awsfake.Hang, Action: "DescribeInstances"})
 	defer remove()
-	d.until("a listing that hangs", func() bool { return scene.AWS.Stats().InFlight > 0 })
+	d.waitUntil("a listing that hangs", func() bool { return scene.AWS.Stats().InFlight > 0 })
 	d.signal(syscall.SIGTERM)
 	d.signal(syscall.SIGHUP)
-	if code := d.exit(); code != exitDone {
+	if code := d.waitExit(); code != exitDone {
 		t.Errorf("exit %d", code)
 	}
 }

@@ -16,23 +16,23 @@ import (
 
 func makeDataDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return unwritable("data_dir", err)
+		return writeError("data_dir", err)
 	}
 	return nil
 }
 
-// openDataDir makes the data_dir and keeps it from every other collector, until unlock: two would send and remember twice what
+// lockDataDir makes the data_dir and keeps it from every other collector, until unlock: two would send and remember twice what
 // each of them collects, and two spools of one output are a riddle to it. Commands that only look are let in.
-func openDataDir(dir string, log *slog.Logger) (unlock func(), err error) {
+func lockDataDir(dir string, log *slog.Logger) (unlock func(), err error) {
 	if err := makeDataDir(dir); err != nil {
 		return nil, err
 	}
 	f, err := statefile.Open(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, unwritable("data_dir", err)
+		return nil, writeError("data_dir", err)
 	}
 	unlock = func() { _ = f.Close() } // nothing was written
-	switch err := filelock.Try(f); {
+	switch err := filelock.TryLock(f); {
 	case errors.Is(err, filelock.ErrLocked):
 		unlock()
 		return nil, &record.Fault{
@@ -45,7 +45,7 @@ func openDataDir(dir string, log *slog.Logger) (unlock func(), err error) {
 	return unlock, nil
 }
 
-func unwritable(what string, err error) error {
+func writeError(what string, err error) error {
 	return &record.Fault{
 		Reason: record.Other, Hint: "data_dir (or COLLECTOR_DATA_DIR) must name a directory that this user may write to",
 		Err: fmt.Errorf("%s: %w", what, err),
@@ -62,17 +62,17 @@ func loadDigestKey(dataDir string, keep bool, log *slog.Logger) ([]byte, error) 
 	case err == nil && len(key) == digestKeySize:
 		return key, nil
 	case err == nil:
-		if err := digestKeyDamaged(path, len(key), keep, log); err != nil {
+		if err := setAsideDigestKey(path, len(key), keep, log); err != nil {
 			return nil, err
 		}
-	case errors.Is(err, statefile.ErrNotRegular) && !isLink(path): // nobody keeps a key in a directory or a pipe
-		if err := digestKeyDamaged(path, 0, keep, log); err != nil {
+	case errors.Is(err, statefile.ErrNotRegular) && !isSymlink(path): // nobody keeps a key in a directory or a pipe
+		if err := setAsideDigestKey(path, 0, keep, log); err != nil {
 			return nil, err
 		}
 	case errors.Is(err, statefile.ErrNotRegular):
 		return nil, &record.Fault{Reason: record.Other, Hint: "Look at who put it there, and remove it: digests begin anew.", Err: err}
 	case !errors.Is(err, fs.ErrNotExist):
-		return nil, unwritable("digest key", err)
+		return nil, writeError("digest key", err)
 	}
 	key = make([]byte, digestKeySize)
 	_, _ = rand.Read(key) // never fails
@@ -80,24 +80,24 @@ func loadDigestKey(dataDir string, keep bool, log *slog.Logger) ([]byte, error) 
 		return key, nil
 	}
 	if err := statefile.Write(path, key); err != nil { // data_dir is locked: nobody else makes one
-		return nil, unwritable("digest key", err)
+		return nil, writeError("digest key", err)
 	}
 	return key, nil
 }
 
 const digestKeySize = 32
 
-func isLink(path string) bool {
+func isSymlink(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
-func digestKeyDamaged(path string, size int, keep bool, log *slog.Logger) error {
+func setAsideDigestKey(path string, size int, keep bool, log *slog.Logger) error {
 	aside := ""
 	if keep {
 		var err error
-		if aside, err = statefile.SetAside(path); err != nil {
-			return unwritable("digest key", err)
+		if aside, err = statefile.MoveDamaged(path); err != nil {
+			return writeError("digest key", err)
 		}
 	}
 	log.Warn("digest key is damaged; a new one is used", "path", path, "bytes", size, "moved", aside,
@@ -107,13 +107,13 @@ func digestKeyDamaged(path string, size int, keep bool, log *slog.Logger) error 
 
 // What is looked at of a data_dir, and said of it.
 const (
-	maxLooked = 20_000 // entries: spools have a file for some MB
-	maxSaid   = 10
+	maxInspected = 20_000 // entries: spools have a file for some MB
+	maxReported  = 10
 )
 
-// changeable is a warning for what others can change of data_dir: they could have the program use their session, their
+// writableByOthers is a warning for what others can change of data_dir: they could have the program use their session, their
 // database or their key. Whoever can write to a directory above could put another in its place.
-func changeable(dir string) []string {
+func writableByOthers(dir string) []string {
 	var all []string
 	say := func(path, why string) {
 		if why != "" {
@@ -129,7 +129,7 @@ func changeable(dir string) []string {
 	}
 	for above := filepath.Dir(absolute); ; above = filepath.Dir(above) {
 		if info, err := os.Stat(above); err == nil {
-			say(above, statefile.Replaceable(info))
+			say(above, statefile.OthersCanRename(info))
 		}
 		if above == filepath.Dir(above) {
 			break
@@ -137,7 +137,7 @@ func changeable(dir string) []string {
 	}
 	looked := 0
 	_ = filepath.WalkDir(absolute, func(path string, e fs.DirEntry, err error) error { // what is not there yet will be ours
-		if looked++; err != nil || looked > maxLooked {
+		if looked++; err != nil || looked > maxInspected {
 			return fs.SkipAll
 		}
 		info, err := e.Info()
@@ -148,11 +148,11 @@ func changeable(dir string) []string {
 			all = append(all, fmt.Sprintf("data_dir: %s is a link, which is not followed; move what it leads to into data_dir", path))
 			return nil
 		}
-		say(path, statefile.Exposed(info))
+		say(path, statefile.OthersCanWrite(info))
 		return nil
 	})
-	if more := len(all) - maxSaid; more > 0 {
-		all = append(all[:maxSaid], fmt.Sprintf("data_dir: %d more files and directories can be changed by others", more))
+	if more := len(all) - maxReported; more > 0 {
+		all = append(all[:maxReported], fmt.Sprintf("data_dir: %d more files and directories can be changed by others", more))
 	}
 	return all
 }

@@ -80,7 +80,7 @@ func TestDamagedDigestKey(t *testing.T) {
 }
 
 // What a stop may take must fit into what the container gets for it; a listing that ignores its end costs 3 s more.
-func TestStopFitsIntoTheContainersTime(t *testing.T) {
+func TestStopFitsContainerGracePeriod(t *testing.T) {
 	compose, err := os.ReadFile("../../deploy/compose.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -93,28 +93,28 @@ func TestStopFitsIntoTheContainersTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := config.Parse([]byte("accounts: [{name: a}]"), "config.yaml", known())
+	f, err := config.Parse([]byte("accounts: [{name: a}]"), "config.yaml", knownNames())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if stop := time.Duration(f.DrainTimeout) + 3*time.Second + daemonFlush; stop >= grace {
+	if stop := time.Duration(f.DrainTimeout) + 3*time.Second + daemonFlushTimeout; stop >= grace {
 		t.Errorf("a stop takes up to %s, and the container is killed after %s", stop, grace)
 	}
 }
 
 // Members that cannot be read are listed again. The damaged file stays for a person, unless whoever reads it only looks.
-func TestDamagedMembers(t *testing.T) {
+func TestDamagedMemberList(t *testing.T) {
 	for name, damage := range map[string]string{"empty": "", "half": `{"version":1,"blo`, "of a later version": `{"version":7,"blocks":{}}`} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "organizations.json")
 			write(t, path, damage)
 			var log bytes.Buffer
 			for _, looks := range []bool{true, false} {
-				g := newRoster(nil, path, slog.New(slog.NewTextHandler(&log, nil)))
+				g := newMemberDirectory(nil, path, slog.New(slog.NewTextHandler(&log, nil)))
 				if !looks {
-					g.list = new(auth.Sessions).Members
+					g.listMembers = new(auth.Sessions).Members
 				}
-				g.block(config.Organization{Label: "org"})
+				g.state(config.Organization{Label: "org"})
 				g.close()
 				_, err := os.Stat(path + ".damaged")
 				if moved := err == nil; moved == looks {
@@ -128,17 +128,17 @@ func TestDamagedMembers(t *testing.T) {
 	}
 }
 
-func TestVanishedDataDir(t *testing.T) {
+func TestReplacedDataDir(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	unlock, err := openDataDir(dir, slog.New(slog.DiscardHandler))
+	unlock, err := lockDataDir(dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unlock()
-	p := placeOf(dir)
+	p := newLockedDir(dir)
 	look := func(what, want string) {
 		t.Helper()
-		if got := strings.Join(p.notReady(), "; "); want == "" && got != "" || !strings.Contains(got, want) {
+		if got := strings.Join(p.notReadyReasons(), "; "); want == "" && got != "" || !strings.Contains(got, want) {
 			t.Errorf("%s: %q, want %q", what, got, want)
 		}
 	}
@@ -156,7 +156,7 @@ func TestVanishedDataDir(t *testing.T) {
 		t.Fatal(err)
 	}
 	look("put back", "")
-	if why := (placed{}).notReady(); why != nil {
+	if why := (lockedDir{}).notReadyReasons(); why != nil {
 		t.Errorf("a dry run: %v", why)
 	}
 }

@@ -10,30 +10,30 @@ import (
 	"github.com/aws-collector/collector/inventory"
 )
 
-func (c *cli) dbVerb() *cobra.Command {
+func (c *cli) dbCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "db",
 		Short: "Look after the store: check, vacuum, export",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.dbCheckVerb(), c.dbVacuumVerb(), c.dbExportVerb())
+	cmd.AddCommand(c.dbCheckCommand(), c.dbVacuumCommand(), c.dbExportCommand())
 	return cmd
 }
 
-func (c *cli) dbCheckVerb() *cobra.Command {
+func (c *cli) dbCheckCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check",
 		Short: "Read the whole store and say whether it is sound; works beside a collector that runs",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.reading(cmd.Context(), func(r inventory.Store) error {
+			return c.withStore(cmd.Context(), func(r inventory.Store) error {
 				s, err := r.Check(cmd.Context())
 				if err != nil {
 					return err
 				}
 				for _, d := range s.Damage {
-					_ = sayf(c.stderr, "%s\n", d)
+					_ = safeFprintf(c.stderr, "%s\n", d)
 				}
 				span := "empty"
 				if !s.Newest.IsZero() {
@@ -52,13 +52,13 @@ func (c *cli) dbCheckVerb() *cobra.Command {
 	}
 }
 
-func (c *cli) dbVacuumVerb() *cobra.Command {
+func (c *cli) dbVacuumCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "vacuum",
 		Short: "Forget what is older than store.keep and free the space; with SQLite the collector must not run",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := c.configured(cmd.Context())
+			s, err := c.configuredStore(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -13,9 +13,9 @@ import (
 // spoolsIn is the folder of the spools, one an output.
 func spoolsIn(dataDir string) string { return filepath.Join(dataDir, "spools") }
 
-// deliver waits, at the end of a run by hand, until receivers have acknowledged everything. What they do not take in time waits
+// drainOutputs waits, at the end of a run by hand, until receivers have acknowledged everything. What they do not take in time waits
 // for the next start, and that is said.
-func (p *program) deliver(ctx context.Context) error {
+func (p *program) drainOutputs(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, p.opt.flushTimeout, fmt.Errorf("outputs did not take everything within %s", p.opt.flushTimeout))
 	defer cancel()
 	if err := p.outputs.Drain(ctx); err != nil {
@@ -48,9 +48,9 @@ func undelivered(states []outputs.State) error {
 	return &exitError{exitPartial, errors.Join(errs...)}
 }
 
-// notReady is the outputs that lose records, or make collecting wait. One whose receiver is away while its spool has room is
+// notReadyReasons is the outputs that lose records, or make collecting wait. One whose receiver is away while its spool has room is
 // well: nothing is lost, and nobody waits.
-func notReady(states []outputs.State) []string {
+func notReadyReasons(states []outputs.State) []string {
 	var why []string
 	for _, s := range states {
 		if !s.Ready {

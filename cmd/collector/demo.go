@@ -26,9 +26,9 @@ import (
 //go:embed demo.yaml.tmpl
 var demoConfig string
 
-// demoVerb runs the daemon, unchanged, against an AWS in this process: a configuration file, sign-ins of every kind, a
+// demoCommand runs the daemon, unchanged, against an AWS in this process: a configuration file, sign-ins of every kind, a
 // schedule, outputs, metrics. Only the addresses of AWS are other ones.
-func (c *cli) demoVerb() *cobra.Command {
+func (c *cli) demoCommand() *cobra.Command {
 	var listen, dir string
 	var every, lasting, latency time.Duration
 	cmd := &cobra.Command{
@@ -44,7 +44,7 @@ throttling), writes a configuration for it and runs the daemon on a short schedu
 				ctx, cancel = context.WithTimeoutCause(ctx, lasting, errors.New("the demo's time is over"))
 				defer cancel()
 			}
-			if !cmd.Flags().Changed("listen") && c.getenv("COLLECTOR_LISTEN") == "" && taken(ctx, listen) {
+			if !cmd.Flags().Changed("listen") && c.getenv("COLLECTOR_LISTEN") == "" && addressInUse(ctx, listen) {
 				listen = "127.0.0.1:0" // a collector runs here already: that is no reason not to look at another
 			}
 			return c.demo(ctx, demoOptions{listen: listen, dir: dir, every: every, latency: latency})
@@ -59,8 +59,8 @@ throttling), writes a configuration for it and runs the daemon on a short schedu
 	return cmd
 }
 
-// taken reports whether nobody can listen at the address.
-func taken(ctx context.Context, address string) bool {
+// addressInUse reports whether nobody can listen at the address.
+func addressInUse(ctx context.Context, address string) bool {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err == nil {
 		err = l.Close()
@@ -96,7 +96,7 @@ func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	config, err := demoFile(scene, dir, receiver.addr, o)
+	config, err := demoConfigFile(scene, dir, receiver.addr, o)
 	if err != nil {
 		return err
 	}
@@ -132,52 +132,52 @@ func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
 		return c.getenv(name)
 	}
 	return inner.collect(ctx, runOptions{
-		listen: o.listen, summary: true, now: true, flushTimeout: 10 * time.Second,
+		listen: o.listen, printSummary: true, now: true, flushTimeout: 10 * time.Second,
 		aws: auth.LoadOptions{
 			Isolated: true, Endpoint: cloud.URL, IMDSEndpoint: cloud.URL, ContainerEndpoint: cloud.URL + scene.Container.Path,
 		},
-		listening: func(addr string) { c.demoWelcome(scene, cloud.URL, addr, receiver.addr, dir, o) },
+		onListening: func(addr string) { c.printDemoWelcome(scene, cloud.URL, addr, receiver.addr, dir, o) },
 	})
 }
 
-// demoFile is the scene as somebody would write it down.
-func demoFile(scene *awsfake.Scene, dir, receiver string, o demoOptions) ([]byte, error) {
+// demoConfigFile is the scene as somebody would write it down.
+func demoConfigFile(scene *awsfake.Simulation, dir, receiver string, o demoOptions) ([]byte, error) {
 	t, err := template.New("demo.yaml").Parse(demoConfig)
 	if err != nil {
 		return nil, err
 	}
 	var b bytes.Buffer
 	err = t.Execute(&b, map[string]any{
-		"Every": o.every, "Listen": o.listen, "Dir": filepath.ToSlash(dir), "Accounts": scene.Accounts, "Company": scene.Company,
+		"Every": o.every, "Listen": o.listen, "Dir": filepath.ToSlash(dir), "Accounts": scene.Accounts, "Company": scene.Organization,
 		"Receiver": receiver,
 	})
 	return b.Bytes(), err
 }
 
-// calledAs is how whoever sees the demo can call the program: `go run` leaves no binary behind.
-func calledAs() string {
+// commandName is how whoever sees the demo can call the program: `go run` leaves no binary behind.
+func commandName() string {
 	if exe, err := os.Executable(); err == nil && strings.Contains(exe, "go-build") {
 		return "go run ./cmd/collector"
 	}
 	return "collector"
 }
 
-func (c *cli) demoWelcome(scene *awsfake.Scene, cloud, addr, receiver, dir string, o demoOptions) {
+func (c *cli) printDemoWelcome(scene *awsfake.Simulation, cloud, addr, receiver, dir string, o demoOptions) {
 	w := tabwriter.NewWriter(c.stderr, 0, 0, 2, ' ', 0)
 	page := url.URL{Scheme: "http", Host: addr}
-	_ = sayf(w, "\nA built-in AWS answers at %s: %d accounts, each entered in another way, and an organization of %d.\nThe collector lists them every %s. Nothing leaves this machine.\n\n", cloud, len(scene.Accounts), len(scene.Company.Members), o.every)
-	_ = sayf(w, "  page\t%s\n", page.String()+"/")
-	_ = sayf(w, "  metrics\t%s\n", page.String()+"/metrics")
-	_ = sayf(w, "  inventory\t%s\n\t(metrics of what there is; as targets for Prometheus: %s)\n", page.String()+"/metrics/inventory", page.String()+"/api/v1/sd/nodes")
-	_ = sayf(w, "  records\t%s\n", filepath.Join(dir, "records.jsonl"))
-	_ = sayf(w, "  changes\t%s (of the fleet, which lives)\n", filepath.Join(dir, "changes.jsonl"))
-	_ = sayf(w, "  a receiver\thttp://%s/ stands for a DataKit, and is away for %s of each minute: nothing is lost\n", receiver, receiverAway)
-	_ = sayf(w, "  ask it\t%s list instance --where 'state=running' --config %s\n\t(get, history, diff, changes and sql too)\n", calledAs(), filepath.Join(dir, "config.yaml"))
-	_ = sayf(w, "  configuration\t%s (change it while this runs)\n", filepath.Join(dir, "config.yaml"))
-	_ = sayf(w, "  stop\tCtrl-C\n\nSome are in trouble on purpose:\n")
-	for _, a := range slices.Concat(scene.Accounts, scene.Company.Members) {
-		if a.Trouble != "" {
-			_ = sayf(w, "  %s\t%s\n", a.Name, a.Trouble)
+	_ = safeFprintf(w, "\nA built-in AWS answers at %s: %d accounts, each entered in another way, and an organization of %d.\nThe collector lists them every %s. Nothing leaves this machine.\n\n", cloud, len(scene.Accounts), len(scene.Organization.Members), o.every)
+	_ = safeFprintf(w, "  page\t%s\n", page.String()+"/")
+	_ = safeFprintf(w, "  metrics\t%s\n", page.String()+"/metrics")
+	_ = safeFprintf(w, "  inventory\t%s\n\t(metrics of what there is; as targets for Prometheus: %s)\n", page.String()+"/metrics/inventory", page.String()+"/api/v1/sd/nodes")
+	_ = safeFprintf(w, "  records\t%s\n", filepath.Join(dir, "records.jsonl"))
+	_ = safeFprintf(w, "  changes\t%s (of the fleet, which lives)\n", filepath.Join(dir, "changes.jsonl"))
+	_ = safeFprintf(w, "  a receiver\thttp://%s/ stands for a DataKit, and is away for %s of each minute: nothing is lost\n", receiver, receiverAway)
+	_ = safeFprintf(w, "  ask it\t%s list instance --where 'state=running' --config %s\n\t(get, history, diff, changes and sql too)\n", commandName(), filepath.Join(dir, "config.yaml"))
+	_ = safeFprintf(w, "  configuration\t%s (change it while this runs)\n", filepath.Join(dir, "config.yaml"))
+	_ = safeFprintf(w, "  stop\tCtrl-C\n\nSome are in trouble on purpose:\n")
+	for _, a := range slices.Concat(scene.Accounts, scene.Organization.Members) {
+		if a.Problem != "" {
+			_ = safeFprintf(w, "  %s\t%s\n", a.Name, a.Problem)
 		}
 	}
 	fmt.Fprintln(w)

@@ -21,7 +21,7 @@ type receiver struct {
 	done chan struct{}
 
 	mu      sync.Mutex
-	begun   time.Time
+	started time.Time
 	points  int
 	refused int    // requests while it was away
 	last    []byte // an instance, as it came
@@ -38,7 +38,7 @@ func startReceiver(ctx context.Context) (*receiver, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &receiver{addr: l.Addr().String(), done: make(chan struct{}), begun: time.Now()}
+	r := &receiver{addr: l.Addr().String(), done: make(chan struct{}), started: time.Now()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/write/custom_object", r.write)
 	mux.HandleFunc("GET /{$}", r.show)
@@ -57,14 +57,14 @@ func (r *receiver) close() error {
 }
 
 func (r *receiver) write(w http.ResponseWriter, q *http.Request) {
-	if time.Since(r.begun)%receiverCycle > receiverCycle-receiverAway {
+	if time.Since(r.started)%receiverCycle > receiverCycle-receiverAway {
 		r.mu.Lock()
 		r.refused++
 		r.mu.Unlock()
 		http.Error(w, "away, on purpose", http.StatusServiceUnavailable)
 		return
 	}
-	body, err := unzipped(q)
+	body, err := decompressed(q)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -79,7 +79,7 @@ func (r *receiver) write(w http.ResponseWriter, q *http.Request) {
 	}
 }
 
-func unzipped(q *http.Request) ([]byte, error) {
+func decompressed(q *http.Request) ([]byte, error) {
 	in := io.Reader(q.Body)
 	if q.Header.Get("Content-Encoding") == "gzip" {
 		z, err := gzip.NewReader(q.Body)

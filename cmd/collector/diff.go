@@ -17,15 +17,15 @@ func changeRow(l inventory.ChangeLine) map[string]any {
 	if l.Ended != "" {
 		what += " (" + l.Ended + ")"
 	}
-	row := map[string]any{"change": what, "kind": l.Kind, "id": l.ID, "name": l.Name, "account": l.Account, "region": l.Region, "changes": inWords(l.Changes)}
+	row := map[string]any{"change": what, "kind": l.Kind, "id": l.ID, "name": l.Name, "account": l.Account, "region": l.Region, "changes": formatDeltas(l.Changes)}
 	if l.At != nil {
-		row["at"] = shown(*l.At)
+		row["at"] = cellText(*l.At)
 	}
 	return row
 }
 
-func (c *cli) diffVerb() *cobra.Command {
-	var q question
+func (c *cli) diffCommand() *cobra.Command {
+	var q queryFlags
 	var from, to string
 	cmd := &cobra.Command{
 		Use:   "diff --from TIME [--to TIME]",
@@ -40,31 +40,31 @@ same. json, jsonl and csv have the resources, without the counts.
 			if err != nil {
 				return err
 			}
-			a, errA := q.instant("--from", from)
+			a, errA := q.parseTime("--from", from)
 			b, errB := q.now, error(nil)
 			if to != "" {
-				b, errB = q.instant("--to", to)
+				b, errB = q.parseTime("--to", to)
 			}
 			if err := errors.Join(errA, errB); err != nil {
-				return usage(err)
+				return usageError(err)
 			}
 			if !a.Before(b) {
-				return usage(fmt.Errorf("--from %s is not before --to %s", a.Format(time.RFC3339), b.Format(time.RFC3339)))
+				return usageError(fmt.Errorf("--from %s is not before --to %s", a.Format(time.RFC3339), b.Format(time.RFC3339)))
 			}
 			query.Data = true
-			return c.reading(cmd.Context(), func(r inventory.Store) error { return c.diff(cmd, r, &q, query, a, b) })
+			return c.withStore(cmd.Context(), func(r inventory.Store) error { return c.diff(cmd, r, &q, query, a, b) })
 		},
 	}
-	q.flags(cmd)
-	q.whereFlag(cmd)
+	q.addFlags(cmd)
+	q.addWhereFlag(cmd)
 	cmd.Flags().StringVar(&from, "from", "", "the earlier `TIME`: 2026-11-01, 2026-11-01T08:00Z, or 3d for three days ago")
 	cmd.Flags().StringVar(&to, "to", "", "the later `TIME`; default: now")
 	_ = cmd.MarkFlagRequired("from") // it exists
 	return cmd
 }
 
-func (c *cli) diff(cmd *cobra.Command, r inventory.Store, q *question, query inventory.Query, from, to time.Time) error {
-	l := listing{columns: []string{"change", "kind", "id", "name", "account", "region", "changes"}}
+func (c *cli) diff(cmd *cobra.Command, r inventory.Store, q *queryFlags, query inventory.Query, from, to time.Time) error {
+	l := resultTable{columns: []string{"change", "kind", "id", "name", "account", "region", "changes"}}
 	counts := map[string]map[string]int{}
 	var array []any
 	for ch, err := range r.Diff(cmd.Context(), query, from, to) {
@@ -77,7 +77,7 @@ func (c *cli) diff(cmd *cobra.Command, r inventory.Store, q *question, query inv
 		}
 		switch q.format {
 		case "jsonl":
-			if _, err := c.out(q.format).Write(jsonText(line)); err != nil {
+			if _, err := c.out(q.format).Write(jsonLine(line)); err != nil {
 				return err
 			}
 			continue
@@ -99,7 +99,7 @@ func (c *cli) diff(cmd *cobra.Command, r inventory.Store, q *question, query inv
 	case "csv":
 		return l.print(c.out(q.format), q.format)
 	}
-	sums := listing{columns: []string{"kind", inventory.WasAdded, inventory.WasChanged, inventory.WasGone}}
+	sums := resultTable{columns: []string{"kind", inventory.WasAdded, inventory.WasChanged, inventory.WasGone}}
 	for _, kind := range slices.Sorted(maps.Keys(counts)) {
 		n := counts[kind]
 		sums.rows = append(sums.rows, map[string]any{"kind": kind, inventory.WasAdded: n[inventory.WasAdded], inventory.WasChanged: n[inventory.WasChanged], inventory.WasGone: n[inventory.WasGone]})

@@ -13,7 +13,7 @@ import (
 // An ec2Answer is the status and body for an action in a region; status 0: an empty answer.
 type ec2Answer func(action, region, token string) (status int, body string)
 
-func ec2Refusal(code, text string) (int, string) {
+func ec2Error(code, text string) (int, string) {
 	return http.StatusUnauthorized, fmt.Sprintf("<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors><RequestID>r</RequestID></Response>", code, text)
 }
 
@@ -35,8 +35,8 @@ func ec2Instances(token string, ids ...string) (int, string) {
 
 var signedFor = regexp.MustCompile(`/\d{8}/([^/]+)/`)
 
-// oddEC2 is an EC2 and an STS that answer one account by a rule, and else have two regions with nothing in them.
-func oddEC2(t *testing.T, rule ec2Answer) []string {
+// runWithEC2 is an EC2 and an STS that answer one account by a rule, and else have two regions with nothing in them.
+func runWithEC2(t *testing.T, rule ec2Answer) []string {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		action, region := r.FormValue("Action"), ""
 		if m := signedFor.FindStringSubmatch(r.Header.Get("Authorization")); m != nil {
@@ -64,11 +64,11 @@ func oddEC2(t *testing.T, rule ec2Answer) []string {
 	return []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true"}
 }
 
-const oddAccount = "accounts: [{name: prod, ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY}]\n"
+const oneAccountConfig = "accounts: [{name: prod, ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY}]\n"
 
 // A duplicate on a page and, after it, a record without a name: all of it is stored.
-func TestDuplicateBeforeARecordWithoutAName(t *testing.T) {
-	env := oddEC2(t, func(action, region, token string) (int, string) {
+func TestDuplicateBeforeUnnamedRecord(t *testing.T) {
+	env := runWithEC2(t, func(action, region, token string) (int, string) {
 		switch {
 		case action != "DescribeInstances" || region != "us-east-1":
 			return 0, ""
@@ -79,25 +79,25 @@ func TestDuplicateBeforeARecordWithoutAName(t *testing.T) {
 	})
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yaml")
-	write(t, config, fmt.Sprintf("data_dir: %s/data\ncollector_configs: {regions: [us-east-1], kinds: [ec2_instance]}\noutputs: [{type: stdout}]\n%s", dir, oddAccount))
-	stdout, stderr, code := process(t, env, "run", "--once", "--config", config)
+	write(t, config, fmt.Sprintf("data_dir: %s/data\ncollector_configs: {regions: [us-east-1], kinds: [ec2_instance]}\noutputs: [{type: stdout}]\n%s", dir, oneAccountConfig))
+	stdout, stderr, code := runProcess(t, env, "run", "--once", "--config", config)
 	if code != exitDone || strings.Contains(stderr, "panic") || strings.Count(stdout, `"kind":"ec2_instance"`) != 3 {
 		t.Fatalf("exit %d\n%s\n%s", code, stdout, stderr)
 	}
-	stdout, stderr, code = process(t, env, "list", "ec2_instance", "-o", "csv", "--config", config)
+	stdout, stderr, code = runProcess(t, env, "list", "ec2_instance", "-o", "csv", "--config", config)
 	if code != exitDone || strings.Count(stdout, "i-") != 3 {
 		t.Errorf("stored: exit %d\n%s%s", code, stdout, stderr)
 	}
 }
 
 // A state that is harmless for one region is a failure where it is every region's; it is said with its hint, by run and by check.
-func TestNoRegionIsUsable(t *testing.T) {
+func TestNoUsableRegion(t *testing.T) {
 	everywhere := func(code string) ec2Answer {
 		return func(action, _, _ string) (int, string) {
 			if action == "GetCallerIdentity" {
 				return 0, ""
 			}
-			return ec2Refusal(code, "You are not subscribed to this service.")
+			return ec2Error(code, "You are not subscribed to this service.")
 		}
 	}
 	listings := func(code, regions string) ec2Answer {
@@ -105,7 +105,7 @@ func TestNoRegionIsUsable(t *testing.T) {
 			if action == "GetCallerIdentity" || action == "DescribeRegions" || !strings.Contains(regions, region) {
 				return 0, ""
 			}
-			return ec2Refusal(code, "You are not subscribed to this service.")
+			return ec2Error(code, "You are not subscribed to this service.")
 		}
 	}
 	const both, three = "us-east-1, eu-west-1", "us-east-1, eu-west-1, me-south-1"
@@ -129,15 +129,15 @@ func TestNoRegionIsUsable(t *testing.T) {
 		{"narrowed to one that is not enabled", three, []string{"--region", "me-south-1"}, listings("", "nowhere"), exitFailed, exitFailed, "enable the region for the account"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			env := oddEC2(t, c.rule)
+			env := runWithEC2(t, c.rule)
 			dir := t.TempDir()
 			config := filepath.Join(dir, "config.yaml")
-			write(t, config, fmt.Sprintf("data_dir: %s/data\ncollector_configs: {regions: [%s], kinds: [ec2_instance, ec2_volume]}\n%s", dir, c.regions, oddAccount))
+			write(t, config, fmt.Sprintf("data_dir: %s/data\ncollector_configs: {regions: [%s], kinds: [ec2_instance, ec2_volume]}\n%s", dir, c.regions, oneAccountConfig))
 			for _, verb := range []struct {
 				args []string
 				code int
 			}{{append([]string{"run", "--once", "--config", config}, c.args...), c.run}, {append([]string{"check", "--config", config}, c.args...), c.check}} {
-				stdout, stderr, code := process(t, env, verb.args...)
+				stdout, stderr, code := runProcess(t, env, verb.args...)
 				failed := strings.Contains(stdout+stderr, "hint: ")
 				if all := stdout + stderr; code != verb.code || failed != (c.says != "") || !strings.Contains(all, c.says) {
 					t.Errorf("%s: exit %d, want %d, and %q\n%s", verb.args[0], code, verb.code, c.says, all)

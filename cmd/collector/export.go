@@ -20,8 +20,8 @@ import (
 
 const parquetFormat = "parquet"
 
-func (c *cli) dbExportVerb() *cobra.Command {
-	q := question{formats: []string{parquetFormat}}
+func (c *cli) dbExportCommand() *cobra.Command {
+	q := queryFlags{extraFormats: []string{parquetFormat}}
 	var file string
 	var history bool
 	cmd := &cobra.Command{
@@ -35,42 +35,42 @@ Without --file it writes to standard output. A file is there when it is whole, a
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("output") {
-				q.format = formatOf(file)
+				q.format = formatFromName(file)
 			}
 			query, err := q.query()
 			if err != nil {
 				return err
 			}
 			if q.format == "table" {
-				return usage(errors.New("-o table: an export is jsonl, json, csv or parquet"))
+				return usageError(errors.New("-o table: an export is jsonl, json, csv or parquet"))
 			}
-			if q.format == parquetFormat && file == "" && isTerminal(printable.Under(c.stdout)) {
-				return usage(&record.Fault{Reason: record.Other, Hint: "name a file, as in --file records.parquet, or send it into one",
+			if q.format == parquetFormat && file == "" && isTerminal(printable.Unwrap(c.stdout)) {
+				return usageError(&record.Fault{Reason: record.Other, Hint: "name a file, as in --file records.parquet, or send it into one",
 					Err: errors.New("-o parquet: a terminal cannot show Parquet")})
 			}
 			query.Data = true
-			return c.reading(cmd.Context(), func(r inventory.Store) error {
+			return c.withStore(cmd.Context(), func(r inventory.Store) error {
 				versions := r.Find
 				if history {
 					versions = r.History
 				}
-				return c.writeTo(file, func(w io.Writer) error { return export(cmd.Context(), w, q.format, versions, query) })
+				return c.writeToFile(file, func(w io.Writer) error { return export(cmd.Context(), w, q.format, versions, query) })
 			})
 		},
 	}
-	q.flags(cmd)
+	q.addFlags(cmd)
 	o := cmd.Flags().Lookup("output")
 	o.Usage, o.DefValue = "`FORMAT`: jsonl, json, csv or parquet; default by the name of --file, else jsonl", ""
-	q.whereFlag(cmd)
-	q.atFlag(cmd)
+	q.addWhereFlag(cmd)
+	q.addAtFlag(cmd)
 	cmd.Flags().StringVar(&file, "file", "", "write to this `FILE`")
 	cmd.Flags().BoolVar(&history, "history", false, "every version that is remembered, from when to when it was so")
 	cmd.MarkFlagsMutuallyExclusive("at", "history")
 	return cmd
 }
 
-// formatOf is what the name of a file says of its format.
-func formatOf(file string) string {
+// formatFromName is what the name of a file says of its format.
+func formatFromName(file string) string {
 	switch strings.ToLower(filepath.Ext(file)) {
 	case ".parquet":
 		return parquetFormat
@@ -88,7 +88,7 @@ func export(ctx context.Context, w io.Writer, format string, versions finder, q 
 	if format == parquetFormat {
 		return exportParquet(w, versions(ctx, q))
 	}
-	columns, _, err := parseColumns(wholeColumns())
+	columns, _, err := parseColumns(allColumns())
 	if err != nil {
 		return err
 	}
@@ -112,8 +112,8 @@ func exportParquet(w io.Writer, versions iter.Seq2[*inventory.Resource, error]) 
 	return out.Close()
 }
 
-// writeTo calls write with standard output, or with a file that gets its name when it is whole.
-func (c *cli) writeTo(path string, write func(io.Writer) error) (err error) {
+// writeToFile calls write with standard output, or with a file that gets its name when it is whole.
+func (c *cli) writeToFile(path string, write func(io.Writer) error) (err error) {
 	if path == "" {
 		return write(c.out(parquetFormat))
 	}

@@ -19,11 +19,11 @@ import (
 	collectorparquet "github.com/aws-collector/collector/outputs/parquet"
 )
 
-// exporter is a store with two live resources, an older version and one that is gone, an instant before that, and db export of it.
-func exporter(t *testing.T) (export func(args ...string) (string, error), before time.Time) {
+// newExporter is a store with two live resources, an older version and one that is gone, an instant before that, and db export of it.
+func newExporter(t *testing.T) (export func(args ...string) (string, error), before time.Time) {
 	t.Helper()
 	dir := t.TempDir()
-	list := remember(t, dir)
+	list := openTestStore(t, dir)
 	target, who := inventorytest.Target()
 	list(target, who, inventorytest.Item{ID: "i-1", State: "running"}, inventorytest.Item{ID: "i-2", State: "running"}, inventorytest.Item{ID: "i-3", State: "running"})
 	before = time.Now()
@@ -38,7 +38,7 @@ func exporter(t *testing.T) (export func(args ...string) (string, error), before
 
 // A Parquet file says what JSON lines say.
 func TestExportParquet(t *testing.T) {
-	export, before := exporter(t)
+	export, before := newExporter(t)
 	for _, c := range []struct {
 		args []string
 		want []string // id and state, or why it ended
@@ -59,11 +59,11 @@ func TestExportParquet(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got []string
-			var asLines []remembered
+			var asLines []storedResource
 			for _, r := range rows {
 				got = append(got, strings.TrimSpace(r.ID+" "+r.State+" "+r.Ended))
-				l := remembered{State: r.State, Type: r.Type, FirstSeen: r.FirstSeen, StateSince: r.StateSince, ValidFrom: r.ValidFrom,
-					ValidTo: orNull(r.ValidTo), Ended: r.Ended, LastSeen: orNull(r.LastSeen)}
+				l := storedResource{State: r.State, Type: r.Type, FirstSeen: r.FirstSeen, StateSince: r.StateSince, ValidFrom: r.ValidFrom,
+					ValidTo: nullIfZero(r.ValidTo), Ended: r.Ended, LastSeen: nullIfZero(r.LastSeen)}
 				asLines = append(asLines, l)
 				var data map[string]any
 				if err := json.Unmarshal(r.Data, &data); err != nil || data["State"] == nil {
@@ -77,9 +77,9 @@ func TestExportParquet(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var lines []remembered
+			var lines []storedResource
 			for line := range strings.Lines(text) {
-				var l remembered
+				var l storedResource
 				if err := json.Unmarshal([]byte(line), &l); err != nil {
 					t.Fatal(err)
 				}
@@ -95,7 +95,7 @@ func TestExportParquet(t *testing.T) {
 
 // The file's name says the format; a file is whole or not there; one of the same name is replaced by a whole one only.
 func TestExportToFile(t *testing.T) {
-	export, _ := exporter(t)
+	export, _ := newExporter(t)
 	dir := t.TempDir()
 	for name, begins := range map[string]string{"all.parquet": "PAR1", "all.csv": "kind,id,", "all.jsonl": `{"kind":`, "all.json": "[\n", "all": `{"kind":`} {
 		path := filepath.Join(dir, name)
@@ -120,7 +120,7 @@ func TestExportToFile(t *testing.T) {
 		t.Errorf("a folder that is not there: %v", err)
 	}
 	errHalf := errors.New("the disk is full")
-	err := new(cli).writeTo(path, func(w io.Writer) error {
+	err := new(cli).writeToFile(path, func(w io.Writer) error {
 		if _, err := w.Write([]byte("half")); err != nil {
 			return err
 		}
@@ -136,8 +136,8 @@ func TestExportToFile(t *testing.T) {
 	}
 }
 
-func TestExportSlips(t *testing.T) {
-	export, _ := exporter(t)
+func TestExportUsageErrors(t *testing.T) {
+	export, _ := newExporter(t)
 	for want, args := range map[string][]string{
 		"is not table, json, jsonl or csv":                 {"-o", "xml"},
 		"an export is jsonl, json, csv or parquet":         {"-o", "table"},

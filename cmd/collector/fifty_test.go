@@ -18,7 +18,7 @@ import (
 // Fifty accounts, one of which hangs in every region and one of which may not look into one region. The whole program, the SDK
 // included, runs on a bubble's clock against an AWS in memory: every other account starts within five seconds and is
 // collected whole, and the bad two cost themselves alone.
-func TestOneHungAndOneDeniedAmongFifty(t *testing.T) {
+func TestHungAndDeniedAccountsAmongFifty(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		const hung, denied = "100000000007", "100000000009"

@@ -21,39 +21,39 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// fleet builds a configuration: outputs opened, schedules parsed, account blocks bound to sign-in and listing.
+// buildConfiguration builds a configuration: outputs opened, schedules parsed, account blocks bound to sign-in and listing.
 // With it come the handlers of the outputs that are asked.
-func (p *program) fleet(ctx context.Context, f *config.File, c *census) (*runner.Fleet, map[string]http.Handler, error) {
-	out := runner.Fleet{Jitter: time.Duration(f.Jitter)}
+func (p *program) buildConfiguration(ctx context.Context, f *config.File, c *accountSet) (*runner.Configuration, map[string]http.Handler, error) {
+	out := runner.Configuration{Jitter: time.Duration(f.Jitter)}
 	if p.opt.once {
 		out.Jitter = 0 // whoever asked for a run waits for it
 	}
-	blocks, err := p.blocks(c)
+	blocks, err := p.selectedBlocks(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	known := shapes{}
+	known := specCache{}
 	for i := range blocks {
-		acc, err := p.account(&blocks[i], known)
+		acc, err := p.runnerAccount(&blocks[i], known)
 		if err != nil {
-			return nil, nil, usage(err)
+			return nil, nil, usageError(err)
 		}
-		if all, joined := c.joined[acc.Name]; joined {
-			own := *acc.Terms
-			own.Ticks = prompt(own.Ticks, all)
-			acc.Terms = &own
+		if all, joined := c.newMembers[acc.Name]; joined {
+			own := *acc.AccountSpec
+			own.Ticks = newMemberTicks(own.Ticks, all)
+			acc.AccountSpec = &own
 		}
 		out.Accounts = append(out.Accounts, acc)
 	}
-	for _, o := range p.organizations(f) {
-		acc, err := p.organization(o, out.Jitter)
+	for _, o := range p.selectedOrganizations(f) {
+		acc, err := p.organizationAccount(o, out.Jitter)
 		if err != nil {
-			return nil, nil, usage(err)
+			return nil, nil, usageError(err)
 		}
 		out.Accounts = append(out.Accounts, acc)
 	}
 	if p.opt.dryRun {
-		fleet, err := runner.NewFleet(out)
+		fleet, err := runner.NewConfiguration(out)
 		return fleet, nil, err
 	}
 	var specs []outputs.Spec
@@ -71,37 +71,37 @@ func (p *program) fleet(ctx context.Context, f *config.File, c *census) (*runner
 			p.log.Error("closing outputs", "error", err)
 		}
 	}
-	out.Sinks, out.Close = []runner.Sink{sink{fan}}, closeFan
-	built, err := runner.NewFleet(out)
+	out.Outputs, out.Close = []runner.Output{outputSink{fan}}, closeFan
+	built, err := runner.NewConfiguration(out)
 	if err != nil {
 		closeFan()
 	}
 	return built, fan.Handlers(), err
 }
 
-// blocks are the account blocks that --account, --kind and --region leave something of. To narrow is to ask for what there is of
+// selectedBlocks are the account blocks that --account, --kind and --region leave something of. To narrow is to ask for what there is of
 // something, so an account that has none of it is left out and no failure; but one of them must have it.
-func (p *program) blocks(c *census) ([]config.Block, error) {
+func (p *program) selectedBlocks(c *accountSet) ([]config.PackedAccount, error) {
 	left := c.accounts
 	narrow := func(flag, what string, globs []string, keep func(config.Account) bool) error {
 		if len(globs) == 0 {
 			return nil
 		}
-		var kept []config.Block
+		var kept []config.PackedAccount
 		for _, b := range left {
 			if keep(b.Account()) {
 				kept = append(kept, b)
 			}
 		}
-		if left = kept; len(left) == 0 && len(c.unknown) == 0 {
-			return usage(fmt.Errorf("%s %q: no account of %s has such a %s", flag, globs, p.cli.configPath, what))
+		if left = kept; len(left) == 0 && len(c.unlisted) == 0 {
+			return usageError(fmt.Errorf("%s %q: no account of %s has such a %s", flag, globs, p.cli.configPath, what))
 		}
 		return nil
 	}
 	for _, err := range []error{
 		narrow("--account", "name", p.opt.accounts, func(a config.Account) bool { return config.Matches(p.opt.accounts, a.Name) }),
-		narrow("--kind", "kind to list", p.opt.kinds, func(a config.Account) bool { return len(p.kinds(a)) > 0 }),
-		narrow("--region", "region to list", p.opt.regions, p.mayHaveRegion),
+		narrow("--kind", "kind to list", p.opt.kinds, func(a config.Account) bool { return len(p.selectedKinds(a)) > 0 }),
+		narrow("--region", "region to list", p.opt.regions, p.mayMatchRegion),
 	} {
 		if err != nil {
 			return nil, err
@@ -110,8 +110,8 @@ func (p *program) blocks(c *census) ([]config.Block, error) {
 	return left, nil
 }
 
-// awake is the accounts themselves, for who needs all of them at once.
-func awake(blocks []config.Block) []config.Account {
+// accountsOf is the accounts themselves, for who needs all of them at once.
+func accountsOf(blocks []config.PackedAccount) []config.Account {
 	all := make([]config.Account, len(blocks))
 	for i := range blocks {
 		all[i] = blocks[i].Account()
@@ -119,18 +119,18 @@ func awake(blocks []config.Block) []config.Account {
 	return all
 }
 
-// kinds are those that an account lists and --kind leaves.
-func (p *program) kinds(a config.Account) []string {
-	names := config.Match(a.Collect.Kinds, known().Kinds)
+// selectedKinds are those that an account lists and --kind leaves.
+func (p *program) selectedKinds(a config.Account) []string {
+	names := config.Match(a.Collect.Kinds, knownNames().Kinds)
 	if len(p.opt.kinds) > 0 {
 		names = config.Match(p.opt.kinds, names)
 	}
 	return names
 }
 
-// mayHaveRegion reports whether --region leaves any region that the account could turn out to list. Regions newer than this
+// mayMatchRegion reports whether --region leaves any region that the account could turn out to list. Regions newer than this
 // version count, where they are spelt out.
-func (p *program) mayHaveRegion(a config.Account) bool {
+func (p *program) mayMatchRegion(a config.Account) bool {
 	part, _ := record.PartitionNamed(auth.PartitionOf(a))
 	could := slices.Clone(part.Regions)
 	for _, r := range slices.Concat(a.Collect.Regions, p.opt.regions) {
@@ -141,25 +141,25 @@ func (p *program) mayHaveRegion(a config.Account) bool {
 	return len(config.Match(p.opt.regions, config.Match(a.Collect.Regions, could))) > 0
 }
 
-// shapes are the terms that were made, by what they were made of.
-type shapes map[string]*runner.Terms
+// specCache are the terms that were made, by what they were made of.
+type specCache map[string]*runner.AccountSpec
 
-// terms is what the account shares with others that are configured alike.
-func (p *program) terms(a *config.Account, known shapes) (*runner.Terms, error) {
+// accountSpec is what the account shares with others that are configured alike.
+func (p *program) accountSpec(a *config.Account, known specCache) (*runner.AccountSpec, error) {
 	key := fmt.Sprintf("%q %q %d %q %q %q %q %q", a.Schedule, a.Timezone, a.Timeout, a.Overlap, a.Collect.Kinds, a.Collect.Regions, a.Collect.Schedules, a.Collect.ExpectDenied)
 	if t := known[key]; t != nil {
 		return t, nil
 	}
-	names := p.kinds(*a)
-	t := &runner.Terms{Timeout: time.Duration(a.Timeout), Overlap: runner.Overlap(a.Overlap), Narrowed: p.opt.narrowed(),
+	names := p.selectedKinds(*a)
+	t := &runner.AccountSpec{Timeout: time.Duration(a.Timeout), Overlap: runner.Overlap(a.Overlap), Narrowed: p.opt.narrowed(),
 		Regions: slices.DeleteFunc(slices.Clone(a.Collect.Regions), func(r string) bool { _, ok := record.PartitionOf(r); return !ok })}
 	for _, n := range names {
 		k, _ := collectors.KindNamed(n)
-		t.Kinds = append(t.Kinds, kindOf(k))
+		t.Kinds = append(t.Kinds, runnerKind(k))
 		for k.Parent != "" {
 			k, _ = collectors.KindNamed(k.Parent)
 			if !slices.Contains(names, k.Name) && !slices.ContainsFunc(t.Parents, func(p runner.Kind) bool { return p.Name == k.Name }) {
-				t.Parents = append(t.Parents, kindOf(k))
+				t.Parents = append(t.Parents, runnerKind(k))
 			}
 		}
 	}
@@ -174,49 +174,51 @@ func (p *program) terms(a *config.Account, known shapes) (*runner.Terms, error) 
 	return t, nil
 }
 
-// account is a block as the runner knows it.
-func (p *program) account(b *config.Block, known shapes) (*runner.Account, error) {
+// runnerAccount is a block as the runner knows it.
+func (p *program) runnerAccount(b *config.PackedAccount, known specCache) (*runner.Account, error) {
 	a := b.Account()
-	t, err := p.terms(&a, known)
+	t, err := p.accountSpec(&a, known)
 	if err != nil {
 		return nil, err
 	}
-	d := &door{program: p, block: b}
-	acct := &runner.Account{Name: a.Name, Terms: t, Was: p.was(a), Open: d.open}
+	d := &accountOpener{program: p, block: b}
+	acct := &runner.Account{Name: a.Name, AccountSpec: t, LastIdentity: p.previousIdentity(a), Open: d.open}
 	if p.opt.once {
-		acct.Leave = d.leave
+		acct.AfterRun = d.forgetSession
 	}
 	return acct, nil
 }
 
 // A door is what is kept of an account for as long as nobody is in.
-type door struct {
-	program *program
-	block   *config.Block
-	enabled atomic.Bool
+type accountOpener struct {
+	program         *program
+	block           *config.PackedAccount
+	regionsComplete atomic.Bool
 }
 
-func (d *door) open(ctx context.Context) (runner.Opened, error) {
+func (d *accountOpener) open(ctx context.Context) (runner.OpenedAccount, error) {
 	p, a := d.program, d.block.Account()
 	s, err := p.sessions.Open(ctx, a)
 	if err != nil {
 		return nil, err
 	}
-	lapses, _ := s.Lapses()
-	p.watch.Expires(a.Name, lapses)
+	lapses, _ := s.LoginDue()
+	p.observer.Expires(a.Name, lapses)
 	extra := []byte("{}")
 	if a.ExtraTags != nil {
 		if extra, err = json.Marshal(a.ExtraTags); err != nil {
 			return nil, fmt.Errorf("extra_tags: %w", err)
 		}
 	}
-	return &opened{lister: p.lister, session: s, extra: extra, collect: a.Collect, narrow: p.opt.regions, enabled: &d.enabled, unknown: p.unknown}, nil
+	return &openedAccount{lister: p.lister, session: s, extra: extra, collect: a.Collect, regionGlobs: p.opt.regions, regionsComplete: &d.regionsComplete, unknownMembers: p.unknownMembers}, nil
 }
 
-// leave is for a run after which there is no other.
-func (d *door) leave(ctx context.Context) { d.program.sessions.Forget(ctx, d.block.Account()) }
+// forgetSession is for a run after which there is no other.
+func (d *accountOpener) forgetSession(ctx context.Context) {
+	d.program.sessions.Forget(ctx, d.block.Account())
+}
 
-func kindOf(k *collectors.Kind) runner.Kind {
+func runnerKind(k *collectors.Kind) runner.Kind {
 	refill, burst := k.Budget()
 	return runner.Kind{Name: k.Name, Op: k.Op, Parent: k.Parent, Global: k.Global, Refill: refill, Burst: burst}
 }
@@ -246,36 +248,36 @@ func accountTicks(a config.Account, names []string) ([]runner.Tick, error) {
 	return ticks, nil
 }
 
-// opened joins sign-in and listing behind the runner's back: the one place where both are seen.
-type opened struct {
-	lister  *collectors.Lister
-	session *auth.Session
-	extra   []byte // extra_tags, a JSON object
-	collect config.Collect
-	narrow  []string     // --region
-	enabled *atomic.Bool // AWS has said which regions the account has: a key that one of them refuses is a bad key
-	unknown *prometheus.CounterVec
+// openedAccount joins sign-in and listing behind the runner's back: the one place where both are seen.
+type openedAccount struct {
+	lister          *collectors.Lister
+	session         *auth.Session
+	extra           []byte // extra_tags, a JSON object
+	collect         config.Collect
+	regionGlobs     []string     // --region
+	regionsComplete *atomic.Bool // AWS has said which regions the account has: a key that one of them refuses is a bad key
+	unknownMembers  *prometheus.CounterVec
 }
 
-func (o *opened) Identity() record.Identity { return o.session.Identity }
+func (o *openedAccount) Identity() record.Identity { return o.session.Identity }
 
-func (o *opened) where(region string, g *runner.Gate) collectors.Where {
-	return collectors.Where{Session: o.session, Region: region, Gate: g, Sensitive: o.collect.Sensitive, Enabled: o.enabled.Load()}
+func (o *openedAccount) callOptions(region string, g *runner.Gate) collectors.CallOptions {
+	return collectors.CallOptions{Session: o.session, Region: region, Gate: g, Sensitive: o.collect.Sensitive, RegionEnabled: o.regionsComplete.Load()}
 }
 
 // Regions asks AWS which regions the account has, and picks those that the configuration names.
-func (o *opened) Regions(ctx context.Context, g *runner.Gate) (runner.Plan, error) {
+func (o *openedAccount) Regions(ctx context.Context, g *runner.Gate) (runner.Plan, error) {
 	part, ok := record.PartitionNamed(o.session.Identity.Partition)
 	if !ok {
 		return runner.Plan{}, fmt.Errorf("partition %q is not known", o.session.Identity.Partition)
 	}
-	ask := askIn(o.collect, part)
-	rs, err := o.lister.Regions(ctx, o.where(ask, g.At(ask)))
+	ask := discoveryRegion(o.collect, part)
+	rs, err := o.lister.Regions(ctx, o.callOptions(ask, g.ForRegion(ask)))
 	if err != nil {
 		return runner.Plan{}, err
 	}
-	o.enabled.Store(rs.Complete)
-	plan := choose(o.collect, o.narrow, rs)
+	o.regionsComplete.Store(rs.Complete)
+	plan := chooseRegions(o.collect, o.regionGlobs, rs)
 	if len(plan.Regions)+len(plan.Disabled) == 0 {
 		return plan, &record.Fault{
 			Reason: record.Other, Hint: "look at collector_configs.regions and --region",
@@ -285,18 +287,18 @@ func (o *opened) Regions(ctx context.Context, g *runner.Gate) (runner.Plan, erro
 	return plan, nil
 }
 
-// askIn is where AWS is asked for an account's regions: where the account certainly is, if the configuration says.
-func askIn(c config.Collect, part record.Partition) string {
+// discoveryRegion is where AWS is asked for an account's regions: where the account certainly is, if the configuration says.
+func discoveryRegion(c config.Collect, part record.Partition) string {
 	for _, r := range c.Regions {
 		if p, ok := record.PartitionOf(r); ok && p.ID == part.ID {
 			return r
 		}
 	}
-	return part.Default
+	return part.DefaultRegion
 }
 
-// choose picks, of the regions that an account has, those that the configuration names and --region leaves.
-func choose(c config.Collect, narrow []string, rs collectors.Regions) runner.Plan {
+// chooseRegions picks, of the regions that an account has, those that the configuration names and --region leaves.
+func chooseRegions(c config.Collect, narrow []string, rs collectors.Regions) runner.Plan {
 	pick := func(names []string) []string {
 		names = config.Match(c.Regions, names)
 		if len(narrow) > 0 {
@@ -324,26 +326,26 @@ func choose(c config.Collect, narrow []string, rs collectors.Regions) runner.Pla
 	return plan
 }
 
-func (o *opened) List(ctx context.Context, g *runner.Gate, t record.Target, run, parent string, emit func(context.Context, *record.Page) error) (runner.ListStats, error) {
+func (o *openedAccount) List(ctx context.Context, g *runner.Gate, t record.Target, run, parent string, emit func(context.Context, *record.Page) error) (runner.ListStats, error) {
 	k, ok := collectors.KindNamed(t.Kind)
 	if !ok {
 		return runner.ListStats{}, fmt.Errorf("no kind %q", t.Kind)
 	}
-	w := o.where(t.Region, g)
-	w.Stamp = record.NewStamp(t, o.session.Identity, o.extra, run, time.Now().UTC().Format(time.RFC3339))
+	w := o.callOptions(t.Region, g)
+	w.Envelope = record.NewEnvelope(t, o.session.Identity, o.extra, run, time.Now().UTC().Format(time.RFC3339))
 	s, err := o.lister.List(ctx, w, k, parent, emit)
 	if s.Unknown > 0 {
-		o.unknown.WithLabelValues(k.Name).Add(float64(s.Unknown))
+		o.unknownMembers.WithLabelValues(k.Name).Add(float64(s.Unknown))
 	}
 	return runner.ListStats{Duplicates: s.Duplicates}, err
 }
 
-// sink lends the runner's pages to the outputs.
-type sink struct{ fan *outputs.Fan }
+// outputSink lends the runner's pages to the outputs.
+type outputSink struct{ fan *outputs.Fan }
 
-func (sink) Name() string { return "outputs" }
+func (outputSink) Name() string { return "outputs" }
 
-func (s sink) Write(ctx context.Context, id runner.PageID, p *record.Page) error {
+func (s outputSink) Write(ctx context.Context, id runner.PageID, p *record.Page) error {
 	t := id.Target
 	return s.fan.Send(ctx, outputs.Batch{
 		ID:     fmt.Sprintf("%s/%s/%s/%s/%d/%d", id.Run, t.Account, t.Region, t.Kind, id.Attempt, id.Page),
@@ -351,4 +353,4 @@ func (s sink) Write(ctx context.Context, id runner.PageID, p *record.Page) error
 	})
 }
 
-func (s sink) End(ctx context.Context, o record.Outcome) error { return s.fan.End(ctx, o) }
+func (s outputSink) End(ctx context.Context, o record.Outcome) error { return s.fan.End(ctx, o) }

@@ -18,8 +18,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-func (c *cli) getVerb() *cobra.Command {
-	var q question
+func (c *cli) getCommand() *cobra.Command {
+	var q queryFlags
 	cmd := &cobra.Command{
 		Use:   "get ID",
 		Short: "Show one resource in full, now or at an instant",
@@ -32,7 +32,7 @@ image is: --account, --region and --kind narrow, and json is a list. csv has a c
 				return err
 			}
 			query.ID, query.Data = args[0], true
-			return c.reading(cmd.Context(), func(r inventory.Store) error {
+			return c.withStore(cmd.Context(), func(r inventory.Store) error {
 				var found []*inventory.Resource
 				for res, err := range r.Find(cmd.Context(), query) {
 					if err != nil {
@@ -43,12 +43,12 @@ image is: --account, --region and --kind narrow, and json is a list. csv has a c
 				if len(found) == 0 {
 					return notFound(cmd, r, query)
 				}
-				return printWhole(c.out(q.format), q.format, found)
+				return printFull(c.out(q.format), q.format, found)
 			})
 		},
 	}
-	q.flags(cmd)
-	q.atFlag(cmd)
+	q.addFlags(cmd)
+	q.addAtFlag(cmd)
 	return cmd
 }
 
@@ -76,31 +76,31 @@ func notFound(cmd *cobra.Command, r inventory.Store, q inventory.Query) error {
 	return fault
 }
 
-func printWhole(w io.Writer, format string, found []*inventory.Resource) error {
+func printFull(w io.Writer, format string, found []*inventory.Resource) error {
 	switch format {
 	case "table":
 		for i, r := range found {
 			if i > 0 {
 				fmt.Fprintln(w)
 			}
-			if err := printSheet(w, r); err != nil {
+			if err := printDetails(w, r); err != nil {
 				return err
 			}
 		}
 		return nil
 	case "csv":
-		columns, _, err := parseColumns(wholeColumns())
+		columns, _, err := parseColumns(allColumns())
 		if err != nil {
 			return err
 		}
-		_, err = printResources(w, format, columns, false, rangeOver(found))
+		_, err = printResources(w, format, columns, false, resourceSeq(found))
 		return err
 	}
-	_, err := printResources(w, format, nil, true, rangeOver(found))
+	_, err := printResources(w, format, nil, true, resourceSeq(found))
 	return err
 }
 
-func rangeOver(found []*inventory.Resource) iter.Seq2[*inventory.Resource, error] {
+func resourceSeq(found []*inventory.Resource) iter.Seq2[*inventory.Resource, error] {
 	return func(yield func(*inventory.Resource, error) bool) {
 		for _, r := range found {
 			if !yield(r, nil) {
@@ -110,18 +110,18 @@ func rangeOver(found []*inventory.Resource) iter.Seq2[*inventory.Resource, error
 	}
 }
 
-// wholeColumns is every field, for CSV.
-func wholeColumns() []string {
+// allColumns is every field, for CSV.
+func allColumns() []string {
 	return append(slices.Clone(inventory.Fields[:]), "tags", "extra_tags", "data")
 }
 
-// printSheet is a resource for reading: what is known of it, then its members by their path.
-func printSheet(w io.Writer, r *inventory.Resource) error {
+// printDetails is a resource for reading: what is known of it, then its members by their path.
+func printDetails(w io.Writer, r *inventory.Resource) error {
 	var errs []error
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name string, value any) {
-		if s := shown(value); s != "" {
-			errs = append(errs, sayf(t, "%s\t%s\n", name, s))
+		if s := cellText(value); s != "" {
+			errs = append(errs, safeFprintf(t, "%s\t%s\n", name, s))
 		}
 	}
 	for _, name := range inventory.Fields {
@@ -149,20 +149,20 @@ func printSheet(w io.Writer, r *inventory.Resource) error {
 	if err := dec.Decode(&data); err != nil {
 		return fmt.Errorf("data of %s: %w", r.ID, err)
 	}
-	leaves("data", data, line)
+	walkScalars("data", data, line)
 	return errors.Join(append(errs, t.Flush())...)
 }
 
-// leaves calls line for every scalar in v, by its path.
-func leaves(path string, v any, line func(string, any)) {
+// walkScalars calls line for every scalar in v, by its path.
+func walkScalars(path string, v any, line func(string, any)) {
 	switch v := v.(type) {
 	case map[string]any:
 		for _, k := range slices.Sorted(maps.Keys(v)) {
-			leaves(path+"."+k, v[k], line)
+			walkScalars(path+"."+k, v[k], line)
 		}
 	case []any:
 		for i, e := range v {
-			leaves(fmt.Sprintf("%s[%d]", path, i), e, line)
+			walkScalars(fmt.Sprintf("%s[%d]", path, i), e, line)
 		}
 	default:
 		line(path, v)

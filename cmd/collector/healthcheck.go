@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// healthcheckVerb asks the daemon on this machine whether it is alive: what a container's HEALTHCHECK runs, in an image
+// healthcheckCommand asks the daemon on this machine whether it is alive: what a container's HEALTHCHECK runs, in an image
 // that has no shell and no curl.
-func (c *cli) healthcheckVerb() *cobra.Command {
+func (c *cli) healthcheckCommand() *cobra.Command {
 	var listen string
 	var ready bool
 	var timeout time.Duration
@@ -28,17 +28,17 @@ func (c *cli) healthcheckVerb() *cobra.Command {
 			}
 			if listen == "" {
 				listen = defaultListen
-				if f, err := c.load(cmd.Context()); err == nil { // a broken file is validate's business; the daemon runs on with the last good one
+				if f, err := c.loadConfig(cmd.Context()); err == nil { // a broken file is validate's business; the daemon runs on with the last good one
 					listen = f.file.Web.Listen
 				}
 			}
-			path := alivePath
+			path := healthyPath
 			if ready {
 				path = "/-/ready"
 			}
 			ctx, cancel := context.WithTimeoutCause(cmd.Context(), timeout, fmt.Errorf("no answer within %s", timeout))
 			defer cancel()
-			return probe(ctx, listen, path)
+			return probeHealth(ctx, listen, path)
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "", "`ADDRESS` of the daemon; default: COLLECTOR_LISTEN, else web.listen of the configuration")
@@ -49,12 +49,12 @@ func (c *cli) healthcheckVerb() *cobra.Command {
 
 const defaultListen = "127.0.0.1:9420"
 
-const alivePath = "/-/healthy"
+const healthyPath = "/-/healthy"
 
-func probe(ctx context.Context, listen, path string) error {
+func probeHealth(ctx context.Context, listen, path string) error {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
-		return usage(fmt.Errorf("listen address %q: %w", listen, err))
+		return usageError(fmt.Errorf("listen address %q: %w", listen, err))
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
@@ -69,7 +69,7 @@ func probe(ctx context.Context, listen, path string) error {
 		}
 		resp, err := client.Do(req)
 		if err != nil {
-			if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "remote error" && path == alivePath {
+			if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "remote error" && path == healthyPath {
 				return nil // TLS wants a certificate of its client, and said so: it is alive
 			}
 			if cause := context.Cause(ctx); cause != nil {
@@ -82,7 +82,7 @@ func probe(ctx context.Context, listen, path string) error {
 		switch {
 		case resp.StatusCode == http.StatusOK:
 			return nil
-		case resp.StatusCode == http.StatusUnauthorized && path == alivePath: // it asks for a password, so it is alive
+		case resp.StatusCode == http.StatusUnauthorized && path == healthyPath: // it asks for a password, so it is alive
 			return nil
 		case resp.StatusCode == http.StatusBadRequest: // plain HTTP said to a TLS listener
 			continue

@@ -41,10 +41,10 @@ func TestProbe(t *testing.T) {
 			c.start(s)
 			defer s.Close()
 			addr := s.Listener.Addr().String()
-			if err := probe(t.Context(), addr, alivePath); (err == nil) != c.alive {
+			if err := probeHealth(t.Context(), addr, healthyPath); (err == nil) != c.alive {
 				t.Errorf("alive: want %t, got %v", c.alive, err)
 			}
-			if err := probe(t.Context(), addr, "/-/ready"); (err == nil) != c.ready {
+			if err := probeHealth(t.Context(), addr, "/-/ready"); (err == nil) != c.ready {
 				t.Errorf("ready: want %t, got %v", c.ready, err)
 			}
 		})

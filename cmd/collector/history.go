@@ -22,8 +22,8 @@ type versionLine struct {
 	Record    *record.Record    `json:"record"`
 }
 
-func (c *cli) historyVerb() *cobra.Command {
-	var q question
+func (c *cli) historyCommand() *cobra.Command {
+	var q queryFlags
 	cmd := &cobra.Command{
 		Use:   "history ID",
 		Short: "Show how a resource changed over time, and why it ended",
@@ -36,20 +36,20 @@ why it ended: absent (a complete listing did not show it), terminated (the same,
 				return err
 			}
 			query.ID, query.Data = args[0], true
-			return c.reading(cmd.Context(), func(r inventory.Store) error {
+			return c.withStore(cmd.Context(), func(r inventory.Store) error {
 				var before *inventory.Resource
-				l := listing{columns: []string{"valid_from", "valid_to", "account", "region", "state", "what", "changes"}}
+				l := resultTable{columns: []string{"valid_from", "valid_to", "account", "region", "state", "what", "changes"}}
 				var array []any
 				for v, err := range r.History(cmd.Context(), query) {
 					if err != nil {
 						return err
 					}
-					line := versionLine{ID: v.ID, Kind: v.Kind, ValidFrom: v.ValidFrom, ValidTo: orNull(v.ValidTo), Changes: []inventory.Delta{}, Record: &v.Record}
+					line := versionLine{ID: v.ID, Kind: v.Kind, ValidFrom: v.ValidFrom, ValidTo: nullIfZero(v.ValidTo), Changes: []inventory.Delta{}, Record: &v.Record}
 					if v.Ended != "" {
 						line.Ended = &v.Ended
 					}
 					what := "appeared"
-					if before != nil && sameLife(before, v) {
+					if before != nil && isNextVersion(before, v) {
 						what = "changed"
 						if line.Changes, err = inventory.Deltas(before.Data, v.Data); err != nil {
 							return err
@@ -58,18 +58,18 @@ why it ended: absent (a complete listing did not show it), terminated (the same,
 					before = v
 					switch q.format {
 					case "jsonl":
-						if _, err := c.out(q.format).Write(jsonText(line)); err != nil {
+						if _, err := c.out(q.format).Write(jsonLine(line)); err != nil {
 							return err
 						}
 					case "json":
 						array = append(array, line)
 					}
-					to := shown(orNil(line.ValidTo))
+					to := cellText(timeOrNil(line.ValidTo))
 					if v.Ended != "" {
 						what += ", then " + v.Ended
 					}
-					l.rows = append(l.rows, map[string]any{"valid_from": shown(v.ValidFrom), "valid_to": to, "account": v.Account, "region": v.Region,
-						"state": v.State, "what": what, "changes": inWords(line.Changes)})
+					l.rows = append(l.rows, map[string]any{"valid_from": cellText(v.ValidFrom), "valid_to": to, "account": v.Account, "region": v.Region,
+						"state": v.State, "what": what, "changes": formatDeltas(line.Changes)})
 				}
 				switch {
 				case before == nil:
@@ -83,27 +83,27 @@ why it ended: absent (a complete listing did not show it), terminated (the same,
 			})
 		},
 	}
-	q.flags(cmd)
+	q.addFlags(cmd)
 	return cmd
 }
 
-// sameLife reports whether b follows a as its next version.
-func sameLife(a, b *inventory.Resource) bool {
+// isNextVersion reports whether b follows a as its next version.
+func isNextVersion(a, b *inventory.Resource) bool {
 	return a.ID == b.ID && a.Kind == b.Kind && a.AccountID == b.AccountID && a.Partition == b.Partition && a.Region == b.Region && a.FirstSeen.Equal(b.FirstSeen)
 }
 
-func orNil(t *time.Time) any {
+func timeOrNil(t *time.Time) any {
 	if t == nil {
 		return nil
 	}
 	return *t
 }
 
-// inWords is what changed, as a person would write it down.
-func inWords(ds []inventory.Delta) multiline {
+// formatDeltas is what changed, as a person would write it down.
+func formatDeltas(ds []inventory.Delta) multiline {
 	var out multiline
 	for _, d := range ds {
-		switch from, to := bare(d.From), bare(d.To); {
+		switch from, to := unquoted(d.From), unquoted(d.To); {
 		case string(d.From) == "null":
 			out = append(out, "+"+d.Path+"="+to)
 		case string(d.To) == "null":
@@ -115,7 +115,7 @@ func inWords(ds []inventory.Delta) multiline {
 	return out
 }
 
-func bare(raw json.RawMessage) string {
+func unquoted(raw json.RawMessage) string {
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
 		return s

@@ -12,8 +12,8 @@ import (
 	"github.com/aws-collector/collector/internal/printable"
 )
 
-// terminal opens a terminal of its own: what is written to it can be read at its other end.
-func terminal(t *testing.T) (screen, end *os.File) {
+// openTerminal opens a terminal of its own: what is written to it can be read at its other end.
+func openTerminal(t *testing.T) (screen, end *os.File) {
 	t.Helper()
 	end, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -38,9 +38,9 @@ func terminal(t *testing.T) (screen, end *os.File) {
 // On a terminal nothing is raw, in no format, and JSON is the same JSON; elsewhere what programs read is exact.
 func TestHostileOnATerminal(t *testing.T) {
 	for _, format := range []string{"table", "json", "jsonl", "csv"} {
-		screen, end := terminal(t)
+		screen, end := openTerminal(t)
 		c := &cli{stdout: printable.NewWriter(screen)}
-		l := listing{columns: []string{"name"}, rows: []map[string]any{{"name": hostile + "\x1b[2J"}, {"name": "end"}}}
+		l := resultTable{columns: []string{"name"}, rows: []map[string]any{{"name": hostile + "\x1b[2J"}, {"name": "end"}}}
 		if err := l.print(c.out(format), format); err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +59,7 @@ func TestHostileOnATerminal(t *testing.T) {
 		if printable.Lines(text) != text {
 			t.Errorf("%s reaches the terminal as %q", format, text)
 		}
-		if format == "jsonl" && !strings.Contains(decoded(t, format, format, text[:strings.Index(text, "\n")]), hostile+"\x1b[2J") {
+		if format == "jsonl" && !strings.Contains(decodeOutput(t, format, format, text[:strings.Index(text, "\n")]), hostile+"\x1b[2J") {
 			t.Errorf("it is other JSON: %q", text)
 		}
 		r, w, err := os.Pipe()

@@ -71,7 +71,7 @@ func hostileAWS(next http.Handler) http.Handler {
 // A hostileScene is a configuration and its store, filled from an AWS whose every text is hostile.
 type hostileScene struct {
 	t      *testing.T
-	scene  *awsfake.Scene
+	scene  *awsfake.Simulation
 	dir    string
 	config string
 	url    string
@@ -94,15 +94,15 @@ func newHostileScene(t *testing.T) *hostileScene {
 		a := scene.Accounts[i]
 		text += fmt.Sprintf("  - {name: %s, ak_id: %s, ak_secret: %q, extra_tags: {\"team\": %s}}\n", a.Name, a.Key.ID, a.Key.Secret, tag)
 	}
-	company := scene.Company
+	company := scene.Organization
 	text += fmt.Sprintf("organizations:\n  - {via: {ak_id: %s, ak_secret: %q}, role: %s, extra_tags: {account_name: \"{{.Name}}\"}}\n",
 		company.Key.ID, company.Key.Secret, company.Role)
 	write(t, h.config, text)
 	return h
 }
 
-// says runs a command line and returns what people and programs would see.
-func (h *hostileScene) says(args ...string) (stdout, stderr string) {
+// run runs a command line and returns what people and programs would see.
+func (h *hostileScene) run(args ...string) (stdout, stderr string) {
 	h.t.Helper()
 	var out, errs bytes.Buffer
 	err := run(h.t.Context(), append(args, "--config", h.config), func(string) string { return "" }, &out, &errs)
@@ -110,8 +110,8 @@ func (h *hostileScene) says(args ...string) (stdout, stderr string) {
 	return out.String(), errs.String()
 }
 
-// harmless fails on what a terminal would obey, and on a line that text of AWS began.
-func harmless(t *testing.T, what, text string) {
+// requireHarmless fails on what a terminal would obey, and on a line that text of AWS began.
+func requireHarmless(t *testing.T, what, text string) {
 	t.Helper()
 	if safe := printable.Lines(text); safe != text || !utf8.ValidString(text) {
 		for n, line := range strings.Split(text, "\n") {
@@ -131,7 +131,7 @@ type hostileCase struct {
 	seen bool
 }
 
-func cases(seen bool, lines ...string) (out []hostileCase) {
+func newHostileCases(seen bool, lines ...string) (out []hostileCase) {
 	for _, l := range lines {
 		out = append(out, hostileCase{strings.Fields(l), seen})
 	}
@@ -142,31 +142,31 @@ func cases(seen bool, lines ...string) (out []hostileCase) {
 // given. ID stands for an instance, FILE for a file. Only verbs that show nothing of anybody else are without.
 func hostileCases() map[string][]hostileCase {
 	all := func(verb string) []hostileCase {
-		return cases(true, verb, verb+" -o json", verb+" -o jsonl", verb+" -o csv")
+		return newHostileCases(true, verb, verb+" -o json", verb+" -o jsonl", verb+" -o csv")
 	}
 	return map[string][]hostileCase{
 		"collector":             {},
-		"collector run":         slices.Concat(cases(true, "run --once"), cases(false, "run --plan", "run --plan -o json", "run --dry-run --account nosuch")),
-		"collector demo":        cases(false, "demo --every -1s"), // and TestHostileDemo
-		"collector validate":    cases(false, "validate"),         // and TestHostileConfig
+		"collector run":         slices.Concat(newHostileCases(true, "run --once"), newHostileCases(false, "run --plan", "run --plan -o json", "run --dry-run --account nosuch")),
+		"collector demo":        newHostileCases(false, "demo --every -1s"), // and TestHostileDemo
+		"collector validate":    newHostileCases(false, "validate"),         // and TestHostileConfig
 		"collector check":       slices.Concat(all("check")),
-		"collector accept":      cases(false, "accept", "accept nobody"),
-		"collector policy":      cases(false, "policy", "policy --format terraform"),
-		"collector kinds":       cases(false, "kinds"),
-		"collector schema":      cases(false, "schema"),
+		"collector accept":      newHostileCases(false, "accept", "accept nobody"),
+		"collector policy":      newHostileCases(false, "policy", "policy --format terraform"),
+		"collector kinds":       newHostileCases(false, "kinds"),
+		"collector schema":      newHostileCases(false, "schema"),
 		"collector list":        slices.Concat(all("list"), all("list instance --columns id,name,tags,tags.Name,extra_tags.team,data")),
 		"collector get":         all("get ID"),
-		"collector history":     cases(true, "history ID -o json", "history ID -o jsonl"),
-		"collector diff":        cases(true, "diff --from 1d", "diff --from 1d -o json", "diff --from 1d -o jsonl", "diff --from 1d -o csv"),
+		"collector history":     newHostileCases(true, "history ID -o json", "history ID -o jsonl"),
+		"collector diff":        newHostileCases(true, "diff --from 1d", "diff --from 1d -o json", "diff --from 1d -o jsonl", "diff --from 1d -o csv"),
 		"collector changes":     all("changes --since 1d"),
 		"collector sql":         {},
 		"collector db":          {},
-		"collector db check":    cases(false, "db check"),
-		"collector db vacuum":   cases(false, "db vacuum"),
-		"collector db export":   cases(true, "db export", "db export -o json", "db export -o csv"),
-		"collector login":       cases(false, "login nobody", "login legacy"),
-		"collector healthcheck": cases(false, "healthcheck --listen 127.0.0.1:1"),
-		"collector version":     cases(false, "version"),
+		"collector db check":    newHostileCases(false, "db check"),
+		"collector db vacuum":   newHostileCases(false, "db vacuum"),
+		"collector db export":   newHostileCases(true, "db export", "db export -o json", "db export -o csv"),
+		"collector login":       newHostileCases(false, "login nobody", "login legacy"),
+		"collector healthcheck": newHostileCases(false, "healthcheck --listen 127.0.0.1:1"),
+		"collector version":     newHostileCases(false, "version"),
 	}
 }
 
@@ -175,13 +175,13 @@ func hostileCases() map[string][]hostileCase {
 func TestHostileNames(t *testing.T) {
 	h := newHostileScene(t)
 	known := hostileCases()
-	out, errs := h.says("run", "--once") // fills the store
-	harmless(t, "run --once", out)
-	harmless(t, "run --once", errs)
+	out, errs := h.run("run", "--once") // fills the store
+	requireHarmless(t, "run --once", out)
+	requireHarmless(t, "run --once", errs)
 	if !strings.Contains(errs, escapedHostile) {
 		t.Fatalf("the scene is not hostile:\n%s", errs)
 	}
-	ids, _ := h.says("list", "instance", "--columns", "id", "-o", "csv")
+	ids, _ := h.run("list", "instance", "--columns", "id", "-o", "csv")
 	h.id = strings.Split(ids, "\n")[1]
 	known["collector sql"] = nil
 	for _, format := range []string{"table", "json", "jsonl", "csv"} {
@@ -205,12 +205,12 @@ func TestHostileNames(t *testing.T) {
 			if args[0] == "--log-level" && path != "collector run" {
 				continue
 			}
-			stdout, stderr := h.says(append(slices.Clone(verb), args...)...)
-			harmless(t, fmt.Sprintf("%s %q", path, args), stdout)
-			harmless(t, fmt.Sprintf("%s %q", path, args), stderr)
+			stdout, stderr := h.run(append(slices.Clone(verb), args...)...)
+			requireHarmless(t, fmt.Sprintf("%s %q", path, args), stdout)
+			requireHarmless(t, fmt.Sprintf("%s %q", path, args), stderr)
 		}
 		for _, c := range list {
-			h.try(t, c)
+			h.check(t, c)
 		}
 		for _, sub := range cmd.Commands() {
 			walk(sub)
@@ -224,7 +224,7 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-func (h *hostileScene) try(t *testing.T, c hostileCase) {
+func (h *hostileScene) check(t *testing.T, c hostileCase) {
 	t.Helper()
 	what := strings.Join(c.args, " ")
 	args := slices.Clone(c.args)
@@ -234,8 +234,8 @@ func (h *hostileScene) try(t *testing.T, c hostileCase) {
 	if args[0] == "sql" {
 		args = c.args
 	}
-	stdout, stderr := h.says(args...)
-	harmless(t, what, stderr)
+	stdout, stderr := h.run(args...)
+	requireHarmless(t, what, stderr)
 	format := "table"
 	if i := slices.Index(args, "-o"); i >= 0 {
 		format = args[i+1]
@@ -245,19 +245,19 @@ func (h *hostileScene) try(t *testing.T, c hostileCase) {
 	switch {
 	case slices.Contains([]string{"policy", "schema"}, args[0]): // documents, which nobody else has a say in
 	case format == "table":
-		harmless(t, what, stdout)
+		requireHarmless(t, what, stdout)
 		if c.seen && !strings.Contains(stdout+stderr, escapedHostile) {
 			t.Errorf("%s does not show the text:\n%s\n%s", what, stdout, stderr)
 		}
 	default:
-		if c.seen && !strings.Contains(decoded(t, what, format, stdout), hostile) {
+		if c.seen && !strings.Contains(decodeOutput(t, what, format, stdout), hostile) {
 			t.Errorf("%s does not hold the exact text:\n%.3000q", what, stdout)
 		}
 	}
 }
 
-// decoded is every text of an output that programs read.
-func decoded(t *testing.T, what, format, text string) string {
+// decodeOutput is every text of an output that programs read.
+func decodeOutput(t *testing.T, what, format, text string) string {
 	t.Helper()
 	var all strings.Builder
 	if format == "csv" {
@@ -306,8 +306,8 @@ func TestHostileJSONOnATerminal(t *testing.T) {
 	if err := printJSON(w, []any{map[string]string{"name": hostile + "\x1b[2J"}}); err != nil {
 		t.Fatal(err)
 	}
-	harmless(t, "JSON", out.String())
-	if got := decoded(t, "JSON", "json", out.String()); !strings.Contains(got, hostile+"\x1b[2J") {
+	requireHarmless(t, "JSON", out.String())
+	if got := decodeOutput(t, "JSON", "json", out.String()); !strings.Contains(got, hostile+"\x1b[2J") {
 		t.Errorf("%q", got)
 	}
 }
@@ -327,9 +327,9 @@ func TestHostileConfig(t *testing.T) {
 		h := &hostileScene{t: t, dir: dir, config: filepath.Join(dir, "bad\u202e.yaml")}
 		write(t, h.config, text)
 		for _, args := range [][]string{{"validate"}, {"validate", "--strict"}, {"run", "--once"}, {"check"}, {"list"}} {
-			out, errs := h.says(args...)
-			harmless(t, fmt.Sprint(what, args), out)
-			harmless(t, fmt.Sprint(what, args), errs)
+			out, errs := h.run(args...)
+			requireHarmless(t, fmt.Sprint(what, args), out)
+			requireHarmless(t, fmt.Sprint(what, args), errs)
 		}
 	}
 }
@@ -337,11 +337,11 @@ func TestHostileConfig(t *testing.T) {
 func TestHostileDemo(t *testing.T) {
 	scene := awsfake.Demo(awsfake.Options{Seed: 3})
 	scene.Accounts[0].Name += hostile
-	scene.Accounts[0].Trouble = "it is " + hostile
+	scene.Accounts[0].Problem = "it is " + hostile
 	var out bytes.Buffer
 	c := &cli{getenv: func(string) string { return "" }, stdout: printable.NewWriter(&out), stderr: printable.NewWriter(&out)}
-	c.demoWelcome(scene, "http://127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "/tmp/"+hostile, demoOptions{})
-	harmless(t, "demo", out.String())
+	c.printDemoWelcome(scene, "http://127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "/tmp/"+hostile, demoOptions{})
+	requireHarmless(t, "demo", out.String())
 	if !strings.Contains(out.String(), escapedHostile) {
 		t.Errorf("it is not shown:\n%s", out.String())
 	}
@@ -353,11 +353,11 @@ func TestHostileLive(t *testing.T) {
 	name := "prod" + hostile
 	board.Configured(map[string][]string{name: {"ec2_volume"}})
 	board.RunStarted(name, "run-1", time.Time{})
-	board.Entered(name, record.Identity{AccountID: "2" + hostile})
+	board.SignedIn(name, record.Identity{AccountID: "2" + hostile})
 	board.TargetStarted(record.Target{Account: name, Region: "us-east-1" + hostile, Kind: "ec2_volume"}, "run-1")
-	rows := progressOf(board)
-	view := strings.Join(frameOf(rows, time.Now(), 2000, 10), "\n")
-	harmless(t, "live", view)
+	rows := boardProgress(board)
+	view := strings.Join(renderFrame(rows, time.Now(), 2000, 10), "\n")
+	requireHarmless(t, "live", view)
 	if strings.Count(view, escapedHostile) < 3 {
 		t.Errorf("it is not shown: %q", view)
 	}
@@ -373,11 +373,11 @@ func TestHostileLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		log.With("account"+hostile, hostile+"\x1b[2J").Warn("targets failed"+hostile, "error", fmt.Errorf("denied: %s", hostile), "del", "\x7f", "raw", "\xff")
-		harmless(t, format, out.String())
+		requireHarmless(t, format, out.String())
 		if strings.Count(out.String(), "\n") != 1 {
 			t.Errorf("%s: %q", format, out.String())
 		}
-		if format == "json" && !strings.Contains(decoded(t, "log", "json", out.String()), hostile+"\x1b[2J") {
+		if format == "json" && !strings.Contains(decodeOutput(t, "log", "json", out.String()), hostile+"\x1b[2J") {
 			t.Errorf("the log in JSON is not exact: %q", out.String())
 		}
 	}
@@ -389,7 +389,7 @@ func TestErrorText(t *testing.T) {
 	for err, want := range map[error]string{
 		inner:                                 `denied\nhint: evil`,
 		joined:                                "reading: denied\\nhint: evil\ncontext canceled, twice",
-		usage(joined):                         "reading: denied\\nhint: evil\ncontext canceled, twice",
+		usageError(joined):                    "reading: denied\\nhint: evil\ncontext canceled, twice",
 		fmt.Errorf("%w and %w", inner, inner): `denied\nhint: evil and denied\nhint: evil`,
 	} {
 		if got := errorText(err); got != want {

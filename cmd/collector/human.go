@@ -23,10 +23,10 @@ func (c *cli) out(format string) io.Writer {
 	switch {
 	case format == "table":
 		return c.stdout
-	case isTerminal(printable.Under(c.stdout)):
+	case isTerminal(printable.Unwrap(c.stdout)):
 		return printable.NewJSONWriter(c.stdout)
 	}
-	return printable.Under(c.stdout)
+	return printable.Unwrap(c.stdout)
 }
 
 func isTerminal(w io.Writer) bool {
@@ -34,8 +34,8 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// sayf is Fprintf for people: text among the arguments stays within its line.
-func sayf(w io.Writer, format string, args ...any) error {
+// safeFprintf is Fprintf for people: text among the arguments stays within its line.
+func safeFprintf(w io.Writer, format string, args ...any) error {
 	safe := make([]any, len(args))
 	for i, a := range args {
 		safe[i] = cell(a)
@@ -87,16 +87,16 @@ func errorLines(err error) []string {
 		if strings.Join(parts, "\n") == text {
 			return lines
 		}
-		return wrapped(text, joined.Unwrap()...)
+		return wrappedLines(text, joined.Unwrap()...)
 	}
 	if one, ok := err.(interface{ Unwrap() error }); ok { //nolint:errorlint // this layer of it
-		return wrapped(text, one.Unwrap())
+		return wrappedLines(text, one.Unwrap())
 	}
 	return []string{printable.Text(text)}
 }
 
-// wrapped is the lines of a text that holds those of other errors, the longest of which may be joined.
-func wrapped(text string, inner ...error) []string {
+// wrappedLines is the lines of a text that holds those of other errors, the longest of which may be joined.
+func wrappedLines(text string, inner ...error) []string {
 	var longest error
 	for _, e := range inner {
 		if e != nil && e.Error() != "" && (longest == nil || cmp.Less(len(longest.Error()), len(e.Error()))) {

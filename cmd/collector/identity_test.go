@@ -22,7 +22,7 @@ import (
 // The account behind a profile becomes another one while the daemon runs, with credentials that it renews by itself:
 // nothing of the other one is delivered and nothing of the first ends, until a person accepts it. The daemon needs no
 // restart for that.
-func TestSwapUnderADaemon(t *testing.T) {
+func TestAccountSwapWhileRunning(t *testing.T) {
 	scene, s := startScene(t)
 	dir := t.TempDir()
 	out := filepath.Join(dir, "out")
@@ -49,11 +49,11 @@ outputs: [{type: file, path: %[1]s/records.jsonl}]
 web: {listen: "127.0.0.1:0"}
 `, dir))
 	d := startDaemon(t, path, s.URL, "AWS_CONFIG_FILE="+files, "PATH="+os.Getenv("PATH"))
-	d.until("the account to be collected", d.metric(`collector_targets{account="prod",region="us-east-1",state="ok"} 1`))
+	d.waitUntil("the account to be collected", d.hasMetric(`collector_targets{account="prod",region="us-east-1",state="ok"} 1`))
 	other := scene.Accounts[4].Account // platform
 	process(other.AddUser("carol").NewKey(), time.Hour)
-	d.until("the other account to be refused", d.says(`wrong_account`))
-	d.until("it to be refused at sign-in", d.says(`collector accept prod`))
+	d.waitUntil("the other account to be refused", d.logMatches(`wrong_account`))
+	d.waitUntil("it to be refused at sign-in", d.logMatches(`collector accept prod`))
 
 	verb := func(args ...string) string {
 		t.Helper()
@@ -62,7 +62,7 @@ web: {listen: "127.0.0.1:0"}
 			t.Fatal(err)
 		}
 		cmd := exec.Command(exe, append(args, "--config", path)...)
-		cmd.Env = []string{asProgram + "=1"}
+		cmd.Env = []string{runAsProgram + "=1"}
 		text, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v: %v\n%s", args, err, text)
@@ -78,10 +78,10 @@ web: {listen: "127.0.0.1:0"}
 	if said := verb("accept", "prod"); !strings.Contains(said, "account "+other.ID) {
 		t.Errorf("accept says %q", said)
 	}
-	d.until("the other account to be collected", func() bool {
+	d.waitUntil("the other account to be collected", func() bool {
 		return strings.Contains(mustRead(t, filepath.Join(dir, "records.jsonl")), other.ID)
 	})
-	d.until("the first one to end", d.says(`no longer names an account.*account_id=`+scene.Accounts[0].Account.ID))
+	d.waitUntil("the first one to end", d.logMatches(`no longer names an account.*account_id=`+scene.Accounts[0].Account.ID))
 	changes := verb("changes", "-o", "jsonl")
 	if strings.Contains(changes, `"ended":"absent"`) || !strings.Contains(changes, `"ended":"account_removed"`) {
 		t.Errorf("stored:\n%.2000s", changes)
@@ -89,16 +89,18 @@ web: {listen: "127.0.0.1:0"}
 }
 
 // A store that knows some accounts, and nothing else.
-type knowingStore struct {
+type storedAccounts struct {
 	inventory.Driver
-	known []inventory.Account
+	accounts []inventory.Account
 }
 
-func (s knowingStore) Accounts(context.Context) ([]inventory.Account, error) { return s.known, nil }
+func (s storedAccounts) Accounts(context.Context) ([]inventory.Account, error) {
+	return s.accounts, nil
+}
 
 // The last runs of blocks that were called by their position are found under their names of today, where it is sure
 // that they are the same blocks.
-func TestTicksFollowNames(t *testing.T) {
+func TestTicksFollowRenamedAccounts(t *testing.T) {
 	const profiles = "accounts: [{profile: a}, {profile: b}]\n"
 	const roles = `accounts: [{assume_role_arn: "arn:aws:iam::111111111111:role/r"}, {assume_role_arn: "arn:aws:iam::222222222222:role/r"}]` + "\n"
 	stored := func(ids ...string) (all []inventory.Account) {
@@ -124,21 +126,21 @@ func TestTicksFollowNames(t *testing.T) {
 		"an organization":            {"organizations: [{role: r}]\n", []string{"organization:1"}, nil, map[string]string{"organization:1": "organization:default"}},
 		"an organization beside one": {"organizations: [{role: r}]\n" + profiles, []string{"organization:1", "account-7"}, nil, map[string]string{"organization:1": "organization:default"}},
 	} {
-		f, err := config.Parse([]byte(c.file), "c.yaml", known())
+		f, err := config.Parse([]byte(c.file), "c.yaml", knownNames())
 		if err != nil {
 			t.Fatal(err)
 		}
-		fleet := runner.Fleet{}
-		for _, a := range awake(f.Accounts) {
-			fleet.Accounts = append(fleet.Accounts, &runner.Account{Name: a.Name, Terms: &runner.Terms{}})
+		fleet := runner.Configuration{}
+		for _, a := range accountsOf(f.Accounts) {
+			fleet.Accounts = append(fleet.Accounts, &runner.Account{Name: a.Name, AccountSpec: &runner.AccountSpec{}})
 		}
-		built, err := runner.NewFleet(fleet)
+		built, err := runner.NewConfiguration(fleet)
 		if err != nil {
 			t.Fatal(err)
 		}
 		p := &program{
-			now: &loaded{file: f}, runner: runner.New(runner.Options{Limits: runner.NewLimits(1, nil)}), claims: auth.NewClaims(auth.ClaimsOptions{}),
-			retire: newRetirement(&ledger{store: knowingStore{known: c.known}}, nil),
+			config: &loadedConfig{file: f}, runner: runner.New(runner.Options{Limits: runner.NewLimits(1, nil)}), identities: auth.NewFileIdentityStore(auth.IdentityStoreOptions{}),
+			retirer: newAccountRetirer(&runStore{driver: storedAccounts{accounts: c.known}}, nil),
 		}
 		p.runner.Swap(built)
 		at := time.Now()
@@ -157,7 +159,7 @@ func TestTicksFollowNames(t *testing.T) {
 			want[runner.TickKey{Account: name, Spec: "@daily"}] = want[from]
 			delete(want, from)
 		}
-		got, err := carriedTicks{files, p}.Load()
+		got, err := renamingTicks{files, p}.Load()
 		if err != nil || !maps.EqualFunc(got, want, time.Time.Equal) {
 			t.Errorf("%s: %v, %v\nwant %v", name, got, err, want)
 		}
@@ -180,7 +182,7 @@ func TestOrganizationOfAnotherAccount(t *testing.T) {
 		t.Fatalf("exit %d", code)
 	}
 	c.wantRecords(map[string]int{"111111111111": 1, "222222222222": 1})
-	live := c.live(path)
+	live := c.liveResources(path)
 
 	other := c.cloud.AddAccount("999999999999", "aws")
 	other.AddInstances("us-east-1", 1)
@@ -191,7 +193,7 @@ func TestOrganizationOfAnotherAccount(t *testing.T) {
 	if code := c.once(path); code == exitDone {
 		t.Error("listed as another account")
 	}
-	claims, err := openClaims(auth.ClaimsOptions{Path: identitiesPath(filepath.Join(c.dir, "data"))}, nil)
+	claims, err := openIdentities(auth.IdentityStoreOptions{Path: identitiesPath(filepath.Join(c.dir, "data"))}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,14 +201,14 @@ func TestOrganizationOfAnotherAccount(t *testing.T) {
 	if len(all) != 1 || all[0].Block != "organization:key" || all[0].AccountID != "111111111111" || all[0].Refused.AccountID != "999999999999" {
 		t.Errorf("claims %+v", all)
 	}
-	if now := c.live(path); now != live || live == "" {
+	if now := c.liveResources(path); now != live || live == "" {
 		t.Errorf("live is\n%s\nand was\n%s", now, live)
 	}
 }
 
 // The credentials become another account's between two pages of a listing: what came before is delivered and stored, nothing of
 // the other account is, and what was not listed does not end.
-func TestSwapBetweenPages(t *testing.T) {
+func TestAccountSwapBetweenPages(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		cloud := awsfake.New(awsfake.Options{Latency: 6 * time.Second}) // so credentials are not too young to be refused

@@ -21,8 +21,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// remember opens a store in dir, and returns what lists there.
-func remember(t *testing.T, dir string) func(t record.Target, who record.Identity, items ...inventorytest.Item) {
+// openTestStore opens a store in dir, and returns what lists there.
+func openTestStore(t *testing.T, dir string) func(t record.Target, who record.Identity, items ...inventorytest.Item) {
 	t.Helper()
 	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: storePath(dir)})
 	if err != nil {
@@ -52,7 +52,7 @@ func remember(t *testing.T, dir string) func(t record.Target, who record.Identit
 // What happens is seen by who follows, in its order, until they have enough.
 func TestFollowChanges(t *testing.T) {
 	dir := t.TempDir()
-	list := remember(t, dir)
+	list := openTestStore(t, dir)
 	target, who := inventorytest.Target()
 	list(target, who, inventorytest.Item{ID: "i-1", State: "running"})
 	getenv := func(name string) string { return map[string]string{"COLLECTOR_DATA_DIR": dir}[name] }
@@ -93,7 +93,7 @@ func TestFollowChanges(t *testing.T) {
 	}
 }
 
-func TestWhoIsUnnamed(t *testing.T) {
+func TestRemovedAccounts(t *testing.T) {
 	acc := func(name, id string) inventory.Account {
 		return inventory.Account{Name: name, Partition: "aws", AccountID: id}
 	}
@@ -119,7 +119,7 @@ func TestWhoIsUnnamed(t *testing.T) {
 			for n := range maps.Keys(c.settled) {
 				settled[n] = record.Identity{AccountID: c.settled[n], Partition: "aws"}
 			}
-			if got := unnamed(known, c.blocks, settled); !slices.Equal(got, c.want) {
+			if got := removedAccounts(known, c.blocks, settled); !slices.Equal(got, c.want) {
 				t.Errorf("%v, want %v", got, c.want)
 			}
 		})
@@ -127,15 +127,15 @@ func TestWhoIsUnnamed(t *testing.T) {
 }
 
 // A store that fails fails neither the listing nor the other outputs: the program says so, is not ready, and heals.
-func TestLedgerSaysThatItForgets(t *testing.T) {
+func TestNotStored(t *testing.T) {
 	f := &config.File{DataDir: t.TempDir(), Store: config.Store{Type: "sqlite"}}
-	l, err := openLedger(t.Context(), f, false, nil, slog.New(slog.DiscardHandler))
+	l, err := openRunStore(t.Context(), f, false, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	target, who := inventorytest.Target()
-	if why := l.notReady(); len(why) > 0 || l.forgotten() != nil {
-		t.Errorf("at first: %v, %v", why, l.forgotten())
+	if why := l.notReadyReasons(); len(why) > 0 || l.notStored() != nil {
+		t.Errorf("at first: %v, %v", why, l.notStored())
 	}
 	if err := l.close(); err != nil {
 		t.Fatal(err)
@@ -143,16 +143,16 @@ func TestLedgerSaysThatItForgets(t *testing.T) {
 	if _, err := l.Begin(t.Context(), target, who, "run"); err == nil {
 		t.Fatal("a closed store takes a target")
 	}
-	if why := l.notReady(); len(why) != 1 || !strings.Contains(why[0], ": store: ") {
+	if why := l.notReadyReasons(); len(why) != 1 || !strings.Contains(why[0], ": store: ") {
 		t.Errorf("not ready because %q", why)
 	}
 	var exit *exitError
-	if err := l.forgotten(); !errors.As(err, &exit) || exit.code != exitPartial || !strings.Contains(err.Error(), "1 targets were not stored") {
+	if err := l.notStored(); !errors.As(err, &exit) || exit.code != exitPartial || !strings.Contains(err.Error(), "1 targets were not stored") {
 		t.Errorf("%v", err)
 	}
 
-	none, err := openLedger(t.Context(), &config.File{DataDir: t.TempDir(), Store: config.Store{Type: "none"}}, false, nil, nil)
-	if err != nil || none.inventory != nil || none.notReady() != nil || none.forgotten() != nil || none.close() != nil {
+	none, err := openRunStore(t.Context(), &config.File{DataDir: t.TempDir(), Store: config.Store{Type: "none"}}, false, nil, nil)
+	if err != nil || none.inventory != nil || none.notReadyReasons() != nil || none.notStored() != nil || none.close() != nil {
 		t.Errorf("store none: %+v %v", none, err)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/aws-collector/collector/inventory"
 )
 
-func (c *cli) listVerb() *cobra.Command {
-	var q question
+func (c *cli) listCommand() *cobra.Command {
+	var q queryFlags
 	cmd := &cobra.Command{
 		Use:   "list [KIND]",
 		Short: "List what is there, or was there at an instant",
@@ -34,25 +34,25 @@ Without --columns, json and jsonl show whole records.`,
 			return c.list(cmd, &q)
 		},
 	}
-	q.flags(cmd)
-	q.whereFlag(cmd)
-	q.atFlag(cmd)
+	q.addFlags(cmd)
+	q.addWhereFlag(cmd)
+	q.addAtFlag(cmd)
 	cmd.Flags().StringSliceVar(&q.columns, "columns", []string{"kind", "id", "name", "state", "type", "account", "region"}, "the fields to show: `FIELD,…`")
 	return cmd
 }
 
 // kindPattern is a kind as people write it: instance, volume, "vpc*". One that selects nothing is a slip.
 func kindPattern(s string) (string, error) {
-	names := known().Kinds
+	names := knownNames().Kinds
 	for _, p := range []string{s, "ec2_" + s, strings.TrimSuffix("ec2_"+s, "s")} {
 		if len(config.Match([]string{p}, names)) > 0 {
 			return p, nil
 		}
 	}
-	return "", usage(unknownKind(s))
+	return "", usageError(unknownKind(s))
 }
 
-func (c *cli) list(cmd *cobra.Command, q *question) error {
+func (c *cli) list(cmd *cobra.Command, q *queryFlags) error {
 	query, err := q.query()
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func (c *cli) list(cmd *cobra.Command, q *question) error {
 	}
 	whole := !cmd.Flags().Changed("columns")
 	query.Data = data || whole && (q.format == "json" || q.format == "jsonl")
-	return c.reading(cmd.Context(), func(r inventory.Store) error {
+	return c.withStore(cmd.Context(), func(r inventory.Store) error {
 		_, err := printResources(c.out(q.format), q.format, columns, whole, r.Find(cmd.Context(), query))
 		return err
 	})
@@ -78,11 +78,11 @@ func unknownKind(s string) error {
 	return &kindError{s, ""}
 }
 
-type kindError struct{ got, near string }
+type kindError struct{ name, suggestion string }
 
 func (e *kindError) Error() string {
-	if e.near != "" {
-		return `"` + e.got + `" is no kind; is ` + e.near + ` meant? "collector kinds" lists them`
+	if e.suggestion != "" {
+		return `"` + e.name + `" is no kind; is ` + e.suggestion + ` meant? "collector kinds" lists them`
 	}
-	return `"` + e.got + `" is no kind; "collector kinds" lists them`
+	return `"` + e.name + `" is no kind; "collector kinds" lists them`
 }

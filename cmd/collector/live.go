@@ -25,38 +25,38 @@ import (
 // It asks the terminal nothing, reads no key and changes no mode: one that answers nothing delays nothing, what was typed
 // ahead stays for who reads next, and a kill leaves nothing to be put right. Its size is the kernel's word, and all that
 // it sends beside text is what every terminal since the VT100 knows: cursor up, and erase to the end of the screen.
-type live struct {
-	under    io.Writer // the terminal itself
+type liveView struct {
+	terminal io.Writer // the terminal itself
 	size     func() (width, height int)
-	snapshot func() []progress
+	snapshot func() []accountProgress
 	quit     chan struct{}
 	done     chan struct{}
 	once     sync.Once
 
-	mu    sync.Mutex
-	frame []string // on the screen, below the log; the cursor stands under it
-	wide  int      // the screen, when that was drawn
-	torn  bool     // what was last written above ended within a line
-	over  bool
+	mu         sync.Mutex
+	frame      []string // on the screen, below the log; the cursor stands under it
+	frameWidth int      // the screen, when that was drawn
+	midLine    bool     // what was last written above ended within a line
+	stopped    bool
 }
 
 // A progress is what the view shows of an account whose run goes on.
-type progress struct {
-	account   string
-	identity  string   // account id, once it is known
-	now       []string // "eu-west-1 ec2_instance"
-	done, all int      // targets
-	records   int
-	failed    int
-	started   time.Time
+type accountProgress struct {
+	account     string
+	identity    string   // account id, once it is known
+	current     []string // "eu-west-1 ec2_instance"
+	done, total int      // targets
+	records     int
+	failed      int
+	started     time.Time
 }
 
 // Nobody looks more often than this.
 const redrawEvery = 200 * time.Millisecond
 
-// startLive draws on w until stop. snapshot is asked a few times a second.
-func startLive(w io.Writer, size func() (width, height int), snapshot func() []progress) *live {
-	l := &live{under: w, size: size, snapshot: snapshot, quit: make(chan struct{}), done: make(chan struct{})}
+// startLiveView draws on w until stop. snapshot is asked a few times a second.
+func startLiveView(w io.Writer, size func() (width, height int), snapshot func() []accountProgress) *liveView {
+	l := &liveView{terminal: w, size: size, snapshot: snapshot, quit: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
 		tick := time.NewTicker(redrawEvery)
@@ -68,8 +68,8 @@ func startLive(w io.Writer, size func() (width, height int), snapshot func() []p
 			case <-l.quit:
 				l.mu.Lock()
 				defer l.mu.Unlock()
-				l.over = true
-				_ = l.put(nil, nil)
+				l.stopped = true
+				_ = l.draw(nil, nil)
 				return
 			}
 		}
@@ -78,57 +78,57 @@ func startLive(w io.Writer, size func() (width, height int), snapshot func() []p
 }
 
 // redraw draws what has changed.
-func (l *live) redraw() {
+func (l *liveView) redraw() {
 	rows := l.snapshot()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	width, height := l.size()
-	if frame := frameOf(rows, time.Now(), width, height); !l.torn && (width != l.wide || !slices.Equal(frame, l.frame)) {
-		_ = l.put(nil, frame) // a view that cannot be drawn is no reason to stop collecting
+	if frame := renderFrame(rows, time.Now(), width, height); !l.midLine && (width != l.frameWidth || !slices.Equal(frame, l.frame)) {
+		_ = l.draw(nil, frame) // a view that cannot be drawn is no reason to stop collecting
 	}
 }
 
 // Write puts whole lines above the view: the log's, and the records' if they go to the same terminal.
-func (l *live) Write(b []byte) (int, error) {
+func (l *liveView) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.over || len(b) == 0 {
-		return l.under.Write(b)
+	if l.stopped || len(b) == 0 {
+		return l.terminal.Write(b)
 	}
 	frame := l.frame
-	if l.torn = b[len(b)-1] != '\n'; l.torn { // the next write goes on where this one ends
+	if l.midLine = b[len(b)-1] != '\n'; l.midLine { // the next write goes on where this one ends
 		frame = nil
 	}
-	if err := l.put(b, frame); err != nil {
+	if err := l.draw(b, frame); err != nil {
 		return 0, err
 	}
 	return len(b), nil
 }
 
-// put takes the frame away, writes what belongs above it, and draws another: in one write, so that nothing flickers. l.mu is held.
-func (l *live) put(above []byte, frame []string) error {
+// draw takes the frame away, writes what belongs above it, and draws another: in one write, so that nothing flickers. l.mu is held.
+func (l *liveView) draw(above []byte, frame []string) error {
 	var b bytes.Buffer
 	width, height := l.size()
-	if up := rowsOf(l.frame, l.wide, width); up > 0 {
+	if up := frameRows(l.frame, l.frameWidth, width); up > 0 {
 		fmt.Fprintf(&b, "\r\x1b[%dA\x1b[J", up)
 	}
 	b.Write(above)
 	frame = frame[:min(len(frame), height-1)]
 	for i, line := range frame {
-		frame[i] = fit(line, width-1) // it may be another screen by now
+		frame[i] = truncateToWidth(line, width-1) // it may be another screen by now
 		b.WriteString(frame[i] + "\n")
 	}
-	l.frame, l.wide = frame, width
+	l.frame, l.frameWidth = frame, width
 	if b.Len() == 0 {
 		return nil
 	}
-	_, err := l.under.Write(b.Bytes())
+	_, err := l.terminal.Write(b.Bytes())
 	return err
 }
 
-// rowsOf is how many rows of the screen a frame takes. No line was as wide as the screen, so each takes one; but a terminal that
+// frameRows is how many rows of the screen a frame takes. No line was as wide as the screen, so each takes one; but a terminal that
 // was made narrower has wrapped them since.
-func rowsOf(frame []string, then, now int) int {
+func frameRows(frame []string, then, now int) int {
 	if now >= then {
 		return len(frame)
 	}
@@ -140,19 +140,19 @@ func rowsOf(frame []string, then, now int) int {
 }
 
 // stop wipes the view and gives the terminal back. Safe twice.
-func (l *live) stop() {
+func (l *liveView) stop() {
 	l.once.Do(func() { close(l.quit) })
 	<-l.done
 }
 
 const (
 	barWidth = 12
-	mostRows = 20
+	maxRows  = 20
 )
 
-// frameOf is as many accounts as the terminal has room for, the longest-running first, and a line that sums up the rest.
-func frameOf(rows []progress, at time.Time, width, height int) []string {
-	room := min(height-3, mostRows) // the sum has a line of its own, the cursor too, and one of the log stays in sight
+// renderFrame is as many accounts as the terminal has room for, the longest-running first, and a line that sums up the rest.
+func renderFrame(rows []accountProgress, at time.Time, width, height int) []string {
+	room := min(height-3, maxRows) // the sum has a line of its own, the cursor too, and one of the log stays in sight
 	if len(rows) == 0 || room < 1 {
 		return nil
 	}
@@ -165,38 +165,38 @@ func frameOf(rows []progress, at time.Time, width, height int) []string {
 	for i, r := range rows {
 		records, failed = records+r.records, failed+r.failed
 		if i < room {
-			frame = append(frame, fit(r.line(names, at), width-1))
+			frame = append(frame, truncateToWidth(r.line(names, at), width-1))
 		}
 	}
 	if more := len(rows) - room; more > 0 {
-		frame = append(frame, fit(fmt.Sprintf("and %d more accounts; %d records, %d targets failed so far", more, records, failed), width-1))
+		frame = append(frame, truncateToWidth(fmt.Sprintf("and %d more accounts; %d records, %d targets failed so far", more, records, failed), width-1))
 	}
 	return frame
 }
 
 // line is an account's. The bar is of letters that every terminal has, and all take to be one column wide.
-func (r progress) line(names int, at time.Time) string {
+func (r accountProgress) line(names int, at time.Time) string {
 	fill := 0
-	if r.all > 0 {
-		fill = min(r.done*barWidth/r.all, barWidth)
+	if r.total > 0 {
+		fill = min(r.done*barWidth/r.total, barWidth)
 	}
 	line := fmt.Sprintf("%s  %-12s [%s%s] %4d/%-4d %7d records", runewidth.FillRight(r.account, names), r.identity,
-		strings.Repeat("#", fill), strings.Repeat(".", barWidth-fill), r.done, r.all, r.records)
+		strings.Repeat("#", fill), strings.Repeat(".", barWidth-fill), r.done, r.total, r.records)
 	if r.failed > 0 {
 		line += fmt.Sprintf("  %d failed", r.failed)
 	}
 	if !r.started.IsZero() {
 		line += fmt.Sprintf("  %s", at.Sub(r.started).Round(time.Second))
 	}
-	if len(r.now) > 0 {
-		line += "  " + strings.Join(r.now, ", ")
+	if len(r.current) > 0 {
+		line += "  " + strings.Join(r.current, ", ")
 	}
 	return line
 }
 
-// fit cuts a line to so many columns. A line that the terminal wraps would leave rests of the view behind, and terminals do not
+// truncateToWidth cuts a line to so many columns. A line that the terminal wraps would leave rests of the view behind, and terminals do not
 // agree on how wide what is not ASCII is: two columns a letter is the most that any of them takes.
-func fit(line string, columns int) string {
+func truncateToWidth(line string, columns int) string {
 	var b strings.Builder
 	used := 0
 	for _, r := range line {
@@ -215,21 +215,21 @@ func fit(line string, columns int) string {
 	return b.String()
 }
 
-// display is where log lines, and records, go: above a live view on a terminal, straight through elsewhere.
-func (c *cli) display(ctx context.Context, board *runner.Board) (log, stdout io.Writer, stop func()) {
-	if ctx.Err() != nil || !c.terminal(c.stderr) {
+// startDisplay is where log lines, and records, go: above a live view on a terminal, straight through elsewhere.
+func (c *cli) startDisplay(ctx context.Context, board *runner.Board) (log, stdout io.Writer, stop func()) {
+	if ctx.Err() != nil || !c.supportsLiveView(c.stderr) {
 		return c.stderr, c.out("jsonl"), func() {}
 	}
-	screen := printable.Under(c.stderr)
-	l := startLive(screen, func() (int, int) { return screenOf(screen) }, func() []progress { return progressOf(board) })
-	if !isTerminal(printable.Under(c.stdout)) {
+	screen := printable.Unwrap(c.stderr)
+	l := startLiveView(screen, func() (int, int) { return terminalSize(screen) }, func() []accountProgress { return boardProgress(board) })
+	if !isTerminal(printable.Unwrap(c.stdout)) {
 		return l, c.out("jsonl"), l.stop
 	}
 	return l, printable.NewJSONWriter(l), l.stop
 }
 
-// screenOf is the size of the terminal, which the kernel knows: of one on a serial line it does not, and most are this large.
-func screenOf(w io.Writer) (width, height int) {
+// terminalSize is the size of the terminal, which the kernel knows: of one on a serial line it does not, and most are this large.
+func terminalSize(w io.Writer) (width, height int) {
 	if f, ok := w.(*os.File); ok {
 		if width, height, err := term.GetSize(int(f.Fd())); err == nil && width > 0 && height > 0 {
 			return width, height
@@ -238,25 +238,25 @@ func screenOf(w io.Writer) (width, height int) {
 	return 80, 24
 }
 
-// progressOf is what the view shows: every account with a run under way, the longest-running first.
-func progressOf(board *runner.Board) []progress {
+// boardProgress is what the view shows: every account with a run under way, the longest-running first.
+func boardProgress(board *runner.Board) []accountProgress {
 	now := map[string][]string{}
 	for _, l := range board.Listings() {
 		if n := now[l.Account]; len(n) < 3 {
 			now[l.Account] = append(n, printable.Text(strings.TrimSpace(l.Region+" "+l.Kind)))
 		}
 	}
-	var rows []progress
+	var rows []accountProgress
 	for a := range board.Accounts() {
 		if len(a.Running) == 0 {
 			continue
 		}
 		r := a.Running[0]
-		rows = append(rows, progress{
-			account: printable.Text(a.Name), identity: printable.Text(a.Identity.AccountID), now: now[a.Name], started: r.Started,
-			done: r.Targets, all: max(r.Targets, (len(a.Regions)+len(a.Disabled))*len(a.Kinds)), records: r.Records, failed: r.Failed,
+		rows = append(rows, accountProgress{
+			account: printable.Text(a.Name), identity: printable.Text(a.Identity.AccountID), current: now[a.Name], started: r.Started,
+			done: r.Targets, total: max(r.Targets, (len(a.Regions)+len(a.Disabled))*len(a.Kinds)), records: r.Records, failed: r.Failed,
 		})
 	}
-	slices.SortStableFunc(rows, func(a, b progress) int { return a.started.Compare(b.started) })
+	slices.SortStableFunc(rows, func(a, b accountProgress) int { return a.started.Compare(b.started) })
 	return rows
 }

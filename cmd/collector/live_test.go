@@ -85,21 +85,21 @@ func (s *screen) lines() []string {
 	return all
 }
 
-// aFrame matches a line of the live view.
-var aFrame = regexp.MustCompile(`\[[#.]{12}|and \d+ more accounts`)
+// framePattern matches a line of the live view.
+var framePattern = regexp.MustCompile(`\[[#.]{12}|and \d+ more accounts`)
 
 // While it lasts the view is below the log; once it has stopped the terminal shows what it would without one: whatever the
 // size, and the names, and also if it was taller than the screen.
-func TestNoFrameIsLeft(t *testing.T) {
+func TestLiveViewLeavesNoFrame(t *testing.T) {
 	names := []string{"prod", "本番アカウント", "équipe-Ω", "👩‍👩‍👧‍👦☎️", "e\u0301e\u0301e\u0301", "a\x1b[2Jb\r\u202e\u009b", strings.Repeat("long-", 30)}
 	for _, size := range [][2]int{{80, 24}, {200, 50}, {40, 10}, {21, 5}, {100, 4}, {12, 3}, {80, 2}, {5, 1}, {1, 1}} {
 		for _, accounts := range []int{1, 3, 30, 500} {
 			t.Run(fmt.Sprintf("%dx%d with %d", size[0], size[1], accounts), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s, plain := newScreen(size[0], size[1]), newScreen(size[0], size[1])
-					var now []progress
+					var now []accountProgress
 					var mu sync.Mutex
-					l := startLive(s, s.size, func() []progress {
+					l := startLiveView(s, s.size, func() []accountProgress {
 						mu.Lock()
 						defer mu.Unlock()
 						return now
@@ -109,15 +109,15 @@ func TestNoFrameIsLeft(t *testing.T) {
 						mu.Lock()
 						now = nil
 						for a := range accounts * min(i, 1) * (11 - i) / 10 { // at the end fewer and fewer
-							now = append(now, progress{account: fmt.Sprintf("%s-%d", names[a%len(names)], a), identity: "111111111111",
-								now: []string{"us-east-1 ec2_instance"}, done: i + 1, all: 12, records: i * 1000, failed: a % 2, started: time.Now().Add(-time.Minute)})
+							now = append(now, accountProgress{account: fmt.Sprintf("%s-%d", names[a%len(names)], a), identity: "111111111111",
+								current: []string{"us-east-1 ec2_instance"}, done: i + 1, total: 12, records: i * 1000, failed: a % 2, started: time.Now().Add(-time.Minute)})
 						}
 						mu.Unlock()
 						time.Sleep(redrawEvery + time.Millisecond)
 						synctest.Wait()
-						if shown := s.lines(); aFrame.MatchString(strings.Join(shown, "\n")) {
+						if shown := s.lines(); framePattern.MatchString(strings.Join(shown, "\n")) {
 							seen = true
-							if n := len(shown); n > 0 && !aFrame.MatchString(shown[n-1]) {
+							if n := len(shown); n > 0 && !framePattern.MatchString(shown[n-1]) {
 								t.Errorf("below the view: %q", shown[n-1])
 							}
 						}
@@ -145,11 +145,11 @@ func TestNoFrameIsLeft(t *testing.T) {
 }
 
 // Nothing is sent but text, cursor up, and erase to the end: no question that a terminal would answer, no mode that a kill would leave.
-func TestTheViewAsksNothing(t *testing.T) {
+func TestLiveViewSendsNoQuery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScreen(80, 24)
-		l := startLive(s, s.size, func() []progress {
-			return []progress{{account: "pr\x1b]11;?\x07od", all: 3, started: time.Now().Add(-time.Minute)}}
+		l := startLiveView(s, s.size, func() []accountProgress {
+			return []accountProgress{{account: "pr\x1b]11;?\x07od", total: 3, started: time.Now().Add(-time.Minute)}}
 		})
 		time.Sleep(3 * time.Second)
 		_, _ = io.WriteString(l, "a line\n")
@@ -165,19 +165,19 @@ func TestTheViewAsksNothing(t *testing.T) {
 }
 
 // A terminal that was made larger, or lower, shows one frame, and none in the end.
-func TestResized(t *testing.T) {
+func TestLiveViewResize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScreen(80, 24)
-		rows := make([]progress, 5)
+		rows := make([]accountProgress, 5)
 		for i := range rows {
-			rows[i] = progress{account: fmt.Sprintf("account-%d", i), identity: "111111111111", all: 12}
+			rows[i] = accountProgress{account: fmt.Sprintf("account-%d", i), identity: "111111111111", total: 12}
 		}
-		l := startLive(s, s.size, func() []progress { return rows })
+		l := startLiveView(s, s.size, func() []accountProgress { return rows })
 		for _, size := range [][2]int{{80, 24}, {120, 24}, {120, 40}, {120, 9}} {
 			s.resize(size[0], size[1])
 			time.Sleep(redrawEvery + time.Millisecond)
 			synctest.Wait()
-			if n := len(aFrame.FindAllString(strings.Join(s.lines(), "\n"), -1)); n != len(rows) {
+			if n := len(framePattern.FindAllString(strings.Join(s.lines(), "\n"), -1)); n != len(rows) {
 				t.Errorf("%dx%d: %d lines of the view, want %d:\n%s", size[0], size[1], n, len(rows), strings.Join(s.lines(), "\n"))
 			}
 		}
@@ -189,16 +189,16 @@ func TestResized(t *testing.T) {
 }
 
 // A terminal that is made narrower wraps what stands on it: a frame then takes more rows.
-func TestRowsOf(t *testing.T) {
+func TestFrameRows(t *testing.T) {
 	frame := []string{strings.Repeat("x", 79), "", strings.Repeat("x", 20), strings.Repeat("本", 20)}
 	for _, c := range []struct{ then, now, want int }{{80, 80, 4}, {80, 120, 4}, {80, 79, 4}, {80, 40, 5}, {80, 20, 8}, {80, 1, 140}} {
-		if got := rowsOf(frame, c.then, c.now); got != c.want {
+		if got := frameRows(frame, c.then, c.now); got != c.want {
 			t.Errorf("%d columns, then %d: %d rows, want %d", c.then, c.now, got, c.want)
 		}
 	}
 }
 
-func TestFit(t *testing.T) {
+func TestTruncateToWidth(t *testing.T) {
 	for _, c := range []struct {
 		line    string
 		columns int
@@ -207,7 +207,7 @@ func TestFit(t *testing.T) {
 		{"prod", 10, "prod"}, {"prod", 4, "prod"}, {"prod", 3, "pro"}, {"prod", 0, ""}, {"本番", 4, "本番"}, {"本番", 3, "本"}, {"é1", 2, "é"},
 		{"a\tb\x1b[J\u202e\x7f\u0085", 20, "a?b?[J???"},
 	} {
-		if got := fit(c.line, c.columns); got != c.want {
+		if got := truncateToWidth(c.line, c.columns); got != c.want {
 			t.Errorf("%q in %d columns: %q, want %q", c.line, c.columns, got, c.want)
 		}
 	}

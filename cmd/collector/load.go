@@ -18,20 +18,20 @@ import (
 )
 
 // A loaded configuration is a file, resolved and valid, with what is worth saying about it.
-type loaded struct {
+type loadedConfig struct {
 	file     *config.File
-	inputs   inputs
+	inputs   inputDigests
 	warnings []string
 }
 
-// inputs is the files that a configuration was made of (itself, and what ${file:} names), each with a digest of what
+// inputDigests is the files that a configuration was made of (itself, and what ${file:} names), each with a digest of what
 // it held: to see whether one has changed.
-type inputs map[string][sha256.Size]byte
+type inputDigests map[string][sha256.Size]byte
 
-// reader reads what references name, and notes what it held.
-func (in inputs) reader(ctx context.Context) func(path string) ([]byte, error) {
+// recordingReader reads what references name, and notes what it held.
+func (in inputDigests) recordingReader(ctx context.Context) func(path string) ([]byte, error) {
 	return func(path string) ([]byte, error) {
-		b, err := readReferenced(ctx)(path)
+		b, err := referenceReader(ctx)(path)
 		if err == nil {
 			in[path] = sha256.Sum256(b)
 		}
@@ -39,8 +39,8 @@ func (in inputs) reader(ctx context.Context) func(path string) ([]byte, error) {
 	}
 }
 
-// readReferenced reads what ${file:} names: a regular file, over links, as secrets are mounted.
-func readReferenced(ctx context.Context) func(path string) ([]byte, error) {
+// referenceReader reads what ${file:} names: a regular file, over links, as secrets are mounted.
+func referenceReader(ctx context.Context) func(path string) ([]byte, error) {
 	return func(path string) ([]byte, error) {
 		b, err := userfile.Read(ctx, path, config.MaxReferenced)
 		if errors.Is(err, userfile.ErrTooLarge) {
@@ -51,7 +51,7 @@ func readReferenced(ctx context.Context) func(path string) ([]byte, error) {
 }
 
 // changed reports whether a file holds something else now. One that is not there is on its way.
-func (in inputs) changed(ctx context.Context) bool {
+func (in inputDigests) changed(ctx context.Context) bool {
 	for path, was := range in {
 		if b, err := userfile.Read(ctx, path, config.MaxFile); err == nil && sha256.Sum256(b) != was {
 			return true
@@ -67,15 +67,15 @@ const standardInput = "-"
 // kept for a reload, as it cannot be read again.
 func (c *cli) configText(ctx context.Context) (text []byte, again bool, err error) {
 	switch {
-	case c.piped != nil:
-		return c.piped, false, nil
+	case c.pipedConfig != nil:
+		return c.pipedConfig, false, nil
 	case c.configPath == standardInput:
-		text, err = userfile.ReadFrom(ctx, c.stdin, "standard input", config.MaxFile)
+		text, err = userfile.ReadStream(ctx, c.stdin, "standard input", config.MaxFile)
 	default:
 		text, again, err = userfile.ReadAny(ctx, c.configPath, config.MaxFile)
 	}
 	if err == nil && !again {
-		c.piped = text
+		c.pipedConfig = text
 		if len(text) == 0 {
 			err = fmt.Errorf("%s: nothing came from it", c.configName())
 		}
@@ -94,23 +94,23 @@ func (c *cli) configName() string {
 	return filepath.Base(c.configPath)
 }
 
-// load reads the configuration file and applies the environment's two overrides. It calls nobody. With an error comes
+// loadConfig reads the configuration file and applies the environment's two overrides. It calls nobody. With an error comes
 // what was read, and nothing else.
-func (c *cli) load(ctx context.Context) (*loaded, error) {
-	l := &loaded{inputs: inputs{}}
+func (c *cli) loadConfig(ctx context.Context) (*loadedConfig, error) {
+	l := &loadedConfig{inputs: inputDigests{}}
 	b, again, err := c.configText(ctx)
 	if err != nil {
-		return l, usage(fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, or begin from config.example.yaml", err))
+		return l, usageError(fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, or begin from config.example.yaml", err))
 	}
 	if again {
 		l.inputs[c.configPath] = sha256.Sum256(b)
 	}
-	f, err := config.Parse(b, c.configName(), known())
+	f, err := config.Parse(b, c.configName(), knownNames())
 	if err != nil {
-		return l, usage(err)
+		return l, usageError(err)
 	}
-	if err := f.Resolve(c.lookup, l.inputs.reader(ctx)); err != nil {
-		return l, usage(err)
+	if err := f.Resolve(c.lookupEnv, l.inputs.recordingReader(ctx)); err != nil {
+		return l, usageError(err)
 	}
 	if v := c.getenv("COLLECTOR_LISTEN"); v != "" {
 		f.Web.Listen = v
@@ -122,30 +122,30 @@ func (c *cli) load(ctx context.Context) (*loaded, error) {
 	for _, w := range f.Warnings {
 		l.warnings = append(l.warnings, w.Error())
 	}
-	warnings, err := beside(c.configName(), f)
+	warnings, err := outputConflicts(c.configName(), f)
 	if err != nil {
-		return l, usage(err)
+		return l, usageError(err)
 	}
 	l.warnings = append(l.warnings, warnings...)
-	l.warnings = append(l.warnings, c.exposed(ctx, f)...)
+	l.warnings = append(l.warnings, c.exposureWarnings(ctx, f)...)
 	if c.strict && len(l.warnings) > 0 {
 		refused := []error{fmt.Errorf("--strict refuses %s", c.configName())}
 		for _, w := range l.warnings {
 			refused = append(refused, errors.New("  "+w))
 		}
-		return l, usage(errors.Join(refused...))
+		return l, usageError(errors.Join(refused...))
 	}
 	return l, nil
 }
 
-// beside is what is wrong with outputs because of those beside them, and what may become so.
-func beside(file string, f *config.File) (warnings []string, err error) {
+// outputConflicts is what is wrong with outputs because of those beside them, and what may become so.
+func outputConflicts(file string, f *config.File) (warnings []string, err error) {
 	var specs []outputs.Spec
 	for _, o := range f.Outputs {
 		specs = append(specs, outputs.Spec{Type: o.Type, Options: o.Options, Line: o.Line, Hidden: o.Hidden})
 	}
 	var errs []error
-	for _, c := range outputs.Clashes(outputs.Types, specs) {
+	for _, c := range outputs.Conflicts(outputs.Types, specs) {
 		text := fmt.Sprintf("%s:%d: outputs[%d]", file, specs[c.Index].Line, c.Index)
 		if c.Option != "" {
 			text += "." + c.Option
@@ -160,15 +160,15 @@ func beside(file string, f *config.File) (warnings []string, err error) {
 	return warnings, errors.Join(errs...)
 }
 
-// lookup is the environment for references. An empty variable is as good as none: it is never a key.
-func (c *cli) lookup(name string) (string, bool) {
+// lookupEnv is the environment for references. An empty variable is as good as none: it is never a key.
+func (c *cli) lookupEnv(name string) (string, bool) {
 	v := c.getenv(name)
 	return v, v != ""
 }
 
-// known is what a configuration may name.
-func known() config.Known {
-	k := config.Known{Outputs: map[string]func() any{}}
+// knownNames is what a configuration may name.
+func knownNames() config.Registry {
+	k := config.Registry{Outputs: map[string]func() any{}}
 	for _, kind := range collectors.Kinds {
 		k.Kinds = append(k.Kinds, kind.Name)
 	}
@@ -178,21 +178,21 @@ func known() config.Known {
 	return k
 }
 
-func (c *cli) validateVerb() *cobra.Command {
+func (c *cli) validateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "validate",
 		Short: "Check the configuration without calling anybody; lists everything that is wrong",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			l, err := c.load(cmd.Context())
+			l, err := c.loadConfig(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if err := c.inspect(l); err != nil {
+			if err := c.inspectSignIn(l); err != nil {
 				return err
 			}
 			for _, w := range l.warnings {
-				if err := sayf(c.stderr, "warning: %s\n", w); err != nil {
+				if err := safeFprintf(c.stderr, "warning: %s\n", w); err != nil {
 					return err
 				}
 			}
@@ -207,15 +207,15 @@ func (c *cli) validateVerb() *cobra.Command {
 			default:
 				what += fmt.Sprintf(", and the members of %d organizations", n)
 			}
-			return sayf(c.stdout, "%s: ok, %s\n", c.configPath, what)
+			return safeFprintf(c.stdout, "%s: ok, %s\n", c.configPath, what)
 		},
 	}
 }
 
-// inspect adds what is wrong with the AWS profiles, files and variables that accounts sign in by. What no account
+// inspectSignIn adds what is wrong with the AWS profiles, files and variables that accounts sign in by. What no account
 // needs is a
 // warning.
-func (c *cli) inspect(l *loaded) error {
+func (c *cli) inspectSignIn(l *loadedConfig) error {
 	var blocks []config.Account
 	for _, b := range l.file.Accounts {
 		blocks = append(blocks, b.Account())
@@ -242,7 +242,7 @@ func (c *cli) inspect(l *loaded) error {
 		l.warnings = append(l.warnings, text)
 	}
 	if len(errs) > 0 {
-		return usage(fmt.Errorf("what accounts of %s sign in by:\n%w", c.configPath, errors.Join(errs...)))
+		return usageError(fmt.Errorf("what accounts of %s sign in by:\n%w", c.configPath, errors.Join(errs...)))
 	}
 	return nil
 }

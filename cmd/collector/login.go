@@ -26,7 +26,7 @@ type loginOptions struct {
 	aws       auth.LoadOptions
 }
 
-func (c *cli) loginVerb() *cobra.Command {
+func (c *cli) loginCommand() *cobra.Command {
 	var o loginOptions
 	cmd := &cobra.Command{
 		Use:   "login ACCOUNT",
@@ -50,7 +50,7 @@ totp_seed or a token_command, nobody is asked.`,
 }
 
 func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptions) (err error) {
-	cfg, err := c.load(ctx)
+	cfg, err := c.loadConfig(ctx)
 	if err != nil {
 		return err
 	}
@@ -58,14 +58,14 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 	if err != nil {
 		return err
 	}
-	all := c.signIns(cfg.file, log)
+	all := c.signInAccounts(cfg.file, log)
 	i := slices.IndexFunc(all, func(a config.Account) bool { return a.Name == name })
 	if i < 0 {
 		var names []string
 		for _, a := range all[:min(len(all), 20)] {
 			names = append(names, a.Name)
 		}
-		return usage(fmt.Errorf("no account of %s is called %q; there are %s", c.configPath, name, strings.Join(names, ", ")))
+		return usageError(fmt.Errorf("no account of %s is called %q; there are %s", c.configPath, name, strings.Join(names, ", ")))
 	}
 	if err := makeDataDir(cfg.file.DataDir); err != nil {
 		return err
@@ -76,45 +76,45 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 	if err != nil {
 		return err
 	}
-	claims, err := openClaims(auth.ClaimsOptions{Path: identitiesPath(cfg.file.DataDir), Checking: true}, log)
+	claims, err := openIdentities(auth.IdentityStoreOptions{Path: identitiesPath(cfg.file.DataDir), Checking: true}, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, claims.Flush()) }()
 	sessions := auth.NewSessions(auth.Options{
-		AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Claims: claims, Log: log,
+		AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Identities: claims, Log: log,
 	})
 	defer sessions.Close()
 
 	a := all[i]
 	done, err := sessions.Login(ctx, a, func(ctx context.Context, device string) (secret.String, error) {
-		return c.askCode(ctx, in, device, o.codeStdin)
+		return c.readCode(ctx, in, device, o.codeStdin)
 	})
 	if err != nil {
 		return fmt.Errorf("account %q: %w", name, err)
 	}
-	if err := sayf(c.stdout, "%s: MFA session of %s until %s (%s)\n", name, done.Device,
-		done.Until.UTC().Format("2006-01-02 15:04 MST"), config.Duration(time.Until(done.Until).Round(time.Minute))); err != nil {
+	if err := safeFprintf(c.stdout, "%s: MFA session of %s until %s (%s)\n", name, done.Device,
+		done.Expires.UTC().Format("2006-01-02 15:04 MST"), config.Duration(time.Until(done.Expires).Round(time.Minute))); err != nil {
 		return err
 	}
 	session, err := sessions.Open(ctx, a) // the session is kept, whatever becomes of the roles behind it
 	if err != nil {
 		return fmt.Errorf("account %q: the MFA session is good, but %w", name, err)
 	}
-	return sayf(c.stdout, "%s: signed in as %s\n", name, session.Identity.ARN)
+	return safeFprintf(c.stdout, "%s: signed in as %s\n", name, session.Identity.ARN)
 }
 
-// signIns is every block that one can sign in to: the file's, the members that are known, and those by which organizations are asked.
-func (c *cli) signIns(f *config.File, log *slog.Logger) []config.Account {
-	all := awake(newRoster(nil, rosterPath(f.DataDir), log).census(f, nil).accounts)
+// signInAccounts is every block that one can sign in to: the file's, the members that are known, and those by which organizations are asked.
+func (c *cli) signInAccounts(f *config.File, log *slog.Logger) []config.Account {
+	all := accountsOf(newMemberDirectory(nil, membersPath(f.DataDir), log).resolveAccounts(f, nil).accounts)
 	for _, o := range f.Organizations {
 		all = append(all, config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect})
 	}
 	return all
 }
 
-// askCode reads a code: hidden from a terminal, or a line of what was piped in.
-func (c *cli) askCode(ctx context.Context, in io.Reader, device string, piped bool) (secret.String, error) {
+// readCode reads a code: hidden from a terminal, or a line of what was piped in.
+func (c *cli) readCode(ctx context.Context, in io.Reader, device string, piped bool) (secret.String, error) {
 	read := func() (string, error) {
 		line, err := bufio.NewReader(io.LimitReader(in, 256)).ReadString('\n')
 		if errors.Is(err, io.EOF) {
@@ -125,7 +125,7 @@ func (c *cli) askCode(ctx context.Context, in io.Reader, device string, piped bo
 	if !piped {
 		f, ok := in.(*os.File)
 		if !ok || !term.IsTerminal(int(f.Fd())) {
-			return secret.String{}, usage(errors.New("login: standard input is no terminal to ask at; give the code with --code-stdin"))
+			return secret.String{}, usageError(errors.New("login: standard input is no terminal to ask at; give the code with --code-stdin"))
 		}
 		fd := int(f.Fd())
 		before, err := term.GetState(fd)
@@ -133,7 +133,7 @@ func (c *cli) askCode(ctx context.Context, in io.Reader, device string, piped bo
 			return secret.String{}, fmt.Errorf("login: %w", err)
 		}
 		defer func() { _ = term.Restore(fd, before) }() // an interrupted reader leaves the terminal silent
-		_ = sayf(c.stderr, "One-time code of %s: ", device)
+		_ = safeFprintf(c.stderr, "One-time code of %s: ", device)
 		defer fmt.Fprintln(c.stderr)
 		read = func() (string, error) {
 			b, err := term.ReadPassword(fd)
@@ -153,7 +153,7 @@ func (c *cli) askCode(ctx context.Context, in io.Reader, device string, piped bo
 	case l := <-got:
 		text := strings.TrimSpace(l.text)
 		if l.err != nil || !isCode(text) {
-			return secret.String{}, usage(cmp.Or(l.err, fmt.Errorf("login: a code has 6 digits, and %d characters were given", len(text))))
+			return secret.String{}, usageError(cmp.Or(l.err, fmt.Errorf("login: a code has 6 digits, and %d characters were given", len(text))))
 		}
 		return secret.New(text), nil
 	case <-ctx.Done():

@@ -17,15 +17,15 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// logLines is an observer that tells runs as log lines: one when a run ends, and one for each way in which its targets
+// runLogger is an observer that tells runs as log lines: one when a run ends, and one for each way in which its targets
 // failed, not one a target: an SCP that denies a region must not bury the rest.
-type logLines struct {
+type runLogger struct {
 	log  *slog.Logger
 	mu   sync.Mutex
-	runs map[string]*runLines // by run
+	runs map[string]*runLog // by run
 }
 
-type runLines struct {
+type runLog struct {
 	targets   int
 	records   int
 	calls     int
@@ -45,13 +45,13 @@ type failureKey struct {
 // A failure is targets that failed alike.
 type failure struct {
 	failureKey
-	n              int
+	targets        int
 	regions, kinds map[string]bool
 	example        record.Outcome
 }
 
-// where says which targets failed, as briefly as a person would.
-func (f *failure) where() string {
+// location says which targets failed, as briefly as a person would.
+func (f *failure) location() string {
 	some := func(set map[string]bool, noun string) string {
 		delete(set, "")
 		names := slices.Sorted(maps.Keys(set))
@@ -67,44 +67,44 @@ func (f *failure) where() string {
 
 var actionName = regexp.MustCompile(`\bec2:[A-Z][A-Za-z]+`)
 
-func newLogLines(log *slog.Logger) *logLines {
-	return &logLines{log: log, runs: map[string]*runLines{}}
+func newRunLogger(log *slog.Logger) *runLogger {
+	return &runLogger{log: log, runs: map[string]*runLog{}}
 }
 
-func (l *logLines) of(run string) *runLines {
+func (l *runLogger) runOf(run string) *runLog {
 	r := l.runs[run]
 	if r == nil {
-		r = &runLines{failures: map[failureKey]*failure{}, unusable: map[failureKey]*failure{}}
+		r = &runLog{failures: map[failureKey]*failure{}, unusable: map[failureKey]*failure{}}
 		l.runs[run] = r
 	}
 	return r
 }
 
-func (l *logLines) RunStarted(account, run string, tick time.Time) {
+func (l *runLogger) RunStarted(account, run string, tick time.Time) {
 	l.log.Debug("run started", "account", account, "run", run, "tick", tick)
 }
 
-func (l *logLines) TargetEnded(o record.Outcome) {
+func (l *runLogger) TargetEnded(o record.Outcome) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := l.of(o.Run)
+	r := l.runOf(o.Run)
 	r.targets++
 	r.records += o.Records
 	r.calls += o.Calls
 	r.throttles += o.Throttles
 	addFailure(r.failures, o)
 	if o.State == record.RegionDisabled {
-		o.Unusable = true
+		o.AccountUnusable = true
 		addFailure(r.unusable, o)
 	}
 }
 
-// counts reports whether an outcome is a failure.
-func counts(o record.Outcome) bool { return o.State != "" && o.Failed() }
+// isFailure reports whether an outcome is a failure.
+func isFailure(o record.Outcome) bool { return o.State != "" && o.Failed() }
 
 // addFailure counts a target with those that failed alike; one that did not fail, or was expected to, is not counted.
 func addFailure(fs map[failureKey]*failure, o record.Outcome) {
-	if !counts(o) {
+	if !isFailure(o) {
 		return
 	}
 	k := failureKey{o.State, o.Reason, actionName.ReplaceAllString(o.Hint, "ec2:…")}
@@ -113,19 +113,19 @@ func addFailure(fs map[failureKey]*failure, o record.Outcome) {
 		f = &failure{failureKey: k, example: o, regions: map[string]bool{}, kinds: map[string]bool{}}
 		fs[k] = f
 	}
-	f.n++
+	f.targets++
 	f.regions[o.Region], f.kinds[o.Kind] = true, true
 }
 
 func sortedFailures(fs map[failureKey]*failure) []*failure {
 	return slices.SortedFunc(maps.Values(fs), func(a, b *failure) int {
-		return cmp.Or(cmp.Compare(b.n, a.n), cmp.Compare(a.reason, b.reason), cmp.Compare(a.state, b.state), cmp.Compare(a.hint, b.hint))
+		return cmp.Or(cmp.Compare(b.targets, a.targets), cmp.Compare(a.reason, b.reason), cmp.Compare(a.state, b.state), cmp.Compare(a.hint, b.hint))
 	})
 }
 
-func (l *logLines) RunEnded(account, run string, s record.Status, took time.Duration) {
+func (l *runLogger) RunEnded(account, run string, s record.Status, took time.Duration) {
 	l.mu.Lock()
-	r := l.of(run)
+	r := l.runOf(run)
 	delete(l.runs, run)
 	l.mu.Unlock()
 	if r.targets == 0 && (s == record.RunSkipped || s == record.RunExpired) {
@@ -140,26 +140,26 @@ func (l *logLines) RunEnded(account, run string, s record.Status, took time.Dura
 		r.failures = r.unusable
 	}
 	for _, f := range sortedFailures(r.failures) {
-		log.Warn("targets failed", "state", f.state, "reason", f.reason, "targets", f.n, "where", f.where(),
+		log.Warn("targets failed", "state", f.state, "reason", f.reason, "targets", f.targets, "where", f.location(),
 			"error", f.example.Error, "hint", f.example.Hint)
 	}
 	log.Log(context.Background(), level, "run ended", "status", s, "targets", r.targets, "records", r.records, "calls", r.calls, "throttles", r.throttles,
 		"took", took.Round(time.Millisecond))
 }
 
-func (l *logLines) Missed(account, reason string) {
+func (l *runLogger) Missed(account, reason string) {
 	if reason == runner.MissedDowntime || reason == runner.MissedSuspended {
 		return // the engine says how many, in one line: a month of quarters of an hour is 2,880 of these, for each account
 	}
 	l.log.Warn("run missed", "account", account, "reason", reason)
 }
 
-func (l *logLines) Entered(account string, id record.Identity) {
+func (l *runLogger) SignedIn(account string, id record.Identity) {
 	l.log.Debug("entered", "account", account, "arn", id.ARN)
 }
 
-func (l *logLines) Planned(account string, regions, disabled []string, warning error) {
-	if as := new(asleepError); errors.As(warning, &as) {
+func (l *runLogger) Planned(account string, regions, disabled []string, warning error) {
+	if as := new(inactiveMembersError); errors.As(warning, &as) {
 		// The roster has said it when it was new: a member may be suspended for a year of quarters of an hour.
 		l.log.Debug("members of the organization are not collected", "organization", account, "why", as)
 	} else if warning != nil {
@@ -169,11 +169,11 @@ func (l *logLines) Planned(account string, regions, disabled []string, warning e
 	l.log.Debug("regions", "account", account, "regions", regions, "disabled", disabled)
 }
 
-func (l *logLines) TargetStarted(record.Target, string)                {}
-func (l *logLines) Call(string, string, string, string, time.Duration) {}
-func (l *logLines) BudgetWait(string, string, time.Duration)           {}
-func (l *logLines) Expires(string, time.Time)                          {}
-func (l *logLines) Progress(record.Target, string, int)                {}
-func (l *logLines) Next(string, time.Time)                             {}
-func (l *logLines) Undelivered(record.Target, string, string, error)   {}
-func (l *logLines) Configured(map[string][]string)                     {}
+func (l *runLogger) TargetStarted(record.Target, string)                {}
+func (l *runLogger) Call(string, string, string, string, time.Duration) {}
+func (l *runLogger) BudgetWait(string, string, time.Duration)           {}
+func (l *runLogger) Expires(string, time.Time)                          {}
+func (l *runLogger) Progress(record.Target, string, int)                {}
+func (l *runLogger) NextStart(string, time.Time)                        {}
+func (l *runLogger) Undelivered(record.Target, string, string, error)   {}
+func (l *runLogger) Configured(map[string][]string)                     {}

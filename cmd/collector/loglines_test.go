@@ -13,16 +13,16 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-func linesOf(do func(*logLines)) []string {
+func logLinesOf(do func(*runLogger)) []string {
 	var b bytes.Buffer
-	do(newLogLines(slog.New(slog.NewTextHandler(&b, nil))))
+	do(newRunLogger(slog.New(slog.NewTextHandler(&b, nil))))
 	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
 }
 
 // A daemon that was down for a month must not begin with a line for each of the runs that it missed, nor say of one
 // that was skipped both that it was missed and that it ended.
-func TestMissedRunsAreToldOnce(t *testing.T) {
-	got := linesOf(func(l *logLines) {
+func TestMissedRunsAreLoggedOnce(t *testing.T) {
+	got := logLinesOf(func(l *runLogger) {
 		for range 2880 {
 			l.Missed("prod", runner.MissedDowntime)
 			l.Missed("prod", runner.MissedSuspended)
@@ -37,8 +37,8 @@ func TestMissedRunsAreToldOnce(t *testing.T) {
 	}
 }
 
-func TestUncertainRegionsSayWhatIsUsed(t *testing.T) {
-	got := linesOf(func(l *logLines) {
+func TestUncertainRegionsNameUsedRegions(t *testing.T) {
+	got := logLinesOf(func(l *runLogger) {
 		l.Planned("prod", []string{"us-east-1"}, nil, &record.Fault{Reason: record.AccessDenied, Hint: "allow it", Err: errors.New("denied")})
 	})
 	if len(got) != 1 || !strings.Contains(got[0], "those that this version knows are used") || !strings.Contains(got[0], `hint="allow it"`) {
@@ -47,15 +47,15 @@ func TestUncertainRegionsSayWhatIsUsed(t *testing.T) {
 }
 
 // An organization has no regions to be in doubt about; what is said of its members is said once, by whoever listed them.
-func TestMembersThatSleepAreNoDoubtAboutRegions(t *testing.T) {
-	r := &rollCall{Asleep: []config.Member{{ID: "444444444444", Name: "closed", State: "SUSPENDED"}}}
-	if got := linesOf(func(l *logLines) { l.Planned("organization:1", nil, nil, r.warning()) }); len(got) != 1 || got[0] != "" {
+func TestInactiveMembersDoNotWarnAboutRegions(t *testing.T) {
+	r := &memberList{Inactive: []config.Member{{ID: "444444444444", Name: "closed", State: "SUSPENDED"}}}
+	if got := logLinesOf(func(l *runLogger) { l.Planned("organization:1", nil, nil, r.warning()) }); len(got) != 1 || got[0] != "" {
 		t.Errorf("got %q", got)
 	}
 }
 
 // An output that works again has no error to name.
-func TestUndeliveredNamesNoErrorThatIsOver(t *testing.T) {
+func TestUndeliveredOmitsPastError(t *testing.T) {
 	for _, c := range []struct{ failing, want string }{
 		{"", "output file lost 55 records"},
 		{"disk full", "output file lost 55 records: disk full"},

@@ -43,24 +43,24 @@ func main() {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	signal.Ignore(syscall.SIGPIPE) // a reader of standard output that has gone is an output's trouble, and it says so
 	go func() {
-		untilSecond(signals, cancel)
+		waitForSecondSignal(signals, cancel)
 		fmt.Fprintln(os.Stderr, "collector: stopped at once by a second signal")
 		os.Exit(exitFailed)
 	}()
 	os.Exit(exitCode(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr), os.Stderr))
 }
 
-// sameSignal is how long after the first signal another one is still the first: timeout(1) signals its child and then the process
+// duplicateSignalWindow is how long after the first signal another one is still the first: timeout(1) signals its child and then the process
 // group, which is the child again; a terminal and a supervisor may both signal. A person who means it asks later, or again.
-const sameSignal = time.Second
+const duplicateSignalWindow = time.Second
 
-// untilSecond cancels at the first signal, and returns at the second.
-func untilSecond(signals <-chan os.Signal, cancel context.CancelCauseFunc) {
+// waitForSecondSignal cancels at the first signal, and returns at the second.
+func waitForSecondSignal(signals <-chan os.Signal, cancel context.CancelCauseFunc) {
 	s := <-signals
 	first := time.Now()
 	cancel(fmt.Errorf("stopped by %s", s))
 	for range signals {
-		if time.Since(first) >= sameSignal {
+		if time.Since(first) >= duplicateSignalWindow {
 			return
 		}
 	}
@@ -88,7 +88,7 @@ func (e *exitError) Error() string {
 }
 func (e *exitError) Unwrap() error { return e.err }
 
-func usage(err error) error { return &exitError{exitUsage, err} }
+func usageError(err error) error { return &exitError{exitUsage, err} }
 
 // exitCode prints err, once, and says which code it is.
 func exitCode(err error, stderr io.Writer) int {

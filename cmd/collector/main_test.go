@@ -56,7 +56,7 @@ func TestSecondSignal(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				go func() {
 					defer close(done)
-					untilSecond(signals, cancel)
+					waitForSecondSignal(signals, cancel)
 				}()
 				for _, s := range c.signals {
 					time.Sleep(s.after)

@@ -20,32 +20,32 @@ const membersKind = "organization_members"
 
 // Between a list of members and the next, and before a run.
 const (
-	membersLead  = time.Minute
-	membersFirst = 20 * time.Second // what the start of the daemon waits for a list
+	memberListingLead     = time.Minute
+	startupListingTimeout = 20 * time.Second // what the start of the daemon waits for a list
 )
 
-// prepare lists the members of all organizations, a new configuration's first. A daemon goes on without a list that is slow: it comes
+// refreshMembers lists the members of all organizations, a new configuration's first. A daemon goes on without a list that is slow: it comes
 // in later. What fails is shown as its block's failure.
-func (p *program) prepare(ctx context.Context, f *config.File) {
+func (p *program) refreshMembers(ctx context.Context, f *config.File) {
 	if !p.opt.once {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, membersFirst)
+		ctx, cancel = context.WithTimeout(ctx, startupListingTimeout)
 		defer cancel()
 	}
 	var wg sync.WaitGroup
-	for _, o := range p.organizations(f) {
-		wg.Go(func() { _ = p.roster.refresh(ctx, o, freshFor(o)) }) // its own run says what failed
+	for _, o := range p.selectedOrganizations(f) {
+		wg.Go(func() { _ = p.members.refresh(ctx, o, maxListAge(o)) }) // its own run says what failed
 	}
 	wg.Wait()
 }
 
-// organizations is the blocks that can have members which --account asks for: none of them, where it names accounts of the file alone.
-func (p *program) organizations(f *config.File) []config.Organization {
+// selectedOrganizations is the blocks that can have members which --account asks for: none of them, where it names accounts of the file alone.
+func (p *program) selectedOrganizations(f *config.File) []config.Organization {
 	if len(p.opt.accounts) == 0 {
 		return f.Organizations
 	}
 	for _, name := range p.opt.accounts {
-		if !slices.ContainsFunc(f.Accounts, func(b config.Block) bool { return b.Name() == name }) {
+		if !slices.ContainsFunc(f.Accounts, func(b config.PackedAccount) bool { return b.Name() == name }) {
 			return f.Organizations
 		}
 	}
@@ -53,135 +53,135 @@ func (p *program) organizations(f *config.File) []config.Organization {
 }
 
 // checkOrganizations is a row a block: who asked, and whether AWS answered.
-func (p *program) checkOrganizations(ctx context.Context, f *config.File) []*checkup {
-	var rows []*checkup
-	for _, o := range p.organizations(f) {
-		u := &checkup{
-			program: p, account: &runner.Account{Name: o.Label, Terms: &runner.Terms{}}, organization: true, err: p.roster.failure(o),
+func (p *program) checkOrganizations(ctx context.Context, f *config.File) []*accountCheck {
+	var rows []*accountCheck
+	for _, o := range p.selectedOrganizations(f) {
+		u := &accountCheck{
+			program: p, account: &runner.Account{Name: o.Label, AccountSpec: &runner.AccountSpec{}}, organization: true, err: p.members.lastError(o),
 			block: config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect},
 		}
 		if s, err := p.sessions.Open(ctx, u.block); err == nil {
 			u.session = s
 		}
-		u.plan.Warning = p.roster.known(o).warning()
+		u.plan.Warning = p.members.lastList(o).warning()
 		rows = append(rows, u)
 	}
 	return rows
 }
 
-// notListed is what a plan, which calls nobody, cannot know.
-func (p *program) notListed(f *config.File) (warnings []string) {
-	for _, o := range p.organizations(f) {
+// memberWarnings is what a plan, which calls nobody, cannot know.
+func (p *program) memberWarnings(f *config.File) (warnings []string) {
+	for _, o := range p.selectedOrganizations(f) {
 		text := fmt.Sprintf("%s: its members are not known before a first \"run\" or \"run --once\" has listed them, and are not counted", o.Label)
-		if r := p.roster.known(o); r != nil {
+		if r := p.members.lastList(o); r != nil {
 			text = fmt.Sprintf("%s: %d members, as of %s; listing them is %d calls more to AWS Organizations each time, and more for units and tags",
-				o.Label, len(r.Members), r.At.Format(time.RFC3339), 1+(len(r.Members)+len(r.Asleep)-1)/20)
+				o.Label, len(r.Members), r.At.Format(time.RFC3339), 1+(len(r.Members)+len(r.Inactive)-1)/20)
 		}
 		warnings = append(warnings, text)
 	}
 	return warnings
 }
 
-// organization is the block itself, as an account.
-func (p *program) organization(o config.Organization, jitter time.Duration) (*runner.Account, error) {
-	ticks, err := before(o, jitter)
+// organizationAccount is the block itself, as an account.
+func (p *program) organizationAccount(o config.Organization, jitter time.Duration) (*runner.Account, error) {
+	ticks, err := memberListingTicks(o, jitter)
 	if err != nil {
 		return nil, err
 	}
 	return &runner.Account{
-		Name: o.Label, Terms: &runner.Terms{Ticks: ticks, Timeout: min(time.Duration(o.Timeout), 2*listingTimeout), Kinds: []runner.Kind{{Name: membersKind, Global: true}}},
-		Open: func(ctx context.Context) (runner.Opened, error) {
-			err := p.roster.refresh(ctx, o, freshFor(o))
-			if serr := p.follow(ctx); err == nil {
+		Name: o.Label, AccountSpec: &runner.AccountSpec{Ticks: ticks, Timeout: min(time.Duration(o.Timeout), 2*listingTimeout), Kinds: []runner.Kind{{Name: membersKind, Global: true}}},
+		Open: func(ctx context.Context) (runner.OpenedAccount, error) {
+			err := p.members.refresh(ctx, o, maxListAge(o))
+			if serr := p.applyMemberChanges(ctx); err == nil {
 				err = serr
 			}
 			if err != nil {
 				return nil, err
 			}
-			return listedMembers{p.roster.known(o).warning()}, nil
+			return openedOrganization{p.members.lastList(o).warning()}, nil
 		},
 	}, nil
 }
 
-// listedMembers is an organization that was opened.
-type listedMembers struct{ warning error }
+// openedOrganization is an organization that was opened.
+type openedOrganization struct{ warning error }
 
-func (listedMembers) Identity() record.Identity { return record.Identity{} } // it is no account, and takes none's place
+func (openedOrganization) Identity() record.Identity { return record.Identity{} } // it is no account, and takes none's place
 
-func (m listedMembers) Regions(context.Context, *runner.Gate) (runner.Plan, error) {
-	return runner.Plan{Done: true, Warning: m.warning}, nil
+func (m openedOrganization) Regions(context.Context, *runner.Gate) (runner.Plan, error) {
+	return runner.Plan{NothingToList: true, Warning: m.warning}, nil
 }
 
-func (listedMembers) List(context.Context, *runner.Gate, record.Target, string, string, func(context.Context, *record.Page) error) (runner.ListStats, error) {
+func (openedOrganization) List(context.Context, *runner.Gate, record.Target, string, string, func(context.Context, *record.Page) error) (runner.ListStats, error) {
 	return runner.ListStats{}, nil // a plan without a region has no target
 }
 
-// follow makes a new fleet if the members, or what they are called, have changed since the last one was made.
-func (p *program) follow(ctx context.Context) error {
-	p.reloading.Lock()
-	defer p.reloading.Unlock()
-	if p.now == nil { // the first fleet is being made, with what was just found out
+// applyMemberChanges makes a new fleet if the members, or what they are called, have changed since the last one was made.
+func (p *program) applyMemberChanges(ctx context.Context) error {
+	p.reloadMu.Lock()
+	defer p.reloadMu.Unlock()
+	if p.config == nil { // the first fleet is being made, with what was just found out
 		return nil
 	}
-	c := p.census(p.now.file)
-	if reflect.DeepEqual(c.accounts, p.last.accounts) && reflect.DeepEqual(c.asleep, p.last.asleep) && slices.Equal(c.unknown, p.last.unknown) {
+	c := p.resolveAccounts(p.config.file)
+	if reflect.DeepEqual(c.accounts, p.accountSet.accounts) && reflect.DeepEqual(c.inactive, p.accountSet.inactive) && slices.Equal(c.unlisted, p.accountSet.unlisted) {
 		return nil
 	}
-	f := p.runner.Fleet()
+	f := p.runner.Configuration()
 	if f == nil {
 		return nil // the program ends
 	}
 	before := accountNames(f)
-	c.joined = map[string]bool{}
+	c.newMembers = map[string]bool{}
 	for name, label := range c.members {
-		if _, was := p.last.members[name]; !was {
-			c.joined[name] = p.opt.now && slices.Contains(p.last.unknown, label) // it would have been at the start, but for a list that was slow
+		if _, was := p.accountSet.members[name]; !was {
+			c.newMembers[name] = p.opt.now && slices.Contains(p.accountSet.unlisted, label) // it would have been at the start, but for a list that was slow
 		}
 	}
-	if err := p.build(ctx, p.now.file, c); err != nil {
+	if err := p.installConfiguration(ctx, p.config.file, c); err != nil {
 		return err
 	}
 	if !p.opt.narrowed() {
-		p.retired(ctx, before)
+		p.retireRemoved(ctx, before)
 	}
-	p.log.Info("the members of organizations have changed", p.counted()...)
+	p.log.Info("the members of organizations have changed", p.accountCounts()...)
 	return nil
 }
 
-// census is what the configuration amounts to now.
-func (p *program) census(f *config.File) *census {
-	if p.roster == nil {
-		return &census{accounts: f.Accounts}
+// resolveAccounts is what the configuration amounts to now.
+func (p *program) resolveAccounts(f *config.File) *accountSet {
+	if p.members == nil {
+		return &accountSet{accounts: f.Accounts}
 	}
 	if len(f.Organizations) == 0 {
-		return p.roster.census(f, nil)
+		return p.members.resolveAccounts(f, nil)
 	}
-	return p.roster.census(f, p.identities(f))
+	return p.members.resolveAccounts(f, p.knownIdentities(f))
 }
 
-// retired tells a store that remembers names alone which of them are gone. Where an organization could not be listed, nobody is.
-func (p *program) retired(ctx context.Context, before []string) {
-	if len(p.last.unknown) > 0 {
+// retireRemoved tells a store that remembers names alone which of them are gone. Where an organization could not be listed, nobody is.
+func (p *program) retireRemoved(ctx context.Context, before []string) {
+	if len(p.accountSet.unlisted) > 0 {
 		return
 	}
-	p.retire.removed(ctx, p.runner, slices.DeleteFunc(before, func(name string) bool {
-		_, asleep := p.last.asleep[name]
+	p.retirer.retireByName(ctx, p.runner, slices.DeleteFunc(before, func(name string) bool {
+		_, asleep := p.accountSet.inactive[name]
 		return asleep
 	}))
 }
 
-// before is when the members are listed: before each instant at which one of them is due, by any of its schedules.
-func before(o config.Organization, jitter time.Duration) ([]runner.Tick, error) {
+// memberListingTicks is when the members are listed: before each instant at which one of them is due, by any of its schedules.
+func memberListingTicks(o config.Organization, jitter time.Duration) ([]runner.Tick, error) {
 	ticks, err := accountTicks(config.Account{Name: o.Label, Schedule: o.Schedule, Timezone: o.Timezone, Collect: o.Collect},
-		config.Match(o.Collect.Kinds, known().Kinds))
+		config.Match(o.Collect.Kinds, knownNames().Kinds))
 	if err != nil {
 		return nil, err
 	}
-	ahead := lead(o) + min(jitter, period(o)/10) // it starts spread over the jitter, as its members do
-	var all earliest
+	ahead := listingLead(o) + min(jitter, schedulePeriod(o)/10) // it starts spread over the jitter, as its members do
+	var all unionSchedule
 	spec := "members"
 	for _, t := range ticks {
-		e := earlier{t.Schedule, ahead}
+		e := leadSchedule{t.Schedule, ahead}
 		if strings.HasPrefix(t.Spec, "@every") { // it has no instants of its own, but counts from when it is asked: there is no before
 			e.lead = 0
 		}
@@ -191,28 +191,28 @@ func before(o config.Organization, jitter time.Duration) ([]runner.Tick, error) 
 	return []runner.Tick{{Spec: spec, Schedule: all}}, nil
 }
 
-// prompt is the ticks of a member that has just joined. @every counts from when it is asked: the first run is now, not the one after the
+// newMemberTicks is the ticks of a member that has just joined. @every counts from when it is asked: the first run is now, not the one after the
 // next list.
-func prompt(ticks []runner.Tick, all bool) []runner.Tick {
-	at := time.Now().Add(promptly)
+func newMemberTicks(ticks []runner.Tick, all bool) []runner.Tick {
+	at := time.Now().Add(newMemberDelay)
 	ticks = slices.Clone(ticks)
 	for i, t := range ticks {
 		if all || strings.HasPrefix(t.Spec, "@every") {
-			ticks[i].Schedule = promptSchedule{t.Schedule, at}
+			ticks[i].Schedule = extraRunSchedule{t.Schedule, at}
 		}
 	}
 	return ticks
 }
 
-const promptly = 3 * time.Second // the fleet is being built
+const newMemberDelay = 3 * time.Second // the fleet is being built
 
-// promptSchedule is a schedule with an instant more.
-type promptSchedule struct {
+// extraRunSchedule is a schedule with an instant more.
+type extraRunSchedule struct {
 	runner.Schedule
 	at time.Time
 }
 
-func (s promptSchedule) Next(t time.Time) time.Time {
+func (s extraRunSchedule) Next(t time.Time) time.Time {
 	next := s.Schedule.Next(t)
 	if t.Before(s.at) && (next.IsZero() || s.at.Before(next)) {
 		return s.at
@@ -220,13 +220,13 @@ func (s promptSchedule) Next(t time.Time) time.Time {
 	return next
 }
 
-// earlier is a schedule, lead before each of its instants.
-type earlier struct {
+// leadSchedule is a schedule, lead before each of its instants.
+type leadSchedule struct {
 	runner.Schedule
 	lead time.Duration
 }
 
-func (e earlier) Next(t time.Time) time.Time {
+func (e leadSchedule) Next(t time.Time) time.Time {
 	next := e.Schedule.Next(t.Add(e.lead))
 	if next.IsZero() {
 		return next
@@ -234,10 +234,10 @@ func (e earlier) Next(t time.Time) time.Time {
 	return next.Add(-e.lead)
 }
 
-// earliest is several schedules as one.
-type earliest []earlier
+// unionSchedule is several schedules as one.
+type unionSchedule []leadSchedule
 
-func (e earliest) Next(t time.Time) (next time.Time) {
+func (e unionSchedule) Next(t time.Time) (next time.Time) {
 	for _, s := range e {
 		if at := s.Next(t); !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
@@ -246,14 +246,16 @@ func (e earliest) Next(t time.Time) (next time.Time) {
 	return next
 }
 
-// lead is how long before the members' runs they are listed: a minute, and less where they are collected more often than each two.
-func lead(o config.Organization) time.Duration { return min(membersLead, period(o)/2) }
+// listingLead is how long before the members' runs they are listed: a minute, and less where they are collected more often than each two.
+func listingLead(o config.Organization) time.Duration {
+	return min(memberListingLead, schedulePeriod(o)/2)
+}
 
-// freshFor is how long a list is new enough not to be made again.
-func freshFor(o config.Organization) time.Duration { return lead(o) / 2 }
+// maxListAge is how long a list is new enough not to be made again.
+func maxListAge(o config.Organization) time.Duration { return listingLead(o) / 2 }
 
-// period is the time between two instants of the block's schedule, the shortest of the next few.
-func period(o config.Organization) time.Duration {
+// schedulePeriod is the time between two instants of the block's schedule, the shortest of the next few.
+func schedulePeriod(o config.Organization) time.Duration {
 	loc, err := config.LoadTimezone(o.Timezone)
 	if err != nil {
 		return time.Hour // before says what is wrong with it
@@ -273,18 +275,18 @@ func period(o config.Organization) time.Duration {
 	return least
 }
 
-// withoutMembers is a ledger that hears nothing of organizations' own runs: they list no resources, and in no account.
-type withoutMembers struct{ runner.Ledger }
+// storeWithoutOrganizations is a ledger that hears nothing of organizations' own runs: they list no resources, and in no account.
+type storeWithoutOrganizations struct{ runner.Store }
 
-func (l withoutMembers) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (runner.Visit, error) {
+func (l storeWithoutOrganizations) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (runner.ScopeWriter, error) {
 	if t.Kind == membersKind {
-		return noVisit{}, nil
+		return discardWriter{}, nil
 	}
-	return l.Ledger.Begin(ctx, t, id, run)
+	return l.Store.Begin(ctx, t, id, run)
 }
 
-type noVisit struct{}
+type discardWriter struct{}
 
-func (noVisit) Page(context.Context, *record.Page) error  { return nil }
-func (noVisit) End(context.Context, record.Outcome) error { return nil }
-func (noVisit) Drop()                                     {}
+func (discardWriter) Page(context.Context, *record.Page) error  { return nil }
+func (discardWriter) End(context.Context, record.Outcome) error { return nil }
+func (discardWriter) Drop()                                     {}

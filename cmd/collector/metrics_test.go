@@ -11,37 +11,37 @@ import (
 
 // What AWS sends and this version does not know is delivered, and counted where somebody will see it; an AWS that is known
 // leaves no series.
-func TestUnknownMembersAreSeen(t *testing.T) {
+func TestUnknownMembersMetric(t *testing.T) {
 	scene, d, dir := startCollecting(t)
 	if text := d.get("/metrics"); strings.Contains(text, "collector_unknown_members_total{") {
 		t.Error("counts unknown members of an AWS that sends none")
 	}
-	scene.AWS.Inject(awsfake.Fault{Kind: awsfake.Unknown, Action: "DescribeInstances"})
+	scene.AWS.Inject(awsfake.Fault{Kind: awsfake.UnknownMembers, Action: "DescribeInstances"})
 	some := regexp.MustCompile(`(?m)^collector_unknown_members_total\{kind="ec2_instance"\} [1-9]`)
-	d.until("members that nobody knows", func() bool { return some.MatchString(d.get("/metrics")) })
-	d.until("records with them", func() bool {
+	d.waitUntil("members that nobody knows", func() bool { return some.MatchString(d.get("/metrics")) })
+	d.waitUntil("records with them", func() bool {
 		return strings.Contains(mustRead(t, filepath.Join(dir, "records.jsonl")), `"memberOf2031":{"deep":"new & nested"`)
 	})
 }
 
 // Where AWS throttles, the pace that is left shows, and only there.
-func TestThrottlesShowInThePace(t *testing.T) {
+func TestThrottlesLowerBudgetRatio(t *testing.T) {
 	scene, d, _ := startCollecting(t)
 	if text := d.get("/metrics"); strings.Contains(text, "collector_api_budget_part{") {
 		t.Error("a pace is shown that nobody has slowed down")
 	}
-	scene.AWS.Inject(awsfake.Fault{Kind: awsfake.TooFast, Action: "DescribeInstances", Count: 1})
-	d.until("half the pace", d.metric(`collector_api_budget_part{account="prod",region="us-east-1"} 0.5`))
+	scene.AWS.Inject(awsfake.Fault{Kind: awsfake.Throttling, Action: "DescribeInstances", Count: 1})
+	d.waitUntil("half the pace", d.hasMetric(`collector_api_budget_part{account="prod",region="us-east-1"} 0.5`))
 }
 
 // startCollecting is a daemon that has collected once, and the folder of its files.
-func startCollecting(t *testing.T) (*awsfake.Scene, *daemon, string) {
+func startCollecting(t *testing.T) (*awsfake.Simulation, *daemon, string) {
 	t.Helper()
 	scene, s := startScene(t)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yaml")
 	write(t, config, daemonConfig(dir, scene, ""))
 	d := startDaemon(t, config, s.URL)
-	d.until("a run", d.metric(`collector_runs_total{account="prod",status="success"} 1`))
+	d.waitUntil("a run", d.hasMetric(`collector_runs_total{account="prod",status="success"} 1`))
 	return scene, d, dir
 }

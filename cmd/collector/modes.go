@@ -15,16 +15,16 @@ import (
 	"github.com/aws-collector/collector/outputs"
 )
 
-// exposed is a warning for each file with a secret that more people can read than should: the configuration itself, and all
+// exposureWarnings is a warning for each file with a secret that more people can read than should: the configuration itself, and all
 // that it leads to. Files that are not there are passed over: who needs them says so.
-func (c *cli) exposed(ctx context.Context, f *config.File) []string {
+func (c *cli) exposureWarnings(ctx context.Context, f *config.File) []string {
 	var all []string
 	if mode, ok := readableByOthers(c.configPath); ok && f.SecretInline {
 		all = append(all, fmt.Sprintf("%s holds a secret and is readable by others (%s); chmod o-rwx %[1]s, or write the secret as ${env:NAME} or ${file:/path}", c.configPath, mode))
 	}
 	seen := map[string]bool{}
 	look := func(path, what string) {
-		if mode, ok := readableByOthers(path); ok && !seen[path] && !mounted(path) {
+		if mode, ok := readableByOthers(path); ok && !seen[path] && !isMountedSecret(path) {
 			seen[path] = true
 			all = append(all, fmt.Sprintf("%s, %s, holds a secret and is readable by others (%s); chmod o-rwx %[1]s", path, what, mode))
 		}
@@ -38,12 +38,12 @@ func (c *cli) exposed(ctx context.Context, f *config.File) []string {
 	if path := c.getenv("AWS_WEB_IDENTITY_TOKEN_FILE"); path != "" {
 		look(path, "which AWS_WEB_IDENTITY_TOKEN_FILE names")
 	}
-	c.exposedBy(ctx, profiles(f), look)
-	return append(append(all, openSessions(f.DataDir)...), changeable(f.DataDir)...)
+	c.checkProfileFiles(ctx, configuredProfiles(f), look)
+	return append(append(all, exposedSessions(f.DataDir)...), writableByOthers(f.DataDir)...)
 }
 
-// profiles is every profile that the configuration names, once each, in order.
-func profiles(f *config.File) []string {
+// configuredProfiles is every profile that the configuration names, once each, in order.
+func configuredProfiles(f *config.File) []string {
 	var all []string
 	for _, b := range f.Accounts {
 		all = append(all, b.Account().Profile)
@@ -60,9 +60,9 @@ func profiles(f *config.File) []string {
 	return slices.DeleteFunc(slices.Compact(all), func(name string) bool { return name == "" })
 }
 
-// exposedBy looks at what profiles of the shared AWS files lead to: the files themselves where they hold a key, a web identity's
+// checkProfileFiles looks at what profiles of the shared AWS files lead to: the files themselves where they hold a key, a web identity's
 // token, and the tokens of IAM Identity Center. Each file is read once, however many profiles are named.
-func (c *cli) exposedBy(ctx context.Context, profiles []string, look func(path, what string)) {
+func (c *cli) checkProfileFiles(ctx context.Context, profiles []string, look func(path, what string)) {
 	if len(profiles) == 0 {
 		return
 	}
@@ -91,7 +91,7 @@ func (c *cli) exposedBy(ctx context.Context, profiles []string, look func(path, 
 				look(strings.TrimSpace(value), "the web identity of profile "+section)
 			case named && tokens && strings.HasPrefix(key, "sso_"):
 				tokens = false
-				for _, token := range filesIn(filepath.Join(dir, "sso", "cache")) {
+				for _, token := range dirEntries(filepath.Join(dir, "sso", "cache")) {
 					if strings.HasSuffix(token, ".json") {
 						look(token, "where profile "+section+" finds its token")
 					}
@@ -101,8 +101,8 @@ func (c *cli) exposedBy(ctx context.Context, profiles []string, look func(path, 
 	}
 }
 
-// filesIn is the paths of what stands in a directory. A pattern would not do: the directory's name may look like one.
-func filesIn(dir string) []string {
+// dirEntries is the paths of what stands in a directory. A pattern would not do: the directory's name may look like one.
+func dirEntries(dir string) []string {
 	entries, _ := os.ReadDir(dir) // one that is not there has none
 	paths := make([]string, len(entries))
 	for i, e := range entries {
@@ -111,12 +111,12 @@ func filesIn(dir string) []string {
 	return paths
 }
 
-// openSessions looks at the kept MFA sessions, which are ours alone: nobody else, the group included, has business there. Signing in
+// exposedSessions looks at the kept MFA sessions, which are ours alone: nobody else, the group included, has business there. Signing in
 // refuses them.
-func openSessions(dataDir string) []string {
+func exposedSessions(dataDir string) []string {
 	var all []string
 	dir := filepath.Join(dataDir, "sessions")
-	for _, path := range append([]string{dir}, filesIn(dir)...) {
+	for _, path := range append([]string{dir}, dirEntries(dir)...) {
 		info, err := os.Lstat(path)
 		if err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
 			all = append(all, fmt.Sprintf("%s holds sessions and is open to others (%s); chmod go-rwx %[1]s, and think about who may have read it", path, info.Mode().Perm()))
@@ -134,9 +134,9 @@ func readableByOthers(path string) (fs.FileMode, bool) {
 	return info.Mode().Perm(), true
 }
 
-// mounted reports whether a container's runtime put the secret there: Kubernetes through its ..data link, Docker and Podman
+// isMountedSecret reports whether a container's runtime put the secret there: Kubernetes through its ..data link, Docker and Podman
 // in /run/secrets. They make it readable by all of the container, where there are no others.
-func mounted(path string) bool {
+func isMountedSecret(path string) bool {
 	for _, dir := range []string{"/run/secrets/", "/var/run/secrets/"} {
 		if strings.HasPrefix(path, dir) {
 			return true

@@ -14,7 +14,7 @@ import (
 )
 
 // A data_dir whose name looks like a pattern is looked into as any other.
-func TestOpenSessions(t *testing.T) {
+func TestExposedSessions(t *testing.T) {
 	for _, name := range []string{"data", "data[1]", "a*b", "[", `back\slash`} {
 		dir := filepath.Join(t.TempDir(), name)
 		sessions := filepath.Join(dir, "sessions")
@@ -26,7 +26,7 @@ func TestOpenSessions(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		all := openSessions(dir)
+		all := exposedSessions(dir)
 		if len(all) != 1 || !strings.HasPrefix(all[0], filepath.Join(sessions, "open")+" holds sessions") {
 			t.Errorf("%s: %q", name, all)
 		}
@@ -35,7 +35,7 @@ func TestOpenSessions(t *testing.T) {
 
 // The shared AWS files are read once, not once for each profile that is named: with some thousand of both, reading them
 // would be all that validate does.
-func TestExposedByManyProfiles(t *testing.T) {
+func TestExposedFilesOfManyProfiles(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "home[1]")
 	cache := filepath.Join(home, ".aws", "sso", "cache")
 	if err := os.MkdirAll(cache, 0o700); err != nil {
@@ -50,7 +50,7 @@ func TestExposedByManyProfiles(t *testing.T) {
 		blocks = append(blocks, config.Account{SignIn: config.SignIn{Profile: fmt.Sprintf("p%d", i)}})
 	}
 	fmt.Fprintf(&text, "[profile other]\nweb_identity_token_file = %s/other\n[default]\naws_secret_access_key = x\n", home)
-	f.Accounts = config.Pack(blocks)
+	f.Accounts = config.PackAccounts(blocks)
 	for path, content := range map[string]string{
 		filepath.Join(home, ".aws", "config"): text.String(), filepath.Join(cache, "a.json"): "{}", filepath.Join(cache, "b.txt"): "",
 		filepath.Join(home, "token7"): "", filepath.Join(home, "other"): "",
@@ -62,7 +62,7 @@ func TestExposedByManyProfiles(t *testing.T) {
 	c := &cli{configPath: "none", getenv: func(name string) string { return map[string]string{"HOME": home}[name] }}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	all := c.exposed(t.Context(), f)
+	all := c.exposureWarnings(t.Context(), f)
 	runtime.ReadMemStats(&after)
 	var got []string
 	for _, w := range all {

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// collected is how many records a run wrote, by account; and the tags of each.
-func collected(t *testing.T, stdout string) (n map[string]int, tags map[string]map[string]string) {
+// readRecords is how many records a run wrote, by account; and the tags of each.
+func readRecords(t *testing.T, stdout string) (n map[string]int, tags map[string]map[string]string) {
 	t.Helper()
 	n, tags = map[string]int{}, map[string]map[string]string{}
 	for line := range strings.Lines(stdout) {
@@ -31,7 +31,7 @@ func collected(t *testing.T, stdout string) (n map[string]int, tags map[string]m
 }
 
 // launch runs instances as somebody.
-func (m *moto) launch(who caller, region string, n int) {
+func (m *moto) launch(who credentials, region string, n int) {
 	m.t.Helper()
 	ami := m.aws(who, region, "ec2", "describe-images", "--owners", "amazon", "--max-items", "1")["Images"].([]any)[0].(map[string]any)["ImageId"].(string)
 	m.aws(who, region, "ec2", "run-instances", "--image-id", ami, "--count", fmt.Sprint(n), "--instance-type", "t3.micro")
@@ -47,8 +47,8 @@ func (m *moto) config(text string) string {
 	return path
 }
 
-// post makes an account without the CLI, which takes a second to start.
-func (m *moto) post(account string) {
+// configFor makes an account without the CLI, which takes a second to start.
+func (m *moto) configFor(account string) {
 	m.t.Helper()
 	r, err := http.NewRequestWithContext(m.t.Context(), http.MethodPost, m.url, strings.NewReader(account))
 	if err != nil {
@@ -73,10 +73,10 @@ func (m *moto) post(account string) {
 func TestMotoOrganizations(t *testing.T) {
 	t.Parallel()
 	m := startMoto(t)
-	root := caller{"testing", "testing", ""}
+	root := credentials{"testing", "testing", ""}
 	m.aws(root, "us-east-1", "iam", "create-user", "--user-name", "collector")
 	k := m.aws(root, "us-east-1", "iam", "create-access-key", "--user-name", "collector")["AccessKey"].(map[string]any)
-	user := caller{k["AccessKeyId"].(string), k["SecretAccessKey"].(string), ""}
+	user := credentials{k["AccessKeyId"].(string), k["SecretAccessKey"].(string), ""}
 	org := func(args ...string) map[string]any {
 		return m.aws(root, "us-east-1", append([]string{"organizations"}, args...)...)
 	}
@@ -95,7 +95,7 @@ func TestMotoOrganizations(t *testing.T) {
 	}
 	shop, search, sandbox, closed := account("shop", prod), account("search", work), account("sandbox", play), account("closed", prod)
 	for i := range 22 { // so that there is a second page
-		m.post(fmt.Sprintf(`{"AccountName": "filler-%d", "Email": "filler-%[1]d@example.com"}`, i))
+		m.configFor(fmt.Sprintf(`{"AccountName": "filler-%d", "Email": "filler-%[1]d@example.com"}`, i))
 	}
 	org("close-account", "--account-id", closed)
 	block := func(more string) string {
@@ -113,8 +113,8 @@ organizations:
 		"include: {ous: [" + work + "]}\n    exclude: {ous: [" + prod + "]}":          {search: 2},
 		"include: {tags: {env: 's*-env'}}\n    exclude: {accounts: ['" + shop + "']}": {search: 2, sandbox: 2},
 	} {
-		stdout, stderr, code := process(t, env, "run", "--once", "--config", block(include))
-		got, tags := collected(t, stdout)
+		stdout, stderr, code := runProcess(t, env, "run", "--once", "--config", block(include))
+		got, tags := readRecords(t, stdout)
 		if code != exitDone || !maps.Equal(got, want) {
 			t.Errorf("%s: exit %d, records %v, want %v\n%s", include, code, got, want, stderr)
 		}
@@ -131,7 +131,7 @@ organizations:
 func TestMotoWebIdentity(t *testing.T) {
 	t.Parallel()
 	m := startMoto(t)
-	root := caller{"testing", "testing", ""}
+	root := credentials{"testing", "testing", ""}
 	const first, last = "arn:aws:iam::222222222222:role/web", "arn:aws:iam::333333333333:role/reader"
 	web := m.assume(root, first)
 	m.launch(web, "us-east-1", 1)
@@ -151,9 +151,9 @@ accounts:
   - {name: web, profile: web, account_id: "222222222222"}
   - {name: behind, profile: web, assume_role_arn: "` + last + `"}
 `)
-	stdout, stderr, code := process(t, []string{"AWS_ENDPOINT_URL=" + m.url, "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=" + dir + "/config"},
+	stdout, stderr, code := runProcess(t, []string{"AWS_ENDPOINT_URL=" + m.url, "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=" + dir + "/config"},
 		"run", "--once", "--config", path)
-	if got, _ := collected(t, stdout); code != exitDone || !maps.Equal(got, map[string]int{"web": 1, "behind": 3}) {
+	if got, _ := readRecords(t, stdout); code != exitDone || !maps.Equal(got, map[string]int{"web": 1, "behind": 3}) {
 		t.Errorf("exit %d, records %v\n%s", code, got, stderr)
 	}
 }

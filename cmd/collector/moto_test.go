@@ -68,15 +68,15 @@ func startMoto(t *testing.T) *moto {
 }
 
 // A caller is somebody's keys, as the CLI takes them from the environment.
-type caller struct{ key, secret, token string }
+type credentials struct{ key, secret, token string }
 
-func (c caller) env() []string {
+func (c credentials) env() []string {
 	return append(os.Environ(), "AWS_ACCESS_KEY_ID="+c.key, "AWS_SECRET_ACCESS_KEY="+c.secret, "AWS_SESSION_TOKEN="+c.token,
 		"AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull)
 }
 
 // aws runs the AWS CLI and decodes what it prints.
-func (m *moto) aws(who caller, region string, args ...string) map[string]any {
+func (m *moto) aws(who credentials, region string, args ...string) map[string]any {
 	m.t.Helper()
 	cmd := exec.CommandContext(m.t.Context(), "aws", append([]string{"--endpoint-url", m.url, "--region", region, "--output", "json"}, args...)...)
 	cmd.Env = who.env()
@@ -95,14 +95,14 @@ func (m *moto) aws(who caller, region string, args ...string) map[string]any {
 	return v
 }
 
-func (m *moto) assume(who caller, role string) caller {
+func (m *moto) assume(who credentials, role string) credentials {
 	m.t.Helper()
 	c := m.aws(who, "us-east-1", "sts", "assume-role", "--role-arn", role, "--role-session-name", "test")["Credentials"].(map[string]any)
-	return caller{c["AccessKeyId"].(string), c["SecretAccessKey"].(string), c["SessionToken"].(string)}
+	return credentials{c["AccessKeyId"].(string), c["SecretAccessKey"].(string), c["SessionToken"].(string)}
 }
 
 // instances is what the CLI prints, an instance each, with what stands beside it in its reservation.
-func (m *moto) instances(who caller, region string) map[string]any {
+func (m *moto) instances(who credentials, region string) map[string]any {
 	m.t.Helper()
 	byID := map[string]any{}
 	for _, r := range m.aws(who, region, "ec2", "describe-instances")["Reservations"].([]any) {
@@ -118,16 +118,16 @@ func (m *moto) instances(who caller, region string) map[string]any {
 	return byID
 }
 
-// instants writes every string that is an RFC 3339 time the same way: the CLI and EC2 differ in zone and fraction.
-func instants(v any) any {
+// normalizeTimes writes every string that is an RFC 3339 time the same way: the CLI and EC2 differ in zone and fraction.
+func normalizeTimes(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		for k := range v {
-			v[k] = instants(v[k])
+			v[k] = normalizeTimes(v[k])
 		}
 	case []any:
 		for i := range v {
-			v[i] = instants(v[i])
+			v[i] = normalizeTimes(v[i])
 		}
 	case string:
 		if t, err := time.Parse(time.RFC3339, v); err == nil {
@@ -139,20 +139,20 @@ func instants(v any) any {
 
 // Three accounts, entered by a key, by a key and a role, and by a chain of roles; two regions each. The records are the
 // CLI's, in content and number, and no account shows another's.
-func TestMotoRecordsEqualTheCLIs(t *testing.T) {
+func TestMotoRecordsMatchCLI(t *testing.T) {
 	t.Parallel()
 	m := startMoto(t)
-	root := caller{"testing", "testing", ""}
+	root := credentials{"testing", "testing", ""}
 	m.aws(root, "us-east-1", "iam", "create-user", "--user-name", "collector")
 	k := m.aws(root, "us-east-1", "iam", "create-access-key", "--user-name", "collector")["AccessKey"].(map[string]any)
-	user := caller{k["AccessKeyId"].(string), k["SecretAccessKey"].(string), ""}
+	user := credentials{k["AccessKeyId"].(string), k["SecretAccessKey"].(string), ""}
 	const (
 		second = "arn:aws:iam::222222222222:role/collector-readonly"
 		hub    = "arn:aws:iam::444444444444:role/hub"
 		third  = "arn:aws:iam::333333333333:role/collector-readonly"
 	)
 	regions := []string{"us-east-1", "eu-west-1"}
-	accounts := map[string]caller{"first": user, "second": m.assume(user, second), "third": m.assume(m.assume(user, hub), third)}
+	accounts := map[string]credentials{"first": user, "second": m.assume(user, second), "third": m.assume(m.assume(user, hub), third)}
 	want := map[string]map[string]any{} // account/region → id → instance
 	for name, who := range accounts {
 		for i, region := range regions {
@@ -177,7 +177,7 @@ accounts:
 		t.Fatal(err)
 	}
 	env := []string{"AWS_ENDPOINT_URL=" + m.url, "AWS_EC2_METADATA_DISABLED=true"}
-	stdout, stderr, code := process(t, env, "run", "--once", "--config", config)
+	stdout, stderr, code := runProcess(t, env, "run", "--once", "--config", config)
 	if code != exitDone {
 		t.Fatalf("exit %d\n%s", code, stderr)
 	}
@@ -205,7 +205,7 @@ accounts:
 			t.Errorf("%s: %d records, the CLI has %d", place, len(g), len(w))
 		}
 		for id := range w {
-			if diff := cmp.Diff(instants(w[id]), instants(g[id])); diff != "" {
+			if diff := cmp.Diff(normalizeTimes(w[id]), normalizeTimes(g[id])); diff != "" {
 				t.Errorf("%s %s (-CLI +ours):\n%s", place, id, diff)
 			}
 		}
@@ -216,15 +216,15 @@ accounts:
 	}
 }
 
-// listed is what the AWS CLI printed for a kind.
-type listed struct {
+// cliListing is what the AWS CLI printed for a kind.
+type cliListing struct {
 	Kind  string
 	Pages []map[string]any // one for each id of the parent
 	Error string
 }
 
-// cliLists fills moto with one of everything and lets the AWS CLI list kinds, all in one process.
-func (m *moto) cliLists(who caller, region string) map[string]listed {
+// listWithCLI fills moto with one of everything and lets the AWS CLI list kinds, all in one process.
+func (m *moto) listWithCLI(who credentials, region string) map[string]cliListing {
 	m.t.Helper()
 	python, err := exec.LookPath("python3")
 	if err != nil || exec.Command(python, "-c", "import awscli.clidriver, boto3").Run() != nil {
@@ -258,9 +258,9 @@ func (m *moto) cliLists(who caller, region string) map[string]listed {
 	if stderr.Len() > 0 {
 		m.t.Logf("%s", stderr.Bytes())
 	}
-	all := map[string]listed{}
+	all := map[string]cliListing{}
 	for line := range bytes.Lines(stdout.Bytes()) {
-		var l listed
+		var l cliListing
 		if err := json.Unmarshal(line, &l); err != nil {
 			m.t.Fatalf("%v in %s", err, line)
 		}
@@ -312,12 +312,12 @@ func items(t *testing.T, k *collectors.Kind, page map[string]any) []any {
 
 // One of everything that moto can hold, and every kind that it can list: data is what the AWS CLI prints, member by
 // member. A listing that the CLI cannot make of moto's answer is no target that is ok.
-func TestMotoKindsEqualTheCLIs(t *testing.T) {
+func TestMotoKindsMatchCLI(t *testing.T) {
 	t.Parallel()
 	m := startMoto(t)
 	const region = "us-east-1"
-	who := caller{"AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", ""}
-	cli := m.cliLists(who, region)
+	who := credentials{"AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", ""}
+	cli := m.listWithCLI(who, region)
 
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yaml")
@@ -331,7 +331,7 @@ outputs: [{type: stdout, ends: true}]
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	stdout, stderr, _ := process(t, []string{"AWS_ENDPOINT_URL=" + m.url, "AWS_EC2_METADATA_DISABLED=true"}, "run", "--once", "--config", config)
+	stdout, stderr, _ := runProcess(t, []string{"AWS_ENDPOINT_URL=" + m.url, "AWS_EC2_METADATA_DISABLED=true"}, "run", "--once", "--config", config)
 	got, state := map[string][]any{}, map[string]string{}
 	for line := range strings.Lines(stdout) {
 		var r struct {
@@ -377,11 +377,11 @@ outputs: [{type: stdout, ends: true}]
 				t.Fatal(err)
 			}
 			for _, data := range got[k.Name] {
-				if err := validate(schema, data); err != nil {
+				if err := validateSchema(schema, data); err != nil {
 					t.Errorf("%s: %v", k.Name, err)
 				}
 			}
-			if diff := cmp.Diff(sorted(k, want), sorted(k, got[k.Name])); diff != "" {
+			if diff := cmp.Diff(sortedByID(k, want), sortedByID(k, got[k.Name])); diff != "" {
 				t.Errorf("%s (-CLI +ours):\n%s", k.Name, diff)
 			}
 		}
@@ -392,8 +392,8 @@ outputs: [{type: stdout, ends: true}]
 	}
 }
 
-// validate holds a value against a JSON Schema.
-func validate(schema []byte, v any) error {
+// validateSchema holds a value against a JSON Schema.
+func validateSchema(schema []byte, v any) error {
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
 	if err != nil {
 		return err
@@ -410,8 +410,8 @@ func validate(schema []byte, v any) error {
 	return s.Validate(v)
 }
 
-// sorted puts resources in the order of their ids, and their times in one form.
-func sorted(k *collectors.Kind, list []any) []any {
+// sortedByID puts resources in the order of their ids, and their times in one form.
+func sortedByID(k *collectors.Kind, list []any) []any {
 	key := func(v any) string {
 		o, ok := v.(map[string]any)
 		if !ok {
@@ -424,21 +424,21 @@ func sorted(k *collectors.Kind, list []any) []any {
 		return strings.Join(parts, "/")
 	}
 	for i := range list {
-		list[i] = instants(list[i])
+		list[i] = normalizeTimes(list[i])
 	}
 	slices.SortStableFunc(list, func(a, b any) int { return strings.Compare(key(a), key(b)) })
 	return list
 }
 
-// process runs this test's binary as the program, in an environment of its own.
-func process(t *testing.T, env []string, args ...string) (stdout, stderr string, code int) {
+// runProcess runs this test's binary as the program, in an environment of its own.
+func runProcess(t *testing.T, env []string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), exe, args...)
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), asProgram + "=1"}, env...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), runAsProgram + "=1"}, env...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()

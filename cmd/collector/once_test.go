@@ -7,15 +7,15 @@ import (
 )
 
 // A program that goes on keeps the sessions of its accounts for the next run. With --once there is none.
-func TestOnceKeepsNoSession(t *testing.T) {
+func TestOnceForgetsSessions(t *testing.T) {
 	for _, once := range []bool{false, true} {
 		p := &program{opt: runOptions{once: once}}
-		block := config.Pack([]config.Account{{Name: "prod", Schedule: "@hourly"}})
-		a, err := p.account(&block[0], shapes{})
+		block := config.PackAccounts([]config.Account{{Name: "prod", Schedule: "@hourly"}})
+		a, err := p.runnerAccount(&block[0], specCache{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if leaves := a.Leave != nil; leaves != once {
+		if leaves := a.AfterRun != nil; leaves != once {
 			t.Errorf("once %v: told when its run is over: %v", once, leaves)
 		}
 	}

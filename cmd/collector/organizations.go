@@ -25,67 +25,67 @@ import (
 
 // A roster knows the members of each organization that the configuration names: by the last list that was whole, from this process
 // or, after a restart, from the one before. A list that fails changes nothing of it.
-type roster struct {
-	list func(context.Context, config.Organization) (auth.Roll, error)
-	path string // "": it is not kept
-	log  *slog.Logger
+type memberDirectory struct {
+	listMembers func(context.Context, config.Organization) (auth.OrganizationMembers, error)
+	path        string // "": it is not kept
+	log         *slog.Logger
 
-	life context.Context // of listings: they are for all who wait
-	stop context.CancelFunc
-	wg   sync.WaitGroup
+	background context.Context // of listings: they are for all who wait
+	stop       context.CancelFunc
+	wg         sync.WaitGroup
 
 	mu     sync.Mutex
 	loaded bool
-	saved  map[string]rollCall      // of an earlier process
-	blocks map[string]*organization // by what they ask for
+	saved  map[string]memberList         // of an earlier process
+	blocks map[string]*organizationState // by what they ask for
 }
 
 // An organization is what is known of one block.
-type organization struct {
-	roll    *rollCall // nil: nothing yet
-	err     error     // of the last listing
-	at      time.Time // its end
-	told    bool      // by this process: who is not active
-	listing chan struct{}
+type organizationState struct {
+	list        *memberList // nil: nothing yet
+	err         error       // of the last listing
+	at          time.Time   // its end
+	reported    bool        // by this process: who is not active
+	listingDone chan struct{}
 }
 
 // A rollCall is a whole list, as it is kept.
-type rollCall struct {
-	Label   string          `json:"label"` // for people
-	At      time.Time       `json:"at"`
-	Via     record.Identity `json:"via"`
-	Members []config.Member `json:"members"`
-	Asleep  []config.Member `json:"asleep,omitempty"`
-	Missing []string        `json:"missing,omitempty"`
+type memberList struct {
+	Label    string          `json:"label"` // for people
+	At       time.Time       `json:"at"`
+	Via      record.Identity `json:"via"`
+	Members  []config.Member `json:"members"`
+	Inactive []config.Member `json:"asleep,omitempty"`
+	Missing  []string        `json:"missing,omitempty"`
 }
 
 // listingTimeout bounds a listing: a thousand members' tags, slowly.
 const listingTimeout = 5 * time.Minute
 
-func newRoster(s *auth.Sessions, path string, log *slog.Logger) *roster {
-	g := &roster{path: path, log: log, blocks: map[string]*organization{}}
+func newMemberDirectory(s *auth.Sessions, path string, log *slog.Logger) *memberDirectory {
+	g := &memberDirectory{path: path, log: log, blocks: map[string]*organizationState{}}
 	if s != nil {
-		g.list = s.Members
+		g.listMembers = s.Members
 	}
-	g.life, g.stop = context.WithCancel(context.Background())
+	g.background, g.stop = context.WithCancel(context.Background())
 	return g
 }
 
-func rosterPath(dataDir string) string { return filepath.Join(dataDir, "organizations.json") }
+func membersPath(dataDir string) string { return filepath.Join(dataDir, "organizations.json") }
 
-func (g *roster) close() {
+func (g *memberDirectory) close() {
 	g.stop()
 	g.wg.Wait()
 }
 
-// keyOf is what a block asks for, and of whom. It holds no secret.
-func keyOf(o config.Organization) string {
+// organizationKey is what a block asks for, and of whom. It holds no secret.
+func organizationKey(o config.Organization) string {
 	v := o.Via
 	var hops []string
 	for _, h := range v.Hops() {
 		hops = append(hops, h.ARN)
 	}
-	b, err := json.Marshal([]any{v.Profile, v.AKID, v.CredentialSource, v.AccountID, v.Partition, hops, o.Include, o.Exclude, o.Needs()})
+	b, err := json.Marshal([]any{v.Profile, v.AKID, v.CredentialSource, v.AccountID, v.Partition, hops, o.Include, o.Exclude, o.RequiredDetails()})
 	if err != nil {
 		panic(fmt.Sprintf("organization %s: %v", o.Label, err)) // texts and lists of them
 	}
@@ -93,99 +93,99 @@ func keyOf(o config.Organization) string {
 	return hex.EncodeToString(h[:12])
 }
 
-// block finds what is known of a block. g.mu is held.
-func (g *roster) block(o config.Organization) *organization {
+// state finds what is known of a block. g.mu is held.
+func (g *memberDirectory) state(o config.Organization) *organizationState {
 	if !g.loaded {
 		g.loaded = true
 		if err := g.load(); err != nil {
-			g.damaged(err)
+			g.setAsideDamaged(err)
 		}
 	}
-	key := keyOf(o)
+	key := organizationKey(o)
 	b := g.blocks[key]
 	if b == nil {
-		b = &organization{}
+		b = &organizationState{}
 		if r, ok := g.saved[key]; ok {
-			b.roll = &r
+			b.list = &r
 		}
 		g.blocks[key] = b
 	}
 	return b
 }
 
-// known is the last whole list of a block, or nil.
-func (g *roster) known(o config.Organization) *rollCall {
+// lastList is the last whole list of a block, or nil.
+func (g *memberDirectory) lastList(o config.Organization) *memberList {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.block(o).roll
+	return g.state(o).list
 }
 
-// failure is why the last listing failed, nil where it did not.
-func (g *roster) failure(o config.Organization) error {
+// lastError is why the last listing failed, nil where it did not.
+func (g *memberDirectory) lastError(o config.Organization) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.block(o).err
+	return g.state(o).err
 }
 
 // refresh lists a block's members, unless that was done within fresh, and waits for it. However many ask, there is one listing, and it
 // goes on when who asked has gone.
-func (g *roster) refresh(ctx context.Context, o config.Organization, fresh time.Duration) error {
+func (g *memberDirectory) refresh(ctx context.Context, o config.Organization, fresh time.Duration) error {
 	g.mu.Lock()
-	b := g.block(o)
+	b := g.state(o)
 	if !b.at.IsZero() && time.Since(b.at) < fresh {
 		defer g.mu.Unlock()
 		return b.err
 	}
-	if b.listing == nil {
+	if b.listingDone == nil {
 		done := make(chan struct{})
-		b.listing = done
+		b.listingDone = done
 		g.wg.Go(func() {
-			g.call(o, b)
+			g.runListing(o, b)
 			close(done)
 		})
 	}
-	wait := b.listing
+	wait := b.listingDone
 	g.mu.Unlock()
 	select {
 	case <-wait:
-		return g.failure(o)
+		return g.lastError(o)
 	case <-ctx.Done():
 		return fmt.Errorf("%s: waiting for the list of members: %w", o.Label, context.Cause(ctx))
 	}
 }
 
-// call is one listing.
-func (g *roster) call(o config.Organization, b *organization) {
-	ctx, cancel := context.WithTimeoutCause(g.life, listingTimeout, &record.Fault{
+// runListing is one listing.
+func (g *memberDirectory) runListing(o config.Organization, b *organizationState) {
+	ctx, cancel := context.WithTimeoutCause(g.background, listingTimeout, &record.Fault{
 		Reason: record.TimedOut, Hint: "the members known last stay, and the next run tries again", Err: fmt.Errorf("the organization's members were not listed within %s", listingTimeout),
 	})
 	defer cancel()
-	roll, err := g.list(ctx, o)
+	roll, err := g.listMembers(ctx, o)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	b.listing, b.err, b.at = nil, err, time.Now()
-	first := err == nil && !b.told
-	b.told = b.told || first
+	b.listingDone, b.err, b.at = nil, err, time.Now()
+	first := err == nil && !b.reported
+	b.reported = b.reported || first
 	if err != nil {
 		return // whoever waits says it
 	}
-	g.tell(o, b.roll, roll, first)
-	b.roll = &rollCall{Label: o.Label, At: b.at.UTC().Truncate(time.Second), Via: roll.Via, Members: roll.Members, Asleep: roll.Asleep, Missing: roll.Missing}
+	g.logChanges(o, b.list, roll, first)
+	b.list = &memberList{Label: o.Label, At: b.at.UTC().Truncate(time.Second), Via: roll.Caller, Members: roll.Members, Inactive: roll.Inactive, Missing: roll.Missing}
 	if err := g.save(); err != nil {
 		g.log.Error("the members of organizations could not be kept for the next start", "error", err)
 	}
 }
 
-// tell says what a list changed; the first of a process also says who is not collected, though it was known before a restart.
-func (g *roster) tell(o config.Organization, old *rollCall, roll auth.Roll, first bool) {
-	g.log.Debug("organization listed", "organization", o.Label, "members", len(roll.Members), "asleep", len(roll.Asleep))
+// logChanges says what a list changed; the first of a process also says who is not collected, though it was known before a restart.
+func (g *memberDirectory) logChanges(o config.Organization, old *memberList, roll auth.OrganizationMembers, first bool) {
+	g.log.Debug("organization listed", "organization", o.Label, "members", len(roll.Members), "asleep", len(roll.Inactive))
 	was := map[string]string{}
 	if old != nil {
-		for _, m := range slices.Concat(old.Members, old.Asleep) {
+		for _, m := range slices.Concat(old.Members, old.Inactive) {
 			was[m.ID] = m.State
 		}
 	}
-	for _, m := range roll.Asleep {
+	for _, m := range roll.Inactive {
 		if first || was[m.ID] != m.State {
 			g.log.Warn("a member of the organization is not active: it is not collected, and what is remembered of it stays",
 				"organization", o.Label, "account_id", m.ID, "member", m.Name, "state", m.State)
@@ -208,18 +208,18 @@ func (g *roster) tell(o config.Organization, old *rollCall, roll auth.Roll, firs
 	}
 }
 
-type savedRoster struct {
-	Version int                 `json:"version"`
-	Blocks  map[string]rollCall `json:"blocks"`
+type savedDirectory struct {
+	Version int                   `json:"version"`
+	Blocks  map[string]memberList `json:"blocks"`
 }
 
-// damaged says that the members that were known last are not known any more, and keeps the file for a person: the next save would
+// setAsideDamaged says that the members that were known last are not known any more, and keeps the file for a person: the next save would
 // replace it. Whoever only looks, without sessions, leaves it alone.
-func (g *roster) damaged(err error) {
+func (g *memberDirectory) setAsideDamaged(err error) {
 	aside := ""
-	if g.list != nil {
+	if g.listMembers != nil {
 		var moved error
-		if aside, moved = statefile.SetAside(g.path); moved != nil {
+		if aside, moved = statefile.MoveDamaged(g.path); moved != nil {
 			err = errors.Join(err, moved)
 		}
 	}
@@ -227,7 +227,7 @@ func (g *roster) damaged(err error) {
 		"hint", "They are listed again at the next run; until then an organization's accounts are not collected.")
 }
 
-func (g *roster) load() error {
+func (g *memberDirectory) load() error {
 	if g.path == "" {
 		return nil
 	}
@@ -235,7 +235,7 @@ func (g *roster) load() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	var s savedRoster
+	var s savedDirectory
 	if err == nil {
 		err = json.Unmarshal(b, &s)
 	}
@@ -250,14 +250,14 @@ func (g *roster) load() error {
 }
 
 // save keeps what is known of the blocks that were asked for. A kill at any moment leaves the old file or the new one. g.mu is held.
-func (g *roster) save() (err error) {
+func (g *memberDirectory) save() (err error) {
 	if g.path == "" {
 		return nil
 	}
-	s := savedRoster{Version: 1, Blocks: map[string]rollCall{}}
+	s := savedDirectory{Version: 1, Blocks: map[string]memberList{}}
 	for key, b := range g.blocks {
-		if b.roll != nil {
-			s.Blocks[key] = *b.roll
+		if b.list != nil {
+			s.Blocks[key] = *b.list
 		}
 	}
 	text, err := json.Marshal(s)
@@ -268,26 +268,26 @@ func (g *roster) save() (err error) {
 }
 
 // A census is the account blocks that a configuration amounts to, and what is known of those that are not collected.
-type census struct {
-	accounts []config.Block
-	members  map[string]string          // names of members → the label of their organization
-	ids      map[string]record.Identity // names of members → who they are, as AWS says
-	asleep   map[string]record.Identity // members that are not collected and yet there, by name
-	unknown  []string                   // labels of organizations of which nothing is known
-	doubles  []string                   // what is said of members that have a block of their own
-	joined   map[string]bool            // members that the last census lacked; true: whatever their schedule, they are collected now
+type accountSet struct {
+	accounts         []config.PackedAccount
+	members          map[string]string          // names of members → the label of their organization
+	memberIdentities map[string]record.Identity // names of members → who they are, as AWS says
+	inactive         map[string]record.Identity // members that are not collected and yet there, by name
+	unlisted         []string                   // labels of organizations of which nothing is known
+	duplicates       []string                   // what is said of members that have a block of their own
+	newMembers       map[string]bool            // members that the last census lacked; true: whatever their schedule, they are collected now
 }
 
-// census is the file's own blocks, and then the members. A member that has a block of its own is collected as that says: by its id
+// resolveAccounts is the file's own blocks, and then the members. A member that has a block of its own is collected as that says: by its id
 // in the block, or because the block has turned out to be it.
-func (g *roster) census(f *config.File, turnedOut map[string]record.Identity) *census {
-	c := &census{accounts: slices.Clip(f.Accounts), members: map[string]string{}, ids: map[string]record.Identity{}, asleep: map[string]record.Identity{}}
+func (g *memberDirectory) resolveAccounts(f *config.File, turnedOut map[string]record.Identity) *accountSet {
+	c := &accountSet{accounts: slices.Clip(f.Accounts), members: map[string]string{}, memberIdentities: map[string]record.Identity{}, inactive: map[string]record.Identity{}}
 	type account struct{ partition, id string }
 	own, taken := map[account]string{}, map[string]bool{}
 	for i := range f.Accounts {
 		a := f.Accounts[i].Account()
 		taken[a.Name] = true
-		if id := a.IDKnown(); id != "" {
+		if id := a.KnownAccountID(); id != "" {
 			own[account{a.PartitionID(), id}] = cmp.Or(own[account{a.PartitionID(), id}], a.Name)
 		} else if who, ok := turnedOut[a.Name]; ok {
 			own[account{who.Partition, who.AccountID}] = a.Name
@@ -295,19 +295,19 @@ func (g *roster) census(f *config.File, turnedOut map[string]record.Identity) *c
 	}
 	var members []config.Account
 	for _, o := range f.Organizations {
-		roll := g.known(o)
+		roll := g.lastList(o)
 		if roll == nil {
-			c.unknown = append(c.unknown, o.Label)
+			c.unlisted = append(c.unlisted, o.Label)
 			continue
 		}
 		for _, of := range []struct {
 			members []config.Member
 			awake   bool
-		}{{roll.Members, true}, {roll.Asleep, false}} {
-			blocks, err := o.Accounts(roll.Via, of.members)
+		}{{roll.Members, true}, {roll.Inactive, false}} {
+			blocks, err := o.MemberAccounts(roll.Via, of.members)
 			if err != nil { // judged when the file was read: a template that fails for one member's texts
 				g.log.Error("the organization's templates", "error", err)
-				c.unknown = append(c.unknown, o.Label)
+				c.unlisted = append(c.unlisted, o.Label)
 				continue
 			}
 			for _, a := range blocks {
@@ -315,7 +315,7 @@ func (g *roster) census(f *config.File, turnedOut map[string]record.Identity) *c
 				key := account{who.Partition, who.AccountID}
 				if name, ok := own[key]; ok {
 					if of.awake {
-						c.doubles = append(c.doubles, fmt.Sprintf("%s: member %s is %q too: that block is the one that is collected", o.Label, a.AccountID, name))
+						c.duplicates = append(c.duplicates, fmt.Sprintf("%s: member %s is %q too: that block is the one that is collected", o.Label, a.AccountID, name))
 					}
 					continue
 				}
@@ -324,37 +324,37 @@ func (g *roster) census(f *config.File, turnedOut map[string]record.Identity) *c
 				}
 				own[key], taken[a.Name] = a.Name, true
 				if !of.awake {
-					c.asleep[a.Name] = who
+					c.inactive[a.Name] = who
 					continue
 				}
-				c.members[a.Name], c.ids[a.Name] = o.Label, who
+				c.members[a.Name], c.memberIdentities[a.Name] = o.Label, who
 				members = append(members, a)
 			}
 		}
 	}
-	c.accounts = append(c.accounts, config.Pack(members)...)
+	c.accounts = append(c.accounts, config.PackAccounts(members)...)
 	return c
 }
 
-// asleepError is what a person should know of an organization whose members are listed.
-type asleepError struct{ text string }
+// inactiveMembersError is what a person should know of an organization whose members are listed.
+type inactiveMembersError struct{ text string }
 
-func (e *asleepError) Error() string { return e.text }
+func (e *inactiveMembersError) Error() string { return e.text }
 
 // warning says which members are not collected, and why; nil for none.
-func (r *rollCall) warning() error {
-	if r == nil || len(r.Asleep)+len(r.Missing) == 0 {
+func (r *memberList) warning() error {
+	if r == nil || len(r.Inactive)+len(r.Missing) == 0 {
 		return nil
 	}
 	var parts []string
-	for _, m := range r.Asleep[:min(len(r.Asleep), 10)] {
+	for _, m := range r.Inactive[:min(len(r.Inactive), 10)] {
 		parts = append(parts, fmt.Sprintf("%s (%s) is %s", m.ID, m.Name, m.State))
 	}
-	if more := len(r.Asleep) - 10; more > 0 {
+	if more := len(r.Inactive) - 10; more > 0 {
 		parts = append(parts, fmt.Sprintf("%d more are not active", more))
 	}
 	for _, id := range r.Missing {
 		parts = append(parts, id+" is no member")
 	}
-	return &asleepError{"not collected: " + strings.Join(parts, ", ")}
+	return &inactiveMembersError{"not collected: " + strings.Join(parts, ", ")}
 }

@@ -28,7 +28,7 @@ import (
 )
 
 // A company is an organization and a program that collects it, on a bubble's clock.
-type company struct {
+type testOrganization struct {
 	t     *testing.T
 	cloud *awsfake.AWS
 	of    *awsfake.Organization
@@ -61,14 +61,14 @@ func (b *safeBuffer) String() string {
 }
 
 // newCompany has three members: the management account, 222222222222 with the role, 333333333333 without.
-func newCompany(t *testing.T, dir string) *company {
-	c := &company{t: t, dir: dir, accounts: map[string]*awsfake.Account{}, cloud: awsfake.New(awsfake.Options{Latency: 10 * time.Millisecond})}
+func newCompany(t *testing.T, dir string) *testOrganization {
+	c := &testOrganization{t: t, dir: dir, accounts: map[string]*awsfake.Account{}, cloud: awsfake.New(awsfake.Options{Latency: 10 * time.Millisecond})}
 	c.home = c.cloud.AddAccount("111111111111", "aws")
 	c.home.AddInstances("us-east-1", 1)
 	c.key = c.home.AddUser("collector").NewKey()
 	c.of = c.home.NewOrganization("management")
 	c.prod = c.of.AddUnit("", "Prod")
-	c.join("222222222222", awsfake.Member{Name: "shop", Unit: c.prod, Tags: map[string]string{"env": "prod"}})
+	c.addMember("222222222222", awsfake.Member{Name: "shop", Unit: c.prod, Tags: map[string]string{"env": "prod"}})
 	c.of.Join(c.cloud.AddAccount("333333333333", "aws"), awsfake.Member{Name: "bare", Unit: c.prod})
 	server := c.cloud.InMemory()
 	t.Cleanup(server.Close)
@@ -76,8 +76,8 @@ func newCompany(t *testing.T, dir string) *company {
 	return c
 }
 
-// join adds an account with an instance and the role.
-func (c *company) join(id string, m awsfake.Member) *awsfake.Account {
+// addMember adds an account with an instance and the role.
+func (c *testOrganization) addMember(id string, m awsfake.Member) *awsfake.Account {
 	a := c.cloud.AddAccount(id, "aws")
 	a.AddInstances("us-east-1", 1)
 	a.AddRole("reader", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{c.home.ID}}}})
@@ -86,10 +86,10 @@ func (c *company) join(id string, m awsfake.Member) *awsfake.Account {
 	return a
 }
 
-func (c *company) account(id string) *awsfake.Account { return c.accounts[id] }
+func (c *testOrganization) account(id string) *awsfake.Account { return c.accounts[id] }
 
 // write is the configuration: the organization's block with more in it, and more behind it.
-func (c *company) write(block, more string) string {
+func (c *testOrganization) write(block, more string) string {
 	c.t.Helper()
 	path := filepath.Join(c.dir, "config.yaml")
 	text := fmt.Sprintf(`
@@ -110,12 +110,12 @@ web: {listen: "127.0.0.1:0"}
 	return path
 }
 
-func (c *company) cli(path string) *cli {
+func (c *testOrganization) cli(path string) *cli {
 	return &cli{getenv: func(string) string { return "" }, stdout: &c.stdout, stderr: &c.stderr, configPath: path, logLevel: "info", logFormat: "text"}
 }
 
 // once is a run by hand: its exit code.
-func (c *company) once(path string, edit ...func(*runOptions)) int {
+func (c *testOrganization) once(path string, edit ...func(*runOptions)) int {
 	c.t.Helper()
 	o := runOptions{once: true, flushTimeout: time.Minute, aws: c.load}
 	for _, f := range edit {
@@ -125,7 +125,7 @@ func (c *company) once(path string, edit ...func(*runOptions)) int {
 }
 
 // records is how many records were written, by account; they are taken away.
-func (c *company) records() map[string]int {
+func (c *testOrganization) records() map[string]int {
 	c.t.Helper()
 	path := filepath.Join(c.dir, "records.jsonl")
 	b, err := os.ReadFile(path)
@@ -144,20 +144,20 @@ func (c *company) records() map[string]int {
 	return n
 }
 
-func (c *company) wantRecords(want map[string]int) {
+func (c *testOrganization) wantRecords(want map[string]int) {
 	c.t.Helper()
 	if got := c.records(); !maps.Equal(got, want) {
 		c.t.Errorf("records %v, want %v\n%s", got, want, c.stderr.String())
 	}
 }
 
-// listed is how often the members were listed.
-func (c *company) listed() int {
+// listCalls is how often the members were listed.
+func (c *testOrganization) listCalls() int {
 	return len(c.cloud.Calls(func(call *awsfake.Call) bool { return call.Action == "ListAccounts" && call.Code == "" }))
 }
 
-// live is the accounts that the store has resources of, by the command that people use.
-func (c *company) live(path string) string {
+// liveResources is the accounts that the store has resources of, by the command that people use.
+func (c *testOrganization) liveResources(path string) string {
 	c.t.Helper()
 	var out bytes.Buffer
 	i := c.cli(path)
@@ -179,7 +179,7 @@ func TestOrganizationOnce(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		c := newCompany(t, dir)
-		c.join("444444444444", awsfake.Member{Name: "closed", State: "SUSPENDED"})
+		c.addMember("444444444444", awsfake.Member{Name: "closed", State: "SUSPENDED"})
 		path := c.write("", "")
 		if code := c.once(path); code != exitPartial {
 			t.Errorf("exit %d", code)
@@ -199,7 +199,7 @@ func TestOrganizationOnce(t *testing.T) {
 		if n := strings.Count(c.stderr.String(), "state=SUSPENDED"); n != 1 {
 			t.Errorf("the suspended member is warned of %d times", n)
 		}
-		if got := c.listed(); got != 1 {
+		if got := c.listCalls(); got != 1 {
 			t.Errorf("listed %d times", got)
 		}
 		if code := c.once(path, func(o *runOptions) { o.accounts = []string{"2*"} }); code != exitDone {
@@ -249,7 +249,7 @@ func TestOrganizationOutage(t *testing.T) {
 			t.Errorf("exit %d", code)
 		}
 		c.wantRecords(all)
-		if got := c.live(path); got != "129" {
+		if got := c.liveResources(path); got != "129" {
 			t.Errorf("live %s", got)
 		}
 		down()
@@ -260,24 +260,24 @@ func TestOrganizationOutage(t *testing.T) {
 			t.Errorf("exit %d\n%s", code, c.stderr.String())
 		}
 		c.wantRecords(map[string]int{"other": 1, "111111111111": 1})
-		if got := c.live(path); got != "129" {
+		if got := c.liveResources(path); got != "129" {
 			t.Errorf("a suspended member was retired: live %s", got)
 		}
 		c.of.Leave("222222222222")
 		if code := c.once(path); code != exitDone {
 			t.Errorf("exit %d\n%s", code, c.stderr.String())
 		}
-		if got := c.live(path); got != "19" {
+		if got := c.liveResources(path); got != "19" {
 			t.Errorf("a member that is gone was not retired: live %s", got)
 		}
 	})
 }
 
-// daemon runs the program without what would keep a bubble's clock from moving: the listener, and the watch over the file.
-func (c *company) daemon(path string) (stop func()) {
+// startDaemon runs the program without what would keep a bubble's clock from moving: the listener, and the watch over the file.
+func (c *testOrganization) startDaemon(path string) (stop func()) {
 	c.t.Helper()
 	i := c.cli(path)
-	cfg, err := i.load(c.t.Context())
+	cfg, err := i.loadConfig(c.t.Context())
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -294,26 +294,26 @@ func (c *company) daemon(path string) (stop func()) {
 		c.t.Fatal(err)
 	}
 	p.opt.once = false
-	ledger, err := openLedger(ctx, cfg.file, false, nil, log)
+	ledger, err := openRunStore(ctx, cfg.file, false, nil, log)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	board := runner.NewBoard()
-	p.fleetNow = new(atomic.Pointer[runner.Fleet])
-	if p.metrics, err = web.NewMetrics(prometheus.NewRegistry(), boardView{board, p.fleetNow}, web.MetricsOptions{}); err != nil {
+	p.current = new(atomic.Pointer[runner.Configuration])
+	if p.metrics, err = web.NewMetrics(prometheus.NewRegistry(), boardView{board, p.current}, web.MetricsOptions{}); err != nil {
 		c.t.Fatal(err)
 	}
-	p.retire, p.mounts = newRetirement(ledger, log), new(web.Mounts)
-	p.unknown = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "unknown"}, []string{"kind"})
-	p.watch = runner.Tee(board, p.metrics, newLogLines(log), p.retire)
-	p.outputs = outputs.NewSet(outputs.Types, outputs.Deps{Stdout: &c.stdout, Log: log, Watch: p.metrics, Store: ledger.store, AWS: p.sessions.Lend})
-	p.runner = runner.New(runner.Options{Ledger: withoutMembers{ledger}, Runs: runner.NewMemory(), Watch: p.watch, Limits: runner.NewLimits(256, p.watch), Log: log})
+	p.retirer, p.mounts = newAccountRetirer(ledger, log), new(web.Mounts)
+	p.unknownMembers = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "unknown"}, []string{"kind"})
+	p.observer = runner.Tee(board, p.metrics, newRunLogger(log), p.retirer)
+	p.outputs = outputs.NewSet(outputs.Types, outputs.Deps{Stdout: &c.stdout, Log: log, Observer: p.metrics, Store: ledger.driver, AWS: p.sessions.ConfigFor})
+	p.runner = runner.New(runner.Options{Store: storeWithoutOrganizations{ledger}, Runs: runner.NewMemoryStore(), Observer: p.observer, Limits: runner.NewLimits(256, p.observer), Log: log})
 	if err := p.apply(ctx, cfg); err != nil {
 		c.t.Fatal(err)
 	}
 	engine := runner.NewLocal(p.runner, runner.LocalOptions{AtStart: c.now, Log: log})
 	var over sync.WaitGroup
-	stopRetiring := p.retire.start(ctx)
+	stopRetiring := p.retirer.start(ctx)
 	over.Go(func() {
 		if err := engine.Run(ctx); err != nil {
 			c.t.Error(err)
@@ -323,10 +323,10 @@ func (c *company) daemon(path string) (stop func()) {
 		cancel()
 		over.Wait()
 		stopRetiring()
-		if err := p.flush(); err != nil {
+		if err := p.closeOutputs(); err != nil {
 			c.t.Error(err)
 		}
-		p.roster.close()
+		p.members.close()
 		p.sessions.Close()
 		if err := ledger.close(); err != nil {
 			c.t.Error(err)
@@ -341,7 +341,7 @@ func TestOrganizationDaemon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCompany(t, dir)
 		path := c.write("    exclude: {accounts: ['333333333333']}", "")
-		defer c.daemon(path)()
+		defer c.startDaemon(path)()
 		tick := func(want map[string]int) {
 			t.Helper()
 			time.Sleep(time.Until(time.Now().Truncate(15 * time.Minute).Add(15*time.Minute + 30*time.Second)))
@@ -349,20 +349,20 @@ func TestOrganizationDaemon(t *testing.T) {
 			c.wantRecords(want)
 		}
 		tick(map[string]int{"111111111111": 1, "222222222222": 1})
-		before := c.listed()
+		before := c.listCalls()
 		time.Sleep(13 * time.Minute) // ninety seconds before the next run
-		c.join("555555555555", awsfake.Member{Name: "new"})
+		c.addMember("555555555555", awsfake.Member{Name: "new"})
 		tick(map[string]int{"111111111111": 1, "222222222222": 1, "555555555555": 1})
-		if got := c.listed() - before; got != 1 {
+		if got := c.listCalls() - before; got != 1 {
 			t.Errorf("%d lists a run", got)
 		}
 		time.Sleep(5 * time.Minute)
-		down := c.cloud.Inject(awsfake.Fault{Kind: awsfake.TooFast, Service: "organizations"})
+		down := c.cloud.Inject(awsfake.Fault{Kind: awsfake.Throttling, Service: "organizations"})
 		c.of.Leave("222222222222")
 		tick(map[string]int{"111111111111": 1, "222222222222": 1, "555555555555": 1})
 		down()
 		tick(map[string]int{"111111111111": 1, "555555555555": 1})
-		if got := c.live(path); got != "15" {
+		if got := c.liveResources(path); got != "15" {
 			t.Errorf("live %s", got)
 		}
 		if said := c.stderr.String(); !strings.Contains(said, "organizations have changed\" accounts=3 organizations=1") {
@@ -377,11 +377,11 @@ func TestOrganizationEvery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCompany(t, dir)
 		path := c.write("    exclude: {accounts: ['333333333333']}", "schedule: '@every 15m'\n")
-		defer c.daemon(path)()
+		defer c.startDaemon(path)()
 		time.Sleep(15*time.Minute + 30*time.Second)
 		synctest.Wait()
 		c.wantRecords(map[string]int{"111111111111": 1, "222222222222": 1})
-		c.join("555555555555", awsfake.Member{Name: "new"})
+		c.addMember("555555555555", awsfake.Member{Name: "new"})
 		for range 3 {
 			time.Sleep(15 * time.Minute)
 			synctest.Wait()
@@ -391,7 +391,7 @@ func TestOrganizationEvery(t *testing.T) {
 }
 
 // A list that is slower than the start waits for is no reason to collect its members a day late, where --now was asked for.
-func TestOrganizationSlowAtStart(t *testing.T) {
+func TestOrganizationListedSlowlyAtStart(t *testing.T) {
 	for _, now := range []bool{true, false} {
 		dir := t.TempDir()
 		synctest.Test(t, func(t *testing.T) {
@@ -399,7 +399,7 @@ func TestOrganizationSlowAtStart(t *testing.T) {
 			c.now = now
 			path := c.write("    exclude: {accounts: ['333333333333']}", "schedule: '@daily'\n")
 			mend := c.cloud.Inject(awsfake.Fault{Kind: awsfake.Hang, Service: "organizations"})
-			defer c.daemon(path)()
+			defer c.startDaemon(path)()
 			time.Sleep(5 * time.Second)
 			synctest.Wait()
 			c.wantRecords(map[string]int{})
@@ -419,7 +419,7 @@ func TestOrganizationSlowAtStart(t *testing.T) {
 }
 
 // A member that has a block of its own is collected by that: known by its id, or found out by signing in.
-func TestOrganizationBesideAccounts(t *testing.T) {
+func TestOrganizationMemberWithOwnBlock(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		c := newCompany(t, dir)
@@ -436,13 +436,13 @@ func TestOrganizationBesideAccounts(t *testing.T) {
 }
 
 // The same, where only signing in tells: from the next list on, the member is left to the block.
-func TestOrganizationBesideTurnedOut(t *testing.T) {
+func TestOrganizationMemberFoundBehindBlock(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		c := newCompany(t, dir)
 		own := c.account("222222222222").AddUser("own").NewKey()
 		path := c.write("    exclude: {accounts: ['333333333333']}", fmt.Sprintf("accounts: [{name: mine, ak_id: %s, ak_secret: %q}]\n", own.ID, own.Secret))
-		defer c.daemon(path)()
+		defer c.startDaemon(path)()
 		for range 2 {
 			time.Sleep(time.Until(time.Now().Truncate(15 * time.Minute).Add(15*time.Minute + 30*time.Second)))
 			synctest.Wait()
@@ -459,7 +459,7 @@ func TestOrganizationCheck(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		cloud := newCompany(t, dir)
-		cloud.join("444444444444", awsfake.Member{Name: "closed", State: "SUSPENDED"})
+		cloud.addMember("444444444444", awsfake.Member{Name: "closed", State: "SUSPENDED"})
 		text := fmt.Sprintf("collector_configs: {regions: [us-east-1]}\norganizations:\n  - {via: {ak_id: %s, ak_secret: %q}, role: reader}\n", cloud.key.ID, cloud.key.Secret)
 		_, found, code := runCheck(t, cloud.cloud, text, checkOptions{})
 		if code != exitPartial || len(found) != 4 {
@@ -489,7 +489,7 @@ func TestOrganizationSchedule(t *testing.T) {
 	noon := time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC)
 	for schedule, want := range map[string]string{"*/15 * * * *": "12:14:00", "@every 15s": "12:00:15", "@daily": "23:59:00"} {
 		o := config.Organization{Schedule: schedule, Timezone: "UTC", Collect: config.Collect{Kinds: []string{"ec2_instance"}}}
-		ticks, err := before(o, 0)
+		ticks, err := memberListingTicks(o, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -498,7 +498,7 @@ func TestOrganizationSchedule(t *testing.T) {
 		}
 	}
 	o := config.Organization{Schedule: "@daily", Timezone: "UTC", Collect: config.Collect{Kinds: []string{"ec2_*"}, Schedules: map[string]string{"ec2_image": "0 14 * * *"}}}
-	ticks, err := before(o, 10*time.Minute)
+	ticks, err := memberListingTicks(o, 10*time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,8 +21,8 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// assumedCall is how long a plan takes a call to last. AWS says nothing of it; from far away it is more.
-const assumedCall = 80 * time.Millisecond
+// assumedCallDuration is how long a plan takes a call to last. AWS says nothing of it; from far away it is more.
+const assumedCallDuration = 80 * time.Millisecond
 
 // costs that a plan's table shows; -o json has them all.
 const shownCosts = 10
@@ -49,12 +49,12 @@ type planRegion struct {
 	Seconds  float64 `json:"seconds"`
 	CallsDay float64 `json:"calls_a_day"`
 
-	work *work
-	asks int // which regions there are: here, before all listings
+	cost           *listingCost
+	discoveryCalls int // which regions there are: here, before all listings
 }
 
 // A work is what is listed in a region: for all regions of a run the same, but for kinds that one region speaks for.
-type work struct {
+type listingCost struct {
 	kinds   int // without parents that are listed for their ids alone
 	byKind  map[string]int
 	calls   int
@@ -94,31 +94,31 @@ type planTotal struct {
 
 // A planner holds what all accounts of a plan share.
 type planner struct {
-	p       *program
-	places  int            // calls in flight
-	assume  map[string]int // resources of a kind in each region
-	now     time.Time
-	rates   map[string]float64 // runs a day, by spec
-	unasked map[string]bool    // kinds with a parent of which nothing is assumed
+	program       *program
+	callsInFlight int            // calls in flight
+	assume        map[string]int // resources of a kind in each region
+	now           time.Time
+	rates         map[string]float64 // runs a day, by spec
+	uncounted     map[string]bool    // kinds with a parent of which nothing is assumed
 }
 
 // plan says what a configuration will ask of AWS. It calls nobody.
 func (c *cli) plan(ctx context.Context, o runOptions, w io.Writer, format string) error {
 	if format != "table" && format != "json" {
-		return usage(fmt.Errorf("-o %q is not table or json", format))
+		return usageError(fmt.Errorf("-o %q is not table or json", format))
 	}
 	for kind, n := range o.assume {
 		if _, ok := collectors.KindNamed(kind); !ok || n < 0 {
-			return usage(fmt.Errorf("--assume %s=%d: want a kind that %q names, and how many resources", kind, n, "collector kinds"))
+			return usageError(fmt.Errorf("--assume %s=%d: want a kind that %q names, and how many resources", kind, n, "collector kinds"))
 		}
 	}
-	cfg, err := c.load(ctx)
+	cfg, err := c.loadConfig(ctx)
 	if err != nil {
 		return err
 	}
-	members := newRoster(nil, rosterPath(cfg.file.DataDir), slog.New(slog.DiscardHandler))
-	pl := planner{p: &program{cli: c, opt: o, roster: members}, places: cfg.file.Limits.CallsInFlight, assume: o.assume, now: time.Now(),
-		rates: map[string]float64{}, unasked: map[string]bool{}}
+	members := newMemberDirectory(nil, membersPath(cfg.file.DataDir), slog.New(slog.DiscardHandler))
+	pl := planner{program: &program{cli: c, opt: o, members: members}, callsInFlight: cfg.file.Limits.CallsInFlight, assume: o.assume, now: time.Now(),
+		rates: map[string]float64{}, uncounted: map[string]bool{}}
 	out, err := pl.plan(cfg.file)
 	if err != nil {
 		return err
@@ -133,29 +133,29 @@ func (c *cli) plan(ctx context.Context, o runOptions, w io.Writer, format string
 }
 
 func (pl *planner) plan(f *config.File) (*plan, error) {
-	blocks, err := pl.p.blocks(pl.p.census(f))
+	blocks, err := pl.program.selectedBlocks(pl.program.resolveAccounts(f))
 	if err != nil {
 		return nil, err
 	}
 	out := &plan{Warnings: []string{}, Total: planTotal{Accounts: len(blocks)}}
-	out.Warnings = append(out.Warnings, pl.p.notListed(f)...)
+	out.Warnings = append(out.Warnings, pl.program.memberWarnings(f)...)
 	costs := map[string]*planCost{}
 	for i := range blocks {
 		block := blocks[i].Account()
-		a, err := pl.p.account(&blocks[i], shapes{})
+		a, err := pl.program.runnerAccount(&blocks[i], specCache{})
 		if err != nil {
-			return nil, usage(err)
+			return nil, usageError(err)
 		}
 		ticks := a.Ticks
-		if pl.p.opt.once {
+		if pl.program.opt.once {
 			ticks = []runner.Tick{{Spec: "once"}}
 		}
 		for _, t := range ticks {
-			rows, err := pl.run(block, a, t)
+			rows, err := pl.runRegions(block, a, t)
 			if err != nil {
 				return nil, err
 			}
-			sum := pl.sum(a, t, rows)
+			sum := pl.summarize(a, t, rows)
 			out.Regions, out.Accounts = append(out.Regions, rows...), append(out.Accounts, sum)
 			out.Warnings = append(out.Warnings, pl.warnings(a, sum)...)
 			count := func(kind string, calls int) {
@@ -167,11 +167,11 @@ func (pl *planner) plan(f *config.File) (*plan, error) {
 				c.Calls += calls
 				c.CallsDay += float64(calls) * pl.runsADay(t)
 			}
-			count(finding, 1)
-			regions := map[*work]int{}
+			count(regionDiscovery, 1)
+			regions := map[*listingCost]int{}
 			for _, r := range rows {
 				if !r.OptIn {
-					regions[r.work]++
+					regions[r.cost]++
 				}
 			}
 			for w, n := range regions {
@@ -185,7 +185,7 @@ func (pl *planner) plan(f *config.File) (*plan, error) {
 			out.Total.Seconds = max(out.Total.Seconds, sum.Seconds)
 		}
 	}
-	out.Total.Seconds = round(max(out.Total.Seconds, seconds(out.Total.Calls, pl.places)))
+	out.Total.Seconds = round(max(out.Total.Seconds, callSeconds(out.Total.Calls, pl.callsInFlight)))
 	for _, c := range costs {
 		out.Costs = append(out.Costs, *c)
 	}
@@ -203,8 +203,8 @@ func (pl *planner) plan(f *config.File) (*plan, error) {
 	return out, nil
 }
 
-// finding is what stands for a kind where a run asks which regions there are.
-const finding = "(finding the regions)"
+// regionDiscovery is what stands for a kind where a run asks which regions there are.
+const regionDiscovery = "(finding the regions)"
 
 func actionOf(kind string) string {
 	if k, ok := collectors.KindNamed(kind); ok {
@@ -213,32 +213,32 @@ func actionOf(kind string) string {
 	return "ec2:DescribeRegions"
 }
 
-// regionsOf is where a block will be listed: where it certainly will be, and where if the account has opted in.
-func (pl *planner) regionsOf(block config.Account) (certain, optIn []string, ask string, err error) {
+// plannedRegions is where a block will be listed: where it certainly will be, and where if the account has opted in.
+func (pl *planner) plannedRegions(block config.Account) (certain, optIn []string, ask string, err error) {
 	part, ok := record.PartitionNamed(auth.PartitionOf(block))
 	if !ok {
-		return nil, nil, "", usage(fmt.Errorf("account %q: partition %q is not known", block.Name, auth.PartitionOf(block)))
+		return nil, nil, "", usageError(fmt.Errorf("account %q: partition %q is not known", block.Name, auth.PartitionOf(block)))
 	}
 	var rs collectors.Regions
 	for _, r := range part.Regions {
-		if part.OptIn(r) && !slices.Contains(block.Collect.Regions, r) {
+		if part.IsOptIn(r) && !slices.Contains(block.Collect.Regions, r) {
 			rs.Disabled = append(rs.Disabled, r)
 		} else {
 			rs.Enabled = append(rs.Enabled, r)
 		}
 	}
-	narrow := pl.p.opt.regions
-	certain = choose(block.Collect, narrow, rs).Regions
-	optIn = choose(block.Collect, narrow, collectors.Regions{Enabled: rs.Disabled, Complete: true}).Regions
+	narrow := pl.program.opt.regions
+	certain = chooseRegions(block.Collect, narrow, rs).Regions
+	optIn = chooseRegions(block.Collect, narrow, collectors.Regions{Enabled: rs.Disabled, Complete: true}).Regions
 	if len(certain)+len(optIn) == 0 {
-		return nil, nil, "", usage(fmt.Errorf("account %q: none of the regions of partition %s is one that collector_configs.regions and --region name", block.Name, part.ID))
+		return nil, nil, "", usageError(fmt.Errorf("account %q: none of the regions of partition %s is one that collector_configs.regions and --region name", block.Name, part.ID))
 	}
-	return certain, optIn, askIn(block.Collect, part), nil
+	return certain, optIn, discoveryRegion(block.Collect, part), nil
 }
 
-// run is the regions of a run: what runner's jobs will do.
-func (pl *planner) run(block config.Account, a *runner.Account, t runner.Tick) ([]planRegion, error) {
-	certain, optIn, ask, err := pl.regionsOf(block)
+// runRegions is the regions of a run: what runner's jobs will do.
+func (pl *planner) runRegions(block config.Account, a *runner.Account, t runner.Tick) ([]planRegion, error) {
+	certain, optIn, ask, err := pl.plannedRegions(block)
 	if err != nil {
 		return nil, err
 	}
@@ -246,33 +246,33 @@ func (pl *planner) run(block config.Account, a *runner.Account, t runner.Tick) (
 	if len(t.Kinds) > 0 {
 		kinds = slices.DeleteFunc(slices.Clone(kinds), func(k runner.Kind) bool { return !slices.Contains(t.Kinds, k.Name) })
 	}
-	first, others := pl.work(a, kinds, true), pl.work(a, kinds, false)
+	first, others := pl.listingCost(a, kinds, true), pl.listingCost(a, kinds, false)
 	var rows []planRegion
 	for i, region := range slices.Concat(certain, optIn) {
 		w := others
 		if i == 0 {
 			w = first
 		}
-		rows = append(rows, planRegion{Account: a.Name, Schedule: t.Spec, Region: region, OptIn: i >= len(certain), work: w})
+		rows = append(rows, planRegion{Account: a.Name, Schedule: t.Spec, Region: region, OptIn: i >= len(certain), cost: w})
 	}
 	at := slices.IndexFunc(rows, func(r planRegion) bool { return r.Region == ask })
 	if at < 0 {
-		rows = append(rows, planRegion{Account: a.Name, Schedule: t.Spec, Region: ask, work: new(work)})
+		rows = append(rows, planRegion{Account: a.Name, Schedule: t.Spec, Region: ask, cost: new(listingCost)})
 		at = len(rows) - 1
 	}
-	rows[at].asks = 1
+	rows[at].discoveryCalls = 1
 	for i := range rows {
 		r := &rows[i]
-		r.Kinds, r.Calls = r.work.kinds, r.work.calls+r.asks
-		r.Seconds = round(r.work.seconds + seconds(r.asks, 1))
+		r.Kinds, r.Calls = r.cost.kinds, r.cost.calls+r.discoveryCalls
+		r.Seconds = round(r.cost.seconds + callSeconds(r.discoveryCalls, 1))
 		r.CallsDay = round(float64(r.Calls) * pl.runsADay(t))
 	}
 	return rows, nil
 }
 
-// work is what the listing of kinds asks of a region. global: kinds that one region speaks for are among them.
-func (pl *planner) work(a *runner.Account, kinds []runner.Kind, global bool) *work {
-	w := &work{byKind: map[string]int{}}
+// listingCost is what the listing of kinds asks of a region. global: kinds that one region speaks for are among them.
+func (pl *planner) listingCost(a *runner.Account, kinds []runner.Kind, global bool) *listingCost {
+	w := &listingCost{byKind: map[string]int{}}
 	for _, k := range kinds {
 		if k.Global && !global {
 			continue
@@ -288,7 +288,7 @@ func (pl *planner) work(a *runner.Account, kinds []runner.Kind, global bool) *wo
 			w.seconds = max(w.seconds, budgetWait(k, n))
 		}
 	}
-	w.seconds = max(w.seconds, seconds(w.calls, runner.Width(pl.places, 1)))
+	w.seconds = max(w.seconds, callSeconds(w.calls, runner.RunConcurrency(pl.callsInFlight, 1)))
 	return w
 }
 
@@ -313,7 +313,7 @@ func (pl *planner) calls(name string) int {
 	}
 	parents := pl.assume[k.Parent]
 	if parents == 0 {
-		pl.unasked[name] = true
+		pl.uncounted[name] = true
 		return 0
 	}
 	return max(parents, pages)
@@ -321,18 +321,18 @@ func (pl *planner) calls(name string) int {
 
 // budgetWait is how many seconds the budget of a kind's API makes calls wait in a region.
 func budgetWait(k runner.Kind, calls int) float64 {
-	perSecond, atOnce := runner.Share(k.Refill, k.Burst)
+	perSecond, atOnce := runner.BudgetOf(k.Refill, k.Burst)
 	return float64(max(0, calls-atOnce)) / perSecond
 }
 
-// seconds is how long calls take side by side.
-func seconds(calls, width int) float64 {
-	return math.Ceil(float64(calls)/float64(width)) * assumedCall.Seconds()
+// callSeconds is how long calls take side by side.
+func callSeconds(calls, width int) float64 {
+	return math.Ceil(float64(calls)/float64(width)) * assumedCallDuration.Seconds()
 }
 
 func round(f float64) float64 { return math.Round(f*100) / 100 }
 
-func (pl *planner) sum(a *runner.Account, t runner.Tick, rows []planRegion) planAccount {
+func (pl *planner) summarize(a *runner.Account, t runner.Tick, rows []planRegion) planAccount {
 	sum := planAccount{Account: a.Name, Schedule: t.Spec, RunsDay: round(pl.runsADay(t))}
 	for _, r := range rows {
 		if r.OptIn {
@@ -344,10 +344,10 @@ func (pl *planner) sum(a *runner.Account, t runner.Tick, rows []planRegion) plan
 			sum.Regions++
 		}
 		sum.Calls += r.Calls
-		sum.Seconds = max(sum.Seconds, r.work.seconds)
+		sum.Seconds = max(sum.Seconds, r.cost.seconds)
 	}
-	sum.Seconds = max(sum.Seconds, seconds(sum.Calls-1, runner.Width(pl.places, sum.Regions)))
-	sum.Seconds = round(sum.Seconds + seconds(1, 1))
+	sum.Seconds = max(sum.Seconds, callSeconds(sum.Calls-1, runner.RunConcurrency(pl.callsInFlight, sum.Regions)))
+	sum.Seconds = round(sum.Seconds + callSeconds(1, 1))
 	sum.CallsDay, sum.OptInCallsDay = round(float64(sum.Calls)*pl.runsADay(t)), round(float64(sum.OptInCalls)*pl.runsADay(t))
 	return sum
 }
@@ -379,10 +379,10 @@ func (pl *planner) runsADay(t runner.Tick) float64 {
 func (pl *planner) warnings(a *runner.Account, s planAccount) []string {
 	var out []string
 	if period := 24 * 3600 / s.RunsDay; s.RunsDay > 0 && s.Seconds > period {
-		out = append(out, fmt.Sprintf("account %q: a run of schedule %q takes at least %s, longer than until the next one", s.Account, s.Schedule, lasting(s.Seconds)))
+		out = append(out, fmt.Sprintf("account %q: a run of schedule %q takes at least %s, longer than until the next one", s.Account, s.Schedule, formatSeconds(s.Seconds)))
 	}
 	if a.Timeout > 0 && s.Seconds > a.Timeout.Seconds() {
-		out = append(out, fmt.Sprintf("account %q: a run of schedule %q takes at least %s, longer than its timeout of %s", s.Account, s.Schedule, lasting(s.Seconds), a.Timeout))
+		out = append(out, fmt.Sprintf("account %q: a run of schedule %q takes at least %s, longer than its timeout of %s", s.Account, s.Schedule, formatSeconds(s.Seconds), a.Timeout))
 	}
 	return out
 }
@@ -392,29 +392,29 @@ func (pl *planner) assumptions() []string {
 		"Every number is the least: a listing is one page, AWS refuses and throttles nothing, nothing is asked twice.",
 		fmt.Sprintf("A call takes %s. No API gets more than half of what EC2 refills for it in an account and region (see docs/kinds.md), its burst likewise; "+
 			"one account has at most %d calls in flight in a region and %d in all, everybody together %d.",
-			assumedCall, runner.Width(pl.places, 1), runner.Width(pl.places, pl.places), pl.places),
+			assumedCallDuration, runner.RunConcurrency(pl.callsInFlight, 1), runner.RunConcurrency(pl.callsInFlight, pl.callsInFlight), pl.callsInFlight),
 		"Regions that a glob names are those that this version knows. Where an account must opt in is shown as opt-in and counts in no sum.",
 		"Signing in calls STS as well, but seldom: sessions are kept until they end.",
 	}
-	if !pl.p.opt.once {
+	if !pl.program.opt.once {
 		out = append(out, "A day is the mean of the coming year.")
 	}
 	for _, kind := range slices.Sorted(maps.Keys(pl.assume)) {
 		out = append(out, fmt.Sprintf("Each region holds %d of %s.", pl.assume[kind], kind))
 	}
-	if len(pl.unasked) > 0 {
+	if len(pl.uncounted) > 0 {
 		out = append(out, "Kinds with a parent cost a call for each resource of it, which is not known without asking; they count as none: "+
-			strings.Join(slices.Sorted(maps.Keys(pl.unasked)), ", ")+". --assume PARENT=N counts them.")
+			strings.Join(slices.Sorted(maps.Keys(pl.uncounted)), ", ")+". --assume PARENT=N counts them.")
 	}
 	return out
 }
 
 // print shows a plan to a person. Regions side by side that cost the same are one line.
 func (p *plan) print(w io.Writer) error {
-	regions := listing{columns: []string{"account", "schedule", "region", "kinds", "calls_a_run", "takes", "calls_a_day"}}
+	regions := resultTable{columns: []string{"account", "schedule", "region", "kinds", "calls_a_run", "takes", "calls_a_day"}}
 	for i := 0; i < len(p.Regions); {
 		r, n := p.Regions[i], 1
-		for i+n < len(p.Regions) && r.like(p.Regions[i+n]) {
+		for i+n < len(p.Regions) && r.sameCost(p.Regions[i+n]) {
 			n++
 		}
 		name := r.Region
@@ -425,62 +425,62 @@ func (p *plan) print(w io.Writer) error {
 			name += " (opt-in)"
 		}
 		regions.rows = append(regions.rows, map[string]any{"account": r.Account, "schedule": r.Schedule, "region": name, "kinds": r.Kinds,
-			"calls_a_run": least(float64(r.Calls)), "takes": "≥ " + lasting(r.Seconds), "calls_a_day": least(r.CallsDay)})
+			"calls_a_run": atLeast(float64(r.Calls)), "takes": "≥ " + formatSeconds(r.Seconds), "calls_a_day": atLeast(r.CallsDay)})
 		i += n
 	}
-	accounts := listing{columns: []string{"account", "schedule", "regions", "calls_a_run", "takes", "runs_a_day", "calls_a_day", "with_opt-in"}}
+	accounts := resultTable{columns: []string{"account", "schedule", "regions", "calls_a_run", "takes", "runs_a_day", "calls_a_day", "with_opt-in"}}
 	for _, a := range p.Accounts {
-		row := map[string]any{"account": a.Account, "schedule": a.Schedule, "regions": a.Regions, "calls_a_run": least(float64(a.Calls)),
-			"takes": "≥ " + lasting(a.Seconds), "runs_a_day": few(a.RunsDay), "calls_a_day": least(a.CallsDay), "with_opt-in": ""}
+		row := map[string]any{"account": a.Account, "schedule": a.Schedule, "regions": a.Regions, "calls_a_run": atLeast(float64(a.Calls)),
+			"takes": "≥ " + formatSeconds(a.Seconds), "runs_a_day": formatNumber(a.RunsDay), "calls_a_day": atLeast(a.CallsDay), "with_opt-in": ""}
 		if a.OptInRegions > 0 {
-			row["with_opt-in"] = least(a.CallsDay + a.OptInCallsDay)
+			row["with_opt-in"] = atLeast(a.CallsDay + a.OptInCallsDay)
 		}
 		accounts.rows = append(accounts.rows, row)
 	}
-	costs := listing{columns: []string{"costs_most", "action", "calls_a_run", "calls_a_day"}}
+	costs := resultTable{columns: []string{"costs_most", "action", "calls_a_run", "calls_a_day"}}
 	for _, c := range p.Costs[:min(shownCosts, len(p.Costs))] {
-		costs.rows = append(costs.rows, map[string]any{"costs_most": c.Kind, "action": c.Action, "calls_a_run": least(float64(c.Calls)), "calls_a_day": least(c.CallsDay)})
+		costs.rows = append(costs.rows, map[string]any{"costs_most": c.Kind, "action": c.Action, "calls_a_run": atLeast(float64(c.Calls)), "calls_a_day": atLeast(c.CallsDay)})
 	}
-	for _, l := range []listing{regions, accounts, costs} {
+	for _, l := range []resultTable{regions, accounts, costs} {
 		if err := l.print(w, "table"); err != nil {
 			return err
 		}
 		fmt.Fprintln(w)
 	}
 	t := p.Total
-	fmt.Fprintf(w, "In all: %s calls if every schedule runs once, which takes ≥ %s", least(float64(t.Calls)), lasting(t.Seconds))
+	fmt.Fprintf(w, "In all: %s calls if every schedule runs once, which takes ≥ %s", atLeast(float64(t.Calls)), formatSeconds(t.Seconds))
 	if t.CallsDay > 0 {
-		fmt.Fprintf(w, "; %s calls a day", least(t.CallsDay))
+		fmt.Fprintf(w, "; %s calls a day", atLeast(t.CallsDay))
 	}
 	if t.OptInCallsDay > 0 {
-		fmt.Fprintf(w, ", %s if every account has opted in to every region", least(t.CallsDay+t.OptInCallsDay))
+		fmt.Fprintf(w, ", %s if every account has opted in to every region", atLeast(t.CallsDay+t.OptInCallsDay))
 	}
 	fmt.Fprint(w, ".\n")
 	for _, s := range p.Warnings {
-		_ = sayf(w, "warning: %s\n", s)
+		_ = safeFprintf(w, "warning: %s\n", s)
 	}
 	for _, s := range p.Assumptions {
-		_ = sayf(w, "- %s\n", s)
+		_ = safeFprintf(w, "- %s\n", s)
 	}
 	return nil
 }
 
-// like reports whether a region costs what another one does.
-func (r planRegion) like(o planRegion) bool {
-	return r.Account == o.Account && r.Schedule == o.Schedule && r.OptIn == o.OptIn && r.work == o.work && r.asks == o.asks
+// sameCost reports whether a region costs what another one does.
+func (r planRegion) sameCost(o planRegion) bool {
+	return r.Account == o.Account && r.Schedule == o.Schedule && r.OptIn == o.OptIn && r.cost == o.cost && r.discoveryCalls == o.discoveryCalls
 }
 
-func least(f float64) string { return "≥ " + few(f) }
+func atLeast(f float64) string { return "≥ " + formatNumber(f) }
 
-// few writes a number whole where it is large.
-func few(f float64) string {
+// formatNumber writes a number whole where it is large.
+func formatNumber(f float64) string {
 	if f >= 10 {
 		f = math.Round(f)
 	}
 	return strconv.FormatFloat(f, 'f', -1, 64)
 }
 
-func lasting(s float64) string {
+func formatSeconds(s float64) string {
 	d := time.Duration(s * float64(time.Second))
 	if d < 10*time.Second {
 		return d.Round(10 * time.Millisecond).String()

@@ -22,8 +22,8 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// planned makes a plan of a configuration file.
-func planned(t *testing.T, c *cli, o runOptions) plan {
+// runPlan makes a plan of a configuration file.
+func runPlan(t *testing.T, c *cli, o runOptions) plan {
 	t.Helper()
 	var out bytes.Buffer
 	if err := c.plan(t.Context(), o, &out, "json"); err != nil {
@@ -99,7 +99,7 @@ func TestPlan(t *testing.T) {
 			if c.opt.accounts == nil {
 				c.opt.accounts = []string{"a"}
 			}
-			p := planned(t, &cli{configPath: file, getenv: func(string) string { return "" }}, c.opt)
+			p := runPlan(t, &cli{configPath: file, getenv: func(string) string { return "" }}, c.opt)
 			var got []string
 			for _, r := range p.Regions {
 				star := ""
@@ -130,7 +130,7 @@ func TestPlan(t *testing.T) {
 
 // A plan is what a run then does, call by call: for an account in which nothing is, and for one whose contents were assumed;
 // and it takes as long as was said, or a little longer.
-func TestARunMakesThePlannedCalls(t *testing.T) {
+func TestRunMakesPlannedCalls(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		fill   int // instances in eu-west-1
@@ -142,7 +142,7 @@ func TestARunMakesThePlannedCalls(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			synctest.Test(t, func(t *testing.T) {
-				cloud := awsfake.New(awsfake.Options{Latency: assumedCall})
+				cloud := awsfake.New(awsfake.Options{Latency: assumedCallDuration})
 				a := cloud.AddAccount("111111111111", "aws")
 				regions := `["*"]`
 				if c.fill > 0 {
@@ -159,7 +159,7 @@ func TestARunMakesThePlannedCalls(t *testing.T) {
 				}
 				var stdout, stderr bytes.Buffer
 				cli := &cli{getenv: func(string) string { return "" }, stdout: &stdout, stderr: &stderr, configPath: file, logLevel: "error", logFormat: "text"}
-				p := planned(t, cli, runOptions{once: true, assume: c.assume})
+				p := runPlan(t, cli, runOptions{once: true, assume: c.assume})
 				if n := len(cloud.Calls(nil)); n != 0 {
 					t.Fatalf("planning called AWS %d times", n)
 				}
@@ -209,27 +209,27 @@ func TestPlanWarns(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &cli{configPath: file, getenv: func(string) string { return "" }}
-	if w := planned(t, c, runOptions{assume: map[string]int{"ec2_image": 300}}).Warnings; len(w) != 0 {
+	if w := runPlan(t, c, runOptions{assume: map[string]int{"ec2_image": 300}}).Warnings; len(w) != 0 {
 		t.Errorf("warns of a run of 25 s: %q", w)
 	}
-	w := planned(t, c, runOptions{assume: map[string]int{"ec2_image": 1000}}).Warnings
+	w := runPlan(t, c, runOptions{assume: map[string]int{"ec2_image": 1000}}).Warnings
 	if len(w) != 2 || !strings.Contains(w[0], "longer than until the next one") || !strings.Contains(w[1], "longer than its timeout of 30s") {
 		t.Errorf("warns of a run of 95 s: %q", w)
 	}
 }
 
 // The example's schedules name kinds that there are, and keep what is slow or large off the common schedule.
-func TestExampleSchedulesAreOfKinds(t *testing.T) {
+func TestExampleSchedulesNameKinds(t *testing.T) {
 	b, err := os.ReadFile("../../config.example.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := config.Parse(b, "config.example.yaml", known())
+	f, err := config.Parse(b, "config.example.yaml", knownNames())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, pattern := range slices.Sorted(maps.Keys(f.Defaults.Schedules)) {
-		if len(config.Match([]string{pattern}, known().Kinds)) == 0 {
+		if len(config.Match([]string{pattern}, knownNames().Kinds)) == 0 {
 			t.Errorf("schedules: %q is no kind", pattern)
 		}
 	}

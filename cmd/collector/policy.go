@@ -28,7 +28,7 @@ type policyOptions struct {
 	organization    []string // actions of AWS Organizations that the configuration needs
 }
 
-func (c *cli) policyVerb() *cobra.Command {
+func (c *cli) policyCommand() *cobra.Command {
 	var o policyOptions
 	cmd := &cobra.Command{
 		Use:   "policy [list|trust|assume|host|mfa|organization|all]",
@@ -81,26 +81,26 @@ Kinds, role ARNs and partition are those of the configuration file, if there is 
 
 func (c *cli) policy(ctx context.Context, what string, o policyOptions, configNamed, roleNamed bool) error {
 	if !slices.Contains([]string{"json", "cloudformation", "terraform"}, o.format) {
-		return usage(fmt.Errorf("--format %q is not json, cloudformation or terraform", o.format))
+		return usageError(fmt.Errorf("--format %q is not json, cloudformation or terraform", o.format))
 	}
 	if o.format != "json" && what != "" {
-		return usage(fmt.Errorf("--format %s is the whole role: %q is a document of its own, as JSON", o.format, what))
+		return usageError(fmt.Errorf("--format %s is the whole role: %q is a document of its own, as JSON", o.format, what))
 	}
 	if what == "" {
 		what = "list"
 	}
-	actions, err := c.policyNeeds(ctx, &o, configNamed, roleNamed)
+	actions, err := c.policyActions(ctx, &o, configNamed, roleNamed)
 	if err != nil {
 		return err
 	}
 	a := o.access
-	if err := a.Check(); err != nil {
-		return usage(err)
+	if err := a.Validate(); err != nil {
+		return usageError(err)
 	}
 	if a.Home == "" && (what == "trust" || what == "all") {
-		return usage(errors.New("--account-id: a trust policy names the account that the collector's own user or role lives in"))
+		return usageError(errors.New("--account-id: a trust policy names the account that the collector's own user or role lives in"))
 	}
-	docs := policy.List(actions)
+	docs := policy.ListingPolicies(actions)
 	var out []byte
 	switch {
 	case o.format == "cloudformation":
@@ -108,24 +108,24 @@ func (c *cli) policy(ctx context.Context, what string, o policyOptions, configNa
 	case o.format == "terraform":
 		out, err = policy.Terraform(a, docs)
 	case what == "trust":
-		out = a.Trust().JSON()
+		out = a.TrustPolicy().JSON()
 	case what == "assume":
-		out = a.Assume().JSON()
+		out = a.AssumePolicy().JSON()
 	case what == "host":
-		out = a.Host().JSON()
+		out = a.InstanceTrustPolicy().JSON()
 	case what == "mfa":
-		out = a.SelfMFA().JSON()
+		out = a.SelfMFAPolicy().JSON()
 	case what == "organization":
-		out = policy.Organizations(o.organization).JSON()
+		out = policy.OrganizationsPolicy(o.organization).JSON()
 	case what == "all":
-		out, err = indented(map[string]any{"organization": policy.Organizations(o.organization), "list": docs, "trust": a.Trust(), "assume": a.Assume(), "host": a.Host(), "mfa": a.SelfMFA()})
+		out, err = indentedJSON(map[string]any{"organization": policy.OrganizationsPolicy(o.organization), "list": docs, "trust": a.TrustPolicy(), "assume": a.AssumePolicy(), "host": a.InstanceTrustPolicy(), "mfa": a.SelfMFAPolicy()})
 	default:
 		for _, d := range docs {
 			out = append(out, d.JSON()...)
 		}
 	}
 	if err != nil {
-		return usage(err)
+		return usageError(err)
 	}
 	if what == "list" && o.format == "json" && len(docs) > 1 {
 		fmt.Fprintf(c.stderr, "%d policies, one after the other: a managed policy holds %d characters\n", len(docs), policy.ManagedLimit)
@@ -134,7 +134,7 @@ func (c *cli) policy(ctx context.Context, what string, o policyOptions, configNa
 	return err
 }
 
-func indented(v any) ([]byte, error) {
+func indentedJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -143,33 +143,33 @@ func indented(v any) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// policyNeeds is the actions of the kinds that are asked for, and fills in what the flags leave to the configuration.
-func (c *cli) policyNeeds(ctx context.Context, o *policyOptions, configNamed, roleNamed bool) (actions []string, err error) {
+// policyActions is the actions of the kinds that are asked for, and fills in what the flags leave to the configuration.
+func (c *cli) policyActions(ctx context.Context, o *policyOptions, configNamed, roleNamed bool) (actions []string, err error) {
 	f, err := c.policyConfig(ctx, configNamed)
 	if err != nil {
 		return nil, err
 	}
-	kinds := known().Kinds
+	kinds := knownNames().Kinds
 	if f != nil {
 		p := program{cli: c, opt: runOptions{accounts: o.accounts}}
-		blocks, err := p.blocks(&census{accounts: slices.Concat(f.Accounts, config.Pack(anyMember(f)))})
+		blocks, err := p.selectedBlocks(&accountSet{accounts: slices.Concat(f.Accounts, config.PackAccounts(memberTemplates(f)))})
 		if err != nil {
 			return nil, err
 		}
 		for _, org := range f.Organizations {
 			o.organization = append(o.organization, auth.OrganizationsActions(org)...)
 		}
-		accounts := awake(blocks)
+		accounts := accountsOf(blocks)
 		kinds = kindsOf(accounts)
 		c.fillAccess(&o.access, accounts, roleNamed)
 	} else if len(o.accounts) > 0 {
-		return nil, usage(fmt.Errorf("--account %q: there is no %s", o.accounts, c.configPath))
+		return nil, usageError(fmt.Errorf("--account %q: there is no %s", o.accounts, c.configPath))
 	}
 	if len(o.kinds) > 0 {
-		kinds = config.Match(o.kinds, known().Kinds)
+		kinds = config.Match(o.kinds, knownNames().Kinds)
 	}
 	if len(kinds) == 0 {
-		return nil, usage(fmt.Errorf("--kind %q names no kind; %q lists them", o.kinds, "collector kinds"))
+		return nil, usageError(fmt.Errorf("--kind %q names no kind; %q lists them", o.kinds, "collector kinds"))
 	}
 	if o.access.Partition == "" {
 		o.access.Partition = record.Partitions[0].ID
@@ -177,8 +177,8 @@ func (c *cli) policyNeeds(ctx context.Context, o *policyOptions, configNamed, ro
 	return actionsOf(kinds), nil
 }
 
-// anyMember is a block for each organization, as its members' would be, in any account.
-func anyMember(f *config.File) (blocks []config.Account) {
+// memberTemplates is a block for each organization, as its members' would be, in any account.
+func memberTemplates(f *config.File) (blocks []config.Account) {
 	for _, o := range f.Organizations {
 		b := config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect}
 		hop := config.Role{ARN: "arn:" + b.PartitionID() + ":iam::*:role/" + o.MemberRole, RoleSession: o.RoleSession}
@@ -196,14 +196,14 @@ func (c *cli) policyConfig(ctx context.Context, named bool) (*config.File, error
 		return nil, nil
 	}
 	if err != nil {
-		return nil, usage(err)
+		return nil, usageError(err)
 	}
-	f, err := config.Parse(b, c.configName(), known())
+	f, err := config.Parse(b, c.configName(), knownNames())
 	if err != nil {
-		return nil, usage(err)
+		return nil, usageError(err)
 	}
 	lookup := func(name string) (string, bool) { v := c.getenv(name); return v, v != "" }
-	if err := f.Resolve(lookup, readReferenced(ctx)); err != nil {
+	if err := f.Resolve(lookup, referenceReader(ctx)); err != nil {
 		fmt.Fprintln(c.stderr, "the configuration's references are left open here: not all of them lead somewhere")
 	}
 	return f, nil
@@ -213,7 +213,7 @@ func (c *cli) policyConfig(ctx context.Context, named bool) (*config.File, error
 func kindsOf(blocks []config.Account) []string {
 	var all []string
 	for _, b := range blocks {
-		all = append(all, config.Match(b.Collect.Kinds, known().Kinds)...)
+		all = append(all, config.Match(b.Collect.Kinds, knownNames().Kinds)...)
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
@@ -264,16 +264,16 @@ func (c *cli) fillAccess(a *policy.Access, blocks []config.Account, roleNamed bo
 		}
 	}
 	if a.Partition == "" {
-		a.Partition = partitionOf(blocks)
+		a.Partition = commonPartition(blocks)
 	}
 	if !roleNamed && len(a.Accounts) == 0 {
 		a.Roles = byPartition[a.Partition]
 	}
 }
 
-// partitionOf is the one partition that all accounts are of, by what they say of it or by the regions that they name; aws
+// commonPartition is the one partition that all accounts are of, by what they say of it or by the regions that they name; aws
 // where they differ or say nothing.
-func partitionOf(blocks []config.Account) string {
+func commonPartition(blocks []config.Account) string {
 	var found []string
 	for _, b := range blocks {
 		if b.Partition != "" {

@@ -15,8 +15,8 @@ import (
 	"github.com/aws-collector/collector/policy"
 )
 
-// deployed is the files of deploy/iam and what prints each. UPDATE_DEPLOY=1 writes them anew.
-var deployed = map[string][]string{
+// deployedPolicies is the files of deploy/iam and what prints each. UPDATE_DEPLOY=1 writes them anew.
+var deployedPolicies = map[string][]string{
 	"list.json":                {"policy", "--kind", "*"},
 	"mfa.json":                 {"policy", "mfa"},
 	"role.cloudformation.json": {"policy", "--kind", "*", "--format", "cloudformation"},
@@ -25,8 +25,8 @@ var deployed = map[string][]string{
 
 const deployIAM = "../../deploy/iam"
 
-// output is what the program prints, run in this process.
-func output(t *testing.T, args ...string) string {
+// runOutput is what the program prints, run in this process.
+func runOutput(t *testing.T, args ...string) string {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	if err := run(t.Context(), args, func(string) string { return "" }, &stdout, &stderr); err != nil {
@@ -37,9 +37,9 @@ func output(t *testing.T, args ...string) string {
 
 // What lies in deploy/iam is what the program prints today, and has the action of every kind in it.
 func TestDeployedPolicies(t *testing.T) {
-	for name, args := range deployed {
+	for name, args := range deployedPolicies {
 		path := filepath.Join(deployIAM, filepath.FromSlash(name))
-		got := output(t, args...)
+		got := runOutput(t, args...)
 		if os.Getenv("UPDATE_DEPLOY") != "" {
 			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 				t.Fatal(err)
@@ -71,16 +71,16 @@ func TestDeployedPolicies(t *testing.T) {
 
 // All kinds fit into one managed policy as yet, and the role that holds them into its limits; the day that they do not, the templates
 // and the text of `policy` are to be read again.
-func TestAllKindsFitIntoOnePolicy(t *testing.T) {
-	docs := policy.List(actionsOf(known().Kinds))
+func TestAllKindsFitOnePolicy(t *testing.T) {
+	docs := policy.ListingPolicies(actionsOf(knownNames().Kinds))
 	if len(docs) != 1 {
 		t.Errorf("%d policies", len(docs))
 	}
 	t.Logf("%d of %d characters", docs[0].Size(), policy.ManagedLimit)
 }
 
-// newer is actions that cfn-lint 1.51 has not heard of: operations that AWS added after its list was made.
-var newer = []string{
+// newerThanCFNLint is actions that cfn-lint 1.51 has not heard of: operations that AWS added after its list was made.
+var newerThanCFNLint = []string{
 	"describeaccountvpcencryptioncontrol", "describeapplicationstatus", "describeapplicationstatuscheckassociations",
 	"describeapplicationstatuschecks", "describecapacityreservationcancellationquotes", "describecapacityreservationdatechangequotes",
 	"describeipaminternetregistryassociations", "describeipampoolallocations",
@@ -104,7 +104,7 @@ func TestDeployedTemplateByCFNLint(t *testing.T) {
 	}
 	for _, f := range found {
 		action, _, _ := strings.Cut(strings.TrimPrefix(f.Message, "'"), "'")
-		if f.Rule.ID != "W3037" || !slices.Contains(newer, action) {
+		if f.Rule.ID != "W3037" || !slices.Contains(newerThanCFNLint, action) {
 			t.Errorf("%s: %.300s", f.Rule.ID, f.Message)
 		}
 	}

@@ -12,13 +12,13 @@ import (
 // Every command of docs/queries.md works, on either database, and finds something, but for those that ask for what a day-old store
 // cannot have.
 func TestQueries(t *testing.T) {
-	t.Run("sqlite", func(t *testing.T) { queries(t, "{type: sqlite}") })
+	t.Run("sqlite", func(t *testing.T) { testQueries(t, "{type: sqlite}") })
 	t.Run("postgres", func(t *testing.T) {
-		queries(t, fmt.Sprintf("{type: postgres, dsn: %q, schema: queries}", cluster.Server(t).DSN()))
+		testQueries(t, fmt.Sprintf("{type: postgres, dsn: %q, schema: queries}", cluster.Server(t).DSN()))
 	})
 }
 
-func queries(t *testing.T, store string) {
+func testQueries(t *testing.T, store string) {
 	t.Helper()
 	doc, err := os.ReadFile("../../docs/queries.md")
 	if err != nil {
@@ -35,7 +35,7 @@ accounts: [{name: prod, ak_id: %[2]s, ak_secret: "%[3]s"}]
 outputs: [{type: file, path: %[1]s/records.jsonl}]
 store: %[4]s
 `, dir, k.ID, k.Secret, store))
-	if _, stderr, code := process(t, []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true"}, "run", "--once", "--config", config); code != exitDone {
+	if _, stderr, code := runProcess(t, []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true"}, "run", "--once", "--config", config); code != exitDone {
 		t.Fatalf("exit %d\n%s", code, stderr)
 	}
 	ask := func(args ...string) (string, error) {
@@ -75,7 +75,7 @@ store: %[4]s
 			continue
 		}
 		n++
-		out, err := ask(words(t, named.Replace(command))...)
+		out, err := ask(splitWords(t, named.Replace(command))...)
 		if err != nil {
 			t.Errorf("%s: %v", command, err)
 			continue
@@ -104,8 +104,8 @@ store: %[4]s
 	}
 }
 
-// words splits a command as a shell does, as far as the page needs it.
-func words(t *testing.T, s string) (out []string) {
+// splitWords splits a command as a shell does, as far as the page needs it.
+func splitWords(t *testing.T, s string) (out []string) {
 	t.Helper()
 	var word strings.Builder
 	var quote rune

@@ -16,46 +16,46 @@ import (
 // A retirement ends what is remembered of accounts that the configuration in force no longer names. A block may have been
 // renamed, or moved to another account, and only signing in tells: so an account is retired once no block can turn out to be
 // it. It is an observer: who was entered, and whose targets have since been remembered under the new name, it hears.
-type retirement struct {
+type accountRetirer struct {
 	runner.Observer // of which it hears two things
-	ledger          *ledger
+	store           *runStore
 	log             *slog.Logger
-	nudge           chan struct{}
+	wakeup          chan struct{}
 
 	checking sync.Mutex
 
-	mu      sync.Mutex
-	blocks  []string                   // names of the accepted configuration; nil: it does not speak for all
-	known   map[string]record.Identity // of them: who they are before they are entered, as AWS Organizations says
-	entered map[string]record.Identity
-	settled map[string]record.Identity // entered, and a run of it has ended since
-	changed bool                       // since the last check
-	trouble bool                       // the last check's, which was said
+	mu               sync.Mutex
+	blocks           []string                   // names of the accepted configuration; nil: it does not speak for all
+	memberIdentities map[string]record.Identity // of them: who they are before they are entered, as AWS Organizations says
+	identities       map[string]record.Identity
+	confirmed        map[string]record.Identity // entered, and a run of it has ended since
+	changed          bool                       // since the last check
+	failing          bool                       // the last check's, which was said
 }
 
-func newRetirement(l *ledger, log *slog.Logger) *retirement {
-	return &retirement{Observer: runner.Tee(), ledger: l, log: log, nudge: make(chan struct{}, 1)}
+func newAccountRetirer(l *runStore, log *slog.Logger) *accountRetirer {
+	return &accountRetirer{Observer: runner.Tee(), store: l, log: log, wakeup: make(chan struct{}, 1)}
 }
 
-// accepted says which blocks the configuration in force has. Who they are is to be found out anew, but of members of an organization:
+// setAccounts says which blocks the configuration in force has. Who they are is to be found out anew, but of members of an organization:
 // those are the accounts that AWS says, collected or suspended. An organization that could not be listed may have anybody.
-func (r *retirement) accepted(c *census) {
+func (r *accountRetirer) setAccounts(c *accountSet) {
 	r.mu.Lock()
-	r.blocks, r.known = []string{}, map[string]record.Identity{}
+	r.blocks, r.memberIdentities = []string{}, map[string]record.Identity{}
 	for i := range c.accounts {
 		r.blocks = append(r.blocks, c.accounts[i].Name())
 	}
-	maps.Copy(r.known, c.ids)
-	maps.Copy(r.known, c.asleep)
-	r.blocks = append(append(r.blocks, slices.Sorted(maps.Keys(c.asleep))...), c.unknown...)
-	r.entered, r.settled, r.changed = map[string]record.Identity{}, maps.Clone(r.known), true
+	maps.Copy(r.memberIdentities, c.memberIdentities)
+	maps.Copy(r.memberIdentities, c.inactive)
+	r.blocks = append(append(r.blocks, slices.Sorted(maps.Keys(c.inactive))...), c.unlisted...)
+	r.identities, r.confirmed, r.changed = map[string]record.Identity{}, maps.Clone(r.memberIdentities), true
 	r.mu.Unlock()
 	r.wake()
 }
 
-// removed is for a store that remembers names alone: nothing has to be found out.
-func (r *retirement) removed(ctx context.Context, run *runner.Runner, before []string) {
-	if r.ledger.inventory != nil {
+// retireByName is for a store that remembers names alone: nothing has to be found out.
+func (r *accountRetirer) retireByName(ctx context.Context, run *runner.Runner, before []string) {
+	if r.store.inventory != nil {
 		return
 	}
 	if err := run.RetireRemoved(ctx, before); err != nil {
@@ -63,24 +63,24 @@ func (r *retirement) removed(ctx context.Context, run *runner.Runner, before []s
 	}
 }
 
-// Entered notes who the account is, where that is remembered.
-func (r *retirement) Entered(account string, id record.Identity) {
-	if r.ledger.inventory == nil {
+// SignedIn notes who the account is, where that is remembered.
+func (r *accountRetirer) SignedIn(account string, id record.Identity) {
+	if r.store.inventory == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.blocks != nil {
-		r.entered[account] = id
+		r.identities[account] = id
 	}
 }
 
 // RunEnded: the account's targets are known under its name now.
-func (r *retirement) RunEnded(account, _ string, _ record.Status, _ time.Duration) {
+func (r *accountRetirer) RunEnded(account, _ string, _ record.Status, _ time.Duration) {
 	r.mu.Lock()
-	id, ok := r.entered[account]
-	if _, known := r.known[account]; ok && !known && r.settled[account] != id {
-		r.settled[account], r.changed = id, true
+	id, ok := r.identities[account]
+	if _, known := r.memberIdentities[account]; ok && !known && r.confirmed[account] != id {
+		r.confirmed[account], r.changed = id, true
 	}
 	r.mu.Unlock()
 	if ok {
@@ -88,15 +88,15 @@ func (r *retirement) RunEnded(account, _ string, _ record.Status, _ time.Duratio
 	}
 }
 
-func (r *retirement) wake() {
+func (r *accountRetirer) wake() {
 	select {
-	case r.nudge <- struct{}{}:
+	case r.wakeup <- struct{}{}:
 	default:
 	}
 }
 
 // start checks whenever something was found out, until stop.
-func (r *retirement) start(ctx context.Context) (stop func()) {
+func (r *accountRetirer) start(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -104,7 +104,7 @@ func (r *retirement) start(ctx context.Context) (stop func()) {
 			select {
 			case <-ctx.Done():
 				return
-			case <-r.nudge:
+			case <-r.wakeup:
 				r.check(ctx)
 			}
 		}
@@ -116,39 +116,39 @@ func (r *retirement) start(ctx context.Context) (stop func()) {
 }
 
 // check retires what no block can be any more. Its trouble is the store's: it is logged, and tried again after the next run.
-func (r *retirement) check(ctx context.Context) {
-	if r.ledger.inventory == nil {
+func (r *accountRetirer) check(ctx context.Context) {
+	if r.store.inventory == nil {
 		return
 	}
 	r.checking.Lock()
 	defer r.checking.Unlock()
 	r.mu.Lock()
 	blocks, changed := r.blocks, r.changed
-	settled := maps.Clone(r.settled)
+	settled := maps.Clone(r.confirmed)
 	r.changed = false
 	r.mu.Unlock()
 	if blocks == nil || !changed || ctx.Err() != nil {
 		return
 	}
-	known, err := r.ledger.store.Accounts(ctx)
-	for _, a := range unnamed(known, blocks, settled) {
-		if err = r.ledger.store.RetireAccount(ctx, a, inventory.AccountRemoved); err != nil {
+	known, err := r.store.driver.Accounts(ctx)
+	for _, a := range removedAccounts(known, blocks, settled) {
+		if err = r.store.driver.RetireAccount(ctx, a, inventory.AccountRemoved); err != nil {
 			break
 		}
 		r.log.Info("the configuration no longer names an account: what is remembered of it has ended", "account", a.Name, "account_id", a.AccountID)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err != nil && !r.trouble { // else each run would say so again
+	if err != nil && !r.failing { // else each run would say so again
 		r.log.Error("accounts that the configuration no longer names could not be retired; it is tried again after each run", "error", err, "hint", record.HintOf(err))
 	}
-	r.trouble = err != nil
+	r.failing = err != nil
 	r.changed = r.changed || err != nil
 }
 
-// unnamed is the accounts that no block is or can turn out to be. A block that is not settled is taken for the account that
+// removedAccounts is the accounts that no block is or can turn out to be. A block that is not settled is taken for the account that
 // had its name; if nobody had it, or if that account is another block's by now, it may be any.
-func unnamed(known []inventory.Account, blocks []string, settled map[string]record.Identity) []inventory.Account {
+func removedAccounts(known []inventory.Account, blocks []string, settled map[string]record.Identity) []inventory.Account {
 	type account struct{ partition, id string }
 	is := map[account]bool{}
 	for _, name := range blocks {

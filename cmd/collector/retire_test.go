@@ -12,21 +12,21 @@ import (
 )
 
 // A store that is away, as far as retirement asks it.
-type awayStore struct {
+type unreachableStore struct {
 	inventory.Driver
 	err error
 }
 
-func (s *awayStore) Accounts(context.Context) ([]inventory.Account, error) { return nil, s.err }
+func (s *unreachableStore) Accounts(context.Context) ([]inventory.Account, error) { return nil, s.err }
 
 // A thousand accounts' runs end while the store is away: that is said once, and again when it is away again.
-func TestRetirementSaysItsTroubleOnce(t *testing.T) {
+func TestRetirementErrorLoggedOnce(t *testing.T) {
 	var log bytes.Buffer
-	s := &awayStore{err: errors.New("the database is away")}
-	r := newRetirement(&ledger{inventory: inventory.New(s, inventory.Options{}), store: s}, slog.New(slog.NewTextHandler(&log, nil)))
+	s := &unreachableStore{err: errors.New("the database is away")}
+	r := newAccountRetirer(&runStore{inventory: inventory.New(s, inventory.Options{}), driver: s}, slog.New(slog.NewTextHandler(&log, nil)))
 	check := func(times, want int) {
 		t.Helper()
-		r.accepted(&census{})
+		r.setAccounts(&accountSet{})
 		for range times {
 			r.check(t.Context())
 		}

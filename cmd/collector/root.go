@@ -25,8 +25,8 @@ type cli struct {
 	logLevel, logFormat string
 	strict              bool
 
-	stdin io.Reader
-	piped []byte // the configuration, where it came from a pipe
+	stdin       io.Reader
+	pipedConfig []byte // the configuration, where it came from a pipe
 }
 
 // run is the program: everything but the process.
@@ -39,8 +39,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 			err = flushed
 		}
 	}
-	if err != nil && isUsage(err) {
-		return usage(err)
+	if err != nil && isUsageError(err) {
+		return usageError(err)
 	}
 	return err
 }
@@ -62,21 +62,21 @@ Begin with "collector demo", which needs no AWS; then copy config.example.yaml, 
 	root.SetOut(c.stdout)
 	root.SetErr(c.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage(fmt.Errorf("%w; see %q", err, cmd.CommandPath()+" --help"))
+		return usageError(fmt.Errorf("%w; see %q", err, cmd.CommandPath()+" --help"))
 	})
 	f := root.PersistentFlags()
 	f.StringVarP(&c.configPath, "config", "c", envOr(c.getenv, "COLLECTOR_CONFIG", "config.yaml"), "configuration `FILE`, or a pipe; - is standard input; COLLECTOR_CONFIG")
 	f.StringVar(&c.logLevel, "log-level", envOr(c.getenv, "COLLECTOR_LOG_LEVEL", "info"), "debug, info, warn or error")
 	f.StringVar(&c.logFormat, "log-format", envOr(c.getenv, "COLLECTOR_LOG_FORMAT", "text"), "text or json")
 	f.BoolVar(&c.strict, "strict", false, "refuse a configuration that there is a warning about")
-	root.AddCommand(c.runVerb(), c.demoVerb(), c.validateVerb(), c.checkVerb(), c.policyVerb(), c.kindsVerb(), c.schemaVerb(),
-		c.listVerb(), c.getVerb(), c.historyVerb(), c.diffVerb(), c.changesVerb(), c.sqlVerb(), c.dbVerb(),
-		c.loginVerb(), c.acceptVerb(), c.healthcheckVerb(), c.versionVerb())
+	root.AddCommand(c.runCommand(), c.demoCommand(), c.validateCommand(), c.checkCommand(), c.policyCommand(), c.kindsCommand(), c.schemaCommand(),
+		c.listCommand(), c.getCommand(), c.historyCommand(), c.diffCommand(), c.changesCommand(), c.sqlCommand(), c.dbCommand(),
+		c.loginCommand(), c.acceptCommand(), c.healthcheckCommand(), c.versionCommand())
 	return root
 }
 
-// isUsage recognises cobra's own complaints about the command line, which have no type.
-func isUsage(err error) bool {
+// isUsageError recognises cobra's own complaints about the command line, which have no type.
+func isUsageError(err error) bool {
 	s := err.Error()
 	for _, p := range []string{"unknown command ", "unknown flag", "accepts ", "requires at least", "invalid argument", "required flag", "if any flags in the group"} {
 		if strings.HasPrefix(s, p) {
@@ -97,7 +97,7 @@ func envOr(getenv func(string) string, name, otherwise string) string {
 func (c *cli) logger(w io.Writer) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.logLevel)); err != nil {
-		return nil, usage(fmt.Errorf("--log-level: %q is not debug, info, warn or error", c.logLevel))
+		return nil, usageError(fmt.Errorf("--log-level: %q is not debug, info, warn or error", c.logLevel))
 	}
 	o := &slog.HandlerOptions{Level: level}
 	switch c.logFormat {
@@ -106,11 +106,11 @@ func (c *cli) logger(w io.Writer) (*slog.Logger, error) {
 	case "json":
 		return slog.New(slog.NewJSONHandler(printable.NewJSONWriter(w), o)), nil
 	}
-	return nil, usage(fmt.Errorf("--log-format: %q is not text or json", c.logFormat))
+	return nil, usageError(fmt.Errorf("--log-format: %q is not text or json", c.logFormat))
 }
 
-// terminal reports whether w is a terminal on which a live display may be drawn.
-func (c *cli) terminal(w io.Writer) bool {
+// supportsLiveView reports whether w is a terminal on which a live display may be drawn.
+func (c *cli) supportsLiveView(w io.Writer) bool {
 	kind := c.getenv("TERM")
-	return isTerminal(printable.Under(w)) && c.getenv("NO_COLOR") == "" && kind != "" && kind != "dumb"
+	return isTerminal(printable.Unwrap(w)) && c.getenv("NO_COLOR") == "" && kind != "" && kind != "dumb"
 }

@@ -20,15 +20,15 @@ type runOptions struct {
 	flushTimeout             time.Duration
 	assume                   map[string]int // of a plan: resources of a kind in each region
 
-	aws       auth.LoadOptions
-	listening func(addr string) // told where the listener is
-	summary   bool              // the table at the end of a daemon too
+	aws          auth.LoadOptions
+	onListening  func(addr string) // told where the listener is
+	printSummary bool              // the table at the end of a daemon too
 }
 
 // narrowed reports whether less is looked at than what the configuration names: then what is not seen is not gone.
 func (o *runOptions) narrowed() bool { return len(o.accounts)+len(o.regions)+len(o.kinds) > 0 }
 
-func (c *cli) runVerb() *cobra.Command {
+func (c *cli) runCommand() *cobra.Command {
 	var o runOptions
 	var plan bool
 	var format string
@@ -48,13 +48,13 @@ pace that the collector keeps, and how many a day they are by the schedules. Clo
 			o.once = o.once || o.dryRun
 			o.serveOnce = cmd.Flags().Changed("listen")
 			if !o.once && !cmd.Flags().Changed("flush-timeout") {
-				o.flushTimeout = daemonFlush
+				o.flushTimeout = daemonFlushTimeout
 			}
 			if plan {
 				return c.plan(cmd.Context(), o, c.out(format), format)
 			}
 			if len(o.assume) > 0 || cmd.Flags().Changed("output") {
-				return usage(errors.New("--assume and -o are for --plan"))
+				return usageError(errors.New("--assume and -o are for --plan"))
 			}
 			return c.collect(cmd.Context(), o)
 		},
@@ -67,14 +67,14 @@ pace that the collector keeps, and how many a day they are by the schedules. Clo
 	f.StringToIntVar(&o.assume, "assume", nil, "for --plan: `KIND=N`, how many resources of a kind there are in each region; repeatable")
 	f.StringVarP(&format, "output", "o", "table", "for --plan: `FORMAT`, table or json")
 	f.StringVar(&o.listen, "listen", "", "`ADDRESS` of /metrics and health; default: COLLECTOR_LISTEN, else web.listen; with --once nothing listens unless this is given")
-	f.DurationVar(&o.flushTimeout, "flush-timeout", time.Minute, "how long outputs may take to acknowledge at the end; of the daemon "+daemonFlush.String())
+	f.DurationVar(&o.flushTimeout, "flush-timeout", time.Minute, "how long outputs may take to acknowledge at the end; of the daemon "+daemonFlushTimeout.String())
 	narrowFlags(cmd, &o)
 	return cmd
 }
 
-// daemonFlush is what outputs get at the end of a daemon. Each target's end has flushed what was sent of it, so there is little to
+// daemonFlushTimeout is what outputs get at the end of a daemon. Each target's end has flushed what was sent of it, so there is little to
 // wait for but an output that hangs; and with drain_timeout before it, the whole must fit into the 35 s of deploy/compose.yaml.
-const daemonFlush = 3 * time.Second
+const daemonFlushTimeout = 3 * time.Second
 
 func narrowFlags(cmd *cobra.Command, o *runOptions) {
 	f := cmd.Flags()

@@ -9,7 +9,7 @@ import (
 	"github.com/aws-collector/collector/config"
 )
 
-func (c *cli) schemaVerb() *cobra.Command {
+func (c *cli) schemaCommand() *cobra.Command {
 	var kind string
 	cmd := &cobra.Command{
 		Use:   "schema",
@@ -18,11 +18,11 @@ func (c *cli) schemaVerb() *cobra.Command {
 records, for whoever reads them: the members that AWS documents. AWS sends no member always, and adds others.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			schema := func() ([]byte, error) { return config.Schema(known()) }
+			schema := func() ([]byte, error) { return config.Schema(knownNames()) }
 			if cmd.Flags().Changed("kind") {
 				k, ok := collectors.KindNamed(kind)
 				if !ok {
-					return usage(fmt.Errorf("--kind %q: no such kind; see %q", kind, "collector kinds"))
+					return usageError(fmt.Errorf("--kind %q: no such kind; see %q", kind, "collector kinds"))
 				}
 				schema = k.DataSchema
 			}

@@ -14,24 +14,24 @@ import (
 	"github.com/aws-collector/collector/inventory/postgres/postgrestest"
 )
 
-// asProgram is the variable that makes this test's binary the program: for tests that need a process of its own.
-const asProgram = "COLLECTOR_TEST_AS_PROGRAM"
+// runAsProgram is the variable that makes this test's binary the program: for tests that need a process of its own.
+const runAsProgram = "COLLECTOR_TEST_AS_PROGRAM"
 
 // TestMain lets a script call the program by its name, as a process of its own.
 func TestMain(m *testing.M) {
-	if os.Getenv(asProgram) != "" {
+	if os.Getenv(runAsProgram) != "" {
 		main()
 	}
-	testscript.Main(leakFree{m}, map[string]func(){"collector": main})
+	testscript.Main(leakCheckedTests{m}, map[string]func(){"collector": main})
 }
 
 // cluster is the Postgres server of the tests that ask for one.
 var cluster = &postgrestest.Shared{Settings: []string{"fsync=off"}}
 
-// leakFree fails a package whose tests leave a goroutine behind.
-type leakFree struct{ m *testing.M }
+// leakCheckedTests fails a package whose tests leave a goroutine behind.
+type leakCheckedTests struct{ m *testing.M }
 
-func (l leakFree) Run() int {
+func (l leakCheckedTests) Run() int {
 	code := l.m.Run()
 	if err := cluster.Remove(); err != nil {
 		println(err.Error())
@@ -87,7 +87,7 @@ func TestScripts(t *testing.T) {
 				return os.Geteuid() == 0, nil
 			}
 			if cond == "postgres" {
-				return cluster.There()
+				return cluster.Available()
 			}
 			return false, fmt.Errorf("there is no condition %s", cond)
 		},
@@ -99,7 +99,7 @@ func TestScripts(t *testing.T) {
 			},
 			// dsn VARIABLE [OPTION…] puts the connection string of the tests' Postgres into a variable.
 			"dsn": func(ts *testscript.TestScript, _ bool, args []string) {
-				if ok, err := cluster.There(); !ok {
+				if ok, err := cluster.Available(); !ok {
 					ts.Fatalf("no Postgres: %v", err)
 				}
 				ts.Setenv(args[0], cluster.DSN(args[1:]...))

@@ -9,7 +9,7 @@ import (
 
 // The daemon answers what outputs are asked: as soon as something was listed, behind its own server, and by the options
 // that a reload brings. An output that is taken out is gone.
-func TestShownByTheDaemon(t *testing.T) {
+func TestInventoryEndpoints(t *testing.T) {
 	scene, s := startScene(t)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yaml")
@@ -28,7 +28,7 @@ func TestShownByTheDaemon(t *testing.T) {
 		return resp.StatusCode
 	}
 	defer http.DefaultClient.CloseIdleConnections()
-	d.until("metrics of the first listing", func() bool {
+	d.waitUntil("metrics of the first listing", func() bool {
 		got := d.get("/metrics/inventory")
 		if strings.Contains(got, "aws_ec2_instance_info{") {
 			return true
@@ -41,11 +41,11 @@ func TestShownByTheDaemon(t *testing.T) {
 	if got := d.get("/api/v1/sd/nodes"); !strings.HasPrefix(got, `[{"targets":["10.`) || !strings.Contains(got, `:9100"],"labels":{"__meta_collector_account":"prod"`) {
 		t.Errorf("targets: %.300s", got)
 	}
-	if !d.metric(`collector_output_up{output="nodes"} 1`)() || d.metric(`collector_output_shown_resources{output="nodes"} 0`)() {
+	if !d.hasMetric(`collector_output_up{output="nodes"} 1`)() || d.hasMetric(`collector_output_shown_resources{output="nodes"} 0`)() {
 		t.Errorf("the output's own metrics are not there:\n%s", d.get("/metrics"))
 	}
 	write(t, config, with(`{type: prometheus, path: /metrics/mine, where: "state=no-such-state"}, `))
-	d.until("the reload", func() bool { return status("/metrics/mine") == http.StatusOK })
+	d.waitUntil("the reload", func() bool { return status("/metrics/mine") == http.StatusOK })
 	for _, path := range []string{"/metrics/inventory", "/api/v1/sd/nodes"} {
 		if code := status(path); code != http.StatusNotFound {
 			t.Errorf("%s after the reload: %d", path, code)
@@ -54,7 +54,7 @@ func TestShownByTheDaemon(t *testing.T) {
 	if strings.Contains(d.get("/metrics/mine"), "aws_ec2_instance_info") {
 		t.Error("the new condition does not hold")
 	}
-	d.until("the series of the output to go", func() bool { return !strings.Contains(d.get("/metrics"), `output="nodes"`) })
+	d.waitUntil("the series of the output to go", func() bool { return !strings.Contains(d.get("/metrics"), `output="nodes"`) })
 	if got := d.get("/-/ready"); !strings.Contains(got, "is ready") {
 		t.Errorf("/-/ready: %s", got)
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/aws-collector/collector/internal/awsfake"
 )
 
-// onceIn runs the program once, as a new process would, against an AWS in memory: its exit code and what it said.
-func onceIn(t *testing.T, cloud *awsfake.AWS, config string) (code int, said string) {
+// runOnceWith runs the program once, as a new process would, against an AWS in memory: its exit code and what it said.
+func runOnceWith(t *testing.T, cloud *awsfake.AWS, config string) (code int, said string) {
 	t.Helper()
 	server := cloud.InMemory()
 	defer server.Close()
@@ -49,7 +49,7 @@ func TestFiftyBehindOneDevice(t *testing.T) {
 			t.Fatal(err)
 		}
 		for run := range 3 {
-			if exit, said := onceIn(t, cloud, config); exit != exitDone {
+			if exit, said := runOnceWith(t, cloud, config); exit != exitDone {
 				t.Errorf("run %d: exit %d\n%s", run, exit, said)
 			}
 			time.Sleep(time.Hour)
@@ -84,7 +84,7 @@ func TestHungSTSAmongFifty(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		exit, said := onceIn(t, cloud, config)
+		exit, said := runOnceWith(t, cloud, config)
 		if exit != exitPartial || !strings.Contains(said, hung+": auth_failed (timeout)") && !strings.Contains(said, hung+": timeout") {
 			t.Errorf("exit %d\n%s", exit, said)
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/aws-collector/collector/inventory"
 )
 
-func (c *cli) sqlVerb() *cobra.Command {
+func (c *cli) sqlCommand() *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use:   "sql STATEMENT | -",
@@ -42,8 +42,8 @@ For example: collector sql "SELECT account, type, count(*) FROM resources WHERE 
 				}
 				query = string(b)
 			}
-			return c.reading(cmd.Context(), func(r inventory.Store) error {
-				var l listing
+			return c.withStore(cmd.Context(), func(r inventory.Store) error {
+				var l resultTable
 				err := r.Query(cmd.Context(), query, func(columns []string, row []any) error {
 					if l.columns == nil {
 						l.columns = append([]string(nil), columns...)
@@ -56,7 +56,7 @@ For example: collector sql "SELECT account, type, count(*) FROM resources WHERE 
 						out[name] = sqlValue(row[i], format)
 					}
 					if format == "jsonl" {
-						_, err := c.out(format).Write(jsonText(out))
+						_, err := c.out(format).Write(jsonLine(out))
 						return err
 					}
 					l.rows = append(l.rows, out)
@@ -68,7 +68,7 @@ For example: collector sql "SELECT account, type, count(*) FROM resources WHERE 
 				case format == "jsonl":
 					return nil
 				case len(l.columns) == 0:
-					return usage(errors.New("sql: the statement asks for nothing"))
+					return usageError(errors.New("sql: the statement asks for nothing"))
 				}
 				return l.print(c.out(format), format)
 			})

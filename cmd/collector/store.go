@@ -22,26 +22,26 @@ import (
 func storePath(dataDir string) string { return filepath.Join(dataDir, "collector.db") }
 
 // A ledger is the store as the runner knows it: the inventory, or, with store: none, a memory of this process.
-type ledger struct {
-	runner.Ledger
+type runStore struct {
+	runner.Store
 	inventory *inventory.Inventory // nil: nothing is remembered
-	store     inventory.Driver     // the inventory's, for who reads; nobody waits through it for a database that hangs
+	driver    inventory.Driver     // the inventory's, for who reads; nobody waits through it for a database that hangs
 }
 
-// openLedger opens what the configuration says. A dry run remembers nothing. crowded reports whether listings wait for a page.
-func openLedger(ctx context.Context, f *config.File, dryRun bool, crowded func() bool, log *slog.Logger) (*ledger, error) {
+// openRunStore opens what the configuration says. A dry run remembers nothing. crowded reports whether listings wait for a page.
+func openRunStore(ctx context.Context, f *config.File, dryRun bool, crowded func() bool, log *slog.Logger) (*runStore, error) {
 	if dryRun || f.Store.Type == "none" {
-		return &ledger{Ledger: runner.NewMemory()}, nil
+		return &runStore{Store: runner.NewMemoryStore()}, nil
 	}
-	s, err := openStore(ctx, f.Store, f.DataDir, log)
+	s, err := openDriver(ctx, f.Store, f.DataDir, log)
 	if err != nil {
 		return nil, err
 	}
-	inv := inventory.New(s, inventory.Options{Log: log, Crowded: crowded})
-	return &ledger{Ledger: remembering{inv}, inventory: inv, store: inv.Driver()}, nil
+	inv := inventory.New(s, inventory.Options{Log: log, Saturated: crowded})
+	return &runStore{Store: inventoryAdapter{inv}, inventory: inv, driver: inv.Driver()}, nil
 }
 
-func openStore(ctx context.Context, s config.Store, dataDir string, log *slog.Logger) (inventory.Driver, error) {
+func openDriver(ctx context.Context, s config.Store, dataDir string, log *slog.Logger) (inventory.Driver, error) {
 	if s.Type == "postgres" {
 		o := postgresOptions(s)
 		o.Log, o.IDFile = log, filepath.Join(dataDir, "postgres.id")
@@ -62,19 +62,19 @@ func postgresOptions(s config.Store) postgres.Options {
 	return postgres.Options{DSN: s.DSN.Reveal(), Schema: s.Schema, Keep: time.Duration(s.Keep), Sync: s.Sync == "full"}
 }
 
-func (l *ledger) close() error {
-	if l.store == nil {
+func (l *runStore) close() error {
+	if l.driver == nil {
 		return nil
 	}
-	return l.store.Close()
+	return l.driver.Close()
 }
 
-// notReady says why the store does not store at the moment, since when, and what to do.
-func (l *ledger) notReady() []string {
+// notReadyReasons says why the store does not store at the moment, since when, and what to do.
+func (l *runStore) notReadyReasons() []string {
 	if l.inventory == nil {
 		return nil
 	}
-	t := l.inventory.Trouble()
+	t := l.inventory.Health()
 	if t.Err == nil {
 		return nil
 	}
@@ -85,43 +85,43 @@ func (l *ledger) notReady() []string {
 	return []string{why}
 }
 
-// forgotten is what a run by hand must not end well with: targets that were listed and are not remembered.
-func (l *ledger) forgotten() error {
-	if l.inventory == nil || l.inventory.Lost() == 0 {
+// notStored is what a run by hand must not end well with: targets that were listed and are not remembered.
+func (l *runStore) notStored() error {
+	if l.inventory == nil || l.inventory.NotStored() == 0 {
 		return nil
 	}
-	err := fmt.Errorf("%d targets were not stored", l.inventory.Lost())
+	err := fmt.Errorf("%d targets were not stored", l.inventory.NotStored())
 	if now := l.inventory.Err(); now != nil {
 		err = fmt.Errorf("%w: %w", err, now)
 	}
 	return &exitError{exitPartial, err}
 }
 
-// remembering is the inventory in the runner's words: neither package knows the other.
-type remembering struct{ *inventory.Inventory }
+// inventoryAdapter is the inventory in the runner's words: neither package knows the other.
+type inventoryAdapter struct{ *inventory.Inventory }
 
-func (r remembering) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (runner.Visit, error) {
+func (r inventoryAdapter) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (runner.ScopeWriter, error) {
 	v, err := r.Inventory.Begin(ctx, t, id, run)
 	if err != nil {
 		return nil, err
 	}
-	return visit{v}, nil
+	return writerAdapter{v}, nil
 }
 
-type visit struct{ *inventory.Visit }
+type writerAdapter struct{ *inventory.ScopeWriter }
 
-func (v visit) End(ctx context.Context, o record.Outcome) error {
-	err := v.Visit.End(ctx, o)
+func (v writerAdapter) End(ctx context.Context, o record.Outcome) error {
+	err := v.ScopeWriter.End(ctx, o)
 	if errors.Is(err, inventory.ErrFenced) {
 		return runner.ErrFenced
 	}
 	return err
 }
 
-// reading opens the store for a question, beside a collector that runs. It needs the configuration for where the store is
+// withStore opens the store for a question, beside a collector that runs. It needs the configuration for where the store is
 // and for nothing else, so a reference elsewhere that cannot be resolved here is no hindrance.
-func (c *cli) reading(ctx context.Context, ask func(inventory.Store) error) (err error) {
-	s, err := c.store(ctx)
+func (c *cli) withStore(ctx context.Context, ask func(inventory.Store) error) (err error) {
+	s, err := c.locateStore(ctx)
 	if err != nil {
 		return err
 	}
@@ -137,12 +137,12 @@ func (c *cli) reading(ctx context.Context, ask func(inventory.Store) error) (err
 }
 
 // A place is where a store is.
-type place struct {
+type storeLocation struct {
 	config.Store
 	dataDir string
 }
 
-func (p place) open(ctx context.Context) (inventory.Store, error) {
+func (p storeLocation) open(ctx context.Context) (inventory.Store, error) {
 	if p.Type == "postgres" {
 		r, err := postgres.OpenReader(ctx, postgresOptions(p.Store))
 		if err != nil {
@@ -158,7 +158,7 @@ func (p place) open(ctx context.Context) (inventory.Store, error) {
 }
 
 // vacuum forgets what is older than store.keep.
-func (p place) vacuum(ctx context.Context) error {
+func (p storeLocation) vacuum(ctx context.Context) error {
 	if p.Type == "postgres" {
 		return postgres.Vacuum(ctx, postgresOptions(p.Store))
 	}
@@ -169,45 +169,45 @@ func (p place) vacuum(ctx context.Context) error {
 	return errors.Join(s.Vacuum(ctx), s.Close())
 }
 
-// store is where the store is. With COLLECTOR_DATA_DIR no configuration is needed to ask what is there, unless there is one and
+// locateStore is where the store is. With COLLECTOR_DATA_DIR no configuration is needed to ask what is there, unless there is one and
 // it says that the store is elsewhere.
-func (c *cli) store(ctx context.Context) (place, error) {
-	p, err := c.configured(ctx)
+func (c *cli) locateStore(ctx context.Context) (storeLocation, error) {
+	p, err := c.configuredStore(ctx)
 	if dir := c.getenv("COLLECTOR_DATA_DIR"); err != nil && dir != "" {
 		if _, missing := os.Stat(storePath(dir)); missing == nil {
-			return place{Store: config.Store{Type: "sqlite"}, dataDir: dir}, nil
+			return storeLocation{Store: config.Store{Type: "sqlite"}, dataDir: dir}, nil
 		}
 	}
 	return p, err
 }
 
-// configured is where the configuration has its store.
-func (c *cli) configured(ctx context.Context) (place, error) {
+// configuredStore is where the configuration has its store.
+func (c *cli) configuredStore(ctx context.Context) (storeLocation, error) {
 	b, _, err := c.configText(ctx)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, or the directory of the store with COLLECTOR_DATA_DIR", err)
 		}
-		return place{}, usage(err)
+		return storeLocation{}, usageError(err)
 	}
-	f, err := config.Parse(b, c.configName(), known())
+	f, err := config.Parse(b, c.configName(), knownNames())
 	if err != nil {
-		return place{}, usage(err)
+		return storeLocation{}, usageError(err)
 	}
 	dir := c.getenv("COLLECTOR_DATA_DIR")
 	if dir != "" && f.Store.Type == "sqlite" {
-		return place{f.Store, dir}, nil
+		return storeLocation{f.Store, dir}, nil
 	}
-	s, dataDir, err := f.ResolveStore(c.lookup, readReferenced(ctx))
+	s, dataDir, err := f.ResolveStore(c.lookupEnv, referenceReader(ctx))
 	if err != nil {
-		return place{}, usage(err)
+		return storeLocation{}, usageError(err)
 	}
 	if s.Type == "none" {
-		return place{}, usage(&record.Fault{Reason: record.Other, Hint: "store: {type: sqlite} remembers what the next runs list",
+		return storeLocation{}, usageError(&record.Fault{Reason: record.Other, Hint: "store: {type: sqlite} remembers what the next runs list",
 			Err: fmt.Errorf("%s says store: none, so nothing is remembered", c.configPath)})
 	}
 	if dir != "" {
 		dataDir = dir
 	}
-	return place{s, dataDir}, nil
+	return storeLocation{s, dataDir}, nil
 }

@@ -24,11 +24,11 @@ func (s storeHealth) Describe(ch chan<- *prometheus.Desc) {
 // Collect is part of prometheus.Collector.
 func (s storeHealth) Collect(ch chan<- prometheus.Metric) {
 	up, lost := s.descs()
-	t := s.inventory.Trouble()
+	t := s.inventory.Health()
 	value := 1.0
 	if t.Err != nil {
 		value = 0
 	}
 	ch <- prometheus.MustNewConstMetric(up, prometheus.GaugeValue, value)
-	ch <- prometheus.MustNewConstMetric(lost, prometheus.CounterValue, float64(t.Lost))
+	ch <- prometheus.MustNewConstMetric(lost, prometheus.CounterValue, float64(t.NotStored))
 }

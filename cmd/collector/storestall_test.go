@@ -34,7 +34,7 @@ func (f *frozenStore) freeze() {
 	f.thaw = make(chan struct{})
 }
 
-func (f *frozenStore) melt() {
+func (f *frozenStore) unfreeze() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.thaw != nil {
@@ -62,87 +62,87 @@ func (f *frozenStore) wait(ctx context.Context, method string) error {
 	}
 }
 
-func (f *frozenStore) Begin(ctx context.Context, _ record.Target, _ inventory.Scope, _ string) (inventory.Turn, error) {
-	return frozenTurn{f}, f.wait(ctx, "begin")
+func (f *frozenStore) Begin(ctx context.Context, _ record.Target, _ inventory.Scope, _ string) (inventory.ScopeUpdate, error) {
+	return frozenWriter{f}, f.wait(ctx, "begin")
 }
 
-func (f *frozenStore) Known(ctx context.Context, account string) ([]record.Target, error) {
+func (f *frozenStore) ActiveTargets(ctx context.Context, account string) ([]record.Target, error) {
 	return []record.Target{{Account: account, Region: "closed", Kind: "ec2_instance"}}, f.wait(ctx, "known")
 }
 
 func (f *frozenStore) Retire(ctx context.Context, _ record.Target, _ record.Identity, _ string) error {
 	return f.wait(ctx, "retire")
 }
-func (f *frozenStore) Pulse(ctx context.Context) error { return f.wait(ctx, "alive") }
-func (f *frozenStore) Probe(ctx context.Context) error { return f.wait(ctx, "alive") }
-func (f *frozenStore) Close() error                    { return nil }
+func (f *frozenStore) Ping(ctx context.Context) error       { return f.wait(ctx, "alive") }
+func (f *frozenStore) ProbeWrite(ctx context.Context) error { return f.wait(ctx, "alive") }
+func (f *frozenStore) Close() error                         { return nil }
 
-type frozenTurn struct{ f *frozenStore }
+type frozenWriter struct{ store *frozenStore }
 
-func (frozenTurn) Known() bool              { return true }
-func (frozenTurn) Pack(lines []byte) []byte { return bytes.Clone(lines) }
-func (t frozenTurn) Live(ctx context.Context, _ func([]byte, record.Sum, int) error) error {
-	return t.f.wait(ctx, "live")
+func (frozenWriter) HasScope() bool           { return true }
+func (frozenWriter) Pack(lines []byte) []byte { return bytes.Clone(lines) }
+func (t frozenWriter) Live(ctx context.Context, _ func([]byte, record.Digest, int) error) error {
+	return t.store.wait(ctx, "live")
 }
-func (t frozenTurn) Stage(ctx context.Context, _ []inventory.Pack) error {
-	return t.f.wait(ctx, "stage")
+func (t frozenWriter) Stage(ctx context.Context, _ []inventory.Pack) error {
+	return t.store.wait(ctx, "stage")
 }
-func (t frozenTurn) Commit(ctx context.Context, _ inventory.Commit) error {
-	if err := t.f.wait(ctx, "commit"); err != nil {
+func (t frozenWriter) Commit(ctx context.Context, _ inventory.Commit) error {
+	if err := t.store.wait(ctx, "commit"); err != nil {
 		return err
 	}
-	t.f.ends.Add(1)
+	t.store.ends.Add(1)
 	return nil
 }
 
 // A steadyAccount is an account whose every region and kind has one page, of more resources than one pack takes.
-type steadyAccount struct{ id string }
+type testAccount struct{ id string }
 
-func (a steadyAccount) Identity() record.Identity {
+func (a testAccount) Identity() record.Identity {
 	return record.Identity{Partition: "aws", AccountID: a.id}
 }
 
-func (steadyAccount) Regions(context.Context, *runner.Gate) (runner.Plan, error) {
+func (testAccount) Regions(context.Context, *runner.Gate) (runner.Plan, error) {
 	return runner.Plan{Regions: []string{"r1", "r2", "r3"}, Complete: true}, nil
 }
 
-func (steadyAccount) List(ctx context.Context, _ *runner.Gate, t record.Target, run, _ string, emit func(context.Context, *record.Page) error) (runner.ListStats, error) {
+func (testAccount) List(ctx context.Context, _ *runner.Gate, t record.Target, run, _ string, emit func(context.Context, *record.Page) error) (runner.ListStats, error) {
 	p := new(record.Page)
-	p.Reset(record.NewStamp(t, record.Identity{}, []byte("{}"), run, ""))
+	p.Reset(record.NewEnvelope(t, record.Identity{}, []byte("{}"), run, ""))
 	for n := range 2 * inventory.PackRows {
-		p.Begin(1)
+		p.BeginItem(1)
 		p.Items.Buf = fmt.Appendf(p.Items.Buf, `{"Id":"i-%04d"}`, n)
-		p.ID(0, record.SpanOf(len(p.Items.Buf)-9, len(p.Items.Buf)-1))
-		p.End()
-		p.Seal("")
+		p.SetID(0, record.SpanOf(len(p.Items.Buf)-9, len(p.Items.Buf)-1))
+		p.EndItem()
+		p.EncodeLines("")
 	}
 	return runner.ListStats{}, emit(ctx, p)
 }
 
-// delivered is an output that counts, by the second, and remembers how targets ended.
-type delivered struct {
+// recordingSink is an output that counts, by the second, and remembers how targets ended.
+type recordingSink struct {
 	mu    sync.Mutex
 	at    []time.Time
 	ended []record.Outcome
 }
 
-func (*delivered) Name() string { return "file" }
-func (d *delivered) Write(context.Context, runner.PageID, *record.Page) error {
+func (*recordingSink) Name() string { return "file" }
+func (d *recordingSink) Write(context.Context, runner.PageID, *record.Page) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.at = append(d.at, time.Now())
 	return nil
 }
 
-func (d *delivered) End(_ context.Context, o record.Outcome) error {
+func (d *recordingSink) End(_ context.Context, o record.Outcome) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.ended = append(d.ended, o)
 	return nil
 }
 
-// between is how many pages came then.
-func (d *delivered) between(from, to time.Time) (n int) {
+// countBetween is how many pages came then.
+func (d *recordingSink) countBetween(from, to time.Time) (n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, at := range d.at {
@@ -153,25 +153,25 @@ func (d *delivered) between(from, to time.Time) (n int) {
 	return n
 }
 
-type everySeconds time.Duration
+type everyInterval time.Duration
 
-func (e everySeconds) Next(t time.Time) time.Time {
+func (e everyInterval) Next(t time.Time) time.Time {
 	return t.Truncate(time.Duration(e)).Add(time.Duration(e))
 }
 
 // Whichever of its calls a store freezes in: after some seconds records go on to the outputs as before, every target ends ok,
 // /-/ready says it, a drain is as short as ever, and when the store is back, that is noticed.
-func TestAStoreThatFreezesStopsNothingElse(t *testing.T) {
+func TestFrozenStoreDoesNotBlockDelivery(t *testing.T) {
 	for _, method := range []string{"", "begin", "live", "stage", "commit", "known", "retire"} {
 		for _, deaf := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, deaf %t", method, deaf), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { freezes(t, &frozenStore{method: method, deaf: deaf}) })
+				synctest.Test(t, func(t *testing.T) { testFreeze(t, &frozenStore{method: method, deaf: deaf}) })
 			})
 		}
 	}
 }
 
-func freezes(t *testing.T, f *frozenStore) {
+func testFreeze(t *testing.T, f *frozenStore) {
 	var mu sync.Mutex
 	var logged bytes.Buffer
 	log := slog.New(slog.NewTextHandler(writerFunc(func(b []byte) (int, error) {
@@ -179,20 +179,20 @@ func freezes(t *testing.T, f *frozenStore) {
 		defer mu.Unlock()
 		return logged.Write(b)
 	}), nil))
-	inv := inventory.New(f, inventory.Options{Log: log, Hold: 1})
-	led := &ledger{Ledger: remembering{inv}, inventory: inv, store: inv.Driver()}
-	out := new(delivered)
-	r := runner.New(runner.Options{Limits: runner.NewLimits(64, nil), Ledger: led, Log: log})
+	inv := inventory.New(f, inventory.Options{Log: log, MaxBuffered: 1})
+	led := &runStore{Store: inventoryAdapter{inv}, inventory: inv, driver: inv.Driver()}
+	out := new(recordingSink)
+	r := runner.New(runner.Options{Limits: runner.NewLimits(64, nil), Store: led, Log: log})
 	kinds := []runner.Kind{{Name: "ec2_instance", Op: "DescribeInstances"}, {Name: "ec2_volume", Op: "DescribeVolumes"}}
 	var accounts []*runner.Account
 	for n := range 8 {
 		accounts = append(accounts, &runner.Account{
-			Name: fmt.Sprint("a", n), Open: func(context.Context) (runner.Opened, error) { return steadyAccount{fmt.Sprintf("%012d", n)}, nil },
-			Terms: &runner.Terms{Timeout: time.Minute, Overlap: runner.Skip, Kinds: kinds,
-				Ticks: []runner.Tick{{Spec: "10s", Schedule: everySeconds(10 * time.Second), Kinds: []string{"ec2_instance", "ec2_volume"}}}},
+			Name: fmt.Sprint("a", n), Open: func(context.Context) (runner.OpenedAccount, error) { return testAccount{fmt.Sprintf("%012d", n)}, nil },
+			AccountSpec: &runner.AccountSpec{Timeout: time.Minute, Overlap: runner.Skip, Kinds: kinds,
+				Ticks: []runner.Tick{{Spec: "10s", Schedule: everyInterval(10 * time.Second), Kinds: []string{"ec2_instance", "ec2_volume"}}}},
 		})
 	}
-	fleet, err := runner.NewFleet(runner.Fleet{Accounts: accounts, Sinks: []runner.Sink{out}})
+	fleet, err := runner.NewConfiguration(runner.Configuration{Accounts: accounts, Outputs: []runner.Output{out}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,23 +205,23 @@ func freezes(t *testing.T, f *frozenStore) {
 	const round = 8 * 3 * 2 // targets, each a page, every ten seconds
 	start := time.Now().Truncate(10 * time.Second)
 	time.Sleep(65 * time.Second)
-	if n := out.between(start.Add(20*time.Second), start.Add(60*time.Second)); n != 4*round || len(led.notReady()) > 0 {
-		t.Errorf("before: %d pages in 40 s; %v", n, led.notReady())
+	if n := out.countBetween(start.Add(20*time.Second), start.Add(60*time.Second)); n != 4*round || len(led.notReadyReasons()) > 0 {
+		t.Errorf("before: %d pages in 40 s; %v", n, led.notReadyReasons())
 	}
 	f.freeze()
 	time.Sleep(10 * time.Second) // the next round meets it
-	time.Sleep(inventory.Patience + 2*time.Second)
-	if why := led.notReady(); len(why) != 1 || !strings.Contains(why[0], "store writes fail since") {
+	time.Sleep(inventory.StallTimeout + 2*time.Second)
+	if why := led.notReadyReasons(); len(why) != 1 || !strings.Contains(why[0], "store writes fail since") {
 		t.Errorf("frozen, it is not ready because of %q", why)
 	}
 	from := start.Add(90 * time.Second)
 	time.Sleep(time.Until(from.Add(60 * time.Second)))
-	if n := out.between(from, from.Add(60*time.Second)); n != 6*round {
+	if n := out.countBetween(from, from.Add(60*time.Second)); n != 6*round {
 		t.Errorf("while it is frozen: %d pages in a minute, want %d", n, 6*round)
 	}
-	f.melt()
+	f.unfreeze()
 	time.Sleep(2 * time.Second)
-	if why := led.notReady(); len(why) > 0 {
+	if why := led.notReadyReasons(); len(why) > 0 {
 		t.Errorf("after it: %q", why)
 	}
 	ends := f.ends.Load()
@@ -240,7 +240,7 @@ func freezes(t *testing.T, f *frozenStore) {
 	if took := time.Since(stopped); took > 25*time.Second {
 		t.Errorf("the drain took %s", took)
 	}
-	f.melt()
+	f.unfreeze()
 	synctest.Wait()
 	if err := led.close(); err != nil {
 		t.Error(err)

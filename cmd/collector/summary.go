@@ -12,11 +12,11 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// summary is the table at the end: who each account turned out to be, what was found there, what failed and why.
-func (c *cli) summary(w io.Writer, board *runner.Board) error {
+// printSummary is the table at the end: who each account turned out to be, what was found there, what failed and why.
+func (c *cli) printSummary(w io.Writer, board *runner.Board) error {
 	failures := map[string]map[failureKey]*failure{}
 	for t := range board.Targets() {
-		if !counts(t.Outcome) {
+		if !isFailure(t.Outcome) {
 			continue // most accounts have none
 		}
 		if failures[t.Account] == nil {
@@ -31,7 +31,7 @@ func (c *cli) summary(w io.Writer, board *runner.Board) error {
 	}
 	for a := range board.Accounts() {
 		if a.Last.Run != "" {
-			explain(out, a, sortedFailures(failures[a.Name]))
+			explainFailures(out, a, sortedFailures(failures[a.Name]))
 		}
 	}
 	return out.Flush()
@@ -41,7 +41,7 @@ func summaryRows(board *runner.Board) iter.Seq[[]string] {
 	return func(yield func([]string) bool) {
 		for a := range board.Accounts() {
 			last := a.Last
-			if last.Run == "" || listedMembersOnly(a) {
+			if last.Run == "" || isHealthyOrganization(a) {
 				continue
 			}
 			identity := a.Identity.AccountID
@@ -58,36 +58,36 @@ func summaryRows(board *runner.Board) iter.Seq[[]string] {
 	}
 }
 
-// listedMembersOnly is of a block of organizations that is well: it collects nothing, so it is no row among those that do.
-func listedMembersOnly(a runner.AccountInfo) bool {
+// isHealthyOrganization is of a block of organizations that is well: it collects nothing, so it is no row among those that do.
+func isHealthyOrganization(a runner.AccountInfo) bool {
 	return isOrganization(a.Name) && a.Last.Status == record.Success
 }
 
-func explain(w io.Writer, a runner.AccountInfo, fs []*failure) {
-	if as := new(asleepError); errors.As(a.Warning, &as) {
-		_ = sayf(w, "\n%s: %v\n", a.Name, as)
+func explainFailures(w io.Writer, a runner.AccountInfo, fs []*failure) {
+	if as := new(inactiveMembersError); errors.As(a.Warning, &as) {
+		_ = safeFprintf(w, "\n%s: %v\n", a.Name, as)
 	} else if a.Warning != nil {
-		_ = sayf(w, "\n%s: regions: those that this version knows were used, because AWS did not say which the account has\n  %v\n", a.Name, a.Warning)
-		hint(w, record.HintOf(a.Warning))
+		_ = safeFprintf(w, "\n%s: regions: those that this version knows were used, because AWS did not say which the account has\n  %v\n", a.Name, a.Warning)
+		printHint(w, record.HintOf(a.Warning))
 	}
 	for _, f := range fs {
-		_ = sayf(w, "\n%s: %s", a.Name, f.state)
+		_ = safeFprintf(w, "\n%s: %s", a.Name, f.state)
 		if f.reason != "" && string(f.reason) != string(f.state) {
-			_ = sayf(w, " (%s)", f.reason)
+			_ = safeFprintf(w, " (%s)", f.reason)
 		}
-		if f.n > 1 {
-			_ = sayf(w, ", %d targets", f.n)
+		if f.targets > 1 {
+			_ = safeFprintf(w, ", %d targets", f.targets)
 		}
-		if where := f.where(); where != "" {
-			_ = sayf(w, ", %s", where)
+		if where := f.location(); where != "" {
+			_ = safeFprintf(w, ", %s", where)
 		}
-		_ = sayf(w, "\n  %s\n", f.example.Error)
-		hint(w, f.example.Hint)
+		_ = safeFprintf(w, "\n  %s\n", f.example.Error)
+		printHint(w, f.example.Hint)
 	}
 }
 
-func hint(w io.Writer, h string) {
+func printHint(w io.Writer, h string) {
 	if h != "" {
-		_ = sayf(w, "  hint: %s\n", h)
+		_ = safeFprintf(w, "  hint: %s\n", h)
 	}
 }

@@ -16,21 +16,21 @@ import (
 )
 
 // A listing is rows of data that a verb prints as the person or the program asked: table, json, jsonl or csv.
-type listing struct {
-	columns []string
-	rows    []map[string]any
-	bare    bool // without a header: it goes on from what was printed
+type resultTable struct {
+	columns  []string
+	rows     []map[string]any
+	noHeader bool // without a header: it goes on from what was printed
 }
 
 func outputFlag(cmd *cobra.Command, format *string) {
 	cmd.Flags().StringVarP(format, "output", "o", "table", "`FORMAT`: table, json, jsonl or csv")
 }
 
-func (l listing) print(w io.Writer, format string) error {
+func (l resultTable) print(w io.Writer, format string) error {
 	switch format {
 	case "table":
 		t := newTable(l.columns)
-		if l.bare {
+		if l.noHeader {
 			t.ResetHeaders()
 		}
 		for _, r := range l.rows {
@@ -59,7 +59,7 @@ func (l listing) print(w io.Writer, format string) error {
 		return nil
 	case "csv":
 		out := csv.NewWriter(w)
-		if !l.bare {
+		if !l.noHeader {
 			if err := out.Write(l.columns); err != nil {
 				return err
 			}
@@ -78,16 +78,16 @@ func (l listing) print(w io.Writer, format string) error {
 		out.Flush()
 		return out.Error()
 	}
-	return knownFormat(format)
+	return validateFormat(format)
 }
 
-// knownFormat refuses a format before any work is done for it.
-func knownFormat(format string) error {
+// validateFormat refuses a format before any work is done for it.
+func validateFormat(format string) error {
 	switch format {
 	case "table", "json", "jsonl", "csv":
 		return nil
 	}
-	return usage(fmt.Errorf("-o %q is not table, json, jsonl or csv", format))
+	return usageError(fmt.Errorf("-o %q is not table, json, jsonl or csv", format))
 }
 
 // newTable is the look of every table: no frame, columns two spaces apart, so that a line can be cut and pasted.

@@ -14,7 +14,7 @@ import (
 )
 
 // A table that is printed as it is asked for looks as one that is kept.
-func TestPrintRowsLooksAsTables(t *testing.T) {
+func TestPrintRowsMatchesTable(t *testing.T) {
 	columns := []string{"account", "status", "api_calls"}
 	kept := newTable(columns)
 	var rows [][]string

@@ -25,9 +25,9 @@ import (
 	"github.com/aws-collector/collector/internal/awsfake"
 )
 
-// session runs a shell script on a terminal of its own that answers nothing; $COLLECTOR is the program. typed is what a person
+// runTerminalSession runs a shell script on a terminal of its own that answers nothing; $COLLECTOR is the program. typed is what a person
 // typed before it began; on hears what comes, as it comes.
-func session(t *testing.T, script, dir string, env []string, typed string, width, height int, on func(tty io.Writer, all []byte)) string {
+func runTerminalSession(t *testing.T, script, dir string, env []string, typed string, width, height int, on func(tty io.Writer, all []byte)) string {
 	t.Helper()
 	sh, err := exec.LookPath("sh")
 	if err != nil {
@@ -53,7 +53,7 @@ func session(t *testing.T, script, dir string, env []string, typed string, width
 	cmd := exec.CommandContext(ctx, sh, "-c", script)
 	cmd.Dir = dir
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
-	cmd.Env = append([]string{asProgram + "=1", "COLLECTOR=" + exe, "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "AWS_EC2_METADATA_DISABLED=true"}, env...)
+	cmd.Env = append([]string{runAsProgram + "=1", "COLLECTOR=" + exe, "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "AWS_EC2_METADATA_DISABLED=true"}, env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	err = cmd.Start()
@@ -79,18 +79,18 @@ func session(t *testing.T, script, dir string, env []string, typed string, width
 	return all.String()
 }
 
-// verbs is every verb below a command, each as one types it.
-func verbs(cmd *cobra.Command) []string {
+// commandPaths is every verb below a command, each as one types it.
+func commandPaths(cmd *cobra.Command) []string {
 	all := []string{strings.TrimSpace(strings.TrimPrefix(cmd.CommandPath(), "collector"))}
 	for _, c := range cmd.Commands() {
-		all = append(all, verbs(c)...)
+		all = append(all, commandPaths(c)...)
 	}
 	return all
 }
 
 // On a terminal that answers no question, no verb asks one, and none takes what was typed ahead: it is there for the next reader.
 // A verb that has a live view may move the cursor and erase, and no more.
-func TestNoVerbAsksTheTerminal(t *testing.T) {
+func TestNoCommandQueriesTheTerminal(t *testing.T) {
 	scene, s := startScene(t)
 	root := (&cli{getenv: func(string) string { return "" }, stdout: io.Discard, stderr: io.Discard}).root(nil)
 	root.InitDefaultHelpCmd()
@@ -107,7 +107,7 @@ func TestNoVerbAsksTheTerminal(t *testing.T) {
 		"completion fish": {"completion fish"}, "completion powershell": {"completion powershell"},
 	}
 	lines := args["run"]
-	for _, verb := range verbs(root) {
+	for _, verb := range commandPaths(root) {
 		if args[verb] == nil {
 			t.Errorf("%q is a verb that this test does not know: add what it is called with", verb)
 		}
@@ -126,9 +126,9 @@ func TestNoVerbAsksTheTerminal(t *testing.T) {
 		lines []string
 	}{
 		"a terminal": {[]string{"TERM=xterm-256color", "COLORTERM=truecolor"}, []string{"run --once", "run --once --dry-run", "check", "demo"}, lines},
-		"dumb":       {[]string{"TERM=dumb"}, nil, drawing(lines)},
-		"no color":   {[]string{"TERM=xterm-256color", "NO_COLOR=1"}, nil, drawing(lines)},
-		"no TERM":    {nil, nil, drawing(lines)},
+		"dumb":       {[]string{"TERM=dumb"}, nil, withoutLiveView(lines)},
+		"no color":   {[]string{"TERM=xterm-256color", "NO_COLOR=1"}, nil, withoutLiveView(lines)},
+		"no TERM":    {nil, nil, withoutLiveView(lines)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // a verb starts, ends, and waits meanwhile
@@ -141,7 +141,7 @@ func TestNoVerbAsksTheTerminal(t *testing.T) {
 				fmt.Fprintf(&typed, "%d\n", i)
 				fmt.Fprintf(&script, "printf '\\n>>> '; \"$COLLECTOR\" %s\nIFS= read -r line; printf '\\n<<< %%s\\n' \"$line\"\n", line)
 			}
-			out := session(t, script.String(), dir, append(c.env, "AWS_ENDPOINT_URL="+s.URL), typed.String(), 100, 30, nil)
+			out := runTerminalSession(t, script.String(), dir, append(c.env, "AWS_ENDPOINT_URL="+s.URL), typed.String(), 100, 30, nil)
 			said := strings.Split(out, "\n>>> ")[1:]
 			if len(said) != len(c.lines) {
 				t.Fatalf("%d verbs said something, of %d:\n%s", len(said), len(c.lines), out)
@@ -152,7 +152,7 @@ func TestNoVerbAsksTheTerminal(t *testing.T) {
 					t.Errorf("collector %s: the next reader got %q of what was typed ahead, not %d", line, got, i)
 				}
 				draws := slices.ContainsFunc(c.views, func(v string) bool { return line == v || strings.HasPrefix(line, v+" --for") })
-				if rest := drawn.ReplaceAllString(text, ""); draws && rest == text && !strings.HasPrefix(line, "run") { // a run may be over too soon
+				if rest := drawPattern.ReplaceAllString(text, ""); draws && rest == text && !strings.HasPrefix(line, "run") { // a run may be over too soon
 					t.Errorf("collector %s drew no view: this test shows nothing of it", line)
 				} else if draws {
 					text = rest
@@ -165,18 +165,18 @@ func TestNoVerbAsksTheTerminal(t *testing.T) {
 	}
 }
 
-// drawn is all that a view sends to the terminal beside text.
-var drawn = regexp.MustCompile(`\r\x1b\[\d+A\x1b\[J|\r\x1b\[K`)
+// drawPattern is all that a view sends to the terminal beside text.
+var drawPattern = regexp.MustCompile(`\r\x1b\[\d+A\x1b\[J|\r\x1b\[K`)
 
-// drawing leaves those that would draw a view, and some that would not.
-func drawing(lines []string) []string {
+// withoutLiveView leaves those that would draw a view, and some that would not.
+func withoutLiveView(lines []string) []string {
 	return slices.DeleteFunc(slices.Clone(lines), func(l string) bool {
 		return !slices.Contains([]string{"run --once", "check", "version", "list", "--help", "login prod"}, l) && !strings.HasPrefix(l, "demo --for")
 	})
 }
 
 // The table stands there once, and nothing of the view: at the end of a run, after Ctrl-C, and with the records on the same terminal.
-func TestNothingIsLeftAboveTheTable(t *testing.T) {
+func TestLiveViewIsErasedBeforeTable(t *testing.T) {
 	for name, c := range map[string]struct {
 		ctrlC         bool
 		outputs       string
@@ -200,9 +200,9 @@ func TestNothingIsLeftAboveTheTable(t *testing.T) {
 			}
 			scene.AWS.Inject(fault)
 			seen := false
-			out := session(t, "trap : INT; \"$COLLECTOR\" run --once; echo \"exit $?\"; "+script, dir, []string{"TERM=xterm", "AWS_ENDPOINT_URL=" + s.URL}, typed, c.width, c.height,
+			out := runTerminalSession(t, "trap : INT; \"$COLLECTOR\" run --once; echo \"exit $?\"; "+script, dir, []string{"TERM=xterm", "AWS_ENDPOINT_URL=" + s.URL}, typed, c.width, c.height,
 				func(keyboard io.Writer, all []byte) {
-					if aFrame.Match(all) {
+					if framePattern.Match(all) {
 						seen = true
 						if c.ctrlC && !bytes.Contains(all, []byte("^C")) {
 							_, _ = keyboard.Write([]byte{3})
@@ -216,7 +216,7 @@ func TestNothingIsLeftAboveTheTable(t *testing.T) {
 			_, _ = io.WriteString(screen, strings.ReplaceAll(out, "\r\n", "\n"))
 			shown := screen.lines()
 			text := strings.Join(shown, "\n")
-			if left := aFrame.FindString(text); left != "" {
+			if left := framePattern.FindString(text); left != "" {
 				t.Errorf("a frame is left: %q in\n%s", left, text)
 			}
 			if n := len(regexp.MustCompile(`(?m)^ACCOUNT +STATUS`).FindAllString(text, -1)); n != 1 {

@@ -10,22 +10,22 @@ import (
 
 // A placed data_dir is one that was locked. What is open in it, as spools, is written to also when its name leads elsewhere: that
 // would be lost with the process, and a second collector could begin in the new one.
-type placed struct {
-	dir  string
-	lock fs.FileInfo // nil: a dry run keeps nothing
+type lockedDir struct {
+	dir      string
+	lockInfo fs.FileInfo // nil: a dry run keeps nothing
 }
 
-func placeOf(dir string) placed {
+func newLockedDir(dir string) lockedDir {
 	info, err := os.Stat(filepath.Join(dir, "lock"))
 	if err != nil {
 		info = nil // it is gone already: the next look would say nothing better
 	}
-	return placed{dir, info}
+	return lockedDir{dir, info}
 }
 
-// notReady says that data_dir is not the one any more that was locked.
-func (p placed) notReady() []string {
-	if p.lock == nil {
+// notReadyReasons says that data_dir is not the one any more that was locked.
+func (p lockedDir) notReadyReasons() []string {
+	if p.lockInfo == nil {
 		return nil
 	}
 	now, err := os.Stat(filepath.Join(p.dir, "lock"))
@@ -35,7 +35,7 @@ func (p placed) notReady() []string {
 		return []string{fmt.Sprintf("data_dir %s was removed while it is in use: what waits in its spools is lost with this process. %s", p.dir, hint)}
 	case err != nil:
 		return []string{fmt.Sprintf("look at data_dir: %v", err)}
-	case !os.SameFile(now, p.lock):
+	case !os.SameFile(now, p.lockInfo):
 		return []string{fmt.Sprintf("data_dir %s was replaced while it is in use: what waits in its spools is lost with this process. %s", p.dir, hint)}
 	}
 	return nil

@@ -12,7 +12,7 @@ import (
 // module system recorded.
 var version, revision string
 
-func (c *cli) versionVerb() *cobra.Command {
+func (c *cli) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version, and what it was built from and with",

@@ -12,8 +12,8 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// settle is how long a file must be left alone before it is read: an editor writes in several steps.
-const settle = 300 * time.Millisecond
+// settleDelay is how long a file must be left alone before it is read: an editor writes in several steps.
+const settleDelay = 300 * time.Millisecond
 
 // watchConfig reloads at SIGHUP and when the contents change of the file, or of one that ${file:} names, until stop. It
 // watches directories, not files: an editor puts a new file in its place, and Kubernetes swaps a symbolic link (..data) beside it.
@@ -31,7 +31,7 @@ func (p *program) watchConfig(ctx context.Context) (stop func()) {
 	}
 	follow := func() {
 		var dirs map[string]bool
-		dirs, names = p.look()
+		dirs, names = p.watchedFiles()
 		for dir := range dirs {
 			if err == nil {
 				err = w.Add(dir) // once more is no harm
@@ -55,11 +55,11 @@ func (p *program) watchConfig(ctx context.Context) (stop func()) {
 				// Other files of the directory may be what the name leads to, but they must not put it off: records may be
 				// written beside the configuration all the time.
 				if e.Op != fsnotify.Chmod && (quiet == nil || names[filepath.Base(e.Name)]) {
-					quiet = time.After(settle)
+					quiet = time.After(settleDelay)
 				}
 			case err := <-lost: // an overflow: something changed, nobody knows what
 				p.log.Debug("watching the configuration file", "error", err)
-				quiet = time.After(settle)
+				quiet = time.After(settleDelay)
 			case <-quiet:
 				quiet = nil
 				if p.changed(ctx) {
@@ -78,12 +78,12 @@ func (p *program) watchConfig(ctx context.Context) (stop func()) {
 	}
 }
 
-// look says what to watch: the directories of all that the configuration was last made of, and these files' names.
-func (p *program) look() (dirs, names map[string]bool) {
-	p.reloading.Lock()
-	defer p.reloading.Unlock()
+// watchedFiles says what to watch: the directories of all that the configuration was last made of, and these files' names.
+func (p *program) watchedFiles() (dirs, names map[string]bool) {
+	p.reloadMu.Lock()
+	defer p.reloadMu.Unlock()
 	dirs, names = map[string]bool{}, map[string]bool{}
-	for path := range p.seen {
+	for path := range p.lastRead {
 		dirs[filepath.Dir(path)], names[filepath.Base(path)] = true, true
 	}
 	return dirs, names
@@ -91,7 +91,7 @@ func (p *program) look() (dirs, names map[string]bool) {
 
 // changed reports whether the configuration, or a file that it names, holds something else than when it was last read, good or bad.
 func (p *program) changed(ctx context.Context) bool {
-	p.reloading.Lock()
-	defer p.reloading.Unlock()
-	return p.seen.changed(ctx)
+	p.reloadMu.Lock()
+	defer p.reloadMu.Unlock()
+	return p.lastRead.changed(ctx)
 }

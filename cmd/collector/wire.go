@@ -25,33 +25,33 @@ import (
 
 // A program outlives its configurations: what a reload must not open again is here.
 type program struct {
-	cli      *cli
-	opt      runOptions
-	log      *slog.Logger
-	watch    runner.Observer
-	metrics  *web.Metrics
-	unknown  *prometheus.CounterVec // members, by kind
-	sessions *auth.Sessions
-	lister   *collectors.Lister
-	outputs  *outputs.Set
-	runner   *runner.Runner
-	retire   *retirement
-	mounts   *web.Mounts
-	fleetNow *atomic.Pointer[runner.Fleet] // for who shows when it is due; runner has the one that jobs start with
+	cli            *cli
+	opt            runOptions
+	log            *slog.Logger
+	observer       runner.Observer
+	metrics        *web.Metrics
+	unknownMembers *prometheus.CounterVec // members, by kind
+	sessions       *auth.Sessions
+	lister         *collectors.Lister
+	outputs        *outputs.Set
+	runner         *runner.Runner
+	retirer        *accountRetirer
+	mounts         *web.Mounts
+	current        *atomic.Pointer[runner.Configuration] // for who shows when it is due; runner has the one that jobs start with
 
-	roster *roster // of organizations' members
-	claims *auth.FileClaims
+	members    *memberDirectory // of organizations' members
+	identities *auth.FileIdentityStore
 
-	reloading sync.Mutex
-	now       *loaded // the configuration that is in force
-	last      *census // what it amounted to when the fleet was made
-	seen      inputs  // what was last read, good or bad
+	reloadMu   sync.Mutex
+	config     *loadedConfig // the configuration that is in force
+	accountSet *accountSet   // what it amounted to when the fleet was made
+	lastRead   inputDigests  // what was last read, good or bad
 }
 
 // collect is the whole flow, top to bottom: each line uses the ones above it. Configuration → who watches → how AWS is
 // reached → sign-in → listing → outputs → when and how → the first fleet → one run, or the daemon.
 func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
-	cfg, err := c.load(ctx)
+	cfg, err := c.loadConfig(ctx)
 	if err != nil {
 		return err
 	}
@@ -60,31 +60,31 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	}
 
 	board := runner.NewBoard()
-	screen, stdout, closeScreen := c.display(ctx, board)
+	screen, stdout, closeScreen := c.startDisplay(ctx, board)
 	defer closeScreen()
 	log, err := c.logger(screen)
 	if err != nil {
 		return err
 	}
 	registry := prometheus.NewRegistry()
-	view := boardView{board, new(atomic.Pointer[runner.Fleet])}
+	view := boardView{board, new(atomic.Pointer[runner.Configuration])}
 	metrics, err := web.NewMetrics(registry, view, web.MetricsOptions{
 		Version: buildInfo().version, Revision: buildInfo().revision,
 		LabelTags: cfg.file.Web.LabelTags, Detail: cfg.file.Web.MetricsDetail,
 	})
 	if err != nil {
-		return usage(fmt.Errorf("%s: %w", c.configPath, err))
+		return usageError(fmt.Errorf("%s: %w", c.configPath, err))
 	}
-	watch := runner.Tee(board, metrics, newLogLines(log))
+	watch := runner.Tee(board, metrics, newRunLogger(log))
 
-	var dataDir placed
+	var dataDir lockedDir
 	if !o.dryRun {
-		unlock, err := openDataDir(cfg.file.DataDir, log)
+		unlock, err := lockDataDir(cfg.file.DataDir, log)
 		if err != nil {
 			return err
 		}
 		defer unlock()
-		dataDir = placeOf(cfg.file.DataDir)
+		dataDir = newLockedDir(cfg.file.DataDir)
 	}
 	o.aws.Version, o.aws.CallsInFlight = buildInfo().version, cfg.file.Limits.CallsInFlight
 	o.aws.Getenv = c.getenv
@@ -92,13 +92,13 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	claims, err := openClaims(auth.ClaimsOptions{Path: identitiesPath(cfg.file.DataDir), ReadOnly: o.dryRun}, log)
+	claims, err := openIdentities(auth.IdentityStoreOptions{Path: identitiesPath(cfg.file.DataDir), ReadOnly: o.dryRun}, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, claims.Flush()) }()
 	sessions := auth.NewSessions(auth.Options{
-		AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Claims: claims, Log: log,
+		AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Identities: claims, Log: log,
 	})
 	defer sessions.Close()
 
@@ -107,7 +107,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 		return err
 	}
 	l := cfg.file.Limits
-	pages := record.NewPages(l.Pages, keptPage)
+	pages := record.NewPagePool(l.Pages, maxRetainedPage)
 	lister, err := collectors.New(collectors.Options{
 		AWS: awsConfig, Pages: pages, Attempts: l.Attempts, MaxBackoff: time.Duration(l.MaxBackoff),
 		CallTimeout: time.Duration(l.CallTimeout), GZIP: l.GZIP == nil || *l.GZIP, DigestKey: digestKey, Log: log,
@@ -116,16 +116,16 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 		return err
 	}
 
-	ledger, err := openLedger(ctx, cfg.file, o.dryRun, pages.Wanted, log)
+	ledger, err := openRunStore(ctx, cfg.file, o.dryRun, pages.HasWaiters, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, ledger.close()) }()
-	retire := newRetirement(ledger, log)
+	retire := newAccountRetirer(ledger, log)
 	watch = runner.Tee(watch, retire)
-	members := newRoster(sessions, "", log)
+	members := newMemberDirectory(sessions, "", log)
 	if !o.dryRun {
-		members.path = rosterPath(cfg.file.DataDir)
+		members.path = membersPath(cfg.file.DataDir)
 	}
 	defer members.close()
 	unknown := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -133,21 +133,21 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 		Help: "Members of AWS's answers that this version does not know, by kind. They are in the records, under their wire name.",
 	}, []string{"kind"})
 	limits := runner.NewLimits(l.CallsInFlight, watch)
-	registry.MustRegister(unknown, budgets{limits})
+	registry.MustRegister(unknown, budgetCollector{limits})
 	if ledger.inventory != nil {
 		registry.MustRegister(storeHealth{ledger.inventory})
 	}
 	p := &program{
-		cli: c, opt: o, log: log, watch: watch, metrics: metrics, unknown: unknown, sessions: sessions, lister: lister, retire: retire,
-		roster: members, claims: claims, fleetNow: view.fleet,
+		cli: c, opt: o, log: log, observer: watch, metrics: metrics, unknownMembers: unknown, sessions: sessions, lister: lister, retirer: retire,
+		members: members, identities: claims, current: view.current,
 		mounts: new(web.Mounts),
-		outputs: outputs.NewSet(outputs.Types, outputs.Deps{Stdout: stdout, Log: log, Watch: metrics, Store: ledger.store, AWS: sessions.Lend, Spools: spoolsIn(cfg.file.DataDir),
-			Cursors: filepath.Join(cfg.file.DataDir, "cursors")}),
+		outputs: outputs.NewSet(outputs.Types, outputs.Deps{Stdout: stdout, Log: log, Observer: metrics, Store: ledger.driver, AWS: sessions.ConfigFor, SpoolDir: spoolsIn(cfg.file.DataDir),
+			CursorDir: filepath.Join(cfg.file.DataDir, "cursors")}),
 		runner: runner.New(runner.Options{
-			Ledger: withoutMembers{ledger}, Runs: runner.NewMemory(), Watch: watch, Limits: limits, Log: log,
-			Abandon: func(_ record.Target, holdsPage bool) {
+			Store: storeWithoutOrganizations{ledger}, Runs: runner.NewMemoryStore(), Observer: watch, Limits: limits, Log: log,
+			OnAbandoned: func(_ record.Target, holdsPage bool) {
 				if holdsPage {
-					pages.Replace()
+					pages.ReplaceAbandoned()
 				}
 			},
 		}),
@@ -157,7 +157,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 		Help: "Listings that ignored their deadline, were given up on and have not ended yet. More than a few for long: please report it.",
 	}, func() float64 { return float64(p.runner.Abandoned()) }))
 	engine := runner.NewLocal(p.runner, runner.LocalOptions{
-		Places: l.CallsInFlight, DrainTimeout: time.Duration(cfg.file.DrainTimeout), Ticks: p.ticks(cfg.file.DataDir), AtStart: o.now, Log: log,
+		Slots: l.CallsInFlight, DrainTimeout: time.Duration(cfg.file.DrainTimeout), Ticks: p.savedTicks(cfg.file.DataDir), AtStart: o.now, Log: log,
 	})
 
 	if err := p.apply(ctx, cfg); err != nil {
@@ -166,56 +166,56 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	defer p.close()
 
 	server, err := web.NewServer(web.Options{
-		Live: view, Gather: registry, Log: log, ConfigFile: cfg.file.Web.ConfigFile, Hosts: cfg.file.Web.Hosts, Version: buildInfo().version,
+		Status: view, Gather: registry, Log: log, ConfigFile: cfg.file.Web.ConfigFile, Hosts: cfg.file.Web.Hosts, Version: buildInfo().version,
 		Ready: func() []string {
-			return slices.Concat(notReady(p.outputs.States()), ledger.notReady(), dataDir.notReady())
+			return slices.Concat(notReadyReasons(p.outputs.States()), ledger.notReadyReasons(), dataDir.notReadyReasons())
 		},
 		Reload: p.reload, Mounts: p.mounts,
 	})
 	if err != nil {
-		return usage(err)
+		return usageError(err)
 	}
 	stopServer := func() error { return nil }
 	if !o.once || o.serveOnce {
-		if stopServer, err = serve(ctx, server, o.listen, o.listening); err != nil {
+		if stopServer, err = serve(ctx, server, o.listen, o.onListening); err != nil {
 			return err
 		}
 	}
 
 	if o.once {
-		err = errors.Join(p.once(ctx, engine, board), p.deliver(ctx), undelivered(p.outputs.States()), ledger.forgotten())
+		err = errors.Join(p.runOnce(ctx, engine, board), p.drainOutputs(ctx), undelivered(p.outputs.States()), ledger.notStored())
 	} else {
 		stopWatching, stopRetiring := p.watchConfig(ctx), retire.start(ctx)
-		log.Info("collecting", p.counted("config", c.configPath, "version", buildInfo().version)...)
+		log.Info("collecting", p.accountCounts("config", c.configPath, "version", buildInfo().version)...)
 		err = engine.Run(ctx)
 		stopRetiring()
 		stopWatching()
 	}
 	closeScreen()
-	if o.once || o.summary {
-		err = errors.Join(err, c.summary(c.stderr, board))
+	if o.once || o.printSummary {
+		err = errors.Join(err, c.printSummary(c.stderr, board))
 	}
-	return errors.Join(err, stopServer(), p.flush())
+	return errors.Join(err, stopServer(), p.closeOutputs())
 }
 
-// keptPage is how large a page may have grown and still be kept for the next answer: 1,000 instances are some 7 MiB.
-const keptPage = 16 << 20
+// maxRetainedPage is how large a page may have grown and still be kept for the next answer: 1,000 instances are some 7 MiB.
+const maxRetainedPage = 16 << 20
 
-// once runs each account once and turns how they ended into an exit code.
-func (p *program) once(ctx context.Context, engine *runner.Local, board *runner.Board) error {
+// runOnce runs each account once and turns how they ended into an exit code.
+func (p *program) runOnce(ctx context.Context, engine *runner.Local, board *runner.Board) error {
 	results, err := engine.Once(ctx)
 	if err != nil {
 		return err
 	}
-	p.retire.check(ctx)
+	p.retirer.check(ctx)
 	if ctx.Err() != nil {
 		return &exitError{exitFailed, context.Cause(ctx)}
 	}
-	return exitOf(results, board)
+	return runsExitError(results, board)
 }
 
-// exitOf is DESIGN's table of exit codes for runs: 1 when nothing at all was collected, 3 when some targets failed.
-func exitOf(results []runner.RunResult, board *runner.Board) error {
+// runsExitError is DESIGN's table of exit codes for runs: 1 when nothing at all was collected, 3 when some targets failed.
+func runsExitError(results []runner.RunResult, board *runner.Board) error {
 	good, bad := 0, 0
 	for _, r := range results {
 		if isOrganization(r.Account) && r.Status == record.Success {
@@ -246,36 +246,36 @@ func exitOf(results []runner.RunResult, board *runner.Board) error {
 }
 
 // apply builds a fleet of a configuration, whole or not at all, and makes it the one that jobs start with.
-func (p *program) apply(ctx context.Context, cfg *loaded) error {
+func (p *program) apply(ctx context.Context, cfg *loadedConfig) error {
 	for _, w := range cfg.warnings {
 		p.log.Warn("configuration", "warning", w)
 	}
-	p.prepare(ctx, cfg.file)
-	p.inForce(cfg.file)
-	if err := p.build(ctx, cfg.file, p.census(cfg.file)); err != nil {
-		if p.now != nil {
-			p.inForce(p.now.file) // as it stays
+	p.refreshMembers(ctx, cfg.file)
+	p.setIdentityBlocks(cfg.file)
+	if err := p.installConfiguration(ctx, cfg.file, p.resolveAccounts(cfg.file)); err != nil {
+		if p.config != nil {
+			p.setIdentityBlocks(p.config.file) // as it stays
 		}
 		return err
 	}
-	p.now, p.seen = cfg, cfg.inputs
+	p.config, p.lastRead = cfg, cfg.inputs
 	p.metrics.Reloaded(true)
 	return nil
 }
 
-// build makes a fleet of a configuration and its organizations' members, and has jobs start with it.
-func (p *program) build(ctx context.Context, f *config.File, c *census) error {
-	fleet, handlers, err := p.fleet(ctx, f, c)
+// installConfiguration makes a fleet of a configuration and its organizations' members, and has jobs start with it.
+func (p *program) installConfiguration(ctx context.Context, f *config.File, c *accountSet) error {
+	fleet, handlers, err := p.buildConfiguration(ctx, f, c)
 	if err != nil {
 		return err
 	}
 	p.mounts.Swap(handlers)
-	for _, text := range c.doubles {
-		if p.last == nil || !slices.Contains(p.last.doubles, text) {
+	for _, text := range c.duplicates {
+		if p.accountSet == nil || !slices.Contains(p.accountSet.duplicates, text) {
 			p.log.Warn("configuration", "warning", text)
 		}
 	}
-	p.last = c
+	p.accountSet = c
 	setGCPercent(p.cli.getenv, len(fleet.Accounts))
 	p.metrics.SetTags(func(yield func(string, map[string]string) bool) {
 		for i := range c.accounts {
@@ -285,30 +285,30 @@ func (p *program) build(ctx context.Context, f *config.File, c *census) error {
 		}
 	})
 	p.runner.Swap(fleet)
-	p.fleetNow.Store(fleet)
+	p.current.Store(fleet)
 	if !p.opt.narrowed() { // a narrowed run says nothing of the others
-		p.retire.accepted(c)
+		p.retirer.setAccounts(c)
 	}
 	return nil
 }
 
 // reload reads the file again. A bad one changes nothing, and says so.
 func (p *program) reload(ctx context.Context) error {
-	p.reloading.Lock()
-	defer p.reloading.Unlock()
-	if p.cli.piped != nil {
+	p.reloadMu.Lock()
+	defer p.reloadMu.Unlock()
+	if p.cli.pipedConfig != nil {
 		p.log.Warn("configuration came from a pipe; its text stays", "config", p.cli.configName(),
 			"hint", "Restart to load another text, or name a file with --config. Files that it refers to are read again.")
 	}
-	cfg, err := p.cli.load(ctx)
-	p.seen = cfg.inputs
+	cfg, err := p.cli.loadConfig(ctx)
+	p.lastRead = cfg.inputs
 	if err == nil {
-		for _, key := range needRestart(p.now.file, cfg.file) {
+		for _, key := range keysNeedingRestart(p.config.file, cfg.file) {
 			p.log.Warn("this key takes effect at the next start only", "key", key)
 		}
-		before := accountNames(p.runner.Fleet())
+		before := accountNames(p.runner.Configuration())
 		if err = p.apply(ctx, cfg); err == nil && !p.opt.narrowed() {
-			p.retired(ctx, before)
+			p.retireRemoved(ctx, before)
 		}
 	}
 	if err != nil {
@@ -316,18 +316,18 @@ func (p *program) reload(ctx context.Context) error {
 		p.log.Error("reload refused; the configuration in force stays", "config", p.cli.configPath, "error", err, "hint", record.HintOf(err))
 		return err
 	}
-	p.log.Info("reloaded", p.counted("config", p.cli.configPath)...)
+	p.log.Info("reloaded", p.accountCounts("config", p.cli.configPath)...)
 	return nil
 }
 
 // isOrganization reports whether an entry of the fleet is an organization's own: no account may be called so.
 func isOrganization(name string) bool { return strings.HasPrefix(name, config.OrganizationPrefix) }
 
-// counted is how many accounts are collected, and the organizations apart, which are entries of the fleet too; then more of a line
+// accountCounts is how many accounts are collected, and the organizations apart, which are entries of the fleet too; then more of a line
 // of the log.
-func (p *program) counted(more ...any) []any {
+func (p *program) accountCounts(more ...any) []any {
 	accounts, organizations := 0, 0
-	for _, a := range p.runner.Fleet().Accounts {
+	for _, a := range p.runner.Configuration().Accounts {
 		if isOrganization(a.Name) {
 			organizations++
 		} else {
@@ -341,7 +341,7 @@ func (p *program) counted(more ...any) []any {
 	return append(facts, more...)
 }
 
-func accountNames(f *runner.Fleet) []string {
+func accountNames(f *runner.Configuration) []string {
 	var names []string
 	for _, a := range f.Accounts {
 		names = append(names, a.Name)
@@ -349,8 +349,8 @@ func accountNames(f *runner.Fleet) []string {
 	return names
 }
 
-// needRestart names what changed of that which is opened once for the process.
-func needRestart(old, new *config.File) []string {
+// keysNeedingRestart names what changed of that which is opened once for the process.
+func keysNeedingRestart(old, new *config.File) []string {
 	var keys []string
 	if old.DataDir != new.DataDir {
 		keys = append(keys, "data_dir")
@@ -377,15 +377,15 @@ func needRestart(old, new *config.File) []string {
 	return keys
 }
 
-func (p *program) ticks(dataDir string) runner.Ticks {
+func (p *program) savedTicks(dataDir string) runner.Ticks {
 	if p.opt.once { // a run by hand is no tick
 		return nil
 	}
-	return carriedTicks{runner.FileTicks(filepath.Join(dataDir, "ticks.json"), func(s string) { p.log.Warn(s) }), p}
+	return renamingTicks{runner.FileTicks(filepath.Join(dataDir, "ticks.json"), func(s string) { p.log.Warn(s) }), p}
 }
 
-// flush ends delivery: what an output still holds it must take within the flush time-out.
-func (p *program) flush() error {
+// closeOutputs ends delivery: what an output still holds it must take within the flush time-out.
+func (p *program) closeOutputs() error {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), p.opt.flushTimeout, fmt.Errorf("outputs did not take everything within %s", p.opt.flushTimeout))
 	defer cancel()
 	p.runner.Close()

@@ -9,11 +9,11 @@ import (
 
 // An answer is a body in parts, so that the items of a page are written from where they were rendered once.
 type answer struct {
-	head  []byte
-	items [][]byte
-	tail  []byte
-	key   string // of the compressed items, for those that are the same next time; "" is never kept
-	kind  string // Content-Type; XML where empty
+	head        []byte
+	items       [][]byte
+	tail        []byte
+	cacheKey    string // of the compressed items, for those that are the same next time; "" is never kept
+	contentType string // Content-Type; XML where empty
 
 	header http.Header
 }
@@ -26,8 +26,8 @@ func (o *answer) size() int {
 	return n
 }
 
-// parts calls f with every part of the body, until f fails.
-func (o *answer) parts(f func([]byte) error) error {
+// eachPart calls f with every part of the body, until f fails.
+func (o *answer) eachPart(f func([]byte) error) error {
 	if err := f(o.head); err != nil {
 		return err
 	}
@@ -39,64 +39,64 @@ func (o *answer) parts(f func([]byte) error) error {
 	return f(o.tail)
 }
 
-// markup writes XML the way EC2 does: indented by four blanks a level.
-type markup struct {
-	b     []byte
+// xmlWriter writes XML the way EC2 does: indented by four blanks a level.
+type xmlWriter struct {
+	buf   []byte
 	depth int
 }
 
-func (m *markup) line() {
-	m.b = append(m.b, '\n')
+func (m *xmlWriter) line() {
+	m.buf = append(m.buf, '\n')
 	for range m.depth {
-		m.b = append(m.b, "    "...)
+		m.buf = append(m.buf, "    "...)
 	}
 }
 
-// open begins a document.
-func (m *markup) open(root, namespace string) {
-	m.b = append(m.b, `<?xml version="1.0" encoding="UTF-8"?>`...)
-	m.b = append(m.b, "\n<"+root+` xmlns="`+namespace+`">`...)
+// begin begins a document.
+func (m *xmlWriter) begin(root, namespace string) {
+	m.buf = append(m.buf, `<?xml version="1.0" encoding="UTF-8"?>`...)
+	m.buf = append(m.buf, "\n<"+root+` xmlns="`+namespace+`">`...)
 	m.depth = 1
 }
 
-func (m *markup) close(root string) { m.b = append(m.b, "\n</"+root+">\n"...) }
+func (m *xmlWriter) end(root string) { m.buf = append(m.buf, "\n</"+root+">\n"...) }
 
-// in writes an element around others.
-func (m *markup) in(name string, f func()) {
+// element writes an element around others.
+func (m *xmlWriter) element(name string, f func()) {
 	m.line()
-	at := len(m.b)
-	m.b = append(m.b, "<"+name+">"...)
+	at := len(m.buf)
+	m.buf = append(m.buf, "<"+name+">"...)
 	m.depth++
-	begun := len(m.b)
+	begun := len(m.buf)
 	f()
 	m.depth--
-	if len(m.b) == begun {
-		m.b = append(m.b[:at], "<"+name+"/>"...)
+	if len(m.buf) == begun {
+		m.buf = append(m.buf[:at], "<"+name+"/>"...)
 		return
 	}
 	m.line()
-	m.b = append(m.b, "</"+name+">"...)
+	m.buf = append(m.buf, "</"+name+">"...)
 }
 
-func (m *markup) text(name, value string) {
+func (m *xmlWriter) text(name, value string) {
 	m.line()
 	if value == "" {
-		m.b = append(m.b, "<"+name+"/>"...)
+		m.buf = append(m.buf, "<"+name+"/>"...)
 		return
 	}
-	m.b = append(m.b, "<"+name+">"...)
-	m.b = appendEscaped(m.b, value)
-	m.b = append(m.b, "</"+name+">"...)
+	m.buf = append(m.buf, "<"+name+">"...)
+	m.buf = appendEscaped(m.buf, value)
+	m.buf = append(m.buf, "</"+name+">"...)
 }
 
-func (m *markup) bool(name string, v bool) { m.text(name, strconv.FormatBool(v)) }
-func (m *markup) int(name string, v int)   { m.text(name, strconv.Itoa(v)) }
+func (m *xmlWriter) bool(name string, v bool) { m.text(name, strconv.FormatBool(v)) }
+func (m *xmlWriter) int(name string, v int)   { m.text(name, strconv.Itoa(v)) }
 
 // list writes name with an <item> for each of n.
-func (m *markup) list(name string, n int, f func(i int)) {
-	m.in(name, func() {
+func (m *xmlWriter) list(name string, n int, f func(i int)) {
+	m.element(name, func() {
 		for i := range n {
-			m.in("item", func() { f(i) })
+			m.element("item", func() { f(i) })
 		}
 	})
 }
@@ -124,18 +124,18 @@ func appendEscaped(b []byte, s string) []byte {
 // errorAnswer writes a refusal in the shape of the service.
 func (a *AWS) errorAnswer(q *request, e *apiError) *answer {
 	if q.service == "organizations" {
-		return q.organizationsRefusal(e)
+		return q.organizationsError(e)
 	}
-	m := new(markup)
+	m := new(xmlWriter)
 	switch q.service {
 	case "ec2":
-		m.b = append(m.b, `<?xml version="1.0" encoding="UTF-8"?>`+"\n<Response><Errors><Error><Code>"...)
-		m.b = append(appendEscaped(m.b, e.code), "</Code><Message>"...)
-		m.b = append(appendEscaped(m.b, e.message), "</Message></Error></Errors><RequestID>"+q.id+"</RequestID></Response>"...)
+		m.buf = append(m.buf, `<?xml version="1.0" encoding="UTF-8"?>`+"\n<Response><Errors><Error><Code>"...)
+		m.buf = append(appendEscaped(m.buf, e.code), "</Code><Message>"...)
+		m.buf = append(appendEscaped(m.buf, e.message), "</Message></Error></Errors><RequestID>"+q.id+"</RequestID></Response>"...)
 	default:
-		m.b = append(m.b, `<ErrorResponse xmlns="`+stsNamespace+`">`...)
+		m.buf = append(m.buf, `<ErrorResponse xmlns="`+stsNamespace+`">`...)
 		m.depth = 1
-		m.in("Error", func() {
+		m.element("Error", func() {
 			kind := "Sender"
 			if e.status >= 500 {
 				kind = "Receiver"
@@ -145,24 +145,24 @@ func (a *AWS) errorAnswer(q *request, e *apiError) *answer {
 			m.text("Message", e.message)
 		})
 		m.text("RequestId", q.id)
-		m.b = append(m.b, "\n</ErrorResponse>\n"...)
+		m.buf = append(m.buf, "\n</ErrorResponse>\n"...)
 	}
-	return &answer{head: m.b}
+	return &answer{head: m.buf}
 }
 
-// gzipFloor is the size below which a body is not worth compressing.
-const gzipFloor = 1024
+// minGzipSize is the size below which a body is not worth compressing.
+const minGzipSize = 1024
 
 // send writes an answer, or what a fault makes of it.
 func (a *AWS) send(w http.ResponseWriter, q *request, out *answer) {
-	if q.fault != nil && a.spoil(w, q, out, q.fault) {
+	if q.fault != nil && a.applyFault(w, q, out, q.fault) {
 		return
 	}
 	if q.http.Context().Err() != nil {
 		return
 	}
 	h := w.Header()
-	kind := out.kind
+	kind := out.contentType
 	if kind == "" {
 		kind = "text/xml;charset=UTF-8"
 	}
@@ -173,13 +173,13 @@ func (a *AWS) send(w http.ResponseWriter, q *request, out *answer) {
 	}
 	n := out.size()
 	write := func(p []byte) error { _, err := w.Write(p); q.call.Bytes += int64(len(p)); return err }
-	if !a.opts.NoGzip && n >= gzipFloor && strings.Contains(q.http.Header.Get("Accept-Encoding"), "gzip") {
+	if !a.opts.NoGzip && n >= minGzipSize && strings.Contains(q.http.Header.Get("Accept-Encoding"), "gzip") {
 		h.Set("Content-Encoding", "gzip")
 		w.WriteHeader(q.call.Status)
-		_ = a.rendered.compress(out, write) // the client went away
+		_ = a.compressed.compress(out, write) // the client went away
 		return
 	}
 	h.Set("Content-Length", strconv.Itoa(n))
 	w.WriteHeader(q.call.Status)
-	_ = out.parts(write)
+	_ = out.eachPart(write)
 }

@@ -35,7 +35,7 @@ type AWS struct {
 	secret []byte // signs session tokens and page tokens, and derives every generated id
 
 	// Counters, each its own, so that what is built and what happens to the fleets does not hang on how often anyone asked.
-	made, requests, sessions, evolutions atomic.Uint64
+	keysMade, requests, sessions, evolutions atomic.Uint64
 
 	mu         sync.RWMutex // guards what follows
 	accounts   map[string]*Account
@@ -46,11 +46,11 @@ type AWS struct {
 
 	organizations []*Organization
 
-	latency  atomic.Pointer[latency]
-	buckets  buckets
-	faults   faults
-	calls    callLog
-	rendered pageCache
+	latency    atomic.Pointer[latency]
+	buckets    buckets
+	faults     faults
+	calls      callLog
+	compressed pageCache
 }
 
 type latency struct{ fixed, jitter time.Duration }
@@ -67,9 +67,9 @@ func New(opts Options) *AWS {
 	a.secret = seed[:]
 	a.SetLatency(opts.Latency, opts.Jitter)
 	a.SetThrottle(opts.Throttle)
-	a.calls.keep = opts.KeepCalls
+	a.calls.limit = opts.KeepCalls
 	if opts.KeepCalls == 0 {
-		a.calls.keep = 100_000
+		a.calls.limit = 100_000
 	}
 	return a
 }
@@ -116,7 +116,7 @@ type request struct {
 	action    string
 	id        string // AWS's request id
 	container *Container
-	who       *principal
+	caller    *principal
 	call      *Call
 	fault     *Fault // what shall go wrong, nil for nothing
 }
@@ -144,16 +144,16 @@ func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q := &request{http: r, body: body, id: a.requestID()}
-	refusal := a.read(q)
+	refusal := a.readRequest(q)
 	q.call = a.calls.begin(q, a.Now())
 	defer func() { a.calls.end(q, a.Now()) }()
-	a.recognize(q)
+	a.identifyCaller(q)
 	q.fault = a.faults.match(q)
-	if !a.wait(q) {
+	if !a.waitLatency(q) {
 		return
 	}
 	out := &answer{}
-	if q.fault == nil || !q.fault.Kind.early() {
+	if q.fault == nil || !q.fault.Kind.replacesAnswer() {
 		out = a.answer(q, refusal)
 	}
 	if out != nil {
@@ -161,10 +161,10 @@ func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// read finds out which service is meant: by the path where calls are not signed, else by the scope of the signature.
-func (a *AWS) read(q *request) *apiError {
+// readRequest finds out which service is meant: by the path where calls are not signed, else by the scope of the signature.
+func (a *AWS) readRequest(q *request) *apiError {
 	r := q.http
-	switch c := a.container(r.URL.Path); {
+	switch c := a.containerAt(r.URL.Path); {
 	case r.URL.Path == "/latest" || strings.HasPrefix(r.URL.Path, "/latest/"):
 		q.service, q.action = "imds", r.Method+" "+r.URL.Path
 		return nil
@@ -200,13 +200,13 @@ func (a *AWS) read(q *request) *apiError {
 		q.service = guessService(q.action)
 	}
 	if q.service == "organizations" {
-		q.organizationsCall()
+		q.readOrganizationsCall()
 	}
 	return refusal
 }
 
-// recognize notes whose key it is before anything is checked, so that a fault or the log can name the account.
-func (a *AWS) recognize(q *request) {
+// identifyCaller notes whose key it is before anything is checked, so that a fault or the log can name the account.
+func (a *AWS) identifyCaller(q *request) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	if k := a.keys[q.scope.keyID]; k != nil {
@@ -235,7 +235,7 @@ func (a *AWS) answer(q *request, err *apiError) *answer {
 	var out *answer
 	signed := q.action != webIdentity
 	if err == nil && signed {
-		q.who, err = a.authenticate(q)
+		q.caller, err = a.authenticate(q)
 	}
 	if err == nil && q.fault != nil && q.fault.Kind == Expire {
 		err = expired(q.service)

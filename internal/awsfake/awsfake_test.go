@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // An office is an account with a user, served in memory, and a client for it.
-type office struct {
+type testClient struct {
 	t    testing.TB
 	aws  *AWS
 	srv  *Server
@@ -34,10 +34,10 @@ type office struct {
 	key  Key
 }
 
-func open(t testing.TB, o Options) *office {
+func newTestClient(t testing.TB, o Options) *testClient {
 	t.Helper()
 	a := New(o)
-	x := &office{t: t, aws: a, srv: a.InMemory(), acct: a.AddAccount("111111111111", "aws")}
+	x := &testClient{t: t, aws: a, srv: a.InMemory(), acct: a.AddAccount("111111111111", "aws")}
 	x.user = x.acct.AddUser("alice")
 	x.key = x.user.NewKey()
 	x.http = x.srv.HTTPClient()
@@ -46,14 +46,14 @@ func open(t testing.TB, o Options) *office {
 }
 
 // sts is the real SDK's client.
-func (x *office) sts(region string, k Key, token string) *sts.Client {
+func (x *testClient) sts(region string, k Key, token string) *sts.Client {
 	return sts.New(sts.Options{
 		BaseEndpoint: aws.String(x.srv.URL), Region: region, HTTPClient: x.http, RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider(k.ID, k.Secret, token),
 	})
 }
 
-func (x *office) whoami(region string, c Credential) (string, error) {
+func (x *testClient) callerARN(region string, c Credential) (string, error) {
 	out, err := x.sts(region, c.Key, c.Token).GetCallerIdentity(context.Background(), nil)
 	if err != nil {
 		return "", err
@@ -62,7 +62,7 @@ func (x *office) whoami(region string, c Credential) (string, error) {
 }
 
 // assume assumes a role with the real SDK.
-func (x *office) assume(c Credential, role string, f func(*sts.AssumeRoleInput)) (Credential, error) {
+func (x *testClient) assume(c Credential, role string, f func(*sts.AssumeRoleInput)) (Credential, error) {
 	in := &sts.AssumeRoleInput{RoleArn: aws.String(role), RoleSessionName: aws.String("collector")}
 	if f != nil {
 		f(in)
@@ -100,8 +100,8 @@ type reply struct {
 	header        http.Header
 }
 
-// signed makes a call signed as the SDK would, dated as given. It does not go through service/ec2, whose build takes minutes.
-func (x *office) signed(ctx context.Context, at time.Time, region string, c Credential, action string, params ...string) (*http.Response, error) {
+// sendSigned makes a call signed as the SDK would, dated as given. It does not go through service/ec2, whose build takes minutes.
+func (x *testClient) sendSigned(ctx context.Context, at time.Time, region string, c Credential, action string, params ...string) (*http.Response, error) {
 	form := url.Values{"Action": {action}, "Version": {"2016-11-15"}}
 	for i := 0; i < len(params); i += 2 {
 		form.Set(params[i], params[i+1])
@@ -121,8 +121,8 @@ func (x *office) signed(ctx context.Context, at time.Time, region string, c Cred
 }
 
 // discard makes a call and throws away what comes.
-func (x *office) discard(region, action string, params ...string) error {
-	res, err := x.signed(context.Background(), x.aws.Now(), region, long(x.key), action, params...)
+func (x *testClient) discard(region, action string, params ...string) error {
+	res, err := x.sendSigned(context.Background(), x.aws.Now(), region, longTerm(x.key), action, params...)
 	if err != nil {
 		return err
 	}
@@ -131,8 +131,8 @@ func (x *office) discard(region, action string, params ...string) error {
 	return err
 }
 
-func (x *office) ec2At(ctx context.Context, at time.Time, region string, c Credential, action string, params ...string) (*reply, error) {
-	res, err := x.signed(ctx, at, region, c, action, params...)
+func (x *testClient) ec2At(ctx context.Context, at time.Time, region string, c Credential, action string, params ...string) (*reply, error) {
+	res, err := x.sendSigned(ctx, at, region, c, action, params...)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +157,7 @@ func (x *office) ec2At(ctx context.Context, at time.Time, region string, c Crede
 	return r, nil
 }
 
-func (x *office) ec2(region string, c Credential, action string, params ...string) *reply {
+func (x *testClient) ec2(region string, c Credential, action string, params ...string) *reply {
 	x.t.Helper()
 	r, err := x.ec2At(context.Background(), x.aws.Now(), region, c, action, params...)
 	if err != nil {
@@ -166,8 +166,8 @@ func (x *office) ec2(region string, c Credential, action string, params ...strin
 	return r
 }
 
-// long is a long-lived key as a credential.
-func long(k Key) Credential { return Credential{Key: k} }
+// longTerm is a long-lived key as a credential.
+func longTerm(k Key) Credential { return Credential{Key: k} }
 
 // between is every text between two marks.
 func between(s, from, to string) []string {

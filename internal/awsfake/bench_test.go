@@ -13,7 +13,7 @@ import (
 func BenchmarkServe(b *testing.B) {
 	for _, encoding := range []string{"", "gzip"} {
 		b.Run("encoding="+encoding, func(b *testing.B) {
-			x := open(b, Options{Throttle: Throttle{Off: true}, KeepCalls: -1})
+			x := newTestClient(b, Options{Throttle: Throttle{Off: true}, KeepCalls: -1})
 			x.acct.AddInstances("us-east-1", 1000)
 			var sent *http.Request
 			var body []byte
@@ -30,7 +30,7 @@ func BenchmarkServe(b *testing.B) {
 			})
 			y := *x
 			y.http = &h
-			size := len(y.ec2("us-east-1", long(x.key), "DescribeInstances", "MaxResults", "1000").body)
+			size := len(y.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "MaxResults", "1000").body)
 			r := httptest.NewRequest(http.MethodPost, "/", nil)
 			r.Header, r.Host, r.ContentLength = sent.Header.Clone(), sent.URL.Host, int64(len(body))
 			r.Header.Set("Accept-Encoding", encoding)
@@ -38,7 +38,7 @@ func BenchmarkServe(b *testing.B) {
 			begun := time.Now()
 			for b.Loop() {
 				r.Body = io.NopCloser(bytes.NewReader(body))
-				w := &sink{header: http.Header{}}
+				w := &discardWriter{header: http.Header{}}
 				x.aws.ServeHTTP(w, r)
 				if w.status != http.StatusOK {
 					b.Fatal(w.status, time.Since(begun))
@@ -50,7 +50,7 @@ func BenchmarkServe(b *testing.B) {
 
 // BenchmarkLoopback is the same page with the network and a client that throws the body away.
 func BenchmarkLoopback(b *testing.B) {
-	x := open(b, Options{Throttle: Throttle{Off: true}, KeepCalls: -1, NoGzip: true})
+	x := newTestClient(b, Options{Throttle: Throttle{Off: true}, KeepCalls: -1, NoGzip: true})
 	x.acct.AddInstances("us-east-1", 1000)
 	s, err := x.aws.Start()
 	if err != nil {
@@ -61,7 +61,7 @@ func BenchmarkLoopback(b *testing.B) {
 	x.http.CloseIdleConnections()
 	x.srv.Close()
 	x.srv, x.http = s, h
-	b.SetBytes(int64(len(x.ec2("us-east-1", long(x.key), "DescribeInstances", "MaxResults", "1000").body)))
+	b.SetBytes(int64(len(x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "MaxResults", "1000").body)))
 	for b.Loop() {
 		if err := x.discard("us-east-1", "DescribeInstances", "MaxResults", "1000"); err != nil {
 			b.Fatal(err)
@@ -69,11 +69,11 @@ func BenchmarkLoopback(b *testing.B) {
 	}
 }
 
-type sink struct {
+type discardWriter struct {
 	header http.Header
 	status int
 }
 
-func (s *sink) Header() http.Header         { return s.header }
-func (s *sink) WriteHeader(status int)      { s.status = status }
-func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
+func (s *discardWriter) Header() http.Header         { return s.header }
+func (s *discardWriter) WriteHeader(status int)      { s.status = status }
+func (s *discardWriter) Write(p []byte) (int, error) { return len(p), nil }

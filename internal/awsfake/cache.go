@@ -36,7 +36,7 @@ func (c *pageCache) compress(out *answer, write func([]byte) error) error {
 		return err
 	}
 	sum, n := crc32.NewIEEE(), 0
-	err = out.parts(func(p []byte) error { n += len(p); _, err := sum.Write(p); return err })
+	err = out.eachPart(func(p []byte) error { n += len(p); _, err := sum.Write(p); return err })
 	if err != nil {
 		return err
 	}
@@ -66,24 +66,24 @@ func storedBlock(p []byte, last bool) []byte {
 
 // items is an answer's items as deflate blocks that end on a byte and are not the last.
 func (c *pageCache) items(out *answer) ([]byte, error) {
-	if out.key == "" {
-		return deflated(out.items, flate.BestSpeed)
+	if out.cacheKey == "" {
+		return deflateItems(out.items, flate.BestSpeed)
 	}
 	c.mu.Lock()
-	p, ok := c.pages[out.key]
+	p, ok := c.pages[out.cacheKey]
 	level := cmp.Or(c.level, flate.BestSpeed)
 	c.mu.Unlock()
 	if ok {
 		return p, nil
 	}
-	p, err := deflated(out.items, level)
+	p, err := deflateItems(out.items, level)
 	if err == nil {
-		c.keep(out.key, p)
+		c.add(out.cacheKey, p)
 	}
 	return p, err
 }
 
-func deflated(items [][]byte, level int) ([]byte, error) {
+func deflateItems(items [][]byte, level int) ([]byte, error) {
 	if len(items) == 0 {
 		return nil, nil
 	}
@@ -106,13 +106,13 @@ func deflated(items [][]byte, level int) ([]byte, error) {
 // SetGzipLevel changes how well pages are compressed, as compress/flate counts: 1, the default, is the fastest, and 6 what most
 // servers do. EC2 documents neither; the better a page is compressed, the less it costs to unzip.
 func (a *AWS) SetGzipLevel(level int) {
-	c := &a.rendered
+	c := &a.compressed
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.level, c.pages, c.size = level, nil, 0
 }
 
-func (c *pageCache) keep(key string, p []byte) {
+func (c *pageCache) add(key string, p []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pages == nil || c.size+len(p) > cacheSize {

@@ -36,11 +36,11 @@ type Stats struct {
 }
 
 type callLog struct {
-	keep int
+	limit int
 
-	mu   sync.Mutex
-	kept []Call
-	next int // where the ring's oldest stands, once full
+	mu     sync.Mutex
+	ring   []Call
+	oldest int // where the ring's oldest stands, once full
 
 	calls, errors, throttled, bytes, items, inFlight, maxInFlight, conns, open atomic.Int64
 }
@@ -54,7 +54,7 @@ func (l *callLog) begin(q *request, now time.Time) *Call {
 		}
 	}
 	c := &Call{Region: q.region, Service: q.service, Action: q.action, Start: now}
-	if l.keep < 0 {
+	if l.limit < 0 {
 		return c
 	}
 	c.MaxResults, c.NextToken = q.form.Get("MaxResults"), q.form.Get("NextToken")
@@ -79,17 +79,17 @@ func (l *callLog) end(q *request, now time.Time) {
 	if c.Code == "RequestLimitExceeded" {
 		l.throttled.Add(1)
 	}
-	if l.keep < 0 {
+	if l.limit < 0 {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.kept) < l.keep {
-		l.kept = append(l.kept, *c)
+	if len(l.ring) < l.limit {
+		l.ring = append(l.ring, *c)
 		return
 	}
-	l.kept[l.next] = *c
-	l.next = (l.next + 1) % len(l.kept)
+	l.ring[l.oldest] = *c
+	l.oldest = (l.oldest + 1) % len(l.ring)
 }
 
 // Calls is every kept call for which keep says yes (nil: all), in the order in which they ended.
@@ -98,8 +98,8 @@ func (a *AWS) Calls(keep func(*Call) bool) []Call {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var out []Call
-	for i := range l.kept {
-		c := &l.kept[(l.next+i)%len(l.kept)]
+	for i := range l.ring {
+		c := &l.ring[(l.oldest+i)%len(l.ring)]
 		if keep == nil || keep(c) {
 			out = append(out, *c)
 		}
@@ -112,7 +112,7 @@ func (a *AWS) ResetCalls() {
 	l := &a.calls
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.kept, l.next = nil, 0
+	l.ring, l.oldest = nil, 0
 	for _, n := range []*atomic.Int64{&l.calls, &l.errors, &l.throttled, &l.bytes, &l.items, &l.conns} {
 		n.Store(0)
 	}

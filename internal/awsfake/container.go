@@ -21,7 +21,7 @@ func (a *AWS) AddContainer(c Container) {
 	a.containers[c.Path] = &c
 }
 
-func (a *AWS) container(path string) *Container {
+func (a *AWS) containerAt(path string) *Container {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	return a.containers[path]
@@ -40,7 +40,7 @@ func (a *AWS) serveContainer(q *request, c *Container) *answer {
 	case !a.trustsService(c.Role, "ecs-tasks.amazonaws.com") && !a.trustsService(c.Role, "pods.eks.amazonaws.com"):
 		return no(http.StatusInternalServerError, "AssumeRoleError", "the role "+c.Role.ARN+" does not trust the service")
 	}
-	cred := a.begin(session{AccountID: c.Role.account.ID, Role: c.Role.Name, Name: c.Task}, instanceSession)
+	cred := a.startSession(session{AccountID: c.Role.account.ID, Role: c.Role.Name, Name: c.Task}, instanceSessionDuration)
 	return q.json(http.StatusOK, map[string]string{"RoleArn": c.Role.ARN, "AccessKeyId": cred.ID, "SecretAccessKey": cred.Secret,
-		"Token": cred.Token, "Expiration": stamp(cred.Expires)})
+		"Token": cred.Token, "Expiration": formatTime(cred.Expires)})
 }

@@ -18,15 +18,15 @@ const (
 )
 
 // A Scene is an AWS with what is needed to write a configuration for it.
-type Scene struct {
-	AWS       *AWS
-	Accounts  []SceneAccount
-	Company   SceneOrganization
-	Container Container // its Path goes behind the server's URL; its Token is the Authorization header's value
+type Simulation struct {
+	AWS          *AWS
+	Accounts     []SimulatedAccount
+	Organization SimulatedOrganization
+	Container    Container // its Path goes behind the server's URL; its Token is the Authorization header's value
 }
 
 // A SceneAccount is one account of a scene and how to enter it.
-type SceneAccount struct {
+type SimulatedAccount struct {
 	Name       string
 	SignIn     SignIn
 	Account    *Account
@@ -36,29 +36,29 @@ type SceneAccount struct {
 	MFA        *MFA
 	Regions    []string // that hold instances
 	Instances  int      // in all of them
-	Trouble    string   // what is wrong with it, in a few words; "" for nothing
+	Problem    string   // what is wrong with it, in a few words; "" for nothing
 }
 
 // A SceneOrganization is an organization and how its members are entered.
-type SceneOrganization struct {
-	Home    *Account // the management account
-	Key     Key      // of a user there, who may list and assume
-	Role    string   // the role's name in each member
-	Units   []string // whose accounts are meant
-	Members []SceneAccount
+type SimulatedOrganization struct {
+	Management *Account // the management account
+	Key        Key      // of a user there, who may list and assume
+	Role       string   // the role's name in each member
+	Units      []string // whose accounts are meant
+	Members    []SimulatedAccount
 }
 
 // Demo builds the scene of `collector demo`: ten accounts in two partitions, one for every way to sign in, one that is
 // denied in some regions and one whose key was deleted; and an organization, of whose members one is suspended and one lacks the role.
-func Demo(o Options) *Scene {
+func Demo(o Options) *Simulation {
 	a := New(o)
-	s := &Scene{AWS: a}
-	add := func(name, id, partition string, in SignIn, per int, regions ...string) *SceneAccount {
+	s := &Simulation{AWS: a}
+	add := func(name, id, partition string, in SignIn, per int, regions ...string) *SimulatedAccount {
 		c := a.AddAccount(id, partition)
 		for i, r := range regions {
 			c.AddInstances(r, per+i)
 		}
-		s.Accounts = append(s.Accounts, SceneAccount{Name: name, SignIn: in, Account: c, Regions: regions,
+		s.Accounts = append(s.Accounts, SimulatedAccount{Name: name, SignIn: in, Account: c, Regions: regions,
 			Instances: len(regions)*per + len(regions)*(len(regions)-1)/2})
 		return &s.Accounts[len(s.Accounts)-1]
 	}
@@ -101,23 +101,23 @@ func Demo(o Options) *Scene {
 	x = add("sandbox", "999999999999", "aws", ByKey, 6, "us-east-1", "us-west-2", "eu-west-1")
 	x.Key = x.Account.AddUser("collector").NewKey()
 	x.Account.Deny(Denial{Action: "ec2:Describe*", Region: "eu-*", SCP: true})
-	x.Trouble = "a service control policy denies EC2 in eu-*"
+	x.Problem = "a service control policy denies EC2 in eu-*"
 
 	x = add("legacy", "101010101010", "aws", ByKey, 5, "us-east-1")
 	u = x.Account.AddUser("collector")
 	x.Key = u.NewKey()
 	u.DeleteKey(x.Key.ID)
-	x.Trouble = "its access key was deleted"
-	s.company(hub, robot, x.Account)
+	x.Problem = "its access key was deleted"
+	s.addOrganization(hub, robot, x.Account)
 	return s
 }
 
-// company makes the hub the management account of an organization.
-func (s *Scene) company(hub *Account, robot *User, outside *Account) {
+// addOrganization makes the hub the management account of an organization.
+func (s *Simulation) addOrganization(hub *Account, robot *User, outside *Account) {
 	of := hub.NewOrganization("example-hub")
 	work := of.AddUnit("", "Workloads")
 	prod, test := of.AddUnit(work, "Prod"), of.AddUnit(work, "Test")
-	s.Company = SceneOrganization{Home: hub, Key: robot.NewKey(), Role: "collector-member", Units: []string{work}}
+	s.Organization = SimulatedOrganization{Management: hub, Key: robot.NewKey(), Role: "collector-member", Units: []string{work}}
 	of.Join(outside, Member{Name: "legacy"}) // of no unit that is meant
 	for i, m := range []struct {
 		name, id, unit, state, trouble string
@@ -132,13 +132,13 @@ func (s *Scene) company(hub *Account, robot *User, outside *Account) {
 		a := s.AWS.AddAccount(m.id, "aws")
 		if m.instances > 0 {
 			a.AddInstances("us-east-1", m.instances)
-			a.AddRole(s.Company.Role, RoleOptions{Trust: []Trust{{Principals: []string{hub.ID}}}})
+			a.AddRole(s.Organization.Role, RoleOptions{Trust: []Trust{{Principals: []string{hub.ID}}}})
 		}
 		env := "prod"
 		if m.unit == test {
 			env = "test"
 		}
 		of.Join(a, Member{Name: m.name, Unit: m.unit, State: m.state, Tags: map[string]string{"env": env, "cost-center": strconv.Itoa(4200 + i)}})
-		s.Company.Members = append(s.Company.Members, SceneAccount{Name: m.name, Account: a, Regions: []string{"us-east-1"}, Instances: m.instances, Trouble: m.trouble})
+		s.Organization.Members = append(s.Organization.Members, SimulatedAccount{Name: m.name, Account: a, Regions: []string{"us-east-1"}, Instances: m.instances, Problem: m.trouble})
 	}
 }

@@ -18,14 +18,14 @@ func TestDemo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := Demo(Options{})
 		srv := s.AWS.InMemory()
-		x := &office{t: t, aws: s.AWS, srv: srv, http: srv.HTTPClient()}
+		x := &testClient{t: t, aws: s.AWS, srv: srv, http: srv.HTTPClient()}
 		defer srv.Close()
 		defer x.http.CloseIdleConnections()
 		ways, partitions := map[SignIn]bool{}, map[string]bool{}
 		for _, c := range s.Accounts {
 			ways[c.SignIn], partitions[c.Account.Partition] = true, true
 			who, err := x.enter(s, c)
-			if strings.Contains(c.Trouble, "deleted") {
+			if strings.Contains(c.Problem, "deleted") {
 				wantCode(t, err, "InvalidClientTokenId", "")
 				continue
 			}
@@ -33,7 +33,7 @@ func TestDemo(t *testing.T) {
 				t.Errorf("%s: %v", c.Name, err)
 				continue
 			}
-			me, err := x.whoami(c.Regions[0], who)
+			me, err := x.callerARN(c.Regions[0], who)
 			if err != nil || !strings.Contains(me, ":"+c.Account.ID+":") || !strings.HasPrefix(me, "arn:"+c.Account.Partition+":") {
 				t.Errorf("%s is %q, %v", c.Name, me, err)
 			}
@@ -45,15 +45,15 @@ func TestDemo(t *testing.T) {
 				}
 				n += strings.Count(r.body, "<instanceId>")
 			}
-			if c.Trouble == "" && (n != c.Instances || denied > 0) || c.Trouble != "" && (denied == 0 || n == 0) {
-				t.Errorf("%s (%s): %d instances of %d, %d regions denied", c.Name, c.Trouble, n, c.Instances, denied)
+			if c.Problem == "" && (n != c.Instances || denied > 0) || c.Problem != "" && (denied == 0 || n == 0) {
+				t.Errorf("%s (%s): %d instances of %d, %d regions denied", c.Name, c.Problem, n, c.Instances, denied)
 			}
 		}
-		for _, m := range s.Company.Members {
-			who, err := x.assume(long(s.Company.Key), "arn:aws:iam::"+m.Account.ID+":role/"+s.Company.Role, func(*sts.AssumeRoleInput) {})
-			if m.Trouble != "" {
+		for _, m := range s.Organization.Members {
+			who, err := x.assume(longTerm(s.Organization.Key), "arn:aws:iam::"+m.Account.ID+":role/"+s.Organization.Role, func(*sts.AssumeRoleInput) {})
+			if m.Problem != "" {
 				if err == nil {
-					t.Errorf("%s (%s) can be entered", m.Name, m.Trouble)
+					t.Errorf("%s (%s) can be entered", m.Name, m.Problem)
 				}
 				continue
 			}
@@ -71,8 +71,8 @@ func TestDemo(t *testing.T) {
 }
 
 // enter signs in as the scene's account says.
-func (x *office) enter(s *Scene, c SceneAccount) (Credential, error) {
-	who := long(c.Key)
+func (x *testClient) enter(s *Simulation, c SimulatedAccount) (Credential, error) {
+	who := longTerm(c.Key)
 	ctx := context.Background()
 	switch c.SignIn {
 	case ByInstance, ByInstanceRole:
@@ -81,7 +81,7 @@ func (x *office) enter(s *Scene, c SceneAccount) (Credential, error) {
 		if err != nil {
 			return Credential{}, err
 		}
-		who = ofAWS(got)
+		who = credentialOf(got)
 	case ByContainer:
 		got, err := endpointcreds.New(x.srv.URL+s.Container.Path, func(o *endpointcreds.Options) {
 			o.HTTPClient, o.AuthorizationToken = x.http, s.Container.Token
@@ -89,7 +89,7 @@ func (x *office) enter(s *Scene, c SceneAccount) (Credential, error) {
 		if err != nil {
 			return Credential{}, err
 		}
-		who = ofAWS(got)
+		who = credentialOf(got)
 	}
 	if c.MFA != nil {
 		out, err := x.sts(c.Regions[0], c.Key, "").GetSessionToken(ctx, &sts.GetSessionTokenInput{
@@ -101,7 +101,7 @@ func (x *office) enter(s *Scene, c SceneAccount) (Credential, error) {
 		who = Credential{Key: Key{*o.AccessKeyId, *o.SecretAccessKey}, Token: *o.SessionToken}
 	}
 	if c.RoleARN == "" {
-		_, err := x.whoami(c.Regions[0], who)
+		_, err := x.callerARN(c.Regions[0], who)
 		return who, err
 	}
 	return x.assume(who, c.RoleARN, func(in *sts.AssumeRoleInput) {

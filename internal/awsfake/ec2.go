@@ -17,19 +17,19 @@ import (
 const ec2Namespace = "http://ec2.amazonaws.com/doc/2016-11-15/"
 
 // A listing is how EC2 lists one kind of resource.
-type listing struct {
-	set         string // the element around the items
-	least, most int    // MaxResults' bounds; 0 where the call is not paginated
-	ids         string // the parameter that names resources; a page size beside it is refused
+type listOperation struct {
+	setElement             string // the element around the items
+	minResults, maxResults int    // MaxResults' bounds; 0 where the call is not paginated
+	idParameter            string // the parameter that names resources; a page size beside it is refused
 }
 
-// listings is every call that the fleet answers. Any other Describe… answers an empty listing.
+// listOperations is every call that the fleet answers. Any other Describe… answers an empty listing.
 // The bounds are those of the API reference.
-var listings = map[string]listing{
-	"DescribeAddresses":              {set: "addressesSet"},
+var listOperations = map[string]listOperation{
+	"DescribeAddresses":              {setElement: "addressesSet"},
 	"DescribeImages":                 {"imagesSet", 1, 1000, "ImageId"},
 	"DescribeInstances":              {"reservationSet", 5, 1000, "InstanceId"},
-	"DescribeKeyPairs":               {set: "keySet"},
+	"DescribeKeyPairs":               {setElement: "keySet"},
 	"DescribeLaunchTemplateVersions": {"launchTemplateVersionSet", 1, 200, ""},
 	"DescribeLaunchTemplates":        {"launchTemplates", 1, 200, "LaunchTemplateId"},
 	"DescribeNetworkInterfaces":      {"networkInterfaceSet", 5, 1000, "NetworkInterfaceId"},
@@ -40,7 +40,7 @@ var listings = map[string]listing{
 	"DescribeTags":                   {"tagSet", 5, 1000, ""},
 	"DescribeVolumes":                {"volumeSet", 5, 500, "VolumeId"},
 	"DescribeVpcs":                   {"vpcSet", 5, 1000, "VpcId"},
-	"DescribeVpnConnections":         {set: "vpnConnectionSet"},
+	"DescribeVpnConnections":         {setElement: "vpnConnectionSet"},
 }
 
 func (a *AWS) ec2(q *request) (*answer, *apiError) {
@@ -51,12 +51,12 @@ func (a *AWS) ec2(q *request) (*answer, *apiError) {
 		return nil, refuse(http.StatusBadRequest, "InvalidAction", "The action %s is not valid for this web service.", q.action)
 	}
 	maxResults := q.form.Get("MaxResults")
-	if err := a.buckets.take(q.who.account.ID, q.region, q.action, maxResults != "" || q.form.Has("Filter.1.Name")); err != nil {
+	if err := a.buckets.take(q.caller.account.ID, q.region, q.action, maxResults != "" || q.form.Has("Filter.1.Name")); err != nil {
 		return nil, err
 	}
-	if why := a.denied(q.who, "ec2:"+q.action, q.region); why != "" {
+	if why := a.denied(q.caller, "ec2:"+q.action, q.region); why != "" {
 		return nil, refuse(http.StatusForbidden, "UnauthorizedOperation",
-			"You are not authorized to perform this operation. User: %s is not authorized to perform: ec2:%s %s", q.who.arn, q.action, why)
+			"You are not authorized to perform this operation. User: %s is not authorized to perform: ec2:%s %s", q.caller.arn, q.action, why)
 	}
 	if q.form.Get("DryRun") == "true" {
 		return nil, refuse(http.StatusPreconditionFailed, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
@@ -71,7 +71,7 @@ func (a *AWS) ec2(q *request) (*answer, *apiError) {
 			return nil, refuse(http.StatusBadRequest, "MissingParameter", "The request must contain a launch template ID, a launch template name or a version of $Latest or $Default")
 		}
 	}
-	l, ok := listings[q.action]
+	l, ok := listOperations[q.action]
 	if !ok {
 		return ec2Answer(q, nil), nil
 	}
@@ -79,23 +79,23 @@ func (a *AWS) ec2(q *request) (*answer, *apiError) {
 }
 
 // list answers a page.
-func (a *AWS) list(q *request, l listing) (*answer, *apiError) {
+func (a *AWS) list(q *request, l listOperation) (*answer, *apiError) {
 	size := 0
-	if s := q.form.Get("MaxResults"); s != "" && l.most > 0 {
+	if s := q.form.Get("MaxResults"); s != "" && l.maxResults > 0 {
 		n, err := strconv.Atoi(s)
 		switch {
 		case err != nil:
 			return nil, badParameter("Value ( %s ) for parameter maxResults is invalid. Expecting an integer.", s)
-		case n < l.least:
-			return nil, badParameter("Value ( %s ) for parameter maxResults is invalid. Expecting a value greater than or equal to %d.", s, l.least)
-		case n > l.most:
-			return nil, badParameter("Value ( %s ) for parameter maxResults is invalid. Expecting a value less than or equal to %d.", s, l.most)
+		case n < l.minResults:
+			return nil, badParameter("Value ( %s ) for parameter maxResults is invalid. Expecting a value greater than or equal to %d.", s, l.minResults)
+		case n > l.maxResults:
+			return nil, badParameter("Value ( %s ) for parameter maxResults is invalid. Expecting a value less than or equal to %d.", s, l.maxResults)
 		}
 		size = n
 	}
-	if size > 0 && l.ids != "" && q.form.Has(l.ids+".1") {
+	if size > 0 && l.idParameter != "" && q.form.Has(l.idParameter+".1") {
 		return nil, refuse(http.StatusBadRequest, "InvalidParameterCombination", "The parameter %s cannot be used with the parameter maxResults",
-			strings.ToLower(l.ids[:1])+l.ids[1:]+"sSet")
+			strings.ToLower(l.idParameter[:1])+l.idParameter[1:]+"sSet")
 	}
 	after := 0
 	if t := q.form.Get("NextToken"); t != "" {
@@ -104,13 +104,13 @@ func (a *AWS) list(q *request, l listing) (*answer, *apiError) {
 			return nil, badParameter("Value ( %s ) for parameter NextToken is invalid. The token is invalid.", t)
 		}
 	}
-	f := a.fleetOf(q.who.account, q.region)
+	f := a.fleetOf(q.caller.account, q.region)
 	if f == nil {
-		return a.small(q, func(m *markup) { m.list(l.set, 0, nil) }), nil
+		return a.renderAnswer(q, func(m *xmlWriter) { m.list(l.setElement, 0, nil) }), nil
 	}
 	items, version := f.items(q.action)
 	all := len(items)
-	items, err := chosen(q, l, items)
+	items, err := selectItems(q, l, items)
 	if err != nil {
 		return nil, err
 	}
@@ -130,36 +130,36 @@ func (a *AWS) list(q *request, l listing) (*answer, *apiError) {
 		next = sent
 	}
 	if next != "" {
-		t := &markup{depth: 1}
+		t := &xmlWriter{depth: 1}
 		t.text("nextToken", next)
-		out.tail = append(t.b, out.tail...)
+		out.tail = append(t.buf, out.tail...)
 	}
 	if to == from {
-		out.head = append(out.head, "\n    <"+l.set+"/>"...)
+		out.head = append(out.head, "\n    <"+l.setElement+"/>"...)
 		return out, nil
 	}
 	// The answer's fixed parts stand before and after the items, so that these can be kept compressed.
-	out.head, out.tail = append(out.head, "\n    <"+l.set+">"...), append([]byte("\n    </"+l.set+">"), out.tail...)
+	out.head, out.tail = append(out.head, "\n    <"+l.setElement+">"...), append([]byte("\n    </"+l.setElement+">"), out.tail...)
 	if len(items) == all { // nothing was chosen
-		out.key = fmt.Sprint(f.owner, " ", f.region, " ", q.action, " ", version, " ", from, " ", to)
+		out.cacheKey = fmt.Sprint(f.owner, " ", f.region, " ", q.action, " ", version, " ", from, " ", to)
 	}
 	return out, nil
 }
 
-// chosen is the items that the request names: all of them, or those whose ids it lists.
-func chosen(q *request, l listing, items []item) ([]item, *apiError) {
+// selectItems is the items that the request names: all of them, or those whose ids it lists.
+func selectItems(q *request, l listOperation, items []item) ([]item, *apiError) {
 	if name := q.form.Get("Filter.1.Name"); name != "" { // better refused than left aside in silence
 		return nil, badParameter("The filter '%s' is invalid", name)
 	}
-	if owners := names(q, "Owner"); len(owners) > 0 {
+	if owners := listParameter(q, "Owner"); len(owners) > 0 {
 		items = slices.DeleteFunc(slices.Clone(items), func(it item) bool {
 			if it.public {
 				return !slices.Contains(owners, "amazon")
 			}
-			return !slices.Contains(owners, "self") && !slices.Contains(owners, q.who.account.ID)
+			return !slices.Contains(owners, "self") && !slices.Contains(owners, q.caller.account.ID)
 		})
 	}
-	param := l.ids
+	param := l.idParameter
 	if q.action == "DescribeLaunchTemplateVersions" {
 		id := q.form.Get("LaunchTemplateId")
 		return slices.DeleteFunc(slices.Clone(items), func(it item) bool { return id != "" && it.id != id }), nil
@@ -201,7 +201,7 @@ func badParameter(format string, args ...any) *apiError {
 // pageToken says where a listing goes on. It is bound to the caller's account, the region and the action.
 func (a *AWS) pageToken(q *request, seq int) string {
 	at := strconv.Itoa(seq)
-	seal := a.derive("page", q.who.account.ID, q.region, q.action, at)[:16]
+	seal := a.derive("page", q.caller.account.ID, q.region, q.action, at)[:16]
 	return base64.StdEncoding.EncodeToString(append(seal, at...))
 }
 
@@ -211,7 +211,7 @@ func (a *AWS) readPageToken(q *request, token string) (int, bool) {
 		return 0, false
 	}
 	at := string(raw[16:])
-	if !hmac.Equal(raw[:16], a.derive("page", q.who.account.ID, q.region, q.action, at)[:16]) {
+	if !hmac.Equal(raw[:16], a.derive("page", q.caller.account.ID, q.region, q.action, at)[:16]) {
 		return 0, false
 	}
 	seq, err := strconv.Atoi(at)
@@ -220,18 +220,18 @@ func (a *AWS) readPageToken(q *request, token string) (int, bool) {
 
 // ec2Answer is EC2's envelope around items.
 func ec2Answer(q *request, items []item) *answer {
-	m := new(markup)
-	m.open(q.action+"Response", ec2Namespace)
+	m := new(xmlWriter)
+	m.begin(q.action+"Response", ec2Namespace)
 	m.text("requestId", q.id)
-	out := &answer{head: m.b, tail: []byte("\n</" + q.action + "Response>\n")}
+	out := &answer{head: m.buf, tail: []byte("\n</" + q.action + "Response>\n")}
 	for i := range items {
 		out.items = append(out.items, items[i].xml)
 	}
 	return out
 }
 
-// names reads a list parameter: name.1, name.2, ….
-func names(q *request, name string) []string {
+// listParameter reads a list parameter: name.1, name.2, ….
+func listParameter(q *request, name string) []string {
 	var out []string
 	for n := 1; q.form.Has(name + "." + strconv.Itoa(n)); n++ {
 		out = append(out, q.form.Get(name+"."+strconv.Itoa(n)))
@@ -240,9 +240,9 @@ func names(q *request, name string) []string {
 }
 
 func (a *AWS) describeRegions(q *request) (*answer, *apiError) {
-	c := q.who.account
+	c := q.caller.account
 	p, _ := record.PartitionNamed(c.Partition)
-	wanted := names(q, "RegionName")
+	wanted := listParameter(q, "RegionName")
 	for _, r := range wanted {
 		if !slices.Contains(p.Regions, r) {
 			return nil, badParameter("Invalid region: %s", r)
@@ -250,7 +250,7 @@ func (a *AWS) describeRegions(q *request) (*answer, *apiError) {
 	}
 	filters := make(map[string][]string)
 	for n := 1; q.form.Has(fmt.Sprintf("Filter.%d.Name", n)); n++ {
-		filters[q.form.Get(fmt.Sprintf("Filter.%d.Name", n))] = names(q, fmt.Sprintf("Filter.%d.Value", n))
+		filters[q.form.Get(fmt.Sprintf("Filter.%d.Name", n))] = listParameter(q, fmt.Sprintf("Filter.%d.Value", n))
 	}
 	type region struct{ name, endpoint, status string }
 	var all []region
@@ -273,7 +273,7 @@ func (a *AWS) describeRegions(q *request) (*answer, *apiError) {
 	}
 	all = slices.DeleteFunc(all, func(r region) bool { return !keep(r) })
 	q.call.Items = len(all)
-	return a.small(q, func(m *markup) {
+	return a.renderAnswer(q, func(m *xmlWriter) {
 		m.list("regionInfo", len(all), func(i int) {
 			m.text("regionName", all[i].name)
 			m.text("regionEndpoint", all[i].endpoint)
@@ -282,18 +282,18 @@ func (a *AWS) describeRegions(q *request) (*answer, *apiError) {
 	}), nil
 }
 
-// small is an answer that is rendered for the call.
-func (a *AWS) small(q *request, f func(*markup)) *answer {
-	m := &markup{depth: 1}
+// renderAnswer is an answer that is rendered for the call.
+func (a *AWS) renderAnswer(q *request, f func(*xmlWriter)) *answer {
+	m := &xmlWriter{depth: 1}
 	f(m)
 	out := ec2Answer(q, nil)
-	out.head = append(out.head, m.b...)
+	out.head = append(out.head, m.buf...)
 	return out
 }
 
 func (a *AWS) describeZones(q *request) *answer {
 	q.call.Items = len(zoneLetters)
-	return a.small(q, func(m *markup) {
+	return a.renderAnswer(q, func(m *xmlWriter) {
 		m.list("availabilityZoneInfo", len(zoneLetters), func(i int) {
 			m.text("optInStatus", "opt-in-not-required")
 			m.text("groupName", q.region+"-zg-1")

@@ -14,43 +14,43 @@ import (
 )
 
 func TestDescribeRegions(t *testing.T) {
-	x := open(t, Options{})
+	x := newTestClient(t, Options{})
 	x.acct.OptIn("af-south-1")
-	china := long(x.aws.AddAccount("222222222222", "aws-cn").AddUser("c").NewKey())
+	china := longTerm(x.aws.AddAccount("222222222222", "aws-cn").AddUser("c").NewKey())
 	name := func(r *reply) []string { return between(r.body, "<regionName>", "</regionName>") }
-	enabled := name(x.ec2("us-east-1", long(x.key), "DescribeRegions"))
+	enabled := name(x.ec2("us-east-1", longTerm(x.key), "DescribeRegions"))
 	if len(enabled) != 18 || !slices.Contains(enabled, "af-south-1") || slices.Contains(enabled, "me-south-1") {
 		t.Errorf("enabled: %v", enabled)
 	}
-	all := x.ec2("us-east-1", long(x.key), "DescribeRegions", "AllRegions", "true")
+	all := x.ec2("us-east-1", longTerm(x.key), "DescribeRegions", "AllRegions", "true")
 	for _, s := range []string{"opt-in-not-required", "opted-in", "not-opted-in"} {
 		if !strings.Contains(all.body, "<optInStatus>"+s+"</optInStatus>") {
 			t.Errorf("AllRegions shows no region that is %s", s)
 		}
 	}
-	some := x.ec2("us-east-1", long(x.key), "DescribeRegions", "AllRegions", "true",
+	some := x.ec2("us-east-1", longTerm(x.key), "DescribeRegions", "AllRegions", "true",
 		"Filter.1.Name", "opt-in-status", "Filter.1.Value.1", "opted-in", "Filter.1.Value.2", "opt-in-not-required")
 	if got := name(some); !slices.Equal(got, enabled) {
 		t.Errorf("filtered: %v, want %v", got, enabled)
 	}
-	if got := name(x.ec2("us-east-1", long(x.key), "DescribeRegions", "RegionName.1", "eu-west-1")); !slices.Equal(got, []string{"eu-west-1"}) {
+	if got := name(x.ec2("us-east-1", longTerm(x.key), "DescribeRegions", "RegionName.1", "eu-west-1")); !slices.Equal(got, []string{"eu-west-1"}) {
 		t.Errorf("by name: %v", got)
 	}
 	if got := x.ec2("cn-north-1", china, "DescribeRegions"); !slices.Equal(name(got), []string{"cn-north-1", "cn-northwest-1"}) ||
 		!strings.Contains(got.body, "ec2.cn-north-1.amazonaws.com.cn") {
 		t.Errorf("China: %s", got.body)
 	}
-	if got := x.ec2("us-east-1", long(x.key), "DescribeRegions", "RegionName.1", "cn-north-1"); got.code != "InvalidParameterValue" {
+	if got := x.ec2("us-east-1", longTerm(x.key), "DescribeRegions", "RegionName.1", "cn-north-1"); got.code != "InvalidParameterValue" {
 		t.Errorf("another partition's region: %+v", got)
 	}
 }
 
 // Pages are of the size asked for, show every instance once, and their tokens are good for this listing alone.
 func TestPages(t *testing.T) {
-	x := open(t, Options{})
+	x := newTestClient(t, Options{})
 	x.acct.AddInstances("us-east-1", 57)
 	x.acct.AddInstances("us-west-2", 30)
-	whole := between(x.ec2("us-east-1", long(x.key), "DescribeInstances").body, "<instanceId>", "</instanceId>")
+	whole := between(x.ec2("us-east-1", longTerm(x.key), "DescribeInstances").body, "<instanceId>", "</instanceId>")
 	if len(whole) != 57 {
 		t.Fatalf("%d instances in one answer", len(whole))
 	}
@@ -61,7 +61,7 @@ func TestPages(t *testing.T) {
 		if token != "" {
 			params = append(params, "NextToken", token)
 		}
-		r := x.ec2("us-east-1", long(x.key), "DescribeInstances", params...)
+		r := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", params...)
 		page := between(r.body, "<instanceId>", "</instanceId>")
 		if len(page) > 10 || len(page) == 0 {
 			t.Errorf("a page of %d", len(page))
@@ -75,11 +75,11 @@ func TestPages(t *testing.T) {
 	if !slices.Equal(got, whole) {
 		t.Errorf("by pages %d instances, or in another order", len(got))
 	}
-	other := long(x.aws.AddAccount("222222222222", "aws").AddUser("c").NewKey())
+	other := longTerm(x.aws.AddAccount("222222222222", "aws").AddUser("c").NewKey())
 	for what, r := range map[string]*reply{
-		"garbage":         x.ec2("us-east-1", long(x.key), "DescribeInstances", "MaxResults", "10", "NextToken", "AAAA"),
-		"another region":  x.ec2("us-west-2", long(x.key), "DescribeInstances", "MaxResults", "10", "NextToken", tokens[0]),
-		"another action":  x.ec2("us-east-1", long(x.key), "DescribeVolumes", "MaxResults", "10", "NextToken", tokens[0]),
+		"garbage":         x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "MaxResults", "10", "NextToken", "AAAA"),
+		"another region":  x.ec2("us-west-2", longTerm(x.key), "DescribeInstances", "MaxResults", "10", "NextToken", tokens[0]),
+		"another action":  x.ec2("us-east-1", longTerm(x.key), "DescribeVolumes", "MaxResults", "10", "NextToken", tokens[0]),
 		"another account": x.ec2("us-east-1", other, "DescribeInstances", "MaxResults", "10", "NextToken", tokens[0]),
 	} {
 		if r.status != 400 || r.code != "InvalidParameterValue" || !strings.Contains(r.message, "for parameter NextToken is invalid") {
@@ -89,34 +89,34 @@ func TestPages(t *testing.T) {
 	for n, want := range map[string]string{
 		"4": "greater than or equal to 5", "1001": "less than or equal to 1000", "x": "Expecting an integer", "5": "", "1000": "",
 	} {
-		r := x.ec2("us-east-1", long(x.key), "DescribeInstances", "MaxResults", n)
+		r := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "MaxResults", n)
 		if want == "" && r.status != 200 || want != "" && (r.status != 400 || r.code != "InvalidParameterValue" || !strings.Contains(r.message, want)) {
 			t.Errorf("MaxResults %s: %d %s %s", n, r.status, r.code, r.message)
 		}
 	}
-	if r := x.ec2("us-east-1", long(x.key), "DescribeInstances", "MaxResults", "10", "InstanceId.1", whole[0]); r.code != "InvalidParameterCombination" {
+	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "MaxResults", "10", "InstanceId.1", whole[0]); r.code != "InvalidParameterCombination" {
 		t.Errorf("ids with a page size: %+v", r)
 	}
-	if r := x.ec2("us-east-1", long(x.key), "DescribeInstances", "InstanceId.1", whole[3]); !strings.Contains(r.body, whole[3]) || strings.Contains(r.body, whole[20]) {
+	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "InstanceId.1", whole[3]); !strings.Contains(r.body, whole[3]) || strings.Contains(r.body, whole[20]) {
 		t.Errorf("by id: %s", r.body)
 	}
-	if r := x.ec2("us-east-1", long(x.key), "DescribeInstances", "InstanceId.1", "i-0123"); r.code != "InvalidInstanceID.NotFound" {
+	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "InstanceId.1", "i-0123"); r.code != "InvalidInstanceID.NotFound" {
 		t.Errorf("unknown id: %+v", r)
 	}
 }
 
 // A listing goes on where it was, whatever happened to the fleet in between: nothing twice, nothing left out that stayed.
 func TestPagesOfALivingFleet(t *testing.T) {
-	x := open(t, Options{Throttle: Throttle{Off: true}})
+	x := newTestClient(t, Options{Throttle: Throttle{Off: true}})
 	x.acct.AddInstances("us-east-1", 60)
-	before := between(x.ec2("us-east-1", long(x.key), "DescribeInstances").body, "<instanceId>", "</instanceId>")
+	before := between(x.ec2("us-east-1", longTerm(x.key), "DescribeInstances").body, "<instanceId>", "</instanceId>")
 	seen := make(map[string]int)
 	for token := ""; ; {
 		params := []string{"MaxResults", "5"}
 		if token != "" {
 			params = append(params, "NextToken", token)
 		}
-		r := x.ec2("us-east-1", long(x.key), "DescribeInstances", params...)
+		r := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", params...)
 		for _, id := range between(r.body, "<instanceId>", "</instanceId>") {
 			seen[id]++
 		}
@@ -138,7 +138,7 @@ func TestPagesOfALivingFleet(t *testing.T) {
 }
 
 func TestOtherCalls(t *testing.T) {
-	x := open(t, Options{})
+	x := newTestClient(t, Options{})
 	x.acct.AddInstances("us-east-1", 20)
 	for action, marks := range map[string][]string{
 		"DescribeHosts":             {`<DescribeHostsResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">`, "<requestId>"},
@@ -149,33 +149,33 @@ func TestOtherCalls(t *testing.T) {
 		"DescribeKeyPairs":          {"<keyPairId>key-", "deploy &amp; &lt;build&gt;"},
 		"DescribeAddresses":         {"<allocationId>eipalloc-"},
 	} {
-		r := x.ec2("us-east-1", long(x.key), action)
+		r := x.ec2("us-east-1", longTerm(x.key), action)
 		for _, m := range marks {
 			if r.status != 200 || !strings.Contains(r.body, m) {
 				t.Errorf("%s: %d, no %s in %s", action, r.status, m, r.body)
 			}
 		}
 	}
-	id := element(x.ec2("us-east-1", long(x.key), "DescribeLaunchTemplates").body, "launchTemplateId")
-	if r := x.ec2("us-east-1", long(x.key), "DescribeLaunchTemplateVersions", "LaunchTemplateId", id); strings.Count(r.body, "<userData>") != 2 {
+	id := element(x.ec2("us-east-1", longTerm(x.key), "DescribeLaunchTemplates").body, "launchTemplateId")
+	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeLaunchTemplateVersions", "LaunchTemplateId", id); strings.Count(r.body, "<userData>") != 2 {
 		t.Errorf("versions: %s", r.body)
 	}
-	if r := x.ec2("us-east-1", long(x.key), "DescribeLaunchTemplateVersions"); r.code != "MissingParameter" {
+	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeLaunchTemplateVersions"); r.code != "MissingParameter" {
 		t.Errorf("versions of nothing: %+v", r)
 	}
-	if r := x.ec2("us-east-1", long(x.key), "DescribeImages", "Owner.1", "self"); strings.Count(r.body, "<imageId>") != 2 {
+	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeImages", "Owner.1", "self"); strings.Count(r.body, "<imageId>") != 2 {
 		t.Errorf("own images: %s", r.body)
 	}
-	if r := x.ec2("us-east-1", long(x.key), "DescribeImages", "Owner.1", "amazon"); strings.Count(r.body, "<imageId>") != 1 || !strings.Contains(r.body, "<isPublic>true") {
+	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeImages", "Owner.1", "amazon"); strings.Count(r.body, "<imageId>") != 1 || !strings.Contains(r.body, "<isPublic>true") {
 		t.Errorf("Amazon's images: %s", r.body)
 	}
-	if r := x.ec2("us-east-1", long(x.key), "DescribeImages"); strings.Count(r.body, "<imageId>") != 3 {
+	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeImages"); strings.Count(r.body, "<imageId>") != 3 {
 		t.Errorf("everybody's images: %s", r.body)
 	}
-	if r := x.ec2("us-east-1", long(x.key), "DescribeVpcs", "Filter.1.Name", "tag:Name", "Filter.1.Value.1", "x"); r.code != "InvalidParameterValue" {
+	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeVpcs", "Filter.1.Name", "tag:Name", "Filter.1.Value.1", "x"); r.code != "InvalidParameterValue" {
 		t.Errorf("a filter that is not served: %+v", r)
 	}
-	if r := x.ec2("us-east-1", long(x.key), "TerminateInstances"); r.status != 400 || r.code != "InvalidAction" {
+	if r := x.ec2("us-east-1", longTerm(x.key), "TerminateInstances"); r.status != 400 || r.code != "InvalidAction" {
 		t.Errorf("a write: %+v", r)
 	}
 }
@@ -183,8 +183,8 @@ func TestOtherCalls(t *testing.T) {
 // The buckets are an account's, a region's and an action's, hold what AWS says they hold and refill in (fake) time.
 func TestThrottle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := open(t, Options{})
-		other := long(x.aws.AddAccount("222222222222", "aws").AddUser("c").NewKey())
+		x := newTestClient(t, Options{})
+		other := longTerm(x.aws.AddAccount("222222222222", "aws").AddUser("c").NewKey())
 		burst := func(who Credential, region, action string, params ...string) (n int) {
 			for ; ; n++ {
 				r := x.ec2(region, who, action, params...)
@@ -205,31 +205,31 @@ func TestThrottle(t *testing.T) {
 			params         []string
 			want           int
 		}{
-			{"with MaxResults", long(x.key), "us-east-1", "DescribeVpcs", paged, 100},
-			{"again", long(x.key), "us-east-1", "DescribeVpcs", paged, 0},
-			{"another region", long(x.key), "us-west-2", "DescribeVpcs", paged, 100},
-			{"another action", long(x.key), "us-east-1", "DescribeSubnets", paged, 100},
+			{"with MaxResults", longTerm(x.key), "us-east-1", "DescribeVpcs", paged, 100},
+			{"again", longTerm(x.key), "us-east-1", "DescribeVpcs", paged, 0},
+			{"another region", longTerm(x.key), "us-west-2", "DescribeVpcs", paged, 100},
+			{"another action", longTerm(x.key), "us-east-1", "DescribeSubnets", paged, 100},
 			{"another account", other, "us-east-1", "DescribeVpcs", paged, 100},
-			{"without MaxResults, where it does not matter", long(x.key), "us-east-1", "DescribeHosts", nil, 100},
-			{"an action with a bucket of its own", long(x.key), "us-east-1", "DescribeHostReservations", paged, 5},
-			{"without MaxResults", long(x.key), "us-east-1", "DescribeInstances", nil, 50},
+			{"without MaxResults, where it does not matter", longTerm(x.key), "us-east-1", "DescribeHosts", nil, 100},
+			{"an action with a bucket of its own", longTerm(x.key), "us-east-1", "DescribeHostReservations", paged, 5},
+			{"without MaxResults", longTerm(x.key), "us-east-1", "DescribeInstances", nil, 50},
 		} {
 			if got := burst(c.who, c.region, c.action, c.params...); got != c.want {
 				t.Errorf("%s: %d calls, want %d", c.what, got, c.want)
 			}
 		}
 		time.Sleep(time.Second)
-		if got := burst(long(x.key), "us-east-1", "DescribeVpcs", paged...); got != 20 {
+		if got := burst(longTerm(x.key), "us-east-1", "DescribeVpcs", paged...); got != 20 {
 			t.Errorf("after a second with MaxResults: %d calls", got)
 		}
-		if got := burst(long(x.key), "us-east-1", "DescribeInstances"); got != 10 {
+		if got := burst(longTerm(x.key), "us-east-1", "DescribeInstances"); got != 10 {
 			t.Errorf("after a second without: %d calls", got)
 		}
 		if s := x.aws.Stats(); s.Throttled != 10 {
 			t.Errorf("%d throttled", s.Throttled)
 		}
 		x.aws.SetThrottle(Throttle{ByAction: map[string]Bucket{"DescribeVpcs": {Burst: 3, PerSecond: 1}}})
-		if got := burst(long(x.key), "us-east-1", "DescribeVpcs", paged...); got != 3 {
+		if got := burst(longTerm(x.key), "us-east-1", "DescribeVpcs", paged...); got != 3 {
 			t.Errorf("own bucket: %d calls", got)
 		}
 	})
@@ -237,7 +237,7 @@ func TestThrottle(t *testing.T) {
 
 // What is sent compressed is what is sent plain, whether it comes from the cache or not.
 func TestGzip(t *testing.T) {
-	x := open(t, Options{Throttle: Throttle{Off: true}})
+	x := newTestClient(t, Options{Throttle: Throttle{Off: true}})
 	x.acct.AddInstances("us-east-1", 40)
 	strip := func(s string) string { // all but the request's id
 		id := element(s, "requestId")
@@ -253,7 +253,7 @@ func TestGzip(t *testing.T) {
 		})
 		y := *x
 		y.http = &h
-		r := y.ec2("us-east-1", long(x.key), "DescribeInstances", params...)
+		r := y.ec2("us-east-1", longTerm(x.key), "DescribeInstances", params...)
 		if r.header.Get("Content-Encoding") != "gzip" {
 			t.Fatalf("not compressed: %v", r.header)
 		}
@@ -293,12 +293,12 @@ func TestGzip(t *testing.T) {
 }
 
 // plain makes a call whose answer is not compressed.
-func (x *office) plain(action string, params ...string) string {
+func (x *testClient) plain(action string, params ...string) string {
 	x.t.Helper()
 	tr := x.http.Transport.(*http.Transport)
 	tr.DisableCompression = true
 	defer func() { tr.DisableCompression = false }()
-	r := x.ec2("us-east-1", long(x.key), action, params...)
+	r := x.ec2("us-east-1", longTerm(x.key), action, params...)
 	if r.header.Get("Content-Encoding") != "" {
 		x.t.Fatal("compressed, though not asked for")
 	}
@@ -306,11 +306,11 @@ func (x *office) plain(action string, params ...string) string {
 }
 
 func TestCallLog(t *testing.T) {
-	x := open(t, Options{KeepCalls: 3})
+	x := newTestClient(t, Options{KeepCalls: 3})
 	x.acct.AddInstances("us-east-1", 7)
-	x.ec2("us-east-1", long(x.key), "DescribeInstances", "MaxResults", "5")
-	x.ec2("eu-west-1", long(x.key), "DescribeVpcs")
-	x.ec2("us-east-1", long(Key{x.key.ID, "wrong"}), "DescribeSubnets")
+	x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "MaxResults", "5")
+	x.ec2("eu-west-1", longTerm(x.key), "DescribeVpcs")
+	x.ec2("us-east-1", longTerm(Key{x.key.ID, "wrong"}), "DescribeSubnets")
 	calls := x.aws.Calls(nil)
 	if len(calls) != 3 {
 		t.Fatalf("%d calls", len(calls))
@@ -324,7 +324,7 @@ func TestCallLog(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	for i := range 4 {
-		x.ec2("us-east-1", long(x.key), fmt.Sprintf("DescribeThing%d", i))
+		x.ec2("us-east-1", longTerm(x.key), fmt.Sprintf("DescribeThing%d", i))
 	}
 	if got := x.aws.Calls(nil); len(got) != 3 || got[0].Action != "DescribeThing1" || got[2].Action != "DescribeThing3" {
 		t.Errorf("the ring holds %+v", got)
@@ -339,16 +339,16 @@ func TestCallLog(t *testing.T) {
 
 func TestLatency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := open(t, Options{Latency: 80 * time.Millisecond})
+		x := newTestClient(t, Options{Latency: 80 * time.Millisecond})
 		begun := time.Now()
-		x.ec2("us-east-1", long(x.key), "DescribeVpcs")
+		x.ec2("us-east-1", longTerm(x.key), "DescribeVpcs")
 		if d := time.Since(begun); d != 80*time.Millisecond {
 			t.Errorf("took %v", d)
 		}
 		x.aws.SetLatency(time.Hour, time.Minute)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := x.ec2At(ctx, time.Now(), "us-east-1", long(x.key), "DescribeVpcs"); err == nil {
+		if _, err := x.ec2At(ctx, time.Now(), "us-east-1", longTerm(x.key), "DescribeVpcs"); err == nil {
 			t.Error("no time-out")
 		}
 	})

@@ -14,25 +14,25 @@ type FaultKind int
 
 // The kinds of faults.
 const (
-	Hang        FaultKind = iota + 1 // no answer until the client goes away
-	Reset                            // the connection is torn down before an answer
-	HalfBody                         // the answer stops after half of what its length says
-	ServerError                      // 500 InternalError, as XML
-	Unavailable                      // 503 Unavailable, as XML
-	ProxyPage                        // 503 with a proxy's HTML page
-	Expire                           // the session is said to be expired
-	RepeatToken                      // the answer's NextToken is the one that was sent: the listing never ends
-	Weird                            // the answer says the same in markup that is legal and unusual: CDATA, comments, attributes
-	Unknown                          // every item of the answer has members that no SDK knows
-	SlowBody                         // a byte at a time, Delay apart (1 ms where 0)
-	Delay                            // the answer comes after Delay
-	TooFast                          // refused as too fast, whatever the bucket holds: EC2's RequestLimitExceeded, STS's Throttling, 429 elsewhere
+	Hang           FaultKind = iota + 1 // no answer until the client goes away
+	Reset                               // the connection is torn down before an answer
+	TruncatedBody                       // the answer stops after half of what its length says
+	ServerError                         // 500 InternalError, as XML
+	Unavailable                         // 503 Unavailable, as XML
+	ProxyPage                           // 503 with a proxy's HTML page
+	Expire                              // the session is said to be expired
+	RepeatToken                         // the answer's NextToken is the one that was sent: the listing never ends
+	UnusualMarkup                       // the answer says the same in markup that is legal and unusual: CDATA, comments, attributes
+	UnknownMembers                      // every item of the answer has members that no SDK knows
+	SlowBody                            // a byte at a time, Delay apart (1 ms where 0)
+	Delay                               // the answer comes after Delay
+	Throttling                          // refused as too fast, whatever the bucket holds: EC2's RequestLimitExceeded, STS's Throttling, 429 elsewhere
 )
 
-// early reports whether the fault replaces the answer altogether.
-func (k FaultKind) early() bool {
+// replacesAnswer reports whether the fault replaces the answer altogether.
+func (k FaultKind) replacesAnswer() bool {
 	switch k {
-	case Hang, Reset, ServerError, Unavailable, ProxyPage, TooFast:
+	case Hang, Reset, ServerError, Unavailable, ProxyPage, Throttling:
 		return true
 	}
 	return false
@@ -55,7 +55,7 @@ type faults struct {
 
 type fault struct {
 	Fault
-	seen int
+	matched int
 }
 
 // Inject adds a fault. remove takes it away again; it may be called more than once.
@@ -86,16 +86,16 @@ func (s *faults) match(q *request) *Fault {
 			f.Pages && q.form.Get("NextToken") == "" {
 			continue
 		}
-		f.seen++
-		if due == nil && f.seen > f.After && (f.Count == 0 || f.seen <= f.After+f.Count) {
+		f.matched++
+		if due == nil && f.matched > f.After && (f.Count == 0 || f.matched <= f.After+f.Count) {
 			due = &f.Fault
 		}
 	}
 	return due
 }
 
-// pause waits, unless the client goes away first.
-func pause(r *http.Request, d time.Duration) bool {
+// sleep waits, unless the client goes away first.
+func sleep(r *http.Request, d time.Duration) bool {
 	if d <= 0 {
 		return r.Context().Err() == nil
 	}
@@ -109,18 +109,18 @@ func pause(r *http.Request, d time.Duration) bool {
 	}
 }
 
-// wait is the latency of a call.
-func (a *AWS) wait(q *request) bool {
+// waitLatency is the latency of a call.
+func (a *AWS) waitLatency(q *request) bool {
 	l := a.latency.Load()
 	d := l.fixed
 	if l.jitter > 0 {
 		d += rand.N(l.jitter)
 	}
-	return pause(q.http, d)
+	return sleep(q.http, d)
 }
 
-// spoil does what the fault says to the answer. It reports whether nothing is left to be sent.
-func (a *AWS) spoil(w http.ResponseWriter, q *request, out *answer, f *Fault) bool {
+// applyFault does what the fault says to the answer. It reports whether nothing is left to be sent.
+func (a *AWS) applyFault(w http.ResponseWriter, q *request, out *answer, f *Fault) bool {
 	xml := func(status int, code, message string) {
 		q.call.Status, q.call.Code = status, code
 		e := a.errorAnswer(q, &apiError{status, code, message})
@@ -133,12 +133,12 @@ func (a *AWS) spoil(w http.ResponseWriter, q *request, out *answer, f *Fault) bo
 	case Reset:
 		reset(w)
 		return true
-	case HalfBody:
+	case TruncatedBody:
 		w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
 		w.Header().Set("Content-Length", strconv.Itoa(out.size()))
 		w.WriteHeader(q.call.Status)
 		left := out.size() / 2
-		_ = out.parts(func(p []byte) error {
+		_ = out.eachPart(func(p []byte) error {
 			p = p[:min(len(p), left)]
 			left -= len(p)
 			_, err := w.Write(p)
@@ -151,7 +151,7 @@ func (a *AWS) spoil(w http.ResponseWriter, q *request, out *answer, f *Fault) bo
 		xml(http.StatusInternalServerError, "InternalError", "An internal error has occurred")
 	case Unavailable:
 		xml(http.StatusServiceUnavailable, "Unavailable", "The service is unavailable. Please try again shortly.")
-	case TooFast:
+	case Throttling:
 		switch q.service {
 		case "ec2":
 			xml(http.StatusServiceUnavailable, "RequestLimitExceeded", "Request limit exceeded.")
@@ -162,25 +162,25 @@ func (a *AWS) spoil(w http.ResponseWriter, q *request, out *answer, f *Fault) bo
 		default:
 			*out = *q.plain(http.StatusTooManyRequests, "")
 		}
-	case Weird, Unknown:
+	case UnusualMarkup, UnknownMembers:
 		var doc []byte
-		_ = out.parts(func(p []byte) error { doc = append(doc, p...); return nil })
-		doc, err := disfigure(doc, f.Kind == Unknown)
+		_ = out.eachPart(func(p []byte) error { doc = append(doc, p...); return nil })
+		doc, err := rewriteMarkup(doc, f.Kind == UnknownMembers)
 		if err != nil {
 			panic(err) // our own document
 		}
 		*out = answer{head: doc}
 	case ProxyPage:
 		q.call.Status, q.call.Code = http.StatusServiceUnavailable, "proxy"
-		*out = answer{kind: "text/html", head: []byte("<html><head><title>503 Service Unavailable</title></head><body>\n<h1>Service Unavailable</h1>\n<p>The upstream did not answer.</body></html>\n")}
+		*out = answer{contentType: "text/html", head: []byte("<html><head><title>503 Service Unavailable</title></head><body>\n<h1>Service Unavailable</h1>\n<p>The upstream did not answer.</body></html>\n")}
 	case SlowBody:
 		w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
 		w.Header().Set("Content-Length", strconv.Itoa(out.size()))
 		w.WriteHeader(q.call.Status)
 		flush := http.NewResponseController(w)
-		_ = out.parts(func(p []byte) error {
+		_ = out.eachPart(func(p []byte) error {
 			for i := range p {
-				if !pause(q.http, max(f.Delay, time.Millisecond)) {
+				if !sleep(q.http, max(f.Delay, time.Millisecond)) {
 					return q.http.Context().Err()
 				}
 				if _, err := w.Write(p[i : i+1]); err != nil {
@@ -194,7 +194,7 @@ func (a *AWS) spoil(w http.ResponseWriter, q *request, out *answer, f *Fault) bo
 		})
 		return true
 	case Delay:
-		return !pause(q.http, f.Delay)
+		return !sleep(q.http, f.Delay)
 	}
 	return false
 }

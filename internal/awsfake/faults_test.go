@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// both runs a test over loopback and in memory: a fault must look the same to the real transport.
-func both(t *testing.T, f func(t *testing.T, x *office)) {
-	t.Run("memory", func(t *testing.T) { f(t, open(t, Options{NoGzip: true})) })
+// eachTransport runs a test over loopback and in memory: a fault must look the same to the real transport.
+func eachTransport(t *testing.T, f func(t *testing.T, x *testClient)) {
+	t.Run("memory", func(t *testing.T) { f(t, newTestClient(t, Options{NoGzip: true})) })
 	t.Run("loopback", func(t *testing.T) {
-		x := open(t, Options{NoGzip: true})
+		x := newTestClient(t, Options{NoGzip: true})
 		s, err := x.aws.Start()
 		if err != nil {
 			t.Fatal(err)
@@ -33,12 +33,12 @@ func both(t *testing.T, f func(t *testing.T, x *office)) {
 }
 
 func TestFaults(t *testing.T) {
-	both(t, func(t *testing.T, x *office) {
+	eachTransport(t, func(t *testing.T, x *testClient) {
 		x.acct.AddInstances("us-east-1", 30)
 		call := func(params ...string) (*reply, error) {
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
-			return x.ec2At(ctx, time.Now(), "us-east-1", long(x.key), "DescribeInstances", params...)
+			return x.ec2At(ctx, time.Now(), "us-east-1", longTerm(x.key), "DescribeInstances", params...)
 		}
 		good, err := call()
 		if err != nil {
@@ -51,7 +51,7 @@ func TestFaults(t *testing.T) {
 		}{
 			{Hang, func(_ *reply, err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
 			{Reset, func(_ *reply, err error) bool { return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) }},
-			{HalfBody, func(r *reply, err error) bool {
+			{TruncatedBody, func(r *reply, err error) bool {
 				return (errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)) && r.status == 200 && len(r.body) <= size/2+1
 			}},
 			{ServerError, func(r *reply, err error) bool { return err == nil && r.status == 500 && r.code == "InternalError" }},
@@ -59,7 +59,7 @@ func TestFaults(t *testing.T) {
 			{ProxyPage, func(r *reply, err error) bool {
 				return err == nil && r.status == 503 && r.code == "" && strings.Contains(r.body, "<h1>") && r.header.Get("Content-Type") == "text/html"
 			}},
-			{TooFast, func(r *reply, err error) bool {
+			{Throttling, func(r *reply, err error) bool {
 				return err == nil && r.status == 503 && r.code == "RequestLimitExceeded"
 			}},
 			{Expire, func(r *reply, err error) bool { return err == nil && r.status == 400 && r.code == "RequestExpired" }},
@@ -82,53 +82,53 @@ func TestFaults(t *testing.T) {
 
 // A fault meets the calls that it names, after those that it lets pass, as often as it says.
 func TestFaultsMatch(t *testing.T) {
-	x := open(t, Options{})
+	x := newTestClient(t, Options{})
 	x.acct.AddInstances("us-east-1", 30)
 	china := x.aws.AddAccount("222222222222", "aws-cn")
-	c := long(china.AddUser("c").NewKey())
+	c := longTerm(china.AddUser("c").NewKey())
 	ok := func(region string, who Credential, action string, params ...string) bool {
 		return x.ec2(region, who, action, params...).status == 200
 	}
 	remove := x.aws.Inject(Fault{Kind: ServerError, Account: "2222*", Action: "DescribeV*"})
-	if !ok("us-east-1", long(x.key), "DescribeVpcs") || !ok("cn-north-1", c, "DescribeSubnets") || ok("cn-north-1", c, "DescribeVolumes") {
+	if !ok("us-east-1", longTerm(x.key), "DescribeVpcs") || !ok("cn-north-1", c, "DescribeSubnets") || ok("cn-north-1", c, "DescribeVolumes") {
 		t.Error("account and action do not choose")
 	}
 	remove()
 	remove = x.aws.Inject(Fault{Kind: ServerError, Region: "us-*", After: 1, Count: 2})
 	var got []bool
 	for range 4 {
-		got = append(got, ok("us-east-1", long(x.key), "DescribeVpcs"))
+		got = append(got, ok("us-east-1", longTerm(x.key), "DescribeVpcs"))
 	}
 	if want := []bool{true, false, false, true}; !slices.Equal(got, want) || !ok("cn-north-1", c, "DescribeVpcs") {
 		t.Errorf("after 1, 2 times: %v", got)
 	}
 	remove()
 	remove = x.aws.Inject(Fault{Kind: Expire, Service: "ec2", Pages: true, Count: 1})
-	first := x.ec2("us-east-1", long(x.key), "DescribeInstances", "MaxResults", "5")
+	first := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "MaxResults", "5")
 	next := element(first.body, "nextToken")
-	if r := x.ec2("us-east-1", long(x.key), "DescribeInstances", "MaxResults", "5", "NextToken", next); first.status != 200 || r.code != "RequestExpired" {
+	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "MaxResults", "5", "NextToken", next); first.status != 200 || r.code != "RequestExpired" {
 		t.Errorf("expired in mid-listing: %+v", r)
 	}
-	if _, err := x.whoami("us-east-1", long(x.key)); err != nil {
+	if _, err := x.callerARN("us-east-1", longTerm(x.key)); err != nil {
 		t.Error(err)
 	}
 	remove()
 	remove = x.aws.Inject(Fault{Kind: RepeatToken})
 	for range 3 {
-		r := x.ec2("us-east-1", long(x.key), "DescribeInstances", "MaxResults", "5", "NextToken", next)
+		r := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "MaxResults", "5", "NextToken", next)
 		if r.status != 200 || element(r.body, "nextToken") != next {
 			t.Errorf("the token is not the one sent: %+v", r)
 		}
 	}
 	remove()
-	x.aws.Inject(Fault{Kind: TooFast, Service: "sts"})
-	_, err := x.whoami("us-east-1", long(x.key))
+	x.aws.Inject(Fault{Kind: Throttling, Service: "sts"})
+	_, err := x.callerARN("us-east-1", longTerm(x.key))
 	wantCode(t, err, "Throttling", "Rate exceeded")
 }
 
 // Weird markup says the same as plain markup does, by the standard library's reading.
 func TestWeirdMarkup(t *testing.T) {
-	x := open(t, Options{})
+	x := newTestClient(t, Options{})
 	x.acct.AddInstances("us-east-1", 40)
 	type node struct {
 		XMLName xml.Name
@@ -150,7 +150,7 @@ func TestWeirdMarkup(t *testing.T) {
 		return all
 	}
 	read := func(skip string) (string, []string) {
-		r := x.ec2("us-east-1", long(x.key), "DescribeInstances")
+		r := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances")
 		var n node
 		if err := xml.Unmarshal([]byte(r.body), &n); err != nil {
 			t.Fatal(err)
@@ -161,7 +161,7 @@ func TestWeirdMarkup(t *testing.T) {
 	if !slices.ContainsFunc(want, func(s string) bool { return strings.Contains(s, "&") || strings.Contains(s, "<") }) {
 		t.Fatal("no tag needs escaping: the fleet proves nothing")
 	}
-	remove := x.aws.Inject(Fault{Kind: Weird})
+	remove := x.aws.Inject(Fault{Kind: UnusualMarkup})
 	body, got := read("")
 	if !slices.Equal(got, want) {
 		t.Error("weird markup says something else")
@@ -172,7 +172,7 @@ func TestWeirdMarkup(t *testing.T) {
 		}
 	}
 	remove()
-	x.aws.Inject(Fault{Kind: Unknown})
+	x.aws.Inject(Fault{Kind: UnknownMembers})
 	if body, got := read("Of2031"); !slices.Equal(got, want) || !strings.Contains(body, "<memberOf2031><deep>new &amp; nested</deep>") {
 		t.Error("unknown members: something else is missing or none is there")
 	}
@@ -184,7 +184,7 @@ func TestDisguises(t *testing.T) {
 		for way := range 4 {
 			var b bytes.Buffer
 			b.WriteString("<a>")
-			disguise(&b, []byte(text), way)
+			writeUnusualText(&b, []byte(text), way)
 			b.WriteString("</a>")
 			var got string
 			if err := xml.Unmarshal(b.Bytes(), &got); err != nil || got != text {
@@ -197,11 +197,11 @@ func TestDisguises(t *testing.T) {
 // Close ends what hangs, in a bubble and out of it, and can be called again.
 func TestCloseEndsWhatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := open(t, Options{})
+		x := newTestClient(t, Options{})
 		x.aws.Inject(Fault{Kind: Hang})
 		failed := make(chan error)
 		go func() {
-			_, err := x.ec2At(context.Background(), time.Now(), "us-east-1", long(x.key), "DescribeVpcs")
+			_, err := x.ec2At(context.Background(), time.Now(), "us-east-1", longTerm(x.key), "DescribeVpcs")
 			failed <- err
 		}()
 		synctest.Wait()
@@ -224,10 +224,10 @@ func TestCloseEndsWhatHangs(t *testing.T) {
 
 func TestSlowBodyArrives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := open(t, Options{})
+		x := newTestClient(t, Options{})
 		x.aws.Inject(Fault{Kind: SlowBody, Delay: 10 * time.Millisecond, Count: 1})
 		begun := time.Now()
-		slow := x.ec2("us-east-1", long(x.key), "DescribeHosts")
+		slow := x.ec2("us-east-1", longTerm(x.key), "DescribeHosts")
 		if want := time.Duration(len(slow.body)) * 10 * time.Millisecond; slow.status != http.StatusOK || time.Since(begun) != want {
 			t.Errorf("%d bytes took %v", len(slow.body), time.Since(begun))
 		}

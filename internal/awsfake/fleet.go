@@ -19,11 +19,11 @@ type fleet struct {
 	dnsSuffix                string
 
 	mu        sync.Mutex
-	seq       int                    // of the resource that was made last
+	lastSeq   int                    // of the resource that was made last
 	version   int                    // goes up whenever a list changes
-	all       map[string][]*resource // by the action that lists them, in order of seq
-	lists     map[string][]item      // as rendered; never changed in place, so that a reader may keep what it took
-	net       *network
+	resources map[string][]*resource // by the action that lists them, in order of seq
+	rendered  map[string][]item      // as rendered; never changed in place, so that a reader may keep what it took
+	network   *network
 	instances []*instance // those listed: living, or terminated within the hour
 	launched  int         // ever
 }
@@ -36,7 +36,7 @@ type resource struct {
 	ids    []string // or by these
 	public bool     // another's, shown to all who do not ask for their own
 	tagged []*tagged
-	render func(*markup)
+	render func(*xmlWriter)
 	xml    []byte // nil until it is listed, or again after a change
 }
 
@@ -48,7 +48,7 @@ type tagged struct {
 	tags     []tag
 }
 
-func (m *markup) tags(t []tag) {
+func (m *xmlWriter) tags(t []tag) {
 	m.list("tagSet", len(t), func(i int) {
 		m.text("key", t[i].key)
 		m.text("value", t[i].value)
@@ -71,7 +71,7 @@ func (a *AWS) fleetOf(c *Account, region string) *fleet {
 }
 
 // AddInstances gives the account n instances in a region, with all that belongs to them: network, volumes, snapshots, images….
-func (c *Account) AddInstances(region string, n int) { c.fleet(region).launch(n, born) }
+func (c *Account) AddInstances(region string, n int) { c.fleet(region).launch(n, launchedBefore) }
 
 // AddNetwork gives the account a region without instances: its network, images and templates stand there alone.
 func (c *Account) AddNetwork(region string) { c.fleet(region) }
@@ -94,7 +94,7 @@ func (c *Account) fleet(region string) *fleet {
 	}
 	f := &fleet{
 		aws: c.aws, owner: c.ID, partition: c.Partition, region: region, dnsSuffix: dnsSuffix(c.Partition),
-		all: make(map[string][]*resource), lists: make(map[string][]item),
+		resources: make(map[string][]*resource), rendered: make(map[string][]item),
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -109,45 +109,45 @@ func (f *fleet) random(words ...string) *rand.Rand {
 	return rand.New(rand.NewPCG(binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])))
 }
 
-func one[T any](r *rand.Rand, of []T) T { return of[r.IntN(len(of))] }
+func pick[T any](r *rand.Rand, of []T) T { return of[r.IntN(len(of))] }
 
 // add puts a resource into a listing. The caller holds f.mu.
 func (f *fleet) add(action string, r *resource) *resource {
-	f.seq++
-	r.seq = f.seq
+	f.lastSeq++
+	r.seq = f.lastSeq
 	r.count = cmp.Or(r.count, 1)
-	f.all[action] = append(f.all[action], r)
-	f.touch(action, r)
+	f.resources[action] = append(f.resources[action], r)
+	f.invalidate(action, r)
 	return r
 }
 
-// touch makes a resource be rendered anew. The caller holds f.mu.
-func (f *fleet) touch(action string, r *resource) {
+// invalidate makes a resource be rendered anew. The caller holds f.mu.
+func (f *fleet) invalidate(action string, r *resource) {
 	r.xml = nil
 	f.version++
-	delete(f.lists, action)
-	delete(f.lists, "DescribeTags")
+	delete(f.rendered, action)
+	delete(f.rendered, "DescribeTags")
 }
 
-// drop takes a resource out of a listing. The caller holds f.mu.
-func (f *fleet) drop(action string, r *resource) {
-	f.all[action] = slices.DeleteFunc(f.all[action], func(o *resource) bool { return o == r })
-	f.touch(action, r)
+// remove takes a resource out of a listing. The caller holds f.mu.
+func (f *fleet) remove(action string, r *resource) {
+	f.resources[action] = slices.DeleteFunc(f.resources[action], func(o *resource) bool { return o == r })
+	f.invalidate(action, r)
 }
 
 // items is a listing as it stands, and its version.
 func (f *fleet) items(action string) ([]item, int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.purge()
-	list, ok := f.lists[action]
+	f.purgeTerminated()
+	list, ok := f.rendered[action]
 	if !ok {
 		if action == "DescribeTags" {
 			list = f.tags()
 		} else {
-			list = f.render(f.all[action])
+			list = f.render(f.resources[action])
 		}
-		f.lists[action] = list
+		f.rendered[action] = list
 	}
 	return list, f.version
 }
@@ -156,33 +156,33 @@ func (f *fleet) render(of []*resource) []item {
 	list := make([]item, 0, len(of))
 	for _, r := range of {
 		if r.xml == nil {
-			m := &markup{depth: 2}
-			m.in("item", func() { r.render(m) })
-			r.xml = slices.Clip(m.b)
+			m := &xmlWriter{depth: 2}
+			m.element("item", func() { r.render(m) })
+			r.xml = slices.Clip(m.buf)
 		}
 		list = append(list, item{r.seq, r.count, r.id, r.ids, r.public, r.xml})
 	}
 	return list
 }
 
-// tagsEach is more tags than a resource may have (50) times the instances of a reservation.
-const tagsEach = 1000
+// maxTagsPerResource is more tags than a resource may have (50) times the instances of a reservation.
+const maxTagsPerResource = 1000
 
 func (f *fleet) tags() []item {
 	var list []item
-	for _, of := range f.all {
+	for _, of := range f.resources {
 		for _, r := range of {
 			n := 0
 			for _, t := range r.tagged {
 				for _, kv := range t.tags {
-					m := &markup{depth: 2}
-					m.in("item", func() {
+					m := &xmlWriter{depth: 2}
+					m.element("item", func() {
 						m.text("resourceId", t.id)
 						m.text("resourceType", t.kind)
 						m.text("key", kv.key)
 						m.text("value", kv.value)
 					})
-					list = append(list, item{seq: r.seq*tagsEach + n, count: 1, xml: m.b})
+					list = append(list, item{seq: r.seq*maxTagsPerResource + n, count: 1, xml: m.buf})
 					n++
 				}
 			}
@@ -192,13 +192,13 @@ func (f *fleet) tags() []item {
 	return list
 }
 
-// terminatedFor is how long EC2 goes on listing an instance that was terminated.
-const terminatedFor = time.Hour
+// terminatedRetention is how long EC2 goes on listing an instance that was terminated.
+const terminatedRetention = time.Hour
 
-// purge forgets the instances that were terminated an hour ago. The caller holds f.mu.
-func (f *fleet) purge() {
+// purgeTerminated forgets the instances that were terminated an hour ago. The caller holds f.mu.
+func (f *fleet) purgeTerminated() {
 	now := f.aws.Now()
-	over := func(i *instance) bool { return i.state == terminated && now.Sub(i.ended) >= terminatedFor }
+	over := func(i *instance) bool { return i.state == terminated && now.Sub(i.endedAt) >= terminatedRetention }
 	if !slices.ContainsFunc(f.instances, over) {
 		return
 	}
@@ -208,9 +208,9 @@ func (f *fleet) purge() {
 		}
 		r := i.reservation
 		r.instances = slices.DeleteFunc(r.instances, func(o *instance) bool { return o == i })
-		f.touchReservation(r)
+		f.invalidateReservation(r)
 		if len(r.instances) == 0 {
-			f.drop("DescribeInstances", r.resource)
+			f.remove("DescribeInstances", r.resource)
 		}
 	}
 	f.instances = slices.DeleteFunc(f.instances, over)
@@ -221,7 +221,7 @@ func (f *fleet) purge() {
 func (a *AWS) Evolve(n int) {
 	fleets := a.fleets()
 	for _, f := range fleets {
-		f.arrive()
+		f.completeTransitions()
 	}
 	if len(fleets) == 0 {
 		return
@@ -230,7 +230,7 @@ func (a *AWS) Evolve(n int) {
 	d := a.derive("evolve", strconv.FormatUint(turn, 10))
 	r := rand.New(rand.NewPCG(binary.BigEndian.Uint64(d), turn))
 	for range n {
-		one(r, fleets).happen(r)
+		pick(r, fleets).evolve(r)
 	}
 }
 
@@ -254,8 +254,8 @@ func (a *AWS) fleets() []*fleet {
 	return all
 }
 
-// arrive ends what was on its way.
-func (f *fleet) arrive() {
+// completeTransitions ends what was on its way.
+func (f *fleet) completeTransitions() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, i := range f.instances {
@@ -269,12 +269,12 @@ func (f *fleet) arrive() {
 		default:
 			continue
 		}
-		f.touchReservation(i.reservation)
+		f.invalidateReservation(i.reservation)
 	}
 }
 
-// happen lets one thing happen.
-func (f *fleet) happen(r *rand.Rand) {
+// evolve lets one thing happen.
+func (f *fleet) evolve(r *rand.Rand) {
 	now := f.aws.Now().Truncate(time.Second)
 	f.mu.Lock()
 	var living []*instance
@@ -290,7 +290,7 @@ func (f *fleet) happen(r *rand.Rand) {
 		return
 	}
 	defer f.mu.Unlock()
-	i := one(r, living)
+	i := pick(r, living)
 	switch {
 	case what == 1 && len(living) > 2:
 		i.terminate(now)

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// listed is what the listings show, as far as resources name each other.
-type listed struct {
+// describedFleet is what the listings show, as far as resources name each other.
+type describedFleet struct {
 	Reservations []struct {
 		ReservationID string `xml:"reservationId"`
 		OwnerID       string `xml:"ownerId"`
@@ -68,11 +68,11 @@ type listed struct {
 	Snaps  []string `xml:"snapshotSet>item>snapshotId"`
 }
 
-func (x *office) listed() *listed {
+func (x *testClient) describeFleet() *describedFleet {
 	x.t.Helper()
-	l := new(listed)
+	l := new(describedFleet)
 	for _, action := range []string{"Instances", "Volumes", "NetworkInterfaces", "Addresses", "Subnets", "Tags", "SecurityGroups", "Images", "Snapshots"} {
-		r := x.ec2("us-east-1", long(x.key), "Describe"+action)
+		r := x.ec2("us-east-1", longTerm(x.key), "Describe"+action)
 		if err := xml.Unmarshal([]byte(r.body), l); err != nil || r.status != 200 {
 			x.t.Fatalf("%s: %+v, %v", action, r, err)
 		}
@@ -80,8 +80,8 @@ func (x *office) listed() *listed {
 	return l
 }
 
-// fits checks that what names each other is there, from both sides.
-func (l *listed) fits(t *testing.T) {
+// checkReferences checks that what names each other is there, from both sides.
+func (l *describedFleet) checkReferences(t *testing.T) {
 	t.Helper()
 	volumes, nics, subnets := map[string]int{}, map[string]int{}, map[string]int{}
 	for i, v := range l.Volumes {
@@ -177,10 +177,10 @@ func (l *listed) fits(t *testing.T) {
 }
 
 func TestFleetFits(t *testing.T) {
-	x := open(t, Options{Throttle: Throttle{Off: true}})
+	x := newTestClient(t, Options{Throttle: Throttle{Off: true}})
 	x.acct.AddInstances("us-east-1", 150)
-	l := x.listed()
-	l.fits(t)
+	l := x.describeFleet()
+	l.checkReferences(t)
 	n, service, many := 0, 0, 0
 	var text strings.Builder
 	for _, r := range l.Reservations {
@@ -206,21 +206,21 @@ func TestFleetFits(t *testing.T) {
 		}
 	}
 	x.aws.Evolve(200)
-	x.listed().fits(t)
+	x.describeFleet().checkReferences(t)
 	x.aws.Evolve(200)
-	x.listed().fits(t)
+	x.describeFleet().checkReferences(t)
 }
 
 // The same seed builds the same AWS and lets the same happen to it; another does not.
 func TestSeed(t *testing.T) {
 	build := func(seed uint64, calls int) string {
-		x := open(t, Options{Seed: seed, Throttle: Throttle{Off: true}})
+		x := newTestClient(t, Options{Seed: seed, Throttle: Throttle{Off: true}})
 		x.acct.AddInstances("us-east-1", 20)
 		for range calls { // which must make no difference
-			x.ec2("us-east-1", long(x.key), "DescribeInstances")
+			x.ec2("us-east-1", longTerm(x.key), "DescribeInstances")
 		}
 		x.aws.Evolve(10)
-		r := x.ec2("us-east-1", long(x.key), "DescribeInstances")
+		r := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances")
 		return x.key.ID + x.key.Secret + strings.Join(between(r.body, "<instanceId>", "</imageId>"), "") +
 			strings.Join(between(r.body, "<name>", "</name>"), "") + strings.Join(between(r.body, "<value>", "</value>"), "")
 	}
@@ -235,15 +235,15 @@ func TestSeed(t *testing.T) {
 // Everything that may happen happens, and what was terminated is listed for an hour.
 func TestEvolve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := open(t, Options{Throttle: Throttle{Off: true}})
+		x := newTestClient(t, Options{Throttle: Throttle{Off: true}})
 		x.acct.AddInstances("us-east-1", 30)
 		seen := map[string]bool{}
 		dead := map[string]bool{}
 		var patched bool
 		for range 20 {
 			x.aws.Evolve(4)
-			l := x.listed()
-			l.fits(t)
+			l := x.describeFleet()
+			l.checkReferences(t)
 			for _, r := range l.Reservations {
 				for _, i := range r.Instances {
 					seen[i.State] = true
@@ -261,7 +261,7 @@ func TestEvolve(t *testing.T) {
 			t.Errorf("states %v, tags changed %v, %d terminated", seen, patched, len(dead))
 		}
 		time.Sleep(time.Hour)
-		for _, r := range x.listed().Reservations {
+		for _, r := range x.describeFleet().Reservations {
 			for _, i := range r.Instances {
 				if dead[i.ID] {
 					t.Errorf("%s is still listed", i.ID)
@@ -272,13 +272,13 @@ func TestEvolve(t *testing.T) {
 }
 
 func TestSharedFleets(t *testing.T) {
-	x := open(t, Options{})
+	x := newTestClient(t, Options{})
 	x.acct.AddInstances("us-east-1", 10)
 	other := x.aws.AddAccount("222222222222", "aws")
 	k := other.AddUser("c").NewKey()
 	other.ShareFleets(x.acct)
-	mine := x.ec2("us-east-1", long(x.key), "DescribeInstances")
-	theirs := x.ec2("us-east-1", long(k), "DescribeInstances")
+	mine := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances")
+	theirs := x.ec2("us-east-1", longTerm(k), "DescribeInstances")
 	if a, b := between(mine.body, "<instanceId>", "</instanceId>"), between(theirs.body, "<instanceId>", "</instanceId>"); len(a) != 10 || !slices.Equal(a, b) {
 		t.Errorf("%v, %v", a, b)
 	}

@@ -16,13 +16,13 @@ type Account struct {
 	ID        string
 	Partition string
 
-	aws     *AWS
-	optedIn map[string]bool // guarded by aws.mu, as all below
-	users   map[string]*User
-	roles   map[string]*Role
-	denials []Denial
-	fleets  map[string]*fleet // by region
-	suspend bool
+	aws       *AWS
+	optedIn   map[string]bool // guarded by aws.mu, as all below
+	users     map[string]*User
+	roles     map[string]*Role
+	denials   []Denial
+	fleets    map[string]*fleet // by region
+	suspended bool
 }
 
 // AddAccount adds an account to a partition: "aws", "aws-cn", "aws-us-gov", ….
@@ -47,10 +47,10 @@ func (a *AWS) AddAccount(id, partition string) *Account {
 }
 
 // OptIn enables regions that are not enabled by default. OptOut disables them again.
-func (c *Account) OptIn(regions ...string)  { c.opt(true, regions) }
-func (c *Account) OptOut(regions ...string) { c.opt(false, regions) }
+func (c *Account) OptIn(regions ...string)  { c.setOptIn(true, regions) }
+func (c *Account) OptOut(regions ...string) { c.setOptIn(false, regions) }
 
-func (c *Account) opt(in bool, regions []string) {
+func (c *Account) setOptIn(in bool, regions []string) {
 	c.aws.mu.Lock()
 	defer c.aws.mu.Unlock()
 	for _, r := range regions {
@@ -122,7 +122,7 @@ func (c *Account) AddUser(name string) *User {
 // NewKey makes an access key for the user.
 func (u *User) NewKey() Key {
 	a := u.account.aws
-	id := a.keyID("AKIA", u.ARN, fmt.Sprint(a.made.Add(1)))
+	id := a.keyID("AKIA", u.ARN, fmt.Sprint(a.keysMade.Add(1)))
 	k := Key{ID: id, Secret: a.secretKey(id)}
 	u.AddKey(k)
 	return k
@@ -161,12 +161,12 @@ func (u *User) SetKeyActive(id string, active bool) {
 type Trust struct {
 	// Principals: an account id or its root ARN (anyone there whom nothing denies it), the ARN of a user or a role, a service
 	// such as "ec2.amazonaws.com" or "ecs-tasks.amazonaws.com", or "*".
-	Principals    []string
-	ExternalID    string   // sts:ExternalId must equal it
-	MFA           bool     // aws:MultiFactorAuthPresent must be true
-	SessionTags   bool     // sts:TagSession is granted too
-	SetSource     bool     // sts:SetSourceIdentity is granted too
-	WebIdentities []string // subjects (the token's sub) that may come by AssumeRoleWithWebIdentity; "*" is any
+	Principals     []string
+	ExternalID     string   // sts:ExternalId must equal it
+	MFA            bool     // aws:MultiFactorAuthPresent must be true
+	SessionTags    bool     // sts:TagSession is granted too
+	SourceIdentity bool     // sts:SetSourceIdentity is granted too
+	WebIdentities  []string // subjects (the token's sub) that may come by AssumeRoleWithWebIdentity; "*" is any
 }
 
 // RoleOptions is what a role is made of.
@@ -182,9 +182,9 @@ type Role struct {
 	ARN  string
 	RoleOptions
 
-	account *Account
-	id      string // AROA…
-	since   time.Time
+	account       *Account
+	id            string // AROA…
+	revokedBefore time.Time
 }
 
 // AddRole adds a role.
@@ -216,7 +216,7 @@ func (r *Role) SetTrust(trust ...Trust) {
 func (r *Role) Revoke() {
 	r.account.aws.mu.Lock()
 	defer r.account.aws.mu.Unlock()
-	r.since = r.account.aws.Now()
+	r.revokedBefore = r.account.aws.Now()
 }
 
 // DeleteRole removes a role. Its sessions are no longer valid.
@@ -230,7 +230,7 @@ func (c *Account) DeleteRole(name string) {
 func (c *Account) Suspend(closed bool) {
 	c.aws.mu.Lock()
 	defer c.aws.mu.Unlock()
-	c.suspend = closed
+	c.suspended = closed
 }
 
 // A Denial takes actions away. Each field is a glob; an empty one matches everything.

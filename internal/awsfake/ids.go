@@ -27,7 +27,7 @@ func dnsSuffix(partition string) string {
 
 // publicIP is an address of the blocks that RFC 5737 keeps for examples; three of them, so they repeat in a large fleet.
 func publicIP(r *rand.Rand) string {
-	return one(r, []string{"192.0.2.", "198.51.100.", "203.0.113."}) + strconv.Itoa(1+r.IntN(254))
+	return pick(r, []string{"192.0.2.", "198.51.100.", "203.0.113."}) + strconv.Itoa(1+r.IntN(254))
 }
 
 func (f *fleet) privateName(ip string) string {

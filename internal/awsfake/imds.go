@@ -14,10 +14,10 @@ import (
 // IMDS is the metadata service (version 2) as one instance sees it. Version 1, a call without a token, is refused.
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 type IMDS struct {
-	Role       *Role  // nil: the instance has no role
-	Region     string // where the instance is
-	InstanceID string // "i-…"; the role session's name
-	FarAway    bool   // the PUT's answer never arrives, as inside a container when the hop limit is 1
+	Role           *Role  // nil: the instance has no role
+	Region         string // where the instance is
+	InstanceID     string // "i-…"; the role session's name
+	BeyondHopLimit bool   // the PUT's answer never arrives, as inside a container when the hop limit is 1
 
 	mu   sync.Mutex
 	cred Credential
@@ -30,8 +30,8 @@ func (a *AWS) SetIMDS(m *IMDS) {
 	a.imds = m
 }
 
-// instanceSession is how long credentials from the metadata service and from a container's agent are good for.
-const instanceSession = 6 * time.Hour
+// instanceSessionDuration is how long credentials from the metadata service and from a container's agent are good for.
+const instanceSessionDuration = 6 * time.Hour
 
 const (
 	imdsTTL   = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds"
@@ -39,7 +39,7 @@ const (
 	imdsRole  = "/latest/meta-data/iam/security-credentials/"
 )
 
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
+func formatTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 
 // plain is an answer of the services that are not signed.
 func (q *request) plain(status int, body string) *answer {
@@ -47,12 +47,12 @@ func (q *request) plain(status int, body string) *answer {
 	if status >= 400 {
 		q.call.Code = http.StatusText(status)
 	}
-	return &answer{kind: "text/plain", head: []byte(body)}
+	return &answer{contentType: "text/plain", head: []byte(body)}
 }
 
 func (q *request) json(status int, v any) *answer {
 	out := q.plain(status, "")
-	out.kind = "application/json"
+	out.contentType = "application/json"
 	out.head, _ = json.Marshal(v) // maps of strings and numbers: it cannot fail
 	return out
 }
@@ -66,9 +66,9 @@ func (a *AWS) serveIMDS(q *request) *answer {
 	}
 	r := q.http
 	if r.Method == http.MethodPut && r.URL.Path == "/latest/api/token" {
-		return a.imdsNewToken(q, m)
+		return a.newIMDSToken(q, m)
 	}
-	if !a.goodIMDSToken(r.Header.Get(imdsToken), m) {
+	if !a.validIMDSToken(r.Header.Get(imdsToken), m) {
 		return q.plain(http.StatusUnauthorized, "")
 	}
 	if m.Role != nil {
@@ -92,14 +92,14 @@ func (a *AWS) serveIMDS(q *request) *answer {
 	case m.Role != nil && path == imdsRole+m.Role.Name:
 		return a.imdsCredentials(q, m)
 	case m.Role != nil && path == "/latest/meta-data/iam/info":
-		return q.json(http.StatusOK, map[string]any{"Code": "Success", "LastUpdated": stamp(a.Now()),
+		return q.json(http.StatusOK, map[string]any{"Code": "Success", "LastUpdated": formatTime(a.Now()),
 			"InstanceProfileArn": m.Role.account.arn("iam", "instance-profile/"+m.Role.Name), "InstanceProfileId": a.keyID("AIPA", m.Role.ARN)})
 	}
 	return q.plain(http.StatusNotFound, "")
 }
 
-func (a *AWS) imdsNewToken(q *request, m *IMDS) *answer {
-	if m.FarAway {
+func (a *AWS) newIMDSToken(q *request, m *IMDS) *answer {
+	if m.BeyondHopLimit {
 		<-q.http.Context().Done()
 		return nil
 	}
@@ -111,35 +111,35 @@ func (a *AWS) imdsNewToken(q *request, m *IMDS) *answer {
 		return q.plain(http.StatusBadRequest, "")
 	}
 	until := strconv.FormatInt(a.Now().Add(time.Duration(ttl)*time.Second).Unix(), 10)
-	out := q.plain(http.StatusOK, a.sealIMDS(until, m))
+	out := q.plain(http.StatusOK, a.signIMDSToken(until, m))
 	out.header = http.Header{imdsTTL: {strconv.Itoa(ttl)}}
 	return out
 }
 
-// sealIMDS is a token: a seal and the instant until which it is good, so that none needs to be remembered.
-func (a *AWS) sealIMDS(until string, m *IMDS) string {
+// signIMDSToken is a token: a seal and the instant until which it is good, so that none needs to be remembered.
+func (a *AWS) signIMDSToken(until string, m *IMDS) string {
 	return base64.RawURLEncoding.EncodeToString(a.derive("imds", until, m.InstanceID)) + "." + until
 }
 
-func (a *AWS) goodIMDSToken(token string, m *IMDS) bool {
+func (a *AWS) validIMDSToken(token string, m *IMDS) bool {
 	_, until, _ := strings.Cut(token, ".")
 	n, err := strconv.ParseInt(until, 10, 64)
-	return err == nil && hmac.Equal([]byte(token), []byte(a.sealIMDS(until, m))) && a.Now().Unix() < n
+	return err == nil && hmac.Equal([]byte(token), []byte(a.signIMDSToken(until, m))) && a.Now().Unix() < n
 }
 
 func (a *AWS) imdsCredentials(q *request, m *IMDS) *answer {
 	if !a.trustsService(m.Role, "ec2.amazonaws.com") {
-		return q.json(http.StatusOK, map[string]any{"Code": "AssumeRoleUnauthorizedAccess", "LastUpdated": stamp(a.Now()),
+		return q.json(http.StatusOK, map[string]any{"Code": "AssumeRoleUnauthorizedAccess", "LastUpdated": formatTime(a.Now()),
 			"Message": "EC2 cannot assume the role " + m.Role.Name + ". Please see documentation at https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html#troubleshoot_iam-ec2_errors-info-doc."})
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	// New ones are there at least five minutes before the old ones end.
 	if m.cred.ID == "" || a.Now().After(m.cred.Expires.Add(-5*time.Minute)) {
-		m.cred = a.begin(session{AccountID: m.Role.account.ID, Role: m.Role.Name, Name: m.InstanceID}, instanceSession)
+		m.cred = a.startSession(session{AccountID: m.Role.account.ID, Role: m.Role.Name, Name: m.InstanceID}, instanceSessionDuration)
 	}
-	return q.json(http.StatusOK, map[string]any{"Code": "Success", "LastUpdated": stamp(a.Now()), "Type": "AWS-HMAC",
-		"AccessKeyId": m.cred.ID, "SecretAccessKey": m.cred.Secret, "Token": m.cred.Token, "Expiration": stamp(m.cred.Expires)})
+	return q.json(http.StatusOK, map[string]any{"Code": "Success", "LastUpdated": formatTime(a.Now()), "Type": "AWS-HMAC",
+		"AccessKeyId": m.cred.ID, "SecretAccessKey": m.cred.Secret, "Token": m.cred.Token, "Expiration": formatTime(m.cred.Expires)})
 }
 
 // trustsService reports whether a service may assume the role.

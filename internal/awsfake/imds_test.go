@@ -16,18 +16,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
-func (x *office) imds() *imds.Client {
+func (x *testClient) imds() *imds.Client {
 	return imds.New(imds.Options{Endpoint: x.srv.URL, HTTPClient: x.http, ClientEnableState: imds.ClientEnabled})
 }
 
-func ofAWS(c aws.Credentials) Credential {
+func credentialOf(c aws.Credentials) Credential {
 	return Credential{Key{c.AccessKeyID, c.SecretAccessKey}, c.SessionToken, c.Expires}
 }
 
 // The real SDK signs in as an instance, goes on to another account's role, and gets new credentials before the old ones end.
 func TestInstanceRole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := open(t, Options{})
+		x := newTestClient(t, Options{})
 		host := x.acct.AddRole("host", RoleOptions{Trust: []Trust{{Principals: []string{"ec2.amazonaws.com"}}}})
 		far := x.aws.AddAccount("222222222222", "aws").AddRole("reader", RoleOptions{MaxSession: 2 * time.Hour, Trust: []Trust{{Principals: []string{host.ARN}}}})
 		x.aws.SetIMDS(&IMDS{Role: host, Region: "eu-west-1", InstanceID: "i-0123456789abcdef0"})
@@ -37,13 +37,13 @@ func TestInstanceRole(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if me, err := x.whoami("us-east-1", ofAWS(c)); err != nil || me != "arn:aws:sts::111111111111:assumed-role/host/i-0123456789abcdef0" {
+		if me, err := x.callerARN("us-east-1", credentialOf(c)); err != nil || me != "arn:aws:sts::111111111111:assumed-role/host/i-0123456789abcdef0" {
 			t.Errorf("identity %q, %v", me, err)
 		}
-		if _, err := x.assume(ofAWS(c), far.ARN, nil); err != nil {
+		if _, err := x.assume(credentialOf(c), far.ARN, nil); err != nil {
 			t.Error(err)
 		}
-		_, err = x.assume(ofAWS(c), far.ARN, func(in *sts.AssumeRoleInput) { in.DurationSeconds = aws.Int32(7200) })
+		_, err = x.assume(credentialOf(c), far.ARN, func(in *sts.AssumeRoleInput) { in.DurationSeconds = aws.Int32(7200) })
 		wantCode(t, err, "ValidationError", "role chaining")
 		region, err := x.imds().GetRegion(ctx, nil)
 		if err != nil || region.Region != "eu-west-1" {
@@ -63,9 +63,9 @@ func TestInstanceRole(t *testing.T) {
 			t.Errorf("no new credentials: %v", err)
 		}
 		time.Sleep(10 * time.Minute)
-		_, err = x.whoami("us-east-1", ofAWS(c))
+		_, err = x.callerARN("us-east-1", credentialOf(c))
 		wantCode(t, err, "ExpiredToken", "")
-		if _, err := x.whoami("us-east-1", ofAWS(later)); err != nil {
+		if _, err := x.callerARN("us-east-1", credentialOf(later)); err != nil {
 			t.Errorf("the new ones: %v", err)
 		}
 	})
@@ -73,7 +73,7 @@ func TestInstanceRole(t *testing.T) {
 
 func TestMetadataRules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := open(t, Options{})
+		x := newTestClient(t, Options{})
 		ask := func(method, path string, h ...string) (int, string) {
 			t.Helper()
 			r, err := http.NewRequestWithContext(t.Context(), method, x.srv.URL+path, nil)
@@ -130,7 +130,7 @@ func TestMetadataRules(t *testing.T) {
 		if s, _ := ask("GET", imdsRole, imdsToken, token); s != 404 {
 			t.Errorf("no role: %d", s)
 		}
-		x.aws.SetIMDS(&IMDS{Role: idle, FarAway: true})
+		x.aws.SetIMDS(&IMDS{Role: idle, BeyondHopLimit: true})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := x.imds().GetMetadata(ctx, &imds.GetMetadataInput{Path: "instance-id"}); err == nil {
@@ -143,7 +143,7 @@ func TestMetadataRules(t *testing.T) {
 }
 
 func TestContainerRole(t *testing.T) {
-	x := open(t, Options{})
+	x := newTestClient(t, Options{})
 	task := x.acct.AddRole("task", RoleOptions{Trust: []Trust{{Principals: []string{"ecs-tasks.amazonaws.com"}}}})
 	x.aws.AddContainer(Container{Path: "/v2/credentials/1", Role: task, Token: "let me in", Task: "t-1"})
 	x.aws.AddContainer(Container{Path: "/v2/credentials/2", Role: x.acct.AddRole("host", RoleOptions{}), Task: "t-2"})
@@ -156,7 +156,7 @@ func TestContainerRole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if me, err := x.whoami("us-east-1", ofAWS(c)); err != nil || me != "arn:aws:sts::111111111111:assumed-role/task/t-1" {
+	if me, err := x.callerARN("us-east-1", credentialOf(c)); err != nil || me != "arn:aws:sts::111111111111:assumed-role/task/t-1" {
 		t.Errorf("identity %q, %v", me, err)
 	}
 	for _, token := range []string{"", "let me i", "let me in\n"} {

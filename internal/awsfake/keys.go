@@ -31,26 +31,26 @@ func (a *AWS) iam(q *request) (*answer, *apiError) {
 // page is all there is.
 // https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListAccessKeys.html
 func (a *AWS) listAccessKeys(q *request) (*answer, *apiError) {
-	if q.who.user == nil {
-		return nil, validation("Must specify userName when calling with non-User credentials")
+	if q.caller.user == nil {
+		return nil, validationError("Must specify userName when calling with non-User credentials")
 	}
-	if why := a.denied(q.who, "iam:ListAccessKeys", q.region); why != "" {
-		return nil, accessDenied("User: %s is not authorized to perform: iam:ListAccessKeys on resource: user %s %s", q.who.arn, q.who.user.Name, why)
+	if why := a.denied(q.caller, "iam:ListAccessKeys", q.region); why != "" {
+		return nil, accessDenied("User: %s is not authorized to perform: iam:ListAccessKeys on resource: user %s %s", q.caller.arn, q.caller.user.Name, why)
 	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	var mine []*key
 	for _, k := range a.keys {
-		if k.user == q.who.user {
+		if k.user == q.caller.user {
 			mine = append(mine, k)
 		}
 	}
 	slices.SortFunc(mine, func(x, y *key) int { return cmp.Compare(x.ID, y.ID) })
-	return queryAnswer(q, iamNamespace, func(m *markup) {
+	return queryAnswer(q, iamNamespace, func(m *xmlWriter) {
 		m.text("IsTruncated", "false")
-		m.in("AccessKeyMetadata", func() {
+		m.element("AccessKeyMetadata", func() {
 			for _, k := range mine {
-				m.in("member", func() {
+				m.element("member", func() {
 					status := "Active"
 					if k.inactive {
 						status = "Inactive"

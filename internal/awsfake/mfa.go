@@ -13,9 +13,9 @@ type MFA struct {
 	Serial string // its ARN
 	Seed   string // base32, as AWS shows it when the device is made
 
-	aws  *AWS
-	raw  []byte
-	used map[int64]bool // counters whose code was taken; guarded by aws.mu
+	aws          *AWS
+	secret       []byte
+	usedCounters map[int64]bool // counters whose code was taken; guarded by aws.mu
 }
 
 // AddMFA gives the user a virtual MFA device.
@@ -23,7 +23,7 @@ func (u *User) AddMFA(name string) *MFA {
 	a := u.account.aws
 	serial := u.account.arn("iam", "mfa/"+name)
 	raw := append(a.derive("totp", serial), a.derive("totp 2", serial)...)[:40] // 64 characters of base32, as AWS's seeds
-	m := &MFA{Serial: serial, Seed: base32NoPad.EncodeToString(raw), aws: a, raw: raw, used: make(map[int64]bool)}
+	m := &MFA{Serial: serial, Seed: base32NoPad.EncodeToString(raw), aws: a, secret: raw, usedCounters: make(map[int64]bool)}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	u.devices = append(u.devices, m)
@@ -39,7 +39,7 @@ func (m *MFA) Code(at time.Time) string { return m.code(at.Unix() / codePeriod) 
 func (m *MFA) Now() string { return m.Code(m.aws.Now()) }
 
 func (m *MFA) code(counter int64) string {
-	h := hmac.New(sha1.New, m.raw)
+	h := hmac.New(sha1.New, m.secret)
 	_, _ = h.Write(binary.BigEndian.AppendUint64(nil, uint64(counter)))
 	sum := h.Sum(nil)
 	at := sum[len(sum)-1] & 15
@@ -47,17 +47,17 @@ func (m *MFA) code(counter int64) string {
 	return fmt.Sprintf("%06d", n%1_000_000)
 }
 
-// take accepts a code of this window or of a neighbour, once. The caller holds aws.mu for writing.
-func (m *MFA) take(code string, now time.Time) bool {
+// consume accepts a code of this window or of a neighbour, once. The caller holds aws.mu for writing.
+func (m *MFA) consume(code string, now time.Time) bool {
 	c := now.Unix() / codePeriod
-	for used := range m.used {
+	for used := range m.usedCounters {
 		if used < c-1 {
-			delete(m.used, used)
+			delete(m.usedCounters, used)
 		}
 	}
 	for _, at := range []int64{c, c - 1, c + 1} {
-		if hmac.Equal([]byte(m.code(at)), []byte(code)) && !m.used[at] {
-			m.used[at] = true
+		if hmac.Equal([]byte(m.code(at)), []byte(code)) && !m.usedCounters[at] {
+			m.usedCounters[at] = true
 			return true
 		}
 	}

@@ -9,44 +9,44 @@ import (
 
 // network is what a region holds before its first instance.
 type network struct {
-	vpc      string
-	subnets  []*subnet
-	groups   []*group // default, web, db
-	keys     []string
-	images   map[string]string // by architecture
-	snaps    map[string]string // the images' snapshots
-	template string
+	vpc       string
+	subnets   []*subnet
+	groups    []*group // default, web, db
+	keys      []string
+	images    map[string]string // by architecture
+	snapshots map[string]string // the images' snapshots
+	template  string
 }
 
 type subnet struct {
 	*resource
 	zone, zoneID string
-	net          int // 10.0.net.0/20
+	thirdOctet   int // 10.0.net.0/20
 	public       bool
 }
 
 // address is the private address of the nth instance: unique in the region up to 4,000 instances a subnet.
 func (s *subnet) address(n int) string {
 	n += 3 // AWS keeps the first four
-	return fmt.Sprintf("10.%d.%d.%d", n/4000%200, s.net+n/250%16, n%250+4)
+	return fmt.Sprintf("10.%d.%d.%d", n/4000%200, s.thirdOctet+n/250%16, n%250+4)
 }
 
 type group struct {
 	*resource
-	name, about string
-	in          []rule
+	name, description string
+	ingress           []rule
 }
 
 // A rule is one line of a security group.
 type rule struct {
-	protocol string
-	port     int
-	cidr     string
-	from     *group
-	about    string
+	protocol    string
+	port        int
+	cidr        string
+	source      *group
+	description string
 }
 
-func (m *markup) groups(of []*group) {
+func (m *xmlWriter) groups(of []*group) {
 	m.list("groupSet", len(of), func(i int) {
 		m.text("groupId", of[i].id)
 		m.text("groupName", of[i].name)
@@ -54,7 +54,7 @@ func (m *markup) groups(of []*group) {
 }
 
 func (f *fleet) buildNetwork() {
-	f.net = &network{images: make(map[string]string), snaps: make(map[string]string)}
+	f.network = &network{images: make(map[string]string), snapshots: make(map[string]string)}
 	f.addVPC()
 	for n, letter := range []string{"a", "b", "c", "a", "b", "c"} {
 		f.addSubnet(n, letter)
@@ -73,9 +73,9 @@ func (f *fleet) buildNetwork() {
 
 func (f *fleet) addVPC() {
 	id := f.id("vpc", "vpc", 1)
-	f.net.vpc = id
+	f.network.vpc = id
 	t := &tagged{id, "vpc", []tag{{"Name", "main"}}}
-	f.add("DescribeVpcs", &resource{id: id, tagged: []*tagged{t}, render: func(m *markup) {
+	f.add("DescribeVpcs", &resource{id: id, tagged: []*tagged{t}, render: func(m *xmlWriter) {
 		m.text("vpcId", id)
 		m.text("ownerId", f.owner)
 		m.text("state", "available")
@@ -83,27 +83,27 @@ func (f *fleet) addVPC() {
 		m.list("cidrBlockAssociationSet", 1, func(int) {
 			m.text("cidrBlock", "10.0.0.0/16")
 			m.text("associationId", f.id("vpc-cidr-assoc", "vpc cidr", 1))
-			m.in("cidrBlockState", func() { m.text("state", "associated") })
+			m.element("cidrBlockState", func() { m.text("state", "associated") })
 		})
 		m.text("dhcpOptionsId", f.id("dopt", "dhcp", 1))
 		m.tags(t.tags)
 		m.text("instanceTenancy", "default")
 		m.bool("isDefault", true)
-		m.in("blockPublicAccessStates", func() { m.text("internetGatewayBlockMode", "off") })
+		m.element("blockPublicAccessStates", func() { m.text("internetGatewayBlockMode", "off") })
 	}})
 }
 
 func (f *fleet) addSubnet(n int, letter string) {
-	s := &subnet{zone: f.region + letter, zoneID: zoneID(f.region, letter), net: n * 16, public: n < 3}
+	s := &subnet{zone: f.region + letter, zoneID: zoneID(f.region, letter), thirdOctet: n * 16, public: n < 3}
 	id := f.id("subnet", "subnet", n)
 	t := &tagged{id, "subnet", []tag{{"Name", map[bool]string{true: "public-", false: "private-"}[s.public] + letter}}}
-	s.resource = f.add("DescribeSubnets", &resource{id: id, tagged: []*tagged{t}, render: func(m *markup) {
+	s.resource = f.add("DescribeSubnets", &resource{id: id, tagged: []*tagged{t}, render: func(m *xmlWriter) {
 		m.text("subnetId", id)
 		m.text("subnetArn", f.arn("subnet/"+id))
 		m.text("state", "available")
 		m.text("ownerId", f.owner)
-		m.text("vpcId", f.net.vpc)
-		m.text("cidrBlock", fmt.Sprintf("10.0.%d.0/20", s.net))
+		m.text("vpcId", f.network.vpc)
+		m.text("cidrBlock", fmt.Sprintf("10.0.%d.0/20", s.thirdOctet))
 		m.list("ipv6CidrBlockAssociationSet", 0, nil)
 		m.int("availableIpAddressCount", 4091)
 		m.text("availabilityZone", s.zone)
@@ -114,45 +114,45 @@ func (f *fleet) addSubnet(n int, letter string) {
 		m.bool("assignIpv6AddressOnCreation", false)
 		m.bool("enableDns64", false)
 		m.bool("ipv6Native", false)
-		m.in("privateDnsNameOptionsOnLaunch", func() {
+		m.element("privateDnsNameOptionsOnLaunch", func() {
 			m.text("hostnameType", "ip-name")
 			m.bool("enableResourceNameDnsARecord", false)
 			m.bool("enableResourceNameDnsAAAARecord", false)
 		})
 		m.tags(t.tags)
-		m.in("blockPublicAccessStates", func() { m.text("internetGatewayBlockMode", "off") })
+		m.element("blockPublicAccessStates", func() { m.text("internetGatewayBlockMode", "off") })
 	}})
-	f.net.subnets = append(f.net.subnets, s)
+	f.network.subnets = append(f.network.subnets, s)
 }
 
 func (f *fleet) addGroups() {
-	self := &group{name: "default", about: "default VPC security group"}
-	self.in = []rule{{protocol: "-1", port: -1, from: self}}
-	web := &group{name: "web", about: "HTTP(S) & health checks", in: []rule{
-		{protocol: "tcp", port: 443, cidr: "0.0.0.0/0", about: "the world"}, {protocol: "tcp", port: 80, cidr: "0.0.0.0/0", about: "redirects <to 443>"},
+	self := &group{name: "default", description: "default VPC security group"}
+	self.ingress = []rule{{protocol: "-1", port: -1, source: self}}
+	web := &group{name: "web", description: "HTTP(S) & health checks", ingress: []rule{
+		{protocol: "tcp", port: 443, cidr: "0.0.0.0/0", description: "the world"}, {protocol: "tcp", port: 80, cidr: "0.0.0.0/0", description: "redirects <to 443>"},
 	}}
-	db := &group{name: "db", about: "databases", in: []rule{{protocol: "tcp", port: 5432, from: web, about: "from web"}}}
+	db := &group{name: "db", description: "databases", ingress: []rule{{protocol: "tcp", port: 5432, source: web, description: "from web"}}}
 	for n, g := range []*group{self, web, db} {
-		f.net.groups = append(f.net.groups, g)
+		f.network.groups = append(f.network.groups, g)
 		id := f.id("sg", "group", n)
 		t := &tagged{id, "security-group", []tag{{"Name", g.name}}}
-		g.resource = f.add("DescribeSecurityGroups", &resource{id: id, tagged: []*tagged{t}, render: func(m *markup) { f.writeGroup(m, g, t.tags) }})
+		g.resource = f.add("DescribeSecurityGroups", &resource{id: id, tagged: []*tagged{t}, render: func(m *xmlWriter) { f.writeSecurityGroup(m, g, t.tags) }})
 	}
 	n := 0
-	for _, g := range f.net.groups {
-		for _, r := range append(g.in, rule{protocol: "-1", port: -1, cidr: "0.0.0.0/0", about: "egress"}) {
+	for _, g := range f.network.groups {
+		for _, r := range append(g.ingress, rule{protocol: "-1", port: -1, cidr: "0.0.0.0/0", description: "egress"}) {
 			n++
 			f.addRule(n, g, r)
 		}
 	}
 }
 
-func (f *fleet) writeGroup(m *markup, g *group, tags []tag) {
+func (f *fleet) writeSecurityGroup(m *xmlWriter, g *group, tags []tag) {
 	m.text("ownerId", f.owner)
 	m.text("groupId", g.id)
 	m.text("groupName", g.name)
-	m.text("groupDescription", g.about)
-	m.text("vpcId", f.net.vpc)
+	m.text("groupDescription", g.description)
+	m.text("vpcId", f.network.vpc)
 	m.text("securityGroupArn", f.arn("security-group/"+g.id))
 	permission := func(r rule) {
 		m.text("ipProtocol", r.protocol)
@@ -160,23 +160,23 @@ func (f *fleet) writeGroup(m *markup, g *group, tags []tag) {
 			m.int("fromPort", r.port)
 			m.int("toPort", r.port)
 		}
-		m.in("groups", func() {
-			if r.from != nil {
-				m.in("item", func() {
+		m.element("groups", func() {
+			if r.source != nil {
+				m.element("item", func() {
 					m.text("userId", f.owner)
-					m.text("groupId", r.from.id)
-					if r.about != "" {
-						m.text("description", r.about)
+					m.text("groupId", r.source.id)
+					if r.description != "" {
+						m.text("description", r.description)
 					}
 				})
 			}
 		})
-		m.in("ipRanges", func() {
+		m.element("ipRanges", func() {
 			if r.cidr != "" {
-				m.in("item", func() {
+				m.element("item", func() {
 					m.text("cidrIp", r.cidr)
-					if r.about != "" {
-						m.text("description", r.about)
+					if r.description != "" {
+						m.text("description", r.description)
 					}
 				})
 			}
@@ -184,15 +184,15 @@ func (f *fleet) writeGroup(m *markup, g *group, tags []tag) {
 		m.list("ipv6Ranges", 0, nil)
 		m.list("prefixListIds", 0, nil)
 	}
-	m.list("ipPermissions", len(g.in), func(i int) { permission(g.in[i]) })
+	m.list("ipPermissions", len(g.ingress), func(i int) { permission(g.ingress[i]) })
 	m.list("ipPermissionsEgress", 1, func(int) { permission(rule{protocol: "-1", port: -1, cidr: "0.0.0.0/0"}) })
 	m.tags(tags)
 }
 
 func (f *fleet) addRule(n int, g *group, r rule) {
 	id := f.id("sgr", "rule", n)
-	egress := r.about == "egress"
-	f.add("DescribeSecurityGroupRules", &resource{id: id, render: func(m *markup) {
+	egress := r.description == "egress"
+	f.add("DescribeSecurityGroupRules", &resource{id: id, render: func(m *xmlWriter) {
 		m.text("securityGroupRuleId", id)
 		m.text("groupId", g.id)
 		m.text("groupOwnerId", f.owner)
@@ -203,14 +203,14 @@ func (f *fleet) addRule(n int, g *group, r rule) {
 		if r.cidr != "" {
 			m.text("cidrIpv4", r.cidr)
 		}
-		if r.from != nil {
-			m.in("referencedGroupInfo", func() {
-				m.text("groupId", r.from.id)
+		if r.source != nil {
+			m.element("referencedGroupInfo", func() {
+				m.text("groupId", r.source.id)
 				m.text("userId", f.owner)
 			})
 		}
-		if r.about != "" && !egress {
-			m.text("description", r.about)
+		if r.description != "" && !egress {
+			m.text("description", r.description)
 		}
 		m.tags(nil)
 		m.text("securityGroupRuleArn", f.arn("security-group-rule/"+id))
@@ -220,30 +220,30 @@ func (f *fleet) addRule(n int, g *group, r rule) {
 // nic is the network interface of an instance.
 type nic struct {
 	*resource
-	on       *instance
+	instance *instance
 	attached time.Time
 }
 
 func (f *fleet) addNIC(i *instance) *nic {
-	x := &nic{on: i, attached: i.at}
-	x.resource = f.add("DescribeNetworkInterfaces", &resource{id: f.id("eni", "interface", i.n), render: x.write})
+	x := &nic{instance: i, attached: i.launchedAt}
+	x.resource = f.add("DescribeNetworkInterfaces", &resource{id: f.id("eni", "interface", i.number), render: x.write})
 	return x
 }
 
 // association is the public address of an interface, if it has one.
-func (x *nic) association(m *markup, full bool) {
-	i := x.on
-	if i.public == "" {
+func (x *nic) association(m *xmlWriter, full bool) {
+	i := x.instance
+	if i.publicIP == "" {
 		return
 	}
-	m.in("association", func() {
-		m.text("publicIp", i.public)
-		m.text("publicDnsName", i.f.publicName(i.public))
+	m.element("association", func() {
+		m.text("publicIp", i.publicIP)
+		m.text("publicDnsName", i.fleet.publicName(i.publicIP))
 		if i.address == nil {
 			m.text("ipOwnerId", "amazon")
 			return
 		}
-		m.text("ipOwnerId", i.f.owner)
+		m.text("ipOwnerId", i.fleet.owner)
 		if full {
 			m.text("allocationId", i.address.id)
 			m.text("associationId", i.address.association)
@@ -251,43 +251,43 @@ func (x *nic) association(m *markup, full bool) {
 	})
 }
 
-func (x *nic) addresses(m *markup, full bool) {
+func (x *nic) addresses(m *xmlWriter, full bool) {
 	m.list("privateIpAddressesSet", 1, func(int) {
-		m.text("privateIpAddress", x.on.ip)
-		m.text("privateDnsName", x.on.f.privateName(x.on.ip))
+		m.text("privateIpAddress", x.instance.privateIP)
+		m.text("privateDnsName", x.instance.fleet.privateName(x.instance.privateIP))
 		m.bool("primary", true)
 		x.association(m, full)
 	})
 }
 
-func (x *nic) attachment(m *markup, full bool) {
-	i := x.on
-	m.in("attachment", func() {
-		m.text("attachmentId", i.f.id("eni-attach", "attachment", i.n))
+func (x *nic) attachment(m *xmlWriter, full bool) {
+	i := x.instance
+	m.element("attachment", func() {
+		m.text("attachmentId", i.fleet.id("eni-attach", "attachment", i.number))
 		if full {
 			m.text("instanceId", i.id)
-			m.text("instanceOwnerId", i.f.owner)
+			m.text("instanceOwnerId", i.fleet.owner)
 		}
 		m.int("deviceIndex", 0)
 		m.int("networkCardIndex", 0)
 		m.text("status", "attached")
-		m.text("attachTime", stamp3(x.attached))
+		m.text("attachTime", formatTimeMillis(x.attached))
 		m.bool("deleteOnTermination", true)
 	})
 }
 
 // inInstance is the interface as DescribeInstances shows it.
-func (x *nic) inInstance(m *markup) {
-	i := x.on
+func (x *nic) inInstance(m *xmlWriter) {
+	i := x.instance
 	m.text("networkInterfaceId", x.id)
 	m.text("subnetId", i.subnet.id)
-	m.text("vpcId", i.f.net.vpc)
+	m.text("vpcId", i.fleet.network.vpc)
 	m.text("description", "")
-	m.text("ownerId", i.f.owner)
+	m.text("ownerId", i.fleet.owner)
 	m.text("status", "in-use")
 	m.text("macAddress", i.mac)
-	m.text("privateIpAddress", i.ip)
-	m.text("privateDnsName", i.f.privateName(i.ip))
+	m.text("privateIpAddress", i.privateIP)
+	m.text("privateDnsName", i.fleet.privateName(i.privateIP))
 	m.bool("sourceDestCheck", true)
 	m.groups(i.groups)
 	x.attachment(m, false)
@@ -295,24 +295,24 @@ func (x *nic) inInstance(m *markup) {
 	x.addresses(m, false)
 	m.list("ipv6AddressesSet", 0, nil)
 	m.text("interfaceType", "interface")
-	m.in("operator", func() { m.bool("managed", false) })
+	m.element("operator", func() { m.bool("managed", false) })
 }
 
 // write is the interface as DescribeNetworkInterfaces shows it.
-func (x *nic) write(m *markup) {
-	i := x.on
+func (x *nic) write(m *xmlWriter) {
+	i := x.instance
 	m.text("networkInterfaceId", x.id)
 	m.text("subnetId", i.subnet.id)
-	m.text("vpcId", i.f.net.vpc)
+	m.text("vpcId", i.fleet.network.vpc)
 	m.text("availabilityZone", i.subnet.zone)
 	m.text("availabilityZoneId", i.subnet.zoneID)
 	m.text("description", "")
-	m.text("ownerId", i.f.owner)
+	m.text("ownerId", i.fleet.owner)
 	m.bool("requesterManaged", false)
 	m.text("status", "in-use")
 	m.text("macAddress", i.mac)
-	m.text("privateIpAddress", i.ip)
-	m.text("privateDnsName", i.f.privateName(i.ip))
+	m.text("privateIpAddress", i.privateIP)
+	m.text("privateDnsName", i.fleet.privateName(i.privateIP))
 	m.bool("sourceDestCheck", true)
 	m.groups(i.groups)
 	x.attachment(m, true)
@@ -322,7 +322,7 @@ func (x *nic) write(m *markup) {
 	m.list("ipv6AddressesSet", 0, nil)
 	m.text("interfaceType", "interface")
 	m.bool("denyAllIgwTraffic", false)
-	m.in("operator", func() { m.bool("managed", false) })
+	m.element("operator", func() { m.bool("managed", false) })
 }
 
 // address is an elastic address.
@@ -330,23 +330,23 @@ type address struct {
 	*resource
 	ip          string
 	association string
-	on          *instance
+	instance    *instance
 }
 
 func (f *fleet) addAddress(r *rand.Rand, i *instance) *address {
-	x := &address{ip: publicIP(r), on: i, association: f.id("eipassoc", "association", i.n)}
-	id := f.id("eipalloc", "address", i.n)
-	t := &tagged{id, "elastic-ip", []tag{{"Name", "eip-" + strconv.Itoa(i.n)}}}
-	x.resource = f.add("DescribeAddresses", &resource{id: id, tagged: []*tagged{t}, render: func(m *markup) {
+	x := &address{ip: publicIP(r), instance: i, association: f.id("eipassoc", "association", i.number)}
+	id := f.id("eipalloc", "address", i.number)
+	t := &tagged{id, "elastic-ip", []tag{{"Name", "eip-" + strconv.Itoa(i.number)}}}
+	x.resource = f.add("DescribeAddresses", &resource{id: id, tagged: []*tagged{t}, render: func(m *xmlWriter) {
 		m.text("publicIp", x.ip)
 		m.text("allocationId", id)
 		m.text("domain", "vpc")
-		if x.on != nil {
-			m.text("instanceId", x.on.id)
+		if x.instance != nil {
+			m.text("instanceId", x.instance.id)
 			m.text("associationId", x.association)
-			m.text("networkInterfaceId", x.on.nic.id)
+			m.text("networkInterfaceId", x.instance.nic.id)
 			m.text("networkInterfaceOwnerId", f.owner)
-			m.text("privateIpAddress", x.on.ip)
+			m.text("privateIpAddress", x.instance.privateIP)
 		}
 		m.tags(t.tags)
 		m.text("publicIpv4Pool", "amazon")

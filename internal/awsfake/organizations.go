@@ -19,21 +19,21 @@ type Organization struct {
 	ID   string // o-…
 	Root string // r-…
 
-	aws        *AWS
-	management *Account
-	units      map[string]*unit   // by id, the root among them; guarded by aws.mu, as all below
-	members    map[string]*joined // by account id
-	delegated  map[string]bool
-	old        bool
-	sparse     bool
+	aws           *AWS
+	management    *Account
+	units         map[string]*unit       // by id, the root among them; guarded by aws.mu, as all below
+	members       map[string]*membership // by account id
+	delegated     map[string]bool
+	legacyAnswers bool
+	emptyPages    bool
 }
 
 type unit struct{ id, name, parent string }
 
-type joined struct {
+type membership struct {
 	Member
-	unit   string
-	joined time.Time
+	unit     string
+	joinedAt time.Time
 }
 
 // A Member says how an account is known in its organization.
@@ -49,7 +49,7 @@ func (c *Account) NewOrganization(name string) *Organization {
 	mark := strings.ToLower(base32NoPad.EncodeToString(c.aws.derive("organization", c.ID)))
 	o := &Organization{
 		ID: "o-" + mark[:10], Root: "r-" + mark[10:14], aws: c.aws, management: c,
-		units: map[string]*unit{}, members: map[string]*joined{}, delegated: map[string]bool{},
+		units: map[string]*unit{}, members: map[string]*membership{}, delegated: map[string]bool{},
 	}
 	o.units[o.Root] = &unit{id: o.Root, name: "Root"}
 	c.aws.mu.Lock()
@@ -86,8 +86,8 @@ func (o *Organization) Join(c *Account, m Member) {
 	if o.units[unit] == nil {
 		panic(fmt.Sprintf("awsfake: no unit %s", unit))
 	}
-	c.suspend = m.State != "ACTIVE"
-	o.members[c.ID] = &joined{Member: m, unit: unit, joined: time.Date(2020, 1, 1, 0, len(o.members), 0, 0, time.UTC)}
+	c.suspended = m.State != "ACTIVE"
+	o.members[c.ID] = &membership{Member: m, unit: unit, joinedAt: time.Date(2020, 1, 1, 0, len(o.members), 0, 0, time.UTC)}
 }
 
 // Leave takes an account out of the organization.
@@ -104,22 +104,22 @@ func (o *Organization) Delegate(id string) {
 	o.delegated[id] = true
 }
 
-// Old answers as Organizations did before accounts had a State and Paths. Sparse puts an empty page, with a token, before every other.
-func (o *Organization) Old(is bool) {
+// SetLegacyAnswers answers as Organizations did before accounts had a State and Paths. Sparse puts an empty page, with a token, before every other.
+func (o *Organization) SetLegacyAnswers(is bool) {
 	o.aws.mu.Lock()
 	defer o.aws.mu.Unlock()
-	o.old = is
+	o.legacyAnswers = is
 }
 
-// Sparse is described with [Organization.Old].
-func (o *Organization) Sparse(is bool) {
+// SetEmptyPages is described with [Organization.Old].
+func (o *Organization) SetEmptyPages(is bool) {
 	o.aws.mu.Lock()
 	defer o.aws.mu.Unlock()
-	o.sparse = is
+	o.emptyPages = is
 }
 
-// above is the ids from the root down to a unit. The caller holds aws.mu.
-func (o *Organization) above(id string) []string {
+// unitPath is the ids from the root down to a unit. The caller holds aws.mu.
+func (o *Organization) unitPath(id string) []string {
 	var ids []string
 	for u := o.units[id]; u != nil; u = o.units[u.parent] {
 		ids = append(ids, u.id)
@@ -128,22 +128,22 @@ func (o *Organization) above(id string) []string {
 	return ids
 }
 
-// organizationsTarget is what stands before the action in X-Amz-Target.
-const organizationsTarget = "AWSOrganizationsV20161128."
+// organizationsTargetPrefix is what stands before the action in X-Amz-Target.
+const organizationsTargetPrefix = "AWSOrganizationsV20161128."
 
-// organizationsIn is the one region of a partition that signs for the service.
+// organizationsRegion is the one region of a partition that signs for the service.
 // https://docs.aws.amazon.com/general/latest/gr/ao.html
-func organizationsIn(partition string) string {
+func organizationsRegion(partition string) string {
 	if partition == "aws-cn" {
 		return "cn-northwest-1"
 	}
 	p, _ := record.PartitionNamed(partition)
-	return p.Default
+	return p.DefaultRegion
 }
 
-// organizationsCall reads what stands in the body in the place of a form.
-func (q *request) organizationsCall() {
-	q.action = strings.TrimPrefix(q.http.Header.Get("X-Amz-Target"), organizationsTarget)
+// readOrganizationsCall reads what stands in the body in the place of a form.
+func (q *request) readOrganizationsCall() {
+	q.action = strings.TrimPrefix(q.http.Header.Get("X-Amz-Target"), organizationsTargetPrefix)
 	var in map[string]any
 	if json.Unmarshal(q.body, &in) == nil {
 		for k, v := range in {
@@ -157,15 +157,15 @@ type object = map[string]any
 // organization answers AWS Organizations, JSON 1.1.
 // https://docs.aws.amazon.com/organizations/latest/APIReference/API_Operations.html
 func (a *AWS) organization(q *request) (*answer, *apiError) {
-	if want := organizationsIn(q.who.account.Partition); q.region != want {
+	if want := organizationsRegion(q.caller.account.Partition); q.region != want {
 		return nil, refuse(http.StatusBadRequest, "InvalidSignatureException", "Credential should be scoped to a valid region, not '%s'. ", q.region)
 	}
-	if why := a.denied(q.who, "organizations:"+q.action, q.region); why != "" {
-		return nil, refuse(http.StatusBadRequest, "AccessDeniedException", "User: %s is not authorized to perform: organizations:%s on resource: * %s", q.who.arn, q.action, why)
+	if why := a.denied(q.caller, "organizations:"+q.action, q.region); why != "" {
+		return nil, refuse(http.StatusBadRequest, "AccessDeniedException", "User: %s is not authorized to perform: organizations:%s on resource: * %s", q.caller.arn, q.action, why)
 	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	id := q.who.account.ID
+	id := q.caller.account.ID
 	at := slices.IndexFunc(a.organizations, func(o *Organization) bool { return o.members[id] != nil })
 	if at < 0 {
 		return nil, refuse(http.StatusBadRequest, "AWSOrganizationsNotInUseException", "Your account is not a member of an organization.")
@@ -175,7 +175,7 @@ func (a *AWS) organization(q *request) (*answer, *apiError) {
 		return nil, refuse(http.StatusBadRequest, "AccessDeniedException", "You don't have permissions to access this resource.")
 	}
 	parent := q.form.Get("ParentId")
-	inUnit := func(m *joined) bool { return parent == "" || m.unit == parent }
+	inUnit := func(m *membership) bool { return parent == "" || m.unit == parent }
 	switch q.action {
 	case "ListAccountsForParent", "ListOrganizationalUnitsForParent":
 		if o.units[parent] == nil {
@@ -190,7 +190,7 @@ func (a *AWS) organization(q *request) (*answer, *apiError) {
 		if m.unit == o.Root {
 			kind = "ROOT"
 		}
-		return a.listed(q, o, "Parents", []object{{"Id": m.unit, "Type": kind}})
+		return a.listPage(q, o, "Parents", []object{{"Id": m.unit, "Type": kind}})
 	}
 	switch q.action {
 	case "ListAccounts", "ListAccountsForParent":
@@ -200,9 +200,9 @@ func (a *AWS) organization(q *request) (*answer, *apiError) {
 				all = append(all, o.describe(id, m))
 			}
 		}
-		return a.listed(q, o, "Accounts", all)
+		return a.listPage(q, o, "Accounts", all)
 	case "ListRoots":
-		return a.listed(q, o, "Roots", []object{{"Id": o.Root, "Name": "Root", "Arn": o.arn("root/" + o.ID + "/" + o.Root)}})
+		return a.listPage(q, o, "Roots", []object{{"Id": o.Root, "Name": "Root", "Arn": o.arn("root/" + o.ID + "/" + o.Root)}})
 	case "ListOrganizationalUnitsForParent":
 		var all []object
 		for _, id := range slices.Sorted(maps.Keys(o.units)) {
@@ -210,7 +210,7 @@ func (a *AWS) organization(q *request) (*answer, *apiError) {
 				all = append(all, object{"Id": u.id, "Name": u.name, "Arn": o.arn("ou/" + o.ID + "/" + u.id)})
 			}
 		}
-		return a.listed(q, o, "OrganizationalUnits", all)
+		return a.listPage(q, o, "OrganizationalUnits", all)
 	case "ListTagsForResource":
 		m := o.members[q.form.Get("ResourceId")]
 		if m == nil {
@@ -220,7 +220,7 @@ func (a *AWS) organization(q *request) (*answer, *apiError) {
 		for _, k := range slices.Sorted(maps.Keys(m.Tags)) {
 			all = append(all, object{"Key": k, "Value": m.Tags[k]})
 		}
-		return a.listed(q, o, "Tags", all)
+		return a.listPage(q, o, "Tags", all)
 	}
 	return nil, refuse(http.StatusBadRequest, "UnknownOperationException", "")
 }
@@ -230,30 +230,30 @@ func (o *Organization) arn(resource string) string {
 }
 
 // describe is a member as an answer has it. The caller holds aws.mu.
-func (o *Organization) describe(id string, m *joined) object {
+func (o *Organization) describe(id string, m *membership) object {
 	out := object{
 		"Id": id, "Arn": o.arn("account/" + o.ID + "/" + id), "Name": m.Name, "Email": m.Email,
-		"JoinedMethod": "CREATED", "JoinedTimestamp": m.joined.Unix(), "Status": m.State,
+		"JoinedMethod": "CREATED", "JoinedTimestamp": m.joinedAt.Unix(), "Status": m.State,
 	}
 	if m.State == "CLOSED" || m.State == "PENDING_ACTIVATION" { // the older word knows neither
 		out["Status"] = "SUSPENDED"
 	}
-	if !o.old {
+	if !o.legacyAnswers {
 		out["State"] = m.State
-		out["Paths"] = []string{o.ID + "/" + strings.Join(o.above(m.unit), "/") + "/" + id + "/"}
+		out["Paths"] = []string{o.ID + "/" + strings.Join(o.unitPath(m.unit), "/") + "/" + id + "/"}
 	}
 	return out
 }
 
-// organizationsPage is the most that a page holds, and what it holds when nobody says.
-const organizationsPage = 20
+// organizationsPageSize is the most that a page holds, and what it holds when nobody says.
+const organizationsPageSize = 20
 
-// listed is one page of a list.
-func (a *AWS) listed(q *request, o *Organization, member string, all []object) (*answer, *apiError) {
-	n := organizationsPage
+// listPage is one page of a list.
+func (a *AWS) listPage(q *request, o *Organization, member string, all []object) (*answer, *apiError) {
+	n := organizationsPageSize
 	if text := q.form.Get("MaxResults"); text != "" {
 		var err error
-		if n, err = strconv.Atoi(text); err != nil || n < 1 || n > organizationsPage {
+		if n, err = strconv.Atoi(text); err != nil || n < 1 || n > organizationsPageSize {
 			return nil, refuse(http.StatusBadRequest, "InvalidInputException", "You specified an invalid value for MaxResults.")
 		}
 	}
@@ -265,7 +265,7 @@ func (a *AWS) listed(q *request, o *Organization, member string, all []object) (
 		}
 	}
 	begin := from
-	if o.sparse { // odd offsets stand for the same place after the empty page
+	if o.emptyPages { // odd offsets stand for the same place after the empty page
 		begin = from / 2
 		if from%2 == 0 {
 			return a.organizationsAnswer(q, object{member: []object{}, "NextToken": a.pageToken(q, from+1)}), nil
@@ -276,7 +276,7 @@ func (a *AWS) listed(q *request, o *Organization, member string, all []object) (
 	out := object{member: append([]object{}, all[begin:end]...)}
 	if end < len(all) {
 		next := end
-		if o.sparse {
+		if o.emptyPages {
 			next *= 2
 		}
 		out["NextToken"] = a.pageToken(q, next)
@@ -287,14 +287,14 @@ func (a *AWS) listed(q *request, o *Organization, member string, all []object) (
 
 func (a *AWS) organizationsAnswer(q *request, v object) *answer {
 	out := q.json(http.StatusOK, v)
-	out.kind = jsonRPC
+	out.contentType = jsonRPC
 	return out
 }
 
 const jsonRPC = "application/x-amz-json-1.1"
 
-// organizationsRefusal writes an error as JSON 1.1 does, with the codes that services of this protocol have.
-func (q *request) organizationsRefusal(e *apiError) *answer {
+// organizationsError writes an error as JSON 1.1 does, with the codes that services of this protocol have.
+func (q *request) organizationsError(e *apiError) *answer {
 	if code, ok := map[string]string{
 		"InvalidClientTokenId": "UnrecognizedClientException", "SignatureDoesNotMatch": "InvalidSignatureException",
 		"ExpiredToken": "ExpiredTokenException", "IncompleteSignature": "IncompleteSignatureException",
@@ -304,5 +304,5 @@ func (q *request) organizationsRefusal(e *apiError) *answer {
 	}
 	q.call.Code = e.code
 	b, _ := json.Marshal(map[string]string{"__type": e.code, "Message": e.message}) // text always can be
-	return &answer{kind: jsonRPC, head: b}
+	return &answer{contentType: jsonRPC, head: b}
 }

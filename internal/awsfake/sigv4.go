@@ -68,15 +68,15 @@ func securityToken(r *http.Request) string { return r.Header.Get("X-Amz-Security
 
 // A principal is whoever made a call.
 type principal struct {
-	account *Account
-	arn     string // of the user or of the session
-	iamARN  string // of the user or the role
-	userID  string
-	user    *User // nil for a role's session
-	temp    bool  // by temporary credentials
-	mfa     bool  // aws:MultiFactorAuthPresent
-	revoked bool  // the role denies everything to sessions as old as this
-	session session
+	account   *Account
+	arn       string // of the user or of the session
+	iamARN    string // of the user or the role
+	userID    string
+	user      *User // nil for a role's session
+	temporary bool  // by temporary credentials
+	mfa       bool  // aws:MultiFactorAuthPresent
+	revoked   bool  // the role denies everything to sessions as old as this
+	session   session
 }
 
 // unknownKey is the refusal of a key that AWS does not know. A region that is not enabled, another partition and a missing
@@ -132,7 +132,7 @@ func (a *AWS) authenticate(q *request) (*principal, *apiError) {
 	if !hmac.Equal([]byte(sign(q, secret, sent)), []byte(q.scope.signature)) {
 		return nil, badSignature(q.service)
 	}
-	if p.temp && !now.Before(p.session.Expires) {
+	if p.temporary && !now.Before(p.session.Expires) {
 		return nil, expired(q.service)
 	}
 	return p, nil
@@ -162,13 +162,13 @@ func (a *AWS) principalOf(q *request, now time.Time) (*principal, string, *apiEr
 		}
 		secret = a.secretKey(s.KeyID)
 	}
-	if p.account.suspend || !p.account.enabled(q.region) {
+	if p.account.suspended || !p.account.enabled(q.region) {
 		return nil, "", unknown
 	}
 	return p, secret, nil
 }
 
-func mac(key []byte, s string) []byte {
+func hmacSHA256(key []byte, s string) []byte {
 	m := hmac.New(sha256.New, key)
 	_, _ = m.Write([]byte(s))
 	return m.Sum(nil)
@@ -176,11 +176,11 @@ func mac(key []byte, s string) []byte {
 
 // sign is the signature that the request should have.
 func sign(q *request, secret string, at time.Time) string {
-	key := mac(mac(mac(mac([]byte("AWS4"+secret), q.scope.date), q.scope.region), q.scope.service), "aws4_request")
+	key := hmacSHA256(hmacSHA256(hmacSHA256(hmacSHA256([]byte("AWS4"+secret), q.scope.date), q.scope.region), q.scope.service), "aws4_request")
 	canonical := sha256.Sum256([]byte(canonicalRequest(q)))
 	toSign := sigAlgorithm + "\n" + at.Format(amzDate) + "\n" +
 		q.scope.date + "/" + q.scope.region + "/" + q.scope.service + "/aws4_request\n" + hex.EncodeToString(canonical[:])
-	return hex.EncodeToString(mac(key, toSign))
+	return hex.EncodeToString(hmacSHA256(key, toSign))
 }
 
 func canonicalRequest(q *request) string {

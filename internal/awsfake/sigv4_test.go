@@ -13,18 +13,18 @@ import (
 
 // Each way in which a signature can be wrong, as STS and as EC2 put it.
 func TestKeysAndSignatures(t *testing.T) {
-	x := open(t, Options{})
+	x := newTestClient(t, Options{})
 	china := x.aws.AddAccount("222222222222", "aws-cn").AddUser("collector").NewKey()
 	deleted, idle := x.user.NewKey(), x.user.NewKey()
 	x.user.DeleteKey(deleted.ID)
 	x.user.SetKeyActive(idle.ID, false)
 	second := x.user.NewKey()
 	r := x.acct.AddRole("reader", RoleOptions{Trust: []Trust{{Principals: []string{"*"}}}})
-	session, err := x.assume(long(x.key), r.ARN, nil)
+	session, err := x.assume(longTerm(x.key), r.ARN, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	another, err := x.assume(long(x.key), r.ARN, nil)
+	another, err := x.assume(longTerm(x.key), r.ARN, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,27 +38,27 @@ func TestKeysAndSignatures(t *testing.T) {
 		who    Credential
 		sts    string // STS's code; "" is good
 	}{
-		{"good", "us-east-1", long(x.key), ""},
-		{"second key", "us-east-1", long(second), ""},
+		{"good", "us-east-1", longTerm(x.key), ""},
+		{"second key", "us-east-1", longTerm(second), ""},
 		{"session", "us-east-1", session, ""},
-		{"wrong secret", "us-east-1", long(Key{x.key.ID, "wrong"}), "SignatureDoesNotMatch"},
+		{"wrong secret", "us-east-1", longTerm(Key{x.key.ID, "wrong"}), "SignatureDoesNotMatch"},
 		{"wrong secret of a session", "us-east-1", Credential{Key: Key{session.ID, "wrong"}, Token: session.Token}, "SignatureDoesNotMatch"},
-		{"unknown key", "us-east-1", long(Key{"AKIAIOSFODNN7EXAMPLE", "x"}), unknown},
-		{"deleted key", "us-east-1", long(deleted), unknown},
-		{"inactive key", "us-east-1", long(idle), unknown},
+		{"unknown key", "us-east-1", longTerm(Key{"AKIAIOSFODNN7EXAMPLE", "x"}), unknown},
+		{"deleted key", "us-east-1", longTerm(deleted), unknown},
+		{"inactive key", "us-east-1", longTerm(idle), unknown},
 		{"session without its token", "us-east-1", Credential{Key: session.Key}, unknown},
 		{"session with a forged token", "us-east-1", Credential{Key: session.Key, Token: session.Token[:40] + "AAAA" + session.Token[44:]}, unknown},
 		{"session with another's token", "us-east-1", Credential{Key: session.Key, Token: another.Token}, unknown},
 		{"long-lived key with a token", "us-east-1", Credential{Key: x.key, Token: session.Token}, unknown},
-		{"another partition", "cn-north-1", long(x.key), unknown},
-		{"the other way", "us-east-1", long(china), unknown},
-		{"China at home", "cn-north-1", long(china), ""},
-		{"region not opted in", "af-south-1", long(x.key), unknown},
-		{"region that is none", "us-east-9", long(x.key), unknown},
-		{"closed account", "us-east-1", long(gone), unknown},
+		{"another partition", "cn-north-1", longTerm(x.key), unknown},
+		{"the other way", "us-east-1", longTerm(china), unknown},
+		{"China at home", "cn-north-1", longTerm(china), ""},
+		{"region not opted in", "af-south-1", longTerm(x.key), unknown},
+		{"region that is none", "us-east-9", longTerm(x.key), unknown},
+		{"closed account", "us-east-1", longTerm(gone), unknown},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			_, err := x.whoami(c.region, c.who)
+			_, err := x.callerARN(c.region, c.who)
 			got := x.ec2(c.region, c.who, "DescribeVpcs")
 			if c.sts == "" {
 				if err != nil || got.status != http.StatusOK {
@@ -73,7 +73,7 @@ func TestKeysAndSignatures(t *testing.T) {
 		})
 	}
 	x.acct.OptIn("af-south-1")
-	if _, err := x.whoami("af-south-1", long(x.key)); err != nil {
+	if _, err := x.callerARN("af-south-1", longTerm(x.key)); err != nil {
 		t.Errorf("after OptIn: %v", err)
 	}
 }
@@ -82,10 +82,10 @@ func TestClockSkew(t *testing.T) {
 	for off, says := range map[time.Duration]string{
 		6 * time.Minute: "Signature expired: ", -6 * time.Minute: "Signature not yet current: ", 4 * time.Minute: "",
 	} {
-		x := open(t, Options{ClockOffset: off})
+		x := newTestClient(t, Options{ClockOffset: off})
 		c := x.sts("us-east-1", x.key, "")
 		_, err := c.GetCallerIdentity(context.Background(), nil, func(o *sts.Options) { o.RetryMaxAttempts = 1 })
-		got, rerr := x.ec2At(context.Background(), time.Now(), "us-east-1", long(x.key), "DescribeVpcs")
+		got, rerr := x.ec2At(context.Background(), time.Now(), "us-east-1", longTerm(x.key), "DescribeVpcs")
 		if rerr != nil {
 			t.Fatal(rerr)
 		}
@@ -113,13 +113,13 @@ func TestClockSkew(t *testing.T) {
 
 // A signature covers the body, the query and the headers that it names.
 func TestTamperedRequests(t *testing.T) {
-	x := open(t, Options{})
+	x := newTestClient(t, Options{})
 	tamper := func(f func(*http.Request)) int {
 		h := *x.http
 		h.Transport = roundTrip(func(r *http.Request) (*http.Response, error) { f(r); return x.http.Transport.RoundTrip(r) })
 		y := *x
 		y.http = &h
-		return y.ec2("us-east-1", long(x.key), "DescribeVpcs").status
+		return y.ec2("us-east-1", longTerm(x.key), "DescribeVpcs").status
 	}
 	if got := tamper(func(*http.Request) {}); got != 200 {
 		t.Fatalf("untouched: %d", got)
@@ -162,10 +162,10 @@ type roundTrip func(*http.Request) (*http.Response, error)
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestDenials(t *testing.T) {
-	x := open(t, Options{})
+	x := newTestClient(t, Options{})
 	bob := x.acct.AddUser("bob").NewKey()
 	r := x.acct.AddRole("reader", RoleOptions{Trust: []Trust{{Principals: []string{"111111111111"}}}})
-	session, err := x.assume(long(x.key), r.ARN, nil)
+	session, err := x.assume(longTerm(x.key), r.ARN, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,11 +180,11 @@ func TestDenials(t *testing.T) {
 		region, action string
 		why            string
 	}{
-		{long(x.key), "eu-west-1", "DescribeVpcs", "with an explicit deny in a service control policy"},
-		{long(x.key), "us-east-1", "DescribeVpcs", ""},
+		{longTerm(x.key), "eu-west-1", "DescribeVpcs", "with an explicit deny in a service control policy"},
+		{longTerm(x.key), "us-east-1", "DescribeVpcs", ""},
 		{session, "us-east-1", "DescribeSubnets", "because no identity-based policy allows the ec2:DescribeSubnets action"},
-		{long(x.key), "us-east-1", "DescribeSubnets", ""},
-		{long(x.key), "us-east-1", "DescribeImages", "with an explicit deny in an identity-based policy"},
+		{longTerm(x.key), "us-east-1", "DescribeSubnets", ""},
+		{longTerm(x.key), "us-east-1", "DescribeImages", "with an explicit deny in an identity-based policy"},
 	} {
 		got := x.ec2(c.region, c.who, c.action)
 		dry := x.ec2(c.region, c.who, c.action, "DryRun", "true")
@@ -194,7 +194,7 @@ func TestDenials(t *testing.T) {
 			}
 			continue
 		}
-		who, err := x.whoami(c.region, c.who)
+		who, err := x.callerARN(c.region, c.who)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -205,16 +205,16 @@ func TestDenials(t *testing.T) {
 			}
 		}
 	}
-	_, err = x.assume(long(bob), r.ARN, nil)
+	_, err = x.assume(longTerm(bob), r.ARN, nil)
 	wantCode(t, err, "AccessDenied", "User: arn:aws:iam::111111111111:user/bob is not authorized to perform: sts:AssumeRole on resource: "+r.ARN)
-	if _, err := x.whoami("us-east-1", long(bob)); err != nil {
+	if _, err := x.callerARN("us-east-1", longTerm(bob)); err != nil {
 		t.Errorf("GetCallerIdentity was denied: %v", err)
 	}
 	if _, err := x.sts("us-east-1", bob, "").GetSessionToken(context.Background(), &sts.GetSessionTokenInput{DurationSeconds: aws.Int32(900)}); err == nil {
 		t.Error("GetSessionToken was not denied")
 	}
 	x.acct.Allow()
-	if got := x.ec2("eu-west-1", long(x.key), "DescribeVpcs"); got.status != 200 {
+	if got := x.ec2("eu-west-1", longTerm(x.key), "DescribeVpcs"); got.status != 200 {
 		t.Errorf("after Allow: %+v", got)
 	}
 }

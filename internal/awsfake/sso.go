@@ -33,18 +33,18 @@ type SSOToken struct {
 // An ssoLogin is a person who is logged in. Both tokens change with each refresh, and the old ones are no longer good.
 type ssoLogin struct {
 	SSOToken
-	user string
-	sets []*PermissionSet
-	good time.Duration
+	user     string
+	sets     []*PermissionSet
+	validFor time.Duration
 }
 
 // SSOLogin logs a person in who has these permission sets, as `aws sso login` would in a browser. Each access token is good for so long.
 func (a *AWS) SSOLogin(user string, good time.Duration, sets ...*PermissionSet) SSOToken {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	l := &ssoLogin{user: user, sets: sets, good: good}
+	l := &ssoLogin{user: user, sets: sets, validFor: good}
 	l.ClientID, l.ClientSecret = "client-"+user, hex.EncodeToString(a.derive("sso client", user))
-	a.renew(l)
+	a.renewTokens(l)
 	a.logins = append(a.logins, l)
 	return l.SSOToken
 }
@@ -56,16 +56,16 @@ func (a *AWS) SSOLogout(user string) {
 	a.logins = slices.DeleteFunc(a.logins, func(l *ssoLogin) bool { return l.user == user })
 }
 
-// renew gives a login its next tokens. The caller holds a.mu.
-func (a *AWS) renew(l *ssoLogin) {
+// renewTokens gives a login its next tokens. The caller holds a.mu.
+func (a *AWS) renewTokens(l *ssoLogin) {
 	n := strconv.FormatUint(a.sessions.Add(1), 10)
 	l.AccessToken = "aoa" + hex.EncodeToString(a.derive("sso access", l.user, n))
 	l.RefreshToken = "aor" + hex.EncodeToString(a.derive("sso refresh", l.user, n))
-	l.Expires = a.Now().Add(l.good).Truncate(time.Second)
+	l.Expires = a.Now().Add(l.validFor).Truncate(time.Second)
 }
 
-// ssoRefusal is an error in the shape of a REST service that speaks JSON.
-func (q *request) ssoRefusal(status int, code string, body map[string]string) *answer {
+// ssoError is an error in the shape of a REST service that speaks JSON.
+func (q *request) ssoError(status int, code string, body map[string]string) *answer {
 	out := q.json(status, body)
 	q.call.Code = code
 	out.header = http.Header{"X-Amzn-Errortype": {code}}
@@ -81,18 +81,18 @@ func (a *AWS) serveSSO(q *request) *answer {
 	defer a.mu.RUnlock()
 	i := slices.IndexFunc(a.logins, func(l *ssoLogin) bool { return l.AccessToken == token })
 	if i < 0 || !a.Now().Before(a.logins[i].Expires) {
-		return q.ssoRefusal(http.StatusUnauthorized, "UnauthorizedException", map[string]string{"message": "Session token not found or invalid"})
+		return q.ssoError(http.StatusUnauthorized, "UnauthorizedException", map[string]string{"message": "Session token not found or invalid"})
 	}
 	l := a.logins[i]
 	n := slices.IndexFunc(l.sets, func(s *PermissionSet) bool {
 		return s.Name == p.Get("role_name") && s.Role.account.ID == p.Get("account_id")
 	})
 	if n < 0 {
-		return q.ssoRefusal(http.StatusForbidden, "ForbiddenException", map[string]string{"message": "No access"})
+		return q.ssoError(http.StatusForbidden, "ForbiddenException", map[string]string{"message": "No access"})
 	}
 	r := l.sets[n].Role
 	q.call.AccountID = r.account.ID
-	c := a.begin(session{AccountID: r.account.ID, Role: r.Name, Name: l.user}, time.Hour)
+	c := a.startSession(session{AccountID: r.account.ID, Role: r.Name, Name: l.user}, time.Hour)
 	return q.json(http.StatusOK, map[string]any{"roleCredentials": map[string]any{
 		"accessKeyId": c.ID, "secretAccessKey": c.Secret, "sessionToken": c.Token, "expiration": c.Expires.UnixMilli()}})
 }
@@ -102,22 +102,22 @@ func (a *AWS) serveSSO(q *request) *answer {
 func (a *AWS) serveOIDC(q *request) *answer {
 	var in struct{ ClientID, ClientSecret, GrantType, RefreshToken string }
 	if err := json.Unmarshal(q.body, &in); err != nil {
-		return q.ssoRefusal(http.StatusBadRequest, "InvalidRequestException", map[string]string{"error": "invalid_request", "error_description": err.Error()})
+		return q.ssoError(http.StatusBadRequest, "InvalidRequestException", map[string]string{"error": "invalid_request", "error_description": err.Error()})
 	}
 	if in.GrantType != "refresh_token" {
-		return q.ssoRefusal(http.StatusBadRequest, "UnsupportedGrantTypeException", map[string]string{
+		return q.ssoError(http.StatusBadRequest, "UnsupportedGrantTypeException", map[string]string{
 			"error": "unsupported_grant_type", "error_description": fmt.Sprintf("grant type %q needs a person", in.GrantType)})
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	i := slices.IndexFunc(a.logins, func(l *ssoLogin) bool { return l.RefreshToken == in.RefreshToken })
 	if i < 0 {
-		return q.ssoRefusal(http.StatusBadRequest, "InvalidGrantException", map[string]string{"error": "invalid_grant", "error_description": "Invalid grant provided"})
+		return q.ssoError(http.StatusBadRequest, "InvalidGrantException", map[string]string{"error": "invalid_grant", "error_description": "Invalid grant provided"})
 	}
 	l := a.logins[i]
 	if l.ClientID != in.ClientID || l.ClientSecret != in.ClientSecret {
-		return q.ssoRefusal(http.StatusUnauthorized, "InvalidClientException", map[string]string{"error": "invalid_client", "error_description": "Invalid client provided"})
+		return q.ssoError(http.StatusUnauthorized, "InvalidClientException", map[string]string{"error": "invalid_client", "error_description": "Invalid client provided"})
 	}
-	a.renew(l)
-	return q.json(http.StatusOK, map[string]any{"accessToken": l.AccessToken, "refreshToken": l.RefreshToken, "tokenType": "Bearer", "expiresIn": int(l.good.Seconds())})
+	a.renewTokens(l)
+	return q.json(http.StatusOK, map[string]any{"accessToken": l.AccessToken, "refreshToken": l.RefreshToken, "tokenType": "Bearer", "expiresIn": int(l.validFor.Seconds())})
 }

@@ -12,7 +12,7 @@ import (
 
 func TestSSO(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := open(t, Options{})
+		x := newTestClient(t, Options{})
 		set := x.acct.AddPermissionSet("ReadOnly")
 		login := x.aws.SSOLogin("alice@example.com", time.Hour, set)
 		portal := sso.New(sso.Options{BaseEndpoint: aws.String(x.srv.URL), Region: "us-east-1", HTTPClient: x.http, RetryMaxAttempts: 1})
@@ -39,7 +39,7 @@ func TestSSO(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if me, err := x.whoami("us-east-1", c); err != nil || me != "arn:aws:sts::111111111111:assumed-role/"+set.Role.Name+"/alice@example.com" ||
+		if me, err := x.callerARN("us-east-1", c); err != nil || me != "arn:aws:sts::111111111111:assumed-role/"+set.Role.Name+"/alice@example.com" ||
 			c.Expires.Sub(x.aws.Now()) != time.Hour {
 			t.Errorf("identity %q until %v, %v", me, c.Expires, err)
 		}

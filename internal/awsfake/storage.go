@@ -10,58 +10,58 @@ import (
 // volume is an EBS volume.
 type volume struct {
 	*resource
-	on       *instance // nil: available
-	zone     *subnet
-	device   string
-	root     bool // and so deleted with its instance
-	size     int
-	kind     string
-	sealed   bool // encrypted
-	made     time.Time
-	attached time.Time
-	snapshot string
-	tags     []tag
+	instance  *instance // nil: available
+	subnet    *subnet
+	device    string
+	root      bool // and so deleted with its instance
+	size      int
+	kind      string
+	encrypted bool // encrypted
+	created   time.Time
+	attached  time.Time
+	snapshot  string
+	tags      []tag
 }
 
 func (f *fleet) addVolume(r *rand.Rand, i *instance, device string, size int, root bool) *volume {
-	n := i.n*8 + len(i.volumes)
+	n := i.number*8 + len(i.volumes)
 	v := &volume{
-		on: i, zone: i.subnet, device: device, root: root, size: size, made: i.at, attached: i.at.Add(time.Second),
-		kind: one(r, []string{"gp3", "gp3", "gp2", "io2"}), sealed: r.IntN(2) == 0,
+		instance: i, subnet: i.subnet, device: device, root: root, size: size, created: i.launchedAt, attached: i.launchedAt.Add(time.Second),
+		kind: pick(r, []string{"gp3", "gp3", "gp2", "io2"}), encrypted: r.IntN(2) == 0,
 	}
 	if root {
-		v.snapshot = f.net.snaps[i.kind.arch]
+		v.snapshot = f.network.snapshots[i.instanceType.arch]
 	}
 	id := f.id("vol", "volume", n)
 	t := &tagged{id: id, kind: "volume"}
 	if r.IntN(2) == 0 {
-		t.tags = []tag{{"Name", "disk " + device + " of #" + strconv.Itoa(i.n)}}
+		t.tags = []tag{{"Name", "disk " + device + " of #" + strconv.Itoa(i.number)}}
 	}
 	v.tags = t.tags
 	v.resource = f.add("DescribeVolumes", &resource{id: id, tagged: []*tagged{t}, render: v.write(f)})
 	if r.IntN(5) == 0 {
-		f.addSnapshot(f.id("snap", "snapshot", n), id, fmt.Sprintf("nightly of %s <%s>", id, device), v.size, v.sealed, v.made.Add(24*time.Hour))
+		f.addSnapshot(f.id("snap", "snapshot", n), id, fmt.Sprintf("nightly of %s <%s>", id, device), v.size, v.encrypted, v.created.Add(24*time.Hour))
 	}
 	return v
 }
 
-func (v *volume) write(f *fleet) func(*markup) {
-	return func(m *markup) {
+func (v *volume) write(f *fleet) func(*xmlWriter) {
+	return func(m *xmlWriter) {
 		m.text("volumeId", v.id)
 		m.int("size", v.size)
 		m.text("snapshotId", v.snapshot)
-		m.text("availabilityZone", v.zone.zone)
-		m.text("availabilityZoneId", v.zone.zoneID)
-		m.text("status", map[bool]string{true: "in-use", false: "available"}[v.on != nil])
-		m.text("createTime", stamp3(v.made))
-		m.in("attachmentSet", func() {
-			if v.on != nil {
-				m.in("item", func() {
+		m.text("availabilityZone", v.subnet.zone)
+		m.text("availabilityZoneId", v.subnet.zoneID)
+		m.text("status", map[bool]string{true: "in-use", false: "available"}[v.instance != nil])
+		m.text("createTime", formatTimeMillis(v.created))
+		m.element("attachmentSet", func() {
+			if v.instance != nil {
+				m.element("item", func() {
 					m.text("volumeId", v.id)
-					m.text("instanceId", v.on.id)
+					m.text("instanceId", v.instance.id)
 					m.text("device", v.device)
 					m.text("status", "attached")
-					m.text("attachTime", stamp3(v.attached))
+					m.text("attachTime", formatTimeMillis(v.attached))
 					m.bool("deleteOnTermination", v.root)
 				})
 			}
@@ -74,12 +74,12 @@ func (v *volume) write(f *fleet) func(*markup) {
 		if v.kind == "gp3" {
 			m.int("throughput", 125)
 		}
-		m.bool("encrypted", v.sealed)
-		if v.sealed {
+		m.bool("encrypted", v.encrypted)
+		if v.encrypted {
 			m.text("kmsKeyId", f.kmsKey())
 		}
 		m.bool("multiAttachEnabled", false)
-		m.in("operator", func() { m.bool("managed", false) })
+		m.element("operator", func() { m.bool("managed", false) })
 	}
 }
 
@@ -89,12 +89,12 @@ func (f *fleet) kmsKey() string {
 
 func (f *fleet) addSnapshot(id, of, about string, size int, sealed bool, at time.Time) {
 	t := &tagged{id: id, kind: "snapshot", tags: []tag{{"retain", "30d"}}}
-	f.add("DescribeSnapshots", &resource{id: id, tagged: []*tagged{t}, render: func(m *markup) {
+	f.add("DescribeSnapshots", &resource{id: id, tagged: []*tagged{t}, render: func(m *xmlWriter) {
 		m.text("snapshotId", id)
 		m.text("volumeId", of)
 		m.text("status", "completed")
-		m.text("startTime", stamp3(at))
-		m.text("completionTime", stamp3(at.Add(7*time.Minute)))
+		m.text("startTime", formatTimeMillis(at))
+		m.text("completionTime", formatTimeMillis(at.Add(7*time.Minute)))
 		m.text("progress", "100%")
 		m.text("ownerId", f.owner)
 		m.int("volumeSize", size)
@@ -111,8 +111,8 @@ func (f *fleet) addSnapshot(id, of, about string, size int, sealed bool, at time
 // addImage adds the account's own image for an architecture, with the snapshot that it stands on.
 func (f *fleet) addImage(n int, arch string) {
 	id, snap := f.id("ami", "image", n), f.id("snap", "image", n)
-	f.net.images[arch], f.net.snaps[arch] = id, snap
-	f.addSnapshot(snap, "vol-ffffffff", "Created by CreateImage for "+id, 8, false, born.AddDate(0, -1, 0))
+	f.network.images[arch], f.network.snapshots[arch] = id, snap
+	f.addSnapshot(snap, "vol-ffffffff", "Created by CreateImage for "+id, 8, false, launchedBefore.AddDate(0, -1, 0))
 	name := "base-" + arch + "-2025.08"
 	t := &tagged{id: id, kind: "image", tags: []tag{{"Name", name}}}
 	f.add("DescribeImages", &resource{id: id, tagged: []*tagged{t}, render: f.image(id, snap, arch, f.owner, name, t.tags)})
@@ -124,8 +124,8 @@ func (f *fleet) addPublicImage() {
 	f.add("DescribeImages", &resource{id: id, public: true, render: f.image(id, f.id("snap", "public image", 1), "x86_64", "137112412989", "al2023-ami-2025", nil)})
 }
 
-func (f *fleet) image(id, snap, arch, owner, name string, tags []tag) func(*markup) {
-	return func(m *markup) {
+func (f *fleet) image(id, snap, arch, owner, name string, tags []tag) func(*xmlWriter) {
+	return func(m *xmlWriter) {
 		m.text("imageId", id)
 		m.text("imageLocation", owner+"/"+name)
 		m.text("imageState", "available")
@@ -133,7 +133,7 @@ func (f *fleet) image(id, snap, arch, owner, name string, tags []tag) func(*mark
 		if owner != f.owner {
 			m.text("imageOwnerAlias", "amazon")
 		}
-		m.text("creationDate", stamp3(born.AddDate(0, -1, 0)))
+		m.text("creationDate", formatTimeMillis(launchedBefore.AddDate(0, -1, 0)))
 		m.bool("isPublic", owner != f.owner)
 		m.text("architecture", arch)
 		m.text("imageType", "machine")
@@ -143,7 +143,7 @@ func (f *fleet) image(id, snap, arch, owner, name string, tags []tag) func(*mark
 		m.text("rootDeviceName", linux.device)
 		m.list("blockDeviceMapping", 1, func(int) {
 			m.text("deviceName", linux.device)
-			m.in("ebs", func() {
+			m.element("ebs", func() {
 				m.text("snapshotId", snap)
 				m.int("volumeSize", 8)
 				m.bool("deleteOnTermination", true)

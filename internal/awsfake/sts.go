@@ -38,10 +38,10 @@ type Credential struct {
 	Expires time.Time
 }
 
-var errToken = errors.New("no token of this AWS")
+var errBadToken = errors.New("no token of this AWS")
 
-// begin starts a session: it gives it a key and a sealed token.
-func (a *AWS) begin(s session, d time.Duration) Credential {
+// startSession starts a session: it gives it a key and a sealed token.
+func (a *AWS) startSession(s session, d time.Duration) Credential {
 	s.KeyID = a.keyID("ASIA", "session", fmt.Sprint(a.sessions.Add(1)))
 	s.Begun = a.Now()
 	s.Expires = s.Begun.Add(d).Truncate(time.Second) // AWS states it in whole seconds
@@ -57,7 +57,7 @@ func (a *AWS) readToken(token string) (session, error) {
 	var s session
 	raw, err := base64.StdEncoding.DecodeString(token)
 	if err != nil || len(raw) < 32 || string(a.derive("session", string(raw[32:]))) != string(raw[:32]) {
-		return s, errToken
+		return s, errBadToken
 	}
 	return s, json.Unmarshal(raw[32:], &s)
 }
@@ -68,7 +68,7 @@ func (a *AWS) sessionPrincipal(s session) *principal {
 	if c == nil {
 		return nil
 	}
-	p := &principal{account: c, temp: true, mfa: s.MFA, session: s}
+	p := &principal{account: c, temporary: true, mfa: s.MFA, session: s}
 	if s.Role == "" {
 		u := c.users[s.User]
 		if u == nil {
@@ -81,7 +81,7 @@ func (a *AWS) sessionPrincipal(s session) *principal {
 	if r == nil {
 		return nil
 	}
-	p.revoked = s.Begun.Before(r.since)
+	p.revoked = s.Begun.Before(r.revokedBefore)
 	p.iamARN, p.userID = r.ARN, r.id+":"+s.Name
 	p.arn = c.arn("sts", "assumed-role/"+r.Name+"/"+s.Name)
 	return p
@@ -104,20 +104,22 @@ func (a *AWS) sts(q *request) (*answer, *apiError) {
 const stsNamespace = "https://sts.amazonaws.com/doc/2011-06-15/"
 
 // stsAnswer wraps a result in STS's envelope.
-func stsAnswer(q *request, result func(*markup)) *answer { return queryAnswer(q, stsNamespace, result) }
-
-// queryAnswer is the envelope of the Query protocol, which EC2 alone has otherwise.
-func queryAnswer(q *request, namespace string, result func(*markup)) *answer {
-	m := new(markup)
-	m.open(q.action+"Response", namespace)
-	m.in(q.action+"Result", func() { result(m) })
-	m.in("ResponseMetadata", func() { m.text("RequestId", q.id) })
-	m.close(q.action + "Response")
-	return &answer{head: m.b}
+func stsAnswer(q *request, result func(*xmlWriter)) *answer {
+	return queryAnswer(q, stsNamespace, result)
 }
 
-func (m *markup) credentials(c Credential) {
-	m.in("Credentials", func() {
+// queryAnswer is the envelope of the Query protocol, which EC2 alone has otherwise.
+func queryAnswer(q *request, namespace string, result func(*xmlWriter)) *answer {
+	m := new(xmlWriter)
+	m.begin(q.action+"Response", namespace)
+	m.element(q.action+"Result", func() { result(m) })
+	m.element("ResponseMetadata", func() { m.text("RequestId", q.id) })
+	m.end(q.action + "Response")
+	return &answer{head: m.buf}
+}
+
+func (m *xmlWriter) credentials(c Credential) {
+	m.element("Credentials", func() {
 		m.text("AccessKeyId", c.ID)
 		m.text("SecretAccessKey", c.Secret)
 		m.text("SessionToken", c.Token)
@@ -126,14 +128,14 @@ func (m *markup) credentials(c Credential) {
 }
 
 func (a *AWS) getCallerIdentity(q *request) *answer {
-	return stsAnswer(q, func(m *markup) {
-		m.text("Arn", q.who.arn)
-		m.text("UserId", q.who.userID)
-		m.text("Account", q.who.account.ID)
+	return stsAnswer(q, func(m *xmlWriter) {
+		m.text("Arn", q.caller.arn)
+		m.text("UserId", q.caller.userID)
+		m.text("Account", q.caller.account.ID)
 	})
 }
 
-func validation(format string, args ...any) *apiError {
+func validationError(format string, args ...any) *apiError {
 	return refuse(http.StatusBadRequest, "ValidationError", format, args...)
 }
 
@@ -141,35 +143,35 @@ func accessDenied(format string, args ...any) *apiError {
 	return refuse(http.StatusForbidden, "AccessDenied", format, args...)
 }
 
-// constraint is the text that AWS's front end has for a parameter out of its bounds.
-func constraint(value, name, must string) *apiError {
-	return validation("1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: Member must %s", value, name, must)
+// constraintError is the text that AWS's front end has for a parameter out of its bounds.
+func constraintError(value, name, must string) *apiError {
+	return validationError("1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: Member must %s", value, name, must)
 }
 
-// duration reads DurationSeconds between its bounds.
-func duration(q *request, def, least, most time.Duration) (time.Duration, *apiError) {
+// sessionDuration reads DurationSeconds between its bounds.
+func sessionDuration(q *request, def, least, most time.Duration) (time.Duration, *apiError) {
 	v := q.form.Get("DurationSeconds")
 	if v == "" {
 		return def, nil
 	}
 	n, err := strconv.Atoi(v)
 	if err != nil {
-		return 0, validation("1 validation error detected: Value '%s' at 'durationSeconds' is not an integer", v)
+		return 0, validationError("1 validation error detected: Value '%s' at 'durationSeconds' is not an integer", v)
 	}
 	d := time.Duration(n) * time.Second
 	if d < least {
-		return 0, constraint(v, "durationSeconds", fmt.Sprintf("have value greater than or equal to %d", int(least.Seconds())))
+		return 0, constraintError(v, "durationSeconds", fmt.Sprintf("have value greater than or equal to %d", int(least.Seconds())))
 	}
 	if d > most {
-		return 0, constraint(v, "durationSeconds", fmt.Sprintf("have value less than or equal to %d", int(most.Seconds())))
+		return 0, constraintError(v, "durationSeconds", fmt.Sprintf("have value less than or equal to %d", int(most.Seconds())))
 	}
 	return d, nil
 }
 
-var codeForm = regexp.MustCompile(`^\d{6}$`)
+var codePattern = regexp.MustCompile(`^\d{6}$`)
 
-// oneTimeCode checks SerialNumber and TokenCode, if they were sent. It reports whether MFA is proved.
-func (a *AWS) oneTimeCode(q *request) (bool, *apiError) {
+// checkMFA checks SerialNumber and TokenCode, if they were sent. It reports whether MFA is proved.
+func (a *AWS) checkMFA(q *request) (bool, *apiError) {
 	serial, code := q.form.Get("SerialNumber"), q.form.Get("TokenCode")
 	if serial == "" && code == "" {
 		return false, nil
@@ -178,58 +180,58 @@ func (a *AWS) oneTimeCode(q *request) (bool, *apiError) {
 		return false, accessDenied("MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code.")
 	}
 	if len(code) != 6 {
-		return false, constraint(code, "tokenCode", "have length "+map[bool]string{true: "less", false: "greater"}[len(code) > 6]+" than or equal to 6")
+		return false, constraintError(code, "tokenCode", "have length "+map[bool]string{true: "less", false: "greater"}[len(code) > 6]+" than or equal to 6")
 	}
-	if !codeForm.MatchString(code) {
-		return false, constraint(code, "tokenCode", `satisfy regular expression pattern: [\d]*`)
+	if !codePattern.MatchString(code) {
+		return false, constraintError(code, "tokenCode", `satisfy regular expression pattern: [\d]*`)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var device *MFA
-	if q.who.user != nil {
-		if i := slices.IndexFunc(q.who.user.devices, func(m *MFA) bool { return m.Serial == serial }); i >= 0 {
-			device = q.who.user.devices[i]
+	if q.caller.user != nil {
+		if i := slices.IndexFunc(q.caller.user.devices, func(m *MFA) bool { return m.Serial == serial }); i >= 0 {
+			device = q.caller.user.devices[i]
 		}
 	}
 	if device == nil {
 		return false, accessDenied("MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this user.")
 	}
-	if !device.take(code, a.Now()) {
+	if !device.consume(code, a.Now()) {
 		return false, accessDenied("MultiFactorAuthentication failed with invalid MFA one time pass code. ")
 	}
 	return true, nil
 }
 
 func (a *AWS) getSessionToken(q *request) (*answer, *apiError) {
-	if q.who.temp {
+	if q.caller.temporary {
 		return nil, accessDenied("Cannot call GetSessionToken with session credentials")
 	}
-	d, err := duration(q, 12*time.Hour, 15*time.Minute, 36*time.Hour)
+	d, err := sessionDuration(q, 12*time.Hour, 15*time.Minute, 36*time.Hour)
 	if err != nil {
 		return nil, err
 	}
-	if why := a.denied(q.who, "sts:GetSessionToken", q.region); why != "" {
-		return nil, accessDenied("User: %s is not authorized to perform: sts:GetSessionToken %s", q.who.arn, why)
+	if why := a.denied(q.caller, "sts:GetSessionToken", q.region); why != "" {
+		return nil, accessDenied("User: %s is not authorized to perform: sts:GetSessionToken %s", q.caller.arn, why)
 	}
-	mfa, err := a.oneTimeCode(q)
+	mfa, err := a.checkMFA(q)
 	if err != nil {
 		return nil, err
 	}
-	c := a.begin(session{AccountID: q.who.account.ID, User: q.who.user.Name, MFA: mfa}, d)
-	return stsAnswer(q, func(m *markup) { m.credentials(c) }), nil
+	c := a.startSession(session{AccountID: q.caller.account.ID, User: q.caller.user.Name, MFA: mfa}, d)
+	return stsAnswer(q, func(m *xmlWriter) { m.credentials(c) }), nil
 }
 
-var sessionNameForm = regexp.MustCompile(`^[\w+=,.@-]*$`)
+var sessionNamePattern = regexp.MustCompile(`^[\w+=,.@-]*$`)
 
-// sessionName checks a RoleSessionName or a SourceIdentity.
-func sessionName(name, parameter string) *apiError {
+// checkSessionName checks a RoleSessionName or a SourceIdentity.
+func checkSessionName(name, parameter string) *apiError {
 	switch {
 	case len(name) < 2:
-		return constraint(name, parameter, "have length greater than or equal to 2")
+		return constraintError(name, parameter, "have length greater than or equal to 2")
 	case len(name) > 64:
-		return constraint(name, parameter, "have length less than or equal to 64")
-	case !sessionNameForm.MatchString(name):
-		return constraint(name, parameter, `satisfy regular expression pattern: [\w+=,.@-]*`)
+		return constraintError(name, parameter, "have length less than or equal to 64")
+	case !sessionNamePattern.MatchString(name):
+		return constraintError(name, parameter, `satisfy regular expression pattern: [\w+=,.@-]*`)
 	}
 	return nil
 }
@@ -253,19 +255,19 @@ func (a *AWS) assumeRole(q *request) (*answer, *apiError) {
 	q.call.RoleSessionName = name
 	switch {
 	case arn == "":
-		return nil, validation("1 validation error detected: Value null at 'roleArn' failed to satisfy constraint: Member must not be null")
+		return nil, validationError("1 validation error detected: Value null at 'roleArn' failed to satisfy constraint: Member must not be null")
 	case len(arn) < 20:
-		return nil, constraint(arn, "roleArn", "have length greater than or equal to 20")
+		return nil, constraintError(arn, "roleArn", "have length greater than or equal to 20")
 	case name == "":
-		return nil, validation("1 validation error detected: Value null at 'roleSessionName' failed to satisfy constraint: Member must not be null")
+		return nil, validationError("1 validation error detected: Value null at 'roleSessionName' failed to satisfy constraint: Member must not be null")
 	}
-	if err := sessionName(name, "roleSessionName"); err != nil {
+	if err := checkSessionName(name, "roleSessionName"); err != nil {
 		return nil, err
 	}
-	if f := strings.SplitN(arn, ":", 6); len(f) != 6 || f[2] != "iam" || !strings.HasPrefix(f[5], "role/") || f[1] != q.who.account.Partition {
-		return nil, validation("Request ARN is invalid")
+	if f := strings.SplitN(arn, ":", 6); len(f) != 6 || f[2] != "iam" || !strings.HasPrefix(f[5], "role/") || f[1] != q.caller.account.Partition {
+		return nil, validationError("Request ARN is invalid")
 	}
-	d, err := duration(q, time.Hour, 15*time.Minute, 12*time.Hour)
+	d, err := sessionDuration(q, time.Hour, 15*time.Minute, 12*time.Hour)
 	if err != nil {
 		return nil, err
 	}
@@ -275,48 +277,48 @@ func (a *AWS) assumeRole(q *request) (*answer, *apiError) {
 	}
 	source := q.form.Get("SourceIdentity")
 	if source != "" {
-		if err := sessionName(source, "sourceIdentity"); err != nil {
+		if err := checkSessionName(source, "sourceIdentity"); err != nil {
 			return nil, err
 		}
 	}
 	no := func(action string) *apiError {
-		return accessDenied("User: %s is not authorized to perform: %s on resource: %s", q.who.arn, action, arn)
+		return accessDenied("User: %s is not authorized to perform: %s on resource: %s", q.caller.arn, action, arn)
 	}
-	if why := a.denied(q.who, "sts:AssumeRole", q.region); why != "" {
+	if why := a.denied(q.caller, "sts:AssumeRole", q.region); why != "" {
 		return nil, no("sts:AssumeRole")
 	}
 	r := a.roleNamed(arn)
 	if r == nil {
 		return nil, no("sts:AssumeRole") // AWS does not say that a role is missing
 	}
-	mfa, err := a.oneTimeCode(q)
+	mfa, err := a.checkMFA(q)
 	if err != nil {
 		return nil, err
 	}
-	mfa = mfa || q.who.mfa
-	t := a.trusts(r, q.who, q.form.Get("ExternalId"), mfa)
+	mfa = mfa || q.caller.mfa
+	t := a.matchingTrust(r, q.caller, q.form.Get("ExternalId"), mfa)
 	switch {
 	case t == nil:
 		return nil, no("sts:AssumeRole")
 	case len(tags) > 0 && !t.SessionTags:
 		return nil, no("sts:TagSession")
-	case source != "" && !t.SetSource:
+	case source != "" && !t.SourceIdentity:
 		return nil, no("sts:SetSourceIdentity")
-	case q.who.temp && d > time.Hour:
-		return nil, validation("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
+	case q.caller.temporary && d > time.Hour:
+		return nil, validationError("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
 	case d > r.MaxSession:
-		return nil, validation("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+		return nil, validationError("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 	}
-	return a.assumed(q, r, session{Name: name, Source: cmp.Or(source, q.who.session.Source), Tags: tags}, d, nil), nil
+	return a.assumedRoleAnswer(q, r, session{Name: name, Source: cmp.Or(source, q.caller.session.Source), Tags: tags}, d, nil), nil
 }
 
-// assumed begins a role's session and writes the answer. more adds members to the result.
+// assumedRoleAnswer begins a role's session and writes the answer. more adds members to the result.
 // A role's session is never one with MFA: aws:MultiFactorAuthPresent is absent from it, whatever proved its beginning.
-func (a *AWS) assumed(q *request, r *Role, s session, d time.Duration, more func(*markup)) *answer {
+func (a *AWS) assumedRoleAnswer(q *request, r *Role, s session, d time.Duration, more func(*xmlWriter)) *answer {
 	s.AccountID, s.Role = r.account.ID, r.Name
-	c := a.begin(s, d)
-	return stsAnswer(q, func(m *markup) {
-		m.in("AssumedRoleUser", func() {
+	c := a.startSession(s, d)
+	return stsAnswer(q, func(m *xmlWriter) {
+		m.element("AssumedRoleUser", func() {
 			m.text("AssumedRoleId", r.id+":"+s.Name)
 			m.text("Arn", r.account.arn("sts", "assumed-role/"+r.Name+"/"+s.Name))
 		})
@@ -345,13 +347,13 @@ func sessionTags(q *request) (map[string]string, *apiError) {
 		tags[strings.ToLower(k[0])] = q.form.Get(at + ".Value")
 	}
 	if len(tags) > 50 {
-		return nil, constraint(fmt.Sprint(tags), "tags", "have length less than or equal to 50")
+		return nil, constraintError(fmt.Sprint(tags), "tags", "have length less than or equal to 50")
 	}
 	return tags, nil
 }
 
-// trusts finds the statement of the role's trust that lets the caller in, nil if none does.
-func (a *AWS) trusts(r *Role, who *principal, externalID string, mfa bool) *Trust {
+// matchingTrust finds the statement of the role's trust that lets the caller in, nil if none does.
+func (a *AWS) matchingTrust(r *Role, who *principal, externalID string, mfa bool) *Trust {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	for i := range r.Trust {

@@ -15,25 +15,25 @@ import (
 // A session ends when the bubble's clock says so: the real SDK works inside a bubble, over pipes.
 func TestSessionExpiresInFakeTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := open(t, Options{})
+		x := newTestClient(t, Options{})
 		r := x.acct.AddRole("reader", RoleOptions{Trust: []Trust{{Principals: []string{"111111111111"}}}})
 		x.acct.AddInstances("us-east-1", 1)
-		c, err := x.assume(long(x.key), r.ARN, nil)
+		c, err := x.assume(longTerm(x.key), r.ARN, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if me, err := x.whoami("us-east-1", c); err != nil || me != "arn:aws:sts::111111111111:assumed-role/reader/collector" {
+		if me, err := x.callerARN("us-east-1", c); err != nil || me != "arn:aws:sts::111111111111:assumed-role/reader/collector" {
 			t.Fatalf("identity %q, %v", me, err)
 		}
 		time.Sleep(59*time.Minute + 58*time.Second)
-		if _, err := x.whoami("us-east-1", c); err != nil {
+		if _, err := x.callerARN("us-east-1", c); err != nil {
 			t.Fatalf("before its end: %v", err)
 		}
 		if got := x.ec2("us-east-1", c, "DescribeInstances"); got.status != 200 {
 			t.Fatalf("before its end: %+v", got)
 		}
 		time.Sleep(3 * time.Second)
-		_, err = x.whoami("us-east-1", c)
+		_, err = x.callerARN("us-east-1", c)
 		wantCode(t, err, "ExpiredToken", "The security token included in the request is expired")
 		if got := x.ec2("us-east-1", c, "DescribeInstances"); got.status != 400 || got.code != "RequestExpired" {
 			t.Errorf("EC2 after its end: %+v", got)
@@ -42,7 +42,7 @@ func TestSessionExpiresInFakeTime(t *testing.T) {
 }
 
 func TestTrust(t *testing.T) {
-	x := open(t, Options{})
+	x := newTestClient(t, Options{})
 	bob := x.acct.AddUser("bob").NewKey()
 	other := x.aws.AddAccount("222222222222", "aws")
 	own := x.acct.AddRole("own", RoleOptions{Trust: []Trust{{Principals: []string{"111111111111"}}}})
@@ -57,7 +57,7 @@ func TestTrust(t *testing.T) {
 		nobody   = role("nobody")
 		pathed   = other.AddRole("deep", RoleOptions{Path: "/ops/", Trust: []Trust{{Principals: []string{"*"}}}}).ARN
 	)
-	session, err := x.assume(long(x.key), own.ARN, nil)
+	session, err := x.assume(longTerm(x.key), own.ARN, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,22 +68,22 @@ func TestTrust(t *testing.T) {
 		in   func(*sts.AssumeRoleInput)
 		ok   bool
 	}{
-		{"account root", long(x.key), root, nil, true},
-		{"named user", long(x.key), alice, nil, true},
-		{"another user", long(bob), alice, nil, false},
+		{"account root", longTerm(x.key), root, nil, true},
+		{"named user", longTerm(x.key), alice, nil, true},
+		{"another user", longTerm(bob), alice, nil, false},
 		{"role by its session", session, byRole, nil, true},
-		{"role's own user", long(x.key), byRole, nil, false},
-		{"external id", long(x.key), external, func(in *sts.AssumeRoleInput) { in.ExternalId = aws.String("42") }, true},
-		{"wrong external id", long(x.key), external, func(in *sts.AssumeRoleInput) { in.ExternalId = aws.String("43") }, false},
-		{"no external id", long(x.key), external, nil, false},
-		{"an external id that none asked for", long(x.key), root, func(in *sts.AssumeRoleInput) { in.ExternalId = aws.String("42") }, true},
-		{"MFA missing", long(x.key), needsMFA, nil, false},
-		{"a service's role", long(x.key), machine, nil, false},
-		{"trusts nobody", long(x.key), nobody, nil, false},
-		{"missing role", long(x.key), "arn:aws:iam::222222222222:role/none", nil, false},
-		{"missing account", long(x.key), "arn:aws:iam::333333333333:role/none", nil, false},
-		{"role with a path", long(x.key), pathed, nil, true},
-		{"role without its path", long(x.key), "arn:aws:iam::222222222222:role/deep", nil, false},
+		{"role's own user", longTerm(x.key), byRole, nil, false},
+		{"external id", longTerm(x.key), external, func(in *sts.AssumeRoleInput) { in.ExternalId = aws.String("42") }, true},
+		{"wrong external id", longTerm(x.key), external, func(in *sts.AssumeRoleInput) { in.ExternalId = aws.String("43") }, false},
+		{"no external id", longTerm(x.key), external, nil, false},
+		{"an external id that none asked for", longTerm(x.key), root, func(in *sts.AssumeRoleInput) { in.ExternalId = aws.String("42") }, true},
+		{"MFA missing", longTerm(x.key), needsMFA, nil, false},
+		{"a service's role", longTerm(x.key), machine, nil, false},
+		{"trusts nobody", longTerm(x.key), nobody, nil, false},
+		{"missing role", longTerm(x.key), "arn:aws:iam::222222222222:role/none", nil, false},
+		{"missing account", longTerm(x.key), "arn:aws:iam::333333333333:role/none", nil, false},
+		{"role with a path", longTerm(x.key), pathed, nil, true},
+		{"role without its path", longTerm(x.key), "arn:aws:iam::222222222222:role/deep", nil, false},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			got, err := x.assume(c.who, c.role, c.in)
@@ -94,7 +94,7 @@ func TestTrust(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if me, err := x.whoami("us-east-1", got); err != nil || !strings.HasPrefix(me, "arn:aws:sts::222222222222:assumed-role/") {
+			if me, err := x.callerARN("us-east-1", got); err != nil || !strings.HasPrefix(me, "arn:aws:sts::222222222222:assumed-role/") {
 				t.Errorf("identity %q, %v", me, err)
 			}
 		})
@@ -102,11 +102,11 @@ func TestTrust(t *testing.T) {
 }
 
 func TestDurations(t *testing.T) {
-	x := open(t, Options{})
+	x := newTestClient(t, Options{})
 	tr := []Trust{{Principals: []string{"111111111111"}}}
 	hour := x.acct.AddRole("hour", RoleOptions{Trust: tr}).ARN
 	day := x.acct.AddRole("day", RoleOptions{Trust: tr, MaxSession: 12 * time.Hour}).ARN
-	chained, err := x.assume(long(x.key), day, nil)
+	chained, err := x.assume(longTerm(x.key), day, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,11 +123,11 @@ func TestDurations(t *testing.T) {
 		seconds int32
 		says    string
 	}{
-		{"least", long(x.key), hour, 900, ""},
-		{"too little", long(x.key), hour, 899, "Value '899' at 'durationSeconds' failed to satisfy constraint: Member must have value greater than or equal to 900"},
-		{"the role's most", long(x.key), day, 43200, ""},
-		{"more than any role's", long(x.key), day, 43201, "Member must have value less than or equal to 43200"},
-		{"more than this role's", long(x.key), hour, 3601, "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."},
+		{"least", longTerm(x.key), hour, 900, ""},
+		{"too little", longTerm(x.key), hour, 899, "Value '899' at 'durationSeconds' failed to satisfy constraint: Member must have value greater than or equal to 900"},
+		{"the role's most", longTerm(x.key), day, 43200, ""},
+		{"more than any role's", longTerm(x.key), day, 43201, "Member must have value less than or equal to 43200"},
+		{"more than this role's", longTerm(x.key), hour, 3601, "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."},
 		{"chained, an hour", chained, day, 3600, ""},
 		{"chained, more", chained, day, 3601, chain},
 		{"after GetSessionToken, more", signedIn, day, 7200, chain},
@@ -150,7 +150,7 @@ func TestDurations(t *testing.T) {
 
 func TestSessionToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := open(t, Options{})
+		x := newTestClient(t, Options{})
 		device := x.user.AddMFA("alice")
 		strange := x.acct.AddUser("bob").AddMFA("bob")
 		needs := x.acct.AddRole("needs-mfa", RoleOptions{Trust: []Trust{{Principals: []string{x.user.ARN}, MFA: true}}}).ARN
@@ -206,30 +206,30 @@ func TestSessionToken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = x.assume(long(x.key), needs, nil)
+		_, err = x.assume(longTerm(x.key), needs, nil)
 		wantCode(t, err, "AccessDenied", "sts:AssumeRole")
 		for _, c := range []Credential{mfa, role} {
 			_, err := x.sts("us-east-1", c.Key, c.Token).GetSessionToken(context.Background(), nil)
 			wantCode(t, err, "AccessDenied", "Cannot call GetSessionToken with session credentials")
 		}
-		if me, err := x.whoami("eu-west-1", mfa); err != nil || me != x.user.ARN {
+		if me, err := x.callerARN("eu-west-1", mfa); err != nil || me != x.user.ARN {
 			t.Errorf("identity %q, %v", me, err)
 		}
 		// A code may also go with the role itself.
-		if _, err := x.assume(long(x.key), needs, func(in *sts.AssumeRoleInput) {
+		if _, err := x.assume(longTerm(x.key), needs, func(in *sts.AssumeRoleInput) {
 			in.SerialNumber, in.TokenCode = aws.String(device.Serial), aws.String(device.Code(time.Now().Add(30*time.Second)))
 		}); err != nil {
 			t.Errorf("AssumeRole with a code: %v", err)
 		}
 		time.Sleep(36 * time.Hour)
-		_, err = x.whoami("us-east-1", mfa)
+		_, err = x.callerARN("us-east-1", mfa)
 		wantCode(t, err, "ExpiredToken", "")
 	})
 }
 
 // The vectors of RFC 6238, appendix B, cut to six digits.
 func TestCodes(t *testing.T) {
-	m := &MFA{raw: []byte("12345678901234567890")}
+	m := &MFA{secret: []byte("12345678901234567890")}
 	for at, want := range map[int64]string{59: "287082", 1111111109: "081804", 1111111111: "050471", 1234567890: "005924", 2000000000: "279037", 20000000000: "353130"} {
 		if got := m.Code(time.Unix(at, 0)); got != want {
 			t.Errorf("at %d: %s, want %s", at, got, want)
@@ -238,7 +238,7 @@ func TestCodes(t *testing.T) {
 }
 
 func TestSessionName(t *testing.T) {
-	x := open(t, Options{})
+	x := newTestClient(t, Options{})
 	r := x.acct.AddRole("reader", RoleOptions{Trust: []Trust{{Principals: []string{"*"}}}}).ARN
 	for name, says := range map[string]string{
 		"a":                      "length greater than or equal to 2",
@@ -247,7 +247,7 @@ func TestSessionName(t *testing.T) {
 		"ünicode":                `pattern: [\w+=,.@-]*`,
 		"aws-ec2+collect=1,.@-_": "",
 	} {
-		_, err := x.assume(long(x.key), r, func(in *sts.AssumeRoleInput) { in.RoleSessionName = aws.String(name) })
+		_, err := x.assume(longTerm(x.key), r, func(in *sts.AssumeRoleInput) { in.RoleSessionName = aws.String(name) })
 		if says == "" {
 			if err != nil {
 				t.Errorf("%q: %v", name, err)
@@ -256,32 +256,32 @@ func TestSessionName(t *testing.T) {
 		}
 		wantCode(t, err, "ValidationError", says)
 	}
-	_, err := x.assume(long(x.key), "arn:aws:iam::111111111111:user/alice", nil)
+	_, err := x.assume(longTerm(x.key), "arn:aws:iam::111111111111:user/alice", nil)
 	wantCode(t, err, "ValidationError", "Request ARN is invalid")
-	_, err = x.assume(long(x.key), "arn:aws-cn:iam::111111111111:role/reader", nil)
+	_, err = x.assume(longTerm(x.key), "arn:aws-cn:iam::111111111111:role/reader", nil)
 	if err == nil {
 		t.Error("a role of another partition was assumed")
 	}
 }
 
 func TestTagsAndSourceIdentity(t *testing.T) {
-	x := open(t, Options{})
+	x := newTestClient(t, Options{})
 	plain := x.acct.AddRole("plain", RoleOptions{Trust: []Trust{{Principals: []string{"*"}}}}).ARN
-	full := x.acct.AddRole("full", RoleOptions{Trust: []Trust{{Principals: []string{"*"}, SessionTags: true, SetSource: true}}}).ARN
+	full := x.acct.AddRole("full", RoleOptions{Trust: []Trust{{Principals: []string{"*"}, SessionTags: true, SourceIdentity: true}}}).ARN
 	tag := func(in *sts.AssumeRoleInput) {
 		in.Tags = []types.Tag{{Key: aws.String("team"), Value: aws.String("ops")}}
 	}
 	source := func(in *sts.AssumeRoleInput) { in.SourceIdentity = aws.String("alice") }
-	_, err := x.assume(long(x.key), plain, tag)
+	_, err := x.assume(longTerm(x.key), plain, tag)
 	wantCode(t, err, "AccessDenied", "sts:TagSession")
-	_, err = x.assume(long(x.key), plain, source)
+	_, err = x.assume(longTerm(x.key), plain, source)
 	wantCode(t, err, "AccessDenied", "sts:SetSourceIdentity")
 	for _, in := range []func(*sts.AssumeRoleInput){tag, source} {
-		if _, err := x.assume(long(x.key), full, in); err != nil {
+		if _, err := x.assume(longTerm(x.key), full, in); err != nil {
 			t.Error(err)
 		}
 	}
-	_, err = x.assume(long(x.key), full, func(in *sts.AssumeRoleInput) {
+	_, err = x.assume(longTerm(x.key), full, func(in *sts.AssumeRoleInput) {
 		in.Tags = []types.Tag{{Key: aws.String("a"), Value: aws.String("1")}, {Key: aws.String("A"), Value: aws.String("2")}}
 	})
 	wantCode(t, err, "InvalidParameterValue", "Duplicate tag keys")
@@ -289,36 +289,36 @@ func TestTagsAndSourceIdentity(t *testing.T) {
 
 func TestRevokeAndDelete(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := open(t, Options{})
+		x := newTestClient(t, Options{})
 		r := x.acct.AddRole("reader", RoleOptions{Trust: []Trust{{Principals: []string{"*"}}}})
-		old, err := x.assume(long(x.key), r.ARN, nil)
+		old, err := x.assume(longTerm(x.key), r.ARN, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
 		r.Revoke()
-		if _, err := x.whoami("us-east-1", old); err != nil {
+		if _, err := x.callerARN("us-east-1", old); err != nil {
 			t.Errorf("GetCallerIdentity was denied: %v", err)
 		}
 		if got := x.ec2("us-east-1", old, "DescribeInstances"); got.code != "UnauthorizedOperation" || !strings.HasSuffix(got.message, "with an explicit deny in an identity-based policy") {
 			t.Errorf("EC2 after the session was revoked: %+v", got)
 		}
-		fresh, err := x.assume(long(x.key), r.ARN, nil)
+		fresh, err := x.assume(longTerm(x.key), r.ARN, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := x.whoami("us-east-1", fresh); err != nil {
+		if _, err := x.callerARN("us-east-1", fresh); err != nil {
 			t.Error(err)
 		}
 		x.acct.DeleteRole("reader")
-		_, err = x.whoami("us-east-1", fresh)
+		_, err = x.callerARN("us-east-1", fresh)
 		wantCode(t, err, "InvalidClientTokenId", "")
 	})
 }
 
 func TestWebIdentity(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := open(t, Options{})
+		x := newTestClient(t, Options{})
 		const sub = "system:serviceaccount:monitoring:collector"
 		r := x.acct.AddRole("pod", RoleOptions{Trust: []Trust{{WebIdentities: []string{sub}}}})
 		token := x.aws.WebIdentityToken(sub, time.Hour)
@@ -332,7 +332,7 @@ func TestWebIdentity(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := out.Credentials
-		if me, err := x.whoami("us-east-1", Credential{Key: Key{*o.AccessKeyId, *o.SecretAccessKey}, Token: *o.SessionToken}); err != nil ||
+		if me, err := x.callerARN("us-east-1", Credential{Key: Key{*o.AccessKeyId, *o.SecretAccessKey}, Token: *o.SessionToken}); err != nil ||
 			me != "arn:aws:sts::111111111111:assumed-role/pod/pod-1" || *out.SubjectFromWebIdentityToken != sub {
 			t.Errorf("identity %q, subject %q, %v", me, *out.SubjectFromWebIdentityToken, err)
 		}

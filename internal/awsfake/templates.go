@@ -8,7 +8,7 @@ import (
 )
 
 func (f *fleet) addKeyPair(n int, name string) {
-	f.net.keys = append(f.net.keys, name)
+	f.network.keys = append(f.network.keys, name)
 	id := f.id("key", "key pair", n)
 	t := &tagged{id: id, kind: "key-pair", tags: []tag{{"owner", "ops@example.com"}}}
 	sum := f.aws.derive("fingerprint", f.owner, f.region, name)[:20]
@@ -16,23 +16,23 @@ func (f *fleet) addKeyPair(n int, name string) {
 	for _, b := range sum {
 		print = append(print, hex.EncodeToString([]byte{b}))
 	}
-	f.add("DescribeKeyPairs", &resource{id: id, tagged: []*tagged{t}, render: func(m *markup) {
+	f.add("DescribeKeyPairs", &resource{id: id, tagged: []*tagged{t}, render: func(m *xmlWriter) {
 		m.text("keyPairId", id)
 		m.text("keyName", name)
 		m.text("keyType", "rsa")
 		m.text("keyFingerprint", strings.Join(print, ":"))
 		m.tags(t.tags)
-		m.text("createTime", stamp3(born.AddDate(-1, 0, 0)))
+		m.text("createTime", formatTimeMillis(launchedBefore.AddDate(-1, 0, 0)))
 	}})
 }
 
 func (f *fleet) addTemplate() {
 	id, name := f.id("lt", "template", 1), "web"
-	f.net.template = id
+	f.network.template = id
 	by := "arn:" + f.partition + ":iam::" + f.owner + ":user/deploy"
-	at := stamp(born.AddDate(0, -2, 0))
+	at := formatTime(launchedBefore.AddDate(0, -2, 0))
 	t := &tagged{id: id, kind: "launch-template", tags: []tag{{"team", "platform"}}}
-	f.add("DescribeLaunchTemplates", &resource{id: id, tagged: []*tagged{t}, render: func(m *markup) {
+	f.add("DescribeLaunchTemplates", &resource{id: id, tagged: []*tagged{t}, render: func(m *xmlWriter) {
 		m.text("launchTemplateId", id)
 		m.text("launchTemplateName", name)
 		m.text("createTime", at)
@@ -40,11 +40,11 @@ func (f *fleet) addTemplate() {
 		m.int("defaultVersionNumber", 1)
 		m.int("latestVersionNumber", 2)
 		m.tags(t.tags)
-		m.in("operator", func() { m.bool("managed", false) })
+		m.element("operator", func() { m.bool("managed", false) })
 	}})
 	for v := 1; v <= 2; v++ {
 		script := fmt.Sprintf("#!/bin/sh\nexport DB_PASSWORD=hunter%d\n", v)
-		f.add("DescribeLaunchTemplateVersions", &resource{id: id, render: func(m *markup) {
+		f.add("DescribeLaunchTemplateVersions", &resource{id: id, render: func(m *xmlWriter) {
 			m.text("launchTemplateId", id)
 			m.text("launchTemplateName", name)
 			m.int("versionNumber", v)
@@ -52,16 +52,16 @@ func (f *fleet) addTemplate() {
 			m.text("createTime", at)
 			m.text("createdBy", by)
 			m.bool("defaultVersion", v == 1)
-			m.in("launchTemplateData", func() {
-				m.text("imageId", f.net.images["x86_64"])
+			m.element("launchTemplateData", func() {
+				m.text("imageId", f.network.images["x86_64"])
 				m.text("instanceType", "t3.large")
-				m.text("keyName", f.net.keys[0])
-				m.in("iamInstanceProfile", func() { m.text("name", "web-instance") })
-				m.in("securityGroupIdSet", func() { m.text("item", f.net.groups[1].id) })
-				m.in("metadataOptions", func() { m.text("httpTokens", "required") })
+				m.text("keyName", f.network.keys[0])
+				m.element("iamInstanceProfile", func() { m.text("name", "web-instance") })
+				m.element("securityGroupIdSet", func() { m.text("item", f.network.groups[1].id) })
+				m.element("metadataOptions", func() { m.text("httpTokens", "required") })
 				m.text("userData", base64.StdEncoding.EncodeToString([]byte(script)))
 			})
-			m.in("operator", func() { m.bool("managed", false) })
+			m.element("operator", func() { m.bool("managed", false) })
 		}})
 	}
 }
@@ -73,7 +73,7 @@ func (f *fleet) addVPN() {
 	keys := []string{f.sharedKey(1), f.sharedKey(2)}
 	t := &tagged{id: id, kind: "vpn-connection", tags: []tag{{"Name", "to head office"}}}
 	outside := []string{"198.51.100.10", "198.51.100.11"}
-	f.add("DescribeVpnConnections", &resource{id: id, tagged: []*tagged{t}, render: func(m *markup) {
+	f.add("DescribeVpnConnections", &resource{id: id, tagged: []*tagged{t}, render: func(m *xmlWriter) {
 		m.text("vpnConnectionId", id)
 		m.text("state", "available")
 		m.text("customerGatewayConfiguration", deviceConfiguration(id, keys))
@@ -82,7 +82,7 @@ func (f *fleet) addVPN() {
 		m.text("vpnGatewayId", f.id("vgw", "vpn gateway", 1))
 		m.text("category", "VPN")
 		m.tags(t.tags)
-		m.in("options", func() {
+		m.element("options", func() {
 			m.bool("enableAcceleration", false)
 			m.bool("staticRoutesOnly", true)
 			m.text("localIpv4NetworkCidr", "0.0.0.0/0")
@@ -104,7 +104,7 @@ func (f *fleet) addVPN() {
 		m.list("vgwTelemetry", len(keys), func(i int) {
 			m.text("outsideIpAddress", outside[i])
 			m.text("status", []string{"UP", "DOWN"}[i])
-			m.text("lastStatusChange", stamp3(born))
+			m.text("lastStatusChange", formatTimeMillis(launchedBefore))
 			m.text("statusMessage", "")
 			m.int("acceptedRouteCount", 1)
 		})

@@ -37,9 +37,9 @@ var uncategorized = map[string]Bucket{
 }
 
 type buckets struct {
-	mu    sync.Mutex
-	rules Throttle
-	full  map[bucketKey]*level
+	mu     sync.Mutex
+	rules  Throttle
+	levels map[bucketKey]*level
 }
 
 type bucketKey struct {
@@ -65,7 +65,7 @@ func (a *AWS) SetThrottle(t Throttle) {
 	}
 	a.buckets.mu.Lock()
 	defer a.buckets.mu.Unlock()
-	a.buckets.rules, a.buckets.full = t, make(map[bucketKey]*level)
+	a.buckets.rules, a.buckets.levels = t, make(map[bucketKey]*level)
 }
 
 // take takes a token, or refuses.
@@ -85,10 +85,10 @@ func (b *buckets) take(account, region, action string, paged bool) *apiError {
 		rule, paged = b.rules.Describe, true
 	}
 	k, now := bucketKey{account, region, action, paged}, time.Now()
-	l := b.full[k]
+	l := b.levels[k]
 	if l == nil {
 		l = &level{rule.Burst, now}
-		b.full[k] = l
+		b.levels[k] = l
 	}
 	l.tokens = min(rule.Burst, l.tokens+now.Sub(l.at).Seconds()*rule.PerSecond)
 	l.at = now

@@ -58,10 +58,10 @@ func (a *AWS) readWebIdentity(token string) (claims, *apiError) {
 func (a *AWS) assumeRoleWithWebIdentity(q *request) (*answer, *apiError) {
 	name := q.form.Get("RoleSessionName")
 	q.call.RoleSessionName = name
-	if err := sessionName(name, "roleSessionName"); err != nil {
+	if err := checkSessionName(name, "roleSessionName"); err != nil {
 		return nil, err
 	}
-	d, err := duration(q, time.Hour, 15*time.Minute, 12*time.Hour)
+	d, err := sessionDuration(q, time.Hour, 15*time.Minute, 12*time.Hour)
 	if err != nil {
 		return nil, err
 	}
@@ -74,10 +74,10 @@ func (a *AWS) assumeRoleWithWebIdentity(q *request) (*answer, *apiError) {
 		return nil, accessDenied("Not authorized to perform sts:AssumeRoleWithWebIdentity")
 	}
 	if d > r.MaxSession {
-		return nil, validation("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+		return nil, validationError("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 	}
 	q.call.AccountID = r.account.ID
-	return a.assumed(q, r, session{Name: name}, d, func(m *markup) {
+	return a.assumedRoleAnswer(q, r, session{Name: name}, d, func(m *xmlWriter) {
 		m.text("SubjectFromWebIdentityToken", c.Subject)
 		m.text("Audience", c.Aud)
 		m.text("Provider", fmt.Sprintf("arn:%s:iam::%s:oidc-provider/%s", r.account.Partition, r.account.ID, strings.TrimPrefix(issuer, "https://")))

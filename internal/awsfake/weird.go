@@ -7,10 +7,10 @@ import (
 	"io"
 )
 
-// disfigure writes the same document in markup that is legal and that AWS does not use: text in CDATA, in numbers, cut by
+// rewriteMarkup writes the same document in markup that is legal and that AWS does not use: text in CDATA, in numbers, cut by
 // comments; blanks in tags, attributes, instructions, empty elements with an end tag. With unknown set the text stays as it is and
 // every item gets members that no SDK knows.
-func disfigure(doc []byte, unknown bool) ([]byte, error) {
+func rewriteMarkup(doc []byte, unknown bool) ([]byte, error) {
 	d := xml.NewDecoder(bytes.NewReader(doc))
 	var b bytes.Buffer
 	n := 0
@@ -48,13 +48,13 @@ func disfigure(doc []byte, unknown bool) ([]byte, error) {
 				continue
 			}
 			n++
-			disguise(&b, t, n%4)
+			writeUnusualText(&b, t, n%4)
 		}
 	}
 }
 
-// disguise writes a text in one of four ways.
-func disguise(b *bytes.Buffer, t []byte, way int) {
+// writeUnusualText writes a text in one of four ways.
+func writeUnusualText(b *bytes.Buffer, t []byte, way int) {
 	whole := func(p []byte) {
 		b.WriteString("<![CDATA[")
 		b.Write(bytes.ReplaceAll(p, []byte("]]>"), []byte("]]]]><![CDATA[>")))

@@ -44,7 +44,7 @@ type pkg struct {
 
 func (p pkg) path() string { return strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/") }
 
-func (p pkg) inTests() []string {
+func (p pkg) importsOfTests() []string {
 	all := slices.Concat(p.TestImports, p.XTestImports)
 	slices.Sort(all)
 	return slices.Compact(all)
@@ -63,7 +63,7 @@ func goList(args ...string) ([]byte, error) {
 	return out, nil
 }
 
-var listed = sync.OnceValues(func() ([]pkg, error) {
+var loadPackages = sync.OnceValues(func() ([]pkg, error) {
 	out, err := goList("-json=ImportPath,Dir,Name,GoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles,Imports,TestImports,XTestImports", "./...")
 	if err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ var listed = sync.OnceValues(func() ([]pkg, error) {
 
 func packages(t *testing.T) []pkg {
 	t.Helper()
-	all, err := listed()
+	all, err := loadPackages()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func (p pkg) sources(t *testing.T, fset *token.FileSet, names ...string) []sourc
 	return all
 }
 
-func (p pkg) own() []string { return slices.Concat(p.GoFiles, p.IgnoredFiles) }
+func (p pkg) ownFiles() []string { return slices.Concat(p.GoFiles, p.IgnoredFiles) }
 
 // files is every file that belongs to the project, below root, with its text. What git ignores is left out by name, since
 // the tests also run where there is no git.

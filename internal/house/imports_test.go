@@ -9,7 +9,7 @@ import (
 
 // The rooms, and which others each may import. A room is a folder with what is below it, which may import one another.
 // A new arrow is an edit here.
-var rooms = map[string][]string{
+var allowedImports = map[string][]string{
 	"record":             {},
 	"secret":             {},
 	"config":             {"record", "secret"},
@@ -32,15 +32,15 @@ var rooms = map[string][]string{
 }
 
 // What tests may import besides: the AWS that they run against, and words to describe what they see.
-var testRooms = []string{"record", "secret", "internal/awsfake", "internal/samebuild"}
+var allowedInTests = []string{"record", "secret", "internal/awsfake", "internal/samebuild"}
 
 // What tests of a room may import besides, each with its reason.
-var testsOf = map[string][]string{
+var allowedInTestsOf = map[string][]string{
 	"bench": {"auth", "collectors", "inventory", "outputs", "web"}, // so that what they link was compiled for the other tests
 }
 
 // Modules that one room alone imports, so that changing one is a matter of one room. The paths below a module belong to it.
-var doors = []struct {
+var restrictedModules = []struct {
 	module string
 	users  []string // packages and what is below them
 	tests  []string // packages whose tests may, too
@@ -73,8 +73,8 @@ var doors = []struct {
 
 func below(path, folder string) bool { return path == folder || strings.HasPrefix(path, folder+"/") }
 
-func room(path string) string {
-	for name := range rooms {
+func component(path string) string {
+	for name := range allowedImports {
 		if below(path, name) {
 			return name
 		}
@@ -82,41 +82,41 @@ func room(path string) string {
 	return ""
 }
 
-// ours strips the module from an import of ours.
-func ours(path string) (string, bool) { return strings.CutPrefix(path, module+"/") }
+// ownPath strips the module from an import of ours.
+func ownPath(path string) (string, bool) { return strings.CutPrefix(path, module+"/") }
 
 func TestImportMap(t *testing.T) {
 	for _, p := range packages(t) {
-		from := room(p.path())
+		from := component(p.path())
 		if from == "" {
 			t.Errorf("%s is in no room: add it to rooms, with what it may import", p.path())
 			continue
 		}
 		for _, i := range p.Imports {
-			if path, ok := ours(i); ok && room(path) != from && !slices.Contains(rooms[from], room(path)) {
-				t.Errorf("%s imports %s; %s may import %v", p.path(), path, from, rooms[from])
+			if path, ok := ownPath(i); ok && component(path) != from && !slices.Contains(allowedImports[from], component(path)) {
+				t.Errorf("%s imports %s; %s may import %v", p.path(), path, from, allowedImports[from])
 			}
 		}
-		may := slices.Concat(rooms[from], testRooms, testsOf[from])
-		for _, i := range p.inTests() {
-			if path, ok := ours(i); ok && room(path) != from && !slices.Contains(may, room(path)) {
+		may := slices.Concat(allowedImports[from], allowedInTests, allowedInTestsOf[from])
+		for _, i := range p.importsOfTests() {
+			if path, ok := ownPath(i); ok && component(path) != from && !slices.Contains(may, component(path)) {
 				t.Errorf("tests of %s import %s; they may import %v", p.path(), path, may)
 			}
 		}
 	}
 }
 
-func TestOneDoorAModule(t *testing.T) {
+func TestRestrictedModules(t *testing.T) {
 	for _, p := range packages(t) {
 		in := func(folders []string) bool {
 			return slices.ContainsFunc(folders, func(f string) bool { return below(p.path(), f) })
 		}
-		for _, d := range doors {
+		for _, d := range restrictedModules {
 			of := func(i string) bool { return below(i, d.module) }
 			if slices.ContainsFunc(p.Imports, of) && !in(d.users) {
 				t.Errorf("%s imports %s, which is %v's: %s", p.path(), d.module, d.users, d.why)
 			}
-			if slices.ContainsFunc(p.inTests(), of) && !in(d.users) && !in(d.tests) {
+			if slices.ContainsFunc(p.importsOfTests(), of) && !in(d.users) && !in(d.tests) {
 				t.Errorf("tests of %s import %s, which is %v's: %s", p.path(), d.module, d.users, d.why)
 			}
 		}
@@ -124,13 +124,13 @@ func TestOneDoorAModule(t *testing.T) {
 }
 
 // A door that nobody goes through is a rule about a world that is gone.
-func TestDoorsAreUsed(t *testing.T) {
+func TestRestrictedModulesAreImported(t *testing.T) {
 	later := []string{"service/sso", "service/ssooidc", "feature/ec2/imds"} // reached through the SDK's config
-	for _, d := range doors {
+	for _, d := range restrictedModules {
 		used := slices.ContainsFunc(packages(t), func(p pkg) bool {
 			imports := p.Imports
 			if len(d.users) == 0 { // only tests may
-				imports = p.inTests()
+				imports = p.importsOfTests()
 			}
 			return slices.ContainsFunc(imports, func(i string) bool { return below(i, d.module) })
 		})
@@ -142,7 +142,7 @@ func TestDoorsAreUsed(t *testing.T) {
 
 // The rooms that are worked on most must build and test in a second: none of them reaches service/ec2, not in its tests
 // and not through somebody else.
-func TestQuickRoomsReachNoEC2(t *testing.T) {
+func TestQuickPackagesReachNoEC2(t *testing.T) {
 	for _, name := range []string{"record", "secret", "config", "auth", "outputs", "policy", "runner", "inventory", "web", "internal/awsfake"} {
 		out, err := goList("-deps", "-test", "-f", "{{.ImportPath}}", module+"/"+name)
 		if err != nil {

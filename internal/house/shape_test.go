@@ -28,7 +28,7 @@ func TestOnlyMainExitsAndReadsTheEnvironment(t *testing.T) {
 		if p.Name == "main" {
 			continue
 		}
-		for _, s := range p.sources(t, token.NewFileSet(), p.own()...) {
+		for _, s := range p.sources(t, token.NewFileSet(), p.ownFiles()...) {
 			ast.Inspect(s.file, func(n ast.Node) bool {
 				sel, ok := n.(*ast.SelectorExpr)
 				if !ok {
@@ -51,10 +51,10 @@ func TestOnlyMainExitsAndReadsTheEnvironment(t *testing.T) {
 }
 
 // Whoever starts a goroutine waits for it: the tests of such a package look for what is left.
-func TestGoroutinesAreLookedFor(t *testing.T) {
+func TestGoroutineLeaksAreChecked(t *testing.T) {
 	for _, p := range packages(t) {
 		var starts string
-		for _, s := range p.sources(t, token.NewFileSet(), p.own()...) {
+		for _, s := range p.sources(t, token.NewFileSet(), p.ownFiles()...) {
 			ast.Inspect(s.file, func(n ast.Node) bool {
 				if g, ok := n.(*ast.GoStmt); ok {
 					starts = s.at(g.Pos())
@@ -70,7 +70,7 @@ func TestGoroutinesAreLookedFor(t *testing.T) {
 		if starts == "" || strings.HasSuffix(p.Name, "test") { // a suite runs in the tests of those who use it
 			continue
 		}
-		if !slices.Contains(p.inTests(), "go.uber.org/goleak") {
+		if !slices.Contains(p.importsOfTests(), "go.uber.org/goleak") {
 			t.Errorf("%s starts a goroutine (%s), and no test of the package uses goleak", p.path(), starts)
 		}
 	}
@@ -80,7 +80,7 @@ func TestGoroutinesAreLookedFor(t *testing.T) {
 func TestFilesAreShort(t *testing.T) {
 	const limit = 700
 	for _, p := range packages(t) {
-		for _, s := range p.sources(t, token.NewFileSet(), p.own()...) {
+		for _, s := range p.sources(t, token.NewFileSet(), p.ownFiles()...) {
 			if n := strings.Count(string(s.text), "\n"); n > limit && !ast.IsGenerated(s.file) {
 				t.Errorf("%s has %d lines, more than %d", s.path, n, limit)
 			}
@@ -89,7 +89,7 @@ func TestFilesAreShort(t *testing.T) {
 }
 
 // The first thing that a reader of a package looks for.
-func TestPackagesSayWhatTheyAre(t *testing.T) {
+func TestPackagesHaveComments(t *testing.T) {
 	for _, p := range packages(t) {
 		var docs []string
 		for _, s := range p.sources(t, token.NewFileSet(), slices.Concat(p.GoFiles, p.TestGoFiles)...) {

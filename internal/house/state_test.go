@@ -13,13 +13,13 @@ import (
 )
 
 // Package variables that are written to, or cannot be seen not to be, each with its reason.
-var allowed = map[string]string{
+var mutableExceptions = map[string]string{
 	"cmd/collector.version":  "the linker's -X sets it; nothing else does",
 	"cmd/collector.revision": "the linker's -X sets it; nothing else does",
 }
 
 // Functions whose result does not change, and so may be kept in a package variable.
-var constant = []string{
+var constantFuncs = []string{
 	"errors.New", "fmt.Errorf", "regexp.MustCompile", "strings.NewReplacer",
 	"sync.OnceValue", "sync.OnceValues", // a constant that is worked out when it is first asked for
 	"base32.StdEncoding.WithPadding", "time.Date", "netip.MustParsePrefix", "netip.MustParseAddr", "reflect.TypeFor", "reflect.TypeOf",
@@ -27,7 +27,7 @@ var constant = []string{
 
 func TestNoInit(t *testing.T) {
 	for _, p := range packages(t) {
-		for _, s := range p.sources(t, token.NewFileSet(), slices.Concat(p.own(), p.TestGoFiles, p.XTestGoFiles)...) {
+		for _, s := range p.sources(t, token.NewFileSet(), slices.Concat(p.ownFiles(), p.TestGoFiles, p.XTestGoFiles)...) {
 			for _, d := range s.file.Decls {
 				if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
 					t.Errorf("%s: func init: a reader of main must see what happens", s.at(f.Pos()))
@@ -42,14 +42,14 @@ func TestNoInit(t *testing.T) {
 func TestNoMutablePackageVariables(t *testing.T) {
 	used := map[string]bool{}
 	for _, p := range packages(t) {
-		for _, found := range mutable(t, p) {
-			if allowed[found.name] == "" {
+		for _, found := range mutableVariables(t, p) {
+			if mutableExceptions[found.name] == "" {
 				t.Errorf("%s: %s: %s", found.at, found.name, found.what)
 			}
 			used[found.name] = true
 		}
 	}
-	for name := range allowed {
+	for name := range mutableExceptions {
 		if !used[name] {
 			t.Errorf("%s needs no exception: take it out of allowed", name)
 		}
@@ -61,7 +61,7 @@ func TestMutableFindsEachForm(t *testing.T) {
 	const dir = "testdata/state"
 	p := pkg{ImportPath: module + "/" + dir, Dir: dir, GoFiles: []string{"state.go"}}
 	got := map[string]string{}
-	for _, f := range mutable(t, p) {
+	for _, f := range mutableVariables(t, p) {
 		got[f.at] += strings.TrimPrefix(f.name, dir+".") + ": " + f.what + "\n"
 	}
 	text, err := os.ReadFile(dir + "/state.go")
@@ -80,9 +80,9 @@ func TestMutableFindsEachForm(t *testing.T) {
 
 type finding struct{ at, name, what string }
 
-// mutable type-checks the package without its imports: which name stands for which variable of the package is known all
+// mutableVariables type-checks the package without its imports: which name stands for which variable of the package is known all
 // the same, and nothing has to be compiled.
-func mutable(t *testing.T, p pkg) []finding {
+func mutableVariables(t *testing.T, p pkg) []finding {
 	t.Helper()
 	fset := token.NewFileSet()
 	sources := p.sources(t, fset, p.GoFiles...)
@@ -91,7 +91,7 @@ func mutable(t *testing.T, p pkg) []finding {
 		parsed = append(parsed, s.file)
 	}
 	info := &types.Info{Uses: map[*ast.Ident]types.Object{}, Defs: map[*ast.Ident]types.Object{}}
-	conf := types.Config{Importer: nobody{}, Error: func(error) {}, FakeImportC: true}
+	conf := types.Config{Importer: noImporter{}, Error: func(error) {}, FakeImportC: true}
 	checked, err := conf.Check(p.ImportPath, fset, parsed, info)
 	if checked == nil {
 		t.Fatal(err)
@@ -113,14 +113,14 @@ func mutable(t *testing.T, p pkg) []finding {
 					case name.Name == "_" || embedded(g, v):
 					case i >= len(v.Values):
 						report(name.Pos(), name.Name, "has no value where it is declared")
-					case !fixed(v.Values[i]):
+					case !isConstant(v.Values[i]):
 						report(name.Pos(), name.Name, "its value comes from "+types.ExprString(v.Values[i])+", which may change")
 					}
 				}
 			}
 		}
-		written(s.file, func(e ast.Expr) {
-			switch o := variable(info, checked, e).(type) {
+		eachWrite(s.file, func(e ast.Expr) {
+			switch o := packageVariable(info, checked, e).(type) {
 			case *types.Var:
 				report(e.Pos(), o.Name(), "is written to")
 			case *types.PkgName:
@@ -131,10 +131,10 @@ func mutable(t *testing.T, p pkg) []finding {
 	return found
 }
 
-// nobody imports nothing.
-type nobody struct{}
+// noImporter imports nothing.
+type noImporter struct{}
 
-func (nobody) Import(path string) (*types.Package, error) {
+func (noImporter) Import(path string) (*types.Package, error) {
 	return nil, fmt.Errorf("%s: %w", path, errors.ErrUnsupported)
 }
 
@@ -148,17 +148,17 @@ func embedded(g *ast.GenDecl, v *ast.ValueSpec) bool {
 	return false
 }
 
-// fixed reports whether an expression is a table, a literal, or made by a function of constant.
-func fixed(e ast.Expr) bool {
+// isConstant reports whether an expression is a table, a literal, or made by a function of constant.
+func isConstant(e ast.Expr) bool {
 	switch e := e.(type) {
 	case *ast.BasicLit, *ast.CompositeLit, *ast.Ident, *ast.SelectorExpr:
 		return true
 	case *ast.ParenExpr:
-		return fixed(e.X)
+		return isConstant(e.X)
 	case *ast.UnaryExpr: // &Fault{…}
-		return fixed(e.X)
+		return isConstant(e.X)
 	case *ast.BinaryExpr:
-		return fixed(e.X) && fixed(e.Y)
+		return isConstant(e.X) && isConstant(e.Y)
 	case *ast.CallExpr:
 		fun := e.Fun
 		if x, ok := fun.(*ast.IndexExpr); ok { // reflect.TypeFor[T]
@@ -168,15 +168,15 @@ func fixed(e ast.Expr) bool {
 		case *ast.FuncLit: // a table that is worked out on the spot
 			return true
 		case *ast.ArrayType: // []byte("…")
-			return len(e.Args) == 1 && fixed(e.Args[0])
+			return len(e.Args) == 1 && isConstant(e.Args[0])
 		}
-		return slices.Contains(constant, types.ExprString(fun))
+		return slices.Contains(constantFuncs, types.ExprString(fun))
 	}
 	return false
 }
 
-// written calls f with every expression in a function that is assigned to, counted up, cleared or pointed at.
-func written(file *ast.File, f func(ast.Expr)) {
+// eachWrite calls f with every expression in a function that is assigned to, counted up, cleared or pointed at.
+func eachWrite(file *ast.File, f func(ast.Expr)) {
 	for _, d := range file.Decls {
 		fn, ok := d.(*ast.FuncDecl)
 		if !ok || fn.Body == nil {
@@ -218,9 +218,9 @@ func written(file *ast.File, f func(ast.Expr)) {
 	}
 }
 
-// variable is the package variable that e writes into, or the package whose variable it is, or nil. A write through a
+// packageVariable is the package variable that e writes into, or the package whose variable it is, or nil. A write through a
 // variable, as in table[k] = v and table.member = v, is one too.
-func variable(info *types.Info, p *types.Package, e ast.Expr) types.Object {
+func packageVariable(info *types.Info, p *types.Package, e ast.Expr) types.Object {
 	for {
 		switch x := e.(type) {
 		case *ast.ParenExpr:

@@ -19,27 +19,27 @@ import (
 
 // A style is how a character is escaped, and which are kept beside the printable ones.
 type style struct {
-	keep   string
+	kept   string
 	escape func(b *strings.Builder, r rune, raw byte)
 }
 
 var (
-	line   = style{"", escapeText}
-	layout = style{"\n\t", escapeText}
-	inJSON = style{"\n\t", escapeJSON}
+	textStyle  = style{"", escapeText}
+	linesStyle = style{"\n\t", escapeText}
+	jsonStyle  = style{"\n\t", escapeJSON}
 )
 
 // Text is s in one line, with visible escapes as Go writes them: \n, \x1b, \u202e, \U000e0041, and \x9b of a byte
 // that is not UTF-8.
-func Text(s string) string { return escaped(s, line) }
+func Text(s string) string { return escapeString(s, textStyle) }
 
 // Lines is s with its line breaks and tabs as they are, and the rest as [Text] has it.
-func Lines(s string) string { return escaped(s, layout) }
+func Lines(s string) string { return escapeString(s, linesStyle) }
 
-// Printable reports whether a character is shown as itself. Letters, marks, digits, punctuation, symbols and spaces
+// IsPrintable reports whether a character is shown as itself. Letters, marks, digits, punctuation, symbols and spaces
 // are; controls are not (C0, DEL, C1), nor are line and paragraph separators, formats (bidirectional controls,
 // zero-width characters, tags), private and unassigned characters, nor letters that show nothing.
-func Printable(r rune) bool {
+func IsPrintable(r rune) bool {
 	if r < utf8.RuneSelf {
 		return r >= ' ' && r != 0x7f
 	}
@@ -47,17 +47,17 @@ func Printable(r rune) bool {
 		(r < 0xe0100 || r > 0xe01ef) // variation selectors that carry text nobody sees; those of emoji are elsewhere
 }
 
-func (st style) shows(r rune, size int) bool {
-	return Printable(r) && (r != utf8.RuneError || size > 1) || r < ' ' && strings.ContainsRune(st.keep, r)
+func (st style) isShown(r rune, size int) bool {
+	return IsPrintable(r) && (r != utf8.RuneError || size > 1) || r < ' ' && strings.ContainsRune(st.kept, r)
 }
 
-func escaped(s string, st style) string {
+func escapeString(s string, st style) string {
 	for i := 0; ; {
 		if i == len(s) {
 			return s
 		}
 		r, size := utf8.DecodeRuneInString(s[i:])
-		if !st.shows(r, size) {
+		if !st.isShown(r, size) {
 			break
 		}
 		i += size
@@ -66,7 +66,7 @@ func escaped(s string, st style) string {
 	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])
 		switch {
-		case st.shows(r, size):
+		case st.isShown(r, size):
 			b.WriteString(s[i : i+size])
 		case r == utf8.RuneError && size == 1:
 			st.escape(&b, r, s[i])
@@ -110,23 +110,23 @@ func escapeJSON(b *strings.Builder, r rune, _ byte) {
 // A Writer passes text on, line breaks and tabs as they are and the rest as [Text] has it. Several goroutines may
 // write.
 type Writer struct {
-	to    io.Writer
+	dest  io.Writer
 	style style
 
-	mu   sync.Mutex
-	rest []byte // the beginning of a character whose end has not come yet
+	mu      sync.Mutex
+	partial []byte // the beginning of a character whose end has not come yet
 }
 
 // NewWriter writes for people. Where w is a Writer itself, its target is written to.
-func NewWriter(w io.Writer) *Writer { return &Writer{to: Under(w), style: layout} }
+func NewWriter(w io.Writer) *Writer { return &Writer{dest: Unwrap(w), style: linesStyle} }
 
 // NewJSONWriter writes JSON, whose strings have \u escapes in place of what is not printable.
-func NewJSONWriter(w io.Writer) *Writer { return &Writer{to: Under(w), style: inJSON} }
+func NewJSONWriter(w io.Writer) *Writer { return &Writer{dest: Unwrap(w), style: jsonStyle} }
 
-// Under is what a Writer writes to; any other writer is itself.
-func Under(w io.Writer) io.Writer {
+// Unwrap is what a Writer writes to; any other writer is itself.
+func Unwrap(w io.Writer) io.Writer {
 	if p, ok := w.(*Writer); ok {
-		return p.to
+		return p.dest
 	}
 	return w
 }
@@ -134,13 +134,13 @@ func Under(w io.Writer) io.Writer {
 func (w *Writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	text := string(w.rest) + string(p)
-	end := whole(text)
-	w.rest = append(w.rest[:0], text[end:]...)
+	text := string(w.partial) + string(p)
+	end := completeLen(text)
+	w.partial = append(w.partial[:0], text[end:]...)
 	if end == 0 {
 		return len(p), nil
 	}
-	if _, err := io.WriteString(w.to, escaped(text[:end], w.style)); err != nil {
+	if _, err := io.WriteString(w.dest, escapeString(text[:end], w.style)); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -150,16 +150,16 @@ func (w *Writer) Write(p []byte) (int, error) {
 func (w *Writer) Flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	text := string(w.rest)
-	if w.rest = w.rest[:0]; text == "" {
+	text := string(w.partial)
+	if w.partial = w.partial[:0]; text == "" {
 		return nil
 	}
-	_, err := io.WriteString(w.to, escaped(text, w.style))
+	_, err := io.WriteString(w.dest, escapeString(text, w.style))
 	return err
 }
 
-// whole is how much of s ends with a whole character, or with bytes that will not become one.
-func whole(s string) int {
+// completeLen is how much of s ends with a whole character, or with bytes that will not become one.
+func completeLen(s string) int {
 	for i := len(s) - 1; i >= max(0, len(s)-utf8.UTFMax); i-- {
 		if utf8.RuneStart(s[i]) {
 			if !utf8.FullRuneInString(s[i:]) {

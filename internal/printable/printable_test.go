@@ -84,7 +84,7 @@ func FuzzWriter(f *testing.F) {
 		if err := errors.Join(json.Unmarshal(asJSON.Bytes(), &back), json.Unmarshal(quoted, &want)); err != nil || back != want {
 			t.Errorf("JSON of %q is %q, and read again %q: %v", s, asJSON.String(), back, err)
 		}
-		if strings.ContainsFunc(asJSON.String(), func(r rune) bool { return !Printable(r) }) {
+		if strings.ContainsFunc(asJSON.String(), func(r rune) bool { return !IsPrintable(r) }) {
 			t.Errorf("JSON of %q is %q", s, asJSON.String())
 		}
 	})
@@ -96,7 +96,7 @@ func TestWriterOfWriter(t *testing.T) {
 		t.Errorf("%q, %v", out.String(), err)
 	}
 	w := NewWriter(&out)
-	if Under(w) != io.Writer(&out) || Under(&out) != io.Writer(&out) {
+	if Unwrap(w) != io.Writer(&out) || Unwrap(&out) != io.Writer(&out) {
 		t.Error("Under is something else")
 	}
 	broken := NewWriter(failing{})

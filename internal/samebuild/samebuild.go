@@ -11,8 +11,8 @@ import (
 	"slices"
 )
 
-// kept are the settings that Go notes in a binary under the name of the flag that made them, and that decide what is compiled.
-var kept = [...]string{"-race", "-msan", "-asan", "-tags", "-trimpath", "-gcflags", "-asmflags"}
+// buildFlags are the settings that Go notes in a binary under the name of the flag that made them, and that decide what is compiled.
+var buildFlags = [...]string{"-race", "-msan", "-asan", "-tags", "-trimpath", "-gcflags", "-asmflags"}
 
 // Build writes the program of a package, as `go build` names it, to path.
 func Build(ctx context.Context, path, pkg string) error {
@@ -20,7 +20,7 @@ func Build(ctx context.Context, path, pkg string) error {
 	if !ok {
 		return fmt.Errorf("go build %s: this binary does not say how it was built", pkg)
 	}
-	flags, env := same(info.Settings)
+	flags, env := flagsOf(info.Settings)
 	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-o", path}, flags, []string{pkg})...)
 	cmd.Env = append(cmd.Environ(), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -29,10 +29,10 @@ func Build(ctx context.Context, path, pkg string) error {
 	return nil
 }
 
-// same is how a build was made, by what it noted of itself.
-func same(settings []debug.BuildSetting) (flags, env []string) {
+// flagsOf is how a build was made, by what it noted of itself.
+func flagsOf(settings []debug.BuildSetting) (flags, env []string) {
 	for _, s := range settings {
-		if slices.Contains(kept[:], s.Key) {
+		if slices.Contains(buildFlags[:], s.Key) {
 			flags = append(flags, s.Key+"="+s.Value)
 		}
 		if s.Key == "CGO_ENABLED" {

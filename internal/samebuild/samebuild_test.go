@@ -7,7 +7,7 @@ import (
 )
 
 func TestSame(t *testing.T) {
-	flags, env := same([]debug.BuildSetting{
+	flags, env := flagsOf([]debug.BuildSetting{
 		{Key: "-buildmode", Value: "exe"}, {Key: "-compiler", Value: "gc"}, {Key: "-race", Value: "true"}, {Key: "-tags", Value: "a,b"},
 		{Key: "-cover", Value: "true"}, {Key: "-gcflags", Value: "all=-N -l"}, {Key: "CGO_ENABLED", Value: "1"}, {Key: "vcs.modified", Value: "true"},
 	})

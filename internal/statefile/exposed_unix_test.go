@@ -57,10 +57,10 @@ func TestExposed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := Exposed(info); got != c.exposed && (c.exposed == "" || !strings.HasPrefix(got, c.exposed)) {
+		if got := OthersCanWrite(info); got != c.exposed && (c.exposed == "" || !strings.HasPrefix(got, c.exposed)) {
 			t.Errorf("%s: %q, want %q", name, got, c.exposed)
 		}
-		if got := Replaceable(info); got != c.above && (c.above == "" || !strings.HasPrefix(got, c.above)) {
+		if got := OthersCanRename(info); got != c.above && (c.above == "" || !strings.HasPrefix(got, c.above)) {
 			t.Errorf("%s: above: %q, want %q", name, got, c.above)
 		}
 	}
@@ -69,7 +69,7 @@ func TestExposed(t *testing.T) {
 // A volume of Kubernetes' fsGroup is root's, and its group, of which the process is, may write.
 func TestFSGroup(t *testing.T) {
 	info := volume{uid: 0, gid: os.Getegid()}
-	if why := Exposed(info); why != "" {
+	if why := OthersCanWrite(info); why != "" {
 		t.Error(why)
 	}
 }

@@ -17,9 +17,9 @@ func owner(info fs.FileInfo) (uid, gid int, ok bool) {
 	return int(st.Uid), int(st.Gid), true
 }
 
-func ours(uid int) bool { return uid == 0 || uid == os.Geteuid() }
+func isOwnUser(uid int) bool { return uid == 0 || uid == os.Geteuid() }
 
-func ourGroup(gid int) bool {
+func isOwnGroup(gid int) bool {
 	if gid == os.Getegid() {
 		return true
 	}

@@ -90,9 +90,9 @@ func Open(path string, flag int, perm fs.FileMode) (*os.File, error) {
 	return f, nil
 }
 
-// SetAside renames a file that cannot be used, so that the program starts without it and a person can look at it. It
+// MoveDamaged renames a file that cannot be used, so that the program starts without it and a person can look at it. It
 // returns the new name. What was set aside before under that name is kept as well, up to a hundred of them.
-func SetAside(path string) (string, error) {
+func MoveDamaged(path string) (string, error) {
 	aside := path + ".damaged"
 	for i := 2; i <= 100; i++ {
 		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {

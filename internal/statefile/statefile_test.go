@@ -105,7 +105,7 @@ func TestSetAside(t *testing.T) {
 		if err := Write(path, content); err != nil {
 			t.Fatal(err)
 		}
-		aside, err := SetAside(path)
+		aside, err := MoveDamaged(path)
 		if err != nil || aside != want {
 			t.Fatalf("set aside as %q, %v; want %q", aside, err, want)
 		}
@@ -116,7 +116,7 @@ func TestSetAside(t *testing.T) {
 			t.Errorf("after it was set aside: %v", err)
 		}
 	}
-	if _, err := SetAside(path); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := MoveDamaged(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
 	}
 }
@@ -124,16 +124,16 @@ func TestSetAside(t *testing.T) {
 func TestRegular(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "file")
-	if err := Regular(path); err != nil {
+	if err := CheckRegular(path); err != nil {
 		t.Errorf("nothing there: %v", err)
 	}
 	if err := Write(path, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := Regular(path); err != nil {
+	if err := CheckRegular(path); err != nil {
 		t.Errorf("a file: %v", err)
 	}
-	if err := Regular(dir); !errors.Is(err, ErrNotRegular) {
+	if err := CheckRegular(dir); !errors.Is(err, ErrNotRegular) {
 		t.Errorf("a directory: %v", err)
 	}
 }

@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// Patience is how long a file may take, and a pipe, whose writer may have to ask somebody for a password.
+// Timeout is how long a file may take, and a pipe, whose writer may have to ask somebody for a password.
 const (
-	Patience     = 30 * time.Second
-	PipePatience = 2 * time.Minute
+	Timeout     = 30 * time.Second
+	PipeTimeout = 2 * time.Minute
 )
 
 var (
@@ -27,9 +27,9 @@ var (
 )
 
 // Read returns the content of the regular file that path leads to, over links, if that is at most so many bytes.
-func Read(ctx context.Context, path string, most int64) ([]byte, error) {
-	return read(ctx, Patience, path, func() ([]byte, error) {
-		info, err := look(path) // before it is opened: a pipe would wait for a writer
+func Read(ctx context.Context, path string, maxBytes int64) ([]byte, error) {
+	return readWithTimeout(ctx, Timeout, path, func() ([]byte, error) {
+		info, err := statPath(path) // before it is opened: a pipe would wait for a writer
 		if err != nil {
 			return nil, err
 		}
@@ -47,43 +47,43 @@ func Read(ctx context.Context, path string, most int64) ([]byte, error) {
 		if !info.Mode().IsRegular() {
 			return nil, &fs.PathError{Op: "read", Path: path, Err: ErrNotRegular}
 		}
-		return limited(f, path, most)
+		return readLimited(f, path, maxBytes)
 	})
 }
 
 // ReadAny is Read for pipes and devices, too. again reports whether the path leads to the content a second time: a pipe
 // does not.
-func ReadAny(ctx context.Context, path string, most int64) (content []byte, again bool, err error) {
+func ReadAny(ctx context.Context, path string, maxBytes int64) (content []byte, again bool, err error) {
 	info, err := stat(ctx, path)
 	if err != nil {
 		return nil, true, err
 	}
 	if info.Mode().IsRegular() || info.IsDir() {
-		content, err = Read(ctx, path, most)
+		content, err = Read(ctx, path, maxBytes)
 		return content, true, err
 	}
-	content, err = read(ctx, PipePatience, path, func() ([]byte, error) {
+	content, err = readWithTimeout(ctx, PipeTimeout, path, func() ([]byte, error) {
 		f, err := os.Open(path)
 		if err != nil {
 			return nil, err
 		}
 		defer f.Close()
-		return limited(f, path, most)
+		return readLimited(f, path, maxBytes)
 	})
 	return content, false, err
 }
 
-// ReadFrom reads what somebody else has opened, such as standard input; name is for messages.
-func ReadFrom(ctx context.Context, r io.Reader, name string, most int64) ([]byte, error) {
-	return read(ctx, PipePatience, name, func() ([]byte, error) { return limited(r, name, most) })
+// ReadStream reads what somebody else has opened, such as standard input; name is for messages.
+func ReadStream(ctx context.Context, r io.Reader, name string, maxBytes int64) ([]byte, error) {
+	return readWithTimeout(ctx, PipeTimeout, name, func() ([]byte, error) { return readLimited(r, name, maxBytes) })
 }
 
 func stat(ctx context.Context, path string) (fs.FileInfo, error) {
-	return read(ctx, Patience, path, func() (fs.FileInfo, error) { return look(path) })
+	return readWithTimeout(ctx, Timeout, path, func() (fs.FileInfo, error) { return statPath(path) })
 }
 
-// look is os.Stat, with the error of the opening that it stands for.
-func look(path string) (fs.FileInfo, error) {
+// statPath is os.Stat, with the error of the opening that it stands for.
+func statPath(path string) (fs.FileInfo, error) {
 	info, err := os.Stat(path)
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
@@ -92,18 +92,18 @@ func look(path string) (fs.FileInfo, error) {
 	return info, err
 }
 
-func limited(r io.Reader, path string, most int64) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, most+1))
-	if err == nil && int64(len(b)) > most {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("%w: %d bytes", ErrTooLarge, most)}
+func readLimited(r io.Reader, path string, maxBytes int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
+	if err == nil && int64(len(b)) > maxBytes {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("%w: %d bytes", ErrTooLarge, maxBytes)}
 	}
 	return b, err
 }
 
-// read waits for do, which no context ends: what is still under way when the wait is over ends with the process, and has
+// readWithTimeout waits for do, which no context ends: what is still under way when the wait is over ends with the process, and has
 // nothing in common with the caller.
-func read[T any](ctx context.Context, patience time.Duration, path string, do func() (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no end within %s", patience))
+func readWithTimeout[T any](ctx context.Context, timeout time.Duration, path string, do func() (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no end within %s", timeout))
 	defer cancel()
 	type result struct {
 		got T

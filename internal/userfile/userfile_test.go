@@ -63,7 +63,7 @@ func TestPatience(t *testing.T) {
 		r, end := hang()
 		defer end()
 		began := time.Now()
-		if _, err := ReadFrom(t.Context(), r, "x", 5); err == nil || !strings.Contains(err.Error(), "no end within") || time.Since(began) != PipePatience {
+		if _, err := ReadStream(t.Context(), r, "x", 5); err == nil || !strings.Contains(err.Error(), "no end within") || time.Since(began) != PipeTimeout {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 	})
@@ -73,11 +73,11 @@ func TestPatience(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		why := errors.New("stopped")
 		go cancel(why)
-		if _, err := ReadFrom(ctx, r, "x", 5); !errors.Is(err, why) {
+		if _, err := ReadStream(ctx, r, "x", 5); !errors.Is(err, why) {
 			t.Errorf("%v", err)
 		}
 	})
-	if _, err := ReadFrom(t.Context(), endless{}, "x", 1<<20); !errors.Is(err, ErrTooLarge) {
+	if _, err := ReadStream(t.Context(), endless{}, "x", 1<<20); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("%v", err)
 	}
 }

@@ -26,7 +26,7 @@ func benchTargets() int {
 // is not in it. open makes an empty store.
 func Benchmark(b *testing.B, open func(b *testing.B) inventory.Driver) {
 	b.Run("first load", func(b *testing.B) {
-		var l load
+		var l measurement
 		for b.Loop() {
 			b.StopTimer()
 			d := open(b)
@@ -46,7 +46,7 @@ func Benchmark(b *testing.B, open func(b *testing.B) inventory.Driver) {
 	}{{"nothing changed", 0}, {"one in a hundred changed", 100}} {
 		b.Run(again.name, func(b *testing.B) {
 			d := open(b)
-			var first, l load
+			var first, l measurement
 			first.list(b, d, 0)
 			for b.Loop() {
 				l.round++
@@ -61,13 +61,13 @@ func Benchmark(b *testing.B, open func(b *testing.B) inventory.Driver) {
 }
 
 // A load is listings, and what the store took for them.
-type load struct {
+type measurement struct {
 	round     int
 	wall, cpu time.Duration
 }
 
-// took runs a part of a listing that is the store's.
-func (l *load) took(b *testing.B, f func() error) {
+// measure runs a part of a listing that is the store's.
+func (l *measurement) measure(b *testing.B, f func() error) {
 	b.Helper()
 	b.StartTimer()
 	start, cpu := time.Now(), ownCPU()
@@ -79,7 +79,7 @@ func (l *load) took(b *testing.B, f func() error) {
 	}
 }
 
-func (l *load) report(b *testing.B) {
+func (l *measurement) report(b *testing.B) {
 	n := float64(b.N)
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(l.wall.Seconds()/n, "s/run")
@@ -88,19 +88,19 @@ func (l *load) report(b *testing.B) {
 }
 
 // list lists everything once; of every so many resources one is in another state each round.
-func (l *load) list(b *testing.B, d inventory.Driver, every int) {
+func (l *measurement) list(b *testing.B, d inventory.Driver, every int) {
 	b.Helper()
 	b.StopTimer()
 	defer b.StartTimer()
-	pad := noise(1000) // half of it compresses, as that of an instance does
+	pad := incompressible(1000) // half of it compresses, as that of an instance does
 	inv := inventory.New(d, inventory.Options{})
-	_, who := Target()
+	_, identity := Target()
 	items := make([]Item, benchItems)
 	for n := range benchTargets() {
 		target := record.Target{Account: "prod", Region: fmt.Sprintf("us-east-%d", n), Kind: "ec2_instance"}
-		var v *inventory.Visit
-		l.took(b, func() (err error) {
-			v, err = inv.Begin(b.Context(), target, who, "run")
+		var v *inventory.ScopeWriter
+		l.measure(b, func() (err error) {
+			v, err = inv.Begin(b.Context(), target, identity, "run")
 			return err
 		})
 		for page := range benchPages {
@@ -111,17 +111,17 @@ func (l *load) list(b *testing.B, d inventory.Driver, every int) {
 					items[i].State = fmt.Sprint("round", l.round)
 				}
 			}
-			p := Page(target, who, "run", items...)
-			l.took(b, func() error { return v.Page(b.Context(), p) })
+			p := Page(target, identity, "run", items...)
+			l.measure(b, func() error { return v.Page(b.Context(), p) })
 		}
-		l.took(b, func() error {
+		l.measure(b, func() error {
 			return v.End(b.Context(), record.Outcome{Target: target, Run: "run", State: record.OK, Started: time.Now()})
 		})
 	}
 }
 
-// noise is text that does not compress.
-func noise(n int) string {
+// incompressible is text that does not compress.
+func incompressible(n int) string {
 	var b strings.Builder
 	x := uint64(88172645463325252)
 	for range n {

@@ -11,29 +11,29 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// victimItems is how many resources a target of a victim has, in every second round; half of them in the others.
-const victimItems = 400
+// killedItems is how many resources a target of a victim has, in every second round; half of them in the others.
+const killedItems = 400
 
-// Victim lists three targets over and over, each round in another state, and says after each end which round it was, until it
+// ListUntilKilled lists three targets over and over, each round in another state, and says after each end which round it was, until it
 // is killed or the store fails.
-func Victim(ctx context.Context, inv *inventory.Inventory) error {
-	_, who := Target()
+func ListUntilKilled(ctx context.Context, inv *inventory.Inventory) error {
+	_, identity := Target()
 	for round := int(time.Now().UnixMilli() % 1e9); ; round++ {
 		for n := range 3 {
 			target := record.Target{Account: "prod", Region: fmt.Sprintf("us-east-%d", n), Kind: "ec2_instance"}
-			v, err := inv.Begin(ctx, target, who, "run")
+			v, err := inv.Begin(ctx, target, identity, "run")
 			if err != nil {
 				return err
 			}
 			var items []Item
-			for i := range victimItems {
+			for i := range killedItems {
 				if round%2 == 0 || i%2 == 0 {
 					items = append(items, Item{ID: fmt.Sprintf("i-%d", i), State: fmt.Sprint(round), Pad: strings.Repeat("x", 1500)})
 				}
 			}
 			for len(items) > 0 {
 				n := min(100, len(items))
-				if err := v.Page(ctx, Page(target, who, "run", items[:n]...)); err != nil {
+				if err := v.Page(ctx, Page(target, identity, "run", items[:n]...)); err != nil {
 					return err
 				}
 				items = items[n:]
@@ -46,8 +46,8 @@ func Victim(ctx context.Context, inv *inventory.Inventory) error {
 	}
 }
 
-// WholeTargets fails the test if a victim's target shows anything but one round, all of it.
-func WholeTargets(t *testing.T, r inventory.Reader, kill int) {
+// RequireWholeTargets fails the test if a victim's target shows anything but one round, all of it.
+func RequireWholeTargets(t *testing.T, r inventory.Reader, kill int) {
 	t.Helper()
 	states := map[string]map[string]int{}
 	for res, err := range r.Find(t.Context(), inventory.Query{Data: true}) {
@@ -64,7 +64,7 @@ func WholeTargets(t *testing.T, r inventory.Reader, kill int) {
 	}
 	for region, s := range states {
 		for state, n := range s {
-			if len(s) != 1 || n != victimItems && n != victimItems/2 {
+			if len(s) != 1 || n != killedItems && n != killedItems/2 {
 				t.Errorf("kill %d: %s: %d resources of round %s, %v", kill, region, n, state, s)
 			}
 		}

@@ -12,12 +12,12 @@ import (
 // List is one whole listing of the suite's target.
 func List(t testing.TB, inv *inventory.Inventory, run string, items ...Item) error {
 	t.Helper()
-	target, who := Target()
-	v, err := inv.Begin(t.Context(), target, who, run)
+	target, identity := Target()
+	v, err := inv.Begin(t.Context(), target, identity, run)
 	if err != nil {
 		return err
 	}
-	if err := v.Page(t.Context(), Page(target, who, run, items...)); err != nil {
+	if err := v.Page(t.Context(), Page(target, identity, run, items...)); err != nil {
 		return err
 	}
 	return v.End(t.Context(), record.Outcome{Target: target, Run: run, State: record.OK, Started: time.Now()})

@@ -25,19 +25,19 @@ func Target() (record.Target, record.Identity) {
 }
 
 // Page is a page of items, as a listing makes it.
-func Page(t record.Target, who record.Identity, run string, items ...Item) *record.Page {
+func Page(t record.Target, identity record.Identity, run string, items ...Item) *record.Page {
 	p := new(record.Page)
-	p.Reset(record.NewStamp(t, who, []byte(`{"team":"platform"}`), run, "2026-11-21T22:15:03Z"))
+	p.Reset(record.NewEnvelope(t, identity, []byte(`{"team":"platform"}`), run, "2026-11-21T22:15:03Z"))
 	for _, it := range items {
 		d := &p.Items
-		p.Begin(1)
+		p.BeginItem(1)
 		text := func(s string) record.Span {
 			from := len(d.Buf)
 			d.Buf = record.AppendQuote(d.Buf, s)
 			return record.SpanOf(from, len(d.Buf))
 		}
 		d.Buf = append(d.Buf, `{"InstanceId":`...)
-		p.ID(0, text(it.ID))
+		p.SetID(0, text(it.ID))
 		d.Buf = append(d.Buf, `,"State":{"Code":16,"Name":`...)
 		text(it.State)
 		d.Buf = append(d.Buf, `},"InstanceType":`...)
@@ -45,10 +45,10 @@ func Page(t record.Target, who record.Identity, run string, items ...Item) *reco
 		d.Buf = append(d.Buf, `,"Pad":`...)
 		text(it.Pad)
 		d.Buf = append(d.Buf, ',')
-		m := d.Open(record.Cut, len(d.Buf))
+		m := d.OpenMark(record.VolatileMark, len(d.Buf))
 		d.Buf = append(d.Buf, `"Checked":`...)
 		text(it.Volatile)
-		d.Close(m, len(d.Buf))
+		d.CloseMark(m, len(d.Buf))
 		d.Buf = append(d.Buf, `,"Tags":[`...)
 		for i, k := range slices.Sorted(maps.Keys(it.Tags)) {
 			if i > 0 {
@@ -59,14 +59,14 @@ func Page(t record.Target, who record.Identity, run string, items ...Item) *reco
 			d.Buf = append(d.Buf, `,"Value":`...)
 			value := text(it.Tags[k])
 			d.Buf = append(d.Buf, '}')
-			p.Tag(key, value)
+			p.AddTag(key, value)
 			if k == "Name" {
-				p.Name(value)
+				p.SetName(value)
 			}
 		}
 		d.Buf = append(d.Buf, "]}"...)
-		p.End()
-		p.Seal("")
+		p.EndItem()
+		p.EncodeLines("")
 	}
 	for v := range p.Views() {
 		if !json.Valid(v.Line()) {

@@ -30,108 +30,108 @@ type Subject struct {
 func Run(t *testing.T, s Subject) {
 	for _, test := range []struct {
 		name string
-		run  func(*bed)
+		run  func(*fixture)
 	}{
-		{"remembers at the end of the target", (*bed).remembers},
-		{"unchanged makes no version", (*bed).unchanged},
-		{"a change makes a version", (*bed).changes},
-		{"gone only after an ok listing", (*bed).gone},
-		{"what failed keeps what it saw", (*bed).partial},
-		{"terminated", (*bed).terminated},
-		{"back again", (*bed).back},
-		{"fenced", (*bed).fenced},
-		{"a renamed block changes no history", (*bed).renamed},
-		{"retired", (*bed).retired},
-		{"an account that is not entered", (*bed).notEntered},
-		{"a large target", (*bed).large},
-		{"a large target, in one transaction", func(b *bed) {
-			b.inv = inventory.New(b.d, inventory.Options{})
+		{"remembers at the end of the target", (*fixture).storedAtEnd},
+		{"unchanged makes no version", (*fixture).unchanged},
+		{"a change makes a version", (*fixture).changes},
+		{"gone only after an ok listing", (*fixture).gone},
+		{"what failed keeps what it saw", (*fixture).partial},
+		{"terminated", (*fixture).terminated},
+		{"back again", (*fixture).reappears},
+		{"fenced", (*fixture).fenced},
+		{"a renamed block changes no history", (*fixture).renamed},
+		{"retired", (*fixture).retired},
+		{"an account that is not entered", (*fixture).notOpened},
+		{"a large target", (*fixture).large},
+		{"a large target, in one transaction", func(b *fixture) {
+			b.inv = inventory.New(b.driver, inventory.Options{})
 			b.large()
 		}},
-		{"shown twice", (*bed).twice},
-		{"ids of any kind", (*bed).odd},
-		{"narrowed", (*bed).narrowed},
-		{"concurrent", (*bed).concurrent},
-		{"a pulse and a probe", (*bed).alive},
-		{"any history", (*bed).model},
+		{"shown twice", (*fixture).listedTwice},
+		{"ids of any kind", (*fixture).unusualIDs},
+		{"narrowed", (*fixture).filtered},
+		{"concurrent", (*fixture).concurrent},
+		{"a pulse and a probe", (*fixture).pingAndProbe},
+		{"any history", (*fixture).anyHistory},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d, reopen := s.Open(t)
-			b := &bed{T: t, d: d, reopen: reopen}
-			b.inv = inventory.New(d, inventory.Options{Hold: 16 << 10}) // so that some visits are staged
-			b.target, b.who = Target()
+			b := &fixture{T: t, driver: d, reopen: reopen}
+			b.inv = inventory.New(d, inventory.Options{MaxBuffered: 16 << 10}) // so that some visits are staged
+			b.target, b.identity = Target()
 			test.run(b)
 		})
 	}
 }
 
 // A bed is what one test stands on.
-type bed struct {
+type fixture struct {
 	*testing.T
-	d      inventory.Driver
-	reopen func() inventory.Driver
-	inv    *inventory.Inventory
-	target record.Target
-	who    record.Identity
-	runs   int
+	driver   inventory.Driver
+	reopen   func() inventory.Driver
+	inv      *inventory.Inventory
+	target   record.Target
+	identity record.Identity
+	runs     int
 }
 
 // alive: a store that works says so, in the midst of a visit and beside it, and nothing comes of being asked.
-func (b *bed) alive() {
-	v, err := b.inv.Begin(b.Context(), b.target, b.who, "one")
+func (b *fixture) pingAndProbe() {
+	v, err := b.inv.Begin(b.Context(), b.target, b.identity, "one")
 	b.must(err)
-	b.must(v.Page(b.Context(), Page(b.target, b.who, "one", Item{ID: "i-1"})))
-	b.must(b.d.Pulse(b.Context()))
-	b.must(b.d.Probe(b.Context()))
+	b.must(v.Page(b.Context(), Page(b.target, b.identity, "one", Item{ID: "i-1"})))
+	b.must(b.driver.Ping(b.Context()))
+	b.must(b.driver.ProbeWrite(b.Context()))
 	b.must(v.End(b.Context(), record.Outcome{Target: b.target, Run: "one", State: record.OK, Started: time.Now()}))
-	if got := IDs(b, b.d, inventory.Query{}); got != "i-1" || b.inv.Err() != nil {
+	if got := IDs(b, b.driver, inventory.Query{}); got != "i-1" || b.inv.Err() != nil {
 		b.Errorf("there is %q; %v", got, b.inv.Err())
 	}
 }
 
-func (b *bed) must(err error) {
+func (b *fixture) must(err error) {
 	b.Helper()
 	if err != nil {
 		b.Fatal(err)
 	}
 }
 
-func (b *bed) begin() *inventory.Visit {
+func (b *fixture) begin() *inventory.ScopeWriter {
 	b.Helper()
 	b.runs++
-	v, err := b.inv.Begin(b.Context(), b.target, b.who, b.run())
+	v, err := b.inv.Begin(b.Context(), b.target, b.identity, b.run())
 	b.must(err)
 	return v
 }
 
-func (b *bed) run() string { return fmt.Sprintf("run-%d", b.runs) }
+func (b *fixture) run() string { return fmt.Sprintf("run-%d", b.runs) }
 
 // page lends items, and overwrites the page, as its owner does when it is back.
-func (b *bed) page(v *inventory.Visit, items ...Item) {
+func (b *fixture) page(v *inventory.ScopeWriter, items ...Item) {
 	b.Helper()
-	p := Page(b.target, b.who, b.run(), items...)
+	p := Page(b.target, b.identity, b.run(), items...)
 	b.must(v.Page(b.Context(), p))
 	p.Poison()
 }
 
-func (b *bed) end(v *inventory.Visit, s record.State) {
+func (b *fixture) end(v *inventory.ScopeWriter, s record.State) {
 	b.Helper()
 	b.must(v.End(b.Context(), b.outcome(s)))
 }
 
-func (b *bed) outcome(s record.State) record.Outcome {
+func (b *fixture) outcome(s record.State) record.Outcome {
 	return record.Outcome{Target: b.target, Run: b.run(), State: s, Started: time.Now(), Ended: time.Now()}
 }
 
 // list is a whole listing.
-func (b *bed) list(s record.State, items ...Item) {
+func (b *fixture) list(s record.State, items ...Item) {
 	b.Helper()
 	v := b.begin()
 	b.page(v, items...)
 	b.end(v, s)
 }
 
-func all[T any](t *testing.T, seq iter.Seq2[T, error]) []T {
+func collect[T any](t *testing.T, seq iter.Seq2[T, error]) []T {
 	t.Helper()
 	var out []T
 	for v, err := range seq {
@@ -143,32 +143,32 @@ func all[T any](t *testing.T, seq iter.Seq2[T, error]) []T {
 	return out
 }
 
-func (b *bed) find(q inventory.Query) []*inventory.Resource {
+func (b *fixture) findAll(q inventory.Query) []*inventory.Resource {
 	b.Helper()
-	return all(b.T, b.d.Find(b.Context(), q))
+	return collect(b.T, b.driver.Find(b.Context(), q))
 }
 
-func (b *bed) ids(q inventory.Query) string {
+func (b *fixture) ids(q inventory.Query) string {
 	b.Helper()
 	var ids []string
-	for _, r := range b.find(q) {
+	for _, r := range b.findAll(q) {
 		ids = append(ids, r.ID)
 	}
 	return strings.Join(ids, " ")
 }
 
-func (b *bed) want(what, got, want string) {
+func (b *fixture) wantText(what, got, wantText string) {
 	b.Helper()
-	if got != want {
-		b.Errorf("%s: got %q, want %q", what, got, want)
+	if got != wantText {
+		b.Errorf("%s: got %q, want %q", what, got, wantText)
 	}
 }
 
 // versions is a resource's history in short: its state in each version, and why it ended.
-func (b *bed) versions(id string) string {
+func (b *fixture) versions(id string) string {
 	b.Helper()
 	var out []string
-	for _, r := range all(b.T, b.d.History(b.Context(), inventory.Query{ID: id})) {
+	for _, r := range collect(b.T, b.driver.History(b.Context(), inventory.Query{ID: id})) {
 		s := r.State
 		if !r.Live() {
 			s += ">" + r.Ended
@@ -178,14 +178,14 @@ func (b *bed) versions(id string) string {
 	return strings.Join(out, " ")
 }
 
-func (b *bed) remembers() {
+func (b *fixture) storedAtEnd() {
 	v := b.begin()
 	b.page(v, Item{ID: "i-1", State: "running", Type: "t3.micro", Tags: map[string]string{"Name": "web", "team": `a "b"`}})
 	b.page(v, Item{ID: "i-2", State: "stopped"})
-	b.want("before the end", b.ids(inventory.Query{}), "")
+	b.wantText("before the end", b.ids(inventory.Query{}), "")
 	before := time.Now().Add(-time.Second)
 	b.end(v, record.OK)
-	got := b.find(inventory.Query{Data: true})
+	got := b.findAll(inventory.Query{Data: true})
 	if len(got) != 2 {
 		b.Fatalf("%d resources", len(got))
 	}
@@ -196,7 +196,7 @@ func (b *bed) remembers() {
 		"tag": {r.Tags["team"], `a "b"`}, "extra tag": {r.ExtraTags["team"], "platform"}, "run": {r.Run, "run-1"},
 		"data": {sorted(b.T, r.Data), sorted(b.T, []byte(`{"InstanceId":"i-1","State":{"Code":16,"Name":"running"},"InstanceType":"t3.micro","Pad":"","Checked":"","Tags":[{"Key":"Name","Value":"web"},{"Key":"team","Value":"a \"b\""}]}`))},
 	} {
-		b.want(what, pair[0], pair[1])
+		b.wantText(what, pair[0], pair[1])
 	}
 	for what, at := range map[string]time.Time{"valid from": r.ValidFrom, "first seen": r.FirstSeen, "state since": r.StateSince, "last seen": r.LastSeen} {
 		if at.Before(before) || at.After(time.Now().Add(time.Second)) {
@@ -206,12 +206,12 @@ func (b *bed) remembers() {
 	if !r.Live() {
 		b.Error("it is not live")
 	}
-	if plain := b.find(inventory.Query{}); plain[0].Data != nil {
+	if plain := b.findAll(inventory.Query{}); plain[0].Data != nil {
 		b.Error("data came unasked")
 	}
-	b.d = b.reopen()
-	b.want("after a restart", b.ids(inventory.Query{}), "i-1 i-2")
-	ts, err := b.d.Known(b.Context(), "prod")
+	b.driver = b.reopen()
+	b.wantText("after a restart", b.ids(inventory.Query{}), "i-1 i-2")
+	ts, err := b.driver.ActiveTargets(b.Context(), "prod")
 	b.must(err)
 	if len(ts) != 1 || ts[0] != b.target {
 		b.Errorf("known after a restart: %v", ts)
@@ -234,28 +234,28 @@ func sorted(t *testing.T, text []byte) string {
 	return string(out)
 }
 
-func (b *bed) unchanged() {
+func (b *fixture) unchanged() {
 	b.list(record.OK, Item{ID: "i-1", State: "running", Volatile: "one"})
-	was := b.find(inventory.Query{})[0]
+	was := b.findAll(inventory.Query{})[0]
 	b.list(record.OK, Item{ID: "i-1", State: "running", Volatile: "two"})
-	b.want("versions", b.versions("i-1"), "running")
-	is := b.find(inventory.Query{})[0]
+	b.wantText("versions", b.versions("i-1"), "running")
+	is := b.findAll(inventory.Query{})[0]
 	if !is.LastSeen.After(was.LastSeen) || !is.ValidFrom.Equal(was.ValidFrom) || is.Run != "run-1" {
 		b.Errorf("seen %s, then %s; valid from %s, then %s; run %s", was.LastSeen, is.LastSeen, was.ValidFrom, is.ValidFrom, is.Run)
 	}
-	if n := len(all(b.T, b.d.Changes(b.Context(), inventory.Query{}, was.ValidFrom))); n > 0 {
+	if n := len(collect(b.T, b.driver.Changes(b.Context(), inventory.Query{}, was.ValidFrom))); n > 0 {
 		b.Errorf("%d changes", n)
 	}
 }
 
-func (b *bed) changes() {
+func (b *fixture) changes() {
 	b.list(record.OK, Item{ID: "i-1", State: "running"}, Item{ID: "i-2", State: "running"})
-	first := b.find(inventory.Query{})[0]
+	first := b.findAll(inventory.Query{})[0]
 	b.list(record.OK, Item{ID: "i-1", State: "running", Type: "t3.large"}, Item{ID: "i-2", State: "running"})
 	b.list(record.OK, Item{ID: "i-1", State: "stopped", Type: "t3.large"}, Item{ID: "i-2", State: "running"}, Item{ID: "i-3", State: "pending"})
-	b.want("i-1", b.versions("i-1"), "running> running> stopped")
-	b.want("i-2", b.versions("i-2"), "running")
-	h := all(b.T, b.d.History(b.Context(), inventory.Query{ID: "i-1", Data: true}))
+	b.wantText("i-1", b.versions("i-1"), "running> running> stopped")
+	b.wantText("i-2", b.versions("i-2"), "running")
+	h := collect(b.T, b.driver.History(b.Context(), inventory.Query{ID: "i-1", Data: true}))
 	if len(h) != 3 {
 		b.Fatal("not three versions")
 	}
@@ -267,34 +267,34 @@ func (b *bed) changes() {
 	}
 	deltas, err := inventory.Deltas(h[1].Data, h[2].Data)
 	b.must(err)
-	b.want("deltas", fmt.Sprintf("%s", deltas), `[{State.Name "running" "stopped"}]`)
-	b.want("then", b.ids(inventory.Query{At: first.ValidFrom}), "i-1 i-2")
-	b.want("before", b.ids(inventory.Query{At: first.ValidFrom.Add(-time.Microsecond)}), "")
+	b.wantText("deltas", fmt.Sprintf("%s", deltas), `[{State.Name "running" "stopped"}]`)
+	b.wantText("then", b.ids(inventory.Query{At: first.ValidFrom}), "i-1 i-2")
+	b.wantText("before", b.ids(inventory.Query{At: first.ValidFrom.Add(-time.Microsecond)}), "")
 
 	told := func(cs []inventory.Change) string {
 		var out []string
 		for _, c := range cs {
-			out = append(out, c.What+" "+c.Resource().ID)
+			out = append(out, c.Op+" "+c.Resource().ID)
 		}
 		return strings.Join(out, ", ")
 	}
-	b.want("diff", told(all(b.T, b.d.Diff(b.Context(), inventory.Query{}, first.ValidFrom, time.Now().Add(time.Hour)))), "changed i-1, added i-3")
-	b.want("diff from the beginning", told(all(b.T, b.d.Diff(b.Context(), inventory.Query{}, first.ValidFrom.Add(-time.Hour), first.ValidFrom))), "added i-1, added i-2")
-	changes := all(b.T, b.d.Changes(b.Context(), inventory.Query{}, first.ValidFrom))
-	b.want("changes", told(changes), "changed i-1, changed i-1, added i-3")
+	b.wantText("diff", told(collect(b.T, b.driver.Diff(b.Context(), inventory.Query{}, first.ValidFrom, time.Now().Add(time.Hour)))), "changed i-1, added i-3")
+	b.wantText("diff from the beginning", told(collect(b.T, b.driver.Diff(b.Context(), inventory.Query{}, first.ValidFrom.Add(-time.Hour), first.ValidFrom))), "added i-1, added i-2")
+	changes := collect(b.T, b.driver.Changes(b.Context(), inventory.Query{}, first.ValidFrom))
+	b.wantText("changes", told(changes), "changed i-1, changed i-1, added i-3")
 	for n := 1; n < len(changes); n++ {
 		if changes[n].At.Before(changes[n-1].At) {
 			b.Error("changes are out of order")
 		}
 	}
-	b.want("changes after the second", told(all(b.T, b.d.Changes(b.Context(), inventory.Query{}, changes[0].At))), "changed i-1, added i-3")
+	b.wantText("changes after the second", told(collect(b.T, b.driver.Changes(b.Context(), inventory.Query{}, changes[0].At))), "changed i-1, added i-3")
 
 	b.list(record.OK, Item{ID: "i-1", State: "running"}, Item{ID: "i-2", State: "running"}) // as at first
-	b.want("diff of what came back", told(all(b.T, b.d.Diff(b.Context(), inventory.Query{}, first.ValidFrom, time.Now().Add(time.Hour)))), "")
-	b.want("changes", told(all(b.T, b.d.Changes(b.Context(), inventory.Query{}, changes[2].At))), "changed i-1, gone i-3")
+	b.wantText("diff of what came back", told(collect(b.T, b.driver.Diff(b.Context(), inventory.Query{}, first.ValidFrom, time.Now().Add(time.Hour)))), "")
+	b.wantText("changes", told(collect(b.T, b.driver.Changes(b.Context(), inventory.Query{}, changes[2].At))), "changed i-1, gone i-3")
 }
 
-func (b *bed) gone() {
+func (b *fixture) gone() {
 	for _, s := range record.States {
 		b.list(record.OK, Item{ID: "i-1", State: "running"}, Item{ID: "i-2", State: "running"})
 		b.list(s, Item{ID: "i-1", State: "running"})
@@ -302,51 +302,51 @@ func (b *bed) gone() {
 		if s == record.OK {
 			want = "i-1"
 		}
-		b.want(string(s), b.ids(inventory.Query{}), want)
+		b.wantText(string(s), b.ids(inventory.Query{}), want)
 	}
-	b.want("why", b.versions("i-2"), "running>absent running")
+	b.wantText("why", b.versions("i-2"), "running>absent running")
 	b.runs++
 	v := b.begin() // without a page: an empty region
 	b.end(v, record.OK)
-	b.want("after an empty listing", b.ids(inventory.Query{}), "")
+	b.wantText("after an empty listing", b.ids(inventory.Query{}), "")
 }
 
-func (b *bed) partial() {
+func (b *fixture) partial() {
 	b.list(record.OK, Item{ID: "i-1", State: "running"}, Item{ID: "i-2", State: "running"})
-	seen := b.find(inventory.Query{})[0].LastSeen
+	seen := b.findAll(inventory.Query{})[0].LastSeen
 	b.list(record.Partial, Item{ID: "i-1", State: "stopped"}, Item{ID: "i-3", State: "running"})
-	b.want("after it", b.ids(inventory.Query{}), "i-1 i-2 i-3")
-	b.want("i-1", b.versions("i-1"), "running> stopped")
-	if now := b.find(inventory.Query{})[0].LastSeen; !now.Equal(seen) {
+	b.wantText("after it", b.ids(inventory.Query{}), "i-1 i-2 i-3")
+	b.wantText("i-1", b.versions("i-1"), "running> stopped")
+	if now := b.findAll(inventory.Query{})[0].LastSeen; !now.Equal(seen) {
 		b.Error("a listing that broke off counts as having seen everything")
 	}
-	cover := all(b.T, b.d.Targets(b.Context()))
+	cover := collect(b.T, b.driver.Targets(b.Context()))
 	if len(cover) != 1 || cover[0].State != record.Partial || cover[0].Resources != 3 || cover[0].Run != "run-2" || !cover[0].LastSeen.Equal(seen) {
 		b.Errorf("coverage: %+v", cover)
 	}
 }
 
-func (b *bed) terminated() {
+func (b *fixture) terminated() {
 	b.list(record.OK, Item{ID: "i-1", State: "running"}, Item{ID: "i-2", State: "running"})
 	b.list(record.OK, Item{ID: "i-1", State: "terminated"})
-	b.want("while it is shown", b.ids(inventory.Query{}), "i-1")
+	b.wantText("while it is shown", b.ids(inventory.Query{}), "i-1")
 	b.list(record.OK)
-	b.want("i-1", b.versions("i-1"), "running> terminated>terminated")
-	b.want("i-2", b.versions("i-2"), "running>absent")
+	b.wantText("i-1", b.versions("i-1"), "running> terminated>terminated")
+	b.wantText("i-2", b.versions("i-2"), "running>absent")
 }
 
-func (b *bed) back() {
+func (b *fixture) reappears() {
 	b.list(record.OK, Item{ID: "i-1", State: "running"})
 	b.list(record.OK)
 	b.list(record.OK, Item{ID: "i-1", State: "running"})
-	b.want("versions", b.versions("i-1"), "running>absent running")
-	h := all(b.T, b.d.History(b.Context(), inventory.Query{ID: "i-1"}))
+	b.wantText("versions", b.versions("i-1"), "running>absent running")
+	h := collect(b.T, b.driver.History(b.Context(), inventory.Query{ID: "i-1"}))
 	if !h[1].FirstSeen.Equal(h[1].ValidFrom) {
 		b.Error("a second life goes on from the first")
 	}
 }
 
-func (b *bed) fenced() {
+func (b *fixture) fenced() {
 	big := make([]Item, 300)
 	for i := range big {
 		big[i] = Item{ID: fmt.Sprintf("i-old-%d", i), State: "running", Pad: strings.Repeat("x", 2000)}
@@ -359,7 +359,7 @@ func (b *bed) fenced() {
 		b.Errorf("the late one's end: %v", err)
 	}
 	b.end(v, record.OK)
-	b.want("after both", b.ids(inventory.Query{}), "i-new")
+	b.wantText("after both", b.ids(inventory.Query{}), "i-new")
 
 	late = b.begin()
 	b.page(late)
@@ -370,83 +370,83 @@ func (b *bed) fenced() {
 	if b.inv.Err() != nil {
 		b.Errorf("a fence is the store's trouble: %v", b.inv.Err())
 	}
-	b.want("after it", b.versions("i-new"), "running>region_removed")
+	b.wantText("after it", b.versions("i-new"), "running>region_removed")
 }
 
-func (b *bed) renamed() {
+func (b *fixture) renamed() {
 	instances := b.target
 	b.target.Kind = "ec2_volume" // which is not listed again under the new name
 	b.list(record.OK, Item{ID: "vol-1"})
 	b.target = instances
 	b.list(record.OK, Item{ID: "i-1", State: "running"})
-	was := b.find(inventory.Query{})[0]
+	was := b.findAll(inventory.Query{})[0]
 	b.target.Account = "production"
 	b.list(record.OK, Item{ID: "i-1", State: "running"})
-	b.want("versions", b.versions("i-1"), "running")
-	is := b.find(inventory.Query{})[0]
-	b.want("account", is.Account, "production")
-	if n := len(b.find(inventory.Query{Accounts: []string{"production"}, ID: "vol-1"})); n != 1 {
+	b.wantText("versions", b.versions("i-1"), "running")
+	is := b.findAll(inventory.Query{})[0]
+	b.wantText("account", is.Account, "production")
+	if n := len(b.findAll(inventory.Query{Accounts: []string{"production"}, ID: "vol-1"})); n != 1 {
 		b.Errorf("%d resources of another kind under the new name, want 1", n)
 	}
 	if !is.ValidFrom.Equal(was.ValidFrom) {
 		b.Error("it begins anew")
 	}
-	ts, err := b.d.Known(b.Context(), "prod")
+	ts, err := b.driver.ActiveTargets(b.Context(), "prod")
 	b.must(err)
 	if len(ts) > 0 {
 		b.Errorf("known under the old name: %v", ts)
 	}
-	as, err := b.d.Accounts(b.Context())
+	as, err := b.driver.Accounts(b.Context())
 	b.must(err)
-	b.want("accounts", fmt.Sprint(as), "[{production aws 222222222222}]")
+	b.wantText("accounts", fmt.Sprint(as), "[{production aws 222222222222}]")
 }
 
-func (b *bed) retired() {
+func (b *fixture) retired() {
 	b.list(record.OK, Item{ID: "i-1", State: "running"})
 	other := b.target
 	b.target.Region = "eu-west-1"
 	b.list(record.OK, Item{ID: "i-2", State: "running"})
 	another := record.Identity{AccountID: "999999999999", Partition: "aws"} // the block is that by now, and the name still this one's
 	b.must(b.inv.Retire(b.Context(), another, []record.Target{other}, inventory.RegionRemoved))
-	b.want("i-1", b.versions("i-1"), "running")
-	b.must(b.inv.Retire(b.Context(), b.who, []record.Target{other}, inventory.RegionRemoved))
-	b.want("i-1", b.versions("i-1"), "running>region_removed")
-	b.want("i-2", b.versions("i-2"), "running")
-	ts, err := b.d.Known(b.Context(), "prod")
+	b.wantText("i-1", b.versions("i-1"), "running")
+	b.must(b.inv.Retire(b.Context(), b.identity, []record.Target{other}, inventory.RegionRemoved))
+	b.wantText("i-1", b.versions("i-1"), "running>region_removed")
+	b.wantText("i-2", b.versions("i-2"), "running")
+	ts, err := b.driver.ActiveTargets(b.Context(), "prod")
 	b.must(err)
 	if len(ts) != 1 || ts[0] != b.target {
 		b.Errorf("known: %v", ts)
 	}
 	b.must(b.inv.Retire(b.Context(), record.Identity{}, []record.Target{other}, inventory.RegionRemoved)) // safe twice
-	b.must(b.d.RetireAccount(b.Context(), inventory.Account{Name: "prod", Partition: "aws", AccountID: "222222222222"}, inventory.AccountRemoved))
-	b.want("i-2", b.versions("i-2"), "running>account_removed")
-	as, err := b.d.Accounts(b.Context())
+	b.must(b.driver.RetireAccount(b.Context(), inventory.Account{Name: "prod", Partition: "aws", AccountID: "222222222222"}, inventory.AccountRemoved))
+	b.wantText("i-2", b.versions("i-2"), "running>account_removed")
+	as, err := b.driver.Accounts(b.Context())
 	b.must(err)
 	if len(as) > 0 {
 		b.Errorf("accounts: %v", as)
 	}
 	b.list(record.OK, Item{ID: "i-2", State: "running"})
-	b.want("when it is collected again", b.versions("i-2"), "running>account_removed running")
+	b.wantText("when it is collected again", b.versions("i-2"), "running>account_removed running")
 }
 
-func (b *bed) notEntered() {
-	who := b.who
-	b.who = record.Identity{}
+func (b *fixture) notOpened() {
+	identity := b.identity
+	b.identity = record.Identity{}
 	v := b.begin() // nothing is known of it: nothing can be noted, and that is no error
 	b.end(v, record.AuthFailed)
-	b.who = who
+	b.identity = identity
 	b.list(record.OK, Item{ID: "i-1", State: "running"})
-	b.who = record.Identity{}
+	b.identity = record.Identity{}
 	v = b.begin()
 	b.end(v, record.AuthFailed)
-	b.want("resources", b.ids(inventory.Query{}), "i-1")
-	cover := all(b.T, b.d.Targets(b.Context()))
-	if len(cover) != 1 || cover[0].State != record.AuthFailed || cover[0].AccountID != who.AccountID {
+	b.wantText("resources", b.ids(inventory.Query{}), "i-1")
+	cover := collect(b.T, b.driver.Targets(b.Context()))
+	if len(cover) != 1 || cover[0].State != record.AuthFailed || cover[0].AccountID != identity.AccountID {
 		b.Errorf("coverage: %+v", cover)
 	}
 }
 
-func (b *bed) large() {
+func (b *fixture) large() {
 	const n = 3000
 	items := make([]Item, n)
 	for i := range items {
@@ -455,10 +455,10 @@ func (b *bed) large() {
 	v := b.begin()
 	for page := range slices.Chunk(items, 500) {
 		b.page(v, page...)
-		b.want("before the end", b.ids(inventory.Query{}), "")
+		b.wantText("before the end", b.ids(inventory.Query{}), "")
 	}
 	b.end(v, record.OK)
-	if got := len(b.find(inventory.Query{})); got != n {
+	if got := len(b.findAll(inventory.Query{})); got != n {
 		b.Errorf("%d resources, want %d", got, n)
 	}
 	for i := 0; i < n; i += 2 {
@@ -470,7 +470,7 @@ func (b *bed) large() {
 	}
 	b.end(v, record.OK)
 	states := map[string]int{}
-	for _, r := range b.find(inventory.Query{Data: true}) {
+	for _, r := range b.findAll(inventory.Query{Data: true}) {
 		states[r.State]++
 		if !bytes.Contains(r.Data, []byte(`"InstanceId":"`+r.ID+`"`)) || !bytes.Contains(r.Data, []byte(`"Name":"`+r.State+`"`)) {
 			b.Fatalf("%s in state %s has the body %.200s", r.ID, r.State, r.Data)
@@ -479,20 +479,20 @@ func (b *bed) large() {
 	if states["stopped"] != n/2 || states["running"] != n/2-1 {
 		b.Errorf("states: %v", states)
 	}
-	if h := len(all(b.T, b.d.History(b.Context(), inventory.Query{}))); h != n+n/2 {
+	if h := len(collect(b.T, b.driver.History(b.Context(), inventory.Query{}))); h != n+n/2 {
 		b.Errorf("%d versions, want %d", h, n+n/2)
 	}
 }
 
-func (b *bed) twice() {
+func (b *fixture) listedTwice() {
 	v := b.begin()
 	b.page(v, Item{ID: "i-1", State: "running"}, Item{ID: "i-1", State: "running"})
 	b.page(v, Item{ID: "i-1", State: "stopped"})
 	b.end(v, record.OK)
-	b.want("versions", b.versions("i-1"), "running")
+	b.wantText("versions", b.versions("i-1"), "running")
 }
 
-func (b *bed) odd() {
+func (b *fixture) unusualIDs() {
 	ids := []string{"vpc-1/key=a b", `quo"te`, "line\nfeed", "ünï", "%_*?'", strings.Repeat("long", 300)}
 	items := make([]Item, len(ids))
 	for i, id := range ids {
@@ -501,17 +501,17 @@ func (b *bed) odd() {
 	b.list(record.OK, items...)
 	b.list(record.OK, items...)
 	for _, id := range ids {
-		b.want(id, b.versions(id), "running")
-		if r := b.find(inventory.Query{ID: id}); len(r) != 1 || r[0].Tags["a.b"] != id || r[0].Tags[`"`] != id {
+		b.wantText(id, b.versions(id), "running")
+		if r := b.findAll(inventory.Query{ID: id}); len(r) != 1 || r[0].Tags["a.b"] != id || r[0].Tags[`"`] != id {
 			b.Errorf("%q: %v", id, r)
 		}
 	}
 }
 
-func (b *bed) narrowed() {
+func (b *fixture) filtered() {
 	b.list(record.OK, Item{ID: "i-1", State: "running", Type: "t3.micro", Tags: map[string]string{"team": "a"}}, Item{ID: "i-2", State: "stopped"})
 	b.target = record.Target{Account: "dev", Region: "eu-west-1", Kind: "ec2_instance"}
-	b.who.AccountID = "111111111111"
+	b.identity.AccountID = "111111111111"
 	b.list(record.OK, Item{ID: "i-3", State: "running", Pad: "here"})
 	for _, c := range []struct {
 		q    inventory.Query
@@ -540,24 +540,24 @@ func (b *bed) narrowed() {
 			b.must(err)
 			q.Where = w
 		}
-		b.want(fmt.Sprintf("%+v %s", c.q, c.text), b.ids(q), c.want)
+		b.wantText(fmt.Sprintf("%+v %s", c.q, c.text), b.ids(q), c.want)
 		at := q
 		at.At = time.Now().Add(time.Hour)
-		b.want("the same at an instant: "+c.text, b.ids(at), c.want)
+		b.wantText("the same at an instant: "+c.text, b.ids(at), c.want)
 	}
-	for range b.d.Find(b.Context(), inventory.Query{}) {
+	for range b.driver.Find(b.Context(), inventory.Query{}) {
 		break // who has seen enough stops, and nothing leaks
 	}
 	ctx, cancel := context.WithCancel(b.Context())
 	cancel()
-	for _, err := range b.d.Find(ctx, inventory.Query{}) {
+	for _, err := range b.driver.Find(ctx, inventory.Query{}) {
 		if !errors.Is(err, context.Canceled) {
 			b.Errorf("cancelled: %v", err)
 		}
 	}
 }
 
-func (b *bed) concurrent() {
+func (b *fixture) concurrent() {
 	var wg sync.WaitGroup
 	ctx := b.Context()
 	for n := range 8 {
@@ -565,14 +565,14 @@ func (b *bed) concurrent() {
 			target := record.Target{Account: "prod", Region: fmt.Sprintf("us-east-%d", n), Kind: "ec2_instance"}
 			for round := range 5 {
 				run := fmt.Sprintf("run-%d", round)
-				v, err := b.inv.Begin(ctx, target, b.who, run)
+				v, err := b.inv.Begin(ctx, target, b.identity, run)
 				if err != nil {
 					b.Error(err)
 					return
 				}
 				for page := range 3 {
 					id := fmt.Sprintf("i-%d-%d", n, page)
-					if err := v.Page(ctx, Page(target, b.who, run, Item{ID: id, State: fmt.Sprint(round), Pad: strings.Repeat("x", 100_000)})); err != nil {
+					if err := v.Page(ctx, Page(target, b.identity, run, Item{ID: id, State: fmt.Sprint(round), Pad: strings.Repeat("x", 100_000)})); err != nil {
 						b.Error(err)
 						return
 					}
@@ -582,7 +582,7 @@ func (b *bed) concurrent() {
 					b.Error(err)
 					return
 				}
-				for _, err := range b.d.Find(ctx, inventory.Query{}) {
+				for _, err := range b.driver.Find(ctx, inventory.Query{}) {
 					if err != nil {
 						b.Error(err)
 					}
@@ -591,16 +591,16 @@ func (b *bed) concurrent() {
 		})
 	}
 	wg.Wait()
-	if got := b.find(inventory.Query{}); len(got) != 24 || slices.ContainsFunc(got, func(r *inventory.Resource) bool { return r.State != "4" }) {
+	if got := b.findAll(inventory.Query{}); len(got) != 24 || slices.ContainsFunc(got, func(r *inventory.Resource) bool { return r.State != "4" }) {
 		b.Errorf("%d resources", len(got))
 	}
-	if h := len(all(b.T, b.d.History(ctx, inventory.Query{}))); h != 8*3*5 {
+	if h := len(collect(b.T, b.driver.History(ctx, inventory.Query{}))); h != 8*3*5 {
 		b.Errorf("%d versions", h)
 	}
 }
 
-// model compares any history with what a list in memory says, at every instant.
-func (b *bed) model() {
+// anyHistory compares any history with what a list in memory says, at every instant.
+func (b *fixture) anyHistory() {
 	const seed = 11
 	rnd := rand.New(rand.NewPCG(seed, seed))
 	type state map[string]string
@@ -620,7 +620,7 @@ func (b *bed) model() {
 	}
 	got := func(q inventory.Query) string {
 		s := state{}
-		for _, r := range b.find(q) {
+		for _, r := range b.findAll(q) {
 			s[r.ID] = r.State
 		}
 		return show(s)
@@ -657,8 +657,8 @@ func (b *bed) model() {
 			b.list(how, items...)
 		}
 		now = next
-		b.want("now", got(inventory.Query{}), show(now))
-		if rs := b.find(inventory.Query{}); len(rs) > 0 {
+		b.wantText("now", got(inventory.Query{}), show(now))
+		if rs := b.findAll(inventory.Query{}); len(rs) > 0 {
 			at := slices.MaxFunc(rs, func(x, y *inventory.Resource) int { return x.ValidFrom.Compare(y.ValidFrom) }).LastSeen
 			for _, r := range rs {
 				if r.ValidFrom.After(at) {
@@ -673,8 +673,8 @@ func (b *bed) model() {
 	if len(past) < 10 {
 		b.Fatalf("only %d moments", len(past))
 	}
-	b.d = b.reopen()
+	b.driver = b.reopen()
 	for _, m := range past {
-		b.want("at "+m.at.Format(time.RFC3339Nano), got(inventory.Query{At: m.at}), m.then)
+		b.wantText("at "+m.at.Format(time.RFC3339Nano), got(inventory.Query{At: m.at}), m.then)
 	}
 }

@@ -18,34 +18,34 @@ import (
 
 var _ inventory.Store = (*Reader)(nil)
 
-// fetched is how many rows of a statement of a person's come at once.
-const fetched = 1000
+// fetchRows is how many rows of a statement of a person's come at once.
+const fetchRows = 1000
 
 // Query runs one statement that reads. What the role may do does not matter: the transaction is read only, and the statement
 // stands in the declaration of a cursor, where the grammar allows nothing but a query.
 func (r *Reader) Query(ctx context.Context, query string, f func(columns []string, row []any) error) error {
-	err := pgx.BeginTxFunc(ctx, r.r, pgx.TxOptions{
+	err := pgx.BeginTxFunc(ctx, r.pool, pgx.TxOptions{
 		BeginQuery: "begin isolation level repeatable read read only; set local statement_timeout = '10min'; set local cursor_tuple_fraction = 1",
 	}, func(tx pgx.Tx) error {
 		// The extended protocol takes one statement and no more, so nothing can follow the query.
 		// Exec would not do: without arguments it takes the simple one, which takes any number.
 		declare := tx.Conn().PgConn().ExecParams(ctx, "DECLARE asked NO SCROLL CURSOR FOR\n"+query, nil, nil, nil, nil)
 		if _, err := declare.Close(); err != nil {
-			return notQuery(err)
+			return explainSyntax(err)
 		}
 		none := true
 		for {
-			rows, err := tx.Query(ctx, "FETCH "+strconv.Itoa(fetched)+" FROM asked", pgx.QueryExecModeExec, pgx.QueryResultFormats{pgtype.TextFormatCode})
+			rows, err := tx.Query(ctx, "FETCH "+strconv.Itoa(fetchRows)+" FROM asked", pgx.QueryExecModeExec, pgx.QueryResultFormats{pgtype.TextFormatCode})
 			if err != nil {
 				return err
 			}
-			n, err := each(rows, f)
+			n, err := eachRow(rows, f)
 			if err != nil {
 				return err
 			}
-			if none = none && n == 0; n < fetched {
+			if none = none && n == 0; n < fetchRows {
 				if none {
-					return f(names(rows), nil)
+					return f(columnNames(rows), nil)
 				}
 				return nil
 			}
@@ -54,8 +54,8 @@ func (r *Reader) Query(ctx context.Context, query string, f func(columns []strin
 	return r.c.explain(ctx, err)
 }
 
-// notQuery says what was meant, where the grammar of the server speaks of cursors.
-func notQuery(err error) error {
+// explainSyntax says what was meant, where the grammar of the server speaks of cursors.
+func explainSyntax(err error) error {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && (pg.Code == "42601" || pg.Code == "42P11" || pg.Code == "0A000") {
 		return &record.Fault{Reason: record.Other, Hint: "one statement that reads: SELECT, VALUES, TABLE, or WITH and one of them",
@@ -64,20 +64,20 @@ func notQuery(err error) error {
 	return err
 }
 
-func names(rows pgx.Rows) (out []string) {
+func columnNames(rows pgx.Rows) (out []string) {
 	for _, d := range rows.FieldDescriptions() {
 		out = append(out, d.Name)
 	}
 	return out
 }
 
-func each(rows pgx.Rows, f func([]string, []any) error) (n int, err error) {
+func eachRow(rows pgx.Rows, f func([]string, []any) error) (n int, err error) {
 	defer rows.Close()
-	columns := names(rows)
+	columns := columnNames(rows)
 	cells := make([]any, len(columns))
 	for rows.Next() {
 		for i, raw := range rows.RawValues() {
-			cells[i] = value(raw, rows.FieldDescriptions()[i].DataTypeOID)
+			cells[i] = cellValue(raw, rows.FieldDescriptions()[i].DataTypeOID)
 		}
 		n++
 		if err := f(columns, cells); err != nil {
@@ -87,8 +87,8 @@ func each(rows pgx.Rows, f func([]string, []any) error) (n int, err error) {
 	return n, rows.Err()
 }
 
-// value is a cell: numbers and booleans are what they are, all else is its text.
-func value(raw []byte, oid uint32) any {
+// cellValue is a cell: numbers and booleans are what they are, all else is its text.
+func cellValue(raw []byte, oid uint32) any {
 	if raw == nil {
 		return nil
 	}
@@ -114,7 +114,7 @@ const maxDamage = 20
 // Check reads the whole schema, and looks for what no commit leaves behind.
 func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 	var s inventory.Summary
-	err := pgx.BeginTxFunc(ctx, r.r, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, r.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		var oldest, newest *int64
 		err := tx.QueryRow(ctx, `SELECT (SELECT count(*) FROM scope), count(*), count(*) FILTER (WHERE valid_to IS NULL), min(valid_from), max(valid_from),
 				(SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c WHERE relnamespace = $1::text::regnamespace AND relkind = 'r'),
@@ -135,7 +135,7 @@ func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 			{"SELECT version::text FROM body WHERE jsonb_typeof(data) <> 'object'", "body %s: it is no object"},
 			{"SELECT 'the clock' FROM clock WHERE last < (SELECT max(greatest(valid_from, valid_to)) FROM version)", "%s is behind a version"},
 		} {
-			if err := damage(ctx, tx, &s, q.query, q.say); err != nil {
+			if err := collectDamage(ctx, tx, &s, q.query, q.say); err != nil {
 				return err
 			}
 		}
@@ -149,7 +149,7 @@ func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 	return s, r.c.explain(ctx, err)
 }
 
-func damage(ctx context.Context, tx pgx.Tx, s *inventory.Summary, query, say string) error {
+func collectDamage(ctx context.Context, tx pgx.Tx, s *inventory.Summary, query, say string) error {
 	rows, err := tx.Query(ctx, query+" LIMIT $1", max(0, maxDamage-len(s.Damage)))
 	if err != nil {
 		return err
@@ -173,9 +173,9 @@ func Vacuum(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("store: %w", r.c.explain(ctx, err))
 	}
-	defer closeSoon(conn)
+	defer closeConn(conn)
 	if o.Keep > 0 {
-		err = forget(ctx, r.c, conn, time.Now().Add(-o.Keep))
+		err = deleteExpired(ctx, r.c, conn, time.Now().Add(-o.Keep))
 	}
 	if err == nil {
 		_, err = conn.Exec(ctx, "VACUUM (ANALYZE) scope, version, body, staged, clock")
@@ -183,18 +183,18 @@ func Vacuum(ctx context.Context, o Options) error {
 	return r.c.explain(ctx, err)
 }
 
-func forget(ctx context.Context, c *connector, conn *pgx.Conn, before time.Time) error {
+func deleteExpired(ctx context.Context, c *connector, conn *pgx.Conn, before time.Time) error {
 	for {
-		var old *job
+		var old *batchStatement
 		err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-			w := &work{c: c}
+			w := &batch{c: c}
 			old = expire(w, before, 10_000)
 			return w.send(ctx, tx)
 		})
 		if err != nil {
 			return err
 		}
-		if old.rows == 0 {
+		if old.affected == 0 {
 			break
 		}
 	}

@@ -17,7 +17,7 @@ import (
 const lockTimeout = "5s"
 
 // lostAfter is how long the server may know nothing of a statement that is waited for.
-const lostAfter = inventory.Patience
+const lostAfter = inventory.StallTimeout
 
 // frozenAfter is how long the server may say that it executes a statement while nothing there shows it: no log is written, by anybody,
 // and the statement waits for nothing else than before.
@@ -25,46 +25,46 @@ const frozenAfter = 2 * time.Minute
 
 // statements are those of a pool that are waited for. It is the pool's tracer.
 type statements struct {
-	mu   sync.Mutex
-	all  map[*pgx.Conn]*statement
-	left []int32 // backends whose connections were closed over a statement: they may execute it yet, when they go on
+	mu      sync.Mutex
+	active  map[*pgx.Conn]*statement
+	orphans []int32 // backends whose connections were closed over a statement: they may execute it yet, when they go on
 }
 
 type statement struct {
-	idle  time.Time // since then the server does not execute it; zero: it does, or was not asked
-	shows string    // what the server showed of it last
-	since time.Time // since then
+	idleSince     time.Time // since then the server does not execute it; zero: it does, or was not asked
+	activity      string    // what the server showed of it last
+	activitySince time.Time // since then
 }
 
 // A backend is what the server says of one.
 type backend struct {
-	idle  bool
-	shows string // changes while it works
+	idle     bool
+	activity string // changes while it works
 }
 
 func (s *statements) begin(conn *pgx.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.all == nil {
-		s.all = map[*pgx.Conn]*statement{}
+	if s.active == nil {
+		s.active = map[*pgx.Conn]*statement{}
 	}
-	s.all[conn] = new(statement)
+	s.active[conn] = new(statement)
 }
 
 func (s *statements) end(conn *pgx.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.all, conn)
+	delete(s.active, conn)
 	if conn.IsClosed() {
-		s.left = append(s.left, int32(conn.PgConn().PID()))
+		s.orphans = append(s.orphans, int32(conn.PgConn().PID()))
 	}
 }
 
-// endLeft ends the backends that were left with a statement: one that was frozen would execute it as soon as it goes on, and take an
+// terminateOrphans ends the backends that were left with a statement: one that was frozen would execute it as soon as it goes on, and take an
 // epoch from who began the target in the meantime. They act on it before they read what was sent to them.
-func (s *statements) endLeft(ctx context.Context, tx pgx.Tx) error {
+func (s *statements) terminateOrphans(ctx context.Context, tx pgx.Tx) error {
 	s.mu.Lock()
-	left := s.left
+	left := s.orphans
 	s.mu.Unlock()
 	if len(left) == 0 {
 		return nil
@@ -75,7 +75,7 @@ func (s *statements) endLeft(ctx context.Context, tx pgx.Tx) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.left = s.left[len(left):]
+	s.orphans = s.orphans[len(left):]
 	return nil
 }
 
@@ -119,16 +119,16 @@ func (s *statements) TraceCopyFromEnd(_ context.Context, conn *pgx.Conn, _ pgx.T
 func (s *statements) pids() []int32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	pids := make([]int32, 0, len(s.all))
-	for conn := range s.all {
+	pids := make([]int32, 0, len(s.active))
+	for conn := range s.active {
 		pids = append(pids, int32(conn.PgConn().PID()))
 	}
 	return pids
 }
 
-// judge breaks off those of which the server knows nothing: a firewall, say, forgot the connection, and nobody would ever answer.
+// cutStuck breaks off those of which the server knows nothing: a firewall, say, forgot the connection, and nobody would ever answer.
 // And those that it says it executes, while nothing shows that. It reports how many.
-func (s *statements) judge(asked []int32, backends map[int32]backend) (cut int) {
+func (s *statements) cutStuck(asked []int32, backends map[int32]backend) (cut int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was := map[int32]bool{}
@@ -136,21 +136,21 @@ func (s *statements) judge(asked []int32, backends map[int32]backend) (cut int) 
 		was[pid] = true
 	}
 	now := time.Now()
-	for conn, st := range s.all {
+	for conn, st := range s.active {
 		pid := int32(conn.PgConn().PID())
 		b, there := backends[pid]
 		switch {
 		case !was[pid]:
 			continue
 		case there && !b.idle:
-			st.idle = time.Time{}
-		case st.idle.IsZero():
-			st.idle = now
+			st.idleSince = time.Time{}
+		case st.idleSince.IsZero():
+			st.idleSince = now
 		}
-		if b.shows != st.shows || st.since.IsZero() {
-			st.shows, st.since = b.shows, now
+		if b.activity != st.activity || st.activitySince.IsZero() {
+			st.activity, st.activitySince = b.activity, now
 		}
-		if !st.idle.IsZero() && now.Sub(st.idle) >= lostAfter || now.Sub(st.since) >= frozenAfter {
+		if !st.idleSince.IsZero() && now.Sub(st.idleSince) >= lostAfter || now.Sub(st.activitySince) >= frozenAfter {
 			_ = conn.PgConn().Conn().SetDeadline(time.Unix(1, 0)) // who reads from it is told so
 			cut++
 		}
@@ -158,11 +158,11 @@ func (s *statements) judge(asked []int32, backends map[int32]backend) (cut int) 
 	return cut
 }
 
-// Pulse asks the server beside its statements. What it executes it may go on executing.
-func (s *Store) Pulse(ctx context.Context) error {
-	conn, err := s.beside.Acquire(ctx)
+// Ping asks the server beside its statements. What it executes it may go on executing.
+func (s *Store) Ping(ctx context.Context) error {
+	conn, err := s.pingPool.Acquire(ctx)
 	if err == nil {
-		err = s.look(ctx, conn.Conn())
+		err = s.checkStatements(ctx, conn.Conn())
 		conn.Release()
 	}
 	var pg *pgconn.PgError
@@ -170,13 +170,13 @@ func (s *Store) Pulse(ctx context.Context) error {
 		return nil
 	}
 	if ctx.Err() != nil {
-		return s.c.silent(err)
+		return s.c.noAnswerError(err)
 	}
 	return s.c.explain(ctx, err)
 }
 
-func (s *Store) look(ctx context.Context, conn *pgx.Conn) error {
-	asked := s.running.pids()
+func (s *Store) checkStatements(ctx context.Context, conn *pgx.Conn) error {
+	asked := s.statements.pids()
 	// A sleep is the server's own. The sessions of this role are the ones whose state it shows.
 	rows, err := conn.Query(ctx, `SELECT pid, pid = pg_backend_pid(), coalesce(state LIKE 'idle%', false),
 			concat_ws(' ', query_start, wait_event, CASE WHEN wait_event = 'PgSleep' THEN clock_timestamp() END,
@@ -190,7 +190,7 @@ func (s *Store) look(ctx context.Context, conn *pgx.Conn) error {
 	var pid int32
 	var self bool
 	var b backend
-	if _, err := pgx.ForEachRow(rows, []any{&pid, &self, &b.idle, &b.shows}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&pid, &self, &b.idle, &b.activity}, func() error {
 		backends[pid] = b
 		known = known || self && pid == int32(conn.PgConn().PID())
 		return nil
@@ -198,34 +198,34 @@ func (s *Store) look(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	if known {
-		s.running.judge(asked, backends)
+		s.statements.cutStuck(asked, backends)
 	}
 	return nil
 }
 
 var errProbed = errors.New("rolled back")
 
-// Probe takes the locks that a commit takes, without waiting for them, and lets go of them. What nobody waits for any more it ends.
-func (s *Store) Probe(ctx context.Context) error {
-	if _, _, err := s.may(); err != nil {
+// ProbeWrite takes the locks that a commit takes, without waiting for them, and lets go of them. What nobody waits for any more it ends.
+func (s *Store) ProbeWrite(ctx context.Context) error {
+	if _, _, err := s.writeAllowed(); err != nil {
 		return err
 	}
 	select {
-	case s.probing <- struct{}{}:
-		defer func() { <-s.probing }()
+	case s.probeToken <- struct{}{}:
+		defer func() { <-s.probeToken }()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	err := pgx.BeginFunc(ctx, s.w, func(tx pgx.Tx) error {
-		if err := s.running.endLeft(ctx, tx); err != nil {
+	err := pgx.BeginFunc(ctx, s.writePool, func(tx pgx.Tx) error {
+		if err := s.statements.terminateOrphans(ctx, tx); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, "LOCK TABLE scope, version, body, staged, clock IN ROW EXCLUSIVE MODE NOWAIT"); err != nil {
 			return err
 		}
 		select {
-		case s.commits <- struct{}{}:
-			defer func() { <-s.commits }()
+		case s.commitToken <- struct{}{}:
+			defer func() { <-s.commitToken }()
 		default: // a commit of this process holds the clock
 			return errProbed
 		}
@@ -238,7 +238,7 @@ func (s *Store) Probe(ctx context.Context) error {
 		return nil
 	}
 	if ctx.Err() != nil {
-		return s.c.silent(err)
+		return s.c.noAnswerError(err)
 	}
 	return s.c.explain(ctx, err)
 }
@@ -248,12 +248,12 @@ func (s *Store) Probe(ctx context.Context) error {
 func (s *Store) explain(ctx context.Context, err error) error {
 	err = s.c.explain(ctx, err)
 	var stall *inventory.Stall
-	if !errors.As(err, &stall) || !stall.Reads {
+	if !errors.As(err, &stall) || !stall.ReadsWork {
 		return err
 	}
 	probe, cancel := context.WithTimeoutCause(ctx, 2*time.Second, err)
 	defer cancel()
-	if s.Probe(probe) == nil {
+	if s.ProbeWrite(probe) == nil {
 		return stall.Err
 	}
 	return err

@@ -16,23 +16,23 @@ func TestStatementsThatNobodyExecutes(t *testing.T) {
 		at    func(n int) map[int32]backend // what the server says in the n-th second
 		after int                           // it is broken off; 0: never
 	}{
-		"it works":              {func(n int) map[int32]backend { return map[int32]backend{1: {shows: string(rune('a' + n%26))}} }, 0},
-		"it works now and then": {func(n int) map[int32]backend { return map[int32]backend{1: {shows: string(rune('a' + n/100%26))}} }, 0},
+		"it works":              {func(n int) map[int32]backend { return map[int32]backend{1: {activity: string(rune('a' + n%26))}} }, 0},
+		"it works now and then": {func(n int) map[int32]backend { return map[int32]backend{1: {activity: string(rune('a' + n/100%26))}} }, 0},
 		"it is idle": {func(n int) map[int32]backend {
-			return map[int32]backend{1: {idle: true, shows: string(rune('a' + n%26))}}
+			return map[int32]backend{1: {idle: true, activity: string(rune('a' + n%26))}}
 		}, 5},
 		"it is not there": {func(int) map[int32]backend { return nil }, 5},
 		"it comes late": {func(n int) map[int32]backend {
-			return map[int32]backend{1: {idle: n < 4, shows: string(rune('a' + n%26))}}
+			return map[int32]backend{1: {idle: n < 4, activity: string(rune('a' + n%26))}}
 		}, 0},
-		"nothing shows it": {func(int) map[int32]backend { return map[int32]backend{1: {shows: "same"}} }, 120},
+		"nothing shows it": {func(int) map[int32]backend { return map[int32]backend{1: {activity: "same"}} }, 120},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn, err := pgx.Connect(t.Context(), own.DSN())
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer closeSoon(conn)
+			defer closeConn(conn)
 			pid := int32(conn.PgConn().PID())
 			synctest.Test(t, func(t *testing.T) {
 				var s statements
@@ -46,7 +46,7 @@ func TestStatementsThatNobodyExecutes(t *testing.T) {
 					for _, b := range c.at(n) {
 						said[pid] = b
 					}
-					if cut := s.judge([]int32{pid}, said); cut > 0 && broken == 0 {
+					if cut := s.cutStuck([]int32{pid}, said); cut > 0 && broken == 0 {
 						broken = n
 					}
 					time.Sleep(time.Second)

@@ -20,10 +20,10 @@ func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 	defer func() {
 		err = s.c.explain(ctx, err)
 		s.mu.Lock()
-		s.why = err
+		s.writeErr = err
 		s.mu.Unlock()
 	}()
-	conf := s.c.with(map[string]string{
+	conf := s.c.withSettings(map[string]string{
 		// Of a machine that vanished the server learns within a minute, and gives its lock to another.
 		"tcp_keepalives_idle": "20", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3",
 		"lock_timeout": lockTimeout,
@@ -38,22 +38,22 @@ func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 	}
 	defer func() {
 		if err != nil {
-			closeSoon(conn)
+			closeConn(conn)
 		}
 	}()
 	// A server that freezes now would keep the claim, and what waits for it, for ever. What comes later may last.
-	soon, cancel := context.WithTimeoutCause(ctx, inventory.Patience, s.c.silent(context.DeadlineExceeded))
+	soon, cancel := context.WithTimeoutCause(ctx, inventory.StallTimeout, s.c.noAnswerError(context.DeadlineExceeded))
 	defer cancel()
-	if err := s.lock(soon, conn); err != nil {
+	if err := s.tryLock(soon, conn); err != nil {
 		return nil, s.c.explain(soon, err)
 	}
-	if err := s.stays(ctx, conn); err != nil {
+	if err := s.checkHistory(ctx, conn); err != nil {
 		return nil, err
 	}
 	if err := s.c.migrate(ctx, conn); err != nil {
 		return nil, err
 	}
-	if err := s.remember(ctx, conn); err != nil {
+	if err := s.recordHistory(ctx, conn); err != nil {
 		return nil, err
 	}
 	durable := ""
@@ -63,20 +63,20 @@ func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 	if s.sync && durable == "off" {
 		durable = "on"
 	}
-	writer, err := s.enter(ctx, conn)
+	writer, err := s.registerWriter(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.beside.Ping(soon); err != nil { // it is to be there before it is needed
+	if err := s.pingPool.Ping(soon); err != nil { // it is to be there before it is needed
 		return nil, s.c.explain(soon, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.writer, s.begin = writer, "begin; set local idle_in_transaction_session_timeout = '1h'; set local synchronous_commit = "+durable
+	s.writer, s.beginCommit = writer, "begin; set local idle_in_transaction_session_timeout = '1h'; set local synchronous_commit = "+durable
 	return conn, nil
 }
 
-func (s *Store) lock(ctx context.Context, conn *pgx.Conn) error {
+func (s *Store) tryLock(ctx context.Context, conn *pgx.Conn) error {
 	class, object := s.c.lockKey()
 	var ok bool
 	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1, $2)", class, object).Scan(&ok); err != nil || ok {
@@ -96,9 +96,9 @@ func (s *Store) lock(ctx context.Context, conn *pgx.Conn) error {
 	}
 }
 
-// enter says in the database who writes from now on, and drops what turns of a dead process staged. If nobody else has written
+// registerWriter says in the database who writes from now on, and drops what turns of a dead process staged. If nobody else has written
 // since this process did, nothing has to be dropped, and its turns go on.
-func (s *Store) enter(ctx context.Context, conn *pgx.Conn) (writer int64, err error) {
+func (s *Store) registerWriter(ctx context.Context, conn *pgx.Conn) (writer int64, err error) {
 	s.mu.Lock()
 	mine := s.writer
 	s.mu.Unlock()
@@ -136,17 +136,17 @@ func (s *Store) enter(ctx context.Context, conn *pgx.Conn) (writer int64, err er
 }
 
 const (
-	pingEvery  = 10 * time.Second
-	claimAgain = 5 * time.Second // at most
+	pingInterval     = 10 * time.Second
+	maxClaimInterval = 5 * time.Second // at most
 )
 
-// hold keeps the lock until ctx ends: it watches the connection that holds it, and claims anew when that is lost.
-func (s *Store) hold(ctx context.Context, conn *pgx.Conn) {
+// holdLock keeps the lock until ctx ends: it watches the connection that holds it, and claims anew when that is lost.
+func (s *Store) holdLock(ctx context.Context, conn *pgx.Conn) {
 	wait := time.Second
 	for {
 		if conn != nil {
-			err := watch(ctx, conn)
-			closeSoon(conn)
+			err := watchConn(ctx, conn)
+			closeConn(conn)
 			conn = nil
 			if ctx.Err() != nil {
 				return
@@ -159,36 +159,36 @@ func (s *Store) hold(ctx context.Context, conn *pgx.Conn) {
 			return
 		case <-time.After(wait):
 		}
-		wait = min(2*wait, claimAgain)
+		wait = min(2*wait, maxClaimInterval)
 		before := s.Err()
 		var err error
 		if conn, err = s.claim(ctx); ctx.Err() != nil {
 			if conn != nil {
-				closeSoon(conn)
+				closeConn(conn)
 			}
 			return
 		}
 		if err != nil && (before == nil || before.Error() != err.Error()) {
-			s.tell(err)
+			s.notifyStall(err)
 		}
 	}
 }
 
-// tell has those hear of a trouble who did not call.
-func (s *Store) tell(err error) {
+// notifyStall has those hear of a trouble who did not call.
+func (s *Store) notifyStall(err error) {
 	s.mu.Lock()
-	told := s.told
+	told := s.onStall
 	s.mu.Unlock()
 	if told != nil {
-		told(stalled(err))
+		told(asStall(err))
 	}
 }
 
-// watch returns when the connection is gone. Nothing is ever sent to it, so reading from it waits; a ping finds out
+// watchConn returns when the connection is gone. Nothing is ever sent to it, so reading from it waits; a ping finds out
 // whether the other side is still there.
-func watch(ctx context.Context, conn *pgx.Conn) error {
+func watchConn(ctx context.Context, conn *pgx.Conn) error {
 	for {
-		listen, done := context.WithTimeout(ctx, pingEvery)
+		listen, done := context.WithTimeout(ctx, pingInterval)
 		_, err := conn.WaitForNotification(listen)
 		done()
 		if ctx.Err() != nil {
@@ -197,7 +197,7 @@ func watch(ctx context.Context, conn *pgx.Conn) error {
 		if err != nil && (!pgconn.Timeout(err) || conn.IsClosed()) {
 			return err
 		}
-		ping, done := context.WithTimeout(ctx, pingEvery/2)
+		ping, done := context.WithTimeout(ctx, pingInterval/2)
 		err = conn.Ping(ping)
 		done()
 		if err != nil {
@@ -206,15 +206,15 @@ func watch(ctx context.Context, conn *pgx.Conn) error {
 	}
 }
 
-// closeSoon says good-bye, so that the server gives the lock away at once; it does not wait long for the network.
-func closeSoon(conn *pgx.Conn) {
+// closeConn says good-bye, so that the server gives the lock away at once; it does not wait long for the network.
+func closeConn(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	_ = conn.Close(ctx) // it is gone, or goes
 	<-conn.PgConn().CleanupDone()
 }
 
-// errLost says of a turn that another process wrote in the meantime.
-func errLost(c *connector) error {
+// errNotWriter says of a turn that another process wrote in the meantime.
+func errNotWriter(c *connector) error {
 	return &record.Fault{Reason: record.Other, Hint: "stop one of the two, or give it another database or store.schema", Err: fmt.Errorf("schema %s: %w", c.schema, ErrInUse)}
 }

@@ -38,8 +38,8 @@ var (
 	settingKey = regexp.MustCompile(`^[a-z_][a-z0-9_.]*$`)
 )
 
-// malformed is all that is said of a connection string that cannot be read: whatever is quoted of it may be the password.
-func malformed(what string) error {
+// dsnError is all that is said of a connection string that cannot be read: whatever is quoted of it may be the password.
+func dsnError(what string) error {
 	return &record.Fault{
 		Reason: record.Other,
 		Hint:   "want postgres://user:password@host:5432/database?sslmode=verify-full; in a password @ is %40, : is %3A, / is %2F, # is %23, ? is %3F, % is %25",
@@ -55,18 +55,18 @@ func newConnector(dsn, schema string) (*connector, error) {
 		return nil, &record.Fault{Reason: record.Other, Hint: "want lower-case letters, digits and _", Err: fmt.Errorf("store.schema: %q is no name for a schema", schema)}
 	}
 	if u, err := url.Parse(dsn); err == nil && u.Scheme != "" && (u.Fragment != "" || strings.Contains(u.Path, "@")) {
-		return nil, malformed("is no connection string: part of it seems to be a password that is not escaped")
+		return nil, dsnError("is no connection string: part of it seems to be a password that is not escaped")
 	}
 	conf, err := pgx.ParseConfig(dsn)
 	if err != nil {
-		return nil, malformed("is no connection string that can be read")
+		return nil, dsnError("is no connection string that can be read")
 	}
 	if strings.ContainsAny(conf.Database+conf.Host, "@?#") {
-		return nil, malformed("is no connection string: part of it seems to be a password that is not escaped")
+		return nil, dsnError("is no connection string: part of it seems to be a password that is not escaped")
 	}
 	for key := range conf.RuntimeParams {
 		if !settingKey.MatchString(key) {
-			return nil, malformed("is no connection string: part of it seems to be a password that is not escaped")
+			return nil, dsnError("is no connection string: part of it seems to be a password that is not escaped")
 		}
 	}
 	if conf.RuntimeParams["application_name"] == "" {
@@ -74,7 +74,7 @@ func newConnector(dsn, schema string) (*connector, error) {
 	}
 	conf.RuntimeParams["search_path"] = schema
 	if conf.ConnectTimeout == 0 {
-		conf.ConnectTimeout = inventory.Patience
+		conf.ConnectTimeout = inventory.StallTimeout
 	}
 	// Who stops reading tells the server so, and the connection goes on; one whose server does not answer is closed.
 	conf.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
@@ -87,20 +87,20 @@ func newConnector(dsn, schema string) (*connector, error) {
 func (c *connector) pool(ctx context.Context, n int32, t *statements, settings map[string]string) (*pgxpool.Pool, error) {
 	p, err := pgxpool.ParseConfig("") // the only way to make one
 	if err != nil {
-		return nil, malformed("cannot be used with this environment's PG variables")
+		return nil, dsnError("cannot be used with this environment's PG variables")
 	}
-	p.ConnConfig = c.with(settings)
+	p.ConnConfig = c.withSettings(settings)
 	if t != nil {
 		p.ConnConfig.Tracer = t
 	}
 	p.MaxConns = n
 	p.MaxConnIdleTime = 5 * time.Minute
-	p.PingTimeout = inventory.Patience
+	p.PingTimeout = inventory.StallTimeout
 	// Its context is for making connections in the background, of which it has none.
 	return pgxpool.NewWithConfig(context.WithoutCancel(ctx), p)
 }
 
-func (c *connector) with(settings map[string]string) *pgx.ConnConfig {
+func (c *connector) withSettings(settings map[string]string) *pgx.ConnConfig {
 	conf := c.conf.Copy()
 	for k, v := range settings {
 		conf.RuntimeParams[k] = v
@@ -113,8 +113,8 @@ func (c *connector) lockKey() (class, object int32) {
 	return 0x636f6c6c, int32(crc32.ChecksumIEEE([]byte(c.schema)) & 0x7fffffff) // "coll"
 }
 
-// passing reports whether an error is of a server that cannot be reached or does not serve at the moment.
-func passing(err error) bool {
+// isTransient reports whether an error is of a server that cannot be reached or does not serve at the moment.
+func isTransient(err error) bool {
 	if errors.Is(err, context.Canceled) {
 		return false
 	}
@@ -153,33 +153,33 @@ func (c *connector) explain(ctx context.Context, err error) error {
 	var connect *pgconn.ConnectError
 	where := ""
 	if errors.As(err, &connect) {
-		where = c.where() + ": "
+		where = c.address() + ": "
 	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
 		f := c.fault(record.Other, hintOf(pg), where+pg.Severity+": "+pg.Message+" (SQLSTATE "+pg.Code+")", err)
 		switch {
 		case pg.Code == "55P03":
-			return &inventory.Stall{Err: f, Reads: true}
+			return &inventory.Stall{Err: f, ReadsWork: true}
 		case pg.Code == "57P03": // it starts, or shuts down
 			return &inventory.Stall{Err: f}
 		}
 		return f
 	}
-	if connect == nil && !lostConnection(err) {
+	if connect == nil && !isConnectionError(err) {
 		return c.fault(record.Other, "", err.Error(), err)
 	}
-	if innermost(err) == "server refused TLS connection" {
-		return c.fault(record.Other, "let the server speak TLS, or say sslmode=prefer, or on a network that you trust sslmode=disable, in store.dsn", c.where()+": the server has no TLS", err)
+	if rootCause(err) == "server refused TLS connection" {
+		return c.fault(record.Other, "let the server speak TLS, or say sslmode=prefer, or on a network that you trust sslmode=disable, in store.dsn", c.address()+": the server has no TLS", err)
 	}
-	if certificate(err) {
-		return c.fault(record.Other, "sslrootcert= in store.dsn names the authority's certificate", c.where()+": "+innermost(err), err)
+	if isCertificateError(err) {
+		return c.fault(record.Other, "sslrootcert= in store.dsn names the authority's certificate", c.address()+": "+rootCause(err), err)
 	}
 	if pgconn.Timeout(err) || errors.Is(err, os.ErrDeadlineExceeded) {
-		err = c.silent(err)
+		err = c.noAnswerError(err)
 	} else {
 		err = c.fault(record.Network, "Check that the server runs and can be reached; writes resume when it answers.",
-			c.where()+": "+innermost(err), &unreachable{err})
+			c.address()+": "+rootCause(err), &unreachable{err})
 	}
 	if connect != nil { // one connection that is lost is the trouble of who used it; that none can be made is everybody's
 		return &inventory.Stall{Err: err}
@@ -187,23 +187,23 @@ func (c *connector) explain(ctx context.Context, err error) error {
 	return err
 }
 
-// silent is the error of a server that takes connections, or has taken one, and does not answer.
-func (c *connector) silent(err error) error {
+// noAnswerError is the error of a server that takes connections, or has taken one, and does not answer.
+func (c *connector) noAnswerError(err error) error {
 	return c.fault(record.Network, "Check the server: it is stopped, overloaded, or cut off by the network. Writes resume when it answers.",
 		fmt.Sprintf("no answer from Postgres at %s, port %d, database %s", c.conf.Host, c.conf.Port, c.conf.Database), &unreachable{err})
 }
 
 func (c *connector) fault(r record.Reason, hint, text string, err error) error {
-	return &record.Fault{Reason: r, Hint: hint, Text: c.scrub(text), Err: err}
+	return &record.Fault{Reason: r, Hint: hint, Text: c.redact(text), Err: err}
 }
 
-// where is the server, without what is secret about it.
-func (c *connector) where() string {
+// address is the server, without what is secret about it.
+func (c *connector) address() string {
 	return fmt.Sprintf("connect to %s, port %d, database %s, as %s", c.conf.Host, c.conf.Port, c.conf.Database, c.conf.User)
 }
 
-// scrub takes the password out of what others say.
-func (c *connector) scrub(s string) string {
+// redact takes the password out of what others say.
+func (c *connector) redact(s string) string {
 	if len(c.conf.Password) >= 4 {
 		s = strings.ReplaceAll(s, c.conf.Password, "[redacted]")
 	}

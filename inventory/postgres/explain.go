@@ -11,22 +11,22 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// lostConnection reports whether the connection is gone, or could not be had.
-func lostConnection(err error) bool {
+// isConnectionError reports whether the connection is gone, or could not be had.
+func isConnectionError(err error) bool {
 	var ne net.Error
 	return errors.As(err, &ne) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, pgconn.ErrConnClosed) ||
 		pgconn.SafeToRetry(err) || pgconn.Timeout(err)
 }
 
-func certificate(err error) bool {
+func isCertificateError(err error) bool {
 	var verify *tls.CertificateVerificationError
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
 	return errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &host)
 }
 
-// innermost is what went wrong at the bottom: the layers above repeat the address, and several attempts their whole story.
-func innermost(err error) string {
+// rootCause is what went wrong at the bottom: the layers above repeat the address, and several attempts their whole story.
+func rootCause(err error) string {
 	var op *net.OpError
 	if errors.As(err, &op) {
 		return op.Error()

@@ -21,8 +21,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// own is a server of the test's own, which it may freeze.
-func own(t *testing.T) *postgrestest.Server {
+// ownServer is a server of the test's own, which it may freeze.
+func ownServer(t *testing.T) *postgrestest.Server {
 	t.Helper()
 	s, err := postgrestest.Start("fsync=off")
 	if errors.Is(err, postgrestest.ErrMissing) {
@@ -40,7 +40,7 @@ func own(t *testing.T) *postgrestest.Server {
 }
 
 // A patientStore is a store as the program has it, and what it logs.
-type patientStore struct {
+type loggedStore struct {
 	*Store
 	inv *inventory.Inventory
 
@@ -48,27 +48,27 @@ type patientStore struct {
 	log bytes.Buffer
 }
 
-func (p *patientStore) Write(b []byte) (int, error) {
+func (p *loggedStore) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.log.Write(b)
 }
 
-func (p *patientStore) said(what string) int {
+func (p *loggedStore) logged(what string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return strings.Count(p.log.String(), what)
 }
 
-func openPatient(t *testing.T, o Options) *patientStore {
+func openLogged(t *testing.T, o Options) *loggedStore {
 	t.Helper()
-	p := new(patientStore)
+	p := new(loggedStore)
 	o.Log = slog.New(slog.NewTextHandler(p, nil))
 	var err error
 	if p.Store, err = Open(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	p.inv = inventory.New(p.Store, inventory.Options{Log: o.Log, Hold: 1, Patience: 2 * time.Second})
+	p.inv = inventory.New(p.Store, inventory.Options{Log: o.Log, MaxBuffered: 1, StallTimeout: 2 * time.Second})
 	t.Cleanup(func() {
 		if err := p.inv.Driver().Close(); err != nil {
 			t.Error(err)
@@ -95,8 +95,8 @@ func freeze(t *testing.T, s *postgrestest.Server, only ...int) (thaw func()) {
 // A server that is stopped in the midst of everything is the store's trouble: who waits stops together, nobody waits anew, it
 // is said once with what to do, and it is over when the server goes on.
 func TestAServerThatFreezes(t *testing.T) {
-	server := own(t)
-	p := openPatient(t, Options{DSN: server.DSN()})
+	server := ownServer(t)
+	p := openLogged(t, Options{DSN: server.DSN()})
 	if err := inventorytest.List(t, p.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestAServerThatFreezes(t *testing.T) {
 		})
 	}
 	wg.Go(func() {
-		if _, err := p.inv.Known(t.Context(), "prod"); err == nil {
+		if _, err := p.inv.ActiveTargets(t.Context(), "prod"); err == nil {
 			t.Error("a frozen server says what it knows")
 		}
 	})
@@ -134,7 +134,7 @@ func TestAServerThatFreezes(t *testing.T) {
 	if err := v.End(t.Context(), record.Outcome{Target: target, Run: "two", State: record.OK, Started: time.Now()}); err == nil {
 		t.Error("it ended on a frozen server")
 	}
-	if tr := p.inv.Trouble(); tr.Err == nil || tr.Lost < 21 {
+	if tr := p.inv.Health(); tr.Err == nil || tr.NotStored < 21 {
 		t.Errorf("trouble: %v", tr)
 	}
 	thaw()
@@ -145,21 +145,21 @@ func TestAServerThatFreezes(t *testing.T) {
 	if got := inventorytest.IDs(t, p, inventory.Query{}); got != "i-3" {
 		t.Errorf("then there is %q", got)
 	}
-	if p.said("store writes fail") != 1 || p.said("store writes recovered") != 1 || p.said("Check the server") == 0 {
+	if p.logged("store writes fail") != 1 || p.logged("store writes recovered") != 1 || p.logged("Check the server") == 0 {
 		t.Error(p.log.String())
 	}
-	sound(t, p.Reader)
+	checkConsistent(t, p.Reader)
 }
 
 // The processes of its connections are stopped, and new ones are made: the store goes on with those.
 func TestConnectionsThatFreeze(t *testing.T) {
-	server := own(t)
+	server := ownServer(t)
 	o := Options{DSN: server.DSN(), Schema: "some"}
-	p := openPatient(t, o)
+	p := openLogged(t, o)
 	if err := inventorytest.List(t, p.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
-	conn := admin(t, o)
+	conn := adminConn(t, o)
 	rows, err := conn.Query(t.Context(), "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'collector %' AND pid <> $1", p.lockPID(t, conn))
 	if err != nil {
 		t.Fatal(err)
@@ -179,11 +179,11 @@ func TestConnectionsThatFreeze(t *testing.T) {
 	if err := inventorytest.List(t, p.inv, "four", inventorytest.Item{ID: "i-4"}); err != nil {
 		t.Error(err)
 	}
-	sound(t, p.Reader)
+	checkConsistent(t, p.Reader)
 }
 
 // lockPID is the backend that holds the writer's lock.
-func (p *patientStore) lockPID(t *testing.T, conn *pgx.Conn) int {
+func (p *loggedStore) lockPID(t *testing.T, conn *pgx.Conn) int {
 	t.Helper()
 	class, object := p.c.lockKey()
 	return count(t, conn, "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2", int64(class), int64(object))
@@ -191,16 +191,16 @@ func (p *patientStore) lockPID(t *testing.T, conn *pgx.Conn) int {
 
 // A server that is frozen when the program starts, and when it ends, keeps it from neither.
 func TestAFrozenServerAtTheStartAndAtTheEnd(t *testing.T) {
-	server := own(t)
+	server := ownServer(t)
 	thaw := freeze(t, server)
-	p := openPatient(t, Options{DSN: server.DSN()})
+	p := openLogged(t, Options{DSN: server.DSN()})
 	if err := p.Err(); err == nil || p.inv.Err() == nil || record.HintOf(err) == "" {
 		t.Errorf("it says %v and %v", err, p.inv.Err())
 	}
 	thaw()
 	eventually(t, "it works", func() bool { return inventorytest.List(t, p.inv, "one", inventorytest.Item{ID: "i-1"}) == nil })
 
-	other := openPatient(t, Options{DSN: server.DSN(), Schema: "other"})
+	other := openLogged(t, Options{DSN: server.DSN(), Schema: "other"})
 	thaw = freeze(t, server)
 	if err := other.inv.Driver().Close(); err != nil {
 		t.Error(err)
@@ -215,12 +215,12 @@ func TestALockOfAnotherSession(t *testing.T) {
 		"on the clock": "SELECT FROM clock FOR UPDATE",
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := fresh(t)
-			p := openPatient(t, o)
+			o := newSchema(t)
+			p := openLogged(t, o)
 			if err := inventorytest.List(t, p.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 				t.Fatal(err)
 			}
-			conn := admin(t, o)
+			conn := adminConn(t, o)
 			exec(t, conn, "BEGIN")
 			exec(t, conn, lock)
 			var wg sync.WaitGroup
@@ -243,19 +243,19 @@ func TestALockOfAnotherSession(t *testing.T) {
 			if err := inventorytest.List(t, p.inv, "three", inventorytest.Item{ID: "i-3"}); err != nil {
 				t.Fatal(err)
 			}
-			sound(t, p.Reader)
+			checkConsistent(t, p.Reader)
 		})
 	}
 }
 
 // A lock on one target's row is that target's trouble.
 func TestALockOnOneTarget(t *testing.T) {
-	o := fresh(t)
-	p := openPatient(t, o)
+	o := newSchema(t)
+	p := openLogged(t, o)
 	if err := inventorytest.List(t, p.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
-	conn := admin(t, o)
+	conn := adminConn(t, o)
 	exec(t, conn, "BEGIN")
 	exec(t, conn, "SELECT FROM scope FOR UPDATE")
 	if err := inventorytest.List(t, p.inv, "two", inventorytest.Item{ID: "i-2"}); err == nil {
@@ -274,9 +274,9 @@ func TestALockOnOneTarget(t *testing.T) {
 
 // What the server executes is not cut off, and neither is what waits behind it.
 func TestALargeCommitIsNotCutOff(t *testing.T) {
-	o := fresh(t)
-	p := openPatient(t, o)
-	conn := admin(t, o)
+	o := newSchema(t)
+	p := openLogged(t, o)
+	conn := adminConn(t, o)
 	exec(t, conn, `CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(3.5); RETURN NEW; END $$`)
 	exec(t, conn, "CREATE TRIGGER slow BEFORE INSERT ON version FOR EACH ROW EXECUTE FUNCTION slow()")
 	_, who := inventorytest.Target()
@@ -297,10 +297,10 @@ func TestALargeCommitIsNotCutOff(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if tr := p.inv.Trouble(); tr.Err != nil || tr.Lost > 0 || p.said("store writes fail") > 0 {
+	if tr := p.inv.Health(); tr.Err != nil || tr.NotStored > 0 || p.logged("store writes fail") > 0 {
 		t.Errorf("trouble: %v", tr)
 	}
-	sound(t, p.Reader)
+	checkConsistent(t, p.Reader)
 }
 
 // A network forgets connections, and tells neither side. New ones work, and the one that the pulse is taken over may be among those
@@ -309,10 +309,10 @@ func TestConnectionsThatTheNetworkForgot(t *testing.T) {
 	const lock, pulse = 0, 1 // in the order in which they are made
 	for name, keep := range map[string][]int{"all": nil, "all but the pulse": {lock, pulse}} {
 		t.Run(name, func(t *testing.T) {
-			o := fresh(t)
+			o := newSchema(t)
 			net := forward(t, cluster.Server(t).Port())
 			o.DSN += " port=" + strconv.Itoa(net.port())
-			p := openPatient(t, o)
+			p := openLogged(t, o)
 			if err := inventorytest.List(t, p.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 				t.Fatal(err)
 			}
@@ -330,10 +330,10 @@ type forwarder struct {
 	wg sync.WaitGroup
 
 	mu    sync.Mutex
-	pairs []*pair
+	pairs []*proxiedConn
 }
 
-type pair struct {
+type proxiedConn struct {
 	in, out net.Conn
 	mu      sync.Mutex
 	lost    bool
@@ -357,7 +357,7 @@ func forward(t *testing.T, port int) *forwarder {
 				_ = in.Close()
 				continue
 			}
-			p := &pair{in: in, out: out}
+			p := &proxiedConn{in: in, out: out}
 			f.mu.Lock()
 			f.pairs = append(f.pairs, p)
 			f.mu.Unlock()
@@ -390,7 +390,7 @@ func (f *forwarder) forget(keep []int) {
 	}
 }
 
-func (p *pair) copy(from, to net.Conn) {
+func (p *proxiedConn) copy(from, to net.Conn) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)

@@ -17,33 +17,33 @@ import (
 // ErrReplaced says that the tables are not the ones any more that this process has written to.
 var ErrReplaced = errors.New("the tables were dropped or replaced while they are in use")
 
-// stays is an error where this process has written to the schema and its tables are gone or others: made anew they would be an empty
+// checkHistory is an error where this process has written to the schema and its tables are gone or others: made anew they would be an empty
 // history, of which nobody was told. Only a restart takes them.
-func (s *Store) stays(ctx context.Context, conn *pgx.Conn) error {
-	if s.history == "" {
+func (s *Store) checkHistory(ctx context.Context, conn *pgx.Conn) error {
+	if s.historyID == "" {
 		return nil
 	}
 	var now string
 	err := conn.QueryRow(ctx, "SELECT history FROM store").Scan(&now)
 	var pg *pgconn.PgError
 	switch {
-	case errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000" || pg.Code == "42703"), errors.Is(err, pgx.ErrNoRows), err == nil && now != s.history:
+	case errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000" || pg.Code == "42703"), errors.Is(err, pgx.ErrNoRows), err == nil && now != s.historyID:
 		return &record.Fault{Reason: record.Other, Err: fmt.Errorf("schema %s: %w", s.c.schema, ErrReplaced),
 			Hint: "Restore the schema, or restart the collector to begin a new history in what is there now. Until then nothing is stored."}
 	}
 	return err
 }
 
-// remember keeps which history the schema has, for this process and, in a file, for the next. It says where it is not the one before.
-func (s *Store) remember(ctx context.Context, conn *pgx.Conn) error {
-	if s.history != "" {
+// recordHistory keeps which history the schema has, for this process and, in a file, for the next. It says where it is not the one before.
+func (s *Store) recordHistory(ctx context.Context, conn *pgx.Conn) error {
+	if s.historyID != "" {
 		return nil
 	}
 	var now string
 	if err := conn.QueryRow(ctx, "SELECT history FROM store").Scan(&now); err != nil {
 		return err
 	}
-	s.history = now
+	s.historyID = now
 	if s.idFile == "" {
 		return nil
 	}
@@ -56,7 +56,7 @@ func (s *Store) remember(ctx context.Context, conn *pgx.Conn) error {
 		s.log.Warn("the store has another history", "schema", s.c.schema, "history", now, "before", before,
 			"hint", "The schema was made anew, or it is another database. If that was not meant, stop the collector and restore the schema.")
 	case !errors.Is(err, fs.ErrNotExist):
-		aside, moved := statefile.SetAside(s.idFile)
+		aside, moved := statefile.MoveDamaged(s.idFile)
 		s.log.Warn("the id of the store's history is damaged", "path", s.idFile, "error", errors.Join(err, moved), "moved", aside)
 	}
 	if err := statefile.Write(s.idFile, []byte(now+"\n")); err != nil {

@@ -17,7 +17,7 @@ import (
 
 // A schema that is dropped under its writer is no new one: nothing is stored until a restart, which says that a history begins.
 func TestSchemaDropped(t *testing.T) {
-	o := fresh(t)
+	o := newSchema(t)
 	var log bytes.Buffer
 	o.Log, o.IDFile = slog.New(slog.NewTextHandler(&log, nil)), filepath.Join(t.TempDir(), "postgres.id")
 	s, err := Open(t.Context(), o)
@@ -28,7 +28,7 @@ func TestSchemaDropped(t *testing.T) {
 	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
-	conn := admin(t, o)
+	conn := adminConn(t, o)
 	exec(t, conn, "DROP SCHEMA "+pgx.Identifier{o.Schema}.Sanitize()+" CASCADE")
 	if err := inventorytest.List(t, inv, "two", inventorytest.Item{ID: "i-2"}); err == nil || !strings.Contains(record.HintOf(err), "restart it") {
 		t.Errorf("stored in what was dropped: %v, %s", err, record.HintOf(err))

@@ -8,9 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// holdable is a JSON text as jsonb can hold it: \u0000 and halves of surrogate pairs become U+FFFD. altered says that there
+// toJSONB is a JSON text as jsonb can hold it: \u0000 and halves of surrogate pairs become U+FFFD. altered says that there
 // was any. What jsonb does besides, to the order of members and to white space, leaves the value equal.
-func holdable(text []byte) (_ []byte, altered bool) {
+func toJSONB(text []byte) (_ []byte, altered bool) {
 	if !bytes.Contains(text, []byte(`\u`)) && utf8.Valid(text) {
 		return text, false
 	}
@@ -19,12 +19,12 @@ func holdable(text []byte) (_ []byte, altered bool) {
 		switch c := text[i]; {
 		case c == '\\' && i+5 < len(text) && text[i+1] == 'u':
 			n := 6
-			switch r := hex(text[i+2 : i+6]); {
+			switch r := parseHex(text[i+2 : i+6]); {
 			case r == 0:
 				out, altered = append(out, "\ufffd"...), true
 			case !utf16.IsSurrogate(r):
 				out = append(out, text[i:i+6]...)
-			case i+11 < len(text) && text[i+6] == '\\' && text[i+7] == 'u' && utf16.DecodeRune(r, hex(text[i+8:i+12])) != utf8.RuneError:
+			case i+11 < len(text) && text[i+6] == '\\' && text[i+7] == 'u' && utf16.DecodeRune(r, parseHex(text[i+8:i+12])) != utf8.RuneError:
 				n = 12
 				out = append(out, text[i:i+12]...)
 			default:
@@ -50,8 +50,8 @@ func holdable(text []byte) (_ []byte, altered bool) {
 	return out, altered
 }
 
-// hex is four hexadecimal digits, or -1.
-func hex(b []byte) rune {
+// parseHex is four hexadecimal digits, or -1.
+func parseHex(b []byte) rune {
 	n, err := strconv.ParseUint(string(b), 16, 16)
 	if err != nil {
 		return -1
@@ -59,7 +59,7 @@ func hex(b []byte) rune {
 	return rune(n)
 }
 
-// text is s as a text column can hold it.
-func text(s string) string {
+// toText is s as a text column can hold it.
+func toText(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
 }

@@ -14,16 +14,16 @@ import (
 	"github.com/aws-collector/collector/inventory/inventorytest"
 )
 
-// victimDSN is the variable that makes this test's binary a process that writes to a database until it is killed; victimSchema
+// killedDSNEnv is the variable that makes this test's binary a process that writes to a database until it is killed; victimSchema
 // names where.
-const victimDSN, victimSchema = "INVENTORY_TEST_VICTIM_DSN", "INVENTORY_TEST_VICTIM_SCHEMA"
+const killedDSNEnv, killedSchemaEnv = "INVENTORY_TEST_VICTIM_DSN", "INVENTORY_TEST_VICTIM_SCHEMA"
 
-// victim writes until it is killed.
-func victim(dsn string) {
+// listUntilKilled writes until it is killed.
+func listUntilKilled(dsn string) {
 	ctx := context.Background()
-	s, err := Open(ctx, Options{DSN: dsn, Schema: os.Getenv(victimSchema)})
+	s, err := Open(ctx, Options{DSN: dsn, Schema: os.Getenv(killedSchemaEnv)})
 	if err == nil {
-		err = inventorytest.Victim(ctx, inventory.New(s, inventory.Options{Hold: 1 + os.Getpid()%2<<20})) // one victim stages, the next does not
+		err = inventorytest.ListUntilKilled(ctx, inventory.New(s, inventory.Options{MaxBuffered: 1 + os.Getpid()%2<<20})) // one victim stages, the next does not
 	}
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
@@ -35,12 +35,12 @@ func TestKillLeavesWholeTargets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := fresh(t)
-	conn := admin(t, o)
+	o := newSchema(t)
+	conn := adminConn(t, o)
 	staged := 0
 	for kill := range 10 {
 		cmd := osexec.CommandContext(t.Context(), exe)
-		cmd.Env = append(os.Environ(), victimDSN+"="+o.DSN, victimSchema+"="+o.Schema)
+		cmd.Env = append(os.Environ(), killedDSNEnv+"="+o.DSN, killedSchemaEnv+"="+o.Schema)
 		cmd.Stderr = os.Stderr
 		out, err := cmd.StdoutPipe()
 		if err != nil {
@@ -64,7 +64,7 @@ func TestKillLeavesWholeTargets(t *testing.T) {
 			t.Fatal(err)
 		}
 		staged += min(1, count(t, conn, "SELECT count(*) FROM staged"))
-		inventorytest.WholeTargets(t, r, kill)
+		inventorytest.RequireWholeTargets(t, r, kill)
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -72,8 +72,8 @@ func TestKillLeavesWholeTargets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		inventorytest.WholeTargets(t, s.Reader, kill)
-		sound(t, s.Reader)
+		inventorytest.RequireWholeTargets(t, s.Reader, kill)
+		checkConsistent(t, s.Reader)
 		if n := count(t, conn, "SELECT count(*) FROM staged"); n > 0 {
 			t.Errorf("kill %d: %d rows are staged still", kill, n)
 		}

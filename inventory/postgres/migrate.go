@@ -19,12 +19,12 @@ var migrations embed.FS
 // application marks the tables as ours.
 const application = "aws-collector"
 
-// oldest is the first version of Postgres that will do: 13 has no choice of compression.
-const oldest = 140000
+// minServerVersion is the first version of Postgres that will do: 13 has no choice of compression.
+const minServerVersion = 140000
 
 // A stand is what a schema holds.
-type stand struct {
-	schema  bool
+type schemaState struct {
+	exists  bool
 	version int // of our tables; 0: there are none
 }
 
@@ -34,7 +34,7 @@ func (c *connector) migrate(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	is, err := c.stand(ctx, conn, len(files))
+	is, err := c.inspect(ctx, conn, len(files))
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (c *connector) migrate(ctx context.Context, conn *pgx.Conn) error {
 		}
 		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 			if n == 0 {
-				if err := c.create(ctx, tx, is.schema); err != nil {
+				if err := c.createSchema(ctx, tx, is.exists); err != nil {
 					return err
 				}
 			}
@@ -62,7 +62,7 @@ func (c *connector) migrate(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-func (c *connector) create(ctx context.Context, tx pgx.Tx, there bool) error {
+func (c *connector) createSchema(ctx context.Context, tx pgx.Tx, there bool) error {
 	if !there {
 		if _, err := tx.Exec(ctx, "CREATE SCHEMA "+pgx.Identifier{c.schema}.Sanitize()); err != nil {
 			return err
@@ -76,12 +76,12 @@ func (c *connector) create(ctx context.Context, tx pgx.Tx, there bool) error {
 }
 
 // An asker is a connection, a pool or a transaction.
-type asker interface {
+type rowQuerier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// stand looks at what is there, and refuses a server that will not do, tables that are not ours, and tables of a later version.
-func (c *connector) stand(ctx context.Context, q asker, ours int) (is stand, err error) {
+// inspect looks at what is there, and refuses a server that will not do, tables that are not ours, and tables of a later version.
+func (c *connector) inspect(ctx context.Context, q rowQuerier, ours int) (is schemaState, err error) {
 	var server int
 	var encoding, release string
 	var store bool
@@ -91,16 +91,16 @@ func (c *connector) stand(ctx context.Context, q asker, ours int) (is stand, err
 			EXISTS (SELECT FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1 AND relname = 'store'),
 			ARRAY(SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1 AND relname = ANY($2) ORDER BY 1)`,
 		c.schema, []string{"clock", "epoch", "scope", "version", "body", "staged", "versions", "resources", "targets"},
-	).Scan(&server, &release, &encoding, &is.schema, &store, &taken)
+	).Scan(&server, &release, &encoding, &is.exists, &store, &taken)
 	switch {
 	case err != nil:
 		return is, err
-	case server < oldest:
+	case server < minServerVersion:
 		return is, &record.Fault{Reason: record.Other, Hint: "store: {type: sqlite} needs no server", Err: fmt.Errorf("the server is Postgres %s; 14 or later is needed", release)}
 	case encoding != "UTF8":
 		return is, &record.Fault{Reason: record.Other, Hint: "createdb --encoding UTF8 --template template0 NAME", Err: fmt.Errorf("the database's encoding is %s; UTF8 is needed", encoding)}
 	case !store && len(taken) > 0:
-		return is, c.foreign(fmt.Errorf("%w: it has a table %s", ErrForeign, taken[0]))
+		return is, c.foreignError(fmt.Errorf("%w: it has a table %s", ErrForeign, taken[0]))
 	case !store:
 		return is, nil
 	}
@@ -109,7 +109,7 @@ func (c *connector) stand(ctx context.Context, q asker, ours int) (is stand, err
 	var pg *pgconn.PgError
 	switch {
 	case errors.As(err, &pg) && pg.Code == "42703" || errors.Is(err, pgx.ErrNoRows) || err == nil && app != application:
-		return is, c.foreign(fmt.Errorf("%w: it has a table store", ErrForeign))
+		return is, c.foreignError(fmt.Errorf("%w: it has a table store", ErrForeign))
 	case err != nil:
 		return is, err
 	case is.version > ours:
@@ -121,6 +121,6 @@ func (c *connector) stand(ctx context.Context, q asker, ours int) (is stand, err
 	return is, nil
 }
 
-func (c *connector) foreign(err error) error {
+func (c *connector) foreignError(err error) error {
 	return &record.Fault{Reason: record.Other, Hint: "name another store.schema, or another database", Err: fmt.Errorf("schema %s: %w", c.schema, err)}
 }

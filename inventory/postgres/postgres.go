@@ -39,28 +39,28 @@ const DefaultSchema = "collector"
 // A Store writes the database; it is the only one that does.
 type Store struct {
 	*Reader
-	c    *connector
-	log  *slog.Logger
-	keep time.Duration
-	sync bool
-	w    *pgxpool.Pool
+	c         *connector
+	log       *slog.Logger
+	keep      time.Duration
+	sync      bool
+	writePool *pgxpool.Pool
 
-	idFile  string
-	history string // that this process found; "": it never had the lock. For claim, which is called by one at a time
+	idFile    string
+	historyID string // that this process found; "": it never had the lock. For claim, which is called by one at a time
 
-	beside  *pgxpool.Pool // one connection, which never waits behind a statement: the pulse
-	running statements    // of w
-	commits chan struct{} // holds one token: commits take turns at the clock here, and so never wait for each other's locks
-	probing chan struct{} // holds one token
+	pingPool    *pgxpool.Pool // one connection, which never waits behind a statement: the pulse
+	statements  statements    // of w
+	commitToken chan struct{} // holds one token: commits take turns at the clock here, and so never wait for each other's locks
+	probeToken  chan struct{} // holds one token
 
 	stop context.CancelFunc
 	done chan struct{} // closed when hold has ended
 
-	mu     sync.Mutex
-	writer int64  // what clock.writer was when this process took the lock; 0: it never had it
-	why    error  // it may not write; nil: it may
-	begin  string // of a commit: with the server's own synchronous_commit
-	told   func(*inventory.Stall)
+	mu          sync.Mutex
+	writer      int64  // what clock.writer was when this process took the lock; 0: it never had it
+	writeErr    error  // it may not write; nil: it may
+	beginCommit string // of a commit: with the server's own synchronous_commit
+	onStall     func(*inventory.Stall)
 }
 
 var _ inventory.Driver = (*Store)(nil)
@@ -72,12 +72,12 @@ var (
 	ErrNewer = errors.New("a newer version of the program made these tables")
 	// ErrForeign says that the schema holds tables of another program.
 	ErrForeign = errors.New("the schema holds another program's tables")
-	// ErrNothing says that no collector has written to the schema yet.
-	ErrNothing = errors.New("nothing is remembered yet")
+	// ErrEmpty says that no collector has written to the schema yet.
+	ErrEmpty = errors.New("nothing is remembered yet")
 )
 
-// patience is how long [Open] waits for a server that starts, or for one that has not noticed yet that the writer before is gone.
-const patience = 6 * time.Second
+// openTimeout is how long [Open] waits for a server that starts, or for one that has not noticed yet that the writer before is gone.
+const openTimeout = 6 * time.Second
 
 // Open takes the database for writing, makes or migrates its schema, and drops what a killed process left unfinished. What a person
 // must mend is an error: a refused password, a database that is not there, a schema that is not ours, another writer. A
@@ -91,8 +91,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{c: c, log: o.Log, keep: o.Keep, sync: o.Sync, idFile: o.IDFile, done: make(chan struct{}),
-		commits: make(chan struct{}, 1), probing: make(chan struct{}, 1)}
-	if s.w, err = c.pool(ctx, writers, &s.running, map[string]string{
+		commitToken: make(chan struct{}, 1), probeToken: make(chan struct{}, 1)}
+	if s.writePool, err = c.pool(ctx, writers, &s.statements, map[string]string{
 		"synchronous_commit":                  "off", // what is staged may be lost with the server; a commit sets it
 		"plan_cache_mode":                     "force_custom_plan",
 		"lock_timeout":                        lockTimeout,
@@ -100,13 +100,13 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if s.beside, err = c.pool(ctx, 1, nil, nil); err != nil {
-		s.w.Close()
+	if s.pingPool, err = c.pool(ctx, 1, nil, nil); err != nil {
+		s.writePool.Close()
 		return nil, err
 	}
 	if s.Reader, err = newReader(ctx, c); err != nil {
-		s.w.Close()
-		s.beside.Close()
+		s.writePool.Close()
+		s.pingPool.Close()
 		return nil, err
 	}
 	holding, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -114,28 +114,28 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	first, alone := make(chan error), make(chan struct{})
 	go func() {
 		defer close(s.done)
-		s.open(ctx, holding, first, alone)
+		s.claimAndHold(ctx, holding, first, alone)
 	}()
-	late := time.NewTimer(patience + lookMore)
+	late := time.NewTimer(openTimeout + openGrace)
 	defer late.Stop()
 	select {
 	case err = <-first:
 	case <-late.C: // it is connected, and hears nothing
 		close(alone)
-		err = s.c.silent(context.DeadlineExceeded)
+		err = s.c.noAnswerError(context.DeadlineExceeded)
 		s.mu.Lock()
-		if s.writer == 0 && s.why == nil {
-			s.why = err
+		if s.writer == 0 && s.writeErr == nil {
+			s.writeErr = err
 		}
 		s.mu.Unlock()
 	}
 	switch {
 	case err == nil:
-	case !passing(err) || ctx.Err() != nil:
+	case !isTransient(err) || ctx.Err() != nil:
 		stop()
 		<-s.done
-		s.w.Close()
-		s.beside.Close()
+		s.writePool.Close()
+		s.pingPool.Close()
 		return nil, errors.Join(fmt.Errorf("store: %w", err), s.Reader.Close())
 	default:
 		s.log.Error("the store cannot be reached; it is tried until it can", "error", err, "hint", record.HintOf(err))
@@ -143,39 +143,39 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
-// lookMore is what Open grants, beyond its patience, to a migration, say.
-const lookMore = time.Second
+// openGrace is what Open grants, beyond its patience, to a migration, say.
+const openGrace = time.Second
 
-// open is the first claim, and then holds what it got. What a person must mend ends it, while Open waits to say so.
-func (s *Store) open(ctx, holding context.Context, first chan<- error, alone <-chan struct{}) {
+// claimAndHold is the first claim, and then holds what it got. What a person must mend ends it, while Open waits to say so.
+func (s *Store) claimAndHold(ctx, holding context.Context, first chan<- error, alone <-chan struct{}) {
 	both, cancel := context.WithCancelCause(holding)
 	defer cancel(nil)
 	opened := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-	lock, err := s.claimSoon(both)
+	lock, err := s.claimWithRetry(both)
 	opened()
 	select {
 	case first <- err:
-		if err != nil && (!passing(err) || ctx.Err() != nil) {
+		if err != nil && (!isTransient(err) || ctx.Err() != nil) {
 			return
 		}
 	case <-alone:
 		if err != nil {
-			s.tell(err)
+			s.notifyStall(err)
 		}
 	}
-	s.hold(holding, lock)
+	s.holdLock(holding, lock)
 }
 
-// claimSoon is claim, with patience for what ends by itself.
-func (s *Store) claimSoon(ctx context.Context) (*pgx.Conn, error) {
+// claimWithRetry is claim, with patience for what ends by itself.
+func (s *Store) claimWithRetry(ctx context.Context) (*pgx.Conn, error) {
 	start, wait := time.Now(), 100*time.Millisecond
 	for {
 		lock, err := s.claim(ctx)
-		limit := patience
+		limit := openTimeout
 		if errors.Is(err, ErrInUse) {
-			limit = patience / 2
+			limit = openTimeout / 2
 		}
-		if err == nil || !passing(err) && !errors.Is(err, ErrInUse) || time.Since(start)+wait > limit {
+		if err == nil || !isTransient(err) && !errors.Is(err, ErrInUse) || time.Since(start)+wait > limit {
 			return lock, err
 		}
 		select {
@@ -191,22 +191,22 @@ func (s *Store) claimSoon(ctx context.Context) (*pgx.Conn, error) {
 func (s *Store) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.why
+	return s.writeErr
 }
 
-// OnTrouble has f hear why the store may not write, whenever that is found out apart from a call.
-func (s *Store) OnTrouble(f func(*inventory.Stall)) {
+// OnStall has f hear why the store may not write, whenever that is found out apart from a call.
+func (s *Store) OnStall(f func(*inventory.Stall)) {
 	s.mu.Lock()
-	s.told = f
-	why := s.why
+	s.onStall = f
+	why := s.writeErr
 	s.mu.Unlock()
 	if why != nil {
-		f(stalled(why))
+		f(asStall(why))
 	}
 }
 
-// stalled is why the store may not write. Where the server cannot be reached, nobody needs to try to read either.
-func stalled(why error) *inventory.Stall {
+// asStall is why the store may not write. Where the server cannot be reached, nobody needs to try to read either.
+func asStall(why error) *inventory.Stall {
 	var s *inventory.Stall
 	var out *unreachable
 	switch {
@@ -215,22 +215,22 @@ func stalled(why error) *inventory.Stall {
 	case errors.As(why, &out):
 		return &inventory.Stall{Err: why}
 	}
-	return &inventory.Stall{Err: why, Reads: true}
+	return &inventory.Stall{Err: why, ReadsWork: true}
 }
 
-// may is the number under which this process writes, and the beginning of a commit.
-func (s *Store) may() (writer int64, begin string, err error) {
+// writeAllowed is the number under which this process writes, and the beginning of a commit.
+func (s *Store) writeAllowed() (writer int64, begin string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.why != nil {
-		return 0, "", stalled(s.why)
+	if s.writeErr != nil {
+		return 0, "", asStall(s.writeErr)
 	}
-	return s.writer, s.begin, nil
+	return s.writer, s.beginCommit, nil
 }
 
 // write is one short transaction.
 func (s *Store) write(ctx context.Context, begin string, f func(pgx.Tx) error) error {
-	err := pgx.BeginTxFunc(ctx, s.w, pgx.TxOptions{BeginQuery: begin}, f)
+	err := pgx.BeginTxFunc(ctx, s.writePool, pgx.TxOptions{BeginQuery: begin}, f)
 	return s.explain(ctx, err)
 }
 
@@ -238,7 +238,7 @@ func (s *Store) write(ctx context.Context, begin string, f func(pgx.Tx) error) e
 func (s *Store) Close() error {
 	s.stop()
 	<-s.done
-	s.w.Close()
-	s.beside.Close()
+	s.writePool.Close()
+	s.pingPool.Close()
 	return s.Reader.Close()
 }

@@ -22,8 +22,8 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	if dsn := os.Getenv(victimDSN); dsn != "" {
-		victim(dsn)
+	if dsn := os.Getenv(killedDSNEnv); dsn != "" {
+		listUntilKilled(dsn)
 	}
 	code := m.Run()
 	if err := cluster.Remove(); err != nil {
@@ -39,13 +39,13 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// fresh is options for a schema that nobody has used.
-func fresh(t testing.TB) Options {
+// newSchema is options for a schema that nobody has used.
+func newSchema(t testing.TB) Options {
 	t.Helper()
 	return Options{DSN: cluster.Server(t).DSN(), Schema: fmt.Sprintf("test_%d", schemas.Add(1))}
 }
 
-func open(t testing.TB, o Options) *Store {
+func openStore(t testing.TB, o Options) *Store {
 	t.Helper()
 	s, err := Open(t.Context(), o)
 	if err != nil {
@@ -61,20 +61,20 @@ func open(t testing.TB, o Options) *Store {
 
 func TestConformance(t *testing.T) {
 	inventorytest.Run(t, inventorytest.Subject{Open: func(t *testing.T) (inventory.Driver, func() inventory.Driver) {
-		o := fresh(t)
-		s := open(t, o)
+		o := newSchema(t)
+		s := openStore(t, o)
 		return s, func() inventory.Driver {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			s = open(t, o)
+			s = openStore(t, o)
 			return s
 		}
 	}})
 }
 
-// admin is a connection beside the store's, in its schema.
-func admin(t testing.TB, o Options) *pgx.Conn {
+// adminConn is a connection beside the store's, in its schema.
+func adminConn(t testing.TB, o Options) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), o.DSN+" search_path="+o.Schema)
 	if err != nil {
@@ -99,8 +99,8 @@ func count(t testing.TB, conn *pgx.Conn, query string, args ...any) (n int) {
 	return n
 }
 
-// sound checks what every commit must leave.
-func sound(t testing.TB, r *Reader) {
+// checkConsistent checks what every commit must leave.
+func checkConsistent(t testing.TB, r *Reader) {
 	t.Helper()
 	s, err := r.Check(t.Context())
 	if err != nil {

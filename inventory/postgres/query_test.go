@@ -14,8 +14,8 @@ import (
 
 // The tests' role is the server's superuser: nothing but the guard is between these statements and their doing.
 func TestAReaderWritesNothing(t *testing.T) {
-	o := fresh(t)
-	s := open(t, o)
+	o := newSchema(t)
+	s := openStore(t, o)
 	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestAReaderWritesNothing(t *testing.T) {
 }
 
 func TestQueryKindsOfCells(t *testing.T) {
-	s := open(t, fresh(t))
+	s := openStore(t, newSchema(t))
 	var got []string
 	err := s.Query(t.Context(), `SELECT 1::int AS a, 2.50 AS b, 'NaN'::float8 AS c, true AS d, NULL AS e, '{"x": [1]}'::jsonb AS f, 'text' AS g, timestamptz '2026-01-01 00:00Z' AT TIME ZONE 'UTC' AS h -- the end`,
 		func(columns []string, row []any) error {
@@ -71,9 +71,9 @@ func TestQueryKindsOfCells(t *testing.T) {
 
 // Who stops waiting stops the server too, and the connection is of use again.
 func TestCancelStopsTheServer(t *testing.T) {
-	o := fresh(t)
-	s := open(t, o)
-	conn := admin(t, o)
+	o := newSchema(t)
+	s := openStore(t, o)
+	conn := adminConn(t, o)
 	running := func() int {
 		return count(t, conn, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(' || $1 AND pid <> pg_backend_pid() AND state = 'active'", "1234)%")
 	}
@@ -103,9 +103,9 @@ func TestCancelStopsTheServer(t *testing.T) {
 
 // A listing that its deadline cuts off in mid-commit leaves nothing, and says why.
 func TestACancelledWriter(t *testing.T) {
-	o := fresh(t)
-	s := open(t, o)
-	conn := admin(t, o)
+	o := newSchema(t)
+	s := openStore(t, o)
+	conn := adminConn(t, o)
 	target, who := inventorytest.Target()
 	inv := inventory.New(s, inventory.Options{})
 	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
@@ -125,14 +125,14 @@ func TestACancelledWriter(t *testing.T) {
 	if err := inventorytest.List(t, inv, "three", inventorytest.Item{ID: "i-2"}); err != nil {
 		t.Fatal(err)
 	}
-	sound(t, s.Reader)
+	checkConsistent(t, s.Reader)
 }
 
 // The documented views are those of SQLite: the same columns in the same order, instants alike.
 func TestViews(t *testing.T) {
-	o := fresh(t)
-	s := open(t, o)
-	conn := admin(t, o)
+	o := newSchema(t)
+	s := openStore(t, o)
+	conn := adminConn(t, o)
 	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1", State: "running", Tags: map[string]string{"team": "a"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -162,9 +162,9 @@ func TestViews(t *testing.T) {
 
 // A check finds what no commit leaves.
 func TestCheckFindsDamage(t *testing.T) {
-	o := fresh(t)
-	s := open(t, o)
-	conn := admin(t, o)
+	o := newSchema(t)
+	s := openStore(t, o)
+	conn := adminConn(t, o)
 	inv := inventory.New(s, inventory.Options{})
 	for _, state := range []string{"a", "b"} {
 		if err := inventorytest.List(t, inv, "run", inventorytest.Item{ID: "i-1", State: state}, inventorytest.Item{ID: "i-2"}); err != nil {

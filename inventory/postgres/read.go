@@ -21,8 +21,8 @@ import (
 // A Reader answers questions of a database, beside its writer and in another process too. An answer is one statement, and so of
 // one moment.
 type Reader struct {
-	c *connector
-	r *pgxpool.Pool
+	c    *connector
+	pool *pgxpool.Pool
 }
 
 var _ inventory.Reader = (*Reader)(nil)
@@ -38,24 +38,24 @@ func OpenReader(ctx context.Context, o Options) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.belongs(ctx); err != nil {
+	if err := r.checkFormat(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("store: %w", c.explain(ctx, err)), r.Close())
 	}
 	return r, nil
 }
 
-func (r *Reader) belongs(ctx context.Context) error {
+func (r *Reader) checkFormat(ctx context.Context) error {
 	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
 		return err
 	}
-	is, err := r.c.stand(ctx, r.r, len(files))
+	is, err := r.c.inspect(ctx, r.pool, len(files))
 	switch {
 	case err != nil:
 		return err
 	case is.version == 0:
 		return &record.Fault{Reason: record.Other, Hint: `"collector run --once" collects once and remembers`,
-			Err: fmt.Errorf("%w: database %s has no tables of collector in schema %s", ErrNothing, r.c.conf.Database, r.c.schema)}
+			Err: fmt.Errorf("%w: database %s has no tables of collector in schema %s", ErrEmpty, r.c.conf.Database, r.c.schema)}
 	case is.version < len(files):
 		return &record.Fault{Reason: record.Other, Hint: `"collector run" brings them up to date`, Err: errors.New("an older version of the program made these tables")}
 	}
@@ -76,13 +76,13 @@ func newReader(ctx context.Context, c *connector) (*Reader, error) {
 
 // Close is safe twice. It waits for answers that are still read.
 func (r *Reader) Close() error {
-	r.r.Close()
+	r.pool.Close()
 	return nil
 }
 
-// columns is what a resource is scanned from: version v, and its body where it is asked for. A version that is not there
+// versionColumns is what a resource is scanned from: version v, and its body where it is asked for. A version that is not there
 // has a null for its number.
-func columns(v string, data bool) string {
+func versionColumns(v string, data bool) string {
 	c := `v.version, s.kind, coalesce(v.id, ''), coalesce(v.name, ''), coalesce(v.state, ''), coalesce(v.type, ''), s.account, s.account_id, s.partition, s.region,
 		coalesce(v.tags, '{}'), s.extra_tags, coalesce(v.run, ''), v.first_seen, v.state_since, v.valid_from, v.valid_to, coalesce(v.ended, ''), s.last_seen, v.sum`
 	if data {
@@ -94,7 +94,7 @@ func columns(v string, data bool) string {
 }
 
 // A cell is where a row is scanned to.
-type cell struct {
+type versionRow struct {
 	version                      *int64
 	r                            inventory.Resource
 	tags, extra, sum             []byte
@@ -102,14 +102,14 @@ type cell struct {
 	data                         *string
 }
 
-func (c *cell) dest() []any {
+func (c *versionRow) dest() []any {
 	r := &c.r
 	return []any{&c.version, &r.Kind, &r.ID, &r.Name, &r.State, &r.Type, &r.Account, &r.AccountID, &r.Partition, &r.Region,
 		&c.tags, &c.extra, &r.Run, &c.first, &c.since, &c.from, &c.to, &r.Ended, &c.seen, &c.sum, &c.data}
 }
 
 // resource is what was scanned, or nil.
-func (c *cell) resource() (*inventory.Resource, error) {
+func (c *versionRow) resource() (*inventory.Resource, error) {
 	if c.version == nil {
 		return nil, nil
 	}
@@ -138,13 +138,13 @@ func instant(us *int64) time.Time {
 	return time.UnixMicro(*us).UTC()
 }
 
-// asked is a statement's answer, a row at a time. Who stops early stops the server too.
-func asked[T any](ctx context.Context, r *Reader, query string, args []any, scan func(pgx.Rows) (T, bool, error)) iter.Seq2[T, error] {
+// queryRows is a statement's answer, a row at a time. Who stops early stops the server too.
+func queryRows[T any](ctx context.Context, r *Reader, query string, args []any, scan func(pgx.Rows) (T, bool, error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		within, cancel := context.WithCancel(ctx)
 		defer cancel()
 		var none T
-		rows, err := r.r.Query(within, query, args...)
+		rows, err := r.pool.Query(within, query, args...)
 		if err != nil {
 			yield(none, r.c.explain(ctx, err))
 			return
@@ -167,10 +167,10 @@ func asked[T any](ctx context.Context, r *Reader, query string, args []any, scan
 	}
 }
 
-// resources is the versions of a query that satisfy q.
-func (r *Reader) resources(ctx context.Context, q inventory.Query, query string, args []any) iter.Seq2[*inventory.Resource, error] {
-	return asked(ctx, r, query, args, func(rows pgx.Rows) (*inventory.Resource, bool, error) {
-		c := new(cell)
+// queryResources is the versions of a query that satisfy q.
+func (r *Reader) queryResources(ctx context.Context, q inventory.Query, query string, args []any) iter.Seq2[*inventory.Resource, error] {
+	return queryRows(ctx, r, query, args, func(rows pgx.Rows) (*inventory.Resource, bool, error) {
+		c := new(versionRow)
 		if err := rows.Scan(c.dest()...); err != nil {
 			return nil, false, err
 		}
@@ -188,33 +188,33 @@ func (r *Reader) resources(ctx context.Context, q inventory.Query, query string,
 
 // Find ranges over resources, by kind, account, region and id.
 func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
-	n := narrow(q, "v", true)
+	n := newConditions(q, "v", true)
 	if q.At.IsZero() {
 		n.add("v.valid_to IS NULL")
 	} else {
 		at := n.arg(q.At.UnixMicro())
 		n.add("v.valid_from <= " + at + " AND (v.valid_to IS NULL OR v.valid_to > " + at + ")")
 	}
-	return r.resources(ctx, q, "SELECT "+columns("v", q.Data || q.Where.NeedsData())+" FROM version v JOIN scope s ON s.scope = v.scope"+n.where()+
+	return r.queryResources(ctx, q, "SELECT "+versionColumns("v", q.Data || q.Where.NeedsData())+" FROM version v JOIN scope s ON s.scope = v.scope"+n.where()+
 		" ORDER BY s.kind, s.account, s.region, v.id", n.args)
 }
 
 // History ranges over every version.
 func (r *Reader) History(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
-	n := narrow(q, "v", true)
-	return r.resources(ctx, q, "SELECT "+columns("v", q.Data || q.Where.NeedsData())+" FROM version v JOIN scope s ON s.scope = v.scope"+n.where()+
+	n := newConditions(q, "v", true)
+	return r.queryResources(ctx, q, "SELECT "+versionColumns("v", q.Data || q.Where.NeedsData())+" FROM version v JOIN scope s ON s.scope = v.scope"+n.where()+
 		" ORDER BY s.kind, s.account, s.region, s.scope, v.id, v.valid_from", n.args)
 }
 
-// pairs is changes: of each row of e, which has an instant and the numbers of the versions before and after.
-func (r *Reader) pairs(ctx context.Context, q inventory.Query, with string, n *narrowing, order string) iter.Seq2[inventory.Change, error] {
+// queryChanges is changes: of each row of e, which has an instant and the numbers of the versions before and after.
+func (r *Reader) queryChanges(ctx context.Context, q inventory.Query, with string, n *conditions, order string) iter.Seq2[inventory.Change, error] {
 	data := q.Data || q.Where.NeedsData()
-	query := "WITH e AS (" + with + ") SELECT e.at, " + columns("b", data) + ", " + columns("a", data) + ` FROM e JOIN scope s ON s.scope = e.scope
+	query := "WITH e AS (" + with + ") SELECT e.at, " + versionColumns("b", data) + ", " + versionColumns("a", data) + ` FROM e JOIN scope s ON s.scope = e.scope
 		LEFT JOIN version b ON b.version = e.before LEFT JOIN version a ON a.version = e.after` + n.where() + " ORDER BY " + order
-	return asked(ctx, r, query, n.args, func(rows pgx.Rows) (inventory.Change, bool, error) {
+	return queryRows(ctx, r, query, n.args, func(rows pgx.Rows) (inventory.Change, bool, error) {
 		var at *int64
-		b, a := new(cell), new(cell)
-		c := inventory.Change{What: inventory.WasChanged}
+		b, a := new(versionRow), new(versionRow)
+		c := inventory.Change{Op: inventory.WasChanged}
 		err := rows.Scan(append(append([]any{&at}, b.dest()...), a.dest()...)...)
 		if err == nil {
 			c.Before, err = b.resource()
@@ -227,9 +227,9 @@ func (r *Reader) pairs(ctx context.Context, q inventory.Query, with string, n *n
 		}
 		switch c.At = instant(at); {
 		case c.Before == nil:
-			c.What = inventory.WasAdded
+			c.Op = inventory.WasAdded
 		case c.After == nil:
-			c.What = inventory.WasGone
+			c.Op = inventory.WasGone
 		}
 		ok, err := q.Where.Match(c.Resource())
 		return c, ok, err
@@ -238,13 +238,13 @@ func (r *Reader) pairs(ctx context.Context, q inventory.Query, with string, n *n
 
 // Diff ranges over what is not the same at two instants: by kind, account, region and id. What changed and changed back is the same.
 func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time) iter.Seq2[inventory.Change, error] {
-	n := narrow(q, "e", false) // a condition may hold before and not after: it is asked of the later one, in pairs
+	n := newConditions(q, "e", false) // a condition may hold before and not after: it is asked of the later one, in pairs
 	x, y := n.arg(from.UnixMicro()), n.arg(to.UnixMicro())
 	at := func(v, instant string) string {
 		return " LEFT JOIN LATERAL (SELECT v.version, v.sum, v.valid_to FROM version v WHERE v.id = t.id AND v.scope = t.scope AND v.valid_from <= " + instant +
 			" ORDER BY v.valid_from DESC LIMIT 1) " + v + " ON " + v + ".valid_to IS NULL OR " + v + ".valid_to > " + instant
 	}
-	return r.pairs(ctx, q, `SELECT t.scope, t.id, NULL::bigint AS at, b.version AS before, a.version AS after FROM (
+	return r.queryChanges(ctx, q, `SELECT t.scope, t.id, NULL::bigint AS at, b.version AS before, a.version AS after FROM (
 			SELECT scope, id FROM version WHERE valid_from > `+x+` AND valid_from <= `+y+`
 			UNION SELECT scope, id FROM version WHERE valid_to > `+x+` AND valid_to <= `+y+`) t`+at("b", x)+at("a", y)+`
 		WHERE (b.version IS NOT NULL OR a.version IS NOT NULL) AND b.sum IS DISTINCT FROM a.sum`, n, "s.kind, s.account, s.region, e.id")
@@ -253,9 +253,9 @@ func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time
 // Changes ranges over what happened after an instant. A commit that is not seen yet has a later instant than every one that is:
 // see clock in the schema.
 func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
-	n := narrow(q, "e", false)
+	n := newConditions(q, "e", false)
 	x := n.arg(after.UnixMicro())
-	return r.pairs(ctx, q, `SELECT v.scope, v.id, v.valid_from AS at, b.version AS before, v.version AS after FROM version v
+	return r.queryChanges(ctx, q, `SELECT v.scope, v.id, v.valid_from AS at, b.version AS before, v.version AS after FROM version v
 			LEFT JOIN LATERAL (SELECT b.version, b.valid_to FROM version b WHERE b.id = v.id AND b.scope = v.scope AND b.valid_from < v.valid_from
 				ORDER BY b.valid_from DESC LIMIT 1) b ON b.valid_to = v.valid_from
 			WHERE v.valid_from > `+x+`
@@ -264,41 +264,41 @@ func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time
 
 // Targets ranges over what is known of each target.
 func (r *Reader) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error] {
-	return asked(ctx, r, `SELECT account, region, kind, account_id, partition, run, state, reason, error, hint, expected, records, calls,
+	return queryRows(ctx, r, `SELECT account, region, kind, account_id, partition, run, state, reason, error, hint, expected, records, calls,
 		throttles, started, ended, last_seen, first_complete, retired, coalesce(why, ''), (SELECT history FROM store LIMIT 1),
 		(SELECT count(*) FROM version v WHERE v.scope = s.scope AND v.valid_to IS NULL) FROM scope s ORDER BY account, region, kind`, nil,
 		func(rows pgx.Rows) (c inventory.Coverage, ok bool, err error) {
 			var started, ended, seen, first, retired *int64
 			err = rows.Scan(&c.Account, &c.Region, &c.Kind, &c.AccountID, &c.Partition, &c.Run, &c.State, &c.Reason, &c.Error, &c.Hint, &c.Expected,
-				&c.Records, &c.Calls, &c.Throttles, &started, &ended, &seen, &first, &retired, &c.Why, &c.History, &c.Resources)
+				&c.Records, &c.Calls, &c.Throttles, &started, &ended, &seen, &first, &retired, &c.RetiredReason, &c.History, &c.Resources)
 			c.Started, c.Ended, c.LastSeen, c.FirstComplete, c.Retired = instant(started), instant(ended), instant(seen), instant(first), instant(retired)
 			return c, true, err
 		})
 }
 
 // A narrowing is the condition that a query puts on scopes and versions. Values are parameters, never text of the statement.
-type narrowing struct {
-	conditions []string
-	args       []any
+type conditions struct {
+	terms []string
+	args  []any
 }
 
-func (n *narrowing) add(condition string) { n.conditions = append(n.conditions, condition) }
+func (n *conditions) add(condition string) { n.terms = append(n.terms, condition) }
 
-func (n *narrowing) arg(v any) string {
+func (n *conditions) arg(v any) string {
 	n.args = append(n.args, v)
 	return fmt.Sprintf("$%d", len(n.args))
 }
 
-func (n *narrowing) where() string {
-	if len(n.conditions) == 0 {
+func (n *conditions) where() string {
+	if len(n.terms) == 0 {
 		return ""
 	}
-	return " WHERE " + strings.Join(n.conditions, " AND ")
+	return " WHERE " + strings.Join(n.terms, " AND ")
 }
 
-// narrow takes of q what is in scopes and in versions, which are v; of its condition only if deep says so.
-func narrow(q inventory.Query, v string, deep bool) *narrowing {
-	n := new(narrowing)
+// newConditions takes of q what is in scopes and in versions, which are v; of its condition only if deep says so.
+func newConditions(q inventory.Query, v string, deep bool) *conditions {
+	n := new(conditions)
 	globs := func(patterns []string, columns ...string) {
 		var take []string
 		for _, p := range patterns {
@@ -328,7 +328,7 @@ func narrow(q inventory.Query, v string, deep bool) *narrowing {
 	}
 	for _, c := range [...]struct{ field, column string }{{"id", "v.id"}, {"name", "v.name"}, {"state", "v.state"}, {"type", "v.type"},
 		{"kind", "s.kind"}, {"region", "s.region"}, {"account", "s.account"}, {"account_id", "s.account_id"}} {
-		if vs := q.Where.Only(c.field); vs != nil {
+		if vs := q.Where.RequiredValues(c.field); vs != nil {
 			n.add(c.column + " = ANY(" + n.arg(vs) + ")")
 		}
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// Known is every target of the account's name that is not retired.
-func (s *Store) Known(ctx context.Context, account string) ([]record.Target, error) {
-	rows, err := s.w.Query(ctx, "SELECT DISTINCT account, region, kind FROM scope WHERE account = $1 AND retired IS NULL", account)
+// ActiveTargets is every target of the account's name that is not retired.
+func (s *Store) ActiveTargets(ctx context.Context, account string) ([]record.Target, error) {
+	rows, err := s.writePool.Query(ctx, "SELECT DISTINCT account, region, kind FROM scope WHERE account = $1 AND retired IS NULL", account)
 	if err != nil {
 		return nil, s.explain(ctx, err)
 	}
@@ -22,7 +22,7 @@ func (s *Store) Known(ctx context.Context, account string) ([]record.Target, err
 
 // Accounts is every account that has a scope that is not retired.
 func (s *Store) Accounts(ctx context.Context) ([]inventory.Account, error) {
-	rows, err := s.w.Query(ctx, "SELECT DISTINCT account, partition, account_id FROM scope WHERE retired IS NULL ORDER BY 1, 3")
+	rows, err := s.writePool.Query(ctx, "SELECT DISTINCT account, partition, account_id FROM scope WHERE retired IS NULL ORDER BY 1, 3")
 	if err != nil {
 		return nil, s.explain(ctx, err)
 	}
@@ -32,11 +32,11 @@ func (s *Store) Accounts(ctx context.Context) ([]inventory.Account, error) {
 
 // Rename makes a.Name the name of every scope of the account.
 func (s *Store) Rename(ctx context.Context, a inventory.Account) error {
-	writer, _, err := s.may()
+	writer, _, err := s.writeAllowed()
 	if err != nil {
 		return err
 	}
-	_, err = s.w.Exec(ctx, `UPDATE scope SET account = $1 WHERE account_id = $2 AND partition = $3 AND account <> $1 AND retired IS NULL
+	_, err = s.writePool.Exec(ctx, `UPDATE scope SET account = $1 WHERE account_id = $2 AND partition = $3 AND account <> $1 AND retired IS NULL
 		AND EXISTS (SELECT FROM clock WHERE writer = $4)`, a.Name, a.AccountID, a.Partition, writer)
 	return s.c.explain(ctx, err)
 }
@@ -54,11 +54,11 @@ func (s *Store) RetireAccount(ctx context.Context, a inventory.Account, why stri
 }
 
 func (s *Store) retire(ctx context.Context, why, query string, args ...any) error {
-	writer, begin, err := s.may()
+	writer, begin, err := s.writeAllowed()
 	if err != nil {
 		return err
 	}
-	rows, err := s.w.Query(ctx, query, args...)
+	rows, err := s.writePool.Query(ctx, query, args...)
 	if err != nil {
 		return s.explain(ctx, err)
 	}
@@ -67,7 +67,7 @@ func (s *Store) retire(ctx context.Context, why, query string, args ...any) erro
 		return s.explain(ctx, err)
 	}
 	for _, scope := range scopes {
-		err := s.ticking(ctx, begin, func(tx pgx.Tx, w *work) error {
+		err := s.commitTx(ctx, begin, func(tx pgx.Tx, w *batch) error {
 			// The next epoch fences a turn that is open; the row is held before the clock is, here as everywhere.
 			err := tx.QueryRow(ctx, "UPDATE scope SET epoch = nextval('epoch') WHERE scope = $1 AND retired IS NULL RETURNING scope", scope).Scan(&scope)
 			if errors.Is(err, pgx.ErrNoRows) { // by someone else, just now
@@ -76,14 +76,14 @@ func (s *Store) retire(ctx context.Context, why, query string, args ...any) erro
 			if err != nil {
 				return err
 			}
-			if err := discard(ctx, tx, scope); err != nil {
+			if err := discardStaged(ctx, tx, scope); err != nil {
 				return err
 			}
-			if err := w.tick(ctx, writer); err != nil {
+			if err := w.takeInstant(ctx, writer); err != nil {
 				return err
 			}
-			w.do("UPDATE version SET valid_to = (SELECT last FROM clock), ended = $2 WHERE scope = $1 AND valid_to IS NULL", scope, why)
-			w.do("UPDATE scope SET retired = clock.last, why = $2 FROM clock WHERE scope = $1", scope, why)
+			w.add("UPDATE version SET valid_to = (SELECT last FROM clock), ended = $2 WHERE scope = $1 AND valid_to IS NULL", scope, why)
+			w.add("UPDATE scope SET retired = clock.last, why = $2 FROM clock WHERE scope = $1", scope, why)
 			return w.send(ctx, tx)
 		})
 		if err != nil {

@@ -33,8 +33,8 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 func TestOneWriterAndAnyReaders(t *testing.T) {
-	o := fresh(t)
-	s := open(t, o)
+	o := newSchema(t)
+	s := openStore(t, o)
 	inv := inventory.New(s, inventory.Options{})
 	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func TestOneWriterAndAnyReaders(t *testing.T) {
 	}
 	other := o
 	other.Schema += "_other"
-	open(t, other) // another schema is another store
+	openStore(t, other) // another schema is another store
 	r, err := OpenReader(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -69,8 +69,8 @@ func TestOneWriterAndAnyReaders(t *testing.T) {
 
 // Who loses the lock to another process, and does not know it, changes nothing; and goes on when the other has ended.
 func TestWhoLostTheLockWritesNothing(t *testing.T) {
-	o := fresh(t)
-	first := open(t, o)
+	o := newSchema(t)
+	first := openStore(t, o)
 	inv := inventory.New(first, inventory.Options{})
 	target, who := inventorytest.Target()
 	v, err := inv.Begin(t.Context(), target, who, "one")
@@ -80,7 +80,7 @@ func TestWhoLostTheLockWritesNothing(t *testing.T) {
 	if err := v.Page(t.Context(), inventorytest.Page(target, who, "one", inventorytest.Item{ID: "i-1"})); err != nil {
 		t.Fatal(err)
 	}
-	conn := admin(t, o)
+	conn := adminConn(t, o)
 	class, object := first.c.lockKey()
 	holder := count(t, conn, "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2", class, object)
 
@@ -121,7 +121,7 @@ func TestWhoLostTheLockWritesNothing(t *testing.T) {
 	if got := inventorytest.IDs(t, first, inventory.Query{}); got != "i-4" || inv.Err() != nil {
 		t.Errorf("then there is %q, %v", got, inv.Err())
 	}
-	sound(t, first.Reader)
+	checkConsistent(t, first.Reader)
 }
 
 func TestForeignAndNewerTablesAreRefused(t *testing.T) {
@@ -135,11 +135,11 @@ func TestForeignAndNewerTablesAreRefused(t *testing.T) {
 		"another's tables": {func(conn *pgx.Conn, o Options) { exec(t, conn, "DROP TABLE store") }, ErrForeign, "it has a table body"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := fresh(t)
-			if err := open(t, o).Close(); err != nil {
+			o := newSchema(t)
+			if err := openStore(t, o).Close(); err != nil {
 				t.Fatal(err)
 			}
-			c.before(admin(t, o), o)
+			c.before(adminConn(t, o), o)
 			_, errOpen := Open(t.Context(), o)
 			_, errRead := OpenReader(t.Context(), o)
 			for _, err := range []error{errOpen, errRead} {
@@ -152,15 +152,15 @@ func TestForeignAndNewerTablesAreRefused(t *testing.T) {
 }
 
 func TestNothingThereYet(t *testing.T) {
-	if _, err := OpenReader(t.Context(), fresh(t)); !errors.Is(err, ErrNothing) || record.HintOf(err) == "" {
+	if _, err := OpenReader(t.Context(), newSchema(t)); !errors.Is(err, ErrEmpty) || record.HintOf(err) == "" {
 		t.Error(err)
 	}
 }
 
 // A role that may make no schema is told what an administrator can do, and works once that is done.
 func TestARoleThatMayLittle(t *testing.T) {
-	o := fresh(t)
-	conn := admin(t, o)
+	o := newSchema(t)
+	conn := adminConn(t, o)
 	role := o.Schema + "_role"
 	exec(t, conn, "CREATE ROLE "+role+" LOGIN PASSWORD 'x-EXAMPLE'")
 	poor := o
@@ -169,7 +169,7 @@ func TestARoleThatMayLittle(t *testing.T) {
 		t.Errorf("without: %v", err)
 	}
 	exec(t, conn, "CREATE SCHEMA "+o.Schema+" AUTHORIZATION "+role)
-	s := open(t, poor)
+	s := openStore(t, poor)
 	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestARoleThatMayLittle(t *testing.T) {
 	if got := inventorytest.IDs(t, r, inventory.Query{}); got != "i-1" {
 		t.Errorf("who may only read sees %q", got)
 	}
-	sound(t, r)
+	checkConsistent(t, r)
 }
 
 // No error shows the password, whatever is wrong with what was written around it.
@@ -249,7 +249,7 @@ func TestRefusedAtTheStart(t *testing.T) {
 	} {
 		start := time.Now()
 		_, err := Open(t.Context(), Options{DSN: c.dsn, Schema: c.schema})
-		if err == nil || !strings.Contains(err.Error(), c.text) || record.HintOf(err) == "" || time.Since(start) > patience/2 {
+		if err == nil || !strings.Contains(err.Error(), c.text) || record.HintOf(err) == "" || time.Since(start) > openTimeout/2 {
 			t.Errorf("%s: %v after %s", name, err, time.Since(start))
 		}
 	}
@@ -257,7 +257,7 @@ func TestRefusedAtTheStart(t *testing.T) {
 	if _, err := Open(t.Context(), Options{DSN: noTLS}); err == nil || !strings.Contains(err.Error(), "the server has no TLS") || record.HintOf(err) == "" {
 		t.Errorf("TLS: %v", err)
 	}
-	conn := admin(t, Options{DSN: s.DSN()})
+	conn := adminConn(t, Options{DSN: s.DSN()})
 	exec(t, conn, "DROP DATABASE IF EXISTS latin") // the server outlives a test that runs twice
 	exec(t, conn, "CREATE DATABASE latin ENCODING latin1 LOCALE 'C' TEMPLATE template0")
 	if _, err := Open(t.Context(), Options{DSN: s.DSN("dbname=latin")}); err == nil || !strings.Contains(err.Error(), "encoding is LATIN1") {
@@ -280,8 +280,8 @@ func TestAServerThatRestarts(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	s := open(t, Options{DSN: own.DSN()})
-	inv := inventory.New(s, inventory.Options{Hold: 1})
+	s := openStore(t, Options{DSN: own.DSN()})
+	inv := inventory.New(s, inventory.Options{MaxBuffered: 1})
 	t.Cleanup(func() { _ = inv.Driver().Close() })
 	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
@@ -321,7 +321,7 @@ func TestAServerThatRestarts(t *testing.T) {
 		if got := inventorytest.IDs(t, s, inventory.Query{}); got != id || inv.Err() != nil || s.Err() != nil {
 			t.Errorf("then there is %q; %v, %v", got, inv.Err(), s.Err())
 		}
-		sound(t, s.Reader)
+		checkConsistent(t, s.Reader)
 	}
 }
 
@@ -342,7 +342,7 @@ func TestAServerThatComesLater(t *testing.T) {
 	if err := own.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	s := open(t, Options{DSN: own.DSN()})
+	s := openStore(t, Options{DSN: own.DSN()})
 	inv := inventory.New(s, inventory.Options{})
 	t.Cleanup(func() { _ = inv.Driver().Close() })
 	if err := s.Err(); err == nil || record.HintOf(err) == "" || record.ReasonOf(err) != record.Network {
@@ -362,7 +362,7 @@ func TestAServerThatComesLater(t *testing.T) {
 
 // Followers of changes miss nothing: commits of many turns become visible in the order of their instants, and no two share one.
 func TestChangesAreSeenInTheirOrder(t *testing.T) {
-	s := open(t, fresh(t))
+	s := openStore(t, newSchema(t))
 	inv := inventory.New(s, inventory.Options{})
 	_, who := inventorytest.Target()
 	const turns, rounds = 6, 12
@@ -378,7 +378,7 @@ func TestChangesAreSeenInTheirOrder(t *testing.T) {
 					return
 				}
 				after = c.At
-				followed = append(followed, fmt.Sprintf("%s %s %s", c.What, c.Resource().ID, c.Resource().State))
+				followed = append(followed, fmt.Sprintf("%s %s %s", c.Op, c.Resource().ID, c.Resource().State))
 			}
 			if last {
 				return
@@ -424,12 +424,12 @@ func TestChangesAreSeenInTheirOrder(t *testing.T) {
 
 // The clock goes back, and instants go on: a version never ends before it began.
 func TestAClockThatGoesBack(t *testing.T) {
-	o := fresh(t)
-	s := open(t, o)
+	o := newSchema(t)
+	s := openStore(t, o)
 	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1", State: "a"}); err != nil {
 		t.Fatal(err)
 	}
-	conn := admin(t, o)
+	conn := adminConn(t, o)
 	ahead := time.Now().Add(24 * time.Hour).UnixMicro()
 	exec(t, conn, "UPDATE version SET valid_from = $1", ahead)
 	exec(t, conn, "UPDATE clock SET last = $1", ahead)
@@ -438,7 +438,7 @@ func TestAClockThatGoesBack(t *testing.T) {
 	}
 	var log strings.Builder
 	o.Log = slog.New(slog.NewTextHandler(&log, nil))
-	s = open(t, o)
+	s = openStore(t, o)
 	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "b"}); err != nil {
 		t.Fatal(err)
 	}
@@ -451,14 +451,14 @@ func TestAClockThatGoesBack(t *testing.T) {
 	if !strings.Contains(log.String(), "the server's clock went back") {
 		t.Errorf("the log: %s", log.String())
 	}
-	sound(t, s.Reader)
+	checkConsistent(t, s.Reader)
 }
 
 // When the canonical form of the hash changes, every hash is made anew, and no resource is said to have changed.
 func TestAnotherHashVersionInventsNoChange(t *testing.T) {
-	o := fresh(t)
-	s := open(t, o)
-	conn := admin(t, o)
+	o := newSchema(t)
+	s := openStore(t, o)
+	conn := adminConn(t, o)
 	inv := inventory.New(s, inventory.Options{})
 	items := []inventorytest.Item{{ID: "i-1", State: "running"}, {ID: "i-2", State: "running"}}
 	if err := inventorytest.List(t, inv, "one", items...); err != nil {
@@ -471,7 +471,7 @@ func TestAnotherHashVersionInventsNoChange(t *testing.T) {
 		if err := inventorytest.List(t, inv, run, items...); err != nil {
 			t.Fatal(err)
 		}
-		if n := count(t, conn, "SELECT count(*) FROM version WHERE valid_from = $1 AND valid_to IS NULL AND sum_version = $2", was, record.SumVersion); n != 2 {
+		if n := count(t, conn, "SELECT count(*) FROM version WHERE valid_from = $1 AND valid_to IS NULL AND sum_version = $2", was, record.DigestVersion); n != 2 {
 			t.Errorf("%s: %d versions go on, want 2", run, n)
 		}
 	}
@@ -486,14 +486,14 @@ func TestAnotherHashVersionInventsNoChange(t *testing.T) {
 	if n := count(t, conn, "SELECT count(*) FROM version"); n != 2 {
 		t.Errorf("%d versions after it", n)
 	}
-	sound(t, s.Reader)
+	checkConsistent(t, s.Reader)
 }
 
 func TestKeepAndVacuum(t *testing.T) {
-	o := fresh(t)
+	o := newSchema(t)
 	o.Keep = time.Hour
-	s := open(t, o)
-	conn := admin(t, o)
+	s := openStore(t, o)
+	conn := adminConn(t, o)
 	inv := inventory.New(s, inventory.Options{})
 	for _, state := range []string{"a", "b", "c", "d"} {
 		if err := inventorytest.List(t, inv, state, inventorytest.Item{ID: "i-1", State: state}); err != nil {
@@ -525,10 +525,10 @@ func TestKeepAndVacuum(t *testing.T) {
 
 // What is too much for memory is staged, and what a turn staged that never ended is dropped by the next one.
 func TestStaged(t *testing.T) {
-	o := fresh(t)
-	s := open(t, o)
-	conn := admin(t, o)
-	inv := inventory.New(s, inventory.Options{Hold: 1})
+	o := newSchema(t)
+	s := openStore(t, o)
+	conn := adminConn(t, o)
+	inv := inventory.New(s, inventory.Options{MaxBuffered: 1})
 	target, who := inventorytest.Target()
 	v, err := inv.Begin(t.Context(), target, who, "one")
 	if err != nil {
@@ -553,14 +553,14 @@ func TestStaged(t *testing.T) {
 		t.Errorf("%d rows are staged still; there is %s", n, inventorytest.IDs(t, s, inventory.Query{}))
 	}
 	exec(t, conn, "DELETE FROM body b WHERE NOT EXISTS (SELECT FROM version v WHERE v.version = b.version)") // of i-2, which the test orphaned
-	sound(t, s.Reader)
+	checkConsistent(t, s.Reader)
 }
 
 // data is equal as JSON to what was listed, whatever it holds; what jsonb cannot hold is kept as text beside it.
 func TestBodiesAreEqualAsJSON(t *testing.T) {
-	o := fresh(t)
-	s := open(t, o)
-	conn := admin(t, o)
+	o := newSchema(t)
+	s := openStore(t, o)
+	conn := adminConn(t, o)
 	turn, err := s.Begin(t.Context(), record.Target{Account: "prod", Region: "r", Kind: "ec2_x"}, inventory.Scope{Partition: "aws", AccountID: "111111111111", Region: "r", Kind: "ec2_x"}, "run")
 	if err != nil {
 		t.Fatal(err)
@@ -576,7 +576,7 @@ func TestBodiesAreEqualAsJSON(t *testing.T) {
 	var pack inventory.Pack
 	var lines []byte
 	for id, data := range bodies {
-		pack.Rows = append(pack.Rows, inventory.Row{ID: id, Name: "a\x00b", State: "\xff", Tags: `{"t":"\u0000"}`, Sum: record.Sum{1}})
+		pack.Rows = append(pack.Rows, inventory.Row{ID: id, Name: "a\x00b", State: "\xff", Tags: `{"t":"\u0000"}`, Sum: record.Digest{1}})
 		lines = append(append(lines, data...), '\n')
 	}
 	pack.Bodies = turn.Pack(lines)

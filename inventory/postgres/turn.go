@@ -13,19 +13,19 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// numbers is how many versions a turn can number: epoch << 24 is the first.
-const numbers = 1 << 24
+// versionsPerEpoch is how many versions a turn can number: epoch << 24 is the first.
+const versionsPerEpoch = 1 << 24
 
 // A turn is one visit of a scope.
-type turn struct {
-	s      *Store
-	scope  int64 // 0: there is none
-	epoch  int64
-	writer int64 // under which it began
-	run    string
-	next   int64 // versions numbered
-	rows   int64 // staged, but for those that take a version's place
-	based  int64 // those
+type scopeUpdate struct {
+	store    *Store
+	scope    int64 // 0: there is none
+	epoch    int64
+	writer   int64 // under which it began
+	run      string
+	numbered int64 // versions numbered
+	staged   int64 // staged, but for those that take a version's place
+	rebased  int64 // those
 }
 
 // A beginning takes the scope's next epoch, if this process is still the writer. left says that an earlier turn staged something.
@@ -41,26 +41,26 @@ const (
 )
 
 // Begin finds or makes the scope and takes its epoch: one statement, unless a turn before was cut off.
-func (s *Store) Begin(ctx context.Context, t record.Target, sc inventory.Scope, run string) (inventory.Turn, error) {
-	writer, _, err := s.may()
+func (s *Store) Begin(ctx context.Context, t record.Target, sc inventory.Scope, run string) (inventory.ScopeUpdate, error) {
+	writer, _, err := s.writeAllowed()
 	if err != nil {
 		return nil, err
 	}
-	turn := &turn{s: s, writer: writer, run: run}
+	turn := &scopeUpdate{store: s, writer: writer, run: run}
 	var left bool
 	if sc.AccountID == "" {
-		err = s.w.QueryRow(ctx, beginByName, t.Account, t.Region, t.Kind, writer).Scan(&turn.scope, &turn.epoch, &left)
+		err = s.writePool.QueryRow(ctx, beginByName, t.Account, t.Region, t.Kind, writer).Scan(&turn.scope, &turn.epoch, &left)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return turn, nil
 		}
 	} else {
-		err = s.w.QueryRow(ctx, beginByID, sc.AccountID, sc.Partition, sc.Region, sc.Kind, t.Account, writer).Scan(&turn.scope, &turn.epoch, &left)
+		err = s.writePool.QueryRow(ctx, beginByID, sc.AccountID, sc.Partition, sc.Region, sc.Kind, t.Account, writer).Scan(&turn.scope, &turn.epoch, &left)
 		if errors.Is(err, pgx.ErrNoRows) {
-			return nil, errLost(s.c)
+			return nil, errNotWriter(s.c)
 		}
 	}
 	if err == nil && left {
-		err = pgx.BeginFunc(ctx, s.w, func(tx pgx.Tx) error { return discard(ctx, tx, turn.scope) })
+		err = pgx.BeginFunc(ctx, s.writePool, func(tx pgx.Tx) error { return discardStaged(ctx, tx, turn.scope) })
 	}
 	if err != nil {
 		return nil, s.explain(ctx, err)
@@ -68,7 +68,7 @@ func (s *Store) Begin(ctx context.Context, t record.Target, sc inventory.Scope, 
 	return turn, nil
 }
 
-func discard(ctx context.Context, tx pgx.Tx, scope int64) error {
+func discardStaged(ctx context.Context, tx pgx.Tx, scope int64) error {
 	if _, err := tx.Exec(ctx, "DELETE FROM body WHERE version = ANY(ARRAY(SELECT version FROM staged WHERE scope = $1))", scope); err != nil {
 		return err
 	}
@@ -76,16 +76,16 @@ func discard(ctx context.Context, tx pgx.Tx, scope int64) error {
 	return err
 }
 
-func (t *turn) Known() bool { return t.scope != 0 }
+func (t *scopeUpdate) HasScope() bool { return t.scope != 0 }
 
-func (t *turn) Live(ctx context.Context, f func(id []byte, sum record.Sum, version int) error) error {
-	rows, err := t.s.w.Query(ctx, "SELECT sum_version, sum, id FROM version WHERE scope = $1 AND valid_to IS NULL", t.scope)
+func (t *scopeUpdate) Live(ctx context.Context, f func(id []byte, sum record.Digest, version int) error) error {
+	rows, err := t.store.writePool.Query(ctx, "SELECT sum_version, sum, id FROM version WHERE scope = $1 AND valid_to IS NULL", t.scope)
 	if err != nil {
-		return t.s.explain(ctx, err)
+		return t.store.explain(ctx, err)
 	}
 	defer rows.Close()
 	var version int32
-	var sum record.Sum
+	var sum record.Digest
 	var told error
 	for rows.Next() && told == nil {
 		// As the wire has them: a million rows are not worth a copy each. All three have a binary form that is their bytes.
@@ -100,82 +100,82 @@ func (t *turn) Live(ctx context.Context, f func(id []byte, sum record.Sum, versi
 	if told != nil {
 		return told
 	}
-	return t.s.explain(ctx, rows.Err())
+	return t.store.explain(ctx, rows.Err())
 }
 
-// current holds the scope's row for the transaction, and says whether the turn has its epoch still. strength is how firmly.
-func (t *turn) current(ctx context.Context, tx pgx.Tx, strength string) error {
+// checkCurrent holds the scope's row for the transaction, and says whether the turn has its epoch still. strength is how firmly.
+func (t *scopeUpdate) checkCurrent(ctx context.Context, tx pgx.Tx, strength string) error {
 	var writer int64
 	err := tx.QueryRow(ctx, "SELECT (SELECT writer FROM clock) FROM scope WHERE scope = $1 AND epoch = $2 FOR "+strength, t.scope, t.epoch).Scan(&writer)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return inventory.ErrFenced
 	case err == nil && writer != t.writer:
-		return errLost(t.s.c)
+		return errNotWriter(t.store.c)
 	}
 	return err
 }
 
 // Pack copies bodies as they are: the server packs them, each by itself.
-func (t *turn) Pack(lines []byte) []byte { return bytes.Clone(lines) }
+func (t *scopeUpdate) Pack(lines []byte) []byte { return bytes.Clone(lines) }
 
-func (t *turn) Stage(ctx context.Context, packs []inventory.Pack) error {
+func (t *scopeUpdate) Stage(ctx context.Context, packs []inventory.Pack) error {
 	if len(packs) == 0 {
 		return nil
 	}
-	items := unpack(packs)
-	err := t.s.write(ctx, "", func(tx pgx.Tx) error {
-		if err := t.current(ctx, tx, "SHARE OF scope"); err != nil {
+	items := unpackRows(packs)
+	err := t.store.write(ctx, "", func(tx pgx.Tx) error {
+		if err := t.checkCurrent(ctx, tx, "SHARE OF scope"); err != nil {
 			return err
 		}
-		return t.stage(ctx, tx, items)
+		return t.stageRows(ctx, tx, items)
 	})
 	if err == nil {
-		t.count(items)
+		t.countStaged(items)
 	}
 	return err
 }
 
 // An item is a row with its body.
-type item struct {
+type rowBody struct {
 	*inventory.Row
 	data []byte
 }
 
-func unpack(packs []inventory.Pack) []item {
-	items := make([]item, 0, len(packs)*inventory.PackRows)
+func unpackRows(packs []inventory.Pack) []rowBody {
+	items := make([]rowBody, 0, len(packs)*inventory.PackRows)
 	for _, p := range packs {
 		rows := p.Rows
 		for data := range inventory.Bodies(p.Bodies) {
-			items = append(items, item{&rows[0], data})
+			items = append(items, rowBody{&rows[0], data})
 			rows = rows[1:]
 		}
 	}
 	return items
 }
 
-func (t *turn) count(items []item) {
+func (t *scopeUpdate) countStaged(items []rowBody) {
 	for _, r := range items {
-		if r.How == inventory.Rebased {
-			t.based++
+		if r.Op == inventory.Rebased {
+			t.rebased++
 		} else {
-			t.rows++
+			t.staged++
 		}
 	}
 }
 
-var errTooMuch = errors.New("more versions than one target can have")
+var errTooManyVersions = errors.New("more versions than one target can have")
 
-// stage copies rows to where no reader looks.
-func (t *turn) stage(ctx context.Context, tx pgx.Tx, rows []item) error {
-	first := t.next
-	if t.next += int64(len(rows)); t.next > numbers {
-		return errTooMuch
+// stageRows copies rows to where no reader looks.
+func (t *scopeUpdate) stageRows(ctx context.Context, tx pgx.Tx, rows []rowBody) error {
+	first := t.numbered
+	if t.numbered += int64(len(rows)); t.numbered > versionsPerEpoch {
+		return errTooManyVersions
 	}
-	first += t.epoch * numbers
+	first += t.epoch * versionsPerEpoch
 	values := make([]any, 9) // CopyFrom encodes a row before it asks for the next
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{"body"}, []string{"version", "data", "exact"}, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
-		data, altered := holdable(rows[i].data)
+		data, altered := toJSONB(rows[i].data)
 		values[0], values[1], values[2] = first+int64(i), data, nil
 		if altered {
 			values[2] = string(rows[i].data)
@@ -188,101 +188,101 @@ func (t *turn) stage(ctx context.Context, tx pgx.Tx, rows []item) error {
 	columns := []string{"scope", "version", "how", "id", "sum", "name", "state", "type", "tags"}
 	_, err = tx.CopyFrom(ctx, pgx.Identifier{"staged"}, columns, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
 		r := rows[i].Row
-		tags, _ := holdable([]byte(r.Tags))
-		values[0], values[1], values[2], values[3], values[4] = t.scope, first+int64(i), int16(r.How), r.ID, r.Sum[:]
-		values[5], values[6], values[7], values[8] = text(r.Name), text(r.State), text(r.Type), tags
+		tags, _ := toJSONB([]byte(r.Tags))
+		values[0], values[1], values[2], values[3], values[4] = t.scope, first+int64(i), int16(r.Op), r.ID, r.Sum[:]
+		values[5], values[6], values[7], values[8] = toText(r.Name), toText(r.State), toText(r.Type), tags
 		return values, nil
 	}))
 	return err
 }
 
-// perCommit is how many expired versions a commit takes away: the work of retention in pieces too small to notice.
-const perCommit = 200
+// expirePerCommit is how many expired versions a commit takes away: the work of retention in pieces too small to notice.
+const expirePerCommit = 200
 
-// tick is the commit's instant: later than every one before it, and this commit's alone, as the row is held until its end.
-const tick = "UPDATE clock SET last = greatest(last + 1, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint) WHERE writer = $1"
+// nextInstant is the commit's instant: later than every one before it, and this commit's alone, as the row is held until its end.
+const nextInstant = "UPDATE clock SET last = greatest(last + 1, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint) WHERE writer = $1"
 
-func (t *turn) Commit(ctx context.Context, c inventory.Commit) error {
+func (t *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
 	if t.scope == 0 {
 		return nil
 	}
-	_, begin, err := t.s.may()
+	_, begin, err := t.store.writeAllowed()
 	if err != nil {
 		return err
 	}
-	items := unpack(c.Packs)
-	return t.s.ticking(ctx, begin, func(tx pgx.Tx, b *work) error {
-		if err := t.current(ctx, tx, "UPDATE OF scope"); err != nil {
+	items := unpackRows(c.Packs)
+	return t.store.commitTx(ctx, begin, func(tx pgx.Tx, b *batch) error {
+		if err := t.checkCurrent(ctx, tx, "UPDATE OF scope"); err != nil {
 			return err
 		}
 		if len(items) > 0 {
-			if err := t.stage(ctx, tx, items); err != nil {
+			if err := t.stageRows(ctx, tx, items); err != nil {
 				return err
 			}
-			t.count(items)
+			t.countStaged(items)
 		}
-		if err := b.tick(ctx, t.writer); err != nil {
+		if err := b.takeInstant(ctx, t.writer); err != nil {
 			return err
 		}
-		if t.rows+t.based > 0 {
-			t.show(b)
+		if t.staged+t.rebased > 0 {
+			t.publish(b)
 		}
 		if c.Gone != nil {
-			if err := t.end(ctx, tx, b, c); err != nil {
+			if err := t.endGone(ctx, tx, b, c); err != nil {
 				return err
 			}
 		}
-		t.outcome(b, c)
-		if t.s.keep > 0 {
-			expire(b, time.Now().Add(-t.s.keep), perCommit)
+		t.saveOutcome(b, c)
+		if t.store.keep > 0 {
+			expire(b, time.Now().Add(-t.store.keep), expirePerCommit)
 		}
 		return b.send(ctx, tx)
 	})
 }
 
-// show makes what was staged the live versions. The numbers of a turn's rows are its own, so it shows no other's; and if they are
+// publish makes what was staged the live versions. The numbers of a turn's rows are its own, so it shows no other's; and if they are
 // not all there, the server has crashed and lost some.
 //
 // staged has no statistics worth the name: it is empty most of the time. So each statement leaves the planner one way only,
 // from each staged row to its version by an index (LATERAL with OFFSET or LIMIT, = ANY of an array); the usual joins may cost rows × rows.
-func (t *turn) show(b *work) {
+func (t *scopeUpdate) publish(b *batch) {
 	const mine = " t.scope = $1 AND t.version >= $2 AND t.version < $3"
 	const live = `CROSS JOIN LATERAL (SELECT v.version FROM version v WHERE v.scope = t.scope AND v.id = t.id AND v.valid_to IS NULL OFFSET 0) live`
-	from, to := t.epoch*numbers, (t.epoch+1)*numbers
+	from, to := t.epoch*versionsPerEpoch, (t.epoch+1)*versionsPerEpoch
 	missing := &record.Fault{Reason: record.Other, Hint: "the next run lists the target again", Err: errors.New("the server restarted and lost what was staged")}
-	if t.rows > 0 {
-		b.do(`UPDATE version SET valid_to = (SELECT last FROM clock)
+	if t.staged > 0 {
+		b.add(`UPDATE version SET valid_to = (SELECT last FROM clock)
 			WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 1))`, t.scope, from, to)
 		// What goes on from the version that has just ended: since when the resource is there, and since when it is in its state.
-		b.do(`INSERT INTO version (version, scope, id, sum, sum_version, name, state, type, tags, run, first_seen, state_since, valid_from)
+		b.add(`INSERT INTO version (version, scope, id, sum, sum_version, name, state, type, tags, run, first_seen, state_since, valid_from)
 			SELECT t.version, t.scope, t.id, t.sum, $4, t.name, t.state, t.type, t.tags, $5, coalesce(v.first_seen, clock.last),
 				CASE WHEN v.state = t.state THEN v.state_since ELSE clock.last END, clock.last
 			FROM (SELECT last FROM clock LIMIT 1) clock, staged t LEFT JOIN LATERAL (SELECT v.first_seen, v.state_since, v.state FROM version v
 				WHERE t.how = 1 AND v.id = t.id AND v.scope = t.scope ORDER BY v.valid_from DESC LIMIT 1) v ON true
-			WHERE`+mine+` AND t.how < 2`, t.scope, from, to, record.SumVersion, t.run).want(t.rows, missing)
+			WHERE`+mine+` AND t.how < 2`, t.scope, from, to, record.DigestVersion, t.run).expect(t.staged, missing)
 	}
-	if t.based > 0 { // a hash of another version: the row takes the version's place, and its body the body's
-		b.do(`DELETE FROM body WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 2))`, t.scope, from, to)
-		b.do(`UPDATE version v SET version = t.version, sum = t.sum, sum_version = $4, name = t.name, state = t.state, type = t.type, tags = t.tags
+	if t.rebased > 0 { // a hash of another version: the row takes the version's place, and its body the body's
+		b.add(`DELETE FROM body WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 2))`, t.scope, from, to)
+		b.add(`UPDATE version v SET version = t.version, sum = t.sum, sum_version = $4, name = t.name, state = t.state, type = t.type, tags = t.tags
 			FROM (SELECT t.*, live.version AS was FROM staged t `+live+` WHERE`+mine+` AND t.how = 2) t WHERE v.version = t.was`,
-			t.scope, from, to, record.SumVersion).want(t.based, missing)
+			t.scope, from, to, record.DigestVersion).expect(t.rebased, missing)
 	}
-	b.do("DELETE FROM staged t WHERE"+mine, t.scope, from, to)
+	b.add("DELETE FROM staged t WHERE"+mine, t.scope, from, to)
 }
 
-// atOnce is how many ids go with one statement.
-const atOnce = 5000
+// idsPerStatement is how many ids go with one statement.
+const idsPerStatement = 5000
 
-// end ends what is gone. AWS's last word on a resource may be that it was terminated.
-func (t *turn) end(ctx context.Context, tx pgx.Tx, b *work, c inventory.Commit) error {
+// endGone ends what is gone. AWS's last word on a resource may be that it was terminated.
+func (t *scopeUpdate) endGone(ctx context.Context, tx pgx.Tx, b *batch, c inventory.Commit) error {
 	var ids []string
 	flush := func() {
-		b.do(`UPDATE version SET valid_to = (SELECT last FROM clock),
+		b.add(`UPDATE version SET valid_to = (SELECT last FROM clock),
 			ended = CASE WHEN state IN ('terminated', 'deleted') THEN '`+inventory.Terminated+`' ELSE '`+inventory.Absent+`' END
 			WHERE scope = $1 AND valid_to IS NULL AND id = ANY($2)`, t.scope, ids)
 	}
 	for id := range c.Gone {
-		if ids = append(ids, string(id)); len(ids) == atOnce {
+		if ids = append(ids, string(id)); len(ids) == idsPerStatement {
 			flush()
 			if err := b.send(ctx, tx); err != nil {
 				return err
@@ -296,80 +296,80 @@ func (t *turn) end(ctx context.Context, tx pgx.Tx, b *work, c inventory.Commit) 
 	return nil
 }
 
-func (t *turn) outcome(b *work, c inventory.Commit) {
+func (t *scopeUpdate) saveOutcome(b *batch, c inventory.Commit) {
 	o := c.Outcome
 	var extra any
 	if c.ExtraTags != nil {
-		extra, _ = holdable(c.ExtraTags)
+		extra, _ = toJSONB(c.ExtraTags)
 	}
-	b.do(`UPDATE scope SET run = $2, state = $3, reason = $4, error = $5, hint = $6, expected = $7, records = $8, calls = $9, throttles = $10,
+	b.add(`UPDATE scope SET run = $2, state = $3, reason = $4, error = $5, hint = $6, expected = $7, records = $8, calls = $9, throttles = $10,
 		started = $11, ended = clock.last, last_seen = CASE WHEN $12 THEN clock.last ELSE last_seen END,
 		first_complete = CASE WHEN $12 THEN coalesce(first_complete, clock.last) ELSE first_complete END, extra_tags = coalesce($13, extra_tags),
 		retired = NULL, why = NULL FROM clock WHERE scope = $1`,
-		t.scope, o.Run, string(o.State), string(o.Reason), text(o.Error), text(o.Hint), o.Expected, o.Records, o.Calls, o.Throttles,
+		t.scope, o.Run, string(o.State), string(o.Reason), toText(o.Error), toText(o.Hint), o.Expected, o.Records, o.Calls, o.Throttles,
 		o.Started.UnixMicro(), o.State.Complete(), extra)
 }
 
 // expire forgets versions that ended before an instant, at most n of them.
-func expire(b *work, before time.Time, n int) *job {
-	return b.do(`WITH old AS (SELECT version FROM version WHERE valid_to < $1 ORDER BY valid_to LIMIT $2 FOR UPDATE SKIP LOCKED),
+func expire(b *batch, before time.Time, n int) *batchStatement {
+	return b.add(`WITH old AS (SELECT version FROM version WHERE valid_to < $1 ORDER BY valid_to LIMIT $2 FOR UPDATE SKIP LOCKED),
 			bodies AS (DELETE FROM body USING old WHERE body.version = old.version)
 		DELETE FROM version USING old WHERE version.version = old.version`, before.UnixMicro(), n)
 }
 
-// ticking is a transaction that ticks the clock. Transactions take turns at it here, and not at its row: what waits for the row waits
+// commitTx is a transaction that ticks the clock. Transactions take turns at it here, and not at its row: what waits for the row waits
 // for another session then, and the server's lock_timeout finds that out.
-func (s *Store) ticking(ctx context.Context, begin string, f func(pgx.Tx, *work) error) error {
-	w := &work{s: s, c: s.c}
-	err := pgx.BeginTxFunc(ctx, s.w, pgx.TxOptions{BeginQuery: begin}, func(tx pgx.Tx) error { return f(tx, w) })
-	if w.clock {
-		<-s.commits
+func (s *Store) commitTx(ctx context.Context, begin string, f func(pgx.Tx, *batch) error) error {
+	w := &batch{store: s, c: s.c}
+	err := pgx.BeginTxFunc(ctx, s.writePool, pgx.TxOptions{BeginQuery: begin}, func(tx pgx.Tx) error { return f(tx, w) })
+	if w.holdsClock {
+		<-s.commitToken
 	}
 	return s.explain(ctx, err)
 }
 
-// tick takes the turn at the clock, until the transaction's end, and the commit's instant.
-func (w *work) tick(ctx context.Context, writer int64) error {
+// takeInstant takes the turn at the clock, until the transaction's end, and the commit's instant.
+func (w *batch) takeInstant(ctx context.Context, writer int64) error {
 	select {
-	case w.s.commits <- struct{}{}:
-		w.clock = true
+	case w.store.commitToken <- struct{}{}:
+		w.holdsClock = true
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 	// Who waited was idle in its transaction; from here on, who is frozen holds up everybody.
-	w.do("SET LOCAL idle_in_transaction_session_timeout = '60s'")
-	w.do(tick, writer).want(1, errLost(w.c))
+	w.add("SET LOCAL idle_in_transaction_session_timeout = '60s'")
+	w.add(nextInstant, writer).expect(1, errNotWriter(w.c))
 	return nil
 }
 
-// work is statements that go to the server together, in one round trip: while they run, the clock is held.
-type work struct {
-	s     *Store // where it ticks
-	c     *connector
-	jobs  []*job
-	clock bool // it has the turn at the clock
+// batch is statements that go to the server together, in one round trip: while they run, the clock is held.
+type batch struct {
+	store      *Store // where it ticks
+	c          *connector
+	statements []*batchStatement
+	holdsClock bool // it has the turn at the clock
 }
 
-type job struct {
-	sql       string
-	args      []any
-	rows      int64 // that it touched
-	must      int64 // touch; -1: any number
-	otherwise error
+type batchStatement struct {
+	sql          string
+	args         []any
+	affected     int64 // that it touched
+	wantAffected int64 // touch; -1: any number
+	mismatch     error
 }
 
-func (w *work) do(sql string, args ...any) *job {
-	j := &job{sql: sql, args: args, must: -1}
-	w.jobs = append(w.jobs, j)
+func (w *batch) add(sql string, args ...any) *batchStatement {
+	j := &batchStatement{sql: sql, args: args, wantAffected: -1}
+	w.statements = append(w.statements, j)
 	return j
 }
 
-// want makes the transaction fail with an error unless the statement touches n rows.
-func (j *job) want(n int64, otherwise error) { j.must, j.otherwise = n, otherwise }
+// expect makes the transaction fail with an error unless the statement touches n rows.
+func (j *batchStatement) expect(n int64, otherwise error) { j.wantAffected, j.mismatch = n, otherwise }
 
-func (w *work) send(ctx context.Context, tx pgx.Tx) (err error) {
-	jobs := w.jobs
-	w.jobs = nil
+func (w *batch) send(ctx context.Context, tx pgx.Tx) (err error) {
+	jobs := w.statements
+	w.statements = nil
 	b := new(pgx.Batch)
 	for _, j := range jobs {
 		b.Queue(j.sql, j.args...)
@@ -385,8 +385,8 @@ func (w *work) send(ctx context.Context, tx pgx.Tx) (err error) {
 		if err != nil {
 			return err
 		}
-		if j.rows = tag.RowsAffected(); j.must >= 0 && j.rows != j.must {
-			return j.otherwise
+		if j.affected = tag.RowsAffected(); j.wantAffected >= 0 && j.affected != j.wantAffected {
+			return j.mismatch
 		}
 	}
 	return nil

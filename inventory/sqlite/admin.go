@@ -75,14 +75,14 @@ func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 		{"SELECT v.id FROM version v LEFT JOIN scope s ON s.scope = v.scope WHERE s.scope IS NULL", "%s: its target is missing"},
 		{"SELECT id FROM version WHERE valid_to <= valid_from", "%s: a version ends before it begins"},
 	} {
-		if err := r.damage(ctx, &s, q.query, q.say); err != nil {
+		if err := r.collectDamage(ctx, &s, q.query, q.say); err != nil {
 			return s, err
 		}
 	}
-	return s, r.bodies(ctx, &s)
+	return s, r.checkBodies(ctx, &s)
 }
 
-func (r *Reader) damage(ctx context.Context, s *inventory.Summary, query, say string) error {
+func (r *Reader) collectDamage(ctx context.Context, s *inventory.Summary, query, say string) error {
 	rows, err := r.db.QueryContext(ctx, query)
 	if err != nil {
 		return explain(err)
@@ -98,8 +98,8 @@ func (r *Reader) damage(ctx context.Context, s *inventory.Summary, query, say st
 	return explain(rows.Err())
 }
 
-// bodies opens every pack, and counts its lines.
-func (r *Reader) bodies(ctx context.Context, s *inventory.Summary) error {
+// checkBodies opens every pack, and counts its lines.
+func (r *Reader) checkBodies(ctx context.Context, s *inventory.Summary) error {
 	rows, err := r.db.QueryContext(ctx, `SELECT pack, data,
 		(SELECT max(v.version & 63) FROM version v WHERE v.version BETWEEN b.pack << 6 AND (b.pack << 6) + 63) FROM body b`)
 	if err != nil {
@@ -131,8 +131,8 @@ func (r *Reader) bodies(ctx context.Context, s *inventory.Summary) error {
 
 // Vacuum forgets what has ended longer ago than Options.Keep, with targets of which nothing is left, and gives free pages back to the disk.
 func (s *Store) Vacuum(ctx context.Context) error {
-	for s.o.Keep > 0 {
-		before := time.Now().Add(-s.o.Keep)
+	for s.options.Keep > 0 {
+		before := time.Now().Add(-s.options.Keep)
 		left := false
 		err := s.write(ctx, func(tx *sql.Tx) error {
 			if err := expire(ctx, tx, before, 10_000); err != nil {
@@ -150,11 +150,11 @@ func (s *Store) Vacuum(ctx context.Context) error {
 			break
 		}
 	}
-	if err := s.take(ctx); err != nil {
+	if err := s.lockWriter(ctx); err != nil {
 		return err
 	}
-	defer s.give()
-	_, err := waitBusy(ctx, s, func() (sql.Result, error) { return s.w.ExecContext(ctx, "VACUUM") })
-	_, errWAL := waitBusy(ctx, s, func() (sql.Result, error) { return s.w.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)") })
+	defer s.unlockWriter()
+	_, err := retryBusy(ctx, s, func() (sql.Result, error) { return s.writeDB.ExecContext(ctx, "VACUUM") })
+	_, errWAL := retryBusy(ctx, s, func() (sql.Result, error) { return s.writeDB.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)") })
 	return explain(errors.Join(err, errWAL))
 }

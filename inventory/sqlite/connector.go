@@ -30,7 +30,7 @@ func (c *connector) Connect(context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.Join(errors.New("sqlite: no authorizer"), conn.Close())
 	}
-	if err := r.RegisterAuthorizer(readsOnly); err != nil {
+	if err := r.RegisterAuthorizer(authorizeRead); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil
@@ -40,7 +40,7 @@ func (c *connector) Driver() driver.Driver { return c.driver }
 
 // unzstd is the SQL function that opens a body: the line of a pack. NULL stays NULL.
 func unzstd(dec *zstd.Decoder) func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error) {
-	last := &lastOpened{dec: dec}
+	last := &unzstdCache{dec: dec}
 	return func(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
 		n, ok := args[1].(int64)
 		switch b := args[0].(type) {
@@ -65,8 +65,8 @@ func ago(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
 	return at.Format("2006-01-02T15:04:05.000Z"), nil
 }
 
-// readsOnly lets a connection read the database that it was opened with, and no other.
-func readsOnly(action sqlite.AuthorizerActionCode, _, value, _, _ string) sqlite.AuthorizerReturnCode {
+// authorizeRead lets a connection read the database that it was opened with, and no other.
+func authorizeRead(action sqlite.AuthorizerActionCode, _, value, _, _ string) sqlite.AuthorizerReturnCode {
 	switch action {
 	case sqlite.AuthSelect, sqlite.AuthRead, sqlite.AuthFunction, sqlite.AuthRecursive, sqlite.AuthTransaction:
 		return sqlite.AuthorizerOK

@@ -16,8 +16,8 @@ import (
 // idFile says which history is in the database beside it: so a database that is missing or empty is known to be lost, not new.
 func idFile(path string) string { return path + ".id" }
 
-// known is the history that the database had when it was opened last; "": nobody knows.
-func (o Options) known() string {
+// knownHistory is the history that the database had when it was opened last; "": nobody knows.
+func (o Options) knownHistory() string {
 	b, err := statefile.Read(idFile(o.Path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return ""
@@ -26,14 +26,14 @@ func (o Options) known() string {
 	if err == nil && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == "" {
 		return id
 	}
-	aside, moved := statefile.SetAside(idFile(o.Path))
+	aside, moved := statefile.MoveDamaged(idFile(o.Path))
 	o.Log.Warn("the id of the store's history is damaged", "path", idFile(o.Path), "error", errors.Join(err, moved), "moved", aside,
 		"hint", "It is written again. Until then a database that is missing or empty is taken for new.")
 	return ""
 }
 
-// lost moves a database aside that had a history, and is empty now: its log may still hold it. It reports whether there was a loss.
-func (o Options) lost() (bool, error) {
+// historyLost moves a database aside that had a history, and is empty now: its log may still hold it. It reports whether there was a loss.
+func (o Options) historyLost() (bool, error) {
 	info, err := os.Stat(o.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -48,7 +48,7 @@ func (o Options) lost() (bool, error) {
 	case info.Size() > 0:
 		return false, nil
 	}
-	aside, err := o.aside("empty")
+	aside, err := o.moveAside("empty")
 	if err != nil {
 		return false, err
 	}
@@ -57,8 +57,8 @@ func (o Options) lost() (bool, error) {
 	return true, nil
 }
 
-// aside renames the database and what SQLite keeps beside it.
-func (o Options) aside(why string) (string, error) {
+// moveAside renames the database and what SQLite keeps beside it.
+func (o Options) moveAside(why string) (string, error) {
 	aside := o.Path + "." + why + "-" + time.Now().UTC().Format("20060102T150405Z")
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		if err := os.Rename(o.Path+suffix, aside+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -68,20 +68,20 @@ func (o Options) aside(why string) (string, error) {
 	return aside, nil
 }
 
-// remember writes down which history the database has, and says so where it is not the one that was there before.
-func (s *Store) remember(ctx context.Context, known string, lost bool) error {
+// recordHistory writes down which history the database has, and says so where it is not the one that was there before.
+func (s *Store) recordHistory(ctx context.Context, known string, lost bool) error {
 	var id string
-	if err := s.w.QueryRowContext(ctx, "SELECT id FROM history").Scan(&id); err != nil {
+	if err := s.writeDB.QueryRowContext(ctx, "SELECT id FROM history").Scan(&id); err != nil {
 		return explain(err)
 	}
 	if id == known {
 		return nil
 	}
 	if known != "" && !lost {
-		s.o.Log.Warn("the store has another history", "path", s.o.Path, "history", id, "before", known,
+		s.options.Log.Warn("the store has another history", "path", s.options.Path, "history", id, "before", known,
 			"hint", "The database was replaced by another one. If that was not meant, stop the collector and restore it.")
 	}
-	if err := statefile.Write(idFile(s.o.Path), []byte(id+"\n")); err != nil {
+	if err := statefile.Write(idFile(s.options.Path), []byte(id+"\n")); err != nil {
 		return fmt.Errorf("write the id of the history: %w", err)
 	}
 	return nil
@@ -90,7 +90,7 @@ func (s *Store) remember(ctx context.Context, known string, lost bool) error {
 // files is what must stay where it is while the store is open: whatever else has its name now, SQLite goes on with what it opened.
 type files struct{ database, lock fs.FileInfo }
 
-func (o Options) files() (f files, err error) {
+func (o Options) statFiles() (f files, err error) {
 	f.database, err = os.Stat(o.Path)
 	if err == nil {
 		f.lock, err = os.Stat(o.Path + ".lock")
@@ -104,22 +104,22 @@ var ErrReplaced = errors.New("a file of the database was removed or replaced whi
 // Err is an error where what is open is not what the names lead to: what is written would be lost with the process, and a second
 // collector could begin beside this one. Only a restart takes other files; where the old ones are back, all is well.
 func (s *Store) Err() error {
-	if s.opened.database == nil {
+	if s.openedFiles.database == nil {
 		return nil // it is being opened
 	}
-	now, err := s.o.files()
+	now, err := s.options.statFiles()
 	what := ""
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return explain(fmt.Errorf("look at the database: %w", err))
 	case err != nil:
 		what = err.Error()
-	case !os.SameFile(now.database, s.opened.database):
-		what = s.o.Path + " is another file now"
-	case !os.SameFile(now.lock, s.opened.lock):
-		what = s.o.Path + ".lock is another file now"
-	case s.unlogged.Load():
-		return &record.Fault{Reason: record.Other, Err: fmt.Errorf("%w: %s is gone", ErrReplaced, s.o.Path+"-wal"),
+	case !os.SameFile(now.database, s.openedFiles.database):
+		what = s.options.Path + " is another file now"
+	case !os.SameFile(now.lock, s.openedFiles.lock):
+		what = s.options.Path + ".lock is another file now"
+	case s.walLost.Load():
+		return &record.Fault{Reason: record.Other, Err: fmt.Errorf("%w: %s is gone", ErrReplaced, s.options.Path+"-wal"),
 			Hint: "Restart the collector: as it stops, it writes to the database what it still has of the log."}
 	default:
 		return nil
@@ -128,14 +128,14 @@ func (s *Store) Err() error {
 		Hint: "Put the collector's own file back, or restart the collector to use what is in data_dir now. Until then nothing is stored."}
 }
 
-// logged notes, once for all, that the log has no name any more. It is called inside a transaction: then SQLite has it open, and never
+// checkWAL notes, once for all, that the log has no name any more. It is called inside a transaction: then SQLite has it open, and never
 // takes the name away itself.
-func (s *Store) logged() error {
-	if err := s.Err(); err != nil || !s.wal {
+func (s *Store) checkWAL() error {
+	if err := s.Err(); err != nil || !s.hasWAL {
 		return err // of a directory that is gone, the log may come back too
 	}
-	if _, err := os.Stat(s.o.Path + "-wal"); errors.Is(err, fs.ErrNotExist) {
-		s.unlogged.Store(true)
+	if _, err := os.Stat(s.options.Path + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		s.walLost.Store(true)
 	}
 	return s.Err()
 }

@@ -130,7 +130,7 @@ func TestReplacedUnderTheStore(t *testing.T) {
 			must(t, list(t, s, "i-1"))
 			must(t, s.Err())
 			idle := inventory.New(s, inventory.Options{}) // what /-/ready asks where nothing is written
-			must(t, idle.Trouble().Err)
+			must(t, idle.Health().Err)
 			path := filepath.Join(dir, c.file)
 			must(t, os.Rename(path, path+".away"))
 			if c.replace {
@@ -141,7 +141,7 @@ func TestReplacedUnderTheStore(t *testing.T) {
 				}
 			}
 			for what, err := range map[string]error{
-				"asked": s.Err(), "idle": idle.Trouble().Err, "write": list(t, s, "i-1", "i-2"),
+				"asked": s.Err(), "idle": idle.Health().Err, "write": list(t, s, "i-1", "i-2"),
 			} {
 				if !errors.Is(err, sqlite.ErrReplaced) || record.HintOf(err) == "" {
 					t.Errorf("%s: %v", what, err)
@@ -150,7 +150,7 @@ func TestReplacedUnderTheStore(t *testing.T) {
 			must(t, os.RemoveAll(path))
 			must(t, os.Rename(path+".away", path))
 			must(t, s.Err())
-			must(t, idle.Trouble().Err)
+			must(t, idle.Health().Err)
 			must(t, list(t, s, "i-1", "i-2"))
 		})
 	}

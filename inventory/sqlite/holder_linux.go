@@ -27,11 +27,11 @@ func lockHolder(path string) int {
 		return 0
 	}
 	defer func() { _ = locks.Close() }()
-	return holder(bufio.NewScanner(locks), stat.Ino)
+	return parseLockHolder(bufio.NewScanner(locks), stat.Ino)
 }
 
-// holder reads lines as "2: POSIX  ADVISORY  WRITE 4242 08:01:131 120 120".
-func holder(lines *bufio.Scanner, inode uint64) int {
+// parseLockHolder reads lines as "2: POSIX  ADVISORY  WRITE 4242 08:01:131 120 120".
+func parseLockHolder(lines *bufio.Scanner, inode uint64) int {
 	for lines.Scan() {
 		f := strings.Fields(lines.Text())
 		if len(f) != 8 || f[1] != "POSIX" || f[3] != "WRITE" || !strings.HasSuffix(f[5], ":"+strconv.FormatUint(inode, 10)) {

@@ -14,10 +14,10 @@ func TestHolder(t *testing.T) {
 4: POSIX  ADVISORY  WRITE 15 08:01:131 121 121
 5: POSIX  ADVISORY  WRITE 16 08:01:131 120 EOF
 `
-	if pid := holder(bufio.NewScanner(strings.NewReader(locks)), 131); pid != 16 {
+	if pid := parseLockHolder(bufio.NewScanner(strings.NewReader(locks)), 131); pid != 16 {
 		t.Errorf("process %d", pid)
 	}
-	if pid := holder(bufio.NewScanner(strings.NewReader("")), 131); pid != 0 {
+	if pid := parseLockHolder(bufio.NewScanner(strings.NewReader("")), 131); pid != 0 {
 		t.Errorf("process %d", pid)
 	}
 }

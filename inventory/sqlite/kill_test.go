@@ -15,15 +15,15 @@ import (
 	"github.com/aws-collector/collector/inventory/inventorytest"
 )
 
-// victimPath is the variable that makes this test's binary a process that writes to a database until it is killed.
-const victimPath = "INVENTORY_TEST_VICTIM"
+// killedEnv is the variable that makes this test's binary a process that writes to a database until it is killed.
+const killedEnv = "INVENTORY_TEST_VICTIM"
 
-// victim writes until it is killed.
-func victim(path string) {
+// listUntilKilled writes until it is killed.
+func listUntilKilled(path string) {
 	ctx := context.Background()
 	s, err := Open(ctx, Options{Path: path})
 	if err == nil {
-		err = inventorytest.Victim(ctx, inventory.New(s, inventory.Options{Hold: 1 + os.Getpid()%2<<20})) // one victim stages, the next does not
+		err = inventorytest.ListUntilKilled(ctx, inventory.New(s, inventory.Options{MaxBuffered: 1 + os.Getpid()%2<<20})) // one victim stages, the next does not
 	}
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
@@ -39,7 +39,7 @@ func TestKillLeavesWholeTargets(t *testing.T) {
 	staged := 0
 	for kill := range 10 {
 		cmd := osexec.CommandContext(t.Context(), exe)
-		cmd.Env = append(os.Environ(), victimPath+"="+path)
+		cmd.Env = append(os.Environ(), killedEnv+"="+path)
 		cmd.Stderr = os.Stderr
 		out, err := cmd.StdoutPipe()
 		if err != nil {
@@ -63,7 +63,7 @@ func TestKillLeavesWholeTargets(t *testing.T) {
 			t.Fatal(err)
 		}
 		staged += min(1, count(t, r.db, "SELECT count(*) FROM staged"))
-		inventorytest.WholeTargets(t, r, kill)
+		inventorytest.RequireWholeTargets(t, r, kill)
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -71,8 +71,8 @@ func TestKillLeavesWholeTargets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		inventorytest.WholeTargets(t, s.Reader, kill)
-		whole(t, s)
+		inventorytest.RequireWholeTargets(t, s.Reader, kill)
+		checkConsistent(t, s)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}

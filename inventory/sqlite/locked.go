@@ -18,28 +18,28 @@ import (
 // busyStep is how long SQLite waits by itself for a lock. It watches no context meanwhile, so it is short; [Store.begin] waits on.
 const busyStep = 250 * time.Millisecond
 
-// lockPatience is how long a write waits for another process's lock. Nobody but this process has anything to write, so it is short.
-const lockPatience = 3 * time.Second
+// defaultLockTimeout is how long a write waits for another process's lock. Nobody but this process has anything to write, so it is short.
+const defaultLockTimeout = 3 * time.Second
 
 // lockedHint is for who meets a lock of another process.
 const lockedHint = "Find the program that writes to the database or holds a transaction open (fuser, lsof), and end it; list, get and sql only read."
 
-// begin begins a transaction. It is the one place where a write waits for another process, so how long is known here: after the
+// beginTx begins a transaction. It is the one place where a write waits for another process, so how long is known here: after the
 // patience the database lets nobody in. What executes afterwards may last.
-func (s *Store) begin(ctx context.Context) (*sql.Tx, error) {
-	return waitBusy(ctx, s, func() (*sql.Tx, error) { return s.w.BeginTx(ctx, nil) })
+func (s *Store) beginTx(ctx context.Context) (*sql.Tx, error) {
+	return retryBusy(ctx, s, func() (*sql.Tx, error) { return s.writeDB.BeginTx(ctx, nil) })
 }
 
-// waitBusy tries f until the database is not locked, for the patience.
-func waitBusy[T any](ctx context.Context, s *Store, f func() (T, error)) (T, error) {
+// retryBusy tries f until the database is not locked, for the patience.
+func retryBusy[T any](ctx context.Context, s *Store, f func() (T, error)) (T, error) {
 	start := time.Now()
 	for {
 		t, err := f()
 		switch {
-		case err == nil || !busy(err):
+		case err == nil || !isBusy(err):
 			return t, explain(err)
-		case time.Since(start) >= s.o.Patience:
-			return t, s.locked(err)
+		case time.Since(start) >= s.options.LockTimeout:
+			return t, s.lockedError(err)
 		}
 		select {
 		case <-ctx.Done():
@@ -49,36 +49,36 @@ func waitBusy[T any](ctx context.Context, s *Store, f func() (T, error)) (T, err
 	}
 }
 
-func busy(err error) bool {
+func isBusy(err error) bool {
 	var e *sqlite.Error
 	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_BUSY
 }
 
-// locked is the error of a database that another process keeps locked. It can be read all the while.
-func (s *Store) locked(err error) error {
+// lockedError is the error of a database that another process keeps locked. It can be read all the while.
+func (s *Store) lockedError(err error) error {
 	who, hint := "another process", lockedHint
-	if pid := lockHolder(s.o.Path); pid > 0 {
+	if pid := lockHolder(s.options.Path); pid > 0 {
 		who = fmt.Sprintf("process %d", pid)
 		hint = fmt.Sprintf("End the transaction of process %d, or the process; list, get and sql only read.", pid)
 	}
-	return &inventory.Stall{Reads: true, Err: &record.Fault{Reason: record.Other, Hint: hint,
-		Err: fmt.Errorf("store %s: %s holds its write lock: %w", s.o.Path, who, err)}}
+	return &inventory.Stall{ReadsWork: true, Err: &record.Fault{Reason: record.Other, Hint: hint,
+		Err: fmt.Errorf("store %s: %s holds its write lock: %w", s.options.Path, who, err)}}
 }
 
 // hungAfter is how long a transaction may execute while nothing is written.
 const hungAfter = 2 * time.Minute
 
-// Pulse looks at the disk, as statements are executed in this process: what a large transaction changes goes to the log long before
+// Ping looks at the disk, as statements are executed in this process: what a large transaction changes goes to the log long before
 // its end. It opens nothing: closing a file of the database would undo the locks of all the process's connections
 // (https://www.sqlite.org/howtocorrupt.html).
-func (s *Store) Pulse(context.Context) error {
-	began := s.began.Load()
+func (s *Store) Ping(context.Context) error {
+	began := s.txStart.Load()
 	if began == 0 {
 		return nil
 	}
 	latest := time.Unix(0, began)
 	for _, suffix := range []string{"", "-wal"} {
-		if info, err := os.Stat(s.o.Path + suffix); err == nil && info.ModTime().After(latest) { // that it is gone is another's to find
+		if info, err := os.Stat(s.options.Path + suffix); err == nil && info.ModTime().After(latest) { // that it is gone is another's to find
 			latest = info.ModTime()
 		}
 	}
@@ -86,21 +86,21 @@ func (s *Store) Pulse(context.Context) error {
 		return nil
 	}
 	return &record.Fault{Reason: record.Other, Hint: "Check the disk that data_dir is on: it does not answer. Writes resume when it does.",
-		Err: fmt.Errorf("store %s: a transaction wrote nothing for %s", s.o.Path, hungAfter)}
+		Err: fmt.Errorf("store %s: a transaction wrote nothing for %s", s.options.Path, hungAfter)}
 }
 
-// Probe takes the write lock and lets go of it.
-func (s *Store) Probe(ctx context.Context) error {
-	if err := s.take(ctx); err != nil {
+// ProbeWrite takes the write lock and lets go of it.
+func (s *Store) ProbeWrite(ctx context.Context) error {
+	if err := s.lockWriter(ctx); err != nil {
 		return err
 	}
-	defer s.give()
-	tx, err := s.w.BeginTx(ctx, nil)
+	defer s.unlockWriter()
+	tx, err := s.writeDB.BeginTx(ctx, nil)
 	switch {
 	case err == nil:
 		return tx.Rollback()
-	case busy(err):
-		return s.locked(err)
+	case isBusy(err):
+		return s.lockedError(err)
 	}
 	return explain(err)
 }

@@ -21,10 +21,10 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// holderPath is the variable that makes this test's binary a process that holds the write lock of a database until its input ends.
-const holderPath = "INVENTORY_TEST_HOLDER"
+// lockEnv is the variable that makes this test's binary a process that holds the write lock of a database until its input ends.
+const lockEnv = "INVENTORY_TEST_HOLDER"
 
-func holdLock(path string) {
+func holdWriteLock(path string) {
 	db, err := connect(path, "rw")
 	if err == nil {
 		_, err = db.ExecContext(context.Background(), "BEGIN IMMEDIATE")
@@ -34,15 +34,15 @@ func holdLock(path string) {
 	os.Exit(0)
 }
 
-// hold has another process hold the lock. It returns who, and how to have it let go.
-func hold(t *testing.T, path string) (pid int, let func()) {
+// startLockHolder has another process hold the lock. It returns who, and how to have it let go.
+func startLockHolder(t *testing.T, path string) (pid int, let func()) {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := osexec.CommandContext(t.Context(), exe)
-	cmd.Env = append(os.Environ(), holderPath+"="+path)
+	cmd.Env = append(os.Environ(), lockEnv+"="+path)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -72,11 +72,11 @@ func hold(t *testing.T, path string) (pid int, let func()) {
 func lockedInventory(t *testing.T, path string, log io.Writer) (*Store, *inventory.Inventory) {
 	t.Helper()
 	l := slog.New(slog.NewTextHandler(log, nil))
-	s, err := Open(t.Context(), Options{Path: path, Log: l, Patience: time.Second})
+	s, err := Open(t.Context(), Options{Path: path, Log: l, LockTimeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	inv := inventory.New(s, inventory.Options{Log: l, Hold: 1, Patience: time.Second})
+	inv := inventory.New(s, inventory.Options{Log: l, MaxBuffered: 1, StallTimeout: time.Second})
 	t.Cleanup(func() {
 		if err := inv.Driver().Close(); err != nil {
 			t.Error(err)
@@ -88,7 +88,7 @@ func lockedInventory(t *testing.T, path string, log io.Writer) (*Store, *invento
 // Another process holds the write lock: writes fail together and after that at once, it is said who holds it and what to do, reads
 // go on, and when it lets go, that is noticed.
 func TestAnotherProcessHoldsTheLock(t *testing.T) {
-	path := mkdir(t, somewhere(t))
+	path := mkdir(t, oddPath(t))
 	var log bytes.Buffer
 	_, inv := lockedInventory(t, path, &log)
 	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
@@ -99,7 +99,7 @@ func TestAnotherProcessHoldsTheLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pid, let := hold(t, path)
+	pid, let := startLockHolder(t, path)
 	var wg sync.WaitGroup
 	for n := range 20 {
 		wg.Go(func() { // each of a target of its own, which is new
@@ -137,7 +137,7 @@ func TestAnotherProcessHoldsTheLock(t *testing.T) {
 func TestAnotherProcessHoldsTheLockAtTheStart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "collector.db")
 	first := openAt(t, path)
-	inv := inventory.New(first, inventory.Options{Hold: 1})
+	inv := inventory.New(first, inventory.Options{MaxBuffered: 1})
 	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestAnotherProcessHoldsTheLockAtTheStart(t *testing.T) {
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, let := hold(t, path)
+	_, let := startLockHolder(t, path)
 	var log bytes.Buffer
 	s, inv := lockedInventory(t, path, &log)
 	if err := inventorytest.List(t, inv, "three", inventorytest.Item{ID: "i-3"}); err == nil {
@@ -166,17 +166,17 @@ func TestAnotherProcessHoldsTheLockAtTheStart(t *testing.T) {
 	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-4" || count(t, s.db, "SELECT count(*) FROM staged") != 0 {
 		t.Errorf("then there is %q", got)
 	}
-	whole(t, s)
+	checkConsistent(t, s)
 }
 
 // A write is not cut off by its own length: only the wait for the lock is counted.
 func TestALargeWriteIsNotCutOff(t *testing.T) {
-	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "collector.db"), Patience: time.Nanosecond})
+	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "collector.db"), LockTimeout: time.Nanosecond})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	inv := inventory.New(s, inventory.Options{Hold: 1, Patience: time.Nanosecond})
+	inv := inventory.New(s, inventory.Options{MaxBuffered: 1, StallTimeout: time.Nanosecond})
 	var items []inventorytest.Item
 	for n := range 2000 {
 		items = append(items, inventorytest.Item{ID: fmt.Sprintf("i-%05d", n), Pad: strings.Repeat("x", 500)})

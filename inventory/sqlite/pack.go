@@ -28,28 +28,28 @@ const _ = uint(lineMask + 1 - inventory.PackRows)
 
 // An inserter brings packs into a transaction.
 type inserter struct {
-	t     *turn
-	tx    *sql.Tx
-	body  *sql.Stmt
-	stage *sql.Stmt // a row to where no reader looks
-	many  *sql.Stmt // atOnce rows that are new
-	one   *sql.Stmt // a row that is new
-	rows  int       // that are new and wait in args
-	args  []any
+	update    *scopeUpdate
+	tx        *sql.Tx
+	bodyStmt  *sql.Stmt
+	stageStmt *sql.Stmt // a row to where no reader looks
+	batchStmt *sql.Stmt // atOnce rows that are new
+	rowStmt   *sql.Stmt // a row that is new
+	pending   int       // that are new and wait in args
+	args      []any
 }
 
-// atOnce is how many rows go with one statement. One by one the way to SQLite costs more than the row; many together, the journal
+// batchRows is how many rows go with one statement. One by one the way to SQLite costs more than the row; many together, the journal
 // that SQLite keeps of a statement, which has each page that the statement changes.
-const atOnce = 8
+const batchRows = 8
 
-// insert is for rows to be staged.
-func (t *turn) insert(ctx context.Context, tx *sql.Tx) (*inserter, error) {
+// newInserter is for rows to be staged.
+func (t *scopeUpdate) newInserter(ctx context.Context, tx *sql.Tx) (*inserter, error) {
 	body, err := tx.PrepareContext(ctx, "INSERT INTO body (pack, data) VALUES (?, ?)")
-	return &inserter{t: t, tx: tx, body: body}, err
+	return &inserter{update: t, tx: tx, bodyStmt: body}, err
 }
 
 func (in *inserter) close() {
-	for _, s := range []*sql.Stmt{in.body, in.stage, in.many, in.one} {
+	for _, s := range []*sql.Stmt{in.bodyStmt, in.stageStmt, in.batchStmt, in.rowStmt} {
 		if s != nil {
 			_ = s.Close() // it ends with the transaction in any case
 		}
@@ -64,50 +64,50 @@ func (in *inserter) prepare(ctx context.Context, s **sql.Stmt, query func() stri
 	return err
 }
 
-// bring makes the rows of a commit seen that are new, which most rows of most commits are. The others are staged; it reports
+// insertPacks makes the rows of a commit seen that are new, which most rows of most commits are. The others are staged; it reports
 // whether there were any.
-func (t *turn) bring(ctx context.Context, tx *sql.Tx, packs []inventory.Pack, at int64) (staged bool, err error) {
-	in, err := t.insert(ctx, tx)
+func (t *scopeUpdate) insertPacks(ctx context.Context, tx *sql.Tx, packs []inventory.Pack, at int64) (staged bool, err error) {
+	in, err := t.newInserter(ctx, tx)
 	if err != nil {
 		return false, err
 	}
 	defer in.close()
 	for i := range packs {
-		if err := in.pack(ctx, &packs[i], at); err != nil {
+		if err := in.insertPack(ctx, &packs[i], at); err != nil {
 			return false, err
 		}
 	}
 	if err := in.flush(ctx); err != nil {
 		return false, err
 	}
-	return in.stage != nil, nil
+	return in.stageStmt != nil, nil
 }
 
-// pack inserts one. at is the instant of the commit; 0: everything is staged.
-func (in *inserter) pack(ctx context.Context, p *inventory.Pack, at int64) error {
+// insertPack inserts one. at is the instant of the commit; 0: everything is staged.
+func (in *inserter) insertPack(ctx context.Context, p *inventory.Pack, at int64) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
 	ctx = context.WithoutCancel(ctx) // else the driver starts a goroutine for each of the statements, which take microseconds
-	in.t.s.packs++                   // guarded by write; a number that is lost with its transaction is no loss
-	if _, err := in.body.ExecContext(ctx, in.t.s.packs, p.Bodies); err != nil {
+	in.update.store.lastPack++       // guarded by write; a number that is lost with its transaction is no loss
+	if _, err := in.bodyStmt.ExecContext(ctx, in.update.store.lastPack, p.Bodies); err != nil {
 		return err
 	}
-	first := in.t.s.packs << lineBits
+	first := in.update.store.lastPack << lineBits
 	for i := range p.Rows {
 		r, n := &p.Rows[i], first+int64(i)
-		if at > 0 && r.How == inventory.Added {
-			if err := in.add(ctx, r, n, at); err != nil {
+		if at > 0 && r.Op == inventory.Added {
+			if err := in.addRow(ctx, r, n, at); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := in.prepare(ctx, &in.stage, func() string {
+		if err := in.prepare(ctx, &in.stageStmt, func() string {
 			return "INSERT INTO staged (turn, id, how, sum, name, state, type, tags, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 		}); err != nil {
 			return err
 		}
-		if _, err := in.stage.ExecContext(ctx, in.t.n, r.ID, int(r.How), r.Sum[:], r.Name, r.State, r.Type, r.Tags, n); err != nil {
+		if _, err := in.stageStmt.ExecContext(ctx, in.update.id, r.ID, int(r.Op), r.Sum[:], r.Name, r.State, r.Type, r.Tags, n); err != nil {
 			return err
 		}
 	}
@@ -116,40 +116,40 @@ func (in *inserter) pack(ctx context.Context, p *inventory.Pack, at int64) error
 
 // What the rows of one statement share, and what each has.
 const (
-	shared = 4
-	each   = 7
+	sharedArgs = 4
+	rowArgs    = 7
 )
 
-// add brings a row that is new, as a live version. It may wait for others until flush.
-func (in *inserter) add(ctx context.Context, r *inventory.Row, n, at int64) error {
-	if in.rows == 0 {
-		in.args = append(in.args[:0], in.t.scope, record.SumVersion, in.t.run, at)
+// addRow brings a row that is new, as a live version. It may wait for others until flush.
+func (in *inserter) addRow(ctx context.Context, r *inventory.Row, n, at int64) error {
+	if in.pending == 0 {
+		in.args = append(in.args[:0], in.update.scope, record.DigestVersion, in.update.run, at)
 	}
 	in.args = append(in.args, n, r.ID, r.Sum[:], r.Name, r.State, r.Type, r.Tags)
-	if in.rows++; in.rows < atOnce {
+	if in.pending++; in.pending < batchRows {
 		return nil
 	}
-	in.rows = 0
-	return in.versions(ctx, &in.many, atOnce, in.args)
+	in.pending = 0
+	return in.insertVersions(ctx, &in.batchStmt, batchRows, in.args)
 }
 
 // flush brings what waits.
 func (in *inserter) flush(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
-	one := make([]any, shared+each)
+	one := make([]any, sharedArgs+rowArgs)
 	copy(one, in.args)
-	for i := range in.rows {
-		copy(one[shared:], in.args[shared+each*i:])
-		if err := in.versions(ctx, &in.one, 1, one); err != nil {
+	for i := range in.pending {
+		copy(one[sharedArgs:], in.args[sharedArgs+rowArgs*i:])
+		if err := in.insertVersions(ctx, &in.rowStmt, 1, one); err != nil {
 			return err
 		}
 	}
-	in.rows = 0
+	in.pending = 0
 	return nil
 }
 
-// versions inserts so many.
-func (in *inserter) versions(ctx context.Context, s **sql.Stmt, rows int, args []any) error {
+// insertVersions inserts so many.
+func (in *inserter) insertVersions(ctx context.Context, s **sql.Stmt, rows int, args []any) error {
 	if err := in.prepare(ctx, s, func() string {
 		const row = "(?1, ?2, ?3, ?4, ?4, ?4, ?, ?, ?, ?, ?, ?, ?)"
 		return "INSERT INTO version (scope, sum_version, run, first_seen, state_since, valid_from, version, id, sum, name, state, type, tags) VALUES " +
@@ -161,8 +161,8 @@ func (in *inserter) versions(ctx context.Context, s **sql.Stmt, rows int, args [
 	return err
 }
 
-// packs is the numbers that a statement returns, once each.
-func packs(ctx context.Context, tx *sql.Tx, query string, args ...any) (out []int64, err error) {
+// queryPacks is the numbers that a statement returns, once each.
+func queryPacks(ctx context.Context, tx *sql.Tx, query string, args ...any) (out []int64, err error) {
 	rows, err := tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
@@ -179,8 +179,8 @@ func packs(ctx context.Context, tx *sql.Tx, query string, args ...any) (out []in
 	return slices.Compact(out), rows.Err()
 }
 
-// dropEmpty deletes those packs of which no version is left.
-func dropEmpty(ctx context.Context, tx *sql.Tx, packs []int64) error {
+// deleteEmptyPacks deletes those packs of which no version is left.
+func deleteEmptyPacks(ctx context.Context, tx *sql.Tx, packs []int64) error {
 	for _, p := range packs {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM body WHERE pack = ?1 AND NOT EXISTS (SELECT 1 FROM version WHERE version BETWEEN ?2 AND ?3)",
 			p, p<<lineBits, p<<lineBits|lineMask); err != nil {
@@ -190,8 +190,8 @@ func dropEmpty(ctx context.Context, tx *sql.Tx, packs []int64) error {
 	return nil
 }
 
-// line is the nth of a pack's lines.
-func line(pack []byte, n int) ([]byte, bool) {
+// packLine is the nth of a pack's lines.
+func packLine(pack []byte, n int) ([]byte, bool) {
 	for ; n > 0; n-- {
 		at := bytes.IndexByte(pack, '\n')
 		if at < 0 {
@@ -205,22 +205,22 @@ func line(pack []byte, n int) ([]byte, bool) {
 	return pack, len(pack) > 0
 }
 
-// openBytes is how much of opened packs an answer keeps, as the next resources are likely in one of them.
-const openBytes = 16 << 20
+// packCacheBytes is how much of opened packs an answer keeps, as the next resources are likely in one of them.
+const packCacheBytes = 16 << 20
 
-// opened is packs that were opened for an answer, those least recently used first to go.
-type opened struct {
-	packs map[int64]*openPack
+// packCache is packs that were opened for an answer, those least recently used first to go.
+type packCache struct {
+	packs map[int64]*cachedPack
 	size  int
 	clock int64
 }
 
-type openPack struct {
+type cachedPack struct {
 	lines []byte
 	used  int64
 }
 
-func (o *opened) get(n int64) []byte {
+func (o *packCache) get(n int64) []byte {
 	p := o.packs[n]
 	if p == nil {
 		return nil
@@ -230,8 +230,8 @@ func (o *opened) get(n int64) []byte {
 	return p.lines
 }
 
-func (o *opened) put(n int64, lines []byte) {
-	for o.size+len(lines) > openBytes && len(o.packs) > 0 {
+func (o *packCache) put(n int64, lines []byte) {
+	for o.size+len(lines) > packCacheBytes && len(o.packs) > 0 {
 		var oldest int64
 		least := o.clock + 1
 		for n, p := range o.packs {
@@ -243,33 +243,33 @@ func (o *opened) put(n int64, lines []byte) {
 		delete(o.packs, oldest)
 	}
 	if o.packs == nil {
-		o.packs = map[int64]*openPack{}
+		o.packs = map[int64]*cachedPack{}
 	}
 	o.clock++
-	o.packs[n] = &openPack{lines, o.clock}
+	o.packs[n] = &cachedPack{lines, o.clock}
 	o.size += len(lines)
 }
 
 // A lastOpened is what the SQL function opened last: the next row is likely of the same pack.
-type lastOpened struct {
+type unzstdCache struct {
 	dec *zstd.Decoder
 
-	mu         sync.Mutex
-	pack, open []byte
+	mu          sync.Mutex
+	pack, lines []byte
 }
 
-func (l *lastOpened) line(pack []byte, n int64) (string, error) {
+func (l *unzstdCache) line(pack []byte, n int64) (string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !bytes.Equal(pack, l.pack) {
-		open, err := l.dec.DecodeAll(pack, l.open[:0])
+		open, err := l.dec.DecodeAll(pack, l.lines[:0])
 		if err != nil {
 			l.pack = nil
 			return "", fmt.Errorf("unzstd: %w", err)
 		}
-		l.pack, l.open = append(l.pack[:0], pack...), open
+		l.pack, l.lines = append(l.pack[:0], pack...), open
 	}
-	text, ok := line(l.open, int(n))
+	text, ok := packLine(l.lines, int(n))
 	if !ok {
 		return "", errors.New("unzstd: no such line")
 	}

@@ -42,7 +42,7 @@ func TestRetentionOfAPack(t *testing.T) {
 		if err := inventorytest.List(t, inv, "run", inventorytest.Item{ID: "i-1", State: first}, inventorytest.Item{ID: "i-2", State: second}); err != nil {
 			t.Fatal(err)
 		}
-		exec(t, s.w, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000 WHERE valid_to > valid_from AND valid_to > ?",
+		exec(t, s.writeDB, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000 WHERE valid_to > valid_from AND valid_to > ?",
 			time.Now().Add(-time.Hour).UnixMicro()) // what has ended has ended long ago
 	}
 	for _, step := range []struct {
@@ -60,7 +60,7 @@ func TestRetentionOfAPack(t *testing.T) {
 		if n, h := count(t, s.db, "SELECT count(*) FROM body"), states(t, s.Reader); n != step.packs || h != step.history {
 			t.Errorf("%s %s: %d packs with %s, want %d with %s", step.first, step.second, n, h, step.packs, step.history)
 		}
-		whole(t, s)
+		checkConsistent(t, s)
 	}
 }
 
@@ -104,26 +104,26 @@ func TestMigrationToPacks(t *testing.T) {
 	if n := count(t, s.db, "SELECT count(*) FROM versions WHERE data ->> 'InstanceId' = id"); n != len(bodies) {
 		t.Errorf("the view has %d of %d bodies", n, len(bodies))
 	}
-	whole(t, s)
+	checkConsistent(t, s)
 	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "new"}); err != nil {
 		t.Fatal(err)
 	}
 	if n := count(t, s.db, "SELECT count(*) FROM resources WHERE state = 'new'"); n != 1 {
 		t.Error("it does not remember")
 	}
-	whole(t, s)
+	checkConsistent(t, s)
 }
 
 // An answer keeps those packs open that were used last, and no more than it may.
 func TestOpenedPacks(t *testing.T) {
-	var o opened
+	var o packCache
 	for n := range int64(20) {
 		o.put(n, make([]byte, 1<<20))
 		if n > 0 && o.get(0) == nil {
 			t.Fatalf("pack 0 was used all the time, and is not open after %d others", n)
 		}
 	}
-	if o.get(1) != nil || o.get(19) == nil || o.size > openBytes {
+	if o.get(1) != nil || o.get(19) == nil || o.size > packCacheBytes {
 		t.Errorf("%d bytes are open", o.size)
 	}
 }

@@ -38,7 +38,7 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 		return nil, err
 	}
 	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} { // SQLite follows links
-		if err := statefile.Regular(path + suffix); err != nil {
+		if err := statefile.CheckRegular(path + suffix); err != nil {
 			return nil, err
 		}
 	}
@@ -55,10 +55,10 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 		err = r.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version)
 	}
 	if err == nil {
-		err = belongs(id, version, len(files))
+		err = checkFormat(id, version, len(files))
 	}
 	if err == nil && id == 0 && version == 0 {
-		err = unused(ctx, r.db)
+		err = checkUnused(ctx, r.db)
 	}
 	if err == nil && id == 0 && version == 0 {
 		err = &record.Fault{Reason: record.Other, Err: errors.New("the database is empty"),
@@ -68,7 +68,7 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 		err = &record.Fault{Reason: record.Other, Hint: `"collector run" brings it up to date`, Err: errors.New("an older version of the program made this database")}
 	}
 	if err == nil {
-		err = readable(ctx, r.db)
+		err = checkReadable(ctx, r.db)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", path, explain(err)), r.Close())
@@ -101,18 +101,18 @@ const versionColumns = `s.kind, v.id, v.name, v.state, v.type, s.account, s.acco
 const fromVersion = " FROM version v JOIN scope s ON s.scope = v.scope "
 
 // A view is one moment of the database.
-type view struct {
-	r    *Reader
-	tx   *sql.Tx
-	body *sql.Stmt
-	open opened
+type snapshot struct {
+	r        *Reader
+	tx       *sql.Tx
+	bodyStmt *sql.Stmt
+	cache    packCache
 }
 
-// in calls f with a view, and yields its error.
-func in[T any](ctx context.Context, r *Reader, f func(v *view, yield func(T) bool) error) iter.Seq2[T, error] {
+// inSnapshot calls f with a view, and yields its error.
+func inSnapshot[T any](ctx context.Context, r *Reader, f func(v *snapshot, yield func(T) bool) error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		stopped := false
-		err := r.view(ctx, func(v *view) error {
+		err := r.withSnapshot(ctx, func(v *snapshot) error {
 			return f(v, func(t T) bool {
 				stopped = stopped || !yield(t, nil)
 				return !stopped
@@ -125,7 +125,7 @@ func in[T any](ctx context.Context, r *Reader, f func(v *view, yield func(T) boo
 	}
 }
 
-func (r *Reader) view(ctx context.Context, f func(*view) error) error {
+func (r *Reader) withSnapshot(ctx context.Context, f func(*snapshot) error) error {
 	tx, err := r.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ func (r *Reader) view(ctx context.Context, f func(*view) error) error {
 		return err
 	}
 	defer body.Close()
-	return f(&view{r: r, tx: tx, body: body})
+	return f(&snapshot{r: r, tx: tx, bodyStmt: body})
 }
 
 func instant(us sql.NullInt64) time.Time {
@@ -146,8 +146,8 @@ func instant(us sql.NullInt64) time.Time {
 	return time.UnixMicro(us.Int64).UTC()
 }
 
-// scan reads a version without its body, and returns its number.
-func scan(rows interface{ Scan(...any) error }, more ...any) (r *inventory.Resource, version int64, err error) {
+// scanVersion reads a version without its body, and returns its number.
+func scanVersion(rows interface{ Scan(...any) error }, more ...any) (r *inventory.Resource, version int64, err error) {
 	r = new(inventory.Resource)
 	var tags, extra, sum []byte
 	var first, since, from, to, seen sql.NullInt64
@@ -165,18 +165,18 @@ func scan(rows interface{ Scan(...any) error }, more ...any) (r *inventory.Resou
 	return r, version, nil
 }
 
-// fill opens the body of a version.
-func (v *view) fill(ctx context.Context, r *inventory.Resource, version int64) error {
+// loadBody opens the body of a version.
+func (v *snapshot) loadBody(ctx context.Context, r *inventory.Resource, version int64) error {
 	pack := version >> lineBits
-	lines := v.open.get(pack)
+	lines := v.cache.get(pack)
 	if lines == nil {
 		var err error
-		if lines, err = v.unpack(ctx, pack); err != nil {
+		if lines, err = v.readPack(ctx, pack); err != nil {
 			return fmt.Errorf("the body of %s: %w", r.ID, err)
 		}
-		v.open.put(pack, lines)
+		v.cache.put(pack, lines)
 	}
-	data, ok := line(lines, int(version&lineMask))
+	data, ok := packLine(lines, int(version&lineMask))
 	if !ok {
 		return fmt.Errorf("%w: the body of %s is missing", ErrCorrupt, r.ID)
 	}
@@ -184,8 +184,8 @@ func (v *view) fill(ctx context.Context, r *inventory.Resource, version int64) e
 	return nil
 }
 
-func (v *view) unpack(ctx context.Context, pack int64) ([]byte, error) {
-	rows, err := v.body.QueryContext(ctx, pack)
+func (v *snapshot) readPack(ctx context.Context, pack int64) ([]byte, error) {
+	rows, err := v.bodyStmt.QueryContext(ctx, pack)
 	if err != nil {
 		return nil, err
 	}
@@ -204,15 +204,15 @@ func (v *view) unpack(ctx context.Context, pack int64) ([]byte, error) {
 	return lines, nil
 }
 
-// each yields the versions of a query that satisfy q.
-func (v *view) each(ctx context.Context, q inventory.Query, yield func(*inventory.Resource) bool, query string, args ...any) error {
+// selectVersions yields the versions of a query that satisfy q.
+func (v *snapshot) selectVersions(ctx context.Context, q inventory.Query, yield func(*inventory.Resource) bool, query string, args ...any) error {
 	rows, err := v.tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		r, body, err := scan(rows)
+		r, body, err := scanVersion(rows)
 		if err != nil {
 			return err
 		}
@@ -228,22 +228,22 @@ func (v *view) each(ctx context.Context, q inventory.Query, yield func(*inventor
 }
 
 // matches opens the body no earlier than it must.
-func (v *view) matches(ctx context.Context, q inventory.Query, r *inventory.Resource, body int64) (bool, error) {
+func (v *snapshot) matches(ctx context.Context, q inventory.Query, r *inventory.Resource, body int64) (bool, error) {
 	early := q.Where.NeedsData()
 	if early {
-		if err := v.fill(ctx, r, body); err != nil {
+		if err := v.loadBody(ctx, r, body); err != nil {
 			return false, err
 		}
 	}
 	ok, err := q.Where.Match(r)
 	if err == nil && ok && q.Data && !early {
-		err = v.fill(ctx, r, body)
+		err = v.loadBody(ctx, r, body)
 	}
 	return ok, err
 }
 
-// narrow is the condition that a query puts on scopes and versions. Values are parameters, never text of the statement.
-func narrow(q inventory.Query) (where string, args []any) {
+// conditions is the condition that a query puts on scopes and versions. Values are parameters, never text of the statement.
+func conditions(q inventory.Query) (where string, args []any) {
 	var conditions []string
 	add := func(condition string, values ...string) {
 		conditions = append(conditions, condition)
@@ -278,7 +278,7 @@ func narrow(q inventory.Query) (where string, args []any) {
 	}
 	for _, c := range [...]struct{ field, column string }{{"id", "v.id"}, {"name", "v.name"}, {"state", "v.state"}, {"type", "v.type"},
 		{"kind", "s.kind"}, {"region", "s.region"}, {"account", "s.account"}, {"account_id", "s.account_id"}} {
-		if vs := q.Where.Only(c.field); vs != nil {
+		if vs := q.Where.RequiredValues(c.field); vs != nil {
 			add(c.column+" IN (?"+strings.Repeat(", ?", len(vs)-1)+")", vs...)
 		}
 	}
@@ -290,14 +290,14 @@ func narrow(q inventory.Query) (where string, args []any) {
 
 // Find ranges over resources, by kind, account, region and id.
 func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
-	return in(ctx, r, func(v *view, yield func(*inventory.Resource) bool) error {
-		where, args := narrow(q)
+	return inSnapshot(ctx, r, func(v *snapshot, yield func(*inventory.Resource) bool) error {
+		where, args := conditions(q)
 		const order = " ORDER BY s.kind, s.account, s.region, v.id"
 		if q.At.IsZero() {
-			return v.each(ctx, q, yield, "SELECT "+versionColumns+fromVersion+"WHERE v.valid_to IS NULL AND "+where+order, args...)
+			return v.selectVersions(ctx, q, yield, "SELECT "+versionColumns+fromVersion+"WHERE v.valid_to IS NULL AND "+where+order, args...)
 		}
 		at := q.At.UnixMicro()
-		return v.each(ctx, q, yield, "SELECT "+versionColumns+` FROM (
+		return v.selectVersions(ctx, q, yield, "SELECT "+versionColumns+` FROM (
 			SELECT * FROM version WHERE valid_to IS NULL AND valid_from <= ?
 			UNION ALL SELECT * FROM version WHERE valid_to > ? AND valid_from <= ?) v JOIN scope s ON s.scope = v.scope WHERE `+where+order,
 			append([]any{at, at, at}, args...)...)
@@ -306,27 +306,27 @@ func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*invento
 
 // History ranges over every version.
 func (r *Reader) History(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
-	return in(ctx, r, func(v *view, yield func(*inventory.Resource) bool) error {
-		where, args := narrow(q)
-		return v.each(ctx, q, yield, "SELECT "+versionColumns+fromVersion+"WHERE "+where+
+	return inSnapshot(ctx, r, func(v *snapshot, yield func(*inventory.Resource) bool) error {
+		where, args := conditions(q)
+		return v.selectVersions(ctx, q, yield, "SELECT "+versionColumns+fromVersion+"WHERE "+where+
 			" ORDER BY s.kind, s.account, s.region, s.scope, v.id, v.valid_from", args...)
 	})
 }
 
-// version reads one by its number.
-func (v *view) version(ctx context.Context, q inventory.Query, n sql.NullInt64) (*inventory.Resource, error) {
+// loadVersion reads one by its number.
+func (v *snapshot) loadVersion(ctx context.Context, q inventory.Query, n sql.NullInt64) (*inventory.Resource, error) {
 	if !n.Valid {
 		return nil, nil
 	}
-	r, body, err := scan(v.tx.QueryRowContext(ctx, "SELECT "+versionColumns+fromVersion+"WHERE v.version = ?", n.Int64))
+	r, body, err := scanVersion(v.tx.QueryRowContext(ctx, "SELECT "+versionColumns+fromVersion+"WHERE v.version = ?", n.Int64))
 	if err == nil && (q.Data || q.Where.NeedsData()) {
-		err = v.fill(ctx, r, body)
+		err = v.loadBody(ctx, r, body)
 	}
 	return r, err
 }
 
-// pairs yields changes: query's columns are an instant, and the numbers of the versions before and after.
-func (v *view) pairs(ctx context.Context, q inventory.Query, yield func(inventory.Change) bool, query string, args ...any) error {
+// selectChanges yields changes: query's columns are an instant, and the numbers of the versions before and after.
+func (v *snapshot) selectChanges(ctx context.Context, q inventory.Query, yield func(inventory.Change) bool, query string, args ...any) error {
 	rows, err := v.tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
@@ -337,18 +337,18 @@ func (v *view) pairs(ctx context.Context, q inventory.Query, yield func(inventor
 		if err := rows.Scan(&at, &before, &after); err != nil {
 			return err
 		}
-		c := inventory.Change{What: inventory.WasChanged, At: instant(at)}
-		if c.Before, err = v.version(ctx, q, before); err != nil {
+		c := inventory.Change{Op: inventory.WasChanged, At: instant(at)}
+		if c.Before, err = v.loadVersion(ctx, q, before); err != nil {
 			return err
 		}
-		if c.After, err = v.version(ctx, q, after); err != nil {
+		if c.After, err = v.loadVersion(ctx, q, after); err != nil {
 			return err
 		}
 		switch {
 		case c.Before == nil:
-			c.What = inventory.WasAdded
+			c.Op = inventory.WasAdded
 		case c.After == nil:
-			c.What = inventory.WasGone
+			c.Op = inventory.WasGone
 		}
 		ok, err := q.Where.Match(c.Resource())
 		if err != nil {
@@ -363,13 +363,13 @@ func (v *view) pairs(ctx context.Context, q inventory.Query, yield func(inventor
 
 // Diff ranges over what is not the same at two instants: by kind, account, region and id. What changed and changed back is the same.
 func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time) iter.Seq2[inventory.Change, error] {
-	return in(ctx, r, func(v *view, yield func(inventory.Change) bool) error {
+	return inSnapshot(ctx, r, func(v *snapshot, yield func(inventory.Change) bool) error {
 		q, only := q, q
 		only.Where = nil // it may hold before and not after: it is asked of the later one, in pairs
-		where, args := narrow(only)
+		where, args := conditions(only)
 		where = strings.ReplaceAll(where, "v.id", "t.id")
 		a, b := from.UnixMicro(), to.UnixMicro()
-		return v.pairs(ctx, q, yield, `WITH touched AS (
+		return v.selectChanges(ctx, q, yield, `WITH touched AS (
 				SELECT scope, id FROM version WHERE valid_from > ? AND valid_from <= ?
 				UNION SELECT scope, id FROM version WHERE valid_to > ? AND valid_to <= ?)
 			SELECT NULL, a.version, b.version FROM touched t JOIN scope s ON s.scope = t.scope
@@ -382,12 +382,12 @@ func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time
 
 // Changes ranges over what happened after an instant.
 func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
-	return in(ctx, r, func(v *view, yield func(inventory.Change) bool) error {
+	return inSnapshot(ctx, r, func(v *snapshot, yield func(inventory.Change) bool) error {
 		only := q
 		only.Where = nil
-		where, args := narrow(only)
+		where, args := conditions(only)
 		at := after.UnixMicro()
-		return v.pairs(ctx, q, yield, `SELECT at, before, after FROM (
+		return v.selectChanges(ctx, q, yield, `SELECT at, before, after FROM (
 				SELECT v.scope, v.id, v.valid_from AS at, b.version AS before, v.version AS after FROM version v
 					LEFT JOIN version b ON b.id = v.id AND b.scope = v.scope AND b.valid_to = v.valid_from
 					WHERE v.valid_from > ?
@@ -398,7 +398,7 @@ func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time
 
 // Targets ranges over what is known of each target.
 func (r *Reader) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error] {
-	return in(ctx, r, func(v *view, yield func(inventory.Coverage) bool) error {
+	return inSnapshot(ctx, r, func(v *snapshot, yield func(inventory.Coverage) bool) error {
 		rows, err := v.tx.QueryContext(ctx, `SELECT account, region, kind, account_id, partition, run, state, reason, error, hint, expected, records, calls,
 			throttles, started, ended, last_seen, first_complete, retired, coalesce(why, ''), (SELECT id FROM history),
 			(SELECT count(*) FROM version v WHERE v.scope = s.scope AND v.valid_to IS NULL) FROM scope s ORDER BY account, region, kind`)
@@ -410,7 +410,7 @@ func (r *Reader) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, erro
 			var c inventory.Coverage
 			var started, ended, seen, first, retired sql.NullInt64
 			if err := rows.Scan(&c.Account, &c.Region, &c.Kind, &c.AccountID, &c.Partition, &c.Run, &c.State, &c.Reason, &c.Error, &c.Hint, &c.Expected,
-				&c.Records, &c.Calls, &c.Throttles, &started, &ended, &seen, &first, &retired, &c.Why, &c.History, &c.Resources); err != nil {
+				&c.Records, &c.Calls, &c.Throttles, &started, &ended, &seen, &first, &retired, &c.RetiredReason, &c.History, &c.Resources); err != nil {
 				return err
 			}
 			c.Started, c.Ended, c.LastSeen, c.FirstComplete, c.Retired = instant(started), instant(ended), instant(seen), instant(first), instant(retired)

@@ -27,7 +27,7 @@ func BenchmarkFind(b *testing.B) {
 	for page := range pages {
 		list := make([]inventorytest.Item, items)
 		for i := range list {
-			list[i] = inventorytest.Item{ID: fmt.Sprintf("i-%04x%04x", i*7919%items, page), State: "running", Pad: noise(1000) + noise(1000)}
+			list[i] = inventorytest.Item{ID: fmt.Sprintf("i-%04x%04x", i*7919%items, page), State: "running", Pad: incompressible(1000) + incompressible(1000)}
 		}
 		if err := v.Page(b.Context(), inventorytest.Page(target, who, "one", list...)); err != nil {
 			b.Fatal(err)

@@ -38,37 +38,37 @@ type Options struct {
 	Log  *slog.Logger  // nil: silence
 	Keep time.Duration // how long versions that have ended are kept; 0: for ever
 	Sync bool          // wait for the disk at every commit, so that a power cut loses none (PRAGMA synchronous=FULL)
-	// Patience is how long a write waits for a lock that another process holds. 0: 3 s.
-	Patience time.Duration
+	// LockTimeout is how long a write waits for a lock that another process holds. 0: 3 s.
+	LockTimeout time.Duration
 }
 
 // A Store writes the database; it is the only one that does.
 type Store struct {
 	*Reader
-	o    Options
-	w    *sql.DB // one connection
-	lock *os.File
+	options Options
+	writeDB *sql.DB // one connection
+	lock    *os.File
 
-	opened   files       // what the names led to when it was opened
-	wal      bool        // there is a log: not every file system can have one
-	unlogged atomic.Bool // and then there was none
-	enc      *zstd.Encoder
+	openedFiles files       // what the names led to when it was opened
+	hasWAL      bool        // there is a log: not every file system can have one
+	walLost     atomic.Bool // and then there was none
+	enc         *zstd.Encoder
 
-	packed  chan []byte   // where packs are written before their length is known
-	writing chan struct{} // holds one token; the writer takes it, so that waiting watches ctx
-	began   atomic.Int64  // when the transaction that is executed began, in ns since 1970; 0: there is none
-	clean   bool          // what a dead process staged is dropped, and the counters stand; guarded by the token
+	buffers    chan []byte   // where packs are written before their length is known
+	writeToken chan struct{} // holds one token; the writer takes it, so that waiting watches ctx
+	txStart    atomic.Int64  // when the transaction that is executed began, in ns since 1970; 0: there is none
+	recovered  bool          // what a dead process staged is dropped, and the counters stand; guarded by the token
 
-	mu     sync.Mutex
-	last   int64            // the latest instant that was given out
-	turns  int64            // turns begun
-	packs  int64            // the highest number of a pack
-	epochs map[int64]*epoch // by scope
+	mu          sync.Mutex
+	lastInstant int64            // the latest instant that was given out
+	lastUpdate  int64            // turns begun
+	lastPack    int64            // the highest number of a pack
+	epochs      map[int64]*epoch // by scope
 }
 
 // An epoch is a scope's current turn.
 type epoch struct {
-	turn   int64
+	update int64
 	staged bool
 }
 
@@ -95,23 +95,23 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.Patience == 0 {
-		o.Patience = lockPatience
+	if o.LockTimeout == 0 {
+		o.LockTimeout = defaultLockTimeout
 	}
 	lock, err := lockFile(o.Path + ".lock")
 	if err != nil {
 		return nil, err
 	}
-	known, lost := o.known(), false
+	known, lost := o.knownHistory(), false
 	if known != "" {
-		if lost, err = o.lost(); err != nil {
+		if lost, err = o.historyLost(); err != nil {
 			return nil, errors.Join(fmt.Errorf("store: %w", err), lock.Close())
 		}
 	}
 	s, err := open(ctx, o)
 	if errors.Is(err, ErrCorrupt) {
 		lost = true
-		aside, moved := o.aside("damaged")
+		aside, moved := o.moveAside("damaged")
 		if moved != nil {
 			return nil, errors.Join(fmt.Errorf("store: %w", moved), err, lock.Close())
 		}
@@ -123,10 +123,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", o.Path, err), lock.Close())
 	}
 	s.lock = lock
-	if err = s.remember(ctx, known, lost); err == nil {
-		s.opened, err = o.files()
+	if err = s.recordHistory(ctx, known, lost); err == nil {
+		s.openedFiles, err = o.statFiles()
 		_, missing := os.Stat(o.Path + "-wal")
-		s.wal = missing == nil
+		s.hasWAL = missing == nil
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", o.Path, err), s.Close())
@@ -143,9 +143,9 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, enc: enc, packed: make(chan []byte, encoders), writing: make(chan struct{}, 1), epochs: map[int64]*epoch{}}
+	s := &Store{options: o, enc: enc, buffers: make(chan []byte, encoders), writeToken: make(chan struct{}, 1), epochs: map[int64]*epoch{}}
 	for _, suffix := range []string{"-wal", "-shm", "-journal"} { // SQLite follows links
-		if err := statefile.Regular(o.Path + suffix); err != nil {
+		if err := statefile.CheckRegular(o.Path + suffix); err != nil {
 			return nil, err
 		}
 	}
@@ -160,22 +160,22 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 	if o.Sync {
 		sync = "FULL"
 	}
-	s.w, err = connect(o.Path, "rwc", "page_size(8192)", "synchronous("+sync+")", "cache_size(-8000)", "wal_autocheckpoint(8000)",
+	s.writeDB, err = connect(o.Path, "rwc", "page_size(8192)", "synchronous("+sync+")", "cache_size(-8000)", "wal_autocheckpoint(8000)",
 		"journal_size_limit(67108864)")
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(explain(err), s.w.Close())
+			err = errors.Join(explain(err), s.writeDB.Close())
 		}
 	}()
-	s.w.SetMaxOpenConns(1)
-	if _, err = waitBusy(ctx, s, func() (struct{}, error) { return struct{}{}, s.migrate(ctx) }); err != nil {
+	s.writeDB.SetMaxOpenConns(1)
+	if _, err = retryBusy(ctx, s, func() (struct{}, error) { return struct{}{}, s.migrate(ctx) }); err != nil {
 		return nil, err
 	}
 	var locked *inventory.Stall // then the first write does it
-	if err = s.recover(ctx); errors.As(err, &locked) {
+	if err = s.recoverState(ctx); errors.As(err, &locked) {
 		o.Log.Error("the store is locked by another process", "error", err, "hint", record.HintOf(err))
 	} else if err != nil {
 		return nil, err
@@ -225,21 +225,21 @@ func (s *Store) migrate(ctx context.Context) error {
 		return err
 	}
 	var id, version int
-	if err := s.w.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
+	if err := s.writeDB.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
 		return err
 	}
-	if err := s.w.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+	if err := s.writeDB.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
 		return err
 	}
-	if err := belongs(id, version, len(files)); err != nil {
+	if err := checkFormat(id, version, len(files)); err != nil {
 		return err
 	}
 	if id == 0 && version == 0 {
-		if err := unused(ctx, s.w); err != nil {
+		if err := checkUnused(ctx, s.writeDB); err != nil {
 			return err
 		}
 	}
-	if _, err := s.w.ExecContext(ctx, "PRAGMA journal_mode = WAL"); err != nil { // it stays so; not before the file is ours
+	if _, err := s.writeDB.ExecContext(ctx, "PRAGMA journal_mode = WAL"); err != nil { // it stays so; not before the file is ours
 		return err
 	}
 	for ; version < len(files); version++ {
@@ -260,23 +260,23 @@ func (s *Store) migrate(ctx context.Context) error {
 			return fmt.Errorf("migration %d: %w", version+1, err)
 		}
 	}
-	return readable(ctx, s.w)
+	return checkReadable(ctx, s.writeDB)
 }
 
-// readable finds a damaged schema or a torn page now, and not at the end of the first target.
-func readable(ctx context.Context, db *sql.DB) error {
+// checkReadable finds a damaged schema or a torn page now, and not at the end of the first target.
+func checkReadable(ctx context.Context, db *sql.DB) error {
 	_, err := db.ExecContext(ctx, "SELECT count(*) FROM (SELECT 1 FROM version, scope, body LIMIT 1)")
 	return err
 }
 
-// foreign is the error of a file that is not ours.
-func foreign(err error) error {
+// foreignError is the error of a file that is not ours.
+func foreignError(err error) error {
 	return &record.Fault{Reason: record.Other, Hint: "name another data_dir", Err: err}
 }
 
-// unused is an error where a file that says nothing of itself holds tables: most programs do not mark theirs, and ours have the mark
+// checkUnused is an error where a file that says nothing of itself holds tables: most programs do not mark theirs, and ours have the mark
 // since the transaction that makes them.
-func unused(ctx context.Context, db *sql.DB) error {
+func checkUnused(ctx context.Context, db *sql.DB) error {
 	var table string
 	err := db.QueryRowContext(ctx, "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name LIMIT 1").Scan(&table)
 	switch {
@@ -285,16 +285,16 @@ func unused(ctx context.Context, db *sql.DB) error {
 	case err != nil:
 		return err
 	}
-	return foreign(fmt.Errorf("it is the database of another program: it has %q", table))
+	return foreignError(fmt.Errorf("it is the database of another program: it has %q", table))
 }
 
-// belongs judges what a file says of itself. One that says nothing may be empty, and is ours to make then.
-func belongs(id, version, ours int) error {
+// checkFormat judges what a file says of itself. One that says nothing may be empty, and is ours to make then.
+func checkFormat(id, version, ours int) error {
 	switch {
 	case id == 0 && version == 0:
 		return nil
 	case id != applicationID:
-		return foreign(errors.New("it is the database of another program"))
+		return foreignError(errors.New("it is the database of another program"))
 	case version > ours:
 		return &record.Fault{
 			Reason: record.Other, Hint: "run the version of collector that made it, or name another data_dir",
@@ -304,24 +304,24 @@ func belongs(id, version, ours int) error {
 	return nil
 }
 
-// recover drops what turns of a dead process staged, and finds where the counters stand.
-func (s *Store) recover(ctx context.Context) error {
+// recoverState drops what turns of a dead process staged, and finds where the counters stand.
+func (s *Store) recoverState(ctx context.Context) error {
 	err := s.transact(ctx, func(tx *sql.Tx) error {
 		if err := execAll(ctx, tx, "DELETE FROM body WHERE pack IN (SELECT version >> 6 FROM staged)", "DELETE FROM staged"); err != nil {
 			return err
 		}
 		return tx.QueryRowContext(ctx, `SELECT
 			max(coalesce((SELECT max(valid_from) FROM version), 0), coalesce((SELECT max(valid_to) FROM version), 0), coalesce((SELECT max(ended) FROM scope), 0)),
-			coalesce((SELECT max(pack) FROM body), 0)`).Scan(&s.last, &s.packs)
+			coalesce((SELECT max(pack) FROM body), 0)`).Scan(&s.lastInstant, &s.lastPack)
 	})
 	if err != nil {
 		return err
 	}
-	if ahead := time.Until(time.UnixMicro(s.last)); ahead > time.Minute {
-		s.o.Log.Warn("the store's latest entry is in the future: this machine's clock went back; instants go on from there",
-			"latest", time.UnixMicro(s.last).UTC(), "ahead", ahead.Round(time.Second))
+	if ahead := time.Until(time.UnixMicro(s.lastInstant)); ahead > time.Minute {
+		s.options.Log.Warn("the store's latest entry is in the future: this machine's clock went back; instants go on from there",
+			"latest", time.UnixMicro(s.lastInstant).UTC(), "ahead", ahead.Round(time.Second))
 	}
-	s.clean = true
+	s.recovered = true
 	return nil
 }
 
@@ -334,26 +334,26 @@ func execAll(ctx context.Context, tx *sql.Tx, statements ...string) error {
 	return nil
 }
 
-// take waits for the writer's turn, which give ends.
-func (s *Store) take(ctx context.Context) error {
+// lockWriter waits for the writer's turn, which give ends.
+func (s *Store) lockWriter(ctx context.Context) error {
 	select {
-	case s.writing <- struct{}{}:
+	case s.writeToken <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-func (s *Store) give() { <-s.writing }
+func (s *Store) unlockWriter() { <-s.writeToken }
 
 // write is one short transaction.
 func (s *Store) write(ctx context.Context, f func(*sql.Tx) error) error {
-	if err := s.take(ctx); err != nil {
+	if err := s.lockWriter(ctx); err != nil {
 		return err
 	}
-	defer s.give()
-	if !s.clean {
-		if err := s.recover(ctx); err != nil {
+	defer s.unlockWriter()
+	if !s.recovered {
+		if err := s.recoverState(ctx); err != nil {
 			return err
 		}
 	}
@@ -362,14 +362,14 @@ func (s *Store) write(ctx context.Context, f func(*sql.Tx) error) error {
 
 // transact is a transaction of who has the writer's turn.
 func (s *Store) transact(ctx context.Context, f func(*sql.Tx) error) error {
-	tx, err := s.begin(ctx)
+	tx, err := s.beginTx(ctx)
 	if err != nil {
 		return err
 	}
-	s.began.Store(time.Now().UnixNano())
-	defer s.began.Store(0)
+	s.txStart.Store(time.Now().UnixNano())
+	defer s.txStart.Store(0)
 	defer func() { _ = tx.Rollback() }() // also where f panics: there is one connection. After a commit it does nothing
-	if err := s.logged(); err != nil {
+	if err := s.checkWAL(); err != nil {
 		return err
 	}
 	if err := f(tx); err != nil {
@@ -380,15 +380,15 @@ func (s *Store) transact(ctx context.Context, f func(*sql.Tx) error) error {
 
 // instant is now, and later than every instant before it. Called inside write.
 func (s *Store) instant() int64 {
-	s.last = max(time.Now().UnixMicro(), s.last+1)
-	return s.last
+	s.lastInstant = max(time.Now().UnixMicro(), s.lastInstant+1)
+	return s.lastInstant
 }
 
 // Close ends the writer. Turns that are open commit nothing.
 func (s *Store) Close() error {
-	s.writing <- struct{}{} // the last transaction ends first
-	defer s.give()
-	err := errors.Join(s.Reader.Close(), s.w.Close(), s.enc.Close())
+	s.writeToken <- struct{}{} // the last transaction ends first
+	defer s.unlockWriter()
+	err := errors.Join(s.Reader.Close(), s.writeDB.Close(), s.enc.Close())
 	if s.lock != nil {
 		err = errors.Join(err, s.lock.Close())
 		s.lock = nil

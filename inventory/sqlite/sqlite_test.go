@@ -21,11 +21,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv(holderPath); path != "" {
-		holdLock(path)
+	if path := os.Getenv(lockEnv); path != "" {
+		holdWriteLock(path)
 	}
-	if path := os.Getenv(victimPath); path != "" {
-		victim(path)
+	if path := os.Getenv(killedEnv); path != "" {
+		listUntilKilled(path)
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -40,7 +40,7 @@ func openAt(t *testing.T, path string) *Store {
 	return s
 }
 
-func somewhere(t *testing.T) string { return filepath.Join(t.TempDir(), "a %dir?", "collector.db") }
+func oddPath(t *testing.T) string { return filepath.Join(t.TempDir(), "a %dir?", "collector.db") }
 
 func mkdir(t *testing.T, path string) string {
 	t.Helper()
@@ -52,7 +52,7 @@ func mkdir(t *testing.T, path string) string {
 
 func TestConformance(t *testing.T) {
 	inventorytest.Run(t, inventorytest.Subject{Open: func(t *testing.T) (inventory.Driver, func() inventory.Driver) {
-		path := mkdir(t, somewhere(t)) // characters that mean something in a DSN
+		path := mkdir(t, oddPath(t)) // characters that mean something in a DSN
 		s := openAt(t, path)
 		return s, func() inventory.Driver {
 			if err := s.Close(); err != nil {
@@ -147,7 +147,7 @@ func TestForeignAndNewerDatabasesAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "collector.db")
 			s := openAt(t, path)
-			exec(t, s.w, "PRAGMA "+c.pragma)
+			exec(t, s.writeDB, "PRAGMA "+c.pragma)
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -246,30 +246,30 @@ func TestAFullDisk(t *testing.T) {
 	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, s.w, "PRAGMA max_page_count = 1") // SQLite takes the pages that there are: not one more
+	exec(t, s.writeDB, "PRAGMA max_page_count = 1") // SQLite takes the pages that there are: not one more
 	var items []inventorytest.Item
 	for range 3 {
-		items = append(items, inventorytest.Item{ID: "i-" + strings.Repeat("9", len(items)+1), Pad: noise(300_000)})
+		items = append(items, inventorytest.Item{ID: "i-" + strings.Repeat("9", len(items)+1), Pad: incompressible(300_000)})
 	}
 	err := inventorytest.List(t, inv, "two", items...)
 	if err == nil || inv.Err() == nil || !strings.Contains(record.HintOf(inv.Err()), "disk is full") {
 		t.Fatalf("a full disk: %v; the store says %v", err, inv.Err())
 	}
-	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-1" || inv.Lost() != 1 {
-		t.Errorf("half a target: %q; %d lost", got, inv.Lost())
+	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-1" || inv.NotStored() != 1 {
+		t.Errorf("half a target: %q; %d lost", got, inv.NotStored())
 	}
-	exec(t, s.w, "PRAGMA max_page_count = 1000000")
+	exec(t, s.writeDB, "PRAGMA max_page_count = 1000000")
 	if err := inventorytest.List(t, inv, "three", items...); err != nil || inv.Err() != nil {
 		t.Fatalf("it does not heal: %v, %v", err, inv.Err())
 	}
 	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-9 i-99 i-999" {
 		t.Errorf("after it: %q", got)
 	}
-	whole(t, s)
+	checkConsistent(t, s)
 }
 
-// noise is text that does not compress.
-func noise(n int) string {
+// incompressible is text that does not compress.
+func incompressible(n int) string {
 	var b strings.Builder
 	x := uint64(88172645463325252)
 	for range n {
@@ -301,11 +301,11 @@ func TestTheFileIsItsOwners(t *testing.T) {
 func TestReadOnly(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
 	inv := inventory.New(s, inventory.Options{})
-	exec(t, s.w, "PRAGMA query_only = 1")
+	exec(t, s.writeDB, "PRAGMA query_only = 1")
 	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err == nil || record.HintOf(inv.Err()) == "" {
 		t.Fatalf("%v; %v", err, inv.Err())
 	}
-	exec(t, s.w, "PRAGMA query_only = 0")
+	exec(t, s.writeDB, "PRAGMA query_only = 0")
 	if err := inventorytest.List(t, inv, "two", inventorytest.Item{ID: "i-1"}); err != nil || inv.Err() != nil {
 		t.Fatalf("it does not heal: %v, %v", err, inv.Err())
 	}
@@ -320,12 +320,12 @@ func TestAnotherHashVersionInventsNoChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	was := count(t, s.db, "SELECT max(valid_from) FROM version")
-	exec(t, s.w, "UPDATE version SET sum_version = 0, sum = zeroblob(16)")
+	exec(t, s.writeDB, "UPDATE version SET sum_version = 0, sum = zeroblob(16)")
 	items[0].State = "stopped" // folded in: nobody can tell
 	if err := inventorytest.List(t, inv, "two", items...); err != nil {
 		t.Fatal(err)
 	}
-	if n := count(t, s.db, "SELECT count(*) FROM version WHERE valid_from = ? AND valid_to IS NULL AND sum_version = ?", was, record.SumVersion); n != 2 {
+	if n := count(t, s.db, "SELECT count(*) FROM version WHERE valid_from = ? AND valid_to IS NULL AND sum_version = ?", was, record.DigestVersion); n != 2 {
 		t.Errorf("%d versions go on, want 2", n)
 	}
 	for r, err := range s.Find(t.Context(), inventory.Query{ID: "i-1", Data: true}) {
@@ -342,7 +342,7 @@ func TestAnotherHashVersionInventsNoChange(t *testing.T) {
 	if n := count(t, s.db, "SELECT count(*) FROM version"); n != 2 {
 		t.Errorf("%d versions after it", n)
 	}
-	whole(t, s)
+	checkConsistent(t, s)
 }
 
 func TestKeep(t *testing.T) {
@@ -358,15 +358,15 @@ func TestKeep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	exec(t, s.w, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000 WHERE state IN ('a', 'b')")
-	exec(t, s.w, "UPDATE version SET valid_from = 1 WHERE state = 'd'") // what is live is kept, however old
+	exec(t, s.writeDB, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000 WHERE state IN ('a', 'b')")
+	exec(t, s.writeDB, "UPDATE version SET valid_from = 1 WHERE state = 'd'") // what is live is kept, however old
 	if err := inventorytest.List(t, inv, "again", inventorytest.Item{ID: "i-1", State: "d"}); err != nil {
 		t.Fatal(err)
 	}
 	if n := count(t, s.db, "SELECT count(*) FROM version"); n != 2 {
 		t.Errorf("%d versions are left, want c and d", n)
 	}
-	whole(t, s)
+	checkConsistent(t, s)
 }
 
 // The clock goes back, and instants go on: a version never ends before it began.
@@ -378,7 +378,7 @@ func TestAClockThatGoesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	ahead := time.Now().Add(24 * time.Hour).UnixMicro()
-	exec(t, s.w, "UPDATE version SET valid_from = ?", ahead)
+	exec(t, s.writeDB, "UPDATE version SET valid_from = ?", ahead)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -397,14 +397,14 @@ func TestAClockThatGoesBack(t *testing.T) {
 // What is too much for memory is staged, and what a turn staged that never ended is dropped by the next one.
 func TestStaged(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
-	inv := inventory.New(s, inventory.Options{Hold: 1})
+	inv := inventory.New(s, inventory.Options{MaxBuffered: 1})
 	target, who := inventorytest.Target()
 	v, err := inv.Begin(t.Context(), target, who, "one")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"i-1", "i-2", "i-3"} {
-		if err := v.Page(t.Context(), inventorytest.Page(target, who, "one", inventorytest.Item{ID: id, Pad: noise(300_000)})); err != nil {
+		if err := v.Page(t.Context(), inventorytest.Page(target, who, "one", inventorytest.Item{ID: id, Pad: incompressible(300_000)})); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -414,7 +414,7 @@ func TestStaged(t *testing.T) {
 	if err := inventorytest.List(t, inv, "two", inventorytest.Item{ID: "i-4"}); err != nil {
 		t.Fatal(err)
 	}
-	whole(t, s)
+	checkConsistent(t, s)
 }
 
 // The documented views open bodies.
@@ -437,10 +437,10 @@ func TestViews(t *testing.T) {
 
 func TestACancelledWriterWaitsForNobody(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
-	if err := s.take(t.Context()); err != nil {
+	if err := s.lockWriter(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	defer s.give()
+	defer s.unlockWriter()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.write(ctx, func(*sql.Tx) error { return nil }); !errors.Is(err, context.Canceled) {
@@ -448,8 +448,8 @@ func TestACancelledWriterWaitsForNobody(t *testing.T) {
 	}
 }
 
-// whole checks what every commit must leave: each version has its body, each body its version, nothing is staged.
-func whole(t *testing.T, s *Store) {
+// checkConsistent checks what every commit must leave: each version has its body, each body its version, nothing is staged.
+func checkConsistent(t *testing.T, s *Store) {
 	t.Helper()
 	for what, query := range map[string]string{
 		"versions without a body":  "SELECT count(*) FROM version WHERE version >> 6 NOT IN (SELECT pack FROM body)",
@@ -457,7 +457,7 @@ func whole(t *testing.T, s *Store) {
 		"staged rows":              "SELECT count(*) FROM staged",
 		"damaged pages":            "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'",
 	} {
-		if n := count(t, s.w, query); n > 0 {
+		if n := count(t, s.writeDB, query); n > 0 {
 			t.Errorf("%d %s", n, what)
 		}
 	}
@@ -484,8 +484,8 @@ func TestCheck(t *testing.T) {
 			}
 		}
 		if damage != "" {
-			exec(t, s.w, "PRAGMA foreign_keys = OFF")
-			exec(t, s.w, damage)
+			exec(t, s.writeDB, "PRAGMA foreign_keys = OFF")
+			exec(t, s.writeDB, damage)
 		}
 		sum, err := s.Check(t.Context())
 		if err != nil || (len(sum.Damage) > 0) != (want != "") || !strings.Contains(strings.Join(sum.Damage, "\n"), want) {

@@ -13,43 +13,43 @@ import (
 )
 
 // A turn is one visit of a scope.
-type turn struct {
-	s     *Store
+type scopeUpdate struct {
+	store *Store
 	scope int64 // 0: there is none
-	n     int64
+	id    int64
 	run   string
 	name  string // of the account
 }
 
 // Begin finds or makes the scope and takes its epoch. An unchanged target costs no write here.
-func (s *Store) Begin(ctx context.Context, t record.Target, sc inventory.Scope, run string) (inventory.Turn, error) {
-	scope, err := s.scope(ctx, t, sc)
+func (s *Store) Begin(ctx context.Context, t record.Target, sc inventory.Scope, run string) (inventory.ScopeUpdate, error) {
+	scope, err := s.ensureScope(ctx, t, sc)
 	if err != nil || scope == 0 {
-		return &turn{s: s, run: run}, err
+		return &scopeUpdate{store: s, run: run}, err
 	}
-	if err := s.take(ctx); err != nil { // a turn that commits just now has either ended or will be fenced
+	if err := s.lockWriter(ctx); err != nil { // a turn that commits just now has either ended or will be fenced
 		return nil, err
 	}
 	if ctx.Err() != nil { // it comes too late to take the epoch from one who came after it
-		s.give()
+		s.unlockWriter()
 		return nil, context.Cause(ctx)
 	}
 	s.mu.Lock()
-	s.turns++
-	n := s.turns
+	s.lastUpdate++
+	n := s.lastUpdate
 	was := s.epochs[scope]
-	s.epochs[scope] = &epoch{turn: n}
+	s.epochs[scope] = &epoch{update: n}
 	s.mu.Unlock()
-	s.give()
+	s.unlockWriter()
 	if was != nil && was.staged {
-		if err := s.write(ctx, func(tx *sql.Tx) error { return discard(ctx, tx, was.turn) }); err != nil {
+		if err := s.write(ctx, func(tx *sql.Tx) error { return discardStaged(ctx, tx, was.update) }); err != nil {
 			return nil, err
 		}
 	}
-	return &turn{s: s, scope: scope, n: n, run: run, name: t.Account}, nil
+	return &scopeUpdate{store: s, scope: scope, id: n, run: run, name: t.Account}, nil
 }
 
-func discard(ctx context.Context, tx *sql.Tx, turn int64) error {
+func discardStaged(ctx context.Context, tx *sql.Tx, turn int64) error {
 	if _, err := tx.ExecContext(ctx, "DELETE FROM body WHERE pack IN (SELECT version >> 6 FROM staged WHERE turn = ?)", turn); err != nil {
 		return err
 	}
@@ -57,8 +57,8 @@ func discard(ctx context.Context, tx *sql.Tx, turn int64) error {
 	return err
 }
 
-// scope is the number of the scope, which is made if it is new and has an account id.
-func (s *Store) scope(ctx context.Context, t record.Target, sc inventory.Scope) (n int64, err error) {
+// ensureScope is the number of the scope, which is made if it is new and has an account id.
+func (s *Store) ensureScope(ctx context.Context, t record.Target, sc inventory.Scope) (n int64, err error) {
 	if sc.AccountID == "" {
 		err = s.db.QueryRowContext(ctx, `SELECT scope FROM scope WHERE account = ?1 AND region = ?2 AND kind = ?3 AND retired IS NULL
 			ORDER BY ended DESC LIMIT 1`, t.Account, t.Region, t.Kind).Scan(&n)
@@ -85,10 +85,10 @@ func (s *Store) scope(ctx context.Context, t record.Target, sc inventory.Scope) 
 	return n, err
 }
 
-func (t *turn) Known() bool { return t.scope != 0 }
+func (t *scopeUpdate) HasScope() bool { return t.scope != 0 }
 
-func (t *turn) Live(ctx context.Context, f func(id []byte, sum record.Sum, version int) error) error {
-	rows, err := t.s.db.QueryContext(ctx, "SELECT id, sum, sum_version FROM version WHERE scope = ? AND valid_to IS NULL", t.scope)
+func (t *scopeUpdate) Live(ctx context.Context, f func(id []byte, sum record.Digest, version int) error) error {
+	rows, err := t.store.db.QueryContext(ctx, "SELECT id, sum, sum_version FROM version WHERE scope = ? AND valid_to IS NULL", t.scope)
 	if err != nil {
 		return explain(err)
 	}
@@ -99,122 +99,122 @@ func (t *turn) Live(ctx context.Context, f func(id []byte, sum record.Sum, versi
 		if err := rows.Scan(&id, &sum, &version); err != nil {
 			return explain(err)
 		}
-		if len(sum) != len(record.Sum{}) {
+		if len(sum) != len(record.Digest{}) {
 			return fmt.Errorf("%w: a hash of %d bytes", ErrCorrupt, len(sum))
 		}
-		if err := f(id, record.Sum(sum), version); err != nil {
+		if err := f(id, record.Digest(sum), version); err != nil {
 			return err
 		}
 	}
 	return explain(rows.Err())
 }
 
-// current reports whether the turn has its scope's epoch still. Called inside write.
-func (t *turn) current() bool {
-	t.s.mu.Lock()
-	defer t.s.mu.Unlock()
-	e := t.s.epochs[t.scope]
-	return e != nil && e.turn == t.n
+// isCurrent reports whether the turn has its scope's epoch still. Called inside write.
+func (t *scopeUpdate) isCurrent() bool {
+	t.store.mu.Lock()
+	defer t.store.mu.Unlock()
+	e := t.store.epochs[t.scope]
+	return e != nil && e.update == t.id
 }
 
 // Pack compresses. It is done long before the writer's turn is taken.
-func (t *turn) Pack(lines []byte) []byte {
+func (t *scopeUpdate) Pack(lines []byte) []byte {
 	var packed []byte
 	select {
-	case packed = <-t.s.packed:
+	case packed = <-t.store.buffers:
 	default:
 	}
-	packed = t.s.enc.EncodeAll(lines, packed[:0])
+	packed = t.store.enc.EncodeAll(lines, packed[:0])
 	out := bytes.Clone(packed) // nobody knows how long it gets, and what has room to grow may be kept for long
 	select {
-	case t.s.packed <- packed:
+	case t.store.buffers <- packed:
 	default:
 	}
 	return out
 }
 
-func (t *turn) Stage(ctx context.Context, packs []inventory.Pack) error {
+func (t *scopeUpdate) Stage(ctx context.Context, packs []inventory.Pack) error {
 	if len(packs) == 0 {
 		return nil
 	}
-	return t.s.write(ctx, func(tx *sql.Tx) error {
-		if !t.current() {
+	return t.store.write(ctx, func(tx *sql.Tx) error {
+		if !t.isCurrent() {
 			return inventory.ErrFenced
 		}
-		in, err := t.insert(ctx, tx)
+		in, err := t.newInserter(ctx, tx)
 		if err != nil {
 			return err
 		}
 		defer in.close()
 		for i := range packs {
-			if err := in.pack(ctx, &packs[i], 0); err != nil {
+			if err := in.insertPack(ctx, &packs[i], 0); err != nil {
 				return err
 			}
 		}
-		t.s.mu.Lock()
-		defer t.s.mu.Unlock()
-		if e := t.s.epochs[t.scope]; e != nil && e.turn == t.n {
+		t.store.mu.Lock()
+		defer t.store.mu.Unlock()
+		if e := t.store.epochs[t.scope]; e != nil && e.update == t.id {
 			e.staged = true
 		}
 		return nil
 	})
 }
 
-// perCommit is how many expired versions a commit takes away: the work of retention in pieces too small to notice.
-const perCommit = 200
+// expirePerCommit is how many expired versions a commit takes away: the work of retention in pieces too small to notice.
+const expirePerCommit = 200
 
-func (t *turn) Commit(ctx context.Context, c inventory.Commit) error {
+func (t *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
 	if t.scope == 0 {
 		return nil
 	}
-	t.s.mu.Lock()
-	e := t.s.epochs[t.scope]
-	staged := e != nil && e.turn == t.n && e.staged
-	t.s.mu.Unlock()
-	err := t.s.write(ctx, func(tx *sql.Tx) error {
-		if !t.current() {
+	t.store.mu.Lock()
+	e := t.store.epochs[t.scope]
+	staged := e != nil && e.update == t.id && e.staged
+	t.store.mu.Unlock()
+	err := t.store.write(ctx, func(tx *sql.Tx) error {
+		if !t.isCurrent() {
 			return inventory.ErrFenced
 		}
-		at := t.s.instant()
+		at := t.store.instant()
 		if len(c.Packs) > 0 {
-			more, err := t.bring(ctx, tx, c.Packs, at)
+			more, err := t.insertPacks(ctx, tx, c.Packs, at)
 			if err != nil {
 				return err
 			}
 			staged = staged || more
 		}
 		if staged {
-			if err := t.show(ctx, tx, at); err != nil {
+			if err := t.publish(ctx, tx, at); err != nil {
 				return err
 			}
 		}
 		if c.Gone != nil {
-			if err := t.end(ctx, tx, at, c); err != nil {
+			if err := t.endGone(ctx, tx, at, c); err != nil {
 				return err
 			}
 		}
-		if err := t.outcome(ctx, tx, at, c); err != nil {
+		if err := t.saveOutcome(ctx, tx, at, c); err != nil {
 			return err
 		}
-		if t.s.o.Keep == 0 {
+		if t.store.options.Keep == 0 {
 			return nil
 		}
-		return expire(ctx, tx, time.Now().Add(-t.s.o.Keep), perCommit)
+		return expire(ctx, tx, time.Now().Add(-t.store.options.Keep), expirePerCommit)
 	})
 	if err == nil {
-		t.s.mu.Lock()
-		if e := t.s.epochs[t.scope]; e != nil && e.turn == t.n {
+		t.store.mu.Lock()
+		if e := t.store.epochs[t.scope]; e != nil && e.update == t.id {
 			e.staged = false
 		}
-		t.s.mu.Unlock()
+		t.store.mu.Unlock()
 	}
 	return err
 }
 
-// show makes what was staged the live versions.
-func (t *turn) show(ctx context.Context, tx *sql.Tx, at int64) error {
+// publish makes what was staged the live versions.
+func (t *scopeUpdate) publish(ctx context.Context, tx *sql.Tx, at int64) error {
 	const live = "v.scope = ?2 AND v.id = staged.id AND v.valid_to IS NULL"
-	replaced, err := packs(ctx, tx, "SELECT DISTINCT v.version >> 6 FROM staged JOIN version v ON "+live+" WHERE staged.turn = ?1 AND staged.how = 2", t.n, t.scope)
+	replaced, err := queryPacks(ctx, tx, "SELECT DISTINCT v.version >> 6 FROM staged JOIN version v ON "+live+" WHERE staged.turn = ?1 AND staged.how = 2", t.id, t.scope)
 	if err != nil {
 		return err
 	}
@@ -231,15 +231,15 @@ func (t *turn) show(ctx context.Context, tx *sql.Tx, at int64) error {
 			tags = staged.tags FROM staged WHERE staged.turn = ?1 AND staged.how = 2 AND ` + live,
 		`DELETE FROM staged WHERE turn = ?1`,
 	} {
-		if _, err := tx.ExecContext(ctx, q, t.n, t.scope, at, record.SumVersion, t.run); err != nil {
+		if _, err := tx.ExecContext(ctx, q, t.id, t.scope, at, record.DigestVersion, t.run); err != nil {
 			return err
 		}
 	}
-	return dropEmpty(ctx, tx, replaced)
+	return deleteEmptyPacks(ctx, tx, replaced)
 }
 
-// end ends what is gone. AWS's last word on a resource may be that it was terminated.
-func (t *turn) end(ctx context.Context, tx *sql.Tx, at int64, c inventory.Commit) error {
+// endGone ends what is gone. AWS's last word on a resource may be that it was terminated.
+func (t *scopeUpdate) endGone(ctx context.Context, tx *sql.Tx, at int64, c inventory.Commit) error {
 	stmt, err := tx.PrepareContext(ctx, `UPDATE version SET valid_to = ?3,
 		ended = CASE WHEN state IN ('terminated', 'deleted') THEN '`+inventory.Terminated+`' ELSE '`+inventory.Absent+`' END
 		WHERE scope = ?1 AND id = ?2 AND valid_to IS NULL`)
@@ -255,7 +255,7 @@ func (t *turn) end(ctx context.Context, tx *sql.Tx, at int64, c inventory.Commit
 	return nil
 }
 
-func (t *turn) outcome(ctx context.Context, tx *sql.Tx, at int64, c inventory.Commit) error {
+func (t *scopeUpdate) saveOutcome(ctx context.Context, tx *sql.Tx, at int64, c inventory.Commit) error {
 	o := c.Outcome
 	var lastSeen, extra any
 	if o.State.Complete() {
@@ -274,16 +274,16 @@ func (t *turn) outcome(ctx context.Context, tx *sql.Tx, at int64, c inventory.Co
 
 // expire forgets versions that ended before an instant, at most n of them, and the packs of which none is left.
 func expire(ctx context.Context, tx *sql.Tx, before time.Time, n int) error {
-	touched, err := packs(ctx, tx, `DELETE FROM version WHERE version IN (SELECT version FROM version WHERE valid_to < ? ORDER BY valid_to LIMIT ?)
+	touched, err := queryPacks(ctx, tx, `DELETE FROM version WHERE version IN (SELECT version FROM version WHERE valid_to < ? ORDER BY valid_to LIMIT ?)
 		RETURNING version >> 6`, before.UnixMicro(), n)
 	if err != nil {
 		return err
 	}
-	return dropEmpty(ctx, tx, touched)
+	return deleteEmptyPacks(ctx, tx, touched)
 }
 
-// Known is every target of the account's name that is not retired.
-func (s *Store) Known(ctx context.Context, account string) (ts []record.Target, err error) {
+// ActiveTargets is every target of the account's name that is not retired.
+func (s *Store) ActiveTargets(ctx context.Context, account string) (ts []record.Target, err error) {
 	rows, err := s.db.QueryContext(ctx, "SELECT DISTINCT region, kind FROM scope WHERE account = ? AND retired IS NULL", account)
 	if err != nil {
 		return nil, explain(err)
@@ -366,7 +366,7 @@ func (s *Store) retire(ctx context.Context, why, query string, args ...any) erro
 			delete(s.epochs, scope) // fences a turn that is open
 			s.mu.Unlock()
 			if was != nil && was.staged {
-				if err := discard(ctx, tx, was.turn); err != nil {
+				if err := discardStaged(ctx, tx, was.update); err != nil {
 					return err
 				}
 			}

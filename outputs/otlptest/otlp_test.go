@@ -34,7 +34,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
-	outputstest.RunRemote(t, outputstest.Remote{Type: otlp(t), TLS: true, Serve: func(t *testing.T, w *outputstest.Wire) outputstest.Receiver {
+	outputstest.RunRemote(t, outputstest.Remote{Type: otlp(t), TLS: true, Serve: func(t *testing.T, w *outputstest.FaultyListener) outputstest.Receiver {
 		p := &pipeline{}
 		forward(t, w, p.start(t))
 		return outputstest.Receiver{
@@ -210,7 +210,7 @@ func (p *pipeline) start(t *testing.T) string {
 }
 
 // forward leads each connection that the wire takes to the receiver, which listens for itself.
-func forward(t *testing.T, w *outputstest.Wire, to string) {
+func forward(t *testing.T, w *outputstest.FaultyListener, to string) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {

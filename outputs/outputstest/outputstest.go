@@ -39,18 +39,18 @@ var target = record.Target{Account: "prod", Region: "us-east-1", Kind: "ec2_inst
 func Page(name string, n, size int) *record.Page {
 	who := record.Identity{AccountID: "222222222222", Partition: "aws"}
 	p := new(record.Page)
-	p.Reset(record.NewStamp(target, who, []byte(`{"account_name":"prod"}`), "01JDRUN", "2026-11-21T22:15:03Z"))
+	p.Reset(record.NewEnvelope(target, who, []byte(`{"account_name":"prod"}`), "01JDRUN", "2026-11-21T22:15:03Z"))
 	pad := strings.Repeat("x", size)
 	for i := range n {
 		d := &p.Items
-		p.Begin(1)
+		p.BeginItem(1)
 		d.Buf = append(d.Buf, `{"InstanceId":`...)
 		from := len(d.Buf)
 		d.Buf = fmt.Appendf(d.Buf, `"%s-%d"`, name, i)
-		p.ID(0, record.SpanOf(from, len(d.Buf)))
+		p.SetID(0, record.SpanOf(from, len(d.Buf)))
 		d.Buf = fmt.Appendf(d.Buf, `,"Pad":%q}`, pad)
-		p.End()
-		p.Seal("")
+		p.EndItem()
+		p.EncodeLines("")
 	}
 	return p
 }

@@ -18,7 +18,7 @@ import (
 type Remote struct {
 	Type outputs.Type
 	// Serve starts a receiver that serves on w until the test ends. What goes wrong on the way is the wire's matter.
-	Serve func(t *testing.T, w *Wire) Receiver
+	Serve func(t *testing.T, w *FaultyListener) Receiver
 	// TLS says that the output can speak TLS. Then Serve is also called with a wire that does, whose CA is a file that
 	// Options may have the output trust.
 	TLS bool
@@ -47,22 +47,22 @@ func RunRemote(t *testing.T, r Remote) {
 	t.Run("flush", r.flush)
 	t.Run("large", r.large)
 	t.Run("cancelled", r.cancelled)
-	t.Run("dead", r.dead)
+	t.Run("dead", r.unreachable)
 	t.Run("slow", r.slow)
-	t.Run("deaf", r.deaf)
+	t.Run("deaf", r.lostAnswer)
 	t.Run("refused", r.refused)
 	t.Run("busy", r.busy)
 	t.Run("certificate", r.certificate)
 	t.Run("close", r.close)
 	t.Run("spooled order", r.spooledOrder)
-	t.Run("spooled trouble", r.spooledTrouble)
+	t.Run("spooled trouble", r.spooledFaults)
 	t.Run("spooled restart", r.spooledRestart)
 	t.Run("spooled refused", r.spooledRefused)
 	t.Run("spooled certificate", r.spooledCertificate)
 }
 
-// soon bounds each wait of the suite for something that has no reason to take long.
-const soon = 15 * time.Second
+// waitLimit bounds each wait of the suite for something that has no reason to take long.
+const waitLimit = 15 * time.Second
 
 func (r Remote) open(t *testing.T, rc Receiver, ca string) outputs.Output {
 	t.Helper()
@@ -72,16 +72,16 @@ func (r Remote) open(t *testing.T, rc Receiver, ca string) outputs.Output {
 	return out
 }
 
-func (r Remote) serve(t *testing.T) (*Wire, Receiver) {
+func (r Remote) serve(t *testing.T) (*FaultyListener, Receiver) {
 	t.Helper()
-	w := newWire(t, false)
+	w := newFaultyListener(t, false)
 	return w, r.Serve(t, w)
 }
 
 // send sends and flushes a page of n records under a bounded context.
 func send(t *testing.T, out outputs.Output, name string, n int) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	return errors.Join(out.Send(ctx, BatchOf(name, Page(name, n, 10))), out.Flush(ctx))
 }
@@ -166,14 +166,14 @@ func (r Remote) cancelled(t *testing.T) {
 	if err == nil || errors.Is(err, outputs.ErrRefused) || errors.Is(err, outputs.ErrPermanent) {
 		t.Errorf("a receiver that does not answer: %v", err)
 	}
-	if took := time.Since(begin); took > soon/3 {
+	if took := time.Since(begin); took > waitLimit/3 {
 		t.Errorf("a context of 200ms ended Send after %s", took)
 	}
-	w.Heal()
+	w.Restore()
 }
 
 // dead: opening needs no receiver; what cannot be sent is an error that may be tried again, and then works.
-func (r Remote) dead(t *testing.T) {
+func (r Remote) unreachable(t *testing.T) {
 	w, rc := r.serve(t)
 	w.Cut()
 	out := r.open(t, rc, "")
@@ -186,7 +186,7 @@ func (r Remote) dead(t *testing.T) {
 	if err == nil || errors.Is(err, outputs.ErrRefused) || errors.Is(err, outputs.ErrPermanent) {
 		t.Fatalf("a dead receiver: %v", err)
 	}
-	w.Heal()
+	w.Restore()
 	must(t, eventually(t, func() error { return send(t, out, "d", 1) }))
 	if got := rc.Received(); !slices.Contains(got, "d-0") {
 		t.Errorf("received %v", got)
@@ -196,7 +196,7 @@ func (r Remote) dead(t *testing.T) {
 // eventually tries until it works: a client may keep a broken connection, or a pause of its own, for a moment.
 func eventually(t *testing.T, do func() error) error {
 	t.Helper()
-	deadline := time.Now().Add(soon)
+	deadline := time.Now().Add(waitLimit)
 	for {
 		err := do()
 		if err == nil || time.Now().After(deadline) || t.Context().Err() != nil {
@@ -212,17 +212,17 @@ func (r Remote) slow(t *testing.T) {
 	out := r.open(t, rc, "")
 	must(t, send(t, out, "before", 1))
 	w.Stall()
-	heal := time.AfterFunc(300*time.Millisecond, w.Heal)
+	heal := time.AfterFunc(300*time.Millisecond, w.Restore)
 	defer heal.Stop()
 	must(t, send(t, out, "slow", 5))
 	r.same(t, rc.Received(), append([]string{"before-0"}, idsOf("slow", 5)...))
 }
 
 // deaf: an answer that is lost is no success, and sending again is allowed to bring a record twice.
-func (r Remote) deaf(t *testing.T) {
+func (r Remote) lostAnswer(t *testing.T) {
 	w, rc := r.serve(t)
 	out := r.open(t, rc, "")
-	w.Deafen()
+	w.DropAnswers()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	err := out.Send(ctx, BatchOf("e", Page("e", 2, 10)))
@@ -232,7 +232,7 @@ func (r Remote) deaf(t *testing.T) {
 	if err == nil {
 		t.Error("the answer was lost, and Send says that it went well")
 	}
-	w.Heal()
+	w.Restore()
 	must(t, eventually(t, func() error { return send(t, out, "e", 2) }))
 	got := slices.Compact(slices.Sorted(slices.Values(rc.Received())))
 	if !slices.Equal(got, []string{"e-0", "e-1"}) {
@@ -264,7 +264,7 @@ func (r Remote) busy(t *testing.T) {
 	out := r.open(t, rc, "")
 	rc.Busy(7 * time.Second)
 	err := send(t, out, "b", 1)
-	var later *outputs.Later
+	var later *outputs.RetryAfterError
 	if !errors.As(err, &later) || later.After != 7*time.Second {
 		t.Errorf("a busy receiver: %v; want a Later of 7s", err)
 	}
@@ -281,7 +281,7 @@ func (r Remote) certificate(t *testing.T) {
 	if !r.TLS {
 		t.Skip("no pass: the output speaks no TLS")
 	}
-	w := newWire(t, true)
+	w := newFaultyListener(t, true)
 	rc := r.Serve(t, w)
 	out := r.open(t, rc, "")
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
@@ -320,22 +320,22 @@ func (r Remote) close(t *testing.T) {
 	r.same(t, rc.Received(), idsOf("c", 2))
 }
 
-// behind opens the output as a program does: behind a spool, in dir.
-func (r Remote) behind(t *testing.T, rc Receiver, ca, dir string) (*outputs.Set, *outputs.Fan) {
+// openSpooled opens the output as a program does: behind a spool, in dir.
+func (r Remote) openSpooled(t *testing.T, rc Receiver, ca, dir string) (*outputs.Set, *outputs.Fan) {
 	t.Helper()
-	s := outputs.NewSet([]outputs.Type{r.Type}, outputs.Deps{Log: slog.New(slog.DiscardHandler), Spools: dir})
+	s := outputs.NewSet([]outputs.Type{r.Type}, outputs.Deps{Log: slog.New(slog.DiscardHandler), SpoolDir: dir})
 	f, err := s.Open(t.Context(), []outputs.Spec{{Type: r.Type.Name, Options: rc.Options(ca)}})
 	must(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), soon)
+		ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 		defer cancel()
 		must(t, s.Close(ctx))
 	})
 	return s, f
 }
 
-// hurry has no request wait to fill up, however long the output would have it wait.
-func hurry(s *outputs.Set) {
+// disableBatchWait has no request wait to fill up, however long the output would have it wait.
+func disableBatchWait(s *outputs.Set) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = s.Drain(ctx) // it says what is left, which is not the question yet
@@ -352,7 +352,7 @@ func (r Remote) fill(t *testing.T, f *outputs.Fan, name string, pages, n int) (w
 		want = append(want, idsOf(page, n)...)
 	}
 	must(t, f.Flush(t.Context()))
-	if took := time.Since(begin); took > soon/2 {
+	if took := time.Since(begin); took > waitLimit/2 {
 		t.Errorf("whatever the receiver does, pages do not wait; these waited %s", took)
 	}
 	return want
@@ -360,13 +360,13 @@ func (r Remote) fill(t *testing.T, f *outputs.Fan, name string, pages, n int) (w
 
 func (r Remote) drain(t *testing.T, s *outputs.Set) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*soon)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*waitLimit)
 	defer cancel()
 	must(t, s.Drain(ctx))
 }
 
 // atLeast: everything arrived, in order but for what came twice.
-func (r Remote) atLeast(t *testing.T, got, want []string) {
+func (r Remote) containsInOrder(t *testing.T, got, want []string) {
 	t.Helper()
 	seen := map[string]bool{}
 	var first []string
@@ -381,17 +381,17 @@ func (r Remote) atLeast(t *testing.T, got, want []string) {
 
 func (r Remote) spooledOrder(t *testing.T) {
 	_, rc := r.serve(t)
-	s, f := r.behind(t, rc, "", t.TempDir())
+	s, f := r.openSpooled(t, rc, "", t.TempDir())
 	want := r.fill(t, f, "o", 30, 7)
 	r.drain(t, s)
 	r.same(t, rc.Received(), want)
 }
 
 // spooledTrouble: whatever befalls the way to the receiver, everything arrives.
-func (r Remote) spooledTrouble(t *testing.T) {
+func (r Remote) spooledFaults(t *testing.T) {
 	w, rc := r.serve(t)
-	s, f := r.behind(t, rc, "", t.TempDir())
-	hurry(s)
+	s, f := r.openSpooled(t, rc, "", t.TempDir())
+	disableBatchWait(s)
 	want := r.fill(t, f, "a", 5, 5)
 	w.Cut()
 	want = append(want, r.fill(t, f, "b", 5, 5)...)
@@ -401,17 +401,17 @@ func (r Remote) spooledTrouble(t *testing.T) {
 		}
 		return nil
 	}))
-	w.Heal()
+	w.Restore()
 	want = append(want, r.fill(t, f, "c", 5, 5)...)
 	w.Stall()
 	want = append(want, r.fill(t, f, "d", 5, 5)...)
-	w.Heal()
-	w.Deafen()
+	w.Restore()
+	w.DropAnswers()
 	want = append(want, r.fill(t, f, "e", 5, 5)...)
-	heal := time.AfterFunc(300*time.Millisecond, w.Heal)
+	heal := time.AfterFunc(300*time.Millisecond, w.Restore)
 	defer heal.Stop()
 	r.drain(t, s)
-	r.atLeast(t, rc.Received(), want)
+	r.containsInOrder(t, rc.Received(), want)
 	if st := s.States()[0]; !st.Up || st.Lost != 0 || st.Spool.Records != 0 {
 		t.Errorf("when all is well again: %+v %+v", st, st.Spool)
 	}
@@ -422,7 +422,7 @@ func (r Remote) spooledRestart(t *testing.T) {
 	w, rc := r.serve(t)
 	dir := t.TempDir()
 	w.Cut()
-	s, f := r.behind(t, rc, "", dir)
+	s, f := r.openSpooled(t, rc, "", dir)
 	want := r.fill(t, f, "r", 10, 3)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
@@ -431,11 +431,11 @@ func (r Remote) spooledRestart(t *testing.T) {
 	if err := f.Send(t.Context(), BatchOf("late", Page("late", 1, 10))); !errors.Is(err, outputs.ErrClosed) {
 		t.Errorf("Send after Close: %v", err)
 	}
-	w.Heal()
-	s, f = r.behind(t, rc, "", dir)
+	w.Restore()
+	s, f = r.openSpooled(t, rc, "", dir)
 	want = append(want, r.fill(t, f, "s", 1, 3)...)
 	r.drain(t, s)
-	r.atLeast(t, rc.Received(), want)
+	r.containsInOrder(t, rc.Received(), want)
 }
 
 // spooledRefused: the one that the receiver refuses is set aside, and the others arrive.
@@ -445,11 +445,11 @@ func (r Remote) spooledRefused(t *testing.T) {
 		t.Skip("no pass: the protocol cannot refuse a record for its content")
 	}
 	rc.Refuse("x001-2")
-	s, f := r.behind(t, rc, "", t.TempDir())
+	s, f := r.openSpooled(t, rc, "", t.TempDir())
 	want := r.fill(t, f, "x", 3, 5)
 	r.drain(t, s)
 	want = slices.DeleteFunc(want, func(id string) bool { return id == "x001-2" })
-	r.atLeast(t, rc.Received(), want)
+	r.containsInOrder(t, rc.Received(), want)
 	if st := s.States()[0]; st.Spool.DeadLetters != 1 || !st.Up {
 		t.Errorf("%+v %+v", st, st.Spool)
 	}
@@ -460,10 +460,10 @@ func (r Remote) spooledCertificate(t *testing.T) {
 	if !r.TLS {
 		t.Skip("no pass: the output speaks no TLS")
 	}
-	w := newWire(t, true)
+	w := newFaultyListener(t, true)
 	rc := r.Serve(t, w)
-	s, f := r.behind(t, rc, "", t.TempDir())
-	hurry(s)
+	s, f := r.openSpooled(t, rc, "", t.TempDir())
+	disableBatchWait(s)
 	want := r.fill(t, f, "t", 2, 2)
 	must(t, eventually(t, func() error {
 		if st := s.States()[0]; st.Up || st.Hint == "" || !strings.Contains(st.Error, "certificate") {
@@ -475,6 +475,6 @@ func (r Remote) spooledCertificate(t *testing.T) {
 	must(t, err)
 	must(t, f.Close(t.Context()))
 	r.drain(t, s)
-	r.atLeast(t, rc.Received(), want)
+	r.containsInOrder(t, rc.Received(), want)
 	must(t, next.Close(t.Context()))
 }

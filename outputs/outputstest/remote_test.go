@@ -85,7 +85,7 @@ func (p *post) Send(ctx context.Context, b outputs.Batch) error {
 		return fmt.Errorf("%w: %s", outputs.ErrRefused, res.Status)
 	}
 	s, _ := strconv.Atoi(res.Header.Get("Retry-After"))
-	return &outputs.Later{After: time.Duration(s) * time.Second, Err: errors.New(res.Status)}
+	return &outputs.RetryAfterError{After: time.Duration(s) * time.Second, Err: errors.New(res.Status)}
 }
 
 func (p *post) Flush(ctx context.Context) error {
@@ -105,7 +105,7 @@ func (p *post) Close(context.Context) error {
 	return nil
 }
 
-func servePosts(t *testing.T, w *Wire) Receiver {
+func servePosts(t *testing.T, w *FaultyListener) Receiver {
 	var mu sync.Mutex
 	var got []string
 	refuse, busy := "", time.Duration(0)

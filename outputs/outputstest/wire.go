@@ -19,39 +19,39 @@ import (
 
 // A Wire is the listener that a receiver under test serves on, and the ways in which what leads there goes wrong. It
 // knows no protocol: it acts on connections, so it does the same to whatever speaks over them.
-type Wire struct {
+type FaultyListener struct {
 	net.Listener        // TLS already, if CA is not ""
 	CA           string // a PEM file with what the receiver's certificate is to be trusted by; "" where the wire is plain
 
-	mu    sync.Mutex
-	state wireState
-	moved chan struct{} // closed when state changes
-	conns map[*wireConn]bool
+	mu      sync.Mutex
+	state   listenerState
+	changed chan struct{} // closed when state changes
+	conns   map[*faultyConn]bool
 }
 
-type wireState int
+type listenerState int
 
 const (
-	wireWell    wireState = iota
-	wireStalled           // connections are taken, and nothing is read from them
-	wireCut               // connections end as they begin
-	wireDeaf              // requests arrive, answers do not: the connection ends in their place
+	stateHealthy        listenerState = iota
+	stateStalled                      // connections are taken, and nothing is read from them
+	stateCut                          // connections end as they begin
+	stateAnswersDropped               // requests arrive, answers do not: the connection ends in their place
 )
 
-// newWire listens on loopback until the test ends.
-func newWire(t *testing.T, withTLS bool) *Wire {
+// newFaultyListener listens on loopback until the test ends.
+func newFaultyListener(t *testing.T, withTLS bool) *FaultyListener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	w := &Wire{moved: make(chan struct{}), conns: map[*wireConn]bool{}}
-	w.Listener = &wireListener{Listener: l, wire: w}
+	w := &FaultyListener{changed: make(chan struct{}), conns: map[*faultyConn]bool{}}
+	w.Listener = &faultyAccepter{Listener: l, parent: w}
 	if withTLS {
 		var cert tls.Certificate
 		cert, w.CA = certificate(t)
 		w.Listener = tls.NewListener(w.Listener, &tls.Config{Certificates: []tls.Certificate{cert}})
 	}
 	t.Cleanup(func() {
-		w.Heal()
+		w.Restore()
 		_ = w.Listener.Close() // the receiver may have
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -63,7 +63,7 @@ func newWire(t *testing.T, withTLS bool) *Wire {
 }
 
 // URL is its address with http:// or https:// before it.
-func (w *Wire) URL() string {
+func (w *FaultyListener) URL() string {
 	if w.CA != "" {
 		return "https://" + w.Addr().String()
 	}
@@ -71,97 +71,97 @@ func (w *Wire) URL() string {
 }
 
 // Stall makes the receiver hang: it takes connections and reads nothing.
-func (w *Wire) Stall() { w.set(wireStalled) }
+func (w *FaultyListener) Stall() { w.set(stateStalled) }
 
 // Cut makes the receiver dead: connections end at once, those that are open too.
-func (w *Wire) Cut() { w.set(wireCut) }
+func (w *FaultyListener) Cut() { w.set(stateCut) }
 
-// Deafen lets requests arrive and ends the connection in place of the answer: what was sent has been received, and its
+// DropAnswers lets requests arrive and ends the connection in place of the answer: what was sent has been received, and its
 // sender cannot know.
-func (w *Wire) Deafen() { w.set(wireDeaf) }
+func (w *FaultyListener) DropAnswers() { w.set(stateAnswersDropped) }
 
-// Heal ends whatever was wrong.
-func (w *Wire) Heal() { w.set(wireWell) }
+// Restore ends whatever was wrong.
+func (w *FaultyListener) Restore() { w.set(stateHealthy) }
 
-func (w *Wire) set(s wireState) {
+func (w *FaultyListener) set(s listenerState) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.state = s
-	close(w.moved)
-	w.moved = make(chan struct{})
-	if s == wireCut {
+	close(w.changed)
+	w.changed = make(chan struct{})
+	if s == stateCut {
 		for c := range w.conns {
 			_ = c.Conn.Close()
 		}
 	}
 }
 
-func (w *Wire) now() (wireState, <-chan struct{}) {
+func (w *FaultyListener) current() (listenerState, <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.state, w.moved
+	return w.state, w.changed
 }
 
-type wireListener struct {
+type faultyAccepter struct {
 	net.Listener
-	wire *Wire
+	parent *FaultyListener
 }
 
-func (l *wireListener) Accept() (net.Conn, error) {
+func (l *faultyAccepter) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		w := l.wire
+		w := l.parent
 		w.mu.Lock()
-		if w.state == wireCut {
+		if w.state == stateCut {
 			w.mu.Unlock()
 			_ = c.Close() // as a port that nobody listens on
 			continue
 		}
-		wc := &wireConn{Conn: c, wire: w, over: make(chan struct{})}
+		wc := &faultyConn{Conn: c, parent: w, closed: make(chan struct{})}
 		w.conns[wc] = true
 		w.mu.Unlock()
 		return wc, nil
 	}
 }
 
-type wireConn struct {
+type faultyConn struct {
 	net.Conn
-	wire *Wire
-	once sync.Once
-	over chan struct{}
+	parent *FaultyListener
+	once   sync.Once
+	closed chan struct{}
 }
 
-func (c *wireConn) Read(p []byte) (int, error) {
+func (c *faultyConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	for {
-		s, moved := c.wire.now()
-		if s != wireStalled {
+		s, moved := c.parent.current()
+		if s != stateStalled {
 			return n, err
 		}
 		select {
 		case <-moved:
-		case <-c.over:
+		case <-c.closed:
 			return 0, net.ErrClosed
 		}
 	}
 }
 
-func (c *wireConn) Write(p []byte) (int, error) {
-	if s, _ := c.wire.now(); s == wireDeaf {
+func (c *faultyConn) Write(p []byte) (int, error) {
+	if s, _ := c.parent.current(); s == stateAnswersDropped {
 		_ = c.Close()
 		return 0, net.ErrClosed
 	}
 	return c.Conn.Write(p)
 }
 
-func (c *wireConn) Close() error {
-	c.once.Do(func() { close(c.over) })
-	c.wire.mu.Lock()
-	delete(c.wire.conns, c)
-	c.wire.mu.Unlock()
+func (c *faultyConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	c.parent.mu.Lock()
+	delete(c.parent.conns, c)
+	c.parent.mu.Unlock()
 	return c.Conn.Close()
 }
 

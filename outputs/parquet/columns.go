@@ -15,19 +15,19 @@ type column[Row any] struct {
 func envelopeColumns() []column[Envelope] {
 	type row = Envelope
 	return []column[row]{
-		text("kind", repeats, func(r *row) string { return r.Kind }),
+		text("kind", dictionary, func(r *row) string { return r.Kind }),
 		text("id", 0, func(r *row) string { return r.ID }),
 		text("name", nullable, func(r *row) string { return r.Name }),
-		text("state", nullable|repeats, func(r *row) string { return r.State }),
-		text("type", nullable|repeats, func(r *row) string { return r.Type }),
-		text("account", repeats, func(r *row) string { return r.Account }),
-		text("account_id", repeats, func(r *row) string { return r.AccountID }),
-		text("partition", repeats, func(r *row) string { return r.Partition }),
-		text("region", repeats, func(r *row) string { return r.Region }),
+		text("state", nullable|dictionary, func(r *row) string { return r.State }),
+		text("type", nullable|dictionary, func(r *row) string { return r.Type }),
+		text("account", dictionary, func(r *row) string { return r.Account }),
+		text("account_id", dictionary, func(r *row) string { return r.AccountID }),
+		text("partition", dictionary, func(r *row) string { return r.Partition }),
+		text("region", dictionary, func(r *row) string { return r.Region }),
 		tags("tags", 0, func(r *row) map[string]string { return r.Tags }),
-		tags("extra_tags", repeats, func(r *row) map[string]string { return r.ExtraTags }),
-		text("run", repeats, func(r *row) string { return r.Run }),
-		instant("collected_at", nullable, func(r *row) time.Time { return r.CollectedAt }),
+		tags("extra_tags", dictionary, func(r *row) map[string]string { return r.ExtraTags }),
+		text("run", dictionary, func(r *row) string { return r.Run }),
+		timestamp("collected_at", nullable, func(r *row) time.Time { return r.CollectedAt }),
 		{format.Field{Name: "data", Type: format.JSON}, func(c *format.Column, r *row) {
 			if r.Data == nil {
 				c.JSON([]byte("null"))
@@ -41,23 +41,23 @@ func envelopeColumns() []column[Envelope] {
 func versionColumns() []column[Version] {
 	type row = Version
 	return []column[row]{
-		instant("first_seen", 0, func(r *row) time.Time { return r.FirstSeen }),
-		instant("state_since", 0, func(r *row) time.Time { return r.StateSince }),
-		instant("valid_from", 0, func(r *row) time.Time { return r.ValidFrom }),
-		instant("valid_to", nullable, func(r *row) time.Time { return r.ValidTo }),
-		text("ended", nullable|repeats, func(r *row) string { return r.Ended }),
-		instant("last_seen", nullable, func(r *row) time.Time { return r.LastSeen }),
+		timestamp("first_seen", 0, func(r *row) time.Time { return r.FirstSeen }),
+		timestamp("state_since", 0, func(r *row) time.Time { return r.StateSince }),
+		timestamp("valid_from", 0, func(r *row) time.Time { return r.ValidFrom }),
+		timestamp("valid_to", nullable, func(r *row) time.Time { return r.ValidTo }),
+		text("ended", nullable|dictionary, func(r *row) string { return r.Ended }),
+		timestamp("last_seen", nullable, func(r *row) time.Time { return r.LastSeen }),
 	}
 }
 
 func deliveryColumns() []column[Delivery] {
 	type row = Delivery
 	return []column[row]{
-		text("change", nullable|repeats, func(r *row) string { return r.Change }),
-		instant("changed_at", nullable, func(r *row) time.Time { return r.ChangedAt }),
-		text("ended", nullable|repeats, func(r *row) string { return r.Ended }),
+		text("change", nullable|dictionary, func(r *row) string { return r.Change }),
+		timestamp("changed_at", nullable, func(r *row) time.Time { return r.ChangedAt }),
+		text("ended", nullable|dictionary, func(r *row) string { return r.Ended }),
 		text("changes", nullable, func(r *row) string { return r.Changes }),
-		text("target", nullable|repeats, func(r *row) string { return r.Target }),
+		text("target", nullable|dictionary, func(r *row) string { return r.Target }),
 		{format.Field{Name: "records", Type: format.Int64, Optional: true}, func(c *format.Column, r *row) {
 			if r.Records == nil {
 				c.Null()
@@ -69,19 +69,19 @@ func deliveryColumns() []column[Delivery] {
 }
 
 // A trait of a column.
-type trait uint8
+type columnFlags uint8
 
 const (
-	nullable trait = 1 << iota // "", or the zero time, is NULL
-	repeats                    // few values are many rows': they are in a dictionary
+	nullable   columnFlags = 1 << iota // "", or the zero time, is NULL
+	dictionary                         // few values are many rows': they are in a dictionary
 )
 
-func field(name string, typ format.Type, t trait) format.Field {
-	return format.Field{Name: name, Type: typ, Optional: t&nullable != 0, Dictionary: t&repeats != 0}
+func newField(name string, typ format.Type, t columnFlags) format.Field {
+	return format.Field{Name: name, Type: typ, Optional: t&nullable != 0, Dictionary: t&dictionary != 0}
 }
 
-func text[Row any](name string, t trait, of func(*Row) string) column[Row] {
-	return column[Row]{field(name, format.String, t), func(c *format.Column, r *Row) {
+func text[Row any](name string, t columnFlags, of func(*Row) string) column[Row] {
+	return column[Row]{newField(name, format.String, t), func(c *format.Column, r *Row) {
 		s := of(r)
 		if s == "" && t&nullable != 0 {
 			c.Null()
@@ -91,8 +91,8 @@ func text[Row any](name string, t trait, of func(*Row) string) column[Row] {
 	}}
 }
 
-func instant[Row any](name string, t trait, of func(*Row) time.Time) column[Row] {
-	return column[Row]{field(name, format.Timestamp, t), func(c *format.Column, r *Row) {
+func timestamp[Row any](name string, t columnFlags, of func(*Row) time.Time) column[Row] {
+	return column[Row]{newField(name, format.Timestamp, t), func(c *format.Column, r *Row) {
 		at := of(r)
 		if at.IsZero() && t&nullable != 0 {
 			c.Null()
@@ -102,6 +102,6 @@ func instant[Row any](name string, t trait, of func(*Row) time.Time) column[Row]
 	}}
 }
 
-func tags[Row any](name string, t trait, of func(*Row) map[string]string) column[Row] {
-	return column[Row]{field(name, format.Map, t), func(c *format.Column, r *Row) { c.Map(of(r)) }}
+func tags[Row any](name string, t columnFlags, of func(*Row) map[string]string) column[Row] {
+	return column[Row]{newField(name, format.Map, t), func(c *format.Column, r *Row) { c.Map(of(r)) }}
 }

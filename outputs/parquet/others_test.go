@@ -113,7 +113,7 @@ func TestOthersReadManyPages(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "records.parquet")
 	var b bytes.Buffer
 	w := newWriter[Version](t, &b)
-	rows := fleet(groupRows + 20_000)
+	rows := fleet(maxGroupRows + 20_000)
 	sums := map[string]int{}
 	count := func(column string, values ...string) {
 		for _, v := range values {
@@ -122,7 +122,7 @@ func TestOthersReadManyPages(t *testing.T) {
 			}
 		}
 	}
-	looked := rows[groupRows+7]
+	looked := rows[maxGroupRows+7]
 	found := 0
 	for i := range rows {
 		e := &rows[i]

@@ -75,37 +75,37 @@ func VersionOf(r *inventory.Resource) Version {
 // What a row group may hold. It is kept in memory, compressed, until it is full: this is what bounds the memory of a file of
 // any size. Readers take a group at a time, so small ones cost them little.
 const (
-	groupRows  = 128 << 10
-	groupBytes = 64 << 20 // of data, before compression
+	maxGroupRows  = 128 << 10
+	maxGroupBytes = 64 << 20 // of data, before compression
 )
 
-// rowBytes is the largest row. The format counts a page in 31 bits, and a page holds a row at least.
-const rowBytes = 1 << 30
+// maxRowBytes is the largest row. The format counts a page in 31 bits, and a page holds a row at least.
+const maxRowBytes = 1 << 30
 
 // A Writer writes one file after the other. It is for one goroutine.
 type Writer[Row Version | Delivery] struct {
-	file     *format.File
-	envelope []column[Envelope]
-	more     []column[Row]
-	row      Row // the one that is written: here it costs no allocation
-	group    struct{ rows, bytes int }
+	file            *format.File
+	envelopeColumns []column[Envelope]
+	rowColumns      []column[Row]
+	row             Row // the one that is written: here it costs no allocation
+	group           struct{ rows, bytes int }
 }
 
 // NewWriter begins a file. Nothing of w is asked for but to be written to.
 func NewWriter[Row Version | Delivery](w io.Writer) (*Writer[Row], error) {
-	wr := &Writer[Row]{envelope: envelopeColumns()}
+	wr := &Writer[Row]{envelopeColumns: envelopeColumns()}
 	var name string
-	switch more := any(&wr.more).(type) {
+	switch more := any(&wr.rowColumns).(type) {
 	case *[]column[Version]:
 		name, *more = "Version", versionColumns()
 	case *[]column[Delivery]:
 		name, *more = "Delivery", deliveryColumns()
 	}
-	fields := make([]format.Field, 0, len(wr.envelope)+len(wr.more))
-	for _, c := range wr.envelope {
+	fields := make([]format.Field, 0, len(wr.envelopeColumns)+len(wr.rowColumns))
+	for _, c := range wr.envelopeColumns {
 		fields = append(fields, c.Field)
 	}
-	for _, c := range wr.more {
+	for _, c := range wr.rowColumns {
 		fields = append(fields, c.Field)
 	}
 	var err error
@@ -130,23 +130,23 @@ func (w *Writer[Row]) Write(r Row) error {
 	w.row = r
 	e := envelope(&w.row)
 	n := size(&w.row)
-	if n > rowBytes {
-		return fmt.Errorf("parquet: %s %s has %d bytes: a row may have %d", e.Kind, e.ID, n, rowBytes)
+	if n > maxRowBytes {
+		return fmt.Errorf("parquet: %s %s has %d bytes: a row may have %d", e.Kind, e.ID, n, maxRowBytes)
 	}
-	if w.group.rows > 0 && (w.group.rows >= groupRows || w.group.bytes+n > groupBytes) {
-		if err := w.turnOver(); err != nil {
+	if w.group.rows > 0 && (w.group.rows >= maxGroupRows || w.group.bytes+n > maxGroupBytes) {
+		if err := w.endGroup(); err != nil {
 			return err
 		}
 	}
 	w.group.rows++
 	w.group.bytes += n
 	columns := w.file.Columns
-	for i := range w.envelope {
-		w.envelope[i].write(columns[i], e)
+	for i := range w.envelopeColumns {
+		w.envelopeColumns[i].write(columns[i], e)
 	}
-	columns = columns[len(w.envelope):]
-	for i := range w.more {
-		w.more[i].write(columns[i], &w.row)
+	columns = columns[len(w.envelopeColumns):]
+	for i := range w.rowColumns {
+		w.rowColumns[i].write(columns[i], &w.row)
 	}
 	w.file.EndRow()
 	var none Row
@@ -154,7 +154,7 @@ func (w *Writer[Row]) Write(r Row) error {
 	return nil
 }
 
-func (w *Writer[Row]) turnOver() error {
+func (w *Writer[Row]) endGroup() error {
 	w.group.rows, w.group.bytes = 0, 0
 	if err := w.file.EndGroup(); err != nil {
 		return fmt.Errorf("parquet: %w", err)

@@ -243,7 +243,7 @@ func TestGroupsAreBounded(t *testing.T) {
 	for i := range 200 { // 200 MiB of data
 		must(t, w.Write(Version{Envelope: Envelope{Kind: "k", ID: fmt.Sprint(i), Data: big}, FirstSeen: noon, StateSince: noon, ValidFrom: noon}))
 	}
-	const small = groupRows + 10
+	const small = maxGroupRows + 10
 	for i := range small {
 		must(t, w.Write(Version{Envelope: Envelope{Kind: "k", ID: fmt.Sprint(200 + i), Data: []byte("{}")}, FirstSeen: noon, StateSince: noon, ValidFrom: noon}))
 	}
@@ -256,10 +256,10 @@ func TestGroupsAreBounded(t *testing.T) {
 	var rows int64
 	groups := open(t, b.Bytes()).RowGroups()
 	for i, g := range groups {
-		if g.NumRows() > groupRows {
+		if g.NumRows() > maxGroupRows {
 			t.Errorf("group %d has %d rows", i, g.NumRows())
 		}
-		if i < 3 && g.NumRows()*int64(len(big)) > groupBytes {
+		if i < 3 && g.NumRows()*int64(len(big)) > maxGroupBytes {
 			t.Errorf("group %d has %d rows of 1 MiB", i, g.NumRows())
 		}
 		rows += g.NumRows()

@@ -92,7 +92,7 @@ func New(o Options) *Caller {
 		s.MaxAttempts, s.MaxBackoff = o.Attempts, o.MaxBackoff
 		s.RateLimiter = ratelimit.None // a quota of retries in the client would be shared by all accounts; the gate is an account's own
 		s.Retryables = append(s.Retryables, retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
-			if record.Throttle(record.CodeOf(err)) {
+			if record.IsThrottlingCode(record.CodeOf(err)) {
 				return aws.TrueTernary
 			}
 			return aws.UnknownTernary

@@ -30,8 +30,8 @@ func pageOf(tb testing.TB, n int) []byte {
 	return b.Bytes()
 }
 
-func stamp() *record.Stamp {
-	return record.NewStamp(record.Target{Account: "prod", Region: "us-east-1", Kind: "ec2_instance"},
+func stamp() *record.Envelope {
+	return record.NewEnvelope(record.Target{Account: "prod", Region: "us-east-1", Kind: "ec2_instance"},
 		record.Identity{AccountID: "222222222222", Partition: "aws"}, []byte(`{"team":"platform"}`), "01JD", "2026-11-21T22:15:03Z")
 }
 
@@ -44,7 +44,7 @@ func BenchmarkDecode(b *testing.B) {
 	}
 	var d ec2xml.Decoder
 	var p record.Page
-	o := ec2xml.Options{Stamp: stamp()}
+	o := ec2xml.Options{Envelope: stamp()}
 	b.SetBytes(int64(len(xml)))
 	b.ReportAllocs()
 	for b.Loop() {
@@ -66,13 +66,13 @@ func BenchmarkSum(b *testing.B) {
 	}
 	var d ec2xml.Decoder
 	var p record.Page
-	if _, err := d.Decode(g, ec2xml.Options{Stamp: stamp()}, bytes.NewReader(pageOf(b, 1000)), &p); err != nil {
+	if _, err := d.Decode(g, ec2xml.Options{Envelope: stamp()}, bytes.NewReader(pageOf(b, 1000)), &p); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
 		for v := range p.Views() {
-			_ = v.Sum()
+			_ = v.Digest()
 		}
 	}
 	b.ReportMetric(float64(b.N)*1000/b.Elapsed().Seconds(), "instances/s")

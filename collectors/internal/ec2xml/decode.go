@@ -38,7 +38,7 @@ const (
 
 // Options of one decoding.
 type Options struct {
-	Stamp     *record.Stamp
+	Envelope  *record.Envelope
 	Sensitive Mode
 	DigestKey []byte // needed by Digest where the program has sensitive members
 	Limits    Limits
@@ -101,58 +101,58 @@ const atEnd = maxFields // no member has this number
 // kept with a page's place, for one goroutine at a time.
 type Decoder struct {
 	window
-	g     *Program
-	o     Options
-	p     *record.Page
-	w     *record.Draft // p.Items or p.Around
-	hints []hint        // of the program
-	path  []string      // the open elements
-	item0 int           // the size of p.Items before the item that is being written
-	open  bool          // an item is being written
-	work  int           // bytes moved and searched for members that were sent twice
+	program   *Program
+	options   Options
+	page      *record.Page
+	draft     *record.Draft // p.Items or p.Around
+	hints     []hint        // of the program
+	path      []string      // the open elements
+	itemStart int           // the size of p.Items before the item that is being written
+	itemOpen  bool          // an item is being written
+	work      int           // bytes moved and searched for members that were sent twice
 
-	text     []byte // of an element that has more in it than plain characters
-	next     []byte
-	key, val record.Span // of the tag being read
-	mac      hash.Hash
-	macKey   []byte
-	scratch  []byte
-	canon    record.Canon
+	text             []byte // of an element that has more in it than plain characters
+	nextToken        []byte
+	tagKey, tagValue record.Span // of the tag being read
+	mac              hash.Hash
+	macKey           []byte
+	scratch          []byte
+	canonical        record.Canonicalizer
 }
 
 // Decode reads one whole answer into p, which it resets first, and returns the pagination token, "" at the end. Until
 // it has returned nil, p is not a page.
 func (d *Decoder) Decode(g *Program, o Options, r io.Reader, p *record.Page) (next string, err error) {
 	o.Limits.defaults()
-	if d.g != g {
-		d.g, d.hints = g, append(d.hints[:0], make([]hint, g.slots)...)
+	if d.program != g {
+		d.program, d.hints = g, append(d.hints[:0], make([]hint, g.hintSlots)...)
 	}
-	d.o, d.p, d.w = o, p, &p.Around
-	d.path, d.next, d.open, d.work = d.path[:0], d.next[:0], false, 0
+	d.options, d.page, d.draft = o, p, &p.Enclosing
+	d.path, d.nextToken, d.itemOpen, d.work = d.path[:0], d.nextToken[:0], false, 0
 	d.window.reset(r, o.Limits.Token)
-	p.Reset(o.Stamp)
-	p.FixID(g.spec.ConstID)
+	p.Reset(o.Envelope)
+	p.SetFixedID(g.spec.ConstID)
 	if err = d.answer(); err == nil {
-		next = string(d.next)
+		next = string(d.nextToken)
 	} else {
 		err = &Error{Op: g.spec.Op, Path: strings.Join(d.path, "/"), Offset: d.offset(), Err: err}
 	}
-	d.p, d.w, d.o, d.r = nil, nil, Options{}, nil
+	d.page, d.draft, d.options, d.r = nil, nil, Options{}, nil
 	clear(d.path[:cap(d.path)])
 	return next, err
 }
 
 func (d *Decoder) answer() error {
-	if d.g.sensitive && d.o.Sensitive == Digest {
-		if len(d.o.DigestKey) == 0 {
+	if d.program.sensitive && d.options.Sensitive == Digest {
+		if len(d.options.DigestKey) == 0 {
 			return ErrKey
 		}
-		d.keyed(d.o.DigestKey)
+		d.setDigestKey(d.options.DigestKey)
 	}
-	if err := d.start(); err != nil {
+	if err := d.checkEncoding(); err != nil {
 		return err
 	}
-	raw, k, err := d.tag()
+	raw, k, err := d.nextTag()
 	if err != nil {
 		return err
 	}
@@ -160,16 +160,16 @@ func (d *Decoder) answer() error {
 		return ErrSyntax
 	}
 	name := string(raw)
-	if !strings.EqualFold(name, d.g.spec.Op+"Response") {
+	if !strings.EqualFold(name, d.program.spec.Op+"Response") {
 		return fmt.Errorf("%w: a document <%.40s>", ErrMarkup, name)
 	}
-	if d.g.spec.Items == "" {
-		err = d.one(d.g.item, name, k == emptyTag)
+	if d.program.spec.Items == "" {
+		err = d.item(d.program.item, name, k == emptyTag)
 	} else if k != emptyTag {
-		err = d.members(d.g.root, name, 0, new(met))
+		err = d.members(d.program.root, name, 0, new(seenMembers))
 	}
-	if err == nil && d.g.late {
-		err = d.seal()
+	if err == nil && d.program.sealAtEnd {
+		err = d.sealGroup()
 	}
 	if err == nil {
 		err = d.finish()
@@ -177,42 +177,42 @@ func (d *Decoder) answer() error {
 	return err
 }
 
-// enter and leave follow the open elements. On an error nobody leaves, so that the error knows where it was.
-func (d *Decoder) enter(name string) error {
+// openElement and leave follow the open elements. On an error nobody leaves, so that the error knows where it was.
+func (d *Decoder) openElement(name string) error {
 	d.path = append(d.path, name)
-	if len(d.path) > d.o.Limits.Depth {
-		return fmt.Errorf("%w: elements nested more than %d deep", ErrLimit, d.o.Limits.Depth)
+	if len(d.path) > d.options.Limits.Depth {
+		return fmt.Errorf("%w: elements nested more than %d deep", ErrLimit, d.options.Limits.Depth)
 	}
 	return nil
 }
 
-func (d *Decoder) leave() { d.path = d.path[:len(d.path)-1] }
+func (d *Decoder) closeElement() { d.path = d.path[:len(d.path)-1] }
 
-// special handles the members of the answer, and of what encloses the items, that are no data.
-func (d *Decoder) special(f *field, name string, empty bool, n *node) error {
+// answerMember handles the members of the answer, and of what encloses the items, that are no data.
+func (d *Decoder) answerMember(f *field, name string, empty bool, n *node) error {
 	switch {
 	case f.role&isToken != 0:
-		d.next = d.next[:0]
+		d.nextToken = d.nextToken[:0]
 		if empty {
 			return nil
 		}
-		if err := d.plain(name); err != nil {
+		if err := d.readText(name); err != nil {
 			return err
 		}
-		if len(d.text) > d.o.Limits.Token {
+		if len(d.text) > d.options.Limits.Token {
 			return fmt.Errorf("%w: a pagination token of %d bytes", ErrLimit, len(d.text))
 		}
-		d.next = append(d.next, d.text...)
+		d.nextToken = append(d.nextToken, d.text...)
 		return nil
 	case f.role&isSkip != 0:
 		if empty {
 			return nil
 		}
 		return d.skip(name)
-	case d.g.grouped && n == d.g.root:
-		return d.groups(f.n, name, empty)
+	case d.program.grouped && n == d.program.root:
+		return d.groups(f.node, name, empty)
 	}
-	return d.itemList(f.n, name, empty)
+	return d.itemList(f.node, name, empty)
 }
 
 // groups reads what encloses the items: reservations.
@@ -223,7 +223,7 @@ func (d *Decoder) groups(n *node, name string, empty bool) error {
 	if n.typ == Struct {
 		return d.group(n, name)
 	}
-	return d.each(n, name, func(elem string, empty bool) error {
+	return d.eachElement(n, name, func(elem string, empty bool) error {
 		if empty {
 			return nil
 		}
@@ -232,76 +232,76 @@ func (d *Decoder) groups(n *node, name string, empty bool) error {
 }
 
 func (d *Decoder) group(n *node, name string) error {
-	if err := d.members(n, name, 0, new(met)); err != nil {
+	if err := d.members(n, name, 0, new(seenMembers)); err != nil {
 		return err
 	}
-	return d.seal()
+	return d.sealGroup()
 }
 
 func (d *Decoder) itemList(n *node, name string, empty bool) (err error) {
-	w := d.w
-	d.w = &d.p.Items
-	if n == d.g.item { // no list: the structure is the item
-		err = d.one(n, name, empty)
+	w := d.draft
+	d.draft = &d.page.Items
+	if n == d.program.item { // no list: the structure is the item
+		err = d.item(n, name, empty)
 	} else if !empty {
-		err = d.each(n, name, func(elem string, empty bool) error { return d.one(n.elem, elem, empty) })
+		err = d.eachElement(n, name, func(elem string, empty bool) error { return d.item(n.elem, elem, empty) })
 	}
-	d.w = w
+	d.draft = w
 	return err
 }
 
-// one reads one item.
-func (d *Decoder) one(n *node, name string, empty bool) error {
-	d.w = &d.p.Items
-	from := len(d.w.Buf)
-	d.item0, d.open = d.w.Size(), true
-	d.p.Begin(max(d.g.ids, 1))
+// item reads one item.
+func (d *Decoder) item(n *node, name string, empty bool) error {
+	d.draft = &d.page.Items
+	from := len(d.draft.Buf)
+	d.itemStart, d.itemOpen = d.draft.Size(), true
+	d.page.BeginItem(max(d.program.idMembers, 1))
 	if err := d.value(n, name, empty); err != nil {
 		return err
 	}
 	if n.typ < Struct {
-		d.p.ID(0, record.SpanOf(from, len(d.w.Buf)))
+		d.page.SetID(0, record.SpanOf(from, len(d.draft.Buf)))
 	}
-	if err := d.limits(); err != nil {
+	if err := d.checkLimits(); err != nil {
 		return err
 	}
-	d.open = false
-	if !d.p.End() {
-		return fmt.Errorf("%w: %s is missing", ErrNoID, strings.Join(d.g.spec.ID, ", "))
+	d.itemOpen = false
+	if !d.page.EndItem() {
+		return fmt.Errorf("%w: %s is missing", ErrNoID, strings.Join(d.program.spec.ID, ", "))
 	}
-	if d.g.grouped || d.g.late {
+	if d.program.grouped || d.program.sealAtEnd {
 		return nil
 	}
-	return d.seal()
+	return d.sealGroup()
 }
 
-// seal makes lines of the group.
-func (d *Decoder) seal() error {
-	if err := d.limits(); err != nil {
+// sealGroup makes lines of the group.
+func (d *Decoder) sealGroup() error {
+	if err := d.checkLimits(); err != nil {
 		return err
 	}
-	if n := d.p.Sealed(); n > d.o.Limits.Page {
-		return fmt.Errorf("%w: a page of more than %d bytes", ErrLimit, d.o.Limits.Page)
+	if n := d.page.MaxEncodedSize(); n > d.options.Limits.Page {
+		return fmt.Errorf("%w: a page of more than %d bytes", ErrLimit, d.options.Limits.Page)
 	}
-	d.p.Seal(d.g.around)
+	d.page.EncodeLines(d.program.enclosingKey)
 	return nil
 }
 
-// limits is asked whenever the draft grows, which bounds the memory, and after each item and group, so that what is
+// checkLimits is asked whenever the draft grows, which bounds the memory, and after each item and group, so that what is
 // refused does not depend on how far the page's memory has grown before.
-func (d *Decoder) limits() error {
-	if d.open && d.p.Items.Size()-d.item0 > d.o.Limits.Item || d.p.Around.Size() > d.o.Limits.Item {
-		return fmt.Errorf("%w: a record of more than %d bytes", ErrLimit, d.o.Limits.Item)
+func (d *Decoder) checkLimits() error {
+	if d.itemOpen && d.page.Items.Size()-d.itemStart > d.options.Limits.Item || d.page.Enclosing.Size() > d.options.Limits.Item {
+		return fmt.Errorf("%w: a record of more than %d bytes", ErrLimit, d.options.Limits.Item)
 	}
-	if d.p.Written() > d.o.Limits.Page {
-		return fmt.Errorf("%w: a page of more than %d bytes", ErrLimit, d.o.Limits.Page)
+	if d.page.UsedSize() > d.options.Limits.Page {
+		return fmt.Errorf("%w: a page of more than %d bytes", ErrLimit, d.options.Limits.Page)
 	}
 	return nil
 }
 
-// each reads the elements of a list up to its end and calls do behind the start of each.
-func (d *Decoder) each(n *node, name string, do func(elem string, empty bool) error) error {
-	if err := d.enter(name); err != nil {
+// eachElement reads the elements of a list up to its end and calls do behind the start of each.
+func (d *Decoder) eachElement(n *node, name string, do func(elem string, empty bool) error) error {
+	if err := d.openElement(name); err != nil {
 		return err
 	}
 	for {
@@ -321,32 +321,32 @@ func (d *Decoder) each(n *node, name string, do func(elem string, empty bool) er
 // element reads the start of a list's next element, or the list's end, which it leaves. The CLI takes every element for one of the
 // list, whatever its name.
 func (d *Decoder) element(n *node, name string) (elem string, empty, end bool, err error) {
-	d.look()
-	b, i := d.buf, d.space()
+	d.ensureLookahead()
+	b, i := d.buf, d.spaceEnd()
 	if b[i] == '<' {
-		if n.item.begins(b[i+1:]) {
-			d.pos = i + 1 + int(n.item.size)
-			return n.item.name, false, false, nil
+		if n.itemName.matches(b[i+1:]) {
+			d.pos = i + 1 + int(n.itemName.size)
+			return n.itemName.name, false, false, nil
 		}
 		if j := i + 2 + len(name); b[i+1] == '/' && string(b[i+2:j]) == name && b[j] == '>' {
 			d.pos = j + 1
-			d.leave()
+			d.closeElement()
 			return "", false, true, nil
 		}
 	}
 	d.pos = i
-	raw, k, err := d.tag()
+	raw, k, err := d.nextTag()
 	if err != nil {
 		return "", false, false, err
 	}
 	switch {
 	case k == endTag:
-		return "", false, true, d.ends(raw, name)
-	case string(raw) == n.item.name:
-		return n.item.name, k == emptyTag, false, nil
-	case bytes.EqualFold(raw, []byte(n.item.name)):
+		return "", false, true, d.endElement(raw, name)
+	case string(raw) == n.itemName.name:
+		return n.itemName.name, k == emptyTag, false, nil
+	case bytes.EqualFold(raw, []byte(n.itemName.name)):
 	default:
-		d.p.Odd(1)
+		d.page.AddUnknown(1)
 	}
 	return string(raw), k == emptyTag, false, nil
 }

@@ -115,8 +115,8 @@ func decode(t testing.TB, g *ec2xml.Program, o ec2xml.Options, xml string) (*rec
 	t.Helper()
 	var d ec2xml.Decoder
 	p := new(record.Page)
-	if o.Stamp == nil {
-		o.Stamp = stamp()
+	if o.Envelope == nil {
+		o.Envelope = stamp()
 	}
 	next, err := d.Decode(g, o, strings.NewReader(xml), p)
 	return p, next, err
@@ -137,7 +137,7 @@ func TestDocuments(t *testing.T) {
 			for how, r := range map[string]io.Reader{"whole": strings.NewReader(c.xml), "by bytes": iotest.OneByteReader(strings.NewReader(c.xml))} {
 				var d ec2xml.Decoder
 				var p record.Page
-				_, err := d.Decode(g, ec2xml.Options{Stamp: stamp()}, r, &p)
+				_, err := d.Decode(g, ec2xml.Options{Envelope: stamp()}, r, &p)
 				if !errors.Is(err, c.err) || (err == nil) != (c.err == nil) {
 					t.Fatalf("%s: %v, want %v", how, err, c.err)
 				}
@@ -179,7 +179,7 @@ func TestAReadersErrorIsKept(t *testing.T) {
 		var d ec2xml.Decoder
 		var p record.Page
 		r := io.MultiReader(strings.NewReader(volume("<size>1</size>")[:n]), iotest.ErrReader(broken))
-		if _, err := d.Decode(g, ec2xml.Options{Stamp: stamp()}, r, &p); !errors.Is(err, broken) {
+		if _, err := d.Decode(g, ec2xml.Options{Envelope: stamp()}, r, &p); !errors.Is(err, broken) {
 			t.Fatalf("after %d bytes: %v", n, err)
 		}
 	}
@@ -192,7 +192,7 @@ func TestAnAnswerCutAnywhereIsSaidToBe(t *testing.T) {
 	var d ec2xml.Decoder
 	var p record.Page
 	for n := len(doc); n >= 0; n-- {
-		_, err := d.Decode(g, ec2xml.Options{Stamp: stamp()}, strings.NewReader(doc[:n]), &p)
+		_, err := d.Decode(g, ec2xml.Options{Envelope: stamp()}, strings.NewReader(doc[:n]), &p)
 		if whole := n == len(doc); whole != (err == nil) || !whole && !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Fatalf("%d of %d bytes: %v", n, len(doc), err)
 		}

@@ -383,7 +383,7 @@ func checker(tb testing.TB) func(t *testing.T, doc []byte) bool {
 		programs = append(programs, compiled(tb, s))
 	}
 	limits := ec2xml.Limits{Depth: 40, Item: 1 << 20, Page: 8 << 20, Token: 2 << 10}
-	o := ec2xml.Options{Stamp: stamp(), Limits: limits}
+	o := ec2xml.Options{Envelope: stamp(), Limits: limits}
 	var d ec2xml.Decoder
 	var p, q record.Page
 	return func(t *testing.T, doc []byte) (taken bool) {
@@ -429,7 +429,7 @@ func checker(tb testing.TB) func(t *testing.T, doc []byte) bool {
 			}
 			k := 0
 			for v := range p.Views() {
-				if sum := sha256.Sum256([]byte("collector content 1\n" + canonical(t, g, v.Data()))); v.Sum() != record.Sum(sum[:16]) {
+				if sum := sha256.Sum256([]byte("collector content 1\n" + canonical(t, g, v.Data()))); v.Digest() != record.Digest(sum[:16]) {
 					t.Fatalf("%s: the content hash is not of %s", g.Spec().Op, canonical(t, g, v.Data()))
 				}
 				if got := parseJSON(t, v.Data()); !reflect.DeepEqual(got, data[k]) {
@@ -508,7 +508,7 @@ func canonical(t *testing.T, g *ec2xml.Program, data []byte) string {
 					}
 				}
 				here := under(path, name)
-				if around, shape := g.Around(); path == "" && name == around {
+				if around, shape := g.Enclosing(); path == "" && name == around {
 					inner, here = &shape, "-"
 				}
 				v := form(inner, here)

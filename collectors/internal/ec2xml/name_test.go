@@ -10,13 +10,13 @@ func TestTagNameBegins(t *testing.T) {
 	for n := 1; n <= len(letters); n++ {
 		name := newTagName(letters[:n])
 		text := []byte(letters[:n] + ">" + strings.Repeat("~", 64))
-		if !name.begins(text) {
+		if !name.matches(text) {
 			t.Fatalf("%s is not itself", name.name)
 		}
 		for i := range n + 1 {
 			for bit := range 8 {
 				text[i] ^= 1 << bit
-				if name.begins(text) {
+				if name.matches(text) {
 					t.Errorf("%s: %s is taken for it", name.name, text[:n+1])
 				}
 				text[i] ^= 1 << bit
@@ -24,7 +24,7 @@ func TestTagNameBegins(t *testing.T) {
 		}
 		for i := n + 1; i < len(text); i++ {
 			text[i] = 0
-			if !name.begins(text) {
+			if !name.matches(text) {
 				t.Fatalf("%s: byte %d is looked at, which is behind it", name.name, i)
 			}
 		}

@@ -10,34 +10,34 @@ import (
 // What the tables do not know, and what is sent twice. EC2 does neither as long as the SDK is of its day; so this is
 // written to be right, not to be quick, and within a bound of work.
 
-// unknown carries a member that the tables do not know, under its wire name.
-func (d *Decoder) unknown(n *node, name string, empty bool, start int, seen *met) error {
-	d.p.Odd(1)
+// unknownMember carries a member that the tables do not know, under its wire name.
+func (d *Decoder) unknownMember(n *node, name string, empty bool, start int, seen *seenMembers) error {
+	d.page.AddUnknown(1)
 	key := []byte(name)
 	if n != nil && n.byName(key) >= 0 {
 		key = append(key, '#') // what the CLI calls so is another element
 	}
-	w := d.w
+	w := d.draft
 	bit := uint64(1) << (hashName(name) & 63)
-	if seen.strange&bit != 0 {
-		from, to, value, err := d.written(start, key)
+	if seen.unknown&bit != 0 {
+		from, to, value, err := d.findMember(start, key)
 		if err != nil {
 			return err
 		}
 		if to > from {
-			return d.repeat(name, empty, start, from, to, value)
+			return d.mergeUnknown(name, empty, start, from, to, value)
 		}
 	}
-	seen.strange |= bit
+	seen.unknown |= bit
 	w.Buf = append(w.Buf, ',')
 	w.Buf = append(record.AppendQuote(w.Buf, key), ':')
-	return d.generic(name, empty)
+	return d.untypedElement(name, empty)
 }
 
-// repeat adds an unknown element to the one of the same name before it: the two become a list.
-func (d *Decoder) repeat(name string, empty bool, start, from, to, value int) error {
-	w := d.w
-	value += d.toEnd(start, from, to) - from
+// mergeUnknown adds an unknown element to the one of the same name before it: the two become a list.
+func (d *Decoder) mergeUnknown(name string, empty bool, start, from, to, value int) error {
+	w := d.draft
+	value += d.moveToEnd(start, from, to) - from
 	if w.Buf[value] == '[' {
 		w.Buf = w.Buf[:len(w.Buf)-1]
 	} else {
@@ -47,7 +47,7 @@ func (d *Decoder) repeat(name string, empty bool, start, from, to, value int) er
 	}
 	w.Buf = append(w.Buf, ',')
 	at := len(w.Buf)
-	if err := d.generic(name, empty); err != nil {
+	if err := d.untypedElement(name, empty); err != nil {
 		return err
 	}
 	if w.Buf[at] == '[' { // a list of items: its elements join the others
@@ -65,55 +65,55 @@ func (d *Decoder) repeat(name string, empty bool, start, from, to, value int) er
 	return nil
 }
 
-// generic reads an element without a table, behind its start tag.
-func (d *Decoder) generic(name string, empty bool) error {
-	w := d.w
+// untypedElement reads an element without a table, behind its start tag.
+func (d *Decoder) untypedElement(name string, empty bool) error {
+	w := d.draft
 	if empty {
 		w.Buf = append(w.Buf, '"', '"')
 		return nil
 	}
-	if err := d.enter(name); err != nil {
+	if err := d.openElement(name); err != nil {
 		return err
 	}
-	if err := d.limits(); err != nil {
+	if err := d.checkLimits(); err != nil {
 		return err
 	}
-	if err := d.chars(); err != nil {
+	if err := d.readChars(); err != nil {
 		return err
 	}
-	raw, k, err := d.window.element()
+	raw, k, err := d.window.readTag()
 	if err != nil {
 		return err
 	}
 	if k == endTag {
 		w.Buf = record.AppendQuote(w.Buf, d.text)
-		return d.ends(raw, name)
+		return d.endElement(raw, name)
 	}
 	if len(bytes.Trim(d.text, " \t\r\n")) > 0 {
 		return fmt.Errorf("%w: text beside elements", ErrMarkup)
 	}
 	start := len(w.Buf)
 	listed := string(raw) == "item"
-	var seen met
+	var seen seenMembers
 	for {
 		child := string(raw)
 		switch {
 		case listed && child == "item":
 			w.Buf = append(w.Buf, ',')
-			err = d.generic(child, k == emptyTag)
+			err = d.untypedElement(child, k == emptyTag)
 		case listed: // a stranger among items keeps its name
 			w.Buf = append(w.Buf, ',', '{')
 			w.Buf = append(record.AppendQuote(w.Buf, child), ':')
-			if err = d.generic(child, k == emptyTag); err == nil {
+			if err = d.untypedElement(child, k == emptyTag); err == nil {
 				w.Buf = append(w.Buf, '}')
 			}
 		default:
-			err = d.unknown(nil, child, k == emptyTag, start, &seen)
+			err = d.unknownMember(nil, child, k == emptyTag, start, &seen)
 		}
 		if err != nil {
 			return err
 		}
-		if raw, k, err = d.tag(); err != nil {
+		if raw, k, err = d.nextTag(); err != nil {
 			return err
 		}
 		if k == endTag {
@@ -125,66 +125,66 @@ func (d *Decoder) generic(name string, empty bool) error {
 	} else {
 		d.brackets(start, '{', '}')
 	}
-	return d.ends(raw, name)
+	return d.endElement(raw, name)
 }
 
-// again goes on with a known member that was sent before. A text, a digest and what was dropped are taken back, so that
+// mergeMember goes on with a known member that was sent before. A text, a digest and what was dropped are taken back, so that
 // the caller writes them anew; to a structure or a list is added.
-func (d *Decoder) again(f *field, name string, empty bool, start int) (done bool, err error) {
-	w := d.w
-	from, to, value, err := d.written(start, []byte(f.name))
+func (d *Decoder) mergeMember(f *field, name string, empty bool, start int) (done bool, err error) {
+	w := d.draft
+	from, to, value, err := d.findMember(start, []byte(f.name))
 	if err != nil || to == from { // dropped
 		return false, err
 	}
-	hidden := f.role&isSensitive != 0 && d.o.Sensitive != Clear
-	at := d.toEnd(start, from, to)
+	hidden := f.role&isSensitive != 0 && d.options.Sensitive != Clear
+	at := d.moveToEnd(start, from, to)
 	if value += at - from; f.typ < Struct || hidden {
-		w.Truncate(at, w.MarkAt(at+1))
+		w.Truncate(at, w.FirstMarkAt(at+1))
 		return false, nil
 	}
 	cut := -1
 	if f.role&isVolatile != 0 {
-		cut = w.MarkAt(at + 1)
+		cut = w.FirstMarkAt(at + 1)
 	}
 	if w.Buf = w.Buf[:len(w.Buf)-1]; len(w.Buf) == value+1 {
-		w.Truncate(value, w.MarkAt(value)) // it was empty, so nothing is there to go on with
+		w.Truncate(value, w.FirstMarkAt(value)) // it was empty, so nothing is there to go on with
 	}
 	switch {
 	case f.typ == Struct:
-		if seen := d.keys(f.n, value); !empty {
-			if err := d.members(f.n, name, value, &seen); err != nil {
+		if seen := d.writtenMembers(f.node, value); !empty {
+			if err := d.members(f.node, name, value, &seen); err != nil {
 				return true, err
 			}
 		}
 		d.brackets(value, '{', '}')
 	case f.role&isTags != 0:
-		err = d.tags(f.n, name, empty, value)
+		err = d.tags(f.node, name, empty, value)
 	default:
-		err = d.list(f.n, name, empty, value)
+		err = d.list(f.node, name, empty, value)
 	}
 	if cut >= 0 && err == nil {
-		w.Close(cut, len(w.Buf))
+		w.CloseMark(cut, len(w.Buf))
 	}
 	return true, err
 }
 
-// toEnd moves a member behind all others of its structure.
-func (d *Decoder) toEnd(start, from, to int) int {
-	w := d.w
-	if w == &d.p.Items {
-		d.p.Moved(from, to, &d.key, &d.val)
+// moveToEnd moves a member behind all others of its structure.
+func (d *Decoder) moveToEnd(start, from, to int) int {
+	w := d.draft
+	if w == &d.page.Items {
+		d.page.ShiftSpans(from, to, &d.tagKey, &d.tagValue)
 	}
-	at := w.ToEnd(from, to)
+	at := w.MoveToEnd(from, to)
 	if len(w.Buf) > start { // whichever comes first now
 		w.Buf[start], w.Buf[at] = ',', ','
 	}
 	return at
 }
 
-// written finds a member by its key among those written behind start: from its comma to its end.
-func (d *Decoder) written(start int, key []byte) (from, to, value int, err error) {
-	b := d.w.Buf
-	if d.work += len(b) - start; d.work > d.o.Limits.Page {
+// findMember finds a member by its key among those written behind start: from its comma to its end.
+func (d *Decoder) findMember(start int, key []byte) (from, to, value int, err error) {
+	b := d.draft.Buf
+	if d.work += len(b) - start; d.work > d.options.Limits.Page {
 		return 0, 0, 0, fmt.Errorf("%w: too many members that were sent before", ErrLimit)
 	}
 	quoted := record.AppendQuote(nil, key)
@@ -198,10 +198,10 @@ func (d *Decoder) written(start int, key []byte) (from, to, value int, err error
 	return 0, 0, 0, nil
 }
 
-// keys is which members were written behind start. Of the unknown ones it only says that any may have been.
-func (d *Decoder) keys(n *node, start int) (seen met) {
-	b := d.w.Buf
-	seen.strange = ^uint64(0)
+// writtenMembers is which members were written behind start. Of the unknown ones it only says that any may have been.
+func (d *Decoder) writtenMembers(n *node, start int) (seen seenMembers) {
+	b := d.draft.Buf
+	seen.unknown = ^uint64(0)
 	for i := start; i < len(b); {
 		k := skipJSON(b, i+1)
 		if x := n.byName(b[i+2 : k-1]); x >= 0 {

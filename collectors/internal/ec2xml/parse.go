@@ -10,11 +10,11 @@ import (
 )
 
 // Operations is the name of every operation in the tables, sorted: what the SDK has of Describe…, Get…, List… and Search….
-func Operations() []string { return slices.Sorted(maps.Keys(parse().ops)) }
+func Operations() []string { return slices.Sorted(maps.Keys(loadTables().ops)) }
 
 // Describe looks an operation up.
 func Describe(op string) (Operation, bool) {
-	o, ok := parse().ops[op]
+	o, ok := loadTables().ops[op]
 	return o, ok
 }
 
@@ -69,9 +69,9 @@ func errNoMember(name string, in *shape) error {
 	return errors.New("no member " + name)
 }
 
-type tree struct{ ops map[string]Operation }
+type parsedTables struct{ ops map[string]Operation }
 
-// parse reads the tables, once, when they are first asked for. They are lines of text, so that an upgrade of the SDK
+// loadTables reads the tables, once, when they are first asked for. They are lines of text, so that an upgrade of the SDK
 // shows in a diff what it brings:
 //
 //	@DescribeImages paginated     an operation; whether the SDK pages it
@@ -81,8 +81,8 @@ type tree struct{ ops map[string]Operation }
 //
 // The types are s(tring), i(nteger), f(loat), b(oolean), t(imestamp), x (a blob), the name of a structure, and [] before
 // any of them for a list; [groupId]s is a list of elements that are not called item.
-var parse = sync.OnceValue(func() *tree {
-	t := &tree{ops: map[string]Operation{}}
+var loadTables = sync.OnceValue(func() *parsedTables {
+	t := &parsedTables{ops: map[string]Operation{}}
 	shapes := map[string]*shape{}
 	for i, n := range [...]string{String: "s", Integer: "i", Float: "f", Boolean: "b", Timestamp: "t", Blob: "x"} {
 		shapes[n] = &shape{typ: Type(i)}

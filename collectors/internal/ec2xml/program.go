@@ -4,79 +4,79 @@ import "strings"
 
 // A node is a structure, a list or a text, compiled for the walk.
 type node struct {
-	typ     Type
-	ordered bool
-	slot    int // of the hint of what comes first; that of what comes after member i is slot+1+i
-	fields  []field
-	elem    *node   // of a list
-	item    tagName // of the elements
-	table   []uint8
-	shift   uint8
+	typ      Type
+	ordered  bool
+	slot     int // of the hint of what comes first; that of what comes after member i is slot+1+i
+	fields   []field
+	elem     *node   // of a list
+	itemName tagName // of the elements
+	table    []uint8
+	shift    uint8
 }
 
 // A field is a member of a structure.
 type field struct {
-	wire   tagName  // "volumeId"
-	name   string   // "VolumeId"
-	key    [40]byte // `,"VolumeId":`, with a quote more where a string follows
-	keyLen uint8
-	long   string // the key, where it does not fit
-	typ    Type
-	role   role
-	id     uint8 // 1 + the place in the id
-	n      *node
+	wire    tagName  // "volumeId"
+	name    string   // "VolumeId"
+	key     [40]byte // `,"VolumeId":`, with a quote more where a string follows
+	keyLen  uint8
+	longKey string // the key, where it does not fit
+	typ     Type
+	role    role
+	idPart  uint8 // 1 + the place in the id
+	node    *node
 }
 
 // maxFields is how many members a structure may have, so that a byte can number them; the largest of EC2 has a third of it.
 const maxFields = 255
 
 // A met is which members of a structure were met.
-type met struct {
+type seenMembers struct {
 	known   [(maxFields + 63) / 64]uint64
-	strange uint64 // a filter of the names of those that the tables do not know
+	unknown uint64 // a filter of the names of those that the tables do not know
 }
 
-func (m *met) has(i int) bool { return m.known[i>>6]&(1<<(i&63)) != 0 }
-func (m *met) add(i int)      { m.known[i>>6] |= 1 << (i & 63) }
+func (m *seenMembers) has(i int) bool { return m.known[i>>6]&(1<<(i&63)) != 0 }
+func (m *seenMembers) add(i int)      { m.known[i>>6] |= 1 << (i & 63) }
 
 type compiler struct {
-	plain map[*shape]*node // what no mark lies in is shared
-	slots int
+	shared map[*shape]*node // what no mark lies in is shared
+	slots  int
 }
 
-func (c *compiler) node(s *shape, m *marked) *node {
-	if m == nil || m.role&isOrdered == 0 && m.in == nil {
-		if n := c.plain[s]; n != nil {
+func (c *compiler) node(s *shape, m *markTree) *node {
+	if m == nil || m.role&isOrdered == 0 && m.members == nil {
+		if n := c.shared[s]; n != nil {
 			return n
 		}
-		n := c.fresh(s, nil)
-		c.plain[s] = n
+		n := c.build(s, nil)
+		c.shared[s] = n
 		return n
 	}
-	return c.fresh(s, m)
+	return c.build(s, m)
 }
 
-func (c *compiler) fresh(s *shape, m *marked) *node {
+func (c *compiler) build(s *shape, m *markTree) *node {
 	n := &node{typ: s.typ}
 	switch s.typ {
 	case List:
-		n.item = newTagName(s.item)
+		n.itemName = newTagName(s.item)
 		n.ordered = m != nil && m.role&isOrdered != 0
 		if m != nil {
-			m = &marked{in: m.in} // its role is the list's own, not the elements'
+			m = &markTree{members: m.members} // its role is the list's own, not the elements'
 		}
 		n.elem = c.node(s.elem, m)
 	case Struct:
 		for _, x := range s.members {
-			var at *marked
+			var at *markTree
 			if m != nil {
-				at = m.in[x.name]
+				at = m.members[x.name]
 			}
 			f := newField(x)
 			if at != nil {
-				f.role, f.id = at.role, uint8(at.id)
+				f.role, f.idPart = at.role, uint8(at.id)
 			}
-			f.n = c.node(x.shape, at)
+			f.node = c.node(x.shape, at)
 			n.fields = append(n.fields, f)
 		}
 		c.index(n)
@@ -93,7 +93,7 @@ func newField(x member) field {
 	}
 	f.keyLen = uint8(copy(f.key[:], key))
 	if len(key) > len(f.key) {
-		f.long = key
+		f.longKey = key
 	}
 	return f
 }
@@ -177,16 +177,16 @@ func (c *compiler) root(g *Program, answer *shape, way []string) *node {
 		case x.name == way[0]:
 			f.role |= isItems
 			if len(way) == 1 {
-				f.n = c.items(g, x.shape)
+				f.node = c.items(g, x.shape)
 				break
 			}
-			g.grouped, g.around = true, strings.TrimSuffix(x.name, "s")
-			f.n = c.group(g, x.shape, way[1])
+			g.grouped, g.enclosingKey = true, strings.TrimSuffix(x.name, "s")
+			f.node = c.group(g, x.shape, way[1])
 		case x.name == "NextToken" && x.shape.typ == String:
 			f.role |= isToken
 		case len(way) == 1 && x.shape.typ < Struct && x.name != "MaxResults":
-			g.around, g.late = "Answer", true
-			f.n = c.node(x.shape, nil)
+			g.enclosingKey, g.sealAtEnd = "Answer", true
+			f.node = c.node(x.shape, nil)
 		default:
 			f.role |= isSkip
 		}
@@ -199,16 +199,16 @@ func (c *compiler) root(g *Program, answer *shape, way []string) *node {
 // group compiles what encloses the items: a reservation.
 func (c *compiler) group(g *Program, s *shape, items string) *node {
 	if s.typ == List {
-		return &node{typ: List, item: newTagName(s.item), elem: c.group(g, s.elem, items)}
+		return &node{typ: List, itemName: newTagName(s.item), elem: c.group(g, s.elem, items)}
 	}
 	n := &node{typ: Struct}
 	for _, x := range s.members {
 		f := newField(x)
 		if x.name == items {
 			f.role |= isItems
-			f.n = c.items(g, x.shape)
+			f.node = c.items(g, x.shape)
 		} else {
-			f.n = c.node(x.shape, nil)
+			f.node = c.node(x.shape, nil)
 		}
 		n.fields = append(n.fields, f)
 	}
@@ -218,7 +218,7 @@ func (c *compiler) group(g *Program, s *shape, items string) *node {
 
 func (c *compiler) items(g *Program, s *shape) *node {
 	if s.typ == List {
-		return &node{typ: List, item: newTagName(s.item), elem: g.item}
+		return &node{typ: List, itemName: newTagName(s.item), elem: g.item}
 	}
 	return g.item
 }

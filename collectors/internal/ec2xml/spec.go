@@ -35,16 +35,16 @@ type Spec struct {
 
 // A Program is a compiled Spec. It is immutable, so any number of decoders may use it at once.
 type Program struct {
-	spec      Spec
-	itemShape *shape
-	item      *node  // what an item is
-	root      *node  // the answer, with the way to the items marked
-	grouped   bool   // a list or a structure encloses the items
-	around    string // the key in data of what stands beside the items, "" where nothing does
-	late      bool   // what stands beside the items stands in the answer itself, so nothing is sealed before its end
-	ids       int
-	slots     int  // of hints
-	sensitive bool // a member is
+	spec         Spec
+	itemShape    *shape
+	item         *node  // what an item is
+	root         *node  // the answer, with the way to the items marked
+	grouped      bool   // a list or a structure encloses the items
+	enclosingKey string // the key in data of what stands beside the items, "" where nothing does
+	sealAtEnd    bool   // what stands beside the items stands in the answer itself, so nothing is sealed before its end
+	idMembers    int
+	hintSlots    int  // of hints
+	sensitive    bool // a member is
 }
 
 // Spec is what the program was compiled from.
@@ -53,19 +53,19 @@ func (g *Program) Spec() Spec { return g.spec }
 // Item is the shape of a record's data, but for the members around the items.
 func (g *Program) Item() Shape { return Shape{g.itemShape} }
 
-// Around is the shape of what stands beside the items and the member of data under which it is put: for instances,
+// Enclosing is the shape of what stands beside the items and the member of data under which it is put: for instances,
 // "Reservation" and a shape with a member Instances that data does not have there. "" where nothing stands beside them.
-func (g *Program) Around() (string, Shape) {
-	at := parse().ops[g.spec.Op].Output
-	if g.around == "" || g.late {
-		return g.around, at
+func (g *Program) Enclosing() (string, Shape) {
+	at := loadTables().ops[g.spec.Op].Output
+	if g.enclosingKey == "" || g.sealAtEnd {
+		return g.enclosingKey, at
 	}
 	path, _, _ := strings.Cut(g.spec.Items, ".")
 	at, _ = at.Path(path)
 	if at.Type() == List {
 		at = at.Elem()
 	}
-	return g.around, at
+	return g.enclosingKey, at
 }
 
 // Compile checks a Spec against the tables and makes it ready to decode by. Its error names the operation and the
@@ -84,7 +84,7 @@ func compile(s Spec) (*Program, error) {
 		return nil, errors.New("no such operation in the SDK")
 	}
 	answer := op.Output.s
-	g := &Program{spec: s, ids: len(s.ID), sensitive: len(s.Sensitive) > 0}
+	g := &Program{spec: s, idMembers: len(s.ID), sensitive: len(s.Sensitive) > 0}
 
 	// The way to the items.
 	items := answer
@@ -110,10 +110,10 @@ func compile(s Spec) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := compiler{plain: map[*shape]*node{}}
+	c := compiler{shared: map[*shape]*node{}}
 	g.item = c.node(g.itemShape, m)
 	g.root = c.root(g, answer, way)
-	g.slots = c.slots
+	g.hintSlots = c.slots
 	return g, nil
 }
 
@@ -133,25 +133,25 @@ const (
 	isSkip  // beside the items, and not carried
 )
 
-// noted are the roles of a text that need no more than to know where it stands.
-const noted = isName | isTagKey | isTagValue
+// spanRoles are the roles of a text that need no more than to know where it stands.
+const spanRoles = isName | isTagKey | isTagValue
 
 // A marked is the members below one that mean something.
-type marked struct {
-	role role
-	id   int // 1 + the place in the id
-	in   map[string]*marked
+type markTree struct {
+	role    role
+	id      int // 1 + the place in the id
+	members map[string]*markTree
 }
 
-func (m *marked) at(path string) *marked {
+func (m *markTree) atPath(path string) *markTree {
 	for name := range strings.SplitSeq(path, ".") {
-		if m.in == nil {
-			m.in = map[string]*marked{}
+		if m.members == nil {
+			m.members = map[string]*markTree{}
 		}
-		next := m.in[name]
+		next := m.members[name]
 		if next == nil {
-			next = new(marked)
-			m.in[name] = next
+			next = new(markTree)
+			m.members[name] = next
 		}
 		m = next
 	}
@@ -159,8 +159,8 @@ func (m *marked) at(path string) *marked {
 }
 
 // marks checks the paths of a spec, and gathers them into a tree.
-func (s Spec) marks(item *shape) (*marked, error) {
-	root := new(marked)
+func (s Spec) marks(item *shape) (*markTree, error) {
+	root := new(markTree)
 	each := func(what string, paths []string, r role, want func(*shape) bool) error {
 		for _, p := range paths {
 			sh, err := item.path(p)
@@ -170,7 +170,7 @@ func (s Spec) marks(item *shape) (*marked, error) {
 			if !want(sh) {
 				return fmt.Errorf("%s: %s is of the wrong type", what, p)
 			}
-			root.at(p).role |= r
+			root.atPath(p).role |= r
 		}
 		return nil
 	}
@@ -182,8 +182,8 @@ func (s Spec) marks(item *shape) (*marked, error) {
 		return nil, errors.New("both an id and a constant id")
 	case s.ConstID != "" && strings.TrimSpace(s.ConstID) != s.ConstID:
 		return nil, fmt.Errorf("constant id %q: white space around it", s.ConstID)
-	case len(s.ID) > record.MaxID:
-		return nil, fmt.Errorf("an id of more than %d members", record.MaxID)
+	case len(s.ID) > record.MaxIDParts:
+		return nil, fmt.Errorf("an id of more than %d members", record.MaxIDParts)
 	case item.typ < Struct:
 		if len(s.ID)+len(s.Volatile)+len(s.Sensitive)+len(s.Ordered) > 0 || s.Name != "" {
 			return nil, errors.New("the items are no structures, so they have no members")
@@ -195,16 +195,16 @@ func (s Spec) marks(item *shape) (*marked, error) {
 		return nil, err
 	}
 	for i, p := range s.ID {
-		if err := outsideLists(item, p); err != nil {
+		if err := checkOutsideLists(item, p); err != nil {
 			return nil, fmt.Errorf("id: %w", err)
 		}
-		root.at(p).id = i + 1
+		root.atPath(p).id = i + 1
 	}
 	if s.Name != "" {
 		if err := each("name", []string{s.Name}, isName, func(s *shape) bool { return s.typ == String }); err != nil {
 			return nil, err
 		}
-		if err := outsideLists(item, s.Name); err != nil {
+		if err := checkOutsideLists(item, s.Name); err != nil {
 			return nil, fmt.Errorf("name: %w", err)
 		}
 	}
@@ -220,36 +220,36 @@ func (s Spec) marks(item *shape) (*marked, error) {
 	if item.typ == Struct {
 		for _, tags := range []string{"Tags", "TagSet"} {
 			if t := item.find(tags); t != nil && t.typ == List && t.elem.name == "Tag" {
-				root.at(tags).role |= isTags
-				root.at(tags + ".Key").role |= isTagKey
-				root.at(tags + ".Value").role |= isTagValue
+				root.atPath(tags).role |= isTags
+				root.atPath(tags + ".Key").role |= isTagKey
+				root.atPath(tags + ".Value").role |= isTagValue
 				break
 			}
 		}
 	}
 	for _, p := range s.Sensitive {
-		if root.at(p).names() {
+		if root.atPath(p).holdsIdentity() {
 			return nil, fmt.Errorf("sensitive: %s is, or has in it, the id, the name or the tags", p)
 		}
 	}
 	return root, nil
 }
 
-// names reports whether the record takes its id, name or tags from the member or from inside it.
-func (m *marked) names() bool {
-	if m.id > 0 || m.role&noted != 0 {
+// holdsIdentity reports whether the record takes its id, name or tags from the member or from inside it.
+func (m *markTree) holdsIdentity() bool {
+	if m.id > 0 || m.role&spanRoles != 0 {
 		return true
 	}
-	for _, in := range m.in {
-		if in.names() {
+	for _, in := range m.members {
+		if in.holdsIdentity() {
 			return true
 		}
 	}
 	return false
 }
 
-// outsideLists refuses a path through a list: an item has one id and one name.
-func outsideLists(item *shape, path string) error {
+// checkOutsideLists refuses a path through a list: an item has one id and one name.
+func checkOutsideLists(item *shape, path string) error {
 	for i, c := range path {
 		if c == '.' {
 			if s, err := item.path(path[:i]); err == nil && s.typ == List {

@@ -46,10 +46,10 @@ func TestCompileNamesWhatTheTablesDoNotHave(t *testing.T) {
 	if g.Spec().Op != "DescribeVolumes" || g.Item().Name() != "Volume" {
 		t.Error(g.Spec(), g.Item().Name())
 	}
-	if around, _ := g.Around(); around != "" {
+	if around, _ := g.Enclosing(); around != "" {
 		t.Error(around)
 	}
-	if around, s := compiled(t, instances).Around(); around != "Reservation" || s.Name() != "Reservation" {
+	if around, s := compiled(t, instances).Enclosing(); around != "Reservation" || s.Name() != "Reservation" {
 		t.Error(around, s.Name())
 	}
 }
@@ -159,7 +159,7 @@ func TestLimitsAgainstAnAnswerThatDoesNotEnd(t *testing.T) {
 			var p record.Page
 			stop := errors.New("stopped by the test") // what is not kept may go on: it costs no memory
 			r := io.MultiReader(io.LimitReader(&endless{c.head, c.more}, 8<<20), &stopped{stop})
-			_, err := d.Decode(compiled(t, s), ec2xml.Options{Stamp: stamp(), Limits: limits}, r, &p)
+			_, err := d.Decode(compiled(t, s), ec2xml.Options{Envelope: stamp(), Limits: limits}, r, &p)
 			want := c.want
 			if want == nil {
 				want = stop
@@ -167,8 +167,8 @@ func TestLimitsAgainstAnAnswerThatDoesNotEnd(t *testing.T) {
 			if !errors.Is(err, want) || !strings.Contains(fmt.Sprint(err), c.says) {
 				t.Errorf("%.300v, want %v (%s)", err, want, c.says)
 			}
-			if p.Size() > 24<<20 {
-				t.Errorf("the page took %d bytes", p.Size())
+			if p.MemorySize() > 24<<20 {
+				t.Errorf("the page took %d bytes", p.MemorySize())
 			}
 		})
 	}
@@ -183,8 +183,8 @@ func TestLimitsAgainstMultiplication(t *testing.T) {
 	doc := "<DescribeInstancesResponse><reservationSet><item><requesterId>" + strings.Repeat("x", 90<<10) + "</requesterId><instancesSet>" +
 		strings.Repeat("<item><instanceId>i</instanceId></item>", 1000) + "</instancesSet></item></reservationSet></DescribeInstancesResponse>"
 	p, _, err := decode(t, compiled(t, instances), ec2xml.Options{Limits: ec2xml.Limits{Item: 100 << 10, Page: 10 << 20}}, doc)
-	if !errors.Is(err, ec2xml.ErrLimit) || p.Size() > 10<<20 {
-		t.Errorf("%v; the page took %d bytes", err, p.Size())
+	if !errors.Is(err, ec2xml.ErrLimit) || p.MemorySize() > 10<<20 {
+		t.Errorf("%v; the page took %d bytes", err, p.MemorySize())
 	}
 }
 
@@ -192,7 +192,7 @@ func TestLimitsAgainstMultiplication(t *testing.T) {
 func TestLimitsDoNotDependOnThePagesMemory(t *testing.T) {
 	var d ec2xml.Decoder
 	var p record.Page
-	o := ec2xml.Options{Stamp: stamp()}
+	o := ec2xml.Options{Envelope: stamp()}
 	if _, err := d.Decode(compiled(t, instances), o, strings.NewReader(string(pageOf(t, 1000))), &p); err != nil {
 		t.Fatal(err)
 	}
@@ -236,10 +236,10 @@ func TestADecoderServesOneProgramAfterAnother(t *testing.T) {
 			if g == i {
 				doc = string(pageOf(t, 3))
 			}
-			if _, err := d.Decode(g, ec2xml.Options{Stamp: stamp()}, strings.NewReader("<oops"), &p); err == nil {
+			if _, err := d.Decode(g, ec2xml.Options{Envelope: stamp()}, strings.NewReader("<oops"), &p); err == nil {
 				t.Fatal("taken")
 			}
-			next, err := d.Decode(g, ec2xml.Options{Stamp: stamp()}, strings.NewReader(doc), &p)
+			next, err := d.Decode(g, ec2xml.Options{Envelope: stamp()}, strings.NewReader(doc), &p)
 			if err != nil || (g == v) != (p.Len() == 1 && next == "") {
 				t.Fatal(err, p.Len(), next)
 			}
@@ -253,7 +253,7 @@ func TestAllocations(t *testing.T) {
 	g := compiled(t, instances)
 	var d ec2xml.Decoder
 	var p record.Page
-	o := ec2xml.Options{Stamp: stamp()}
+	o := ec2xml.Options{Envelope: stamp()}
 	n := testing.AllocsPerRun(10, func() {
 		if _, err := d.Decode(g, o, strings.NewReader(xml), &p); err != nil {
 			t.Fatal(err)
@@ -267,13 +267,13 @@ func TestAllocations(t *testing.T) {
 // TestSumOfAnInstance is the content hash from end to end, and what it may not depend on.
 func TestSumOfAnInstance(t *testing.T) {
 	g := compiled(t, instances)
-	sum := func(doc string) record.Sum {
+	sum := func(doc string) record.Digest {
 		p, _, err := decode(t, g, ec2xml.Options{}, doc)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for v := range p.Views() {
-			return v.Sum()
+			return v.Digest()
 		}
 		panic("empty")
 	}
@@ -324,14 +324,14 @@ func TestAnOrderedListIsNoSet(t *testing.T) {
 	}
 	for _, ordered := range [][]string{nil, {"DhcpConfigurations.Values"}} {
 		s.Ordered = ordered
-		var sums []record.Sum
+		var sums []record.Digest
 		for _, xml := range []string{doc("10.0.0.1", "10.0.0.2"), doc("10.0.0.2", "10.0.0.1")} {
 			p, _, err := decode(t, compiled(t, s), ec2xml.Options{}, xml)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for v := range p.Views() {
-				sums = append(sums, v.Sum())
+				sums = append(sums, v.Digest())
 			}
 		}
 		if same := sums[0] == sums[1]; same != (ordered == nil) {

@@ -12,38 +12,38 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// plain reads the text of an element up to its end into d.text. An element inside it is refused.
-func (d *Decoder) plain(name string) error {
-	if err := d.enter(name); err != nil {
+// readText reads the text of an element up to its end into d.text. An element inside it is refused.
+func (d *Decoder) readText(name string) error {
+	if err := d.openElement(name); err != nil {
 		return err
 	}
-	if err := d.chars(); err != nil {
+	if err := d.readChars(); err != nil {
 		return err
 	}
-	raw, k, err := d.window.element()
+	raw, k, err := d.window.readTag()
 	if err != nil {
 		return err
 	}
 	if k != endTag {
 		return fmt.Errorf("%w: an element <%.40s> where a text is due", ErrMarkup, raw)
 	}
-	return d.ends(raw, name)
+	return d.endElement(raw, name)
 }
 
-// chars reads text into d.text up to the next tag: what encoding/xml makes of it, so with entities resolved, line ends
+// readChars reads text into d.text up to the next tag: what encoding/xml makes of it, so with entities resolved, line ends
 // made \n, comments left out.
-func (d *Decoder) chars() error {
+func (d *Decoder) readChars() error {
 	d.text = d.text[:0]
 	for {
 		if !d.ensure(1) {
-			return d.short()
+			return d.endError()
 		}
 		b := d.buf[d.pos:d.end]
 		i := 0
 		for i < len(b) && b[i] != '<' && b[i] != '&' && b[i] != '\r' {
 			i++
 		}
-		if err := d.take(i); err != nil {
+		if err := d.takeText(i); err != nil {
 			return err
 		}
 		if i == len(b) {
@@ -51,45 +51,45 @@ func (d *Decoder) chars() error {
 		}
 		switch b[i] {
 		case '\r':
-			d.lineEnd()
+			d.readLineEnd()
 		case '&':
-			if err := d.entity(); err != nil {
+			if err := d.readEntity(); err != nil {
 				return err
 			}
 		default:
 			if !d.ensure(2) {
-				return d.short()
+				return d.endError()
 			}
 			if c := d.buf[d.pos+1]; c != '!' && c != '?' {
-				return valid(d.text)
+				return checkText(d.text)
 			}
 			d.ensure(len(cdata))
 			if !bytes.HasPrefix(d.buf[d.pos:d.end], []byte(cdata)) {
-				if err := d.aside(); err != nil {
+				if err := d.skipMisc(); err != nil {
 					return err
 				}
 				continue
 			}
 			d.pos += len(cdata)
-			if err := d.cdata(); err != nil {
+			if err := d.readCDATA(); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// take moves n bytes from the window to the text.
-func (d *Decoder) take(n int) error {
+// takeText moves n bytes from the window to the text.
+func (d *Decoder) takeText(n int) error {
 	d.text = append(d.text, d.buf[d.pos:d.pos+n]...)
 	d.pos += n
-	if len(d.text) > d.o.Limits.Item {
-		return fmt.Errorf("%w: a text of more than %d bytes", ErrLimit, d.o.Limits.Item)
+	if len(d.text) > d.options.Limits.Item {
+		return fmt.Errorf("%w: a text of more than %d bytes", ErrLimit, d.options.Limits.Item)
 	}
 	return nil
 }
 
-// lineEnd makes one \n of \r and of \r\n.
-func (d *Decoder) lineEnd() {
+// readLineEnd makes one \n of \r and of \r\n.
+func (d *Decoder) readLineEnd() {
 	d.text = append(d.text, '\n')
 	d.pos++
 	if d.ensure(1) && d.buf[d.pos] == '\n' {
@@ -97,45 +97,45 @@ func (d *Decoder) lineEnd() {
 	}
 }
 
-func (d *Decoder) cdata() error {
+func (d *Decoder) readCDATA() error {
 	for {
 		if !d.ensure(3) {
-			return d.short()
+			return d.endError()
 		}
 		b := d.buf[d.pos:d.end]
 		i := 0
 		for i < len(b) && b[i] != ']' && b[i] != '\r' {
 			i++
 		}
-		if err := d.take(i); err != nil {
+		if err := d.takeText(i); err != nil {
 			return err
 		}
 		switch {
 		case i == len(b):
 		case b[i] == '\r':
-			d.lineEnd()
+			d.readLineEnd()
 		case !d.ensure(3):
-			return d.short()
+			return d.endError()
 		case string(d.buf[d.pos:d.pos+3]) == "]]>":
 			d.pos += 3
 			return nil
 		default:
-			if err := d.take(1); err != nil {
+			if err := d.takeText(1); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// entity reads one of the five named entities or a numeric one.
-func (d *Decoder) entity() error {
+// readEntity reads one of the five named entities or a numeric one.
+func (d *Decoder) readEntity() error {
 	const longest = 12
 	d.ensure(longest)
 	b := d.buf[d.pos:d.end]
 	i := bytes.IndexByte(b[:min(len(b), longest)], ';')
 	if i < 0 {
 		if len(b) < longest && bytes.IndexByte(b, '<') < 0 {
-			return d.short()
+			return d.endError()
 		}
 		return fmt.Errorf("%w: & without an entity", ErrSyntax)
 	}
@@ -169,8 +169,8 @@ func (d *Decoder) entity() error {
 	return nil
 }
 
-// valid checks a text for what XML cannot have in it.
-func valid(t []byte) error {
+// checkText checks a text for what XML cannot have in it.
+func checkText(t []byte) error {
 	for i := 0; i < len(t); {
 		c := t[i]
 		if c < utf8.RuneSelf {
@@ -194,23 +194,23 @@ func valid(t []byte) error {
 
 // scalar writes d.text as a value of its type.
 func (d *Decoder) scalar(t Type) {
-	w := d.w
+	w := d.draft
 	switch text := d.text; {
 	case t == Boolean:
 		if string(text) != "true" && string(text) != "false" {
-			d.p.Odd(1)
+			d.page.AddUnknown(1)
 		}
 		w.Buf = strconv.AppendBool(w.Buf, string(text) == "true")
 	case t == Integer || t == Float:
-		text = number(text)
+		text = normalizeNumber(text)
 		switch {
 		case isNumber(text):
 			w.Buf = append(w.Buf, text...)
 		case len(text) == 0:
-			d.p.Odd(1)
+			d.page.AddUnknown(1)
 			w.Buf = append(w.Buf, "null"...)
 		default:
-			d.p.Odd(1)
+			d.page.AddUnknown(1)
 			w.Buf = record.AppendQuote(w.Buf, d.text)
 		}
 	default:
@@ -218,9 +218,9 @@ func (d *Decoder) scalar(t Type) {
 	}
 }
 
-// number takes from a number what Go's and Python's parsers allow and JSON does not: white space around it, a plus, zeros
+// normalizeNumber takes from a number what Go's and Python's parsers allow and JSON does not: white space around it, a plus, zeros
 // in front.
-func number(t []byte) []byte {
+func normalizeNumber(t []byte) []byte {
 	t = bytes.Trim(t, " \t\r\n")
 	t, plus := bytes.CutPrefix(t, []byte{'+'})
 	if plus && len(t) > 0 && t[0] == '-' {
@@ -234,19 +234,19 @@ func number(t []byte) []byte {
 
 // skip reads an element to its end and carries nothing of it.
 func (d *Decoder) skip(name string) error {
-	if err := d.enter(name); err != nil {
+	if err := d.openElement(name); err != nil {
 		return err
 	}
 	for {
-		if err := d.chars(); err != nil {
+		if err := d.readChars(); err != nil {
 			return err
 		}
-		raw, k, err := d.window.element()
+		raw, k, err := d.window.readTag()
 		switch {
 		case err != nil:
 			return err
 		case k == endTag:
-			return d.ends(raw, name)
+			return d.endElement(raw, name)
 		case k == startTag:
 			if err := d.skip(string(raw)); err != nil {
 				return err
@@ -255,8 +255,8 @@ func (d *Decoder) skip(name string) error {
 	}
 }
 
-// keyed prepares the digests.
-func (d *Decoder) keyed(key []byte) {
+// setDigestKey prepares the digests.
+func (d *Decoder) setDigestKey(key []byte) {
 	if d.mac == nil || !bytes.Equal(d.macKey, key) {
 		d.mac, d.macKey = hmac.New(sha256.New, key), bytes.Clone(key)
 	}
@@ -267,13 +267,13 @@ const digestBytes = 16
 
 // digest puts a digest in the place of a member's value, which begins at from.
 func (d *Decoder) digest(f *field, from int) {
-	w := d.w
+	w := d.draft
 	value := d.text
 	if f.typ >= Struct {
-		d.scratch = w.Canonical(&d.canon, d.scratch[:0], from)
+		d.scratch = w.AppendCanonical(&d.canonical, d.scratch[:0], from)
 		value = d.scratch
 	}
-	w.Truncate(from, w.MarkAt(from))
+	w.Truncate(from, w.FirstMarkAt(from))
 	if len(value) == 0 {
 		w.Buf = append(w.Buf, `""`...)
 		return

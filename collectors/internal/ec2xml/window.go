@@ -19,7 +19,7 @@ const (
 	slack = 1 << 10
 	// longestName is of an element, so that two fit into the slack. EC2's longest has a tenth of it.
 	longestName = slack/2 - 16
-	minimum     = 64 << 10
+	minWindow   = 64 << 10
 )
 
 // A window is the part of the answer that is in memory.
@@ -28,32 +28,32 @@ type window struct {
 	buf      []byte // size + slack
 	size     int
 	pos, end int
-	before   int64 // bytes that have left the window
-	token    int   // the longest tag
+	consumed int64 // bytes that have left the window
+	maxTag   int   // the longest tag
 	err      error // why there is no more: io.EOF, or the reader's
 }
 
 func (w *window) reset(r io.Reader, token int) {
-	if size := max(minimum, 2*token); w.size < size {
+	if size := max(minWindow, 2*token); w.size < size {
 		w.buf, w.size = make([]byte, size+slack), size
 	}
-	w.r, w.pos, w.end, w.before, w.token, w.err = r, 0, 0, 0, token, nil
+	w.r, w.pos, w.end, w.consumed, w.maxTag, w.err = r, 0, 0, 0, token, nil
 	w.buf[0] = 0
 }
 
-func (w *window) offset() int64 { return w.before + int64(w.pos) }
+func (w *window) offset() int64 { return w.consumed + int64(w.pos) }
 
-// look fills the window if there is less than lookahead in it.
-func (w *window) look() {
+// ensureLookahead fills the window if there is less than lookahead in it.
+func (w *window) ensureLookahead() {
 	if w.end-w.pos < lookahead {
-		w.more()
+		w.fillLookahead()
 	}
 }
 
-// more is apart from look, so that look costs no call.
+// fillLookahead is apart from look, so that look costs no call.
 //
 //go:noinline
-func (w *window) more() { w.ensure(lookahead) }
+func (w *window) fillLookahead() { w.ensure(lookahead) }
 
 // ensure fills the window up to n bytes, if the stream has them, and reports whether it did.
 func (w *window) ensure(n int) bool {
@@ -69,7 +69,7 @@ func (w *window) ensure(n int) bool {
 func (w *window) fill() {
 	if w.pos > 0 {
 		copy(w.buf, w.buf[w.pos:w.end])
-		w.before += int64(w.pos)
+		w.consumed += int64(w.pos)
 		w.end, w.pos = w.end-w.pos, 0
 	}
 	for range 100 {
@@ -83,8 +83,8 @@ func (w *window) fill() {
 	w.err = io.ErrNoProgress
 }
 
-// short is why the stream ended where more was needed.
-func (w *window) short() error {
+// endError is why the stream ended where more was needed.
+func (w *window) endError() error {
 	if w.err == io.EOF {
 		return io.ErrUnexpectedEOF
 	}
@@ -93,8 +93,8 @@ func (w *window) short() error {
 
 const blanks = 0x2020202020202020
 
-// space is where the white space at the window's start ends. The indentation of EC2's answers is half of their bytes.
-func (w *window) space() int {
+// spaceEnd is where the white space at the window's start ends. The indentation of EC2's answers is half of their bytes.
+func (w *window) spaceEnd() int {
 	b, i := w.buf, w.pos
 	for isSpace(b[i]) {
 		i++
@@ -132,8 +132,8 @@ const (
 	emptyTag // <a/>
 )
 
-// start looks at the first bytes for marks of an encoding.
-func (w *window) start() error {
+// checkEncoding looks at the first bytes for marks of an encoding.
+func (w *window) checkEncoding() error {
 	w.ensure(4)
 	b := w.buf[w.pos:w.end]
 	switch {
@@ -148,7 +148,7 @@ func (w *window) start() error {
 // finish reads on to the end of the stream: after the answer there is nothing but white space and comments.
 func (w *window) finish() error {
 	for {
-		if w.pos = w.space(); w.pos < w.end {
+		if w.pos = w.spaceEnd(); w.pos < w.end {
 			if w.buf[w.pos] != '<' {
 				return fmt.Errorf("%w: text after the end", ErrSyntax)
 			}
@@ -156,7 +156,7 @@ func (w *window) finish() error {
 			if c := w.buf[w.pos+1]; c != '!' && c != '?' {
 				return fmt.Errorf("%w: an element after the end", ErrSyntax)
 			}
-			if err := w.aside(); err != nil {
+			if err := w.skipMisc(); err != nil {
 				return err
 			}
 			continue
@@ -171,13 +171,13 @@ func (w *window) finish() error {
 	}
 }
 
-// tag reads the next tag. Between it and what is before there may be white space, comments and processing
+// nextTag reads the next tag. Between it and what is before there may be white space, comments and processing
 // instructions, and nothing else. name is without its prefix and valid until the window moves.
-func (w *window) tag() (name []byte, k tagKind, err error) {
+func (w *window) nextTag() (name []byte, k tagKind, err error) {
 	for {
-		if w.pos = w.space(); w.pos == w.end {
+		if w.pos = w.spaceEnd(); w.pos == w.end {
 			if !w.ensure(1) {
-				return nil, 0, w.short()
+				return nil, 0, w.endError()
 			}
 			continue
 		}
@@ -185,20 +185,20 @@ func (w *window) tag() (name []byte, k tagKind, err error) {
 			return nil, 0, fmt.Errorf("%w: text beside elements", ErrMarkup)
 		}
 		if !w.ensure(2) {
-			return nil, 0, w.short()
+			return nil, 0, w.endError()
 		}
 		if c := w.buf[w.pos+1]; c != '!' && c != '?' {
-			return w.element()
+			return w.readTag()
 		}
-		if err := w.aside(); err != nil {
+		if err := w.skipMisc(); err != nil {
 			return nil, 0, err
 		}
 	}
 }
 
-// element reads a tag at the window's start.
-func (w *window) element() (name []byte, k tagKind, err error) {
-	n, err := w.whole()
+// readTag reads a tag at the window's start.
+func (w *window) readTag() (name []byte, k tagKind, err error) {
+	n, err := w.tagLength()
 	if err != nil {
 		return nil, 0, err
 	}
@@ -223,22 +223,22 @@ func (w *window) element() (name []byte, k tagKind, err error) {
 	if !validName(name) {
 		return nil, 0, fmt.Errorf("%w: a tag with the name %.40q", ErrSyntax, name)
 	}
-	if k == endTag && len(b) > 0 || !attributes(b) {
+	if k == endTag && len(b) > 0 || !validAttributes(b) {
 		return nil, 0, fmt.Errorf("%w: the tag %s", ErrSyntax, name)
 	}
 	return name, k, nil
 }
 
-// whole is the length of the tag at the window's start, up to the > that stands outside quotes.
-func (w *window) whole() (int, error) {
+// tagLength is the length of the tag at the window's start, up to the > that stands outside quotes.
+func (w *window) tagLength() (int, error) {
 	quote := byte(0)
 	for i := 1; ; i++ {
 		if w.pos+i >= w.end {
-			if i > w.token {
-				return 0, fmt.Errorf("%w: a tag of more than %d bytes", ErrLimit, w.token)
+			if i > w.maxTag {
+				return 0, fmt.Errorf("%w: a tag of more than %d bytes", ErrLimit, w.maxTag)
 			}
 			if !w.ensure(i + 1) {
-				return 0, w.short()
+				return 0, w.endError()
 			}
 		}
 		switch c := w.buf[w.pos+i]; {
@@ -255,8 +255,8 @@ func (w *window) whole() (int, error) {
 	}
 }
 
-// attributes reports whether b is attributes: name="value", with white space between them. They mean nothing here.
-func attributes(b []byte) bool {
+// validAttributes reports whether b is attributes: name="value", with white space between them. They mean nothing here.
+func validAttributes(b []byte) bool {
 	for len(b) > 0 {
 		name, rest, ok := bytes.Cut(b, []byte{'='})
 		rest = bytes.TrimLeft(rest, " \t\r\n")
@@ -284,19 +284,19 @@ func validName(b []byte) bool {
 	return len(b) > 0 && utf8.Valid(b)
 }
 
-// aside skips a comment or a processing instruction at the window's start. Anything else that begins so is refused:
+// skipMisc skips a comment or a processing instruction at the window's start. Anything else that begins so is refused:
 // a DOCTYPE, and CDATA where no text may be.
-func (w *window) aside() error {
+func (w *window) skipMisc() error {
 	w.ensure(9)
 	b := w.buf[w.pos:w.end]
 	switch {
 	case bytes.HasPrefix(b, []byte("<!--")):
 		w.pos += 4
-		if err := w.until("--", nil); err != nil {
+		if err := w.skipPast("--", nil); err != nil {
 			return err
 		}
 		if !w.ensure(1) {
-			return w.short()
+			return w.endError()
 		}
 		if w.buf[w.pos] != '>' {
 			return fmt.Errorf("%w: -- in a comment", ErrSyntax)
@@ -306,16 +306,16 @@ func (w *window) aside() error {
 	case bytes.HasPrefix(b, []byte("<?")):
 		w.pos += 2
 		var text []byte
-		if err := w.until("?>", &text); err != nil {
+		if err := w.skipPast("?>", &text); err != nil {
 			return err
 		}
 		target, rest, _ := strings.Cut(string(text), " ")
 		if target == "xml" {
-			return declaration(rest)
+			return checkDeclaration(rest)
 		}
 		return nil
 	case w.err != nil && len(b) < 9 && (strings.HasPrefix("<!--", string(b)) || strings.HasPrefix(cdata, string(b))):
-		return w.short()
+		return w.endError()
 	case bytes.HasPrefix(b, []byte(cdata)):
 		return fmt.Errorf("%w: CDATA beside elements", ErrMarkup)
 	}
@@ -324,8 +324,8 @@ func (w *window) aside() error {
 
 const cdata = "<![CDATA["
 
-// declaration checks what the XML declaration says of version and encoding.
-func declaration(s string) error {
+// checkDeclaration checks what the XML declaration says of version and encoding.
+func checkDeclaration(s string) error {
 	value := func(key string) string {
 		_, v, ok := strings.Cut(s, key)
 		if v = strings.TrimLeft(v, " \t\r\n"); !ok || v == "" || v[0] != '=' {
@@ -346,9 +346,9 @@ func declaration(s string) error {
 	return nil
 }
 
-// until moves behind the next end, over as many windows as it takes. It gives what is before the end to text, as far
+// skipPast moves behind the next end, over as many windows as it takes. It gives what is before the end to text, as far
 // as a tag may be long, if asked.
-func (w *window) until(end string, text *[]byte) error {
+func (w *window) skipPast(end string, text *[]byte) error {
 	for {
 		b := w.buf[w.pos:w.end]
 		i := bytes.Index(b, []byte(end))
@@ -357,8 +357,8 @@ func (w *window) until(end string, text *[]byte) error {
 			n = max(0, len(b)-len(end)+1)
 		}
 		if text != nil {
-			if *text = append(*text, b[:n]...); len(*text) > w.token {
-				return fmt.Errorf("%w: a processing instruction of more than %d bytes", ErrLimit, w.token)
+			if *text = append(*text, b[:n]...); len(*text) > w.maxTag {
+				return fmt.Errorf("%w: a processing instruction of more than %d bytes", ErrLimit, w.maxTag)
 			}
 		}
 		w.pos += n
@@ -367,7 +367,7 @@ func (w *window) until(end string, text *[]byte) error {
 			return nil
 		}
 		if !w.ensure(len(b) - n + 1) {
-			return w.short()
+			return w.endError()
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func main() {
-	l, err := collectors.New(collectors.Options{Pages: record.NewPages(1, 1)})
+	l, err := collectors.New(collectors.Options{Pages: record.NewPagePool(1, 1)})
 	if err == nil {
 		err = template.Must(template.New("").Parse("{{.}}")).Execute(os.Stdout, l)
 	}

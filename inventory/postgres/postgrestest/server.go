@@ -34,20 +34,20 @@ const (
 
 // A Server is a cluster and, between [Server.Start] and [Server.Stop], the process that serves it.
 type Server struct {
-	dir, bin string
-	port     int
-	as       *syscall.Credential // Postgres refuses to run as root
-	settings []string
+	dir, bin   string
+	port       int
+	credential *syscall.Credential // Postgres refuses to run as root
+	settings   []string
 
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	log *os.File
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	log   *os.File
 }
 
 // Start makes a cluster and serves it. settings are as on the server's command line: "fsync=off" saves time where nothing crashes.
 // A crash of the server's process, which [Server.Crash] makes, loses nothing without it either; only one of the machine would.
 func Start(settings ...string) (_ *Server, err error) {
-	bin, err := binaries()
+	bin, err := findBinaries()
 	if err != nil {
 		return nil, err
 	}
@@ -61,12 +61,12 @@ func Start(settings ...string) (_ *Server, err error) {
 		}
 	}()
 	if os.Geteuid() == 0 {
-		if err := s.other(); err != nil {
+		if err := s.useServerUser(); err != nil {
 			return nil, err
 		}
 	}
 	secret := filepath.Join(s.dir, "password")
-	if err := s.file(secret, Password+"\n"); err != nil {
+	if err := s.writeFile(secret, Password+"\n"); err != nil {
 		return nil, err
 	}
 	initdb := s.command(context.Background(), filepath.Join(bin, "initdb"), "-D", filepath.Join(s.dir, "data"), "-U", User, "-A", "scram-sha-256",
@@ -85,8 +85,8 @@ func Start(settings ...string) (_ *Server, err error) {
 	return s, s.Start()
 }
 
-// binaries is where the server's programs are: on the path, or where Debian has them, the newest version first.
-func binaries() (string, error) {
+// findBinaries is where the server's programs are: on the path, or where Debian has them, the newest version first.
+func findBinaries() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
 		return filepath.Dir(path), nil
 	}
@@ -101,8 +101,8 @@ func binaries() (string, error) {
 	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })), nil
 }
 
-// other is the user that the package's installation made for the server.
-func (s *Server) other() error {
+// useServerUser is the user that the package's installation made for the server.
+func (s *Server) useServerUser() error {
 	u, err := user.Lookup("postgres")
 	if err != nil {
 		return errors.Join(ErrMissing, err)
@@ -112,25 +112,25 @@ func (s *Server) other() error {
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	s.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	s.credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	return os.Chown(s.dir, uid, gid)
 }
 
-func (s *Server) file(path, text string) error {
+func (s *Server) writeFile(path, text string) error {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return err
 	}
-	if s.as == nil {
+	if s.credential == nil {
 		return nil
 	}
-	return os.Chown(path, int(s.as.Uid), int(s.as.Gid))
+	return os.Chown(path, int(s.credential.Uid), int(s.credential.Gid))
 }
 
 func (s *Server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = s.dir
 	cmd.Env = append(cmd.Environ(), "LC_ALL=C.UTF-8")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as, Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.credential, Setpgid: true}
 	return cmd
 }
 
@@ -146,7 +146,7 @@ func (s *Server) Start() (err error) {
 		s.cmd.Args = append(s.cmd.Args, "-c", set)
 	}
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	if s.in, err = s.cmd.StdinPipe(); err != nil {
+	if s.stdin, err = s.cmd.StdinPipe(); err != nil {
 		return err
 	}
 	if err := s.cmd.Start(); err != nil {
@@ -161,7 +161,7 @@ func (s *Server) Start() (err error) {
 		}
 		if ctx.Err() != nil {
 			said, _ := os.ReadFile(s.log.Name()) // the error stands anyway
-			return errors.Join(fmt.Errorf("postgres does not answer: %w\n%s", err, said), s.end("QUIT"))
+			return errors.Join(fmt.Errorf("postgres does not answer: %w\n%s", err, said), s.shutdown("QUIT"))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -176,15 +176,15 @@ func (s *Server) DSN(options ...string) string {
 func (s *Server) Port() int { return s.port }
 
 // Stop ends the server as an administrator does: connections are ended, nothing is lost.
-func (s *Server) Stop() error { return s.end("INT") }
+func (s *Server) Stop() error { return s.shutdown("INT") }
 
 // Crash ends it at once. What was not flushed is lost.
-func (s *Server) Crash() error { return s.end("QUIT") }
+func (s *Server) Crash() error { return s.shutdown("QUIT") }
 
 // Freeze stops the server's processes where they are, as a machine does that hangs: connections stay, and nothing answers. only is
 // which: nil is all, else the backends with these numbers. Thaw has them go on.
 func (s *Server) Freeze(only ...int) (thaw func() error, err error) {
-	main, err := s.main()
+	main, err := s.postmasterPID()
 	if err != nil {
 		return nil, err
 	}
@@ -227,8 +227,8 @@ func (s *Server) Freeze(only ...int) (thaw func() error, err error) {
 	return thaw, nil
 }
 
-// main is the process that starts all others.
-func (s *Server) main() (int, error) {
+// postmasterPID is the process that starts all others.
+func (s *Server) postmasterPID() (int, error) {
 	b, err := os.ReadFile(filepath.Join(s.dir, "data", "postmaster.pid"))
 	if err != nil {
 		return 0, err
@@ -251,16 +251,16 @@ func childrenOf(parent int) (pids []int, err error) {
 	return pids, nil
 }
 
-func (s *Server) end(signal string) error {
+func (s *Server) shutdown(signal string) error {
 	if s.cmd == nil {
 		return nil
 	}
-	_, err := io.WriteString(s.in, signal+"\n")
-	err = errors.Join(err, s.in.Close())
+	_, err := io.WriteString(s.stdin, signal+"\n")
+	err = errors.Join(err, s.stdin.Close())
 	_ = s.cmd.Wait() // its status is the signal's
 	s.cmd = nil
 	return errors.Join(err, s.log.Close())
 }
 
 // Remove ends the server and removes the cluster.
-func (s *Server) Remove() error { return errors.Join(s.end("INT"), os.RemoveAll(s.dir)) }
+func (s *Server) Remove() error { return errors.Join(s.shutdown("INT"), os.RemoveAll(s.dir)) }

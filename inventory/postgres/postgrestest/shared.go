@@ -33,8 +33,8 @@ func (s *Shared) start() (*Server, error) {
 	return s.server, s.err
 }
 
-// There reports whether the machine has a server, for a script's condition.
-func (s *Shared) There() (bool, error) {
+// Available reports whether the machine has a server, for a script's condition.
+func (s *Shared) Available() (bool, error) {
 	_, err := s.start()
 	if errors.Is(err, ErrMissing) {
 		return false, nil

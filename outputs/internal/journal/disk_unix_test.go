@@ -12,7 +12,7 @@ import (
 )
 
 // A file that may not grow is a disk without room, as far as a write can tell: half of it is written, then an error.
-func limit(t *testing.T, n uint64) {
+func limitFileSize(t *testing.T, n uint64) {
 	t.Helper()
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &l); err != nil {
@@ -28,16 +28,16 @@ func limit(t *testing.T, n uint64) {
 // reader has not noticed.
 func TestNoRoom(t *testing.T) {
 	dir := t.TempDir()
-	o := open(t, dir, 1<<20)
+	o := openJournal(t, dir, 1<<20)
 	o.put(t, "r", "a")
 	o.put(t, "r", "b")
 	ch, err := o.Read(1, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	limit(t, uint64(o.last().size)+500)
-	defer limit(t, 1<<40)
-	big := noise(5000)
+	limitFileSize(t, uint64(o.last().size)+500)
+	defer limitFileSize(t, 1<<40)
+	big := randomLine(5000)
 	for range 3 {
 		if _, err := o.Append(Entry{N: 1}, linesOf(big), false); !errors.Is(err, syscall.EFBIG) {
 			t.Errorf("a write without room: %v", err)
@@ -49,13 +49,13 @@ func TestNoRoom(t *testing.T) {
 	if st, err := os.Stat(filepath.Join(dir, segmentName(1))); err != nil || st.Size() != o.last().size || o.Stat().Records != 1 {
 		t.Errorf("half a frame is left: %v, %v, %+v", st.Size(), err, o.Stat())
 	}
-	limit(t, 1<<40)
+	limitFileSize(t, 1<<40)
 	o.put(t, "r", "c")
 	if err := o.Close(); err != nil {
 		t.Fatal(err)
 	}
-	o = open(t, dir, 1<<20)
-	if got := o.all(t, 5); !slices.Equal(got, []string{"b", "c"}) || len(o.damage) > 0 {
+	o = openJournal(t, dir, 1<<20)
+	if got := o.readAll(t, 5); !slices.Equal(got, []string{"b", "c"}) || len(o.damage) > 0 {
 		t.Errorf("read %v, told %v", got, o.damage)
 	}
 }

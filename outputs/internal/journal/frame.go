@@ -33,55 +33,55 @@ const (
 
 var magic = []byte{0xC5, 'J', 'S', 1}
 
-func sumOf(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) } // the table is made once
+func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) } // the table is made once
 
 var errDamaged = errors.New("damaged")
 
 type header struct {
-	entry, packed, lines int
-	records              int
-	at                   time.Time
-	sum                  uint32
+	entry, compressed, lines int
+	records                  int
+	at                       time.Time
+	sum                      uint32
 }
 
 // size is the whole frame's.
-func (h header) size() int64 { return headerSize + int64(h.entry) + int64(h.packed) }
+func (h header) size() int64 { return headerSize + int64(h.entry) + int64(h.compressed) }
 
 func (h header) put(b []byte) {
 	copy(b, magic)
 	le := binary.LittleEndian
 	le.PutUint32(b[8:], uint32(h.entry))
-	le.PutUint32(b[12:], uint32(h.packed))
+	le.PutUint32(b[12:], uint32(h.compressed))
 	le.PutUint32(b[16:], uint32(h.lines))
 	le.PutUint32(b[20:], uint32(h.records))
 	le.PutUint64(b[24:], uint64(h.at.UnixNano()))
 	le.PutUint32(b[32:], h.sum)
-	le.PutUint32(b[4:], sumOf(b[8:headerSize]))
+	le.PutUint32(b[4:], checksum(b[8:headerSize]))
 }
 
 func parseHeader(b []byte) (header, error) {
 	le := binary.LittleEndian
-	if !bytes.Equal(b[:4], magic) || le.Uint32(b[4:]) != sumOf(b[8:headerSize]) {
+	if !bytes.Equal(b[:4], magic) || le.Uint32(b[4:]) != checksum(b[8:headerSize]) {
 		return header{}, errDamaged
 	}
 	h := header{
-		entry: int(le.Uint32(b[8:])), packed: int(le.Uint32(b[12:])), lines: int(le.Uint32(b[16:])), records: int(le.Uint32(b[20:])),
+		entry: int(le.Uint32(b[8:])), compressed: int(le.Uint32(b[12:])), lines: int(le.Uint32(b[16:])), records: int(le.Uint32(b[20:])),
 		at: time.Unix(0, int64(le.Uint64(b[24:]))), sum: le.Uint32(b[32:]),
 	}
-	if h.entry > maxEntry || h.lines > maxLines || h.packed > maxLines {
+	if h.entry > maxEntry || h.lines > maxLines || h.compressed > maxLines {
 		return header{}, errDamaged
 	}
 	return h, nil
 }
 
 // A packer makes frames and opens them. Its buffers are used again.
-type packer struct {
+type codec struct {
 	enc *zstd.Encoder
 	dec *zstd.Decoder
 	buf []byte
 }
 
-func newPacker() (*packer, error) {
+func newCodec() (*codec, error) {
 	// Fastest and a small window: a tenth of the size for a few per cent of the time that listing takes.
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
 		zstd.WithWindowSize(512<<10), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
@@ -92,16 +92,16 @@ func newPacker() (*packer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &packer{enc: enc, dec: dec}, nil
+	return &codec{enc: enc, dec: dec}, nil
 }
 
-func (p *packer) close() {
+func (p *codec) close() {
 	_ = p.enc.Close() // it has written nowhere
 	p.dec.Close()
 }
 
-// frame is the bytes of a frame, until the next call.
-func (p *packer) frame(e Entry, lines []byte, now time.Time) ([]byte, header, error) {
+// encode is the bytes of a frame, until the next call.
+func (p *codec) encode(e Entry, lines []byte, now time.Time) ([]byte, header, error) {
 	entry, err := json.Marshal(e)
 	if err != nil {
 		return nil, header{}, err
@@ -112,15 +112,15 @@ func (p *packer) frame(e Entry, lines []byte, now time.Time) ([]byte, header, er
 	b := append(p.buf[:0], make([]byte, headerSize)...)
 	b = append(b, entry...)
 	b = p.enc.EncodeAll(lines, b)
-	h := header{entry: len(entry), packed: len(b) - headerSize - len(entry), lines: len(lines), records: e.N, at: now}
-	h.sum = sumOf(b[headerSize:])
+	h := header{entry: len(entry), compressed: len(b) - headerSize - len(entry), lines: len(lines), records: e.N, at: now}
+	h.sum = checksum(b[headerSize:])
 	h.put(b)
 	p.buf = b
 	return b, h, nil
 }
 
-// open reads the frame at off, of which h is the header, and gives its entry and its lines, appended to into.
-func (p *packer) open(r io.ReaderAt, off int64, h header, into []byte) (e Entry, lines []byte, err error) {
+// decode reads the frame at off, of which h is the header, and gives its entry and its lines, appended to into.
+func (p *codec) decode(r io.ReaderAt, off int64, h header, into []byte) (e Entry, lines []byte, err error) {
 	n := int(h.size() - headerSize)
 	if cap(p.buf) < n {
 		p.buf = make([]byte, n)
@@ -132,7 +132,7 @@ func (p *packer) open(r io.ReaderAt, off int64, h header, into []byte) (e Entry,
 		}
 		return e, nil, err
 	}
-	if sumOf(b) != h.sum || json.Unmarshal(b[:h.entry], &e) != nil {
+	if checksum(b) != h.sum || json.Unmarshal(b[:h.entry], &e) != nil {
 		return e, nil, errDamaged
 	}
 	lines, err = p.dec.DecodeAll(b[h.entry:], into)
@@ -142,8 +142,8 @@ func (p *packer) open(r io.ReaderAt, off int64, h header, into []byte) (e Entry,
 	return e, lines, nil
 }
 
-// headerAt reads a header. It is io.EOF where a frame cannot begin, as less than a header is left.
-func headerAt(r io.ReaderAt, off, size int64) (header, error) {
+// readHeader reads a header. It is io.EOF where a frame cannot begin, as less than a header is left.
+func readHeader(r io.ReaderAt, off, size int64) (header, error) {
 	if size-off < headerSize {
 		return header{}, io.EOF
 	}
@@ -158,8 +158,8 @@ func headerAt(r io.ReaderAt, off, size int64) (header, error) {
 	return h, err
 }
 
-// nextFrame is where, after off, the next frame begins whose header is whole; size if there is none.
-func nextFrame(r io.ReaderAt, off, size int64) (int64, error) {
+// findNextFrame is where, after off, the next frame begins whose header is whole; size if there is none.
+func findNextFrame(r io.ReaderAt, off, size int64) (int64, error) {
 	buf := make([]byte, 64<<10)
 	for off++; off < size; {
 		n, err := r.ReadAt(buf[:min(int64(len(buf)), size-off)], off)
@@ -173,7 +173,7 @@ func nextFrame(r io.ReaderAt, off, size int64) (int64, error) {
 				break
 			}
 			at := off + int64(n-len(b)+i)
-			switch _, err := headerAt(r, at, size); {
+			switch _, err := readHeader(r, at, size); {
 			case err == nil:
 				return at, nil
 			case !errors.Is(err, errDamaged) && !errors.Is(err, io.EOF):

@@ -45,7 +45,7 @@ type Entry struct {
 // Damage is something that cannot be read any more.
 type Damage struct {
 	Path    string // the segment
-	At      int64
+	Offset  int64
 	Bytes   int64
 	Records int  // at least
 	Torn    bool // the end of what was being written when a process or the machine stopped: it was never acknowledged
@@ -56,17 +56,17 @@ type Options struct {
 	Dir      string
 	MaxBytes int64
 	Damaged  func(Damage) // may be nil; must not call the journal
-	// Again hears that the cursor's file could not be used: what was read of the oldest segment is read again. It was moved to the
+	// CursorReset hears that the cursor's file could not be used: what was read of the oldest segment is read again. It was moved to the
 	// path. May be nil.
-	Again func(moved string, err error)
+	CursorReset func(moved string, err error)
 }
 
 // A Stat is what a journal holds.
 type Stat struct {
-	Bytes   int64     // on disk, not yet read to the end
-	Lines   int64     // the same, before compression
-	Records int       // appended, and not acknowledged
-	Oldest  time.Time // when the oldest of them was appended; zero if there is none
+	Bytes        int64     // on disk, not yet read to the end
+	Uncompressed int64     // the same, before compression
+	Records      int       // appended, and not acknowledged
+	Oldest       time.Time // when the oldest of them was appended; zero if there is none
 }
 
 // A Journal may be used by many who append, and by one who reads.
@@ -75,36 +75,36 @@ type Journal struct {
 	damaged func(Damage)
 	lock    *os.File
 
-	packing sync.Mutex // of pack; never taken with mu held
-	pack    *packer
+	codecMu sync.Mutex // of pack; never taken with mu held
+	codec   *codec
 
-	syncing sync.Mutex // held during an fsync; taken before mu
-	synced  position   // up to here all is on the disk; by syncing
+	syncMu sync.Mutex // held during an fsync; taken before mu
+	synced position   // up to here all is on the disk; by syncing
 
-	mu      sync.Mutex
-	max     int64
-	segs    []*segment // oldest first; the last one is written, unless sealed
-	next    uint64     // the number of the next segment
-	active  *os.File   // the last segment, or nil
-	lapse   error      // an fsync at the end of a segment failed: the next Sync says so
-	cursor  cursor
-	oldest  time.Time // when the frame at the cursor was appended
-	claimed uint64    // the last segment of what is being sent: not to be dropped; 0: none
-	closed  bool
+	mu       sync.Mutex
+	maxBytes int64
+	segments []*segment // oldest first; the last one is written, unless sealed
+	next     uint64     // the number of the next segment
+	active   *os.File   // the last segment, or nil
+	syncErr  error      // an fsync at the end of a segment failed: the next Sync says so
+	cursor   cursor
+	oldest   time.Time // when the frame at the cursor was appended
+	claimed  uint64    // the last segment of what is being sent: not to be dropped; 0: none
+	closed   bool
 
-	marks  *os.File // the cursor's file; by whoever reads
-	gen    uint64
-	reader reader
+	cursorFile *os.File // the cursor's file; by whoever reads
+	generation uint64
+	reader     reader
 }
 
 // A segment is one file.
 type segment struct {
-	n       uint64
-	size    int64
-	lines   int64
-	records int
-	begun   time.Time // of its first frame
-	sealed  bool      // nothing is appended to it any more
+	n            uint64
+	size         int64
+	uncompressed int64
+	records      int
+	started      time.Time // of its first frame
+	sealed       bool      // nothing is appended to it any more
 }
 
 // A position is a place between frames.
@@ -117,14 +117,14 @@ func (p position) before(q position) bool { return p.seg < q.seg || p.seg == q.s
 
 func segmentName(n uint64) string { return fmt.Sprintf("%016d.seg", n) }
 
-func (j *Journal) path(n uint64) string { return filepath.Join(j.dir, segmentName(n)) }
+func (j *Journal) segmentPath(n uint64) string { return filepath.Join(j.dir, segmentName(n)) }
 
 // Open opens or makes the journal in a folder.
 func Open(o Options) (_ *Journal, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	j := &Journal{dir: o.Dir, max: o.MaxBytes, damaged: o.Damaged}
+	j := &Journal{dir: o.Dir, maxBytes: o.MaxBytes, damaged: o.Damaged}
 	if j.damaged == nil {
 		j.damaged = func(Damage) {}
 	}
@@ -136,13 +136,13 @@ func Open(o Options) (_ *Journal, err error) {
 			err = errors.Join(err, j.Close())
 		}
 	}()
-	if err := filelock.Try(j.lock); errors.Is(err, ErrLocked) { // else there are no locks here, and one goes without
+	if err := filelock.TryLock(j.lock); errors.Is(err, ErrLocked) { // else there are no locks here, and one goes without
 		return nil, err
 	}
-	if j.pack, err = newPacker(); err != nil {
+	if j.codec, err = newCodec(); err != nil {
 		return nil, err
 	}
-	if err := j.openCursor(o.Again); err != nil {
+	if err := j.openCursor(o.CursorReset); err != nil {
 		return nil, err
 	}
 	if err := j.load(); err != nil {
@@ -153,40 +153,40 @@ func Open(o Options) (_ *Journal, err error) {
 
 // load finds the segments, and mends the last one.
 func (j *Journal) load() error {
-	ns, err := segmentsIn(j.dir)
+	ns, err := listSegments(j.dir)
 	if err != nil {
 		return err
 	}
 	for i, n := range ns {
 		if n < j.cursor.seg { // the process ended between the cursor's step and this
-			if err := os.Remove(j.path(n)); err != nil {
+			if err := os.Remove(j.segmentPath(n)); err != nil {
 				return err
 			}
 			continue
 		}
-		s, err := scan(j.path(n), n, i == len(ns)-1, j.damaged)
+		s, err := scanSegment(j.segmentPath(n), n, i == len(ns)-1, j.damaged)
 		if err != nil {
 			return err
 		}
-		j.segs = append(j.segs, s)
+		j.segments = append(j.segments, s)
 	}
 	j.next = j.cursor.seg + 1 // a number is never used again: the cursor's file may still speak of the old one
-	if l := len(j.segs); l > 0 {
-		j.next = j.segs[l-1].n + 1
+	if l := len(j.segments); l > 0 {
+		j.next = j.segments[l-1].n + 1
 	}
-	if len(j.segs) == 0 || j.segs[0].n != j.cursor.seg {
-		j.step()
-	} else if s := j.segs[0]; s.size < j.cursor.off { // a power cut took what had been sent already
-		j.cursor = cursor{position: position{s.n, s.size}, records: s.records, lines: s.lines}
-		if err := errors.Join(j.mark(j.cursor), j.marks.Sync()); err != nil { // or what is appended here next would pass for sent
+	if len(j.segments) == 0 || j.segments[0].n != j.cursor.seg {
+		j.resetCursor()
+	} else if s := j.segments[0]; s.size < j.cursor.off { // a power cut took what had been sent already
+		j.cursor = cursor{position: position{s.n, s.size}, segmentRecords: s.records, segmentBytes: s.uncompressed}
+		if err := errors.Join(j.writeCursor(j.cursor), j.cursorFile.Sync()); err != nil { // or what is appended here next would pass for sent
 			return err
 		}
 	}
-	j.oldest = j.oldestNow()
+	j.oldest = j.oldestAppended()
 	return nil
 }
 
-func segmentsIn(dir string) ([]uint64, error) {
+func listSegments(dir string) ([]uint64, error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -203,8 +203,8 @@ func segmentsIn(dir string) ([]uint64, error) {
 	return ns, nil
 }
 
-// scan counts what a segment holds. Of the last one the contents are checked too, and its torn end is cut off.
-func scan(path string, n uint64, last bool, damaged func(Damage)) (*segment, error) {
+// scanSegment counts what a segment holds. Of the last one the contents are checked too, and its torn end is cut off.
+func scanSegment(path string, n uint64, last bool, damaged func(Damage)) (*segment, error) {
 	mode := os.O_RDONLY
 	if last {
 		mode = os.O_RDWR
@@ -218,11 +218,11 @@ func scan(path string, n uint64, last bool, damaged func(Damage)) (*segment, err
 	if err != nil {
 		return nil, err
 	}
-	s := &segment{n: n, size: st.Size(), begun: st.ModTime()}
+	s := &segment{n: n, size: st.Size(), started: st.ModTime()}
 	whole := int64(0) // everything before it is of use
-	var p *packer
+	var p *codec
 	if last {
-		if p, err = newPacker(); err != nil {
+		if p, err = newCodec(); err != nil {
 			return nil, err
 		}
 		defer p.close()
@@ -230,23 +230,23 @@ func scan(path string, n uint64, last bool, damaged func(Damage)) (*segment, err
 	kept := *s
 	var lines []byte
 	for off := int64(0); off < s.size; {
-		h, err := headerAt(f, off, s.size)
+		h, err := readHeader(f, off, s.size)
 		if err != nil {
 			if !isDamage(err) {
 				return nil, err
 			}
-			if off, err = nextFrame(f, off, s.size); err != nil {
+			if off, err = findNextFrame(f, off, s.size); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		if s.lines == 0 {
-			s.begun = h.at
+		if s.uncompressed == 0 {
+			s.started = h.at
 		}
 		s.records += h.records
-		s.lines += int64(h.lines)
+		s.uncompressed += int64(h.lines)
 		if last {
-			_, lines, err = p.open(f, off, h, lines[:0])
+			_, lines, err = p.decode(f, off, h, lines[:0])
 		}
 		off += h.size()
 		switch {
@@ -260,7 +260,7 @@ func scan(path string, n uint64, last bool, damaged func(Damage)) (*segment, err
 		if err := f.Truncate(whole); err != nil {
 			return nil, err
 		}
-		damaged(Damage{Path: path, At: whole, Bytes: s.size - whole, Torn: true})
+		damaged(Damage{Path: path, Offset: whole, Bytes: s.size - whole, Torn: true})
 		kept.size = whole
 		return &kept, nil
 	}
@@ -271,7 +271,7 @@ func scan(path string, n uint64, last bool, damaged func(Damage)) (*segment, err
 func (j *Journal) SetMax(n int64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.max = n
+	j.maxBytes = n
 }
 
 // segmentSize is such that there are some segments when the journal is full: the oldest is what is dropped at once.
@@ -280,12 +280,12 @@ func segmentSize(maxBytes int64) int64 { return min(max(maxBytes/16, 4<<10), 16<
 // Append puts lines at the end. They are on the disk after [Journal.Sync]. If there is no room, the oldest segments are
 // dropped, if drop says so; dropped is what that cost. Lines is borrowed for the call.
 func (j *Journal) Append(e Entry, lines []byte, drop bool) (dropped Dropped, err error) {
-	j.packing.Lock()
-	defer j.packing.Unlock()
-	if j.pack == nil {
+	j.codecMu.Lock()
+	defer j.codecMu.Unlock()
+	if j.codec == nil {
 		return dropped, ErrClosed
 	}
-	frame, h, err := j.pack.frame(e, lines, time.Now())
+	frame, h, err := j.codec.encode(e, lines, time.Now())
 	if err != nil {
 		return dropped, err
 	}
@@ -295,10 +295,10 @@ func (j *Journal) Append(e Entry, lines []byte, drop bool) (dropped Dropped, err
 		return dropped, ErrClosed
 	}
 	size := int64(len(frame))
-	if size > j.max {
+	if size > j.maxBytes {
 		return dropped, fmt.Errorf("%d bytes are %w", size, ErrTooLarge)
 	}
-	for j.size()+size > j.max {
+	for j.size()+size > j.maxBytes {
 		if !drop {
 			return dropped, ErrFull
 		}
@@ -306,11 +306,11 @@ func (j *Journal) Append(e Entry, lines []byte, drop bool) (dropped Dropped, err
 			break // all that is left is being sent at this moment
 		}
 	}
-	if j.active != nil && j.last().size > 0 && j.last().size+size > segmentSize(j.max) {
+	if j.active != nil && j.last().size > 0 && j.last().size+size > segmentSize(j.maxBytes) {
 		j.seal()
 	}
 	if j.active == nil {
-		if err := j.begin(); err != nil {
+		if err := j.openActive(); err != nil {
 			return dropped, err
 		}
 	}
@@ -323,10 +323,10 @@ func (j *Journal) Append(e Entry, lines []byte, drop bool) (dropped Dropped, err
 		return dropped, err
 	}
 	if s.size == 0 {
-		s.begun = h.at
+		s.started = h.at
 	}
 	s.size += size
-	s.lines += int64(h.lines)
+	s.uncompressed += int64(h.lines)
 	s.records += h.records
 	if j.oldest.IsZero() {
 		j.oldest = h.at
@@ -334,33 +334,33 @@ func (j *Journal) Append(e Entry, lines []byte, drop bool) (dropped Dropped, err
 	return dropped, nil
 }
 
-func (j *Journal) last() *segment { return j.segs[len(j.segs)-1] }
+func (j *Journal) last() *segment { return j.segments[len(j.segments)-1] }
 
 func (j *Journal) size() (n int64) {
-	for _, s := range j.segs {
+	for _, s := range j.segments {
 		n += s.size
 	}
 	return n
 }
 
-// begin opens the last segment if it is not full, else a new one.
-func (j *Journal) begin() error {
-	if len(j.segs) > 0 && j.last().size < segmentSize(j.max) && j.last().n+1 == j.next && !j.last().sealed {
-		f, err := statefile.Open(j.path(j.last().n), os.O_RDWR, 0)
+// openActive opens the last segment if it is not full, else a new one.
+func (j *Journal) openActive() error {
+	if len(j.segments) > 0 && j.last().size < segmentSize(j.maxBytes) && j.last().n+1 == j.next && !j.last().sealed {
+		f, err := statefile.Open(j.segmentPath(j.last().n), os.O_RDWR, 0)
 		j.active = f
 		return err
 	}
-	f, err := statefile.Open(j.path(j.next), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := statefile.Open(j.segmentPath(j.next), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	if err := statefile.SyncDir(j.dir); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	if len(j.segs) == 0 { // what came before is gone, so the reader begins here
+	if len(j.segments) == 0 { // what came before is gone, so the reader begins here
 		j.cursor = cursor{position: position{seg: j.next}}
 	}
-	j.segs = append(j.segs, &segment{n: j.next})
+	j.segments = append(j.segments, &segment{n: j.next})
 	j.next++
 	j.active = f
 	return nil
@@ -369,14 +369,14 @@ func (j *Journal) begin() error {
 // seal ends the active segment.
 func (j *Journal) seal() {
 	j.last().sealed = true
-	j.lapse = errors.Join(j.lapse, j.active.Sync(), j.active.Close())
+	j.syncErr = errors.Join(j.syncErr, j.active.Sync(), j.active.Close())
 	j.active = nil
 }
 
 // Dropped is what dropping the oldest has cost.
 type Dropped struct {
 	Records int
-	Of      map[Source]int // of whom; where that can be told
+	Sources map[Source]int // of whom; where that can be told
 }
 
 // A Source is whom records are of.
@@ -387,58 +387,58 @@ type Source struct {
 
 // dropOldest removes the oldest segment that is not being sent.
 func (j *Journal) dropOldest(cost *Dropped) bool {
-	i := slices.IndexFunc(j.segs, func(s *segment) bool { return s.n > j.claimed })
+	i := slices.IndexFunc(j.segments, func(s *segment) bool { return s.n > j.claimed })
 	if i < 0 {
 		return false
 	}
-	s := j.segs[i]
-	j.whose(s, cost)
-	if i == len(j.segs)-1 && j.active != nil {
+	s := j.segments[i]
+	j.countSources(s, cost)
+	if i == len(j.segments)-1 && j.active != nil {
 		j.seal()
 	}
-	if err := os.Remove(j.path(s.n)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(j.segmentPath(s.n)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return false
 	}
 	cost.Records += s.records
 	if s.n == j.cursor.seg {
-		cost.Records -= j.cursor.records
+		cost.Records -= j.cursor.segmentRecords
 	}
-	j.segs = slices.Delete(j.segs, i, i+1)
+	j.segments = slices.Delete(j.segments, i, i+1)
 	if s.n == j.cursor.seg {
-		j.step()
+		j.resetCursor()
 		j.oldest = time.Time{}
-		if len(j.segs) > 0 {
-			j.oldest = j.segs[0].begun
+		if len(j.segments) > 0 {
+			j.oldest = j.segments[0].started
 		}
 	}
 	return true
 }
 
-// whose adds up what a segment holds, and nobody has read, by whom it is of. What it cannot read it leaves out.
-func (j *Journal) whose(s *segment, cost *Dropped) {
-	f, err := statefile.Open(j.path(s.n), os.O_RDONLY, 0)
+// countSources adds up what a segment holds, and nobody has read, by whom it is of. What it cannot read it leaves out.
+func (j *Journal) countSources(s *segment, cost *Dropped) {
+	f, err := statefile.Open(j.segmentPath(s.n), os.O_RDONLY, 0)
 	if err != nil {
 		return
 	}
 	defer f.Close()
 	at, taken := int64(0), 0
 	if s.n == j.cursor.seg {
-		at, taken = j.cursor.off, j.cursor.taken
+		at, taken = j.cursor.off, j.cursor.frameRecords
 	}
-	if cost.Of == nil {
-		cost.Of = map[Source]int{}
+	if cost.Sources == nil {
+		cost.Sources = map[Source]int{}
 	}
 	for at < s.size {
-		h, err := headerAt(f, at, s.size)
+		h, err := readHeader(f, at, s.size)
 		if err != nil {
-			if at, err = nextFrame(f, at, s.size); err != nil {
+			if at, err = findNextFrame(f, at, s.size); err != nil {
 				return
 			}
 			continue
 		}
 		b, e := make([]byte, h.entry), Entry{}
 		if _, err := f.ReadAt(b, at+headerSize); err == nil && json.Unmarshal(b, &e) == nil {
-			cost.Of[Source{e.Run, e.Target}] += h.records - taken
+			cost.Sources[Source{e.Run, e.Target}] += h.records - taken
 		}
 		at, taken = at+h.size(), 0
 	}
@@ -447,12 +447,12 @@ func (j *Journal) whose(s *segment, cost *Dropped) {
 // Sync returns when all that was appended before it would survive a power cut. Those who come while one fsync goes on
 // share the next.
 func (j *Journal) Sync() error {
-	want, _ := j.end()
-	j.syncing.Lock()
-	defer j.syncing.Unlock()
+	want, _ := j.endPosition()
+	j.syncMu.Lock()
+	defer j.syncMu.Unlock()
 	j.mu.Lock()
-	closed, lapse := j.closed, j.lapse
-	j.lapse = nil
+	closed, lapse := j.closed, j.syncErr
+	j.syncErr = nil
 	j.mu.Unlock()
 	switch {
 	case closed:
@@ -462,18 +462,18 @@ func (j *Journal) Sync() error {
 	case !j.synced.before(want):
 		return nil
 	}
-	upTo, f := j.end()
+	upTo, f := j.endPosition()
 	if f != nil {
 		err := f.Sync()
 		j.mu.Lock()
 		switch {
 		case errors.Is(err, os.ErrClosed): // sealed meanwhile, which syncs
-			err = j.lapse
+			err = j.syncErr
 		case err != nil && j.active == f: // what the kernel dropped is gone: go on elsewhere
 			j.seal()
 		}
 		if err != nil {
-			j.lapse = nil
+			j.syncErr = nil
 			j.mu.Unlock()
 			return err
 		}
@@ -483,10 +483,10 @@ func (j *Journal) Sync() error {
 	return nil
 }
 
-func (j *Journal) end() (position, *os.File) {
+func (j *Journal) endPosition() (position, *os.File) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(j.segs) == 0 {
+	if len(j.segments) == 0 {
 		return position{}, nil
 	}
 	return position{j.last().n, j.last().size}, j.active
@@ -494,10 +494,10 @@ func (j *Journal) end() (position, *os.File) {
 
 // Close syncs, and gives the lock back. Nobody may be reading. Safe twice.
 func (j *Journal) Close() error {
-	j.packing.Lock()
-	defer j.packing.Unlock()
-	j.syncing.Lock()
-	defer j.syncing.Unlock()
+	j.codecMu.Lock()
+	defer j.codecMu.Unlock()
+	j.syncMu.Lock()
+	defer j.syncMu.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed {
@@ -507,13 +507,13 @@ func (j *Journal) Close() error {
 	if j.active != nil {
 		j.seal()
 	}
-	if j.pack != nil {
-		j.pack.close()
-		j.pack = nil
+	if j.codec != nil {
+		j.codec.close()
+		j.codec = nil
 	}
-	err := errors.Join(j.lapse, j.reader.close())
-	if j.marks != nil {
-		err = errors.Join(err, j.marks.Sync(), j.marks.Close())
+	err := errors.Join(j.syncErr, j.reader.close())
+	if j.cursorFile != nil {
+		err = errors.Join(err, j.cursorFile.Sync(), j.cursorFile.Close())
 	}
 	return errors.Join(err, j.lock.Close())
 }

@@ -21,14 +21,14 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // An opened journal notes the damage that it meets.
-type opened struct {
+type testJournal struct {
 	*Journal
 	damage []Damage
 }
 
-func open(t testing.TB, dir string, size int64) *opened {
+func openJournal(t testing.TB, dir string, size int64) *testJournal {
 	t.Helper()
-	o := new(opened)
+	o := new(testJournal)
 	j, err := Open(Options{Dir: dir, MaxBytes: size, Damaged: func(d Damage) { o.damage = append(o.damage, d) }})
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +40,7 @@ func open(t testing.TB, dir string, size int64) *opened {
 
 var target = record.Target{Account: "prod", Region: "us-east-1", Kind: "ec2_instance"}
 
-func (o *opened) put(t testing.TB, run string, ids ...string) {
+func (o *testJournal) put(t testing.TB, run string, ids ...string) {
 	t.Helper()
 	if _, err := o.Append(Entry{ID: ids[0], Run: run, Target: target, N: len(ids)}, linesOf(ids...), false); err != nil {
 		t.Fatal(err)
@@ -65,15 +65,15 @@ func idsOf(lines []byte) (ids []string) {
 	return ids
 }
 
-// all reads everything, acknowledging each chunk, in chunks of n lines.
-func (o *opened) all(t testing.TB, n int) (ids []string) {
+// readAll reads everything, acknowledging each chunk, in chunks of n lines.
+func (o *testJournal) readAll(t testing.TB, n int) (ids []string) {
 	t.Helper()
 	for range 100_000 {
 		ch, err := o.Read(n, 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ch.Count == 0 {
+		if ch.LineCount == 0 {
 			return ids
 		}
 		ids = append(ids, idsOf(ch.Lines)...)
@@ -87,11 +87,11 @@ func (o *opened) all(t testing.TB, n int) (ids []string) {
 
 func TestRoundTrip(t *testing.T) {
 	dir := t.TempDir()
-	o := open(t, dir, 1<<20)
+	o := openJournal(t, dir, 1<<20)
 	o.put(t, "r1", "a", "b", "c")
 	o.put(t, "r1", "d")
 	o.put(t, "r2", "e")
-	if st := o.Stat(); st.Records != 5 || st.Bytes == 0 || st.Lines != int64(len(linesOf("a", "b", "c", "d", "e"))) || st.Oldest.IsZero() {
+	if st := o.Stat(); st.Records != 5 || st.Bytes == 0 || st.Uncompressed != int64(len(linesOf("a", "b", "c", "d", "e"))) || st.Oldest.IsZero() {
 		t.Errorf("what waits is %+v", st)
 	}
 	ch, err := o.Read(2, 1<<20)
@@ -111,15 +111,15 @@ func TestRoundTrip(t *testing.T) {
 	if err := o.Close(); err != nil { // in mid-frame
 		t.Fatal(err)
 	}
-	o = open(t, dir, 1<<20)
-	if st := o.Stat(); st.Records != 3 || st.Lines != int64(len(linesOf("c", "d", "e"))) || st.Oldest.IsZero() {
+	o = openJournal(t, dir, 1<<20)
+	if st := o.Stat(); st.Records != 3 || st.Uncompressed != int64(len(linesOf("c", "d", "e"))) || st.Oldest.IsZero() {
 		t.Errorf("after a restart: %+v", st)
 	}
 	ch, _ = o.Read(10, 1<<20)
 	if ch.Run != "" || ch.Target != target {
 		t.Errorf("lines of two runs are of run %q, target %v", ch.Run, ch.Target)
 	}
-	if got := o.all(t, 10); !slices.Equal(got, []string{"c", "d", "e"}) {
+	if got := o.readAll(t, 10); !slices.Equal(got, []string{"c", "d", "e"}) {
 		t.Errorf("after a restart: %v", got)
 	}
 	if st := o.Stat(); st != (Stat{}) {
@@ -142,7 +142,7 @@ func TestCursorThatCannotBeUsed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			o := open(t, dir, 1<<20)
+			o := openJournal(t, dir, 1<<20)
 			o.put(t, "r1", "a", "b")
 			for range 2 { // so that both places are written
 				ch, err := o.Read(1, 1<<20)
@@ -162,7 +162,7 @@ func TestCursorThatCannotBeUsed(t *testing.T) {
 				t.Fatal(err)
 			}
 			var moved []string
-			j, err := Open(Options{Dir: dir, MaxBytes: 1 << 20, Again: func(to string, err error) {
+			j, err := Open(Options{Dir: dir, MaxBytes: 1 << 20, CursorReset: func(to string, err error) {
 				if err == nil {
 					t.Error("no error")
 				}
@@ -172,7 +172,7 @@ func TestCursorThatCannotBeUsed(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer j.Close()
-			got := (&opened{Journal: j}).all(t, 10)
+			got := (&testJournal{Journal: j}).readAll(t, 10)
 			if c.said {
 				if _, err := os.Lstat(path + ".damaged"); err != nil || !slices.Equal(moved, []string{path + ".damaged"}) {
 					t.Errorf("moved: %v %v", moved, err)
@@ -188,7 +188,7 @@ func TestCursorThatCannotBeUsed(t *testing.T) {
 }
 
 func TestBytesLimit(t *testing.T) {
-	o := open(t, t.TempDir(), 1<<20)
+	o := openJournal(t, t.TempDir(), 1<<20)
 	o.put(t, "r", "a", strings.Repeat("b", 500), "c")
 	var got []int
 	for {
@@ -196,10 +196,10 @@ func TestBytesLimit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ch.Count == 0 {
+		if ch.LineCount == 0 {
 			break
 		}
-		got = append(got, ch.Count)
+		got = append(got, ch.LineCount)
 		if err := o.Ack(ch); err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +212,7 @@ func TestBytesLimit(t *testing.T) {
 // Whatever is left of the last frame, the whole ones before it are there, and what is appended later too.
 func TestTornEnd(t *testing.T) {
 	made := t.TempDir()
-	o := open(t, made, 1<<20)
+	o := openJournal(t, made, 1<<20)
 	o.put(t, "r", "a", "b")
 	first := o.last().size
 	o.put(t, "r", "c", "d")
@@ -231,7 +231,7 @@ func TestTornEnd(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, name), append(bytes.Clone(whole[:cut]), make([]byte, tail)...), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			o := open(t, dir, 1<<20)
+			o := openJournal(t, dir, 1<<20)
 			if torn := cut > first || tail > 0; len(o.damage) > 0 != torn || torn && !o.damage[0].Torn {
 				t.Fatalf("cut at %d, %d zeros: told %+v", cut, tail, o.damage)
 			}
@@ -239,7 +239,7 @@ func TestTornEnd(t *testing.T) {
 			if st := o.Stat(); st.Records != 3 {
 				t.Fatalf("cut at %d: %+v", cut, st)
 			}
-			if got := o.all(t, 1); !slices.Equal(got, []string{"a", "b", "e"}) {
+			if got := o.readAll(t, 1); !slices.Equal(got, []string{"a", "b", "e"}) {
 				t.Fatalf("cut at %d, %d zeros: %v", cut, tail, got)
 			}
 			if err := o.Close(); err != nil {
@@ -252,7 +252,7 @@ func TestTornEnd(t *testing.T) {
 // A bit that flips, wherever it stands, costs the frame that it stands in, which is said and counted, and no more.
 func TestDamage(t *testing.T) {
 	made := t.TempDir()
-	o := open(t, made, 1<<20)
+	o := openJournal(t, made, 1<<20)
 	var bounds []int64
 	for _, id := range []string{"a", "b", "c"} {
 		o.put(t, "r", id+"0", id+"1")
@@ -273,9 +273,9 @@ func TestDamage(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, name), bad, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		o := open(t, dir, 1<<20)
+		o := openJournal(t, dir, 1<<20)
 		o.put(t, "r", "d")
-		got := o.all(t, 3)
+		got := o.readAll(t, 3)
 		want := []string{"a0", "a1", "b0", "b1", "c0", "c1", "d"}
 		i := slices.IndexFunc(bounds, func(b int64) bool { return int64(at) < b })
 		want = slices.Delete(want, 2*i, 2*i+2)
@@ -295,7 +295,7 @@ func TestDamage(t *testing.T) {
 func TestDamageIsCounted(t *testing.T) {
 	for _, at := range []int64{10, headerSize + 20} { // the header, the content
 		dir := t.TempDir()
-		o := open(t, dir, 1<<20)
+		o := openJournal(t, dir, 1<<20)
 		o.put(t, "r", "a", "b")
 		o.put(t, "r", "c")
 		f, err := os.OpenFile(filepath.Join(dir, segmentName(1)), os.O_RDWR, 0)
@@ -308,7 +308,7 @@ func TestDamageIsCounted(t *testing.T) {
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if got := o.all(t, 5); !slices.Equal(got, []string{"c"}) {
+		if got := o.readAll(t, 5); !slices.Equal(got, []string{"c"}) {
 			t.Errorf("byte %d: read %v", at, got)
 		}
 		lost := 0
@@ -319,14 +319,14 @@ func TestDamageIsCounted(t *testing.T) {
 			t.Errorf("byte %d: %d records told as lost, want 2; there waits %+v", at, lost, o.Stat())
 		}
 		o.put(t, "r", "d")
-		if got := o.all(t, 5); !slices.Equal(got, []string{"d"}) {
+		if got := o.readAll(t, 5); !slices.Equal(got, []string{"d"}) {
 			t.Errorf("byte %d: later %v", at, got)
 		}
 	}
 }
 
-// noise is a line that does not compress.
-func noise(n int) string {
+// randomLine is a line that does not compress.
+func randomLine(n int) string {
 	b := make([]byte, n)
 	x := uint64(time.Now().UnixNano()) | 1
 	for i := range b {
@@ -342,11 +342,11 @@ func noise(n int) string {
 func TestFull(t *testing.T) {
 	const size = 64 << 10
 	dir := t.TempDir()
-	o := open(t, dir, size)
+	o := openJournal(t, dir, size)
 	var ids []string
 	dropped := 0
 	for i := range 200 {
-		id := fmt.Sprintf("%03d-%s", i, noise(1000))
+		id := fmt.Sprintf("%03d-%s", i, randomLine(1000))
 		ids = append(ids, id)
 		n, err := o.Append(Entry{ID: id, N: 1}, linesOf(id), true)
 		if err != nil {
@@ -360,7 +360,7 @@ func TestFull(t *testing.T) {
 	if st := o.Stat(); dropped == 0 || st.Records != 200-dropped || st.Bytes < size/2 {
 		t.Errorf("dropped %d, there waits %+v", dropped, st)
 	}
-	if got := o.all(t, 7); !slices.Equal(got, ids[dropped:]) {
+	if got := o.readAll(t, 7); !slices.Equal(got, ids[dropped:]) {
 		t.Errorf("%d records are left of 200, %d were dropped", len(got), dropped)
 	}
 	n := 0
@@ -371,14 +371,14 @@ func TestFull(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := o.all(t, 7); !slices.Equal(got, ids[:n]) || n < 50 {
+	if got := o.readAll(t, 7); !slices.Equal(got, ids[:n]) || n < 50 {
 		t.Errorf("%d records of %d", len(got), n)
 	}
 	o.put(t, "r", "room")
-	if _, err := o.Append(Entry{}, linesOf(noise(2*size)), true); !errors.Is(err, ErrTooLarge) {
+	if _, err := o.Append(Entry{}, linesOf(randomLine(2*size)), true); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("one that is larger than all: %v", err)
 	}
-	if got := o.all(t, 7); !slices.Equal(got, []string{"room"}) {
+	if got := o.readAll(t, 7); !slices.Equal(got, []string{"room"}) {
 		t.Error(got)
 	}
 }
@@ -401,15 +401,15 @@ func onDisk(t *testing.T, dir string) (n int64) {
 
 // What is being sent is not dropped under the sender's hands, and is not counted twice.
 func TestClaimed(t *testing.T) {
-	o := open(t, t.TempDir(), 64<<10)
-	o.put(t, "r", "sending", noise(3000))
+	o := openJournal(t, t.TempDir(), 64<<10)
+	o.put(t, "r", "sending", randomLine(3000))
 	ch, err := o.Read(1, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
 	dropped := 0
 	for i := range 200 {
-		n, err := o.Append(Entry{N: 1}, linesOf(fmt.Sprint(i, noise(1000))), true)
+		n, err := o.Append(Entry{N: 1}, linesOf(fmt.Sprint(i, randomLine(1000))), true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -421,14 +421,14 @@ func TestClaimed(t *testing.T) {
 	if st := o.Stat(); st.Records+dropped != 201 {
 		t.Errorf("sent 1, dropped %d, %d wait, of 202", dropped, st.Records)
 	}
-	if left := len(o.all(t, 100)); left+dropped != 201 {
+	if left := len(o.readAll(t, 100)); left+dropped != 201 {
 		t.Errorf("sent 1, dropped %d, %d were read later, of 202", dropped, left)
 	}
 }
 
 // Released, it is like anything else.
 func TestReleased(t *testing.T) {
-	o := open(t, t.TempDir(), 64<<10)
+	o := openJournal(t, t.TempDir(), 64<<10)
 	o.put(t, "r", "waiting")
 	if _, err := o.Read(1, 1<<20); err != nil {
 		t.Fatal(err)
@@ -436,13 +436,13 @@ func TestReleased(t *testing.T) {
 	o.Release()
 	dropped := 0
 	for range 200 {
-		n, err := o.Append(Entry{N: 1}, linesOf(noise(1000)), true)
+		n, err := o.Append(Entry{N: 1}, linesOf(randomLine(1000)), true)
 		if err != nil {
 			t.Fatal(err)
 		}
 		dropped += n.Records
 	}
-	if got := o.all(t, 100); len(got)+dropped != 201 || got[0] == "waiting" {
+	if got := o.readAll(t, 100); len(got)+dropped != 201 || got[0] == "waiting" {
 		t.Errorf("%d read, %d dropped", len(got), dropped)
 	}
 }
@@ -450,10 +450,10 @@ func TestReleased(t *testing.T) {
 // What has been read to its end takes no place.
 func TestGivesRoomBack(t *testing.T) {
 	dir := t.TempDir()
-	o := open(t, dir, 256<<10)
+	o := openJournal(t, dir, 256<<10)
 	for i := range 500 {
-		o.put(t, "r", fmt.Sprint(i, noise(2000)))
-		if got := o.all(t, 10); len(got) != 1 {
+		o.put(t, "r", fmt.Sprint(i, randomLine(2000)))
+		if got := o.readAll(t, 10); len(got) != 1 {
 			t.Fatal(got)
 		}
 	}
@@ -464,7 +464,7 @@ func TestGivesRoomBack(t *testing.T) {
 
 func TestLock(t *testing.T) {
 	dir := t.TempDir()
-	o := open(t, dir, 1<<20)
+	o := openJournal(t, dir, 1<<20)
 	if _, err := Open(Options{Dir: dir, MaxBytes: 1 << 20}); !errors.Is(err, ErrLocked) {
 		t.Errorf("a second one: %v", err)
 	}
@@ -475,22 +475,22 @@ func TestLock(t *testing.T) {
 	if err := o.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, err := range []error{o.Close(), errOf(o.Append(Entry{}, nil, true)), o.Sync()} {
+	for _, err := range []error{o.Close(), errorOf(o.Append(Entry{}, nil, true)), o.Sync()} {
 		if err != nil && !errors.Is(err, ErrClosed) {
 			t.Error(err)
 		}
 	}
-	o = open(t, dir, 1<<20)
-	if got := o.all(t, 1); !slices.Equal(got, []string{"a"}) {
+	o = openJournal(t, dir, 1<<20)
+	if got := o.readAll(t, 1); !slices.Equal(got, []string{"a"}) {
 		t.Error(got)
 	}
 }
 
-func errOf(_ Dropped, err error) error { return err }
+func errorOf(_ Dropped, err error) error { return err }
 
 // Many append and sync while one reads.
 func TestConcurrent(t *testing.T) {
-	o := open(t, t.TempDir(), 1<<20)
+	o := openJournal(t, t.TempDir(), 1<<20)
 	const writers, each = 8, 100
 	var wg sync.WaitGroup
 	for w := range writers {
@@ -510,7 +510,7 @@ func TestConcurrent(t *testing.T) {
 	}
 	var got []string
 	for len(got) < writers*each {
-		got = append(got, o.all(t, 13)...)
+		got = append(got, o.readAll(t, 13)...)
 	}
 	wg.Wait()
 	next := make([]int, writers)
@@ -531,7 +531,7 @@ func TestModel(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		cases++
 		dir := filepath.Join(root, fmt.Sprint(cases))
-		o := open(t, dir, 16<<10)
+		o := openJournal(t, dir, 16<<10)
 		defer func() { _ = o.Close() }()
 		var want []string
 		n := 0
@@ -539,7 +539,7 @@ func TestModel(t *testing.T) {
 			"append": func(r *rapid.T) {
 				var ids []string
 				for range rapid.IntRange(1, 5).Draw(r, "lines") {
-					ids = append(ids, fmt.Sprint(n, "-", noise(rapid.IntRange(0, 400).Draw(r, "size"))))
+					ids = append(ids, fmt.Sprint(n, "-", randomLine(rapid.IntRange(0, 400).Draw(r, "size"))))
 					n++
 				}
 				dropped, err := o.Append(Entry{Run: "r", N: len(ids)}, linesOf(ids...), true)
@@ -547,7 +547,7 @@ func TestModel(t *testing.T) {
 					r.Fatal(err)
 				}
 				of := 0
-				for src, n := range dropped.Of {
+				for src, n := range dropped.Sources {
 					if src.Run == "r" {
 						of += n
 					}
@@ -559,14 +559,14 @@ func TestModel(t *testing.T) {
 			},
 			"read": func(r *rapid.T) {
 				ch, err := o.Read(rapid.IntRange(1, 9).Draw(r, "n"), rapid.IntRange(1, 2000).Draw(r, "bytes"))
-				if err != nil || ch.Count == 0 && len(want) > 0 || !slices.Equal(idsOf(ch.Lines), want[:ch.Count]) {
-					r.Fatalf("read %d lines: %v, want of %d", ch.Count, err, len(want))
+				if err != nil || ch.LineCount == 0 && len(want) > 0 || !slices.Equal(idsOf(ch.Lines), want[:ch.LineCount]) {
+					r.Fatalf("read %d lines: %v, want of %d", ch.LineCount, err, len(want))
 				}
-				if rapid.Bool().Draw(r, "ack") && ch.Count > 0 {
+				if rapid.Bool().Draw(r, "ack") && ch.LineCount > 0 {
 					if err := o.Ack(ch); err != nil {
 						r.Fatal(err)
 					}
-					want = want[ch.Count:]
+					want = want[ch.LineCount:]
 				} else {
 					o.Release()
 				}
@@ -575,11 +575,11 @@ func TestModel(t *testing.T) {
 				if err := o.Close(); err != nil {
 					r.Fatal(err)
 				}
-				o = open(t, dir, 16<<10)
+				o = openJournal(t, dir, 16<<10)
 			},
 			"": func(r *rapid.T) {
 				st := o.Stat()
-				if st.Records != len(want) || st.Lines != int64(len(linesOf(want...))) || (st.Bytes > 0) != (len(want) > 0) || st.Oldest.IsZero() == (len(want) > 0) {
+				if st.Records != len(want) || st.Uncompressed != int64(len(linesOf(want...))) || (st.Bytes > 0) != (len(want) > 0) || st.Oldest.IsZero() == (len(want) > 0) {
 					r.Fatalf("%+v for %d", st, len(want))
 				}
 			},
@@ -587,7 +587,7 @@ func TestModel(t *testing.T) {
 		if len(o.damage) > 0 {
 			r.Fatalf("damage %+v", o.damage)
 		}
-		if got := o.all(t, 4); !slices.Equal(got, want) {
+		if got := o.readAll(t, 4); !slices.Equal(got, want) {
 			r.Fatalf("%d at the end, want %d", len(got), len(want))
 		}
 	})
@@ -597,24 +597,24 @@ func TestModel(t *testing.T) {
 // for sent.
 func TestCursorAheadOfTheLog(t *testing.T) {
 	dir := t.TempDir()
-	o := open(t, dir, 1<<20)
+	o := openJournal(t, dir, 1<<20)
 	o.put(t, "r", "a")
 	whole := o.last().size
-	o.put(t, "r", noise(3000))
-	o.all(t, 10)
+	o.put(t, "r", randomLine(3000))
+	o.readAll(t, 10)
 	if err := o.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Truncate(filepath.Join(dir, segmentName(1)), whole); err != nil {
 		t.Fatal(err)
 	}
-	o = open(t, dir, 1<<20)
-	o.put(t, "r", "b", noise(4000))
+	o = openJournal(t, dir, 1<<20)
+	o.put(t, "r", "b", randomLine(4000))
 	if err := o.Close(); err != nil {
 		t.Fatal(err)
 	}
-	o = open(t, dir, 1<<20)
-	if got := o.all(t, 1); len(got) != 2 || got[0] != "b" {
+	o = openJournal(t, dir, 1<<20)
+	if got := o.readAll(t, 1); len(got) != 2 || got[0] != "b" {
 		t.Errorf("read %.10q", got)
 	}
 }
@@ -623,19 +623,19 @@ func TestCursorAheadOfTheLog(t *testing.T) {
 // or what is appended next would pass for read.
 func TestNumbersAreNotUsedAgain(t *testing.T) {
 	dir := t.TempDir()
-	o := open(t, dir, 64<<10)
-	o.put(t, "r", noise(3000))
-	o.all(t, 10)
+	o := openJournal(t, dir, 64<<10)
+	o.put(t, "r", randomLine(3000))
+	o.readAll(t, 10)
 	for i := range 3 {
 		if err := o.Close(); err != nil {
 			t.Fatal(err)
 		}
-		o = open(t, dir, 64<<10)
+		o = openJournal(t, dir, 64<<10)
 		if i == 0 {
 			o.put(t, "r", "next")
 		}
 	}
-	if got := o.all(t, 10); !slices.Equal(got, []string{"next"}) {
+	if got := o.readAll(t, 10); !slices.Equal(got, []string{"next"}) {
 		t.Errorf("read %v", got)
 	}
 }
@@ -651,7 +651,7 @@ func BenchmarkAppend(b *testing.B) {
 			`"Placement":{"AvailabilityZone":"us-east-1a","GroupName":"","Tenancy":"default"},"Monitoring":{"State":"disabled"},"EbsOptimized":true}}`+"\n",
 			i*7919, i, i, i*7919, i/256, i%256, i*31, i%17, i%28+1, i%60)
 	}
-	o := open(b, b.TempDir(), 1<<30)
+	o := openJournal(b, b.TempDir(), 1<<30)
 	b.SetBytes(int64(len(lines)))
 	for b.Loop() {
 		if _, err := o.Append(Entry{N: 1000}, lines, true); err != nil {
@@ -659,5 +659,5 @@ func BenchmarkAppend(b *testing.B) {
 		}
 	}
 	st := o.Stat()
-	b.ReportMetric(float64(st.Lines)/float64(st.Bytes), "times-smaller")
+	b.ReportMetric(float64(st.Uncompressed)/float64(st.Bytes), "times-smaller")
 }

@@ -19,10 +19,10 @@ import (
 // A cursor is how far the reader is: in a segment, at a frame, after some of its lines.
 type cursor struct {
 	position
-	raw     int64 // bytes of the frame's lines that are done
-	taken   int   // records among them
-	records int   // records of the segment that are done, those included
-	lines   int64 // bytes of the segment's lines that are done, those included
+	frameBytes     int64 // bytes of the frame's lines that are done
+	frameRecords   int   // records among them
+	segmentRecords int   // records of the segment that are done, those included
+	segmentBytes   int64 // bytes of the segment's lines that are done, those included
 }
 
 // The cursor's file has two places that are written in turn, so that one is whole whenever the other is being written.
@@ -31,24 +31,24 @@ const slotSize = 64
 func (c cursor) put(gen uint64) []byte {
 	b := make([]byte, slotSize)
 	le := binary.LittleEndian
-	for i, n := range []uint64{gen, c.seg, uint64(c.off), uint64(c.raw), uint64(c.taken), uint64(c.records), uint64(c.lines)} {
+	for i, n := range []uint64{gen, c.seg, uint64(c.off), uint64(c.frameBytes), uint64(c.frameRecords), uint64(c.segmentRecords), uint64(c.segmentBytes)} {
 		le.PutUint64(b[8*i:], n)
 	}
-	le.PutUint32(b[56:], sumOf(b[:56]))
+	le.PutUint32(b[56:], checksum(b[:56]))
 	return b
 }
 
 func parseCursor(b []byte) (c cursor, gen uint64, ok bool) {
 	le := binary.LittleEndian
-	if len(b) < slotSize || le.Uint32(b[56:]) != sumOf(b[:56]) {
+	if len(b) < slotSize || le.Uint32(b[56:]) != checksum(b[:56]) {
 		return cursor{}, 0, false
 	}
 	n := func(i int) uint64 { return le.Uint64(b[8*i:]) }
 	return cursor{position{n(1), int64(n(2))}, int64(n(3)), int(n(4)), int(n(5)), int64(n(6))}, n(0), true
 }
 
-// latest is the younger of the two places; all zero if there is none.
-func latest(b []byte) (c cursor, gen uint64) {
+// latestCursor is the younger of the two places; all zero if there is none.
+func latestCursor(b []byte) (c cursor, gen uint64) {
 	for i := range 2 {
 		if got, g, ok := parseCursor(b[min(i*slotSize, len(b)):]); ok && g > gen {
 			c, gen = got, g
@@ -57,19 +57,19 @@ func latest(b []byte) (c cursor, gen uint64) {
 	return c, gen
 }
 
-// unusable is why a cursor's file says nothing of a journal that has segments, or could not be read. One of zeros is of a journal
+// checkCursor is why a cursor's file says nothing of a journal that has segments, or could not be read. One of zeros is of a journal
 // that nobody has read from.
-func (j *Journal) unusable(b []byte, err error) error {
+func (j *Journal) checkCursor(b []byte, err error) error {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if _, gen := latest(b); gen > 0 || len(b) > 0 && len(bytes.Trim(b, "\x00")) == 0 {
+	if _, gen := latestCursor(b); gen > 0 || len(b) > 0 && len(bytes.Trim(b, "\x00")) == 0 {
 		return nil
 	}
-	if ns, err := segmentsIn(j.dir); err != nil || len(ns) == 0 {
+	if ns, err := listSegments(j.dir); err != nil || len(ns) == 0 {
 		return err
 	}
 	return fmt.Errorf("%d bytes, and no place in them", len(b))
@@ -78,8 +78,8 @@ func (j *Journal) unusable(b []byte, err error) error {
 // openCursor opens the cursor's file. One that cannot be used is moved aside, and the reader begins at the oldest segment.
 func (j *Journal) openCursor(again func(moved string, err error)) error {
 	path := filepath.Join(j.dir, "cursor")
-	if err := j.unusable(statefile.Read(path)); err != nil {
-		moved, failed := statefile.SetAside(path)
+	if err := j.checkCursor(statefile.Read(path)); err != nil {
+		moved, failed := statefile.MoveDamaged(path)
 		if failed != nil {
 			return errors.Join(err, failed)
 		}
@@ -91,13 +91,13 @@ func (j *Journal) openCursor(again func(moved string, err error)) error {
 	if err != nil {
 		return err
 	}
-	j.marks = f
+	j.cursorFile = f
 	b := make([]byte, 2*slotSize)
 	n, err := f.ReadAt(b, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	j.cursor, j.gen = latest(b[:n])
+	j.cursor, j.generation = latestCursor(b[:n])
 	if n < len(b) { // its room is taken now: a full disk does not stop the reader
 		_, err = f.WriteAt(b[n:], int64(n))
 		return err
@@ -105,31 +105,31 @@ func (j *Journal) openCursor(again func(moved string, err error)) error {
 	return nil
 }
 
-// mark writes the cursor down. A kill repeats nothing that was marked; a power cut may, as there is no fsync for each.
-func (j *Journal) mark(c cursor) error {
-	j.gen++
-	_, err := j.marks.WriteAt(c.put(j.gen), int64(j.gen%2)*slotSize)
+// writeCursor writes the cursor down. A kill repeats nothing that was marked; a power cut may, as there is no fsync for each.
+func (j *Journal) writeCursor(c cursor) error {
+	j.generation++
+	_, err := j.cursorFile.WriteAt(c.put(j.generation), int64(j.generation%2)*slotSize)
 	return err
 }
 
 // A reader is what reading keeps from one call to the next: an open segment, and a frame of it.
 type reader struct {
-	pack  *packer
-	file  *os.File
-	seg   uint64
-	at    int64 // of the frame that is held
-	held  bool
-	head  header
-	entry Entry
-	lines []byte
-	buf   []byte
+	codec  *codec
+	file   *os.File
+	seg    uint64
+	offset int64 // of the frame that is held
+	loaded bool
+	header header
+	entry  Entry
+	lines  []byte
+	buf    []byte
 }
 
 func (r *reader) close() error {
 	r.release()
-	if r.pack != nil {
-		r.pack.close()
-		r.pack = nil
+	if r.codec != nil {
+		r.codec.close()
+		r.codec = nil
 	}
 	if r.file == nil {
 		return nil
@@ -139,20 +139,20 @@ func (r *reader) close() error {
 	return f.Close()
 }
 
-func (r *reader) release() { r.held, r.lines, r.buf = false, nil, nil }
+func (r *reader) release() { r.loaded, r.lines, r.buf = false, nil, nil }
 
-// frame makes the reader hold the frame at p. The segment has size bytes.
-func (r *reader) frame(path string, p position, size int64) error {
-	if r.held && r.seg == p.seg && r.at == p.off {
+// load makes the reader hold the frame at p. The segment has size bytes.
+func (r *reader) load(path string, p position, size int64) error {
+	if r.loaded && r.seg == p.seg && r.offset == p.off {
 		return nil
 	}
-	if r.pack == nil {
+	if r.codec == nil {
 		var err error
-		if r.pack, err = newPacker(); err != nil {
+		if r.codec, err = newCodec(); err != nil {
 			return err
 		}
 	}
-	r.held = false
+	r.loaded = false
 	if r.file != nil && r.seg != p.seg {
 		err := r.file.Close()
 		r.file = nil
@@ -167,16 +167,16 @@ func (r *reader) frame(path string, p position, size int64) error {
 		}
 		r.file, r.seg = f, p.seg
 	}
-	h, err := headerAt(r.file, p.off, size)
-	r.head = h // also of a frame whose content is damaged
+	h, err := readHeader(r.file, p.off, size)
+	r.header = h // also of a frame whose content is damaged
 	if err != nil {
-		r.head = header{}
+		r.header = header{}
 		return err
 	}
-	if r.entry, r.lines, err = r.pack.open(r.file, p.off, h, r.lines[:0]); err != nil {
+	if r.entry, r.lines, err = r.codec.decode(r.file, p.off, h, r.lines[:0]); err != nil {
 		return err
 	}
-	r.at, r.held = p.off, true
+	r.offset, r.loaded = p.off, true
 	return nil
 }
 
@@ -187,13 +187,13 @@ func isDamage(err error) bool {
 
 // A Chunk is what is to be sent next. Its lines are borrowed until the next Read, Ack or Release.
 type Chunk struct {
-	Lines   []byte
-	Count   int // of lines
-	Records int
-	Run     string        // "" if the lines are of several
-	Target  record.Target // zero if the lines are of several
+	Lines     []byte
+	LineCount int // of lines
+	Records   int
+	Run       string        // "" if the lines are of several
+	Target    record.Target // zero if the lines are of several
 
-	to cursor
+	end cursor
 }
 
 // Read is what comes next, as many lines as the limits let, one at least; an empty Chunk if there is nothing. Until Ack or
@@ -210,29 +210,29 @@ func (j *Journal) Read(maxLines, maxBytes int) (Chunk, error) {
 	c := j.cursor
 	j.claimed = c.seg
 	j.mu.Unlock()
-	for frames := 0; out.Count < maxLines; {
-		size, ok := j.claim(&c, out.Count > 0)
+	for frames := 0; out.LineCount < maxLines; {
+		size, ok := j.claim(&c, out.LineCount > 0)
 		if !ok {
 			break
 		}
-		if err := r.frame(j.path(c.seg), c.position, size); err != nil {
+		if err := r.load(j.segmentPath(c.seg), c.position, size); err != nil {
 			if !isDamage(err) {
-				if out.Count > 0 {
+				if out.LineCount > 0 {
 					break // it will be met again
 				}
 				return Chunk{}, err
 			}
-			if out.Count > 0 {
+			if out.LineCount > 0 {
 				break
 			}
-			j.skip(&c, size)
+			j.skipDamaged(&c, size)
 			continue
 		}
-		if c.raw > int64(len(r.lines)) { // a cursor of another frame: not ours to believe
-			c.raw = 0
+		if c.frameBytes > int64(len(r.lines)) { // a cursor of another frame: not ours to believe
+			c.frameBytes = 0
 		}
 		took := r.take(&c, &out, maxLines, maxBytes)
-		if took == 0 && out.Count > 0 {
+		if took == 0 && out.LineCount > 0 {
 			break
 		}
 		if frames++; frames == 1 {
@@ -244,16 +244,16 @@ func (j *Journal) Read(maxLines, maxBytes int) (Chunk, error) {
 		if r.entry.Target != out.Target {
 			out.Target = record.Target{}
 		}
-		if c.raw < int64(len(r.lines)) {
+		if c.frameBytes < int64(len(r.lines)) {
 			break
 		}
-		c.off += r.head.size()
-		out.Records += r.head.records - c.taken
-		c.records += r.head.records - c.taken
-		c.raw, c.taken = 0, 0
+		c.off += r.header.size()
+		out.Records += r.header.records - c.frameRecords
+		c.segmentRecords += r.header.records - c.frameRecords
+		c.frameBytes, c.frameRecords = 0, 0
 	}
-	out.Lines, out.to = r.buf, c
-	if out.Count == 0 {
+	out.Lines, out.end = r.buf, c
+	if out.LineCount == 0 {
 		j.mu.Lock()
 		j.claimed = 0
 		j.mu.Unlock()
@@ -263,22 +263,22 @@ func (j *Journal) Read(maxLines, maxBytes int) (Chunk, error) {
 
 // take moves lines of the held frame to the chunk.
 func (r *reader) take(c *cursor, out *Chunk, maxLines, maxBytes int) (lines int) {
-	for rest := r.lines[c.raw:]; len(rest) > 0 && out.Count < maxLines; lines++ {
+	for rest := r.lines[c.frameBytes:]; len(rest) > 0 && out.LineCount < maxLines; lines++ {
 		n := bytes.IndexByte(rest, '\n') + 1
 		if n == 0 {
 			n = len(rest)
 		}
-		if out.Count > 0 && len(r.buf)+n > maxBytes {
+		if out.LineCount > 0 && len(r.buf)+n > maxBytes {
 			break
 		}
 		r.buf = append(r.buf, rest[:n]...)
 		rest = rest[n:]
-		c.raw += int64(n)
-		c.lines += int64(n)
-		out.Count++
-		if c.taken < r.head.records {
-			c.taken++
-			c.records++
+		c.frameBytes += int64(n)
+		c.segmentBytes += int64(n)
+		out.LineCount++
+		if c.frameRecords < r.header.records {
+			c.frameRecords++
+			c.segmentRecords++
 			out.Records++
 		}
 	}
@@ -291,99 +291,99 @@ func (j *Journal) claim(c *cursor, some bool) (size int64, ok bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for {
-		i := slices.IndexFunc(j.segs, func(s *segment) bool { return s.n >= c.seg })
+		i := slices.IndexFunc(j.segments, func(s *segment) bool { return s.n >= c.seg })
 		if i < 0 {
 			return 0, false
 		}
-		s := j.segs[i]
+		s := j.segments[i]
 		if s.n == c.seg && c.off < s.size {
 			j.claimed = s.n
 			return s.size, true
 		}
 		if s.n == c.seg {
-			if lost := s.records - c.records; lost > 0 { // of frames that nobody could tell
+			if lost := s.records - c.segmentRecords; lost > 0 { // of frames that nobody could tell
 				if some {
 					return 0, false
 				}
-				j.damaged(Damage{Path: j.path(s.n), At: s.size, Records: lost})
-				c.records, c.lines = s.records, s.lines
+				j.damaged(Damage{Path: j.segmentPath(s.n), Offset: s.size, Records: lost})
+				c.segmentRecords, c.segmentBytes = s.records, s.uncompressed
 				j.cursor = *c
 			}
-			if i+1 == len(j.segs) {
+			if i+1 == len(j.segments) {
 				return 0, false
 			}
-			s = j.segs[i+1]
+			s = j.segments[i+1]
 		}
 		*c = cursor{position: position{seg: s.n}}
 	}
 }
 
-// skip steps over what is damaged at c, and never comes back.
-func (j *Journal) skip(c *cursor, size int64) {
+// skipDamaged steps over what is damaged at c, and never comes back.
+func (j *Journal) skipDamaged(c *cursor, size int64) {
 	r, from := &j.reader, *c
 	records := 0
-	switch h := r.head; {
+	switch h := r.header; {
 	case r.file == nil: // the segment is not there at all
 		c.off = size
 	case h.size() > headerSize && from.off+h.size() <= size: // its header is whole
 		c.off += h.size()
-		records = h.records - c.taken
-		c.records += records
-		c.lines += int64(h.lines) - c.raw
+		records = h.records - c.frameRecords
+		c.segmentRecords += records
+		c.segmentBytes += int64(h.lines) - c.frameBytes
 	default:
-		next, err := nextFrame(r.file, from.off, size)
+		next, err := findNextFrame(r.file, from.off, size)
 		if err != nil {
 			next = size
 		}
 		c.off = next
 	}
-	c.raw, c.taken = 0, 0
-	j.damaged(Damage{Path: j.path(c.seg), At: from.off, Bytes: c.off - from.off, Records: records})
+	c.frameBytes, c.frameRecords = 0, 0
+	j.damaged(Damage{Path: j.segmentPath(c.seg), Offset: from.off, Bytes: c.off - from.off, Records: records})
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.cursor = *c
-	j.oldest = j.oldestNow()
+	j.oldest = j.oldestAppended()
 }
 
 // Ack says that the chunk is done with. A kill after it does not repeat it. An error is the disk's: the journal goes on,
 // and may repeat the chunk after a restart.
 func (j *Journal) Ack(ch Chunk) error {
-	err := j.mark(ch.to)
+	err := j.writeCursor(ch.end)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.claimed = 0
 	if j.closed {
 		return ErrClosed
 	}
-	j.cursor = ch.to
-	for len(j.segs) > 0 {
-		s := j.segs[0]
+	j.cursor = ch.end
+	for len(j.segments) > 0 {
+		s := j.segments[0]
 		done := s.n == j.cursor.seg && j.cursor.off >= s.size
-		if s.n > j.cursor.seg || s.n == j.cursor.seg && !(done && (len(j.segs) > 1 || s.size > segmentSize(j.max)/4)) {
+		if s.n > j.cursor.seg || s.n == j.cursor.seg && !(done && (len(j.segments) > 1 || s.size > segmentSize(j.maxBytes)/4)) {
 			break
 		}
-		if len(j.segs) == 1 && j.active != nil {
+		if len(j.segments) == 1 && j.active != nil {
 			j.seal()
-			j.lapse = nil // nobody needs it any more
+			j.syncErr = nil // nobody needs it any more
 		}
-		if rerr := os.Remove(j.path(s.n)); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
+		if rerr := os.Remove(j.segmentPath(s.n)); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
 			err = errors.Join(err, rerr)
 			break
 		}
-		j.segs = j.segs[1:]
+		j.segments = j.segments[1:]
 		if done {
-			j.step()
+			j.resetCursor()
 		}
 	}
-	j.oldest = j.oldestNow()
+	j.oldest = j.oldestAppended()
 	return err
 }
 
-// step puts the cursor to the begin of what there is. j.mu is held.
-func (j *Journal) step() {
+// resetCursor puts the cursor to the begin of what there is. j.mu is held.
+func (j *Journal) resetCursor() {
 	j.cursor = cursor{position: position{seg: j.next}}
-	if len(j.segs) > 0 {
-		j.cursor.seg = j.segs[0].n
+	if len(j.segments) > 0 {
+		j.cursor.seg = j.segments[0].n
 	}
 }
 
@@ -395,23 +395,23 @@ func (j *Journal) Release() {
 	j.claimed = 0
 }
 
-// oldestNow is when the frame at the cursor was appended. j.mu is held; it is called by the reader or nobody is reading.
-func (j *Journal) oldestNow() time.Time {
+// oldestAppended is when the frame at the cursor was appended. j.mu is held; it is called by the reader or nobody is reading.
+func (j *Journal) oldestAppended() time.Time {
 	r, c := &j.reader, j.cursor
 	switch {
 	case j.stat().Bytes == 0:
 		return time.Time{}
-	case j.segs[0].n != c.seg || c.off == 0:
-		return j.segs[0].begun
-	case r.held && r.seg == c.seg && r.at == c.off:
-		return r.head.at
+	case j.segments[0].n != c.seg || c.off == 0:
+		return j.segments[0].started
+	case r.loaded && r.seg == c.seg && r.offset == c.off:
+		return r.header.at
 	}
 	if r.file != nil && r.seg == c.seg {
-		if h, err := headerAt(r.file, c.off, j.segs[0].size); err == nil {
+		if h, err := readHeader(r.file, c.off, j.segments[0].size); err == nil {
 			return h.at
 		}
 	}
-	return j.segs[0].begun
+	return j.segments[0].started
 }
 
 // Stat says what waits.
@@ -423,15 +423,15 @@ func (j *Journal) Stat() Stat {
 
 func (j *Journal) stat() Stat {
 	st := Stat{Oldest: j.oldest}
-	for _, s := range j.segs {
+	for _, s := range j.segments {
 		st.Bytes += s.size
-		st.Lines += s.lines
+		st.Uncompressed += s.uncompressed
 		st.Records += s.records
 	}
-	if len(j.segs) > 0 && j.segs[0].n == j.cursor.seg {
+	if len(j.segments) > 0 && j.segments[0].n == j.cursor.seg {
 		st.Bytes -= j.cursor.off
-		st.Lines -= j.cursor.lines
-		st.Records -= j.cursor.records
+		st.Uncompressed -= j.cursor.segmentBytes
+		st.Records -= j.cursor.segmentRecords
 	}
 	return st
 }
@@ -443,8 +443,8 @@ func Inspect(dir string) (Stat, error) {
 		return Stat{}, err
 	}
 	j := &Journal{dir: dir}
-	j.cursor, _ = latest(b)
-	ns, err := segmentsIn(dir)
+	j.cursor, _ = latestCursor(b)
+	ns, err := listSegments(dir)
 	if err != nil {
 		return Stat{}, err
 	}
@@ -452,15 +452,15 @@ func Inspect(dir string) (Stat, error) {
 		if n < j.cursor.seg {
 			continue
 		}
-		s, err := scan(j.path(n), n, false, nil)
+		s, err := scanSegment(j.segmentPath(n), n, false, nil)
 		if err != nil {
 			return Stat{}, err
 		}
-		j.segs = append(j.segs, s)
+		j.segments = append(j.segments, s)
 	}
 	st := j.stat()
 	if st.Bytes > 0 {
-		st.Oldest = j.segs[0].begun
+		st.Oldest = j.segments[0].started
 	}
 	return st, nil
 }

@@ -35,7 +35,7 @@ func BenchmarkDecode(b *testing.B) {
 	b.Run("sdk", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			out, err := sdk("DescribeInstances", xml)
+			out, err := decodeWithSDK("DescribeInstances", xml)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -56,12 +56,12 @@ func BenchmarkDecode(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		s := record.NewStamp(record.Target{Account: "prod", Kind: "ec2_instance"}, record.Identity{}, []byte("{}"), "", "")
+		s := record.NewEnvelope(record.Target{Account: "prod", Kind: "ec2_instance"}, record.Identity{}, []byte("{}"), "", "")
 		var d ec2xml.Decoder
 		var p record.Page
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := d.Decode(g, ec2xml.Options{Stamp: s}, bytes.NewReader(xml), &p); err != nil {
+			if _, err := d.Decode(g, ec2xml.Options{Envelope: s}, bytes.NewReader(xml), &p); err != nil {
 				b.Fatal(err)
 			}
 		}

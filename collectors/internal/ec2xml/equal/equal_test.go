@@ -24,8 +24,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// sdk decodes an answer with the SDK's client, through an HTTP client that answers with it.
-func sdk(op string, body []byte) (any, error) {
+// decodeWithSDK decodes an answer with the SDK's client, through an HTTP client that answers with it.
+func decodeWithSDK(op string, body []byte) (any, error) {
 	c := ec2.New(ec2.Options{
 		Region:      "us-east-1",
 		Credentials: aws.AnonymousCredentials{},
@@ -51,16 +51,16 @@ func (a answer) Do(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Status: "200 OK", Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(a))}, nil
 }
 
-// ours decodes an answer as one item, or as the items of a list, and returns their data.
-func ours(op, items string, body []byte) (data []json.RawMessage, next string, unknown int, err error) {
+// decodeWithOurs decodes an answer as one item, or as the items of a list, and returns their data.
+func decodeWithOurs(op, items string, body []byte) (data []json.RawMessage, next string, unknown int, err error) {
 	g, err := ec2xml.Compile(ec2xml.Spec{Op: op, Items: items, ConstID: "x"})
 	if err != nil {
 		return nil, "", 0, err
 	}
 	var d ec2xml.Decoder
 	var p record.Page
-	s := record.NewStamp(record.Target{}, record.Identity{}, []byte("{}"), "", "")
-	if next, err = d.Decode(g, ec2xml.Options{Stamp: s}, bytes.NewReader(body), &p); err != nil {
+	s := record.NewEnvelope(record.Target{}, record.Identity{}, []byte("{}"), "", "")
+	if next, err = d.Decode(g, ec2xml.Options{Envelope: s}, bytes.NewReader(body), &p); err != nil {
 		return nil, "", 0, err
 	}
 	for v := range p.Views() {
@@ -319,11 +319,11 @@ func TestEveryOperationEqualsTheSDK(t *testing.T) {
 }
 
 func equal(o ec2xml.Operation, doc []byte, filled bool) error {
-	want, err := sdk(o.Name, doc)
+	want, err := decodeWithSDK(o.Name, doc)
 	if err != nil {
 		return fmt.Errorf("SDK: %w", err)
 	}
-	data, next, unknown, err := ours(o.Name, "", doc)
+	data, next, unknown, err := decodeWithOurs(o.Name, "", doc)
 	if err != nil {
 		return err
 	}
@@ -357,7 +357,7 @@ func lists(o ec2xml.Operation, doc []byte, whole map[string]any) error {
 		if m.Shape.Type() != ec2xml.List {
 			continue
 		}
-		data, _, unknown, err := ours(o.Name, m.Name, doc)
+		data, _, unknown, err := decodeWithOurs(o.Name, m.Name, doc)
 		if err != nil || unknown > 0 {
 			return fmt.Errorf("items %s: %d things unknown, %w", m.Name, unknown, err)
 		}

@@ -16,8 +16,8 @@ import (
 	"unicode"
 )
 
-// prefixes of the operations that the tables hold: those that read, so that the catalogue can choose among them.
-var prefixes = []string{"Describe", "Get", "List", "Search"}
+// operationPrefixes of the operations that the tables hold: those that read, so that the catalogue can choose among them.
+var operationPrefixes = []string{"Describe", "Get", "List", "Search"}
 
 const (
 	shapeFunc  = "awsEc2query_deserializeDocument"
@@ -27,10 +27,10 @@ const (
 
 // A source is the SDK's package, parsed.
 type source struct {
-	fset  *token.FileSet
-	dir   string
-	read  map[string]*ast.FuncDecl // of deserializers.go
-	write map[string]*ast.FuncDecl // of serializers.go
+	fset          *token.FileSet
+	dir           string
+	deserializers map[string]*ast.FuncDecl // of deserializers.go
+	serializers   map[string]*ast.FuncDecl // of serializers.go
 }
 
 type member struct{ name, wire, typ string }
@@ -38,17 +38,17 @@ type member struct{ name, wire, typ string }
 func generate(dir, version string) ([]byte, error) {
 	s := &source{fset: token.NewFileSet(), dir: dir}
 	var err error
-	if s.read, err = s.functions("deserializers.go"); err != nil {
+	if s.deserializers, err = s.functions("deserializers.go"); err != nil {
 		return nil, err
 	}
-	if s.write, err = s.functions("serializers.go"); err != nil {
+	if s.serializers, err = s.functions("serializers.go"); err != nil {
 		return nil, err
 	}
 
 	var ops []string
-	for name := range s.read {
+	for name := range s.deserializers {
 		op, ok := strings.CutPrefix(name, outputFunc)
-		if ok && slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(op, p) }) {
+		if ok && slices.ContainsFunc(operationPrefixes, func(p string) bool { return strings.HasPrefix(op, p) }) {
 			ops = append(ops, strings.TrimSuffix(op, "Output"))
 		}
 	}
@@ -57,7 +57,7 @@ func generate(dir, version string) ([]byte, error) {
 	var b bytes.Buffer
 	shapes := map[string][]member{}
 	for _, op := range ops {
-		out, err := s.members(s.read[outputFunc+op+"Output"], shapes)
+		out, err := s.members(s.deserializers[outputFunc+op+"Output"], shapes)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", op, err)
 		}
@@ -71,7 +71,7 @@ func generate(dir, version string) ([]byte, error) {
 		}
 		b.WriteByte('\n')
 		for _, m := range in {
-			b.WriteString("?" + line(m, m.name))
+			b.WriteString("?" + tableLine(m, m.name))
 		}
 		writeMembers(&b, out)
 	}
@@ -96,12 +96,12 @@ const tables = %s
 // writeMembers uses the SDK's names as they are: TestNamesAgainstBotocore shows that the AWS CLI has no other for any of them.
 func writeMembers(b *bytes.Buffer, ms []member) {
 	for _, m := range ms {
-		b.WriteString(line(m, lowerFirst(m.name)))
+		b.WriteString(tableLine(m, lowerFirst(m.name)))
 	}
 }
 
-// line is "Member type" or, where the wire name is not the usual one, "Member/wire type".
-func line(m member, usual string) string {
+// tableLine is "Member type" or, where the wire name is not the usual one, "Member/wire type".
+func tableLine(m member, usual string) string {
 	if m.wire == usual {
 		return m.name + " " + m.typ + "\n"
 	}
@@ -127,13 +127,13 @@ func (s *source) functions(file string) (map[string]*ast.FuncDecl, error) {
 // members reads a deserializer of a structure, and those of all the shapes that it leads to.
 func (s *source) members(fn *ast.FuncDecl, shapes map[string][]member) ([]member, error) {
 	var ms []member
-	err := s.cases(fn, func(wire string, body []ast.Stmt) error {
-		name, typ, ref, err := s.value(body, "sv")
+	err := s.eachCase(fn, func(wire string, body []ast.Stmt) error {
+		name, typ, ref, err := s.assignedValue(body, "sv")
 		if err != nil {
 			return fmt.Errorf("element %q: %w", wire, err)
 		}
 		if ref != "" {
-			if typ, err = s.ref(ref, shapes); err != nil {
+			if typ, err = s.shapeRef(ref, shapes); err != nil {
 				return err
 			}
 		}
@@ -144,9 +144,9 @@ func (s *source) members(fn *ast.FuncDecl, shapes map[string][]member) ([]member
 	return ms, err
 }
 
-// ref is how the tables spell the shape that a deserializer reads: its name, or "[]" and the element's.
-func (s *source) ref(fn string, shapes map[string][]member) (string, error) {
-	d := s.read[fn]
+// shapeRef is how the tables spell the shape that a deserializer reads: its name, or "[]" and the element's.
+func (s *source) shapeRef(fn string, shapes map[string][]member) (string, error) {
+	d := s.deserializers[fn]
 	if d == nil {
 		return "", fmt.Errorf("no function %s", fn)
 	}
@@ -168,10 +168,10 @@ func (s *source) ref(fn string, shapes map[string][]member) (string, error) {
 		return name, nil
 	case *ast.ArrayType: // *[]T
 		elem, item := "", ""
-		err := s.cases(d, func(wire string, body []ast.Stmt) error {
-			_, typ, ref, err := s.value(body, "col")
+		err := s.eachCase(d, func(wire string, body []ast.Stmt) error {
+			_, typ, ref, err := s.assignedValue(body, "col")
 			if err == nil && ref != "" {
-				typ, err = s.ref(ref, shapes)
+				typ, err = s.shapeRef(ref, shapes)
 			}
 			elem, item = typ, wire
 			return err
@@ -187,15 +187,15 @@ func (s *source) ref(fn string, shapes map[string][]member) (string, error) {
 	return "", s.errorf(d, "neither a structure nor a list")
 }
 
-// cases calls do for each `case strings.EqualFold("wire", …)` of the deserializer's switch.
-func (s *source) cases(fn *ast.FuncDecl, do func(wire string, body []ast.Stmt) error) (err error) {
+// eachCase calls do for each `case strings.EqualFold("wire", …)` of the deserializer's switch.
+func (s *source) eachCase(fn *ast.FuncDecl, do func(wire string, body []ast.Stmt) error) (err error) {
 	ast.Inspect(fn.Body, func(n ast.Node) bool {
 		c, ok := n.(*ast.CaseClause)
 		if !ok || err != nil || len(c.List) != 1 {
 			return err == nil
 		}
 		call, ok := c.List[0].(*ast.CallExpr)
-		if !ok || !selects(call.Fun, "strings", "EqualFold") {
+		if !ok || !isSelector(call.Fun, "strings", "EqualFold") {
 			err = s.errorf(c, "a case that is no strings.EqualFold")
 			return false
 		}
@@ -220,8 +220,8 @@ var scalars = map[string]string{
 	"base64.StdEncoding.DecodeString": "x",
 }
 
-// value finds what a case assigns: sv.Member or col, either by a call of another deserializer or from the text.
-func (s *source) value(body []ast.Stmt, to string) (name, typ, ref string, err error) {
+// assignedValue finds what a case assigns: sv.Member or col, either by a call of another deserializer or from the text.
+func (s *source) assignedValue(body []ast.Stmt, to string) (name, typ, ref string, err error) {
 	for _, stmt := range body {
 		ast.Inspect(stmt, func(n ast.Node) bool {
 			switch n := n.(type) {
@@ -283,7 +283,7 @@ func (s *source) inputs(op string) (ms []member, paginated bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	wires := s.wires(s.write[inputFunc+op+"Input"])
+	wires := s.wireNames(s.serializers[inputFunc+op+"Input"])
 	for _, d := range f.Decls {
 		g, ok := d.(*ast.GenDecl)
 		if !ok || g.Tok != token.TYPE {
@@ -313,8 +313,8 @@ func (s *source) inputs(op string) (ms []member, paginated bool, err error) {
 	return ms, paginated, nil
 }
 
-// wires reads a serializer: `if v.Member != nil { objectKey := object.Key("Word") …`.
-func (s *source) wires(fn *ast.FuncDecl) map[string]string {
+// wireNames reads a serializer: `if v.Member != nil { objectKey := object.Key("Word") …`.
+func (s *source) wireNames(fn *ast.FuncDecl) map[string]string {
 	m := map[string]string{}
 	if fn == nil {
 		return m
@@ -328,7 +328,7 @@ func (s *source) wires(fn *ast.FuncDecl) map[string]string {
 					name = n.Sel.Name
 				}
 			case *ast.CallExpr:
-				if wire == "" && (selects(n.Fun, "object", "Key") || selects(n.Fun, "object", "FlatKey")) {
+				if wire == "" && (isSelector(n.Fun, "object", "Key") || isSelector(n.Fun, "object", "FlatKey")) {
 					wire, _ = strconv.Unquote(n.Args[0].(*ast.BasicLit).Value)
 				}
 			}
@@ -372,7 +372,7 @@ func inputType(e ast.Expr) string {
 	return "s"
 }
 
-func selects(e ast.Expr, x, name string) bool {
+func isSelector(e ast.Expr, x, name string) bool {
 	s, ok := e.(*ast.SelectorExpr)
 	if !ok || s.Sel.Name != name {
 		return false

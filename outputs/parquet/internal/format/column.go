@@ -8,27 +8,27 @@ type Column struct {
 	keys   []string
 }
 
-func newColumn(f *Field, pack *packer) *Column {
+func newColumn(f *Field, pack *pageCompressor) *Column {
 	if f.Type == Map {
-		key := &leaf{path: []string{f.Name, entryName, keyName}, physical: typeByteArray, nullable: true, nested: true, bounded: true, pack: pack}
+		key := &leaf{path: []string{f.Name, entryName, keyName}, physical: typeByteArray, nullable: true, nested: true, hasBounds: true, compressor: pack}
 		value := *key
 		value.path = []string{f.Name, entryName, valueName}
-		key.dict.wanted, value.dict.wanted = true, f.Dictionary
+		key.dict.enabled, value.dict.enabled = true, f.Dictionary
 		return &Column{leaves: []*leaf{key, &value}}
 	}
-	l := &leaf{path: []string{f.Name}, physical: typeByteArray, nullable: f.Optional, bounded: f.Type != JSON, pack: pack}
+	l := &leaf{path: []string{f.Name}, physical: typeByteArray, nullable: f.Optional, hasBounds: f.Type != JSON, compressor: pack}
 	if f.Type == Timestamp || f.Type == Int64 {
 		l.physical = typeInt64
 	}
-	l.dict.wanted = f.Dictionary
+	l.dict.enabled = f.Dictionary
 	return &Column{leaves: []*leaf{l}}
 }
 
 // Null is for a Field that is Optional.
 func (c *Column) Null() {
 	l := c.leaves[0]
-	l.begin()
-	l.level(false, true)
+	l.beginRow()
+	l.addLevel(false, true)
 }
 
 // Text is for String.
@@ -42,19 +42,19 @@ func (c *Column) Int64(v int64) { c.value().int64(v) }
 
 func (c *Column) value() *leaf {
 	l := c.leaves[0]
-	l.begin()
-	l.level(true, true)
+	l.beginRow()
+	l.addLevel(true, true)
 	return l
 }
 
 // Map writes a map by its keys, in order, so that the same rows are the same bytes.
 func (c *Column) Map(m map[string]string) {
 	key, value := c.leaves[0], c.leaves[1]
-	key.begin()
-	value.begin()
+	key.beginRow()
+	value.beginRow()
 	if len(m) == 0 {
-		key.level(false, true)
-		value.level(false, true)
+		key.addLevel(false, true)
+		value.addLevel(false, true)
 		return
 	}
 	c.keys = c.keys[:0]
@@ -63,9 +63,9 @@ func (c *Column) Map(m map[string]string) {
 	}
 	slices.Sort(c.keys)
 	for i, k := range c.keys {
-		key.level(true, i == 0)
+		key.addLevel(true, i == 0)
 		key.text(k)
-		value.level(true, i == 0)
+		value.addLevel(true, i == 0)
 		value.text(m[k])
 	}
 	clear(c.keys)

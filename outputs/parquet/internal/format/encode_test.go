@@ -21,23 +21,23 @@ func TestThriftBytes(t *testing.T) {
 		"nothing":            {func(t *thriftWriter) {}, "00"},
 		"numbers are zigzag": {func(t *thriftWriter) { t.i32(1, -1); t.i64(2, 150) }, "15 01 16 ac02 00"},
 		"a byte":             {func(t *thriftWriter) { t.i8(1, 64) }, "13 40 00"},
-		"truth is a type":    {func(t *thriftWriter) { t.truth(1, true); t.truth(2, false) }, "11 12 00"},
+		"truth is a type":    {func(t *thriftWriter) { t.boolean(1, true); t.boolean(2, false) }, "11 12 00"},
 		"a long step":        {func(t *thriftWriter) { t.i32(1, 0); t.i32(17, 1) }, "15 00 05 22 02 00"},
 		"text":               {func(t *thriftWriter) { t.text(4, "id"); t.bytes(5, []byte{255}) }, "48 026964 18 01ff 00"},
 		"the step of an outer structure goes on": {func(t *thriftWriter) {
-			t.structure(2, func() { t.i32(1, 1) })
+			t.structField(2, func() { t.i32(1, 1) })
 			t.i32(3, 1)
 		}, "2c 15 02 00 15 02 00"},
-		"a short list": {func(t *thriftWriter) { t.structures(1, 2, func(i int) { t.i32(1, i) }) }, "19 2c 15 00 00 15 02 00 00"},
+		"a short list": {func(t *thriftWriter) { t.structList(1, 2, func(i int) { t.i32(1, i) }) }, "19 2c 15 00 00 15 02 00 00"},
 		"a long list": {func(t *thriftWriter) {
 			t.list(1, thriftI32, 15)
 			for range 15 {
-				t.number(0)
+				t.intElement(0)
 			}
 		}, "19 f5 0f 000000000000000000000000000000 00"},
 	} {
 		var w thriftWriter
-		w.body(func() { c.write(&w) })
+		w.structBody(func() { c.write(&w) })
 		want, err := hex.DecodeString(string(slices.DeleteFunc([]byte(c.want), func(b byte) bool { return b == ' ' })))
 		if err != nil {
 			t.Fatal(err)
@@ -68,13 +68,13 @@ func TestThriftIsRead(t *testing.T) {
 			want.Bits = append(want.Bits, rapid.Bool().Draw(t, "bit"))
 		}
 		var w thriftWriter
-		w.body(func() {
+		w.structBody(func() {
 			w.i32(1, int(want.N))
-			w.truth(2, want.Yes)
+			w.boolean(2, want.Yes)
 			w.text(5, want.Text)
-			w.structure(6, func() { w.i64(1, want.In.N) })
-			w.structures(30, len(want.List), func(i int) { w.i64(1, want.List[i].N) })
-			w.truths(31, len(want.Bits), func(i int) bool { return want.Bits[i] })
+			w.structField(6, func() { w.i64(1, want.In.N) })
+			w.structList(30, len(want.List), func(i int) { w.i64(1, want.List[i].N) })
+			w.boolList(31, len(want.Bits), func(i int) bool { return want.Bits[i] })
 		})
 		got := outer{List: []inner{}, Bits: []bool{}}
 		if err := thrift.Unmarshal(&thrift.CompactProtocol{}, w.b, &got); err != nil {

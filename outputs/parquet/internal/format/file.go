@@ -15,13 +15,13 @@ const magic = "PAR1"
 type File struct {
 	Columns []*Column
 
-	schema  []element
-	creator string
-	leaves  []*leaf
-	pack    packer
+	schema     []element
+	creator    string
+	leaves     []*leaf
+	compressor pageCompressor
 
 	out    *bufio.Writer
-	at     int64 // in the file
+	offset int64 // in the file
 	rows   int   // of the group
 	total  int64
 	groups []group
@@ -35,16 +35,16 @@ type group struct {
 }
 
 type chunk struct {
-	dictionary       int64 // where it is; 0: there is none
-	at               int64 // the first page of data
-	size, compressed int64
-	values           int64
-	pages            []page
-	bounds           bounds
-	index, offsets   span // of the pages
+	dictionaryOffset                 int64 // where it is; 0: there is none
+	dataOffset                       int64 // the first page of data
+	size, compressed                 int64
+	values                           int64
+	pages                            []page
+	bounds                           bounds
+	columnIndexSpan, offsetIndexSpan span // of the pages
 }
 
-type span struct{ at, length int64 }
+type span struct{ offset, length int64 }
 
 // NewFile begins a file of rows of fields. The schema's name is for people, as is the creator's.
 func NewFile(w io.Writer, schema, creator string, fields []Field) (*File, error) {
@@ -52,9 +52,9 @@ func NewFile(w io.Writer, schema, creator string, fields []Field) (*File, error)
 	if err != nil {
 		return nil, fmt.Errorf("zstd: %w", err)
 	}
-	f := &File{schema: elements(schema, fields), creator: creator, pack: packer{limits: theLimits(), enc: enc}, out: bufio.NewWriter(nil)}
+	f := &File{schema: elements(schema, fields), creator: creator, compressor: pageCompressor{limits: defaultLimits(), enc: enc}, out: bufio.NewWriter(nil)}
 	for i := range fields {
-		c := newColumn(&fields[i], &f.pack)
+		c := newColumn(&fields[i], &f.compressor)
 		f.Columns = append(f.Columns, c)
 		f.leaves = append(f.leaves, c.leaves...)
 	}
@@ -65,11 +65,11 @@ func NewFile(w io.Writer, schema, creator string, fields []Field) (*File, error)
 // Reset begins another file, whatever became of the last, of which no more is kept than a page's buffers.
 func (f *File) Reset(w io.Writer) {
 	f.out.Reset(w)
-	f.at, f.rows, f.total, f.groups = 0, 0, 0, nil
+	f.offset, f.rows, f.total, f.groups = 0, 0, 0, nil
 	f.footer.b = nil
 	for _, l := range f.leaves {
 		l.clear()
-		l.kept.shrink()
+		l.pageBuffer.shrink()
 	}
 }
 
@@ -78,12 +78,12 @@ func (f *File) EndRow() { f.rows++ }
 
 // write leaves an error to Flush: the buffer keeps the first.
 func (f *File) write(b []byte) {
-	f.at += int64(len(b))
+	f.offset += int64(len(b))
 	f.out.Write(b)
 }
 
-func (f *File) begin() {
-	if f.at == 0 {
+func (f *File) writeMagic() {
+	if f.offset == 0 {
 		f.write([]byte(magic))
 	}
 }
@@ -93,11 +93,11 @@ func (f *File) EndGroup() error {
 	if f.rows == 0 {
 		return nil
 	}
-	f.begin()
+	f.writeMagic()
 	g := group{rows: f.rows, chunks: make([]chunk, 0, len(f.leaves))}
 	for _, l := range f.leaves {
 		l.endPage()
-		g.chunks = append(g.chunks, f.chunk(l))
+		g.chunks = append(g.chunks, f.writeChunk(l))
 		l.clear()
 	}
 	f.groups = append(f.groups, g)
@@ -106,18 +106,18 @@ func (f *File) EndGroup() error {
 	return f.out.Flush()
 }
 
-// chunk writes what a leaf has.
-func (f *File) chunk(l *leaf) chunk {
+// writeChunk writes what a leaf has.
+func (f *File) writeChunk(l *leaf) chunk {
 	c := chunk{size: l.size, pages: l.pages}
-	begin := f.at
+	begin := f.offset
 	if slices.ContainsFunc(l.pages, func(p page) bool { return p.encoding == encodingRLEDictionary }) {
-		c.dictionary = f.at
-		body := f.pack.body[:0]
+		c.dictionaryOffset = f.offset
+		body := f.compressor.body[:0]
 		for _, v := range l.dict.values {
 			body = appendPlain(body, v)
 		}
-		header, packed := f.pack.page(body, pageDictionary, func(t *thriftWriter) {
-			t.structure(7, func() {
+		header, packed := f.compressor.compress(body, pageDictionary, func(t *thriftWriter) {
+			t.structField(7, func() {
 				t.i32(1, len(l.dict.values))
 				t.i32(2, encodingPlain)
 			})
@@ -125,18 +125,18 @@ func (f *File) chunk(l *leaf) chunk {
 		c.size += int64(len(header) + len(body))
 		f.write(header)
 		f.write(packed)
-		f.pack.release(body)
+		f.compressor.release(body)
 	}
-	c.at = f.at
-	for _, s := range l.kept.segments[:l.kept.used] {
+	c.dataOffset = f.offset
+	for _, s := range l.pageBuffer.segments[:l.pageBuffer.used] {
 		f.write(s)
 	}
-	c.compressed = f.at - begin
+	c.compressed = f.offset - begin
 	for i := range c.pages {
-		c.pages[i].at += c.at
+		c.pages[i].offset += c.dataOffset
 		c.values += int64(c.pages[i].values)
 	}
-	if l.bounded {
+	if l.hasBounds {
 		c.bounds = chunkBounds(l.physical, c.pages)
 	}
 	return c
@@ -149,9 +149,9 @@ func (f *File) Close() error {
 	if err := f.EndGroup(); err != nil {
 		return err
 	}
-	f.begin()
-	f.indexes()
-	f.meta(&f.footer)
+	f.writeMagic()
+	f.writeIndexes()
+	f.writeMetadata(&f.footer)
 	f.footer.b = binary.LittleEndian.AppendUint32(f.footer.b, uint32(len(f.footer.b)))
 	f.footer.b = append(f.footer.b, magic...)
 	f.write(f.footer.b)

@@ -132,7 +132,7 @@ func TestFilesAreRead(t *testing.T) {
 			d.out.Reset()
 			d.rows, d.want = nil, nil
 			d.file.Reset(&d.out)
-			d.file.pack.limits = limits{
+			d.file.compressor.limits = limits{
 				pageBytes: rapid.IntRange(1, 200).Draw(t, "page bytes"), pageValues: rapid.IntRange(1, 30).Draw(t, "page values"),
 				dictionaryBytes: rapid.IntRange(0, 100).Draw(t, "dictionary bytes"), boundBytes: 30,
 			}
@@ -224,7 +224,7 @@ func checkRows(t *rapid.T, pages [][]cell, locations []reading.PageLocation) {
 }
 
 func checkBounds(t *rapid.T, l *leaf, pages [][]cell, c reading.ColumnChunk, index reading.ColumnIndex) {
-	order := func(a, b []byte) int { return compare(l.physical, a, b) }
+	order := func(a, b []byte) int { return compareBounds(l.physical, a, b) }
 	encoded := func(c cell) []byte {
 		if l.physical == typeByteArray {
 			return []byte(c.Value)
@@ -233,7 +233,7 @@ func checkBounds(t *rapid.T, l *leaf, pages [][]cell, c reading.ColumnChunk, ind
 		fmt.Sscan(c.Value, &n)
 		b := bounds{}
 		b.int64(n)
-		return b.owned(typeInt64).min
+		return b.encoded(typeInt64).min
 	}
 	nulls, long := 0, false
 	var all [][]byte
@@ -282,7 +282,7 @@ func checkBounds(t *rapid.T, l *leaf, pages [][]cell, c reading.ColumnChunk, ind
 	if stats.NullCount != int64(nulls) {
 		t.Errorf("%s: %d are NULL, %d are said to be", l.path, nulls, stats.NullCount)
 	}
-	if !l.bounded || long {
+	if !l.hasBounds || long {
 		if stats.MinValue != nil || stats.MaxValue != nil || c.ColumnIndexLength != 0 {
 			t.Errorf("%s has bounds", l.path)
 		}
@@ -421,7 +421,7 @@ func TestEachGroupHasADictionary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.pack.dictionaryBytes = 10
+	f.compressor.dictionaryBytes = 10
 	for _, group := range [][]string{{"a", "a"}, {"only once", "or twice"}, {"a", "a"}} {
 		for _, s := range group {
 			f.Columns[0].Text(s)

@@ -7,7 +7,7 @@ import "encoding/binary"
 // https://parquet.apache.org/docs/file-format/data-pages/encodings/#run-length-encoding--bit-packing-hybrid-rle--3
 func appendHybrid[N uint8 | uint32](dst []byte, v []N, width int) []byte {
 	for len(v) > 0 {
-		if n := run(v); n >= 8 || n == len(v) {
+		if n := runLength(v); n >= 8 || n == len(v) {
 			dst = binary.AppendUvarint(dst, uint64(n)<<1)
 			for b := 0; b < width; b += 8 {
 				dst = append(dst, byte(uint32(v[0])>>b))
@@ -16,7 +16,7 @@ func appendHybrid[N uint8 | uint32](dst []byte, v []N, width int) []byte {
 			continue
 		}
 		n := 8
-		for n < len(v) && run(v[n:min(len(v), n+8)]) < 8 {
+		for n < len(v) && runLength(v[n:min(len(v), n+8)]) < 8 {
 			n += 8
 		}
 		n = min(n, len(v))
@@ -26,8 +26,8 @@ func appendHybrid[N uint8 | uint32](dst []byte, v []N, width int) []byte {
 	return dst
 }
 
-// run is how many of the first numbers are the same.
-func run[N uint8 | uint32](v []N) int {
+// runLength is how many of the first numbers are the same.
+func runLength[N uint8 | uint32](v []N) int {
 	n := 1
 	for n < len(v) && v[n] == v[0] {
 		n++

@@ -23,7 +23,7 @@ type limits struct {
 	boundBytes int
 }
 
-func theLimits() limits {
+func defaultLimits() limits {
 	return limits{pageBytes: pageBytes, pageValues: 20_000, dictionaryBytes: 1 << 20, boundBytes: 1 << 10}
 }
 
@@ -31,31 +31,31 @@ const pageBytes = 1 << 20
 
 // A leaf is a column in the format's sense: one sort of values, and how they are nested. A map has two.
 type leaf struct {
-	path     []string
-	physical int
-	nullable bool // there are definition levels: 1 where there is a value
-	nested   bool // there are repetition levels: 0 where a row begins
-	bounded  bool // bounds are kept
-	pack     *packer
+	path       []string
+	physical   int
+	nullable   bool // there are definition levels: 1 where there is a value
+	nested     bool // there are repetition levels: 0 where a row begins
+	hasBounds  bool // bounds are kept
+	compressor *pageCompressor
 
 	// the page
-	def, rep []uint8
-	plain    []byte   // values, PLAIN
-	numbers  []uint32 // or their places in the dictionary
-	rows     int
-	levels   int // values, and what stands where there is none
-	bounds   bounds
+	definitionLevels, repetitionLevels []uint8
+	plain                              []byte   // values, PLAIN
+	indexes                            []uint32 // or their places in the dictionary
+	rows                               int
+	levels                             int // values, and what stands where there is none
+	bounds                             bounds
 
 	// the chunk
-	dict  dictionary
-	pages []page
-	kept  store // the pages, as they will be written
-	size  int64 // before compression
+	dict       dictionary
+	pages      []page
+	pageBuffer pageStore // the pages, as they will be written
+	size       int64     // before compression
 }
 
 // A page is what the index says of it.
 type page struct {
-	at       int64 // in the chunk, behind the dictionary; in the file once the chunk is
+	offset   int64 // in the chunk, behind the dictionary; in the file once the chunk is
 	length   int   // with its header
 	rows     int
 	values   int
@@ -64,22 +64,22 @@ type page struct {
 	bounds   bounds
 }
 
-// begin begins a row.
-func (l *leaf) begin() {
-	if len(l.plain) >= l.pack.pageBytes || l.levels >= l.pack.pageValues {
+// beginRow begins a row.
+func (l *leaf) beginRow() {
+	if len(l.plain) >= l.compressor.pageBytes || l.levels >= l.compressor.pageValues {
 		l.endPage()
 	}
 	l.rows++
 }
 
-// level says that a value follows, or that none does, and whether it is a row's first.
-func (l *leaf) level(value, first bool) {
+// addLevel says that a value follows, or that none does, and whether it is a row's first.
+func (l *leaf) addLevel(value, first bool) {
 	l.levels++
 	if l.nullable {
-		l.def = append(l.def, bit(value))
+		l.definitionLevels = append(l.definitionLevels, bit(value))
 	}
 	if l.nested {
-		l.rep = append(l.rep, bit(!first))
+		l.repetitionLevels = append(l.repetitionLevels, bit(!first))
 	}
 }
 
@@ -98,27 +98,27 @@ func (l *leaf) int64(v int64) {
 }
 
 func (l *leaf) text(s string) {
-	if l.dict.on {
-		if n, ok := l.dict.number(s, l.pack.dictionaryBytes); ok {
-			if len(l.numbers) == 0 || l.numbers[len(l.numbers)-1] != n {
-				l.bounds.text(s, l.pack.boundBytes)
+	if l.dict.active {
+		if n, ok := l.dict.indexOf(s, l.compressor.dictionaryBytes); ok {
+			if len(l.indexes) == 0 || l.indexes[len(l.indexes)-1] != n {
+				l.bounds.text(s, l.compressor.boundBytes)
 			}
-			l.numbers = append(l.numbers, n)
+			l.indexes = append(l.indexes, n)
 			return
 		}
-		l.dict.on = false
-		l.plainly()
+		l.dict.active = false
+		l.decodeIndexes()
 	}
 	l.plain = appendPlain(l.plain, s)
-	l.bounds.text(s, l.pack.boundBytes)
+	l.bounds.text(s, l.compressor.boundBytes)
 }
 
-// plainly turns the page's numbers back into values: what is in a page is of one encoding.
-func (l *leaf) plainly() {
-	for _, n := range l.numbers {
+// decodeIndexes turns the page's numbers back into values: what is in a page is of one encoding.
+func (l *leaf) decodeIndexes() {
+	for _, n := range l.indexes {
 		l.plain = appendPlain(l.plain, l.dict.values[n])
 	}
-	l.numbers = l.numbers[:0]
+	l.indexes = l.indexes[:0]
 }
 
 // json is text of which no bounds are kept, nor a dictionary.
@@ -134,47 +134,47 @@ func (l *leaf) endPage() {
 	if l.levels == 0 {
 		return
 	}
-	body := l.pack.body[:0]
+	body := l.compressor.body[:0]
 	if l.nested {
-		body = appendLevels(body, l.rep)
+		body = appendLevels(body, l.repetitionLevels)
 	}
 	if l.nullable {
-		body = appendLevels(body, l.def)
+		body = appendLevels(body, l.definitionLevels)
 	}
-	p := page{at: l.kept.size, rows: l.rows, values: l.levels, encoding: encodingPlain}
-	if len(l.numbers) > 0 {
+	p := page{offset: l.pageBuffer.size, rows: l.rows, values: l.levels, encoding: encodingPlain}
+	if len(l.indexes) > 0 {
 		p.encoding = encodingRLEDictionary
 		width := max(1, bits.Len(uint(len(l.dict.values)-1))) // old readers know no numbers of 0 bits
 		body = append(body, byte(width))
-		body = appendHybrid(body, l.numbers, width)
+		body = appendHybrid(body, l.indexes, width)
 	} else {
 		body = append(body, l.plain...)
 	}
 	if l.nullable {
-		p.nulls = bytes.Count(l.def, []byte{0})
+		p.nulls = bytes.Count(l.definitionLevels, []byte{0})
 	}
-	p.bounds = l.bounds.owned(l.physical)
+	p.bounds = l.bounds.encoded(l.physical)
 
-	header, packed := l.pack.page(body, pageData, func(t *thriftWriter) {
-		t.structure(5, func() {
+	header, packed := l.compressor.compress(body, pageData, func(t *thriftWriter) {
+		t.structField(5, func() {
 			t.i32(1, p.values)
 			t.i32(2, p.encoding)
 			t.i32(3, encodingRLE)
 			t.i32(4, encodingRLE)
 		})
 	})
-	l.kept.write(header)
-	l.kept.write(packed)
+	l.pageBuffer.write(header)
+	l.pageBuffer.write(packed)
 	p.length = len(header) + len(packed)
 	l.size += int64(len(header) + len(body))
 	l.pages = append(l.pages, p)
 
-	l.pack.release(body)
+	l.compressor.release(body)
 	l.clearPage()
 }
 
 func (l *leaf) clearPage() {
-	l.def, l.rep, l.numbers = l.def[:0], l.rep[:0], l.numbers[:0]
+	l.definitionLevels, l.repetitionLevels, l.indexes = l.definitionLevels[:0], l.repetitionLevels[:0], l.indexes[:0]
 	l.plain = reusable(l.plain)
 	l.rows, l.levels = 0, 0
 	l.bounds = bounds{min: l.bounds.min[:0], max: l.bounds.max[:0]}
@@ -185,7 +185,7 @@ func (l *leaf) clear() {
 	l.clearPage()
 	l.dict.clear()
 	l.pages = nil
-	l.kept.clear()
+	l.pageBuffer.clear()
 	l.size = 0
 }
 
@@ -206,7 +206,7 @@ func appendLevels(dst []byte, levels []uint8) []byte {
 }
 
 // A packer makes a page of its body. All leaves of a file share it.
-type packer struct {
+type pageCompressor struct {
 	limits
 	enc    *zstd.Encoder
 	body   []byte // of the page before it is compressed
@@ -214,12 +214,12 @@ type packer struct {
 	packed []byte
 }
 
-// page is the header of a page and its body, compressed. They are there until release.
-func (p *packer) page(body []byte, kind int, more func(*thriftWriter)) (header, packed []byte) {
+// compress is the header of a page and its body, compressed. They are there until release.
+func (p *pageCompressor) compress(body []byte, kind int, more func(*thriftWriter)) (header, packed []byte) {
 	p.packed = p.enc.EncodeAll(body, p.packed[:0])
 	t := &p.header
 	t.b = t.b[:0]
-	t.body(func() {
+	t.structBody(func() {
 		t.i32(1, kind)
 		t.i32(2, len(body))
 		t.i32(3, len(p.packed))
@@ -230,35 +230,35 @@ func (p *packer) page(body []byte, kind int, more func(*thriftWriter)) (header, 
 }
 
 // release takes the body back, for the next page.
-func (p *packer) release(body []byte) {
+func (p *pageCompressor) release(body []byte) {
 	p.body, p.packed = reusable(body), reusable(p.packed)
 }
 
 // A dictionary numbers a chunk's values in the order in which they came.
 type dictionary struct {
-	wanted bool
-	on     bool
-	index  map[string]uint32
-	values []string
-	size   int // as a page
-	last   uint32
+	enabled bool
+	active  bool
+	indexes map[string]uint32
+	values  []string
+	size    int // as a page
+	last    uint32
 }
 
-// number is a value's; false if it has none and the dictionary is full.
-func (d *dictionary) number(s string, full int) (uint32, bool) {
+// indexOf is a value's; false if it has none and the dictionary is full.
+func (d *dictionary) indexOf(s string, full int) (uint32, bool) {
 	if len(d.values) > 0 && d.values[d.last] == s { // records come in the order of their targets
 		return d.last, true
 	}
-	n, ok := d.index[s]
+	n, ok := d.indexes[s]
 	if !ok {
 		if d.size+4+len(s) > full {
 			return 0, false
 		}
-		if d.index == nil {
-			d.index = map[string]uint32{}
+		if d.indexes == nil {
+			d.indexes = map[string]uint32{}
 		}
 		s, n = strings.Clone(s), uint32(len(d.values))
-		d.index[s] = n
+		d.indexes[s] = n
 		d.values = append(d.values, s)
 		d.size += 4 + len(s)
 	}
@@ -267,14 +267,14 @@ func (d *dictionary) number(s string, full int) (uint32, bool) {
 }
 
 func (d *dictionary) clear() {
-	d.on = d.wanted
-	d.index = nil
+	d.active = d.enabled
+	d.indexes = nil
 	d.values = nil
 	d.size, d.last = 0, 0
 }
 
 // A store keeps a chunk's pages until its group is written. It grows by segments, so that what it has is not copied.
-type store struct {
+type pageStore struct {
 	segments [][]byte
 	used     int // segments
 	size     int64
@@ -282,7 +282,7 @@ type store struct {
 
 const segmentBytes = 64 << 10
 
-func (s *store) write(b []byte) {
+func (s *pageStore) write(b []byte) {
 	s.size += int64(len(b))
 	for len(b) > 0 {
 		if s.used == 0 || len(s.segments[s.used-1]) == segmentBytes {
@@ -298,7 +298,7 @@ func (s *store) write(b []byte) {
 	}
 }
 
-func (s *store) clear() {
+func (s *pageStore) clear() {
 	for i := range s.segments[:s.used] {
 		s.segments[i] = s.segments[i][:0]
 	}
@@ -306,7 +306,7 @@ func (s *store) clear() {
 }
 
 // shrink gives memory back.
-func (s *store) shrink() {
+func (s *pageStore) shrink() {
 	if len(s.segments) > 1 {
 		s.segments = [][]byte{s.segments[0]}
 	}

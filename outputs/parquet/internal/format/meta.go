@@ -1,104 +1,104 @@
 package format
 
-// indexes writes what the index of pages says of every chunk: for one who looks for a value, which pages may have it.
-func (f *File) indexes() {
+// writeIndexes writes what the index of pages says of every chunk: for one who looks for a value, which pages may have it.
+func (f *File) writeIndexes() {
 	for g := range f.groups {
 		for i := range f.groups[g].chunks {
 			c := &f.groups[g].chunks[i]
-			if f.leaves[i].bounded && !c.bounds.long {
-				c.index = f.written(func(t *thriftWriter) { c.columnIndex(t, f.leaves[i].physical) })
+			if f.leaves[i].hasBounds && !c.bounds.tooLong {
+				c.columnIndexSpan = f.writeStruct(func(t *thriftWriter) { c.writeColumnIndex(t, f.leaves[i].physical) })
 			}
 		}
 	}
 	for g := range f.groups {
 		for i := range f.groups[g].chunks {
 			c := &f.groups[g].chunks[i]
-			c.offsets = f.written(c.offsetIndex)
+			c.offsetIndexSpan = f.writeStruct(c.writeOffsetIndex)
 		}
 	}
 }
 
-// written writes a structure, and says where it is.
-func (f *File) written(fields func(*thriftWriter)) span {
+// writeStruct writes a structure, and says where it is.
+func (f *File) writeStruct(fields func(*thriftWriter)) span {
 	t := &f.footer
 	t.b = t.b[:0]
-	t.body(func() { fields(t) })
-	s := span{f.at, int64(len(t.b))}
+	t.structBody(func() { fields(t) })
+	s := span{f.offset, int64(len(t.b))}
 	f.write(t.b)
 	return s
 }
 
-func (c *chunk) columnIndex(t *thriftWriter, physical int) {
-	t.truths(1, len(c.pages), func(i int) bool { return !c.pages[i].bounds.any }) // pages of nothing but NULL
+func (c *chunk) writeColumnIndex(t *thriftWriter, physical int) {
+	t.boolList(1, len(c.pages), func(i int) bool { return !c.pages[i].bounds.hasValues }) // pages of nothing but NULL
 	t.list(2, thriftBinary, len(c.pages))
 	for i := range c.pages {
-		t.valueOf(c.pages[i].bounds.min)
+		t.bytesElement(c.pages[i].bounds.min)
 	}
 	t.list(3, thriftBinary, len(c.pages))
 	for i := range c.pages {
-		t.valueOf(c.pages[i].bounds.max)
+		t.bytesElement(c.pages[i].bounds.max)
 	}
-	t.i32(4, orderOf(physical, c.pages))
+	t.i32(4, boundaryOrder(physical, c.pages))
 	t.list(5, thriftI64, len(c.pages))
 	for i := range c.pages {
-		t.number(int64(c.pages[i].nulls))
+		t.intElement(int64(c.pages[i].nulls))
 	}
 }
 
-func (c *chunk) offsetIndex(t *thriftWriter) {
+func (c *chunk) writeOffsetIndex(t *thriftWriter) {
 	row := int64(0)
-	t.structures(1, len(c.pages), func(i int) {
+	t.structList(1, len(c.pages), func(i int) {
 		p := &c.pages[i]
-		t.i64(1, p.at)
+		t.i64(1, p.offset)
 		t.i32(2, p.length)
 		t.i64(3, row)
 		row += int64(p.rows)
 	})
 }
 
-// meta is FileMetaData, the end of a file.
-func (f *File) meta(t *thriftWriter) {
+// writeMetadata is FileMetaData, the end of a file.
+func (f *File) writeMetadata(t *thriftWriter) {
 	t.b = t.b[:0]
-	t.body(func() {
+	t.structBody(func() {
 		t.i32(1, 2) // the version of the format
-		t.structures(2, len(f.schema), func(i int) { f.schema[i].write(t) })
+		t.structList(2, len(f.schema), func(i int) { f.schema[i].write(t) })
 		t.i64(3, f.total)
-		t.structures(4, len(f.groups), func(i int) { f.rowGroup(t, &f.groups[i]) })
+		t.structList(4, len(f.groups), func(i int) { f.writeRowGroup(t, &f.groups[i]) })
 		t.text(6, f.creator)
-		t.structures(7, len(f.leaves), func(int) { t.structure(1, nothing) }) // bounds are in the order that each type defines
+		t.structList(7, len(f.leaves), func(int) { t.structField(1, noFields) }) // bounds are in the order that each type defines
 	})
 }
 
-func (f *File) rowGroup(t *thriftWriter, g *group) {
+func (f *File) writeRowGroup(t *thriftWriter, g *group) {
 	var size, compressed int64
-	t.structures(1, len(g.chunks), func(i int) {
+	t.structList(1, len(g.chunks), func(i int) {
 		c := &g.chunks[i]
 		size += c.size
 		compressed += c.compressed
 		t.i64(2, 0) // where meta_data is besides: nowhere
-		t.structure(3, func() { f.leaves[i].meta(t, c) })
-		t.i64(4, c.offsets.at)
-		t.i32(5, int(c.offsets.length))
-		if c.index.length > 0 {
-			t.i64(6, c.index.at)
-			t.i32(7, int(c.index.length))
+		t.structField(3, func() { f.leaves[i].writeMetadata(t, c) })
+		t.i64(4, c.offsetIndexSpan.offset)
+		t.i32(5, int(c.offsetIndexSpan.length))
+		if c.columnIndexSpan.length > 0 {
+			t.i64(6, c.columnIndexSpan.offset)
+			t.i32(7, int(c.columnIndexSpan.length))
 		}
 	})
 	t.i64(2, size)
 	t.i64(3, int64(g.rows))
-	t.i64(5, g.chunks[0].begin())
+	t.i64(5, g.chunks[0].firstOffset())
 	t.i64(6, compressed)
 }
 
-func (c *chunk) begin() int64 {
-	if c.dictionary > 0 {
-		return c.dictionary
+func (c *chunk) firstOffset() int64 {
+	if c.dictionaryOffset > 0 {
+		return c.dictionaryOffset
 	}
-	return c.at
+	return c.dataOffset
 }
 
-// meta is ColumnMetaData.
-func (l *leaf) meta(t *thriftWriter, c *chunk) {
+// writeMetadata is ColumnMetaData.
+func (l *leaf) writeMetadata(t *thriftWriter, c *chunk) {
 	plain, numbered, nulls := 0, 0, 0
 	for i := range c.pages {
 		nulls += c.pages[i].nulls
@@ -118,27 +118,27 @@ func (l *leaf) meta(t *thriftWriter, c *chunk) {
 	t.i32(1, l.physical)
 	t.list(2, thriftI32, len(encodings))
 	for _, e := range encodings {
-		t.number(e)
+		t.intElement(e)
 	}
 	t.list(3, thriftBinary, len(l.path))
 	for _, name := range l.path {
-		t.value(name)
+		t.textElement(name)
 	}
 	t.i32(4, codecZstd)
 	t.i64(5, c.values)
 	t.i64(6, c.size)
 	t.i64(7, c.compressed)
-	t.i64(9, c.at)
-	if c.dictionary > 0 {
-		t.i64(11, c.dictionary)
+	t.i64(9, c.dataOffset)
+	if c.dictionaryOffset > 0 {
+		t.i64(11, c.dictionaryOffset)
 	}
-	t.structure(12, func() {
+	t.structField(12, func() {
 		t.i64(3, int64(nulls))
-		if c.bounds.any && !c.bounds.long {
+		if c.bounds.hasValues && !c.bounds.tooLong {
 			t.bytes(5, c.bounds.max)
 			t.bytes(6, c.bounds.min)
-			t.truth(7, true) // both are values that there are
-			t.truth(8, true)
+			t.boolean(7, true) // both are values that there are
+			t.boolean(8, true)
 		}
 	})
 	counts := make([][3]int, 0, 3)
@@ -147,7 +147,7 @@ func (l *leaf) meta(t *thriftWriter, c *chunk) {
 			counts = append(counts, n)
 		}
 	}
-	t.structures(13, len(counts), func(i int) {
+	t.structList(13, len(counts), func(i int) {
 		for field, v := range counts[i] {
 			t.i32(int16(field+1), v)
 		}

@@ -84,23 +84,23 @@ func elements(name string, fields []Field) []element {
 		}
 		switch f.Type {
 		case String:
-			e.physical, e.converted, e.logical = typeByteArray, convertedUTF8, empty(logicalString)
+			e.physical, e.converted, e.logical = typeByteArray, convertedUTF8, emptyStruct(logicalString)
 		case JSON:
-			e.physical, e.converted, e.logical = typeByteArray, convertedJSON, empty(logicalJSON)
+			e.physical, e.converted, e.logical = typeByteArray, convertedJSON, emptyStruct(logicalJSON)
 		case Timestamp:
 			e.physical, e.converted, e.logical = typeInt64, convertedTimestampMicros, func(t *thriftWriter) {
-				t.structure(logicalTimestamp, func() {
-					t.truth(1, true)                                   // adjusted to UTC
-					t.structure(2, func() { t.structure(2, nothing) }) // the unit, of which the second is the microsecond
+				t.structField(logicalTimestamp, func() {
+					t.boolean(1, true)                                      // adjusted to UTC
+					t.structField(2, func() { t.structField(2, noFields) }) // the unit, of which the second is the microsecond
 				})
 			}
 		case Int64:
 			e.physical, e.converted, e.logical = typeInt64, convertedInt64, func(t *thriftWriter) {
-				t.structure(logicalInteger, func() { t.i8(1, 64); t.truth(2, true) })
+				t.structField(logicalInteger, func() { t.i8(1, 64); t.boolean(2, true) })
 			}
 		case Map:
-			e.children, e.converted, e.logical = 1, convertedMap, empty(logicalMap)
-			text := element{physical: typeByteArray, repetition: required, converted: convertedUTF8, logical: empty(logicalString)}
+			e.children, e.converted, e.logical = 1, convertedMap, emptyStruct(logicalMap)
+			text := element{physical: typeByteArray, repetition: required, converted: convertedUTF8, logical: emptyStruct(logicalString)}
 			key, value := text, text
 			key.name, value.name = keyName, valueName
 			all = append(all, e, element{name: entryName, repetition: repeated, children: 2, converted: -1}, key, value)
@@ -118,9 +118,11 @@ const (
 	valueName = "value"
 )
 
-func nothing() {}
+func noFields() {}
 
-func empty(id int16) func(*thriftWriter) { return func(t *thriftWriter) { t.structure(id, nothing) } }
+func emptyStruct(id int16) func(*thriftWriter) {
+	return func(t *thriftWriter) { t.structField(id, noFields) }
+}
 
 func (e *element) write(t *thriftWriter) {
 	if e.children == 0 {
@@ -137,6 +139,6 @@ func (e *element) write(t *thriftWriter) {
 		t.i32(6, e.converted)
 	}
 	if e.logical != nil {
-		t.structure(10, func() { e.logical(t) })
+		t.structField(10, func() { e.logical(t) })
 	}
 }

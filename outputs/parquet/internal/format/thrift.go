@@ -32,8 +32,8 @@ func (t *thriftWriter) field(id int16, typ byte) {
 	t.last = id
 }
 
-// body is the fields of a structure: of one that is a field, of an element of a list, or of the whole.
-func (t *thriftWriter) body(fields func()) {
+// structBody is the fields of a structure: of one that is a field, of an element of a list, or of the whole.
+func (t *thriftWriter) structBody(fields func()) {
 	outer := t.last
 	t.last = 0
 	fields()
@@ -56,7 +56,7 @@ func (t *thriftWriter) i64(id int16, v int64) {
 	t.b = binary.AppendVarint(t.b, v)
 }
 
-func (t *thriftWriter) truth(id int16, v bool) {
+func (t *thriftWriter) boolean(id int16, v bool) {
 	if v {
 		t.field(id, thriftTrue)
 	} else {
@@ -66,30 +66,30 @@ func (t *thriftWriter) truth(id int16, v bool) {
 
 func (t *thriftWriter) text(id int16, s string) {
 	t.field(id, thriftBinary)
-	t.value(s)
+	t.textElement(s)
 }
 
 func (t *thriftWriter) bytes(id int16, b []byte) {
 	t.field(id, thriftBinary)
-	t.valueOf(b)
+	t.bytesElement(b)
 }
 
-// value is an element of a list.
-func (t *thriftWriter) value(s string) {
+// textElement is an element of a list.
+func (t *thriftWriter) textElement(s string) {
 	t.b = binary.AppendUvarint(t.b, uint64(len(s)))
 	t.b = append(t.b, s...)
 }
 
-func (t *thriftWriter) valueOf(b []byte) {
+func (t *thriftWriter) bytesElement(b []byte) {
 	t.b = binary.AppendUvarint(t.b, uint64(len(b)))
 	t.b = append(t.b, b...)
 }
 
-func (t *thriftWriter) number(v int64) { t.b = binary.AppendVarint(t.b, v) }
+func (t *thriftWriter) intElement(v int64) { t.b = binary.AppendVarint(t.b, v) }
 
-func (t *thriftWriter) structure(id int16, fields func()) {
+func (t *thriftWriter) structField(id int16, fields func()) {
 	t.field(id, thriftStruct)
-	t.body(fields)
+	t.structBody(fields)
 }
 
 // list begins a list. As many elements must follow.
@@ -103,8 +103,8 @@ func (t *thriftWriter) list(id int16, elements byte, n int) {
 	t.b = binary.AppendUvarint(t.b, uint64(n))
 }
 
-// truths is a list of n of them. Unlike a field, an element is a byte.
-func (t *thriftWriter) truths(id int16, n int, of func(i int) bool) {
+// boolList is a list of n of them. Unlike a field, an element is a byte.
+func (t *thriftWriter) boolList(id int16, n int, of func(i int) bool) {
 	t.list(id, thriftTrue, n)
 	for i := range n {
 		if of(i) {
@@ -115,10 +115,10 @@ func (t *thriftWriter) truths(id int16, n int, of func(i int) bool) {
 	}
 }
 
-// structures is a list of n structures.
-func (t *thriftWriter) structures(id int16, n int, fields func(i int)) {
+// structList is a list of n structures.
+func (t *thriftWriter) structList(id int16, n int, fields func(i int)) {
 	t.list(id, thriftStruct, n)
 	for i := range n {
-		t.body(func() { fields(i) })
+		t.structBody(func() { fields(i) })
 	}
 }
