@@ -1,6 +1,6 @@
-// Package auth turns an account block into credentials: base → MFA session → role hops → identity check, a file a step.
-// Only this package talks to STS, IAM and the metadata services. It does not know kinds, records or runs. Begin at
-// [LoadAWS] for the process, at [Sessions.Open] for an account, and at [Step] for a further way to sign in.
+// Package auth turns an account block into credentials: base → MFA session → role hops → identity check, one file a
+// step. Only this package calls STS, IAM and the metadata services. It knows nothing of kinds, records or runs. Begin
+// at [LoadAWS] for the process, at [Sessions.Open] for an account, and at [Step] to add a way to sign in.
 package auth
 
 import (
@@ -22,20 +22,20 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// Options is what the program passes in. Only cmd reads the environment, so it comes as a function.
+// Options is what the program passes in. Only cmd reads the environment, so it is passed as a function.
 type Options struct {
 	AWS        aws.Config          // loaded once for the process by [LoadAWS]
 	Getenv     func(string) string // nil: nothing is set
-	DataDir    string              // MFA sessions are kept in DataDir/sessions; "": in memory, until the process ends
-	SessionKey secret.String       // encrypts them there, see [config.ParseSessionKey]; none: they are in clear
-	MFA        MFAStore            // in the place of DataDir
-	Identities IdentityStore       // which account each block was before; nil: only this process remembers
+	DataDir    string              // MFA sessions are stored in DataDir/sessions; "": in memory, until the process ends
+	SessionKey secret.String       // encrypts them there, see [config.ParseSessionKey]; none: they are not encrypted
+	MFA        MFAStore            // replaces DataDir
+	Identities IdentityStore       // the account that each block was before; nil: in memory only
 	Log        *slog.Logger        // nil: nothing is logged
 }
 
-// Sessions is every account that was entered. It outlives reloads: a session is known by what its block amounts to, not by
-// the block's name, so that a renamed account keeps its role session, a changed role gets a new one, and no reload spends an
-// MFA code. It is safe for concurrent use. Close it.
+// Sessions holds the sessions of all accounts. It outlives reloads: the key of a session is how its block signs in, not
+// the block's name. So a renamed account keeps its role session, a changed role gets a new one, and no reload spends an
+// MFA code. It is safe for concurrent use. Call Close at the end.
 type Sessions struct {
 	aws            aws.Config
 	sts            stsClient
@@ -55,15 +55,25 @@ type Sessions struct {
 
 	mu        sync.Mutex
 	layers    map[pipelineKey]*layer
-	keyAges   map[string]*sharedCall[time.Time] // when access keys were made, by id
-	lastSweep time.Time                         // when the idle ones were last forgotten
+	keyAges   map[string]*sharedCall[time.Time] // when access keys were created, by id
+	lastSweep time.Time                         // when idle layers were last removed
 }
 
-// NewSessions has no session yet, and calls nobody.
+// NewSessions returns Sessions without a session. It makes no calls.
 func NewSessions(o Options) *Sessions {
+	iamClient := iam.NewFromConfig(clientConfig(o.AWS), func(c *iam.Options) { c.HTTPSignerV4 = uncachedSigner{} })
 	s := &Sessions{
-		aws: o.AWS, sts: newSTSClient(o.AWS), listAccessKeys: iam.NewFromConfig(clientConfig(o.AWS), func(c *iam.Options) { c.HTTPSignerV4 = uncachedSigner{} }).ListAccessKeys, loader: loaderOf(o.AWS), getenv: o.Getenv, store: o.MFA, identities: o.Identities, log: o.Log,
-		layers: make(map[pipelineKey]*layer), keyAges: make(map[string]*sharedCall[time.Time]), organizations: newOrganizations(o.AWS),
+		aws:            o.AWS,
+		sts:            newSTSClient(o.AWS),
+		listAccessKeys: iamClient.ListAccessKeys,
+		loader:         loaderOf(o.AWS),
+		getenv:         o.Getenv,
+		store:          o.MFA,
+		identities:     o.Identities,
+		log:            o.Log,
+		layers:         make(map[pipelineKey]*layer),
+		keyAges:        make(map[string]*sharedCall[time.Time]),
+		organizations:  newOrganizations(o.AWS),
 	}
 	if s.getenv == nil {
 		s.getenv = func(string) string { return "" }
@@ -94,54 +104,55 @@ func NewSessions(o Options) *Sessions {
 	return s
 }
 
-// Close ends what is under way and waits for it. Sessions that were opened keep what they have.
+// Close stops calls in progress and waits for them. Open sessions keep the credentials that they have.
 func (s *Sessions) Close() { s.background.stop() }
 
-// A Session is an account, entered. Blocks that amount to the same share the credentials behind it. It is an
-// [aws.CredentialsProvider] that renews itself, and never gives another account's credentials than its Identity's.
+// A Session is a signed-in account. Blocks that sign in the same way share its credentials. It is an
+// [aws.CredentialsProvider] that renews its credentials, and never returns those of another account than its
+// Identity's.
 type Session struct {
 	Identity record.Identity
 
 	top      *layer
-	resolver *ownerResolver // nil: whose the credentials are does not matter
+	resolver *ownerResolver // nil: the owner of the credentials does not matter
 
 	sessions *Sessions
 	block    config.Account
-	checked  atomic.Pointer[owner] // the last that was held against the block
+	checked  atomic.Pointer[owner] // the owner that was last checked against the block
 }
 
-// Path is how it was entered, for people: "ak AKIA…MPLE", "mfa arn:…", "role arn:…".
+// Path lists the steps of the sign-in, for people: "ak AKIA…MPLE", "mfa arn:…", "role arn:…".
 func (s *Session) Path() []string { return s.top.path() }
 
-// Retrieve gives the current credentials. It waits for STS only where none are valid, and never longer than ctx.
+// Retrieve returns the current credentials. It waits for STS only if none are valid, and never longer than ctx.
 func (s *Session) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	if s.resolver == nil {
 		return s.top.Retrieve(ctx)
 	}
-	c, of, err := s.resolver.retrieve(ctx, s.sessions, "")
+	c, owner, err := s.resolver.retrieve(ctx, s.sessions, "")
 	if err != nil {
 		return aws.Credentials{}, err
 	}
-	if err := s.checkOwner(of); err != nil {
+	if err := s.checkOwner(owner); err != nil {
 		return aws.Credentials{}, err
 	}
 	return c, nil
 }
 
-// Invalidate says that AWS refused the current credentials as expired: the next Retrieve gets new ones, from the inner
-// steps on if those are dead too. Of several callers who find out at once, the late ones do no harm.
+// Invalidate reports that AWS refused the current credentials as expired: the next Retrieve gets new ones, and renews
+// the steps before as well if needed. When several callers report it at once, only the first has an effect.
 func (s *Session) Invalidate() { s.top.invalidate() }
 
-// Drop is Invalidate by one who knows which credentials were refused.
+// Drop is Invalidate for a caller that knows which credentials were refused.
 func (s *Session) Drop(c aws.Credentials) { s.top.Drop(c) }
 
-// Refresh is [Provider].
+// Refresh implements [Provider].
 func (s *Session) Refresh(ctx context.Context, c aws.Credentials) (aws.Credentials, bool) {
 	return s.top.Refresh(ctx, c)
 }
 
-// Expires is when the account stops working if nobody does anything: the MFA session's end where there is one, else the end of
-// the current credentials, which are renewed before. false: they do not expire.
+// Expires is when the account stops working without renewal: the end of the MFA session, if there is one, else the end
+// of the current credentials, which are renewed in time. false: they do not expire.
 func (s *Session) Expires() (time.Time, bool) {
 	if mfa := s.top.mfaLayer(); mfa != nil {
 		return mfa.expires()
@@ -149,8 +160,8 @@ func (s *Session) Expires() (time.Time, bool) {
 	return s.top.expires()
 }
 
-// LoginDue is when the account stops working unless a person comes: the end of an MFA session for which nothing gives a new code.
-// false: nobody has to come.
+// LoginDue is when a person must log in again: the end of an MFA session for which there is no source of new codes.
+// false: nobody has to.
 func (s *Session) LoginDue() (time.Time, bool) {
 	mfa := s.top.mfaLayer()
 	if mfa == nil {
@@ -162,29 +173,29 @@ func (s *Session) LoginDue() (time.Time, bool) {
 	return mfa.expires()
 }
 
-// Open signs in, checks who answered against what the block says and what it was before, and sees to it that the credentials
-// are valid now. Its error holds a [record.Fault]; the account's name is the caller's to add.
+// Open signs in, checks the identity against the block and against the account that the block was before, and ensures
+// that the credentials are valid now. Its error holds a [record.Fault]; the caller adds the account's name.
 //
-// An error is not kept: the next Open tries again. Only a clear refusal (a wrong key, a denied role) is repeated for
-// ten seconds without asking AWS, so that many blocks behind one broken base cost one call.
+// The next Open after an error tries again. Only a clear refusal (a wrong key, a denied role) is repeated for ten
+// seconds without a call, so that many blocks with one broken base cost one call.
 func (s *Sessions) Open(ctx context.Context, a config.Account) (*Session, error) {
 	steps, region, err := s.plan(ctx, a)
 	if err != nil {
 		return nil, err
 	}
-	e := s.resolverFor(steps)
-	_, of, err := e.retrieve(ctx, s, region)
+	resolver := s.resolverFor(steps)
+	_, owner, err := resolver.retrieve(ctx, s, region)
 	if err != nil {
 		return nil, err
 	}
-	out := &Session{Identity: of.identity, top: e.top, resolver: e, sessions: s, block: a}
-	if err := out.checkOwner(of); err != nil {
+	out := &Session{Identity: owner.identity, top: resolver.top, resolver: resolver, sessions: s, block: a}
+	if err := out.checkOwner(owner); err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
-// resolverFor finds what the steps amount to, or begins it.
+// resolverFor returns the owner resolver of the steps, and creates it if needed.
 func (s *Sessions) resolverFor(steps []Step) *ownerResolver {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,7 +206,7 @@ func (s *Sessions) resolverFor(steps []Step) *ownerResolver {
 	return top.resolver
 }
 
-// topLayer is the last layer of the steps. s.mu is held.
+// topLayer returns the last layer of the steps. s.mu is held.
 func (s *Sessions) topLayer(steps []Step) *layer {
 	var top *layer
 	var key pipelineKey
@@ -204,7 +215,8 @@ func (s *Sessions) topLayer(steps []Step) *layer {
 		top = s.layerFor(top, key, step)
 	}
 	if top.resolver == nil {
-		if t := now(); t.Sub(s.lastSweep) > idleTimeout/8 { // not each time: ten thousand new accounts would look at each other
+		t := now()
+		if t.Sub(s.lastSweep) > idleTimeout/8 { // not each time: the cost would be quadratic in new accounts
 			s.removeIdle()
 			s.lastSweep = t
 		}
@@ -212,9 +224,9 @@ func (s *Sessions) topLayer(steps []Step) *layer {
 	return top
 }
 
-// Forget lets go of what is kept of a block's session, for who will not open it again soon: its last role's credentials, and the
-// key from the configuration. What others may have behind them, and what costs a code or a person, stays. A Session that
-// somebody still holds goes on as it is.
+// Forget frees what is cached for a block that will not be opened again soon: the credentials of its last role, and the
+// key from the configuration. Credentials that other blocks may share, or that cost a code or a person, stay. An open
+// Session is not affected.
 func (s *Sessions) Forget(ctx context.Context, a config.Account) {
 	steps, _, err := s.plan(ctx, a)
 	if err != nil {
@@ -233,7 +245,7 @@ func (s *Sessions) Forget(ctx context.Context, a config.Account) {
 	}
 }
 
-// A pipeline is what steps, one after the other, amount to.
+// A pipelineKey is a hash of the keys of steps in order.
 type pipelineKey [16]byte
 
 func (p pipelineKey) with(s Step) pipelineKey {
@@ -241,7 +253,7 @@ func (p pipelineKey) with(s Step) pipelineKey {
 	return pipelineKey(sum[:len(p)])
 }
 
-// layerFor finds the layer of a key, or makes it. s.mu is held, except where s is being made.
+// layerFor returns the layer of a key, and creates it if needed. s.mu is held, except in NewSessions.
 func (s *Sessions) layerFor(prev *layer, key pipelineKey, step Step) *layer {
 	if s.instance != nil && step == s.instance.step {
 		return s.instance
@@ -257,11 +269,11 @@ func (s *Sessions) layerFor(prev *layer, key pipelineKey, step Step) *layer {
 	return l
 }
 
-// idleTimeout is how long a session is remembered that no run opens: its block has gone, or has changed. Any schedule that is
-// slower than this signs in again, which costs it nothing.
+// idleTimeout is how long a session is cached after it was last opened: its block was removed or changed. A schedule
+// that is slower than this signs in again, which costs nothing.
 const idleTimeout = 48 * time.Hour
 
-// removeIdle keeps a process that is reloaded for years from growing. s.mu is held.
+// removeIdle bounds the memory of a process that is reloaded for years. s.mu is held.
 func (s *Sessions) removeIdle() {
 	old := instantOf(now().Add(-idleTimeout))
 	for k, l := range s.layers {

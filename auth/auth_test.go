@@ -33,8 +33,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// A world is an AWS and a program that signs in to it, without a socket.
-type world struct {
+// A fixture is a fake AWS and a program that signs in to it, without a socket.
+type fixture struct {
 	t   *testing.T
 	aws *awsfake.AWS
 	srv *awsfake.Server
@@ -50,22 +50,30 @@ type world struct {
 	load  LoadOptions
 }
 
-func newWorld(t *testing.T, o awsfake.Options) *world {
+func newFixture(t *testing.T, o awsfake.Options) *fixture {
 	t.Helper()
-	w := &world{t: t, aws: awsfake.New(o), log: new(buffer)}
+	w := &fixture{t: t, aws: awsfake.New(o), log: new(buffer)}
 	w.srv = w.aws.InMemory()
 	t.Cleanup(w.srv.Close)
-	w.home, w.other, w.china = w.aws.AddAccount("111111111111", "aws"), w.aws.AddAccount("222222222222", "aws"), w.aws.AddAccount("333333333333", "aws-cn")
+	w.home = w.aws.AddAccount("111111111111", "aws")
+	w.other = w.aws.AddAccount("222222222222", "aws")
+	w.china = w.aws.AddAccount("333333333333", "aws-cn")
 	w.user = w.home.AddUser("alice")
 	w.key = w.user.NewKey()
 	w.mfa = w.user.AddMFA("alice")
-	w.role = w.other.AddRole("reader", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.home.ID}}}})
-	w.load = LoadOptions{Isolated: true, Endpoint: w.srv.URL, IMDSEndpoint: w.srv.URL, DialContext: w.srv.DialContext, Version: "1.2.3"}
+	w.role = w.other.AddRole("reader", trusting(w.home.ID))
+	w.load = LoadOptions{
+		Isolated:     true,
+		Endpoint:     w.srv.URL,
+		IMDSEndpoint: w.srv.URL,
+		DialContext:  w.srv.DialContext,
+		Version:      "1.2.3",
+	}
 	return w
 }
 
-// sessions is a program, begun anew.
-func (w *world) sessions(o Options) *Sessions {
+// sessions starts the program again.
+func (w *fixture) sessions(o Options) *Sessions {
 	w.t.Helper()
 	cfg, err := LoadAWS(w.t.Context(), w.load)
 	if err != nil {
@@ -82,7 +90,7 @@ func (w *world) sessions(o Options) *Sessions {
 }
 
 // ak is a block with alice's key.
-func (w *world) ak(edit ...func(*config.Account)) config.Account {
+func (w *fixture) ak(edit ...func(*config.Account)) config.Account {
 	return block(append([]func(*config.Account){key(w.key)}, edit...)...)
 }
 
@@ -106,18 +114,18 @@ func device(serial, code string) func(*config.Account) {
 	return func(a *config.Account) { a.SerialNumber, a.TokenCode = serial, secret.New(code) }
 }
 
-func (w *world) calls(action string) []awsfake.Call {
+func (w *fixture) calls(action string) []awsfake.Call {
 	return w.aws.Calls(func(c *awsfake.Call) bool { return action == "" || c.Action == action })
 }
 
-func (w *world) count(action string, want int) {
+func (w *fixture) count(action string, want int) {
 	w.t.Helper()
 	if got := len(w.calls(action)); got != want {
 		w.t.Errorf("%s was called %d times, want %d", action, got, want)
 	}
 }
 
-func (w *world) open(s *Sessions, a config.Account) *Session {
+func (w *fixture) open(s *Sessions, a config.Account) *Session {
 	w.t.Helper()
 	got, err := s.Open(w.t.Context(), a)
 	if err != nil {
@@ -126,8 +134,8 @@ func (w *world) open(s *Sessions, a config.Account) *Session {
 	return got
 }
 
-// refused opens an account that cannot be entered, and looks at the Fault.
-func (w *world) refused(s *Sessions, a config.Account, want record.Reason, words ...string) {
+// refused opens an account that cannot sign in, and checks the Fault.
+func (w *fixture) refused(s *Sessions, a config.Account, want record.Reason, words ...string) {
 	w.t.Helper()
 	_, err := s.Open(w.t.Context(), a)
 	if err == nil {
@@ -147,7 +155,22 @@ func (w *world) refused(s *Sessions, a config.Account, want record.Reason, words
 	}
 }
 
-// buffer is a log that goroutines write to.
+// trusting returns the options of a role that these principals may assume.
+func trusting(principals ...string) awsfake.RoleOptions {
+	return awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: principals}}}
+}
+
+// trustingWithMFA returns the options of a role that an account may assume with MFA.
+func trustingWithMFA(account string) awsfake.RoleOptions {
+	return awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{account}, MFA: true}}}
+}
+
+// keyLines returns a key as the lines of a shared AWS file.
+func keyLines(k awsfake.Key) string {
+	return "aws_access_key_id = " + k.ID + "\naws_secret_access_key = " + k.Secret + "\n"
+}
+
+// buffer is a log for concurrent writers.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -174,18 +197,19 @@ func write(t *testing.T, name, text string) string {
 	return path
 }
 
-// TestModes is every way to sign in: who answers, by which path, and what CloudTrail would show.
+// TestModes tests each way to sign in: the identity, the path, and what CloudTrail would show.
 func TestModes(t *testing.T) {
-	w := newWorld(t, awsfake.Options{})
-	instance := w.home.AddRole("instance", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"ec2.amazonaws.com"}}}})
-	task := w.home.AddRole("task", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"ecs-tasks.amazonaws.com"}}}})
+	w := newFixture(t, awsfake.Options{})
+	instance := w.home.AddRole("instance", trusting("ec2.amazonaws.com"))
+	task := w.home.AddRole("task", trusting("ecs-tasks.amazonaws.com"))
 	w.aws.SetIMDS(&awsfake.IMDS{Role: instance, Region: "us-east-1", InstanceID: "i-0123456789abcdef0"})
 	w.aws.AddContainer(awsfake.Container{Path: "/v2/credentials/abc", Role: task, Task: "task", Token: "sesame"})
-	final := w.home.AddRole("final", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.role.ARN}, ExternalID: "ext-1"}}})
-	guarded := w.other.AddRole("guarded", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.home.ID}, MFA: true}}})
+	trust := awsfake.Trust{Principals: []string{w.role.ARN}, ExternalID: "ext-1"}
+	final := w.home.AddRole("final", awsfake.RoleOptions{Trust: []awsfake.Trust{trust}})
+	guarded := w.other.AddRole("guarded", trustingWithMFA(w.home.ID))
 	bob := w.china.AddUser("bob")
 	bobKey := bob.NewKey()
-	cnRole := w.china.AddRole("reader", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.china.ID}}}})
+	cnRole := w.china.AddRole("reader", trusting(w.china.ID))
 	session, err := w.sessions(Options{}).Open(t.Context(), w.ak(role(w.role.ARN)))
 	if err != nil {
 		t.Fatal(err)
@@ -194,7 +218,14 @@ func TestModes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config1 := write(t, "config", strings.NewReplacer("$ID", w.key.ID, "$SECRET", w.key.Secret, "$ROLE", w.role.ARN, "$FINAL", final.ARN, "$GUARDED", guarded.ARN, "$SERIAL", w.mfa.Serial).Replace(`
+	config1 := write(t, "config", strings.NewReplacer(
+		"$ID", w.key.ID,
+		"$SECRET", w.key.Secret,
+		"$ROLE", w.role.ARN,
+		"$FINAL", final.ARN,
+		"$GUARDED", guarded.ARN,
+		"$SERIAL", w.mfa.Serial,
+	).Replace(`
 [profile user]
 aws_access_key_id = $ID
 aws_secret_access_key = $SECRET
@@ -223,6 +254,17 @@ credential_source = Ec2InstanceMetadata
 		}
 	}
 	ak := "ak " + maskID(w.key.ID)
+	tempKey := awsfake.Key{ID: temp.AccessKeyID, Secret: temp.SecretAccessKey}
+	container := func(o *LoadOptions) { o.ContainerEndpoint = w.srv.URL + "/v2/credentials/abc" }
+	containerToken := env("AWS_CONTAINER_AUTHORIZATION_TOKEN", "sesame")
+	keyInEnv := env("AWS_ACCESS_KEY_ID", w.key.ID, "AWS_SECRET_ACCESS_KEY", w.key.Secret)
+	userProfile := []string{"profile user (SharedConfigCredentials: " + config1 + ")"}
+	const (
+		readerARN   = "arn:aws:sts::222222222222:assumed-role/reader/collector"
+		instanceARN = "arn:aws:sts::111111111111:assumed-role/instance/i-0123456789abcdef0"
+		taskARN     = "arn:aws:sts::111111111111:assumed-role/task/task"
+		finalARN    = "arn:aws:sts::111111111111:assumed-role/final/collector"
+	)
 	for _, tt := range []struct {
 		name    string
 		block   config.Account
@@ -235,33 +277,41 @@ credential_source = Ec2InstanceMetadata
 		{"ak", w.ak(), nil, nil, w.user.ARN, []string{ak}, ""},
 		{"ak and role", w.ak(role(w.role.ARN), func(a *config.Account) { a.Role.SessionName = "seed-session" }), nil, nil,
 			"arn:aws:sts::222222222222:assumed-role/reader/seed-session", []string{ak, "role " + w.role.ARN}, "seed-session"},
-		{"session name by default", w.ak(role(w.role.ARN)), nil, nil, "arn:aws:sts::222222222222:assumed-role/reader/collector", []string{ak, "role " + w.role.ARN}, "collector"},
-		{"ak with session token", block(key(awsfake.Key{ID: temp.AccessKeyID, Secret: temp.SecretAccessKey}), func(a *config.Account) { a.SessionToken = secret.New(temp.SessionToken) }),
-			nil, nil, "arn:aws:sts::222222222222:assumed-role/reader/collector", []string{"ak " + maskID(temp.AccessKeyID)}, ""},
+		{"session name by default", w.ak(role(w.role.ARN)), nil, nil,
+			readerARN, []string{ak, "role " + w.role.ARN}, "collector"},
+		{"ak with session token", block(key(tempKey), func(a *config.Account) {
+			a.SessionToken = secret.New(temp.SessionToken)
+		}), nil, nil, readerARN, []string{"ak " + maskID(temp.AccessKeyID)}, ""},
 		{"chain with external id", w.ak(func(a *config.Account) {
-			a.Roles = []config.Role{{ARN: w.role.ARN}, {ARN: final.ARN, RoleSession: config.RoleSession{ExternalID: "ext-1", SessionName: "last", Duration: config.Duration(4 * time.Hour)}}}
-		}), nil, nil, "arn:aws:sts::111111111111:assumed-role/final/last", []string{ak, "role " + w.role.ARN, "role " + final.ARN}, "last"},
-		{"china", block(key(bobKey), role(cnRole.ARN), func(a *config.Account) { a.Collect.Regions = []string{"cn-northwest-1"} }), nil, nil,
-			"arn:aws-cn:sts::333333333333:assumed-role/reader/collector", []string{"ak " + maskID(bobKey.ID), "role " + cnRole.ARN}, "collector"},
+			last := config.RoleSession{ExternalID: "ext-1", SessionName: "last", Duration: config.Duration(4 * time.Hour)}
+			a.Roles = []config.Role{{ARN: w.role.ARN}, {ARN: final.ARN, RoleSession: last}}
+		}), nil, nil, "arn:aws:sts::111111111111:assumed-role/final/last",
+			[]string{ak, "role " + w.role.ARN, "role " + final.ARN}, "last"},
+		{"china", block(key(bobKey), role(cnRole.ARN), func(a *config.Account) {
+			a.Collect.Regions = []string{"cn-northwest-1"}
+		}), nil, nil, "arn:aws-cn:sts::333333333333:assumed-role/reader/collector",
+			[]string{"ak " + maskID(bobKey.ID), "role " + cnRole.ARN}, "collector"},
 		{"nothing but extra_tags", config.Account{ExtraTags: map[string]string{"account_name": "x"}}, nil, nil,
-			"arn:aws:sts::111111111111:assumed-role/instance/i-0123456789abcdef0", []string{"instance role"}, ""},
+			instanceARN, []string{"instance role"}, ""},
 		{"instance role and a role elsewhere", block(role(w.role.ARN)), nil, nil,
-			"arn:aws:sts::222222222222:assumed-role/reader/collector", []string{"instance role", "role " + w.role.ARN}, "collector"},
-		{"container before instance", block(), func(o *LoadOptions) { o.ContainerEndpoint = w.srv.URL + "/v2/credentials/abc" }, env("AWS_CONTAINER_AUTHORIZATION_TOKEN", "sesame"),
-			"arn:aws:sts::111111111111:assumed-role/task/task", []string{"container"}, ""},
-		{"Ec2InstanceMetadata before container", block(source("Ec2InstanceMetadata")), func(o *LoadOptions) { o.ContainerEndpoint = w.srv.URL + "/v2/credentials/abc" }, nil,
-			"arn:aws:sts::111111111111:assumed-role/instance/i-0123456789abcdef0", []string{"instance role"}, ""},
-		{"EcsContainer", block(source("EcsContainer")), func(o *LoadOptions) { o.ContainerEndpoint = w.srv.URL + "/v2/credentials/abc" }, env("AWS_CONTAINER_AUTHORIZATION_TOKEN", "sesame"),
-			"arn:aws:sts::111111111111:assumed-role/task/task", []string{"container"}, ""},
-		{"Environment", block(source("Environment")), nil, env("AWS_ACCESS_KEY_ID", w.key.ID, "AWS_SECRET_ACCESS_KEY", w.key.Secret), w.user.ARN, []string{"environment"}, ""},
-		{"profile", block(profile("user")), nil, nil, w.user.ARN, []string{"profile user (SharedConfigCredentials: " + config1 + ")"}, ""},
-		{"profile before ak", block(profile("user"), key(bobKey)), nil, nil, w.user.ARN, []string{"profile user (SharedConfigCredentials: " + config1 + ")"}, ""},
-		{"profile with a role", block(profile("role")), nil, nil, "arn:aws:sts::222222222222:assumed-role/reader/from-profile", []string{"profile role (AssumeRoleProvider)"}, "from-profile"},
-		{"profile with a chain", block(profile("chain")), nil, nil, "arn:aws:sts::111111111111:assumed-role/final/collector", []string{"profile chain (AssumeRoleProvider)"}, "collector"},
-		{"profile with credential_source", block(profile("imds")), nil, nil, "arn:aws:sts::222222222222:assumed-role/reader/collector", []string{"profile imds (AssumeRoleProvider)"}, "collector"},
+			readerARN, []string{"instance role", "role " + w.role.ARN}, "collector"},
+		{"container before instance", block(), container, containerToken, taskARN, []string{"container"}, ""},
+		{"Ec2InstanceMetadata before container", block(source("Ec2InstanceMetadata")), container, nil,
+			instanceARN, []string{"instance role"}, ""},
+		{"EcsContainer", block(source("EcsContainer")), container, containerToken, taskARN, []string{"container"}, ""},
+		{"Environment", block(source("Environment")), nil, keyInEnv, w.user.ARN, []string{"environment"}, ""},
+		{"profile", block(profile("user")), nil, nil, w.user.ARN, userProfile, ""},
+		{"profile before ak", block(profile("user"), key(bobKey)), nil, nil, w.user.ARN, userProfile, ""},
+		{"profile with a role", block(profile("role")), nil, nil,
+			"arn:aws:sts::222222222222:assumed-role/reader/from-profile",
+			[]string{"profile role (AssumeRoleProvider)"}, "from-profile"},
+		{"profile with a chain", block(profile("chain")), nil, nil,
+			finalARN, []string{"profile chain (AssumeRoleProvider)"}, "collector"},
+		{"profile with credential_source", block(profile("imds")), nil, nil,
+			readerARN, []string{"profile imds (AssumeRoleProvider)"}, "collector"},
 		{"profile and a role of the block", block(profile("role"), func(a *config.Account) {
 			a.Role = config.Role{ARN: final.ARN, RoleSession: config.RoleSession{ExternalID: "ext-1"}}
-		}), nil, nil, "arn:aws:sts::111111111111:assumed-role/final/collector", []string{"profile role (AssumeRoleProvider)", "role " + final.ARN}, "collector"},
+		}), nil, nil, finalARN, []string{"profile role (AssumeRoleProvider)", "role " + final.ARN}, "collector"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := *w
@@ -273,7 +323,8 @@ credential_source = Ec2InstanceMetadata
 			w.aws.ResetCalls()
 			s := w.sessions(Options{Getenv: tt.getenv})
 			got := w.open(s, tt.block)
-			if got.Identity.ARN != tt.arn || got.Identity.AccountID != record.AccountOfARN(tt.arn) || got.Identity.Partition != record.PartitionOfARN(tt.arn) {
+			if got.Identity.ARN != tt.arn || got.Identity.AccountID != record.AccountOfARN(tt.arn) ||
+				got.Identity.Partition != record.PartitionOfARN(tt.arn) {
 				t.Errorf("identity %+v, want %s", got.Identity, tt.arn)
 			}
 			if !slices.Equal(got.Path(), tt.path) {
@@ -282,10 +333,11 @@ credential_source = Ec2InstanceMetadata
 			hops := w.calls("AssumeRole")
 			asked := 1
 			if len(hops) > 0 || len(w.calls("AssumeRoleWithWebIdentity")) > 0 {
-				asked = 0 // STS said whose the session is when it gave it
+				asked = 0 // STS names the identity with the session
 			}
 			w.count("GetCallerIdentity", asked)
-			if tt.session == "" && len(hops) > 0 || tt.session != "" && (len(hops) == 0 || hops[len(hops)-1].RoleSessionName != tt.session) {
+			wantsHop := tt.session != ""
+			if wantsHop != (len(hops) > 0) || wantsHop && hops[len(hops)-1].RoleSessionName != tt.session {
 				t.Errorf("role sessions %v, want the last to be %q", hops, tt.session)
 			}
 			if again := w.open(s, tt.block); again.resolver != got.resolver || again.Identity != got.Identity {
@@ -306,14 +358,16 @@ credential_source = Ec2InstanceMetadata
 			arn  string
 		}{
 			{"without a role", nil, w.user.ARN},
-			{"with a role that asks for MFA", []func(*config.Account){role(guarded.ARN)}, "arn:aws:sts::222222222222:assumed-role/guarded/collector"},
-			{"profile with mfa_serial", []func(*config.Account){profile("mfa")}, "arn:aws:sts::222222222222:assumed-role/guarded/collector"},
+			{"with a role that requires MFA", []func(*config.Account){role(guarded.ARN)},
+				"arn:aws:sts::222222222222:assumed-role/guarded/collector"},
+			{"profile with mfa_serial", []func(*config.Account){profile("mfa")},
+				"arn:aws:sts::222222222222:assumed-role/guarded/collector"},
 		} {
 			w := *w
 			w.t = t
 			w.load.ConfigFiles = []string{config1}
 			w.aws.ResetCalls()
-			// Neighbouring windows are accepted, so that three codes can be had at once.
+			// AWS accepts the codes of neighbouring windows, so three codes are valid at the same time.
 			code := w.mfa.Code(w.aws.Now().Add(time.Duration(i-1) * 30 * time.Second))
 			a := w.ak(append(tt.edit, device(w.mfa.Serial, code))...)
 			if a.Profile != "" {
@@ -346,7 +400,7 @@ func source(s string) func(*config.Account) {
 }
 func profile(s string) func(*config.Account) { return func(a *config.Account) { a.Profile = s } }
 
-// TestRegion: which STS is asked, and that it is a regional one.
+// TestRegion: calls go to the right STS region, and never to the global endpoint.
 func TestRegion(t *testing.T) {
 	arn := func(p string) func(*config.Account) { return role("arn:" + p + ":iam::222222222222:role/r") }
 	regions := func(r ...string) func(*config.Account) {
@@ -369,7 +423,7 @@ func TestRegion(t *testing.T) {
 		}
 	}
 
-	w := newWorld(t, awsfake.Options{})
+	w := newFixture(t, awsfake.Options{})
 	w.open(w.sessions(Options{}), w.ak(role(w.role.ARN), func(a *config.Account) { a.STSRegion = "eu-central-1" }))
 	for _, c := range w.calls("") {
 		if c.Region != "eu-central-1" {
@@ -377,7 +431,7 @@ func TestRegion(t *testing.T) {
 		}
 	}
 
-	// Without an override: the host that the SDK makes of the region.
+	// Without an endpoint override, the SDK derives the host from the region.
 	for want, edit := range map[string]func(*config.Account){
 		"sts.eu-west-1.amazonaws.com:443":     func(a *config.Account) { a.STSRegion = "eu-west-1" },
 		"sts.us-east-1.amazonaws.com:443":     func(a *config.Account) {},
@@ -387,7 +441,7 @@ func TestRegion(t *testing.T) {
 		"sts.us-iso-east-1.c2s.ic.gov:443":    func(a *config.Account) { a.STSRegion = "us-iso-east-1" },
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, awsfake.Options{})
+			w := newFixture(t, awsfake.Options{})
 			var dialled string
 			w.load = LoadOptions{Isolated: true, DialContext: func(_ context.Context, network, addr string) (net.Conn, error) {
 				dialled = addr
@@ -401,9 +455,9 @@ func TestRegion(t *testing.T) {
 	}
 }
 
-// TestReload: a session is known by what its block amounts to.
+// TestReload: the key of a session is how its block signs in.
 func TestReload(t *testing.T) {
-	w := newWorld(t, awsfake.Options{})
+	w := newFixture(t, awsfake.Options{})
 	s := w.sessions(Options{})
 	a := w.ak(role(w.role.ARN))
 	first := w.open(s, a)

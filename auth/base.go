@@ -24,7 +24,7 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// A key is written in the block itself.
+// keyStep is an access key that is written in the block.
 type keyStep struct {
 	id     string
 	secret secret.String
@@ -41,15 +41,23 @@ func (s *keyStep) Key() string {
 
 func (s *keyStep) Retrieve(context.Context, Provider) (aws.Credentials, error) {
 	if s.id == "" || s.secret.IsZero() {
-		return aws.Credentials{}, fault(record.NoCredentials, "a key is `ak_id` and `ak_secret` together", "%s: half a key", s.Name())
+		return aws.Credentials{}, fault(record.NoCredentials, "Set both `ak_id` and `ak_secret`.",
+			"%s: the access key is incomplete", s.Name())
 	}
 	if strings.HasPrefix(s.id, "ASIA") && s.token.IsZero() {
-		return aws.Credentials{}, fault(record.NoCredentials, "a temporary key (ASIA…) is no good without its `session_token`", "%s: no session token", s.Name())
+		return aws.Credentials{}, fault(record.NoCredentials,
+			"Set `session_token` too: a temporary key (ASIA…) does not work without it.",
+			"%s: no session token", s.Name())
 	}
-	return aws.Credentials{AccessKeyID: s.id, SecretAccessKey: s.secret.Reveal(), SessionToken: s.token.Reveal(), Source: "configuration"}, nil
+	return aws.Credentials{
+		AccessKeyID:     s.id,
+		SecretAccessKey: s.secret.Reveal(),
+		SessionToken:    s.token.Reveal(),
+		Source:          "configuration",
+	}, nil
 }
 
-// maskID shows as much of a key id as is needed to tell keys apart.
+// maskID shows just enough of a key id to tell keys apart.
 func maskID(id string) string {
 	if len(id) < 12 {
 		return "****"
@@ -57,7 +65,7 @@ func maskID(id string) string {
 	return id[:4] + "…" + id[len(id)-4:]
 }
 
-// digest stands for a secret in a key of a map.
+// digest replaces a secret in a map key.
 func digest(s string) string {
 	h := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(h[:16])
@@ -85,13 +93,14 @@ func (s *envStep) Retrieve(context.Context, Provider) (aws.Credentials, error) {
 		Source:          "environment",
 	}
 	if !c.HasKeys() {
-		return aws.Credentials{}, fault(record.NoCredentials, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or leave `credential_source` out for the default chain",
+		return aws.Credentials{}, fault(record.NoCredentials,
+			"Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or remove `credential_source` to use the default chain.",
 			"environment: AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set")
 	}
 	return c, nil
 }
 
-// imdsStep is the role of the instance that this program runs on. One client serves all: its token is good for hours.
+// imdsStep is the role of the instance that this program runs on. All accounts share one client, and so its token.
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 type imdsStep struct {
 	client   *imds.Client
@@ -115,13 +124,15 @@ func (s *imdsStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentials, e
 }
 
 func imdsDisabled() error {
-	return fault(record.NoCredentials, "AWS_EC2_METADATA_DISABLED=true turns the instance role off: unset it, or give the account credentials of its own",
-		"instance role: the instance metadata service is disabled")
+	return fault(record.NoCredentials,
+		"Unset AWS_EC2_METADATA_DISABLED, or give the account its own credentials.",
+		"instance role: AWS_EC2_METADATA_DISABLED=true disables the instance metadata service")
 }
 
-const hopLimitHint = "in a container the hop limit of 1 swallows the answer: raise it with `aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2`"
+const hopLimitHint = "In a container, raise the hop limit, which drops the answer if it is 1: " +
+	"`aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2`."
 
-// fromIMDS reports whether err began at the instance metadata service, however deep in a chain.
+// fromIMDS reports whether err comes from the instance metadata service, at any depth of a chain.
 func fromIMDS(err error) bool {
 	for op := new(smithy.OperationError); errors.As(err, &op); err = op.Err {
 		if op.ServiceID == imds.ServiceID {
@@ -137,17 +148,18 @@ func imdsFault(err error) error {
 	if errors.As(err, &re) {
 		status = re.HTTPStatusCode()
 	}
-	// Not in the SDK's words, which quote the answer: it is the credentials.
+	// The SDK's text is not used: it quotes the answer, which is the credentials.
 	f := &record.Fault{Reason: record.NoCredentials, Err: textError("instance role: " + safeErrorText(err))}
 	switch {
 	case record.CodeOf(err) != "":
-		f.Hint = "the instance profile's role does not trust ec2.amazonaws.com, or was deleted: look at `aws iam get-instance-profile`"
+		f.Hint = "Check the instance profile with `aws iam get-instance-profile`: " +
+			"its role was deleted or does not trust ec2.amazonaws.com."
 	case status == http.StatusNotFound:
-		f.Hint = "the instance has no role: attach an instance profile, or give the account credentials of its own"
+		f.Hint = "Attach an instance profile, or give the account its own credentials: the instance has no role."
 	case status == http.StatusUnauthorized:
-		f.Hint = "the metadata service asks for a token and none could be had: " + hopLimitHint
+		f.Hint = "The metadata service requires a token, and did not issue one. " + hopLimitHint
 	default:
-		f.Hint = "no metadata service answers: this may be no EC2 instance; " + hopLimitHint + "; a firewall may also keep 169.254.169.254 from this process"
+		f.Hint = "Check that this is an EC2 instance and that no firewall blocks 169.254.169.254. " + hopLimitHint
 	}
 	return f
 }
@@ -159,8 +171,8 @@ type containerStep struct {
 	options  []func(*middleware.Stack) error
 	endpoint string
 	token    secret.String
-	file     string // of the token; read again each time, as it is rotated
-	trusted  bool   // the endpoint is the program's own choice
+	file     string // of the token; read each time, because it is rotated
+	trusted  bool   // the program itself chose the endpoint
 }
 
 func (*containerStep) Name() string { return "container" }
@@ -171,7 +183,8 @@ func (s *containerStep) Key() string {
 
 func (s *containerStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentials, error) {
 	if s.endpoint == "" {
-		return aws.Credentials{}, fault(record.NoCredentials, "EcsContainer works in an ECS task or an EKS pod with an identity association",
+		return aws.Credentials{}, fault(record.NoCredentials,
+			"Use EcsContainer in an ECS task, or in an EKS pod with an identity association.",
 			"container: neither AWS_CONTAINER_CREDENTIALS_RELATIVE_URI nor AWS_CONTAINER_CREDENTIALS_FULL_URI is set")
 	}
 	if !s.trusted {
@@ -183,29 +196,30 @@ func (s *containerStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentia
 	if s.file != "" {
 		b, err := userfile.Read(ctx, s.file, 1<<20)
 		if err != nil {
-			return aws.Credentials{}, fault(record.NoCredentials, "look at AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE and "+
-				"the pod's volumes", "container: %s: %s", s.file, fileErrorCause(err))
+			return aws.Credentials{}, fault(record.NoCredentials,
+				"Check AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE and the pod's volumes.",
+				"container: %s: %s", s.file, fileErrorCause(err))
 		}
-		token = strings.TrimSpace(string(b)) // the SDK refuses the newline that an editor leaves
+		token = strings.TrimSpace(string(b)) // the SDK refuses a trailing newline
 	}
 	ctx, cancel := withTimeout(ctx, callTimeout, "the container's credentials endpoint")
 	defer cancel()
 	c, err := endpointcreds.New(s.endpoint, func(o *endpointcreds.Options) {
-		o.HTTPClient, o.AuthorizationToken, o.Retryer, o.APIOptions = s.http, token, retryer(callAttempts)(), s.options
+		o.HTTPClient, o.APIOptions = s.http, s.options
+		o.AuthorizationToken, o.Retryer = token, retryer(callAttempts)()
 	}).Retrieve(ctx)
 	if err != nil {
 		return aws.Credentials{}, fault(record.NoCredentials,
-			"the credentials endpoint refused or did not answer: look at the task's role or the pod's identity "+
-				"association, and at the authorization token",
+			"Check the task's role or the pod's identity association, and the authorization token.",
 			"container: %s", safeErrorText(timeoutCause(ctx, err)))
 	}
 	return c, nil
 }
 
-// agentHosts are the addresses at which ECS and EKS answer.
+// agentHosts are the addresses of the ECS and EKS agents.
 var agentHosts = []string{"169.254.170.2", "169.254.170.23", "fd00:ec2::23", "localhost"}
 
-// checkEndpointHost refuses to send the authorization token in clear to another machine, as the SDKs do.
+// checkEndpointHost refuses to send the authorization token unencrypted to another machine, as the SDKs do.
 func checkEndpointHost(ctx context.Context, endpoint string) error {
 	own := func(host string) bool { return slices.Contains(agentHosts, host) || net.ParseIP(host).IsLoopback() }
 	u, err := url.Parse(endpoint)
@@ -218,16 +232,19 @@ func checkEndpointHost(ctx context.Context, endpoint string) error {
 			return nil
 		}
 	}
-	return fault(record.NoCredentials, "AWS_CONTAINER_CREDENTIALS_FULL_URI is https, or http on loopback and at the agents' addresses",
-		"container: the credentials endpoint is another machine's and not https")
+	return fault(record.NoCredentials,
+		"Set AWS_CONTAINER_CREDENTIALS_FULL_URI to an https URL, or to http on loopback or at an agent's address.",
+		"container: the credentials endpoint is on another machine and does not use https")
 }
 
-// newContainerStep reads what an agent puts into the environment. Where the program is isolated, the endpoint is its own choice,
-// and getenv what it was handed.
+// newContainerStep reads the variables that an agent sets. If the program is isolated, it chose the endpoint itself,
+// and getenv returns what it was given.
 func newContainerStep(l *loader, getenv func(string) string) *containerStep {
 	s := &containerStep{
-		http: l.metadata, options: l.apiOptions(),
-		token: secret.New(getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN")), file: getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
+		http:    l.metadata,
+		options: l.apiOptions(),
+		token:   secret.New(getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN")),
+		file:    getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
 	}
 	switch path := getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"); {
 	case l.opts.Isolated:

@@ -9,8 +9,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// botoKey is the key in boto 2's files, from which boto3 takes one too: BOTO_CONFIG if it is set, else /etc/boto.cfg, then
-// ~/.boto; the first that holds a key counts. A file that is missing or may not be read is passed over, as there.
+// botoKey reads a key from boto 2's files, as boto3 does: from BOTO_CONFIG if it is set, else from /etc/boto.cfg, then
+// from ~/.boto; the first file with a key wins. A file that is missing or unreadable is skipped, as in boto3.
 // https://boto3.amazonaws.com/v1/documentation/api/latest/guide/credentials.html#boto2-configuration-file
 func (l *loader) botoKey(getenv func(string) string) (aws.Credentials, error) {
 	files := l.opts.BotoFiles
@@ -30,14 +30,16 @@ func (l *loader) botoKey(getenv func(string) string) (aws.Credentials, error) {
 		case id == "":
 			continue
 		case secret == "":
-			return aws.Credentials{}, fault(record.NoCredentials, "add aws_secret_access_key beside it, or remove it", "default chain: %s has an aws_access_key_id alone", file)
+			return aws.Credentials{}, fault(record.NoCredentials,
+				"Add aws_secret_access_key next to it, or remove it.",
+				"default chain: %s has an aws_access_key_id alone", file)
 		}
 		return aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, Source: "boto: " + file}, nil
 	}
 	return aws.Credentials{}, nil
 }
 
-// botoCredentials reads the section [Credentials] of an INI file: "name = value" or "name: value", names in any case.
+// botoCredentials reads the section [Credentials] of an INI file: "name = value" or "name: value", in any case.
 func botoCredentials(file string) map[string]string {
 	text, err := readSharedFile(file)
 	if err != nil {

@@ -17,21 +17,20 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A profileCase is shared AWS files and an environment, and whose credentials they amount to. What is in braces is
-// filled in from
-// the scene. It is the behaviour that the AWS SDKs have in common; where the SDK for Go has another, that is not ours.
+// A profileCase is a set of shared AWS files and an environment, with the identity that they lead to. Text in braces is
+// replaced from the scene. The behaviour is what the AWS SDKs have in common; where the SDK for Go differs, we do not
+// follow it.
 type profileCase struct {
 	name        string
 	config      string // the config file
 	credentials string // the credentials file
-	env         string // NAME=VALUE, by spaces
-	profile     string // named in the block; "" is the default chain
-	want        string // the identity's name (user/… or role/…) in its account, "" where it is refused
-	not         string // why boto3 is not asked: it is known to differ
+	env         string // NAME=VALUE, separated by spaces
+	profile     string // named in the block; "": the default chain
+	want        string // the identity's name (user/… or role/…) in its account; "": the sign-in fails
+	not         string // why boto3 is not compared: it is known to differ
 }
 
-// The users are u (static keys wherever %u is written), and likewise v and w of other accounts; {p} prints the key of
-// process.
+// Users of different accounts are u, v and w; {u} stands for the lines of a key, and {p} for a credential_process.
 var profileCases = []profileCase{
 	// One source.
 	{name: "key in the credentials file", credentials: "[x]\n{u}", profile: "x", want: "user/u"},
@@ -106,9 +105,9 @@ var profileCases = []profileCase{
 	{name: "chain: nor those of the default chain", config: "[default]\n{role:onlyv}source_profile = v\n[profile " +
 		"v]\n{v}", env: "{irsa}", want: "role/onlyv"},
 
-	// Refused.
+	// Errors.
 	{name: "role without a source", config: "[profile x]\n{role:a}", profile: "x"},
-	{name: "role without a source, beside a key", config: "[profile x]\n{role:a}{u}", profile: "x"},
+	{name: "role without a source, with a key", config: "[profile x]\n{role:a}{u}", profile: "x"},
 	{name: "role without a source, with keys in the environment", config: "[profile x]\n{role:a}", env: "{env:u}",
 		profile: "x"},
 	{name: "two sources of a role", config: "[profile x]\n{role:a}source_profile = u\ncredential_source = " +
@@ -126,10 +125,10 @@ var profileCases = []profileCase{
 		"EcsContainer\n", profile: "x"},
 	{name: "circle of two",
 		config: "[profile x]\n{role:a}source_profile = y\n[profile y]\n{role:b}source_profile = x\n", profile: "x"},
-	{name: "circle of two, beside the first one's keys", config: "[profile x]\n{u}{role:a}source_profile = " +
+	{name: "circle of two, with the first one's keys", config: "[profile x]\n{u}{role:a}source_profile = " +
 		"y\n[profile y]\n{role:b}source_profile = x\n", profile: "x"},
 	{name: "circle of one", config: "[profile x]\n{role:a}source_profile = x\n", profile: "x"},
-	{name: "circle of one, beside a process", config: "[profile x]\n{role:a}source_profile = x\n{p}", profile: "x"},
+	{name: "circle of one, with a process", config: "[profile x]\n{role:a}source_profile = x\n{p}", profile: "x"},
 	{name: "half a key", config: "[profile x]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n", profile: "x"},
 	{name: "half a key in the credentials file before a whole one", config: "[profile x]\n{u}",
 		credentials: "[x]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n", profile: "x"},
@@ -137,7 +136,7 @@ var profileCases = []profileCase{
 		credentials: "[x]\naws_secret_access_key = x\n", profile: "x"},
 	{name: "half an SSO", config: "[profile x]\nsso_account_id = 444444444444\nsso_region = " +
 		"eu-central-1\nsso_start_url = https://example.awsapps.com/start\n", profile: "x"},
-	{name: "half an SSO beside a key", config: "[profile x]\nsso_account_id = 444444444444\n{u}", profile: "x"},
+	{name: "half an SSO with a key", config: "[profile x]\nsso_account_id = 444444444444\n{u}", profile: "x"},
 	{name: "SSO session that is in no file", config: "[profile x]\nsso_session = nobody\nsso_account_id = " +
 		"444444444444\nsso_role_name = sso\n", profile: "x"},
 	{name: "SSO that says two things", config: "[profile x]\n{sso}sso_region = us-east-1\n", profile: "x"},
@@ -155,17 +154,17 @@ var profileCases = []profileCase{
 	{name: "a header that is not closed", config: "[profile x]\nregion = us-east-1\n[profile y\n{u}", profile: "x"},
 	{name: "a comment with a bracket behind a header", config: "[profile x] # [y]\n{u}", profile: "x", want: "user/u",
 		not: "it takes it for a part of the name"},
-	{name: "an empty role beside a key", config: "[profile x]\nrole_arn =\n{u}", profile: "x"},
-	{name: "an empty role beside a key and a source", config: "[profile x]\nrole_arn =\nsource_profile = v\n{u}[profile " +
+	{name: "an empty role with a key", config: "[profile x]\nrole_arn =\n{u}", profile: "x"},
+	{name: "an empty role with a key and a source", config: "[profile x]\nrole_arn =\nsource_profile = v\n{u}[profile " +
 		"v]\n{v}", profile: "x"},
-	{name: "an empty source beside another", config: "[profile x]\n{role:a}source_profile =\ncredential_source = " +
+	{name: "an empty source with another", config: "[profile x]\n{role:a}source_profile =\ncredential_source = " +
 		"Environment\n", env: "{env:u}", profile: "x"},
 	{name: "an empty source in the credentials file", config: "[profile x]\n{role:a}source_profile = u\n[profile " +
 		"u]\n{u}", credentials: "[x]\nsource_profile =\n", profile: "x"},
 	{name: "an empty token's file", config: "[profile x]\n{role:a}web_identity_token_file =\nsource_profile = u\n" +
 		"[profile u]\n{u}", profile: "x"},
 
-	// What is beside the point of one profile.
+	// Settings that must have no effect.
 	{name: "source_profile without a role", config: "[profile x]\n{u}source_profile = v\n[profile v]\n{v}",
 		profile: "x", want: "user/u"},
 	{name: "sso_session without an account", config: "[profile x]\n{u}sso_session = s\n[sso-session s]\nsso_region " +
@@ -189,8 +188,9 @@ var profileCases = []profileCase{
 		want: "user/u"},
 	{name: "chain: two profiles", config: "[profile y]\n{v}[profile x]\n{u}",
 		env: "AWS_PROFILE=x AWS_DEFAULT_PROFILE=y", not: "it takes the second, and the CLI the first"},
-	{name: "chain: AWS_PROFILE of nobody", config: "[default]\n{u}", env: "AWS_PROFILE=nobody"},
-	{name: "chain: AWS_PROFILE of nobody beside a key", config: "[default]\n{u}", env: "AWS_PROFILE=nobody {env:v}"},
+	{name: "chain: AWS_PROFILE of an unknown profile", config: "[default]\n{u}", env: "AWS_PROFILE=nobody"},
+	{name: "chain: AWS_PROFILE of an unknown profile with a key", config: "[default]\n{u}",
+		env: "AWS_PROFILE=nobody {env:v}"},
 	{name: "chain: the environment's key first", config: "[default]\n{u}", env: "{env:v}", want: "user/v"},
 	{name: "chain: the environment's key before AWS_PROFILE", config: "[profile x]\n{u}",
 		env: "{env:v} AWS_PROFILE=x", want: "user/v"},
@@ -221,9 +221,9 @@ var profileCases = []profileCase{
 	{name: "chain: nothing"},
 }
 
-// profileScene is the accounts of profileCases, and what stands for what in their texts.
+// profileScene is the accounts of profileCases, and the replacements for texts in braces.
 type profileScene struct {
-	*world
+	*fixture
 	url string
 	in  map[string]string
 }
@@ -233,7 +233,7 @@ func newProfileScene(t *testing.T) *profileScene {
 	s := &profileScene{w, url, map[string]string{}}
 	key := func(name string, a *awsfake.Account) awsfake.Key {
 		k := a.AddUser(name).NewKey()
-		s.in["{"+name+"}"] = "aws_access_key_id = " + k.ID + "\naws_secret_access_key = " + k.Secret + "\n"
+		s.in["{"+name+"}"] = keyLines(k)
 		s.in["{env:"+name+"}"] = "AWS_ACCESS_KEY_ID=" + k.ID + " AWS_SECRET_ACCESS_KEY=" + k.Secret
 		s.in["{id:"+name+"}"], s.in["{secret:"+name+"}"] = k.ID, k.Secret
 		return k
@@ -245,9 +245,9 @@ func newProfileScene(t *testing.T) *profileScene {
 		k.Secret))
 	s.in["{p}"] = "credential_process = cat " + printed + "\n"
 
-	everybody := []string{w.home.ID, w.other.ID, "444444444444"}
-	for name, trusted := range map[string][]string{ // a wrong source is refused, not only another name
-		"a": everybody, "b": everybody, "c": {"555555555555"}, "onlyu": {w.home.ID}, "onlyv": {w.other.ID},
+	allAccounts := []string{w.home.ID, w.other.ID, "444444444444"}
+	for name, trusted := range map[string][]string{ // a wrong source cannot assume the role
+		"a": allAccounts, "b": allAccounts, "c": {"555555555555"}, "onlyu": {w.home.ID}, "onlyv": {w.other.ID},
 		"onlysso": {"444444444444"},
 	} {
 		r := w.other.AddRole(name, awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: trusted}}})
@@ -262,7 +262,7 @@ func newProfileScene(t *testing.T) *profileScene {
 	s.in["{web}"] = "web_identity_token_file = " + s.in["{token}"] + "\nrole_arn = " + s.in["{arn:web}"] + "\n"
 	s.in["{irsa}"] = "AWS_WEB_IDENTITY_TOKEN_FILE=" + s.in["{token}"] + " AWS_ROLE_ARN=" + s.in["{arn:web}"]
 
-	c := &identityCenter{world: w}
+	c := &identityCenter{fixture: w}
 	set := w.aws.AddAccount("444444444444", "aws").AddPermissionSet("sso")
 	c.login = w.aws.SSOLogin("alice", time.Hour, set)
 	const start = "https://example.awsapps.com/start"
@@ -286,7 +286,7 @@ func (s *profileScene) fill(text string) string {
 	return text
 }
 
-// set writes the files of a case, and returns its environment.
+// set writes the files of a case, and returns its environment variables.
 func (s *profileScene) set(t *testing.T, dir string, c profileCase) (vars []string) {
 	t.Helper()
 	text := s.fill(c.config)
@@ -304,7 +304,7 @@ func (s *profileScene) set(t *testing.T, dir string, c profileCase) (vars []stri
 	return vars
 }
 
-// who is the kind and name in an ARN: "user/u", "role/a".
+// who returns the kind and name in an ARN: "user/u", "role/a".
 func who(arn string) string {
 	switch parts := strings.Split(arn[strings.LastIndex(arn, ":")+1:], "/"); {
 	case len(parts) < 2:
@@ -318,7 +318,7 @@ func who(arn string) string {
 	}
 }
 
-// TestProfiles: whose credentials a profile and the default chain amount to, and what is refused.
+// TestProfiles: the identity that each profile and the default chain lead to, and which of them fail.
 func TestProfiles(t *testing.T) {
 	s := newProfileScene(t)
 	for _, c := range profileCases {
@@ -327,7 +327,7 @@ func TestProfiles(t *testing.T) {
 				name, value, _ := strings.Cut(v, "=")
 				t.Setenv(name, value)
 			}
-			inner := *s.world
+			inner := *s.fixture
 			inner.t = t
 			sessions := inner.sessions(Options{Getenv: os.Getenv})
 			got, err := sessions.Open(t.Context(), block(func(a *config.Account) { a.Profile = c.profile }))
@@ -345,7 +345,7 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
-// askBoto3 prints who boto3 is in each case, as JSON. It reads the cases on its standard input.
+// askBoto3 prints boto3's identity for each case, as JSON. It reads the cases from standard input.
 const askBoto3 = `
 import json, os, sys
 import boto3, botocore.loaders, botocore.session
@@ -363,7 +363,7 @@ for case in json.load(sys.stdin):
         print(json.dumps(""), json.dumps(type(e).__name__), file=sys.stdout)
 `
 
-// TestProfilesAsBoto3: the answers that TestProfiles wants are those that boto3 gives.
+// TestProfilesAsBoto3: boto3 finds the identities that TestProfiles expects.
 func TestProfilesAsBoto3(t *testing.T) {
 	if err := exec.Command("python3", "-c", "import boto3").Run(); err != nil {
 		t.Skip("NOT TESTED against boto3: python3 has no module boto3:", err)

@@ -15,66 +15,71 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// When credentials are renewed. The window never reaches a quarter of what is left of them: a window as long as the
+// When credentials are renewed. The window is at most a quarter of their remaining lifetime: a window as long as the
 // session would renew at every call.
 const (
-	renewalWindow    = 5 * time.Minute  // before their end, and up to half of it later, so that sessions do not end all at once
-	retryPause       = 30 * time.Second // between two tries to renew what is still valid
-	negativeCacheTTL = 10 * time.Second // so long a clear refusal is repeated without asking again
-	minimumAge       = 5 * time.Second  // credentials younger than this are not what an "expired" was about
-	revocationAge    = 10 * time.Minute // credentials older than this may have been revoked, where AWS denies what a role is there for
+	renewalWindow    = 5 * time.Minute  // before expiry; up to half of it later, so that sessions do not end together
+	retryPause       = 30 * time.Second // between two attempts to renew credentials that are still valid
+	negativeCacheTTL = 10 * time.Second // how long a clear refusal is repeated without a call
+	minimumAge       = 5 * time.Second  // younger credentials are not the ones that AWS refused as expired
+	revocationAge    = 10 * time.Minute // younger credentials are not refreshed when AWS denies a call
 )
 
-// A Provider gives a step the credentials before it.
+// A Provider gives a step the credentials of the step before it.
 type Provider interface {
 	aws.CredentialsProvider
-	// Drop says that AWS refuses these credentials: they are not given again, if they are still the current ones.
+	// Drop reports that AWS refused these credentials: they are not returned again, if they are still the current ones.
 	Drop(aws.Credentials)
-	// Refresh gives others in the place of these, which AWS takes and yet denies what they should be allowed: a role's sessions can be
-	// revoked, by a policy that denies everything to those begun before. false: there are none that could be better.
+	// Refresh replaces credentials that AWS accepts but denies a call that they should be allowed: a role's sessions can
+	// be revoked by a policy that denies everything to sessions from before a time. false: there are no better ones.
 	Refresh(context.Context, aws.Credentials) (aws.Credentials, bool)
 }
 
-// A layer is a step with its credentials, kept and renewed. It differs from the SDK's cache in what happens in bad times:
-//   - renewal begins before the end, in the background, and those who ask meanwhile get what is still valid;
-//   - a renewal that fails or hangs takes nothing away from anybody;
-//   - nobody waits longer than its own context, and nobody's context ends the others' call.
+// A layer is a step with its credentials, cached and renewed. It differs from the SDK's cache when something fails:
+//   - renewal begins before expiry, in the background, and callers get the valid credentials in the meantime;
+//   - a renewal that fails or hangs does not take valid credentials away;
+//   - a caller waits no longer than its own context, and its context does not end the call for the others.
 type layer struct {
 	step       Step
-	prev       *layer // nil under a base
+	prev       *layer // nil for a base
 	background *background
 
 	lastUsed instant        // guarded by Sessions.mu
-	resolver *ownerResolver // the session that this layer is the last of; nil: none. Guarded by Sessions.mu
+	resolver *ownerResolver // nil: no session ends with this layer. Guarded by Sessions.mu
 
 	mu        sync.Mutex
 	creds     *packedCredentials // nil: none
-	rejected  *packedCredentials // the last that AWS refused, or denied what others are allowed
+	rejected  *packedCredentials // the last ones that AWS refused, or that were revoked
 	obtained  instant
 	renewAt   instant      // when renewal begins; 0: never
-	retryAt   instant      // no renewal before
-	cachedErr *cachedError // the last answer, if it was a clear one
+	retryAt   instant      // no renewal before this
+	cachedErr *cachedError // the last result, if it was a clear refusal
 	renewal   *sharedCall[aws.Credentials]
 }
 
-// cachedError is a clear refusal, repeated until then.
+// cachedError is a clear refusal, repeated until a time.
 type cachedError struct {
 	err   error
 	until instant
 }
 
-// packedCredentials is credentials as a layer keeps them: there may be ten thousand of them, so their texts are one. A layer has its address,
-// which is what whoever prints a layer prints.
+// packedCredentials is the form in which a layer caches credentials: with ten thousand layers, one string is smaller.
+// A layer holds a pointer to it, so that printing a layer prints no secret.
 type packedCredentials struct {
-	text                         string // the access key id, the secret, the token and the account's id, one after the other
-	secretAt, tokenAt, accountAt int32  // where these begin
+	text                         string // the access key id, the secret, the token and the account id, concatenated
+	secretAt, tokenAt, accountAt int32  // where these begin in text
 	source                       string
 	canExpire                    bool
 	expires                      instant
 }
 
 func pack(c aws.Credentials) *packedCredentials {
-	k := &packedCredentials{text: c.AccessKeyID + c.SecretAccessKey + c.SessionToken + c.AccountID, source: c.Source, canExpire: c.CanExpire, expires: instantOf(c.Expires)}
+	k := &packedCredentials{
+		text:      c.AccessKeyID + c.SecretAccessKey + c.SessionToken + c.AccountID,
+		source:    c.Source,
+		canExpire: c.CanExpire,
+		expires:   instantOf(c.Expires),
+	}
 	k.secretAt = int32(len(c.AccessKeyID))
 	k.tokenAt = k.secretAt + int32(len(c.SecretAccessKey))
 	k.accountAt = k.tokenAt + int32(len(c.SessionToken))
@@ -82,14 +87,21 @@ func pack(c aws.Credentials) *packedCredentials {
 }
 
 func (k *packedCredentials) unpack() aws.Credentials {
-	return aws.Credentials{AccessKeyID: k.text[:k.secretAt], SecretAccessKey: k.text[k.secretAt:k.tokenAt], SessionToken: k.text[k.tokenAt:k.accountAt],
-		AccountID: k.text[k.accountAt:], Source: k.source, CanExpire: k.canExpire, Expires: k.expires.time()}
+	return aws.Credentials{
+		AccessKeyID:     k.text[:k.secretAt],
+		SecretAccessKey: k.text[k.secretAt:k.tokenAt],
+		SessionToken:    k.text[k.tokenAt:k.accountAt],
+		AccountID:       k.text[k.accountAt:],
+		Source:          k.source,
+		CanExpire:       k.canExpire,
+		Expires:         k.expires.time(),
+	}
 }
 
-// A constant step has its credentials from the configuration: there is nothing to wait for, to keep or to renew.
+// A constant step takes its credentials from the configuration: they are not cached or renewed.
 type constant interface{ constant() }
 
-// An instant is a time in nanoseconds since 1970: a layer has five, and ten thousand accounts have twenty thousand layers.
+// An instant is a time in nanoseconds since 1970, smaller than a time.Time: ten thousand accounts have many layers.
 type instant int64
 
 func instantOf(t time.Time) instant {
@@ -106,10 +118,10 @@ func (i instant) time() time.Time {
 	return time.Unix(0, int64(i)).UTC()
 }
 
-// now is wall clock: a session does not last longer because the machine slept.
+// now is the wall clock: a session does not last longer because the machine slept.
 func now() time.Time { return time.Now().Round(0) }
 
-// Retrieve gives valid credentials, without waiting where there are any.
+// Retrieve returns valid credentials, without waiting if there are any.
 func (l *layer) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	if _, ok := l.step.(constant); ok {
 		return l.step.Retrieve(ctx, nil)
@@ -131,7 +143,7 @@ func (l *layer) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	f := l.renewal
 	switch {
 	case f != nil:
-	case ctx == l.background.ctx: // a step after this one asks: its goroutine is one that everybody waits for as it is
+	case ctx == l.background.ctx: // a later step calls, on a background goroutine: it needs no other one
 		f = newSharedCall[aws.Credentials]()
 		l.renewal = f
 		l.mu.Unlock()
@@ -145,12 +157,12 @@ func (l *layer) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return f.wait(ctx, l.step.Name())
 }
 
-// startRenewal starts the one call that everybody waits for. l.mu is held.
+// startRenewal starts the one call that all callers wait for. l.mu is held.
 func (l *layer) startRenewal() {
 	f := newSharedCall[aws.Credentials]()
 	l.renewal = f
 	if !l.background.run(func(ctx context.Context) { l.runRenewal(ctx, f) }) {
-		f.finish(aws.Credentials{}, errClosed) // and stays: there is no other to come
+		f.finish(aws.Credentials{}, errClosed) // l.renewal stays: no other renewal will start
 	}
 }
 
@@ -191,13 +203,14 @@ func (l *layer) renewalDone(c aws.Credentials, err error) {
 		l.cachedErr = &cachedError{err, instantOf(t.Add(negativeCacheTTL))}
 	}
 	if l.valid(t) && l.background.ctx.Err() == nil {
-		// Nobody waits for this error, so it is said here.
-		l.background.log.Warn("credentials not renewed; what is valid is kept", "step", l.step.Name(), "expires", l.creds.expires.time(),
-			"err", err, "reason", record.ReasonOf(err), "hint", record.HintOf(err))
+		// No caller waits for this error, so it is logged.
+		l.background.log.Warn("credentials not renewed; valid ones stay in use",
+			"step", l.step.Name(), "expires", l.creds.expires.time(),
+			"error", err, "reason", record.ReasonOf(err), "hint", record.HintOf(err))
 	}
 }
 
-// Drop is [Provider].
+// Drop implements [Provider].
 func (l *layer) Drop(c aws.Credentials) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -209,8 +222,8 @@ func (l *layer) Drop(c aws.Credentials) {
 	}
 }
 
-// invalidate is Drop by one who does not know which credentials were refused. Of several who find out at once, the late
-// ones do not drop what the first one fetched.
+// invalidate is Drop for a caller that does not know which credentials were refused. When several callers report it at
+// once, the late ones do not drop what the first one fetched.
 func (l *layer) invalidate() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -229,14 +242,14 @@ func (l *layer) discard() {
 	l.reset()
 }
 
-// isRejected reports whether credentials that were kept are not to be given any more, though they are valid by the clock.
+// isRejected reports whether AWS refused credentials that have not expired.
 func (l *layer) isRejected(k *packedCredentials) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return k == l.rejected
 }
 
-// packedOf is credentials as they are kept here, or are to be.
+// packedOf returns the cached form of c, the existing one if c is cached here.
 func (l *layer) packedOf(c aws.Credentials) *packedCredentials {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -246,18 +259,18 @@ func (l *layer) packedOf(c aws.Credentials) *packedCredentials {
 	return pack(c)
 }
 
-// reset leaves the layer as it began. l.mu is held.
+// reset empties the cache. l.mu is held.
 func (l *layer) reset() { l.creds, l.renewAt, l.retryAt, l.cachedErr = nil, 0, 0, nil }
 
-// reload forgets what is still good, because there is better elsewhere.
+// reload drops valid credentials, because the store has better ones.
 func (l *layer) reload() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reset()
 }
 
-// Refresh is [Provider]. Whoever denies and is right, denies again: so it is one call in so long a time, however many behind one role
-// are denied.
+// Refresh implements [Provider]. A denial that is no revocation comes again, so there is at most one renewal per
+// revocationAge, for all accounts behind a role.
 func (l *layer) Refresh(ctx context.Context, c aws.Credentials) (aws.Credentials, bool) {
 	if _, ok := l.step.(revocable); !ok {
 		return c, false
@@ -265,7 +278,7 @@ func (l *layer) Refresh(ctx context.Context, c aws.Credentials) (aws.Credentials
 	l.mu.Lock()
 	t := instantOf(now())
 	switch {
-	case l.creds != nil && !sameCredentials(l.creds.unpack(), c): // somebody was faster
+	case l.creds != nil && !sameCredentials(l.creds.unpack(), c): // another caller already refreshed them
 		defer l.mu.Unlock()
 		return l.creds.unpack(), l.valid(now())
 	case l.creds == nil || t < l.retryAt || t < l.obtained+instant(revocationAge):
@@ -278,7 +291,7 @@ func (l *layer) Refresh(ctx context.Context, c aws.Credentials) (aws.Credentials
 	l.mu.Unlock()
 	other, err := f.wait(ctx, l.step.Name())
 	if err != nil || sameCredentials(other, c) {
-		return c, false // landed has said why, and kept what is valid
+		return c, false // renewalDone logged the error, and kept the valid credentials
 	}
 	l.mu.Lock()
 	l.rejected = old
@@ -286,18 +299,18 @@ func (l *layer) Refresh(ctx context.Context, c aws.Credentials) (aws.Credentials
 	return other, true
 }
 
-// revocable is a step whose credentials can be taken back before their time without AWS calling them expired, and are had again for a
-// call: a role's session, but no MFA session, which costs a code.
+// revocable is a step whose credentials can be revoked before they expire, without AWS calling them expired, and whose
+// renewal costs only a call: a role's session, but not an MFA session, which costs a code.
 type revocable interface{ revocable() }
 
 func sameCredentials(a, b aws.Credentials) bool {
 	return a.AccessKeyID == b.AccessKeyID && a.SecretAccessKey == b.SecretAccessKey && a.SessionToken == b.SessionToken
 }
 
-// A dropper is a step that keeps credentials elsewhere and must not give the refused ones again.
+// A dropper is a step that also stores credentials elsewhere, and must not return refused ones from there.
 type dropper interface{ drop(aws.Credentials) }
 
-// A looker is a step whose credentials others may renew elsewhere: it says when to look.
+// A rechecker is a step whose credentials may be renewed elsewhere: it chooses when to look.
 type rechecker interface {
 	recheckAt(due, t time.Time) time.Time
 }
@@ -311,7 +324,7 @@ func (l *layer) expires() (time.Time, bool) {
 	return l.creds.expires.time(), true
 }
 
-// mfaLayer is the layer of the MFA session, nil without one.
+// mfaLayer is the layer of the MFA session; nil: there is none.
 func (l *layer) mfaLayer() *layer {
 	for ; l != nil; l = l.prev {
 		if _, ok := l.step.(*mfaStep); ok {
@@ -321,15 +334,15 @@ func (l *layer) mfaLayer() *layer {
 	return nil
 }
 
-// path is the names of the steps up to this one.
+// path lists the names of the steps up to this one.
 func (l *layer) path() []string {
 	var names []string
 	for ; l != nil; l = l.prev {
 		name := l.step.Name()
-		if n, ok := l.step.(interface{ found(source string) string }); ok {
+		if n, ok := l.step.(interface{ nameWithSource(source string) string }); ok {
 			l.mu.Lock()
 			if l.creds != nil {
-				name = n.found(l.creds.source)
+				name = n.nameWithSource(l.creds.source)
 			}
 			l.mu.Unlock()
 		}
@@ -339,7 +352,7 @@ func (l *layer) path() []string {
 	return names
 }
 
-// valid reports whether there are credentials to give. l.mu is held.
+// valid reports whether the cached credentials can be used. l.mu is held.
 func (l *layer) valid(at time.Time) bool { return l.creds != nil && valid(l.creds.unpack(), at) }
 
 func valid(c aws.Credentials, at time.Time) bool {
@@ -354,7 +367,7 @@ func renewalTime(c aws.Credentials, at time.Time) time.Time {
 	return c.Expires.Add(-w + time.Duration(rand.Float64()*0.5*float64(w)))
 }
 
-// isRefusal reports whether asking again at once would get the same answer.
+// isRefusal reports whether a second call right away would fail in the same way.
 func isRefusal(err error) bool {
 	switch record.ReasonOf(err) {
 	case record.TimedOut, record.Throttling, record.Network, record.Interrupted, record.Panicked, record.Other:
@@ -363,7 +376,7 @@ func isRefusal(err error) bool {
 	return true
 }
 
-// A flight is one piece of work for which many wait, each no longer than it wants to.
+// A sharedCall is one call for which many callers wait, each as long as its own context allows.
 type sharedCall[T any] struct {
 	done chan struct{}
 	val  T
@@ -382,19 +395,19 @@ func (f *sharedCall[T]) wait(ctx context.Context, name string) (T, error) {
 	case <-f.done:
 		return f.val, f.err
 	case <-ctx.Done():
-		var none T
+		var zero T
 		err := ctx.Err()
 		if cause := context.Cause(ctx); !errors.Is(cause, err) {
 			err = fmt.Errorf("%w (%w)", err, cause)
 		}
-		return none, fmt.Errorf("%s: waiting for credentials: %w", name, err)
+		return zero, fmt.Errorf("%s: waiting for credentials: %w", name, err)
 	}
 }
 
-var errClosed = &record.Fault{Reason: record.Interrupted, Err: errors.New("sign-in: the program is ending")}
+var errClosed = &record.Fault{Reason: record.Interrupted, Err: errors.New("sign-in: the program is shutting down")}
 
-// background is as long as the sessions': it ends the goroutines that renew, and waits for them. Its context is kept because a
-// renewal belongs to all who wait for it, not to the one who asked first.
+// background owns the goroutines that renew credentials, and stops them with the Sessions. Its context is a field
+// because a renewal belongs to all callers that wait for it, not to the first one.
 type background struct {
 	log    *slog.Logger
 	ctx    context.Context
@@ -406,25 +419,25 @@ type background struct {
 }
 
 func newBackground(log *slog.Logger) *background {
-	ctx, stop := context.WithCancel(context.Background())
-	return &background{log: log, ctx: ctx, cancel: stop}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &background{log: log, ctx: ctx, cancel: cancel}
 }
 
-// run starts fn, unless the life is over.
-func (l *background) run(fn func(context.Context)) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
+// run starts fn; false: the background is stopped.
+func (b *background) run(fn func(context.Context)) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
 		return false
 	}
-	l.wg.Go(func() { fn(l.ctx) })
+	b.wg.Go(func() { fn(b.ctx) })
 	return true
 }
 
-func (l *background) stop() {
-	l.mu.Lock()
-	l.closed = true
-	l.mu.Unlock()
-	l.cancel()
-	l.wg.Wait()
+func (b *background) stop() {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	b.cancel()
+	b.wg.Wait()
 }

@@ -10,21 +10,27 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
-// A sign-in under way is one goroutine, however many steps it has: each asks the one before it where it is.
+// A sign-in uses one goroutine, however many steps it has: each step calls the previous one on it.
 func TestOneGoroutineAChain(t *testing.T) {
-	life := newBackground(slog.New(slog.DiscardHandler))
-	defer life.stop()
+	background := newBackground(slog.New(slog.DiscardHandler))
+	defer background.stop()
 	stack := ""
-	base := &layer{background: life, step: fakeStep(func(context.Context, Provider) (aws.Credentials, error) {
+	base := &layer{background: background, step: fakeStep(func(context.Context, Provider) (aws.Credentials, error) {
 		stack = string(debug.Stack())
 		return aws.Credentials{AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: "s"}, nil
 	})}
-	top := &layer{background: life, prev: base, step: fakeStep(func(ctx context.Context, prev Provider) (aws.Credentials, error) { return prev.Retrieve(ctx) })}
+	top := &layer{
+		background: background,
+		prev:       base,
+		step: fakeStep(func(ctx context.Context, prev Provider) (aws.Credentials, error) {
+			return prev.Retrieve(ctx)
+		}),
+	}
 	if c, err := top.Retrieve(t.Context()); err != nil || c.AccessKeyID != "AKIAIOSFODNN7EXAMPLE" {
 		t.Fatalf("%+v, %v", c.AccessKeyID, err)
 	}
 	if n := strings.Count(stack, "(*layer).runRenewal("); n != 2 {
-		t.Errorf("the base was asked below %d steps, itself included, want 2:\n%s", n, stack)
+		t.Errorf("the base was called below %d steps, itself included, want 2:\n%s", n, stack)
 	}
 }
 

@@ -10,28 +10,28 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// A codeSource gives the one-time codes of a device.
+// A codeSource gives the one-time codes of an MFA device.
 type codeSource interface {
-	// name is the key of the block that it comes from.
+	// name is the key of the block that configures the source.
 	name() string
-	// key is what it amounts to: a digest, as a [Step]'s.
+	// key identifies the source: a digest, as in [Step].
 	key() string
-	// unattended reports whether it has a code whenever one is needed, so that sessions are renewed without a person.
+	// unattended reports whether the source can give a code at any time, so that sessions are renewed without a person.
 	unattended() bool
-	// code is the code of the window that an instant of AWS's clock lies in. counter is the window's number, 0 if the source
-	// does not tell.
+	// code returns the code of the window that contains at, by AWS's clock. counter is the number of the window; 0:
+	// unknown.
 	code(ctx context.Context, at time.Time) (code secret.String, counter int64, err error)
-	// period is how long a window is.
+	// period is the length of a window.
 	period() time.Duration
 }
 
-// newCodeSource is what gives the block's codes, nil if nothing does.
+// newCodeSource returns the source of the block's codes; nil: there is none.
 func newCodeSource(a config.Account) (codeSource, error) {
 	switch {
 	case !a.TOTPSeed.IsZero():
 		t, err := config.ParseTOTP(a.TOTPSeed.Reveal())
 		if err != nil {
-			return nil, fault(record.MFANeeded, "look at what `totp_seed` refers to", "totp_seed %w", err)
+			return nil, fault(record.MFANeeded, "Check the value that `totp_seed` refers to.", "totp_seed %w", err)
 		}
 		return seedCodes{t}, nil
 	case len(a.TokenCommand) > 0:
@@ -42,9 +42,9 @@ func newCodeSource(a config.Account) (codeSource, error) {
 	return nil, nil
 }
 
-const codePeriod = 30 * time.Second // of the devices that AWS makes
+const codePeriod = 30 * time.Second // of AWS's devices
 
-// literalCode is a code that a person gave. It is good once.
+// literalCode is a code that a person gave. It can be used once.
 type literalCode struct{ text secret.String }
 
 func (literalCode) name() string          { return "`token_code`" }
@@ -56,7 +56,7 @@ func (c literalCode) code(context.Context, time.Time) (secret.String, int64, err
 	return c.text, 0, nil
 }
 
-// seedCodes makes codes itself.
+// seedCodes computes codes from the device's seed.
 type seedCodes struct{ config.TOTP }
 
 func (seedCodes) name() string { return "`totp_seed`" }
@@ -71,18 +71,18 @@ func (c seedCodes) code(_ context.Context, at time.Time) (secret.String, int64, 
 	return secret.New(totpCode(c.TOTP, counter)), counter, nil
 }
 
-// codeWindow is the number of the window that holds an instant, and what is left of it.
+// codeWindow returns the number of the window that contains at, and the rest of its time.
 func codeWindow(at time.Time, period time.Duration) (counter int64, left time.Duration) {
 	seconds := int64(period / time.Second)
-	in := time.Duration(at.Unix()%seconds)*time.Second + time.Duration(at.Nanosecond())
-	return at.Unix() / seconds, period - in
+	elapsed := time.Duration(at.Unix()%seconds)*time.Second + time.Duration(at.Nanosecond())
+	return at.Unix() / seconds, period - elapsed
 }
 
-// commandCodes asks a program, each time. What it prints is the code; what it says on standard error is not passed on, as
-// nobody can tell what stands in it.
+// commandCodes runs a program for each code, which it prints on standard output. Its standard error is not shown,
+// because it may hold a secret.
 type commandCodes struct {
 	argv  []string
-	limit time.Duration // of a run
+	limit time.Duration // for one run
 }
 
 func (commandCodes) name() string          { return "`token_command`" }
@@ -90,7 +90,7 @@ func (c commandCodes) key() string         { return "command " + digest(strings.
 func (commandCodes) unattended() bool      { return true }
 func (commandCodes) period() time.Duration { return codePeriod }
 
-// sleep waits, no longer than ctx.
+// sleep waits for d, or until ctx ends.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

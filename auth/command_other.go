@@ -4,5 +4,5 @@ package auth
 
 import "os/exec"
 
-// ownGroup: where there are no process groups, the command alone is ended.
-func ownGroup(*exec.Cmd) {}
+// setProcessGroup does nothing: without process groups, only the command itself is killed.
+func setProcessGroup(*exec.Cmd) {}

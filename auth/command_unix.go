@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// setProcessGroup lets a command that is given up on end with all that it has started.
+// setProcessGroup makes a cancelled command end together with all processes that it started.
 func setProcessGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -11,7 +11,7 @@ import (
 
 // Sign-ins one after the other share a connection.
 func TestSignInsShareAConnection(t *testing.T) {
-	w := newWorld(t, awsfake.Options{})
+	w := newFixture(t, awsfake.Options{})
 	s := w.sessions(Options{})
 	const n = 200
 	for i := range n {

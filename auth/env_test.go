@@ -18,11 +18,12 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// ordinaryEnv is a world for a program that is not isolated: over loopback, by the standard variables, of which none is set.
-func ordinaryEnv(t *testing.T) (*world, string) {
+// ordinaryEnv is a fixture for a program that is not isolated: it uses loopback and the standard variables, with no
+// others set.
+func ordinaryEnv(t *testing.T) (*fixture, string) {
 	t.Helper()
 	cleanEnv(t)
-	w := newWorld(t, awsfake.Options{})
+	w := newFixture(t, awsfake.Options{})
 	srv, err := w.aws.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +34,7 @@ func ordinaryEnv(t *testing.T) (*world, string) {
 	return w, srv.URL
 }
 
-// cleanEnv is an environment without AWS's variables, and an empty home. Where metadata is asked, it is asked on loopback.
+// cleanEnv removes AWS's variables and sets an empty home directory. Calls to the metadata service go to loopback.
 func cleanEnv(t *testing.T) {
 	t.Helper()
 	for _, v := range os.Environ() {
@@ -45,28 +46,30 @@ func cleanEnv(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 }
 
-// TestEnvironment: what the SDK reads from the environment is honoured by every client, also by the STS inside its own chains.
+// TestEnvironment: every client follows the SDK's environment variables, including the STS client inside the SDK's
+// chains.
 func TestEnvironment(t *testing.T) {
-	user := func(w *world) string {
-		return "[profile user]\naws_access_key_id = " + w.key.ID + "\naws_secret_access_key = " + w.key.Secret + "\n"
+	user := func(w *fixture) string {
+		return "[profile user]\n" + keyLines(w.key)
 	}
 	for _, tt := range []struct {
 		name string
-		set  func(t *testing.T, w *world, url string) config.Account
+		set  func(t *testing.T, w *fixture, url string) config.Account
 		arn  string
 		path string
 	}{
-		{"keys", func(t *testing.T, w *world, _ string) config.Account {
+		{"keys", func(t *testing.T, w *fixture, _ string) config.Account {
 			t.Setenv("AWS_ACCESS_KEY_ID", w.key.ID)
 			t.Setenv("AWS_SECRET_ACCESS_KEY", w.key.Secret)
 			return block()
 		}, "arn:aws:iam::111111111111:user/alice", "default chain (EnvConfigCredentials)"},
-		{"AWS_CONFIG_FILE, AWS_PROFILE with a role", func(t *testing.T, w *world, _ string) config.Account {
-			t.Setenv("AWS_CONFIG_FILE", write(t, "config", user(w)+"[profile r]\nsource_profile = user\nrole_arn = "+w.role.ARN+"\n"))
+		{"AWS_CONFIG_FILE, AWS_PROFILE with a role", func(t *testing.T, w *fixture, _ string) config.Account {
+			config := user(w) + "[profile r]\nsource_profile = user\nrole_arn = " + w.role.ARN + "\n"
+			t.Setenv("AWS_CONFIG_FILE", write(t, "config", config))
 			t.Setenv("AWS_PROFILE", "r")
 			return block()
 		}, "arn:aws:sts::222222222222:assumed-role/reader/collector", "default chain (AssumeRoleProvider)"},
-		{"environment keys beat AWS_PROFILE, an explicit profile beats them", func(t *testing.T, w *world, _ string) config.Account {
+		{"environment keys before AWS_PROFILE, named profile first", func(t *testing.T, w *fixture, _ string) config.Account {
 			carol := w.other.AddUser("carol").NewKey()
 			t.Setenv("AWS_CONFIG_FILE", write(t, "config", user(w)))
 			t.Setenv("AWS_ACCESS_KEY_ID", carol.ID)
@@ -77,33 +80,36 @@ func TestEnvironment(t *testing.T) {
 			}
 			return block(profile("user"))
 		}, "arn:aws:iam::111111111111:user/alice", "profile user (SharedConfigCredentials: …)"},
-		{"AWS_ENDPOINT_URL_STS beats AWS_ENDPOINT_URL", func(t *testing.T, w *world, url string) config.Account {
+		{"AWS_ENDPOINT_URL_STS beats AWS_ENDPOINT_URL", func(t *testing.T, w *fixture, url string) config.Account {
 			t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
 			t.Setenv("AWS_ENDPOINT_URL_STS", url)
-			t.Setenv("AWS_CONFIG_FILE", write(t, "config", user(w)+"[profile r]\nsource_profile = user\nrole_arn = "+w.role.ARN+"\n"))
+			config := user(w) + "[profile r]\nsource_profile = user\nrole_arn = " + w.role.ARN + "\n"
+			t.Setenv("AWS_CONFIG_FILE", write(t, "config", config))
 			return block(profile("r"))
 		}, "arn:aws:sts::222222222222:assumed-role/reader/collector", "profile r (AssumeRoleProvider)"},
-		{"AWS_SHARED_CREDENTIALS_FILE", func(t *testing.T, w *world, _ string) config.Account {
-			t.Setenv("AWS_SHARED_CREDENTIALS_FILE", write(t, "credentials", strings.Replace(user(w), "profile user", "default", 1)))
+		{"AWS_SHARED_CREDENTIALS_FILE", func(t *testing.T, w *fixture, _ string) config.Account {
+			credentials := strings.Replace(user(w), "profile user", "default", 1)
+			t.Setenv("AWS_SHARED_CREDENTIALS_FILE", write(t, "credentials", credentials))
 			return block(role(w.role.ARN))
 		}, "arn:aws:sts::222222222222:assumed-role/reader/collector", "default chain (SharedConfigCredentials: …)"},
-		{"instance role", func(t *testing.T, w *world, url string) config.Account {
+		{"instance role", func(t *testing.T, w *fixture, url string) config.Account {
 			t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", url)
-			r := w.home.AddRole("instance", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"ec2.amazonaws.com"}}}})
+			r := w.home.AddRole("instance", trusting("ec2.amazonaws.com"))
 			w.aws.SetIMDS(&awsfake.IMDS{Role: r, Region: "us-east-1", InstanceID: "i-1"})
 			return block()
 		}, "arn:aws:sts::111111111111:assumed-role/instance/i-1", "default chain (EC2RoleProvider)"},
-		{"container, its token in a file with a newline", func(t *testing.T, w *world, url string) config.Account {
-			r := w.home.AddRole("pod", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"pods.eks.amazonaws.com"}}}})
+		{"container, its token in a file with a newline", func(t *testing.T, w *fixture, url string) config.Account {
+			r := w.home.AddRole("pod", trusting("pods.eks.amazonaws.com"))
 			w.aws.AddContainer(awsfake.Container{Path: "/v1/credentials", Role: r, Token: "sesame", Task: "pod-1"})
 			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url+"/v1/credentials")
 			t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", write(t, "token", "sesame\n"))
-			if got := w.open(w.sessions(Options{Getenv: os.Getenv}), block(source("EcsContainer"))); got.Path()[0] != "container" {
+			got := w.open(w.sessions(Options{Getenv: os.Getenv}), block(source("EcsContainer")))
+			if got.Path()[0] != "container" {
 				t.Error(got.Path())
 			}
 			return block()
 		}, "arn:aws:sts::111111111111:assumed-role/pod/pod-1", "default chain (CredentialsEndpointProvider)"},
-		{"web identity, its token with a newline", func(t *testing.T, w *world, _ string) config.Account {
+		{"web identity, its token with a newline", func(t *testing.T, w *fixture, _ string) config.Account {
 			sub := "system:serviceaccount:default:collector"
 			r := w.home.AddRole("irsa", awsfake.RoleOptions{Trust: []awsfake.Trust{{WebIdentities: []string{sub}}}})
 			t.Setenv("AWS_ROLE_ARN", r.ARN)
@@ -132,7 +138,7 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// TestEnvironmentWrong: what the environment can do wrong.
+// TestEnvironmentWrong: errors in the environment.
 func TestEnvironmentWrong(t *testing.T) {
 	t.Run("metadata disabled", func(t *testing.T) {
 		w, _ := ordinaryEnv(t)
@@ -140,13 +146,14 @@ func TestEnvironmentWrong(t *testing.T) {
 		s := w.sessions(Options{Getenv: os.Getenv})
 		w.refused(s, block(source("Ec2InstanceMetadata")), record.NoCredentials, "AWS_EC2_METADATA_DISABLED")
 		w.refused(s, block(), record.NoCredentials, "AWS_EC2_METADATA_DISABLED", "AWS_PROFILE", "container")
-		w.refused(w.sessions(Options{}), block(), record.NoCredentials, "AWS_EC2_METADATA_DISABLED") // the SDK has looked itself
+		// The SDK itself reads the variable.
+		w.refused(w.sessions(Options{}), block(), record.NoCredentials, "AWS_EC2_METADATA_DISABLED")
 	})
 	t.Run("AWS_PROFILE that is not there", func(t *testing.T) {
 		w, _ := ordinaryEnv(t)
 		t.Setenv("AWS_PROFILE", "nowhere")
 		t.Setenv("AWS_CONFIG_FILE", write(t, "config",
-			"[profile x]\naws_access_key_id = "+w.key.ID+"\naws_secret_access_key = "+w.key.Secret+"\n"))
+			"[profile x]\n"+keyLines(w.key)))
 		s := w.sessions(Options{Getenv: os.Getenv})
 		w.refused(s, block(), record.NoCredentials, "nowhere", os.Getenv("AWS_CONFIG_FILE"))
 		w.open(s, w.ak())
@@ -171,28 +178,28 @@ func TestEnvironmentWrong(t *testing.T) {
 	})
 }
 
-// TestRotatedFile: keys that a file's owner has changed are noticed without a restart, once AWS refuses the old ones.
+// TestRotatedFile: changed keys in a file are noticed without a restart, once AWS refuses the old ones.
 func TestRotatedFile(t *testing.T) {
 	w, _ := ordinaryEnv(t)
-	file := write(t, "credentials", "[x]\naws_access_key_id = "+w.key.ID+"\naws_secret_access_key = "+w.key.Secret+"\n")
+	file := write(t, "credentials", "[x]\n"+keyLines(w.key))
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", file)
 	s := w.sessions(Options{})
 	got := w.open(s, block(profile("x"), role(w.role.ARN)))
 	next := w.user.NewKey()
 	w.user.DeleteKey(w.key.ID)
-	if err := os.WriteFile(file, []byte("[x]\naws_access_key_id = "+next.ID+"\naws_secret_access_key = "+next.Secret+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("[x]\n"+keyLines(next)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	got.Drop(retrieve(w, got))
-	if !w.good(got) {
+	if !w.works(got) {
 		t.Error("the new key was not read")
 	}
 }
 
-// TestBusyIMDS: a metadata service that answers 429 is asked again.
+// TestBusyIMDS: a call to a metadata service that answers 429 is repeated.
 func TestBusyIMDS(t *testing.T) {
 	w, url := ordinaryEnv(t)
-	r := w.home.AddRole("instance", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"ec2.amazonaws.com"}}}})
+	r := w.home.AddRole("instance", trusting("ec2.amazonaws.com"))
 	w.aws.SetIMDS(&awsfake.IMDS{Role: r, Region: "us-east-1", InstanceID: "i-1"})
 	busy := true
 	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -207,28 +214,33 @@ func TestBusyIMDS(t *testing.T) {
 	w.load = LoadOptions{Isolated: true, Endpoint: url, IMDSEndpoint: srv.URL}
 	w.open(w.sessions(Options{}), block())
 	if busy {
-		t.Error("nobody asked")
+		t.Error("no call was made")
 	}
 }
 
-// TestExpect: who answers is held against what the block says.
-func TestExpect(t *testing.T) {
-	who := record.Identity{AccountID: "111111111111", Partition: "aws", ARN: "arn:aws:sts::111111111111:assumed-role/r/s"}
+// TestCheckIdentity: the identity is compared with the block.
+func TestCheckIdentity(t *testing.T) {
+	identity := record.Identity{
+		AccountID: "111111111111", Partition: "aws", ARN: "arn:aws:sts::111111111111:assumed-role/r/s",
+	}
 	for say, a := range map[string]config.Account{
-		"":             block(role("arn:aws:iam::111111111111:role/r"), func(a *config.Account) { a.AccountID, a.Partition = "111111111111", "aws" }),
+		"": block(role("arn:aws:iam::111111111111:role/r"), func(a *config.Account) {
+			a.AccountID, a.Partition = "111111111111", "aws"
+		}),
 		"444444444444": block(func(a *config.Account) { a.AccountID = "444444444444" }),
 		"aws-cn":       block(func(a *config.Account) { a.Partition = "aws-cn" }),
 		"the account of arn:aws:iam::222222222222:role/r":      block(role("arn:aws:iam::222222222222:role/r")),
 		"the partition of arn:aws-cn:iam::111111111111:role/r": block(role("arn:aws-cn:iam::111111111111:role/r")),
 	} {
-		err := checkIdentity(a, who, []string{"default chain"})
-		if say == "" && err != nil || say != "" && (record.ReasonOf(err) != record.WrongAccount || !strings.Contains(err.Error(), say)) {
+		err := checkIdentity(a, identity, []string{"default chain"})
+		refused := record.ReasonOf(err) == record.WrongAccount && strings.Contains(err.Error(), say)
+		if say == "" && err != nil || say != "" && !refused {
 			t.Errorf("%q: %v", say, err)
 		}
 	}
 }
 
-// TestOneTransport: one CA bundle, one set of connections, whoever calls.
+// TestOneTransport: all calls use one CA bundle and one set of connections.
 func TestOneTransport(t *testing.T) {
 	w, _ := ordinaryEnv(t)
 	srv := httptest.NewUnstartedServer(w.aws)
@@ -236,11 +248,12 @@ func TestOneTransport(t *testing.T) {
 	srv.StartTLS()
 	defer srv.Close()
 	t.Setenv("AWS_ENDPOINT_URL", srv.URL)
-	w.refused(w.sessions(Options{}), w.ak(), record.Network, "AWS_CA_BUNDLE", "unknown authority") // unknown to this machine
+	w.refused(w.sessions(Options{}), w.ak(), record.Network, "AWS_CA_BUNDLE", "unknown authority") // not trusted yet
 	bundle := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
 	t.Setenv("AWS_CA_BUNDLE", write(t, "ca.pem", string(bundle)))
-	t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile user]\naws_access_key_id = "+w.key.ID+"\naws_secret_access_key = "+w.key.Secret+
-		"\n[profile r]\nsource_profile = user\nrole_session_name = of-the-profile\nrole_arn = "+w.role.ARN+"\n"))
+	config1 := "[profile user]\n" + keyLines(w.key) +
+		"[profile r]\nsource_profile = user\nrole_session_name = of-the-profile\nrole_arn = " + w.role.ARN + "\n"
+	t.Setenv("AWS_CONFIG_FILE", write(t, "config", config1))
 	s := w.sessions(Options{})
 	for _, region := range []string{"us-east-1", "us-west-2", "eu-west-1", "eu-north-1", "sa-east-1"} {
 		for _, a := range []config.Account{w.ak(), w.ak(role(w.role.ARN)), block(profile("r")), block(profile("user"))} {
@@ -248,15 +261,15 @@ func TestOneTransport(t *testing.T) {
 			w.open(s, a)
 		}
 	}
-	// Two transports never share a connection. One may dial a second where a call begins before the connection of the one
-	// before it is free again, so not every call must stand on the same.
+	// Two transports never share a connection. One transport may open a second connection if a call begins before the
+	// previous one has returned its connection, so not all calls must use the same.
 	by := map[string]map[string]bool{"ours": {}, "chain": {}}
 	for _, c := range w.calls("") {
-		who := "ours"
+		caller := "ours"
 		if c.Params["RoleSessionName"] == "of-the-profile" {
-			who = "chain"
+			caller = "chain"
 		}
-		by[who][c.RemoteAddr] = true
+		by[caller][c.RemoteAddr] = true
 	}
 	shared := 0
 	for addr := range by["chain"] {
@@ -269,19 +282,26 @@ func TestOneTransport(t *testing.T) {
 	}
 }
 
-// TestCanary plants secrets and looks for them in all that can be printed.
+// TestCanary plants secrets and searches for them in everything that can be printed.
 func TestCanary(t *testing.T) {
 	w, _ := ordinaryEnv(t)
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKIAI44QH8DHBEXAMPLE")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "CANARY-env-secret")
 	t.Setenv("AWS_SESSION_TOKEN", "CANARY-env-token")
 	t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "CANARY-container")
-	t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[default]\naws_access_key_id = AKIAI44QH8DHBEXAMPLE\naws_secret_access_key = CANARY-file-secret\n"))
+	const fileKey = "[default]\naws_access_key_id = AKIAI44QH8DHBEXAMPLE\naws_secret_access_key = CANARY-file-secret\n"
+	t.Setenv("AWS_CONFIG_FILE", write(t, "config", fileKey))
 	cfg, err := LoadAWS(t.Context(), w.load)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{AWS: cfg, Getenv: os.Getenv, DataDir: t.TempDir(), SessionKey: secret.New(strings.Repeat("0f", 32)), Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	o := Options{
+		AWS:        cfg,
+		Getenv:     os.Getenv,
+		DataDir:    t.TempDir(),
+		SessionKey: secret.New(strings.Repeat("0f", 32)),
+		Log:        slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
 	s := NewSessions(o)
 	defer s.Close()
 	code := w.mfa.Now()
@@ -300,12 +320,16 @@ func TestCanary(t *testing.T) {
 			planted = append(planted, c.SessionToken)
 		}
 	}
-	_, err1 := s.Open(t.Context(), block())                       // the environment's: refused
-	_, err2 := s.Open(t.Context(), block(source("EcsContainer"))) // nothing there
+	_, err1 := s.Open(t.Context(), block())                       // with the environment's key: refused
+	_, err2 := s.Open(t.Context(), block(source("EcsContainer"))) // no container
 	bad := w.ak()
 	bad.AKSecret = secret.New("CANARY-block")
 	_, err3 := s.Open(t.Context(), bad)
-	mfa := MFASession{AccessKeyID: "ASIAIOSFODNN7EXAMPLE", SecretAccessKey: secret.New("CANARY-mfa"), SessionToken: secret.New("CANARY-mfa")}
+	mfa := MFASession{
+		AccessKeyID:     "ASIAIOSFODNN7EXAMPLE",
+		SecretAccessKey: secret.New("CANARY-mfa"),
+		SessionToken:    secret.New("CANARY-mfa"),
+	}
 	seedSteps, _, err := s.plan(t.Context(), byseed)
 	if err != nil {
 		t.Fatal(err)
@@ -319,7 +343,10 @@ func TestCanary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []any{got, o, &o, s, cfg, w.load, err1, err2, err3, seedSteps, seedSteps[1], byseed, s.store, mfa, &mfa, struct{ m MFASession }{mfa}, steps, steps[0], steps[1], got.top.step} {
+	for _, v := range []any{
+		got, o, &o, s, cfg, w.load, err1, err2, err3, seedSteps, seedSteps[1], byseed, s.store,
+		mfa, &mfa, struct{ m MFASession }{mfa}, steps, steps[0], steps[1], got.top.step,
+	} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 			texts = append(texts, fmt.Sprintf(verb, v))
 		}
@@ -340,9 +367,10 @@ func seedKey(t *testing.T, a config.Account) string {
 	return k.Key.Reveal()
 }
 
-// A bundle that is none stops the program at its start, and is named.
+// TestBadCABundle: an invalid bundle is an error at start that names it.
 func TestBadCABundle(t *testing.T) {
-	for name, file := range map[string]string{"absent": "/nowhere/ca.pem", "no PEM": write(t, "ca.pem", "certificates, says the mail")} {
+	noPEM := write(t, "ca.pem", "certificates, says the mail")
+	for name, file := range map[string]string{"absent": "/nowhere/ca.pem", "no PEM": noPEM} {
 		ordinaryEnv(t)
 		t.Setenv("AWS_CA_BUNDLE", file)
 		_, err := LoadAWS(t.Context(), LoadOptions{})

@@ -20,18 +20,18 @@ import (
 // errorContext is what a step knows that AWS's answer does not say.
 type errorContext struct {
 	operation  string          // "assume role arn:…": begins the error
-	signer     string          // the name of the step whose credentials were used: "ak AKIA…MPLE"
-	role       string          // ARN, where a role was to be assumed
-	serial     string          // where a code was sent
-	region     string          // whose STS was asked
-	chained    bool            // the signer's credentials are temporary, so that a role stops at an hour
+	signer     string          // the step whose credentials were used: "ak AKIA…MPLE"
+	role       string          // the ARN of the role to assume
+	serial     string          // the MFA device whose code was sent
+	region     string          // of STS
+	chained    bool            // the signer's credentials are temporary, so a role lasts an hour at most
 	externalID bool            // an external id was sent
-	creds      aws.Credentials // never to be seen in a message
+	creds      aws.Credentials // never shown in a message
 	code       string          // likewise
 }
 
-// explain makes a [record.Fault] of what went wrong: which step, of which kind, and what a person can do. One that is a
-// Fault already comes from a step further in and stays as it is.
+// explain makes a [record.Fault] of an error: which step failed, with which reason, and what a person can do. An error
+// that is a Fault already comes from an earlier step and stays as it is.
 func explain(err error, c errorContext) error {
 	var f *record.Fault
 	if errors.As(err, &f) {
@@ -42,7 +42,7 @@ func explain(err error, c errorContext) error {
 	}
 	text := c.redact(record.ErrorSummary(err))
 	var api smithy.APIError
-	// an answer that is none of STS's; where it is, its words say what matters
+	// The text of another service's answer is not shown: it may be a secret. STS's own texts are.
 	foreign := !errors.As(err, &api) && reachedNetwork(err)
 	if foreign {
 		text = safeErrorText(err)
@@ -50,26 +50,26 @@ func explain(err error, c errorContext) error {
 	reason := reasonOf(err, text, c)
 	f = &record.Fault{Reason: reason, Hint: hintFor(reason, err, text, c), Text: c.operation + ": " + text, Err: err}
 	if foreign {
-		f.Err = textError(text) // what cannot be read stands in err as it came
+		f.Err = textError(text) // err holds the raw answer
 	}
 	return f
 }
 
-// redact takes out of a message what must not be in it: STS quotes a code that it cannot read, and the canonical request,
-// with the session token in it, where the signature is wrong.
+// redact removes secrets from a message: STS quotes a code that it cannot read and, for a wrong signature, the
+// canonical request with the session token.
 func (c errorContext) redact(text string) string {
 	if i := strings.Index(text, "The Canonical String for this request should have been"); i >= 0 {
 		text = strings.TrimSpace(text[:i])
 	}
 	for _, s := range []string{c.creds.SecretAccessKey, c.creds.SessionToken, c.code} {
-		if len(s) >= 6 { // what is shorter is no secret that AWS gave, and would blot out letters everywhere
+		if len(s) >= 6 { // AWS gives no shorter secrets, and replacing short ones would garble the text
 			text = strings.ReplaceAll(text, s, "[redacted]")
 		}
 	}
 	return text
 }
 
-// reasonOf reads AWS's answer. STS says most of what matters in the text, under the codes AccessDenied and ValidationError.
+// reasonOf reads AWS's answer. With the codes AccessDenied and ValidationError, STS says the rest only in the text.
 func reasonOf(err error, text string, c errorContext) record.Reason {
 	has := func(s string) bool { return strings.Contains(text, s) }
 	switch {
@@ -98,113 +98,125 @@ func reasonOf(err error, text string, c errorContext) record.Reason {
 		return record.AssumeDenied
 	}
 	if r == record.Expired && c.creds.SessionToken == "" {
-		return record.ClockSkew // a key that never expires cannot have
+		return record.ClockSkew // a long-lived key does not expire
 	}
 	return r
 }
 
 var callerPattern = regexp.MustCompile(`User: (arn:\S+) is not authorized`)
 
-// hintFor is what an expert would say next.
+// hintFor is what an expert would advise.
 func hintFor(r record.Reason, err error, text string, c errorContext) string {
 	switch r {
 	case record.BadKey:
 		if strings.Contains(text, "session credentials") {
-			return "an MFA session can only be had with a user's own long-lived key, not with temporary credentials"
+			return "Use a user's own long-lived key: STS gives no MFA session for temporary credentials."
 		}
 		partition := "aws"
 		if p, ok := record.PartitionOf(c.region); ok {
 			partition = p.ID
 		}
-		return fmt.Sprintf("%s is not known in partition %s: the key was deleted or made inactive, or it belongs to another partition (set `partition` or `sts_region`), or %s is not enabled for its account", c.signer, partition, c.region)
+		return fmt.Sprintf("Check %s: the key was deleted or made inactive, or it belongs to another partition than %s "+
+			"(set `partition` or `sts_region`), or %s is not enabled for its account.", c.signer, partition, c.region)
 	case record.BadSignature:
-		return fmt.Sprintf("the secret does not belong to %s: look for a secret of another key, a cut or an added character", c.signer)
+		return fmt.Sprintf("Check the secret of %s: it may be of another key, or a character is missing or added.", c.signer)
 	case record.ClockSkew:
 		return skewHint(err)
 	case record.Expired:
 		if strings.HasPrefix(c.signer, "mfa ") {
-			return "the MFA session is over: " + loginHint
+			return "The MFA session has expired. " + loginHint
 		}
-		return fmt.Sprintf("the credentials of %s are over; temporary keys in a configuration or a file must be renewed by whoever writes them there", c.signer)
+		return fmt.Sprintf("Renew the temporary key of %s in the configuration or the file that holds it: it has expired.",
+			c.signer)
 	case record.AssumeDenied:
 		return assumeHint(text, c)
 	case record.AccessDenied:
-		return fmt.Sprintf("%s lacks the permission that the message names; a policy, a permissions boundary or a service control policy takes it away", c.signer)
+		return fmt.Sprintf("Grant %s the permission that the error names; a policy, a permissions boundary "+
+			"or a service control policy denies it.", c.signer)
 	case record.MFAInvalid:
-		return "the code was used before, mistyped, or made by a device whose clock is off; a code is good once and for about a minute: give the next one, in `token_code` or by `collector login`"
+		return "Give the next code, in `token_code` or with `collector login`: this one was used before, mistyped, " +
+			"or made by a device whose clock is wrong. A code works once, for about a minute."
 	case record.MFASerial:
-		return fmt.Sprintf("%s is not a device of the user of %s; `serial_number` is the device's ARN in the user's security credentials", c.serial, c.signer)
+		return fmt.Sprintf("Set `serial_number` to the ARN of a device of the user of %s: %s is not one.", c.signer, c.serial)
 	case record.MFANeeded:
-		return "the role or the account asks for MFA: give `serial_number`, and `totp_seed`, `token_command` or `token_code`"
+		return "Set `serial_number`, and `totp_seed`, `token_command` or `token_code`: the role or the account requires MFA."
 	case record.BadDuration:
 		if c.role == "" {
-			return "`mfa_session_duration` is 15m to 36h for a user, at most 1h for the account's root"
+			return "Set `mfa_session_duration` to 15m to 36h for a user, or to at most 1h for the account's root user."
 		}
 		if c.chained {
-			return "a role that is assumed with temporary credentials (after MFA, from a role) lasts at most 1h: set `role_duration: 1h`"
+			return "Set `role_duration: 1h`: a role that is assumed with temporary credentials (after MFA, or from a role) " +
+				"lasts at most 1h."
 		}
-		return "`role_duration` is longer than the role's maximum session duration: shorten the one or raise the other"
+		return "Shorten `role_duration`, or raise the role's maximum session duration."
 	case record.BadPolicy:
-		return "`session_policy` and `session_tags` are refused by STS: it is no policy, or both together are too large for its packed form"
+		return "Correct `session_policy`, or shorten it and `session_tags`: " +
+			"STS refuses an invalid policy, and a policy and tags that are too large together when packed."
 	case record.DisabledRegion:
-		return fmt.Sprintf("STS is not active in %s for this account: activate it there, or set `sts_region` to a region that is enabled", c.region)
+		return fmt.Sprintf("Activate STS in %s for this account, or set `sts_region` to an enabled region.", c.region)
 	case record.BadAnswer:
-		return fmt.Sprintf("what answered for STS in %s is not STS: look for a proxy or a login page between here and AWS, at HTTPS_PROXY and at AWS_ENDPOINT_URL; the next run tries again", c.region)
+		return fmt.Sprintf("Look for a proxy or a login page between here and AWS, and check HTTPS_PROXY and "+
+			"AWS_ENDPOINT_URL: the answer for STS in %s did not come from STS.", c.region)
 	case record.Throttling:
-		return "STS asked to go slower; the next run tries again"
+		return "Nothing to do: STS throttles calls; the next run tries again."
 	case record.TimedOut:
-		return fmt.Sprintf("STS in %s did not answer in time: look at the network, a proxy, a VPC endpoint's security group, or set `sts_region`", c.region)
+		return fmt.Sprintf("Check the network, the proxy and the security group of the VPC endpoint, or set `sts_region`: "+
+			"STS in %s did not answer in time.", c.region)
 	case record.Network:
-		return fmt.Sprintf("STS in %s could not be reached: look at the network, the name service, HTTPS_PROXY and AWS_CA_BUNDLE", c.region)
+		return fmt.Sprintf("Check the network, DNS, HTTPS_PROXY and AWS_CA_BUNDLE: STS in %s cannot be reached.", c.region)
 	}
 	var re *smithyhttp.ResponseError
 	if errors.As(err, &re) && re.HTTPStatusCode() >= http.StatusInternalServerError {
-		return fmt.Sprintf("STS in %s has trouble of its own (%d); the next run tries again, and `sts_region` asks another region", c.region, re.HTTPStatusCode())
+		return fmt.Sprintf("Wait for the next run, which tries again, or set `sts_region` to another region: "+
+			"STS in %s answers %d.", c.region, re.HTTPStatusCode())
 	}
 	return ""
 }
 
-// assumeHint lists what refuses an AssumeRole. AWS's answer is the same for all of it.
+// assumeHint lists all that can refuse an AssumeRole. AWS gives the same answer for each.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_roles.html
 func assumeHint(text string, c errorContext) string {
-	who := c.signer
+	caller := c.signer
 	if m := callerPattern.FindStringSubmatch(text); m != nil {
-		who = m[1]
+		caller = m[1]
 	}
-	for action, key := range map[string]string{"sts:TagSession": "session_tags", "sts:SetSourceIdentity": "source_identity"} {
+	settings := map[string]string{"sts:TagSession": "session_tags", "sts:SetSourceIdentity": "source_identity"}
+	for action, key := range settings {
 		if strings.Contains(text, action+" on") {
-			return fmt.Sprintf("the trust policy of %s lets %s in, but not with `%s`: it must allow %s too, and so must the caller's own policy", c.role, who, key, action)
+			return fmt.Sprintf("Allow %s in the trust policy of %s and in the caller's own policy: "+
+				"%s may assume the role, but not with `%s`.", action, c.role, caller, key)
 		}
 	}
-	ext := "no external id was sent: does the trust policy ask for one (`external_id`)"
+	external := "set `external_id` if the trust policy requires one"
 	if c.externalID {
-		ext = "does `external_id` equal the trust policy's"
+		external = "check that `external_id` equals the trust policy's"
 	}
-	mfa := "; does it ask for MFA (`serial_number`, and `totp_seed`, `token_command` or `token_code`)"
+	mfa := "; if it requires MFA, set `serial_number`, and `totp_seed`, `token_command` or `token_code`"
 	if strings.HasPrefix(c.signer, "mfa ") {
 		mfa = ""
 	}
-	return fmt.Sprintf("%s may not assume %s: does the role exist, does its trust policy name the caller; %s%s; may the caller sts:AssumeRole on it", who, c.role, ext, mfa)
+	return fmt.Sprintf("Check that %s exists, that its trust policy names %s, and that the caller may sts:AssumeRole "+
+		"on it; %s%s.", c.role, caller, external, mfa)
 }
 
-// skewHint takes the time from the answer's Date header: it is AWS's clock.
+// skewHint compares the clocks, by the Date header of the answer.
 func skewHint(err error) string {
-	const fix = "make NTP work on this machine (chronyd, systemd-timesyncd; a suspended VM wakes in the past)"
+	const fix = "Make NTP work on this machine (chronyd, systemd-timesyncd; a suspended VM wakes with an old time)"
 	if at, ok := serverDate(err); ok {
 		off := time.Since(at).Round(time.Second)
 		if off.Abs() > time.Minute {
-			off = off.Round(10 * time.Second) // the header is in whole seconds, and was on its way
+			off = off.Round(10 * time.Second) // the header is in whole seconds, and older by the transfer
 		}
 		side := "ahead of"
 		if off < 0 {
 			off, side = -off, "behind"
 		}
-		return fmt.Sprintf("this machine's clock is %s %s AWS's: %s", off, side, fix)
+		return fmt.Sprintf("%s: its clock is %s %s AWS's.", fix, off, side)
 	}
-	return "this machine's clock differs from AWS's: " + fix
+	return fix + ": its clock differs from AWS's."
 }
 
-// serverDate is what AWS's clock showed when it refused.
+// serverDate is the time by AWS's clock when it refused.
 func serverDate(err error) (time.Time, bool) {
 	var re *smithyhttp.ResponseError
 	if !errors.As(err, &re) || re.Response == nil {
@@ -214,7 +226,7 @@ func serverDate(err error) (time.Time, bool) {
 	return at, err == nil
 }
 
-// credentialsRejected reports whether AWS no longer takes the credentials themselves, so that others are worth a try.
+// credentialsRejected reports whether AWS no longer accepts the credentials, so that a call with others may succeed.
 func credentialsRejected(err error) bool {
 	switch record.ReasonOfCode(record.CodeOf(err)) {
 	case record.Expired, record.BadKey:
@@ -223,24 +235,24 @@ func credentialsRejected(err error) bool {
 	return false
 }
 
-// neverSent reports whether a call certainly never reached AWS.
+// neverSent reports whether a call surely did not reach AWS.
 func neverSent(err error) bool {
 	var op *net.OpError
 	var dns *net.DNSError
 	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &dns)
 }
 
-// fault is a Fault of our own finding.
+// fault is a Fault that this package found itself.
 func fault(r record.Reason, hint, format string, args ...any) *record.Fault {
 	return &record.Fault{Reason: r, Hint: hint, Err: fmt.Errorf(format, args...)}
 }
 
-// withTimeout is a context that ends after d, and says of what.
-func withTimeout(ctx context.Context, d time.Duration, what string) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, d, &timeoutError{what, d})
+// withTimeout returns a context that ends after d, with an error that names the operation.
+func withTimeout(ctx context.Context, d time.Duration, operation string) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d, &timeoutError{operation, d})
 }
 
-// A timeoutError names the time-out that struck.
+// A timeoutError names the operation that timed out.
 type timeoutError struct {
 	operation string
 	timeout   time.Duration

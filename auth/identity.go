@@ -13,30 +13,37 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// resolveIdentity asks STS who the top of a pipeline turned out to be, and says of which credentials.
-func resolveIdentity(ctx context.Context, t stsClient, region string, top *layer) (aws.Credentials, record.Identity, error) {
+// resolveIdentity asks STS for the identity of the last layer of a pipeline, and returns it with its credentials.
+func resolveIdentity(
+	ctx context.Context,
+	t stsClient,
+	region string,
+	top *layer,
+) (aws.Credentials, record.Identity, error) {
 	var out *sts.GetCallerIdentityOutput
 	c, err := callWithRenewal(ctx, top, func(c aws.Credentials) (err error) {
 		out, err = t.callerIdentity(ctx, region, c)
 		return err
 	})
 	if err != nil {
-		return c, record.Identity{}, explain(err, errorContext{operation: "ask who " + top.step.Name() + " is", signer: top.step.Name(), region: region, creds: c})
+		return c, record.Identity{}, explain(err, errorContext{
+			operation: "GetCallerIdentity with " + top.step.Name(), signer: top.step.Name(), region: region, creds: c,
+		})
 	}
 	arn, account := aws.ToString(out.Arn), aws.ToString(out.Account)
-	who := identityOfARN(arn)
-	if who.AccountID != account {
-		who.AccountID = account
+	identity := identityOfARN(arn)
+	if identity.AccountID != account {
+		identity.AccountID = account
 	}
-	return c, who, nil
+	return c, identity, nil
 }
 
-// identityOfARN is whose an ARN is. Its texts are those of the ARN.
+// identityOfARN returns the identity of an ARN. Its strings share the ARN's memory.
 func identityOfARN(arn string) record.Identity {
 	return record.Identity{AccountID: record.AccountOfARN(arn), Partition: record.PartitionOfARN(arn), ARN: arn}
 }
 
-// issuedSession notes whose the role session is that a step has just been given: STS says so with the session, and need not be asked.
+// issuedSession remembers the role of the session that a step got last: STS names it with the session.
 type issuedSession struct {
 	mu      sync.Mutex
 	id, arn string
@@ -51,61 +58,68 @@ func (i *issuedSession) set(c *types.Credentials, user *types.AssumedRoleUser) {
 	i.id, i.arn = aws.ToString(c.AccessKeyId), aws.ToString(user.Arn)
 }
 
-// knownIdentity is whose the credentials are, if they are the session that was given last.
+// knownIdentity is the identity of the credentials, if they are of the session that was issued last.
 func (i *issuedSession) knownIdentity(c aws.Credentials) (record.Identity, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.id != c.AccessKeyID {
 		return record.Identity{}, false
 	}
-	who := identityOfARN(i.arn)
-	return who, who.AccountID != "" && who.Partition != ""
+	identity := identityOfARN(i.arn)
+	return identity, identity.AccountID != "" && identity.Partition != ""
 }
 
-// An identifier is a step that knows whose its credentials are.
+// An identifier is a step that knows the identity of its credentials.
 type identifier interface {
 	knownIdentity(aws.Credentials) (record.Identity, bool)
 }
 
-// checkOwner holds whose the credentials are now against the account that was opened, against what the block says, and against
-// what it was before.
-func (s *Session) checkOwner(of *owner) error {
-	if s.checked.Load() == of {
+// checkOwner checks the owner of the credentials against the account that was opened, against the block, and against
+// the account that the block was before.
+func (s *Session) checkOwner(current *owner) error {
+	if s.checked.Load() == current {
 		return nil
 	}
-	if err := checkIdentity(s.block, of.identity, s.Path()); err != nil {
+	if err := checkIdentity(s.block, current.identity, s.Path()); err != nil {
 		return err
 	}
-	if err := s.sessions.identities.Check(s.block, of.identity, s.Path()); err != nil {
+	if err := s.sessions.identities.Check(s.block, current.identity, s.Path()); err != nil {
 		return err
 	}
-	if now, before := of.identity, s.Identity; now.AccountID != before.AccountID || now.Partition != before.Partition {
-		return fault(record.WrongAccount, "the next run collects the other account; what was listed of this one stays as it is",
-			"the credentials became those of %s, and this run is of account %s (entered by %s)", now.ARN, before.AccountID, strings.Join(s.Path(), " → "))
+	after, before := current.identity, s.Identity
+	if after.AccountID != before.AccountID || after.Partition != before.Partition {
+		return fault(record.WrongAccount,
+			"Nothing to do: the next run collects the other account. What was stored of this one stays.",
+			"the credentials now belong to %s, but this run is of account %s (signed in by %s)",
+			after.ARN, before.AccountID, strings.Join(s.Path(), " → "))
 	}
-	s.checked.Store(of)
+	s.checked.Store(current)
 	return nil
 }
 
-// checkIdentity compares who answered with what the block says. It catches what nothing else does: a default chain that picks
-// another account's keys in silence, and a block that was copied with the ARN of another.
-func checkIdentity(a config.Account, who record.Identity, path []string) error {
-	wrong := func(says, want, is string) *record.Fault {
-		return fault(record.WrongAccount, "the credentials are another account's than the block is meant for; where they come from is in the message",
-			"%s is %s, but %s is in %s (entered by %s)", says, want, who.ARN, is, strings.Join(path, " → "))
+// checkIdentity compares the identity with the block. Only this check notices a default chain that picks another
+// account's keys, or a block that was copied with another account's ARN.
+func checkIdentity(a config.Account, identity record.Identity, path []string) error {
+	wrong := func(key, want, got string) *record.Fault {
+		return fault(record.WrongAccount,
+			"Check where the credentials come from: they belong to another account than the block expects.",
+			"%s is %s, but %s is in %s (signed in by %s)", key, want, identity.ARN, got, strings.Join(path, " → "))
 	}
-	account, partition := "account "+who.AccountID, "partition "+who.Partition
+	account, partition := "account "+identity.AccountID, "partition "+identity.Partition
 	switch {
-	case a.AccountID != "" && a.AccountID != who.AccountID && len(a.Hops()) == 0:
+	case a.AccountID != "" && a.AccountID != identity.AccountID && len(a.Hops()) == 0:
 		f := wrong("account_id", a.AccountID, account)
-		f.Hint = "`account_id` alone is the account that these credentials must turn out to be; if a role there was meant, name it as well, as in `role: manage-role`"
+		f.Hint = "Correct `account_id`: alone, it must be the account of these credentials. " +
+			"To use a role in that account, name the role too, as in `role: manage-role`."
 		return f
-	case a.AccountID != "" && a.AccountID != who.AccountID:
+	case a.AccountID != "" && a.AccountID != identity.AccountID:
 		return wrong("account_id", a.AccountID, account)
-	case a.RequireRole && !strings.Contains(who.ARN, ":assumed-role/"):
-		return fault(record.RoleRequired, "`require_role: true` stands in the block: name a role, by `account_id` and `role` or by `assume_role_arn`, or use the machine's role",
-			"%s is no role (entered by %s)", who.ARN, strings.Join(path, " → "))
-	case a.Partition != "" && a.Partition != who.Partition:
+	case a.RequireRole && !strings.Contains(identity.ARN, ":assumed-role/"):
+		return fault(record.RoleRequired,
+			"Name a role, by `account_id` and `role` or by `assume_role_arn`, or use the machine's role: "+
+				"the block has `require_role: true`.",
+			"%s is not a role (signed in by %s)", identity.ARN, strings.Join(path, " → "))
+	case a.Partition != "" && a.Partition != identity.Partition:
 		return wrong("partition", a.Partition, partition)
 	}
 	hops := a.Hops()
@@ -113,10 +127,10 @@ func checkIdentity(a config.Account, who record.Identity, path []string) error {
 		return nil
 	}
 	arn := hops[len(hops)-1].ARN
-	if id := record.AccountOfARN(arn); id != who.AccountID {
+	if id := record.AccountOfARN(arn); id != identity.AccountID {
 		return wrong("the account of "+arn, id, account)
 	}
-	if p := record.PartitionOfARN(arn); p != who.Partition {
+	if p := record.PartitionOfARN(arn); p != identity.Partition {
 		return wrong("the partition of "+arn, p, partition)
 	}
 	return nil

@@ -10,9 +10,9 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// Inspect looks at what the blocks sign in by that is not in the configuration: profiles, the shared AWS files and the
-// environment. It calls nobody. Where an account is refused for it, the flaw is marked as used; the rest is for
-// somebody to know: what the default chain would go by, and lines that mean nothing.
+// Inspect checks what the blocks use to sign in outside of the configuration: profiles, the shared AWS files and the
+// environment. It makes no calls. A flaw for which an account is refused is marked as used; the others are for
+// information: the default chain that no account uses, and lines that have no effect.
 func Inspect(o LoadOptions, blocks []config.Account) []Flaw {
 	if o.Isolated {
 		return nil
@@ -54,23 +54,24 @@ type inspection struct {
 	all   []Flaw
 }
 
-// profile looks whether a profile leads anywhere, and at its settings.
+// profile checks whether a profile leads to credentials, and its settings.
 func (i *inspection) profile(name string, used bool) {
 	i.settings(name, used)
 	_, err := i.files.findRoute(i.loader, name, environment{})
-	// Where there is no AWS file at all, the configuration is looked at on another machine than the one that it is for.
+	// Without any AWS file, this is probably not the machine that the configuration is for.
 	i.add(err, used && (len(i.files.found) > 0 || i.files.profiles[name] != nil))
 }
 
-// chain looks at the default chain, also where no account goes by it: the one who set it up may not know.
+// chain checks the default chain, even if no account uses it: whoever set it up may not know that it does not work.
 func (i *inspection) chain(used bool, named map[string]bool) {
 	name := firstNonEmpty(firstNonEmpty(i.env.profile, i.env.defaultProfile), "default")
 	env := i.env
 	if !used {
-		// of the files alone: is the profile good for anybody?
+		// Only the files: can the profile be used at all?
 		env.key, env.incompleteKey, env.webIdentity = aws.Credentials{}, false, webIdentity{}
 	}
-	if byKey := env.key.HasKeys(); !named[name] {
+	byKey := env.key.HasKeys()
+	if !named[name] {
 		i.settings(name, used && !byKey)
 	}
 	if _, err := i.files.findRoute(i.loader, "", env); err != nil && (used || !named[name]) {

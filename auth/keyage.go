@@ -10,18 +10,18 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A KeyAge says since when there is the long-lived key with which an account's sign-in begins.
+// A KeyAge is the creation time of the long-lived key with which an account's sign-in begins.
 type KeyAge struct {
 	Key     string // as in [Session.Path]
 	Created time.Time
 }
 
-// KeyAge asks IAM about the key of s's first step. ok is false where that is no long-lived key: a role's, a task's, one that
-// came with a session token. It takes iam:ListAccessKeys, of the user alone, which nothing else here needs; so an error says
-// that the age cannot be seen, and no more. IAM takes few calls: a key is asked about once, however many accounts are behind it.
+// KeyAge asks IAM for the age of the key of the session's first step. ok is false if that is not a long-lived key: the
+// key of a role or a task, or one with a session token. It needs iam:ListAccessKeys for the user itself, which nothing
+// else here needs, so an error only means that the age is unknown. IAM allows few calls, so each key is asked for once.
 // https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListAccessKeys.html
-func (s *Sessions) KeyAge(ctx context.Context, of *Session) (age KeyAge, ok bool, err error) {
-	base := of.top
+func (s *Sessions) KeyAge(ctx context.Context, session *Session) (age KeyAge, ok bool, err error) {
+	base := session.top
 	for base.prev != nil {
 		base = base.prev
 	}
@@ -35,7 +35,7 @@ func (s *Sessions) KeyAge(ctx context.Context, of *Session) (age KeyAge, ok bool
 	if f == nil {
 		f = newSharedCall[time.Time]()
 		if !s.background.run(func(ctx context.Context) {
-			f.finish(s.keyCreated(ctx, c, base.step.Name(), iamRegion(of.Identity.Partition)))
+			f.finish(s.keyCreated(ctx, c, base.step.Name(), iamRegion(session.Identity.Partition)))
 		}) {
 			s.mu.Unlock()
 			return age, true, errClosed
@@ -47,16 +47,19 @@ func (s *Sessions) KeyAge(ctx context.Context, of *Session) (age KeyAge, ok bool
 	return age, true, err
 }
 
-// keyCreated asks since when there is the key c.
+// keyCreated asks IAM when the key c was created.
 func (s *Sessions) keyCreated(ctx context.Context, c aws.Credentials, step, region string) (time.Time, error) {
 	ctx, cancel := withTimeout(ctx, callTimeout, "iam:ListAccessKeys")
 	defer cancel()
 	key := maskID(c.AccessKeyID)
-	for in := new(iam.ListAccessKeysInput); ; { // not by its paginator: as an interface the client would link every operation of IAM
-		page, err := s.listAccessKeys.ListAccessKeys(ctx, in, func(o *iam.Options) { o.Region, o.Credentials = region, staticCredentials(c) })
+	for in := new(iam.ListAccessKeysInput); ; { // without the SDK's paginator, which would link all operations of IAM
+		page, err := s.listAccessKeys.ListAccessKeys(ctx, in, func(o *iam.Options) {
+			o.Region, o.Credentials = region, staticCredentials(c)
+		})
 		if err != nil {
-			err = timeoutCause(ctx, err)
-			return time.Time{}, explain(err, errorContext{operation: "age of key " + key, signer: step, region: region, creds: c})
+			return time.Time{}, explain(timeoutCause(ctx, err), errorContext{
+				operation: "get the age of key " + key, signer: step, region: region, creds: c,
+			})
 		}
 		for _, k := range page.AccessKeyMetadata {
 			if aws.ToString(k.AccessKeyId) == c.AccessKeyID {
@@ -64,23 +67,31 @@ func (s *Sessions) keyCreated(ctx context.Context, c aws.Credentials, step, regi
 			}
 		}
 		if in.Marker = page.Marker; in.Marker == nil {
-			return time.Time{}, fault(record.Other, "", "age of key %s: IAM lists the user's keys without it", key)
+			return time.Time{}, fault(record.Other, "", "get the age of key %s: IAM lists the user's keys without it", key)
 		}
 	}
 }
 
-// listAccessKeys is the one operation of IAM. It is a func, as a client that can be reached from an interface value keeps all
-// its methods in the binary: those of IAM are some 9 MB.
-type listAccessKeys func(context.Context, *iam.ListAccessKeysInput, ...func(*iam.Options)) (*iam.ListAccessKeysOutput, error)
+// listAccessKeys is the one operation of IAM that is used. It is a func because a client that is reachable from an
+// interface value keeps all its methods in the binary: some 9 MB for IAM.
+type listAccessKeys func(
+	context.Context,
+	*iam.ListAccessKeysInput,
+	...func(*iam.Options),
+) (*iam.ListAccessKeysOutput, error)
 
-// ListAccessKeys is what the SDK's paginator asks for.
-func (l listAccessKeys) ListAccessKeys(ctx context.Context, in *iam.ListAccessKeysInput, o ...func(*iam.Options)) (*iam.ListAccessKeysOutput, error) {
+// ListAccessKeys is the method that the SDK's paginator needs.
+func (l listAccessKeys) ListAccessKeys(
+	ctx context.Context,
+	in *iam.ListAccessKeysInput,
+	o ...func(*iam.Options),
+) (*iam.ListAccessKeysOutput, error) {
 	return l(ctx, in, o...)
 }
 
-// iamRegion is where a partition's IAM is asked: it is one for all regions.
-func iamRegion(id string) string {
-	if p, ok := record.PartitionNamed(id); ok {
+// iamRegion is the region of IAM's endpoint in a partition.
+func iamRegion(partition string) string {
+	if p, ok := record.PartitionNamed(partition); ok {
 		return p.DefaultRegion
 	}
 	return "us-east-1"

@@ -14,9 +14,9 @@ import (
 
 func TestKeyAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, awsfake.Options{})
+		w := newFixture(t, awsfake.Options{})
 		created := time.Now().Add(-100 * 24 * time.Hour).Truncate(time.Second).UTC()
-		w.user.NewKey() // a second one, which is not the one in use
+		w.user.NewKey() // a second key, which is not used
 		w.user.SetKeyCreated(w.key.ID, created)
 		s := w.sessions(Options{})
 
@@ -27,7 +27,7 @@ func TestKeyAge(t *testing.T) {
 		}
 
 		var wg sync.WaitGroup
-		for range 100 { // accounts behind one key
+		for range 100 { // accounts with one key
 			wg.Go(func() {
 				if again, _, err := s.KeyAge(t.Context(), w.open(s, w.ak())); err != nil || again != age {
 					t.Errorf("%+v, %v", again, err)
@@ -44,7 +44,7 @@ func TestKeyAge(t *testing.T) {
 			t.Errorf("where the user may not ask: %v, %v", ok, err)
 		}
 
-		temp := awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"ec2.amazonaws.com"}}}}
+		temp := trusting("ec2.amazonaws.com")
 		w.aws.SetIMDS(&awsfake.IMDS{Role: w.home.AddRole("box", temp)})
 		ses = w.open(s, block(func(a *config.Account) { a.CredentialSource = "Ec2InstanceMetadata" }))
 		before := len(w.calls("ListAccessKeys"))

@@ -24,39 +24,40 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// LoadOptions says how the SDK is loaded. The zero value is an ordinary program on an ordinary machine: the
-// environment and the shared files decide. The rest is for a collector that runs against another AWS than the real one.
+// LoadOptions says how the SDK is configured. The zero value is for normal use: the environment and the shared files
+// decide. The fields are for a collector that runs against a simulated AWS.
 type LoadOptions struct {
-	Version       string // of this program, in the user agent: collector/VERSION
-	CallsInFlight int    // so many connections are kept open; default 256
+	Version       string // of this program, for the user agent: collector/VERSION
+	CallsInFlight int    // how many connections are kept open; default 256
 
-	Endpoint     string                                                            // base URL of every service, STS inside chains included
-	IMDSEndpoint string                                                            // base URL of the instance metadata service
-	DialContext  func(ctx context.Context, network, addr string) (net.Conn, error) // instead of the network
-	Isolated     bool                                                              // neither the environment nor the standard shared files are read
+	Endpoint     string // base URL of every service, STS inside chains included
+	IMDSEndpoint string // base URL of the instance metadata service
+	Isolated     bool   // neither the environment nor the standard shared files are read
 
-	// full URL of the container credentials; only where Isolated. Their token comes by Options.Getenv
+	// replaces the network
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+	// full URL of the container credentials, if Isolated. Options.Getenv gives their token.
 	ContainerEndpoint string
-	// where the environment has to be read by variables, as the SDK can make nothing of one
+	// reads single variables if the SDK refuses the environment as a whole
 	Getenv           func(string) string
-	ConfigFiles      []string // shared config files; nil: the standard ones, none where Isolated
+	ConfigFiles      []string // shared config files; nil: the standard ones, none if Isolated
 	BotoFiles        []string // boto 2's files; likewise
 	CredentialsFiles []string // shared credentials files; likewise
 }
 
-// What a call to STS or to a metadata service may cost. An attempt is cut off before the whole is, so that a connection
-// that died in silence costs one attempt.
+// Limits of a call to STS or to a metadata service. An attempt ends before the call does, so that a dead connection
+// costs only one attempt.
 const (
-	callTimeout    = 30 * time.Second // a call with its retries
+	callTimeout    = 30 * time.Second // for a call with its retries
 	attemptTimeout = 10 * time.Second
 	callAttempts   = 3
-	callBackoff    = 5 * time.Second // the most between two attempts
+	callBackoff    = 5 * time.Second // at most, between two attempts
 )
 
-// LoadAWS loads the SDK's configuration and builds the one transport; it sends nothing. It is called once a process:
-// with AWS_CA_BUNDLE a load costs milliseconds and a transport has connections of its own. Everything that the SDK reads
-// from the environment is honoured (AWS_ENDPOINT_URL and its kin, AWS_CA_BUNDLE, proxies, AWS_USE_FIPS_ENDPOINT,
-// AWS_USE_DUALSTACK_ENDPOINT, AWS_CONFIG_FILE…). The configuration has no credentials: those are a [Session]'s.
+// LoadAWS loads the SDK's configuration and builds the only transport; it sends nothing. Call it once: each transport
+// has its own connections, and with AWS_CA_BUNDLE a load takes milliseconds. All variables that the SDK reads apply
+// (AWS_ENDPOINT_URL and similar, AWS_CA_BUNDLE, proxies, AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT,
+// AWS_CONFIG_FILE…). The configuration has no credentials: those belong to a [Session].
 func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 	l := &loader{opts: o}
 	l.client = awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
@@ -64,10 +65,10 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 		if n <= 0 {
 			n = 256
 		}
-		tr.MaxIdleConns, tr.MaxIdleConnsPerHost = n+16, n // every region is a host; the sign-ins come on top
-		// A request is one of these, and an answer's head; bodies are read past them. There are as many as connections.
+		tr.MaxIdleConns, tr.MaxIdleConnsPerHost = n+16, n // each region is a host; 16 more for sign-ins
+		// A buffer holds a request or the header of an answer; bodies bypass it. Each connection has both buffers.
 		tr.ReadBufferSize, tr.WriteBufferSize = 2<<10, 2<<10
-		tr.DisableCompression = true // EC2 is asked for it by who unzips its pages; what others answer is small
+		tr.DisableCompression = true // collectors asks EC2 for gzip and unpacks it; other answers are small
 		if o.DialContext != nil {
 			tr.DialContext = o.DialContext
 		}
@@ -77,7 +78,7 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 	})
 	cfg := aws.Config{HTTPClient: l.client}
 	if !o.Isolated {
-		l.env, l.flaws = readEnvironment(o.Getenv) // first: it says which files are read
+		l.env, l.flaws = readEnvironment(o.Getenv) // first: it decides which files are read
 		l.env.Credentials, l.env.ContainerAuthorizationToken = aws.Credentials{}, ""
 		var err error
 		if cfg, err = l.load(ctx); err != nil {
@@ -88,12 +89,12 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 		cfg.BaseEndpoint = aws.String(o.Endpoint)
 	}
 	l.baseEndpoint = cfg.BaseEndpoint
-	// A client that is handed a BuildableClient makes a transport of its own out of it, with connections of its own.
+	// Given a BuildableClient, each SDK client would build its own transport with its own connections.
 	if b, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
-		cfg.HTTPClient = withPlainBodies(b.Freeze()) // with the CA bundle in it
+		cfg.HTTPClient = withPlainBodies(b.Freeze()) // includes the CA bundle
 	}
 	l.metadata = l.client.WithTransportOptions(func(tr *http.Transport) {
-		tr.Proxy = nil // a metadata service is on this machine: no proxy knows it
+		tr.Proxy = nil // a metadata service is on this machine
 		tr.ResponseHeaderTimeout = 2 * time.Second
 		if o.DialContext == nil {
 			tr.DialContext = (&net.Dialer{Timeout: time.Second}).DialContext
@@ -102,27 +103,27 @@ func LoadAWS(ctx context.Context, o LoadOptions) (aws.Config, error) {
 
 	cfg.APIOptions = append(cfg.APIOptions, l.apiOptions()...)
 	cfg.Retryer = retryer(cfg.RetryMaxAttempts)
-	cfg.Logger = logging.Nop{} // the SDK's logger writes past ours
+	cfg.Logger = logging.Nop{} // the SDK's logger bypasses ours
 	cfg.Credentials = noCredentials{}
 	cfg.ConfigSources = append(withoutSecrets(cfg.ConfigSources), l)
 	return cfg, nil
 }
 
-// load is the SDK's own configuration. Where the SDK refuses something, which may be one line of a profile that no
-// account
-// uses, it is made of what can be read: who uses the rest is told so when it signs in.
+// load is the SDK's own configuration. If the SDK refuses a setting, which may be one line of a profile that no account
+// uses, the configuration is made of the settings that are valid: an account that uses the others fails when it signs
+// in.
 func (l *loader) load(ctx context.Context) (aws.Config, error) {
 	var pem []byte
-	if file := l.env.CustomCABundle; file != "" { // each call would be one of those that it was meant for
+	if file := l.env.CustomCABundle; file != "" { // it is meant for every call, so none may go without it
 		var err error
 		if pem, err = readCABundle(file); err != nil {
-			return aws.Config{}, fault(record.Other, "AWS_CA_BUNDLE must name a file of certificates as PEM",
+			return aws.Config{}, fault(record.Other, "Set AWS_CA_BUNDLE to a file of PEM certificates.",
 				"load the AWS configuration: AWS_CA_BUNDLE: %w", err)
 		}
 	}
 	cfg, err := awsconfig.LoadDefaultConfig(ctx, append(l.files(),
 		awsconfig.WithHTTPClient(l.client),
-		awsconfig.WithCredentialsProvider(aws.AnonymousCredentials{}), // resolved by account, not here
+		awsconfig.WithCredentialsProvider(aws.AnonymousCredentials{}), // each account has its own
 	)...)
 	files := l.readSharedFiles()
 	p := files.profiles[firstNonEmpty(l.env.SharedConfigProfile, "default")]
@@ -133,7 +134,7 @@ func (l *loader) load(ctx context.Context) (aws.Config, error) {
 	settings, _ := files.settingsOf(p)
 	client := l.client
 	if pem == nil && settings.CustomCABundle != "" {
-		pem, _ = readCABundle(settings.CustomCABundle) // settingFlaws says what is wrong with it
+		pem, _ = readCABundle(settings.CustomCABundle) // settingFlaws reports its error
 	}
 	if pem != nil {
 		client = withCABundle(client, pem)
@@ -141,7 +142,7 @@ func (l *loader) load(ctx context.Context) (aws.Config, error) {
 	return sdkConfig(l.env, settings, client), nil
 }
 
-// profileConfig is the SDK's configuration by a profile's settings, for the clients of its chain.
+// profileConfig is the SDK's configuration for a profile, for the clients of its chain.
 func (l *loader) profileConfig(files *sharedFiles, profile string) aws.Config {
 	settings, _ := files.settingsOf(files.profiles[profile])
 	cfg := sdkConfig(l.env, settings, nil)
@@ -151,16 +152,19 @@ func (l *loader) profileConfig(files *sharedFiles, profile string) aws.Config {
 	return cfg
 }
 
-// environment is the variables by which credentials are found, as they are now.
+// environment reads the variables that decide which credentials are found.
 func (l *loader) environment(getenv func(string) string) environment {
 	if l.opts.Isolated {
 		return environment{}
 	}
-	env, _ := awsconfig.NewEnvConfig() // what is wrong with it is in l.flaws; what is asked for here is read before
-	e := environment{key: env.Credentials, webIdentity: webIdentity{env.WebIdentityTokenFilePath, env.RoleARN,
-		env.RoleSessionName}, profile: env.SharedConfigProfile}
+	env, _ := awsconfig.NewEnvConfig() // its error is in l.flaws; the fields below are set before it
+	e := environment{
+		key:         env.Credentials,
+		webIdentity: webIdentity{env.WebIdentityTokenFilePath, env.RoleARN, env.RoleSessionName},
+		profile:     env.SharedConfigProfile,
+	}
 	if old := getenv("AWS_SECURITY_TOKEN"); old != "" && e.key.HasKeys() {
-		e.key.SessionToken = old // the old name; boto3 looks at it first
+		e.key.SessionToken = old // the old name, which boto3 reads first
 	}
 	e.incompleteKey = !e.key.HasKeys() && getenv("AWS_ACCESS_KEY_ID") != ""
 	if other := getenv("AWS_DEFAULT_PROFILE"); other != e.profile {
@@ -169,14 +173,14 @@ func (l *loader) environment(getenv func(string) string) environment {
 	return e
 }
 
-// withPlainBodies is a client that reads its requests' bodies instead of letting them write themselves. The SDK closes a body
-// as soon as the answer's head is there, and its wrapper's WriteTo says EOF as an error from then on, which net/http
-// takes for a failed write: it then closes the connection under the answer, and the next call needs a new one.
+// withPlainBodies is a client that reads request bodies through Read, not WriteTo. The SDK closes a body as soon as the
+// header of the answer arrives; from then on its WriteTo returns EOF as an error, which net/http takes for a failed
+// write: it closes the connection during the answer, and the next call needs a new one.
 func withPlainBodies(c aws.HTTPClient) aws.HTTPClient {
 	return withTransport(c, func(t http.RoundTripper) http.RoundTripper { return plainBodyTransport{t} })
 }
 
-// withTransport is the same client with another transport, where it is one that has a transport.
+// withTransport is the same client with a wrapped transport, if it has a transport.
 func withTransport(c aws.HTTPClient, transport func(http.RoundTripper) http.RoundTripper) aws.HTTPClient {
 	h, ok := c.(*http.Client)
 	if !ok {
@@ -198,23 +202,25 @@ func (t plainBodyTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.RoundTripper.RoundTrip(r)
 }
 
-// CloseIdleConnections is what http.Client's looks for.
+// CloseIdleConnections is called by the method of http.Client.
 func (t plainBodyTransport) CloseIdleConnections() {
 	if c, ok := t.RoundTripper.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
 }
 
-// loader is what a configuration remembers of how it was loaded. It travels among the configuration's sources, so that
-// a profile that is loaded later goes by the same rules.
+// loader remembers how the configuration was loaded. It is one of the configuration's sources, so that a profile that
+// is loaded later follows the same rules.
 type loader struct {
 	opts         LoadOptions
-	env          awsconfig.EnvConfig      // without its keys
-	flaws        []Flaw                   // of the environment
-	ignored      []Flaw                   // settings that do not hold, though somebody wrote them
-	baseEndpoint *string                  // AWS_ENDPOINT_URL or its kin, nil for AWS itself
-	client       *awshttp.BuildableClient // as it was before a CA bundle: the SDK adds that with each load, to a pool that copies share
-	metadata     aws.HTTPClient           // for services on this machine
+	env          awsconfig.EnvConfig // without its keys
+	flaws        []Flaw              // of the environment
+	ignored      []Flaw              // settings that are set but have no effect
+	baseEndpoint *string             // AWS_ENDPOINT_URL or similar; nil: AWS itself
+	metadata     aws.HTTPClient      // for services on this machine
+
+	// without the CA bundle: each load adds it again, to a pool that copies of the client share
+	client *awshttp.BuildableClient
 }
 
 func loaderOf(cfg aws.Config) *loader {
@@ -223,11 +229,11 @@ func loaderOf(cfg aws.Config) *loader {
 			return l
 		}
 	}
-	client := awshttp.NewBuildableClient() // a configuration of somebody else's
+	client := awshttp.NewBuildableClient() // the configuration was not made by LoadAWS
 	return &loader{client: client, metadata: client.WithTimeout(attemptTimeout).Freeze()}
 }
 
-// apiOptions is what every call carries: who we are.
+// apiOptions adds our name to the user agent of every call.
 func (l *loader) apiOptions() []func(*middleware.Stack) error {
 	version := l.opts.Version
 	if version == "" {
@@ -236,10 +242,10 @@ func (l *loader) apiOptions() []func(*middleware.Stack) error {
 	return []func(*middleware.Stack) error{awsmiddleware.AddUserAgentKeyValue("collector", version)}
 }
 
-// files says which shared files are read.
+// files selects the shared files for the SDK.
 func (l *loader) files() []func(*awsconfig.LoadOptions) error {
 	configs, credentials := l.paths()
-	// The SDK opens whatever is there, and a pipe has it wait for ever.
+	// The SDK opens any file, and would wait forever for a pipe.
 	readable := func(files []string) []string {
 		return slices.DeleteFunc(append([]string{}, files...), func(file string) bool {
 			_, err := readSharedFile(file)
@@ -259,8 +265,11 @@ func (l *loader) imds(cfg aws.Config) *imds.Client {
 		return retry.NewStandard(func(o *retry.StandardOptions) {
 			o.MaxAttempts = callAttempts
 			o.RateLimiter = ratelimit.None
-			// A busy instance answers 429, which the SDK does not take for a reason to ask again (aws/aws-sdk-go-v2#1995).
-			o.Retryables = append(o.Retryables, retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{http.StatusTooManyRequests: {}}})
+			// A busy instance answers 429, which the SDK does not retry (aws/aws-sdk-go-v2#1995).
+			o.Retryables = append(
+				o.Retryables,
+				retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{http.StatusTooManyRequests: {}}},
+			)
 		})
 	}
 	return imds.NewFromConfig(cfg, func(o *imds.Options) {
@@ -273,11 +282,11 @@ func (l *loader) imds(cfg aws.Config) *imds.Client {
 	})
 }
 
-// overridesIMDS reports whether the program chose the metadata service itself, so that the environment has no say in it.
+// overridesIMDS reports whether the program chose the metadata service, so that the environment does not apply.
 func (l *loader) overridesIMDS() bool { return l.opts.Isolated || l.opts.IMDSEndpoint != "" }
 
-// retryer is the standard mode with its numbers said aloud. Without its rate limiter: that is one bucket for all who use
-// the client, and an account whose STS hangs would empty it for the others.
+// retryer is the standard mode with explicit limits, and without the SDK's rate limiter: all callers of a client share
+// it, so that an account whose STS hangs would use it up for the others.
 func retryer(attempts int) func() aws.Retryer {
 	if attempts <= 0 {
 		attempts = callAttempts
@@ -291,7 +300,7 @@ func retryer(attempts int) func() aws.Retryer {
 	}
 }
 
-// withoutSecrets is sources without the keys that were read on the way: an aws.Config is a thing that people print.
+// withoutSecrets returns the sources without the keys that the SDK read: an aws.Config may be printed.
 func withoutSecrets(sources []any) []any {
 	out := make([]any, 0, len(sources)+1)
 	for _, s := range sources {
@@ -309,11 +318,14 @@ func withoutSecrets(sources []any) []any {
 	return out
 }
 
-// noCredentials stands where a client was made without an account.
+// noCredentials is for clients that are made without an account.
 type noCredentials struct{}
 
 func (noCredentials) Retrieve(context.Context) (aws.Credentials, error) {
-	return aws.Credentials{}, &record.Fault{Reason: record.NoCredentials, Err: errors.New("this client was made without a session")}
+	return aws.Credentials{}, &record.Fault{
+		Reason: record.NoCredentials,
+		Err:    errors.New("this client has no session"),
+	}
 }
 
-func (l *loader) String() string { return fmt.Sprintf("loaded(isolated %t)", l.opts.Isolated) }
+func (l *loader) String() string { return fmt.Sprintf("loader(isolated %t)", l.opts.Isolated) }

@@ -10,24 +10,28 @@ import (
 	"time"
 )
 
-// modesMatter: access is not in a file's mode here.
-const modesMatter = false
+// hasFileModes: file modes do not control access here.
+const hasFileModes = false
 
-// staleLock is when the lock of a process that was killed is taken over: no holder needs it for longer.
-const staleLock = mfaWork + 10*time.Second
+// staleLock is the age at which the lock of a killed process is taken over: no holder needs it longer.
+const staleLock = mfaLockTimeout + 10*time.Second
 
-// lockFile takes a lock by making a file. There is no flock here, so a killed process leaves it behind until it is stale.
+// lockFile takes a lock by creating a file. There is no flock here, so a killed process leaves the file until it is
+// stale.
 func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		if err == nil {
-			return func() { _ = f.Close(); _ = os.Remove(path) }, nil // a file that stays is taken over when it is stale
+			return func() {
+				_ = f.Close()
+				_ = os.Remove(path) // a file that stays is taken over when it is stale
+			}, nil
 		}
 		if !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrPermission) {
 			return nil, err
 		}
 		if info, serr := os.Stat(path); serr == nil && time.Since(info.ModTime()) > staleLock {
-			_ = os.Remove(path) // another process may have been faster; the loop sees
+			_ = os.Remove(path) // another process may have removed it; the loop tries again
 			continue
 		}
 		t := time.NewTimer(lockPoll)
@@ -40,5 +44,5 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 	}
 }
 
-// giveToOwner: files have no such owner here.
-func giveToOwner(string) {}
+// chownToDirOwner does nothing: there are no Unix owners here.
+func chownToDirOwner(string) {}

@@ -15,11 +15,11 @@ import (
 	"github.com/aws-collector/collector/internal/statefile"
 )
 
-// modesMatter: who may read a file is in its mode.
+// hasFileModes: file modes control access.
 const hasFileModes = true
 
-// lockFile takes an exclusive lock that ends with the process, also if it is killed. The file stays: to remove it would let
-// two processes lock two files of one name.
+// lockFile takes an exclusive lock that ends with the process, even if it is killed. The file stays: if it were
+// removed, two processes could lock two files of the same name.
 func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 	f, err := statefile.Open(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -43,8 +43,8 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 	}
 }
 
-// chownToDirOwner gives a file that root made to the owner of its directory: a collector that runs there as somebody else must be able to
-// use it.
+// chownToDirOwner gives a file that root made to the owner of its directory, so that a collector that runs as that user
+// can use it.
 func chownToDirOwner(path string) {
 	if os.Geteuid() != 0 {
 		return
@@ -54,6 +54,6 @@ func chownToDirOwner(path string) {
 		return
 	}
 	if owner, ok := info.Sys().(*syscall.Stat_t); ok && owner.Uid != 0 {
-		_ = os.Lchown(path, int(owner.Uid), int(owner.Gid)) // without it the collector says that it may not read the file
+		_ = os.Lchown(path, int(owner.Uid), int(owner.Gid)) // if it fails, the collector reports that it cannot read the file
 	}
 }

@@ -9,36 +9,42 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// A Login is an MFA session that was begun because a person asked for it.
+// A Login is an MFA session that a person asked for.
 type Login struct {
 	Device  string    // serial number
-	Expires time.Time // the end of the session, if nobody renews it
+	Expires time.Time // the end of the session, unless it is renewed
 }
 
-// Login begins a new MFA session for the account and keeps it where all who share the store find it: a running collector
-// takes it up by itself, at the latest when its own session is about to end. The code comes from the block if that has one for
-// each need (`totp_seed`, `token_command`), else from ask, which is called once the key has proved good. Without ask, the
-// block's `token_code` is sent.
+// Login begins a new MFA session for the account and stores it for all processes that share the store: a running
+// collector notices it, at the latest when its own session is about to expire. The code comes from the block if that
+// has an unattended source (`totp_seed`, `token_command`), else from ask, which is called once the key has proved
+// valid. Without ask, the block's `token_code` is sent.
 //
-// Its error holds a [record.Fault]. It does not enter the account's roles: [Sessions.Open] does, without a code.
-func (s *Sessions) Login(ctx context.Context, a config.Account, ask func(ctx context.Context, device string) (secret.String, error)) (Login, error) {
+// Its error holds a [record.Fault]. It does not assume the account's roles: [Sessions.Open] does, without a code.
+func (s *Sessions) Login(
+	ctx context.Context,
+	a config.Account,
+	ask func(ctx context.Context, device string) (secret.String, error),
+) (Login, error) {
 	steps, region, err := s.plan(ctx, a)
 	if err != nil {
 		return Login{}, err
 	}
-	at := s.resolverFor(steps).top.mfaLayer()
-	if at == nil {
-		return Login{}, fault(record.MFASerial, "a device is named by `serial_number`, or by mfa_serial in the profile of the block; an account without one needs no login",
+	mfa := s.resolverFor(steps).top.mfaLayer()
+	if mfa == nil {
+		return Login{}, fault(record.MFASerial,
+			"Set `serial_number`, or mfa_serial in the profile of the block, to name an MFA device; "+
+				"an account without one needs no login.",
 			"the account signs in without an MFA device")
 	}
-	step := at.step.(*mfaStep)
-	base, err := step.baseKey(ctx, at.prev)
+	step := mfa.step.(*mfaStep)
+	base, err := step.baseKey(ctx, mfa.prev)
 	if err != nil {
 		return Login{}, err
 	}
 	codes := step.codes
 	if ask != nil && (codes == nil || !codes.unattended()) {
-		if _, err := s.sts.clockOffset(ctx, region, base); err != nil { // nobody is asked for a code that cannot be sent
+		if _, err := s.sts.clockOffset(ctx, region, base); err != nil { // do not ask for a code that cannot be sent
 			return Login{}, step.explain(err, base, secret.String{})
 		}
 		text, err := ask(ctx, step.serial)
@@ -61,6 +67,6 @@ func (s *Sessions) Login(ctx context.Context, a config.Account, ask func(ctx con
 	if err != nil {
 		return Login{}, step.explain(err, base, secret.String{})
 	}
-	at.reload()
+	mfa.reload()
 	return out, nil
 }

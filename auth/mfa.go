@@ -19,8 +19,8 @@ import (
 // https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html
 const defaultMFASession = 36 * time.Hour
 
-// mfaStep turns a user's long-lived key and a code into a session, from which roles are then assumed without a code. The
-// session belongs to the device: all accounts behind one device share it, as do processes and restarts.
+// mfaStep turns a user's long-lived key and a code into a session, which can then assume roles without a code. The
+// session belongs to the device: all accounts of one device share it, in all processes and across restarts.
 type mfaStep struct {
 	sts       stsClient
 	store     MFAStore
@@ -29,17 +29,17 @@ type mfaStep struct {
 	partition string
 	codes     codeSource // nil: only a login begins a session
 	duration  time.Duration
-	signer    string // name of the step before
+	signer    string // name of the previous step
 	log       *slog.Logger
 
 	mu             sync.Mutex
-	rejectedKeyID  string    // access key id of a stored session that AWS no longer takes
-	remindedExpiry time.Time // the end of a session that was warned of
+	rejectedKeyID  string    // access key id of a stored session that AWS refused
+	remindedExpiry time.Time // expiry of the session that warnExpiry has warned of
 }
 
 func (s *mfaStep) Name() string { return "mfa " + s.serial }
 
-// Key holds what gives the codes, so that a new code in the file gets its chance; the session behind it stays the same.
+// Key includes the code source, so that a new code in the file is tried; the session itself stays the same.
 func (s *mfaStep) Key() string {
 	codes := ""
 	if s.codes != nil {
@@ -48,12 +48,12 @@ func (s *mfaStep) Key() string {
 	return fmt.Sprintf("mfa %s %s %s %s %s", s.partition, s.serial, codes, s.duration, s.region)
 }
 
-// device names what the session belongs to: a key and a device.
+// device identifies what a session belongs to: a key and a device.
 func (s *mfaStep) device(keyID string) string {
 	return digest(s.partition + "\n" + keyID + "\n" + s.serial)
 }
 
-// codeDigest stands for a code. Six digits can be found again from it, but it is kept only once the code is worthless.
+// codeDigest replaces a code in the store. Six digits can be guessed from it, but it is stored only for used codes.
 func (s *mfaStep) codeDigest(code secret.String) string {
 	return digest(s.partition + "\n" + s.serial + "\n" + code.Reveal())
 }
@@ -71,14 +71,15 @@ func (s *mfaStep) isAccepted(c aws.Credentials) bool {
 }
 
 const (
-	// mfaLockTimeout is the most that one who holds the device needs: a look at the key, and twice a window, a command and a call.
+	// mfaLockTimeout is the longest time that the device's lock is needed: for a check of the key, and twice for a window,
+	// a command and a call.
 	mfaLockTimeout = callTimeout + 2*(codePeriod+commandTimeout+callTimeout)
 
-	maxSpentCodes     = 20              // digests that are remembered: a code is good for a minute or two
-	minWindowLeft     = 2 * time.Second // what must be left of a window for its code to be sent
-	remindBefore      = 2 * time.Hour   // of the end of a session that nobody renews
-	recheckEvery      = 15 * time.Minute
-	refusedCodesPause = time.Hour // how long what gave two wrong codes is not asked again
+	maxSpentCodes     = 20               // stored digests: a code is valid for a minute or two
+	minWindowLeft     = 2 * time.Second  // of a window, to send its code
+	remindBefore      = 2 * time.Hour    // before the expiry of a session that is not renewed
+	recheckEvery      = 15 * time.Minute // for a login in another process
+	refusedCodesPause = time.Hour        // how long a source is not used after two refused codes
 )
 
 func (s *mfaStep) Retrieve(ctx context.Context, prev Provider) (c aws.Credentials, err error) {
@@ -86,15 +87,15 @@ func (s *mfaStep) Retrieve(ctx context.Context, prev Provider) (c aws.Credential
 	if err != nil {
 		return aws.Credentials{}, err
 	}
-	ctx, cancel := withTimeout(ctx, 2*mfaLockTimeout, s.Name()) // once for another process, once for us
+	ctx, cancel := withTimeout(ctx, 2*mfaLockTimeout, s.Name()) // the lock of another process, then our own
 	defer cancel()
 	var noCode error
 	err = s.store.WithLock(ctx, s.device(base.AccessKeyID), func(stored *MFASession, save func() error) error {
 		t := now()
 		noCode = s.codeUnavailable(stored, t)
 		old := stored.credentials()
-		good := valid(old, t) && s.isAccepted(old)
-		if good && (noCode != nil || t.Before(stored.Expires.Add(-renewalWindow))) {
+		usable := valid(old, t) && s.isAccepted(old)
+		if usable && (noCode != nil || t.Before(stored.Expires.Add(-renewalWindow))) {
 			c = old
 			return nil
 		}
@@ -104,12 +105,14 @@ func (s *mfaStep) Retrieve(ctx context.Context, prev Provider) (c aws.Credential
 		case noCode != nil:
 			return noCode
 		case stored.Unusable != nil:
-			s.log.Warn("stored mfa session not used; beginning a new one", "serial_number", s.serial, "error", stored.Unusable)
+			s.log.Warn("stored MFA session not usable; beginning another",
+				"serial_number", s.serial, "error", stored.Unusable)
 		}
 		var err error
-		if c, err = s.beginSession(ctx, s.codes, base, stored, save); err != nil && good { // the old session has minutes left
-			s.log.Warn("mfa session not renewed; it is used to its end", "serial_number", s.serial, "expires", old.Expires,
-				"err", err, "reason", record.ReasonOf(err), "hint", record.HintOf(err))
+		c, err = s.beginSession(ctx, s.codes, base, stored, save)
+		if err != nil && usable { // the old session still has minutes left
+			s.log.Warn("MFA session not renewed; using it until expiry", "serial_number", s.serial,
+				"expires", old.Expires, "error", err, "reason", record.ReasonOf(err), "hint", record.HintOf(err))
 			c, err = old, nil
 		}
 		return err
@@ -123,19 +126,26 @@ func (s *mfaStep) Retrieve(ctx context.Context, prev Provider) (c aws.Credential
 	return c, nil
 }
 
-// baseKey is the key that a session is had with.
+// baseKey returns the long-lived key that the session is requested with.
 func (s *mfaStep) baseKey(ctx context.Context, prev Provider) (aws.Credentials, error) {
 	base, err := prev.Retrieve(ctx)
 	if err == nil && base.SessionToken != "" {
-		err = fault(record.BadKey, "an MFA session can only be had with a user's own long-lived key, not with temporary credentials",
+		err = fault(record.BadKey,
+			"Use a user's own long-lived key: STS gives no MFA session for temporary credentials.",
 			"%s: the credentials of %s are temporary", s.Name(), s.signer)
 	}
 	return base, err
 }
 
-// beginSession gets a session for a code, for two if the first was refused. What is known of the device is locked.
-func (s *mfaStep) beginSession(ctx context.Context, codes codeSource, base aws.Credentials, stored *MFASession, save func() error) (aws.Credentials, error) {
-	// A code is worth more than a call: first see that the key, the clock and the network are in order.
+// beginSession requests a session with a code, and with a second code if the first was refused. The device is locked.
+func (s *mfaStep) beginSession(
+	ctx context.Context,
+	codes codeSource,
+	base aws.Credentials,
+	stored *MFASession,
+	save func() error,
+) (aws.Credentials, error) {
+	// Codes are scarce: first check the key, the clock and the network with another call.
 	offset, err := s.sts.clockOffset(ctx, s.region, base)
 	if err != nil {
 		return aws.Credentials{}, s.explain(err, base, secret.String{})
@@ -154,7 +164,7 @@ func (s *mfaStep) beginSession(ctx context.Context, codes codeSource, base aws.C
 		}
 		if at, ok := serverDate(err); ok {
 			if d := significantOffset(at, now()); (d - offset).Abs() >= codes.period() {
-				offset, stored.Counter = d, last // that window was another than we thought
+				offset, stored.Counter = d, last // the code was of another window than assumed
 			}
 		}
 		err = s.explain(err, base, code)
@@ -169,16 +179,22 @@ func (s *mfaStep) beginSession(ctx context.Context, codes codeSource, base aws.C
 	}
 }
 
-// trySave keeps what is known. That it cannot is no reason to throw away what a code has bought.
+// trySave saves what is known of the device. If that fails, the new session is used all the same: it has cost a code.
 func (s *mfaStep) trySave(save func() error) {
 	if err := save(); err != nil {
-		s.log.Warn("mfa session not kept: a restart will need a new code", "serial_number", s.serial, "err", err, "hint", record.HintOf(err))
+		s.log.Warn("MFA session not saved: restart needs a code",
+			"serial_number", s.serial, "error", err, "hint", record.HintOf(err))
 	}
 }
 
-// nextCode is a code that was not sent before and has some time left, for which it waits one window at most. ahead is how far
-// AWS's clock is before this machine's.
-func (s *mfaStep) nextCode(ctx context.Context, codes codeSource, stored *MFASession, offset time.Duration) (code secret.String, counter int64, err error) {
+// nextCode returns a code that was not sent before and has some time left. It waits for one window at most. offset is
+// how far AWS's clock is ahead of this machine's.
+func (s *mfaStep) nextCode(
+	ctx context.Context,
+	codes codeSource,
+	stored *MFASession,
+	offset time.Duration,
+) (code secret.String, counter int64, err error) {
 	if !codes.unattended() {
 		return codes.code(ctx, now())
 	}
@@ -189,11 +205,12 @@ func (s *mfaStep) nextCode(ctx context.Context, codes codeSource, stored *MFASes
 			if code, counter, err = codes.code(ctx, at); err != nil || !stored.codeUsed(s.codeDigest(code), counter) {
 				return code, counter, err
 			}
-			_, left = codeWindow(now().Add(offset), codes.period()) // a command takes its time
+			_, left = codeWindow(now().Add(offset), codes.period()) // a command takes time
 		}
 		if waited += left; waited > codes.period()+minWindowLeft {
-			return code, 0, fault(record.MFAInvalid, "the codes do not change with time: "+codes.name()+" must give a new one every 30 seconds",
-				"%s: %s gave a code that was used before, and in the next window again", s.Name(), codes.name())
+			return code, 0, fault(record.MFAInvalid,
+				"Correct the source of the codes: "+codes.name()+" must give a new code every 30 seconds.",
+				"%s: %s gave a code that was used before, and again in the next window", s.Name(), codes.name())
 		}
 		if err := sleep(ctx, left); err != nil {
 			return code, 0, err
@@ -201,9 +218,16 @@ func (s *mfaStep) nextCode(ctx context.Context, codes codeSource, stored *MFASes
 	}
 }
 
-// sendCode spends a code.
-func (s *mfaStep) sendCode(ctx context.Context, base aws.Credentials, code secret.String, counter int64, stored *MFASession, save func() error) (aws.Credentials, error) {
-	// Before the call, not after it: what happens to a code that was sent is not known until STS answers.
+// sendCode spends a code on a session.
+func (s *mfaStep) sendCode(
+	ctx context.Context,
+	base aws.Credentials,
+	code secret.String,
+	counter int64,
+	stored *MFASession,
+	save func() error,
+) (aws.Credentials, error) {
+	// Save before the call: until STS answers, nobody knows whether it accepted the code.
 	before := *stored
 	stored.Spent = append(slices.Clone(stored.Spent[max(0, len(stored.Spent)-maxSpentCodes):]), s.codeDigest(code))
 	if counter > 0 {
@@ -213,7 +237,9 @@ func (s *mfaStep) sendCode(ctx context.Context, base aws.Credentials, code secre
 		return aws.Credentials{}, err
 	}
 	got, err := s.sts.sessionToken(ctx, s.region, base, &sts.GetSessionTokenInput{
-		SerialNumber: aws.String(s.serial), TokenCode: aws.String(code.Reveal()), DurationSeconds: aws.Int32(int32(s.duration / time.Second)),
+		SerialNumber:    aws.String(s.serial),
+		TokenCode:       aws.String(code.Reveal()),
+		DurationSeconds: aws.Int32(int32(s.duration / time.Second)),
 	})
 	if err != nil && neverSent(err) {
 		stored.Spent, stored.Counter = before.Spent, before.Counter
@@ -229,48 +255,54 @@ func (s *mfaStep) explain(err error, base aws.Credentials, code secret.String) e
 	if !code.IsZero() {
 		operation = "get an MFA session with " + s.serial
 	}
-	return explain(err, errorContext{operation: operation, signer: s.signer, serial: s.serial, region: s.region, creds: base, code: code.Reveal()})
+	return explain(err, errorContext{
+		operation: operation, signer: s.signer, serial: s.serial, region: s.region, creds: base, code: code.Reveal(),
+	})
 }
 
-const loginHint = "run `collector login` with the account's name, or put the device's next code into `token_code` (in quotes) and reload; " +
-	"a code is good for one session of up to 36h. `totp_seed` or `token_command` make it last"
+const loginHint = "Run `collector login` with the account's name, or put the device's next code into `token_code` " +
+	"(in quotes) and reload. A code is good for one session of up to 36h; " +
+	"set `totp_seed` or `token_command` to renew sessions without a person."
 
-// codeUnavailable is why there is no code to send, said without asking STS; nil if there is one.
+// codeUnavailable is why there is no code to send, found without a call to STS; nil: there may be one.
 func (s *mfaStep) codeUnavailable(stored *MFASession, t time.Time) error {
-	over := stored.AccessKeyID != "" && !t.Before(stored.Expires)
-	ended := "the session ended at " + stored.Expires.UTC().Format(time.RFC3339)
+	expired := stored.AccessKeyID != "" && !t.Before(stored.Expires)
+	ended := "the session expired at " + stored.Expires.UTC().Format(time.RFC3339)
 	code, literal := s.codes.(literalCode)
 	var cause string
 	switch {
-	case s.codes == nil && over:
-		cause = ended + ", and nothing gives a new code"
+	case s.codes == nil && expired:
+		cause = ended + ", and no source gives a new code"
 	case s.codes == nil:
-		cause = "there is no session, and nothing gives a code"
+		cause = "there is no session, and no source gives a code"
 	case literal && !slices.Contains(stored.Spent, s.codeDigest(code.text)):
 		return nil
-	case literal && over:
-		cause = ended + " and the `token_code` was used before"
+	case literal && expired:
+		cause = ended + ", and the `token_code` was used before"
 	case literal:
-		cause = "the `token_code` was used before, and a code is good once"
+		cause = "the `token_code` was used before, and a code works once"
 	case stored.Refused == digest(s.codes.key()) && t.Before(stored.RefusedAt.Add(refusedCodesPause)):
-		return s.refusedTwice(s.codes, stored, fault(record.MFAInvalid, "", "%s: two codes of %s were refused at %s", s.Name(), s.codes.name(), stored.RefusedAt.UTC().Format(time.RFC3339)))
+		err := fault(record.MFAInvalid, "", "%s: two codes of %s were refused at %s",
+			s.Name(), s.codes.name(), stored.RefusedAt.UTC().Format(time.RFC3339))
+		return s.refusedTwice(s.codes, stored, err)
 	default:
 		return nil
 	}
 	return fault(record.MFANeeded, loginHint, "%s: %s", s.Name(), cause)
 }
 
-// refusedTwice is the end of a source whose codes are wrong: more of them would be too.
+// refusedTwice is the error after two refused codes: more codes of this source would be refused too.
 func (s *mfaStep) refusedTwice(codes codeSource, stored *MFASession, err error) error {
 	return &record.Fault{
 		Reason: record.MFAInvalid,
-		Hint: fmt.Sprintf("two codes in a row were refused, so %s is not of this device (was it made anew?), or somebody else spends its codes; "+
-			"STS is asked again after %s, or as soon as %s is another", codes.name(), stored.RefusedAt.Add(refusedCodesPause).UTC().Format(time.RFC3339), codes.name()),
+		Hint: fmt.Sprintf("Check that %s is of this device, which may have been replaced, and that nobody else uses its "+
+			"codes: two codes in a row were refused. STS is called again after %s, or when %s changes.",
+			codes.name(), stored.RefusedAt.Add(refusedCodesPause).UTC().Format(time.RFC3339), codes.name()),
 		Err: err,
 	}
 }
 
-// warnExpiry says once a session that it will end and that nobody renews it.
+// warnExpiry warns once a session that it will expire and is not renewed.
 func (s *mfaStep) warnExpiry(c aws.Credentials) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -278,10 +310,11 @@ func (s *mfaStep) warnExpiry(c aws.Credentials) {
 		return
 	}
 	s.remindedExpiry = c.Expires
-	s.log.Warn("mfa session ends soon, and nothing renews it", "serial_number", s.serial, "expires", c.Expires, "hint", loginHint)
+	s.log.Warn("MFA session expires soon and is not renewed",
+		"serial_number", s.serial, "expires", c.Expires, "hint", loginHint)
 }
 
-// recheckAt is when the store is looked into again: where only people begin sessions, now and then, so that a login is noticed.
+// recheckAt is when to read the store again: earlier if only people begin sessions, to notice a login.
 func (s *mfaStep) recheckAt(due, t time.Time) time.Time {
 	if next := t.Add(recheckEvery); (s.codes == nil || !s.codes.unattended()) && next.Before(due) {
 		return next

@@ -20,12 +20,12 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// TestMFAOnce: a code makes one session, for all accounts behind the device, over restarts, for 36 hours. Then it is said what
-// to do, without asking STS; the next code is taken.
+// TestMFAOnce: a code makes one session, for all accounts of the device, across restarts, for 36 hours. After that, the
+// hint says what to do, without a call to STS; the next code is accepted.
 func TestMFAOnce(t *testing.T) {
 	for _, where := range []string{"directory", "memory"} {
 		t.Run(where, func(t *testing.T) {
-			bubble(t, func(t *testing.T, w *world) {
+			bubble(t, func(t *testing.T, w *fixture) {
 				o := Options{DataDir: t.TempDir()}
 				if where == "memory" {
 					o = Options{MFA: new(memoryStore)}
@@ -33,10 +33,10 @@ func TestMFAOnce(t *testing.T) {
 				code := w.mfa.Now()
 				var accounts []config.Account
 				for i := range 50 {
-					r := w.other.AddRole(fmt.Sprint("r", i), awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.home.ID}, MFA: true}}})
+					r := w.other.AddRole(fmt.Sprint("r", i), trustingWithMFA(w.home.ID))
 					accounts = append(accounts, w.ak(device(w.mfa.Serial, code), role(r.ARN)))
 				}
-				for run := range 7 { // every five hours a new process
+				for run := range 7 { // a new process every five hours
 					s := w.sessions(o)
 					var wg sync.WaitGroup
 					for _, a := range accounts {
@@ -56,7 +56,7 @@ func TestMFAOnce(t *testing.T) {
 				w.aws.ResetCalls()
 				s := w.sessions(o)
 				for range 3 {
-					w.refused(s, accounts[0], record.MFANeeded, "the session ended at", "`token_code`")
+					w.refused(s, accounts[0], record.MFANeeded, "the session expired at", "`token_code`")
 					time.Sleep(time.Hour)
 				}
 				w.count("", 0)
@@ -69,9 +69,10 @@ func TestMFAOnce(t *testing.T) {
 	}
 }
 
-// TestMFASpent: a code that was refused, or whose answer never came, is not sent again; one that never left this machine is.
+// TestMFASpent: a code that was refused, or whose answer did not arrive, is not sent again; a code that never left this
+// machine is.
 func TestMFASpent(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(t *testing.T, w *fixture) {
 		o := Options{DataDir: t.TempDir()}
 		a := w.ak(device(w.mfa.Serial, "000000"))
 		w.refused(w.sessions(o), a, record.MFAInvalid)
@@ -87,20 +88,20 @@ func TestMFASpent(t *testing.T) {
 		w.refused(w.sessions(o), a, record.MFANeeded)
 		w.count("GetSessionToken", 2)
 	})
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(t *testing.T, w *fixture) {
 		o := Options{DataDir: t.TempDir()}
 		a := w.ak(device(w.mfa.Serial, w.mfa.Now()))
 		bad := a
 		bad.AKSecret = unknown2
 		w.refused(w.sessions(o), bad, record.BadSignature)
 		w.count("GetSessionToken", 0)
-		w.open(w.sessions(o), a) // a wrong secret has cost no code
+		w.open(w.sessions(o), a) // the wrong secret did not cost a code
 	})
 }
 
-// TestMFAUnsent: a connection that could not be made costs no code.
+// TestMFANeverSent: a failed connection costs no code.
 func TestMFAUnsent(t *testing.T) {
-	w := newWorld(t, awsfake.Options{})
+	w := newFixture(t, awsfake.Options{})
 	cfg, err := LoadAWS(t.Context(), w.load)
 	if err != nil {
 		t.Fatal(err)
@@ -131,16 +132,18 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// TestMFADying: a session in its last minutes is used to its end where there is no new code.
-func TestMFADying(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		s := w.open(w.sessions(Options{}), w.ak(device(w.mfa.Serial, w.mfa.Now()), func(a *config.Account) { a.MFASessionDuration = config.Duration(time.Hour) }))
+// TestMFALastMinutes: without a new code, a session is used until it expires.
+func TestMFALastMinutes(t *testing.T) {
+	bubble(t, func(t *testing.T, w *fixture) {
+		a := w.ak(device(w.mfa.Serial, w.mfa.Now()))
+		a.MFASessionDuration = config.Duration(time.Hour)
+		s := w.open(w.sessions(Options{}), a)
 		until, ok := s.Expires()
 		if !ok {
 			t.Fatal("an MFA session without an end")
 		}
 		time.Sleep(time.Until(until) - time.Second)
-		if !w.good(s) {
+		if !w.works(s) {
 			t.Error("not good a second before the end")
 		}
 		time.Sleep(2 * time.Second)
@@ -151,16 +154,20 @@ func TestMFADying(t *testing.T) {
 	})
 }
 
-// TestStore: what the directory holds, who may read it, and what is refused.
+// TestStore: the content of the directory, its modes, and what is refused.
 func TestStore(t *testing.T) {
-	w := newWorld(t, awsfake.Options{})
+	w := newFixture(t, awsfake.Options{})
 	data := filepath.Join(t.TempDir(), "data")
 	o := Options{DataDir: data}
 	code := w.mfa.Now()
 	a := w.ak(device(w.mfa.Serial, code))
 	w.open(w.sessions(o), a)
 	dir := filepath.Join(data, "sessions")
-	for path, want := range map[string]os.FileMode{dir: 0o700, filepath.Join(dir, "*.json"): 0o600, filepath.Join(dir, "*.lock"): 0o600} {
+	for path, want := range map[string]os.FileMode{
+		dir:                          0o700,
+		filepath.Join(dir, "*.json"): 0o600,
+		filepath.Join(dir, "*.lock"): 0o600,
+	} {
 		found, err := filepath.Glob(path)
 		if err != nil || len(found) != 1 {
 			t.Fatalf("%s: %v %v", path, found, err)
@@ -189,7 +196,7 @@ func TestStore(t *testing.T) {
 		t.Error("the code itself is stored")
 	}
 
-	// A crash in the middle of a write leaves the old file, and does not stop the next write.
+	// A crash during a write leaves the old file, and does not prevent the next write.
 	if err := os.WriteFile(file[0]+".new", b[:len(b)/2], 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -208,8 +215,12 @@ func TestStore(t *testing.T) {
 	}{
 		{"open file", func() error { return os.Chmod(file[0], 0o640) }, "chmod 600"},
 		{"open directory", func() error { return errors.Join(os.Chmod(file[0], 0o600), os.Chmod(dir, 0o755)) }, "chmod 700"},
-		{"torn file", func() error { return errors.Join(os.Chmod(dir, 0o700), os.WriteFile(file[0], b[:len(b)/2], 0o600)) }, "collector login"},
-		{"no directory", func() error { return errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)) }, "is not a directory"},
+		{"torn file", func() error {
+			return errors.Join(os.Chmod(dir, 0o700), os.WriteFile(file[0], b[:len(b)/2], 0o600))
+		}, "collector login"},
+		{"no directory", func() error {
+			return errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600))
+		}, "is not a directory"},
 	} {
 		if err := tt.do(); err != nil {
 			t.Fatal(err)
@@ -224,7 +235,7 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// TestStoreWait: the wait for a device ends with its context, whatever the store.
+// TestStoreWait: the wait for a device's lock ends with its context, in every store.
 func TestStoreWait(t *testing.T) {
 	for name, store := range map[string]func(t *testing.T) MFAStore{
 		"directory": func(t *testing.T) MFAStore { return dirStore{dir: filepath.Join(t.TempDir(), "sessions")} },
@@ -236,10 +247,11 @@ func TestStoreWait(t *testing.T) {
 				err := s.WithLock(t.Context(), "d", func(mine *MFASession, save func() error) error {
 					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 					defer cancel()
-					if err := s.WithLock(ctx, "d", func(*MFASession, func() error) error { return nil }); !errors.Is(err, context.DeadlineExceeded) {
+					nothing := func(*MFASession, func() error) error { return nil }
+					if err := s.WithLock(ctx, "d", nothing); !errors.Is(err, context.DeadlineExceeded) {
 						t.Errorf("the second got in: %v", err)
 					}
-					if err := s.WithLock(ctx, "other", func(*MFASession, func() error) error { return nil }); !errors.Is(err, context.DeadlineExceeded) && err != nil {
+					if err := s.WithLock(ctx, "other", nothing); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 						t.Errorf("another device: %v", err)
 					}
 					mine.Spent = []string{"kept"}

@@ -14,10 +14,10 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// An account with a seed signs in although its kept session cannot be used: the log names the file, a damaged one is moved
-// aside, and a new session begins. Without a seed, the hint names what a person can do.
-func TestSessionThatCannotBeUsed(t *testing.T) {
-	sealedKey, otherKey := secret.New(strings.Repeat("0f", 32)), secret.New(strings.Repeat("f0", 32))
+// TestUnusableSession: an account with a seed signs in although its stored session cannot be used: the log names the
+// file, a damaged file is moved aside, and a new session begins. Without a seed, the hint says what a person can do.
+func TestUnusableSession(t *testing.T) {
+	key, otherKey := secret.New(strings.Repeat("0f", 32)), secret.New(strings.Repeat("f0", 32))
 	rewrite := func(to func(b []byte) []byte) func(path string) error {
 		return func(path string) error {
 			b, err := os.ReadFile(path)
@@ -27,39 +27,45 @@ func TestSessionThatCannotBeUsed(t *testing.T) {
 			return os.WriteFile(path, to(b), 0o600)
 		}
 	}
+	replace := func(text string) func(path string) error {
+		return rewrite(func([]byte) []byte { return []byte(text) })
+	}
+	const unreadable = "cannot be read as a session"
 	for name, c := range map[string]struct {
 		before, after secret.String
 		do            func(path string) error
 		say           string
 		aside         bool
 	}{
-		"empty":        {do: rewrite(func([]byte) []byte { return nil }), say: "cannot be read as a session", aside: true},
-		"torn":         {do: rewrite(func(b []byte) []byte { return b[:len(b)/2] }), say: "cannot be read as a session", aside: true},
-		"zeros":        {do: rewrite(func(b []byte) []byte { return make([]byte, len(b)) }), say: "cannot be read as a session", aside: true},
-		"garbage":      {do: rewrite(func([]byte) []byte { return []byte("\xff\xfe wJalrXUtnFEMI") }), say: "cannot be read as a session", aside: true},
-		"two":          {do: rewrite(func(b []byte) []byte { return append(b, b...) }), say: "cannot be read as a session", aside: true},
-		"another type": {do: rewrite(func([]byte) []byte { return []byte(`{"AccessKeyId": 5}`) }), say: "cannot be read as a session", aside: true},
-		"a list":       {do: rewrite(func([]byte) []byte { return []byte(`[]`) }), say: "cannot be read as a session", aside: true},
-		"half":         {do: rewrite(func([]byte) []byte { return []byte(`{"AccessKeyId": "ASIAIOSFODNN7EXAMPLE"}`) }), say: "holds half a session", aside: true},
-		"huge":         {do: func(path string) error { return os.Truncate(path, 2<<20) }, say: "cannot be read as a session", aside: true},
+		"empty":        {do: replace(""), say: unreadable, aside: true},
+		"torn":         {do: rewrite(func(b []byte) []byte { return b[:len(b)/2] }), say: unreadable, aside: true},
+		"zeros":        {do: rewrite(func(b []byte) []byte { return make([]byte, len(b)) }), say: unreadable, aside: true},
+		"garbage":      {do: replace("\xff\xfe wJalrXUtnFEMI"), say: unreadable, aside: true},
+		"two":          {do: rewrite(func(b []byte) []byte { return append(b, b...) }), say: unreadable, aside: true},
+		"another type": {do: replace(`{"AccessKeyId": 5}`), say: unreadable, aside: true},
+		"a list":       {do: replace(`[]`), say: unreadable, aside: true},
+		"half": {do: replace(`{"AccessKeyId": "ASIAIOSFODNN7EXAMPLE"}`),
+			say: "holds an incomplete session", aside: true},
+		"huge": {do: func(path string) error { return os.Truncate(path, 2<<20) }, say: unreadable, aside: true},
 		"a link": {do: func(path string) error {
 			return errors.Join(os.Rename(path, path+".real"), os.Symlink(path+".real", path))
 		}, say: "is not a regular file", aside: true},
-		"sealed, altered": {before: sealedKey, after: sealedKey, do: rewrite(func(b []byte) []byte {
+		"encrypted, altered": {before: key, after: key, do: rewrite(func(b []byte) []byte {
 			i := bytes.Index(b, []byte(`"Sealed":"`)) + 20
-			b[i] = map[bool]byte{true: 'B', false: 'A'}[b[i] == 'A'] // another letter of base64's, whatever it was
+			b[i] = map[bool]byte{true: 'B', false: 'A'}[b[i] == 'A'] // another letter of base64, whichever it was
 			return b
 		}), say: "was altered", aside: true},
-		"sealed, torn": {before: sealedKey, after: sealedKey, do: rewrite(func(b []byte) []byte { return b[:len(b)-20] }), say: "cannot be read", aside: true},
-		"sealed, cut inside": {before: sealedKey, after: sealedKey, do: rewrite(func(b []byte) []byte {
+		"encrypted, torn": {before: key, after: key, do: rewrite(func(b []byte) []byte { return b[:len(b)-20] }),
+			say: "cannot be read", aside: true},
+		"encrypted, cut inside": {before: key, after: key, do: rewrite(func(b []byte) []byte {
 			return []byte(string(b[:bytes.Index(b, []byte(`"Sealed":"`))]) + `"Sealed":"AAAA"}`)
 		}), say: "was altered", aside: true},
-		"another key":          {before: sealedKey, after: otherKey, say: "was encrypted with another session_key"},
-		"the key is gone":      {before: sealedKey, say: "there is no session_key"},
-		"a key, and no sealed": {after: sealedKey, say: "is not encrypted"},
+		"another key":          {before: key, after: otherKey, say: "was encrypted with another session_key"},
+		"the key was removed":  {before: key, say: "there is no session_key"},
+		"a key, not encrypted": {after: key, say: "is not encrypted"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, w *world) {
+			bubble(t, func(t *testing.T, w *fixture) {
 				data := t.TempDir()
 				withSeed := w.ak(seed(w.mfa))
 				first := retrieve(w, w.open(w.sessions(Options{DataDir: data, SessionKey: c.before}), withSeed))
@@ -89,7 +95,7 @@ func TestSessionThatCannotBeUsed(t *testing.T) {
 						t.Fatal(err)
 					}
 				} else if b, err := os.ReadFile(found[0]); err != nil || !bytes.Equal(b, stored) {
-					t.Errorf("what cannot be used was changed: %v", err)
+					t.Errorf("an unusable file was changed: %v", err)
 				}
 
 				second := retrieve(w, w.open(w.sessions(o), withSeed))
@@ -97,14 +103,15 @@ func TestSessionThatCannotBeUsed(t *testing.T) {
 					t.Error("the session was used")
 				}
 				log := w.log.String()
-				if !strings.Contains(log, "stored mfa session not used") || !strings.Contains(log, c.say) || strings.Contains(log, "wJalrXUtnFEMI") {
-					t.Errorf("not said: %s", log)
+				if !strings.Contains(log, "stored MFA session not usable") || !strings.Contains(log, c.say) ||
+					strings.Contains(log, "wJalrXUtnFEMI") {
+					t.Errorf("log: %s", log)
 				}
 				if _, err := os.Lstat(found[0] + ".damaged"); (err == nil) != c.aside {
-					t.Errorf("kept beside: %v", err)
+					t.Errorf("moved aside: %v", err)
 				}
 				if third := retrieve(w, w.open(w.sessions(o), withSeed)); third.SessionToken != second.SessionToken {
-					t.Error("the new session was not kept")
+					t.Error("the new session was not stored")
 				}
 				w.count("GetSessionToken", 2)
 			})
@@ -112,17 +119,17 @@ func TestSessionThatCannotBeUsed(t *testing.T) {
 	}
 }
 
-// reasonWithout is why an account without a seed fails.
-func (w *world) reasonWithout(aside bool, name string) record.Reason {
-	if aside || name == "a key, and no sealed" {
+// reasonWithout is the reason of a failure without a seed.
+func (w *fixture) reasonWithout(aside bool, name string) record.Reason {
+	if aside || name == "a key, not encrypted" {
 		return record.MFANeeded
 	}
 	return record.Other
 }
 
-// Of a session in clear that is not taken, the codes that were sent are still known: no code is sent twice.
+// TestSpentCodesSurvive: if an unencrypted session is not used, its spent codes still are: no code is sent twice.
 func TestSpentCodesSurvive(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(t *testing.T, w *fixture) {
 		data := t.TempDir()
 		code := w.mfa.Now()
 		w.open(w.sessions(Options{DataDir: data}), w.ak(device(w.mfa.Serial, code)))

@@ -20,32 +20,32 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// lockPoll is how often a lock that another process holds is tried. A blocking flock could not be ended by a context.
+// lockPoll is the interval between attempts to take a lock. A context could not end a blocking flock.
 const lockPoll = 50 * time.Millisecond
 
-// An MFAStore is where MFA sessions and used codes are kept: a directory, or a table that replicas share.
+// An MFAStore stores MFA sessions and used codes: a directory, or a table that replicas share.
 type MFAStore interface {
-	// WithLock locks the device, across processes where the store is shared, and hands fn what is stored of it. save keeps what
-	// fn has made of s, at once and durably, while the lock is held. The lock ends with fn; ctx ends the wait for it.
+	// WithLock locks the device, for all processes that share the store, and calls fn with what is stored of it. save
+	// stores fn's changes to s, durably, while the lock is held. The lock ends with fn; ctx limits the wait for it.
 	WithLock(ctx context.Context, device string, fn func(s *MFASession, save func() error) error) error
 }
 
-// An MFASession is what is known of a device: its last session, which may be over, and the codes that were sent. It prints
-// without its secrets, wherever it stands.
+// An MFASession is what is known of a device: its last session, which may have expired, and the codes that were sent.
+// Printing it shows no secrets.
 type MFASession struct {
 	AccessKeyID     string
 	SecretAccessKey secret.String
 	SessionToken    secret.String
 	Expires         time.Time
 	Spent           []string  // digests of codes, the newest last
-	Counter         int64     // of the last window whose code was made from a seed and sent; 0: none
-	Refused         string    // digest of what gave two codes that were both refused
-	RefusedAt       time.Time // then
+	Counter         int64     // of the last window whose code was computed from a seed and sent; 0: none
+	Refused         string    // digest of the source of two refused codes
+	RefusedAt       time.Time // when they were refused
 
-	// Unusable is why the session that is stored cannot be used, with a hint; nil: it can, or there is none. What is known of
-	// codes is kept where it could be read.
+	// Unusable is why the stored session cannot be used, with a hint; nil: it can, or there is none. The codes in it are
+	// kept if they could be read.
 	Unusable error
-	Locked   bool // by another session_key, which may come back: only a code that is surely new replaces it
+	Locked   bool // encrypted with another session_key, which may come back: only a surely new code replaces it
 }
 
 func (s *MFASession) credentials() aws.Credentials {
@@ -56,25 +56,26 @@ func (s *MFASession) credentials() aws.Credentials {
 }
 
 func (s *MFASession) setCredentials(c aws.Credentials) {
-	s.AccessKeyID, s.SecretAccessKey, s.SessionToken, s.Expires = c.AccessKeyID, secret.New(c.SecretAccessKey), secret.New(c.SessionToken), c.Expires
+	s.AccessKeyID, s.Expires = c.AccessKeyID, c.Expires
+	s.SecretAccessKey, s.SessionToken = secret.New(c.SecretAccessKey), secret.New(c.SessionToken)
 	s.Unusable, s.Locked = nil, false
 }
 
-// codeUsed reports whether a code was sent before, or one of a later window was: AWS takes none from before the last.
-// A counter far ahead was made by a clock that was wrong, and says nothing.
+// codeUsed reports whether a code was sent before, or a code of a later window: AWS accepts no older code than the last
+// one. A stored counter that is far ahead comes from a wrong clock, and is ignored.
 func (s *MFASession) codeUsed(code string, counter int64) bool {
 	const far = 20 // windows
 	return slices.Contains(s.Spent, code) || counter > 0 && counter <= s.Counter && s.Counter-counter < far
 }
 
-// A dirStore keeps a file a device: DIR/DEVICE.json, mode 0600 in a directory of mode 0700. Processes are kept apart by a
-// lock on DIR/DEVICE.lock, goroutines of one process by the same.
+// A dirStore stores one file a device: DIR/DEVICE.json, mode 0600 in a directory of mode 0700. A lock on
+// DIR/DEVICE.lock excludes other processes, and other goroutines of this one.
 type dirStore struct {
 	dir    string
-	cipher *sessionCipher // nil: the files are in clear
+	cipher *sessionCipher // nil: the files are not encrypted
 }
 
-// newDirStore is a store that refuses all work where the key is none: to keep sessions in clear then would be worse.
+// newDirStore returns a store that fails if the key is invalid, rather than one that stores sessions unencrypted.
 func newDirStore(dir string, key secret.String) MFAStore {
 	if key.IsZero() {
 		return dirStore{dir: dir}
@@ -88,11 +89,11 @@ func newDirStore(dir string, key secret.String) MFAStore {
 
 type failingStore struct{ err error }
 
-func (n failingStore) WithLock(context.Context, string, func(*MFASession, func() error) error) error {
-	return n.err
+func (s failingStore) WithLock(context.Context, string, func(*MFASession, func() error) error) error {
+	return s.err
 }
 
-// storedSession is the file. The names are those of the AWS CLI's caches.
+// storedSession is the content of the file. The names are those of the AWS CLI's caches.
 type storedSession struct {
 	AccessKeyID     string    `json:"AccessKeyId,omitempty"`
 	SecretAccessKey string    `json:",omitempty"`
@@ -127,7 +128,7 @@ func (d dirStore) WithLock(ctx context.Context, device string, fn func(*MFASessi
 
 func (d dirStore) path(device string) string { return filepath.Join(d.dir, device+".json") }
 
-// ensureDir makes the directory. One that was there before must belong to us alone.
+// ensureDir creates the directory. An existing one must be private.
 func (d dirStore) ensureDir() error {
 	if err := os.MkdirAll(filepath.Dir(d.dir), 0o755); err != nil {
 		return err
@@ -147,7 +148,8 @@ func (d dirStore) ensureDir() error {
 
 func checkPrivate(path string, info fs.FileInfo) error {
 	if cause := statefile.OthersCanWrite(info); cause != "" {
-		return fault(record.Other, fmt.Sprintf("Look at who wrote %s. Remove it, or give it to the user that collector runs as.", path),
+		return fault(record.Other,
+			fmt.Sprintf("Find out who wrote %s. Remove it, or give it to the user that collector runs as.", path),
 			"%s holds credentials, and others may have changed it: %s", path, cause)
 	}
 	if m := info.Mode().Perm(); hasFileModes && m&0o077 != 0 {
@@ -155,16 +157,17 @@ func checkPrivate(path string, info fs.FileInfo) error {
 		if info.IsDir() {
 			fix = "700"
 		}
-		return fault(record.Other, fmt.Sprintf("chmod %s %s, and think about who may have read it", fix, path),
+		return fault(record.Other, fmt.Sprintf("Run `chmod %s %s`, and consider who may have read it.", fix, path),
 			"%s holds credentials and is open to others (mode %04o)", path, m)
 	}
 	return nil
 }
 
-const newSessionHint = "Run `collector login` with the account's name: it begins a new session and replaces the file. `totp_seed` or `token_command` do so by themselves."
+const newSessionHint = "Run `collector login` with the account's name: it begins a new session and replaces the " +
+	"file. With `totp_seed` or `token_command` this happens without a person."
 
-// read returns what is stored of a device. It marks a session that cannot be used, so that a new one can begin, and moves a
-// damaged file aside.
+// read returns what is stored of a device. It marks a session that cannot be used, so that a new one can begin, and
+// moves a damaged file aside.
 func (d dirStore) read(device string) (MFASession, error) {
 	path := d.path(device)
 	b, err := d.readFile(path)
@@ -188,28 +191,35 @@ func (d dirStore) read(device string) (MFASession, error) {
 		stored, err = d.cipher.decrypt(device, path, in.encryptedSession)
 		switch {
 		case errors.Is(err, errAltered):
-			return setDamagedAside(path, "was altered since it was encrypted")
-		case err != nil: // of another key, which may come back
+			return setDamagedAside(path, "was altered after it was encrypted")
+		case err != nil: // encrypted with another key, which may come back
 			return MFASession{Unusable: err, Locked: true}, nil
 		}
 	}
 	s := stored.session()
 	switch {
 	case in.Sealed == nil && d.cipher != nil && s.AccessKeyID != "":
-		// Whoever may write here could have put their own session there, and with it their own account.
-		s.discard(fault(record.MFANeeded, newSessionHint, "%s is not encrypted, and there is a session_key: it is not used", path))
+		// Anybody who may write here could have stored a session of another account.
+		s.discard(fault(record.MFANeeded, newSessionHint,
+			"%s is not encrypted, but there is a session_key: it is not used", path))
 	case s.AccessKeyID == "" != s.SecretAccessKey.IsZero() || s.AccessKeyID == "" != s.SessionToken.IsZero():
-		return setDamagedAside(path, "holds half a session")
+		return setDamagedAside(path, "holds an incomplete session")
 	}
 	return s, nil
 }
 
-// discard drops the session, and keeps what is known of codes.
+// discard removes the session, and keeps the codes.
 func (s *MFASession) discard(cause error) {
-	*s = MFASession{Spent: s.Spent[max(0, len(s.Spent)-maxSpentCodes):], Counter: s.Counter, Refused: s.Refused, RefusedAt: s.RefusedAt, Unusable: cause}
+	*s = MFASession{
+		Spent:     s.Spent[max(0, len(s.Spent)-maxSpentCodes):],
+		Counter:   s.Counter,
+		Refused:   s.Refused,
+		RefusedAt: s.RefusedAt,
+		Unusable:  cause,
+	}
 }
 
-// readFile is the file's, if it is ours alone.
+// readFile returns the content of a file, which must be private.
 func (d dirStore) readFile(path string) ([]byte, error) {
 	f, err := statefile.Open(path, os.O_RDONLY, 0)
 	if err != nil {
@@ -223,21 +233,24 @@ func (d dirStore) readFile(path string) ([]byte, error) {
 	if err := checkPrivate(path, info); err != nil {
 		return nil, err
 	}
-	const most = 1 << 20
-	b, err := io.ReadAll(io.LimitReader(f, most+1))
-	if len(b) > most {
-		return nil, nil // no session: it is damaged
+	const maxSize = 1 << 20
+	b, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if len(b) > maxSize {
+		return nil, nil // not valid JSON, so read takes it for damaged
 	}
 	return b, err
 }
 
-// setDamagedAside moves a file aside of which nothing can be used.
+// setDamagedAside renames a damaged file.
 func setDamagedAside(path, cause string) (MFASession, error) {
 	aside, err := statefile.MoveDamaged(path)
 	if err != nil {
-		return MFASession{}, fault(record.Other, "Remove the file: a new code will be needed.", "%s %s and cannot be moved aside: %w", path, cause, err)
+		return MFASession{}, fault(record.Other, "Remove the file. A new code will be needed.",
+			"%s %s and cannot be moved aside: %w", path, cause, err)
 	}
-	return MFASession{Unusable: fault(record.MFANeeded, newSessionHint, "%s %s: it was moved to %s", path, cause, filepath.Base(aside))}, nil
+	return MFASession{
+		Unusable: fault(record.MFANeeded, newSessionHint, "%s %s: it was moved to %s", path, cause, filepath.Base(aside)),
+	}, nil
 }
 
 func (s storedSession) session() MFASession {
@@ -247,7 +260,7 @@ func (s storedSession) session() MFASession {
 	}
 }
 
-// write replaces the file at once and for good: a reader sees the old one or the new one, also after a power cut.
+// write replaces the file atomically and durably.
 func (d dirStore) write(device string, s MFASession) error {
 	var v any
 	var err error
@@ -264,17 +277,17 @@ func (d dirStore) write(device string, s MFASession) error {
 	if err != nil {
 		return err
 	}
-	return statefile.Write(d.path(device), b) // its one writer holds the lock
+	return statefile.Write(d.path(device), b) // the lock excludes other writers
 }
 
-// memoryStore keeps sessions for as long as the process lasts.
+// memoryStore stores sessions until the process ends.
 type memoryStore struct {
 	mu  sync.Mutex
 	all map[string]*memorySession
 }
 
 type memorySession struct {
-	lock chan struct{} // a place for one: a mutex whose wait a context can end
+	lock chan struct{} // of capacity 1: a mutex whose Lock a context can end
 	MFASession
 }
 

@@ -21,26 +21,29 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A Roll is who belongs to an organization, as far as a block of the configuration asks. It is whole: a list that broke off is an error.
+// OrganizationMembers is the list of an organization's members that a block selects. It is never partial: if a list
+// breaks off, that is an error.
 type OrganizationMembers struct {
-	Caller   record.Identity // who asked
-	Members  []config.Member // to be collected, by id
+	Caller   record.Identity // the identity of via
+	Members  []config.Member // to be collected, sorted by id
 	Inactive []config.Member // selected, but not ACTIVE: suspended, about to be closed, not yet activated
-	Missing  []string        // of include.accounts: ids that are no members
+	Missing  []string        // ids of include.accounts that are not members
 }
 
-// How Organizations is asked. It throttles hard, over all callers of an organization, and is busy when two ask at once.
+// Limits of calls to Organizations. It throttles all callers of an organization together, and refuses parallel calls as
+// too many.
 const (
 	organizationsAttempts = 8
 	organizationsBackoff  = 20 * time.Second
-	organizationsPage     = 20 // the most that it takes
-	organizationsCalls    = 3  // under way at once
+	organizationsPage     = 20 // the largest that AWS allows
+	organizationsCalls    = 3  // in flight
 	tagCacheTTL           = time.Hour
 )
 
-// Members asks AWS Organizations who the members are that the block selects: all of them, or an error that holds a [record.Fault].
-// It makes a call for each 20 accounts; where units are asked for, and AWS does not tell them with the accounts, two for each unit; where names of units are
-// asked for, one for each unit; where tags are asked for, one for each member whose tags were not read within the last hour.
+// Members asks AWS Organizations for the members that the block selects. It returns all of them, or an error that holds
+// a [record.Fault]. It makes one call for each 20 accounts. If units are needed and AWS does not list them with the
+// accounts, it makes two more for each unit; if names of units are needed, one more for each unit; if tags are needed,
+// one more for each member whose tags were not read within the last hour.
 func (s *Sessions) Members(ctx context.Context, o config.Organization) (OrganizationMembers, error) {
 	session, err := s.Open(ctx, config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect})
 	if err != nil {
@@ -60,10 +63,10 @@ func (s *Sessions) Members(ctx context.Context, o config.Organization) (Organiza
 			return OrganizationMembers{}, err
 		}
 	}
-	roll := OrganizationMembers{Caller: session.Identity}
+	result := OrganizationMembers{Caller: session.Identity}
 	for _, id := range o.Include.Accounts {
 		if !slices.ContainsFunc(accounts, func(m config.Member) bool { return m.ID == id }) {
-			roll.Missing = append(roll.Missing, id)
+			result.Missing = append(result.Missing, id)
 		}
 	}
 	accounts = slices.DeleteFunc(accounts, func(m config.Member) bool { return !o.SelectsByID(m) })
@@ -76,19 +79,20 @@ func (s *Sessions) Members(ctx context.Context, o config.Organization) (Organiza
 	slices.SortFunc(accounts, func(a, b config.Member) int { return cmp.Compare(a.ID, b.ID) })
 	for _, m := range accounts {
 		if m.State == config.MemberActive {
-			roll.Members = append(roll.Members, m)
+			result.Members = append(result.Members, m)
 		} else {
-			roll.Inactive = append(roll.Inactive, m)
+			result.Inactive = append(result.Inactive, m)
 		}
 	}
-	return roll, nil
+	return result, nil
 }
 
-// OrganizationsActions is the IAM actions that a block needs in the account that via signs in to.
+// OrganizationsActions lists the IAM actions that a block needs in the account that via signs in to.
 func OrganizationsActions(o config.Organization) []string {
 	needs, actions := o.RequiredDetails(), []string{"organizations:ListAccounts"}
 	if needs.ParentIDs {
-		actions = append(actions, "organizations:ListAccountsForParent", "organizations:ListOrganizationalUnitsForParent", "organizations:ListParents", "organizations:ListRoots")
+		actions = append(actions, "organizations:ListAccountsForParent", "organizations:ListOrganizationalUnitsForParent",
+			"organizations:ListParents", "organizations:ListRoots")
 	}
 	if needs.Tags {
 		actions = append(actions, "organizations:ListTagsForResource")
@@ -96,15 +100,25 @@ func OrganizationsActions(o config.Organization) []string {
 	return actions
 }
 
-// organizationsAPI is the operations that are used, as funcs: a client that can be reached from an interface value keeps all
-// its methods in the binary.
+type organizationsOption = func(*organizations.Options)
+
+type organizationsCall[In, Out any] func(context.Context, *In, ...organizationsOption) (*Out, error)
+
+// organizationsAPI holds the operations that are used, as funcs: a client that is reachable from an interface value
+// keeps all its methods in the binary.
 type organizationsAPI struct {
-	ListAccounts                     func(context.Context, *organizations.ListAccountsInput, ...func(*organizations.Options)) (*organizations.ListAccountsOutput, error)
-	ListRoots                        func(context.Context, *organizations.ListRootsInput, ...func(*organizations.Options)) (*organizations.ListRootsOutput, error)
-	ListAccountsForParent            func(context.Context, *organizations.ListAccountsForParentInput, ...func(*organizations.Options)) (*organizations.ListAccountsForParentOutput, error)
-	ListOrganizationalUnitsForParent func(context.Context, *organizations.ListOrganizationalUnitsForParentInput, ...func(*organizations.Options)) (*organizations.ListOrganizationalUnitsForParentOutput, error)
-	ListParents                      func(context.Context, *organizations.ListParentsInput, ...func(*organizations.Options)) (*organizations.ListParentsOutput, error)
-	ListTagsForResource              func(context.Context, *organizations.ListTagsForResourceInput, ...func(*organizations.Options)) (*organizations.ListTagsForResourceOutput, error)
+	ListAccounts          organizationsCall[organizations.ListAccountsInput, organizations.ListAccountsOutput]
+	ListRoots             organizationsCall[organizations.ListRootsInput, organizations.ListRootsOutput]
+	ListAccountsForParent organizationsCall[
+		organizations.ListAccountsForParentInput,
+		organizations.ListAccountsForParentOutput,
+	]
+	ListOrganizationalUnitsForParent organizationsCall[
+		organizations.ListOrganizationalUnitsForParentInput,
+		organizations.ListOrganizationalUnitsForParentOutput,
+	]
+	ListParents         organizationsCall[organizations.ListParentsInput, organizations.ListParentsOutput]
+	ListTagsForResource organizationsCall[organizations.ListTagsForResourceInput, organizations.ListTagsForResourceOutput]
 }
 
 func newOrganizations(cfg aws.Config) *organizationsAPI {
@@ -115,13 +129,20 @@ func newOrganizations(cfg aws.Config) *organizationsAPI {
 		})
 	}
 	if cfg.Region == "" {
-		cfg.Region = "us-east-1" // always said again by the call
+		cfg.Region = "us-east-1" // each call sets its own
 	}
 	c := organizations.NewFromConfig(cfg, func(o *organizations.Options) { o.HTTPSignerV4 = uncachedSigner{} })
-	return &organizationsAPI{c.ListAccounts, c.ListRoots, c.ListAccountsForParent, c.ListOrganizationalUnitsForParent, c.ListParents, c.ListTagsForResource}
+	return &organizationsAPI{
+		ListAccounts:                     c.ListAccounts,
+		ListRoots:                        c.ListRoots,
+		ListAccountsForParent:            c.ListAccountsForParent,
+		ListOrganizationalUnitsForParent: c.ListOrganizationalUnitsForParent,
+		ListParents:                      c.ListParents,
+		ListTagsForResource:              c.ListTagsForResource,
+	}
 }
 
-// organizationsRegion is the one region of a partition that has the service; the SDK knows its endpoint there.
+// organizationsRegion is the only region of a partition with the service; the SDK knows its endpoint.
 // https://docs.aws.amazon.com/general/latest/gr/ao.html
 func organizationsRegion(partition string) string {
 	if partition == "aws-cn" {
@@ -134,15 +155,19 @@ func organizationsRegion(partition string) string {
 	return p.DefaultRegion
 }
 
-// A lister asks for one block.
+// A memberLister makes the calls for one block.
 type memberLister struct {
 	client  *organizationsAPI
 	session *Session
 	region  string
 }
 
-// call makes one call with the session's credentials, with others if AWS takes those no longer.
-func (l *memberLister) call(ctx context.Context, operation string, f func(ctx context.Context, with func(*organizations.Options)) error) error {
+// call makes one call with the session's credentials, and again with new ones if AWS refuses them.
+func (l *memberLister) call(
+	ctx context.Context,
+	operation string,
+	f func(ctx context.Context, with organizationsOption) error,
+) error {
 	used, err := callWithRenewal(ctx, l.session, func(c aws.Credentials) error {
 		return f(ctx, func(o *organizations.Options) {
 			o.Region = l.region
@@ -155,12 +180,15 @@ func (l *memberLister) call(ctx context.Context, operation string, f func(ctx co
 	return l.explain(err, operation, used)
 }
 
-// pages calls until the listing is at its end. An empty page may have others behind it; one token twice never ends.
-func (l *memberLister) pages(ctx context.Context, operation string, page func(ctx context.Context, token *string, with func(*organizations.Options)) (next *string, err error)) error {
+// A pageFunc gets one page of a list, and returns the token of the next.
+type pageFunc func(ctx context.Context, token *string, with organizationsOption) (next *string, err error)
+
+// pages gets all pages of a list. An empty page need not be the last one; a repeated token would never end.
+func (l *memberLister) pages(ctx context.Context, operation string, page pageFunc) error {
 	var token *string
 	for {
 		var next *string
-		if err := l.call(ctx, operation, func(ctx context.Context, with func(*organizations.Options)) (err error) {
+		if err := l.call(ctx, operation, func(ctx context.Context, with organizationsOption) (err error) {
 			next, err = page(ctx, token, with)
 			return err
 		}); err != nil {
@@ -170,7 +198,9 @@ func (l *memberLister) pages(ctx context.Context, operation string, page func(ct
 			return nil
 		}
 		if token != nil && *token == *next {
-			return fault(record.BadAnswer, "AWS Organizations repeats a page for ever; the next run tries again", "%s: the same NextToken came twice", operation)
+			return fault(record.BadAnswer,
+				"Nothing to do: the next run tries again. AWS Organizations repeats a page without end.",
+				"%s: the same NextToken came twice", operation)
 		}
 		token = next
 	}
@@ -178,10 +208,11 @@ func (l *memberLister) pages(ctx context.Context, operation string, page func(ct
 
 func perPage() *int32 { return aws.Int32(organizationsPage) }
 
-// accounts is every member.
+// accounts lists all members.
 func (l *memberLister) accounts(ctx context.Context) (all []config.Member, err error) {
-	err = l.pages(ctx, "list the organization's accounts", func(ctx context.Context, token *string, with func(*organizations.Options)) (*string, error) {
-		out, err := l.client.ListAccounts(ctx, &organizations.ListAccountsInput{MaxResults: perPage(), NextToken: token}, with)
+	page := func(ctx context.Context, token *string, with organizationsOption) (*string, error) {
+		in := &organizations.ListAccountsInput{MaxResults: perPage(), NextToken: token}
+		out, err := l.client.ListAccounts(ctx, in, with)
 		if err != nil {
 			return nil, err
 		}
@@ -189,19 +220,25 @@ func (l *memberLister) accounts(ctx context.Context) (all []config.Member, err e
 			all = append(all, newMember(a))
 		}
 		return out.NextToken, nil
-	})
+	}
+	err = l.pages(ctx, "list the organization's accounts", page)
 	seen := map[string]bool{}
-	all = slices.DeleteFunc(all, func(m config.Member) bool { // one that moved between pages
-		twice := seen[m.ID] || m.ID == ""
+	all = slices.DeleteFunc(all, func(m config.Member) bool { // an account may move between pages
+		duplicate := seen[m.ID] || m.ID == ""
 		seen[m.ID] = true
-		return twice
+		return duplicate
 	})
 	return all, err
 }
 
-// newMember is AWS's description in our words. Status is the older name of State, and ends in 2026.
+// newMember converts AWS's description. Status is the old name of State, which AWS removes in 2026.
 func newMember(a types.Account) config.Member {
-	m := config.Member{ID: aws.ToString(a.Id), Name: aws.ToString(a.Name), Email: aws.ToString(a.Email), State: cmp.Or(string(a.State), string(a.Status))}
+	m := config.Member{
+		ID:    aws.ToString(a.Id),
+		Name:  aws.ToString(a.Name),
+		Email: aws.ToString(a.Email),
+		State: cmp.Or(string(a.State), string(a.Status)),
+	}
 	for _, path := range a.Paths { // o-…/r-…/ou-…/123456789012/
 		for _, id := range strings.Split(path, "/") {
 			if strings.HasPrefix(id, "r-") || strings.HasPrefix(id, "ou-") {
@@ -215,30 +252,30 @@ func newMember(a types.Account) config.Member {
 // A unit is an organizational unit, or the root.
 type unit struct{ id, name, parent string }
 
-// locateAccounts finds the units above each account: AWS tells them with the accounts, or else the tree is walked. names asks for the units' names, which
-// only the tree has.
+// locateAccounts finds the units above each account: AWS lists them with the accounts, or else the tree is read. names
+// asks for the names of the units, which only the tree has.
 func (l *memberLister) locateAccounts(ctx context.Context, accounts []config.Member, names bool) error {
-	told := !slices.ContainsFunc(accounts, func(m config.Member) bool { return len(m.ParentIDs) == 0 })
-	if told && !names {
+	located := !slices.ContainsFunc(accounts, func(m config.Member) bool { return len(m.ParentIDs) == 0 })
+	if located && !names {
 		return nil
 	}
 	tree := map[string]unit{}
-	under := map[string]string{} // account → unit
+	unitOf := map[string]string{} // by account
 	level, err := l.roots(ctx)
 	for err == nil && len(level) > 0 {
 		for _, u := range level {
 			tree[u.id] = u
 		}
-		level, err = l.childUnits(ctx, level, !told, under)
+		level, err = l.childUnits(ctx, level, !located, unitOf)
 	}
 	if err != nil {
 		return err
 	}
 	for i := range accounts {
 		m := &accounts[i]
-		if !told {
-			parent := under[m.ID]
-			if parent == "" { // it moved while the tree was walked
+		if !located {
+			parent := unitOf[m.ID]
+			if parent == "" { // it moved while the tree was read
 				if parent, err = l.parentOf(ctx, m.ID); err != nil {
 					return err
 				}
@@ -261,8 +298,9 @@ func (l *memberLister) locateAccounts(ctx context.Context, accounts []config.Mem
 }
 
 func (l *memberLister) roots(ctx context.Context) (units []unit, err error) {
-	err = l.pages(ctx, "list the organization's roots", func(ctx context.Context, token *string, with func(*organizations.Options)) (*string, error) {
-		out, err := l.client.ListRoots(ctx, &organizations.ListRootsInput{MaxResults: perPage(), NextToken: token}, with)
+	page := func(ctx context.Context, token *string, with organizationsOption) (*string, error) {
+		in := &organizations.ListRootsInput{MaxResults: perPage(), NextToken: token}
+		out, err := l.client.ListRoots(ctx, in, with)
 		if err != nil {
 			return nil, err
 		}
@@ -270,12 +308,18 @@ func (l *memberLister) roots(ctx context.Context) (units []unit, err error) {
 			units = append(units, unit{id: aws.ToString(r.Id), name: aws.ToString(r.Name)})
 		}
 		return out.NextToken, nil
-	})
+	}
+	err = l.pages(ctx, "list the organization's roots", page)
 	return units, err
 }
 
-// childUnits is the units under units, a few at a time; with accounts, also which accounts are in them.
-func (l *memberLister) childUnits(ctx context.Context, level []unit, accounts bool, under map[string]string) ([]unit, error) {
+// childUnits lists the units under units, a few at a time; with accounts, it also adds their accounts to unitOf.
+func (l *memberLister) childUnits(
+	ctx context.Context,
+	level []unit,
+	accounts bool,
+	unitOf map[string]string,
+) ([]unit, error) {
 	var mu sync.Mutex
 	var next []unit
 	err := forEachLimited(ctx, level, func(ctx context.Context, u unit) error {
@@ -289,25 +333,30 @@ func (l *memberLister) childUnits(ctx context.Context, level []unit, accounts bo
 		if !accounts {
 			return nil
 		}
-		return l.pages(ctx, "list the accounts of "+u.id, func(ctx context.Context, token *string, with func(*organizations.Options)) (*string, error) {
-			out, err := l.client.ListAccountsForParent(ctx, &organizations.ListAccountsForParentInput{ParentId: &u.id, MaxResults: perPage(), NextToken: token}, with)
+		page := func(ctx context.Context, token *string, with organizationsOption) (*string, error) {
+			in := &organizations.ListAccountsForParentInput{ParentId: &u.id, MaxResults: perPage(), NextToken: token}
+			out, err := l.client.ListAccountsForParent(ctx, in, with)
 			if err != nil {
 				return nil, err
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			for _, a := range out.Accounts {
-				under[aws.ToString(a.Id)] = u.id
+				unitOf[aws.ToString(a.Id)] = u.id
 			}
 			return out.NextToken, nil
-		})
+		}
+		return l.pages(ctx, "list the accounts of "+u.id, page)
 	})
 	return next, err
 }
 
 func (l *memberLister) units(ctx context.Context, parent string) (units []unit, err error) {
-	err = l.pages(ctx, "list the units of "+parent, func(ctx context.Context, token *string, with func(*organizations.Options)) (*string, error) {
-		out, err := l.client.ListOrganizationalUnitsForParent(ctx, &organizations.ListOrganizationalUnitsForParentInput{ParentId: &parent, MaxResults: perPage(), NextToken: token}, with)
+	page := func(ctx context.Context, token *string, with organizationsOption) (*string, error) {
+		in := &organizations.ListOrganizationalUnitsForParentInput{
+			ParentId: &parent, MaxResults: perPage(), NextToken: token,
+		}
+		out, err := l.client.ListOrganizationalUnitsForParent(ctx, in, with)
 		if err != nil {
 			return nil, err
 		}
@@ -315,13 +364,14 @@ func (l *memberLister) units(ctx context.Context, parent string) (units []unit, 
 			units = append(units, unit{aws.ToString(u.Id), aws.ToString(u.Name), parent})
 		}
 		return out.NextToken, nil
-	})
+	}
+	err = l.pages(ctx, "list the units of "+parent, page)
 	return units, err
 }
 
 func (l *memberLister) parentOf(ctx context.Context, account string) (string, error) {
 	var id string
-	err := l.call(ctx, "find the unit of "+account, func(ctx context.Context, with func(*organizations.Options)) error {
+	err := l.call(ctx, "find the unit of "+account, func(ctx context.Context, with organizationsOption) error {
 		out, err := l.client.ListParents(ctx, &organizations.ListParentsInput{ChildId: &account}, with)
 		if err == nil && len(out.Parents) > 0 {
 			id = aws.ToString(out.Parents[0].Id)
@@ -331,35 +381,37 @@ func (l *memberLister) parentOf(ctx context.Context, account string) (string, er
 	return id, err
 }
 
-// checkUnits refuses a filter with a unit that is none: a slip in an id must not pass for a unit that everybody has left.
+// checkUnits refuses a filter with an unknown unit: a mistyped id must not pass for an empty unit.
 func (l *memberLister) checkUnits(ctx context.Context, o config.Organization, accounts []config.Member) error {
 	for _, id := range slices.Concat(o.Include.OUs, o.Exclude.OUs) {
 		if slices.ContainsFunc(accounts, func(m config.Member) bool { return slices.Contains(m.ParentIDs, id) }) {
 			continue
 		}
-		if _, err := l.units(ctx, id); err != nil { // an empty unit is no mistake
+		if _, err := l.units(ctx, id); err != nil { // an empty unit is allowed
 			return err
 		}
 	}
 	return nil
 }
 
-// readTags reads the accounts' tags.
-func (l *memberLister) readTags(ctx context.Context, accounts []config.Member, stored *tagCache) error {
-	var old []int
+// readTags sets the accounts' tags.
+func (l *memberLister) readTags(ctx context.Context, accounts []config.Member, cache *tagCache) error {
+	partition := l.session.Identity.Partition
+	var uncached []int
 	for i := range accounts {
 		m := &accounts[i]
-		if tags, ok := stored.get(l.session.Identity.Partition, m.ID); ok {
+		if tags, ok := cache.get(partition, m.ID); ok {
 			m.Tags = tags
 			continue
 		}
-		old = append(old, i)
+		uncached = append(uncached, i)
 	}
-	return forEachLimited(ctx, old, func(ctx context.Context, i int) error {
+	return forEachLimited(ctx, uncached, func(ctx context.Context, i int) error {
 		m := &accounts[i]
 		tags := map[string]string{}
-		err := l.pages(ctx, "list the tags of "+m.ID, func(ctx context.Context, token *string, with func(*organizations.Options)) (*string, error) {
-			out, err := l.client.ListTagsForResource(ctx, &organizations.ListTagsForResourceInput{ResourceId: &m.ID, NextToken: token}, with)
+		page := func(ctx context.Context, token *string, with organizationsOption) (*string, error) {
+			in := &organizations.ListTagsForResourceInput{ResourceId: &m.ID, NextToken: token}
+			out, err := l.client.ListTagsForResource(ctx, in, with)
 			if err != nil {
 				return nil, err
 			}
@@ -367,17 +419,17 @@ func (l *memberLister) readTags(ctx context.Context, accounts []config.Member, s
 				tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
 			}
 			return out.NextToken, nil
-		})
-		if err != nil {
+		}
+		if err := l.pages(ctx, "list the tags of "+m.ID, page); err != nil {
 			return err
 		}
 		m.Tags = tags
-		stored.set(l.session.Identity.Partition, m.ID, tags)
+		cache.set(partition, m.ID, tags)
 		return nil
 	})
 }
 
-// tagCache keeps tags between runs: each costs a call, and they change by the month.
+// tagCache caches tags between runs: each read costs a call, and tags change rarely.
 type tagCache struct {
 	mu      sync.Mutex
 	entries map[[2]string]cachedTags
@@ -388,38 +440,38 @@ type cachedTags struct {
 	at   time.Time
 }
 
-func (k *tagCache) get(partition, id string) (map[string]string, bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	t, ok := k.entries[[2]string{partition, id}]
+func (c *tagCache) get(partition, id string) (map[string]string, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t, ok := c.entries[[2]string{partition, id}]
 	return t.tags, ok && now().Sub(t.at).Abs() < tagCacheTTL
 }
 
-func (k *tagCache) set(partition, id string, tags map[string]string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.entries == nil {
-		k.entries = map[[2]string]cachedTags{}
+func (c *tagCache) set(partition, id string, tags map[string]string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.entries == nil {
+		c.entries = map[[2]string]cachedTags{}
 	}
-	k.entries[[2]string{partition, id}] = cachedTags{tags, now()}
+	c.entries[[2]string{partition, id}] = cachedTags{tags, now()}
 }
 
-// forEachLimited calls f for each, some at a time, and waits. The first error ends the others and is the one that is returned.
+// forEachLimited calls f for each element, a few at a time, and waits. The first error ends the others and is returned.
 func forEachLimited[T any](ctx context.Context, all []T, f func(context.Context, T) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
-	places := make(chan struct{}, organizationsCalls)
+	slots := make(chan struct{}, organizationsCalls)
 	for _, x := range all {
 		select {
-		case places <- struct{}{}:
+		case slots <- struct{}{}:
 		case <-ctx.Done():
 		}
 		if ctx.Err() != nil {
 			break
 		}
 		wg.Go(func() {
-			defer func() { <-places }()
+			defer func() { <-slots }()
 			if err := f(ctx, x); err != nil {
 				cancel(err)
 			}
@@ -432,29 +484,35 @@ func forEachLimited[T any](ctx context.Context, all []T, f func(context.Context,
 	return nil
 }
 
-// explain is what to do about a refusal.
+// explain adds the hints for Organizations to an error.
 func (l *memberLister) explain(err error, operation string, used aws.Credentials) error {
-	who := l.session.Identity.ARN
-	c := errorContext{operation: operation, signer: who, region: l.region, creds: used}
-	f := explain(err, c)
-	as := new(record.Fault)
-	if !errors.As(f, &as) {
-		return f
+	caller := l.session.Identity.ARN
+	explained := explain(err, errorContext{operation: operation, signer: caller, region: l.region, creds: used})
+	f := new(record.Fault)
+	if !errors.As(explained, &f) {
+		return explained
 	}
-	out := *as
+	out := *f
 	switch code := record.CodeOf(err); {
 	case code == "AWSOrganizationsNotInUseException":
-		out.Reason, out.Hint = record.WrongAccount, fmt.Sprintf("account %s is in no organization: `via` must sign in to the management account, or to a delegated administrator's", l.session.Identity.AccountID)
+		out.Reason = record.WrongAccount
+		out.Hint = fmt.Sprintf("Let `via` sign in to the management account or to the account of a delegated administrator: "+
+			"account %s is in no organization.", l.session.Identity.AccountID)
 	case code == "ParentNotFoundException":
-		out.Reason, out.Hint = record.Other, "`ous` of the block names a unit that the organization does not have: look at its id in the console, or with `aws organizations list-organizational-units-for-parent`"
+		out.Reason = record.Other
+		out.Hint = "Correct `ous` of the block: it names a unit that the organization does not have. Look up the id in the " +
+			"console, or with `aws organizations list-organizational-units-for-parent`."
 	case out.Reason == record.AccessDenied:
-		out.Hint = fmt.Sprintf("%s needs organizations:List* (\"collector policy organization\" prints what exactly), and must be in the management account or in a delegated administrator's", who)
+		out.Hint = fmt.Sprintf("Allow %s organizations:List* (`collector policy organization` prints the exact actions), "+
+			"in the management account or in the account of a delegated administrator.", caller)
 	case out.Reason == record.BadAnswer:
-		out.Hint = fmt.Sprintf("what answered for AWS Organizations in %s is not it: look for a proxy or a login page between here and AWS, and at AWS_ENDPOINT_URL", l.region)
+		out.Hint = fmt.Sprintf("Look for a proxy or a login page between here and AWS, and check AWS_ENDPOINT_URL: "+
+			"the answer for AWS Organizations in %s did not come from it.", l.region)
 	case out.Reason == record.Throttling:
-		out.Hint = "AWS Organizations asked to go slower; the members known last stay, and the next run tries again"
+		out.Hint = "Nothing to do: AWS Organizations throttles calls. The known members stay, and the next run tries again."
 	case out.Reason == record.TimedOut, out.Reason == record.Network:
-		out.Hint = fmt.Sprintf("AWS Organizations is asked in %s alone: look at the network, the name service, HTTPS_PROXY and AWS_CA_BUNDLE", l.region)
+		out.Hint = fmt.Sprintf("Check the network, DNS, HTTPS_PROXY and AWS_CA_BUNDLE: "+
+			"AWS Organizations has an endpoint only in %s.", l.region)
 	}
 	return &out
 }

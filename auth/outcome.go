@@ -19,17 +19,17 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// safeErrorText says how a call or the reading of a file ended, by what kind of error it is and nothing else: an answer that
-// cannot be read may be the credentials themselves, and errors of decoders quote what they could not decode. So a text
-// is never passed on, unless this package or the network of this machine has made it.
+// safeErrorText describes how a call or the reading of a file ended, only by the kind of error: an answer that cannot
+// be read may be the credentials themselves, and a decoder's error quotes what it could not decode. So a text is shown
+// only if this package or this machine's network made it.
 func safeErrorText(err error) string {
-	var own *timeoutError
+	var timeout *timeoutError
 	var f *record.Fault
 	switch {
 	case errors.As(err, &f):
 		return f.Error()
-	case errors.As(err, &own):
-		return own.Error()
+	case errors.As(err, &timeout):
+		return timeout.Error()
 	case errors.Is(err, errIncomplete):
 		return errIncomplete.Error()
 	}
@@ -48,11 +48,10 @@ func safeErrorText(err error) string {
 	if garbled := new(smithy.DeserializationError); errors.As(err, &garbled) || status != 0 || record.CodeOf(err) != "" {
 		return "the answer cannot be read"
 	}
-	return "it did not answer in a way that can be read"
+	return "the answer cannot be understood"
 }
 
-// networkErrorText is what this machine's network says, "" where nothing of it is known to be free of what the other side
-// sent.
+// networkErrorText is the error of this machine's network; "": err is none, or may hold what the server sent.
 func networkErrorText(err error) string {
 	var (
 		op    *net.OpError
@@ -74,7 +73,7 @@ func networkErrorText(err error) string {
 	case errors.As(err, &dns):
 		return dns.Error()
 	case errors.As(err, &plain):
-		return "what answers does not speak TLS"
+		return "the server does not speak TLS"
 	case errors.As(err, &alert):
 		return alert.Error()
 	case errors.As(err, &op):
@@ -87,21 +86,21 @@ func networkErrorText(err error) string {
 		if op.Timeout() {
 			return op.Op + ": i/o timeout"
 		}
-		return op.Op + ": the connection broke off"
+		return op.Op + ": the connection broke"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time"
 	case errors.Is(err, context.Canceled):
 		return context.Canceled.Error()
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the connection was closed before the answer was whole"
+		return "the connection was closed before the answer was complete"
 	case errors.As(err, &errno):
 		return errno.Error()
 	}
 	return ""
 }
 
-// reachedNetwork reports whether a call came as far as the network, so that its error may hold what was answered. What fails
-// before, such as an endpoint that the settings do not allow, fails in this machine's words.
+// reachedNetwork reports whether a call reached the network, so that its error may hold an answer. Earlier errors, such
+// as an endpoint that the settings do not allow, have texts from this machine only.
 func reachedNetwork(err error) bool {
 	var send *smithyhttp.RequestSendError
 	var answer *smithyhttp.ResponseError
@@ -109,7 +108,7 @@ func reachedNetwork(err error) bool {
 	return errors.As(err, &send) || errors.As(err, &answer) || errors.As(err, &garbled)
 }
 
-// httpStatus is the HTTP status of the answer in err, 0 without one.
+// httpStatus is the HTTP status of the answer in err; 0: there is none.
 func httpStatus(err error) int {
 	var s interface{ HTTPStatusCode() int }
 	if errors.As(err, &s) {
@@ -118,7 +117,7 @@ func httpStatus(err error) int {
 	return 0
 }
 
-// publicErrorCodes is the codes of the services that give credentials which may be shown: a code is a text of the answer, too.
+// publicErrorCodes are the codes of credential services that may be shown: a code is text from the answer, too.
 var publicErrorCodes = []string{
 	"AccessDeniedException", "AuthorizationPendingException", "ExpiredTokenException", "ForbiddenException",
 	"InternalServerException",
@@ -138,11 +137,11 @@ func publicErrorCode(code string) string {
 	return ""
 }
 
-// maxStderrLine is how much of a line is shown that a program has written.
+// maxStderrLine is how many characters of a program's line are shown.
 const maxStderrLine = 200
 
-// firstLine is the first line that a program wrote on its standard error, for people: printable and not long. It is
-// withheld where it repeats something of what the program gave us on its standard output, or names a secret.
+// firstLine is the first line that a program wrote to standard error, for people: printable and not long. It is
+// withheld if it repeats a part of what the program wrote to standard output, or names a secret.
 func firstLine(stderr, stdout string) string {
 	line := ""
 	for l := range strings.Lines(stderr) {
@@ -154,14 +153,14 @@ func firstLine(stderr, stdout string) string {
 	if line == "" {
 		return ""
 	}
-	low := strings.ToLower(strings.ReplaceAll(line, "\x00", ""))
+	lower := strings.ToLower(strings.ReplaceAll(line, "\x00", ""))
 	for _, word := range []string{"secretaccesskey", "sessiontoken", "secret_access_key", "session_token",
 		"accesstoken", "refreshtoken", "clientsecret"} {
-		if strings.Contains(low, word) {
+		if strings.Contains(lower, word) {
 			return "(withheld: it names a secret)"
 		}
 	}
-	const run = 8 // letters in a row
+	const run = 8 // characters in a row
 	bare, printed := visibleText(line), visibleText(stdout)
 	for i := 0; i+run <= len(bare); i++ {
 		if strings.Contains(printed, bare[i:i+run]) {
@@ -183,7 +182,8 @@ func firstLine(stderr, stdout string) string {
 	return line
 }
 
-// visibleText is a text without what is not seen of it, and without escapes: UTF-16 is half zeros, and JSON may write \/.
+// visibleText removes spaces, unprintable characters and backslashes: UTF-16 is half zeros, and JSON may escape
+// slashes.
 func visibleText(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) || unicode.IsSpace(r) || r == '\\' || r == unicode.ReplacementChar {
@@ -193,10 +193,10 @@ func visibleText(s string) string {
 	}, s)
 }
 
-// stderrSuffix is what a program wrote on its standard error, as the end of an error's text.
+// stderrSuffix is the program's line on standard error, as the end of an error's text.
 func stderrSuffix(stderr, stdout string) string {
 	if line := firstLine(stderr, stdout); line != "" {
-		return "; it says: " + line
+		return "; stderr: " + line
 	}
 	return ""
 }

@@ -24,9 +24,9 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-const canary = "CANARY-wJalrXUtnFEMI" // in whatever somebody else gave
+const canary = "CANARY-wJalrXUtnFEMI" // in every text from outside
 
-// answersOf is what an endpoint may answer when it answers wrongly, each with a secret in it.
+// answersOf are wrong answers of an endpoint, each with a secret in it.
 var answersOf = map[string]func(http.ResponseWriter){
 	"text": func(w http.ResponseWriter) { _, _ = fmt.Fprint(w, "AccessKeyId="+canary) },
 	"cut JSON": func(w http.ResponseWriter) {
@@ -51,7 +51,8 @@ var answersOf = map[string]func(http.ResponseWriter){
 		w.Header().Set("X-Amzn-ErrorType", canary)
 		w.WriteHeader(http.StatusBadRequest)
 		_, _ = fmt.Fprint(w,
-			`{"__type":"`+canary+`","code":"`+canary+`","message":"`+canary+`","error":"`+canary+`","error_description":"`+canary+`"}`)
+			`{"__type":"`+canary+`","code":"`+canary+`","message":"`+canary+`","error":"`+canary+
+				`","error_description":"`+canary+`"}`)
 	},
 	"a known error in secret words": func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", "application/json")
@@ -80,11 +81,12 @@ var answersOf = map[string]func(http.ResponseWriter){
 	"not gzip":    raw("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 20\r\n\r\n" + canary),
 }
 
-// full is credentials in the form of any of the endpoints, with something else for a time.
+// full returns credentials in the format of all endpoints, with at in place of a time.
 func full(at string) string {
 	return `{"Code":"Success","AccessKeyId":"` + canary + `","SecretAccessKey":"` + canary + `","Token":"` + canary +
 		`","Expiration":` + at + `,
-		"roleCredentials":{"accessKeyId":` + at + `,"secretAccessKey":"` + canary + `","expiration":` + at + `},"accessToken":` + at + `,"expiresIn":` + at + `}`
+		"roleCredentials":{"accessKeyId":` + at + `,"secretAccessKey":"` + canary + `","expiration":` + at +
+		`},"accessToken":` + at + `,"expiresIn":` + at + `}`
 }
 
 func xmlCredentials(action string) string {
@@ -94,7 +96,7 @@ func xmlCredentials(action string) string {
 		"Response>"
 }
 
-// raw answers with these bytes and hangs up.
+// raw answers with these bytes and closes the connection.
 func raw(text string) func(http.ResponseWriter) {
 	return func(w http.ResponseWriter) {
 		conn, _, err := w.(http.Hijacker).Hijack()
@@ -106,72 +108,72 @@ func raw(text string) func(http.ResponseWriter) {
 	}
 }
 
-// errorTexts is all that a person may come to see of an error.
+// errorTexts returns all texts of an error that a person may see.
 func errorTexts(err error) string {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%v\n%+v\n%s\n%#v\n%s\n%s\n", err, err, err, err, record.HintOf(err), record.ErrorSummary(err))
 	for _, h := range []slog.Handler{slog.NewTextHandler(&b, nil), slog.NewJSONHandler(&b, nil)} {
 		slog.New(h).Error("x", "error", err, "hint", record.HintOf(err))
 	}
-	for inner := err; inner != nil; inner = errors.Unwrap(inner) { // what a newer wrapper would print
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) { // what another wrapper would print
 		if f, ok := inner.(*record.Fault); ok && f.Text != "" {
-			break // its words stand for what is below: AWS's own error, of which code asks for the code
+			break // its text replaces the text below: AWS's own error, which is kept for its code
 		}
 		fmt.Fprintln(&b, inner)
 	}
 	return b.String()
 }
 
-// TestAnswersAreNotQuoted: whatever an endpoint answers that gives credentials, none of it shows.
+// TestAnswersAreNotQuoted: no error shows any part of an endpoint's answer.
 func TestAnswersAreNotQuoted(t *testing.T) {
-	sources := map[string]func(t *testing.T, w *world, url string) config.Account{
-		"instance": func(t *testing.T, _ *world, url string) config.Account {
+	sources := map[string]func(t *testing.T, w *fixture, url string) config.Account{
+		"instance": func(t *testing.T, _ *fixture, url string) config.Account {
 			t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", url)
 			t.Setenv("AWS_EC2_METADATA_DISABLED", "")
 			return block()
 		},
-		"container": func(t *testing.T, _ *world, url string) config.Account {
+		"container": func(t *testing.T, _ *fixture, url string) config.Account {
 			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url+"/v1/credentials?"+canary)
 			t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", canary)
 			return block()
 		},
-		"container of a profile": func(t *testing.T, w *world, url string) config.Account {
+		"container of a profile": func(t *testing.T, w *fixture, url string) config.Account {
 			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url+"/v1/credentials")
 			t.Setenv("AWS_CONFIG_FILE", write(t, "config",
 				"[profile x]\ncredential_source = EcsContainer\nrole_arn = "+w.role.ARN+"\n"))
 			return block(profile("x"))
 		},
-		"SSO": func(t *testing.T, w *world, url string) config.Account {
+		"SSO": func(t *testing.T, w *fixture, url string) config.Account {
 			t.Setenv("AWS_ENDPOINT_URL_SSO", url)
 			ssoCache(t, w, "my-sso", time.Now().Add(time.Hour))
 			t.Setenv("AWS_CONFIG_FILE", write(t, "config", ssoSection))
 			return block(profile("x"))
 		},
-		"OIDC": func(t *testing.T, w *world, url string) config.Account {
+		"OIDC": func(t *testing.T, w *fixture, url string) config.Account {
 			t.Setenv("AWS_ENDPOINT_URL_SSO_OIDC", url)
 			ssoCache(t, w, "my-sso", time.Now().Add(-time.Hour))
 			t.Setenv("AWS_CONFIG_FILE", write(t, "config", ssoSection))
 			return block(profile("x"))
 		},
-		"login": func(t *testing.T, _ *world, url string) config.Account {
+		"login": func(t *testing.T, _ *fixture, url string) config.Account {
 			t.Setenv("AWS_ENDPOINT_URL_SIGNIN", url)
 			loginCache(t, loginToken)
 			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile x]\nlogin_session = "+
 				"arn:aws:iam::111111111111:user/alice\n"))
 			return block(profile("x"))
 		},
-		"STS of a profile": func(t *testing.T, w *world, url string) config.Account {
+		"STS of a profile": func(t *testing.T, w *fixture, url string) config.Account {
 			t.Setenv("AWS_ENDPOINT_URL_STS", url)
 			t.Setenv("AWS_CONFIG_FILE", write(t, "config",
-				"[profile u]\naws_access_key_id = "+w.key.ID+"\naws_secret_access_key = "+w.key.Secret+"\n[profile "+
+				"[profile u]\n"+keyLines(w.key)+"[profile "+
 					"x]\nsource_profile = u\nrole_arn = "+w.role.ARN+"\n"))
 			return block(profile("x"))
 		},
-		"STS": func(t *testing.T, w *world, url string) config.Account {
+		"STS": func(t *testing.T, w *fixture, url string) config.Account {
 			t.Setenv("AWS_ENDPOINT_URL_STS", url)
 			return w.ak(role(w.role.ARN))
 		},
-		"STS by web identity": func(t *testing.T, w *world, url string) config.Account {
+		"STS by web identity": func(t *testing.T, w *fixture, url string) config.Account {
 			t.Setenv("AWS_ENDPOINT_URL_STS", url)
 			t.Setenv("AWS_ROLE_ARN", w.role.ARN)
 			t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", write(t, "token", canary))
@@ -181,10 +183,10 @@ func TestAnswersAreNotQuoted(t *testing.T) {
 	for name, source := range sources {
 		for what, answer := range answersOf {
 			if strings.HasPrefix(name, "STS") && (what == "JSON error" || what == "a known error in secret words") {
-				continue // of STS what it says as an error is passed on
+				continue // STS's own error texts are shown
 			}
 			t.Run(name+"/"+what, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { // what is tried again takes no time here
+				synctest.Test(t, func(t *testing.T) { // retries take no real time
 					w, dial := answeringServer(t, answer)
 					a := source(t, w, "http://127.0.0.1")
 					w.load = LoadOptions{Getenv: os.Getenv, DialContext: dial}
@@ -204,9 +206,11 @@ func TestAnswersAreNotQuoted(t *testing.T) {
 	}
 }
 
-// answeringServer is a world in which all answer alike, in memory.
-func answeringServer(t *testing.T, answer func(http.ResponseWriter)) (*world, func(context.Context, string,
-	string) (net.Conn, error)) {
+// answeringServer is a fixture in which all endpoints give the same answer, in memory.
+func answeringServer(t *testing.T, answer func(http.ResponseWriter)) (
+	*fixture,
+	func(context.Context, string, string) (net.Conn, error),
+) {
 	cleanEnv(t)
 	conns := pipes(make(chan net.Conn))
 	srv := &http.Server{ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
@@ -220,7 +224,7 @@ func answeringServer(t *testing.T, answer func(http.ResponseWriter)) (*world, fu
 		})}
 	go func() { _ = srv.Serve(conns) }()
 	t.Cleanup(func() { _ = srv.Close() })
-	return newWorld(t, awsfake.Options{}), func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return newFixture(t, awsfake.Options{}), func(ctx context.Context, _, _ string) (net.Conn, error) {
 		here, there := net.Pipe()
 		select {
 		case conns <- there:
@@ -231,7 +235,7 @@ func answeringServer(t *testing.T, answer func(http.ResponseWriter)) (*world, fu
 	}
 }
 
-// pipes is a listener in memory.
+// pipes is an in-memory listener.
 type pipes chan net.Conn
 
 func (p pipes) Accept() (net.Conn, error) {
@@ -253,13 +257,13 @@ const (
 		`","dpopKey":"` + canary + `"}`
 )
 
-func ssoCache(t *testing.T, w *world, session string, expires time.Time) {
+func ssoCache(t *testing.T, w *fixture, session string, expires time.Time) {
 	t.Helper()
 	file, err := ssocreds.StandardCachedTokenFilepath(session)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &identityCenter{world: w, login: awsfake.SSOToken{AccessToken: canary, RefreshToken: canary,
+	c := &identityCenter{fixture: w, login: awsfake.SSOToken{AccessToken: canary, RefreshToken: canary,
 		ClientID: canary, ClientSecret: canary}}
 	c.cache(file, expires)
 }
@@ -278,7 +282,7 @@ func loginCache(t *testing.T, text string) {
 	}
 }
 
-// TestFilesAreNotQuoted: of a file that is wrong its name and line show, and nothing that is in it.
+// TestFilesAreNotQuoted: an error in a file shows its name and line, and nothing of its content.
 func TestFilesAreNotQuoted(t *testing.T) {
 	bad := []string{
 		canary, `{"accessToken":"` + canary, `{"accessToken":"` + canary + `","expiresAt":"` + canary + `"}`,
@@ -332,7 +336,8 @@ func TestFilesAreNotQuoted(t *testing.T) {
 		},
 		"key as a number": func(t *testing.T, _ string) config.Account {
 			t.Setenv("AWS_CONFIG_FILE", write(t, "config",
-				"[profile x]\nmax_attempts = "+canary+"\naws_access_key_id = "+canary+"\naws_secret_access_key = "+canary+"\n"))
+				"[profile x]\nmax_attempts = "+canary+"\naws_access_key_id = "+canary+
+					"\naws_secret_access_key = "+canary+"\n"))
 			return block(profile("x"))
 		},
 		"key as a variable": func(t *testing.T, _ string) config.Account {
@@ -341,7 +346,8 @@ func TestFilesAreNotQuoted(t *testing.T) {
 		},
 		"key as two keys": func(t *testing.T, _ string) config.Account {
 			t.Setenv("AWS_CONFIG_FILE", write(t, "config",
-				"[profile x]\naws_access_key_id = "+canary+"\naws_access_key_id = "+canary+"2\naws_secret_access_key = "+canary+"\n"))
+				"[profile x]\naws_access_key_id = "+canary+"\naws_access_key_id = "+canary+
+					"2\naws_secret_access_key = "+canary+"\n"))
 			return block(profile("x"))
 		},
 	} {
@@ -366,9 +372,8 @@ func TestFilesAreNotQuoted(t *testing.T) {
 	}
 }
 
-// TestProcess: a credential_process that fails is reported by its exit status and by the first line of its standard
-// error, and
-// never by its output.
+// TestProcess: the error of a credential_process shows its exit status and the first line of its standard error, and
+// never its output.
 func TestProcess(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("SKIPPED, NOT PASSED: the process is a shell script")
@@ -384,13 +389,13 @@ func TestProcess(t *testing.T) {
 		"works, and complains": {"echo 'deprecated' >&2; echo '" + good + "}'", "", ""},
 		"leaves a child":       {"sleep 60 & echo '" + good + "}'", "", ""},
 		"a line before": {"echo 'Session refreshed.'; echo '" + good + "}'",
-			"exit status 0, but what it printed (", "refreshed"},
+			"exit status 0, but its output (", "refreshed"},
 		"a line behind": {"echo '" + good + "}'; echo done", "is not JSON", "done"},
 		"cut":           {"echo '" + good + "'", "is not JSON", ""},
 		"odd time": {"echo '" + good + `,"Expiration":"` + canary + `"}'`,
 			"Expiration is not a time", ""},
 		"a number for a time": {"echo '" + good + `,"Expiration":1795990000}'`,
-			"Expiration in what it printed is not a text", "1795990000"},
+			"Expiration in its output is not a string", "1795990000"},
 		"another version": {"echo '" + strings.Replace(good, ":1,", ":2,", 1) + "}'", `"Version": 1`,
 			""},
 		"a text for a version": {"echo '" + strings.Replace(good, ":1,", `:"`+canary+`",`, 1) + "}'",
@@ -400,11 +405,11 @@ func TestProcess(t *testing.T) {
 		"no secret": {`echo '{"Version":1,"AccessKeyId":"` + canary + `"}'`,
 			"no SecretAccessKey", ""},
 		"a list":  {`echo '["` + canary + `"]'`, "is not JSON", ""},
-		"nothing": {"true", "what it printed (0 bytes)", ""},
+		"nothing": {"true", "its output (0 bytes)", ""},
 		"fails": {"echo '" + good + "}'; echo 'token has expired' >&2; echo " + canary +
-			" >&2; exit 3", "exit status 3; it says: token has expired", ""},
+			" >&2; exit 3", "exit status 3; stderr: token has expired", ""},
 		"fails in colour": {"printf '\\n\\033[31mno\\302\\205way\\033[0m\\n' >&2; exit 1",
-			"it says: ?[31mno?way?[0m", "\x1b"},
+			"stderr: ?[31mno?way?[0m", "\x1b"},
 		"fails at length": {"head -c 100000 /dev/zero | tr '\\0' x >&2; exit 1", strings.Repeat("x",
 			200) + "…", strings.Repeat("x", 201)},
 		"prints its output as its complaint": {"echo '" + good + "}' | tee /dev/stderr; exit 1", "withheld", ""},
@@ -427,7 +432,7 @@ func TestProcess(t *testing.T) {
 				return
 			}
 			if err == nil || !strings.Contains(err.Error(), tt.say) || record.ReasonOf(err) != record.NoCredentials ||
-				!strings.Contains(record.HintOf(err), "by hand") {
+				!strings.Contains(record.HintOf(err), "Run the profile's credential_process yourself") {
 				t.Errorf("%v (hint %q), want %q", err, record.HintOf(err), tt.say)
 			}
 			if all := errorTexts(err); strings.Contains(all, "CANARY") || tt.not != "" && strings.Contains(err.Error(), tt.not) {
@@ -437,8 +442,8 @@ func TestProcess(t *testing.T) {
 	}
 }
 
-// TestInstantIn: the forms of an Expiration that helpers print.
-func TestInstantIn(t *testing.T) {
+// TestParseExpiration: the formats of an Expiration that programs print.
+func TestParseExpiration(t *testing.T) {
 	want := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 	for text, ok := range map[string]bool{
 		"2026-11-30T12:00:00Z": true, "2026-11-30T13:00:00+01:00": true, "2026-11-30T12:00:00+0000": true,

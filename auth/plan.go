@@ -11,26 +11,28 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A Step makes credentials out of the ones before it. A way to sign in is a file with a Step, and a line in [Sessions.plan].
+// A Step makes credentials from those of the previous step. To add a way to sign in, add a file with a Step, and a line
+// in [Sessions.plan].
 type Step interface {
-	// Name is what paths and errors say; never a secret.
+	// Name is for paths and errors; it holds no secret.
 	Name() string
-	// Key is what the step amounts to. Blocks whose steps have equal keys, over equal steps before them, share the
-	// credentials. It holds digests of secrets, not secrets.
+	// Key identifies the step. Blocks whose steps have equal keys, after equal previous steps, share the credentials. It
+	// holds digests of secrets, not secrets.
 	Key() string
-	// Retrieve makes new credentials. prev is nil under a base. It watches ctx, has time-outs of its own for what it asks, and
-	// its error holds a [record.Fault]. It is called once at a time; its answer is kept until it is due.
+	// Retrieve makes new credentials. prev is nil for a base. It ends with ctx, has its own time-outs for calls, and its
+	// error holds a [record.Fault]. Calls do not overlap; the result is cached until it must be renewed.
 	Retrieve(ctx context.Context, prev Provider) (aws.Credentials, error)
 }
 
-// plan turns a block into steps, in order. It calls nobody; at most it reads a profile.
+// plan turns a block into steps, in order. It makes no calls; it may read a profile.
 func (s *Sessions) plan(ctx context.Context, a config.Account) (steps []Step, region string, err error) {
 	region = stsRegion(a)
 	hops, serial := a.Hops(), a.SerialNumber
 	switch {
 	case a.Profile != "":
 		if s.loader.opts.Isolated && s.loader.opts.ConfigFiles == nil && s.loader.opts.CredentialsFiles == nil {
-			return nil, "", fault(record.NoCredentials, "use `ak_id` and `ak_secret`, or a role, here", "profile %s: shared files are not read in this mode", a.Profile)
+			return nil, "", fault(record.NoCredentials, "Use `ak_id` and `ak_secret`, or a role.",
+				"profile %s: shared files are not read in this mode", a.Profile)
 		}
 		mfa, err := readMFAProfile(s.loader, a.Profile)
 		if err != nil {
@@ -54,7 +56,9 @@ func (s *Sessions) plan(ctx context.Context, a config.Account) (steps []Step, re
 	case a.CredentialSource == "EcsContainer":
 		steps = append(steps, newContainerStep(s.loader, s.getenv))
 	case a.CredentialSource != "":
-		return nil, "", fault(record.NoCredentials, "it is Environment, Ec2InstanceMetadata or EcsContainer", "credential_source %q is unknown", a.CredentialSource)
+		return nil, "", fault(record.NoCredentials,
+			"Set `credential_source` to Environment, Ec2InstanceMetadata or EcsContainer.",
+			"credential_source %q is unknown", a.CredentialSource)
 	case s.loader.opts.Isolated:
 		steps = append(steps, s.isolatedStep())
 	default:
@@ -66,8 +70,15 @@ func (s *Sessions) plan(ctx context.Context, a config.Account) (steps []Step, re
 			return nil, "", err
 		}
 		steps = append(steps, &mfaStep{
-			sts: s.sts, store: s.store, region: region, serial: serial, partition: PartitionOf(a), codes: codes,
-			duration: orDefault(time.Duration(a.MFASessionDuration), defaultMFASession), signer: steps[len(steps)-1].Name(), log: s.log,
+			sts:       s.sts,
+			store:     s.store,
+			region:    region,
+			serial:    serial,
+			partition: PartitionOf(a),
+			codes:     codes,
+			duration:  orDefault(time.Duration(a.MFASessionDuration), defaultMFASession),
+			signer:    steps[len(steps)-1].Name(),
+			log:       s.log,
 		})
 	}
 	for _, r := range hops {
@@ -82,8 +93,8 @@ func (s *Sessions) profileStep(name, region string) Step {
 	}
 }
 
-// isolatedStep is the default chain of a process that must not look at its environment: a container's endpoint if one was
-// named, else the instance role.
+// isolatedStep is the default chain of a process that must not read its environment: the container's endpoint if one is
+// set, else the instance role.
 func (s *Sessions) isolatedStep() Step {
 	if s.loader.opts.ContainerEndpoint != "" {
 		return newContainerStep(s.loader, s.getenv)
@@ -91,8 +102,8 @@ func (s *Sessions) isolatedStep() Step {
 	return s.instance.step
 }
 
-// stsRegion is whose STS is asked: `sts_region`, else the account's first literal region, else the partition's default.
-// Never the global endpoint: regions that must be opted in to refuse its tokens.
+// stsRegion is the STS region: `sts_region`, else the account's first literal region, else the partition's default.
+// It is never the global endpoint, whose tokens opt-in regions refuse.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_enable-regions.html
 func stsRegion(a config.Account) string {
 	if a.STSRegion != "" {
@@ -110,7 +121,7 @@ func stsRegion(a config.Account) string {
 	return p.DefaultRegion
 }
 
-// PartitionOf is what the block says of its partition.
+// PartitionOf is the partition that the block names or implies.
 func PartitionOf(a config.Account) string { return a.PartitionID() }
 
 func orDefault(d, def time.Duration) time.Duration {

@@ -13,21 +13,21 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A route is how a profile, or the default chain, comes to credentials: a source, and the roles that are assumed from
-// there. Which source it is where several could be, is decided as boto3 and the AWS CLI do, so that one machine has one
-// answer; docs/sign-in.md has the table, and a test holds it against boto3. The SDK for Go has another order.
+// A route is how a profile, or the default chain, leads to credentials: a source, and the roles to assume from there.
+// If there are several sources, boto3's and the AWS CLI's order decides, so that all programs on a machine agree;
+// docs/sign-in.md has the table, and a test compares it with boto3. The SDK for Go has another order.
 type route struct {
-	profile     string   // whose settings hold; "": none
-	section     *section // where the source is described; nil: not in a file
+	profile     string   // whose settings apply; "": none
+	section     *section // that describes the source; nil: it is not in a file
 	source      sourceKind
-	webIdentity webIdentity   // where the source is one
-	roles       []profileRole // in the order in which they are assumed
+	webIdentity webIdentity   // if that is the source
+	roles       []profileRole // in the order of assumption
 }
 
 type sourceKind int
 
 const (
-	fromMachine     sourceKind = iota // nothing says: boto 2's files, the container's endpoint, the instance role
+	fromMachine     sourceKind = iota // nothing is configured: boto 2's files, the container's endpoint, the instance role
 	fromEnvironment                   // AWS_ACCESS_KEY_ID
 	fromWebIdentity
 	fromSSO
@@ -41,30 +41,30 @@ const (
 
 type webIdentity struct{ tokenFile, role, session string }
 
-// A profileRole is the role of a profile.
+// A profileRole is the role that a profile names.
 type profileRole struct {
 	arn, session, externalID, serial string
-	duration                         time.Duration // 0: not given
+	duration                         time.Duration // 0: not set
 }
 
-// environment is the variables by which credentials are found.
+// environment is the variables that decide which credentials are found.
 type environment struct {
 	key            aws.Credentials
 	incompleteKey  bool // an access key id without its secret
 	webIdentity    webIdentity
 	profile        string // AWS_PROFILE
-	defaultProfile string // AWS_DEFAULT_PROFILE, where it names another
+	defaultProfile string // AWS_DEFAULT_PROFILE, if it differs
 }
 
-// routeOf finds the way of a profile, or of the default chain where name is "". It refuses who would go by something
-// that cannot be read.
+// routeOf finds the route of a profile, or of the default chain if name is "". It fails if a setting that would apply
+// cannot be read.
 func (s *sharedFiles) routeOf(l *loader, name string, env environment) (*route, error) {
 	operation := "profile " + name
 	if name == "" {
 		operation = chainName
 		for _, flaw := range l.flaws {
 			if flaw.harmful {
-				return nil, fault(record.NoCredentials, "correct or unset that variable", "%s: %s", operation, flaw.Error())
+				return nil, fault(record.NoCredentials, "Correct or unset that variable.", "%s: %s", operation, flaw.Error())
 			}
 		}
 	}
@@ -74,7 +74,7 @@ func (s *sharedFiles) routeOf(l *loader, name string, env environment) (*route, 
 	}
 	for _, flaw := range l.settingFlaws(s.profiles[r.profile]) {
 		if flaw.harmful {
-			return nil, fault(record.NoCredentials, "correct or remove that line", "%s: %s", operation, flaw.Error())
+			return nil, fault(record.NoCredentials, "Correct or remove that line.", "%s: %s", operation, flaw.Error())
 		}
 	}
 	return r, nil
@@ -82,7 +82,7 @@ func (s *sharedFiles) routeOf(l *loader, name string, env environment) (*route, 
 
 const chainName = "default chain"
 
-// findRoute is routeOf, but looks only at the settings that decide which identity you get.
+// findRoute is routeOf, but checks only the settings that decide which identity is found.
 func (s *sharedFiles) findRoute(l *loader, name string, env environment) (*route, error) {
 	f := routeFinder{s, l, environment{}}
 	if name != "" {
@@ -90,10 +90,10 @@ func (s *sharedFiles) findRoute(l *loader, name string, env environment) (*route
 	}
 	switch {
 	case env.incompleteKey:
-		return nil, fault(record.NoCredentials, "set AWS_SECRET_ACCESS_KEY as well, or unset both",
+		return nil, fault(record.NoCredentials, "Set AWS_SECRET_ACCESS_KEY as well, or unset both.",
 			"%s: AWS_ACCESS_KEY_ID is set without AWS_SECRET_ACCESS_KEY", chainName)
 	case env.profile != "" && env.defaultProfile != "":
-		return nil, fault(record.NoCredentials, "unset one of the two: the AWS CLI and boto3 do not agree which counts",
+		return nil, fault(record.NoCredentials, "Unset one of the two: the AWS CLI and boto3 disagree on which one applies.",
 			"%s: AWS_PROFILE is %s and AWS_DEFAULT_PROFILE is %s", chainName, env.profile, env.defaultProfile)
 	}
 	f.env = env
@@ -117,14 +117,14 @@ func (s *sharedFiles) findRoute(l *loader, name string, env environment) (*route
 	return f.profileRoute(name, fmt.Sprintf("%s: profile %s", chainName, name))
 }
 
-// A finder finds a route.
+// A routeFinder finds a route.
 type routeFinder struct {
 	*sharedFiles
 	loader *loader
-	env    environment // empty for who named a profile: then the environment has no say
+	env    environment // empty for a named profile: then the environment does not apply
 }
 
-// profileRoute is the route of a profile. doing begins errors.
+// profileRoute is the route of a profile. Errors begin with operation.
 func (f routeFinder) profileRoute(name, operation string) (*route, error) {
 	p := f.profiles[name]
 	if p == nil {
@@ -139,34 +139,35 @@ func (f routeFinder) profileRoute(name, operation string) (*route, error) {
 	return r, nil
 }
 
-// followProfile goes from a profile to its source.
+// followProfile follows the chain from a profile to its source.
 func (f routeFinder) followProfile(r *route, p *section, visited []string, operation string) error {
 	if err := f.checkDuplicates(p, operation); err != nil {
 		return err
 	}
-	own := p.contains("role_arn") && !p.has("web_identity_token_file")
-	if own && len(visited) == 1 || own && !p.hasAccessKey() {
+	assumesRole := p.contains("role_arn") && !p.has("web_identity_token_file")
+	if assumesRole && len(visited) == 1 || assumesRole && !p.hasAccessKey() {
 		for _, key := range []string{"role_arn", "source_profile", "credential_source", "web_identity_token_file"} {
-			if p.contains(key) && !p.has(key) { // as boto3; a template that lost its value must not make it another account's
-				return p.fault(operation, "give it a value, or remove the line", p.positionOf(key), "%s is empty", key)
+			// As in boto3: a template that lost a value must not lead to another account.
+			if p.contains(key) && !p.has(key) {
+				return p.fault(operation, "Give it a value, or remove the line.", p.positionOf(key), "%s is empty", key)
 			}
 		}
 	}
 	if len(visited) > 1 {
-		f.env = environment{}          // a source is what its profile says
-		own = own && !p.hasAccessKey() // and its keys count, not its role
+		f.env = environment{}                          // only the profile decides on a source
+		assumesRole = assumesRole && !p.hasAccessKey() // and its key is used before its role
 	}
-	if !own {
+	if !assumesRole {
 		found, err := f.findSource(r, p, operation)
 		switch {
 		case err != nil:
 			return err
 		case !found && len(visited) > 1:
-			return p.fault(operation, "give profile "+p.name+" credentials, or name another in source_profile", p.at,
-				"source_profile %s has no credentials", p.name)
+			hint := "Give profile " + p.name + " credentials, or name another profile in source_profile."
+			return p.fault(operation, hint, p.at, "source_profile %s has no credentials", p.name)
 		case !found && (p.has("aws_secret_access_key") || p.has("aws_session_token")):
-			return p.fault(operation, "add aws_access_key_id beside it, or remove it", p.positionOfFirst("aws_secret_access_key",
-				"aws_session_token"), "half a key")
+			return p.fault(operation, "Add aws_access_key_id next to it, or remove it.",
+				p.positionOfFirst("aws_secret_access_key", "aws_session_token"), "the access key is incomplete")
 		}
 		return nil
 	}
@@ -181,50 +182,56 @@ func (f routeFinder) followProfile(r *route, p *section, visited []string, opera
 	source := f.profiles[next]
 	switch {
 	case source == nil && !safeName.MatchString(next):
-		return p.fault(operation, "write the name of a profile, and nothing else", at, "source_profile is in no shared file")
+		return p.fault(operation, "Set it to the name of a profile, and nothing else.", at,
+			"source_profile is in no shared file")
 	case source == nil:
 		return p.fault(operation, f.profileHint(f.loader, next), at, "source_profile %s is in no shared file", next)
 	case slices.Contains(visited, next) && (next != p.name || !p.hasAccessKey()):
-		return p.fault(operation, "let the last profile of the chain hold credentials", at,
-			"its source_profiles lead in a circle: %s", strings.Join(append(visited, next), " → "))
+		return p.fault(operation, "Let the last profile of the chain hold credentials.", at,
+			"the source_profiles form a circle: %s", strings.Join(append(visited, next), " → "))
 	}
 	return f.followProfile(r, source, append(visited, next), operation)
 }
 
-// safeName is a name that an error may repeat: a line that lost its break has a secret in it.
+// safeName matches names that an error may show: if a line break is lost, a value may end with a secret.
 var safeName = regexp.MustCompile(`^[\w.@+-]{1,39}$`)
 
 var roleARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[!-~]+$`)
 
-// addRole takes up a profile's role, which must say where it is assumed from.
+// addRole adds a profile's role, which must say what assumes it.
 func (f routeFinder) addRole(r *route, p *section, operation string) error {
 	arn := p.get("role_arn")
 	switch both := p.has("source_profile") && p.has("credential_source"); {
 	case !roleARN.MatchString(arn):
-		return p.fault(operation, "write it as arn:aws:iam::222222222222:role/NAME", p.positionOfFirst("role_arn"),
+		return p.fault(operation, "Write it as arn:aws:iam::222222222222:role/NAME.", p.positionOfFirst("role_arn"),
 			"role_arn is not the ARN of a role")
 	case both:
-		return p.fault(operation, "remove one of the two", p.positionOfFirst("role_arn"),
-			"source_profile (%s) and credential_source (%s) are both given", p.positionOfFirst("source_profile"),
-			p.positionOfFirst("credential_source"))
+		return p.fault(operation, "Remove one of the two.", p.positionOfFirst("role_arn"),
+			"source_profile (%s) and credential_source (%s) are both set",
+			p.positionOfFirst("source_profile"), p.positionOfFirst("credential_source"))
 	case !p.has("source_profile") && !p.has("credential_source"):
-		return p.fault(operation, "add source_profile or credential_source to it", p.positionOfFirst("role_arn"),
-			"role_arn without source_profile or credential_source: nothing says who assumes it")
+		return p.fault(operation, "Add source_profile or credential_source.", p.positionOfFirst("role_arn"),
+			"role_arn without source_profile or credential_source: nothing can assume the role")
 	}
-	r.roles = append(r.roles, profileRole{arn: arn, session: p.get("role_session_name"),
-		externalID: p.get("external_id"), serial: p.get("mfa_serial"), duration: p.duration()})
+	r.roles = append(r.roles, profileRole{
+		arn:        arn,
+		session:    p.get("role_session_name"),
+		externalID: p.get("external_id"),
+		serial:     p.get("mfa_serial"),
+		duration:   p.duration(),
+	})
 	return nil
 }
 
 func (s *section) duration() time.Duration {
 	n, err := strconv.ParseInt(s.get("duration_seconds"), 10, 32)
 	if err != nil {
-		return 0 // as boto3: the default
+		return 0 // the default, as in boto3
 	}
 	return max(time.Duration(n)*time.Second, 15*time.Minute)
 }
 
-// credentialSource is what credential_source names.
+// credentialSource sets the source that credential_source names.
 func (f routeFinder) credentialSource(r *route, p *section, operation string) error {
 	switch p.get("credential_source") {
 	case "Environment":
@@ -234,29 +241,32 @@ func (f routeFinder) credentialSource(r *route, p *section, operation string) er
 	case "EcsContainer":
 		r.source = fromContainer
 	default:
-		return p.fault(operation, "it is Environment, Ec2InstanceMetadata or EcsContainer", p.positionOfFirst("credential_source"),
-			"credential_source names none that is known")
+		return p.fault(operation, "Set it to Environment, Ec2InstanceMetadata or EcsContainer.",
+			p.positionOfFirst("credential_source"), "credential_source is unknown")
 	}
 	r.section = p
 	return nil
 }
 
-// findSource is where a profile's own credentials are: of several the first in this order counts. A variable of the
-// environment goes before the profile's setting of the same meaning.
+// findSource finds a profile's own credentials: the first source in this order applies. A variable of the environment
+// takes precedence over the profile's setting of the same meaning.
 func (f routeFinder) findSource(r *route, p *section, operation string) (found bool, err error) {
 	r.section = p
 	switch {
 	case f.env.webIdentity.tokenFile != "" || p.has("web_identity_token_file"):
 		r.source = fromWebIdentity
-		w := webIdentity{firstNonEmpty(f.env.webIdentity.tokenFile, p.get("web_identity_token_file")), firstNonEmpty(f.env.webIdentity.role,
-			p.get("role_arn")), firstNonEmpty(f.env.webIdentity.session, p.get("role_session_name"))}
+		w := webIdentity{
+			firstNonEmpty(f.env.webIdentity.tokenFile, p.get("web_identity_token_file")),
+			firstNonEmpty(f.env.webIdentity.role, p.get("role_arn")),
+			firstNonEmpty(f.env.webIdentity.session, p.get("role_session_name")),
+		}
 		r.webIdentity = w
 		if w.role == "" {
-			return true, p.fault(operation, "set role_arn beside it, or AWS_ROLE_ARN beside AWS_WEB_IDENTITY_TOKEN_FILE",
-				p.positionOfFirst("web_identity_token_file"), "a web identity token is named without a role")
+			return true, p.fault(operation, "Set role_arn next to it, or AWS_ROLE_ARN with AWS_WEB_IDENTITY_TOKEN_FILE.",
+				p.positionOfFirst("web_identity_token_file"), "there is a web identity token without a role")
 		}
 		if !roleARN.MatchString(w.role) {
-			return true, p.fault(operation, "write it as arn:aws:iam::222222222222:role/NAME", p.positionOfFirst("role_arn"),
+			return true, p.fault(operation, "Write it as arn:aws:iam::222222222222:role/NAME.", p.positionOfFirst("role_arn"),
 				"the role of the web identity is not the ARN of a role")
 		}
 		return true, nil
@@ -279,18 +289,18 @@ func (f routeFinder) findSource(r *route, p *section, operation string) (found b
 		return false, nil
 	}
 	if k := p.accessKey(r.source); k.SecretAccessKey == "" {
-		return true, p.fault(operation, "add aws_secret_access_key beside it, in the same file",
-			p.positionOfFirst("aws_access_key_id"), "half a key")
+		return true, p.fault(operation, "Add aws_secret_access_key next to it, in the same file.",
+			p.positionOfFirst("aws_access_key_id"), "the access key is incomplete")
 	}
 	return true, nil
 }
 
-// hasAccessKey reports whether any part of a key is written in the profile.
+// hasAccessKey reports whether the profile has any part of an access key.
 func (s *section) hasAccessKey() bool {
 	return s.has("aws_access_key_id") || s.has("aws_secret_access_key")
 }
 
-// accessKey is the key in one kind of file; the two are not mixed.
+// accessKey is the key in one kind of file; parts of different kinds are not combined.
 func (s *section) accessKey(from sourceKind) aws.Credentials {
 	in := s.config
 	if from == fromCredentialsFile {
@@ -298,66 +308,75 @@ func (s *section) accessKey(from sourceKind) aws.Credentials {
 	}
 	id := in["aws_access_key_id"]
 	return aws.Credentials{
-		AccessKeyID: id.text, SecretAccessKey: in["aws_secret_access_key"].text, AccountID: in["aws_account_id"].text,
-		SessionToken: firstNonEmpty(in["aws_security_token"].text, in["aws_session_token"].text),
-		Source:       "SharedConfigCredentials: " + id.file,
+		AccessKeyID:     id.text,
+		SecretAccessKey: in["aws_secret_access_key"].text,
+		AccountID:       in["aws_account_id"].text,
+		SessionToken:    firstNonEmpty(in["aws_security_token"].text, in["aws_session_token"].text),
+		Source:          "SharedConfigCredentials: " + id.file,
 	}
 }
 
-// ssoProfile is what a profile says of IAM Identity Center.
+// ssoProfile is a profile's settings for IAM Identity Center.
 type ssoProfile struct{ session, startURL, region, account, role string }
 
 func (f routeFinder) readSSO(p *section, operation string) (ssoProfile, error) {
-	s := ssoProfile{p.get("sso_session"), p.get("sso_start_url"), p.get("sso_region"), p.get("sso_account_id"),
-		p.get("sso_role_name")}
+	s := ssoProfile{
+		session:  p.get("sso_session"),
+		startURL: p.get("sso_start_url"),
+		region:   p.get("sso_region"),
+		account:  p.get("sso_account_id"),
+		role:     p.get("sso_role_name"),
+	}
 	if s.session != "" {
 		session := f.sessions[s.session]
 		if session == nil && !safeName.MatchString(s.session) {
-			return s, p.fault(operation, "write the name of an sso-session, and nothing else", p.positionOfFirst("sso_session"),
-				"there is no section of the sso_session")
+			return s, p.fault(operation, "Set it to the name of an sso-session, and nothing else.",
+				p.positionOfFirst("sso_session"), "there is no section of the sso_session")
 		}
 		if session == nil {
-			return s, p.fault(operation, "`aws configure sso` writes both", p.positionOfFirst("sso_session"),
-				"there is no section [sso-session %s]", s.session)
+			return s, p.fault(operation, "Run `aws configure sso`, which writes both.",
+				p.positionOfFirst("sso_session"), "there is no section [sso-session %s]", s.session)
 		}
 		for key, mine := range map[string]*string{"sso_start_url": &s.startURL, "sso_region": &s.region} {
 			theirs := session.get(key)
 			if *mine != "" && theirs != "" && *mine != theirs {
-				return s, p.fault(operation, "remove it from the profile", p.positionOfFirst(key), "%s is another one in %s", key,
-					session.positionOfFirst(key))
+				return s, p.fault(operation, "Remove it from the profile.", p.positionOfFirst(key),
+					"%s has another value in %s", key, session.positionOfFirst(key))
 			}
 			*mine = firstNonEmpty(*mine, theirs)
 		}
 	}
-	var lacks []string
-	for _, need := range []struct{ key, text string }{
+	var missing []string
+	for _, required := range []struct{ key, text string }{
 		{"sso_account_id", s.account}, {"sso_role_name", s.role}, {"sso_start_url", s.startURL}, {"sso_region", s.region},
 	} {
-		if need.text == "" {
-			lacks = append(lacks, need.key)
+		if required.text == "" {
+			missing = append(missing, required.key)
 		}
 	}
-	if len(lacks) > 0 {
-		return s, p.fault(operation, "`aws configure sso` writes a whole one", p.positionOfFirst("sso_session", "sso_account_id",
-			"sso_role_name"), "the profile of IAM Identity Center lacks %s", strings.Join(lacks, ", "))
+	if len(missing) > 0 {
+		return s, p.fault(operation, "Run `aws configure sso`, which writes a complete profile.",
+			p.positionOfFirst("sso_session", "sso_account_id", "sso_role_name"),
+			"the profile of IAM Identity Center has no %s", strings.Join(missing, ", "))
 	}
 	return s, nil
 }
 
-// checkDuplicates refuses a profile that gives one setting two values in one file, where they decide who one is.
+// checkDuplicates refuses a profile with two values for one setting in one file, if the setting decides on the
+// identity.
 func (f routeFinder) checkDuplicates(p *section, operation string) error {
 	for _, in := range []map[string]value{p.credentials, p.config} {
 		for _, key := range identitySettings {
 			if v, ok := in[key]; ok && v.earlier != nil {
-				return p.fault(operation, "remove one of the two", v.position, "%s is given twice, and at line %d otherwise", key,
-					v.earlier.line)
+				return p.fault(operation, "Remove one of the two.", v.position,
+					"%s is set twice, to another value in line %d", key, v.earlier.line)
 			}
 		}
 	}
 	return nil
 }
 
-// identitySettings is the settings that decide whose credentials are found.
+// identitySettings are the settings that decide which credentials are found.
 var identitySettings = []string{
 	"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "role_arn", "source_profile",
 	"credential_source", "credential_process",
@@ -365,15 +384,15 @@ var identitySettings = []string{
 	"login_session",
 }
 
-// fault is what is wrong with a profile, with its place.
+// fault is an error in a profile, with its position.
 func (s *section) fault(operation, hint string, at position, format string, args ...any) error {
-	if at.file != "" { // else the environment says it
+	if at.file != "" { // else the setting comes from the environment
 		operation += ": " + at.String()
 	}
 	return fault(record.NoCredentials, hint, "%s: %s", operation, fmt.Sprintf(format, args...))
 }
 
-// missingProfile is for a profile that is in no file.
+// missingProfile is the error for a profile that is in no file.
 func (f routeFinder) missingProfile(operation, name string) error {
 	if err := f.checkReadable(operation); err != nil {
 		return err
@@ -387,12 +406,12 @@ func (f routeFinder) missingProfile(operation, name string) error {
 	return fault(record.NoCredentials, f.profileHint(f.loader, name), "%s", text)
 }
 
-// checkReadable refuses who looks in a file that is there and cannot be read.
+// checkReadable returns an error if a file exists but cannot be read.
 func (f routeFinder) checkReadable(operation string) error {
 	for _, flaw := range f.flaws {
 		if flaw.harmful && flaw.profile == "" {
-			return fault(record.NoCredentials, "make it a file that the user of this process can read, or name another "+
-				"by AWS_CONFIG_FILE or AWS_SHARED_CREDENTIALS_FILE", "%s: %s", operation, flaw.Error())
+			return fault(record.NoCredentials, "Let the user of this process read the file, or name another "+
+				"with AWS_CONFIG_FILE or AWS_SHARED_CREDENTIALS_FILE.", "%s: %s", operation, flaw.Error())
 		}
 	}
 	return nil

@@ -20,15 +20,15 @@ import (
 
 // sdkStep is a profile of the shared AWS files, or the default chain (environment, shared files, SSO, web identity,
 // container, instance role). A route says where the credentials are, and the SDK's providers get them. The files are
-// read again each time credentials are due, so that rotated ones are noticed.
+// read again for each renewal, so that rotated credentials are noticed.
 type sdkStep struct {
-	profile  string // "" is the chain
-	region   string // whose STS a hop inside asks
+	profile  string // "": the default chain
+	region   string // of STS, for roles inside
 	loader   *loader
 	getenv   func(string) string
 	sts      stsClient
 	sso      *ssoTokens
-	instance Provider // the one instance role
+	instance Provider // the instance role, shared by all
 
 	issuedSession
 }
@@ -40,8 +40,10 @@ func (s *sdkStep) Name() string {
 	return "default chain"
 }
 
-// found is Name with where the SDK found the credentials.
-func (s *sdkStep) found(source string) string { return fmt.Sprintf("%s (%s)", s.Name(), source) }
+// nameWithSource is Name, and where the SDK found the credentials.
+func (s *sdkStep) nameWithSource(source string) string {
+	return fmt.Sprintf("%s (%s)", s.Name(), source)
+}
 
 func (s *sdkStep) Key() string { return fmt.Sprintf("sdk %q %s", s.profile, s.region) }
 
@@ -66,14 +68,19 @@ func (s *sdkStep) Retrieve(ctx context.Context, _ Provider) (aws.Credentials, er
 }
 
 // source gets the credentials that a route begins with.
-func (s *sdkStep) source(ctx context.Context, cfg aws.Config, files *sharedFiles, env environment,
-	r *route) (aws.Credentials, error) {
+func (s *sdkStep) source(
+	ctx context.Context,
+	cfg aws.Config,
+	files *sharedFiles,
+	env environment,
+	r *route,
+) (aws.Credentials, error) {
 	switch r.source {
 	case fromEnvironment:
 		if !env.key.HasKeys() {
-			return aws.Credentials{}, fault(record.NoCredentials, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "+
-				"remove credential_source from the profile",
-				"%s: credential_source is Environment, and AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set", s.Name())
+			return aws.Credentials{}, fault(record.NoCredentials,
+				"Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or remove credential_source from the profile.",
+				"%s: credential_source is Environment, but AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set", s.Name())
 		}
 		return env.key, nil
 	case fromCredentialsFile, fromConfigFile:
@@ -97,7 +104,7 @@ func (s *sdkStep) source(ctx context.Context, cfg aws.Config, files *sharedFiles
 	return s.fromMachine(ctx)
 }
 
-// fromMachine is where boto3 and the SDK look where nothing says whose credentials to use.
+// fromMachine searches where boto3 and the SDK do if nothing is configured.
 func (s *sdkStep) fromMachine(ctx context.Context) (aws.Credentials, error) {
 	if c, err := s.loader.botoKey(s.getenv); err != nil || c.HasKeys() {
 		return c, err
@@ -111,18 +118,23 @@ func (s *sdkStep) fromMachine(ctx context.Context) (aws.Credentials, error) {
 	case s.profile == "":
 		err = noCredentialsFound(err)
 	default:
-		err = fault(record.NoCredentials, record.HintOf(err), "%s: it holds no credentials and names no source, and "+
-			"there are none in boto 2's files, container or instance metadata: %w", s.Name(), err)
+		err = fault(record.NoCredentials, record.HintOf(err), "%s: it has no credentials and names no source, and there are "+
+			"none in boto 2's files, container or instance metadata: %w", s.Name(), err)
 	}
 	return c, err
 }
 
-// assume enters a profile's role.
-func (s *sdkStep) assume(ctx context.Context, cfg aws.Config, c aws.Credentials, r profileRole) (aws.Credentials,
-	error) {
+// assume assumes a profile's role.
+func (s *sdkStep) assume(
+	ctx context.Context,
+	cfg aws.Config,
+	c aws.Credentials,
+	r profileRole,
+) (aws.Credentials, error) {
 	if r.serial != "" {
-		return c, fault(record.MFANeeded, "the default profile asks for MFA: name it as `profile`, and give "+
-			"`totp_seed`, `token_command` or `token_code`", "%s: role %s asks for MFA", s.Name(), r.arn)
+		return c, fault(record.MFANeeded,
+			"Set `profile` to the name of the default profile, and set `totp_seed`, `token_command` or `token_code`.",
+			"%s: role %s requires MFA", s.Name(), r.arn)
 	}
 	cfg.Credentials = staticCredentials(c)
 	return stscreds.NewAssumeRoleProvider(stsAdapter{role: sts.NewFromConfig(cfg), step: s}, r.arn,
@@ -138,36 +150,38 @@ func (s *sdkStep) assume(ctx context.Context, cfg aws.Config, c aws.Credentials,
 // tokenFile gives a web identity's token.
 type tokenFile string
 
-// safePath is a path as an error may show it. People put the token itself where its file is to be named.
+// safePath is a path as an error may show it: some people write the token itself where its file should be.
 func safePath(path string) string {
 	if filepath.IsAbs(path) && !strings.ContainsAny(path, "\r\n\t ") {
 		return path
 	}
-	return "(not an absolute path, and not shown)"
+	return "(not shown: it is not an absolute path)"
 }
 
-// GetIdentityToken is stscreds'.
+// GetIdentityToken is called by stscreds.
 func (f tokenFile) GetIdentityToken() ([]byte, error) {
 	b, err := userfile.Read(context.Background(), string(f), 1<<20)
 	if err != nil {
-		return nil, fault(record.NoCredentials, "look at web_identity_token_file or AWS_WEB_IDENTITY_TOKEN_FILE, and "+
-			"at the pod's volumes", "web identity: the token's file %s cannot be read: %s", safePath(string(f)), fileErrorCause(err))
+		return nil, fault(record.NoCredentials,
+			"Check web_identity_token_file or AWS_WEB_IDENTITY_TOKEN_FILE, and the pod's volumes.",
+			"web identity: the token's file %s cannot be read: %s", safePath(string(f)), fileErrorCause(err))
 	}
 	if len(bytes.TrimSpace(b)) == 0 {
-		return nil, fault(record.NoCredentials, "whoever writes the token wrote none",
+		return nil, fault(record.NoCredentials, "Check the program that writes the token.",
 			"web identity: the token's file %s is empty", safePath(string(f)))
 	}
 	return b, nil
 }
 
-// noCredentialsFound is the end of the default chain.
+// noCredentialsFound is the error of a default chain without credentials.
 func noCredentialsFound(err error) error {
 	return fault(record.NoCredentials, record.HintOf(err),
-		"default chain: no credentials in the environment (AWS_ACCESS_KEY_ID), the shared files (AWS_PROFILE), web identity, boto 2's files, container or instance metadata: %w", err)
+		"default chain: no credentials in the environment (AWS_ACCESS_KEY_ID), the shared files (AWS_PROFILE), "+
+			"web identity, boto 2's files, container or instance metadata: %w", err)
 }
 
-// stsAdapter sends the calls of a chain that the SDK builds the way of all others: over the one transport, to the account's
-// region, to the endpoint that was configured. Left alone, the SDK asks STS before it has read AWS_ENDPOINT_URL.
+// stsAdapter changes the calls of the SDK's providers: they use the one transport, the account's region and the
+// configured endpoint. Otherwise the SDK calls STS before it has read AWS_ENDPOINT_URL.
 type stsAdapter struct {
 	role stscreds.AssumeRoleAPIClient
 	web  stscreds.AssumeRoleWithWebIdentityAPIClient
@@ -179,52 +193,69 @@ func (s stsAdapter) applyOptions(o *sts.Options) {
 	o.Region, o.BaseEndpoint, o.HTTPClient, o.Retryer = s.step.region, ours.BaseEndpoint, ours.HTTPClient, ours.Retryer
 }
 
-func (s stsAdapter) AssumeRole(ctx context.Context, in *sts.AssumeRoleInput, o ...func(*sts.Options)) (*sts.AssumeRoleOutput, error) {
-	ctx, cancel := withTimeout(ctx, callTimeout, "sts:AssumeRole in "+s.step.region) // the SDK's cache has stripped ours
+func (s stsAdapter) AssumeRole(
+	ctx context.Context,
+	in *sts.AssumeRoleInput,
+	o ...func(*sts.Options),
+) (*sts.AssumeRoleOutput, error) {
+	// The SDK's cache removes the caller's deadline.
+	ctx, cancel := withTimeout(ctx, callTimeout, "sts:AssumeRole in "+s.step.region)
 	defer cancel()
 	out, err := s.role.AssumeRole(ctx, in, append(o, s.applyOptions)...)
 	if err == nil && !isComplete(out.Credentials) {
-		err = errIncomplete // which the SDK does not look for
+		err = errIncomplete // the SDK does not check
 	}
 	if err != nil {
+		role := aws.ToString(in.RoleArn)
 		return nil, explain(timeoutCause(ctx, err), errorContext{
-			operation: s.step.Name() + ": assume role " + aws.ToString(in.RoleArn), signer: "its source", role: aws.ToString(in.RoleArn),
-			region: s.step.region, externalID: in.ExternalId != nil,
+			operation:  s.step.Name() + ": assume role " + role,
+			signer:     "its source",
+			role:       role,
+			region:     s.step.region,
+			externalID: in.ExternalId != nil,
 		})
 	}
 	s.step.set(out.Credentials, out.AssumedRoleUser)
 	return out, nil
 }
 
-func (s stsAdapter) AssumeRoleWithWebIdentity(ctx context.Context, in *sts.AssumeRoleWithWebIdentityInput, o ...func(*sts.Options)) (*sts.AssumeRoleWithWebIdentityOutput, error) {
+func (s stsAdapter) AssumeRoleWithWebIdentity(
+	ctx context.Context,
+	in *sts.AssumeRoleWithWebIdentityInput,
+	o ...func(*sts.Options),
+) (*sts.AssumeRoleWithWebIdentityOutput, error) {
 	ctx, cancel := withTimeout(ctx, callTimeout, "sts:AssumeRoleWithWebIdentity in "+s.step.region)
 	defer cancel()
-	in.WebIdentityToken = aws.String(strings.TrimSpace(aws.ToString(in.WebIdentityToken))) // AWS refuses a trailing newline
+	token := strings.TrimSpace(aws.ToString(in.WebIdentityToken)) // AWS refuses a trailing newline
+	in.WebIdentityToken = &token
 	out, err := s.web.AssumeRoleWithWebIdentity(ctx, in, append(o, s.applyOptions)...)
 	if err == nil && !isComplete(out.Credentials) {
 		err = errIncomplete
 	}
 	if err != nil {
+		role := aws.ToString(in.RoleArn)
 		return nil, explain(timeoutCause(ctx, err), errorContext{
-			operation: s.step.Name() + ": assume role " + aws.ToString(in.RoleArn) + " with web identity", signer: "the web identity token",
-			role: aws.ToString(in.RoleArn), region: s.step.region, code: aws.ToString(in.WebIdentityToken),
+			operation: s.step.Name() + ": assume role " + role + " with web identity",
+			signer:    "the web identity token",
+			role:      role,
+			region:    s.step.region,
+			code:      token,
 		})
 	}
 	s.step.set(out.Credentials, out.AssumedRoleUser)
 	return out, nil
 }
 
-// mfaProfile is a profile that asks for MFA, taken apart into what this package does itself: the SDK would want a code for
-// each role and each renewal.
+// mfaProfile is a profile that requires MFA, in parts that this package handles itself: the SDK would ask for a code
+// for each role and each renewal.
 type mfaProfile struct {
 	key    keyStep
 	serial string
 	roles  []config.Role
 }
 
-// readMFAProfile reads a profile. It is nil where nothing in the profile's chain asks for MFA: then sdkStep does it all.
-// What
-// is wrong with the profile is said there as well.
+// readMFAProfile reads a profile. It returns nil if nothing in the profile's chain requires MFA: sdkStep then does
+// everything.
 func readMFAProfile(l *loader, name string) (*mfaProfile, error) {
 	r, err := l.readSharedFiles().routeOf(l, name, environment{})
 	if err != nil {
@@ -232,17 +263,20 @@ func readMFAProfile(l *loader, name string) (*mfaProfile, error) {
 	}
 	var m mfaProfile
 	serials := []string{}
-	if r.section != nil && !r.section.has("role_arn") { // else it is asked for by that role
-		serials = append(serials, r.section.get("mfa_serial")) // of a user whose own calls ask for it
+	if r.section != nil && !r.section.has("role_arn") { // else the serial belongs to that role
+		serials = append(serials, r.section.get("mfa_serial")) // for a user who needs MFA without a role
 	}
-	for _, at := range r.roles {
-		serials = append(serials, at.serial)
-		m.roles = append(m.roles, config.Role{ARN: at.arn, RoleSession: config.RoleSession{SessionName: at.session,
-			ExternalID: at.externalID, Duration: config.Duration(at.duration)}})
+	for _, role := range r.roles {
+		serials = append(serials, role.serial)
+		m.roles = append(m.roles, config.Role{ARN: role.arn, RoleSession: config.RoleSession{
+			SessionName: role.session,
+			ExternalID:  role.externalID,
+			Duration:    config.Duration(role.duration),
+		}})
 	}
 	for _, serial := range serials {
 		if serial != "" && m.serial != "" && m.serial != serial {
-			return nil, fault(record.MFASerial, "one device can be asked for a code in a chain of profiles",
+			return nil, fault(record.MFASerial, "Use one MFA device in all profiles of the chain.",
 				"profile %s: two devices, %s and %s", name, m.serial, serial)
 		}
 		m.serial = firstNonEmpty(m.serial, serial)
@@ -251,7 +285,8 @@ func readMFAProfile(l *loader, name string) (*mfaProfile, error) {
 		return nil, nil
 	}
 	if r.source != fromCredentialsFile && r.source != fromConfigFile {
-		return nil, fault(record.NoCredentials, "MFA needs a user's long-lived key: the profile that `source_profile` leads to must have one",
+		return nil, fault(record.NoCredentials,
+			"Give a user's long-lived key to the profile that `source_profile` leads to: MFA needs one.",
 			"profile %s: mfa_serial without aws_access_key_id", name)
 	}
 	key := r.section.accessKey(r.source)
@@ -259,22 +294,22 @@ func readMFAProfile(l *loader, name string) (*mfaProfile, error) {
 	return &m, nil
 }
 
-// explain is for what goes wrong between the route and the credentials. Steps that ask somebody say what they know as a
-// Fault; the rest is of the SDK's making, and its words are not passed on: they quote files and answers.
+// explain is for errors between the route and the credentials. Errors of calls are Faults already; the SDK's other
+// errors are not shown, because they quote files and answers.
 func (s *sdkStep) explain(err error, r *route) error {
 	var f *record.Fault
 	if errors.As(err, &f) {
-		return f // without the SDK's words around it
+		return f // without the SDK's text around it
 	}
 	reason := record.ReasonOf(err)
 	if reason == record.Other {
 		reason = record.NoCredentials
 	}
-	return fault(reason, "look at the profile's settings and the files that it names", "%s: %s: %s", s.Name(),
-		sourceNames[r.source], safeErrorText(err))
+	return fault(reason, "Check the profile's settings and the files that it names.",
+		"%s: %s: %s", s.Name(), sourceNames[r.source], safeErrorText(err))
 }
 
-// sourceNames is how errors call the sources.
+// sourceNames are the names of the sources in errors.
 var sourceNames = map[sourceKind]string{
 	fromMachine: "machine", fromEnvironment: "environment", fromWebIdentity: "web identity",
 	fromSSO: "IAM Identity Center", fromCredentialsFile: "credentials file",

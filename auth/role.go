@@ -15,36 +15,43 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// What a role session is where the block does not say. AWS's own default of 15 minutes is exactly a cron period.
+// Defaults of a role session. AWS's own default of 15 minutes is as long as a typical schedule's period.
 const (
 	defaultRoleSession = time.Hour
 	roleSessionName    = "collector"
 )
 
-// roleStep is one hop: AssumeRole with the credentials before it.
+// roleStep is one hop: AssumeRole with the credentials of the previous step.
 // https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 type roleStep struct {
 	sts         stsClient
 	region      string
 	arn         string
-	sessionName string // role session name: what CloudTrail shows
+	sessionName string // shown in CloudTrail
 	duration    time.Duration
-	options     *roleOptions // nil: none of it
+	options     *roleOptions // nil: none are set
 	previous    Step
 
 	issuedSession
 }
 
-// roleOptions is what few roles ask for.
+// roleOptions are the settings that few roles have.
 type roleOptions struct {
 	externalID     string
-	sourceIdentity string // source identity
+	sourceIdentity string
 	tags           []types.Tag
 	policy         string
 }
 
-func newRole(t stsClient, region string, r config.Role, after Step) *roleStep {
-	s := &roleStep{sts: t, region: region, arn: r.ARN, sessionName: r.SessionName, duration: time.Duration(r.Duration), previous: after}
+func newRole(client stsClient, region string, r config.Role, previous Step) *roleStep {
+	s := &roleStep{
+		sts:         client,
+		region:      region,
+		arn:         r.ARN,
+		sessionName: r.SessionName,
+		duration:    time.Duration(r.Duration),
+		previous:    previous,
+	}
 	if r.ExternalID != "" || r.SourceIdentity != "" || r.SessionPolicy != "" || len(r.SessionTags) > 0 {
 		s.options = &roleOptions{externalID: r.ExternalID, sourceIdentity: r.SourceIdentity, policy: r.SessionPolicy}
 		for _, k := range slices.Sorted(maps.Keys(r.SessionTags)) {
@@ -89,7 +96,13 @@ func (s *roleStep) Retrieve(ctx context.Context, prev Provider) (aws.Credentials
 	}
 	if err != nil {
 		return aws.Credentials{}, explain(err, errorContext{
-			operation: "assume role " + s.arn, signer: s.previous.Name(), role: s.arn, region: s.region, chained: c.SessionToken != "", externalID: s.options != nil && s.options.externalID != "", creds: c,
+			operation:  "assume role " + s.arn,
+			signer:     s.previous.Name(),
+			role:       s.arn,
+			region:     s.region,
+			chained:    c.SessionToken != "",
+			externalID: s.options != nil && s.options.externalID != "",
+			creds:      c,
 		})
 	}
 	return out, nil
@@ -98,9 +111,13 @@ func (s *roleStep) Retrieve(ctx context.Context, prev Provider) (aws.Credentials
 func (s *roleStep) input(c aws.Credentials) *sts.AssumeRoleInput {
 	d := s.duration
 	if c.SessionToken != "" {
-		d = min(d, defaultRoleSession) // AWS refuses more to temporary credentials: role chaining, MFA
+		d = min(d, defaultRoleSession) // the most that AWS allows with temporary credentials: role chaining, MFA
 	}
-	in := &sts.AssumeRoleInput{RoleArn: aws.String(s.arn), RoleSessionName: aws.String(s.sessionName), DurationSeconds: aws.Int32(int32(d / time.Second))}
+	in := &sts.AssumeRoleInput{
+		RoleArn:         aws.String(s.arn),
+		RoleSessionName: aws.String(s.sessionName),
+		DurationSeconds: aws.Int32(int32(d / time.Second)),
+	}
 	m := s.options
 	if m == nil {
 		return in

@@ -9,9 +9,9 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// TestSessionKeys: what a block says of a role's session arrives at STS, and is part of what the session is.
+// TestSessionKeys: a block's settings for the role session are sent to STS, and are part of the session's key.
 func TestSessionKeys(t *testing.T) {
-	w := newWorld(t, awsfake.Options{})
+	w := newFixture(t, awsfake.Options{})
 	a := w.ak(role(w.role.ARN), func(a *config.Account) {
 		a.SourceIdentity, a.SessionTags = "ops", map[string]string{"team": "platform", "cost:center": "0042"}
 		a.SessionPolicy = `{"Version":"2012-10-17","Statement":[]}`
@@ -28,7 +28,8 @@ func TestSessionKeys(t *testing.T) {
 	sent := w.calls("AssumeRole")[0].Params
 	for key, want := range map[string]string{
 		"SourceIdentity": "ops", "Policy": a.SessionPolicy,
-		"Tags.member.1.Key": "cost:center", "Tags.member.1.Value": "0042", "Tags.member.2.Key": "team", "Tags.member.2.Value": "platform",
+		"Tags.member.1.Key": "cost:center", "Tags.member.1.Value": "0042",
+		"Tags.member.2.Key": "team", "Tags.member.2.Value": "platform",
 	} {
 		if sent[key] != want {
 			t.Errorf("%s was sent as %q, want %q", key, sent[key], want)
@@ -42,7 +43,7 @@ func TestSessionKeys(t *testing.T) {
 		b := a
 		edit(&b)
 		if w.open(s, b).resolver == one.resolver {
-			t.Error("a block that asks for another session got this one")
+			t.Error("a block with other settings got the same session")
 		}
 	}
 	if w.open(s, a).resolver != one.resolver {
@@ -50,22 +51,22 @@ func TestSessionKeys(t *testing.T) {
 	}
 }
 
-// TestRequireRole: a block that asks for a role is not collected as a user, whatever way the user came.
+// TestRequireRole: a block with require_role is not collected as a user, however the user signs in.
 func TestRequireRole(t *testing.T) {
-	w := newWorld(t, awsfake.Options{})
-	w.load.ConfigFiles = []string{write(t, "config", "[profile user]\naws_access_key_id = "+w.key.ID+"\naws_secret_access_key = "+w.key.Secret+"\n")}
+	w := newFixture(t, awsfake.Options{})
+	w.load.ConfigFiles = []string{write(t, "config", "[profile user]\n"+keyLines(w.key))}
 	must := func(a *config.Account) { a.RequireRole = true }
 	s := w.sessions(Options{})
 	w.open(s, w.ak(must, role(w.role.ARN)))
 	w.open(s, block(must, profile("user"), role(w.role.ARN)))
 	for _, a := range []config.Account{w.ak(must), w.ak(must, seed(w.mfa)), block(must, profile("user"))} {
-		w.refused(s, a, record.RoleRequired, "user/alice is no role", "`require_role: true`")
+		w.refused(s, a, record.RoleRequired, "user/alice is not a role", "`require_role: true`")
 	}
 }
 
-// TestBareAccountID: the shorthand without its role reads like the key that says what the account must be.
+// TestBareAccountID: `account_id` without `role` is taken for the account that the credentials must have.
 func TestBareAccountID(t *testing.T) {
-	w := newWorld(t, awsfake.Options{})
+	w := newFixture(t, awsfake.Options{})
 	a := w.ak(func(a *config.Account) { a.AccountID = w.other.ID })
 	w.refused(w.sessions(Options{}), a, record.WrongAccount, w.other.ID, "`role: manage-role`")
 	role(w.role.ARN)(&a)

@@ -17,15 +17,15 @@ import (
 	"github.com/aws-collector/collector/internal/userfile"
 )
 
-// A setting is a variable of the environment and a key of the shared files, which the SDK keeps in fields of the same
-// name of its EnvConfig and its SharedConfig. Where one of them cannot be read, the SDK reads none at all.
+// A setting is an environment variable and a key of the shared files. The SDK stores both in fields of the same name,
+// of its EnvConfig and its SharedConfig. If one setting is invalid, the SDK reads none at all.
 type setting struct {
 	field, variable, key string
 }
 
 // https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
 var allSettings = []setting{
-	{"Region", "", "region"}, // the SDK reads it, of the environment, before it can fail
+	{"Region", "", "region"}, // the SDK reads the variable before it can fail
 	{"AppID", "", "sdk_ua_app_id"},
 	{"CustomCABundle", "", "ca_bundle"},
 	{"EnableEndpointDiscovery", "AWS_ENABLE_ENDPOINT_DISCOVERY", "endpoint_discovery_enabled"},
@@ -54,8 +54,8 @@ var allSettings = []setting{
 	{"RestrictFilePermissions", "AWS_RESTRICT_FILE_PERMISSIONS", ""},
 }
 
-// parse sets what target, a pointer to a setting's field, points at. It says what the setting may be where text is
-// nothing of it, and leaves target alone then.
+// parse sets *target, which points to the setting's field. If text is invalid, it returns what the setting may be, and
+// does not change the field.
 func (setting) parse(target any, text string) (want string) {
 	switch t := target.(type) {
 	case *string:
@@ -85,7 +85,7 @@ func (setting) parse(target any, text string) (want string) {
 		}
 		*t = &b
 	case *aws.RetryMode:
-		if strings.EqualFold(text, "legacy") { // a mode of other SDKs, and boto3's default: standard is what comes nearest
+		if strings.EqualFold(text, "legacy") { // boto3's default; standard is the nearest mode
 			text = string(aws.RetryModeStandard)
 		}
 		m, err := aws.ParseRetryMode(text)
@@ -115,33 +115,34 @@ func parseBool(text string) (b, ok bool) {
 	return strings.EqualFold(text, "true"), strings.EqualFold(text, "true") || strings.EqualFold(text, "false")
 }
 
-// setEnum is read for the SDK's words.
+// setEnum is parse for the SDK's enumerations.
 func setEnum(target any, text string) (want string) {
 	switch t := target.(type) {
 	case *aws.FIPSEndpointState:
-		return setFromWords(t, text, []string{"true", "false"}, aws.FIPSEndpointStateEnabled, aws.FIPSEndpointStateDisabled)
+		return setFromWords(t, text, []string{"true", "false"},
+			aws.FIPSEndpointStateEnabled, aws.FIPSEndpointStateDisabled)
 	case *aws.DualStackEndpointState:
-		return setFromWords(t, text, []string{"true", "false"}, aws.DualStackEndpointStateEnabled,
-			aws.DualStackEndpointStateDisabled)
+		return setFromWords(t, text, []string{"true", "false"},
+			aws.DualStackEndpointStateEnabled, aws.DualStackEndpointStateDisabled)
 	case *imds.ClientEnableState: // AWS_EC2_METADATA_DISABLED
 		return setFromWords(t, text, []string{"true", "false"}, imds.ClientDisabled, imds.ClientEnabled)
 	case *aws.EndpointDiscoveryEnableState:
-		return setFromWords(t, text, []string{"true", "false", "auto"}, aws.EndpointDiscoveryEnabled,
-			aws.EndpointDiscoveryDisabled, aws.EndpointDiscoveryAuto)
+		return setFromWords(t, text, []string{"true", "false", "auto"},
+			aws.EndpointDiscoveryEnabled, aws.EndpointDiscoveryDisabled, aws.EndpointDiscoveryAuto)
 	case *aws.AccountIDEndpointMode:
-		return setFromWords(t, text, []string{"preferred", "required", "disabled"}, aws.AccountIDEndpointModePreferred,
-			aws.AccountIDEndpointModeRequired, aws.AccountIDEndpointModeDisabled)
+		return setFromWords(t, text, []string{"preferred", "required", "disabled"},
+			aws.AccountIDEndpointModePreferred, aws.AccountIDEndpointModeRequired, aws.AccountIDEndpointModeDisabled)
 	case *aws.RequestChecksumCalculation:
-		return setFromWords(t, text, []string{"when_supported", "when_required"}, aws.RequestChecksumCalculationWhenSupported,
-			aws.RequestChecksumCalculationWhenRequired)
+		return setFromWords(t, text, []string{"when_supported", "when_required"},
+			aws.RequestChecksumCalculationWhenSupported, aws.RequestChecksumCalculationWhenRequired)
 	case *aws.ResponseChecksumValidation:
-		return setFromWords(t, text, []string{"when_supported", "when_required"}, aws.ResponseChecksumValidationWhenSupported,
-			aws.ResponseChecksumValidationWhenRequired)
+		return setFromWords(t, text, []string{"when_supported", "when_required"},
+			aws.ResponseChecksumValidationWhenSupported, aws.ResponseChecksumValidationWhenRequired)
 	case *aws.RestrictFilePermissions:
-		return setFromWords(t, text, []string{"user_read_write", "unrestricted"}, aws.RestrictFilePermissionsUserReadWrite,
-			aws.RestrictFilePermissionsUnrestricted)
+		return setFromWords(t, text, []string{"user_read_write", "unrestricted"},
+			aws.RestrictFilePermissionsUserReadWrite, aws.RestrictFilePermissionsUnrestricted)
 	}
-	return "" // of a kind that is none of ours; a test knows them all
+	return "" // not reached: a test checks the types of all settings
 }
 
 func setFromWords[T any](target *T, text string, words []string, values ...T) (want string) {
@@ -155,7 +156,7 @@ func setFromWords[T any](target *T, text string, words []string, values ...T) (w
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-// fieldPointer is a pointer to the field of a struct that is pointed at, nil where it has none of the name.
+// fieldPointer returns a pointer to the named field of *of; nil: there is none.
 func fieldPointer(of any, name string) any {
 	f := reflect.ValueOf(of).Elem().FieldByName(name)
 	if !f.IsValid() {
@@ -164,7 +165,7 @@ func fieldPointer(of any, name string) any {
 	return f.Addr().Interface()
 }
 
-// readEnvironment is what the SDK takes from the environment, without what cannot be read of it.
+// readEnvironment returns the SDK's settings from the environment, without the invalid ones.
 func readEnvironment(getenv func(string) string) (awsconfig.EnvConfig, []Flaw) {
 	env, err := awsconfig.NewEnvConfig()
 	if err == nil {
@@ -174,14 +175,14 @@ func readEnvironment(getenv func(string) string) (awsconfig.EnvConfig, []Flaw) {
 	if getenv != nil {
 		flaws = readVariables(&env, getenv)
 	}
-	if flaws == nil { // what a newer SDK has come to dislike
+	if flaws == nil { // a newer SDK may refuse a variable that is not in allSettings
 		flaws = append(flaws, Flaw{Where: "environment",
 			Text: "a variable of the AWS SDK cannot be read", harmful: true})
 	}
 	return env, flaws
 }
 
-// readVariables sets what the SDK reads after it may have stopped.
+// readVariables sets the fields that the SDK may not have reached.
 func readVariables(env *awsconfig.EnvConfig, getenv func(string) string) (flaws []Flaw) {
 	for _, s := range allSettings {
 		if s.variable == "" {
@@ -193,14 +194,14 @@ func readVariables(env *awsconfig.EnvConfig, getenv func(string) string) (flaws 
 		if text == "" {
 			continue
 		}
-		if want := s.parse(to, text); want != "" && s.field != "EC2IMDSClientEnableState" { // which only "true" turns off
+		if want := s.parse(to, text); want != "" && s.field != "EC2IMDSClientEnableState" { // any text but "true" means false
 			flaws = append(flaws, Flaw{Where: s.variable, Text: "want " + want, harmful: true})
 		}
 	}
 	return flaws
 }
 
-// settingsOf is what the SDK takes from a profile, without what cannot be read of it, and without its credentials.
+// settingsOf returns the SDK's settings from a profile, without the invalid ones, and without its credentials.
 func (s *sharedFiles) settingsOf(p *section) (awsconfig.SharedConfig, []Flaw) {
 	var c awsconfig.SharedConfig
 	if p == nil {
@@ -228,7 +229,7 @@ func (s *sharedFiles) settingsOf(p *section) (awsconfig.SharedConfig, []Flaw) {
 	return c, flaws
 }
 
-// isLenient reports whether the SDK takes what it cannot read in a file for false, so that nobody is refused for it.
+// isLenient reports whether the SDK takes an invalid value in a file for false, so that it is no reason to fail.
 func isLenient(target any, key string) bool {
 	switch target.(type) {
 	case **bool, *aws.FIPSEndpointState, *aws.DualStackEndpointState, *aws.EndpointDiscoveryEnableState:
@@ -237,8 +238,8 @@ func isLenient(target any, key string) bool {
 	return false
 }
 
-// settingFlaws is what is wrong with a profile's settings. Whoever signs in by the profile is refused: its owner wrote
-// something that would not be done.
+// settingFlaws returns the invalid settings of a profile. A sign-in with the profile fails: a setting of its owner
+// would have no effect.
 func (l *loader) settingFlaws(p *section) []Flaw {
 	if p == nil {
 		return nil
@@ -246,28 +247,36 @@ func (l *loader) settingFlaws(p *section) []Flaw {
 	c, flaws := (&sharedFiles{}).settingsOf(p)
 	if c.CustomCABundle != "" {
 		if _, err := readCABundle(c.CustomCABundle); err != nil {
-			flaws = append(flaws, Flaw{Where: p.positionOfFirst("ca_bundle").String(), Text: "ca_bundle: " + err.Error(),
-				profile: p.name, harmful: true})
+			flaws = append(flaws, Flaw{
+				Where:   p.positionOfFirst("ca_bundle").String(),
+				Text:    "ca_bundle: " + err.Error(),
+				profile: p.name,
+				harmful: true,
+			})
 		}
 	}
 	return flaws
 }
 
-// sdkConfig is the SDK's configuration from what could be read, as the SDK would make it.
+// sdkConfig makes the configuration of valid settings, as the SDK would.
 func sdkConfig(env awsconfig.EnvConfig, file awsconfig.SharedConfig, client *awshttp.BuildableClient) aws.Config {
 	cfg := aws.Config{
-		HTTPClient: client, Region: firstNonEmpty(env.Region, file.Region), AppID: firstNonEmpty(env.AppID, file.AppID),
-		RetryMaxAttempts: firstNonZero(env.RetryMaxAttempts, file.RetryMaxAttempts), RetryMode: firstNonZero(env.RetryMode,
-			file.RetryMode),
-		DefaultsMode: firstNonZero(env.DefaultsMode, file.DefaultsMode, aws.DefaultsModeLegacy),
+		HTTPClient:       client,
+		Region:           firstNonEmpty(env.Region, file.Region),
+		AppID:            firstNonEmpty(env.AppID, file.AppID),
+		RetryMaxAttempts: firstNonZero(env.RetryMaxAttempts, file.RetryMaxAttempts),
+		RetryMode:        firstNonZero(env.RetryMode, file.RetryMode),
+		DefaultsMode:     firstNonZero(env.DefaultsMode, file.DefaultsMode, aws.DefaultsModeLegacy),
 		AccountIDEndpointMode: firstNonZero(env.AccountIDEndpointMode, file.AccountIDEndpointMode,
 			aws.AccountIDEndpointModePreferred),
 		RequestChecksumCalculation: firstNonZero(env.RequestChecksumCalculation, file.RequestChecksumCalculation,
 			aws.RequestChecksumCalculationWhenSupported),
 		ResponseChecksumValidation: firstNonZero(env.ResponseChecksumValidation, file.ResponseChecksumValidation,
 			aws.ResponseChecksumValidationWhenSupported),
-		DisableRequestCompression:   aws.ToBool(firstNonZero(env.DisableRequestCompression, file.DisableRequestCompression)),
-		DisableClockSkewCorrection:  aws.ToBool(firstNonZero(env.DisableClockSkewCorrection, file.DisableClockSkewCorrection)),
+		DisableRequestCompression: aws.ToBool(
+			firstNonZero(env.DisableRequestCompression, file.DisableRequestCompression)),
+		DisableClockSkewCorrection: aws.ToBool(
+			firstNonZero(env.DisableClockSkewCorrection, file.DisableClockSkewCorrection)),
 		RequestMinCompressSizeBytes: 10240,
 		RestrictFilePermissions:     firstNonZero(env.RestrictFilePermissions, aws.RestrictFilePermissionsUserReadWrite),
 		AuthSchemePreference:        env.AuthSchemePreference,
@@ -279,24 +288,24 @@ func sdkConfig(env awsconfig.EnvConfig, file awsconfig.SharedConfig, client *aws
 	if len(cfg.AuthSchemePreference) == 0 {
 		cfg.AuthSchemePreference = file.AuthSchemePreference
 	}
-	if base := firstNonEmpty(env.BaseEndpoint, file.BaseEndpoint); base != "" && !aws.ToBool(firstNonZero(env.IgnoreConfiguredEndpoints,
-		file.IgnoreConfiguredEndpoints)) {
+	ignored := aws.ToBool(firstNonZero(env.IgnoreConfiguredEndpoints, file.IgnoreConfiguredEndpoints))
+	if base := firstNonEmpty(env.BaseEndpoint, file.BaseEndpoint); base != "" && !ignored {
 		cfg.BaseEndpoint = &base
 	}
 	return cfg
 }
 
 func firstNonZero[T comparable](all ...T) T {
-	var none T
+	var zero T
 	for _, v := range all {
-		if v != none {
+		if v != zero {
 			return v
 		}
 	}
-	return none
+	return zero
 }
 
-// maxCABundle is above the authorities of every system.
+// maxCABundle is larger than the bundle of any system.
 const maxCABundle = 8 << 20
 
 // readCABundle reads a file of certificates. Its error names the file.
@@ -306,12 +315,12 @@ func readCABundle(file string) ([]byte, error) {
 		return nil, textError(file + ": " + fileErrorCause(err))
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(b) {
-		return nil, textError(file + ": it holds no certificate as PEM")
+		return nil, textError(file + ": no PEM certificate in it")
 	}
 	return b, nil
 }
 
-// withCABundle trusts the certificates of a bundle, and no others, as the SDK does.
+// withCABundle trusts only the certificates of a bundle, as the SDK does.
 func withCABundle(c *awshttp.BuildableClient, pem []byte) *awshttp.BuildableClient {
 	return c.WithTransportOptions(func(tr *http.Transport) {
 		if tr.TLSClientConfig == nil {
@@ -322,7 +331,7 @@ func withCABundle(c *awshttp.BuildableClient, pem []byte) *awshttp.BuildableClie
 	})
 }
 
-// An errText is an error that is its text.
+// A textError is an error of a fixed text.
 type textError string
 
 func (e textError) Error() string { return string(e) }

@@ -19,7 +19,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A value for each setting that is not the SDK's default, by the key of a shared file, and what is nothing of it.
+// someSettings has, for each key of a shared file, a valid value that is not the SDK's default, and an invalid one.
 var someSettings = map[string]struct{ good, bad string }{
 	"region": {good: "eu-west-1"}, "sdk_ua_app_id": {good: "app"}, "ca_bundle": {},
 	"ec2_metadata_service_endpoint": {good: "http://127.0.0.1:1"}, "endpoint_url": {good: "http://127.0.0.1:2"},
@@ -37,8 +37,10 @@ var someSettings = map[string]struct{ good, bad string }{
 	"": {"true", "yes"}, // AWS_EC2_METADATA_DISABLED
 }
 
-var noKey = map[string]struct{ good, bad string }{"AWS_EC2_METADATA_DISABLED": {"true", ""},
-	"AWS_RESTRICT_FILE_PERMISSIONS": {"unrestricted", "on"}}
+var noKey = map[string]struct{ good, bad string }{
+	"AWS_EC2_METADATA_DISABLED":     {"true", ""},
+	"AWS_RESTRICT_FILE_PERMISSIONS": {"unrestricted", "on"},
+}
 
 func valueOf(t *testing.T, s setting) (good, bad string) {
 	v, ok := someSettings[s.key]
@@ -51,8 +53,7 @@ func valueOf(t *testing.T, s setting) (good, bad string) {
 	return v.good, v.bad
 }
 
-// TestSettings: what this package reads leniently is what the SDK reads, setting by setting. A setting that a newer
-// SDK brings fails here.
+// TestSettings: our lenient parser reads each setting as the SDK does. A new setting of a newer SDK fails here.
 func TestSettings(t *testing.T) {
 	cleanEnv(t)
 	var file strings.Builder
@@ -79,7 +80,7 @@ func TestSettings(t *testing.T) {
 		}
 	}
 	if flaws := readVariables(&got, os.Getenv); flaws != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("of the environment %v:\n%+v, want\n%+v", flaws, got, want)
+		t.Errorf("environment %v:\n%+v, want\n%+v", flaws, got, want)
 	}
 	l := &loader{opts: LoadOptions{ConfigFiles: []string{path}, CredentialsFiles: []string{}}}
 	files := l.readSharedFiles()
@@ -89,7 +90,7 @@ func TestSettings(t *testing.T) {
 	})
 	theirs.Credentials.Source = ""
 	if err != nil || flaws != nil || !reflect.DeepEqual(ours, theirs) {
-		t.Errorf("of the file %v, %v:\n%+v, want\n%+v", flaws, err, ours, theirs)
+		t.Errorf("file %v, %v:\n%+v, want\n%+v", flaws, err, ours, theirs)
 	}
 
 	known := []string{
@@ -112,8 +113,8 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// TestSettle: the configuration that is made of what could be read is the SDK's own.
-func TestSettle(t *testing.T) {
+// TestSDKConfig: a configuration of valid settings equals the SDK's own.
+func TestSDKConfig(t *testing.T) {
 	for _, by := range []string{"nothing", "environment", "file"} {
 		t.Run(by, func(t *testing.T) {
 			cleanEnv(t)
@@ -161,42 +162,44 @@ func TestSettle(t *testing.T) {
 	}
 }
 
-// TestOthersTrouble: what is wrong with the default profile, with a file or with a variable costs those accounts that
-// sign in by
-// it, which are told where it is, and no others.
-func TestOthersTrouble(t *testing.T) {
+// TestErrorsOfOtherProfiles: an error in the default profile, a file or a variable affects only the accounts that sign
+// in with it; their error names its position.
+func TestErrorsOfOtherProfiles(t *testing.T) {
 	type trouble struct {
-		config, credentials string // of [default] or about it; %s in the environment is their folder
+		config, credentials string // of [default]; {dir} is their directory
 		env                 string // NAME=VALUE
-		setting             string // what is logged as ignored
-		say                 string // to who goes by the default chain; "": nothing
+		setting             string // logged as ignored
+		say                 string // the error of the default chain; "": none
 	}
 	all := map[string]trouble{
-		"half a key": {config: "[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n",
-			say: "config:2: half a key"},
-		"half a key, of credentials": {credentials: "# mine\n[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n",
-			say: "credentials:3: half a key"},
-		"a secret alone": {config: "[default]\naws_secret_access_key = x\n", say: "config:2: half a key"},
+		"key without a secret": {config: "[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n",
+			say: "config:2: the access key is incomplete"},
+		"key without a secret, of credentials": {
+			credentials: "# mine\n[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n",
+			say:         "credentials:3: the access key is incomplete",
+		},
+		"a secret alone": {config: "[default]\naws_secret_access_key = x\n",
+			say: "config:2: the access key is incomplete"},
 		"a source without its role": {config: "[default]\nsource_profile = nobody\nmax_attempts = many\n",
 			say: "config:3: max_attempts"},
 		"a role whose source is gone": {config: "[default]\nrole_arn = " +
 			"arn:aws:iam::111111111111:role/x\nsource_profile = gone\n",
 			say: "config:3: source_profile gone is in no shared file"},
-		"a role of nobody": {config: "[default]\nrole_arn = arn:aws:iam::111111111111:role/x\n",
+		"a role without a source": {config: "[default]\nrole_arn = arn:aws:iam::111111111111:role/x\n",
 			say: "config:2: role_arn without"},
 		"two sources": {config: "[default]\nrole_arn = " +
 			"arn:aws:iam::111111111111:role/x\nsource_profile = x\ncredential_source = Environment\n", say: "config:3"},
 		"a circle": {config: "[default]\nrole_arn = " +
 			"arn:aws:iam::111111111111:role/x\nsource_profile = default\n",
-			say: "config:3: its source_profiles lead in a circle"},
+			say: "config:3: the source_profiles form a circle"},
 		"an SSO session that is gone": {config: "[default]\nsso_session = gone\nsso_account_id = " +
 			"111111111111\nsso_role_name = x\n", say: "config:2: there is no section [sso-session gone]"},
 		"a bundle that is gone": {config: "[default]\nca_bundle = /nowhere/ca.pem\naws_access_key_id = " +
 			"x\naws_secret_access_key = y\n", say: "config:2: ca_bundle: /nowhere/ca.pem"},
 		"a profile that is gone":     {env: "AWS_PROFILE=laptop", say: "laptop"},
-		"a folder for a config file": {env: "AWS_CONFIG_FILE=/tmp", say: "/tmp: cannot be read: it is not a regular file"},
+		"a folder for a config file": {env: "AWS_CONFIG_FILE=/tmp", say: "/tmp: cannot be read: not a regular file"},
 		"a folder for credentials": {env: "AWS_SHARED_CREDENTIALS_FILE=/tmp",
-			say: "/tmp: cannot be read: it is not a regular file"},
+			say: "/tmp: cannot be read: not a regular file"},
 	}
 	for _, s := range allSettings {
 		good, bad := valueOf(t, s)
@@ -255,7 +258,7 @@ func TestOthersTrouble(t *testing.T) {
 					used = used || f.Used
 				}
 				if !strings.Contains(text, c.say) || text == "" {
-					t.Errorf("validate says %q, want %q", text, c.say)
+					t.Errorf("Inspect: %q, want %q", text, c.say)
 				}
 				if want := len(uses) == 2 && c.say != ""; used != want {
 					t.Errorf("used %t, want %t: %s", used, want, text)
@@ -265,8 +268,8 @@ func TestOthersTrouble(t *testing.T) {
 	}
 }
 
-// TestOthersTroubleKeepsTheRest: beside a setting that cannot be read, the others hold.
-func TestOthersTroubleKeepsTheRest(t *testing.T) {
+// TestInvalidSettingKeepsTheRest: if one setting is invalid, the others still apply.
+func TestInvalidSettingKeepsTheRest(t *testing.T) {
 	w, url := ordinaryEnv(t)
 	srv := httptest.NewTLSServer(w.aws)
 	defer srv.Close()
@@ -281,7 +284,7 @@ func TestOthersTroubleKeepsTheRest(t *testing.T) {
 	if cfg.Region != "eu-west-3" || cfg.Retryer().MaxAttempts() != 5 || aws.ToString(cfg.BaseEndpoint) != srv.URL {
 		t.Errorf("region %s, %d attempts, %s", cfg.Region, cfg.Retryer().MaxAttempts(), aws.ToString(cfg.BaseEndpoint))
 	}
-	w.open(w.sessions(Options{Getenv: os.Getenv}), w.ak()) // over TLS, by the bundle
+	w.open(w.sessions(Options{Getenv: os.Getenv}), w.ak()) // over TLS, with the bundle
 
 	t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[default]\nretry_mode = legacy\nuse_fips_endpoint = true\n"))
 	if cfg, err = LoadAWS(t.Context(), w.load); err != nil {
@@ -303,33 +306,32 @@ func TestOthersTroubleKeepsTheRest(t *testing.T) {
 		aws.ToString(o.BaseEndpoint) != url {
 		t.Errorf("dual stack %v, endpoint %s", o.EndpointOptions.UseDualStackEndpoint, aws.ToString(o.BaseEndpoint))
 	}
-	t.Setenv("AWS_CA_BUNDLE", "/nowhere/ca.pem") // meant for each call
+	t.Setenv("AWS_CA_BUNDLE", "/nowhere/ca.pem") // applies to every call
 	if _, err = LoadAWS(t.Context(), w.load); err == nil || !strings.Contains(err.Error(), "/nowhere/ca.pem") {
 		t.Error(err)
 	}
 }
 
-// TestSharedFiles: what may stand for a file, and in it.
+// TestSharedFiles: unusual files and contents that work.
 func TestSharedFiles(t *testing.T) {
-	keys := func(w *world) string {
-		return "aws_access_key_id = " + w.key.ID + "\naws_secret_access_key = " + w.key.Secret + "\n"
+	keys := func(w *fixture) string {
+		return keyLines(w.key)
 	}
-	env := func(t *testing.T, w *world) {
+	env := func(t *testing.T, w *fixture) {
 		t.Setenv("AWS_ACCESS_KEY_ID", w.key.ID)
 		t.Setenv("AWS_SECRET_ACCESS_KEY", w.key.Secret)
 	}
-	for name, set := range map[string]func(t *testing.T, w *world) config.Account{
-		"no files at all": func(t *testing.T, w *world) config.Account { env(t, w); return block() },
-		"a home that is none": func(t *testing.T, w *world) config.Account {
+	for name, set := range map[string]func(t *testing.T, w *fixture) config.Account{
+		"no files at all": func(t *testing.T, w *fixture) config.Account { env(t, w); return block() },
+		"a home that is not a directory": func(t *testing.T, w *fixture) config.Account {
 			t.Setenv("HOME", os.DevNull)
-			r := w.home.AddRole("pod",
-				awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"pods.eks.amazonaws.com"}}}})
+			r := w.home.AddRole("pod", trusting("pods.eks.amazonaws.com"))
 			w.aws.AddContainer(awsfake.Container{Path: "/v1/credentials", Role: r, Task: "pod-1"})
 			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", strings.Replace(os.Getenv("AWS_ENDPOINT_URL"), "127.0.0.1",
 				"localhost", 1)+"/v1/credentials")
 			return block()
 		},
-		"a home of somebody else's": func(t *testing.T, w *world) config.Account {
+		"another user's home": func(t *testing.T, w *fixture) config.Account {
 			if os.Getuid() == 0 {
 				t.Skip("SKIPPED, NOT PASSED: root may read everything")
 			}
@@ -340,16 +342,16 @@ func TestSharedFiles(t *testing.T) {
 			env(t, w)
 			return block()
 		},
-		"/dev/null": func(t *testing.T, w *world) config.Account {
+		"/dev/null": func(t *testing.T, w *fixture) config.Account {
 			t.Setenv("AWS_CONFIG_FILE", os.DevNull)
 			t.Setenv("AWS_SHARED_CREDENTIALS_FILE", write(t, "credentials", "[x]\n"+keys(w)))
 			return block(profile("x"))
 		},
-		"a mark at its beginning, lines as on Windows": func(t *testing.T, w *world) config.Account {
+		"a byte order mark and Windows line ends": func(t *testing.T, w *fixture) config.Account {
 			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "\ufeff[profile x]\r\n"+strings.ReplaceAll(keys(w), "\n", "\r\n")))
 			return block(profile("x"))
 		},
-		"~": func(t *testing.T, w *world) config.Account {
+		"~": func(t *testing.T, w *fixture) config.Account {
 			if err := os.WriteFile(filepath.Join(os.Getenv("HOME"), "mine"), []byte("[profile x]\n"+keys(w)),
 				0o600); err != nil {
 				t.Fatal(err)
@@ -357,21 +359,22 @@ func TestSharedFiles(t *testing.T) {
 			t.Setenv("AWS_CONFIG_FILE", "~/mine")
 			return block(profile("x"))
 		},
-		"comments, colons, quotes, capitals, indented settings": func(t *testing.T, w *world) config.Account {
+		"comments, colons, quotes, capitals, indented settings": func(t *testing.T, w *fixture) config.Account {
 			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "; mine\nlost = 1\n[preview]\nx = y\n[profile x] # of "+
 				"alice\ns3 =\n  max_bandwidth = 1\nAWS_ACCESS_KEY_ID: \""+w.key.ID+"\" # old\n"+
 				"aws_secret_access_key='"+w.key.Secret+"'\nnonsense\n[profile x]\nregion = us-east-1\n"))
 			return block(profile("x"))
 		},
-		"[default] beside [profile default]": func(t *testing.T, w *world) config.Account {
+		"[default] and [profile default]": func(t *testing.T, w *fixture) config.Account {
 			t.Setenv("AWS_CONFIG_FILE", write(t, "config", "[profile default]\n"+keys(w)+"[default]\nrole_arn = "+
 				"arn:aws:iam::111111111111:role/no\n"))
 			return block()
 		},
-		"a key of the old name": func(t *testing.T, w *world) config.Account {
+		"a key of the old name": func(t *testing.T, w *fixture) config.Account {
 			c := retrieve(w, w.open(w.sessions(Options{}), w.ak(role(w.role.ARN))))
 			t.Setenv("AWS_CONFIG_FILE", write(t, "config",
-				"[profile x]\naws_access_key_id = "+c.AccessKeyID+"\naws_secret_access_key = "+c.SecretAccessKey+"\naws_security_token = "+c.SessionToken+"\n"))
+				"[profile x]\naws_access_key_id = "+c.AccessKeyID+"\naws_secret_access_key = "+c.SecretAccessKey+
+					"\naws_security_token = "+c.SessionToken+"\n"))
 			return block(profile("x"))
 		},
 	} {
@@ -383,13 +386,13 @@ func TestSharedFiles(t *testing.T) {
 	}
 }
 
-// TestMFAOfASource: the device that a profile's role asks for is no matter of who takes the profile's keys.
+// TestMFAOfASource: the MFA device of a profile's role does not matter for a profile that uses only the former's keys.
 func TestMFAOfASource(t *testing.T) {
 	w, _ := ordinaryEnv(t)
-	text := "[profile u]\naws_access_key_id = " + w.key.ID + "\naws_secret_access_key = " + w.key.Secret +
-		"\nmfa_serial = " + w.mfa.Serial + "\n"
-	t.Setenv("AWS_CONFIG_FILE", write(t, "config", text+"role_arn = "+
-		"arn:aws:iam::222222222222:role/other\nsource_profile = u\n[profile x]\nrole_arn = "+w.role.ARN+"\nsource_profile = u\n"))
+	text := "[profile u]\n" + keyLines(w.key) + "mfa_serial = " + w.mfa.Serial + "\n"
+	t.Setenv("AWS_CONFIG_FILE", write(t, "config", text+
+		"role_arn = arn:aws:iam::222222222222:role/other\nsource_profile = u\n"+
+		"[profile x]\nrole_arn = "+w.role.ARN+"\nsource_profile = u\n"))
 	w.open(w.sessions(Options{Getenv: os.Getenv}), block(profile("x")))
 	w.count("GetSessionToken", 0)
 	t.Setenv("AWS_CONFIG_FILE", write(t, "config", text+"[profile x]\nrole_arn = "+w.role.ARN+"\nsource_profile = u\n"))

@@ -14,32 +14,33 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 )
 
-// sharedFiles is the AWS config and credentials files, as the SDK's own reader sees them, but with the line of each value
-// and without an opinion: what is wrong with one profile is an error for whoever signs in by it, and for nobody else. It
-// holds secrets, so it is read, used and let go.
+// sharedFiles is the content of the AWS config and credentials files. It is parsed as the SDK does, but with the line
+// of each value, and leniently: an error in a profile affects only the accounts that sign in with it. It holds secrets,
+// so it is not cached.
 // https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
 type sharedFiles struct {
-	searched []string // of all files that were looked for, config files first
-	found    []string // of those that are there
-	flaws    []Flaw   // files that cannot be read, lines that are neither section nor setting
+	searched []string // all files that were searched, config files first
+	found    []string // those that exist
+	flaws    []Flaw   // unreadable files, and lines that are neither section nor setting
 	profiles map[string]*section
 	sessions map[string]*section // [sso-session NAME]
 	services map[string]*section // [services NAME]
 }
 
-// A section is a profile, from both kinds of files. In a credentials file its values go before those of a config file.
+// A section is a profile, of both kinds of files. Values of a credentials file take precedence over those of a config
+// file.
 type section struct {
 	name                string
 	at                  position // of its first header
 	config, credentials map[string]value
 }
 
-// A value is a setting and where it is.
+// A value is a setting and its position.
 type value struct {
 	position
 	text    string            // may be a secret
 	nested  map[string]string // indented settings below it
-	earlier *position         // where the same file gives the same setting another value before; nil: nowhere
+	earlier *position         // of another value for the setting in the same file; nil: there is none
 }
 
 type position struct {
@@ -49,7 +50,8 @@ type position struct {
 
 func (p position) String() string { return fmt.Sprintf("%s:%d", p.file, p.line) }
 
-// lookup finds a setting, the credentials file's before the config file's, also where it is empty. An empty one is none.
+// lookup finds a setting; a credentials file takes precedence, even with an empty value. An empty value counts as not
+// set.
 func (s *section) lookup(key string) (value, bool) {
 	if v, ok := s.credentials[key]; ok {
 		return v, v.text != ""
@@ -68,10 +70,10 @@ func (s *section) has(key string) bool {
 	return ok
 }
 
-// contains reports whether a setting is there, be it empty.
+// contains reports whether the setting is written, even with an empty value.
 func (s *section) contains(key string) bool { return s.positionOf(key) != s.at }
 
-// positionOf is where a setting is, be it empty.
+// positionOf is the position of a setting, even of an empty one.
 func (s *section) positionOf(key string) position {
 	for _, in := range []map[string]value{s.credentials, s.config} {
 		if v, ok := in[key]; ok {
@@ -81,7 +83,7 @@ func (s *section) positionOf(key string) position {
 	return s.at
 }
 
-// positionOfFirst is the place of a setting, or of the section where it has none of these.
+// positionOfFirst is the position of the first of the settings that is set, else of the section.
 func (s *section) positionOfFirst(keys ...string) position {
 	for _, key := range keys {
 		if v, ok := s.lookup(key); ok {
@@ -91,15 +93,15 @@ func (s *section) positionOfFirst(keys ...string) position {
 	return s.at
 }
 
-// A Flaw is what cannot be used as it stands in the environment or in a shared AWS file. It never quotes what is there.
+// A Flaw is an unusable setting or line in the environment or in a shared AWS file. It never quotes the value.
 type Flaw struct {
-	Where string // "AWS_MAX_ATTEMPTS", "~/.aws/config:3"; "" where the text says it
+	Where string // "AWS_MAX_ATTEMPTS", "~/.aws/config:3"; "" if the text says it
 	Text  string
 	Hint  string
-	Used  bool // an account signs in by it, and is refused; the others are not affected
+	Used  bool // an account signs in with it, and fails; others are not affected
 
-	profile string // "": a file's or the environment's
-	harmful bool   // whoever signs in by it is refused
+	profile string // "": of a file or the environment
+	harmful bool   // a sign-in with it fails
 }
 
 func (f Flaw) Error() string {
@@ -109,12 +111,14 @@ func (f Flaw) Error() string {
 	return f.Where + ": " + f.Text
 }
 
-// readSharedFiles reads the files. It is never nil, and says by its flaws what it could not read.
+// readSharedFiles reads the files. It never returns nil; its flaws say what could not be read.
 func (l *loader) readSharedFiles() *sharedFiles {
 	s := &sharedFiles{profiles: map[string]*section{}, sessions: map[string]*section{}, services: map[string]*section{}}
 	configs, credentials := l.paths()
-	named := [2]bool{l.env.SharedConfigFile != "" || l.opts.ConfigFiles != nil, l.env.SharedCredentialsFile != "" ||
-		l.opts.CredentialsFiles != nil}
+	named := [2]bool{
+		l.env.SharedConfigFile != "" || l.opts.ConfigFiles != nil,
+		l.env.SharedCredentialsFile != "" || l.opts.CredentialsFiles != nil,
+	}
 	for i, files := range [2][]string{configs, credentials} {
 		for _, file := range files {
 			s.searched = append(s.searched, file)
@@ -124,7 +128,7 @@ func (l *loader) readSharedFiles() *sharedFiles {
 	return s
 }
 
-// maxSharedFile is how much of a file is read.
+// maxSharedFile is the largest size that is read.
 const maxSharedFile = 16 << 20
 
 func (s *sharedFiles) read(file string, credentials, named bool) {
@@ -133,8 +137,8 @@ func (s *sharedFiles) read(file string, credentials, named bool) {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, errDevice):
 		return
 	case err != nil:
-		// At its standard place a file that may not be read is passed over, as the AWS CLI does: a service's HOME is often
-		// somebody else's.
+		// A file at the standard path without read permission is skipped, as the AWS CLI does: the HOME of a service often
+		// belongs to another user.
 		harmful := named || !errors.Is(err, fs.ErrPermission)
 		s.flaws = append(s.flaws, Flaw{Where: file, Text: "cannot be read: " + fileErrorCause(err), harmful: harmful})
 		s.found = append(s.found, file)
@@ -149,7 +153,7 @@ func (s *sharedFiles) read(file string, credentials, named bool) {
 }
 
 func readSharedFile(file string) (string, error) {
-	info, err := os.Stat(file) // before it is opened: opening a pipe waits for a writer
+	info, err := os.Stat(file) // before Open, which would wait for the writer of a pipe
 	if err != nil {
 		return "", err
 	}
@@ -166,17 +170,17 @@ func readSharedFile(file string) (string, error) {
 	defer func() { _ = f.Close() }() // only read
 	b, err := io.ReadAll(io.LimitReader(f, maxSharedFile+1))
 	if err == nil && len(b) > maxSharedFile {
-		err = fmt.Errorf("it is larger than %d MiB", maxSharedFile>>20)
+		err = fmt.Errorf("larger than %d MiB", maxSharedFile>>20)
 	}
 	return strings.TrimPrefix(string(b), "\ufeff"), err
 }
 
 var (
-	errNotRegular = errors.New("it is not a regular file")
-	errDevice     = errors.New("it is a device") // /dev/null is how people say that there is no file
+	errNotRegular = errors.New("not a regular file")
+	errDevice     = errors.New("a device") // people use /dev/null for "no file"
 )
 
-// fileErrorCause is a file's error without the file's name.
+// fileErrorCause is the error of a file operation without the file's name.
 func fileErrorCause(err error) string {
 	if path := new(fs.PathError); errors.As(err, &path) {
 		return path.Err.Error()
@@ -184,40 +188,43 @@ func fileErrorCause(err error) string {
 	return err.Error()
 }
 
-// A reader goes through one file.
+// A fileParser parses one file.
 type fileParser struct {
 	*sharedFiles
 	file        string
 	credentials bool
 
-	current        *section // nil: before the first section, or in one that is ignored
-	key            string   // of the setting that indented lines belong to
+	current        *section // nil: before the first section, or in an ignored one
+	key            string   // the setting that indented lines belong to
 	seen           map[*section]map[string]value
-	plainDefault   *section // [default] of this file, where it has [profile default] as well
-	profileDefault *section
+	plainDefault   *section // [default] of a config file
+	profileDefault *section // [profile default] of it
 }
 
-func (r *fileParser) parseLine(n int, parseLine string) {
-	trimmed := strings.TrimSpace(parseLine)
+func (r *fileParser) parseLine(n int, line string) {
+	trimmed := strings.TrimSpace(line)
 	if trimmed == "" || trimmed[0] == '#' || trimmed[0] == ';' {
 		return
 	}
-	if name, ok := parseHeader(parseLine); ok {
+	if name, ok := parseHeader(line); ok {
 		r.startSection(n, name)
 		return
 	}
 	at := position{r.file, n}
-	if parseLine[0] == '[' { // what follows belongs to a section that has no name, and surely not to the one before
-		r.flaws = append(r.flaws, Flaw{Where: at.String(), Text: "is no whole header of a section: its settings are ignored",
-			Hint: "write it as [name]"})
+	if line[0] == '[' { // the next lines belong to an unnamed section, not to the previous one
+		r.flaws = append(r.flaws, Flaw{
+			Where: at.String(),
+			Text:  "is not a complete section header: its settings are ignored",
+			Hint:  "Write it as [name].",
+		})
 		r.current, r.key = nil, ""
 		return
 	}
-	indented := parseLine[0] == ' ' || parseLine[0] == '\t'
+	indented := line[0] == ' ' || line[0] == '\t'
 	if !indented {
-		parseLine = strings.TrimSpace(cutComment(parseLine))
+		line = strings.TrimSpace(cutComment(line))
 	}
-	key, text, ok := splitKeyValue(parseLine)
+	key, text, ok := splitKeyValue(line)
 	switch {
 	case r.current == nil:
 	case indented && r.key != "" && r.seen[r.current][r.key].text == "" && ok:
@@ -234,13 +241,16 @@ func (r *fileParser) parseLine(n int, parseLine string) {
 			r.put(r.key, v)
 		}
 	case !ok:
-		r.flaws = append(r.flaws, Flaw{Where: at.String(), Text: "is neither a section nor a setting: it is ignored",
-			profile: r.current.name})
+		r.flaws = append(r.flaws, Flaw{
+			Where:   at.String(),
+			Text:    "is neither a section nor a setting: it is ignored",
+			profile: r.current.name,
+		})
 	default:
 		if indented {
 			text = strings.TrimSpace(cutComment(text))
 		}
-		if key != "credential_process" { // whose quotes are the command's
+		if key != "credential_process" { // its quotes belong to the command
 			text = unquote(text)
 		}
 		v := value{position: at, text: text}
@@ -261,7 +271,7 @@ func (r *fileParser) put(key string, v value) {
 	}
 }
 
-// startSection begins a section.
+// startSection begins a section at line n.
 func (r *fileParser) startSection(n int, name string) {
 	r.current, r.key = nil, ""
 	in := r.profiles
@@ -269,7 +279,7 @@ func (r *fileParser) startSection(n int, name string) {
 	rest = unquote(strings.TrimSpace(rest))
 	switch {
 	case r.credentials && word == "profile" && rest != "":
-		return // no profile of a credentials file is written so; profileHint says it
+		return // not valid in a credentials file; profileHint explains it
 	case r.credentials:
 		name = unquote(name)
 	case word == "profile" && rest != "":
@@ -287,16 +297,16 @@ func (r *fileParser) startSection(n int, name string) {
 		in[name] = s
 	}
 	if name == "default" && !r.credentials && in["default"] == s && word != "sso-session" && word != "services" {
-		// Both forms are the same profile; where a file has both, the one with the word counts. They are told apart until
-		// the file is through.
-		half := &r.plainDefault
+		// Both forms name the same profile; if a file has both, the one with the word takes precedence. They are kept apart
+		// until the end of the file.
+		form := &r.plainDefault
 		if word == "profile" {
-			half = &r.profileDefault
+			form = &r.profileDefault
 		}
-		if *half == nil {
-			*half = &section{name: name, at: position{r.file, n}, config: map[string]value{}, credentials: map[string]value{}}
+		if *form == nil {
+			*form = &section{name: name, at: position{r.file, n}, config: map[string]value{}, credentials: map[string]value{}}
 		}
-		s = *half
+		s = *form
 	}
 	if r.seen[s] == nil {
 		r.seen[s] = map[string]value{}
@@ -304,21 +314,21 @@ func (r *fileParser) startSection(n int, name string) {
 	r.current = s
 }
 
-// mergeDefault takes up what a config file says of the default profile.
+// mergeDefault adds a config file's default profile to the profiles.
 func (r *fileParser) mergeDefault() {
-	half := r.plainDefault
+	form := r.plainDefault
 	if r.profileDefault != nil {
-		half = r.profileDefault
+		form = r.profileDefault
 	}
-	if half == nil {
+	if form == nil {
 		return
 	}
-	for key, v := range half.config {
+	for key, v := range form.config {
 		r.profiles["default"].config[key] = v
 	}
 }
 
-// parseHeader is the name in a line "[name] # comment", its inner spaces as one. A name may hold the mark of a comment.
+// parseHeader returns the name in a line "[name] # comment", with single spaces. A name may contain # and ;.
 func parseHeader(line string) (string, bool) {
 	line = strings.TrimSpace(line)
 	if !strings.HasPrefix(line, "[") {
@@ -327,7 +337,7 @@ func parseHeader(line string) (string, bool) {
 	end := strings.LastIndex(line, "]")
 	if i := strings.Index(line, "]"); i >= 0 && i < end {
 		if rest := strings.TrimSpace(line[i+1:]); rest[0] == '#' || rest[0] == ';' {
-			end = i // the other bracket is the comment's
+			end = i // the last bracket is part of the comment
 		}
 	}
 	if end < 0 {
@@ -356,7 +366,7 @@ func cutComment(s string) string {
 	return s
 }
 
-// unquote takes quotes off that stand around the whole.
+// unquote removes quotes around the whole text.
 func unquote(s string) string {
 	if len(s) >= 2 && (s[0] == '"' || s[0] == '\'') && s[len(s)-1] == s[0] {
 		return s[1 : len(s)-1]
@@ -364,7 +374,7 @@ func unquote(s string) string {
 	return s
 }
 
-// paths are the shared files that are read.
+// paths returns the shared files to read.
 func (l *loader) paths() (configs, credentials []string) {
 	configs, credentials = l.opts.ConfigFiles, l.opts.CredentialsFiles
 	if l.opts.Isolated {
@@ -379,7 +389,8 @@ func (l *loader) paths() (configs, credentials []string) {
 	return configs, credentials
 }
 
-// expandPath is a path from the environment, where ~ is the home folder as for the AWS CLI, else the standard one.
+// expandPath expands ~ in a path from the environment, as the AWS CLI does; without a path, it returns the standard
+// one.
 func expandPath(path, standard string) string {
 	if path == "" {
 		return standard
@@ -390,32 +401,33 @@ func expandPath(path, standard string) string {
 	return path
 }
 
-// profileHint looks for the profile where people put it by mistake.
+// profileHint searches for the profile where people write it by mistake.
 func (s *sharedFiles) profileHint(l *loader, name string) string {
 	configs, credentials := l.paths()
 	for _, file := range credentials {
 		if hasSection(file, "profile "+name) {
-			return fmt.Sprintf("%s has a section [profile %s]: in a credentials file it is written [%s], without the "+
-				"word profile, and is ignored otherwise", file, name, name)
+			return fmt.Sprintf("In %s, write the section as [%s], without the word profile: "+
+				"[profile %s] is ignored in a credentials file.", file, name, name)
 		}
 	}
 	for _, file := range configs {
 		if name != "default" && hasSection(file, name) {
-			return fmt.Sprintf("%s has a section [%s]: in a config file it is written [profile %s], and is ignored otherwise", file, name, name)
+			return fmt.Sprintf("In %s, write the section as [profile %s]: [%s] is ignored in a config file.",
+				file, name, name)
 		}
 	}
 	if len(s.searched) == 0 {
-		return "no shared AWS file is read here"
+		return "Use credentials of another kind: no shared AWS file is read in this mode."
 	}
-	return fmt.Sprintf("looked in %s; AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name other files",
-		strings.Join(s.searched, ", "))
+	return fmt.Sprintf("Check the name, or set AWS_CONFIG_FILE or AWS_SHARED_CREDENTIALS_FILE: "+
+		"the profile was searched in %s.", strings.Join(s.searched, ", "))
 }
 
-// hasSection looks for a header of an INI file.
+// hasSection reports whether an INI file has a section.
 func hasSection(file, section string) bool {
 	text, err := readSharedFile(file)
 	if err != nil {
-		return false // looked for only to give a better hint
+		return false // the result only improves a hint
 	}
 	for line := range strings.Lines(text) {
 		name, ok := parseHeader(line)

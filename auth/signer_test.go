@@ -9,10 +9,10 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// A block whose secret is wrong costs itself alone: another block with the same key id, and the same block once it is
-// corrected, sign with their own secret. (The SDK's signer remembers the derived key by the key's id.)
-func TestWrongSecretSpoilsNoOther(t *testing.T) {
-	w := newWorld(t, awsfake.Options{})
+// A wrong secret affects only its own block: another block with the same key id, and the same block once it is
+// corrected, sign with their own secret. (The SDK's signer caches the derived key by key id.)
+func TestWrongSecretAffectsNoOther(t *testing.T) {
+	w := newFixture(t, awsfake.Options{})
 	s := w.sessions(Options{})
 	good := w.ak()
 	bad := w.ak(func(a *config.Account) {

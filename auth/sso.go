@@ -15,28 +15,34 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
 	"github.com/aws/aws-sdk-go-v2/service/signin"
 	"github.com/aws/aws-sdk-go-v2/service/sso"
+	ssotypes "github.com/aws/aws-sdk-go-v2/service/sso/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssooidc"
 
 	"github.com/aws-collector/collector/record"
 )
 
-// A portal is IAM Identity Center's access portal, asked the way of all others: over the one transport, at the endpoint that
-// was configured, in a time of its own.
+// An ssoPortal is IAM Identity Center's access portal, called with the one transport, the configured endpoint and its
+// own time-out.
 type ssoPortal struct {
 	client ssocreds.GetRoleCredentialsAPIClient
 	step   *sdkStep
 }
 
-func (p ssoPortal) GetRoleCredentials(ctx context.Context, in *sso.GetRoleCredentialsInput, o ...func(*sso.Options)) (*sso.GetRoleCredentialsOutput, error) {
+func (p ssoPortal) GetRoleCredentials(
+	ctx context.Context,
+	in *sso.GetRoleCredentialsInput,
+	o ...func(*sso.Options),
+) (*sso.GetRoleCredentialsOutput, error) {
 	region := ""
 	ctx, cancel := withTimeout(ctx, callTimeout, "the SSO access portal")
 	defer cancel()
 	out, err := p.client.GetRoleCredentials(ctx, in, append(o, func(o *sso.Options) {
 		ours := p.step.sts.client.Options()
-		o.BaseEndpoint, o.HTTPClient, o.Retryer, region = p.step.loader.endpoint(o.BaseEndpoint), ours.HTTPClient, ours.Retryer, o.Region
+		o.BaseEndpoint, region = p.step.loader.endpoint(o.BaseEndpoint), o.Region
+		o.HTTPClient, o.Retryer = ours.HTTPClient, ours.Retryer
 	})...)
-	if err == nil && (out.RoleCredentials == nil || aws.ToString(out.RoleCredentials.AccessKeyId) == "" || aws.ToString(out.RoleCredentials.SecretAccessKey) == "") {
-		err = errIncomplete // which the SDK does not look for
+	if err == nil && !hasKey(out.RoleCredentials) {
+		err = errIncomplete // the SDK does not check
 	}
 	if err == nil {
 		return out, nil
@@ -49,28 +55,37 @@ func (p ssoPortal) GetRoleCredentials(ctx context.Context, in *sso.GetRoleCreden
 	case "UnauthorizedException":
 		return nil, p.step.loader.ssoLoginFault(p.step.profile, text)
 	case "ForbiddenException", "ResourceNotFoundException":
-		return nil, &record.Fault{Reason: record.AccessDenied, Err: textError(text),
-			Hint: fmt.Sprintf("whoever logged in is not assigned %s in account %s: look at sso_role_name and sso_account_id, and at the access portal's list", role, account)}
+		return nil, &record.Fault{
+			Reason: record.AccessDenied,
+			Err:    textError(text),
+			Hint: fmt.Sprintf("Check sso_role_name and sso_account_id, and the list in the access portal: "+
+				"the user who logged in is not assigned %s in account %s.", role, account),
+		}
 	}
 	return nil, ssoFault(err, text, region)
 }
 
-// fromSSO gets the credentials of a permission set, with the token that `aws sso login` has left.
+func hasKey(c *ssotypes.RoleCredentials) bool {
+	return c != nil && aws.ToString(c.AccessKeyId) != "" && aws.ToString(c.SecretAccessKey) != ""
+}
+
+// fromSSO gets the credentials of a permission set, with the token of `aws sso login`.
 func (s *sdkStep) fromSSO(ctx context.Context, cfg aws.Config, files *sharedFiles, r *route) (aws.Credentials, error) {
-	at, err := routeFinder{files, s.loader, environment{}}.readSSO(r.section, s.Name())
+	settings, err := routeFinder{files, s.loader, environment{}}.readSSO(r.section, s.Name())
 	if err != nil {
 		return aws.Credentials{}, err
 	}
-	cfg.Region = at.region
-	file, err := ssocreds.StandardCachedTokenFilepath(firstNonEmpty(at.session, at.startURL))
+	cfg.Region = settings.region
+	file, err := ssocreds.StandardCachedTokenFilepath(firstNonEmpty(settings.session, settings.startURL))
 	if err != nil {
-		return aws.Credentials{}, fault(record.SSOLogin, "set HOME to that of whoever logged in",
-			"%s: the SSO session is kept below the home folder, and there is none", s.Name())
+		return aws.Credentials{}, fault(record.SSOLogin, "Set HOME to that of the user who logged in.",
+			"%s: the SSO session is stored in the home directory, and HOME is not set", s.Name())
 	}
-	c, err := ssocreds.New(ssoPortal{sso.NewFromConfig(cfg), s}, at.account, at.role, at.startURL,
+	portal := ssoPortal{sso.NewFromConfig(cfg), s}
+	c, err := ssocreds.New(portal, settings.account, settings.role, settings.startURL,
 		func(o *ssocreds.Options) {
 			o.CachedTokenFilepath = file
-			if at.session != "" {
+			if settings.session != "" {
 				client := ssooidc.NewFromConfig(cfg)
 				o.SSOTokenProvider = ssocreds.NewSSOTokenProvider(client, file,
 					func(o *ssocreds.SSOTokenProviderOptions) { o.Client = ssoTokenClient{client, file, s} })
@@ -80,23 +95,24 @@ func (s *sdkStep) fromSSO(ctx context.Context, cfg aws.Config, files *sharedFile
 	if err == nil || errors.As(err, &f) || ctx.Err() != nil {
 		return c, err
 	}
-	// All else is the file of the token. What the SDK says of it quotes it.
-	return c, s.loader.ssoLoginFault(s.profile, fmt.Sprintf("%s: the SSO session's token: %s", s.Name(), tokenFileState(file)))
+	// Only the token's file is left as the cause. The SDK's error quotes it.
+	text := fmt.Sprintf("%s: the SSO session's token: %s", s.Name(), tokenFileState(file))
+	return c, s.loader.ssoLoginFault(s.profile, text)
 }
 
-// tokenFileState is what is wrong with the file of a session.
+// tokenFileState says why the token file of a session cannot be used.
 func tokenFileState(file string) string {
 	_, err := os.ReadFile(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "there is none (" + file + ")"
+		return "there is no file " + file
 	case err != nil:
 		return file + ": " + fileErrorCause(err)
 	}
-	return file + " holds none that is valid"
+	return file + " holds no valid token"
 }
 
-// fromLogin gets the credentials that `aws login` has left.
+// fromLogin gets the credentials that `aws login` has stored.
 func (s *sdkStep) fromLogin(ctx context.Context, cfg aws.Config, r *route) (aws.Credentials, error) {
 	file, err := logincreds.StandardCachedTokenFilepath(r.section.get("login_session"),
 		s.getenv("AWS_LOGIN_CACHE_DIRECTORY"))
@@ -117,21 +133,25 @@ func (s *sdkStep) fromLogin(ctx context.Context, cfg aws.Config, r *route) (aws.
 	if s.profile != "" {
 		login += " --profile " + s.profile
 	}
-	return aws.Credentials{}, fault(record.SSOLogin, "run `"+login+"` as the user of this process, and with its HOME",
+	return aws.Credentials{}, fault(record.SSOLogin, "Run `"+login+"` as the user of this process, and with its HOME.",
 		"%s: the login session: %s", s.Name(), cause)
 }
 
-// ssoFault is for what the network does.
+// ssoFault is for errors of the network.
 func ssoFault(err error, text, region string) error {
 	reason := record.ReasonOf(err)
 	if errors.Is(err, errIncomplete) {
 		reason = record.BadAnswer
 	}
-	return &record.Fault{Reason: reason, Err: textError(text), // the SDK's error holds what was answered
-		Hint: "IAM Identity Center in " + region + " did not give an answer: look at sso_region, the network, HTTPS_PROXY and AWS_CA_BUNDLE; a renewal is tried again by the next run"}
+	return &record.Fault{
+		Reason: reason,
+		Err:    textError(text), // the SDK's error holds the answer
+		Hint: "Check sso_region, the network, HTTPS_PROXY and AWS_CA_BUNDLE: " +
+			"IAM Identity Center in " + region + " gave no answer. The next run tries again.",
+	}
 }
 
-// ssoLoginFault says what to do where a login is needed.
+// ssoLoginFault is the error for a session that needs a login.
 func (l *loader) ssoLoginFault(profile, text string) error {
 	if profile == "" {
 		profile = l.env.SharedConfigProfile
@@ -140,11 +160,16 @@ func (l *loader) ssoLoginFault(profile, text string) error {
 	if profile != "" {
 		login += " --profile " + profile
 	}
-	return &record.Fault{Reason: record.SSOLogin, Err: textError(text),
-		Hint: "the SSO session is over or was never begun: run `" + login + "` as the user of this process, and with its HOME"}
+	return &record.Fault{
+		Reason: record.SSOLogin,
+		Err:    textError(text),
+		Hint: "Run `" + login + "` as the user of this process, and with its HOME: " +
+			"the SSO session has expired, or there is none.",
+	}
 }
 
-// endpoint is where a client of the SDK's chain is sent: to what was said in its name, else to what was said for all.
+// endpoint is the endpoint of a client of the SDK's chain: its own one if it is configured, else the one for all
+// services.
 func (l *loader) endpoint(own *string) *string {
 	if own != nil && l.opts.Endpoint == "" {
 		return own
@@ -152,27 +177,35 @@ func (l *loader) endpoint(own *string) *string {
 	return l.baseEndpoint
 }
 
-// A refresher gets new SSO tokens. A refresh token is good once, and the SDK keeps a session's tokens in one file, which each
-// profile of the session reads for itself: so whoever comes with the same refresh token gets the same answer.
+// An ssoTokenClient gets new SSO tokens. A refresh token works once, and the SDK stores a session's tokens in one file,
+// which each profile of the session reads: so all calls with the same refresh token get the same answer.
 type ssoTokenClient struct {
 	client ssocreds.CreateTokenAPIClient
 	file   string
 	step   *sdkStep
 }
 
-func (r ssoTokenClient) CreateToken(ctx context.Context, in *ssooidc.CreateTokenInput, o ...func(*ssooidc.Options)) (*ssooidc.CreateTokenOutput, error) {
-	return r.step.sso.renewOnce(ctx, r.file, aws.ToString(in.RefreshToken), func(ctx context.Context) (*ssooidc.CreateTokenOutput, error) {
-		return r.renew(ctx, in, o...)
-	})
+func (r ssoTokenClient) CreateToken(
+	ctx context.Context,
+	in *ssooidc.CreateTokenInput,
+	o ...func(*ssooidc.Options),
+) (*ssooidc.CreateTokenOutput, error) {
+	renew := func(ctx context.Context) (*ssooidc.CreateTokenOutput, error) { return r.renew(ctx, in, o...) }
+	return r.step.sso.renewOnce(ctx, r.file, aws.ToString(in.RefreshToken), renew)
 }
 
-func (r ssoTokenClient) renew(ctx context.Context, in *ssooidc.CreateTokenInput, o ...func(*ssooidc.Options)) (*ssooidc.CreateTokenOutput, error) {
+func (r ssoTokenClient) renew(
+	ctx context.Context,
+	in *ssooidc.CreateTokenInput,
+	o ...func(*ssooidc.Options),
+) (*ssooidc.CreateTokenOutput, error) {
 	region := ""
 	ctx, cancel := withTimeout(ctx, callTimeout, "the SSO token service")
 	defer cancel()
 	out, err := r.client.CreateToken(ctx, in, append(o, func(o *ssooidc.Options) {
 		ours := r.step.sts.client.Options()
-		o.BaseEndpoint, o.HTTPClient, o.Retryer, region = r.step.loader.endpoint(o.BaseEndpoint), ours.HTTPClient, ours.Retryer, o.Region
+		o.BaseEndpoint, region = r.step.loader.endpoint(o.BaseEndpoint), o.Region
+		o.HTTPClient, o.Retryer = ours.HTTPClient, ours.Retryer
 	})...)
 	if err == nil && aws.ToString(out.AccessToken) == "" {
 		err = errIncomplete
@@ -184,7 +217,8 @@ func (r ssoTokenClient) renew(ctx context.Context, in *ssooidc.CreateTokenInput,
 	text := r.step.Name() + ": renew the SSO token: " + safeErrorText(err)
 	switch record.CodeOf(err) {
 	case "InvalidGrantException":
-		if other := newerSSOTokens(r.file, aws.ToString(in.RefreshToken)); other != nil { // another process was faster
+		// Another process may have renewed it first.
+		if other := newerSSOTokens(r.file, aws.ToString(in.RefreshToken)); other != nil {
 			return other, nil
 		}
 		return nil, r.step.loader.ssoLoginFault(r.step.profile, text)
@@ -194,7 +228,7 @@ func (r ssoTokenClient) renew(ctx context.Context, in *ssooidc.CreateTokenInput,
 	return nil, ssoFault(err, text, region)
 }
 
-// newerSSOTokens is what stands in the file now, nil if it is what was tried, or is over.
+// newerSSOTokens returns the tokens in the file; nil: they are the ones that were tried, or have expired.
 func newerSSOTokens(file, tried string) *ssooidc.CreateTokenOutput {
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -211,10 +245,14 @@ func newerSSOTokens(file, tried string) *ssooidc.CreateTokenOutput {
 	if t.AccessToken == "" || t.RefreshToken == tried || left <= 0 {
 		return nil
 	}
-	return &ssooidc.CreateTokenOutput{AccessToken: &t.AccessToken, RefreshToken: &t.RefreshToken, ExpiresIn: int32(left / time.Second)}
+	return &ssooidc.CreateTokenOutput{
+		AccessToken:  &t.AccessToken,
+		RefreshToken: &t.RefreshToken,
+		ExpiresIn:    int32(left / time.Second),
+	}
 }
 
-// ssoTokens is the last renewal of each SSO session.
+// ssoTokens stores the last renewal of each SSO session.
 type ssoTokens struct {
 	background *background
 
@@ -224,12 +262,16 @@ type ssoTokens struct {
 
 type ssoRenewal struct {
 	*sharedCall[*ssooidc.CreateTokenOutput]
-	refresh string    // digest of the token that it spends
-	expires time.Time // the end of the token that it got; zero: under way. Guarded by ssoTokens.mu
+	refresh string    // digest of the token that it uses up
+	expires time.Time // expiry of the new token; zero: in progress. Guarded by ssoTokens.mu
 }
 
-// renewOnce makes a renewal, or waits for the one that spends the same token.
-func (s *ssoTokens) renewOnce(ctx context.Context, file, refresh string, call func(context.Context) (*ssooidc.CreateTokenOutput, error)) (*ssooidc.CreateTokenOutput, error) {
+// renewOnce renews a token, or waits for the call that uses up the same refresh token.
+func (s *ssoTokens) renewOnce(
+	ctx context.Context,
+	file, refresh string,
+	call func(context.Context) (*ssooidc.CreateTokenOutput, error),
+) (*ssooidc.CreateTokenOutput, error) {
 	s.mu.Lock()
 	f := s.renewals[file]
 	if f == nil || f.refresh != digest(refresh) || !f.expires.IsZero() && !now().Before(f.expires) {
@@ -257,7 +299,7 @@ func (s *ssoTokens) renewOnce(ctx context.Context, file, refresh string, call fu
 	return &copied, nil
 }
 
-// renewalDone forgets a renewal that failed: the next who comes tries again.
+// renewalDone removes a failed renewal: the next call tries again.
 func (s *ssoTokens) renewalDone(file string, f *ssoRenewal, out *ssooidc.CreateTokenOutput, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,9 +19,9 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// An identityCenter is a world in which somebody has logged in.
+// An identityCenter is a fixture in which a user has logged in.
 type identityCenter struct {
-	*world
+	*fixture
 	login awsfake.SSOToken
 	file  string
 	sets  []*awsfake.PermissionSet
@@ -31,15 +31,17 @@ const ssoAccounts = 8
 
 func newIdentityCenter(t *testing.T) *identityCenter {
 	w, _ := ordinaryEnv(t)
-	c := &identityCenter{world: w}
-	profiles := "[sso-session my-sso]\nsso_region = eu-central-1\nsso_start_url = https://example.awsapps.com/start\nsso_registration_scopes = sso:account:access\n"
+	c := &identityCenter{fixture: w}
+	profiles := "[sso-session my-sso]\nsso_region = eu-central-1\nsso_start_url = https://example.awsapps.com/start\n" +
+		"sso_registration_scopes = sso:account:access\n"
 	for i := range ssoAccounts {
 		id := fmt.Sprintf("70000000000%d", i)
 		c.sets = append(c.sets, w.aws.AddAccount(id, "aws").AddPermissionSet("ReadOnly"))
 		profiles += fmt.Sprintf("[profile p%d]\nsso_session = my-sso\nsso_account_id = %s\nsso_role_name = ReadOnly\n", i, id)
 	}
 	profiles += "[profile other]\nsso_session = my-sso\nsso_account_id = 700000000000\nsso_role_name = Admin\n" +
-		"[profile legacy]\nsso_region = eu-central-1\nsso_start_url = https://example.awsapps.com/start\nsso_account_id = 700000000000\nsso_role_name = ReadOnly\n" +
+		"[profile legacy]\nsso_region = eu-central-1\nsso_start_url = https://example.awsapps.com/start\n" +
+		"sso_account_id = 700000000000\nsso_role_name = ReadOnly\n" +
 		"[profile hop]\nsource_profile = p0\nrole_arn = " + w.role.ARN + "\n"
 	t.Setenv("AWS_CONFIG_FILE", write(t, "config", profiles))
 	file, err := ssocreds.StandardCachedTokenFilepath("my-sso")
@@ -55,12 +57,16 @@ func (c *identityCenter) logIn() {
 	c.cache(c.file, c.login.Expires)
 }
 
-// cache is the file that `aws sso login` writes.
+// cache writes the file that `aws sso login` writes.
 func (c *identityCenter) cache(file string, expires time.Time) {
 	c.t.Helper()
 	b, err := json.Marshal(map[string]string{
-		"accessToken": c.login.AccessToken, "refreshToken": c.login.RefreshToken, "clientId": c.login.ClientID, "clientSecret": c.login.ClientSecret,
-		"expiresAt": expires.UTC().Format(time.RFC3339), "region": "eu-central-1",
+		"accessToken":  c.login.AccessToken,
+		"refreshToken": c.login.RefreshToken,
+		"clientId":     c.login.ClientID,
+		"clientSecret": c.login.ClientSecret,
+		"expiresAt":    expires.UTC().Format(time.RFC3339),
+		"region":       "eu-central-1",
 	})
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(file), 0o700)
@@ -73,7 +79,8 @@ func (c *identityCenter) cache(file string, expires time.Time) {
 	}
 }
 
-// TestSSO: a profile of IAM Identity Center, plain, under a role and in the old form, by plain AWS_ENDPOINT_URL and our transport.
+// TestSSO: a profile of IAM Identity Center, alone, under a role and in the old form, with AWS_ENDPOINT_URL and our
+// transport.
 func TestSSO(t *testing.T) {
 	c := newIdentityCenter(t)
 	c.logIn()
@@ -85,8 +92,10 @@ func TestSSO(t *testing.T) {
 	c.role.SetTrust(awsfake.Trust{Principals: []string{"700000000000"}})
 	s := c.sessions(Options{})
 	for name, arn := range map[string]string{
-		"p0": "arn:aws:sts::700000000000:assumed-role/" + c.sets[0].Role.Name + "/alice", "p7": "arn:aws:sts::700000000007:assumed-role/" + c.sets[7].Role.Name + "/alice",
-		"legacy": "arn:aws:sts::700000000000:assumed-role/" + c.sets[0].Role.Name + "/alice", "hop": "arn:aws:sts::222222222222:assumed-role/reader/collector",
+		"p0":     "arn:aws:sts::700000000000:assumed-role/" + c.sets[0].Role.Name + "/alice",
+		"p7":     "arn:aws:sts::700000000007:assumed-role/" + c.sets[7].Role.Name + "/alice",
+		"legacy": "arn:aws:sts::700000000000:assumed-role/" + c.sets[0].Role.Name + "/alice",
+		"hop":    "arn:aws:sts::222222222222:assumed-role/reader/collector",
 	} {
 		if got := c.open(s, block(profile(name))); got.Identity.ARN != arn {
 			t.Errorf("%s is %s, want %s", name, got.Identity.ARN, arn)
@@ -98,16 +107,18 @@ func TestSSO(t *testing.T) {
 			t.Errorf("by %q", call.UserAgent)
 		}
 	}
-	c.refused(s, block(profile("other")), record.AccessDenied, "permission set Admin", "account 700000000000", "sso_role_name")
+	c.refused(s, block(profile("other")), record.AccessDenied,
+		"permission set Admin", "account 700000000000", "sso_role_name")
 }
 
-// TestSSORefresh: many accounts of one session find its token over at once. It is renewed once, since the token that renews it
-// is good once, and all go on.
+// TestSSORefresh: many accounts of one session find its token expired at the same time. It is renewed once, because a
+// refresh token works once, and all accounts use the new token.
 func TestSSORefresh(t *testing.T) {
 	c := newIdentityCenter(t)
 	c.logIn()
 	c.cache(c.file, time.Now().Add(-time.Minute))
-	remove := c.aws.Inject(awsfake.Fault{Kind: awsfake.Delay, Action: "CreateToken", Delay: 100 * time.Millisecond}) // so that all are there
+	// The delay lets all accounts join the renewal.
+	remove := c.aws.Inject(awsfake.Fault{Kind: awsfake.Delay, Action: "CreateToken", Delay: 100 * time.Millisecond})
 	s := c.sessions(Options{})
 	var wg sync.WaitGroup
 	for i := range ssoAccounts {
@@ -122,13 +133,14 @@ func TestSSORefresh(t *testing.T) {
 	c.count("CreateToken", 1)
 	c.count("GetRoleCredentials", ssoAccounts)
 
-	// A latecomer, who read the file before it was written, holds the spent token.
+	// A late call, which read the file before it was written, has the used refresh token.
 	late, err := s.sso.renewOnce(t.Context(), c.file, c.login.RefreshToken, nil)
 	if err != nil || late.ExpiresIn < 3500 || *late.RefreshToken == c.login.RefreshToken {
 		t.Errorf("%v, %v", late, err)
 	}
 	b, err := os.ReadFile(c.file)
-	if err != nil || strings.Contains(string(b), c.login.RefreshToken) || !strings.Contains(string(b), *late.RefreshToken) {
+	text := string(b)
+	if err != nil || strings.Contains(text, c.login.RefreshToken) || !strings.Contains(text, *late.RefreshToken) {
 		t.Errorf("the file does not hold the new tokens (%v)", err)
 	}
 	if info, err := os.Stat(c.file); err != nil || info.Mode().Perm() != 0o600 {
@@ -136,7 +148,7 @@ func TestSSORefresh(t *testing.T) {
 	}
 }
 
-// TestSSOOtherProcess: where another process has renewed the token meanwhile, its answer is in the file.
+// TestSSOOtherProcess: if another process has renewed the token, the file has the new one.
 func TestSSOOtherProcess(t *testing.T) {
 	c := newIdentityCenter(t)
 	c.logIn()
@@ -144,15 +156,22 @@ func TestSSOOtherProcess(t *testing.T) {
 	c.aws.SSOLogout("alice")
 	c.logIn()
 	s := c.sessions(Options{})
-	r := ssoTokenClient{ssooidc.New(ssooidc.Options{Region: "eu-central-1"}), c.file, s.profileStep("p0", "us-east-1").(*sdkStep)}
-	in := &ssooidc.CreateTokenInput{ClientId: &spent.ClientID, ClientSecret: &spent.ClientSecret, RefreshToken: &spent.RefreshToken, GrantType: aws.String("refresh_token")}
+	step := s.profileStep("p0", "us-east-1").(*sdkStep)
+	r := ssoTokenClient{ssooidc.New(ssooidc.Options{Region: "eu-central-1"}), c.file, step}
+	in := &ssooidc.CreateTokenInput{
+		ClientId:     &spent.ClientID,
+		ClientSecret: &spent.ClientSecret,
+		RefreshToken: &spent.RefreshToken,
+		GrantType:    aws.String("refresh_token"),
+	}
 	out, err := r.CreateToken(t.Context(), in)
-	if err != nil || *out.AccessToken != c.login.AccessToken || *out.RefreshToken != c.login.RefreshToken || out.ExpiresIn < 3500 {
+	if err != nil || *out.AccessToken != c.login.AccessToken || *out.RefreshToken != c.login.RefreshToken ||
+		out.ExpiresIn < 3500 {
 		t.Errorf("%v, %v", out, err)
 	}
 	c.count("CreateToken", 1)
 
-	c.cache(c.file, time.Now().Add(-time.Minute)) // what is there is over too
+	c.cache(c.file, time.Now().Add(-time.Minute)) // the file's token has expired too
 	s = c.sessions(Options{})
 	r.step = s.profileStep("p0", "us-east-1").(*sdkStep)
 	if _, err := r.CreateToken(t.Context(), in); record.ReasonOf(err) != record.SSOLogin {
@@ -160,7 +179,7 @@ func TestSSOOtherProcess(t *testing.T) {
 	}
 }
 
-// TestSSOWrong: where a login is needed, which one is said; a network's trouble is not taken for that.
+// TestSSOWrong: if a login is needed, the hint names the command; a network error is not taken for that.
 func TestSSOWrong(t *testing.T) {
 	login := []string{"`aws sso login --profile p0`"}
 	for name, tt := range map[string]struct {
@@ -183,7 +202,7 @@ func TestSSOWrong(t *testing.T) {
 			c.login.RefreshToken = ""
 			c.cache(c.file, time.Now().Add(-time.Minute))
 		}, record.SSOLogin, login},
-		"portal torn down": {func(c *identityCenter) {
+		"portal resets the connection": {func(c *identityCenter) {
 			c.logIn()
 			c.aws.Inject(awsfake.Fault{Kind: awsfake.Reset, Service: "sso"})
 		}, record.Network, []string{"eu-central-1", "HTTPS_PROXY"}},
@@ -208,10 +227,11 @@ func TestSSOWrong(t *testing.T) {
 	}
 }
 
-// TestBoto: boto 2's files are read where boto3 reads them: after the shared files, before the machine.
+// TestBoto: boto 2's files are read in boto3's order: after the shared files, before the container and the instance.
 func TestBoto(t *testing.T) {
-	key := func(w *world, k awsfake.Key) string {
-		return "# of 2012\n[Boto]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n\n[Credentials]\naws_access_key_id=" + k.ID + "\nAWS_Secret_Access_Key : " + k.Secret + "\n[GSUtil]\nx = y\n"
+	key := func(w *fixture, k awsfake.Key) string {
+		return "# of 2012\n[Boto]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n\n[Credentials]\naws_access_key_id=" + k.ID +
+			"\nAWS_Secret_Access_Key : " + k.Secret + "\n[GSUtil]\nx = y\n"
 	}
 	home := func(name string) string {
 		if name == "HOME" || name == "BOTO_CONFIG" {
@@ -224,7 +244,7 @@ func TestBoto(t *testing.T) {
 	if err := os.WriteFile(dot, []byte(key(w, w.key)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := w.home.AddRole("instance", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"ec2.amazonaws.com", "pods.eks.amazonaws.com"}}}})
+	r := w.home.AddRole("instance", trusting("ec2.amazonaws.com", "pods.eks.amazonaws.com"))
 	w.aws.SetIMDS(&awsfake.IMDS{Role: r, Region: "us-east-1", InstanceID: "i-1"})
 	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", url)
 	is := func(what string, a config.Account, arn, path string) {
@@ -235,7 +255,8 @@ func TestBoto(t *testing.T) {
 		}
 	}
 	is("before the instance", block(), w.user.ARN, "default chain (boto: "+dot+")")
-	is("not for who asks for the instance", block(source("Ec2InstanceMetadata")), "arn:aws:sts::111111111111:assumed-role/instance/i-1", "instance role")
+	is("not for credential_source", block(source("Ec2InstanceMetadata")),
+		"arn:aws:sts::111111111111:assumed-role/instance/i-1", "instance role")
 	w.aws.AddContainer(awsfake.Container{Path: "/v1/credentials", Role: r, Token: "sesame", Task: "pod-1"})
 	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url+"/v1/credentials")
 	is("before the container", block(), w.user.ARN, "boto")
@@ -243,7 +264,7 @@ func TestBoto(t *testing.T) {
 	carol := w.other.AddUser("carol")
 	t.Setenv("BOTO_CONFIG", write(t, "boto.cfg", key(w, carol.NewKey())))
 	is("BOTO_CONFIG", block(), carol.ARN, "boto.cfg")
-	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", write(t, "credentials", "[default]\naws_access_key_id = "+w.key.ID+"\naws_secret_access_key = "+w.key.Secret+"\n"))
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", write(t, "credentials", "[default]\n"+keyLines(w.key)))
 	is("after the shared files", block(), w.user.ARN, "SharedConfigCredentials")
 
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")

@@ -17,7 +17,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// stsClient asks STS. There is one client for the process; each call says its region and whose credentials sign it.
+// stsClient calls STS. The process has one client; each call sets its region and its credentials.
 type stsClient struct {
 	client *sts.Client
 }
@@ -26,7 +26,7 @@ func newSTSClient(cfg aws.Config) stsClient {
 	return stsClient{sts.NewFromConfig(clientConfig(cfg), func(o *sts.Options) { o.HTTPSignerV4 = uncachedSigner{} })}
 }
 
-// clientConfig is cfg for calls that each say their region, and whose attempts are cut off.
+// clientConfig is cfg for clients whose calls set their own region, with a time-out for each attempt.
 func clientConfig(cfg aws.Config) aws.Config {
 	cfg.HTTPClient = withAttemptTimeout(cfg.HTTPClient)
 	if cfg.Region == "" {
@@ -35,17 +35,24 @@ func clientConfig(cfg aws.Config) aws.Config {
 	return cfg
 }
 
-// uncachedSigner signs each call with a key that it derives anew. The SDK's signer keeps the last derived key and asks only
-// for which key id it was: after a wrong secret the right one fails too, until midnight, and so a corrected
-// configuration, or another block with the same key, would.
+// uncachedSigner derives the signing key for each call. The SDK's signer caches the last derived key by access key id
+// alone: after a wrong secret, the right one would fail too until midnight, after the configuration is corrected or for
+// another block with the same key.
 type uncachedSigner struct{}
 
-func (uncachedSigner) SignHTTP(ctx context.Context, c aws.Credentials, r *http.Request, hash, service, region string, at time.Time, opts ...func(*v4.SignerOptions)) error {
+func (uncachedSigner) SignHTTP(
+	ctx context.Context,
+	c aws.Credentials,
+	r *http.Request,
+	hash, service, region string,
+	at time.Time,
+	opts ...func(*v4.SignerOptions),
+) error {
 	return v4.NewSigner().SignHTTP(ctx, c, r, hash, service, region, at, opts...)
 }
 
-// withAttemptTimeout is a client over the same connections whose attempts are cut off. Not by http.Client's own time-out, for which it copies
-// the request's header and has two goroutines wait.
+// withAttemptTimeout is a client over the same connections, with a time-out for each attempt. http.Client's own
+// time-out would copy the request's header and use two more goroutines.
 func withAttemptTimeout(c aws.HTTPClient) aws.HTTPClient {
 	return withTransport(c, func(t http.RoundTripper) http.RoundTripper { return attemptTransport{t} })
 }
@@ -63,7 +70,7 @@ func (t attemptTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// timedBody is a body that may be read until the attempt is cut off.
+// timedBody is a body that can be read until the attempt times out.
 type timedBody struct {
 	io.ReadCloser
 	cancel context.CancelFunc
@@ -84,8 +91,9 @@ func staticCredentials(c aws.Credentials) aws.CredentialsProvider {
 	return credentials.StaticCredentialsProvider{Value: c}
 }
 
-// callWithRenewal makes a call with p's credentials. Where AWS takes them no longer, though their time is not over (a session that was
-// ended, a key that was rotated), it is made again with others, if others can be had. It returns the credentials used last.
+// callWithRenewal makes a call with p's credentials. If AWS no longer accepts them before they expire (a session was
+// revoked, a key was rotated), it repeats the call with new ones, if there are any. It returns the last credentials
+// used.
 func callWithRenewal(ctx context.Context, p Provider, call func(aws.Credentials) error) (aws.Credentials, error) {
 	c, err := p.Retrieve(ctx)
 	if err != nil {
@@ -105,21 +113,25 @@ func callWithRenewal(ctx context.Context, p Provider, call func(aws.Credentials)
 	return other, call(other)
 }
 
-// callerIdentity asks who c is. No policy can forbid it.
-func (t stsClient) callerIdentity(ctx context.Context, region string, c aws.Credentials) (*sts.GetCallerIdentityOutput, error) {
+// callerIdentity asks for the identity of c. No policy can forbid it.
+func (t stsClient) callerIdentity(
+	ctx context.Context,
+	region string,
+	c aws.Credentials,
+) (*sts.GetCallerIdentityOutput, error) {
 	ctx, cancel := withTimeout(ctx, callTimeout, "sts:GetCallerIdentity in "+region)
 	defer cancel()
 	out, err := t.client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{}, withCredentials(region, c))
 	if err == nil && (aws.ToString(out.Account) == "" || record.PartitionOfARN(aws.ToString(out.Arn)) == "") {
-		err = errIncomplete // else it would be taken for an account without an id
+		err = errIncomplete // otherwise it would pass for an account without an id
 	}
 	return out, timeoutCause(ctx, err)
 }
 
-// errIncomplete is an answer of 200 without what was asked for: some proxies and gateways answer so.
-var errIncomplete = errors.New("the answer is empty of what was asked for")
+// errIncomplete is an answer with status 200 but without the requested data, as some proxies and gateways give.
+var errIncomplete = errors.New("the answer lacks the requested data")
 
-// clockOffset sees that c works, and how far AWS's clock is before this machine's.
+// clockOffset checks that c works, and returns how far AWS's clock is ahead of this machine's.
 func (t stsClient) clockOffset(ctx context.Context, region string, c aws.Credentials) (time.Duration, error) {
 	out, err := t.callerIdentity(ctx, region, c)
 	if err != nil {
@@ -133,8 +145,8 @@ func (t stsClient) clockOffset(ctx context.Context, region string, c aws.Credent
 	return significantOffset(server, here), nil
 }
 
-// significantOffset is how far AWS's clock is before ours. The Date header is in whole seconds and was on its way: what is about as
-// large as that is no difference.
+// significantOffset is how far AWS's clock is ahead of ours. The Date header is in whole seconds and arrives late, so a
+// difference of that size is ignored.
 func significantOffset(server, here time.Time) time.Duration {
 	if d := server.Sub(here); d.Abs() >= 5*time.Second {
 		return d
@@ -142,8 +154,14 @@ func significantOffset(server, here time.Time) time.Duration {
 	return 0
 }
 
-// assumeRole enters a role, and notes in which account that is.
-func (t stsClient) assumeRole(ctx context.Context, region string, c aws.Credentials, in *sts.AssumeRoleInput, to *issuedSession) (aws.Credentials, error) {
+// assumeRole assumes a role, and stores its identity in to.
+func (t stsClient) assumeRole(
+	ctx context.Context,
+	region string,
+	c aws.Credentials,
+	in *sts.AssumeRoleInput,
+	to *issuedSession,
+) (aws.Credentials, error) {
 	ctx, cancel := withTimeout(ctx, callTimeout, "sts:AssumeRole in "+region)
 	defer cancel()
 	out, err := t.client.AssumeRole(ctx, in, withCredentials(region, c))
@@ -158,11 +176,17 @@ func (t stsClient) assumeRole(ctx context.Context, region string, c aws.Credenti
 	return temporaryCredentials(k.AccessKeyId, k.SecretAccessKey, k.SessionToken, k.Expiration, "AssumeRole"), nil
 }
 
-// sessionToken begins an MFA session. It is tried once: a code that was sent is not sent again.
-func (t stsClient) sessionToken(ctx context.Context, region string, c aws.Credentials, in *sts.GetSessionTokenInput) (aws.Credentials, error) {
+// sessionToken begins an MFA session. It makes one attempt: a code is never sent twice.
+func (t stsClient) sessionToken(
+	ctx context.Context,
+	region string,
+	c aws.Credentials,
+	in *sts.GetSessionTokenInput,
+) (aws.Credentials, error) {
 	ctx, cancel := withTimeout(ctx, callTimeout, "sts:GetSessionToken in "+region)
 	defer cancel()
-	out, err := t.client.GetSessionToken(ctx, in, withCredentials(region, c), func(o *sts.Options) { o.RetryMaxAttempts = 1 })
+	once := func(o *sts.Options) { o.RetryMaxAttempts = 1 }
+	out, err := t.client.GetSessionToken(ctx, in, withCredentials(region, c), once)
 	if err == nil && !isComplete(out.Credentials) {
 		err = errIncomplete
 	}
@@ -173,19 +197,24 @@ func (t stsClient) sessionToken(ctx context.Context, region string, c aws.Creden
 	return temporaryCredentials(k.AccessKeyId, k.SecretAccessKey, k.SessionToken, k.Expiration, "GetSessionToken"), nil
 }
 
-// isComplete reports whether STS's answer has all of a session.
+// isComplete reports whether STS's answer has all parts of a session.
 func isComplete(c *types.Credentials) bool {
-	return c != nil && aws.ToString(c.AccessKeyId) != "" && aws.ToString(c.SecretAccessKey) != "" && aws.ToString(c.SessionToken) != "" && c.Expiration != nil
+	return c != nil && aws.ToString(c.AccessKeyId) != "" && aws.ToString(c.SecretAccessKey) != "" &&
+		aws.ToString(c.SessionToken) != "" && c.Expiration != nil
 }
 
 func temporaryCredentials(id, secret, token *string, until *time.Time, source string) aws.Credentials {
 	return aws.Credentials{
-		AccessKeyID: aws.ToString(id), SecretAccessKey: aws.ToString(secret), SessionToken: aws.ToString(token),
-		Source: source, CanExpire: true, Expires: aws.ToTime(until),
+		AccessKeyID:     aws.ToString(id),
+		SecretAccessKey: aws.ToString(secret),
+		SessionToken:    aws.ToString(token),
+		Source:          source,
+		CanExpire:       true,
+		Expires:         aws.ToTime(until),
 	}
 }
 
-// timeoutCause puts the name of our own time-out in the place of "context deadline exceeded".
+// timeoutCause replaces "context deadline exceeded" by our own error, which names the operation.
 func timeoutCause(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() == nil {
 		return err

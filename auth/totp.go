@@ -12,7 +12,7 @@ import (
 	"github.com/aws-collector/collector/config"
 )
 
-// totpCode is the device's code in the window with this number, counted from 1970.
+// totpCode is the device's code in the window of this number, counted from 1970.
 // https://www.rfc-editor.org/rfc/rfc6238, https://www.rfc-editor.org/rfc/rfc4226#section-5.3
 func totpCode(t config.TOTP, counter int64) string {
 	h := map[string]func() hash.Hash{"SHA256": sha256.New, "SHA512": sha512.New}[t.Algorithm]

@@ -8,7 +8,7 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// TestTOTP is appendix B of RFC 6238: six instants, three algorithms.
+// TestTOTP checks appendix B of RFC 6238: six times, three algorithms.
 func TestTOTP(t *testing.T) {
 	keys := map[string]string{
 		"SHA1":   "12345678901234567890",

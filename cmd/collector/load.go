@@ -233,7 +233,7 @@ func (c *cli) inspectSignIn(l *loadedConfig) error {
 	for _, f := range auth.Inspect(auth.LoadOptions{Getenv: c.getenv}, blocks) {
 		text := f.Error()
 		if f.Hint != "" {
-			text += "; " + f.Hint
+			text += ". " + f.Hint
 		}
 		if f.Used || c.strict {
 			errs = append(errs, errors.New(text))

@@ -20,72 +20,72 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// IdentityStore remembers which AWS account each block turned out to be.
+// IdentityStore remembers the AWS account that each block turned out to be.
 type IdentityStore interface {
-	// Check is asked before the first credentials of an account are given to a block, and whenever they may have
-	// become those of another. Its error holds a [record.Fault]: of reason wrong_account where the block was another
-	// account before. path is how the block was entered, for people.
-	Check(a config.Account, who record.Identity, path []string) error
+	// Check is called before a block gets the first credentials of an account, and whenever they may belong to another
+	// account. Its error holds a [record.Fault], with reason wrong_account if the block was another account before.
+	// path lists the steps of the sign-in, for people.
+	Check(a config.Account, identity record.Identity, path []string) error
 }
 
-// A Claim is the account that a block was when it was entered last.
+// A BlockIdentity is the account that a block was when it last signed in.
 type BlockIdentity struct {
 	Block     string    `json:"block"`
-	Mark      string    `json:"mark"` // of its sign-in, see [config.SignIn]
+	Digest    string    `json:"mark"` // of its sign-in, see [config.SignIn]
 	AccountID string    `json:"account_id"`
 	Partition string    `json:"partition"`
 	ARN       string    `json:"arn"`
 	Since     time.Time `json:"since"`
-	Gone      bool      `json:"gone,omitempty"` // the configuration that was in force last does not have the block
+	Gone      bool      `json:"gone,omitempty"` // the last configuration in force does not have the block
 	Refused   *Refusal  `json:"refused,omitempty"`
 
-	unsaved bool // it is not to be written: found out by one who only checks
+	unsaved bool // not to be written: found by a process that only checks
 }
 
-// Saved reports whether a run made the claim, and not a check.
+// Saved reports whether a run found the identity, and not a check.
 func (c *BlockIdentity) Saved() bool { return !c.unsaved }
 
-// A Refusal is another account that a block turned out to be, which nobody has accepted yet.
+// A Refusal is another account that a block turned out to be, and that no person has accepted yet.
 type Refusal struct {
 	AccountID string    `json:"account_id"`
 	Partition string    `json:"partition"`
 	ARN       string    `json:"arn"`
-	At        time.Time `json:"at"` // when it was seen first
+	At        time.Time `json:"at"` // when it was first seen
 }
 
-// Matches reports whether the claim is of this account.
-func (c *BlockIdentity) Matches(who record.Identity) bool {
-	return c.AccountID == who.AccountID && c.Partition == who.Partition
+// Matches reports whether the block was this account.
+func (c *BlockIdentity) Matches(identity record.Identity) bool {
+	return c.AccountID == identity.AccountID && c.Partition == identity.Partition
 }
 
-// IdentityStoreOptions says where claims are kept.
+// IdentityStoreOptions says where and how identities are stored.
 type IdentityStoreOptions struct {
-	Path     string // of a file; "": in memory, until the process ends
-	ReadOnly bool   // the file is read, and never written
-	Checking bool   // what is refused is written, and nothing else
+	Path     string // of the file; "": in memory, until the process ends
+	ReadOnly bool   // the file is never written
+	Checking bool   // only refusals are written
 	Log      *slog.Logger
 }
 
-// FileIdentityStore are claims in a JSON file, which several processes may change: each change is made to what the file
-// holds then, under a lock. It holds no secret.
+// FileIdentityStore stores identities in a JSON file that several processes may change: a change is applied, under a
+// lock, to what the file holds at that time. The file holds no secret.
 type FileIdentityStore struct {
 	options IdentityStoreOptions
 
-	writeMu sync.Mutex // held by who writes the file
+	writeMu sync.Mutex // held while the file is written
 
 	mu         sync.Mutex
-	identities map[blockKey]*BlockIdentity // as read or written last, and what is not written yet; no claim is changed in place
-	fileInfo   fs.FileInfo                 // as it was then; nil: none
+	identities map[blockKey]*BlockIdentity // as last read or written, and unwritten ones; immutable values
+	fileInfo   fs.FileInfo                 // at that time; nil: no file
 	pending    map[blockKey]bool           // to be written
-	timer      *time.Timer                 // until what can wait is written
+	timer      *time.Timer                 // of the scheduled flush
 	lastErr    error                       // of the last write
 }
 
-type blockKey struct{ block, mark string }
+type blockKey struct{ block, digest string }
 
-func (c *BlockIdentity) key() blockKey { return blockKey{c.Block, c.Mark} }
+func (c *BlockIdentity) key() blockKey { return blockKey{c.Block, c.Digest} }
 
-// NewFileIdentityStore reads nothing yet.
+// NewFileIdentityStore does not read the file yet.
 func NewFileIdentityStore(o IdentityStoreOptions) *FileIdentityStore {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -93,7 +93,7 @@ func NewFileIdentityStore(o IdentityStoreOptions) *FileIdentityStore {
 	return &FileIdentityStore{options: o, identities: map[blockKey]*BlockIdentity{}, pending: map[blockKey]bool{}}
 }
 
-// identityFileVersion is the format's.
+// identityFileVersion is the version of the file format.
 const identityFileVersion = 1
 
 type identityFile struct {
@@ -101,15 +101,14 @@ type identityFile struct {
 	Identities []*BlockIdentity `json:"claims"`
 }
 
-// Load reads the file. One that cannot be used is moved aside, unless it may only be read: then nothing is remembered
-// of it.
+// Load reads the file. A damaged file is moved aside, or ignored if the store must not write it.
 func (f *FileIdentityStore) Load() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.loadLocked()
 }
 
-// loadLocked is Load, where the file changed since. f.mu is held.
+// loadLocked is Load if the file has changed since. f.mu is held.
 func (f *FileIdentityStore) loadLocked() error {
 	if f.options.Path == "" {
 		return nil
@@ -117,7 +116,7 @@ func (f *FileIdentityStore) loadLocked() error {
 	info, err := os.Lstat(f.options.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if f.fileInfo != nil { // it was removed under this process, which knows what was in it
+		if f.fileInfo != nil { // it was removed while this process had it loaded
 			f.rewriteAll()
 		}
 		f.fileInfo = nil
@@ -132,9 +131,9 @@ func (f *FileIdentityStore) loadLocked() error {
 		if err = f.setAside(damage); err == nil {
 			f.fileInfo = nil
 			if f.options.ReadOnly || f.options.Checking {
-				f.fileInfo = info // it is still there, and was said
+				f.fileInfo = info // it stays in place, and is logged once
 			}
-			f.rewriteAll() // it was damaged under this process, which knows what was in it
+			f.rewriteAll() // it was damaged while this process had it loaded
 			return nil
 		}
 	}
@@ -147,7 +146,7 @@ func (f *FileIdentityStore) loadLocked() error {
 			fresh[c.key()] = c
 		}
 	}
-	for key := range f.pending { // not written yet, and so not in the file
+	for key := range f.pending { // not in the file yet
 		mine := f.identities[key]
 		if theirs := fresh[key]; theirs != nil && theirs.Since.After(mine.Since) {
 			delete(f.pending, key) // a person has accepted another account meanwhile
@@ -155,7 +154,7 @@ func (f *FileIdentityStore) loadLocked() error {
 		}
 		fresh[key] = mine
 	}
-	for key, c := range f.identities { // of a process that does not write them
+	for key, c := range f.identities { // a process that does not write keeps its own
 		if fresh[key] == nil && (f.options.Checking || f.options.ReadOnly) {
 			fresh[key] = c
 		}
@@ -164,7 +163,7 @@ func (f *FileIdentityStore) loadLocked() error {
 	return nil
 }
 
-// rewriteAll has what is known written once more, after the file was lost. f.mu is held.
+// rewriteAll schedules all identities for writing after the file was lost. f.mu is held.
 func (f *FileIdentityStore) rewriteAll() {
 	if !f.canWrite() {
 		return
@@ -175,12 +174,13 @@ func (f *FileIdentityStore) rewriteAll() {
 	f.scheduleFlush()
 }
 
-// unchanged reports whether the file is the one that was read.
-func unchanged(previous, is fs.FileInfo) bool {
-	return previous != nil && os.SameFile(previous, is) && previous.ModTime().Equal(is.ModTime()) && previous.Size() == is.Size()
+// unchanged reports whether the file is still the one that was read.
+func unchanged(previous, current fs.FileInfo) bool {
+	return previous != nil && os.SameFile(previous, current) && previous.ModTime().Equal(current.ModTime()) &&
+		previous.Size() == current.Size()
 }
 
-// readIdentityFile is what the file holds; damage says that it cannot be used.
+// readIdentityFile returns the content of the file; damage is why it cannot be used.
 func readIdentityFile(path string) (saved identityFile, damage, err error) {
 	b, err := statefile.Read(path)
 	switch {
@@ -193,66 +193,70 @@ func readIdentityFile(path string) (saved identityFile, damage, err error) {
 		return identityFile{}, err, nil
 	}
 	if saved.Version != identityFileVersion {
-		return identityFile{}, fmt.Errorf("version %d is not known", saved.Version), nil
+		return identityFile{}, fmt.Errorf("unknown version %d", saved.Version), nil
 	}
 	return saved, nil, nil
 }
 
 func (f *FileIdentityStore) setAside(cause error) error {
 	if f.options.ReadOnly || f.options.Checking {
-		f.options.Log.Warn("identity file cannot be used", "path", f.options.Path, "error", cause)
+		f.options.Log.Warn("identity file not usable", "path", f.options.Path, "error", cause)
 		return nil
 	}
 	aside, err := statefile.MoveDamaged(f.options.Path)
 	if err != nil {
 		return errors.Join(cause, err)
 	}
-	hint := "Run `collector check` and see that each block is the account that it should be: the next run takes what it finds."
+	hint := "Run `collector check` and make sure that each block is the right account: the next run accepts what it finds."
 	if len(f.identities) > 0 {
-		hint = "It is written again with what this process knows."
+		hint = "Nothing to do: the file is written again from memory."
 	}
-	f.options.Log.Error("identity file damaged, moved aside", "path", f.options.Path, "moved_to", aside, "error", cause,
-		"hint", hint)
+	f.options.Log.Error("identity file damaged, moved aside",
+		"path", f.options.Path, "moved_to", aside, "error", cause, "hint", hint)
 	return nil
 }
 
-// Lookup is who a block was before; nil: it was never entered.
-func (f *FileIdentityStore) Lookup(block, mark string) *BlockIdentity {
+// Lookup returns the account that a block was before; nil: it never signed in.
+func (f *FileIdentityStore) Lookup(block, digest string) *BlockIdentity {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.identities[blockKey{block, mark}]
+	return f.identities[blockKey{block, digest}]
 }
 
-// Check is [Claims].
-func (f *FileIdentityStore) Check(a config.Account, who record.Identity, path []string) error {
+// Check implements [IdentityStore].
+func (f *FileIdentityStore) Check(a config.Account, identity record.Identity, path []string) error {
 	if a.Digest == "" {
-		return nil // a member of an organization: its account id is in what it asks for
+		return nil // a member of an organization: its role names its account id
 	}
 	key := blockKey{a.Name, a.Digest}
 	f.mu.Lock()
 	previous := f.identities[key]
-	if err := f.loadLocked(); err != nil && previous != nil && !previous.Matches(who) && a.AccountID != who.AccountID { // a person may have accepted it
+	err := f.loadLocked()
+	changed := previous != nil && !previous.Matches(identity)
+	if err != nil && changed && a.AccountID != identity.AccountID { // a person may have accepted it
 		f.mu.Unlock()
 		return &record.Fault{
-			Reason: record.Other, Err: err,
-			Hint: "Let the user of this process read " + f.options.Path + ": there stands whether a person has accepted the account.",
+			Reason: record.Other,
+			Hint: "Let the user of this process read " + f.options.Path +
+				": it says whether a person has accepted the account.",
+			Err: err,
 		}
 	}
 	c := f.identities[key]
-	if previous != nil && !previous.Matches(who) && c != nil && c.Matches(who) {
-		f.options.Log.Info("another account was accepted", "account", a.Name, "account_id", who.AccountID)
+	if changed && c != nil && c.Matches(identity) {
+		f.options.Log.Info("another account was accepted", "account", a.Name, "account_id", identity.AccountID)
 	}
 	switch {
-	case c != nil && c.Matches(who):
+	case c != nil && c.Matches(identity):
 		if c.Refused != nil || c.Gone {
-			f.put(newBlockIdentity(a, who, c.Since))
+			f.put(newBlockIdentity(a, identity, c.Since))
 			f.scheduleFlush()
 		}
 		f.mu.Unlock()
 		return nil
-	case c == nil || a.AccountID == who.AccountID:
-		f.put(newBlockIdentity(a, who, time.Now()))
-		if a.KnownAccountID() != "" { // it is in the block, and is only to be known at the next start
+	case c == nil || a.AccountID == identity.AccountID:
+		f.put(newBlockIdentity(a, identity, time.Now()))
+		if a.KnownAccountID() != "" { // the block names the account, so the write can wait
 			f.scheduleFlush()
 			f.mu.Unlock()
 			return nil
@@ -261,24 +265,33 @@ func (f *FileIdentityStore) Check(a config.Account, who record.Identity, path []
 		return f.save(key)
 	}
 	defer f.mu.Unlock()
-	if r := c.Refused; r == nil || r.AccountID != who.AccountID || r.ARN != who.ARN {
+	if r := c.Refused; r == nil || r.AccountID != identity.AccountID || r.ARN != identity.ARN {
 		refused := *c
-		refused.Refused = &Refusal{AccountID: who.AccountID, Partition: who.Partition, ARN: who.ARN, At: truncateToSecond(time.Now())}
+		refused.Refused = &Refusal{
+			AccountID: identity.AccountID,
+			Partition: identity.Partition,
+			ARN:       identity.ARN,
+			At:        truncateToSecond(time.Now()),
+		}
 		f.put(&refused)
 		f.flushNow()
-	} else if f.pending[key] { // it could not be written, and a person cannot accept what is not there
+	} else if f.pending[key] { // it is not written yet, and a person can accept only what is in the file
 		f.scheduleFlush()
 	}
 	return &record.Fault{
 		Reason: record.WrongAccount,
-		Hint: fmt.Sprintf("Run `collector accept %s` if the block is to be account %s from now on, or write `account_id: %q` into it; "+
-			"else give it back the credentials of account %s.", shellQuote(a.Name), who.AccountID, who.AccountID, c.AccountID),
-		Err: fmt.Errorf("the credentials are those of account %s (%s, entered by %s), and the block was account %s since %s",
-			who.AccountID, who.ARN, strings.Join(path, " → "), c.AccountID, c.Since.UTC().Format(time.DateOnly)),
+		Hint: fmt.Sprintf(
+			"Run `collector accept %s` if the block is to be account %s from now on, or write `account_id: %q` into it; "+
+				"else give it the credentials of account %s again.",
+			shellQuote(a.Name), identity.AccountID, identity.AccountID, c.AccountID,
+		),
+		Err: fmt.Errorf("the credentials belong to account %s (%s, signed in by %s), "+
+			"but the block has been account %s since %s",
+			identity.AccountID, identity.ARN, strings.Join(path, " → "), c.AccountID, c.Since.UTC().Format(time.DateOnly)),
 	}
 }
 
-// shellQuote is a name as a shell takes it.
+// shellQuote quotes a name for a shell.
 func shellQuote(name string) string {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/@"
 	if strings.Trim(name, plain) != "" {
@@ -287,15 +300,20 @@ func shellQuote(name string) string {
 	return name
 }
 
-func newBlockIdentity(a config.Account, who record.Identity, since time.Time) *BlockIdentity {
+func newBlockIdentity(a config.Account, identity record.Identity, since time.Time) *BlockIdentity {
 	return &BlockIdentity{
-		Block: a.Name, Mark: a.Digest, AccountID: who.AccountID, Partition: who.Partition, ARN: who.ARN, Since: truncateToSecond(since),
+		Block:     a.Name,
+		Digest:    a.Digest,
+		AccountID: identity.AccountID,
+		Partition: identity.Partition,
+		ARN:       identity.ARN,
+		Since:     truncateToSecond(since),
 	}
 }
 
 func truncateToSecond(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 
-// put notes a claim that is not written yet. f.mu is held.
+// put stores an identity in memory and marks it for writing. f.mu is held.
 func (f *FileIdentityStore) put(c *BlockIdentity) {
 	f.identities[c.key()] = c
 	if f.options.Checking && (c.Refused == nil || c.unsaved) {
@@ -305,43 +323,43 @@ func (f *FileIdentityStore) put(c *BlockIdentity) {
 	f.pending[c.key()] = true
 }
 
-// SetBlocks says which blocks the configuration in force has: names, and marks of sign-ins. A block that was renamed,
-// and signs in as before, keeps its claim.
+// SetBlocks sets the blocks of the configuration in force: names, with the digests of their sign-ins. A renamed block
+// that signs in as before keeps its identity.
 func (f *FileIdentityStore) SetBlocks(blocks map[string]string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.loadLocked(); err != nil {
 		return err
 	}
-	left, came := map[string][]*BlockIdentity{}, map[string][]string{} // by mark
+	removed, added := map[string][]*BlockIdentity{}, map[string][]string{} // by digest
 	for _, key := range f.keys() {
 		c := f.identities[key]
-		switch mark, there := blocks[c.Block]; {
-		case there && mark == c.Mark && c.Gone:
+		switch digest, there := blocks[c.Block]; {
+		case there && digest == c.Digest && c.Gone:
 			back := *c
 			back.Gone = false
 			f.put(&back)
-		case there && mark == c.Mark, c.Gone:
+		case there && digest == c.Digest, c.Gone:
 		default:
-			left[c.Mark] = append(left[c.Mark], c)
+			removed[c.Digest] = append(removed[c.Digest], c)
 		}
 	}
-	for name, mark := range blocks {
-		if f.identities[blockKey{name, mark}] == nil && mark != "" {
-			came[mark] = append(came[mark], name)
+	for name, digest := range blocks {
+		if f.identities[blockKey{name, digest}] == nil && digest != "" {
+			added[digest] = append(added[digest], name)
 		}
 	}
-	for mark, claims := range left {
-		for _, c := range claims {
+	for digest, identities := range removed {
+		for _, c := range identities {
 			gone := *c
 			gone.Gone = true
 			f.put(&gone)
 		}
-		if slices.ContainsFunc(claims, func(c *BlockIdentity) bool { return c.AccountID != claims[0].AccountID }) {
-			continue // nobody can say which of them was renamed
+		if slices.ContainsFunc(identities, func(c *BlockIdentity) bool { return c.AccountID != identities[0].AccountID }) {
+			continue // ambiguous: any of them may be the renamed one
 		}
-		for _, name := range came[mark] {
-			renamed := *claims[0]
+		for _, name := range added[digest] {
+			renamed := *identities[0]
 			renamed.Block = name
 			f.put(&renamed)
 		}
@@ -350,21 +368,21 @@ func (f *FileIdentityStore) SetBlocks(blocks map[string]string) error {
 	return nil
 }
 
-// keys are those of all claims, in order. f.mu is held.
+// keys returns the keys of all identities, sorted. f.mu is held.
 func (f *FileIdentityStore) keys() []blockKey {
 	return slices.SortedFunc(maps.Keys(f.identities), func(a, b blockKey) int {
-		return cmp.Or(cmp.Compare(a.block, b.block), cmp.Compare(a.mark, b.mark))
+		return cmp.Or(cmp.Compare(a.block, b.block), cmp.Compare(a.digest, b.digest))
 	})
 }
 
-// Refusals are the blocks that turned out to be another account, and wait for a person.
+// Refusals returns the blocks that turned out to be another account, and wait for a person.
 func (f *FileIdentityStore) Refusals() []*BlockIdentity {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.refusalsLocked()
 }
 
-// refusalsLocked is Refusals, where f.mu is held.
+// refusalsLocked is Refusals; f.mu is held.
 func (f *FileIdentityStore) refusalsLocked() []*BlockIdentity {
 	var all []*BlockIdentity
 	for _, key := range f.keys() {
@@ -375,7 +393,7 @@ func (f *FileIdentityStore) refusalsLocked() []*BlockIdentity {
 	return all
 }
 
-// ForBlock are the claims of a block of the configuration that was in force last.
+// ForBlock returns the identities of a block, if it is in the last configuration in force.
 func (f *FileIdentityStore) ForBlock(block string) []*BlockIdentity {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -388,11 +406,11 @@ func (f *FileIdentityStore) ForBlock(block string) []*BlockIdentity {
 	return all
 }
 
-// ErrNothingRefused says that a block did not turn out to be another account.
+// ErrNothingRefused is returned by Accept for a block that did not turn out to be another account.
 var ErrNothingRefused = errors.New("nothing was refused")
 
-// Accept makes what was refused of a block the account that it is, for a collector that runs as well. It returns the
-// claim before.
+// Accept makes the refused account of a block its account, for a running collector as well. It returns the previous
+// identity.
 func (f *FileIdentityStore) Accept(block string) (previous *BlockIdentity, err error) {
 	f.writeMu.Lock()
 	defer f.writeMu.Unlock()
@@ -405,25 +423,30 @@ func (f *FileIdentityStore) Accept(block string) (previous *BlockIdentity, err e
 		previous = all[i]
 		r := previous.Refused
 		f.put(&BlockIdentity{
-			Block: previous.Block, Mark: previous.Mark, AccountID: r.AccountID, Partition: r.Partition, ARN: r.ARN, Since: truncateToSecond(time.Now()),
+			Block:     previous.Block,
+			Digest:    previous.Digest,
+			AccountID: r.AccountID,
+			Partition: r.Partition,
+			ARN:       r.ARN,
+			Since:     truncateToSecond(time.Now()),
 		})
 		return nil
 	})
 	return previous, err
 }
 
-const writeHint = "Make data_dir writable, and make room there."
+const writeHint = "Make data_dir writable, and free space there."
 
-const flushDelay = 2 * time.Second // what can wait is written so long after it was noted
+const flushDelay = 2 * time.Second // for changes that can wait
 
-// scheduleFlush writes soon what can be found out again. f.mu is held.
+// scheduleFlush writes after flushDelay what could be found again if it were lost. f.mu is held.
 func (f *FileIdentityStore) scheduleFlush() {
 	if len(f.pending) > 0 && f.timer == nil && f.options.Path != "" && !f.options.ReadOnly {
 		f.timer = time.AfterFunc(flushDelay, func() { _ = f.Flush() })
 	}
 }
 
-// flushNow writes at once, and does not wait for it. f.mu is held.
+// flushNow starts a write at once, and does not wait for it. f.mu is held.
 func (f *FileIdentityStore) flushNow() {
 	if f.timer != nil {
 		f.timer.Stop()
@@ -438,7 +461,7 @@ func (f *FileIdentityStore) canWrite() bool {
 	return f.options.Path != "" && !f.options.ReadOnly && !f.options.Checking
 }
 
-// save returns when the claim is on the disk. Of many who come at once, one writes for all.
+// save returns when the identity is on disk. Concurrent calls share one write.
 func (f *FileIdentityStore) save(key blockKey) error {
 	if !f.canWrite() {
 		return nil
@@ -453,18 +476,18 @@ func (f *FileIdentityStore) save(key blockKey) error {
 	}
 	if err := f.update(nil); err != nil {
 		f.mu.Lock()
-		delete(f.identities, key) // else it would be taken for one that is kept
+		delete(f.identities, key) // else the next Check would take it for a stored one
 		delete(f.pending, key)
 		f.mu.Unlock()
 		return &record.Fault{
-			Reason: record.Other, Err: fmt.Errorf("save which account the block is: %w", err),
-			Hint: writeHint + " Without the file, nobody would notice that the block became another account.",
+			Reason: record.Other, Err: fmt.Errorf("save the account of the block: %w", err),
+			Hint: writeHint + " Without the file, a block that becomes another account would not be noticed.",
 		}
 	}
 	return nil
 }
 
-// Flush writes what is not written yet.
+// Flush writes pending changes.
 func (f *FileIdentityStore) Flush() error {
 	f.writeMu.Lock()
 	defer f.writeMu.Unlock()
@@ -489,10 +512,10 @@ func (f *FileIdentityStore) Flush() error {
 	return err
 }
 
-// update changes the file: what it holds now, with what is noted and what change does. f.saving is held.
+// update writes the file: its current content, with the pending changes and those of change. f.writeMu is held.
 func (f *FileIdentityStore) update(change func() error) error {
-	held := fmt.Errorf("%s.lock: another process holds it", f.options.Path)
-	ctx, cancel := context.WithTimeoutCause(context.Background(), identityLockTimeout, held)
+	errLocked := fmt.Errorf("%s.lock: another process holds it", f.options.Path)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), identityLockTimeout, errLocked)
 	defer cancel()
 	unlock, err := lockFile(ctx, f.options.Path+".lock")
 	if err != nil {
@@ -537,10 +560,10 @@ func (f *FileIdentityStore) update(change func() error) error {
 
 const (
 	identityLockTimeout = 10 * time.Second
-	maxGoneIdentities   = 1000 // claims of blocks that no configuration has are kept, up to so many: a block may come back
+	maxGoneIdentities   = 1000 // of blocks that are in no configuration: a block may come back
 )
 
-// snapshot is what is to be written, and which of it is new. f.mu is held.
+// snapshot returns the content to write, and which of it is pending. f.mu is held.
 func (f *FileIdentityStore) snapshot() (s identityFile, done []*BlockIdentity) {
 	s.Version = identityFileVersion
 	var gone []*BlockIdentity

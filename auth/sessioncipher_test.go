@@ -14,13 +14,13 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// TestSessionKey: with a key nothing of a session can be read from the disk; with another, or none, it is said what is wrong,
-// and nothing is lost.
+// TestSessionKey: with a key, nothing of a session can be read from the disk. With another key, or none, the error says
+// what is wrong, and nothing is lost.
 func TestSessionKey(t *testing.T) {
 	bubble(t, sessionKey)
 }
 
-func sessionKey(t *testing.T, w *world) {
+func sessionKey(t *testing.T, w *fixture) {
 	data := t.TempDir()
 	key, other := secret.New(strings.Repeat("0f", 32)), secret.New(strings.Repeat("f0", 32))
 	with := func(key secret.String) *Sessions { return w.sessions(Options{DataDir: data, SessionKey: key}) }
@@ -40,17 +40,19 @@ func sessionKey(t *testing.T, w *world) {
 	first := w.open(with(secret.String{}), a)
 	c := retrieve(w, first)
 	if b := content(); !bytes.Contains(b, []byte(c.SessionToken)) {
-		t.Fatalf("not in clear: %s", b)
+		t.Fatalf("encrypted: %s", b)
 	}
 
-	// A session in clear is not taken where there is a key: whoever can write here could have put it there. A login replaces it.
+	// With a key, an unencrypted session is not used: anybody who can write here could have stored it. A login replaces
+	// it.
 	w.refused(with(key), a, record.MFANeeded, "is not encrypted", "collector login")
 	if b := content(); !bytes.Contains(b, []byte(c.SessionToken)) {
-		t.Errorf("it was sealed all the same: %s", b)
+		t.Errorf("it was encrypted: %s", b)
 	}
 	w.count("GetSessionToken", 1)
 	time.Sleep(codePeriod)
-	if _, err := with(key).Login(t.Context(), a, func(context.Context, string) (secret.String, error) { return secret.New(w.mfa.Now()), nil }); err != nil {
+	ask := func(context.Context, string) (secret.String, error) { return secret.New(w.mfa.Now()), nil }
+	if _, err := with(key).Login(t.Context(), a, ask); err != nil {
 		t.Fatal(err)
 	}
 	c = retrieve(w, w.open(with(key), a))
@@ -64,14 +66,14 @@ func sessionKey(t *testing.T, w *world) {
 	w.refused(with(secret.String{}), a, record.Other, "there is no session_key")
 	w.refused(with(secret.New("passphrase")), a, record.Other, "32 bytes")
 	if !bytes.Equal(stored, content()) {
-		t.Error("the file was changed by one who could not read it")
+		t.Error("the file was changed although it could not be read")
 	}
 	if got := retrieve(w, w.open(with(key), a)); got.SessionToken != c.SessionToken {
 		t.Error("the session is lost")
 	}
 	w.count("GetSessionToken", 2)
 
-	// Altered, or put in another device's place.
+	// Altered, or used for another device.
 	s, err := newSessionCipher(key)
 	if err != nil {
 		t.Fatal(err)

@@ -28,14 +28,14 @@ func command(m *awsfake.MFA, argv ...string) func(*config.Account) {
 	return func(a *config.Account) { a.SerialNumber, a.TokenCommand = m.Serial, argv }
 }
 
-// TestMFAForGood: fifty accounts behind one device, three runs an hour apart, each in a new process: one code. Then a process
-// that stays: the session is renewed by itself, and never more often than it must be.
-func TestMFAForGood(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+// TestMFASeed: fifty accounts of one device, three runs an hour apart, each in a new process, need one code. In a
+// process that stays, the session is renewed, but not more often than needed.
+func TestMFASeed(t *testing.T) {
+	bubble(t, func(t *testing.T, w *fixture) {
 		o := Options{DataDir: t.TempDir()}
 		var accounts []config.Account
 		for i := range 50 {
-			r := w.other.AddRole(fmt.Sprint("r", i), awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.home.ID}, MFA: true}}})
+			r := w.other.AddRole(fmt.Sprint("r", i), trustingWithMFA(w.home.ID))
 			accounts = append(accounts, w.ak(seed(w.mfa), role(r.ARN)))
 		}
 		run := func(s *Sessions, accounts []config.Account) {
@@ -57,7 +57,7 @@ func TestMFAForGood(t *testing.T) {
 		w.count("AssumeRole", 150)
 
 		s := w.sessions(o)
-		for range 4 * 72 { // three days of a run each 15 minutes
+		for range 4 * 72 { // a run every 15 minutes for three days
 			run(s, accounts[:3])
 			time.Sleep(15 * time.Minute)
 		}
@@ -68,15 +68,16 @@ func TestMFAForGood(t *testing.T) {
 	})
 }
 
-// TestMFAProfile: a profile that names the device shares its session with a block that does, and needs no code but the first.
+// TestMFAProfile: a profile that names the device shares its session with a block that does, and needs only the first
+// code.
 func TestMFAProfile(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(t *testing.T, w *fixture) {
 		w.role.SetTrust(awsfake.Trust{Principals: []string{w.home.ID}, MFA: true})
-		w.load.ConfigFiles = []string{write(t, "config", "[profile user]\naws_access_key_id = "+w.key.ID+"\naws_secret_access_key = "+w.key.Secret+
-			"\n[profile admin-role]\nrole_arn = "+w.role.ARN+"\nmfa_serial = "+w.mfa.Serial+"\nsource_profile = user\n")}
+		w.load.ConfigFiles = []string{write(t, "config", "[profile user]\n"+keyLines(w.key)+"[profile admin-role]\n"+
+			"role_arn = "+w.role.ARN+"\nmfa_serial = "+w.mfa.Serial+"\nsource_profile = user\n")}
 		o := Options{DataDir: t.TempDir()}
 		a := block(profile("admin-role"))
-		w.refused(w.sessions(o), a, record.MFANeeded, "nothing gives a code", "`collector login`")
+		w.refused(w.sessions(o), a, record.MFANeeded, "no source gives a code", "`collector login`")
 		a.TOTPSeed = secret.New(w.mfa.Seed)
 		w.open(w.sessions(o), a)
 		w.open(w.sessions(o), w.ak(seed(w.mfa)))
@@ -88,7 +89,7 @@ func TestMFAProfile(t *testing.T) {
 
 // TestMFAWindow: a code is sent once, and early enough in its window; the wait for the next is one window at most.
 func TestMFAWindow(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(t *testing.T, w *fixture) {
 		s := w.sessions(Options{DataDir: t.TempDir()})
 		_, left := codeWindow(time.Now(), codePeriod)
 		time.Sleep(left + codePeriod - time.Second) // a second before the end of a window
@@ -101,7 +102,7 @@ func TestMFAWindow(t *testing.T) {
 		if d := took(); d < time.Second || d > minWindowLeft {
 			t.Errorf("a code with a second left: waited %s", d)
 		}
-		for range 3 { // the session is ended from outside: another code is needed at once
+		for range 3 { // the session is revoked, so another code is needed at once
 			got := w.open(s, a)
 			got.Drop(retrieve(w, got))
 			if d := took(); d < codePeriod/2 || d > codePeriod+minWindowLeft {
@@ -121,9 +122,9 @@ func TestMFAWindow(t *testing.T) {
 	})
 }
 
-// TestMFAWrongSeed: two codes, and then STS is left alone for an hour, whoever asks.
+// TestMFAWrongSeed: after two codes, STS is not called for an hour.
 func TestMFAWrongSeed(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(t *testing.T, w *fixture) {
 		o := Options{DataDir: t.TempDir()}
 		wrong := w.ak(seed(w.mfa))
 		wrong.TOTPSeed = secret.New("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")
@@ -133,12 +134,14 @@ func TestMFAWrongSeed(t *testing.T) {
 			t.Errorf("two tries took %s", d)
 		}
 		for range 4 {
-			w.refused(w.sessions(o), wrong, record.MFAInvalid, "two codes of `totp_seed` were refused", "asked again after")
+			w.refused(w.sessions(o), wrong, record.MFAInvalid, "two codes of `totp_seed` were refused", "called again after")
 			time.Sleep(14 * time.Minute)
 		}
 		w.count("GetSessionToken", 2)
 		_, err := w.sessions(o).Open(t.Context(), wrong)
-		for _, secret := range append([]string{wrong.TOTPSeed.Reveal()}, w.calls("GetSessionToken")[0].Params["TokenCode"], w.calls("GetSessionToken")[1].Params["TokenCode"]) {
+		sent := w.calls("GetSessionToken")
+		secrets := []string{wrong.TOTPSeed.Reveal(), sent[0].Params["TokenCode"], sent[1].Params["TokenCode"]}
+		for _, secret := range secrets {
 			if text := fmt.Sprintf("%+v %s %s", err, record.HintOf(err), w.log.String()); strings.Contains(text, secret) {
 				t.Errorf("shows %s: %s", secret, text)
 			}
@@ -146,14 +149,15 @@ func TestMFAWrongSeed(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		w.refused(w.sessions(o), wrong, record.MFAInvalid)
 		w.count("GetSessionToken", 4)
-		w.open(w.sessions(o), w.ak(seed(w.mfa))) // another seed is another matter
-		w.open(w.sessions(o), wrong)             // and its session is the device's
+		w.open(w.sessions(o), w.ak(seed(w.mfa))) // another seed is tried
+		w.open(w.sessions(o), wrong)             // its session is the device's
 		w.count("GetSessionToken", 5)
 	})
 }
 
-// TestMFAClock: codes go by AWS's clock. It is known from the answer before the first code; else from the refusal of that.
-// (A clock off by more than five minutes is refused before any code is looked at: the first answer tells, then.)
+// TestMFAClock: codes follow AWS's clock, known from the answer to the call before the first code, else from the
+// refusal of that code. (If the clock is wrong by more than five minutes, AWS refuses the call before it checks a
+// code.)
 func TestMFAClock(t *testing.T) {
 	for _, off := range []time.Duration{20 * time.Minute, -20 * time.Minute, 4 * time.Minute, -4 * time.Minute} {
 		for _, blind := range []bool{false, true} {
@@ -161,7 +165,7 @@ func TestMFAClock(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprint(off, blind), func(t *testing.T) {
-				bubbleWith(t, awsfake.Options{ClockOffset: off}, func(t *testing.T, w *world) {
+				bubbleWith(t, awsfake.Options{ClockOffset: off}, func(t *testing.T, w *fixture) {
 					cfg, err := LoadAWS(t.Context(), w.load)
 					if err != nil {
 						t.Fatal(err)
@@ -186,7 +190,7 @@ func TestMFAClock(t *testing.T) {
 					}
 					w.count("GetSessionToken", want)
 					if blind && dates == 0 {
-						t.Error("nothing was hidden")
+						t.Error("no Date header was removed")
 					}
 				})
 			})
@@ -194,9 +198,9 @@ func TestMFAClock(t *testing.T) {
 	}
 }
 
-// TestMFACommand: a program's codes, asked for when one is needed and never sent twice.
+// TestMFACommand: the program runs when a code is needed, and no code is sent twice.
 func TestMFACommand(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(t *testing.T, w *fixture) {
 		file := write(t, "code", w.mfa.Now()+"\n")
 		runs := filepath.Join(t.TempDir(), "runs")
 		a := w.ak(command(w.mfa, "/bin/sh", "-c", `echo run >>"$1" && cat "$2"`, "sh", runs, file))
@@ -215,24 +219,25 @@ func TestMFACommand(t *testing.T) {
 		if b, err := os.ReadFile(runs); err != nil || strings.Count(string(b), "run") != 3 {
 			t.Errorf("ran %q %v, want 3 runs: the second gave the used code", b, err)
 		}
-		got.Drop(retrieve(w, got)) // now it repeats itself
+		got.Drop(retrieve(w, got)) // the program repeats its code
 		w.refused(s, a, record.MFAInvalid, "used before", "`token_command`")
 		w.count("GetSessionToken", 2)
 	})
 }
 
-// TestMFACommandWrong: what is said of a program that gives no code; what it printed is not.
+// TestMFACommandWrong: the error for a program that gives no code does not show its output.
 func TestMFACommandWrong(t *testing.T) {
-	w := newWorld(t, awsfake.Options{})
+	w := newFixture(t, awsfake.Options{})
 	for name, tt := range map[string]struct {
 		argv []string
 		say  string
 	}{
 		"no program": {[]string{"no-such-program-here"}, "PATH"},
-		"fails":      {[]string{"/bin/sh", "-c", "echo CANARY-out; echo CANARY-err >&2; exit 3", "CANARY-arg"}, "exit status 3"},
-		"no code":    {[]string{"/bin/sh", "-c", "echo CANARY-out"}, "no code of 6 digits"},
-		"two codes":  {[]string{"/bin/sh", "-c", "echo 012345; echo 012346"}, "no code of 6 digits"},
-		"too much":   {[]string{"/bin/sh", "-c", "yes | head -c 100000"}, "no code of 6 digits"},
+		"fails": {[]string{"/bin/sh", "-c", "echo CANARY-out; echo CANARY-err >&2; exit 3", "CANARY-arg"},
+			"exit status 3"},
+		"no code":    {[]string{"/bin/sh", "-c", "echo CANARY-out"}, "instead of a code of 6 digits"},
+		"two codes":  {[]string{"/bin/sh", "-c", "echo 012345; echo 012346"}, "instead of a code of 6 digits"},
+		"too much":   {[]string{"/bin/sh", "-c", "yes | head -c 100000"}, "instead of a code of 6 digits"},
 		"shell word": {[]string{"echo 012345"}, "PATH"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -243,24 +248,27 @@ func TestMFACommandWrong(t *testing.T) {
 			w.refused(s, a, record.MFANeeded, tt.say)
 			_, err := s.Open(t.Context(), a)
 			if text := fmt.Sprintf("%+v %s %s", err, record.HintOf(err), w.log.String()); strings.Contains(text, "CANARY") {
-				t.Errorf("shows what the program was given or said: %s", text)
+				t.Errorf("shows the program's arguments or output: %s", text)
 			}
 		})
 	}
 	w.count("GetSessionToken", 0)
 
 	t.Run("hangs", func(t *testing.T) {
-		// The shell's child would hold the pipe open for an hour.
+		// The shell's child would keep the pipe open for an hour.
 		child := filepath.Join(t.TempDir(), "pid")
-		hang := commandCodes{argv: []string{"/bin/sh", "-c", `sleep 3600 & echo $! >"$1"; wait; echo 012345`, "sh", child}, limit: 200 * time.Millisecond}
+		hang := commandCodes{
+			argv:  []string{"/bin/sh", "-c", `sleep 3600 & echo $! >"$1"; wait; echo 012345`, "sh", child},
+			limit: 200 * time.Millisecond,
+		}
 		_, _, err := hang.code(t.Context(), time.Now())
 		pid, perr := os.ReadFile(child)
 		if perr != nil {
 			t.Fatal(perr)
 		}
-		stat, _ := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/stat")       // where there is no /proc, nothing is seen
-		if _, state, ok := strings.Cut(string(stat), "(sleep) "); ok && state[0] == 'S' { // asleep: not even dying
-			t.Errorf("what the command began goes on: %s", stat)
+		stat, _ := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/stat")       // without /proc, not checked
+		if _, state, ok := strings.Cut(string(stat), "(sleep) "); ok && state[0] == 'S' { // still sleeping
+			t.Errorf("the command's child still runs: %s", stat)
 		}
 		if record.ReasonOf(err) != record.MFANeeded || !strings.Contains(err.Error(), "no answer within 200ms") {
 			t.Error(err)
@@ -274,10 +282,10 @@ func TestMFACommandWrong(t *testing.T) {
 	})
 }
 
-// TestMFARemind: two hours before the end of a session that only a person can renew, it is said, once; what a person does in
-// another process is noticed.
-func TestMFARemind(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+// TestMFAWarnsOfExpiry: two hours before the expiry of a session that only a person can renew, one warning is logged; a
+// login in another process is noticed.
+func TestMFAWarnsOfExpiry(t *testing.T) {
+	bubble(t, func(t *testing.T, w *fixture) {
 		o := Options{DataDir: t.TempDir()}
 		s := w.sessions(o)
 		a := w.ak(device(w.mfa.Serial, w.mfa.Now()))
@@ -287,19 +295,19 @@ func TestMFARemind(t *testing.T) {
 				w.open(s, a)
 			}
 		}
-		said := func(want int) {
+		warned := func(want int) {
 			t.Helper()
-			if got := strings.Count(w.log.String(), "mfa session ends soon"); got != want {
-				t.Errorf("%s after the login: said %d times, want %d", time.Since(began), got, want)
+			if got := strings.Count(w.log.String(), "MFA session expires soon"); got != want {
+				t.Errorf("%s after the login: warned %d times, want %d", time.Since(began), got, want)
 			}
 		}
 		began = time.Now()
 		runs(33*time.Hour + 45*time.Minute)
-		said(0)
+		warned(0)
 		runs(90 * time.Minute)
-		said(1)
+		warned(1)
 		if !strings.Contains(w.log.String(), "collector login") {
-			t.Error("it is not said what to do")
+			t.Error("the warning has no hint")
 		}
 		next := a
 		device(w.mfa.Serial, w.mfa.Now())(&next)
@@ -308,13 +316,13 @@ func TestMFARemind(t *testing.T) {
 		}
 		runs(30 * time.Hour)
 		w.count("GetSessionToken", 2)
-		said(1)
+		warned(1)
 	})
 }
 
-// TestLogin: who is asked for a code, when, and what becomes of it.
+// TestLogin: when a person is asked for a code, and what it is used for.
 func TestLogin(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(t *testing.T, w *fixture) {
 		o := Options{DataDir: t.TempDir()}
 		asked := 0
 		gives := func(code string) func(context.Context, string) (secret.String, error) {
@@ -340,7 +348,7 @@ func TestLogin(t *testing.T) {
 		refused(bad, w.mfa.Now(), record.BadSignature, 0)
 		refused(w.ak(), w.mfa.Now(), record.MFASerial, 0)
 		if asked != 0 {
-			t.Error("somebody was asked for a code that could not be sent")
+			t.Error("asked for a code that could not be sent")
 		}
 		refused(a, "000000", record.MFAInvalid, 1)
 
@@ -349,18 +357,18 @@ func TestLogin(t *testing.T) {
 		if err != nil || first.Device != w.mfa.Serial || time.Until(first.Expires) != defaultMFASession {
 			t.Errorf("%+v, %v", first, err)
 		}
-		refused(a, code, record.MFANeeded, 2) // AWS would say no: it is not asked
+		refused(a, code, record.MFANeeded, 2) // used before, so AWS is not called
 		s := w.sessions(o)
 		w.open(s, a)
 
-		// Another login renews a session that is still good, and who asked goes on with it.
+		// Another login renews a session that is still valid, and the process that asked uses it.
 		time.Sleep(time.Hour)
 		second, err := s.Login(t.Context(), a, gives(w.mfa.Now()))
 		if err != nil || second.Expires.Sub(first.Expires) != time.Hour {
 			t.Errorf("%+v, %v", second, err)
 		}
 		if until, _ := w.open(s, a).Expires(); !until.Equal(second.Expires) {
-			t.Errorf("goes on until %s, want %s", until, second.Expires)
+			t.Errorf("session until %s, want %s", until, second.Expires)
 		}
 
 		before := asked
@@ -368,17 +376,18 @@ func TestLogin(t *testing.T) {
 			t.Errorf("a block with a seed: asked %d times, %v", asked-before, err)
 		}
 		stop := errors.New("no, thanks")
-		if _, err := s.Login(t.Context(), a, func(context.Context, string) (secret.String, error) { return secret.String{}, stop }); !errors.Is(err, stop) {
+		refuse := func(context.Context, string) (secret.String, error) { return secret.String{}, stop }
+		if _, err := s.Login(t.Context(), a, refuse); !errors.Is(err, stop) {
 			t.Error(err)
 		}
 	})
 }
 
-// TestLapses: a person has to come where an MFA session has nothing that gives its next code, whatever is behind it; a role's
-// hour, which is renewed, is nobody's business.
-func TestLapses(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		r := w.other.AddRole("hourly", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.home.ID}}}})
+// TestLoginDue: a login is due if the MFA session has no source of codes, whatever roles follow; a role's own expiry
+// does not matter.
+func TestLoginDue(t *testing.T) {
+	bubble(t, func(t *testing.T, w *fixture) {
+		r := w.other.AddRole("hourly", trusting(w.home.ID))
 		for _, c := range []struct {
 			name    string
 			account func() config.Account
@@ -392,7 +401,7 @@ func TestLapses(t *testing.T) {
 			{"token_code", func() config.Account { return w.ak(device(w.mfa.Serial, w.mfa.Now())) }, true},
 			{"token_code, role", func() config.Account { return w.ak(device(w.mfa.Serial, w.mfa.Now()), role(r.ARN)) }, true},
 		} {
-			time.Sleep(2 * codePeriod) // each code is good once
+			time.Sleep(2 * codePeriod) // each code works once
 			until, ok := w.open(w.sessions(Options{DataDir: t.TempDir()}), c.account()).LoginDue()
 			if ok != c.lapses || ok && time.Until(until) < 35*time.Hour {
 				t.Errorf("%s: %v %t, want %t", c.name, until, ok, c.lapses)

@@ -8,14 +8,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
-// What AWS allows a session and later denies may be denied because the role's sessions were revoked: IAM then denies everything to
-// those begun before (the policy AWSRevokeOlderSessions), and calls none of them expired. GetCallerIdentity, which needs no
-// permission, works all the same, so only a call that was allowed before can tell.
+// A revocation notices that the role's sessions were revoked: IAM then denies everything to sessions from before a time
+// (the policy AWSRevokeOlderSessions), but does not report them as expired. GetCallerIdentity still works, because it
+// needs no permission. So the only sign is that AWS denies a call that it allowed before.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_revoke-sessions.html
 type revocation struct {
 	mu           sync.Mutex
-	allowed      [4]uint64 // a bit an action, by hash: of two that share one, the other costs a call in vain at most
-	renewedKeyID string    // the key id that came of the last denial
+	allowed      [4]uint64 // one bit per action, by hash: if two actions share it, the cost is one useless call
+	renewedKeyID string    // the key id after the last renewal
 }
 
 func actionBit(action string) (word int, bit uint64) {
@@ -25,7 +25,7 @@ func actionBit(action string) (word int, bit uint64) {
 	return int(n / 64 % 4), 1 << (n % 64)
 }
 
-// Allowed notes that AWS allowed the action.
+// Allowed records that AWS allowed the action.
 func (s *Session) Allowed(action string) {
 	if s.resolver == nil {
 		return
@@ -37,8 +37,8 @@ func (s *Session) Allowed(action string) {
 	r.allowed[word] |= bit
 }
 
-// Denied hears that AWS denied the action to these credentials. If it was allowed before, the role is entered anew, once in ten minutes
-// at most. true: there are other credentials now, so try again.
+// Denied records that AWS denied the action to these credentials. If it was allowed before, the role is assumed again,
+// at most once in ten minutes. true: there are new credentials, so the call should be repeated.
 func (s *Session) Denied(ctx context.Context, c aws.Credentials, action string) bool {
 	if s.resolver == nil {
 		return false
@@ -46,12 +46,12 @@ func (s *Session) Denied(ctx context.Context, c aws.Credentials, action string) 
 	r := &s.resolver.revoked
 	word, bit := actionBit(action)
 	r.mu.Lock()
-	if c.AccessKeyID == r.renewedKeyID { // so it is no revocation
+	if c.AccessKeyID == r.renewedKeyID { // denied to a new session as well, so this is no revocation
 		r.allowed[word] &^= bit
 	}
-	previous := r.allowed[word]&bit != 0
+	wasAllowed := r.allowed[word]&bit != 0
 	r.mu.Unlock()
-	if !previous {
+	if !wasAllowed {
 		return false
 	}
 	other, ok := s.top.Refresh(ctx, c)
@@ -63,7 +63,8 @@ func (s *Session) Denied(ctx context.Context, c aws.Credentials, action string) 
 	r.renewedKeyID = other.AccessKeyID
 	r.mu.Unlock()
 	if first {
-		s.top.background.log.Info("AWS denies what it allowed before, as where a role's sessions are revoked; the role was entered anew", "action", action, "step", s.top.step.Name())
+		s.top.background.log.Info("role re-assumed: AWS denied an allowed action",
+			"action", action, "step", s.top.step.Name())
 	}
 	return true
 }

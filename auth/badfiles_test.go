@@ -13,7 +13,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// TestFirstLine: what a program says is shown only where nothing of what it printed is in it.
+// TestFirstLine: standard error is shown only if it repeats nothing of standard output.
 func TestFirstLine(t *testing.T) {
 	const secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 	printed := `{"SecretAccessKey":"` + strings.ReplaceAll(secret, "/", `\/`) + `"}`
@@ -43,8 +43,8 @@ func TestFirstLine(t *testing.T) {
 	}
 }
 
-// TestNoRegularFiles: a pipe in the place of any file of AWS's is a file that cannot be read, and nobody waits for it.
-func TestNoRegularFiles(t *testing.T) {
+// TestPipes: a pipe in place of an AWS file is a file that cannot be read; nothing waits for a writer.
+func TestPipes(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Skipf("SKIPPED, NOT PASSED: no pipes here: %v", err)
@@ -63,7 +63,7 @@ func TestNoRegularFiles(t *testing.T) {
 		})
 	}
 	if _, err := readCABundle(pipe); err == nil {
-		t.Error("a pipe is a bundle")
+		t.Error("a pipe was read as a bundle")
 	}
 	const token = "eyJhbGciOiJIUzI1NiJ9.e30.x"
 	for path, shown := range map[string]bool{pipe: true, token: false} {
@@ -73,8 +73,8 @@ func TestNoRegularFiles(t *testing.T) {
 	}
 }
 
-// TestLostBreak: a line of a shared file that runs into the next one is not repeated.
-func TestLostBreak(t *testing.T) {
+// TestLostLineBreak: a line of a shared file that lost its line break is not quoted in errors.
+func TestLostLineBreak(t *testing.T) {
 	const secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 	w, _ := ordinaryEnv(t)
 	role := "[profile x]\nrole_arn = " + w.role.ARN + "\n"

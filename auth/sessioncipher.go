@@ -14,14 +14,14 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// A seal encrypts what is kept of a device, by AES-256-GCM with a nonce of its own each time. The device's name is
-// authenticated with it, so that one device's file cannot stand in another's place.
+// A sessionCipher encrypts the stored sessions with AES-256-GCM and a new nonce each time. The device is authenticated
+// data, so that the file of one device cannot replace another's.
 type sessionCipher struct {
 	aead  cipher.AEAD
-	keyID string // tells keys apart, and tells nothing of the key
+	keyID string // distinguishes keys, and reveals nothing of the key
 }
 
-// A sealed session is what then stands in the file.
+// An encryptedSession is the content of an encrypted file.
 type encryptedSession struct {
 	KeyID  string `json:"KeyId,omitempty"`
 	Sealed []byte `json:",omitempty"` // nonce, ciphertext, tag
@@ -30,7 +30,7 @@ type encryptedSession struct {
 func newSessionCipher(key secret.String) (*sessionCipher, error) {
 	raw, err := config.ParseSessionKey(key.Reveal())
 	if err != nil {
-		return nil, fault(record.Other, "look at what `session_key` refers to", "session_key %w", err)
+		return nil, fault(record.Other, "Check the value that `session_key` refers to.", "session_key %w", err)
 	}
 	block, err := aes.NewCipher([]byte(raw.Reveal()))
 	if err != nil {
@@ -44,7 +44,7 @@ func newSessionCipher(key secret.String) (*sessionCipher, error) {
 	return &sessionCipher{aead, hex.EncodeToString(sum[:4])}, nil
 }
 
-// encrypt encrypts.
+// encrypt returns the encrypted session of a device.
 func (s *sessionCipher) encrypt(device string, v storedSession) (encryptedSession, error) {
 	plain, err := json.Marshal(v)
 	if err != nil {
@@ -53,18 +53,19 @@ func (s *sessionCipher) encrypt(device string, v storedSession) (encryptedSessio
 	return encryptedSession{s.keyID, s.aead.Seal(nil, nil, plain, []byte(device))}, nil
 }
 
-// errAltered is of what no key opens, or the right one does not.
-var errAltered = errors.New("altered since it was encrypted")
+// errAltered is the error for data that the right key cannot decrypt.
+var errAltered = errors.New("altered after it was encrypted")
 
-// decrypt decrypts. s is nil where there is no key. What cannot be read is left as it is: the right key may come back.
+// decrypt returns a stored session. s is nil if there is no key. An unreadable file stays: the right key may come back.
 func (s *sessionCipher) decrypt(device, path string, from encryptedSession) (v storedSession, err error) {
-	const orElse = "; or run `collector login` with the account's name: a new session replaces it"
+	const orLogin = ", or run `collector login` with the account's name: a new session replaces the file."
 	switch {
 	case s == nil:
-		return v, fault(record.Other, "give the configuration its `session_key` again"+orElse, "%s is encrypted, and there is no session_key", path)
+		return v, fault(record.Other, "Set `session_key` again"+orLogin,
+			"%s is encrypted, and there is no session_key", path)
 	case s.keyID != from.KeyID:
-		return v, fault(record.Other, "give `session_key` the key back that it was encrypted with"+orElse,
-			"%s was encrypted with another session_key: that one's id is %.8s, this one's %s", path, from.KeyID, s.keyID)
+		return v, fault(record.Other, "Set `session_key` to the key that it was encrypted with"+orLogin,
+			"%s was encrypted with another session_key, of id %.8s; this one's id is %s", path, from.KeyID, s.keyID)
 	}
 	plain, err := s.aead.Open(nil, nil, from.Sealed, []byte(device))
 	if err == nil {

@@ -8,9 +8,10 @@ import (
 	"github.com/aws-collector/collector/config"
 )
 
-// ConfigFor is the process's configuration with a block's credentials, for a call to another service than those that are collected.
-// It calls nobody: who the credentials turn out to be is not asked, as they may be those of a store that is not AWS's, and
-// they are looked for when they are first needed. They renew themselves; what refuses them can say so to their method Invalidate.
+// ConfigFor returns the process's configuration with a block's credentials, for calls to a service that is not
+// collected. It makes no calls: the credentials are fetched when first needed, and their identity is not checked,
+// because they may belong to a store that is not AWS's. They renew themselves; a caller whose credentials were refused
+// calls Invalidate.
 func (s *Sessions) ConfigFor(ctx context.Context, a config.Account) (aws.Config, error) {
 	steps, _, err := s.plan(ctx, a)
 	if err != nil {

@@ -20,10 +20,10 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-func marked(a *config.Account) { a.Digest = "m" }
+func withDigest(a *config.Account) { a.Digest = "m" }
 
-// claims are those of a file, of a process that has just begun.
-func (w *world) claims(path string) *FileIdentityStore {
+// identities opens the file as a new process.
+func (w *fixture) identities(path string) *FileIdentityStore {
 	w.t.Helper()
 	c := NewFileIdentityStore(IdentityStoreOptions{Path: path, Log: slog.New(slog.NewTextHandler(w.log, nil))})
 	if err := c.Load(); err != nil {
@@ -33,49 +33,49 @@ func (w *world) claims(path string) *FileIdentityStore {
 	return c
 }
 
-// TestSwap: another account behind a block that is written as before is refused, whichever way the block signs in, in
-// the same process and after a restart, until the block says so or a person has accepted it.
+// TestSwap: if another account answers for an unchanged block, the sign-in fails, for every way to sign in, in the same
+// process and after a restart, until the block names the account or a person accepts it.
 func TestSwap(t *testing.T) {
 	creds := func(path string, k awsfake.Key) {
-		if err := os.WriteFile(path, []byte("[x]\naws_access_key_id = "+k.ID+"\naws_secret_access_key = "+k.Secret+"\n"), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte("[x]\n"+keyLines(k)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for name, of := range map[string]func(w *world, other awsfake.Key) (a config.Account, swap func(*config.Account)){
-		"profile": func(w *world, other awsfake.Key) (config.Account, func(*config.Account)) {
+	for name, of := range map[string]func(w *fixture, other awsfake.Key) (a config.Account, swap func(*config.Account)){
+		"profile": func(w *fixture, other awsfake.Key) (config.Account, func(*config.Account)) {
 			path := filepath.Join(t.TempDir(), "credentials")
 			creds(path, w.key)
 			w.load.CredentialsFiles = []string{path}
 			return block(profile("x")), func(*config.Account) { creds(path, other) }
 		},
-		"credential_process": func(w *world, other awsfake.Key) (config.Account, func(*config.Account)) {
+		"credential_process": func(w *fixture, other awsfake.Key) (config.Account, func(*config.Account)) {
 			path := filepath.Join(t.TempDir(), "out")
 			w.process(path, w.key, time.Time{})
 			w.load.ConfigFiles = []string{write(t, "config", "[profile x]\ncredential_process = cat "+path+"\n")}
 			return block(profile("x")), func(*config.Account) { w.process(path, other, time.Time{}) }
 		},
-		"role of a profile": func(w *world, _ awsfake.Key) (config.Account, func(*config.Account)) {
+		"role of a profile": func(w *fixture, _ awsfake.Key) (config.Account, func(*config.Account)) {
 			path := filepath.Join(t.TempDir(), "config")
 			put := func(arn string) {
-				text := "[profile u]\naws_access_key_id = " + w.key.ID + "\naws_secret_access_key = " + w.key.Secret + "\n[profile x]\nsource_profile = u\nrole_arn = " + arn + "\n"
+				text := "[profile u]\n" + keyLines(w.key) + "[profile x]\nsource_profile = u\nrole_arn = " + arn + "\n"
 				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
-			put(w.home.AddRole("here", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.home.ID}}}}).ARN)
+			put(w.home.AddRole("here", trusting(w.home.ID)).ARN)
 			w.load.ConfigFiles = []string{path}
 			return block(profile("x")), func(*config.Account) { put(w.role.ARN) }
 		},
-		"file reference of a key": func(w *world, other awsfake.Key) (config.Account, func(*config.Account)) {
+		"file reference of a key": func(w *fixture, other awsfake.Key) (config.Account, func(*config.Account)) {
 			return w.ak(), func(a *config.Account) { a.AKID, a.AKSecret = other.ID, secret.New(other.Secret) }
 		},
-		"env reference of a role": func(w *world, _ awsfake.Key) (config.Account, func(*config.Account)) {
-			here := w.home.AddRole("here", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{w.home.ID}}}})
+		"env reference of a role": func(w *fixture, _ awsfake.Key) (config.Account, func(*config.Account)) {
+			here := w.home.AddRole("here", trusting(w.home.ID))
 			return w.ak(role(here.ARN)), func(a *config.Account) { a.Role.ARN = w.role.ARN }
 		},
-		"instance role": func(w *world, _ awsfake.Key) (config.Account, func(*config.Account)) {
+		"instance role": func(w *fixture, _ awsfake.Key) (config.Account, func(*config.Account)) {
 			put := func(c *awsfake.Account) {
-				r := c.AddRole("instance", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"ec2.amazonaws.com"}}}})
+				r := c.AddRole("instance", trusting("ec2.amazonaws.com"))
 				w.aws.SetIMDS(&awsfake.IMDS{Role: r, Region: "us-east-1", InstanceID: "i-0123456789abcdef0"})
 			}
 			put(w.home)
@@ -83,65 +83,65 @@ func TestSwap(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, awsfake.Options{})
+			w := newFixture(t, awsfake.Options{})
 			path := filepath.Join(t.TempDir(), "identities.json")
 			a, swap := of(w, w.other.AddUser("carol").NewKey())
 			a.Digest = "m"
-			first := w.claims(path)
+			first := w.identities(path)
 			if got := w.open(w.sessions(Options{Identities: first}), a); got.Identity.AccountID != w.home.ID {
 				t.Fatalf("signed in as %s", got.Identity.ARN)
 			}
 			if a.KnownAccountID() == "" {
-				read(t, path) // it is there before anything can be listed
+				read(t, path) // written before anything is listed
 			} else if err := first.Flush(); err != nil {
 				t.Fatal(err)
 			}
 			before := read(t, path)
 			swap(&a)
-			again := w.claims(path)
+			again := w.identities(path)
 			refused := func(s *Sessions) {
 				t.Helper()
 				w.refused(s, a, record.WrongAccount, w.home.ID, w.other.ID, "collector accept prod", `account_id: "222222222222"`)
 			}
 			restarted := w.sessions(Options{Identities: again})
-			refused(w.sessions(Options{Identities: first})) // it has not read the file again
+			refused(w.sessions(Options{Identities: first})) // it has an old copy of the file
 			refused(restarted)
 			if c := again.Lookup("prod", "m"); c.AccountID != w.home.ID || c.Refused.AccountID != w.other.ID {
-				t.Errorf("claim %+v", c)
+				t.Errorf("identity %+v", c)
 			}
 			if err := again.Flush(); err != nil || read(t, path) == before {
-				t.Errorf("what was refused is not kept: %v", err)
+				t.Errorf("the refusal was not saved: %v", err)
 			}
-			refused(w.sessions(Options{Identities: w.claims(path)}))
+			refused(w.sessions(Options{Identities: w.identities(path)}))
 
-			said := a
-			said.AccountID = w.other.ID
+			named := a
+			named.AccountID = w.other.ID
 			if name != "env reference of a role" {
-				told := filepath.Join(t.TempDir(), "identities.json")
-				if err := os.WriteFile(told, []byte(read(t, path)), 0o600); err != nil {
+				file := filepath.Join(t.TempDir(), "identities.json")
+				if err := os.WriteFile(file, []byte(read(t, path)), 0o600); err != nil {
 					t.Fatal(err)
 				}
-				s := w.sessions(Options{Identities: w.claims(told)})
-				w.open(s, said)
-				w.open(s, a) // what the block said once holds
+				s := w.sessions(Options{Identities: w.identities(file)})
+				w.open(s, named)
+				w.open(s, a) // the account that the block named stays accepted
 			}
 
-			previous, err := w.claims(path).Accept("prod") // another process
+			previous, err := w.identities(path).Accept("prod") // another process
 			if err != nil || previous.AccountID != w.home.ID {
 				t.Fatalf("%+v, %v", previous, err)
 			}
 			if got := w.open(restarted, a); got.Identity.AccountID != w.other.ID {
 				t.Errorf("signed in as %s", got.Identity.ARN)
 			}
-			if _, err := w.claims(path).Accept("prod"); !errors.Is(err, ErrNothingRefused) {
+			if _, err := w.identities(path).Accept("prod"); !errors.Is(err, ErrNothingRefused) {
 				t.Errorf("accepted twice: %v", err)
 			}
 		})
 	}
 }
 
-// process is what a credential_process prints.
-func (w *world) process(path string, k awsfake.Key, until time.Time) {
+// process writes the output of a credential_process.
+func (w *fixture) process(path string, k awsfake.Key, until time.Time) {
 	w.t.Helper()
 	end := ""
 	if !until.IsZero() {
@@ -162,56 +162,58 @@ func read(t *testing.T, path string) string {
 	return string(b)
 }
 
-// TestSwapEnvironment: what does not change within a process is compared after a restart.
+// TestSwapEnvironment: what is constant within a process is compared after a restart.
 func TestSwapEnvironment(t *testing.T) {
 	w, _ := ordinaryEnv(t)
 	path := filepath.Join(t.TempDir(), "identities.json")
 	carol := w.other.AddUser("carol").NewKey()
-	for _, a := range []config.Account{block(marked), block(source("Environment"), marked, func(a *config.Account) { a.Name = "env" })} {
+	fromEnv := block(source("Environment"), withDigest, func(a *config.Account) { a.Name = "env" })
+	for _, a := range []config.Account{block(withDigest), fromEnv} {
 		t.Setenv("AWS_ACCESS_KEY_ID", w.key.ID)
 		t.Setenv("AWS_SECRET_ACCESS_KEY", w.key.Secret)
-		w.open(w.sessions(Options{Identities: w.claims(path), Getenv: os.Getenv}), a)
+		w.open(w.sessions(Options{Identities: w.identities(path), Getenv: os.Getenv}), a)
 		t.Setenv("AWS_ACCESS_KEY_ID", carol.ID)
 		t.Setenv("AWS_SECRET_ACCESS_KEY", carol.Secret)
-		w.refused(w.sessions(Options{Identities: w.claims(path), Getenv: os.Getenv}), a, record.WrongAccount, "222222222222", "111111111111")
+		s := w.sessions(Options{Identities: w.identities(path), Getenv: os.Getenv})
+		w.refused(s, a, record.WrongAccount, "222222222222", "111111111111")
 	}
 }
 
-// TestSwapSSO: another account in a profile's section; and a session that is renewed is asked about once.
+// TestSwapSSO: another account in the profile's section; a renewed session is checked once.
 func TestSwapSSO(t *testing.T) {
 	c := newIdentityCenter(t)
 	c.logIn()
 	path := filepath.Join(t.TempDir(), "identities.json")
-	s := c.sessions(Options{Identities: c.claims(path)})
-	got := c.open(s, block(profile("p0"), marked))
+	s := c.sessions(Options{Identities: c.identities(path)})
+	got := c.open(s, block(profile("p0"), withDigest))
 	c.count("GetCallerIdentity", 1)
 	file := os.Getenv("AWS_CONFIG_FILE")
 	text := strings.Replace(read(t, file), "sso_account_id = 700000000000", "sso_account_id = 700000000003", 1)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got.Drop(retrieve(c.world, got)) // so the file is read again, in the middle of a listing
+	got.Drop(retrieve(c.fixture, got)) // the file is read again, during a listing
 	for range 3 {
 		if creds, err := got.Retrieve(t.Context()); record.ReasonOf(err) != record.WrongAccount || creds.HasKeys() {
 			t.Errorf("gave %s of another account: %v", creds.AccessKeyID, err)
 		}
 	}
 	c.count("GetCallerIdentity", 2)
-	c.refused(s, block(profile("p0"), marked), record.WrongAccount, "700000000000", "700000000003")
+	c.refused(s, block(profile("p0"), withDigest), record.WrongAccount, "700000000000", "700000000003")
 	c.count("GetCallerIdentity", 2)
 }
 
-// TestSwapInMidListing: a session that renews itself never becomes another account's; nobody gets that one's
-// credentials. Two blocks behind one source are judged each by itself.
+// TestSwapInMidListing: an open session never becomes another account's when it is renewed; no caller gets the other
+// account's credentials. Two blocks with one source are checked separately.
 func TestSwapInMidListing(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	bubble(t, func(t *testing.T, w *fixture) {
 		carol := w.other.AddUser("carol").NewKey()
 		path := filepath.Join(t.TempDir(), "out")
 		w.process(path, w.key, time.Now().Add(time.Hour))
 		w.load.ConfigFiles = []string{write(t, "config", "[profile x]\ncredential_process = cat "+path+"\n")}
 		file := filepath.Join(t.TempDir(), "identities.json")
-		s := w.sessions(Options{Identities: w.claims(file)})
-		prod := block(profile("x"), marked)
+		s := w.sessions(Options{Identities: w.identities(file)})
+		prod := block(profile("x"), withDigest)
 		got := w.open(s, prod)
 		time.Sleep(50 * time.Minute)
 		w.process(path, carol, time.Now().Add(time.Hour))
@@ -220,7 +222,7 @@ func TestSwapInMidListing(t *testing.T) {
 			t.Fatalf("gave %s", c.AccessKeyID)
 		}
 		synctest.Wait()
-		_, _ = got.Retrieve(t.Context()) // whose the new ones are is found out behind it
+		_, _ = got.Retrieve(t.Context()) // starts to resolve the owner of the new credentials
 		synctest.Wait()
 		for range 3 {
 			c, err := got.Retrieve(t.Context())
@@ -230,34 +232,34 @@ func TestSwapInMidListing(t *testing.T) {
 		}
 		w.refused(s, prod, record.WrongAccount, "accept prod")
 		other := prod
-		other.Name = "other" // it was never anybody else
+		other.Name = "other" // a new block, which has no earlier account
 		if got := w.open(s, other); got.Identity.AccountID != w.other.ID {
 			t.Errorf("signed in as %s", got.Identity.ARN)
 		}
 		w.refused(s, prod, record.WrongAccount)
 		synctest.Wait()
-		if _, err := w.claims(file).Accept("prod"); err != nil {
+		if _, err := w.identities(file).Accept("prod"); err != nil {
 			t.Fatal(err)
 		}
 		if got := w.open(s, prod); got.Identity.AccountID != w.other.ID {
 			t.Errorf("signed in as %s", got.Identity.ARN)
 		}
 		if c, err := got.Retrieve(t.Context()); record.ReasonOf(err) != record.WrongAccount || c.HasKeys() {
-			t.Errorf("a listing that has begun was given %s: %v", c.AccessKeyID, err)
+			t.Errorf("an open session got %s: %v", c.AccessKeyID, err)
 		}
 		w.count("GetCallerIdentity", 2)
 	})
 }
 
-// TestRenewedOfUnknownOwner: where nobody can say whose new credentials are, the old ones are used to their end, and
-// none after it.
-func TestRenewedOfUnknownOwner(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+// TestUnknownOwner: while the owner of new credentials cannot be found, the old ones are used until they expire, and
+// none after that.
+func TestUnknownOwner(t *testing.T) {
+	bubble(t, func(t *testing.T, w *fixture) {
 		next := w.user.NewKey()
 		path := filepath.Join(t.TempDir(), "out")
 		w.process(path, w.key, time.Now().Add(time.Hour))
 		w.load.ConfigFiles = []string{write(t, "config", "[profile x]\ncredential_process = cat "+path+"\n")}
-		got := w.open(w.sessions(Options{}), block(profile("x"), marked))
+		got := w.open(w.sessions(Options{}), block(profile("x"), withDigest))
 		end := time.Now().Add(time.Hour)
 		w.process(path, next, time.Now().Add(3*time.Hour))
 		mend := w.aws.Inject(awsfake.Fault{Kind: awsfake.Unavailable, Service: "sts"})
@@ -266,7 +268,7 @@ func TestRenewedOfUnknownOwner(t *testing.T) {
 			synctest.Wait()
 			if err != nil {
 				if time.Now().Before(end) {
-					t.Fatalf("what is valid was not given: %v", err)
+					t.Fatalf("valid credentials were not returned: %v", err)
 				}
 				break
 			}
@@ -274,7 +276,7 @@ func TestRenewedOfUnknownOwner(t *testing.T) {
 				t.Fatalf("gave %s", c.AccessKeyID)
 			}
 		}
-		if n := strings.Count(w.log.String(), "their account is unknown"); n < 1 || n > 4 {
+		if n := strings.Count(w.log.String(), "account unknown"); n < 1 || n > 4 {
 			t.Errorf("it was logged %d times", n)
 		}
 		mend()
@@ -285,12 +287,12 @@ func TestRenewedOfUnknownOwner(t *testing.T) {
 	})
 }
 
-// TestAskedOnce: each new session is asked about once, and the same key that is read again not at all.
+// TestAskedOnce: GetCallerIdentity is called once for each new session, and not when the same key is read again.
 func TestAskedOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		path := write(t, "credentials", "[x]\naws_access_key_id = "+w.key.ID+"\naws_secret_access_key = "+w.key.Secret+"\n")
+	bubble(t, func(t *testing.T, w *fixture) {
+		path := write(t, "credentials", "[x]\n"+keyLines(w.key))
 		w.load.CredentialsFiles = []string{path}
-		got := w.open(w.sessions(Options{}), block(profile("x"), marked))
+		got := w.open(w.sessions(Options{}), block(profile("x"), withDigest))
 		for range 5 {
 			time.Sleep(10 * time.Second)
 			got.Invalidate()
@@ -298,13 +300,13 @@ func TestAskedOnce(t *testing.T) {
 		}
 		w.count("GetCallerIdentity", 1)
 	})
-	bubble(t, func(t *testing.T, w *world) {
-		r := w.home.AddRole("instance", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"ec2.amazonaws.com"}}}})
+	bubble(t, func(t *testing.T, w *fixture) {
+		r := w.home.AddRole("instance", trusting("ec2.amazonaws.com"))
 		w.aws.SetIMDS(&awsfake.IMDS{Role: r, Region: "us-east-1", InstanceID: "i-0123456789abcdef0"})
 		s := w.sessions(Options{})
 		ids := map[string]bool{}
 		for range 3 * 24 * 60 {
-			ids[retrieve(w, w.open(s, block(source("Ec2InstanceMetadata"), marked))).AccessKeyID] = true
+			ids[retrieve(w, w.open(s, block(source("Ec2InstanceMetadata"), withDigest))).AccessKeyID] = true
 			synctest.Wait()
 			time.Sleep(time.Minute)
 		}
@@ -314,24 +316,24 @@ func TestAskedOnce(t *testing.T) {
 	})
 }
 
-// TestAnotherRoleOfTheAccount: another instance profile, user or role of the same account is no other account.
+// TestAnotherRoleOfTheAccount: another instance profile, user or role of the same account is accepted.
 func TestAnotherRoleOfTheAccount(t *testing.T) {
-	w := newWorld(t, awsfake.Options{})
+	w := newFixture(t, awsfake.Options{})
 	path := filepath.Join(t.TempDir(), "identities.json")
 	for _, name := range []string{"one", "two"} {
-		r := w.home.AddRole(name, awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{"ec2.amazonaws.com"}}}})
+		r := w.home.AddRole(name, trusting("ec2.amazonaws.com"))
 		w.aws.SetIMDS(&awsfake.IMDS{Role: r, Region: "us-east-1", InstanceID: "i-0123456789abcdef0"})
-		got := w.open(w.sessions(Options{Identities: w.claims(path)}), block(source("Ec2InstanceMetadata"), marked))
+		got := w.open(w.sessions(Options{Identities: w.identities(path)}), block(source("Ec2InstanceMetadata"), withDigest))
 		if !strings.Contains(got.Identity.ARN, "/"+name+"/") {
 			t.Errorf("signed in as %s", got.Identity.ARN)
 		}
 	}
 }
 
-// TestRegionOfOneBlock: a region that is not enabled refuses a key; a block with the same key that asks elsewhere is
-// not refused with it, whichever of them comes first.
+// TestRegionOfOneBlock: a region that is not enabled refuses a key; a block with the same key and another region is not
+// affected, whichever comes first.
 func TestRegionOfOneBlock(t *testing.T) {
-	bubbleWith(t, awsfake.Options{Latency: time.Second}, func(t *testing.T, w *world) {
+	bubbleWith(t, awsfake.Options{Latency: time.Second}, func(t *testing.T, w *fixture) {
 		s := w.sessions(Options{})
 		bad, good := w.ak(func(a *config.Account) { a.STSRegion = "me-south-1" }), w.ak()
 		var wg sync.WaitGroup
@@ -345,9 +347,9 @@ func TestRegionOfOneBlock(t *testing.T) {
 	})
 }
 
-// TestClaimsOfOneFile: what several processes claim at once is all there; a block that is renamed keeps its claim,
-// one that comes back finds it, and one that signs in otherwise has none.
-func TestClaimsOfOneFile(t *testing.T) {
+// TestIdentitiesOfOneFile: identities that several processes store at the same time are all in the file. A renamed
+// block keeps its identity, a block that comes back finds it, and one that signs in differently has none.
+func TestIdentitiesOfOneFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "identities.json")
 	var wg sync.WaitGroup
 	for range 3 {
@@ -355,7 +357,8 @@ func TestClaimsOfOneFile(t *testing.T) {
 		for i := range 40 {
 			wg.Go(func() {
 				a := config.Account{Name: fmt.Sprint("block ", i), SignIn: config.SignIn{Digest: fmt.Sprint("m", i)}}
-				if err := f.Check(a, record.Identity{AccountID: fmt.Sprintf("%012d", i), Partition: "aws", ARN: "a"}, nil); err != nil {
+				identity := record.Identity{AccountID: fmt.Sprintf("%012d", i), Partition: "aws", ARN: "a"}
+				if err := f.Check(a, identity, nil); err != nil {
 					t.Error(err)
 				}
 			})
@@ -364,15 +367,19 @@ func TestClaimsOfOneFile(t *testing.T) {
 	wg.Wait()
 	f := NewFileIdentityStore(IdentityStoreOptions{Path: path})
 	if err := f.Load(); err != nil || len(f.identities) != 40 {
-		t.Fatalf("%d claims, %v", len(f.identities), err)
+		t.Fatalf("%d identities, %v", len(f.identities), err)
 	}
-	if err := f.SetBlocks(map[string]string{"renamed": "m1", "block 2": "m2", "block 3": "another", "organization:x": "m4"}); err != nil {
+	blocks := map[string]string{"renamed": "m1", "block 2": "m2", "block 3": "another", "organization:x": "m4"}
+	if err := f.SetBlocks(blocks); err != nil {
 		t.Fatal(err)
 	}
 	for key, want := range map[blockKey]string{
-		{"renamed", "m1"}: "000000000001", {"block 2", "m2"}: "000000000002", {"block 3", "another"}: "", {"organization:x", "m4"}: "000000000004",
+		{"renamed", "m1"}:        "000000000001",
+		{"block 2", "m2"}:        "000000000002",
+		{"block 3", "another"}:   "",
+		{"organization:x", "m4"}: "000000000004",
 	} {
-		if c := f.Lookup(key.block, key.mark); c == nil && want != "" || c != nil && (c.AccountID != want || c.Gone) {
+		if c := f.Lookup(key.block, key.digest); c == nil && want != "" || c != nil && (c.AccountID != want || c.Gone) {
 			t.Errorf("%v is %+v", key, c)
 		}
 	}
@@ -380,24 +387,27 @@ func TestClaimsOfOneFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	f = NewFileIdentityStore(IdentityStoreOptions{Path: path})
-	if err := f.Load(); err != nil || f.Lookup("block 3", "m3") == nil || f.Lookup("block 3", "m3").Gone || !f.Lookup("block 2", "m2").Gone {
+	err := f.Load()
+	back, removed := f.Lookup("block 3", "m3"), f.Lookup("block 2", "m2")
+	if err != nil || back == nil || back.Gone || !removed.Gone {
 		t.Errorf("a block that came back: %v", err)
 	}
 }
 
-// TestClaimsFile: the file holds no secret, a damaged one is moved aside, and where it cannot be written a block is
-// not entered for the first time, while those that are known are.
-func TestClaimsFile(t *testing.T) {
-	w := newWorld(t, awsfake.Options{})
+// TestIdentityFile: the file holds no secret, and a damaged one is moved aside. If it cannot be written, a new block
+// cannot sign in, but known ones can.
+func TestIdentityFile(t *testing.T) {
+	w := newFixture(t, awsfake.Options{})
 	path := filepath.Join(t.TempDir(), "data", "identities.json")
 	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	a := w.ak(device(w.mfa.Serial, w.mfa.Now()), marked)
+	a := w.ak(device(w.mfa.Serial, w.mfa.Now()), withDigest)
 	dir := t.TempDir()
-	got := w.open(w.sessions(Options{Identities: w.claims(path), DataDir: dir}), a)
+	got := w.open(w.sessions(Options{Identities: w.identities(path), DataDir: dir}), a)
 	c := retrieve(w, got)
-	for _, hidden := range []string{w.key.Secret, w.key.ID, c.SecretAccessKey, c.SessionToken, c.AccessKeyID, a.TokenCode.Reveal()} {
+	secrets := []string{w.key.Secret, w.key.ID, c.SecretAccessKey, c.SessionToken, c.AccessKeyID, a.TokenCode.Reveal()}
+	for _, hidden := range secrets {
 		if strings.Contains(read(t, path), hidden) {
 			t.Errorf("%q is in the file", hidden)
 		}
@@ -408,8 +418,9 @@ func TestClaimsFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte("{\"version\": 1, \"cla"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f := w.claims(path)
-	if _, err := os.Stat(path + ".damaged"); err != nil || f.Lookup("prod", "m") != nil || !strings.Contains(w.log.String(), "moved aside") {
+	f := w.identities(path)
+	_, err := os.Stat(path + ".damaged")
+	if err != nil || f.Lookup("prod", "m") != nil || !strings.Contains(w.log.String(), "moved aside") {
 		t.Errorf("a damaged file: %v\n%s", err, w.log)
 	}
 	w.open(w.sessions(Options{Identities: f, DataDir: dir}), a)
@@ -417,7 +428,7 @@ func TestClaimsFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.open(w.sessions(Options{Identities: f, DataDir: dir}), a)
-	b := w.ak(marked)
+	b := w.ak(withDigest)
 	b.Name = "new"
 	w.refused(w.sessions(Options{Identities: f}), b, record.Other, "data_dir")
 	w.refused(w.sessions(Options{Identities: f}), b, record.Other, "data_dir")
@@ -426,21 +437,22 @@ func TestClaimsFile(t *testing.T) {
 	}
 }
 
-// TestClaimsOfWhoLooks: a check keeps what was refused, so that it can be accepted, and claims nothing; a dry run
-// writes nothing.
-func TestClaimsOfWhoLooks(t *testing.T) {
-	who := func(id string) record.Identity {
+// TestIdentitiesReadOnly: a check writes refusals, so that they can be accepted, and nothing else; a dry run writes
+// nothing.
+func TestIdentitiesReadOnly(t *testing.T) {
+	identity := func(id string) record.Identity {
 		return record.Identity{AccountID: id, Partition: "aws", ARN: "arn:" + id}
 	}
 	a := config.Account{Name: "prod", SignIn: config.SignIn{Digest: "m"}}
 	for name, o := range map[string]IdentityStoreOptions{"check": {Checking: true}, "dry run": {ReadOnly: true}} {
 		o.Path = filepath.Join(t.TempDir(), "identities.json")
 		f := NewFileIdentityStore(o)
-		if err := errors.Join(f.Check(a, who("111111111111"), nil), f.SetBlocks(map[string]string{"prod": "m"}), f.Flush()); err != nil {
+		err := errors.Join(f.Check(a, identity("111111111111"), nil), f.SetBlocks(map[string]string{"prod": "m"}), f.Flush())
+		if err != nil {
 			t.Fatal(err)
 		}
-		if record.ReasonOf(f.Check(a, who("222222222222"), nil)) != record.WrongAccount {
-			t.Errorf("%s: within one process it is not compared", name)
+		if record.ReasonOf(f.Check(a, identity("222222222222"), nil)) != record.WrongAccount {
+			t.Errorf("%s: not compared within one process", name)
 		}
 		if left, _ := filepath.Glob(o.Path + "*"); name != "check" && len(left) > 0 {
 			t.Errorf("%s wrote %v", name, left)
@@ -450,11 +462,11 @@ func TestClaimsOfWhoLooks(t *testing.T) {
 		}
 		writer := NewFileIdentityStore(IdentityStoreOptions{Path: o.Path})
 		_ = os.Remove(o.Path)
-		if err := writer.Check(a, who("111111111111"), nil); err != nil {
+		if err := writer.Check(a, identity("111111111111"), nil); err != nil {
 			t.Fatal(err)
 		}
 		f = NewFileIdentityStore(o)
-		if err := f.Load(); err != nil || record.ReasonOf(f.Check(a, who("222222222222"), nil)) != record.WrongAccount {
+		if err := f.Load(); err != nil || record.ReasonOf(f.Check(a, identity("222222222222"), nil)) != record.WrongAccount {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err := errors.Join(f.Flush(), writer.Load()); err != nil {
@@ -466,10 +478,10 @@ func TestClaimsOfWhoLooks(t *testing.T) {
 	}
 }
 
-// TestClaimsFileLostUnderway: what a process knows is not lost with the file: another account is refused though the file
-// was removed, emptied, damaged or replaced meanwhile, and can be accepted, for what is known is written again.
-func TestClaimsFileLostUnderway(t *testing.T) {
-	who := func(id string) record.Identity {
+// TestIdentityFileLost: a process does not lose its identities with the file. Another account is refused although the
+// file was removed, emptied, damaged or replaced, and it can be accepted, because the file is written again.
+func TestIdentityFileLost(t *testing.T) {
+	identity := func(id string) record.Identity {
 		return record.Identity{AccountID: id, Partition: "aws", ARN: "arn:" + id}
 	}
 	block := func(name string) config.Account {
@@ -494,41 +506,47 @@ func TestClaimsFileLostUnderway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "identities.json")
 			f := NewFileIdentityStore(IdentityStoreOptions{Path: path})
-			if err := errors.Join(f.Load(), f.Check(block("prod"), who("111111111111"), nil), f.Check(block("other"), who("222222222222"), nil)); err != nil {
+			err := errors.Join(
+				f.Load(),
+				f.Check(block("prod"), identity("111111111111"), nil),
+				f.Check(block("other"), identity("222222222222"), nil),
+			)
+			if err != nil {
 				t.Fatal(err)
 			}
 			if err := lose(path); err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(f.Check(block("other"), who("222222222222"), nil), f.Flush()); err != nil {
+			if err := errors.Join(f.Check(block("other"), identity("222222222222"), nil), f.Flush()); err != nil {
 				t.Fatal(err)
 			}
-			if after := NewFileIdentityStore(IdentityStoreOptions{Path: path}); after.Load() != nil || after.Lookup("prod", "m prod") == nil {
-				t.Fatal("not written again with the next run, whoever it is of")
+			after := NewFileIdentityStore(IdentityStoreOptions{Path: path})
+			if after.Load() != nil || after.Lookup("prod", "m prod") == nil {
+				t.Fatal("not written again with the next run of any block")
 			}
 			for range 2 {
-				if err := f.Check(block("prod"), who("999999999999"), nil); record.ReasonOf(err) != record.WrongAccount {
+				if err := f.Check(block("prod"), identity("999999999999"), nil); record.ReasonOf(err) != record.WrongAccount {
 					t.Fatalf("another account: %v", err)
 				}
 			}
 			if err := f.Flush(); err != nil {
 				t.Fatal(err)
 			}
-			person := NewFileIdentityStore(IdentityStoreOptions{Path: path})
-			if err := person.Load(); err != nil || person.Lookup("other", "m other") == nil {
+			other := NewFileIdentityStore(IdentityStoreOptions{Path: path})
+			if err := other.Load(); err != nil || other.Lookup("other", "m other") == nil {
 				t.Fatalf("written again: %v", err)
 			}
-			if _, err := person.Accept("prod"); err != nil {
+			if _, err := other.Accept("prod"); err != nil {
 				t.Fatal(err)
 			}
-			if err := f.Check(block("prod"), who("999999999999"), nil); err != nil {
+			if err := f.Check(block("prod"), identity("999999999999"), nil); err != nil {
 				t.Errorf("accepted: %v", err)
 			}
 		})
 	}
 }
 
-// TestRefusalIsWrittenLater: a refusal that could not be written is written once it can be, so that a person can accept it.
+// TestRefusalIsWrittenLater: a refusal that could not be written is written later, so that a person can accept it.
 func TestRefusalIsWrittenLater(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -537,30 +555,30 @@ func TestRefusalIsWrittenLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := NewFileIdentityStore(IdentityStoreOptions{Path: filepath.Join(dir, "identities.json")})
 		a := config.Account{Name: "prod", SignIn: config.SignIn{Digest: "m"}}
-		hold := func(id string) error {
+		check := func(id string) error {
 			return f.Check(a, record.Identity{AccountID: id, Partition: "aws", ARN: "arn:" + id}, nil)
 		}
-		settle := func() {
+		waitForFlush := func() {
 			time.Sleep(time.Minute)
 			synctest.Wait()
 		}
-		if err := errors.Join(f.Load(), hold("111111111111"), os.Rename(dir, dir+".away")); err != nil {
+		if err := errors.Join(f.Load(), check("111111111111"), os.Rename(dir, dir+".away")); err != nil {
 			t.Fatal(err)
 		}
-		refuse := func() {
-			if err := hold("999999999999"); record.ReasonOf(err) != record.WrongAccount {
+		refused := func() {
+			if err := check("999999999999"); record.ReasonOf(err) != record.WrongAccount {
 				t.Fatal(err)
 			}
-			settle()
+			waitForFlush()
 		}
-		refuse()
+		refused()
 		if err := os.Rename(dir+".away", dir); err != nil {
 			t.Fatal(err)
 		}
-		refuse()
-		person := NewFileIdentityStore(f.options)
-		if err := person.Load(); err != nil || len(person.Refusals()) != 1 {
-			t.Errorf("%v, refused: %v", err, person.Refusals())
+		refused()
+		other := NewFileIdentityStore(f.options)
+		if err := other.Load(); err != nil || len(other.Refusals()) != 1 {
+			t.Errorf("%v, refused: %v", err, other.Refusals())
 		}
 	})
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-func (w *world) lend(s *Sessions, a config.Account) aws.Config {
+func (w *fixture) configFor(s *Sessions, a config.Account) aws.Config {
 	w.t.Helper()
 	cfg, err := s.ConfigFor(w.t.Context(), a)
 	if err != nil {
@@ -19,10 +19,10 @@ func (w *world) lend(s *Sessions, a config.Account) aws.Config {
 	return cfg
 }
 
-// A key that is lent is shown to nobody here: it may be that of a store which is not AWS's.
-func TestLendKey(t *testing.T) {
-	w := newWorld(t, awsfake.Options{})
-	cfg := w.lend(w.sessions(Options{}), w.ak())
+// ConfigFor sends a key nowhere: it may belong to a store that is not AWS's.
+func TestConfigForKey(t *testing.T) {
+	w := newFixture(t, awsfake.Options{})
+	cfg := w.configFor(w.sessions(Options{}), w.ak())
 	c, err := cfg.Credentials.Retrieve(t.Context())
 	if err != nil || c.AccessKeyID != w.key.ID {
 		t.Fatalf("%s, %v", c.AccessKeyID, err)
@@ -30,31 +30,31 @@ func TestLendKey(t *testing.T) {
 	w.count("", 0)
 }
 
-// A role that is lent is the one that an account entered by it has.
-func TestLendRole(t *testing.T) {
-	w := newWorld(t, awsfake.Options{})
+// ConfigFor shares the role session of an account with the same role.
+func TestConfigForRole(t *testing.T) {
+	w := newFixture(t, awsfake.Options{})
 	s := w.sessions(Options{})
 	a := w.ak(role(w.role.ARN))
-	cfg := w.lend(s, a)
+	cfg := w.configFor(s, a)
 	w.count("", 0)
-	lent, err := cfg.Credentials.Retrieve(t.Context())
+	borrowed, err := cfg.Credentials.Retrieve(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if own := retrieve(w, w.open(s, a)); own.AccessKeyID != lent.AccessKeyID {
+	if own := retrieve(w, w.open(s, a)); own.AccessKeyID != borrowed.AccessKeyID {
 		t.Error("the account has another session")
 	}
 	w.count("AssumeRole", 1)
 	if _, ok := cfg.Credentials.(interface{ Invalidate() }); !ok {
-		t.Error("whoever is refused cannot say so")
+		t.Error("the credentials cannot be invalidated")
 	}
 }
 
-func TestLendWrongKey(t *testing.T) {
-	w := newWorld(t, awsfake.Options{})
+func TestConfigForWrongKey(t *testing.T) {
+	w := newFixture(t, awsfake.Options{})
 	k := w.key
 	k.ID = "AKIAI44QH8DHBEXAMPLE"
-	cfg := w.lend(w.sessions(Options{}), block(key(k), role(w.role.ARN)))
+	cfg := w.configFor(w.sessions(Options{}), block(key(k), role(w.role.ARN)))
 	if _, err := cfg.Credentials.Retrieve(t.Context()); record.ReasonOf(err) != record.BadKey {
 		t.Errorf("%v", err)
 	}

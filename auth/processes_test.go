@@ -15,7 +15,7 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// TestProcesses: four processes that share a data directory make one session, of one code.
+// TestProcesses: four processes that share a data directory make one session with one code.
 func TestProcesses(t *testing.T) {
 	t.Run("token_code", func(t *testing.T) { race(t, func(m *awsfake.MFA) string { return "RACE_CODE=" + m.Now() }) })
 	t.Run("totp_seed", func(t *testing.T) { race(t, func(m *awsfake.MFA) string { return "RACE_SEED=" + m.Seed }) })
@@ -26,21 +26,21 @@ func race(t *testing.T, codes func(*awsfake.MFA) string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t, awsfake.Options{})
+	w := newFixture(t, awsfake.Options{})
 	srv, err := w.aws.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(srv.Close)
-	// Slow enough that all are there before the first is done.
+	// Slow enough for all processes to start before the first is done.
 	w.aws.Inject(awsfake.Fault{Kind: awsfake.Delay, Action: "GetSessionToken", Delay: 300e6})
 	dir, code := t.TempDir(), codes(w.mfa)
 	var racers []*exec.Cmd
 	var starts []io.Closer
 	for range 4 {
 		c := exec.CommandContext(t.Context(), self)
-		c.Env = append(os.Environ(), "AUTH_TEST_RACER="+dir, "RACE_URL="+srv.URL, "RACE_ID="+w.key.ID, "RACE_SECRET="+w.key.Secret,
-			"RACE_SERIAL="+w.mfa.Serial, code, "RACE_ROLE="+w.role.ARN)
+		c.Env = append(os.Environ(), "AUTH_TEST_RACER="+dir, "RACE_URL="+srv.URL, "RACE_ID="+w.key.ID,
+			"RACE_SECRET="+w.key.Secret, "RACE_SERIAL="+w.mfa.Serial, code, "RACE_ROLE="+w.role.ARN)
 		start, err := c.StdinPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -53,7 +53,7 @@ func race(t *testing.T, codes func(*awsfake.MFA) string) {
 		racers, starts = append(racers, c), append(starts, start)
 	}
 	for _, s := range starts {
-		_ = s.Close() // go
+		_ = s.Close() // starts the process's sign-in
 	}
 	for _, c := range racers {
 		if err := c.Wait(); err != nil {
@@ -64,7 +64,7 @@ func race(t *testing.T, codes func(*awsfake.MFA) string) {
 	w.count("AssumeRole", 4)
 }
 
-// racer is such a process.
+// racer is the main function of such a process.
 func racer(dir string) {
 	_, _ = io.ReadAll(os.Stdin)
 	ctx := context.Background()
@@ -76,7 +76,8 @@ func racer(dir string) {
 	s := NewSessions(Options{AWS: cfg, DataDir: dir, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	defer s.Close()
 	defer cfg.HTTPClient.(*http.Client).CloseIdleConnections()
-	a := block(key(awsfake.Key{ID: os.Getenv("RACE_ID"), Secret: os.Getenv("RACE_SECRET")}), device(os.Getenv("RACE_SERIAL"), os.Getenv("RACE_CODE")), role(os.Getenv("RACE_ROLE")))
+	k := awsfake.Key{ID: os.Getenv("RACE_ID"), Secret: os.Getenv("RACE_SECRET")}
+	a := block(key(k), device(os.Getenv("RACE_SERIAL"), os.Getenv("RACE_CODE")), role(os.Getenv("RACE_ROLE")))
 	a.TOTPSeed = secret.New(os.Getenv("RACE_SEED"))
 	if _, err := s.Open(ctx, a); err != nil {
 		fmt.Println(err)
