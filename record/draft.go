@@ -2,17 +2,18 @@ package record
 
 import "slices"
 
-// Span is bytes of a buffer, by place: it survives the buffer's growth, which a slice does not. The zero value is absent: it is
-// of no bytes and at no place, so moving it does nothing. An empty span has a place.
-type Span struct{ start, end int } // one more than the offsets, so that 0 is none of them
+// Span is a range of a buffer, by offsets: unlike a slice it stays valid when the buffer grows. The zero value is
+// absent: it has no offset, so shifting it does nothing. An empty span has an offset.
+type Span struct{ start, end int } // offsets plus one, so that 0 means absent
 
-// SpanOf is the bytes of a buffer from an offset up to another.
+// SpanOf returns the span of a buffer between two offsets.
 func SpanOf(from, to int) Span { return Span{from + 1, to + 1} }
 
 // Present reports whether the span was set.
 func (s Span) Present() bool { return s.start > 0 }
 
-// Slice is the span's bytes; nil where it is absent. They are capped: an append to them cannot reach what follows.
+// Slice returns the span's bytes; nil if the span is absent. The slice is capped, so appending to it cannot overwrite
+// what follows.
 func (s Span) Slice(b []byte) []byte {
 	if s.start == 0 {
 		return nil
@@ -24,7 +25,7 @@ func (s Span) len() int  { return s.end - s.start }
 func (s Span) from() int { return s.start - 1 }
 func (s Span) to() int   { return s.end - 1 }
 
-// shifted is the span where its bytes stand d further on.
+// shifted returns the span moved by d bytes.
 func (s Span) shifted(d int) Span {
 	if s.start == 0 {
 		return s
@@ -32,33 +33,33 @@ func (s Span) shifted(d int) Span {
 	return Span{s.start + d, s.end + d}
 }
 
-// A Draft is JSON that is being written, with marks on it: what the content hash leaves out, and where lists are.
-// The decoder appends to Buf and to nothing else; offsets that it hands in are offsets of Buf.
+// A Draft is JSON that is being written, with marks for the content digest: members to leave out, and unordered lists.
+// The decoder only appends to Buf; the offsets that it passes are offsets in Buf.
 type Draft struct {
 	Buf   []byte
 	marks []mark
 }
 
-// A mark is a place in the JSON that the content hash treats by a rule. Marks stand in the order in which their places
-// begin, each before the marks inside it, so that one walk from left to right meets them all.
+// A mark is a range of the JSON that the content digest treats specially. Marks are ordered by their start, each before
+// the marks inside it, so one pass from left to right meets them all.
 type mark struct {
 	from, to uint32
-	nested   uint32 // how many marks follow that lie inside this one
+	nested   uint32 // number of following marks that lie inside this one
 	kind     MarkKind
 }
 
 // A MarkKind is the rule of a mark.
 type MarkKind uint8
 
-// The kinds of marks. A cut is a member, `"Key":value`, that does not say whether a resource changed. A set is a list
-// whose elements have no order; an elem is one of them.
+// The kinds of marks. VolatileMark is a member, `"Key":value`, whose change does not count as a change of the resource.
+// SetMark is a list whose elements have no order; ElementMark is one of its elements.
 const (
 	VolatileMark MarkKind = iota + 1
 	SetMark
 	ElementMark
 )
 
-// OpenMark begins a mark at an offset. It returns the mark's number for Close; marks close in the reverse order.
+// OpenMark begins a mark at an offset. It returns the mark's number for CloseMark. Close marks in reverse order.
 func (d *Draft) OpenMark(k MarkKind, at int) int {
 	d.marks = append(d.marks, mark{from: uint32(at), kind: k})
 	return len(d.marks) - 1
@@ -69,16 +70,16 @@ func (d *Draft) CloseMark(m, at int) {
 	d.marks[m].to, d.marks[m].nested = uint32(at), uint32(len(d.marks)-m-1)
 }
 
-// Truncate takes back what was written from an offset on, and all marks but the first so many.
+// Truncate removes what was written from an offset on, and keeps only the first so many marks.
 func (d *Draft) Truncate(at, marks int) { d.Buf, d.marks = d.Buf[:at], d.marks[:marks] }
 
-// AppendCanonical appends the canonical form of what was written from an offset on: see [View.Sum].
+// AppendCanonical appends the canonical form of what was written from an offset on: see [View.Digest].
 func (d *Draft) AppendCanonical(c *Canonicalizer, dst []byte, from int) []byte {
 	return c.append(dst, d.Buf, from, len(d.Buf), d.marks[d.FirstMarkAt(from):])
 }
 
-// MoveToEnd moves a member, from its comma to its end, and the marks in it behind all that follows it. It returns where the
-// member is now. A mark that begins where the comma stands is not the member's but of what encloses it.
+// MoveToEnd moves a member, from its comma to its end and with its marks, behind everything that follows it. It returns
+// the member's new offset. A mark that begins at the comma belongs to the enclosing element and stays.
 func (d *Draft) MoveToEnd(from, to int) int {
 	if to == len(d.Buf) {
 		return from
@@ -97,8 +98,8 @@ func (d *Draft) MoveToEnd(from, to int) int {
 	return len(d.Buf) - (to - from)
 }
 
-// FirstMarkAt is the number of the first mark that begins at or after an offset. By it a closed list can go on: its mark is
-// closed again when it ends.
+// FirstMarkAt returns the number of the first mark that begins at or after an offset. With it a closed list can be
+// continued: close its mark again at the new end.
 func (d *Draft) FirstMarkAt(at int) int {
 	i := len(d.marks)
 	for i > 0 && int(d.marks[i-1].from) >= at {
@@ -107,7 +108,7 @@ func (d *Draft) FirstMarkAt(at int) int {
 	return i
 }
 
-// Size is how many bytes were written, the marks included.
+// Size returns the number of bytes written, marks included.
 func (d *Draft) Size() int { return len(d.Buf) + markSize*len(d.marks) }
 
 func (d *Draft) reset() { d.Buf, d.marks = d.Buf[:0], d.marks[:0] }

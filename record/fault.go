@@ -8,26 +8,26 @@ import (
 	"syscall"
 )
 
-// A Reason is the kind of an error: the one taxonomy of the program, from sign-in to the last page.
+// A Reason classifies an error. The whole program uses these reasons, from sign-in to the last page.
 type Reason string
 
-// The reasons. A reason is a metric's label and a script's word: it does not change once released.
+// The reasons. They are metric labels, and scripts match on them: a released value does not change.
 const (
-	NoCredentials  Reason = "no_credentials"  // no source had any
+	NoCredentials  Reason = "no_credentials"  // no source had credentials
 	BadKey         Reason = "bad_key"         // the key is unknown, deleted, or of another partition
 	BadSignature   Reason = "signature"       // the secret does not belong to the key
-	ClockSkew      Reason = "clock_skew"      // this machine's clock is off
-	Expired        Reason = "expired"         // a session's time is over
+	ClockSkew      Reason = "clock_skew"      // this machine's clock is wrong
+	Expired        Reason = "expired"         // the session has expired
 	AssumeDenied   Reason = "assume_denied"   // the role may not be assumed
 	AccessDenied   Reason = "access_denied"   // an action is not allowed
 	MFAInvalid     Reason = "mfa_invalid"     // the one-time code was refused
 	MFASerial      Reason = "mfa_serial"      // the device is not the user's
-	MFANeeded      Reason = "mfa_needed"      // a code is needed and none can be had
-	BadDuration    Reason = "duration"        // longer than the role or the chain allows
-	SSOLogin       Reason = "sso_login"       // the SSO token is missing or over
-	WrongAccount   Reason = "wrong_account"   // the credentials belong to another account or partition than the block says
-	SameAccount    Reason = "same_account"    // another block entered this account before
-	RoleRequired   Reason = "role_required"   // the block asks for a role and was entered without one
+	MFANeeded      Reason = "mfa_needed"      // a code is needed and none is available
+	BadDuration    Reason = "duration"        // longer than the role or the role chain allows
+	SSOLogin       Reason = "sso_login"       // the SSO token is missing or has expired
+	WrongAccount   Reason = "wrong_account"   // the account or partition is not the configured one
+	SameAccount    Reason = "same_account"    // another account block already signed in to this account
+	RoleRequired   Reason = "role_required"   // the account block requires a role, but signed in without one
 	BadPolicy      Reason = "session_policy"  // STS refuses the session's policy or tags
 	DisabledRegion Reason = "region_disabled" // not enabled for the account
 	Inactive       Reason = "inactive"        // the account may not use EC2: not subscribed, not verified yet, blocked
@@ -35,19 +35,19 @@ const (
 	Throttling     Reason = "throttled"
 	Network        Reason = "network"
 	TimedOut       Reason = "timeout"
-	BadAnswer      Reason = "bad_answer" // AWS answered something that cannot be taken: markup, a repeated token, a size over a limit
+	BadAnswer      Reason = "bad_answer" // AWS's response cannot be used: markup, a repeated token, a size over a limit
 	Panicked       Reason = "panic"
-	Stuck          Reason = "stuck"       // the work ignored its deadline and was given up on
-	Interrupted    Reason = "interrupted" // the program was told to stop, or a newer run took over
-	ParentFailed   Reason = "parent"      // the kind that it is listed under could not be listed
+	Stuck          Reason = "stuck"       // the job ignored its deadline and was abandoned
+	Interrupted    Reason = "interrupted" // the program was stopped, or a newer run replaced this one
+	ParentFailed   Reason = "parent"      // the parent kind could not be listed
 	Other          Reason = "error"
 )
 
-// A Fault is an error of which it is known what kind it is and, often, what a person can do about it.
+// A Fault is an error with a known reason and, often, a hint what to do about it.
 type Fault struct {
 	Reason Reason
 	Hint   string
-	Text   string // what is fit to be read; "": Err's own words
+	Text   string // the text for the user; "": the text of Err
 	Err    error
 }
 
@@ -59,8 +59,8 @@ func (f *Fault) Error() string {
 }
 func (f *Fault) Unwrap() error { return f.Err }
 
-// ReasonOf says of which kind err is: what the outermost [Fault] in it says, else what AWS's error code means, else
-// what the context and the network say.
+// ReasonOf returns the reason of err: that of the outermost [Fault] in it, else the meaning of AWS's error code, else
+// what the context or the network reports.
 func ReasonOf(err error) Reason {
 	if err == nil {
 		return ""
@@ -72,22 +72,22 @@ func ReasonOf(err error) Reason {
 	if r := ReasonOfCode(CodeOf(err)); r != "" {
 		return r
 	}
-	below := networkError(err)
+	netErr := networkError(err)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return TimedOut
 	case errors.Is(err, context.Canceled):
 		return Interrupted
-	case below != nil && below.Timeout():
+	case netErr != nil && netErr.Timeout():
 		return TimedOut
-	case below != nil:
+	case netErr != nil:
 		return Network
 	}
 	return Other
 }
 
-// networkError is the network's error in err, or nil. The number of a system call's error has the methods of one too, and
-// stands in the errors of files.
+// networkError returns the network error in err, or nil. A syscall.Errno has the methods of a net.Error, but file
+// errors contain it too, so it does not count.
 func networkError(err error) net.Error {
 	var ne net.Error
 	if !errors.As(err, &ne) {
@@ -99,7 +99,7 @@ func networkError(err error) net.Error {
 	return ne
 }
 
-// HintOf is the advice of the outermost [Fault] in err that has one.
+// HintOf returns the hint of the outermost [Fault] in err that has one.
 func HintOf(err error) string {
 	for err != nil {
 		var f *Fault
@@ -114,7 +114,8 @@ func HintOf(err error) string {
 	return ""
 }
 
-// CodeOf is AWS's error code in err, or "". The SDK's API errors have the method; no SDK type is named here.
+// CodeOf returns AWS's error code in err, or "". The SDK's API errors have the method; this package imports no SDK
+// type.
 func CodeOf(err error) string {
 	var c interface{ ErrorCode() string }
 	if errors.As(err, &c) {
@@ -123,8 +124,9 @@ func CodeOf(err error) string {
 	return ""
 }
 
-// ErrorSummary is what a person needs of an error of the SDK: AWS's code, its words and the request's id, or what went wrong
-// below, without the names of the layers in between. No SDK type is named here; the methods are those of its errors.
+// ErrorSummary returns the useful part of an SDK error: AWS's code, message and request id, or the underlying failure,
+// without the names of the layers in between. This package imports no SDK type; it uses the methods of the SDK's
+// errors.
 func ErrorSummary(err error) string {
 	var api interface {
 		ErrorCode() string
@@ -141,10 +143,10 @@ func ErrorSummary(err error) string {
 		}
 		return text
 	}
-	if below := networkError(err); below != nil && !errors.Is(below, context.DeadlineExceeded) {
-		return below.Error() // no answer came: what the transport says is the whole story
+	if netErr := networkError(err); netErr != nil && !errors.Is(netErr, context.DeadlineExceeded) {
+		return netErr.Error() // no response came, so the network error says all
 	}
-	for { // a call may stand in another's preparation
+	for { // one call may be part of the preparation of another
 		var op interface {
 			Operation() string
 			Unwrap() error
@@ -156,8 +158,9 @@ func ErrorSummary(err error) string {
 	}
 }
 
-// ReasonOfCode is what an error code of EC2 or STS means, or "" where it has no meaning of its own.
-// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+// ReasonOfCode returns the meaning of an EC2 or STS error code, or "" if the code has no reason of its own.
+//
+//	https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
 func ReasonOfCode(code string) Reason {
 	switch code {
 	case "":
@@ -172,9 +175,10 @@ func ReasonOfCode(code string) Reason {
 		return Expired
 	case "UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "UnauthorizedAccess":
 		return AccessDenied
-	case "OptInRequired": // said of a region that is not enabled, and of an account that is not subscribed
+	case "OptInRequired": // a region that is not enabled, or an account that is not subscribed
 		return DisabledRegion
-	case "PendingVerification", "Blocked", "SubscriptionRequired", "SubscriptionRequiredException", "NotSubscribed", "NotSignedUp", "AccountProblem":
+	case "PendingVerification", "Blocked", "SubscriptionRequired", "SubscriptionRequiredException", "NotSubscribed",
+		"NotSignedUp", "AccountProblem":
 		return Inactive
 	case "InvalidAction", "UnsupportedOperation", "UnknownOperationException":
 		return Unsupported
@@ -187,18 +191,20 @@ func ReasonOfCode(code string) Reason {
 	return ""
 }
 
-// IsThrottlingCode reports whether an error code means "too fast": the codes of the SDK's standard retryer.
+// IsThrottlingCode reports whether an error code means "too many requests": the codes of the SDK's standard retryer.
 func IsThrottlingCode(code string) bool {
 	switch code {
 	case "RequestLimitExceeded", "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled",
-		"RequestThrottledException", "TooManyRequestsException", "BandwidthLimitExceeded", "SlowDown", "EC2ThrottledException",
-		"PriorRequestNotComplete", "TransactionInProgressException", "ProvisionedThroughputExceededException", "LimitExceededException":
+		"RequestThrottledException", "TooManyRequestsException", "BandwidthLimitExceeded", "SlowDown",
+		"EC2ThrottledException", "PriorRequestNotComplete", "TransactionInProgressException",
+		"ProvisionedThroughputExceededException", "LimitExceededException":
 		return true
 	}
 	return strings.HasSuffix(code, "RequestLimitExceeded") // Client.RequestLimitExceeded
 }
 
-// StateOf is the table from how a listing ended to the state of its target. seen is the number of records that it handed on.
+// StateOf maps the error that ended a listing to the state of its target. seen is the number of records that were
+// delivered.
 func StateOf(err error, seen int) State {
 	if err == nil {
 		return OK
@@ -210,7 +216,7 @@ func StateOf(err error, seen int) State {
 	switch r {
 	case AccessDenied:
 		return Denied
-	case DisabledRegion, Unsupported: // there is nothing of the kind there, and nothing that a person could mend
+	case DisabledRegion, Unsupported: // the region has no such resources, and there is nothing to fix
 		return RegionDisabled
 	case Throttling:
 		return Throttled
@@ -218,8 +224,8 @@ func StateOf(err error, seen int) State {
 		return Timeout
 	case ParentFailed:
 		return Skipped
-	case NoCredentials, BadKey, BadSignature, ClockSkew, Expired, AssumeDenied, MFAInvalid, MFASerial, MFANeeded, BadDuration, SSOLogin,
-		WrongAccount, SameAccount, RoleRequired, BadPolicy:
+	case NoCredentials, BadKey, BadSignature, ClockSkew, Expired, AssumeDenied, MFAInvalid, MFASerial, MFANeeded,
+		BadDuration, SSOLogin, WrongAccount, SameAccount, RoleRequired, BadPolicy:
 		return AuthFailed
 	}
 	return Error

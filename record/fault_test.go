@@ -19,7 +19,7 @@ func (e *apiError) ErrorCode() string        { return e.code }
 func (e *apiError) ErrorMessage() string     { return e.message }
 func (e *apiError) ServiceRequestID() string { return e.request }
 
-// An operationError is what the SDK wraps them in.
+// An operationError wraps them as the SDK does.
 type operationError struct{ err error }
 
 func (e *operationError) Error() string     { return "operation error EC2: X, " + e.err.Error() }
@@ -77,17 +77,20 @@ func TestHintOf(t *testing.T) {
 	}
 }
 
-func TestBrief(t *testing.T) {
+func TestErrorSummary(t *testing.T) {
 	for _, c := range []struct {
 		err  error
 		want string
 	}{
-		{&operationError{fmt.Errorf("https response error: %w", &apiError{"AccessDenied", " no \n", "r-1"})}, "AccessDenied: no (request r-1)"},
+		{&operationError{fmt.Errorf("https response error: %w", &apiError{"AccessDenied", " no \n", "r-1"})},
+			"AccessDenied: no (request r-1)"},
 		{&operationError{&apiError{code: "Odd"}}, "Odd"},
-		{&operationError{fmt.Errorf("exceeded maximum number of attempts, 3, %w", &url.Error{Op: "Post", URL: "http://127.0.0.1:1/", Err: errors.New("connection refused")})},
+		{&operationError{fmt.Errorf("exceeded maximum number of attempts, 3, %w",
+			&url.Error{Op: "Post", URL: "http://127.0.0.1:1/", Err: errors.New("connection refused")})},
 			`Post "http://127.0.0.1:1/": connection refused`},
 		{&operationError{&operationError{errors.New("below")}}, "below"},
-		{fmt.Errorf("profile: %w", &fs.PathError{Op: "open", Path: "token", Err: syscall.ENOENT}), "profile: open token: no such file or directory"},
+		{fmt.Errorf("profile: %w", &fs.PathError{Op: "open", Path: "token", Err: syscall.ENOENT}),
+			"profile: open token: no such file or directory"},
 		{errors.New("plain"), "plain"},
 	} {
 		if got := ErrorSummary(c.err); got != c.want {

@@ -10,15 +10,15 @@ import (
 )
 
 var (
-	someTarget = Target{Account: "prod", Region: "us-east-1", Kind: "ec2_instance"}
-	someone    = Identity{AccountID: "222222222222", Partition: "aws"}
+	testTarget   = Target{Account: "prod", Region: "us-east-1", Kind: "ec2_instance"}
+	testIdentity = Identity{AccountID: "222222222222", Partition: "aws"}
 )
 
 func testEnvelope() *Envelope {
-	return NewEnvelope(someTarget, someone, []byte(`{"account_name":"prod"}`), "01JD", "2026-11-21T22:15:03Z")
+	return NewEnvelope(testTarget, testIdentity, []byte(`{"account_name":"prod"}`), "01JD", "2026-11-21T22:15:03Z")
 }
 
-// writeItem makes an item of an id and a name as a decoder would.
+// writeItem writes an item with an id and a name as a decoder would.
 func writeItem(p *Page, id, name string) {
 	p.BeginItem(1)
 	b := p.Items.Buf
@@ -54,7 +54,7 @@ func writeItem(p *Page, id, name string) {
 	}
 }
 
-func TestTheLineIsTheRecordOfTheContract(t *testing.T) {
+func TestLineFormat(t *testing.T) {
 	var p Page
 	p.Reset(testEnvelope())
 	writeItem(&p, "i-0abc", `web "1"`)
@@ -62,11 +62,16 @@ func TestTheLineIsTheRecordOfTheContract(t *testing.T) {
 	p.EncodeLines("Reservation")
 	writeItem(&p, "i-0abd", "")
 	p.EncodeLines("")
-	want := `{"kind":"ec2_instance","id":"i-0abc","account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1",` +
-		`"name":"web \"1\"","tags":{"Name":"web \"1\""},"extra_tags":{"account_name":"prod"},"run":"01JD","collected_at":"2026-11-21T22:15:03Z",` +
-		`"data":{"InstanceId":"i-0abc","Tags":[{"Key":"Name","Value":"web \"1\""}],"Reservation":{"OwnerId":"222222222222","ReservationId":"r-1"}}}` + "\n" +
-		`{"kind":"ec2_instance","id":"i-0abd","account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1",` +
-		`"tags":{},"extra_tags":{"account_name":"prod"},"run":"01JD","collected_at":"2026-11-21T22:15:03Z","data":{"InstanceId":"i-0abd","Tags":[]}}` + "\n"
+	want := `{"kind":"ec2_instance","id":"i-0abc",` +
+		`"account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1",` +
+		`"name":"web \"1\"","tags":{"Name":"web \"1\""},"extra_tags":{"account_name":"prod"},` +
+		`"run":"01JD","collected_at":"2026-11-21T22:15:03Z",` +
+		`"data":{"InstanceId":"i-0abc","Tags":[{"Key":"Name","Value":"web \"1\""}],` +
+		`"Reservation":{"OwnerId":"222222222222","ReservationId":"r-1"}}}` + "\n" +
+		`{"kind":"ec2_instance","id":"i-0abd",` +
+		`"account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1",` +
+		`"tags":{},"extra_tags":{"account_name":"prod"},"run":"01JD","collected_at":"2026-11-21T22:15:03Z",` +
+		`"data":{"InstanceId":"i-0abd","Tags":[]}}` + "\n"
 	if got := string(p.Lines()); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -81,7 +86,8 @@ func TestTheLineIsTheRecordOfTheContract(t *testing.T) {
 		t.Fatalf("%d views of %d records", len(views), p.Len())
 	}
 	v := views[0]
-	if string(v.ID()) != `"i-0abc"` || string(v.Name()) != `"web \"1\""` || string(v.Tags()) != `{"Name":"web \"1\""}` || v.Line()[len(v.Line())-1] != '\n' {
+	if string(v.ID()) != `"i-0abc"` || string(v.Name()) != `"web \"1\""` ||
+		string(v.Tags()) != `{"Name":"web \"1\""}` || !bytes.HasSuffix(v.Line(), []byte("\n")) {
 		t.Errorf("view: %s %s %s", v.ID(), v.Name(), v.Tags())
 	}
 	if name, err := Unquote(v.Name()); name != `web "1"` || err != nil {
@@ -92,7 +98,7 @@ func TestTheLineIsTheRecordOfTheContract(t *testing.T) {
 	}
 }
 
-func TestAnAroundWithNothingInItIsAnObject(t *testing.T) {
+func TestEmptyEnclosingIsObject(t *testing.T) {
 	var p Page
 	p.Reset(testEnvelope())
 	writeItem(&p, "i-1", "")
@@ -102,7 +108,7 @@ func TestAnAroundWithNothingInItIsAnObject(t *testing.T) {
 	}
 }
 
-func TestIDsOfSeveralMembersAreJoined(t *testing.T) {
+func TestIDPartsAreJoined(t *testing.T) {
 	var p Page
 	p.Reset(testEnvelope())
 	p.BeginItem(3)
@@ -120,7 +126,7 @@ func TestIDsOfSeveralMembersAreJoined(t *testing.T) {
 	}
 	p.BeginItem(2)
 	if p.EndItem() {
-		t.Error("an item without any member of its id has one")
+		t.Error("an item without any part of its id has an id")
 	}
 	p.SetFixedID("settings")
 	if !p.EndItem() {
@@ -128,7 +134,7 @@ func TestIDsOfSeveralMembersAreJoined(t *testing.T) {
 	}
 }
 
-func TestDuplicatesCollapseWithinAListing(t *testing.T) {
+func TestDedupe(t *testing.T) {
 	var p Page
 	var seen SeenIDs
 	fill := func(ids ...string) {
@@ -141,7 +147,8 @@ func TestDuplicatesCollapseWithinAListing(t *testing.T) {
 	ids := func() (ids []string) {
 		for v := range p.Views() {
 			id, err := Unquote(v.ID())
-			if err != nil || !bytes.Contains(v.Data(), fmt.Appendf(nil, `{"InstanceId":%q`, id)) || string(v.Name()) != fmt.Sprintf("%q", "n-"+id) {
+			hasID := bytes.Contains(v.Data(), fmt.Appendf(nil, `{"InstanceId":%q`, id))
+			if err != nil || !hasID || string(v.Name()) != fmt.Sprintf("%q", "n-"+id) {
 				t.Errorf("%s: %s %s, %v", v.ID(), v.Name(), v.Data(), err)
 			}
 			ids = append(ids, id)
@@ -158,7 +165,7 @@ func TestDuplicatesCollapseWithinAListing(t *testing.T) {
 	}
 	for v := range p.Views() {
 		if v.Digest() != before[string(v.ID())] {
-			t.Errorf("%s: its hash changed when it moved", v.ID())
+			t.Errorf("%s: its digest changed when it moved", v.ID())
 		}
 	}
 	if n := bytes.Count(p.Lines(), []byte("\n")); n != 4 {
@@ -173,16 +180,16 @@ func TestDuplicatesCollapseWithinAListing(t *testing.T) {
 	}
 }
 
-func TestSeenTellsManyIDsApart(t *testing.T) {
+func TestSeenIDs(t *testing.T) {
 	var s SeenIDs
 	for i := range 100_000 {
 		if !s.add(fmt.Appendf(nil, "i-%017x", i)) {
-			t.Fatalf("%d was taken for another", i)
+			t.Fatalf("%d was reported as seen", i)
 		}
 	}
 	for i := range 100_000 {
 		if s.add(fmt.Appendf(nil, "i-%017x", i)) {
-			t.Fatalf("%d was forgotten", i)
+			t.Fatalf("%d was reported as new", i)
 		}
 	}
 	if bytes := 8 * len(s.table); bytes > 22*s.Len() {
@@ -190,7 +197,7 @@ func TestSeenTellsManyIDsApart(t *testing.T) {
 	}
 }
 
-func TestAPoisonedPageShowsNothing(t *testing.T) {
+func TestPoison(t *testing.T) {
 	var p Page
 	p.Reset(testEnvelope())
 	writeItem(&p, "i-0abc", "secret")
@@ -212,7 +219,7 @@ func TestAPoisonedPageShowsNothing(t *testing.T) {
 	}
 }
 
-func TestBorrowedBytesCannotReachTheirNeighbour(t *testing.T) {
+func TestBorrowedBytesAreCapped(t *testing.T) {
 	var p Page
 	p.Reset(testEnvelope())
 	writeItem(&p, "i-1", "")
@@ -227,7 +234,7 @@ func TestBorrowedBytesCannotReachTheirNeighbour(t *testing.T) {
 	}
 }
 
-func TestPagesBound(t *testing.T) {
+func TestPagePool(t *testing.T) {
 	s := NewPagePool(2, 1<<20)
 	a, b := s.Take(nil), s.Take(nil)
 	if a == nil || b == nil || a == b {
@@ -245,15 +252,15 @@ func TestPagesBound(t *testing.T) {
 	a.Items.Buf = make([]byte, 2<<20)
 	s.Return(a)
 	if p := s.Take(nil); p == a || p.MemorySize() != 0 {
-		t.Error("a page that had grown too far was kept")
+		t.Error("a page over the size limit was kept")
 	}
 	s.ReplaceAbandoned() // for b, which is lost
 	if p := s.Take(nil); p == b || p == nil {
-		t.Error("no page in the place of the lost one")
+		t.Error("no page replaced the lost one")
 	}
 }
 
-func TestSealedIsABound(t *testing.T) {
+func TestMaxEncodedSize(t *testing.T) {
 	var p Page
 	p.Reset(testEnvelope())
 	for i := range 100 {
@@ -267,8 +274,8 @@ func TestSealedIsABound(t *testing.T) {
 	}
 }
 
-// A page that was replaced and then comes back after all finds no place, and nobody waits for one.
-func TestReplacedPageComesBack(t *testing.T) {
+// If a replaced page is returned after all, the pool is full: Return drops it and does not block.
+func TestReturnAfterReplace(t *testing.T) {
 	s := NewPagePool(1, 1<<20)
 	late := s.Take(nil)
 	s.ReplaceAbandoned()

@@ -8,8 +8,8 @@ import (
 
 const hexDigits = "0123456789abcdef"
 
-// AppendQuote appends s as a JSON string (RFC 8259, section 7). What is not UTF-8 becomes U+FFFD, as encoding/json does;
-// unlike encoding/json it leaves <, > and & alone, which mean nothing in JSON.
+// AppendQuote appends s as a JSON string (RFC 8259, section 7). As in encoding/json, invalid UTF-8 becomes U+FFFD.
+// Unlike encoding/json, it does not escape <, > and &, which have no meaning in JSON.
 func AppendQuote[S ~string | ~[]byte](b []byte, s S) []byte {
 	b = append(b, '"')
 	from := 0
@@ -47,7 +47,7 @@ func AppendQuote[S ~string | ~[]byte](b []byte, s S) []byte {
 	return append(append(b, s[from:]...), '"')
 }
 
-// ErrNotJSONString is what Unquote says of bytes that are no JSON string.
+// ErrNotJSONString means that the bytes passed to Unquote are not a JSON string.
 var ErrNotJSONString = errors.New("not a JSON string")
 
 // Unquote reads a JSON string, such as a View's ID and Name.

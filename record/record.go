@@ -1,6 +1,6 @@
-// Package record holds the words that every room of the house shares: a target and how it ended, why something failed,
-// the partitions of AWS, a page of records on its way out, a record as it is read back. It does no I/O and starts no
-// goroutine. Begin at [Target], [Outcome] and [Page].
+// Package record holds the types that all packages share: a target and its outcome, the reason of a failure, the
+// partitions of AWS, a page of records to deliver, a stored record. It does no I/O and starts no goroutine. Begin at
+// [Target], [Outcome] and [Page].
 package record
 
 import (
@@ -11,33 +11,33 @@ import (
 // A Target is the smallest thing that has a state: one kind in one region of one account.
 type Target struct{ Account, Region, Kind string }
 
-// A State is how a target ended a run. Every target ends in exactly one.
+// A State is the result of a target in a run. Every target ends in exactly one.
 type State string
 
 // The states of a target.
 const (
 	OK             State = "ok"
-	Partial        State = "partial"         // some pages came, then the listing failed
+	Partial        State = "partial"         // some pages were delivered, then the listing failed
 	Denied         State = "denied"          // AWS refused the action
-	RegionDisabled State = "region_disabled" // the region is not enabled for the account; no failure
+	RegionDisabled State = "region_disabled" // the region is not enabled for the account; not a failure
 	Throttled      State = "throttled"
 	Timeout        State = "timeout"
-	AuthFailed     State = "auth_failed" // the account could not be entered
+	AuthFailed     State = "auth_failed" // sign-in to the account failed
 	Error          State = "error"
-	Skipped        State = "skipped" // not tried: its parent kind failed, or the account left the configuration; no failure
+	Skipped        State = "skipped" // not tried: its parent kind failed, or its account was removed; not a failure
 )
 
-// States is every state, in the order in which they are shown.
+// States lists every state, in display order.
 var States = [...]State{OK, Partial, Denied, RegionDisabled, Throttled, Timeout, AuthFailed, Error, Skipped}
 
-// Complete reports whether what the listing did not show is gone. It is the only place that says so.
+// Complete reports whether resources missing from the listing are gone. No other code decides this.
 func (s State) Complete() bool { return s == OK }
 
-// Failed reports whether a run with such a target is partial. What is harmless for a target is not so for all of a run's: see
-// [Outcome.Unusable].
+// Failed reports whether a run with such a target is partial. If all targets of a run end in a state that is not a
+// failure by itself, the run may still have failed: see [Outcome.AccountUnusable].
 func (s State) Failed() bool { return s != OK && s != RegionDisabled && s != Skipped }
 
-// A Status is how a run ended: one account at one tick.
+// A Status is the result of a run: one account at one tick.
 type Status string
 
 // The statuses of a run.
@@ -45,23 +45,23 @@ const (
 	Success    Status = "success"
 	RunPartial Status = "partial"
 	RunFailed  Status = "failed"  // nothing was collected
-	RunTimeout Status = "timeout" // its time-out ended it
-	RunSkipped Status = "skipped" // an earlier run of the account was still going on
+	RunTimeout Status = "timeout" // its timeout ended it
+	RunSkipped Status = "skipped" // an earlier run of the account was still running
 	RunExpired Status = "expired" // it waited too long in the queue
 )
 
-// An Outcome is what a run leaves behind of a target.
+// An Outcome is the result of a target in a run.
 type Outcome struct {
 	Target
 	Run             string
 	State           State
-	Reason          Reason // the error's kind; "" where the state is ok
-	Error           string // the error in full, without a secret
+	Reason          Reason // why it failed; "" if the state is ok
+	Error           string // the full error text, without secrets
 	Hint            string // what a person can do
-	Expected        bool   // expect_denied names it: shown, but no failure
-	AccountUnusable bool   // no region of its run could be listed: a failure, whatever the state. Known once the run has ended
+	Expected        bool   // expect_denied names it: shown, but not a failure
+	AccountUnusable bool   // its run could list no region: a failure, whatever the state; set when the run ends
 	Records         int
-	Duplicates      int // records that the listing showed again; they are delivered once
+	Duplicates      int // records that the listing showed again; each is delivered once
 	Calls           int
 	Throttles       int
 	Started         time.Time
@@ -71,14 +71,14 @@ type Outcome struct {
 // Failed reports whether the outcome is a failure.
 func (o *Outcome) Failed() bool { return (o.State.Failed() || o.AccountUnusable) && !o.Expected }
 
-// An Identity is who an account turned out to be.
+// An Identity is the account that AWS reports after sign-in.
 type Identity struct {
 	AccountID string
 	Partition string
 	ARN       string
 }
 
-// A Record is a resource as it is read back, owning its memory. On the way out a resource is a [View].
+// A Record is a stored resource that owns its memory. A resource being delivered is a [View].
 type Record struct {
 	Kind        string            `json:"kind"`
 	ID          string            `json:"id"`

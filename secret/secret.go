@@ -1,4 +1,5 @@
-// Package secret holds the one type that redacts. It is a leaf, because config, auth and outputs all hold secrets.
+// Package secret holds the String type, which never prints its value. It is a leaf package, because config, auth and
+// outputs all hold secrets.
 package secret
 
 import (
@@ -6,18 +7,18 @@ import (
 	"log/slog"
 )
 
-// Mask is what a set secret prints as, in every format.
+// Mask is the printed form of a secret that is set, in every format.
 const Mask = "[redacted]"
 
-// A String is a secret. It prints as [redacted] in every format, nested and unexported too; only [String.Reveal] gives
-// its bytes. The value sits behind a pointer: formatting by reflection of an unexported field, which calls no method,
-// meets an address instead of the text.
+// A String is a secret. It prints as [redacted] in every format, also nested and unexported; only [String.Reveal]
+// returns the value. The value is behind a pointer, because reflection formats unexported fields without calling their
+// methods: it then prints an address.
 type String struct{ value *string }
 
 // New wraps s.
 func New(s string) String { return String{&s} }
 
-// Reveal is the secret itself. Each caller is a place where it leaves the program: there are few, and they are easy to find.
+// Reveal returns the secret itself. Each call is a point where the secret can leave the program, so keep the calls few.
 func (s String) Reveal() string {
 	if s.value == nil {
 		return ""
@@ -25,7 +26,7 @@ func (s String) Reveal() string {
 	return *s.value
 }
 
-// IsZero reports whether nothing was set, or only "".
+// IsZero reports whether the secret is unset or "".
 func (s String) IsZero() bool { return s.value == nil || *s.value == "" }
 
 func (s String) mask() string {
@@ -41,7 +42,7 @@ func (s String) Format(f fmt.State, _ rune)   { fmt.Fprint(f, s.mask()) }
 func (s String) LogValue() slog.Value         { return slog.StringValue(s.mask()) }
 func (s String) MarshalText() ([]byte, error) { return []byte(s.mask()), nil }
 
-// UnmarshalText takes the secret as it is; JSON and YAML decoders call it.
+// UnmarshalText stores the bytes unchanged. JSON and YAML decoders call it.
 func (s *String) UnmarshalText(b []byte) error {
 	*s = New(string(b))
 	return nil

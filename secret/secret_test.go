@@ -27,12 +27,14 @@ func planted() block {
 	return block{"a", s, s, []String{s}, map[string]String{"k": s}, &block{Secret: s, hidden: s}, s}
 }
 
-// In no format, nested or unexported, by value or by pointer, does a secret show.
-func TestNoFormatShowsIt(t *testing.T) {
+// No format shows a secret, whether nested or unexported, a value or a pointer.
+func TestNoFormatShowsSecret(t *testing.T) {
 	v := planted()
 	shown := map[string]string{}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%T", "%p", "%w"} {
-		for what, x := range map[string]any{"struct": v, "pointer": &v, "secret": v.Secret, "pointer to it": &v.Secret, "list": v.list, "map": v.by} {
+		for what, x := range map[string]any{
+			"struct": v, "pointer": &v, "secret": v.Secret, "pointer to secret": &v.Secret, "list": v.list, "map": v.by,
+		} {
 			shown[what+" "+verb] = fmt.Sprintf(verb, x)
 		}
 	}

@@ -1,7 +1,7 @@
-// Package filelock keeps two processes from one file. A lock ends with the process that holds it, in whatever way that ends.
+// Package filelock stops two processes from using the same file. A lock ends with its process, even if that is killed.
 package filelock
 
 import "errors"
 
-// ErrLocked is what [Try] answers while another open file, of this process or another, has the lock.
+// ErrLocked means that another open file has the lock, in this process or in another.
 var ErrLocked = errors.New("it is in use")

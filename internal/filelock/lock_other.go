@@ -7,5 +7,5 @@ import (
 	"os"
 )
 
-// Try says that it cannot.
-func Try(*os.File) error { return errors.ErrUnsupported }
+// TryLock always fails: this system has no file locks.
+func TryLock(*os.File) error { return errors.ErrUnsupported }

@@ -8,8 +8,7 @@ import (
 	"syscall"
 )
 
-// TryLock takes f for this open file until it is closed. Where the file system has no locks, the error is neither nil nor
-// [ErrLocked].
+// TryLock locks f until f is closed. If the file system has no locks, the error is not [ErrLocked].
 func TryLock(f *os.File) error {
 	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {

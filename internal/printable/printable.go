@@ -1,10 +1,9 @@
-// Package printable makes the text of others safe to show to people. A name, a tag or an error of AWS may hold what
-// a terminal obeys or what the eye does not see: escape sequences, bidirectional overrides, line breaks that begin a
-// line of their own, invisible letters that make two names look alike. Such characters become escapes that can be
-// read.
+// Package printable makes foreign text safe to show. A name, a tag or an AWS error may hold characters that a terminal
+// interprets or that are invisible: escape sequences, bidirectional overrides, line breaks that fake a new line,
+// invisible letters that make two names look alike. This package replaces them with visible escapes.
 //
-// [Text] is for a piece of text within a line, as a cell of a table; [Lines] and [Writer] keep the line breaks and
-// tabs of a layout. [NewJSONWriter] is for JSON on a terminal, which stays the same JSON.
+// [Text] is for text within a line, such as a table cell. [Lines] and [Writer] keep line breaks and tabs.
+// [NewJSONWriter] is for JSON on a terminal; its escapes keep the JSON equal.
 package printable
 
 import (
@@ -17,7 +16,7 @@ import (
 	"unicode/utf8"
 )
 
-// A style is how a character is escaped, and which are kept beside the printable ones.
+// A style defines how a character is escaped, and which control characters are kept.
 type style struct {
 	kept   string
 	escape func(b *strings.Builder, r rune, raw byte)
@@ -29,22 +28,22 @@ var (
 	jsonStyle  = style{"\n\t", escapeJSON}
 )
 
-// Text is s in one line, with visible escapes as Go writes them: \n, \x1b, \u202e, \U000e0041, and \x9b of a byte
-// that is not UTF-8.
+// Text returns s in one line, with visible escapes as in Go: \n, \x1b, \u202e, \U000e0041, and \x9b for a byte that is
+// not UTF-8.
 func Text(s string) string { return escapeString(s, textStyle) }
 
-// Lines is s with its line breaks and tabs as they are, and the rest as [Text] has it.
+// Lines returns s with its line breaks and tabs; other characters are escaped as in [Text].
 func Lines(s string) string { return escapeString(s, linesStyle) }
 
-// IsPrintable reports whether a character is shown as itself. Letters, marks, digits, punctuation, symbols and spaces
-// are; controls are not (C0, DEL, C1), nor are line and paragraph separators, formats (bidirectional controls,
-// zero-width characters, tags), private and unassigned characters, nor letters that show nothing.
+// IsPrintable reports whether a character is shown as it is. Letters, marks, digits, punctuation, symbols and spaces
+// are. These are not: controls (C0, DEL, C1), line and paragraph separators, formats (bidirectional controls,
+// zero-width characters, tags), private and unassigned characters, and invisible letters.
 func IsPrintable(r rune) bool {
 	if r < utf8.RuneSelf {
 		return r >= ' ' && r != 0x7f
 	}
 	return unicode.IsGraphic(r) && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) &&
-		(r < 0xe0100 || r > 0xe01ef) // variation selectors that carry text nobody sees; those of emoji are elsewhere
+		(r < 0xe0100 || r > 0xe01ef) // variation selectors that can carry hidden text; those of emoji are elsewhere
 }
 
 func (st style) isShown(r rune, size int) bool {
@@ -97,7 +96,8 @@ func escapeText(b *strings.Builder, r rune, raw byte) {
 	}
 }
 
-// escapeJSON has what a decoder makes of the raw character, also of a byte that is not UTF-8.
+// escapeJSON writes the escape that decodes to the same character. For a byte that is not UTF-8 that is U+FFFD, as
+// decoders do.
 func escapeJSON(b *strings.Builder, r rune, _ byte) {
 	if r > 0xffff {
 		high, low := utf16.EncodeRune(r)
@@ -107,23 +107,22 @@ func escapeJSON(b *strings.Builder, r rune, _ byte) {
 	fmt.Fprintf(b, `\u%04x`, r)
 }
 
-// A Writer passes text on, line breaks and tabs as they are and the rest as [Text] has it. Several goroutines may
-// write.
+// A Writer escapes what is written to it as [Text] does, but keeps line breaks and tabs. Several goroutines may use it.
 type Writer struct {
 	dest  io.Writer
 	style style
 
 	mu      sync.Mutex
-	partial []byte // the beginning of a character whose end has not come yet
+	partial []byte // the first bytes of an incomplete character
 }
 
-// NewWriter writes for people. Where w is a Writer itself, its target is written to.
+// NewWriter returns a Writer for text. If w is a Writer, the new one writes to the target of w.
 func NewWriter(w io.Writer) *Writer { return &Writer{dest: Unwrap(w), style: linesStyle} }
 
-// NewJSONWriter writes JSON, whose strings have \u escapes in place of what is not printable.
+// NewJSONWriter returns a Writer for JSON. In strings it writes \u escapes for what is not printable.
 func NewJSONWriter(w io.Writer) *Writer { return &Writer{dest: Unwrap(w), style: jsonStyle} }
 
-// Unwrap is what a Writer writes to; any other writer is itself.
+// Unwrap returns the target of a Writer; any other writer is returned unchanged.
 func Unwrap(w io.Writer) io.Writer {
 	if p, ok := w.(*Writer); ok {
 		return p.dest
@@ -146,7 +145,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Flush writes a character that has no end.
+// Flush writes a character that is still incomplete.
 func (w *Writer) Flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -158,7 +157,7 @@ func (w *Writer) Flush() error {
 	return err
 }
 
-// completeLen is how much of s ends with a whole character, or with bytes that will not become one.
+// completeLen returns the length of s without an incomplete character at its end.
 func completeLen(s string) int {
 	for i := len(s) - 1; i >= max(0, len(s)-utf8.UTFMax); i-- {
 		if utf8.RuneStart(s[i]) {

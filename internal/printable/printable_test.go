@@ -42,7 +42,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-// No character of the kinds that terminals and eyes mistake is shown as itself, whichever it is.
+// No character that can confuse terminals or readers is shown as it is.
 func TestEveryCharacter(t *testing.T) {
 	for r := rune(0); r <= unicode.MaxRune; r++ {
 		if !utf8.ValidRune(r) {
@@ -52,7 +52,9 @@ func TestEveryCharacter(t *testing.T) {
 		if hidden && Text(string(r)) == string(r) {
 			t.Errorf("%U is shown", r)
 		}
-		if unicode.In(r, unicode.L, unicode.N, unicode.P, unicode.S) && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) && Text(string(r)) != string(r) {
+		visible := unicode.In(r, unicode.L, unicode.N, unicode.P, unicode.S) &&
+			!unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
+		if visible && Text(string(r)) != string(r) {
 			t.Errorf("%U is not shown", r)
 		}
 	}
@@ -81,7 +83,8 @@ func FuzzWriter(f *testing.F) {
 			t.Errorf("%q in two writes is %q, in one %q", s, text.String(), Lines(s))
 		}
 		var back, want string
-		if err := errors.Join(json.Unmarshal(asJSON.Bytes(), &back), json.Unmarshal(quoted, &want)); err != nil || back != want {
+		err = errors.Join(json.Unmarshal(asJSON.Bytes(), &back), json.Unmarshal(quoted, &want))
+		if err != nil || back != want {
 			t.Errorf("JSON of %q is %q, and read again %q: %v", s, asJSON.String(), back, err)
 		}
 		if strings.ContainsFunc(asJSON.String(), func(r rune) bool { return !IsPrintable(r) }) {
@@ -92,12 +95,13 @@ func FuzzWriter(f *testing.F) {
 
 func TestWriterOfWriter(t *testing.T) {
 	var out bytes.Buffer
-	if _, err := io.WriteString(NewJSONWriter(NewWriter(&out)), "\"\u009b\"\n"); err != nil || out.String() != "\"\\u009b\"\n" {
+	_, err := io.WriteString(NewJSONWriter(NewWriter(&out)), "\"\u009b\"\n")
+	if err != nil || out.String() != "\"\\u009b\"\n" {
 		t.Errorf("%q, %v", out.String(), err)
 	}
 	w := NewWriter(&out)
 	if Unwrap(w) != io.Writer(&out) || Unwrap(&out) != io.Writer(&out) {
-		t.Error("Under is something else")
+		t.Error("Unwrap did not return the target")
 	}
 	broken := NewWriter(failing{})
 	if _, err := io.WriteString(broken, "x"); !errors.Is(err, io.ErrClosedPipe) {

@@ -1,6 +1,6 @@
-// Package samebuild builds programs that tests start, with the flags that the test itself was built with: race detector, tags
-// and the rest. With other flags Go would compile every package once more, service/ec2 for minutes. A test that builds the
-// collector imports its largest packages, so that `go test` has compiled them before it runs the test, and this links only.
+// Package samebuild builds programs that tests start, with the build flags of the test itself: race detector, tags and
+// so on. With other flags Go would compile every package again, service/ec2 for minutes. A test that builds the
+// collector imports its largest packages, so `go test` has already compiled them and this build only links.
 package samebuild
 
 import (
@@ -11,14 +11,14 @@ import (
 	"slices"
 )
 
-// buildFlags are the settings that Go notes in a binary under the name of the flag that made them, and that decide what is compiled.
+// buildFlags are the build settings that change what is compiled. Go records them in a binary under their flag's name.
 var buildFlags = [...]string{"-race", "-msan", "-asan", "-tags", "-trimpath", "-gcflags", "-asmflags"}
 
-// Build writes the program of a package, as `go build` names it, to path.
+// Build builds the program of package pkg and writes it to path.
 func Build(ctx context.Context, path, pkg string) error {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return fmt.Errorf("go build %s: this binary does not say how it was built", pkg)
+		return fmt.Errorf("go build %s: this binary has no build information", pkg)
 	}
 	flags, env := flagsOf(info.Settings)
 	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-o", path}, flags, []string{pkg})...)
@@ -29,7 +29,7 @@ func Build(ctx context.Context, path, pkg string) error {
 	return nil
 }
 
-// flagsOf is how a build was made, by what it noted of itself.
+// flagsOf returns the flags and environment of a build from its recorded settings.
 func flagsOf(settings []debug.BuildSetting) (flags, env []string) {
 	for _, s := range settings {
 		if slices.Contains(buildFlags[:], s.Key) {

@@ -4,5 +4,5 @@ package statefile
 
 import "syscall"
 
-// Without O_NONBLOCK, opening a pipe waits until somebody opens its other end.
+// Without O_NONBLOCK, opening a pipe blocks until another process opens its other end.
 const noFollow = syscall.O_NOFOLLOW | syscall.O_NONBLOCK

@@ -4,8 +4,8 @@ package statefile
 
 import "io/fs"
 
-// owner is not in what a file's information says here.
+// owner finds nothing: here a FileInfo does not name the owner.
 func owner(fs.FileInfo) (uid, gid int, ok bool) { return 0, 0, false }
 
-func ours(int) bool     { return true }
-func ourGroup(int) bool { return true }
+func isOwnUser(int) bool  { return true }
+func isOwnGroup(int) bool { return true }

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A pipe without a writer would hold its reader for ever.
+// Opening a pipe without a writer would block forever.
 func TestPipe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {

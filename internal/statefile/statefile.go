@@ -1,6 +1,6 @@
-// Package statefile keeps the small files under data_dir from which the program resumes: last runs, cursors, sessions, members.
-// A reader sees the old content or the new one, also after a kill or a power cut; a file that cannot be used is moved aside
-// and kept for a person. What the bytes mean is the caller's knowledge.
+// Package statefile reads and replaces the small files under data_dir from which the program resumes: last runs,
+// cursors, sessions, members. A reader sees the old content or the new one, also after a kill or a power failure. A
+// file that cannot be used is renamed and kept for inspection. The callers define the contents.
 package statefile
 
 import (
@@ -13,44 +13,45 @@ import (
 	"syscall"
 )
 
-// MaxBytes bounds what [Read] takes into memory: no state file of the program comes near it.
+// MaxBytes is the most that [Read] reads. It is far above the size of any state file.
 const MaxBytes = 64 << 20
 
-// ErrNotRegular says that the path names a link, a directory, a pipe or a device. State files are made by the program, so
-// somebody else put it there.
+// ErrNotRegular means that the path is a link, a directory, a pipe or a device. Only the program makes state files, so
+// another user put it there.
 var ErrNotRegular = errors.New("not a regular file")
 
-// Write replaces the file at path, for its owner alone. The content is on the disk, and so is its name, when Write returns.
-// A file has one writer at a time: the temporary file has one name, so that what a kill left is replaced and not added to.
+// Write replaces the file at path; only its owner can read it. When Write returns, the content and the name are on
+// disk. A file has one writer at a time: the temporary file has a fixed name, so that leftovers of a killed process are
+// replaced and do not accumulate.
 func Write(path string, content []byte) (err error) {
-	next := path + ".new"
-	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	temp := path + ".new"
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			_ = os.Remove(next) // the error of the write says more
+			_ = os.Remove(temp) // the error of the write is more useful
 		}
 	}()
 	_, err = f.Write(content)
 	if err == nil {
-		err = f.Sync() // before the rename: else a power cut may leave the new name on an empty file
+		err = f.Sync() // before the rename: otherwise a power failure may leave the new name with an empty file
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err = os.Rename(next, path); err != nil {
+	if err = os.Rename(temp, path); err != nil {
 		return err
 	}
 	return SyncDir(filepath.Dir(path))
 }
 
-// Read returns the content of the file at path. It follows no link at the path's end and waits for no writer of a pipe.
-// A missing file is fs.ErrNotExist.
+// Read returns the content of the file at path. It does not follow a link at path and does not block on a pipe. If the
+// file is missing, the error is fs.ErrNotExist.
 func Read(path string) ([]byte, error) {
 	f, err := Open(path, os.O_RDONLY, 0)
 	if err != nil {
@@ -67,13 +68,13 @@ func Read(path string) ([]byte, error) {
 	return b, nil
 }
 
-// Open is os.OpenFile for regular files alone. Whoever may write to a directory above can plant a link or a pipe in the
-// place of a state file: the one would have the program read or overwrite another file, the other would hang it.
+// Open is os.OpenFile for regular files only. A user who may write to a directory above can put a link or a pipe in the
+// place of a state file: through a link the program would read or overwrite another file, and a pipe would block it.
 func Open(path string, flag int, perm fs.FileMode) (*os.File, error) {
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
 	}
-	f, err := os.OpenFile(path, flag|noFollow, perm) // again, for what may have been planted in the meantime
+	f, err := os.OpenFile(path, flag|noFollow, perm) // noFollow, because the file may have been replaced since Lstat
 	if errors.Is(err, syscall.ELOOP) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
 	}
@@ -90,20 +91,20 @@ func Open(path string, flag int, perm fs.FileMode) (*os.File, error) {
 	return f, nil
 }
 
-// MoveDamaged renames a file that cannot be used, so that the program starts without it and a person can look at it. It
-// returns the new name. What was set aside before under that name is kept as well, up to a hundred of them.
+// MoveDamaged renames a file that cannot be used, so that the program can start without it and a person can inspect it.
+// It returns the new name. Up to a hundred earlier damaged files are kept as well.
 func MoveDamaged(path string) (string, error) {
-	aside := path + ".damaged"
+	damaged := path + ".damaged"
 	for i := 2; i <= 100; i++ {
-		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(damaged); errors.Is(err, fs.ErrNotExist) {
 			break
 		}
-		aside = fmt.Sprintf("%s.damaged-%d", path, i)
+		damaged = fmt.Sprintf("%s.damaged-%d", path, i)
 	}
-	if err := os.Rename(path, aside); err != nil {
+	if err := os.Rename(path, damaged); err != nil {
 		return "", err
 	}
-	return aside, SyncDir(filepath.Dir(path))
+	return damaged, SyncDir(filepath.Dir(path))
 }
 
 // SyncDir makes the names in a directory durable.
@@ -114,7 +115,7 @@ func SyncDir(dir string) error {
 	}
 	defer d.Close()
 	err = d.Sync()
-	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) { // some file systems cannot
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) { // not supported by some file systems
 		return nil
 	}
 	return err

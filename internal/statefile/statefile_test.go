@@ -38,11 +38,11 @@ func TestWriteAndRead(t *testing.T) {
 	}
 }
 
-// A failed write leaves the old content, and nothing beside it.
+// A failed write leaves the old content and no other file.
 func TestFailedWrite(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "state.json")
-	if err := os.Mkdir(path, 0o700); err != nil { // a file cannot be renamed over it
+	if err := os.Mkdir(path, 0o700); err != nil { // a file cannot replace a directory
 		t.Fatal(err)
 	}
 	if err := Write(path, []byte("new")); err == nil {
@@ -72,7 +72,7 @@ func TestNotRegular(t *testing.T) {
 			t.Errorf("read %s: %v", path, err)
 		}
 	}
-	// A write replaces the link, not what it leads to.
+	// A write replaces the link, not its target.
 	if err := Write(link, []byte("ours")); err != nil {
 		t.Fatal(err)
 	}
@@ -98,22 +98,22 @@ func TestReadIsBounded(t *testing.T) {
 	}
 }
 
-func TestSetAside(t *testing.T) {
+func TestMoveDamaged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.json")
 	for i, want := range []string{path + ".damaged", path + ".damaged-2", path + ".damaged-3"} {
 		content := []byte{byte('a' + i)}
 		if err := Write(path, content); err != nil {
 			t.Fatal(err)
 		}
-		aside, err := MoveDamaged(path)
-		if err != nil || aside != want {
-			t.Fatalf("set aside as %q, %v; want %q", aside, err, want)
+		damaged, err := MoveDamaged(path)
+		if err != nil || damaged != want {
+			t.Fatalf("renamed to %q, %v; want %q", damaged, err, want)
 		}
-		if b, err := os.ReadFile(aside); err != nil || !bytes.Equal(b, content) {
-			t.Errorf("%s holds %q, %v", aside, b, err)
+		if b, err := os.ReadFile(damaged); err != nil || !bytes.Equal(b, content) {
+			t.Errorf("%s holds %q, %v", damaged, b, err)
 		}
 		if _, err := Read(path); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("after it was set aside: %v", err)
+			t.Errorf("after it was renamed: %v", err)
 		}
 	}
 	if _, err := MoveDamaged(path); !errors.Is(err, fs.ErrNotExist) {
@@ -121,7 +121,7 @@ func TestSetAside(t *testing.T) {
 	}
 }
 
-func TestRegular(t *testing.T) {
+func TestCheckRegular(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "file")
 	if err := CheckRegular(path); err != nil {

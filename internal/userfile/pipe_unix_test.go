@@ -20,15 +20,15 @@ func TestPipe(t *testing.T) {
 		t.Errorf("read a pipe: %v", err)
 	}
 	go func() { _ = os.WriteFile(path, []byte("12345"), 0o600) }()
-	if b, again, err := ReadAny(t.Context(), path, 5); err != nil || string(b) != "12345" || again {
-		t.Errorf("%q, %t, %v", b, again, err)
+	if b, repeatable, err := ReadAny(t.Context(), path, 5); err != nil || string(b) != "12345" || repeatable {
+		t.Errorf("%q, %t, %v", b, repeatable, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, _, err := ReadAny(ctx, path, 5); !errors.Is(err, context.Canceled) {
 		t.Errorf("a pipe that nobody writes to: %v", err)
 	}
-	w, err := os.OpenFile(path, os.O_RDWR, 0) // ends the goroutine that still waits
+	w, err := os.OpenFile(path, os.O_RDWR, 0) // ends the goroutine that is still waiting
 	if err != nil {
 		t.Fatal(err)
 	}

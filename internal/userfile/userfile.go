@@ -1,6 +1,6 @@
-// Package userfile reads files whole that a person has named: the configuration and what it refers to. Such a path may lead to a
-// device without an end, a pipe that nobody writes to, or a network disk that hangs: so the size and the time are bounded, and a
-// context ends the wait. Files that the program makes itself are package statefile's.
+// Package userfile reads files that a person has named: the configuration and the files it refers to. Such a path may
+// lead to an endless device, a pipe without a writer, or a network disk that hangs. So size and time are limited, and a
+// context ends the wait. Files that the program makes itself are read by package statefile.
 package userfile
 
 import (
@@ -13,23 +13,24 @@ import (
 	"time"
 )
 
-// Timeout is how long a file may take, and a pipe, whose writer may have to ask somebody for a password.
+// Timeout is the time limit for reading a file. PipeTimeout is that for a pipe, whose writer may have to ask for a
+// password.
 const (
 	Timeout     = 30 * time.Second
 	PipeTimeout = 2 * time.Minute
 )
 
 var (
-	// ErrNotRegular says that the path leads to a directory, a pipe or a device.
+	// ErrNotRegular means that the path leads to a directory, a pipe or a device.
 	ErrNotRegular = errors.New("not a regular file")
-	// ErrTooLarge says that there is more than may be read.
-	ErrTooLarge = errors.New("larger than what is read of such a file")
+	// ErrTooLarge means that the file has more bytes than may be read.
+	ErrTooLarge = errors.New("file is larger than the limit")
 )
 
-// Read returns the content of the regular file that path leads to, over links, if that is at most so many bytes.
+// Read returns the content of the regular file at path, at most maxBytes. It follows links.
 func Read(ctx context.Context, path string, maxBytes int64) ([]byte, error) {
 	return readWithTimeout(ctx, Timeout, path, func() ([]byte, error) {
-		info, err := statPath(path) // before it is opened: a pipe would wait for a writer
+		info, err := statPath(path) // before opening it: opening a pipe would wait for a writer
 		if err != nil {
 			return nil, err
 		}
@@ -41,7 +42,7 @@ func Read(ctx context.Context, path string, maxBytes int64) ([]byte, error) {
 			return nil, err
 		}
 		defer f.Close()
-		if info, err = f.Stat(); err != nil { // again, for what may have been put there in the meantime
+		if info, err = f.Stat(); err != nil { // again, because the file may have been replaced since
 			return nil, err
 		}
 		if !info.Mode().IsRegular() {
@@ -51,9 +52,8 @@ func Read(ctx context.Context, path string, maxBytes int64) ([]byte, error) {
 	})
 }
 
-// ReadAny is Read for pipes and devices, too. again reports whether the path leads to the content a second time: a pipe
-// does not.
-func ReadAny(ctx context.Context, path string, maxBytes int64) (content []byte, again bool, err error) {
+// ReadAny is Read for pipes and devices, too. repeatable reports whether the path can be read again: a pipe cannot.
+func ReadAny(ctx context.Context, path string, maxBytes int64) (content []byte, repeatable bool, err error) {
 	info, err := stat(ctx, path)
 	if err != nil {
 		return nil, true, err
@@ -73,7 +73,7 @@ func ReadAny(ctx context.Context, path string, maxBytes int64) (content []byte, 
 	return content, false, err
 }
 
-// ReadStream reads what somebody else has opened, such as standard input; name is for messages.
+// ReadStream reads a stream that is already open, such as standard input. name is used in messages.
 func ReadStream(ctx context.Context, r io.Reader, name string, maxBytes int64) ([]byte, error) {
 	return readWithTimeout(ctx, PipeTimeout, name, func() ([]byte, error) { return readLimited(r, name, maxBytes) })
 }
@@ -82,7 +82,7 @@ func stat(ctx context.Context, path string) (fs.FileInfo, error) {
 	return readWithTimeout(ctx, Timeout, path, func() (fs.FileInfo, error) { return statPath(path) })
 }
 
-// statPath is os.Stat, with the error of the opening that it stands for.
+// statPath is os.Stat, but its errors say "open", because the call replaces an open.
 func statPath(path string) (fs.FileInfo, error) {
 	info, err := os.Stat(path)
 	var pe *fs.PathError
@@ -100,23 +100,23 @@ func readLimited(r io.Reader, path string, maxBytes int64) ([]byte, error) {
 	return b, err
 }
 
-// readWithTimeout waits for do, which no context ends: what is still under way when the wait is over ends with the process, and has
-// nothing in common with the caller.
+// readWithTimeout waits for do, which cannot be cancelled. If the wait ends first, do continues in its goroutine and
+// its result is dropped.
 func readWithTimeout[T any](ctx context.Context, timeout time.Duration, path string, do func() (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no end within %s", timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not read within %s", timeout))
 	defer cancel()
 	type result struct {
-		got T
-		err error
+		value T
+		err   error
 	}
 	done := make(chan result, 1)
 	go func() {
-		got, err := do()
-		done <- result{got, err}
+		value, err := do()
+		done <- result{value, err}
 	}()
 	select {
 	case r := <-done:
-		return r.got, r.err
+		return r.value, r.err
 	case <-ctx.Done():
 		var none T
 		return none, &fs.PathError{Op: "read", Path: path, Err: context.Cause(ctx)}

@@ -30,8 +30,8 @@ func TestRead(t *testing.T) {
 		if b, err := Read(t.Context(), p, 5); err != nil || string(b) != "12345" {
 			t.Errorf("%s: %q, %v", p, b, err)
 		}
-		if b, again, err := ReadAny(t.Context(), p, 5); err != nil || string(b) != "12345" || !again {
-			t.Errorf("%s: %q, %t, %v", p, b, again, err)
+		if b, repeatable, err := ReadAny(t.Context(), p, 5); err != nil || string(b) != "12345" || !repeatable {
+			t.Errorf("%s: %q, %t, %v", p, b, repeatable, err)
 		}
 		if _, err := Read(t.Context(), p, 4); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("%s: %v", p, err)
@@ -53,8 +53,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// A reader that never ends is waited for until the context does, or patience.
-func TestPatience(t *testing.T) {
+// ReadStream stops waiting for a reader that never ends when the context ends or after PipeTimeout.
+func TestTimeout(t *testing.T) {
 	hang := func() (io.Reader, func()) {
 		r, w := io.Pipe()
 		return r, func() { _ = w.Close() }
@@ -63,7 +63,8 @@ func TestPatience(t *testing.T) {
 		r, end := hang()
 		defer end()
 		began := time.Now()
-		if _, err := ReadStream(t.Context(), r, "x", 5); err == nil || !strings.Contains(err.Error(), "no end within") || time.Since(began) != PipeTimeout {
+		_, err := ReadStream(t.Context(), r, "x", 5)
+		if err == nil || !strings.Contains(err.Error(), "not read within") || time.Since(began) != PipeTimeout {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 	})

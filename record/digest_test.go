@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A tree is JSON with the rules of its parts, from which drafts are written in many ways.
+// A tree is JSON with the mark of each part. The same tree can be written as different drafts.
 type tree struct {
 	text    string // a leaf
 	members []branch
@@ -33,7 +33,8 @@ func drawTree(t *rapid.T, depth int) *tree {
 	case 1:
 		x := &tree{members: []branch{}}
 		for i := range rapid.IntRange(0, 4).Draw(t, "members") {
-			x.members = append(x.members, branch{fmt.Sprint("K", i), rapid.IntRange(0, 3).Draw(t, "volatile") == 0, drawTree(t, depth-1)})
+			volatile := rapid.IntRange(0, 3).Draw(t, "volatile") == 0
+			x.members = append(x.members, branch{fmt.Sprint("K", i), volatile, drawTree(t, depth-1)})
 		}
 		return x
 	case 2, 3:
@@ -46,7 +47,7 @@ func drawTree(t *rapid.T, depth int) *tree {
 	return &tree{text: rapid.SampledFrom([]string{`"a"`, `"b"`, `1`, `true`, `"x,y]"`, `""`}).Draw(t, "text")}
 }
 
-// draft writes the tree; rnd shuffles sets and changes or leaves out volatile members, if it is not nil.
+// draft writes the tree. A non-nil rnd shuffles sets and changes or leaves out volatile members.
 func (x *tree) draft(d *Draft, rnd *rand.Rand) {
 	switch {
 	case x.members != nil:
@@ -110,7 +111,7 @@ func (x *tree) draft(d *Draft, rnd *rand.Rand) {
 	}
 }
 
-// model is the canonical form, made from the tree by the shortest way.
+// model is the canonical form, made directly from the tree.
 func (x *tree) model() string {
 	switch {
 	case x.members != nil:
@@ -130,7 +131,7 @@ func (x *tree) model() string {
 		for _, e := range x.list {
 			elems = append(elems, e.model())
 		}
-		if x.set { // insertion sort, as it is short
+		if x.set { // insertion sort
 			for i := range elems {
 				for j := i; j > 0 && elems[j] < elems[j-1]; j-- {
 					elems[j], elems[j-1] = elems[j-1], elems[j]
@@ -167,7 +168,7 @@ func digestOf(p *Page) Digest {
 	panic("an empty page")
 }
 
-func TestSumIsOfWhatMatters(t *testing.T) {
+func TestDigestIgnoresOrderAndVolatile(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		x := drawTree(t, 4)
 		p := pageWith(x, nil)
@@ -177,18 +178,18 @@ func TestSumIsOfWhatMatters(t *testing.T) {
 		}
 		rnd := rand.New(rand.NewPCG(1, rapid.Uint64().Draw(t, "seed")))
 		if q := pageWith(x, rnd); digestOf(q) != sum {
-			t.Fatalf("another order or another volatile member changed the hash:\n%s\n%s", p.Lines(), q.Lines())
+			t.Fatalf("another order or another volatile member changed the digest:\n%s\n%s", p.Lines(), q.Lines())
 		}
 		y := drawTree(t, 4)
 		if same := x.model() == y.model(); same != (digestOf(pageWith(y, nil)) == sum) {
-			t.Fatalf("same content: %v, but not the same of the hashes\n%s\n%s", same, x.model(), y.model())
+			t.Fatalf("same content: %v, but the digests do not agree\n%s\n%s", same, x.model(), y.model())
 		}
 	})
 }
 
-// TestSumStaysAsItIs holds the hash to what it was when it was first released. If it fails, the canonical form changed:
-// raise SumVersion, and the prefix with it.
-func TestSumStaysAsItIs(t *testing.T) {
+// TestDigestIsStable compares digests with those of the first release. If it fails, the canonical form changed: raise
+// DigestVersion, and the prefix with it.
+func TestDigestIsStable(t *testing.T) {
 	leaf := func(s string) *tree { return &tree{text: s} }
 	x := &tree{members: []branch{
 		{"Id", false, leaf(`"i-1"`)}, {"At", true, leaf(`"2026-11-21T22:15:03Z"`)},
@@ -196,22 +197,23 @@ func TestSumStaysAsItIs(t *testing.T) {
 		{"Servers", false, &tree{isList: true, list: []*tree{leaf(`"b"`), leaf(`"a"`)}}},
 	}}
 	for _, c := range []struct {
-		t    *tree
-		form string
-		sum  string
+		t      *tree
+		form   string
+		digest string
 	}{
 		{x, `{"Id":"i-1","Groups":["a","a","b"],"Servers":["b","a"]}`, "7b7d1c2b6e5e02b7d05309b216b99554"},
 		{&tree{members: []branch{}}, `{}`, "21d76e4ec6b7d846492588c2a8fc479f"},
 	} {
 		p := pageWith(c.t, nil)
-		sum := digestOf(p)
-		if got := hex.EncodeToString(sum[:]); got != c.sum || string(p.scratch) != fmt.Sprintf("collector content %d\n%s", DigestVersion, c.form) {
+		digest := digestOf(p)
+		form := fmt.Sprintf("collector content %d\n%s", DigestVersion, c.form)
+		if got := hex.EncodeToString(digest[:]); got != c.digest || string(p.scratch) != form {
 			t.Errorf("version %d: %s of %s", DigestVersion, got, p.scratch)
 		}
 	}
 }
 
-func TestSumAllocatesNothing(t *testing.T) {
+func TestDigestAllocatesNothing(t *testing.T) {
 	p := pageWith(&tree{isList: true, set: true, list: []*tree{{text: "3"}, {text: "2"}, {text: "1"}}}, nil)
 	for v := range p.Views() {
 		if n := testing.AllocsPerRun(100, func() { v.Digest() }); n > 0 {
@@ -220,7 +222,7 @@ func TestSumAllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestToEndMovesMarksAlong(t *testing.T) {
+func TestMoveToEndMovesMarks(t *testing.T) {
 	var d Draft
 	d.Buf = []byte(`{"A":[1,2],"B":[4,3],"C":0`)
 	outer := d.OpenMark(ElementMark, 0) // begins where the first member does, and stays

@@ -12,21 +12,21 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A thing is an item as the model has it: each of its parts may be absent.
+// A modelItem is an item of the model: each of its parts may be absent.
 type modelItem struct {
 	id             string
 	name           *string
 	tags           []modelTag
 	volatile, list []string
-	around         bool
+	enclosing      bool
 }
 
 type modelTag struct {
 	key string
-	val *string // nil: the tag has none
+	val *string // nil: no value
 }
 
-// draft writes the thing as a decoder would, with a mark and a span for each part that is there and none for what is not.
+// draft writes the item as a decoder would: a mark and a span for each part that is present.
 func (x modelItem) draft(p *Page) {
 	d := &p.Items
 	text := func(s string) Span {
@@ -81,9 +81,9 @@ func (x modelItem) draft(p *Page) {
 	if !p.EndItem() {
 		panic("no id")
 	}
-	if x.around {
+	if x.enclosing {
 		p.Enclosing.Buf = append(p.Enclosing.Buf, `,"Owner":"o"`...)
-		p.EncodeLines("Around")
+		p.EncodeLines("Enclosing")
 	} else {
 		p.EncodeLines("")
 	}
@@ -91,7 +91,7 @@ func (x modelItem) draft(p *Page) {
 
 func quoted(s string) string { return string(AppendQuote(nil, s)) }
 
-// The model: what each reader of a view should give.
+// The model: what each method of a view should return.
 
 func (x modelItem) wantName() string {
 	if x.name == nil || *x.name == "" {
@@ -141,8 +141,8 @@ func (x modelItem) wantData(canonical bool) string {
 		tags = append(tags, tag+"}")
 	}
 	b += `,"Tags":[` + strings.Join(tags, ",") + "]"
-	if x.around {
-		b += `,"Around":{"Owner":"o"}`
+	if x.enclosing {
+		b += `,"Enclosing":{"Owner":"o"}`
 	}
 	return b + "}"
 }
@@ -152,8 +152,11 @@ func (x modelItem) wantLine() string {
 	if name != "" {
 		name = `,"name":` + name
 	}
-	return `{"kind":"ec2_instance","id":` + quoted(x.id) + `,"account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1"` + name +
-		`,"tags":` + x.wantTags() + `,"extra_tags":{"account_name":"prod"},"run":"01JD","collected_at":"2026-11-21T22:15:03Z","data":` + x.wantData(false) + "}\n"
+	return `{"kind":"ec2_instance","id":` + quoted(x.id) +
+		`,"account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1"` + name +
+		`,"tags":` + x.wantTags() +
+		`,"extra_tags":{"account_name":"prod"},"run":"01JD","collected_at":"2026-11-21T22:15:03Z","data":` +
+		x.wantData(false) + "}\n"
 }
 
 func drawItems(t *rapid.T) []modelItem {
@@ -165,20 +168,25 @@ func drawItems(t *rapid.T) []modelItem {
 		return nil
 	})
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) modelItem {
-		x := modelItem{id: rapid.StringMatching(`i-[0-5]`).Draw(t, "id"), name: maybe.Draw(t, "name"), volatile: rapid.SliceOfN(word, 0, 2).Draw(t, "volatile"),
-			around: rapid.Bool().Draw(t, "around")}
+		x := modelItem{
+			id:        rapid.StringMatching(`i-[0-5]`).Draw(t, "id"),
+			name:      maybe.Draw(t, "name"),
+			volatile:  rapid.SliceOfN(word, 0, 2).Draw(t, "volatile"),
+			enclosing: rapid.Bool().Draw(t, "enclosing"),
+		}
 		if rapid.Bool().Draw(t, "has a list") {
 			x.list = rapid.SliceOfN(word, 0, 3).Draw(t, "list")
 		}
-		for _, key := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "Name"}), 0, 3, rapid.ID).Draw(t, "keys") {
+		keys := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "Name"}), 0, 3, rapid.ID)
+		for _, key := range keys.Draw(t, "keys") {
 			x.tags = append(x.tags, modelTag{key, maybe.Draw(t, "value")})
 		}
 		return x
 	}), 0, 8).Draw(t, "things")
 }
 
-// Each reader of a view gives what the model gives, over the pages of a listing with duplicates and with parts that are absent,
-// also where a page that was used before had them.
+// Each method of a view returns what the model returns, over the pages of a listing with duplicates and absent parts.
+// The pages are reused, so an absent part may have been present before.
 func TestViewsOverRandomPages(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var p Page
@@ -197,7 +205,7 @@ func TestViewsOverRandomPages(t *testing.T) {
 			}
 			all := p.Len()
 			if dropped := p.Dedupe(&seen); dropped != all-len(want) || p.Len() != len(want) {
-				t.Fatalf("page %d: %d of %d were dropped, %d are left of %d", n, dropped, all, p.Len(), len(want))
+				t.Fatalf("page %d: %d of %d were dropped, %d left, want %d", n, dropped, all, p.Len(), len(want))
 			}
 			lines := ""
 			i := 0
@@ -206,15 +214,18 @@ func TestViewsOverRandomPages(t *testing.T) {
 				i++
 				lines += x.wantLine()
 				for _, is := range []struct{ what, got, want string }{
-					{"id", string(v.ID()), quoted(x.id)}, {"name", string(v.Name()), x.wantName()}, {"tags", string(v.Tags()), x.wantTags()},
+					{"id", string(v.ID()), quoted(x.id)},
+					{"name", string(v.Name()), x.wantName()},
+					{"tags", string(v.Tags()), x.wantTags()},
 					{"data", string(v.Data()), x.wantData(false)}, {"line", string(v.Line()), x.wantLine()},
 				} {
 					if is.got != is.want {
 						t.Fatalf("page %d, record %d: %s\ngot  %s\nwant %s", n, i, is.what, is.got, is.want)
 					}
 				}
-				if sum := sha256.Sum256([]byte(digestPrefix + x.wantData(true))); !bytes.Equal(sum[:16], func() []byte { s := v.Digest(); return s[:] }()) {
-					t.Fatalf("page %d, record %d: the sum is not that of %s", n, i, x.wantData(true))
+				digest, want := v.Digest(), sha256.Sum256([]byte(digestPrefix+x.wantData(true)))
+				if !bytes.Equal(digest[:], want[:16]) {
+					t.Fatalf("page %d, record %d: the digest is not that of %s", n, i, x.wantData(true))
 				}
 				if !json.Valid(v.Line()) {
 					t.Fatalf("not JSON: %s", v.Line())

@@ -2,9 +2,9 @@ package record
 
 import "hash/maphash"
 
-// SeenIDs is the ids of one listing, so that a resource that EC2 shows on two pages is delivered once. It keeps 64 bits of
-// a keyed hash for each, 11 to 22 bytes with the table's free places: of a million ids, two are taken for one with a
-// probability of 3e-8. The zero value is ready. It is for one goroutine.
+// SeenIDs is the set of ids of one listing, so that a resource that EC2 returns on two pages is delivered once. It
+// keeps a 64-bit keyed hash of each id, in 11 to 22 bytes including free slots of the table: among a million ids, the
+// probability that two collide is 3e-8. The zero value is ready. It is for one goroutine.
 type SeenIDs struct {
 	seed  maphash.Seed
 	table []uint64 // open addressing; 0 is free

@@ -7,7 +7,8 @@ import (
 	"os"
 )
 
-// CheckRegular is [ErrNotRegular] where something stands at a path that is no regular file, for those who cannot open it by [Open].
+// CheckRegular returns [ErrNotRegular] if path exists and is not a regular file. It is for callers that cannot use
+// [Open].
 func CheckRegular(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -21,11 +22,11 @@ func CheckRegular(path string) error {
 	return nil
 }
 
-// OthersCanWrite is why others than this process's user may have changed a file or directory, or may put something into it; "": they
-// cannot. root always can, and so is no other. A group that we are in is ours: Kubernetes' fsGroup gives a volume to root and
-// to the pod's group, which may write.
+// OthersCanWrite returns why users other than this process's can change a file or directory, or "" if they cannot. root
+// can always write and does not count. Neither does a group of this process: Kubernetes' fsGroup gives a volume to root
+// and lets the pod's group write.
 func OthersCanWrite(info fs.FileInfo) string {
-	if info.Mode()&fs.ModeSymlink != 0 { // a link's own mode says nothing
+	if info.Mode()&fs.ModeSymlink != 0 { // the mode of a link has no meaning
 		return ""
 	}
 	uid, gid, ok := owner(info)
@@ -42,8 +43,8 @@ func OthersCanWrite(info fs.FileInfo) string {
 	return ""
 }
 
-// OthersCanRename is why others may put another directory in the place of one below this; "": they cannot. With the sticky bit
-// only its owner may rename it.
+// OthersCanRename returns why other users can replace a directory inside this one, or "" if they cannot. With the
+// sticky bit only the owner may rename it.
 func OthersCanRename(info fs.FileInfo) string {
 	_, gid, ok := owner(info)
 	switch mode := info.Mode().Perm(); {

@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-func TestExposed(t *testing.T) {
+func TestOthersCanWrite(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	root := os.Geteuid() == 0
-	const other = 54321 // nobody's
+	const other = 54321 // an id that no user has
 	for name, c := range map[string]struct {
-		uid, gid int // -1: ours
+		uid, gid int // -1: that of this process
 		mode     fs.FileMode
-		exposed  string
-		above    string
+		write    string
+		rename   string
 	}{
 		"ours":                       {-1, -1, 0o700, "", ""},
 		"others may read":            {-1, -1, 0o755, "", ""},
@@ -57,16 +57,16 @@ func TestExposed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := OthersCanWrite(info); got != c.exposed && (c.exposed == "" || !strings.HasPrefix(got, c.exposed)) {
-			t.Errorf("%s: %q, want %q", name, got, c.exposed)
+		if got := OthersCanWrite(info); got != c.write && (c.write == "" || !strings.HasPrefix(got, c.write)) {
+			t.Errorf("%s: %q, want %q", name, got, c.write)
 		}
-		if got := OthersCanRename(info); got != c.above && (c.above == "" || !strings.HasPrefix(got, c.above)) {
-			t.Errorf("%s: above: %q, want %q", name, got, c.above)
+		if got := OthersCanRename(info); got != c.rename && (c.rename == "" || !strings.HasPrefix(got, c.rename)) {
+			t.Errorf("%s: rename: %q, want %q", name, got, c.rename)
 		}
 	}
 }
 
-// A volume of Kubernetes' fsGroup is root's, and its group, of which the process is, may write.
+// root owns a volume mounted with Kubernetes' fsGroup; its group, one of the process's, may write.
 func TestFSGroup(t *testing.T) {
 	info := volume{uid: 0, gid: os.Getegid()}
 	if why := OthersCanWrite(info); why != "" {

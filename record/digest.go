@@ -6,20 +6,20 @@ import (
 	"slices"
 )
 
-// DigestVersion is the version of the content hash. It changes with the canonical form and with nothing else, and then
-// every remembered hash is made anew: nobody compares hashes of two versions.
+// DigestVersion is the version of the content digest. It changes only with the canonical form. All stored digests are
+// then computed again: digests of two versions are never compared.
 const DigestVersion = 1
 
-// digestPrefix keeps the hashes of one version apart from those of any other and from plain SHA-256.
+// digestPrefix separates the digests of this version from those of others and from plain SHA-256.
 const digestPrefix = "collector content 1\n"
 
-// Digest is a hash of a resource's data.
+// Digest is a digest of a resource's data.
 type Digest [16]byte
 
-// Digest says whether a resource is as it was. It is the first 128 bits of SHA-256 over the data in canonical form: without
-// volatile members, and with the elements of every list that has no order sorted by their bytes. Members stand as EC2
-// sends them, which is in the order of its schema. It works from the marks that the decoder made, so nothing is parsed
-// again, and it allocates nothing once the page's scratch has grown.
+// Digest returns a digest that changes when the resource changes: the first 128 bits of SHA-256 over the data in
+// canonical form. That form leaves out volatile members and sorts the elements of unordered lists by their bytes.
+// Members keep the order in which EC2 sends them, that of its schema. It uses the decoder's marks, so nothing is parsed
+// again, and it allocates nothing once the page's scratch buffer has grown.
 func (v View) Digest() Digest {
 	p, e := v.page, v.entry
 	b := append(p.scratch[:0], digestPrefix...)
@@ -29,13 +29,13 @@ func (v View) Digest() Digest {
 	return Digest(h[:16])
 }
 
-// A Canon writes canonical forms. It only keeps memory from one to the next.
+// A Canonicalizer writes canonical forms. It holds no state, only memory that it reuses.
 type Canonicalizer struct {
 	elements []Span
 	scratch  []byte
 }
 
-// append appends src[from:to] in canonical form. marks are those that lie in it.
+// append appends src[from:to] in canonical form. marks are the marks inside that range.
 func (c *Canonicalizer) append(dst, src []byte, from, to int, marks []mark) []byte {
 	at := from
 	for i := 0; i < len(marks); {
@@ -43,7 +43,7 @@ func (c *Canonicalizer) append(dst, src []byte, from, to int, marks []mark) []by
 		inside := marks[i+1 : i+1+int(m.nested)]
 		switch m.kind {
 		case VolatileMark:
-			// A comma goes with the member: the one before it, else the one after it.
+			// Remove a comma with the member: the one before it, else the one after it.
 			cut, next := int(m.from), int(m.to)
 			switch {
 			case cut > at && src[cut-1] == ',':
@@ -64,7 +64,7 @@ func (c *Canonicalizer) append(dst, src []byte, from, to int, marks []mark) []by
 }
 
 func (c *Canonicalizer) appendSet(dst, src []byte, m *mark, marks []mark) []byte {
-	first := len(c.elements) // lists nest, so the elements of all that are open share one stack
+	first := len(c.elements) // lists nest, so the elements of all open lists share one stack
 	start := len(dst)
 	sorted := true
 	for i := 0; i < len(marks); {
