@@ -9,25 +9,27 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// An Access is how the collector gets from its home account into the accounts that it lists.
+// An Access describes how the collector reaches the accounts that it lists from its home account.
 type Access struct {
-	Partition  string   // of all the accounts: a role of one partition cannot be assumed from another
-	Home       string   // the id of the account that the collector's own user or role lives in
-	Caller     string   // that user or role: user/NAME or role/NAME; "": whomever Home's administrators let
+	Partition  string   // that of all accounts: a role cannot be assumed from another partition
+	Home       string   // the id of the account of the collector's own user or role
+	Caller     string   // that user or role, user/NAME or role/NAME; "": the administrators of Home decide
 	Role       string   // the name of the role in each account
-	Accounts   []string // ids of the accounts that have the role; none: any
-	Roles      []string // ARNs of the roles, in the place of Role and Accounts
-	ExternalID string   // what AssumeRole must bring; "": nothing
-	MFA        bool     // only callers that have signed in with MFA
+	Accounts   []string // ids of the accounts that have the role; empty: any
+	Roles      []string // ARNs of the roles, instead of Role and Accounts
+	ExternalID string   // required by the trust policy; "": none
+	MFA        bool     // only callers that signed in with MFA
 
-	Organization string // o-…: callers must be of it, and so must the roles' accounts; "": any
+	Organization string // o-…: the organization of the callers and of the roles' accounts; "": any
 }
 
-// DefaultRole is the role's name where nobody gave one.
+// DefaultRole is the default name of the role.
 const DefaultRole = "collector-readonly"
 
-// What AWS takes. The forms of names: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html#reference_iam-quotas-names
-// The external id's: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+// AWS's formats of names and of external ids:
+//
+//	https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html#reference_iam-quotas-names
+//	https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 var (
 	accountIDForm    = regexp.MustCompile(`^[0-9]{12}$`)
 	roleNameForm     = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`)
@@ -37,10 +39,10 @@ var (
 	roleARNForm      = regexp.MustCompile(`^arn:[\w-]+:iam::([0-9]{12}|\*):role(/[\w+=,.@-]+)+$`)
 )
 
-// Validate says what is wrong with an Access, in the words of the command line's flags.
+// Validate checks an Access. Its errors use the words of the command line's flags.
 func (a Access) Validate() error {
 	if _, ok := record.PartitionNamed(a.Partition); !ok {
-		return fmt.Errorf("partition %q is not known; aws, aws-cn and aws-us-gov are the common ones", a.Partition)
+		return fmt.Errorf("unknown partition %q; the common ones are aws, aws-cn and aws-us-gov", a.Partition)
 	}
 	if a.Home != "" && !accountIDForm.MatchString(a.Home) {
 		return fmt.Errorf("account id %q is not 12 digits", a.Home)
@@ -55,10 +57,10 @@ func (a Access) Validate() error {
 		return fmt.Errorf("external id %q is not 2 to 1224 letters, digits or any of _+=,.@:/-", a.ExternalID)
 	}
 	if a.MFA && strings.HasPrefix(a.Caller, "role/") {
-		return fmt.Errorf("%s: a role has no MFA device, so nobody could enter; MFA is for users", a.Caller)
+		return fmt.Errorf("%s: a role has no MFA device, so no caller could assume the role; use MFA with a user", a.Caller)
 	}
 	if a.Organization != "" && !organizationForm.MatchString(a.Organization) {
-		return fmt.Errorf("organization id %q is not o- and 10 to 32 small letters or digits", a.Organization)
+		return fmt.Errorf("organization id %q is not o- and 10 to 32 lowercase letters or digits", a.Organization)
 	}
 	for _, id := range a.Accounts {
 		if !accountIDForm.MatchString(id) {
@@ -80,24 +82,24 @@ func (a Access) arn(account, resource string) string {
 	return "arn:" + a.Partition + ":iam::" + account + ":" + resource
 }
 
-// TrustPolicy is the trust policy of the role in each account: who may become it.
+// TrustPolicy returns the trust policy of the role in each account: it says who may assume the role.
 //
-// It names the caller where one is given, who must exist by then: IAM keeps the caller's inner id, so that a user or role which
-// is made again under the same name is another one and must be named anew. Else it names the home account, whose
-// administrators then decide by the policy of [Access.Assume].
-// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
+// If a caller is given, the policy names it, and the caller must exist: IAM stores the caller's internal id. A user or
+// role that is deleted and created again has another id, so the policy must then be written again. Without a caller the
+// policy names the home account; its administrators then decide with the policy of [Access.AssumePolicy].
+//
+//	https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
 func (a Access) TrustPolicy() Document {
-	who := a.Caller
-	if who == "" {
-		who = "root"
-	}
 	return Document{Version, []Statement{{
-		Sid: "CollectorMayEnter", Effect: "Allow", Principal: map[string]StringList{"AWS": {a.arn(a.Home, who)}},
-		Action: StringList{"sts:AssumeRole"}, Condition: a.conditions(),
+		Sid:       "CollectorMayEnter",
+		Effect:    "Allow",
+		Principal: map[string]StringList{"AWS": {a.arn(a.Home, callerOrRoot(a))}},
+		Action:    StringList{"sts:AssumeRole"},
+		Condition: a.conditions(),
 	}}}
 }
 
-// conditions are those of the trust policy: together they hold, each for itself.
+// conditions returns the conditions of the trust policy. All of them must hold.
 func (a Access) conditions() map[string]map[string]StringList {
 	c, equal := map[string]map[string]StringList{}, map[string]StringList{}
 	if a.ExternalID != "" {
@@ -119,16 +121,18 @@ func (a Access) conditions() map[string]map[string]StringList {
 }
 
 // mfaPresentKey is true for a session that began with a one-time code, and absent for a long-lived key.
-// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-multifactorauthpresent
+//
+//	https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
 const mfaPresentKey = "aws:MultiFactorAuthPresent"
 
-// principalOrgKey is the organization that the caller's account is a member of.
-// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalorgid
+// principalOrgKey is the organization of the caller's account.
+//
+//	https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
 const principalOrgKey = "aws:PrincipalOrgID"
 
-// AssumePolicy is the permission policy of the collector's own user or role: it may become the role in each account, and do
-// nothing else. Without account ids, and where so many roles are named that they fit into no managed policy, it
-// allows the role's name in any account; who enters is then the trust policies' matter alone.
+// AssumePolicy returns the permission policy of the collector's own user or role: it may assume the role in each
+// account, and do nothing else. Without account ids, or with more roles than a managed policy can name, it allows the
+// role's name in any account; then only the trust policies restrict access.
 func (a Access) AssumePolicy() Document {
 	d := a.assumePolicy(a.roleARNs())
 	if d.Size() > ManagedLimit {
@@ -154,8 +158,13 @@ func (a Access) roleARNs() []string {
 func (a Access) assumePolicy(roles []string) Document {
 	roles = slices.Clone(roles)
 	slices.Sort(roles)
-	s := Statement{Sid: "CollectorAssume", Effect: "Allow", Action: StringList{"sts:AssumeRole"}, Resource: slices.Compact(roles)}
-	s.Condition = map[string]map[string]StringList{}
+	s := Statement{
+		Sid:       "CollectorAssume",
+		Effect:    "Allow",
+		Action:    StringList{"sts:AssumeRole"},
+		Resource:  slices.Compact(roles),
+		Condition: map[string]map[string]StringList{},
+	}
 	if a.MFA {
 		s.Condition["Bool"] = map[string]StringList{mfaPresentKey: {"true"}}
 	}
@@ -165,7 +174,7 @@ func (a Access) assumePolicy(roles []string) Document {
 	return Document{Version, []Statement{s}}
 }
 
-// inAnyAccount is ARNs with any account id in the place of theirs.
+// inAnyAccount replaces the account id of ARNs by "*".
 func inAnyAccount(arns []string) []string {
 	out := make([]string, len(arns))
 	for i, arn := range arns {
@@ -176,10 +185,11 @@ func inAnyAccount(arns []string) []string {
 	return out
 }
 
-// InstanceTrustPolicy is the trust policy of a role for the instances that the collector runs on: EC2 may give it to them. In China and in
-// two of the isolated partitions EC2's name ends as the partition's other names do. Elsewhere it is the one of partition aws:
-// IAM of the European Sovereign Cloud calls ec2.amazonaws.eu an invalid principal.
-// https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_switch-role-ec2.html
+// InstanceTrustPolicy returns the trust policy of a role for EC2 instances that run the collector. In China and in two
+// isolated partitions the EC2 principal ends in the partition's own DNS suffix. Elsewhere it is that of partition aws:
+// IAM of the European Sovereign Cloud rejects ec2.amazonaws.eu as an invalid principal.
+//
+//	https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_switch-role-ec2.html
 func (a Access) InstanceTrustPolicy() Document {
 	ec2 := "ec2.amazonaws.com"
 	switch a.Partition {
@@ -188,30 +198,45 @@ func (a Access) InstanceTrustPolicy() Document {
 		ec2 = "ec2." + p.DNSSuffix
 	}
 	return Document{Version, []Statement{{
-		Sid: "InstancesMayHold", Effect: "Allow", Principal: map[string]StringList{"Service": {ec2}}, Action: StringList{"sts:AssumeRole"},
+		Sid:       "InstancesMayHold",
+		Effect:    "Allow",
+		Principal: map[string]StringList{"Service": {ec2}},
+		Action:    StringList{"sts:AssumeRole"},
 	}}}
 }
 
-// SelfMFAPolicy is the policy of a user who looks after an MFA device of their own: without having signed in with it, they can set it
-// up and open a session with it, and nothing else.
+// SelfMFAPolicy returns the policy of a user who manages their own MFA device: before signing in with it, they can only
+// set it up and open a session with it.
 //
-// Two rules of IAM stand behind it. A one-time code is handed in by GetSessionToken, with the long-lived key, which therefore
-// is among what is not denied. And a long-lived key brings no aws:MultiFactorAuthPresent at all, so that the denial must
-// say BoolIfExists.
-// https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_mfa_configure-api-require.html
+// Two rules of IAM explain its form. GetSessionToken takes the one-time code together with the long-lived key, so it
+// cannot be denied. And requests with a long-lived key have no aws:MultiFactorAuthPresent at all, so the denial must
+// use BoolIfExists.
+//
+//	https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_mfa_configure-api-require.html
 func (a Access) SelfMFAPolicy() Document {
 	own := a.arn("*", "user/${aws:username}")
+	create := StringList{"iam:CreateVirtualMFADevice"}
 	lists := StringList{"iam:ListUsers", "iam:ListVirtualMFADevices"}
 	manage := StringList{"iam:EnableMFADevice", "iam:GetMFADevice", "iam:ListMFADevices", "iam:ResyncMFADevice"}
-	before := slices.Concat(StringList{"iam:CreateVirtualMFADevice"}, lists, manage, StringList{"sts:GetSessionToken"})
-	slices.Sort(before)
+	withoutMFA := slices.Concat(create, lists, manage, StringList{"sts:GetSessionToken"})
+	slices.Sort(withoutMFA)
 	return Document{Version, []Statement{
 		{Sid: "ListDevices", Effect: "Allow", Action: lists, Resource: StringList{"*"}},
-		{Sid: "CreateDevice", Effect: "Allow", Action: StringList{"iam:CreateVirtualMFADevice"}, Resource: StringList{a.arn("*", "mfa/*")}},
+		{Sid: "CreateDevice", Effect: "Allow", Action: create, Resource: StringList{a.arn("*", "mfa/*")}},
 		{Sid: "ManageOwnDevice", Effect: "Allow", Action: manage, Resource: StringList{own}},
-		{Sid: "DeactivateOwnDeviceWithMFA", Effect: "Allow", Action: StringList{"iam:DeactivateMFADevice"}, Resource: StringList{own},
-			Condition: map[string]map[string]StringList{"Bool": {mfaPresentKey: {"true"}}}},
-		{Sid: "DenyTheRestWithoutMFA", Effect: "Deny", NotAction: before, Resource: StringList{"*"},
-			Condition: map[string]map[string]StringList{"BoolIfExists": {mfaPresentKey: {"false"}}}},
+		{
+			Sid:       "DeactivateOwnDeviceWithMFA",
+			Effect:    "Allow",
+			Action:    StringList{"iam:DeactivateMFADevice"},
+			Resource:  StringList{own},
+			Condition: map[string]map[string]StringList{"Bool": {mfaPresentKey: {"true"}}},
+		},
+		{
+			Sid:       "DenyTheRestWithoutMFA",
+			Effect:    "Deny",
+			NotAction: withoutMFA,
+			Resource:  StringList{"*"},
+			Condition: map[string]map[string]StringList{"BoolIfExists": {mfaPresentKey: {"false"}}},
+		},
 	}}
 }

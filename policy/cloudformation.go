@@ -2,11 +2,12 @@ package policy
 
 import "fmt"
 
-// A block is an object of a template. Its keys come out sorted.
+// An object is an object of a template. Its keys are sorted when encoded.
 type object map[string]any
 
-// A stack is what makes one: a CloudFormation template, in the order in which people read one.
-// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-anatomy.html
+// A stackTemplate is a CloudFormation template, with its sections in the usual order.
+//
+//	https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-anatomy.html
 type stackTemplate struct {
 	AWSTemplateFormatVersion string
 	Description              string
@@ -17,10 +18,12 @@ type stackTemplate struct {
 	Outputs                  object
 }
 
-// CloudFormation is a template that makes the role in an account, with the documents of [List] in it. Deployed as a StackSet
-// it does so in every account, those that join later included. What a says are the parameters' defaults.
+// CloudFormation returns a template that creates the role in an account, with the documents of [ListingPolicies].
+// Deployed as a StackSet it does so in every account, also in those that join later. The fields of a become the
+// parameters' defaults.
 //
-// The policies are embedded in the role, so that they come and go with it; what does not fit there is an error.
+// The policies are embedded in the role, so they are created and deleted with it. If they are too large for that,
+// CloudFormation returns an error.
 func CloudFormation(a Access, docs []Document) ([]byte, error) {
 	if err := checkSize(a, docs); err != nil {
 		return nil, err
@@ -29,7 +32,10 @@ func CloudFormation(a Access, docs []Document) ([]byte, error) {
 	for i, d := range docs {
 		policies = append(policies, object{"PolicyName": policyName(i), "PolicyDocument": d})
 	}
-	equal := object{"sts:ExternalId": ifCondition("HasExternalId", object{"Ref": "ExternalId"}), principalOrgKey: ifCondition("HasOrganization", object{"Ref": "OrganizationId"})}
+	equal := object{
+		"sts:ExternalId": ifCondition("HasExternalId", object{"Ref": "ExternalId"}),
+		principalOrgKey:  ifCondition("HasOrganization", object{"Ref": "OrganizationId"}),
+	}
 	trust := object{"Version": Version, "Statement": []any{object{
 		"Sid": "CollectorMayEnter", "Effect": "Allow", "Action": "sts:AssumeRole",
 		"Principal": object{"AWS": object{"Fn::Sub": "arn:${AWS::Partition}:iam::${HomeAccountId}:${HomeCaller}"}},
@@ -40,50 +46,76 @@ func CloudFormation(a Access, docs []Document) ([]byte, error) {
 	}}}
 	return encodeIndented(stackTemplate{
 		AWSTemplateFormatVersion: "2010-09-09",
-		Description: "The role by which collector lists EC2 in this account. IAM is global: deploy it in one region of each account, with the " +
-			"capability CAPABILITY_NAMED_IAM.",
+		Description: "The role with which collector lists EC2 in this account. " +
+			"IAM is global: deploy it in one region of each account, with the capability CAPABILITY_NAMED_IAM.",
 		Metadata: object{"AWS::CloudFormation::Interface": object{"ParameterGroups": []any{
-			object{"Label": object{"default": "Who may enter"}, "Parameters": []any{"HomeAccountId", "HomeCaller", "ExternalId", "OrganizationId", "RequireMfa"}},
+			object{
+				"Label":      object{"default": "Who may assume the role"},
+				"Parameters": []any{"HomeAccountId", "HomeCaller", "ExternalId", "OrganizationId", "RequireMfa"},
+			},
 			object{"Label": object{"default": "The role"}, "Parameters": []any{"RoleName", "MaxSessionDuration"}},
 		}}},
 		Parameters: object{
-			"HomeAccountId": parameter("The id of the account that the collector's own user or role lives in.", a.Home,
-				"AllowedPattern", "^[0-9]{12}$", "ConstraintDescription", "12 digits"),
-			"HomeCaller": parameter("Who in that account may enter: user/NAME, role/NAME, who must exist, or root for whomever its administrators let.",
-				callerOrRoot(a), "AllowedPattern", "^(root|(user|role)(/[\\w+=,.@-]+)+)$", "ConstraintDescription", "root, user/NAME or role/NAME"),
-			"ExternalId": parameter("What the collector must bring (external_id in its configuration); empty for none.", &a.ExternalID,
-				"AllowedPattern", "^([\\w+=,.@:/-]{2,1224})?$", "ConstraintDescription", "2 to 1224 letters, digits or any of _+=,.@:/-"),
+			"HomeAccountId": parameter("The id of the account of the collector's own user or role.", a.Home,
+				"AllowedPattern", "^[0-9]{12}$",
+				"ConstraintDescription", "12 digits"),
+			"HomeCaller": parameter("Who in that account may assume the role: user/NAME or role/NAME, which must exist, "+
+				"or root: its administrators decide.", callerOrRoot(a),
+				"AllowedPattern", "^(root|(user|role)(/[\\w+=,.@-]+)+)$",
+				"ConstraintDescription", "root, user/NAME or role/NAME"),
+			"ExternalId": parameter("The external id that callers must send (external_id in the configuration); "+
+				"empty for none.", &a.ExternalID,
+				"AllowedPattern", "^([\\w+=,.@:/-]{2,1224})?$",
+				"ConstraintDescription", "2 to 1224 letters, digits or any of _+=,.@:/-"),
 			"OrganizationId": parameter("Only callers of this organization (o-...); empty for any.", &a.Organization,
-				"AllowedPattern", "^(o-[a-z0-9]{10,32})?$", "ConstraintDescription", "o- and 10 to 32 small letters or digits"),
-			"RequireMfa": parameter("true: only users that have signed in with MFA. A role cannot.", fmt.Sprint(a.MFA), "AllowedValues", []any{"true", "false"}),
-			"RoleName":   parameter("The role's name, the same in every account.", a.Role, "AllowedPattern", "^[\\w+=,.@-]{1,64}$"),
-			"MaxSessionDuration": object{"Type": "Number", "Description": "How long a session of the role may last at most, in seconds; role_duration in the configuration may be no longer.",
-				"Default": 3600, "MinValue": 3600, "MaxValue": 43200},
+				"AllowedPattern", "^(o-[a-z0-9]{10,32})?$",
+				"ConstraintDescription", "o- and 10 to 32 lowercase letters or digits"),
+			"RequireMfa": parameter("true: only users who signed in with MFA. Roles have no MFA.", fmt.Sprint(a.MFA),
+				"AllowedValues", []any{"true", "false"}),
+			"RoleName": parameter("The role's name, the same in every account.", a.Role,
+				"AllowedPattern", "^[\\w+=,.@-]{1,64}$"),
+			"MaxSessionDuration": object{
+				"Type": "Number",
+				"Description": "The longest session of the role, in seconds; " +
+					"role_duration in the configuration may not be longer.",
+				"Default":  3600,
+				"MinValue": 3600,
+				"MaxValue": 43200,
+			},
 		},
 		Conditions: object{
 			"HasExternalId":   object{"Fn::Not": []any{object{"Fn::Equals": []any{object{"Ref": "ExternalId"}, ""}}}},
 			"HasOrganization": object{"Fn::Not": []any{object{"Fn::Equals": []any{object{"Ref": "OrganizationId"}, ""}}}},
-			"HasEqual":        object{"Fn::Or": []any{object{"Condition": "HasExternalId"}, object{"Condition": "HasOrganization"}}},
+			"HasEqual":        either("HasExternalId", "HasOrganization"),
 			"NeedsMfa":        object{"Fn::Equals": []any{object{"Ref": "RequireMfa"}, "true"}},
-			"HasCondition":    object{"Fn::Or": []any{object{"Condition": "HasEqual"}, object{"Condition": "NeedsMfa"}}},
+			"HasCondition":    either("HasEqual", "NeedsMfa"),
 		},
 		Resources: object{"Role": object{"Type": "AWS::IAM::Role", "Properties": object{
 			"RoleName":                 object{"Ref": "RoleName"},
-			"Description":              "collector lists EC2 by it; it can change nothing",
+			"Description":              "collector lists EC2 with this role; it cannot change anything",
 			"MaxSessionDuration":       object{"Ref": "MaxSessionDuration"},
 			"AssumeRolePolicyDocument": trust,
 			"Policies":                 policies,
 		}}},
-		Outputs: object{"RoleArn": object{"Description": "assume_role_arn in the collector's configuration", "Value": object{"Fn::GetAtt": []any{"Role", "Arn"}}}},
+		Outputs: object{"RoleArn": object{
+			"Description": "assume_role_arn in the collector's configuration",
+			"Value":       object{"Fn::GetAtt": []any{"Role", "Arn"}},
+		}},
 	}), nil
 }
 
-// ifCondition is value where the condition holds, and nothing at all elsewhere.
+// either is true if one of two conditions holds.
+func either(a, b string) object {
+	return object{"Fn::Or": []any{object{"Condition": a}, object{"Condition": b}}}
+}
+
+// ifCondition is value if the condition holds, else nothing.
 func ifCondition(condition string, value any) object {
 	return object{"Fn::If": []any{condition, value, object{"Ref": "AWS::NoValue"}}}
 }
 
-// parameter is a parameter of text. A default of "" is no default: CloudFormation then asks; a pointer's "" is one.
+// parameter is a text parameter. A string default of "" means that there is no default and CloudFormation asks for a
+// value; a pointer to "" is a default.
 func parameter(description string, def any, more ...any) object {
 	b := object{"Type": "String", "Description": description}
 	switch d := def.(type) {
@@ -114,7 +146,7 @@ func policyName(i int) string {
 	return fmt.Sprintf("collector-list-%d", i+1)
 }
 
-// checkSize reports whether a role can hold the documents.
+// checkSize returns an error if a is invalid or a role cannot hold the documents.
 func checkSize(a Access, docs []Document) error {
 	if err := a.Validate(); err != nil {
 		return err
@@ -124,7 +156,7 @@ func checkSize(a Access, docs []Document) error {
 		n += d.Size()
 	}
 	if n > RoleLimit {
-		return fmt.Errorf("the policies are %d characters long, and a role holds %d; name fewer kinds", n, RoleLimit)
+		return fmt.Errorf("the policies have %d characters, but a role can hold %d; select fewer kinds", n, RoleLimit)
 	}
 	return nil
 }

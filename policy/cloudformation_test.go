@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// A cfn is a template under evaluation: the few functions of CloudFormation that ours uses, and their strictness.
+// A cfn evaluates a template. It implements the few CloudFormation functions that the template uses, and their checks.
 type cfn struct {
 	AWSTemplateFormatVersion, Description string
 	Metadata                              map[string]any
@@ -34,8 +34,10 @@ type cfn struct {
 	used  map[string]bool // parameters and conditions
 }
 
-// deploy evaluates the role's properties with parameters, the defaults where none is given.
-func deploy(t *testing.T, text []byte, partition string, given map[string]any) (properties map[string]any, c *cfn, err error) {
+// deploy evaluates the role's properties with the given parameters and the defaults of the others.
+func deploy(
+	t *testing.T, text []byte, partition string, given map[string]any,
+) (properties map[string]any, c *cfn, err error) {
 	t.Helper()
 	c = &cfn{given: map[string]any{"AWS::Partition": partition}, used: map[string]bool{}}
 	if err := decodeStrict(text, c); err != nil {
@@ -47,9 +49,10 @@ func deploy(t *testing.T, text []byte, partition string, given map[string]any) (
 			v = p.Default
 		}
 		if v == nil {
-			return nil, c, fmt.Errorf("%s is asked for", name)
+			return nil, c, fmt.Errorf("%s has no value", name)
 		}
-		if p.AllowedPattern != "" && !regexp.MustCompile(strings.Replace(p.AllowedPattern, "{2,1224}", "{2,}", 1)).MatchString(fmt.Sprint(v)) {
+		pattern := strings.Replace(p.AllowedPattern, "{2,1224}", "{2,}", 1) // too large for package regexp
+		if pattern != "" && !regexp.MustCompile(pattern).MatchString(fmt.Sprint(v)) {
 			return nil, c, fmt.Errorf("%s: %v", name, v)
 		}
 		if p.AllowedValues != nil && !slices.Contains(p.AllowedValues, v) {
@@ -146,7 +149,7 @@ func (c *cfn) condition(t *testing.T, v any) bool {
 	return false
 }
 
-// Deployed with any parameters, the template makes the very documents that `policy` prints.
+// With any parameters, the template creates the same documents that `policy` prints.
 func TestCloudFormation(t *testing.T) {
 	docs := ListingPolicies(someActions(120))
 	plain, err := CloudFormation(Access{Partition: "aws", Role: DefaultRole}, docs)
@@ -158,7 +161,13 @@ func TestCloudFormation(t *testing.T) {
 	}
 	used := map[string]bool{}
 	for _, a := range accessVariants() {
-		given := map[string]any{"HomeAccountId": a.Home, "HomeCaller": callerOrRoot(a), "ExternalId": a.ExternalID, "OrganizationId": a.Organization, "RequireMfa": fmt.Sprint(a.MFA)}
+		given := map[string]any{
+			"HomeAccountId":  a.Home,
+			"HomeCaller":     callerOrRoot(a),
+			"ExternalId":     a.ExternalID,
+			"OrganizationId": a.Organization,
+			"RequireMfa":     fmt.Sprint(a.MFA),
+		}
 		role, c, err := deploy(t, plain, a.Partition, given)
 		if err != nil {
 			t.Fatal(err)
@@ -177,7 +186,7 @@ func TestCloudFormation(t *testing.T) {
 			t.Errorf("%d policies in role %v", len(policies), role["RoleName"])
 		}
 
-		text, err := CloudFormation(a, docs) // the same, by defaults
+		text, err := CloudFormation(a, docs) // the same parameters, as defaults
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,15 +197,16 @@ func TestCloudFormation(t *testing.T) {
 		checkSameTrust(t, role["AssumeRolePolicyDocument"], a)
 	}
 	_, c, err := deploy(t, plain, "aws", nil)
-	if err == nil || !strings.Contains(err.Error(), "HomeAccountId is asked for") {
+	if err == nil || !strings.Contains(err.Error(), "HomeAccountId has no value") {
 		t.Errorf("deployed without a home: %v", err)
 	}
 	for name := range c.Parameters {
 		if !used[name] {
 			t.Errorf("parameter %s changes nothing", name)
 		}
-		if _, _, err := deploy(t, plain, "aws", map[string]any{"HomeAccountId": home, name: "${x} y"}); err == nil && name != "MaxSessionDuration" {
-			t.Errorf("parameter %s takes anything", name)
+		_, _, err := deploy(t, plain, "aws", map[string]any{"HomeAccountId": home, name: "${x} y"})
+		if err == nil && name != "MaxSessionDuration" {
+			t.Errorf("parameter %s accepts any value", name)
 		}
 	}
 	for name := range c.Conditions {
@@ -204,9 +214,12 @@ func TestCloudFormation(t *testing.T) {
 			t.Errorf("condition %s is not used", name)
 		}
 	}
-	if c.AWSTemplateFormatVersion != "2010-09-09" || c.Resources["Role"].Type != "AWS::IAM::Role" || len(c.Resources) != 1 || len(c.Outputs) != 1 ||
-		len(c.Description) == 0 || len(c.Description) > 1024 || len(plain) > 51200 {
-		t.Errorf("%d bytes: %s", len(plain), plain[:200])
+	if c.AWSTemplateFormatVersion != "2010-09-09" || c.Resources["Role"].Type != "AWS::IAM::Role" ||
+		len(c.Resources) != 1 || len(c.Outputs) != 1 {
+		t.Errorf("template: %s", plain[:200])
+	}
+	if len(c.Description) == 0 || len(c.Description) > 1024 || len(plain) > 51200 {
+		t.Errorf("description of %d bytes, template of %d", len(c.Description), len(plain))
 	}
 }
 

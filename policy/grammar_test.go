@@ -13,15 +13,16 @@ import (
 	"unicode"
 )
 
-// The forms of a policy document: a trust policy says who, an identity's policy says on what.
+// The forms of a policy document: a trust policy names principals, an identity policy names resources.
 const (
 	trust    = "trust"
 	identity = "identity"
 )
 
-// check holds a document against the grammar of IAM's policy language, and against IAM's limits. It is stricter than IAM in what
-// is only a habit: the version is the current one, and every statement has a Sid.
-// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
+// check validates a document against the grammar of IAM's policy language and against IAM's limits. It also enforces
+// two conventions that IAM does not require: the current version, and a Sid for every statement.
+//
+//	https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
 func check(doc []byte, form string) error {
 	if err := checkUniqueKeys(json.NewDecoder(bytes.NewReader(doc))); err != nil {
 		return err
@@ -56,11 +57,13 @@ func check(doc []byte, form string) error {
 var (
 	sidForm    = regexp.MustCompile(`^[A-Za-z0-9]+$`)
 	actionForm = regexp.MustCompile(`^[a-z0-9-]+:[A-Za-z0-9*?]+$`)
-	arnForm    = regexp.MustCompile(`^arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:([0-9]{12}|\*?):[\w+=,.@/:*-]*(\$\{aws:[a-z]+\})?$`)
-	awsForm    = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:(root|(user|role)/[\w+=,.@/-]+)$`)
-	serveForm  = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+$`)
-	keyForm    = regexp.MustCompile(`^(aws|sts|iam|ec2):[A-Za-z]+$`)
-	operators  = regexp.MustCompile(`^(ForAllValues:|ForAnyValue:)?(String(Not)?(Equals|EqualsIgnoreCase|Like)|Numeric(Not)?Equals|Bool|Arn(Not)?(Equals|Like))(IfExists)?$`)
+	arnForm    = regexp.MustCompile(`^arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:` +
+		`([0-9]{12}|\*?):[\w+=,.@/:*-]*(\$\{aws:[a-z]+\})?$`)
+	awsForm   = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:(root|(user|role)/[\w+=,.@/-]+)$`)
+	serveForm = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+$`)
+	keyForm   = regexp.MustCompile(`^(aws|sts|iam|ec2):[A-Za-z]+$`)
+	operators = regexp.MustCompile(`^(ForAllValues:|ForAnyValue:)?` +
+		`(String(Not)?(Equals|EqualsIgnoreCase|Like)|Numeric(Not)?Equals|Bool|Arn(Not)?(Equals|Like))(IfExists)?$`)
 )
 
 func checkStatement(s map[string]json.RawMessage, form string, sids map[string]bool) error {
@@ -95,7 +98,7 @@ func checkStatement(s map[string]json.RawMessage, form string, sids map[string]b
 	}
 	for name, raw := range s {
 		if !slices.Contains(may, name) {
-			return fmt.Errorf("%s does not belong into a policy of this form", name)
+			return fmt.Errorf("%s is not allowed in a policy of this form", name)
 		}
 		var err error
 		switch name {
@@ -160,7 +163,7 @@ func checkCondition(raw json.RawMessage) error {
 	return nil
 }
 
-// each holds one string, or each of a list that has some and none of them twice, against a form.
+// each checks one string, or each string of a list. A list must not be empty or repeat a string.
 func each(raw json.RawMessage, ok func(string) bool) error {
 	var list []string
 	if err := json.Unmarshal(raw, &list); err != nil {
@@ -196,7 +199,7 @@ func decodeStrict(doc []byte, v any) error {
 	return nil
 }
 
-// checkUniqueKeys walks a document: encoding/json takes the last of two members of one name, IAM takes neither.
+// checkUniqueKeys rejects duplicate keys: encoding/json takes the last one, IAM rejects the document.
 func checkUniqueKeys(d *json.Decoder) error {
 	t, err := d.Token()
 	if err != nil {
@@ -227,13 +230,16 @@ func checkUniqueKeys(d *json.Decoder) error {
 	return err
 }
 
-// A checker that refuses nothing proves nothing.
-func TestGrammarRefuses(t *testing.T) {
-	const good = `{"Version":"2012-10-17","Statement":[{"Sid":"A","Effect":"Allow","Action":["ec2:DescribeVpcs","ec2:DescribeTags"],"Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"true"}}}]}`
+// The checker must reject bad documents, or the other tests prove nothing.
+func TestCheckRejects(t *testing.T) {
+	const good = `{"Version":"2012-10-17","Statement":[{"Sid":"A","Effect":"Allow",` +
+		`"Action":["ec2:DescribeVpcs","ec2:DescribeTags"],"Resource":"*",` +
+		`"Condition":{"Bool":{"aws:SecureTransport":"true"}}}]}`
 	if err := check([]byte(good), identity); err != nil {
 		t.Fatal(err)
 	}
-	const who = `{"Version":"2012-10-17","Statement":[{"Sid":"A","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"sts:AssumeRole"}]}`
+	const who = `{"Version":"2012-10-17","Statement":[{"Sid":"A","Effect":"Allow",` +
+		`"Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"sts:AssumeRole"}]}`
 	if err := check([]byte(who), trust); err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +272,7 @@ func TestGrammarRefuses(t *testing.T) {
 	} {
 		bad := strings.Replace(c.good, c.old, c.new, 1)
 		if err := check([]byte(bad), c.form); err == nil {
-			t.Errorf("as a policy of the form %s it takes %s", c.form, bad)
+			t.Errorf("accepted as a policy of the form %s: %s", c.form, bad)
 		}
 	}
 }

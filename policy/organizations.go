@@ -1,14 +1,16 @@
 package policy
 
-// organizationsActions is everything that a block of organizations may need.
+// organizationsActions lists every action that an organizations block may need.
 var organizationsActions = StringList{
 	"organizations:ListAccounts", "organizations:ListAccountsForParent", "organizations:ListOrganizationalUnitsForParent",
 	"organizations:ListParents", "organizations:ListRoots", "organizations:ListTagsForResource",
 }
 
-// OrganizationsPolicy is what the user or role that asks AWS Organizations must be allowed: these actions; none: all that any filter or
-// template needs. It works in the management account, and in a member that was made a delegated administrator; in no other.
-// https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsorganizations.html
+// OrganizationsPolicy returns the policy of the user or role that calls AWS Organizations: the given actions or, if
+// there are none, all that any filter or template needs. These calls work only in the management account and in a
+// member that is a delegated administrator.
+//
+//	https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsorganizations.html
 func OrganizationsPolicy(actions []string) Document {
 	if len(actions) == 0 {
 		actions = organizationsActions

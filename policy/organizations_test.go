@@ -6,25 +6,38 @@ import (
 	"testing"
 )
 
-// Who asks the organization needs its lists and nothing else; who enters, and what is entered, can be bound to it.
-func TestOrganizations(t *testing.T) {
-	if got := OrganizationsPolicy([]string{"organizations:ListRoots", "organizations:ListAccounts", "organizations:ListRoots"}).Statement[0].Action; !slices.Equal(got, StringList{"organizations:ListAccounts", "organizations:ListRoots"}) {
-		t.Error(got)
+// The policy for the organization allows only its list calls. Callers and roles can be restricted to the organization.
+func TestOrganizationsPolicy(t *testing.T) {
+	some := OrganizationsPolicy([]string{
+		"organizations:ListRoots", "organizations:ListAccounts", "organizations:ListRoots",
+	}).Statement[0].Action
+	if !slices.Equal(some, StringList{"organizations:ListAccounts", "organizations:ListRoots"}) {
+		t.Error(some)
 	}
-	all := OrganizationsPolicy(nil)
-	if s := all.Statement[0]; len(s.Action) != 6 || slices.ContainsFunc(s.Action, func(a string) bool { return !strings.HasPrefix(a, "organizations:List") }) {
-		t.Errorf("%+v", s)
+	all := OrganizationsPolicy(nil).Statement[0].Action
+	notList := func(action string) bool { return !strings.HasPrefix(action, "organizations:List") }
+	if len(all) != 6 || slices.ContainsFunc(all, notList) {
+		t.Error(all)
 	}
-	a := Access{Partition: "aws", Home: "111111111111", Role: DefaultRole, ExternalID: "word", Organization: "o-exampleorgid", Roles: []string{"arn:aws:iam::*:role/reader"}}
+	a := Access{
+		Partition:    "aws",
+		Home:         "111111111111",
+		Role:         DefaultRole,
+		ExternalID:   "word",
+		Organization: "o-exampleorgid",
+		Roles:        []string{"arn:aws:iam::*:role/reader"},
+	}
 	if err := a.Validate(); err != nil {
 		t.Fatal(err)
 	}
 	equal := a.TrustPolicy().Statement[0].Condition["StringEquals"]
-	if !slices.Equal(equal["aws:PrincipalOrgID"], StringList{"o-exampleorgid"}) || !slices.Equal(equal["sts:ExternalId"], StringList{"word"}) {
+	if !slices.Equal(equal["aws:PrincipalOrgID"], StringList{"o-exampleorgid"}) ||
+		!slices.Equal(equal["sts:ExternalId"], StringList{"word"}) {
 		t.Errorf("%v", equal)
 	}
 	s := a.AssumePolicy().Statement[0]
-	if !slices.Equal(s.Resource, StringList{"arn:aws:iam::*:role/reader"}) || !slices.Equal(s.Condition["StringEquals"]["aws:ResourceOrgID"], StringList{"o-exampleorgid"}) {
+	if !slices.Equal(s.Resource, StringList{"arn:aws:iam::*:role/reader"}) ||
+		!slices.Equal(s.Condition["StringEquals"]["aws:ResourceOrgID"], StringList{"o-exampleorgid"}) {
 		t.Errorf("%+v", s)
 	}
 	if s := (Access{Partition: "aws", Role: DefaultRole}).AssumePolicy(); strings.Contains(string(s.JSON()), "Condition") {

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// What others think of the same files: cfn-lint, terraform with AWS's provider, and moto's IAM. Each skips itself aloud where it
-// is not installed; the tests beside this file need Go alone.
+// Checks of the same files by other tools: cfn-lint, Terraform with AWS's provider, and moto's IAM. A test of a tool
+// that is not installed logs that it was skipped. The other tests of this package need only Go.
 
 func requireTool(t *testing.T, name, install string) string {
 	t.Helper()
@@ -28,14 +28,21 @@ func requireTool(t *testing.T, name, install string) string {
 	return path
 }
 
-// run runs a command in a folder, with an environment that knows nothing of this machine's AWS.
+// run runs a command in a folder, with an environment without this machine's AWS settings.
 func run(t *testing.T, dir string, name string, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Dir, cmd.WaitDelay = dir, 5*time.Second
-	cmd.Env = append(os.Environ(), "AWS_EC2_METADATA_DISABLED=true", "CHECKPOINT_DISABLE=1", "TF_CLI_CONFIG_FILE="+os.DevNull, "TF_IN_AUTOMATION=1",
-		"AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull, "AWS_REGION=us-east-1",
-		"AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+	cmd.Env = append(os.Environ(),
+		"AWS_EC2_METADATA_DISABLED=true",
+		"CHECKPOINT_DISABLE=1",
+		"TF_CLI_CONFIG_FILE="+os.DevNull,
+		"TF_IN_AUTOMATION=1",
+		"AWS_CONFIG_FILE="+os.DevNull,
+		"AWS_SHARED_CREDENTIALS_FILE="+os.DevNull,
+		"AWS_REGION=us-east-1",
+		"AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE",
+		"AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -52,9 +59,11 @@ func TestCFNLint(t *testing.T) {
 	dir := t.TempDir()
 	for name, a := range map[string]Access{
 		"plain": {Partition: "aws", Role: DefaultRole},
-		"all":   {Partition: "aws-cn", Role: DefaultRole, Home: home, Caller: "user/alice", ExternalID: "a-1:b/c@d", MFA: true},
+		"all": {
+			Partition: "aws-cn", Role: DefaultRole, Home: home, Caller: "user/alice", ExternalID: "a-1:b/c@d", MFA: true,
+		},
 	} {
-		text, err := CloudFormation(a, ListingPolicies([]string{"ec2:DescribeVpcs"})) // it knows which actions there are
+		text, err := CloudFormation(a, ListingPolicies([]string{"ec2:DescribeVpcs"})) // the linter checks that actions exist
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,16 +74,17 @@ func TestCFNLint(t *testing.T) {
 		}
 		write(t, path, bytes.Replace(text, []byte(`"Effect": "Allow"`), []byte(`"Effect": "allow"`), 1))
 		if out, err := run(t, dir, lint, "--", path); err == nil {
-			t.Errorf("it finds nothing wrong with anything: %s", out)
+			t.Errorf("cfn-lint accepts a bad template: %s", out)
 		}
 	}
 }
 
-// terraform formats the module as it is. Where TERRAFORM_PLUGIN_DIR names a folder with AWS's provider (as terraform providers
-// mirror makes one), it validates the module, and applies it to moto.
-func TestTerraformItself(t *testing.T) {
+// terraform accepts the module and its formatting. If TERRAFORM_PLUGIN_DIR names a folder with AWS's provider, as made
+// by "terraform providers mirror", the test also validates the module and applies it to moto.
+func TestTerraformCLI(t *testing.T) {
 	terraform := requireTool(t, "terraform", "its own site")
-	text, err := Terraform(Access{Partition: "aws", Role: DefaultRole, Home: home, ExternalID: "a-1:b/c@d", MFA: true}, ListingPolicies(someActions(120)))
+	a := Access{Partition: "aws", Role: DefaultRole, Home: home, ExternalID: "a-1:b/c@d", MFA: true}
+	text, err := Terraform(a, ListingPolicies(someActions(120)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,13 +124,14 @@ func TestTerraformItself(t *testing.T) {
 	if status != 200 || !strings.Contains(got, url.QueryEscape("sts:ExternalId")) {
 		t.Errorf("%d: %s", status, got)
 	}
-	if out := must("plan", "-no-color", "-detailed-exitcode"); !strings.Contains(out, "No changes") { // exit 2 where something differs
+	// A difference makes plan exit with 2.
+	if out := must("plan", "-no-color", "-detailed-exitcode"); !strings.Contains(out, "No changes") {
 		t.Errorf("a second apply would change something: %s", out)
 	}
 }
 
-// moto's IAM reads policies by a validator of its own, with IAM's messages.
-func TestMotoTakesTheDocuments(t *testing.T) {
+// moto's IAM has its own policy validator, with IAM's messages.
+func TestMotoAcceptsDocuments(t *testing.T) {
 	iam := startMoto(t)
 	n := 0
 	create := func(d []byte, form string) (string, int) {
@@ -134,7 +145,10 @@ func TestMotoTakesTheDocuments(t *testing.T) {
 		if a.Partition != "aws" && a.Partition != "aws-cn" && a.Partition != "aws-us-gov" {
 			continue
 		}
-		for form, docs := range map[string][]Document{trust: {a.TrustPolicy(), a.InstanceTrustPolicy()}, identity: append(ListingPolicies(someActions(400)), a.AssumePolicy(), a.SelfMFAPolicy())} {
+		for form, docs := range map[string][]Document{
+			trust:    {a.TrustPolicy(), a.InstanceTrustPolicy()},
+			identity: append(ListingPolicies(someActions(400)), a.AssumePolicy(), a.SelfMFAPolicy()),
+		} {
 			for _, d := range docs {
 				if got, status := create(d.JSON(), form); status != 200 {
 					t.Errorf("%d: %s\n%s", status, got, d.JSON())
@@ -142,14 +156,17 @@ func TestMotoTakesTheDocuments(t *testing.T) {
 			}
 		}
 	}
-	for _, spoil := range [][2]string{{`"Allow"`, `"allow"`}, {`2012-10-17`, `2013-10-17`}, {`"Resource"`, `"Resources"`}} {
-		if got, status := create(bytes.Replace(ListingPolicies(nil)[0].JSON(), []byte(spoil[0]), []byte(spoil[1]), 1), identity); status == 200 {
-			t.Errorf("it takes %s: %s", spoil[1], got)
+	for _, change := range []struct{ old, new string }{
+		{`"Allow"`, `"allow"`}, {`2012-10-17`, `2013-10-17`}, {`"Resource"`, `"Resources"`},
+	} {
+		bad := bytes.Replace(ListingPolicies(nil)[0].JSON(), []byte(change.old), []byte(change.new), 1)
+		if got, status := create(bad, identity); status == 200 {
+			t.Errorf("moto accepts %s: %s", change.new, got)
 		}
 	}
 }
 
-// A moto is moto_server, spoken to in IAM's own protocol.
+// A moto is a moto_server, called with IAM's protocol.
 type moto struct {
 	t      *testing.T
 	url    string
@@ -175,7 +192,8 @@ func startMoto(t *testing.T) *moto {
 		cancel()
 		_ = cmd.Wait()
 	})
-	m := &moto{t, fmt.Sprintf("http://127.0.0.1:%d", port), &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	m := &moto{t, fmt.Sprintf("http://127.0.0.1:%d", port), client}
 	for deadline := time.Now().Add(time.Minute); ; {
 		if resp, err := m.client.Get(m.url + "/moto-api/data.json"); err == nil {
 			resp.Body.Close()
@@ -196,8 +214,9 @@ func (m *moto) call(action string, form url.Values) (body string, status int) {
 		m.t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	// moto finds the service by the credential scope; it checks no signature.
-	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=none")
+	// moto finds the service by the credential scope; it does not check signatures.
+	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 "+
+		"Credential=AKIAIOSFODNN7EXAMPLE/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=none")
 	resp, err := m.client.Do(req)
 	if err != nil {
 		m.t.Fatal(err)

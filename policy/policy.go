@@ -1,9 +1,9 @@
-// Package policy writes the IAM policies that the collector needs: what it may do in an account, who may enter the account
-// as the role, who may assume that role, and what a user with an MFA device may do without it. It writes them as
-// JSON documents, as a CloudFormation template and as a Terraform module.
+// Package policy writes the IAM policies that the collector needs: what it may do in an account, who may assume the
+// role there, which roles the collector's user may assume, and what a user may do before signing in with MFA. It writes
+// them as JSON documents, as a CloudFormation template and as a Terraform module.
 //
-// It knows IAM's grammar and IAM's limits. Which actions a kind needs is the catalogue's affair, and so actions come in.
-// It does no I/O. Begin at [List] and [Access].
+// It knows IAM's grammar and limits. It does not know which actions a kind needs: callers pass the actions. It does no
+// I/O. Begin at [ListingPolicies] and [Access].
 package policy
 
 import (
@@ -14,19 +14,21 @@ import (
 	"unicode"
 )
 
-// Version is the version of the policy language. Without it variables such as ${aws:username} are plain text.
-// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html
+// Version is the version of the policy language. Without it, variables such as ${aws:username} are plain text.
+//
+//	https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html
 const Version = "2012-10-17"
 
-// IAM's limits, in characters that are not white space.
-// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+// IAM's limits, in characters without white space.
+//
+//	https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 const (
 	ManagedLimit = 6144  // a managed policy
-	RoleLimit    = 10240 // all policies together that are embedded in a role
-	TrustLimit   = 2048  // a role's trust policy, as long as nobody asked AWS for more
+	RoleLimit    = 10240 // all policies embedded in a role, together
+	TrustLimit   = 2048  // a role's trust policy; the default quota
 )
 
-// A Document is a policy, in the order in which people read one.
+// A Document is a policy, with its members in the usual order.
 type Document struct {
 	Version   string
 	Statement []Statement
@@ -36,14 +38,14 @@ type Document struct {
 type Statement struct {
 	Sid       string `json:",omitempty"` // letters and digits, unique in its document
 	Effect    string
-	Principal map[string]StringList            `json:",omitempty"` // in a trust policy, and nowhere else
+	Principal map[string]StringList            `json:",omitempty"` // only in a trust policy
 	Action    StringList                       `json:",omitempty"`
 	NotAction StringList                       `json:",omitempty"`
-	Resource  StringList                       `json:",omitempty"` // in every policy but a trust policy
+	Resource  StringList                       `json:",omitempty"` // in every policy except a trust policy
 	Condition map[string]map[string]StringList `json:",omitempty"` // operator → key → values
 }
 
-// StringList is one word or several. IAM takes a single one with and without brackets; without is how people write it.
+// StringList is one string or several. IAM accepts a single string with and without brackets; it is written without.
 type StringList []string
 
 // MarshalJSON implements [json.Marshaler].
@@ -54,22 +56,23 @@ func (w StringList) MarshalJSON() ([]byte, error) {
 	return json.Marshal([]string(w))
 }
 
-// JSON is the document as a file: indented, with a line break at its end.
+// JSON returns the document as a file: indented, with a line break at its end.
 func (d Document) JSON() []byte { return encodeIndented(d) }
 
-// encodeIndented encodes what cannot fail to be encoded. Nothing is escaped for HTML: a policy is read by people.
+// encodeIndented encodes the types of this package, which cannot fail. It does not escape for HTML, because people read
+// policies.
 func encodeIndented(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	if err := e.Encode(v); err != nil {
-		panic(fmt.Sprintf("policy: %T: %v", v, err)) // the types of this package hold strings and nothing else
+		panic(fmt.Sprintf("policy: %T: %v", v, err)) // the types of this package hold only strings
 	}
 	return b.Bytes()
 }
 
-// Size is the document's length as IAM counts it: without white space.
+// Size returns the document's length as IAM counts it: without white space.
 func (d Document) Size() int {
 	n := 0
 	for _, r := range string(d.JSON()) {
@@ -80,19 +83,21 @@ func (d Document) Size() int {
 	return n
 }
 
-// regionsAction is asked once a run, to know the account's regions.
+// regionsAction is called once in each run, to learn the account's regions.
 const regionsAction = "ec2:DescribeRegions"
 
-// AllowStatement is the statement that allows actions on everything: the Describe actions of EC2 that list know no narrower resource.
-// https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+// AllowStatement returns a statement that allows actions on all resources: EC2's Describe actions for lists accept no
+// narrower resource.
+//
+//	https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
 func AllowStatement(sid string, actions []string) Statement {
 	actions = slices.Clone(actions)
 	slices.Sort(actions)
 	return Statement{Sid: sid, Effect: "Allow", Action: slices.Compact(actions), Resource: StringList{"*"}}
 }
 
-// ListingPolicies is the least that an account must allow so that the actions can be listed, ec2:DescribeRegions included. It is as few
-// documents as fit into managed policies; today every action of EC2 that lists fits into one.
+// ListingPolicies returns the least permissions that listing with the given actions needs, ec2:DescribeRegions
+// included. The result has as few documents as managed policies allow; today all list actions of EC2 fit into one.
 func ListingPolicies(actions []string) []Document { return splitActions(actions, ManagedLimit) }
 
 func splitActions(actions []string, limit int) []Document {
@@ -106,7 +111,7 @@ func splitActions(actions []string, limit int) []Document {
 			available -= len(rest[n]) + len(`"",`)
 			n++
 		}
-		n = max(n, 1) // an action that fits nowhere is IAM's to refuse
+		n = max(n, 1) // an action that fits nowhere is left for IAM to reject
 		d.Statement[0].Action, rest = rest[:n], rest[n:]
 		docs = append(docs, d)
 	}

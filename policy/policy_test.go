@@ -16,7 +16,7 @@ import (
 
 const home = "123456789012"
 
-// accessVariants is every way of entering that the flags can say, in each partition.
+// accessVariants returns every combination of the flags, in each partition.
 func accessVariants() []Access {
 	var all []Access
 	for _, p := range record.Partitions {
@@ -49,7 +49,7 @@ func someActions(n int) []string {
 	return all
 }
 
-func TestDocumentsAreIAM(t *testing.T) {
+func TestDocumentsFollowGrammar(t *testing.T) {
 	for _, a := range accessVariants() {
 		if err := a.Validate(); err != nil {
 			t.Fatal(err)
@@ -58,8 +58,11 @@ func TestDocumentsAreIAM(t *testing.T) {
 			doc  Document
 			form string
 		}{
-			"trust": {a.TrustPolicy(), trust}, "host": {a.InstanceTrustPolicy(), trust}, "assume": {a.AssumePolicy(), identity}, "mfa": {a.SelfMFAPolicy(), identity},
-			"list": {ListingPolicies(someActions(9))[0], identity},
+			"trust":  {a.TrustPolicy(), trust},
+			"host":   {a.InstanceTrustPolicy(), trust},
+			"assume": {a.AssumePolicy(), identity},
+			"mfa":    {a.SelfMFAPolicy(), identity},
+			"list":   {ListingPolicies(someActions(9))[0], identity},
 		} {
 			if err := check(d.doc.JSON(), d.form); err != nil {
 				t.Errorf("%s of %+v: %v\n%s", name, a, err, d.doc.JSON())
@@ -71,22 +74,26 @@ func TestDocumentsAreIAM(t *testing.T) {
 			}
 		}
 	}
-	for partition, ec2 := range map[string]string{"aws": "amazonaws.com", "aws-us-gov": "amazonaws.com", "aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.com",
-		"aws-iso": "c2s.ic.gov", "aws-iso-b": "sc2s.sgov.gov", "aws-iso-e": "amazonaws.com", "aws-iso-f": "amazonaws.com"} {
-		if got := string((Access{Partition: partition}).InstanceTrustPolicy().JSON()); !strings.Contains(got, `"ec2.`+ec2+`"`) {
+	for partition, ec2 := range map[string]string{
+		"aws": "amazonaws.com", "aws-us-gov": "amazonaws.com", "aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.com",
+		"aws-iso": "c2s.ic.gov", "aws-iso-b": "sc2s.sgov.gov", "aws-iso-e": "amazonaws.com", "aws-iso-f": "amazonaws.com",
+	} {
+		got := string((Access{Partition: partition}).InstanceTrustPolicy().JSON())
+		if !strings.Contains(got, `"ec2.`+ec2+`"`) {
 			t.Errorf("%s: %s", partition, got)
 		}
 	}
 }
 
-// A request is what IAM would decide about.
+// A request is what IAM evaluates.
 type request struct {
 	action, resource string
-	keys             map[string]string // of the context
+	keys             map[string]string // condition keys
 }
 
-// evaluate is IAM's evaluation of one identity's policies: a denial wins, and what nobody allows is denied.
-// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+// evaluate is IAM's evaluation of one identity's policies: an explicit denial wins, and what is not allowed is denied.
+//
+//	https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 func evaluate(r request, docs ...Document) (effect, sid string) {
 	effect = "implicit deny"
 	for _, d := range docs {
@@ -126,21 +133,26 @@ func conditionHolds(c map[string]map[string]StringList, keys map[string]string) 
 	return true
 }
 
-func TestListAllowsWhatIsAskedAndNoMore(t *testing.T) {
+func TestListingPoliciesAllowOnlyTheActions(t *testing.T) {
 	docs := ListingPolicies([]string{"ec2:DescribeVolumes", "ec2:DescribeInstances", "ec2:DescribeVolumes"})
-	if len(docs) != 1 || !slices.Equal(docs[0].Statement[0].Action, []string{"ec2:DescribeInstances", "ec2:DescribeRegions", "ec2:DescribeVolumes"}) {
+	actions := []string{"ec2:DescribeInstances", "ec2:DescribeRegions", "ec2:DescribeVolumes"}
+	if len(docs) != 1 || !slices.Equal(docs[0].Statement[0].Action, actions) {
 		t.Fatalf("%+v", docs)
 	}
 	for action, want := range map[string]string{
-		"ec2:DescribeVolumes": "Allow", "ec2:DescribeRegions": "Allow", "ec2:DescribeVpcs": "implicit deny", "ec2:DeleteVolume": "implicit deny",
+		"ec2:DescribeVolumes": "Allow",
+		"ec2:DescribeRegions": "Allow",
+		"ec2:DescribeVpcs":    "implicit deny",
+		"ec2:DeleteVolume":    "implicit deny",
 	} {
-		if got, _ := evaluate(request{action: action, resource: "arn:aws:ec2:us-east-1:111111111111:volume/x"}, docs...); got != want {
+		r := request{action: action, resource: "arn:aws:ec2:us-east-1:111111111111:volume/x"}
+		if got, _ := evaluate(r, docs...); got != want {
 			t.Errorf("%s: %s, want %s", action, got, want)
 		}
 	}
 }
 
-func TestListIsSplitAtTheLimit(t *testing.T) {
+func TestListingPoliciesSplitAtLimit(t *testing.T) {
 	for _, n := range []int{0, 1, 150, 400, 1000} {
 		docs := ListingPolicies(someActions(n))
 		got := map[string]int{}
@@ -161,8 +173,8 @@ func TestListIsSplitAtTheLimit(t *testing.T) {
 	}
 }
 
-// Whatever the actions, no document is over the limit, none is lost, and none but the last could take one more.
-func TestListSplitsWell(t *testing.T) {
+// For any actions, no document is over the limit, no action is lost, and only the last document has space for another.
+func TestListingPoliciesFillDocuments(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		actions := rapid.SliceOfN(rapid.StringMatching(`ec2:Describe[A-Z][a-z]{1,60}`), 0, 60).Draw(t, "actions")
 		limit := rapid.IntRange(200, 2000).Draw(t, "limit")
@@ -186,14 +198,15 @@ func TestListSplitsWell(t *testing.T) {
 	})
 }
 
-func TestAssume(t *testing.T) {
+func TestAssumePolicy(t *testing.T) {
 	a := Access{Partition: "aws-us-gov", Home: home, Role: "auditor"}
 	role := func(id string) request {
 		return request{action: "sts:AssumeRole", resource: "arn:aws-us-gov:iam::" + id + ":role/auditor"}
 	}
 	ask := func(r request) string { e, _ := evaluate(r, a.AssumePolicy()); return e }
-	if ask(role("111111111111")) != "Allow" || ask(request{action: "sts:AssumeRole", resource: "arn:aws-us-gov:iam::111111111111:role/admin"}) == "Allow" ||
-		ask(request{action: "iam:CreateUser", resource: "arn:aws-us-gov:iam::111111111111:role/auditor"}) == "Allow" {
+	otherRole := request{action: "sts:AssumeRole", resource: "arn:aws-us-gov:iam::111111111111:role/admin"}
+	otherAction := request{action: "iam:CreateUser", resource: "arn:aws-us-gov:iam::111111111111:role/auditor"}
+	if ask(role("111111111111")) != "Allow" || ask(otherRole) == "Allow" || ask(otherAction) == "Allow" {
 		t.Errorf("any account: %s", a.AssumePolicy().JSON())
 	}
 	a.Accounts = []string{"111111111111"}
@@ -206,15 +219,16 @@ func TestAssume(t *testing.T) {
 	if ask(role("111111111111")) == "Allow" || ask(with) != "Allow" {
 		t.Errorf("MFA: %s", a.AssumePolicy().JSON())
 	}
-	for i := range 1000 { // as an organization has them
+	for i := range 1000 { // as many as an organization may have
 		a.Accounts = append(a.Accounts, fmt.Sprintf("%012d", i))
 	}
-	if d := a.AssumePolicy(); d.Size() > ManagedLimit || !slices.Equal(d.Statement[0].Resource, []string{"arn:aws-us-gov:iam::*:role/auditor"}) {
+	d, anyAccount := a.AssumePolicy(), []string{"arn:aws-us-gov:iam::*:role/auditor"}
+	if d.Size() > ManagedLimit || !slices.Equal(d.Statement[0].Resource, anyAccount) {
 		t.Errorf("%d characters: %v", d.Size(), d.Statement[0].Resource)
 	}
 }
 
-func TestTrust(t *testing.T) {
+func TestTrustPolicy(t *testing.T) {
 	for _, a := range accessVariants() {
 		keys := map[string]string{}
 		if a.ExternalID != "" {
@@ -240,23 +254,25 @@ func TestTrust(t *testing.T) {
 		if who == "" {
 			who = "root"
 		}
-		if got := a.TrustPolicy().Statement[0].Principal["AWS"]; !slices.Equal(got, []string{"arn:" + a.Partition + ":iam::" + home + ":" + who}) {
+		want := []string{"arn:" + a.Partition + ":iam::" + home + ":" + who}
+		if got := a.TrustPolicy().Statement[0].Principal["AWS"]; !slices.Equal(got, want) {
 			t.Errorf("%+v trusts %v", a, got)
 		}
 	}
 }
 
-// A user with a long-lived key can set a device up and open a session with it, and can do nothing else before; with the
-// session the other policies decide.
-func TestSelfMFA(t *testing.T) {
+// A user with a long-lived key can only set a device up and open a session with it. With that session the other
+// policies decide.
+func TestSelfMFAPolicy(t *testing.T) {
 	d := Access{Partition: "aws"}.SelfMFAPolicy()
-	all := Document{Version, []Statement{{Sid: "All", Effect: "Allow", Action: StringList{"*"}, Resource: StringList{"*"}}}}
+	everything := Statement{Sid: "All", Effect: "Allow", Action: StringList{"*"}, Resource: StringList{"*"}}
+	all := Document{Version, []Statement{everything}}
 	key := map[string]string{"aws:username": "alice"}
 	session := map[string]string{"aws:username": "alice", mfaPresentKey: "true"}
 	for _, c := range []struct {
 		action, resource string
 		keys             map[string]string
-		others           bool // policies of the user that allow everything
+		others           bool // other policies of the user allow everything
 		want             string
 	}{
 		{"iam:CreateVirtualMFADevice", "arn:aws:iam::123456789012:mfa/alice", key, false, "Allow"},
@@ -281,12 +297,12 @@ func TestSelfMFA(t *testing.T) {
 	}
 }
 
-func TestCheckSaysWhatIsWrong(t *testing.T) {
+func TestValidate(t *testing.T) {
 	good := Access{Partition: "aws", Home: home, Role: "r"}
 	if err := good.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	for want, spoil := range map[string]func(*Access){
+	for want, change := range map[string]func(*Access){
 		`partition "moon"`:        func(a *Access) { a.Partition = "moon" },
 		`"12345" is not 12`:       func(a *Access) { a.Home = "12345" },
 		`"1" is not 12`:           func(a *Access) { a.Accounts = []string{"1"} },
@@ -299,7 +315,7 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 		`of partition aws-cn, no`: func(a *Access) { a.Roles = []string{"arn:aws-cn:iam::111111111111:role/x"} },
 	} {
 		a := good
-		spoil(&a)
+		change(&a)
 		if err := a.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", a, err, want)
 		}
@@ -310,12 +326,13 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("a module of %+v", a)
 		}
 	}
-	if _, err := Terraform(good, ListingPolicies(someActions(1000))); err == nil || !strings.Contains(err.Error(), "a role holds 10240") {
-		t.Errorf("more than a role holds: %v", err)
+	_, err := Terraform(good, ListingPolicies(someActions(1000)))
+	if err == nil || !strings.Contains(err.Error(), "a role can hold 10240") {
+		t.Errorf("policies too large for a role: %v", err)
 	}
 }
 
-// checkSameDocument compares what two documents say, whatever the order of their members.
+// checkSameDocument compares two documents, ignoring the order of members.
 func checkSameDocument(t *testing.T, got []byte, want Document) {
 	t.Helper()
 	var g, w any

@@ -10,8 +10,8 @@ import (
 //go:embed role.tf.tmpl
 var roleTemplate string
 
-// Terraform is a module of one file that makes the role in the provider's account, with the documents of [List] in it. What a says are
-// the variables' defaults; without a.Home the variable has none.
+// Terraform returns a module of one file that creates the role in the provider's account, with the documents of
+// [ListingPolicies]. The fields of a become the variables' defaults; without a.Home that variable has no default.
 func Terraform(a Access, docs []Document) ([]byte, error) {
 	if err := checkSize(a, docs); err != nil {
 		return nil, err
@@ -30,8 +30,9 @@ func Terraform(a Access, docs []Document) ([]byte, error) {
 		policies = append(policies, named{policyName(i), d.Statement[0].Action, d.Statement[0].Sid})
 	}
 	var b bytes.Buffer
-	// Check has let nothing through that would have to be escaped between quotation marks.
-	if err := t.Execute(&b, map[string]any{"Access": a, "Caller": callerOrRoot(a), "Policies": policies, "Version": Version}); err != nil {
+	// Validate accepts no character that would need escaping between quotation marks.
+	data := map[string]any{"Access": a, "Caller": callerOrRoot(a), "Policies": policies, "Version": Version}
+	if err := t.Execute(&b, data); err != nil {
 		return nil, fmt.Errorf("terraform: %w", err)
 	}
 	return b.Bytes(), nil

@@ -12,8 +12,8 @@ import (
 	"github.com/zclconf/go-cty/cty/function/stdlib"
 )
 
-// A module is a file of Terraform, parsed by Terraform's own parser, and its expressions evaluated by Terraform's own evaluator.
-// What it cannot do is know the provider's resources: TestOutsideCheckers has terraform itself for that.
+// A module is a Terraform file, parsed and evaluated by Terraform's own libraries. They do not know the provider's
+// resources: TestTerraformCLI checks those with terraform itself.
 type module struct {
 	t      *testing.T
 	blocks hclsyntax.Blocks
@@ -29,12 +29,15 @@ func parseModule(t *testing.T, text []byte, partition string, given map[string]c
 	object := func(name string, v cty.Value) cty.Value { return cty.ObjectVal(map[string]cty.Value{name: v}) }
 	m := &module{t: t, blocks: f.Body.(*hclsyntax.Body).Blocks, ctx: &hcl.EvalContext{
 		Variables: map[string]cty.Value{
-			"data":         object("aws_partition", object("current", object("partition", cty.StringVal(partition)))),
-			"aws_iam_role": object("collector", cty.ObjectVal(map[string]cty.Value{"id": cty.StringVal("the role"), "arn": cty.StringVal("its ARN")})),
+			"data": object("aws_partition", object("current", object("partition", cty.StringVal(partition)))),
+			"aws_iam_role": object("collector", cty.ObjectVal(map[string]cty.Value{
+				"id":  cty.StringVal("the role"),
+				"arn": cty.StringVal("its ARN"),
+			})),
 		},
 		Functions: map[string]function.Function{
 			"can": tryfunc.CanFunc, "jsonencode": stdlib.JSONEncodeFunc, "merge": stdlib.MergeFunc, "regex": stdlib.RegexFunc,
-			"length": function.New(&function.Spec{ // the library's takes no objects, Terraform's does
+			"length": function.New(&function.Spec{ // the library's version does not accept objects, Terraform's does
 				Params: []function.Parameter{{Name: "value", Type: cty.DynamicPseudoType}},
 				Type:   function.StaticReturnType(cty.Number),
 				Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
@@ -58,7 +61,7 @@ func parseModule(t *testing.T, text []byte, partition string, given map[string]c
 		n := len(locals)
 		for name, a := range m.of("locals")[0].Body.Attributes {
 			m.ctx.Variables["local"] = cty.ObjectVal(locals)
-			if v, diags := a.Expr.Value(m.ctx); !diags.HasErrors() { // another local may come first
+			if v, diags := a.Expr.Value(m.ctx); !diags.HasErrors() { // another local may have to be evaluated first
 				locals[name] = v
 			}
 		}
@@ -89,7 +92,7 @@ func (m *module) eval(e hclsyntax.Expression) cty.Value {
 	return v
 }
 
-// refused is the variables whose validation fails, and whether one has none.
+// refused returns the variables whose validation fails, and those without a value.
 func (m *module) refused() (names []string) {
 	for _, b := range m.of("variable") {
 		for _, v := range b.Body.Blocks {
@@ -111,7 +114,7 @@ func (m *module) resources(kind string) []*hclsyntax.Body {
 	return out
 }
 
-// Applied with any variables, the module makes the very documents that `policy` prints.
+// With any variables, the module creates the same documents that `policy` prints.
 func TestTerraform(t *testing.T) {
 	docs := ListingPolicies(someActions(120))
 	plain, err := Terraform(Access{Partition: "aws", Role: DefaultRole}, docs)
@@ -126,8 +129,11 @@ func TestTerraform(t *testing.T) {
 		for name, m := range map[string]*module{
 			"defaults": parseModule(t, text, a.Partition, nil),
 			"variables": parseModule(t, plain, a.Partition, map[string]cty.Value{
-				"home_account_id": cty.StringVal(a.Home), "home_caller": cty.StringVal(callerOrRoot(a)),
-				"external_id": cty.StringVal(a.ExternalID), "organization_id": cty.StringVal(a.Organization), "require_mfa": cty.BoolVal(a.MFA),
+				"home_account_id": cty.StringVal(a.Home),
+				"home_caller":     cty.StringVal(callerOrRoot(a)),
+				"external_id":     cty.StringVal(a.ExternalID),
+				"organization_id": cty.StringVal(a.Organization),
+				"require_mfa":     cty.BoolVal(a.MFA),
 			}),
 		} {
 			if bad := m.refused(); bad != nil {
@@ -161,8 +167,14 @@ func TestTerraform(t *testing.T) {
 			}
 		}
 	}
-	for name, bad := range map[string]string{"home_account_id": "12345678901", "home_caller": "alice", "external_id": "a b", "organization_id": "ou-ab12-cdef3456"} {
-		m := parseModule(t, plain, "aws", map[string]cty.Value{"home_account_id": cty.StringVal(home), name: cty.StringVal(bad)})
+	for name, bad := range map[string]string{
+		"home_account_id": "12345678901",
+		"home_caller":     "alice",
+		"external_id":     "a b",
+		"organization_id": "ou-ab12-cdef3456",
+	} {
+		given := map[string]cty.Value{"home_account_id": cty.StringVal(home), name: cty.StringVal(bad)}
+		m := parseModule(t, plain, "aws", given)
 		if got := m.refused(); len(got) != 1 || got[0] != name {
 			t.Errorf("%s = %q: refused %v", name, bad, got)
 		}
@@ -172,7 +184,7 @@ func TestTerraform(t *testing.T) {
 			t.Errorf("variable %s: default %t", b.Labels[0], ok)
 		}
 		if b.Body.Attributes["type"] == nil || b.Body.Attributes["description"] == nil {
-			t.Errorf("variable %s says not what it is", b.Labels[0])
+			t.Errorf("variable %s has no type or no description", b.Labels[0])
 		}
 	}
 }

@@ -1,6 +1,6 @@
-# The role by which collector lists EC2 in an account. Written by `collector policy --format terraform`.
+# The role with which collector lists EC2 in an account. Written by `collector policy --format terraform`.
 #
-# One module an account, each with the account's provider:
+# One module per account, each with that account's provider:
 #
 #   module "collector_prod" {
 #     source          = "./collector-role"
@@ -20,7 +20,7 @@ terraform {
 }
 
 variable "home_account_id" {
-  description = "The id of the account that the collector's own user or role lives in."
+  description = "The id of the account of the collector's own user or role."
   type        = string
 
   validation {
@@ -30,18 +30,18 @@ variable "home_account_id" {
 }
 
 variable "home_caller" {
-  description = "Who in that account may enter: user/NAME, role/NAME, who must exist, or root for whomever its administrators let."
+  description = "Who in that account may assume the role: user/NAME or role/NAME, which must exist, or root: its administrators decide."
   type        = string
   default     = "root"
 
   validation {
     condition     = can(regex("^(root|(user|role)(/[\\w+=,.@-]+)+)$", var.home_caller))
-    error_message = "It is root, user/NAME or role/NAME."
+    error_message = "Use root, user/NAME or role/NAME."
   }
 }
 
 variable "external_id" {
-  description = "What the collector must bring (external_id in its configuration); empty for none."
+  description = "The external id that callers must send (external_id in the configuration); empty for none."
   type        = string
   default     = ""
 
@@ -58,12 +58,12 @@ variable "organization_id" {
 
   validation {
     condition     = can(regex("^(o-[a-z0-9]{10,32})?$", var.organization_id))
-    error_message = "An organization id is o- and 10 to 32 small letters or digits."
+    error_message = "An organization id is o- and 10 to 32 lowercase letters or digits."
   }
 }
 
 variable "require_mfa" {
-  description = "Only users that have signed in with MFA. A role cannot."
+  description = "Only users who signed in with MFA. Roles have no MFA."
   type        = bool
   default     = false
 }
@@ -75,7 +75,7 @@ variable "role_name" {
 }
 
 variable "max_session_duration" {
-  description = "How long a session of the role may last at most, in seconds; role_duration in the configuration may be no longer."
+  description = "The longest session of the role, in seconds; role_duration in the configuration may not be longer."
   type        = number
   default     = 3600
 }
@@ -89,7 +89,7 @@ variable "tags" {
 data "aws_partition" "current" {}
 
 locals {
-  # Each member is there only if it is wanted: IAM refuses an empty condition.
+  # A member is set only if it is needed: IAM rejects an empty condition.
   equal = merge(
     { for id in [var.external_id] : "sts:ExternalId" => id if id != "" },
     { for id in [var.organization_id] : "aws:PrincipalOrgID" => id if id != "" },
@@ -113,7 +113,7 @@ locals {
 
 resource "aws_iam_role" "collector" {
   name                 = var.role_name
-  description          = "collector lists EC2 by it; it can change nothing"
+  description          = "collector lists EC2 with this role; it cannot change anything"
   max_session_duration = var.max_session_duration
   tags                 = var.tags
 
