@@ -12,9 +12,13 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// The forms that AWS asks for: AccessKeyId, RoleSessionName, SerialNumber and TokenCode of
-// https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html, role names of
-// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html.
+// AWS's formats: AccessKeyId, RoleSessionName, SerialNumber and TokenCode of
+//
+//	https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+//
+// and the role names of
+//
+//	https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 var (
 	keyIDForm       = lengthPattern{regexp.MustCompile(`^\w+$`), 4, 128}
 	sessionNameForm = lengthPattern{regexp.MustCompile(`^[\w+=,.@-]+$`), 2, 64}
@@ -26,19 +30,20 @@ var (
 	roleNameForm    = lengthPattern{regexp.MustCompile(`^[\w+=,.@-]+$`), 1, 64}
 )
 
-// A form is which characters a text is made of, and how many. {9,256} in the expression would be compiled into 256 of it.
+// A lengthPattern is a regular expression with a length limit. A repetition such as {9,256} in the expression would be
+// compiled into 256 copies.
 type lengthPattern struct {
 	expr           *regexp.Regexp
 	minLen, maxLen int // characters
 }
 
-// MatchString is [regexp.Regexp.MatchString].
+// MatchString is like [regexp.Regexp.MatchString].
 func (f lengthPattern) MatchString(s string) bool {
 	n := utf8.RuneCountInString(s)
 	return f.minLen <= n && n <= f.maxLen && f.expr.MatchString(s)
 }
 
-// checkAccount judges a block.
+// checkAccount checks an account block.
 func (d *decoder) checkAccount(a *Account, f *File, loc *time.Location) {
 	own := d.positions[a]
 	if own.state != valid {
@@ -55,7 +60,7 @@ func (d *decoder) checkAccount(a *Account, f *File, loc *time.Location) {
 	d.checkOnePartition(&a.SignIn, &a.Collect, f, own)
 }
 
-// checkSignIn judges how an account is entered.
+// checkSignIn checks how an account signs in.
 func (d *decoder) checkSignIn(a *SignIn) {
 	d.checkAccessKey(a)
 	d.warnUnusedCredentials(a)
@@ -67,18 +72,18 @@ func (d *decoder) checkSignIn(a *SignIn) {
 	d.checkPartition(a)
 }
 
-// checkAccessKey judges ak_id, ak_secret and session_token.
+// checkAccessKey checks ak_id, ak_secret and session_token.
 func (d *decoder) checkAccessKey(a *SignIn) {
 	id, hasID := d.positions[&a.AKID]
 	sec, hasSecret := d.positions[&a.AKSecret]
 	token, hasToken := d.positions[&a.SessionToken]
 	switch {
 	case hasID && !hasSecret:
-		d.report(id, "ak_id stands without ak_secret", "add ak_secret, or remove ak_id")
+		d.report(id, "ak_id is set without ak_secret", "add ak_secret, or remove ak_id")
 	case hasSecret && !hasID:
-		d.report(sec, "ak_secret stands without ak_id", "add ak_id, or remove ak_secret")
+		d.report(sec, "ak_secret is set without ak_id", "add ak_id, or remove ak_secret")
 	case hasToken && !hasID:
-		d.report(token, "session_token stands without ak_id and ak_secret", "add them, or remove session_token")
+		d.report(token, "session_token is set without ak_id and ak_secret", "add them, or remove session_token")
 	}
 	if !hasID || id.state != valid {
 		return
@@ -86,19 +91,23 @@ func (d *decoder) checkAccessKey(a *SignIn) {
 	kind := strings.ToUpper(a.AKID[:min(4, len(a.AKID))])
 	switch {
 	case slices.Contains([]string{"AIDA", "AROA", "AGPA", "AIPA", "ANPA", "ASCA"}, kind):
-		d.report(id, "is the unique id of a user, role or other thing, not the id of an access key", "want an id that begins with AKIA or ASIA")
+		d.report(id, "is the unique id of a user, a role or another IAM resource, not the id of an access key",
+			"want an id that begins with AKIA or ASIA")
 	case !keyIDForm.MatchString(a.AKID):
-		d.report(id, "is no id of an access key: it has letters and digits only", "are ak_id and ak_secret swapped?")
+		d.report(id, "is not the id of an access key, which has only letters and digits", "are ak_id and ak_secret swapped?")
 	case (kind == "AKIA" || kind == "ASIA") && len(a.AKID) != 20:
-		d.report(id, "is "+quantity(len(a.AKID), "character")+" long, and an access key's id is 20", "copy it again")
+		d.report(id, "has "+quantity(len(a.AKID), "character")+", but an access key's id has 20", "copy it again")
 	case kind == "ASIA" && !hasToken:
-		d.report(id, "is a temporary key, which needs a session_token", "add session_token, or use a long-lived key (AKIA...)")
+		d.report(id, "is a temporary key, which needs a session_token",
+			"add session_token, or use a long-lived key (AKIA...)")
 	case kind == "AKIA" && hasToken:
-		d.report(token, "does not belong to ak_id, which is a long-lived key", "remove session_token, or use the temporary key (ASIA...) that it came with")
+		d.report(token, "does not belong to ak_id, which is a long-lived key",
+			"remove session_token, or use the temporary key (ASIA...) that it came with")
 	}
 }
 
-// warnUnusedCredentials judges what stands beside each other: profile before key before credential_source.
+// warnUnusedCredentials warns of credentials that another key overrides: profile wins over ak_id, ak_id over
+// credential_source.
 func (d *decoder) warnUnusedCredentials(a *SignIn) {
 	profile := d.isSet(&a.Profile)
 	if p, ok := d.positions[&a.AKID]; ok && profile {
@@ -113,7 +122,7 @@ func (d *decoder) warnUnusedCredentials(a *SignIn) {
 	}
 }
 
-// checkAccountID judges the id and holds it against the role's.
+// checkAccountID checks the id and compares it with the role's account.
 func (d *decoder) checkAccountID(a *SignIn) {
 	p, ok := d.checkable(&a.AccountID)
 	if !ok {
@@ -132,13 +141,14 @@ func (d *decoder) checkAccountID(a *SignIn) {
 	}
 	if of := record.AccountOfARN(*last); accountIDForm.MatchString(of) && of != id {
 		if from := d.positions[last].references; from != "" {
-			of = "another account, by " + from
+			of = "another account (" + from + ")"
 		}
-		d.report(p, d.show(p, id)+" is not the account of the role, which is in "+of, "account_id is the account that is collected: the last role's")
+		d.report(p, d.show(p, id)+" is not the account of the role, which is in "+of,
+			"set account_id to the account of the last role, which is the one that is collected")
 	}
 }
 
-// checkAccountIDFormat judges an id by itself.
+// checkAccountIDFormat checks the format of an account id.
 func (d *decoder) checkAccountIDFormat(p position, id string) bool {
 	switch {
 	case accountIDForm.MatchString(id):
@@ -148,15 +158,15 @@ func (d *decoder) checkAccountIDFormat(p position, id string) bool {
 		if p.references == "" {
 			remedy = "was a leading zero lost? write it in quotes, as in " + strconv.Quote(strings.Repeat("0", 12-len(id))+id)
 		}
-		d.report(p, d.show(p, id)+" has "+quantity(len(id), "digit")+", and an account id has 12", remedy)
+		d.report(p, d.show(p, id)+" has "+quantity(len(id), "digit")+", but an account id has 12", remedy)
 	default:
-		d.report(p, d.show(p, id)+" is no account id", "want 12 digits, without dashes")
+		d.report(p, d.show(p, id)+" is not an account id", "want 12 digits, without dashes")
 	}
 	return false
 }
 
-// knownAccountID is the account that the block is sure to be: the last role's, else the one that account_id asks for. An id from the
-// environment is not told, because it would be shown.
+// knownAccountID returns the account that the block certainly signs in to: that of the last role, else account_id. It
+// does not return an id that came from the environment, because callers show the id.
 func (d *decoder) knownAccountID(a *SignIn) (string, bool) {
 	last, set := any(&a.ARN), a.ARN
 	if n := len(a.Roles); n > 0 {
@@ -171,17 +181,17 @@ func (d *decoder) knownAccountID(a *SignIn) (string, bool) {
 	return "", false
 }
 
-// checkExtraTags judges extra_tags.
+// checkExtraTags checks extra_tags.
 func (d *decoder) checkExtraTags(extra *map[string]string) {
 	if p, ok := d.positions[mapEntry{extra, "cloud_provider"}]; ok {
 		d.report(p, "cloud_provider is set by the program", "remove it")
 	}
 }
 
-// maxNameLength is the longest name of an account, in bytes.
+// maxNameLength is the maximum length of an account's name, in bytes.
 const maxNameLength = 128
 
-// checkAccountName judges what stands in every record and metric, and what --account matches.
+// checkAccountName checks the name. It appears in every record and metric, and --account matches it.
 func (d *decoder) checkAccountName(a *Account) {
 	name, at := a.Name, any(&a.Name)
 	if !d.isSet(at) {
@@ -193,17 +203,17 @@ func (d *decoder) checkAccountName(a *Account) {
 	}
 	switch {
 	case len(name) > maxNameLength:
-		d.report(p, "an account's name is "+quantity(len(name), "byte")+" long", "the most is "+strconv.Itoa(maxNameLength))
+		d.report(p, "the account's name has "+quantity(len(name), "byte"), "the maximum is "+strconv.Itoa(maxNameLength))
 	case strings.ContainsFunc(name, unicode.IsControl) || strings.TrimSpace(name) != name:
-		d.report(p, "an account's name holds a control character, or white space at an end", "")
+		d.report(p, "the account's name contains a control character, or begins or ends with white space", "")
 	case strings.HasPrefix(name, OrganizationPrefix):
-		d.report(p, d.show(p, name)+" reads as the name of a block of organizations", "choose another")
+		d.report(p, d.show(p, name)+" looks like the name of an organization block", "choose another name")
 	case strings.HasPrefix(name, "!") || isGlob(name):
-		d.report(p, d.show(p, name)+" reads as a pattern", "a name holds no * and no ?, and does not begin with !")
+		d.report(p, d.show(p, name)+" looks like a pattern", "remove * and ?, and a ! at the beginning")
 	}
 }
 
-// checkPartition judges the key and sts_region.
+// checkPartition checks partition and sts_region.
 func (d *decoder) checkPartition(a *SignIn) {
 	if p, ok := d.checkable(&a.Partition); ok {
 		if text, remedy := d.partitionProblem(p, a.Partition); text != "" {
@@ -218,7 +228,7 @@ func (d *decoder) checkPartition(a *SignIn) {
 	case unknown:
 		d.warn(p, text, "is it newer than this build?")
 	case isGlob(a.STSRegion):
-		d.report(p, "STS is asked in one region", "want a name such as us-east-1")
+		d.report(p, "STS is called in one region", "want a name such as us-east-1")
 	case text != "":
 		d.report(p, text, remedy)
 	}
@@ -231,10 +241,10 @@ func (d *decoder) partitionProblem(p position, id string) (text, remedy string) 
 	}
 	remedy = "want " + joinOr(ids)
 	if p.references != "" {
-		return "the value of " + p.references + " names a partition that is none", remedy
+		return "the value of " + p.references + " is not a known partition", remedy
 	}
 	if m := nearest(id, ids); m != "" {
 		remedy = "did you mean " + strconv.Quote(m) + "?"
 	}
-	return d.show(p, id) + " is no partition", remedy
+	return d.show(p, id) + " is not a known partition", remedy
 }

@@ -1,9 +1,9 @@
-// Package config is the YAML file as Go types, in the file's order: defaults, strict decoding, references, validation and
-// the JSON Schema. It does no I/O but for time zones: it reads the bytes, the environment and the files that it is handed.
-// Begin at [Parse].
+// Package config holds the YAML file as Go types, in the file's order: defaults, strict decoding, references,
+// validation and the JSON Schema. It does no I/O except loading time zones: the caller passes the file's bytes, the
+// environment and a function that reads files. Begin at [Parse].
 //
-// What a key means is written once, in the `doc` tag of its field; `enum` and `range` are its limits. The decoder, the
-// messages and [Schema] all read these tags, and so they do for the options of an output.
+// The meaning of a key is written once, in the `doc` tag of its field; `enum` and `range` are its limits. The decoder,
+// the messages and [Schema] read these tags, also those of an output's options.
 package config
 
 import (
@@ -13,52 +13,53 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// A File is the whole configuration. After [Parse] what the file leaves out has its default, see [Defaults].
+// A File is the whole configuration. After [Parse], keys that the file does not set have their defaults, see
+// [Defaults].
 type File struct {
 	Schedule     string        `yaml:"schedule" doc:"When accounts are collected: cron with 5 fields (minute hour day month weekday), @hourly, @daily or @every 15m."`
-	Timezone     string        `yaml:"timezone" doc:"The time zone that schedules are read in: an IANA name such as Europe/Berlin. In a zone with summer time a run at an hour that is left out does not happen that day."`
-	Jitter       Duration      `yaml:"jitter" range:"0s..1h" doc:"The accounts of a tick start spread over this time, each always at its own offset."`
-	Timeout      Duration      `yaml:"timeout" range:"1s..7d" doc:"The time that a run may take. A bare number is seconds."`
-	Overlap      string        `yaml:"overlap" enum:"skip,queue,cancel" doc:"What happens when a run is due and the account's last one still goes on: skip the new one, queue it, or cancel the old one."`
-	DrainTimeout Duration      `yaml:"drain_timeout" range:"0s..1h" doc:"What running targets get at SIGTERM before they are cancelled."`
-	DataDir      string        `yaml:"data_dir" doc:"The directory for what is kept: sessions, used codes, spools. COLLECTOR_DATA_DIR wins over it."`
-	SessionKey   secret.String `yaml:"session_key" doc:"Encrypts the MFA sessions in data_dir: a reference to 32 random bytes, as base64 or hex. Default: they are in clear, in files of mode 0600."`
+	Timezone     string        `yaml:"timezone" doc:"The time zone of schedules: an IANA name such as Europe/Berlin. In a zone with daylight saving time, a run at an hour that is skipped does not happen that day."`
+	Jitter       Duration      `yaml:"jitter" range:"0s..1h" doc:"The accounts of a tick start spread over this time, each at its own fixed offset."`
+	Timeout      Duration      `yaml:"timeout" range:"1s..7d" doc:"The time limit of a run. A bare number is seconds."`
+	Overlap      string        `yaml:"overlap" enum:"skip,queue,cancel" doc:"What happens when a run is due and the account's previous run has not ended: skip the new run, queue it, or cancel the previous one."`
+	DrainTimeout Duration      `yaml:"drain_timeout" range:"0s..1h" doc:"The time that running targets have after SIGTERM before they are cancelled."`
+	DataDir      string        `yaml:"data_dir" doc:"The directory of sessions, used codes and spools. COLLECTOR_DATA_DIR overrides it."`
+	SessionKey   secret.String `yaml:"session_key" doc:"Encrypts the MFA sessions in data_dir: a reference to 32 random bytes, as base64 or hex. Default: they are not encrypted, in files of mode 0600."`
 
 	Defaults Collect         `yaml:"collector_configs" doc:"What is listed in every account; an account may override any of its keys."`
-	Accounts []PackedAccount `yaml:"-"` // each of accounts:, or the seed's single account:
+	Accounts []PackedAccount `yaml:"-"` // the blocks of accounts:, or the single block of account:
 
 	Organizations []Organization `yaml:"organizations" doc:"Accounts from AWS Organizations: each member of an organization becomes an account block."`
 
-	Outputs []Output `yaml:"outputs" doc:"Where records go; several at once. Default: stdout."`
-	Store   Store    `yaml:"store" doc:"What remembers the records."`
+	Outputs []Output `yaml:"outputs" doc:"Where records go: one or more outputs. Default: stdout."`
+	Store   Store    `yaml:"store" doc:"Where the inventory is stored."`
 	Engine  Engine   `yaml:"engine" doc:"What runs the jobs."`
-	Limits  Limits   `yaml:"limits" doc:"The bounds of the process."`
+	Limits  Limits   `yaml:"limits" doc:"The limits of the process."`
 	Web     Web      `yaml:"web" doc:"The listener for metrics and health."`
 
-	Warnings []Problem `yaml:"-" json:"-"` // what is no mistake, but hardly meant
+	Warnings []Problem `yaml:"-" json:"-"` // valid, but probably not intended
 
-	SecretInline bool     `yaml:"-" json:"-"` // a secret stands in the file itself
-	SecretFiles  []string `yaml:"-" json:"-"` // what ${file:} names for secrets
+	SecretInline bool     `yaml:"-" json:"-"` // the file itself contains a secret
+	SecretFiles  []string `yaml:"-" json:"-"` // the files of ${file:} references for secrets
 
-	// FormerNames is what earlier versions called blocks without a name of their own, by their position: account-1 for the first
-	// block and so on, organization:1. By the name of today.
+	// FormerNames maps the names of blocks without a name key to their names in earlier versions, which depended on the
+	// position: account-1 for the first block, and so on, and organization:1.
 	FormerNames map[string]string `yaml:"-" json:"-"`
 
-	source *source // what Resolve decodes again; nil once that is done
+	source *source // for Resolve to decode again; nil after that
 }
 
-// Collect is what to list. A nil field of an account's own block means the file's: after [Parse] it is filled in, and
-// the slices and maps are shared, so treat them as read only.
+// Collect says what to list. A nil field in an account block takes the file's value: [Parse] fills it in. The slices
+// and maps are then shared, so treat them as read only.
 type Collect struct {
-	Regions      []string          `yaml:"regions" names:"regions" doc:"Regions by name or glob; \"!glob\" leaves out; \"*\" is every region that is enabled for the account."`
-	Kinds        []string          `yaml:"kinds" names:"kinds" doc:"Kinds of resources by name or glob; \"!glob\" leaves out. \"collector kinds\" lists them."`
-	Schedules    map[string]string `yaml:"schedules" doc:"Kind or glob: a schedule of its own for slow or costly kinds. A name beats a glob, a longer glob a shorter one."`
-	ExpectDenied []ExpectedDenial  `yaml:"expect_denied" doc:"Targets that are denied on purpose, by a service control policy for example: shown, but no failure."`
-	Sensitive    string            `yaml:"sensitive" enum:"digest,clear,drop" doc:"What becomes of members that AWS marks sensitive (pre-shared keys, user data): a keyed digest, the clear text, or nothing."`
+	Regions      []string          `yaml:"regions" names:"regions" doc:"Regions by name or glob; \"!glob\" excludes; \"*\" is every region that is enabled for the account."`
+	Kinds        []string          `yaml:"kinds" names:"kinds" doc:"Kinds of resources by name or glob; \"!glob\" excludes. \"collector kinds\" lists them."`
+	Schedules    map[string]string `yaml:"schedules" doc:"Schedules of their own for slow or costly kinds, by name or glob. A name wins over a glob, a longer glob over a shorter one."`
+	ExpectDenied []ExpectedDenial  `yaml:"expect_denied" doc:"Targets that are denied on purpose, by a service control policy for example: shown, but not a failure."`
+	Sensitive    string            `yaml:"sensitive" enum:"digest,clear,drop" doc:"How members that AWS marks as sensitive (pre-shared keys, user data) are recorded: as a keyed digest, in clear text, or not at all."`
 }
 
-// ScheduleOf is the spec of the kind's own schedule, or false where the account's applies. A name beats a glob, a
-// longer glob a shorter one, and of two as long as each other the alphabetically first.
+// ScheduleOf returns the kind's own schedule, or false if the account's schedule applies. A name wins over a glob, a
+// longer glob over a shorter one, and among globs of equal length the first in alphabetical order.
 func (c Collect) ScheduleOf(kind string) (spec string, ok bool) {
 	if spec, ok = c.Schedules[kind]; ok {
 		return spec, true
@@ -75,39 +76,40 @@ func (c Collect) ScheduleOf(kind string) (spec string, ok bool) {
 	return c.Schedules[best], best != ""
 }
 
-// Expected reports whether a target's denial is on purpose.
+// Expected reports whether expect_denied contains the target.
 func (c Collect) Expected(region, kind string) bool {
 	return slices.ContainsFunc(c.ExpectDenied, func(e ExpectedDenial) bool {
 		return (e.Region == "" || Matches([]string{e.Region}, region)) && (e.Kind == "" || Matches([]string{e.Kind}, kind))
 	})
 }
 
-// An Expect names targets that are denied on purpose. Globs; "" is "*".
+// An ExpectedDenial names targets that are denied on purpose. Both fields are globs; "" means "*".
 type ExpectedDenial struct {
 	Region string `yaml:"region" names:"regions" doc:"Regions, as a name or glob; all if left out."`
 	Kind   string `yaml:"kind" names:"kinds" doc:"Kinds, as a name or glob; all if left out."`
 }
 
-// An Account is a block as written, the file's defaults applied. See the table of forms in the README.
+// An Account is a block as written, with the file's defaults. See the table of forms in the README.
 type Account struct {
-	Name string `yaml:"name" doc:"What the account is called in records, metrics and messages. Default: extra_tags.account_name, else the profile, else the account id of the role, else account_id, else where the credentials come from (key, environment, instance, container, default); of blocks that would be called alike, each gets a digest of its sign-in behind the name."`
+	Name string `yaml:"name" doc:"The account's name in records, metrics and messages. Default: extra_tags.account_name, else the profile, else the account id of the role, else account_id, else the source of the credentials (key, environment, instance, container, default). If default names repeat, a digest of the sign-in is appended to each."`
 
 	SignIn `yaml:",inline"`
 
-	ExtraTags map[string]string `yaml:"extra_tags" doc:"Tags that are put on every record of the account."`
+	ExtraTags map[string]string `yaml:"extra_tags" doc:"Tags that are added to every record of the account."`
 	Collect   Collect           `yaml:"collector_configs" doc:"What is listed in this account, where it differs from the file's."`
 	Schedule  string            `yaml:"schedule" doc:"The account's own schedule."`
 	Timezone  string            `yaml:"timezone" doc:"The account's own time zone."`
 	Timeout   Duration          `yaml:"timeout" range:"1s..7d" doc:"The account's own timeout."`
 	Overlap   string            `yaml:"overlap" enum:"skip,queue,cancel" doc:"The account's own overlap."`
 
-	Line int `yaml:"-" json:"-"` // where the block begins, for messages
+	Line int `yaml:"-" json:"-"` // the block's first line, for messages
 }
 
-// A SignIn is how an account is entered: where the first credentials come from, MFA, roles, and who that must turn out to be.
+// A SignIn says how an account signs in: the source of the first credentials, MFA, roles, and the account that the
+// result must belong to.
 type SignIn struct {
 	AKID             string        `yaml:"ak_id" doc:"The access key's id; needs ak_secret. Without a key, profile or credential_source the SDK's default chain is used: environment, shared files, web identity, container, instance role."`
-	AKSecret         secret.String `yaml:"ak_secret" doc:"The secret access key. Better a reference than the text: ${env:NAME} or ${file:/path}."`
+	AKSecret         secret.String `yaml:"ak_secret" doc:"The secret access key. Use a reference: ${env:NAME} or ${file:/path}."`
 	SessionToken     secret.String `yaml:"session_token" doc:"The session token that belongs to a temporary key (ASIA...)."`
 	Profile          string        `yaml:"profile" doc:"A profile of the shared AWS files; wins over ak_id."`
 	CredentialSource string        `yaml:"credential_source" enum:"Environment,Ec2InstanceMetadata,EcsContainer" doc:"Where credentials come from, if neither a profile nor a key is given."`
@@ -115,102 +117,105 @@ type SignIn struct {
 	Role  `yaml:",inline"`
 	Roles []Role `yaml:"assume_roles" doc:"A chain of roles, first to last; instead of assume_role_arn."`
 
-	AccountID   string `yaml:"account_id" doc:"The account that this must turn out to be: 12 digits. With role, the account that the role is in."`
-	RoleName    string `yaml:"role" doc:"The name of a role in account_id: short for assume_role_arn."` // after Parse the ARN stands in Role.ARN
-	Partition   string `yaml:"partition" names:"partitions" doc:"The partition that this must turn out to be. Default: that of the role, else that of the regions, else aws."`
-	IsGlobal    *bool  `yaml:"is_global" doc:"An old way to write partition: true is aws, false is aws-cn."` // after Parse it stands in Partition
-	RequireRole bool   `yaml:"require_role" doc:"Refuse to collect as a user: the account must turn out to be entered by a role."`
-	STSRegion   string `yaml:"sts_region" doc:"The region whose STS is asked. Default: the first region that is named, else the partition's."`
+	AccountID   string `yaml:"account_id" doc:"The account that the sign-in must belong to: 12 digits. With role, the role's account."`
+	RoleName    string `yaml:"role" doc:"The name of a role in account_id: short for assume_role_arn."` // Parse sets Role.ARN from it
+	Partition   string `yaml:"partition" names:"partitions" doc:"The partition that the sign-in must belong to. Default: that of the role, else that of the regions, else aws."`
+	IsGlobal    *bool  `yaml:"is_global" doc:"An old way to write partition: true is aws, false is aws-cn."` // Parse sets Partition from it
+	RequireRole bool   `yaml:"require_role" doc:"Refuse to collect as a user: the sign-in must end in a role."`
+	STSRegion   string `yaml:"sts_region" doc:"The region whose STS is called. Default: the first region that is named, else the partition's default."`
 
 	SerialNumber       string        `yaml:"serial_number" doc:"The MFA device: its ARN, or the number of a hardware device. Its codes come from totp_seed, token_command, token_code or \"collector login\"."`
-	TOTPSeed           secret.String `yaml:"totp_seed" doc:"The device's seed, from which codes are made for good: a reference, never the text. Base32 as AWS shows it, or an otpauth:// URI."`
+	TOTPSeed           secret.String `yaml:"totp_seed" doc:"The device's seed, which generates its codes: always a reference. Base32 as AWS shows it, or an otpauth:// URI."`
 	TokenCommand       []string      `yaml:"token_command" doc:"A program and its arguments, run without a shell, that prints a code each time one is needed."`
-	TokenCode          secret.String `yaml:"token_code" doc:"A one-time code of the MFA device: 6 digits, good for one session."`
+	TokenCode          secret.String `yaml:"token_code" doc:"A one-time code of the MFA device: 6 digits, valid for one session."`
 	MFASessionDuration Duration      `yaml:"mfa_session_duration" range:"15m..36h" doc:"How long the MFA session lasts. Default: 36h."`
 
-	// Digest is a digest of where the credentials come from, as it is written: references by their names. It holds no secret.
-	// Equal marks in two versions of a file are an unchanged sign-in. "": the block stands in no file.
+	// Digest identifies the source of the credentials as the file writes it: references count by their names, so it holds
+	// no secret. If it is equal in two versions of a file, the sign-in is unchanged. It is "" if the block is not in a
+	// file.
 	Digest string `yaml:"-" json:"-"`
 }
 
-// A Role is one hop.
+// A Role is one role of a chain.
 type Role struct {
 	ARN string `yaml:"assume_role_arn" doc:"The role to assume."`
 
 	RoleSession `yaml:",inline"`
 }
 
-// A RoleSession is what a role is assumed with.
+// A RoleSession holds the parameters of AssumeRole.
 type RoleSession struct {
 	SessionName string   `yaml:"role_session_name" doc:"The session's name, which CloudTrail shows. Default: collector."`
 	ExternalID  string   `yaml:"external_id" doc:"The external id that the role's trust policy asks for."`
 	Duration    Duration `yaml:"role_duration" range:"15m..12h" doc:"How long the role's session lasts; at most 1h for a role that is assumed from a role or an MFA session. Default: 1h."`
 
-	SourceIdentity string            `yaml:"source_identity" doc:"Who is behind the session, which CloudTrail shows of it and of every role after it. The trust policy must allow sts:SetSourceIdentity."`
-	SessionTags    map[string]string `yaml:"session_tags" doc:"Tags of the session, which policies may ask for. The trust policy must allow sts:TagSession."`
-	SessionPolicy  string            `yaml:"session_policy" doc:"An IAM policy as JSON that takes from the session what it does not allow; up to 2048 characters."`
+	SourceIdentity string            `yaml:"source_identity" doc:"The person or system behind the session. CloudTrail shows it for this role and for every role after it. The trust policy must allow sts:SetSourceIdentity."`
+	SessionTags    map[string]string `yaml:"session_tags" doc:"Tags of the session, for conditions in policies. The trust policy must allow sts:TagSession."`
+	SessionPolicy  string            `yaml:"session_policy" doc:"An IAM policy as JSON that limits the session's permissions; up to 2048 characters."`
 }
 
-// An Output is a type and its options, which are a struct of package outputs made by [Known].Outputs: an output is one file there.
+// An Output is a type and its options. The options are a struct of package outputs, made by [Registry].Outputs.
 type Output struct {
 	Type    string
-	Options any // nil as long as the type is a reference that is not resolved
+	Options any // nil while the type is an unresolved reference
 	Line    int
 
-	// Hidden is what no message about the output may show: its secrets, and whatever came from a reference.
+	// Hidden holds the texts that no message about the output may show: its secrets and the values of references.
 	Hidden []secret.String
 }
 
-// Store is what remembers.
+// Store configures the inventory's store.
 type Store struct {
-	Type   string        `yaml:"type" enum:"sqlite,postgres,none" doc:"sqlite: what is listed is remembered, with its history, in data_dir/collector.db; postgres: in a schema of a Postgres database, version 14 or later; none: nothing is remembered."`
-	DSN    secret.String `yaml:"dsn" doc:"Of postgres: postgres://user:password@host:5432/database?sslmode=verify-full, or host=… user=…. Better a reference than the text: ${env:NAME} or ${file:/path}. What it leaves out is taken from libpq's variables and files (PGPASSWORD, ~/.pgpass). A pooler must keep sessions: the writer holds a lock."`
-	Schema string        `yaml:"schema" doc:"Of postgres: the schema that the tables are in, which is made if the role may; several collectors can share a database, each with a schema of its own. Default: collector."`
-	Keep   Duration      `yaml:"keep" range:"0s..36500d" doc:"How long versions of a resource are kept that are no longer so; 0: for ever. What is live is always kept."`
-	Sync   string        `yaml:"sync" enum:"normal,full" doc:"full: wait for the disk at each commit. With normal a power cut, but no crash of the program, can lose the last few targets, which the next run lists again; of postgres, normal is what the server's synchronous_commit says."`
+	Type   string        `yaml:"type" enum:"sqlite,postgres,none" doc:"sqlite: the inventory and its history are in data_dir/collector.db; postgres: in a schema of a Postgres database, version 14 or later; none: nothing is stored."`
+	DSN    secret.String `yaml:"dsn" doc:"For postgres: postgres://user:password@host:5432/database?sslmode=verify-full, or host=… user=…. Use a reference: ${env:NAME} or ${file:/path}. What is missing is taken from libpq's variables and files (PGPASSWORD, ~/.pgpass). A pooler must work in session mode, because the writer holds a lock."`
+	Schema string        `yaml:"schema" doc:"For postgres: the schema of the tables. It is created if the role may do so. Several collectors can share a database, each with its own schema. Default: collector."`
+	Keep   Duration      `yaml:"keep" range:"0s..36500d" doc:"How long past versions of resources are kept; 0: forever. Current versions are always kept."`
+	Sync   string        `yaml:"sync" enum:"normal,full" doc:"full: wait for the disk at each commit. normal: a power failure, but not a crash of the program, can lose the last few targets, which the next run lists again; with postgres, the server's synchronous_commit applies."`
 }
 
-// Equal reports whether both are the same store. == would compare where the secret lies.
+// Equal reports whether both are the same store. == would compare the pointers of the secrets.
 func (s Store) Equal(t Store) bool {
 	same := s.DSN.Reveal() == t.DSN.Reveal()
 	s.DSN, t.DSN = secret.String{}, secret.String{}
 	return same && s == t
 }
 
-// Engine is what runs the jobs. This build runs them in its own process, which a file may say.
+// Engine configures what runs the jobs. This build has one engine, which runs them in its own process.
 type Engine struct {
 	Type string `yaml:"type" enum:"local" doc:"local: jobs run in this process."`
 }
 
-// Limits bound the process.
+// Limits configures the limits of the process.
 type Limits struct {
-	CallsInFlight int      `yaml:"calls_in_flight" range:"1..10000" doc:"Calls to AWS at one time; one account at most an eighth of them."`
-	Pages         int      `yaml:"pages" range:"1..1024" doc:"Answers being decoded or delivered at one time: the bound of the memory."`
-	GZIP          *bool    `yaml:"gzip" doc:"Ask AWS for compressed answers."`
+	CallsInFlight int      `yaml:"calls_in_flight" range:"1..10000" doc:"Maximum number of concurrent calls to AWS; one account makes at most an eighth of them."`
+	Pages         int      `yaml:"pages" range:"1..1024" doc:"Maximum number of responses that are decoded or delivered at one time; it bounds memory."`
+	GZIP          *bool    `yaml:"gzip" doc:"Ask AWS for compressed responses."`
 	Attempts      int      `yaml:"attempts" range:"1..20" doc:"Attempts of one call, the first included."`
 	MaxBackoff    Duration `yaml:"max_backoff" range:"100ms..10m" doc:"The longest wait between two attempts."`
-	CallTimeout   Duration `yaml:"call_timeout" range:"1s..30m" doc:"The time of one attempt: to the first byte, and between bytes."`
+	CallTimeout   Duration `yaml:"call_timeout" range:"1s..30m" doc:"The time limit of one attempt: until the first byte, and between bytes."`
 }
 
-// Web is the listener.
+// Web configures the HTTP listener.
 type Web struct {
-	Listen        string   `yaml:"listen" doc:"host:port; an empty host is every interface. COLLECTOR_LISTEN wins over it."`
-	Hosts         []string `yaml:"hosts" doc:"Host names (or globs, or IP addresses) that requests may name beside localhost and 127.0.0.1. Unset: a connection that arrives on a loopback address must name a loopback host, others may name any. Set: all connections must name a loopback host or one of these."`
+	Listen        string   `yaml:"listen" doc:"host:port; an empty host is every interface. COLLECTOR_LISTEN overrides it."`
+	Hosts         []string `yaml:"hosts" doc:"Host names (or globs, or IP addresses) that requests may name in addition to localhost and 127.0.0.1. Unset: a connection that arrives on a loopback address must name a loopback host, others may name any. Set: all connections must name a loopback host or one of these."`
 	ConfigFile    string   `yaml:"config_file" doc:"TLS and basic auth: a web configuration file of the Prometheus exporter-toolkit."`
 	LabelTags     []string `yaml:"label_tags" doc:"Keys of extra_tags that become labels of collector_account_info."`
-	MetricsDetail bool     `yaml:"metrics_detail" doc:"Metrics with a series a target: many, for those who ask."`
+	MetricsDetail bool     `yaml:"metrics_detail" doc:"Metrics with one series for each target; there may be many."`
 }
 
-// A Duration is written 90s, 15m, 1h30m, 36h; 7d too; a bare number is seconds. See [ParseDuration].
+// A Duration is written as 90s, 15m, 1h30m, 36h or 7d; a bare number is seconds. See [ParseDuration].
 type Duration time.Duration
 
-// Registry is what the file may name and config cannot know: handed in by the wire, so that config imports nobody.
+// A Registry lists the names that the file may use but this package does not know. The caller passes it, so that config
+// does not import the packages that define them.
 type Registry struct {
 	Kinds []string // sorted
 
-	// Outputs makes a type's options, with their defaults: a pointer to a struct with yaml tags, and doc, enum and range
-	// tags as here. Fields may be text, numbers, booleans, [secret.String], [Duration], anything with
-	// UnmarshalText, and lists, maps and structs of these; a struct may be inlined. If it has Validate() error, each of
-	// the errors joined in it is reported; one that begins with an option's key and a colon, at that key's line.
+	// Outputs makes the options of each type, with their defaults: a pointer to a struct with yaml, doc, enum and range
+	// tags as in this package. Fields may be text, numbers, booleans, [secret.String], [Duration], any type with
+	// UnmarshalText, and lists, maps and structs of these; a struct may be inlined. If the struct has Validate() error,
+	// each of the joined errors is reported. An error that begins with an option's key and a colon is reported at that
+	// key's line.
 	Outputs map[string]func() any
 }

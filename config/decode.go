@@ -11,30 +11,30 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// A decoder makes one pass over the tree. It writes down where each value came from, by the address of what it filled
-// in, so that validation asks for places instead of carrying paths.
+// A decoder makes one pass over the tree. It records the position of each value by the address that it fills in, so the
+// checks look positions up and do not pass paths along.
 type decoder struct {
 	*source
-	fetch *fetcher // nil in the first pass, in which references stay open
+	fetch *fetcher // nil in the first pass, which does not resolve references
 
 	problems, warnings Problems
 
 	fields          map[reflect.Type][]field
 	positions       map[any]position
-	concealed       *concealedValues // of the output that is being decoded: what no error of its type may show; nil elsewhere
+	concealed       *concealedValues // what errors of the current output's type may not show; nil outside outputs
 	merges          map[*yaml.Node]bool
-	disposable      *yaml.Node // a list whose elements are not needed once they are decoded; nil: none
+	disposable      *yaml.Node // a list whose elements are dropped once decoded; nil: none
 	visits          int
-	visitLimit      int // visits
-	unresolvedCount int // references left open
+	visitLimit      int // maximum of visits
+	unresolvedCount int // references not resolved
 	inlineSecret    bool
-	secretFiles     []string // of secrets
+	secretFiles     []string // files of secrets
 	zones           map[string]zone
 	scheduleErrors  map[scheduleKey]error
 	words           wordCache
 }
 
-// A field is a key of a mapping.
+// A field describes a key of a mapping.
 type field struct {
 	key    string
 	index  []int
@@ -42,10 +42,10 @@ type field struct {
 	doc    string
 	enum   []string
 	limits string // low..high
-	names  string // regions, kinds, partitions: what the schema completes
+	names  string // regions, kinds or partitions: for completion by the schema
 }
 
-// An entry is the address of a map and a key in it: map values have no address of their own.
+// A mapEntry is the address of a map and a key in it, because map values have no addresses.
 type mapEntry struct {
 	mapPtr any
 	key    string
@@ -55,19 +55,20 @@ type valueState int8
 
 const (
 	valid      valueState = iota
-	unresolved            // a reference that is not resolved yet: not to be judged
-	invalid               // reported already: not to be judged
+	unresolved            // a reference that is not resolved yet: do not check
+	invalid               // already reported: do not check
 )
 
-// A place is where a value stands and how it came out.
+// A position says where a value is in the file, and whether it was decoded.
 type position struct {
-	line, column int32 // 0: nowhere
+	line, column int32 // 0: none
 	state        valueState
 	path         string
-	references   string // the references that the value came from: it may be a secret, so it is not shown
+	references   string // the references in the value: it may be a secret, so it is not shown
 }
 
-// positionOf is where a node stands. The node itself is not kept: of a large file, the tree is the larger part.
+// positionOf returns the position of a node. It does not keep the node: the tree of a large file is larger than the
+// result.
 func positionOf(n *yaml.Node, path string) position {
 	return position{line: int32(n.Line), column: int32(n.Column), path: path}
 }
@@ -102,7 +103,7 @@ func (d *decoder) problem(p position, text, remedy string) Problem {
 	return Problem{File: d.name, Line: int(p.line), Column: int(p.column), Path: p.path, Text: text, Remedy: remedy}
 }
 
-// reportError is report for an error that may be a Problem without a place.
+// reportError is like report, for an error that may be a Problem without a position.
 func (d *decoder) reportError(p position, before string, err error) {
 	text, remedy := err.Error(), ""
 	var as Problem
@@ -112,7 +113,7 @@ func (d *decoder) reportError(p position, before string, err error) {
 	d.report(p, before+text, remedy)
 }
 
-// show is a value as a message may show it.
+// show returns a value as a message may show it.
 func (d *decoder) show(p position, value string) string {
 	if p.references != "" {
 		return "the value of " + p.references
@@ -120,7 +121,7 @@ func (d *decoder) show(p position, value string) string {
 	return quoteSafe(value)
 }
 
-// isSet reports whether the key stands in the file; judged also whether its value is there to be judged.
+// isSet reports whether the file has the key. checkable also requires that its value was decoded.
 func (d *decoder) isSet(ptr any) bool {
 	_, ok := d.positions[ptr]
 	return ok
@@ -137,16 +138,17 @@ func (d *decoder) fillDocument(root *yaml.Node, w *document) {
 	d.positions[w] = at
 	d.fillValue(root, reflect.ValueOf(w).Elem(), field{}, at, nil)
 	if d.visitLimitReached() {
-		d.problems = Problems{d.problem(at, "the file's aliases make too much of it", "write out what the aliases stand for")}
+		p := d.problem(at, "the YAML aliases expand beyond the limit", "write the values in place of the aliases")
+		d.problems = Problems{p}
 	}
 }
 
-// visitLimitReached reports whether the file was blown up beyond what is read; full, whether more mistakes would not be listed, so that
-// nobody looks for them.
+// visitLimitReached reports whether aliases expand the file beyond the limit. tooManyProblems reports whether further
+// mistakes would not be listed, so that checks can stop.
 func (d *decoder) visitLimitReached() bool { return d.visits > d.visitLimit }
 func (d *decoder) tooManyProblems() bool   { return len(d.problems) >= maxProblems }
 
-// fillValue fills v from the node, and writes down where v came from and how that went.
+// fillValue fills v from the node, and records its position and state.
 func (d *decoder) fillValue(n *yaml.Node, v reflect.Value, f field, at position, parent *keyScope) {
 	if d.visits++; d.visitLimitReached() || d.tooManyProblems() {
 		return
@@ -194,7 +196,7 @@ func (d *decoder) fillValue(n *yaml.Node, v reflect.Value, f field, at position,
 	}
 }
 
-// isScalar reports whether values of the type are one scalar in the file.
+// isScalar reports whether values of the type are scalars in the file.
 func isScalar(t reflect.Type) bool {
 	if t.Kind() == reflect.Pointer {
 		return isScalar(t.Elem())
@@ -211,7 +213,7 @@ func isScalar(t reflect.Type) bool {
 	return false
 }
 
-// fieldsOf is the type's keys, those of inlined structs among them.
+// fieldsOf returns the keys of the type, including those of inlined structs.
 func (d *decoder) fieldsOf(t reflect.Type) []field {
 	if fs, ok := d.fields[t]; ok {
 		return fs
@@ -236,9 +238,16 @@ func fieldsOf(t reflect.Type) []field {
 			}
 			continue
 		case key == "":
-			key = strings.ToLower(sf.Name) // yaml's own rule
+			key = strings.ToLower(sf.Name) // package yaml's default
 		}
-		f := field{key: key, index: []int{i}, typ: sf.Type, doc: sf.Tag.Get("doc"), limits: sf.Tag.Get("range"), names: sf.Tag.Get("names")}
+		f := field{
+			key:    key,
+			index:  []int{i},
+			typ:    sf.Type,
+			doc:    sf.Tag.Get("doc"),
+			limits: sf.Tag.Get("range"),
+			names:  sf.Tag.Get("names"),
+		}
 		if e := sf.Tag.Get("enum"); e != "" {
 			f.enum = strings.Split(e, ",")
 		}
@@ -247,10 +256,10 @@ func fieldsOf(t reflect.Type) []field {
 	return fs
 }
 
-// A pair is a key and its value, merged ones included.
+// A pair is a key and its value; it may come from a merge key.
 type pair struct{ key, value *yaml.Node }
 
-// readMapping reads the node's keys. It reports whether the node is a mapping.
+// readMapping passes the pairs of the mapping to use. It reports whether the node is a mapping.
 func (d *decoder) readMapping(n *yaml.Node, at position, use func([]pair)) bool {
 	if !d.checkNodeKind(n, yaml.MappingNode, "keys with values", at) {
 		return false
@@ -259,7 +268,8 @@ func (d *decoder) readMapping(n *yaml.Node, at position, use func([]pair)) bool 
 	return true
 }
 
-// pairs is the mapping's keys in order; its own win over merged ones, https://yaml.org/type/merge.html.
+// pairs returns the keys of a mapping in order. Its own keys win over merged ones, see
+// https://yaml.org/type/merge.html.
 func (d *decoder) pairs(n *yaml.Node, at position) []pair {
 	if !d.checkLength(len(n.Content)/2, field{}, at) {
 		return nil
@@ -272,7 +282,7 @@ func (d *decoder) pairs(n *yaml.Node, at position) []pair {
 			key = key.Alias
 		}
 		if key.Kind != yaml.ScalarNode {
-			d.report(positionOf(n.Content[i], at.path), "a key is text, and here is "+kindName(key), "")
+			d.report(positionOf(n.Content[i], at.path), "want text as a key, got "+kindName(key), "")
 			continue
 		}
 		if key.ShortTag() == "!!merge" {
@@ -280,7 +290,8 @@ func (d *decoder) pairs(n *yaml.Node, at position) []pair {
 			continue
 		}
 		if line, ok := first[key.Value]; ok {
-			d.report(positionOf(key, joinKey(at.path, key.Value)), "the key stands here twice, first in line "+strconv.Itoa(line), "remove one of them")
+			d.report(positionOf(key, joinKey(at.path, key.Value)), "duplicate key, first on line "+strconv.Itoa(line),
+				"remove one of them")
 			continue
 		}
 		first[key.Value] = key.Line
@@ -298,7 +309,7 @@ func (d *decoder) pairs(n *yaml.Node, at position) []pair {
 	return out
 }
 
-// merge is what stands under <<: a mapping or a list of them, of which an earlier one wins.
+// merge returns the pairs under a merge key (<<): a mapping, or a list of mappings of which the first wins.
 func (d *decoder) merge(n *yaml.Node, at position) []pair {
 	where := positionOf(n, at.path+".<<")
 	if n.Kind == yaml.AliasNode {
@@ -327,7 +338,7 @@ func (d *decoder) merge(n *yaml.Node, at position) []pair {
 		}
 		return all
 	}
-	d.report(where, "<< merges a mapping or a list of mappings, and here is "+kindName(n), "")
+	d.report(where, "want a mapping or a list of mappings after <<, got "+kindName(n), "")
 	return nil
 }
 
@@ -360,7 +371,7 @@ func (d *decoder) reportUnknownKey(key *yaml.Node, b *keyScope) {
 	d.report(p, "unknown key", remedy)
 }
 
-// fillMap fills a map, whose keys are the user's.
+// fillMap fills a map whose keys are chosen by the user.
 func (d *decoder) fillMap(entries []pair, v reflect.Value, f field, at position, parent *keyScope) {
 	if !d.checkLength(len(entries), f, at) {
 		return
@@ -377,10 +388,10 @@ func (d *decoder) fillMap(entries []pair, v reflect.Value, f field, at position,
 			d.report(p, "the key is empty", "")
 			continue
 		case strings.Contains(e.key.Value, "${"):
-			d.report(p, "a key is no place for a reference", "a reference may stand in a value")
+			d.report(p, "references are not allowed in keys", "use references only in values")
 			continue
 		case placeholder.MatchString(e.key.Value):
-			d.report(p, "the key is a placeholder that nobody filled in", "")
+			d.report(p, "the key is still a placeholder", "")
 			continue
 		}
 		elem := reflect.New(v.Type().Elem())
@@ -400,7 +411,8 @@ func (d *decoder) fillList(n *yaml.Node, v reflect.Value, f field, at position, 
 	if d.visits += len(n.Content); d.visitLimitReached() || !d.checkLength(len(n.Content), f, at) {
 		return false
 	}
-	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))) // at once: elements must not move, their addresses are places
+	// Allocate all elements at once: they must not move, because their addresses are keys of positions.
+	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
 	for i, c := range n.Content {
 		if d.tooManyProblems() || d.visitLimitReached() {
 			return false
@@ -413,7 +425,7 @@ func (d *decoder) fillList(n *yaml.Node, v reflect.Value, f field, at position, 
 	return true
 }
 
-// checkNodeKind reports a node of another kind than the wanted one, without repeating it.
+// checkNodeKind reports a node of another kind than wanted. The message does not repeat the value.
 func (d *decoder) checkNodeKind(n *yaml.Node, want yaml.Kind, called string, at position) bool {
 	switch {
 	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" && n.Style&yaml.TaggedStyle == 0:
@@ -422,34 +434,34 @@ func (d *decoder) checkNodeKind(n *yaml.Node, want yaml.Kind, called string, at 
 	case n.Kind != want:
 		remedy := ""
 		if want == yaml.SequenceNode && n.Kind == yaml.ScalarNode {
-			remedy = "a list of one is written [value]"
+			remedy = "write a list with one item as [value]"
 			if strings.Contains(n.Value, "${") {
 				remedy = "a reference gives one value, not a list"
 			}
 		}
 		switch at.path {
 		case "organizations":
-			remedy = "a block begins with -"
+			remedy = "begin each block with -"
 		case "accounts":
-			remedy = "a single block stands under account: or begins with -"
+			remedy = "write a single block under account:, or begin it with -"
 		case "account":
-			remedy = "several blocks stand under accounts:"
+			remedy = "write several blocks under accounts:"
 		case "":
-			remedy = "begin with config.example.yaml"
+			remedy = "start from config.example.yaml"
 		}
 		if strings.HasSuffix(at.path, ".token_command") {
-			remedy = "a program and its arguments, which no shell reads: [pass, otp, aws]"
+			remedy = "write a program and its arguments as a list, for use without a shell: [pass, otp, aws]"
 		}
 		d.report(at, "want "+called+", got "+kindName(n), remedy)
 		return false
 	case n.Style&yaml.TaggedStyle != 0 && n.ShortTag() != "!!map" && n.ShortTag() != "!!seq":
-		d.report(at, "the tag before the value has no meaning here", "")
+		d.report(at, "the YAML tag before the value has no meaning here", "")
 		return false
 	}
 	return true
 }
 
-// kindName says what a node is.
+// kindName returns a node's kind in the user's words.
 func kindName(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:

@@ -4,7 +4,8 @@ import (
 	"time"
 )
 
-// Defaults is the file that says nothing, but for its accounts. Outputs are stdout where Known has it.
+// Defaults returns the configuration of a file that contains only accounts. If the Registry has stdout, Parse adds it
+// as the output.
 func Defaults() File {
 	yes := true
 	return File{
@@ -30,14 +31,14 @@ func Defaults() File {
 	}
 }
 
-// The defaults of keys that mean something only beside others.
+// The defaults of keys that have a meaning only together with others.
 const (
 	defaultSessionName = "collector"
-	defaultRole        = Duration(time.Hour) // the SDK's own is 15 minutes: exactly the period of the schedule
+	defaultRole        = Duration(time.Hour) // the SDK's default is 15 minutes, exactly the period of the default schedule
 	defaultMFASession  = Duration(36 * time.Hour)
 )
 
-// inherit fills in what the block leaves to the file.
+// inherit fills in the keys that the block leaves to the file.
 func (a *Account) inherit(f *File) {
 	if a.Schedule == "" {
 		a.Schedule = f.Schedule
@@ -55,7 +56,7 @@ func (a *Account) inherit(f *File) {
 	a.applyDefaults(a.Collect.Regions)
 }
 
-// applyDefaults fills in what a sign-in leaves open.
+// applyDefaults fills in the keys that a sign-in leaves out.
 func (a *SignIn) applyDefaults(regions []string) {
 	a.expandShorthand(regions)
 	if a.ARN != "" {
@@ -69,7 +70,7 @@ func (a *SignIn) applyDefaults(regions []string) {
 	}
 }
 
-// withDefaults is c, with what it does not say taken from below.
+// withDefaults returns c, with unset fields taken from below.
 func (c Collect) withDefaults(below Collect) Collect {
 	if c.Regions == nil {
 		c.Regions = below.Regions

@@ -5,12 +5,12 @@ import (
 	"testing"
 )
 
-// Each block that the page on signing in shows is one that works.
+// Each account block in docs/sign-in.md is valid.
 func TestSignInPage(t *testing.T) {
 	page := readFiles(t, "../docs/sign-in.md")["../docs/sign-in.md"]
 	blocks := regexp.MustCompile("`(\\{[^{`][^`]*\\})`").FindAllSubmatch(page, -1)
 	if len(blocks) < 20 {
-		t.Fatalf("%d blocks: the page is read wrongly", len(blocks))
+		t.Fatalf("found only %d blocks", len(blocks))
 	}
 	example := regexp.MustCompile("(?s)```yaml\n(organizations:.*?)```").FindSubmatch(page)
 	if example == nil {

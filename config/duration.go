@@ -13,17 +13,17 @@ var (
 	withDays   = regexp.MustCompile(`^([0-9]+)d(.*)$`)
 )
 
-// ParseDuration reads 90s, 15m, 1h30m, 500ms; 7d and 1d12h, a day being 24 hours; and a bare number, which is seconds.
-// It takes no sign. Its error does not repeat s.
+// ParseDuration parses 90s, 15m, 1h30m or 500ms; 7d or 1d12h, where a day is 24 hours; and a bare number, which is
+// seconds. A sign is not allowed. Its error does not repeat s.
 func ParseDuration(s string) (time.Duration, error) {
-	bad := Problem{Text: "is no duration", Remedy: "write 90s, 15m, 1h30m or 7d; a bare number is seconds"}
+	bad := Problem{Text: "is not a duration", Remedy: "write 90s, 15m, 1h30m or 7d; a bare number is seconds"}
 	if strings.HasPrefix(s, "-") {
-		return 0, Problem{Text: "a duration is not negative", Remedy: bad.Remedy}
+		return 0, Problem{Text: "a duration cannot be negative", Remedy: bad.Remedy}
 	}
 	if bareNumber.MatchString(s) {
 		sec, err := strconv.ParseFloat(s, 64)
 		if err != nil || sec > math.MaxInt64/float64(time.Second)/2 {
-			return 0, Problem{Text: "is longer than any clock", Remedy: bad.Remedy}
+			return 0, Problem{Text: "is too long", Remedy: bad.Remedy}
 		}
 		return time.Duration(sec * float64(time.Second)), nil
 	}
@@ -31,7 +31,7 @@ func ParseDuration(s string) (time.Duration, error) {
 	if m := withDays.FindStringSubmatch(s); m != nil {
 		n, err := strconv.Atoi(m[1])
 		if err != nil || n > 36500 {
-			return 0, Problem{Text: "is longer than any clock", Remedy: bad.Remedy}
+			return 0, Problem{Text: "is too long", Remedy: bad.Remedy}
 		}
 		days, s = time.Duration(n)*24*time.Hour, m[2]
 		if s == "" {
@@ -45,7 +45,7 @@ func ParseDuration(s string) (time.Duration, error) {
 	return days + d, nil
 }
 
-// UnmarshalText is [ParseDuration].
+// UnmarshalText is like [ParseDuration].
 func (d *Duration) UnmarshalText(b []byte) error {
 	v, err := ParseDuration(string(b))
 	*d = Duration(v)
@@ -55,7 +55,7 @@ func (d *Duration) UnmarshalText(b []byte) error {
 // MarshalText writes what UnmarshalText reads.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// String is Go's form without the zeros at its end: 1h, not 1h0m0s.
+// String returns Go's form without trailing zero units: 1h, not 1h0m0s.
 func (d Duration) String() string {
 	s := time.Duration(d).String()
 	if strings.HasSuffix(s, "m0s") {

@@ -13,7 +13,7 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// AWS's documented examples. None of these may stand in any error.
+// AWS's documented examples and other secrets. No error may contain them.
 const (
 	exampleSecret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 	exampleToken  = "FwoGZXIvYXdzEXAMPLETOKEN"
@@ -53,13 +53,13 @@ func (o *fileOptions) Validate() error {
 	return errors.Join(errs...)
 }
 
-// size stands for a type with a method of its own in package outputs.
+// size is an example of a type with UnmarshalText in package outputs.
 type size int64
 
 func (s *size) UnmarshalText(b []byte) error {
 	unit := ""
 	if _, err := fmt.Sscanf(string(b), "%d%s", s, &unit); err != nil || unit != "KiB" && unit != "MiB" {
-		return fmt.Errorf("%q is no size", b)
+		return fmt.Errorf("%q is not a size", b)
 	}
 	*s *= map[string]size{"KiB": 1 << 10, "MiB": 1 << 20}[unit]
 	return nil
@@ -87,23 +87,24 @@ func (o *httpOptions) Validate() error {
 	}
 	var errs []error
 	if !strings.HasPrefix(o.URL, "http") {
-		errs = append(errs, fmt.Errorf("url: %q is no URL", o.URL))
+		errs = append(errs, fmt.Errorf("url: %q is not a URL", o.URL))
 	}
 	if strings.HasSuffix(o.URL, " ") {
 		errs = append(errs, Problem{Path: "url", Text: "ends in a space", Remedy: "remove it"})
 	}
-	if before, after, found := strings.Cut(o.Where, "(("); found { // as a parser does: what it did not expect
-		errs = append(errs, fmt.Errorf("where: %s stands before ((, and %.3q behind", strings.ToUpper(before[max(0, len(before)-6):]), after))
+	if before, after, found := strings.Cut(o.Where, "(("); found { // as a parser quotes what it did not expect
+		before = strings.ToUpper(before[max(0, len(before)-6):])
+		errs = append(errs, fmt.Errorf("where: unexpected (( after %s and before %.3q", before, after))
 	}
 	for from, to := range o.Names {
 		if strings.Contains(to, "..") {
-			errs = append(errs, fmt.Errorf("names: %q: %q is no path", from, to))
+			errs = append(errs, fmt.Errorf("names: %q: %q is not a path", from, to))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// shownOptions are of an output that shows what is remembered.
+// shownOptions are the options of an output that needs a store.
 type shownOptions struct {
 	common `yaml:",inline"`
 	Kind   string   `yaml:"kind" names:"kinds" doc:"One."`
@@ -124,7 +125,7 @@ func testRegistry() Registry {
 	}
 }
 
-// testEnv and read are the environment and the files that the test data refers to.
+// testEnv and testReadFile are the environment and the files of the test data.
 func testEnv(name string) (string, bool) {
 	v, ok := map[string]string{
 		"EMPTY":         "",
@@ -168,7 +169,7 @@ func testReadFile(path string) ([]byte, error) {
 	return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 }
 
-// load is what the program does: both passes.
+// load makes both passes, as the program does.
 func load(b []byte, name string) (*File, error) {
 	f, err := Parse(b, name, testRegistry())
 	if err != nil {
@@ -177,7 +178,7 @@ func load(b []byte, name string) (*File, error) {
 	return f, f.Resolve(testEnv, testReadFile)
 }
 
-// checkNoSecret fails if any of the planted values stands in what a person will read.
+// checkNoSecret fails if an error shows one of the planted values.
 func checkNoSecret(t testing.TB, in string, err error) {
 	t.Helper()
 	var ps Problems
@@ -185,7 +186,10 @@ func checkNoSecret(t testing.TB, in string, err error) {
 	if errors.As(err, &ps) {
 		text += fmt.Sprintf("%+v %#v", ps, ps)
 	}
-	for _, s := range []string{exampleSecret, exampleToken, plantedValue, plantedFile, exampleSeed, "JBSW", "AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE"} {
+	for _, s := range []string{
+		exampleSecret, exampleToken, plantedValue, plantedFile, exampleSeed, "JBSW",
+		"AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE",
+	} {
 		if strings.Contains(text, s) {
 			t.Errorf("%s: the error shows %q:\n%s", in, s, text)
 		}

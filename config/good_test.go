@@ -14,7 +14,7 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// What each file of testdata/good must become. A file without an entry fails.
+// The checks of each file of testdata/good. A file without an entry fails.
 var good = map[string]func(t *testing.T, f *File){
 	"seed-1-access-key": func(t *testing.T, f *File) {
 		a := onlyAccount(t, f)
@@ -174,7 +174,7 @@ func TestGood(t *testing.T) {
 			}
 			check := good[name]
 			if check == nil {
-				t.Fatal("says nothing about what it must become")
+				t.Fatal("has no checks in good")
 			}
 			check(t, f)
 			if err := f.Resolve(testEnv, testReadFile); err != nil {
@@ -242,19 +242,19 @@ web: {hosts: [collector, "*"]}
 	want := []string{
 		`c.yaml:5: accounts[0].ak_id: is not used: profile wins; remove one of them`,
 		`c.yaml:7: accounts[0].credential_source: is not used: profile wins; remove one of them`,
-		`c.yaml:8: accounts[0].role_session_name: is not used without assume_role_arn; in a chain it stands in the role's own block`,
-		`c.yaml:10: accounts[0].sts_region: "eu-north-7" is no region that this build knows; is it newer than this build?`,
-		`c.yaml:11: accounts[1]: this is account "111111111111", as is accounts[0] (line 3): of two blocks for one account only the first is collected; make them one block`,
+		`c.yaml:8: accounts[0].role_session_name: is not used without assume_role_arn; in a chain, set it in the role's own block`,
+		`c.yaml:10: accounts[0].sts_region: "eu-north-7" is not a region that this build knows; is it newer than this build?`,
+		`c.yaml:11: accounts[1]: this is account "111111111111", like accounts[0] (line 3): only the first block of an account is collected; merge the blocks`,
 		`c.yaml:13: accounts[1].mfa_session_duration: is not used without serial_number; remove it`,
-		`c.yaml:15: accounts[2].serial_number: nothing gives the device's codes: the account needs "collector login" now, and again when each session ends; for a daemon add totp_seed or token_command`,
-		`c.yaml:16: web.hosts[1]: "*" matches every host: a web page can then read what is served here, through a name that leads to this address (DNS rebinding); name the hosts`,
+		`c.yaml:15: accounts[2].serial_number: no MFA codes are configured: the account needs "collector login" now, and again when each session ends; for a daemon set totp_seed or token_command`,
+		`c.yaml:16: web.hosts[1]: "*" matches every host: a web page can then read what is served here through a name that resolves to this address (DNS rebinding); list the hosts`,
 	}
 	if got := Problems(f.Warnings).Error(); got != strings.Join(want, "\n") {
 		t.Errorf("got:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
 	}
 }
 
-// Before Resolve, a reference is kept as it is written; after a Resolve that fails, too.
+// A reference is stored as written before Resolve, and after a Resolve that fails.
 func TestResolveFails(t *testing.T) {
 	f, err := Parse([]byte("accounts: [{name: '${env:NOT_SET}'}]\ntimeout: ${env:NOT_SET}"), "c.yaml", testRegistry())
 	if err != nil {
@@ -271,7 +271,7 @@ func TestResolveFails(t *testing.T) {
 	}
 }
 
-// Each reference is followed once, however often it stands in the file.
+// Each reference is read once, even if the file contains it several times.
 func TestResolveReadsOnce(t *testing.T) {
 	f, err := Parse([]byte("accounts: [{name: 'a-${file:/n}', profile: '${file:/n}'}, {name: 'b-${file:/n}'}]"), "", testRegistry())
 	if err != nil {
@@ -289,7 +289,7 @@ func TestResolveReadsOnce(t *testing.T) {
 	checkEqual(t, "values", []string{f.Accounts[0].Account().Name, f.Accounts[0].Account().Profile, f.Accounts[1].Account().Name}, []string{"a-1", "1", "b-1"})
 }
 
-// A configuration that is printed by mistake, in whatever way, shows no secret: neither before nor after Resolve.
+// A configuration that is printed by mistake shows no secret in any format, before and after Resolve.
 func TestFilePrintsNoSecret(t *testing.T) {
 	for path, b := range readFiles(t, "testdata/good/*.yaml") {
 		f, err := Parse(b, path, testRegistry())
@@ -312,8 +312,8 @@ func TestFilePrintsNoSecret(t *testing.T) {
 	}
 }
 
-// Aliases cannot make much of little, and nesting cannot break the stack.
-func TestBombs(t *testing.T) {
+// Aliases cannot expand a small file into a large one, and nesting cannot overflow the stack.
+func TestExpansionAttacks(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("x: &a [" + strings.Repeat("x,", 2000) + "x]\n")
 	fmt.Fprintf(&b, "accounts: [%s]\n", strings.TrimSuffix(strings.Repeat("{collector_configs: {regions: *a}},", 2000), ","))
@@ -340,7 +340,7 @@ func TestBombs(t *testing.T) {
 	}
 }
 
-func TestDefaultsStand(t *testing.T) {
+func TestDefaults(t *testing.T) {
 	f, err := load([]byte("accounts: [{}]"), "")
 	if err != nil {
 		t.Fatal(err)
@@ -378,7 +378,7 @@ func TestExpected(t *testing.T) {
 	}
 }
 
-// A secret that the file writes out is taken as it is: no trimming, no number.
+// A secret in the file itself is stored as written: not trimmed, and not parsed as a number.
 func TestSecretAsWritten(t *testing.T) {
 	f, err := load([]byte("accounts: [{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: 0123456789}]"), "")
 	if err != nil {

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// hostPattern is a host name as a request carries it, or a glob of such names. An underscore is in no host name of
-// the RFCs, and in the service names of many compose files.
+// hostPattern matches a host name in a request, or a glob of host names. The RFCs allow no underscore, but many
+// services in compose files have one.
 var hostPattern = regexp.MustCompile(`^[A-Za-z0-9_*?-]+(\.[A-Za-z0-9_*?-]+)*\.?$`)
 
-// checkHosts judges web.hosts.
+// checkHosts checks web.hosts.
 func (d *decoder) checkHosts(w *Web) {
 	if p, ok := d.checkable(&w.Hosts); ok && len(w.Hosts) == 0 {
 		d.report(p, "is empty", "name a host, or remove the key")
@@ -34,7 +34,7 @@ func (d *decoder) checkHost(ptr *string) {
 	switch _, noIP := netip.ParseAddr(host); {
 	case noIP == nil:
 	case strings.HasPrefix(*ptr, "!"):
-		d.report(p, d.show(p, *ptr)+" cannot leave a host out", "name the hosts that requests may name, and no others")
+		d.report(p, d.show(p, *ptr)+" cannot exclude a host", "list only the hosts that requests may name")
 	case strings.Contains(*ptr, "/"):
 		d.report(p, d.show(p, *ptr)+" is not a host name",
 			"write it without a scheme or a path, such as collector.example.com")
@@ -45,7 +45,7 @@ func (d *decoder) checkHost(ptr *string) {
 	case !hostPattern.MatchString(*ptr):
 		d.report(p, d.show(p, *ptr)+" is not a host name", remedy)
 	case strings.Trim(*ptr, "*") == "":
-		d.warn(p, d.show(p, *ptr)+" matches every host: a web page can then read what is served here, "+
-			"through a name that leads to this address (DNS rebinding)", "name the hosts")
+		d.warn(p, d.show(p, *ptr)+" matches every host: a web page can then read what is served here "+
+			"through a name that resolves to this address (DNS rebinding)", "list the hosts")
 	}
 }

@@ -5,9 +5,9 @@ import (
 	"unicode/utf8"
 )
 
-// Match is the names that the patterns select, in the order of names. A pattern is a name or a glob: "*" is any text,
-// "?" one character; with "!" in front it leaves out. The patterns' order does not matter. Where none of them takes
-// in, as with no pattern at all, every name is taken that is not left out.
+// Match returns the names that the patterns select, in the order of names. A pattern is a name or a glob: "*" is any
+// text, "?" is one character. A pattern with "!" in front excludes names. The order of patterns does not matter. If
+// there are only excluding patterns, or none, every name is selected that is not excluded.
 func Match(patterns, names []string) []string {
 	var out []string
 	for _, n := range names {
@@ -18,7 +18,7 @@ func Match(patterns, names []string) []string {
 	return out
 }
 
-// Matches reports whether the patterns select the name, by the rule of [Match].
+// Matches reports whether the patterns select the name, see [Match].
 func Matches(patterns []string, name string) bool {
 	named, taken := false, false
 	for _, p := range patterns {
@@ -34,10 +34,10 @@ func Matches(patterns []string, name string) bool {
 	return taken || !named
 }
 
-// isGlob reports whether a pattern is more than a name.
+// isGlob reports whether a pattern has a wildcard.
 func isGlob(pattern string) bool { return strings.ContainsAny(pattern, "*?") }
 
-// glob matches without backtracking over more than the last star, so that no pattern is slow.
+// glob backtracks only over the last star, so no pattern is slow.
 func glob(pattern, name string) bool {
 	if !isGlob(pattern) {
 		return pattern == name

@@ -36,8 +36,8 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-// glob against the plainest definition there is.
-func TestGlobIsRight(t *testing.T) {
+// glob agrees with the simplest definition.
+func TestGlobAgainstDefinition(t *testing.T) {
 	var plain func(p, n string) bool
 	plain = func(p, n string) bool {
 		switch {
@@ -66,7 +66,7 @@ func TestGlobIsFast(t *testing.T) {
 			t.Error("it matches")
 		}
 	case <-time.After(10 * time.Second):
-		t.Fatal("it tries every way to match")
+		t.Fatal("glob backtracks exponentially")
 	}
 }
 
@@ -80,9 +80,12 @@ func TestParseDuration(t *testing.T) {
 			t.Errorf("%q: got %v, %v, want %v", s, got, err, want)
 		}
 	}
-	for _, s := range []string{"", "-1", "-5m", "+5m", "1w", "5 m", "1h -5m", "d", "1dd", "1d-5m", "1d+5m", "99999999999999999999", "9223372036", "40000d", "NaN", "0x10", "1e3"} {
+	for _, s := range []string{
+		"", "-1", "-5m", "+5m", "1w", "5 m", "1h -5m", "d", "1dd", "1d-5m", "1d+5m",
+		"99999999999999999999", "9223372036", "40000d", "NaN", "0x10", "1e3",
+	} {
 		if got, err := ParseDuration(s); err == nil {
-			if s == "9223372036" { // 292 years of seconds: more than half the clock, refused to leave room for sums
+			if s == "9223372036" { // 292 years: rejected, so that sums do not overflow
 				t.Errorf("%q overflows half the range: %v", s, got)
 				continue
 			}
@@ -99,7 +102,13 @@ func TestDurationString(t *testing.T) {
 			t.Fatalf("%v is read as %v, %v", d, back, err)
 		}
 	})
-	for d, want := range map[time.Duration]string{time.Hour: "1h", 90 * time.Second: "1m30s", 0: "0s", time.Hour + time.Second: "1h0m1s", 10 * time.Minute: "10m"} {
+	for d, want := range map[time.Duration]string{
+		time.Hour:               "1h",
+		90 * time.Second:        "1m30s",
+		0:                       "0s",
+		time.Hour + time.Second: "1h0m1s",
+		10 * time.Minute:        "10m",
+	} {
 		if got := Duration(d).String(); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}

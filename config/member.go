@@ -19,21 +19,21 @@ type Member struct {
 	Email     string            `json:"email,omitempty"`
 	State     string            `json:"state"` // ACTIVE, SUSPENDED, PENDING_CLOSURE…
 	ParentIDs []string          `json:"above,omitempty"`
-	OU        string            `json:"ou,omitempty"` // names of the units in Above, joined by /; "" under the root
+	OU        string            `json:"ou,omitempty"` // names of the units in ParentIDs, joined by /
 	Tags      map[string]string `json:"tags,omitempty"`
 }
 
-// MemberActive is the state of a member that can be collected.
+// MemberActive is the state of the members that are collected.
 const MemberActive = "ACTIVE"
 
-// MemberDetails says what must be known of a member beside what the list of accounts tells: each of it costs calls.
+// MemberDetails says what must be known of a member in addition to the list of accounts. Each detail costs calls.
 type MemberDetails struct {
 	ParentIDs bool `json:"Above"` // the units that it is in; its name is part of the key of a saved member list
-	OU        bool // and their names
+	OU        bool // and the units' names
 	Tags      bool
 }
 
-// RequiredDetails is what the filters and the templates ask for.
+// RequiredDetails returns the details that the filters and the templates use.
 func (o Organization) RequiredDetails() MemberDetails {
 	n := MemberDetails{
 		ParentIDs: len(o.Include.OUs)+len(o.Exclude.OUs) > 0,
@@ -59,8 +59,8 @@ func (o Organization) templates() []string {
 	return all
 }
 
-// SelectsByID reports whether the member is selected by what its id and its units tell; [Organization.Tagged], by its tags. Both must
-// hold. Two, because tags cost a call a member.
+// SelectsByID reports whether the filters select the member by its id and its units. [Organization.SelectsByTags] does
+// so by its tags. A member is collected if both hold. They are separate because tags cost one call for each member.
 func (o Organization) SelectsByID(m Member) bool {
 	in, out := o.Include, o.Exclude
 	under := func(ous []string) bool {
@@ -70,7 +70,7 @@ func (o Organization) SelectsByID(m Member) bool {
 		!under(out.OUs) && !slices.Contains(out.Accounts, m.ID)
 }
 
-// SelectsByTags is the other half of [Organization.Named].
+// SelectsByTags is the second condition of [Organization.SelectsByID].
 func (o Organization) SelectsByTags(m Member) bool {
 	has := func(key, pattern string) bool {
 		value, ok := m.Tags[key]
@@ -89,8 +89,9 @@ func (o Organization) SelectsByTags(m Member) bool {
 	return true
 }
 
-// MemberAccounts is an account block a member. via is who the block's own sign-in turned out to be: that account is entered as it
-// stands, because the role that members have is usually not in the account that assumes it. Names that repeat get the id behind them.
+// MemberAccounts returns an account block for each member. via is the identity of the organization block's own sign-in:
+// that account is collected without the members' role, which usually does not exist in the account that assumes it. If
+// names repeat, the account id is appended.
 func (o Organization) MemberAccounts(via record.Identity, members []Member) ([]Account, error) {
 	members = slices.SortedFunc(slices.Values(members), func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
 	compiled := map[string]*template.Template{}
@@ -105,8 +106,14 @@ func (o Organization) MemberAccounts(via record.Identity, members []Member) ([]A
 	named := map[string]int{}
 	for _, m := range members {
 		a := Account{
-			SignIn: o.memberSignIn(via, m.ID), Collect: o.Collect, Schedule: o.Schedule, Timezone: o.Timezone, Timeout: o.Timeout,
-			Overlap: o.Overlap, Line: o.Line, ExtraTags: make(map[string]string, len(o.ExtraTags)),
+			SignIn:    o.memberSignIn(via, m.ID),
+			Collect:   o.Collect,
+			Schedule:  o.Schedule,
+			Timezone:  o.Timezone,
+			Timeout:   o.Timeout,
+			Overlap:   o.Overlap,
+			Line:      o.Line,
+			ExtraTags: make(map[string]string, len(o.ExtraTags)),
 		}
 		name, err := render(compiled[o.Name], m)
 		if err != nil {
@@ -129,10 +136,10 @@ func (o Organization) MemberAccounts(via record.Identity, members []Member) ([]A
 	return accounts, nil
 }
 
-// memberSignIn is how a member is entered: as via, and then by the role.
+// memberSignIn returns the sign-in of a member: that of via, then the role.
 func (o Organization) memberSignIn(via record.Identity, id string) SignIn {
 	s := o.Via
-	s.AccountID, s.RoleName, s.Digest = id, "", "" // the account id says who a member is
+	s.AccountID, s.RoleName, s.Digest = id, "", "" // the account id identifies a member
 	if via.AccountID == id {
 		return s
 	}
@@ -142,7 +149,7 @@ func (o Organization) memberSignIn(via record.Identity, id string) SignIn {
 	return s
 }
 
-// Hops is the roles of a sign-in, first to last.
+// Hops returns the roles of a sign-in, first to last.
 func (a SignIn) Hops() []Role {
 	if len(a.Roles) > 0 {
 		return a.Roles
@@ -153,7 +160,8 @@ func (a SignIn) Hops() []Role {
 	return nil
 }
 
-// KnownAccountID is the AWS account that the block is sure to be, by its last role or its account_id; "": only signing in tells.
+// KnownAccountID returns the AWS account that the block certainly signs in to, by its last role or its account_id, or
+// "" if only signing in can tell.
 func (a SignIn) KnownAccountID() string {
 	if hops := a.Hops(); len(hops) > 0 {
 		return record.AccountOfARN(hops[len(hops)-1].ARN)
@@ -161,7 +169,7 @@ func (a SignIn) KnownAccountID() string {
 	return a.AccountID
 }
 
-// sanitizeName is a name as accountName takes it: AWS lets people call an account anything.
+// sanitizeName returns a name that checkAccountName accepts: AWS allows any text as an account's name.
 func sanitizeName(name string) string {
 	name = strings.Map(func(r rune) rune {
 		switch {
@@ -184,7 +192,7 @@ func lastRune(s string) string {
 	return string(r[len(r)-1:])
 }
 
-// memberFields is what a template may use.
+// memberFields holds the fields that a template may use.
 type memberFields struct {
 	ID, Name, Email, OU string
 	Tags                map[string]string
@@ -192,27 +200,30 @@ type memberFields struct {
 
 const templateFieldsHint = `{{.ID}}, {{.Name}}, {{.Email}}, {{.OU}}, {{.Tags.env}} or {{index .Tags "cost-center"}}`
 
-// parseTemplate is a template that uses a member's fields and nothing else.
+// parseTemplate parses a template, which may use only a member's fields.
 func parseTemplate(text string) (*template.Template, error) {
 	t, err := template.New("").Option("missingkey=zero").Parse(text)
 	if err != nil {
 		what := strings.TrimPrefix(err.Error(), "template: ")
-		if _, rest, ok := strings.Cut(what, ": "); ok { // the line within the text
+		if _, rest, ok := strings.Cut(what, ": "); ok { // without the line within the text
 			what = rest
 		}
-		return nil, Problem{Text: "is no template: " + what, Remedy: "want " + templateFieldsHint}
+		return nil, Problem{Text: "is not a valid template: " + what, Remedy: "want " + templateFieldsHint}
 	}
 	if len(t.Templates()) > 1 {
-		return nil, Problem{Text: "a template that defines others", Remedy: "want " + templateFieldsHint}
+		return nil, Problem{Text: "the template defines other templates", Remedy: "want " + templateFieldsHint}
 	}
 	if t.Tree == nil || t.Root == nil {
-		return t, nil // nothing but white space
+		return t, nil // only white space
 	}
 	if err := walkFields(t.Root, checkField); err != nil {
 		return nil, err
 	}
 	if _, err := render(t, Member{ID: "123456789012"}); err != nil {
-		return nil, Problem{Text: "is no template of text: " + strings.TrimPrefix(err.Error(), "template: "), Remedy: "want " + templateFieldsHint}
+		return nil, Problem{
+			Text:   "the template fails: " + strings.TrimPrefix(err.Error(), "template: "),
+			Remedy: "want " + templateFieldsHint,
+		}
 	}
 	return t, nil
 }
@@ -234,7 +245,10 @@ func checkField(field []string) error {
 		}
 	case "Tags":
 		if len(field) > 2 {
-			return Problem{Text: ".Tags." + field[1] + " is text and has no ." + field[2], Remedy: `a key with a dot is written {{index .Tags "` + strings.Join(field[1:], ".") + `"}}`}
+			return Problem{
+				Text:   ".Tags." + field[1] + " is text and has no ." + field[2],
+				Remedy: `write a key with a dot as {{index .Tags "` + strings.Join(field[1:], ".") + `"}}`,
+			}
 		}
 	default:
 		remedy := "want " + templateFieldsHint
@@ -246,7 +260,8 @@ func checkField(field []string) error {
 	return nil
 }
 
-// walkFields calls use with each field of the member that the template names. with, range and template are refused: under them a dot is another thing.
+// walkFields calls use with each member field of the template. It rejects with, range and template: inside them a dot
+// has another meaning.
 func walkFields(n parse.Node, use func(field []string) error) error {
 	all := func(nodes ...parse.Node) error {
 		for _, n := range nodes {
@@ -286,17 +301,20 @@ func walkFields(n parse.Node, use func(field []string) error) error {
 	case *parse.DotNode:
 		return Problem{Text: "{{.}} is the whole member", Remedy: "want " + templateFieldsHint}
 	case *parse.RangeNode, *parse.WithNode, *parse.TemplateNode, *parse.BreakNode, *parse.ContinueNode:
-		return Problem{Text: "range, with and template are not for a line of text", Remedy: "{{if}}, {{or}}, {{and}}, {{eq}} and {{printf}} are"}
+		return Problem{
+			Text:   "range, with and template are not allowed",
+			Remedy: "use {{if}}, {{or}}, {{and}}, {{eq}} and {{printf}}",
+		}
 	}
 	return nil
 }
 
-// checkTemplate judges one.
+// checkTemplate checks a template.
 func (d *decoder) checkTemplate(p position, text string) {
 	switch _, err := parseTemplate(text); {
 	case err == nil:
 	case p.references != "":
-		d.report(p, d.show(p, text)+" is no template of a member", "want "+templateFieldsHint)
+		d.report(p, d.show(p, text)+" is not a valid template", "want "+templateFieldsHint)
 	default:
 		d.reportError(p, "", err)
 	}

@@ -4,7 +4,8 @@ import (
 	"strings"
 )
 
-// The keys that give codes, of which a block has one at most.
+// checkCodeSources checks the keys that give MFA codes, of which a block may have one. It returns the key that the
+// block has.
 func (d *decoder) checkCodeSources(a *SignIn) (key string) {
 	device := d.isSet(&a.SerialNumber) || d.isSet(&a.Profile) // a profile may name a device itself
 	for _, s := range []struct {
@@ -16,17 +17,17 @@ func (d *decoder) checkCodeSources(a *SignIn) (key string) {
 		case !ok:
 			continue
 		case key != "":
-			d.report(p, s.key+" stands beside "+key, "one of them gives the codes; remove the other")
+			d.report(p, s.key+" is set together with "+key, "remove one of them")
 			continue
 		case !device:
-			d.report(p, s.key+" stands without serial_number", "add serial_number: the ARN of the MFA device")
+			d.report(p, s.key+" is set without serial_number", "add serial_number: the ARN of the MFA device")
 		}
 		key = s.key
 	}
 	return key
 }
 
-// checkMFA judges the device, what gives its codes, and what they are used with.
+// checkMFA checks the device, the source of its codes, and the credentials that they are used with.
 func (d *decoder) checkMFA(a *SignIn) {
 	codes := d.checkCodeSources(a)
 	d.checkSeed(a)
@@ -38,9 +39,10 @@ func (d *decoder) checkMFA(a *SignIn) {
 		switch text := a.TokenCode.Reveal(); {
 		case !codeForm.MatchString(text):
 			remedy := `want 6 digits, in quotes so that no leading zero is lost: "012345"`
-			d.report(p, "a code has 6 digits, and here are "+quantity(len([]rune(text)), "character"), remedy)
+			d.report(p, "a code has 6 digits, got "+quantity(len([]rune(text)), "character"), remedy)
 		case hasSerial || d.isSet(&a.Profile):
-			d.warn(p, "a one-time code is good for one session: when that has ended, the account fails until a new code is loaded", "for a daemon give totp_seed or token_command; an instance role needs no codes at all")
+			d.warn(p, "a one-time code is valid for one session: when that ends, the account fails until a new code is loaded",
+				"for a daemon set totp_seed or token_command; an instance role needs no codes")
 		}
 	}
 	if p, ok := d.positions[&a.MFASessionDuration]; ok && !hasSerial && !d.isSet(&a.Profile) {
@@ -50,7 +52,9 @@ func (d *decoder) checkMFA(a *SignIn) {
 		return
 	}
 	if codes == "" {
-		d.warn(serial, `nothing gives the device's codes: the account needs "collector login" now, and again when each session ends`, "for a daemon add totp_seed or token_command")
+		d.warn(serial,
+			`no MFA codes are configured: the account needs "collector login" now, and again when each session ends`,
+			"for a daemon set totp_seed or token_command")
 	}
 	if serial.state == valid {
 		if text, remedy := d.deviceProblem(serial, a.SerialNumber); text != "" {
@@ -61,54 +65,57 @@ func (d *decoder) checkMFA(a *SignIn) {
 	switch {
 	case d.isSet(&a.Profile):
 	case d.isSet(&a.SessionToken):
-		d.report(serial, "MFA needs a long-lived key, and session_token makes this a temporary one", "use a key that begins with AKIA, or remove serial_number")
+		d.report(serial, "MFA needs a long-lived key, but session_token makes this a temporary one",
+			"use a key that begins with AKIA, or remove serial_number")
 	case d.isSet(&a.AKID):
 	case source.line != 0 && a.CredentialSource != "Environment":
-		d.report(serial, "MFA needs a long-lived key, and credential_source gives a temporary one", "use ak_id and ak_secret, or remove serial_number")
+		d.report(serial, "MFA needs a long-lived key, but credential_source gives a temporary one",
+			"use ak_id and ak_secret, or remove serial_number")
 	}
 }
 
-// checkSeed judges totp_seed. One that stands in the file makes whoever reads the file the device.
+// checkSeed checks totp_seed. It must not be in the file itself: everybody who can read the file would have the device.
 func (d *decoder) checkSeed(a *SignIn) {
 	p, ok := d.checkable(&a.TOTPSeed)
 	if !ok {
 		return
 	}
 	if p.references == "" {
-		d.report(p, "a seed stands in the file itself, and so both factors in one place", "write a reference: ${file:/run/secrets/totp_seed} or ${env:NAME}")
+		d.report(p, "the seed is in the file itself, which then holds both factors",
+			"write a reference: ${file:/run/secrets/totp_seed} or ${env:NAME}")
 		return
 	}
 	switch t, err := ParseTOTP(a.TOTPSeed.Reveal()); {
 	case err != nil:
 		d.reportError(p, "the value of "+p.references+" ", err)
 	case t.Digits != 6:
-		d.report(p, "the value of "+p.references+" makes codes of "+quantity(t.Digits, "digit"), "STS takes 6")
+		d.report(p, "the value of "+p.references+" makes codes of "+quantity(t.Digits, "digit"), "STS accepts 6 digits")
 	}
 }
 
-// deviceProblem says what is wrong with a serial number.
+// deviceProblem returns what is wrong with a serial number, or "".
 func (d *decoder) deviceProblem(p position, s string) (text, remedy string) {
 	const want = "want arn:aws:iam::123456789012:mfa/name, or the number on a hardware device"
 	if !strings.HasPrefix(s, "arn:") {
 		if !serialForm.MatchString(s) {
-			return d.show(p, s) + " is no serial number of an MFA device", want
+			return d.show(p, s) + " is not the serial number of an MFA device", want
 		}
 		return "", ""
 	}
 	f := strings.SplitN(s, ":", 6)
 	if len(f) != 6 || f[2] != "iam" || f[3] != "" || !serialForm.MatchString(s) {
-		return d.show(p, s) + " is no ARN of an MFA device", want
+		return d.show(p, s) + " is not the ARN of an MFA device", want
 	}
 	if text, remedy := d.partitionProblem(p, f[1]); text != "" {
 		return text, remedy
 	}
 	switch typ, name, _ := strings.Cut(f[5], "/"); {
 	case !accountIDForm.MatchString(f[4]):
-		return d.show(p, s) + " holds an account id of " + quantity(len(f[4]), "character"), "an account id is 12 digits"
+		return d.show(p, s) + " has an account id of " + quantity(len(f[4]), "character"), "an account id has 12 digits"
 	case typ == "u2f":
-		return d.show(p, s) + " is a security key, which gives no codes", "STS takes the codes of an authenticator app or a hardware token"
+		return d.show(p, s) + " is a security key, which gives no codes", "use an authenticator app or a hardware token"
 	case typ != "mfa" || name == "":
-		return d.show(p, s) + " is no ARN of an MFA device", want
+		return d.show(p, s) + " is not the ARN of an MFA device", want
 	}
 	return "", ""
 }

@@ -11,9 +11,8 @@ import (
 	"strings"
 )
 
-// nameAccounts gives a name to every block that has none, by what the block says and never by its position: a block
-// that is removed must not make another one take its name. formerly is what versions before called them, by their
-// names of today.
+// nameAccounts names every block that has no name. The name depends on the block's contents and never on its position:
+// removing a block must not rename another. formerNames maps these names to those of earlier versions.
 func nameAccounts(blocks []*Account) (formerly map[string]string) {
 	var taken []string
 	var unnamed []*Account
@@ -39,7 +38,7 @@ func nameAccounts(blocks []*Account) (formerly map[string]string) {
 	return formerly
 }
 
-// signInName is what a sign-in is called that nobody has named.
+// signInName returns a name for a sign-in.
 func signInName(s *SignIn) string {
 	name := cmp.Or(sanitizeName(s.Profile), s.KnownAccountID())
 	if name != "" && !strings.HasPrefix(name, OrganizationPrefix) {
@@ -58,8 +57,8 @@ func signInName(s *SignIn) string {
 	return "default"
 }
 
-// distinctNames puts a piece of its mark behind each name that is not the only one. Blocks that are alike still sign in
-// alike, to the same account: those are counted.
+// distinctNames appends a part of the digest to each name that occurs more than once. Equal blocks sign in equally, to
+// the same account: they get numbers.
 func distinctNames(names, taken []string, mark func(i int) string) []string {
 	repeated, used := map[string]int{}, map[string]bool{}
 	for _, name := range names {
@@ -79,18 +78,19 @@ func distinctNames(names, taken []string, mark func(i int) string) []string {
 	return out
 }
 
-// nameDigest tells sign-ins of one name from each other. Those through one role name in many accounts are written alike but
-// for the account, which their marks leave out.
+// nameDigest distinguishes sign-ins with the same name. Blocks that assume a role of the same name in many accounts
+// differ only in the account, which is not part of their Digest.
 func (a *SignIn) nameDigest() string {
 	text, err := json.Marshal([]string{a.Digest, a.AccountID, a.Partition})
 	if err != nil {
-		panic(err) // a list of texts
+		panic(err) // a list of strings cannot fail
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
 }
 
-// uniqueName is the name, or with the first number behind it that nobody has. count is how far each name was counted.
+// uniqueName returns the name, with a number appended if the name is in use. count holds the last number used for each
+// name.
 func uniqueName(used map[string]bool, count map[string]int, name string) string {
 	out := name
 	for used[out] {
@@ -101,7 +101,7 @@ func uniqueName(used map[string]bool, count map[string]int, name string) string 
 	return out
 }
 
-// positionalNames is what earlier versions called the blocks that have no name.
+// positionalNames returns the names that earlier versions gave to blocks without a name.
 func positionalNames(blocks []*Account, taken []string) map[*Account]string {
 	used, old := map[string]bool{}, map[*Account]string{}
 	for _, name := range taken {
@@ -113,14 +113,14 @@ func positionalNames(blocks []*Account, taken []string) map[*Account]string {
 		}
 		name := "account-" + strconv.Itoa(i+1)
 		old[a] = name
-		for n := 2; used[old[a]]; n++ { // somebody may have called another block account-2
+		for n := 2; used[old[a]]; n++ { // another block may have the name account-2
 			old[a] = name + "-" + strconv.Itoa(n)
 		}
 	}
 	return old
 }
 
-// warnUnnamed warns of blocks without a name where there are several: their names change with how they sign in.
+// warnUnnamed warns of several blocks without a name: their names change when their sign-in changes.
 func (d *decoder) warnUnnamed(blocks []*Account) {
 	var lines []string
 	var last position
@@ -138,6 +138,7 @@ func (d *decoder) warnUnnamed(blocks []*Account) {
 	if len(shown) > 10 {
 		shown = append(slices.Clone(lines[:10]), fmt.Sprintf("%d more", len(lines)-10))
 	}
-	d.warn(last, fmt.Sprintf("%d blocks have no name (lines %s): each is called after how it signs in, and its name changes with that",
-		len(lines), strings.Join(shown, ", ")), "give each block a name")
+	text := fmt.Sprintf("%d blocks have no name (lines %s): their names come from how they sign in, and change with it",
+		len(lines), strings.Join(shown, ", "))
+	d.warn(last, text, "give each block a name")
 }

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// What a block without a name is called: by what it says, in this order.
-func TestNamesOfTheUnnamed(t *testing.T) {
+// The name of a block without a name key comes from its other keys, in this order.
+func TestDefaultNames(t *testing.T) {
 	key := `ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "${env:S}"`
 	for block, want := range map[string]string{
 		`{name: n, extra_tags: {account_name: t}, profile: p}`:               "n",
@@ -20,9 +20,10 @@ func TestNamesOfTheUnnamed(t *testing.T) {
 		`{profile: "a*b?"}`:                                                  "a_b_",
 		`{profile: "organization:x"}`:                                        "default",
 		`{` + key + `, assume_role_arn: "arn:aws:iam::222222222222:role/r"}`: "222222222222",
-		`{assume_roles: [{assume_role_arn: "arn:aws:iam::222222222222:role/r"}, {assume_role_arn: "arn:aws:iam::333333333333:role/r"}]}`: "333333333333",
-		`{` + key + `, account_id: "222222222222", role: r}`:                                                                             "222222222222",
-		`{` + key + `, account_id: "111111111111"}`:                                                                                      "111111111111",
+		`{assume_roles: [{assume_role_arn: "arn:aws:iam::222222222222:role/r"}, ` +
+			`{assume_role_arn: "arn:aws:iam::333333333333:role/r"}]}`: "333333333333",
+		`{` + key + `, account_id: "222222222222", role: r}`: "222222222222",
+		`{` + key + `, account_id: "111111111111"}`:          "111111111111",
 		`{` + key + `}`: "key",
 		`{credential_source: Ec2InstanceMetadata}`: "instance",
 		`{credential_source: EcsContainer}`:        "container",
@@ -37,10 +38,17 @@ func loadNames(t *testing.T, blocks ...string) *File {
 	t.Helper()
 	f, err := Parse([]byte("accounts:\n  - "+strings.Join(blocks, "\n  - ")+"\n"), "c.yaml", testRegistry())
 	if err == nil {
-		err = f.Resolve(func(name string) (string, bool) {
-			v := map[string]string{"PROFILE": "aws1", "S": exampleSecret, "ID": "AKIAIOSFODNN7EXAMPLE", "ARN": "arn:aws:iam::222222222222:role/r"}[name]
-			return v, v != ""
-		}, func(string) ([]byte, error) { return []byte(exampleSecret), nil })
+		vars := map[string]string{
+			"PROFILE": "aws1",
+			"S":       exampleSecret,
+			"ID":      "AKIAIOSFODNN7EXAMPLE",
+			"ARN":     "arn:aws:iam::222222222222:role/r",
+		}
+		env := func(name string) (string, bool) {
+			v, ok := vars[name]
+			return v, ok
+		}
+		err = f.Resolve(env, func(string) ([]byte, error) { return []byte(exampleSecret), nil })
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -48,9 +56,8 @@ func loadNames(t *testing.T, blocks ...string) *File {
 	return f
 }
 
-// A block that is removed, added or moved changes nobody else's name, as long as names do not collide; where they do,
-// the others keep theirs too.
-func TestNamesAreNotPositions(t *testing.T) {
+// Removing, adding or moving a block does not change the names of other blocks, even if names repeat.
+func TestNamesDoNotDependOnPosition(t *testing.T) {
 	blocks := []string{`{profile: a}`, `{profile: b}`, `{assume_role_arn: "arn:aws:iam::222222222222:role/r"}`,
 		`{assume_role_arn: "arn:aws:iam::222222222222:role/other"}`, `{assume_role_arn: "arn:aws:iam::222222222222:role/third"}`,
 		`{ak_id: "${env:ID}", ak_secret: "${env:S}"}`, `{extra_tags: {x: y}}`,
@@ -75,8 +82,8 @@ func TestNamesAreNotPositions(t *testing.T) {
 	checkEqual(t, "formerly", loadNames(t, blocks...).FormerNames["b"], "account-2")
 }
 
-// Two unnamed blocks are warned of, by their lines; one is not.
-func TestUnnamedAreWarnedOf(t *testing.T) {
+// Two blocks without a name cause a warning with their lines; one does not.
+func TestUnnamedWarning(t *testing.T) {
 	checkEqual(t, "one", len(loadNames(t, `{profile: a}`, `{name: b}`).Warnings), 0)
 	checkEqual(t, "tagged", len(loadNames(t, `{profile: a}`, `{extra_tags: {account_name: b}}`).Warnings), 0)
 	w := loadNames(t, `{profile: a}`, `{name: n, profile: a}`, `{profile: b}`).Warnings
@@ -89,46 +96,55 @@ func TestUnnamedAreWarnedOf(t *testing.T) {
 	}
 }
 
-// The mark of a sign-in is of what is written: the value of a reference, a name, a schedule or account_id is no part
-// of it; another profile, key, role or reference is another sign-in. No secret of the file is in it.
-func TestMark(t *testing.T) {
-	mark := func(block string) string { a := loadNames(t, block).Accounts[0].Account(); return a.Digest }
+// The digest of a sign-in depends on the text of its profile, keys, roles and references. It does not depend on the value
+// of a reference, a name, a schedule or account_id, nor on secrets in the file.
+func TestSignInDigest(t *testing.T) {
+	digest := func(block string) string {
+		a := loadNames(t, block).Accounts[0].Account()
+		return a.Digest
+	}
 	for _, c := range []struct {
 		one, other string
 		same       bool
 	}{
-		{`{profile: a}`, `{profile: a, name: n, schedule: "@hourly", extra_tags: {x: y}, account_id: "111111111111", sts_region: eu-west-1}`, true},
+		{`{profile: a}`, `{profile: a, name: n, schedule: "@hourly", extra_tags: {x: y}, account_id: "111111111111", ` +
+			`sts_region: eu-west-1}`, true},
 		{`{profile: a}`, `{profile: b}`, false},
 		{`{profile: "${env:PROFILE}"}`, `{profile: aws1}`, false},
 		{`{profile: "x${env:PROFILE}"}`, `{profile: "y${env:PROFILE}"}`, false},
-		{`{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "` + exampleSecret + `"}`, `{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "` + strings.ToUpper(exampleSecret) + `"}`, true},
-		{`{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "${file:/a}"}`, `{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "${file:/b}"}`, false},
-		{`{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "${file:/a}"}`, `{ak_id: AKIAI44QH8DHBEXAMPLE, ak_secret: "${file:/a}"}`, false},
+		{`{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "` + exampleSecret + `"}`,
+			`{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "` + strings.ToUpper(exampleSecret) + `"}`, true},
+		{`{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "${file:/a}"}`,
+			`{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "${file:/b}"}`, false},
+		{`{ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "${file:/a}"}`,
+			`{ak_id: AKIAI44QH8DHBEXAMPLE, ak_secret: "${file:/a}"}`, false},
 		{`{assume_role_arn: "${env:ARN}"}`, `{assume_role_arn: "arn:aws:iam::222222222222:role/r"}`, false},
-		{`{assume_role_arn: "arn:aws:iam::222222222222:role/r"}`, `{assume_role_arn: "arn:aws:iam::222222222222:role/r", external_id: word}`, true},
+		{`{assume_role_arn: "arn:aws:iam::222222222222:role/r"}`,
+			`{assume_role_arn: "arn:aws:iam::222222222222:role/r", external_id: word}`, true},
 		{`{credential_source: Environment}`, `{}`, false},
 	} {
-		if got := mark(c.one) == mark(c.other); got != c.same {
+		if got := digest(c.one) == digest(c.other); got != c.same {
 			t.Errorf("%s and %s: same %t, want %t", c.one, c.other, got, c.same)
 		}
 	}
 	o := organization(t, "organizations:\n  - {via: {profile: management}, role: r}\n")
-	if o.Via.Digest == "" || o.Via.Digest != mark(`{profile: management}`) {
-		t.Errorf("an organization's sign-in is marked %q", o.Via.Digest)
+	if o.Via.Digest == "" || o.Via.Digest != digest(`{profile: management}`) {
+		t.Errorf("an organization's sign-in has the digest %q", o.Via.Digest)
 	}
 	as, err := o.MemberAccounts(via, []Member{{ID: "222222222222"}, {ID: via.AccountID}})
 	if err != nil || fmt.Sprint(as[0].Digest, as[1].Digest) != "" {
-		t.Errorf("members are marked: %v", err)
+		t.Errorf("members have digests: %v", err)
 	}
 }
 
-// Whoever adds a key to a sign-in decides whether another value of it makes another block.
-func TestMarkKnowsEveryKey(t *testing.T) {
+// A new key of a sign-in must be added to one of these lists.
+func TestSignInDigestCoversKeys(t *testing.T) {
 	decides := "AKID AKSecret SessionToken Profile CredentialSource Role Roles RoleName"
-	not := "AccountID Partition IsGlobal RequireRole STSRegion SerialNumber TOTPSeed TokenCommand TokenCode MFASessionDuration Digest"
+	not := "AccountID Partition IsGlobal RequireRole STSRegion SerialNumber TOTPSeed TokenCommand TokenCode " +
+		"MFASessionDuration Digest"
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[SignIn]()) {
 		if len(f.Index) == 1 && !slices.Contains(strings.Fields(decides+" "+not), f.Name) {
-			t.Errorf("%s: does it decide whose credentials a sign-in has? then it belongs into signInDigest", f.Name)
+			t.Errorf("%s: if it determines whose credentials a sign-in has, add it to signInDigest", f.Name)
 		}
 	}
 }

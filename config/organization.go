@@ -11,44 +11,47 @@ import (
 	"time"
 )
 
-// An Organization is a block that stands for an account block a member of an AWS organization. Who the members are, AWS says at
-// each run; what becomes of one, [Organization.Accounts].
+// An Organization is a block that stands for an account block for each member of an AWS organization. Each run asks AWS
+// for the members; [Organization.MemberAccounts] makes their blocks.
 type Organization struct {
-	Via SignIn `yaml:"via" doc:"How the organization is asked and what the members' role is assumed from: any way to sign in that an account block has, to the management account or to a delegated administrator's. Default: the SDK's default chain."`
+	Via SignIn `yaml:"via" doc:"The sign-in that lists the organization and assumes the members' role: any that an account block can have, to the management account or to a delegated administrator's account. Default: the SDK's default chain."`
 
-	MemberRole  string `yaml:"role" doc:"The name of the role in each member, or path/name. The account that via signs in to is entered as via stands."`
+	MemberRole  string `yaml:"role" doc:"The name of the role in each member, or path/name. The account that via signs in to is collected without this role."`
 	RoleSession `yaml:",inline"`
 
-	Include MemberFilter `yaml:"include" doc:"Which members are collected: those for which each of these keys holds. Default: every active member."`
-	Exclude MemberFilter `yaml:"exclude" doc:"Which members are left out: those for which any of these keys holds."`
+	Include MemberFilter `yaml:"include" doc:"Which members are collected: those for which all of these keys hold. Default: every active member."`
+	Exclude MemberFilter `yaml:"exclude" doc:"Which members are excluded: those for which any of these keys holds."`
 
-	Name      string            `yaml:"name" doc:"A template of the account's name: {{.ID}}, {{.Name}}, {{.Email}}, {{.OU}} (the names of the OUs above it, joined by /), {{.Tags.env}}. Default: {{.ID}}, as names repeat in an organization."`
-	ExtraTags map[string]string `yaml:"extra_tags" doc:"Tags that are put on every record of the account: templates, as name is."`
+	Name      string            `yaml:"name" doc:"A template of the account's name: {{.ID}}, {{.Name}}, {{.Email}}, {{.OU}} (the names of the OUs above it, joined by /), {{.Tags.env}}. Default: {{.ID}}, because names may repeat in an organization."`
+	ExtraTags map[string]string `yaml:"extra_tags" doc:"Tags that are added to every record of the account: templates, like name."`
 	Collect   Collect           `yaml:"collector_configs" doc:"What is listed in these accounts, where it differs from the file's."`
 	Schedule  string            `yaml:"schedule" doc:"These accounts' own schedule."`
 	Timezone  string            `yaml:"timezone" doc:"These accounts' own time zone."`
 	Timeout   Duration          `yaml:"timeout" range:"1s..7d" doc:"These accounts' own timeout."`
 	Overlap   string            `yaml:"overlap" enum:"skip,queue,cancel" doc:"These accounts' own overlap."`
 
-	Label string `yaml:"-" json:"-"` // what the block itself is called: organization:management
-	Line  int    `yaml:"-" json:"-"` // where it begins, for messages
+	Label string `yaml:"-" json:"-"` // the name of the block itself: organization:management
+	Line  int    `yaml:"-" json:"-"` // its first line, for messages
 }
 
-// MemberFilter tells some members of an organization from the others.
+// A MemberFilter selects members of an organization.
 type MemberFilter struct {
 	OUs      []string          `yaml:"ous" doc:"Organizational units (ou-...) or the root (r-...): their accounts, and those of all units below."`
 	Accounts []string          `yaml:"accounts" doc:"Account ids: 12 digits, in quotes."`
 	Tags     map[string]string `yaml:"tags" doc:"Tags of the account in AWS Organizations: key and value, or a glob of values; \"*\" is any."`
 }
 
-// isEmpty reports whether nothing is asked for.
+// isEmpty reports whether the filter has no conditions.
 func (m MemberFilter) isEmpty() bool { return len(m.OUs)+len(m.Accounts)+len(m.Tags) == 0 }
 
-// ouForm is an id of a unit or of the root: https://docs.aws.amazon.com/organizations/latest/APIReference/API_OrganizationalUnit.html,
-// with shorter endings, as documents abbreviate them.
+// ouForm matches the id of an organizational unit or of the root:
+//
+//	https://docs.aws.amazon.com/organizations/latest/APIReference/API_OrganizationalUnit.html
+//
+// It accepts shorter endings, which documents use as abbreviations.
 var ouForm = regexp.MustCompile(`^(r-[0-9a-z]{4,32}|ou-[0-9a-z]{4,32}-[0-9a-z]{4,32})$`)
 
-// checkOrganization judges a block.
+// checkOrganization checks an organization block.
 func (d *decoder) checkOrganization(o *Organization, f *File, loc *time.Location) {
 	own := d.positions[o]
 	if own.state != valid {
@@ -65,7 +68,7 @@ func (d *decoder) checkOrganization(o *Organization, f *File, loc *time.Location
 		d.report(own, "has no role", "add role: the name of the role that every member has, as in role: collector-readonly")
 	case p.state != valid:
 	case strings.HasPrefix(o.MemberRole, "arn:"):
-		d.report(p, "is an ARN, and every member's is another", "want the role's name, which is the same in each member")
+		d.report(p, "is an ARN, but each member has its own", "write the role's name, which is the same in each member")
 	default:
 		d.checkRoleName(p, o.MemberRole)
 	}
@@ -88,10 +91,10 @@ func (d *decoder) checkOrganization(o *Organization, f *File, loc *time.Location
 	d.checkOnePartition(&o.Via, &o.Collect, f, own)
 }
 
-// checkMemberFilter judges a filter.
+// checkMemberFilter checks a filter.
 func (d *decoder) checkMemberFilter(m *MemberFilter) {
 	if p, ok := d.checkable(m); ok && m.isEmpty() && !d.isSet(&m.OUs) && !d.isSet(&m.Accounts) && !d.isSet(&m.Tags) {
-		d.report(p, "names nobody", "name ous, accounts or tags, or remove the key")
+		d.report(p, "selects nothing", "set ous, accounts or tags, or remove the key")
 	}
 	for _, list := range []*[]string{&m.OUs, &m.Accounts} {
 		if p, ok := d.checkable(list); ok && len(*list) == 0 {
@@ -108,7 +111,8 @@ func (d *decoder) checkMemberFilter(m *MemberFilter) {
 		case accountIDForm.MatchString(ou):
 			d.report(p, d.show(p, ou)+" is the id of an account", "move it to accounts")
 		default:
-			d.report(p, d.show(p, ou)+" is no id of an organizational unit", "want the id, not the name: ou-ab12-cdefgh34, or r-ab12 for the root")
+			d.report(p, d.show(p, ou)+" is not the id of an organizational unit",
+				"want the id, not the name: ou-ab12-cdefgh34, or r-ab12 for the root")
 		}
 	}
 	for i := range m.Accounts {
@@ -118,11 +122,11 @@ func (d *decoder) checkMemberFilter(m *MemberFilter) {
 	}
 }
 
-// OrganizationPrefix begins the name of a block of organizations itself, and of no account.
+// OrganizationPrefix begins the name of an organization block. No account's name begins with it.
 const OrganizationPrefix = "organization:"
 
-// labelOrganizations gives each organization's block a name of its own, which none of the accounts has and which is not its position. It
-// notes what earlier versions called it.
+// labelOrganizations gives each organization block a name that no account has and that does not depend on its position.
+// It records the names that earlier versions used.
 func labelOrganizations(orgs []Organization, formerly map[string]string) {
 	names := make([]string, len(orgs))
 	for i := range orgs {
@@ -140,17 +144,17 @@ func labelOrganizations(orgs []Organization, formerly map[string]string) {
 	}
 }
 
-// selectionDigest tells blocks of one organization, asked in one way, from each other: by which members they select.
+// selectionDigest distinguishes blocks with the same organization and sign-in by the members that they select.
 func (o *Organization) selectionDigest() string {
 	text, err := json.Marshal([]any{o.Via.nameDigest(), o.MemberRole, o.Include, o.Exclude})
 	if err != nil {
-		panic(err) // texts, and lists and maps of them
+		panic(err) // strings, and lists and maps of them, cannot fail
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
 }
 
-// inherit fills in what the block leaves to the file.
+// inherit fills in the keys that the block leaves to the file.
 func (o *Organization) inherit(f *File) {
 	a := Account{Schedule: o.Schedule, Timezone: o.Timezone, Timeout: o.Timeout, Overlap: o.Overlap, Collect: o.Collect}
 	a.inherit(f)

@@ -21,7 +21,7 @@ func organization(t *testing.T, text string) Organization {
 
 var via = record.Identity{AccountID: "111111111111", Partition: "aws-us-gov"}
 
-// TestMemberAccounts: what a block makes of members.
+// An organization block makes an account block of each member.
 func TestMemberAccounts(t *testing.T) {
 	o := organization(t, `
 schedule: "@hourly"
@@ -39,14 +39,25 @@ organizations:
     external_id: word
     name: "{{.Name}}"
     timeout: 5m
-    extra_tags: {tag: "{{.Tags.env}}", dotted: '{{index .Tags "a.b"}}', or: '{{or .Tags.env "none"}}', if: '{{if eq .OU ""}}root{{else}}{{.OU}}{{end}}', all: "{{.ID}} {{.Email}} {{$.Name}}"}
+    extra_tags:
+      tag: "{{.Tags.env}}"
+      dotted: '{{index .Tags "a.b"}}'
+      or: '{{or .Tags.env "none"}}'
+      if: '{{if eq .OU ""}}root{{else}}{{.OU}}{{end}}'
+      all: "{{.ID}} {{.Email}} {{$.Name}}"
 `)
 	if o.Label != "organization:111111111111" || o.RequiredDetails() != (MemberDetails{ParentIDs: true, OU: true, Tags: true}) {
-		t.Errorf("%s needs %+v", o.Label, o.RequiredDetails())
+		t.Errorf("%s requires %+v", o.Label, o.RequiredDetails())
 	}
 	long := strings.Repeat("ü", 100)
 	as, err := o.MemberAccounts(via, []Member{
-		{ID: "222222222222", Name: "shop", Email: "a@example.com", OU: "Prod", Tags: map[string]string{"env": "prod", "a.b": "x"}},
+		{
+			ID:    "222222222222",
+			Name:  "shop",
+			Email: "a@example.com",
+			OU:    "Prod",
+			Tags:  map[string]string{"env": "prod", "a.b": "x"},
+		},
 		{ID: "111111111111", Name: "hub"},
 		{ID: "444444444444", Name: "twin"}, {ID: "333333333333", Name: "twin"},
 		{ID: "555555555555", Name: " !*odd?\n "}, {ID: "666666666666"}, {ID: "777777777777", Name: long},
@@ -61,10 +72,12 @@ organizations:
 			t.Errorf("%s: %+v", a.Name, a)
 		}
 		if len(a.Name) > maxNameLength || isGlob(a.Name) {
-			t.Errorf("%q is no name", a.Name)
+			t.Errorf("%q is not a valid name", a.Name)
 		}
 	}
-	checkEqual(t, "names", names[:6], []string{"hub", "shop", "twin-333333333333", "twin-444444444444", "_odd_", "666666666666"})
+	checkEqual(t, "names", names[:6], []string{
+		"hub", "shop", "twin-333333333333", "twin-444444444444", "_odd_", "666666666666",
+	})
 	if !strings.HasPrefix(long, names[6]) {
 		t.Errorf("name %q", names[6])
 	}
@@ -74,17 +87,25 @@ organizations:
 		}
 		return arns
 	}
-	checkEqual(t, "the one that asks", hops(as[0]), []string{"arn:aws-us-gov:iam::111111111111:role/hub  collector"})
-	checkEqual(t, "another", hops(as[1]), []string{"arn:aws-us-gov:iam::111111111111:role/hub  collector", "arn:aws-us-gov:iam::222222222222:role/team/reader word collector"})
+	checkEqual(t, "the organization's account", hops(as[0]), []string{"arn:aws-us-gov:iam::111111111111:role/hub  collector"})
+	checkEqual(t, "a member", hops(as[1]), []string{
+		"arn:aws-us-gov:iam::111111111111:role/hub  collector",
+		"arn:aws-us-gov:iam::222222222222:role/team/reader word collector",
+	})
 	checkEqual(t, "account_id", as[1].AccountID, "222222222222")
 	checkEqual(t, "mfa", as[1].SerialNumber, "arn:aws-us-gov:iam::111111111111:mfa/alice")
-	checkEqual(t, "known", []string{as[0].KnownAccountID(), as[1].KnownAccountID(), Account{}.KnownAccountID()}, []string{"111111111111", "222222222222", ""})
-	checkEqual(t, "tags", maps.Clone(as[1].ExtraTags), map[string]string{"tag": "prod", "dotted": "x", "or": "prod", "if": "Prod", "all": "222222222222 a@example.com shop"})
-	checkEqual(t, "tags of nobody", maps.Clone(as[0].ExtraTags), map[string]string{"tag": "", "dotted": "", "or": "none", "if": "root", "all": "111111111111  hub"})
+	known := []string{as[0].KnownAccountID(), as[1].KnownAccountID(), Account{}.KnownAccountID()}
+	checkEqual(t, "known", known, []string{"111111111111", "222222222222", ""})
+	checkEqual(t, "tags", maps.Clone(as[1].ExtraTags), map[string]string{
+		"tag": "prod", "dotted": "x", "or": "prod", "if": "Prod", "all": "222222222222 a@example.com shop",
+	})
+	checkEqual(t, "tags without values", maps.Clone(as[0].ExtraTags), map[string]string{
+		"tag": "", "dotted": "", "or": "none", "if": "root", "all": "111111111111  hub",
+	})
 }
 
-// TestMemberNeeds: what a filter or a template asks for costs calls, so nothing else does.
-func TestMemberNeeds(t *testing.T) {
+// Only the details that a filter or a template uses are required, because each costs calls.
+func TestRequiredDetails(t *testing.T) {
 	for text, want := range map[string]MemberDetails{
 		`role: r`:                               {},
 		`name: "{{.Name}}"`:                     {},
@@ -106,7 +127,7 @@ func TestMemberNeeds(t *testing.T) {
 	}
 }
 
-// TestOrganizationLabels: the block itself is called after how it is asked, and never by its position.
+// The label of a block comes from its sign-in, never from its position.
 func TestOrganizationLabels(t *testing.T) {
 	f, err := load([]byte(`
 organizations:
@@ -121,5 +142,9 @@ organizations:
 	for _, o := range f.Organizations {
 		got = append(got, fmt.Sprint(o.Label, " ", o.Line, " ", o.Name))
 	}
-	checkEqual(t, "labels", got, []string{"organization:management-abf90795 3 {{.ID}}", "organization:default 4 {{.ID}}", "organization:management-1fcd33d6 5 {{.ID}}"})
+	checkEqual(t, "labels", got, []string{
+		"organization:management-abf90795 3 {{.ID}}",
+		"organization:default 4 {{.ID}}",
+		"organization:management-1fcd33d6 5 {{.ID}}",
+	})
 }

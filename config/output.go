@@ -9,7 +9,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// fillOutput fills in an output, whose options stand beside its type.
+// fillOutput fills in an output: its type and, next to it, its options.
 func (d *decoder) fillOutput(n *yaml.Node, out *Output, at position, parent *keyScope) {
 	out.Line = int(at.line)
 	d.concealed = &concealedValues{}
@@ -33,7 +33,7 @@ func (d *decoder) fillOutput(n *yaml.Node, out *Output, at position, parent *key
 			if m := nearest(out.Type, d.outputTypes()); m != "" && where.references == "" {
 				remedy = `did you mean "` + m + `"?`
 			}
-			d.report(where, d.show(where, out.Type)+" is no output that this build has", remedy)
+			d.report(where, d.show(where, out.Type)+" is not an output of this build", remedy)
 			return
 		}
 		out.Options = options()
@@ -50,7 +50,7 @@ func (d *decoder) outputTypes() []string {
 	return names
 }
 
-// fillOptions fills in and validates what package outputs made.
+// fillOptions fills in and validates the options, a struct of package outputs.
 func (d *decoder) fillOptions(entries []pair, fillOptions any, typ field, at position, parent *keyScope) {
 	v := reflect.ValueOf(fillOptions).Elem()
 	b := &keyScope{keys: append([]field{typ}, d.fieldsOf(v.Type())...), path: at.path, parent: parent}
@@ -81,8 +81,9 @@ func (d *decoder) fillOptions(entries []pair, fillOptions any, typ field, at pos
 	}
 }
 
-// reportOptionError reports an error of an output's type at the option that it begins with. A [Problem] names that in its path
-// and repeats no value; what any other error says about an option with a reference in it is shown only if it repeats nothing.
+// reportOptionError reports an error of an output's type at the option that the error names. A [Problem] names it in
+// its path and repeats no value. The text of any other error is shown only if it cannot repeat the value of a
+// reference.
 func (d *decoder) reportOptionError(err error, keys map[string]*yaml.Node, b *keyScope, at position) {
 	key, text, _ := strings.Cut(err.Error(), ": ")
 	remedy := ""
@@ -94,8 +95,8 @@ func (d *decoder) reportOptionError(err error, keys map[string]*yaml.Node, b *ke
 	p := at
 	if where := nodeOf(keys, key); where != nil {
 		p = positionOf(where, at.path)
-	} else if i := slices.IndexFunc(b.keys, func(f field) bool { return f.key == key }); i < 0 { // else it is missing: the output's line
-		text, key = err.Error(), ""
+	} else if !slices.ContainsFunc(b.keys, func(f field) bool { return f.key == key }) {
+		text, key = err.Error(), "" // not about an option; an option that is missing is reported at the output's line
 	}
 	p = position{line: p.line, column: p.column, path: at.path}
 	if key != "" {
@@ -110,7 +111,7 @@ func (d *decoder) reportOptionError(err error, keys map[string]*yaml.Node, b *ke
 	d.report(p, d.concealed.redact(text), remedy)
 }
 
-// checkOutputKinds judges the options that name kinds.
+// checkOutputKinds checks the options that name kinds.
 func (d *decoder) checkOutputKinds(options reflect.Value, b *keyScope) {
 	for _, f := range b.keys[1:] {
 		switch ptr := options.FieldByIndex(f.index).Addr().Interface().(type) {
@@ -128,7 +129,7 @@ func (d *decoder) checkOutputKinds(options reflect.Value, b *keyScope) {
 	}
 }
 
-// checkStoreNeeded reports outputs that show what is remembered where nothing is.
+// checkStoreNeeded reports outputs that need a store if there is none.
 func (d *decoder) checkStoreNeeded(w *document) {
 	if w.Store.Type != "none" {
 		return
@@ -144,15 +145,17 @@ func (d *decoder) checkStoreNeeded(w *document) {
 		}
 		switch option, value, needs := of.NeedsStore(); {
 		case needs && option == "":
-			d.report(p, o.Type+" needs what the store remembers, and store: none remembers nothing", "take store: none out, or this output")
+			d.report(p, o.Type+" needs a store, but the store's type is none",
+				"set another type of store, or remove this output")
 		case needs:
 			p.path = joinKey(p.path, option)
-			d.report(p, value+" needs what the store remembers, and store: none remembers nothing", "take store: none out, or "+option+": "+value)
+			d.report(p, value+" needs a store, but the store's type is none",
+				"set another type of store, or remove "+option+": "+value)
 		}
 	}
 }
 
-// splitErrors takes errors.Join apart.
+// splitErrors returns the errors joined by errors.Join.
 func splitErrors(err error) []error {
 	switch e := err.(type) {
 	case nil:
@@ -167,7 +170,7 @@ func splitErrors(err error) []error {
 	return []error{err}
 }
 
-// keyNodes is where each key stands, by its path.
+// keyNodes collects the node of each key, by path.
 func keyNodes(entries []pair, above string, all map[string]*yaml.Node) {
 	for _, e := range entries {
 		path := above + e.key.Value
@@ -179,7 +182,8 @@ func keyNodes(entries []pair, above string, all map[string]*yaml.Node) {
 		if n.Kind == yaml.AliasNode {
 			n = n.Alias
 		}
-		if n.Kind != yaml.MappingNode || strings.Count(path, ".") > 8 || len(all) > maxItems { // no option is as deep, aliases are
+		tooDeep := strings.Count(path, ".") > 8 // aliases can nest without end; options are not that deep
+		if n.Kind != yaml.MappingNode || tooDeep || len(all) > maxItems {
 			continue
 		}
 		var inner []pair
@@ -190,7 +194,7 @@ func keyNodes(entries []pair, above string, all map[string]*yaml.Node) {
 	}
 }
 
-// nodeOf is the node of a key, or of the nearest above it that is there.
+// nodeOf returns the node of a key, or of the nearest key above it.
 func nodeOf(all map[string]*yaml.Node, key string) *yaml.Node {
 	for {
 		if n := all[key]; n != nil {

@@ -14,29 +14,29 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// document is what may stand in the file: a File, or the seed's form of it with a single block.
+// document is the whole file: a File, or the older form with a single account block.
 type document struct {
 	File    `yaml:",inline"`
 	Blocks  []Account `yaml:"accounts" doc:"The account blocks."`
 	Account *Account  `yaml:"account" doc:"A single account block, instead of accounts."`
 }
 
-// A source is a file that was read, as long as its references are not resolved.
+// A source is a parsed file. It is needed until its references are resolved.
 type source struct {
 	name          string
 	root          *yaml.Node
-	tokens        int // of the text
+	tokens        int // number of tokens in the text
 	registry      Registry
-	failed        error    // what Resolve said: the tree is gone by then
-	signInDigests []string // marks of the sign-ins, in the file's order; made by the first pass
+	failed        error    // the error of Resolve, which drops the tree when it fails
+	signInDigests []string // in the file's order; made by the first pass
 }
 
-// Parse reads a configuration strictly and reports everything that is wrong with it, as [Problems]. name is what the messages
-// call the file. Where a value is, or holds, a reference (${env:NAME}, ${file:/path}), it is judged by [File.Resolve], not here;
-// until then text keys hold the reference as it is written, and others their default.
+// Parse reads a configuration strictly and reports everything that is wrong with it, as [Problems]. name is the name of
+// the file in messages. A value that is or contains a reference (${env:NAME}, ${file:/path}) is not checked here but by
+// [File.Resolve]. Until then text keys hold the reference as written, and others their default.
 //
-// Unquoted numbers arrive in text keys as they are written: 012345 is no octal number here. Anchors, aliases and merge
-// keys work.
+// Unquoted numbers are stored in text keys as written: 012345 is not an octal number. Anchors, aliases and merge keys
+// work.
 func Parse(b []byte, name string, k Registry) (*File, error) {
 	root, problems := parseTree(b, name)
 	if problems != nil {
@@ -45,14 +45,16 @@ func Parse(b []byte, name string, k Registry) (*File, error) {
 	return build(&source{name: name, root: root, tokens: countTokens(b), registry: k}, nil, !hasReferences(root))
 }
 
-// hasReferences reports whether a reference stands anywhere below a node.
+// hasReferences reports whether a node or one below it contains a reference.
 func hasReferences(n *yaml.Node) bool {
-	return strings.Contains(n.Value, "${") || slices.ContainsFunc(n.Content, hasReferences) // an alias stands for what is elsewhere in the tree
+	// The target of an alias is elsewhere in the tree.
+	return strings.Contains(n.Value, "${") || slices.ContainsFunc(n.Content, hasReferences)
 }
 
-// Resolve replaces every reference by its value and judges again: all that could not be judged before, and all references that
-// lead nowhere, are reported together, as [Problems]. If there is one, f stays as it was. env and read are os.LookupEnv and
-// os.ReadFile in the program. A line break at the end of a file does not belong to the value. A second call does nothing.
+// Resolve replaces every reference by its value and checks the file again. It reports, as [Problems], all mistakes that
+// could not be found before and all references that cannot be resolved. If there are any, f is unchanged. The program
+// passes os.LookupEnv and os.ReadFile for env and read. A line break at the end of a file is not part of the value. A
+// second call does nothing.
 func (f *File) Resolve(env func(string) (string, bool), read func(string) ([]byte, error)) error {
 	if f.source == nil {
 		return nil
@@ -69,8 +71,8 @@ func (f *File) Resolve(env func(string) (string, bool), read func(string) ([]byt
 	return nil
 }
 
-// build is one pass: defaults, decode, validate, inherit. Without a fetcher, references stay open. The last pass lets go of
-// the tree as it goes: of ten thousand accounts it is larger than all that is made of it.
+// build makes one pass: defaults, decode, validate, inherit. Without a fetcher, references stay unresolved. The last
+// pass frees the tree as it proceeds: with ten thousand accounts, the tree is larger than the result.
 func build(s *source, fetch *fetcher, last bool) (*File, error) {
 	d := newDecoder(s, fetch)
 	if last {
@@ -88,7 +90,7 @@ func build(s *source, fetch *fetcher, last bool) (*File, error) {
 	if len(d.problems) > 0 {
 		all := d.problems.sorted()
 		if d.tooManyProblems() {
-			all = append(all, Problem{File: s.name, Text: "there are more mistakes, which are not listed"})
+			all = append(all, Problem{File: s.name, Text: "more mistakes are not listed"})
 		}
 		return nil, all
 	}
@@ -102,7 +104,7 @@ func build(s *source, fetch *fetcher, last bool) (*File, error) {
 		w.Blocks = []Account{*w.Account}
 	}
 	f.Accounts = PackAccounts(w.Blocks)
-	w.Blocks, w.Account = nil, nil // f is a part of w, and would keep them
+	w.Blocks, w.Account = nil, nil // f is a part of w and would keep them in memory
 	labelOrganizations(f.Organizations, f.FormerNames)
 	for i := range f.Organizations {
 		f.Organizations[i].inherit(f)
@@ -116,7 +118,7 @@ func build(s *source, fetch *fetcher, last bool) (*File, error) {
 	return f, nil
 }
 
-// unaliasedList is the value of a key of the document, if no alias leads to it, or nil.
+// unaliasedList returns the list of a key of the document if no alias refers to it, or nil.
 func unaliasedList(root *yaml.Node, key string) *yaml.Node {
 	if root.Kind != yaml.MappingNode || root.Anchor != "" {
 		return nil
@@ -129,7 +131,7 @@ func unaliasedList(root *yaml.Node, key string) *yaml.Node {
 	return nil
 }
 
-// blocks is every account, wherever it stands.
+// blocks returns every account block of the file.
 func (w *document) blocks() []*Account {
 	var all []*Account
 	if w.Account != nil {
@@ -141,32 +143,34 @@ func (w *document) blocks() []*Account {
 	return all
 }
 
-// parseTree is the text's one document as nodes. They are not decoded by the library, whose errors quote values and stop
-// early, and whose strictness ends at the first type with a method of its own.
+// parseTree returns the document as nodes. The library's own decoding into types is not used: its errors quote values
+// and stop early, and it is not strict below a type with its own UnmarshalYAML.
 func parseTree(b []byte, name string) (*yaml.Node, Problems) {
 	bad := func(line, column int, text, remedy string) (*yaml.Node, Problems) {
 		return nil, Problems{{File: name, Line: line, Column: column, Text: text, Remedy: remedy}}
 	}
 	if len(b) > MaxFile {
-		return bad(0, 0, "the file is larger than "+strconv.Itoa(MaxFile>>20)+" MiB", "is it the right one?")
+		return bad(0, 0, "the file is larger than "+strconv.Itoa(MaxFile>>20)+" MiB", "check that it is the right file")
 	}
 	if line := tokenLimitLine(b); line > 0 {
-		return bad(line, 0, "the file has more than "+strconv.Itoa(maxTokens)+" keys, items and comments, which end here", "is it the right one?")
+		return bad(line, 0, "the file exceeds "+strconv.Itoa(maxTokens)+" keys, items and comments on this line",
+			"check that it is the right file")
 	}
 	if line := directiveLimitLine(b); line > 0 {
-		return bad(line, 1, "the file has more than "+strconv.Itoa(maxDirectives)+" YAML directives", "is it the right one?")
+		return bad(line, 1, "the file has more than "+strconv.Itoa(maxDirectives)+" YAML directives",
+			"check that it is the right file")
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	var doc, more yaml.Node
 	switch err := dec.Decode(&doc); {
 	case errors.Is(err, io.EOF):
-		return bad(0, 0, "the file is empty", "begin with config.example.yaml")
+		return bad(0, 0, "the file is empty", "start from config.example.yaml")
 	case err != nil:
 		return nil, Problems{syntaxProblem(err, b, name)}
 	}
 	root := doc.Content[0]
 	if root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null" {
-		return bad(0, 0, "the file is empty", "begin with config.example.yaml")
+		return bad(0, 0, "the file is empty", "start from config.example.yaml")
 	}
 	switch err := dec.Decode(&more); {
 	case errors.Is(err, io.EOF):
@@ -174,27 +178,30 @@ func parseTree(b []byte, name string) (*yaml.Node, Problems) {
 	case err != nil:
 		return nil, Problems{syntaxProblem(err, b, name)}
 	}
-	return bad(more.Line, more.Column, "a second document begins here, which would not be read", `put everything into one document, without "---"`)
+	return bad(more.Line, more.Column, "a second document begins here and would be ignored",
+		`put everything into one document, without "---"`)
 }
 
 var (
 	yamlError   = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?(.*)$`)
-	parserError = regexp.MustCompile(`^(did not find expected (key|node content|'-' indicator|',' or|<)|found (duplicate %|undefined tag|incompatible))`)
-	bangInFlow  = regexp.MustCompile(`[\[,]\s*!`)
+	parserError = regexp.MustCompile(`^(did not find expected (key|node content|'-' indicator|',' or|<)|` +
+		`found (duplicate %|undefined tag|incompatible))`)
+	bangInFlow = regexp.MustCompile(`[\[,]\s*!`)
 )
 
-// syntaxProblem puts the library's error into our words, without what it quotes of the file: an unquoted secret that begins with an
-// asterisk is an unknown anchor to it.
+// syntaxProblem translates the library's error. It leaves out what the error quotes of the file: for the library, an
+// unquoted secret that begins with an asterisk is an unknown anchor.
 func syntaxProblem(err error, b []byte, name string) Problem {
-	p := Problem{File: name, Text: "is no YAML"}
+	p := Problem{File: name, Text: "is not valid YAML"}
 	m := yamlError.FindStringSubmatch(err.Error())
 	if m == nil {
 		return p
 	}
-	p.Line, _ = strconv.Atoi(m[1]) // none is 0
+	p.Line, _ = strconv.Atoi(m[1]) // 0 if there is none
 	what := m[2]
 	if strings.HasPrefix(what, "unknown anchor") {
-		p.Text, p.Remedy = "a value that begins with * is an alias, and its anchor is not in the file", `quote the value, as in "*"`
+		p.Text = "a value that begins with * is an alias, but its anchor is not in the file"
+		p.Remedy = `quote the value, as in "*"`
 		if p.Line == 0 {
 			p.Line = unknownAliasLine(what, b)
 		}
@@ -203,20 +210,20 @@ func syntaxProblem(err error, b []byte, name string) Problem {
 	lines := strings.SplitAfter(string(b), "\n")
 	switch {
 	case strings.HasSuffix(what, "expected key"), strings.HasSuffix(what, "'-' indicator"):
-		p.Line = firstFailingLine(lines, what) // the library names the line in which the block begins
+		p.Line = firstFailingLine(lines, what) // the library names the line where the block begins
 	case strings.Contains(what, "UTF-8"):
 		p.Line = 1 + bytes.Count(b[:invalidUTF8Offset(b)], []byte("\n"))
 	case m[1] == "" && !strings.Contains(what, "control characters") || parserError.MatchString(what):
-		p.Line++ // it counts from 0 here
+		p.Line++ // these errors count from 0
 	}
-	p.Text = "is no YAML: " + what
+	p.Text = "is not valid YAML: " + what
 	if p.Line > 0 && p.Line <= len(lines) {
 		p.Remedy = quotingRemedy(lines[p.Line-1])
 	}
 	return p
 }
 
-// invalidUTF8Offset is where the text stops being UTF-8.
+// invalidUTF8Offset returns the offset of the first byte that is not UTF-8.
 func invalidUTF8Offset(b []byte) int {
 	at := 0
 	for at < len(b) {
@@ -229,10 +236,11 @@ func invalidUTF8Offset(b []byte) int {
 	return at
 }
 
-// lookahead is how many lines the library may have read beyond the one that it stopped at.
+// lookahead is the number of lines that the library may read beyond the one where it stops.
 const lookahead = 16
 
-// firstFailingLine is the line at whose end the library first says what. It reads no further than it must, which tells where to look.
+// firstFailingLine returns the line at whose end the library first reports the error. The library reads no further than
+// it must, so its reads show where to search.
 func firstFailingLine(lines []string, what string) int {
 	fails := func(r io.Reader) bool {
 		var n yaml.Node
@@ -240,13 +248,14 @@ func firstFailingLine(lines []string, what string) int {
 		return err != nil && strings.HasSuffix(err.Error(), what)
 	}
 	all := &lineReader{lines: lines}
-	_ = fails(all) // as it did before
+	_ = fails(all) // the full text, to see how far the library reads
 	end := min(all.next, len(lines))
 	from := max(0, end-lookahead)
-	return 1 + from + sort.Search(max(0, end-1-from), func(i int) bool { return fails(&lineReader{lines: lines[:from+i+1]}) })
+	failsWithin := func(i int) bool { return fails(&lineReader{lines: lines[:from+i+1]}) }
+	return 1 + from + sort.Search(max(0, end-1-from), failsWithin)
 }
 
-// A lineReader hands out a line at a time.
+// A lineReader returns one line for each read.
 type lineReader struct {
 	lines []string
 	next  int
@@ -266,7 +275,7 @@ func (r *lineReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// quotingRemedy says what people mean to write where the line is no YAML, or "".
+// quotingRemedy returns the likely fix for a line that is not valid YAML, or "".
 func quotingRemedy(line string) string {
 	value := strings.TrimPrefix(strings.TrimSpace(line), "-")
 	if _, v, ok := strings.Cut(line, ":"); ok {
@@ -275,20 +284,20 @@ func quotingRemedy(line string) string {
 	value = strings.TrimLeft(value, " [")
 	switch {
 	case strings.HasPrefix(strings.TrimLeft(line, " "), "\t"):
-		return "indent with spaces: YAML does not take tabs"
+		return "indent with spaces: YAML does not allow tabs"
 	case strings.Contains(line, "${") && strings.ContainsAny(line, "{["):
-		return `between { } and [ ] a reference needs quotes: "${env:NAME}"`
+		return `quote a reference between { } or [ ]: "${env:NAME}"`
 	case value != "" && strings.Contains("*@%`", value[:1]):
 		return `quote a value that begins with ` + value[:1] + `, as in "*" or "@hourly"`
 	case strings.Count(line, ": ") > 1:
-		return `quote a value that holds ": "`
+		return `quote a value that contains ": "`
 	case bangInFlow.MatchString(line):
 		return `quote a value that begins with !, as in "!ec2_image"`
 	}
 	return ""
 }
 
-// unknownAliasLine finds the line of an alias that the library does not tell.
+// unknownAliasLine finds the line of an unknown alias, which the library does not report.
 func unknownAliasLine(what string, b []byte) int {
 	_, name, _ := strings.Cut(what, "'")
 	name, _, _ = strings.Cut(name, "'")

@@ -7,22 +7,22 @@ import (
 	"testing"
 )
 
-func TestProblemsCanBeAskedFor(t *testing.T) {
+func TestProblemsAs(t *testing.T) {
 	_, err := Parse([]byte("acounts: []\n"), "c.yaml", testRegistry())
 	var all Problems
 	var one Problem
 	if !errors.As(fmt.Errorf("load: %w", err), &all) || !errors.As(err, &one) {
-		t.Fatalf("%T is no Problems", err)
+		t.Fatalf("%T is not Problems", err)
 	}
 	checkEqual(t, "problems", len(all), 2)
-	checkEqual(t, "first", one, Problem{File: "c.yaml", Line: 1, Column: 1, Path: "", Text: "there is no account",
-		Remedy: "add accounts: with a block for each; a block that is nothing but extra_tags signs in by the instance's role"})
+	checkEqual(t, "first", one, Problem{File: "c.yaml", Line: 1, Column: 1, Path: "", Text: "no account is configured",
+		Remedy: "add accounts: with a block for each; a block with only extra_tags signs in with the instance's role"})
 }
 
 func TestEmptyFile(t *testing.T) {
 	for _, text := range []string{"", "\n\n", "---\n", "# nothing", "null", "~"} {
 		_, err := Parse([]byte(text), "c.yaml", testRegistry())
-		if err == nil || err.Error() != "c.yaml: the file is empty; begin with config.example.yaml" {
+		if err == nil || err.Error() != "c.yaml: the file is empty; start from config.example.yaml" {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
@@ -30,23 +30,23 @@ func TestEmptyFile(t *testing.T) {
 
 func TestNotUTF8(t *testing.T) {
 	_, err := Parse([]byte("accounts:\n  - name: gr\xfcn\n"), "c.yaml", testRegistry())
-	if err == nil || !strings.HasPrefix(err.Error(), "c.yaml:2: is no YAML: ") {
+	if err == nil || !strings.HasPrefix(err.Error(), "c.yaml:2: is not valid YAML: ") {
 		t.Errorf("got %v", err)
 	}
 }
 
-// Every mistake of a block is found in each of its forms: the single block is judged as one of a list.
-func TestSingleBlockIsJudged(t *testing.T) {
+// The single block of account: is checked like a block of accounts:.
+func TestSingleBlockIsChecked(t *testing.T) {
 	_, err := Parse([]byte("account:\n  ak_id: AKIAIOSFODNN7EXAMPLE\n  regions: [us-east-1]\n"), "", testRegistry())
-	want := "2: account.ak_id: ak_id stands without ak_secret; add ak_secret, or remove ak_id\n" +
+	want := "2: account.ak_id: ak_id is set without ak_secret; add ak_secret, or remove ak_id\n" +
 		`3: account.regions: unknown key; did you mean "collector_configs.regions"?`
 	if err == nil || err.Error() != want {
 		t.Errorf("got:\n%v\nwant:\n%s", err, want)
 	}
 }
 
-// An option that the decoder cannot fill in is the program's mistake; it is told, and nothing breaks.
-func TestOptionOfNoUse(t *testing.T) {
+// An option with a type that the decoder does not support is a mistake in the program. It is reported like any other.
+func TestUnsupportedOption(t *testing.T) {
 	k := testRegistry()
 	k.Outputs["odd"] = func() any {
 		return &struct {
@@ -71,7 +71,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		file, err := load(b, "c.yaml")
 		if err != nil {
-			// A secret that was cut or moved by the fuzzer is another text; whole, it must not be shown wherever it stands.
+			// A secret that the fuzzer cut is another text. A whole one must not be shown, whatever its place.
 			for _, s := range []string{exampleSecret, plantedValue, plantedFile} {
 				if strings.Contains(err.Error(), s) && (s == exampleSecret || !strings.Contains(string(b), s)) {
 					t.Errorf("the error shows %q:\n%v", s, err)
@@ -83,7 +83,7 @@ func FuzzParse(f *testing.F) {
 		for _, b := range file.Accounts {
 			a := b.Account()
 			if a.Name == "" || names[a.Name] {
-				t.Errorf("the name %q stands twice", a.Name)
+				t.Errorf("the name %q is not unique", a.Name)
 			}
 			names[a.Name] = true
 			if a.AKID == "" != a.AKSecret.IsZero() {
@@ -99,10 +99,11 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// What "collector validate" does with 500 accounts; it is to stay under 100 ms.
+// BenchmarkLoad500 loads 500 accounts. The target is less than 100 ms.
 func BenchmarkLoad500(b *testing.B) {
 	var text strings.Builder
-	text.WriteString("collector_configs: {regions: [us-east-1, 'eu-*'], kinds: ['ec2_*'], schedules: {ec2_image: '@daily'}}\naccounts:\n")
+	text.WriteString("collector_configs: {regions: [us-east-1, 'eu-*'], kinds: ['ec2_*'], " +
+		"schedules: {ec2_image: '@daily'}}\naccounts:\n")
 	for i := range 500 {
 		fmt.Fprintf(&text, `  - name: account-%d
     ak_id: ${env:AK_ID}

@@ -9,18 +9,18 @@ import (
 	"strings"
 )
 
-// A Problem is one mistake: where it stands, what it is, and what to do about it. It never holds the value of a secret key,
+// A Problem is one mistake: its position, what is wrong, and how to fix it. It never holds the value of a secret key,
 // nor a value that came from the environment or a file.
 type Problem struct {
 	File   string `json:"file,omitempty"`
-	Line   int    `json:"line,omitempty"` // from 1; 0 where no line is to blame
+	Line   int    `json:"line,omitempty"` // from 1; 0 if no line is known
 	Column int    `json:"column,omitempty"`
 	Path   string `json:"path,omitempty"` // accounts[2].collector_configs.regions[0]
 	Text   string `json:"text"`
 	Remedy string `json:"remedy,omitempty"`
 }
 
-// Error is the problem in one line: config.yaml:12: accounts[2].regons: unknown key; did you mean "regions"?
+// Error returns the problem in one line: config.yaml:12: accounts[2].regons: unknown key; did you mean "regions"?
 func (p Problem) Error() string {
 	var b strings.Builder
 	b.WriteString(p.File)
@@ -43,10 +43,10 @@ func (p Problem) Error() string {
 	return b.String()
 }
 
-// Problems is every mistake of a file, in the order of their lines.
+// Problems lists every mistake of a file, ordered by line.
 type Problems []Problem
 
-// Error is a problem a line.
+// Error returns one line for each problem.
 func (p Problems) Error() string {
 	lines := make([]string, len(p))
 	for i := range p {
@@ -64,7 +64,7 @@ func (p Problems) Unwrap() []error {
 	return errs
 }
 
-// sorted orders by place, and drops what is said twice: an anchor is read once for each alias.
+// sorted orders by position and removes duplicates: an anchor is decoded once for each alias.
 func (p Problems) sorted() Problems {
 	slices.SortStableFunc(p, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Path, b.Path))
@@ -72,8 +72,8 @@ func (p Problems) sorted() Problems {
 	return slices.Compact(p)
 }
 
-// Whatever a person may have put into the wrong place is not printed: the alphabet of AWS's secrets and tokens in a
-// run as long as a secret, and the middle of key ids.
+// A secret may be in the wrong place, so what looks like one is not shown: runs of the characters of AWS's secrets and
+// tokens, if they are as long as a secret, and the middle of key ids.
 var (
 	secretLike   = regexp.MustCompile(`[A-Za-z0-9/+=]{40,}`)
 	keyIDPattern = regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{8,}([A-Z0-9]{4})\b`)
@@ -81,9 +81,9 @@ var (
 	shownKeyForm = lengthPattern{regexp.MustCompile(`^[\pL\pN_ .:@*?!-]+$`), 1, 32}
 )
 
-// quoteSafe is s as it may stand in a message: quoted, short, without what looks like a secret.
+// quoteSafe returns s for a message: quoted, shortened, without what looks like a secret.
 func quoteSafe(s string) string {
-	if len(s) >= 16 { // shorter than either
+	if len(s) >= 16 { // both patterns need 16 bytes or more
 		s = secretLike.ReplaceAllString(s, "[redacted]")
 		s = keyIDPattern.ReplaceAllString(s, "$1…$2")
 	}
@@ -93,7 +93,7 @@ func quoteSafe(s string) string {
 	return strconv.Quote(s)
 }
 
-// quoteSafeKey is printable for what stands where a key is expected; a pasted secret often does.
+// quoteSafeKey is quoteSafe for text in the place of a key. A pasted secret is often there.
 func quoteSafeKey(s string) (quoted string, ok bool) {
 	if !shownKeyForm.MatchString(s) {
 		return "", false
@@ -101,7 +101,7 @@ func quoteSafeKey(s string) (quoted string, ok bool) {
 	return quoteSafe(s), true
 }
 
-// joinPath is the path of a key that is one of ours; join, of any key.
+// joinPath appends a key of this package to a path; joinKey appends any key.
 func joinPath(path, key string) string {
 	if path == "" {
 		return key
@@ -121,7 +121,7 @@ func joinKey(path, key string) string {
 
 func indexPath(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
 
-// one and many in a message.
+// quantity returns a number and a noun, in the plural if needed.
 func quantity(n int, what string) string {
 	if n == 1 {
 		return "1 " + what

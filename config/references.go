@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// A part of a scalar: text, or a reference to be replaced.
+// A segment is a part of a scalar: text, or a reference.
 type segment struct {
-	scheme string // "" for text; env or file
+	scheme string // env or file; "" for text
 	text   string // the text, the variable's name, the path
 }
 
-// String is the part as it is written.
+// String returns the segment as it is written in the file.
 func (p segment) String() string {
 	if p.scheme == "" {
 		return p.text
@@ -22,13 +22,13 @@ func (p segment) String() string {
 	return "${" + p.scheme + ":" + p.text + "}"
 }
 
-// MaxReferenced is far above any secret; a file over it is not the one that was meant.
+// MaxReferenced is the maximum size of a referenced file. It is far above that of any secret.
 const MaxReferenced = 64 << 10
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// parseReferences takes a scalar apart: ${env:NAME} and ${file:/path} are references, $$ is a dollar sign, and any other $ that no brace
-// follows is itself. Its error does not repeat s, which may be a secret.
+// parseReferences splits a scalar: ${env:NAME} and ${file:/path} are references, $$ is a dollar sign, and any other $
+// without a brace after it is literal. Its error does not repeat s, which may be a secret.
 func parseReferences(s string) ([]segment, error) {
 	if !strings.Contains(s, "$") {
 		return []segment{{text: s}}, nil
@@ -48,7 +48,10 @@ func parseReferences(s string) ([]segment, error) {
 		case strings.HasPrefix(after, "{"):
 			inside, rest, closed := strings.Cut(after[1:], "}")
 			if !closed {
-				return nil, Problem{Text: "holds a ${ that no } closes", Remedy: "write ${env:NAME} or ${file:/path}; a ${ that is meant literally is $${"}
+				return nil, Problem{
+					Text:   "contains ${ without a closing }",
+					Remedy: "write ${env:NAME} or ${file:/path}; write a literal ${ as $${",
+				}
 			}
 			ref, err := parseReference(inside)
 			if err != nil {
@@ -76,19 +79,25 @@ func parseReference(inside string) (segment, error) {
 	switch from {
 	case "env":
 		if !envName.MatchString(what) {
-			return segment{}, Problem{Text: "holds a reference without the name of a variable", Remedy: "write ${env:NAME}"}
+			return segment{}, Problem{Text: "contains a reference without a variable's name", Remedy: "write ${env:NAME}"}
 		}
 	case "file":
 		if !filepath.IsAbs(what) || strings.ContainsAny(what, "\x00\n") {
-			return segment{}, Problem{Text: "holds a reference without an absolute path", Remedy: "write ${file:/path}: a service's working directory is not a shell's"}
+			return segment{}, Problem{
+				Text:   "contains a reference without an absolute path",
+				Remedy: "write ${file:/path}: a service has another working directory than a shell",
+			}
 		}
 	default:
-		return segment{}, Problem{Text: "holds a ${…} that is no reference", Remedy: "write ${env:NAME} or ${file:/path}; a ${ that is meant literally is $${"}
+		return segment{}, Problem{
+			Text:   "contains a ${…} that is not a reference",
+			Remedy: "write ${env:NAME} or ${file:/path}; write a literal ${ as $${",
+		}
 	}
 	return segment{from, what}, nil
 }
 
-// hasReference reports whether the parts hold a reference.
+// hasReference reports whether one of the segments is a reference.
 func hasReference(parts []segment) bool {
 	for _, p := range parts {
 		if p.scheme != "" {
@@ -98,9 +107,10 @@ func hasReference(parts []segment) bool {
 	return false
 }
 
-// A fetcher gets what references lead to, each once: a file that is rewritten meanwhile gives one value, not two.
+// A fetcher reads the values of references, each once: a file that is rewritten in the meantime gives one value, not
+// two.
 type fetcher struct {
-	include func(path string) bool // nil: everywhere; else references elsewhere stay open
+	include func(path string) bool // nil: everywhere; references at other paths stay unresolved
 	env     func(string) (string, bool)
 	read    func(string) ([]byte, error)
 	cache   map[segment]fetched
@@ -136,7 +146,10 @@ func (f *fetcher) load(p segment) (string, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", Problem{Text: p.String() + ": there is no such file"}
 	case errors.Is(err, fs.ErrPermission):
-		return "", Problem{Text: p.String() + ": the file may not be read", Remedy: "give it to the user that collector runs as"}
+		return "", Problem{
+			Text:   p.String() + ": the file cannot be read",
+			Remedy: "let the user that collector runs as read it",
+		}
 	case err != nil:
 		var pe *fs.PathError
 		if errors.As(err, &pe) {
@@ -144,7 +157,7 @@ func (f *fetcher) load(p segment) (string, error) {
 		}
 		return "", Problem{Text: p.String() + ": " + err.Error()}
 	case len(b) > MaxReferenced:
-		return "", Problem{Text: p.String() + ": the file is longer than 64 KiB", Remedy: "is it the right one?"}
+		return "", Problem{Text: p.String() + ": the file is longer than 64 KiB", Remedy: "check that it is the right file"}
 	}
 	return strings.TrimRight(string(b), "\r\n"), nil
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestSplit(t *testing.T) {
+func TestParseReferences(t *testing.T) {
 	for s, want := range map[string][]segment{
 		"":                      {{"", ""}},
 		"plain":                 {{"", "plain"}},
@@ -26,14 +26,17 @@ func TestSplit(t *testing.T) {
 			t.Errorf("%q: got %q, %v, want %q", s, got, err, want)
 		}
 	}
-	for _, s := range []string{"${", "${env:A", "${}", "${A}", "${env:}", "${env:a-b}", "${env:1}", "${env: A}", "${file:}", "${file:a}", "${file:./a}", "${ENV:A}", "x${secret:y}", "${env:A}${"} {
+	for _, s := range []string{
+		"${", "${env:A", "${}", "${A}", "${env:}", "${env:a-b}", "${env:1}", "${env: A}", "${file:}", "${file:a}",
+		"${file:./a}", "${ENV:A}", "x${secret:y}", "${env:A}${",
+	} {
 		if got, err := parseReferences(s); err == nil {
 			t.Errorf("%q: got %q", s, got)
 		}
 	}
 }
 
-// Only a line break at the end of a file is left out; of a variable, nothing.
+// Line breaks at the end of a file are removed; the value of a variable is not changed.
 func TestFetch(t *testing.T) {
 	f := &fetcher{
 		env:   func(string) (string, bool) { return " v\n", true },
@@ -45,15 +48,21 @@ func TestFetch(t *testing.T) {
 			t.Errorf("%v: got %q, %v, want %q", p, got, err, want)
 		}
 	}
-	f = &fetcher{read: func(string) ([]byte, error) { return []byte("half of it"), errors.New("disk on fire") }, cache: map[segment]fetched{}}
+	f = &fetcher{
+		read:  func(string) ([]byte, error) { return []byte("half of it"), errors.New("disk on fire") },
+		cache: map[segment]fetched{},
+	}
 	if got, err := f.fetch(segment{"file", "/a"}); err == nil || got != "" || err.Error() != "${file:/a}: disk on fire" {
 		t.Errorf("got %q, %v", got, err)
 	}
 }
 
-// Taken apart and put together again, nothing is lost; escaped, everything is literal; and the error repeats nothing.
+// Parsing and printing a text gives the same text; an escaped text is literal; an error does not repeat the text.
 func FuzzReferences(f *testing.F) {
-	for _, s := range []string{"", "$", "$$", "${env:A}", "a${file:/b}c", "$${env:A}", "${", "${env:", "$${", "${env:A}$$${file:/x}", "${env:\x00}", "${file:/\n}"} {
+	for _, s := range []string{
+		"", "$", "$$", "${env:A}", "a${file:/b}c", "$${env:A}", "${", "${env:", "$${", "${env:A}$$${file:/x}",
+		"${env:\x00}", "${file:/\n}",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -8,7 +8,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// knownRegions is every region of every partition.
+// knownRegions returns every region of every partition.
 func knownRegions() []string {
 	var all []string
 	for _, p := range record.Partitions {
@@ -25,13 +25,14 @@ func partitionIDs() []string {
 	return all
 }
 
-// regionProblem judges a literal region. unknown is one of the right form that is on no list, which may be newer than this build.
+// regionProblem checks a region's name, which is not a glob. unknown is true if the name has the right form but is on
+// no list: the region may be newer than this build.
 func (d *decoder) regionProblem(p position, name string) (text, remedy string, unknown bool) {
 	if slices.ContainsFunc(record.Partitions, func(p record.Partition) bool { return slices.Contains(p.Regions, name) }) {
 		return "", "", false
 	}
 	all := knownRegions()
-	text = d.show(p, name) + " is no region"
+	text = d.show(p, name) + " is not a region"
 	_, formed := record.PartitionOf(name)
 	if p.references != "" {
 		return text, "", formed
@@ -48,12 +49,12 @@ func (d *decoder) regionProblem(p position, name string) (text, remedy string, u
 		}
 		return text, remedy, false
 	}
-	text = d.show(p, name) + " is no region that this build knows"
+	text = d.show(p, name) + " is not a region that this build knows"
 	for _, near := range []string{name[:strings.LastIndexByte(name, '-')], name[:strings.IndexByte(name, '-')]} {
 		if len(Match([]string{near + "-*"}, all)) == 0 {
 			continue
 		}
-		newer := `a newer one can be written as a glob such as "` + near + `-*"`
+		newer := `write a newer region as a glob such as "` + near + `-*"`
 		if remedy == "" {
 			return text, newer, true
 		}
@@ -65,7 +66,7 @@ func (d *decoder) regionProblem(p position, name string) (text, remedy string, u
 	return text, remedy, true
 }
 
-// checkRegionPattern judges a name or glob of a list.
+// checkRegionPattern checks a name or glob in a list of regions.
 func (d *decoder) checkRegionPattern(ptr *string) {
 	p, ok := d.checkable(ptr)
 	if !ok || d.tooManyProblems() {
@@ -74,7 +75,8 @@ func (d *decoder) checkRegionPattern(ptr *string) {
 	name := strings.TrimPrefix(*ptr, "!")
 	if isGlob(name) {
 		if len(Match([]string{name}, knownRegions())) == 0 {
-			d.report(p, d.show(p, *ptr)+" matches no region that this build knows", `want a name such as us-east-1, a glob such as "eu-*", or "*"`)
+			d.report(p, d.show(p, *ptr)+" matches no region that this build knows",
+				`want a name such as us-east-1, a glob such as "eu-*", or "*"`)
 		}
 		return
 	}
@@ -83,14 +85,14 @@ func (d *decoder) checkRegionPattern(ptr *string) {
 	}
 }
 
-// A sign is a key that tells the partition of an account.
+// A partitionClaim is a key that implies the partition of an account.
 type partitionClaim struct {
 	at        position
 	partition string
 	what      string
 }
 
-// checkOnePartition reports every key of an account that tells of another partition than the first: nothing crosses them.
+// checkOnePartition reports every key of an account that implies another partition than the first one.
 func (d *decoder) checkOnePartition(a *SignIn, c *Collect, f *File, own position) {
 	var signs []partitionClaim
 	add := func(ptr any, partition, what string) {
@@ -131,7 +133,7 @@ func (d *decoder) checkOnePartition(a *SignIn, c *Collect, f *File, own position
 		if s.partition == first.partition {
 			continue
 		}
-		at, remedy := s.at, "an account and all that belongs to it are in one partition"
+		at, remedy := s.at, "use one partition for an account and everything in it"
 		if strings.HasPrefix(s.what, "region ") && inherited {
 			at, remedy = own, "give the account its own collector_configs.regions"
 		}
@@ -140,7 +142,7 @@ func (d *decoder) checkOnePartition(a *SignIn, c *Collect, f *File, own position
 			d.report(at, s.what+" is in another partition than "+first.what+line, remedy)
 			continue
 		}
-		d.report(at, s.what+" is in partition "+s.partition+", but "+first.what+line+" in "+first.partition, remedy)
+		d.report(at, s.what+" is in partition "+s.partition+", but "+first.what+line+" is in "+first.partition, remedy)
 	}
 	d.checkRegionsInPartition(first.partition, regions, inherited, own)
 }
@@ -155,7 +157,7 @@ func (d *decoder) checkRegionsInPartition(partition string, regions []string, in
 		at, judged := d.checkable(&regions[i])
 		if !judged {
 			if d.isSet(&regions[i]) {
-				return // what is not known cannot be missed
+				return // it may select something once it is resolved
 			}
 			continue
 		}
@@ -165,10 +167,11 @@ func (d *decoder) checkRegionsInPartition(partition string, regions []string, in
 			return
 		}
 	}
-	if literal := slices.ContainsFunc(regions, func(r string) bool { return !isGlob(r) && !strings.HasPrefix(r, "!") }); literal {
-		return // judged one by one
+	isLiteral := func(r string) bool { return !isGlob(r) && !strings.HasPrefix(r, "!") }
+	if slices.ContainsFunc(regions, isLiteral) {
+		return // each was checked by itself
 	}
 	if len(Match(regions, p.Regions)) == 0 {
-		d.report(own, "no region is left in partition "+partition, "look at collector_configs.regions")
+		d.report(own, "no region is left in partition "+partition, "check collector_configs.regions")
 	}
 }

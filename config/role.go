@@ -15,10 +15,10 @@ const roleARNHint = "want arn:aws:iam::123456789012:role/name"
 
 var tagForm = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
 
-// checkShorthand judges role and is_global.
+// checkShorthand checks role and is_global.
 func (d *decoder) checkShorthand(a *SignIn) {
 	if p, ok := d.positions[&a.IsGlobal]; ok && d.isSet(&a.Partition) {
-		d.report(p, "is_global stands beside partition", "remove is_global, the older of the two")
+		d.report(p, "is_global is set together with partition", "remove is_global, the older of the two")
 	}
 	p, ok := d.positions[&a.RoleName]
 	if !ok {
@@ -26,12 +26,12 @@ func (d *decoder) checkShorthand(a *SignIn) {
 	}
 	switch {
 	case d.isSet(&a.ARN) || d.isSet(&a.Roles):
-		d.report(p, "role stands beside the role's ARN", "keep one: role is short for the ARN of a role in account_id")
+		d.report(p, "role is set together with the role's ARN", "keep one: role is short for the ARN of a role in account_id")
 	case !d.isSet(&a.AccountID):
-		d.report(p, "role stands without account_id", "add account_id, the account that the role is in; or write assume_role_arn")
+		d.report(p, "role is set without account_id", "add account_id, the role's account, or use assume_role_arn")
 	case p.state != valid:
 	case strings.HasPrefix(a.RoleName, "arn:"):
-		d.report(p, "is an ARN, and role is a name in account_id", "write it as assume_role_arn")
+		d.report(p, "is an ARN, but role is a name", "move it to assume_role_arn")
 	default:
 		d.checkRoleName(p, a.RoleName)
 	}
@@ -39,22 +39,23 @@ func (d *decoder) checkShorthand(a *SignIn) {
 
 func (d *decoder) checkRoleName(p position, name string) {
 	if !roleNameForm.MatchString(name[strings.LastIndexByte(name, '/')+1:]) || strings.HasPrefix(name, "/") {
-		d.report(p, d.show(p, name)+" is no name of a role", "want a name such as manage-role, or path/name")
+		d.report(p, d.show(p, name)+" is not the name of a role", "want a name such as manage-role, or path/name")
 	}
 }
 
-// checkRequireRole judges what can be known of it before signing in.
+// checkRequireRole checks require_role as far as possible before signing in.
 func (d *decoder) checkRequireRole(a *SignIn) {
 	p, ok := d.checkable(&a.RequireRole)
 	if !ok || !a.RequireRole || d.isSet(&a.ARN) || d.isSet(&a.Roles) || d.isSet(&a.RoleName) {
 		return
 	}
 	if d.isSet(&a.AKID) && !d.isSet(&a.SessionToken) && !d.isSet(&a.Profile) {
-		d.report(p, "a long-lived key signs in here without a role", "add account_id and role, or assume_role_arn")
+		d.report(p, "the block signs in with a long-lived key and without a role",
+			"add account_id and role, or assume_role_arn")
 	}
 }
 
-// expandShorthand writes out what is short: after it, Partition and Role.ARN say what is_global and role said.
+// expandShorthand sets Partition from is_global and Role.ARN from role.
 func (a *SignIn) expandShorthand(regions []string) {
 	if a.IsGlobal != nil && a.Partition == "" {
 		a.Partition = globalPartition(*a.IsGlobal)
@@ -71,10 +72,11 @@ func globalPartition(is bool) string {
 	return "aws-cn"
 }
 
-// PartitionID is what the block says of its partition: by its role, by name, by its device, by its regions; else "aws".
+// PartitionID returns the partition that the block implies: by its first role, partition, MFA device or regions, else
+// "aws".
 func (a Account) PartitionID() string { return a.partitionIn(a.Collect.Regions) }
 
-// partitionIn is the same, where these regions are listed.
+// partitionIn is PartitionID for the given regions.
 func (a SignIn) partitionIn(regions []string) string {
 	first := a.ARN
 	if len(a.Roles) > 0 {
@@ -93,19 +95,21 @@ func (a SignIn) partitionIn(regions []string) string {
 	return record.Partitions[0].ID
 }
 
-// checkRoles judges the hops.
+// checkRoles checks the role chain.
 func (d *decoder) checkRoles(a *SignIn) {
 	chain, chained := d.positions[&a.Roles]
 	if chained && d.isSet(&a.ARN) {
-		d.report(chain, "stands beside assume_role_arn", "make that the first of assume_roles")
+		d.report(chain, "is set together with assume_role_arn", "make that role the first of assume_roles")
 	}
 	if chained && chain.state == valid && len(a.Roles) == 0 {
 		d.report(chain, "is empty", "name the roles, or remove the key")
 	}
 	if !d.isSet(&a.ARN) && !d.isSet(&a.RoleName) {
-		for _, extra := range []any{&a.SessionName, &a.ExternalID, &a.Role.Duration, &a.SourceIdentity, &a.SessionTags, &a.SessionPolicy} {
+		for _, extra := range []any{
+			&a.SessionName, &a.ExternalID, &a.Role.Duration, &a.SourceIdentity, &a.SessionTags, &a.SessionPolicy,
+		} {
 			if p, ok := d.positions[extra]; ok {
-				d.warn(p, "is not used without assume_role_arn", "in a chain it stands in the role's own block")
+				d.warn(p, "is not used without assume_role_arn", "in a chain, set it in the role's own block")
 			}
 		}
 	}
@@ -129,8 +133,10 @@ func (d *decoder) checkRoles(a *SignIn) {
 	}
 }
 
-// shortSessionReason says why the first role's session is at most an hour, or "": AWS gives no more to credentials that are a session.
-// https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+// shortSessionReason returns why the first role's session is limited to one hour, or "". AWS sets this limit for
+// credentials that belong to a session:
+//
+//	https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 func (d *decoder) shortSessionReason(a *SignIn) string {
 	switch {
 	case d.isSet(&a.SerialNumber):
@@ -138,7 +144,7 @@ func (d *decoder) shortSessionReason(a *SignIn) string {
 	case d.isSet(&a.Profile):
 		return ""
 	case d.isSet(&a.SessionToken):
-		return "that is assumed by a temporary key"
+		return "that is assumed with a temporary key"
 	case d.isSet(&a.AKID):
 		return ""
 	case a.CredentialSource == "Ec2InstanceMetadata" || a.CredentialSource == "EcsContainer":
@@ -153,40 +159,44 @@ func (d *decoder) checkRoleARN(p position, checkRoleARN string) {
 	}
 }
 
-// checkRoleSession judges what a role is assumed with.
+// checkRoleSession checks the parameters of AssumeRole.
 func (d *decoder) checkRoleSession(r *RoleSession, shortened string) {
 	if p, ok := d.checkable(&r.SessionName); ok && !sessionNameForm.MatchString(r.SessionName) {
-		d.report(p, d.show(p, r.SessionName)+" is no name of a role session", "want 2 to 64 letters, digits and _+=,.@-")
+		d.report(p, d.show(p, r.SessionName)+" is not the name of a role session", "want 2 to 64 letters, digits and _+=,.@-")
 	}
-	if p, ok := d.checkable(&r.ExternalID); ok && (!externalIDForm.MatchString(r.ExternalID) || len(r.ExternalID) < 2 || len(r.ExternalID) > 1224) {
-		d.report(p, "is no external id", "want 2 to 1224 letters, digits and _+=,.@:/-")
+	if p, ok := d.checkable(&r.ExternalID); ok {
+		wellFormed := externalIDForm.MatchString(r.ExternalID) && len(r.ExternalID) >= 2 && len(r.ExternalID) <= 1224
+		if !wellFormed {
+			d.report(p, "is not an external id", "want 2 to 1224 letters, digits and _+=,.@:/-")
+		}
 	}
 	if p, ok := d.checkable(&r.Duration); ok && shortened != "" && time.Duration(r.Duration) > time.Hour {
 		long := r.Duration.String()
 		if p.references != "" {
 			long = d.show(p, long)
 		}
-		d.report(p, long+" is more than AWS gives to a role "+shortened, "the most is 1h")
+		d.report(p, long+" is longer than AWS allows for a role "+shortened, "the maximum is 1h")
 	}
 	if p, ok := d.checkable(&r.SourceIdentity); ok && !sessionNameForm.MatchString(r.SourceIdentity) {
-		d.report(p, d.show(p, r.SourceIdentity)+" is no source identity", "want 2 to 64 letters, digits and _+=,.@-")
+		d.report(p, d.show(p, r.SourceIdentity)+" is not a source identity", "want 2 to 64 letters, digits and _+=,.@-")
 	}
 	d.checkSessionTags(r)
 	if p, ok := d.checkable(&r.SessionPolicy); ok {
 		var policy struct{ Statement any }
 		switch err := json.Unmarshal([]byte(r.SessionPolicy), &policy); {
 		case err != nil || policy.Statement == nil:
-			d.report(p, "is no policy", `want JSON: {"Version": "2012-10-17", "Statement": [...]}; a file is ${file:/path}`)
+			d.report(p, "is not an IAM policy",
+				`want JSON: {"Version": "2012-10-17", "Statement": [...]}; for a file write ${file:/path}`)
 		case len(r.SessionPolicy) > 2048:
-			d.report(p, "is "+quantity(len(r.SessionPolicy), "character")+" long", "the most is 2048")
+			d.report(p, "has "+quantity(len(r.SessionPolicy), "character"), "the maximum is 2048")
 		}
 	}
 }
 
-// checkSessionTags judges tags by https://docs.aws.amazon.com/STS/latest/APIReference/API_Tag.html.
+// checkSessionTags checks tags, see https://docs.aws.amazon.com/STS/latest/APIReference/API_Tag.html.
 func (d *decoder) checkSessionTags(r *RoleSession) {
 	if p, ok := d.checkable(&r.SessionTags); ok && len(r.SessionTags) > 50 {
-		d.report(p, "there are "+quantity(len(r.SessionTags), "tag"), "the most is 50")
+		d.report(p, "has "+quantity(len(r.SessionTags), "tag"), "the maximum is 50")
 	}
 	seen := map[string]bool{}
 	for _, key := range slices.Sorted(maps.Keys(r.SessionTags)) {
@@ -197,21 +207,21 @@ func (d *decoder) checkSessionTags(r *RoleSession) {
 		const want = "want letters, digits, spaces and _.:/=+-@"
 		switch value := r.SessionTags[key]; {
 		case !tagForm.MatchString(key) || len([]rune(key)) > 128:
-			d.report(p, "is no key of a session's tag", want+", 128 at most")
+			d.report(p, "is not a key of a session tag", want+", 128 at most")
 		case p.state == valid && (!tagForm.MatchString(value) || len([]rune(value)) > 256):
-			d.report(p, "is no value of a session's tag", want+", 256 at most")
+			d.report(p, "is not a value of a session tag", want+", 256 at most")
 		case seen[strings.ToLower(key)]:
-			d.report(p, "the key stands here twice but for upper and lower case", "STS takes them for the same")
+			d.report(p, "duplicate key except for upper and lower case", "remove one of them: STS ignores case")
 		}
 		seen[strings.ToLower(key)] = true
 	}
 }
 
-// roleARNProblem says what is wrong with a role's ARN.
+// roleARNProblem returns what is wrong with a role's ARN, or "".
 func (d *decoder) roleARNProblem(p position, arn string) (text, remedy string) {
 	f := strings.SplitN(arn, ":", 6)
 	if len(f) != 6 || f[0] != "arn" {
-		return d.show(p, arn) + " is no ARN", roleARNHint
+		return d.show(p, arn) + " is not an ARN", roleARNHint
 	}
 	service, region, account, resource := f[2], f[3], f[4], f[5]
 	typ, name, _ := strings.Cut(resource, "/")
@@ -220,13 +230,14 @@ func (d *decoder) roleARNProblem(p position, arn string) (text, remedy string) {
 	}
 	switch {
 	case service == "sts" && typ == "assumed-role":
-		return d.show(p, arn) + " is a session of a role", "want the role itself: arn:" + f[1] + ":iam::" + shortID(p, account) + ":role/name"
+		return d.show(p, arn) + " is a role session",
+			"want the role itself: arn:" + f[1] + ":iam::" + shortID(p, account) + ":role/name"
 	case service != "iam":
-		return d.show(p, arn) + " is no ARN of IAM", roleARNHint
+		return d.show(p, arn) + " is not an ARN of IAM", roleARNHint
 	case region != "":
-		return d.show(p, arn) + " names a region, and IAM has none", roleARNHint
+		return d.show(p, arn) + " has a region, but ARNs of IAM have none", roleARNHint
 	case !accountIDForm.MatchString(account):
-		return d.show(p, arn) + " holds an account id of " + quantity(len(account), "character"), "an account id is 12 digits"
+		return d.show(p, arn) + " has an account id of " + quantity(len(account), "character"), "an account id has 12 digits"
 	case typ == "user":
 		return d.show(p, arn) + " is a user", "a user cannot be assumed; name a role"
 	case typ == "instance-profile":
@@ -234,12 +245,12 @@ func (d *decoder) roleARNProblem(p position, arn string) (text, remedy string) {
 	case typ != "role":
 		return d.show(p, arn) + " lacks role/", roleARNHint
 	case !roleNameForm.MatchString(name[strings.LastIndexByte(name, '/')+1:]):
-		return d.show(p, arn) + " has no name of a role after role/", roleARNHint
+		return d.show(p, arn) + " has no valid name after role/", roleARNHint
 	}
 	return "", ""
 }
 
-// shortID is an account id for an example.
+// shortID returns an account id for an example.
 func shortID(p position, id string) string {
 	if p.references == "" && accountIDForm.MatchString(id) {
 		return id

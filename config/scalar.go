@@ -20,7 +20,7 @@ var (
 	decimal     = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
 )
 
-// fillScalar fills v from a scalar. The place that it returns says how that went.
+// fillScalar fills v from a scalar. It returns the position with the value's state.
 func (d *decoder) fillScalar(n *yaml.Node, v reflect.Value, f field, at position) (position, bool) {
 	t := v.Type()
 	fail := func(text, remedy string) (position, bool) {
@@ -35,7 +35,8 @@ func (d *decoder) fillScalar(n *yaml.Node, v reflect.Value, f field, at position
 	case len(n.Value) > maxScalar:
 		return fail("the value is longer than 64 KiB", "")
 	case n.Style&yaml.TaggedStyle != 0 && !slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool"}, tag):
-		return fail("the tag before the value has no meaning here", `a value that begins with ! needs quotes, as in "!ec2_image"; a secret is ${env:NAME} or ${file:/path}`)
+		return fail("the YAML tag before the value has no meaning here",
+			`quote a value that begins with !, as in "!ec2_image"; write a secret as ${env:NAME} or ${file:/path}`)
 	case tag == "!!null":
 		return fail("has no value", "give it one or remove the key")
 	}
@@ -63,7 +64,7 @@ func (d *decoder) fillScalar(n *yaml.Node, v reflect.Value, f field, at position
 	}
 	switch {
 	case placeholder.MatchString(text):
-		what := "is a placeholder that nobody filled in"
+		what := "is still a placeholder"
 		if !hide {
 			what = d.show(at, placeholder.FindString(text)) + " " + what
 		}
@@ -81,13 +82,13 @@ func (d *decoder) fillScalar(n *yaml.Node, v reflect.Value, f field, at position
 	return at, d.checkLimits(v, f, text, &at)
 }
 
-// isMapEntry reports whether the field is an entry of a map, where "" may be meant.
+// isMapEntry reports whether the field is a map entry, which may be "".
 func isMapEntry(f field) bool { return f.typ != nil && f.typ.Kind() == reflect.Map }
 
-// resolveText is the scalar's text. In the first pass a reference leaves it open, with the text as written.
+// resolveText returns the scalar's text. In the first pass the text of a scalar with references is as written.
 func (d *decoder) resolveText(parts []segment, raw string, at *position) (string, bool) {
 	if !hasReference(parts) {
-		return parts[0].text, true // a scalar without references is one part
+		return parts[0].text, true // a scalar without references has one segment
 	}
 	if d.fetch == nil || d.fetch.include != nil && !d.fetch.include(at.path) {
 		at.state = unresolved
@@ -100,7 +101,7 @@ func (d *decoder) resolveText(parts []segment, raw string, at *position) (string
 	for _, p := range parts {
 		s, err := d.fetch.fetch(p)
 		if b.Len()+len(s) > maxScalar {
-			s, err = "", Problem{Text: "the value is longer than 64 KiB with what its references lead to"}
+			s, err = "", Problem{Text: "the value is longer than 64 KiB with its references resolved"}
 		}
 		if err != nil {
 			if ok || !named[p] {
@@ -127,7 +128,7 @@ func (d *decoder) resolveText(parts []segment, raw string, at *position) (string
 	return b.String(), ok
 }
 
-// setText puts text that cannot be judged yet where text can stand.
+// setText stores text that cannot be checked yet, if the field can hold text.
 func setText(v reflect.Value, text string) {
 	switch p := v.Addr().Interface().(type) {
 	case *secret.String:
@@ -137,15 +138,19 @@ func setText(v reflect.Value, text string) {
 	}
 }
 
-// convert puts the text into v. Its error does not repeat the text, unless a type of package outputs does: hidden values
-// are cut out of that.
+// convert stores the text in v. Its error does not repeat the text, except an error of a type of package outputs;
+// hidden values are removed from that.
 func (d *decoder) convert(n *yaml.Node, v reflect.Value, text string, at position) error {
 	t := v.Type()
 	if t.Kind() == reflect.Pointer {
 		v.Set(reflect.New(t.Elem()))
 		return d.convert(n, v.Elem(), text, at)
 	}
-	wrong := Problem{Text: "want " + typeName(t) + ", got " + kindName(n)}
+	got := kindName(n)
+	if got == "a number" && (v.CanInt() || v.CanUint()) {
+		got = strings.Trim(quoteSafe(n.Value), `"`) // a number with a fraction, or in another base
+	}
+	wrong := Problem{Text: "want " + typeName(t) + ", got " + got}
 	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
 		wrong.Remedy = "write it without quotes"
 	}
@@ -200,10 +205,10 @@ func rangeError(err error) error {
 	if err == nil {
 		return nil
 	}
-	return Problem{Text: "the number does not fit"}
+	return Problem{Text: "the number is too large"}
 }
 
-// describeError puts the value in front of an error that does not show it.
+// describeError adds the value to an error that does not show it.
 func (d *decoder) describeError(err error, text string, at position) error {
 	if err == nil {
 		return nil
@@ -219,7 +224,7 @@ func (d *decoder) describeError(err error, text string, at position) error {
 	return Problem{Text: d.concealed.redact(err.Error())}
 }
 
-// typeName is a type in a user's words.
+// typeName returns a type in the user's words.
 func typeName(t reflect.Type) string {
 	switch {
 	case t == reflect.TypeFor[Duration](), t == reflect.TypeFor[time.Duration]():
@@ -236,14 +241,14 @@ func typeName(t reflect.Type) string {
 	return "a whole number"
 }
 
-// checkLimits holds the value against the field's enum and range.
+// checkLimits checks the value against the field's enum and range.
 func (d *decoder) checkLimits(v reflect.Value, f field, text string, at *position) bool {
 	if len(f.enum) > 0 && !slices.Contains(f.enum, text) {
 		remedy := "want " + joinOr(f.enum)
 		if n := nearest(text, f.enum); n != "" && at.references == "" {
 			remedy = "did you mean " + strconv.Quote(n) + "?"
 		}
-		d.report(*at, d.show(*at, text)+" is unknown here", remedy)
+		d.report(*at, d.show(*at, text)+" is not allowed here", remedy)
 		at.state = invalid
 		return false
 	}
@@ -267,7 +272,7 @@ func (d *decoder) checkLimits(v reflect.Value, f field, text string, at *positio
 	return ok
 }
 
-// joinOr is a, b or c.
+// joinOr returns "a, b or c".
 func joinOr(words []string) string {
 	if len(words) == 1 {
 		return words[0]
@@ -275,7 +280,7 @@ func joinOr(words []string) string {
 	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
 }
 
-// bound reads one end of a range as a value of the field's type, so that 15m and 64KiB are written as users write them.
+// bound parses one end of a range as a value of the field's type, so that tags can use 15m and 64KiB.
 func bound(t reflect.Type, s string) (reflect.Value, bool) {
 	v := reflect.New(t)
 	if s == "" {

@@ -41,8 +41,8 @@ func TestParseSchedule(t *testing.T) {
 	}
 }
 
-// What the documentation of ParseSchedule says of the two nights on which clocks change.
-func TestScheduleWhereClocksChange(t *testing.T) {
+// Schedules in the two nights when clocks change, as ParseSchedule documents.
+func TestScheduleWhenClocksChange(t *testing.T) {
 	berlin, err := LoadTimezone("Europe/Berlin")
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +75,7 @@ func TestScheduleWhereClocksChange(t *testing.T) {
 	}
 }
 
-func TestTimezoneStaysInsideTheZoneFiles(t *testing.T) {
+func TestTimezoneOutsideZoneFiles(t *testing.T) {
 	for _, name := range []string{"../../etc/passwd", "/etc/localtime", "Local", "Berlin", "CET/"} {
 		if _, err := LoadTimezone(name); err == nil {
 			t.Errorf("%q is taken", name)
@@ -101,7 +101,7 @@ func FuzzSchedule(f *testing.F) {
 		for range 3 {
 			next := s.Next(at)
 			if next.IsZero() || next.Sub(at) < time.Second {
-				t.Fatalf("%q: after %v comes %v", spec, at, next)
+				t.Fatalf("%q: next after %v is %v", spec, at, next)
 			}
 			at = next
 		}

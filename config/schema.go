@@ -13,8 +13,9 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// Schema is the file as a JSON Schema (draft 2020-12), for editors: every key with its meaning, default and limits, the kinds and
-// the outputs of this build included. It is about structure; what keys mean to each other, [Parse] knows.
+// Schema returns a JSON Schema of the file (draft 2020-12) for editors: every key with its meaning, default and limits,
+// including the kinds and outputs of this build. It describes the structure; only [Parse] checks keys against each
+// other.
 func Schema(k Registry) ([]byte, error) {
 	d := newDecoder(&source{registry: k}, nil)
 	s := &schemaBuilder{decoder: d}
@@ -41,7 +42,11 @@ func Schema(k Registry) ([]byte, error) {
 	accounts.MinItems = &least
 	organizations, _ := root.Properties.Get("organizations")
 	organizations.MinItems, organizations.Items.Required = &least, []string{"role"}
-	root.AnyOf = []*jsonschema.Schema{{Required: []string{"accounts"}}, {Required: []string{"account"}}, {Required: []string{"organizations"}}}
+	root.AnyOf = []*jsonschema.Schema{
+		{Required: []string{"accounts"}},
+		{Required: []string{"account"}},
+		{Required: []string{"organizations"}},
+	}
 	root.Not = &jsonschema.Schema{Required: []string{"account", "accounts"}}
 	if s.err != nil {
 		return nil, fmt.Errorf("schema: %w", s.err)
@@ -53,7 +58,7 @@ func Schema(k Registry) ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
-// schemaBuilder puts what our tags say into what the library makes of the types.
+// A schemaBuilder adds the information of our tags to the schema that the library makes of the types.
 type schemaBuilder struct {
 	*decoder
 	reflector *jsonschema.Reflector
@@ -62,7 +67,7 @@ type schemaBuilder struct {
 
 func ref(name string) *jsonschema.Schema { return &jsonschema.Schema{Ref: "#/$defs/" + name} }
 
-// enumOrReference is one of the words, a reference, or what else there is.
+// enumOrReference accepts one of the words, a reference, or one of more.
 func enumOrReference(all []string, more ...*jsonschema.Schema) *jsonschema.Schema {
 	enum := make([]any, len(all))
 	for i, w := range all {
@@ -71,7 +76,7 @@ func enumOrReference(all []string, more ...*jsonschema.Schema) *jsonschema.Schem
 	return &jsonschema.Schema{AnyOf: append([]*jsonschema.Schema{{Enum: enum}, ref("reference")}, more...)}
 }
 
-// definitions are the scalars, and the names that there are. Each may be a reference instead.
+// definitions returns the schemas of scalars and of known names. Each also accepts a reference.
 func definitions(k Registry) jsonschema.Definitions {
 	const durationForm = `^([0-9]+(\.[0-9]+)?|([0-9]+d)?([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))*)$`
 	globs := &jsonschema.Schema{Type: "string", Pattern: `[*?!]`}
@@ -82,13 +87,17 @@ func definitions(k Registry) jsonschema.Definitions {
 		"reference":  {Type: "string", Pattern: `\$\{(env|file):[^}]+\}`, Description: "${env:NAME} or ${file:/path}."},
 		"text":       {Extras: map[string]any{"type": []string{"string", "number", "boolean"}}},
 		"duration": {
-			AnyOf:       []*jsonschema.Schema{{Type: "number", Minimum: "0"}, {Type: "string", Pattern: durationForm}, ref("reference")},
+			AnyOf: []*jsonschema.Schema{
+				{Type: "number", Minimum: "0"},
+				{Type: "string", Pattern: durationForm},
+				ref("reference"),
+			},
 			Description: "90s, 15m, 1h30m or 7d; a bare number is seconds.",
 		},
 	}
 }
 
-// scalarSchema is the schema of a type that is one scalar in the file; nil leaves the type to the library.
+// scalarSchema returns the schema of a type that is a scalar in the file; nil leaves the type to the library.
 func (s *schemaBuilder) scalarSchema(t reflect.Type) *jsonschema.Schema {
 	switch {
 	case t == reflect.TypeFor[Output]():
@@ -108,19 +117,19 @@ func (s *schemaBuilder) scalarSchema(t reflect.Type) *jsonschema.Schema {
 	return orReference(&jsonschema.Schema{Type: "integer"})
 }
 
-// orReference is the schema, or a reference.
+// orReference accepts what s accepts, or a reference.
 func orReference(s *jsonschema.Schema) *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{s, ref("reference")}}
 }
 
-// structSchema is the schema of a struct that holds its defaults.
+// structSchema returns the schema of a struct whose values are the defaults.
 func (s *schemaBuilder) structSchema(v any) *jsonschema.Schema {
 	root := s.reflector.Reflect(v)
 	s.refine(root, reflect.Indirect(reflect.ValueOf(v)))
 	return root
 }
 
-// refine adds limits, words and defaults to the properties of a struct, all the way down.
+// refine adds limits, words and defaults to the properties of a struct and of the structs in it.
 func (s *schemaBuilder) refine(to *jsonschema.Schema, v reflect.Value) {
 	for _, f := range s.fieldsOf(v.Type()) {
 		p, ok := to.Properties.Get(f.key)
@@ -141,7 +150,8 @@ func (s *schemaBuilder) refine(to *jsonschema.Schema, v reflect.Value) {
 			s.refine(p, fv)
 		case t.Kind() == reflect.Pointer:
 			s.refine(p, reflect.New(t.Elem()).Elem())
-		case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct && !isScalar(t.Elem()) && t.Elem() != reflect.TypeFor[Output]():
+		case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct &&
+			!isScalar(t.Elem()) && t.Elem() != reflect.TypeFor[Output]():
 			s.refine(elem, reflect.New(t.Elem()).Elem())
 		case t.Kind() == reflect.Map && t.Elem().Kind() == reflect.Struct && !isScalar(t.Elem()):
 			s.refine(p.AdditionalProperties, reflect.New(t.Elem()).Elem())
@@ -149,7 +159,7 @@ func (s *schemaBuilder) refine(to *jsonschema.Schema, v reflect.Value) {
 	}
 }
 
-// applyLimits puts a field's enum, range and names into its schema.
+// applyLimits adds a field's enum, range and names to its schema.
 func (s *schemaBuilder) applyLimits(to *jsonschema.Schema, f field) {
 	about := to.Description
 	switch {
@@ -173,7 +183,7 @@ func (s *schemaBuilder) applyLimits(to *jsonschema.Schema, f field) {
 	}
 }
 
-// defaultValue is a default as a user writes it, or nil where there is none.
+// defaultValue returns a default as a user writes it, or nil if there is none.
 func defaultValue(v reflect.Value) any {
 	switch x := v.Interface().(type) {
 	case secret.String:
@@ -188,14 +198,14 @@ func defaultValue(v reflect.Value) any {
 	case v.IsZero():
 		return nil
 	case isScalar(v.Type()):
-		return v.Interface() // durations and the like have MarshalText
+		return v.Interface() // durations and similar types have MarshalText
 	case v.Kind() == reflect.Slice && isScalar(v.Type().Elem()):
 		return v.Interface()
 	}
 	return nil
 }
 
-// outputsSchema is one alternative a type of output.
+// outputsSchema has one alternative for each type of output.
 func (s *schemaBuilder) outputsSchema() *jsonschema.Schema {
 	later := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(), Required: []string{"type"}}
 	later.Properties.Set("type", ref("reference"))

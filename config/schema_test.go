@@ -37,7 +37,7 @@ func compileSchema(t testing.TB) *jsonschema.Schema {
 	return s
 }
 
-// asJSON is what an editor's YAML reader hands to the schema.
+// asJSON decodes YAML as an editor does before it validates.
 func asJSON(t testing.TB, b []byte) any {
 	t.Helper()
 	var v any
@@ -69,7 +69,7 @@ func toJSONTypes(v any) any {
 	return v
 }
 
-func TestSchemaAcceptsWhatIsGood(t *testing.T) {
+func TestSchemaAcceptsGoodFiles(t *testing.T) {
 	s := compileSchema(t)
 	all := readFiles(t, "testdata/good/*.yaml")
 	for path, b := range readFiles(t, "../config.example.yaml") {
@@ -82,16 +82,20 @@ func TestSchemaAcceptsWhatIsGood(t *testing.T) {
 	}
 }
 
-// What a schema can see of a mistake, it must refuse: keys, types and words. The rest is for Parse alone.
-func TestSchemaRefusesWhatIsBad(t *testing.T) {
+// A schema must reject mistakes in keys, types and words. Only Parse finds the others.
+func TestSchemaRejectsBadFiles(t *testing.T) {
 	s := compileSchema(t)
 	for path, b := range readFiles(t, "testdata/bad/*.yaml") {
 		name := strings.TrimSuffix(filepath.Base(path), ".yaml")
 		structural := false
-		for _, prefix := range []string{"a-list", "account-a-list", "account-and-accounts", "accounts-", "unknown-key", "not-in-this-build", "regions-no-list",
-			"secret-a-", "name-a-mapping", "number-in-", "number-no-", "number-fraction", "number-too-", "bool-yes", "null-", "no-accounts", "credential-source", "kind-slip", "kind-unknown",
-			"region-slip", "region-ill-formed", "partition-unknown", "sensitive", "overlap", "timeout-negative", "timeout-no-unit", "limits-calls", "limits-attempts",
-			"output-without-type", "output-unknown", "output-option-of", "tag-a-list", "tag-null", "many-at-once"} {
+		for _, prefix := range []string{
+			"a-list", "account-a-list", "account-and-accounts", "accounts-", "unknown-key", "not-in-this-build",
+			"regions-no-list", "secret-a-", "name-a-mapping", "number-in-", "number-no-", "number-fraction", "number-too-",
+			"bool-yes", "null-", "no-accounts", "credential-source", "kind-slip", "kind-unknown", "region-slip",
+			"region-ill-formed", "partition-unknown", "sensitive", "overlap", "timeout-negative", "timeout-no-unit",
+			"limits-calls", "limits-attempts", "output-without-type", "output-unknown", "output-option-of", "tag-a-list",
+			"tag-null", "many-at-once",
+		} {
 			structural = structural || strings.HasPrefix(name, prefix)
 		}
 		if structural && s.Validate(asJSON(t, b)) == nil {
@@ -100,7 +104,7 @@ func TestSchemaRefusesWhatIsBad(t *testing.T) {
 	}
 }
 
-// Every key says what it means, once, and every object refuses unknown keys.
+// Every key has a description, and every object rejects unknown keys.
 func TestSchemaIsComplete(t *testing.T) {
 	b, err := Schema(testRegistry())
 	if err != nil {
@@ -124,7 +128,7 @@ func TestSchemaIsComplete(t *testing.T) {
 		_, reference := m["required"].([]any)
 		if len(props) > 1 || len(props) == 1 && !reference {
 			if m["additionalProperties"] != false {
-				t.Errorf("%s takes any key", path)
+				t.Errorf("%s accepts any key", path)
 			}
 		}
 		for k, p := range props {
@@ -147,7 +151,7 @@ func TestSchemaIsComplete(t *testing.T) {
 	}
 	walk("", root)
 	if keys < 60 {
-		t.Errorf("found %d keys only", keys)
+		t.Errorf("found only %d keys", keys)
 	}
 	for path, want := range map[string]any{
 		"properties.schedule.default":                                                     "*/15 * * * *",
@@ -179,8 +183,8 @@ func TestSchemaIsComplete(t *testing.T) {
 	}
 }
 
-// The example shows every key that there is, in use; the seed's account: and the keys of a store of the other type stand there as
-// comments, because a file has one form or the other.
+// The example uses every key. The single account: and the keys of a postgres store are comments, because they exclude
+// other keys of the example.
 func TestExample(t *testing.T) {
 	for path, b := range readFiles(t, "../config.example.yaml") {
 		f, err := Parse(withoutOutputs(t, b), path, exampleRegistry(b))
@@ -216,7 +220,7 @@ func TestExample(t *testing.T) {
 		shown := map[string]bool{}
 		collectKeys(root.Content[0], "", shown)
 		for _, key := range keysOf(reflect.TypeFor[document](), "") {
-			same := key // an organization's block has keys of an account's, which stands there in full
+			same := key // an organization block has keys of an account block, which the example shows in full
 			for _, at := range []string{"organizations.via.", "organizations.collector_configs."} {
 				if rest, ok := strings.CutPrefix(key, at); ok {
 					same = strings.TrimSuffix("accounts."+strings.TrimPrefix(at, "organizations."), "via.") + rest
@@ -235,7 +239,7 @@ func TestExample(t *testing.T) {
 	}
 }
 
-// withoutOutputs takes the outputs out of the example: those are the program's, whose tests take the whole file.
+// withoutOutputs removes the outputs from the example. Tests of the program use the whole file.
 func withoutOutputs(t *testing.T, example []byte) []byte {
 	t.Helper()
 	before, after, ok := bytes.Cut(example, []byte("\noutputs:\n"))
@@ -246,8 +250,7 @@ func withoutOutputs(t *testing.T, example []byte) []byte {
 	return slices.Concat(before, []byte("\noutputs: [{type: stdout}]\nstore:\n"), after)
 }
 
-// exampleRegistry is what the program's own catalogue and outputs have of the example. That its kinds are real is a test of the
-// program.
+// exampleRegistry contains the kinds of the example. A test of the program checks that they exist.
 func exampleRegistry(example []byte) Registry {
 	k := testRegistry()
 	for _, name := range regexp.MustCompile(`\bec2_[a-z_]*[a-z]\b`).FindAll(example, -1) {
@@ -273,7 +276,7 @@ func collectKeys(n *yaml.Node, path string, shown map[string]bool) {
 	}
 }
 
-// keysOf is every key of the types, as a path.
+// keysOf returns the path of every key of the type.
 func keysOf(t reflect.Type, path string) []string {
 	var keys []string
 	for _, f := range fieldsOf(t) {

@@ -8,11 +8,11 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// SessionKeySize is how many bytes a session_key has: AES-256's.
+// SessionKeySize is the length of a session_key in bytes: that of AES-256.
 const SessionKeySize = 32
 
-// ParseSessionKey reads 32 bytes that are written as base64, in either alphabet and with or without its padding, or as hex.
-// A passphrase is refused: it is guessed sooner than a key. Its error does not repeat the text.
+// ParseSessionKey decodes 32 bytes from hex, or from base64 in either alphabet, with or without padding. It rejects a
+// passphrase, which is easier to guess than a key. Its error does not repeat the text.
 func ParseSessionKey(text string) (key secret.String, err error) {
 	text = strings.TrimSpace(text)
 	if b, err := hex.DecodeString(text); err == nil && len(b) == SessionKeySize {
@@ -22,17 +22,21 @@ func ParseSessionKey(text string) (key secret.String, err error) {
 	if b, err := base64.RawStdEncoding.DecodeString(plain); err == nil && len(b) == SessionKeySize {
 		return secret.New(string(b)), nil
 	}
-	return secret.String{}, Problem{Text: "is no key of 32 bytes in base64 or hex", Remedy: "make one: openssl rand -base64 32"}
+	return secret.String{}, Problem{
+		Text:   "is not a key of 32 bytes in base64 or hex",
+		Remedy: "create one with: openssl rand -base64 32",
+	}
 }
 
-// checkSessionKey judges session_key. One that stands in the file lies beside what it locks.
+// checkSessionKey checks session_key. It must not be in the file itself, which may be stored next to the sessions that
+// it encrypts.
 func (d *decoder) checkSessionKey(w *document) {
 	p, ok := d.checkable(&w.SessionKey)
 	if !ok {
 		return
 	}
 	if p.references == "" {
-		d.report(p, "the key stands in the file itself", "write a reference: ${file:/run/secrets/session_key} or ${env:NAME}")
+		d.report(p, "the key is in the file itself", "write a reference: ${file:/run/secrets/session_key} or ${env:NAME}")
 		return
 	}
 	if _, err := ParseSessionKey(w.SessionKey.Reveal()); err != nil {

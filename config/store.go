@@ -6,18 +6,20 @@ import (
 	"strings"
 )
 
-// ResolveStore is Resolve for store and data_dir alone, and leaves f as it is: who asks what is remembered needs no account's
-// secret. The store is judged with what its references lead to.
-func (f *File) ResolveStore(env func(string) (string, bool), read func(string) ([]byte, error)) (store Store, dataDir string, err error) {
+// ResolveStore is Resolve for store and data_dir alone, and does not change f: commands that read the inventory need no
+// account's secret. The store is checked with its references resolved.
+func (f *File) ResolveStore(
+	env func(string) (string, bool), read func(string) ([]byte, error),
+) (store Store, dataDir string, err error) {
 	if f.source == nil {
 		return f.Store, f.DataDir, nil
 	}
 	if f.source.failed != nil {
 		return Store{}, "", f.source.failed
 	}
-	g, err := build(f.source, &fetcher{env: env, read: read, cache: map[segment]fetched{}, include: func(path string) bool {
-		return path == "data_dir" || strings.HasPrefix(path, "store.")
-	}}, false)
+	include := func(path string) bool { return path == "data_dir" || strings.HasPrefix(path, "store.") }
+	fetch := &fetcher{env: env, read: read, cache: map[segment]fetched{}, include: include}
+	g, err := build(f.source, fetch, false)
 	if err != nil {
 		return Store{}, "", err
 	}
@@ -29,7 +31,8 @@ var (
 	keywordForm = regexp.MustCompile(`^\s*[a-z_]+\s*=`)
 )
 
-// checkStore judges the keys of a store against its type. A connection string is a secret: it is judged by its form, and not shown.
+// checkStore checks the keys of a store against its type. A connection string is a secret, so only its form is checked,
+// and messages do not show it.
 func (d *decoder) checkStore(s *Store) {
 	if p, set := d.positions[&s.Type]; set && p.state != valid {
 		return
@@ -37,19 +40,23 @@ func (d *decoder) checkStore(s *Store) {
 	if s.Type != "postgres" {
 		for _, ptr := range []any{&s.DSN, &s.Schema} {
 			if p, ok := d.checkable(ptr); ok {
-				d.report(p, "is a key of store: {type: postgres}", "remove it, or say type: postgres")
+				d.report(p, "is a key of store: {type: postgres}", "remove it, or set type: postgres")
 			}
 		}
 		return
 	}
 	if p, ok := d.checkable(&s.Type); ok && !d.isSet(&s.DSN) {
-		d.report(p, "postgres needs dsn", `add dsn: ${env:NAME}; it is postgres://user:password@host:5432/database?sslmode=verify-full`)
+		d.report(p, "postgres needs dsn",
+			`add dsn: ${env:NAME}; its value is postgres://user:password@host:5432/database?sslmode=verify-full`)
 	}
 	if p, ok := d.checkable(&s.DSN); ok && !connectionString(s.DSN.Reveal()) {
-		d.report(p, "is no connection string", "want postgres://user:password@host:5432/database?sslmode=verify-full; in a password @ is %40, : is %3A, / is %2F, # is %23, ? is %3F")
+		d.report(p,
+			"is not a connection string",
+			"want postgres://user:password@host:5432/database?sslmode=verify-full; "+
+				"in a password write @ as %40, : as %3A, / as %2F, # as %23, ? as %3F")
 	}
 	if p, ok := d.checkable(&s.Schema); ok && (!schemaName.MatchString(s.Schema) || strings.HasPrefix(s.Schema, "pg_")) {
-		d.report(p, d.show(p, s.Schema)+" is no name for a schema", "want lower-case letters, digits and _")
+		d.report(p, d.show(p, s.Schema)+" is not a schema name", "want lower-case letters, digits and _")
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 
 const plantedDSN = "postgres://collector:planted%2Fpassword@db.example.com:5432/inventory?sslmode=verify-full"
 
-// Who asks the store needs what leads to the store, and no account's secret.
+// Resolving the store needs the references of the store, and no account's secret.
 func TestResolveStore(t *testing.T) {
 	const text = `
 data_dir: ${env:DIR}
@@ -31,27 +31,29 @@ store: {type: postgres, dsn: "${env:DSN}", schema: "${env:SCHEMA}"}
 		t.Error("the file itself was resolved")
 	}
 	delete(vars, "DSN")
-	if _, _, err := f.ResolveStore(env, os.ReadFile); err == nil || !strings.Contains(err.Error(), "${env:DSN}: the variable is not set, or is empty") || strings.Contains(err.Error(), "NOT_SET") {
+	_, _, err = f.ResolveStore(env, os.ReadFile)
+	if err == nil || !strings.Contains(err.Error(), "${env:DSN}: the variable is not set, or is empty") ||
+		strings.Contains(err.Error(), "NOT_SET") {
 		t.Errorf("without the variable: %v", err)
 	}
 	vars["DSN"] = "db.example.com planted"
 	if _, _, err := f.ResolveStore(env, os.ReadFile); err == nil || strings.Contains(err.Error(), "planted") {
-		t.Errorf("no connection string: %v", err)
+		t.Errorf("not a connection string: %v", err)
 	}
 	if err := f.Resolve(env, os.ReadFile); err == nil {
 		t.Error("Resolve finds what the accounts need")
 	}
 	if _, _, err := f.ResolveStore(env, os.ReadFile); err == nil {
-		t.Error("a file that was refused has a store")
+		t.Error("a rejected file has a store")
 	}
 }
 
-func TestStoresAreEqual(t *testing.T) {
+func TestStoreEqual(t *testing.T) {
 	a, b := Store{Type: "postgres", DSN: secret.New("x=1")}, Store{Type: "postgres", DSN: secret.New("x=1")}
 	if !a.Equal(b) {
-		t.Error("the same is not")
+		t.Error("equal stores differ")
 	}
 	if b.DSN = secret.New("x=2"); a.Equal(b) {
-		t.Error("another is the same")
+		t.Error("different stores are equal")
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// foreignKeys is what other tools call our keys, as people write them from habit.
+// foreignKeys maps the names that other tools use to our keys.
 var foreignKeys = map[string]string{
 	"access_key":            "ak_id",
 	"access_key_id":         "ak_id",
@@ -39,13 +39,13 @@ var foreignKeys = map[string]string{
 
 var separatorRemover = strings.NewReplacer("_", "", "-", "", " ", "")
 
-// foldKey is a key without what people mix up: case, and how words are joined.
+// foldKey removes differences that people often confuse: case, and how words are joined.
 func foldKey(key string) string { return strings.ToLower(separatorRemover.Replace(key)) }
 
-// A vocabulary is words that are looked through again and again, with what that needs.
+// A vocabulary is a list of words for repeated searches, with cached results.
 type vocabulary struct {
 	words, folded []string
-	near          map[string]string // what was looked for before
+	near          map[string]string // results of earlier searches
 }
 
 func newVocabulary(words []string) *vocabulary {
@@ -56,7 +56,7 @@ func newVocabulary(words []string) *vocabulary {
 	return v
 }
 
-// nearest is the word that s is most likely a slip for, or "".
+// nearest returns the word of which s is most likely a misspelling, or "".
 func (v *vocabulary) nearest(s string) string {
 	if len(s) > maxWordLength {
 		return ""
@@ -83,10 +83,10 @@ func (v *vocabulary) find(s string) string {
 	return best
 }
 
-// nearest looks through a few words.
+// nearest searches a few words.
 func nearest(s string, words []string) string { return newVocabulary(words).nearest(s) }
 
-// maxTypos is how many letters may be wrong in a word of this length for it to be a slip.
+// maxTypos is the maximum number of wrong letters in a misspelling of a word of this length.
 func maxTypos(s string) int {
 	switch n := len(s); {
 	case n < 4:
@@ -98,11 +98,11 @@ func maxTypos(s string) int {
 	}
 }
 
-// maxWordLength is longer than any of our words: what is longer is no slip for one.
+// maxWordLength is above the length of all our words. Longer text is not a misspelling of one.
 const maxWordLength = 64
 
-// distance counts the letters that must be put in, left out, changed or swapped with the next to make b of a. What is more
-// than most is most+1.
+// distance counts the letters that must be inserted, deleted, changed or swapped with the next one to turn a into b. If
+// there are more than most, it returns most+1.
 func distance(a, b string, most int) int {
 	if n := len(a) - len(b); n > most || n < -most || len(a) > maxWordLength || len(b) > maxWordLength {
 		return most + 1
@@ -126,7 +126,7 @@ func distance(a, b string, most int) int {
 			}
 			least = min(least, row[j])
 		}
-		if least > most+1 { // a swap can take one back
+		if least > most+1 { // a swap can reduce the distance by one
 			return most + 1
 		}
 		before, last, row = last, row, before
@@ -134,17 +134,21 @@ func distance(a, b string, most int) int {
 	return min(last[len(b)], most+1)
 }
 
-// A wordCache is what suggestions are made from, each looked through once for each slip.
+// A wordCache holds the words for suggestions and the results of earlier searches.
 type wordCache struct {
-	keys       map[*field]*vocabulary // of a block, by its first key
+	keys       map[*field]*vocabulary // keys of a mapping, by its first key
 	nestedKeys map[*field]map[string]string
 	kinds      *vocabulary
 	regions    *vocabulary
-	matched    map[string]bool // patterns of kinds
+	matched    map[string]bool // patterns of kinds: whether they match one
 }
 
 func newWordCache() wordCache {
-	return wordCache{keys: map[*field]*vocabulary{}, nestedKeys: map[*field]map[string]string{}, matched: map[string]bool{}}
+	return wordCache{
+		keys:       map[*field]*vocabulary{},
+		nestedKeys: map[*field]map[string]string{},
+		matched:    map[string]bool{},
+	}
 }
 
 // isKind reports whether a pattern matches a kind.
@@ -171,14 +175,14 @@ func (d *decoder) nearestRegion(name string) string {
 	return d.words.regions.nearest(name)
 }
 
-// A block is a mapping of the file with those around it: where an unknown key is looked for.
+// A keyScope is a mapping of the file, with the mappings around it. Suggestions for an unknown key come from them.
 type keyScope struct {
 	keys   []field
 	path   string
 	parent *keyScope
 }
 
-// keyNames is the keys of a block.
+// keyNames returns the keys of a mapping.
 func (d *decoder) keyNames(b *keyScope) *vocabulary {
 	if len(b.keys) == 0 {
 		return newVocabulary(nil)
@@ -195,7 +199,7 @@ func (d *decoder) keyNames(b *keyScope) *vocabulary {
 	return v
 }
 
-// location is the block in a remedy.
+// location describes the mapping in a remedy.
 func (b *keyScope) location() string {
 	if b.path == "" {
 		return "at the top of the file"
@@ -203,7 +207,7 @@ func (b *keyScope) location() string {
 	return "in " + b.path
 }
 
-// unknownKeyRemedy says where a key belongs that does not belong here, or "".
+// unknownKeyRemedy says where an unknown key belongs, or returns "".
 func (d *decoder) unknownKeyRemedy(key string, b *keyScope) string {
 	mean := func(k string) string { return "did you mean " + strconv.Quote(k) + "?" }
 	all := d.keyNames(b)
@@ -245,7 +249,7 @@ func (d *decoder) unknownKeyRemedy(key string, b *keyScope) string {
 	return ""
 }
 
-// nestedPath is where a key stands in the mappings of a block, "" if it does not. Each block is taken apart once.
+// nestedPath returns the path of a key in the mappings below a mapping, or "". Each mapping is searched once.
 func (d *decoder) nestedPath(keys []field, key string) string {
 	if len(keys) == 0 {
 		return ""
@@ -259,7 +263,7 @@ func (d *decoder) nestedPath(keys []field, key string) string {
 	return all[key]
 }
 
-// addNestedKeys adds the keys of the mappings that are reached without passing a list, the nearest to the top first.
+// addNestedKeys adds the keys of mappings below, without those in lists. A key nearer to the top wins.
 func (d *decoder) addNestedKeys(keys []field, path string, all map[string]string) {
 	for _, f := range keys {
 		t := f.typ

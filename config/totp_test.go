@@ -14,7 +14,8 @@ func TestParseTOTP(t *testing.T) {
 		"JBSWY3DPEHPK3PXPGE======":                    {Algorithm: "SHA1", Digits: 6, Period: 30 * time.Second},
 		"jbswy3dpehpk3pxpge":                          {Algorithm: "SHA1", Digits: 6, Period: 30 * time.Second},
 		"otpauth://totp/a?secret=jbsw%20y3dpEHPK3PXP": {Algorithm: "SHA1", Digits: 6, Period: 30 * time.Second},
-		"OTPAUTH://TOTP/Amazon%20Web%20Services:alice@prod?secret=JBSWY3DPEHPK3PXP&issuer=AWS&algorithm=sha-512&digits=8&period=60": {Algorithm: "SHA512", Digits: 8, Period: time.Minute},
+		"OTPAUTH://TOTP/Amazon%20Web%20Services:alice@prod?secret=JBSWY3DPEHPK3PXP&issuer=AWS" +
+			"&algorithm=sha-512&digits=8&period=60": {Algorithm: "SHA512", Digits: 8, Period: time.Minute},
 	} {
 		got, err := ParseTOTP(seed)
 		if err != nil {
@@ -32,12 +33,12 @@ func TestParseTOTP(t *testing.T) {
 		"":                                   "too short",
 		"JBSWY3DP":                           "too short",
 		"JBSWY3DPEHPK3PX1":                   "base32",
-		"https://totp/a?secret=JBSWY3DP":     "no otpauth",
-		"otpauth://totp/%zz?secret=JBSWY3DP": "no otpauth",
-		"otpauth://hotp/a?secret=JBSWY3DP":   "counted",
+		"https://totp/a?secret=JBSWY3DP":     "not an otpauth",
+		"otpauth://totp/%zz?secret=JBSWY3DP": "not an otpauth",
+		"otpauth://hotp/a?secret=JBSWY3DP":   "counter-based",
 		"otpauth://totp/a":                   "too short",
-		"otpauth://totp/a?secret=JBSWY3DPEHPK3PXP&digits=5":      "length",
-		"otpauth://totp/a?secret=JBSWY3DPEHPK3PXP&digits=six":    "length",
+		"otpauth://totp/a?secret=JBSWY3DPEHPK3PXP&digits=5":      "number of digits",
+		"otpauth://totp/a?secret=JBSWY3DPEHPK3PXP&digits=six":    "number of digits",
 		"otpauth://totp/a?secret=JBSWY3DPEHPK3PXP&period=0":      "period",
 		"otpauth://totp/a?secret=JBSWY3DPEHPK3PXP&algorithm=MD5": "algorithm",
 	} {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// validate judges what decoding cannot: keys against each other, and names against what there is. It never looks at a value that
-// is still a reference, nor at one that is reported already.
+// validate checks what decoding cannot: keys against each other, and names against the known ones. It skips values that
+// are unresolved references, and values that are already reported.
 func (d *decoder) validate(w *document, blocks []*Account) {
 	top := d.positions[w]
 	loc := d.checkTimezone(&w.Timezone)
@@ -19,18 +19,19 @@ func (d *decoder) validate(w *document, blocks []*Account) {
 	d.checkListen(&w.Web.Listen)
 	d.checkHosts(&w.Web)
 	if p, ok := d.checkable(&w.Outputs); ok && len(w.Outputs) == 0 {
-		d.report(p, "records would go nowhere", "name an output, or remove the key for stdout")
+		d.report(p, "no output is configured", "add an output, or remove the key to use stdout")
 	}
 	d.checkStore(&w.Store)
 	d.checkStoreNeeded(w)
 	switch p, set := d.positions[&w.Blocks]; {
 	case w.Account != nil && set:
-		d.report(d.positions[w.Account], "account: and accounts: stand side by side", "move the single block into accounts:")
+		d.report(d.positions[w.Account], "account: and accounts: are both set", "move the single block into accounts:")
 	case len(blocks) == 0 && !d.isSet(&w.Organizations) && (!set || p.state == valid) && top.state == valid:
 		if set {
 			top = p
 		}
-		d.report(top, "there is no account", "add accounts: with a block for each; a block that is nothing but extra_tags signs in by the instance's role")
+		d.report(top, "no account is configured",
+			"add accounts: with a block for each; a block with only extra_tags signs in with the instance's role")
 	}
 	collects := make([]*Collect, 0, len(blocks)+len(w.Organizations))
 	for _, a := range blocks {
@@ -50,9 +51,9 @@ func (d *decoder) validate(w *document, blocks []*Account) {
 	d.warnDuplicateAccounts(blocks, w.Organizations)
 }
 
-// checkCollect judges a block of what to list, by itself.
+// checkCollect checks a collector_configs mapping by itself.
 func (d *decoder) checkCollect(c *Collect, loc *time.Location) {
-	d.checkNotEmpty(&c.Regions, c.Regions, "every region is meant by \"*\"")
+	d.checkNotEmpty(&c.Regions, c.Regions, "to collect every region, write \"*\"")
 	d.checkNotEmpty(&c.Kinds, c.Kinds, "name a kind; \"collector kinds\" lists them")
 	for i := range c.Regions {
 		d.checkRegionPattern(&c.Regions[i])
@@ -64,7 +65,7 @@ func (d *decoder) checkCollect(c *Collect, loc *time.Location) {
 		at := mapEntry{&c.Schedules, pattern}
 		d.checkSchedule(at, spec, loc)
 		if strings.HasPrefix(pattern, "!") {
-			d.report(d.positions[at], "a schedule is for kinds that are named", "write it without the !")
+			d.report(d.positions[at], "a schedule cannot exclude kinds", "remove the !")
 			continue
 		}
 		d.checkKindPattern(at, pattern)
@@ -79,27 +80,28 @@ func (d *decoder) checkCollect(c *Collect, loc *time.Location) {
 	}
 }
 
-// checkNotEmpty reports a list that is there and empty.
+// checkNotEmpty reports a list that is set but empty.
 func (d *decoder) checkNotEmpty(ptr *[]string, list []string, remedy string) {
 	if p, ok := d.checkable(ptr); ok && len(list) == 0 {
 		d.report(p, "is empty: nothing would be collected", remedy)
 	}
 }
 
-// checkKindPattern judges a name or glob of kinds. at is where it was filled in; a map's key is judged at its value's place.
+// checkKindPattern checks a name or glob of kinds. at is the address that it was decoded into; a map's key is checked
+// at the position of its value.
 func (d *decoder) checkKindPattern(at any, pattern string) {
 	p, ok := d.positions[at]
 	if _, key := at.(mapEntry); !ok || !key && p.state != valid || d.tooManyProblems() {
 		return
 	}
 	if _, key := at.(mapEntry); key {
-		p.references = "" // the key is in the file, whatever its value is
+		p.references = "" // the key is in the file, even if its value is not
 	}
 	name := strings.TrimPrefix(pattern, "!")
 	if d.isKind(name) {
 		return
 	}
-	text, remedy := d.show(p, pattern)+" is no kind", `"collector kinds" lists them`
+	text, remedy := d.show(p, pattern)+" is not a known kind", `"collector kinds" lists them`
 	if isGlob(name) {
 		text = d.show(p, pattern) + " matches no kind"
 	}
@@ -109,7 +111,8 @@ func (d *decoder) checkKindPattern(at any, pattern string) {
 	d.report(p, text, remedy)
 }
 
-// checkScheduledKinds judges schedules against what is collected: in a block by that block, in the file by any of its accounts.
+// checkScheduledKinds compares schedules with the kinds that are collected: a block's own schedules with that block's
+// kinds, the file's with those of any account.
 func (d *decoder) checkScheduledKinds(w *document, blocks []*Collect) {
 	common := Match(w.Defaults.Kinds, d.registry.Kinds)
 	anywhere, seen := slices.Clone(common), map[string]bool{}
@@ -130,21 +133,23 @@ func (d *decoder) checkScheduledKinds(w *document, blocks []*Collect) {
 			sure = sure && known
 		}
 		if p, ok := d.checkable(&c.Kinds); ok && known && len(c.Kinds) > 0 && len(mine) == 0 {
-			d.report(p, "nothing is left to collect", "every kind that is taken in is left out again")
+			d.report(p, "no kind is left to collect", "the patterns with ! exclude every selected kind")
 		}
 		if known {
 			d.checkSchedulesUsed(c, mine, "the account does not collect it")
 		}
 	}
-	if p, ok := d.checkable(&w.Defaults.Kinds); ok && d.allValid(&w.Defaults.Kinds, w.Defaults.Kinds) && len(w.Defaults.Kinds) > 0 && len(Match(w.Defaults.Kinds, d.registry.Kinds)) == 0 {
-		d.report(p, "nothing is left to collect", "every kind that is taken in is left out again")
+	kinds := w.Defaults.Kinds
+	if p, ok := d.checkable(&w.Defaults.Kinds); ok && d.allValid(&w.Defaults.Kinds, kinds) &&
+		len(kinds) > 0 && len(common) == 0 {
+		d.report(p, "no kind is left to collect", "the patterns with ! exclude every selected kind")
 	}
 	if sure {
 		d.checkSchedulesUsed(&w.Defaults, anywhere, "no account collects it")
 	}
 }
 
-// allValid reports whether every pattern of the list can be judged and selects something.
+// allValid reports whether every pattern of the list was decoded and selects something.
 func (d *decoder) allValid(ptr *[]string, list []string) bool {
 	if p, ok := d.positions[ptr]; ok && p.state != valid {
 		return false
@@ -158,7 +163,7 @@ func (d *decoder) allValid(ptr *[]string, list []string) bool {
 	return true
 }
 
-// checkSchedulesUsed reports schedules for kinds that nobody collects.
+// checkSchedulesUsed reports schedules for kinds that no account collects.
 func (d *decoder) checkSchedulesUsed(c *Collect, kinds []string, but string) {
 	for pattern := range c.Schedules {
 		p, ok := d.positions[mapEntry{&c.Schedules, pattern}]
@@ -181,15 +186,15 @@ func (d *decoder) checkListen(ptr *string) {
 	n, nerr := strconv.ParseUint(port, 10, 16)
 	switch {
 	case err != nil:
-		d.report(p, d.show(p, *ptr)+" is no address to listen at", remedy)
+		d.report(p, d.show(p, *ptr)+" is not an address to listen on", remedy)
 	case nerr != nil:
 		d.report(p, d.show(p, *ptr)+" has no port from 0 to 65535", remedy)
 	case strings.ContainsAny(host, "/ @") || n == 0 && port != "0":
-		d.report(p, d.show(p, *ptr)+" is no address to listen at", remedy)
+		d.report(p, d.show(p, *ptr)+" is not an address to listen on", remedy)
 	}
 }
 
-// checkUniqueNames reports two blocks of one name: it is what records and metrics are told apart by.
+// checkUniqueNames reports two blocks with the same name: names identify accounts in records and metrics.
 func (d *decoder) checkUniqueNames(blocks []*Account) {
 	first := map[string]position{}
 	for _, a := range blocks {
@@ -202,14 +207,14 @@ func (d *decoder) checkUniqueNames(blocks []*Account) {
 			continue
 		}
 		if before, ok := first[name]; ok {
-			d.report(p, d.show(p, name)+" is taken by "+describePosition(before), "give each block a name of its own")
+			d.report(p, d.show(p, name)+" is already the name of "+describePosition(before), "give each block its own name")
 			continue
 		}
 		first[name] = p
 	}
 }
 
-// warnDuplicateAccounts warns of two blocks that will turn out to be one account, of which the second fails.
+// warnDuplicateAccounts warns of two blocks for the same account, because the second one would fail.
 func (d *decoder) warnDuplicateAccounts(blocks []*Account, orgs []Organization) {
 	first := map[string]position{}
 	for _, a := range blocks {
@@ -219,7 +224,10 @@ func (d *decoder) warnDuplicateAccounts(blocks []*Account, orgs []Organization) 
 		}
 		p := d.positions[a]
 		if before, ok := first[id]; ok {
-			d.warn(p, "this is account "+quoteSafe(id)+", as is "+describePosition(before)+": of two blocks for one account only the first is collected", "make them one block")
+			d.warn(p,
+				"this is account "+quoteSafe(id)+", like "+describePosition(before)+
+					": only the first block of an account is collected",
+				"merge the blocks")
 			continue
 		}
 		first[id] = p
@@ -229,12 +237,14 @@ func (d *decoder) warnDuplicateAccounts(blocks []*Account, orgs []Organization) 
 			id := &orgs[i].Include.Accounts[j]
 			if p, ok := d.checkable(id); ok && p.references == "" {
 				if block, ok := first[*id]; ok {
-					d.warn(p, "account "+quoteSafe(*id)+" is "+describePosition(block)+" too: that block is the one that is collected", "remove one of them")
+					d.warn(p,
+						"account "+quoteSafe(*id)+" is also in "+describePosition(block)+": that block is the one that is collected",
+						"remove one of them")
 				}
 			}
 		}
 	}
 }
 
-// describePosition is a place in words.
+// describePosition returns a position in words.
 func describePosition(p position) string { return p.path + " (line " + strconv.Itoa(int(p.line)) + ")" }

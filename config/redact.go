@@ -9,24 +9,24 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// What came from the environment or a file may be a secret, whatever key it stands under: `path: /x/${env:TOKEN}`. The
-// messages of this package do not repeat such a value. Those of an output's type may, whole or a piece of it, in another
-// spelling. concealed is what an output's block must not show.
+// A value from the environment or a file may be a secret, whatever its key is: `path: /x/${env:TOKEN}`. The messages of
+// this package do not repeat such a value. Messages of an output's type may repeat it, whole or in part, or in another
+// spelling. concealedValues holds what must not appear in the messages about one output.
 type concealedValues struct {
 	values   []concealedValue
-	byPath   map[string][]int  // of values, by each path above them
-	texts    []string          // secrets, and each value of a reference by itself
-	replacer *strings.Replacer // of texts; nil: not made yet
+	byPath   map[string][]int  // indexes of values, by each path above them
+	texts    []string          // secrets, and each value of a reference
+	replacer *strings.Replacer // for texts; nil: not made yet
 }
 
-// A conceal is a value that was a reference, or had one in it.
+// A concealedValue is a value that is or contains a reference.
 type concealedValue struct{ references, text string }
 
-// reasonHidden is why a message says no more.
-const reasonHidden = "the reason is not shown, as it may repeat the value"
+// reasonHidden replaces a message that cannot be shown.
+const reasonHidden = "the reason is not shown, because it may repeat the value"
 
-// add keeps a value: whole where it is a secret, else what it has of references, which hide was told of as they were read. The
-// rest of a path, say, is what a person needs to see.
+// add stores a value. A secret is hidden as a whole; of other values only the references are hidden, and hide was
+// called for each when it was read. The rest, such as the other elements of a path, helps the user.
 func (c *concealedValues) add(at position, text string, whole bool) {
 	if at.references != "" {
 		if c.byPath == nil {
@@ -44,7 +44,7 @@ func (c *concealedValues) add(at position, text string, whole bool) {
 	}
 }
 
-// hide keeps a text out of messages, but for those so short that they stand everywhere.
+// hide removes a text from messages. Very short texts are not hidden, because they occur everywhere.
 func (c *concealedValues) hide(text string) {
 	if text = strings.TrimSpace(text); len(text) >= minConcealedLength {
 		c.texts, c.replacer = append(c.texts, text), nil
@@ -53,7 +53,7 @@ func (c *concealedValues) hide(text string) {
 
 const minConcealedLength = 4
 
-// references is the references at and below a path; "": none.
+// references returns the references at and below a path, or "".
 func (c *concealedValues) references(path string) string {
 	const most = 3
 	var all []string
@@ -67,10 +67,10 @@ func (c *concealedValues) references(path string) string {
 	return strings.Join(all, " and ")
 }
 
-// minLeakLength is how many letters in a row a message and a value may not share.
+// minLeakLength is the length of a common substring that makes a message unsafe.
 const minLeakLength = 3
 
-// mayRepeat reports whether a message may repeat a piece of the values at and below a path.
+// mayRepeat reports whether a message may repeat a part of the values at and below a path.
 func (c *concealedValues) mayRepeat(path, message string) bool {
 	if c == nil || len(c.byPath[path]) == 0 {
 		return false
@@ -94,7 +94,7 @@ func (c *concealedValues) mayRepeat(path, message string) bool {
 	return false
 }
 
-// redact cuts every hidden text out of what others say.
+// redact removes every hidden text from a message of another package.
 func (c *concealedValues) redact(s string) string {
 	if c == nil || len(c.texts) == 0 {
 		return s
@@ -105,10 +105,10 @@ func (c *concealedValues) redact(s string) string {
 	return c.replacer.Replace(s)
 }
 
-// NewRedactor takes texts out of messages, in each of the spellings in which they may stand in an error or a URL.
+// NewRedactor returns a replacer that removes texts from messages, in each spelling that an error or a URL may use.
 func NewRedactor(texts []string) *strings.Replacer {
 	longest := slices.Clone(texts)
-	slices.SortStableFunc(longest, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another
+	slices.SortStableFunc(longest, func(a, b string) int { return len(b) - len(a) }) // one text may contain another
 	var pairs []string
 	for _, text := range longest {
 		quoted := strconv.Quote(text)
@@ -119,7 +119,7 @@ func NewRedactor(texts []string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// secrets is the hidden texts.
+// secrets returns the hidden texts.
 func (c *concealedValues) secrets() []secret.String {
 	slices.Sort(c.texts)
 	var all []secret.String

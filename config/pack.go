@@ -10,20 +10,22 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// A Block is an [Account] at rest. There may be ten thousand, of which a few hundred are at work at one time; so its own texts stand in
-// one string, and what it says like others it shares with them. It is immutable.
+// A PackedAccount is an [Account] in compact form. There may be ten thousand of them, of which a few hundred are in use
+// at one time. So the texts of its own are in one string, and what it has in common with other accounts is shared with
+// them. It is immutable.
 type PackedAccount struct {
-	texts   string // each a length and its bytes: those of ownTexts, and then the keys and values of extra_tags
+	texts   string // each a length and its bytes: those of ownTexts, then the keys and values of extra_tags
 	secrets [4]secret.String
-	shared  *Account // without the above; shared, read only
+	shared  *Account // the account without the fields above; shared, read only
 	line    int32
 }
 
-// ownTexts is what hardly two accounts have in common. A text that is not here is right too: then the whole of what is shared is not.
+// ownTexts returns the fields that usually differ between accounts. Another field may differ, too: then the account
+// does not share its remaining fields with others.
 func ownTexts(a *Account) []*string {
 	own := []*string{&a.Name, &a.AccountID, &a.AKID, &a.Profile, &a.ARN, &a.ExternalID, &a.SerialNumber, &a.Digest}
 	if n := len(a.Roles); n > 0 {
-		own = append(own, &a.Roles[n-1].ARN) // a member's, of an organization
+		own = append(own, &a.Roles[n-1].ARN) // differs for each member of an organization
 	}
 	return own
 }
@@ -32,7 +34,7 @@ func ownSecrets(a *Account) [4]*secret.String {
 	return [...]*secret.String{&a.AKSecret, &a.SessionToken, &a.TOTPSeed, &a.TokenCode}
 }
 
-// PackAccounts lays accounts to rest.
+// PackAccounts packs accounts.
 func PackAccounts(accounts []Account) []PackedAccount {
 	blocks := make([]PackedAccount, len(accounts))
 	shared := map[string][]*Account{}
@@ -40,7 +42,7 @@ func PackAccounts(accounts []Account) []PackedAccount {
 	var buf []byte
 	for i, a := range accounts {
 		b := &blocks[i]
-		a.Roles = slices.Clone(a.Roles) // its last ARN is taken out
+		a.Roles = slices.Clone(a.Roles) // its last ARN is cleared below
 		buf = buf[:0]
 		put := func(s string) { buf = append(binary.AppendUvarint(buf, uint64(len(s))), s...) }
 		for _, s := range ownTexts(&a) {
@@ -56,7 +58,7 @@ func PackAccounts(accounts []Account) []PackedAccount {
 		}
 		b.texts, b.line = string(buf), int32(a.Line)
 		if a.ExtraTags != nil {
-			a.ExtraTags = map[string]string{} // that there are any is shared
+			a.ExtraTags = map[string]string{} // shared: whether there are any
 		}
 		a.Line = 0
 		if last == nil || !reflect.DeepEqual(*last, a) {
@@ -67,9 +69,9 @@ func PackAccounts(accounts []Account) []PackedAccount {
 	return blocks
 }
 
-// sharedPart is what an account shares, the same for accounts of which it is the same.
+// sharedPart returns a pointer to an account equal to a, the same pointer for all equal accounts.
 func sharedPart(shared map[string][]*Account, a Account) *Account {
-	key := fmt.Sprintf("%+v", a) // equal ones have equal keys; others may, too
+	key := fmt.Sprintf("%+v", a) // equal accounts have equal keys; others may, too
 	for _, s := range shared[key] {
 		if reflect.DeepEqual(*s, a) {
 			return s
@@ -79,19 +81,19 @@ func sharedPart(shared map[string][]*Account, a Account) *Account {
 	return &a
 }
 
-// Name is the account's, which need not be woken for it.
+// Name returns the account's name without unpacking the account.
 func (b *PackedAccount) Name() string {
 	name, _ := cutText(b.texts)
 	return name
 }
 
-// cutText takes the first of texts off.
+// cutText returns the first of texts and the rest.
 func cutText(texts string) (first, rest string) {
 	n, width := binary.Uvarint([]byte(texts[:min(len(texts), binary.MaxVarintLen64)]))
 	return texts[width : width+int(n)], texts[width+int(n):]
 }
 
-// Account is the block as it was written.
+// Account returns the account as it was packed.
 func (b *PackedAccount) Account() Account {
 	a := *b.shared
 	a.Roles = slices.Clone(a.Roles)

@@ -10,14 +10,21 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// Whatever differs between two accounts, each wakes as itself; so a field that is added needs nothing but its line in Account.
-func TestBlockWakesAsItWas(t *testing.T) {
+// Accounts that differ in any field are unpacked unchanged. So a new field needs only its line in Account.
+func TestPackRoundTrip(t *testing.T) {
 	full := func() Account {
 		var a Account
 		fill(reflect.ValueOf(&a).Elem(), "x", 1)
 		return a
 	}
-	accounts := []Account{full(), {}, full(), {ExtraTags: map[string]string{}}, {ExtraTags: map[string]string{"": "", "k": strings.Repeat("v", 300)}}, {SignIn: SignIn{Roles: []Role{}}}}
+	accounts := []Account{
+		full(),
+		{},
+		full(),
+		{ExtraTags: map[string]string{}},
+		{ExtraTags: map[string]string{"": "", "k": strings.Repeat("v", 300)}},
+		{SignIn: SignIn{Roles: []Role{}}},
+	}
 	var each func(v reflect.Value, at []int)
 	each = func(v reflect.Value, at []int) {
 		for i := range v.NumField() {
@@ -46,12 +53,12 @@ func TestBlockWakesAsItWas(t *testing.T) {
 			t.Errorf("account %d: got %+v\nwant %+v", i, got, want[i])
 		}
 		if !reflect.DeepEqual(accounts[i], want[i]) {
-			t.Errorf("account %d was changed by being packed", i)
+			t.Errorf("account %d was changed by packing", i)
 		}
 	}
 }
 
-// fill sets everything that v holds.
+// fill sets every field of v.
 func fill(v reflect.Value, text string, n int64) {
 	switch {
 	case v.Type() == reflect.TypeFor[secret.String]():
@@ -77,26 +84,28 @@ func fill(v reflect.Value, text string, n int64) {
 			fill(v.Field(i), text, n)
 		}
 	default:
-		panic("a field of a kind that is new here: " + v.Type().String())
+		panic("unknown kind of field: " + v.Type().String())
 	}
 }
 
-// Ten thousand accounts that differ by what is their own share the rest.
-func TestBlocksShare(t *testing.T) {
+// Accounts that differ only in their own texts share all other fields.
+func TestPackedAccountsShare(t *testing.T) {
 	var text strings.Builder
 	text.WriteString("accounts:\n")
 	for i := range 20 {
-		fmt.Fprintf(&text, "  - {name: a%[1]d, ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: s%[1]d, assume_role_arn: 'arn:aws:iam::%012[1]d:role/r', extra_tags: {account_name: a%[1]d, n: '%[1]d'}, schedule: '*/%[2]d * * * *'}\n", i, 10+i%2)
+		fmt.Fprintf(&text, "  - {name: a%[1]d, ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: s%[1]d, "+
+			"assume_role_arn: 'arn:aws:iam::%012[1]d:role/r', extra_tags: {account_name: a%[1]d, n: '%[1]d'}, "+
+			"schedule: '*/%[2]d * * * *'}\n", i, 10+i%2)
 	}
 	f, err := load([]byte(text.String()), "c.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	rests := map[*Account]int{}
+	shared := map[*Account]int{}
 	for _, b := range f.Accounts {
-		rests[b.shared]++
+		shared[b.shared]++
 	}
-	if len(rests) != 2 {
-		t.Errorf("%d accounts with two schedules share %d rests, want 2", len(f.Accounts), len(rests))
+	if len(shared) != 2 {
+		t.Errorf("%d accounts with two schedules share %d values, want 2", len(f.Accounts), len(shared))
 	}
 }

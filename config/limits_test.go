@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// numbered is a text that grows, each piece with a number of its own.
+// numbered makes texts of any length, each piece with its own number.
 func numbered(before, piece, after string) func(n int) string {
 	return func(n int) string {
 		var b strings.Builder
@@ -22,13 +22,14 @@ func numbered(before, piece, after string) func(n int) string {
 	}
 }
 
+// repeated makes texts of any length, of equal pieces.
 func repeated(before, piece, after string) func(n int) string {
 	return func(n int) string { return before + strings.Repeat(piece, n/len(piece)) + after }
 }
 
 const accountAfter = "}\naccounts: [{}]\n"
 
-// hostileFiles is inputs of which a file may hold as much as fits.
+// hostileFiles are inputs of any size, made to be expensive.
 var hostileFiles = map[string]func(n int) string{
 	"unknown keys":               numbered("", "key%d: 1\n", ""),
 	"unknown keys of an account": numbered("accounts:\n- name: a\n", "  key%d: 1\n", ""),
@@ -80,9 +81,9 @@ var hostileFiles = map[string]func(n int) string{
 	"denied":                     numbered("collector_configs: {expect_denied: [", "{kind: 'ec2_%d*', region: 'eu-%[1]d-*'}, ", "]"+accountAfter),
 }
 
-// What a configuration takes is in proportion to its size, whatever stands in it, and bounded: twice the text is twice the
-// work, counted by what is allocated.
-func TestWorkIsInProportion(t *testing.T) {
+// The cost of a configuration is limited, and proportional to its size for any content: a text of twice the size allocates
+// twice as much.
+func TestCostIsProportional(t *testing.T) {
 	cost := func(text string) (mallocs, bytes float64, err error) {
 		in := []byte(text)
 		var before, after runtime.MemStats
@@ -91,9 +92,10 @@ func TestWorkIsInProportion(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		return float64(after.Mallocs - before.Mallocs), float64(after.TotalAlloc - before.TotalAlloc), err
 	}
-	most := 1000.0 // bytes for each of the text
-	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
-		most *= 2 // the race detector keeps pools from keeping
+	most := 1000.0 // bytes allocated for each byte of text
+	race := debug.BuildSetting{Key: "-race", Value: "true"}
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, race) {
+		most *= 2 // the race detector makes sync.Pool drop values
 	}
 	for name, text := range hostileFiles {
 		t.Run(name, func(t *testing.T) {
@@ -104,7 +106,7 @@ func TestWorkIsInProportion(t *testing.T) {
 				t.Errorf("%.0f allocations for %d bytes, %.0f for twice as many", one, n, two)
 			}
 			if twoBytes > 2.5*oneBytes+4<<20 || twoBytes > most*2*n {
-				t.Errorf("%.0f bytes are allocated for a text of %d, %.0f for one of twice as many", oneBytes, n, twoBytes)
+				t.Errorf("%.0f bytes are allocated for a text of %d bytes, %.0f for one of twice the size", oneBytes, n, twoBytes)
 			}
 			var all Problems
 			if errors.As(err, &all) && (len(all) > maxProblems+1 || len(all[0].Error()) > 1000) {
@@ -114,13 +116,14 @@ func TestWorkIsInProportion(t *testing.T) {
 	}
 }
 
-// Aliases multiply nothing beyond what a file of that size can have.
-func TestAliasesAreBounded(t *testing.T) {
+// Aliases do not expand a file beyond what a file of that size can contain.
+func TestAliasLimit(t *testing.T) {
 	bomb := func(levels int) string {
 		var b strings.Builder
 		b.WriteString("x0: &x0 {a: '1', b: '2', c: '3'}\n")
 		for i := 1; i <= levels; i++ {
-			fmt.Fprintf(&b, "x%d: &x%d {a: *x%[3]d, b: *x%[3]d, c: *x%[3]d, d: *x%[3]d, e: *x%[3]d, f: *x%[3]d, g: *x%[3]d}\n", i, i, i-1)
+			fmt.Fprintf(&b, "x%d: &x%d {a: *x%[3]d, b: *x%[3]d, c: *x%[3]d, d: *x%[3]d, e: *x%[3]d, f: *x%[3]d, g: *x%[3]d}\n",
+				i, i, i-1)
 		}
 		return b.String()
 	}
@@ -136,7 +139,8 @@ func TestAliasesAreBounded(t *testing.T) {
 		"output":   bomb(12) + "accounts: [{}]\noutputs: [{type: http, url: x, names: *x12}]\n",
 		"lists":    list + "accounts: [{<<: [" + strings.Repeat("*l0, ", 5000) + "]}]\n",
 		"merges":   merge + "accounts: [{<<: *m2999}]\n",
-		"repeated": "accounts:\n- &a {name: x, extra_tags: &t {a: b}}\n" + strings.Repeat("- {<<: [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]}\n", 2000),
+		"repeated": "accounts:\n- &a {name: x, extra_tags: &t {a: b}}\n" +
+			strings.Repeat("- {<<: [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]}\n", 2000),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
@@ -144,7 +148,7 @@ func TestAliasesAreBounded(t *testing.T) {
 			_, err := load([]byte(text), "c.yaml")
 			runtime.ReadMemStats(&after)
 			if err == nil {
-				t.Error("nothing is wrong")
+				t.Error("no error")
 			}
 			if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20+uint64(300*len(text)) {
 				t.Errorf("%d MiB are allocated for %d bytes: %.200v", used>>20, len(text), err)
@@ -153,22 +157,22 @@ func TestAliasesAreBounded(t *testing.T) {
 	}
 }
 
-// Each bound says where it was met.
-func TestBounds(t *testing.T) {
+// Each limit is reported with its position.
+func TestLimits(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
-		"bytes":      {strings.Repeat("#", MaxFile+1), "c.yaml: the file is larger than 16 MiB; is it the right one?"},
-		"marks":      {"accounts:\n" + strings.Repeat("-\n", maxTokens+1), "c.yaml:600001: the file has more than 600000 keys, items and comments, which end here; is it the right one?"},
-		"flow":       {"accounts: [" + strings.Repeat("{},", maxTokens/2) + "]", "c.yaml:1: the file has more than 600000 keys, items and comments, which end here; is it the right one?"},
-		"comments":   {"accounts:\n" + strings.Repeat("- {} # x\n# y\n", maxTokens/4), "c.yaml:300001: the file has more than 600000 keys, items and comments"},
+		"bytes":      {strings.Repeat("#", MaxFile+1), "c.yaml: the file is larger than 16 MiB; check that it is the right file"},
+		"tokens":     {"accounts:\n" + strings.Repeat("-\n", maxTokens+1), "c.yaml:600001: the file exceeds 600000 keys, items and comments on this line; check that it is the right file"},
+		"flow":       {"accounts: [" + strings.Repeat("{},", maxTokens/2) + "]", "c.yaml:1: the file exceeds 600000 keys, items and comments on this line; check that it is the right file"},
+		"comments":   {"accounts:\n" + strings.Repeat("- {} # x\n# y\n", maxTokens/4), "c.yaml:300001: the file exceeds 600000 keys, items and comments"},
 		"value":      {"accounts: [{}]\ndata_dir: '" + strings.Repeat("x", maxScalar+1) + "'", "c.yaml:2: data_dir: the value is longer than 64 KiB"},
-		"filled":     {"accounts: [{}]\ndata_dir: '" + strings.Repeat("${file:/run/secrets/long}", 3) + "'", "c.yaml:2: data_dir: the value is longer than 64 KiB with what its references lead to"},
-		"list":       {"accounts:\n" + strings.Repeat("- {}\n", maxItems+1), "c.yaml:1: accounts: has 50001 items, and 50000 are the most; is it the right file?"},
+		"filled":     {"accounts: [{}]\ndata_dir: '" + strings.Repeat("${file:/run/secrets/long}", 3) + "'", "c.yaml:2: data_dir: the value is longer than 64 KiB with its references resolved"},
+		"list":       {"accounts:\n" + strings.Repeat("- {}\n", maxItems+1), "c.yaml:1: accounts: has 50001 items, but the maximum is 50000; check that it is the right file"},
 		"map":        {numbered("accounts: [{extra_tags: {", "t%d: x, ", "}}]\n")(700_000), "c.yaml:1: accounts[0].extra_tags: has "},
-		"kinds":      {"accounts: [{}]\ncollector_configs: {kinds: [" + strings.Repeat("ec2_image, ", maxPatterns+1) + "]}", "c.yaml:2: collector_configs.kinds: has 1001 items, and 1000 are the most"},
-		"outputs":    {"accounts: [{}]\noutputs:\n" + strings.Repeat("- {type: stdout}\n", maxPatterns+1), "c.yaml:2: outputs: has 1001 items, and 1000 are the most"},
+		"kinds":      {"accounts: [{}]\ncollector_configs: {kinds: [" + strings.Repeat("ec2_image, ", maxPatterns+1) + "]}", "c.yaml:2: collector_configs.kinds: has 1001 items, but the maximum is 1000"},
+		"outputs":    {"accounts: [{}]\noutputs:\n" + strings.Repeat("- {type: stdout}\n", maxPatterns+1), "c.yaml:2: outputs: has 1001 items, but the maximum is 1000"},
 		"directives": {strings.Repeat("%TAG ! tag:x\n", maxDirectives+1) + "---\naccounts: [{}]\n", "c.yaml:101: the file has more than 100 YAML directives"},
 		"depth":      {strings.Repeat("[", 20_000), "c.yaml:"},
-		"problems":   {numbered("accounts: [{}]\n", "k%d: 1\n", "")(200_000), fmt.Sprintf("c.yaml:%d: k9999: unknown key\nc.yaml: there are more mistakes, which are not listed", maxProblems+1)},
+		"problems":   {numbered("accounts: [{}]\n", "k%d: 1\n", "")(200_000), fmt.Sprintf("c.yaml:%d: k9999: unknown key\nc.yaml: more mistakes are not listed", maxProblems+1)},
 	} {
 		_, err := load([]byte(c.text), "c.yaml")
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -177,7 +181,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// Ten thousand accounts with more than anybody writes are far below each bound.
+// Ten thousand accounts with all the keys that people use are well below each limit.
 func TestTenThousandAccounts(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("accounts:\n")
@@ -199,7 +203,7 @@ func TestTenThousandAccounts(t *testing.T) {
 `, i, i%60)
 	}
 	if n := countTokens([]byte(b.String())); n > maxTokens*9/10 || b.Len() > MaxFile*9/10 {
-		t.Errorf("%d marks, %d bytes", n, b.Len())
+		t.Errorf("%d tokens, %d bytes", n, b.Len())
 	}
 	f, err := load([]byte(b.String()), "c.yaml")
 	if err != nil || len(f.Accounts) != 10_000 {
@@ -207,20 +211,22 @@ func TestTenThousandAccounts(t *testing.T) {
 	}
 }
 
-// The line of a mistake in indentation is found in a large file as in a small one.
-func TestBadIndentationInALargeFile(t *testing.T) {
+// The line of an indentation mistake is found in small and large files.
+func TestIndentationMistakeLine(t *testing.T) {
 	for _, before := range []int{0, 1, 5, 100, 5000} {
 		for _, after := range []int{0, 1, 5, 5000} {
-			text := "accounts:\n" + strings.Repeat("  - name: x\n    timeout: 1m\n", before) + "  - name: y\n   timeout: 1m\n" + strings.Repeat("  - name: z\n", after)
+			text := "accounts:\n" + strings.Repeat("  - name: x\n    timeout: 1m\n", before) +
+				"  - name: y\n   timeout: 1m\n" + strings.Repeat("  - name: z\n", after)
 			_, err := load([]byte(text), "c.yaml")
-			if want := fmt.Sprintf("c.yaml:%d: is no YAML", 2*before+3); err == nil || !strings.HasPrefix(err.Error(), want) {
+			want := fmt.Sprintf("c.yaml:%d: is not valid YAML", 2*before+3)
+			if err == nil || !strings.HasPrefix(err.Error(), want) {
 				t.Errorf("%d before, %d after: %v, want %s", before, after, err, want)
 			}
 		}
 	}
 }
 
-// What "collector validate" does with 500 accounts of which each has three mistakes; it is to stay under 100 ms.
+// BenchmarkMistakes500 validates 500 accounts with three mistakes each. The target is less than 100 ms.
 func BenchmarkMistakes500(b *testing.B) {
 	in := []byte(fileWithMistakes(500))
 	k := testRegistry()

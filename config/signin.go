@@ -9,8 +9,8 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// setDigests gives each sign-in its mark. The first pass makes the marks, because there references still stand as they are
-// written; the second takes them over.
+// setDigests sets the digest of each sign-in. The first pass computes the digests, because references are then as
+// written; the second pass reuses them.
 func (d *decoder) setDigests(blocks []*Account, orgs []Organization) {
 	signIns := make([]*SignIn, 0, len(blocks)+len(orgs))
 	for _, a := range blocks {
@@ -30,26 +30,32 @@ func (d *decoder) setDigests(blocks []*Account, orgs []Organization) {
 	}
 }
 
-// signInDigest digests what decides whose credentials a sign-in has: as it is written, so that a reference keeps its mark
-// when its value changes. account_id is no part of it: it says who the account must be, not where credentials come
-// from. Secrets that stand in the file are no part either: an id of a key belongs to one account whatever its secret
-// is.
+// signInDigest returns a digest of what determines whose credentials a sign-in has. It uses the text as written, so
+// changing the value behind a reference keeps the digest. account_id is left out: it says which account the result must
+// belong to, not where credentials come from. Secrets written in the file are left out, too: a key id belongs to one
+// account, whatever its secret is.
 func (d *decoder) signInDigest(s *SignIn) string {
 	written := []string{
-		s.AKID, d.referenceText(&s.AKSecret), d.referenceText(&s.SessionToken), s.Profile, s.CredentialSource, s.ARN, s.RoleName,
+		s.AKID,
+		d.referenceText(&s.AKSecret),
+		d.referenceText(&s.SessionToken),
+		s.Profile,
+		s.CredentialSource,
+		s.ARN,
+		s.RoleName,
 	}
 	for i := range s.Roles {
 		written = append(written, s.Roles[i].ARN)
 	}
 	text, err := json.Marshal(written)
 	if err != nil {
-		panic(err) // a list of texts
+		panic(err) // a list of strings cannot fail
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:12])
 }
 
-// referenceText is the text of a secret that is a reference, "" if it is the secret itself.
+// referenceText returns the text of a secret that is a reference, or "" if it is the secret itself.
 func (d *decoder) referenceText(s *secret.String) string {
 	if text := s.Reveal(); strings.Contains(text, "${") && d.positions[s].state == unresolved {
 		return text
