@@ -9,9 +9,10 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the reported problems to testdata/bad; review the diff before committing it")
+var update = flag.Bool("update", false, "write the reported problems to testdata/bad; review the diff")
 
-// Each file of testdata/bad has a mistake. Its first lines say how it must be reported: a line "# want: " for each problem.
+// Each file of testdata/bad has a mistake. Its first lines say how it must be reported: a line "# want: " for each
+// problem.
 func TestBad(t *testing.T) {
 	for path, b := range readFiles(t, "testdata/bad/*.yaml") {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".yaml"), func(t *testing.T) {
@@ -37,7 +38,7 @@ func TestBad(t *testing.T) {
 	}
 }
 
-// rewrite replaces the first lines of a file. Their number changes the reported line numbers, so it does that repeatedly.
+// rewrite replaces the first lines of a file. Their number changes the reported line numbers, so it repeats this.
 func rewrite(t *testing.T, path string, body []byte) {
 	head := ""
 	for range 3 {

@@ -33,7 +33,13 @@ var good = map[string]func(t *testing.T, f *File){
 		checkEqual(t, "output", f.Outputs[0].Type, "stdout")
 	},
 	"seed-2-key-and-role": func(t *testing.T, f *File) {
-		checkEqual(t, "role", onlyAccount(t, f).Role, Role{ARN: "arn:aws-cn:iam::222222222222:role/collector", RoleSession: RoleSession{SessionName: "guance", Duration: Duration(time.Hour)}})
+		checkEqual(t, "role",
+			onlyAccount(t, f).Role,
+			Role{
+				ARN:         "arn:aws-cn:iam::222222222222:role/collector",
+				RoleSession: RoleSession{SessionName: "guance", Duration: Duration(time.Hour)},
+			},
+		)
 	},
 	"seed-3-mfa": func(t *testing.T, f *File) {
 		a := onlyAccount(t, f)
@@ -57,14 +63,29 @@ var good = map[string]func(t *testing.T, f *File){
 		checkEqual(t, "name", onlyAccount(t, f).Name, "default")
 	},
 	"seed-13-machine-and-role": func(t *testing.T, f *File) {
-		checkEqual(t, "sources", mapAccounts(f, func(a Account) string { return a.CredentialSource }), []string{"Ec2InstanceMetadata", "Environment", "EcsContainer"})
-		checkEqual(t, "sessions", mapAccounts(f, func(a Account) string { return a.SessionName }), []string{"collector", "collector", "collector"})
-		checkEqual(t, "lines", []int{f.Accounts[0].Account().Line, f.Accounts[1].Account().Line, f.Accounts[2].Account().Line}, []int{2, 5, 8})
+		checkEqual(t, "sources",
+			mapAccounts(f, func(a Account) string { return a.CredentialSource }),
+			[]string{"Ec2InstanceMetadata", "Environment", "EcsContainer"},
+		)
+		checkEqual(t, "sessions",
+			mapAccounts(f, func(a Account) string { return a.SessionName }),
+			[]string{"collector", "collector", "collector"},
+		)
+		checkEqual(t, "lines",
+			[]int{f.Accounts[0].Account().Line, f.Accounts[1].Account().Line, f.Accounts[2].Account().Line},
+			[]int{2, 5, 8},
+		)
 	},
 	"chain": func(t *testing.T, f *File) {
 		checkEqual(t, "roles", onlyAccount(t, f).Roles, []Role{
-			{ARN: "arn:aws:iam::111111111111:role/hub", RoleSession: RoleSession{SessionName: "collector", Duration: Duration(3 * time.Hour)}},
-			{ARN: "arn:aws:iam::222222222222:role/team/reader", RoleSession: RoleSession{SessionName: "me@example.com", ExternalID: "0042", Duration: Duration(30 * time.Minute)}},
+			{
+				ARN:         "arn:aws:iam::111111111111:role/hub",
+				RoleSession: RoleSession{SessionName: "collector", Duration: Duration(3 * time.Hour)},
+			},
+			{
+				ARN:         "arn:aws:iam::222222222222:role/team/reader",
+				RoleSession: RoleSession{SessionName: "me@example.com", ExternalID: "0042", Duration: Duration(30 * time.Minute)},
+			},
 		})
 	},
 	"temporary-key": func(t *testing.T, f *File) {
@@ -77,10 +98,23 @@ var good = map[string]func(t *testing.T, f *File){
 	},
 	"seed-9-account-and-role": func(t *testing.T, f *File) {
 		checkEqual(t, "roles", mapAccounts(f, func(a Account) string { return a.ARN }), []string{
-			"arn:aws:iam::222222222222:role/manage-role", "arn:aws-cn:iam::333333333333:role/team/manage-role", "arn:aws-cn:iam::444444444444:role/manage-role", "", "arn:aws-cn:iam::666666666666:role/manage-role",
+			"arn:aws:iam::222222222222:role/manage-role",
+			"arn:aws-cn:iam::333333333333:role/team/manage-role",
+			"arn:aws-cn:iam::444444444444:role/manage-role",
+			"",
+			"arn:aws-cn:iam::666666666666:role/manage-role",
 		})
-		checkEqual(t, "role", f.Accounts[0].Account().Role, Role{ARN: "arn:aws:iam::222222222222:role/manage-role", RoleSession: RoleSession{SessionName: "collector", ExternalID: "0042", Duration: Duration(time.Hour)}})
-		checkEqual(t, "partitions", mapAccounts(f, func(a Account) string { return a.Partition }), []string{"", "aws-cn", "", "aws", ""})
+		checkEqual(t, "role",
+			f.Accounts[0].Account().Role,
+			Role{
+				ARN:         "arn:aws:iam::222222222222:role/manage-role",
+				RoleSession: RoleSession{SessionName: "collector", ExternalID: "0042", Duration: Duration(time.Hour)},
+			},
+		)
+		checkEqual(t, "partitions",
+			mapAccounts(f, func(a Account) string { return a.Partition }),
+			[]string{"", "aws-cn", "", "aws", ""},
+		)
 		checkWarnings(t, f)
 	},
 	"session-key": func(t *testing.T, f *File) {
@@ -99,19 +133,43 @@ var good = map[string]func(t *testing.T, f *File){
 		checkEqual(t, "seed", []string{seed.Algorithm, seed.Period.String()}, []string{"SHA256", "1m0s"})
 		checkEqual(t, "seed", err, nil)
 		checkEqual(t, "token_command", f.Accounts[1].Account().TokenCommand, []string{"pass", "otp", "prod"})
-		checkEqual(t, "durations", mapAccounts(f, func(a Account) string { return a.MFASessionDuration.String() }), []string{"36h", "36h", "36h", "12h"})
+		checkEqual(t, "durations",
+			mapAccounts(f, func(a Account) string { return a.MFASessionDuration.String() }),
+			[]string{"36h", "36h", "36h", "12h"},
+		)
 		checkWarnings(t, f, "accounts[2].serial_number", "accounts[3].token_code")
 	},
 	"inherit": func(t *testing.T, f *File) {
 		all, own := f.Accounts[0].Account(), f.Accounts[1].Account()
 		checkEqual(t, "all", all.Collect, f.Defaults)
-		checkEqual(t, "all", []string{all.Schedule, all.Timezone, all.Timeout.String(), all.Overlap}, []string{"@hourly", "Europe/Berlin", "30m", "queue"})
-		checkEqual(t, "own", own.Collect, Collect{Regions: []string{"us-east-1"}, Kinds: []string{"ec2_volume"}, Schedules: map[string]string{}, ExpectDenied: []ExpectedDenial{}, Sensitive: "clear"})
-		checkEqual(t, "own", []string{own.Schedule, own.Timezone, own.Timeout.String(), own.Overlap}, []string{"0 3 * * *", "Asia/Tokyo", "1m30s", "cancel"})
+		checkEqual(t, "all",
+			[]string{all.Schedule, all.Timezone, all.Timeout.String(), all.Overlap},
+			[]string{"@hourly", "Europe/Berlin", "30m", "queue"},
+		)
+		checkEqual(t, "own",
+			own.Collect,
+			Collect{
+				Regions:      []string{"us-east-1"},
+				Kinds:        []string{"ec2_volume"},
+				Schedules:    map[string]string{},
+				ExpectDenied: []ExpectedDenial{},
+				Sensitive:    "clear",
+			},
+		)
+		checkEqual(t, "own",
+			[]string{own.Schedule, own.Timezone, own.Timeout.String(), own.Overlap},
+			[]string{"0 3 * * *", "Asia/Tokyo", "1m30s", "cancel"},
+		)
 	},
 	"names": func(t *testing.T, f *File) {
-		checkEqual(t, "names", mapAccounts(f, func(a Account) string { return a.Name }), []string{"default-caaa62d5", "account-3", "default-caaa62d5-2", "four", "five"})
-		checkEqual(t, "formerly", f.FormerNames, map[string]string{"default-caaa62d5": "account-1", "default-caaa62d5-2": "account-3-2"})
+		checkEqual(t, "names",
+			mapAccounts(f, func(a Account) string { return a.Name }),
+			[]string{"default-caaa62d5", "account-3", "default-caaa62d5-2", "four", "five"},
+		)
+		checkEqual(t, "formerly",
+			f.FormerNames,
+			map[string]string{"default-caaa62d5": "account-1", "default-caaa62d5-2": "account-3-2"},
+		)
 		checkWarnings(t, f, "accounts[2]")
 	},
 	"two-partitions": func(t *testing.T, f *File) { checkEqual(t, "accounts", len(f.Accounts), 3) },
@@ -124,29 +182,52 @@ var good = map[string]func(t *testing.T, f *File){
 		checkEqual(t, "name", a.Name, "prod-eu")
 		checkEqual(t, "ak_id", a.AKID, "AKIAIOSFODNN7EXAMPLE")
 		checkEqual(t, "ak_secret", a.AKSecret.Reveal(), exampleSecret)
-		checkEqual(t, "extra_tags", a.ExtraTags, map[string]string{"price": "10$ or 8$", "empty": "", "literal": "${env:NAME}"})
+		checkEqual(t, "extra_tags",
+			a.ExtraTags,
+			map[string]string{"price": "10$ or 8$", "empty": "", "literal": "${env:NAME}"},
+		)
 	},
 	"anchors": func(t *testing.T, f *File) {
 		checkEqual(t, "names", mapAccounts(f, func(a Account) string { return a.Name }), []string{"one", "two", "three"})
 		checkEqual(t, "two", f.Accounts[1].Account().ExtraTags, map[string]string{"team": "platform", "tier": "gold"})
-		checkEqual(t, "three", f.Accounts[2].Account().ExtraTags, map[string]string{"team": "platform", "tier": "silver", "zone": "b"})
+		checkEqual(t, "three",
+			f.Accounts[2].Account().ExtraTags,
+			map[string]string{"team": "platform", "tier": "silver", "zone": "b"},
+		)
 		checkEqual(t, "three", f.Accounts[2].Account().Collect.Regions, []string{"eu-central-1", "eu-west-1"})
 	},
 	"as-written": func(t *testing.T, f *File) {
 		a := onlyAccount(t, f)
 		checkEqual(t, "text", []string{a.Name, a.AccountID, a.ExternalID}, []string{"0042", "012345678901", "1e3"})
-		checkEqual(t, "extra_tags", a.ExtraTags, map[string]string{"cost_center": "0123", "on": "yes", "live": "true", "since": "2026-01-02", "version": "1.10"})
+		checkEqual(t, "extra_tags",
+			a.ExtraTags,
+			map[string]string{"cost_center": "0123", "on": "yes", "live": "true", "since": "2026-01-02", "version": "1.10"},
+		)
 	},
 	"durations": func(t *testing.T, f *File) {
-		checkEqual(t, "durations", []Duration{f.Jitter, f.Timeout, f.DrainTimeout, f.Limits.MaxBackoff, f.Limits.CallTimeout},
-			[]Duration{0, Duration(7 * 24 * time.Hour), Duration(1500 * time.Millisecond), Duration(500 * time.Millisecond), Duration(90 * time.Second)})
+		checkEqual(t, "durations",
+			[]Duration{f.Jitter, f.Timeout, f.DrainTimeout, f.Limits.MaxBackoff, f.Limits.CallTimeout},
+			[]Duration{
+				0,
+				Duration(7 * 24 * time.Hour),
+				Duration(1500 * time.Millisecond),
+				Duration(500 * time.Millisecond),
+				Duration(90 * time.Second),
+			},
+		)
 	},
 	"outputs": func(t *testing.T, f *File) {
 		checkEqual(t, "stdout", f.Outputs[0].Options.(*stdoutOptions).Ends, true)
 		o := f.Outputs[1].Options.(*fileOptions)
-		checkEqual(t, "file", []any{o.Path, o.Compression, o.Rotate.MaxBytes, o.Rotate.MaxAge, o.Rotate.Keep}, []any{"out/records.jsonl", "zstd", size(65536), time.Hour, 3})
+		checkEqual(t, "file",
+			[]any{o.Path, o.Compression, o.Rotate.MaxBytes, o.Rotate.MaxAge, o.Rotate.Keep},
+			[]any{"out/records.jsonl", "zstd", size(65536), time.Hour, 3},
+		)
 		h := f.Outputs[2].Options.(*httpOptions)
-		checkEqual(t, "http", []any{h.Token.Reveal(), h.Headers["x"].Reveal(), h.Codes, h.Rate, *h.Weight, h.Routes[1].To}, []any{"planted-token", "planted-header", []int{200, 204}, 2.0, uint8(3), "/b"})
+		checkEqual(t, "http",
+			[]any{h.Token.Reveal(), h.Headers["x"].Reveal(), h.Codes, h.Rate, *h.Weight, h.Routes[1].To},
+			[]any{"planted-token", "planted-header", []int{200, 204}, 2.0, uint8(3), "/b"},
+		)
 		checkEqual(t, "line", f.Outputs[2].Line, 5)
 	},
 	"store-keep": func(t *testing.T, f *File) {
@@ -155,12 +236,23 @@ var good = map[string]func(t *testing.T, f *File){
 	"store-postgres": func(t *testing.T, f *File) {
 		checkEqual(t, "dsn", f.Store.DSN.Reveal(), plantedDSN)
 		f.Store.DSN = secret.String{}
-		checkEqual(t, "store", f.Store, Store{Type: "postgres", Schema: "inventory_2", Keep: Duration(30 * 24 * time.Hour), Sync: "normal"})
+		checkEqual(t, "store",
+			f.Store,
+			Store{Type: "postgres", Schema: "inventory_2", Keep: Duration(30 * 24 * time.Hour), Sync: "normal"},
+		)
 	},
 	"store-and-engine": func(t *testing.T, f *File) {
 		checkEqual(t, "store", f.Store, Store{Type: "none", Keep: Duration(400 * 24 * time.Hour), Sync: "normal"})
-		checkEqual(t, "web", f.Web, Web{Listen: ":0", LabelTags: []string{"team"}, MetricsDetail: true, ConfigFile: "web.yaml",
-			Hosts: []string{"collector", "*.Example.com", "10.0.0.1", "::1", "[2001:db8::7]", "prod.example.com"}})
+		checkEqual(t, "web",
+			f.Web,
+			Web{
+				Listen:        ":0",
+				LabelTags:     []string{"team"},
+				MetricsDetail: true,
+				ConfigFile:    "web.yaml",
+				Hosts:         []string{"collector", "*.Example.com", "10.0.0.1", "::1", "[2001:db8::7]", "prod.example.com"},
+			},
+		)
 	},
 }
 
@@ -242,12 +334,16 @@ web: {hosts: [collector, "*"]}
 	want := []string{
 		`c.yaml:5: accounts[0].ak_id: is not used: profile wins; remove one of them`,
 		`c.yaml:7: accounts[0].credential_source: is not used: profile wins; remove one of them`,
-		`c.yaml:8: accounts[0].role_session_name: is not used without assume_role_arn; in a chain, set it in the role's own block`,
+		`c.yaml:8: accounts[0].role_session_name: is not used without assume_role_arn; ` +
+			`in a chain, set it in the role's own block`,
 		`c.yaml:10: accounts[0].sts_region: "eu-north-7" is not a region that this build knows; is it newer than this build?`,
-		`c.yaml:11: accounts[1]: this is account "111111111111", like accounts[0] (line 3): only the first block of an account is collected; merge the blocks`,
+		`c.yaml:11: accounts[1]: this is account "111111111111", like accounts[0] (line 3): ` +
+			`only the first block of an account is collected; merge the blocks`,
 		`c.yaml:13: accounts[1].mfa_session_duration: is not used without serial_number; remove it`,
-		`c.yaml:15: accounts[2].serial_number: no MFA codes are configured: the account needs "collector login" now, and again when each session ends; for a daemon set totp_seed or token_command`,
-		`c.yaml:16: web.hosts[1]: "*" matches every host: a web page can then read what is served here through a name that resolves to this address (DNS rebinding); list the hosts`,
+		`c.yaml:15: accounts[2].serial_number: no MFA codes are configured: the account needs "collector login" now, ` +
+			`and again when each session ends; for a daemon set totp_seed or token_command`,
+		`c.yaml:16: web.hosts[1]: "*" matches every host: a web page can then read ` +
+			`what is served here through a name that resolves to this address (DNS rebinding); list the hosts`,
 	}
 	if got := Problems(f.Warnings).Error(); got != strings.Join(want, "\n") {
 		t.Errorf("got:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
@@ -262,7 +358,8 @@ func TestResolveFails(t *testing.T) {
 	}
 	for range 2 {
 		err := f.Resolve(testEnv, testReadFile)
-		want := "c.yaml:1: accounts[0].name: ${env:NOT_SET}: the variable is not set, or is empty\nc.yaml:2: timeout: ${env:NOT_SET}: the variable is not set, or is empty"
+		want := "c.yaml:1: accounts[0].name: ${env:NOT_SET}: the variable is not set, or is empty\n" +
+			"c.yaml:2: timeout: ${env:NOT_SET}: the variable is not set, or is empty"
 		if err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
@@ -273,7 +370,8 @@ func TestResolveFails(t *testing.T) {
 
 // Each reference is read once, even if the file contains it several times.
 func TestResolveReadsOnce(t *testing.T) {
-	f, err := Parse([]byte("accounts: [{name: 'a-${file:/n}', profile: '${file:/n}'}, {name: 'b-${file:/n}'}]"), "", testRegistry())
+	text := "accounts: [{name: 'a-${file:/n}', profile: '${file:/n}'}, {name: 'b-${file:/n}'}]"
+	f, err := Parse([]byte(text), "", testRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +384,10 @@ func TestResolveReadsOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkEqual(t, "reads", reads, 1)
-	checkEqual(t, "values", []string{f.Accounts[0].Account().Name, f.Accounts[0].Account().Profile, f.Accounts[1].Account().Name}, []string{"a-1", "1", "b-1"})
+	checkEqual(t, "values",
+		[]string{f.Accounts[0].Account().Name, f.Accounts[0].Account().Profile, f.Accounts[1].Account().Name},
+		[]string{"a-1", "1", "b-1"},
+	)
 }
 
 // A configuration that is printed by mistake shows no secret in any format, before and after Resolve.
@@ -316,7 +417,8 @@ func TestFilePrintsNoSecret(t *testing.T) {
 func TestExpansionAttacks(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("x: &a [" + strings.Repeat("x,", 2000) + "x]\n")
-	fmt.Fprintf(&b, "accounts: [%s]\n", strings.TrimSuffix(strings.Repeat("{collector_configs: {regions: *a}},", 2000), ","))
+	accounts := strings.Repeat("{collector_configs: {regions: *a}},", 2000)
+	fmt.Fprintf(&b, "accounts: [%s]\n", strings.TrimSuffix(accounts, ","))
 	laughs := "a: &a0 {k: v}\n"
 	for i := range 30 {
 		laughs += fmt.Sprintf("b%d: &a%d {<<: [*a%d, *a%d, *a%d]}\n", i, i+1, i, i, i)
@@ -358,7 +460,8 @@ func TestScheduleOf(t *testing.T) {
 			got[kind] = s
 		}
 	}
-	if want := map[string]string{"ec2_image": "c", "ec2_instance": "b", "ec2_volume": "a", "ec2_snapshot": "a"}; !maps.Equal(got, want) {
+	want := map[string]string{"ec2_image": "c", "ec2_instance": "b", "ec2_volume": "a", "ec2_snapshot": "a"}
+	if !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }

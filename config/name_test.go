@@ -59,7 +59,8 @@ func loadNames(t *testing.T, blocks ...string) *File {
 // Removing, adding or moving a block does not change the names of other blocks, even if names repeat.
 func TestNamesDoNotDependOnPosition(t *testing.T) {
 	blocks := []string{`{profile: a}`, `{profile: b}`, `{assume_role_arn: "arn:aws:iam::222222222222:role/r"}`,
-		`{assume_role_arn: "arn:aws:iam::222222222222:role/other"}`, `{assume_role_arn: "arn:aws:iam::222222222222:role/third"}`,
+		`{assume_role_arn: "arn:aws:iam::222222222222:role/other"}`,
+		`{assume_role_arn: "arn:aws:iam::222222222222:role/third"}`,
 		`{ak_id: "${env:ID}", ak_secret: "${env:S}"}`, `{extra_tags: {x: y}}`,
 		`{profile: one, account_id: "333333333333", role: r}`, `{profile: one, account_id: "444444444444", role: r}`,
 		`{profile: one, account_id: "555555555555", role: r}`,
@@ -96,8 +97,8 @@ func TestUnnamedWarning(t *testing.T) {
 	}
 }
 
-// The digest of a sign-in depends on the text of its profile, keys, roles and references. It does not depend on the value
-// of a reference, a name, a schedule or account_id, nor on secrets in the file.
+// The digest of a sign-in depends on the text of its profile, keys, roles and references. It does not depend on the
+// value of a reference, a name, a schedule or account_id, nor on secrets in the file.
 func TestSignInDigest(t *testing.T) {
 	digest := func(block string) string {
 		a := loadNames(t, block).Accounts[0].Account()

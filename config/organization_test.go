@@ -46,7 +46,8 @@ organizations:
       if: '{{if eq .OU ""}}root{{else}}{{.OU}}{{end}}'
       all: "{{.ID}} {{.Email}} {{$.Name}}"
 `)
-	if o.Label != "organization:111111111111" || o.RequiredDetails() != (MemberDetails{ParentIDs: true, OU: true, Tags: true}) {
+	if o.Label != "organization:111111111111" ||
+		o.RequiredDetails() != (MemberDetails{ParentIDs: true, OU: true, Tags: true}) {
 		t.Errorf("%s requires %+v", o.Label, o.RequiredDetails())
 	}
 	long := strings.Repeat("ü", 100)
@@ -87,7 +88,10 @@ organizations:
 		}
 		return arns
 	}
-	checkEqual(t, "the organization's account", hops(as[0]), []string{"arn:aws-us-gov:iam::111111111111:role/hub  collector"})
+	checkEqual(t, "the organization's account",
+		hops(as[0]),
+		[]string{"arn:aws-us-gov:iam::111111111111:role/hub  collector"},
+	)
 	checkEqual(t, "a member", hops(as[1]), []string{
 		"arn:aws-us-gov:iam::111111111111:role/hub  collector",
 		"arn:aws-us-gov:iam::222222222222:role/team/reader word collector",

@@ -84,8 +84,11 @@ func TestTimezoneOutsideZoneFiles(t *testing.T) {
 }
 
 func FuzzSchedule(f *testing.F) {
-	for _, s := range []string{"*/15 * * * *", "@hourly", "@every 15m", "TZ=UTC", "CRON_TZ=", "TZ=UTC * * * * *", "0 0 31 2 *", "@every 1ms", "@every -1h", "@every",
-		"1-5/2,7 0-23 L * ?", "* * * JAN-DEC SUN", "@", "@@", "0 0 * * 7", "99999999999999999999 * * * *", "*/0 * * * *", "5-1 * * * *", "\t*\n* * * *"} {
+	for _, s := range []string{
+		"*/15 * * * *", "@hourly", "@every 15m", "TZ=UTC", "CRON_TZ=", "TZ=UTC * * * * *", "0 0 31 2 *", "@every 1ms",
+		"@every -1h", "@every", "1-5/2,7 0-23 L * ?", "* * * JAN-DEC SUN", "@", "@@", "0 0 * * 7",
+		"99999999999999999999 * * * *", "*/0 * * * *", "5-1 * * * *", "\t*\n* * * *",
+	} {
 		f.Add(s)
 	}
 	start := time.Date(2026, 11, 21, 22, 15, 0, 0, time.UTC)
