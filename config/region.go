@@ -154,8 +154,8 @@ func (d *decoder) checkRegionsInPartition(partition string, regions []string, in
 		return
 	}
 	for i := range regions {
-		at, judged := d.checkable(&regions[i])
-		if !judged {
+		at, ok := d.checkable(&regions[i])
+		if !ok {
 			if d.isSet(&regions[i]) {
 				return // it may select something once it is resolved
 			}

@@ -124,12 +124,12 @@ func checkPrincipal(raw json.RawMessage) error {
 		return err
 	}
 	if len(p) == 0 {
-		return errors.New("nobody")
+		return errors.New("no principal")
 	}
-	for who, ids := range p {
-		ok := map[string]func(string) bool{"AWS": awsForm.MatchString, "Service": serveForm.MatchString}[who]
+	for kind, ids := range p {
+		ok := map[string]func(string) bool{"AWS": awsForm.MatchString, "Service": serveForm.MatchString}[kind]
 		if ok == nil {
-			return fmt.Errorf("%q", who)
+			return fmt.Errorf("%q", kind)
 		}
 		if err := each(ids, ok); err != nil {
 			return err
@@ -238,9 +238,9 @@ func TestCheckRejects(t *testing.T) {
 	if err := check([]byte(good), identity); err != nil {
 		t.Fatal(err)
 	}
-	const who = `{"Version":"2012-10-17","Statement":[{"Sid":"A","Effect":"Allow",` +
+	const goodTrust = `{"Version":"2012-10-17","Statement":[{"Sid":"A","Effect":"Allow",` +
 		`"Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"sts:AssumeRole"}]}`
-	if err := check([]byte(who), trust); err != nil {
+	if err := check([]byte(goodTrust), trust); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ form, good, old, new string }{
@@ -263,12 +263,12 @@ func TestCheckRejects(t *testing.T) {
 		{identity, good, `{"Bool":{"aws:SecureTransport":"true"}}`, `{}`},
 		{identity, good, `]}`, `]} {}`},
 		{identity, good, `ec2:DescribeVpcs`, `ec2:` + strings.Repeat("D", ManagedLimit)},
-		{identity, who, ``, ``},
+		{identity, goodTrust, ``, ``},
 		{trust, good, ``, ``},
-		{trust, who, `:root`, `:admin`},
-		{trust, who, `"AWS":"arn:aws:iam::123456789012:root"`, ``},
-		{trust, who, `"AWS"`, `"Aws"`},
-		{trust, who, `123456789012`, `12345678901`},
+		{trust, goodTrust, `:root`, `:admin`},
+		{trust, goodTrust, `"AWS":"arn:aws:iam::123456789012:root"`, ``},
+		{trust, goodTrust, `"AWS"`, `"Aws"`},
+		{trust, goodTrust, `123456789012`, `12345678901`},
 	} {
 		bad := strings.Replace(c.good, c.old, c.new, 1)
 		if err := check([]byte(bad), c.form); err == nil {

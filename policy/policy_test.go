@@ -250,11 +250,11 @@ func TestTrustPolicy(t *testing.T) {
 				t.Errorf("%+v lets in without %s: %s", a, key, a.TrustPolicy().JSON())
 			}
 		}
-		who := a.Caller
-		if who == "" {
-			who = "root"
+		caller := a.Caller
+		if caller == "" {
+			caller = "root"
 		}
-		want := []string{"arn:" + a.Partition + ":iam::" + home + ":" + who}
+		want := []string{"arn:" + a.Partition + ":iam::" + home + ":" + caller}
 		if got := a.TrustPolicy().Statement[0].Principal["AWS"]; !slices.Equal(got, want) {
 			t.Errorf("%+v trusts %v", a, got)
 		}

@@ -60,7 +60,7 @@ func TestFailedWrite(t *testing.T) {
 func TestNotRegular(t *testing.T) {
 	dir := t.TempDir()
 	target := filepath.Join(dir, "target")
-	if err := os.WriteFile(target, []byte("somebody's"), 0o600); err != nil {
+	if err := os.WriteFile(target, []byte("foreign"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	link := filepath.Join(dir, "link")
@@ -73,13 +73,13 @@ func TestNotRegular(t *testing.T) {
 		}
 	}
 	// A write replaces the link, not its target.
-	if err := Write(link, []byte("ours")); err != nil {
+	if err := Write(link, []byte("own")); err != nil {
 		t.Fatal(err)
 	}
-	if b, err := os.ReadFile(target); err != nil || string(b) != "somebody's" {
+	if b, err := os.ReadFile(target); err != nil || string(b) != "foreign" {
 		t.Errorf("the link's target now holds %q, %v", b, err)
 	}
-	if b, err := Read(link); err != nil || string(b) != "ours" {
+	if b, err := Read(link); err != nil || string(b) != "own" {
 		t.Errorf("the file now holds %q, %v", b, err)
 	}
 }

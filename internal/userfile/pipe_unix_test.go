@@ -26,7 +26,7 @@ func TestPipe(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, _, err := ReadAny(ctx, path, 5); !errors.Is(err, context.Canceled) {
-		t.Errorf("a pipe that nobody writes to: %v", err)
+		t.Errorf("a pipe without a writer: %v", err)
 	}
 	w, err := os.OpenFile(path, os.O_RDWR, 0) // ends the goroutine that is still waiting
 	if err != nil {
