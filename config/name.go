@@ -13,7 +13,7 @@ import (
 
 // nameAccounts names every block that has no name. The name depends on the block's contents and never on its position:
 // removing a block must not rename another. formerNames maps these names to those of earlier versions.
-func nameAccounts(blocks []*Account) (formerly map[string]string) {
+func nameAccounts(blocks []*Account) (formerNames map[string]string) {
 	var taken []string
 	var unnamed []*Account
 	for _, a := range blocks {
@@ -31,11 +31,11 @@ func nameAccounts(blocks []*Account) (formerly map[string]string) {
 	for i, a := range unnamed {
 		names[i] = signInName(&a.SignIn)
 	}
-	formerly = make(map[string]string, len(unnamed))
+	formerNames = make(map[string]string, len(unnamed))
 	for i, name := range distinctNames(names, taken, func(i int) string { return unnamed[i].nameDigest() }) {
-		formerly[name], unnamed[i].Name = old[unnamed[i]], name
+		formerNames[name], unnamed[i].Name = old[unnamed[i]], name
 	}
-	return formerly
+	return formerNames
 }
 
 // signInName returns a name for a sign-in.
@@ -59,7 +59,7 @@ func signInName(s *SignIn) string {
 
 // distinctNames appends a part of the digest to each name that occurs more than once. Equal blocks sign in equally, to
 // the same account: they get numbers.
-func distinctNames(names, taken []string, mark func(i int) string) []string {
+func distinctNames(names, taken []string, digest func(i int) string) []string {
 	repeated, used := map[string]int{}, map[string]bool{}
 	for _, name := range names {
 		repeated[name]++
@@ -71,7 +71,7 @@ func distinctNames(names, taken []string, mark func(i int) string) []string {
 	out, count := make([]string, len(names)), map[string]int{}
 	for i, name := range names {
 		if repeated[name] > 1 {
-			name += "-" + mark(i)[:8]
+			name += "-" + digest(i)[:8]
 		}
 		out[i] = uniqueName(used, count, name)
 	}

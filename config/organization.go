@@ -127,7 +127,7 @@ const OrganizationPrefix = "organization:"
 
 // labelOrganizations gives each organization block a name that no account has and that does not depend on its position.
 // It records the names that earlier versions used.
-func labelOrganizations(orgs []Organization, formerly map[string]string) {
+func labelOrganizations(orgs []Organization, formerNames map[string]string) {
 	names := make([]string, len(orgs))
 	for i := range orgs {
 		names[i] = OrganizationPrefix + signInName(&orgs[i].Via)
@@ -139,7 +139,7 @@ func labelOrganizations(orgs []Organization, formerly map[string]string) {
 	for i := range orgs {
 		old := uniqueName(taken, count, OrganizationPrefix+cmp.Or(orgs[i].Via.Profile, strconv.Itoa(i+1)))
 		if old != orgs[i].Label {
-			formerly[orgs[i].Label] = old
+			formerNames[orgs[i].Label] = old
 		}
 	}
 }

@@ -51,21 +51,21 @@ func (d *decoder) outputTypes() []string {
 }
 
 // fillOptions fills in and validates the options, a struct of package outputs.
-func (d *decoder) fillOptions(entries []pair, fillOptions any, typ field, at position, parent *keyScope) {
-	v := reflect.ValueOf(fillOptions).Elem()
+func (d *decoder) fillOptions(entries []pair, options any, typ field, at position, parent *keyScope) {
+	v := reflect.ValueOf(options).Elem()
 	b := &keyScope{keys: append([]field{typ}, d.fieldsOf(v.Type())...), path: at.path, parent: parent}
-	before, opens := len(d.problems), d.unresolvedCount
+	problems, unresolved := len(d.problems), d.unresolvedCount
 	d.fillKeys(entries, v, b)
-	sound := len(d.problems) == before && d.unresolvedCount == opens
+	decoded := len(d.problems) == problems && d.unresolvedCount == unresolved
 	d.checkOutputKinds(v, b)
-	if !sound {
+	if !decoded {
 		return
 	}
 	var found error
-	if o, ok := fillOptions.(interface{ ValidateCommon() error }); ok {
+	if o, ok := options.(interface{ ValidateCommon() error }); ok {
 		found = o.ValidateCommon()
 	}
-	if o, ok := fillOptions.(interface{ Validate() error }); ok {
+	if o, ok := options.(interface{ Validate() error }); ok {
 		found = errors.Join(found, o.Validate())
 	}
 	if found == nil {

@@ -37,12 +37,12 @@ type source struct {
 //
 // Unquoted numbers are stored in text keys as written: 012345 is not an octal number. Anchors, aliases and merge keys
 // work.
-func Parse(b []byte, name string, k Registry) (*File, error) {
+func Parse(b []byte, name string, r Registry) (*File, error) {
 	root, problems := parseTree(b, name)
 	if problems != nil {
 		return nil, problems
 	}
-	return build(&source{name: name, root: root, tokens: countTokens(b), registry: k}, nil, !hasReferences(root))
+	return build(&source{name: name, root: root, tokens: countTokens(b), registry: r}, nil, !hasReferences(root))
 }
 
 // hasReferences reports whether a node or one below it contains a reference.

@@ -33,7 +33,7 @@ func parseReferences(s string) ([]segment, error) {
 	if !strings.Contains(s, "$") {
 		return []segment{{text: s}}, nil
 	}
-	var parts []segment
+	var segments []segment
 	var text strings.Builder
 	for {
 		before, after, found := strings.Cut(s, "$")
@@ -58,20 +58,20 @@ func parseReferences(s string) ([]segment, error) {
 				return nil, err
 			}
 			if text.Len() > 0 {
-				parts = append(parts, segment{text: text.String()})
+				segments = append(segments, segment{text: text.String()})
 				text.Reset()
 			}
-			parts = append(parts, ref)
+			segments = append(segments, ref)
 			s = rest
 		default:
 			text.WriteByte('$')
 			s = after
 		}
 	}
-	if text.Len() > 0 || len(parts) == 0 {
-		parts = append(parts, segment{text: text.String()})
+	if text.Len() > 0 || len(segments) == 0 {
+		segments = append(segments, segment{text: text.String()})
 	}
-	return parts, nil
+	return segments, nil
 }
 
 func parseReference(inside string) (segment, error) {
@@ -98,8 +98,8 @@ func parseReference(inside string) (segment, error) {
 }
 
 // hasReference reports whether one of the segments is a reference.
-func hasReference(parts []segment) bool {
-	for _, p := range parts {
+func hasReference(segments []segment) bool {
+	for _, p := range segments {
 		if p.scheme != "" {
 			return true
 		}

@@ -69,10 +69,10 @@ func FuzzReferences(f *testing.F) {
 		if _, err := parseReferences(s + plantedValue); err != nil && strings.Contains(err.Error(), plantedValue) {
 			t.Errorf("the error repeats the value: %v", err)
 		}
-		parts, err := parseReferences(s)
+		segments, err := parseReferences(s)
 		if err == nil {
 			var back strings.Builder
-			for _, p := range parts {
+			for _, p := range segments {
 				if p.scheme == "" {
 					back.WriteString(strings.ReplaceAll(p.text, "$", "$$"))
 					continue
@@ -80,8 +80,8 @@ func FuzzReferences(f *testing.F) {
 				back.WriteString(p.String())
 			}
 			again, err := parseReferences(back.String())
-			if err != nil || !slices.Equal(again, parts) {
-				t.Errorf("%q: %q becomes %q, %v", s, parts, again, err)
+			if err != nil || !slices.Equal(again, segments) {
+				t.Errorf("%q: %q becomes %q, %v", s, segments, again, err)
 			}
 		}
 		literal, err := parseReferences(strings.ReplaceAll(s, "$", "$$"))

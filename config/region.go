@@ -94,11 +94,11 @@ type partitionClaim struct {
 
 // checkOnePartition reports every key of an account that implies another partition than the first one.
 func (d *decoder) checkOnePartition(a *SignIn, c *Collect, f *File, own position) {
-	var signs []partitionClaim
+	var claims []partitionClaim
 	add := func(ptr any, partition, what string) {
 		p, ok := d.checkable(ptr)
 		if _, known := record.PartitionNamed(partition); ok && known {
-			signs = append(signs, partitionClaim{at: p, partition: partition, what: what})
+			claims = append(claims, partitionClaim{at: p, partition: partition, what: what})
 		}
 	}
 	add(&a.Partition, a.Partition, "partition")
@@ -125,11 +125,11 @@ func (d *decoder) checkOnePartition(a *SignIn, c *Collect, f *File, own position
 			add(&regions[i], p.ID, "region "+d.show(d.positions[&regions[i]], regions[i]))
 		}
 	}
-	if len(signs) == 0 {
+	if len(claims) == 0 {
 		return
 	}
-	first := signs[0]
-	for _, s := range signs[1:] {
+	first := claims[0]
+	for _, s := range claims[1:] {
 		if s.partition == first.partition {
 			continue
 		}

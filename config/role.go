@@ -153,8 +153,8 @@ func (d *decoder) shortSessionReason(a *SignIn) string {
 	return ""
 }
 
-func (d *decoder) checkRoleARN(p position, checkRoleARN string) {
-	if text, remedy := d.roleARNProblem(p, checkRoleARN); text != "" {
+func (d *decoder) checkRoleARN(p position, arn string) {
+	if text, remedy := d.roleARNProblem(p, arn); text != "" {
 		d.report(p, text, remedy)
 	}
 }

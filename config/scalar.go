@@ -40,21 +40,21 @@ func (d *decoder) fillScalar(n *yaml.Node, v reflect.Value, f field, at position
 	case tag == "!!null":
 		return fail("has no value", "give it one or remove the key")
 	}
-	parts, err := parseReferences(n.Value)
+	segments, err := parseReferences(n.Value)
 	if err != nil {
 		d.reportError(at, "", err)
 		at.state = invalid
 		return at, false
 	}
 	if hide {
-		d.inlineSecret = d.inlineSecret || !hasReference(parts)
-		for _, p := range parts {
+		d.inlineSecret = d.inlineSecret || !hasReference(segments)
+		for _, p := range segments {
 			if p.scheme == "file" {
 				d.secretFiles = append(d.secretFiles, p.text)
 			}
 		}
 	}
-	text, ok := d.resolveText(parts, n.Value, &at)
+	text, ok := d.resolveText(segments, n.Value, &at)
 	if d.concealed != nil && at.state == valid && (hide || at.references != "") {
 		d.concealed.add(at, text, hide)
 	}
@@ -86,9 +86,9 @@ func (d *decoder) fillScalar(n *yaml.Node, v reflect.Value, f field, at position
 func isMapEntry(f field) bool { return f.typ != nil && f.typ.Kind() == reflect.Map }
 
 // resolveText returns the scalar's text. In the first pass the text of a scalar with references is as written.
-func (d *decoder) resolveText(parts []segment, raw string, at *position) (string, bool) {
-	if !hasReference(parts) {
-		return parts[0].text, true // a scalar without references has one segment
+func (d *decoder) resolveText(segments []segment, raw string, at *position) (string, bool) {
+	if !hasReference(segments) {
+		return segments[0].text, true // a scalar without references has one segment
 	}
 	if d.fetch == nil || d.fetch.include != nil && !d.fetch.include(at.path) {
 		at.state = unresolved
@@ -98,7 +98,7 @@ func (d *decoder) resolveText(parts []segment, raw string, at *position) (string
 	var b, from strings.Builder
 	ok := true
 	named := map[segment]bool{}
-	for _, p := range parts {
+	for _, p := range segments {
 		s, err := d.fetch.fetch(p)
 		if b.Len()+len(s) > maxScalar {
 			s, err = "", Problem{Text: "the value is longer than 64 KiB with its references resolved"}

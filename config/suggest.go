@@ -209,11 +209,11 @@ func (b *keyScope) location() string {
 
 // unknownKeyRemedy says where an unknown key belongs, or returns "".
 func (d *decoder) unknownKeyRemedy(key string, b *keyScope) string {
-	mean := func(k string) string { return "did you mean " + strconv.Quote(k) + "?" }
+	suggest := func(k string) string { return "did you mean " + strconv.Quote(k) + "?" }
 	all := d.keyNames(b)
 	names := all.words
 	if i := slices.Index(all.folded, foldKey(key)); i >= 0 {
-		return mean(names[i])
+		return suggest(names[i])
 	}
 	for parent := b.parent; parent != nil; parent = parent.parent {
 		if slices.Contains(d.keyNames(parent).words, key) {
@@ -222,17 +222,17 @@ func (d *decoder) unknownKeyRemedy(key string, b *keyScope) string {
 	}
 	near := all.nearest(key)
 	if near != "" && len(key) > 3 && distance(near, key, 1) == 1 {
-		return mean(near)
+		return suggest(near)
 	}
 	lookup := key
 	if ours, ok := foreignKeys[strings.ToLower(key)]; ok {
 		lookup = ours
 	}
 	if slices.Contains(names, lookup) {
-		return mean(lookup)
+		return suggest(lookup)
 	}
 	if at := d.nestedPath(b.keys, lookup); at != "" {
-		return mean(at)
+		return suggest(at)
 	}
 	for parent := b.parent; parent != nil; parent = parent.parent {
 		at := lookup
@@ -244,7 +244,7 @@ func (d *decoder) unknownKeyRemedy(key string, b *keyScope) string {
 		}
 	}
 	if near != "" {
-		return mean(near)
+		return suggest(near)
 	}
 	return ""
 }
