@@ -7,7 +7,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A ChangeLine is a change as JSON: of a diff, which has no At, and of the changes since an instant.
+// A ChangeLine is a change as JSON. A change of a diff has no At.
 type ChangeLine struct {
 	At        *time.Time     `json:"at,omitempty"`
 	Change    string         `json:"change"`
@@ -20,10 +20,10 @@ type ChangeLine struct {
 	Region    string         `json:"region"`
 	Ended     string         `json:"ended,omitempty"`
 	Changes   []Delta        `json:"changes"`
-	Record    *record.Record `json:"record"` // as it is after the change, or was before it was gone
+	Record    *record.Record `json:"record"` // after the change; before it if the resource is gone
 }
 
-// NewChangeLine shares c's record.
+// NewChangeLine returns c as a line, which shares c's record.
 func NewChangeLine(c Change) (ChangeLine, error) {
 	r := c.Resource()
 	l := ChangeLine{Change: c.Op, Kind: r.Kind, ID: r.ID, Name: r.Name, Account: r.Account, AccountID: r.AccountID,

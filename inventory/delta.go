@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// Deltas is what differs between two versions' data, as a person would say it: members by their path (State.Name), an element
-// of a list by its key or id (Tags[team].Value), and of other lists what came and what went. The order of a list says nothing.
+// Deltas returns the differences between the data of two versions, as a person would name them: members by their path
+// (State.Name), elements of a list by their key or id (Tags[team].Value), and for other lists the elements that were
+// added and removed. The order of a list is ignored.
 func Deltas(before, after json.RawMessage) ([]Delta, error) {
 	a, err := decode(before)
 	if err != nil {
@@ -115,8 +116,8 @@ func (d *deltas) lists(path string, a, b []any) {
 	}
 }
 
-// keyed makes maps of two lists of objects, if some member tells all the elements of each apart: Key, else one called …Id,
-// else one called …Name.
+// keyed turns two lists of objects into maps if one member is unique among the elements of each list: Key, or a member
+// that ends in Id, or one that ends in Name.
 func keyed(a, b []any) (x, y map[string]any, ok bool) {
 	if len(a)+len(b) == 0 {
 		return nil, nil, true

@@ -9,121 +9,124 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A Driver keeps scopes and versions in a database. It knows no rule: which resource is new, changed or gone is told to it.
-// Package inventorytest holds every driver to the same behaviour.
+// A Driver stores scopes and versions in a database. It decides nothing: its caller says which resources are new,
+// changed or gone. Package inventorytest is the conformance test of every driver.
 //
-// A call may last: it heeds its context, but has no time-out of its own. Only for a lock of another process it waits no longer than
-// the patience, and where nothing can be reached no longer than a connection takes; then its error is a [Stall].
+// A call may take long: it ends with its context but has no timeout of its own. Only two waits are bounded: the wait
+// for a lock of another process, by the lock timeout, and the wait for a server that cannot be reached, by the connect
+// timeout. The error is then a [Stall].
 type Driver interface {
-	// Begin takes the scope's next epoch and drops what an earlier turn staged. A scope without an account id is looked up by
-	// the target's account name.
+	// Begin takes the next epoch of the scope and drops what an earlier update staged. A scope without an account id is
+	// found by the target's account name.
 	Begin(ctx context.Context, t record.Target, s Scope, run string) (ScopeUpdate, error)
-	// ActiveTargets is every target of the account's name that is not retired.
+	// ActiveTargets returns the targets of the account's name that are not retired.
 	ActiveTargets(ctx context.Context, account string) ([]record.Target, error)
-	// Accounts is every account that has a scope that is not retired, under each name that such a scope has.
+	// Accounts returns the accounts with a scope that is not retired, once for each name of such a scope.
 	Accounts(ctx context.Context) ([]Account, error)
-	// Retire ends the scopes of a target, and their live versions, for a reason; turns of theirs are fenced. Another account's
-	// that has the name of the target's stay, unless who is zero: a block may just have been given that name.
+	// Retire ends the scopes of a target and their live versions, and fences open updates of them. Scopes of another
+	// account with the same name stay, unless identity is zero: a block may have taken over that name.
 	Retire(ctx context.Context, t record.Target, who record.Identity, why string) error
-	// RetireAccount is Retire for every scope of an account under a name.
+	// RetireAccount is Retire for every scope that an account has under a name.
 	RetireAccount(ctx context.Context, a Account, why string) error
-	// Ping reports whether the database answers, beside the calls that are under way and without waiting for what those
-	// wait for. It is asked while a call lasts. nil: what it was given it executes, however long that takes.
+	// Ping reports whether the database answers. It uses a connection of its own, so it does not wait for what other calls
+	// wait for. It is called while other calls last; nil means that the database still executes them, however long that
+	// takes.
 	Ping(ctx context.Context) error
-	// ProbeWrite reports whether the database lets a write in now. It leaves nothing behind, and is asked after a [Stall].
+	// ProbeWrite reports whether the database accepts a write now, and writes nothing. It is called after a [Stall].
 	ProbeWrite(ctx context.Context) error
 	Reader
 	Close() error
 }
 
-// A Renamer is a Driver that can have all of an account's history follow the name of its block at once. Without it, each target's
-// follows when it is begun.
+// A Renamer is a Driver that can rename all scopes of an account at once. Without it, a scope takes the new name when
+// its target is begun.
 type Renamer interface {
-	// Rename makes a.Name the name of every scope of the account that is not retired.
+	// Rename sets the name of every scope of the account that is not retired to a.Name.
 	Rename(ctx context.Context, a Account) error
 }
 
-// An Account is one that is remembered, and what the configuration called it last.
+// An Account is an account in the store, with the name that the configuration gave it last.
 type Account struct{ Name, Partition, AccountID string }
 
-// A Turn is a driver's side of a visit.
+// A ScopeUpdate is the driver's side of a [ScopeWriter]: one epoch of one scope.
 type ScopeUpdate interface {
-	// HasScope is false where there is no scope to work on: no account id, and none known by the account's name.
+	// HasScope is false if there is no scope to update: the account id is unknown, and the store has no scope for the
+	// account's name.
 	HasScope() bool
-	// Live calls f with the id, the hash and the hash's version of each live resource. f borrows id.
+	// Live calls f with the id, the hash and the hash version of each live resource. f must not keep id.
 	Live(ctx context.Context, f func(id []byte, sum record.Digest, version int) error) error
-	// Pack is bodies, a line each, as the turn wants them handed back: in memory of its own, which the caller keeps.
+	// Pack encodes bodies, one a line, as Stage and Commit take them. The result is the caller's.
 	Pack(lines []byte) []byte
-	// Stage keeps rows where no reader sees them, in a transaction of its own. It keeps nothing of packs itself.
+	// Stage writes rows, in a transaction of its own, where no reader sees them. It keeps no reference to packs.
 	Stage(ctx context.Context, packs []Pack) error
-	// Commit makes everything seen in one transaction: what was staged, c's rows, what is gone, and the outcome. Its error is
-	// ErrFenced if the scope was begun again or retired since.
+	// Commit publishes everything in one transaction: the staged rows, c's rows, the end of what is gone, and the outcome.
+	// It returns ErrFenced if the scope was begun again or retired in the meantime.
 	Commit(ctx context.Context, c Commit) error
 }
 
-// A Commit is the end of a turn.
+// A Commit is the end of a scope update.
 type Commit struct {
 	Outcome   record.Outcome
-	ExtraTags []byte // the account's, a JSON object; nil: no page came, and they are as they were
+	ExtraTags []byte // of the account, a JSON object; nil: no page arrived, keep them
 	Packs     []Pack
-	Gone      iter.Seq[[]byte] // ids; nil: nothing is known to be gone
+	Gone      iter.Seq[[]byte] // ids; nil: none
 }
 
-// A Reader answers questions, beside a writer and in another process too. What it returns owns its memory.
+// A Reader answers queries, also while another process writes. Its results own their memory.
 type Reader interface {
-	// Find ranges over resources: live ones, or those of an instant.
+	// Find yields resources: the live ones, or those of an instant.
 	Find(ctx context.Context, q Query) iter.Seq2[*Resource, error]
-	// History ranges over every version of the resources with an id, each resource's together and oldest first.
+	// History yields every version of the resources with an id, grouped by resource, oldest first.
 	History(ctx context.Context, q Query) iter.Seq2[*Resource, error]
-	// Diff ranges over what is not the same at two instants.
+	// Diff yields the differences between two instants.
 	Diff(ctx context.Context, q Query, from, to time.Time) iter.Seq2[Change, error]
-	// Changes ranges over what happened after an instant, in the order in which it happened. The At of the last one is where to go on.
+	// Changes yields the changes after an instant, oldest first. To resume, pass the At of the last one.
 	Changes(ctx context.Context, q Query, after time.Time) iter.Seq2[Change, error]
-	// Targets ranges over what is known of each target and how it ended last.
+	// Targets yields the stored state of each target.
 	Targets(ctx context.Context) iter.Seq2[Coverage, error]
 }
 
-// A Query narrows an answer. Empty lists and zero values narrow nothing.
+// A Query selects resources. Empty lists and zero values select everything.
 type Query struct {
 	Kinds, Accounts, Regions []string // names or globs; an account by its name or its id
 	ID                       string
 	Where                    *Where
-	At                       time.Time // zero: what is live
-	Data                     bool      // bodies too, also where Where does not need them
+	At                       time.Time // zero: live resources
+	Data                     bool      // return bodies even if Where does not need them
 }
 
 // A Resource is one version of a resource.
 type Resource struct {
-	record.Record           // Run and CollectedAt are of the listing that brought this version; Data only if it was asked for
-	State, Type   string    // "" where the kind has none
+	record.Record           // Run and CollectedAt are those of the listing that found this version; Data only if asked for
+	State, Type   string    // "" if the kind has none
 	FirstSeen     time.Time // when the resource appeared
-	StateSince    time.Time // when it took on its state
+	StateSince    time.Time // when the resource entered its state
 	ValidFrom     time.Time
-	ValidTo       time.Time // zero: it is so now
-	Ended         string    // why the resource ended with this version; "" while it lives, and where another version follows
+	ValidTo       time.Time // zero: still valid
+	Ended         string    // why the resource ended; "" if it is live or another version follows
 	LastSeen      time.Time // when a complete listing of its target last ended
 	Sum           record.Digest
 }
 
-// Live reports whether the version is the present one.
+// Live reports whether the version is the current one.
 func (r *Resource) Live() bool { return r.ValidTo.IsZero() }
 
-// What a change is.
+// Values of [Change.Op].
 const (
 	WasAdded   = "added"
 	WasChanged = "changed"
 	WasGone    = "gone"
 )
 
-// A Change is a resource before and after.
+// A Change is a resource before and after a change.
 type Change struct {
 	Op     string
-	At     time.Time // of [Reader.Changes]; zero in a Diff
-	Before *Resource // nil for what was added
-	After  *Resource // nil for what is gone
+	At     time.Time // zero in a Diff
+	Before *Resource // nil if the resource was added
+	After  *Resource // nil if the resource is gone
 }
 
-// Resource is the one that says most: the latest.
+// Resource returns the latest version: After, or Before if the resource is gone.
 func (c Change) Resource() *Resource {
 	if c.After != nil {
 		return c.After
@@ -131,21 +134,21 @@ func (c Change) Resource() *Resource {
 	return c.Before
 }
 
-// Coverage is how far a target is known.
+// Coverage is what the store knows about a target.
 type Coverage struct {
 	record.Outcome
 	AccountID, Partition string
-	LastSeen             time.Time // the end of the last complete listing; zero: there was none
-	FirstComplete        time.Time // the end of the first; of one before this was kept, 1970. Zero: there was none
-	History              string    // the id of the history that this is part of: a database that is begun anew has another
+	LastSeen             time.Time // the end of the last complete listing; zero: none
+	FirstComplete        time.Time // the end of the first complete listing; 1970 if it was not recorded; zero: none
+	History              string    // the id of the history in this database; a database that begins again has another
 	Resources            int
-	Retired              time.Time // zero: it is collected
-	RetiredReason        string    // it was retired
+	Retired              time.Time // zero: still collected
+	RetiredReason        string    // why it was retired
 }
 
 // A Delta is a member that differs between two versions.
 type Delta struct {
 	Path string          `json:"path"`
-	From json.RawMessage `json:"from"` // null: it was not there
+	From json.RawMessage `json:"from"` // null: it did not exist
 	To   json.RawMessage `json:"to"`
 }

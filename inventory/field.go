@@ -11,18 +11,18 @@ import (
 )
 
 // A Field names a part of a resource, in --where and in --columns: a column (Fields), tags.KEY, extra_tags.KEY, or
-// data.MEMBER.MEMBER, which looks into every element of a list that it meets.
+// data.MEMBER.MEMBER, which descends into every element of a list on its path.
 type Field struct {
 	name string // a column, "tags", "extra_tags" or "data"
 	key  string // of tags
 	path []string
 }
 
-// Fields is the columns of a resource, besides tags, extra_tags and data.
+// Fields are the columns of a resource, besides tags, extra_tags and data.
 var Fields = [...]string{"kind", "id", "name", "state", "type", "account", "account_id", "partition", "region", "run",
 	"first_seen", "state_since", "valid_from", "valid_to", "ended", "last_seen"}
 
-// ParseField reads a field's name.
+// ParseField parses the name of a field.
 func ParseField(s string) (Field, error) {
 	name, rest, dotted := strings.Cut(s, ".")
 	switch {
@@ -51,8 +51,8 @@ func ParseField(s string) (Field, error) {
 // NeedsData reports whether the field is in the resource's data.
 func (f Field) NeedsData() bool { return f.name == "data" }
 
-// Value is the field of r: a string, a time.Time, a decoded JSON value; nil where r does not have it. Of a path through a list
-// it is a list.
+// Value returns the field of r: a string, a time.Time or a decoded JSON value, or nil if r does not have it. A path
+// through a list gives a list.
 func (f Field) Value(r *Resource) (any, error) {
 	switch f.name {
 	case "tags":
@@ -138,7 +138,7 @@ func tag(m map[string]string, key string) any {
 	return nil
 }
 
-// walk finds what is at path; many says that there was a list on the way.
+// walk returns the values at path; many reports whether the path passed through a list.
 func walk(v any, path []string) (found []any, many bool) {
 	switch v := v.(type) {
 	case []any:
@@ -164,7 +164,7 @@ func walk(v any, path []string) (found []any, many bool) {
 	return []any{v}, false
 }
 
-// scalars is the field as texts, one for each value that a path found: what a comparison is made with.
+// scalars returns the field's values as comparisons need them: one for each value that the path found.
 func (f Field) scalars(r *Resource) ([]any, error) {
 	v, err := f.Value(r)
 	if err != nil || v == nil {
@@ -183,17 +183,17 @@ func (f Field) scalars(r *Resource) ([]any, error) {
 			out = append(out, v.String())
 		case bool:
 			out = append(out, strconv.FormatBool(v))
-		default: // an object: it is there, and compares with nothing
+		default: // an object: it exists, but compares with nothing
 			out = append(out, string(encode(v)))
 		}
 	}
 	return out, nil
 }
 
-// ErrTime is what ParseTime says of a text that is no time.
+// ErrTime is the error of ParseTime.
 var ErrTime = errors.New("is no time; write 2026-11-01, 2026-11-01T08:00Z, or 3d for three days ago")
 
-// ParseTime reads an instant: RFC 3339, also without seconds; a date, which is its first instant in UTC; or an age
+// ParseTime parses an instant: RFC 3339, also without seconds; a date, which means its first instant in UTC; or an age
 // such as 90m, 12h or 3d.
 func ParseTime(s string, now time.Time) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", time.DateOnly} {

@@ -8,42 +8,42 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A Stall is a driver's word that its database lets no call in for now: another process holds a lock, or nothing answers.
-// Whoever waits as well would wait in vain, so nobody does until [Driver.Probe] says that the database works again.
+// A Stall is the error of a driver whose database accepts no call for now: another process holds a lock, or nothing
+// answers. Nobody waits for the database until [Driver.ProbeWrite] succeeds.
 type Stall struct {
 	Err       error
-	ReadsWork bool // reads are answered as ever
+	ReadsWork bool // reads are still answered
 }
 
 func (s *Stall) Error() string { return s.Err.Error() }
 func (s *Stall) Unwrap() error { return s.Err }
 
-// Health is the one state of a store: it works, or it is in trouble since an instant. The log, /-/ready and the metrics show
-// this and nothing else.
+// A healthTracker is the one place that knows whether the store works. The log, /-/ready and the metrics show what it
+// knows.
 type healthTracker struct {
 	log      *slog.Logger
-	onChange func(bool) // hears of each change; nil: nobody
+	onChange func(bool) // called at the beginning and the end of an outage; may be nil
 
 	mu              sync.Mutex
-	err             error         // why the last write failed; nil once one has worked again
-	since           time.Time     // the first of those that failed
-	notStored       int           // ends of targets, and retirements, that are not stored, since the start
-	notStoredBefore int           // of them, those of earlier outages
-	stalled         bool          // nobody is to wait
-	driverReported  bool          // the driver sees the trouble without a call, and will see its end
-	writesStalled   chan struct{} // closed while nobody is to wait for a write
-	readsStalled    chan struct{} // closed while nobody is to wait for a read either
+	err             error         // why the last write failed; nil after a write succeeded
+	since           time.Time     // when the outage began
+	notStored       int           // target ends and retirements that were not stored, since the start
+	notStoredBefore int           // those of earlier outages
+	stalled         bool          // callers must not wait
+	driverReported  bool          // the driver found the error without a call, and will find its end
+	writesStalled   chan struct{} // closed while no write may wait
+	readsStalled    chan struct{} // closed while no read may wait
 }
 
 func newHealthTracker(log *slog.Logger) *healthTracker {
 	return &healthTracker{log: log, writesStalled: make(chan struct{}), readsStalled: make(chan struct{})}
 }
 
-// Health is how the store fares.
+// Health is the state of the store.
 type Health struct {
-	Err       error     // nil: it works
-	Since     time.Time // zero: it works
-	NotStored int       // ends of targets, and retirements, that it did not store since the start
+	Err       error     // why writes fail; nil: they work
+	Since     time.Time // zero: they work
+	NotStored int       // target ends and retirements that were not stored, since the start
 }
 
 func (h *healthTracker) snapshot() Health {
@@ -52,7 +52,6 @@ func (h *healthTracker) snapshot() Health {
 	return Health{h.err, h.since, h.notStored}
 }
 
-// writeFailed notes that a write failed.
 func (h *healthTracker) writeFailed(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -60,7 +59,7 @@ func (h *healthTracker) writeFailed(err error) {
 	h.beginOutage(err)
 }
 
-// beginOutage notes the trouble, and logs its first error. h.mu is held.
+// beginOutage records an error, and logs the first one. The caller holds h.mu.
 func (h *healthTracker) beginOutage(err error) {
 	first := h.err == nil
 	if first || !h.stalled {
@@ -76,7 +75,7 @@ func (h *healthTracker) beginOutage(err error) {
 	}
 }
 
-// observeDriver notes what the driver sees without a call.
+// observeDriver records what the driver finds without a call.
 func (h *healthTracker) observeDriver(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -89,7 +88,7 @@ func (h *healthTracker) observeDriver(err error) {
 	}
 }
 
-// writeSucceeded notes that a write was stored. It ends trouble but a stall, which the probe ends.
+// writeSucceeded ends an outage, but not a stall: only the probe ends that.
 func (h *healthTracker) writeSucceeded() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -98,7 +97,7 @@ func (h *healthTracker) writeSucceeded() {
 	}
 }
 
-// endOutage is the end of the trouble. h.mu is held.
+// endOutage clears the error. The caller holds h.mu.
 func (h *healthTracker) endOutage() {
 	h.log.Info("store writes recovered", "duration", time.Since(h.since).Round(time.Millisecond), "not_stored", h.notStored-h.notStoredBefore)
 	h.err, h.since, h.notStoredBefore, h.driverReported = nil, time.Time{}, h.notStored, false
@@ -107,12 +106,13 @@ func (h *healthTracker) endOutage() {
 	}
 }
 
-// beginStall has everybody stop waiting, and reports whether it is a new one: then the caller probes until it is over.
+// beginStall makes all callers stop waiting. It reports whether the stall is new: then the caller must probe until it
+// ends.
 func (h *healthTracker) beginStall(s *Stall) (begun bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.beginOutage(s.Err)
-	h.err = s.Err // the latest says most
+	h.err = s.Err // the latest error says most
 	begun = !h.stalled
 	if h.stalled = true; begun {
 		close(h.writesStalled)
@@ -123,7 +123,7 @@ func (h *healthTracker) beginStall(s *Stall) (begun bool) {
 	return begun
 }
 
-// updateStall notes what the probe says of a stall that goes on.
+// updateStall records the latest error of the probe.
 func (h *healthTracker) updateStall(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -132,7 +132,6 @@ func (h *healthTracker) updateStall(err error) {
 	}
 }
 
-// endStall ends a stall.
 func (h *healthTracker) endStall() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -146,7 +145,7 @@ func (h *healthTracker) endStall() {
 	h.endOutage()
 }
 
-// stallSignal is the channel that closes when nobody is to wait any longer, for a write or for a read.
+// stallSignal returns the channel that is closed when a write, or a read, may no longer wait.
 func (h *healthTracker) stallSignal(write bool) <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// An index is the ids and hashes of a scope's live resources: some 55 bytes each, so that a million of them fit where a
-// map of strings would take three times as much.
+// An index holds the ids and hashes of a scope's live resources, in about 55 bytes each: a third of what a map of
+// strings takes, so that a million of them fit in memory.
 type index struct {
 	seed    maphash.Seed
 	slots   []uint32 // open addressing: an entry's number + 1; 0 is free
@@ -24,8 +24,8 @@ type index struct {
 type flags uint16
 
 const (
-	seen   flags = 1 << iota // in this visit
-	oldSum                   // its hash is of another version of the canonical form
+	seen   flags = 1 << iota // found by this listing
+	oldSum                   // the hash is of another version of the canonical form
 )
 
 type entry struct {
@@ -39,7 +39,7 @@ func (e *entry) seen() bool      { return e.flags&seen != 0 }
 func (e *entry) hasOldSum() bool { return e.flags&oldSum != 0 }
 func (e *entry) markSeen()       { e.flags |= seen }
 
-// size is how many bytes it takes.
+// size returns the bytes in memory.
 func (x *index) size() int64 {
 	return int64(cap(x.slots)*int(unsafe.Sizeof(uint32(0))) + cap(x.entries)*int(unsafe.Sizeof(entry{})) + cap(x.ids))
 }
@@ -48,7 +48,7 @@ func newIndex() *index { return &index{seed: maphash.MakeSeed(), slots: make([]u
 
 func (x *index) id(e *entry) []byte { return x.ids[e.offset : e.offset+uint32(e.length)] }
 
-// find is the entry of id, or nil. It is valid until the next add.
+// find returns the entry of id, or nil. It is valid until the next add.
 func (x *index) find(id []byte) *entry {
 	if n := x.slots[x.slot(id)]; n != 0 {
 		return &x.entries[n-1]
@@ -56,7 +56,7 @@ func (x *index) find(id []byte) *entry {
 	return nil
 }
 
-// slot is where id stands, or would.
+// slot returns the slot of id, or the free slot where it belongs.
 func (x *index) slot(id []byte) uint64 {
 	mask := uint64(len(x.slots) - 1)
 	for i := maphash.Bytes(x.seed, id) & mask; ; i = (i + 1) & mask {
@@ -68,7 +68,7 @@ func (x *index) slot(id []byte) uint64 {
 
 var errTooManyIDs = errors.New("more ids than one target can have")
 
-// add copies id, which must not be there yet.
+// add copies id, which must not be in the index.
 func (x *index) add(id []byte, sum record.Digest, f flags) error {
 	if len(id) > math.MaxUint16 || len(x.ids)+len(id) > math.MaxUint32 {
 		return errTooManyIDs
@@ -86,7 +86,8 @@ func (x *index) add(id []byte, sum record.Digest, f flags) error {
 	return nil
 }
 
-// gone is the ids that the visit did not meet, without the index that they were in: mostly there are few, or none (nil).
+// gone returns copies of the ids that the listing did not find, so that the index can be freed: there are few, or none
+// (nil).
 func (x *index) gone() iter.Seq[[]byte] {
 	var ids [][]byte
 	for i := range x.entries {

@@ -1,10 +1,10 @@
-// Package inventory is what is remembered of every resource that was ever listed: each of its versions, from when to when it
-// was so, and why it ended. The rules are here; the databases are behind [Driver], one in each folder below, so that who
-// asks compiles no database that they do not use.
+// Package inventory stores every version of every resource that was ever listed: from when to when it was valid, and
+// why it ended. The rules are here; the databases are behind [Driver], one in each folder below, so that a program
+// links only the databases that it uses.
 //
-// A resource is keyed by partition, account id, region, kind and id: what a configuration calls its account is an
-// attribute, so renaming a block changes no history. What was listed becomes visible a whole target at a time, at the
-// target's end. Begin at [Inventory.Begin] and [Visit.End], which is where it is decided what is gone.
+// A resource is keyed by partition, account id, region, kind and id. The name that the configuration gives its account
+// is an attribute, so renaming a block changes no history. A listing becomes visible as a whole, when its target ends.
+// Begin at [Inventory.Begin] and [ScopeWriter.End], which decides what is gone.
 package inventory
 
 import (
@@ -21,47 +21,48 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// ErrFenced is what the end of a visit says when its target was begun again since, or retired.
+// ErrFenced is returned by the end of a target that was begun again or retired in the meantime.
 var ErrFenced = errors.New("target was begun again by another worker")
 
-// A Scope is where a resource lives, whatever the configuration calls its account.
+// A Scope is where resources live: a target, independent of the name that the configuration gives its account.
 type Scope struct{ Partition, AccountID, Region, Kind string }
 
 // Why a resource is gone.
 const (
-	Absent         = "absent"          // an ok listing of its whole target did not show it
-	Terminated     = "terminated"      // the same, and the last that AWS said of it was that it was terminated or deleted
+	Absent         = "absent"          // a complete listing of its target did not contain it
+	Terminated     = "terminated"      // the same, and its last state was terminated or deleted
 	AccountRemoved = "account_removed" // the configuration no longer names its account
-	RegionRemoved  = "region_removed"  // AWS, asked in full, no longer names its region
+	RegionRemoved  = "region_removed"  // a complete answer of AWS no longer names its region
 	KindRemoved    = "kind_removed"    // the configuration no longer names its kind
 )
 
-// Options is what an Inventory is made of.
+// Options configure an Inventory.
 type Options struct {
-	Log         *slog.Logger // when the store fails, and when it works again; nil: silence
-	MaxBuffered int          // bytes that all visits may keep in memory together before they stage; 0: 10 MiB
-	// Saturated reports whether listings wait for each other, for a page: then [Inventory.Room] lets no more of them in. nil: they never do.
+	Log         *slog.Logger // outages and recoveries; nil: no log
+	MaxBuffered int          // bytes that all writers together buffer before they stage; 0: 10 MiB
+	// Saturated reports whether every page buffer is taken. [Inventory.Admit] then admits no further listing. nil: never.
 	Saturated func() bool
-	// StallTimeout is how long the store is waited for that makes no progress. 0: [Patience].
+	// StallTimeout is how long callers wait for a store that makes no progress. 0: [StallTimeout].
 	StallTimeout time.Duration
 }
 
-// An Inventory applies the rules to a driver's rows. Any number of goroutines may use it.
+// An Inventory applies the rules to a driver's rows. It is safe for concurrent use.
 type Inventory struct {
 	driver    Driver
 	health    *healthTracker
-	driverErr func() error // the trouble that the driver sees without a call; nil: it sees none
+	driverErr func() error // an error that the driver finds without a call; may be nil
 
-	maxBuffered int64        // bytes that visits may keep
-	buffered    atomic.Int64 // that they do
-	indexed     atomic.Int64 // bytes of their indexes
+	maxBuffered int64        // limit of buffered
+	buffered    atomic.Int64 // bytes that all writers buffer
+	indexed     atomic.Int64 // bytes of all writers' indexes
 	admission   *admission
 
 	mu    sync.Mutex
-	names map[Account]string // what an account, its own Name left out, is called now
+	names map[Account]string // the current name of an account; the key has no Name
 }
 
-// New stores through d. Everybody else reads and writes through [Inventory.Driver], which the caller closes.
+// New returns an Inventory that stores through d. All other access must go through [Inventory.Driver], which the caller
+// closes.
 func New(d Driver, o Options) *Inventory {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -82,11 +83,11 @@ func New(d Driver, o Options) *Inventory {
 	return i
 }
 
-// Driver is the database, for who reads it or closes it: nobody waits through it for a database that makes no progress.
+// Driver returns the database for readers and for closing. Its calls do not wait for a database that makes no progress.
 func (i *Inventory) Driver() Driver { return i.driver }
 
-// Health is how the store fares. It heals by itself: each target tries anew, at no cost while nothing answers. A driver may
-// see trouble before a write meets it, as a file that was replaced: so it is asked here as well.
+// Health returns the state of the store. An outage ends by itself: each target tries to write again. A driver may find
+// an error before a write does, such as a replaced file, so Health asks it too.
 func (i *Inventory) Health() Health {
 	if i.driverErr != nil {
 		i.health.observeDriver(i.driverErr())
@@ -94,31 +95,32 @@ func (i *Inventory) Health() Health {
 	return i.health.snapshot()
 }
 
-// Err is why the store does not store at the moment, or nil.
+// Err returns why writes fail at the moment, or nil.
 func (i *Inventory) Err() error { return i.health.snapshot().Err }
 
-// NotStored is how many ends of targets, and retirements, were not stored since the start.
+// NotStored returns the number of target ends and retirements that were not stored since the start.
 func (i *Inventory) NotStored() int { return i.health.snapshot().NotStored }
 
-// observe keeps the store's trouble, or its end.
+// observe updates the health of the store with the result of a call. wrote is true if a success means that a write was
+// stored.
 func (i *Inventory) observe(ctx context.Context, err error, wrote bool) error {
-	late := errors.Is(context.Cause(ctx), context.DeadlineExceeded) // whoever waited gave up: that is trouble
+	late := errors.Is(context.Cause(ctx), context.DeadlineExceeded) // the caller's time ran out: that counts as a failure
 	switch {
 	case err == nil && wrote:
 		i.health.writeSucceeded()
-	case err == nil, errors.Is(err, ErrFenced), ctx.Err() != nil && !late: // no trouble of the store's
+	case err == nil, errors.Is(err, ErrFenced), ctx.Err() != nil && !late: // not an error of the store
 	default:
 		i.health.writeFailed(err)
 	}
 	return err
 }
 
-// Admit waits until the store keeps up with the listings that are under way, and not at all while it is in trouble. Who is about to
-// list calls it while it holds nothing that those need, and leave when the end of its listing is over.
+// Admit waits until the store keeps up with the listings in progress; during an outage it does not wait. Call it before
+// a listing takes anything that those listings need, and call release after the listing has ended.
 func (i *Inventory) Admit(ctx context.Context) (leave func()) { return i.admission.admit(ctx) }
 
-// Begin opens a target's turn: an earlier turn of the same target can commit nothing from now on. who is zero where the
-// account could not be entered; then what is known of the target by the account's name gets the outcome, and nothing else.
+// Begin begins a target: earlier writers of the same target can no longer commit. identity is zero if the account could
+// not be opened; then only the outcome is stored, for the scope with the account's name.
 func (i *Inventory) Begin(ctx context.Context, t record.Target, who record.Identity, run string) (*ScopeWriter, error) {
 	i.admission.beginStoreCall()
 	defer i.admission.endStoreCall()
@@ -132,8 +134,8 @@ func (i *Inventory) Begin(ctx context.Context, t record.Target, who record.Ident
 	return &ScopeWriter{inv: i, update: turn, types: typeMembers(t.Kind), packer: packer{maxTotal: i.maxBuffered, total: &i.buffered}}, nil
 }
 
-// rename has the history of an account follow the name of its block, all of it at once: a kind that is listed once a day would
-// stand under the old name until then.
+// rename gives all scopes of an account the name of its block at once. A kind that is listed once a day would otherwise
+// keep the old name until then.
 func (i *Inventory) rename(ctx context.Context, name string, who record.Identity) error {
 	d, ok := i.driver.(Renamer)
 	if !ok || who.AccountID == "" {
@@ -158,7 +160,7 @@ func (i *Inventory) rename(ctx context.Context, name string, who record.Identity
 	return nil
 }
 
-// ActiveTargets is every target that was begun under the account's name and is not retired.
+// ActiveTargets returns the targets that were begun under the account's name and are not retired.
 func (i *Inventory) ActiveTargets(ctx context.Context, account string) ([]record.Target, error) {
 	ts, err := i.driver.ActiveTargets(ctx, account)
 	if err != nil {
@@ -167,7 +169,8 @@ func (i *Inventory) ActiveTargets(ctx context.Context, account string) ([]record
 	return ts, nil
 }
 
-// Retire ends targets of an account, of whichever has the name where who is zero, and, for this reason, their resources.
+// Retire ends targets and their resources, with a reason. If identity is zero, it ends those of every account with the
+// name.
 func (i *Inventory) Retire(ctx context.Context, who record.Identity, ts []record.Target, why string) error {
 	for _, t := range ts {
 		if err := i.observe(ctx, i.driver.Retire(ctx, t, who, why), true); err != nil {
@@ -177,20 +180,21 @@ func (i *Inventory) Retire(ctx context.Context, who record.Identity, ts []record
 	return nil
 }
 
-// A Visit is one target's turn. It compares each page with what is live, and keeps ids and hashes of that, no bodies. It
-// is for one goroutine at a time.
+// A ScopeWriter stores one listing of one target. It compares each page with the live resources, of which it keeps ids
+// and hashes but no bodies. It is not safe for concurrent use.
 type ScopeWriter struct {
 	inv       *Inventory
-	types     []string // where a type of the kind may stand
+	types     []string // members that may hold the type of a resource of the kind
 	update    ScopeUpdate
 	live      *index
-	indexSize int64 // of live, as counted
+	indexSize int64 // bytes of live that are counted in inv.indexed
 	packer    packer
 	extraTags []byte
 	failed    error
 }
 
-// Page takes what is new or different of p, which it borrows. A resource that is as it was costs a hash and a look-up.
+// Page takes what is new or changed in p, and keeps no reference to p. An unchanged resource costs a hash and a
+// look-up.
 func (v *ScopeWriter) Page(ctx context.Context, p *record.Page) error {
 	if v.failed != nil {
 		return v.failed
@@ -202,15 +206,14 @@ func (v *ScopeWriter) Page(ctx context.Context, p *record.Page) error {
 	return v.failed
 }
 
-// Drop lets go of what the visit keeps, which others may have then. It stands in the place of End, where none is to come. Safe
-// twice.
+// Drop frees the memory of a writer that will not be ended. It may be called more than once.
 func (v *ScopeWriter) Drop() {
 	v.live = nil
 	v.trackIndexSize()
 	v.packer.drop()
 }
 
-// trackIndexSize tells the others how much the index takes now.
+// trackIndexSize updates the total of all indexes.
 func (v *ScopeWriter) trackIndexSize() {
 	var now int64
 	if v.live != nil {
@@ -220,7 +223,7 @@ func (v *ScopeWriter) trackIndexSize() {
 	v.indexSize = now
 }
 
-// A fresh record is one that is not as it is remembered.
+// A changedRecord is a record that differs from the stored one, or is new.
 type changedRecord struct {
 	view record.View
 	id   []byte
@@ -247,9 +250,9 @@ func (v *ScopeWriter) addPage(ctx context.Context, p *record.Page) error {
 		how := Added
 		if e := v.live.find(id); e != nil {
 			switch {
-			case e.seen(): // under another parent, say: the first one counts
+			case e.seen(): // listed before, for example under another parent: the first one counts
 				continue
-			case e.hasOldSum(): // its hash is of another version: nobody can say whether it changed
+			case e.hasOldSum(): // the stored hash is of another version, so a change cannot be detected
 				how = Rebased
 			case e.sum == sum:
 				e.markSeen()
@@ -263,7 +266,7 @@ func (v *ScopeWriter) addPage(ctx context.Context, p *record.Page) error {
 		}
 		news = append(news, changedRecord{r, id, sum, how})
 	}
-	// In the order in which they will be asked for: who reads a target from end to end then opens each pack once.
+	// In the order of later reads: reading a whole target then opens each pack once.
 	slices.SortFunc(news, func(a, b changedRecord) int { return bytes.Compare(a.id, b.id) })
 	for i := range news {
 		if err := v.packer.add(v.update, v.types, &news[i]); err != nil {
@@ -309,8 +312,8 @@ func (v *ScopeWriter) loadIndex(ctx context.Context) error {
 	return nil
 }
 
-// End makes what was listed visible, and decides what is gone: what is live and was not shown, if the listing was complete
-// and only then. After a failure of the store the turn commits nothing.
+// End publishes what was listed and decides what is gone: the live resources that were not found, and only if the
+// listing was complete. After an error of the store nothing is committed.
 func (v *ScopeWriter) End(ctx context.Context, o record.Outcome) error {
 	if v.failed != nil {
 		return v.failed
@@ -324,7 +327,7 @@ func (v *ScopeWriter) End(ctx context.Context, o record.Outcome) error {
 		}
 		c.Gone = v.live.gone()
 	}
-	v.live = nil // a hundred visits may wait for their turn to commit
+	v.live = nil // free it now: a hundred writers may wait for their commit
 	v.trackIndexSize()
 	err := v.commit(ctx, c)
 	if err != nil && !errors.Is(err, ErrFenced) {

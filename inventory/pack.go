@@ -6,14 +6,14 @@ import (
 	"sync/atomic"
 )
 
-// A Pack is rows whose bodies are kept together. What a listing shows is much alike: thirty-two instances take less time and
-// space to compress together than eight of them one by one.
+// A Pack is rows whose bodies are compressed together. Resources of one listing are much alike: compressing thirty-two
+// instances together takes less time and space than eight of them one by one.
 type Pack struct {
 	Rows   []Row
-	Bodies []byte // what [Turn.Pack] made of the rows' bodies
+	Bodies []byte // the rows' bodies, encoded by [ScopeUpdate.Pack]
 }
 
-// Bodies ranges over the lines of a text: the body of each row of a pack, for who can read what Pack made.
+// Bodies yields the lines of a decoded pack: the body of each row.
 func Bodies(lines []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for line := range bytes.Lines(lines) {
@@ -24,28 +24,28 @@ func Bodies(lines []byte) iter.Seq[[]byte] {
 	}
 }
 
-// PackRows is the most rows of a pack; a pack is also closed when its bodies are of packBytes.
+// PackRows is the maximum number of rows in a pack. A pack is also closed when its bodies reach packBytes.
 const PackRows = 32
 
 const packBytes = 128 << 10
 
-// maxOpenPackBytes is the most of an open pack between two pages: some hundred visits may wait for theirs.
+// maxOpenPackBytes limits a pack that stays open between two pages: several hundred writers may have one.
 const maxOpenPackBytes = 8 << 10
 
-// What visits keep until their ends. Rows that are never staged cost half of what those cost that are; but several hundred visits
-// may be open, and wait for a store that is slow.
+// What writers buffer until their ends. Staging a row doubles its cost, but several hundred writers may be open and
+// wait for a slow store.
 const (
-	defaultMaxBuffered = 10 << 20  // of all visits, unless [Options.Hold] says otherwise; beyond it, each stages what it has
-	minStageBytes      = 128 << 10 // less than that is not worth a transaction
+	defaultMaxBuffered = 10 << 20  // of all writers; beyond it, each one stages what it has
+	minStageBytes      = 128 << 10 // less is not worth a transaction
 )
 
-// A packer collects rows of one visit.
+// A packer collects the rows of one writer.
 type packer struct {
-	maxTotal int64         // bytes that all packers may have
-	total    *atomic.Int64 // that they have
-	bytes    int64         // of them, this one's
+	maxTotal int64         // limit of total
+	total    *atomic.Int64 // bytes of all packers
+	bytes    int64         // bytes of this packer, also counted in total
 	packs    []Pack
-	rows     []Row // of the pack that is open
+	rows     []Row // of the open pack
 	lines    []byte
 }
 
@@ -60,7 +60,7 @@ func (p *packer) add(t ScopeUpdate, types []string, f *changedRecord) error {
 	p.rows = append(p.rows, row)
 	at := len(p.lines)
 	p.lines = append(p.lines, f.view.Data()...)
-	for i := at; ; i++ { // a line feed in JSON is white space
+	for i := at; ; i++ { // in JSON a line feed is only white space
 		n := bytes.IndexByte(p.lines[i:], '\n')
 		if n < 0 {
 			break
@@ -75,7 +75,7 @@ func (p *packer) add(t ScopeUpdate, types []string, f *changedRecord) error {
 	return nil
 }
 
-// close ends the pack that is open.
+// close closes the open pack.
 func (p *packer) close(t ScopeUpdate) {
 	if len(p.rows) == 0 {
 		return
@@ -91,7 +91,7 @@ func (p *packer) close(t ScopeUpdate) {
 	p.rows, p.lines = nil, p.lines[:0]
 }
 
-// trim is between pages, when others want the memory. Pages of a few rows each fill a pack together.
+// trim frees what it can between two pages. A small pack stays open, so that short pages share one.
 func (p *packer) trim(t ScopeUpdate) {
 	if len(p.rows) >= PackRows/2 || len(p.lines) >= maxOpenPackBytes {
 		p.close(t)
@@ -99,18 +99,18 @@ func (p *packer) trim(t ScopeUpdate) {
 	p.lines = append([]byte(nil), p.lines...)
 }
 
-// shouldStage reports whether it is time to stage. One visit may have a quarter of what all may.
+// shouldStage reports whether it is time to stage. One writer may have a quarter of the total.
 func (p *packer) shouldStage() bool {
 	return p.bytes >= min(minStageBytes, p.maxTotal) && p.total.Load() >= p.maxTotal || p.bytes > 0 && p.bytes >= p.maxTotal/4
 }
 
-// clearPacks lets go of packs that are the store's now.
+// clearPacks frees packs that the store has taken.
 func (p *packer) clearPacks() {
 	p.total.Add(-p.bytes)
 	p.bytes, p.packs = 0, nil
 }
 
-// drop lets go of everything.
+// drop frees everything.
 func (p *packer) drop() {
 	p.clearPacks()
 	p.rows, p.lines = nil, nil

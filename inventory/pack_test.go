@@ -9,7 +9,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A packing is a turn that packs by copying.
+// A copyPacker is a scope update that packs by copying.
 type copyPacker struct{ ScopeUpdate }
 
 func (copyPacker) Pack(lines []byte) []byte { return slices.Clone(lines) }
@@ -34,7 +34,7 @@ func testPage(t *testing.T, n int, pad string) *record.Page {
 	return p
 }
 
-// Each row has its line, also where a body has line feeds in it, and what is given back adds up to nothing.
+// Each row has its line, even if a body contains line feeds, and all bytes are given back.
 func TestPacker(t *testing.T) {
 	var all atomic.Int64
 	p := packer{maxTotal: 1 << 20, total: &all}
@@ -73,7 +73,8 @@ func TestPacker(t *testing.T) {
 	}
 }
 
-// A visit stages what it has when all together have too much, or when it has more than its share; a little it keeps.
+// A writer stages when all writers together have too much, or when it has more than its share. Small amounts stay
+// buffered.
 func TestFull(t *testing.T) {
 	for _, c := range []struct {
 		own, others int64

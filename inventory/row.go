@@ -9,20 +9,19 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// RowOp a row relates to what is live.
+// A RowOp is how a row relates to the live resource with its id.
 type RowOp int
 
-// The ways.
 const (
 	Added   RowOp = iota // no live resource has its id
-	Changed              // the live one is different
-	Rebased              // the live one's hash is of another version: the row takes its place, and no version ends
+	Changed              // the live resource differs
+	Rebased              // the live hash has another version: the row replaces the version, and no version ends
 )
 
-// A Row is a resource on its way into the store, but for its body. It owns its memory.
+// A Row is a resource to be stored, without its body. It owns its memory.
 type Row struct {
 	ID, Name string
-	State    string // as AWS says it; "" where the kind has none
+	State    string // AWS's word; "" if the kind has none
 	Type     string
 	Tags     string // a JSON object
 	Sum      record.Digest
@@ -42,7 +41,7 @@ func newRow(types []string, f *changedRecord) (Row, error) {
 			return Row{}, fmt.Errorf("name of %s: %w", id, err)
 		}
 	}
-	var b strings.Builder // all three in one piece of memory
+	var b strings.Builder // one allocation for all three
 	b.Grow(len(id) + len(name) + len(tags))
 	b.Write(id)
 	b.Write(name)
@@ -53,19 +52,20 @@ func newRow(types []string, f *changedRecord) (Row, error) {
 	return r, nil
 }
 
-// ResourceOf is a record as it is before it is remembered: what only a store can know of it is missing.
+// ResourceOf returns the resource of a record that is not stored: the StoredFields are zero.
 func ResourceOf(r record.Record) *Resource {
 	out := &Resource{Record: r}
 	out.State, out.Type = stateAndType(typeMembers(r.Kind), r.Data)
 	return out
 }
 
-// StoredFields is the fields that a record does not have until it is remembered.
+// StoredFields are the fields that only a stored resource has.
 var StoredFields = [...]string{"first_seen", "state_since", "valid_from", "valid_to", "ended", "last_seen"}
 
-// stateAndType is a resource's state: the member State or Status, or, where that is an object, its Name or Code; and its
-// type: the member Type, else the one called for the kind (InstanceType, VolumeType, InterfaceType, KeyType), else InstanceType.
-// Both stand near the beginning of most resources, and nothing is read that could not tell better.
+// stateAndType returns a resource's state and type. The state is the member State or Status or, if that is an object,
+// its Name or Code. The type is the member Type, or the member named after the kind (InstanceType, VolumeType,
+// InterfaceType, KeyType), or InstanceType. Both come early in most resources, so the scan stops as soon as nothing
+// better can follow.
 func stateAndType(types []string, data []byte) (state, typ string) {
 	best, known := len(types), 0
 	var status string
@@ -101,7 +101,8 @@ func stateAndType(types []string, data []byte) (state, typ string) {
 
 const typeSuffix = "Type"
 
-// findName is where one of these names, each of which ends in Type, ends as a word of a JSON text, at whatever depth; -1: nowhere.
+// findName returns where the first of names ends as a quoted word in a JSON text, at any depth, or -1. Every name ends
+// in Type.
 func findName(text []byte, names []string) int {
 	for end := 0; len(names) > 0; {
 		n := bytes.Index(text[end:], []byte(typeSuffix+`"`))
@@ -128,7 +129,7 @@ func typeMembers(kind string) []string {
 	return []string{"Type", strings.Join(words, "") + "Type", words[len(words)-1] + "Type", words[0] + "Type", "InstanceType"}
 }
 
-// stateText is the text of a JSON string, or of the Name or Code of an object.
+// stateText returns the text of a JSON string, or the Name or Code of an object.
 func stateText(value []byte) string {
 	if len(value) == 0 {
 		return ""
@@ -160,7 +161,7 @@ func stateText(value []byte) string {
 	return ""
 }
 
-// unquote is the text of a JSON string without a copy where nothing is escaped in it.
+// unquote returns the text of a JSON string, without a copy if nothing in it is escaped.
 func unquote(q []byte) ([]byte, error) {
 	if len(q) >= 2 && q[0] == '"' && q[len(q)-1] == '"' && bytes.IndexByte(q, '\\') < 0 {
 		return q[1 : len(q)-1], nil
@@ -169,8 +170,8 @@ func unquote(q []byte) ([]byte, error) {
 	return []byte(s), err
 }
 
-// members ranges over the members of a JSON object: the key as it stands between its quotes, and the value. It reads JSON
-// that the program itself wrote, and ends early where that is none.
+// members yields the members of a JSON object: the raw text between the key's quotes, and the value. It expects JSON
+// that the program itself wrote, and stops early at anything else.
 func members(object []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
 		for key, value, at := member(object, 0); at > 0 && yield(key, value); key, value, at = member(object, at) {
@@ -178,7 +179,8 @@ func members(object []byte) iter.Seq2[[]byte, []byte] {
 	}
 }
 
-// member is the member of an object that ends at next; at is where the one before ended, 0 for the first. There is none where next is 0.
+// member returns the member of an object that follows at, and where it ends. at is the end of the member before, or 0.
+// next is 0 if there is no further member.
 func member(b []byte, at int) (key, value []byte, next int) {
 	open := byte(',')
 	if at == 0 {
@@ -217,7 +219,7 @@ func skipString(b []byte, at int) int {
 			return len(b)
 		}
 		at += n + 1
-		escapes := 0 // an odd number of backslashes before it
+		escapes := 0 // an odd number of backslashes escapes the quote
 		for i := at - 2; b[i] == '\\'; i-- {
 			escapes++
 		}

@@ -17,17 +17,17 @@ import (
 //	type in (t2.micro, t2.small) and state_since < 30d
 //	data.IpPermissions.IpRanges.CidrIp = 0.0.0.0/0
 //
-// A comparison is a field ([ParseField]), an operator and a value: = and !=, ~ and !~ for globs (* and ?), < <= > >= and in
-// (a, b). A field alone asks whether the resource has it. A field that has several values satisfies a comparison if one
-// of them does; != and !~ are the opposites of = and ~, and so true of a resource without the field. < and its like
-// compare numbers as numbers, and instants with an instant or an age: state_since < 30d is before 30 days ago. "and"
-// binds closer than "or", "not" closest. A value with spaces or any of ()=!~<>,'" stands in quotes.
+// A comparison is a field ([ParseField]), an operator and a value: = and !=, ~ and !~ for globs (* and ?), < <= > >=
+// and in (a, b). A field alone tests whether the resource has it. A field with several values satisfies a comparison if
+// one value does; != and !~ negate = and ~, so they are true for a resource without the field. < <= > >= compare
+// numbers as numbers, and instants with an instant or an age: state_since < 30d means before 30 days ago. "and" binds
+// closer than "or", "not" closest. A value with spaces or any of ()=!~<>,'" must be quoted.
 type Where struct {
 	expr expr
 	data bool
 }
 
-// ParseWhere reads a condition. Ages are taken from now. Its errors say at which character.
+// ParseWhere parses a condition. Ages are relative to now. An error names the character.
 func ParseWhere(s string, now time.Time) (*Where, error) {
 	p := &parser{text: s, now: now}
 	p.next()
@@ -41,7 +41,7 @@ func ParseWhere(s string, now time.Time) (*Where, error) {
 	return &Where{expr: e, data: p.data}, nil
 }
 
-// Match reports whether r satisfies the condition. A nil Where is satisfied by everything.
+// Match reports whether r satisfies the condition. A nil Where matches everything.
 func (w *Where) Match(r *Resource) (bool, error) {
 	if w == nil {
 		return true, nil
@@ -49,11 +49,11 @@ func (w *Where) Match(r *Resource) (bool, error) {
 	return w.expr.match(r)
 }
 
-// NeedsData reports whether Match looks into the data.
+// NeedsData reports whether Match reads the data.
 func (w *Where) NeedsData() bool { return w != nil && w.data }
 
-// RequiredValues is what a column's values must be among for a resource to match, as far as that is plain to see; nil where it is
-// not. A driver narrows by it and asks Match all the same.
+// RequiredValues returns the values of a column that a matching resource can have, or nil if the condition does not say
+// so plainly. A driver may use it to read fewer rows, and must still call Match.
 func (w *Where) RequiredValues(column string) []string {
 	if w == nil {
 		return nil
@@ -77,7 +77,7 @@ func requiredValues(e expr, column string) []string {
 	return nil
 }
 
-// Uses reports whether the condition asks for one of these columns, and for which.
+// Uses reports whether the condition uses one of these columns, and which.
 func (w *Where) Uses(columns ...string) (string, bool) {
 	if w == nil {
 		return "", false
@@ -94,7 +94,7 @@ func (w *Where) Uses(columns ...string) (string, bool) {
 
 type expr interface {
 	match(r *Resource) (bool, error)
-	fields(yield func(Field) bool) bool // false: yield was
+	fields(yield func(Field) bool) bool // false if yield returned false
 }
 
 type (
@@ -103,8 +103,8 @@ type (
 	not        struct{ expr }
 	comparison struct {
 		field  Field
-		op     string   // = ~ < <= > >=; "" asks for the field
-		values []string // more than one only of =
+		op     string   // = ~ < <= > >=; "" tests whether the field exists
+		values []string // more than one only for =
 		at     time.Time
 	}
 )
@@ -170,7 +170,7 @@ func (c comparison) holds(found any, want string) bool {
 	case "=":
 		return s == want || isTime && !c.at.IsZero() && t.Equal(c.at)
 	case "~":
-		ok, _ := path.Match(escapeSlash(want), escapeSlash(s)) // its pattern was tried when it was parsed
+		ok, _ := path.Match(escapeSlash(want), escapeSlash(s)) // the pattern was checked when it was parsed
 		return ok
 	}
 	var sign int
@@ -211,7 +211,7 @@ func compare(x, y float64) int {
 	return 0
 }
 
-// escapeSlash hides what path.Match takes for a separator: an ARN and a CIDR have slashes, and * means them too.
+// escapeSlash hides slashes from path.Match, whose * stops at them: ARNs and CIDRs contain slashes.
 func escapeSlash(s string) string { return strings.ReplaceAll(s, "/", "\x00") }
 
 type tokenKind int
@@ -225,7 +225,7 @@ const (
 type token struct {
 	kind   tokenKind
 	text   string
-	quoted bool // some of it was: then it is no keyword
+	quoted bool // partly quoted: then it is not a keyword
 	at     int
 }
 
@@ -245,7 +245,7 @@ type parser struct {
 
 const special = `()=!~<>,`
 
-// maxDepth bounds how deep conditions nest, so that no text can exhaust the stack.
+// maxDepth bounds the nesting of conditions, so that no text can exhaust the stack.
 const maxDepth = 100
 
 func (p *parser) fail(format string, args ...any) {

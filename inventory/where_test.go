@@ -59,7 +59,7 @@ func TestWhere(t *testing.T) {
 		"data.State.Code=16":                                    true,
 		"data.State":                                            true,
 		"data.Cpu>=8 and data.Cpu<10 and data.Cpu<=8 and data.Cpu>7": true,
-		"data.Cpu>10":            false, // as numbers: as texts 8 is more
+		"data.Cpu>10":            false, // compared as numbers: as text, 8 is greater
 		"data.EbsOptimized=true": true,
 		"data.Nothing":           false,
 		"data.Empty":             false,
@@ -142,7 +142,7 @@ func FuzzParseWhere(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// What a driver narrows by must never leave out what matches.
+		// RequiredValues never excludes a resource that matches.
 		for column, value := range map[string]string{"state": r.State, "type": r.Type, "id": r.ID, "name": r.Name, "kind": r.Kind} {
 			only := w.RequiredValues(column)
 			if only == nil || !first {
@@ -260,7 +260,7 @@ func TestStateAndType(t *testing.T) {
 	}
 }
 
-// The walker finds what encoding/json finds.
+// members finds what encoding/json finds.
 func FuzzMembers(f *testing.F) {
 	f.Add([]byte(`{"a":1,"b":"x\"}","c":{"d":[1,{"e":"]"}]},"f":null}`))
 	f.Add([]byte(` { "a" : [ ] , "b" : { } } `))

@@ -10,10 +10,11 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// What a benchmark lists: resources of 2 KB, in so many targets of so many pages.
+// A benchmark lists resources of 2 KB.
 const benchPages, benchItems = 10, 1000
 
-// benchTargets makes it 100,000 resources; with -short, where a trend is all that is wanted, a tenth of them.
+// benchTargets returns as many targets as make 100,000 resources, or a tenth of them with -short, which is enough for a
+// trend.
 func benchTargets() int {
 	if testing.Short() {
 		return 1
@@ -21,9 +22,9 @@ func benchTargets() int {
 	return 10
 }
 
-// Benchmark measures a driver: a first load, and the runs after it in which nothing has changed, and in which one resource in a
-// hundred has. What is measured is the store: making the pages is not. CPU is this process's, so with a server the server's
-// is not in it. open makes an empty store.
+// Benchmark measures a driver: a first load, later runs without changes, and later runs in which one resource in a
+// hundred changes. Only the store is measured, not making the pages. CPU is that of this process, without a database
+// server. open returns an empty store.
 func Benchmark(b *testing.B, open func(b *testing.B) inventory.Driver) {
 	b.Run("first load", func(b *testing.B) {
 		var l measurement
@@ -60,13 +61,13 @@ func Benchmark(b *testing.B, open func(b *testing.B) inventory.Driver) {
 	}
 }
 
-// A load is listings, and what the store took for them.
+// A measurement is the time that the store took for listings.
 type measurement struct {
 	round     int
 	wall, cpu time.Duration
 }
 
-// measure runs a part of a listing that is the store's.
+// measure runs and measures the store's part of a listing.
 func (l *measurement) measure(b *testing.B, f func() error) {
 	b.Helper()
 	b.StartTimer()
@@ -87,12 +88,12 @@ func (l *measurement) report(b *testing.B) {
 	b.ReportMetric(float64(benchTargets()*benchPages*benchItems)*n/l.wall.Seconds(), "resources/s")
 }
 
-// list lists everything once; of every so many resources one is in another state each round.
+// list lists everything once. One resource in every `every` gets another state each round.
 func (l *measurement) list(b *testing.B, d inventory.Driver, every int) {
 	b.Helper()
 	b.StopTimer()
 	defer b.StartTimer()
-	pad := incompressible(1000) // half of it compresses, as that of an instance does
+	pad := incompressible(1000) // half of it compresses, like an instance
 	inv := inventory.New(d, inventory.Options{})
 	_, identity := Target()
 	items := make([]Item, benchItems)
@@ -120,7 +121,7 @@ func (l *measurement) list(b *testing.B, d inventory.Driver, every int) {
 	}
 }
 
-// incompressible is text that does not compress.
+// incompressible returns text that does not compress.
 func incompressible(n int) string {
 	var b strings.Builder
 	x := uint64(88172645463325252)

@@ -11,11 +11,12 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// killedItems is how many resources a target of a victim has, in every second round; half of them in the others.
+// killedItems is the number of resources of a target in every second round of ListUntilKilled; the other rounds have
+// half of them.
 const killedItems = 400
 
-// ListUntilKilled lists three targets over and over, each round in another state, and says after each end which round it was, until it
-// is killed or the store fails.
+// ListUntilKilled lists three targets again and again, each round in another state, and prints the round after each
+// end, until the process is killed or the store fails.
 func ListUntilKilled(ctx context.Context, inv *inventory.Inventory) error {
 	_, identity := Target()
 	for round := int(time.Now().UnixMilli() % 1e9); ; round++ {
@@ -46,7 +47,7 @@ func ListUntilKilled(ctx context.Context, inv *inventory.Inventory) error {
 	}
 }
 
-// RequireWholeTargets fails the test if a victim's target shows anything but one round, all of it.
+// RequireWholeTargets fails the test unless each target of ListUntilKilled shows exactly one round, completely.
 func RequireWholeTargets(t *testing.T, r inventory.Reader, kill int) {
 	t.Helper()
 	states := map[string]map[string]int{}

@@ -9,7 +9,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// List is one whole listing of the suite's target.
+// List is one complete listing of the suite's target.
 func List(t testing.TB, inv *inventory.Inventory, run string, items ...Item) error {
 	t.Helper()
 	target, identity := Target()
@@ -23,7 +23,7 @@ func List(t testing.TB, inv *inventory.Inventory, run string, items ...Item) err
 	return v.End(t.Context(), record.Outcome{Target: target, Run: run, State: record.OK, Started: time.Now()})
 }
 
-// IDs is the ids that a query finds.
+// IDs returns the ids that a query finds.
 func IDs(t testing.TB, r inventory.Reader, q inventory.Query) string {
 	t.Helper()
 	var out []string

@@ -9,22 +9,22 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// An Item is a resource that a listing shows.
+// An Item is a resource of a listing.
 type Item struct {
 	ID, State string
 	Type      string
 	Tags      map[string]string
-	Volatile  string // a member that says nothing about change
+	Volatile  string // a member that does not count as a change
 	Pad       string
 }
 
-// Target is the one that the suite lists, unless it says otherwise; Who is its account.
+// Target returns the target that the suite lists by default, and the identity of its account.
 func Target() (record.Target, record.Identity) {
 	return record.Target{Account: "prod", Region: "us-east-1", Kind: "ec2_instance"},
 		record.Identity{AccountID: "222222222222", Partition: "aws", ARN: "arn:aws:sts::222222222222:assumed-role/collector/collector"}
 }
 
-// Page is a page of items, as a listing makes it.
+// Page returns a page of items, as a listing makes it.
 func Page(t record.Target, identity record.Identity, run string, items ...Item) *record.Page {
 	p := new(record.Page)
 	p.Reset(record.NewEnvelope(t, identity, []byte(`{"team":"platform"}`), run, "2026-11-21T22:15:03Z"))

@@ -1,4 +1,4 @@
-// Package inventorytest is the one conformance suite that every driver of the inventory passes. Begin at [Run].
+// Package inventorytest is the conformance test suite for all drivers of the inventory. Begin at [Run].
 package inventorytest
 
 import (
@@ -20,9 +20,9 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A Subject makes the driver under test.
+// A Subject is the driver under test.
 type Subject struct {
-	// Open opens an empty store. Reopen closes it and opens it again, as a restart does.
+	// Open opens an empty store. reopen closes it and opens it again, as a restart does.
 	Open func(t *testing.T) (d inventory.Driver, reopen func() inventory.Driver)
 }
 
@@ -58,14 +58,14 @@ func Run(t *testing.T, s Subject) {
 		t.Run(test.name, func(t *testing.T) {
 			d, reopen := s.Open(t)
 			b := &fixture{T: t, driver: d, reopen: reopen}
-			b.inv = inventory.New(d, inventory.Options{MaxBuffered: 16 << 10}) // so that some visits are staged
+			b.inv = inventory.New(d, inventory.Options{MaxBuffered: 16 << 10}) // so that some writers stage
 			b.target, b.identity = Target()
 			test.run(b)
 		})
 	}
 }
 
-// A bed is what one test stands on.
+// A fixture is the state of one test.
 type fixture struct {
 	*testing.T
 	driver   inventory.Driver
@@ -76,7 +76,7 @@ type fixture struct {
 	runs     int
 }
 
-// alive: a store that works says so, in the midst of a visit and beside it, and nothing comes of being asked.
+// pingAndProbe: a working store answers while a writer is open, and nothing is written.
 func (b *fixture) pingAndProbe() {
 	v, err := b.inv.Begin(b.Context(), b.target, b.identity, "one")
 	b.must(err)
@@ -106,7 +106,7 @@ func (b *fixture) begin() *inventory.ScopeWriter {
 
 func (b *fixture) run() string { return fmt.Sprintf("run-%d", b.runs) }
 
-// page lends items, and overwrites the page, as its owner does when it is back.
+// page writes items, and then overwrites the page, as its owner does.
 func (b *fixture) page(v *inventory.ScopeWriter, items ...Item) {
 	b.Helper()
 	p := Page(b.target, b.identity, b.run(), items...)
@@ -123,7 +123,7 @@ func (b *fixture) outcome(s record.State) record.Outcome {
 	return record.Outcome{Target: b.target, Run: b.run(), State: s, Started: time.Now(), Ended: time.Now()}
 }
 
-// list is a whole listing.
+// list is one complete listing.
 func (b *fixture) list(s record.State, items ...Item) {
 	b.Helper()
 	v := b.begin()
@@ -164,7 +164,7 @@ func (b *fixture) wantText(what, got, wantText string) {
 	}
 }
 
-// versions is a resource's history in short: its state in each version, and why it ended.
+// versions returns a resource's history in short form: the state of each version, and why it ended.
 func (b *fixture) versions(id string) string {
 	b.Helper()
 	var out []string
@@ -218,7 +218,7 @@ func (b *fixture) storedAtEnd() {
 	}
 }
 
-// sorted is JSON with its members in one order: a database may keep another than the page had.
+// sorted returns JSON with sorted members: a database may change their order.
 func sorted(t *testing.T, text []byte) string {
 	t.Helper()
 	dec := json.NewDecoder(bytes.NewReader(text))
@@ -375,7 +375,7 @@ func (b *fixture) fenced() {
 
 func (b *fixture) renamed() {
 	instances := b.target
-	b.target.Kind = "ec2_volume" // which is not listed again under the new name
+	b.target.Kind = "ec2_volume" // not listed again under the new name
 	b.list(record.OK, Item{ID: "vol-1"})
 	b.target = instances
 	b.list(record.OK, Item{ID: "i-1", State: "running"})
@@ -406,7 +406,7 @@ func (b *fixture) retired() {
 	other := b.target
 	b.target.Region = "eu-west-1"
 	b.list(record.OK, Item{ID: "i-2", State: "running"})
-	another := record.Identity{AccountID: "999999999999", Partition: "aws"} // the block is that by now, and the name still this one's
+	another := record.Identity{AccountID: "999999999999", Partition: "aws"} // the block is another account now, under the same name
 	b.must(b.inv.Retire(b.Context(), another, []record.Target{other}, inventory.RegionRemoved))
 	b.wantText("i-1", b.versions("i-1"), "running")
 	b.must(b.inv.Retire(b.Context(), b.identity, []record.Target{other}, inventory.RegionRemoved))
@@ -417,7 +417,7 @@ func (b *fixture) retired() {
 	if len(ts) != 1 || ts[0] != b.target {
 		b.Errorf("known: %v", ts)
 	}
-	b.must(b.inv.Retire(b.Context(), record.Identity{}, []record.Target{other}, inventory.RegionRemoved)) // safe twice
+	b.must(b.inv.Retire(b.Context(), record.Identity{}, []record.Target{other}, inventory.RegionRemoved)) // repeating it is harmless
 	b.must(b.driver.RetireAccount(b.Context(), inventory.Account{Name: "prod", Partition: "aws", AccountID: "222222222222"}, inventory.AccountRemoved))
 	b.wantText("i-2", b.versions("i-2"), "running>account_removed")
 	as, err := b.driver.Accounts(b.Context())
@@ -432,7 +432,7 @@ func (b *fixture) retired() {
 func (b *fixture) notOpened() {
 	identity := b.identity
 	b.identity = record.Identity{}
-	v := b.begin() // nothing is known of it: nothing can be noted, and that is no error
+	v := b.begin() // no scope is known: nothing can be stored, without an error
 	b.end(v, record.AuthFailed)
 	b.identity = identity
 	b.list(record.OK, Item{ID: "i-1", State: "running"})
@@ -546,7 +546,7 @@ func (b *fixture) filtered() {
 		b.wantText("the same at an instant: "+c.text, b.ids(at), c.want)
 	}
 	for range b.driver.Find(b.Context(), inventory.Query{}) {
-		break // who has seen enough stops, and nothing leaks
+		break // stopping early leaks nothing
 	}
 	ctx, cancel := context.WithCancel(b.Context())
 	cancel()
@@ -599,7 +599,7 @@ func (b *fixture) concurrent() {
 	}
 }
 
-// anyHistory compares any history with what a list in memory says, at every instant.
+// anyHistory compares a random history with a model in memory, at every instant.
 func (b *fixture) anyHistory() {
 	const seed = 11
 	rnd := rand.New(rand.NewPCG(seed, seed))
@@ -650,7 +650,7 @@ func (b *fixture) anyHistory() {
 			b.must(b.inv.Retire(b.Context(), record.Identity{}, []record.Target{b.target}, inventory.AccountRemoved))
 			next = state{}
 		case 1:
-			v := b.begin() // it never ends
+			v := b.begin() // never ended
 			b.page(v, items...)
 			continue
 		default:

@@ -18,17 +18,17 @@ import (
 
 var _ inventory.Store = (*Reader)(nil)
 
-// fetchRows is how many rows of a statement of a person's come at once.
+// fetchRows is the number of rows of a user's query that are fetched at once.
 const fetchRows = 1000
 
-// Query runs one statement that reads. What the role may do does not matter: the transaction is read only, and the statement
-// stands in the declaration of a cursor, where the grammar allows nothing but a query.
+// Query runs one read-only statement, whatever the role may do: the transaction is read only, and the statement is part
+// of a cursor's declaration, where the grammar allows only a query.
 func (r *Reader) Query(ctx context.Context, query string, f func(columns []string, row []any) error) error {
 	err := pgx.BeginTxFunc(ctx, r.pool, pgx.TxOptions{
 		BeginQuery: "begin isolation level repeatable read read only; set local statement_timeout = '10min'; set local cursor_tuple_fraction = 1",
 	}, func(tx pgx.Tx) error {
-		// The extended protocol takes one statement and no more, so nothing can follow the query.
-		// Exec would not do: without arguments it takes the simple one, which takes any number.
+		// The extended protocol takes exactly one statement, so nothing can follow the query. Exec without arguments uses the
+		// simple protocol, which takes any number.
 		declare := tx.Conn().PgConn().ExecParams(ctx, "DECLARE asked NO SCROLL CURSOR FOR\n"+query, nil, nil, nil, nil)
 		if _, err := declare.Close(); err != nil {
 			return explainSyntax(err)
@@ -54,7 +54,7 @@ func (r *Reader) Query(ctx context.Context, query string, f func(columns []strin
 	return r.c.explain(ctx, err)
 }
 
-// explainSyntax says what was meant, where the grammar of the server speaks of cursors.
+// explainSyntax adds a hint to a syntax error, because the server's message speaks of cursors.
 func explainSyntax(err error) error {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && (pg.Code == "42601" || pg.Code == "42P11" || pg.Code == "0A000") {
@@ -87,7 +87,7 @@ func eachRow(rows pgx.Rows, f func([]string, []any) error) (n int, err error) {
 	return n, rows.Err()
 }
 
-// cellValue is a cell: numbers and booleans are what they are, all else is its text.
+// cellValue converts numbers and booleans, and returns everything else as text.
 func cellValue(raw []byte, oid uint32) any {
 	if raw == nil {
 		return nil
@@ -108,10 +108,10 @@ func cellValue(raw []byte, oid uint32) any {
 	return s
 }
 
-// maxDamage bounds how much of a damage is told.
+// maxDamage limits the damage that a check reports.
 const maxDamage = 20
 
-// Check reads the whole schema, and looks for what no commit leaves behind.
+// Check reads the whole schema and looks for what no commit leaves behind.
 func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 	var s inventory.Summary
 	err := pgx.BeginTxFunc(ctx, r.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
@@ -142,7 +142,7 @@ func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 		return nil
 	})
 	var pg *pgconn.PgError
-	if errors.As(err, &pg) && (pg.Code == "XX001" || pg.Code == "XX002" || pg.Code == "XX000") { // the server found it first
+	if errors.As(err, &pg) && (pg.Code == "XX001" || pg.Code == "XX002" || pg.Code == "XX000") { // the server found the damage itself
 		s.Damage = append(s.Damage, r.c.explain(ctx, err).Error())
 		err = nil
 	}
@@ -161,8 +161,8 @@ func collectDamage(ctx context.Context, tx pgx.Tx, s *inventory.Summary, query, 
 	return err
 }
 
-// Vacuum forgets what has ended longer ago than Options.Keep, with targets of which nothing is left, and makes their space usable
-// again. It works beside a collector that runs; how much of the space goes back to the disk is the server's matter.
+// Vacuum deletes versions that ended longer ago than Options.Keep and retired targets without versions, and makes their
+// space usable again. A collector may run meanwhile. The server decides how much space returns to the disk.
 func Vacuum(ctx context.Context, o Options) error {
 	r, err := OpenReader(ctx, o)
 	if err != nil {

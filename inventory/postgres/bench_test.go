@@ -10,7 +10,7 @@ import (
 	"github.com/aws-collector/collector/inventory/postgres/postgrestest"
 )
 
-// The server is as it is installed, but that it waits for the disk as any does: it runs on the same machine, and takes of its cores.
+// The server has its default settings, so it waits for the disk. It shares this machine's cores.
 func BenchmarkStore(b *testing.B) {
 	server, err := postgrestest.Start()
 	if errors.Is(err, postgrestest.ErrMissing) {

@@ -14,8 +14,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// claim makes this process the one that writes: it takes the lock, brings the schema up to date, and tells the database. The
-// lock is held as long as the connection that it returns.
+// claim makes this process the writer: it takes the lock, migrates the schema, and registers in the database. The lock
+// is held until the returned connection closes.
 func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 	defer func() {
 		err = s.c.explain(ctx, err)
@@ -24,11 +24,11 @@ func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 		s.mu.Unlock()
 	}()
 	conf := s.c.withSettings(map[string]string{
-		// Of a machine that vanished the server learns within a minute, and gives its lock to another.
+		// So that the server notices within a minute that a machine is gone, and releases its lock.
 		"tcp_keepalives_idle": "20", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3",
 		"lock_timeout": lockTimeout,
 	})
-	// Waiting for nothing cannot be cancelled at the server: a deadline ends it here, and the connection goes on.
+	// An idle wait cannot be cancelled at the server: a deadline ends it here, and the connection stays usable.
 	conf.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.DeadlineContextWatcherHandler{Conn: c.Conn()}
 	}
@@ -41,7 +41,7 @@ func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 			closeConn(conn)
 		}
 	}()
-	// A server that freezes now would keep the claim, and what waits for it, for ever. What comes later may last.
+	// If the server freezes now, this must not wait for ever. What follows may take long.
 	soon, cancel := context.WithTimeoutCause(ctx, inventory.StallTimeout, s.c.noAnswerError(context.DeadlineExceeded))
 	defer cancel()
 	if err := s.tryLock(soon, conn); err != nil {
@@ -67,7 +67,7 @@ func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.pingPool.Ping(soon); err != nil { // it is to be there before it is needed
+	if err := s.pingPool.Ping(soon); err != nil { // connect now, so that the first ping need not
 		return nil, s.c.explain(soon, err)
 	}
 	s.mu.Lock()
@@ -96,8 +96,8 @@ func (s *Store) tryLock(ctx context.Context, conn *pgx.Conn) error {
 	}
 }
 
-// registerWriter says in the database who writes from now on, and drops what turns of a dead process staged. If nobody else has written
-// since this process did, nothing has to be dropped, and its turns go on.
+// registerWriter registers this process as the writer, and drops the staged rows of a dead process. If no other process
+// has written since this one did, nothing is dropped and its open updates remain valid.
 func (s *Store) registerWriter(ctx context.Context, conn *pgx.Conn) (writer int64, err error) {
 	s.mu.Lock()
 	mine := s.writer
@@ -110,7 +110,7 @@ func (s *Store) registerWriter(ctx context.Context, conn *pgx.Conn) (writer int6
 		if mine != 0 && writer == mine {
 			return nil
 		}
-		// The server may be at the last words of the one who was killed; what those stage must be seen here.
+		// The server may still execute the last statements of a killed process; wait for what they stage.
 		if _, err := tx.Exec(ctx, "LOCK TABLE body, staged IN SHARE MODE"); err != nil {
 			return err
 		}
@@ -140,7 +140,7 @@ const (
 	maxClaimInterval = 5 * time.Second // at most
 )
 
-// holdLock keeps the lock until ctx ends: it watches the connection that holds it, and claims anew when that is lost.
+// holdLock holds the lock until ctx ends: it watches the lock's connection and claims again when that is lost.
 func (s *Store) holdLock(ctx context.Context, conn *pgx.Conn) {
 	wait := time.Second
 	for {
@@ -174,7 +174,7 @@ func (s *Store) holdLock(ctx context.Context, conn *pgx.Conn) {
 	}
 }
 
-// notifyStall has those hear of a trouble who did not call.
+// notifyStall reports a stall that was found without a call.
 func (s *Store) notifyStall(err error) {
 	s.mu.Lock()
 	told := s.onStall
@@ -184,8 +184,8 @@ func (s *Store) notifyStall(err error) {
 	}
 }
 
-// watchConn returns when the connection is gone. Nothing is ever sent to it, so reading from it waits; a ping finds out
-// whether the other side is still there.
+// watchConn returns when the connection is lost. The server sends nothing on it, so a read only waits; a ping checks
+// that the server is still there.
 func watchConn(ctx context.Context, conn *pgx.Conn) error {
 	for {
 		listen, done := context.WithTimeout(ctx, pingInterval)
@@ -206,15 +206,16 @@ func watchConn(ctx context.Context, conn *pgx.Conn) error {
 	}
 }
 
-// closeConn says good-bye, so that the server gives the lock away at once; it does not wait long for the network.
+// closeConn closes a connection properly, so that the server releases its lock at once. It waits only briefly for the
+// network.
 func closeConn(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	_ = conn.Close(ctx) // it is gone, or goes
+	_ = conn.Close(ctx) // nothing depends on it
 	<-conn.PgConn().CleanupDone()
 }
 
-// errNotWriter says of a turn that another process wrote in the meantime.
+// errNotWriter is the error of an update after another process became the writer.
 func errNotWriter(c *connector) error {
 	return &record.Fault{Reason: record.Other, Hint: "stop one of the two, or give it another database or store.schema", Err: fmt.Errorf("schema %s: %w", c.schema, ErrInUse)}
 }

@@ -20,14 +20,14 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// How many connections there are at most, besides the one that holds the lock. Writers take turns at the clock, so more of
-// them would wait there; readers hold theirs as long as who asked reads.
+// Limits of connections, besides the one that holds the lock. Commits wait for the clock, so more writers would only
+// wait; a reader keeps its connection until its caller has read everything.
 const (
 	writers = 4
 	readers = 8
 )
 
-// A connector makes connections to one schema of one database.
+// A connector opens connections to one schema of one database.
 type connector struct {
 	conf   *pgx.ConnConfig
 	schema string
@@ -38,7 +38,8 @@ var (
 	settingKey = regexp.MustCompile(`^[a-z_][a-z0-9_.]*$`)
 )
 
-// dsnError is all that is said of a connection string that cannot be read: whatever is quoted of it may be the password.
+// dsnError is the error of an invalid connection string. It quotes nothing of the string, because any part may be the
+// password.
 func dsnError(what string) error {
 	return &record.Fault{
 		Reason: record.Other,
@@ -76,16 +77,17 @@ func newConnector(dsn, schema string) (*connector, error) {
 	if conf.ConnectTimeout == 0 {
 		conf.ConnectTimeout = inventory.StallTimeout
 	}
-	// Who stops reading tells the server so, and the connection goes on; one whose server does not answer is closed.
+	// A cancelled read is cancelled at the server too, and the connection stays usable. If the server does not answer, the
+	// connection is closed.
 	conf.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: time.Second}
 	}
 	return &connector{conf: conf, schema: schema}, nil
 }
 
-// pool makes a pool of at most n connections with settings of their own. It calls nobody. t may be nil.
+// pool returns a pool of at most n connections with additional settings. It does not connect. t may be nil.
 func (c *connector) pool(ctx context.Context, n int32, t *statements, settings map[string]string) (*pgxpool.Pool, error) {
-	p, err := pgxpool.ParseConfig("") // the only way to make one
+	p, err := pgxpool.ParseConfig("") // the only way to get a pool configuration
 	if err != nil {
 		return nil, dsnError("cannot be used with this environment's PG variables")
 	}
@@ -96,7 +98,7 @@ func (c *connector) pool(ctx context.Context, n int32, t *statements, settings m
 	p.MaxConns = n
 	p.MaxConnIdleTime = 5 * time.Minute
 	p.PingTimeout = inventory.StallTimeout
-	// Its context is for making connections in the background, of which it has none.
+	// The context is only used for background connections, which this pool does not have.
 	return pgxpool.NewWithConfig(context.WithoutCancel(ctx), p)
 }
 
@@ -108,12 +110,12 @@ func (c *connector) withSettings(settings map[string]string) *pgx.ConnConfig {
 	return conf
 }
 
-// lockKey names the lock of the schema's writer among the database's advisory locks.
+// lockKey returns the key of the writer's lock among the database's advisory locks.
 func (c *connector) lockKey() (class, object int32) {
 	return 0x636f6c6c, int32(crc32.ChecksumIEEE([]byte(c.schema)) & 0x7fffffff) // "coll"
 }
 
-// isTransient reports whether an error is of a server that cannot be reached or does not serve at the moment.
+// isTransient reports whether the server cannot be reached or does not serve at the moment.
 func isTransient(err error) bool {
 	if errors.Is(err, context.Canceled) {
 		return false
@@ -138,12 +140,12 @@ type unreachable struct{ err error }
 func (u *unreachable) Error() string { return u.err.Error() }
 func (u *unreachable) Unwrap() error { return u.err }
 
-// explain puts an error of the client's library into words that hold no secret, and adds what a person can do.
+// explain turns an error of pgx into one that contains no secret and has a hint.
 func (c *connector) explain(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if ctx.Err() != nil { // the server says that it was cancelled, or the connection that it is closed
+	if ctx.Err() != nil { // err only says that something was cancelled or closed
 		return context.Cause(ctx)
 	}
 	var known *record.Fault
@@ -161,7 +163,7 @@ func (c *connector) explain(ctx context.Context, err error) error {
 		switch {
 		case pg.Code == "55P03":
 			return &inventory.Stall{Err: f, ReadsWork: true}
-		case pg.Code == "57P03": // it starts, or shuts down
+		case pg.Code == "57P03": // starting or shutting down
 			return &inventory.Stall{Err: f}
 		}
 		return f
@@ -181,13 +183,13 @@ func (c *connector) explain(ctx context.Context, err error) error {
 		err = c.fault(record.Network, "Check that the server runs and can be reached; writes resume when it answers.",
 			c.address()+": "+rootCause(err), &unreachable{err})
 	}
-	if connect != nil { // one connection that is lost is the trouble of who used it; that none can be made is everybody's
+	if connect != nil { // a lost connection affects one call; no new connection affects all
 		return &inventory.Stall{Err: err}
 	}
 	return err
 }
 
-// noAnswerError is the error of a server that takes connections, or has taken one, and does not answer.
+// noAnswerError is the error of a server that accepts connections but does not answer.
 func (c *connector) noAnswerError(err error) error {
 	return c.fault(record.Network, "Check the server: it is stopped, overloaded, or cut off by the network. Writes resume when it answers.",
 		fmt.Sprintf("no answer from Postgres at %s, port %d, database %s", c.conf.Host, c.conf.Port, c.conf.Database), &unreachable{err})
@@ -197,12 +199,12 @@ func (c *connector) fault(r record.Reason, hint, text string, err error) error {
 	return &record.Fault{Reason: r, Hint: hint, Text: c.redact(text), Err: err}
 }
 
-// address is the server, without what is secret about it.
+// address describes the server, without secrets.
 func (c *connector) address() string {
 	return fmt.Sprintf("connect to %s, port %d, database %s, as %s", c.conf.Host, c.conf.Port, c.conf.Database, c.conf.User)
 }
 
-// redact takes the password out of what others say.
+// redact removes the password from text of other programs.
 func (c *connector) redact(s string) string {
 	if len(c.conf.Password) >= 4 {
 		s = strings.ReplaceAll(s, c.conf.Password, "[redacted]")

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// isConnectionError reports whether the connection is gone, or could not be had.
+// isConnectionError reports whether the connection was lost or could not be made.
 func isConnectionError(err error) bool {
 	var ne net.Error
 	return errors.As(err, &ne) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, pgconn.ErrConnClosed) ||
@@ -25,7 +25,7 @@ func isCertificateError(err error) bool {
 	return errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &host)
 }
 
-// rootCause is what went wrong at the bottom: the layers above repeat the address, and several attempts their whole story.
+// rootCause returns the innermost error: the outer ones repeat the address and list every attempt.
 func rootCause(err error) string {
 	var op *net.OpError
 	if errors.As(err, &op) {
@@ -51,8 +51,7 @@ func rootCause(err error) string {
 	}
 }
 
-// hintOf is what a person can do about an error of the server.
-// https://www.postgresql.org/docs/current/errcodes-appendix.html
+// hintOf returns the hint for an error of the server. https://www.postgresql.org/docs/current/errcodes-appendix.html
 func hintOf(e *pgconn.PgError) string {
 	switch e.Code {
 	case "28P01", "28000":

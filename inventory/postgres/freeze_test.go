@@ -21,7 +21,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// ownServer is a server of the test's own, which it may freeze.
+// ownServer starts a server that the test may freeze.
 func ownServer(t *testing.T) *postgrestest.Server {
 	t.Helper()
 	s, err := postgrestest.Start("fsync=off")
@@ -39,7 +39,7 @@ func ownServer(t *testing.T) *postgrestest.Server {
 	return s
 }
 
-// A patientStore is a store as the program has it, and what it logs.
+// A loggedStore is a store as the program uses it, with its log.
 type loggedStore struct {
 	*Store
 	inv *inventory.Inventory
@@ -92,8 +92,8 @@ func freeze(t *testing.T, s *postgrestest.Server, only ...int) (thaw func()) {
 	return thaw
 }
 
-// A server that is stopped in the midst of everything is the store's trouble: who waits stops together, nobody waits anew, it
-// is said once with what to do, and it is over when the server goes on.
+// A server that freezes during writes and reads is an outage of the store: all callers stop waiting together, later
+// calls fail at once, one log line names the remedy, and the store recovers when the server continues.
 func TestAServerThatFreezes(t *testing.T) {
 	server := ownServer(t)
 	p := openLogged(t, Options{DSN: server.DSN()})
@@ -101,7 +101,7 @@ func TestAServerThatFreezes(t *testing.T) {
 		t.Fatal(err)
 	}
 	target, who := inventorytest.Target()
-	v, err := p.inv.Begin(t.Context(), target, who, "two") // open when it happens
+	v, err := p.inv.Begin(t.Context(), target, who, "two") // open while the server freezes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestAServerThatFreezes(t *testing.T) {
 	checkConsistent(t, p.Reader)
 }
 
-// The processes of its connections are stopped, and new ones are made: the store goes on with those.
+// If the backends of its connections freeze, the store continues with new connections.
 func TestConnectionsThatFreeze(t *testing.T) {
 	server := ownServer(t)
 	o := Options{DSN: server.DSN(), Schema: "some"}
@@ -182,14 +182,14 @@ func TestConnectionsThatFreeze(t *testing.T) {
 	checkConsistent(t, p.Reader)
 }
 
-// lockPID is the backend that holds the writer's lock.
+// lockPID returns the backend that holds the writer's lock.
 func (p *loggedStore) lockPID(t *testing.T, conn *pgx.Conn) int {
 	t.Helper()
 	class, object := p.c.lockKey()
 	return count(t, conn, "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2", int64(class), int64(object))
 }
 
-// A server that is frozen when the program starts, and when it ends, keeps it from neither.
+// The program starts and ends although the server is frozen.
 func TestAFrozenServerAtTheStartAndAtTheEnd(t *testing.T) {
 	server := ownServer(t)
 	thaw := freeze(t, server)
@@ -208,7 +208,7 @@ func TestAFrozenServerAtTheStartAndAtTheEnd(t *testing.T) {
 	thaw()
 }
 
-// Another session's lock on the tables stops writes, with the hint for that; reads go on.
+// A lock of another session on the tables stops writes, with a hint; reads continue.
 func TestALockOfAnotherSession(t *testing.T) {
 	for name, lock := range map[string]string{
 		"on a table":   "LOCK TABLE version IN SHARE MODE",
@@ -248,7 +248,7 @@ func TestALockOfAnotherSession(t *testing.T) {
 	}
 }
 
-// A lock on one target's row is that target's trouble.
+// A lock on the row of one target affects only that target.
 func TestALockOnOneTarget(t *testing.T) {
 	o := newSchema(t)
 	p := openLogged(t, o)
@@ -272,7 +272,7 @@ func TestALockOnOneTarget(t *testing.T) {
 	}
 }
 
-// What the server executes is not cut off, and neither is what waits behind it.
+// A statement that the server executes is not cut off, and neither are those that wait for it.
 func TestALargeCommitIsNotCutOff(t *testing.T) {
 	o := newSchema(t)
 	p := openLogged(t, o)
@@ -303,10 +303,10 @@ func TestALargeCommitIsNotCutOff(t *testing.T) {
 	checkConsistent(t, p.Reader)
 }
 
-// A network forgets connections, and tells neither side. New ones work, and the one that the pulse is taken over may be among those
-// that it forgot, or not.
+// The network forgets connections without telling either side. The store continues with new ones, whether or not the
+// ping's connection was forgotten.
 func TestConnectionsThatTheNetworkForgot(t *testing.T) {
-	const lock, pulse = 0, 1 // in the order in which they are made
+	const lock, pulse = 0, 1 // in the order in which they are opened
 	for name, keep := range map[string][]int{"all": nil, "all but the pulse": {lock, pulse}} {
 		t.Run(name, func(t *testing.T) {
 			o := newSchema(t)
@@ -379,7 +379,7 @@ func forward(t *testing.T, port int) *forwarder {
 
 func (f *forwarder) port() int { return f.l.Addr().(*net.TCPAddr).Port }
 
-// forget drops what comes from now on over the connections there are, but for some.
+// forget drops all further data on the present connections, except some.
 func (f *forwarder) forget(keep []int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

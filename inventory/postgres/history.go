@@ -14,11 +14,11 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// ErrReplaced says that the tables are not the ones any more that this process has written to.
+// ErrReplaced is returned if the tables are no longer those that this process has written to.
 var ErrReplaced = errors.New("the tables were dropped or replaced while they are in use")
 
-// checkHistory is an error where this process has written to the schema and its tables are gone or others: made anew they would be an empty
-// history, of which nobody was told. Only a restart takes them.
+// checkHistory returns an error if this process has written to the schema and its tables are now gone or replaced.
+// Creating them again would silently begin an empty history. Only a restart accepts other tables.
 func (s *Store) checkHistory(ctx context.Context, conn *pgx.Conn) error {
 	if s.historyID == "" {
 		return nil
@@ -34,7 +34,8 @@ func (s *Store) checkHistory(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// recordHistory keeps which history the schema has, for this process and, in a file, for the next. It says where it is not the one before.
+// recordHistory records the id of the schema's history, for this process and, in a file, for the next one. It warns if
+// the id in the file is another.
 func (s *Store) recordHistory(ctx context.Context, conn *pgx.Conn) error {
 	if s.historyID != "" {
 		return nil

@@ -15,7 +15,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A schema that is dropped under its writer is no new one: nothing is stored until a restart, which says that a history begins.
+// A dropped schema is not taken for a new one: nothing is stored until a restart, which logs that another history
+// begins.
 func TestSchemaDropped(t *testing.T) {
 	o := newSchema(t)
 	var log bytes.Buffer

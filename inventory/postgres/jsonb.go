@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// toJSONB is a JSON text as jsonb can hold it: \u0000 and halves of surrogate pairs become U+FFFD. altered says that there
-// was any. What jsonb does besides, to the order of members and to white space, leaves the value equal.
+// toJSONB makes a JSON text acceptable to jsonb: \u0000 and unpaired surrogates become U+FFFD; altered reports whether
+// there were any. jsonb also changes the order of members and the white space, which keeps the value equal.
 func toJSONB(text []byte) (_ []byte, altered bool) {
 	if !bytes.Contains(text, []byte(`\u`)) && utf8.Valid(text) {
 		return text, false
@@ -39,7 +39,7 @@ func toJSONB(text []byte) (_ []byte, altered bool) {
 			i++
 		default:
 			r, n := utf8.DecodeRune(text[i:])
-			if r == utf8.RuneError && n == 1 { // no JSON, strictly; its exact text could not be kept either
+			if r == utf8.RuneError && n == 1 { // invalid UTF-8, which a text column could not hold either
 				out = append(out, "\ufffd"...)
 			} else {
 				out = append(out, text[i:i+n]...)
@@ -50,7 +50,7 @@ func toJSONB(text []byte) (_ []byte, altered bool) {
 	return out, altered
 }
 
-// parseHex is four hexadecimal digits, or -1.
+// parseHex returns the value of four hexadecimal digits, or -1.
 func parseHex(b []byte) rune {
 	n, err := strconv.ParseUint(string(b), 16, 16)
 	if err != nil {
@@ -59,7 +59,7 @@ func parseHex(b []byte) rune {
 	return rune(n)
 }
 
-// toText is s as a text column can hold it.
+// toText makes s acceptable to a text column.
 func toText(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
 }

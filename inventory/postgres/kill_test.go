@@ -14,22 +14,21 @@ import (
 	"github.com/aws-collector/collector/inventory/inventorytest"
 )
 
-// killedDSNEnv is the variable that makes this test's binary a process that writes to a database until it is killed; victimSchema
-// names where.
+// killedDSNEnv and killedSchemaEnv name the environment variables that make this test binary write to a database until
+// it is killed.
 const killedDSNEnv, killedSchemaEnv = "INVENTORY_TEST_VICTIM_DSN", "INVENTORY_TEST_VICTIM_SCHEMA"
 
-// listUntilKilled writes until it is killed.
 func listUntilKilled(dsn string) {
 	ctx := context.Background()
 	s, err := Open(ctx, Options{DSN: dsn, Schema: os.Getenv(killedSchemaEnv)})
 	if err == nil {
-		err = inventorytest.ListUntilKilled(ctx, inventory.New(s, inventory.Options{MaxBuffered: 1 + os.Getpid()%2<<20})) // one victim stages, the next does not
+		err = inventorytest.ListUntilKilled(ctx, inventory.New(s, inventory.Options{MaxBuffered: 1 + os.Getpid()%2<<20})) // one process stages, the next does not
 	}
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
 }
 
-// Killed at any moment, a process leaves whole targets only, and the next one goes on.
+// A process that is killed at any moment leaves only whole targets, and the next process continues.
 func TestKillLeavesWholeTargets(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -53,13 +52,13 @@ func TestKillLeavesWholeTargets(t *testing.T) {
 		for range 1 + rand.IntN(5) {
 			lines.Scan()
 		}
-		time.Sleep(rand.N(40 * time.Millisecond)) // the random moment is the test's matter
+		time.Sleep(rand.N(40 * time.Millisecond)) // the test needs a random moment
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		_ = cmd.Wait() // it was killed
 
-		r, err := OpenReader(t.Context(), o) // also before anyone has cleaned up
+		r, err := OpenReader(t.Context(), o) // before anything has cleaned up
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +67,7 @@ func TestKillLeavesWholeTargets(t *testing.T) {
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}
-		s, err := Open(t.Context(), o) // it waits until the server has noticed
+		s, err := Open(t.Context(), o) // it waits until the server has noticed the kill
 		if err != nil {
 			t.Fatal(err)
 		}

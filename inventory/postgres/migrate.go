@@ -16,19 +16,19 @@ import (
 //go:embed migrations
 var migrations embed.FS
 
-// application marks the tables as ours.
+// application marks the tables as those of the collector.
 const application = "aws-collector"
 
-// minServerVersion is the first version of Postgres that will do: 13 has no choice of compression.
+// minServerVersion is the oldest supported Postgres: version 13 cannot choose the compression.
 const minServerVersion = 140000
 
-// A stand is what a schema holds.
+// A schemaState is what a schema contains.
 type schemaState struct {
 	exists  bool
-	version int // of our tables; 0: there are none
+	version int // of our tables; 0: none
 }
 
-// migrate makes the schema and brings its tables up to date, each step in a transaction. The caller holds the writer's lock.
+// migrate creates the schema and updates its tables, each step in a transaction. The caller holds the writer's lock.
 func (c *connector) migrate(ctx context.Context, conn *pgx.Conn) error {
 	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
@@ -75,12 +75,13 @@ func (c *connector) createSchema(ctx context.Context, tx pgx.Tx, there bool) err
 	return err
 }
 
-// An asker is a connection, a pool or a transaction.
+// A rowQuerier is a connection, a pool or a transaction.
 type rowQuerier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// inspect looks at what is there, and refuses a server that will not do, tables that are not ours, and tables of a later version.
+// inspect returns the state of the schema. It returns an error for an unsuitable server, for tables of another program,
+// and for tables of a newer version.
 func (c *connector) inspect(ctx context.Context, q rowQuerier, ours int) (is schemaState, err error) {
 	var server int
 	var encoding, release string

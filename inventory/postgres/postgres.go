@@ -1,11 +1,13 @@
-// Package postgres keeps the inventory in a schema of its own in a Postgres database, version 14 or later.
+// Package postgres stores the inventory in a schema of a Postgres database, version 14 or later.
 //
-// One process writes: it holds an advisory lock on a connection of its own, and a number in the database says who held it last, so
-// that one who lost it and does not know changes nothing. Any number read beside it. Rows are staged in short transactions and
-// one more at the end of a target makes them seen; none is open, and no connection is taken, while AWS is asked. A turn's epoch
-// is the scope's row's, and the order of commits that of the clock's row: both hold across processes.
+// One process writes. It holds an advisory lock on a connection of its own, and a number in the database identifies the
+// latest writer: a process that lost the lock without noticing can change nothing. Any number of processes read at the
+// same time. Rows are staged in short transactions, and one more at the end of a target publishes them; no transaction
+// is open, and no connection is in use, while AWS is called. The epoch is in the scope's row, and the order of commits
+// in the clock's row, so both hold across processes.
 //
-// A server that cannot be reached is trouble that passes: at the start too, the store says so and goes on trying. Begin at [Open].
+// A server that cannot be reached is a temporary failure, also at the start: the store logs it and retries. Begin at
+// [Open].
 package postgres
 
 import (
@@ -23,20 +25,20 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// Options is how a store is opened.
+// Options configure a store.
 type Options struct {
 	DSN    string // a URL, or keywords and values; a secret
 	Schema string // "": collector
 	Log    *slog.Logger
-	Keep   time.Duration // how long versions that have ended are kept; 0: for ever
-	IDFile string        // keeps which history the schema has, so that another one is told; "": nobody is told
-	Sync   bool          // wait for the disk at every commit, also where the server's synchronous_commit is off
+	Keep   time.Duration // how long ended versions are kept; 0: for ever
+	IDFile string        // holds the id of the schema's history, to detect another one; "": no detection
+	Sync   bool          // wait for the disk at every commit, even if the server's synchronous_commit is off
 }
 
-// DefaultSchema is where the tables are, unless the options say otherwise.
+// DefaultSchema is the schema of the tables if Options.Schema is empty.
 const DefaultSchema = "collector"
 
-// A Store writes the database; it is the only one that does.
+// A Store is the one writer of a schema.
 type Store struct {
 	*Reader
 	c         *connector
@@ -46,42 +48,44 @@ type Store struct {
 	writePool *pgxpool.Pool
 
 	idFile    string
-	historyID string // that this process found; "": it never had the lock. For claim, which is called by one at a time
+	historyID string // of the tables that this process claimed; "": it never had the lock. Only claim uses it
 
-	pingPool    *pgxpool.Pool // one connection, which never waits behind a statement: the pulse
-	statements  statements    // of w
-	commitToken chan struct{} // holds one token: commits take turns at the clock here, and so never wait for each other's locks
-	probeToken  chan struct{} // holds one token
+	pingPool    *pgxpool.Pool // one connection, only for Ping
+	statements  statements    // of writePool
+	commitToken chan struct{} // a mutex: commits wait for each other here, and so never for each other's locks
+	probeToken  chan struct{} // a mutex
 
 	stop context.CancelFunc
-	done chan struct{} // closed when hold has ended
+	done chan struct{} // closed when claimAndHold has returned
 
 	mu          sync.Mutex
-	writer      int64  // what clock.writer was when this process took the lock; 0: it never had it
-	writeErr    error  // it may not write; nil: it may
-	beginCommit string // of a commit: with the server's own synchronous_commit
+	writer      int64  // clock.writer when this process took the lock; 0: it never had the lock
+	writeErr    error  // why this process must not write; nil: it may
+	beginCommit string // begins the transaction of a commit, with the server's synchronous_commit
 	onStall     func(*inventory.Stall)
 }
 
 var _ inventory.Driver = (*Store)(nil)
 
 var (
-	// ErrInUse says that another process writes the database.
+	// ErrInUse is returned if another process writes the database.
 	ErrInUse = errors.New("another process writes this database")
-	// ErrNewer says that the tables were made by a later version of the program.
+	// ErrNewer is returned if a newer version of the program made the tables.
 	ErrNewer = errors.New("a newer version of the program made these tables")
-	// ErrForeign says that the schema holds tables of another program.
+	// ErrForeign is returned if the schema contains tables of another program.
 	ErrForeign = errors.New("the schema holds another program's tables")
-	// ErrEmpty says that no collector has written to the schema yet.
+	// ErrEmpty is returned if no collector has written to the schema yet.
 	ErrEmpty = errors.New("nothing is remembered yet")
 )
 
-// openTimeout is how long [Open] waits for a server that starts, or for one that has not noticed yet that the writer before is gone.
+// openTimeout is how long [Open] waits for a server that starts, or that has not yet noticed the end of the previous
+// writer.
 const openTimeout = 6 * time.Second
 
-// Open takes the database for writing, makes or migrates its schema, and drops what a killed process left unfinished. What a person
-// must mend is an error: a refused password, a database that is not there, a schema that is not ours, another writer. A
-// server that cannot be reached, or does not answer, is none: writes fail, [Store.Err] says why, and it heals by itself.
+// Open opens the database for writing, creates or migrates its schema, and drops the staged rows of a killed process.
+// It returns an error if a person must act: a refused password, a missing database, a schema of another program,
+// another writer. A server that cannot be reached or does not answer is not an error: writes fail, [Store.Err] says
+// why, and the store recovers by itself.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -93,10 +97,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{c: c, log: o.Log, keep: o.Keep, sync: o.Sync, idFile: o.IDFile, done: make(chan struct{}),
 		commitToken: make(chan struct{}, 1), probeToken: make(chan struct{}, 1)}
 	if s.writePool, err = c.pool(ctx, writers, &s.statements, map[string]string{
-		"synchronous_commit":                  "off", // what is staged may be lost with the server; a commit sets it
+		"synchronous_commit":                  "off", // staged rows may be lost when the server crashes; commits override this
 		"plan_cache_mode":                     "force_custom_plan",
 		"lock_timeout":                        lockTimeout,
-		"idle_in_transaction_session_timeout": "60s", // who is frozen in mid-commit must not hold the clock
+		"idle_in_transaction_session_timeout": "60s", // a client frozen in a commit must not hold the clock
 	}); err != nil {
 		return nil, err
 	}
@@ -120,7 +124,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	defer late.Stop()
 	select {
 	case err = <-first:
-	case <-late.C: // it is connected, and hears nothing
+	case <-late.C: // connected, but the server does not answer
 		close(alone)
 		err = s.c.noAnswerError(context.DeadlineExceeded)
 		s.mu.Lock()
@@ -143,10 +147,11 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
-// openGrace is what Open grants, beyond its patience, to a migration, say.
+// openGrace is how much longer Open waits, for example for a migration.
 const openGrace = time.Second
 
-// claimAndHold is the first claim, and then holds what it got. What a person must mend ends it, while Open waits to say so.
+// claimAndHold makes the first claim and then holds the lock. It returns if the claim needs a person and Open is still
+// waiting to report that.
 func (s *Store) claimAndHold(ctx, holding context.Context, first chan<- error, alone <-chan struct{}) {
 	both, cancel := context.WithCancelCause(holding)
 	defer cancel(nil)
@@ -166,7 +171,7 @@ func (s *Store) claimAndHold(ctx, holding context.Context, first chan<- error, a
 	s.holdLock(holding, lock)
 }
 
-// claimWithRetry is claim, with patience for what ends by itself.
+// claimWithRetry repeats claim while the failure may end by itself.
 func (s *Store) claimWithRetry(ctx context.Context) (*pgx.Conn, error) {
 	start, wait := time.Now(), 100*time.Millisecond
 	for {
@@ -187,14 +192,14 @@ func (s *Store) claimWithRetry(ctx context.Context) (*pgx.Conn, error) {
 	}
 }
 
-// Err is why the store does not write at the moment, or nil.
+// Err returns why the store does not write at the moment, or nil.
 func (s *Store) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.writeErr
 }
 
-// OnStall has f hear why the store may not write, whenever that is found out apart from a call.
+// OnStall registers f. It is called when the store finds, without a call, that it must not write.
 func (s *Store) OnStall(f func(*inventory.Stall)) {
 	s.mu.Lock()
 	s.onStall = f
@@ -205,7 +210,7 @@ func (s *Store) OnStall(f func(*inventory.Stall)) {
 	}
 }
 
-// asStall is why the store may not write. Where the server cannot be reached, nobody needs to try to read either.
+// asStall turns the reason into a Stall. If the server cannot be reached, reads fail too.
 func asStall(why error) *inventory.Stall {
 	var s *inventory.Stall
 	var out *unreachable
@@ -218,7 +223,7 @@ func asStall(why error) *inventory.Stall {
 	return &inventory.Stall{Err: why, ReadsWork: true}
 }
 
-// writeAllowed is the number under which this process writes, and the beginning of a commit.
+// writeAllowed returns the number of this process as a writer, and the statement that begins a commit.
 func (s *Store) writeAllowed() (writer int64, begin string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -228,13 +233,14 @@ func (s *Store) writeAllowed() (writer int64, begin string, err error) {
 	return s.writer, s.beginCommit, nil
 }
 
-// write is one short transaction.
+// write runs f in a short transaction.
 func (s *Store) write(ctx context.Context, begin string, f func(pgx.Tx) error) error {
 	err := pgx.BeginTxFunc(ctx, s.writePool, pgx.TxOptions{BeginQuery: begin}, f)
 	return s.explain(ctx, err)
 }
 
-// Close ends the writer and lets go of the lock. Turns that are open commit nothing. It waits for answers that are still read.
+// Close ends the writer and releases the lock. Open updates can no longer commit. It waits for results that are still
+// being read.
 func (s *Store) Close() error {
 	s.stop()
 	<-s.done

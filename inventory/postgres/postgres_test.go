@@ -15,7 +15,7 @@ import (
 	"github.com/aws-collector/collector/inventory/postgres/postgrestest"
 )
 
-// One server for all tests of the package, each of which has a schema of its own.
+// All tests of the package share a server; each has a schema of its own.
 var (
 	cluster = &postgrestest.Shared{Settings: []string{"fsync=off"}}
 	schemas atomic.Int64
@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// newSchema is options for a schema that nobody has used.
+// newSchema returns options for an unused schema.
 func newSchema(t testing.TB) Options {
 	t.Helper()
 	return Options{DSN: cluster.Server(t).DSN(), Schema: fmt.Sprintf("test_%d", schemas.Add(1))}
@@ -73,7 +73,7 @@ func TestConformance(t *testing.T) {
 	}})
 }
 
-// adminConn is a connection beside the store's, in its schema.
+// adminConn returns a connection of its own, in the store's schema.
 func adminConn(t testing.TB, o Options) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), o.DSN+" search_path="+o.Schema)
@@ -99,7 +99,7 @@ func count(t testing.TB, conn *pgx.Conn, query string, args ...any) (n int) {
 	return n
 }
 
-// checkConsistent checks what every commit must leave.
+// checkConsistent checks what holds after every commit.
 func checkConsistent(t testing.TB, r *Reader) {
 	t.Helper()
 	s, err := r.Check(t.Context())

@@ -12,7 +12,7 @@ import (
 	"github.com/aws-collector/collector/inventory/inventorytest"
 )
 
-// The tests' role is the server's superuser: nothing but the guard is between these statements and their doing.
+// The tests' role is the server's superuser: only Query itself prevents these statements.
 func TestAReaderWritesNothing(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)
@@ -69,7 +69,7 @@ func TestQueryKindsOfCells(t *testing.T) {
 	}
 }
 
-// Who stops waiting stops the server too, and the connection is of use again.
+// Cancelling a query stops the server too, and the connection stays usable.
 func TestCancelStopsTheServer(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)
@@ -82,7 +82,7 @@ func TestCancelStopsTheServer(t *testing.T) {
 	go func() {
 		done <- s.Query(ctx, "SELECT pg_sleep(1234)", func([]string, []any) error { return nil })
 	}()
-	// Declaring a cursor runs nothing: it is FETCH that does, and whose text the server shows.
+	// Declaring a cursor executes nothing: FETCH does, and the server shows its text.
 	eventually(t, "it runs", func() bool {
 		return count(t, conn, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == 1
 	})
@@ -101,7 +101,7 @@ func TestCancelStopsTheServer(t *testing.T) {
 	}
 }
 
-// A listing that its deadline cuts off in mid-commit leaves nothing, and says why.
+// A commit that is cancelled by its deadline leaves nothing behind, and returns the cause.
 func TestACancelledWriter(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)
@@ -111,7 +111,7 @@ func TestACancelledWriter(t *testing.T) {
 	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, conn, "BEGIN; SELECT * FROM clock FOR UPDATE") // somebody holds the clock
+	exec(t, conn, "BEGIN; SELECT * FROM clock FOR UPDATE") // another session holds the clock
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, errors.New("the run's time is over"))
 	defer cancel()
 	turn, err := s.Begin(ctx, target, inventory.Scope{Partition: who.Partition, AccountID: who.AccountID, Region: target.Region, Kind: target.Kind}, "two")
@@ -128,7 +128,7 @@ func TestACancelledWriter(t *testing.T) {
 	checkConsistent(t, s.Reader)
 }
 
-// The documented views are those of SQLite: the same columns in the same order, instants alike.
+// The documented views equal those of SQLite: the same columns in the same order, and the same format of instants.
 func TestViews(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)
@@ -160,7 +160,7 @@ func TestViews(t *testing.T) {
 	}
 }
 
-// A check finds what no commit leaves.
+// A check finds what no commit leaves behind.
 func TestCheckFindsDamage(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)

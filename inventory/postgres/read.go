@@ -18,8 +18,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A Reader answers questions of a database, beside its writer and in another process too. An answer is one statement, and so of
-// one moment.
+// A Reader answers queries, also while another process writes. Each result comes from one statement, so it is a
+// snapshot of one moment.
 type Reader struct {
 	c    *connector
 	pool *pgxpool.Pool
@@ -27,8 +27,8 @@ type Reader struct {
 
 var _ inventory.Reader = (*Reader)(nil)
 
-// OpenReader opens a schema that a Store has made. Its error wraps [ErrNothing] where there is none yet. The role needs to read
-// and nothing more.
+// OpenReader opens the schema of a Store. Its error wraps [ErrEmpty] if there are no tables yet. The role needs only
+// the right to read.
 func OpenReader(ctx context.Context, o Options) (*Reader, error) {
 	c, err := newConnector(o.DSN, o.Schema)
 	if err != nil {
@@ -74,14 +74,14 @@ func newReader(ctx context.Context, c *connector) (*Reader, error) {
 	return &Reader{c, pool}, nil
 }
 
-// Close is safe twice. It waits for answers that are still read.
+// Close may be called more than once. It waits for results that are still being read.
 func (r *Reader) Close() error {
 	r.pool.Close()
 	return nil
 }
 
-// versionColumns is what a resource is scanned from: version v, and its body where it is asked for. A version that is not there
-// has a null for its number.
+// versionColumns are the columns that a versionRow scans, of version v and optionally its body. If there is no version,
+// its number is NULL.
 func versionColumns(v string, data bool) string {
 	c := `v.version, s.kind, coalesce(v.id, ''), coalesce(v.name, ''), coalesce(v.state, ''), coalesce(v.type, ''), s.account, s.account_id, s.partition, s.region,
 		coalesce(v.tags, '{}'), s.extra_tags, coalesce(v.run, ''), v.first_seen, v.state_since, v.valid_from, v.valid_to, coalesce(v.ended, ''), s.last_seen, v.sum`
@@ -93,7 +93,7 @@ func versionColumns(v string, data bool) string {
 	return strings.ReplaceAll(c, "v.", v+".")
 }
 
-// A cell is where a row is scanned to.
+// A versionRow is the destination of a scan.
 type versionRow struct {
 	version                      *int64
 	r                            inventory.Resource
@@ -108,7 +108,7 @@ func (c *versionRow) dest() []any {
 		&c.tags, &c.extra, &r.Run, &c.first, &c.since, &c.from, &c.to, &r.Ended, &c.seen, &c.sum, &c.data}
 }
 
-// resource is what was scanned, or nil.
+// resource returns the scanned version, or nil if there was none.
 func (c *versionRow) resource() (*inventory.Resource, error) {
 	if c.version == nil {
 		return nil, nil
@@ -138,7 +138,7 @@ func instant(us *int64) time.Time {
 	return time.UnixMicro(*us).UTC()
 }
 
-// queryRows is a statement's answer, a row at a time. Who stops early stops the server too.
+// queryRows yields the rows of a statement. If the caller stops early, the statement is cancelled at the server.
 func queryRows[T any](ctx context.Context, r *Reader, query string, args []any, scan func(pgx.Rows) (T, bool, error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		within, cancel := context.WithCancel(ctx)
@@ -149,7 +149,7 @@ func queryRows[T any](ctx context.Context, r *Reader, query string, args []any, 
 			yield(none, r.c.explain(ctx, err))
 			return
 		}
-		defer rows.Close() // after it is cancelled: else it would read what is left
+		defer rows.Close() // after the cancellation: otherwise Close would read the remaining rows
 		defer cancel()
 		for rows.Next() {
 			t, ok, err := scan(rows)
@@ -167,7 +167,7 @@ func queryRows[T any](ctx context.Context, r *Reader, query string, args []any, 
 	}
 }
 
-// queryResources is the versions of a query that satisfy q.
+// queryResources yields the versions of a statement that satisfy q.
 func (r *Reader) queryResources(ctx context.Context, q inventory.Query, query string, args []any) iter.Seq2[*inventory.Resource, error] {
 	return queryRows(ctx, r, query, args, func(rows pgx.Rows) (*inventory.Resource, bool, error) {
 		c := new(versionRow)
@@ -186,7 +186,7 @@ func (r *Reader) queryResources(ctx context.Context, q inventory.Query, query st
 	})
 }
 
-// Find ranges over resources, by kind, account, region and id.
+// Find yields resources, ordered by kind, account, region and id.
 func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
 	n := newConditions(q, "v", true)
 	if q.At.IsZero() {
@@ -199,14 +199,15 @@ func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*invento
 		" ORDER BY s.kind, s.account, s.region, v.id", n.args)
 }
 
-// History ranges over every version.
+// History yields every version.
 func (r *Reader) History(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
 	n := newConditions(q, "v", true)
 	return r.queryResources(ctx, q, "SELECT "+versionColumns("v", q.Data || q.Where.NeedsData())+" FROM version v JOIN scope s ON s.scope = v.scope"+n.where()+
 		" ORDER BY s.kind, s.account, s.region, s.scope, v.id, v.valid_from", n.args)
 }
 
-// queryChanges is changes: of each row of e, which has an instant and the numbers of the versions before and after.
+// queryChanges yields a change for each row of e, whose columns are an instant and the numbers of the versions before
+// and after.
 func (r *Reader) queryChanges(ctx context.Context, q inventory.Query, with string, n *conditions, order string) iter.Seq2[inventory.Change, error] {
 	data := q.Data || q.Where.NeedsData()
 	query := "WITH e AS (" + with + ") SELECT e.at, " + versionColumns("b", data) + ", " + versionColumns("a", data) + ` FROM e JOIN scope s ON s.scope = e.scope
@@ -236,9 +237,10 @@ func (r *Reader) queryChanges(ctx context.Context, q inventory.Query, with strin
 	})
 }
 
-// Diff ranges over what is not the same at two instants: by kind, account, region and id. What changed and changed back is the same.
+// Diff yields the differences between two instants, ordered by kind, account, region and id. A resource that changed
+// and changed back is no difference.
 func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time) iter.Seq2[inventory.Change, error] {
-	n := newConditions(q, "e", false) // a condition may hold before and not after: it is asked of the later one, in pairs
+	n := newConditions(q, "e", false) // queryChanges applies the condition to the later version: it may match only one of the two
 	x, y := n.arg(from.UnixMicro()), n.arg(to.UnixMicro())
 	at := func(v, instant string) string {
 		return " LEFT JOIN LATERAL (SELECT v.version, v.sum, v.valid_to FROM version v WHERE v.id = t.id AND v.scope = t.scope AND v.valid_from <= " + instant +
@@ -250,8 +252,8 @@ func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time
 		WHERE (b.version IS NOT NULL OR a.version IS NOT NULL) AND b.sum IS DISTINCT FROM a.sum`, n, "s.kind, s.account, s.region, e.id")
 }
 
-// Changes ranges over what happened after an instant. A commit that is not seen yet has a later instant than every one that is:
-// see clock in the schema.
+// Changes yields the changes after an instant. A commit that is not yet visible has a later instant than every visible
+// one: see clock in the schema.
 func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
 	n := newConditions(q, "e", false)
 	x := n.arg(after.UnixMicro())
@@ -262,7 +264,7 @@ func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time
 		UNION ALL SELECT scope, id, valid_to, version, NULL FROM version WHERE valid_to > `+x+" AND ended IS NOT NULL", n, "e.at, e.id")
 }
 
-// Targets ranges over what is known of each target.
+// Targets yields the stored state of each target.
 func (r *Reader) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error] {
 	return queryRows(ctx, r, `SELECT account, region, kind, account_id, partition, run, state, reason, error, hint, expected, records, calls,
 		throttles, started, ended, last_seen, first_complete, retired, coalesce(why, ''), (SELECT history FROM store LIMIT 1),
@@ -276,7 +278,7 @@ func (r *Reader) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, erro
 		})
 }
 
-// A narrowing is the condition that a query puts on scopes and versions. Values are parameters, never text of the statement.
+// conditions are a query's conditions on scopes and versions. Values are parameters, never part of the statement.
 type conditions struct {
 	terms []string
 	args  []any
@@ -296,7 +298,8 @@ func (n *conditions) where() string {
 	return " WHERE " + strings.Join(n.terms, " AND ")
 }
 
-// newConditions takes of q what is in scopes and in versions, which are v; of its condition only if deep says so.
+// newConditions returns the conditions of q on scopes and on versions, which are named v. Those of q.Where are included
+// only if deep is true.
 func newConditions(q inventory.Query, v string, deep bool) *conditions {
 	n := new(conditions)
 	globs := func(patterns []string, columns ...string) {
@@ -335,7 +338,7 @@ func newConditions(q inventory.Query, v string, deep bool) *conditions {
 	return n
 }
 
-// regexpOf is a glob as a regular expression of the server's: *, ? and classes.
+// regexpOf returns a glob (*, ? and classes) as a regular expression of Postgres.
 func regexpOf(glob string) string {
 	var b strings.Builder
 	b.WriteByte('^')

@@ -10,7 +10,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// ActiveTargets is every target of the account's name that is not retired.
+// ActiveTargets returns the targets of the account's name that are not retired.
 func (s *Store) ActiveTargets(ctx context.Context, account string) ([]record.Target, error) {
 	rows, err := s.writePool.Query(ctx, "SELECT DISTINCT account, region, kind FROM scope WHERE account = $1 AND retired IS NULL", account)
 	if err != nil {
@@ -20,7 +20,7 @@ func (s *Store) ActiveTargets(ctx context.Context, account string) ([]record.Tar
 	return ts, s.explain(ctx, err)
 }
 
-// Accounts is every account that has a scope that is not retired.
+// Accounts returns the accounts with a scope that is not retired.
 func (s *Store) Accounts(ctx context.Context) ([]inventory.Account, error) {
 	rows, err := s.writePool.Query(ctx, "SELECT DISTINCT account, partition, account_id FROM scope WHERE retired IS NULL ORDER BY 1, 3")
 	if err != nil {
@@ -30,7 +30,7 @@ func (s *Store) Accounts(ctx context.Context) ([]inventory.Account, error) {
 	return as, s.explain(ctx, err)
 }
 
-// Rename makes a.Name the name of every scope of the account.
+// Rename sets the name of every scope of the account to a.Name.
 func (s *Store) Rename(ctx context.Context, a inventory.Account) error {
 	writer, _, err := s.writeAllowed()
 	if err != nil {
@@ -68,9 +68,9 @@ func (s *Store) retire(ctx context.Context, why, query string, args ...any) erro
 	}
 	for _, scope := range scopes {
 		err := s.commitTx(ctx, begin, func(tx pgx.Tx, w *batch) error {
-			// The next epoch fences a turn that is open; the row is held before the clock is, here as everywhere.
+			// The next epoch fences an open update. Like everywhere, the row is locked before the clock.
 			err := tx.QueryRow(ctx, "UPDATE scope SET epoch = nextval('epoch') WHERE scope = $1 AND retired IS NULL RETURNING scope", scope).Scan(&scope)
-			if errors.Is(err, pgx.ErrNoRows) { // by someone else, just now
+			if errors.Is(err, pgx.ErrNoRows) { // another process retired it just now
 				return nil
 			}
 			if err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// eventually waits for what a server, or another goroutine, does in its own time.
+// eventually waits for the server or another goroutine.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for range 600 {
@@ -51,7 +51,7 @@ func TestOneWriterAndAnyReaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	for res, err := range r.Find(t.Context(), inventory.Query{}) { // while a reader reads, the writer writes
+	for res, err := range r.Find(t.Context(), inventory.Query{}) { // the writer writes while a reader reads
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +67,8 @@ func TestOneWriterAndAnyReaders(t *testing.T) {
 	}
 }
 
-// Who loses the lock to another process, and does not know it, changes nothing; and goes on when the other has ended.
+// A process that lost the lock to another one without noticing changes nothing. It continues when the other process has
+// ended.
 func TestWhoLostTheLockWritesNothing(t *testing.T) {
 	o := newSchema(t)
 	first := openStore(t, o)
@@ -84,7 +85,8 @@ func TestWhoLostTheLockWritesNothing(t *testing.T) {
 	class, object := first.c.lockKey()
 	holder := count(t, conn, "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2", class, object)
 
-	// The lock's connection ends while nobody else wants it: the process takes it again, and its turn goes on.
+	// The lock's connection ends while no other process wants the lock: the process takes it again, and its update remains
+	// valid.
 	exec(t, conn, "SELECT pg_terminate_backend($1)", holder)
 	again := 0
 	eventually(t, "the lock is taken again", func() bool {
@@ -92,21 +94,21 @@ func TestWhoLostTheLockWritesNothing(t *testing.T) {
 		if err != nil || again == holder {
 			return false
 		}
-		// It has also said so: its last word was the end of that transaction.
+		// It has also registered: the last statement was the end of that transaction.
 		return count(t, conn, "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state = 'idle' AND query IN ('commit', '-- ping')", again) == 1
 	})
 	if err := v.End(t.Context(), record.Outcome{Target: target, Run: "one", State: record.OK, Started: time.Now()}); err != nil {
 		t.Fatalf("its turn: %v", err)
 	}
 
-	// It ends, and another process is faster.
+	// The connection ends again, and another process takes the lock first.
 	if v, err = inv.Begin(t.Context(), target, who, "two"); err != nil {
 		t.Fatal(err)
 	}
 	if err := v.Page(t.Context(), inventorytest.Page(target, who, "two", inventorytest.Item{ID: "i-2"})); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, conn, "UPDATE clock SET writer = writer + 1") // as the other does
+	exec(t, conn, "UPDATE clock SET writer = writer + 1") // as the other process does
 	if err := v.End(t.Context(), record.Outcome{Target: target, Run: "two", State: record.OK, Started: time.Now()}); !errors.Is(err, ErrInUse) || inv.Err() == nil {
 		t.Errorf("the end of one that another process has overtaken: %v", err)
 	}
@@ -157,7 +159,7 @@ func TestNothingThereYet(t *testing.T) {
 	}
 }
 
-// A role that may make no schema is told what an administrator can do, and works once that is done.
+// A role that cannot create a schema gets a hint for the administrator, and works after that.
 func TestARoleThatMayLittle(t *testing.T) {
 	o := newSchema(t)
 	conn := adminConn(t, o)
@@ -189,14 +191,14 @@ func TestARoleThatMayLittle(t *testing.T) {
 	checkConsistent(t, r)
 }
 
-// No error shows the password, whatever is wrong with what was written around it.
+// No error shows the password, whatever is wrong with the rest of the connection string.
 func TestNoErrorShowsThePassword(t *testing.T) {
 	s := cluster.Server(t)
 	const canary = "c4nary-s3cret"
 	at := fmt.Sprintf("127.0.0.1:%d", s.Port())
 	var log strings.Builder
 	for _, dsn := range []string{
-		"postgres://collector:" + canary + "@" + at + "/postgres", // wrong
+		"postgres://collector:" + canary + "@" + at + "/postgres", // wrong password
 		"postgres://nobody:" + canary + "@" + at + "/postgres",
 		"postgres://collector:" + canary + "@" + at + "/nowhere",
 		"postgres://collector:" + canary + "@nowhere.invalid/postgres?connect_timeout=1",
@@ -239,7 +241,7 @@ func TestNoErrorShowsThePassword(t *testing.T) {
 	}
 }
 
-// What a person must mend is refused at once, with a word on what to do.
+// An error that needs a person is returned at once, with a hint.
 func TestRefusedAtTheStart(t *testing.T) {
 	s := cluster.Server(t)
 	for name, c := range map[string]struct{ dsn, schema, text string }{
@@ -258,15 +260,15 @@ func TestRefusedAtTheStart(t *testing.T) {
 		t.Errorf("TLS: %v", err)
 	}
 	conn := adminConn(t, Options{DSN: s.DSN()})
-	exec(t, conn, "DROP DATABASE IF EXISTS latin") // the server outlives a test that runs twice
+	exec(t, conn, "DROP DATABASE IF EXISTS latin") // left by an earlier run of the test on the same server
 	exec(t, conn, "CREATE DATABASE latin ENCODING latin1 LOCALE 'C' TEMPLATE template0")
 	if _, err := Open(t.Context(), Options{DSN: s.DSN("dbname=latin")}); err == nil || !strings.Contains(err.Error(), "encoding is LATIN1") {
 		t.Errorf("another encoding: %v", err)
 	}
 }
 
-// A server that goes and comes, at the start or in mid-run, is the store's trouble: what was begun is not remembered, what comes
-// after it is, and nobody has to start anything again.
+// A server that restarts, at the start or during a run, is an outage of the store: open updates are not stored, later
+// ones are, and nothing else has to be restarted.
 func TestAServerThatRestarts(t *testing.T) {
 	own, err := postgrestest.Start()
 	if errors.Is(err, postgrestest.ErrMissing) {
@@ -313,7 +315,7 @@ func TestAServerThatRestarts(t *testing.T) {
 		eventually(t, "it heals", func() bool { return inventorytest.List(t, inv, "four", inventorytest.Item{ID: id}) == nil })
 		eventually(t, "it holds the lock again", func() bool {
 			other, err := Open(t.Context(), Options{DSN: own.DSN()})
-			if err == nil { // quicker than the one that lost it: it lets go at once
+			if err == nil { // it was quicker than the previous writer: release the lock at once
 				_ = other.Close()
 			}
 			return errors.Is(err, ErrInUse) && s.Err() == nil
@@ -325,7 +327,7 @@ func TestAServerThatRestarts(t *testing.T) {
 	}
 }
 
-// A server that is not there when the program starts does not keep it from starting.
+// The program starts although the server is down.
 func TestAServerThatComesLater(t *testing.T) {
 	own, err := postgrestest.Start("fsync=off")
 	if errors.Is(err, postgrestest.ErrMissing) {
@@ -360,7 +362,8 @@ func TestAServerThatComesLater(t *testing.T) {
 	}
 }
 
-// Followers of changes miss nothing: commits of many turns become visible in the order of their instants, and no two share one.
+// A reader that follows the changes misses none: commits of many updates become visible in the order of their instants,
+// and no two share one.
 func TestChangesAreSeenInTheirOrder(t *testing.T) {
 	s := openStore(t, newSchema(t))
 	inv := inventory.New(s, inventory.Options{})
@@ -383,7 +386,7 @@ func TestChangesAreSeenInTheirOrder(t *testing.T) {
 			if last {
 				return
 			}
-			last = ctx.Err() != nil // once more, for what came after the last look
+			last = ctx.Err() != nil // once more, for changes after the last query
 		}
 	})
 	for n := range turns {
@@ -422,7 +425,7 @@ func TestChangesAreSeenInTheirOrder(t *testing.T) {
 	}
 }
 
-// The clock goes back, and instants go on: a version never ends before it began.
+// If the clock goes back, instants still grow: a version never ends before it begins.
 func TestAClockThatGoesBack(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)
@@ -454,7 +457,7 @@ func TestAClockThatGoesBack(t *testing.T) {
 	checkConsistent(t, s.Reader)
 }
 
-// When the canonical form of the hash changes, every hash is made anew, and no resource is said to have changed.
+// When the canonical form of the hash changes, every hash is computed again and no resource counts as changed.
 func TestAnotherHashVersionInventsNoChange(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)
@@ -466,7 +469,7 @@ func TestAnotherHashVersionInventsNoChange(t *testing.T) {
 	}
 	was := count(t, conn, "SELECT max(valid_from) FROM version")
 	exec(t, conn, `UPDATE version SET sum_version = 0, sum = decode(repeat('00', 16), 'hex')`)
-	items[0].State = "stopped" // folded in: nobody can tell
+	items[0].State = "stopped" // this change cannot be detected
 	for _, run := range []string{"two", "three"} {
 		if err := inventorytest.List(t, inv, run, items...); err != nil {
 			t.Fatal(err)
@@ -501,7 +504,7 @@ func TestKeepAndVacuum(t *testing.T) {
 		}
 	}
 	exec(t, conn, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000 WHERE state IN ('a', 'b')")
-	exec(t, conn, "UPDATE version SET valid_from = valid_from - 1000 WHERE state = 'd'") // what is live is kept
+	exec(t, conn, "UPDATE version SET valid_from = valid_from - 1000 WHERE state = 'd'") // live versions are kept
 	exec(t, conn, "UPDATE version SET valid_to = valid_to - 1000 WHERE state = 'c'")
 	if err := inventorytest.List(t, inv, "again", inventorytest.Item{ID: "i-1", State: "d"}); err != nil {
 		t.Fatal(err)
@@ -515,7 +518,7 @@ func TestKeepAndVacuum(t *testing.T) {
 	}
 	exec(t, conn, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000")
 	exec(t, conn, "UPDATE scope SET retired = retired - 7200000000")
-	if err := Vacuum(t.Context(), o); err != nil { // beside the writer
+	if err := Vacuum(t.Context(), o); err != nil { // while the store is open
 		t.Fatal(err)
 	}
 	if v, b, sc := count(t, conn, "SELECT count(*) FROM version"), count(t, conn, "SELECT count(*) FROM body"), count(t, conn, "SELECT count(*) FROM scope"); v+b+sc > 0 {
@@ -523,7 +526,7 @@ func TestKeepAndVacuum(t *testing.T) {
 	}
 }
 
-// What is too much for memory is staged, and what a turn staged that never ended is dropped by the next one.
+// What is too much for memory is staged. The next update drops what an update without an end staged.
 func TestStaged(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)
@@ -552,11 +555,11 @@ func TestStaged(t *testing.T) {
 	if n := count(t, conn, "SELECT count(*) FROM staged"); n != 0 || inventorytest.IDs(t, s, inventory.Query{}) != "i-4" {
 		t.Errorf("%d rows are staged still; there is %s", n, inventorytest.IDs(t, s, inventory.Query{}))
 	}
-	exec(t, conn, "DELETE FROM body b WHERE NOT EXISTS (SELECT FROM version v WHERE v.version = b.version)") // of i-2, which the test orphaned
+	exec(t, conn, "DELETE FROM body b WHERE NOT EXISTS (SELECT FROM version v WHERE v.version = b.version)") // the body of i-2, which this test orphaned
 	checkConsistent(t, s.Reader)
 }
 
-// data is equal as JSON to what was listed, whatever it holds; what jsonb cannot hold is kept as text beside it.
+// A stored body is equal as JSON to the listed one. What jsonb cannot hold is also stored as text.
 func TestBodiesAreEqualAsJSON(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)

@@ -12,7 +12,7 @@ import (
 
 var _ inventory.Store = (*Reader)(nil)
 
-// Query runs a statement of SQL that reads, for whoever asks in SQL. The documented views are resources, versions and targets.
+// Query runs a read-only SQL statement of the user. The documented views are resources, versions and targets.
 func (r *Reader) Query(ctx context.Context, query string, f func(columns []string, row []any) error) error {
 	rows, err := r.db.QueryContext(ctx, query)
 	if err != nil {
@@ -46,10 +46,10 @@ func (r *Reader) Query(ctx context.Context, query string, f func(columns []strin
 	return nil
 }
 
-// maxDamage bounds how much of a damage is told.
+// maxDamage limits the damage that a check reports.
 const maxDamage = 20
 
-// Check reads the whole database: its pages, and that what refers to something finds it.
+// Check reads the whole database: its pages, and every reference between rows.
 func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 	var s inventory.Summary
 	var pages, free, size int64
@@ -98,7 +98,7 @@ func (r *Reader) collectDamage(ctx context.Context, s *inventory.Summary, query,
 	return explain(rows.Err())
 }
 
-// checkBodies opens every pack, and counts its lines.
+// checkBodies decodes every pack and counts its lines.
 func (r *Reader) checkBodies(ctx context.Context, s *inventory.Summary) error {
 	rows, err := r.db.QueryContext(ctx, `SELECT pack, data,
 		(SELECT max(v.version & 63) FROM version v WHERE v.version BETWEEN b.pack << 6 AND (b.pack << 6) + 63) FROM body b`)
@@ -129,7 +129,8 @@ func (r *Reader) checkBodies(ctx context.Context, s *inventory.Summary) error {
 	return explain(rows.Err())
 }
 
-// Vacuum forgets what has ended longer ago than Options.Keep, with targets of which nothing is left, and gives free pages back to the disk.
+// Vacuum deletes versions that ended longer ago than Options.Keep and retired targets without versions, and returns
+// free pages to the disk.
 func (s *Store) Vacuum(ctx context.Context) error {
 	for s.options.Keep > 0 {
 		before := time.Now().Add(-s.options.Keep)

@@ -13,7 +13,8 @@ import (
 	"github.com/aws-collector/collector/inventory"
 )
 
-// A connector opens connections of a driver of our own, so that what is registered on it is seen by nobody else.
+// A connector opens connections of its own driver, so that the functions registered on it do not affect other users of
+// SQLite.
 type connector struct {
 	driver   *sqlite.Driver
 	dsn      string
@@ -25,7 +26,7 @@ func (c *connector) Connect(context.Context) (driver.Conn, error) {
 	if err != nil || !c.readOnly {
 		return conn, err
 	}
-	// A file that is opened read-only can still attach another one that is not.
+	// A connection opened read-only can still attach another file for writing.
 	r, ok := conn.(sqlite.AuthorizerRegisterer)
 	if !ok {
 		return nil, errors.Join(errors.New("sqlite: no authorizer"), conn.Close())
@@ -38,7 +39,7 @@ func (c *connector) Connect(context.Context) (driver.Conn, error) {
 
 func (c *connector) Driver() driver.Driver { return c.driver }
 
-// unzstd is the SQL function that opens a body: the line of a pack. NULL stays NULL.
+// unzstd is the SQL function that decodes a pack and returns one line of it, a body. NULL stays NULL.
 func unzstd(dec *zstd.Decoder) func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error) {
 	last := &unzstdCache{dec: dec}
 	return func(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
@@ -55,7 +56,7 @@ func unzstd(dec *zstd.Decoder) func(*sqlite.FunctionContext, []driver.Value) (dr
 	}
 }
 
-// ago is the SQL function that is the instant so long ago, as the views write instants: ago('7d').
+// ago is the SQL function that returns the instant so long ago, in the format of the views: ago('7d').
 func ago(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
 	age, _ := args[0].(string)
 	at, err := inventory.ParseTime(age, time.Now())
@@ -65,13 +66,13 @@ func ago(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
 	return at.Format("2006-01-02T15:04:05.000Z"), nil
 }
 
-// authorizeRead lets a connection read the database that it was opened with, and no other.
+// authorizeRead allows a connection to read the database that it was opened with, and nothing else.
 func authorizeRead(action sqlite.AuthorizerActionCode, _, value, _, _ string) sqlite.AuthorizerReturnCode {
 	switch action {
 	case sqlite.AuthSelect, sqlite.AuthRead, sqlite.AuthFunction, sqlite.AuthRecursive, sqlite.AuthTransaction:
 		return sqlite.AuthorizerOK
 	case sqlite.AuthPragma:
-		if value == "" { // asks, and sets nothing
+		if value == "" { // reads a pragma
 			return sqlite.AuthorizerOK
 		}
 	}

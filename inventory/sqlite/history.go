@@ -13,10 +13,10 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// idFile says which history is in the database beside it: so a database that is missing or empty is known to be lost, not new.
+// idFile is the file that holds the id of the database's history. It tells a new database from one that was lost.
 func idFile(path string) string { return path + ".id" }
 
-// knownHistory is the history that the database had when it was opened last; "": nobody knows.
+// knownHistory returns the id of the history that was here when the database was last opened, or "" if it is unknown.
 func (o Options) knownHistory() string {
 	b, err := statefile.Read(idFile(o.Path))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -32,12 +32,13 @@ func (o Options) knownHistory() string {
 	return ""
 }
 
-// historyLost moves a database aside that had a history, and is empty now: its log may still hold it. It reports whether there was a loss.
+// historyLost reports whether a database with a history is now missing or empty. It moves an empty one aside, because
+// its write-ahead log may still hold the history.
 func (o Options) historyLost() (bool, error) {
 	info, err := os.Stat(o.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		// A log without its database: SQLite would delete it.
+		// SQLite would delete a log without its database.
 		if _, err := os.Stat(o.Path + "-wal"); errors.Is(err, fs.ErrNotExist) {
 			o.Log.Error("the store's database is missing; a new history begins", "path", o.Path,
 				"hint", "To keep the history, stop the collector and restore the database from a backup.")
@@ -57,7 +58,7 @@ func (o Options) historyLost() (bool, error) {
 	return true, nil
 }
 
-// moveAside renames the database and what SQLite keeps beside it.
+// moveAside renames the database and the files that SQLite keeps beside it.
 func (o Options) moveAside(why string) (string, error) {
 	aside := o.Path + "." + why + "-" + time.Now().UTC().Format("20060102T150405Z")
 	for _, suffix := range []string{"", "-wal", "-shm"} {
@@ -68,7 +69,7 @@ func (o Options) moveAside(why string) (string, error) {
 	return aside, nil
 }
 
-// recordHistory writes down which history the database has, and says so where it is not the one that was there before.
+// recordHistory writes the id of the database's history to the id file, and warns if it is not the known one.
 func (s *Store) recordHistory(ctx context.Context, known string, lost bool) error {
 	var id string
 	if err := s.writeDB.QueryRowContext(ctx, "SELECT id FROM history").Scan(&id); err != nil {
@@ -87,7 +88,8 @@ func (s *Store) recordHistory(ctx context.Context, known string, lost bool) erro
 	return nil
 }
 
-// files is what must stay where it is while the store is open: whatever else has its name now, SQLite goes on with what it opened.
+// files are the files that must keep their names while the store is open: SQLite writes to the files that it opened,
+// whatever has their names now.
 type files struct{ database, lock fs.FileInfo }
 
 func (o Options) statFiles() (f files, err error) {
@@ -98,14 +100,15 @@ func (o Options) statFiles() (f files, err error) {
 	return f, err
 }
 
-// ErrReplaced says that what is open is not the file any more that its name leads to.
+// ErrReplaced is the error of a store whose open files no longer have their names.
 var ErrReplaced = errors.New("a file of the database was removed or replaced while it is in use")
 
-// Err is an error where what is open is not what the names lead to: what is written would be lost with the process, and a second
-// collector could begin beside this one. Only a restart takes other files; where the old ones are back, all is well.
+// Err returns an error if an open file no longer has its name: what is written would be lost when the process ends, and
+// a second collector could start beside this one. Only a restart uses other files. If the old ones are back, the error
+// ends.
 func (s *Store) Err() error {
 	if s.openedFiles.database == nil {
-		return nil // it is being opened
+		return nil // not open yet
 	}
 	now, err := s.options.statFiles()
 	what := ""
@@ -128,11 +131,11 @@ func (s *Store) Err() error {
 		Hint: "Put the collector's own file back, or restart the collector to use what is in data_dir now. Until then nothing is stored."}
 }
 
-// checkWAL notes, once for all, that the log has no name any more. It is called inside a transaction: then SQLite has it open, and never
-// takes the name away itself.
+// checkWAL records for good that the write-ahead log has lost its name. It must be called inside a transaction: then
+// SQLite has the log open and never removes it itself.
 func (s *Store) checkWAL() error {
 	if err := s.Err(); err != nil || !s.hasWAL {
-		return err // of a directory that is gone, the log may come back too
+		return err // the log may come back with its directory
 	}
 	if _, err := os.Stat(s.options.Path + "-wal"); errors.Is(err, fs.ErrNotExist) {
 		s.walLost.Store(true)

@@ -52,15 +52,15 @@ func historyOf(t *testing.T, s *sqlite.Store) (id string) {
 	return id
 }
 
-// A database that had a history and is empty or missing is no new one: it is said, what is there is kept, and the history that
-// begins has another id. So has a database that was put in its place.
+// A database that had a history and is now empty or missing is not taken for a new one: an error is logged, the remains
+// are kept, and the new history has another id. So does a database that was put in its place.
 func TestLostHistory(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		damage func(t *testing.T, path string)
 		says   string
-		aside  string // a file that is kept
-		same   bool   // the history is as it was
+		aside  string // pattern of a file that is kept
+		same   bool   // the history did not change
 	}{
 		{"nothing", func(*testing.T, string) {}, "", "", true},
 		{"empty", func(t *testing.T, path string) { must(t, os.Truncate(path, 0)) }, "the store's database is empty", "collector.db.empty-*", false},
@@ -89,7 +89,7 @@ func TestLostHistory(t *testing.T) {
 			before := historyOf(t, s)
 			must(t, s.Close())
 			c.damage(t, o.Path)
-			for range 2 { // it is said once
+			for range 2 { // it is logged once
 				s, err = sqlite.Open(t.Context(), o)
 				must(t, err)
 				must(t, list(t, s, "i-1"))
@@ -110,7 +110,8 @@ func TestLostHistory(t *testing.T) {
 	}
 }
 
-// A file that vanishes or is replaced under a store is trouble, said at the next write and before it; what is put back ends it.
+// A file that vanishes or is replaced while the store is open is an error, at the next write and before it. Putting the
+// file back ends the error.
 func TestReplacedUnderTheStore(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -129,7 +130,7 @@ func TestReplacedUnderTheStore(t *testing.T) {
 			defer s.Close()
 			must(t, list(t, s, "i-1"))
 			must(t, s.Err())
-			idle := inventory.New(s, inventory.Options{}) // what /-/ready asks where nothing is written
+			idle := inventory.New(s, inventory.Options{}) // as /-/ready asks when nothing is written
 			must(t, idle.Health().Err)
 			path := filepath.Join(dir, c.file)
 			must(t, os.Rename(path, path+".away"))
@@ -156,7 +157,7 @@ func TestReplacedUnderTheStore(t *testing.T) {
 	}
 }
 
-// A log that loses its name is trouble until a restart, and nothing of it is lost then.
+// A removed log is an error until a restart, and none of its content is lost.
 func TestLogGone(t *testing.T) {
 	o := sqlite.Options{Path: filepath.Join(t.TempDir(), "collector.db")}
 	s, err := sqlite.Open(t.Context(), o)
@@ -167,7 +168,7 @@ func TestLogGone(t *testing.T) {
 		if err := list(t, s, "i-1", "i-2"); !errors.Is(err, sqlite.ErrReplaced) {
 			t.Errorf("%v", err)
 		}
-		must(t, os.WriteFile(o.Path+"-wal", nil, 0o600)) // as a reader makes one
+		must(t, os.WriteFile(o.Path+"-wal", nil, 0o600)) // as a reader creates one
 	}
 	must(t, s.Close())
 	s, err = sqlite.Open(t.Context(), o)
@@ -179,7 +180,7 @@ func TestLogGone(t *testing.T) {
 	must(t, s.Close())
 }
 
-// Whoever only reads is told that an empty file is no history.
+// A reader gets an error for an empty file.
 func TestReadAnEmptyDatabase(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "collector.db")
 	must(t, os.WriteFile(path, nil, 0o600))

@@ -15,21 +15,20 @@ import (
 	"github.com/aws-collector/collector/inventory/inventorytest"
 )
 
-// killedEnv is the variable that makes this test's binary a process that writes to a database until it is killed.
+// killedEnv names the environment variable that makes this test binary write to a database until it is killed.
 const killedEnv = "INVENTORY_TEST_VICTIM"
 
-// listUntilKilled writes until it is killed.
 func listUntilKilled(path string) {
 	ctx := context.Background()
 	s, err := Open(ctx, Options{Path: path})
 	if err == nil {
-		err = inventorytest.ListUntilKilled(ctx, inventory.New(s, inventory.Options{MaxBuffered: 1 + os.Getpid()%2<<20})) // one victim stages, the next does not
+		err = inventorytest.ListUntilKilled(ctx, inventory.New(s, inventory.Options{MaxBuffered: 1 + os.Getpid()%2<<20})) // one process stages, the next does not
 	}
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
 }
 
-// Killed at any moment, a process leaves whole targets only, and the next one goes on.
+// A process that is killed at any moment leaves only whole targets, and the next process continues.
 func TestKillLeavesWholeTargets(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -52,13 +51,13 @@ func TestKillLeavesWholeTargets(t *testing.T) {
 		for range 1 + rand.IntN(5) {
 			lines.Scan()
 		}
-		time.Sleep(rand.N(40 * time.Millisecond)) // the random moment is the test's matter
+		time.Sleep(rand.N(40 * time.Millisecond)) // the test needs a random moment
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		_ = cmd.Wait() // it was killed
 
-		r, err := OpenReader(t.Context(), path) // also before anyone has cleaned up
+		r, err := OpenReader(t.Context(), path) // before anything has cleaned up
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,22 +15,24 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// busyStep is how long SQLite waits by itself for a lock. It watches no context meanwhile, so it is short; [Store.begin] waits on.
+// busyStep is how long SQLite itself waits for a lock. It ignores the context meanwhile, so this is short;
+// [Store.beginTx] retries.
 const busyStep = 250 * time.Millisecond
 
-// defaultLockTimeout is how long a write waits for another process's lock. Nobody but this process has anything to write, so it is short.
+// defaultLockTimeout is how long a write waits for a lock of another process. No other process has anything to write,
+// so it is short.
 const defaultLockTimeout = 3 * time.Second
 
-// lockedHint is for who meets a lock of another process.
+// lockedHint is the hint if the holder of the lock is unknown.
 const lockedHint = "Find the program that writes to the database or holds a transaction open (fuser, lsof), and end it; list, get and sql only read."
 
-// beginTx begins a transaction. It is the one place where a write waits for another process, so how long is known here: after the
-// patience the database lets nobody in. What executes afterwards may last.
+// beginTx begins a transaction. Only here does a write wait for another process, so only here is the wait bounded. The
+// statements that follow may take long.
 func (s *Store) beginTx(ctx context.Context) (*sql.Tx, error) {
 	return retryBusy(ctx, s, func() (*sql.Tx, error) { return s.writeDB.BeginTx(ctx, nil) })
 }
 
-// retryBusy tries f until the database is not locked, for the patience.
+// retryBusy calls f until the database is not locked, or the lock timeout is over.
 func retryBusy[T any](ctx context.Context, s *Store, f func() (T, error)) (T, error) {
 	start := time.Now()
 	for {
@@ -44,7 +46,7 @@ func retryBusy[T any](ctx context.Context, s *Store, f func() (T, error)) (T, er
 		select {
 		case <-ctx.Done():
 			return t, context.Cause(ctx)
-		case <-time.After(busyStep / 10): // it may have said so at once
+		case <-time.After(busyStep / 10): // SQLite may return at once
 		}
 	}
 }
@@ -54,7 +56,7 @@ func isBusy(err error) bool {
 	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_BUSY
 }
 
-// lockedError is the error of a database that another process keeps locked. It can be read all the while.
+// lockedError is the error of a database that another process keeps locked. Reads still work.
 func (s *Store) lockedError(err error) error {
 	who, hint := "another process", lockedHint
 	if pid := lockHolder(s.options.Path); pid > 0 {
@@ -65,12 +67,12 @@ func (s *Store) lockedError(err error) error {
 		Err: fmt.Errorf("store %s: %s holds its write lock: %w", s.options.Path, who, err)}}
 }
 
-// hungAfter is how long a transaction may execute while nothing is written.
+// hungAfter is how long a transaction may run without writing to the disk.
 const hungAfter = 2 * time.Minute
 
-// Ping looks at the disk, as statements are executed in this process: what a large transaction changes goes to the log long before
-// its end. It opens nothing: closing a file of the database would undo the locks of all the process's connections
-// (https://www.sqlite.org/howtocorrupt.html).
+// Ping looks at the files on the disk, because statements run in this process: a large transaction writes to the log
+// long before its end. It opens no file: closing a file of the database would release the locks of all connections of
+// the process (https://www.sqlite.org/howtocorrupt.html).
 func (s *Store) Ping(context.Context) error {
 	began := s.txStart.Load()
 	if began == 0 {
@@ -78,7 +80,7 @@ func (s *Store) Ping(context.Context) error {
 	}
 	latest := time.Unix(0, began)
 	for _, suffix := range []string{"", "-wal"} {
-		if info, err := os.Stat(s.options.Path + suffix); err == nil && info.ModTime().After(latest) { // that it is gone is another's to find
+		if info, err := os.Stat(s.options.Path + suffix); err == nil && info.ModTime().After(latest) { // Err reports a missing file
 			latest = info.ModTime()
 		}
 	}
@@ -89,7 +91,7 @@ func (s *Store) Ping(context.Context) error {
 		Err: fmt.Errorf("store %s: a transaction wrote nothing for %s", s.options.Path, hungAfter)}
 }
 
-// ProbeWrite takes the write lock and lets go of it.
+// ProbeWrite takes the write lock and releases it.
 func (s *Store) ProbeWrite(ctx context.Context) error {
 	if err := s.lockWriter(ctx); err != nil {
 		return err

@@ -21,7 +21,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// lockEnv is the variable that makes this test's binary a process that holds the write lock of a database until its input ends.
+// lockEnv names the environment variable that makes this test binary hold the write lock of a database until its
+// standard input ends.
 const lockEnv = "INVENTORY_TEST_HOLDER"
 
 func holdWriteLock(path string) {
@@ -30,11 +31,12 @@ func holdWriteLock(path string) {
 		_, err = db.ExecContext(context.Background(), "BEGIN IMMEDIATE")
 	}
 	fmt.Println("held", err)
-	_, _ = io.Copy(io.Discard, os.Stdin) // until it ends
+	_, _ = io.Copy(io.Discard, os.Stdin)
 	os.Exit(0)
 }
 
-// startLockHolder has another process hold the lock. It returns who, and how to have it let go.
+// startLockHolder starts a process that holds the write lock. It returns the process id and a func that ends the
+// process.
 func startLockHolder(t *testing.T, path string) (pid int, let func()) {
 	t.Helper()
 	exe, err := os.Executable()
@@ -85,8 +87,8 @@ func lockedInventory(t *testing.T, path string, log io.Writer) (*Store, *invento
 	return s, inv
 }
 
-// Another process holds the write lock: writes fail together and after that at once, it is said who holds it and what to do, reads
-// go on, and when it lets go, that is noticed.
+// While another process holds the write lock, waiting writes fail together and later ones fail at once. The error names
+// the holder and the remedy, and reads work. When the lock is released, the store recovers.
 func TestAnotherProcessHoldsTheLock(t *testing.T) {
 	path := mkdir(t, oddPath(t))
 	var log bytes.Buffer
@@ -102,7 +104,7 @@ func TestAnotherProcessHoldsTheLock(t *testing.T) {
 	pid, let := startLockHolder(t, path)
 	var wg sync.WaitGroup
 	for n := range 20 {
-		wg.Go(func() { // each of a target of its own, which is new
+		wg.Go(func() { // each has a new target of its own
 			target := record.Target{Account: "prod", Region: fmt.Sprint("r-", n), Kind: "ec2_instance"}
 			if _, err := inv.Begin(t.Context(), target, who, "two"); err == nil || record.HintOf(err) == "" {
 				t.Errorf("it wrote through a lock: %v", err)
@@ -133,7 +135,8 @@ func TestAnotherProcessHoldsTheLock(t *testing.T) {
 	}
 }
 
-// A lock that is held when the program starts does not keep it from starting; what a dead process left is dropped with the first write.
+// The program starts although the database is locked. The rows that a dead process staged are dropped with the first
+// write.
 func TestAnotherProcessHoldsTheLockAtTheStart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "collector.db")
 	first := openAt(t, path)
@@ -142,7 +145,7 @@ func TestAnotherProcessHoldsTheLockAtTheStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	target, who := inventorytest.Target()
-	v, err := inv.Begin(t.Context(), target, who, "two") // is cut off
+	v, err := inv.Begin(t.Context(), target, who, "two") // never ends
 	if err == nil {
 		err = v.Page(t.Context(), inventorytest.Page(target, who, "two", inventorytest.Item{ID: "i-2", Pad: strings.Repeat("x", 300_000)}))
 	}
@@ -169,7 +172,7 @@ func TestAnotherProcessHoldsTheLockAtTheStart(t *testing.T) {
 	checkConsistent(t, s)
 }
 
-// A write is not cut off by its own length: only the wait for the lock is counted.
+// A write is not cut off for its duration: only the wait for the lock is bounded.
 func TestALargeWriteIsNotCutOff(t *testing.T) {
 	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "collector.db"), LockTimeout: time.Nanosecond})
 	if err != nil {

@@ -16,33 +16,32 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A version's number is its pack's, and its line in the pack: so a version names its body, and a pack its versions, without
-// an index.
+// The number of a version consists of the number of its pack and its line in the pack. So a version leads to its body,
+// and a pack to its versions, without an index.
 const (
 	lineBits = 6
 	lineMask = 1<<lineBits - 1
 )
 
-// Fails to compile if a pack had more rows than there are lines.
+// Fails to compile if a pack can have more rows than line numbers.
 const _ = uint(lineMask + 1 - inventory.PackRows)
 
-// An inserter brings packs into a transaction.
+// An inserter inserts packs in a transaction.
 type inserter struct {
 	update    *scopeUpdate
 	tx        *sql.Tx
 	bodyStmt  *sql.Stmt
-	stageStmt *sql.Stmt // a row to where no reader looks
-	batchStmt *sql.Stmt // atOnce rows that are new
-	rowStmt   *sql.Stmt // a row that is new
-	pending   int       // that are new and wait in args
+	stageStmt *sql.Stmt // stages a row
+	batchStmt *sql.Stmt // inserts batchRows new rows
+	rowStmt   *sql.Stmt // inserts one new row
+	pending   int       // new rows that wait in args
 	args      []any
 }
 
-// batchRows is how many rows go with one statement. One by one the way to SQLite costs more than the row; many together, the journal
-// that SQLite keeps of a statement, which has each page that the statement changes.
+// batchRows is the number of rows of one insert. Single rows spend more time on the call than on the row; larger
+// batches spend it on SQLite's statement journal, which copies each page that the statement changes.
 const batchRows = 8
 
-// newInserter is for rows to be staged.
 func (t *scopeUpdate) newInserter(ctx context.Context, tx *sql.Tx) (*inserter, error) {
 	body, err := tx.PrepareContext(ctx, "INSERT INTO body (pack, data) VALUES (?, ?)")
 	return &inserter{update: t, tx: tx, bodyStmt: body}, err
@@ -51,12 +50,12 @@ func (t *scopeUpdate) newInserter(ctx context.Context, tx *sql.Tx) (*inserter, e
 func (in *inserter) close() {
 	for _, s := range []*sql.Stmt{in.bodyStmt, in.stageStmt, in.batchStmt, in.rowStmt} {
 		if s != nil {
-			_ = s.Close() // it ends with the transaction in any case
+			_ = s.Close() // it ends with the transaction anyway
 		}
 	}
 }
 
-// prepare makes a statement when it is first asked for.
+// prepare prepares a statement on its first use.
 func (in *inserter) prepare(ctx context.Context, s **sql.Stmt, query func() string) (err error) {
 	if *s == nil {
 		*s, err = in.tx.PrepareContext(ctx, query())
@@ -64,8 +63,8 @@ func (in *inserter) prepare(ctx context.Context, s **sql.Stmt, query func() stri
 	return err
 }
 
-// insertPacks makes the rows of a commit seen that are new, which most rows of most commits are. The others are staged; it reports
-// whether there were any.
+// insertPacks publishes the new rows of a commit, which most rows are, and stages the others. It reports whether it
+// staged any.
 func (t *scopeUpdate) insertPacks(ctx context.Context, tx *sql.Tx, packs []inventory.Pack, at int64) (staged bool, err error) {
 	in, err := t.newInserter(ctx, tx)
 	if err != nil {
@@ -83,13 +82,13 @@ func (t *scopeUpdate) insertPacks(ctx context.Context, tx *sql.Tx, packs []inven
 	return in.stageStmt != nil, nil
 }
 
-// insertPack inserts one. at is the instant of the commit; 0: everything is staged.
+// insertPack inserts one pack. at is the instant of the commit; 0 stages every row.
 func (in *inserter) insertPack(ctx context.Context, p *inventory.Pack, at int64) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	ctx = context.WithoutCancel(ctx) // else the driver starts a goroutine for each of the statements, which take microseconds
-	in.update.store.lastPack++       // guarded by write; a number that is lost with its transaction is no loss
+	ctx = context.WithoutCancel(ctx) // otherwise the driver starts a goroutine for each statement, and a statement takes microseconds
+	in.update.store.lastPack++       // guarded by write; a failed transaction may waste the number
 	if _, err := in.bodyStmt.ExecContext(ctx, in.update.store.lastPack, p.Bodies); err != nil {
 		return err
 	}
@@ -114,13 +113,13 @@ func (in *inserter) insertPack(ctx context.Context, p *inventory.Pack, at int64)
 	return nil
 }
 
-// What the rows of one statement share, and what each has.
+// The arguments that all rows of an insert share, and those of each row.
 const (
 	sharedArgs = 4
 	rowArgs    = 7
 )
 
-// addRow brings a row that is new, as a live version. It may wait for others until flush.
+// addRow adds a new live version. It may be inserted only by flush.
 func (in *inserter) addRow(ctx context.Context, r *inventory.Row, n, at int64) error {
 	if in.pending == 0 {
 		in.args = append(in.args[:0], in.update.scope, record.DigestVersion, in.update.run, at)
@@ -133,7 +132,7 @@ func (in *inserter) addRow(ctx context.Context, r *inventory.Row, n, at int64) e
 	return in.insertVersions(ctx, &in.batchStmt, batchRows, in.args)
 }
 
-// flush brings what waits.
+// flush inserts the waiting rows.
 func (in *inserter) flush(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	one := make([]any, sharedArgs+rowArgs)
@@ -148,7 +147,7 @@ func (in *inserter) flush(ctx context.Context) error {
 	return nil
 }
 
-// insertVersions inserts so many.
+// insertVersions inserts rows with one statement.
 func (in *inserter) insertVersions(ctx context.Context, s **sql.Stmt, rows int, args []any) error {
 	if err := in.prepare(ctx, s, func() string {
 		const row = "(?1, ?2, ?3, ?4, ?4, ?4, ?, ?, ?, ?, ?, ?, ?)"
@@ -161,7 +160,7 @@ func (in *inserter) insertVersions(ctx context.Context, s **sql.Stmt, rows int, 
 	return err
 }
 
-// queryPacks is the numbers that a statement returns, once each.
+// queryPacks returns the pack numbers that a statement yields, without duplicates.
 func queryPacks(ctx context.Context, tx *sql.Tx, query string, args ...any) (out []int64, err error) {
 	rows, err := tx.QueryContext(ctx, query, args...)
 	if err != nil {
@@ -179,7 +178,7 @@ func queryPacks(ctx context.Context, tx *sql.Tx, query string, args ...any) (out
 	return slices.Compact(out), rows.Err()
 }
 
-// deleteEmptyPacks deletes those packs of which no version is left.
+// deleteEmptyPacks deletes those packs that have no version left.
 func deleteEmptyPacks(ctx context.Context, tx *sql.Tx, packs []int64) error {
 	for _, p := range packs {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM body WHERE pack = ?1 AND NOT EXISTS (SELECT 1 FROM version WHERE version BETWEEN ?2 AND ?3)",
@@ -190,7 +189,7 @@ func deleteEmptyPacks(ctx context.Context, tx *sql.Tx, packs []int64) error {
 	return nil
 }
 
-// packLine is the nth of a pack's lines.
+// packLine returns the nth line of a decoded pack.
 func packLine(pack []byte, n int) ([]byte, bool) {
 	for ; n > 0; n-- {
 		at := bytes.IndexByte(pack, '\n')
@@ -205,10 +204,10 @@ func packLine(pack []byte, n int) ([]byte, bool) {
 	return pack, len(pack) > 0
 }
 
-// packCacheBytes is how much of opened packs an answer keeps, as the next resources are likely in one of them.
+// packCacheBytes limits the decoded packs that a query keeps: the next resource is probably in one of them.
 const packCacheBytes = 16 << 20
 
-// packCache is packs that were opened for an answer, those least recently used first to go.
+// A packCache holds the decoded packs of a query. It evicts the least recently used.
 type packCache struct {
 	packs map[int64]*cachedPack
 	size  int
@@ -250,7 +249,7 @@ func (o *packCache) put(n int64, lines []byte) {
 	o.size += len(lines)
 }
 
-// A lastOpened is what the SQL function opened last: the next row is likely of the same pack.
+// An unzstdCache holds the pack that unzstd decoded last: the next row is probably in it.
 type unzstdCache struct {
 	dec *zstd.Decoder
 

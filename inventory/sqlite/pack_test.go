@@ -13,7 +13,7 @@ import (
 	"github.com/aws-collector/collector/inventory/inventorytest"
 )
 
-// states is each version's state with that of its body: they must be the same.
+// states lists each version with its state, and checks that its body has the same state.
 func states(t *testing.T, r *Reader) string {
 	t.Helper()
 	var out []string
@@ -29,7 +29,7 @@ func states(t *testing.T, r *Reader) string {
 	return strings.Join(out, ", ")
 }
 
-// A pack stays until the last of its versions is forgotten.
+// A pack stays until its last version is deleted.
 func TestRetentionOfAPack(t *testing.T) {
 	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "collector.db"), Keep: time.Hour})
 	if err != nil {
@@ -43,7 +43,7 @@ func TestRetentionOfAPack(t *testing.T) {
 			t.Fatal(err)
 		}
 		exec(t, s.writeDB, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000 WHERE valid_to > valid_from AND valid_to > ?",
-			time.Now().Add(-time.Hour).UnixMicro()) // what has ended has ended long ago
+			time.Now().Add(-time.Hour).UnixMicro()) // makes ended versions old
 	}
 	for _, step := range []struct {
 		first, second string
@@ -52,7 +52,7 @@ func TestRetentionOfAPack(t *testing.T) {
 	}{
 		{"a", "a", 1, "i-1 a, i-2 a"},
 		{"b", "a", 2, "i-1 a, i-1 b, i-2 a"},
-		{"b", "a", 2, "i-1 b, i-2 a"}, // i-2 is in the first pack still
+		{"b", "a", 2, "i-1 b, i-2 a"}, // i-2 is still in the first pack
 		{"b", "b", 3, "i-1 b, i-2 a, i-2 b"},
 		{"b", "b", 2, "i-1 b, i-2 b"},
 	} {
@@ -64,7 +64,7 @@ func TestRetentionOfAPack(t *testing.T) {
 	}
 }
 
-// A database of the first schema, in which each body was by itself, goes on.
+// A database of the first schema, which has one body a row, is migrated.
 func TestMigrationToPacks(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "collector.db")
 	db, err := connect(path, "rwc")
@@ -84,7 +84,7 @@ func TestMigrationToPacks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer enc.Close()
-	bodies := map[int]int{1: 2, 2: 3, 3: 1, 64: 4} // numbers that the others have after it
+	bodies := map[int]int{1: 2, 2: 3, 3: 1, 64: 4} // numbers that other versions have after the migration
 	for version, body := range bodies {
 		id := fmt.Sprintf("i-%d", version)
 		exec(t, db, `INSERT INTO version (version, scope, id, sum, sum_version, name, state, type, tags, run, first_seen, state_since, valid_from, body)
@@ -92,7 +92,7 @@ func TestMigrationToPacks(t *testing.T) {
 		exec(t, db, "INSERT INTO body VALUES (?, ?)", body, enc.EncodeAll([]byte(`{"InstanceId":"`+id+`","State":{"Name":"old"}}`), nil))
 	}
 	exec(t, db, "INSERT INTO body VALUES (9, x'00')")
-	exec(t, db, "INSERT INTO staged (turn, id, how, sum, name, state, type, tags, body) VALUES (1, 'i-9', 0, x'00', '', '', '', '{}', 9)") // of a killed process
+	exec(t, db, "INSERT INTO staged (turn, id, how, sum, name, state, type, tags, body) VALUES (1, 'i-9', 0, x'00', '', '', '', '{}', 9)") // by a killed process
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestMigrationToPacks(t *testing.T) {
 	checkConsistent(t, s)
 }
 
-// An answer keeps those packs open that were used last, and no more than it may.
+// The cache keeps the packs used last, within its limit.
 func TestOpenedPacks(t *testing.T) {
 	var o packCache
 	for n := range int64(20) {

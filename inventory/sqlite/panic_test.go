@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The store has one connection that writes: a panic in a transaction must not keep it.
+// A panic in a transaction releases the only connection that writes.
 func TestPanicInATransaction(t *testing.T) {
 	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "collector.db")})
 	if err != nil {
@@ -28,7 +28,7 @@ func TestPanicInATransaction(t *testing.T) {
 			panic("bug")
 		})
 	}()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // reached only where it hangs
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // only a failure takes that long
 	defer cancel()
 	if err := s.write(ctx, func(*sql.Tx) error { return nil }); err != nil {
 		t.Error(err)

@@ -21,7 +21,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A Reader answers questions of a database, beside its writer and in another process too. Each answer is of one moment.
+// A Reader answers queries, also while another process writes. Each result is a snapshot of one moment.
 type Reader struct {
 	db  *sql.DB
 	dec *zstd.Decoder
@@ -29,7 +29,7 @@ type Reader struct {
 
 var _ inventory.Reader = (*Reader)(nil)
 
-// OpenReader opens a database that a Store has made. Its error wraps [fs.ErrNotExist] where there is none yet.
+// OpenReader opens the database of a Store. Its error wraps [fs.ErrNotExist] if there is none yet.
 func OpenReader(ctx context.Context, path string) (*Reader, error) {
 	if _, err := os.Stat(path); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -88,19 +88,19 @@ func newReader(path string) (*Reader, error) {
 	return &Reader{db: db, dec: dec}, nil
 }
 
-// Close is safe twice.
+// Close may be called more than once.
 func (r *Reader) Close() error {
 	r.dec.Close()
 	return r.db.Close()
 }
 
-// versionColumns is what scan reads, of version v and its scope s.
+// versionColumns are the columns that scanVersion reads, of version v and its scope s.
 const versionColumns = `s.kind, v.id, v.name, v.state, v.type, s.account, s.account_id, s.partition, s.region, v.tags, s.extra_tags,
 	v.run, v.first_seen, v.state_since, v.valid_from, v.valid_to, coalesce(v.ended, ''), s.last_seen, v.sum, v.version`
 
 const fromVersion = " FROM version v JOIN scope s ON s.scope = v.scope "
 
-// A view is one moment of the database.
+// A snapshot is the database at one moment.
 type snapshot struct {
 	r        *Reader
 	tx       *sql.Tx
@@ -108,7 +108,7 @@ type snapshot struct {
 	cache    packCache
 }
 
-// inSnapshot calls f with a view, and yields its error.
+// inSnapshot calls f with a snapshot and yields its error.
 func inSnapshot[T any](ctx context.Context, r *Reader, f func(v *snapshot, yield func(T) bool) error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		stopped := false
@@ -130,7 +130,7 @@ func (r *Reader) withSnapshot(ctx context.Context, f func(*snapshot) error) erro
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // it wrote nothing
+	defer func() { _ = tx.Rollback() }() // nothing was written
 	body, err := tx.PrepareContext(ctx, "SELECT data FROM body WHERE pack = ?")
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func instant(us sql.NullInt64) time.Time {
 	return time.UnixMicro(us.Int64).UTC()
 }
 
-// scanVersion reads a version without its body, and returns its number.
+// scanVersion reads a version without its body, and the number of the version.
 func scanVersion(rows interface{ Scan(...any) error }, more ...any) (r *inventory.Resource, version int64, err error) {
 	r = new(inventory.Resource)
 	var tags, extra, sum []byte
@@ -165,7 +165,7 @@ func scanVersion(rows interface{ Scan(...any) error }, more ...any) (r *inventor
 	return r, version, nil
 }
 
-// loadBody opens the body of a version.
+// loadBody reads the body of a version.
 func (v *snapshot) loadBody(ctx context.Context, r *inventory.Resource, version int64) error {
 	pack := version >> lineBits
 	lines := v.cache.get(pack)
@@ -204,7 +204,7 @@ func (v *snapshot) readPack(ctx context.Context, pack int64) ([]byte, error) {
 	return lines, nil
 }
 
-// selectVersions yields the versions of a query that satisfy q.
+// selectVersions yields the versions of a statement that satisfy q.
 func (v *snapshot) selectVersions(ctx context.Context, q inventory.Query, yield func(*inventory.Resource) bool, query string, args ...any) error {
 	rows, err := v.tx.QueryContext(ctx, query, args...)
 	if err != nil {
@@ -227,7 +227,7 @@ func (v *snapshot) selectVersions(ctx context.Context, q inventory.Query, yield 
 	return rows.Err()
 }
 
-// matches opens the body no earlier than it must.
+// matches loads the body only when it is needed.
 func (v *snapshot) matches(ctx context.Context, q inventory.Query, r *inventory.Resource, body int64) (bool, error) {
 	early := q.Where.NeedsData()
 	if early {
@@ -242,7 +242,7 @@ func (v *snapshot) matches(ctx context.Context, q inventory.Query, r *inventory.
 	return ok, err
 }
 
-// conditions is the condition that a query puts on scopes and versions. Values are parameters, never text of the statement.
+// conditions returns a query's conditions on scopes and versions. Values are parameters, never part of the statement.
 func conditions(q inventory.Query) (where string, args []any) {
 	var conditions []string
 	add := func(condition string, values ...string) {
@@ -288,7 +288,7 @@ func conditions(q inventory.Query) (where string, args []any) {
 	return strings.Join(conditions, " AND "), args
 }
 
-// Find ranges over resources, by kind, account, region and id.
+// Find yields resources, ordered by kind, account, region and id.
 func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
 	return inSnapshot(ctx, r, func(v *snapshot, yield func(*inventory.Resource) bool) error {
 		where, args := conditions(q)
@@ -304,7 +304,7 @@ func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*invento
 	})
 }
 
-// History ranges over every version.
+// History yields every version.
 func (r *Reader) History(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
 	return inSnapshot(ctx, r, func(v *snapshot, yield func(*inventory.Resource) bool) error {
 		where, args := conditions(q)
@@ -313,7 +313,7 @@ func (r *Reader) History(ctx context.Context, q inventory.Query) iter.Seq2[*inve
 	})
 }
 
-// loadVersion reads one by its number.
+// loadVersion reads the version with a number.
 func (v *snapshot) loadVersion(ctx context.Context, q inventory.Query, n sql.NullInt64) (*inventory.Resource, error) {
 	if !n.Valid {
 		return nil, nil
@@ -325,7 +325,8 @@ func (v *snapshot) loadVersion(ctx context.Context, q inventory.Query, n sql.Nul
 	return r, err
 }
 
-// selectChanges yields changes: query's columns are an instant, and the numbers of the versions before and after.
+// selectChanges yields the changes of a statement whose columns are an instant and the numbers of the versions before
+// and after.
 func (v *snapshot) selectChanges(ctx context.Context, q inventory.Query, yield func(inventory.Change) bool, query string, args ...any) error {
 	rows, err := v.tx.QueryContext(ctx, query, args...)
 	if err != nil {
@@ -361,11 +362,12 @@ func (v *snapshot) selectChanges(ctx context.Context, q inventory.Query, yield f
 	return rows.Err()
 }
 
-// Diff ranges over what is not the same at two instants: by kind, account, region and id. What changed and changed back is the same.
+// Diff yields the differences between two instants, ordered by kind, account, region and id. A resource that changed
+// and changed back is no difference.
 func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time) iter.Seq2[inventory.Change, error] {
 	return inSnapshot(ctx, r, func(v *snapshot, yield func(inventory.Change) bool) error {
 		q, only := q, q
-		only.Where = nil // it may hold before and not after: it is asked of the later one, in pairs
+		only.Where = nil // selectChanges applies it to the later version: it may match only one of the two
 		where, args := conditions(only)
 		where = strings.ReplaceAll(where, "v.id", "t.id")
 		a, b := from.UnixMicro(), to.UnixMicro()
@@ -380,7 +382,7 @@ func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time
 	})
 }
 
-// Changes ranges over what happened after an instant.
+// Changes yields the changes after an instant.
 func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
 	return inSnapshot(ctx, r, func(v *snapshot, yield func(inventory.Change) bool) error {
 		only := q
@@ -396,7 +398,7 @@ func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time
 	})
 }
 
-// Targets ranges over what is known of each target.
+// Targets yields the stored state of each target.
 func (r *Reader) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error] {
 	return inSnapshot(ctx, r, func(v *snapshot, yield func(inventory.Coverage) bool) error {
 		rows, err := v.tx.QueryContext(ctx, `SELECT account, region, kind, account_id, partition, run, state, reason, error, hint, expected, records, calls,

@@ -11,7 +11,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// BenchmarkFind reads what is live, with the bodies, as an output does that has a label of data: 20,000 resources of 2 KB in one target.
+// BenchmarkFind reads live resources with their bodies, as an output with a label from the data does: 20,000 resources
+// of 2 KB in one target.
 func BenchmarkFind(b *testing.B) {
 	s, err := Open(b.Context(), Options{Path: filepath.Join(b.TempDir(), "collector.db")})
 	if err != nil {

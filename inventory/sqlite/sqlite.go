@@ -1,9 +1,9 @@
-// Package sqlite keeps the inventory in one SQLite file beside the program.
+// Package sqlite stores the inventory in one SQLite file.
 //
-// One process writes, and holds the lock file to say so; any number read beside it (WAL). In the writer one connection
-// writes, a transaction at a time, and none is held while AWS is asked: rows are staged in short transactions, and one more
-// at the end of a target makes them seen. Epochs are kept in memory, since a worker of a dead process writes no more. Begin
-// at [Open].
+// One process writes and holds the lock file; any number of processes read at the same time (WAL). The writer uses one
+// connection, for one transaction at a time, and no transaction is open while AWS is called: rows are staged in short
+// transactions, and one more at the end of a target publishes them. Epochs are kept in memory, because a dead process
+// can no longer write. Begin at [Open].
 package sqlite
 
 import (
@@ -32,41 +32,41 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// Options is how a store is opened.
+// Options configure a store.
 type Options struct {
 	Path string
-	Log  *slog.Logger  // nil: silence
-	Keep time.Duration // how long versions that have ended are kept; 0: for ever
-	Sync bool          // wait for the disk at every commit, so that a power cut loses none (PRAGMA synchronous=FULL)
-	// LockTimeout is how long a write waits for a lock that another process holds. 0: 3 s.
+	Log  *slog.Logger  // nil: no log
+	Keep time.Duration // how long ended versions are kept; 0: for ever
+	Sync bool          // wait for the disk at every commit, so that a power cut loses nothing (PRAGMA synchronous=FULL)
+	// LockTimeout is how long a write waits for a lock of another process. 0: 3 s.
 	LockTimeout time.Duration
 }
 
-// A Store writes the database; it is the only one that does.
+// A Store is the one writer of a database.
 type Store struct {
 	*Reader
 	options Options
 	writeDB *sql.DB // one connection
 	lock    *os.File
 
-	openedFiles files       // what the names led to when it was opened
-	hasWAL      bool        // there is a log: not every file system can have one
-	walLost     atomic.Bool // and then there was none
+	openedFiles files       // the files as they were when they were opened
+	hasWAL      bool        // there was a log after opening: not every file system allows one
+	walLost     atomic.Bool // the log is gone
 	enc         *zstd.Encoder
 
-	buffers    chan []byte   // where packs are written before their length is known
-	writeToken chan struct{} // holds one token; the writer takes it, so that waiting watches ctx
-	txStart    atomic.Int64  // when the transaction that is executed began, in ns since 1970; 0: there is none
-	recovered  bool          // what a dead process staged is dropped, and the counters stand; guarded by the token
+	buffers    chan []byte   // for packs whose compressed size is not known yet
+	writeToken chan struct{} // a mutex whose wait ends with a context
+	txStart    atomic.Int64  // when the current transaction began, in ns since 1970; 0: none
+	recovered  bool          // recoverState succeeded; guarded by the token
 
 	mu          sync.Mutex
-	lastInstant int64            // the latest instant that was given out
-	lastUpdate  int64            // turns begun
-	lastPack    int64            // the highest number of a pack
+	lastInstant int64            // the latest instant given to a commit
+	lastUpdate  int64            // number of the latest scope update
+	lastPack    int64            // highest number of a pack
 	epochs      map[int64]*epoch // by scope
 }
 
-// An epoch is a scope's current turn.
+// An epoch is the current update of a scope.
 type epoch struct {
 	update int64
 	staged bool
@@ -77,20 +77,20 @@ var _ inventory.Driver = (*Store)(nil)
 //go:embed migrations
 var migrations embed.FS
 
-// applicationID marks the file as ours: "coll" (PRAGMA application_id).
+// applicationID marks the file as a collector database: "coll" (PRAGMA application_id).
 const applicationID = 0x636f6c6c
 
-// ErrInUse says that another process writes the database.
+// ErrInUse is returned if another process writes the database.
 var ErrInUse = errors.New("another process writes this database")
 
-// ErrNewer says that the database was made by a later version of the program.
+// ErrNewer is returned if a newer version of the program made the database.
 var ErrNewer = errors.New("a newer version of the program made this database")
 
-// ErrCorrupt says that the file is no database, or a damaged one.
+// ErrCorrupt is returned if the file is damaged or is not a database.
 var ErrCorrupt = errors.New("the database is damaged")
 
-// Open opens the database for writing, makes or migrates it, and drops what a killed process left unfinished. A damaged file is
-// moved aside, which is said, and a new one is begun; so is an empty one that had a history.
+// Open opens the database for writing, creates or migrates it, and drops the staged rows of a killed process. A damaged
+// file, or an empty one that had a history, is logged and moved aside, and a new database begins.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -134,7 +134,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
-// encoders is how many packs are compressed at once.
+// encoders is the number of packs that are compressed at once.
 const encoders = 2
 
 func open(ctx context.Context, o Options) (_ *Store, err error) {
@@ -149,7 +149,7 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 			return nil, err
 		}
 	}
-	f, err := statefile.Open(o.Path, os.O_RDWR|os.O_CREATE, 0o600) // SQLite would make it for everyone to read; its other files take on its mode
+	f, err := statefile.Open(o.Path, os.O_RDWR|os.O_CREATE, 0o600) // SQLite would make it readable for everyone; its other files get the same mode
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +174,7 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 	if _, err = retryBusy(ctx, s, func() (struct{}, error) { return struct{}{}, s.migrate(ctx) }); err != nil {
 		return nil, err
 	}
-	var locked *inventory.Stall // then the first write does it
+	var locked *inventory.Stall // then the first write recovers
 	if err = s.recoverState(ctx); errors.As(err, &locked) {
 		o.Log.Error("the store is locked by another process", "error", err, "hint", record.HintOf(err))
 	} else if err != nil {
@@ -184,7 +184,7 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 	return s, err
 }
 
-// connect makes a pool of connections to the file.
+// connect returns a pool of connections to the file.
 func connect(path, mode string, pragmas ...string) (*sql.DB, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -193,13 +193,13 @@ func connect(path, mode string, pragmas ...string) (*sql.DB, error) {
 	q := url.Values{"mode": {mode}, "_busy_timeout": {"10000"}}
 	if mode != "ro" {
 		q.Set("_txlock", "immediate")
-		q.Set("_busy_timeout", strconv.Itoa(int(busyStep.Milliseconds()))) // a write waits in steps, see [Store.begin]
+		q.Set("_busy_timeout", strconv.Itoa(int(busyStep.Milliseconds()))) // a write waits in steps: see [Store.beginTx]
 	}
 	for _, p := range pragmas {
 		q.Add("_pragma", p)
 	}
 	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: q.Encode()}
-	if !strings.HasPrefix(u.Path, "/") { // a drive's letter
+	if !strings.HasPrefix(u.Path, "/") { // a drive letter
 		u.Path = "/" + u.Path
 	}
 	d := new(sqlite.Driver)
@@ -216,7 +216,7 @@ func connect(path, mode string, pragmas ...string) (*sql.DB, error) {
 	return sql.OpenDB(&connector{driver: d, dsn: u.String(), readOnly: mode == "ro"}), nil
 }
 
-// maxBody is more than any resource's data: what a forged body may grow to.
+// maxBody is more than the data of any resource: it bounds the memory that a forged body can take.
 const maxBody = 64 << 20
 
 func (s *Store) migrate(ctx context.Context) error {
@@ -239,7 +239,7 @@ func (s *Store) migrate(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := s.writeDB.ExecContext(ctx, "PRAGMA journal_mode = WAL"); err != nil { // it stays so; not before the file is ours
+	if _, err := s.writeDB.ExecContext(ctx, "PRAGMA journal_mode = WAL"); err != nil { // permanent, so only after the file is known to be ours
 		return err
 	}
 	for ; version < len(files); version++ {
@@ -263,19 +263,19 @@ func (s *Store) migrate(ctx context.Context) error {
 	return checkReadable(ctx, s.writeDB)
 }
 
-// checkReadable finds a damaged schema or a torn page now, and not at the end of the first target.
+// checkReadable finds a damaged schema or a torn page now, not at the end of the first target.
 func checkReadable(ctx context.Context, db *sql.DB) error {
 	_, err := db.ExecContext(ctx, "SELECT count(*) FROM (SELECT 1 FROM version, scope, body LIMIT 1)")
 	return err
 }
 
-// foreignError is the error of a file that is not ours.
+// foreignError is the error of another program's file.
 func foreignError(err error) error {
 	return &record.Fault{Reason: record.Other, Hint: "name another data_dir", Err: err}
 }
 
-// checkUnused is an error where a file that says nothing of itself holds tables: most programs do not mark theirs, and ours have the mark
-// since the transaction that makes them.
+// checkUnused returns an error if a file without a mark contains tables. Most programs do not mark their files; ours
+// has its mark since the transaction that creates the tables.
 func checkUnused(ctx context.Context, db *sql.DB) error {
 	var table string
 	err := db.QueryRowContext(ctx, "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name LIMIT 1").Scan(&table)
@@ -288,7 +288,7 @@ func checkUnused(ctx context.Context, db *sql.DB) error {
 	return foreignError(fmt.Errorf("it is the database of another program: it has %q", table))
 }
 
-// checkFormat judges what a file says of itself. One that says nothing may be empty, and is ours to make then.
+// checkFormat checks the marks of a file. A file without marks may be empty, and can then be used.
 func checkFormat(id, version, ours int) error {
 	switch {
 	case id == 0 && version == 0:
@@ -304,7 +304,7 @@ func checkFormat(id, version, ours int) error {
 	return nil
 }
 
-// recoverState drops what turns of a dead process staged, and finds where the counters stand.
+// recoverState drops the staged rows of a dead process, and reads the counters.
 func (s *Store) recoverState(ctx context.Context) error {
 	err := s.transact(ctx, func(tx *sql.Tx) error {
 		if err := execAll(ctx, tx, "DELETE FROM body WHERE pack IN (SELECT version >> 6 FROM staged)", "DELETE FROM staged"); err != nil {
@@ -334,7 +334,7 @@ func execAll(ctx context.Context, tx *sql.Tx, statements ...string) error {
 	return nil
 }
 
-// lockWriter waits for the writer's turn, which give ends.
+// lockWriter waits for the right to write. unlockWriter returns it.
 func (s *Store) lockWriter(ctx context.Context) error {
 	select {
 	case s.writeToken <- struct{}{}:
@@ -346,7 +346,7 @@ func (s *Store) lockWriter(ctx context.Context) error {
 
 func (s *Store) unlockWriter() { <-s.writeToken }
 
-// write is one short transaction.
+// write runs f in a short transaction.
 func (s *Store) write(ctx context.Context, f func(*sql.Tx) error) error {
 	if err := s.lockWriter(ctx); err != nil {
 		return err
@@ -360,7 +360,7 @@ func (s *Store) write(ctx context.Context, f func(*sql.Tx) error) error {
 	return s.transact(ctx, f)
 }
 
-// transact is a transaction of who has the writer's turn.
+// transact runs f in a transaction. The caller has the right to write.
 func (s *Store) transact(ctx context.Context, f func(*sql.Tx) error) error {
 	tx, err := s.beginTx(ctx)
 	if err != nil {
@@ -368,7 +368,7 @@ func (s *Store) transact(ctx context.Context, f func(*sql.Tx) error) error {
 	}
 	s.txStart.Store(time.Now().UnixNano())
 	defer s.txStart.Store(0)
-	defer func() { _ = tx.Rollback() }() // also where f panics: there is one connection. After a commit it does nothing
+	defer func() { _ = tx.Rollback() }() // also if f panics: there is only one connection. After a commit it does nothing
 	if err := s.checkWAL(); err != nil {
 		return err
 	}
@@ -378,15 +378,15 @@ func (s *Store) transact(ctx context.Context, f func(*sql.Tx) error) error {
 	return explain(tx.Commit())
 }
 
-// instant is now, and later than every instant before it. Called inside write.
+// instant returns the current time, later than every instant before. It must be called inside write.
 func (s *Store) instant() int64 {
 	s.lastInstant = max(time.Now().UnixMicro(), s.lastInstant+1)
 	return s.lastInstant
 }
 
-// Close ends the writer. Turns that are open commit nothing.
+// Close ends the writer. Open updates can no longer commit.
 func (s *Store) Close() error {
-	s.writeToken <- struct{}{} // the last transaction ends first
+	s.writeToken <- struct{}{} // wait for the last transaction
 	defer s.unlockWriter()
 	err := errors.Join(s.Reader.Close(), s.writeDB.Close(), s.enc.Close())
 	if s.lock != nil {
@@ -396,7 +396,7 @@ func (s *Store) Close() error {
 	return err
 }
 
-// explain adds to SQLite's errors what a person can do.
+// explain adds a hint to an error of SQLite.
 func explain(err error) error {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {

@@ -52,7 +52,7 @@ func mkdir(t *testing.T, path string) string {
 
 func TestConformance(t *testing.T) {
 	inventorytest.Run(t, inventorytest.Subject{Open: func(t *testing.T) (inventory.Driver, func() inventory.Driver) {
-		path := mkdir(t, oddPath(t)) // characters that mean something in a DSN
+		path := mkdir(t, oddPath(t)) // characters with a meaning in a DSN
 		s := openAt(t, path)
 		return s, func() inventory.Driver {
 			if err := s.Close(); err != nil {
@@ -95,7 +95,7 @@ func TestOneWriterAndAnyReaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	for res, err := range r.Find(t.Context(), inventory.Query{}) { // while a reader reads, the writer writes
+	for res, err := range r.Find(t.Context(), inventory.Query{}) { // the writer writes while a reader reads
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -239,14 +239,14 @@ func TestADamagedDatabaseIsMovedAside(t *testing.T) {
 	}
 }
 
-// A disk that is full is the store's trouble, and it heals by itself.
+// A full disk is an error of the store, which recovers by itself.
 func TestAFullDisk(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
 	inv := inventory.New(s, inventory.Options{})
 	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, s.writeDB, "PRAGMA max_page_count = 1") // SQLite takes the pages that there are: not one more
+	exec(t, s.writeDB, "PRAGMA max_page_count = 1") // SQLite takes this as the current size: no further page
 	var items []inventorytest.Item
 	for range 3 {
 		items = append(items, inventorytest.Item{ID: "i-" + strings.Repeat("9", len(items)+1), Pad: incompressible(300_000)})
@@ -268,7 +268,7 @@ func TestAFullDisk(t *testing.T) {
 	checkConsistent(t, s)
 }
 
-// incompressible is text that does not compress.
+// incompressible returns text that does not compress.
 func incompressible(n int) string {
 	var b strings.Builder
 	x := uint64(88172645463325252)
@@ -281,7 +281,7 @@ func incompressible(n int) string {
 	return b.String()
 }
 
-// The inventory says much about an account: nobody else on the machine reads it.
+// The inventory reveals much about an account: no other user of the machine can read it.
 func TestTheFileIsItsOwners(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("modes say nothing there")
@@ -311,7 +311,7 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
-// When the canonical form of the hash changes, every hash is made anew, and no resource is said to have changed.
+// When the canonical form of the hash changes, every hash is computed again and no resource counts as changed.
 func TestAnotherHashVersionInventsNoChange(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
 	inv := inventory.New(s, inventory.Options{})
@@ -321,7 +321,7 @@ func TestAnotherHashVersionInventsNoChange(t *testing.T) {
 	}
 	was := count(t, s.db, "SELECT max(valid_from) FROM version")
 	exec(t, s.writeDB, "UPDATE version SET sum_version = 0, sum = zeroblob(16)")
-	items[0].State = "stopped" // folded in: nobody can tell
+	items[0].State = "stopped" // this change cannot be detected
 	if err := inventorytest.List(t, inv, "two", items...); err != nil {
 		t.Fatal(err)
 	}
@@ -359,7 +359,7 @@ func TestKeep(t *testing.T) {
 		}
 	}
 	exec(t, s.writeDB, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000 WHERE state IN ('a', 'b')")
-	exec(t, s.writeDB, "UPDATE version SET valid_from = 1 WHERE state = 'd'") // what is live is kept, however old
+	exec(t, s.writeDB, "UPDATE version SET valid_from = 1 WHERE state = 'd'") // live versions are kept, however old
 	if err := inventorytest.List(t, inv, "again", inventorytest.Item{ID: "i-1", State: "d"}); err != nil {
 		t.Fatal(err)
 	}
@@ -369,7 +369,7 @@ func TestKeep(t *testing.T) {
 	checkConsistent(t, s)
 }
 
-// The clock goes back, and instants go on: a version never ends before it began.
+// If the clock goes back, instants still grow: a version never ends before it begins.
 func TestAClockThatGoesBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "collector.db")
 	s := openAt(t, path)
@@ -394,7 +394,7 @@ func TestAClockThatGoesBack(t *testing.T) {
 	}
 }
 
-// What is too much for memory is staged, and what a turn staged that never ended is dropped by the next one.
+// What is too much for memory is staged. The next update drops what an update without an end staged.
 func TestStaged(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
 	inv := inventory.New(s, inventory.Options{MaxBuffered: 1})
@@ -417,7 +417,7 @@ func TestStaged(t *testing.T) {
 	checkConsistent(t, s)
 }
 
-// The documented views open bodies.
+// The documented views decode bodies.
 func TestViews(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "collector.db")
 	s := openAt(t, path)
@@ -448,7 +448,8 @@ func TestACancelledWriterWaitsForNobody(t *testing.T) {
 	}
 }
 
-// checkConsistent checks what every commit must leave: each version has its body, each body its version, nothing is staged.
+// checkConsistent checks what holds after every commit: each version has its body, each body has a version, and nothing
+// is staged.
 func checkConsistent(t *testing.T, s *Store) {
 	t.Helper()
 	for what, query := range map[string]string{
@@ -463,7 +464,7 @@ func checkConsistent(t *testing.T, s *Store) {
 	}
 }
 
-// What `db check` says of a database that is whole, and of three that are not.
+// The result of `db check` for a sound database and for damaged ones.
 func TestCheck(t *testing.T) {
 	for damage, want := range map[string]string{
 		"": "",

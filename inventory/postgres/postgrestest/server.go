@@ -1,7 +1,7 @@
 //go:build unix
 
-// Package postgrestest runs a Postgres server for tests: a real one, of the binaries that the system has, in a folder of its own,
-// on a port of loopback. Begin at [Start].
+// Package postgrestest runs a real Postgres server for tests: the system's binaries, a data directory of its own, a
+// port on loopback. Begin at [Start].
 package postgrestest
 
 import (
@@ -23,7 +23,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ErrMissing says that the machine has no Postgres.
+// ErrMissing is returned if the machine has no Postgres.
 var ErrMissing = errors.New("no Postgres server on this machine: apt-get install postgresql")
 
 // User and Password are the superuser's.
@@ -36,7 +36,7 @@ const (
 type Server struct {
 	dir, bin   string
 	port       int
-	credential *syscall.Credential // Postgres refuses to run as root
+	credential *syscall.Credential // of another user, because Postgres refuses to run as root
 	settings   []string
 
 	cmd   *exec.Cmd
@@ -44,8 +44,9 @@ type Server struct {
 	log   *os.File
 }
 
-// Start makes a cluster and serves it. settings are as on the server's command line: "fsync=off" saves time where nothing crashes.
-// A crash of the server's process, which [Server.Crash] makes, loses nothing without it either; only one of the machine would.
+// Start creates a cluster and serves it. settings are those of the server's command line, such as "fsync=off", which
+// saves time. Even then a crash of the server's processes, as by [Server.Crash], loses nothing; only a crash of the
+// machine would.
 func Start(settings ...string) (_ *Server, err error) {
 	bin, err := findBinaries()
 	if err != nil {
@@ -85,7 +86,8 @@ func Start(settings ...string) (_ *Server, err error) {
 	return s, s.Start()
 }
 
-// findBinaries is where the server's programs are: on the path, or where Debian has them, the newest version first.
+// findBinaries returns the directory of the server's programs: the one on the path, or the newest version where Debian
+// installs them.
 func findBinaries() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
 		return filepath.Dir(path), nil
@@ -95,13 +97,13 @@ func findBinaries() (string, error) {
 		return "", errors.Join(ErrMissing, err)
 	}
 	version := func(path string) int {
-		n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path)))) // none is 0
+		n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path)))) // 0 if it is not a number
 		return n
 	}
 	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })), nil
 }
 
-// useServerUser is the user that the package's installation made for the server.
+// useServerUser runs the server as the user that its package created.
 func (s *Server) useServerUser() error {
 	u, err := user.Lookup("postgres")
 	if err != nil {
@@ -134,12 +136,12 @@ func (s *Server) command(ctx context.Context, name string, args ...string) *exec
 	return cmd
 }
 
-// Start serves the cluster, at the same port as before. It returns when it answers.
+// Start serves the cluster, on the same port as before. It returns when the server answers.
 func (s *Server) Start() (err error) {
 	if s.log, err = os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
 		return err
 	}
-	// The shell ends the server when its input does, also if this process is killed.
+	// The shell stops the server when its own input ends, also if this process is killed.
 	s.cmd = s.command(context.Background(), "sh", "-c", `"$@" & p=$!; read how; kill -"${how:-INT}" $p; wait $p`, "sh",
 		filepath.Join(s.bin, "postgres"), "-D", "data", "-k", s.dir, "-p", strconv.Itoa(s.port), "-c", "listen_addresses=127.0.0.1")
 	for _, set := range s.settings {
@@ -160,29 +162,29 @@ func (s *Server) Start() (err error) {
 			return conn.Close(ctx)
 		}
 		if ctx.Err() != nil {
-			said, _ := os.ReadFile(s.log.Name()) // the error stands anyway
+			said, _ := os.ReadFile(s.log.Name()) // only adds to the error
 			return errors.Join(fmt.Errorf("postgres does not answer: %w\n%s", err, said), s.shutdown("QUIT"))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 }
 
-// DSN names the superuser's database. options are keywords and values besides, "user=other".
+// DSN returns the connection string of the superuser. options are further keywords and values, such as "user=other".
 func (s *Server) DSN(options ...string) string {
 	return strings.Join(append([]string{fmt.Sprintf("host=127.0.0.1 port=%d dbname=postgres user=%s password=%s sslmode=disable", s.port, User, Password)}, options...), " ")
 }
 
-// Port is where it listens.
+// Port returns the port that the server listens on.
 func (s *Server) Port() int { return s.port }
 
-// Stop ends the server as an administrator does: connections are ended, nothing is lost.
+// Stop stops the server as an administrator does: it closes connections and loses nothing.
 func (s *Server) Stop() error { return s.shutdown("INT") }
 
-// Crash ends it at once. What was not flushed is lost.
+// Crash stops the server at once. What was not flushed is lost.
 func (s *Server) Crash() error { return s.shutdown("QUIT") }
 
-// Freeze stops the server's processes where they are, as a machine does that hangs: connections stay, and nothing answers. only is
-// which: nil is all, else the backends with these numbers. Thaw has them go on.
+// Freeze stops the server's processes as on a hung machine: connections stay, and nothing answers. only are the process
+// ids of backends to stop; none means all processes. thaw continues them.
 func (s *Server) Freeze(only ...int) (thaw func() error, err error) {
 	main, err := s.postmasterPID()
 	if err != nil {
@@ -190,7 +192,7 @@ func (s *Server) Freeze(only ...int) (thaw func() error, err error) {
 	}
 	pids := only
 	if len(only) == 0 {
-		pids = append(pids, main) // first, so that it starts no other
+		pids = append(pids, main) // first, so that it starts no further process
 	}
 	var frozen []int
 	thaw = func() error {
@@ -227,7 +229,7 @@ func (s *Server) Freeze(only ...int) (thaw func() error, err error) {
 	return thaw, nil
 }
 
-// postmasterPID is the process that starts all others.
+// postmasterPID returns the process that starts all others.
 func (s *Server) postmasterPID() (int, error) {
 	b, err := os.ReadFile(filepath.Join(s.dir, "data", "postmaster.pid"))
 	if err != nil {
@@ -257,10 +259,10 @@ func (s *Server) shutdown(signal string) error {
 	}
 	_, err := io.WriteString(s.stdin, signal+"\n")
 	err = errors.Join(err, s.stdin.Close())
-	_ = s.cmd.Wait() // its status is the signal's
+	_ = s.cmd.Wait() // its status only tells the signal
 	s.cmd = nil
 	return errors.Join(err, s.log.Close())
 }
 
-// Remove ends the server and removes the cluster.
+// Remove stops the server and deletes the cluster.
 func (s *Server) Remove() error { return errors.Join(s.shutdown("INT"), os.RemoveAll(s.dir)) }

@@ -5,7 +5,7 @@ package postgrestest
 
 import "errors"
 
-// ErrMissing says that the machine has no Postgres.
+// ErrMissing is returned on every other system.
 var ErrMissing = errors.New("no Postgres server is run for tests on this system")
 
 // User and Password are the superuser's.
@@ -14,13 +14,13 @@ const (
 	Password = "correct-horse-EXAMPLE-battery"
 )
 
-// A Server is never made here.
+// A Server cannot be made on this system.
 type Server struct{}
 
-// Start reports ErrMissing.
+// Start returns ErrMissing.
 func Start(...string) (*Server, error) { return nil, ErrMissing }
 
-// What a server can do elsewhere.
+// The methods that a server has on Unix.
 func (s *Server) Start() error         { return ErrMissing }
 func (s *Server) DSN(...string) string { return "" }
 func (s *Server) Port() int            { return 0 }

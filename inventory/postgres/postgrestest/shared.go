@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// A Shared is one server for all tests of a package. It starts when the first test asks; the package's TestMain removes it.
+// A Shared is one server for all tests of a package. It starts when a test first needs it; the package's TestMain
+// removes it.
 type Shared struct {
 	Settings []string
 
@@ -15,7 +16,7 @@ type Shared struct {
 	err    error
 }
 
-// Server is the server. Where the machine has none the test is skipped, which is no pass.
+// Server returns the server. If the machine has none, it skips the test.
 func (s *Shared) Server(t testing.TB) *Server {
 	t.Helper()
 	server, err := s.start()
@@ -33,7 +34,7 @@ func (s *Shared) start() (*Server, error) {
 	return s.server, s.err
 }
 
-// Available reports whether the machine has a server, for a script's condition.
+// Available reports whether the machine has a server, for a condition of a script.
 func (s *Shared) Available() (bool, error) {
 	_, err := s.start()
 	if errors.Is(err, ErrMissing) {
@@ -42,10 +43,10 @@ func (s *Shared) Available() (bool, error) {
 	return err == nil, err
 }
 
-// DSN is that of a server which is There.
+// DSN returns the connection string of a server that is Available.
 func (s *Shared) DSN(options ...string) string { return s.server.DSN(options...) }
 
-// Remove ends it, if it was started.
+// Remove removes the server if it was started.
 func (s *Shared) Remove() error {
 	s.once.Do(func() {})
 	if s.server == nil {

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// A hall is many who want to list, one after the other.
+// An admissionTest runs listings that ask for admission one after the other.
 type admissionTest struct {
 	*testing.T
 	a        *admission
 	admitted chan int
 }
 
-// arrive is n more who want to get in, in this order.
+// arrive starts n listings, in this order.
 func (h *admissionTest) arrive(n int) {
 	for i := range n {
 		go func() {
@@ -26,7 +26,7 @@ func (h *admissionTest) arrive(n int) {
 	}
 }
 
-// wantAdmitted is how many have got in since it was asked last.
+// wantAdmitted checks the number of admissions since the last check.
 func (h *admissionTest) wantAdmitted(want int) {
 	h.Helper()
 	synctest.Wait()
@@ -56,12 +56,12 @@ func TestRoomWidensWhileTheStoreKeepsUp(t *testing.T) {
 		h.arrive(300)
 		h.wantAdmitted(minAdmitted)
 		n, all := minAdmitted, minAdmitted
-		for ; n < 64; n *= 2 { // a round of all who are in lets twice as many in
+		for ; n < 64; n *= 2 { // releasing all admitted listings admits twice as many
 			h.release(n)
 			h.wantAdmitted(2 * n)
 			all += 2 * n
 		}
-		h.a.setBypass(true) // for the end of the test
+		h.a.setBypass(true) // admits the rest, so that the test ends
 		h.wantAdmitted(300 - all)
 	})
 }
@@ -79,7 +79,7 @@ func TestRoomNarrowsWhenTheStoreDoesNotKeepUp(t *testing.T) {
 		}
 		h.release(8*minAdmitted - minAdmitted + 1)
 		time.Sleep(time.Second)
-		h.wantAdmitted(1) // there are as many as at first
+		h.wantAdmitted(1) // the limit is back at its minimum
 		h.release(1)
 		h.wantAdmitted(1)
 		h.a.endStoreCall()
@@ -106,7 +106,7 @@ func TestRoomIsNotWidenedForThoseWhoWaitForEachOther(t *testing.T) {
 	})
 }
 
-// Small targets are held up neither by a store that is busy nor by each other.
+// Small targets wait neither for a busy store nor for each other.
 func TestRoomWidensWhileLittleIsHeld(t *testing.T) {
 	light := true
 	testAdmission(t, func() bool { return true }, func(h *admissionTest) {
@@ -126,7 +126,7 @@ func TestRoomWidensWhileLittleIsHeld(t *testing.T) {
 	})
 }
 
-// Listings that AWS does not answer hold up nobody.
+// Listings that AWS does not answer do not delay others.
 func TestRoomForOthersWhereAWSIsWaitedFor(t *testing.T) {
 	testAdmission(t, nil, func(h *admissionTest) {
 		h.arrive(256)
@@ -135,7 +135,7 @@ func TestRoomForOthersWhereAWSIsWaitedFor(t *testing.T) {
 	})
 }
 
-// A store that takes nothing, and says nothing, is not waited for.
+// A store that takes nothing and reports no error is not waited for.
 func TestRoomWithoutAStoreThatTakesAnything(t *testing.T) {
 	testAdmission(t, nil, func(h *admissionTest) {
 		for range maxStoreCalls {
@@ -164,7 +164,7 @@ func TestRoomIsInTheOrderOfComing(t *testing.T) {
 				h.Fatal("there was room, and nobody came")
 			}
 		}
-		for i := range 3 * minAdmitted { // all have left: it begins anew
+		for i := range 3 * minAdmitted { // all were released: the limit starts again
 			h.arrive(1)
 			if i < minAdmitted {
 				h.wantAdmitted(1)
@@ -198,7 +198,7 @@ func TestRoomIsNotWaitedForAfterTheEnd(t *testing.T) {
 	})
 }
 
-// The store's trouble lets everybody in, until a write has worked again.
+// During an outage of the store every listing is admitted, until a write succeeds.
 func TestNobodyWaitsForAStoreInTrouble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inv := New(nil, Options{Saturated: func() bool { return true }})

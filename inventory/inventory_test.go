@@ -9,7 +9,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A hung driver takes no end.
+// A hungDriver never finishes a commit.
 type hungDriver struct{ Driver }
 
 func (hungDriver) Begin(context.Context, record.Target, Scope, string) (ScopeUpdate, error) {
@@ -26,8 +26,7 @@ func (hungUpdate) Commit(ctx context.Context, _ Commit) error {
 	return ctx.Err()
 }
 
-// An end that the store did not take in time was not remembered, and is counted; one that the program itself broke off is not
-// the store's doing.
+// An end that the store did not take in time is counted as not stored. An end that the program itself cancelled is not.
 func TestAnEndThatIsLate(t *testing.T) {
 	for _, c := range []struct {
 		cause error
@@ -46,7 +45,7 @@ func TestAnEndThatIsLate(t *testing.T) {
 	}
 }
 
-// A willing driver has nothing live, and takes what comes.
+// An emptyDriver has no live resources and accepts everything.
 type emptyDriver struct{ Driver }
 
 func (emptyDriver) Begin(context.Context, record.Target, Scope, string) (ScopeUpdate, error) {
@@ -60,7 +59,7 @@ func (emptyUpdate) Live(context.Context, func([]byte, record.Digest, int) error)
 func (emptyUpdate) Commit(context.Context, Commit) error                               { return nil }
 func (emptyUpdate) Stage(context.Context, []Pack) error                                { return nil }
 
-// What visits may keep together is whole again after each, also after one that has no end.
+// A writer gives back all its memory, also one that was dropped.
 func TestVisitsGiveBackWhatTheyHold(t *testing.T) {
 	i := New(emptyDriver{}, Options{})
 	for name, end := range map[string]func(*ScopeWriter){

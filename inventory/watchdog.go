@@ -12,36 +12,35 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// StallTimeout is how long a store is waited for that makes no progress.
+// StallTimeout is how long callers wait for a store that makes no progress.
 const StallTimeout = 5 * time.Second
 
-// The pace of a patient driver.
 const (
 	checkInterval = time.Second
-	// A call that the database says it executes may last so long; then its goroutine and its place are worth more.
+	// A call that the database still executes may last this long; then its goroutine and its connection are worth more.
 	maxCallDuration = time.Hour
 )
 
-// A patient is a driver whose callers do not wait for a database that makes no progress. It is the one way to the database, for the
-// runner's calls as for those who read.
+// A watchdog is a driver whose callers do not wait for a database that makes no progress. Every call to the database
+// goes through it, for writing and for reading.
 //
-// How long a call lasts says nothing: a commit may be large. So a driver says itself when it waits for a lock of another
-// process (a [Stall]); and while calls are under way it is asked for its pulse, beside them. Where neither a call nor the
-// pulse has been answered for the patience, all who wait stop at once, and nobody waits anew until the probe, one at a time, gets
-// through. A call that does not heed its context keeps its goroutine, and what it answers late is not taken: its epoch fences what
-// it writes late.
+// The duration of a call says nothing: a commit may be large. So a driver reports a lock of another process by itself
+// (a [Stall]), and the watchdog pings the driver while calls are in flight. If neither a call nor a ping was answered
+// within the timeout, all callers stop waiting at once, and no call waits again until a probe, one at a time, succeeds.
+// A call that ignores its context keeps its goroutine. Its late answer is ignored, and its late write is fenced by the
+// epoch.
 type watchdog struct {
 	Driver
 	health  *healthTracker
 	timeout time.Duration
 
 	mu         sync.Mutex
-	inFlight   int         // under way
-	lastAnswer time.Time   // the last answer, or when the first of the calls began
-	timer      *time.Timer // looks while there are calls
-	pingSeq    int         // the number of the pulse that is taken; an older one's answer is not
+	inFlight   int
+	lastAnswer time.Time   // the last answer, or the beginning of the first call in flight
+	timer      *time.Timer // runs check while calls are in flight
+	pingSeq    int         // number of the current ping; answers to older pings are ignored
 	pinging    bool
-	pingErr    error // what the last pulse said, if not that all is well
+	pingErr    error // result of the last ping
 	closing    bool
 	quit       chan struct{} // closed by Close
 	wg         sync.WaitGroup
@@ -49,14 +48,14 @@ type watchdog struct {
 
 func newWatchdog(d Driver, h *healthTracker, patience time.Duration) *watchdog {
 	p := &watchdog{Driver: d, health: h, timeout: patience, quit: make(chan struct{})}
-	// A driver may know of its trouble before anybody calls it.
+	// A driver may find an error before the first call.
 	if w, ok := d.(interface{ OnTrouble(func(*Stall)) }); ok {
 		w.OnTrouble(p.beginStall)
 	}
 	return p
 }
 
-// beginCall counts a call that waits for the database, and leave one that does no longer.
+// beginCall counts a call that waits for the database. endCall ends the wait.
 func (p *watchdog) beginCall() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -84,7 +83,7 @@ func (p *watchdog) endCall(answered bool) {
 	}
 }
 
-// check asks for the pulse while calls are under way, and finds out that nothing answers.
+// check pings the driver while calls are in flight, and detects that nothing answers.
 func (p *watchdog) check() {
 	p.mu.Lock()
 	if p.inFlight == 0 || p.closing {
@@ -102,12 +101,11 @@ func (p *watchdog) check() {
 	}
 	err := p.pingErr
 	p.mu.Unlock()
-	if left <= -checkInterval { // the pulse, which would say so itself, has not come back either
+	if left <= -checkInterval { // the ping, which would report this itself, did not return either
 		p.reportNoAnswer(err)
 	}
 }
 
-// ping takes the driver's pulse.
 func (p *watchdog) ping(n int, left time.Duration) {
 	defer p.wg.Done()
 	ctx, cancel := context.WithTimeoutCause(context.Background(), left, p.noAnswerError())
@@ -140,7 +138,7 @@ func (p *watchdog) reportNoAnswer(err error) {
 	p.beginStall(&Stall{Err: err})
 }
 
-// beginStall has everybody stop waiting, and probes until the database works again.
+// beginStall makes all callers stop waiting, and starts the probe.
 func (p *watchdog) beginStall(s *Stall) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -151,7 +149,7 @@ func (p *watchdog) beginStall(s *Stall) {
 	go p.probeUntilWritable()
 }
 
-// probeUntilWritable asks, one question at a time, until the database works again.
+// probeUntilWritable probes, one call at a time, until the database accepts writes.
 func (p *watchdog) probeUntilWritable() {
 	defer p.wg.Done()
 	answer := make(chan error, 1)
@@ -164,7 +162,7 @@ func (p *watchdog) probeUntilWritable() {
 		}
 		if !asked {
 			asked = true
-			go func() { // it may not heed its context
+			go func() { // a goroutine, because the driver may ignore the context
 				ctx, cancel := context.WithTimeoutCause(context.Background(), p.timeout, p.noAnswerError())
 				defer cancel()
 				answer <- catchPanic(func() error { return p.Driver.ProbeWrite(ctx) })
@@ -179,7 +177,7 @@ func (p *watchdog) probeUntilWritable() {
 				continue
 			}
 			p.mu.Lock()
-			p.pingSeq++ // one that is still out is not waited for
+			p.pingSeq++ // do not wait for a ping that is still out
 			p.pinging, p.pingErr, p.lastAnswer = false, nil, time.Now()
 			p.health.endStall()
 			p.mu.Unlock()
@@ -189,7 +187,7 @@ func (p *watchdog) probeUntilWritable() {
 	}
 }
 
-// call is one call. f may outlive it: nothing that f uses is used by the caller again, and nothing that f says late is heard.
+// call runs f. f may outlive the call: then its result is ignored, and the caller must not use what f uses.
 func (p *watchdog) call(ctx context.Context, write bool, f func(ctx context.Context) error) error {
 	gate := p.health.stallSignal(write)
 	select {
@@ -216,7 +214,7 @@ func (p *watchdog) call(ctx context.Context, write bool, f func(ctx context.Cont
 		return err
 	case <-limited.Done():
 		select {
-		case err := <-done: // it was in time
+		case err := <-done: // it finished in time
 			p.endCall(true)
 			return p.checkResult(err)
 		default:
@@ -226,7 +224,7 @@ func (p *watchdog) call(ctx context.Context, write bool, f func(ctx context.Cont
 	}
 }
 
-// checkResult sees whether an answer is that nobody should wait, and hands a panic on to who called.
+// checkResult begins a stall if err is one, and passes a panic on to the caller.
 func (p *watchdog) checkResult(err error) error {
 	switch e := err.(type) {
 	case *panicError:
@@ -241,12 +239,12 @@ func (p *watchdog) checkResult(err error) error {
 	return err
 }
 
-// stallError is what those are told who do not wait.
+// stallError returns the error of a call that does not wait.
 func (p *watchdog) stallError() error {
 	if err := p.health.snapshot().Err; err != nil {
 		return err
 	}
-	return p.noAnswerError() // it was over in this moment
+	return p.noAnswerError() // the stall ended just now
 }
 
 func (p *watchdog) Begin(ctx context.Context, t record.Target, s Scope, run string) (ScopeUpdate, error) {
@@ -279,7 +277,7 @@ func callRead[T any](ctx context.Context, p *watchdog, f func(context.Context) (
 	return answer, nil
 }
 
-// Rename is [Renamer].
+// Rename implements [Renamer].
 func (p *watchdog) Rename(ctx context.Context, a Account) error {
 	d, ok := p.Driver.(Renamer)
 	if !ok {
@@ -296,8 +294,8 @@ func (p *watchdog) RetireAccount(ctx context.Context, a Account, why string) err
 	return p.call(ctx, true, func(ctx context.Context) error { return p.Driver.RetireAccount(ctx, a, why) })
 }
 
-// Close waits for the driver no longer than it waits for anything, as the program ends and what is committed is safe; and for one that is
-// known not to answer, which was logged when it began, hardly at all.
+// Close waits for the driver no longer than for any call: the program ends, and what is committed is safe. It hardly
+// waits for a database that is known to be stalled, which was logged when the stall began.
 func (p *watchdog) Close() error {
 	stalled := isClosed(p.health.stallSignal(true))
 	p.mu.Lock()
@@ -332,7 +330,7 @@ func (p *watchdog) Close() error {
 	return nil
 }
 
-// A patientTurn is a turn whose calls are a patient's.
+// A watchedUpdate is a scope update whose calls go through a watchdog.
 type watchedUpdate struct {
 	ScopeUpdate
 	w *watchdog
@@ -370,8 +368,8 @@ func (p *watchdog) Targets(ctx context.Context) iter.Seq2[Coverage, error] {
 	return readRows(ctx, p, p.Driver.Targets)
 }
 
-// readRows is an answer of many rows, which come in the caller's goroutine: reads heed their context. Only the time between two rows
-// is the database's.
+// readRows yields rows in the caller's goroutine, as reads end with their context. Only the time between two rows
+// counts as time of the database.
 func readRows[T any](ctx context.Context, p *watchdog, f func(context.Context) iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		gate := p.health.stallSignal(false)
@@ -412,7 +410,7 @@ func readRows[T any](ctx context.Context, p *watchdog, f func(context.Context) i
 	}
 }
 
-// panicError is a panic on its way from a goroutine of the driver's to who called.
+// A panicError carries a panic from a goroutine of the driver to the caller.
 type panicError struct {
 	value any
 	stack []byte
@@ -420,7 +418,7 @@ type panicError struct {
 
 func (t *panicError) Error() string { return fmt.Sprint(t.value) }
 
-// Stack is where it came from, for who recovers it.
+// Stack returns the stack of the panic.
 func (t *panicError) Stack() []byte { return t.stack }
 
 func catchPanic(f func() error) (err error) {

@@ -21,15 +21,16 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A frozen driver answers nothing while it is frozen. Where it is deaf it does not heed its context either, until it thaws.
+// A frozenDriver answers nothing while it is frozen. If ignoresContext is set, a call returns only after it is
+// unfrozen.
 type frozenDriver struct {
 	Driver
 	ignoresContext bool
-	ping           func() error // nil: as frozen as the rest
+	ping           func() error // nil: as frozen as the other calls
 
 	mu        sync.Mutex
-	thawed    chan struct{} // nil: it works
-	completed atomic.Int64  // calls that came through
+	thawed    chan struct{} // nil: not frozen
+	completed atomic.Int64  // number of completed calls
 }
 
 func (f *frozenDriver) freeze() {
@@ -103,11 +104,11 @@ func (f *frozenDriver) Ping(ctx context.Context) error {
 	return f.wait(ctx)
 }
 
-// oneRow is a row, and then the end.
+// oneRow yields one row.
 func oneRow[T any](ctx context.Context, f *frozenDriver) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var row T
-		if yield(row, f.waitFor(ctx, false)) { // who reads heeds its context: rows come in the caller's goroutine
+		if yield(row, f.waitFor(ctx, false)) { // reads end with their context: rows come in the caller's goroutine
 			if err := f.waitFor(ctx, false); err != nil {
 				yield(row, err)
 			}
@@ -127,7 +128,7 @@ func (t frozenUpdate) Live(ctx context.Context, _ func([]byte, record.Digest, in
 func (t frozenUpdate) Commit(ctx context.Context, _ Commit) error { return t.d.wait(ctx) }
 func (t frozenUpdate) Stage(ctx context.Context, _ []Pack) error  { return t.d.wait(ctx) }
 
-// allCalls is every way to the database.
+// allCalls returns every way to call the database.
 func allCalls(d Driver, turn ScopeUpdate) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"begin": func(ctx context.Context) error {
@@ -167,8 +168,8 @@ func drain[T any](rows iter.Seq2[T, error]) error {
 	return nil
 }
 
-// A store that answers nothing is waited for as long as the patience, whichever call meets it first, and by all who wait at once. Then
-// nobody waits; and when it answers again, that is noticed without anybody's call.
+// Callers wait for a store that does not answer until the timeout, whichever call meets it first, and all stop at once.
+// Then no call waits. When the store answers again, it recovers without a call.
 func TestAStoreThatDoesNotAnswer(t *testing.T) {
 	for _, deaf := range []bool{false, true} {
 		for name := range allCalls(nil, nil) {
@@ -237,7 +238,7 @@ func testNoAnswer(t *testing.T, name string, deaf bool) {
 	}
 }
 
-// What the database executes lasts as long as it lasts.
+// A call that the database executes is not cut off.
 func TestALargeCommitIsNotCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &frozenDriver{ping: func() error { return nil }}
@@ -252,7 +253,7 @@ func TestALargeCommitIsNotCutOff(t *testing.T) {
 		if err := turn.Commit(t.Context(), Commit{}); err != nil || time.Since(start) != 40*time.Minute || inv.Err() != nil {
 			t.Errorf("%v, after %s; %v", err, time.Since(start), inv.Err())
 		}
-		// One that has not come to an end after an hour is lost.
+		// A call that has not ended after an hour is abandoned.
 		f.freeze()
 		start = time.Now()
 		if err := turn.Commit(t.Context(), Commit{}); err == nil || time.Since(start) != maxCallDuration {
@@ -263,7 +264,7 @@ func TestALargeCommitIsNotCutOff(t *testing.T) {
 	})
 }
 
-// While a commit is executed, the server freezes.
+// The server freezes while it executes a commit.
 func TestAServerThatFreezesInACommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var stopped atomic.Bool
@@ -290,7 +291,7 @@ func TestAServerThatFreezesInACommit(t *testing.T) {
 		if inv.Err() != nil {
 			t.Error(inv.Err())
 		}
-		// A pulse of then, which nobody answers for an hour, is not waited for.
+		// The old ping, which stays unanswered for an hour, does not matter.
 		f.freeze()
 		time.AfterFunc(time.Minute, f.unfreeze)
 		if err := turn.Commit(t.Context(), Commit{}); err != nil {
@@ -303,7 +304,7 @@ func TestAServerThatFreezesInACommit(t *testing.T) {
 	})
 }
 
-// A lock of another process stops writes, and reads go on.
+// A lock of another process stops writes; reads continue.
 func TestALockStopsWritesAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -358,7 +359,7 @@ func (l *lockedDriver) ProbeWrite(context.Context) error {
 	return nil
 }
 
-// A caller whose context ends stops waiting, whatever the driver does; that is no trouble of the store's.
+// A caller whose context ends stops waiting, whatever the driver does; that is not an error of the store.
 func TestACallerThatGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &frozenDriver{ignoresContext: true, ping: func() error { return nil }}
@@ -378,7 +379,7 @@ func TestACallerThatGoes(t *testing.T) {
 	})
 }
 
-// The program ends although the database does not.
+// The program ends although the database does not answer.
 func TestCloseDoesNotWaitForAStoreThatDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -394,7 +395,7 @@ func TestCloseDoesNotWaitForAStoreThatDoesNotAnswer(t *testing.T) {
 	})
 }
 
-// A panic in a driver comes to who called, with where it came from.
+// A panic in a driver reaches the caller, with its stack.
 func TestAPanicComesToWhoCalled(t *testing.T) {
 	inv := New(panickingDriver{}, Options{})
 	defer func() {

@@ -13,22 +13,23 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// versionsPerEpoch is how many versions a turn can number: epoch << 24 is the first.
+// versionsPerEpoch is the number of version numbers of an epoch; the first is epoch << 24.
 const versionsPerEpoch = 1 << 24
 
-// A turn is one visit of a scope.
+// A scopeUpdate is one epoch of a scope.
 type scopeUpdate struct {
 	store    *Store
-	scope    int64 // 0: there is none
+	scope    int64 // 0: none
 	epoch    int64
-	writer   int64 // under which it began
+	writer   int64 // number of this process as a writer when the update began
 	run      string
-	numbered int64 // versions numbered
-	staged   int64 // staged, but for those that take a version's place
-	rebased  int64 // those
+	numbered int64 // version numbers used
+	staged   int64 // staged rows that become new versions
+	rebased  int64 // staged rows that replace a version
 }
 
-// A beginning takes the scope's next epoch, if this process is still the writer. left says that an earlier turn staged something.
+// Both statements take the next epoch of the scope, if this process is still the writer. The last column says whether
+// an earlier update left staged rows.
 const (
 	beginByID = `INSERT INTO scope (account_id, partition, region, kind, account, epoch)
 		SELECT $1, $2, $3, $4, $5, nextval('epoch') FROM clock WHERE writer = $6
@@ -40,7 +41,7 @@ const (
 		RETURNING scope, epoch, EXISTS (SELECT FROM staged WHERE staged.scope = scope.scope)`
 )
 
-// Begin finds or makes the scope and takes its epoch: one statement, unless a turn before was cut off.
+// Begin finds or creates the scope and takes its epoch: one statement, unless an earlier update left staged rows.
 func (s *Store) Begin(ctx context.Context, t record.Target, sc inventory.Scope, run string) (inventory.ScopeUpdate, error) {
 	writer, _, err := s.writeAllowed()
 	if err != nil {
@@ -88,7 +89,8 @@ func (t *scopeUpdate) Live(ctx context.Context, f func(id []byte, sum record.Dig
 	var sum record.Digest
 	var told error
 	for rows.Next() && told == nil {
-		// As the wire has them: a million rows are not worth a copy each. All three have a binary form that is their bytes.
+		// Reads the wire format, to avoid a copy of each of a million rows. The binary format of all three types is their
+		// plain bytes.
 		raw := rows.RawValues()
 		if len(raw[0]) != 4 || len(raw[1]) != len(sum) {
 			return fmt.Errorf("scope %d: a hash of %d bytes", t.scope, len(raw[1]))
@@ -103,7 +105,8 @@ func (t *scopeUpdate) Live(ctx context.Context, f func(id []byte, sum record.Dig
 	return t.store.explain(ctx, rows.Err())
 }
 
-// checkCurrent holds the scope's row for the transaction, and says whether the turn has its epoch still. strength is how firmly.
+// checkCurrent locks the scope's row for the transaction, and returns an error if the update no longer has its epoch.
+// strength is the SQL lock strength.
 func (t *scopeUpdate) checkCurrent(ctx context.Context, tx pgx.Tx, strength string) error {
 	var writer int64
 	err := tx.QueryRow(ctx, "SELECT (SELECT writer FROM clock) FROM scope WHERE scope = $1 AND epoch = $2 FOR "+strength, t.scope, t.epoch).Scan(&writer)
@@ -116,7 +119,7 @@ func (t *scopeUpdate) checkCurrent(ctx context.Context, tx pgx.Tx, strength stri
 	return err
 }
 
-// Pack copies bodies as they are: the server packs them, each by itself.
+// Pack only copies: the server compresses each body.
 func (t *scopeUpdate) Pack(lines []byte) []byte { return bytes.Clone(lines) }
 
 func (t *scopeUpdate) Stage(ctx context.Context, packs []inventory.Pack) error {
@@ -136,7 +139,7 @@ func (t *scopeUpdate) Stage(ctx context.Context, packs []inventory.Pack) error {
 	return err
 }
 
-// An item is a row with its body.
+// A rowBody is a row with its body.
 type rowBody struct {
 	*inventory.Row
 	data []byte
@@ -166,7 +169,7 @@ func (t *scopeUpdate) countStaged(items []rowBody) {
 
 var errTooManyVersions = errors.New("more versions than one target can have")
 
-// stageRows copies rows to where no reader looks.
+// stageRows copies rows to the table of staged rows.
 func (t *scopeUpdate) stageRows(ctx context.Context, tx pgx.Tx, rows []rowBody) error {
 	first := t.numbered
 	if t.numbered += int64(len(rows)); t.numbered > versionsPerEpoch {
@@ -196,10 +199,11 @@ func (t *scopeUpdate) stageRows(ctx context.Context, tx pgx.Tx, rows []rowBody) 
 	return err
 }
 
-// expirePerCommit is how many expired versions a commit takes away: the work of retention in pieces too small to notice.
+// expirePerCommit is the number of expired versions that a commit deletes: retention in steps too small to notice.
 const expirePerCommit = 200
 
-// nextInstant is the commit's instant: later than every one before it, and this commit's alone, as the row is held until its end.
+// nextInstant sets the instant of the commit: later than every one before, and unique, because the row stays locked
+// until the end of the transaction.
 const nextInstant = "UPDATE clock SET last = greatest(last + 1, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint) WHERE writer = $1"
 
 func (t *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
@@ -240,11 +244,12 @@ func (t *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
 	})
 }
 
-// publish makes what was staged the live versions. The numbers of a turn's rows are its own, so it shows no other's; and if they are
-// not all there, the server has crashed and lost some.
+// publish makes the staged rows the live versions. The version numbers belong to the epoch, so it publishes no rows of
+// another update. If rows are missing, the server has crashed and lost them.
 //
-// staged has no statistics worth the name: it is empty most of the time. So each statement leaves the planner one way only,
-// from each staged row to its version by an index (LATERAL with OFFSET or LIMIT, = ANY of an array); the usual joins may cost rows × rows.
+// The table staged is empty most of the time, so it has no useful statistics. Each statement therefore leaves the
+// planner only one plan: from each staged row to its version by an index (LATERAL with OFFSET or LIMIT, = ANY of an
+// array). Ordinary joins could cost rows × rows.
 func (t *scopeUpdate) publish(b *batch) {
 	const mine = " t.scope = $1 AND t.version >= $2 AND t.version < $3"
 	const live = `CROSS JOIN LATERAL (SELECT v.version FROM version v WHERE v.scope = t.scope AND v.id = t.id AND v.valid_to IS NULL OFFSET 0) live`
@@ -253,7 +258,7 @@ func (t *scopeUpdate) publish(b *batch) {
 	if t.staged > 0 {
 		b.add(`UPDATE version SET valid_to = (SELECT last FROM clock)
 			WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 1))`, t.scope, from, to)
-		// What goes on from the version that has just ended: since when the resource is there, and since when it is in its state.
+		// A changed resource keeps the instant of its first version, and of its state if that did not change.
 		b.add(`INSERT INTO version (version, scope, id, sum, sum_version, name, state, type, tags, run, first_seen, state_since, valid_from)
 			SELECT t.version, t.scope, t.id, t.sum, $4, t.name, t.state, t.type, t.tags, $5, coalesce(v.first_seen, clock.last),
 				CASE WHEN v.state = t.state THEN v.state_since ELSE clock.last END, clock.last
@@ -261,7 +266,7 @@ func (t *scopeUpdate) publish(b *batch) {
 				WHERE t.how = 1 AND v.id = t.id AND v.scope = t.scope ORDER BY v.valid_from DESC LIMIT 1) v ON true
 			WHERE`+mine+` AND t.how < 2`, t.scope, from, to, record.DigestVersion, t.run).expect(t.staged, missing)
 	}
-	if t.rebased > 0 { // a hash of another version: the row takes the version's place, and its body the body's
+	if t.rebased > 0 { // a hash of another version: the row replaces the version, with its body
 		b.add(`DELETE FROM body WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 2))`, t.scope, from, to)
 		b.add(`UPDATE version v SET version = t.version, sum = t.sum, sum_version = $4, name = t.name, state = t.state, type = t.type, tags = t.tags
 			FROM (SELECT t.*, live.version AS was FROM staged t `+live+` WHERE`+mine+` AND t.how = 2) t WHERE v.version = t.was`,
@@ -270,10 +275,10 @@ func (t *scopeUpdate) publish(b *batch) {
 	b.add("DELETE FROM staged t WHERE"+mine, t.scope, from, to)
 }
 
-// idsPerStatement is how many ids go with one statement.
+// idsPerStatement limits the ids of one statement.
 const idsPerStatement = 5000
 
-// endGone ends what is gone. AWS's last word on a resource may be that it was terminated.
+// endGone ends the versions of gone resources. The reason depends on the last state that AWS reported.
 func (t *scopeUpdate) endGone(ctx context.Context, tx pgx.Tx, b *batch, c inventory.Commit) error {
 	var ids []string
 	flush := func() {
@@ -310,15 +315,16 @@ func (t *scopeUpdate) saveOutcome(b *batch, c inventory.Commit) {
 		o.Started.UnixMicro(), o.State.Complete(), extra)
 }
 
-// expire forgets versions that ended before an instant, at most n of them.
+// expire deletes at most n versions that ended before an instant.
 func expire(b *batch, before time.Time, n int) *batchStatement {
 	return b.add(`WITH old AS (SELECT version FROM version WHERE valid_to < $1 ORDER BY valid_to LIMIT $2 FOR UPDATE SKIP LOCKED),
 			bodies AS (DELETE FROM body USING old WHERE body.version = old.version)
 		DELETE FROM version USING old WHERE version.version = old.version`, before.UnixMicro(), n)
 }
 
-// commitTx is a transaction that ticks the clock. Transactions take turns at it here, and not at its row: what waits for the row waits
-// for another session then, and the server's lock_timeout finds that out.
+// commitTx runs a transaction that takes an instant from the clock. Such transactions of this process wait for each
+// other here and not for the clock's row: a wait for the row is then a wait for another session, which the server's
+// lock_timeout ends.
 func (s *Store) commitTx(ctx context.Context, begin string, f func(pgx.Tx, *batch) error) error {
 	w := &batch{store: s, c: s.c}
 	err := pgx.BeginTxFunc(ctx, s.writePool, pgx.TxOptions{BeginQuery: begin}, func(tx pgx.Tx) error { return f(tx, w) })
@@ -328,7 +334,7 @@ func (s *Store) commitTx(ctx context.Context, begin string, f func(pgx.Tx, *batc
 	return s.explain(ctx, err)
 }
 
-// takeInstant takes the turn at the clock, until the transaction's end, and the commit's instant.
+// takeInstant locks the clock until the end of the transaction, and takes the instant of the commit.
 func (w *batch) takeInstant(ctx context.Context, writer int64) error {
 	select {
 	case w.store.commitToken <- struct{}{}:
@@ -336,25 +342,25 @@ func (w *batch) takeInstant(ctx context.Context, writer int64) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	// Who waited was idle in its transaction; from here on, who is frozen holds up everybody.
+	// The transaction was idle while it waited. From now on a frozen client blocks all commits.
 	w.add("SET LOCAL idle_in_transaction_session_timeout = '60s'")
 	w.add(nextInstant, writer).expect(1, errNotWriter(w.c))
 	return nil
 }
 
-// batch is statements that go to the server together, in one round trip: while they run, the clock is held.
+// A batch is statements that go to the server in one round trip, because the clock is locked while they run.
 type batch struct {
-	store      *Store // where it ticks
+	store      *Store // whose clock it locks
 	c          *connector
 	statements []*batchStatement
-	holdsClock bool // it has the turn at the clock
+	holdsClock bool // it holds store.commitToken
 }
 
 type batchStatement struct {
 	sql          string
 	args         []any
-	affected     int64 // that it touched
-	wantAffected int64 // touch; -1: any number
+	affected     int64 // rows
+	wantAffected int64 // rows; -1: any number
 	mismatch     error
 }
 
@@ -364,7 +370,7 @@ func (w *batch) add(sql string, args ...any) *batchStatement {
 	return j
 }
 
-// expect makes the transaction fail with an error unless the statement touches n rows.
+// expect makes the transaction fail with an error unless the statement affects n rows.
 func (j *batchStatement) expect(n int64, otherwise error) { j.wantAffected, j.mismatch = n, otherwise }
 
 func (w *batch) send(ctx context.Context, tx pgx.Tx) (err error) {

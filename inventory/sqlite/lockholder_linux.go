@@ -8,11 +8,12 @@ import (
 	"syscall"
 )
 
-// writeLock is the byte of the shared-memory file that the writer locks (https://www.sqlite.org/walformat.html, "WAL Locks").
+// writeLock is the byte of the shared-memory file that a writer locks (https://www.sqlite.org/walformat.html, "WAL
+// Locks").
 const writeLock = 120
 
-// lockHolder is the process that holds the database's write lock, as the kernel says; 0 where it does not, as of one in another
-// container.
+// lockHolder returns the process that holds the database's write lock according to the kernel, or 0 if the kernel does
+// not show it, for example a process in another container.
 func lockHolder(path string) int {
 	info, err := os.Stat(path + "-shm")
 	if err != nil {
@@ -30,7 +31,7 @@ func lockHolder(path string) int {
 	return parseLockHolder(bufio.NewScanner(locks), stat.Ino)
 }
 
-// parseLockHolder reads lines as "2: POSIX  ADVISORY  WRITE 4242 08:01:131 120 120".
+// parseLockHolder parses lines like "2: POSIX ADVISORY WRITE 4242 08:01:131 120 120".
 func parseLockHolder(lines *bufio.Scanner, inode uint64) int {
 	for lines.Scan() {
 		f := strings.Fields(lines.Text())

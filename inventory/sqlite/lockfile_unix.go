@@ -13,8 +13,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// lockFile takes the file for this process until it is closed, or until the process ends in whatever way. The file says who
-// holds it, and stays: removing it would let two processes hold two files of one name.
+// lockFile locks the file until it is closed or the process ends. The file holds the process id of its owner. It is
+// never removed: otherwise two processes could lock two files of the same name.
 func lockFile(path string) (*os.File, error) {
 	f, err := statefile.Open(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -39,7 +39,7 @@ func lockFile(path string) (*os.File, error) {
 	if err == nil {
 		_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
 	}
-	if err != nil && !errors.Is(err, syscall.ENOSPC) { // on a full disk nobody learns the number, and no more
+	if err != nil && !errors.Is(err, syscall.ENOSPC) { // a full disk only hides the process id
 		return nil, errors.Join(fmt.Errorf("store: lock %s: %w", path, err), f.Close())
 	}
 	return f, nil

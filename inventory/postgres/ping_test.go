@@ -8,13 +8,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A statement is broken off when the server has known nothing of it for a while, or says that it executes it and nothing shows that;
-// one that works is not.
+// A statement is cut off when the server does not know it for a while, or shows no activity for it. A working statement
+// is not.
 func TestStatementsThatNobodyExecutes(t *testing.T) {
 	own := cluster.Server(t)
 	for name, c := range map[string]struct {
-		at    func(n int) map[int32]backend // what the server says in the n-th second
-		after int                           // it is broken off; 0: never
+		at    func(n int) map[int32]backend // the server's answer in the n-th second
+		after int                           // seconds until it is cut off; 0: never
 	}{
 		"it works":              {func(n int) map[int32]backend { return map[int32]backend{1: {activity: string(rune('a' + n%26))}} }, 0},
 		"it works now and then": {func(n int) map[int32]backend { return map[int32]backend{1: {activity: string(rune('a' + n/100%26))}} }, 0},

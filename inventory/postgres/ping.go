@@ -12,34 +12,34 @@ import (
 	"github.com/aws-collector/collector/inventory"
 )
 
-// lockTimeout is how long the server has a statement wait for a lock: what no statement of this process holds for long, another
-// session does. It is [inventory.Patience].
+// lockTimeout is how long the server lets a statement wait for a lock. No statement of this process holds a lock that
+// long, so another session does. It equals [inventory.StallTimeout].
 const lockTimeout = "5s"
 
-// lostAfter is how long the server may know nothing of a statement that is waited for.
+// lostAfter is how long the server may not know a statement that a caller waits for.
 const lostAfter = inventory.StallTimeout
 
-// frozenAfter is how long the server may say that it executes a statement while nothing there shows it: no log is written, by anybody,
-// and the statement waits for nothing else than before.
+// frozenAfter is how long the server may claim to execute a statement without any sign of activity: no session writes
+// to the log, and the statement waits for the same event.
 const frozenAfter = 2 * time.Minute
 
-// statements are those of a pool that are waited for. It is the pool's tracer.
+// statements are the statements of a pool that callers wait for. It is the tracer of the pool.
 type statements struct {
 	mu      sync.Mutex
 	active  map[*pgx.Conn]*statement
-	orphans []int32 // backends whose connections were closed over a statement: they may execute it yet, when they go on
+	orphans []int32 // backends whose connections were closed during a statement, which they may still execute
 }
 
 type statement struct {
-	idleSince     time.Time // since then the server does not execute it; zero: it does, or was not asked
-	activity      string    // what the server showed of it last
-	activitySince time.Time // since then
+	idleSince     time.Time // since when the server does not execute it; zero: it does, or was not asked
+	activity      string    // the last signs of activity
+	activitySince time.Time // since when they are the same
 }
 
-// A backend is what the server says of one.
+// A backend is what the server reports about one of its processes.
 type backend struct {
 	idle     bool
-	activity string // changes while it works
+	activity string // changes while the backend works
 }
 
 func (s *statements) begin(conn *pgx.Conn) {
@@ -60,8 +60,9 @@ func (s *statements) end(conn *pgx.Conn) {
 	}
 }
 
-// terminateOrphans ends the backends that were left with a statement: one that was frozen would execute it as soon as it goes on, and take an
-// epoch from who began the target in the meantime. They act on it before they read what was sent to them.
+// terminateOrphans terminates the backends whose connections were closed during a statement. A frozen backend would
+// otherwise execute its statement later, and take an epoch from an update that began in the meantime. A backend acts on
+// the termination before it reads what was sent to it.
 func (s *statements) terminateOrphans(ctx context.Context, tx pgx.Tx) error {
 	s.mu.Lock()
 	left := s.orphans
@@ -85,7 +86,7 @@ var (
 	_ pgx.CopyFromTracer = (*statements)(nil)
 )
 
-// TraceQueryStart and those below are a statement's begin and end.
+// TraceQueryStart and the methods below mark the beginning and the end of a statement.
 func (s *statements) TraceQueryStart(ctx context.Context, conn *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
 	s.begin(conn)
 	return ctx
@@ -115,7 +116,7 @@ func (s *statements) TraceCopyFromEnd(_ context.Context, conn *pgx.Conn, _ pgx.T
 	s.end(conn)
 }
 
-// pids are the backends of the statements.
+// pids returns the backends of the statements.
 func (s *statements) pids() []int32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,8 +127,8 @@ func (s *statements) pids() []int32 {
 	return pids
 }
 
-// cutStuck breaks off those of which the server knows nothing: a firewall, say, forgot the connection, and nobody would ever answer.
-// And those that it says it executes, while nothing shows that. It reports how many.
+// cutStuck cuts the connections of statements that will never be answered: the server does not know them, for example
+// because a firewall forgot the connection, or it shows no activity for them. It returns how many.
 func (s *statements) cutStuck(asked []int32, backends map[int32]backend) (cut int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,14 +152,14 @@ func (s *statements) cutStuck(asked []int32, backends map[int32]backend) (cut in
 			st.activity, st.activitySince = b.activity, now
 		}
 		if !st.idleSince.IsZero() && now.Sub(st.idleSince) >= lostAfter || now.Sub(st.activitySince) >= frozenAfter {
-			_ = conn.PgConn().Conn().SetDeadline(time.Unix(1, 0)) // who reads from it is told so
+			_ = conn.PgConn().Conn().SetDeadline(time.Unix(1, 0)) // makes the pending read fail
 			cut++
 		}
 	}
 	return cut
 }
 
-// Ping asks the server beside its statements. What it executes it may go on executing.
+// Ping asks the server on a connection of its own, so it never waits for the statements.
 func (s *Store) Ping(ctx context.Context) error {
 	conn, err := s.pingPool.Acquire(ctx)
 	if err == nil {
@@ -166,7 +167,7 @@ func (s *Store) Ping(ctx context.Context) error {
 		conn.Release()
 	}
 	var pg *pgconn.PgError
-	if err == nil || errors.As(err, &pg) { // also one that refuses answers
+	if err == nil || errors.As(err, &pg) { // an error of the server is an answer
 		return nil
 	}
 	if ctx.Err() != nil {
@@ -177,7 +178,7 @@ func (s *Store) Ping(ctx context.Context) error {
 
 func (s *Store) checkStatements(ctx context.Context, conn *pgx.Conn) error {
 	asked := s.statements.pids()
-	// A sleep is the server's own. The sessions of this role are the ones whose state it shows.
+	// A sleep counts as activity. The server shows the state only of sessions of the same role.
 	rows, err := conn.Query(ctx, `SELECT pid, pid = pg_backend_pid(), coalesce(state LIKE 'idle%', false),
 			concat_ws(' ', query_start, wait_event, CASE WHEN wait_event = 'PgSleep' THEN clock_timestamp() END,
 				CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn() END)
@@ -186,7 +187,7 @@ func (s *Store) checkStatements(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	backends := map[int32]backend{}
-	known := false // whether the numbers are the server's: a pooler between has its own
+	known := false // false: a pooler in between uses process ids of its own
 	var pid int32
 	var self bool
 	var b backend
@@ -205,7 +206,8 @@ func (s *Store) checkStatements(ctx context.Context, conn *pgx.Conn) error {
 
 var errProbed = errors.New("rolled back")
 
-// ProbeWrite takes the locks that a commit takes, without waiting for them, and lets go of them. What nobody waits for any more it ends.
+// ProbeWrite takes the locks of a commit without waiting for them, and releases them. It also terminates orphaned
+// backends.
 func (s *Store) ProbeWrite(ctx context.Context) error {
 	if _, _, err := s.writeAllowed(); err != nil {
 		return err
@@ -243,8 +245,8 @@ func (s *Store) ProbeWrite(ctx context.Context) error {
 	return s.c.explain(ctx, err)
 }
 
-// explain is the connector's, and sees whether a lock that a statement waited for keeps others out as well: a row that somebody
-// locked is one target's trouble.
+// explain explains the error, and probes whether the lock that a statement waited for also blocks other writes: a
+// locked row affects only one target.
 func (s *Store) explain(ctx context.Context, err error) error {
 	err = s.c.explain(ctx, err)
 	var stall *inventory.Stall

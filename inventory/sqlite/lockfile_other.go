@@ -9,7 +9,7 @@ import (
 	"github.com/aws-collector/collector/internal/statefile"
 )
 
-// lockFile opens the file and takes no lock: see to it that one process writes the database.
+// lockFile opens the file without a lock: the user must ensure that only one process writes the database.
 func lockFile(path string) (*os.File, error) {
 	f, err := statefile.Open(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

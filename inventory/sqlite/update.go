@@ -12,25 +12,25 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A turn is one visit of a scope.
+// A scopeUpdate is one epoch of a scope.
 type scopeUpdate struct {
 	store *Store
-	scope int64 // 0: there is none
+	scope int64 // 0: none
 	id    int64
 	run   string
 	name  string // of the account
 }
 
-// Begin finds or makes the scope and takes its epoch. An unchanged target costs no write here.
+// Begin finds or creates the scope and takes its epoch. It writes nothing for an existing scope.
 func (s *Store) Begin(ctx context.Context, t record.Target, sc inventory.Scope, run string) (inventory.ScopeUpdate, error) {
 	scope, err := s.ensureScope(ctx, t, sc)
 	if err != nil || scope == 0 {
 		return &scopeUpdate{store: s, run: run}, err
 	}
-	if err := s.lockWriter(ctx); err != nil { // a turn that commits just now has either ended or will be fenced
+	if err := s.lockWriter(ctx); err != nil { // so that an update that is committing either ends first or is fenced
 		return nil, err
 	}
-	if ctx.Err() != nil { // it comes too late to take the epoch from one who came after it
+	if ctx.Err() != nil { // too late: a later update may already have the epoch
 		s.unlockWriter()
 		return nil, context.Cause(ctx)
 	}
@@ -57,7 +57,7 @@ func discardStaged(ctx context.Context, tx *sql.Tx, turn int64) error {
 	return err
 }
 
-// ensureScope is the number of the scope, which is made if it is new and has an account id.
+// ensureScope returns the number of the scope. It creates a scope that has an account id and does not exist.
 func (s *Store) ensureScope(ctx context.Context, t record.Target, sc inventory.Scope) (n int64, err error) {
 	if sc.AccountID == "" {
 		err = s.db.QueryRowContext(ctx, `SELECT scope FROM scope WHERE account = ?1 AND region = ?2 AND kind = ?3 AND retired IS NULL
@@ -109,7 +109,7 @@ func (t *scopeUpdate) Live(ctx context.Context, f func(id []byte, sum record.Dig
 	return explain(rows.Err())
 }
 
-// isCurrent reports whether the turn has its scope's epoch still. Called inside write.
+// isCurrent reports whether the update still has the epoch of its scope. It must be called inside write.
 func (t *scopeUpdate) isCurrent() bool {
 	t.store.mu.Lock()
 	defer t.store.mu.Unlock()
@@ -117,7 +117,7 @@ func (t *scopeUpdate) isCurrent() bool {
 	return e != nil && e.update == t.id
 }
 
-// Pack compresses. It is done long before the writer's turn is taken.
+// Pack compresses lines, long before the update needs the right to write.
 func (t *scopeUpdate) Pack(lines []byte) []byte {
 	var packed []byte
 	select {
@@ -125,7 +125,7 @@ func (t *scopeUpdate) Pack(lines []byte) []byte {
 	default:
 	}
 	packed = t.store.enc.EncodeAll(lines, packed[:0])
-	out := bytes.Clone(packed) // nobody knows how long it gets, and what has room to grow may be kept for long
+	out := bytes.Clone(packed) // exactly as large as needed, because it may be kept for long
 	select {
 	case t.store.buffers <- packed:
 	default:
@@ -160,7 +160,7 @@ func (t *scopeUpdate) Stage(ctx context.Context, packs []inventory.Pack) error {
 	})
 }
 
-// expirePerCommit is how many expired versions a commit takes away: the work of retention in pieces too small to notice.
+// expirePerCommit is the number of expired versions that a commit deletes: retention in steps too small to notice.
 const expirePerCommit = 200
 
 func (t *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
@@ -211,7 +211,7 @@ func (t *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
 	return err
 }
 
-// publish makes what was staged the live versions.
+// publish makes the staged rows the live versions.
 func (t *scopeUpdate) publish(ctx context.Context, tx *sql.Tx, at int64) error {
 	const live = "v.scope = ?2 AND v.id = staged.id AND v.valid_to IS NULL"
 	replaced, err := queryPacks(ctx, tx, "SELECT DISTINCT v.version >> 6 FROM staged JOIN version v ON "+live+" WHERE staged.turn = ?1 AND staged.how = 2", t.id, t.scope)
@@ -219,14 +219,14 @@ func (t *scopeUpdate) publish(ctx context.Context, tx *sql.Tx, at int64) error {
 		return err
 	}
 	for _, q := range []string{
-		// What goes on from the version before: since when the resource is there, and since when it is in its state.
+		// A changed resource keeps the instant of its first version, and of its state if that did not change.
 		`UPDATE staged SET first_seen = v.first_seen, state_since = CASE WHEN v.state = staged.state THEN v.state_since END
 			FROM version v WHERE staged.turn = ?1 AND staged.how = 1 AND ` + live,
 		`UPDATE version SET valid_to = ?3 WHERE scope = ?2 AND valid_to IS NULL AND id IN (SELECT id FROM staged WHERE turn = ?1 AND how = 1)`,
 		`INSERT INTO version (version, scope, id, sum, sum_version, name, state, type, tags, run, first_seen, state_since, valid_from)
 			SELECT version, ?2, id, sum, ?4, name, state, type, tags, ?5, coalesce(first_seen, ?3), coalesce(state_since, ?3), ?3
 			FROM staged WHERE turn = ?1 AND how < 2`,
-		// A hash of another version: the row takes the version's place.
+		// A hash of another version: the row replaces the version.
 		`UPDATE version AS v SET version = staged.version, sum = staged.sum, sum_version = ?4, name = staged.name, state = staged.state, type = staged.type,
 			tags = staged.tags FROM staged WHERE staged.turn = ?1 AND staged.how = 2 AND ` + live,
 		`DELETE FROM staged WHERE turn = ?1`,
@@ -238,7 +238,7 @@ func (t *scopeUpdate) publish(ctx context.Context, tx *sql.Tx, at int64) error {
 	return deleteEmptyPacks(ctx, tx, replaced)
 }
 
-// endGone ends what is gone. AWS's last word on a resource may be that it was terminated.
+// endGone ends the versions of gone resources. The reason depends on the last state that AWS reported.
 func (t *scopeUpdate) endGone(ctx context.Context, tx *sql.Tx, at int64, c inventory.Commit) error {
 	stmt, err := tx.PrepareContext(ctx, `UPDATE version SET valid_to = ?3,
 		ended = CASE WHEN state IN ('terminated', 'deleted') THEN '`+inventory.Terminated+`' ELSE '`+inventory.Absent+`' END
@@ -272,7 +272,7 @@ func (t *scopeUpdate) saveOutcome(ctx context.Context, tx *sql.Tx, at int64, c i
 	return err
 }
 
-// expire forgets versions that ended before an instant, at most n of them, and the packs of which none is left.
+// expire deletes at most n versions that ended before an instant, and the packs that have no version left.
 func expire(ctx context.Context, tx *sql.Tx, before time.Time, n int) error {
 	touched, err := queryPacks(ctx, tx, `DELETE FROM version WHERE version IN (SELECT version FROM version WHERE valid_to < ? ORDER BY valid_to LIMIT ?)
 		RETURNING version >> 6`, before.UnixMicro(), n)
@@ -282,7 +282,7 @@ func expire(ctx context.Context, tx *sql.Tx, before time.Time, n int) error {
 	return deleteEmptyPacks(ctx, tx, touched)
 }
 
-// ActiveTargets is every target of the account's name that is not retired.
+// ActiveTargets returns the targets of the account's name that are not retired.
 func (s *Store) ActiveTargets(ctx context.Context, account string) (ts []record.Target, err error) {
 	rows, err := s.db.QueryContext(ctx, "SELECT DISTINCT region, kind FROM scope WHERE account = ? AND retired IS NULL", account)
 	if err != nil {
@@ -299,7 +299,7 @@ func (s *Store) ActiveTargets(ctx context.Context, account string) (ts []record.
 	return ts, explain(rows.Err())
 }
 
-// Accounts is every account that has a scope that is not retired.
+// Accounts returns the accounts with a scope that is not retired.
 func (s *Store) Accounts(ctx context.Context) (as []inventory.Account, err error) {
 	rows, err := s.db.QueryContext(ctx, "SELECT DISTINCT account, partition, account_id FROM scope WHERE retired IS NULL ORDER BY 1, 3")
 	if err != nil {
@@ -316,7 +316,7 @@ func (s *Store) Accounts(ctx context.Context) (as []inventory.Account, err error
 	return as, explain(rows.Err())
 }
 
-// Rename makes a.Name the name of every scope of the account. An account that is called so already costs no write.
+// Rename sets the name of every scope of the account to a.Name. It writes nothing if that is their name.
 func (s *Store) Rename(ctx context.Context, a inventory.Account) error {
 	const other = " FROM scope WHERE account_id = ? AND partition = ? AND account <> ? AND retired IS NULL"
 	var found bool
@@ -363,7 +363,7 @@ func (s *Store) retire(ctx context.Context, why, query string, args ...any) erro
 			at := s.instant()
 			s.mu.Lock()
 			was := s.epochs[scope]
-			delete(s.epochs, scope) // fences a turn that is open
+			delete(s.epochs, scope) // fences an open update
 			s.mu.Unlock()
 			if was != nil && was.staged {
 				if err := discardStaged(ctx, tx, was.update); err != nil {
