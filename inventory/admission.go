@@ -36,106 +36,106 @@ const (
 	stuckAfter     = 30 * time.Second       // without a release for so long, do not wait for the store
 )
 
-func newAdmission(heavy, crowded func() bool) *admission {
-	if crowded == nil {
-		crowded = func() bool { return false }
+func newAdmission(memoryInUse, saturated func() bool) *admission {
+	if saturated == nil {
+		saturated = func() bool { return false }
 	}
-	return &admission{memoryInUse: heavy, saturated: crowded, limit: minAdmitted}
+	return &admission{memoryInUse: memoryInUse, saturated: saturated, limit: minAdmitted}
 }
 
 // admit waits until the listing is admitted or ctx ends. The caller must call release exactly once.
-func (r *admission) admit(ctx context.Context) (leave func()) {
-	r.mu.Lock()
-	if r.bypass || len(r.waiting) == 0 && r.admitted < r.limit {
-		r.admitted++
-		r.mu.Unlock()
-		return r.release
+func (a *admission) admit(ctx context.Context) (release func()) {
+	a.mu.Lock()
+	if a.bypass || len(a.waiting) == 0 && a.admitted < a.limit {
+		a.admitted++
+		a.mu.Unlock()
+		return a.release
 	}
-	let := make(chan struct{})
-	if len(r.waiting) == 0 {
-		r.lastProgress = time.Now()
-		if r.timer == nil {
-			r.timer = time.AfterFunc(adjustInterval, r.adjust)
+	admitted := make(chan struct{})
+	if len(a.waiting) == 0 {
+		a.lastProgress = time.Now()
+		if a.timer == nil {
+			a.timer = time.AfterFunc(adjustInterval, a.adjust)
 		} else {
-			r.timer.Reset(adjustInterval)
+			a.timer.Reset(adjustInterval)
 		}
 	}
-	r.waiting = append(r.waiting, let)
-	r.mu.Unlock()
+	a.waiting = append(a.waiting, admitted)
+	a.mu.Unlock()
 	select {
-	case <-let:
+	case <-admitted:
 	case <-ctx.Done():
-		r.mu.Lock()
-		if i := slices.Index(r.waiting, let); i >= 0 {
-			r.waiting = slices.Delete(r.waiting, i, i+1)
-			r.admitted++ // it is released like all others
+		a.mu.Lock()
+		if i := slices.Index(a.waiting, admitted); i >= 0 {
+			a.waiting = slices.Delete(a.waiting, i, i+1)
+			a.admitted++ // it is released like all others
 		}
-		r.mu.Unlock()
+		a.mu.Unlock()
 	}
-	return r.release
+	return a.release
 }
 
-func (r *admission) release() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.admitted--
-	r.lastProgress = time.Now()
+func (a *admission) release() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.admitted--
+	a.lastProgress = time.Now()
 	switch {
-	case !r.memoryInUse():
-		r.limit++
-	case r.storeCalls >= maxStoreCalls:
-		r.limit = max(minAdmitted, min(r.limit, r.admitted))
-	case !r.saturated():
-		r.limit++
+	case !a.memoryInUse():
+		a.limit++
+	case a.storeCalls >= maxStoreCalls:
+		a.limit = max(minAdmitted, min(a.limit, a.admitted))
+	case !a.saturated():
+		a.limit++
 	}
-	r.limit = min(r.limit, r.admitted+len(r.waiting)+minAdmitted) // no higher than needed: the store may be slower in the next run
-	r.admitWaiting()
+	a.limit = min(a.limit, a.admitted+len(a.waiting)+minAdmitted) // no higher than needed: the store may be slower in the next run
+	a.admitWaiting()
 }
 
 // adjust raises the limit while the listings wait for something else than the store, such as an AWS that does not
 // answer.
-func (r *admission) adjust() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (a *admission) adjust() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	switch {
-	case time.Since(r.lastProgress) >= stuckAfter:
-		r.limit = r.admitted + len(r.waiting)
-	case !r.memoryInUse(), r.storeCalls < maxStoreCalls && !r.saturated():
-		r.limit += adjustStep
+	case time.Since(a.lastProgress) >= stuckAfter:
+		a.limit = a.admitted + len(a.waiting)
+	case !a.memoryInUse(), a.storeCalls < maxStoreCalls && !a.saturated():
+		a.limit += adjustStep
 	}
-	r.admitWaiting()
-	if len(r.waiting) > 0 {
-		r.timer.Reset(adjustInterval)
+	a.admitWaiting()
+	if len(a.waiting) > 0 {
+		a.timer.Reset(adjustInterval)
 	}
 }
 
 // admitWaiting admits listings up to the limit. The caller holds a.mu.
-func (r *admission) admitWaiting() {
+func (a *admission) admitWaiting() {
 	n := 0
-	for ; n < len(r.waiting) && (r.bypass || r.admitted < r.limit); n++ {
-		close(r.waiting[n])
-		r.admitted++
+	for ; n < len(a.waiting) && (a.bypass || a.admitted < a.limit); n++ {
+		close(a.waiting[n])
+		a.admitted++
 	}
-	r.waiting = slices.Delete(r.waiting, 0, n)
+	a.waiting = slices.Delete(a.waiting, 0, n)
 }
 
 // setBypass is called with true when the store stops working, and with false when it works again.
-func (r *admission) setBypass(free bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.bypass = free
-	r.admitWaiting()
+func (a *admission) setBypass(bypass bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.bypass = bypass
+	a.admitWaiting()
 }
 
 // beginStoreCall counts a call to the store, until endStoreCall.
-func (r *admission) beginStoreCall() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.storeCalls++
+func (a *admission) beginStoreCall() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.storeCalls++
 }
 
-func (r *admission) endStoreCall() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.storeCalls--
+func (a *admission) endStoreCall() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.storeCalls--
 }

@@ -16,42 +16,42 @@ type admissionTest struct {
 }
 
 // arrive starts n listings, in this order.
-func (h *admissionTest) arrive(n int) {
+func (at *admissionTest) arrive(n int) {
 	for i := range n {
 		go func() {
-			h.a.admit(h.Context())
-			h.admitted <- i
+			at.a.admit(at.Context())
+			at.admitted <- i
 		}()
 		synctest.Wait()
 	}
 }
 
 // wantAdmitted checks the number of admissions since the last check.
-func (h *admissionTest) wantAdmitted(want int) {
-	h.Helper()
+func (at *admissionTest) wantAdmitted(want int) {
+	at.Helper()
 	synctest.Wait()
-	if n := len(h.admitted); n != want {
-		h.Errorf("%d were let in, want %d", n, want)
+	if n := len(at.admitted); n != want {
+		at.Errorf("%d were let in, want %d", n, want)
 	}
-	for range len(h.admitted) {
-		<-h.admitted
+	for range len(at.admitted) {
+		<-at.admitted
 	}
 }
 
-func (h *admissionTest) release(n int) {
+func (at *admissionTest) release(n int) {
 	for range n {
-		h.a.release()
+		at.a.release()
 	}
 }
 
-func testAdmission(t *testing.T, crowded func() bool, f func(h *admissionTest)) {
+func testAdmission(t *testing.T, saturated func() bool, test func(at *admissionTest)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f(&admissionTest{t, newAdmission(func() bool { return true }, crowded), make(chan int, 10_000)})
+		test(&admissionTest{t, newAdmission(func() bool { return true }, saturated), make(chan int, 10_000)})
 	})
 }
 
-func TestRoomWidensWhileTheStoreKeepsUp(t *testing.T) {
+func TestLimitGrowsWhileStoreKeepsUp(t *testing.T) {
 	testAdmission(t, nil, func(h *admissionTest) {
 		h.arrive(300)
 		h.wantAdmitted(minAdmitted)
@@ -66,7 +66,7 @@ func TestRoomWidensWhileTheStoreKeepsUp(t *testing.T) {
 	})
 }
 
-func TestRoomNarrowsWhenTheStoreDoesNotKeepUp(t *testing.T) {
+func TestLimitShrinksWhenStoreIsSlow(t *testing.T) {
 	testAdmission(t, nil, func(h *admissionTest) {
 		h.arrive(300)
 		for _, n := range []int{minAdmitted, 2 * minAdmitted, 4 * minAdmitted} {
@@ -90,7 +90,7 @@ func TestRoomNarrowsWhenTheStoreDoesNotKeepUp(t *testing.T) {
 	})
 }
 
-func TestRoomIsNotWidenedForThoseWhoWaitForEachOther(t *testing.T) {
+func TestLimitStaysWhileSaturated(t *testing.T) {
 	crowded := true
 	testAdmission(t, func() bool { return crowded }, func(h *admissionTest) {
 		h.arrive(100)
@@ -107,7 +107,7 @@ func TestRoomIsNotWidenedForThoseWhoWaitForEachOther(t *testing.T) {
 }
 
 // Small targets wait neither for a busy store nor for each other.
-func TestRoomWidensWhileLittleIsHeld(t *testing.T) {
+func TestLimitGrowsWhileMemoryIsFree(t *testing.T) {
 	light := true
 	testAdmission(t, func() bool { return true }, func(h *admissionTest) {
 		h.a.memoryInUse = func() bool { return !light }
@@ -127,7 +127,7 @@ func TestRoomWidensWhileLittleIsHeld(t *testing.T) {
 }
 
 // Listings that AWS does not answer do not delay others.
-func TestRoomForOthersWhereAWSIsWaitedFor(t *testing.T) {
+func TestLimitGrowsWhileAWSIsSlow(t *testing.T) {
 	testAdmission(t, nil, func(h *admissionTest) {
 		h.arrive(256)
 		time.Sleep((256-minAdmitted)/adjustStep*adjustInterval + time.Millisecond)
@@ -136,7 +136,7 @@ func TestRoomForOthersWhereAWSIsWaitedFor(t *testing.T) {
 }
 
 // A store that takes nothing and reports no error is not waited for.
-func TestRoomWithoutAStoreThatTakesAnything(t *testing.T) {
+func TestStuckStoreIsNotWaitedFor(t *testing.T) {
 	testAdmission(t, nil, func(h *admissionTest) {
 		for range maxStoreCalls {
 			h.a.beginStoreCall()
@@ -152,7 +152,7 @@ func TestRoomWithoutAStoreThatTakesAnything(t *testing.T) {
 	})
 }
 
-func TestRoomIsInTheOrderOfComing(t *testing.T) {
+func TestAdmissionOrder(t *testing.T) {
 	testAdmission(t, func() bool { return true }, func(h *admissionTest) {
 		h.arrive(5 * minAdmitted)
 		for range 5 * minAdmitted {
@@ -176,7 +176,7 @@ func TestRoomIsInTheOrderOfComing(t *testing.T) {
 	})
 }
 
-func TestRoomIsNotWaitedForAfterTheEnd(t *testing.T) {
+func TestAdmitEndsWithContext(t *testing.T) {
 	testAdmission(t, func() bool { return true }, func(h *admissionTest) {
 		ctx, cancel := context.WithCancel(h.Context())
 		h.arrive(minAdmitted)
@@ -199,7 +199,7 @@ func TestRoomIsNotWaitedForAfterTheEnd(t *testing.T) {
 }
 
 // During an outage of the store every listing is admitted, until a write succeeds.
-func TestNobodyWaitsForAStoreInTrouble(t *testing.T) {
+func TestOutageAdmitsEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inv := New(nil, Options{Saturated: func() bool { return true }})
 		inv.buffered.Store(inv.maxBuffered)

@@ -25,9 +25,9 @@ type Driver interface {
 	Accounts(ctx context.Context) ([]Account, error)
 	// Retire ends the scopes of a target and their live versions, and fences open updates of them. Scopes of another
 	// account with the same name stay, unless identity is zero: a block may have taken over that name.
-	Retire(ctx context.Context, t record.Target, who record.Identity, why string) error
+	Retire(ctx context.Context, t record.Target, identity record.Identity, reason string) error
 	// RetireAccount is Retire for every scope that an account has under a name.
-	RetireAccount(ctx context.Context, a Account, why string) error
+	RetireAccount(ctx context.Context, a Account, reason string) error
 	// Ping reports whether the database answers. It uses a connection of its own, so it does not wait for what other calls
 	// wait for. It is called while other calls last; nil means that the database still executes them, however long that
 	// takes.

@@ -61,11 +61,11 @@ func (h *healthTracker) writeFailed(err error) {
 
 // beginOutage records an error, and logs the first one. The caller holds h.mu.
 func (h *healthTracker) beginOutage(err error) {
-	first := h.err == nil
-	if first || !h.stalled {
+	isFirst := h.err == nil
+	if isFirst || !h.stalled {
 		h.err = err
 	}
-	if !first {
+	if !isFirst {
 		return
 	}
 	h.since = time.Now()
@@ -108,19 +108,19 @@ func (h *healthTracker) endOutage() {
 
 // beginStall makes all callers stop waiting. It reports whether the stall is new: then the caller must probe until it
 // ends.
-func (h *healthTracker) beginStall(s *Stall) (begun bool) {
+func (h *healthTracker) beginStall(s *Stall) (isNew bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.beginOutage(s.Err)
 	h.err = s.Err // the latest error says most
-	begun = !h.stalled
-	if h.stalled = true; begun {
+	isNew = !h.stalled
+	if h.stalled = true; isNew {
 		close(h.writesStalled)
 	}
 	if !s.ReadsWork && !isClosed(h.readsStalled) {
 		close(h.readsStalled)
 	}
-	return begun
+	return isNew
 }
 
 // updateStall records the latest error of the probe.

@@ -77,8 +77,8 @@ func New(d Driver, o Options) *Inventory {
 	i.admission = newAdmission(func() bool { return i.buffered.Load() >= i.maxBuffered/16 || i.indexed.Load() >= i.maxBuffered/2 }, o.Saturated)
 	i.health.onChange = i.admission.setBypass
 	i.driver = newWatchdog(d, i.health, o.StallTimeout)
-	if w, ok := d.(interface{ Err() error }); ok {
-		i.driverErr = w.Err
+	if reporter, ok := d.(interface{ Err() error }); ok {
+		i.driverErr = reporter.Err
 	}
 	return i
 }
@@ -104,11 +104,11 @@ func (i *Inventory) NotStored() int { return i.health.snapshot().NotStored }
 // observe updates the health of the store with the result of a call. wrote is true if a success means that a write was
 // stored.
 func (i *Inventory) observe(ctx context.Context, err error, wrote bool) error {
-	late := errors.Is(context.Cause(ctx), context.DeadlineExceeded) // the caller's time ran out: that counts as a failure
+	timedOut := errors.Is(context.Cause(ctx), context.DeadlineExceeded) // the caller's time ran out: that counts as a failure
 	switch {
 	case err == nil && wrote:
 		i.health.writeSucceeded()
-	case err == nil, errors.Is(err, ErrFenced), ctx.Err() != nil && !late: // not an error of the store
+	case err == nil, errors.Is(err, ErrFenced), ctx.Err() != nil && !timedOut: // not an error of the store
 	default:
 		i.health.writeFailed(err)
 	}
@@ -117,38 +117,38 @@ func (i *Inventory) observe(ctx context.Context, err error, wrote bool) error {
 
 // Admit waits until the store keeps up with the listings in progress; during an outage it does not wait. Call it before
 // a listing takes anything that those listings need, and call release after the listing has ended.
-func (i *Inventory) Admit(ctx context.Context) (leave func()) { return i.admission.admit(ctx) }
+func (i *Inventory) Admit(ctx context.Context) (release func()) { return i.admission.admit(ctx) }
 
 // Begin begins a target: earlier writers of the same target can no longer commit. identity is zero if the account could
 // not be opened; then only the outcome is stored, for the scope with the account's name.
-func (i *Inventory) Begin(ctx context.Context, t record.Target, who record.Identity, run string) (*ScopeWriter, error) {
+func (i *Inventory) Begin(ctx context.Context, t record.Target, identity record.Identity, run string) (*ScopeWriter, error) {
 	i.admission.beginStoreCall()
 	defer i.admission.endStoreCall()
-	if err := i.rename(ctx, t.Account, who); err != nil {
+	if err := i.rename(ctx, t.Account, identity); err != nil {
 		return nil, i.observe(ctx, fmt.Errorf("store: rename an account: %w", err), false)
 	}
-	turn, err := i.driver.Begin(ctx, t, Scope{Partition: who.Partition, AccountID: who.AccountID, Region: t.Region, Kind: t.Kind}, run)
+	update, err := i.driver.Begin(ctx, t, Scope{Partition: identity.Partition, AccountID: identity.AccountID, Region: t.Region, Kind: t.Kind}, run)
 	if err != nil {
 		return nil, i.observe(ctx, fmt.Errorf("store: begin: %w", err), false)
 	}
-	return &ScopeWriter{inv: i, update: turn, types: typeMembers(t.Kind), packer: packer{maxTotal: i.maxBuffered, total: &i.buffered}}, nil
+	return &ScopeWriter{inv: i, update: update, types: typeMembers(t.Kind), packer: packer{maxTotal: i.maxBuffered, total: &i.buffered}}, nil
 }
 
 // rename gives all scopes of an account the name of its block at once. A kind that is listed once a day would otherwise
 // keep the old name until then.
-func (i *Inventory) rename(ctx context.Context, name string, who record.Identity) error {
+func (i *Inventory) rename(ctx context.Context, name string, identity record.Identity) error {
 	d, ok := i.driver.(Renamer)
-	if !ok || who.AccountID == "" {
+	if !ok || identity.AccountID == "" {
 		return nil
 	}
-	key := Account{Partition: who.Partition, AccountID: who.AccountID}
+	key := Account{Partition: identity.Partition, AccountID: identity.AccountID}
 	i.mu.Lock()
 	same := i.names[key] == name
 	i.mu.Unlock()
 	if same {
 		return nil
 	}
-	if err := d.Rename(ctx, Account{Name: name, Partition: who.Partition, AccountID: who.AccountID}); err != nil {
+	if err := d.Rename(ctx, Account{Name: name, Partition: identity.Partition, AccountID: identity.AccountID}); err != nil {
 		return err
 	}
 	i.mu.Lock()
@@ -171,9 +171,9 @@ func (i *Inventory) ActiveTargets(ctx context.Context, account string) ([]record
 
 // Retire ends targets and their resources, with a reason. If identity is zero, it ends those of every account with the
 // name.
-func (i *Inventory) Retire(ctx context.Context, who record.Identity, ts []record.Target, why string) error {
+func (i *Inventory) Retire(ctx context.Context, identity record.Identity, ts []record.Target, reason string) error {
 	for _, t := range ts {
-		if err := i.observe(ctx, i.driver.Retire(ctx, t, who, why), true); err != nil {
+		if err := i.observe(ctx, i.driver.Retire(ctx, t, identity, reason), true); err != nil {
 			return fmt.Errorf("store: retire %s %s %s: %w", t.Account, t.Region, t.Kind, err)
 		}
 	}
@@ -195,32 +195,32 @@ type ScopeWriter struct {
 
 // Page takes what is new or changed in p, and keeps no reference to p. An unchanged resource costs a hash and a
 // look-up.
-func (v *ScopeWriter) Page(ctx context.Context, p *record.Page) error {
-	if v.failed != nil {
-		return v.failed
+func (w *ScopeWriter) Page(ctx context.Context, p *record.Page) error {
+	if w.failed != nil {
+		return w.failed
 	}
-	if v.failed = v.addPage(ctx, p); v.failed != nil {
-		v.failed = v.inv.observe(ctx, fmt.Errorf("store: %w", v.failed), false)
-		v.Drop()
+	if w.failed = w.addPage(ctx, p); w.failed != nil {
+		w.failed = w.inv.observe(ctx, fmt.Errorf("store: %w", w.failed), false)
+		w.Drop()
 	}
-	return v.failed
+	return w.failed
 }
 
 // Drop frees the memory of a writer that will not be ended. It may be called more than once.
-func (v *ScopeWriter) Drop() {
-	v.live = nil
-	v.trackIndexSize()
-	v.packer.drop()
+func (w *ScopeWriter) Drop() {
+	w.live = nil
+	w.trackIndexSize()
+	w.packer.drop()
 }
 
 // trackIndexSize updates the total of all indexes.
-func (v *ScopeWriter) trackIndexSize() {
+func (w *ScopeWriter) trackIndexSize() {
 	var now int64
-	if v.live != nil {
-		now = v.live.size()
+	if w.live != nil {
+		now = w.live.size()
 	}
-	v.inv.indexed.Add(now - v.indexSize)
-	v.indexSize = now
+	w.inv.indexed.Add(now - w.indexSize)
+	w.indexSize = now
 }
 
 // A changedRecord is a record that differs from the stored one, or is new.
@@ -231,73 +231,73 @@ type changedRecord struct {
 	op   RowOp
 }
 
-func (v *ScopeWriter) addPage(ctx context.Context, p *record.Page) error {
-	if !v.update.HasScope() {
+func (w *ScopeWriter) addPage(ctx context.Context, p *record.Page) error {
+	if !w.update.HasScope() {
 		return nil
 	}
-	if err := v.loadIndex(ctx); err != nil {
+	if err := w.loadIndex(ctx); err != nil {
 		return err
 	}
-	defer v.trackIndexSize()
-	v.extraTags = append(v.extraTags[:0], p.ExtraTags()...)
-	var news []changedRecord
-	for r := range p.Views() {
-		id, err := unquote(r.ID())
+	defer w.trackIndexSize()
+	w.extraTags = append(w.extraTags[:0], p.ExtraTags()...)
+	var changed []changedRecord
+	for view := range p.Views() {
+		id, err := unquote(view.ID())
 		if err != nil {
 			return fmt.Errorf("id of a record: %w", err)
 		}
-		sum := r.Digest()
-		how := Added
-		if e := v.live.find(id); e != nil {
+		sum := view.Digest()
+		op := Added
+		if e := w.live.find(id); e != nil {
 			switch {
 			case e.seen(): // listed before, for example under another parent: the first one counts
 				continue
 			case e.hasOldSum(): // the stored hash is of another version, so a change cannot be detected
-				how = Rebased
+				op = Rebased
 			case e.sum == sum:
 				e.markSeen()
 				continue
 			default:
-				how = Changed
+				op = Changed
 			}
 			e.markSeen()
-		} else if err := v.live.add(id, sum, seen); err != nil {
+		} else if err := w.live.add(id, sum, seen); err != nil {
 			return err
 		}
-		news = append(news, changedRecord{r, id, sum, how})
+		changed = append(changed, changedRecord{view, id, sum, op})
 	}
 	// In the order of later reads: reading a whole target then opens each pack once.
-	slices.SortFunc(news, func(a, b changedRecord) int { return bytes.Compare(a.id, b.id) })
-	for i := range news {
-		if err := v.packer.add(v.update, v.types, &news[i]); err != nil {
+	slices.SortFunc(changed, func(a, b changedRecord) int { return bytes.Compare(a.id, b.id) })
+	for i := range changed {
+		if err := w.packer.add(w.update, w.types, &changed[i]); err != nil {
 			return err
 		}
-		if v.packer.shouldStage() {
-			if err := v.stage(ctx); err != nil {
+		if w.packer.shouldStage() {
+			if err := w.stage(ctx); err != nil {
 				return err
 			}
 		}
 	}
-	v.packer.trim(v.update)
+	w.packer.trim(w.update)
 	return nil
 }
 
-func (v *ScopeWriter) stage(ctx context.Context) error {
-	v.inv.admission.beginStoreCall()
-	defer v.inv.admission.endStoreCall()
-	if err := v.update.Stage(ctx, v.packer.packs); err != nil {
+func (w *ScopeWriter) stage(ctx context.Context) error {
+	w.inv.admission.beginStoreCall()
+	defer w.inv.admission.endStoreCall()
+	if err := w.update.Stage(ctx, w.packer.packs); err != nil {
 		return err
 	}
-	v.packer.clearPacks()
+	w.packer.clearPacks()
 	return nil
 }
 
-func (v *ScopeWriter) loadIndex(ctx context.Context) error {
-	if v.live != nil {
+func (w *ScopeWriter) loadIndex(ctx context.Context) error {
+	if w.live != nil {
 		return nil
 	}
 	live := newIndex()
-	err := v.update.Live(ctx, func(id []byte, sum record.Digest, version int) error {
+	err := w.update.Live(ctx, func(id []byte, sum record.Digest, version int) error {
 		var f flags
 		if version != record.DigestVersion {
 			f = oldSum
@@ -307,37 +307,37 @@ func (v *ScopeWriter) loadIndex(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v.live = live
-	v.trackIndexSize()
+	w.live = live
+	w.trackIndexSize()
 	return nil
 }
 
 // End publishes what was listed and decides what is gone: the live resources that were not found, and only if the
 // listing was complete. After an error of the store nothing is committed.
-func (v *ScopeWriter) End(ctx context.Context, o record.Outcome) error {
-	if v.failed != nil {
-		return v.failed
+func (w *ScopeWriter) End(ctx context.Context, o record.Outcome) error {
+	if w.failed != nil {
+		return w.failed
 	}
-	defer v.Drop()
-	v.packer.close(v.update)
-	c := Commit{Outcome: o, ExtraTags: v.extraTags, Packs: v.packer.packs}
-	if o.State.Complete() && v.update.HasScope() {
-		if err := v.loadIndex(ctx); err != nil {
-			return v.inv.observe(ctx, fmt.Errorf("store: %w", err), false)
+	defer w.Drop()
+	w.packer.close(w.update)
+	c := Commit{Outcome: o, ExtraTags: w.extraTags, Packs: w.packer.packs}
+	if o.State.Complete() && w.update.HasScope() {
+		if err := w.loadIndex(ctx); err != nil {
+			return w.inv.observe(ctx, fmt.Errorf("store: %w", err), false)
 		}
-		c.Gone = v.live.gone()
+		c.Gone = w.live.gone()
 	}
-	v.live = nil // free it now: a hundred writers may wait for their commit
-	v.trackIndexSize()
-	err := v.commit(ctx, c)
+	w.live = nil // free it now: a hundred writers may wait for their commit
+	w.trackIndexSize()
+	err := w.commit(ctx, c)
 	if err != nil && !errors.Is(err, ErrFenced) {
 		err = fmt.Errorf("store: end of target: %w", err)
 	}
-	return v.inv.observe(ctx, err, true)
+	return w.inv.observe(ctx, err, true)
 }
 
-func (v *ScopeWriter) commit(ctx context.Context, c Commit) error {
-	v.inv.admission.beginStoreCall()
-	defer v.inv.admission.endStoreCall()
-	return v.update.Commit(ctx, c)
+func (w *ScopeWriter) commit(ctx context.Context, c Commit) error {
+	w.inv.admission.beginStoreCall()
+	defer w.inv.admission.endStoreCall()
+	return w.update.Commit(ctx, c)
 }

@@ -27,7 +27,7 @@ func (hungUpdate) Commit(ctx context.Context, _ Commit) error {
 }
 
 // An end that the store did not take in time is counted as not stored. An end that the program itself cancelled is not.
-func TestAnEndThatIsLate(t *testing.T) {
+func TestLateEndIsNotStored(t *testing.T) {
 	for _, c := range []struct {
 		cause error
 		lost  int
@@ -60,7 +60,7 @@ func (emptyUpdate) Commit(context.Context, Commit) error                        
 func (emptyUpdate) Stage(context.Context, []Pack) error                                { return nil }
 
 // A writer gives back all its memory, also one that was dropped.
-func TestVisitsGiveBackWhatTheyHold(t *testing.T) {
+func TestWritersFreeMemory(t *testing.T) {
 	i := New(emptyDriver{}, Options{})
 	for name, end := range map[string]func(*ScopeWriter){
 		"an end": func(v *ScopeWriter) {

@@ -49,7 +49,7 @@ type packer struct {
 	lines    []byte
 }
 
-func (p *packer) add(t ScopeUpdate, types []string, f *changedRecord) error {
+func (p *packer) add(u ScopeUpdate, types []string, f *changedRecord) error {
 	row, err := newRow(types, f)
 	if err != nil {
 		return err
@@ -58,9 +58,9 @@ func (p *packer) add(t ScopeUpdate, types []string, f *changedRecord) error {
 		p.rows = make([]Row, 0, PackRows)
 	}
 	p.rows = append(p.rows, row)
-	at := len(p.lines)
+	start := len(p.lines)
 	p.lines = append(p.lines, f.view.Data()...)
-	for i := at; ; i++ { // in JSON a line feed is only white space
+	for i := start; ; i++ { // in JSON a line feed is only white space
 		n := bytes.IndexByte(p.lines[i:], '\n')
 		if n < 0 {
 			break
@@ -70,17 +70,17 @@ func (p *packer) add(t ScopeUpdate, types []string, f *changedRecord) error {
 	}
 	p.lines = append(p.lines, '\n')
 	if len(p.rows) == PackRows || len(p.lines) >= packBytes {
-		p.close(t)
+		p.close(u)
 	}
 	return nil
 }
 
 // close closes the open pack.
-func (p *packer) close(t ScopeUpdate) {
+func (p *packer) close(u ScopeUpdate) {
 	if len(p.rows) == 0 {
 		return
 	}
-	pack := Pack{Rows: p.rows, Bodies: t.Pack(p.lines)}
+	pack := Pack{Rows: p.rows, Bodies: u.Pack(p.lines)}
 	size := len(pack.Bodies)
 	for i := range pack.Rows {
 		size += pack.Rows[i].size()
@@ -92,9 +92,9 @@ func (p *packer) close(t ScopeUpdate) {
 }
 
 // trim frees what it can between two pages. A small pack stays open, so that short pages share one.
-func (p *packer) trim(t ScopeUpdate) {
+func (p *packer) trim(u ScopeUpdate) {
 	if len(p.rows) >= PackRows/2 || len(p.lines) >= maxOpenPackBytes {
-		p.close(t)
+		p.close(u)
 	}
 	p.lines = append([]byte(nil), p.lines...)
 }

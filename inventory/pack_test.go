@@ -75,7 +75,7 @@ func TestPacker(t *testing.T) {
 
 // A writer stages when all writers together have too much, or when it has more than its share. Small amounts stay
 // buffered.
-func TestFull(t *testing.T) {
+func TestShouldStage(t *testing.T) {
 	for _, c := range []struct {
 		own, others int64
 		full        bool

@@ -67,9 +67,9 @@ var StoredFields = [...]string{"first_seen", "state_since", "valid_from", "valid
 // InterfaceType, KeyType), or InstanceType. Both come early in most resources, so the scan stops as soon as nothing
 // better can follow.
 func stateAndType(types []string, data []byte) (state, typ string) {
-	best, known := len(types), 0
+	rank, lastName := len(types), 0
 	var status string
-	for key, value, at := member(data, 0); at > 0; key, value, at = member(data, at) {
+	for key, value, end := member(data, 0); end > 0; key, value, end = member(data, end) {
 		switch key := string(key); key {
 		case "State":
 			state = stateText(value)
@@ -79,18 +79,18 @@ func stateAndType(types []string, data []byte) (state, typ string) {
 			if !strings.HasSuffix(key, typeSuffix) {
 				continue
 			}
-			for i, t := range types[:best] {
+			for i, t := range types[:rank] {
 				if key == t {
-					typ, best = stateText(value), i
+					typ, rank = stateText(value), i
 				}
 			}
 		}
-		if state != "" && typ != "" && at >= known {
-			n := findName(data[at:], types[:best])
+		if state != "" && typ != "" && end >= lastName {
+			n := findName(data[end:], types[:rank])
 			if n < 0 {
 				break
 			}
-			known = at + n
+			lastName = end + n
 		}
 	}
 	if state == "" {

@@ -46,153 +46,153 @@ type watchdog struct {
 	wg         sync.WaitGroup
 }
 
-func newWatchdog(d Driver, h *healthTracker, patience time.Duration) *watchdog {
-	p := &watchdog{Driver: d, health: h, timeout: patience, quit: make(chan struct{})}
+func newWatchdog(d Driver, h *healthTracker, timeout time.Duration) *watchdog {
+	w := &watchdog{Driver: d, health: h, timeout: timeout, quit: make(chan struct{})}
 	// A driver may find an error before the first call.
-	if w, ok := d.(interface{ OnTrouble(func(*Stall)) }); ok {
-		w.OnTrouble(p.beginStall)
+	if notifier, ok := d.(interface{ OnStall(func(*Stall)) }); ok {
+		notifier.OnStall(w.beginStall)
 	}
-	return p
+	return w
 }
 
 // beginCall counts a call that waits for the database. endCall ends the wait.
-func (p *watchdog) beginCall() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.inFlight++
-	if p.inFlight > 1 || p.closing {
+func (w *watchdog) beginCall() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.inFlight++
+	if w.inFlight > 1 || w.closing {
 		return
 	}
-	p.lastAnswer = time.Now()
-	if p.timer == nil {
-		p.timer = time.AfterFunc(checkInterval, p.check)
+	w.lastAnswer = time.Now()
+	if w.timer == nil {
+		w.timer = time.AfterFunc(checkInterval, w.check)
 	} else {
-		p.timer.Reset(checkInterval)
+		w.timer.Reset(checkInterval)
 	}
 }
 
-func (p *watchdog) endCall(answered bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.inFlight--
+func (w *watchdog) endCall(answered bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.inFlight--
 	if answered {
-		p.lastAnswer = time.Now()
+		w.lastAnswer = time.Now()
 	}
-	if p.inFlight == 0 && p.timer != nil {
-		p.timer.Stop()
+	if w.inFlight == 0 && w.timer != nil {
+		w.timer.Stop()
 	}
 }
 
 // check pings the driver while calls are in flight, and detects that nothing answers.
-func (p *watchdog) check() {
-	p.mu.Lock()
-	if p.inFlight == 0 || p.closing {
-		p.mu.Unlock()
+func (w *watchdog) check() {
+	w.mu.Lock()
+	if w.inFlight == 0 || w.closing {
+		w.mu.Unlock()
 		return
 	}
-	p.timer.Reset(checkInterval)
-	left := p.timeout - time.Since(p.lastAnswer)
-	if left > 0 && !p.pinging {
-		p.pinging = true
-		p.pingSeq++
-		n := p.pingSeq
-		p.wg.Add(1)
-		go p.ping(n, left)
+	w.timer.Reset(checkInterval)
+	left := w.timeout - time.Since(w.lastAnswer)
+	if left > 0 && !w.pinging {
+		w.pinging = true
+		w.pingSeq++
+		n := w.pingSeq
+		w.wg.Add(1)
+		go w.ping(n, left)
 	}
-	err := p.pingErr
-	p.mu.Unlock()
+	err := w.pingErr
+	w.mu.Unlock()
 	if left <= -checkInterval { // the ping, which would report this itself, did not return either
-		p.reportNoAnswer(err)
+		w.reportNoAnswer(err)
 	}
 }
 
-func (p *watchdog) ping(n int, left time.Duration) {
-	defer p.wg.Done()
-	ctx, cancel := context.WithTimeoutCause(context.Background(), left, p.noAnswerError())
+func (w *watchdog) ping(n int, left time.Duration) {
+	defer w.wg.Done()
+	ctx, cancel := context.WithTimeoutCause(context.Background(), left, w.noAnswerError())
 	defer cancel()
-	err := catchPanic(func() error { return p.Driver.Ping(ctx) })
-	p.mu.Lock()
-	if p.pingSeq != n {
-		p.mu.Unlock()
+	err := catchPanic(func() error { return w.Driver.Ping(ctx) })
+	w.mu.Lock()
+	if w.pingSeq != n {
+		w.mu.Unlock()
 		return
 	}
-	if p.pinging, p.pingErr = false, err; err == nil {
-		p.lastAnswer = time.Now()
+	if w.pinging, w.pingErr = false, err; err == nil {
+		w.lastAnswer = time.Now()
 	}
-	over := p.inFlight > 0 && time.Since(p.lastAnswer) >= p.timeout
-	p.mu.Unlock()
-	if over {
-		p.reportNoAnswer(err)
+	stalled := w.inFlight > 0 && time.Since(w.lastAnswer) >= w.timeout
+	w.mu.Unlock()
+	if stalled {
+		w.reportNoAnswer(err)
 	}
 }
 
-func (p *watchdog) noAnswerError() error {
+func (w *watchdog) noAnswerError() error {
 	return &record.Fault{Reason: record.Network, Hint: "Check the database and the disk that it is on; writes resume when it answers.",
-		Err: fmt.Errorf("store: no answer within %s", p.timeout)}
+		Err: fmt.Errorf("store: no answer within %s", w.timeout)}
 }
 
-func (p *watchdog) reportNoAnswer(err error) {
+func (w *watchdog) reportNoAnswer(err error) {
 	if err == nil {
-		err = p.noAnswerError()
+		err = w.noAnswerError()
 	}
-	p.beginStall(&Stall{Err: err})
+	w.beginStall(&Stall{Err: err})
 }
 
 // beginStall makes all callers stop waiting, and starts the probe.
-func (p *watchdog) beginStall(s *Stall) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closing || !p.health.beginStall(s) {
+func (w *watchdog) beginStall(s *Stall) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closing || !w.health.beginStall(s) {
 		return
 	}
-	p.wg.Add(1)
-	go p.probeUntilWritable()
+	w.wg.Add(1)
+	go w.probeUntilWritable()
 }
 
 // probeUntilWritable probes, one call at a time, until the database accepts writes.
-func (p *watchdog) probeUntilWritable() {
-	defer p.wg.Done()
-	answer := make(chan error, 1)
-	asked := false
+func (w *watchdog) probeUntilWritable() {
+	defer w.wg.Done()
+	result := make(chan error, 1)
+	probing := false
 	for {
 		select {
-		case <-p.quit:
+		case <-w.quit:
 			return
 		case <-time.After(checkInterval):
 		}
-		if !asked {
-			asked = true
+		if !probing {
+			probing = true
 			go func() { // a goroutine, because the driver may ignore the context
-				ctx, cancel := context.WithTimeoutCause(context.Background(), p.timeout, p.noAnswerError())
+				ctx, cancel := context.WithTimeoutCause(context.Background(), w.timeout, w.noAnswerError())
 				defer cancel()
-				answer <- catchPanic(func() error { return p.Driver.ProbeWrite(ctx) })
+				result <- catchPanic(func() error { return w.Driver.ProbeWrite(ctx) })
 			}()
 		}
 		select {
-		case <-p.quit:
+		case <-w.quit:
 			return
-		case err := <-answer:
-			if asked = false; err != nil {
-				p.health.updateStall(err)
+		case err := <-result:
+			if probing = false; err != nil {
+				w.health.updateStall(err)
 				continue
 			}
-			p.mu.Lock()
-			p.pingSeq++ // do not wait for a ping that is still out
-			p.pinging, p.pingErr, p.lastAnswer = false, nil, time.Now()
-			p.health.endStall()
-			p.mu.Unlock()
+			w.mu.Lock()
+			w.pingSeq++ // do not wait for a ping that is still out
+			w.pinging, w.pingErr, w.lastAnswer = false, nil, time.Now()
+			w.health.endStall()
+			w.mu.Unlock()
 			return
-		case <-time.After(p.timeout):
+		case <-time.After(w.timeout):
 		}
 	}
 }
 
 // call runs f. f may outlive the call: then its result is ignored, and the caller must not use what f uses.
-func (p *watchdog) call(ctx context.Context, write bool, f func(ctx context.Context) error) error {
-	gate := p.health.stallSignal(write)
+func (w *watchdog) call(ctx context.Context, write bool, f func(ctx context.Context) error) error {
+	stalled := w.health.stallSignal(write)
 	select {
-	case <-gate:
-		return p.stallError()
+	case <-stalled:
+		return w.stallError()
 	default:
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -200,32 +200,32 @@ func (p *watchdog) call(ctx context.Context, write bool, f func(ctx context.Cont
 	limited, stop := context.WithTimeoutCause(ctx, maxCallDuration, &record.Fault{Reason: record.Other, Hint: "Report it, with the database's list of statements.",
 		Err: fmt.Errorf("store: a call lasted longer than %s", maxCallDuration)})
 	defer stop()
-	p.beginCall()
+	w.beginCall()
 	done := make(chan error, 1)
 	go func() { done <- catchPanic(func() error { return f(limited) }) }()
 	select {
 	case err := <-done:
-		p.endCall(true)
-		return p.checkResult(err)
-	case <-gate:
-		p.endCall(false)
-		err := p.stallError()
+		w.endCall(true)
+		return w.checkResult(err)
+	case <-stalled:
+		w.endCall(false)
+		err := w.stallError()
 		cancel(err)
 		return err
 	case <-limited.Done():
 		select {
 		case err := <-done: // it finished in time
-			p.endCall(true)
-			return p.checkResult(err)
+			w.endCall(true)
+			return w.checkResult(err)
 		default:
 		}
-		p.endCall(false)
+		w.endCall(false)
 		return context.Cause(limited)
 	}
 }
 
 // checkResult begins a stall if err is one, and passes a panic on to the caller.
-func (p *watchdog) checkResult(err error) error {
+func (w *watchdog) checkResult(err error) error {
 	switch e := err.(type) {
 	case *panicError:
 		panic(e)
@@ -234,98 +234,98 @@ func (p *watchdog) checkResult(err error) error {
 	}
 	var s *Stall
 	if errors.As(err, &s) {
-		p.beginStall(s)
+		w.beginStall(s)
 	}
 	return err
 }
 
 // stallError returns the error of a call that does not wait.
-func (p *watchdog) stallError() error {
-	if err := p.health.snapshot().Err; err != nil {
+func (w *watchdog) stallError() error {
+	if err := w.health.snapshot().Err; err != nil {
 		return err
 	}
-	return p.noAnswerError() // the stall ended just now
+	return w.noAnswerError() // the stall ended just now
 }
 
-func (p *watchdog) Begin(ctx context.Context, t record.Target, s Scope, run string) (ScopeUpdate, error) {
-	var turn ScopeUpdate
-	if err := p.call(ctx, true, func(ctx context.Context) (err error) {
-		turn, err = p.Driver.Begin(ctx, t, s, run)
+func (w *watchdog) Begin(ctx context.Context, t record.Target, s Scope, run string) (ScopeUpdate, error) {
+	var update ScopeUpdate
+	if err := w.call(ctx, true, func(ctx context.Context) (err error) {
+		update, err = w.Driver.Begin(ctx, t, s, run)
 		return err
 	}); err != nil {
 		return nil, err
 	}
-	return &watchedUpdate{ScopeUpdate: turn, w: p}, nil
+	return &watchedUpdate{ScopeUpdate: update, w: w}, nil
 }
 
-func (p *watchdog) ActiveTargets(ctx context.Context, account string) ([]record.Target, error) {
-	return callRead(ctx, p, func(ctx context.Context) ([]record.Target, error) { return p.Driver.ActiveTargets(ctx, account) })
+func (w *watchdog) ActiveTargets(ctx context.Context, account string) ([]record.Target, error) {
+	return callRead(ctx, w, func(ctx context.Context) ([]record.Target, error) { return w.Driver.ActiveTargets(ctx, account) })
 }
 
-func (p *watchdog) Accounts(ctx context.Context) ([]Account, error) {
-	return callRead(ctx, p, p.Driver.Accounts)
+func (w *watchdog) Accounts(ctx context.Context) ([]Account, error) {
+	return callRead(ctx, w, w.Driver.Accounts)
 }
 
-func callRead[T any](ctx context.Context, p *watchdog, f func(context.Context) (T, error)) (T, error) {
-	var answer, none T
-	if err := p.call(ctx, false, func(ctx context.Context) (err error) {
+func callRead[T any](ctx context.Context, w *watchdog, f func(context.Context) (T, error)) (T, error) {
+	var answer, zero T
+	if err := w.call(ctx, false, func(ctx context.Context) (err error) {
 		answer, err = f(ctx)
 		return err
 	}); err != nil {
-		return none, err
+		return zero, err
 	}
 	return answer, nil
 }
 
 // Rename implements [Renamer].
-func (p *watchdog) Rename(ctx context.Context, a Account) error {
-	d, ok := p.Driver.(Renamer)
+func (w *watchdog) Rename(ctx context.Context, a Account) error {
+	d, ok := w.Driver.(Renamer)
 	if !ok {
 		return nil
 	}
-	return p.call(ctx, true, func(ctx context.Context) error { return d.Rename(ctx, a) })
+	return w.call(ctx, true, func(ctx context.Context) error { return d.Rename(ctx, a) })
 }
 
-func (p *watchdog) Retire(ctx context.Context, t record.Target, who record.Identity, why string) error {
-	return p.call(ctx, true, func(ctx context.Context) error { return p.Driver.Retire(ctx, t, who, why) })
+func (w *watchdog) Retire(ctx context.Context, t record.Target, identity record.Identity, reason string) error {
+	return w.call(ctx, true, func(ctx context.Context) error { return w.Driver.Retire(ctx, t, identity, reason) })
 }
 
-func (p *watchdog) RetireAccount(ctx context.Context, a Account, why string) error {
-	return p.call(ctx, true, func(ctx context.Context) error { return p.Driver.RetireAccount(ctx, a, why) })
+func (w *watchdog) RetireAccount(ctx context.Context, a Account, reason string) error {
+	return w.call(ctx, true, func(ctx context.Context) error { return w.Driver.RetireAccount(ctx, a, reason) })
 }
 
 // Close waits for the driver no longer than for any call: the program ends, and what is committed is safe. It hardly
 // waits for a database that is known to be stalled, which was logged when the stall began.
-func (p *watchdog) Close() error {
-	stalled := isClosed(p.health.stallSignal(true))
-	p.mu.Lock()
-	if !p.closing {
-		p.closing = true
-		close(p.quit)
+func (w *watchdog) Close() error {
+	stalled := isClosed(w.health.stallSignal(true))
+	w.mu.Lock()
+	if !w.closing {
+		w.closing = true
+		close(w.quit)
 	}
-	if p.timer != nil {
-		p.timer.Stop()
+	if w.timer != nil {
+		w.timer.Stop()
 	}
-	p.mu.Unlock()
+	w.mu.Unlock()
 	done := make(chan error, 1)
 	go func() {
-		err := catchPanic(p.Driver.Close)
-		p.wg.Wait()
+		err := catchPanic(w.Driver.Close)
+		w.wg.Wait()
 		done <- err
 	}()
-	wait := p.timeout
+	timeout := w.timeout
 	if stalled {
-		wait = min(wait, checkInterval)
+		timeout = min(timeout, checkInterval)
 	}
-	late := time.NewTimer(wait)
-	defer late.Stop()
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
 	select {
 	case err := <-done:
 		return err
-	case <-late.C:
+	case <-timer.C:
 	}
 	if !stalled {
-		p.health.log.Warn("store did not close in time", "waited", wait)
+		w.health.log.Warn("store did not close in time", "waited", timeout)
 	}
 	return nil
 }
@@ -336,75 +336,75 @@ type watchedUpdate struct {
 	w *watchdog
 }
 
-func (t *watchedUpdate) Live(ctx context.Context, f func(id []byte, sum record.Digest, version int) error) error {
-	return t.w.call(ctx, true, func(ctx context.Context) error { return t.ScopeUpdate.Live(ctx, f) })
+func (u *watchedUpdate) Live(ctx context.Context, f func(id []byte, sum record.Digest, version int) error) error {
+	return u.w.call(ctx, true, func(ctx context.Context) error { return u.ScopeUpdate.Live(ctx, f) })
 }
 
-func (t *watchedUpdate) Stage(ctx context.Context, packs []Pack) error {
-	return t.w.call(ctx, true, func(ctx context.Context) error { return t.ScopeUpdate.Stage(ctx, packs) })
+func (u *watchedUpdate) Stage(ctx context.Context, packs []Pack) error {
+	return u.w.call(ctx, true, func(ctx context.Context) error { return u.ScopeUpdate.Stage(ctx, packs) })
 }
 
-func (t *watchedUpdate) Commit(ctx context.Context, c Commit) error {
-	return t.w.call(ctx, true, func(ctx context.Context) error { return t.ScopeUpdate.Commit(ctx, c) })
+func (u *watchedUpdate) Commit(ctx context.Context, c Commit) error {
+	return u.w.call(ctx, true, func(ctx context.Context) error { return u.ScopeUpdate.Commit(ctx, c) })
 }
 
-func (p *watchdog) Find(ctx context.Context, q Query) iter.Seq2[*Resource, error] {
-	return readRows(ctx, p, func(ctx context.Context) iter.Seq2[*Resource, error] { return p.Driver.Find(ctx, q) })
+func (w *watchdog) Find(ctx context.Context, q Query) iter.Seq2[*Resource, error] {
+	return readRows(ctx, w, func(ctx context.Context) iter.Seq2[*Resource, error] { return w.Driver.Find(ctx, q) })
 }
 
-func (p *watchdog) History(ctx context.Context, q Query) iter.Seq2[*Resource, error] {
-	return readRows(ctx, p, func(ctx context.Context) iter.Seq2[*Resource, error] { return p.Driver.History(ctx, q) })
+func (w *watchdog) History(ctx context.Context, q Query) iter.Seq2[*Resource, error] {
+	return readRows(ctx, w, func(ctx context.Context) iter.Seq2[*Resource, error] { return w.Driver.History(ctx, q) })
 }
 
-func (p *watchdog) Diff(ctx context.Context, q Query, from, to time.Time) iter.Seq2[Change, error] {
-	return readRows(ctx, p, func(ctx context.Context) iter.Seq2[Change, error] { return p.Driver.Diff(ctx, q, from, to) })
+func (w *watchdog) Diff(ctx context.Context, q Query, from, to time.Time) iter.Seq2[Change, error] {
+	return readRows(ctx, w, func(ctx context.Context) iter.Seq2[Change, error] { return w.Driver.Diff(ctx, q, from, to) })
 }
 
-func (p *watchdog) Changes(ctx context.Context, q Query, after time.Time) iter.Seq2[Change, error] {
-	return readRows(ctx, p, func(ctx context.Context) iter.Seq2[Change, error] { return p.Driver.Changes(ctx, q, after) })
+func (w *watchdog) Changes(ctx context.Context, q Query, after time.Time) iter.Seq2[Change, error] {
+	return readRows(ctx, w, func(ctx context.Context) iter.Seq2[Change, error] { return w.Driver.Changes(ctx, q, after) })
 }
 
-func (p *watchdog) Targets(ctx context.Context) iter.Seq2[Coverage, error] {
-	return readRows(ctx, p, p.Driver.Targets)
+func (w *watchdog) Targets(ctx context.Context) iter.Seq2[Coverage, error] {
+	return readRows(ctx, w, w.Driver.Targets)
 }
 
 // readRows yields rows in the caller's goroutine, as reads end with their context. Only the time between two rows
 // counts as time of the database.
-func readRows[T any](ctx context.Context, p *watchdog, f func(context.Context) iter.Seq2[T, error]) iter.Seq2[T, error] {
+func readRows[T any](ctx context.Context, w *watchdog, f func(context.Context) iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		gate := p.health.stallSignal(false)
+		stalled := w.health.stallSignal(false)
 		select {
-		case <-gate:
-			var none T
-			yield(none, p.stallError())
+		case <-stalled:
+			var zero T
+			yield(zero, w.stallError())
 			return
 		default:
 		}
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
-		over := make(chan struct{})
-		defer close(over)
+		finished := make(chan struct{})
+		defer close(finished)
 		go func() {
 			select {
-			case <-gate:
-				cancel(p.stallError())
-			case <-over:
+			case <-stalled:
+				cancel(w.stallError())
+			case <-finished:
 			}
 		}()
-		p.beginCall()
+		w.beginCall()
 		waiting := true
 		defer func() {
 			if waiting { // also after a panic
-				p.endCall(ctx.Err() == nil)
+				w.endCall(ctx.Err() == nil)
 			}
 		}()
 		for row, err := range f(ctx) {
-			p.endCall(err == nil)
+			w.endCall(err == nil)
 			waiting = false
 			if !yield(row, err) {
 				return
 			}
-			p.beginCall()
+			w.beginCall()
 			waiting = true
 		}
 	}
@@ -416,10 +416,10 @@ type panicError struct {
 	stack []byte
 }
 
-func (t *panicError) Error() string { return fmt.Sprint(t.value) }
+func (p *panicError) Error() string { return fmt.Sprint(p.value) }
 
 // Stack returns the stack of the panic.
-func (t *panicError) Stack() []byte { return t.stack }
+func (p *panicError) Stack() []byte { return p.stack }
 
 func catchPanic(f func() error) (err error) {
 	defer func() {

@@ -33,83 +33,83 @@ type frozenDriver struct {
 	completed atomic.Int64  // number of completed calls
 }
 
-func (f *frozenDriver) freeze() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.thawed = make(chan struct{})
+func (d *frozenDriver) freeze() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.thawed = make(chan struct{})
 }
 
-func (f *frozenDriver) unfreeze() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	close(f.thawed)
-	f.thawed = nil
+func (d *frozenDriver) unfreeze() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	close(d.thawed)
+	d.thawed = nil
 }
 
-func (f *frozenDriver) wait(ctx context.Context) error { return f.waitFor(ctx, f.ignoresContext) }
+func (d *frozenDriver) wait(ctx context.Context) error { return d.waitFor(ctx, d.ignoresContext) }
 
-func (f *frozenDriver) waitFor(ctx context.Context, deaf bool) error {
-	f.mu.Lock()
-	thaw := f.thawed
-	f.mu.Unlock()
-	if thaw != nil {
+func (d *frozenDriver) waitFor(ctx context.Context, ignoresContext bool) error {
+	d.mu.Lock()
+	thawed := d.thawed
+	d.mu.Unlock()
+	if thawed != nil {
 		done := ctx.Done()
-		if deaf {
+		if ignoresContext {
 			done = nil
 		}
 		select {
-		case <-thaw:
+		case <-thawed:
 		case <-done:
 			return context.Cause(ctx)
 		}
 	}
-	f.completed.Add(1)
+	d.completed.Add(1)
 	return nil
 }
 
-func (f *frozenDriver) Begin(ctx context.Context, _ record.Target, _ Scope, _ string) (ScopeUpdate, error) {
-	return frozenUpdate{d: f}, f.wait(ctx)
+func (d *frozenDriver) Begin(ctx context.Context, _ record.Target, _ Scope, _ string) (ScopeUpdate, error) {
+	return frozenUpdate{d: d}, d.wait(ctx)
 }
-func (f *frozenDriver) ActiveTargets(ctx context.Context, _ string) ([]record.Target, error) {
-	return []record.Target{{Account: "late"}}, f.wait(ctx)
+func (d *frozenDriver) ActiveTargets(ctx context.Context, _ string) ([]record.Target, error) {
+	return []record.Target{{Account: "late"}}, d.wait(ctx)
 }
-func (f *frozenDriver) Accounts(ctx context.Context) ([]Account, error) { return nil, f.wait(ctx) }
-func (f *frozenDriver) Retire(ctx context.Context, _ record.Target, _ record.Identity, _ string) error {
-	return f.wait(ctx)
+func (d *frozenDriver) Accounts(ctx context.Context) ([]Account, error) { return nil, d.wait(ctx) }
+func (d *frozenDriver) Retire(ctx context.Context, _ record.Target, _ record.Identity, _ string) error {
+	return d.wait(ctx)
 }
-func (f *frozenDriver) RetireAccount(ctx context.Context, _ Account, _ string) error {
-	return f.wait(ctx)
+func (d *frozenDriver) RetireAccount(ctx context.Context, _ Account, _ string) error {
+	return d.wait(ctx)
 }
-func (f *frozenDriver) ProbeWrite(ctx context.Context) error { return f.wait(ctx) }
-func (f *frozenDriver) Targets(ctx context.Context) iter.Seq2[Coverage, error] {
-	return oneRow[Coverage](ctx, f)
+func (d *frozenDriver) ProbeWrite(ctx context.Context) error { return d.wait(ctx) }
+func (d *frozenDriver) Targets(ctx context.Context) iter.Seq2[Coverage, error] {
+	return oneRow[Coverage](ctx, d)
 }
-func (f *frozenDriver) Find(ctx context.Context, _ Query) iter.Seq2[*Resource, error] {
-	return oneRow[*Resource](ctx, f)
+func (d *frozenDriver) Find(ctx context.Context, _ Query) iter.Seq2[*Resource, error] {
+	return oneRow[*Resource](ctx, d)
 }
-func (f *frozenDriver) History(ctx context.Context, _ Query) iter.Seq2[*Resource, error] {
-	return oneRow[*Resource](ctx, f)
+func (d *frozenDriver) History(ctx context.Context, _ Query) iter.Seq2[*Resource, error] {
+	return oneRow[*Resource](ctx, d)
 }
-func (f *frozenDriver) Diff(ctx context.Context, _ Query, _, _ time.Time) iter.Seq2[Change, error] {
-	return oneRow[Change](ctx, f)
+func (d *frozenDriver) Diff(ctx context.Context, _ Query, _, _ time.Time) iter.Seq2[Change, error] {
+	return oneRow[Change](ctx, d)
 }
-func (f *frozenDriver) Changes(ctx context.Context, _ Query, _ time.Time) iter.Seq2[Change, error] {
-	return oneRow[Change](ctx, f)
+func (d *frozenDriver) Changes(ctx context.Context, _ Query, _ time.Time) iter.Seq2[Change, error] {
+	return oneRow[Change](ctx, d)
 }
-func (f *frozenDriver) Close() error { return f.wait(context.Background()) }
-func (f *frozenDriver) Ping(ctx context.Context) error {
-	if f.ping != nil {
-		return f.ping()
+func (d *frozenDriver) Close() error { return d.wait(context.Background()) }
+func (d *frozenDriver) Ping(ctx context.Context) error {
+	if d.ping != nil {
+		return d.ping()
 	}
-	return f.wait(ctx)
+	return d.wait(ctx)
 }
 
 // oneRow yields one row.
-func oneRow[T any](ctx context.Context, f *frozenDriver) iter.Seq2[T, error] {
+func oneRow[T any](ctx context.Context, d *frozenDriver) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var row T
-		if yield(row, f.waitFor(ctx, false)) { // reads end with their context: rows come in the caller's goroutine
-			if err := f.waitFor(ctx, false); err != nil {
+		if yield(row, d.waitFor(ctx, false)) { // reads end with their context: rows come in the caller's goroutine
+			if err := d.waitFor(ctx, false); err != nil {
 				yield(row, err)
 			}
 		}
@@ -122,25 +122,25 @@ type frozenUpdate struct {
 }
 
 func (frozenUpdate) HasScope() bool { return true }
-func (t frozenUpdate) Live(ctx context.Context, _ func([]byte, record.Digest, int) error) error {
-	return t.d.wait(ctx)
+func (u frozenUpdate) Live(ctx context.Context, _ func([]byte, record.Digest, int) error) error {
+	return u.d.wait(ctx)
 }
-func (t frozenUpdate) Commit(ctx context.Context, _ Commit) error { return t.d.wait(ctx) }
-func (t frozenUpdate) Stage(ctx context.Context, _ []Pack) error  { return t.d.wait(ctx) }
+func (u frozenUpdate) Commit(ctx context.Context, _ Commit) error { return u.d.wait(ctx) }
+func (u frozenUpdate) Stage(ctx context.Context, _ []Pack) error  { return u.d.wait(ctx) }
 
 // allCalls returns every way to call the database.
-func allCalls(d Driver, turn ScopeUpdate) map[string]func(context.Context) error {
+func allCalls(d Driver, update ScopeUpdate) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"begin": func(ctx context.Context) error {
-			turn, err := d.Begin(ctx, record.Target{}, Scope{}, "")
-			if err != nil && turn != nil {
+			update, err := d.Begin(ctx, record.Target{}, Scope{}, "")
+			if err != nil && update != nil {
 				return errors.New("a turn came with the error")
 			}
 			return err
 		},
-		"live":   func(ctx context.Context) error { return turn.Live(ctx, nil) },
-		"stage":  func(ctx context.Context) error { return turn.Stage(ctx, nil) },
-		"commit": func(ctx context.Context) error { return turn.Commit(ctx, Commit{}) },
+		"live":   func(ctx context.Context) error { return update.Live(ctx, nil) },
+		"stage":  func(ctx context.Context) error { return update.Stage(ctx, nil) },
+		"commit": func(ctx context.Context) error { return update.Commit(ctx, Commit{}) },
 		"known": func(ctx context.Context) error {
 			ts, err := d.ActiveTargets(ctx, "")
 			if err != nil && len(ts) > 0 {
@@ -170,7 +170,7 @@ func drain[T any](rows iter.Seq2[T, error]) error {
 
 // Callers wait for a store that does not answer until the timeout, whichever call meets it first, and all stop at once.
 // Then no call waits. When the store answers again, it recovers without a call.
-func TestAStoreThatDoesNotAnswer(t *testing.T) {
+func TestNoAnswer(t *testing.T) {
 	for _, deaf := range []bool{false, true} {
 		for name := range allCalls(nil, nil) {
 			t.Run(fmt.Sprintf("%s, deaf %t", name, deaf), func(t *testing.T) {
@@ -182,20 +182,20 @@ func TestAStoreThatDoesNotAnswer(t *testing.T) {
 
 func testNoAnswer(t *testing.T, name string, deaf bool) {
 	var log bytes.Buffer
-	f := &frozenDriver{ignoresContext: deaf}
-	inv := New(f, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
-	turn, err := inv.Driver().Begin(t.Context(), record.Target{}, Scope{}, "")
+	d := &frozenDriver{ignoresContext: deaf}
+	inv := New(d, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	update, err := inv.Driver().Begin(t.Context(), record.Target{}, Scope{}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := allCalls(inv.Driver(), turn)
-	f.freeze()
+	calls := allCalls(inv.Driver(), update)
+	d.freeze()
 	start := time.Now()
 	var wg sync.WaitGroup
 	for n := range 30 { // the last ones come a little later, and wait less
 		wg.Go(func() {
 			time.Sleep(time.Duration(n) * 100 * time.Millisecond)
-			if err := all[name](t.Context()); record.HintOf(err) == "" {
+			if err := calls[name](t.Context()); record.HintOf(err) == "" {
 				t.Errorf("it says %v", err)
 			}
 		})
@@ -205,7 +205,7 @@ func testNoAnswer(t *testing.T, name string, deaf bool) {
 		t.Errorf("it was waited for %s", took)
 	}
 	start = time.Now()
-	for name, call := range all {
+	for name, call := range calls {
 		if err := call(t.Context()); err == nil || time.Since(start) > 0 {
 			t.Errorf("%s afterwards: %v, after %s", name, err, time.Since(start))
 		}
@@ -214,24 +214,24 @@ func testNoAnswer(t *testing.T, name string, deaf bool) {
 		t.Errorf("its trouble is %v", tr)
 	}
 	time.Sleep(10 * time.Minute)
-	came := f.completed.Load()
-	f.unfreeze()
+	completed := d.completed.Load()
+	d.unfreeze()
 	time.Sleep(2 * checkInterval)
 	synctest.Wait()
 	if tr := inv.Health(); tr.Err != nil {
 		t.Errorf("after it: %v", tr)
 	}
-	if n := f.completed.Load() - came; n > 40 {
+	if n := d.completed.Load() - completed; n > 40 {
 		t.Errorf("%d calls waited all the while", n)
 	}
-	for name, call := range all {
+	for name, call := range calls {
 		if err := call(t.Context()); err != nil {
 			t.Errorf("%s after it: %v", name, err)
 		}
 	}
-	said := log.String()
-	if strings.Count(said, "store writes fail") != 1 || strings.Count(said, "store writes recovered") != 1 || !strings.Contains(said, "duration=10m") {
-		t.Error(said)
+	logged := log.String()
+	if strings.Count(logged, "store writes fail") != 1 || strings.Count(logged, "store writes recovered") != 1 || !strings.Contains(logged, "duration=10m") {
+		t.Error(logged)
 	}
 	if err := inv.Driver().Close(); err != nil {
 		t.Error(err)
@@ -239,62 +239,62 @@ func testNoAnswer(t *testing.T, name string, deaf bool) {
 }
 
 // A call that the database executes is not cut off.
-func TestALargeCommitIsNotCutOff(t *testing.T) {
+func TestLargeCommitIsNotCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &frozenDriver{ping: func() error { return nil }}
-		inv := New(f, Options{})
-		turn, err := inv.Driver().Begin(t.Context(), record.Target{}, Scope{}, "")
+		d := &frozenDriver{ping: func() error { return nil }}
+		inv := New(d, Options{})
+		update, err := inv.Driver().Begin(t.Context(), record.Target{}, Scope{}, "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.freeze()
+		d.freeze()
 		start := time.Now()
-		time.AfterFunc(40*time.Minute, f.unfreeze)
-		if err := turn.Commit(t.Context(), Commit{}); err != nil || time.Since(start) != 40*time.Minute || inv.Err() != nil {
+		time.AfterFunc(40*time.Minute, d.unfreeze)
+		if err := update.Commit(t.Context(), Commit{}); err != nil || time.Since(start) != 40*time.Minute || inv.Err() != nil {
 			t.Errorf("%v, after %s; %v", err, time.Since(start), inv.Err())
 		}
 		// A call that has not ended after an hour is abandoned.
-		f.freeze()
+		d.freeze()
 		start = time.Now()
-		if err := turn.Commit(t.Context(), Commit{}); err == nil || time.Since(start) != maxCallDuration {
+		if err := update.Commit(t.Context(), Commit{}); err == nil || time.Since(start) != maxCallDuration {
 			t.Errorf("%v, after %s", err, time.Since(start))
 		}
-		f.unfreeze()
+		d.unfreeze()
 		synctest.Wait()
 	})
 }
 
 // The server freezes while it executes a commit.
-func TestAServerThatFreezesInACommit(t *testing.T) {
+func TestServerFreezesDuringCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var stopped atomic.Bool
-		f := &frozenDriver{ignoresContext: true, ping: func() error {
+		d := &frozenDriver{ignoresContext: true, ping: func() error {
 			if stopped.Load() {
 				time.Sleep(time.Hour)
 			}
 			return nil
 		}}
-		inv := New(f, Options{})
-		turn, err := inv.Driver().Begin(t.Context(), record.Target{}, Scope{}, "")
+		inv := New(d, Options{})
+		update, err := inv.Driver().Begin(t.Context(), record.Target{}, Scope{}, "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.freeze()
+		d.freeze()
 		time.AfterFunc(10*time.Minute, func() { stopped.Store(true) })
 		start := time.Now()
-		if err := turn.Commit(t.Context(), Commit{}); err == nil || time.Since(start) > 10*time.Minute+StallTimeout+2*time.Second {
+		if err := update.Commit(t.Context(), Commit{}); err == nil || time.Since(start) > 10*time.Minute+StallTimeout+2*time.Second {
 			t.Errorf("%v, after %s", err, time.Since(start))
 		}
-		f.unfreeze()
+		d.unfreeze()
 		time.Sleep(2 * checkInterval)
 		stopped.Store(false)
 		if inv.Err() != nil {
 			t.Error(inv.Err())
 		}
 		// The old ping, which stays unanswered for an hour, does not matter.
-		f.freeze()
-		time.AfterFunc(time.Minute, f.unfreeze)
-		if err := turn.Commit(t.Context(), Commit{}); err != nil {
+		d.freeze()
+		time.AfterFunc(time.Minute, d.unfreeze)
+		if err := update.Commit(t.Context(), Commit{}); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(time.Hour)
@@ -305,17 +305,17 @@ func TestAServerThatFreezesInACommit(t *testing.T) {
 }
 
 // A lock of another process stops writes; reads continue.
-func TestALockStopsWritesAlone(t *testing.T) {
+func TestLockStopsOnlyWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		f := &lockedDriver{}
-		inv := New(f, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
-		f.isLocked.Store(true)
+		d := &lockedDriver{}
+		inv := New(d, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		d.isLocked.Store(true)
 		if _, err := inv.Begin(t.Context(), record.Target{}, record.Identity{}, ""); err == nil || inv.NotStored() != 1 {
 			t.Errorf("%v, %d lost", err, inv.NotStored())
 		}
 		time.Sleep(time.Minute)
-		if n := f.begins.Load(); n != 1 {
+		if n := d.begins.Load(); n != 1 {
 			t.Errorf("%d waited for the lock", n)
 		}
 		if err := drain(inv.Driver().Targets(t.Context())); err != nil {
@@ -324,13 +324,13 @@ func TestALockStopsWritesAlone(t *testing.T) {
 		if _, err := inv.Driver().Accounts(t.Context()); err != nil {
 			t.Error(err)
 		}
-		f.isLocked.Store(false)
+		d.isLocked.Store(false)
 		time.Sleep(2 * checkInterval)
 		if _, err := inv.Begin(t.Context(), record.Target{}, record.Identity{}, ""); err != nil {
 			t.Error(err)
 		}
-		if said := log.String(); strings.Count(said, "\n") != 2 || !strings.Contains(said, `hint="End the transaction."`) {
-			t.Error(said)
+		if logged := log.String(); strings.Count(logged, "\n") != 2 || !strings.Contains(logged, `hint="End the transaction."`) {
+			t.Error(logged)
 		}
 		if err := inv.Driver().Close(); err != nil {
 			t.Error(err)
@@ -344,27 +344,27 @@ type lockedDriver struct {
 	begins   atomic.Int64
 }
 
-func (l *lockedDriver) Begin(ctx context.Context, t record.Target, s Scope, run string) (ScopeUpdate, error) {
-	l.begins.Add(1)
-	if err := l.ProbeWrite(ctx); err != nil {
+func (d *lockedDriver) Begin(ctx context.Context, t record.Target, s Scope, run string) (ScopeUpdate, error) {
+	d.begins.Add(1)
+	if err := d.ProbeWrite(ctx); err != nil {
 		return nil, err
 	}
-	return l.frozenDriver.Begin(ctx, t, s, run)
+	return d.frozenDriver.Begin(ctx, t, s, run)
 }
 
-func (l *lockedDriver) ProbeWrite(context.Context) error {
-	if l.isLocked.Load() {
+func (d *lockedDriver) ProbeWrite(context.Context) error {
+	if d.isLocked.Load() {
 		return &Stall{ReadsWork: true, Err: &record.Fault{Reason: record.Other, Hint: "End the transaction.", Err: errors.New("locked")}}
 	}
 	return nil
 }
 
 // A caller whose context ends stops waiting, whatever the driver does; that is not an error of the store.
-func TestACallerThatGoes(t *testing.T) {
+func TestCallerIsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &frozenDriver{ignoresContext: true, ping: func() error { return nil }}
-		inv := New(f, Options{})
-		f.freeze()
+		d := &frozenDriver{ignoresContext: true, ping: func() error { return nil }}
+		inv := New(d, Options{})
+		d.freeze()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		start := time.Now()
@@ -374,29 +374,29 @@ func TestACallerThatGoes(t *testing.T) {
 		if inv.Err() != nil {
 			t.Error(inv.Err())
 		}
-		f.unfreeze()
+		d.unfreeze()
 		synctest.Wait()
 	})
 }
 
 // The program ends although the database does not answer.
-func TestCloseDoesNotWaitForAStoreThatDoesNotAnswer(t *testing.T) {
+func TestCloseWithoutAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		f := &frozenDriver{ignoresContext: true}
-		inv := New(f, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
-		f.freeze()
+		d := &frozenDriver{ignoresContext: true}
+		inv := New(d, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		d.freeze()
 		start := time.Now()
 		if err := inv.Driver().Close(); err != nil || time.Since(start) != StallTimeout || !strings.Contains(log.String(), "store did not close in time") {
 			t.Errorf("%v, after %s; %s", err, time.Since(start), log.String())
 		}
-		f.unfreeze()
+		d.unfreeze()
 		synctest.Wait()
 	})
 }
 
 // A panic in a driver reaches the caller, with its stack.
-func TestAPanicComesToWhoCalled(t *testing.T) {
+func TestPanicReachesCaller(t *testing.T) {
 	inv := New(panickingDriver{}, Options{})
 	defer func() {
 		v := recover()

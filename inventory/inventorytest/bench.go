@@ -27,19 +27,19 @@ func benchTargets() int {
 // server. open returns an empty store.
 func Benchmark(b *testing.B, open func(b *testing.B) inventory.Driver) {
 	b.Run("first load", func(b *testing.B) {
-		var l measurement
+		var m measurement
 		for b.Loop() {
 			b.StopTimer()
 			d := open(b)
 			b.StartTimer()
-			l.list(b, d, 0)
+			m.list(b, d, 0)
 			b.StopTimer()
 			if err := d.Close(); err != nil {
 				b.Fatal(err)
 			}
 			b.StartTimer()
 		}
-		l.report(b)
+		m.report(b)
 	})
 	for _, again := range []struct {
 		name    string
@@ -47,13 +47,13 @@ func Benchmark(b *testing.B, open func(b *testing.B) inventory.Driver) {
 	}{{"nothing changed", 0}, {"one in a hundred changed", 100}} {
 		b.Run(again.name, func(b *testing.B) {
 			d := open(b)
-			var first, l measurement
+			var first, m measurement
 			first.list(b, d, 0)
 			for b.Loop() {
-				l.round++
-				l.list(b, d, again.changed)
+				m.round++
+				m.list(b, d, again.changed)
 			}
-			l.report(b)
+			m.report(b)
 			if err := d.Close(); err != nil {
 				b.Fatal(err)
 			}
@@ -68,28 +68,28 @@ type measurement struct {
 }
 
 // measure runs and measures the store's part of a listing.
-func (l *measurement) measure(b *testing.B, f func() error) {
+func (m *measurement) measure(b *testing.B, f func() error) {
 	b.Helper()
 	b.StartTimer()
 	start, cpu := time.Now(), ownCPU()
 	err := f()
-	l.wall, l.cpu = l.wall+time.Since(start), l.cpu+ownCPU()-cpu
+	m.wall, m.cpu = m.wall+time.Since(start), m.cpu+ownCPU()-cpu
 	b.StopTimer()
 	if err != nil {
 		b.Fatal(err)
 	}
 }
 
-func (l *measurement) report(b *testing.B) {
+func (m *measurement) report(b *testing.B) {
 	n := float64(b.N)
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(l.wall.Seconds()/n, "s/run")
-	b.ReportMetric(l.cpu.Seconds()/n, "cpu-s/run")
-	b.ReportMetric(float64(benchTargets()*benchPages*benchItems)*n/l.wall.Seconds(), "resources/s")
+	b.ReportMetric(m.wall.Seconds()/n, "s/run")
+	b.ReportMetric(m.cpu.Seconds()/n, "cpu-s/run")
+	b.ReportMetric(float64(benchTargets()*benchPages*benchItems)*n/m.wall.Seconds(), "resources/s")
 }
 
 // list lists everything once. One resource in every `every` gets another state each round.
-func (l *measurement) list(b *testing.B, d inventory.Driver, every int) {
+func (m *measurement) list(b *testing.B, d inventory.Driver, every int) {
 	b.Helper()
 	b.StopTimer()
 	defer b.StartTimer()
@@ -100,7 +100,7 @@ func (l *measurement) list(b *testing.B, d inventory.Driver, every int) {
 	for n := range benchTargets() {
 		target := record.Target{Account: "prod", Region: fmt.Sprintf("us-east-%d", n), Kind: "ec2_instance"}
 		var v *inventory.ScopeWriter
-		l.measure(b, func() (err error) {
+		m.measure(b, func() (err error) {
 			v, err = inv.Begin(b.Context(), target, identity, "run")
 			return err
 		})
@@ -109,13 +109,13 @@ func (l *measurement) list(b *testing.B, d inventory.Driver, every int) {
 				id := fmt.Sprintf("i-%05x%08x%04x", n, page, i)
 				items[i] = Item{ID: id, State: "running", Type: "m5.large", Tags: map[string]string{"Name": id, "team": "platform"}, Pad: id + pad + pad[:700]}
 				if every > 0 && i%every == 0 {
-					items[i].State = fmt.Sprint("round", l.round)
+					items[i].State = fmt.Sprint("round", m.round)
 				}
 			}
 			p := Page(target, identity, "run", items...)
-			l.measure(b, func() error { return v.Page(b.Context(), p) })
+			m.measure(b, func() error { return v.Page(b.Context(), p) })
 		}
-		l.measure(b, func() error {
+		m.measure(b, func() error {
 			return v.End(b.Context(), record.Outcome{Target: target, Run: "run", State: record.OK, Started: time.Now()})
 		})
 	}

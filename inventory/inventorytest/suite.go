@@ -44,9 +44,9 @@ func Run(t *testing.T, s Subject) {
 		{"retired", (*fixture).retired},
 		{"an account that is not entered", (*fixture).notOpened},
 		{"a large target", (*fixture).large},
-		{"a large target, in one transaction", func(b *fixture) {
-			b.inv = inventory.New(b.driver, inventory.Options{})
-			b.large()
+		{"a large target, in one transaction", func(fx *fixture) {
+			fx.inv = inventory.New(fx.driver, inventory.Options{})
+			fx.large()
 		}},
 		{"shown twice", (*fixture).listedTwice},
 		{"ids of any kind", (*fixture).unusualIDs},
@@ -57,10 +57,10 @@ func Run(t *testing.T, s Subject) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d, reopen := s.Open(t)
-			b := &fixture{T: t, driver: d, reopen: reopen}
-			b.inv = inventory.New(d, inventory.Options{MaxBuffered: 16 << 10}) // so that some writers stage
-			b.target, b.identity = Target()
-			test.run(b)
+			fx := &fixture{T: t, driver: d, reopen: reopen}
+			fx.inv = inventory.New(d, inventory.Options{MaxBuffered: 16 << 10}) // so that some writers stage
+			fx.target, fx.identity = Target()
+			test.run(fx)
 		})
 	}
 }
@@ -77,58 +77,58 @@ type fixture struct {
 }
 
 // pingAndProbe: a working store answers while a writer is open, and nothing is written.
-func (b *fixture) pingAndProbe() {
-	v, err := b.inv.Begin(b.Context(), b.target, b.identity, "one")
-	b.must(err)
-	b.must(v.Page(b.Context(), Page(b.target, b.identity, "one", Item{ID: "i-1"})))
-	b.must(b.driver.Ping(b.Context()))
-	b.must(b.driver.ProbeWrite(b.Context()))
-	b.must(v.End(b.Context(), record.Outcome{Target: b.target, Run: "one", State: record.OK, Started: time.Now()}))
-	if got := IDs(b, b.driver, inventory.Query{}); got != "i-1" || b.inv.Err() != nil {
-		b.Errorf("there is %q; %v", got, b.inv.Err())
+func (fx *fixture) pingAndProbe() {
+	v, err := fx.inv.Begin(fx.Context(), fx.target, fx.identity, "one")
+	fx.must(err)
+	fx.must(v.Page(fx.Context(), Page(fx.target, fx.identity, "one", Item{ID: "i-1"})))
+	fx.must(fx.driver.Ping(fx.Context()))
+	fx.must(fx.driver.ProbeWrite(fx.Context()))
+	fx.must(v.End(fx.Context(), record.Outcome{Target: fx.target, Run: "one", State: record.OK, Started: time.Now()}))
+	if got := IDs(fx, fx.driver, inventory.Query{}); got != "i-1" || fx.inv.Err() != nil {
+		fx.Errorf("there is %q; %v", got, fx.inv.Err())
 	}
 }
 
-func (b *fixture) must(err error) {
-	b.Helper()
+func (fx *fixture) must(err error) {
+	fx.Helper()
 	if err != nil {
-		b.Fatal(err)
+		fx.Fatal(err)
 	}
 }
 
-func (b *fixture) begin() *inventory.ScopeWriter {
-	b.Helper()
-	b.runs++
-	v, err := b.inv.Begin(b.Context(), b.target, b.identity, b.run())
-	b.must(err)
+func (fx *fixture) begin() *inventory.ScopeWriter {
+	fx.Helper()
+	fx.runs++
+	v, err := fx.inv.Begin(fx.Context(), fx.target, fx.identity, fx.run())
+	fx.must(err)
 	return v
 }
 
-func (b *fixture) run() string { return fmt.Sprintf("run-%d", b.runs) }
+func (fx *fixture) run() string { return fmt.Sprintf("run-%d", fx.runs) }
 
 // page writes items, and then overwrites the page, as its owner does.
-func (b *fixture) page(v *inventory.ScopeWriter, items ...Item) {
-	b.Helper()
-	p := Page(b.target, b.identity, b.run(), items...)
-	b.must(v.Page(b.Context(), p))
+func (fx *fixture) page(v *inventory.ScopeWriter, items ...Item) {
+	fx.Helper()
+	p := Page(fx.target, fx.identity, fx.run(), items...)
+	fx.must(v.Page(fx.Context(), p))
 	p.Poison()
 }
 
-func (b *fixture) end(v *inventory.ScopeWriter, s record.State) {
-	b.Helper()
-	b.must(v.End(b.Context(), b.outcome(s)))
+func (fx *fixture) end(v *inventory.ScopeWriter, s record.State) {
+	fx.Helper()
+	fx.must(v.End(fx.Context(), fx.outcome(s)))
 }
 
-func (b *fixture) outcome(s record.State) record.Outcome {
-	return record.Outcome{Target: b.target, Run: b.run(), State: s, Started: time.Now(), Ended: time.Now()}
+func (fx *fixture) outcome(s record.State) record.Outcome {
+	return record.Outcome{Target: fx.target, Run: fx.run(), State: s, Started: time.Now(), Ended: time.Now()}
 }
 
 // list is one complete listing.
-func (b *fixture) list(s record.State, items ...Item) {
-	b.Helper()
-	v := b.begin()
-	b.page(v, items...)
-	b.end(v, s)
+func (fx *fixture) list(s record.State, items ...Item) {
+	fx.Helper()
+	v := fx.begin()
+	fx.page(v, items...)
+	fx.end(v, s)
 }
 
 func collect[T any](t *testing.T, seq iter.Seq2[T, error]) []T {
@@ -143,32 +143,32 @@ func collect[T any](t *testing.T, seq iter.Seq2[T, error]) []T {
 	return out
 }
 
-func (b *fixture) findAll(q inventory.Query) []*inventory.Resource {
-	b.Helper()
-	return collect(b.T, b.driver.Find(b.Context(), q))
+func (fx *fixture) findAll(q inventory.Query) []*inventory.Resource {
+	fx.Helper()
+	return collect(fx.T, fx.driver.Find(fx.Context(), q))
 }
 
-func (b *fixture) ids(q inventory.Query) string {
-	b.Helper()
+func (fx *fixture) ids(q inventory.Query) string {
+	fx.Helper()
 	var ids []string
-	for _, r := range b.findAll(q) {
+	for _, r := range fx.findAll(q) {
 		ids = append(ids, r.ID)
 	}
 	return strings.Join(ids, " ")
 }
 
-func (b *fixture) wantText(what, got, wantText string) {
-	b.Helper()
+func (fx *fixture) wantText(what, got, wantText string) {
+	fx.Helper()
 	if got != wantText {
-		b.Errorf("%s: got %q, want %q", what, got, wantText)
+		fx.Errorf("%s: got %q, want %q", what, got, wantText)
 	}
 }
 
 // versions returns a resource's history in short form: the state of each version, and why it ended.
-func (b *fixture) versions(id string) string {
-	b.Helper()
+func (fx *fixture) versions(id string) string {
+	fx.Helper()
 	var out []string
-	for _, r := range collect(b.T, b.driver.History(b.Context(), inventory.Query{ID: id})) {
+	for _, r := range collect(fx.T, fx.driver.History(fx.Context(), inventory.Query{ID: id})) {
 		s := r.State
 		if !r.Live() {
 			s += ">" + r.Ended
@@ -178,43 +178,43 @@ func (b *fixture) versions(id string) string {
 	return strings.Join(out, " ")
 }
 
-func (b *fixture) storedAtEnd() {
-	v := b.begin()
-	b.page(v, Item{ID: "i-1", State: "running", Type: "t3.micro", Tags: map[string]string{"Name": "web", "team": `a "b"`}})
-	b.page(v, Item{ID: "i-2", State: "stopped"})
-	b.wantText("before the end", b.ids(inventory.Query{}), "")
+func (fx *fixture) storedAtEnd() {
+	v := fx.begin()
+	fx.page(v, Item{ID: "i-1", State: "running", Type: "t3.micro", Tags: map[string]string{"Name": "web", "team": `a "b"`}})
+	fx.page(v, Item{ID: "i-2", State: "stopped"})
+	fx.wantText("before the end", fx.ids(inventory.Query{}), "")
 	before := time.Now().Add(-time.Second)
-	b.end(v, record.OK)
-	got := b.findAll(inventory.Query{Data: true})
+	fx.end(v, record.OK)
+	got := fx.findAll(inventory.Query{Data: true})
 	if len(got) != 2 {
-		b.Fatalf("%d resources", len(got))
+		fx.Fatalf("%d resources", len(got))
 	}
 	r := got[0]
 	for what, pair := range map[string][2]string{
 		"id": {r.ID, "i-1"}, "kind": {r.Kind, "ec2_instance"}, "name": {r.Name, "web"}, "state": {r.State, "running"}, "type": {r.Type, "t3.micro"},
 		"account": {r.Account, "prod"}, "account id": {r.AccountID, "222222222222"}, "partition": {r.Partition, "aws"}, "region": {r.Region, "us-east-1"},
 		"tag": {r.Tags["team"], `a "b"`}, "extra tag": {r.ExtraTags["team"], "platform"}, "run": {r.Run, "run-1"},
-		"data": {sorted(b.T, r.Data), sorted(b.T, []byte(`{"InstanceId":"i-1","State":{"Code":16,"Name":"running"},"InstanceType":"t3.micro","Pad":"","Checked":"","Tags":[{"Key":"Name","Value":"web"},{"Key":"team","Value":"a \"b\""}]}`))},
+		"data": {sorted(fx.T, r.Data), sorted(fx.T, []byte(`{"InstanceId":"i-1","State":{"Code":16,"Name":"running"},"InstanceType":"t3.micro","Pad":"","Checked":"","Tags":[{"Key":"Name","Value":"web"},{"Key":"team","Value":"a \"b\""}]}`))},
 	} {
-		b.wantText(what, pair[0], pair[1])
+		fx.wantText(what, pair[0], pair[1])
 	}
 	for what, at := range map[string]time.Time{"valid from": r.ValidFrom, "first seen": r.FirstSeen, "state since": r.StateSince, "last seen": r.LastSeen} {
 		if at.Before(before) || at.After(time.Now().Add(time.Second)) {
-			b.Errorf("%s is %s", what, at)
+			fx.Errorf("%s is %s", what, at)
 		}
 	}
 	if !r.Live() {
-		b.Error("it is not live")
+		fx.Error("it is not live")
 	}
-	if plain := b.findAll(inventory.Query{}); plain[0].Data != nil {
-		b.Error("data came unasked")
+	if plain := fx.findAll(inventory.Query{}); plain[0].Data != nil {
+		fx.Error("data came unasked")
 	}
-	b.driver = b.reopen()
-	b.wantText("after a restart", b.ids(inventory.Query{}), "i-1 i-2")
-	ts, err := b.driver.ActiveTargets(b.Context(), "prod")
-	b.must(err)
-	if len(ts) != 1 || ts[0] != b.target {
-		b.Errorf("known after a restart: %v", ts)
+	fx.driver = fx.reopen()
+	fx.wantText("after a restart", fx.ids(inventory.Query{}), "i-1 i-2")
+	ts, err := fx.driver.ActiveTargets(fx.Context(), "prod")
+	fx.must(err)
+	if len(ts) != 1 || ts[0] != fx.target {
+		fx.Errorf("known after a restart: %v", ts)
 	}
 }
 
@@ -234,285 +234,285 @@ func sorted(t *testing.T, text []byte) string {
 	return string(out)
 }
 
-func (b *fixture) unchanged() {
-	b.list(record.OK, Item{ID: "i-1", State: "running", Volatile: "one"})
-	was := b.findAll(inventory.Query{})[0]
-	b.list(record.OK, Item{ID: "i-1", State: "running", Volatile: "two"})
-	b.wantText("versions", b.versions("i-1"), "running")
-	is := b.findAll(inventory.Query{})[0]
-	if !is.LastSeen.After(was.LastSeen) || !is.ValidFrom.Equal(was.ValidFrom) || is.Run != "run-1" {
-		b.Errorf("seen %s, then %s; valid from %s, then %s; run %s", was.LastSeen, is.LastSeen, was.ValidFrom, is.ValidFrom, is.Run)
+func (fx *fixture) unchanged() {
+	fx.list(record.OK, Item{ID: "i-1", State: "running", Volatile: "one"})
+	before := fx.findAll(inventory.Query{})[0]
+	fx.list(record.OK, Item{ID: "i-1", State: "running", Volatile: "two"})
+	fx.wantText("versions", fx.versions("i-1"), "running")
+	after := fx.findAll(inventory.Query{})[0]
+	if !after.LastSeen.After(before.LastSeen) || !after.ValidFrom.Equal(before.ValidFrom) || after.Run != "run-1" {
+		fx.Errorf("seen %s, then %s; valid from %s, then %s; run %s", before.LastSeen, after.LastSeen, before.ValidFrom, after.ValidFrom, after.Run)
 	}
-	if n := len(collect(b.T, b.driver.Changes(b.Context(), inventory.Query{}, was.ValidFrom))); n > 0 {
-		b.Errorf("%d changes", n)
+	if n := len(collect(fx.T, fx.driver.Changes(fx.Context(), inventory.Query{}, before.ValidFrom))); n > 0 {
+		fx.Errorf("%d changes", n)
 	}
 }
 
-func (b *fixture) changes() {
-	b.list(record.OK, Item{ID: "i-1", State: "running"}, Item{ID: "i-2", State: "running"})
-	first := b.findAll(inventory.Query{})[0]
-	b.list(record.OK, Item{ID: "i-1", State: "running", Type: "t3.large"}, Item{ID: "i-2", State: "running"})
-	b.list(record.OK, Item{ID: "i-1", State: "stopped", Type: "t3.large"}, Item{ID: "i-2", State: "running"}, Item{ID: "i-3", State: "pending"})
-	b.wantText("i-1", b.versions("i-1"), "running> running> stopped")
-	b.wantText("i-2", b.versions("i-2"), "running")
-	h := collect(b.T, b.driver.History(b.Context(), inventory.Query{ID: "i-1", Data: true}))
-	if len(h) != 3 {
-		b.Fatal("not three versions")
+func (fx *fixture) changes() {
+	fx.list(record.OK, Item{ID: "i-1", State: "running"}, Item{ID: "i-2", State: "running"})
+	first := fx.findAll(inventory.Query{})[0]
+	fx.list(record.OK, Item{ID: "i-1", State: "running", Type: "t3.large"}, Item{ID: "i-2", State: "running"})
+	fx.list(record.OK, Item{ID: "i-1", State: "stopped", Type: "t3.large"}, Item{ID: "i-2", State: "running"}, Item{ID: "i-3", State: "pending"})
+	fx.wantText("i-1", fx.versions("i-1"), "running> running> stopped")
+	fx.wantText("i-2", fx.versions("i-2"), "running")
+	versions := collect(fx.T, fx.driver.History(fx.Context(), inventory.Query{ID: "i-1", Data: true}))
+	if len(versions) != 3 {
+		fx.Fatal("not three versions")
 	}
-	if !h[1].FirstSeen.Equal(first.FirstSeen) || !h[1].StateSince.Equal(first.StateSince) || !h[2].FirstSeen.Equal(first.FirstSeen) || !h[2].StateSince.Equal(h[2].ValidFrom) {
-		b.Errorf("first seen %s %s %s, state since %s %s %s", h[0].FirstSeen, h[1].FirstSeen, h[2].FirstSeen, h[0].StateSince, h[1].StateSince, h[2].StateSince)
+	if !versions[1].FirstSeen.Equal(first.FirstSeen) || !versions[1].StateSince.Equal(first.StateSince) || !versions[2].FirstSeen.Equal(first.FirstSeen) || !versions[2].StateSince.Equal(versions[2].ValidFrom) {
+		fx.Errorf("first seen %s %s %s, state since %s %s %s", versions[0].FirstSeen, versions[1].FirstSeen, versions[2].FirstSeen, versions[0].StateSince, versions[1].StateSince, versions[2].StateSince)
 	}
-	if !h[0].ValidTo.Equal(h[1].ValidFrom) || !h[1].ValidTo.Equal(h[2].ValidFrom) {
-		b.Error("versions leave gaps")
+	if !versions[0].ValidTo.Equal(versions[1].ValidFrom) || !versions[1].ValidTo.Equal(versions[2].ValidFrom) {
+		fx.Error("versions leave gaps")
 	}
-	deltas, err := inventory.Deltas(h[1].Data, h[2].Data)
-	b.must(err)
-	b.wantText("deltas", fmt.Sprintf("%s", deltas), `[{State.Name "running" "stopped"}]`)
-	b.wantText("then", b.ids(inventory.Query{At: first.ValidFrom}), "i-1 i-2")
-	b.wantText("before", b.ids(inventory.Query{At: first.ValidFrom.Add(-time.Microsecond)}), "")
+	deltas, err := inventory.Deltas(versions[1].Data, versions[2].Data)
+	fx.must(err)
+	fx.wantText("deltas", fmt.Sprintf("%s", deltas), `[{State.Name "running" "stopped"}]`)
+	fx.wantText("then", fx.ids(inventory.Query{At: first.ValidFrom}), "i-1 i-2")
+	fx.wantText("before", fx.ids(inventory.Query{At: first.ValidFrom.Add(-time.Microsecond)}), "")
 
-	told := func(cs []inventory.Change) string {
+	describe := func(cs []inventory.Change) string {
 		var out []string
 		for _, c := range cs {
 			out = append(out, c.Op+" "+c.Resource().ID)
 		}
 		return strings.Join(out, ", ")
 	}
-	b.wantText("diff", told(collect(b.T, b.driver.Diff(b.Context(), inventory.Query{}, first.ValidFrom, time.Now().Add(time.Hour)))), "changed i-1, added i-3")
-	b.wantText("diff from the beginning", told(collect(b.T, b.driver.Diff(b.Context(), inventory.Query{}, first.ValidFrom.Add(-time.Hour), first.ValidFrom))), "added i-1, added i-2")
-	changes := collect(b.T, b.driver.Changes(b.Context(), inventory.Query{}, first.ValidFrom))
-	b.wantText("changes", told(changes), "changed i-1, changed i-1, added i-3")
+	fx.wantText("diff", describe(collect(fx.T, fx.driver.Diff(fx.Context(), inventory.Query{}, first.ValidFrom, time.Now().Add(time.Hour)))), "changed i-1, added i-3")
+	fx.wantText("diff from the beginning", describe(collect(fx.T, fx.driver.Diff(fx.Context(), inventory.Query{}, first.ValidFrom.Add(-time.Hour), first.ValidFrom))), "added i-1, added i-2")
+	changes := collect(fx.T, fx.driver.Changes(fx.Context(), inventory.Query{}, first.ValidFrom))
+	fx.wantText("changes", describe(changes), "changed i-1, changed i-1, added i-3")
 	for n := 1; n < len(changes); n++ {
 		if changes[n].At.Before(changes[n-1].At) {
-			b.Error("changes are out of order")
+			fx.Error("changes are out of order")
 		}
 	}
-	b.wantText("changes after the second", told(collect(b.T, b.driver.Changes(b.Context(), inventory.Query{}, changes[0].At))), "changed i-1, added i-3")
+	fx.wantText("changes after the second", describe(collect(fx.T, fx.driver.Changes(fx.Context(), inventory.Query{}, changes[0].At))), "changed i-1, added i-3")
 
-	b.list(record.OK, Item{ID: "i-1", State: "running"}, Item{ID: "i-2", State: "running"}) // as at first
-	b.wantText("diff of what came back", told(collect(b.T, b.driver.Diff(b.Context(), inventory.Query{}, first.ValidFrom, time.Now().Add(time.Hour)))), "")
-	b.wantText("changes", told(collect(b.T, b.driver.Changes(b.Context(), inventory.Query{}, changes[2].At))), "changed i-1, gone i-3")
+	fx.list(record.OK, Item{ID: "i-1", State: "running"}, Item{ID: "i-2", State: "running"}) // as at first
+	fx.wantText("diff of what came back", describe(collect(fx.T, fx.driver.Diff(fx.Context(), inventory.Query{}, first.ValidFrom, time.Now().Add(time.Hour)))), "")
+	fx.wantText("changes", describe(collect(fx.T, fx.driver.Changes(fx.Context(), inventory.Query{}, changes[2].At))), "changed i-1, gone i-3")
 }
 
-func (b *fixture) gone() {
+func (fx *fixture) gone() {
 	for _, s := range record.States {
-		b.list(record.OK, Item{ID: "i-1", State: "running"}, Item{ID: "i-2", State: "running"})
-		b.list(s, Item{ID: "i-1", State: "running"})
+		fx.list(record.OK, Item{ID: "i-1", State: "running"}, Item{ID: "i-2", State: "running"})
+		fx.list(s, Item{ID: "i-1", State: "running"})
 		want := "i-1 i-2"
 		if s == record.OK {
 			want = "i-1"
 		}
-		b.wantText(string(s), b.ids(inventory.Query{}), want)
+		fx.wantText(string(s), fx.ids(inventory.Query{}), want)
 	}
-	b.wantText("why", b.versions("i-2"), "running>absent running")
-	b.runs++
-	v := b.begin() // without a page: an empty region
-	b.end(v, record.OK)
-	b.wantText("after an empty listing", b.ids(inventory.Query{}), "")
+	fx.wantText("why", fx.versions("i-2"), "running>absent running")
+	fx.runs++
+	v := fx.begin() // without a page: an empty region
+	fx.end(v, record.OK)
+	fx.wantText("after an empty listing", fx.ids(inventory.Query{}), "")
 }
 
-func (b *fixture) partial() {
-	b.list(record.OK, Item{ID: "i-1", State: "running"}, Item{ID: "i-2", State: "running"})
-	seen := b.findAll(inventory.Query{})[0].LastSeen
-	b.list(record.Partial, Item{ID: "i-1", State: "stopped"}, Item{ID: "i-3", State: "running"})
-	b.wantText("after it", b.ids(inventory.Query{}), "i-1 i-2 i-3")
-	b.wantText("i-1", b.versions("i-1"), "running> stopped")
-	if now := b.findAll(inventory.Query{})[0].LastSeen; !now.Equal(seen) {
-		b.Error("a listing that broke off counts as having seen everything")
+func (fx *fixture) partial() {
+	fx.list(record.OK, Item{ID: "i-1", State: "running"}, Item{ID: "i-2", State: "running"})
+	seen := fx.findAll(inventory.Query{})[0].LastSeen
+	fx.list(record.Partial, Item{ID: "i-1", State: "stopped"}, Item{ID: "i-3", State: "running"})
+	fx.wantText("after it", fx.ids(inventory.Query{}), "i-1 i-2 i-3")
+	fx.wantText("i-1", fx.versions("i-1"), "running> stopped")
+	if now := fx.findAll(inventory.Query{})[0].LastSeen; !now.Equal(seen) {
+		fx.Error("a listing that broke off counts as having seen everything")
 	}
-	cover := collect(b.T, b.driver.Targets(b.Context()))
-	if len(cover) != 1 || cover[0].State != record.Partial || cover[0].Resources != 3 || cover[0].Run != "run-2" || !cover[0].LastSeen.Equal(seen) {
-		b.Errorf("coverage: %+v", cover)
-	}
-}
-
-func (b *fixture) terminated() {
-	b.list(record.OK, Item{ID: "i-1", State: "running"}, Item{ID: "i-2", State: "running"})
-	b.list(record.OK, Item{ID: "i-1", State: "terminated"})
-	b.wantText("while it is shown", b.ids(inventory.Query{}), "i-1")
-	b.list(record.OK)
-	b.wantText("i-1", b.versions("i-1"), "running> terminated>terminated")
-	b.wantText("i-2", b.versions("i-2"), "running>absent")
-}
-
-func (b *fixture) reappears() {
-	b.list(record.OK, Item{ID: "i-1", State: "running"})
-	b.list(record.OK)
-	b.list(record.OK, Item{ID: "i-1", State: "running"})
-	b.wantText("versions", b.versions("i-1"), "running>absent running")
-	h := collect(b.T, b.driver.History(b.Context(), inventory.Query{ID: "i-1"}))
-	if !h[1].FirstSeen.Equal(h[1].ValidFrom) {
-		b.Error("a second life goes on from the first")
+	coverage := collect(fx.T, fx.driver.Targets(fx.Context()))
+	if len(coverage) != 1 || coverage[0].State != record.Partial || coverage[0].Resources != 3 || coverage[0].Run != "run-2" || !coverage[0].LastSeen.Equal(seen) {
+		fx.Errorf("coverage: %+v", coverage)
 	}
 }
 
-func (b *fixture) fenced() {
+func (fx *fixture) terminated() {
+	fx.list(record.OK, Item{ID: "i-1", State: "running"}, Item{ID: "i-2", State: "running"})
+	fx.list(record.OK, Item{ID: "i-1", State: "terminated"})
+	fx.wantText("while it is shown", fx.ids(inventory.Query{}), "i-1")
+	fx.list(record.OK)
+	fx.wantText("i-1", fx.versions("i-1"), "running> terminated>terminated")
+	fx.wantText("i-2", fx.versions("i-2"), "running>absent")
+}
+
+func (fx *fixture) reappears() {
+	fx.list(record.OK, Item{ID: "i-1", State: "running"})
+	fx.list(record.OK)
+	fx.list(record.OK, Item{ID: "i-1", State: "running"})
+	fx.wantText("versions", fx.versions("i-1"), "running>absent running")
+	versions := collect(fx.T, fx.driver.History(fx.Context(), inventory.Query{ID: "i-1"}))
+	if !versions[1].FirstSeen.Equal(versions[1].ValidFrom) {
+		fx.Error("a second life goes on from the first")
+	}
+}
+
+func (fx *fixture) fenced() {
 	big := make([]Item, 300)
 	for i := range big {
 		big[i] = Item{ID: fmt.Sprintf("i-old-%d", i), State: "running", Pad: strings.Repeat("x", 2000)}
 	}
-	late := b.begin()
-	b.page(late, big...)
-	v := b.begin()
-	b.page(v, Item{ID: "i-new", State: "running"})
-	if err := late.End(b.Context(), b.outcome(record.OK)); !errors.Is(err, inventory.ErrFenced) {
-		b.Errorf("the late one's end: %v", err)
+	late := fx.begin()
+	fx.page(late, big...)
+	v := fx.begin()
+	fx.page(v, Item{ID: "i-new", State: "running"})
+	if err := late.End(fx.Context(), fx.outcome(record.OK)); !errors.Is(err, inventory.ErrFenced) {
+		fx.Errorf("the late one's end: %v", err)
 	}
-	b.end(v, record.OK)
-	b.wantText("after both", b.ids(inventory.Query{}), "i-new")
+	fx.end(v, record.OK)
+	fx.wantText("after both", fx.ids(inventory.Query{}), "i-new")
 
-	late = b.begin()
-	b.page(late)
-	b.must(b.inv.Retire(b.Context(), record.Identity{}, []record.Target{b.target}, inventory.RegionRemoved))
-	if err := late.End(b.Context(), b.outcome(record.OK)); !errors.Is(err, inventory.ErrFenced) {
-		b.Errorf("the end of a retired one: %v", err)
+	late = fx.begin()
+	fx.page(late)
+	fx.must(fx.inv.Retire(fx.Context(), record.Identity{}, []record.Target{fx.target}, inventory.RegionRemoved))
+	if err := late.End(fx.Context(), fx.outcome(record.OK)); !errors.Is(err, inventory.ErrFenced) {
+		fx.Errorf("the end of a retired one: %v", err)
 	}
-	if b.inv.Err() != nil {
-		b.Errorf("a fence is the store's trouble: %v", b.inv.Err())
+	if fx.inv.Err() != nil {
+		fx.Errorf("a fence is the store's trouble: %v", fx.inv.Err())
 	}
-	b.wantText("after it", b.versions("i-new"), "running>region_removed")
+	fx.wantText("after it", fx.versions("i-new"), "running>region_removed")
 }
 
-func (b *fixture) renamed() {
-	instances := b.target
-	b.target.Kind = "ec2_volume" // not listed again under the new name
-	b.list(record.OK, Item{ID: "vol-1"})
-	b.target = instances
-	b.list(record.OK, Item{ID: "i-1", State: "running"})
-	was := b.findAll(inventory.Query{})[0]
-	b.target.Account = "production"
-	b.list(record.OK, Item{ID: "i-1", State: "running"})
-	b.wantText("versions", b.versions("i-1"), "running")
-	is := b.findAll(inventory.Query{})[0]
-	b.wantText("account", is.Account, "production")
-	if n := len(b.findAll(inventory.Query{Accounts: []string{"production"}, ID: "vol-1"})); n != 1 {
-		b.Errorf("%d resources of another kind under the new name, want 1", n)
+func (fx *fixture) renamed() {
+	instances := fx.target
+	fx.target.Kind = "ec2_volume" // not listed again under the new name
+	fx.list(record.OK, Item{ID: "vol-1"})
+	fx.target = instances
+	fx.list(record.OK, Item{ID: "i-1", State: "running"})
+	before := fx.findAll(inventory.Query{})[0]
+	fx.target.Account = "production"
+	fx.list(record.OK, Item{ID: "i-1", State: "running"})
+	fx.wantText("versions", fx.versions("i-1"), "running")
+	after := fx.findAll(inventory.Query{})[0]
+	fx.wantText("account", after.Account, "production")
+	if n := len(fx.findAll(inventory.Query{Accounts: []string{"production"}, ID: "vol-1"})); n != 1 {
+		fx.Errorf("%d resources of another kind under the new name, want 1", n)
 	}
-	if !is.ValidFrom.Equal(was.ValidFrom) {
-		b.Error("it begins anew")
+	if !after.ValidFrom.Equal(before.ValidFrom) {
+		fx.Error("it begins anew")
 	}
-	ts, err := b.driver.ActiveTargets(b.Context(), "prod")
-	b.must(err)
+	ts, err := fx.driver.ActiveTargets(fx.Context(), "prod")
+	fx.must(err)
 	if len(ts) > 0 {
-		b.Errorf("known under the old name: %v", ts)
+		fx.Errorf("known under the old name: %v", ts)
 	}
-	as, err := b.driver.Accounts(b.Context())
-	b.must(err)
-	b.wantText("accounts", fmt.Sprint(as), "[{production aws 222222222222}]")
+	as, err := fx.driver.Accounts(fx.Context())
+	fx.must(err)
+	fx.wantText("accounts", fmt.Sprint(as), "[{production aws 222222222222}]")
 }
 
-func (b *fixture) retired() {
-	b.list(record.OK, Item{ID: "i-1", State: "running"})
-	other := b.target
-	b.target.Region = "eu-west-1"
-	b.list(record.OK, Item{ID: "i-2", State: "running"})
+func (fx *fixture) retired() {
+	fx.list(record.OK, Item{ID: "i-1", State: "running"})
+	other := fx.target
+	fx.target.Region = "eu-west-1"
+	fx.list(record.OK, Item{ID: "i-2", State: "running"})
 	another := record.Identity{AccountID: "999999999999", Partition: "aws"} // the block is another account now, under the same name
-	b.must(b.inv.Retire(b.Context(), another, []record.Target{other}, inventory.RegionRemoved))
-	b.wantText("i-1", b.versions("i-1"), "running")
-	b.must(b.inv.Retire(b.Context(), b.identity, []record.Target{other}, inventory.RegionRemoved))
-	b.wantText("i-1", b.versions("i-1"), "running>region_removed")
-	b.wantText("i-2", b.versions("i-2"), "running")
-	ts, err := b.driver.ActiveTargets(b.Context(), "prod")
-	b.must(err)
-	if len(ts) != 1 || ts[0] != b.target {
-		b.Errorf("known: %v", ts)
+	fx.must(fx.inv.Retire(fx.Context(), another, []record.Target{other}, inventory.RegionRemoved))
+	fx.wantText("i-1", fx.versions("i-1"), "running")
+	fx.must(fx.inv.Retire(fx.Context(), fx.identity, []record.Target{other}, inventory.RegionRemoved))
+	fx.wantText("i-1", fx.versions("i-1"), "running>region_removed")
+	fx.wantText("i-2", fx.versions("i-2"), "running")
+	ts, err := fx.driver.ActiveTargets(fx.Context(), "prod")
+	fx.must(err)
+	if len(ts) != 1 || ts[0] != fx.target {
+		fx.Errorf("known: %v", ts)
 	}
-	b.must(b.inv.Retire(b.Context(), record.Identity{}, []record.Target{other}, inventory.RegionRemoved)) // repeating it is harmless
-	b.must(b.driver.RetireAccount(b.Context(), inventory.Account{Name: "prod", Partition: "aws", AccountID: "222222222222"}, inventory.AccountRemoved))
-	b.wantText("i-2", b.versions("i-2"), "running>account_removed")
-	as, err := b.driver.Accounts(b.Context())
-	b.must(err)
+	fx.must(fx.inv.Retire(fx.Context(), record.Identity{}, []record.Target{other}, inventory.RegionRemoved)) // repeating it is harmless
+	fx.must(fx.driver.RetireAccount(fx.Context(), inventory.Account{Name: "prod", Partition: "aws", AccountID: "222222222222"}, inventory.AccountRemoved))
+	fx.wantText("i-2", fx.versions("i-2"), "running>account_removed")
+	as, err := fx.driver.Accounts(fx.Context())
+	fx.must(err)
 	if len(as) > 0 {
-		b.Errorf("accounts: %v", as)
+		fx.Errorf("accounts: %v", as)
 	}
-	b.list(record.OK, Item{ID: "i-2", State: "running"})
-	b.wantText("when it is collected again", b.versions("i-2"), "running>account_removed running")
+	fx.list(record.OK, Item{ID: "i-2", State: "running"})
+	fx.wantText("when it is collected again", fx.versions("i-2"), "running>account_removed running")
 }
 
-func (b *fixture) notOpened() {
-	identity := b.identity
-	b.identity = record.Identity{}
-	v := b.begin() // no scope is known: nothing can be stored, without an error
-	b.end(v, record.AuthFailed)
-	b.identity = identity
-	b.list(record.OK, Item{ID: "i-1", State: "running"})
-	b.identity = record.Identity{}
-	v = b.begin()
-	b.end(v, record.AuthFailed)
-	b.wantText("resources", b.ids(inventory.Query{}), "i-1")
-	cover := collect(b.T, b.driver.Targets(b.Context()))
-	if len(cover) != 1 || cover[0].State != record.AuthFailed || cover[0].AccountID != identity.AccountID {
-		b.Errorf("coverage: %+v", cover)
+func (fx *fixture) notOpened() {
+	identity := fx.identity
+	fx.identity = record.Identity{}
+	v := fx.begin() // no scope is known: nothing can be stored, without an error
+	fx.end(v, record.AuthFailed)
+	fx.identity = identity
+	fx.list(record.OK, Item{ID: "i-1", State: "running"})
+	fx.identity = record.Identity{}
+	v = fx.begin()
+	fx.end(v, record.AuthFailed)
+	fx.wantText("resources", fx.ids(inventory.Query{}), "i-1")
+	coverage := collect(fx.T, fx.driver.Targets(fx.Context()))
+	if len(coverage) != 1 || coverage[0].State != record.AuthFailed || coverage[0].AccountID != identity.AccountID {
+		fx.Errorf("coverage: %+v", coverage)
 	}
 }
 
-func (b *fixture) large() {
+func (fx *fixture) large() {
 	const n = 3000
 	items := make([]Item, n)
 	for i := range items {
 		items[i] = Item{ID: fmt.Sprintf("i-%05d", i), State: "running", Pad: strings.Repeat("x", 1000)}
 	}
-	v := b.begin()
+	v := fx.begin()
 	for page := range slices.Chunk(items, 500) {
-		b.page(v, page...)
-		b.wantText("before the end", b.ids(inventory.Query{}), "")
+		fx.page(v, page...)
+		fx.wantText("before the end", fx.ids(inventory.Query{}), "")
 	}
-	b.end(v, record.OK)
-	if got := len(b.findAll(inventory.Query{})); got != n {
-		b.Errorf("%d resources, want %d", got, n)
+	fx.end(v, record.OK)
+	if got := len(fx.findAll(inventory.Query{})); got != n {
+		fx.Errorf("%d resources, want %d", got, n)
 	}
 	for i := 0; i < n; i += 2 {
 		items[i].State = "stopped"
 	}
-	v = b.begin()
+	v = fx.begin()
 	for page := range slices.Chunk(items[:n-1], 500) {
-		b.page(v, page...)
+		fx.page(v, page...)
 	}
-	b.end(v, record.OK)
+	fx.end(v, record.OK)
 	states := map[string]int{}
-	for _, r := range b.findAll(inventory.Query{Data: true}) {
+	for _, r := range fx.findAll(inventory.Query{Data: true}) {
 		states[r.State]++
 		if !bytes.Contains(r.Data, []byte(`"InstanceId":"`+r.ID+`"`)) || !bytes.Contains(r.Data, []byte(`"Name":"`+r.State+`"`)) {
-			b.Fatalf("%s in state %s has the body %.200s", r.ID, r.State, r.Data)
+			fx.Fatalf("%s in state %s has the body %.200s", r.ID, r.State, r.Data)
 		}
 	}
 	if states["stopped"] != n/2 || states["running"] != n/2-1 {
-		b.Errorf("states: %v", states)
+		fx.Errorf("states: %v", states)
 	}
-	if h := len(collect(b.T, b.driver.History(b.Context(), inventory.Query{}))); h != n+n/2 {
-		b.Errorf("%d versions, want %d", h, n+n/2)
+	if h := len(collect(fx.T, fx.driver.History(fx.Context(), inventory.Query{}))); h != n+n/2 {
+		fx.Errorf("%d versions, want %d", h, n+n/2)
 	}
 }
 
-func (b *fixture) listedTwice() {
-	v := b.begin()
-	b.page(v, Item{ID: "i-1", State: "running"}, Item{ID: "i-1", State: "running"})
-	b.page(v, Item{ID: "i-1", State: "stopped"})
-	b.end(v, record.OK)
-	b.wantText("versions", b.versions("i-1"), "running")
+func (fx *fixture) listedTwice() {
+	v := fx.begin()
+	fx.page(v, Item{ID: "i-1", State: "running"}, Item{ID: "i-1", State: "running"})
+	fx.page(v, Item{ID: "i-1", State: "stopped"})
+	fx.end(v, record.OK)
+	fx.wantText("versions", fx.versions("i-1"), "running")
 }
 
-func (b *fixture) unusualIDs() {
+func (fx *fixture) unusualIDs() {
 	ids := []string{"vpc-1/key=a b", `quo"te`, "line\nfeed", "ünï", "%_*?'", strings.Repeat("long", 300)}
 	items := make([]Item, len(ids))
 	for i, id := range ids {
 		items[i] = Item{ID: id, State: "running", Tags: map[string]string{"a.b": id, `"`: id}}
 	}
-	b.list(record.OK, items...)
-	b.list(record.OK, items...)
+	fx.list(record.OK, items...)
+	fx.list(record.OK, items...)
 	for _, id := range ids {
-		b.wantText(id, b.versions(id), "running")
-		if r := b.findAll(inventory.Query{ID: id}); len(r) != 1 || r[0].Tags["a.b"] != id || r[0].Tags[`"`] != id {
-			b.Errorf("%q: %v", id, r)
+		fx.wantText(id, fx.versions(id), "running")
+		if r := fx.findAll(inventory.Query{ID: id}); len(r) != 1 || r[0].Tags["a.b"] != id || r[0].Tags[`"`] != id {
+			fx.Errorf("%q: %v", id, r)
 		}
 	}
 }
 
-func (b *fixture) filtered() {
-	b.list(record.OK, Item{ID: "i-1", State: "running", Type: "t3.micro", Tags: map[string]string{"team": "a"}}, Item{ID: "i-2", State: "stopped"})
-	b.target = record.Target{Account: "dev", Region: "eu-west-1", Kind: "ec2_instance"}
-	b.identity.AccountID = "111111111111"
-	b.list(record.OK, Item{ID: "i-3", State: "running", Pad: "here"})
+func (fx *fixture) filtered() {
+	fx.list(record.OK, Item{ID: "i-1", State: "running", Type: "t3.micro", Tags: map[string]string{"team": "a"}}, Item{ID: "i-2", State: "stopped"})
+	fx.target = record.Target{Account: "dev", Region: "eu-west-1", Kind: "ec2_instance"}
+	fx.identity.AccountID = "111111111111"
+	fx.list(record.OK, Item{ID: "i-3", State: "running", Pad: "here"})
 	for _, c := range []struct {
 		q    inventory.Query
 		text string
@@ -537,70 +537,70 @@ func (b *fixture) filtered() {
 		q := c.q
 		if c.text != "" {
 			w, err := inventory.ParseWhere(c.text, time.Now())
-			b.must(err)
+			fx.must(err)
 			q.Where = w
 		}
-		b.wantText(fmt.Sprintf("%+v %s", c.q, c.text), b.ids(q), c.want)
+		fx.wantText(fmt.Sprintf("%+v %s", c.q, c.text), fx.ids(q), c.want)
 		at := q
 		at.At = time.Now().Add(time.Hour)
-		b.wantText("the same at an instant: "+c.text, b.ids(at), c.want)
+		fx.wantText("the same at an instant: "+c.text, fx.ids(at), c.want)
 	}
-	for range b.driver.Find(b.Context(), inventory.Query{}) {
+	for range fx.driver.Find(fx.Context(), inventory.Query{}) {
 		break // stopping early leaks nothing
 	}
-	ctx, cancel := context.WithCancel(b.Context())
+	ctx, cancel := context.WithCancel(fx.Context())
 	cancel()
-	for _, err := range b.driver.Find(ctx, inventory.Query{}) {
+	for _, err := range fx.driver.Find(ctx, inventory.Query{}) {
 		if !errors.Is(err, context.Canceled) {
-			b.Errorf("cancelled: %v", err)
+			fx.Errorf("cancelled: %v", err)
 		}
 	}
 }
 
-func (b *fixture) concurrent() {
+func (fx *fixture) concurrent() {
 	var wg sync.WaitGroup
-	ctx := b.Context()
+	ctx := fx.Context()
 	for n := range 8 {
 		wg.Go(func() {
 			target := record.Target{Account: "prod", Region: fmt.Sprintf("us-east-%d", n), Kind: "ec2_instance"}
 			for round := range 5 {
 				run := fmt.Sprintf("run-%d", round)
-				v, err := b.inv.Begin(ctx, target, b.identity, run)
+				v, err := fx.inv.Begin(ctx, target, fx.identity, run)
 				if err != nil {
-					b.Error(err)
+					fx.Error(err)
 					return
 				}
 				for page := range 3 {
 					id := fmt.Sprintf("i-%d-%d", n, page)
-					if err := v.Page(ctx, Page(target, b.identity, run, Item{ID: id, State: fmt.Sprint(round), Pad: strings.Repeat("x", 100_000)})); err != nil {
-						b.Error(err)
+					if err := v.Page(ctx, Page(target, fx.identity, run, Item{ID: id, State: fmt.Sprint(round), Pad: strings.Repeat("x", 100_000)})); err != nil {
+						fx.Error(err)
 						return
 					}
 				}
 				o := record.Outcome{Target: target, Run: run, State: record.OK, Started: time.Now()}
 				if err := v.End(ctx, o); err != nil {
-					b.Error(err)
+					fx.Error(err)
 					return
 				}
-				for _, err := range b.driver.Find(ctx, inventory.Query{}) {
+				for _, err := range fx.driver.Find(ctx, inventory.Query{}) {
 					if err != nil {
-						b.Error(err)
+						fx.Error(err)
 					}
 				}
 			}
 		})
 	}
 	wg.Wait()
-	if got := b.findAll(inventory.Query{}); len(got) != 24 || slices.ContainsFunc(got, func(r *inventory.Resource) bool { return r.State != "4" }) {
-		b.Errorf("%d resources", len(got))
+	if got := fx.findAll(inventory.Query{}); len(got) != 24 || slices.ContainsFunc(got, func(r *inventory.Resource) bool { return r.State != "4" }) {
+		fx.Errorf("%d resources", len(got))
 	}
-	if h := len(collect(b.T, b.driver.History(ctx, inventory.Query{}))); h != 8*3*5 {
-		b.Errorf("%d versions", h)
+	if h := len(collect(fx.T, fx.driver.History(ctx, inventory.Query{}))); h != 8*3*5 {
+		fx.Errorf("%d versions", h)
 	}
 }
 
 // anyHistory compares a random history with a model in memory, at every instant.
-func (b *fixture) anyHistory() {
+func (fx *fixture) anyHistory() {
 	const seed = 11
 	rnd := rand.New(rand.NewPCG(seed, seed))
 	type state map[string]string
@@ -618,21 +618,21 @@ func (b *fixture) anyHistory() {
 		slices.SortFunc(out, cmp.Compare)
 		return strings.Join(out, " ")
 	}
-	got := func(q inventory.Query) string {
+	found := func(q inventory.Query) string {
 		s := state{}
-		for _, r := range b.findAll(q) {
+		for _, r := range fx.findAll(q) {
 			s[r.ID] = r.State
 		}
 		return show(s)
 	}
 	for range 60 {
-		how := record.States[rnd.IntN(len(record.States))]
+		outcome := record.States[rnd.IntN(len(record.States))]
 		if rnd.IntN(2) == 0 {
-			how = record.OK
+			outcome = record.OK
 		}
 		var items []Item
 		next := state{}
-		if how != record.OK {
+		if outcome != record.OK {
 			for k, v := range now {
 				next[k] = v
 			}
@@ -647,34 +647,34 @@ func (b *fixture) anyHistory() {
 		}
 		switch rnd.IntN(12) {
 		case 0:
-			b.must(b.inv.Retire(b.Context(), record.Identity{}, []record.Target{b.target}, inventory.AccountRemoved))
+			fx.must(fx.inv.Retire(fx.Context(), record.Identity{}, []record.Target{fx.target}, inventory.AccountRemoved))
 			next = state{}
 		case 1:
-			v := b.begin() // never ended
-			b.page(v, items...)
+			v := fx.begin() // never ended
+			fx.page(v, items...)
 			continue
 		default:
-			b.list(how, items...)
+			fx.list(outcome, items...)
 		}
 		now = next
-		b.wantText("now", got(inventory.Query{}), show(now))
-		if rs := b.findAll(inventory.Query{}); len(rs) > 0 {
+		fx.wantText("now", found(inventory.Query{}), show(now))
+		if rs := fx.findAll(inventory.Query{}); len(rs) > 0 {
 			at := slices.MaxFunc(rs, func(x, y *inventory.Resource) int { return x.ValidFrom.Compare(y.ValidFrom) }).LastSeen
 			for _, r := range rs {
 				if r.ValidFrom.After(at) {
 					at = r.ValidFrom
 				}
 			}
-			if how == record.OK {
+			if outcome == record.OK {
 				past = append(past, moment{at, show(now)})
 			}
 		}
 	}
 	if len(past) < 10 {
-		b.Fatalf("only %d moments", len(past))
+		fx.Fatalf("only %d moments", len(past))
 	}
-	b.driver = b.reopen()
+	fx.driver = fx.reopen()
 	for _, m := range past {
-		b.wantText("at "+m.at.Format(time.RFC3339Nano), got(inventory.Query{At: m.at}), m.then)
+		fx.wantText("at "+m.at.Format(time.RFC3339Nano), found(inventory.Query{At: m.at}), m.then)
 	}
 }

@@ -33,7 +33,7 @@ func (r *Reader) Query(ctx context.Context, query string, f func(columns []strin
 		if _, err := declare.Close(); err != nil {
 			return explainSyntax(err)
 		}
-		none := true
+		empty := true
 		for {
 			rows, err := tx.Query(ctx, "FETCH "+strconv.Itoa(fetchRows)+" FROM asked", pgx.QueryExecModeExec, pgx.QueryResultFormats{pgtype.TextFormatCode})
 			if err != nil {
@@ -43,8 +43,8 @@ func (r *Reader) Query(ctx context.Context, query string, f func(columns []strin
 			if err != nil {
 				return err
 			}
-			if none = none && n == 0; n < fetchRows {
-				if none {
+			if empty = empty && n == 0; n < fetchRows {
+				if empty {
 					return f(columnNames(rows), nil)
 				}
 				return nil
@@ -149,14 +149,14 @@ func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 	return s, r.c.explain(ctx, err)
 }
 
-func collectDamage(ctx context.Context, tx pgx.Tx, s *inventory.Summary, query, say string) error {
+func collectDamage(ctx context.Context, tx pgx.Tx, s *inventory.Summary, query, format string) error {
 	rows, err := tx.Query(ctx, query+" LIMIT $1", max(0, maxDamage-len(s.Damage)))
 	if err != nil {
 		return err
 	}
 	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	for _, what := range found {
-		s.Damage = append(s.Damage, fmt.Sprintf(say, what))
+		s.Damage = append(s.Damage, fmt.Sprintf(format, what))
 	}
 	return err
 }
@@ -185,16 +185,16 @@ func Vacuum(ctx context.Context, o Options) error {
 
 func deleteExpired(ctx context.Context, c *connector, conn *pgx.Conn, before time.Time) error {
 	for {
-		var old *batchStatement
+		var expired *batchStatement
 		err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-			w := &batch{c: c}
-			old = expire(w, before, 10_000)
-			return w.send(ctx, tx)
+			b := &batch{c: c}
+			expired = expire(b, before, 10_000)
+			return b.send(ctx, tx)
 		})
 		if err != nil {
 			return err
 		}
-		if old.affected == 0 {
+		if expired.affected == 0 {
 			break
 		}
 	}

@@ -42,10 +42,10 @@ func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 		}
 	}()
 	// If the server freezes now, this must not wait for ever. What follows may take long.
-	soon, cancel := context.WithTimeoutCause(ctx, inventory.StallTimeout, s.c.noAnswerError(context.DeadlineExceeded))
+	limited, cancel := context.WithTimeoutCause(ctx, inventory.StallTimeout, s.c.noAnswerError(context.DeadlineExceeded))
 	defer cancel()
-	if err := s.tryLock(soon, conn); err != nil {
-		return nil, s.c.explain(soon, err)
+	if err := s.tryLock(limited, conn); err != nil {
+		return nil, s.c.explain(limited, err)
 	}
 	if err := s.checkHistory(ctx, conn); err != nil {
 		return nil, err
@@ -56,23 +56,23 @@ func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 	if err := s.recordHistory(ctx, conn); err != nil {
 		return nil, err
 	}
-	durable := ""
-	if err := conn.QueryRow(ctx, "SELECT current_setting('synchronous_commit')").Scan(&durable); err != nil {
+	syncCommit := ""
+	if err := conn.QueryRow(ctx, "SELECT current_setting('synchronous_commit')").Scan(&syncCommit); err != nil {
 		return nil, err
 	}
-	if s.sync && durable == "off" {
-		durable = "on"
+	if s.sync && syncCommit == "off" {
+		syncCommit = "on"
 	}
 	writer, err := s.registerWriter(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.pingPool.Ping(soon); err != nil { // connect now, so that the first ping need not
-		return nil, s.c.explain(soon, err)
+	if err := s.pingPool.Ping(limited); err != nil { // connect now, so that the first ping need not
+		return nil, s.c.explain(limited, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.writer, s.beginCommit = writer, "begin; set local idle_in_transaction_session_timeout = '1h'; set local synchronous_commit = "+durable
+	s.writer, s.beginCommit = writer, "begin; set local idle_in_transaction_session_timeout = '1h'; set local synchronous_commit = "+syncCommit
 	return conn, nil
 }
 
@@ -82,17 +82,17 @@ func (s *Store) tryLock(ctx context.Context, conn *pgx.Conn) error {
 	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1, $2)", class, object).Scan(&ok); err != nil || ok {
 		return err
 	}
-	who := "its connection has just ended"
+	holder := "its connection has just ended"
 	err := conn.QueryRow(ctx, `SELECT format('%s from %s, since %s', a.application_name, coalesce(host(a.client_addr), 'the same machine'),
 			to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
 		FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
-		WHERE l.locktype = 'advisory' AND l.classid::bigint = $1 AND l.objid::bigint = $2 AND l.granted`, int64(class), int64(object)).Scan(&who)
+		WHERE l.locktype = 'advisory' AND l.classid::bigint = $1 AND l.objid::bigint = $2 AND l.granted`, int64(class), int64(object)).Scan(&holder)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return err
 	}
 	return &record.Fault{
 		Reason: record.Other, Hint: "stop it, or give this one another database or store.schema; list, get, history, diff, changes and sql work beside it",
-		Err: fmt.Errorf("schema %s: %w: %s", s.c.schema, ErrInUse, who),
+		Err: fmt.Errorf("schema %s: %w: %s", s.c.schema, ErrInUse, holder),
 	}
 }
 
@@ -100,14 +100,14 @@ func (s *Store) tryLock(ctx context.Context, conn *pgx.Conn) error {
 // has written since this one did, nothing is dropped and its open updates remain valid.
 func (s *Store) registerWriter(ctx context.Context, conn *pgx.Conn) (writer int64, err error) {
 	s.mu.Lock()
-	mine := s.writer
+	previous := s.writer
 	s.mu.Unlock()
 	var last, now int64
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, "SELECT writer, last, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint FROM clock").Scan(&writer, &last, &now); err != nil {
 			return err
 		}
-		if mine != 0 && writer == mine {
+		if previous != 0 && writer == previous {
 			return nil
 		}
 		// The server may still execute the last statements of a killed process; wait for what they stage.
@@ -129,8 +129,8 @@ func (s *Store) registerWriter(ctx context.Context, conn *pgx.Conn) (writer int6
 		s.log.Warn("the store's latest entry is in the future: the server's clock went back; instants go on from there",
 			"latest", time.UnixMicro(last).UTC(), "ahead", ahead.Round(time.Second))
 	}
-	if off := time.Since(time.UnixMicro(now)).Abs(); off > time.Minute {
-		s.log.Warn("this machine's clock and the server's differ; what is remembered has the server's time", "by", off.Round(time.Second))
+	if skew := time.Since(time.UnixMicro(now)).Abs(); skew > time.Minute {
+		s.log.Warn("this machine's clock and the server's differ; what is remembered has the server's time", "by", skew.Round(time.Second))
 	}
 	return writer, nil
 }
@@ -177,10 +177,10 @@ func (s *Store) holdLock(ctx context.Context, conn *pgx.Conn) {
 // notifyStall reports a stall that was found without a call.
 func (s *Store) notifyStall(err error) {
 	s.mu.Lock()
-	told := s.onStall
+	onStall := s.onStall
 	s.mu.Unlock()
-	if told != nil {
-		told(asStall(err))
+	if onStall != nil {
+		onStall(asStall(err))
 	}
 }
 
@@ -188,18 +188,18 @@ func (s *Store) notifyStall(err error) {
 // that the server is still there.
 func watchConn(ctx context.Context, conn *pgx.Conn) error {
 	for {
-		listen, done := context.WithTimeout(ctx, pingInterval)
-		_, err := conn.WaitForNotification(listen)
-		done()
+		waitCtx, cancel := context.WithTimeout(ctx, pingInterval)
+		_, err := conn.WaitForNotification(waitCtx)
+		cancel()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err != nil && (!pgconn.Timeout(err) || conn.IsClosed()) {
 			return err
 		}
-		ping, done := context.WithTimeout(ctx, pingInterval/2)
-		err = conn.Ping(ping)
-		done()
+		pingCtx, cancel := context.WithTimeout(ctx, pingInterval/2)
+		err = conn.Ping(pingCtx)
+		cancel()
 		if err != nil {
 			return err
 		}

@@ -130,8 +130,8 @@ func isTransient(err error) bool {
 		}
 		return strings.HasPrefix(pg.Code, "08")
 	}
-	var out *unreachable
-	return errors.As(err, &out)
+	var unreached *unreachable
+	return errors.As(err, &unreached)
 }
 
 // unreachable is an error below the protocol.
@@ -148,18 +148,18 @@ func (c *connector) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil { // err only says that something was cancelled or closed
 		return context.Cause(ctx)
 	}
-	var known *record.Fault
-	if errors.As(err, &known) {
+	var fault *record.Fault
+	if errors.As(err, &fault) {
 		return err
 	}
 	var connect *pgconn.ConnectError
-	where := ""
+	prefix := ""
 	if errors.As(err, &connect) {
-		where = c.address() + ": "
+		prefix = c.address() + ": "
 	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
-		f := c.fault(record.Other, hintOf(pg), where+pg.Severity+": "+pg.Message+" (SQLSTATE "+pg.Code+")", err)
+		f := c.fault(record.Other, hintOf(pg), prefix+pg.Severity+": "+pg.Message+" (SQLSTATE "+pg.Code+")", err)
 		switch {
 		case pg.Code == "55P03":
 			return &inventory.Stall{Err: f, ReadsWork: true}

@@ -48,43 +48,43 @@ type loggedStore struct {
 	log bytes.Buffer
 }
 
-func (p *loggedStore) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.log.Write(b)
+func (s *loggedStore) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log.Write(b)
 }
 
-func (p *loggedStore) logged(what string) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return strings.Count(p.log.String(), what)
+func (s *loggedStore) logged(what string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Count(s.log.String(), what)
 }
 
 func openLogged(t *testing.T, o Options) *loggedStore {
 	t.Helper()
-	p := new(loggedStore)
-	o.Log = slog.New(slog.NewTextHandler(p, nil))
+	s := new(loggedStore)
+	o.Log = slog.New(slog.NewTextHandler(s, nil))
 	var err error
-	if p.Store, err = Open(t.Context(), o); err != nil {
+	if s.Store, err = Open(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	p.inv = inventory.New(p.Store, inventory.Options{Log: o.Log, MaxBuffered: 1, StallTimeout: 2 * time.Second})
+	s.inv = inventory.New(s.Store, inventory.Options{Log: o.Log, MaxBuffered: 1, StallTimeout: 2 * time.Second})
 	t.Cleanup(func() {
-		if err := p.inv.Driver().Close(); err != nil {
+		if err := s.inv.Driver().Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return p
+	return s
 }
 
 func freeze(t *testing.T, s *postgrestest.Server, only ...int) (thaw func()) {
 	t.Helper()
-	again, err := s.Freeze(only...)
+	continueAll, err := s.Freeze(only...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	thaw = sync.OnceFunc(func() {
-		if err := again(); err != nil {
+		if err := continueAll(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -94,14 +94,14 @@ func freeze(t *testing.T, s *postgrestest.Server, only ...int) (thaw func()) {
 
 // A server that freezes during writes and reads is an outage of the store: all callers stop waiting together, later
 // calls fail at once, one log line names the remedy, and the store recovers when the server continues.
-func TestAServerThatFreezes(t *testing.T) {
+func TestServerFreezes(t *testing.T) {
 	server := ownServer(t)
-	p := openLogged(t, Options{DSN: server.DSN()})
-	if err := inventorytest.List(t, p.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+	s := openLogged(t, Options{DSN: server.DSN()})
+	if err := inventorytest.List(t, s.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
-	target, who := inventorytest.Target()
-	v, err := p.inv.Begin(t.Context(), target, who, "two") // open while the server freezes
+	target, identity := inventorytest.Target()
+	v, err := s.inv.Begin(t.Context(), target, identity, "two") // open while the server freezes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,58 +109,58 @@ func TestAServerThatFreezes(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 { // more than there are connections
 		wg.Go(func() {
-			if _, err := p.inv.Begin(t.Context(), record.Target{Account: "x", Region: "r", Kind: "k"}, who, "two"); err == nil || record.HintOf(err) == "" {
+			if _, err := s.inv.Begin(t.Context(), record.Target{Account: "x", Region: "r", Kind: "k"}, identity, "two"); err == nil || record.HintOf(err) == "" {
 				t.Errorf("it began on a frozen server: %v", err)
 			}
 		})
 	}
 	wg.Go(func() {
-		if _, err := p.inv.ActiveTargets(t.Context(), "prod"); err == nil {
+		if _, err := s.inv.ActiveTargets(t.Context(), "prod"); err == nil {
 			t.Error("a frozen server says what it knows")
 		}
 	})
 	wg.Go(func() { // as a feed reads
-		for _, err := range p.inv.Driver().Changes(t.Context(), inventory.Query{}, time.Time{}) {
+		for _, err := range s.inv.Driver().Changes(t.Context(), inventory.Query{}, time.Time{}) {
 			if err == nil {
 				t.Error("a frozen server says what changed")
 			}
 		}
 	})
 	wg.Wait()
-	err = v.Page(t.Context(), inventorytest.Page(target, who, "two", inventorytest.Item{ID: "i-2", Pad: strings.Repeat("x", 300_000)}))
+	err = v.Page(t.Context(), inventorytest.Page(target, identity, "two", inventorytest.Item{ID: "i-2", Pad: strings.Repeat("x", 300_000)}))
 	if err == nil || !strings.Contains(err.Error(), "no answer from Postgres at 127.0.0.1") {
 		t.Errorf("a page: %v", err)
 	}
 	if err := v.End(t.Context(), record.Outcome{Target: target, Run: "two", State: record.OK, Started: time.Now()}); err == nil {
 		t.Error("it ended on a frozen server")
 	}
-	if tr := p.inv.Health(); tr.Err == nil || tr.NotStored < 21 {
+	if tr := s.inv.Health(); tr.Err == nil || tr.NotStored < 21 {
 		t.Errorf("trouble: %v", tr)
 	}
 	thaw()
-	eventually(t, "it recovers by itself", func() bool { return p.inv.Err() == nil })
-	if err := inventorytest.List(t, p.inv, "three", inventorytest.Item{ID: "i-3"}); err != nil {
+	eventually(t, "it recovers by itself", func() bool { return s.inv.Err() == nil })
+	if err := inventorytest.List(t, s.inv, "three", inventorytest.Item{ID: "i-3"}); err != nil {
 		t.Fatal(err)
 	}
-	if got := inventorytest.IDs(t, p, inventory.Query{}); got != "i-3" {
+	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-3" {
 		t.Errorf("then there is %q", got)
 	}
-	if p.logged("store writes fail") != 1 || p.logged("store writes recovered") != 1 || p.logged("Check the server") == 0 {
-		t.Error(p.log.String())
+	if s.logged("store writes fail") != 1 || s.logged("store writes recovered") != 1 || s.logged("Check the server") == 0 {
+		t.Error(s.log.String())
 	}
-	checkConsistent(t, p.Reader)
+	checkConsistent(t, s.Reader)
 }
 
 // If the backends of its connections freeze, the store continues with new connections.
-func TestConnectionsThatFreeze(t *testing.T) {
+func TestConnectionsFreeze(t *testing.T) {
 	server := ownServer(t)
 	o := Options{DSN: server.DSN(), Schema: "some"}
-	p := openLogged(t, o)
-	if err := inventorytest.List(t, p.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+	s := openLogged(t, o)
+	if err := inventorytest.List(t, s.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
 	conn := adminConn(t, o)
-	rows, err := conn.Query(t.Context(), "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'collector %' AND pid <> $1", p.lockPID(t, conn))
+	rows, err := conn.Query(t.Context(), "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'collector %' AND pid <> $1", s.lockPID(t, conn))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,36 +169,36 @@ func TestConnectionsThatFreeze(t *testing.T) {
 		t.Fatal(pids, err)
 	}
 	thaw := freeze(t, server, pids...)
-	if err := inventorytest.List(t, p.inv, "two", inventorytest.Item{ID: "i-2"}); err == nil {
+	if err := inventorytest.List(t, s.inv, "two", inventorytest.Item{ID: "i-2"}); err == nil {
 		t.Error("a connection that is frozen answered")
 	}
 	eventually(t, "it goes on with others", func() bool {
-		return inventorytest.List(t, p.inv, "three", inventorytest.Item{ID: "i-3"}) == nil
+		return inventorytest.List(t, s.inv, "three", inventorytest.Item{ID: "i-3"}) == nil
 	})
 	thaw()
-	if err := inventorytest.List(t, p.inv, "four", inventorytest.Item{ID: "i-4"}); err != nil {
+	if err := inventorytest.List(t, s.inv, "four", inventorytest.Item{ID: "i-4"}); err != nil {
 		t.Error(err)
 	}
-	checkConsistent(t, p.Reader)
+	checkConsistent(t, s.Reader)
 }
 
 // lockPID returns the backend that holds the writer's lock.
-func (p *loggedStore) lockPID(t *testing.T, conn *pgx.Conn) int {
+func (s *loggedStore) lockPID(t *testing.T, conn *pgx.Conn) int {
 	t.Helper()
-	class, object := p.c.lockKey()
+	class, object := s.c.lockKey()
 	return count(t, conn, "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2", int64(class), int64(object))
 }
 
 // The program starts and ends although the server is frozen.
-func TestAFrozenServerAtTheStartAndAtTheEnd(t *testing.T) {
+func TestFrozenServerAtStartAndEnd(t *testing.T) {
 	server := ownServer(t)
 	thaw := freeze(t, server)
-	p := openLogged(t, Options{DSN: server.DSN()})
-	if err := p.Err(); err == nil || p.inv.Err() == nil || record.HintOf(err) == "" {
-		t.Errorf("it says %v and %v", err, p.inv.Err())
+	s := openLogged(t, Options{DSN: server.DSN()})
+	if err := s.Err(); err == nil || s.inv.Err() == nil || record.HintOf(err) == "" {
+		t.Errorf("it says %v and %v", err, s.inv.Err())
 	}
 	thaw()
-	eventually(t, "it works", func() bool { return inventorytest.List(t, p.inv, "one", inventorytest.Item{ID: "i-1"}) == nil })
+	eventually(t, "it works", func() bool { return inventorytest.List(t, s.inv, "one", inventorytest.Item{ID: "i-1"}) == nil })
 
 	other := openLogged(t, Options{DSN: server.DSN(), Schema: "other"})
 	thaw = freeze(t, server)
@@ -209,15 +209,15 @@ func TestAFrozenServerAtTheStartAndAtTheEnd(t *testing.T) {
 }
 
 // A lock of another session on the tables stops writes, with a hint; reads continue.
-func TestALockOfAnotherSession(t *testing.T) {
+func TestLockOfAnotherSession(t *testing.T) {
 	for name, lock := range map[string]string{
 		"on a table":   "LOCK TABLE version IN SHARE MODE",
 		"on the clock": "SELECT FROM clock FOR UPDATE",
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newSchema(t)
-			p := openLogged(t, o)
-			if err := inventorytest.List(t, p.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+			s := openLogged(t, o)
+			if err := inventorytest.List(t, s.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 				t.Fatal(err)
 			}
 			conn := adminConn(t, o)
@@ -226,67 +226,67 @@ func TestALockOfAnotherSession(t *testing.T) {
 			var wg sync.WaitGroup
 			for range 6 {
 				wg.Go(func() {
-					if err := inventorytest.List(t, p.inv, "two", inventorytest.Item{ID: "i-2"}); err == nil {
+					if err := inventorytest.List(t, s.inv, "two", inventorytest.Item{ID: "i-2"}); err == nil {
 						t.Error("it wrote through a lock")
 					}
 				})
 			}
 			wg.Wait()
-			if err := p.inv.Err(); err == nil || !strings.Contains(record.HintOf(err), "pg_blocking_pids") {
+			if err := s.inv.Err(); err == nil || !strings.Contains(record.HintOf(err), "pg_blocking_pids") {
 				t.Errorf("it says %v (hint %q)", err, record.HintOf(err))
 			}
-			if got := inventorytest.IDs(t, p.inv.Driver(), inventory.Query{}); got != "i-1" {
+			if got := inventorytest.IDs(t, s.inv.Driver(), inventory.Query{}); got != "i-1" {
 				t.Errorf("meanwhile there is %q", got)
 			}
 			exec(t, conn, "ROLLBACK")
-			eventually(t, "it recovers by itself", func() bool { return p.inv.Err() == nil })
-			if err := inventorytest.List(t, p.inv, "three", inventorytest.Item{ID: "i-3"}); err != nil {
+			eventually(t, "it recovers by itself", func() bool { return s.inv.Err() == nil })
+			if err := inventorytest.List(t, s.inv, "three", inventorytest.Item{ID: "i-3"}); err != nil {
 				t.Fatal(err)
 			}
-			checkConsistent(t, p.Reader)
+			checkConsistent(t, s.Reader)
 		})
 	}
 }
 
 // A lock on the row of one target affects only that target.
-func TestALockOnOneTarget(t *testing.T) {
+func TestLockOnOneTarget(t *testing.T) {
 	o := newSchema(t)
-	p := openLogged(t, o)
-	if err := inventorytest.List(t, p.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+	s := openLogged(t, o)
+	if err := inventorytest.List(t, s.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
 	conn := adminConn(t, o)
 	exec(t, conn, "BEGIN")
 	exec(t, conn, "SELECT FROM scope FOR UPDATE")
-	if err := inventorytest.List(t, p.inv, "two", inventorytest.Item{ID: "i-2"}); err == nil {
+	if err := inventorytest.List(t, s.inv, "two", inventorytest.Item{ID: "i-2"}); err == nil {
 		t.Error("it wrote through a lock")
 	}
-	_, who := inventorytest.Target()
+	_, identity := inventorytest.Target()
 	other := record.Target{Account: "prod", Region: "elsewhere", Kind: "ec2_instance"}
-	v, err := p.inv.Begin(t.Context(), other, who, "two")
+	v, err := s.inv.Begin(t.Context(), other, identity, "two")
 	if err == nil {
 		err = v.End(t.Context(), record.Outcome{Target: other, Run: "two", State: record.OK, Started: time.Now()})
 	}
-	if err != nil || p.inv.Err() != nil {
-		t.Errorf("another target: %v, %v", err, p.inv.Err())
+	if err != nil || s.inv.Err() != nil {
+		t.Errorf("another target: %v, %v", err, s.inv.Err())
 	}
 }
 
 // A statement that the server executes is not cut off, and neither are those that wait for it.
-func TestALargeCommitIsNotCutOff(t *testing.T) {
+func TestLargeCommitIsNotCutOff(t *testing.T) {
 	o := newSchema(t)
-	p := openLogged(t, o)
+	s := openLogged(t, o)
 	conn := adminConn(t, o)
 	exec(t, conn, `CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(3.5); RETURN NEW; END $$`)
 	exec(t, conn, "CREATE TRIGGER slow BEFORE INSERT ON version FOR EACH ROW EXECUTE FUNCTION slow()")
-	_, who := inventorytest.Target()
+	_, identity := inventorytest.Target()
 	var wg sync.WaitGroup
 	for n := range 3 { // the last one waits for twice lock_timeout
 		wg.Go(func() {
 			target := record.Target{Account: "prod", Region: "r" + strconv.Itoa(n), Kind: "ec2_instance"}
-			v, err := p.inv.Begin(t.Context(), target, who, "one")
+			v, err := s.inv.Begin(t.Context(), target, identity, "one")
 			if err == nil {
-				err = v.Page(t.Context(), inventorytest.Page(target, who, "one", inventorytest.Item{ID: "i-" + strconv.Itoa(n)}))
+				err = v.Page(t.Context(), inventorytest.Page(target, identity, "one", inventorytest.Item{ID: "i-" + strconv.Itoa(n)}))
 			}
 			if err == nil {
 				err = v.End(t.Context(), record.Outcome{Target: target, Run: "one", State: record.OK, Started: time.Now()})
@@ -297,28 +297,28 @@ func TestALargeCommitIsNotCutOff(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if tr := p.inv.Health(); tr.Err != nil || tr.NotStored > 0 || p.logged("store writes fail") > 0 {
+	if tr := s.inv.Health(); tr.Err != nil || tr.NotStored > 0 || s.logged("store writes fail") > 0 {
 		t.Errorf("trouble: %v", tr)
 	}
-	checkConsistent(t, p.Reader)
+	checkConsistent(t, s.Reader)
 }
 
 // The network forgets connections without telling either side. The store continues with new ones, whether or not the
 // ping's connection was forgotten.
-func TestConnectionsThatTheNetworkForgot(t *testing.T) {
+func TestForgottenConnections(t *testing.T) {
 	const lock, pulse = 0, 1 // in the order in which they are opened
 	for name, keep := range map[string][]int{"all": nil, "all but the pulse": {lock, pulse}} {
 		t.Run(name, func(t *testing.T) {
 			o := newSchema(t)
 			net := forward(t, cluster.Server(t).Port())
 			o.DSN += " port=" + strconv.Itoa(net.port())
-			p := openLogged(t, o)
-			if err := inventorytest.List(t, p.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
+			s := openLogged(t, o)
+			if err := inventorytest.List(t, s.inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 				t.Fatal(err)
 			}
 			net.forget(keep)
 			eventually(t, "it goes on with others", func() bool {
-				return inventorytest.List(t, p.inv, "two", inventorytest.Item{ID: "i-2"}) == nil
+				return inventorytest.List(t, s.inv, "two", inventorytest.Item{ID: "i-2"}) == nil
 			})
 		})
 	}

@@ -23,11 +23,11 @@ func (s *Store) checkHistory(ctx context.Context, conn *pgx.Conn) error {
 	if s.historyID == "" {
 		return nil
 	}
-	var now string
-	err := conn.QueryRow(ctx, "SELECT history FROM store").Scan(&now)
+	var current string
+	err := conn.QueryRow(ctx, "SELECT history FROM store").Scan(&current)
 	var pg *pgconn.PgError
 	switch {
-	case errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000" || pg.Code == "42703"), errors.Is(err, pgx.ErrNoRows), err == nil && now != s.historyID:
+	case errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000" || pg.Code == "42703"), errors.Is(err, pgx.ErrNoRows), err == nil && current != s.historyID:
 		return &record.Fault{Reason: record.Other, Err: fmt.Errorf("schema %s: %w", s.c.schema, ErrReplaced),
 			Hint: "Restore the schema, or restart the collector to begin a new history in what is there now. Until then nothing is stored."}
 	}
@@ -40,27 +40,27 @@ func (s *Store) recordHistory(ctx context.Context, conn *pgx.Conn) error {
 	if s.historyID != "" {
 		return nil
 	}
-	var now string
-	if err := conn.QueryRow(ctx, "SELECT history FROM store").Scan(&now); err != nil {
+	var current string
+	if err := conn.QueryRow(ctx, "SELECT history FROM store").Scan(&current); err != nil {
 		return err
 	}
-	s.historyID = now
+	s.historyID = current
 	if s.idFile == "" {
 		return nil
 	}
 	b, err := statefile.Read(s.idFile)
 	before := strings.TrimSpace(string(b))
 	switch {
-	case err == nil && before == now:
+	case err == nil && before == current:
 		return nil
-	case err == nil && len(before) == len(now):
-		s.log.Warn("the store has another history", "schema", s.c.schema, "history", now, "before", before,
+	case err == nil && len(before) == len(current):
+		s.log.Warn("the store has another history", "schema", s.c.schema, "history", current, "before", before,
 			"hint", "The schema was made anew, or it is another database. If that was not meant, stop the collector and restore the schema.")
 	case !errors.Is(err, fs.ErrNotExist):
-		aside, moved := statefile.MoveDamaged(s.idFile)
-		s.log.Warn("the id of the store's history is damaged", "path", s.idFile, "error", errors.Join(err, moved), "moved", aside)
+		aside, errMove := statefile.MoveDamaged(s.idFile)
+		s.log.Warn("the id of the store's history is damaged", "path", s.idFile, "error", errors.Join(err, errMove), "moved", aside)
 	}
-	if err := statefile.Write(s.idFile, []byte(now+"\n")); err != nil {
+	if err := statefile.Write(s.idFile, []byte(current+"\n")); err != nil {
 		s.log.Warn("the id of the store's history cannot be written", "path", s.idFile, "error", err)
 	}
 	return nil

@@ -34,18 +34,18 @@ func (c *connector) migrate(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	is, err := c.inspect(ctx, conn, len(files))
+	state, err := c.inspect(ctx, conn, len(files))
 	if err != nil {
 		return err
 	}
-	for n := is.version; n < len(files); n++ {
+	for n := state.version; n < len(files); n++ {
 		script, err := migrations.ReadFile(files[n])
 		if err != nil {
 			return err
 		}
 		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 			if n == 0 {
-				if err := c.createSchema(ctx, tx, is.exists); err != nil {
+				if err := c.createSchema(ctx, tx, state.exists); err != nil {
 					return err
 				}
 			}
@@ -62,8 +62,8 @@ func (c *connector) migrate(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-func (c *connector) createSchema(ctx context.Context, tx pgx.Tx, there bool) error {
-	if !there {
+func (c *connector) createSchema(ctx context.Context, tx pgx.Tx, exists bool) error {
+	if !exists {
 		if _, err := tx.Exec(ctx, "CREATE SCHEMA "+pgx.Identifier{c.schema}.Sanitize()); err != nil {
 			return err
 		}
@@ -82,44 +82,44 @@ type rowQuerier interface {
 
 // inspect returns the state of the schema. It returns an error for an unsuitable server, for tables of another program,
 // and for tables of a newer version.
-func (c *connector) inspect(ctx context.Context, q rowQuerier, ours int) (is schemaState, err error) {
+func (c *connector) inspect(ctx context.Context, q rowQuerier, latest int) (state schemaState, err error) {
 	var server int
 	var encoding, release string
-	var store bool
+	var hasStore bool
 	var taken []string
 	err = q.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_setting('server_encoding'),
 			EXISTS (SELECT FROM pg_namespace WHERE nspname = $1),
 			EXISTS (SELECT FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1 AND relname = 'store'),
 			ARRAY(SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1 AND relname = ANY($2) ORDER BY 1)`,
 		c.schema, []string{"clock", "epoch", "scope", "version", "body", "staged", "versions", "resources", "targets"},
-	).Scan(&server, &release, &encoding, &is.exists, &store, &taken)
+	).Scan(&server, &release, &encoding, &state.exists, &hasStore, &taken)
 	switch {
 	case err != nil:
-		return is, err
+		return state, err
 	case server < minServerVersion:
-		return is, &record.Fault{Reason: record.Other, Hint: "store: {type: sqlite} needs no server", Err: fmt.Errorf("the server is Postgres %s; 14 or later is needed", release)}
+		return state, &record.Fault{Reason: record.Other, Hint: "store: {type: sqlite} needs no server", Err: fmt.Errorf("the server is Postgres %s; 14 or later is needed", release)}
 	case encoding != "UTF8":
-		return is, &record.Fault{Reason: record.Other, Hint: "createdb --encoding UTF8 --template template0 NAME", Err: fmt.Errorf("the database's encoding is %s; UTF8 is needed", encoding)}
-	case !store && len(taken) > 0:
-		return is, c.foreignError(fmt.Errorf("%w: it has a table %s", ErrForeign, taken[0]))
-	case !store:
-		return is, nil
+		return state, &record.Fault{Reason: record.Other, Hint: "createdb --encoding UTF8 --template template0 NAME", Err: fmt.Errorf("the database's encoding is %s; UTF8 is needed", encoding)}
+	case !hasStore && len(taken) > 0:
+		return state, c.foreignError(fmt.Errorf("%w: it has a table %s", ErrForeign, taken[0]))
+	case !hasStore:
+		return state, nil
 	}
 	var app string
-	err = q.QueryRow(ctx, "SELECT application, version FROM store ORDER BY application LIMIT 1").Scan(&app, &is.version)
+	err = q.QueryRow(ctx, "SELECT application, version FROM store ORDER BY application LIMIT 1").Scan(&app, &state.version)
 	var pg *pgconn.PgError
 	switch {
 	case errors.As(err, &pg) && pg.Code == "42703" || errors.Is(err, pgx.ErrNoRows) || err == nil && app != application:
-		return is, c.foreignError(fmt.Errorf("%w: it has a table store", ErrForeign))
+		return state, c.foreignError(fmt.Errorf("%w: it has a table store", ErrForeign))
 	case err != nil:
-		return is, err
-	case is.version > ours:
-		return is, &record.Fault{
+		return state, err
+	case state.version > latest:
+		return state, &record.Fault{
 			Reason: record.Other, Hint: "run the version of collector that made them, or name another store.schema",
-			Err: fmt.Errorf("schema %s: %w: version %d, this program knows %d", c.schema, ErrNewer, is.version, ours),
+			Err: fmt.Errorf("schema %s: %w: version %d, this program knows %d", c.schema, ErrNewer, state.version, latest),
 		}
 	}
-	return is, nil
+	return state, nil
 }
 
 func (c *connector) foreignError(err error) error {

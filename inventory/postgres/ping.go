@@ -65,18 +65,18 @@ func (s *statements) end(conn *pgx.Conn) {
 // the termination before it reads what was sent to it.
 func (s *statements) terminateOrphans(ctx context.Context, tx pgx.Tx) error {
 	s.mu.Lock()
-	left := s.orphans
+	orphans := s.orphans
 	s.mu.Unlock()
-	if len(left) == 0 {
+	if len(orphans) == 0 {
 		return nil
 	}
 	if _, err := tx.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = ANY($1) AND pid <> pg_backend_pid()
-		AND datname = current_database() AND usename = current_user AND application_name = current_setting('application_name')`, left); err != nil {
+		AND datname = current_database() AND usename = current_user AND application_name = current_setting('application_name')`, orphans); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.orphans = s.orphans[len(left):]
+	s.orphans = s.orphans[len(orphans):]
 	return nil
 }
 
@@ -132,18 +132,18 @@ func (s *statements) pids() []int32 {
 func (s *statements) cutStuck(asked []int32, backends map[int32]backend) (cut int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	was := map[int32]bool{}
+	known := map[int32]bool{}
 	for _, pid := range asked {
-		was[pid] = true
+		known[pid] = true
 	}
 	now := time.Now()
 	for conn, st := range s.active {
 		pid := int32(conn.PgConn().PID())
-		b, there := backends[pid]
+		b, found := backends[pid]
 		switch {
-		case !was[pid]:
+		case !known[pid]:
 			continue
-		case there && !b.idle:
+		case found && !b.idle:
 			st.idleSince = time.Time{}
 		case st.idleSince.IsZero():
 			st.idleSince = now
@@ -187,18 +187,18 @@ func (s *Store) checkStatements(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	backends := map[int32]backend{}
-	known := false // false: a pooler in between uses process ids of its own
+	sameIDs := false // false: a pooler in between uses process ids of its own
 	var pid int32
 	var self bool
 	var b backend
 	if _, err := pgx.ForEachRow(rows, []any{&pid, &self, &b.idle, &b.activity}, func() error {
 		backends[pid] = b
-		known = known || self && pid == int32(conn.PgConn().PID())
+		sameIDs = sameIDs || self && pid == int32(conn.PgConn().PID())
 		return nil
 	}); err != nil {
 		return err
 	}
-	if known {
+	if sameIDs {
 		s.statements.cutStuck(asked, backends)
 	}
 	return nil

@@ -10,8 +10,8 @@ import (
 
 // A statement is cut off when the server does not know it for a while, or shows no activity for it. A working statement
 // is not.
-func TestStatementsThatNobodyExecutes(t *testing.T) {
-	own := cluster.Server(t)
+func TestCutStuck(t *testing.T) {
+	server := cluster.Server(t)
 	for name, c := range map[string]struct {
 		at    func(n int) map[int32]backend // the server's answer in the n-th second
 		after int                           // seconds until it is cut off; 0: never
@@ -28,7 +28,7 @@ func TestStatementsThatNobodyExecutes(t *testing.T) {
 		"nothing shows it": {func(int) map[int32]backend { return map[int32]backend{1: {activity: "same"}} }, 120},
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn, err := pgx.Connect(t.Context(), own.DSN())
+			conn, err := pgx.Connect(t.Context(), server.DSN())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -40,19 +40,19 @@ func TestStatementsThatNobodyExecutes(t *testing.T) {
 				if pids := s.pids(); len(pids) != 1 || pids[0] != pid {
 					t.Fatal(pids)
 				}
-				broken := 0
+				cutAt := 0
 				for n := range 600 {
-					said := map[int32]backend{}
+					backends := map[int32]backend{}
 					for _, b := range c.at(n) {
-						said[pid] = b
+						backends[pid] = b
 					}
-					if cut := s.cutStuck([]int32{pid}, said); cut > 0 && broken == 0 {
-						broken = n
+					if cut := s.cutStuck([]int32{pid}, backends); cut > 0 && cutAt == 0 {
+						cutAt = n
 					}
 					time.Sleep(time.Second)
 				}
-				if broken != c.after {
-					t.Errorf("it is broken off after %d s, want %d", broken, c.after)
+				if cutAt != c.after {
+					t.Errorf("it is broken off after %d s, want %d", cutAt, c.after)
 				}
 			})
 		})

@@ -113,19 +113,19 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.pingPool.Close()
 		return nil, err
 	}
-	holding, stop := context.WithCancel(context.WithoutCancel(ctx))
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
-	first, alone := make(chan error), make(chan struct{})
+	result, stopWaiting := make(chan error), make(chan struct{})
 	go func() {
 		defer close(s.done)
-		s.claimAndHold(ctx, holding, first, alone)
+		s.claimAndHold(ctx, background, result, stopWaiting)
 	}()
-	late := time.NewTimer(openTimeout + openGrace)
-	defer late.Stop()
+	timer := time.NewTimer(openTimeout + openGrace)
+	defer timer.Stop()
 	select {
-	case err = <-first:
-	case <-late.C: // connected, but the server does not answer
-		close(alone)
+	case err = <-result:
+	case <-timer.C: // connected, but the server does not answer
+		close(stopWaiting)
 		err = s.c.noAnswerError(context.DeadlineExceeded)
 		s.mu.Lock()
 		if s.writer == 0 && s.writeErr == nil {
@@ -152,23 +152,23 @@ const openGrace = time.Second
 
 // claimAndHold makes the first claim and then holds the lock. It returns if the claim needs a person and Open is still
 // waiting to report that.
-func (s *Store) claimAndHold(ctx, holding context.Context, first chan<- error, alone <-chan struct{}) {
-	both, cancel := context.WithCancelCause(holding)
+func (s *Store) claimAndHold(ctx, background context.Context, result chan<- error, stopWaiting <-chan struct{}) {
+	both, cancel := context.WithCancelCause(background)
 	defer cancel(nil)
-	opened := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
 	lock, err := s.claimWithRetry(both)
-	opened()
+	stop()
 	select {
-	case first <- err:
+	case result <- err:
 		if err != nil && (!isTransient(err) || ctx.Err() != nil) {
 			return
 		}
-	case <-alone:
+	case <-stopWaiting:
 		if err != nil {
 			s.notifyStall(err)
 		}
 	}
-	s.holdLock(holding, lock)
+	s.holdLock(background, lock)
 }
 
 // claimWithRetry repeats claim while the failure may end by itself.
@@ -203,24 +203,24 @@ func (s *Store) Err() error {
 func (s *Store) OnStall(f func(*inventory.Stall)) {
 	s.mu.Lock()
 	s.onStall = f
-	why := s.writeErr
+	writeErr := s.writeErr
 	s.mu.Unlock()
-	if why != nil {
-		f(asStall(why))
+	if writeErr != nil {
+		f(asStall(writeErr))
 	}
 }
 
 // asStall turns the reason into a Stall. If the server cannot be reached, reads fail too.
-func asStall(why error) *inventory.Stall {
+func asStall(err error) *inventory.Stall {
 	var s *inventory.Stall
-	var out *unreachable
+	var unreached *unreachable
 	switch {
-	case errors.As(why, &s):
+	case errors.As(err, &s):
 		return s
-	case errors.As(why, &out):
-		return &inventory.Stall{Err: why}
+	case errors.As(err, &unreached):
+		return &inventory.Stall{Err: err}
 	}
-	return &inventory.Stall{Err: why, ReadsWork: true}
+	return &inventory.Stall{Err: err, ReadsWork: true}
 }
 
 // writeAllowed returns the number of this process as a writer, and the statement that begins a commit.

@@ -13,7 +13,7 @@ import (
 )
 
 // The tests' role is the server's superuser: only Query itself prevents these statements.
-func TestAReaderWritesNothing(t *testing.T) {
+func TestReaderCannotWrite(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)
 	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"}); err != nil {
@@ -38,7 +38,7 @@ func TestAReaderWritesNothing(t *testing.T) {
 	}
 }
 
-func TestQueryKindsOfCells(t *testing.T) {
+func TestQueryCellTypes(t *testing.T) {
 	s := openStore(t, newSchema(t))
 	var got []string
 	err := s.Query(t.Context(), `SELECT 1::int AS a, 2.50 AS b, 'NaN'::float8 AS c, true AS d, NULL AS e, '{"x": [1]}'::jsonb AS f, 'text' AS g, timestamptz '2026-01-01 00:00Z' AT TIME ZONE 'UTC' AS h -- the end`,
@@ -70,7 +70,7 @@ func TestQueryKindsOfCells(t *testing.T) {
 }
 
 // Cancelling a query stops the server too, and the connection stays usable.
-func TestCancelStopsTheServer(t *testing.T) {
+func TestCancelStopsServer(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)
 	conn := adminConn(t, o)
@@ -102,11 +102,11 @@ func TestCancelStopsTheServer(t *testing.T) {
 }
 
 // A commit that is cancelled by its deadline leaves nothing behind, and returns the cause.
-func TestACancelledWriter(t *testing.T) {
+func TestCancelledCommit(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)
 	conn := adminConn(t, o)
-	target, who := inventorytest.Target()
+	target, identity := inventorytest.Target()
 	inv := inventory.New(s, inventory.Options{})
 	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
@@ -114,11 +114,11 @@ func TestACancelledWriter(t *testing.T) {
 	exec(t, conn, "BEGIN; SELECT * FROM clock FOR UPDATE") // another session holds the clock
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, errors.New("the run's time is over"))
 	defer cancel()
-	turn, err := s.Begin(ctx, target, inventory.Scope{Partition: who.Partition, AccountID: who.AccountID, Region: target.Region, Kind: target.Kind}, "two")
+	update, err := s.Begin(ctx, target, inventory.Scope{Partition: identity.Partition, AccountID: identity.AccountID, Region: target.Region, Kind: target.Kind}, "two")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := turn.Commit(ctx, inventory.Commit{}); err == nil || err.Error() != "the run's time is over" {
+	if err := update.Commit(ctx, inventory.Commit{}); err == nil || err.Error() != "the run's time is over" {
 		t.Errorf("it says %v", err)
 	}
 	exec(t, conn, "ROLLBACK")

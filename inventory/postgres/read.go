@@ -49,14 +49,14 @@ func (r *Reader) checkFormat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	is, err := r.c.inspect(ctx, r.pool, len(files))
+	state, err := r.c.inspect(ctx, r.pool, len(files))
 	switch {
 	case err != nil:
 		return err
-	case is.version == 0:
+	case state.version == 0:
 		return &record.Fault{Reason: record.Other, Hint: `"collector run --once" collects once and remembers`,
 			Err: fmt.Errorf("%w: database %s has no tables of collector in schema %s", ErrEmpty, r.c.conf.Database, r.c.schema)}
-	case is.version < len(files):
+	case state.version < len(files):
 		return &record.Fault{Reason: record.Other, Hint: `"collector run" brings them up to date`, Err: errors.New("an older version of the program made these tables")}
 	}
 	return nil
@@ -141,12 +141,12 @@ func instant(us *int64) time.Time {
 // queryRows yields the rows of a statement. If the caller stops early, the statement is cancelled at the server.
 func queryRows[T any](ctx context.Context, r *Reader, query string, args []any, scan func(pgx.Rows) (T, bool, error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		within, cancel := context.WithCancel(ctx)
+		cancellable, cancel := context.WithCancel(ctx)
 		defer cancel()
-		var none T
-		rows, err := r.pool.Query(within, query, args...)
+		var zero T
+		rows, err := r.pool.Query(cancellable, query, args...)
 		if err != nil {
-			yield(none, r.c.explain(ctx, err))
+			yield(zero, r.c.explain(ctx, err))
 			return
 		}
 		defer rows.Close() // after the cancellation: otherwise Close would read the remaining rows
@@ -154,7 +154,7 @@ func queryRows[T any](ctx context.Context, r *Reader, query string, args []any, 
 		for rows.Next() {
 			t, ok, err := scan(rows)
 			if err != nil {
-				yield(none, r.c.explain(ctx, err))
+				yield(zero, r.c.explain(ctx, err))
 				return
 			}
 			if ok && !yield(t, nil) {
@@ -162,7 +162,7 @@ func queryRows[T any](ctx context.Context, r *Reader, query string, args []any, 
 			}
 		}
 		if err := rows.Err(); err != nil {
-			yield(none, r.c.explain(ctx, err))
+			yield(zero, r.c.explain(ctx, err))
 		}
 	}
 }
@@ -303,21 +303,21 @@ func (n *conditions) where() string {
 func newConditions(q inventory.Query, v string, deep bool) *conditions {
 	n := new(conditions)
 	globs := func(patterns []string, columns ...string) {
-		var take []string
+		var include []string
 		for _, p := range patterns {
-			pattern, out := strings.CutPrefix(p, "!")
+			pattern, exclude := strings.CutPrefix(p, "!")
 			var one []string
 			for _, c := range columns {
 				one = append(one, c+" ~ "+n.arg(regexpOf(pattern)))
 			}
-			if either := strings.Join(one, " OR "); out {
-				n.add("NOT (" + either + ")")
+			if term := strings.Join(one, " OR "); exclude {
+				n.add("NOT (" + term + ")")
 			} else {
-				take = append(take, either)
+				include = append(include, term)
 			}
 		}
-		if len(take) > 0 {
-			n.add("(" + strings.Join(take, " OR ") + ")")
+		if len(include) > 0 {
+			n.add("(" + strings.Join(include, " OR ") + ")")
 		}
 	}
 	globs(q.Kinds, "s.kind")

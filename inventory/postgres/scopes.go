@@ -42,18 +42,18 @@ func (s *Store) Rename(ctx context.Context, a inventory.Account) error {
 }
 
 // Retire ends the scopes of a target.
-func (s *Store) Retire(ctx context.Context, t record.Target, who record.Identity, why string) error {
-	return s.retire(ctx, why, `SELECT scope FROM scope WHERE account = $1 AND region = $2 AND kind = $3 AND retired IS NULL
-		AND ($4 = '' OR account_id = '' OR account_id = $4 AND partition = $5)`, t.Account, t.Region, t.Kind, who.AccountID, who.Partition)
+func (s *Store) Retire(ctx context.Context, t record.Target, identity record.Identity, reason string) error {
+	return s.retire(ctx, reason, `SELECT scope FROM scope WHERE account = $1 AND region = $2 AND kind = $3 AND retired IS NULL
+		AND ($4 = '' OR account_id = '' OR account_id = $4 AND partition = $5)`, t.Account, t.Region, t.Kind, identity.AccountID, identity.Partition)
 }
 
 // RetireAccount ends the scopes of an account under a name, each in a transaction of its own.
-func (s *Store) RetireAccount(ctx context.Context, a inventory.Account, why string) error {
-	return s.retire(ctx, why, "SELECT scope FROM scope WHERE account = $1 AND partition = $2 AND account_id = $3 AND retired IS NULL",
+func (s *Store) RetireAccount(ctx context.Context, a inventory.Account, reason string) error {
+	return s.retire(ctx, reason, "SELECT scope FROM scope WHERE account = $1 AND partition = $2 AND account_id = $3 AND retired IS NULL",
 		a.Name, a.Partition, a.AccountID)
 }
 
-func (s *Store) retire(ctx context.Context, why, query string, args ...any) error {
+func (s *Store) retire(ctx context.Context, reason, query string, args ...any) error {
 	writer, begin, err := s.writeAllowed()
 	if err != nil {
 		return err
@@ -67,7 +67,7 @@ func (s *Store) retire(ctx context.Context, why, query string, args ...any) erro
 		return s.explain(ctx, err)
 	}
 	for _, scope := range scopes {
-		err := s.commitTx(ctx, begin, func(tx pgx.Tx, w *batch) error {
+		err := s.commitTx(ctx, begin, func(tx pgx.Tx, b *batch) error {
 			// The next epoch fences an open update. Like everywhere, the row is locked before the clock.
 			err := tx.QueryRow(ctx, "UPDATE scope SET epoch = nextval('epoch') WHERE scope = $1 AND retired IS NULL RETURNING scope", scope).Scan(&scope)
 			if errors.Is(err, pgx.ErrNoRows) { // another process retired it just now
@@ -79,12 +79,12 @@ func (s *Store) retire(ctx context.Context, why, query string, args ...any) erro
 			if err := discardStaged(ctx, tx, scope); err != nil {
 				return err
 			}
-			if err := w.takeInstant(ctx, writer); err != nil {
+			if err := b.takeInstant(ctx, writer); err != nil {
 				return err
 			}
-			w.add("UPDATE version SET valid_to = (SELECT last FROM clock), ended = $2 WHERE scope = $1 AND valid_to IS NULL", scope, why)
-			w.add("UPDATE scope SET retired = clock.last, why = $2 FROM clock WHERE scope = $1", scope, why)
-			return w.send(ctx, tx)
+			b.add("UPDATE version SET valid_to = (SELECT last FROM clock), ended = $2 WHERE scope = $1 AND valid_to IS NULL", scope, reason)
+			b.add("UPDATE scope SET retired = clock.last, why = $2 FROM clock WHERE scope = $1", scope, reason)
+			return b.send(ctx, tx)
 		})
 		if err != nil {
 			return err

@@ -32,7 +32,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Fatalf("%s: not within 12 s", what)
 }
 
-func TestOneWriterAndAnyReaders(t *testing.T) {
+func TestOneWriterManyReaders(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)
 	inv := inventory.New(s, inventory.Options{})
@@ -69,16 +69,16 @@ func TestOneWriterAndAnyReaders(t *testing.T) {
 
 // A process that lost the lock to another one without noticing changes nothing. It continues when the other process has
 // ended.
-func TestWhoLostTheLockWritesNothing(t *testing.T) {
+func TestFormerWriterCannotWrite(t *testing.T) {
 	o := newSchema(t)
 	first := openStore(t, o)
 	inv := inventory.New(first, inventory.Options{})
-	target, who := inventorytest.Target()
-	v, err := inv.Begin(t.Context(), target, who, "one")
+	target, identity := inventorytest.Target()
+	v, err := inv.Begin(t.Context(), target, identity, "one")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := v.Page(t.Context(), inventorytest.Page(target, who, "one", inventorytest.Item{ID: "i-1"})); err != nil {
+	if err := v.Page(t.Context(), inventorytest.Page(target, identity, "one", inventorytest.Item{ID: "i-1"})); err != nil {
 		t.Fatal(err)
 	}
 	conn := adminConn(t, o)
@@ -102,17 +102,17 @@ func TestWhoLostTheLockWritesNothing(t *testing.T) {
 	}
 
 	// The connection ends again, and another process takes the lock first.
-	if v, err = inv.Begin(t.Context(), target, who, "two"); err != nil {
+	if v, err = inv.Begin(t.Context(), target, identity, "two"); err != nil {
 		t.Fatal(err)
 	}
-	if err := v.Page(t.Context(), inventorytest.Page(target, who, "two", inventorytest.Item{ID: "i-2"})); err != nil {
+	if err := v.Page(t.Context(), inventorytest.Page(target, identity, "two", inventorytest.Item{ID: "i-2"})); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, conn, "UPDATE clock SET writer = writer + 1") // as the other process does
 	if err := v.End(t.Context(), record.Outcome{Target: target, Run: "two", State: record.OK, Started: time.Now()}); !errors.Is(err, ErrInUse) || inv.Err() == nil {
 		t.Errorf("the end of one that another process has overtaken: %v", err)
 	}
-	if _, err := inv.Begin(t.Context(), target, who, "three"); !errors.Is(err, ErrInUse) {
+	if _, err := inv.Begin(t.Context(), target, identity, "three"); !errors.Is(err, ErrInUse) {
 		t.Errorf("its beginning: %v", err)
 	}
 	if got := inventorytest.IDs(t, first, inventory.Query{}); got != "i-1" {
@@ -153,25 +153,25 @@ func TestForeignAndNewerTablesAreRefused(t *testing.T) {
 	}
 }
 
-func TestNothingThereYet(t *testing.T) {
+func TestNoTablesYet(t *testing.T) {
 	if _, err := OpenReader(t.Context(), newSchema(t)); !errors.Is(err, ErrEmpty) || record.HintOf(err) == "" {
 		t.Error(err)
 	}
 }
 
 // A role that cannot create a schema gets a hint for the administrator, and works after that.
-func TestARoleThatMayLittle(t *testing.T) {
+func TestLimitedRole(t *testing.T) {
 	o := newSchema(t)
 	conn := adminConn(t, o)
 	role := o.Schema + "_role"
 	exec(t, conn, "CREATE ROLE "+role+" LOGIN PASSWORD 'x-EXAMPLE'")
-	poor := o
-	poor.DSN = cluster.Server(t).DSN("user="+role, "password=x-EXAMPLE")
-	if _, err := Open(t.Context(), poor); err == nil || !strings.Contains(err.Error(), "permission denied") || !strings.Contains(record.HintOf(err), "CREATE SCHEMA") {
+	limited := o
+	limited.DSN = cluster.Server(t).DSN("user="+role, "password=x-EXAMPLE")
+	if _, err := Open(t.Context(), limited); err == nil || !strings.Contains(err.Error(), "permission denied") || !strings.Contains(record.HintOf(err), "CREATE SCHEMA") {
 		t.Errorf("without: %v", err)
 	}
 	exec(t, conn, "CREATE SCHEMA "+o.Schema+" AUTHORIZATION "+role)
-	s := openStore(t, poor)
+	s := openStore(t, limited)
 	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestARoleThatMayLittle(t *testing.T) {
 }
 
 // No error shows the password, whatever is wrong with the rest of the connection string.
-func TestNoErrorShowsThePassword(t *testing.T) {
+func TestErrorsHidePassword(t *testing.T) {
 	s := cluster.Server(t)
 	const canary = "c4nary-s3cret"
 	at := fmt.Sprintf("127.0.0.1:%d", s.Port())
@@ -242,7 +242,7 @@ func TestNoErrorShowsThePassword(t *testing.T) {
 }
 
 // An error that needs a person is returned at once, with a hint.
-func TestRefusedAtTheStart(t *testing.T) {
+func TestRefusedAtStart(t *testing.T) {
 	s := cluster.Server(t)
 	for name, c := range map[string]struct{ dsn, schema, text string }{
 		"password": {dsn: s.DSN("password=wrong"), text: "password authentication failed"},
@@ -269,8 +269,8 @@ func TestRefusedAtTheStart(t *testing.T) {
 
 // A server that restarts, at the start or during a run, is an outage of the store: open updates are not stored, later
 // ones are, and nothing else has to be restarted.
-func TestAServerThatRestarts(t *testing.T) {
-	own, err := postgrestest.Start()
+func TestServerRestarts(t *testing.T) {
+	server, err := postgrestest.Start()
 	if errors.Is(err, postgrestest.ErrMissing) {
 		t.Skipf("SKIPPED, NOT PASSED: %v", err)
 	}
@@ -278,24 +278,24 @@ func TestAServerThatRestarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := own.Remove(); err != nil {
+		if err := server.Remove(); err != nil {
 			t.Error(err)
 		}
 	}()
-	s := openStore(t, Options{DSN: own.DSN()})
+	s := openStore(t, Options{DSN: server.DSN()})
 	inv := inventory.New(s, inventory.Options{MaxBuffered: 1})
 	t.Cleanup(func() { _ = inv.Driver().Close() })
 	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
-	target, who := inventorytest.Target()
-	for n, end := range []func() error{own.Stop, own.Crash} {
-		v, err := inv.Begin(t.Context(), target, who, "two")
+	target, identity := inventorytest.Target()
+	for n, end := range []func() error{server.Stop, server.Crash} {
+		v, err := inv.Begin(t.Context(), target, identity, "two")
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, id := range []string{"i-8", "i-9"} {
-			if err := v.Page(t.Context(), inventorytest.Page(target, who, "two", inventorytest.Item{ID: id, Pad: strings.Repeat("x", 300_000)})); err != nil {
+			if err := v.Page(t.Context(), inventorytest.Page(target, identity, "two", inventorytest.Item{ID: id, Pad: strings.Repeat("x", 300_000)})); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -305,16 +305,16 @@ func TestAServerThatRestarts(t *testing.T) {
 		if err := v.End(t.Context(), record.Outcome{Target: target, Run: "two", State: record.OK, Started: time.Now()}); err == nil || inv.Err() == nil {
 			t.Error("it ended without a server")
 		}
-		if _, err := inv.Begin(t.Context(), target, who, "three"); err == nil || record.HintOf(err) == "" {
+		if _, err := inv.Begin(t.Context(), target, identity, "three"); err == nil || record.HintOf(err) == "" {
 			t.Errorf("it began without a server: %v", err)
 		}
-		if err := own.Start(); err != nil {
+		if err := server.Start(); err != nil {
 			t.Fatal(err)
 		}
 		id := fmt.Sprintf("i-after-%d", n)
 		eventually(t, "it heals", func() bool { return inventorytest.List(t, inv, "four", inventorytest.Item{ID: id}) == nil })
 		eventually(t, "it holds the lock again", func() bool {
-			other, err := Open(t.Context(), Options{DSN: own.DSN()})
+			other, err := Open(t.Context(), Options{DSN: server.DSN()})
 			if err == nil { // it was quicker than the previous writer: release the lock at once
 				_ = other.Close()
 			}
@@ -328,8 +328,8 @@ func TestAServerThatRestarts(t *testing.T) {
 }
 
 // The program starts although the server is down.
-func TestAServerThatComesLater(t *testing.T) {
-	own, err := postgrestest.Start("fsync=off")
+func TestServerStartsLater(t *testing.T) {
+	server, err := postgrestest.Start("fsync=off")
 	if errors.Is(err, postgrestest.ErrMissing) {
 		t.Skipf("SKIPPED, NOT PASSED: %v", err)
 	}
@@ -337,14 +337,14 @@ func TestAServerThatComesLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := own.Remove(); err != nil {
+		if err := server.Remove(); err != nil {
 			t.Error(err)
 		}
 	}()
-	if err := own.Stop(); err != nil {
+	if err := server.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	s := openStore(t, Options{DSN: own.DSN()})
+	s := openStore(t, Options{DSN: server.DSN()})
 	inv := inventory.New(s, inventory.Options{})
 	t.Cleanup(func() { _ = inv.Driver().Close() })
 	if err := s.Err(); err == nil || record.HintOf(err) == "" || record.ReasonOf(err) != record.Network {
@@ -353,7 +353,7 @@ func TestAServerThatComesLater(t *testing.T) {
 	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err == nil {
 		t.Error("it remembers without a server")
 	}
-	if err := own.Start(); err != nil {
+	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "it works", func() bool { return inventorytest.List(t, inv, "two", inventorytest.Item{ID: "i-2"}) == nil })
@@ -364,10 +364,10 @@ func TestAServerThatComesLater(t *testing.T) {
 
 // A reader that follows the changes misses none: commits of many updates become visible in the order of their instants,
 // and no two share one.
-func TestChangesAreSeenInTheirOrder(t *testing.T) {
+func TestChangesInOrder(t *testing.T) {
 	s := openStore(t, newSchema(t))
 	inv := inventory.New(s, inventory.Options{})
-	_, who := inventorytest.Target()
+	_, identity := inventorytest.Target()
 	const turns, rounds = 6, 12
 	ctx, stop := context.WithCancel(t.Context())
 	var followed []string
@@ -393,9 +393,9 @@ func TestChangesAreSeenInTheirOrder(t *testing.T) {
 		wg.Go(func() {
 			target := record.Target{Account: "prod", Region: fmt.Sprintf("r-%d", n), Kind: "ec2_instance"}
 			for round := range rounds {
-				v, err := inv.Begin(t.Context(), target, who, "run")
+				v, err := inv.Begin(t.Context(), target, identity, "run")
 				if err == nil {
-					err = v.Page(t.Context(), inventorytest.Page(target, who, "run", inventorytest.Item{ID: fmt.Sprintf("i-%d", n), State: fmt.Sprint(round)}))
+					err = v.Page(t.Context(), inventorytest.Page(target, identity, "run", inventorytest.Item{ID: fmt.Sprintf("i-%d", n), State: fmt.Sprint(round)}))
 				}
 				if err == nil {
 					err = v.End(t.Context(), record.Outcome{Target: target, Run: "run", State: record.OK, Started: time.Now()})
@@ -426,7 +426,7 @@ func TestChangesAreSeenInTheirOrder(t *testing.T) {
 }
 
 // If the clock goes back, instants still grow: a version never ends before it begins.
-func TestAClockThatGoesBack(t *testing.T) {
+func TestClockGoesBack(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)
 	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1", State: "a"}); err != nil {
@@ -458,7 +458,7 @@ func TestAClockThatGoesBack(t *testing.T) {
 }
 
 // When the canonical form of the hash changes, every hash is computed again and no resource counts as changed.
-func TestAnotherHashVersionInventsNoChange(t *testing.T) {
+func TestNewHashVersionIsNoChange(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)
 	conn := adminConn(t, o)
@@ -532,13 +532,13 @@ func TestStaged(t *testing.T) {
 	s := openStore(t, o)
 	conn := adminConn(t, o)
 	inv := inventory.New(s, inventory.Options{MaxBuffered: 1})
-	target, who := inventorytest.Target()
-	v, err := inv.Begin(t.Context(), target, who, "one")
+	target, identity := inventorytest.Target()
+	v, err := inv.Begin(t.Context(), target, identity, "one")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"i-1", "i-2", "i-3"} {
-		if err := v.Page(t.Context(), inventorytest.Page(target, who, "one", inventorytest.Item{ID: id, Pad: strings.Repeat("x", 300_000)})); err != nil {
+		if err := v.Page(t.Context(), inventorytest.Page(target, identity, "one", inventorytest.Item{ID: id, Pad: strings.Repeat("x", 300_000)})); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -564,7 +564,7 @@ func TestBodiesAreEqualAsJSON(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)
 	conn := adminConn(t, o)
-	turn, err := s.Begin(t.Context(), record.Target{Account: "prod", Region: "r", Kind: "ec2_x"}, inventory.Scope{Partition: "aws", AccountID: "111111111111", Region: "r", Kind: "ec2_x"}, "run")
+	update, err := s.Begin(t.Context(), record.Target{Account: "prod", Region: "r", Kind: "ec2_x"}, inventory.Scope{Partition: "aws", AccountID: "111111111111", Region: "r", Kind: "ec2_x"}, "run")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -582,8 +582,8 @@ func TestBodiesAreEqualAsJSON(t *testing.T) {
 		pack.Rows = append(pack.Rows, inventory.Row{ID: id, Name: "a\x00b", State: "\xff", Tags: `{"t":"\u0000"}`, Sum: record.Digest{1}})
 		lines = append(append(lines, data...), '\n')
 	}
-	pack.Bodies = turn.Pack(lines)
-	if err := turn.Commit(t.Context(), inventory.Commit{Outcome: record.Outcome{State: record.OK, Started: time.Now(), Error: "a\x00b"}, Packs: []inventory.Pack{pack}}); err != nil {
+	pack.Bodies = update.Pack(lines)
+	if err := update.Commit(t.Context(), inventory.Commit{Outcome: record.Outcome{State: record.OK, Started: time.Now(), Error: "a\x00b"}, Packs: []inventory.Pack{pack}}); err != nil {
 		t.Fatal(err)
 	}
 	for r, err := range s.Find(t.Context(), inventory.Query{Data: true}) {

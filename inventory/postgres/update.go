@@ -47,26 +47,26 @@ func (s *Store) Begin(ctx context.Context, t record.Target, sc inventory.Scope, 
 	if err != nil {
 		return nil, err
 	}
-	turn := &scopeUpdate{store: s, writer: writer, run: run}
-	var left bool
+	u := &scopeUpdate{store: s, writer: writer, run: run}
+	var leftovers bool
 	if sc.AccountID == "" {
-		err = s.writePool.QueryRow(ctx, beginByName, t.Account, t.Region, t.Kind, writer).Scan(&turn.scope, &turn.epoch, &left)
+		err = s.writePool.QueryRow(ctx, beginByName, t.Account, t.Region, t.Kind, writer).Scan(&u.scope, &u.epoch, &leftovers)
 		if errors.Is(err, pgx.ErrNoRows) {
-			return turn, nil
+			return u, nil
 		}
 	} else {
-		err = s.writePool.QueryRow(ctx, beginByID, sc.AccountID, sc.Partition, sc.Region, sc.Kind, t.Account, writer).Scan(&turn.scope, &turn.epoch, &left)
+		err = s.writePool.QueryRow(ctx, beginByID, sc.AccountID, sc.Partition, sc.Region, sc.Kind, t.Account, writer).Scan(&u.scope, &u.epoch, &leftovers)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil, errNotWriter(s.c)
 		}
 	}
-	if err == nil && left {
-		err = pgx.BeginFunc(ctx, s.writePool, func(tx pgx.Tx) error { return discardStaged(ctx, tx, turn.scope) })
+	if err == nil && leftovers {
+		err = pgx.BeginFunc(ctx, s.writePool, func(tx pgx.Tx) error { return discardStaged(ctx, tx, u.scope) })
 	}
 	if err != nil {
 		return nil, s.explain(ctx, err)
 	}
-	return turn, nil
+	return u, nil
 }
 
 func discardStaged(ctx context.Context, tx pgx.Tx, scope int64) error {
@@ -77,64 +77,64 @@ func discardStaged(ctx context.Context, tx pgx.Tx, scope int64) error {
 	return err
 }
 
-func (t *scopeUpdate) HasScope() bool { return t.scope != 0 }
+func (u *scopeUpdate) HasScope() bool { return u.scope != 0 }
 
-func (t *scopeUpdate) Live(ctx context.Context, f func(id []byte, sum record.Digest, version int) error) error {
-	rows, err := t.store.writePool.Query(ctx, "SELECT sum_version, sum, id FROM version WHERE scope = $1 AND valid_to IS NULL", t.scope)
+func (u *scopeUpdate) Live(ctx context.Context, f func(id []byte, sum record.Digest, version int) error) error {
+	rows, err := u.store.writePool.Query(ctx, "SELECT sum_version, sum, id FROM version WHERE scope = $1 AND valid_to IS NULL", u.scope)
 	if err != nil {
-		return t.store.explain(ctx, err)
+		return u.store.explain(ctx, err)
 	}
 	defer rows.Close()
 	var version int32
 	var sum record.Digest
-	var told error
-	for rows.Next() && told == nil {
+	var errCall error
+	for rows.Next() && errCall == nil {
 		// Reads the wire format, to avoid a copy of each of a million rows. The binary format of all three types is their
 		// plain bytes.
 		raw := rows.RawValues()
 		if len(raw[0]) != 4 || len(raw[1]) != len(sum) {
-			return fmt.Errorf("scope %d: a hash of %d bytes", t.scope, len(raw[1]))
+			return fmt.Errorf("scope %d: a hash of %d bytes", u.scope, len(raw[1]))
 		}
 		version = int32(raw[0][0])<<24 | int32(raw[0][1])<<16 | int32(raw[0][2])<<8 | int32(raw[0][3])
 		copy(sum[:], raw[1])
-		told = f(raw[2], sum, int(version))
+		errCall = f(raw[2], sum, int(version))
 	}
-	if told != nil {
-		return told
+	if errCall != nil {
+		return errCall
 	}
-	return t.store.explain(ctx, rows.Err())
+	return u.store.explain(ctx, rows.Err())
 }
 
 // checkCurrent locks the scope's row for the transaction, and returns an error if the update no longer has its epoch.
 // strength is the SQL lock strength.
-func (t *scopeUpdate) checkCurrent(ctx context.Context, tx pgx.Tx, strength string) error {
+func (u *scopeUpdate) checkCurrent(ctx context.Context, tx pgx.Tx, strength string) error {
 	var writer int64
-	err := tx.QueryRow(ctx, "SELECT (SELECT writer FROM clock) FROM scope WHERE scope = $1 AND epoch = $2 FOR "+strength, t.scope, t.epoch).Scan(&writer)
+	err := tx.QueryRow(ctx, "SELECT (SELECT writer FROM clock) FROM scope WHERE scope = $1 AND epoch = $2 FOR "+strength, u.scope, u.epoch).Scan(&writer)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return inventory.ErrFenced
-	case err == nil && writer != t.writer:
-		return errNotWriter(t.store.c)
+	case err == nil && writer != u.writer:
+		return errNotWriter(u.store.c)
 	}
 	return err
 }
 
 // Pack only copies: the server compresses each body.
-func (t *scopeUpdate) Pack(lines []byte) []byte { return bytes.Clone(lines) }
+func (u *scopeUpdate) Pack(lines []byte) []byte { return bytes.Clone(lines) }
 
-func (t *scopeUpdate) Stage(ctx context.Context, packs []inventory.Pack) error {
+func (u *scopeUpdate) Stage(ctx context.Context, packs []inventory.Pack) error {
 	if len(packs) == 0 {
 		return nil
 	}
 	items := unpackRows(packs)
-	err := t.store.write(ctx, "", func(tx pgx.Tx) error {
-		if err := t.checkCurrent(ctx, tx, "SHARE OF scope"); err != nil {
+	err := u.store.write(ctx, "", func(tx pgx.Tx) error {
+		if err := u.checkCurrent(ctx, tx, "SHARE OF scope"); err != nil {
 			return err
 		}
-		return t.stageRows(ctx, tx, items)
+		return u.stageRows(ctx, tx, items)
 	})
 	if err == nil {
-		t.countStaged(items)
+		u.countStaged(items)
 	}
 	return err
 }
@@ -157,12 +157,12 @@ func unpackRows(packs []inventory.Pack) []rowBody {
 	return items
 }
 
-func (t *scopeUpdate) countStaged(items []rowBody) {
+func (u *scopeUpdate) countStaged(items []rowBody) {
 	for _, r := range items {
 		if r.Op == inventory.Rebased {
-			t.rebased++
+			u.rebased++
 		} else {
-			t.staged++
+			u.staged++
 		}
 	}
 }
@@ -170,12 +170,12 @@ func (t *scopeUpdate) countStaged(items []rowBody) {
 var errTooManyVersions = errors.New("more versions than one target can have")
 
 // stageRows copies rows to the table of staged rows.
-func (t *scopeUpdate) stageRows(ctx context.Context, tx pgx.Tx, rows []rowBody) error {
-	first := t.numbered
-	if t.numbered += int64(len(rows)); t.numbered > versionsPerEpoch {
+func (u *scopeUpdate) stageRows(ctx context.Context, tx pgx.Tx, rows []rowBody) error {
+	first := u.numbered
+	if u.numbered += int64(len(rows)); u.numbered > versionsPerEpoch {
 		return errTooManyVersions
 	}
-	first += t.epoch * versionsPerEpoch
+	first += u.epoch * versionsPerEpoch
 	values := make([]any, 9) // CopyFrom encodes a row before it asks for the next
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{"body"}, []string{"version", "data", "exact"}, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
 		data, altered := toJSONB(rows[i].data)
@@ -192,7 +192,7 @@ func (t *scopeUpdate) stageRows(ctx context.Context, tx pgx.Tx, rows []rowBody) 
 	_, err = tx.CopyFrom(ctx, pgx.Identifier{"staged"}, columns, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
 		r := rows[i].Row
 		tags, _ := toJSONB([]byte(r.Tags))
-		values[0], values[1], values[2], values[3], values[4] = t.scope, first+int64(i), int16(r.Op), r.ID, r.Sum[:]
+		values[0], values[1], values[2], values[3], values[4] = u.scope, first+int64(i), int16(r.Op), r.ID, r.Sum[:]
 		values[5], values[6], values[7], values[8] = toText(r.Name), toText(r.State), toText(r.Type), tags
 		return values, nil
 	}))
@@ -206,39 +206,39 @@ const expirePerCommit = 200
 // until the end of the transaction.
 const nextInstant = "UPDATE clock SET last = greatest(last + 1, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint) WHERE writer = $1"
 
-func (t *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
-	if t.scope == 0 {
+func (u *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
+	if u.scope == 0 {
 		return nil
 	}
-	_, begin, err := t.store.writeAllowed()
+	_, begin, err := u.store.writeAllowed()
 	if err != nil {
 		return err
 	}
 	items := unpackRows(c.Packs)
-	return t.store.commitTx(ctx, begin, func(tx pgx.Tx, b *batch) error {
-		if err := t.checkCurrent(ctx, tx, "UPDATE OF scope"); err != nil {
+	return u.store.commitTx(ctx, begin, func(tx pgx.Tx, b *batch) error {
+		if err := u.checkCurrent(ctx, tx, "UPDATE OF scope"); err != nil {
 			return err
 		}
 		if len(items) > 0 {
-			if err := t.stageRows(ctx, tx, items); err != nil {
+			if err := u.stageRows(ctx, tx, items); err != nil {
 				return err
 			}
-			t.countStaged(items)
+			u.countStaged(items)
 		}
-		if err := b.takeInstant(ctx, t.writer); err != nil {
+		if err := b.takeInstant(ctx, u.writer); err != nil {
 			return err
 		}
-		if t.staged+t.rebased > 0 {
-			t.publish(b)
+		if u.staged+u.rebased > 0 {
+			u.publish(b)
 		}
 		if c.Gone != nil {
-			if err := t.endGone(ctx, tx, b, c); err != nil {
+			if err := u.endGone(ctx, tx, b, c); err != nil {
 				return err
 			}
 		}
-		t.saveOutcome(b, c)
-		if t.store.keep > 0 {
-			expire(b, time.Now().Add(-t.store.keep), expirePerCommit)
+		u.saveOutcome(b, c)
+		if u.store.keep > 0 {
+			expire(b, time.Now().Add(-u.store.keep), expirePerCommit)
 		}
 		return b.send(ctx, tx)
 	})
@@ -250,41 +250,41 @@ func (t *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
 // The table staged is empty most of the time, so it has no useful statistics. Each statement therefore leaves the
 // planner only one plan: from each staged row to its version by an index (LATERAL with OFFSET or LIMIT, = ANY of an
 // array). Ordinary joins could cost rows × rows.
-func (t *scopeUpdate) publish(b *batch) {
+func (u *scopeUpdate) publish(b *batch) {
 	const mine = " t.scope = $1 AND t.version >= $2 AND t.version < $3"
 	const live = `CROSS JOIN LATERAL (SELECT v.version FROM version v WHERE v.scope = t.scope AND v.id = t.id AND v.valid_to IS NULL OFFSET 0) live`
-	from, to := t.epoch*versionsPerEpoch, (t.epoch+1)*versionsPerEpoch
+	from, to := u.epoch*versionsPerEpoch, (u.epoch+1)*versionsPerEpoch
 	missing := &record.Fault{Reason: record.Other, Hint: "the next run lists the target again", Err: errors.New("the server restarted and lost what was staged")}
-	if t.staged > 0 {
+	if u.staged > 0 {
 		b.add(`UPDATE version SET valid_to = (SELECT last FROM clock)
-			WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 1))`, t.scope, from, to)
+			WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 1))`, u.scope, from, to)
 		// A changed resource keeps the instant of its first version, and of its state if that did not change.
 		b.add(`INSERT INTO version (version, scope, id, sum, sum_version, name, state, type, tags, run, first_seen, state_since, valid_from)
 			SELECT t.version, t.scope, t.id, t.sum, $4, t.name, t.state, t.type, t.tags, $5, coalesce(v.first_seen, clock.last),
 				CASE WHEN v.state = t.state THEN v.state_since ELSE clock.last END, clock.last
 			FROM (SELECT last FROM clock LIMIT 1) clock, staged t LEFT JOIN LATERAL (SELECT v.first_seen, v.state_since, v.state FROM version v
 				WHERE t.how = 1 AND v.id = t.id AND v.scope = t.scope ORDER BY v.valid_from DESC LIMIT 1) v ON true
-			WHERE`+mine+` AND t.how < 2`, t.scope, from, to, record.DigestVersion, t.run).expect(t.staged, missing)
+			WHERE`+mine+` AND t.how < 2`, u.scope, from, to, record.DigestVersion, u.run).expect(u.staged, missing)
 	}
-	if t.rebased > 0 { // a hash of another version: the row replaces the version, with its body
-		b.add(`DELETE FROM body WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 2))`, t.scope, from, to)
+	if u.rebased > 0 { // a hash of another version: the row replaces the version, with its body
+		b.add(`DELETE FROM body WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 2))`, u.scope, from, to)
 		b.add(`UPDATE version v SET version = t.version, sum = t.sum, sum_version = $4, name = t.name, state = t.state, type = t.type, tags = t.tags
 			FROM (SELECT t.*, live.version AS was FROM staged t `+live+` WHERE`+mine+` AND t.how = 2) t WHERE v.version = t.was`,
-			t.scope, from, to, record.DigestVersion).expect(t.rebased, missing)
+			u.scope, from, to, record.DigestVersion).expect(u.rebased, missing)
 	}
-	b.add("DELETE FROM staged t WHERE"+mine, t.scope, from, to)
+	b.add("DELETE FROM staged t WHERE"+mine, u.scope, from, to)
 }
 
 // idsPerStatement limits the ids of one statement.
 const idsPerStatement = 5000
 
 // endGone ends the versions of gone resources. The reason depends on the last state that AWS reported.
-func (t *scopeUpdate) endGone(ctx context.Context, tx pgx.Tx, b *batch, c inventory.Commit) error {
+func (u *scopeUpdate) endGone(ctx context.Context, tx pgx.Tx, b *batch, c inventory.Commit) error {
 	var ids []string
 	flush := func() {
 		b.add(`UPDATE version SET valid_to = (SELECT last FROM clock),
 			ended = CASE WHEN state IN ('terminated', 'deleted') THEN '`+inventory.Terminated+`' ELSE '`+inventory.Absent+`' END
-			WHERE scope = $1 AND valid_to IS NULL AND id = ANY($2)`, t.scope, ids)
+			WHERE scope = $1 AND valid_to IS NULL AND id = ANY($2)`, u.scope, ids)
 	}
 	for id := range c.Gone {
 		if ids = append(ids, string(id)); len(ids) == idsPerStatement {
@@ -301,7 +301,7 @@ func (t *scopeUpdate) endGone(ctx context.Context, tx pgx.Tx, b *batch, c invent
 	return nil
 }
 
-func (t *scopeUpdate) saveOutcome(b *batch, c inventory.Commit) {
+func (u *scopeUpdate) saveOutcome(b *batch, c inventory.Commit) {
 	o := c.Outcome
 	var extra any
 	if c.ExtraTags != nil {
@@ -311,7 +311,7 @@ func (t *scopeUpdate) saveOutcome(b *batch, c inventory.Commit) {
 		started = $11, ended = clock.last, last_seen = CASE WHEN $12 THEN clock.last ELSE last_seen END,
 		first_complete = CASE WHEN $12 THEN coalesce(first_complete, clock.last) ELSE first_complete END, extra_tags = coalesce($13, extra_tags),
 		retired = NULL, why = NULL FROM clock WHERE scope = $1`,
-		t.scope, o.Run, string(o.State), string(o.Reason), toText(o.Error), toText(o.Hint), o.Expected, o.Records, o.Calls, o.Throttles,
+		u.scope, o.Run, string(o.State), string(o.Reason), toText(o.Error), toText(o.Hint), o.Expected, o.Records, o.Calls, o.Throttles,
 		o.Started.UnixMicro(), o.State.Complete(), extra)
 }
 
@@ -326,25 +326,25 @@ func expire(b *batch, before time.Time, n int) *batchStatement {
 // other here and not for the clock's row: a wait for the row is then a wait for another session, which the server's
 // lock_timeout ends.
 func (s *Store) commitTx(ctx context.Context, begin string, f func(pgx.Tx, *batch) error) error {
-	w := &batch{store: s, c: s.c}
-	err := pgx.BeginTxFunc(ctx, s.writePool, pgx.TxOptions{BeginQuery: begin}, func(tx pgx.Tx) error { return f(tx, w) })
-	if w.holdsClock {
+	b := &batch{store: s, c: s.c}
+	err := pgx.BeginTxFunc(ctx, s.writePool, pgx.TxOptions{BeginQuery: begin}, func(tx pgx.Tx) error { return f(tx, b) })
+	if b.holdsClock {
 		<-s.commitToken
 	}
 	return s.explain(ctx, err)
 }
 
 // takeInstant locks the clock until the end of the transaction, and takes the instant of the commit.
-func (w *batch) takeInstant(ctx context.Context, writer int64) error {
+func (b *batch) takeInstant(ctx context.Context, writer int64) error {
 	select {
-	case w.store.commitToken <- struct{}{}:
-		w.holdsClock = true
+	case b.store.commitToken <- struct{}{}:
+		b.holdsClock = true
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 	// The transaction was idle while it waited. From now on a frozen client blocks all commits.
-	w.add("SET LOCAL idle_in_transaction_session_timeout = '60s'")
-	w.add(nextInstant, writer).expect(1, errNotWriter(w.c))
+	b.add("SET LOCAL idle_in_transaction_session_timeout = '60s'")
+	b.add(nextInstant, writer).expect(1, errNotWriter(b.c))
 	return nil
 }
 
@@ -364,35 +364,35 @@ type batchStatement struct {
 	mismatch     error
 }
 
-func (w *batch) add(sql string, args ...any) *batchStatement {
-	j := &batchStatement{sql: sql, args: args, wantAffected: -1}
-	w.statements = append(w.statements, j)
-	return j
+func (b *batch) add(sql string, args ...any) *batchStatement {
+	s := &batchStatement{sql: sql, args: args, wantAffected: -1}
+	b.statements = append(b.statements, s)
+	return s
 }
 
 // expect makes the transaction fail with an error unless the statement affects n rows.
-func (j *batchStatement) expect(n int64, otherwise error) { j.wantAffected, j.mismatch = n, otherwise }
+func (s *batchStatement) expect(n int64, mismatch error) { s.wantAffected, s.mismatch = n, mismatch }
 
-func (w *batch) send(ctx context.Context, tx pgx.Tx) (err error) {
-	jobs := w.statements
-	w.statements = nil
-	b := new(pgx.Batch)
-	for _, j := range jobs {
-		b.Queue(j.sql, j.args...)
+func (b *batch) send(ctx context.Context, tx pgx.Tx) (err error) {
+	statements := b.statements
+	b.statements = nil
+	queue := new(pgx.Batch)
+	for _, s := range statements {
+		queue.Queue(s.sql, s.args...)
 	}
-	results := tx.SendBatch(ctx, b)
+	results := tx.SendBatch(ctx, queue)
 	defer func() {
 		if e := results.Close(); err == nil {
 			err = e
 		}
 	}()
-	for _, j := range jobs {
+	for _, s := range statements {
 		tag, err := results.Exec()
 		if err != nil {
 			return err
 		}
-		if j.affected = tag.RowsAffected(); j.wantAffected >= 0 && j.affected != j.wantAffected {
-			return j.mismatch
+		if s.affected = tag.RowsAffected(); s.wantAffected >= 0 && s.affected != s.wantAffected {
+			return s.mismatch
 		}
 	}
 	return nil

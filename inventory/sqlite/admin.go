@@ -27,12 +27,12 @@ func (r *Reader) Query(ctx context.Context, query string, f func(columns []strin
 	for i := range dest {
 		dest[i] = &cells[i]
 	}
-	none := true
+	empty := true
 	for rows.Next() {
 		if err := rows.Scan(dest...); err != nil {
 			return explain(err)
 		}
-		none = false
+		empty = false
 		if err := f(columns, cells); err != nil {
 			return err
 		}
@@ -40,7 +40,7 @@ func (r *Reader) Query(ctx context.Context, query string, f func(columns []strin
 	if err := rows.Err(); err != nil {
 		return explain(err)
 	}
-	if none {
+	if empty {
 		return f(columns, nil)
 	}
 	return nil
@@ -82,18 +82,18 @@ func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 	return s, r.checkBodies(ctx, &s)
 }
 
-func (r *Reader) collectDamage(ctx context.Context, s *inventory.Summary, query, say string) error {
+func (r *Reader) collectDamage(ctx context.Context, s *inventory.Summary, query, format string) error {
 	rows, err := r.db.QueryContext(ctx, query)
 	if err != nil {
 		return explain(err)
 	}
 	defer rows.Close()
 	for rows.Next() && len(s.Damage) < maxDamage {
-		var what string
-		if err := rows.Scan(&what); err != nil {
+		var found string
+		if err := rows.Scan(&found); err != nil {
 			return explain(err)
 		}
-		s.Damage = append(s.Damage, fmt.Sprintf(say, what))
+		s.Damage = append(s.Damage, fmt.Sprintf(format, found))
 	}
 	return explain(rows.Err())
 }
@@ -134,7 +134,7 @@ func (r *Reader) checkBodies(ctx context.Context, s *inventory.Summary) error {
 func (s *Store) Vacuum(ctx context.Context) error {
 	for s.options.Keep > 0 {
 		before := time.Now().Add(-s.options.Keep)
-		left := false
+		more := false
 		err := s.write(ctx, func(tx *sql.Tx) error {
 			if err := expire(ctx, tx, before, 10_000); err != nil {
 				return err
@@ -142,12 +142,12 @@ func (s *Store) Vacuum(ctx context.Context) error {
 			if _, err := tx.ExecContext(ctx, `DELETE FROM scope WHERE retired < ? AND NOT EXISTS (SELECT 1 FROM version v WHERE v.scope = scope.scope)`, before.UnixMicro()); err != nil {
 				return err
 			}
-			return tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM version WHERE valid_to < ?)", before.UnixMicro()).Scan(&left)
+			return tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM version WHERE valid_to < ?)", before.UnixMicro()).Scan(&more)
 		})
 		if err != nil {
 			return err
 		}
-		if !left {
+		if !more {
 			break
 		}
 	}

@@ -26,8 +26,8 @@ func (o Options) knownHistory() string {
 	if err == nil && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == "" {
 		return id
 	}
-	aside, moved := statefile.MoveDamaged(idFile(o.Path))
-	o.Log.Warn("the id of the store's history is damaged", "path", idFile(o.Path), "error", errors.Join(err, moved), "moved", aside,
+	aside, errMove := statefile.MoveDamaged(idFile(o.Path))
+	o.Log.Warn("the id of the store's history is damaged", "path", idFile(o.Path), "error", errors.Join(err, errMove), "moved", aside,
 		"hint", "It is written again. Until then a database that is missing or empty is taken for new.")
 	return ""
 }
@@ -59,27 +59,27 @@ func (o Options) historyLost() (bool, error) {
 }
 
 // moveAside renames the database and the files that SQLite keeps beside it.
-func (o Options) moveAside(why string) (string, error) {
-	aside := o.Path + "." + why + "-" + time.Now().UTC().Format("20060102T150405Z")
+func (o Options) moveAside(reason string) (string, error) {
+	path := o.Path + "." + reason + "-" + time.Now().UTC().Format("20060102T150405Z")
 	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := os.Rename(o.Path+suffix, aside+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Rename(o.Path+suffix, path+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("move the database aside: %w", err)
 		}
 	}
-	return aside, nil
+	return path, nil
 }
 
 // recordHistory writes the id of the database's history to the id file, and warns if it is not the known one.
-func (s *Store) recordHistory(ctx context.Context, known string, lost bool) error {
+func (s *Store) recordHistory(ctx context.Context, knownID string, lost bool) error {
 	var id string
 	if err := s.writeDB.QueryRowContext(ctx, "SELECT id FROM history").Scan(&id); err != nil {
 		return explain(err)
 	}
-	if id == known {
+	if id == knownID {
 		return nil
 	}
-	if known != "" && !lost {
-		s.options.Log.Warn("the store has another history", "path", s.options.Path, "history", id, "before", known,
+	if knownID != "" && !lost {
+		s.options.Log.Warn("the store has another history", "path", s.options.Path, "history", id, "before", knownID,
 			"hint", "The database was replaced by another one. If that was not meant, stop the collector and restore it.")
 	}
 	if err := statefile.Write(idFile(s.options.Path), []byte(id+"\n")); err != nil {
@@ -110,24 +110,24 @@ func (s *Store) Err() error {
 	if s.openedFiles.database == nil {
 		return nil // not open yet
 	}
-	now, err := s.options.statFiles()
-	what := ""
+	current, err := s.options.statFiles()
+	reason := ""
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return explain(fmt.Errorf("look at the database: %w", err))
 	case err != nil:
-		what = err.Error()
-	case !os.SameFile(now.database, s.openedFiles.database):
-		what = s.options.Path + " is another file now"
-	case !os.SameFile(now.lock, s.openedFiles.lock):
-		what = s.options.Path + ".lock is another file now"
+		reason = err.Error()
+	case !os.SameFile(current.database, s.openedFiles.database):
+		reason = s.options.Path + " is another file now"
+	case !os.SameFile(current.lock, s.openedFiles.lock):
+		reason = s.options.Path + ".lock is another file now"
 	case s.walLost.Load():
 		return &record.Fault{Reason: record.Other, Err: fmt.Errorf("%w: %s is gone", ErrReplaced, s.options.Path+"-wal"),
 			Hint: "Restart the collector: as it stops, it writes to the database what it still has of the log."}
 	default:
 		return nil
 	}
-	return &record.Fault{Reason: record.Other, Err: fmt.Errorf("%w: %s", ErrReplaced, what),
+	return &record.Fault{Reason: record.Other, Err: fmt.Errorf("%w: %s", ErrReplaced, reason),
 		Hint: "Put the collector's own file back, or restart the collector to use what is in data_dir now. Until then nothing is stored."}
 }
 

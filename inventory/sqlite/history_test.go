@@ -18,8 +18,8 @@ import (
 func list(t *testing.T, s *sqlite.Store, ids ...string) error {
 	t.Helper()
 	inv := inventory.New(s, inventory.Options{})
-	target, who := inventorytest.Target()
-	v, err := inv.Begin(t.Context(), target, who, "run")
+	target, identity := inventorytest.Target()
+	v, err := inv.Begin(t.Context(), target, identity, "run")
 	if err != nil {
 		return err
 	}
@@ -27,7 +27,7 @@ func list(t *testing.T, s *sqlite.Store, ids ...string) error {
 	for _, id := range ids {
 		items = append(items, inventorytest.Item{ID: id, State: "running"})
 	}
-	if err := v.Page(t.Context(), inventorytest.Page(target, who, "run", items...)); err != nil {
+	if err := v.Page(t.Context(), inventorytest.Page(target, identity, "run", items...)); err != nil {
 		return err
 	}
 	return v.End(t.Context(), record.Outcome{Target: target, Run: "run", State: record.OK, Records: len(ids)})
@@ -112,7 +112,7 @@ func TestLostHistory(t *testing.T) {
 
 // A file that vanishes or is replaced while the store is open is an error, at the next write and before it. Putting the
 // file back ends the error.
-func TestReplacedUnderTheStore(t *testing.T) {
+func TestFilesReplacedWhileOpen(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		file    string // "": the directory
@@ -158,7 +158,7 @@ func TestReplacedUnderTheStore(t *testing.T) {
 }
 
 // A removed log is an error until a restart, and none of its content is lost.
-func TestLogGone(t *testing.T) {
+func TestWALRemoved(t *testing.T) {
 	o := sqlite.Options{Path: filepath.Join(t.TempDir(), "collector.db")}
 	s, err := sqlite.Open(t.Context(), o)
 	must(t, err)
@@ -181,7 +181,7 @@ func TestLogGone(t *testing.T) {
 }
 
 // A reader gets an error for an empty file.
-func TestReadAnEmptyDatabase(t *testing.T) {
+func TestReaderOfEmptyFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "collector.db")
 	must(t, os.WriteFile(path, nil, 0o600))
 	if _, err := sqlite.OpenReader(t.Context(), path); err == nil || !strings.Contains(err.Error(), "is empty") || record.HintOf(err) == "" {

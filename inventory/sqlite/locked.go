@@ -58,13 +58,13 @@ func isBusy(err error) bool {
 
 // lockedError is the error of a database that another process keeps locked. Reads still work.
 func (s *Store) lockedError(err error) error {
-	who, hint := "another process", lockedHint
+	holder, hint := "another process", lockedHint
 	if pid := lockHolder(s.options.Path); pid > 0 {
-		who = fmt.Sprintf("process %d", pid)
+		holder = fmt.Sprintf("process %d", pid)
 		hint = fmt.Sprintf("End the transaction of process %d, or the process; list, get and sql only read.", pid)
 	}
 	return &inventory.Stall{ReadsWork: true, Err: &record.Fault{Reason: record.Other, Hint: hint,
-		Err: fmt.Errorf("store %s: %s holds its write lock: %w", s.options.Path, who, err)}}
+		Err: fmt.Errorf("store %s: %s holds its write lock: %w", s.options.Path, holder, err)}}
 }
 
 // hungAfter is how long a transaction may run without writing to the disk.

@@ -37,7 +37,7 @@ func holdWriteLock(path string) {
 
 // startLockHolder starts a process that holds the write lock. It returns the process id and a func that ends the
 // process.
-func startLockHolder(t *testing.T, path string) (pid int, let func()) {
+func startLockHolder(t *testing.T, path string) (pid int, release func()) {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -61,14 +61,14 @@ func startLockHolder(t *testing.T, path string) (pid int, let func()) {
 	if err != nil || line != "held <nil>\n" {
 		t.Fatal(line, err)
 	}
-	let = sync.OnceFunc(func() {
+	release = sync.OnceFunc(func() {
 		_ = in.Close()
 		if err := cmd.Wait(); err != nil {
 			t.Error(err)
 		}
 	})
-	t.Cleanup(let)
-	return cmd.Process.Pid, let
+	t.Cleanup(release)
+	return cmd.Process.Pid, release
 }
 
 func lockedInventory(t *testing.T, path string, log io.Writer) (*Store, *inventory.Inventory) {
@@ -89,30 +89,30 @@ func lockedInventory(t *testing.T, path string, log io.Writer) (*Store, *invento
 
 // While another process holds the write lock, waiting writes fail together and later ones fail at once. The error names
 // the holder and the remedy, and reads work. When the lock is released, the store recovers.
-func TestAnotherProcessHoldsTheLock(t *testing.T) {
+func TestWriteLockHeld(t *testing.T) {
 	path := mkdir(t, oddPath(t))
 	var log bytes.Buffer
 	_, inv := lockedInventory(t, path, &log)
 	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
-	target, who := inventorytest.Target()
-	v, err := inv.Begin(t.Context(), target, who, "two")
+	target, identity := inventorytest.Target()
+	v, err := inv.Begin(t.Context(), target, identity, "two")
 	if err != nil {
 		t.Fatal(err)
 	}
-	pid, let := startLockHolder(t, path)
+	pid, release := startLockHolder(t, path)
 	var wg sync.WaitGroup
 	for n := range 20 {
 		wg.Go(func() { // each has a new target of its own
 			target := record.Target{Account: "prod", Region: fmt.Sprint("r-", n), Kind: "ec2_instance"}
-			if _, err := inv.Begin(t.Context(), target, who, "two"); err == nil || record.HintOf(err) == "" {
+			if _, err := inv.Begin(t.Context(), target, identity, "two"); err == nil || record.HintOf(err) == "" {
 				t.Errorf("it wrote through a lock: %v", err)
 			}
 		})
 	}
 	wg.Wait()
-	if err := v.Page(t.Context(), inventorytest.Page(target, who, "two", inventorytest.Item{ID: "i-2", Pad: strings.Repeat("x", 300_000)})); err == nil {
+	if err := v.Page(t.Context(), inventorytest.Page(target, identity, "two", inventorytest.Item{ID: "i-2", Pad: strings.Repeat("x", 300_000)})); err == nil {
 		t.Error("it staged through a lock")
 	}
 	err = inv.Err()
@@ -122,7 +122,7 @@ func TestAnotherProcessHoldsTheLock(t *testing.T) {
 	if got := inventorytest.IDs(t, inv.Driver(), inventory.Query{}); got != "i-1" {
 		t.Errorf("meanwhile there is %q", got)
 	}
-	let()
+	release()
 	eventually(t, "it recovers by itself", func() bool { return inv.Err() == nil })
 	if err := inventorytest.List(t, inv, "three", inventorytest.Item{ID: "i-3"}); err != nil {
 		t.Fatal(err)
@@ -130,24 +130,24 @@ func TestAnotherProcessHoldsTheLock(t *testing.T) {
 	if got := inventorytest.IDs(t, inv.Driver(), inventory.Query{}); got != "i-3" {
 		t.Errorf("then there is %q", got)
 	}
-	if said := log.String(); strings.Count(said, "store writes fail") != 1 || strings.Count(said, "store writes recovered") != 1 {
-		t.Error(said)
+	if logged := log.String(); strings.Count(logged, "store writes fail") != 1 || strings.Count(logged, "store writes recovered") != 1 {
+		t.Error(logged)
 	}
 }
 
 // The program starts although the database is locked. The rows that a dead process staged are dropped with the first
 // write.
-func TestAnotherProcessHoldsTheLockAtTheStart(t *testing.T) {
+func TestWriteLockHeldAtStart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "collector.db")
 	first := openAt(t, path)
 	inv := inventory.New(first, inventory.Options{MaxBuffered: 1})
 	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
 		t.Fatal(err)
 	}
-	target, who := inventorytest.Target()
-	v, err := inv.Begin(t.Context(), target, who, "two") // never ends
+	target, identity := inventorytest.Target()
+	v, err := inv.Begin(t.Context(), target, identity, "two") // never ends
 	if err == nil {
-		err = v.Page(t.Context(), inventorytest.Page(target, who, "two", inventorytest.Item{ID: "i-2", Pad: strings.Repeat("x", 300_000)}))
+		err = v.Page(t.Context(), inventorytest.Page(target, identity, "two", inventorytest.Item{ID: "i-2", Pad: strings.Repeat("x", 300_000)}))
 	}
 	if err != nil || count(t, first.db, "SELECT count(*) FROM staged") != 1 {
 		t.Fatal("nothing is staged", err)
@@ -155,13 +155,13 @@ func TestAnotherProcessHoldsTheLockAtTheStart(t *testing.T) {
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, let := startLockHolder(t, path)
+	_, release := startLockHolder(t, path)
 	var log bytes.Buffer
 	s, inv := lockedInventory(t, path, &log)
 	if err := inventorytest.List(t, inv, "three", inventorytest.Item{ID: "i-3"}); err == nil {
 		t.Error("it wrote through a lock")
 	}
-	let()
+	release()
 	eventually(t, "it recovers by itself", func() bool { return inv.Err() == nil })
 	if err := inventorytest.List(t, inv, "four", inventorytest.Item{ID: "i-4"}); err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func TestAnotherProcessHoldsTheLockAtTheStart(t *testing.T) {
 }
 
 // A write is not cut off for its duration: only the wait for the lock is bounded.
-func TestALargeWriteIsNotCutOff(t *testing.T) {
+func TestLargeWriteIsNotCutOff(t *testing.T) {
 	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "collector.db"), LockTimeout: time.Nanosecond})
 	if err != nil {
 		t.Fatal(err)

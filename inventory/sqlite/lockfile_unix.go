@@ -22,15 +22,15 @@ func lockFile(path string) (*os.File, error) {
 	}
 	switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
 	case errors.Is(err, syscall.EWOULDBLOCK):
-		who := make([]byte, 32)
-		n, _ := f.Read(who)
-		by := ErrInUse
-		if pid := strings.TrimSpace(string(who[:n])); pid != "" {
-			by = fmt.Errorf("%w (process %s)", ErrInUse, pid)
+		owner := make([]byte, 32)
+		n, _ := f.Read(owner)
+		inUse := ErrInUse
+		if pid := strings.TrimSpace(string(owner[:n])); pid != "" {
+			inUse = fmt.Errorf("%w (process %s)", ErrInUse, pid)
 		}
 		return nil, errors.Join(&record.Fault{
 			Reason: record.Other, Hint: "stop it, or give this one another data_dir; list, get, history, diff, changes and sql work beside it",
-			Err: fmt.Errorf("store %s: %w", strings.TrimSuffix(path, ".lock"), by),
+			Err: fmt.Errorf("store %s: %w", strings.TrimSuffix(path, ".lock"), inUse),
 		}, f.Close())
 	case err != nil:
 		return nil, errors.Join(fmt.Errorf("store: lock %s: %w", path, err), f.Close())

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestHolder(t *testing.T) {
+func TestParseLockHolder(t *testing.T) {
 	const locks = `1: POSIX  ADVISORY  READ  11 08:01:131 124 124
 2: FLOCK  ADVISORY  WRITE 12 08:01:131 0 EOF
 3: POSIX  ADVISORY  WRITE 13 08:01:999 120 120

@@ -42,9 +42,9 @@ type inserter struct {
 // batches spend it on SQLite's statement journal, which copies each page that the statement changes.
 const batchRows = 8
 
-func (t *scopeUpdate) newInserter(ctx context.Context, tx *sql.Tx) (*inserter, error) {
+func (u *scopeUpdate) newInserter(ctx context.Context, tx *sql.Tx) (*inserter, error) {
 	body, err := tx.PrepareContext(ctx, "INSERT INTO body (pack, data) VALUES (?, ?)")
-	return &inserter{update: t, tx: tx, bodyStmt: body}, err
+	return &inserter{update: u, tx: tx, bodyStmt: body}, err
 }
 
 func (in *inserter) close() {
@@ -65,8 +65,8 @@ func (in *inserter) prepare(ctx context.Context, s **sql.Stmt, query func() stri
 
 // insertPacks publishes the new rows of a commit, which most rows are, and stages the others. It reports whether it
 // staged any.
-func (t *scopeUpdate) insertPacks(ctx context.Context, tx *sql.Tx, packs []inventory.Pack, at int64) (staged bool, err error) {
-	in, err := t.newInserter(ctx, tx)
+func (u *scopeUpdate) insertPacks(ctx context.Context, tx *sql.Tx, packs []inventory.Pack, at int64) (staged bool, err error) {
+	in, err := u.newInserter(ctx, tx)
 	if err != nil {
 		return false, err
 	}
@@ -83,7 +83,7 @@ func (t *scopeUpdate) insertPacks(ctx context.Context, tx *sql.Tx, packs []inven
 }
 
 // insertPack inserts one pack. at is the instant of the commit; 0 stages every row.
-func (in *inserter) insertPack(ctx context.Context, p *inventory.Pack, at int64) error {
+func (in *inserter) insertPack(ctx context.Context, p *inventory.Pack, instant int64) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
@@ -95,8 +95,8 @@ func (in *inserter) insertPack(ctx context.Context, p *inventory.Pack, at int64)
 	first := in.update.store.lastPack << lineBits
 	for i := range p.Rows {
 		r, n := &p.Rows[i], first+int64(i)
-		if at > 0 && r.Op == inventory.Added {
-			if err := in.addRow(ctx, r, n, at); err != nil {
+		if instant > 0 && r.Op == inventory.Added {
+			if err := in.addRow(ctx, r, n, instant); err != nil {
 				return err
 			}
 			continue

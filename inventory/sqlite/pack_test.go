@@ -30,7 +30,7 @@ func states(t *testing.T, r *Reader) string {
 }
 
 // A pack stays until its last version is deleted.
-func TestRetentionOfAPack(t *testing.T) {
+func TestPackRetention(t *testing.T) {
 	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "collector.db"), Keep: time.Hour})
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func TestMigrationToPacks(t *testing.T) {
 }
 
 // The cache keeps the packs used last, within its limit.
-func TestOpenedPacks(t *testing.T) {
+func TestPackCache(t *testing.T) {
 	var o packCache
 	for n := range int64(20) {
 		o.put(n, make([]byte, 1<<20))

@@ -9,7 +9,7 @@ import (
 )
 
 // A panic in a transaction releases the only connection that writes.
-func TestPanicInATransaction(t *testing.T) {
+func TestPanicInTransaction(t *testing.T) {
 	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "collector.db")})
 	if err != nil {
 		t.Fatal(err)

@@ -109,18 +109,18 @@ type snapshot struct {
 }
 
 // inSnapshot calls f with a snapshot and yields its error.
-func inSnapshot[T any](ctx context.Context, r *Reader, f func(v *snapshot, yield func(T) bool) error) iter.Seq2[T, error] {
+func inSnapshot[T any](ctx context.Context, r *Reader, f func(s *snapshot, yield func(T) bool) error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		stopped := false
-		err := r.withSnapshot(ctx, func(v *snapshot) error {
-			return f(v, func(t T) bool {
+		err := r.withSnapshot(ctx, func(s *snapshot) error {
+			return f(s, func(t T) bool {
 				stopped = stopped || !yield(t, nil)
 				return !stopped
 			})
 		})
 		if err != nil && !stopped {
-			var none T
-			yield(none, explain(err))
+			var zero T
+			yield(zero, explain(err))
 		}
 	}
 }
@@ -166,15 +166,15 @@ func scanVersion(rows interface{ Scan(...any) error }, more ...any) (r *inventor
 }
 
 // loadBody reads the body of a version.
-func (v *snapshot) loadBody(ctx context.Context, r *inventory.Resource, version int64) error {
+func (s *snapshot) loadBody(ctx context.Context, r *inventory.Resource, version int64) error {
 	pack := version >> lineBits
-	lines := v.cache.get(pack)
+	lines := s.cache.get(pack)
 	if lines == nil {
 		var err error
-		if lines, err = v.readPack(ctx, pack); err != nil {
+		if lines, err = s.readPack(ctx, pack); err != nil {
 			return fmt.Errorf("the body of %s: %w", r.ID, err)
 		}
-		v.cache.put(pack, lines)
+		s.cache.put(pack, lines)
 	}
 	data, ok := packLine(lines, int(version&lineMask))
 	if !ok {
@@ -184,8 +184,8 @@ func (v *snapshot) loadBody(ctx context.Context, r *inventory.Resource, version 
 	return nil
 }
 
-func (v *snapshot) readPack(ctx context.Context, pack int64) ([]byte, error) {
-	rows, err := v.bodyStmt.QueryContext(ctx, pack)
+func (s *snapshot) readPack(ctx context.Context, pack int64) ([]byte, error) {
+	rows, err := s.bodyStmt.QueryContext(ctx, pack)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +197,7 @@ func (v *snapshot) readPack(ctx context.Context, pack int64) ([]byte, error) {
 	if err := rows.Scan(&b); err != nil {
 		return nil, err
 	}
-	lines, err := v.r.dec.DecodeAll(b, nil)
+	lines, err := s.r.dec.DecodeAll(b, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
@@ -205,8 +205,8 @@ func (v *snapshot) readPack(ctx context.Context, pack int64) ([]byte, error) {
 }
 
 // selectVersions yields the versions of a statement that satisfy q.
-func (v *snapshot) selectVersions(ctx context.Context, q inventory.Query, yield func(*inventory.Resource) bool, query string, args ...any) error {
-	rows, err := v.tx.QueryContext(ctx, query, args...)
+func (s *snapshot) selectVersions(ctx context.Context, q inventory.Query, yield func(*inventory.Resource) bool, query string, args ...any) error {
+	rows, err := s.tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}
@@ -216,7 +216,7 @@ func (v *snapshot) selectVersions(ctx context.Context, q inventory.Query, yield 
 		if err != nil {
 			return err
 		}
-		ok, err := v.matches(ctx, q, r, body)
+		ok, err := s.matches(ctx, q, r, body)
 		if err != nil {
 			return err
 		}
@@ -228,16 +228,16 @@ func (v *snapshot) selectVersions(ctx context.Context, q inventory.Query, yield 
 }
 
 // matches loads the body only when it is needed.
-func (v *snapshot) matches(ctx context.Context, q inventory.Query, r *inventory.Resource, body int64) (bool, error) {
+func (s *snapshot) matches(ctx context.Context, q inventory.Query, r *inventory.Resource, body int64) (bool, error) {
 	early := q.Where.NeedsData()
 	if early {
-		if err := v.loadBody(ctx, r, body); err != nil {
+		if err := s.loadBody(ctx, r, body); err != nil {
 			return false, err
 		}
 	}
 	ok, err := q.Where.Match(r)
 	if err == nil && ok && q.Data && !early {
-		err = v.loadBody(ctx, r, body)
+		err = s.loadBody(ctx, r, body)
 	}
 	return ok, err
 }
@@ -252,22 +252,22 @@ func conditions(q inventory.Query) (where string, args []any) {
 		}
 	}
 	globs := func(patterns []string, one string, times int) {
-		var take []string
+		var include []string
 		var values []string
 		for _, p := range patterns {
-			pattern, out := strings.CutPrefix(p, "!")
-			var twice []string
+			pattern, exclude := strings.CutPrefix(p, "!")
+			var repeated []string
 			for range times {
-				twice = append(twice, pattern)
+				repeated = append(repeated, pattern)
 			}
-			if out {
-				add("NOT ("+one+")", twice...)
+			if exclude {
+				add("NOT ("+one+")", repeated...)
 				continue
 			}
-			take, values = append(take, one), append(values, twice...)
+			include, values = append(include, one), append(values, repeated...)
 		}
-		if len(take) > 0 {
-			add("("+strings.Join(take, " OR ")+")", values...)
+		if len(include) > 0 {
+			add("("+strings.Join(include, " OR ")+")", values...)
 		}
 	}
 	globs(q.Kinds, "s.kind GLOB ?", 1)
@@ -314,21 +314,21 @@ func (r *Reader) History(ctx context.Context, q inventory.Query) iter.Seq2[*inve
 }
 
 // loadVersion reads the version with a number.
-func (v *snapshot) loadVersion(ctx context.Context, q inventory.Query, n sql.NullInt64) (*inventory.Resource, error) {
+func (s *snapshot) loadVersion(ctx context.Context, q inventory.Query, n sql.NullInt64) (*inventory.Resource, error) {
 	if !n.Valid {
 		return nil, nil
 	}
-	r, body, err := scanVersion(v.tx.QueryRowContext(ctx, "SELECT "+versionColumns+fromVersion+"WHERE v.version = ?", n.Int64))
+	r, body, err := scanVersion(s.tx.QueryRowContext(ctx, "SELECT "+versionColumns+fromVersion+"WHERE v.version = ?", n.Int64))
 	if err == nil && (q.Data || q.Where.NeedsData()) {
-		err = v.loadBody(ctx, r, body)
+		err = s.loadBody(ctx, r, body)
 	}
 	return r, err
 }
 
 // selectChanges yields the changes of a statement whose columns are an instant and the numbers of the versions before
 // and after.
-func (v *snapshot) selectChanges(ctx context.Context, q inventory.Query, yield func(inventory.Change) bool, query string, args ...any) error {
-	rows, err := v.tx.QueryContext(ctx, query, args...)
+func (s *snapshot) selectChanges(ctx context.Context, q inventory.Query, yield func(inventory.Change) bool, query string, args ...any) error {
+	rows, err := s.tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}
@@ -339,10 +339,10 @@ func (v *snapshot) selectChanges(ctx context.Context, q inventory.Query, yield f
 			return err
 		}
 		c := inventory.Change{Op: inventory.WasChanged, At: instant(at)}
-		if c.Before, err = v.loadVersion(ctx, q, before); err != nil {
+		if c.Before, err = s.loadVersion(ctx, q, before); err != nil {
 			return err
 		}
-		if c.After, err = v.loadVersion(ctx, q, after); err != nil {
+		if c.After, err = s.loadVersion(ctx, q, after); err != nil {
 			return err
 		}
 		switch {

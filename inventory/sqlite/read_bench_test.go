@@ -19,8 +19,8 @@ func BenchmarkFind(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	target, who := inventorytest.Target()
-	v, err := inventory.New(s, inventory.Options{}).Begin(b.Context(), target, who, "one")
+	target, identity := inventorytest.Target()
+	v, err := inventory.New(s, inventory.Options{}).Begin(b.Context(), target, identity, "one")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func BenchmarkFind(b *testing.B) {
 		for i := range list {
 			list[i] = inventorytest.Item{ID: fmt.Sprintf("i-%04x%04x", i*7919%items, page), State: "running", Pad: incompressible(1000) + incompressible(1000)}
 		}
-		if err := v.Page(b.Context(), inventorytest.Page(target, who, "one", list...)); err != nil {
+		if err := v.Page(b.Context(), inventorytest.Page(target, identity, "one", list...)); err != nil {
 			b.Fatal(err)
 		}
 	}

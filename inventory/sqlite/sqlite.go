@@ -102,8 +102,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, lost := o.knownHistory(), false
-	if known != "" {
+	knownID, lost := o.knownHistory(), false
+	if knownID != "" {
 		if lost, err = o.historyLost(); err != nil {
 			return nil, errors.Join(fmt.Errorf("store: %w", err), lock.Close())
 		}
@@ -111,9 +111,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s, err := open(ctx, o)
 	if errors.Is(err, ErrCorrupt) {
 		lost = true
-		aside, moved := o.moveAside("damaged")
-		if moved != nil {
-			return nil, errors.Join(fmt.Errorf("store: %w", moved), err, lock.Close())
+		aside, errMove := o.moveAside("damaged")
+		if errMove != nil {
+			return nil, errors.Join(fmt.Errorf("store: %w", errMove), err, lock.Close())
 		}
 		o.Log.Error("the store is damaged; it is moved aside and a new one is begun", "error", err, "moved", aside,
 			"hint", "sqlite3 "+aside+" .recover may save its history")
@@ -123,7 +123,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", o.Path, err), lock.Close())
 	}
 	s.lock = lock
-	if err = s.recordHistory(ctx, known, lost); err == nil {
+	if err = s.recordHistory(ctx, knownID, lost); err == nil {
 		s.openedFiles, err = o.statFiles()
 		_, missing := os.Stat(o.Path + "-wal")
 		s.hasWAL = missing == nil
@@ -156,11 +156,11 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := f.Close(); err != nil {
 		return nil, err
 	}
-	sync := "NORMAL"
+	synchronous := "NORMAL"
 	if o.Sync {
-		sync = "FULL"
+		synchronous = "FULL"
 	}
-	s.writeDB, err = connect(o.Path, "rwc", "page_size(8192)", "synchronous("+sync+")", "cache_size(-8000)", "wal_autocheckpoint(8000)",
+	s.writeDB, err = connect(o.Path, "rwc", "page_size(8192)", "synchronous("+synchronous+")", "cache_size(-8000)", "wal_autocheckpoint(8000)",
 		"journal_size_limit(67108864)")
 	if err != nil {
 		return nil, err
@@ -289,16 +289,16 @@ func checkUnused(ctx context.Context, db *sql.DB) error {
 }
 
 // checkFormat checks the marks of a file. A file without marks may be empty, and can then be used.
-func checkFormat(id, version, ours int) error {
+func checkFormat(id, version, latest int) error {
 	switch {
 	case id == 0 && version == 0:
 		return nil
 	case id != applicationID:
 		return foreignError(errors.New("it is the database of another program"))
-	case version > ours:
+	case version > latest:
 		return &record.Fault{
 			Reason: record.Other, Hint: "run the version of collector that made it, or name another data_dir",
-			Err: fmt.Errorf("%w: its schema is %d, this version knows %d", ErrNewer, version, ours),
+			Err: fmt.Errorf("%w: its schema is %d, this version knows %d", ErrNewer, version, latest),
 		}
 	}
 	return nil

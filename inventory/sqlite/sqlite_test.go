@@ -79,7 +79,7 @@ func exec(t *testing.T, db *sql.DB, query string, args ...any) {
 	}
 }
 
-func TestOneWriterAndAnyReaders(t *testing.T) {
+func TestOneWriterManyReaders(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "collector.db")
 	s := openAt(t, path)
 	inv := inventory.New(s, inventory.Options{})
@@ -111,7 +111,7 @@ func TestOneWriterAndAnyReaders(t *testing.T) {
 	}
 }
 
-func TestAReaderWritesNothing(t *testing.T) {
+func TestReaderCannotWrite(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "collector.db")
 	openAt(t, path)
 	r, err := OpenReader(t.Context(), path)
@@ -129,7 +129,7 @@ func TestAReaderWritesNothing(t *testing.T) {
 	}
 }
 
-func TestNothingThereYet(t *testing.T) {
+func TestNoDatabaseYet(t *testing.T) {
 	if _, err := OpenReader(t.Context(), filepath.Join(t.TempDir(), "collector.db")); !errors.Is(err, fs.ErrNotExist) || record.HintOf(err) == "" {
 		t.Error(err)
 	}
@@ -170,7 +170,7 @@ func TestForeignAndNewerDatabasesAreRefused(t *testing.T) {
 }
 
 // Most programs do not mark their databases.
-func TestAForeignDatabaseWithoutAMarkIsRefused(t *testing.T) {
+func TestUnmarkedForeignDatabaseIsRefused(t *testing.T) {
 	for name, table := range map[string]string{"a table": "users (x)", "a table of our name": "version (x)", "like SQLite's own": "sqlitex (x)"} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "collector.db")
@@ -200,7 +200,7 @@ func TestAForeignDatabaseWithoutAMarkIsRefused(t *testing.T) {
 	}
 }
 
-func TestADamagedDatabaseIsMovedAside(t *testing.T) {
+func TestDamagedDatabaseIsMovedAside(t *testing.T) {
 	for name, damage := range map[string]func([]byte) []byte{
 		"no database": func([]byte) []byte { return []byte(strings.Repeat("not a database. ", 1000)) },
 		"schema":      func(b []byte) []byte { copy(b[100:], strings.Repeat("\xff", 2000)); return b },
@@ -240,7 +240,7 @@ func TestADamagedDatabaseIsMovedAside(t *testing.T) {
 }
 
 // A full disk is an error of the store, which recovers by itself.
-func TestAFullDisk(t *testing.T) {
+func TestFullDisk(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
 	inv := inventory.New(s, inventory.Options{})
 	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err != nil {
@@ -282,7 +282,7 @@ func incompressible(n int) string {
 }
 
 // The inventory reveals much about an account: no other user of the machine can read it.
-func TestTheFileIsItsOwners(t *testing.T) {
+func TestFileModes(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("modes say nothing there")
 	}
@@ -312,20 +312,20 @@ func TestReadOnly(t *testing.T) {
 }
 
 // When the canonical form of the hash changes, every hash is computed again and no resource counts as changed.
-func TestAnotherHashVersionInventsNoChange(t *testing.T) {
+func TestNewHashVersionIsNoChange(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
 	inv := inventory.New(s, inventory.Options{})
 	items := []inventorytest.Item{{ID: "i-1", State: "running"}, {ID: "i-2", State: "running"}}
 	if err := inventorytest.List(t, inv, "one", items...); err != nil {
 		t.Fatal(err)
 	}
-	was := count(t, s.db, "SELECT max(valid_from) FROM version")
+	validFrom := count(t, s.db, "SELECT max(valid_from) FROM version")
 	exec(t, s.writeDB, "UPDATE version SET sum_version = 0, sum = zeroblob(16)")
 	items[0].State = "stopped" // this change cannot be detected
 	if err := inventorytest.List(t, inv, "two", items...); err != nil {
 		t.Fatal(err)
 	}
-	if n := count(t, s.db, "SELECT count(*) FROM version WHERE valid_from = ? AND valid_to IS NULL AND sum_version = ?", was, record.DigestVersion); n != 2 {
+	if n := count(t, s.db, "SELECT count(*) FROM version WHERE valid_from = ? AND valid_to IS NULL AND sum_version = ?", validFrom, record.DigestVersion); n != 2 {
 		t.Errorf("%d versions go on, want 2", n)
 	}
 	for r, err := range s.Find(t.Context(), inventory.Query{ID: "i-1", Data: true}) {
@@ -370,7 +370,7 @@ func TestKeep(t *testing.T) {
 }
 
 // If the clock goes back, instants still grow: a version never ends before it begins.
-func TestAClockThatGoesBack(t *testing.T) {
+func TestClockGoesBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "collector.db")
 	s := openAt(t, path)
 	inv := inventory.New(s, inventory.Options{})
@@ -398,13 +398,13 @@ func TestAClockThatGoesBack(t *testing.T) {
 func TestStaged(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
 	inv := inventory.New(s, inventory.Options{MaxBuffered: 1})
-	target, who := inventorytest.Target()
-	v, err := inv.Begin(t.Context(), target, who, "one")
+	target, identity := inventorytest.Target()
+	v, err := inv.Begin(t.Context(), target, identity, "one")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"i-1", "i-2", "i-3"} {
-		if err := v.Page(t.Context(), inventorytest.Page(target, who, "one", inventorytest.Item{ID: id, Pad: incompressible(300_000)})); err != nil {
+		if err := v.Page(t.Context(), inventorytest.Page(target, identity, "one", inventorytest.Item{ID: id, Pad: incompressible(300_000)})); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -435,7 +435,7 @@ func TestViews(t *testing.T) {
 	}
 }
 
-func TestACancelledWriterWaitsForNobody(t *testing.T) {
+func TestCancelledWriteDoesNotWait(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
 	if err := s.lockWriter(t.Context()); err != nil {
 		t.Fatal(err)

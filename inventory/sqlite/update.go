@@ -37,58 +37,58 @@ func (s *Store) Begin(ctx context.Context, t record.Target, sc inventory.Scope, 
 	s.mu.Lock()
 	s.lastUpdate++
 	n := s.lastUpdate
-	was := s.epochs[scope]
+	previous := s.epochs[scope]
 	s.epochs[scope] = &epoch{update: n}
 	s.mu.Unlock()
 	s.unlockWriter()
-	if was != nil && was.staged {
-		if err := s.write(ctx, func(tx *sql.Tx) error { return discardStaged(ctx, tx, was.update) }); err != nil {
+	if previous != nil && previous.staged {
+		if err := s.write(ctx, func(tx *sql.Tx) error { return discardStaged(ctx, tx, previous.update) }); err != nil {
 			return nil, err
 		}
 	}
 	return &scopeUpdate{store: s, scope: scope, id: n, run: run, name: t.Account}, nil
 }
 
-func discardStaged(ctx context.Context, tx *sql.Tx, turn int64) error {
-	if _, err := tx.ExecContext(ctx, "DELETE FROM body WHERE pack IN (SELECT version >> 6 FROM staged WHERE turn = ?)", turn); err != nil {
+func discardStaged(ctx context.Context, tx *sql.Tx, update int64) error {
+	if _, err := tx.ExecContext(ctx, "DELETE FROM body WHERE pack IN (SELECT version >> 6 FROM staged WHERE turn = ?)", update); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, "DELETE FROM staged WHERE turn = ?", turn)
+	_, err := tx.ExecContext(ctx, "DELETE FROM staged WHERE turn = ?", update)
 	return err
 }
 
 // ensureScope returns the number of the scope. It creates a scope that has an account id and does not exist.
-func (s *Store) ensureScope(ctx context.Context, t record.Target, sc inventory.Scope) (n int64, err error) {
+func (s *Store) ensureScope(ctx context.Context, t record.Target, sc inventory.Scope) (scope int64, err error) {
 	if sc.AccountID == "" {
 		err = s.db.QueryRowContext(ctx, `SELECT scope FROM scope WHERE account = ?1 AND region = ?2 AND kind = ?3 AND retired IS NULL
-			ORDER BY ended DESC LIMIT 1`, t.Account, t.Region, t.Kind).Scan(&n)
+			ORDER BY ended DESC LIMIT 1`, t.Account, t.Region, t.Kind).Scan(&scope)
 		if errors.Is(err, sql.ErrNoRows) {
 			return 0, nil
 		}
-		return n, explain(err)
+		return scope, explain(err)
 	}
 	var name string
 	var retired bool
 	err = s.db.QueryRowContext(ctx, `SELECT scope, account, retired IS NOT NULL FROM scope
-		WHERE account_id = ? AND partition = ? AND region = ? AND kind = ?`, sc.AccountID, sc.Partition, sc.Region, sc.Kind).Scan(&n, &name, &retired)
+		WHERE account_id = ? AND partition = ? AND region = ? AND kind = ?`, sc.AccountID, sc.Partition, sc.Region, sc.Kind).Scan(&scope, &name, &retired)
 	switch {
 	case err == nil && name == t.Account && !retired:
-		return n, nil
+		return scope, nil
 	case err != nil && !errors.Is(err, sql.ErrNoRows):
 		return 0, explain(err)
 	}
 	err = s.write(ctx, func(tx *sql.Tx) error {
 		return tx.QueryRowContext(ctx, `INSERT INTO scope (account_id, partition, region, kind, account) VALUES (?, ?, ?, ?, ?)
 			ON CONFLICT (account_id, partition, region, kind) DO UPDATE SET account = excluded.account, retired = NULL, why = NULL
-			RETURNING scope`, sc.AccountID, sc.Partition, sc.Region, sc.Kind, t.Account).Scan(&n)
+			RETURNING scope`, sc.AccountID, sc.Partition, sc.Region, sc.Kind, t.Account).Scan(&scope)
 	})
-	return n, err
+	return scope, err
 }
 
-func (t *scopeUpdate) HasScope() bool { return t.scope != 0 }
+func (u *scopeUpdate) HasScope() bool { return u.scope != 0 }
 
-func (t *scopeUpdate) Live(ctx context.Context, f func(id []byte, sum record.Digest, version int) error) error {
-	rows, err := t.store.db.QueryContext(ctx, "SELECT id, sum, sum_version FROM version WHERE scope = ? AND valid_to IS NULL", t.scope)
+func (u *scopeUpdate) Live(ctx context.Context, f func(id []byte, sum record.Digest, version int) error) error {
+	rows, err := u.store.db.QueryContext(ctx, "SELECT id, sum, sum_version FROM version WHERE scope = ? AND valid_to IS NULL", u.scope)
 	if err != nil {
 		return explain(err)
 	}
@@ -110,38 +110,38 @@ func (t *scopeUpdate) Live(ctx context.Context, f func(id []byte, sum record.Dig
 }
 
 // isCurrent reports whether the update still has the epoch of its scope. It must be called inside write.
-func (t *scopeUpdate) isCurrent() bool {
-	t.store.mu.Lock()
-	defer t.store.mu.Unlock()
-	e := t.store.epochs[t.scope]
-	return e != nil && e.update == t.id
+func (u *scopeUpdate) isCurrent() bool {
+	u.store.mu.Lock()
+	defer u.store.mu.Unlock()
+	e := u.store.epochs[u.scope]
+	return e != nil && e.update == u.id
 }
 
 // Pack compresses lines, long before the update needs the right to write.
-func (t *scopeUpdate) Pack(lines []byte) []byte {
+func (u *scopeUpdate) Pack(lines []byte) []byte {
 	var packed []byte
 	select {
-	case packed = <-t.store.buffers:
+	case packed = <-u.store.buffers:
 	default:
 	}
-	packed = t.store.enc.EncodeAll(lines, packed[:0])
+	packed = u.store.enc.EncodeAll(lines, packed[:0])
 	out := bytes.Clone(packed) // exactly as large as needed, because it may be kept for long
 	select {
-	case t.store.buffers <- packed:
+	case u.store.buffers <- packed:
 	default:
 	}
 	return out
 }
 
-func (t *scopeUpdate) Stage(ctx context.Context, packs []inventory.Pack) error {
+func (u *scopeUpdate) Stage(ctx context.Context, packs []inventory.Pack) error {
 	if len(packs) == 0 {
 		return nil
 	}
-	return t.store.write(ctx, func(tx *sql.Tx) error {
-		if !t.isCurrent() {
+	return u.store.write(ctx, func(tx *sql.Tx) error {
+		if !u.isCurrent() {
 			return inventory.ErrFenced
 		}
-		in, err := t.newInserter(ctx, tx)
+		in, err := u.newInserter(ctx, tx)
 		if err != nil {
 			return err
 		}
@@ -151,9 +151,9 @@ func (t *scopeUpdate) Stage(ctx context.Context, packs []inventory.Pack) error {
 				return err
 			}
 		}
-		t.store.mu.Lock()
-		defer t.store.mu.Unlock()
-		if e := t.store.epochs[t.scope]; e != nil && e.update == t.id {
+		u.store.mu.Lock()
+		defer u.store.mu.Unlock()
+		if e := u.store.epochs[u.scope]; e != nil && e.update == u.id {
 			e.staged = true
 		}
 		return nil
@@ -163,58 +163,58 @@ func (t *scopeUpdate) Stage(ctx context.Context, packs []inventory.Pack) error {
 // expirePerCommit is the number of expired versions that a commit deletes: retention in steps too small to notice.
 const expirePerCommit = 200
 
-func (t *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
-	if t.scope == 0 {
+func (u *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
+	if u.scope == 0 {
 		return nil
 	}
-	t.store.mu.Lock()
-	e := t.store.epochs[t.scope]
-	staged := e != nil && e.update == t.id && e.staged
-	t.store.mu.Unlock()
-	err := t.store.write(ctx, func(tx *sql.Tx) error {
-		if !t.isCurrent() {
+	u.store.mu.Lock()
+	e := u.store.epochs[u.scope]
+	staged := e != nil && e.update == u.id && e.staged
+	u.store.mu.Unlock()
+	err := u.store.write(ctx, func(tx *sql.Tx) error {
+		if !u.isCurrent() {
 			return inventory.ErrFenced
 		}
-		at := t.store.instant()
+		at := u.store.instant()
 		if len(c.Packs) > 0 {
-			more, err := t.insertPacks(ctx, tx, c.Packs, at)
+			inserted, err := u.insertPacks(ctx, tx, c.Packs, at)
 			if err != nil {
 				return err
 			}
-			staged = staged || more
+			staged = staged || inserted
 		}
 		if staged {
-			if err := t.publish(ctx, tx, at); err != nil {
+			if err := u.publish(ctx, tx, at); err != nil {
 				return err
 			}
 		}
 		if c.Gone != nil {
-			if err := t.endGone(ctx, tx, at, c); err != nil {
+			if err := u.endGone(ctx, tx, at, c); err != nil {
 				return err
 			}
 		}
-		if err := t.saveOutcome(ctx, tx, at, c); err != nil {
+		if err := u.saveOutcome(ctx, tx, at, c); err != nil {
 			return err
 		}
-		if t.store.options.Keep == 0 {
+		if u.store.options.Keep == 0 {
 			return nil
 		}
-		return expire(ctx, tx, time.Now().Add(-t.store.options.Keep), expirePerCommit)
+		return expire(ctx, tx, time.Now().Add(-u.store.options.Keep), expirePerCommit)
 	})
 	if err == nil {
-		t.store.mu.Lock()
-		if e := t.store.epochs[t.scope]; e != nil && e.update == t.id {
+		u.store.mu.Lock()
+		if e := u.store.epochs[u.scope]; e != nil && e.update == u.id {
 			e.staged = false
 		}
-		t.store.mu.Unlock()
+		u.store.mu.Unlock()
 	}
 	return err
 }
 
 // publish makes the staged rows the live versions.
-func (t *scopeUpdate) publish(ctx context.Context, tx *sql.Tx, at int64) error {
+func (u *scopeUpdate) publish(ctx context.Context, tx *sql.Tx, at int64) error {
 	const live = "v.scope = ?2 AND v.id = staged.id AND v.valid_to IS NULL"
-	replaced, err := queryPacks(ctx, tx, "SELECT DISTINCT v.version >> 6 FROM staged JOIN version v ON "+live+" WHERE staged.turn = ?1 AND staged.how = 2", t.id, t.scope)
+	replaced, err := queryPacks(ctx, tx, "SELECT DISTINCT v.version >> 6 FROM staged JOIN version v ON "+live+" WHERE staged.turn = ?1 AND staged.how = 2", u.id, u.scope)
 	if err != nil {
 		return err
 	}
@@ -231,7 +231,7 @@ func (t *scopeUpdate) publish(ctx context.Context, tx *sql.Tx, at int64) error {
 			tags = staged.tags FROM staged WHERE staged.turn = ?1 AND staged.how = 2 AND ` + live,
 		`DELETE FROM staged WHERE turn = ?1`,
 	} {
-		if _, err := tx.ExecContext(ctx, q, t.id, t.scope, at, record.DigestVersion, t.run); err != nil {
+		if _, err := tx.ExecContext(ctx, q, u.id, u.scope, at, record.DigestVersion, u.run); err != nil {
 			return err
 		}
 	}
@@ -239,7 +239,7 @@ func (t *scopeUpdate) publish(ctx context.Context, tx *sql.Tx, at int64) error {
 }
 
 // endGone ends the versions of gone resources. The reason depends on the last state that AWS reported.
-func (t *scopeUpdate) endGone(ctx context.Context, tx *sql.Tx, at int64, c inventory.Commit) error {
+func (u *scopeUpdate) endGone(ctx context.Context, tx *sql.Tx, at int64, c inventory.Commit) error {
 	stmt, err := tx.PrepareContext(ctx, `UPDATE version SET valid_to = ?3,
 		ended = CASE WHEN state IN ('terminated', 'deleted') THEN '`+inventory.Terminated+`' ELSE '`+inventory.Absent+`' END
 		WHERE scope = ?1 AND id = ?2 AND valid_to IS NULL`)
@@ -248,14 +248,14 @@ func (t *scopeUpdate) endGone(ctx context.Context, tx *sql.Tx, at int64, c inven
 	}
 	defer stmt.Close()
 	for id := range c.Gone {
-		if _, err := stmt.ExecContext(ctx, t.scope, string(id), at); err != nil {
+		if _, err := stmt.ExecContext(ctx, u.scope, string(id), at); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *scopeUpdate) saveOutcome(ctx context.Context, tx *sql.Tx, at int64, c inventory.Commit) error {
+func (u *scopeUpdate) saveOutcome(ctx context.Context, tx *sql.Tx, at int64, c inventory.Commit) error {
 	o := c.Outcome
 	var lastSeen, extra any
 	if o.State.Complete() {
@@ -267,7 +267,7 @@ func (t *scopeUpdate) saveOutcome(ctx context.Context, tx *sql.Tx, at int64, c i
 	_, err := tx.ExecContext(ctx, `UPDATE scope SET run = ?2, state = ?3, reason = ?4, error = ?5, hint = ?6, expected = ?7, records = ?8,
 		calls = ?9, throttles = ?10, started = ?11, ended = ?12, last_seen = coalesce(?13, last_seen), first_complete = coalesce(first_complete, ?13), extra_tags = coalesce(?14, extra_tags),
 		retired = NULL, why = NULL WHERE scope = ?1`,
-		t.scope, o.Run, string(o.State), string(o.Reason), o.Error, o.Hint, o.Expected, o.Records,
+		u.scope, o.Run, string(o.State), string(o.Reason), o.Error, o.Hint, o.Expected, o.Records,
 		o.Calls, o.Throttles, o.Started.UnixMicro(), at, lastSeen, extra)
 	return err
 }
@@ -330,18 +330,18 @@ func (s *Store) Rename(ctx context.Context, a inventory.Account) error {
 }
 
 // Retire ends the scopes of a target.
-func (s *Store) Retire(ctx context.Context, t record.Target, who record.Identity, why string) error {
-	return s.retire(ctx, why, `SELECT scope FROM scope WHERE account = ?1 AND region = ?2 AND kind = ?3 AND retired IS NULL
-		AND (?4 = '' OR account_id = '' OR account_id = ?4 AND partition = ?5)`, t.Account, t.Region, t.Kind, who.AccountID, who.Partition)
+func (s *Store) Retire(ctx context.Context, t record.Target, identity record.Identity, reason string) error {
+	return s.retire(ctx, reason, `SELECT scope FROM scope WHERE account = ?1 AND region = ?2 AND kind = ?3 AND retired IS NULL
+		AND (?4 = '' OR account_id = '' OR account_id = ?4 AND partition = ?5)`, t.Account, t.Region, t.Kind, identity.AccountID, identity.Partition)
 }
 
 // RetireAccount ends the scopes of an account under a name, each in a transaction of its own.
-func (s *Store) RetireAccount(ctx context.Context, a inventory.Account, why string) error {
-	return s.retire(ctx, why, "SELECT scope FROM scope WHERE account = ? AND partition = ? AND account_id = ? AND retired IS NULL",
+func (s *Store) RetireAccount(ctx context.Context, a inventory.Account, reason string) error {
+	return s.retire(ctx, reason, "SELECT scope FROM scope WHERE account = ? AND partition = ? AND account_id = ? AND retired IS NULL",
 		a.Name, a.Partition, a.AccountID)
 }
 
-func (s *Store) retire(ctx context.Context, why, query string, args ...any) error {
+func (s *Store) retire(ctx context.Context, reason, query string, args ...any) error {
 	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return explain(err)
@@ -362,18 +362,18 @@ func (s *Store) retire(ctx context.Context, why, query string, args ...any) erro
 		err := s.write(ctx, func(tx *sql.Tx) error {
 			at := s.instant()
 			s.mu.Lock()
-			was := s.epochs[scope]
+			open := s.epochs[scope]
 			delete(s.epochs, scope) // fences an open update
 			s.mu.Unlock()
-			if was != nil && was.staged {
-				if err := discardStaged(ctx, tx, was.update); err != nil {
+			if open != nil && open.staged {
+				if err := discardStaged(ctx, tx, open.update); err != nil {
 					return err
 				}
 			}
-			if _, err := tx.ExecContext(ctx, "UPDATE version SET valid_to = ?, ended = ? WHERE scope = ? AND valid_to IS NULL", at, why, scope); err != nil {
+			if _, err := tx.ExecContext(ctx, "UPDATE version SET valid_to = ?, ended = ? WHERE scope = ? AND valid_to IS NULL", at, reason, scope); err != nil {
 				return err
 			}
-			_, err := tx.ExecContext(ctx, "UPDATE scope SET retired = ?, why = ? WHERE scope = ?", at, why, scope)
+			_, err := tx.ExecContext(ctx, "UPDATE scope SET retired = ?, why = ? WHERE scope = ?", at, reason, scope)
 			return err
 		})
 		if err != nil {

@@ -162,8 +162,8 @@ func (s *Server) Start() (err error) {
 			return conn.Close(ctx)
 		}
 		if ctx.Err() != nil {
-			said, _ := os.ReadFile(s.log.Name()) // only adds to the error
-			return errors.Join(fmt.Errorf("postgres does not answer: %w\n%s", err, said), s.shutdown("QUIT"))
+			log, _ := os.ReadFile(s.log.Name()) // only adds to the error
+			return errors.Join(fmt.Errorf("postgres does not answer: %w\n%s", err, log), s.shutdown("QUIT"))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -186,13 +186,13 @@ func (s *Server) Crash() error { return s.shutdown("QUIT") }
 // Freeze stops the server's processes as on a hung machine: connections stay, and nothing answers. only are the process
 // ids of backends to stop; none means all processes. thaw continues them.
 func (s *Server) Freeze(only ...int) (thaw func() error, err error) {
-	main, err := s.postmasterPID()
+	postmaster, err := s.postmasterPID()
 	if err != nil {
 		return nil, err
 	}
 	pids := only
 	if len(only) == 0 {
-		pids = append(pids, main) // first, so that it starts no further process
+		pids = append(pids, postmaster) // first, so that it starts no further process
 	}
 	var frozen []int
 	thaw = func() error {
@@ -219,7 +219,7 @@ func (s *Server) Freeze(only ...int) (thaw func() error, err error) {
 	if len(only) > 0 {
 		return thaw, nil
 	}
-	children, err := childrenOf(main)
+	children, err := childrenOf(postmaster)
 	if err == nil {
 		err = stop(children)
 	}
@@ -245,8 +245,8 @@ func childrenOf(parent int) (pids []int, err error) {
 		return nil, err
 	}
 	for line := range strings.Lines(string(out)) {
-		var pid, of int
-		if n, _ := fmt.Sscan(line, &pid, &of); n == 2 && of == parent {
+		var pid, ppid int
+		if n, _ := fmt.Sscan(line, &pid, &ppid); n == 2 && ppid == parent {
 			pids = append(pids, pid)
 		}
 	}
