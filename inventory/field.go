@@ -30,7 +30,7 @@ func ParseField(s string) (Field, error) {
 		return Field{name: s}, nil
 	case name == "tags" || name == "extra_tags":
 		if dotted && rest == "" {
-			return Field{}, fmt.Errorf("%s: a tag's key is missing", s)
+			return Field{}, fmt.Errorf("%s: the tag key is missing", s)
 		}
 		return Field{name: name, key: rest}, nil
 	case name == "data":
@@ -39,13 +39,14 @@ func ParseField(s string) (Field, error) {
 			f.path = strings.Split(rest, ".")
 		}
 		if slices.Contains(f.path, "") {
-			return Field{}, fmt.Errorf("%s: a member's name is missing", s)
+			return Field{}, fmt.Errorf("%s: the member name is missing", s)
 		}
 		return f, nil
 	case name != "" && name[0] >= 'A' && name[0] <= 'Z':
-		return Field{}, fmt.Errorf("%s is no field; is data.%s meant?", s, s)
+		return Field{}, fmt.Errorf("unknown field %s: did you mean data.%s?", s, s)
 	}
-	return Field{}, fmt.Errorf("%s is no field; there are %s, tags.KEY, extra_tags.KEY and data.MEMBER", s, strings.Join(Fields[:], ", "))
+	known := strings.Join(Fields[:], ", ")
+	return Field{}, fmt.Errorf("unknown field %s: known fields are %s, tags.KEY, extra_tags.KEY and data.MEMBER", s, known)
 }
 
 // NeedsData reports whether the field is in the resource's data.
@@ -191,7 +192,7 @@ func (f Field) scalars(r *Resource) ([]any, error) {
 }
 
 // ErrTime is the error of ParseTime.
-var ErrTime = errors.New("is no time; write 2026-11-01, 2026-11-01T08:00Z, or 3d for three days ago")
+var ErrTime = errors.New("is not a time: write 2026-11-01, 2026-11-01T08:00Z, or 3d for three days ago")
 
 // ParseTime parses an instant: RFC 3339, also without seconds; a date, which means its first instant in UTC; or an age
 // such as 90m, 12h or 3d.

@@ -125,7 +125,7 @@ func (i *Inventory) Begin(ctx context.Context, t record.Target, identity record.
 	i.admission.beginStoreCall()
 	defer i.admission.endStoreCall()
 	if err := i.rename(ctx, t.Account, identity); err != nil {
-		return nil, i.observe(ctx, fmt.Errorf("store: rename an account: %w", err), false)
+		return nil, i.observe(ctx, fmt.Errorf("store: rename account: %w", err), false)
 	}
 	update, err := i.driver.Begin(ctx, t, Scope{Partition: identity.Partition, AccountID: identity.AccountID, Region: t.Region, Kind: t.Kind}, run)
 	if err != nil {
@@ -164,7 +164,7 @@ func (i *Inventory) rename(ctx context.Context, name string, identity record.Ide
 func (i *Inventory) ActiveTargets(ctx context.Context, account string) ([]record.Target, error) {
 	ts, err := i.driver.ActiveTargets(ctx, account)
 	if err != nil {
-		return nil, fmt.Errorf("store: known targets: %w", err)
+		return nil, fmt.Errorf("store: read active targets: %w", err)
 	}
 	return ts, nil
 }
@@ -244,7 +244,7 @@ func (w *ScopeWriter) addPage(ctx context.Context, p *record.Page) error {
 	for view := range p.Views() {
 		id, err := unquote(view.ID())
 		if err != nil {
-			return fmt.Errorf("id of a record: %w", err)
+			return fmt.Errorf("read the id of a record: %w", err)
 		}
 		sum := view.Digest()
 		op := Added
@@ -331,7 +331,7 @@ func (w *ScopeWriter) End(ctx context.Context, o record.Outcome) error {
 	w.trackIndexSize()
 	err := w.commit(ctx, c)
 	if err != nil && !errors.Is(err, ErrFenced) {
-		err = fmt.Errorf("store: end of target: %w", err)
+		err = fmt.Errorf("store: commit target: %w", err)
 	}
 	return w.inv.observe(ctx, err, true)
 }

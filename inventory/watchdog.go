@@ -197,7 +197,7 @@ func (w *watchdog) call(ctx context.Context, write bool, f func(ctx context.Cont
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	limited, stop := context.WithTimeoutCause(ctx, maxCallDuration, &record.Fault{Reason: record.Other, Hint: "Report it, with the database's list of statements.",
+	limited, stop := context.WithTimeoutCause(ctx, maxCallDuration, &record.Fault{Reason: record.Other, Hint: "Report this with the database's list of running statements.",
 		Err: fmt.Errorf("store: a call lasted longer than %s", maxCallDuration)})
 	defer stop()
 	w.beginCall()
@@ -325,7 +325,7 @@ func (w *watchdog) Close() error {
 	case <-timer.C:
 	}
 	if !stalled {
-		w.health.log.Warn("store did not close in time", "waited", timeout)
+		w.health.log.Warn("store did not close in time", "duration", timeout)
 	}
 	return nil
 }

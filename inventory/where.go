@@ -287,7 +287,7 @@ func (p *parser) next() {
 		}
 		end := strings.IndexByte(p.text[p.pos:], c)
 		if end < 0 {
-			p.fail("the quote has no end")
+			p.fail("the quote is not closed")
 			return
 		}
 		b.WriteString(p.text[p.pos : p.pos+end])
@@ -299,7 +299,7 @@ func (p *parser) next() {
 
 func (p *parser) or(depth int) expr {
 	if depth > maxDepth {
-		p.fail("nested too deep")
+		p.fail("nested too deeply")
 		return or{}
 	}
 	all := or{p.and(depth)}
@@ -328,7 +328,7 @@ func (p *parser) and(depth int) expr {
 func (p *parser) unary(depth int) expr {
 	switch {
 	case depth > maxDepth:
-		p.fail("nested too deep")
+		p.fail("nested too deeply")
 		return or{}
 	case p.tok.is("not"):
 		p.next()
@@ -401,7 +401,7 @@ func (p *parser) comparison() expr {
 	return c
 }
 
-var errGlob = errors.New("is no glob: a [ has no end")
+var errGlob = errors.New("invalid glob: [ without ]")
 
 func (p *parser) list() []string {
 	if !p.tok.op("(") {

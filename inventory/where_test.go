@@ -97,7 +97,7 @@ func TestWhere(t *testing.T) {
 	}
 }
 
-func TestWhereSaysWhatIsWrong(t *testing.T) {
+func TestParseWhereErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                              `at character 1 of "": expected a field`,
 		"state":                         "",
@@ -106,19 +106,19 @@ func TestWhereSaysWhatIsWrong(t *testing.T) {
 		"state=running and":             "expected a field",
 		"(state=running":                "expected )",
 		"state=running)":                "expected and, or, or the end",
-		"State=running":                 "is data.State meant?",
-		"stat=running":                  "stat is no field",
-		"tags.=x":                       "a tag's key is missing",
-		"data.A..B=x":                   "a member's name is missing",
-		"name='web":                     "the quote has no end",
-		"name~[":                        "is no glob",
+		"State=running":                 "did you mean data.State?",
+		"stat=running":                  "unknown field stat",
+		"tags.=x":                       "the tag key is missing",
+		"data.A..B=x":                   "the member name is missing",
+		"name='web":                     "the quote is not closed",
+		"name~[":                        "invalid glob",
 		"type in t2.micro":              "expected ( after in",
 		"type in (t2.micro":             "expected , or )",
 		"type in ()":                    "expected a value",
 		"state!running":                 "expected != or !~",
 		"= running":                     "expected a field",
-		strings.Repeat("(", 5000):       "nested too deep",
-		strings.Repeat("not ", 5000):    "nested too deep",
+		strings.Repeat("(", 5000):       "nested too deeply",
+		strings.Repeat("not ", 5000):    "nested too deeply",
 		"state=running; DROP TABLE x--": "expected and, or, or the end",
 	} {
 		_, err := ParseWhere(text, now)

@@ -177,15 +177,15 @@ func TestHTTPSDOptions(t *testing.T) {
 		`name: ".." is part of a URL`:       func(o *outputs.HTTPSD) { o.Name = ".." },
 		`kind: "ec2_*" is not one kind`:     func(o *outputs.HTTPSD) { o.Kind = "ec2_*" },
 		"address: is needed for ec2_volume": func(o *outputs.HTTPSD) { o.Kind = "ec2_volume" },
-		"address: PrivateIpAddress is no field; is data.PrivateIpAddress meant?":            func(o *outputs.HTTPSD) { o.Address = "PrivateIpAddress" },
+		"address: unknown field PrivateIpAddress: did you mean data.PrivateIpAddress?":      func(o *outputs.HTTPSD) { o.Address = "PrivateIpAddress" },
 		"address: template: address:1: unclosed action":                                     func(o *outputs.HTTPSD) { o.Address = "{{.PrivateIP" },
 		"can't evaluate field private_ip in type *outputs.addressed; there are .PrivateIP,": func(o *outputs.HTTPSD) { o.Address = "{{.private_ip}}" },
-		"nothing is no field":                                             func(o *outputs.HTTPSD) { o.Address = `{{.Field "nothing"}}` },
+		"unknown field nothing":                                           func(o *outputs.HTTPSD) { o.Address = `{{.Field "nothing"}}` },
 		"port: 70000 is not in 0..65535":                                  func(o *outputs.HTTPSD) { o.Port = 70000 },
-		"where: at character 1 of \"stat=running\": stat is no field":     func(o *outputs.HTTPSD) { o.Where = "stat=running" },
+		"where: at character 1 of \"stat=running\": unknown field stat":   func(o *outputs.HTTPSD) { o.Where = "stat=running" },
 		"labels.__address__: the label __address__ is the target itself":  func(o *outputs.HTTPSD) { o.Labels = map[string]string{"__address__": "tags.x"} },
 		"labels.__meta_ec2_ami: the label __meta_ec2_ami is one of those": func(o *outputs.HTTPSD) { o.Labels = map[string]string{"__meta_ec2_ami": "tags.x"} },
-		"labels.a: tags.: a tag's key is missing":                         func(o *outputs.HTTPSD) { o.Labels = map[string]string{"a": "tags."} },
+		"labels.a: tags.: the tag key is missing":                         func(o *outputs.HTTPSD) { o.Labels = map[string]string{"a": "tags."} },
 	} {
 		err := nodes(change).Validate()
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {

@@ -150,7 +150,7 @@ func TestPrometheusOptions(t *testing.T) {
 		"path: \"/metrics/\" is no path":                           func(o *outputs.Prometheus) { o.Path = "/metrics/" },
 		"path: \"/metrics/../-/reload\" is no path":                func(o *outputs.Prometheus) { o.Path = "/metrics/../-/reload" },
 		"path: \"/metrics/a b\" is no path":                        func(o *outputs.Prometheus) { o.Path = "/metrics/a b" },
-		"labels.team: Team is no field; is data.Team meant?":       label("team", "Team"),
+		"labels.team: unknown field Team: did you mean data.Team?": label("team", "Team"),
 		"labels.region: the label region is there already":         label("region", "tags.region"),
 		"labels.account-id: the label account_id is there already": label("account-id", "tags.x"),
 		"labels.__name__: the label __name__ is Prometheus's own":  label("__name__", "tags.x"),

@@ -70,7 +70,7 @@ func Page(t record.Target, identity record.Identity, run string, items ...Item) 
 	}
 	for v := range p.Views() {
 		if !json.Valid(v.Line()) {
-			panic(fmt.Sprintf("inventorytest: %s is no JSON", v.Line()))
+			panic(fmt.Sprintf("inventorytest: %s is not JSON", v.Line()))
 		}
 	}
 	return p

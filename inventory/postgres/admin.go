@@ -58,7 +58,7 @@ func (r *Reader) Query(ctx context.Context, query string, f func(columns []strin
 func explainSyntax(err error) error {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && (pg.Code == "42601" || pg.Code == "42P11" || pg.Code == "0A000") {
-		return &record.Fault{Reason: record.Other, Hint: "one statement that reads: SELECT, VALUES, TABLE, or WITH and one of them",
+		return &record.Fault{Reason: record.Other, Hint: "Write one read-only statement: SELECT, VALUES or TABLE, also after WITH.",
 			Text: pg.Message + " (SQLSTATE " + pg.Code + ")", Err: err}
 	}
 	return err
@@ -132,7 +132,7 @@ func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 			{"SELECT id FROM version WHERE valid_to <= valid_from", "%s: a version ends before it begins"},
 			{"SELECT id FROM (SELECT id, valid_to, lead(valid_from) OVER (PARTITION BY scope, id ORDER BY valid_from) AS next FROM version) v WHERE next < valid_to OR next IS NOT NULL AND valid_to IS NULL", "%s: two versions at one time"},
 			{"SELECT id FROM version WHERE length(sum) <> 16", "%s: its hash is damaged"},
-			{"SELECT version::text FROM body WHERE jsonb_typeof(data) <> 'object'", "body %s: it is no object"},
+			{"SELECT version::text FROM body WHERE jsonb_typeof(data) <> 'object'", "body %s: it is not an object"},
 			{"SELECT 'the clock' FROM clock WHERE last < (SELECT max(greatest(valid_from, valid_to)) FROM version)", "%s is behind a version"},
 		} {
 			if err := collectDamage(ctx, tx, &s, q.query, q.say); err != nil {

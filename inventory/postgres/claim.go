@@ -82,7 +82,7 @@ func (s *Store) tryLock(ctx context.Context, conn *pgx.Conn) error {
 	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1, $2)", class, object).Scan(&ok); err != nil || ok {
 		return err
 	}
-	holder := "its connection has just ended"
+	holder := "a process whose connection has just ended"
 	err := conn.QueryRow(ctx, `SELECT format('%s from %s, since %s', a.application_name, coalesce(host(a.client_addr), 'the same machine'),
 			to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
 		FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
@@ -91,8 +91,10 @@ func (s *Store) tryLock(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	return &record.Fault{
-		Reason: record.Other, Hint: "stop it, or give this one another database or store.schema; list, get, history, diff, changes and sql work beside it",
-		Err: fmt.Errorf("schema %s: %w: %s", s.c.schema, ErrInUse, holder),
+		Reason: record.Other,
+		Hint: "Stop that process, or set another database or store.schema. " +
+			"list, get, history, diff, changes and sql work while it runs.",
+		Err: fmt.Errorf("schema %s %w by %s", s.c.schema, ErrInUse, holder),
 	}
 }
 
@@ -126,11 +128,12 @@ func (s *Store) registerWriter(ctx context.Context, conn *pgx.Conn) (writer int6
 		return 0, err
 	}
 	if ahead := time.Duration(last-now) * time.Microsecond; ahead > time.Minute {
-		s.log.Warn("the store's latest entry is in the future: the server's clock went back; instants go on from there",
-			"latest", time.UnixMicro(last).UTC(), "ahead", ahead.Round(time.Second))
+		s.log.Warn("store's latest entry is in the future", "latest", time.UnixMicro(last).UTC(),
+			"ahead", ahead.Round(time.Second), "hint", "Check the server's clock. Later entries get instants after the latest one.")
 	}
 	if skew := time.Since(time.UnixMicro(now)).Abs(); skew > time.Minute {
-		s.log.Warn("this machine's clock and the server's differ; what is remembered has the server's time", "by", skew.Round(time.Second))
+		s.log.Warn("clock differs from the database server's", "difference", skew.Round(time.Second),
+			"hint", "Set both clocks. The store uses the server's.")
 	}
 	return writer, nil
 }
@@ -151,7 +154,7 @@ func (s *Store) holdLock(ctx context.Context, conn *pgx.Conn) {
 			if ctx.Err() != nil {
 				return
 			}
-			s.log.Warn("the connection that makes this process the store's one writer is lost; it is made again", "error", s.c.explain(ctx, err))
+			s.log.Warn("writer's database connection lost; reconnecting", "error", s.c.explain(ctx, err))
 			wait = 100 * time.Millisecond
 		}
 		select {
@@ -217,5 +220,9 @@ func closeConn(conn *pgx.Conn) {
 
 // errNotWriter is the error of an update after another process became the writer.
 func errNotWriter(c *connector) error {
-	return &record.Fault{Reason: record.Other, Hint: "stop one of the two, or give it another database or store.schema", Err: fmt.Errorf("schema %s: %w", c.schema, ErrInUse)}
+	return &record.Fault{
+		Reason: record.Other,
+		Hint:   "Stop one of the two collectors, or set another database or store.schema for one.",
+		Err:    fmt.Errorf("schema %s %w by another process", c.schema, ErrInUse),
+	}
 }

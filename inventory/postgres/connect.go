@@ -43,8 +43,9 @@ var (
 func dsnError(what string) error {
 	return &record.Fault{
 		Reason: record.Other,
-		Hint:   "want postgres://user:password@host:5432/database?sslmode=verify-full; in a password @ is %40, : is %3A, / is %2F, # is %23, ? is %3F, % is %25",
-		Err:    fmt.Errorf("store.dsn %s", what),
+		Hint: "Write postgres://user:password@host:5432/database?sslmode=verify-full. " +
+			"In a password, write @ as %40, : as %3A, / as %2F, # as %23, ? as %3F, and % as %25.",
+		Err: fmt.Errorf("store.dsn %s", what),
 	}
 }
 
@@ -53,21 +54,25 @@ func newConnector(dsn, schema string) (*connector, error) {
 		schema = DefaultSchema
 	}
 	if !schemaName.MatchString(schema) || strings.HasPrefix(schema, "pg_") {
-		return nil, &record.Fault{Reason: record.Other, Hint: "want lower-case letters, digits and _", Err: fmt.Errorf("store.schema: %q is no name for a schema", schema)}
+		return nil, &record.Fault{
+			Reason: record.Other,
+			Hint:   "Use only lower-case letters, digits and _.",
+			Err:    fmt.Errorf("store.schema: %q is not a valid schema name", schema),
+		}
 	}
 	if u, err := url.Parse(dsn); err == nil && u.Scheme != "" && (u.Fragment != "" || strings.Contains(u.Path, "@")) {
-		return nil, dsnError("is no connection string: part of it seems to be a password that is not escaped")
+		return nil, dsnError("is not a connection string: part of it may be a password that is not escaped")
 	}
 	conf, err := pgx.ParseConfig(dsn)
 	if err != nil {
-		return nil, dsnError("is no connection string that can be read")
+		return nil, dsnError("is not a valid connection string")
 	}
 	if strings.ContainsAny(conf.Database+conf.Host, "@?#") {
-		return nil, dsnError("is no connection string: part of it seems to be a password that is not escaped")
+		return nil, dsnError("is not a connection string: part of it may be a password that is not escaped")
 	}
 	for key := range conf.RuntimeParams {
 		if !settingKey.MatchString(key) {
-			return nil, dsnError("is no connection string: part of it seems to be a password that is not escaped")
+			return nil, dsnError("is not a connection string: part of it may be a password that is not escaped")
 		}
 	}
 	if conf.RuntimeParams["application_name"] == "" {
@@ -172,10 +177,11 @@ func (c *connector) explain(ctx context.Context, err error) error {
 		return c.fault(record.Other, "", err.Error(), err)
 	}
 	if rootCause(err) == "server refused TLS connection" {
-		return c.fault(record.Other, "let the server speak TLS, or say sslmode=prefer, or on a network that you trust sslmode=disable, in store.dsn", c.address()+": the server has no TLS", err)
+		hint := "Enable TLS on the server. Or set sslmode=prefer in store.dsn, or sslmode=disable on a trusted network."
+		return c.fault(record.Other, hint, c.address()+": the server has no TLS", err)
 	}
 	if isCertificateError(err) {
-		return c.fault(record.Other, "sslrootcert= in store.dsn names the authority's certificate", c.address()+": "+rootCause(err), err)
+		return c.fault(record.Other, "Set sslrootcert= in store.dsn to the authority's certificate.", c.address()+": "+rootCause(err), err)
 	}
 	if pgconn.Timeout(err) || errors.Is(err, os.ErrDeadlineExceeded) {
 		err = c.noAnswerError(err)

@@ -55,28 +55,31 @@ func rootCause(err error) string {
 func hintOf(e *pgconn.PgError) string {
 	switch e.Code {
 	case "28P01", "28000":
-		return "look at user and password in store.dsn, and at the server's pg_hba.conf"
+		return "Check the user and the password in store.dsn, and the server's pg_hba.conf."
 	case "3D000":
-		return "make the database, or name another in store.dsn: createdb NAME"
+		return `Run "createdb NAME" to create the database, or set another one in store.dsn.`
 	case "42501":
-		return `the role needs a schema of its own: CREATE SCHEMA collector AUTHORIZATION "role"; to ask, USAGE on it and SELECT on its tables are enough`
+		return `Create a schema that the role owns: CREATE SCHEMA collector AUTHORIZATION "role". ` +
+			`To read, USAGE on it and SELECT on its tables are enough.`
 	case "53300":
-		return "the server has no connection to spare; a collector takes up to 14"
+		return "Allow more connections on the server: a collector uses up to 14."
 	case "25006":
-		return "the server is read only, a replica perhaps: store.dsn must name the primary; target_session_attrs=read-write finds it among several hosts. The store goes on by itself"
+		return "Set the primary in store.dsn: this server is read only. " +
+			"Among several hosts, target_session_attrs=read-write finds the primary."
 	case "53100", "53200":
-		return "the server's disk or memory is full; the store goes on by itself"
+		return "Free disk space or memory on the server."
 	case "55P03":
 		return "Find the session that holds a lock on the store's tables (pg_locks, pg_blocking_pids), and end its transaction."
 	case "57014":
-		return "a statement took longer than the server, or its statement_timeout, lets it"
+		return "Raise the server's statement_timeout, or simplify the statement: it was cancelled."
 	case "42P01", "3F000":
-		return `"collector run" makes the tables; if a collector runs, they were dropped under it: restore them, or restart it to begin a new history`
+		return `Run "collector run" to create the tables. ` +
+			`If a collector is running, its tables were dropped: restore them, or restart it to begin a new history.`
 	case "XX001", "XX002":
-		return "the server's files are damaged: \"collector db check\" says where"
+		return `Run "collector db check" to see which of the server's files are damaged.`
 	}
 	if strings.HasPrefix(e.Code, "57P") || strings.HasPrefix(e.Code, "08") {
-		return "the store goes on by itself once the server is back"
+		return "No action needed: writes resume when the server is reachable."
 	}
 	return ""
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // ErrReplaced is returned if the tables are no longer those that this process has written to.
-var ErrReplaced = errors.New("the tables were dropped or replaced while they are in use")
+var ErrReplaced = errors.New("the tables were dropped or replaced while in use")
 
 // checkHistory returns an error if this process has written to the schema and its tables are now gone or replaced.
 // Creating them again would silently begin an empty history. Only a restart accepts other tables.
@@ -54,14 +54,14 @@ func (s *Store) recordHistory(ctx context.Context, conn *pgx.Conn) error {
 	case err == nil && before == current:
 		return nil
 	case err == nil && len(before) == len(current):
-		s.log.Warn("the store has another history", "schema", s.c.schema, "history", current, "before", before,
-			"hint", "The schema was made anew, or it is another database. If that was not meant, stop the collector and restore the schema.")
+		s.log.Warn("store has another history", "schema", s.c.schema, "history", current, "previous", before,
+			"hint", "If the schema was not replaced on purpose, stop the collector and restore it.")
 	case !errors.Is(err, fs.ErrNotExist):
 		aside, errMove := statefile.MoveDamaged(s.idFile)
-		s.log.Warn("the id of the store's history is damaged", "path", s.idFile, "error", errors.Join(err, errMove), "moved", aside)
+		s.log.Warn("store history id file damaged", "path", s.idFile, "error", errors.Join(err, errMove), "moved_to", aside)
 	}
 	if err := statefile.Write(s.idFile, []byte(current+"\n")); err != nil {
-		s.log.Warn("the id of the store's history cannot be written", "path", s.idFile, "error", err)
+		s.log.Warn("store history id file not written", "path", s.idFile, "error", err)
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func TestSchemaDropped(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := strings.Count(log.String(), "the store has another history"); n != 1 {
+	if n := strings.Count(log.String(), "store has another history"); n != 1 {
 		t.Errorf("said %d times:\n%s", n, log.String())
 	}
 }

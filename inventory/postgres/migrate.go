@@ -97,9 +97,17 @@ func (c *connector) inspect(ctx context.Context, q rowQuerier, latest int) (stat
 	case err != nil:
 		return state, err
 	case server < minServerVersion:
-		return state, &record.Fault{Reason: record.Other, Hint: "store: {type: sqlite} needs no server", Err: fmt.Errorf("the server is Postgres %s; 14 or later is needed", release)}
+		return state, &record.Fault{
+			Reason: record.Other,
+			Hint:   "Upgrade the server, or set store: {type: sqlite}, which needs no server.",
+			Err:    fmt.Errorf("the server is Postgres %s; 14 or later is needed", release),
+		}
 	case encoding != "UTF8":
-		return state, &record.Fault{Reason: record.Other, Hint: "createdb --encoding UTF8 --template template0 NAME", Err: fmt.Errorf("the database's encoding is %s; UTF8 is needed", encoding)}
+		return state, &record.Fault{
+			Reason: record.Other,
+			Hint:   `Run "createdb --encoding UTF8 --template template0 NAME" to create a suitable database.`,
+			Err:    fmt.Errorf("the database's encoding is %s; UTF8 is needed", encoding),
+		}
 	case !hasStore && len(taken) > 0:
 		return state, c.foreignError(fmt.Errorf("%w: it has a table %s", ErrForeign, taken[0]))
 	case !hasStore:
@@ -115,13 +123,17 @@ func (c *connector) inspect(ctx context.Context, q rowQuerier, latest int) (stat
 		return state, err
 	case state.version > latest:
 		return state, &record.Fault{
-			Reason: record.Other, Hint: "run the version of collector that made them, or name another store.schema",
-			Err: fmt.Errorf("schema %s: %w: version %d, this program knows %d", c.schema, ErrNewer, state.version, latest),
+			Reason: record.Other, Hint: "Run the version of collector that made them, or set another store.schema.",
+			Err: fmt.Errorf("schema %s: %w: version %d, this program supports up to %d", c.schema, ErrNewer, state.version, latest),
 		}
 	}
 	return state, nil
 }
 
 func (c *connector) foreignError(err error) error {
-	return &record.Fault{Reason: record.Other, Hint: "name another store.schema, or another database", Err: fmt.Errorf("schema %s: %w", c.schema, err)}
+	return &record.Fault{
+		Reason: record.Other,
+		Hint:   "Set another store.schema, or another database in store.dsn.",
+		Err:    fmt.Errorf("schema %s: %w", c.schema, err),
+	}
 }

@@ -69,13 +69,13 @@ var _ inventory.Driver = (*Store)(nil)
 
 var (
 	// ErrInUse is returned if another process writes the database.
-	ErrInUse = errors.New("another process writes this database")
+	ErrInUse = errors.New("is in use")
 	// ErrNewer is returned if a newer version of the program made the tables.
 	ErrNewer = errors.New("a newer version of the program made these tables")
 	// ErrForeign is returned if the schema contains tables of another program.
-	ErrForeign = errors.New("the schema holds another program's tables")
+	ErrForeign = errors.New("the schema contains tables of another program")
 	// ErrEmpty is returned if no collector has written to the schema yet.
-	ErrEmpty = errors.New("nothing is remembered yet")
+	ErrEmpty = errors.New("nothing is stored yet")
 )
 
 // openTimeout is how long [Open] waits for a server that starts, or that has not yet noticed the end of the previous
@@ -142,7 +142,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.pingPool.Close()
 		return nil, errors.Join(fmt.Errorf("store: %w", err), s.Reader.Close())
 	default:
-		s.log.Error("the store cannot be reached; it is tried until it can", "error", err, "hint", record.HintOf(err))
+		s.log.Error("store cannot be reached; retrying", "error", err, "hint", record.HintOf(err))
 	}
 	return s, nil
 }

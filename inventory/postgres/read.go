@@ -54,10 +54,10 @@ func (r *Reader) checkFormat(ctx context.Context) error {
 	case err != nil:
 		return err
 	case state.version == 0:
-		return &record.Fault{Reason: record.Other, Hint: `"collector run --once" collects once and remembers`,
+		return &record.Fault{Reason: record.Other, Hint: `Run "collector run --once" to collect and store once.`,
 			Err: fmt.Errorf("%w: database %s has no tables of collector in schema %s", ErrEmpty, r.c.conf.Database, r.c.schema)}
 	case state.version < len(files):
-		return &record.Fault{Reason: record.Other, Hint: `"collector run" brings them up to date`, Err: errors.New("an older version of the program made these tables")}
+		return &record.Fault{Reason: record.Other, Hint: `Run "collector run" to migrate them.`, Err: errors.New("an older version of the program made these tables")}
 	}
 	return nil
 }

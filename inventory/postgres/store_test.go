@@ -132,7 +132,7 @@ func TestForeignAndNewerTablesAreRefused(t *testing.T) {
 		want   error
 		text   string
 	}{
-		"newer":            {func(conn *pgx.Conn, o Options) { exec(t, conn, "UPDATE store SET version = 99") }, ErrNewer, "version 99, this program knows 2"},
+		"newer":            {func(conn *pgx.Conn, o Options) { exec(t, conn, "UPDATE store SET version = 99") }, ErrNewer, "version 99, this program supports up to 2"},
 		"another's store":  {func(conn *pgx.Conn, o Options) { exec(t, conn, "DROP TABLE store; CREATE TABLE store (id int)") }, ErrForeign, "it has a table store"},
 		"another's tables": {func(conn *pgx.Conn, o Options) { exec(t, conn, "DROP TABLE store") }, ErrForeign, "it has a table body"},
 	} {
@@ -247,7 +247,7 @@ func TestRefusedAtStart(t *testing.T) {
 	for name, c := range map[string]struct{ dsn, schema, text string }{
 		"password": {dsn: s.DSN("password=wrong"), text: "password authentication failed"},
 		"database": {dsn: s.DSN("dbname=nowhere"), text: `database "nowhere" does not exist`},
-		"schema":   {dsn: s.DSN(), schema: "A; B", text: "is no name for a schema"},
+		"schema":   {dsn: s.DSN(), schema: "A; B", text: "is not a valid schema name"},
 	} {
 		start := time.Now()
 		_, err := Open(t.Context(), Options{DSN: c.dsn, Schema: c.schema})
@@ -451,7 +451,7 @@ func TestClockGoesBack(t *testing.T) {
 	if n := count(t, conn, "SELECT count(*) FROM version WHERE valid_from > $1", ahead); n != 1 {
 		t.Error("the second version begins before the first")
 	}
-	if !strings.Contains(log.String(), "the server's clock went back") {
+	if !strings.Contains(log.String(), "Check the server's clock") {
 		t.Errorf("the log: %s", log.String())
 	}
 	checkConsistent(t, s.Reader)
@@ -546,7 +546,7 @@ func TestStaged(t *testing.T) {
 		t.Errorf("%d of 3 rows are staged", n)
 	}
 	exec(t, conn, "DELETE FROM staged WHERE id = 'i-2'") // as a crash of the server may
-	if err := v.End(t.Context(), record.Outcome{Target: target, Run: "one", State: record.OK, Started: time.Now()}); err == nil || !strings.Contains(err.Error(), "lost what was staged") {
+	if err := v.End(t.Context(), record.Outcome{Target: target, Run: "one", State: record.OK, Started: time.Now()}); err == nil || !strings.Contains(err.Error(), "lost staged rows") {
 		t.Errorf("rows that were lost: %v", err)
 	}
 	if err := inventorytest.List(t, inv, "two", inventorytest.Item{ID: "i-4"}); err != nil {

@@ -254,7 +254,11 @@ func (u *scopeUpdate) publish(b *batch) {
 	const mine = " t.scope = $1 AND t.version >= $2 AND t.version < $3"
 	const live = `CROSS JOIN LATERAL (SELECT v.version FROM version v WHERE v.scope = t.scope AND v.id = t.id AND v.valid_to IS NULL OFFSET 0) live`
 	from, to := u.epoch*versionsPerEpoch, (u.epoch+1)*versionsPerEpoch
-	missing := &record.Fault{Reason: record.Other, Hint: "the next run lists the target again", Err: errors.New("the server restarted and lost what was staged")}
+	missing := &record.Fault{
+		Reason: record.Other,
+		Hint:   "No action needed: the next run lists the target again.",
+		Err:    errors.New("the server restarted and lost staged rows"),
+	}
 	if u.staged > 0 {
 		b.add(`UPDATE version SET valid_to = (SELECT last FROM clock)
 			WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 1))`, u.scope, from, to)

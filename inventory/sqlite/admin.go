@@ -116,14 +116,14 @@ func (r *Reader) checkBodies(ctx context.Context, s *inventory.Summary) error {
 		}
 		lines := int64(0)
 		if out, err = r.dec.DecodeAll(data, out[:0]); err != nil {
-			s.Damage = append(s.Damage, fmt.Sprintf("bodies %d: %v", n, err))
+			s.Damage = append(s.Damage, fmt.Sprintf("pack %d: %v", n, err))
 			continue
 		}
 		for range inventory.Bodies(out) {
 			lines++
 		}
 		if last.Valid && last.Int64 >= lines {
-			s.Damage = append(s.Damage, fmt.Sprintf("bodies %d: line %d is named, and there are %d", n, last.Int64, lines))
+			s.Damage = append(s.Damage, fmt.Sprintf("pack %d: a version refers to line %d, but the pack has %d lines", n, last.Int64, lines))
 		}
 	}
 	return explain(rows.Err())

@@ -52,7 +52,7 @@ func unzstd(dec *zstd.Decoder) func(*sqlite.FunctionContext, []driver.Value) (dr
 				return last.line(b, n)
 			}
 		}
-		return nil, errors.New("unzstd: wants a blob and the number of a line")
+		return nil, errors.New("unzstd: want a blob and a line number")
 	}
 }
 

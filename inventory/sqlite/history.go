@@ -27,8 +27,8 @@ func (o Options) knownHistory() string {
 		return id
 	}
 	aside, errMove := statefile.MoveDamaged(idFile(o.Path))
-	o.Log.Warn("the id of the store's history is damaged", "path", idFile(o.Path), "error", errors.Join(err, errMove), "moved", aside,
-		"hint", "It is written again. Until then a database that is missing or empty is taken for new.")
+	o.Log.Warn("store history id file damaged", "path", idFile(o.Path), "error", errors.Join(err, errMove), "moved_to", aside,
+		"hint", "No action needed: the file is written again. A missing or empty database is now taken for a new one.")
 	return ""
 }
 
@@ -40,7 +40,7 @@ func (o Options) historyLost() (bool, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		// SQLite would delete a log without its database.
 		if _, err := os.Stat(o.Path + "-wal"); errors.Is(err, fs.ErrNotExist) {
-			o.Log.Error("the store's database is missing; a new history begins", "path", o.Path,
+			o.Log.Error("store database missing; new history begins", "path", o.Path,
 				"hint", "To keep the history, stop the collector and restore the database from a backup.")
 			return true, nil
 		}
@@ -53,7 +53,7 @@ func (o Options) historyLost() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	o.Log.Error("the store's database is empty; a new history begins", "path", o.Path, "moved", aside,
+	o.Log.Error("store database empty; new history begins", "path", o.Path, "moved_to", aside,
 		"hint", "To keep the history, stop the collector and restore the database from a backup.")
 	return true, nil
 }
@@ -79,8 +79,8 @@ func (s *Store) recordHistory(ctx context.Context, knownID string, lost bool) er
 		return nil
 	}
 	if knownID != "" && !lost {
-		s.options.Log.Warn("the store has another history", "path", s.options.Path, "history", id, "before", knownID,
-			"hint", "The database was replaced by another one. If that was not meant, stop the collector and restore it.")
+		s.options.Log.Warn("store has another history", "path", s.options.Path, "history", id, "previous", knownID,
+			"hint", "If the database was not replaced on purpose, stop the collector and restore it.")
 	}
 	if err := statefile.Write(idFile(s.options.Path), []byte(id+"\n")); err != nil {
 		return fmt.Errorf("write the id of the history: %w", err)
@@ -101,7 +101,7 @@ func (o Options) statFiles() (f files, err error) {
 }
 
 // ErrReplaced is the error of a store whose open files no longer have their names.
-var ErrReplaced = errors.New("a file of the database was removed or replaced while it is in use")
+var ErrReplaced = errors.New("a database file was removed or replaced while in use")
 
 // Err returns an error if an open file no longer has its name: what is written would be lost when the process ends, and
 // a second collector could start beside this one. Only a restart uses other files. If the old ones are back, the error
@@ -114,21 +114,21 @@ func (s *Store) Err() error {
 	reason := ""
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return explain(fmt.Errorf("look at the database: %w", err))
+		return explain(fmt.Errorf("check the database files: %w", err))
 	case err != nil:
 		reason = err.Error()
 	case !os.SameFile(current.database, s.openedFiles.database):
-		reason = s.options.Path + " is another file now"
+		reason = s.options.Path + " is now another file"
 	case !os.SameFile(current.lock, s.openedFiles.lock):
-		reason = s.options.Path + ".lock is another file now"
+		reason = s.options.Path + ".lock is now another file"
 	case s.walLost.Load():
 		return &record.Fault{Reason: record.Other, Err: fmt.Errorf("%w: %s is gone", ErrReplaced, s.options.Path+"-wal"),
-			Hint: "Restart the collector: as it stops, it writes to the database what it still has of the log."}
+			Hint: "Restart the collector. When it stops, it writes the rest of the log to the database."}
 	default:
 		return nil
 	}
 	return &record.Fault{Reason: record.Other, Err: fmt.Errorf("%w: %s", ErrReplaced, reason),
-		Hint: "Put the collector's own file back, or restart the collector to use what is in data_dir now. Until then nothing is stored."}
+		Hint: "Restore the original file, or restart the collector to use what is in data_dir now. Until then nothing is stored."}
 }
 
 // checkWAL records for good that the write-ahead log has lost its name. It must be called inside a transaction: then

@@ -63,21 +63,21 @@ func TestLostHistory(t *testing.T) {
 		same   bool   // the history did not change
 	}{
 		{"nothing", func(*testing.T, string) {}, "", "", true},
-		{"empty", func(t *testing.T, path string) { must(t, os.Truncate(path, 0)) }, "the store's database is empty", "collector.db.empty-*", false},
-		{"missing", func(t *testing.T, path string) { must(t, os.Remove(path)) }, "the store's database is missing", "", false},
+		{"empty", func(t *testing.T, path string) { must(t, os.Truncate(path, 0)) }, "store database empty", "collector.db.empty-*", false},
+		{"missing", func(t *testing.T, path string) { must(t, os.Remove(path)) }, "store database missing", "", false},
 		{"missing beside its log", func(t *testing.T, path string) {
 			must(t, os.Rename(path, path+"-wal"))
-		}, "the store's database is empty", "collector.db.empty-*-wal", false},
+		}, "store database empty", "collector.db.empty-*-wal", false},
 		{"no database", func(t *testing.T, path string) { must(t, os.WriteFile(path, bytes.Repeat([]byte("x"), 9000), 0o600)) },
-			"the store is damaged", "collector.db.damaged-*", false},
+			"store database damaged", "collector.db.damaged-*", false},
 		{"another database", func(t *testing.T, path string) {
 			other := filepath.Join(t.TempDir(), "collector.db")
 			s, err := sqlite.Open(t.Context(), sqlite.Options{Path: other})
 			must(t, err)
 			must(t, s.Close())
 			must(t, os.Rename(other, path))
-		}, "the store has another history", "", false},
-		{"an empty id", func(t *testing.T, path string) { must(t, os.Truncate(path+".id", 0)) }, "history is damaged", "collector.db.id.damaged", true},
+		}, "store has another history", "", false},
+		{"an empty id", func(t *testing.T, path string) { must(t, os.Truncate(path+".id", 0)) }, "history id file damaged", "collector.db.id.damaged", true},
 		{"no id, as of an earlier version", func(t *testing.T, path string) { must(t, os.Remove(path+".id")) }, "", "", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -24,7 +24,7 @@ const busyStep = 250 * time.Millisecond
 const defaultLockTimeout = 3 * time.Second
 
 // lockedHint is the hint if the holder of the lock is unknown.
-const lockedHint = "Find the program that writes to the database or holds a transaction open (fuser, lsof), and end it; list, get and sql only read."
+const lockedHint = "Find the program that writes to the database or holds a transaction open (fuser, lsof), and end it. list, get and sql only read."
 
 // beginTx begins a transaction. Only here does a write wait for another process, so only here is the wait bounded. The
 // statements that follow may take long.
@@ -61,7 +61,7 @@ func (s *Store) lockedError(err error) error {
 	holder, hint := "another process", lockedHint
 	if pid := lockHolder(s.options.Path); pid > 0 {
 		holder = fmt.Sprintf("process %d", pid)
-		hint = fmt.Sprintf("End the transaction of process %d, or the process; list, get and sql only read.", pid)
+		hint = fmt.Sprintf("End the transaction of process %d, or the process. list, get and sql only read.", pid)
 	}
 	return &inventory.Stall{ReadsWork: true, Err: &record.Fault{Reason: record.Other, Hint: hint,
 		Err: fmt.Errorf("store %s: %s holds its write lock: %w", s.options.Path, holder, err)}}

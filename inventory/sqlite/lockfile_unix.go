@@ -24,13 +24,14 @@ func lockFile(path string) (*os.File, error) {
 	case errors.Is(err, syscall.EWOULDBLOCK):
 		owner := make([]byte, 32)
 		n, _ := f.Read(owner)
-		inUse := ErrInUse
+		inUse := fmt.Errorf("%w by another process", ErrInUse)
 		if pid := strings.TrimSpace(string(owner[:n])); pid != "" {
-			inUse = fmt.Errorf("%w (process %s)", ErrInUse, pid)
+			inUse = fmt.Errorf("%w by process %s", ErrInUse, pid)
 		}
 		return nil, errors.Join(&record.Fault{
-			Reason: record.Other, Hint: "stop it, or give this one another data_dir; list, get, history, diff, changes and sql work beside it",
-			Err: fmt.Errorf("store %s: %w", strings.TrimSuffix(path, ".lock"), inUse),
+			Reason: record.Other,
+			Hint:   "Stop that process, or set another data_dir. list, get, history, diff, changes and sql work while it runs.",
+			Err:    fmt.Errorf("store %s %w", strings.TrimSuffix(path, ".lock"), inUse),
 		}, f.Close())
 	case err != nil:
 		return nil, errors.Join(fmt.Errorf("store: lock %s: %w", path, err), f.Close())

@@ -33,7 +33,7 @@ var _ inventory.Reader = (*Reader)(nil)
 func OpenReader(ctx context.Context, path string) (*Reader, error) {
 	if _, err := os.Stat(path); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			err = &record.Fault{Reason: record.Other, Hint: `"collector run --once" collects once and remembers`, Err: fmt.Errorf("nothing is remembered yet: %w", err)}
+			err = &record.Fault{Reason: record.Other, Hint: `Run "collector run --once" to collect and store once.`, Err: fmt.Errorf("nothing is stored yet: %w", err)}
 		}
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 			Hint: `To keep its history, restore it from a backup before the next start. "collector run" begins a new one.`}
 	}
 	if err == nil && version < len(files) {
-		err = &record.Fault{Reason: record.Other, Hint: `"collector run" brings it up to date`, Err: errors.New("an older version of the program made this database")}
+		err = &record.Fault{Reason: record.Other, Hint: `Run "collector run" to migrate it.`, Err: errors.New("an older version of the program made this database")}
 	}
 	if err == nil {
 		err = checkReadable(ctx, r.db)

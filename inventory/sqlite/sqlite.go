@@ -81,7 +81,7 @@ var migrations embed.FS
 const applicationID = 0x636f6c6c
 
 // ErrInUse is returned if another process writes the database.
-var ErrInUse = errors.New("another process writes this database")
+var ErrInUse = errors.New("is in use")
 
 // ErrNewer is returned if a newer version of the program made the database.
 var ErrNewer = errors.New("a newer version of the program made this database")
@@ -115,8 +115,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		if errMove != nil {
 			return nil, errors.Join(fmt.Errorf("store: %w", errMove), err, lock.Close())
 		}
-		o.Log.Error("the store is damaged; it is moved aside and a new one is begun", "error", err, "moved", aside,
-			"hint", "sqlite3 "+aside+" .recover may save its history")
+		o.Log.Error("store database damaged; new history begins", "error", err, "moved_to", aside,
+			"hint", fmt.Sprintf("Run \"sqlite3 %s .recover\" to recover the old history.", aside))
 		s, err = open(ctx, o)
 	}
 	if err != nil {
@@ -176,7 +176,7 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 	}
 	var locked *inventory.Stall // then the first write recovers
 	if err = s.recoverState(ctx); errors.As(err, &locked) {
-		o.Log.Error("the store is locked by another process", "error", err, "hint", record.HintOf(err))
+		o.Log.Error("store locked by another process", "error", err, "hint", record.HintOf(err))
 	} else if err != nil {
 		return nil, err
 	}
@@ -271,7 +271,7 @@ func checkReadable(ctx context.Context, db *sql.DB) error {
 
 // foreignError is the error of another program's file.
 func foreignError(err error) error {
-	return &record.Fault{Reason: record.Other, Hint: "name another data_dir", Err: err}
+	return &record.Fault{Reason: record.Other, Hint: "Set another data_dir.", Err: err}
 }
 
 // checkUnused returns an error if a file without a mark contains tables. Most programs do not mark their files; ours
@@ -285,7 +285,7 @@ func checkUnused(ctx context.Context, db *sql.DB) error {
 	case err != nil:
 		return err
 	}
-	return foreignError(fmt.Errorf("it is the database of another program: it has %q", table))
+	return foreignError(fmt.Errorf("the database belongs to another program: it has a table %q", table))
 }
 
 // checkFormat checks the marks of a file. A file without marks may be empty, and can then be used.
@@ -294,11 +294,11 @@ func checkFormat(id, version, latest int) error {
 	case id == 0 && version == 0:
 		return nil
 	case id != applicationID:
-		return foreignError(errors.New("it is the database of another program"))
+		return foreignError(errors.New("the database belongs to another program"))
 	case version > latest:
 		return &record.Fault{
-			Reason: record.Other, Hint: "run the version of collector that made it, or name another data_dir",
-			Err: fmt.Errorf("%w: its schema is %d, this version knows %d", ErrNewer, version, latest),
+			Reason: record.Other, Hint: "Run the version of collector that made it, or set another data_dir.",
+			Err: fmt.Errorf("%w: schema version %d, this program supports up to %d", ErrNewer, version, latest),
 		}
 	}
 	return nil
@@ -318,8 +318,8 @@ func (s *Store) recoverState(ctx context.Context) error {
 		return err
 	}
 	if ahead := time.Until(time.UnixMicro(s.lastInstant)); ahead > time.Minute {
-		s.options.Log.Warn("the store's latest entry is in the future: this machine's clock went back; instants go on from there",
-			"latest", time.UnixMicro(s.lastInstant).UTC(), "ahead", ahead.Round(time.Second))
+		s.options.Log.Warn("store's latest entry is in the future", "latest", time.UnixMicro(s.lastInstant).UTC(),
+			"ahead", ahead.Round(time.Second), "hint", "Check this machine's clock. Later entries get instants after the latest one.")
 	}
 	s.recovered = true
 	return nil
@@ -408,13 +408,13 @@ func explain(err error) error {
 		hint = lockedHint
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
-		hint = `"collector db check" says what is damaged; at the next start a file that cannot be opened is moved aside`
+		hint = `Run "collector db check" to see the damage. At the next start, a file that cannot be opened is moved aside.`
 	case sqlite3.SQLITE_FULL:
-		hint = "the disk is full: free some space; the store goes on by itself"
+		hint = "Free some space: the disk is full."
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN:
-		hint = "this user must be able to write to data_dir; the store goes on by itself"
+		hint = "Make data_dir writable for this user."
 	case sqlite3.SQLITE_IOERR:
-		hint = "look at the disk that data_dir is on; the store goes on by itself"
+		hint = "Check the disk that data_dir is on."
 	}
 	if hint == "" {
 		return err

@@ -141,7 +141,7 @@ func TestForeignAndNewerDatabasesAreRefused(t *testing.T) {
 		want   error
 		text   string
 	}{
-		"newer":   {"user_version = 99", ErrNewer, "its schema is 99"},
+		"newer":   {"user_version = 99", ErrNewer, "schema version 99"},
 		"foreign": {"application_id = 7", nil, "another program"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -469,8 +469,8 @@ func TestCheck(t *testing.T) {
 	for damage, want := range map[string]string{
 		"": "",
 		"DELETE FROM body WHERE pack = (SELECT max(pack) FROM body)":                                   "its body is missing",
-		"UPDATE body SET data = x'00'":                                                                 "bodies ",
-		"UPDATE version SET version = version + 20 WHERE version = (SELECT max(version) FROM version)": "is named, and there are",
+		"UPDATE body SET data = x'00'":                                                                 "pack ",
+		"UPDATE version SET version = version + 20 WHERE version = (SELECT max(version) FROM version)": "refers to line",
 		"DELETE FROM scope": "its target is missing",
 	} {
 		s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))

@@ -6,7 +6,7 @@ package postgrestest
 import "errors"
 
 // ErrMissing is returned on every other system.
-var ErrMissing = errors.New("no Postgres server is run for tests on this system")
+var ErrMissing = errors.New("tests run no Postgres server on this system")
 
 // User and Password are the superuser's.
 const (
