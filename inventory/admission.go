@@ -88,7 +88,8 @@ func (a *admission) release() {
 	case !a.saturated():
 		a.limit++
 	}
-	a.limit = min(a.limit, a.admitted+len(a.waiting)+minAdmitted) // no higher than needed: the store may be slower in the next run
+	// no higher than needed: the store may be slower in the next run
+	a.limit = min(a.limit, a.admitted+len(a.waiting)+minAdmitted)
 	a.admitWaiting()
 }
 

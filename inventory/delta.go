@@ -134,7 +134,9 @@ func keyed(a, b []any) (x, y map[string]any, ok bool) {
 		}
 		return 3
 	}
-	names := slices.SortedFunc(maps.Keys(first), func(p, q string) int { return cmp.Or(cmp.Compare(rank(p), rank(q)), cmp.Compare(p, q)) })
+	names := slices.SortedFunc(
+		maps.Keys(first), func(p, q string) int { return cmp.Or(cmp.Compare(rank(p), rank(q)), cmp.Compare(p, q)) },
+	)
 	for _, name := range names {
 		if rank(name) == 3 {
 			break

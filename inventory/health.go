@@ -99,7 +99,10 @@ func (h *healthTracker) writeSucceeded() {
 
 // endOutage clears the error. The caller holds h.mu.
 func (h *healthTracker) endOutage() {
-	h.log.Info("store writes recovered", "duration", time.Since(h.since).Round(time.Millisecond), "not_stored", h.notStored-h.notStoredBefore)
+	h.log.Info(
+		"store writes recovered", "duration", time.Since(h.since).Round(time.Millisecond),
+		"not_stored", h.notStored-h.notStoredBefore,
+	)
 	h.err, h.since, h.notStoredBefore, h.driverReported = nil, time.Time{}, h.notStored, false
 	if h.onChange != nil {
 		h.onChange(false)

@@ -74,7 +74,9 @@ func New(d Driver, o Options) *Inventory {
 		o.StallTimeout = StallTimeout
 	}
 	i := &Inventory{health: newHealthTracker(o.Log), maxBuffered: int64(o.MaxBuffered)}
-	i.admission = newAdmission(func() bool { return i.buffered.Load() >= i.maxBuffered/16 || i.indexed.Load() >= i.maxBuffered/2 }, o.Saturated)
+	i.admission = newAdmission(
+		func() bool { return i.buffered.Load() >= i.maxBuffered/16 || i.indexed.Load() >= i.maxBuffered/2 }, o.Saturated,
+	)
 	i.health.onChange = i.admission.setBypass
 	i.driver = newWatchdog(d, i.health, o.StallTimeout)
 	if reporter, ok := d.(interface{ Err() error }); ok {
@@ -104,7 +106,8 @@ func (i *Inventory) NotStored() int { return i.health.snapshot().NotStored }
 // observe updates the health of the store with the result of a call. wrote is true if a success means that a write was
 // stored.
 func (i *Inventory) observe(ctx context.Context, err error, wrote bool) error {
-	timedOut := errors.Is(context.Cause(ctx), context.DeadlineExceeded) // the caller's time ran out: that counts as a failure
+	// the caller's time ran out: that counts as a failure
+	timedOut := errors.Is(context.Cause(ctx), context.DeadlineExceeded)
 	switch {
 	case err == nil && wrote:
 		i.health.writeSucceeded()
@@ -121,13 +124,17 @@ func (i *Inventory) Admit(ctx context.Context) (release func()) { return i.admis
 
 // Begin begins a target: earlier writers of the same target can no longer commit. identity is zero if the account could
 // not be opened; then only the outcome is stored, for the scope with the account's name.
-func (i *Inventory) Begin(ctx context.Context, t record.Target, identity record.Identity, run string) (*ScopeWriter, error) {
+func (i *Inventory) Begin(
+	ctx context.Context, t record.Target, identity record.Identity, run string,
+) (*ScopeWriter, error) {
 	i.admission.beginStoreCall()
 	defer i.admission.endStoreCall()
 	if err := i.rename(ctx, t.Account, identity); err != nil {
 		return nil, i.observe(ctx, fmt.Errorf("store: rename account: %w", err), false)
 	}
-	update, err := i.driver.Begin(ctx, t, Scope{Partition: identity.Partition, AccountID: identity.AccountID, Region: t.Region, Kind: t.Kind}, run)
+	update, err := i.driver.Begin(
+		ctx, t, Scope{Partition: identity.Partition, AccountID: identity.AccountID, Region: t.Region, Kind: t.Kind}, run,
+	)
 	if err != nil {
 		return nil, i.observe(ctx, fmt.Errorf("store: begin: %w", err), false)
 	}
@@ -148,7 +155,9 @@ func (i *Inventory) rename(ctx context.Context, name string, identity record.Ide
 	if same {
 		return nil
 	}
-	if err := d.Rename(ctx, Account{Name: name, Partition: identity.Partition, AccountID: identity.AccountID}); err != nil {
+	if err := d.Rename(
+		ctx, Account{Name: name, Partition: identity.Partition, AccountID: identity.AccountID},
+	); err != nil {
 		return err
 	}
 	i.mu.Lock()

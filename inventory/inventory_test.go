@@ -39,7 +39,8 @@ func TestLateEndIsNotStored(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(c.cause)
-		if err := v.End(ctx, record.Outcome{State: record.OK}); err == nil || i.NotStored() != c.lost || (i.Err() != nil) != (c.lost > 0) {
+		if err := v.End(ctx, record.Outcome{State: record.OK}); err == nil || i.NotStored() != c.lost ||
+			(i.Err() != nil) != (c.lost > 0) {
 			t.Errorf("%v: %v, %d lost, %v", c.cause, err, i.NotStored(), i.Err())
 		}
 	}
@@ -70,7 +71,10 @@ func TestWritersFreeMemory(t *testing.T) {
 		},
 		"none": func(v *ScopeWriter) { v.Drop(); v.Drop() },
 	} {
-		v, err := i.Begin(t.Context(), record.Target{Account: "prod", Region: "r", Kind: "ec2_instance"}, record.Identity{AccountID: "222222222222", Partition: "aws"}, "R")
+		v, err := i.Begin(
+			t.Context(), record.Target{Account: "prod", Region: "r", Kind: "ec2_instance"},
+			record.Identity{AccountID: "222222222222", Partition: "aws"}, "R",
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -101,7 +101,8 @@ func (p *packer) trim(u ScopeUpdate) {
 
 // shouldStage reports whether it is time to stage. One writer may have a quarter of the total.
 func (p *packer) shouldStage() bool {
-	return p.bytes >= min(minStageBytes, p.maxTotal) && p.total.Load() >= p.maxTotal || p.bytes > 0 && p.bytes >= p.maxTotal/4
+	return p.bytes >= min(minStageBytes, p.maxTotal) && p.total.Load() >= p.maxTotal ||
+		p.bytes > 0 && p.bytes >= p.maxTotal/4
 }
 
 // clearPacks frees packs that the store has taken.

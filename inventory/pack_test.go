@@ -17,7 +17,12 @@ func (copyPacker) Pack(lines []byte) []byte { return slices.Clone(lines) }
 func testPage(t *testing.T, n int, pad string) *record.Page {
 	t.Helper()
 	p := new(record.Page)
-	p.Reset(record.NewEnvelope(record.Target{Account: "a", Region: "r", Kind: "ec2_instance"}, record.Identity{AccountID: "222222222222", Partition: "aws"}, []byte(`{}`), "run", "2026-11-21T22:15:03Z"))
+	p.Reset(
+		record.NewEnvelope(
+			record.Target{Account: "a", Region: "r", Kind: "ec2_instance"},
+			record.Identity{AccountID: "222222222222", Partition: "aws"}, []byte(`{}`), "run", "2026-11-21T22:15:03Z",
+		),
+	)
 	for i := range n {
 		d := &p.Items
 		p.BeginItem(1)

@@ -259,7 +259,9 @@ func (w *watchdog) Begin(ctx context.Context, t record.Target, s Scope, run stri
 }
 
 func (w *watchdog) ActiveTargets(ctx context.Context, account string) ([]record.Target, error) {
-	return callRead(ctx, w, func(ctx context.Context) ([]record.Target, error) { return w.Driver.ActiveTargets(ctx, account) })
+	return callRead(
+		ctx, w, func(ctx context.Context) ([]record.Target, error) { return w.Driver.ActiveTargets(ctx, account) },
+	)
 }
 
 func (w *watchdog) Accounts(ctx context.Context) ([]Account, error) {
@@ -370,7 +372,9 @@ func (w *watchdog) Targets(ctx context.Context) iter.Seq2[Coverage, error] {
 
 // readRows yields rows in the caller's goroutine, as reads end with their context. Only the time between two rows
 // counts as time of the database.
-func readRows[T any](ctx context.Context, w *watchdog, f func(context.Context) iter.Seq2[T, error]) iter.Seq2[T, error] {
+func readRows[T any](
+	ctx context.Context, w *watchdog, f func(context.Context) iter.Seq2[T, error],
+) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		stalled := w.health.stallSignal(false)
 		select {

@@ -230,7 +230,8 @@ func testNoAnswer(t *testing.T, name string, deaf bool) {
 		}
 	}
 	logged := log.String()
-	if strings.Count(logged, "store writes fail") != 1 || strings.Count(logged, "store writes recovered") != 1 || !strings.Contains(logged, "duration=10m") {
+	if strings.Count(logged, "store writes fail") != 1 || strings.Count(logged, "store writes recovered") != 1 ||
+		!strings.Contains(logged, "duration=10m") {
 		t.Error(logged)
 	}
 	if err := inv.Driver().Close(); err != nil {
@@ -250,7 +251,8 @@ func TestLargeCommitIsNotCutOff(t *testing.T) {
 		d.freeze()
 		start := time.Now()
 		time.AfterFunc(40*time.Minute, d.unfreeze)
-		if err := update.Commit(t.Context(), Commit{}); err != nil || time.Since(start) != 40*time.Minute || inv.Err() != nil {
+		if err := update.Commit(t.Context(), Commit{}); err != nil || time.Since(start) != 40*time.Minute ||
+			inv.Err() != nil {
 			t.Errorf("%v, after %s; %v", err, time.Since(start), inv.Err())
 		}
 		// A call that has not ended after an hour is abandoned.
@@ -282,7 +284,8 @@ func TestServerFreezesDuringCommit(t *testing.T) {
 		d.freeze()
 		time.AfterFunc(10*time.Minute, func() { stopped.Store(true) })
 		start := time.Now()
-		if err := update.Commit(t.Context(), Commit{}); err == nil || time.Since(start) > 10*time.Minute+StallTimeout+2*time.Second {
+		if err := update.Commit(t.Context(), Commit{}); err == nil ||
+			time.Since(start) > 10*time.Minute+StallTimeout+2*time.Second {
 			t.Errorf("%v, after %s", err, time.Since(start))
 		}
 		d.unfreeze()
@@ -329,7 +332,8 @@ func TestLockStopsOnlyWrites(t *testing.T) {
 		if _, err := inv.Begin(t.Context(), record.Target{}, record.Identity{}, ""); err != nil {
 			t.Error(err)
 		}
-		if logged := log.String(); strings.Count(logged, "\n") != 2 || !strings.Contains(logged, `hint="End the transaction."`) {
+		if logged := log.String(); strings.Count(logged, "\n") != 2 ||
+			!strings.Contains(logged, `hint="End the transaction."`) {
 			t.Error(logged)
 		}
 		if err := inv.Driver().Close(); err != nil {
@@ -368,7 +372,8 @@ func TestCallerIsCancelled(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		start := time.Now()
-		if _, err := inv.Driver().Begin(ctx, record.Target{}, Scope{}, ""); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 2*time.Second {
+		if _, err := inv.Driver().Begin(ctx, record.Target{}, Scope{}, ""); !errors.Is(err, context.DeadlineExceeded) ||
+			time.Since(start) != 2*time.Second {
 			t.Errorf("%v, after %s", err, time.Since(start))
 		}
 		if inv.Err() != nil {
@@ -387,7 +392,8 @@ func TestCloseWithoutAnswer(t *testing.T) {
 		inv := New(d, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 		d.freeze()
 		start := time.Now()
-		if err := inv.Driver().Close(); err != nil || time.Since(start) != StallTimeout || !strings.Contains(log.String(), "store did not close in time") {
+		if err := inv.Driver().Close(); err != nil || time.Since(start) != StallTimeout ||
+			!strings.Contains(log.String(), "store did not close in time") {
 			t.Errorf("%v, after %s; %s", err, time.Since(start), log.String())
 		}
 		d.unfreeze()

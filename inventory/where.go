@@ -266,7 +266,8 @@ func (p *parser) next() {
 	}
 	if c := p.text[p.pos]; strings.IndexByte(special, c) >= 0 {
 		n := 1
-		if two := p.text[p.pos:min(p.pos+2, len(p.text))]; two == "!=" || two == "!~" || two == "<=" || two == ">=" || two == "==" {
+		if two := p.text[p.pos:min(p.pos+2, len(p.text))]; two == "!=" || two == "!~" || two == "<=" || two == ">=" ||
+			two == "==" {
 			n = 2
 		}
 		p.tok.kind, p.tok.text = opToken, p.text[p.pos:p.pos+n]

@@ -15,10 +15,12 @@ var now = time.Date(2026, 11, 21, 22, 0, 0, 0, time.UTC)
 func resource() *Resource {
 	return &Resource{
 		Record: record.Record{Kind: "ec2_instance", ID: "i-1", Account: "prod", AccountID: "222222222222", Partition: "aws", Region: "us-east-1", Name: "web 1",
-			Tags: map[string]string{"team": "platform", "a.b": "dotted", "empty": "", "cost center": "7"}, ExtraTags: map[string]string{"env": "prod"},
+			Tags:      map[string]string{"team": "platform", "a.b": "dotted", "empty": "", "cost center": "7"},
+			ExtraTags: map[string]string{"env": "prod"},
 			Data: json.RawMessage(`{"State":{"Name":"running","Code":16},"Cpu":8,"LaunchTime":"2026-11-01T00:00:00.000Z","EbsOptimized":true,"Nothing":null,
 				"IpPermissions":[{"FromPort":22,"IpRanges":[{"CidrIp":"10.0.0.0/8"},{"CidrIp":"0.0.0.0/0"}]},{"FromPort":443,"IpRanges":[]}],"Empty":[]}`)},
-		State: "running", Type: "t3.micro", StateSince: now.AddDate(0, 0, -40), ValidFrom: now.Add(-time.Hour), FirstSeen: now.AddDate(0, 0, -400), LastSeen: now,
+		State: "running", Type: "t3.micro", StateSince: now.AddDate(0, 0, -40), ValidFrom: now.Add(-time.Hour),
+		FirstSeen: now.AddDate(0, 0, -400), LastSeen: now,
 	}
 }
 
@@ -129,7 +131,9 @@ func TestParseWhereErrors(t *testing.T) {
 }
 
 func FuzzParseWhere(f *testing.F) {
-	for _, s := range []string{"state=running and tags.team='x y'", "not (a or b)", "type in (a,b)", "name~*[", "data.A.B<3d", "((("} {
+	for _, s := range []string{
+		"state=running and tags.team='x y'", "not (a or b)", "type in (a,b)", "name~*[", "data.A.B<3d", "(((",
+	} {
 		f.Add(s)
 	}
 	r := resource()
@@ -143,7 +147,9 @@ func FuzzParseWhere(f *testing.F) {
 			t.Fatal(err)
 		}
 		// RequiredValues never excludes a resource that matches.
-		for column, value := range map[string]string{"state": r.State, "type": r.Type, "id": r.ID, "name": r.Name, "kind": r.Kind} {
+		for column, value := range map[string]string{
+			"state": r.State, "type": r.Type, "id": r.ID, "name": r.Name, "kind": r.Kind,
+		} {
 			only := w.RequiredValues(column)
 			if only == nil || !first {
 				continue
@@ -189,7 +195,8 @@ func TestParseTime(t *testing.T) {
 		"3d":                        "2026-11-18T22:00:00Z",
 		"1d12h":                     "2026-11-20T10:00:00Z",
 		"90m":                       "2026-11-21T20:30:00Z",
-		"":                          "", "d": "", "-3d": "", "+1h": "", "yesterday": "", "3": "", "99999999999999d": "", "1dx": "",
+		"":                          "", "d": "", "-3d": "", "+1h": "", "yesterday": "", "3": "", "99999999999999d": "",
+		"1dx": "",
 	} {
 		got, err := ParseTime(s, now)
 		if want == "" {
@@ -211,11 +218,17 @@ func TestDeltas(t *testing.T) {
 		{"came and went", `{"A":1}`, `{"B":{"C":"<x>"}}`, `A 1 null; B null {"C":"<x>"}`},
 		{"tags", `{"Tags":[{"Key":"a","Value":"1"},{"Key":"b","Value":"2"}]}`, `{"Tags":[{"Key":"b","Value":"3"},{"Key":"c","Value":"4"}]}`,
 			`Tags[a] {"Key":"a","Value":"1"} null; Tags[b].Value "2" "3"; Tags[c] null {"Key":"c","Value":"4"}`},
-		{"by id", `{"N":[{"Status":"x","NetworkInterfaceId":"eni-1"}]}`, `{"N":[{"Status":"y","NetworkInterfaceId":"eni-1"}]}`, `N[eni-1].Status "x" "y"`},
+		{
+			"by id", `{"N":[{"Status":"x","NetworkInterfaceId":"eni-1"}]}`,
+			`{"N":[{"Status":"y","NetworkInterfaceId":"eni-1"}]}`, `N[eni-1].Status "x" "y"`,
+		},
 		{"one id twice", `{"N":[{"Id":"a","V":1},{"Id":"a","V":2}]}`, `{"N":[{"Id":"a","V":1},{"Id":"a","V":3}]}`, `N[] {"Id":"a","V":2} null; N[] null {"Id":"a","V":3}`},
 		{"a list of words", `{"L":["a","b","b"]}`, `{"L":["b","c","b"]}`, `L[] "a" null; L[] null "c"`},
 		{"another type", `{"A":[1]}`, `{"A":{"B":1}}`, `A [1] {"B":1}`},
-		{"a large number", `{"A":12345678901234567890}`, `{"A":12345678901234567891}`, `A 12345678901234567890 12345678901234567891`},
+		{
+			"a large number", `{"A":12345678901234567890}`, `{"A":12345678901234567891}`,
+			`A 12345678901234567890 12345678901234567891`,
+		},
 	} {
 		ds, err := Deltas([]byte(c.a), []byte(c.b))
 		if err != nil {
@@ -236,18 +249,27 @@ func TestDeltas(t *testing.T) {
 
 func TestStateAndType(t *testing.T) {
 	for _, c := range []struct{ kind, data, want string }{
-		{"ec2_instance", `{"State":{"Code":16,"Name":"running"},"InstanceType":"t3.micro","RootDeviceType":"ebs"}`, "running t3.micro"},
+		{
+			"ec2_instance", `{"State":{"Code":16,"Name":"running"},"InstanceType":"t3.micro","RootDeviceType":"ebs"}`,
+			"running t3.micro",
+		},
 		{"ec2_volume", `{"State":"in-use","VolumeType":"gp3","Attachments":[{"State":"attached"}]}`, "in-use gp3"},
 		{"ec2_network_interface", `{"Status":"in-use","InterfaceType":"lambda"}`, "in-use lambda"},
 		{"ec2_key_pair", `{"KeyPairId":"k","KeyType":"rsa"}`, " rsa"},
 		{"ec2_vpc_peering_connection", `{"Status":{"Code":"active","Message":"Active"}}`, "active "},
 		{"ec2_vpn_gateway", `{"State":"available","Type":"ipsec.1"}`, "available ipsec.1"},
-		{"ec2_spot_instance_request", `{"State":"open","Status":{"Code":"x"},"Type":"one-time","InstanceType":"m5.large"}`, "open one-time"},
+		{
+			"ec2_spot_instance_request", `{"State":"open","Status":{"Code":"x"},"Type":"one-time","InstanceType":"m5.large"}`,
+			"open one-time",
+		},
 		{"ec2_image", `{"State":"available","ImageType":"machine","RootDeviceType":"ebs"}`, "available machine"},
 		{"ec2_instance", `{"State":"on","InstanceType":"m5","X":[{"Type":"deep"}],"Y":{"Z":"Type"}}`, "on m5"},
 		{"ec2_instance", `{"InstanceType":"m5","State":"on","X":[{"Type":"deep"}],"Y":"Type","Type":"better"}`, "on better"},
 		{"ec2_volume", `{"InstanceType":"m5","State":"on","X":"\"Type","RootDeviceType":"ebs","VolumeType":"gp3"}`, "on gp3"},
-		{"ec2_volume", `{"VolumeType":"gp3","InstanceType":"m5","Status":"ok","State":"on","Type" :"better","State2":"off"}`, "on better"},
+		{
+			"ec2_volume", `{"VolumeType":"gp3","InstanceType":"m5","Status":"ok","State":"on","Type" :"better","State2":"off"}`,
+			"on better",
+		},
 		{"ec2_vpc", `{"State" : "available" , "IsDefault":true}`, "available "},
 		{"ec2_tag", `{"Key":"a}\"","Value":"State"}`, " "},
 		{"ec2_odd", `{"State":{"Name":{"deep":[1,"]"]}},"Status":null}`, " "},

@@ -107,7 +107,13 @@ func (m *measurement) list(b *testing.B, d inventory.Driver, every int) {
 		for page := range benchPages {
 			for i := range items {
 				id := fmt.Sprintf("i-%05x%08x%04x", n, page, i)
-				items[i] = Item{ID: id, State: "running", Type: "m5.large", Tags: map[string]string{"Name": id, "team": "platform"}, Pad: id + pad + pad[:700]}
+				items[i] = Item{
+					ID:    id,
+					State: "running",
+					Type:  "m5.large",
+					Tags:  map[string]string{"Name": id, "team": "platform"},
+					Pad:   id + pad + pad[:700],
+				}
 				if every > 0 && i%every == 0 {
 					items[i].State = fmt.Sprint("round", m.round)
 				}

@@ -21,7 +21,11 @@ type Item struct {
 // Target returns the target that the suite lists by default, and the identity of its account.
 func Target() (record.Target, record.Identity) {
 	return record.Target{Account: "prod", Region: "us-east-1", Kind: "ec2_instance"},
-		record.Identity{AccountID: "222222222222", Partition: "aws", ARN: "arn:aws:sts::222222222222:assumed-role/collector/collector"}
+		record.Identity{
+			AccountID: "222222222222",
+			Partition: "aws",
+			ARN:       "arn:aws:sts::222222222222:assumed-role/collector/collector",
+		}
 }
 
 // Page returns a page of items, as a listing makes it.

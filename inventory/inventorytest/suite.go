@@ -180,7 +180,9 @@ func (fx *fixture) versions(id string) string {
 
 func (fx *fixture) storedAtEnd() {
 	v := fx.begin()
-	fx.page(v, Item{ID: "i-1", State: "running", Type: "t3.micro", Tags: map[string]string{"Name": "web", "team": `a "b"`}})
+	fx.page(
+		v, Item{ID: "i-1", State: "running", Type: "t3.micro", Tags: map[string]string{"Name": "web", "team": `a "b"`}},
+	)
 	fx.page(v, Item{ID: "i-2", State: "stopped"})
 	fx.wantText("before the end", fx.ids(inventory.Query{}), "")
 	before := time.Now().Add(-time.Second)
@@ -191,14 +193,26 @@ func (fx *fixture) storedAtEnd() {
 	}
 	r := got[0]
 	for what, pair := range map[string][2]string{
-		"id": {r.ID, "i-1"}, "kind": {r.Kind, "ec2_instance"}, "name": {r.Name, "web"}, "state": {r.State, "running"}, "type": {r.Type, "t3.micro"},
-		"account": {r.Account, "prod"}, "account id": {r.AccountID, "222222222222"}, "partition": {r.Partition, "aws"}, "region": {r.Region, "us-east-1"},
-		"tag": {r.Tags["team"], `a "b"`}, "extra tag": {r.ExtraTags["team"], "platform"}, "run": {r.Run, "run-1"},
-		"data": {sorted(fx.T, r.Data), sorted(fx.T, []byte(`{"InstanceId":"i-1","State":{"Code":16,"Name":"running"},"InstanceType":"t3.micro","Pad":"","Checked":"","Tags":[{"Key":"Name","Value":"web"},{"Key":"team","Value":"a \"b\""}]}`))},
+		"id": {r.ID, "i-1"}, "kind": {r.Kind, "ec2_instance"}, "name": {r.Name, "web"}, "state": {r.State, "running"},
+		"type":    {r.Type, "t3.micro"},
+		"account": {r.Account, "prod"}, "account id": {r.AccountID, "222222222222"}, "partition": {r.Partition, "aws"},
+		"region": {r.Region, "us-east-1"},
+		"tag":    {r.Tags["team"], `a "b"`}, "extra tag": {r.ExtraTags["team"], "platform"}, "run": {r.Run, "run-1"},
+		"data": {
+			sorted(fx.T, r.Data),
+			sorted(
+				fx.T,
+				[]byte(
+					`{"InstanceId":"i-1","State":{"Code":16,"Name":"running"},"InstanceType":"t3.micro","Pad":"","Checked":"","Tags":[{"Key":"Name","Value":"web"},{"Key":"team","Value":"a \"b\""}]}`,
+				),
+			),
+		},
 	} {
 		fx.wantText(what, pair[0], pair[1])
 	}
-	for what, at := range map[string]time.Time{"valid from": r.ValidFrom, "first seen": r.FirstSeen, "state since": r.StateSince, "last seen": r.LastSeen} {
+	for what, at := range map[string]time.Time{
+		"valid from": r.ValidFrom, "first seen": r.FirstSeen, "state since": r.StateSince, "last seen": r.LastSeen,
+	} {
 		if at.Before(before) || at.After(time.Now().Add(time.Second)) {
 			fx.Errorf("%s is %s", what, at)
 		}
@@ -241,7 +255,10 @@ func (fx *fixture) unchanged() {
 	fx.wantText("versions", fx.versions("i-1"), "running")
 	after := fx.findAll(inventory.Query{})[0]
 	if !after.LastSeen.After(before.LastSeen) || !after.ValidFrom.Equal(before.ValidFrom) || after.Run != "run-1" {
-		fx.Errorf("seen %s, then %s; valid from %s, then %s; run %s", before.LastSeen, after.LastSeen, before.ValidFrom, after.ValidFrom, after.Run)
+		fx.Errorf(
+			"seen %s, then %s; valid from %s, then %s; run %s", before.LastSeen, after.LastSeen, before.ValidFrom,
+			after.ValidFrom, after.Run,
+		)
 	}
 	if n := len(collect(fx.T, fx.driver.Changes(fx.Context(), inventory.Query{}, before.ValidFrom))); n > 0 {
 		fx.Errorf("%d changes", n)
@@ -252,15 +269,22 @@ func (fx *fixture) changes() {
 	fx.list(record.OK, Item{ID: "i-1", State: "running"}, Item{ID: "i-2", State: "running"})
 	first := fx.findAll(inventory.Query{})[0]
 	fx.list(record.OK, Item{ID: "i-1", State: "running", Type: "t3.large"}, Item{ID: "i-2", State: "running"})
-	fx.list(record.OK, Item{ID: "i-1", State: "stopped", Type: "t3.large"}, Item{ID: "i-2", State: "running"}, Item{ID: "i-3", State: "pending"})
+	fx.list(
+		record.OK, Item{ID: "i-1", State: "stopped", Type: "t3.large"}, Item{ID: "i-2", State: "running"},
+		Item{ID: "i-3", State: "pending"},
+	)
 	fx.wantText("i-1", fx.versions("i-1"), "running> running> stopped")
 	fx.wantText("i-2", fx.versions("i-2"), "running")
 	versions := collect(fx.T, fx.driver.History(fx.Context(), inventory.Query{ID: "i-1", Data: true}))
 	if len(versions) != 3 {
 		fx.Fatal("not three versions")
 	}
-	if !versions[1].FirstSeen.Equal(first.FirstSeen) || !versions[1].StateSince.Equal(first.StateSince) || !versions[2].FirstSeen.Equal(first.FirstSeen) || !versions[2].StateSince.Equal(versions[2].ValidFrom) {
-		fx.Errorf("first seen %s %s %s, state since %s %s %s", versions[0].FirstSeen, versions[1].FirstSeen, versions[2].FirstSeen, versions[0].StateSince, versions[1].StateSince, versions[2].StateSince)
+	if !versions[1].FirstSeen.Equal(first.FirstSeen) || !versions[1].StateSince.Equal(first.StateSince) ||
+		!versions[2].FirstSeen.Equal(first.FirstSeen) || !versions[2].StateSince.Equal(versions[2].ValidFrom) {
+		fx.Errorf(
+			"first seen %s %s %s, state since %s %s %s", versions[0].FirstSeen, versions[1].FirstSeen, versions[2].FirstSeen,
+			versions[0].StateSince, versions[1].StateSince, versions[2].StateSince,
+		)
 	}
 	if !versions[0].ValidTo.Equal(versions[1].ValidFrom) || !versions[1].ValidTo.Equal(versions[2].ValidFrom) {
 		fx.Error("versions leave gaps")
@@ -278,8 +302,18 @@ func (fx *fixture) changes() {
 		}
 		return strings.Join(out, ", ")
 	}
-	fx.wantText("diff", describe(collect(fx.T, fx.driver.Diff(fx.Context(), inventory.Query{}, first.ValidFrom, time.Now().Add(time.Hour)))), "changed i-1, added i-3")
-	fx.wantText("diff from the beginning", describe(collect(fx.T, fx.driver.Diff(fx.Context(), inventory.Query{}, first.ValidFrom.Add(-time.Hour), first.ValidFrom))), "added i-1, added i-2")
+	fx.wantText(
+		"diff",
+		describe(collect(fx.T, fx.driver.Diff(fx.Context(), inventory.Query{}, first.ValidFrom, time.Now().Add(time.Hour)))),
+		"changed i-1, added i-3",
+	)
+	fx.wantText(
+		"diff from the beginning",
+		describe(
+			collect(fx.T, fx.driver.Diff(fx.Context(), inventory.Query{}, first.ValidFrom.Add(-time.Hour), first.ValidFrom)),
+		),
+		"added i-1, added i-2",
+	)
 	changes := collect(fx.T, fx.driver.Changes(fx.Context(), inventory.Query{}, first.ValidFrom))
 	fx.wantText("changes", describe(changes), "changed i-1, changed i-1, added i-3")
 	for n := 1; n < len(changes); n++ {
@@ -287,11 +321,21 @@ func (fx *fixture) changes() {
 			fx.Error("changes are out of order")
 		}
 	}
-	fx.wantText("changes after the second", describe(collect(fx.T, fx.driver.Changes(fx.Context(), inventory.Query{}, changes[0].At))), "changed i-1, added i-3")
+	fx.wantText(
+		"changes after the second",
+		describe(collect(fx.T, fx.driver.Changes(fx.Context(), inventory.Query{}, changes[0].At))), "changed i-1, added i-3",
+	)
 
 	fx.list(record.OK, Item{ID: "i-1", State: "running"}, Item{ID: "i-2", State: "running"}) // as at first
-	fx.wantText("diff of what came back", describe(collect(fx.T, fx.driver.Diff(fx.Context(), inventory.Query{}, first.ValidFrom, time.Now().Add(time.Hour)))), "")
-	fx.wantText("changes", describe(collect(fx.T, fx.driver.Changes(fx.Context(), inventory.Query{}, changes[2].At))), "changed i-1, gone i-3")
+	fx.wantText(
+		"diff of what came back",
+		describe(collect(fx.T, fx.driver.Diff(fx.Context(), inventory.Query{}, first.ValidFrom, time.Now().Add(time.Hour)))),
+		"",
+	)
+	fx.wantText(
+		"changes", describe(collect(fx.T, fx.driver.Changes(fx.Context(), inventory.Query{}, changes[2].At))),
+		"changed i-1, gone i-3",
+	)
 }
 
 func (fx *fixture) gone() {
@@ -321,7 +365,8 @@ func (fx *fixture) partial() {
 		fx.Error("a listing that broke off counts as having seen everything")
 	}
 	coverage := collect(fx.T, fx.driver.Targets(fx.Context()))
-	if len(coverage) != 1 || coverage[0].State != record.Partial || coverage[0].Resources != 3 || coverage[0].Run != "run-2" || !coverage[0].LastSeen.Equal(seen) {
+	if len(coverage) != 1 || coverage[0].State != record.Partial || coverage[0].Resources != 3 ||
+		coverage[0].Run != "run-2" || !coverage[0].LastSeen.Equal(seen) {
 		fx.Errorf("coverage: %+v", coverage)
 	}
 }
@@ -406,7 +451,8 @@ func (fx *fixture) retired() {
 	other := fx.target
 	fx.target.Region = "eu-west-1"
 	fx.list(record.OK, Item{ID: "i-2", State: "running"})
-	another := record.Identity{AccountID: "999999999999", Partition: "aws"} // the block is another account now, under the same name
+	// the block is another account now, under the same name
+	another := record.Identity{AccountID: "999999999999", Partition: "aws"}
 	fx.must(fx.inv.Retire(fx.Context(), another, []record.Target{other}, inventory.RegionRemoved))
 	fx.wantText("i-1", fx.versions("i-1"), "running")
 	fx.must(fx.inv.Retire(fx.Context(), fx.identity, []record.Target{other}, inventory.RegionRemoved))
@@ -417,8 +463,13 @@ func (fx *fixture) retired() {
 	if len(ts) != 1 || ts[0] != fx.target {
 		fx.Errorf("known: %v", ts)
 	}
-	fx.must(fx.inv.Retire(fx.Context(), record.Identity{}, []record.Target{other}, inventory.RegionRemoved)) // repeating it is harmless
-	fx.must(fx.driver.RetireAccount(fx.Context(), inventory.Account{Name: "prod", Partition: "aws", AccountID: "222222222222"}, inventory.AccountRemoved))
+	// repeating it is harmless
+	fx.must(fx.inv.Retire(fx.Context(), record.Identity{}, []record.Target{other}, inventory.RegionRemoved))
+	fx.must(
+		fx.driver.RetireAccount(
+			fx.Context(), inventory.Account{Name: "prod", Partition: "aws", AccountID: "222222222222"}, inventory.AccountRemoved,
+		),
+	)
 	fx.wantText("i-2", fx.versions("i-2"), "running>account_removed")
 	as, err := fx.driver.Accounts(fx.Context())
 	fx.must(err)
@@ -472,7 +523,8 @@ func (fx *fixture) large() {
 	states := map[string]int{}
 	for _, r := range fx.findAll(inventory.Query{Data: true}) {
 		states[r.State]++
-		if !bytes.Contains(r.Data, []byte(`"InstanceId":"`+r.ID+`"`)) || !bytes.Contains(r.Data, []byte(`"Name":"`+r.State+`"`)) {
+		if !bytes.Contains(r.Data, []byte(`"InstanceId":"`+r.ID+`"`)) ||
+			!bytes.Contains(r.Data, []byte(`"Name":"`+r.State+`"`)) {
 			fx.Fatalf("%s in state %s has the body %.200s", r.ID, r.State, r.Data)
 		}
 	}

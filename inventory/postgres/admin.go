@@ -35,7 +35,10 @@ func (r *Reader) Query(ctx context.Context, query string, f func(columns []strin
 		}
 		empty := true
 		for {
-			rows, err := tx.Query(ctx, "FETCH "+strconv.Itoa(fetchRows)+" FROM asked", pgx.QueryExecModeExec, pgx.QueryResultFormats{pgtype.TextFormatCode})
+			rows, err := tx.Query(
+				ctx, "FETCH "+strconv.Itoa(fetchRows)+" FROM asked", pgx.QueryExecModeExec,
+				pgx.QueryResultFormats{pgtype.TextFormatCode},
+			)
 			if err != nil {
 				return err
 			}
@@ -126,14 +129,29 @@ func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 		}
 		s.Oldest, s.Newest = instant(oldest), instant(newest)
 		for _, q := range []struct{ query, say string }{
-			{"SELECT id FROM version v WHERE NOT EXISTS (SELECT FROM body b WHERE b.version = v.version)", "%s: its body is missing"},
-			{"SELECT version::text FROM body b WHERE NOT EXISTS (SELECT FROM version v WHERE v.version = b.version) AND NOT EXISTS (SELECT FROM staged t WHERE t.version = b.version)", "body %s: its version is missing"},
-			{"SELECT id FROM version v WHERE NOT EXISTS (SELECT FROM scope s WHERE s.scope = v.scope)", "%s: its target is missing"},
+			{
+				"SELECT id FROM version v WHERE NOT EXISTS (SELECT FROM body b WHERE b.version = v.version)",
+				"%s: its body is missing",
+			},
+			{
+				"SELECT version::text FROM body b WHERE NOT EXISTS (SELECT FROM version v WHERE v.version = b.version) AND NOT EXISTS (SELECT FROM staged t WHERE t.version = b.version)",
+				"body %s: its version is missing",
+			},
+			{
+				"SELECT id FROM version v WHERE NOT EXISTS (SELECT FROM scope s WHERE s.scope = v.scope)",
+				"%s: its target is missing",
+			},
 			{"SELECT id FROM version WHERE valid_to <= valid_from", "%s: a version ends before it begins"},
-			{"SELECT id FROM (SELECT id, valid_to, lead(valid_from) OVER (PARTITION BY scope, id ORDER BY valid_from) AS next FROM version) v WHERE next < valid_to OR next IS NOT NULL AND valid_to IS NULL", "%s: two versions at one time"},
+			{
+				"SELECT id FROM (SELECT id, valid_to, lead(valid_from) OVER (PARTITION BY scope, id ORDER BY valid_from) AS next FROM version) v WHERE next < valid_to OR next IS NOT NULL AND valid_to IS NULL",
+				"%s: two versions at one time",
+			},
 			{"SELECT id FROM version WHERE length(sum) <> 16", "%s: its hash is damaged"},
 			{"SELECT version::text FROM body WHERE jsonb_typeof(data) <> 'object'", "body %s: it is not an object"},
-			{"SELECT 'the clock' FROM clock WHERE last < (SELECT max(greatest(valid_from, valid_to)) FROM version)", "%s is behind a version"},
+			{
+				"SELECT 'the clock' FROM clock WHERE last < (SELECT max(greatest(valid_from, valid_to)) FROM version)",
+				"%s is behind a version",
+			},
 		} {
 			if err := collectDamage(ctx, tx, &s, q.query, q.say); err != nil {
 				return err
@@ -142,7 +160,8 @@ func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 		return nil
 	})
 	var pg *pgconn.PgError
-	if errors.As(err, &pg) && (pg.Code == "XX001" || pg.Code == "XX002" || pg.Code == "XX000") { // the server found the damage itself
+	// the server found the damage itself
+	if errors.As(err, &pg) && (pg.Code == "XX001" || pg.Code == "XX002" || pg.Code == "XX000") {
 		s.Damage = append(s.Damage, r.c.explain(ctx, err).Error())
 		err = nil
 	}
@@ -198,6 +217,9 @@ func deleteExpired(ctx context.Context, c *connector, conn *pgx.Conn, before tim
 			break
 		}
 	}
-	_, err := conn.Exec(ctx, "DELETE FROM scope WHERE retired < $1 AND NOT EXISTS (SELECT FROM version v WHERE v.scope = scope.scope)", before.UnixMicro())
+	_, err := conn.Exec(
+		ctx, "DELETE FROM scope WHERE retired < $1 AND NOT EXISTS (SELECT FROM version v WHERE v.scope = scope.scope)",
+		before.UnixMicro(),
+	)
 	return err
 }

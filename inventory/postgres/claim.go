@@ -106,7 +106,9 @@ func (s *Store) registerWriter(ctx context.Context, conn *pgx.Conn) (writer int6
 	s.mu.Unlock()
 	var last, now int64
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, "SELECT writer, last, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint FROM clock").Scan(&writer, &last, &now); err != nil {
+		if err := tx.QueryRow(
+			ctx, "SELECT writer, last, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint FROM clock",
+		).Scan(&writer, &last, &now); err != nil {
 			return err
 		}
 		if previous != 0 && writer == previous {

@@ -91,7 +91,9 @@ func newConnector(dsn, schema string) (*connector, error) {
 }
 
 // pool returns a pool of at most n connections with additional settings. It does not connect. t may be nil.
-func (c *connector) pool(ctx context.Context, n int32, t *statements, settings map[string]string) (*pgxpool.Pool, error) {
+func (c *connector) pool(
+	ctx context.Context, n int32, t *statements, settings map[string]string,
+) (*pgxpool.Pool, error) {
 	p, err := pgxpool.ParseConfig("") // the only way to get a pool configuration
 	if err != nil {
 		return nil, dsnError("cannot be used with this environment's PG variables")
@@ -181,7 +183,9 @@ func (c *connector) explain(ctx context.Context, err error) error {
 		return c.fault(record.Other, hint, c.address()+": the server has no TLS", err)
 	}
 	if isCertificateError(err) {
-		return c.fault(record.Other, "Set sslrootcert= in store.dsn to the authority's certificate.", c.address()+": "+rootCause(err), err)
+		return c.fault(
+			record.Other, "Set sslrootcert= in store.dsn to the authority's certificate.", c.address()+": "+rootCause(err), err,
+		)
 	}
 	if pgconn.Timeout(err) || errors.Is(err, os.ErrDeadlineExceeded) {
 		err = c.noAnswerError(err)
@@ -207,7 +211,9 @@ func (c *connector) fault(r record.Reason, hint, text string, err error) error {
 
 // address describes the server, without secrets.
 func (c *connector) address() string {
-	return fmt.Sprintf("connect to %s, port %d, database %s, as %s", c.conf.Host, c.conf.Port, c.conf.Database, c.conf.User)
+	return fmt.Sprintf(
+		"connect to %s, port %d, database %s, as %s", c.conf.Host, c.conf.Port, c.conf.Database, c.conf.User,
+	)
 }
 
 // redact removes the password from text of other programs.

@@ -109,7 +109,9 @@ func TestServerFreezes(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 { // more than there are connections
 		wg.Go(func() {
-			if _, err := s.inv.Begin(t.Context(), record.Target{Account: "x", Region: "r", Kind: "k"}, identity, "two"); err == nil || record.HintOf(err) == "" {
+			if _, err := s.inv.Begin(
+				t.Context(), record.Target{Account: "x", Region: "r", Kind: "k"}, identity, "two",
+			); err == nil || record.HintOf(err) == "" {
 				t.Errorf("it began on a frozen server: %v", err)
 			}
 		})
@@ -127,11 +129,16 @@ func TestServerFreezes(t *testing.T) {
 		}
 	})
 	wg.Wait()
-	err = v.Page(t.Context(), inventorytest.Page(target, identity, "two", inventorytest.Item{ID: "i-2", Pad: strings.Repeat("x", 300_000)}))
+	err = v.Page(
+		t.Context(),
+		inventorytest.Page(target, identity, "two", inventorytest.Item{ID: "i-2", Pad: strings.Repeat("x", 300_000)}),
+	)
 	if err == nil || !strings.Contains(err.Error(), "no answer from Postgres at 127.0.0.1") {
 		t.Errorf("a page: %v", err)
 	}
-	if err := v.End(t.Context(), record.Outcome{Target: target, Run: "two", State: record.OK, Started: time.Now()}); err == nil {
+	if err := v.End(
+		t.Context(), record.Outcome{Target: target, Run: "two", State: record.OK, Started: time.Now()},
+	); err == nil {
 		t.Error("it ended on a frozen server")
 	}
 	if tr := s.inv.Health(); tr.Err == nil || tr.NotStored < 21 {
@@ -160,7 +167,10 @@ func TestConnectionsFreeze(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn := adminConn(t, o)
-	rows, err := conn.Query(t.Context(), "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'collector %' AND pid <> $1", s.lockPID(t, conn))
+	rows, err := conn.Query(
+		t.Context(), "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'collector %' AND pid <> $1",
+		s.lockPID(t, conn),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +196,10 @@ func TestConnectionsFreeze(t *testing.T) {
 func (s *loggedStore) lockPID(t *testing.T, conn *pgx.Conn) int {
 	t.Helper()
 	class, object := s.c.lockKey()
-	return count(t, conn, "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2", int64(class), int64(object))
+	return count(
+		t, conn, "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2",
+		int64(class), int64(object),
+	)
 }
 
 // The program starts and ends although the server is frozen.
@@ -198,7 +211,9 @@ func TestFrozenServerAtStartAndEnd(t *testing.T) {
 		t.Errorf("it says %v and %v", err, s.inv.Err())
 	}
 	thaw()
-	eventually(t, "it works", func() bool { return inventorytest.List(t, s.inv, "one", inventorytest.Item{ID: "i-1"}) == nil })
+	eventually(
+		t, "it works", func() bool { return inventorytest.List(t, s.inv, "one", inventorytest.Item{ID: "i-1"}) == nil },
+	)
 
 	other := openLogged(t, Options{DSN: server.DSN(), Schema: "other"})
 	thaw = freeze(t, server)
@@ -277,7 +292,10 @@ func TestLargeCommitIsNotCutOff(t *testing.T) {
 	o := newSchema(t)
 	s := openLogged(t, o)
 	conn := adminConn(t, o)
-	exec(t, conn, `CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(3.5); RETURN NEW; END $$`)
+	exec(
+		t, conn,
+		`CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(3.5); RETURN NEW; END $$`,
+	)
 	exec(t, conn, "CREATE TRIGGER slow BEFORE INSERT ON version FOR EACH ROW EXECUTE FUNCTION slow()")
 	_, identity := inventorytest.Target()
 	var wg sync.WaitGroup
@@ -286,7 +304,9 @@ func TestLargeCommitIsNotCutOff(t *testing.T) {
 			target := record.Target{Account: "prod", Region: "r" + strconv.Itoa(n), Kind: "ec2_instance"}
 			v, err := s.inv.Begin(t.Context(), target, identity, "one")
 			if err == nil {
-				err = v.Page(t.Context(), inventorytest.Page(target, identity, "one", inventorytest.Item{ID: "i-" + strconv.Itoa(n)}))
+				err = v.Page(
+					t.Context(), inventorytest.Page(target, identity, "one", inventorytest.Item{ID: "i-" + strconv.Itoa(n)}),
+				)
 			}
 			if err == nil {
 				err = v.End(t.Context(), record.Outcome{Target: target, Run: "one", State: record.OK, Started: time.Now()})

@@ -27,7 +27,8 @@ func (s *Store) checkHistory(ctx context.Context, conn *pgx.Conn) error {
 	err := conn.QueryRow(ctx, "SELECT history FROM store").Scan(&current)
 	var pg *pgconn.PgError
 	switch {
-	case errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000" || pg.Code == "42703"), errors.Is(err, pgx.ErrNoRows), err == nil && current != s.historyID:
+	case errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000" || pg.Code == "42703"),
+		errors.Is(err, pgx.ErrNoRows), err == nil && current != s.historyID:
 		return &record.Fault{Reason: record.Other, Err: fmt.Errorf("schema %s: %w", s.c.schema, ErrReplaced),
 			Hint: "Restore the schema, or restart the collector to begin a new history in what is there now. Until then nothing is stored."}
 	}

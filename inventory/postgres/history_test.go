@@ -31,12 +31,20 @@ func TestSchemaDropped(t *testing.T) {
 	}
 	conn := adminConn(t, o)
 	exec(t, conn, "DROP SCHEMA "+pgx.Identifier{o.Schema}.Sanitize()+" CASCADE")
-	if err := inventorytest.List(t, inv, "two", inventorytest.Item{ID: "i-2"}); err == nil || !strings.Contains(record.HintOf(err), "restart it") {
+	if err := inventorytest.List(t, inv, "two", inventorytest.Item{ID: "i-2"}); err == nil ||
+		!strings.Contains(record.HintOf(err), "restart it") {
 		t.Errorf("stored in what was dropped: %v, %s", err, record.HintOf(err))
 	}
 	class, object := s.c.lockKey()
-	exec(t, conn, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2", class, object)
-	eventually(t, "it does not make the tables again", func() bool { return errors.Is(s.Err(), ErrReplaced) && record.HintOf(s.Err()) != "" })
+	exec(
+		t, conn,
+		"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2",
+		class, object,
+	)
+	eventually(
+		t, "it does not make the tables again",
+		func() bool { return errors.Is(s.Err(), ErrReplaced) && record.HintOf(s.Err()) != "" },
+	)
 	if err := inv.Driver().Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +53,9 @@ func TestSchemaDropped(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "three", inventorytest.Item{ID: "i-3"}); err != nil {
+		if err := inventorytest.List(
+			t, inventory.New(s, inventory.Options{}), "three", inventorytest.Item{ID: "i-3"},
+		); err != nil {
 			t.Error(err)
 		}
 		for c, err := range s.Targets(t.Context()) {

@@ -24,7 +24,8 @@ func toJSONB(text []byte) (_ []byte, altered bool) {
 				out, altered = append(out, "\ufffd"...), true
 			case !utf16.IsSurrogate(r):
 				out = append(out, text[i:i+6]...)
-			case i+11 < len(text) && text[i+6] == '\\' && text[i+7] == 'u' && utf16.DecodeRune(r, parseHex(text[i+8:i+12])) != utf8.RuneError:
+			case i+11 < len(text) && text[i+6] == '\\' && text[i+7] == 'u' &&
+				utf16.DecodeRune(r, parseHex(text[i+8:i+12])) != utf8.RuneError:
 				n = 12
 				out = append(out, text[i:i+12]...)
 			default:

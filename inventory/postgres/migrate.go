@@ -124,7 +124,9 @@ func (c *connector) inspect(ctx context.Context, q rowQuerier, latest int) (stat
 	case state.version > latest:
 		return state, &record.Fault{
 			Reason: record.Other, Hint: "Run the version of collector that made them, or set another store.schema.",
-			Err: fmt.Errorf("schema %s: %w: version %d, this program supports up to %d", c.schema, ErrNewer, state.version, latest),
+			Err: fmt.Errorf(
+				"schema %s: %w: version %d, this program supports up to %d", c.schema, ErrNewer, state.version, latest,
+			),
 		}
 	}
 	return state, nil

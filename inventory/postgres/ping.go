@@ -107,7 +107,9 @@ func (s *statements) TraceBatchEnd(_ context.Context, conn *pgx.Conn, _ pgx.Trac
 	s.end(conn)
 }
 
-func (s *statements) TraceCopyFromStart(ctx context.Context, conn *pgx.Conn, _ pgx.TraceCopyFromStartData) context.Context {
+func (s *statements) TraceCopyFromStart(
+	ctx context.Context, conn *pgx.Conn, _ pgx.TraceCopyFromStartData,
+) context.Context {
 	s.begin(conn)
 	return ctx
 }

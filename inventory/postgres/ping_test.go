@@ -16,8 +16,12 @@ func TestCutStuck(t *testing.T) {
 		at    func(n int) map[int32]backend // the server's answer in the n-th second
 		after int                           // seconds until it is cut off; 0: never
 	}{
-		"it works":              {func(n int) map[int32]backend { return map[int32]backend{1: {activity: string(rune('a' + n%26))}} }, 0},
-		"it works now and then": {func(n int) map[int32]backend { return map[int32]backend{1: {activity: string(rune('a' + n/100%26))}} }, 0},
+		"it works": {
+			func(n int) map[int32]backend { return map[int32]backend{1: {activity: string(rune('a' + n%26))}} }, 0,
+		},
+		"it works now and then": {
+			func(n int) map[int32]backend { return map[int32]backend{1: {activity: string(rune('a' + n/100%26))}} }, 0,
+		},
 		"it is idle": {func(n int) map[int32]backend {
 			return map[int32]backend{1: {idle: true, activity: string(rune('a' + n%26))}}
 		}, 5},

@@ -97,7 +97,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{c: c, log: o.Log, keep: o.Keep, sync: o.Sync, idFile: o.IDFile, done: make(chan struct{}),
 		commitToken: make(chan struct{}, 1), probeToken: make(chan struct{}, 1)}
 	if s.writePool, err = c.pool(ctx, writers, &s.statements, map[string]string{
-		"synchronous_commit":                  "off", // staged rows may be lost when the server crashes; commits override this
+		// staged rows may be lost when the server crashes; commits override this
+		"synchronous_commit":                  "off",
 		"plan_cache_mode":                     "force_custom_plan",
 		"lock_timeout":                        lockTimeout,
 		"idle_in_transaction_session_timeout": "60s", // a client frozen in a commit must not hold the clock

@@ -16,14 +16,20 @@ import (
 func TestReaderCannotWrite(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)
-	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"}); err != nil {
+	if err := inventorytest.List(
+		t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"},
+	); err != nil {
 		t.Fatal(err)
 	}
 	for _, q := range []string{
-		"DELETE FROM version", "SELECT 1; DELETE FROM version", "SELECT 1; COMMIT; DELETE FROM version", "SELECT 1; COMMIT; BEGIN READ WRITE; DELETE FROM version; COMMIT", "COMMIT", "ROLLBACK; DELETE FROM version",
-		"CREATE TABLE x (a int)", "CREATE TEMP TABLE x (a int)", "SELECT 1 INTO x", "WITH x AS (DELETE FROM version RETURNING 1) SELECT * FROM x",
-		"SELECT nextval('epoch')", "SELECT * FROM clock FOR UPDATE", "SET default_transaction_read_only = off", "SET TRANSACTION READ WRITE",
-		"SELECT set_config('transaction_read_only', 'off', false)", "COPY version TO '/tmp/x'", "COPY (SELECT 1) TO PROGRAM 'true'", "TRUNCATE version", "DO $$ BEGIN DELETE FROM version; END $$",
+		"DELETE FROM version", "SELECT 1; DELETE FROM version", "SELECT 1; COMMIT; DELETE FROM version",
+		"SELECT 1; COMMIT; BEGIN READ WRITE; DELETE FROM version; COMMIT", "COMMIT", "ROLLBACK; DELETE FROM version",
+		"CREATE TABLE x (a int)", "CREATE TEMP TABLE x (a int)", "SELECT 1 INTO x",
+		"WITH x AS (DELETE FROM version RETURNING 1) SELECT * FROM x",
+		"SELECT nextval('epoch')", "SELECT * FROM clock FOR UPDATE", "SET default_transaction_read_only = off",
+		"SET TRANSACTION READ WRITE",
+		"SELECT set_config('transaction_read_only', 'off', false)", "COPY version TO '/tmp/x'",
+		"COPY (SELECT 1) TO PROGRAM 'true'", "TRUNCATE version", "DO $$ BEGIN DELETE FROM version; END $$",
 		"VACUUM", "LOCK TABLE version", "NOTIFY x", "DISCARD ALL", "",
 	} {
 		if err := s.Query(t.Context(), q, func([]string, []any) error { return nil }); err == nil {
@@ -33,7 +39,9 @@ func TestReaderCannotWrite(t *testing.T) {
 	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-1" {
 		t.Errorf("after it: %q", got)
 	}
-	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "b"}); err != nil {
+	if err := inventorytest.List(
+		t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "b"},
+	); err != nil {
 		t.Errorf("the store after it: %v", err)
 	}
 }
@@ -54,7 +62,9 @@ func TestQueryCellTypes(t *testing.T) {
 		t.Errorf("got %s, %v", strings.Join(got, " "), err)
 	}
 	rows := 0
-	if err := s.Query(t.Context(), "SELECT * FROM generate_series(1, 2500)", func([]string, []any) error { rows++; return nil }); err != nil || rows != 2500 {
+	if err := s.Query(
+		t.Context(), "SELECT * FROM generate_series(1, 2500)", func([]string, []any) error { rows++; return nil },
+	); err != nil || rows != 2500 {
 		t.Errorf("%d rows, %v", rows, err)
 	}
 	calls := 0
@@ -75,7 +85,11 @@ func TestCancelStopsServer(t *testing.T) {
 	s := openStore(t, o)
 	conn := adminConn(t, o)
 	running := func() int {
-		return count(t, conn, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(' || $1 AND pid <> pg_backend_pid() AND state = 'active'", "1234)%")
+		return count(
+			t, conn,
+			"SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(' || $1 AND pid <> pg_backend_pid() AND state = 'active'",
+			"1234)%",
+		)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -114,7 +128,16 @@ func TestCancelledCommit(t *testing.T) {
 	exec(t, conn, "BEGIN; SELECT * FROM clock FOR UPDATE") // another session holds the clock
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, errors.New("the run's time is over"))
 	defer cancel()
-	update, err := s.Begin(ctx, target, inventory.Scope{Partition: identity.Partition, AccountID: identity.AccountID, Region: target.Region, Kind: target.Kind}, "two")
+	update, err := s.Begin(
+		ctx, target,
+		inventory.Scope{
+			Partition: identity.Partition,
+			AccountID: identity.AccountID,
+			Region:    target.Region,
+			Kind:      target.Kind,
+		},
+		"two",
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +156,10 @@ func TestViews(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)
 	conn := adminConn(t, o)
-	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1", State: "running", Tags: map[string]string{"team": "a"}}); err != nil {
+	if err := inventorytest.List(
+		t, inventory.New(s, inventory.Options{}), "one",
+		inventorytest.Item{ID: "i-1", State: "running", Tags: map[string]string{"team": "a"}},
+	); err != nil {
 		t.Fatal(err)
 	}
 	for view, columns := range map[string]string{
@@ -142,7 +168,11 @@ func TestViews(t *testing.T) {
 		"targets":   "account account_id partition region kind state reason error hint records run started ended last_seen retired why",
 	} {
 		var got string
-		if err := conn.QueryRow(t.Context(), "SELECT string_agg(column_name, ' ' ORDER BY ordinal_position) FROM information_schema.columns WHERE table_schema = $1 AND table_name = $2", o.Schema, view).Scan(&got); err != nil || got != columns {
+		if err := conn.QueryRow(
+			t.Context(),
+			"SELECT string_agg(column_name, ' ' ORDER BY ordinal_position) FROM information_schema.columns WHERE table_schema = $1 AND table_name = $2",
+			o.Schema, view,
+		).Scan(&got); err != nil || got != columns {
 			t.Errorf("%s: %s %v", view, got, err)
 		}
 	}
@@ -152,10 +182,14 @@ func TestViews(t *testing.T) {
 			t.Errorf("%s: %d", view, n)
 		}
 	}
-	if n := count(t, conn, "SELECT count(*) FROM targets WHERE state = 'ok' AND retired IS NULL AND last_seen IS NOT NULL"); n != 1 {
+	if n := count(
+		t, conn, "SELECT count(*) FROM targets WHERE state = 'ok' AND retired IS NULL AND last_seen IS NOT NULL",
+	); n != 1 {
 		t.Errorf("targets: %d", n)
 	}
-	if n := count(t, conn, "SELECT count(*) FROM resources r, json_each(r.data, '$.Tags') t WHERE t.value ->> 'Key' = 'team'"); n != 1 {
+	if n := count(
+		t, conn, "SELECT count(*) FROM resources r, json_each(r.data, '$.Tags') t WHERE t.value ->> 'Key' = 'team'",
+	); n != 1 {
 		t.Errorf("json_each: %d", n)
 	}
 }
@@ -167,24 +201,30 @@ func TestCheckFindsDamage(t *testing.T) {
 	conn := adminConn(t, o)
 	inv := inventory.New(s, inventory.Options{})
 	for _, state := range []string{"a", "b"} {
-		if err := inventorytest.List(t, inv, "run", inventorytest.Item{ID: "i-1", State: state}, inventorytest.Item{ID: "i-2"}); err != nil {
+		if err := inventorytest.List(
+			t, inv, "run", inventorytest.Item{ID: "i-1", State: state}, inventorytest.Item{ID: "i-2"},
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
 	sum, err := s.Check(t.Context())
-	if err != nil || sum.Targets != 1 || sum.Resources != 2 || sum.Versions != 3 || sum.Bytes == 0 || len(sum.Damage) > 0 || sum.Newest.Before(sum.Oldest) {
+	if err != nil || sum.Targets != 1 || sum.Resources != 2 || sum.Versions != 3 || sum.Bytes == 0 ||
+		len(sum.Damage) > 0 || sum.Newest.Before(sum.Oldest) {
 		t.Errorf("%+v %v", sum, err)
 	}
 	exec(t, conn, "DELETE FROM body WHERE version = (SELECT version FROM version WHERE id = 'i-2')")
 	exec(t, conn, "UPDATE version SET valid_to = valid_to + 1 WHERE valid_to IS NOT NULL")
 	sum, err = s.Check(t.Context())
-	if got := strings.Join(sum.Damage, "; "); err != nil || got != "i-2: its body is missing; i-1: two versions at one time; the clock is behind a version" {
+	if got := strings.Join(sum.Damage, "; "); err != nil ||
+		got != "i-2: its body is missing; i-1: two versions at one time; the clock is behind a version" {
 		t.Errorf("%s %v", got, err)
 	}
 }
 
 func TestGlobs(t *testing.T) {
-	for glob, want := range map[string]string{"us-*": "^us-.*$", "a.b?": `^a\.b.$`, "[ab]x": "^[ab]x$", "[x": `^\[x$`, "a+(b)|c": `^a\+\(b\)\|c$`, "é*": "^é.*$"} {
+	for glob, want := range map[string]string{
+		"us-*": "^us-.*$", "a.b?": `^a\.b.$`, "[ab]x": "^[ab]x$", "[x": `^\[x$`, "a+(b)|c": `^a\+\(b\)\|c$`, "é*": "^é.*$",
+	} {
 		if got := regexpOf(glob); got != want {
 			t.Errorf("%s: %s, want %s", glob, got, want)
 		}

@@ -139,7 +139,9 @@ func instant(us *int64) time.Time {
 }
 
 // queryRows yields the rows of a statement. If the caller stops early, the statement is cancelled at the server.
-func queryRows[T any](ctx context.Context, r *Reader, query string, args []any, scan func(pgx.Rows) (T, bool, error)) iter.Seq2[T, error] {
+func queryRows[T any](
+	ctx context.Context, r *Reader, query string, args []any, scan func(pgx.Rows) (T, bool, error),
+) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		cancellable, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -168,7 +170,9 @@ func queryRows[T any](ctx context.Context, r *Reader, query string, args []any, 
 }
 
 // queryResources yields the versions of a statement that satisfy q.
-func (r *Reader) queryResources(ctx context.Context, q inventory.Query, query string, args []any) iter.Seq2[*inventory.Resource, error] {
+func (r *Reader) queryResources(
+	ctx context.Context, q inventory.Query, query string, args []any,
+) iter.Seq2[*inventory.Resource, error] {
 	return queryRows(ctx, r, query, args, func(rows pgx.Rows) (*inventory.Resource, bool, error) {
 		c := new(versionRow)
 		if err := rows.Scan(c.dest()...); err != nil {
@@ -208,7 +212,9 @@ func (r *Reader) History(ctx context.Context, q inventory.Query) iter.Seq2[*inve
 
 // queryChanges yields a change for each row of e, whose columns are an instant and the numbers of the versions before
 // and after.
-func (r *Reader) queryChanges(ctx context.Context, q inventory.Query, with string, n *conditions, order string) iter.Seq2[inventory.Change, error] {
+func (r *Reader) queryChanges(
+	ctx context.Context, q inventory.Query, with string, n *conditions, order string,
+) iter.Seq2[inventory.Change, error] {
 	data := q.Data || q.Where.NeedsData()
 	query := "WITH e AS (" + with + ") SELECT e.at, " + versionColumns("b", data) + ", " + versionColumns("a", data) + ` FROM e JOIN scope s ON s.scope = e.scope
 		LEFT JOIN version b ON b.version = e.before LEFT JOIN version a ON a.version = e.after` + n.where() + " ORDER BY " + order
@@ -240,7 +246,8 @@ func (r *Reader) queryChanges(ctx context.Context, q inventory.Query, with strin
 // Diff yields the differences between two instants, ordered by kind, account, region and id. A resource that changed
 // and changed back is no difference.
 func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time) iter.Seq2[inventory.Change, error] {
-	n := newConditions(q, "e", false) // queryChanges applies the condition to the later version: it may match only one of the two
+	// queryChanges applies the condition to the later version: it may match only one of the two
+	n := newConditions(q, "e", false)
 	x, y := n.arg(from.UnixMicro()), n.arg(to.UnixMicro())
 	at := func(v, instant string) string {
 		return " LEFT JOIN LATERAL (SELECT v.version, v.sum, v.valid_to FROM version v WHERE v.id = t.id AND v.scope = t.scope AND v.valid_from <= " + instant +

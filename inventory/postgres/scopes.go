@@ -12,7 +12,9 @@ import (
 
 // ActiveTargets returns the targets of the account's name that are not retired.
 func (s *Store) ActiveTargets(ctx context.Context, account string) ([]record.Target, error) {
-	rows, err := s.writePool.Query(ctx, "SELECT DISTINCT account, region, kind FROM scope WHERE account = $1 AND retired IS NULL", account)
+	rows, err := s.writePool.Query(
+		ctx, "SELECT DISTINCT account, region, kind FROM scope WHERE account = $1 AND retired IS NULL", account,
+	)
 	if err != nil {
 		return nil, s.explain(ctx, err)
 	}
@@ -22,7 +24,9 @@ func (s *Store) ActiveTargets(ctx context.Context, account string) ([]record.Tar
 
 // Accounts returns the accounts with a scope that is not retired.
 func (s *Store) Accounts(ctx context.Context) ([]inventory.Account, error) {
-	rows, err := s.writePool.Query(ctx, "SELECT DISTINCT account, partition, account_id FROM scope WHERE retired IS NULL ORDER BY 1, 3")
+	rows, err := s.writePool.Query(
+		ctx, "SELECT DISTINCT account, partition, account_id FROM scope WHERE retired IS NULL ORDER BY 1, 3",
+	)
 	if err != nil {
 		return nil, s.explain(ctx, err)
 	}
@@ -69,7 +73,9 @@ func (s *Store) retire(ctx context.Context, reason, query string, args ...any) e
 	for _, scope := range scopes {
 		err := s.commitTx(ctx, begin, func(tx pgx.Tx, b *batch) error {
 			// The next epoch fences an open update. Like everywhere, the row is locked before the clock.
-			err := tx.QueryRow(ctx, "UPDATE scope SET epoch = nextval('epoch') WHERE scope = $1 AND retired IS NULL RETURNING scope", scope).Scan(&scope)
+			err := tx.QueryRow(
+				ctx, "UPDATE scope SET epoch = nextval('epoch') WHERE scope = $1 AND retired IS NULL RETURNING scope", scope,
+			).Scan(&scope)
 			if errors.Is(err, pgx.ErrNoRows) { // another process retired it just now
 				return nil
 			}
@@ -82,7 +88,10 @@ func (s *Store) retire(ctx context.Context, reason, query string, args ...any) e
 			if err := b.takeInstant(ctx, writer); err != nil {
 				return err
 			}
-			b.add("UPDATE version SET valid_to = (SELECT last FROM clock), ended = $2 WHERE scope = $1 AND valid_to IS NULL", scope, reason)
+			b.add(
+				"UPDATE version SET valid_to = (SELECT last FROM clock), ended = $2 WHERE scope = $1 AND valid_to IS NULL", scope,
+				reason,
+			)
 			b.add("UPDATE scope SET retired = clock.last, why = $2 FROM clock WHERE scope = $1", scope, reason)
 			return b.send(ctx, tx)
 		})

@@ -83,21 +83,32 @@ func TestFormerWriterCannotWrite(t *testing.T) {
 	}
 	conn := adminConn(t, o)
 	class, object := first.c.lockKey()
-	holder := count(t, conn, "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2", class, object)
+	holder := count(
+		t, conn, "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2",
+		class, object,
+	)
 
 	// The lock's connection ends while no other process wants the lock: the process takes it again, and its update remains
 	// valid.
 	exec(t, conn, "SELECT pg_terminate_backend($1)", holder)
 	again := 0
 	eventually(t, "the lock is taken again", func() bool {
-		err := conn.QueryRow(t.Context(), "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2", class, object).Scan(&again)
+		err := conn.QueryRow(
+			t.Context(), "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2",
+			class, object,
+		).Scan(&again)
 		if err != nil || again == holder {
 			return false
 		}
 		// It has also registered: the last statement was the end of that transaction.
-		return count(t, conn, "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state = 'idle' AND query IN ('commit', '-- ping')", again) == 1
+		return count(
+			t, conn,
+			"SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state = 'idle' AND query IN ('commit', '-- ping')", again,
+		) == 1
 	})
-	if err := v.End(t.Context(), record.Outcome{Target: target, Run: "one", State: record.OK, Started: time.Now()}); err != nil {
+	if err := v.End(
+		t.Context(), record.Outcome{Target: target, Run: "one", State: record.OK, Started: time.Now()},
+	); err != nil {
 		t.Fatalf("its turn: %v", err)
 	}
 
@@ -109,7 +120,9 @@ func TestFormerWriterCannotWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	exec(t, conn, "UPDATE clock SET writer = writer + 1") // as the other process does
-	if err := v.End(t.Context(), record.Outcome{Target: target, Run: "two", State: record.OK, Started: time.Now()}); !errors.Is(err, ErrInUse) || inv.Err() == nil {
+	if err := v.End(
+		t.Context(), record.Outcome{Target: target, Run: "two", State: record.OK, Started: time.Now()},
+	); !errors.Is(err, ErrInUse) || inv.Err() == nil {
 		t.Errorf("the end of one that another process has overtaken: %v", err)
 	}
 	if _, err := inv.Begin(t.Context(), target, identity, "three"); !errors.Is(err, ErrInUse) {
@@ -119,7 +132,10 @@ func TestFormerWriterCannotWrite(t *testing.T) {
 		t.Errorf("there is %q", got)
 	}
 	exec(t, conn, "SELECT pg_terminate_backend($1)", again)
-	eventually(t, "it is the writer again", func() bool { return inventorytest.List(t, inv, "four", inventorytest.Item{ID: "i-4"}) == nil })
+	eventually(
+		t, "it is the writer again",
+		func() bool { return inventorytest.List(t, inv, "four", inventorytest.Item{ID: "i-4"}) == nil },
+	)
 	if got := inventorytest.IDs(t, first, inventory.Query{}); got != "i-4" || inv.Err() != nil {
 		t.Errorf("then there is %q, %v", got, inv.Err())
 	}
@@ -132,9 +148,17 @@ func TestForeignAndNewerTablesAreRefused(t *testing.T) {
 		want   error
 		text   string
 	}{
-		"newer":            {func(conn *pgx.Conn, o Options) { exec(t, conn, "UPDATE store SET version = 99") }, ErrNewer, "version 99, this program supports up to 2"},
-		"another's store":  {func(conn *pgx.Conn, o Options) { exec(t, conn, "DROP TABLE store; CREATE TABLE store (id int)") }, ErrForeign, "it has a table store"},
-		"another's tables": {func(conn *pgx.Conn, o Options) { exec(t, conn, "DROP TABLE store") }, ErrForeign, "it has a table body"},
+		"newer": {
+			func(conn *pgx.Conn, o Options) { exec(t, conn, "UPDATE store SET version = 99") }, ErrNewer,
+			"version 99, this program supports up to 2",
+		},
+		"another's store": {
+			func(conn *pgx.Conn, o Options) { exec(t, conn, "DROP TABLE store; CREATE TABLE store (id int)") }, ErrForeign,
+			"it has a table store",
+		},
+		"another's tables": {
+			func(conn *pgx.Conn, o Options) { exec(t, conn, "DROP TABLE store") }, ErrForeign, "it has a table body",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newSchema(t)
@@ -167,12 +191,15 @@ func TestLimitedRole(t *testing.T) {
 	exec(t, conn, "CREATE ROLE "+role+" LOGIN PASSWORD 'x-EXAMPLE'")
 	limited := o
 	limited.DSN = cluster.Server(t).DSN("user="+role, "password=x-EXAMPLE")
-	if _, err := Open(t.Context(), limited); err == nil || !strings.Contains(err.Error(), "permission denied") || !strings.Contains(record.HintOf(err), "CREATE SCHEMA") {
+	if _, err := Open(t.Context(), limited); err == nil || !strings.Contains(err.Error(), "permission denied") ||
+		!strings.Contains(record.HintOf(err), "CREATE SCHEMA") {
 		t.Errorf("without: %v", err)
 	}
 	exec(t, conn, "CREATE SCHEMA "+o.Schema+" AUTHORIZATION "+role)
 	s := openStore(t, limited)
-	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"}); err != nil {
+	if err := inventorytest.List(
+		t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"},
+	); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, conn, "CREATE ROLE "+role+"_ro LOGIN PASSWORD 'x-EXAMPLE'")
@@ -251,18 +278,21 @@ func TestRefusedAtStart(t *testing.T) {
 	} {
 		start := time.Now()
 		_, err := Open(t.Context(), Options{DSN: c.dsn, Schema: c.schema})
-		if err == nil || !strings.Contains(err.Error(), c.text) || record.HintOf(err) == "" || time.Since(start) > openTimeout/2 {
+		if err == nil || !strings.Contains(err.Error(), c.text) || record.HintOf(err) == "" ||
+			time.Since(start) > openTimeout/2 {
 			t.Errorf("%s: %v after %s", name, err, time.Since(start))
 		}
 	}
 	noTLS := fmt.Sprintf("postgres://%s:x@127.0.0.1:%d/postgres?sslmode=verify-full", postgrestest.User, s.Port())
-	if _, err := Open(t.Context(), Options{DSN: noTLS}); err == nil || !strings.Contains(err.Error(), "the server has no TLS") || record.HintOf(err) == "" {
+	if _, err := Open(t.Context(), Options{DSN: noTLS}); err == nil ||
+		!strings.Contains(err.Error(), "the server has no TLS") || record.HintOf(err) == "" {
 		t.Errorf("TLS: %v", err)
 	}
 	conn := adminConn(t, Options{DSN: s.DSN()})
 	exec(t, conn, "DROP DATABASE IF EXISTS latin") // left by an earlier run of the test on the same server
 	exec(t, conn, "CREATE DATABASE latin ENCODING latin1 LOCALE 'C' TEMPLATE template0")
-	if _, err := Open(t.Context(), Options{DSN: s.DSN("dbname=latin")}); err == nil || !strings.Contains(err.Error(), "encoding is LATIN1") {
+	if _, err := Open(t.Context(), Options{DSN: s.DSN("dbname=latin")}); err == nil ||
+		!strings.Contains(err.Error(), "encoding is LATIN1") {
 		t.Errorf("another encoding: %v", err)
 	}
 }
@@ -295,14 +325,19 @@ func TestServerRestarts(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, id := range []string{"i-8", "i-9"} {
-			if err := v.Page(t.Context(), inventorytest.Page(target, identity, "two", inventorytest.Item{ID: id, Pad: strings.Repeat("x", 300_000)})); err != nil {
+			if err := v.Page(
+				t.Context(),
+				inventorytest.Page(target, identity, "two", inventorytest.Item{ID: id, Pad: strings.Repeat("x", 300_000)}),
+			); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if err := end(); err != nil {
 			t.Fatal(err)
 		}
-		if err := v.End(t.Context(), record.Outcome{Target: target, Run: "two", State: record.OK, Started: time.Now()}); err == nil || inv.Err() == nil {
+		if err := v.End(
+			t.Context(), record.Outcome{Target: target, Run: "two", State: record.OK, Started: time.Now()},
+		); err == nil || inv.Err() == nil {
 			t.Error("it ended without a server")
 		}
 		if _, err := inv.Begin(t.Context(), target, identity, "three"); err == nil || record.HintOf(err) == "" {
@@ -312,7 +347,9 @@ func TestServerRestarts(t *testing.T) {
 			t.Fatal(err)
 		}
 		id := fmt.Sprintf("i-after-%d", n)
-		eventually(t, "it heals", func() bool { return inventorytest.List(t, inv, "four", inventorytest.Item{ID: id}) == nil })
+		eventually(
+			t, "it heals", func() bool { return inventorytest.List(t, inv, "four", inventorytest.Item{ID: id}) == nil },
+		)
 		eventually(t, "it holds the lock again", func() bool {
 			other, err := Open(t.Context(), Options{DSN: server.DSN()})
 			if err == nil { // it was quicker than the previous writer: release the lock at once
@@ -356,7 +393,9 @@ func TestServerStartsLater(t *testing.T) {
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it works", func() bool { return inventorytest.List(t, inv, "two", inventorytest.Item{ID: "i-2"}) == nil })
+	eventually(
+		t, "it works", func() bool { return inventorytest.List(t, inv, "two", inventorytest.Item{ID: "i-2"}) == nil },
+	)
 	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-2" || s.Err() != nil {
 		t.Errorf("then there is %q, %v", got, s.Err())
 	}
@@ -395,7 +434,12 @@ func TestChangesInOrder(t *testing.T) {
 			for round := range rounds {
 				v, err := inv.Begin(t.Context(), target, identity, "run")
 				if err == nil {
-					err = v.Page(t.Context(), inventorytest.Page(target, identity, "run", inventorytest.Item{ID: fmt.Sprintf("i-%d", n), State: fmt.Sprint(round)}))
+					err = v.Page(
+						t.Context(),
+						inventorytest.Page(
+							target, identity, "run", inventorytest.Item{ID: fmt.Sprintf("i-%d", n), State: fmt.Sprint(round)},
+						),
+					)
 				}
 				if err == nil {
 					err = v.End(t.Context(), record.Outcome{Target: target, Run: "run", State: record.OK, Started: time.Now()})
@@ -429,7 +473,9 @@ func TestChangesInOrder(t *testing.T) {
 func TestClockGoesBack(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)
-	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1", State: "a"}); err != nil {
+	if err := inventorytest.List(
+		t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1", State: "a"},
+	); err != nil {
 		t.Fatal(err)
 	}
 	conn := adminConn(t, o)
@@ -442,7 +488,9 @@ func TestClockGoesBack(t *testing.T) {
 	var log strings.Builder
 	o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	s = openStore(t, o)
-	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "b"}); err != nil {
+	if err := inventorytest.List(
+		t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "b"},
+	); err != nil {
 		t.Fatal(err)
 	}
 	if n := count(t, conn, "SELECT count(*) FROM version WHERE valid_to > valid_from"); n != 1 {
@@ -474,7 +522,10 @@ func TestNewHashVersionIsNoChange(t *testing.T) {
 		if err := inventorytest.List(t, inv, run, items...); err != nil {
 			t.Fatal(err)
 		}
-		if n := count(t, conn, "SELECT count(*) FROM version WHERE valid_from = $1 AND valid_to IS NULL AND sum_version = $2", was, record.DigestVersion); n != 2 {
+		if n := count(
+			t, conn, "SELECT count(*) FROM version WHERE valid_from = $1 AND valid_to IS NULL AND sum_version = $2", was,
+			record.DigestVersion,
+		); n != 2 {
 			t.Errorf("%s: %d versions go on, want 2", run, n)
 		}
 	}
@@ -503,7 +554,10 @@ func TestKeepAndVacuum(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	exec(t, conn, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000 WHERE state IN ('a', 'b')")
+	exec(
+		t, conn,
+		"UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000 WHERE state IN ('a', 'b')",
+	)
 	exec(t, conn, "UPDATE version SET valid_from = valid_from - 1000 WHERE state = 'd'") // live versions are kept
 	exec(t, conn, "UPDATE version SET valid_to = valid_to - 1000 WHERE state = 'c'")
 	if err := inventorytest.List(t, inv, "again", inventorytest.Item{ID: "i-1", State: "d"}); err != nil {
@@ -521,7 +575,9 @@ func TestKeepAndVacuum(t *testing.T) {
 	if err := Vacuum(t.Context(), o); err != nil { // while the store is open
 		t.Fatal(err)
 	}
-	if v, b, sc := count(t, conn, "SELECT count(*) FROM version"), count(t, conn, "SELECT count(*) FROM body"), count(t, conn, "SELECT count(*) FROM scope"); v+b+sc > 0 {
+	if v, b, sc := count(
+		t, conn, "SELECT count(*) FROM version",
+	), count(t, conn, "SELECT count(*) FROM body"), count(t, conn, "SELECT count(*) FROM scope"); v+b+sc > 0 {
 		t.Errorf("after it there are %d versions, %d bodies, %d scopes", v, b, sc)
 	}
 }
@@ -538,7 +594,10 @@ func TestStaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"i-1", "i-2", "i-3"} {
-		if err := v.Page(t.Context(), inventorytest.Page(target, identity, "one", inventorytest.Item{ID: id, Pad: strings.Repeat("x", 300_000)})); err != nil {
+		if err := v.Page(
+			t.Context(),
+			inventorytest.Page(target, identity, "one", inventorytest.Item{ID: id, Pad: strings.Repeat("x", 300_000)}),
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -546,7 +605,9 @@ func TestStaged(t *testing.T) {
 		t.Errorf("%d of 3 rows are staged", n)
 	}
 	exec(t, conn, "DELETE FROM staged WHERE id = 'i-2'") // as a crash of the server may
-	if err := v.End(t.Context(), record.Outcome{Target: target, Run: "one", State: record.OK, Started: time.Now()}); err == nil || !strings.Contains(err.Error(), "lost staged rows") {
+	if err := v.End(
+		t.Context(), record.Outcome{Target: target, Run: "one", State: record.OK, Started: time.Now()},
+	); err == nil || !strings.Contains(err.Error(), "lost staged rows") {
 		t.Errorf("rows that were lost: %v", err)
 	}
 	if err := inventorytest.List(t, inv, "two", inventorytest.Item{ID: "i-4"}); err != nil {
@@ -555,7 +616,8 @@ func TestStaged(t *testing.T) {
 	if n := count(t, conn, "SELECT count(*) FROM staged"); n != 0 || inventorytest.IDs(t, s, inventory.Query{}) != "i-4" {
 		t.Errorf("%d rows are staged still; there is %s", n, inventorytest.IDs(t, s, inventory.Query{}))
 	}
-	exec(t, conn, "DELETE FROM body b WHERE NOT EXISTS (SELECT FROM version v WHERE v.version = b.version)") // the body of i-2, which this test orphaned
+	// the body of i-2, which this test orphaned
+	exec(t, conn, "DELETE FROM body b WHERE NOT EXISTS (SELECT FROM version v WHERE v.version = b.version)")
 	checkConsistent(t, s.Reader)
 }
 
@@ -564,7 +626,10 @@ func TestBodiesAreEqualAsJSON(t *testing.T) {
 	o := newSchema(t)
 	s := openStore(t, o)
 	conn := adminConn(t, o)
-	update, err := s.Begin(t.Context(), record.Target{Account: "prod", Region: "r", Kind: "ec2_x"}, inventory.Scope{Partition: "aws", AccountID: "111111111111", Region: "r", Kind: "ec2_x"}, "run")
+	update, err := s.Begin(
+		t.Context(), record.Target{Account: "prod", Region: "r", Kind: "ec2_x"},
+		inventory.Scope{Partition: "aws", AccountID: "111111111111", Region: "r", Kind: "ec2_x"}, "run",
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -579,11 +644,19 @@ func TestBodiesAreEqualAsJSON(t *testing.T) {
 	var pack inventory.Pack
 	var lines []byte
 	for id, data := range bodies {
-		pack.Rows = append(pack.Rows, inventory.Row{ID: id, Name: "a\x00b", State: "\xff", Tags: `{"t":"\u0000"}`, Sum: record.Digest{1}})
+		pack.Rows = append(
+			pack.Rows, inventory.Row{ID: id, Name: "a\x00b", State: "\xff", Tags: `{"t":"\u0000"}`, Sum: record.Digest{1}},
+		)
 		lines = append(append(lines, data...), '\n')
 	}
 	pack.Bodies = update.Pack(lines)
-	if err := update.Commit(t.Context(), inventory.Commit{Outcome: record.Outcome{State: record.OK, Started: time.Now(), Error: "a\x00b"}, Packs: []inventory.Pack{pack}}); err != nil {
+	if err := update.Commit(
+		t.Context(),
+		inventory.Commit{
+			Outcome: record.Outcome{State: record.OK, Started: time.Now(), Error: "a\x00b"},
+			Packs:   []inventory.Pack{pack},
+		},
+	); err != nil {
 		t.Fatal(err)
 	}
 	for r, err := range s.Find(t.Context(), inventory.Query{Data: true}) {
@@ -591,7 +664,8 @@ func TestBodiesAreEqualAsJSON(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got, want any
-		if err := errors.Join(json.Unmarshal(r.Data, &got), json.Unmarshal([]byte(bodies[r.ID]), &want)); err != nil || !reflect.DeepEqual(got, want) {
+		if err := errors.Join(json.Unmarshal(r.Data, &got), json.Unmarshal([]byte(bodies[r.ID]), &want)); err != nil ||
+			!reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %s, want %s (%v)", r.ID, r.Data, bodies[r.ID], err)
 		}
 		if r.Name != "a\ufffdb" || r.State != "\ufffd" || r.Tags["t"] != "\ufffd" {

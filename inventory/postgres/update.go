@@ -42,7 +42,9 @@ const (
 )
 
 // Begin finds or creates the scope and takes its epoch: one statement, unless an earlier update left staged rows.
-func (s *Store) Begin(ctx context.Context, t record.Target, sc inventory.Scope, run string) (inventory.ScopeUpdate, error) {
+func (s *Store) Begin(
+	ctx context.Context, t record.Target, sc inventory.Scope, run string,
+) (inventory.ScopeUpdate, error) {
 	writer, _, err := s.writeAllowed()
 	if err != nil {
 		return nil, err
@@ -55,7 +57,9 @@ func (s *Store) Begin(ctx context.Context, t record.Target, sc inventory.Scope, 
 			return u, nil
 		}
 	} else {
-		err = s.writePool.QueryRow(ctx, beginByID, sc.AccountID, sc.Partition, sc.Region, sc.Kind, t.Account, writer).Scan(&u.scope, &u.epoch, &leftovers)
+		err = s.writePool.QueryRow(
+			ctx, beginByID, sc.AccountID, sc.Partition, sc.Region, sc.Kind, t.Account, writer,
+		).Scan(&u.scope, &u.epoch, &leftovers)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil, errNotWriter(s.c)
 		}
@@ -70,7 +74,9 @@ func (s *Store) Begin(ctx context.Context, t record.Target, sc inventory.Scope, 
 }
 
 func discardStaged(ctx context.Context, tx pgx.Tx, scope int64) error {
-	if _, err := tx.Exec(ctx, "DELETE FROM body WHERE version = ANY(ARRAY(SELECT version FROM staged WHERE scope = $1))", scope); err != nil {
+	if _, err := tx.Exec(
+		ctx, "DELETE FROM body WHERE version = ANY(ARRAY(SELECT version FROM staged WHERE scope = $1))", scope,
+	); err != nil {
 		return err
 	}
 	_, err := tx.Exec(ctx, "DELETE FROM staged WHERE scope = $1", scope)
@@ -80,7 +86,9 @@ func discardStaged(ctx context.Context, tx pgx.Tx, scope int64) error {
 func (u *scopeUpdate) HasScope() bool { return u.scope != 0 }
 
 func (u *scopeUpdate) Live(ctx context.Context, f func(id []byte, sum record.Digest, version int) error) error {
-	rows, err := u.store.writePool.Query(ctx, "SELECT sum_version, sum, id FROM version WHERE scope = $1 AND valid_to IS NULL", u.scope)
+	rows, err := u.store.writePool.Query(
+		ctx, "SELECT sum_version, sum, id FROM version WHERE scope = $1 AND valid_to IS NULL", u.scope,
+	)
 	if err != nil {
 		return u.store.explain(ctx, err)
 	}
@@ -109,7 +117,9 @@ func (u *scopeUpdate) Live(ctx context.Context, f func(id []byte, sum record.Dig
 // strength is the SQL lock strength.
 func (u *scopeUpdate) checkCurrent(ctx context.Context, tx pgx.Tx, strength string) error {
 	var writer int64
-	err := tx.QueryRow(ctx, "SELECT (SELECT writer FROM clock) FROM scope WHERE scope = $1 AND epoch = $2 FOR "+strength, u.scope, u.epoch).Scan(&writer)
+	err := tx.QueryRow(
+		ctx, "SELECT (SELECT writer FROM clock) FROM scope WHERE scope = $1 AND epoch = $2 FOR "+strength, u.scope, u.epoch,
+	).Scan(&writer)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return inventory.ErrFenced
@@ -271,7 +281,10 @@ func (u *scopeUpdate) publish(b *batch) {
 			WHERE`+mine+` AND t.how < 2`, u.scope, from, to, record.DigestVersion, u.run).expect(u.staged, missing)
 	}
 	if u.rebased > 0 { // a hash of another version: the row replaces the version, with its body
-		b.add(`DELETE FROM body WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 2))`, u.scope, from, to)
+		b.add(
+			`DELETE FROM body WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 2))`,
+			u.scope, from, to,
+		)
 		b.add(`UPDATE version v SET version = t.version, sum = t.sum, sum_version = $4, name = t.name, state = t.state, type = t.type, tags = t.tags
 			FROM (SELECT t.*, live.version AS was FROM staged t `+live+` WHERE`+mine+` AND t.how = 2) t WHERE v.version = t.was`,
 			u.scope, from, to, record.DigestVersion).expect(u.rebased, missing)
@@ -315,7 +328,8 @@ func (u *scopeUpdate) saveOutcome(b *batch, c inventory.Commit) {
 		started = $11, ended = clock.last, last_seen = CASE WHEN $12 THEN clock.last ELSE last_seen END,
 		first_complete = CASE WHEN $12 THEN coalesce(first_complete, clock.last) ELSE first_complete END, extra_tags = coalesce($13, extra_tags),
 		retired = NULL, why = NULL FROM clock WHERE scope = $1`,
-		u.scope, o.Run, string(o.State), string(o.Reason), toText(o.Error), toText(o.Hint), o.Expected, o.Records, o.Calls, o.Throttles,
+		u.scope, o.Run, string(o.State), string(o.Reason), toText(o.Error), toText(o.Hint), o.Expected, o.Records, o.Calls,
+		o.Throttles,
 		o.Started.UnixMicro(), o.State.Complete(), extra)
 }
 

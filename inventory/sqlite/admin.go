@@ -62,7 +62,10 @@ func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 		{"PRAGMA freelist_count", []any{&free}},
 		{"PRAGMA page_size", []any{&size}},
 		{"SELECT count(*) FROM scope", []any{&s.Targets}},
-		{"SELECT count(*), count(*) FILTER (WHERE valid_to IS NULL), min(valid_from), max(valid_from) FROM version", []any{&s.Versions, &s.Resources, &oldest, &newest}},
+		{
+			"SELECT count(*), count(*) FILTER (WHERE valid_to IS NULL), min(valid_from), max(valid_from) FROM version",
+			[]any{&s.Versions, &s.Resources, &oldest, &newest},
+		},
 	} {
 		if err := r.db.QueryRowContext(ctx, q.query).Scan(q.dest...); err != nil {
 			return s, explain(err)
@@ -71,8 +74,14 @@ func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 	s.Bytes, s.Free, s.Oldest, s.Newest = pages*size, free*size, instant(oldest), instant(newest)
 	for _, q := range []struct{ query, say string }{
 		{"SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'", "%s"},
-		{"SELECT v.id FROM version v LEFT JOIN body b ON b.pack = v.version >> 6 WHERE b.pack IS NULL", "%s: its body is missing"},
-		{"SELECT v.id FROM version v LEFT JOIN scope s ON s.scope = v.scope WHERE s.scope IS NULL", "%s: its target is missing"},
+		{
+			"SELECT v.id FROM version v LEFT JOIN body b ON b.pack = v.version >> 6 WHERE b.pack IS NULL",
+			"%s: its body is missing",
+		},
+		{
+			"SELECT v.id FROM version v LEFT JOIN scope s ON s.scope = v.scope WHERE s.scope IS NULL",
+			"%s: its target is missing",
+		},
 		{"SELECT id FROM version WHERE valid_to <= valid_from", "%s: a version ends before it begins"},
 	} {
 		if err := r.collectDamage(ctx, &s, q.query, q.say); err != nil {
@@ -123,7 +132,9 @@ func (r *Reader) checkBodies(ctx context.Context, s *inventory.Summary) error {
 			lines++
 		}
 		if last.Valid && last.Int64 >= lines {
-			s.Damage = append(s.Damage, fmt.Sprintf("pack %d: a version refers to line %d, but the pack has %d lines", n, last.Int64, lines))
+			s.Damage = append(
+				s.Damage, fmt.Sprintf("pack %d: a version refers to line %d, but the pack has %d lines", n, last.Int64, lines),
+			)
 		}
 	}
 	return explain(rows.Err())
@@ -139,10 +150,15 @@ func (s *Store) Vacuum(ctx context.Context) error {
 			if err := expire(ctx, tx, before, 10_000); err != nil {
 				return err
 			}
-			if _, err := tx.ExecContext(ctx, `DELETE FROM scope WHERE retired < ? AND NOT EXISTS (SELECT 1 FROM version v WHERE v.scope = scope.scope)`, before.UnixMicro()); err != nil {
+			if _, err := tx.ExecContext(
+				ctx, `DELETE FROM scope WHERE retired < ? AND NOT EXISTS (SELECT 1 FROM version v WHERE v.scope = scope.scope)`,
+				before.UnixMicro(),
+			); err != nil {
 				return err
 			}
-			return tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM version WHERE valid_to < ?)", before.UnixMicro()).Scan(&more)
+			return tx.QueryRowContext(
+				ctx, "SELECT EXISTS (SELECT 1 FROM version WHERE valid_to < ?)", before.UnixMicro(),
+			).Scan(&more)
 		})
 		if err != nil {
 			return err
@@ -156,6 +172,8 @@ func (s *Store) Vacuum(ctx context.Context) error {
 	}
 	defer s.unlockWriter()
 	_, err := retryBusy(ctx, s, func() (sql.Result, error) { return s.writeDB.ExecContext(ctx, "VACUUM") })
-	_, errWAL := retryBusy(ctx, s, func() (sql.Result, error) { return s.writeDB.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)") })
+	_, errWAL := retryBusy(
+		ctx, s, func() (sql.Result, error) { return s.writeDB.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)") },
+	)
 	return explain(errors.Join(err, errWAL))
 }

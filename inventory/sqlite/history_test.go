@@ -63,7 +63,10 @@ func TestLostHistory(t *testing.T) {
 		same   bool   // the history did not change
 	}{
 		{"nothing", func(*testing.T, string) {}, "", "", true},
-		{"empty", func(t *testing.T, path string) { must(t, os.Truncate(path, 0)) }, "store database empty", "collector.db.empty-*", false},
+		{
+			"empty", func(t *testing.T, path string) { must(t, os.Truncate(path, 0)) }, "store database empty",
+			"collector.db.empty-*", false,
+		},
 		{"missing", func(t *testing.T, path string) { must(t, os.Remove(path)) }, "store database missing", "", false},
 		{"missing beside its log", func(t *testing.T, path string) {
 			must(t, os.Rename(path, path+"-wal"))
@@ -77,7 +80,10 @@ func TestLostHistory(t *testing.T) {
 			must(t, s.Close())
 			must(t, os.Rename(other, path))
 		}, "store has another history", "", false},
-		{"an empty id", func(t *testing.T, path string) { must(t, os.Truncate(path+".id", 0)) }, "history id file damaged", "collector.db.id.damaged", true},
+		{
+			"an empty id", func(t *testing.T, path string) { must(t, os.Truncate(path+".id", 0)) }, "history id file damaged",
+			"collector.db.id.damaged", true,
+		},
 		{"no id, as of an earlier version", func(t *testing.T, path string) { must(t, os.Remove(path+".id")) }, "", "", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -98,7 +104,8 @@ func TestLostHistory(t *testing.T) {
 				}
 				must(t, s.Close())
 			}
-			if c.says == "" && log.Len() > 0 || c.says != "" && strings.Count(log.String(), "level=") != 1 || !strings.Contains(log.String(), c.says) {
+			if c.says == "" && log.Len() > 0 || c.says != "" && strings.Count(log.String(), "level=") != 1 ||
+				!strings.Contains(log.String(), c.says) {
 				t.Errorf("want %q:\n%s", c.says, log.String())
 			}
 			if c.aside != "" {
@@ -184,7 +191,8 @@ func TestWALRemoved(t *testing.T) {
 func TestReaderOfEmptyFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "collector.db")
 	must(t, os.WriteFile(path, nil, 0o600))
-	if _, err := sqlite.OpenReader(t.Context(), path); err == nil || !strings.Contains(err.Error(), "is empty") || record.HintOf(err) == "" {
+	if _, err := sqlite.OpenReader(t.Context(), path); err == nil || !strings.Contains(err.Error(), "is empty") ||
+		record.HintOf(err) == "" {
 		t.Errorf("%v, %s", err, record.HintOf(err))
 	}
 }

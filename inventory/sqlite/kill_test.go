@@ -22,7 +22,8 @@ func listUntilKilled(path string) {
 	ctx := context.Background()
 	s, err := Open(ctx, Options{Path: path})
 	if err == nil {
-		err = inventorytest.ListUntilKilled(ctx, inventory.New(s, inventory.Options{MaxBuffered: 1 + os.Getpid()%2<<20})) // one process stages, the next does not
+		// one process stages, the next does not
+		err = inventorytest.ListUntilKilled(ctx, inventory.New(s, inventory.Options{MaxBuffered: 1 + os.Getpid()%2<<20}))
 	}
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)

@@ -80,7 +80,8 @@ func (s *Store) Ping(context.Context) error {
 	}
 	latest := time.Unix(0, began)
 	for _, suffix := range []string{"", "-wal"} {
-		if info, err := os.Stat(s.options.Path + suffix); err == nil && info.ModTime().After(latest) { // Err reports a missing file
+		// Err reports a missing file
+		if info, err := os.Stat(s.options.Path + suffix); err == nil && info.ModTime().After(latest) {
 			latest = info.ModTime()
 		}
 	}

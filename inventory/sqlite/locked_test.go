@@ -112,11 +112,15 @@ func TestWriteLockHeld(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if err := v.Page(t.Context(), inventorytest.Page(target, identity, "two", inventorytest.Item{ID: "i-2", Pad: strings.Repeat("x", 300_000)})); err == nil {
+	if err := v.Page(
+		t.Context(),
+		inventorytest.Page(target, identity, "two", inventorytest.Item{ID: "i-2", Pad: strings.Repeat("x", 300_000)}),
+	); err == nil {
 		t.Error("it staged through a lock")
 	}
 	err = inv.Err()
-	if err == nil || runtime.GOOS == "linux" && !strings.Contains(err.Error()+record.HintOf(err), fmt.Sprintf("process %d", pid)) {
+	if err == nil ||
+		runtime.GOOS == "linux" && !strings.Contains(err.Error()+record.HintOf(err), fmt.Sprintf("process %d", pid)) {
 		t.Errorf("it says %v (hint %q)", err, record.HintOf(err))
 	}
 	if got := inventorytest.IDs(t, inv.Driver(), inventory.Query{}); got != "i-1" {
@@ -130,7 +134,8 @@ func TestWriteLockHeld(t *testing.T) {
 	if got := inventorytest.IDs(t, inv.Driver(), inventory.Query{}); got != "i-3" {
 		t.Errorf("then there is %q", got)
 	}
-	if logged := log.String(); strings.Count(logged, "store writes fail") != 1 || strings.Count(logged, "store writes recovered") != 1 {
+	if logged := log.String(); strings.Count(logged, "store writes fail") != 1 ||
+		strings.Count(logged, "store writes recovered") != 1 {
 		t.Error(logged)
 	}
 }
@@ -147,7 +152,10 @@ func TestWriteLockHeldAtStart(t *testing.T) {
 	target, identity := inventorytest.Target()
 	v, err := inv.Begin(t.Context(), target, identity, "two") // never ends
 	if err == nil {
-		err = v.Page(t.Context(), inventorytest.Page(target, identity, "two", inventorytest.Item{ID: "i-2", Pad: strings.Repeat("x", 300_000)}))
+		err = v.Page(
+			t.Context(),
+			inventorytest.Page(target, identity, "two", inventorytest.Item{ID: "i-2", Pad: strings.Repeat("x", 300_000)}),
+		)
 	}
 	if err != nil || count(t, first.db, "SELECT count(*) FROM staged") != 1 {
 		t.Fatal("nothing is staged", err)
@@ -166,7 +174,8 @@ func TestWriteLockHeldAtStart(t *testing.T) {
 	if err := inventorytest.List(t, inv, "four", inventorytest.Item{ID: "i-4"}); err != nil {
 		t.Fatal(err)
 	}
-	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-4" || count(t, s.db, "SELECT count(*) FROM staged") != 0 {
+	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-4" ||
+		count(t, s.db, "SELECT count(*) FROM staged") != 0 {
 		t.Errorf("then there is %q", got)
 	}
 	checkConsistent(t, s)

@@ -65,7 +65,9 @@ func (in *inserter) prepare(ctx context.Context, s **sql.Stmt, query func() stri
 
 // insertPacks publishes the new rows of a commit, which most rows are, and stages the others. It reports whether it
 // staged any.
-func (u *scopeUpdate) insertPacks(ctx context.Context, tx *sql.Tx, packs []inventory.Pack, at int64) (staged bool, err error) {
+func (u *scopeUpdate) insertPacks(
+	ctx context.Context, tx *sql.Tx, packs []inventory.Pack, at int64,
+) (staged bool, err error) {
 	in, err := u.newInserter(ctx, tx)
 	if err != nil {
 		return false, err
@@ -87,8 +89,9 @@ func (in *inserter) insertPack(ctx context.Context, p *inventory.Pack, instant i
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	ctx = context.WithoutCancel(ctx) // otherwise the driver starts a goroutine for each statement, and a statement takes microseconds
-	in.update.store.lastPack++       // guarded by write; a failed transaction may waste the number
+	// otherwise the driver starts a goroutine for each statement, and a statement takes microseconds
+	ctx = context.WithoutCancel(ctx)
+	in.update.store.lastPack++ // guarded by write; a failed transaction may waste the number
 	if _, err := in.bodyStmt.ExecContext(ctx, in.update.store.lastPack, p.Bodies); err != nil {
 		return err
 	}
@@ -106,7 +109,9 @@ func (in *inserter) insertPack(ctx context.Context, p *inventory.Pack, instant i
 		}); err != nil {
 			return err
 		}
-		if _, err := in.stageStmt.ExecContext(ctx, in.update.id, r.ID, int(r.Op), r.Sum[:], r.Name, r.State, r.Type, r.Tags, n); err != nil {
+		if _, err := in.stageStmt.ExecContext(
+			ctx, in.update.id, r.ID, int(r.Op), r.Sum[:], r.Name, r.State, r.Type, r.Tags, n,
+		); err != nil {
 			return err
 		}
 	}

@@ -39,7 +39,9 @@ func TestPackRetention(t *testing.T) {
 	inv := inventory.New(s, inventory.Options{})
 	round := func(first, second string) {
 		t.Helper()
-		if err := inventorytest.List(t, inv, "run", inventorytest.Item{ID: "i-1", State: first}, inventorytest.Item{ID: "i-2", State: second}); err != nil {
+		if err := inventorytest.List(
+			t, inv, "run", inventorytest.Item{ID: "i-1", State: first}, inventorytest.Item{ID: "i-2", State: second},
+		); err != nil {
 			t.Fatal(err)
 		}
 		exec(t, s.writeDB, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000 WHERE valid_to > valid_from AND valid_to > ?",
@@ -78,7 +80,10 @@ func TestMigrationToPacks(t *testing.T) {
 	exec(t, db, string(script))
 	exec(t, db, fmt.Sprintf("PRAGMA application_id = %d", applicationID))
 	exec(t, db, "PRAGMA user_version = 1")
-	exec(t, db, "INSERT INTO scope (scope, partition, account_id, region, kind, account) VALUES (1, 'aws', '222222222222', 'us-east-1', 'ec2_instance', 'prod')")
+	exec(
+		t, db,
+		"INSERT INTO scope (scope, partition, account_id, region, kind, account) VALUES (1, 'aws', '222222222222', 'us-east-1', 'ec2_instance', 'prod')",
+	)
 	enc, err := zstd.NewWriter(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -89,10 +94,17 @@ func TestMigrationToPacks(t *testing.T) {
 		id := fmt.Sprintf("i-%d", version)
 		exec(t, db, `INSERT INTO version (version, scope, id, sum, sum_version, name, state, type, tags, run, first_seen, state_since, valid_from, body)
 			VALUES (?, 1, ?, zeroblob(16), 1, '', 'old', '', '{}', 'run', 1, 1, 1, ?)`, version, id, body)
-		exec(t, db, "INSERT INTO body VALUES (?, ?)", body, enc.EncodeAll([]byte(`{"InstanceId":"`+id+`","State":{"Name":"old"}}`), nil))
+		exec(
+			t, db, "INSERT INTO body VALUES (?, ?)", body,
+			enc.EncodeAll([]byte(`{"InstanceId":"`+id+`","State":{"Name":"old"}}`), nil),
+		)
 	}
 	exec(t, db, "INSERT INTO body VALUES (9, x'00')")
-	exec(t, db, "INSERT INTO staged (turn, id, how, sum, name, state, type, tags, body) VALUES (1, 'i-9', 0, x'00', '', '', '', '{}', 9)") // by a killed process
+	// by a killed process
+	exec(
+		t, db,
+		"INSERT INTO staged (turn, id, how, sum, name, state, type, tags, body) VALUES (1, 'i-9', 0, x'00', '', '', '', '{}', 9)",
+	)
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +117,9 @@ func TestMigrationToPacks(t *testing.T) {
 		t.Errorf("the view has %d of %d bodies", n, len(bodies))
 	}
 	checkConsistent(t, s)
-	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "new"}); err != nil {
+	if err := inventorytest.List(
+		t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "new"},
+	); err != nil {
 		t.Fatal(err)
 	}
 	if n := count(t, s.db, "SELECT count(*) FROM resources WHERE state = 'new'"); n != 1 {

@@ -33,7 +33,11 @@ var _ inventory.Reader = (*Reader)(nil)
 func OpenReader(ctx context.Context, path string) (*Reader, error) {
 	if _, err := os.Stat(path); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			err = &record.Fault{Reason: record.Other, Hint: `Run "collector run --once" to collect and store once.`, Err: fmt.Errorf("nothing is stored yet: %w", err)}
+			err = &record.Fault{
+				Reason: record.Other,
+				Hint:   `Run "collector run --once" to collect and store once.`,
+				Err:    fmt.Errorf("nothing is stored yet: %w", err),
+			}
 		}
 		return nil, err
 	}
@@ -65,7 +69,11 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 			Hint: `To keep its history, restore it from a backup before the next start. "collector run" begins a new one.`}
 	}
 	if err == nil && version < len(files) {
-		err = &record.Fault{Reason: record.Other, Hint: `Run "collector run" to migrate it.`, Err: errors.New("an older version of the program made this database")}
+		err = &record.Fault{
+			Reason: record.Other,
+			Hint:   `Run "collector run" to migrate it.`,
+			Err:    errors.New("an older version of the program made this database"),
+		}
 	}
 	if err == nil {
 		err = checkReadable(ctx, r.db)
@@ -109,7 +117,9 @@ type snapshot struct {
 }
 
 // inSnapshot calls f with a snapshot and yields its error.
-func inSnapshot[T any](ctx context.Context, r *Reader, f func(s *snapshot, yield func(T) bool) error) iter.Seq2[T, error] {
+func inSnapshot[T any](
+	ctx context.Context, r *Reader, f func(s *snapshot, yield func(T) bool) error,
+) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		stopped := false
 		err := r.withSnapshot(ctx, func(s *snapshot) error {
@@ -205,7 +215,9 @@ func (s *snapshot) readPack(ctx context.Context, pack int64) ([]byte, error) {
 }
 
 // selectVersions yields the versions of a statement that satisfy q.
-func (s *snapshot) selectVersions(ctx context.Context, q inventory.Query, yield func(*inventory.Resource) bool, query string, args ...any) error {
+func (s *snapshot) selectVersions(
+	ctx context.Context, q inventory.Query, yield func(*inventory.Resource) bool, query string, args ...any,
+) error {
 	rows, err := s.tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
@@ -294,7 +306,9 @@ func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*invento
 		where, args := conditions(q)
 		const order = " ORDER BY s.kind, s.account, s.region, v.id"
 		if q.At.IsZero() {
-			return v.selectVersions(ctx, q, yield, "SELECT "+versionColumns+fromVersion+"WHERE v.valid_to IS NULL AND "+where+order, args...)
+			return v.selectVersions(
+				ctx, q, yield, "SELECT "+versionColumns+fromVersion+"WHERE v.valid_to IS NULL AND "+where+order, args...,
+			)
 		}
 		at := q.At.UnixMicro()
 		return v.selectVersions(ctx, q, yield, "SELECT "+versionColumns+` FROM (
@@ -318,7 +332,9 @@ func (s *snapshot) loadVersion(ctx context.Context, q inventory.Query, n sql.Nul
 	if !n.Valid {
 		return nil, nil
 	}
-	r, body, err := scanVersion(s.tx.QueryRowContext(ctx, "SELECT "+versionColumns+fromVersion+"WHERE v.version = ?", n.Int64))
+	r, body, err := scanVersion(
+		s.tx.QueryRowContext(ctx, "SELECT "+versionColumns+fromVersion+"WHERE v.version = ?", n.Int64),
+	)
 	if err == nil && (q.Data || q.Where.NeedsData()) {
 		err = s.loadBody(ctx, r, body)
 	}
@@ -327,7 +343,9 @@ func (s *snapshot) loadVersion(ctx context.Context, q inventory.Query, n sql.Nul
 
 // selectChanges yields the changes of a statement whose columns are an instant and the numbers of the versions before
 // and after.
-func (s *snapshot) selectChanges(ctx context.Context, q inventory.Query, yield func(inventory.Change) bool, query string, args ...any) error {
+func (s *snapshot) selectChanges(
+	ctx context.Context, q inventory.Query, yield func(inventory.Change) bool, query string, args ...any,
+) error {
 	rows, err := s.tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err

@@ -28,13 +28,19 @@ func BenchmarkFind(b *testing.B) {
 	for page := range pages {
 		list := make([]inventorytest.Item, items)
 		for i := range list {
-			list[i] = inventorytest.Item{ID: fmt.Sprintf("i-%04x%04x", i*7919%items, page), State: "running", Pad: incompressible(1000) + incompressible(1000)}
+			list[i] = inventorytest.Item{
+				ID:    fmt.Sprintf("i-%04x%04x", i*7919%items, page),
+				State: "running",
+				Pad:   incompressible(1000) + incompressible(1000),
+			}
 		}
 		if err := v.Page(b.Context(), inventorytest.Page(target, identity, "one", list...)); err != nil {
 			b.Fatal(err)
 		}
 	}
-	if err := v.End(b.Context(), record.Outcome{Target: target, Run: "one", State: record.OK, Started: time.Now()}); err != nil {
+	if err := v.End(
+		b.Context(), record.Outcome{Target: target, Run: "one", State: record.OK, Started: time.Now()},
+	); err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {

@@ -143,13 +143,20 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{options: o, enc: enc, buffers: make(chan []byte, encoders), writeToken: make(chan struct{}, 1), epochs: map[int64]*epoch{}}
+	s := &Store{
+		options:    o,
+		enc:        enc,
+		buffers:    make(chan []byte, encoders),
+		writeToken: make(chan struct{}, 1),
+		epochs:     map[int64]*epoch{},
+	}
 	for _, suffix := range []string{"-wal", "-shm", "-journal"} { // SQLite follows links
 		if err := statefile.CheckRegular(o.Path + suffix); err != nil {
 			return nil, err
 		}
 	}
-	f, err := statefile.Open(o.Path, os.O_RDWR|os.O_CREATE, 0o600) // SQLite would make it readable for everyone; its other files get the same mode
+	// SQLite would make it readable for everyone; its other files get the same mode
+	f, err := statefile.Open(o.Path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -239,7 +246,8 @@ func (s *Store) migrate(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := s.writeDB.ExecContext(ctx, "PRAGMA journal_mode = WAL"); err != nil { // permanent, so only after the file is known to be ours
+	// permanent, so only after the file is known to be ours
+	if _, err := s.writeDB.ExecContext(ctx, "PRAGMA journal_mode = WAL"); err != nil {
 		return err
 	}
 	for ; version < len(files); version++ {
@@ -278,7 +286,9 @@ func foreignError(err error) error {
 // has its mark since the transaction that creates the tables.
 func checkUnused(ctx context.Context, db *sql.DB) error {
 	var table string
-	err := db.QueryRowContext(ctx, "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name LIMIT 1").Scan(&table)
+	err := db.QueryRowContext(
+		ctx, "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name LIMIT 1",
+	).Scan(&table)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil
@@ -307,7 +317,9 @@ func checkFormat(id, version, latest int) error {
 // recoverState drops the staged rows of a dead process, and reads the counters.
 func (s *Store) recoverState(ctx context.Context) error {
 	err := s.transact(ctx, func(tx *sql.Tx) error {
-		if err := execAll(ctx, tx, "DELETE FROM body WHERE pack IN (SELECT version >> 6 FROM staged)", "DELETE FROM staged"); err != nil {
+		if err := execAll(
+			ctx, tx, "DELETE FROM body WHERE pack IN (SELECT version >> 6 FROM staged)", "DELETE FROM staged",
+		); err != nil {
 			return err
 		}
 		return tx.QueryRowContext(ctx, `SELECT

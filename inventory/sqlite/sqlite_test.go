@@ -120,8 +120,10 @@ func TestReaderCannotWrite(t *testing.T) {
 	}
 	defer r.Close()
 	for _, q := range []string{
-		"DELETE FROM version", "SELECT 1; DELETE FROM version", "CREATE TABLE x (a)", "CREATE TEMP TABLE x (a)", "PRAGMA user_version = 9", "PRAGMA journal_mode = DELETE",
-		"ATTACH '" + filepath.Join(t.TempDir(), "other.db") + "' AS other", "VACUUM INTO '" + filepath.Join(t.TempDir(), "copy.db") + "'",
+		"DELETE FROM version", "SELECT 1; DELETE FROM version", "CREATE TABLE x (a)", "CREATE TEMP TABLE x (a)",
+		"PRAGMA user_version = 9", "PRAGMA journal_mode = DELETE",
+		"ATTACH '" + filepath.Join(t.TempDir(), "other.db") + "' AS other",
+		"VACUUM INTO '" + filepath.Join(t.TempDir(), "copy.db") + "'",
 	} {
 		if err := r.Query(t.Context(), q, func([]string, []any) error { return nil }); err == nil {
 			t.Errorf("%s: done", q)
@@ -130,7 +132,8 @@ func TestReaderCannotWrite(t *testing.T) {
 }
 
 func TestNoDatabaseYet(t *testing.T) {
-	if _, err := OpenReader(t.Context(), filepath.Join(t.TempDir(), "collector.db")); !errors.Is(err, fs.ErrNotExist) || record.HintOf(err) == "" {
+	if _, err := OpenReader(t.Context(), filepath.Join(t.TempDir(), "collector.db")); !errors.Is(err, fs.ErrNotExist) ||
+		record.HintOf(err) == "" {
 		t.Error(err)
 	}
 }
@@ -158,7 +161,8 @@ func TestForeignAndNewerDatabasesAreRefused(t *testing.T) {
 			_, errOpen := Open(t.Context(), Options{Path: path})
 			_, errRead := OpenReader(t.Context(), path)
 			for _, err := range []error{errOpen, errRead} {
-				if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) || record.HintOf(err) == "" {
+				if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) ||
+					record.HintOf(err) == "" {
 					t.Errorf("%v", err)
 				}
 			}
@@ -171,7 +175,9 @@ func TestForeignAndNewerDatabasesAreRefused(t *testing.T) {
 
 // Most programs do not mark their databases.
 func TestUnmarkedForeignDatabaseIsRefused(t *testing.T) {
-	for name, table := range map[string]string{"a table": "users (x)", "a table of our name": "version (x)", "like SQLite's own": "sqlitex (x)"} {
+	for name, table := range map[string]string{
+		"a table": "users (x)", "a table of our name": "version (x)", "like SQLite's own": "sqlitex (x)",
+	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "collector.db")
 			db, err := connect(path, "rwc")
@@ -209,7 +215,9 @@ func TestDamagedDatabaseIsMovedAside(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "collector.db")
 			s := openAt(t, path)
-			if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"}); err != nil {
+			if err := inventorytest.List(
+				t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"},
+			); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.Close(); err != nil {
@@ -226,7 +234,9 @@ func TestDamagedDatabaseIsMovedAside(t *testing.T) {
 				t.Errorf("a reader: %v", err)
 			}
 			s = openAt(t, path)
-			if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-2"}); err != nil {
+			if err := inventorytest.List(
+				t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-2"},
+			); err != nil {
 				t.Fatal(err)
 			}
 			if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-2" {
@@ -288,7 +298,9 @@ func TestFileModes(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "collector.db")
 	s := openAt(t, path)
-	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"}); err != nil {
+	if err := inventorytest.List(
+		t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1"},
+	); err != nil {
 		t.Fatal(err)
 	}
 	for _, suffix := range []string{"", "-wal", "-shm", ".lock"} {
@@ -302,7 +314,8 @@ func TestReadOnly(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "collector.db"))
 	inv := inventory.New(s, inventory.Options{})
 	exec(t, s.writeDB, "PRAGMA query_only = 1")
-	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err == nil || record.HintOf(inv.Err()) == "" {
+	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err == nil ||
+		record.HintOf(inv.Err()) == "" {
 		t.Fatalf("%v; %v", err, inv.Err())
 	}
 	exec(t, s.writeDB, "PRAGMA query_only = 0")
@@ -325,7 +338,10 @@ func TestNewHashVersionIsNoChange(t *testing.T) {
 	if err := inventorytest.List(t, inv, "two", items...); err != nil {
 		t.Fatal(err)
 	}
-	if n := count(t, s.db, "SELECT count(*) FROM version WHERE valid_from = ? AND valid_to IS NULL AND sum_version = ?", validFrom, record.DigestVersion); n != 2 {
+	if n := count(
+		t, s.db, "SELECT count(*) FROM version WHERE valid_from = ? AND valid_to IS NULL AND sum_version = ?", validFrom,
+		record.DigestVersion,
+	); n != 2 {
 		t.Errorf("%d versions go on, want 2", n)
 	}
 	for r, err := range s.Find(t.Context(), inventory.Query{ID: "i-1", Data: true}) {
@@ -358,7 +374,10 @@ func TestKeep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	exec(t, s.writeDB, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000 WHERE state IN ('a', 'b')")
+	exec(
+		t, s.writeDB,
+		"UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000 WHERE state IN ('a', 'b')",
+	)
 	exec(t, s.writeDB, "UPDATE version SET valid_from = 1 WHERE state = 'd'") // live versions are kept, however old
 	if err := inventorytest.List(t, inv, "again", inventorytest.Item{ID: "i-1", State: "d"}); err != nil {
 		t.Fatal(err)
@@ -383,7 +402,9 @@ func TestClockGoesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = openAt(t, path)
-	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "b"}); err != nil {
+	if err := inventorytest.List(
+		t, inventory.New(s, inventory.Options{}), "two", inventorytest.Item{ID: "i-1", State: "b"},
+	); err != nil {
 		t.Fatal(err)
 	}
 	if n := count(t, s.db, "SELECT count(*) FROM version WHERE valid_to > valid_from"); n != 1 {
@@ -404,7 +425,9 @@ func TestStaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"i-1", "i-2", "i-3"} {
-		if err := v.Page(t.Context(), inventorytest.Page(target, identity, "one", inventorytest.Item{ID: id, Pad: incompressible(300_000)})); err != nil {
+		if err := v.Page(
+			t.Context(), inventorytest.Page(target, identity, "one", inventorytest.Item{ID: id, Pad: incompressible(300_000)}),
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -421,7 +444,10 @@ func TestStaged(t *testing.T) {
 func TestViews(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "collector.db")
 	s := openAt(t, path)
-	if err := inventorytest.List(t, inventory.New(s, inventory.Options{}), "one", inventorytest.Item{ID: "i-1", State: "running", Tags: map[string]string{"team": "a"}}); err != nil {
+	if err := inventorytest.List(
+		t, inventory.New(s, inventory.Options{}), "one",
+		inventorytest.Item{ID: "i-1", State: "running", Tags: map[string]string{"team": "a"}},
+	); err != nil {
 		t.Fatal(err)
 	}
 	for _, view := range []string{"resources", "versions"} {
@@ -430,7 +456,9 @@ func TestViews(t *testing.T) {
 			t.Errorf("%s: %d", view, n)
 		}
 	}
-	if n := count(t, s.db, "SELECT count(*) FROM targets WHERE state = 'ok' AND retired IS NULL AND last_seen IS NOT NULL"); n != 1 {
+	if n := count(
+		t, s.db, "SELECT count(*) FROM targets WHERE state = 'ok' AND retired IS NULL AND last_seen IS NOT NULL",
+	); n != 1 {
 		t.Errorf("targets: %d", n)
 	}
 }

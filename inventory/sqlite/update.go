@@ -22,7 +22,9 @@ type scopeUpdate struct {
 }
 
 // Begin finds or creates the scope and takes its epoch. It writes nothing for an existing scope.
-func (s *Store) Begin(ctx context.Context, t record.Target, sc inventory.Scope, run string) (inventory.ScopeUpdate, error) {
+func (s *Store) Begin(
+	ctx context.Context, t record.Target, sc inventory.Scope, run string,
+) (inventory.ScopeUpdate, error) {
 	scope, err := s.ensureScope(ctx, t, sc)
 	if err != nil || scope == 0 {
 		return &scopeUpdate{store: s, run: run}, err
@@ -50,7 +52,9 @@ func (s *Store) Begin(ctx context.Context, t record.Target, sc inventory.Scope, 
 }
 
 func discardStaged(ctx context.Context, tx *sql.Tx, update int64) error {
-	if _, err := tx.ExecContext(ctx, "DELETE FROM body WHERE pack IN (SELECT version >> 6 FROM staged WHERE turn = ?)", update); err != nil {
+	if _, err := tx.ExecContext(
+		ctx, "DELETE FROM body WHERE pack IN (SELECT version >> 6 FROM staged WHERE turn = ?)", update,
+	); err != nil {
 		return err
 	}
 	_, err := tx.ExecContext(ctx, "DELETE FROM staged WHERE turn = ?", update)
@@ -88,7 +92,9 @@ func (s *Store) ensureScope(ctx context.Context, t record.Target, sc inventory.S
 func (u *scopeUpdate) HasScope() bool { return u.scope != 0 }
 
 func (u *scopeUpdate) Live(ctx context.Context, f func(id []byte, sum record.Digest, version int) error) error {
-	rows, err := u.store.db.QueryContext(ctx, "SELECT id, sum, sum_version FROM version WHERE scope = ? AND valid_to IS NULL", u.scope)
+	rows, err := u.store.db.QueryContext(
+		ctx, "SELECT id, sum, sum_version FROM version WHERE scope = ? AND valid_to IS NULL", u.scope,
+	)
 	if err != nil {
 		return explain(err)
 	}
@@ -214,7 +220,11 @@ func (u *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
 // publish makes the staged rows the live versions.
 func (u *scopeUpdate) publish(ctx context.Context, tx *sql.Tx, at int64) error {
 	const live = "v.scope = ?2 AND v.id = staged.id AND v.valid_to IS NULL"
-	replaced, err := queryPacks(ctx, tx, "SELECT DISTINCT v.version >> 6 FROM staged JOIN version v ON "+live+" WHERE staged.turn = ?1 AND staged.how = 2", u.id, u.scope)
+	replaced, err := queryPacks(
+		ctx, tx,
+		"SELECT DISTINCT v.version >> 6 FROM staged JOIN version v ON "+live+" WHERE staged.turn = ?1 AND staged.how = 2",
+		u.id, u.scope,
+	)
 	if err != nil {
 		return err
 	}
@@ -284,7 +294,9 @@ func expire(ctx context.Context, tx *sql.Tx, before time.Time, n int) error {
 
 // ActiveTargets returns the targets of the account's name that are not retired.
 func (s *Store) ActiveTargets(ctx context.Context, account string) (ts []record.Target, err error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT DISTINCT region, kind FROM scope WHERE account = ? AND retired IS NULL", account)
+	rows, err := s.db.QueryContext(
+		ctx, "SELECT DISTINCT region, kind FROM scope WHERE account = ? AND retired IS NULL", account,
+	)
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -301,7 +313,9 @@ func (s *Store) ActiveTargets(ctx context.Context, account string) (ts []record.
 
 // Accounts returns the accounts with a scope that is not retired.
 func (s *Store) Accounts(ctx context.Context) (as []inventory.Account, err error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT DISTINCT account, partition, account_id FROM scope WHERE retired IS NULL ORDER BY 1, 3")
+	rows, err := s.db.QueryContext(
+		ctx, "SELECT DISTINCT account, partition, account_id FROM scope WHERE retired IS NULL ORDER BY 1, 3",
+	)
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -320,11 +334,15 @@ func (s *Store) Accounts(ctx context.Context) (as []inventory.Account, err error
 func (s *Store) Rename(ctx context.Context, a inventory.Account) error {
 	const other = " FROM scope WHERE account_id = ? AND partition = ? AND account <> ? AND retired IS NULL"
 	var found bool
-	if err := s.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1"+other+")", a.AccountID, a.Partition, a.Name).Scan(&found); err != nil || !found {
+	if err := s.db.QueryRowContext(
+		ctx, "SELECT EXISTS (SELECT 1"+other+")", a.AccountID, a.Partition, a.Name,
+	).Scan(&found); err != nil || !found {
 		return explain(err)
 	}
 	return s.write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "UPDATE scope SET account = ? WHERE scope IN (SELECT scope"+other+")", a.Name, a.AccountID, a.Partition, a.Name)
+		_, err := tx.ExecContext(
+			ctx, "UPDATE scope SET account = ? WHERE scope IN (SELECT scope"+other+")", a.Name, a.AccountID, a.Partition, a.Name,
+		)
 		return err
 	})
 }
@@ -370,7 +388,9 @@ func (s *Store) retire(ctx context.Context, reason, query string, args ...any) e
 					return err
 				}
 			}
-			if _, err := tx.ExecContext(ctx, "UPDATE version SET valid_to = ?, ended = ? WHERE scope = ? AND valid_to IS NULL", at, reason, scope); err != nil {
+			if _, err := tx.ExecContext(
+				ctx, "UPDATE version SET valid_to = ?, ended = ? WHERE scope = ? AND valid_to IS NULL", at, reason, scope,
+			); err != nil {
 				return err
 			}
 			_, err := tx.ExecContext(ctx, "UPDATE scope SET retired = ?, why = ? WHERE scope = ?", at, reason, scope)

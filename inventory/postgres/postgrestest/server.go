@@ -171,7 +171,15 @@ func (s *Server) Start() (err error) {
 
 // DSN returns the connection string of the superuser. options are further keywords and values, such as "user=other".
 func (s *Server) DSN(options ...string) string {
-	return strings.Join(append([]string{fmt.Sprintf("host=127.0.0.1 port=%d dbname=postgres user=%s password=%s sslmode=disable", s.port, User, Password)}, options...), " ")
+	return strings.Join(
+		append(
+			[]string{
+				fmt.Sprintf("host=127.0.0.1 port=%d dbname=postgres user=%s password=%s sslmode=disable", s.port, User, Password),
+			},
+			options...,
+		),
+		" ",
+	)
 }
 
 // Port returns the port that the server listens on.
