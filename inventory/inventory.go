@@ -138,7 +138,12 @@ func (i *Inventory) Begin(
 	if err != nil {
 		return nil, i.observe(ctx, fmt.Errorf("store: begin: %w", err), false)
 	}
-	return &ScopeWriter{inv: i, update: update, types: typeMembers(t.Kind), packer: packer{maxTotal: i.maxBuffered, total: &i.buffered}}, nil
+	return &ScopeWriter{
+		inv:    i,
+		update: update,
+		types:  typeMembers(t.Kind),
+		packer: packer{maxTotal: i.maxBuffered, total: &i.buffered},
+	}, nil
 }
 
 // rename gives all scopes of an account the name of its block at once. A kind that is listed once a day would otherwise

@@ -126,7 +126,8 @@ func typeMembers(kind string) []string {
 			words[i] = strings.ToUpper(w[:1]) + w[1:]
 		}
 	}
-	return []string{"Type", strings.Join(words, "") + "Type", words[len(words)-1] + "Type", words[0] + "Type", "InstanceType"}
+	first, last := words[0], words[len(words)-1]
+	return []string{"Type", strings.Join(words, "") + "Type", last + "Type", first + "Type", "InstanceType"}
 }
 
 // stateText returns the text of a JSON string, or the Name or Code of an object.

@@ -127,8 +127,11 @@ func (w *watchdog) ping(n int, left time.Duration) {
 }
 
 func (w *watchdog) noAnswerError() error {
-	return &record.Fault{Reason: record.Network, Hint: "Check the database and the disk that it is on; writes resume when it answers.",
-		Err: fmt.Errorf("store: no answer within %s", w.timeout)}
+	return &record.Fault{
+		Reason: record.Network,
+		Hint:   "Check the database and its disk. Writes resume when it answers.",
+		Err:    fmt.Errorf("store: no answer within %s", w.timeout),
+	}
 }
 
 func (w *watchdog) reportNoAnswer(err error) {
@@ -197,8 +200,12 @@ func (w *watchdog) call(ctx context.Context, write bool, f func(ctx context.Cont
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	limited, stop := context.WithTimeoutCause(ctx, maxCallDuration, &record.Fault{Reason: record.Other, Hint: "Report this with the database's list of running statements.",
-		Err: fmt.Errorf("store: a call lasted longer than %s", maxCallDuration)})
+	tooLong := &record.Fault{
+		Reason: record.Other,
+		Hint:   "Report this with the database's list of running statements.",
+		Err:    fmt.Errorf("store: a call lasted longer than %s", maxCallDuration),
+	}
+	limited, stop := context.WithTimeoutCause(ctx, maxCallDuration, tooLong)
 	defer stop()
 	w.beginCall()
 	done := make(chan error, 1)

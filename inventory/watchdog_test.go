@@ -358,7 +358,8 @@ func (d *lockedDriver) Begin(ctx context.Context, t record.Target, s Scope, run 
 
 func (d *lockedDriver) ProbeWrite(context.Context) error {
 	if d.isLocked.Load() {
-		return &Stall{ReadsWork: true, Err: &record.Fault{Reason: record.Other, Hint: "End the transaction.", Err: errors.New("locked")}}
+		fault := &record.Fault{Reason: record.Other, Hint: "End the transaction.", Err: errors.New("locked")}
+		return &Stall{ReadsWork: true, Err: fault}
 	}
 	return nil
 }

@@ -14,11 +14,14 @@ var now = time.Date(2026, 11, 21, 22, 0, 0, 0, time.UTC)
 
 func resource() *Resource {
 	return &Resource{
-		Record: record.Record{Kind: "ec2_instance", ID: "i-1", Account: "prod", AccountID: "222222222222", Partition: "aws", Region: "us-east-1", Name: "web 1",
+		Record: record.Record{Kind: "ec2_instance", ID: "i-1", Name: "web 1",
+			Account: "prod", AccountID: "222222222222", Partition: "aws", Region: "us-east-1",
 			Tags:      map[string]string{"team": "platform", "a.b": "dotted", "empty": "", "cost center": "7"},
 			ExtraTags: map[string]string{"env": "prod"},
-			Data: json.RawMessage(`{"State":{"Name":"running","Code":16},"Cpu":8,"LaunchTime":"2026-11-01T00:00:00.000Z","EbsOptimized":true,"Nothing":null,
-				"IpPermissions":[{"FromPort":22,"IpRanges":[{"CidrIp":"10.0.0.0/8"},{"CidrIp":"0.0.0.0/0"}]},{"FromPort":443,"IpRanges":[]}],"Empty":[]}`)},
+			Data: json.RawMessage(`{"State":{"Name":"running","Code":16},"Cpu":8,"LaunchTime":"2026-11-01T00:00:00.000Z","EbsOptimized":true,
+				"Nothing":null,
+				"IpPermissions":[{"FromPort":22,"IpRanges":[{"CidrIp":"10.0.0.0/8"},{"CidrIp":"0.0.0.0/0"}]},
+				{"FromPort":443,"IpRanges":[]}],"Empty":[]}`)},
 		State: "running", Type: "t3.micro", StateSince: now.AddDate(0, 0, -40), ValidFrom: now.Add(-time.Hour),
 		FirstSeen: now.AddDate(0, 0, -400), LastSeen: now,
 	}
@@ -214,15 +217,18 @@ func TestParseTime(t *testing.T) {
 func TestDeltas(t *testing.T) {
 	for _, c := range []struct{ name, a, b, want string }{
 		{"nothing", `{"A":1,"B":[1,2]}`, `{"B":[2,1],"A":1}`, ``},
-		{"member", `{"State":{"Name":"running","Code":16}}`, `{"State":{"Name":"stopped","Code":80}}`, `State.Code 16 80; State.Name "running" "stopped"`},
+		{"member", `{"State":{"Name":"running","Code":16}}`, `{"State":{"Name":"stopped","Code":80}}`,
+			`State.Code 16 80; State.Name "running" "stopped"`},
 		{"came and went", `{"A":1}`, `{"B":{"C":"<x>"}}`, `A 1 null; B null {"C":"<x>"}`},
-		{"tags", `{"Tags":[{"Key":"a","Value":"1"},{"Key":"b","Value":"2"}]}`, `{"Tags":[{"Key":"b","Value":"3"},{"Key":"c","Value":"4"}]}`,
+		{"tags", `{"Tags":[{"Key":"a","Value":"1"},{"Key":"b","Value":"2"}]}`,
+			`{"Tags":[{"Key":"b","Value":"3"},{"Key":"c","Value":"4"}]}`,
 			`Tags[a] {"Key":"a","Value":"1"} null; Tags[b].Value "2" "3"; Tags[c] null {"Key":"c","Value":"4"}`},
 		{
 			"by id", `{"N":[{"Status":"x","NetworkInterfaceId":"eni-1"}]}`,
 			`{"N":[{"Status":"y","NetworkInterfaceId":"eni-1"}]}`, `N[eni-1].Status "x" "y"`,
 		},
-		{"one id twice", `{"N":[{"Id":"a","V":1},{"Id":"a","V":2}]}`, `{"N":[{"Id":"a","V":1},{"Id":"a","V":3}]}`, `N[] {"Id":"a","V":2} null; N[] null {"Id":"a","V":3}`},
+		{"one id twice", `{"N":[{"Id":"a","V":1},{"Id":"a","V":2}]}`, `{"N":[{"Id":"a","V":1},{"Id":"a","V":3}]}`,
+			`N[] {"Id":"a","V":2} null; N[] null {"Id":"a","V":3}`},
 		{"a list of words", `{"L":["a","b","b"]}`, `{"L":["b","c","b"]}`, `L[] "a" null; L[] null "c"`},
 		{"another type", `{"A":[1]}`, `{"A":{"B":1}}`, `A [1] {"B":1}`},
 		{

@@ -192,21 +192,15 @@ func (fx *fixture) storedAtEnd() {
 		fx.Fatalf("%d resources", len(got))
 	}
 	r := got[0]
+	const data = `{"InstanceId":"i-1","State":{"Code":16,"Name":"running"},"InstanceType":"t3.micro","Pad":"",
+		"Checked":"","Tags":[{"Key":"Name","Value":"web"},{"Key":"team","Value":"a \"b\""}]}`
 	for what, pair := range map[string][2]string{
 		"id": {r.ID, "i-1"}, "kind": {r.Kind, "ec2_instance"}, "name": {r.Name, "web"}, "state": {r.State, "running"},
 		"type":    {r.Type, "t3.micro"},
 		"account": {r.Account, "prod"}, "account id": {r.AccountID, "222222222222"}, "partition": {r.Partition, "aws"},
 		"region": {r.Region, "us-east-1"},
 		"tag":    {r.Tags["team"], `a "b"`}, "extra tag": {r.ExtraTags["team"], "platform"}, "run": {r.Run, "run-1"},
-		"data": {
-			sorted(fx.T, r.Data),
-			sorted(
-				fx.T,
-				[]byte(
-					`{"InstanceId":"i-1","State":{"Code":16,"Name":"running"},"InstanceType":"t3.micro","Pad":"","Checked":"","Tags":[{"Key":"Name","Value":"web"},{"Key":"team","Value":"a \"b\""}]}`,
-				),
-			),
-		},
+		"data": {sorted(fx.T, r.Data), sorted(fx.T, []byte(data))},
 	} {
 		fx.wantText(what, pair[0], pair[1])
 	}
@@ -465,11 +459,8 @@ func (fx *fixture) retired() {
 	}
 	// repeating it is harmless
 	fx.must(fx.inv.Retire(fx.Context(), record.Identity{}, []record.Target{other}, inventory.RegionRemoved))
-	fx.must(
-		fx.driver.RetireAccount(
-			fx.Context(), inventory.Account{Name: "prod", Partition: "aws", AccountID: "222222222222"}, inventory.AccountRemoved,
-		),
-	)
+	account := inventory.Account{Name: "prod", Partition: "aws", AccountID: "222222222222"}
+	fx.must(fx.driver.RetireAccount(fx.Context(), account, inventory.AccountRemoved))
 	fx.wantText("i-2", fx.versions("i-2"), "running>account_removed")
 	as, err := fx.driver.Accounts(fx.Context())
 	fx.must(err)
@@ -561,7 +552,10 @@ func (fx *fixture) unusualIDs() {
 }
 
 func (fx *fixture) filtered() {
-	fx.list(record.OK, Item{ID: "i-1", State: "running", Type: "t3.micro", Tags: map[string]string{"team": "a"}}, Item{ID: "i-2", State: "stopped"})
+	fx.list(
+		record.OK, Item{ID: "i-1", State: "running", Type: "t3.micro", Tags: map[string]string{"team": "a"}},
+		Item{ID: "i-2", State: "stopped"},
+	)
 	fx.target = record.Target{Account: "dev", Region: "eu-west-1", Kind: "ec2_instance"}
 	fx.identity.AccountID = "111111111111"
 	fx.list(record.OK, Item{ID: "i-3", State: "running", Pad: "here"})
@@ -624,7 +618,8 @@ func (fx *fixture) concurrent() {
 				}
 				for page := range 3 {
 					id := fmt.Sprintf("i-%d-%d", n, page)
-					if err := v.Page(ctx, Page(target, fx.identity, run, Item{ID: id, State: fmt.Sprint(round), Pad: strings.Repeat("x", 100_000)})); err != nil {
+					item := Item{ID: id, State: fmt.Sprint(round), Pad: strings.Repeat("x", 100_000)}
+					if err := v.Page(ctx, Page(target, fx.identity, run, item)); err != nil {
 						fx.Error(err)
 						return
 					}
@@ -643,7 +638,8 @@ func (fx *fixture) concurrent() {
 		})
 	}
 	wg.Wait()
-	if got := fx.findAll(inventory.Query{}); len(got) != 24 || slices.ContainsFunc(got, func(r *inventory.Resource) bool { return r.State != "4" }) {
+	outdated := func(r *inventory.Resource) bool { return r.State != "4" }
+	if got := fx.findAll(inventory.Query{}); len(got) != 24 || slices.ContainsFunc(got, outdated) {
 		fx.Errorf("%d resources", len(got))
 	}
 	if h := len(collect(fx.T, fx.driver.History(ctx, inventory.Query{}))); h != 8*3*5 {

@@ -25,7 +25,8 @@ const fetchRows = 1000
 // of a cursor's declaration, where the grammar allows only a query.
 func (r *Reader) Query(ctx context.Context, query string, f func(columns []string, row []any) error) error {
 	err := pgx.BeginTxFunc(ctx, r.pool, pgx.TxOptions{
-		BeginQuery: "begin isolation level repeatable read read only; set local statement_timeout = '10min'; set local cursor_tuple_fraction = 1",
+		BeginQuery: "begin isolation level repeatable read read only; " +
+			"set local statement_timeout = '10min'; set local cursor_tuple_fraction = 1",
 	}, func(tx pgx.Tx) error {
 		// The extended protocol takes exactly one statement, so nothing can follow the query. Exec without arguments uses the
 		// simple protocol, which takes any number.
@@ -61,8 +62,12 @@ func (r *Reader) Query(ctx context.Context, query string, f func(columns []strin
 func explainSyntax(err error) error {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && (pg.Code == "42601" || pg.Code == "42P11" || pg.Code == "0A000") {
-		return &record.Fault{Reason: record.Other, Hint: "Write one read-only statement: SELECT, VALUES or TABLE, also after WITH.",
-			Text: pg.Message + " (SQLSTATE " + pg.Code + ")", Err: err}
+		return &record.Fault{
+			Reason: record.Other,
+			Hint:   "Write one read-only statement: SELECT, VALUES or TABLE, also after WITH.",
+			Text:   pg.Message + " (SQLSTATE " + pg.Code + ")",
+			Err:    err,
+		}
 	}
 	return err
 }
@@ -117,10 +122,13 @@ const maxDamage = 20
 // Check reads the whole schema and looks for what no commit leaves behind.
 func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 	var s inventory.Summary
-	err := pgx.BeginTxFunc(ctx, r.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	err := pgx.BeginTxFunc(ctx, r.pool, options, func(tx pgx.Tx) error {
 		var oldest, newest *int64
-		err := tx.QueryRow(ctx, `SELECT (SELECT count(*) FROM scope), count(*), count(*) FILTER (WHERE valid_to IS NULL), min(valid_from), max(valid_from),
-				(SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c WHERE relnamespace = $1::text::regnamespace AND relkind = 'r'),
+		err := tx.QueryRow(ctx, `SELECT (SELECT count(*) FROM scope), count(*), count(*) FILTER (WHERE valid_to IS NULL),
+				min(valid_from), max(valid_from),
+				(SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
+					FROM pg_class c WHERE relnamespace = $1::text::regnamespace AND relkind = 'r'),
 				(SELECT coalesce(sum(pg_total_relation_size(relid) * (n_dead_tup::float8 / (n_live_tup + n_dead_tup))), 0)::bigint
 					FROM pg_stat_user_tables WHERE schemaname = $1::text AND n_dead_tup > 0)
 			FROM version`, r.c.schema).Scan(&s.Targets, &s.Versions, &s.Resources, &oldest, &newest, &s.Bytes, &s.Free)
@@ -134,7 +142,8 @@ func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 				"%s: its body is missing",
 			},
 			{
-				"SELECT version::text FROM body b WHERE NOT EXISTS (SELECT FROM version v WHERE v.version = b.version) AND NOT EXISTS (SELECT FROM staged t WHERE t.version = b.version)",
+				`SELECT version::text FROM body b WHERE NOT EXISTS (SELECT FROM version v WHERE v.version = b.version)
+					AND NOT EXISTS (SELECT FROM staged t WHERE t.version = b.version)`,
 				"body %s: its version is missing",
 			},
 			{
@@ -143,7 +152,9 @@ func (r *Reader) Check(ctx context.Context) (inventory.Summary, error) {
 			},
 			{"SELECT id FROM version WHERE valid_to <= valid_from", "%s: a version ends before it begins"},
 			{
-				"SELECT id FROM (SELECT id, valid_to, lead(valid_from) OVER (PARTITION BY scope, id ORDER BY valid_from) AS next FROM version) v WHERE next < valid_to OR next IS NOT NULL AND valid_to IS NULL",
+				`SELECT id FROM (
+					SELECT id, valid_to, lead(valid_from) OVER (PARTITION BY scope, id ORDER BY valid_from) AS next FROM version
+				) v WHERE next < valid_to OR next IS NOT NULL AND valid_to IS NULL`,
 				"%s: two versions at one time",
 			},
 			{"SELECT id FROM version WHERE length(sum) <> 16", "%s: its hash is damaged"},

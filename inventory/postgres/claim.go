@@ -72,7 +72,9 @@ func (s *Store) claim(ctx context.Context) (_ *pgx.Conn, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.writer, s.beginCommit = writer, "begin; set local idle_in_transaction_session_timeout = '1h'; set local synchronous_commit = "+syncCommit
+	s.writer = writer
+	s.beginCommit = "begin; set local idle_in_transaction_session_timeout = '1h'; " +
+		"set local synchronous_commit = " + syncCommit
 	return conn, nil
 }
 
@@ -83,10 +85,13 @@ func (s *Store) tryLock(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	holder := "a process whose connection has just ended"
-	err := conn.QueryRow(ctx, `SELECT format('%s from %s, since %s', a.application_name, coalesce(host(a.client_addr), 'the same machine'),
+	err := conn.QueryRow(ctx, `SELECT format('%s from %s, since %s', a.application_name,
+			coalesce(host(a.client_addr), 'the same machine'),
 			to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
-		FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
-		WHERE l.locktype = 'advisory' AND l.classid::bigint = $1 AND l.objid::bigint = $2 AND l.granted`, int64(class), int64(object)).Scan(&holder)
+		FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+			JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+		WHERE l.locktype = 'advisory' AND l.classid::bigint = $1 AND l.objid::bigint = $2 AND l.granted`,
+		int64(class), int64(object)).Scan(&holder)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return err
 	}
@@ -131,7 +136,8 @@ func (s *Store) registerWriter(ctx context.Context, conn *pgx.Conn) (writer int6
 	}
 	if ahead := time.Duration(last-now) * time.Microsecond; ahead > time.Minute {
 		s.log.Warn("store's latest entry is in the future", "latest", time.UnixMicro(last).UTC(),
-			"ahead", ahead.Round(time.Second), "hint", "Check the server's clock. Later entries get instants after the latest one.")
+			"ahead", ahead.Round(time.Second),
+			"hint", "Check the server's clock. Later entries get instants after the latest one.")
 	}
 	if skew := time.Since(time.UnixMicro(now)).Abs(); skew > time.Minute {
 		s.log.Warn("clock differs from the database server's", "difference", skew.Round(time.Second),

@@ -183,9 +183,8 @@ func (c *connector) explain(ctx context.Context, err error) error {
 		return c.fault(record.Other, hint, c.address()+": the server has no TLS", err)
 	}
 	if isCertificateError(err) {
-		return c.fault(
-			record.Other, "Set sslrootcert= in store.dsn to the authority's certificate.", c.address()+": "+rootCause(err), err,
-		)
+		hint := "Set sslrootcert= in store.dsn to the authority's certificate."
+		return c.fault(record.Other, hint, c.address()+": "+rootCause(err), err)
 	}
 	if pgconn.Timeout(err) || errors.Is(err, os.ErrDeadlineExceeded) {
 		err = c.noAnswerError(err)
@@ -201,8 +200,11 @@ func (c *connector) explain(ctx context.Context, err error) error {
 
 // noAnswerError is the error of a server that accepts connections but does not answer.
 func (c *connector) noAnswerError(err error) error {
-	return c.fault(record.Network, "Check the server: it is stopped, overloaded, or cut off by the network. Writes resume when it answers.",
-		fmt.Sprintf("no answer from Postgres at %s, port %d, database %s", c.conf.Host, c.conf.Port, c.conf.Database), &unreachable{err})
+	text := fmt.Sprintf(
+		"no answer from Postgres at %s, port %d, database %s", c.conf.Host, c.conf.Port, c.conf.Database,
+	)
+	hint := "Check the server: it is stopped, overloaded, or cut off by the network. Writes resume when it answers."
+	return c.fault(record.Network, hint, text, &unreachable{err})
 }
 
 func (c *connector) fault(r record.Reason, hint, text string, err error) error {

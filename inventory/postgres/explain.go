@@ -70,7 +70,8 @@ func hintOf(e *pgconn.PgError) string {
 	case "53100", "53200":
 		return "Free disk space or memory on the server."
 	case "55P03":
-		return "Find the session that holds a lock on the store's tables (pg_locks, pg_blocking_pids), and end its transaction."
+		return "Find the session that holds a lock on the store's tables (pg_locks, pg_blocking_pids), " +
+			"and end its transaction."
 	case "57014":
 		return "Raise the server's statement_timeout, or simplify the statement: it was cancelled."
 	case "42P01", "3F000":

@@ -30,7 +30,7 @@ func (s *Store) checkHistory(ctx context.Context, conn *pgx.Conn) error {
 	case errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000" || pg.Code == "42703"),
 		errors.Is(err, pgx.ErrNoRows), err == nil && current != s.historyID:
 		return &record.Fault{Reason: record.Other, Err: fmt.Errorf("schema %s: %w", s.c.schema, ErrReplaced),
-			Hint: "Restore the schema, or restart the collector to begin a new history in what is there now. Until then nothing is stored."}
+			Hint: "Restore the schema, or restart the collector to begin a new history. Until then nothing is stored."}
 	}
 	return err
 }

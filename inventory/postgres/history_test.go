@@ -38,7 +38,8 @@ func TestSchemaDropped(t *testing.T) {
 	class, object := s.c.lockKey()
 	exec(
 		t, conn,
-		"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2",
+		`SELECT pg_terminate_backend(pid) FROM pg_locks
+			WHERE locktype = 'advisory' AND classid::bigint = $1 AND objid::bigint = $2`,
 		class, object,
 	)
 	eventually(

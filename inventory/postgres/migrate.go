@@ -87,10 +87,12 @@ func (c *connector) inspect(ctx context.Context, q rowQuerier, latest int) (stat
 	var encoding, release string
 	var hasStore bool
 	var taken []string
-	err = q.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_setting('server_encoding'),
+	err = q.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_setting('server_version'),
+			current_setting('server_encoding'),
 			EXISTS (SELECT FROM pg_namespace WHERE nspname = $1),
 			EXISTS (SELECT FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1 AND relname = 'store'),
-			ARRAY(SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1 AND relname = ANY($2) ORDER BY 1)`,
+			ARRAY(SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
+				WHERE nspname = $1 AND relname = ANY($2) ORDER BY 1)`,
 		c.schema, []string{"clock", "epoch", "scope", "version", "body", "staged", "versions", "resources", "targets"},
 	).Scan(&server, &release, &encoding, &state.exists, &hasStore, &taken)
 	switch {

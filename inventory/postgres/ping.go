@@ -70,8 +70,9 @@ func (s *statements) terminateOrphans(ctx context.Context, tx pgx.Tx) error {
 	if len(orphans) == 0 {
 		return nil
 	}
-	if _, err := tx.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = ANY($1) AND pid <> pg_backend_pid()
-		AND datname = current_database() AND usename = current_user AND application_name = current_setting('application_name')`, orphans); err != nil {
+	if _, err := tx.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE pid = ANY($1) AND pid <> pg_backend_pid() AND datname = current_database() AND usename = current_user
+			AND application_name = current_setting('application_name')`, orphans); err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -49,7 +49,8 @@ func TestReaderCannotWrite(t *testing.T) {
 func TestQueryCellTypes(t *testing.T) {
 	s := openStore(t, newSchema(t))
 	var got []string
-	err := s.Query(t.Context(), `SELECT 1::int AS a, 2.50 AS b, 'NaN'::float8 AS c, true AS d, NULL AS e, '{"x": [1]}'::jsonb AS f, 'text' AS g, timestamptz '2026-01-01 00:00Z' AT TIME ZONE 'UTC' AS h -- the end`,
+	err := s.Query(t.Context(), `SELECT 1::int AS a, 2.50 AS b, 'NaN'::float8 AS c, true AS d, NULL AS e,
+		'{"x": [1]}'::jsonb AS f, 'text' AS g, timestamptz '2026-01-01 00:00Z' AT TIME ZONE 'UTC' AS h -- the end`,
 		func(columns []string, row []any) error {
 			got = append(got, fmt.Sprint(columns))
 			for _, c := range row {
@@ -57,7 +58,8 @@ func TestQueryCellTypes(t *testing.T) {
 			}
 			return nil
 		})
-	want := `[a b c d e f g h] int64:1 json.Number:2.50 string:NaN bool:true <nil>:<nil> string:{"x": [1]} string:text string:2026-01-01 00:00:00`
+	want := `[a b c d e f g h] int64:1 json.Number:2.50 string:NaN bool:true <nil>:<nil> string:{"x": [1]} ` +
+		"string:text string:2026-01-01 00:00:00"
 	if err != nil || strings.Join(got, " ") != want {
 		t.Errorf("got %s, %v", strings.Join(got, " "), err)
 	}
@@ -87,7 +89,8 @@ func TestCancelStopsServer(t *testing.T) {
 	running := func() int {
 		return count(
 			t, conn,
-			"SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(' || $1 AND pid <> pg_backend_pid() AND state = 'active'",
+			`SELECT count(*) FROM pg_stat_activity
+				WHERE query LIKE '%pg_sleep(' || $1 AND pid <> pg_backend_pid() AND state = 'active'`,
 			"1234)%",
 		)
 	}
@@ -162,23 +165,29 @@ func TestViews(t *testing.T) {
 	); err != nil {
 		t.Fatal(err)
 	}
+	const common = "kind id name state type account account_id partition region tags extra_tags run " +
+		"first_seen state_since valid_from"
 	for view, columns := range map[string]string{
-		"resources": "kind id name state type account account_id partition region tags extra_tags run first_seen state_since valid_from last_seen data",
-		"versions":  "kind id name state type account account_id partition region tags extra_tags run first_seen state_since valid_from valid_to ended last_seen data",
-		"targets":   "account account_id partition region kind state reason error hint records run started ended last_seen retired why",
+		"resources": common + " last_seen data",
+		"versions":  common + " valid_to ended last_seen data",
+		"targets": "account account_id partition region kind state reason error hint records run " +
+			"started ended last_seen retired why",
 	} {
 		var got string
 		if err := conn.QueryRow(
 			t.Context(),
-			"SELECT string_agg(column_name, ' ' ORDER BY ordinal_position) FROM information_schema.columns WHERE table_schema = $1 AND table_name = $2",
+			`SELECT string_agg(column_name, ' ' ORDER BY ordinal_position) FROM information_schema.columns
+				WHERE table_schema = $1 AND table_name = $2`,
 			o.Schema, view,
 		).Scan(&got); err != nil || got != columns {
 			t.Errorf("%s: %s %v", view, got, err)
 		}
 	}
 	for _, view := range []string{"resources", "versions"} {
-		if n := count(t, conn, "SELECT count(*) FROM "+view+` WHERE state = 'running' AND tags ->> 'team' = 'a' AND (data -> 'State' ->> 'Code')::int = 16
-			AND valid_from ~ '^20..-..-..T..:..:..[.]...Z$' AND valid_from > ago('90m') AND valid_from > ago('1d12h') AND NOT valid_from < ago('7d') AND extra_tags @> '{"team": "platform"}'`); n != 1 {
+		if n := count(t, conn, "SELECT count(*) FROM "+view+` WHERE state = 'running' AND tags ->> 'team' = 'a'
+			AND (data -> 'State' ->> 'Code')::int = 16
+			AND valid_from ~ '^20..-..-..T..:..:..[.]...Z$' AND valid_from > ago('90m') AND valid_from > ago('1d12h')
+			AND NOT valid_from < ago('7d') AND extra_tags @> '{"team": "platform"}'`); n != 1 {
 			t.Errorf("%s: %d", view, n)
 		}
 	}

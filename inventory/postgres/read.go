@@ -57,7 +57,11 @@ func (r *Reader) checkFormat(ctx context.Context) error {
 		return &record.Fault{Reason: record.Other, Hint: `Run "collector run --once" to collect and store once.`,
 			Err: fmt.Errorf("%w: database %s has no tables of collector in schema %s", ErrEmpty, r.c.conf.Database, r.c.schema)}
 	case state.version < len(files):
-		return &record.Fault{Reason: record.Other, Hint: `Run "collector run" to migrate them.`, Err: errors.New("an older version of the program made these tables")}
+		return &record.Fault{
+			Reason: record.Other,
+			Hint:   `Run "collector run" to migrate them.`,
+			Err:    errors.New("an older version of the program made these tables"),
+		}
 	}
 	return nil
 }
@@ -83,8 +87,9 @@ func (r *Reader) Close() error {
 // versionColumns are the columns that a versionRow scans, of version v and optionally its body. If there is no version,
 // its number is NULL.
 func versionColumns(v string, data bool) string {
-	c := `v.version, s.kind, coalesce(v.id, ''), coalesce(v.name, ''), coalesce(v.state, ''), coalesce(v.type, ''), s.account, s.account_id, s.partition, s.region,
-		coalesce(v.tags, '{}'), s.extra_tags, coalesce(v.run, ''), v.first_seen, v.state_since, v.valid_from, v.valid_to, coalesce(v.ended, ''), s.last_seen, v.sum`
+	c := `v.version, s.kind, coalesce(v.id, ''), coalesce(v.name, ''), coalesce(v.state, ''), coalesce(v.type, ''),
+		s.account, s.account_id, s.partition, s.region, coalesce(v.tags, '{}'), s.extra_tags, coalesce(v.run, ''),
+		v.first_seen, v.state_since, v.valid_from, v.valid_to, coalesce(v.ended, ''), s.last_seen, v.sum`
 	if data {
 		c += ", (SELECT coalesce(exact, data::text) FROM body WHERE body.version = v.version)"
 	} else {
@@ -117,7 +122,8 @@ func (c *versionRow) resource() (*inventory.Resource, error) {
 	if err := errors.Join(json.Unmarshal(c.tags, &r.Tags), json.Unmarshal(c.extra, &r.ExtraTags)); err != nil {
 		return nil, fmt.Errorf("tags of %s: %w", r.ID, err)
 	}
-	r.FirstSeen, r.StateSince, r.ValidFrom, r.ValidTo, r.LastSeen = instant(c.first), instant(c.since), instant(c.from), instant(c.to), instant(c.seen)
+	r.FirstSeen, r.StateSince, r.LastSeen = instant(c.first), instant(c.since), instant(c.seen)
+	r.ValidFrom, r.ValidTo = instant(c.from), instant(c.to)
 	r.CollectedAt = r.ValidFrom
 	copy(r.Sum[:], c.sum)
 	if c.data != nil {
@@ -199,14 +205,16 @@ func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*invento
 		at := n.arg(q.At.UnixMicro())
 		n.add("v.valid_from <= " + at + " AND (v.valid_to IS NULL OR v.valid_to > " + at + ")")
 	}
-	return r.queryResources(ctx, q, "SELECT "+versionColumns("v", q.Data || q.Where.NeedsData())+" FROM version v JOIN scope s ON s.scope = v.scope"+n.where()+
+	columns := versionColumns("v", q.Data || q.Where.NeedsData())
+	return r.queryResources(ctx, q, "SELECT "+columns+" FROM version v JOIN scope s ON s.scope = v.scope"+n.where()+
 		" ORDER BY s.kind, s.account, s.region, v.id", n.args)
 }
 
 // History yields every version.
 func (r *Reader) History(ctx context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
 	n := newConditions(q, "v", true)
-	return r.queryResources(ctx, q, "SELECT "+versionColumns("v", q.Data || q.Where.NeedsData())+" FROM version v JOIN scope s ON s.scope = v.scope"+n.where()+
+	columns := versionColumns("v", q.Data || q.Where.NeedsData())
+	return r.queryResources(ctx, q, "SELECT "+columns+" FROM version v JOIN scope s ON s.scope = v.scope"+n.where()+
 		" ORDER BY s.kind, s.account, s.region, s.scope, v.id, v.valid_from", n.args)
 }
 
@@ -216,8 +224,10 @@ func (r *Reader) queryChanges(
 	ctx context.Context, q inventory.Query, with string, n *conditions, order string,
 ) iter.Seq2[inventory.Change, error] {
 	data := q.Data || q.Where.NeedsData()
-	query := "WITH e AS (" + with + ") SELECT e.at, " + versionColumns("b", data) + ", " + versionColumns("a", data) + ` FROM e JOIN scope s ON s.scope = e.scope
-		LEFT JOIN version b ON b.version = e.before LEFT JOIN version a ON a.version = e.after` + n.where() + " ORDER BY " + order
+	columns := versionColumns("b", data) + ", " + versionColumns("a", data)
+	query := "WITH e AS (" + with + ") SELECT e.at, " + columns + ` FROM e JOIN scope s ON s.scope = e.scope
+		LEFT JOIN version b ON b.version = e.before LEFT JOIN version a ON a.version = e.after` +
+		n.where() + " ORDER BY " + order
 	return queryRows(ctx, r, query, n.args, func(rows pgx.Rows) (inventory.Change, bool, error) {
 		var at *int64
 		b, a := new(versionRow), new(versionRow)
@@ -250,13 +260,15 @@ func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time
 	n := newConditions(q, "e", false)
 	x, y := n.arg(from.UnixMicro()), n.arg(to.UnixMicro())
 	at := func(v, instant string) string {
-		return " LEFT JOIN LATERAL (SELECT v.version, v.sum, v.valid_to FROM version v WHERE v.id = t.id AND v.scope = t.scope AND v.valid_from <= " + instant +
+		return " LEFT JOIN LATERAL (SELECT v.version, v.sum, v.valid_to FROM version v" +
+			" WHERE v.id = t.id AND v.scope = t.scope AND v.valid_from <= " + instant +
 			" ORDER BY v.valid_from DESC LIMIT 1) " + v + " ON " + v + ".valid_to IS NULL OR " + v + ".valid_to > " + instant
 	}
 	return r.queryChanges(ctx, q, `SELECT t.scope, t.id, NULL::bigint AS at, b.version AS before, a.version AS after FROM (
 			SELECT scope, id FROM version WHERE valid_from > `+x+` AND valid_from <= `+y+`
 			UNION SELECT scope, id FROM version WHERE valid_to > `+x+` AND valid_to <= `+y+`) t`+at("b", x)+at("a", y)+`
-		WHERE (b.version IS NOT NULL OR a.version IS NOT NULL) AND b.sum IS DISTINCT FROM a.sum`, n, "s.kind, s.account, s.region, e.id")
+		WHERE (b.version IS NOT NULL OR a.version IS NOT NULL) AND b.sum IS DISTINCT FROM a.sum`,
+		n, "s.kind, s.account, s.region, e.id")
 }
 
 // Changes yields the changes after an instant. A commit that is not yet visible has a later instant than every visible
@@ -264,23 +276,29 @@ func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time
 func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
 	n := newConditions(q, "e", false)
 	x := n.arg(after.UnixMicro())
-	return r.queryChanges(ctx, q, `SELECT v.scope, v.id, v.valid_from AS at, b.version AS before, v.version AS after FROM version v
-			LEFT JOIN LATERAL (SELECT b.version, b.valid_to FROM version b WHERE b.id = v.id AND b.scope = v.scope AND b.valid_from < v.valid_from
+	return r.queryChanges(ctx, q, `SELECT v.scope, v.id, v.valid_from AS at, b.version AS before, v.version AS after
+			FROM version v LEFT JOIN LATERAL (SELECT b.version, b.valid_to FROM version b
+				WHERE b.id = v.id AND b.scope = v.scope AND b.valid_from < v.valid_from
 				ORDER BY b.valid_from DESC LIMIT 1) b ON b.valid_to = v.valid_from
 			WHERE v.valid_from > `+x+`
-		UNION ALL SELECT scope, id, valid_to, version, NULL FROM version WHERE valid_to > `+x+" AND ended IS NOT NULL", n, "e.at, e.id")
+		UNION ALL SELECT scope, id, valid_to, version, NULL FROM version WHERE valid_to > `+x+" AND ended IS NOT NULL",
+		n, "e.at, e.id")
 }
 
 // Targets yields the stored state of each target.
 func (r *Reader) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error] {
-	return queryRows(ctx, r, `SELECT account, region, kind, account_id, partition, run, state, reason, error, hint, expected, records, calls,
+	return queryRows(ctx, r, `SELECT account, region, kind, account_id, partition, run, state, reason, error, hint,
+		expected, records, calls,
 		throttles, started, ended, last_seen, first_complete, retired, coalesce(why, ''), (SELECT history FROM store LIMIT 1),
-		(SELECT count(*) FROM version v WHERE v.scope = s.scope AND v.valid_to IS NULL) FROM scope s ORDER BY account, region, kind`, nil,
+		(SELECT count(*) FROM version v WHERE v.scope = s.scope AND v.valid_to IS NULL)
+		FROM scope s ORDER BY account, region, kind`, nil,
 		func(rows pgx.Rows) (c inventory.Coverage, ok bool, err error) {
 			var started, ended, seen, first, retired *int64
-			err = rows.Scan(&c.Account, &c.Region, &c.Kind, &c.AccountID, &c.Partition, &c.Run, &c.State, &c.Reason, &c.Error, &c.Hint, &c.Expected,
-				&c.Records, &c.Calls, &c.Throttles, &started, &ended, &seen, &first, &retired, &c.RetiredReason, &c.History, &c.Resources)
-			c.Started, c.Ended, c.LastSeen, c.FirstComplete, c.Retired = instant(started), instant(ended), instant(seen), instant(first), instant(retired)
+			err = rows.Scan(&c.Account, &c.Region, &c.Kind, &c.AccountID, &c.Partition, &c.Run, &c.State, &c.Reason,
+				&c.Error, &c.Hint, &c.Expected, &c.Records, &c.Calls, &c.Throttles,
+				&started, &ended, &seen, &first, &retired, &c.RetiredReason, &c.History, &c.Resources)
+			c.Started, c.Ended, c.Retired = instant(started), instant(ended), instant(retired)
+			c.LastSeen, c.FirstComplete = instant(seen), instant(first)
 			return c, true, err
 		})
 }
@@ -336,7 +354,8 @@ func newConditions(q inventory.Query, v string, deep bool) *conditions {
 	if !deep {
 		return n
 	}
-	for _, c := range [...]struct{ field, column string }{{"id", "v.id"}, {"name", "v.name"}, {"state", "v.state"}, {"type", "v.type"},
+	for _, c := range [...]struct{ field, column string }{
+		{"id", "v.id"}, {"name", "v.name"}, {"state", "v.state"}, {"type", "v.type"},
 		{"kind", "s.kind"}, {"region", "s.region"}, {"account", "s.account"}, {"account_id", "s.account_id"}} {
 		if vs := q.Where.RequiredValues(c.field); vs != nil {
 			n.add(c.column + " = ANY(" + n.arg(vs) + ")")

@@ -40,20 +40,24 @@ func (s *Store) Rename(ctx context.Context, a inventory.Account) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.writePool.Exec(ctx, `UPDATE scope SET account = $1 WHERE account_id = $2 AND partition = $3 AND account <> $1 AND retired IS NULL
+	_, err = s.writePool.Exec(ctx, `UPDATE scope SET account = $1
+		WHERE account_id = $2 AND partition = $3 AND account <> $1 AND retired IS NULL
 		AND EXISTS (SELECT FROM clock WHERE writer = $4)`, a.Name, a.AccountID, a.Partition, writer)
 	return s.c.explain(ctx, err)
 }
 
 // Retire ends the scopes of a target.
 func (s *Store) Retire(ctx context.Context, t record.Target, identity record.Identity, reason string) error {
-	return s.retire(ctx, reason, `SELECT scope FROM scope WHERE account = $1 AND region = $2 AND kind = $3 AND retired IS NULL
-		AND ($4 = '' OR account_id = '' OR account_id = $4 AND partition = $5)`, t.Account, t.Region, t.Kind, identity.AccountID, identity.Partition)
+	return s.retire(ctx, reason, `SELECT scope FROM scope
+		WHERE account = $1 AND region = $2 AND kind = $3 AND retired IS NULL
+			AND ($4 = '' OR account_id = '' OR account_id = $4 AND partition = $5)`,
+		t.Account, t.Region, t.Kind, identity.AccountID, identity.Partition)
 }
 
 // RetireAccount ends the scopes of an account under a name, each in a transaction of its own.
 func (s *Store) RetireAccount(ctx context.Context, a inventory.Account, reason string) error {
-	return s.retire(ctx, reason, "SELECT scope FROM scope WHERE account = $1 AND partition = $2 AND account_id = $3 AND retired IS NULL",
+	return s.retire(ctx, reason,
+		"SELECT scope FROM scope WHERE account = $1 AND partition = $2 AND account_id = $3 AND retired IS NULL",
 		a.Name, a.Partition, a.AccountID)
 }
 
@@ -89,8 +93,8 @@ func (s *Store) retire(ctx context.Context, reason, query string, args ...any) e
 				return err
 			}
 			b.add(
-				"UPDATE version SET valid_to = (SELECT last FROM clock), ended = $2 WHERE scope = $1 AND valid_to IS NULL", scope,
-				reason,
+				"UPDATE version SET valid_to = (SELECT last FROM clock), ended = $2 WHERE scope = $1 AND valid_to IS NULL",
+				scope, reason,
 			)
 			b.add("UPDATE scope SET retired = clock.last, why = $2 FROM clock WHERE scope = $1", scope, reason)
 			return b.send(ctx, tx)

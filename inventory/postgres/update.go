@@ -33,10 +33,12 @@ type scopeUpdate struct {
 const (
 	beginByID = `INSERT INTO scope (account_id, partition, region, kind, account, epoch)
 		SELECT $1, $2, $3, $4, $5, nextval('epoch') FROM clock WHERE writer = $6
-		ON CONFLICT (account_id, partition, region, kind) DO UPDATE SET account = excluded.account, epoch = excluded.epoch, retired = NULL, why = NULL
+		ON CONFLICT (account_id, partition, region, kind) DO UPDATE
+			SET account = excluded.account, epoch = excluded.epoch, retired = NULL, why = NULL
 		RETURNING scope, epoch, EXISTS (SELECT FROM staged WHERE staged.scope = scope.scope)`
 	beginByName = `UPDATE scope SET epoch = nextval('epoch')
-		WHERE scope = (SELECT scope FROM scope WHERE account = $1 AND region = $2 AND kind = $3 AND retired IS NULL ORDER BY ended DESC NULLS LAST LIMIT 1)
+		WHERE scope = (SELECT scope FROM scope WHERE account = $1 AND region = $2 AND kind = $3 AND retired IS NULL
+				ORDER BY ended DESC NULLS LAST LIMIT 1)
 			AND EXISTS (SELECT FROM clock WHERE writer = $4)
 		RETURNING scope, epoch, EXISTS (SELECT FROM staged WHERE staged.scope = scope.scope)`
 )
@@ -187,7 +189,8 @@ func (u *scopeUpdate) stageRows(ctx context.Context, tx pgx.Tx, rows []rowBody) 
 	}
 	first += u.epoch * versionsPerEpoch
 	values := make([]any, 9) // CopyFrom encodes a row before it asks for the next
-	_, err := tx.CopyFrom(ctx, pgx.Identifier{"body"}, []string{"version", "data", "exact"}, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
+	columns := []string{"version", "data", "exact"}
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"body"}, columns, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
 		data, altered := toJSONB(rows[i].data)
 		values[0], values[1], values[2] = first+int64(i), data, nil
 		if altered {
@@ -198,7 +201,7 @@ func (u *scopeUpdate) stageRows(ctx context.Context, tx pgx.Tx, rows []rowBody) 
 	if err != nil {
 		return err
 	}
-	columns := []string{"scope", "version", "how", "id", "sum", "name", "state", "type", "tags"}
+	columns = []string{"scope", "version", "how", "id", "sum", "name", "state", "type", "tags"}
 	_, err = tx.CopyFrom(ctx, pgx.Identifier{"staged"}, columns, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
 		r := rows[i].Row
 		tags, _ := toJSONB([]byte(r.Tags))
@@ -214,7 +217,8 @@ const expirePerCommit = 200
 
 // nextInstant sets the instant of the commit: later than every one before, and unique, because the row stays locked
 // until the end of the transaction.
-const nextInstant = "UPDATE clock SET last = greatest(last + 1, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint) WHERE writer = $1"
+const nextInstant = `UPDATE clock
+	SET last = greatest(last + 1, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint) WHERE writer = $1`
 
 func (u *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
 	if u.scope == 0 {
@@ -262,7 +266,8 @@ func (u *scopeUpdate) Commit(ctx context.Context, c inventory.Commit) error {
 // array). Ordinary joins could cost rows × rows.
 func (u *scopeUpdate) publish(b *batch) {
 	const mine = " t.scope = $1 AND t.version >= $2 AND t.version < $3"
-	const live = `CROSS JOIN LATERAL (SELECT v.version FROM version v WHERE v.scope = t.scope AND v.id = t.id AND v.valid_to IS NULL OFFSET 0) live`
+	const live = `CROSS JOIN LATERAL (SELECT v.version FROM version v
+		WHERE v.scope = t.scope AND v.id = t.id AND v.valid_to IS NULL OFFSET 0) live`
 	from, to := u.epoch*versionsPerEpoch, (u.epoch+1)*versionsPerEpoch
 	missing := &record.Fault{
 		Reason: record.Other,
@@ -271,21 +276,26 @@ func (u *scopeUpdate) publish(b *batch) {
 	}
 	if u.staged > 0 {
 		b.add(`UPDATE version SET valid_to = (SELECT last FROM clock)
-			WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 1))`, u.scope, from, to)
+			WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 1))`,
+			u.scope, from, to)
 		// A changed resource keeps the instant of its first version, and of its state if that did not change.
-		b.add(`INSERT INTO version (version, scope, id, sum, sum_version, name, state, type, tags, run, first_seen, state_since, valid_from)
+		b.add(`INSERT INTO version (version, scope, id, sum, sum_version, name, state, type, tags, run,
+				first_seen, state_since, valid_from)
 			SELECT t.version, t.scope, t.id, t.sum, $4, t.name, t.state, t.type, t.tags, $5, coalesce(v.first_seen, clock.last),
 				CASE WHEN v.state = t.state THEN v.state_since ELSE clock.last END, clock.last
-			FROM (SELECT last FROM clock LIMIT 1) clock, staged t LEFT JOIN LATERAL (SELECT v.first_seen, v.state_since, v.state FROM version v
+			FROM (SELECT last FROM clock LIMIT 1) clock, staged t
+				LEFT JOIN LATERAL (SELECT v.first_seen, v.state_since, v.state FROM version v
 				WHERE t.how = 1 AND v.id = t.id AND v.scope = t.scope ORDER BY v.valid_from DESC LIMIT 1) v ON true
 			WHERE`+mine+` AND t.how < 2`, u.scope, from, to, record.DigestVersion, u.run).expect(u.staged, missing)
 	}
 	if u.rebased > 0 { // a hash of another version: the row replaces the version, with its body
 		b.add(
-			`DELETE FROM body WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 2))`,
+			`DELETE FROM body
+				WHERE version = ANY(ARRAY(SELECT live.version FROM staged t `+live+` WHERE`+mine+` AND t.how = 2))`,
 			u.scope, from, to,
 		)
-		b.add(`UPDATE version v SET version = t.version, sum = t.sum, sum_version = $4, name = t.name, state = t.state, type = t.type, tags = t.tags
+		b.add(`UPDATE version v SET version = t.version, sum = t.sum, sum_version = $4, name = t.name, state = t.state,
+				type = t.type, tags = t.tags
 			FROM (SELECT t.*, live.version AS was FROM staged t `+live+` WHERE`+mine+` AND t.how = 2) t WHERE v.version = t.was`,
 			u.scope, from, to, record.DigestVersion).expect(u.rebased, missing)
 	}
@@ -324,18 +334,20 @@ func (u *scopeUpdate) saveOutcome(b *batch, c inventory.Commit) {
 	if c.ExtraTags != nil {
 		extra, _ = toJSONB(c.ExtraTags)
 	}
-	b.add(`UPDATE scope SET run = $2, state = $3, reason = $4, error = $5, hint = $6, expected = $7, records = $8, calls = $9, throttles = $10,
+	b.add(`UPDATE scope SET run = $2, state = $3, reason = $4, error = $5, hint = $6, expected = $7, records = $8,
+		calls = $9, throttles = $10,
 		started = $11, ended = clock.last, last_seen = CASE WHEN $12 THEN clock.last ELSE last_seen END,
-		first_complete = CASE WHEN $12 THEN coalesce(first_complete, clock.last) ELSE first_complete END, extra_tags = coalesce($13, extra_tags),
+		first_complete = CASE WHEN $12 THEN coalesce(first_complete, clock.last) ELSE first_complete END,
+		extra_tags = coalesce($13, extra_tags),
 		retired = NULL, why = NULL FROM clock WHERE scope = $1`,
-		u.scope, o.Run, string(o.State), string(o.Reason), toText(o.Error), toText(o.Hint), o.Expected, o.Records, o.Calls,
-		o.Throttles,
-		o.Started.UnixMicro(), o.State.Complete(), extra)
+		u.scope, o.Run, string(o.State), string(o.Reason), toText(o.Error), toText(o.Hint), o.Expected, o.Records,
+		o.Calls, o.Throttles, o.Started.UnixMicro(), o.State.Complete(), extra)
 }
 
 // expire deletes at most n versions that ended before an instant.
 func expire(b *batch, before time.Time, n int) *batchStatement {
-	return b.add(`WITH old AS (SELECT version FROM version WHERE valid_to < $1 ORDER BY valid_to LIMIT $2 FOR UPDATE SKIP LOCKED),
+	return b.add(`WITH old AS (
+				SELECT version FROM version WHERE valid_to < $1 ORDER BY valid_to LIMIT $2 FOR UPDATE SKIP LOCKED),
 			bodies AS (DELETE FROM body USING old WHERE body.version = old.version)
 		DELETE FROM version USING old WHERE version.version = old.version`, before.UnixMicro(), n)
 }

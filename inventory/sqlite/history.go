@@ -27,7 +27,8 @@ func (o Options) knownHistory() string {
 		return id
 	}
 	aside, errMove := statefile.MoveDamaged(idFile(o.Path))
-	o.Log.Warn("store history id file damaged", "path", idFile(o.Path), "error", errors.Join(err, errMove), "moved_to", aside,
+	o.Log.Warn("store history id file damaged",
+		"path", idFile(o.Path), "error", errors.Join(err, errMove), "moved_to", aside,
 		"hint", "No action needed: the file is written again. A missing or empty database is now taken for a new one.")
 	return ""
 }
@@ -128,7 +129,8 @@ func (s *Store) Err() error {
 		return nil
 	}
 	return &record.Fault{Reason: record.Other, Err: fmt.Errorf("%w: %s", ErrReplaced, reason),
-		Hint: "Restore the original file, or restart the collector to use what is in data_dir now. Until then nothing is stored."}
+		Hint: "Restore the original file, or restart the collector to use what is in data_dir now. " +
+			"Until then nothing is stored."}
 }
 
 // checkWAL records for good that the write-ahead log has lost its name. It must be called inside a transaction: then

@@ -71,8 +71,9 @@ func TestLostHistory(t *testing.T) {
 		{"missing beside its log", func(t *testing.T, path string) {
 			must(t, os.Rename(path, path+"-wal"))
 		}, "store database empty", "collector.db.empty-*-wal", false},
-		{"no database", func(t *testing.T, path string) { must(t, os.WriteFile(path, bytes.Repeat([]byte("x"), 9000), 0o600)) },
-			"store database damaged", "collector.db.damaged-*", false},
+		{"no database", func(t *testing.T, path string) {
+			must(t, os.WriteFile(path, bytes.Repeat([]byte("x"), 9000), 0o600))
+		}, "store database damaged", "collector.db.damaged-*", false},
 		{"another database", func(t *testing.T, path string) {
 			other := filepath.Join(t.TempDir(), "collector.db")
 			s, err := sqlite.Open(t.Context(), sqlite.Options{Path: other})

@@ -24,7 +24,8 @@ const busyStep = 250 * time.Millisecond
 const defaultLockTimeout = 3 * time.Second
 
 // lockedHint is the hint if the holder of the lock is unknown.
-const lockedHint = "Find the program that writes to the database or holds a transaction open (fuser, lsof), and end it. list, get and sql only read."
+const lockedHint = "Find the program that writes to the database or holds a transaction open (fuser, lsof), " +
+	"and end it. list, get and sql only read."
 
 // beginTx begins a transaction. Only here does a write wait for another process, so only here is the wait bounded. The
 // statements that follow may take long.
@@ -88,8 +89,11 @@ func (s *Store) Ping(context.Context) error {
 	if time.Since(latest) < hungAfter {
 		return nil
 	}
-	return &record.Fault{Reason: record.Other, Hint: "Check the disk that data_dir is on: it does not answer. Writes resume when it does.",
-		Err: fmt.Errorf("store %s: a transaction wrote nothing for %s", s.options.Path, hungAfter)}
+	return &record.Fault{
+		Reason: record.Other,
+		Hint:   "Check the disk that data_dir is on: it does not answer. Writes resume when it does.",
+		Err:    fmt.Errorf("store %s: a transaction wrote nothing for %s", s.options.Path, hungAfter),
+	}
 }
 
 // ProbeWrite takes the write lock and releases it.

@@ -156,7 +156,8 @@ func (in *inserter) flush(ctx context.Context) error {
 func (in *inserter) insertVersions(ctx context.Context, s **sql.Stmt, rows int, args []any) error {
 	if err := in.prepare(ctx, s, func() string {
 		const row = "(?1, ?2, ?3, ?4, ?4, ?4, ?, ?, ?, ?, ?, ?, ?)"
-		return "INSERT INTO version (scope, sum_version, run, first_seen, state_since, valid_from, version, id, sum, name, state, type, tags) VALUES " +
+		return "INSERT INTO version (scope, sum_version, run, first_seen, state_since, valid_from," +
+			" version, id, sum, name, state, type, tags) VALUES " +
 			row + strings.Repeat(", "+row, rows-1)
 	}); err != nil {
 		return err
@@ -186,7 +187,8 @@ func queryPacks(ctx context.Context, tx *sql.Tx, query string, args ...any) (out
 // deleteEmptyPacks deletes those packs that have no version left.
 func deleteEmptyPacks(ctx context.Context, tx *sql.Tx, packs []int64) error {
 	for _, p := range packs {
-		if _, err := tx.ExecContext(ctx, "DELETE FROM body WHERE pack = ?1 AND NOT EXISTS (SELECT 1 FROM version WHERE version BETWEEN ?2 AND ?3)",
+		if _, err := tx.ExecContext(ctx,
+			"DELETE FROM body WHERE pack = ?1 AND NOT EXISTS (SELECT 1 FROM version WHERE version BETWEEN ?2 AND ?3)",
 			p, p<<lineBits, p<<lineBits|lineMask); err != nil {
 			return err
 		}

@@ -44,7 +44,8 @@ func TestPackRetention(t *testing.T) {
 		); err != nil {
 			t.Fatal(err)
 		}
-		exec(t, s.writeDB, "UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000 WHERE valid_to > valid_from AND valid_to > ?",
+		exec(t, s.writeDB, `UPDATE version SET valid_to = valid_to - 7200000000, valid_from = valid_from - 7200000000
+			WHERE valid_to > valid_from AND valid_to > ?`,
 			time.Now().Add(-time.Hour).UnixMicro()) // makes ended versions old
 	}
 	for _, step := range []struct {
@@ -82,7 +83,8 @@ func TestMigrationToPacks(t *testing.T) {
 	exec(t, db, "PRAGMA user_version = 1")
 	exec(
 		t, db,
-		"INSERT INTO scope (scope, partition, account_id, region, kind, account) VALUES (1, 'aws', '222222222222', 'us-east-1', 'ec2_instance', 'prod')",
+		`INSERT INTO scope (scope, partition, account_id, region, kind, account)
+			VALUES (1, 'aws', '222222222222', 'us-east-1', 'ec2_instance', 'prod')`,
 	)
 	enc, err := zstd.NewWriter(nil)
 	if err != nil {
@@ -92,7 +94,8 @@ func TestMigrationToPacks(t *testing.T) {
 	bodies := map[int]int{1: 2, 2: 3, 3: 1, 64: 4} // numbers that other versions have after the migration
 	for version, body := range bodies {
 		id := fmt.Sprintf("i-%d", version)
-		exec(t, db, `INSERT INTO version (version, scope, id, sum, sum_version, name, state, type, tags, run, first_seen, state_since, valid_from, body)
+		exec(t, db, `INSERT INTO version (version, scope, id, sum, sum_version, name, state, type, tags, run,
+				first_seen, state_since, valid_from, body)
 			VALUES (?, 1, ?, zeroblob(16), 1, '', 'old', '', '{}', 'run', 1, 1, 1, ?)`, version, id, body)
 		exec(
 			t, db, "INSERT INTO body VALUES (?, ?)", body,
@@ -103,7 +106,8 @@ func TestMigrationToPacks(t *testing.T) {
 	// by a killed process
 	exec(
 		t, db,
-		"INSERT INTO staged (turn, id, how, sum, name, state, type, tags, body) VALUES (1, 'i-9', 0, x'00', '', '', '', '{}', 9)",
+		`INSERT INTO staged (turn, id, how, sum, name, state, type, tags, body)
+			VALUES (1, 'i-9', 0, x'00', '', '', '', '{}', 9)`,
 	)
 	if err := db.Close(); err != nil {
 		t.Fatal(err)

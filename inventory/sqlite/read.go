@@ -103,8 +103,9 @@ func (r *Reader) Close() error {
 }
 
 // versionColumns are the columns that scanVersion reads, of version v and its scope s.
-const versionColumns = `s.kind, v.id, v.name, v.state, v.type, s.account, s.account_id, s.partition, s.region, v.tags, s.extra_tags,
-	v.run, v.first_seen, v.state_since, v.valid_from, v.valid_to, coalesce(v.ended, ''), s.last_seen, v.sum, v.version`
+const versionColumns = `s.kind, v.id, v.name, v.state, v.type, s.account, s.account_id, s.partition, s.region,
+	v.tags, s.extra_tags, v.run, v.first_seen, v.state_since, v.valid_from, v.valid_to,
+	coalesce(v.ended, ''), s.last_seen, v.sum, v.version`
 
 const fromVersion = " FROM version v JOIN scope s ON s.scope = v.scope "
 
@@ -161,15 +162,16 @@ func scanVersion(rows interface{ Scan(...any) error }, more ...any) (r *inventor
 	r = new(inventory.Resource)
 	var tags, extra, sum []byte
 	var first, since, from, to, seen sql.NullInt64
-	dest := append([]any{&r.Kind, &r.ID, &r.Name, &r.State, &r.Type, &r.Account, &r.AccountID, &r.Partition, &r.Region, &tags, &extra,
-		&r.Run, &first, &since, &from, &to, &r.Ended, &seen, &sum, &version}, more...)
+	dest := append([]any{&r.Kind, &r.ID, &r.Name, &r.State, &r.Type, &r.Account, &r.AccountID, &r.Partition, &r.Region,
+		&tags, &extra, &r.Run, &first, &since, &from, &to, &r.Ended, &seen, &sum, &version}, more...)
 	if err := rows.Scan(dest...); err != nil {
 		return nil, 0, err
 	}
 	if err := errors.Join(json.Unmarshal(tags, &r.Tags), json.Unmarshal(extra, &r.ExtraTags)); err != nil {
 		return nil, 0, fmt.Errorf("%w: tags of %s: %w", ErrCorrupt, r.ID, err)
 	}
-	r.FirstSeen, r.StateSince, r.ValidFrom, r.ValidTo, r.LastSeen = instant(first), instant(since), instant(from), instant(to), instant(seen)
+	r.FirstSeen, r.StateSince, r.LastSeen = instant(first), instant(since), instant(seen)
+	r.ValidFrom, r.ValidTo = instant(from), instant(to)
 	r.CollectedAt = r.ValidFrom
 	copy(r.Sum[:], sum)
 	return r, version, nil
@@ -288,7 +290,8 @@ func conditions(q inventory.Query) (where string, args []any) {
 	if q.ID != "" {
 		add("v.id = ?", q.ID)
 	}
-	for _, c := range [...]struct{ field, column string }{{"id", "v.id"}, {"name", "v.name"}, {"state", "v.state"}, {"type", "v.type"},
+	for _, c := range [...]struct{ field, column string }{
+		{"id", "v.id"}, {"name", "v.name"}, {"state", "v.state"}, {"type", "v.type"},
 		{"kind", "s.kind"}, {"region", "s.region"}, {"account", "s.account"}, {"account_id", "s.account_id"}} {
 		if vs := q.Where.RequiredValues(c.field); vs != nil {
 			add(c.column+" IN (?"+strings.Repeat(", ?", len(vs)-1)+")", vs...)
@@ -313,7 +316,8 @@ func (r *Reader) Find(ctx context.Context, q inventory.Query) iter.Seq2[*invento
 		at := q.At.UnixMicro()
 		return v.selectVersions(ctx, q, yield, "SELECT "+versionColumns+` FROM (
 			SELECT * FROM version WHERE valid_to IS NULL AND valid_from <= ?
-			UNION ALL SELECT * FROM version WHERE valid_to > ? AND valid_from <= ?) v JOIN scope s ON s.scope = v.scope WHERE `+where+order,
+			UNION ALL SELECT * FROM version WHERE valid_to > ? AND valid_from <= ?) v
+			JOIN scope s ON s.scope = v.scope WHERE `+where+order,
 			append([]any{at, at, at}, args...)...)
 	})
 }
@@ -393,8 +397,10 @@ func (r *Reader) Diff(ctx context.Context, q inventory.Query, from, to time.Time
 				SELECT scope, id FROM version WHERE valid_from > ? AND valid_from <= ?
 				UNION SELECT scope, id FROM version WHERE valid_to > ? AND valid_to <= ?)
 			SELECT NULL, a.version, b.version FROM touched t JOIN scope s ON s.scope = t.scope
-			LEFT JOIN version a ON a.id = t.id AND a.scope = t.scope AND a.valid_from <= ? AND (a.valid_to IS NULL OR a.valid_to > ?)
-			LEFT JOIN version b ON b.id = t.id AND b.scope = t.scope AND b.valid_from <= ? AND (b.valid_to IS NULL OR b.valid_to > ?)
+			LEFT JOIN version a ON a.id = t.id AND a.scope = t.scope
+				AND a.valid_from <= ? AND (a.valid_to IS NULL OR a.valid_to > ?)
+			LEFT JOIN version b ON b.id = t.id AND b.scope = t.scope
+				AND b.valid_from <= ? AND (b.valid_to IS NULL OR b.valid_to > ?)
 			WHERE (a.version IS NOT NULL OR b.version IS NOT NULL) AND a.sum IS NOT b.sum AND `+where+`
 			ORDER BY s.kind, s.account, s.region, t.id`, append([]any{a, b, a, b, a, a, b, b}, args...)...)
 	})
@@ -419,9 +425,11 @@ func (r *Reader) Changes(ctx context.Context, q inventory.Query, after time.Time
 // Targets yields the stored state of each target.
 func (r *Reader) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error] {
 	return inSnapshot(ctx, r, func(v *snapshot, yield func(inventory.Coverage) bool) error {
-		rows, err := v.tx.QueryContext(ctx, `SELECT account, region, kind, account_id, partition, run, state, reason, error, hint, expected, records, calls,
+		rows, err := v.tx.QueryContext(ctx, `SELECT account, region, kind, account_id, partition, run,
+			state, reason, error, hint, expected, records, calls,
 			throttles, started, ended, last_seen, first_complete, retired, coalesce(why, ''), (SELECT id FROM history),
-			(SELECT count(*) FROM version v WHERE v.scope = s.scope AND v.valid_to IS NULL) FROM scope s ORDER BY account, region, kind`)
+			(SELECT count(*) FROM version v WHERE v.scope = s.scope AND v.valid_to IS NULL)
+			FROM scope s ORDER BY account, region, kind`)
 		if err != nil {
 			return err
 		}
@@ -429,11 +437,13 @@ func (r *Reader) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, erro
 		for rows.Next() {
 			var c inventory.Coverage
 			var started, ended, seen, first, retired sql.NullInt64
-			if err := rows.Scan(&c.Account, &c.Region, &c.Kind, &c.AccountID, &c.Partition, &c.Run, &c.State, &c.Reason, &c.Error, &c.Hint, &c.Expected,
-				&c.Records, &c.Calls, &c.Throttles, &started, &ended, &seen, &first, &retired, &c.RetiredReason, &c.History, &c.Resources); err != nil {
+			if err := rows.Scan(&c.Account, &c.Region, &c.Kind, &c.AccountID, &c.Partition, &c.Run, &c.State, &c.Reason,
+				&c.Error, &c.Hint, &c.Expected, &c.Records, &c.Calls, &c.Throttles,
+				&started, &ended, &seen, &first, &retired, &c.RetiredReason, &c.History, &c.Resources); err != nil {
 				return err
 			}
-			c.Started, c.Ended, c.LastSeen, c.FirstComplete, c.Retired = instant(started), instant(ended), instant(seen), instant(first), instant(retired)
+			c.Started, c.Ended, c.Retired = instant(started), instant(ended), instant(retired)
+			c.LastSeen, c.FirstComplete = instant(seen), instant(first)
 			if !yield(c) {
 				return nil
 			}

@@ -138,7 +138,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 const encoders = 2
 
 func open(ctx context.Context, o Options) (_ *Store, err error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(encoders), zstd.WithEncoderCRC(false),
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest),
+		zstd.WithEncoderConcurrency(encoders), zstd.WithEncoderCRC(false),
 		zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(256<<10))
 	if err != nil {
 		return nil, err
@@ -167,8 +168,8 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 	if o.Sync {
 		synchronous = "FULL"
 	}
-	s.writeDB, err = connect(o.Path, "rwc", "page_size(8192)", "synchronous("+synchronous+")", "cache_size(-8000)", "wal_autocheckpoint(8000)",
-		"journal_size_limit(67108864)")
+	s.writeDB, err = connect(o.Path, "rwc", "page_size(8192)", "synchronous("+synchronous+")", "cache_size(-8000)",
+		"wal_autocheckpoint(8000)", "journal_size_limit(67108864)")
 	if err != nil {
 		return nil, err
 	}
@@ -323,7 +324,8 @@ func (s *Store) recoverState(ctx context.Context) error {
 			return err
 		}
 		return tx.QueryRowContext(ctx, `SELECT
-			max(coalesce((SELECT max(valid_from) FROM version), 0), coalesce((SELECT max(valid_to) FROM version), 0), coalesce((SELECT max(ended) FROM scope), 0)),
+			max(coalesce((SELECT max(valid_from) FROM version), 0), coalesce((SELECT max(valid_to) FROM version), 0),
+				coalesce((SELECT max(ended) FROM scope), 0)),
 			coalesce((SELECT max(pack) FROM body), 0)`).Scan(&s.lastInstant, &s.lastPack)
 	})
 	if err != nil {
@@ -331,7 +333,8 @@ func (s *Store) recoverState(ctx context.Context) error {
 	}
 	if ahead := time.Until(time.UnixMicro(s.lastInstant)); ahead > time.Minute {
 		s.options.Log.Warn("store's latest entry is in the future", "latest", time.UnixMicro(s.lastInstant).UTC(),
-			"ahead", ahead.Round(time.Second), "hint", "Check this machine's clock. Later entries get instants after the latest one.")
+			"ahead", ahead.Round(time.Second),
+			"hint", "Check this machine's clock. Later entries get instants after the latest one.")
 	}
 	s.recovered = true
 	return nil

@@ -451,7 +451,8 @@ func TestViews(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, view := range []string{"resources", "versions"} {
-		if n := count(t, s.db, "SELECT count(*) FROM "+view+` WHERE state = 'running' AND tags ->> 'team' = 'a' AND data ->> '$.State.Code' = 16
+		if n := count(t, s.db, "SELECT count(*) FROM "+view+` WHERE state = 'running' AND tags ->> 'team' = 'a'
+			AND data ->> '$.State.Code' = 16
 			AND valid_from LIKE '20__-%T%Z' AND extra_tags ->> 'team' = 'platform'`); n != 1 {
 			t.Errorf("%s: %d", view, n)
 		}

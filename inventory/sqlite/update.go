@@ -64,7 +64,8 @@ func discardStaged(ctx context.Context, tx *sql.Tx, update int64) error {
 // ensureScope returns the number of the scope. It creates a scope that has an account id and does not exist.
 func (s *Store) ensureScope(ctx context.Context, t record.Target, sc inventory.Scope) (scope int64, err error) {
 	if sc.AccountID == "" {
-		err = s.db.QueryRowContext(ctx, `SELECT scope FROM scope WHERE account = ?1 AND region = ?2 AND kind = ?3 AND retired IS NULL
+		err = s.db.QueryRowContext(ctx, `SELECT scope FROM scope
+			WHERE account = ?1 AND region = ?2 AND kind = ?3 AND retired IS NULL
 			ORDER BY ended DESC LIMIT 1`, t.Account, t.Region, t.Kind).Scan(&scope)
 		if errors.Is(err, sql.ErrNoRows) {
 			return 0, nil
@@ -74,7 +75,8 @@ func (s *Store) ensureScope(ctx context.Context, t record.Target, sc inventory.S
 	var name string
 	var retired bool
 	err = s.db.QueryRowContext(ctx, `SELECT scope, account, retired IS NOT NULL FROM scope
-		WHERE account_id = ? AND partition = ? AND region = ? AND kind = ?`, sc.AccountID, sc.Partition, sc.Region, sc.Kind).Scan(&scope, &name, &retired)
+		WHERE account_id = ? AND partition = ? AND region = ? AND kind = ?`,
+		sc.AccountID, sc.Partition, sc.Region, sc.Kind).Scan(&scope, &name, &retired)
 	switch {
 	case err == nil && name == t.Account && !retired:
 		return scope, nil
@@ -82,8 +84,10 @@ func (s *Store) ensureScope(ctx context.Context, t record.Target, sc inventory.S
 		return 0, explain(err)
 	}
 	err = s.write(ctx, func(tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx, `INSERT INTO scope (account_id, partition, region, kind, account) VALUES (?, ?, ?, ?, ?)
-			ON CONFLICT (account_id, partition, region, kind) DO UPDATE SET account = excluded.account, retired = NULL, why = NULL
+		return tx.QueryRowContext(ctx, `INSERT INTO scope (account_id, partition, region, kind, account)
+			VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (account_id, partition, region, kind) DO UPDATE
+				SET account = excluded.account, retired = NULL, why = NULL
 			RETURNING scope`, sc.AccountID, sc.Partition, sc.Region, sc.Kind, t.Account).Scan(&scope)
 	})
 	return scope, err
@@ -232,13 +236,16 @@ func (u *scopeUpdate) publish(ctx context.Context, tx *sql.Tx, at int64) error {
 		// A changed resource keeps the instant of its first version, and of its state if that did not change.
 		`UPDATE staged SET first_seen = v.first_seen, state_since = CASE WHEN v.state = staged.state THEN v.state_since END
 			FROM version v WHERE staged.turn = ?1 AND staged.how = 1 AND ` + live,
-		`UPDATE version SET valid_to = ?3 WHERE scope = ?2 AND valid_to IS NULL AND id IN (SELECT id FROM staged WHERE turn = ?1 AND how = 1)`,
-		`INSERT INTO version (version, scope, id, sum, sum_version, name, state, type, tags, run, first_seen, state_since, valid_from)
+		`UPDATE version SET valid_to = ?3
+			WHERE scope = ?2 AND valid_to IS NULL AND id IN (SELECT id FROM staged WHERE turn = ?1 AND how = 1)`,
+		`INSERT INTO version (version, scope, id, sum, sum_version, name, state, type, tags, run,
+				first_seen, state_since, valid_from)
 			SELECT version, ?2, id, sum, ?4, name, state, type, tags, ?5, coalesce(first_seen, ?3), coalesce(state_since, ?3), ?3
 			FROM staged WHERE turn = ?1 AND how < 2`,
 		// A hash of another version: the row replaces the version.
-		`UPDATE version AS v SET version = staged.version, sum = staged.sum, sum_version = ?4, name = staged.name, state = staged.state, type = staged.type,
-			tags = staged.tags FROM staged WHERE staged.turn = ?1 AND staged.how = 2 AND ` + live,
+		`UPDATE version AS v SET version = staged.version, sum = staged.sum, sum_version = ?4, name = staged.name,
+			state = staged.state, type = staged.type, tags = staged.tags
+			FROM staged WHERE staged.turn = ?1 AND staged.how = 2 AND ` + live,
 		`DELETE FROM staged WHERE turn = ?1`,
 	} {
 		if _, err := tx.ExecContext(ctx, q, u.id, u.scope, at, record.DigestVersion, u.run); err != nil {
@@ -274,8 +281,10 @@ func (u *scopeUpdate) saveOutcome(ctx context.Context, tx *sql.Tx, at int64, c i
 	if c.ExtraTags != nil {
 		extra = string(c.ExtraTags)
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE scope SET run = ?2, state = ?3, reason = ?4, error = ?5, hint = ?6, expected = ?7, records = ?8,
-		calls = ?9, throttles = ?10, started = ?11, ended = ?12, last_seen = coalesce(?13, last_seen), first_complete = coalesce(first_complete, ?13), extra_tags = coalesce(?14, extra_tags),
+	_, err := tx.ExecContext(ctx, `UPDATE scope SET run = ?2, state = ?3, reason = ?4, error = ?5, hint = ?6,
+		expected = ?7, records = ?8, calls = ?9, throttles = ?10, started = ?11, ended = ?12,
+		last_seen = coalesce(?13, last_seen), first_complete = coalesce(first_complete, ?13),
+		extra_tags = coalesce(?14, extra_tags),
 		retired = NULL, why = NULL WHERE scope = ?1`,
 		u.scope, o.Run, string(o.State), string(o.Reason), o.Error, o.Hint, o.Expected, o.Records,
 		o.Calls, o.Throttles, o.Started.UnixMicro(), at, lastSeen, extra)
@@ -284,7 +293,8 @@ func (u *scopeUpdate) saveOutcome(ctx context.Context, tx *sql.Tx, at int64, c i
 
 // expire deletes at most n versions that ended before an instant, and the packs that have no version left.
 func expire(ctx context.Context, tx *sql.Tx, before time.Time, n int) error {
-	touched, err := queryPacks(ctx, tx, `DELETE FROM version WHERE version IN (SELECT version FROM version WHERE valid_to < ? ORDER BY valid_to LIMIT ?)
+	touched, err := queryPacks(ctx, tx, `DELETE FROM version
+		WHERE version IN (SELECT version FROM version WHERE valid_to < ? ORDER BY valid_to LIMIT ?)
 		RETURNING version >> 6`, before.UnixMicro(), n)
 	if err != nil {
 		return err
@@ -349,13 +359,16 @@ func (s *Store) Rename(ctx context.Context, a inventory.Account) error {
 
 // Retire ends the scopes of a target.
 func (s *Store) Retire(ctx context.Context, t record.Target, identity record.Identity, reason string) error {
-	return s.retire(ctx, reason, `SELECT scope FROM scope WHERE account = ?1 AND region = ?2 AND kind = ?3 AND retired IS NULL
-		AND (?4 = '' OR account_id = '' OR account_id = ?4 AND partition = ?5)`, t.Account, t.Region, t.Kind, identity.AccountID, identity.Partition)
+	return s.retire(ctx, reason, `SELECT scope FROM scope
+		WHERE account = ?1 AND region = ?2 AND kind = ?3 AND retired IS NULL
+			AND (?4 = '' OR account_id = '' OR account_id = ?4 AND partition = ?5)`,
+		t.Account, t.Region, t.Kind, identity.AccountID, identity.Partition)
 }
 
 // RetireAccount ends the scopes of an account under a name, each in a transaction of its own.
 func (s *Store) RetireAccount(ctx context.Context, a inventory.Account, reason string) error {
-	return s.retire(ctx, reason, "SELECT scope FROM scope WHERE account = ? AND partition = ? AND account_id = ? AND retired IS NULL",
+	return s.retire(ctx, reason,
+		"SELECT scope FROM scope WHERE account = ? AND partition = ? AND account_id = ? AND retired IS NULL",
 		a.Name, a.Partition, a.AccountID)
 }
 

@@ -70,7 +70,8 @@ func Start(settings ...string) (_ *Server, err error) {
 	if err := s.writeFile(secret, Password+"\n"); err != nil {
 		return nil, err
 	}
-	initdb := s.command(context.Background(), filepath.Join(bin, "initdb"), "-D", filepath.Join(s.dir, "data"), "-U", User, "-A", "scram-sha-256",
+	initdb := s.command(context.Background(), filepath.Join(bin, "initdb"), "-D",
+		filepath.Join(s.dir, "data"), "-U", User, "-A", "scram-sha-256",
 		"--pwfile", secret, "-E", "UTF8", "--locale", "C.UTF-8", "--no-sync")
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
@@ -143,7 +144,8 @@ func (s *Server) Start() (err error) {
 	}
 	// The shell stops the server when its own input ends, also if this process is killed.
 	s.cmd = s.command(context.Background(), "sh", "-c", `"$@" & p=$!; read how; kill -"${how:-INT}" $p; wait $p`, "sh",
-		filepath.Join(s.bin, "postgres"), "-D", "data", "-k", s.dir, "-p", strconv.Itoa(s.port), "-c", "listen_addresses=127.0.0.1")
+		filepath.Join(s.bin, "postgres"), "-D", "data", "-k", s.dir, "-p", strconv.Itoa(s.port),
+		"-c", "listen_addresses=127.0.0.1")
 	for _, set := range s.settings {
 		s.cmd.Args = append(s.cmd.Args, "-c", set)
 	}
@@ -171,15 +173,8 @@ func (s *Server) Start() (err error) {
 
 // DSN returns the connection string of the superuser. options are further keywords and values, such as "user=other".
 func (s *Server) DSN(options ...string) string {
-	return strings.Join(
-		append(
-			[]string{
-				fmt.Sprintf("host=127.0.0.1 port=%d dbname=postgres user=%s password=%s sslmode=disable", s.port, User, Password),
-			},
-			options...,
-		),
-		" ",
-	)
+	const format = "host=127.0.0.1 port=%d dbname=postgres user=%s password=%s sslmode=disable"
+	return strings.Join(append([]string{fmt.Sprintf(format, s.port, User, Password)}, options...), " ")
 }
 
 // Port returns the port that the server listens on.
