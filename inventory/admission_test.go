@@ -31,7 +31,7 @@ func (at *admissionTest) wantAdmitted(want int) {
 	at.Helper()
 	synctest.Wait()
 	if n := len(at.admitted); n != want {
-		at.Errorf("%d were let in, want %d", n, want)
+		at.Errorf("%d were admitted, want %d", n, want)
 	}
 	for range len(at.admitted) {
 		<-at.admitted
@@ -161,7 +161,7 @@ func TestAdmissionOrder(t *testing.T) {
 			case <-h.admitted:
 				h.release(1)
 			default:
-				h.Fatal("there was room, and nobody came")
+				h.Fatal("no listing was admitted")
 			}
 		}
 		for i := range 3 * minAdmitted { // all were released: the limit starts again
@@ -188,12 +188,12 @@ func TestAdmitEndsWithContext(t *testing.T) {
 		cancel()
 		synctest.Wait()
 		if leave == nil {
-			h.Fatal("who is cancelled still waits")
+			h.Fatal("a cancelled listing still waits")
 		}
 		leave()
 		h.release(minAdmitted)
 		if h.a.admitted != 0 || len(h.a.waiting) != 0 {
-			h.Errorf("%d are in and %d wait, and all have left", h.a.admitted, len(h.a.waiting))
+			h.Errorf("%d are admitted and %d wait after all were released", h.a.admitted, len(h.a.waiting))
 		}
 	})
 }

@@ -82,11 +82,11 @@ func TestWritersFreeMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i.buffered.Load() == 0 || i.indexed.Load() < 1000*int64(len("i-1")) {
-			t.Fatal("the visit keeps nothing")
+			t.Fatal("the writer buffers nothing")
 		}
 		end(v)
 		if n := i.buffered.Load() + i.indexed.Load(); n != 0 {
-			t.Errorf("%s: %d bytes are kept for ever", name, n)
+			t.Errorf("%s: %d bytes were not freed", name, n)
 		}
 	}
 }

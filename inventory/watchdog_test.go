@@ -134,7 +134,7 @@ func allCalls(d Driver, update ScopeUpdate) map[string]func(context.Context) err
 		"begin": func(ctx context.Context) error {
 			update, err := d.Begin(ctx, record.Target{}, Scope{}, "")
 			if err != nil && update != nil {
-				return errors.New("a turn came with the error")
+				return errors.New("a scope update came with the error")
 			}
 			return err
 		},
@@ -171,18 +171,18 @@ func drain[T any](rows iter.Seq2[T, error]) error {
 // Callers wait for a store that does not answer until the timeout, whichever call meets it first, and all stop at once.
 // Then no call waits. When the store answers again, it recovers without a call.
 func TestNoAnswer(t *testing.T) {
-	for _, deaf := range []bool{false, true} {
+	for _, ignoresContext := range []bool{false, true} {
 		for name := range allCalls(nil, nil) {
-			t.Run(fmt.Sprintf("%s, deaf %t", name, deaf), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { testNoAnswer(t, name, deaf) })
+			t.Run(fmt.Sprintf("%s, ignores context %t", name, ignoresContext), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { testNoAnswer(t, name, ignoresContext) })
 			})
 		}
 	}
 }
 
-func testNoAnswer(t *testing.T, name string, deaf bool) {
+func testNoAnswer(t *testing.T, name string, ignoresContext bool) {
 	var log bytes.Buffer
-	d := &frozenDriver{ignoresContext: deaf}
+	d := &frozenDriver{ignoresContext: ignoresContext}
 	inv := New(d, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	update, err := inv.Driver().Begin(t.Context(), record.Target{}, Scope{}, "")
 	if err != nil {
@@ -196,13 +196,13 @@ func testNoAnswer(t *testing.T, name string, deaf bool) {
 		wg.Go(func() {
 			time.Sleep(time.Duration(n) * 100 * time.Millisecond)
 			if err := calls[name](t.Context()); record.HintOf(err) == "" {
-				t.Errorf("it says %v", err)
+				t.Errorf("error without a hint: %v", err)
 			}
 		})
 	}
 	wg.Wait()
 	if took := time.Since(start); took < StallTimeout-time.Second || took > StallTimeout+time.Second {
-		t.Errorf("it was waited for %s", took)
+		t.Errorf("callers waited for %s", took)
 	}
 	start = time.Now()
 	for name, call := range calls {
@@ -211,7 +211,7 @@ func testNoAnswer(t *testing.T, name string, deaf bool) {
 		}
 	}
 	if tr := inv.Health(); tr.Err == nil || tr.Since.IsZero() {
-		t.Errorf("its trouble is %v", tr)
+		t.Errorf("health: %v", tr)
 	}
 	time.Sleep(10 * time.Minute)
 	completed := d.completed.Load()
@@ -222,7 +222,7 @@ func testNoAnswer(t *testing.T, name string, deaf bool) {
 		t.Errorf("after it: %v", tr)
 	}
 	if n := d.completed.Load() - completed; n > 40 {
-		t.Errorf("%d calls waited all the while", n)
+		t.Errorf("%d calls still waited", n)
 	}
 	for name, call := range calls {
 		if err := call(t.Context()); err != nil {
@@ -319,7 +319,7 @@ func TestLockStopsOnlyWrites(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		if n := d.begins.Load(); n != 1 {
-			t.Errorf("%d waited for the lock", n)
+			t.Errorf("%d calls waited for the lock", n)
 		}
 		if err := drain(inv.Driver().Targets(t.Context())); err != nil {
 			t.Error(err)

@@ -32,27 +32,27 @@ func Run(t *testing.T, s Subject) {
 		name string
 		run  func(*fixture)
 	}{
-		{"remembers at the end of the target", (*fixture).storedAtEnd},
-		{"unchanged makes no version", (*fixture).unchanged},
+		{"stored at the end of the target", (*fixture).storedAtEnd},
+		{"no version without a change", (*fixture).unchanged},
 		{"a change makes a version", (*fixture).changes},
 		{"gone only after an ok listing", (*fixture).gone},
-		{"what failed keeps what it saw", (*fixture).partial},
+		{"a partial listing keeps what it found", (*fixture).partial},
 		{"terminated", (*fixture).terminated},
-		{"back again", (*fixture).reappears},
+		{"a resource that comes back", (*fixture).reappears},
 		{"fenced", (*fixture).fenced},
 		{"a renamed block changes no history", (*fixture).renamed},
 		{"retired", (*fixture).retired},
-		{"an account that is not entered", (*fixture).notOpened},
+		{"an account that cannot be opened", (*fixture).notOpened},
 		{"a large target", (*fixture).large},
 		{"a large target, in one transaction", func(fx *fixture) {
 			fx.inv = inventory.New(fx.driver, inventory.Options{})
 			fx.large()
 		}},
-		{"shown twice", (*fixture).listedTwice},
-		{"ids of any kind", (*fixture).unusualIDs},
-		{"narrowed", (*fixture).filtered},
+		{"listed twice", (*fixture).listedTwice},
+		{"unusual ids", (*fixture).unusualIDs},
+		{"filtered", (*fixture).filtered},
 		{"concurrent", (*fixture).concurrent},
-		{"a pulse and a probe", (*fixture).pingAndProbe},
+		{"ping and probe", (*fixture).pingAndProbe},
 		{"any history", (*fixture).anyHistory},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -215,7 +215,7 @@ func (fx *fixture) storedAtEnd() {
 		fx.Error("it is not live")
 	}
 	if plain := fx.findAll(inventory.Query{}); plain[0].Data != nil {
-		fx.Error("data came unasked")
+		fx.Error("data although it was not asked for")
 	}
 	fx.driver = fx.reopen()
 	fx.wantText("after a restart", fx.ids(inventory.Query{}), "i-1 i-2")
@@ -356,7 +356,7 @@ func (fx *fixture) partial() {
 	fx.wantText("after it", fx.ids(inventory.Query{}), "i-1 i-2 i-3")
 	fx.wantText("i-1", fx.versions("i-1"), "running> stopped")
 	if now := fx.findAll(inventory.Query{})[0].LastSeen; !now.Equal(seen) {
-		fx.Error("a listing that broke off counts as having seen everything")
+		fx.Error("a partial listing counts as complete")
 	}
 	coverage := collect(fx.T, fx.driver.Targets(fx.Context()))
 	if len(coverage) != 1 || coverage[0].State != record.Partial || coverage[0].Resources != 3 ||
@@ -381,7 +381,7 @@ func (fx *fixture) reappears() {
 	fx.wantText("versions", fx.versions("i-1"), "running>absent running")
 	versions := collect(fx.T, fx.driver.History(fx.Context(), inventory.Query{ID: "i-1"}))
 	if !versions[1].FirstSeen.Equal(versions[1].ValidFrom) {
-		fx.Error("a second life goes on from the first")
+		fx.Error("a resource that came back continues the old versions")
 	}
 }
 
@@ -407,7 +407,7 @@ func (fx *fixture) fenced() {
 		fx.Errorf("the end of a retired one: %v", err)
 	}
 	if fx.inv.Err() != nil {
-		fx.Errorf("a fence is the store's trouble: %v", fx.inv.Err())
+		fx.Errorf("a fenced end counts as an error of the store: %v", fx.inv.Err())
 	}
 	fx.wantText("after it", fx.versions("i-new"), "running>region_removed")
 }
@@ -428,7 +428,7 @@ func (fx *fixture) renamed() {
 		fx.Errorf("%d resources of another kind under the new name, want 1", n)
 	}
 	if !after.ValidFrom.Equal(before.ValidFrom) {
-		fx.Error("it begins anew")
+		fx.Error("the rename began a new version")
 	}
 	ts, err := fx.driver.ActiveTargets(fx.Context(), "prod")
 	fx.must(err)

@@ -118,13 +118,13 @@ func TestServerFreezes(t *testing.T) {
 	}
 	wg.Go(func() {
 		if _, err := s.inv.ActiveTargets(t.Context(), "prod"); err == nil {
-			t.Error("a frozen server says what it knows")
+			t.Error("a frozen server returned the targets")
 		}
 	})
 	wg.Go(func() { // as a feed reads
 		for _, err := range s.inv.Driver().Changes(t.Context(), inventory.Query{}, time.Time{}) {
 			if err == nil {
-				t.Error("a frozen server says what changed")
+				t.Error("a frozen server returned changes")
 			}
 		}
 	})
@@ -142,10 +142,10 @@ func TestServerFreezes(t *testing.T) {
 		t.Error("it ended on a frozen server")
 	}
 	if tr := s.inv.Health(); tr.Err == nil || tr.NotStored < 21 {
-		t.Errorf("trouble: %v", tr)
+		t.Errorf("health: %v", tr)
 	}
 	thaw()
-	eventually(t, "it recovers by itself", func() bool { return s.inv.Err() == nil })
+	eventually(t, "the store recovers", func() bool { return s.inv.Err() == nil })
 	if err := inventorytest.List(t, s.inv, "three", inventorytest.Item{ID: "i-3"}); err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +182,7 @@ func TestConnectionsFreeze(t *testing.T) {
 	if err := inventorytest.List(t, s.inv, "two", inventorytest.Item{ID: "i-2"}); err == nil {
 		t.Error("a connection that is frozen answered")
 	}
-	eventually(t, "it goes on with others", func() bool {
+	eventually(t, "it continues with new connections", func() bool {
 		return inventorytest.List(t, s.inv, "three", inventorytest.Item{ID: "i-3"}) == nil
 	})
 	thaw()
@@ -254,7 +254,7 @@ func TestLockOfAnotherSession(t *testing.T) {
 				t.Errorf("meanwhile there is %q", got)
 			}
 			exec(t, conn, "ROLLBACK")
-			eventually(t, "it recovers by itself", func() bool { return s.inv.Err() == nil })
+			eventually(t, "the store recovers", func() bool { return s.inv.Err() == nil })
 			if err := inventorytest.List(t, s.inv, "three", inventorytest.Item{ID: "i-3"}); err != nil {
 				t.Fatal(err)
 			}
@@ -318,7 +318,7 @@ func TestLargeCommitIsNotCutOff(t *testing.T) {
 	}
 	wg.Wait()
 	if tr := s.inv.Health(); tr.Err != nil || tr.NotStored > 0 || s.logged("store writes fail") > 0 {
-		t.Errorf("trouble: %v", tr)
+		t.Errorf("health: %v", tr)
 	}
 	checkConsistent(t, s.Reader)
 }
@@ -337,7 +337,7 @@ func TestForgottenConnections(t *testing.T) {
 				t.Fatal(err)
 			}
 			net.forget(keep)
-			eventually(t, "it goes on with others", func() bool {
+			eventually(t, "it continues with new connections", func() bool {
 				return inventorytest.List(t, s.inv, "two", inventorytest.Item{ID: "i-2"}) == nil
 			})
 		})

@@ -109,7 +109,7 @@ func TestFormerWriterCannotWrite(t *testing.T) {
 	if err := v.End(
 		t.Context(), record.Outcome{Target: target, Run: "one", State: record.OK, Started: time.Now()},
 	); err != nil {
-		t.Fatalf("its turn: %v", err)
+		t.Fatalf("its update: %v", err)
 	}
 
 	// The connection ends again, and another process takes the lock first.
@@ -123,10 +123,10 @@ func TestFormerWriterCannotWrite(t *testing.T) {
 	if err := v.End(
 		t.Context(), record.Outcome{Target: target, Run: "two", State: record.OK, Started: time.Now()},
 	); !errors.Is(err, ErrInUse) || inv.Err() == nil {
-		t.Errorf("the end of one that another process has overtaken: %v", err)
+		t.Errorf("the end of a former writer's target: %v", err)
 	}
 	if _, err := inv.Begin(t.Context(), target, identity, "three"); !errors.Is(err, ErrInUse) {
-		t.Errorf("its beginning: %v", err)
+		t.Errorf("begin of a former writer: %v", err)
 	}
 	if got := inventorytest.IDs(t, first, inventory.Query{}); got != "i-1" {
 		t.Errorf("there is %q", got)
@@ -213,7 +213,7 @@ func TestLimitedRole(t *testing.T) {
 	}
 	defer r.Close()
 	if got := inventorytest.IDs(t, r, inventory.Query{}); got != "i-1" {
-		t.Errorf("who may only read sees %q", got)
+		t.Errorf("the read-only role sees %q", got)
 	}
 	checkConsistent(t, r)
 }
@@ -348,7 +348,7 @@ func TestServerRestarts(t *testing.T) {
 		}
 		id := fmt.Sprintf("i-after-%d", n)
 		eventually(
-			t, "it heals", func() bool { return inventorytest.List(t, inv, "four", inventorytest.Item{ID: id}) == nil },
+			t, "the store recovers", func() bool { return inventorytest.List(t, inv, "four", inventorytest.Item{ID: id}) == nil },
 		)
 		eventually(t, "it holds the lock again", func() bool {
 			other, err := Open(t.Context(), Options{DSN: server.DSN()})
@@ -385,10 +385,10 @@ func TestServerStartsLater(t *testing.T) {
 	inv := inventory.New(s, inventory.Options{})
 	t.Cleanup(func() { _ = inv.Driver().Close() })
 	if err := s.Err(); err == nil || record.HintOf(err) == "" || record.ReasonOf(err) != record.Network {
-		t.Errorf("it says %v", err)
+		t.Errorf("error without a hint: %v", err)
 	}
 	if err := inventorytest.List(t, inv, "one", inventorytest.Item{ID: "i-1"}); err == nil {
-		t.Error("it remembers without a server")
+		t.Error("it stored without a server")
 	}
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
@@ -407,7 +407,7 @@ func TestChangesInOrder(t *testing.T) {
 	s := openStore(t, newSchema(t))
 	inv := inventory.New(s, inventory.Options{})
 	_, identity := inventorytest.Target()
-	const turns, rounds = 6, 12
+	const updates, rounds = 6, 12
 	ctx, stop := context.WithCancel(t.Context())
 	var followed []string
 	var wg, follower sync.WaitGroup
@@ -428,7 +428,7 @@ func TestChangesInOrder(t *testing.T) {
 			last = ctx.Err() != nil // once more, for changes after the last query
 		}
 	})
-	for n := range turns {
+	for n := range updates {
 		wg.Go(func() {
 			target := record.Target{Account: "prod", Region: fmt.Sprintf("r-%d", n), Kind: "ec2_instance"}
 			for round := range rounds {
@@ -454,8 +454,8 @@ func TestChangesInOrder(t *testing.T) {
 	wg.Wait()
 	stop()
 	follower.Wait()
-	if len(followed) != turns*rounds {
-		t.Errorf("who follows saw %d of %d changes", len(followed), turns*rounds)
+	if len(followed) != updates*rounds {
+		t.Errorf("the follower saw %d of %d changes", len(followed), updates*rounds)
 	}
 	instants := map[time.Time]string{}
 	for c, err := range s.Changes(t.Context(), inventory.Query{}, time.Time{}) {
@@ -526,7 +526,7 @@ func TestNewHashVersionIsNoChange(t *testing.T) {
 			t, conn, "SELECT count(*) FROM version WHERE valid_from = $1 AND valid_to IS NULL AND sum_version = $2", was,
 			record.DigestVersion,
 		); n != 2 {
-			t.Errorf("%s: %d versions go on, want 2", run, n)
+			t.Errorf("%s: %d versions continue, want 2", run, n)
 		}
 	}
 	for r, err := range s.Find(t.Context(), inventory.Query{ID: "i-1", Data: true}) {
@@ -614,7 +614,7 @@ func TestStaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := count(t, conn, "SELECT count(*) FROM staged"); n != 0 || inventorytest.IDs(t, s, inventory.Query{}) != "i-4" {
-		t.Errorf("%d rows are staged still; there is %s", n, inventorytest.IDs(t, s, inventory.Query{}))
+		t.Errorf("%d rows are still staged; stored: %s", n, inventorytest.IDs(t, s, inventory.Query{}))
 	}
 	// the body of i-2, which this test orphaned
 	exec(t, conn, "DELETE FROM body b WHERE NOT EXISTS (SELECT FROM version v WHERE v.version = b.version)")

@@ -58,7 +58,7 @@ func TestLostHistory(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		damage func(t *testing.T, path string)
-		says   string
+		logs   string
 		aside  string // pattern of a file that is kept
 		same   bool   // the history did not change
 	}{
@@ -68,7 +68,7 @@ func TestLostHistory(t *testing.T) {
 			"collector.db.empty-*", false,
 		},
 		{"missing", func(t *testing.T, path string) { must(t, os.Remove(path)) }, "store database missing", "", false},
-		{"missing beside its log", func(t *testing.T, path string) {
+		{"missing, with its log", func(t *testing.T, path string) {
 			must(t, os.Rename(path, path+"-wal"))
 		}, "store database empty", "collector.db.empty-*-wal", false},
 		{"no database", func(t *testing.T, path string) {
@@ -105,9 +105,9 @@ func TestLostHistory(t *testing.T) {
 				}
 				must(t, s.Close())
 			}
-			if c.says == "" && log.Len() > 0 || c.says != "" && strings.Count(log.String(), "level=") != 1 ||
-				!strings.Contains(log.String(), c.says) {
-				t.Errorf("want %q:\n%s", c.says, log.String())
+			if c.logs == "" && log.Len() > 0 || c.logs != "" && strings.Count(log.String(), "level=") != 1 ||
+				!strings.Contains(log.String(), c.logs) {
+				t.Errorf("want %q:\n%s", c.logs, log.String())
 			}
 			if c.aside != "" {
 				if found, _ := filepath.Glob(filepath.Join(filepath.Dir(o.Path), c.aside)); len(found) != 1 {
@@ -126,7 +126,7 @@ func TestFilesReplacedWhileOpen(t *testing.T) {
 		file    string // "": the directory
 		replace bool
 	}{
-		{"the directory is gone", "", false}, {"the directory was made anew", "", true},
+		{"the directory is gone", "", false}, {"the directory was created again", "", true},
 		{"the database is gone", "collector.db", false}, {"the database is another file", "collector.db", true},
 		{"the lock is gone", "collector.db.lock", false}, {"the lock is another file", "collector.db.lock", true},
 	} {

@@ -127,7 +127,7 @@ func TestWriteLockHeld(t *testing.T) {
 		t.Errorf("meanwhile there is %q", got)
 	}
 	release()
-	eventually(t, "it recovers by itself", func() bool { return inv.Err() == nil })
+	eventually(t, "the store recovers", func() bool { return inv.Err() == nil })
 	if err := inventorytest.List(t, inv, "three", inventorytest.Item{ID: "i-3"}); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestWriteLockHeldAtStart(t *testing.T) {
 		t.Error("it wrote through a lock")
 	}
 	release()
-	eventually(t, "it recovers by itself", func() bool { return inv.Err() == nil })
+	eventually(t, "the store recovers", func() bool { return inv.Err() == nil })
 	if err := inventorytest.List(t, inv, "four", inventorytest.Item{ID: "i-4"}); err != nil {
 		t.Fatal(err)
 	}

@@ -127,7 +127,7 @@ func TestMigrationToPacks(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := count(t, s.db, "SELECT count(*) FROM resources WHERE state = 'new'"); n != 1 {
-		t.Error("it does not remember")
+		t.Error("the new version is not stored")
 	}
 	checkConsistent(t, s)
 }

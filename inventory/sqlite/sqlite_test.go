@@ -263,14 +263,14 @@ func TestFullDisk(t *testing.T) {
 	}
 	err := inventorytest.List(t, inv, "two", items...)
 	if err == nil || inv.Err() == nil || !strings.Contains(record.HintOf(inv.Err()), "disk is full") {
-		t.Fatalf("a full disk: %v; the store says %v", err, inv.Err())
+		t.Fatalf("a full disk: %v; health: %v", err, inv.Err())
 	}
 	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-1" || inv.NotStored() != 1 {
 		t.Errorf("half a target: %q; %d lost", got, inv.NotStored())
 	}
 	exec(t, s.writeDB, "PRAGMA max_page_count = 1000000")
 	if err := inventorytest.List(t, inv, "three", items...); err != nil || inv.Err() != nil {
-		t.Fatalf("it does not heal: %v, %v", err, inv.Err())
+		t.Fatalf("it does not recover: %v, %v", err, inv.Err())
 	}
 	if got := inventorytest.IDs(t, s, inventory.Query{}); got != "i-9 i-99 i-999" {
 		t.Errorf("after it: %q", got)
@@ -320,7 +320,7 @@ func TestReadOnly(t *testing.T) {
 	}
 	exec(t, s.writeDB, "PRAGMA query_only = 0")
 	if err := inventorytest.List(t, inv, "two", inventorytest.Item{ID: "i-1"}); err != nil || inv.Err() != nil {
-		t.Fatalf("it does not heal: %v, %v", err, inv.Err())
+		t.Fatalf("it does not recover: %v, %v", err, inv.Err())
 	}
 }
 
@@ -342,7 +342,7 @@ func TestNewHashVersionIsNoChange(t *testing.T) {
 		t, s.db, "SELECT count(*) FROM version WHERE valid_from = ? AND valid_to IS NULL AND sum_version = ?", validFrom,
 		record.DigestVersion,
 	); n != 2 {
-		t.Errorf("%d versions go on, want 2", n)
+		t.Errorf("%d versions continue, want 2", n)
 	}
 	for r, err := range s.Find(t.Context(), inventory.Query{ID: "i-1", Data: true}) {
 		if err != nil {

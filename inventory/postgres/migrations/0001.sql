@@ -1,8 +1,8 @@
--- Instants are microseconds since 1970, UTC. Text compares by its bytes, as it does in SQLite, whatever the database's locale is.
+-- Instants are microseconds since 1970, UTC. Text is compared by its bytes, as in SQLite, whatever the database's locale.
 
--- One row, by which writers take turns: a commit that changes something raises last while it holds the row, and has its instant
--- from it. So instants only ever grow, no two commits share one, and whoever sees one sees all before it, in whatever process
--- they were made. writer counts who was let write: a commit by one who is not the present writer changes nothing.
+-- One row that orders commits: a commit that changes something locks the row, raises last and takes it as its instant. So
+-- instants only grow, no two commits share one, and a reader that sees one sees all before it, in whatever process they
+-- were made. writer counts the processes that became the writer: a commit of a former writer changes nothing.
 CREATE TABLE clock (
   one    boolean PRIMARY KEY DEFAULT true CHECK (one),
   last   bigint NOT NULL DEFAULT 0,
@@ -10,8 +10,8 @@ CREATE TABLE clock (
 ) WITH (fillfactor = 10);
 INSERT INTO clock DEFAULT VALUES;
 
--- A scope is where resources live. account is what the configuration called it last. epoch is its current turn; a turn numbers
--- its versions from epoch << 24, so that they need no counter of their own.
+-- A scope is where resources live. account is the name that the configuration gave it last. epoch identifies its current
+-- update, which numbers its versions from epoch << 24, so that versions need no counter of their own.
 CREATE SEQUENCE epoch;
 CREATE TABLE scope (
   scope       bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
@@ -40,8 +40,8 @@ CREATE TABLE scope (
 ) WITH (fillfactor = 50); -- its rows are what every run updates, and none of their indexes
 CREATE INDEX scope_account ON scope (account, region, kind);
 
--- A version is a resource from one change to the next. Its body is apart, so that a scan of what is filtered by is small. No
--- foreign keys: a check of each row costs a third of a first load, and "db check" makes it of all at once.
+-- A version is a resource from one change to the next. Its body is in another table, so that scans read little. There are
+-- no foreign keys: checking each row takes a third of the time of a first load, and "db check" checks all rows at once.
 CREATE TABLE version (
   version     bigint PRIMARY KEY,
   scope       bigint NOT NULL,
@@ -64,15 +64,15 @@ CREATE INDEX version_id ON version (id, scope, valid_from);
 CREATE INDEX version_from ON version (valid_from);
 CREATE INDEX version_to ON version (valid_to) WHERE valid_to IS NOT NULL;
 
--- The resource as AWS describes it. exact is its text where jsonb cannot hold what is in it (\u0000, half a surrogate pair);
--- data then has U+FFFD in their place.
+-- The resource as AWS describes it. exact is its text if jsonb cannot represent it (\u0000, unpaired surrogates); data
+-- then has U+FFFD in their place.
 CREATE TABLE body (
   version bigint PRIMARY KEY,
   data    jsonb NOT NULL,
   exact   text
 );
 
--- What turns have brought and nobody sees yet. It outlives its turn only if the process was killed.
+-- The rows that scope updates have staged, which no reader sees. A row outlives its update only if the process was killed.
 CREATE TABLE staged (
   scope   bigint NOT NULL,
   version bigint NOT NULL,
@@ -86,7 +86,7 @@ CREATE TABLE staged (
   PRIMARY KEY (scope, version)
 );
 
--- lz4 packs a body in a fifth of the time of the default. Not every build of Postgres has it.
+-- lz4 compresses a body in a fifth of the time of the default. Not every build of Postgres has it.
 DO $$
 BEGIN
   ALTER TABLE body ALTER COLUMN data SET COMPRESSION lz4;
@@ -94,14 +94,14 @@ EXCEPTION WHEN feature_not_supported OR invalid_parameter_value THEN
   NULL;
 END $$;
 
--- What the statements of docs/queries.md need, so that they run here as they do on SQLite.
+-- Functions that make the statements of docs/queries.md run as on SQLite.
 
--- ago('7d') is the instant so long ago, as the views write instants.
+-- ago('7d') is the instant so long ago, in the format of the views.
 CREATE FUNCTION ago(age text) RETURNS text LANGUAGE sql STABLE AS $$
   SELECT to_char(statement_timestamp() AT TIME ZONE 'UTC' - age::interval, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
 $$;
 
--- json_each(data, '$.A.B') is a row for each element of the list, or each member of the object, at the path.
+-- json_each(data, '$.A.B') returns a row for each element of the list, or each member of the object, at the path.
 CREATE FUNCTION json_each(document jsonb, path text, OUT key text, OUT value jsonb) RETURNS SETOF record LANGUAGE sql IMMUTABLE AS $$
   WITH found AS (SELECT document #> string_to_array(substr(path, 3), '.') AS v)
   SELECT (e.n - 1)::text, e.v FROM found, jsonb_array_elements(CASE jsonb_typeof(found.v) WHEN 'array' THEN found.v ELSE '[]' END) WITH ORDINALITY AS e(v, n)

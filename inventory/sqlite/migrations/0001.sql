@@ -1,7 +1,7 @@
--- Instants are microseconds since 1970, UTC. They only ever grow, and each commit that changes something has one of its own:
--- so they are also the order of changes.
+-- Instants are microseconds since 1970, UTC. They only grow, and each commit that changes something has a unique one, so
+-- they also give the order of changes.
 
--- A scope is where resources live. account is what the configuration called it last.
+-- A scope is where resources live. account is the name that the configuration gave it last.
 CREATE TABLE scope (
   scope       INTEGER PRIMARY KEY,
   partition   TEXT NOT NULL,
@@ -28,7 +28,7 @@ CREATE TABLE scope (
 );
 CREATE INDEX scope_account ON scope (account, region, kind);
 
--- A version is a resource from one change to the next. Its body is apart, so that a scan of what is filtered by is small.
+-- A version is a resource from one change to the next. Its body is in another table, so that scans read little.
 CREATE TABLE version (
   version     INTEGER PRIMARY KEY,
   scope       INTEGER NOT NULL REFERENCES scope,
@@ -52,10 +52,11 @@ CREATE INDEX version_id ON version (id);
 CREATE INDEX version_from ON version (valid_from);
 CREATE INDEX version_to ON version (valid_to) WHERE valid_to IS NOT NULL;
 
--- zstd of the resource as AWS describes it; unzstd opens it.
+-- The resource as AWS describes it, compressed with zstd; unzstd decompresses it.
 CREATE TABLE body (body INTEGER PRIMARY KEY, data BLOB NOT NULL);
 
--- What turns have brought and nobody sees yet. It outlives its turn only if the process was killed.
+-- The rows that scope updates (turns) have staged, which no reader sees. A row outlives its update only if the process
+-- was killed.
 CREATE TABLE staged (
   turn INTEGER NOT NULL, id TEXT NOT NULL, how INTEGER NOT NULL, sum BLOB NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL,
   type TEXT NOT NULL, tags TEXT NOT NULL, body INTEGER NOT NULL, first_seen INTEGER, state_since INTEGER,

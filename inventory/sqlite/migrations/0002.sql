@@ -1,5 +1,5 @@
--- The bodies of rows that came together are compressed together. A version's number says where its body is: the pack is
--- version >> 6, the line in it version & 63. A body that was by itself is a pack of one.
+-- Bodies of rows that were listed together are compressed together, as a pack. The number of a version leads to its body:
+-- the pack is version >> 6, the line in it version & 63. A body of the earlier schema becomes a pack of one.
 DROP VIEW versions;
 DROP VIEW resources;
 
@@ -7,10 +7,10 @@ UPDATE version SET version = -(body << 6);
 UPDATE version SET version = -version;
 ALTER TABLE version DROP COLUMN body;
 
--- zstd of up to 64 bodies, each the resource as AWS describes it, a line each; unzstd(data, line) opens one.
+-- Up to 64 bodies, a line each, compressed with zstd; unzstd(data, line) decompresses one.
 ALTER TABLE body RENAME COLUMN body TO pack;
 
--- Empty at this moment: what a killed process left in it is dropped when the database is opened, by its version from now on.
+-- The table staged may only hold rows of a killed process, which are dropped. From now on a row names its version.
 DELETE FROM body WHERE pack IN (SELECT body FROM staged);
 DELETE FROM staged;
 ALTER TABLE staged RENAME COLUMN body TO version;

@@ -1,7 +1,7 @@
--- Which history this is: another database has another, and so has one that was begun anew in its place.
+-- The id of this history. Another database has another id, also one that replaces this database.
 CREATE TABLE history (id TEXT NOT NULL);
 INSERT INTO history VALUES (lower(hex(randomblob(16))));
 
--- When a complete listing first ended: what it showed was there before. 0: before this was kept.
+-- When a complete listing first ended: the resources that it found existed before. 0: before this column existed.
 ALTER TABLE scope ADD COLUMN first_complete INTEGER;
 UPDATE scope SET first_complete = 0 WHERE last_seen IS NOT NULL;
