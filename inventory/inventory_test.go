@@ -69,7 +69,10 @@ func TestWritersFreeMemory(t *testing.T) {
 				t.Error(err)
 			}
 		},
-		"none": func(v *ScopeWriter) { v.Drop(); v.Drop() },
+		"none": func(v *ScopeWriter) {
+			v.Drop()
+			v.Drop()
+		},
 	} {
 		v, err := i.Begin(
 			t.Context(), record.Target{Account: "prod", Region: "r", Kind: "ec2_instance"},

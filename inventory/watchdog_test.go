@@ -148,7 +148,10 @@ func allCalls(d Driver, update ScopeUpdate) map[string]func(context.Context) err
 			}
 			return err
 		},
-		"accounts":       func(ctx context.Context) error { _, err := d.Accounts(ctx); return err },
+		"accounts": func(ctx context.Context) error {
+			_, err := d.Accounts(ctx)
+			return err
+		},
 		"retire":         func(ctx context.Context) error { return d.Retire(ctx, record.Target{}, record.Identity{}, "") },
 		"retire account": func(ctx context.Context) error { return d.RetireAccount(ctx, Account{}, "") },
 		"targets":        func(ctx context.Context) error { return drain(d.Targets(ctx)) },

@@ -65,7 +65,10 @@ func TestQueryCellTypes(t *testing.T) {
 	}
 	rows := 0
 	if err := s.Query(
-		t.Context(), "SELECT * FROM generate_series(1, 2500)", func([]string, []any) error { rows++; return nil },
+		t.Context(), "SELECT * FROM generate_series(1, 2500)", func([]string, []any) error {
+			rows++
+			return nil
+		},
 	); err != nil || rows != 2500 {
 		t.Errorf("%d rows, %v", rows, err)
 	}

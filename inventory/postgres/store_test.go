@@ -347,9 +347,9 @@ func TestServerRestarts(t *testing.T) {
 			t.Fatal(err)
 		}
 		id := fmt.Sprintf("i-after-%d", n)
-		eventually(
-			t, "the store recovers", func() bool { return inventorytest.List(t, inv, "four", inventorytest.Item{ID: id}) == nil },
-		)
+		eventually(t, "the store recovers", func() bool {
+			return inventorytest.List(t, inv, "four", inventorytest.Item{ID: id}) == nil
+		})
 		eventually(t, "it holds the lock again", func() bool {
 			other, err := Open(t.Context(), Options{DSN: server.DSN()})
 			if err == nil { // it was quicker than the previous writer: release the lock at once

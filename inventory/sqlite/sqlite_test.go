@@ -209,8 +209,11 @@ func TestUnmarkedForeignDatabaseIsRefused(t *testing.T) {
 func TestDamagedDatabaseIsMovedAside(t *testing.T) {
 	for name, damage := range map[string]func([]byte) []byte{
 		"no database": func([]byte) []byte { return []byte(strings.Repeat("not a database. ", 1000)) },
-		"schema":      func(b []byte) []byte { copy(b[100:], strings.Repeat("\xff", 2000)); return b },
-		"cut short":   func(b []byte) []byte { return b[:len(b)/4096/2*4096] },
+		"schema": func(b []byte) []byte {
+			copy(b[100:], strings.Repeat("\xff", 2000))
+			return b
+		},
+		"cut short": func(b []byte) []byte { return b[:len(b)/4096/2*4096] },
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "collector.db")
