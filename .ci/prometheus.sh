@@ -119,7 +119,7 @@ broken=$(grep -v 'state=ok \|state=denied \|state=skipped ' "$work/answer" | cut
 [ "$broken" = "account=legacy state=auth_failed
 account=new-team state=auth_failed" ] || fail "in trouble without a reason: $broken"
 
-for name in aws_ec2_instance_info collector_inventory_series_dropped collector_runs_total collector_last_success_timestamp_seconds collector_resources collector_api_requests_total collector_account_info collector_build_info; do
+for name in aws_ec2_instance_info collector_inventory_omitted_series collector_runs_total collector_last_success_timestamp_seconds collector_resources collector_api_requests_total collector_account_info collector_build_info; do
   [ -n "$(query "count($name)")" ] || fail "PromQL knows no $name"
 done
 say "series in all: $(query 'sum(scrape_samples_scraped)')"

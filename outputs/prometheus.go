@@ -22,7 +22,7 @@ type Prometheus struct {
 	Path          string            `yaml:"path" doc:"Where it answers, below /metrics/: one output a path."`
 	Kinds         []string          `yaml:"kinds" names:"kinds" doc:"Kinds of resources by name or glob; \"!glob\" leaves out. Each is a metric, as aws_ec2_instance_info."`
 	Labels        map[string]string `yaml:"labels" doc:"More labels, as {team: tags.team, vpc: data.VpcId}: a field as collector list --columns takes it. In a name, what a label cannot have becomes _; two names that become one are refused, and so are account, account_id, region, id, name, state and type, which are always there."`
-	MaxSeries     int               `yaml:"max_series" range:"1..10000000" doc:"At most so many resources have a series; the metric collector_inventory_series_dropped says how many have none."`
+	MaxSeries     int               `yaml:"max_series" range:"1..10000000" doc:"At most so many resources have a series; the metric collector_inventory_omitted_series says how many have none."`
 	ServedOptions `yaml:",inline"`
 }
 
@@ -139,7 +139,7 @@ func (x *exposition) render(ctx context.Context, contentType string, w *bufio.Wr
 			return t, err
 		}
 	}
-	const without = "collector_inventory_series_dropped"
+	const without = "collector_inventory_omitted_series"
 	writeFamily(w, without, "Resources of a kind that have no series, as there are more than max_series: the last by kind, account, region and id.")
 	for i, kind := range f.kinds {
 		s := newSample(w, without)

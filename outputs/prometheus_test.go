@@ -65,10 +65,10 @@ aws_ec2_instance_info{account="prod",account_id="222222222222",region="us-east-1
 # HELP aws_ec2_volume_info 1 for each ec2_volume that the last full listing of its account and region showed, labelled by what it is.
 # TYPE aws_ec2_volume_info gauge
 aws_ec2_volume_info{account="prod",account_id="222222222222",region="us-east-1",id="vol-1",name="disk` + "\uFFFD" + `",state="in-use",type="gp3",_1st="",cores="",cost_center="",ebs="",env="",groups="",since="",team="",vpc=""} 1
-# HELP collector_inventory_series_dropped Resources of a kind that have no series, as there are more than max_series: the last by kind, account, region and id.
-# TYPE collector_inventory_series_dropped gauge
-collector_inventory_series_dropped{kind="ec2_instance"} 0
-collector_inventory_series_dropped{kind="ec2_volume"} 1
+# HELP collector_inventory_omitted_series Resources of a kind that have no series, as there are more than max_series: the last by kind, account, region and id.
+# TYPE collector_inventory_omitted_series gauge
+collector_inventory_omitted_series{kind="ec2_instance"} 0
+collector_inventory_omitted_series{kind="ec2_volume"} 1
 `
 
 func TestExposition(t *testing.T) {
@@ -108,7 +108,7 @@ func TestExpositionIsExpfmts(t *testing.T) {
 		t.Fatal(err)
 	}
 	var again bytes.Buffer
-	for _, name := range []string{"collector_inventory_listed_timestamp_seconds", "aws_ec2_instance_info", "aws_ec2_volume_info", "collector_inventory_series_dropped"} {
+	for _, name := range []string{"collector_inventory_listed_timestamp_seconds", "aws_ec2_instance_info", "aws_ec2_volume_info", "collector_inventory_omitted_series"} {
 		f := families[name]
 		if f == nil {
 			t.Fatalf("no %s", name)

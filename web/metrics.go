@@ -82,9 +82,9 @@ func NewMetrics(reg prometheus.Registerer, live StatusSource, o MetricsOptions) 
 		outputErrors: counter("collector_output_errors_total", "Batches and flushes that failed at an output.", "output"),
 		outputUp: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "collector_output_up",
 			Help: "Whether the output works (1) or failed the last time (0); the page / says with what."}, []string{"output"}),
-		outputShown: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "collector_output_shown_resources",
+		outputShown: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "collector_output_served_resources",
 			Help: "Resources in the last answer of an output that is asked (prometheus, http_sd)."}, []string{"output"}),
-		outputLeftOut: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "collector_output_left_out_resources",
+		outputLeftOut: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "collector_output_omitted_resources",
 			Help: "Resources that the last answer of an output that is asked left out, by why: more than max_series, no_address, bad_address."}, []string{"output", "reason"}),
 		codes: map[string]bool{}, labelTags: o.LabelTags,
 	}

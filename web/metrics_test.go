@@ -184,8 +184,8 @@ func TestMetrics(t *testing.T) {
 		`collector_output_lost_records_total{output="stdout"} 2`,
 		`collector_output_errors_total{output="stdout"} 1`,
 		`collector_output_up{output="stdout"} 0`,
-		`collector_output_shown_resources{output="nodes"} 7`,
-		`collector_output_left_out_resources{output="nodes",reason="no_address"} 2`,
+		`collector_output_served_resources{output="nodes"} 7`,
+		`collector_output_omitted_resources{output="nodes",reason="no_address"} 2`,
 	)
 	if text := scrape(t, reg); !strings.Contains(text, `collector_build_info{goversion="go`) || !strings.Contains(text, `revision="abc",version="1.2.3"} 1`) {
 		t.Error("collector_build_info is wrong or missing")

@@ -10,7 +10,7 @@ import (
 type budgetCollector struct{ limits *runner.Limits }
 
 func (budgetCollector) desc() *prometheus.Desc {
-	return prometheus.NewDesc("collector_api_budget_part",
+	return prometheus.NewDesc("collector_api_budget_ratio",
 		"What throttles have left of the account's budgets in a region, of the API that has least: 0.5 is half the usual pace. There only below 1.",
 		[]string{"account", "region"}, nil)
 }

@@ -41,7 +41,7 @@ func TestInventoryEndpoints(t *testing.T) {
 	if got := d.get("/api/v1/sd/nodes"); !strings.HasPrefix(got, `[{"targets":["10.`) || !strings.Contains(got, `:9100"],"labels":{"__meta_collector_account":"prod"`) {
 		t.Errorf("targets: %.300s", got)
 	}
-	if !d.hasMetric(`collector_output_up{output="nodes"} 1`)() || d.hasMetric(`collector_output_shown_resources{output="nodes"} 0`)() {
+	if !d.hasMetric(`collector_output_up{output="nodes"} 1`)() || d.hasMetric(`collector_output_served_resources{output="nodes"} 0`)() {
 		t.Errorf("the output's own metrics are not there:\n%s", d.get("/metrics"))
 	}
 	write(t, config, with(`{type: prometheus, path: /metrics/mine, where: "state=no-such-state"}, `))

@@ -11,7 +11,7 @@ type storeHealth struct{ inventory *inventory.Inventory }
 
 func (storeHealth) descs() (up, lost *prometheus.Desc) {
 	return prometheus.NewDesc("collector_store_up", "1 while the store can be written; 0 while its writes fail. Delivery goes on all the same.", nil, nil),
-		prometheus.NewDesc("collector_store_lost_total", "Ends of targets, and retirements, that the store did not store since the start.", nil, nil)
+		prometheus.NewDesc("collector_store_lost_writes_total", "Ends of targets, and retirements, that the store did not store since the start.", nil, nil)
 }
 
 // Describe is part of prometheus.Collector.

@@ -129,7 +129,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	}
 	defer members.close()
 	unknown := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "collector_unknown_members_total",
+		Name: "collector_unknown_response_fields_total",
 		Help: "Members of AWS's answers that this version does not know, by kind. They are in the records, under their wire name.",
 	}, []string{"kind"})
 	limits := runner.NewLimits(l.CallsInFlight, watch)
@@ -153,7 +153,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 		}),
 	}
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "collector_stuck_listings",
+		Name: "collector_abandoned_listings",
 		Help: "Listings that ignored their deadline, were given up on and have not ended yet. More than a few for long: please report it.",
 	}, func() float64 { return float64(p.runner.Abandoned()) }))
 	engine := runner.NewLocal(p.runner, runner.LocalOptions{
