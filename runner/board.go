@@ -11,13 +11,13 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A Board folds what an Observer hears into what people ask: the one state behind /metrics, the API, the live view, the
-// table at the end and exit code 3. It is this process's; what must outlive it is in the Ledger. Reading it does not make
-// a collection wait: every answer is a copy, taken an account at a time. How it is kept is in boardaccount.go.
+// A Board is the status board: it turns events into the current state that /metrics, the API, the live view, the table
+// at the end and exit code 3 show. It belongs to one process; what must survive a restart is in the Store. Reading it
+// does not delay collection: every answer is a copy, taken one account at a time. boardaccount.go has its data.
 type Board struct {
 	mu          sync.RWMutex
 	accounts    map[string]*boardAccount
-	configured  bool // accounts are those of the configuration; before: anything
+	configured  bool // accounts has the accounts of the configuration only; before Configured it may have any
 	plan        *boardPlan
 	subs        map[chan struct{}]bool
 	regionKinds regionKindTable
@@ -28,35 +28,35 @@ var (
 	_ DetailObserver = (*Board)(nil)
 )
 
-// NewBoard has seen nothing yet.
+// NewBoard returns an empty board.
 func NewBoard() *Board {
 	return &Board{accounts: map[string]*boardAccount{}, subs: map[chan struct{}]bool{}}
 }
 
-// An AccountInfo is what is known of an account, now.
+// An AccountInfo is the current state of an account.
 type AccountInfo struct {
 	Name     string
-	Kinds    []string        // that the configuration lists there; shared, read only
-	Identity record.Identity // zero until it was entered
+	Kinds    []string        // configured for it; shared, read only
+	Identity record.Identity // zero until the first sign-in
 	Regions  []string        // of the last plan
 	Disabled []string
 	Warning  error     // of the last plan
-	Expires  time.Time // its session, which only a person can renew; zero: nobody has to
+	Expires  time.Time // of its session, if only a person can renew it; zero: no person is needed
 	Next     time.Time // its next start; zero: none
 	Running  []RunInfo // oldest first
-	Last     RunInfo   // the last that was not skipped or expired; Run is "" until one has ended
+	Last     RunInfo   // the last run that was not skipped or expired; Run is "" before the first
 	Missed   map[string]int
-	// Undelivered is how often an output, or the store, failed for a target, by its name.
+	// Undelivered is how often each output, by name, or the store failed for a target.
 	Undelivered map[string]int
 }
 
-// A RunInfo is a run, under way or over.
+// A RunInfo is a run, in progress or ended.
 type RunInfo struct {
 	Run       string
 	Tick      time.Time
 	Started   time.Time
 	Took      time.Duration // so far, while Status is ""
-	Status    record.Status // "" while it is under way
+	Status    record.Status // "" while it is in progress
 	Targets   int           // ended
 	Failed    int           // ended, failed and not expected to
 	Records   int           // of ended targets
@@ -64,14 +64,14 @@ type RunInfo struct {
 	Throttles int           // of ended targets
 }
 
-// A TargetInfo is how a target stands.
+// A TargetInfo is the current state of a target.
 type TargetInfo struct {
 	record.Outcome           // the last
 	LastSuccess    time.Time // the end of its last ok listing; zero: never
 	Resources      int       // the records of its last ok listing
 }
 
-// A Listing is a target at work.
+// A Listing is a target that is being listed.
 type Listing struct {
 	record.Target
 	Run     string
@@ -79,7 +79,7 @@ type Listing struct {
 	Records int // delivered so far
 }
 
-// update does f to an account, unless it has left the configuration, and nudges who watches.
+// update calls f with an account, unless it is no longer configured, and notifies the subscribers.
 func (b *Board) update(account string, f func(*boardAccount)) {
 	b.mu.RLock()
 	a := b.accounts[account]
@@ -107,17 +107,17 @@ func (b *Board) notify() {
 	defer b.mu.RUnlock()
 	for c := range b.subs {
 		select {
-		case c <- struct{}{}: // a nudge, not the event: a slow reader misses nothing that it could still read
+		case c <- struct{}{}: // not the event itself: a slow subscriber reads the current state later
 		default:
 		}
 	}
 }
 
-// RunStarted, and all up to Configured, are what the runner tells.
+// RunStarted and the methods up to Configured implement Observer and DetailObserver.
 func (b *Board) RunStarted(account, run string, tick time.Time) {
 	b.update(account, func(a *boardAccount) {
-		w := a.ensureActivity()
-		w.runs = append(w.runs, &boardRun{id: run, tick: instantOf(tick), started: instantOf(time.Now())})
+		activity := a.ensureActivity()
+		activity.runs = append(activity.runs, &boardRun{id: run, tick: instantOf(tick), started: instantOf(time.Now())})
 	})
 }
 
@@ -142,32 +142,32 @@ func (b *Board) Missed(account, reason string) {
 func (b *Board) TargetStarted(t record.Target, run string) {
 	b.update(t.Account, func(a *boardAccount) {
 		now := &Listing{Target: t, Run: run, Started: time.Now()}
-		w := a.ensureActivity()
+		activity := a.ensureActivity()
 		if i := a.listingIndex(t); i >= 0 {
-			w.listings[i] = now
+			activity.listings[i] = now
 		} else {
-			w.listings = append(w.listings, now)
+			activity.listings = append(activity.listings, now)
 		}
 	})
 }
 
 func (b *Board) TargetEnded(o record.Outcome) {
-	at := b.regionKinds.intern(o.Target)
+	rk := b.regionKinds.intern(o.Target)
 	b.update(o.Account, func(a *boardAccount) {
 		if i := a.listingIndex(o.Target); i >= 0 && a.activity.listings[i].Run == o.Run {
 			a.activity.listings = slices.Delete(a.activity.listings, i, i+1)
 		}
 		r := a.activeRun(o.Run)
-		if r == nil { // a straggler's
+		if r == nil { // the run has ended already
 			r = &boardRun{id: o.Run}
 		}
 		r.count(o)
-		a.endedTarget(at).set(o, &r.id)
+		a.endedTarget(rk).set(o, &r.id)
 		a.releaseActivity()
 	})
 }
 
-// Call and BudgetWait are counters' business; a target's own are in its Outcome.
+// Call and BudgetWait are for counters; a target's own numbers are in its Outcome.
 func (b *Board) Call(string, string, string, string, time.Duration) {}
 func (b *Board) BudgetWait(string, string, time.Duration)           {}
 
@@ -187,7 +187,7 @@ func (b *Board) Progress(t record.Target, run string, records int) {
 	})
 }
 
-// Planned also forgets targets of regions that are no longer the account's.
+// Planned also removes targets in regions that the account no longer has.
 func (b *Board) Planned(account string, regions, disabled []string, warning error) {
 	plan := b.sharedPlan(regions, disabled, warning)
 	b.update(account, func(a *boardAccount) {
@@ -202,12 +202,11 @@ func (b *Board) NextStart(account string, at time.Time) {
 	b.update(account, func(a *boardAccount) { a.next = instantOf(at) })
 }
 
-func (b *Board) Undelivered(t record.Target, _, sink string, _ error) {
-	b.update(t.Account, func(a *boardAccount) { increment(&a.ensureTrouble().undelivered, sink) })
+func (b *Board) Undelivered(t record.Target, _, output string, _ error) {
+	b.update(t.Account, func(a *boardAccount) { increment(&a.ensureTrouble().undelivered, output) })
 }
 
-// Configured forgets accounts, and kinds of accounts, that are no longer in the configuration, and knows those that are
-// from now on, though nothing has happened to them yet.
+// Configured removes accounts and kinds that are no longer in the configuration, and adds the new ones.
 func (b *Board) Configured(kinds map[string][]string) {
 	b.mu.Lock()
 	if len(b.accounts) == 0 {
@@ -215,15 +214,17 @@ func (b *Board) Configured(kinds map[string][]string) {
 	}
 	b.configured = true
 	maps.DeleteFunc(b.accounts, func(name string, _ *boardAccount) bool { _, ok := kinds[name]; return !ok })
-	for name, its := range kinds {
+	for name, names := range kinds {
 		a := b.accounts[name]
 		if a == nil {
 			a = &boardAccount{name: name}
 			b.accounts[name] = a
 		}
 		a.mu.Lock()
-		a.kinds = its
-		a.ended = slices.DeleteFunc(a.ended, func(t endedTarget) bool { return !slices.Contains(its, t.regionKind.kind) })
+		a.kinds = names
+		a.ended = slices.DeleteFunc(a.ended, func(t endedTarget) bool {
+			return !slices.Contains(names, t.regionKind.kind)
+		})
 		a.mu.Unlock()
 	}
 	b.mu.Unlock()
@@ -236,7 +237,7 @@ func (b *Board) sortedAccounts() []*boardAccount {
 	return slices.SortedFunc(maps.Values(b.accounts), func(x, y *boardAccount) int { return cmp.Compare(x.name, y.name) })
 }
 
-// Accounts is every account, sorted by name.
+// Accounts returns every account, sorted by name.
 func (b *Board) Accounts() iter.Seq[AccountInfo] {
 	return func(yield func(AccountInfo) bool) {
 		for _, a := range b.sortedAccounts() {
@@ -247,7 +248,7 @@ func (b *Board) Accounts() iter.Seq[AccountInfo] {
 	}
 }
 
-// Account is one account; ok is false where it is not known.
+// Account returns one account; ok is false if it is unknown.
 func (b *Board) Account(name string) (info AccountInfo, ok bool) {
 	b.mu.RLock()
 	a := b.accounts[name]
@@ -258,7 +259,7 @@ func (b *Board) Account(name string) (info AccountInfo, ok bool) {
 	return a.snapshot(), true
 }
 
-// Targets is every target that has ended once, sorted by account, region and kind.
+// Targets returns every target that has ended at least once, sorted by account, region and kind.
 func (b *Board) Targets() iter.Seq[TargetInfo] {
 	return func(yield func(TargetInfo) bool) {
 		for _, a := range b.sortedAccounts() {
@@ -271,7 +272,7 @@ func (b *Board) Targets() iter.Seq[TargetInfo] {
 	}
 }
 
-// Listings is every target at work, oldest first.
+// Listings returns every listing in progress, oldest first.
 func (b *Board) Listings() []Listing {
 	var ls []Listing
 	for _, a := range b.sortedAccounts() {
@@ -284,12 +285,17 @@ func (b *Board) Listings() []Listing {
 		a.mu.Unlock()
 	}
 	slices.SortFunc(ls, func(x, y Listing) int {
-		return cmp.Or(x.Started.Compare(y.Started), cmp.Compare(x.Account, y.Account), cmp.Compare(x.Region, y.Region), cmp.Compare(x.Kind, y.Kind))
+		return cmp.Or(
+			x.Started.Compare(y.Started),
+			cmp.Compare(x.Account, y.Account),
+			cmp.Compare(x.Region, y.Region),
+			cmp.Compare(x.Kind, y.Kind),
+		)
 	})
 	return ls
 }
 
-// Resources is how many records the last ok listings of each account and kind had, over all regions.
+// Resources returns how many records the last ok listings of each account and kind had, over all regions.
 func (b *Board) Resources() iter.Seq2[record.Target, int] {
 	return func(yield func(record.Target, int) bool) {
 		for _, a := range b.sortedAccounts() {
@@ -310,8 +316,8 @@ func (b *Board) Resources() iter.Seq2[record.Target, int] {
 	}
 }
 
-// Subscribe returns a channel that is nudged when something has changed since it was last read.
-func (b *Board) Subscribe() (nudge <-chan struct{}, cancel func()) {
+// Subscribe returns a channel that receives when something has changed since the last receive.
+func (b *Board) Subscribe() (changed <-chan struct{}, cancel func()) {
 	c := make(chan struct{}, 1)
 	b.mu.Lock()
 	defer b.mu.Unlock()

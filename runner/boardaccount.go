@@ -10,38 +10,38 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A boardAccount is what the Board keeps of an account. There may be ten thousand, each with thousands of targets: so it
-// is small, and what most accounts have none of, or none now, takes nothing.
+// A boardAccount is the Board's data of an account. There may be ten thousand, each with thousands of targets: so it is
+// small, and rare parts are pointers that are usually nil.
 type boardAccount struct {
 	name string
 
 	mu            sync.Mutex
-	kinds         []string // that the configuration lists there; shared
+	kinds         []string // configured for it; shared
 	identity      record.Identity
 	plan          *boardPlan // the last; nil: none
 	expires, next instant
 	last          *boardRun      // nil until a run has ended
 	ended         []endedTarget  // in no order
-	activity      *boardActivity // nil at rest
-	trouble       *boardTrouble  // nil until there was some
+	activity      *boardActivity // nil while nothing is in progress
+	trouble       *boardTrouble  // nil before the first
 }
 
-// A boardPlan is where an account is listed. Accounts with equal plans share it.
+// A boardPlan is the regions of an account. Accounts with equal plans share it.
 type boardPlan struct {
 	regions, disabled []string
 	warning           error
 }
 
-// boardActivity is what an account is about.
+// A boardActivity is the runs and listings of an account that are in progress.
 type boardActivity struct {
 	runs     []*boardRun // oldest first
 	listings []*Listing  // in no order; few
 }
 
-// boardTrouble counts what went wrong besides targets, by its name.
+// A boardTrouble counts missed runs by reason, and failures of outputs and the store by name.
 type boardTrouble struct{ missed, undelivered map[string]int }
 
-// A boardRun is a [RunInfo] as it is kept.
+// A boardRun is the stored form of a [RunInfo].
 type boardRun struct {
 	id                                         string
 	tick, started                              instant
@@ -60,7 +60,7 @@ func (r *boardRun) count(o record.Outcome) {
 	}
 }
 
-// markUnusable is for a run that failed because none of its regions could be listed: then each of them is a failure.
+// markUnusable counts the targets in disabled regions as failures, for a run that could not list any region.
 func (a *boardAccount) markUnusable(r *boardRun) {
 	for i := range a.ended {
 		if t := &a.ended[i]; *t.run == r.id && t.detail != nil && t.detail.state == record.RegionDisabled {
@@ -71,47 +71,56 @@ func (a *boardAccount) markUnusable(r *boardRun) {
 }
 
 func (r *boardRun) info() RunInfo {
-	i := RunInfo{Run: r.id, Tick: r.tick.time(), Started: r.started.time(), Took: r.took, Status: r.status, Targets: int(r.targets),
-		Failed: int(r.failed), Records: int(r.records), Calls: int(r.calls), Throttles: int(r.throttles)}
+	i := RunInfo{
+		Run: r.id, Tick: r.tick.time(), Started: r.started.time(), Took: r.took, Status: r.status,
+		Targets: int(r.targets), Failed: int(r.failed), Records: int(r.records),
+		Calls: int(r.calls), Throttles: int(r.throttles),
+	}
 	if r.status == "" {
 		i.Took = time.Since(i.Started)
 	}
 	return i
 }
 
-// An endedTarget is a [TargetInfo] as it is kept.
+// An endedTarget is the stored form of a [TargetInfo].
 type endedTarget struct {
 	regionKind     *regionKind
-	run            *string // its run's id, which its targets share
+	run            *string // the id of its run, shared by the run's targets
 	started, ended instant
 	records, calls int32
-	detail         *outcomeDetail // nil: it was ok, and no more is to be said
+	detail         *outcomeDetail // nil: it was ok and has no details
 }
 
-// An oddity is what the outcome of a target says that most have nothing of.
+// An outcomeDetail has the fields of an outcome that most targets do not use.
 type outcomeDetail struct {
 	state                 record.State
 	reason                record.Reason
 	text, hint            string
 	duplicates, throttles int32
 	expected, unusable    bool
-	success               instant // the end of the last ok listing, where this one was not; 0: there was none
+	success               instant // the end of the last ok listing, if this one was not ok; 0: there was none
 	resources             int32   // its records
 }
 
 func (t *endedTarget) set(o record.Outcome, run *string) {
 	at, n := t.success()
-	t.run, t.started, t.ended, t.records, t.calls = run, instantOf(o.Started), instantOf(o.Ended), int32(o.Records), int32(o.Calls)
-	odd := outcomeDetail{o.State, o.Reason, o.Error, o.Hint, int32(o.Duplicates), int32(o.Throttles), o.Expected, o.AccountUnusable, at, n}
-	if o.State.Complete() {
-		odd.success, odd.resources = 0, 0
+	t.run, t.started, t.ended = run, instantOf(o.Started), instantOf(o.Ended)
+	t.records, t.calls = int32(o.Records), int32(o.Calls)
+	detail := outcomeDetail{
+		state: o.State, reason: o.Reason, text: o.Error, hint: o.Hint,
+		duplicates: int32(o.Duplicates), throttles: int32(o.Throttles),
+		expected: o.Expected, unusable: o.AccountUnusable,
+		success: at, resources: n,
 	}
-	if t.detail = nil; odd != (outcomeDetail{state: record.OK}) {
-		t.detail = &odd
+	if o.State.Complete() {
+		detail.success, detail.resources = 0, 0
+	}
+	if t.detail = nil; detail != (outcomeDetail{state: record.OK}) {
+		t.detail = &detail
 	}
 }
 
-// success is when the last ok listing ended, and what it found. 0: there was none.
+// success returns when the last ok listing ended and how many records it had. 0: there was none.
 func (t *endedTarget) success() (at instant, records int32) {
 	if t.detail != nil && !t.detail.state.Complete() {
 		return t.detail.success, t.detail.resources
@@ -120,29 +129,35 @@ func (t *endedTarget) success() (at instant, records int32) {
 }
 
 func (t *endedTarget) info(account string) TargetInfo {
-	o := record.Outcome{Target: record.Target{Account: account, Region: t.regionKind.region, Kind: t.regionKind.kind}, Run: *t.run, State: record.OK,
-		Records: int(t.records), Calls: int(t.calls), Started: t.started.time(), Ended: t.ended.time()}
-	if odd := t.detail; odd != nil {
-		o.State, o.Reason, o.Error, o.Hint = odd.state, odd.reason, odd.text, odd.hint
-		o.Expected, o.AccountUnusable = odd.expected, odd.unusable
-		o.Duplicates, o.Throttles = int(odd.duplicates), int(odd.throttles)
+	o := record.Outcome{
+		Target: record.Target{Account: account, Region: t.regionKind.region, Kind: t.regionKind.kind},
+		Run:    *t.run, State: record.OK, Records: int(t.records), Calls: int(t.calls),
+		Started: t.started.time(), Ended: t.ended.time(),
+	}
+	if detail := t.detail; detail != nil {
+		o.State, o.Reason, o.Error, o.Hint = detail.state, detail.reason, detail.text, detail.hint
+		o.Expected, o.AccountUnusable = detail.expected, detail.unusable
+		o.Duplicates, o.Throttles = int(detail.duplicates), int(detail.throttles)
 	}
 	at, n := t.success()
 	return TargetInfo{Outcome: o, LastSuccess: at.time(), Resources: int(n)}
 }
 
-// sharedPlan is a plan to keep. Runs of accounts with equal plans end beside each other, and the runner has them share their lists: so
-// most plans are the one before.
+// sharedPlan returns a boardPlan, the former one if it is equal. Most accounts have equal plans and start at the same
+// time, so most plans equal the one before.
 func (b *Board) sharedPlan(regions, disabled []string, warning error) *boardPlan {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if p := b.plan; p == nil || warning != nil || p.warning != nil || !slices.Equal(p.regions, regions) || !slices.Equal(p.disabled, disabled) {
+	p := b.plan
+	shared := p != nil && warning == nil && p.warning == nil &&
+		slices.Equal(p.regions, regions) && slices.Equal(p.disabled, disabled)
+	if !shared {
 		b.plan = &boardPlan{regions, disabled, warning}
 	}
 	return b.plan
 }
 
-// ensureActivity is what the account is about, to be written to. a.mu is held, here and below.
+// ensureActivity returns the account's activity, for changes. a.mu is held, here and below.
 func (a *boardAccount) ensureActivity() *boardActivity {
 	if a.activity == nil {
 		a.activity = new(boardActivity)
@@ -150,7 +165,7 @@ func (a *boardAccount) ensureActivity() *boardActivity {
 	return a.activity
 }
 
-// releaseActivity lets go of the memory of work that is over.
+// releaseActivity frees the memory of an account that has nothing in progress.
 func (a *boardAccount) releaseActivity() {
 	if a.activity != nil && len(a.activity.runs)+len(a.activity.listings) == 0 {
 		a.activity = nil
@@ -164,7 +179,7 @@ func (a *boardAccount) ensureTrouble() *boardTrouble {
 	return a.trouble
 }
 
-// activeRun finds a run under way, or nil.
+// activeRun returns a run in progress, or nil.
 func (a *boardAccount) activeRun(id string) *boardRun {
 	if a.activity != nil {
 		for _, r := range a.activity.runs {
@@ -176,7 +191,7 @@ func (a *boardAccount) activeRun(id string) *boardRun {
 	return nil
 }
 
-// listingIndex is where a target stands among those at work, or -1.
+// listingIndex returns the index of a target's listing in progress, or -1.
 func (a *boardAccount) listingIndex(t record.Target) int {
 	if a.activity == nil {
 		return -1
@@ -184,7 +199,7 @@ func (a *boardAccount) listingIndex(t record.Target) int {
 	return slices.IndexFunc(a.activity.listings, func(l *Listing) bool { return l.Target == t })
 }
 
-// endedTarget finds the target of a place, or makes room for it.
+// endedTarget returns the target of a region and kind, and adds it if it is new.
 func (a *boardAccount) endedTarget(p *regionKind) *endedTarget {
 	for i := range a.ended {
 		if a.ended[i].regionKind == p {

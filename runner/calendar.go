@@ -2,11 +2,11 @@ package runner
 
 import "time"
 
-// A Calendar answers when the kinds of a fleet are due. It remembers its answers, as thousands of targets ask the same: it is for
-// one scrape, and for one goroutine.
+// A Calendar computes when the kinds of a configuration are due. It caches its answers, because thousands of targets
+// ask the same question. It is for one scrape and one goroutine.
 type Calendar struct {
 	configuration *Configuration
-	ticks         map[*AccountSpec]map[string][]Tick // by kind; accounts share their Terms
+	ticks         map[*AccountSpec]map[string][]Tick // by kind; accounts share their AccountSpec
 	cache         map[dueKey]time.Time
 }
 
@@ -15,13 +15,13 @@ type dueKey struct {
 	second int64
 }
 
-// NewCalendar is of a fleet; nil: of one in which nothing is due.
-func NewCalendar(f *Configuration) *Calendar {
-	return &Calendar{configuration: f, ticks: map[*AccountSpec]map[string][]Tick{}, cache: map[dueKey]time.Time{}}
+// NewCalendar returns the calendar of a configuration; nil: nothing is ever due.
+func NewCalendar(conf *Configuration) *Calendar {
+	return &Calendar{configuration: conf, ticks: map[*AccountSpec]map[string][]Tick{}, cache: map[dueKey]time.Time{}}
 }
 
-// Due is when a kind of an account begins to be listed the next time after an instant, at the latest: an account's place within the
-// jitter may be earlier. The zero time: never.
+// Due is the latest time at which the next listing of a kind of an account begins after an instant; the account's own
+// jitter may make it earlier. The zero time means never.
 func (c *Calendar) Due(account, kind string, after time.Time) (at time.Time) {
 	if c.configuration == nil || after.IsZero() {
 		return time.Time{}
@@ -45,7 +45,7 @@ func (c *Calendar) next(tick Tick, after time.Time) time.Time {
 	}
 	at := tick.Schedule.Next(after)
 	if second := tick.Schedule.Next(at); !at.IsZero() && !second.IsZero() {
-		at = at.Add(min(c.configuration.Jitter, second.Sub(at)/10)) // as offset bounds it
+		at = at.Add(min(c.configuration.Jitter, second.Sub(at)/10)) // as jitterOffset bounds it
 	}
 	c.cache[key] = at
 	return at

@@ -10,32 +10,32 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// claims knows which account block entered which AWS account, so that two blocks which turn out to be one account do not
-// both collect it: the first in the file does. A reload, and a start, begins with what is known of the blocks from before.
+// claims records which account block signed in to which AWS account, so that only the first in the file of several
+// blocks collects the same AWS account. A reload, like a start, begins with the accounts that the blocks had before.
 type claims struct {
 	mu        sync.Mutex
-	blockOf   map[awsAccount]string // the first of the blocks that did, by name
-	accountOf map[string]awsAccount // the other way round: a block is one account at a time
-	jobs      map[string][]*job     // by block, under way
+	blockOf   map[awsAccount]string // the name of the first block that signed in to it
+	accountOf map[string]awsAccount // by block: a block is one account at a time
+	jobs      map[string][]*job     // in progress, by block
 }
 
 type awsAccount struct{ partition, id string }
 
-// claim is called when a job's account is signed in to. It refuses a block whose AWS account an earlier block in the file
-// has entered. If it was a later block that came first, that one's jobs end: it is the second.
-func (c *claims) claim(f *Configuration, name string, id record.Identity) error {
+// claim is called after a job's sign-in. It refuses a block if an earlier block in the file has signed in to the same
+// AWS account. If a later block has, the jobs of that block are cancelled.
+func (c *claims) claim(conf *Configuration, name string, id record.Identity) error {
 	if id.AccountID == "" {
 		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	mine, found := f.byName[name]
+	mine, found := conf.byName[name]
 	if !found {
 		return nil
 	}
 	key := awsAccount{id.Partition, id.AccountID}
 	other := c.blockOf[key]
-	if theirs, found := f.byName[other]; found && other != name {
+	if theirs, found := conf.byName[other]; found && other != name {
 		if theirs < mine {
 			return SameAccountError(id, other)
 		}
@@ -47,7 +47,7 @@ func (c *claims) claim(f *Configuration, name string, id record.Identity) error 
 	return nil
 }
 
-// set makes the account the block's, and no other. c.mu is held.
+// set assigns the AWS account to the block, in place of the block's former one. c.mu is held.
 func (c *claims) set(key awsAccount, name string) {
 	if c.blockOf == nil {
 		c.blockOf, c.accountOf = map[awsAccount]string{}, map[string]awsAccount{}
@@ -58,12 +58,12 @@ func (c *claims) set(key awsAccount, name string) {
 	c.blockOf[key], c.accountOf[name] = name, key
 }
 
-// reset starts with what is known of a fleet's blocks. Of two that were one account, it is the first's.
-func (c *claims) reset(f *Configuration) {
+// reset assigns the last known AWS accounts of a configuration's blocks: one that two blocks had goes to the first.
+func (c *claims) reset(conf *Configuration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.blockOf, c.accountOf = nil, nil
-	for _, a := range f.Accounts {
+	for _, a := range conf.Accounts {
 		key := awsAccount{a.LastIdentity.Partition, a.LastIdentity.AccountID}
 		if _, taken := c.blockOf[key]; key.id != "" && !taken {
 			c.set(key, a.Name)
@@ -71,12 +71,14 @@ func (c *claims) reset(f *Configuration) {
 	}
 }
 
-// SameAccountError is what is said to a block that turned out to be the AWS account of an earlier one.
+// SameAccountError is the error of a block that signed in to the AWS account of an earlier block.
 func SameAccountError(id record.Identity, first string) error {
 	return &record.Fault{
 		Reason: record.SameAccount,
-		Hint:   fmt.Sprintf("remove one of the two blocks, or check which credentials each of them is given: %q is the one that is collected", first),
-		Err:    fmt.Errorf("this is AWS account %s (%s), which the block %q is already", id.AccountID, id.Partition, first),
+		Hint: fmt.Sprintf("Remove one of the two blocks, or check the credentials of both. "+
+			"The collector uses %q.", first),
+		Err: fmt.Errorf("AWS account %s (%s) is already collected by account block %q",
+			id.AccountID, id.Partition, first),
 	}
 }
 
@@ -98,15 +100,16 @@ func (c *claims) removeJob(j *job) {
 	}
 }
 
-// plans remembers the regions of each account's last good plan, so that a run which cannot even ask for one knows what it
-// fails.
+// plans keeps the regions of each account's last successful plan, so that a run that fails before it has a plan can
+// still report every target that it fails.
 type plans struct {
 	mu       sync.Mutex
 	last     map[string][]string // by account
-	interned map[string][]string // by what they hold; emptied by a reload
+	interned map[string][]string // by content; emptied by a reload
 }
 
-// set remembers a plan, if it has regions. Most accounts have the same ones: what it returns shares its lists with them.
+// set records a plan that has regions. Most accounts have the same regions: the plan that it returns shares its lists
+// with theirs.
 func (p *plans) set(account string, plan Plan) Plan {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -146,9 +149,9 @@ func (p *plans) retain(accounts map[string][]string) {
 	}
 }
 
-// expectedTargets are those that a run of these kinds would have, as far as anyone knows: by the last good plan; else those that
-// the ledger knows from before a restart; else by the regions that the file spells out; else one a kind in region "",
-// so that a failure is seen whatever is known.
+// expectedTargets are the targets that a run of these kinds would have, by the best source that there is: the last
+// successful plan; else the store, for after a restart; else the regions that the configuration names; else one target
+// for each kind in region "", so that a failure is reported in any case.
 func (r *Runner) expectedTargets(ctx context.Context, a *Account, kinds []Kind) []record.Target {
 	r.plans.mu.Lock()
 	regions, ok := r.plans.last[a.Name]
@@ -167,7 +170,7 @@ func (r *Runner) expectedTargets(ctx context.Context, a *Account, kinds []Kind) 
 		return err
 	})
 	if err != nil {
-		r.log.Error("the ledger could not say what it knows of an account", "account", a.Name, "error", err)
+		r.log.Error("reading the account's stored targets failed", "account", a.Name, "error", err)
 	}
 	for _, t := range known {
 		if wanted[t.Kind] {
@@ -183,7 +186,7 @@ func (r *Runner) expectedTargets(ctx context.Context, a *Account, kinds []Kind) 
 	return targetsIn(a.Name, []string{""}, kinds)
 }
 
-// targetsIn is every kind in every region, the global ones in the first.
+// targetsIn returns a target for every kind in every region; for global kinds only in the first region.
 func targetsIn(account string, regions []string, kinds []Kind) []record.Target {
 	var ts []record.Target
 	for i, region := range regions {

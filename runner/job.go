@@ -12,28 +12,28 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// jobWidth is how many targets of one job are listed at once, and how many parents a kind with a Parent asks for at
-// once, when there are places. EC2's budgets are kept for each API, so kinds side by side do not slow each other down.
+// jobWidth is how many targets of one job are listed at once, and for how many parents a kind with a Parent is listed
+// at once, if there are slots. Each API has its own budget, so concurrent kinds do not slow each other down.
 const jobWidth = 4
 
-// slots hands out the right to list one target. A job's first worker brings its own.
+// slots gives out the right to list one target. A job's first worker has a slot from the start.
 type slots interface {
 	tryAcquire(account string) bool
 	release(account string)
-	hasWaiting() bool // by someone who waits
+	hasWaiting() bool // a waiting job could have a slot
 }
 
-// A job is a Job at work: a list of steps, taken by a few workers. The workers are the only goroutines, and each holds a
-// place, so goroutines follow what is listed at once and not what is to be listed.
+// A job is a Job in progress: a list of steps, run by a few workers. The workers are the only goroutines, and each has
+// a slot, so the number of goroutines depends on the listings in progress and not on those that wait.
 type job struct {
 	Job
 	r             *Runner
 	conf          *Configuration
-	a             *Account // nil: it is not in the fleet any more
+	a             *Account // nil: it is no longer configured
 	ctx           context.Context
 	cancel        context.CancelCauseFunc
 	slots         slots
-	shutdownCause func() error // why nothing new may begin, nil while it may; nil: never
+	shutdownCause func() error // returns why nothing new may begin, or nil; the func may be nil
 	done          func(jobResult)
 
 	timeoutErr error // the cause when the run's deadline ended this
@@ -43,12 +43,12 @@ type job struct {
 	mu        sync.Mutex
 	ready     []step
 	workers   int
-	calls     []*supervised // works under way
+	calls     []*supervised // in progress
 	tally     Tally
 	followUps []Job
 }
 
-// jobResult is what an engine hears: once, from whichever goroutine was the last.
+// A jobResult goes to the engine once, from the job's last goroutine.
 type jobResult struct {
 	followUps []Job
 	err       error
@@ -57,21 +57,27 @@ type jobResult struct {
 	took      time.Duration
 }
 
-// A step is one thing that a worker does. work and end may both be given up on, after which what they still do must not
-// count; after is called exactly once, when end has returned or was given up on, and is quick.
+// A step is a unit of a job's work. Both work and end may be abandoned, and must then have no further effect. after is
+// called exactly once, when end has returned or was abandoned, and is quick.
 type step interface {
 	work(ctx context.Context) error
-	end(ctx context.Context, err error, late func()) // ctx is the outputs'; late is for when the ledger's time is over
+	end(ctx context.Context, err error, late func()) // ctx is for outputs; late is called when the store's time is over
 	after()
 	target() record.Target
-	storing() bool // the end has come as far as the ledger
-	// skipReason says why work is left out; nil: it is not. It is asked before work, with what keeps the job from going on.
+	storing() bool // end has reached the store
+	// skipReason returns why work must not be called, or nil. stopped is why the job cannot continue, or nil.
 	skipReason(stopped error) error
 }
 
-// startJob does a job. It returns when this goroutine has nothing more to do for it; over is told when all have.
-func (r *Runner) startJob(ctx context.Context, f *Configuration, spec Job, p slots, halt func() error, over func(jobResult)) {
-	j := &job{Job: spec, r: r, conf: f, a: f.Account(spec.Account), slots: p, shutdownCause: halt, workers: 1}
+// startJob runs a job in this goroutine and others. It returns when this goroutine has nothing more to do; done is
+// called when none has.
+func (r *Runner) startJob(
+	ctx context.Context, conf *Configuration, spec Job, p slots, shutdownCause func() error, done func(jobResult),
+) {
+	j := &job{
+		Job: spec, r: r, conf: conf, a: conf.Account(spec.Account),
+		slots: p, shutdownCause: shutdownCause, workers: 1,
+	}
 	if j.Deadline.IsZero() && j.a != nil && j.a.Timeout > 0 {
 		j.Deadline = time.Now().Add(j.a.Timeout)
 	}
@@ -79,17 +85,20 @@ func (r *Runner) startJob(ctx context.Context, f *Configuration, spec Job, p slo
 	j.ctx = ctx
 	stop := func() {}
 	if !j.Deadline.IsZero() {
-		j.timeoutErr = &record.Fault{Reason: record.TimedOut, Hint: "raise the account's timeout, or list fewer kinds or regions",
-			Err: fmt.Errorf("the run's time-out is over, at %s", j.Deadline.UTC().Format(time.RFC3339))}
+		j.timeoutErr = &record.Fault{
+			Reason: record.TimedOut,
+			Hint:   "Raise the account's timeout, or list fewer kinds or regions.",
+			Err:    fmt.Errorf("the run timed out at %s", j.Deadline.UTC().Format(time.RFC3339)),
+		}
 		j.ctx, stop = context.WithDeadlineCause(ctx, j.Deadline, j.timeoutErr)
 	}
-	watched := context.AfterFunc(j.ctx, func() { time.AfterFunc(r.o.Grace, j.abandonCalls) })
+	stopWatching := context.AfterFunc(j.ctx, func() { time.AfterFunc(r.o.Grace, j.abandonCalls) })
 	j.done = func(res jobResult) {
-		watched()
+		stopWatching()
 		stop()
 		j.cancel(nil)
 		r.claims.removeJob(j)
-		over(res)
+		done(res)
 	}
 	r.claims.addJob(j)
 	if j.Region == "" {
@@ -105,14 +114,14 @@ func (r *Runner) startJob(ctx context.Context, f *Configuration, spec Job, p slo
 	j.runSteps()
 }
 
-// endRemoved ends the targets of an account that left the configuration while the job was on its way.
+// endRemoved ends the targets of an account that was removed from the configuration while the job was queued.
 func (j *job) endRemoved() {
 	for _, k := range j.Kinds {
 		j.addSteps(j.newListing(Kind{Name: k}, j.Region, errRemoved))
 	}
 }
 
-var errRemoved = errors.New("the account or the kind is no longer in the configuration")
+var errRemoved = errors.New("the account or the kind was removed from the configuration")
 
 func (j *job) addSteps(ss ...step) {
 	j.mu.Lock()
@@ -120,7 +129,7 @@ func (j *job) addSteps(ss ...step) {
 	j.ready = append(j.ready, ss...)
 }
 
-// runSteps takes steps until none is ready. It holds a place, and leaves it.
+// runSteps runs steps until none is ready. It has a slot, and releases it.
 func (j *job) runSteps() {
 	for {
 		s := j.nextStep()
@@ -128,12 +137,13 @@ func (j *job) runSteps() {
 			break
 		}
 		if !j.runStep(s) {
-			return // whoever gave up on this goroutine has its place
+			return // the step was abandoned, and another goroutine has the slot
 		}
 	}
 }
 
-// nextStep is the next step, or nil when this worker should go: then its place is free, and if it was the last the job is over.
+// nextStep returns the next step, or nil when this worker must end: then its slot is released, and the last worker
+// finishes the job.
 func (j *job) nextStep() step {
 	j.mu.Lock()
 	for n := min(len(j.ready)-1, jobWidth-j.workers); n > 0 && j.slots.tryAcquire(j.Account); n-- {
@@ -157,7 +167,7 @@ func (j *job) nextStep() step {
 	return nil
 }
 
-// stopErr says why nothing more should begin.
+// stopErr returns why nothing more may begin, or nil.
 func (j *job) stopErr() error {
 	if j.ctx.Err() != nil {
 		return context.Cause(j.ctx)
@@ -165,7 +175,7 @@ func (j *job) stopErr() error {
 	return j.shutdownErr()
 }
 
-// shutdownErr says why the program ends; nil: it does not.
+// shutdownErr returns why the program is stopping, or nil.
 func (j *job) shutdownErr() error {
 	if j.shutdownCause != nil {
 		return j.shutdownCause()
@@ -173,7 +183,7 @@ func (j *job) shutdownErr() error {
 	return nil
 }
 
-// runStep does one step, and reports whether this goroutine may go on.
+// runStep runs one step and reports whether this goroutine may continue.
 func (j *job) runStep(s step) bool {
 	call := &supervised{r: j.r, takeOver: func() {
 		if j.endStep(s, j.abandonedErr(s)) {
@@ -184,11 +194,12 @@ func (j *job) runStep(s step) bool {
 	j.calls = append(j.calls, call)
 	j.mu.Unlock()
 	var err error
-	if !call.run(func() {
+	inTime := call.run(func() {
 		if err = s.skipReason(j.stopErr()); err == nil {
 			err = catchPanic(func() error { return s.work(j.ctx) })
 		}
-	}) {
+	})
+	if !inTime {
 		return false
 	}
 	j.mu.Lock()
@@ -197,7 +208,7 @@ func (j *job) runStep(s step) bool {
 	return j.endStep(s, j.withCause(err))
 }
 
-// abandonCalls is for when the job was ended, and the grace is over too.
+// abandonCalls is called when the job was cancelled and the grace period is over.
 func (j *job) abandonCalls() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -209,8 +220,9 @@ func (j *job) abandonCalls() {
 func (j *job) endStep(s step, err error) bool {
 	call := &supervised{r: j.r, takeOver: func() {
 		t := s.target()
-		j.r.log.Error("the end of a target was given up on: an output or the store does not answer",
-			"account", j.Account, "region", t.Region, "kind", t.Kind, "run", j.Run)
+		j.r.log.Error("timed out finishing the target",
+			"account", j.Account, "region", t.Region, "kind", t.Kind, "run", j.Run,
+			"hint", "Look for an output or a store that does not answer.")
 		s.after()
 		j.runSteps()
 	}}
@@ -218,9 +230,9 @@ func (j *job) endStep(s step, err error) bool {
 	defer cancel(context.Canceled)
 	var t *time.Timer
 	late := false
-	t = time.AfterFunc(math.MaxInt64, func() { // it begins below, when t is set
+	t = time.AfterFunc(math.MaxInt64, func() { // started below, when t is set
 		switch {
-		case s.storing(): // the ledger has a time of its own
+		case s.storing(): // see storeContext
 		case late:
 			call.abandon()
 		default:
@@ -243,19 +255,26 @@ func (j *job) endStep(s step, err error) bool {
 }
 
 func (j *job) logPanic(t record.Target, p *panicError) {
-	j.r.log.Error("panic", "account", j.Account, "region", t.Region, "kind", t.Kind, "run", j.Run, "panic", fmt.Sprint(p.value), "stack", string(p.stack))
+	j.r.log.Error("panic",
+		"account", j.Account, "region", t.Region, "kind", t.Kind, "run", j.Run,
+		"panic", fmt.Sprint(p.value), "stack", string(p.stack))
 }
 
-// abandonedErr is the end of a work that did not heed its context.
+// abandonedErr logs and returns the error of a step that ignored its context.
 func (j *job) abandonedErr(s step) error {
 	t := s.target()
-	j.r.log.Error("a work was given up on: it ignored its end", "account", j.Account, "region", t.Region, "kind", t.Kind, "run", j.Run,
-		"cause", context.Cause(j.ctx).Error(), "abandoned", j.r.Abandoned())
-	return &record.Fault{Reason: record.Stuck, Hint: "this is a bug of the collector or of an output: please report it; a restart frees what the work holds",
-		Err: fmt.Errorf("given up on, %s after: %w", j.r.o.Grace, context.Cause(j.ctx))}
+	cause := context.Cause(j.ctx)
+	j.r.log.Error("call abandoned: did not stop after its deadline",
+		"account", j.Account, "region", t.Region, "kind", t.Kind, "run", j.Run,
+		"cause", cause.Error(), "abandoned", j.r.Abandoned())
+	return &record.Fault{
+		Reason: record.Stuck,
+		Hint:   "Report this bug of the collector or of an output. Restart the collector to free what the call holds.",
+		Err:    fmt.Errorf("abandoned: did not stop within %s after: %w", j.r.o.Grace, cause),
+	}
 }
 
-// withCause puts the reason why the job was ended before an error that only says that it was.
+// withCause adds the reason why the job was cancelled to an error that only says that it was.
 func (j *job) withCause(err error) error {
 	if err == nil || j.ctx.Err() == nil {
 		return err
@@ -271,12 +290,12 @@ func (j *job) withCause(err error) error {
 	return err
 }
 
-// runTimedOut reports whether it is the run's time-out that ended err's work.
+// runTimedOut reports whether the run's timeout ended the job.
 func (j *job) runTimedOut() bool {
 	return j.timeoutErr != nil && j.ctx.Err() != nil && context.Cause(j.ctx) == j.timeoutErr
 }
 
-// finish tells the run's count that this job is over, and the engine.
+// finish counts the job as done and reports it to the engine.
 func (j *job) finish() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), j.r.o.EndTimeout)
 	defer cancel()
@@ -306,8 +325,8 @@ func (j *job) finish() {
 	j.done(res)
 }
 
-// selectedKinds are the kinds that the job names, in the account's order, in which parents come first. unknown are names that
-// the account does not have, or no longer.
+// selectedKinds returns the kinds that the job names, in the account's order, in which parents come first. unknown are
+// names of kinds that the account does not list.
 func (j *job) selectedKinds() (kinds []Kind, unknown []string) {
 	if len(j.Kinds) == 0 {
 		return j.a.Kinds, nil
@@ -325,8 +344,8 @@ func (j *job) selectedKinds() (kinds []Kind, unknown []string) {
 	return kinds, unknown
 }
 
-// addListings are the listings of a region. A kind whose parent the job does not list gets a listing of the parent for its ids
-// alone; a kind with a parent is ready when that has ended.
+// addListings adds the listings of a region. A kind with a parent is ready when the parent's listing has ended; a
+// parent that the job does not name is listed only for its ids.
 func (j *job) addListings() {
 	kinds, unknown := j.selectedKinds()
 	made := map[string]*listing{}
@@ -358,25 +377,25 @@ func (j *job) addListings() {
 	j.addSteps(roots...)
 }
 
-// openStep is the first step of each job: sign-in, and in a job without a region the plan.
+// An openStep is the first step of each job: the sign-in and, in a job without a region, the plan.
 type openStep struct {
 	j *job
 
-	mu        sync.Mutex
-	abandoned bool // given up on: what comes late is not taken
-	err       error
-	opened    OpenedAccount
-	identity  record.Identity
-	plan      Plan
+	mu       sync.Mutex
+	ended    bool // late results of work are discarded
+	err      error
+	opened   OpenedAccount
+	identity record.Identity
+	plan     Plan
 
-	failedTargets []record.Target // what fails with err
+	failedTargets []record.Target // that fail with err
 }
 
 func (e *openStep) target() record.Target {
 	return record.Target{Account: e.j.Account, Region: e.j.Region}
 }
 func (e *openStep) skipReason(stopped error) error { return stopped }
-func (e *openStep) storing() bool                  { return true } // no output has a part in its end
+func (e *openStep) storing() bool                  { return true } // its end calls no output
 
 func (e *openStep) work(ctx context.Context) error {
 	j := e.j
@@ -384,21 +403,21 @@ func (e *openStep) work(ctx context.Context) error {
 	if err != nil {
 		return e.signInErr(ctx, err)
 	}
-	who := o.Identity()
+	identity := o.Identity()
 	e.mu.Lock()
-	if e.abandoned {
+	if e.ended {
 		e.mu.Unlock()
 		return errTargetOver
 	}
-	e.opened, e.identity = o, who
+	e.opened, e.identity = o, identity
 	e.mu.Unlock()
-	if err := j.r.claims.claim(j.conf, j.Account, who); err != nil {
+	if err := j.r.claims.claim(j.conf, j.Account, identity); err != nil {
 		return err
 	}
 	if j.Region != "" {
 		return nil
 	}
-	j.r.observer.SignedIn(j.Account, who)
+	j.r.observer.SignedIn(j.Account, identity)
 	g := j.r.o.Limits.Gate(j.Account, "", Kind{})
 	defer g.close()
 	plan, err := o.Regions(ctx, g)
@@ -407,13 +426,13 @@ func (e *openStep) work(ctx context.Context) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.abandoned {
+	if !e.ended {
 		e.plan = plan
 	}
 	return nil
 }
 
-// signInErr is an account that cannot be entered, whatever kept it out: but when the run was ended meanwhile, that is why.
+// signInErr marks an error as a failed sign-in, unless the run was cancelled meanwhile.
 func (e *openStep) signInErr(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return err
@@ -421,12 +440,13 @@ func (e *openStep) signInErr(ctx context.Context, err error) error {
 	return &signInError{err}
 }
 
-// signInError marks an error of the sign-in: the state is auth_failed, the reason is the error's own.
+// A signInError marks an error of the sign-in: the state is auth_failed, the reason is the error's own.
 type signInError struct{ error }
 
 func (e *signInError) Unwrap() error { return e.error }
 
-// planError marks an error of the account's regions: no state that is harmless for a region is so for all of them.
+// A planError marks an error of finding the account's regions: a state that is harmless for one region is a failure for
+// all of them.
 type planError struct{ err error }
 
 func (e *planError) Error() string { return "find the regions: " + e.err.Error() }
@@ -434,8 +454,8 @@ func (e *planError) Unwrap() error { return e.err }
 
 func (e *openStep) end(ctx context.Context, err error, late func()) {
 	e.mu.Lock()
-	e.abandoned, e.err = true, err
-	plan, who := e.plan, e.identity
+	e.ended, e.err = true, err
+	plan, identity := e.plan, e.identity
 	e.mu.Unlock()
 	j := e.j
 	ctx, cancel := j.storeContext(ctx, late)
@@ -444,32 +464,35 @@ func (e *openStep) end(ctx context.Context, err error, late func()) {
 	case j.Region != "":
 	case err != nil:
 		kinds, unknown := j.selectedKinds()
-		fallen := j.r.expectedTargets(ctx, j.a, kinds)
+		failed := j.r.expectedTargets(ctx, j.a, kinds)
 		for _, k := range unknown {
-			fallen = append(fallen, record.Target{Account: j.Account, Kind: k})
+			failed = append(failed, record.Target{Account: j.Account, Kind: k})
 		}
 		e.mu.Lock()
-		e.failedTargets = fallen
+		e.failedTargets = failed
 		e.mu.Unlock()
 	case len(plan.Regions) > 0:
-		err := catchPanic(func() error { return j.retire(ctx, who, plan) })
-		if !errors.Is(err, context.Canceled) { // that is the program's end, and not the store's
-			j.r.retireOutage.report(j.r.log, j.Account, err, func(name string) bool { return j.conf.Account(name) != nil }, "account", j.Account)
+		err := catchPanic(func() error { return j.retire(ctx, identity, plan) })
+		if !errors.Is(err, context.Canceled) { // the program is stopping, and the store did not fail
+			configured := func(name string) bool { return j.conf.Account(name) != nil }
+			j.r.retireOutage.report(j.r.log, j.Account, err, configured, "account", j.Account)
 		}
 	}
 }
 
-// retire tells the ledger of regions that AWS, in a complete answer, no longer names, and of kinds that the configuration
-// does not.
+// retire retires targets in regions that a complete answer of AWS no longer names, and targets of kinds that are no
+// longer configured.
 func (j *job) retire(ctx context.Context, id record.Identity, plan Plan) error {
 	known, err := j.r.o.Store.ActiveTargets(ctx, j.Account)
 	if err != nil {
 		return err
 	}
+	allRegions := plan.Complete && plan.Warning == nil
 	var regions, kinds []record.Target
 	for _, t := range known {
+		planned := slices.Contains(plan.Regions, t.Region) || slices.Contains(plan.Disabled, t.Region)
 		switch {
-		case plan.Complete && plan.Warning == nil && !slices.Contains(plan.Regions, t.Region) && !slices.Contains(plan.Disabled, t.Region):
+		case allRegions && !planned:
 			regions = append(regions, t)
 		case !j.a.Narrowed && !slices.ContainsFunc(j.a.Kinds, func(k Kind) bool { return k.Name == t.Kind }):
 			kinds = append(kinds, t)
@@ -484,7 +507,7 @@ func (j *job) retire(ctx context.Context, id record.Identity, plan Plan) error {
 	return err
 }
 
-// after turns the plan into follow-ups, or the failure into the end of every target that it keeps from being listed.
+// after adds the listings of a region, makes the follow-ups of a plan, or ends every target that a failure prevents.
 func (e *openStep) after() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -502,7 +525,7 @@ func (e *openStep) after() {
 			j.addSteps(j.newListing(Kind{Name: name}, j.Region, errRemoved))
 		}
 	case e.err != nil:
-		if e.failedTargets == nil { // end was given up on before it knew better
+		if e.failedTargets == nil { // end was abandoned before it had them
 			kinds, _ := j.selectedKinds()
 			e.failedTargets = targetsIn(j.Account, []string{""}, kinds)
 		}
@@ -519,13 +542,16 @@ func (e *openStep) after() {
 	}
 }
 
-// NotEnabledError is the error of a region that the configuration names and the account has not enabled.
+// NotEnabledError is the error of a configured region that the account has not enabled.
 func NotEnabledError(region string) error {
-	return &record.Fault{Reason: record.DisabledRegion, Hint: "enable the region for the account, or leave it out of regions",
-		Err: fmt.Errorf("region %s is not enabled for the account", region)}
+	return &record.Fault{
+		Reason: record.DisabledRegion,
+		Hint:   "Enable the region for the account, or remove it from regions.",
+		Err:    fmt.Errorf("region %s is not enabled for the account", region),
+	}
 }
 
-// applyPlan makes the follow-ups of a plan.
+// applyPlan makes the follow-up jobs of a plan.
 func (j *job) applyPlan(plan Plan) {
 	kinds, unknown := j.selectedKinds()
 	j.tally.AllKinds = len(kinds) == len(j.a.Kinds)
@@ -543,7 +569,7 @@ func (j *job) applyPlan(plan Plan) {
 	}
 	for i, region := range plan.Regions {
 		next := j.Job
-		next.Region, next.Kinds = region, regional // one slice for all of them: thousands may wait
+		next.Region, next.Kinds = region, regional // jobs share the slice: thousands may wait
 		if i == 0 {
 			next.Kinds = all
 		}
@@ -564,8 +590,11 @@ func (j *job) applyPlan(plan Plan) {
 	}
 	if len(plan.Regions)+len(plan.Disabled) == 0 {
 		for _, k := range kinds {
-			j.addSteps(j.newListing(k, "", &record.Fault{Reason: record.Other, Hint: "regions takes names and globs of regions that are enabled for the account",
-				Err: errors.New("no region of the account is selected")}))
+			j.addSteps(j.newListing(k, "", &record.Fault{
+				Reason: record.Other,
+				Hint:   "Set regions to names or globs of regions that are enabled for the account.",
+				Err:    errors.New("regions matches no enabled region of the account"),
+			}))
 		}
 	}
 }

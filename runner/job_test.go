@@ -245,7 +245,7 @@ func TestStuckWork(t *testing.T) {
 		if res[0].Status != record.RunTimeout || g.runner.Abandoned() != 1 || len(given) != 1 || given[0].t.Region != "us-east-1" || given[0].holds {
 			t.Error(res, g.runner.Abandoned(), given)
 		}
-		if log := strings.Join(g.logs.lines, ""); strings.Count(log, "given up on") != 1 || !strings.Contains(log, "region=us-east-1 kind=ec2_instance") {
+		if log := strings.Join(g.logs.lines, ""); strings.Count(log, "call abandoned") != 1 || !strings.Contains(log, "region=us-east-1 kind=ec2_instance") {
 			t.Error(log)
 		}
 		close(release)

@@ -11,7 +11,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// EC2's own bucket, of each API, account and region, for calls that say MaxResults or a filter.
+// EC2's own bucket for each API, account and region, for calls with MaxResults or a filter.
 // https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
 const (
 	ec2Refill = 20
@@ -19,16 +19,16 @@ const (
 )
 
 const (
-	minRatio        = 1.0 / 32         // of the budget: throttles slow it down to this and no further
-	recoverStep     = 1.0 / 8          // of the budget, each
-	recoverInterval = 30 * time.Second // without a throttle: from a half to the whole in two minutes
-	throttleWindow  = time.Second      // throttles of calls that were under way together are one sign, not many
+	minRatio        = 1.0 / 32         // throttles do not reduce the budget below this
+	recoverStep     = 1.0 / 8          // of the full budget
+	recoverInterval = 30 * time.Second // without a throttle: a half budget is full again after two minutes
+	throttleWindow  = time.Second      // throttles of concurrent calls are one event
 )
 
-// Limits are the two bounds on calls: in flight in all (and at most an eighth of it for one account), and a bucket for
-// each account × region × API at half of EC2's refill and burst: the other half is for whoever else works in the
-// account. The bound on memory is record.Pages, taken inside a call and never the other way round, so the two cannot
-// wait for each other. Who waits gets in by turns between accounts, so that one cannot starve another.
+// Limits are the two limits on calls: the calls in flight (one account has at most an eighth of them), and a bucket for
+// each account × region × API with half of EC2's refill and burst, because other programs use the account too. Memory
+// is limited by record.Pages. A page is taken inside a call and never the other way round, so the two limits cannot
+// deadlock. Calls wait in turn between accounts, so that one account cannot starve another.
 type Limits struct {
 	observer Observer
 
@@ -37,7 +37,7 @@ type Limits struct {
 
 	bucketMu sync.Mutex
 	buckets  map[bucketKey]*bucket
-	sweepAt  int // the number of buckets at which those that are full again are dropped
+	sweepAt  int // the number of buckets at which full unused ones are removed
 }
 
 type waiter struct {
@@ -47,12 +47,17 @@ type waiter struct {
 
 type bucketKey struct{ account, region, op string }
 
-// NewLimits bounds the calls in flight. watch hears of every call and of every wait for a budget; nil: nobody.
-func NewLimits(calls int, watch Observer) *Limits {
-	return &Limits{observer: Tee(watch), inFlight: newFairQueue[*waiter](calls), buckets: map[bucketKey]*bucket{}, sweepAt: 256}
+// NewLimits limits the calls in flight. The observer is told every call and every wait for a budget; nil: none.
+func NewLimits(calls int, observer Observer) *Limits {
+	return &Limits{
+		observer: Tee(observer),
+		inFlight: newFairQueue[*waiter](calls),
+		buckets:  map[bucketKey]*bucket{},
+		sweepAt:  256,
+	}
 }
 
-// Resize changes the bound on calls in flight, for a reload. Calls under way stay.
+// Resize changes the limit on calls in flight, for a reload. Calls in flight continue.
 func (l *Limits) Resize(calls int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -60,14 +65,14 @@ func (l *Limits) Resize(calls int) {
 	l.grant()
 }
 
-// InFlight is the number of calls under way.
+// InFlight is the number of calls in flight.
 func (l *Limits) InFlight() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.inFlight.used
 }
 
-// grant lets in whoever has the turn. l.mu is held.
+// grant gives free slots to waiting calls. l.mu is held.
 func (l *Limits) grant() {
 	for {
 		_, w, ok := l.inFlight.pop(0)
@@ -112,30 +117,31 @@ func (l *Limits) release(account string) {
 	l.grant()
 }
 
-// BudgetOf is what of EC2's refill (calls a second) and burst of one API is ours: the budget of a bucket.
+// BudgetOf is the collector's half of an API's refill (calls per second) and burst: the budget of a bucket.
 func BudgetOf(refill float64, burst int) (perSecond float64, atOnce int) {
 	return refill / 2, max(burst/2, 1)
 }
 
-// RunConcurrency is the most calls that a run has in flight in so many regions, of the number that is allowed in all.
+// RunConcurrency is the largest number of calls that a run over so many regions has in flight, given the limit for all
+// runs.
 func RunConcurrency(callsInFlight, regions int) int {
 	return min(newFairQueue[struct{}](callsInFlight).perAccount, jobWidth*max(regions, 1))
 }
 
 // A bucket is the budget of one API in one region of one account.
 type bucket struct {
-	users int // who holds it now; guarded by Limits.bmu
+	users int // guarded by Limits.bucketMu
 
 	mu       sync.Mutex
 	lim      *rate.Limiter
 	fullRate rate.Limit
 	burst    int
-	ratio    float64   // of the budget that is left after throttles: 1 is all
-	since    time.Time // when part changed
+	ratio    float64   // of the full budget, reduced by throttles: 1 is full
+	since    time.Time // when ratio changed
 }
 
-// bucket finds a budget and keeps it from being dropped until free. A bucket that nobody holds and that is full again
-// says nothing that a new one would not, so it goes: memory follows the accounts at work, not the accounts.
+// bucket returns a budget, which stays until releaseBucket. An unused bucket that is full again is equal to a new one
+// and is removed: so memory depends on the accounts in progress, not on all accounts.
 func (l *Limits) bucket(k bucketKey, refill float64, burst int) *bucket {
 	l.bucketMu.Lock()
 	defer l.bucketMu.Unlock()
@@ -165,7 +171,7 @@ func (l *Limits) releaseBucket(b *bucket) {
 	b.users--
 }
 
-// wait waits for one call's worth of the budget, and says how long that took.
+// wait waits until the budget allows one call, and returns how long that took.
 func (b *bucket) wait(ctx context.Context) (time.Duration, error) {
 	now := time.Now()
 	b.mu.Lock()
@@ -225,38 +231,38 @@ func (b *bucket) idle(now time.Time) bool {
 	return b.ratio == 1 && b.lim.TokensAt(now) >= float64(b.burst)
 }
 
-// ReducedBudget is what throttles have left of an account's budgets in a region.
+// A ReducedBudget is an account and region whose budgets throttles have reduced.
 type ReducedBudget struct {
 	Account, Region string
-	Ratio           float64 // of the least of its budgets: below 1, which is all of our share
+	Ratio           float64 // of the smallest of its budgets to the full one; below 1
 }
 
-// ReducedBudgets is where throttles have made the collector slow down and it has not recovered yet, in no order.
+// ReducedBudgets returns the budgets that throttles have reduced and that have not recovered yet, in no order.
 func (l *Limits) ReducedBudgets() []ReducedBudget {
 	l.bucketMu.Lock()
 	defer l.bucketMu.Unlock()
-	type place struct{ account, region string }
-	least := map[place]float64{}
+	type accountRegion struct{ account, region string }
+	least := map[accountRegion]float64{}
 	now := time.Now()
 	for k, b := range l.buckets {
 		b.mu.Lock()
 		b.restore(now)
-		part := b.ratio
+		ratio := b.ratio
 		b.mu.Unlock()
-		at := place{k.account, k.region}
-		if was, ok := least[at]; part < 1 && (!ok || part < was) {
-			least[at] = part
+		at := accountRegion{k.account, k.region}
+		if former, ok := least[at]; ratio < 1 && (!ok || ratio < former) {
+			least[at] = ratio
 		}
 	}
 	out := make([]ReducedBudget, 0, len(least))
-	for at, part := range least {
-		out = append(out, ReducedBudget{at.account, at.region, part})
+	for at, ratio := range least {
+		out = append(out, ReducedBudget{at.account, at.region, ratio})
 	}
 	return out
 }
 
-// A Gate is one target's door to an API: it is asked before each attempt of a call, retries included, and counts them.
-// It satisfies collectors' Gate without either package knowing the other.
+// A Gate applies the limits to the calls of one target: each attempt of a call, retries included, enters it and is
+// counted. It implements collectors.Gate; neither package imports the other.
 type Gate struct {
 	region string
 	*gate
@@ -269,23 +275,23 @@ type gate struct {
 
 	mu               sync.Mutex
 	calls, throttles int
-	inFlight         int  // places in flight held now
-	closed           bool // the target is over: what comes late is refused and counts no more
+	inFlight         int
+	closed           bool // the target is over: late calls are refused and not counted
 }
 
-// Gate makes the door for one target. kind says what the budget of its own API is; other APIs have EC2's.
+// Gate makes the gate of one target. kind has the budget of its own API; other APIs have EC2's.
 func (l *Limits) Gate(account, region string, kind Kind) *Gate {
 	return &Gate{region, &gate{l: l, account: account, kind: kind}}
 }
 
-// ForRegion is the same gate (its counts, its account) for calls that go to another region.
+// ForRegion is the same gate (same counts, same account) for calls to another region.
 func (g *Gate) ForRegion(region string) *Gate { return &Gate{region, g.gate} }
 
-var errTargetOver = errors.New("the target is over")
+var errTargetOver = errors.New("the target has ended")
 
-// Enter waits for the budget of op, then for a place in flight. leave must be called when the attempt is over; it takes
-// AWS's error code, "" for an answer, and slows this budget (and no other) down when the code is a throttle. The error
-// is the context's cause.
+// Enter waits for the budget of op, then for one of the calls in flight. leave must be called when the attempt is over.
+// It takes AWS's error code, "" for an answer; a throttling code reduces this budget and no other. The error is the
+// context's cause.
 func (g *Gate) Enter(ctx context.Context, op string) (leave func(code string), err error) {
 	refill, burst := g.kind.Refill, g.kind.Burst
 	if refill == 0 || op != g.kind.Op {
@@ -352,7 +358,7 @@ func (g *gate) end(throttle bool) bool {
 	return true
 }
 
-// close ends the counting and frees the places of a work that was given up on.
+// close ends the counting and releases the calls in flight of an abandoned call.
 func (g *gate) close() (calls, throttles int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

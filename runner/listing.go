@@ -17,45 +17,47 @@ type listing struct {
 	j        *job
 	kind     Kind
 	t        record.Target
-	hidden   bool  // for its ids only: nothing is delivered, and it is no target of the run
-	skipErr  error // set: it ends so, without a call
+	hidden   bool  // listed for its ids only: nothing is delivered, and the run does not count it
+	skipErr  error // if set, it ends with this error and makes no call
 	parent   *listing
 	children []*listing
 	gate     *Gate
 
 	mu           sync.Mutex
 	started      time.Time
-	over         bool // ended: what comes late is refused
+	over         bool // late pages are refused
 	pages        int
-	lentPages    int // pages that an output or the ledger has now
+	lentPages    int // pages that an output or the store is using
 	records      int
 	duplicates   int
-	ids          []string // of what was listed, for kids
-	helpers      int      // helpers of a fan-out that hold a place
+	ids          []string // of the listed resources, for children
+	helpers      int      // goroutines of a fan-out that have a slot
 	outputs      []outputState
-	panicErr     error // the first panic of a sink or of the ledger
-	storeErr     error // why the ledger does not hear of this target any more
+	panicErr     error // the first panic of an output or of the store
+	storeErr     error // if set, the store is not called for this target any more
 	outcome      record.Outcome
 	reported     bool
-	begun        bool   // the ledger was asked for a visit
-	releaseStore func() // the ledger's room; nil: it was not entered
+	begun        bool   // Store.Begin was called
+	releaseStore func() // from Store.Admit; nil: not admitted
 
-	writerMu        sync.Mutex // whose the visit is
+	writerMu        sync.Mutex // guards writer
 	writer          ScopeWriter
-	writerAbandoned bool        // who has the turn has the visit's end too: nobody waited; guarded by mu
-	atStore         atomic.Bool // at its end, the outputs have had theirs
+	writerAbandoned bool        // the holder of writerMu must drop the writer: end did not wait for it; guarded by mu
+	atStore         atomic.Bool // end has finished with the outputs
 }
 
-// outputState is how a sink fares with one target.
+// An outputState is the state of an output for one target.
 type outputState struct {
-	busy     int  // calls under way
-	panicked bool // it panicked: it gets nothing more of this target
-	reported bool // its first error was told
+	busy     int  // calls in progress
+	panicked bool // it is not called for this target any more
+	reported bool // its first error was reported
 }
 
-func (j *job) newListing(k Kind, region string, never error) *listing {
-	return &listing{j: j, kind: k, t: record.Target{Account: j.Account, Region: region, Kind: k.Name}, skipErr: never,
-		gate: j.r.o.Limits.Gate(j.Account, region, k), outputs: make([]outputState, len(j.conf.Outputs))}
+func (j *job) newListing(k Kind, region string, skipErr error) *listing {
+	return &listing{
+		j: j, kind: k, t: record.Target{Account: j.Account, Region: region, Kind: k.Name}, skipErr: skipErr,
+		gate: j.r.o.Limits.Gate(j.Account, region, k), outputs: make([]outputState, len(j.conf.Outputs)),
+	}
 }
 
 func (l *listing) target() record.Target { return l.t }
@@ -88,11 +90,11 @@ func (l *listing) work(ctx context.Context) error {
 	return l.fanOut(ctx, l.parent.ids)
 }
 
-// admitToStore waits for the ledger's; [listing.after] leaves it.
+// admitToStore waits until the store admits the listing; [listing.after] releases it.
 func (l *listing) admitToStore(ctx context.Context) {
 	leave := l.j.r.o.Store.Admit(ctx)
 	l.mu.Lock()
-	late := l.reported // it was given up on, and after has been
+	late := l.reported // abandoned, and after was called
 	if !late {
 		l.releaseStore = leave
 	}
@@ -102,19 +104,19 @@ func (l *listing) admitToStore(ctx context.Context) {
 	}
 }
 
-// beginStore takes the ledger's epoch. Without it the listing goes on, for the outputs.
+// beginStore begins the target in the store. If that fails, the listing continues for the outputs.
 func (l *listing) beginStore(ctx context.Context) {
 	l.writerMu.Lock()
 	defer l.unlockWriter()
 	l.mu.Lock()
 	l.begun = true
 	l.mu.Unlock()
-	var v ScopeWriter
+	var w ScopeWriter
 	err := catchPanic(func() (err error) {
-		v, err = l.j.r.o.Store.Begin(ctx, l.t, l.j.identity, l.j.Run)
+		w, err = l.j.r.o.Store.Begin(ctx, l.t, l.j.identity, l.j.Run)
 		return err
 	})
-	l.writer = v
+	l.writer = w
 	l.noteStoreErr(err)
 }
 
@@ -126,7 +128,7 @@ func (l *listing) list(ctx context.Context, parent string) error {
 	return err
 }
 
-// fanOut lists under each of the parent's ids, several at once where there are places.
+// fanOut lists under each of the parent's ids, several at once if there are slots.
 func (l *listing) fanOut(ctx context.Context, ids []string) error {
 	var (
 		mu    sync.Mutex
@@ -143,7 +145,7 @@ func (l *listing) fanOut(ctx context.Context, ids []string) error {
 		next++
 		return ids[next-1], true
 	}
-	work := func() {
+	worker := func() {
 		for {
 			id, ok := take()
 			if !ok {
@@ -163,16 +165,16 @@ func (l *listing) fanOut(ctx context.Context, ids []string) error {
 	for n := min(jobWidth, len(ids)) - 1; n > 0 && l.acquireHelper(); n-- {
 		wg.Go(func() {
 			defer l.releaseHelper()
-			work()
+			worker()
 		})
 	}
-	work()
+	worker()
 	wg.Wait()
 	return first
 }
 
-// isNotFound is how EC2 says that the parent went away between the two listings (InvalidRouteTableID.NotFound…): then it has
-// no children, and nothing failed.
+// isNotFound reports whether the parent was deleted between the two listings (InvalidRouteTableID.NotFound…): then it
+// has no children, and nothing failed.
 func isNotFound(err error) bool { return strings.HasSuffix(record.CodeOf(err), "NotFound") }
 
 func (l *listing) acquireHelper() bool {
@@ -194,7 +196,7 @@ func (l *listing) releaseHelper() {
 	}
 }
 
-// emit lends a page to each sink and to the ledger, one after the other.
+// emit lends a page to each output and to the store, one after the other.
 func (l *listing) emit(ctx context.Context, p *record.Page) error {
 	l.mu.Lock()
 	if l.over {
@@ -219,8 +221,8 @@ func (l *listing) emit(ctx context.Context, p *record.Page) error {
 		l.addRecords(p.Len())
 		return nil
 	}
-	for i, s := range l.j.conf.Outputs {
-		l.callOutput(i, s, false, func() error { return s.Write(ctx, id, p) })
+	for i, out := range l.j.conf.Outputs {
+		l.callOutput(i, out, false, func() error { return out.Write(ctx, id, p) })
 	}
 	l.storePage(ctx, p)
 	if n, ok := l.addRecords(p.Len()); ok {
@@ -252,30 +254,32 @@ func (l *listing) collectIDs(p *record.Page) error {
 	return nil
 }
 
-// callOutput calls one sink. Its error is its own: it is told once a target and call, and the listing goes on. Its panic is a
-// bug, and the target says so.
-func (l *listing) callOutput(i int, s Output, ending bool, call func() error) {
+// callOutput calls one output. An error is reported once for each target, and the listing continues. A panic is a bug,
+// and becomes the error of the target.
+func (l *listing) callOutput(i int, out Output, ending bool, call func() error) {
 	l.mu.Lock()
-	turn := &l.outputs[i]
-	if l.over != ending || turn.panicked || ending && turn.busy > 0 { // over: late; busy, at the end: it was given up on
+	state := &l.outputs[i]
+	late := l.over != ending
+	abandoned := ending && state.busy > 0
+	if late || abandoned || state.panicked {
 		l.mu.Unlock()
 		return
 	}
-	turn.busy++
+	state.busy++
 	l.mu.Unlock()
 	err := catchPanic(call)
 	l.mu.Lock()
-	turn.busy--
-	say := err != nil && !turn.reported
-	turn.reported = turn.reported || err != nil
-	turn.panicked = l.notePanic(err) || turn.panicked
+	state.busy--
+	report := err != nil && !state.reported
+	state.reported = state.reported || err != nil
+	state.panicked = l.notePanic(err) || state.panicked
 	l.mu.Unlock()
-	if say {
-		l.undelivered(s.Name(), err)
+	if report {
+		l.undelivered(out.Name(), err)
 	}
 }
 
-// notePanic notes a panic. l.mu is held.
+// notePanic records the first panic and reports whether err is one. l.mu is held.
 func (l *listing) notePanic(err error) bool {
 	var p *panicError
 	if !errors.As(err, &p) {
@@ -287,16 +291,17 @@ func (l *listing) notePanic(err error) bool {
 	return true
 }
 
-func (l *listing) undelivered(to string, err error) {
-	l.j.r.log.Debug("not delivered", "to", to, "account", l.t.Account, "region", l.t.Region, "kind", l.t.Kind, "run", l.j.Run, "error", err)
+func (l *listing) undelivered(output string, err error) {
+	l.j.r.log.Debug("not delivered",
+		"output", output, "account", l.t.Account, "region", l.t.Region, "kind", l.t.Kind, "run", l.j.Run, "error", err)
 	var p *panicError
 	if errors.As(err, &p) {
 		l.j.logPanic(l.t, p)
 	}
-	l.j.r.observer.Undelivered(l.t, l.j.Run, to, err)
+	l.j.r.observer.Undelivered(l.t, l.j.Run, output, err)
 }
 
-// storePage lends p to the visit.
+// storePage lends p to the store.
 func (l *listing) storePage(ctx context.Context, p *record.Page) {
 	l.writerMu.Lock()
 	defer l.unlockWriter()
@@ -308,7 +313,7 @@ func (l *listing) storePage(ctx context.Context, p *record.Page) {
 	}
 }
 
-// unlockWriter ends a turn. If it was given up on meanwhile, what the visit keeps goes with it.
+// unlockWriter unlocks writerMu. If the call was abandoned meanwhile, it drops the writer first.
 func (l *listing) unlockWriter() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -318,28 +323,31 @@ func (l *listing) unlockWriter() {
 	l.writerMu.Unlock()
 }
 
-// dropWriter is the visit's end where the ledger is not to hear of one. The turn is the caller's.
+// dropWriter drops the writer, where End is not called. The caller holds writerMu.
 func (l *listing) dropWriter() {
-	if v := l.writer; v != nil {
-		_ = catchPanic(func() error { v.Drop(); return nil }) // a panic was told before, or is of no account
+	if w := l.writer; w != nil {
+		_ = catchPanic(func() error { // a panic was reported before, or does not matter any more
+			w.Drop()
+			return nil
+		})
 	}
 }
 
-// noteStoreErr notes the ledger's first trouble with this target; it hears nothing more of it.
+// noteStoreErr reports the store's first error for this target; later calls are skipped.
 func (l *listing) noteStoreErr(err error) {
 	l.mu.Lock()
-	say := err != nil && l.storeErr == nil
-	if say {
+	report := err != nil && l.storeErr == nil
+	if report {
 		l.storeErr = err
 		l.notePanic(err)
 	}
 	l.mu.Unlock()
-	if say {
+	if report {
 		l.undelivered("store", err)
 	}
 }
 
-// end decides the state, and tells the sinks and the ledger.
+// end decides the state, and ends the target in the outputs and in the store.
 func (l *listing) end(ctx context.Context, err error, late func()) {
 	calls, throttles := l.gate.close()
 	l.mu.Lock()
@@ -356,13 +364,13 @@ func (l *listing) end(ctx context.Context, err error, late func()) {
 	if l.hidden {
 		return
 	}
-	for i, s := range l.j.conf.Outputs {
-		l.callOutput(i, s, true, func() error { return s.End(ctx, o) })
+	for i, out := range l.j.conf.Outputs {
+		l.callOutput(i, out, true, func() error { return out.End(ctx, o) })
 	}
 	l.mu.Lock()
-	begun, gone := l.begun, l.reported // gone: it was given up on inside an output
+	begun, abandoned := l.begun, l.reported // abandoned: while it waited for an output
 	l.mu.Unlock()
-	if !gone { // an output that took all of its time costs the ledger none
+	if !abandoned { // the store gets its own time, however long the outputs took
 		l.atStore.Store(true)
 		var cancel context.CancelFunc
 		ctx, cancel = l.j.storeContext(context.WithoutCancel(ctx), late)
@@ -372,20 +380,20 @@ func (l *listing) end(ctx context.Context, err error, late func()) {
 		l.beginStore(ctx)
 	}
 	l.mu.Lock()
-	if err == nil && l.panicErr != nil { // a sink panicked: whether it has everything, nobody knows
+	if err == nil && l.panicErr != nil { // an output panicked, and may not have everything
 		l.decide(l.panicErr, calls, throttles)
 	}
 	o = l.outcome
 	l.mu.Unlock()
 	l.mu.Lock()
-	l.writerAbandoned = !l.writerMu.TryLock() // it was given up on inside the ledger, whose epoch will fence it
-	orphan, lost := l.writerAbandoned, l.storeErr != nil
+	l.writerAbandoned = !l.writerMu.TryLock() // a call of the store was abandoned; the store's epoch fences it
+	writerAbandoned, storeFailed := l.writerAbandoned, l.storeErr != nil
 	l.mu.Unlock()
-	if orphan {
+	if writerAbandoned {
 		return
 	}
 	defer l.writerMu.Unlock()
-	if lost || l.writer == nil {
+	if storeFailed || l.writer == nil {
 		l.dropWriter()
 		l.endAfterPanic(ctx)
 		return
@@ -399,31 +407,32 @@ func (l *listing) end(ctx context.Context, err error, late func()) {
 	l.endAfterPanic(ctx)
 }
 
-// endAfterPanic is for a target in whose visit the ledger panicked. Nobody knows what that visit holds, so another one tells the ledger
-// that the target failed: else it would go on saying what it said of the run before.
+// endAfterPanic ends a target in the store after the store panicked. The state of the writer is unknown, so a new one
+// stores that the target failed: otherwise the store would keep the outcome of the run before.
 func (l *listing) endAfterPanic(ctx context.Context) {
 	l.mu.Lock()
 	o := l.outcome
 	var p *panicError
-	is := errors.As(l.storeErr, &p) && !o.State.Complete() // it is complete only where it was given up on, and told, before
+	// The state is complete only if the listing was abandoned, and reported, before.
+	storePanicked := errors.As(l.storeErr, &p) && !o.State.Complete()
 	l.mu.Unlock()
-	if !is {
+	if !storePanicked {
 		return
 	}
 	err := catchPanic(func() error {
-		v, err := l.j.r.o.Store.Begin(ctx, l.t, l.j.identity, l.j.Run)
+		w, err := l.j.r.o.Store.Begin(ctx, l.t, l.j.identity, l.j.Run)
 		if err != nil {
 			return err
 		}
-		defer v.Drop()
-		return v.End(ctx, o)
+		defer w.Drop()
+		return w.End(ctx, o)
 	})
 	if err != nil {
 		l.undelivered("store", fmt.Errorf("after a panic: %w", err))
 	}
 }
 
-// decide makes the outcome. l.mu is held.
+// decide sets the outcome. l.mu is held.
 func (l *listing) decide(err error, calls, throttles int) {
 	if l.reported {
 		return
@@ -432,8 +441,12 @@ func (l *listing) decide(err error, calls, throttles int) {
 	if l.started.IsZero() {
 		l.started = now
 	}
-	o := record.Outcome{Target: l.t, Run: l.j.Run, State: record.StateOf(err, l.records), Reason: record.ReasonOf(err), Hint: record.HintOf(err),
-		Records: l.records, Duplicates: l.duplicates, Calls: calls, Throttles: throttles, Started: l.started, Ended: now}
+	o := record.Outcome{
+		Target: l.t, Run: l.j.Run,
+		State: record.StateOf(err, l.records), Reason: record.ReasonOf(err), Hint: record.HintOf(err),
+		Records: l.records, Duplicates: l.duplicates, Calls: calls, Throttles: throttles,
+		Started: l.started, Ended: now,
+	}
 	var signIn *signInError
 	var plan *planError
 	switch {
@@ -454,7 +467,7 @@ func (l *listing) decide(err error, calls, throttles int) {
 	l.outcome = o
 }
 
-// after tells how the target ended, once, and sets its kids free.
+// after reports the outcome, once, and makes the children ready.
 func (l *listing) after() {
 	l.mu.Lock()
 	l.reported = true
@@ -470,14 +483,17 @@ func (l *listing) after() {
 		j.mu.Unlock()
 		j.r.observer.TargetEnded(o)
 	}
-	for _, kid := range l.children {
+	for _, child := range l.children {
 		if o.State != record.OK {
-			f := &record.Fault{Reason: record.ParentFailed, Err: fmt.Errorf("%s, under which it is listed, could not be listed whole: %s", l.kind.Name, o.Error)}
-			if l.hidden && !o.Expected { // nobody else says that it failed, and why
+			f := &record.Fault{
+				Reason: record.ParentFailed,
+				Err:    fmt.Errorf("listing of parent kind %s is not complete: %s", l.kind.Name, o.Error),
+			}
+			if l.hidden && !o.Expected { // the failure is reported nowhere else
 				f.Reason, f.Hint = o.Reason, o.Hint
 			}
-			kid.skipErr = f
+			child.skipErr = f
 		}
-		j.addSteps(kid)
+		j.addSteps(child)
 	}
 }

@@ -14,83 +14,85 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// What Start and Once may say.
+// Errors of Start and Once.
 var (
-	ErrUnknownAccount = errors.New("no such account")
-	ErrBusy           = errors.New("an earlier run is still going on")
+	ErrUnknownAccount = errors.New("unknown account")
+	ErrBusy           = errors.New("an earlier run is still in progress")
 	ErrNotRunning     = errors.New("the engine is not running")
 )
 
-// LocalOptions is what the engine in this process needs besides its runner. Zero values mean what is said.
+// LocalOptions configure a Local engine. A zero value means the default named here.
 type LocalOptions struct {
-	Slots        int           // targets listed at once, one account at most an eighth of them; default 256, sensibly the calls in flight
-	DrainTimeout time.Duration // what running targets get when the program stops; default 25s
-	Ticks        Ticks         // where the last instant of each schedule is remembered; nil: nowhere, so no catch-up after a restart
-	AtStart      bool          // collect each account once when Run begins, spread by its jitter; then by its schedules
+	// Slots is how many targets are listed at once; one account may use an eighth of them. Set it to the limit on calls in
+	// flight. Default 256.
+	Slots        int
+	DrainTimeout time.Duration // for running targets when the program stops; default 25s
+	Ticks        Ticks         // stores the last tick of each schedule; nil: a restart runs no missed tick
+	AtStart      bool          // also run each account once when Run begins, spread by its jitter
 	Log          *slog.Logger
 }
 
-// Local runs jobs in this process: a heap of due times, a queue of jobs, and as many goroutines as targets are listed at
-// once. Accounts that wait cost no goroutine and get places in turn.
+// A Local engine runs jobs in this process: a heap of due times, a queue of jobs, and a goroutine for each target that
+// is being listed. Accounts that wait use no goroutine and get slots in turn.
 type Local struct {
 	r *Runner
 	o LocalOptions
 
-	clock    func() time.Time // without a monotonic reading; tests put it
+	clock    func() time.Time // without a monotonic reading; replaced in tests
 	draining atomic.Bool
 
 	mu        sync.Mutex
-	running   bool // Run or Once is at work
+	running   bool // Run or Once is running
 	queue     *fairQueue[queued]
-	begunRuns int // runs that are not over and have had a place
+	begunRuns int // runs in progress that have had a slot
 	accounts  map[string]*accountRuns
 	pool      *workerPool    // while running
 	wg        sync.WaitGroup // of runs
 }
 
-// The classes of jobs that wait.
+// The classes of waiting jobs.
 const (
-	followUpClass = 0 // of runs that have begun
+	followUpClass = 0 // follow-up jobs, of runs that have begun
 	openingClass  = 1
 )
 
-// A queued job waits for a place.
+// A queued job waits for a slot.
 type queued struct {
 	run *run
 	job Job
 }
 
-// A lane is an account's runs.
+// accountRuns are the runs of an account.
 type accountRuns struct{ active, waiting []*run }
 
-// A run is one account at one tick, from when it is due until its last job is over. Its fields are guarded by Local.mu.
+// A run is one account at one tick, from its due time to the end of its last job. Local.mu guards its fields.
 type run struct {
 	id            string
 	a             *Account
-	spec          string // "" when a person asked for it
+	spec          string // "" if requested by a person
 	kinds         []string
 	tick          time.Time
 	due           time.Time
-	expires       time.Time      // after this it is not begun any more; zero: it waits as long as it takes
-	configuration *Configuration // held from its start to its end
+	expires       time.Time      // it does not begin after this; zero: it waits without a limit
+	configuration *Configuration // acquired from its start to its end
 	ctx           context.Context
 	cancel        context.CancelCauseFunc
-	begun         bool          // its opening job has a place
-	jobsLeft      int           // jobs that are not over
-	status        record.Status // how it ended, once a job's bookkeeping has said so
+	begun         bool          // its opening job has a slot
+	jobsLeft      int           // jobs that are not done
+	status        record.Status // set when the last job is counted
 	took          time.Duration
 	done          func(RunResult)
 }
 
-// overlaps reports whether both list one kind: kinds on schedules of their own do not get in each other's way.
+// overlaps reports whether both runs list the same kind: kinds with separate schedules do not conflict.
 func (n *run) overlaps(o *run) bool {
 	return slices.ContainsFunc(n.kinds, func(k string) bool { return slices.Contains(o.kinds, k) })
 }
 
-// scheduled reports whether it is not one that somebody asked for: such a run waits for a place as long as it takes.
+// scheduled reports whether a schedule started the run. A run that a person requested waits for a slot without a limit.
 func (n *run) scheduled() bool { return n.spec != "" }
 
-// expiry is when a run that was due then is not worth beginning any more: it would have timed out.
+// expiry is the time after which a run that was due does not begin any more: it would have timed out.
 func (n *run) expiry(due time.Time) time.Time {
 	if n.a.Timeout == 0 {
 		return time.Time{}
@@ -98,7 +100,7 @@ func (n *run) expiry(due time.Time) time.Time {
 	return due.Add(n.a.Timeout)
 }
 
-// NewLocal makes an engine of a runner. One Run or Once at a time.
+// NewLocal makes the engine of a runner. Only one Run or Once may be active at a time.
 func NewLocal(r *Runner, o LocalOptions) *Local {
 	if o.Slots == 0 {
 		o.Slots = 256
@@ -109,11 +111,16 @@ func NewLocal(r *Runner, o LocalOptions) *Local {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Local{r: r, o: o, queue: newFairQueue[queued](o.Slots), accounts: map[string]*accountRuns{}, clock: func() time.Time { return time.Now().Round(0) }}
+	return &Local{
+		r: r, o: o,
+		queue:    newFairQueue[queued](o.Slots),
+		accounts: map[string]*accountRuns{},
+		clock:    func() time.Time { return time.Now().Round(0) },
+	}
 }
 
-// Run starts jobs by their schedules until ctx ends. Then nothing new begins; targets at work get the drain time-out,
-// then they are cancelled, then given up on; and Run returns. A fleet that is swapped in is followed at once. The error
+// Run starts jobs by their schedules until ctx ends. Then nothing new begins; listings in progress may use the drain
+// timeout, then they are cancelled, then abandoned; and Run returns. It follows a new configuration at once. Its error
 // is that of reading the last run times.
 func (l *Local) Run(ctx context.Context) error {
 	var last map[TickKey]time.Time
@@ -129,29 +136,29 @@ func (l *Local) Run(ctx context.Context) error {
 	defer l.markStopped()
 	table := newTimetable(last)
 	table.atStart = l.o.AtStart
-	keeper := l.newTickSaver()
-	defer keeper.close()
+	saver := l.newTickSaver()
+	defer saver.close()
 
 	var drained <-chan struct{}
 	done, first := ctx.Done(), true
-	var fleet *Configuration
+	var conf *Configuration
 	for {
 		now := l.clock()
 		current, changed := l.r.current()
-		if first || current != fleet {
-			fleet = current
-			l.applySchedules(table, fleet, now, first)
+		if first || current != conf {
+			conf = current
+			l.applySchedules(table, conf, now, first)
 			first = false
 		}
 		starts, wait, back := table.poll(now)
 		if back > 0 {
-			l.o.Log.Warn("the clock went back", "by", back)
+			l.o.Log.Warn("system clock went back", "duration", back)
 		}
 		for _, s := range starts {
-			l.startDue(fleet, s)
+			l.startDue(conf, s)
 		}
 		if len(starts) > 0 && drained == nil {
-			keeper.save(table.last)
+			saver.save(table.last)
 			for _, s := range starts {
 				l.r.observer.NextStart(s.key.Account, table.next(s.key.Account))
 			}
@@ -170,20 +177,20 @@ func (l *Local) Run(ctx context.Context) error {
 	}
 }
 
-// applySchedules takes a fleet's schedules up. Runs that wait, of accounts that are gone, are dropped.
-func (l *Local) applySchedules(table *timetable, f *Configuration, now time.Time, restart bool) {
-	if f == nil {
+// applySchedules follows the schedules of a configuration, and drops the waiting runs of removed accounts.
+func (l *Local) applySchedules(table *timetable, conf *Configuration, now time.Time, restart bool) {
+	if conf == nil {
 		return
 	}
-	table.set(f, now, restart)
-	for _, a := range f.Accounts {
+	table.set(conf, now, restart)
+	for _, a := range conf.Accounts {
 		l.r.observer.NextStart(a.Name, table.next(a.Name))
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for name, ln := range l.accounts {
-		if f.Account(name) == nil {
-			for _, n := range slices.Clone(ln.waiting) {
+	for name, runs := range l.accounts {
+		if conf.Account(name) == nil {
+			for _, n := range slices.Clone(runs.waiting) {
 				l.drop(n, record.RunExpired)
 			}
 		}
@@ -194,7 +201,7 @@ func (l *Local) markRunning() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.running {
-		return errors.New("the engine is running already")
+		return errors.New("the engine is already running")
 	}
 	l.running = true
 	l.pool = newWorkerPool()
@@ -209,19 +216,19 @@ func (l *Local) markStopped() {
 	l.pool.close()
 }
 
-// startDue starts what the timetable says, or counts it as missed.
-func (l *Local) startDue(f *Configuration, s start) {
+// startDue starts a run that is due, or counts it as missed.
+func (l *Local) startDue(conf *Configuration, s start) {
 	for range s.missed {
 		l.r.observer.Missed(s.key.Account, s.reason)
 	}
 	if s.missed > 0 {
-		l.o.Log.Warn("runs were missed", "account", s.key.Account, "reason", s.reason, "runs", s.missed)
+		l.o.Log.Warn("runs missed", "account", s.key.Account, "reason", s.reason, "runs", s.missed)
 	}
 	if l.draining.Load() {
 		l.r.observer.Missed(s.key.Account, MissedDrain)
 		return
 	}
-	a := f.Account(s.key.Account)
+	a := conf.Account(s.key.Account)
 	now := time.Now()
 	n := &run{id: NewRun(), a: a, spec: s.key.Spec, kinds: s.kinds, tick: s.tick, due: now}
 	if len(n.kinds) == 0 {
@@ -233,10 +240,10 @@ func (l *Local) startDue(f *Configuration, s start) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_ = l.admit(n) // what became of it was told to the observer
+	_ = l.admit(n) // the observer was told the error
 }
 
-// Start runs an account now: every kind that it lists, by its overlap rule. It does not wait for the run.
+// Start runs all kinds of an account now, by its overlap rule. It does not wait for the run.
 func (l *Local) Start(_ context.Context, account string) error {
 	n, err := l.requestedRun(account, nil)
 	if err != nil {
@@ -250,14 +257,14 @@ func (l *Local) Start(_ context.Context, account string) error {
 	return l.admit(n)
 }
 
-// requestedRun is a run that somebody asks for.
-func (l *Local) requestedRun(account string, over func(RunResult)) (*run, error) {
-	f := l.r.Configuration()
-	if f == nil || f.Account(account) == nil {
+// requestedRun makes a run that a person requested.
+func (l *Local) requestedRun(account string, done func(RunResult)) (*run, error) {
+	conf := l.r.Configuration()
+	if conf == nil || conf.Account(account) == nil {
 		return nil, fmt.Errorf("account %q: %w", account, ErrUnknownAccount)
 	}
-	a := f.Account(account)
-	return &run{id: NewRun(), a: a, kinds: a.kindNames(), tick: l.clock(), due: time.Now(), done: over}, nil
+	a := conf.Account(account)
+	return &run{id: NewRun(), a: a, kinds: a.kindNames(), tick: l.clock(), due: time.Now(), done: done}, nil
 }
 
 // A RunResult is how a run of [Local.Once] ended.
@@ -267,11 +274,11 @@ type RunResult struct {
 	Took         time.Duration
 }
 
-// Once runs each of the accounts once, all its kinds, now; no names: every account. It returns when all have ended, in
-// the order asked for. When ctx ends it drains as Run does, and the results say what became of each.
+// Once runs all kinds of each named account now and once; without names, of every account. It returns when all have
+// ended, in the order of the names. When ctx ends it drains as Run does, and the results have the status of each.
 func (l *Local) Once(ctx context.Context, accounts ...string) ([]RunResult, error) {
-	if f := l.r.Configuration(); f != nil && len(accounts) == 0 {
-		for _, a := range f.Accounts {
+	if conf := l.r.Configuration(); conf != nil && len(accounts) == 0 {
+		for _, a := range conf.Accounts {
 			accounts = append(accounts, a.Name)
 		}
 	}
@@ -291,7 +298,7 @@ func (l *Local) Once(ctx context.Context, accounts ...string) ([]RunResult, erro
 	l.mu.Lock()
 	for i, n := range runs {
 		_ = l.admit(n)
-		runs[i] = nil // it lives as long as it runs
+		runs[i] = nil // free it when it has ended
 	}
 	l.mu.Unlock()
 	idle := make(chan struct{})
@@ -308,11 +315,13 @@ func (l *Local) Once(ctx context.Context, accounts ...string) ([]RunResult, erro
 	return results, nil
 }
 
-// admit decides by the overlap rule what becomes of a run that is due. l.mu is held.
+// admit starts, queues or skips a run that is due, by the overlap rule. l.mu is held.
 func (l *Local) admit(n *run) error {
 	l.wg.Add(1)
-	ln := l.accountRuns(n.a.Name)
-	active, waiting := overlapping(ln.active, n), overlapping(ln.waiting, n)
+	runs := l.accountRuns(n.a.Name)
+	active, waiting := overlapping(runs.active, n), overlapping(runs.waiting, n)
+	// A requested run, or a run of another schedule, keeps its place in the queue.
+	waitsForOther := slices.ContainsFunc(waiting, func(o *run) bool { return o.spec != n.spec || n.spec == "" })
 	switch {
 	case len(active)+len(waiting) == 0:
 	case n.a.Overlap == Cancel:
@@ -326,34 +335,37 @@ func (l *Local) admit(n *run) error {
 				l.drop(o, record.RunExpired)
 			}
 		}
-	case n.a.Overlap == Queue && !slices.ContainsFunc(waiting, func(o *run) bool { return o.spec != n.spec || n.spec == "" }):
-		for _, o := range waiting { // its own next tick has come: it is overtaken by itself
+	case n.a.Overlap == Queue && !waitsForOther:
+		for _, o := range waiting { // replaced by the next tick of the same schedule
 			l.drop(o, record.RunExpired)
 		}
 	default:
 		l.drop(n, record.RunSkipped)
 		return fmt.Errorf("account %q: %w", n.a.Name, ErrBusy)
 	}
-	ln = l.accountRuns(n.a.Name)
-	if len(overlapping(ln.active, n)) == 0 {
-		l.activate(ln, n)
+	runs = l.accountRuns(n.a.Name)
+	if len(overlapping(runs.active, n)) == 0 {
+		l.activate(runs, n)
 	} else {
-		ln.waiting = append(ln.waiting, n)
+		runs.waiting = append(runs.waiting, n)
 	}
 	return nil
 }
 
 func (l *Local) accountRuns(account string) *accountRuns {
-	ln := l.accounts[account]
-	if ln == nil {
-		ln = &accountRuns{}
-		l.accounts[account] = ln
+	runs := l.accounts[account]
+	if runs == nil {
+		runs = &accountRuns{}
+		l.accounts[account] = runs
 	}
-	return ln
+	return runs
 }
 
-var errSuperseded = &record.Fault{Reason: record.Interrupted, Hint: "overlap: cancel ends a run when the next one is due; a slower schedule lets it finish",
-	Err: errors.New("a newer run took over")}
+var errSuperseded = &record.Fault{
+	Reason: record.Interrupted,
+	Hint:   "Set a slower schedule, or another overlap rule: cancel ends a run when the next one is due.",
+	Err:    errors.New("cancelled by a newer run of the account"),
+}
 
 func overlapping(rs []*run, n *run) (is []*run) {
 	for _, o := range rs {
@@ -364,62 +376,62 @@ func overlapping(rs []*run, n *run) (is []*run) {
 	return is
 }
 
-// activate makes a run active: its opening job waits for a place. l.mu is held.
-func (l *Local) activate(ln *accountRuns, n *run) {
+// activate makes a run active: its opening job waits for a slot. l.mu is held.
+func (l *Local) activate(runs *accountRuns, n *run) {
 	if n.configuration = l.r.acquire(); n.configuration == nil {
 		l.drop(n, record.RunSkipped)
 		return
 	}
-	if n.scheduled() { // it waits for nobody now, but for a place
+	if n.scheduled() { // it waits only for a slot now
 		n.expires = n.expiry(n.due)
 	}
-	n.ctx, n.cancel = context.WithCancelCause(context.Background()) // the end of the program comes as a drain
+	n.ctx, n.cancel = context.WithCancelCause(context.Background()) // drain ends it
 	n.jobsLeft = 1
-	ln.active = append(ln.active, n)
+	runs.active = append(runs.active, n)
 	l.queue.push(n.a.Name, openingClass, queued{n, Job{Run: n.id, Tick: n.tick, Account: n.a.Name, Kinds: n.kinds}})
 	l.dispatch()
 }
 
 // drop ends a run that never began. l.mu is held.
 func (l *Local) drop(n *run, s record.Status) {
-	why := MissedOverlap
+	reason := MissedOverlap
 	if l.draining.Load() {
-		why = MissedDrain
+		reason = MissedDrain
 	}
-	l.r.observer.Missed(n.a.Name, why)
+	l.r.observer.Missed(n.a.Name, reason)
 	l.r.observer.RunEnded(n.a.Name, n.id, s, 0)
 	l.queue.remove(n.a.Name, func(q queued) bool { return q.run == n })
 	l.finish(n, RunResult{Account: n.a.Name, Run: n.id, Status: s})
 }
 
-// finish takes a run out of its lane, and lets go what waited for it. l.mu is held.
+// finish removes a run from its account, and activates the runs that waited for it. l.mu is held.
 func (l *Local) finish(n *run, res RunResult) {
-	is := func(o *run) bool { return o == n }
-	ln := l.accounts[n.a.Name]
-	ln.active, ln.waiting = slices.DeleteFunc(ln.active, is), slices.DeleteFunc(ln.waiting, is)
+	isThis := func(o *run) bool { return o == n }
+	runs := l.accounts[n.a.Name]
+	runs.active, runs.waiting = slices.DeleteFunc(runs.active, isThis), slices.DeleteFunc(runs.waiting, isThis)
 	if n.begun {
 		l.begunRuns--
 	}
 	if n.configuration != nil {
 		n.cancel(nil)
 		if l.r.unref(n.configuration) && n.configuration.Close != nil {
-			l.wg.Go(n.configuration.Close) // it may take as long as its outputs do
+			l.wg.Go(n.configuration.Close) // its outputs may take long
 		}
 	}
 	if n.done != nil {
 		n.done(res)
 	}
-	for _, w := range slices.Clone(ln.waiting) {
+	for _, w := range slices.Clone(runs.waiting) {
 		switch {
-		case len(overlapping(ln.active, w)) > 0:
+		case len(overlapping(runs.active, w)) > 0:
 		case l.expired(w):
 			l.drop(w, record.RunExpired)
 		default:
-			ln.waiting = slices.DeleteFunc(ln.waiting, func(o *run) bool { return o == w })
-			l.activate(ln, w)
+			runs.waiting = slices.DeleteFunc(runs.waiting, func(o *run) bool { return o == w })
+			l.activate(runs, w)
 		}
 	}
-	if len(ln.active)+len(ln.waiting) == 0 {
+	if len(runs.active)+len(runs.waiting) == 0 {
 		delete(l.accounts, n.a.Name)
 	}
 	l.wg.Done()
@@ -427,8 +439,8 @@ func (l *Local) finish(n *run, res RunResult) {
 
 func (*Local) expired(n *run) bool { return !n.expires.IsZero() && !time.Now().Before(n.expires) }
 
-// dispatch gives free places to jobs. Runs are begun before others go on, so that a start is not late; but no more runs than
-// there are places, so that what waits does not grow with the accounts. l.mu is held.
+// dispatch gives free slots to jobs. New runs go before follow-up jobs, so that a start is not late. But no more runs
+// begin than there are slots, so that the number of waiting jobs does not grow with the accounts. l.mu is held.
 func (l *Local) dispatch() {
 	for {
 		first := openingClass
@@ -453,12 +465,13 @@ func (l *Local) dispatch() {
 			}
 		}
 		l.pool.run(func() {
-			l.r.startJob(n.ctx, n.configuration, q.job, (*localSlots)(l), l.shutdownErr, func(res jobResult) { l.jobDone(n, res) })
+			done := func(res jobResult) { l.jobDone(n, res) }
+			l.r.startJob(n.ctx, n.configuration, q.job, (*localSlots)(l), l.shutdownErr, done)
 		})
 	}
 }
 
-// shutdownErr is why no target begins while the engine drains.
+// shutdownErr returns an error while the engine drains: no target begins.
 func (l *Local) shutdownErr() error {
 	if l.draining.Load() {
 		return errStopping
@@ -466,18 +479,18 @@ func (l *Local) shutdownErr() error {
 	return nil
 }
 
-var errStopping = &record.Fault{Reason: record.Interrupted, Err: errors.New("the program was stopping")}
+var errStopping = &record.Fault{Reason: record.Interrupted, Err: errors.New("the program is stopping")}
 
 func (l *Local) jobDone(n *run, res jobResult) {
 	if res.err != nil {
-		l.o.Log.Error("the run's bookkeeping failed", "error", res.err)
+		l.o.Log.Error("counting the run's jobs failed", "account", n.a.Name, "run", n.id, "error", res.err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, j := range res.followUps {
 		l.queue.push(n.a.Name, followUpClass, queued{n, j})
 	}
-	if res.runEnded { // the last job to be counted; not always the last that comes here
+	if res.runEnded { // the last counted job is not always the last to return
 		n.status, n.took = res.status, res.took
 	}
 	n.jobsLeft += len(res.followUps) - 1
@@ -487,48 +500,51 @@ func (l *Local) jobDone(n *run, res jobResult) {
 	l.dispatch()
 }
 
-// drain lets nothing new begin and returns a channel that closes when all is over. Targets at work get the drain
-// time-out; then they are cancelled, and who ignores that is given up on.
+// drain stops everything new from beginning and returns a channel that closes when all runs have ended. Listings in
+// progress may use the drain timeout; then they are cancelled, and abandoned if they ignore that.
 func (l *Local) drain() <-chan struct{} {
 	l.mu.Lock()
 	l.draining.Store(true)
 	for _, name := range slices.Collect(maps.Keys(l.accounts)) {
-		ln := l.accounts[name]
-		for _, n := range slices.Clone(ln.waiting) {
+		runs := l.accounts[name]
+		for _, n := range slices.Clone(runs.waiting) {
 			l.drop(n, record.RunSkipped)
 		}
-		for _, n := range slices.Clone(ln.active) {
+		for _, n := range slices.Clone(runs.active) {
 			if !n.begun {
 				l.drop(n, record.RunSkipped)
 			}
 		}
 	}
 	l.mu.Unlock()
-	over := make(chan struct{})
+	ended := make(chan struct{})
 	go func() {
 		l.wg.Wait()
-		close(over)
+		close(ended)
 	}()
-	hurry := time.AfterFunc(l.o.DrainTimeout, func() {
-		cause := &record.Fault{Reason: record.Interrupted, Err: fmt.Errorf("the program was stopping, and the drain time-out of %s is over", l.o.DrainTimeout)}
+	timeout := time.AfterFunc(l.o.DrainTimeout, func() {
+		cause := &record.Fault{
+			Reason: record.Interrupted,
+			Err:    fmt.Errorf("the program is stopping: drain_timeout of %s is over", l.o.DrainTimeout),
+		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		for _, ln := range l.accounts {
-			for _, n := range ln.active {
+		for _, runs := range l.accounts {
+			for _, n := range runs.active {
 				n.cancel(cause)
 			}
 		}
 	})
 	drained := make(chan struct{})
 	go func() {
-		<-over
-		hurry.Stop()
+		<-ended
+		timeout.Stop()
 		close(drained)
 	}()
 	return drained
 }
 
-// localSlots is the queue's places, for jobs that can use more than one.
+// localSlots are the queue's slots, for jobs that can use more than one.
 type localSlots Local
 
 func (p *localSlots) tryAcquire(account string) bool {

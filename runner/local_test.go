@@ -93,7 +93,7 @@ func TestCancelledByANewerRun(t *testing.T) {
 		defer g.recorder.mu.Unlock()
 		first := g.recorder.outcomes[g.recorder.started[0].run]
 		for _, o := range first {
-			if o.State != record.Partial || o.Reason != record.Interrupted || !strings.HasPrefix(o.Error, "a newer run took over") {
+			if o.State != record.Partial || o.Reason != record.Interrupted || !strings.HasPrefix(o.Error, "cancelled by a newer run") {
 				t.Error(o.State, o.Reason, o.Error)
 			}
 		}
@@ -190,7 +190,7 @@ func TestDrain(t *testing.T) {
 				if got := all["a r1 ec2_instance"]; got.State != c.state {
 					t.Error(got.State, got.Error)
 				}
-				if c.state == record.Partial && !strings.Contains(all["a r1 ec2_instance"].Error, "drain time-out of 25s") {
+				if c.state == record.Partial && !strings.Contains(all["a r1 ec2_instance"].Error, "drain_timeout of 25s") {
 					t.Error(all["a r1 ec2_instance"].Error)
 				}
 				for _, r := range []string{"r2", "r3", "r4"} {
@@ -419,7 +419,7 @@ func TestOneBadAccountAmongFifty(t *testing.T) {
 			name := strings.Fields(key)[0]
 			switch {
 			case name == "account-7":
-				if o.State != record.Timeout || !strings.Contains(o.Error, "time-out") {
+				if o.State != record.Timeout || !strings.Contains(o.Error, "timed out") {
 					t.Error(key, o.State, o.Error)
 				}
 			case key == "account-23 eu-west-1 ec2_instance":

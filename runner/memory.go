@@ -9,7 +9,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// MemoryStore is the Ledger and the Runs of one process: it knows targets and epochs, and keeps no resource.
+// A MemoryStore is the Store and the Runs of one process: it keeps targets and epochs, and no resources.
 type MemoryStore struct {
 	mu          sync.Mutex
 	targets     map[string][]begunTarget // by account
@@ -17,7 +17,7 @@ type MemoryStore struct {
 	regionKinds regionKindTable
 }
 
-// begunTarget is a target of an account, and how often it was begun.
+// A begunTarget is a target of an account, and how often it was begun.
 type begunTarget struct {
 	regionKind *regionKind
 	epoch      int
@@ -28,33 +28,33 @@ var (
 	_ Runs  = (*MemoryStore)(nil)
 )
 
-// NewMemoryStore remembers nothing yet.
+// NewMemoryStore returns an empty store.
 func NewMemoryStore() *MemoryStore {
 	return &MemoryStore{targets: map[string][]begunTarget{}, runs: map[string]*runCount{}}
 }
 
-// Admit lets everybody in.
+// Admit does not wait.
 func (m *MemoryStore) Admit(context.Context) (leave func()) { return func() {} }
 
 // Begin takes the next epoch of the target.
 func (m *MemoryStore) Begin(_ context.Context, t record.Target, _ record.Identity, _ string) (ScopeWriter, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	at := m.regionKinds.intern(t)
-	b := m.find(t.Account, at)
+	rk := m.regionKinds.intern(t)
+	b := m.find(t.Account, rk)
 	if b == nil {
-		ts := append(m.targets[t.Account], begunTarget{regionKind: at})
+		ts := append(m.targets[t.Account], begunTarget{regionKind: rk})
 		m.targets[t.Account] = ts
 		b = &ts[len(ts)-1]
 	}
 	b.epoch++
-	return memoryWriter{m, t.Account, at, b.epoch}, nil
+	return memoryWriter{m, t.Account, rk, b.epoch}, nil
 }
 
-// find is what is known of a target, or nil. m.mu is held.
-func (m *MemoryStore) find(account string, at *regionKind) *begunTarget {
+// find returns a target that was begun, or nil. m.mu is held.
+func (m *MemoryStore) find(account string, rk *regionKind) *begunTarget {
 	ts := m.targets[account]
-	if i := slices.IndexFunc(ts, func(b begunTarget) bool { return b.regionKind == at }); i >= 0 {
+	if i := slices.IndexFunc(ts, func(b begunTarget) bool { return b.regionKind == rk }); i >= 0 {
 		return &ts[i]
 	}
 	return nil
@@ -69,10 +69,10 @@ type memoryWriter struct {
 
 func (memoryWriter) Page(context.Context, *record.Page) error { return nil }
 
-func (v memoryWriter) End(context.Context, record.Outcome) error {
-	v.m.mu.Lock()
-	defer v.m.mu.Unlock()
-	if b := v.m.find(v.account, v.regionKind); b == nil || b.epoch != v.epoch {
+func (w memoryWriter) End(context.Context, record.Outcome) error {
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	if b := w.m.find(w.account, w.regionKind); b == nil || b.epoch != w.epoch {
 		return ErrFenced
 	}
 	return nil
@@ -80,7 +80,7 @@ func (v memoryWriter) End(context.Context, record.Outcome) error {
 
 func (memoryWriter) Drop() {}
 
-// ActiveTargets is every target of the account that was begun and is not retired.
+// ActiveTargets returns every target of the account that was begun and is not retired.
 func (m *MemoryStore) ActiveTargets(_ context.Context, account string) ([]record.Target, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -91,13 +91,13 @@ func (m *MemoryStore) ActiveTargets(_ context.Context, account string) ([]record
 	return ts, nil
 }
 
-// Retire forgets targets.
+// Retire removes targets.
 func (m *MemoryStore) Retire(_ context.Context, _ record.Identity, ts []record.Target, _ string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, t := range ts {
-		at := m.regionKinds.intern(t)
-		left := slices.DeleteFunc(m.targets[t.Account], func(b begunTarget) bool { return b.regionKind == at })
+		rk := m.regionKinds.intern(t)
+		left := slices.DeleteFunc(m.targets[t.Account], func(b begunTarget) bool { return b.regionKind == rk })
 		if m.targets[t.Account] = left; len(left) == 0 {
 			delete(m.targets, t.Account)
 		}
@@ -111,7 +111,7 @@ type runCount struct {
 	sum  Tally
 }
 
-// SetJobs notes how many jobs a run has.
+// SetJobs records how many jobs a run has.
 func (m *MemoryStore) SetJobs(_ context.Context, run string, jobs int, t Tally) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -138,7 +138,7 @@ func (m *MemoryStore) JobDone(_ context.Context, run, job string, t Tally) (Tall
 	return c.sum, true, nil
 }
 
-// Add joins two parts of a run.
+// Add adds the counts of another part of the run.
 func (t *Tally) Add(o Tally) {
 	if t.Started.IsZero() || !o.Started.IsZero() && o.Started.Before(t.Started) {
 		t.Started = o.Started
@@ -176,8 +176,9 @@ func (t *Tally) count(o record.Outcome, global, runTimedOut bool) {
 	}
 }
 
-// unusable reports whether no region could be listed. One that is not enabled is no failure beside others, but an account that has no
-// other is not collected at all. A kind that no region has says nothing of the account, unless the run is of all its kinds.
+// unusable reports whether no region could be listed. A region that is not enabled is not a failure while others are
+// listed; an account without any other region is not collected at all. A kind that no region has says nothing about the
+// account, unless the run lists all its kinds.
 func (t Tally) unusable() bool {
 	refused := t.Disabled
 	if t.AllKinds {
@@ -186,7 +187,7 @@ func (t Tally) unusable() bool {
 	return refused > 0 && refused+t.Skipped+t.Global == t.Targets
 }
 
-// Status is the run's, once all its targets have ended.
+// Status is the status of the run, once all its targets have ended.
 func (t Tally) Status() record.Status {
 	switch {
 	case t.Failed == 0 && !t.unusable():

@@ -7,26 +7,28 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// An outage is trouble that many meet, and that is said when the first one does and when the last one no longer does.
+// An outage is a failure that may affect many at once. It is logged once when the first of them fails, and once when
+// none fails any more.
 type outage struct {
 	failureMessage, recoveryMessage string
 
 	mu       sync.Mutex
-	affected map[string]struct{} // who met it, and has not come through since
+	affected map[string]struct{} // those that failed and have not succeeded since
 }
 
-// report hears how it went for one, nil: well. Those that are not there any more count no longer.
-func (o *outage) report(log *slog.Logger, who string, err error, there func(string) bool, args ...any) {
+// report takes the result of an attempt for name; a nil error is a success. A success also removes the affected that no
+// longer exist.
+func (o *outage) report(log *slog.Logger, name string, err error, exists func(string) bool, args ...any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	was := len(o.affected) > 0
+	before := len(o.affected) > 0
 	switch {
-	case err == nil && !was:
+	case err == nil && !before:
 		return
 	case err == nil:
-		delete(o.affected, who)
+		delete(o.affected, name)
 		for other := range o.affected {
-			if !there(other) {
+			if !exists(other) {
 				delete(o.affected, other)
 			}
 		}
@@ -34,12 +36,12 @@ func (o *outage) report(log *slog.Logger, who string, err error, there func(stri
 		if o.affected == nil {
 			o.affected = map[string]struct{}{}
 		}
-		o.affected[who] = struct{}{}
+		o.affected[name] = struct{}{}
 	}
-	switch is := len(o.affected) > 0; {
-	case is && !was:
+	switch now := len(o.affected) > 0; {
+	case now && !before:
 		log.Error(o.failureMessage, append(args, "error", err, "hint", record.HintOf(err))...)
-	case was && !is:
+	case before && !now:
 		log.Info(o.recoveryMessage)
 	}
 }

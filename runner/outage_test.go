@@ -41,10 +41,10 @@ func TestRetiringSaysAnOutageOnce(t *testing.T) {
 		count := func(said, over int) {
 			t.Helper()
 			log := strings.Join(g.logs.lines, "")
-			if n := strings.Count(log, "could not be retired"); n != said || strings.Count(log, "start the database") != said {
+			if n := strings.Count(log, "retiring removed targets failed"); n != said || strings.Count(log, "start the database") != said {
 				t.Errorf("said %d times, want %d:\n%s", n, said, log)
 			}
-			if n := strings.Count(log, "is retired again"); n != over {
+			if n := strings.Count(log, "targets retired again"); n != over {
 				t.Errorf("said %d times that it is over, want %d:\n%s", n, over, log)
 			}
 		}
@@ -86,7 +86,7 @@ func TestKeeperSaysAnOutageOnce(t *testing.T) {
 		time.AfterFunc(3*time.Hour, func() { ticks.full.Store(false) })
 		g.run(5 * time.Hour)
 		log := strings.Join(g.logs.lines, "")
-		if strings.Count(log, "will not know which runs it missed") != 1 || strings.Count(log, `hint="make room"`) != 1 || strings.Count(log, "will know again") != 1 {
+		if strings.Count(log, "saving last run times failed") != 1 || strings.Count(log, `hint="make room"`) != 1 || strings.Count(log, "last run times saved again") != 1 {
 			t.Errorf("log:\n%s", log)
 		}
 	})
@@ -108,7 +108,7 @@ func TestFileTicksRemedy(t *testing.T) {
 	if err := ticks.Save(nil); !errors.Is(err, os.ErrNotExist) || !strings.Contains(record.HintOf(err), dir) {
 		t.Errorf("%v (hint %q)", err, record.HintOf(err))
 	}
-	for err, want := range map[error]string{syscall.ENOSPC: "make room", syscall.EROFS: "read-only", syscall.EACCES: "let uid"} {
+	for err, want := range map[error]string{syscall.ENOSPC: "Free disk space", syscall.EROFS: "read-only", syscall.EACCES: "Give uid"} {
 		if got := ticks.(*fileTicks).hint(err); !strings.Contains(got, want) {
 			t.Errorf("%v: %q", err, got)
 		}

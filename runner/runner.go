@@ -1,11 +1,11 @@
-// Package runner decides when and how targets are listed, and how each of them ended. It knows neither AWS nor a
-// database nor a metric: what it needs of them is in the interfaces [Opened], [Sink], [Ledger], [Runs] and [Observer],
-// and all its tests run on fakes inside synctest bubbles.
+// Package runner decides when and how targets are listed, and how each listing ended. It knows neither AWS nor a
+// database nor a metric: what it needs from them is in the interfaces [OpenedAccount], [Output], [Store], [Runs] and
+// [Observer]. All its tests run on fakes in synctest bubbles.
 //
-// Data flows so: an [Engine] ([Local] is the one in this process) makes a [Job] of an account and a tick and hands it to
-// [Runner.Do]. A job without a region opens the account and returns a job for each of its regions; a job with one lists
-// the kinds there, page by page, into every [Sink] and the [Ledger]. What happens is told to an [Observer]; [Board] is
-// the one that everything reads. Begin at [Runner.Do].
+// The flow: an [Engine] ([Local] is the one in this process) makes a [Job] for an account and a tick and passes it to
+// [Runner.Do]. A job without a region opens the account and returns one job for each region. A job with a region lists
+// the kinds there, page by page, into every [Output] and the [Store]. Events go to an [Observer]; [Board] is the
+// observer that page, API and metrics read. Begin at [Runner.Do].
 package runner
 
 import (
@@ -22,17 +22,18 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A Job is what an engine carries: names and times, no secret, no configuration; JSON on a queue. Region "" opens the
-// account (sign-in, regions) and its follow-ups are the account's regions. A job is wider than a target on purpose:
-// kinds that need a parent run after it, and whoever holds the job holds the API budget of that account and region.
+// A Job is what an engine schedules: names and times, no secret and no configuration, so that it can be JSON on a
+// queue. Region "" opens the account (sign-in, regions); the follow-up jobs are the account's regions. A job covers
+// more than one target because a kind with a parent must run after that parent, and because all kinds of a job share
+// the API budgets of one account and region.
 type Job struct {
-	Run      string    `json:"run"`      // ULID; one an account and tick
-	Tick     time.Time `json:"tick"`     // the instant that the schedule names; the start is later by the account's jitter
+	Run      string    `json:"run"`      // a ULID for each account and tick
+	Tick     time.Time `json:"tick"`     // the scheduled instant; the start is later by the account's jitter
 	Deadline time.Time `json:"deadline"` // of the run
 	Account  string    `json:"account"`
 	Region   string    `json:"region,omitempty"`
-	Kinds    []string  `json:"kinds,omitempty"`   // empty, in an opening job: every kind of the account
-	Attempt  int       `json:"attempt,omitempty"` // counts up when an engine runs the same job again
+	Kinds    []string  `json:"kinds,omitempty"`   // empty in an opening job: every kind of the account
+	Attempt  int       `json:"attempt,omitempty"` // increases when an engine runs the same job again
 }
 
 // Key names the job within its run.
@@ -40,32 +41,32 @@ func (j Job) Key() string { return j.Account + "/" + j.Region }
 
 // An Engine decides when and where jobs run.
 type Engine interface {
-	// Run starts jobs by the schedules of the runner's fleet until ctx ends, then drains and returns.
+	// Run starts jobs by the schedules of the runner's configuration until ctx ends, then drains and returns.
 	Run(ctx context.Context) error
-	// Start runs an account now, all its kinds, by the account's overlap rule. It does not wait for the run.
+	// Start runs all kinds of an account now, by the account's overlap rule. It does not wait for the run.
 	// Its error is ErrUnknownAccount, ErrBusy or ErrNotRunning.
 	Start(ctx context.Context, account string) error
 }
 
-// Options is what a Runner is made of. Zero values mean what is said.
+// Options configure a Runner. A zero value means the default named here.
 type Options struct {
 	Limits   *Limits  // required
-	Store    Store    // nil: a new Memory
-	Runs     Runs     // nil: a new Memory
-	Observer Observer // nil: nobody
+	Store    Store    // nil: a new MemoryStore
+	Runs     Runs     // nil: a new MemoryStore
+	Observer Observer // nil: none
 	Log      *slog.Logger
 
-	// Grace is what a work gets after its deadline, or after it was cancelled, before it is given up on. Default 3s.
+	// Grace is how long a call may continue after its deadline or its cancellation, before it is abandoned. Default 3s.
 	Grace time.Duration
-	// EndTimeout is what outputs get for the end of a target, also after the run's time-out. Default 5s. The ledger, for which many
-	// targets may wait, and which has to write down what an account of any size has, has a patience of its own.
+	// EndTimeout is how long outputs may take to finish a target, also after the run's timeout. Default 5s. It does not
+	// apply to the store: many targets may wait for it, and an account may have much to write. See storeContext.
 	EndTimeout time.Duration
-	// OnAbandoned hears of a work that was given up on, so that what it holds can be replaced. holdsPage says that at that
-	// moment a page was lent to an output or to the ledger. nil: nobody.
+	// OnAbandoned is called when a call is abandoned, so that what it holds can be replaced. holdsPage reports whether
+	// an output or the store was using a page at that moment. nil: not called.
 	OnAbandoned func(t record.Target, holdsPage bool)
 }
 
-// A Runner does jobs, and knows the fleet that they are done for.
+// A Runner does jobs for the current [Configuration].
 type Runner struct {
 	o        Options
 	observer *tee
@@ -81,7 +82,7 @@ type Runner struct {
 	abandoned    atomic.Int64
 }
 
-// New has no fleet yet: Swap one in before an engine runs.
+// New returns a Runner without a configuration: call Swap before an engine runs.
 func New(o Options) *Runner {
 	if o.Store == nil {
 		o.Store = NewMemoryStore()
@@ -101,47 +102,51 @@ func New(o Options) *Runner {
 	if o.OnAbandoned == nil {
 		o.OnAbandoned = func(record.Target, bool) {}
 	}
-	return &Runner{o: o, observer: Tee(o.Observer).(*tee), log: o.Log, changed: make(chan struct{}), retireOutage: outage{
-		failureMessage:  "what is no longer listed could not be retired; it is tried again at each run of the account",
-		recoveryMessage: "what is no longer listed is retired again",
-	}}
+	return &Runner{
+		o: o, observer: Tee(o.Observer).(*tee), log: o.Log, changed: make(chan struct{}),
+		retireOutage: outage{
+			failureMessage:  "retiring removed targets failed; the next run retries",
+			recoveryMessage: "removed targets retired again",
+		},
+	}
 }
 
-// Swap makes f the fleet of every run that starts from now on. Runs under way finish with the one that they began with;
-// when the last of them is done, the old fleet is closed.
-func (r *Runner) Swap(f *Configuration) {
+// Swap makes conf the configuration of every run that starts from now on. Runs in progress finish with the one that
+// they started with; the old configuration closes when the last of them is done.
+func (r *Runner) Swap(conf *Configuration) {
 	r.mu.Lock()
 	old := r.configuration
-	f.refs++
-	r.configuration = f
+	conf.refs++
+	r.configuration = conf
 	close(r.changed)
 	r.changed = make(chan struct{})
 	r.mu.Unlock()
 
-	kinds := make(map[string][]string, len(f.Accounts))
-	for _, a := range f.Accounts {
+	kinds := make(map[string][]string, len(conf.Accounts))
+	for _, a := range conf.Accounts {
 		kinds[a.Name] = a.kindNames()
 	}
-	r.claims.reset(f)
+	r.claims.reset(conf)
 	r.plans.retain(kinds)
 	r.observer.Configured(kinds)
 	r.release(old)
 }
 
-// Configuration is the current one, nil before the first Swap. It is for looking at: who works with it must hold it.
+// Configuration is the current one, nil before the first Swap. It may close at any time: a caller may read it, but must
+// not call its outputs.
 func (r *Runner) Configuration() *Configuration {
-	f, _ := r.current()
-	return f
+	conf, _ := r.current()
+	return conf
 }
 
-// current is the fleet and a channel that closes when another takes its place.
+// current returns the configuration and a channel that closes when another one replaces it.
 func (r *Runner) current() (*Configuration, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.configuration, r.changed
 }
 
-// acquire keeps the current fleet open until release.
+// acquire keeps the current configuration open until release.
 func (r *Runner) acquire() *Configuration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -151,25 +156,25 @@ func (r *Runner) acquire() *Configuration {
 	return r.configuration
 }
 
-func (r *Runner) release(f *Configuration) {
-	if r.unref(f) && f.Close != nil {
-		f.Close()
+func (r *Runner) release(conf *Configuration) {
+	if r.unref(conf) && conf.Close != nil {
+		conf.Close()
 	}
 }
 
-// unref ends a hold, and reports whether it was the last: then the fleet is to be closed.
-func (r *Runner) unref(f *Configuration) bool {
-	if f == nil {
+// unref removes a reference and reports whether it was the last one: then the caller must close the configuration.
+func (r *Runner) unref(conf *Configuration) bool {
+	if conf == nil {
 		return false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f.refs--
-	return f.refs == 0
+	conf.refs--
+	return conf.refs == 0
 }
 
-// Close lets go of the current fleet, which closes when its last job is done. It is for the end of the program; there
-// is no fleet afterwards. Safe twice.
+// Close releases the current configuration, which closes when its last job is done. It is for the end of the program:
+// there is no configuration afterwards. It may be called twice.
 func (r *Runner) Close() {
 	r.mu.Lock()
 	old := r.configuration
@@ -178,16 +183,16 @@ func (r *Runner) Close() {
 	r.release(old)
 }
 
-// Abandoned is the number of works that were given up on and have not returned: a gauge.
+// Abandoned is the number of abandoned calls that have not returned yet.
 func (r *Runner) Abandoned() int { return int(r.abandoned.Load()) }
 
-// RetireRemoved tells the ledger which of these accounts the current fleet no longer has: their targets end as
-// account_removed. For after a reload that was accepted, never for a narrowed run.
+// RetireRemoved retires the targets of those accounts that the current configuration no longer has: they end as
+// account_removed. Call it after an accepted reload, never for a narrowed run.
 func (r *Runner) RetireRemoved(ctx context.Context, accounts []string) error {
-	f := r.Configuration()
+	conf := r.Configuration()
 	var errs []error
 	for _, name := range accounts {
-		if f == nil || f.Account(name) != nil {
+		if conf == nil || conf.Account(name) != nil {
 			continue
 		}
 		ts, err := r.o.Store.ActiveTargets(ctx, name)
@@ -201,27 +206,27 @@ func (r *Runner) RetireRemoved(ctx context.Context, accounts []string) error {
 	return errors.Join(errs...)
 }
 
-// Do runs one job and returns when it is over, in whichever process an engine put it. The follow-ups are its result, so
-// that an engine with a queue can insert them in the transaction that completes the job: exactly one fan-out. How the
-// targets ended is told to the Observer, the sinks and the ledger, and is no error: the error says that the run's
-// bookkeeping failed, or that there is no fleet, and that the job may be tried again.
-func (r *Runner) Do(ctx context.Context, j Job) (follow []Job, err error) {
-	f := r.acquire()
-	if f == nil {
+// Do runs one job and returns when it is done. The follow-up jobs are its result, so that an engine with a queue can
+// insert them in the transaction that completes the job: then each is started exactly once. How the targets ended goes
+// to the Observer, the outputs and the store, and is not an error. An error means that the run could not be counted, or
+// that no configuration is loaded, and that the job may be retried.
+func (r *Runner) Do(ctx context.Context, j Job) (followUps []Job, err error) {
+	conf := r.acquire()
+	if conf == nil {
 		return nil, errors.New("no configuration is loaded")
 	}
-	defer r.release(f)
-	over := make(chan jobResult, 1)
-	// Apart, because a work that ignores its context keeps its goroutine, and not this one.
-	go r.startJob(ctx, f, j, &fixedSlots{left: jobWidth - 1}, nil, func(res jobResult) { over <- res })
-	res := <-over
+	defer r.release(conf)
+	done := make(chan jobResult, 1)
+	// In a goroutine of its own, because a call that ignores its context would keep this one.
+	go r.startJob(ctx, conf, j, &fixedSlots{left: jobWidth - 1}, nil, func(res jobResult) { done <- res })
+	res := <-done
 	return res.followUps, res.err
 }
 
-// NewRun makes a run's id, a ULID of now.
+// NewRun makes the id of a run: a ULID of the current time.
 func NewRun() string { return ulid.Make().String() }
 
-// fixedSlots bounds a job that no engine gives places to.
+// fixedSlots are the slots of a job that runs without an engine.
 type fixedSlots struct {
 	mu   sync.Mutex
 	left int
@@ -236,9 +241,11 @@ func (p *fixedSlots) tryAcquire(string) bool {
 	p.left--
 	return true
 }
+
 func (p *fixedSlots) release(string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.left++
 }
+
 func (*fixedSlots) hasWaiting() bool { return false }

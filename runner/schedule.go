@@ -8,25 +8,25 @@ import (
 )
 
 const (
-	maxWait    = 30 * time.Second // so that a clock that was put, or a machine that slept, is noticed
-	lateAfter  = time.Minute      // a tick that is later than this was missed while nobody looked
-	clockSlack = time.Second      // less than this is no jump back
-	// A clock that goes back by less repeats no run; by more it was wrong before, and the schedule follows the new time.
-	// The bound is that of cron(8) for such corrections.
+	maxWait    = 30 * time.Second // to notice that the clock was set or the machine slept
+	lateAfter  = time.Minute      // a tick later than this was missed: the machine was suspended
+	clockSlack = time.Second      // a smaller step back of the clock is ignored
+	// After a smaller step back, no run is repeated. After a larger one the old time was wrong, and the schedule follows
+	// the new time. cron(8) has the same limit.
 	maxClockCorrection = 3 * time.Hour
-	maxMissedCounted   = 10_000 // missed ticks of one schedule that are counted one by one
+	maxMissedCounted   = 10_000 // missed ticks of one schedule that are counted
 )
 
-// A timetable knows when each schedule of a fleet is due. It is told the time and tells what to start; it waits for
-// nothing and starts nothing. Wall-clock times only: they have no monotonic reading, so that a suspended machine's clock
-// counts. Used by one goroutine.
+// A timetable computes when each schedule of a configuration is due. It takes the time and returns what to start; it
+// does not wait or start anything. It uses wall-clock times without a monotonic reading, which stops while a machine is
+// suspended. It is used by one goroutine.
 type timetable struct {
 	due       dueHeap
 	byKey     map[TickKey]*due
 	byAccount map[string][]*due
-	last      map[TickKey]time.Time // the last instant for which a run was started
+	last      map[TickKey]time.Time // the last tick for which a run was started
 	latest    time.Time             // the latest wall clock
-	atStart   bool                  // the first fleet is due at once
+	atStart   bool                  // the first configuration is due at once
 }
 
 // A due is one schedule of one account.
@@ -36,11 +36,11 @@ type due struct {
 	schedule  Schedule
 	offset    time.Duration // the account's jitter
 	tick      time.Time     // the next instant; zero: never
-	notBefore time.Time     // of a tick that is caught up
-	reason    string        // what kept it from being on time
+	notBefore time.Time     // set for a missed tick that runs now
+	reason    string        // why it is late
 }
 
-// at is when it starts.
+// at is when the next run starts.
 func (d *due) at() time.Time {
 	at := d.tick.Add(d.offset)
 	if d.notBefore.After(at) {
@@ -49,17 +49,17 @@ func (d *due) at() time.Time {
 	return at
 }
 
-// A start is what is due: a tick of an account. missed earlier ones are not made up for, because of why.
+// A start is a tick of an account that is due. The missed ticks before it are not run, for this reason.
 type start struct {
 	key    TickKey
 	kinds  []string
 	tick   time.Time
-	next   time.Time // when the one after it starts; zero: never
+	next   time.Time // when the next run starts; zero: never
 	missed int
 	reason string
 }
 
-// newTimetable begins with the last instants from before a restart.
+// newTimetable begins with the last ticks from before a restart.
 func newTimetable(last map[TickKey]time.Time) *timetable {
 	if last == nil {
 		last = map[TickKey]time.Time{}
@@ -67,15 +67,15 @@ func newTimetable(last map[TickKey]time.Time) *timetable {
 	return &timetable{byKey: map[TickKey]*due{}, last: last}
 }
 
-// set makes the timetable that of a fleet. Schedules that stay keep their next instant; new ones begin now, but for those
-// that have a last instant from before a restart, which may be due for a catch-up.
-func (t *timetable) set(f *Configuration, now time.Time, restart bool) {
+// set follows a configuration. Schedules that stay keep their next tick. New ones begin now, except after a restart:
+// a schedule with a saved last tick may have missed one since, which then runs once.
+func (t *timetable) set(conf *Configuration, now time.Time, restart bool) {
 	old := t.byKey
 	t.byKey, t.byAccount, t.due = map[TickKey]*due{}, map[string][]*due{}, nil
-	if f == nil {
+	if conf == nil {
 		return
 	}
-	for _, a := range f.Accounts {
+	for _, a := range conf.Accounts {
 		for _, tick := range a.Ticks {
 			key := TickKey{a.Name, tick.Spec}
 			if t.byKey[key] != nil {
@@ -86,13 +86,13 @@ func (t *timetable) set(f *Configuration, now time.Time, restart bool) {
 				d = &due{key: key}
 				d.tick = tick.Schedule.Next(now)
 			}
-			d.kinds, d.schedule, d.offset = tick.Kinds, tick.Schedule, jitterOffset(a.Name, f.Jitter, tick.Schedule, now)
+			d.kinds, d.schedule, d.offset = tick.Kinds, tick.Schedule, jitterOffset(a.Name, conf.Jitter, tick.Schedule, now)
 			if last := t.last[key]; restart && !last.IsZero() && last.Before(now.Add(maxClockCorrection)) {
 				if d.tick = tick.Schedule.Next(last); d.tick.Before(now) {
 					d.notBefore, d.reason = now.Add(d.offset), MissedDowntime
 				}
 			}
-			if restart && t.atStart && d.notBefore.IsZero() { // else it is due for a catch-up anyway
+			if restart && t.atStart && d.notBefore.IsZero() { // otherwise its missed tick runs anyway
 				d.tick = now
 			}
 			t.byKey[key] = d
@@ -109,8 +109,8 @@ func (t *timetable) set(f *Configuration, now time.Time, restart bool) {
 	}
 }
 
-// poll says what is due at now, and when to look again. back is by how much the clock went back since the last look,
-// zero where it did not.
+// poll returns what is due at now and how long to wait until the next poll. back is how far the clock went back since
+// the last poll, zero if it did not.
 func (t *timetable) poll(now time.Time) (starts []start, wait, back time.Duration) {
 	if b := t.latest.Sub(now); !t.latest.IsZero() && b > clockSlack {
 		back = b
@@ -128,7 +128,7 @@ func (t *timetable) poll(now time.Time) (starts []start, wait, back time.Duratio
 		if late < 0 {
 			return starts, min(-late, maxWait), back
 		}
-		if late > lateAfter && d.notBefore.IsZero() { // all accounts would start at once: each at its own offset again
+		if late > lateAfter && d.notBefore.IsZero() { // spread the accounts again, which would all start at once
 			d.notBefore, d.reason = now.Add(d.offset), MissedSuspended
 			heap.Fix(&t.due, 0)
 			continue
@@ -143,7 +143,7 @@ func (t *timetable) poll(now time.Time) (starts []start, wait, back time.Duratio
 	return starts, maxWait, back
 }
 
-// take takes the latest of d's ticks that is due; those before it are missed.
+// take starts the latest tick of d that is due; those before it are missed.
 func (t *timetable) take(d *due, now time.Time) start {
 	s := start{key: d.key, kinds: d.kinds, tick: d.tick, reason: d.reason}
 	if s.reason == "" {
@@ -165,7 +165,7 @@ func (t *timetable) take(d *due, now time.Time) start {
 	return s
 }
 
-// reset times everything anew: the clock was far ahead, and what was due then is years away now.
+// reset computes every schedule again: the clock was far ahead, and the ticks computed then may be years away now.
 func (t *timetable) reset(now time.Time) {
 	t.due = nil
 	for key, d := range t.byKey {
@@ -179,7 +179,7 @@ func (t *timetable) reset(now time.Time) {
 	}
 }
 
-// next is when an account starts next, over all its schedules; zero: never.
+// next is the next start of an account, over all its schedules; zero: never.
 func (t *timetable) next(account string) (at time.Time) {
 	for _, d := range t.byAccount[account] {
 		if !d.tick.IsZero() && (at.IsZero() || d.at().Before(at)) {
@@ -189,9 +189,9 @@ func (t *timetable) next(account string) (at time.Time) {
 	return at
 }
 
-// jitterOffset is an account's place within the jitter: always the same for a name, so that its runs keep their distance, and
-// spread evenly over the names. At most a tenth of the schedule's shortest period, so that a run is never late for the
-// next one.
+// jitterOffset is an account's delay within the jitter: always the same for a name, so that its runs keep their
+// distance, and evenly distributed over the names. It is at most a tenth of the schedule's shortest period, so that a
+// run does not overlap the next one.
 func jitterOffset(account string, jitter time.Duration, s Schedule, now time.Time) time.Duration {
 	a := s.Next(now)
 	for range 8 {
@@ -206,8 +206,8 @@ func jitterOffset(account string, jitter time.Duration, s Schedule, now time.Tim
 		return 0
 	}
 	h := sha256.Sum256([]byte(account))
-	part := float64(binary.BigEndian.Uint64(h[:8])>>11) / (1 << 53)
-	return time.Duration(part * float64(jitter)).Truncate(time.Millisecond)
+	ratio := float64(binary.BigEndian.Uint64(h[:8])>>11) / (1 << 53)
+	return time.Duration(ratio * float64(jitter)).Truncate(time.Millisecond)
 }
 
 type dueHeap []*due

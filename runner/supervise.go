@@ -11,16 +11,16 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A supervised call is one that may not heed its context. A goroutine cannot be stopped from outside; so when the call has not
-// returned in time, it is given up on: instead is called, in another goroutine, and takes over whatever the caller was about to do.
+// A supervised call may ignore its context. A goroutine cannot be stopped from outside: so a call that has not returned
+// in time is abandoned, and takeOver, in another goroutine, does what the caller would have done next.
 type supervised struct {
 	r        *Runner
 	takeOver func()
 	decided  atomic.Bool
 }
 
-// run calls f here, and reports whether it returned in time. If not, its caller must do nothing more, however late f returned:
-// instead did.
+// run calls f in this goroutine and reports whether it returned in time. If not, the caller must do nothing more:
+// takeOver has done it.
 func (s *supervised) run(f func()) bool {
 	f()
 	if s.decided.CompareAndSwap(false, true) {
@@ -30,7 +30,7 @@ func (s *supervised) run(f func()) bool {
 	return false
 }
 
-// abandon is for when the time is over. It does nothing if the call has returned.
+// abandon ends the time for the call. It does nothing if the call has returned.
 func (s *supervised) abandon() {
 	if s.decided.CompareAndSwap(false, true) {
 		s.r.abandoned.Add(1)
@@ -38,17 +38,17 @@ func (s *supervised) abandon() {
 	}
 }
 
-// drainCheckInterval is how often an end that waits for the ledger looks whether the drain is over.
+// drainCheckInterval is how often a step that waits for the store checks whether the drain is over.
 const drainCheckInterval = time.Second
 
-// storeContext is a context for the ledger's part of the end of a step. The ledger knows itself how long its database is worth waiting
-// for, and how large a commit may be. Only the end of the drain cuts it off; late is called a second later. A step that the drain
-// broke off, as one that had timed out before, has the end time-out for its end.
+// storeContext is the context of the store's part of a step's end. The store itself decides how long it waits for its
+// database. Only the end of the drain cancels this context; late is called a second later. A step that was cancelled by
+// the drain, or that had timed out before, gets EndTimeout for its end.
 func (j *job) storeContext(parent context.Context, late func()) (context.Context, context.CancelFunc) {
 	ctx, end := context.WithCancelCause(parent)
 	before, waited := j.ctx.Err() != nil, time.Duration(0)
 	var t *time.Timer
-	t = time.AfterFunc(math.MaxInt64, func() { // it begins below, when t is set
+	t = time.AfterFunc(math.MaxInt64, func() { // started below, when t is set
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -57,7 +57,7 @@ func (j *job) storeContext(parent context.Context, late func()) (context.Context
 		case (before || j.runTimedOut()) && waited < j.r.o.EndTimeout:
 			waited += drainCheckInterval
 		default:
-			end(fmt.Errorf("the program stops, and the store has not taken it yet: %w", context.DeadlineExceeded))
+			end(fmt.Errorf("the program is stopping and the store has not finished: %w", context.DeadlineExceeded))
 			time.AfterFunc(time.Second, late)
 			return
 		}
@@ -70,17 +70,17 @@ func (j *job) storeContext(parent context.Context, late func()) (context.Context
 	}
 }
 
-// endTimeoutErr is the cause where the end time-out is over.
+// endTimeoutErr is the cause when EndTimeout is over.
 func (r *Runner) endTimeoutErr() error {
 	return fmt.Errorf("no answer within %s: %w", r.o.EndTimeout, context.DeadlineExceeded)
 }
 
-// catchPanic turns a panic into an error. The stack goes into it, as it is the only way to the bug.
+// catchPanic turns a panic into an error. The error holds the stack, which leads to the bug.
 func catchPanic(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			stack := debug.Stack()
-			if from, ok := p.(interface{ Stack() []byte }); ok { // it came here from another goroutine
+			if from, ok := p.(interface{ Stack() []byte }); ok { // re-panicked from another goroutine
 				stack = from.Stack()
 			}
 			err = &panicError{value: p, stack: stack}
@@ -89,7 +89,7 @@ func catchPanic(f func() error) (err error) {
 	return f()
 }
 
-// panicError is a panic on its way to the log and to a target's outcome.
+// A panicError is a panic, for the log and a target's outcome.
 type panicError struct {
 	value any
 	stack []byte
@@ -97,11 +97,15 @@ type panicError struct {
 
 func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
 
-// As lets record.ReasonOf see what it is.
+// As lets record.ReasonOf find its reason.
 func (p *panicError) As(target any) bool {
 	f, ok := target.(**record.Fault)
 	if ok {
-		*f = &record.Fault{Reason: record.Panicked, Hint: "this is a bug of the collector: please report it, with the stack in the log", Err: fmt.Errorf("panic: %v", p.value)}
+		*f = &record.Fault{
+			Reason: record.Panicked,
+			Hint:   "This is a bug of the collector. Report it with the stack from the log.",
+			Err:    fmt.Errorf("panic: %v", p.value),
+		}
 	}
 	return ok
 }

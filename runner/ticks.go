@@ -19,16 +19,15 @@ import (
 // A TickKey names one schedule of one account.
 type TickKey struct{ Account, Spec string }
 
-// Ticks remembers the last instant of each schedule for which a run was started, so that a restart catches up once, and
-// only once.
+// Ticks stores the last tick of each schedule for which a run was started, so that a restart runs a missed tick exactly
+// once.
 type Ticks interface {
 	Load() (map[TickKey]time.Time, error)
-	Save(map[TickKey]time.Time) error // the whole; what is not in it is forgotten
+	Save(map[TickKey]time.Time) error // all of them; others are removed
 }
 
-// FileTicks keeps Ticks in a JSON file. A kill at any moment leaves the old file or the new one. A file that cannot be
-// read as what it should be is moved aside, and warn hears of it: a collector that forgot its last run is better
-// than one that does not start.
+// FileTicks stores Ticks in a JSON file. A kill at any moment leaves the old file or the new one. A damaged file is
+// moved aside and warn is called: it is better to lose the last ticks than not to start.
 func FileTicks(path string, warn func(string)) Ticks { return &fileTicks{path, warn} }
 
 type fileTicks struct {
@@ -57,14 +56,15 @@ func (f *fileTicks) Load() (map[TickKey]time.Time, error) {
 		err = json.Unmarshal(b, &s)
 	}
 	if err == nil && s.Version != 1 {
-		err = fmt.Errorf("version %d is not known", s.Version)
+		err = fmt.Errorf("unknown version %d", s.Version)
 	}
 	if err != nil {
 		aside, moved := statefile.MoveDamaged(f.path)
 		if moved != nil {
-			return nil, fmt.Errorf("read the last run times: %w", errors.Join(err, moved))
+			return nil, fmt.Errorf("read last run times: %w", errors.Join(err, moved))
 		}
-		f.warn(fmt.Sprintf("%s cannot be used (%v) and was moved to %s: runs that were missed are not caught up", f.path, err, aside))
+		f.warn(fmt.Sprintf("read last run times from %s: %v: moved the file to %s; runs missed before this start are not run",
+			f.path, err, aside))
 		return nil, nil
 	}
 	last := make(map[TickKey]time.Time, len(s.Ticks))
@@ -88,23 +88,23 @@ func (f *fileTicks) Save(last map[TickKey]time.Time) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = &record.Fault{Reason: record.Other, Hint: f.hint(err), Err: fmt.Errorf("save the last run times: %w", err)}
+			err = &record.Fault{Reason: record.Other, Hint: f.hint(err), Err: fmt.Errorf("save last run times: %w", err)}
 		}
 	}()
 	return statefile.Write(f.path, append(b, '\n'))
 }
 
-// hint is what a person can do about an error of the disk.
+// hint returns how to fix an error of the disk.
 func (f *fileTicks) hint(err error) string {
 	switch dir := filepath.Dir(f.path); {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return "make room below data_dir, " + dir
+		return "Free disk space in data_dir, " + dir + "."
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Sprintf("let uid %d write %s", os.Getuid(), dir)
+		return fmt.Sprintf("Give uid %d write permission for %s.", os.Getuid(), dir)
 	case errors.Is(err, fs.ErrNotExist):
-		return "Put data_dir back, or restart the collector to use what is there now: " + dir + " was removed while it is in use"
+		return "Restore data_dir, " + dir + ", which was removed, or restart the collector to use the current one."
 	case errors.Is(err, syscall.EROFS):
-		return "the file system is read-only: data_dir must be on a volume that can be written"
+		return "Move data_dir to a writable volume: the file system is read-only."
 	}
 	return ""
 }

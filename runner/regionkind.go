@@ -7,32 +7,33 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A place is a target without its account. What is kept of every target of every account names its place by an address:
-// there are few places and many targets.
+// A regionKind is a target without its account. Whatever is kept for every target of every account refers to it by a
+// pointer, because there are few of them and many targets.
 type regionKind struct{ region, kind string }
 
-// regionKindTable gives each place its address. It grows with regions × kinds and not with accounts, so nothing leaves it.
+// A regionKindTable holds one pointer for each regionKind. It grows with regions × kinds and not with accounts, so
+// nothing is removed from it.
 type regionKindTable struct {
 	mu sync.Mutex
 	m  map[regionKind]*regionKind
 }
 
 func (t *regionKindTable) intern(target record.Target) *regionKind {
-	p := regionKind{target.Region, target.Kind}
+	key := regionKind{target.Region, target.Kind}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at := t.m[p]
-	if at == nil {
+	rk := t.m[key]
+	if rk == nil {
 		if t.m == nil {
 			t.m = map[regionKind]*regionKind{}
 		}
-		at = &p
-		t.m[p] = at
+		rk = &key
+		t.m[key] = rk
 	}
-	return at
+	return rk
 }
 
-// An instant is a time in nanoseconds since 1970, of a third of the size; 0 is the zero time.
+// An instant is a time in nanoseconds since 1970, a third of the size of time.Time; 0 is the zero time.
 type instant int64
 
 func instantOf(t time.Time) instant {

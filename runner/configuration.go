@@ -1,0 +1,204 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aws-collector/collector/record"
+)
+
+// A Configuration is a built configuration, immutable after [NewConfiguration]. A job takes the current one when it
+// starts and keeps it to its end; a reload replaces the pointer ([Runner.Swap]).
+type Configuration struct {
+	Accounts []*Account // in the file's order; names are unique
+	Outputs  []Output
+	Jitter   time.Duration // spreads the starts of accounts: each has a fixed offset, at most a tenth of its period
+	Close    func()        // called once, when the configuration is replaced and its last job is done; may be nil
+
+	byName map[string]int
+	refs   int // guarded by Runner.mu
+}
+
+// NewConfiguration checks what the file's reader cannot check: names are unique, each schedule has a Spec and names
+// kinds of the account, and the parent of each kind is in Kinds or Parents of its account.
+func NewConfiguration(conf Configuration) (*Configuration, error) {
+	conf.byName = make(map[string]int, len(conf.Accounts))
+	for i, a := range conf.Accounts {
+		if _, duplicate := conf.byName[a.Name]; duplicate {
+			return nil, fmt.Errorf("account %q: duplicate name", a.Name)
+		}
+		conf.byName[a.Name] = i
+		if i > 0 && a.AccountSpec == conf.Accounts[i-1].AccountSpec {
+			continue
+		}
+		a.cachedKindNames = a.kindNames()
+		for _, t := range a.Ticks {
+			if t.Spec == "" || t.Schedule == nil {
+				return nil, fmt.Errorf("account %q: a schedule has no spec", a.Name)
+			}
+			for _, name := range t.Kinds {
+				if !slices.Contains(a.kindNames(), name) {
+					return nil, fmt.Errorf("account %q: schedule %q: the account does not list kind %q", a.Name, t.Spec, name)
+				}
+			}
+		}
+		for _, ks := range [][]Kind{a.Kinds, a.Parents} {
+			for _, k := range ks {
+				if _, ok := a.kind(k.Parent); k.Parent != "" && !ok {
+					return nil, fmt.Errorf("account %q: kind %q: unknown parent %q", a.Name, k.Name, k.Parent)
+				}
+			}
+		}
+	}
+	return &conf, nil
+}
+
+// Account finds an account by its name, or returns nil.
+func (c *Configuration) Account(name string) *Account {
+	if i, ok := c.byName[name]; ok {
+		return c.Accounts[i]
+	}
+	return nil
+}
+
+// An Overlap decides what happens when a run is due while an earlier run of the account still lists one of its kinds.
+type Overlap string
+
+// The overlap rules.
+const (
+	Skip   Overlap = "skip"   // the new run does not start
+	Queue  Overlap = "queue"  // the new run waits; at most one waits
+	Cancel Overlap = "cancel" // the old run is cancelled, then the new one starts
+)
+
+// An Account is a built account block.
+type Account struct {
+	Name string
+	*AccountSpec
+	// LastIdentity is the AWS account of the block's last sign-in, also from before a restart; zero: unknown. With it, a
+	// second block of the same account is refused at once.
+	LastIdentity record.Identity
+	// Open signs in. It is called for every job, in any process, so it should be cheap the second time. Its error should
+	// hold a [record.Fault].
+	Open func(ctx context.Context) (OpenedAccount, error)
+	// AfterRun is called at the end of each run; may be nil.
+	AfterRun func(ctx context.Context)
+}
+
+// An AccountSpec is what accounts with the same options share: there may be ten thousand of them. It is read only once
+// a configuration uses it.
+type AccountSpec struct {
+	Ticks   []Tick        // empty: runs only when asked to
+	Timeout time.Duration // of a run
+	Overlap Overlap       // "": Skip
+	Kinds   []Kind        // everything that the account lists, whatever its tick
+	// Narrowed means that the command line asked for less than the configuration names: a kind that is not in Kinds is
+	// not removed.
+	Narrowed bool
+	Parents  []Kind // parents of kinds in Kinds that are not in Kinds: listed for their ids, not delivered
+	// Regions are the region names in the file, without globs: a failure is reported for them while the account's regions
+	// are unknown.
+	Regions []string
+	// Expected reports whether expect_denied names a target; nil: it names none.
+	Expected func(region, kind string) bool
+
+	cachedKindNames []string // of Kinds; shared, read only
+}
+
+func (a *AccountSpec) kind(name string) (Kind, bool) {
+	for _, ks := range [][]Kind{a.Kinds, a.Parents} {
+		for _, k := range ks {
+			if k.Name == name {
+				return k, true
+			}
+		}
+	}
+	return Kind{}, false
+}
+
+// kindNames returns the names of Kinds. They are shared: read only.
+func (a *AccountSpec) kindNames() []string {
+	if a.cachedKindNames != nil {
+		return a.cachedKindNames
+	}
+	names := make([]string, len(a.Kinds))
+	for i, k := range a.Kinds {
+		names[i] = k.Name
+	}
+	return names
+}
+
+// A Schedule is cron.Schedule, and River's periodic schedule: Next is the first instant after t, or the zero time for
+// never.
+type Schedule interface{ Next(t time.Time) time.Time }
+
+// A Tick is one of an account's schedules and the kinds that it lists.
+type Tick struct {
+	// Spec is the schedule as written, with its time zone where that matters. It identifies the schedule within the
+	// account: a reload keeps its timer, and a restart finds its last tick.
+	Spec     string
+	Schedule Schedule
+	Kinds    []string // from Account.Kinds; empty: all of them
+}
+
+// A Kind is the part of a row of the catalogue that the runner uses.
+type Kind struct {
+	Name   string
+	Op     string  // the API operation, which has its own budget
+	Parent string  // it is listed once for each id of this kind, and runs after it in the same job
+	Global bool    // the same in every region: listed in the first region of the plan
+	Refill float64 // the API's refill per second; 0: EC2's 20
+	Burst  int     // the API's bucket size; 0: EC2's 100
+}
+
+// A Plan is the regions in which to list an account.
+type Plan struct {
+	Regions  []string // to list, in order; Global kinds are listed in the first one
+	Disabled []string // configured by name, but not enabled: their targets end region_disabled without a call
+	// Complete means that AWS returned these regions and nothing narrowed them: the store retires targets in others.
+	Complete bool
+	// NothingToList means that opening the account was the whole run.
+	NothingToList bool
+	// Warning is a problem that a person should know about although there is a plan: DescribeRegions was denied.
+	Warning error
+}
+
+// ListStats is what a listing returns besides its pages.
+type ListStats struct {
+	Duplicates int // records that AWS returned again; they were delivered once
+}
+
+// An OpenedAccount lists an account. The caller makes it from a session and a lister, so that this package uses no type
+// of the SDK. It is used by many goroutines.
+type OpenedAccount interface {
+	Identity() record.Identity
+	// Regions returns where to list. g is the gate of region ""; g.ForRegion gives that of the region that is called.
+	Regions(ctx context.Context, g *Gate) (Plan, error)
+	// List lists one target page by page. It enters g before each attempt of a call. parent is the id to list under, for
+	// kinds with a Parent. emit borrows the page for the call. Emitted pages stay delivered when List fails.
+	List(
+		ctx context.Context, g *Gate, t record.Target, run, parent string,
+		emit func(context.Context, *record.Page) error,
+	) (ListStats, error)
+}
+
+// An Output takes pages. It stands behind a spool, so it is at most as slow as a disk. It borrows a page until Write
+// returns, and is called by many goroutines, each with its own page. Its errors are not errors of the target: they are
+// logged once for each target.
+type Output interface {
+	Name() string
+	Write(ctx context.Context, id PageID, p *record.Page) error
+	// End is called once for each target, also for one without pages. When it returns, everything that Write took for the
+	// target survives a kill: so fsync is a group commit. An output with `ends: true` sends its line here.
+	End(ctx context.Context, o record.Outcome) error
+}
+
+// A PageID identifies a delivery. It includes Attempt: the third page of a second listing is not the third of the
+// first.
+type PageID struct {
+	Run           string
+	Target        record.Target
+	Attempt, Page int
+}
