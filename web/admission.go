@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// The limits on answers that cost something. A peer is an address, or IPv6's /64; everybody behind one proxy is one
-// peer, so a peer may have most of the slots, and leaves some to others.
+// The limits on expensive responses. A peer is an address, or a /64 of IPv6. All clients behind one proxy are one peer,
+// so a peer may have most of the slots, but not all.
 const (
 	maxSlots          = 8
 	maxSlotsPerPeer   = 6
@@ -22,33 +22,33 @@ const (
 	maxWait           = 8 * time.Second // a scrape has 10 s by Prometheus's default
 	retryAfter        = 5 * time.Second
 	evictInterval     = 100 * time.Millisecond
-	minBytesPerSecond = 32 << 10               // a second: who reads slower than this for long is cut off
-	readerSlack       = 10 * time.Second       // how long a reader may take nothing, or be behind slowestBytes
+	minBytesPerSecond = 32 << 10               // a client that reads more slowly for long is disconnected
+	readerSlack       = 10 * time.Second       // how long a client may read nothing, or be behind minBytesPerSecond
 	contendedSlack    = time.Second            // the same, while others wait for the slot
-	pacedChunk        = 32 << 10               // of one write: what progress is measured in
-	deadlineInterval  = 250 * time.Millisecond // a deadline is a system call: it is not set for every write
-	sendBufferSize    = 128 << 10              // what the kernel takes of an answer before its reader's pace shows
+	pacedChunk        = 32 << 10               // of one write: progress is measured in chunks
+	deadlineInterval  = 250 * time.Millisecond // a deadline costs a system call: it is not set for every write
+	sendBufferSize    = 128 << 10              // small, because the kernel's buffer hides how slowly a client reads
 )
 
-// An admission bounds how many answers are being written, and cuts off readers that keep slots from others. A reader
-// that takes nothing, or drips, has a slot for [readerSlack]; once others wait, for [wantedSlack]. Those wait in a
-// short queue, and the peer that holds the fewest slots is let in first.
+// An admission limits how many responses are written at once, and disconnects slow clients. A client that reads nothing
+// or very little has a slot for [readerSlack]; while others wait, for [contendedSlack]. Others wait in a short queue;
+// the peer with the fewest slots is admitted first.
 type admission struct {
 	mu    sync.Mutex
 	slots map[*slot]bool
 	queue []*waiter // oldest first
 }
 
-// A slot is an answer's right to be written.
+// A slot is the right to write a response.
 type slot struct {
 	admission *admission
 	peer      string
-	endBy     time.Time // when the answer must be out, however fast it is read
+	endBy     time.Time // the deadline of the whole response
 
-	// Under in.mu.
-	abort          func() // ends a write that is under way
+	// Guarded by admission.mu.
+	abort          func() // ends a write in progress
 	writeSince     time.Time
-	slack          time.Duration // how much longer the reader may take for what was written
+	slack          time.Duration // how much longer the client may take to read what was written
 	contendedSlack time.Duration // the same while others wait
 	evicted        bool
 }
@@ -60,27 +60,28 @@ type waiter struct {
 
 func newAdmission() *admission { return &admission{slots: map[*slot]bool{}} }
 
-// wrap admits requests to a handler, and watches how their answers are read.
+// wrap admits requests to a handler, and measures how fast clients read the responses.
 func (a *admission) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength != 0 { // else the server waits for the body before it sends the answer's head, and no cut ends that
+		// With keep-alive, the server would read the whole body before it sends the response header; abort does not end that.
+		if r.ContentLength != 0 {
 			w.Header().Set("Connection", "close")
 		}
-		p := a.enter(r.Context(), peerOf(r.RemoteAddr))
-		if p == nil {
+		s := a.enter(r.Context(), peerOf(r.RemoteAddr))
+		if s == nil {
 			w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
-			text(w, http.StatusServiceUnavailable, "too many answers are being written; ask again later.\n")
+			text(w, http.StatusServiceUnavailable, "Too many requests in progress. Try again later.\n")
 			return
 		}
 		control := http.NewResponseController(w)
 		a.mu.Lock()
-		p.abort = func() { _ = control.SetWriteDeadline(time.Unix(1, 0)) } // of a writer without deadlines, nobody waits
+		s.abort = func() { _ = control.SetWriteDeadline(time.Unix(1, 0)) } // fails only in tests
 		a.mu.Unlock()
 		defer func() {
-			a.leave(p)
-			_ = control.SetWriteDeadline(time.Now().Add(readerSlack)) // for what the server still holds of it
+			a.leave(s)
+			_ = control.SetWriteDeadline(time.Now().Add(readerSlack)) // for buffered data
 		}()
-		next.ServeHTTP(&pacedWriter{ResponseWriter: w, control: control, slot: p}, r)
+		next.ServeHTTP(&pacedWriter{ResponseWriter: w, control: control, slot: s}, r)
 	})
 }
 
@@ -91,13 +92,13 @@ func (a *admission) enter(ctx context.Context, peer string) *slot {
 		defer a.mu.Unlock()
 		return a.newSlot(peer)
 	}
-	mine := 0
+	waitingOfPeer := 0
 	for _, w := range a.queue {
 		if w.peer == peer {
-			mine++
+			waitingOfPeer++
 		}
 	}
-	if len(a.queue) >= maxWaiting || mine >= maxWaitingPerPeer {
+	if len(a.queue) >= maxWaiting || waitingOfPeer >= maxWaitingPerPeer {
 		a.mu.Unlock()
 		return nil
 	}
@@ -107,13 +108,13 @@ func (a *admission) enter(ctx context.Context, peer string) *slot {
 
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
-	look := time.NewTicker(evictInterval)
-	defer look.Stop()
+	ticker := time.NewTicker(evictInterval)
+	defer ticker.Stop()
 	for {
 		select {
-		case p := <-w.granted:
-			return p
-		case <-look.C:
+		case s := <-w.granted:
+			return s
+		case <-ticker.C:
 			a.evictSlowReaders(time.Now())
 		case <-ctx.Done():
 			a.mu.Lock()
@@ -122,19 +123,19 @@ func (a *admission) enter(ctx context.Context, peer string) *slot {
 				a.queue = slices.Delete(a.queue, i, i+1)
 				return nil
 			}
-			return <-w.granted // it came at the last moment
+			return <-w.granted // granted at the last moment
 		}
 	}
 }
 
-// admits reports whether there is a slot for the peer. a.mu is held, as below.
+// admits reports whether there is a slot for the peer. a.mu is held, here and in slotsOf and newSlot.
 func (a *admission) admits(peer string) bool {
 	return len(a.slots) < maxSlots && a.slotsOf(peer) < maxSlotsPerPeer
 }
 
 func (a *admission) slotsOf(peer string) (n int) {
-	for p := range a.slots {
-		if p.peer == peer {
+	for s := range a.slots {
+		if s.peer == peer {
 			n++
 		}
 	}
@@ -142,17 +143,20 @@ func (a *admission) slotsOf(peer string) (n int) {
 }
 
 func (a *admission) newSlot(peer string) *slot {
-	p := &slot{admission: a, peer: peer, endBy: time.Now().Add(writeTimeout), slack: readerSlack, contendedSlack: contendedSlack, abort: func() {}}
-	a.slots[p] = true
-	return p
+	s := &slot{
+		admission: a, peer: peer, endBy: time.Now().Add(writeTimeout),
+		slack: readerSlack, contendedSlack: contendedSlack, abort: func() {},
+	}
+	a.slots[s] = true
+	return s
 }
 
-// leave gives the slot back, and others in.
-func (a *admission) leave(p *slot) {
+// leave releases the slot, and admits those who wait for it.
+func (a *admission) leave(s *slot) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	p.abort = func() {} // its connection may serve another request
-	delete(a.slots, p)
+	s.abort = func() {} // its connection may serve another request
+	delete(a.slots, s)
 	for {
 		best := -1
 		for i, w := range a.queue {
@@ -169,7 +173,7 @@ func (a *admission) leave(p *slot) {
 	}
 }
 
-// evictSlowReaders cuts off readers that are behind, the longest first, as far as somebody waits for their slots.
+// evictSlowReaders disconnects clients that are behind, the slowest first, while others wait for their slots.
 func (a *admission) evictSlowReaders(now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -179,55 +183,55 @@ func (a *admission) evictSlowReaders(now time.Time) {
 	}
 	leaving := 0
 	var behind []*slot
-	for p := range a.slots {
+	for s := range a.slots {
 		switch {
-		case p.evicted:
+		case s.evicted:
 			leaving++
-		case !p.writeSince.IsZero() && now.Sub(p.writeSince) >= p.contendedSlack:
-			behind = append(behind, p)
+		case !s.writeSince.IsZero() && now.Sub(s.writeSince) >= s.contendedSlack:
+			behind = append(behind, s)
 		}
 	}
-	slices.SortFunc(behind, func(p, q *slot) int { return p.writeSince.Compare(q.writeSince) })
-	for _, p := range behind {
+	slices.SortFunc(behind, func(a, b *slot) int { return a.writeSince.Compare(b.writeSince) })
+	for _, s := range behind {
 		if leaving >= len(a.queue) {
 			return
 		}
-		if len(a.slots) < maxSlots && wanted[p.peer] == 0 {
-			continue // whoever waits does so for the slots of another peer
+		if len(a.slots) < maxSlots && wanted[s.peer] == 0 {
+			continue // the waiting peers are at their own limit: this slot would not help them
 		}
-		p.evicted = true
-		p.abort()
+		s.evicted = true
+		s.abort()
 		leaving++
 	}
 }
 
-// beginWrite notes that a write begins, and says by when it must be done; false: the reader has lost its slot.
-func (p *slot) beginWrite(now time.Time) (time.Time, bool) {
-	p.admission.mu.Lock()
-	defer p.admission.mu.Unlock()
-	p.writeSince = now
-	by := now.Add(p.slack)
-	if p.endBy.Before(by) {
-		by = p.endBy
+// beginWrite records that a write begins, and returns its deadline; false: the slot was lost.
+func (s *slot) beginWrite(now time.Time) (time.Time, bool) {
+	s.admission.mu.Lock()
+	defer s.admission.mu.Unlock()
+	s.writeSince = now
+	by := now.Add(s.slack)
+	if s.endBy.Before(by) {
+		by = s.endBy
 	}
-	return by, !p.evicted && by.After(now)
+	return by, !s.evicted && by.After(now)
 }
 
-// endWrite notes how a write went: bytes buy time, up to the slack.
-func (p *slot) endWrite(now time.Time, n int) {
-	p.admission.mu.Lock()
-	defer p.admission.mu.Unlock()
-	change := time.Duration(n)*time.Second/minBytesPerSecond - now.Sub(p.writeSince)
-	p.writeSince = time.Time{}
-	p.slack, p.contendedSlack = min(readerSlack, p.slack+change), min(contendedSlack, p.contendedSlack+change)
+// endWrite records the bytes of a write: each byte earns time, up to the slack.
+func (s *slot) endWrite(now time.Time, n int) {
+	s.admission.mu.Lock()
+	defer s.admission.mu.Unlock()
+	change := time.Duration(n)*time.Second/minBytesPerSecond - now.Sub(s.writeSince)
+	s.writeSince = time.Time{}
+	s.slack, s.contendedSlack = min(readerSlack, s.slack+change), min(contendedSlack, s.contendedSlack+change)
 }
 
-// A pacedWriter writes an answer in chunks, each of which has its deadline.
+// A pacedWriter writes a response in chunks, each with its own deadline.
 type pacedWriter struct {
 	http.ResponseWriter
 	control     *http.ResponseController
 	slot        *slot
-	deadlineSet time.Time // when the deadline was set last
+	deadlineSet time.Time // when the deadline was last set
 }
 
 // Unwrap is for [http.ResponseController].
@@ -253,16 +257,16 @@ func (w *pacedWriter) Write(b []byte) (written int, err error) {
 	return written, nil
 }
 
-// setDeadline sets it, unless the slot has just been lost.
-func (p *slot) setDeadline(c *http.ResponseController, by time.Time) {
-	p.admission.mu.Lock()
-	defer p.admission.mu.Unlock()
-	if !p.evicted {
-		_ = c.SetWriteDeadline(by) // a writer without deadlines is a test's
+// setDeadline sets the deadline, unless the slot was lost meanwhile.
+func (s *slot) setDeadline(c *http.ResponseController, by time.Time) {
+	s.admission.mu.Lock()
+	defer s.admission.mu.Unlock()
+	if !s.evicted {
+		_ = c.SetWriteDeadline(by) // fails only in tests
 	}
 }
 
-// peerOf is whom a request comes from: its address, of IPv6 the /64, which is one customer's.
+// peerOf returns the peer of a request: its address, or for IPv6 the /64, which belongs to one customer.
 func peerOf(remote string) string {
 	at, err := netip.ParseAddrPort(remote)
 	if err != nil {
@@ -270,14 +274,14 @@ func peerOf(remote string) string {
 	}
 	ip := at.Addr().Unmap().WithZone("")
 	if ip.Is6() && !ip.IsLoopback() {
-		if p, err := ip.Prefix(64); err == nil {
-			return p.String()
+		if prefix, err := ip.Prefix(64); err == nil {
+			return prefix.String()
 		}
 	}
 	return ip.String()
 }
 
-// abortBroken ends an answer at the first write that fails, for handlers that would go on, and log each.
+// abortBroken ends a response at the first failed write, for handlers that would continue and log every failure.
 func abortBroken(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(abortingWriter{w}, r) })
 }
@@ -294,8 +298,7 @@ func (w abortingWriter) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// A pacedListener has the kernel hold little of what is sent, so that a slow reader shows, and takes little memory
-// there.
+// A pacedListener keeps the kernel's send buffer small, so that a slow client is noticed and uses little memory.
 type pacedListener struct{ net.Listener }
 
 func (l pacedListener) Accept() (net.Conn, error) {

@@ -392,8 +392,8 @@ func TestCutOffIsNotLogged(t *testing.T) {
 	})
 }
 
-// The same over sockets, which hold much of an answer by themselves: twelve readers that ask and take nothing, and honest
-// scrapes from their own address.
+// The same over sockets, which hold much of an answer by themselves: twelve readers that ask and take nothing, and
+// honest scrapes from their own address.
 func TestSlowReadersOnLoopback(t *testing.T) {
 	big := bytes.Repeat([]byte("aws_ec2_instance_info{id=\"i-0123456789abcdef0\"} 1\n"), 500_000)
 	m := new(Mounts)

@@ -10,8 +10,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// counts is the counters by account, kept as numbers and made into metrics at a scrape. The library's own counters take
-// 600 bytes a series: with ten thousand accounts that is more than all else that the program remembers.
+// counts holds the counters by account as numbers, and makes metrics of them at a scrape. The library's own counters
+// take 600 bytes for each series: with ten thousand accounts that is more than everything else in memory.
 type counts struct {
 	runs, missed, requests, budgetWait *prometheus.Desc
 
@@ -20,23 +20,25 @@ type counts struct {
 	series   map[series]*series
 }
 
-// A series is what one says besides its account; b is "" where there is one label more only. Few differ, so each counter has the
-// address of its own.
+// A series is a metric with its labels except the account; label2 is "" if the metric has only one more label. There
+// are few different ones, so counters share them by pointer.
 type series struct {
 	desc           *prometheus.Desc
 	label1, label2 string
 }
 
-// A counter that was never counted up has none.
+// A counter that was never increased does not exist.
 type counter struct {
 	series *series
 	value  float64
 }
 
-// The reasons of package runner for a missed run: each has a series from the start, so that its first increase is seen.
+// missedReasons are those of package runner. Each has a series from the start, so that rate() sees the first increase.
 var missedReasons = [...]string{"overlap", "downtime", "suspended", "drain"}
 
-var statuses = [...]record.Status{record.Success, record.RunPartial, record.RunFailed, record.RunTimeout, record.RunSkipped, record.RunExpired}
+var statuses = [...]record.Status{
+	record.Success, record.RunPartial, record.RunFailed, record.RunTimeout, record.RunSkipped, record.RunExpired,
+}
 
 func newCounts() *counts {
 	d := func(name, help string, labels ...string) *prometheus.Desc {
@@ -45,22 +47,25 @@ func newCounts() *counts {
 	return &counts{
 		accounts: map[string][]counter{}, series: map[series]*series{},
 		runs: d("collector_runs_total",
-			"Runs that ended, by account and how: success, partial (some targets failed), failed (nothing was collected), timeout, skipped (an earlier run was going on), expired (queued too long).",
+			"Ended runs, by account and status: success, partial (some targets failed), failed (nothing was collected), "+
+				"timeout, skipped (an earlier run was in progress), expired (queued too long).",
 			"account", "status"),
 		missed: d("collector_missed_runs_total",
-			"Scheduled runs that did not take place, by account and reason: overlap, downtime (the program was not running), suspended (the machine slept), drain (the program was stopping).",
+			"Scheduled runs that did not start, by account and reason: overlap, downtime (the program was not running), "+
+				"suspended (the machine slept), drain (the program was stopping).",
 			"account", "reason"),
 		requests: d("collector_api_requests_total",
-			"Attempts of AWS API calls, by account, region and code: ok, or AWS's error code such as RequestLimitExceeded. Retries count.",
+			"Attempts of AWS API calls including retries, by account, region and code: ok, or AWS's error code such as "+
+				"RequestLimitExceeded.",
 			"account", "region", "code"),
 		budgetWait: d("collector_api_budget_wait_seconds_total",
-			"Time that AWS API calls waited for their account's and region's budget of calls, summed over calls. A steep rise means that the schedule asks for more than the limits let through.",
+			"Time that AWS API calls waited for the API budget of their account and region, summed over calls. "+
+				"A steep rise means that the schedule needs more calls than the limits allow.",
 			"account", "region"),
 	}
 }
 
-// configured says which accounts there are from now on: the counters of a new one begin at 0, those of one that is gone
-// disappear.
+// configured sets the accounts: the counters of a new one begin at 0, those of a removed one disappear.
 func (c *counts) configured(kinds map[string][]string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,7 +110,7 @@ func (c *counts) wait(account, region string, seconds float64) {
 	c.add(account, series{c.budgetWait, region, ""}, seconds)
 }
 
-// add counts for an account, if it is one of the configuration's.
+// add increases a counter of an account, if the account is configured.
 func (c *counts) add(account string, s series, n float64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -113,29 +118,29 @@ func (c *counts) add(account string, s series, n float64) {
 	if !ok {
 		return
 	}
-	of := c.series[s]
-	if of == nil {
-		of = &s
-		c.series[s] = of
+	shared := c.series[s]
+	if shared == nil {
+		shared = &s
+		c.series[s] = shared
 	}
 	for i := range counters {
-		if counters[i].series == of {
+		if counters[i].series == shared {
 			counters[i].value += n
 			return
 		}
 	}
-	// An account's series are soon all there: no room is left for more.
-	c.accounts[account] = slices.Concat(counters, []counter{{of, n}})
+	// Concat leaves no spare capacity: an account soon has all its series.
+	c.accounts[account] = slices.Concat(counters, []counter{{shared, n}})
 }
 
-// Describe tells the registry every metric, so that a second one of the same name is refused at registration.
+// Describe sends every metric to the registry, so that it refuses a second one of the same name.
 func (c *counts) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{c.runs, c.missed, c.requests, c.budgetWait} {
 		ch <- d
 	}
 }
 
-// Collect shows the counters as they stand. Only one account at a time is kept from counting meanwhile.
+// Collect exports the counters. It locks them for one account at a time.
 func (c *counts) Collect(ch chan<- prometheus.Metric) {
 	c.mu.Lock()
 	names := make([]string, 0, len(c.accounts))
@@ -148,34 +153,37 @@ func (c *counts) Collect(ch chan<- prometheus.Metric) {
 		counters, ok := c.accounts[name]
 		counters = slices.Clone(counters)
 		c.mu.Unlock()
-		if !ok { // a reload removed it
+		if !ok { // removed by a reload
 			continue
 		}
-		show := func(d *prometheus.Desc, n float64, labels ...string) {
-			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, n, append([]string{valid(name)}, labels...)...)
+		export := func(d *prometheus.Desc, n float64, labels ...string) {
+			labels = append([]string{valid(name)}, labels...)
+			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, n, labels...)
 		}
 		counted := func(d *prometheus.Desc, label string) bool {
-			return slices.ContainsFunc(counters, func(m counter) bool { return m.series.desc == d && m.series.label1 == label })
+			return slices.ContainsFunc(counters, func(m counter) bool {
+				return m.series.desc == d && m.series.label1 == label
+			})
 		}
 		for _, s := range statuses {
 			if !counted(c.runs, string(s)) {
-				show(c.runs, 0, string(s))
+				export(c.runs, 0, string(s))
 			}
 		}
 		for _, reason := range missedReasons {
 			if !counted(c.missed, reason) {
-				show(c.missed, 0, reason)
+				export(c.missed, 0, reason)
 			}
 		}
 		for _, m := range counters {
 			if m.series.desc == c.requests {
-				show(c.requests, m.value, valid(m.series.label1), valid(m.series.label2))
+				export(c.requests, m.value, valid(m.series.label1), valid(m.series.label2))
 			} else {
-				show(m.series.desc, m.value, valid(m.series.label1))
+				export(m.series.desc, m.value, valid(m.series.label1))
 			}
 		}
 	}
 }
 
-// valid makes a label's value of anything: one that is not UTF-8 would panic.
+// valid makes a valid label value: one that is not UTF-8 would panic.
 func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

@@ -11,13 +11,13 @@ import (
 	"strings"
 
 	toolkit "github.com/prometheus/exporter-toolkit/web"
-	"go.yaml.in/yaml/v2" // the decoder of exporter-toolkit's own types: the file means here what it means there
+	"go.yaml.in/yaml/v2" // exporter-toolkit decodes the same file with it
 )
 
-// A guard lets through what may act. Either the web configuration asks for authentication, which the listener has
-// then checked before anything comes here; or the request comes from this machine. A browser on this machine is not
-// enough: a page of another site can make it send requests (Origin), also under a name that points here (DNS
-// rebinding: Host).
+// A guard allows requests that change something. Either the web configuration requires authentication, which the
+// listener has checked before; or the request comes from this machine. A browser on this machine is not enough: a page
+// of another site can make it send requests (Origin), also under a name that resolves to this machine (DNS rebinding:
+// Host).
 type guard struct {
 	configFile  string
 	crossOrigin *http.CrossOriginProtection
@@ -27,7 +27,7 @@ func newGuard(configFile string) *guard {
 	return &guard{configFile: configFile, crossOrigin: http.NewCrossOriginProtection()}
 }
 
-// protect answers 403, and why, to what may not act.
+// protect answers 403, with the reason, to requests that are not allowed.
 func (g *guard) protect(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := g.check(r); err != nil {
@@ -38,15 +38,15 @@ func (g *guard) protect(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-var errRemote = errors.New("only from this machine, or with authentication configured in web.config_file")
+var errRemote = errors.New("allowed only from this machine, or with authentication configured in web.config_file")
 
 func (g *guard) check(r *http.Request) error {
-	// Also where a password was checked: a browser adds it to whatever page makes it ask.
+	// Also when a password was checked: a browser adds it to requests that any page causes.
 	if err := g.crossOrigin.Check(r); err != nil {
 		return err
 	}
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		return nil // by its client certificate
+		return nil // authenticated by a client certificate
 	}
 	auth, err := requiresPassword(g.configFile)
 	if err != nil {
@@ -59,20 +59,20 @@ func (g *guard) check(r *http.Request) error {
 	if err != nil || !from.Addr().Unmap().IsLoopback() {
 		return errRemote
 	}
-	if h := cmp.Or(forwardingHeader(r.Header), forwardingHeader(r.Trailer)); h != "" { // a proxy on this machine speaks for somebody else
-		return fmt.Errorf("the header %.100q is one that no client sends by itself: %w", h, errRemote)
+	// A proxy on this machine forwards requests of other machines.
+	if h := cmp.Or(forwardingHeader(r.Header), forwardingHeader(r.Trailer)); h != "" {
+		return fmt.Errorf("header %.100q shows that the request came through a proxy: %w", h, errRemote)
 	}
 	if !arrivedOnLoopback(r) || !loopbackHost(r.Host) {
-		return fmt.Errorf("host %.200q is not this machine: ask 127.0.0.1 or localhost, "+
+		return fmt.Errorf("host %.200q is not this machine: use 127.0.0.1 or localhost, "+
 			"or configure authentication in web.config_file", r.Host)
 	}
 	return nil
 }
 
-// directHeaders are the headers, beside Sec-…, that a client sends of its own: browsers, curl, wget, and the HTTP
-// libraries of programs. Each proxy and each CDN has its own names for whom it speaks for, and may be told to use
-// any other, so what shows that a request came through one is not a list of names: it is a header that no client
-// sends by itself.
+// directHeaders are the headers, besides Sec-…, that clients send themselves: browsers, curl, wget, and HTTP libraries.
+// Each proxy and CDN has its own header names for the client's address, and may be configured to use any other. So any
+// header outside this list shows that a request came through a proxy.
 var directHeaders = map[string]bool{
 	"Accept": true, "Accept-Charset": true, "Accept-Encoding": true, "Accept-Language": true,
 	"Authorization": true, "Baggage": true, "Cache-Control": true, "Connection": true, "Content-Encoding": true,
@@ -83,8 +83,8 @@ var directHeaders = map[string]bool{
 	"Transfer-Encoding": true, "Upgrade-Insecure-Requests": true, "User-Agent": true, "X-Requested-With": true,
 }
 
-// forwardingHeader is a header that shows that the request came through a proxy, also where it is empty; "" if there is
-// none.
+// forwardingHeader returns a header that shows that the request came through a proxy, even with an empty value; "" if
+// there is none.
 func forwardingHeader(h http.Header) string {
 	var found []string
 	for name := range h {
@@ -98,8 +98,8 @@ func forwardingHeader(h http.Header) string {
 	return slices.Min(found)
 }
 
-// requiresPassword reports whether the listener lets nobody through without one. The file is read each time, as the
-// listener itself does: users are added without a restart.
+// requiresPassword reports whether the listener requires a password. It reads the file each time, as the listener does,
+// because users can be added without a restart.
 func requiresPassword(configFile string) (bool, error) {
 	if configFile == "" {
 		return false, nil
@@ -110,7 +110,7 @@ func requiresPassword(configFile string) (bool, error) {
 	}
 	var c toolkit.Config
 	if err := yaml.UnmarshalStrict(b, &c); err != nil {
-		return false, errors.New("web.config_file cannot be read as a web configuration") // its text holds hashes
+		return false, errors.New("web.config_file is not a valid web configuration") // the error's text could hold hashes
 	}
 	return len(c.Users) > 0, nil
 }

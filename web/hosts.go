@@ -10,16 +10,16 @@ import (
 	"strings"
 )
 
-// hosts decides which Host a request may name. A web page can have its own name lead to this machine (DNS rebinding)
-// and then read, in its visitor's browser, whatever is served here: to the browser it is the page's own site. The
-// page cannot choose the Host that the browser sends with it, though. So where a connection arrives on a loopback
-// address, which such a page reaches and the network does not, a request must name a loopback host, or one that the
-// configuration lists. Where the configuration lists hosts, that holds for every connection.
+// hosts decides which Host a request may have. A web page can make its own name resolve to this machine (DNS rebinding)
+// and then read, in its visitor's browser, everything that is served here: to the browser it is the page's own site.
+// But the page cannot choose the Host header that the browser sends. So on a connection to a loopback address, which
+// such a page can reach and the network cannot, a request must have a loopback host, or one in web.hosts. If web.hosts
+// is set, this holds for every connection.
 type hosts struct {
 	patterns []string // path.Match's, of canonical hosts
 }
 
-// newHosts takes web.hosts, which config has validated.
+// newHosts takes web.hosts, validated by package config.
 func newHosts(patterns []string) *hosts {
 	h := &hosts{}
 	for _, p := range patterns {
@@ -28,16 +28,16 @@ func newHosts(patterns []string) *hosts {
 	return h
 }
 
-// wrap answers 421 to requests that name another host. The two routes that orchestrators ask are answered to all,
-// but see [Server.ready].
+// wrap answers 421 to requests with another host. The two routes for orchestrators answer every host, but see
+// [Server.ready].
 func (h *hosts) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h.allows(r) || r.URL.Path == "/-/healthy" || r.URL.Path == "/-/ready" {
 			next.ServeHTTP(w, r)
 			return
 		}
-		text(w, http.StatusMisdirectedRequest, fmt.Sprintf("host %.200q is not answered here: "+
-			"use localhost or 127.0.0.1, or add the host to web.hosts of the configuration.\n", r.Host))
+		text(w, http.StatusMisdirectedRequest, fmt.Sprintf("Host %.200q is not allowed. "+
+			"Use localhost or 127.0.0.1, or add the host to web.hosts in the configuration.\n", r.Host))
 	})
 }
 
@@ -58,16 +58,15 @@ func (h *hosts) allows(r *http.Request) bool {
 	return false
 }
 
-// arrivedOnLoopback reports whether the connection's own end has a loopback address: also where the listener is at
-// every address. An address that is not known, or of another kind, is taken for one: nobody but this machine can
-// have it.
+// arrivedOnLoopback reports whether the connection's local address is a loopback address, also if the listener has all
+// addresses. An unknown address, or one of another network, counts as loopback: only this machine can use it.
 func arrivedOnLoopback(r *http.Request) bool {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	return !ok || local.AddrPort().Addr().Unmap().IsLoopback()
 }
 
-// loopbackHost reports whether a Host header names this machine in a way that no name server can give to another: a
-// loopback address, or localhost and what is below it, which resolvers answer themselves (RFC 6761, 6.3).
+// loopbackHost reports whether a Host header always means this machine, whatever name servers say: a loopback address,
+// or localhost and its subdomains, which resolvers answer themselves (RFC 6761, 6.3).
 func loopbackHost(host string) bool {
 	name, ok := hostOf(host)
 	if !ok {
@@ -81,10 +80,10 @@ func loopbackHost(host string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// hostOf is a Host header without its port; false where it is no host and port.
+// hostOf returns a Host header without its port; false if the header is not valid.
 func hostOf(header string) (string, bool) {
 	if _, err := netip.ParseAddr(header); err == nil {
-		return header, true // IPv6 without its brackets, too: it is no name
+		return header, true // also IPv6 without brackets
 	}
 	end := strings.IndexByte(header, ':')
 	if strings.HasPrefix(header, "[") {
@@ -102,8 +101,8 @@ func hostOf(header string) (string, bool) {
 	return header[:end], end > 0
 }
 
-// canonicalHost is the one spelling of a host: lower case, without the dot of the root and without brackets; an
-// address as Go writes it, IPv4 where IPv6 holds one.
+// canonicalHost returns the canonical form of a host: in lower case, without the final dot and without brackets; an
+// address as Go formats it, an IPv4-mapped IPv6 address as IPv4.
 func canonicalHost(host string) string {
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	if ip, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")); err == nil {

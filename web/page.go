@@ -17,28 +17,31 @@ var pageHTML string
 //go:embed page.css
 var pageCSS string
 
-// A page is the one at /: accounts and how their targets stand. It is HTML and one style sheet inside it; no script, and
-// nothing from elsewhere.
+// A page is the page at /: the accounts and the states of their targets. It is HTML with an inline style sheet; it uses
+// no script and loads nothing.
 type page struct {
 	template *template.Template
 	version  string
-	policy   string // the Content-Security-Policy under which it works, and nothing else does
+	policy   string // the Content-Security-Policy, which allows only this page
 }
 
 // maxFailuresShown is how many failed targets the page lists.
 const maxFailuresShown = 200
 
 func newPage(version string) (*page, error) {
-	t, err := template.New("page").Funcs(template.FuncMap{"when": when, "ago": ago, "until": until, "about": roundDuration}).Parse(pageHTML)
+	funcs := template.FuncMap{"when": when, "ago": ago, "until": until, "duration": roundDuration}
+	t, err := template.New("page").Funcs(funcs).Parse(pageHTML)
 	if err != nil {
 		return nil, err
 	}
 	sum := sha256.Sum256([]byte(pageCSS))
-	return &page{template: t, version: version, policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"}, nil
+	styleHash := base64.StdEncoding.EncodeToString(sum[:])
+	policy := "default-src 'none'; style-src 'sha256-" + styleHash + "'; " +
+		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	return &page{template: t, version: version, policy: policy}, nil
 }
 
-func (p *page) render(live StatusSource, notReady []string, now time.Time) ([]byte, error) {
+func (p *page) render(status StatusSource, notReady []string, now time.Time) ([]byte, error) {
 	v := struct {
 		CSS       template.CSS
 		Version   string
@@ -48,14 +51,17 @@ func (p *page) render(live StatusSource, notReady []string, now time.Time) ([]by
 		Accounts  []accountRow
 		Failed    []Target
 		MoreFails int
-	}{CSS: template.CSS(pageCSS), Version: p.version, Go: runtime.Version(), Now: now, NotReady: notReady} //nolint:gosec // our own file
-	v.Accounts, v.Failed, v.MoreFails = summary(live, maxFailuresShown)
+	}{
+		CSS:     template.CSS(pageCSS), //nolint:gosec // our own file
+		Version: p.version, Go: runtime.Version(), Now: now, NotReady: notReady,
+	}
+	v.Accounts, v.Failed, v.MoreFails = summary(status, maxFailuresShown)
 	var b bytes.Buffer
 	err := p.template.Execute(&b, v)
 	return b.Bytes(), err
 }
 
-// when is an instant for a machine; beside it stands one for a person.
+// when formats an instant for machines; the page shows a relative time to people.
 func when(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 func ago(now, t time.Time) string { return roundDuration(now.Sub(t)) + " ago" }
@@ -67,7 +73,7 @@ func until(now, t time.Time) string {
 	return "in " + roundDuration(t.Sub(now))
 }
 
-// roundDuration rounds a duration to what a person would say.
+// roundDuration formats a duration for people, rounded to one or two units.
 func roundDuration(d time.Duration) string {
 	switch d = max(d, 0); {
 	case d < time.Minute:

@@ -87,8 +87,9 @@ func listed(region, kind string, s record.State, success, due time.Time) Target 
 	return t
 }
 
-// The queries of README are silent on a setup in which all is well: a kind of each quarter of an hour beside a nightly one, a role
-// session of an hour, outputs that deliver. And each speaks where something is wrong, and keeps silent about the rest.
+// The queries of README are silent on a setup in which all is well: a kind of each quarter of an hour beside a nightly
+// one, a role session of an hour, outputs that deliver. And each speaks where something is wrong, and keeps silent
+// about the rest.
 func TestReadmeQueries(t *testing.T) {
 	tool, err := exec.LookPath("promtool")
 	if err != nil {

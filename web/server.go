@@ -18,7 +18,7 @@ import (
 	"github.com/aws-collector/collector/internal/printable"
 )
 
-// Options is what a Server is made of.
+// Options configure a Server.
 type Options struct {
 	Status StatusSource
 	Gather prometheus.Gatherer
@@ -26,17 +26,17 @@ type Options struct {
 	// ConfigFile is exporter-toolkit's web configuration: TLS and basic auth; "" for neither.
 	// https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md
 	ConfigFile string
-	Hosts      []string // what requests may name beside this machine: host names, globs of them, addresses; see hosts
+	Hosts      []string // allowed besides this machine: host names, globs of them, addresses; see hosts
 	Version    string   // of the program, for the page
-	// Ready says why the program is not ready: no configuration yet, an output that fails. Nil, or nothing: it is ready.
-	// It is called from several goroutines and must not block.
+	// Ready returns the reasons why the program is not ready: no configuration yet, an output that fails. If it is nil or
+	// returns none, the program is ready. It is called from several goroutines and must not block.
 	Ready  func() []string
 	Mounts *Mounts // nil: none
-	// Reload loads the configuration again; its error is what the caller is told. Nil: there is nothing to reload.
+	// Reload loads the configuration again; the client gets its error. Nil: reload is not supported.
 	Reload func(context.Context) error
 }
 
-// The limits on what a client may take of us. A slow one is cut off; see admission, too.
+// The limits for each client. A slow client is disconnected; see also admission.
 const (
 	headerTimeout  = 5 * time.Second
 	readTimeout    = 10 * time.Second
@@ -53,7 +53,7 @@ type Server struct {
 	http  *http.Server
 }
 
-// NewServer refuses a web configuration that cannot be served, by its path.
+// NewServer refuses an invalid web configuration; the error names its path.
 func NewServer(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -69,8 +69,9 @@ func NewServer(o Options) (*Server, error) {
 	s.http = &http.Server{
 		Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		DisableGeneralOptionsHandler: true,                                                // "OPTIONS *" would be answered before the host was looked at
-		ErrorLog:                     slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug), // handshakes that strangers break off
+		DisableGeneralOptionsHandler: true, // it would answer "OPTIONS *" before the host is checked
+		// At level debug, because anybody can break off a TLS handshake.
+		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
 	return s, nil
 }
@@ -84,7 +85,7 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// Serve answers on l until Shutdown, which is no error. It closes l.
+// Serve answers on l until Shutdown, then it returns nil. It closes l.
 func (s *Server) Serve(l net.Listener) error {
 	err := toolkit.Serve(pacedListener{l}, s.http, &toolkit.FlagConfig{WebConfigFile: &s.o.ConfigFile}, s.o.Log)
 	if errors.Is(err, http.ErrServerClosed) {
@@ -100,7 +101,8 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-// Shutdown takes no new request, and waits for those under way as long as ctx lets it; then it cuts them off. Safe twice.
+// Shutdown accepts no new requests and waits for those in progress until ctx ends; then it closes their connections. It
+// may be called twice.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if err := s.http.Shutdown(ctx); err != nil {
 		return fmt.Errorf("web: %w", errors.Join(context.Cause(ctx), s.http.Close()))
@@ -108,11 +110,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// Handler is everything that is served, without the listener's TLS and passwords.
+// Handler serves all routes, without the listener's TLS and passwords.
 func (s *Server) Handler() http.Handler {
 	metrics := promhttp.HandlerFor(s.o.Gather, promhttp.HandlerOpts{EnableOpenMetrics: true,
 		ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelWarn)})
-	mux := http.NewServeMux() // GET answers HEAD too; another method gets 405 and what is allowed
+	mux := http.NewServeMux() // GET includes HEAD; another method gets 405 with Allow
 	mux.Handle("GET /metrics", newAdmission().wrap(abortBroken(metrics)))
 	mux.HandleFunc("GET /-/healthy", s.healthy)
 	mux.HandleFunc("GET /-/ready", s.ready)
@@ -121,7 +123,7 @@ func (s *Server) Handler() http.Handler {
 	return secured(s.hosts.wrap(http.MaxBytesHandler(s.o.Mounts.wrap(mux), 1<<10)), s.page.policy)
 }
 
-// secured sets on every answer what keeps a browser from being turned against it.
+// secured sets the headers on every response that protect it in a browser.
 // https://owasp.org/www-project-secure-headers/
 func secured(next http.Handler, policy string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -140,23 +142,24 @@ func secured(next http.Handler, policy string) http.Handler {
 func text(w http.ResponseWriter, status int, s string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, printable.Lines(s)) // the client has gone, or shows it on a terminal
+	_, _ = io.WriteString(w, printable.Lines(s)) // an error means that the client has gone
 }
 
-// healthy says that the process answers: no more, so that trouble elsewhere does not get it restarted.
+// healthy reports only that the process answers, so that trouble elsewhere does not restart it.
 func (s *Server) healthy(w http.ResponseWriter, _ *http.Request) {
 	text(w, http.StatusOK, "collector is healthy.\n")
 }
 
-// ready says to everybody whether the process is ready, and why it is not only where the rest is shown, too: the reasons
-// name outputs and what they answered.
+// ready tells every client whether the process is ready, but the reasons only to allowed hosts, like the other routes:
+// the reasons name outputs and their errors.
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
-	if why := s.notReady(); len(why) > 0 {
+	if reasons := s.notReady(); len(reasons) > 0 {
 		if !s.hosts.allows(r) {
-			text(w, http.StatusServiceUnavailable, "collector is not ready. The reasons are shown to localhost and to web.hosts.\n")
+			text(w, http.StatusServiceUnavailable,
+				"collector is not ready. The reasons are shown only to localhost and web.hosts.\n")
 			return
 		}
-		text(w, http.StatusServiceUnavailable, "collector is not ready:\n- "+strings.Join(why, "\n- ")+"\n")
+		text(w, http.StatusServiceUnavailable, "collector is not ready:\n- "+strings.Join(reasons, "\n- ")+"\n")
 		return
 	}
 	text(w, http.StatusOK, "collector is ready.\n")
@@ -171,24 +174,25 @@ func (s *Server) notReady() []string {
 
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	if s.o.Reload == nil {
-		text(w, http.StatusNotFound, "there is nothing to reload.\n")
+		text(w, http.StatusNotFound, "Reload is not supported.\n")
 		return
 	}
-	// A client that hangs up does not leave a configuration half applied.
+	// A client that disconnects must not leave a configuration half applied.
 	if err := s.o.Reload(context.WithoutCancel(r.Context())); err != nil {
-		text(w, http.StatusInternalServerError, "reload refused; the configuration in force stays:\n"+err.Error()+"\n")
+		text(w, http.StatusInternalServerError,
+			"Reload refused. The former configuration stays in force:\n"+err.Error()+"\n")
 		return
 	}
-	text(w, http.StatusOK, "reloaded.\n")
+	text(w, http.StatusOK, "Configuration reloaded.\n")
 }
 
 func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
 	b, err := s.page.render(s.o.Status, s.notReady(), time.Now())
 	if err != nil {
-		s.o.Log.Error("page cannot be made", "error", err)
-		text(w, http.StatusInternalServerError, "the page cannot be made; /metrics and the log say more.\n")
+		s.o.Log.Error("rendering the page failed", "error", err)
+		text(w, http.StatusInternalServerError, "Rendering the page failed. See the log and /metrics.\n")
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = w.Write(b) // the client has gone
+	_, _ = w.Write(b) // an error means that the client has gone
 }

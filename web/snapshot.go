@@ -10,65 +10,78 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// maxFailedSeries is how many failed targets get a series of their own.
+// maxFailedSeries is how many failed targets have a series.
 const maxFailedSeries = 10_000
 
-// A snapshot is the gauges: made from Live at each scrape, so nothing stays behind of what is gone.
+// A snapshot exports the gauges. It makes them from the current status at each scrape, so that nothing removed remains.
 type snapshot struct {
 	status  StatusSource
 	metrics *Metrics
 
 	targets, failed, omitted, lastSuccess, successDue, neverSucceeded, resources, expiry, info *prometheus.Desc
-	// of MetricsOptions.Detail, else nil
+	// nil without MetricsOptions.Detail
 	state, records, duration, targetLastSuccess *prometheus.Desc
 }
 
-func newSnapshot(live StatusSource, m *Metrics, o MetricsOptions, tagLabels []string) *snapshot {
+func newSnapshot(status StatusSource, m *Metrics, o MetricsOptions, tagLabels []string) *snapshot {
 	d := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
-	s := &snapshot{status: live, metrics: m,
+	s := &snapshot{
+		status: status, metrics: m,
 		targets: d("collector_targets",
-			"How many kinds of an account and region ended their last run in this state. ok is always there; another state only while a kind is in it.",
+			"Kinds of an account and region whose last run ended in this state. "+
+				"State ok always has a series; another state only while a kind is in it.",
 			"account", "region", "state"),
 		failed: d("collector_target_failed",
-			"1 for each target (account, region, kind) whose last run failed, by its state. At most 10,000: see collector_target_failed_omitted.",
+			"1 for each target (account, region, kind) whose last run failed, by state. "+
+				"At most 10,000 series: see collector_target_failed_omitted.",
 			"account", "region", "kind", "state"),
 		omitted: d("collector_target_failed_omitted",
-			"How many failed targets collector_target_failed leaves out because there are more than 10,000."),
+			"Failed targets without a series of collector_target_failed, because there are more than 10,000."),
 		lastSuccess: d("collector_last_success_timestamp_seconds",
-			"When the kind of this account and region that was listed in full the longest ago was, in seconds since the epoch. Kinds that never were count in collector_never_succeeded_targets.",
+			"Oldest time of the last complete listing among the kinds of this account and region, in seconds since the "+
+				"epoch. Kinds that were never listed completely count in collector_never_succeeded_targets.",
 			"account", "region"),
 		successDue: d("collector_success_due_timestamp_seconds",
-			"When a kind of this account and region was first to be listed in full again, by its own schedule, in seconds since the epoch: a time in the past is by how much it is late.",
+			"Earliest time at which a kind of this account and region must be listed completely again, by its schedule, "+
+				"in seconds since the epoch. A time in the past means that the kind is overdue.",
 			"account", "region"),
 		neverSucceeded: d("collector_never_succeeded_targets",
-			"How many kinds of this account and region were tried and never listed in full since the collector began; no series where none.",
+			"Kinds of this account and region that were tried since the start of the collector and never listed "+
+				"completely. No series if there is none.",
 			"account", "region"),
 		resources: d("collector_resources",
-			"How many resources of a kind the account has, by the last full listing of each of its regions.",
+			"Resources of a kind in the account, by the last complete listing of each of its regions.",
 			"account", "kind"),
 		expiry: d("collector_credentials_expiry_timestamp_seconds",
-			"When the account's session ends that only a person can renew (MFA with no seed or command), in seconds since the epoch; no series where nobody has to.",
+			"Expiry of the account's session if only a person can renew it (MFA without a seed or a command), in seconds "+
+				"since the epoch. No series if the collector can renew it.",
 			"account"),
 		info: d("collector_account_info",
-			"1, labelled by who the account is (empty until it was signed in to) and, as tag_…, by the extra_tags of web.label_tags. To join with other metrics by account.",
+			"Always 1, with the identity of the account (empty before the first sign-in) and, as tag_…, the extra_tags in "+
+				"web.label_tags as labels. Join it with other metrics by account.",
 			append([]string{"account", "account_id", "partition"}, tagLabels...)...),
 	}
 	if o.Detail {
 		t := []string{"account", "region", "kind"}
-		s.state = d("collector_target_state", "1 for the state in which a target's last run ended (web.metrics_detail).", append(t, "state")...)
+		s.state = d("collector_target_state", "1 for the state in which a target's last run ended (web.metrics_detail).",
+			append(t, "state")...)
 		s.records = d("collector_target_records", "Records of a target's last run (web.metrics_detail).", t...)
-		s.duration = d("collector_target_duration_seconds", "How long a target's last run took (web.metrics_detail).", t...)
+		s.duration = d("collector_target_duration_seconds", "Duration of a target's last run (web.metrics_detail).", t...)
 		s.targetLastSuccess = d("collector_target_last_success_timestamp_seconds",
-			"When a target was last listed in full, in seconds since the epoch; no series if never (web.metrics_detail).", t...)
+			"Time of a target's last complete listing, in seconds since the epoch; no series if never (web.metrics_detail).",
+			t...)
 	}
 	return s
 }
 
-// Describe tells the registry every metric, so that a second one of the same name is refused at registration.
+// Describe sends every metric to the registry, so that it refuses a second one of the same name.
 func (s *snapshot) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{s.targets, s.failed, s.omitted, s.lastSuccess, s.successDue, s.neverSucceeded, s.resources, s.expiry, s.info, s.state, s.records, s.duration, s.targetLastSuccess} {
+	for _, d := range []*prometheus.Desc{
+		s.targets, s.failed, s.omitted, s.lastSuccess, s.successDue, s.neverSucceeded, s.resources, s.expiry, s.info,
+		s.state, s.records, s.duration, s.targetLastSuccess,
+	} {
 		if d != nil {
 			ch <- d
 		}
@@ -77,15 +90,15 @@ func (s *snapshot) Describe(ch chan<- *prometheus.Desc) {
 
 type accountRegion struct{ account, region string }
 
-// regionSummary is what a place's targets come to.
+// A regionSummary adds up the targets of an account and region.
 type regionSummary struct {
 	states         map[record.State]int
-	oldest         time.Time // success; zero: there was none
-	due            time.Time // the earliest; zero: none is
-	neverSucceeded int       // of which success can be expected, without any
+	oldest         time.Time // of the last successes; zero: none
+	due            time.Time // the earliest; zero: none
+	neverSucceeded int       // targets that can succeed and never have
 }
 
-// Collect reads what stands now. It waits for no collection.
+// Collect exports the current status. It does not wait for a collection.
 func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		if d != nil {
@@ -95,7 +108,7 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 		}
 	}
-	places := map[accountRegion]*regionSummary{}
+	regions := map[accountRegion]*regionSummary{}
 	resources := map[[2]string]int{}
 	failed := 0
 	for t := range s.status.Targets() {
@@ -108,11 +121,11 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 		if t.State == "" {
 			continue
 		}
-		p := accountRegion{t.Account, t.Region}
-		if places[p] == nil {
-			places[p] = &regionSummary{states: map[record.State]int{record.OK: 0}}
+		key := accountRegion{t.Account, t.Region}
+		if regions[key] == nil {
+			regions[key] = &regionSummary{states: map[record.State]int{record.OK: 0}}
 		}
-		places[p].add(t)
+		regions[key].add(t)
 		if t.Failed() {
 			if failed++; failed <= maxFailedSeries {
 				gauge(s.failed, 1, t.Account, t.Region, t.Kind, string(t.State))
@@ -126,18 +139,18 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	gauge(s.omitted, float64(max(failed-maxFailedSeries, 0)))
-	for p, n := range places {
-		for st, c := range n.states {
-			gauge(s.targets, float64(c), p.account, p.region, string(st))
+	for key, sum := range regions {
+		for state, n := range sum.states {
+			gauge(s.targets, float64(n), key.account, key.region, string(state))
 		}
-		if !n.oldest.IsZero() {
-			gauge(s.lastSuccess, seconds(n.oldest), p.account, p.region)
+		if !sum.oldest.IsZero() {
+			gauge(s.lastSuccess, seconds(sum.oldest), key.account, key.region)
 		}
-		if !n.due.IsZero() {
-			gauge(s.successDue, seconds(n.due), p.account, p.region)
+		if !sum.due.IsZero() {
+			gauge(s.successDue, seconds(sum.due), key.account, key.region)
 		}
-		if n.neverSucceeded > 0 {
-			gauge(s.neverSucceeded, float64(n.neverSucceeded), p.account, p.region)
+		if sum.neverSucceeded > 0 {
+			gauge(s.neverSucceeded, float64(sum.neverSucceeded), key.account, key.region)
 		}
 	}
 	for k, n := range resources {
@@ -151,27 +164,28 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 			gauge(s.expiry, seconds(a.Expires), a.Name)
 		}
 		if !a.Organization {
-			gauge(s.info, 1, append([]string{a.Name, a.Identity.AccountID, a.Identity.Partition}, s.metrics.infoValues(a.Name)...)...)
+			labels := []string{a.Name, a.Identity.AccountID, a.Identity.Partition}
+			gauge(s.info, 1, append(labels, s.metrics.infoValues(a.Name)...)...)
 		}
 	}
 }
 
-// add counts a target. One of which no success is to be expected (its region is not enabled, its denial is on purpose)
-// does not make its region look stale.
-func (n *regionSummary) add(t Target) {
-	n.states[t.State]++
+// add counts a target. A target that cannot succeed (its region is not enabled, its denial is expected) does not make
+// its region stale.
+func (r *regionSummary) add(t Target) {
+	r.states[t.State]++
 	if t.State != record.OK && !t.Failed() {
 		return
 	}
 	if t.LastSuccess.IsZero() {
-		n.neverSucceeded++
+		r.neverSucceeded++
 		return
 	}
-	n.oldest = earlier(n.oldest, t.LastSuccess)
-	n.due = earlier(n.due, t.Due)
+	r.oldest = earlier(r.oldest, t.LastSuccess)
+	r.due = earlier(r.due, t.Due)
 }
 
-// earlier is the earlier of two times of which either may not be.
+// earlier returns the earlier of two times; either may be zero, which means none.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -179,7 +193,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// seconds since the epoch. There are none of the zero time: 0 would be 1970, and that long ago.
+// seconds returns seconds since the epoch. t must not be zero: that would export 1970.
 func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 // accountRow is an account on the page.
@@ -191,16 +205,16 @@ type accountRow struct {
 
 type stateCount struct {
 	State  record.State
-	N      int
+	Count  int
 	Failed bool
 }
 
-// summary is what the page shows: each account with its states, and the targets that failed.
-func summary(live StatusSource, most int) (accounts []accountRow, failed []Target, more int) {
+// summary returns the contents of the page: each account with its states, and the failed targets.
+func summary(status StatusSource, most int) (accounts []accountRow, failed []Target, more int) {
 	states := map[string]map[record.State]int{}
 	resources := map[string]int{}
 	unusable := map[string]bool{}
-	for t := range live.Targets() {
+	for t := range status.Targets() {
 		resources[t.Account] += t.Resources
 		if t.State == "" {
 			continue
@@ -218,11 +232,12 @@ func summary(live StatusSource, most int) (accounts []accountRow, failed []Targe
 			}
 		}
 	}
-	for _, a := range live.Accounts() {
+	for _, a := range status.Accounts() {
 		row := accountRow{Account: a, Resources: resources[a.Name]}
 		for _, s := range record.States {
 			if n := states[a.Name][s]; n > 0 {
-				row.States = append(row.States, stateCount{s, n, s.Failed() || s == record.RegionDisabled && unusable[a.Name]})
+				failed := s.Failed() || s == record.RegionDisabled && unusable[a.Name]
+				row.States = append(row.States, stateCount{s, n, failed})
 			}
 		}
 		accounts = append(accounts, row)

@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// spoolMetrics are of outputs with a spool: what waits, what was given up on, how often a request was made again.
+// spoolMetrics are the metrics of outputs with a spool: what waits, what was lost, and the retries.
 type spoolMetrics struct {
 	records, bytes, oldest        *prometheus.GaugeVec
 	dropped, deadLetters, retries *prometheus.CounterVec
@@ -20,15 +20,18 @@ func newSpoolMetrics() spoolMetrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"output"}, more...))
 	}
 	return spoolMetrics{
-		records: gauge("collector_output_spool_records", "Records that wait on disk for an output's receiver."),
-		bytes:   gauge("collector_output_spool_bytes", "What waits on disk for an output's receiver, as it is stored; spool.max_bytes is its bound."),
+		records: gauge("collector_output_spool_records", "Records on disk that wait for an output's receiver."),
+		bytes: gauge("collector_output_spool_bytes",
+			"Stored bytes on disk that wait for an output's receiver; spool.max_bytes is the limit."),
 		oldest: gauge("collector_output_spool_oldest_timestamp_seconds",
-			"Since when the oldest record waits for an output's receiver, in seconds since the epoch; no series where none waits."),
+			"Time since which the oldest record waits for an output's receiver, in seconds since the epoch. "+
+				"No series if none waits."),
 		dropped: counter("collector_output_dropped_records_total",
-			"Records that a spool gave up on: it was full, or damaged on disk.", "reason"),
+			"Records that a spool lost, by reason: full, or damaged on disk.", "reason"),
 		deadLetters: counter("collector_output_dead_letters_total",
-			"Records that an output's receiver refused for their content, set aside in dead-letter.jsonl of its spool."),
-		retries: counter("collector_output_retries_total", "Requests to an output's receiver that failed and are made again."),
+			"Records that an output's receiver refused for their content, stored in dead-letter.jsonl of its spool."),
+		retries: counter("collector_output_retries_total",
+			"Requests to an output's receiver that failed and are retried."),
 	}
 }
 
@@ -36,14 +39,14 @@ func (s spoolMetrics) all() []prometheus.Collector {
 	return []prometheus.Collector{s.records, s.bytes, s.oldest, s.dropped, s.deadLetters, s.retries}
 }
 
-// Describe and Collect make it a prometheus.Collector.
+// Describe implements prometheus.Collector.
 func (s spoolMetrics) Describe(to chan<- *prometheus.Desc) {
 	for _, c := range s.all() {
 		c.Describe(to)
 	}
 }
 
-// Collect is of what there is.
+// Collect implements prometheus.Collector.
 func (s spoolMetrics) Collect(to chan<- prometheus.Metric) {
 	for _, c := range s.all() {
 		c.Collect(to)
@@ -60,7 +63,7 @@ func (s spoolMetrics) remove(output string) {
 	}
 }
 
-// OutputSpool notes what waits for an output. Its counters begin at 0.
+// OutputSpool records what waits for an output. Its counters begin at 0.
 func (m *Metrics) OutputSpool(output string, records int, bytes int64, oldest time.Time) {
 	m.spool.records.WithLabelValues(output).Set(float64(records))
 	m.spool.bytes.WithLabelValues(output).Set(float64(bytes))
@@ -75,13 +78,13 @@ func (m *Metrics) OutputSpool(output string, records int, bytes int64, oldest ti
 	m.spool.retries.WithLabelValues(output)
 }
 
-// OutputDropped counts what a spool gave up on.
+// OutputDropped counts the records that a spool lost.
 func (m *Metrics) OutputDropped(output string, records int, reason string) {
 	m.spool.dropped.WithLabelValues(output, reason).Add(float64(records))
 }
 
-// OutputDeadLetter counts a record that was set aside.
+// OutputDeadLetter counts a dead letter.
 func (m *Metrics) OutputDeadLetter(output string) { m.spool.deadLetters.WithLabelValues(output).Inc() }
 
-// OutputRetried counts a request that is made again.
+// OutputRetried counts a request that is retried.
 func (m *Metrics) OutputRetried(output string) { m.spool.retries.WithLabelValues(output).Inc() }

@@ -1,6 +1,6 @@
-// Package web shows how the collector fares: /metrics for Prometheus, health for whoever restarts it, a page for people.
-// It declares what it reads, and changes nothing but by the reload that it is given. It opens no listener of its own.
-// Begin at [NewMetrics], which counts what happens, and [NewServer], which serves it.
+// Package web shows the state of the collector: /metrics for Prometheus, health for orchestrators, a page for people.
+// It declares the interfaces that it reads, and changes nothing except through the reload function. It leaves the
+// choice of the listener to its caller. Begin at [NewMetrics], which counts events, and [NewServer], which serves them.
 package web
 
 import (
@@ -10,29 +10,29 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// StatusSource is this process, now. Both answers are copies: whoever reads them makes no collection wait, and starts none.
+// A StatusSource returns the current state of this process. Both answers are copies: reading them neither delays nor
+// starts a collection.
 type StatusSource interface {
-	// Accounts is every account of the configuration in force, in the order in which they are shown.
+	// Accounts returns every account of the configuration in force, in the order in which to show them.
 	Accounts() []Account
-	// Targets is every target of which something is known, always in the same order, so that what a cap leaves out does
-	// not change from scrape to scrape.
+	// Targets returns every known target, always in the same order, so that a limit omits the same ones in each scrape.
 	Targets() iter.Seq[Target]
 }
 
-// An Account is what is known of an account.
+// An Account is the current state of an account.
 type Account struct {
 	Name     string
-	Identity record.Identity // zero until it was entered
-	Expires  time.Time       // its session, which only a person can renew; zero: nobody has to
+	Identity record.Identity // zero until the first sign-in
+	Expires  time.Time       // of its session, if only a person can renew it; zero: no person is needed
 	Next     time.Time       // its next start; zero: none
-	Running  time.Time       // when the run under way began; zero: none is
-	Last     Run             // the last that ended; Status is "" until one has
-	Warning  string          // what a person should know of how its regions were found
-	// Organization says that it is an organization's own entry: its runs list members, and no resources.
+	Running  time.Time       // when the run in progress began; zero: none
+	Last     Run             // the last run that ended; Status is "" before the first
+	Warning  string          // a problem with finding its regions
+	// Organization means that it is an organization's own entry: its runs list members, and no resources.
 	Organization bool
 }
 
-// A Run is one that ended.
+// A Run is a run that ended.
 type Run struct {
 	Status  record.Status
 	Ended   time.Time
@@ -40,10 +40,10 @@ type Run struct {
 	Records int
 }
 
-// A Target is how a target stands.
+// A Target is the current state of a target.
 type Target struct {
-	record.Outcome           // the last; State is "" until it ended once
+	record.Outcome           // the last; State is "" before the first
 	LastSuccess    time.Time // the end of its last ok listing; zero: never
-	Due            time.Time // when its schedule has it listed again after that; zero: never, or there was none
+	Due            time.Time // when its schedule lists it again after LastSuccess; zero: never
 	Resources      int       // the records of its last ok listing
 }
