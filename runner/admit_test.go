@@ -9,47 +9,55 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A listing waits for the ledger's room before it asks AWS anything, and leaves it when its end is over. What is listed for
-// its ids alone, or not at all, needs none.
-func TestTheLedgersRoom(t *testing.T) {
+// A listing waits for the store's admission before it calls AWS, and releases it after its end. A target that is listed
+// only for its ids, or not at all, needs no admission.
+func TestStoreAdmission(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		room := make(chan struct{})
+		admitted := make(chan struct{})
 		asked := 0
 		f := &fakeAccount{
 			regions: func(context.Context, *Gate) (Plan, error) {
 				return Plan{Regions: []string{"r"}, Disabled: []string{"off"}, Complete: true}, nil
 			},
-			list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
+			list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit emitFunc) error {
 				asked++
 				return emit(ctx, page("x-1"))
 			}}
 		g := newHarness(t, Options{}, LocalOptions{})
-		g.store.wait = func(context.Context) { <-room }
+		g.store.wait = func(context.Context) { <-admitted }
 		g.runner.Swap(buildConfiguration(t, account("a", f, func(a *Account) {
-			a.Kinds = []Kind{{Name: "ec2_table", Op: "DescribeTables"}, {Name: "ec2_route", Op: "DescribeRoutes", Parent: "ec2_table"}}
+			a.Kinds = []Kind{
+				{Name: "ec2_table", Op: "DescribeTables"},
+				{Name: "ec2_route", Op: "DescribeRoutes", Parent: "ec2_table"},
+			}
 		})))
 		go func() {
 			time.Sleep(time.Minute)
 			if n := len(g.board.Listings()); asked > 0 || n > 0 {
-				t.Errorf("%d were asked for and %d shown before there was room", asked, n)
+				t.Errorf("%d listed and %d shown before the store admitted them", asked, n)
 			}
-			close(room)
+			close(admitted)
 		}()
 		g.once()
-		g.want(map[string]string{"r ec2_table": "ok", "r ec2_route": "ok", "off ec2_table": "region_disabled region_disabled", "off ec2_route": "region_disabled region_disabled"})
+		g.want(map[string]string{
+			"r ec2_table":   "ok",
+			"r ec2_route":   "ok",
+			"off ec2_table": "region_disabled region_disabled",
+			"off ec2_route": "region_disabled region_disabled",
+		})
 		if n := g.store.released.Load(); n != 2 {
-			t.Errorf("%d had room, want the two that were listed", n)
+			t.Errorf("%d admitted, want the two that were listed", n)
 		}
 	})
 }
 
-// A run's time-out ends the waiting for room: the target says so, to the outputs and to the ledger.
-func TestNoRoomBeforeTheTimeOut(t *testing.T) {
+// A run's timeout ends the wait for admission: the target times out, in the outputs and in the store.
+func TestTimeoutEndsTheWaitForTheStore(t *testing.T) {
 	for _, heeds := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			sink := &fakeOutput{name: "file"}
-			ledger := &slowStore{MemoryStore: NewMemoryStore(), turn: make(chan struct{}, 1)}
-			g := newHarness(t, Options{Store: ledger}, LocalOptions{})
+			output := &fakeOutput{name: "file"}
+			store := &slowStore{MemoryStore: NewMemoryStore(), turn: make(chan struct{}, 1)}
+			g := newHarness(t, Options{Store: store}, LocalOptions{})
 			release := make(chan struct{})
 			g.store.wait = func(ctx context.Context) {
 				<-ctx.Done()
@@ -57,9 +65,9 @@ func TestNoRoomBeforeTheTimeOut(t *testing.T) {
 					<-release
 				}
 			}
-			fl := buildConfiguration(t, account("a", &fakeAccount{}, func(a *Account) { a.Timeout = time.Minute }))
-			fl.Outputs = []Output{sink}
-			g.runner.Swap(fl)
+			conf := buildConfiguration(t, account("a", &fakeAccount{}, func(a *Account) { a.Timeout = time.Minute }))
+			conf.Outputs = []Output{output}
+			g.runner.Swap(conf)
 			if _, err := g.local.Once(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -70,8 +78,13 @@ func TestNoRoomBeforeTheTimeOut(t *testing.T) {
 				want = "timeout stuck"
 			}
 			g.want(map[string]string{"us-east-1 ec2_instance": want, "eu-west-1 ec2_instance": want})
-			if ledger.took != 2 || len(sink.ended) != 2 || sink.records() != 0 {
-				t.Errorf("the ledger took %d ends, the output %d with %d records; want 2, 2 and 0", ledger.took, len(sink.ended), sink.records())
+			if store.took != 2 || len(output.ended) != 2 || output.records() != 0 {
+				t.Errorf(
+					"the store took %d ends, the output %d with %d records; want 2, 2 and 0",
+					store.took,
+					len(output.ended),
+					output.records(),
+				)
 			}
 		})
 	}

@@ -37,21 +37,36 @@ func TestBoard(t *testing.T) {
 		b.TargetStarted(k1, "run-1")
 		b.TargetStarted(k2, "run-1")
 		b.Progress(k1, "run-1", 500)
-		b.Progress(k1, "run-0", 9000) // an older run's straggler
+		b.Progress(k1, "run-0", 9000) // a late target of an older run
 		time.Sleep(time.Minute)
 		if ls := b.Listings(); len(ls) != 2 || ls[0].Kind != "k1" || ls[0].Records != 500 || !ls[0].Started.Equal(tick) {
 			t.Error(ls)
 		}
 		ok := record.Outcome{Target: k1, Run: "run-1", State: record.OK, Records: 700, Calls: 2, Ended: time.Now()}
 		b.TargetEnded(ok)
-		b.TargetEnded(record.Outcome{Target: k2, Run: "run-1", State: record.Denied, Reason: record.AccessDenied, Calls: 1, Throttles: 1})
+		b.TargetEnded(
+			record.Outcome{Target: k2, Run: "run-1", State: record.Denied, Reason: record.AccessDenied, Calls: 1, Throttles: 1},
+		)
 		b.Missed("a", MissedOverlap)
 		b.Undelivered(k1, "run-1", "s3", nil)
 		info, found := b.Account("a")
-		run := RunInfo{Run: "run-1", Tick: tick, Started: tick, Took: time.Minute, Targets: 2, Failed: 1, Records: 700, Calls: 3, Throttles: 1}
-		if !found || len(info.Running) != 1 || info.Running[0] != run || info.Last.Run != "" || info.Identity.AccountID != "111111111111" ||
-			!slices.Equal(info.Regions, []string{"r1"}) || !info.Next.Equal(tick.Add(15*time.Minute)) || !info.Expires.Equal(tick.Add(time.Hour)) ||
-			info.Missed[MissedOverlap] != 1 || info.Undelivered["s3"] != 1 {
+		run := RunInfo{
+			Run:       "run-1",
+			Tick:      tick,
+			Started:   tick,
+			Took:      time.Minute,
+			Targets:   2,
+			Failed:    1,
+			Records:   700,
+			Calls:     3,
+			Throttles: 1,
+		}
+		if !found || len(info.Running) != 1 || info.Running[0] != run || info.Last.Run != "" ||
+			info.Identity.AccountID != "111111111111" ||
+			!slices.Equal(info.Regions, []string{"r1"}) || !info.Next.Equal(tick.Add(15*time.Minute)) ||
+			!info.Expires.Equal(tick.Add(time.Hour)) ||
+			info.Missed[MissedOverlap] != 1 ||
+			info.Undelivered["s3"] != 1 {
 			t.Errorf("%+v", info)
 		}
 		b.RunEnded("a", "run-1", record.RunPartial, time.Minute)
@@ -67,7 +82,8 @@ func TestBoard(t *testing.T) {
 		time.Sleep(time.Minute)
 		b.TargetEnded(record.Outcome{Target: k1, Run: "run-3", State: record.Timeout})
 		ts := slices.Collect(b.Targets())
-		if len(ts) != 2 || ts[0].State != record.Timeout || !ts[0].LastSuccess.Equal(ok.Ended) || ts[0].Resources != 700 || !ts[1].LastSuccess.IsZero() {
+		if len(ts) != 2 || ts[0].State != record.Timeout || !ts[0].LastSuccess.Equal(ok.Ended) || ts[0].Resources != 700 ||
+			!ts[1].LastSuccess.IsZero() {
 			t.Errorf("%+v", ts)
 		}
 		for target, n := range b.Resources() {
@@ -84,7 +100,7 @@ func TestBoard(t *testing.T) {
 		if ts := slices.Collect(b.Targets()); len(ts) != 0 {
 			t.Error(ts)
 		}
-		b.TargetEnded(record.Outcome{Target: record.Target{Account: "b"}, State: record.OK}) // a run of an account that is gone
+		b.TargetEnded(record.Outcome{Target: record.Target{Account: "b"}, State: record.OK}) // a run of a removed account
 		if as := slices.Collect(b.Accounts()); len(as) != 2 || as[1].Name != "c" {
 			t.Error(as)
 		}
@@ -97,7 +113,7 @@ func TestBoard(t *testing.T) {
 	})
 }
 
-// Whatever an outcome says is read back, though most of it is kept only where it is not as usual.
+// Every field of an outcome is read back, although most fields are stored only if they are unusual.
 func TestBoardKeepsOutcomesWhole(t *testing.T) {
 	target := record.Target{Account: "a", Region: "r", Kind: "k"}
 	at := time.Unix(1_700_000_000, 5)
@@ -105,12 +121,20 @@ func TestBoardKeepsOutcomesWhole(t *testing.T) {
 		{State: record.OK},
 		{State: record.OK, Records: 7, Duplicates: 3, Calls: 2},
 		{State: record.OK, Records: 7, Calls: 4, Throttles: 2},
-		{State: record.Partial, Reason: record.Throttling, Error: "slow down", Hint: "wait", Records: 5, Duplicates: 1, Calls: 9, Throttles: 8},
+		{State: record.Partial, Reason: record.Throttling, Error: "slow down", Hint: "wait", Records: 5, Duplicates: 1,
+			Calls: 9, Throttles: 8},
 		{State: record.Denied, Reason: record.AccessDenied, Expected: true},
 		{State: record.Skipped},
 	} {
 		o.Target, o.Run, o.Started, o.Ended = target, "second", at, at.Add(time.Second)
-		first := record.Outcome{Target: target, Run: "first", State: record.OK, Records: 4, Started: at.Add(-time.Hour), Ended: at.Add(-time.Minute)}
+		first := record.Outcome{
+			Target:  target,
+			Run:     "first",
+			State:   record.OK,
+			Records: 4,
+			Started: at.Add(-time.Hour),
+			Ended:   at.Add(-time.Minute),
+		}
 		b := NewBoard()
 		b.TargetEnded(first)
 		b.TargetEnded(o)
@@ -118,7 +142,7 @@ func TestBoardKeepsOutcomesWhole(t *testing.T) {
 		if o.State == record.OK {
 			want.LastSuccess, want.Resources = o.Ended, o.Records
 		}
-		for range 2 { // the second time there is a failure before it, where it is one
+		for range 2 { // the second time, a target failed before it
 			if got := slices.Collect(b.Targets()); len(got) != 1 || got[0] != want {
 				t.Errorf("got  %+v\nwant %+v", got, want)
 			}
@@ -127,8 +151,8 @@ func TestBoardKeepsOutcomesWhole(t *testing.T) {
 	}
 }
 
-// Readers and writers at once; the race detector is the judge.
-func TestBoardIsReadWhileItIsWritten(t *testing.T) {
+// Concurrent readers and writers, for the race detector.
+func TestBoardConcurrent(t *testing.T) {
 	b := NewBoard()
 	var wg sync.WaitGroup
 	for i := range 8 {

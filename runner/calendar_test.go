@@ -17,9 +17,18 @@ func TestCalendar(t *testing.T) {
 	}
 	with := func(tick Tick, kinds ...string) Tick { tick.Kinds = kinds; return tick }
 	f, err := NewConfiguration(Configuration{Jitter: time.Hour, Accounts: []*Account{
-		{Name: "often", AccountSpec: &AccountSpec{Kinds: []Kind{{Name: "instance"}, {Name: "image"}}, Ticks: []Tick{with(spec("*/15 * * * *"), "instance"), with(spec("0 0 * * *"), "image")}}},
+		{
+			Name: "often",
+			AccountSpec: &AccountSpec{
+				Kinds: []Kind{{Name: "instance"}, {Name: "image"}},
+				Ticks: []Tick{with(spec("*/15 * * * *"), "instance"), with(spec("0 0 * * *"), "image")},
+			},
+		},
 		{Name: "all", AccountSpec: &AccountSpec{Kinds: []Kind{{Name: "instance"}}, Ticks: []Tick{spec("0 9 * * 1-5")}}},
-		{Name: "twice", AccountSpec: &AccountSpec{Kinds: []Kind{{Name: "instance"}}, Ticks: []Tick{spec("0 0 * * *"), spec("30 * * * *")}}},
+		{
+			Name:        "twice",
+			AccountSpec: &AccountSpec{Kinds: []Kind{{Name: "instance"}}, Ticks: []Tick{spec("0 0 * * *"), spec("30 * * * *")}},
+		},
 		{Name: "never", AccountSpec: &AccountSpec{Kinds: []Kind{{Name: "instance"}}}},
 	}})
 	if err != nil {
@@ -38,7 +47,8 @@ func TestCalendar(t *testing.T) {
 		account, kind string
 		after, want   time.Time
 	}{
-		{"often", "instance", at("2026-11-21 12:00:05"), at("2026-11-21 12:16:30")}, // a tenth of its period is the most that it may be put off
+		// the jitter is at most a tenth of its period
+		{"often", "instance", at("2026-11-21 12:00:05"), at("2026-11-21 12:16:30")},
 		{"often", "image", at("2026-11-21 00:00:05"), at("2026-11-22 01:00:00")},
 		{"all", "instance", friday, at("2026-11-23 10:00:00")}, // over the weekend
 		{"twice", "instance", at("2026-11-21 12:00:00"), at("2026-11-21 12:36:00")},
@@ -47,7 +57,7 @@ func TestCalendar(t *testing.T) {
 		{"nobody", "instance", friday, time.Time{}},
 		{"often", "instance", time.Time{}, time.Time{}},
 	} {
-		for range 2 { // what is remembered is the same
+		for range 2 { // the cached answer is the same
 			if got := c.Due(x.account, x.kind, x.after); !got.Equal(x.want) {
 				t.Errorf("%s of %s after %s: %s, want %s", x.kind, x.account, x.after, got, x.want)
 			}

@@ -14,20 +14,27 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// Fleets are swapped while jobs run: each job finds the outputs of its own fleet open from its beginning to its end, and
-// each fleet but the last is closed exactly once. No bubble: the scheduler of the machine is what is tested.
+// Configurations are swapped while jobs run: the outputs of a job's configuration are open from its beginning to its
+// end, and each configuration but the last is closed exactly once. It runs outside a bubble, to test with real
+// scheduling.
 func TestSwapUnderLoad(t *testing.T) {
 	r := New(Options{Limits: NewLimits(64, nil)})
 	const fleets = 200
 	var closed [fleets + 1]atomic.Int32
 	build := func(i int) *Configuration {
-		sink := &fakeOutput{name: "file", write: func(context.Context, PageID) error {
+		output := &fakeOutput{name: "file", write: func(context.Context, PageID) error {
 			if closed[i].Load() > 0 {
 				t.Error("written to after it was closed")
 			}
 			return nil
 		}}
-		f, err := NewConfiguration(Configuration{Accounts: []*Account{account("a", &fakeAccount{})}, Outputs: []Output{sink}, Close: func() { closed[i].Add(1) }})
+		f, err := NewConfiguration(
+			Configuration{
+				Accounts: []*Account{account("a", &fakeAccount{})},
+				Outputs:  []Output{output},
+				Close:    func() { closed[i].Add(1) },
+			},
+		)
 		if err != nil {
 			t.Error(err)
 		}
@@ -44,7 +51,8 @@ func TestSwapUnderLoad(t *testing.T) {
 					return
 				default:
 				}
-				if _, err := r.Do(t.Context(), Job{Run: NewRun(), Account: "a", Region: "r", Kinds: []string{"ec2_instance"}}); err != nil {
+				if _, err := r.Do(t.Context(),
+					Job{Run: NewRun(), Account: "a", Region: "r", Kinds: []string{"ec2_instance"}}); err != nil {
 					t.Error(err)
 					return
 				}
@@ -64,7 +72,7 @@ func TestSwapUnderLoad(t *testing.T) {
 	r.Close()
 	for i := range closed {
 		if n := closed[i].Load(); n != 1 {
-			t.Errorf("fleet %d was closed %d times", i, n)
+			t.Errorf("configuration %d was closed %d times", i, n)
 		}
 	}
 }
@@ -80,7 +88,7 @@ func TestGoroutinesFollowTheCallsInFlight(t *testing.T) {
 		before := runtime.NumGoroutine()
 		f := &fakeAccount{
 			regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: strings.Fields("r1 r2")}, nil },
-			list: func(ctx context.Context, g *Gate, t record.Target, _ string, emit func(context.Context, *record.Page) error) error {
+			list: func(ctx context.Context, g *Gate, t record.Target, _ string, emit emitFunc) error {
 				leave, err := g.Enter(ctx, "DescribeInstances")
 				if err != nil {
 					return err
@@ -118,8 +126,8 @@ func TestGoroutinesFollowTheCallsInFlight(t *testing.T) {
 		if n := most.Load(); n > 256+32 {
 			t.Errorf("%d goroutines for 256 calls in flight", n)
 		}
-		// A job leaves its place a moment before it says that it is over, so there are more than places; how many is the scheduler's
-		// whim, but it has nothing to do with the 3,000.
+		// A job leaves its place a moment before it says that it is over, so there are more than places; how many is the
+		// scheduler's whim, but it has nothing to do with the 3,000.
 		if n := begun.Load(); n > 4*256 {
 			t.Errorf("%d runs were under way at once: what waits grows with the accounts", n)
 		}

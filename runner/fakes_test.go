@@ -21,12 +21,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A fakeAccount is an AWS account as the wire would hand it in.
+// An emitFunc is what a lister emits its pages to.
+type emitFunc = func(context.Context, *record.Page) error
+
+// A fakeAccount is an OpenedAccount with functions of a test.
 type fakeAccount struct {
 	id      record.Identity
 	open    func(ctx context.Context) error
 	regions func(ctx context.Context, g *Gate) (Plan, error)
-	list    func(ctx context.Context, g *Gate, t record.Target, parent string, emit func(context.Context, *record.Page) error) error
+	list    func(ctx context.Context, g *Gate, t record.Target, parent string, emit emitFunc) error
 }
 
 func (f *fakeAccount) Identity() record.Identity { return f.id }
@@ -36,14 +39,21 @@ func (f *fakeAccount) Regions(ctx context.Context, g *Gate) (Plan, error) {
 	}
 	return f.regions(ctx, g)
 }
-func (f *fakeAccount) List(ctx context.Context, g *Gate, t record.Target, run, parent string, emit func(context.Context, *record.Page) error) (ListStats, error) {
+
+func (f *fakeAccount) List(
+	ctx context.Context,
+	g *Gate,
+	t record.Target,
+	run, parent string,
+	emit emitFunc,
+) (ListStats, error) {
 	if f.list == nil {
 		return ListStats{}, emit(ctx, page("i-1", "i-2"))
 	}
 	return ListStats{}, f.list(ctx, g, t, parent, emit)
 }
 
-// page is an answer with resources of these ids.
+// page returns a page with resources of these ids.
 func page(ids ...string) *record.Page {
 	p := new(record.Page)
 	p.Reset(record.NewEnvelope(record.Target{}, record.Identity{}, []byte("{}"), "", ""))
@@ -58,7 +68,7 @@ func page(ids ...string) *record.Page {
 	return p
 }
 
-// call is one API call that takes its time, as a lister would make it.
+// call makes one API call of some duration, as a lister would.
 func call(ctx context.Context, g *Gate, op string, took time.Duration, code string) error {
 	leave, err := g.Enter(ctx, op)
 	if err != nil {
@@ -89,7 +99,14 @@ func every(spec string) Tick {
 }
 
 func account(name string, f *fakeAccount, change ...func(*Account)) *Account {
-	a := &Account{Name: name, AccountSpec: &AccountSpec{Timeout: time.Hour, Overlap: Skip, Kinds: []Kind{{Name: "ec2_instance", Op: "DescribeInstances"}}}}
+	a := &Account{
+		Name: name,
+		AccountSpec: &AccountSpec{
+			Timeout: time.Hour,
+			Overlap: Skip,
+			Kinds:   []Kind{{Name: "ec2_instance", Op: "DescribeInstances"}},
+		},
+	}
 	a.Open = func(ctx context.Context) (OpenedAccount, error) {
 		if f.open != nil {
 			if err := f.open(ctx); err != nil {
@@ -112,7 +129,7 @@ func at(spec string) func(*Account) {
 	}
 }
 
-// A diary is an observer that remembers, and complains of what must not be.
+// A recorder is an observer that records events and violations of the contract.
 type recorder struct {
 	mu          sync.Mutex
 	started     []started
@@ -134,7 +151,8 @@ type started struct {
 
 func newRecorder() *recorder {
 	return &recorder{ended: map[string]record.Status{}, statuses: map[string][]record.Status{}, missed: map[string]int{},
-		outcomes: map[string]map[record.Target]record.Outcome{}, calls: map[string]int{}, waits: map[string]time.Duration{}, signedIn: map[string]record.Identity{}}
+		outcomes: map[string]map[record.Target]record.Outcome{}, calls: map[string]int{},
+		waits: map[string]time.Duration{}, signedIn: map[string]record.Identity{}}
 }
 
 func (d *recorder) RunStarted(account, run string, tick time.Time) {
@@ -200,7 +218,7 @@ func (d *recorder) Undelivered(t record.Target, _, to string, _ error) {
 	d.undelivered = append(d.undelivered, to+" "+t.Region)
 }
 
-// runs is when an account's runs started, since from.
+// runs returns when an account's runs started, relative to from.
 func (d *recorder) runs(account string, from time.Time) (at []time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -218,7 +236,7 @@ func (d *recorder) missedCount(account, reason string) int {
 	return d.missed[account+" "+reason]
 }
 
-// all is every outcome, by "account region kind"; of the latest run.
+// all returns the outcomes of the latest run, by "account region kind".
 func (d *recorder) all() map[string]record.Outcome {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -237,7 +255,7 @@ func (d *recorder) status(account string) []record.Status {
 	return slices.Clone(d.statuses[account])
 }
 
-// A memorySink remembers what it was given.
+// A fakeOutput records what it receives.
 type fakeOutput struct {
 	name  string
 	write func(ctx context.Context, id PageID) error
@@ -282,7 +300,7 @@ func (s *fakeOutput) records() (n int) {
 	return n
 }
 
-// A rig is a runner with everything faked.
+// A harness is a runner with fakes.
 type harness struct {
 	t        *testing.T
 	recorder *recorder
@@ -293,11 +311,11 @@ type harness struct {
 	store    *countingStore
 }
 
-// A roomCount is a ledger that knows who is in its room.
+// A countingStore counts the admitted listings.
 type countingStore struct {
 	Store
 	admitted, peak, released atomic.Int32
-	wait                     func(ctx context.Context) // nil: nobody waits
+	wait                     func(ctx context.Context) // nil: Admit does not wait
 }
 
 func (c *countingStore) Admit(ctx context.Context) (leave func()) {
@@ -373,14 +391,14 @@ func (g *harness) once(accounts ...string) []RunResult {
 	return res
 }
 
-// checkInvariants is what holds whatever happened.
+// checkInvariants checks what must hold after every test.
 func (g *harness) checkInvariants() {
 	g.t.Helper()
-	synctest.Wait() // the last worker gives its place back after it has said that the run is over
+	synctest.Wait() // the last worker releases its slot after it has reported the end of the run
 	g.recorder.mu.Lock()
 	defer g.recorder.mu.Unlock()
 	if len(g.recorder.violations) > 0 {
-		g.t.Error("must not be:", g.recorder.violations)
+		g.t.Error("violations:", g.recorder.violations)
 	}
 	for _, s := range g.recorder.started {
 		if _, ok := g.recorder.ended[s.run]; !ok {
@@ -390,13 +408,18 @@ func (g *harness) checkInvariants() {
 	g.local.mu.Lock()
 	defer g.local.mu.Unlock()
 	if n := len(g.local.accounts) + g.local.queue.used + len(g.local.queue.accounts); n > 0 && g.runner.Abandoned() == 0 {
-		g.t.Errorf("the engine kept %d lanes, %d places, %d accounts", len(g.local.accounts), g.local.queue.used, len(g.local.queue.accounts))
+		g.t.Errorf(
+			"the engine kept %d accounts with runs, %d slots, %d queues",
+			len(g.local.accounts),
+			g.local.queue.used,
+			len(g.local.queue.accounts),
+		)
 	}
 	if n := g.runner.o.Limits.InFlight(); n > 0 {
 		g.t.Errorf("%d calls in flight after the end", n)
 	}
 	if n := g.store.admitted.Load(); n != 0 {
-		g.t.Errorf("%d are in the ledger's room after the end", n)
+		g.t.Errorf("%d are admitted after the end", n)
 	}
 	if len(g.board.Listings()) > 0 {
 		g.t.Error("the board still shows listings")

@@ -18,7 +18,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// states is "region kind": state reason, of one account.
+// states returns "region kind": "state reason" of one account.
 func (g *harness) states() map[string]string {
 	m := map[string]string{}
 	for key, o := range g.recorder.all() {
@@ -41,14 +41,17 @@ func (c code) Error() string     { return "api error " + string(c) }
 func (c code) ErrorCode() string { return string(c) }
 
 func TestEveryWayToEnd(t *testing.T) {
-	type list = func(ctx context.Context, g *Gate, t record.Target, parent string, emit func(context.Context, *record.Page) error) error
+	type list = func(ctx context.Context, g *Gate, t record.Target, parent string, emit emitFunc) error
+	both := func(state string) map[string]string {
+		return map[string]string{"us-east-1 ec2_instance": state, "eu-west-1 ec2_instance": state}
+	}
 	fails := func(err error) list {
-		return func(context.Context, *Gate, record.Target, string, func(context.Context, *record.Page) error) error {
+		return func(context.Context, *Gate, record.Target, string, emitFunc) error {
 			return err
 		}
 	}
 	half := func(err error) list {
-		return func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
+		return func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit emitFunc) error {
 			return errors.Join(emit(ctx, page("i-1")), err)
 		}
 	}
@@ -59,23 +62,24 @@ func TestEveryWayToEnd(t *testing.T) {
 		want   map[string]string
 		status record.Status
 	}{
-		{"all well", &fakeAccount{}, nil, map[string]string{"us-east-1 ec2_instance": "ok", "eu-west-1 ec2_instance": "ok"}, record.Success},
+		{"all ok", &fakeAccount{}, nil, both("ok"), record.Success},
 		{"denied", &fakeAccount{list: fails(code("UnauthorizedOperation"))}, nil,
-			map[string]string{"us-east-1 ec2_instance": "denied access_denied", "eu-west-1 ec2_instance": "denied access_denied"}, record.RunFailed},
-		{"denied on purpose", &fakeAccount{list: fails(code("UnauthorizedOperation"))},
+			both("denied access_denied"), record.RunFailed},
+		{"expected denial", &fakeAccount{list: fails(code("UnauthorizedOperation"))},
 			func(a *Account) { a.Expected = func(region, kind string) bool { return kind == "ec2_instance" } },
-			map[string]string{"us-east-1 ec2_instance": "denied access_denied", "eu-west-1 ec2_instance": "denied access_denied"}, record.Success},
+			both("denied access_denied"), record.Success},
 		{"throttled, though denials are expected", &fakeAccount{list: fails(code("RequestLimitExceeded"))},
 			func(a *Account) { a.Expected = func(string, string) bool { return true } },
-			map[string]string{"us-east-1 ec2_instance": "throttled throttled", "eu-west-1 ec2_instance": "throttled throttled"}, record.RunFailed},
+			both("throttled throttled"), record.RunFailed},
 		{"half a listing", &fakeAccount{list: half(code("InternalError"))}, nil,
-			map[string]string{"us-east-1 ec2_instance": "partial error", "eu-west-1 ec2_instance": "partial error"}, record.RunPartial},
-		{"a panic", &fakeAccount{list: func(context.Context, *Gate, record.Target, string, func(context.Context, *record.Page) error) error {
+			both("partial error"), record.RunPartial},
+		{"a panic", &fakeAccount{list: func(context.Context, *Gate, record.Target, string, emitFunc) error {
 			panic("nil map")
-		}}, nil, map[string]string{"us-east-1 ec2_instance": "error panic", "eu-west-1 ec2_instance": "error panic"}, record.RunFailed},
+		}}, nil, both("error panic"), record.RunFailed},
 		{"no sign-in", &fakeAccount{open: func(context.Context) error {
 			return &record.Fault{Reason: record.AssumeDenied, Err: errors.New("not authorized to perform sts:AssumeRole")}
-		}}, func(a *Account) { a.Regions = []string{"eu-north-1"} }, map[string]string{"eu-north-1 ec2_instance": "auth_failed assume_denied"}, record.RunFailed},
+		}}, func(a *Account) { a.Regions = []string{"eu-north-1"} },
+			map[string]string{"eu-north-1 ec2_instance": "auth_failed assume_denied"}, record.RunFailed},
 		{"STS does not answer", &fakeAccount{open: func(context.Context) error {
 			return &record.Fault{Reason: record.Network, Err: errors.New("connection refused")}
 		}}, nil, map[string]string{" ec2_instance": "auth_failed network"}, record.RunFailed},
@@ -83,62 +87,80 @@ func TestEveryWayToEnd(t *testing.T) {
 			map[string]string{" ec2_instance": "timeout timeout"}, record.RunTimeout},
 		{"the sign-in panics", &fakeAccount{open: func(context.Context) error { panic("no") }}, nil,
 			map[string]string{" ec2_instance": "error panic"}, record.RunFailed},
-		{"regions throttled", &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) { return Plan{}, code("RequestLimitExceeded") }}, nil,
+		{"regions throttled", &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) {
+			return Plan{}, code("RequestLimitExceeded")
+		}}, nil,
 			map[string]string{" ec2_instance": "throttled throttled"}, record.RunFailed},
 		{"a region that is not enabled", &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) {
 			return Plan{Regions: []string{"us-east-1"}, Disabled: []string{"ap-east-1"}}, nil
-		}}, nil, map[string]string{"us-east-1 ec2_instance": "ok", "ap-east-1 ec2_instance": "region_disabled region_disabled"}, record.Success},
-		{"no region that is named is enabled", &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) {
+		}}, nil, map[string]string{"us-east-1 ec2_instance": "ok",
+			"ap-east-1 ec2_instance": "region_disabled region_disabled"}, record.Success},
+		{"no configured region is enabled", &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) {
 			return Plan{Disabled: []string{"ap-east-1", "me-south-1"}, Complete: true}, nil
-		}}, nil, map[string]string{"ap-east-1 ec2_instance": "region_disabled region_disabled !", "me-south-1 ec2_instance": "region_disabled region_disabled !"},
+		}}, nil, map[string]string{"ap-east-1 ec2_instance": "region_disabled region_disabled !",
+			"me-south-1 ec2_instance": "region_disabled region_disabled !"},
 			record.RunFailed},
 		{"no subscription", &fakeAccount{list: fails(code("OptInRequired"))}, nil,
-			map[string]string{"us-east-1 ec2_instance": "region_disabled region_disabled !", "eu-west-1 ec2_instance": "region_disabled region_disabled !"}, record.RunFailed},
-		{"no subscription, of which what is no region's knows nothing", &fakeAccount{list: func(ctx context.Context, g *Gate, t record.Target, _ string, emit func(context.Context, *record.Page) error) error {
-			if t.Kind == "ec2_region" {
-				return emit(ctx, page("us-east-1"))
-			}
-			return code("OptInRequired")
-		}}, func(a *Account) { a.Kinds = append(a.Kinds, Kind{Name: "ec2_region", Global: true}) },
-			map[string]string{"us-east-1 ec2_instance": "region_disabled region_disabled !", "eu-west-1 ec2_instance": "region_disabled region_disabled !",
-				"us-east-1 ec2_region": "ok"}, record.RunPartial},
-		{"no subscription, and the parent is not collected", &fakeAccount{list: fails(code("OptInRequired"))}, func(a *Account) {
-			a.Kinds, a.Parents = []Kind{{Name: "ec2_route", Parent: "ec2_table"}}, []Kind{{Name: "ec2_table"}}
-		}, map[string]string{"us-east-1 ec2_route": "region_disabled region_disabled !", "eu-west-1 ec2_route": "region_disabled region_disabled !"}, record.RunFailed},
+			both("region_disabled region_disabled !"), record.RunFailed},
+		{"no subscription, but a global kind is listed",
+			&fakeAccount{list: func(ctx context.Context, g *Gate, t record.Target, _ string, emit emitFunc) error {
+				if t.Kind == "ec2_region" {
+					return emit(ctx, page("us-east-1"))
+				}
+				return code("OptInRequired")
+			}}, func(a *Account) { a.Kinds = append(a.Kinds, Kind{Name: "ec2_region", Global: true}) },
+			map[string]string{"us-east-1 ec2_instance": "region_disabled region_disabled !",
+				"eu-west-1 ec2_instance": "region_disabled region_disabled !",
+				"us-east-1 ec2_region":   "ok"}, record.RunPartial},
+		{"no subscription, and the parent is not collected", &fakeAccount{list: fails(code("OptInRequired"))},
+			func(a *Account) {
+				a.Kinds, a.Parents = []Kind{{Name: "ec2_route", Parent: "ec2_table"}}, []Kind{{Name: "ec2_table"}}
+			}, map[string]string{"us-east-1 ec2_route": "region_disabled region_disabled !",
+				"eu-west-1 ec2_route": "region_disabled region_disabled !"}, record.RunFailed},
 		{"no subscription, and children", &fakeAccount{list: fails(code("OptInRequired"))}, func(a *Account) {
 			a.Kinds = []Kind{{Name: "ec2_table"}, {Name: "ec2_route", Parent: "ec2_table"}}
-		}, map[string]string{"us-east-1 ec2_table": "region_disabled region_disabled !", "eu-west-1 ec2_table": "region_disabled region_disabled !",
+		}, map[string]string{"us-east-1 ec2_table": "region_disabled region_disabled !",
+			"eu-west-1 ec2_table": "region_disabled region_disabled !",
 			"us-east-1 ec2_route": "skipped parent", "eu-west-1 ec2_route": "skipped parent"}, record.RunFailed},
-		{"not enabled but for what is denied on purpose", &fakeAccount{list: func(_ context.Context, _ *Gate, t record.Target, _ string, _ func(context.Context, *record.Page) error) error {
-			if t.Region == "us-east-1" {
-				return code("UnauthorizedOperation")
-			}
-			return code("OptInRequired")
-		}}, func(a *Account) { a.Expected = func(string, string) bool { return true } },
-			map[string]string{"us-east-1 ec2_instance": "denied access_denied", "eu-west-1 ec2_instance": "region_disabled region_disabled"}, record.Success},
+		{"not enabled, except for an expected denial",
+			&fakeAccount{list: func(_ context.Context, _ *Gate, t record.Target, _ string, _ emitFunc) error {
+				if t.Region == "us-east-1" {
+					return code("UnauthorizedOperation")
+				}
+				return code("OptInRequired")
+			}}, func(a *Account) { a.Expected = func(string, string) bool { return true } },
+			map[string]string{"us-east-1 ec2_instance": "denied access_denied",
+				"eu-west-1 ec2_instance": "region_disabled region_disabled"}, record.Success},
 		{"no kind exists there", &fakeAccount{list: fails(code("InvalidAction"))}, nil,
-			map[string]string{"us-east-1 ec2_instance": "region_disabled unsupported !", "eu-west-1 ec2_instance": "region_disabled unsupported !"}, record.RunFailed},
-		{"EC2 refuses to name the regions", &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) { return Plan{}, code("OptInRequired") }}, nil,
+			both("region_disabled unsupported !"), record.RunFailed},
+		{"DescribeRegions is refused",
+			&fakeAccount{regions: func(context.Context, *Gate) (Plan, error) { return Plan{}, code("OptInRequired") }}, nil,
 			map[string]string{" ec2_instance": "error region_disabled"}, record.RunFailed},
-		{"a parent that is not collected is denied", &fakeAccount{list: fails(code("UnauthorizedOperation"))}, func(a *Account) {
-			a.Kinds, a.Parents = []Kind{{Name: "ec2_route", Parent: "ec2_table"}}, []Kind{{Name: "ec2_table"}}
-		}, map[string]string{"us-east-1 ec2_route": "denied access_denied", "eu-west-1 ec2_route": "denied access_denied"}, record.RunFailed},
+		{"a parent that is not collected is denied", &fakeAccount{list: fails(code("UnauthorizedOperation"))},
+			func(a *Account) {
+				a.Kinds, a.Parents = []Kind{{Name: "ec2_route", Parent: "ec2_table"}}, []Kind{{Name: "ec2_table"}}
+			}, map[string]string{"us-east-1 ec2_route": "denied access_denied", "eu-west-1 ec2_route": "denied access_denied"},
+			record.RunFailed},
 		{"no region at all", &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) { return Plan{}, nil }}, nil,
 			map[string]string{" ec2_instance": "error error"}, record.RunFailed},
-		{"a global kind", &fakeAccount{}, func(a *Account) { a.Kinds = append(a.Kinds, Kind{Name: "ec2_region", Global: true}) },
-			map[string]string{"us-east-1 ec2_instance": "ok", "eu-west-1 ec2_instance": "ok", "us-east-1 ec2_region": "ok"}, record.Success},
-		{"a listing outlives the run", &fakeAccount{list: func(ctx context.Context, _ *Gate, t record.Target, _ string, emit func(context.Context, *record.Page) error) error {
-			if t.Region == "us-east-1" {
-				return emit(ctx, page("i-1"))
-			}
-			return sleep(ctx, 24*time.Hour)
-		}}, nil, map[string]string{"us-east-1 ec2_instance": "ok", "eu-west-1 ec2_instance": "timeout timeout"}, record.RunTimeout},
+		{"a global kind", &fakeAccount{},
+			func(a *Account) { a.Kinds = append(a.Kinds, Kind{Name: "ec2_region", Global: true}) },
+			map[string]string{"us-east-1 ec2_instance": "ok", "eu-west-1 ec2_instance": "ok", "us-east-1 ec2_region": "ok"},
+			record.Success},
+		{"a listing outlives the run",
+			&fakeAccount{list: func(ctx context.Context, _ *Gate, t record.Target, _ string, emit emitFunc) error {
+				if t.Region == "us-east-1" {
+					return emit(ctx, page("i-1"))
+				}
+				return sleep(ctx, 24*time.Hour)
+			}}, nil, map[string]string{"us-east-1 ec2_instance": "ok", "eu-west-1 ec2_instance": "timeout timeout"},
+			record.RunTimeout},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newHarness(t, Options{}, LocalOptions{})
-				a, left := account("a", c.f), 0
-				a.AfterRun = func(context.Context) { left++ }
+				a, afterRuns := account("a", c.f), 0
+				a.AfterRun = func(context.Context) { afterRuns++ }
 				if c.change != nil {
 					c.change(a)
 				}
@@ -147,7 +169,9 @@ func TestEveryWayToEnd(t *testing.T) {
 				failed := 0
 				for at, state := range c.want {
 					c.want[at], _ = strings.CutSuffix(state, " !") // unusable
-					if state != c.want[at] || !slices.Contains([]string{"ok", "skipped", "region_disabled"}, strings.Fields(state)[0]) && c.status != record.Success {
+					if state != c.want[at] ||
+						!slices.Contains([]string{"ok", "skipped", "region_disabled"}, strings.Fields(state)[0]) &&
+							c.status != record.Success {
 						failed++
 					}
 				}
@@ -163,8 +187,8 @@ func TestEveryWayToEnd(t *testing.T) {
 				if failed != 0 {
 					t.Errorf("%d targets more should have failed", failed)
 				}
-				if left != 1 {
-					t.Errorf("the account was left %d times", left)
+				if afterRuns != 1 {
+					t.Errorf("AfterRun was called %d times", afterRuns)
 				}
 				if res[0].Status != c.status {
 					t.Errorf("status %s, want %s", res[0].Status, c.status)
@@ -177,7 +201,7 @@ func TestEveryWayToEnd(t *testing.T) {
 	}
 }
 
-// What fails before it is known what there is to list, fails for what was known before.
+// A run that fails before it has a plan fails the targets that were known before.
 func TestKnownTargets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := false
@@ -187,29 +211,35 @@ func TestKnownTargets(t *testing.T) {
 			}
 			return nil
 		}}
-		ledger := NewMemoryStore()
-		g := newHarness(t, Options{Store: ledger}, LocalOptions{})
+		store := NewMemoryStore()
+		g := newHarness(t, Options{Store: store}, LocalOptions{})
 		g.runner.Swap(buildConfiguration(t, account("a", f)))
 		g.once()
 		down = true
 		g.once()
-		want := map[string]string{"us-east-1 ec2_instance": "auth_failed expired", "eu-west-1 ec2_instance": "auth_failed expired"}
+		want := map[string]string{
+			"us-east-1 ec2_instance": "auth_failed expired",
+			"eu-west-1 ec2_instance": "auth_failed expired",
+		}
 		g.want(want)
 		down = false
-		g = newHarness(t, Options{Store: &failingStore{MemoryStore: NewMemoryStore(), begin: errors.New("disk full")}}, LocalOptions{}) // by the last plan alone
+		g = newHarness(t,
+			Options{Store: &failingStore{MemoryStore: NewMemoryStore(), begin: errors.New("disk full")}},
+			LocalOptions{},
+		) // by the last plan alone
 		g.runner.Swap(buildConfiguration(t, account("a", f)))
 		g.once()
 		down = true
 		g.once()
 		g.want(want)
-		g = newHarness(t, Options{Store: ledger}, LocalOptions{}) // after a restart
+		g = newHarness(t, Options{Store: store}, LocalOptions{}) // after a restart
 		g.runner.Swap(buildConfiguration(t, account("a", f)))
 		g.once()
 		g.want(want)
 	})
 }
 
-func TestStuckWork(t *testing.T) {
+func TestAbandonedListing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		type abandoned struct {
@@ -218,34 +248,42 @@ func TestStuckWork(t *testing.T) {
 		}
 		var given []abandoned
 		late := make(chan error, 1)
-		f := &fakeAccount{list: func(ctx context.Context, g *Gate, t record.Target, _ string, emit func(context.Context, *record.Page) error) error {
-			if t.Region != "us-east-1" {
-				return emit(ctx, page("i-1"))
-			}
-			leave, err := g.Enter(ctx, "DescribeInstances")
-			if err != nil {
-				return err
-			}
-			<-release // whatever ctx says
-			leave("")
-			late <- emit(ctx, page("i-late"))
-			return nil
-		}}
-		sink := &fakeOutput{name: "file"}
-		g := newHarness(t, Options{OnAbandoned: func(t record.Target, holds bool) { given = append(given, abandoned{t, holds}) }}, LocalOptions{})
-		fl := buildConfiguration(t, account("a", f, func(a *Account) { a.Timeout = time.Minute }))
-		fl.Outputs = []Output{sink}
-		g.runner.Swap(fl)
+		f := &fakeAccount{
+			list: func(ctx context.Context, g *Gate, t record.Target, _ string, emit emitFunc) error {
+				if t.Region != "us-east-1" {
+					return emit(ctx, page("i-1"))
+				}
+				leave, err := g.Enter(ctx, "DescribeInstances")
+				if err != nil {
+					return err
+				}
+				<-release // ignores ctx
+				leave("")
+				late <- emit(ctx, page("i-late"))
+				return nil
+			},
+		}
+		output := &fakeOutput{name: "file"}
+		g := newHarness(t,
+			Options{OnAbandoned: func(t record.Target, holds bool) { given = append(given, abandoned{t, holds}) }},
+			LocalOptions{},
+		)
+		conf := buildConfiguration(t, account("a", f, func(a *Account) { a.Timeout = time.Minute }))
+		conf.Outputs = []Output{output}
+		g.runner.Swap(conf)
 		from := time.Now()
 		res := g.once()
 		if took := time.Since(from); took != time.Minute+3*time.Second {
 			t.Error("took", took)
 		}
 		g.want(map[string]string{"us-east-1 ec2_instance": "timeout stuck", "eu-west-1 ec2_instance": "ok"})
-		if res[0].Status != record.RunTimeout || g.runner.Abandoned() != 1 || len(given) != 1 || given[0].t.Region != "us-east-1" || given[0].holds {
+		if res[0].Status != record.RunTimeout || g.runner.Abandoned() != 1 || len(given) != 1 ||
+			given[0].t.Region != "us-east-1" ||
+			given[0].holds {
 			t.Error(res, g.runner.Abandoned(), given)
 		}
-		if log := strings.Join(g.logs.lines, ""); strings.Count(log, "call abandoned") != 1 || !strings.Contains(log, "region=us-east-1 kind=ec2_instance") {
+		if log := strings.Join(g.logs.lines, ""); strings.Count(log, "call abandoned") != 1 ||
+			!strings.Contains(log, "region=us-east-1 kind=ec2_instance") {
 			t.Error(log)
 		}
 		close(release)
@@ -253,20 +291,20 @@ func TestStuckWork(t *testing.T) {
 			t.Error("a page that came late was taken:", err)
 		}
 		synctest.Wait()
-		if g.runner.Abandoned() != 0 || sink.records() != 1 || len(sink.ended) != 2 {
-			t.Error(g.runner.Abandoned(), sink.records(), len(sink.ended))
+		if g.runner.Abandoned() != 0 || output.records() != 1 || len(output.ended) != 2 {
+			t.Error(g.runner.Abandoned(), output.records(), len(output.ended))
 		}
 		g.checkInvariants()
 	})
 }
 
-// A fan-out that is given up on gives back every place that it had.
-func TestStuckFanOut(t *testing.T) {
+// An abandoned fan-out releases every slot that it had.
+func TestAbandonedFanOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		f := &fakeAccount{
 			regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: []string{"r"}}, nil },
-			list: func(ctx context.Context, _ *Gate, t record.Target, parent string, emit func(context.Context, *record.Page) error) error {
+			list: func(ctx context.Context, _ *Gate, t record.Target, parent string, emit emitFunc) error {
 				if t.Kind == "ec2_route" {
 					<-release
 				}
@@ -277,7 +315,12 @@ func TestStuckFanOut(t *testing.T) {
 		if _, err := g.local.Once(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		g.want(map[string]string{"r ec2_instance": "ok", "r ec2_table": "ok", "r ec2_route": "timeout stuck", "r ec2_hop": "skipped parent"})
+		g.want(map[string]string{
+			"r ec2_instance": "ok",
+			"r ec2_table":    "ok",
+			"r ec2_route":    "timeout stuck",
+			"r ec2_hop":      "skipped parent",
+		})
 		g.local.mu.Lock()
 		if g.local.queue.used != 0 {
 			t.Error(g.local.queue.used, "places are gone")
@@ -289,8 +332,8 @@ func TestStuckFanOut(t *testing.T) {
 	})
 }
 
-// An output that does not heed its context costs its target, and the place comes back.
-func TestStuckSink(t *testing.T) {
+// An output that ignores its context fails its target, and the slot is released.
+func TestAbandonedOutput(t *testing.T) {
 	for _, where := range []string{"write", "end"} {
 		t.Run(where, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -313,21 +356,24 @@ func TestStuckSink(t *testing.T) {
 				}
 				good := &fakeOutput{name: "good"}
 				var held []bool
-				g := newHarness(t, Options{OnAbandoned: func(_ record.Target, holds bool) { held = append(held, holds) }}, LocalOptions{})
-				fl := buildConfiguration(t, account("a", &fakeAccount{}, func(a *Account) { a.Timeout = time.Minute }))
-				fl.Outputs = []Output{good, bad}
-				g.runner.Swap(fl)
+				g := newHarness(t,
+					Options{OnAbandoned: func(_ record.Target, holds bool) { held = append(held, holds) }},
+					LocalOptions{},
+				)
+				conf := buildConfiguration(t, account("a", &fakeAccount{}, func(a *Account) { a.Timeout = time.Minute }))
+				conf.Outputs = []Output{good, bad}
+				g.runner.Swap(conf)
 				g.once()
 				if where == "write" {
 					g.want(map[string]string{"us-east-1 ec2_instance": "timeout stuck", "eu-west-1 ec2_instance": "ok"})
 					if !slices.Equal(held, []bool{true}) {
-						t.Error("the page that the output holds was not told:", held)
+						t.Error("OnAbandoned does not report the page that the output holds:", held)
 					}
 				} else {
 					g.want(map[string]string{"us-east-1 ec2_instance": "ok", "eu-west-1 ec2_instance": "ok"})
 				}
 				if len(bad.ended) != 1 {
-					t.Error("an output was told of an end while it still held the page:", bad.ended)
+					t.Error("the output got an end while it still held the page:", bad.ended)
 				}
 				if len(good.ended) != 2 || good.records() != 4 {
 					t.Error("the other output:", len(good.ended), good.records())
@@ -340,7 +386,7 @@ func TestStuckSink(t *testing.T) {
 	}
 }
 
-// A ledger that is out of order stops no listing and no output.
+// A failing store stops neither listings nor outputs.
 type failingStore struct {
 	*MemoryStore
 	begin, page, end error
@@ -352,7 +398,9 @@ type failingWriter struct {
 	l *failingStore
 }
 
-func (l *failingStore) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (ScopeWriter, error) {
+func (l *failingStore) Begin(
+	ctx context.Context, t record.Target, id record.Identity, run string,
+) (ScopeWriter, error) {
 	if l.begin != nil {
 		return nil, l.begin
 	}
@@ -361,45 +409,51 @@ func (l *failingStore) Begin(ctx context.Context, t record.Target, id record.Ide
 }
 func (v failingWriter) Page(context.Context, *record.Page) error {
 	if v.l.boom {
-		panic("ledger")
+		panic("store")
 	}
 	return v.l.page
 }
 func (v failingWriter) End(context.Context, record.Outcome) error { return v.l.end }
 
-func TestTroubleOfOthers(t *testing.T) {
+func TestFailingStoreAndOutputs(t *testing.T) {
 	full := errors.New("disk full")
 	for _, c := range []struct {
-		name   string
-		ledger failingStore
-		write  func(context.Context, PageID) error
-		state  string
-		lost   []string
-		other  int // records at the other output
+		name  string
+		store failingStore
+		write func(context.Context, PageID) error
+		state string
+		lost  []string
+		other int // records that the other output received
 	}{
-		{"the ledger does not begin", failingStore{begin: full}, nil, "ok", []string{"store eu-west-1", "store us-east-1"}, 6},
-		{"the ledger takes no page", failingStore{page: full}, nil, "ok", []string{"store eu-west-1", "store us-east-1"}, 6},
-		{"the ledger does not commit", failingStore{end: ErrFenced}, nil, "ok", []string{"store eu-west-1", "store us-east-1"}, 6},
-		{"the ledger panics", failingStore{boom: true}, nil, "partial panic", []string{"store eu-west-1", "store us-east-1"}, 6},
-		{"an output fails", failingStore{}, func(context.Context, PageID) error { return full }, "ok", []string{"first eu-west-1", "first us-east-1"}, 6},
-		{"an output panics", failingStore{}, func(context.Context, PageID) error { panic("output") }, "partial panic", []string{"first eu-west-1", "first us-east-1"}, 6},
+		{"the store does not begin", failingStore{begin: full}, nil, "ok", []string{"store eu-west-1", "store us-east-1"}, 6},
+		{"the store takes no page", failingStore{page: full}, nil, "ok", []string{"store eu-west-1", "store us-east-1"}, 6},
+		{"the store does not commit", failingStore{end: ErrFenced}, nil, "ok",
+			[]string{"store eu-west-1", "store us-east-1"}, 6},
+		{"the store panics", failingStore{boom: true}, nil, "partial panic",
+			[]string{"store eu-west-1", "store us-east-1"}, 6},
+		{"an output fails", failingStore{}, func(context.Context, PageID) error { return full }, "ok",
+			[]string{"first eu-west-1", "first us-east-1"}, 6},
+		{"an output panics", failingStore{}, func(context.Context, PageID) error { panic("output") }, "partial panic",
+			[]string{"first eu-west-1", "first us-east-1"}, 6},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c.ledger.MemoryStore = NewMemoryStore()
-				f := &fakeAccount{list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
-					return errors.Join(emit(ctx, page("i-1")), emit(ctx, page("i-2", "i-3")))
-				}}
-				g := newHarness(t, Options{Store: &c.ledger}, LocalOptions{})
+				c.store.MemoryStore = NewMemoryStore()
+				f := &fakeAccount{
+					list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit emitFunc) error {
+						return errors.Join(emit(ctx, page("i-1")), emit(ctx, page("i-2", "i-3")))
+					},
+				}
+				g := newHarness(t, Options{Store: &c.store}, LocalOptions{})
 				first, second := &fakeOutput{name: "first", write: c.write}, &fakeOutput{name: "second"}
-				fl := buildConfiguration(t, account("a", f))
-				fl.Outputs = []Output{first, second}
-				g.runner.Swap(fl)
+				conf := buildConfiguration(t, account("a", f))
+				conf.Outputs = []Output{first, second}
+				g.runner.Swap(conf)
 				g.once()
 				g.want(map[string]string{"us-east-1 ec2_instance": c.state, "eu-west-1 ec2_instance": c.state})
 				slices.Sort(g.recorder.undelivered)
 				if !slices.Equal(g.recorder.undelivered, c.lost) {
-					t.Errorf("told once a target: %v, want %v", g.recorder.undelivered, c.lost)
+					t.Errorf("undelivered: %v, want %v", g.recorder.undelivered, c.lost)
 				}
 				if second.records() != c.other || len(second.ended) != 2 {
 					t.Error("the other output has", second.records(), len(second.ended))
@@ -413,7 +467,12 @@ func TestTroubleOfOthers(t *testing.T) {
 }
 
 func family(a *Account) {
-	a.Kinds = []Kind{{Name: "ec2_instance"}, {Name: "ec2_table"}, {Name: "ec2_route", Parent: "ec2_table"}, {Name: "ec2_hop", Parent: "ec2_route"}}
+	a.Kinds = []Kind{
+		{Name: "ec2_instance"},
+		{Name: "ec2_table"},
+		{Name: "ec2_route", Parent: "ec2_table"},
+		{Name: "ec2_hop", Parent: "ec2_route"},
+	}
 }
 
 func TestParentAndChild(t *testing.T) {
@@ -427,7 +486,7 @@ func TestParentAndChild(t *testing.T) {
 		c := &calls{under: map[string][]string{}}
 		return &fakeAccount{
 			regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: []string{"r"}}, nil },
-			list: func(ctx context.Context, _ *Gate, t record.Target, parent string, emit func(context.Context, *record.Page) error) error {
+			list: func(ctx context.Context, _ *Gate, t record.Target, parent string, emit emitFunc) error {
 				c.Lock()
 				c.under[t.Kind] = append(c.under[t.Kind], parent)
 				if t.Kind == "ec2_route" {
@@ -458,21 +517,23 @@ func TestParentAndChild(t *testing.T) {
 	}
 	six := []string{"t-1", "t-2", "t-3", "t-4", "t-5", "t-6"}
 	for _, c := range []struct {
-		name  string
-		kinds []string
-		fail  func(kind, parent string) error
-		want  map[string]string
-		under []string // of ec2_route
-		sunk  int      // records that reached the output
+		name      string
+		kinds     []string
+		fail      func(kind, parent string) error
+		want      map[string]string
+		under     []string // of ec2_route
+		delivered int      // records that reached the output
 	}{
-		{"all of them", nil, nil, map[string]string{"r ec2_instance": "ok", "r ec2_table": "ok", "r ec2_route": "ok", "r ec2_hop": "ok"}, six, 1 + 6 + 6 + 6},
+		{"all of them", nil, nil, map[string]string{"r ec2_instance": "ok", "r ec2_table": "ok", "r ec2_route": "ok",
+			"r ec2_hop": "ok"}, six, 1 + 6 + 6 + 6},
 		{"a child whose parents are not asked for", []string{"ec2_hop"}, nil, map[string]string{"r ec2_hop": "ok"}, six, 6},
 		{"the parent fails", nil, func(kind, _ string) error {
 			if kind == "ec2_table" {
 				return errDenied
 			}
 			return nil
-		}, map[string]string{"r ec2_instance": "ok", "r ec2_table": "denied access_denied", "r ec2_route": "skipped parent", "r ec2_hop": "skipped parent"}, nil, 1},
+		}, map[string]string{"r ec2_instance": "ok", "r ec2_table": "denied access_denied",
+			"r ec2_route": "skipped parent", "r ec2_hop": "skipped parent"}, nil, 1},
 		{"a parent that is not asked for fails", []string{"ec2_route"}, func(kind, _ string) error {
 			if kind == "ec2_table" {
 				return errDenied
@@ -490,14 +551,16 @@ func TestParentAndChild(t *testing.T) {
 				return errDenied
 			}
 			return nil
-		}, map[string]string{"r ec2_table": "ok", "r ec2_route": "denied access_denied"}, []string{"t-1", "t-2", "t-3", "t-4"}, 6},
+		}, map[string]string{"r ec2_table": "ok", "r ec2_route": "denied access_denied"},
+			[]string{"t-1", "t-2", "t-3", "t-4"}, 6},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f, calls := family(c.fail)
 				a := account("a", f, func(a *Account) {
 					a.Parents = []Kind{{Name: "ec2_table"}, {Name: "ec2_route", Parent: "ec2_table"}}
-					for _, k := range []Kind{{Name: "ec2_instance"}, {Name: "ec2_table"}, {Name: "ec2_route", Parent: "ec2_table"}, {Name: "ec2_hop", Parent: "ec2_route"}} {
+					for _, k := range []Kind{{Name: "ec2_instance"}, {Name: "ec2_table"}, {Name: "ec2_route", Parent: "ec2_table"},
+						{Name: "ec2_hop", Parent: "ec2_route"}} {
 						if c.kinds == nil || slices.Contains(c.kinds, k.Name) {
 							a.Kinds = append(a.Kinds, k)
 						}
@@ -505,18 +568,18 @@ func TestParentAndChild(t *testing.T) {
 					a.Kinds = a.Kinds[1:] // account's own
 				})
 				g := newHarness(t, Options{}, LocalOptions{})
-				sink := &fakeOutput{name: "file"}
-				fl := buildConfiguration(t, a)
-				fl.Outputs = []Output{sink}
-				g.runner.Swap(fl)
+				output := &fakeOutput{name: "file"}
+				conf := buildConfiguration(t, a)
+				conf.Outputs = []Output{output}
+				g.runner.Swap(conf)
 				g.once()
 				g.want(c.want)
 				slices.Sort(calls.under["ec2_route"])
 				if !slices.Equal(calls.under["ec2_route"], c.under) {
 					t.Error("listed under", calls.under["ec2_route"])
 				}
-				if sink.records() != c.sunk {
-					t.Errorf("%d records delivered, want %d", sink.records(), c.sunk)
+				if output.records() != c.delivered {
+					t.Errorf("%d records delivered, want %d", output.records(), c.delivered)
 				}
 				if len(c.under) > 0 && calls.most != jobWidth {
 					t.Errorf("%d at once, want %d", calls.most, jobWidth)
@@ -525,7 +588,8 @@ func TestParentAndChild(t *testing.T) {
 		})
 	}
 	t.Run("no row for the parent", func(t *testing.T) {
-		if _, err := NewConfiguration(Configuration{Accounts: []*Account{account("a", nil, func(a *Account) { a.Kinds = []Kind{{Name: "x", Parent: "y"}} })}}); err == nil {
+		if _, err := NewConfiguration(Configuration{Accounts: []*Account{account("a", nil,
+			func(a *Account) { a.Kinds = []Kind{{Name: "x", Parent: "y"}} })}}); err == nil {
 			t.Error("accepted")
 		}
 		if _, err := NewConfiguration(Configuration{Accounts: []*Account{account("a", nil), account("a", nil)}}); err == nil {
@@ -534,8 +598,9 @@ func TestParentAndChild(t *testing.T) {
 	})
 }
 
-// A second block of one account is refused at once after a reload, and after a start, where the first one is known from before:
-// whichever of them comes first. Who has become another account since does not keep the block that is it now.
+// A second block of one account is refused at once after a reload, and after a start if the first one is known from
+// before, whichever signs in first. A block that has become another account since does not refuse the block that has
+// the account now.
 func TestTwoBlocksKnownBefore(t *testing.T) {
 	id := record.Identity{AccountID: "111111111111", Partition: "aws"}
 	other := record.Identity{AccountID: "222222222222", Partition: "aws"}
@@ -543,9 +608,10 @@ func TestTwoBlocksKnownBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		one, two := slow(0), slow(0)
 		one.id, two.id = id, id
-		one.open = func(ctx context.Context) error { return sleep(ctx, time.Minute) } // the second is there long before
+		// the second one has signed in long before
+		one.open = func(ctx context.Context) error { return sleep(ctx, time.Minute) }
 		var listed atomic.Int64
-		two.list = func(context.Context, *Gate, record.Target, string, func(context.Context, *record.Page) error) error {
+		two.list = func(context.Context, *Gate, record.Target, string, emitFunc) error {
 			listed.Add(1)
 			return nil
 		}
@@ -610,18 +676,18 @@ func TestTwoBlocksOneAccount(t *testing.T) {
 	}
 }
 
-func TestRegionsThatAreGone(t *testing.T) {
+func TestRemovedRegions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		plan := Plan{Regions: []string{"r1", "r2", "r3"}, Complete: true}
 		f := &fakeAccount{regions: func(context.Context, *Gate) (Plan, error) { return plan, nil }}
-		ledger := NewMemoryStore()
-		g := newHarness(t, Options{Store: ledger}, LocalOptions{})
+		store := NewMemoryStore()
+		g := newHarness(t, Options{Store: store}, LocalOptions{})
 		g.runner.Swap(buildConfiguration(t, account("a", f)))
 		known := func(want int) {
 			t.Helper()
 			g.once()
-			if ts, _ := ledger.ActiveTargets(t.Context(), "a"); len(ts) != want {
-				t.Error("the ledger knows", ts)
+			if ts, _ := store.ActiveTargets(t.Context(), "a"); len(ts) != want {
+				t.Error("the store has", ts)
 			}
 		}
 		known(3)
@@ -642,16 +708,16 @@ func TestRegionsThatAreGone(t *testing.T) {
 		if err := g.runner.RetireRemoved(t.Context(), []string{"a"}); err != nil {
 			t.Fatal(err)
 		}
-		if ts, _ := ledger.ActiveTargets(t.Context(), "a"); len(ts) != 0 {
-			t.Error("the ledger knows", ts)
+		if ts, _ := store.ActiveTargets(t.Context(), "a"); len(ts) != 0 {
+			t.Error("the store has", ts)
 		}
 	})
 }
 
-func TestKindsThatAreGone(t *testing.T) {
+func TestRemovedKinds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ledger := NewMemoryStore()
-		g := newHarness(t, Options{Store: ledger}, LocalOptions{})
+		store := NewMemoryStore()
+		g := newHarness(t, Options{Store: store}, LocalOptions{})
 		for _, c := range []struct {
 			kinds    []Kind
 			narrowed bool
@@ -666,8 +732,8 @@ func TestKindsThatAreGone(t *testing.T) {
 			a.Kinds, a.Narrowed = c.kinds, c.narrowed
 			g.runner.Swap(buildConfiguration(t, a))
 			g.once()
-			if ts, _ := ledger.ActiveTargets(t.Context(), "a"); len(ts) != c.want {
-				t.Errorf("with %v, narrowed %v: the ledger knows %v", c.kinds, c.narrowed, ts)
+			if ts, _ := store.ActiveTargets(t.Context(), "a"); len(ts) != c.want {
+				t.Errorf("with %v, narrowed %v: the store has %v", c.kinds, c.narrowed, ts)
 			}
 		}
 	})
@@ -680,8 +746,15 @@ func TestAJobCountsOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, job := range []string{"one", "one", "two", "two"} {
-		sum, last, err := m.JobDone(t.Context(), "run", job, Tally{Targets: 10, Collected: 9, Failed: 1, TimedOut: job == "one"})
-		if want := (Tally{Started: from, Targets: 21, Collected: 18, Failed: 2, TimedOut: true}); err != nil || last != (sum.Targets > 0) || last && sum != want {
+		sum, last, err := m.JobDone(
+			t.Context(),
+			"run",
+			job,
+			Tally{Targets: 10, Collected: 9, Failed: 1, TimedOut: job == "one"},
+		)
+		if want := (Tally{Started: from, Targets: 21, Collected: 18, Failed: 2, TimedOut: true}); err != nil ||
+			last != (sum.Targets > 0) ||
+			last && sum != want {
 			t.Error(job, sum, last, err)
 		} else if last && sum.Status() != record.RunTimeout {
 			t.Error(sum.Status())
@@ -692,17 +765,18 @@ func TestAJobCountsOnce(t *testing.T) {
 	}
 }
 
-// As an engine with a queue does it: jobs one by one, some of them twice, in any process.
+// Jobs run as an engine with a queue runs them: one by one, some of them twice, in any process.
 func TestDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newHarness(t, Options{}, LocalOptions{})
 		if _, err := g.runner.Do(t.Context(), Job{Account: "a"}); err == nil {
-			t.Error("without a fleet")
+			t.Error("without a configuration")
 		}
 		g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{})))
 		open := Job{Run: NewRun(), Account: "a", Tick: time.Now()}
 		follow, err := g.runner.Do(t.Context(), open)
-		if err != nil || len(follow) != 2 || follow[0].Region != "us-east-1" || !slices.Equal(follow[0].Kinds, []string{"ec2_instance"}) {
+		if err != nil || len(follow) != 2 || follow[0].Region != "us-east-1" ||
+			!slices.Equal(follow[0].Kinds, []string{"ec2_instance"}) {
 			t.Fatal(follow, err)
 		}
 		for i, j := range follow {
@@ -724,24 +798,27 @@ func TestDo(t *testing.T) {
 		}
 		// The account leaves the configuration while its job is on its way.
 		g.runner.Swap(buildConfiguration(t))
-		if _, err := g.runner.Do(t.Context(), Job{Run: "x", Account: "a", Region: "us-east-1", Kinds: []string{"ec2_instance"}}); err != nil {
+		if _, err := g.runner.Do(t.Context(),
+			Job{Run: "x", Account: "a", Region: "us-east-1", Kinds: []string{"ec2_instance"}}); err != nil {
 			t.Error(err)
 		}
-		if o := g.recorder.outcomes["x"][record.Target{Account: "a", Region: "us-east-1", Kind: "ec2_instance"}]; o.State != record.Skipped {
+		if o := g.recorder.outcomes["x"][record.Target{Account: "a", Region: "us-east-1",
+			Kind: "ec2_instance"}]; o.State != record.Skipped {
 			t.Error(o)
 		}
 		// And one that is canceled before it begins.
 		g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{})))
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if follow, err := g.runner.Do(ctx, Job{Run: "y", Account: "a"}); err != nil || len(follow) != 0 || g.recorder.ended["y"] != record.RunFailed {
+		if follow, err := g.runner.Do(ctx, Job{Run: "y", Account: "a"}); err != nil || len(follow) != 0 ||
+			g.recorder.ended["y"] != record.RunFailed {
 			t.Error(follow, err, g.recorder.ended)
 		}
 	})
 }
 
-// Whatever the accounts do, and whenever the program is stopped: every target that is known of ends each run in exactly
-// one state, every run that started ends once, and nothing is kept. The diary complains of the rest.
+// Whatever the accounts do, and whenever the program stops: every known target ends each run in exactly
+// one state, every run that started ends once, and nothing remains in memory. The recorder checks the rest.
 func TestEveryTargetEndsOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 6).Draw(rt, "accounts")
@@ -750,10 +827,14 @@ func TestEveryTargetEndsOnce(t *testing.T) {
 		acts := make([][]string, n)
 		rules := make([]Overlap, n)
 		for i := range n {
-			acts[i] = rapid.SliceOfN(rapid.SampledFrom([]string{"fine", "denied", "panic", "hang", "deaf", "half", "slow"}), 1, 4).Draw(rt, "acts")
+			acts[i] = rapid.SliceOfN(rapid.SampledFrom([]string{"fine", "denied", "panic", "hang", "deaf", "half", "slow"}),
+				1, 4).
+				Draw(rt, "acts")
 			rules[i] = rapid.SampledFrom([]Overlap{Skip, Queue, Cancel}).Draw(rt, "rule")
 		}
-		signIn := rapid.SliceOfN(rapid.SampledFrom([]string{"fine", "fine", "fine", "denied", "panic", "hang", "deaf"}), n, n).Draw(rt, "sign-in")
+		signIn := rapid.SliceOfN(rapid.SampledFrom([]string{"fine", "fine", "fine", "denied", "panic", "hang", "deaf"}), n,
+			n).
+			Draw(rt, "sign-in")
 		synctest.Test(t, func(t *testing.T) {
 			act := func(ctx context.Context, what string) error {
 				switch what {
@@ -780,7 +861,7 @@ func TestEveryTargetEndsOnce(t *testing.T) {
 				f := &fakeAccount{
 					open:    func(ctx context.Context) error { return act(ctx, signIn[i]) },
 					regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: regions}, nil },
-					list: func(ctx context.Context, gate *Gate, t record.Target, parent string, emit func(context.Context, *record.Page) error) error {
+					list: func(ctx context.Context, gate *Gate, t record.Target, parent string, emit emitFunc) error {
 						leave, err := gate.Enter(ctx, t.Kind)
 						if err != nil {
 							return err
@@ -800,11 +881,11 @@ func TestEveryTargetEndsOnce(t *testing.T) {
 					a.Overlap, a.Regions, a.Timeout = rules[i], regions, 20*time.Minute
 				}))
 			}
-			sink := &fakeOutput{name: "file"}
-			fl := buildConfiguration(t, accounts...)
+			output := &fakeOutput{name: "file"}
+			conf := buildConfiguration(t, accounts...)
 			closed := false
-			fl.Outputs, fl.Close = []Output{sink}, func() { closed = true }
-			g.runner.Swap(fl)
+			conf.Outputs, conf.Close = []Output{output}, func() { closed = true }
+			g.runner.Swap(conf)
 			g.run(stop)
 			ended := 0
 			g.recorder.mu.Lock()
@@ -824,9 +905,15 @@ func TestEveryTargetEndsOnce(t *testing.T) {
 			}
 			g.recorder.mu.Unlock()
 			g.runner.Close()
-			time.Sleep(4 * time.Hour) // the deaf ones come back
-			if len(sink.ended) != ended || !closed || g.runner.Abandoned() != 0 {
-				rt.Errorf("%d ends told, %d to the output; closed: %v; abandoned: %d", ended, len(sink.ended), closed, g.runner.Abandoned())
+			time.Sleep(4 * time.Hour) // the listings that ignored their context return
+			if len(output.ended) != ended || !closed || g.runner.Abandoned() != 0 {
+				rt.Errorf(
+					"%d ends reported, %d to the output; closed: %v; abandoned: %d",
+					ended,
+					len(output.ended),
+					closed,
+					g.runner.Abandoned(),
+				)
 			}
 			g.checkInvariants()
 			if t.Failed() {

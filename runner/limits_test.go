@@ -19,10 +19,12 @@ func TestHalfOfEC2sBudget(t *testing.T) {
 		op   string
 		took time.Duration // of 100 calls
 	}{
-		{Kind{}, "DescribeInstances", 5 * time.Second},                                          // 50 at once, then 10 a second
+		// 50 at once, then 10 a second
+		{Kind{}, "DescribeInstances", 5 * time.Second},
 		{Kind{Op: "DescribeImages", Refill: 10, Burst: 20}, "DescribeImages", 18 * time.Second}, // 10, then 5 a second
-		{Kind{Op: "DescribeImages", Refill: 10, Burst: 20}, "DescribeRegions", 5 * time.Second}, // another API's budget is its own
-		{Kind{Op: "DescribeIpams", Refill: 2, Burst: 1}, "DescribeIpams", 99 * time.Second},     // never less than one
+		// another API has its own budget
+		{Kind{Op: "DescribeImages", Refill: 10, Burst: 20}, "DescribeRegions", 5 * time.Second},
+		{Kind{Op: "DescribeIpams", Refill: 2, Burst: 1}, "DescribeIpams", 99 * time.Second}, // never less than one
 	} {
 		t.Run(fmt.Sprint(c.kind.Op, " ", c.op), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -38,17 +40,17 @@ func TestHalfOfEC2sBudget(t *testing.T) {
 					t.Errorf("took %s, want %s", took, c.took)
 				}
 				if w := d.waits["a us-east-1"].Round(time.Millisecond); w != c.took {
-					t.Errorf("told of %s of waiting", w)
+					t.Errorf("%s of waiting reported", w)
 				}
 				if n := d.calls["us-east-1 "+c.op+" "]; n != 100 {
-					t.Error(n, "calls told")
+					t.Error(n, "calls reported")
 				}
 			})
 		})
 	}
 }
 
-func TestThrottleSlowsOneBudget(t *testing.T) {
+func TestThrottleReducesOneBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimits(256, nil)
 		calls := func(region, op string, n int) time.Duration {
@@ -97,7 +99,8 @@ func TestThrottleSlowsOneBudget(t *testing.T) {
 		if took := calls("r1", "X", 1); took > 4*time.Second {
 			t.Error("a budget goes no lower than a 32nd, and yet one call took", took)
 		}
-		if err := call(t.Context(), l.Gate("a", "r1", Kind{}), "Y", 0, "RequestLimitExceeded"); err != nil { // of two, the lower counts
+		// the lower one of two
+		if err := call(t.Context(), l.Gate("a", "r1", Kind{}), "Y", 0, "RequestLimitExceeded"); err != nil {
 			t.Fatal(err)
 		}
 		if got := l.ReducedBudgets(); len(got) != 1 || got[0] != (ReducedBudget{"a", "r1", minRatio}) {
@@ -106,11 +109,12 @@ func TestThrottleSlowsOneBudget(t *testing.T) {
 	})
 }
 
-func TestIdleBudgetsAreDropped(t *testing.T) {
+func TestIdleBudgetsAreRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimits(256, nil)
 		for i := range 20_000 {
-			if err := call(t.Context(), l.Gate(fmt.Sprint("account-", i), "r", Kind{}), "X", 10*time.Millisecond, ""); err != nil {
+			if err := call(t.Context(), l.Gate(fmt.Sprint("account-", i), "r", Kind{}), "X", 10*time.Millisecond,
+				""); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -137,7 +141,7 @@ func TestOneAccountHasAnEighth(t *testing.T) {
 		l := NewLimits(16, nil)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		var wg sync.WaitGroup
-		for range 100 { // a hung account: every call hangs, and many wait
+		for range 100 { // every call of the account hangs, and many wait
 			wg.Go(func() { _ = call(ctx, l.Gate("hung", "r", Kind{}), "X", time.Hour, "") })
 		}
 		synctest.Wait()
@@ -154,7 +158,7 @@ func TestOneAccountHasAnEighth(t *testing.T) {
 		}
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
-		if n := l.InFlight(); n != 2 || time.Since(from) != 4*time.Second { // 50 through 14 places
+		if n := l.InFlight(); n != 2 || time.Since(from) != 4*time.Second { // 50 calls through 14 slots
 			t.Errorf("%d in flight after %s", n, time.Since(from))
 		}
 		l.Resize(32)
@@ -174,8 +178,8 @@ func TestOneAccountHasAnEighth(t *testing.T) {
 	})
 }
 
-// However places are asked for, given up and freed: never more than all, never more than an eighth for one, and nobody
-// waits while there is a place for them.
+// However slots are requested, cancelled and released: never more than all, never more than an eighth for one account,
+// and no item waits while it could have a slot.
 func TestFair(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		f := newFairQueue[int](rapid.IntRange(0, 20).Draw(rt, "places"))
@@ -276,14 +280,14 @@ func TestFair(t *testing.T) {
 		for a := range waits {
 			f.remove(a, func(int) bool { return true })
 		}
-		f.hasWaiting() // takes out of line who has nothing left to wait for
+		f.hasWaiting() // removes accounts from the ready list that have nothing waiting
 		if len(f.accounts) != 0 {
 			rt.Fatal("kept for nothing:", len(f.accounts))
 		}
 	})
 }
 
-func TestTurns(t *testing.T) {
+func TestAccountsTakeTurns(t *testing.T) {
 	f := newFairQueue[string](1)
 	for i := range 1000 {
 		f.push("big", 0, fmt.Sprint(i))

@@ -18,7 +18,11 @@ import (
 func TestADayOfQuarterHours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newHarness(t, Options{}, LocalOptions{})
-		f := buildConfiguration(t, account("a", &fakeAccount{}, at("*/15 * * * *")), account("b", &fakeAccount{}, at("*/15 * * * *")))
+		f := buildConfiguration(
+			t,
+			account("a", &fakeAccount{}, at("*/15 * * * *")),
+			account("b", &fakeAccount{}, at("*/15 * * * *")),
+		)
 		f.Jitter = 30 * time.Second
 		g.runner.Swap(f)
 		g.run(24*time.Hour + time.Minute)
@@ -26,7 +30,8 @@ func TestADayOfQuarterHours(t *testing.T) {
 			if n := len(g.recorder.runs(name, time.Now())); n != 96 {
 				t.Errorf("account %s: %d runs, want 96", name, n)
 			}
-			if i := slices.IndexFunc(g.recorder.status(name), func(s record.Status) bool { return s != record.Success }); i >= 0 {
+			if i := slices.IndexFunc(g.recorder.status(name),
+				func(s record.Status) bool { return s != record.Success }); i >= 0 {
 				t.Errorf("account %s: run %d: %s", name, i, g.recorder.status(name)[i])
 			}
 		}
@@ -36,11 +41,11 @@ func TestADayOfQuarterHours(t *testing.T) {
 	})
 }
 
-// slow takes as long as it is told to for each listing.
+// slow takes this long for each listing.
 func slow(d time.Duration) *fakeAccount {
 	return &fakeAccount{
 		regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: []string{"us-east-1"}}, nil },
-		list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
+		list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit emitFunc) error {
 			if err := emit(ctx, page("i-1")); err != nil {
 				return err
 			}
@@ -57,17 +62,23 @@ func TestOverlap(t *testing.T) {
 		statuses []record.Status
 		missed   int
 	}{
-		{Skip, 20 * m, []time.Duration{15 * m, 45 * m}, []record.Status{record.RunSkipped, record.Success, record.RunSkipped, record.Success}, 2},
+		{Skip, 20 * m, []time.Duration{15 * m, 45 * m},
+			[]record.Status{record.RunSkipped, record.Success, record.RunSkipped, record.Success}, 2},
 		// The second waits for the first, the third for the second; the fourth still waits when the program stops.
-		{Queue, 20 * m, []time.Duration{15 * m, 35 * m, 55 * m}, []record.Status{record.Success, record.Success, record.RunSkipped, record.Success}, 0},
+		{Queue, 20 * m, []time.Duration{15 * m, 35 * m, 55 * m},
+			[]record.Status{record.Success, record.Success, record.RunSkipped, record.Success}, 0},
 		// The second waits beyond its own next tick, which takes its place.
-		{Queue, 40 * m, []time.Duration{15 * m, 55 * m}, []record.Status{record.RunExpired, record.Success, record.RunSkipped, record.Success}, 2},
-		{Cancel, 20 * m, []time.Duration{15 * m, 30 * m, 45 * m, 60 * m}, []record.Status{record.RunPartial, record.RunPartial, record.RunPartial, record.Success}, 0},
+		{Queue, 40 * m, []time.Duration{15 * m, 55 * m},
+			[]record.Status{record.RunExpired, record.Success, record.RunSkipped, record.Success}, 2},
+		{Cancel, 20 * m, []time.Duration{15 * m, 30 * m, 45 * m, 60 * m},
+			[]record.Status{record.RunPartial, record.RunPartial, record.RunPartial, record.Success}, 0},
 	} {
 		t.Run(fmt.Sprint(c.rule, " ", c.took), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newHarness(t, Options{}, LocalOptions{DrainTimeout: 50 * m})
-				g.runner.Swap(buildConfiguration(t, account("a", slow(c.took), at("*/15 * * * *"), func(a *Account) { a.Overlap = c.rule })))
+				g.runner.Swap(
+					buildConfiguration(t, account("a", slow(c.took), at("*/15 * * * *"), func(a *Account) { a.Overlap = c.rule })),
+				)
 				from := time.Now()
 				g.run(60*m + time.Second)
 				if got := g.recorder.runs("a", from); !slices.Equal(got, c.starts) {
@@ -87,13 +98,19 @@ func TestOverlap(t *testing.T) {
 func TestCancelledByANewerRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newHarness(t, Options{}, LocalOptions{})
-		g.runner.Swap(buildConfiguration(t, account("a", slow(20*time.Minute), at("*/15 * * * *"), func(a *Account) { a.Overlap = Cancel })))
+		g.runner.Swap(
+			buildConfiguration(
+				t,
+				account("a", slow(20*time.Minute), at("*/15 * * * *"), func(a *Account) { a.Overlap = Cancel }),
+			),
+		)
 		g.run(31 * time.Minute)
 		g.recorder.mu.Lock()
 		defer g.recorder.mu.Unlock()
 		first := g.recorder.outcomes[g.recorder.started[0].run]
 		for _, o := range first {
-			if o.State != record.Partial || o.Reason != record.Interrupted || !strings.HasPrefix(o.Error, "cancelled by a newer run") {
+			if o.State != record.Partial || o.Reason != record.Interrupted ||
+				!strings.HasPrefix(o.Error, "cancelled by a newer run") {
 				t.Error(o.State, o.Reason, o.Error)
 			}
 		}
@@ -103,8 +120,8 @@ func TestCancelledByANewerRun(t *testing.T) {
 	})
 }
 
-// Kinds on schedules of their own do not keep each other from running.
-func TestKindsOfTheirOwnSchedule(t *testing.T) {
+// Kinds with separate schedules do not delay each other.
+func TestKindsWithOwnSchedules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := slow(20 * time.Minute)
 		a := account("a", f, func(a *Account) {
@@ -147,7 +164,7 @@ func TestDrain(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		list  time.Duration // how long a listing takes
-		deaf  bool          // and whether it ignores its context, for a while
+		deaf  bool          // and whether it ignores its context for a while
 		after time.Duration // how long Run takes to return
 		state record.State
 	}{
@@ -159,7 +176,7 @@ func TestDrain(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := slow(c.list)
 				if c.deaf {
-					f.list = func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
+					f.list = func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit emitFunc) error {
 						time.Sleep(c.list)
 						return emit(ctx, page("i-late"))
 					}
@@ -169,7 +186,9 @@ func TestDrain(t *testing.T) {
 				}
 				// One place an account, so that one region is at work and three wait.
 				g := newHarness(t, Options{}, LocalOptions{Slots: 8})
-				g.runner.Swap(buildConfiguration(t, account("a", f, at("*/15 * * * *")), account("b", &fakeAccount{}, at("@every 10s"))))
+				g.runner.Swap(
+					buildConfiguration(t, account("a", f, at("*/15 * * * *")), account("b", &fakeAccount{}, at("@every 10s"))),
+				)
 				ctx, cancel := context.WithCancel(t.Context())
 				var stopped time.Time
 				go func() {
@@ -201,7 +220,7 @@ func TestDrain(t *testing.T) {
 				if c.deaf && g.runner.Abandoned() != 1 {
 					t.Error("abandoned:", g.runner.Abandoned())
 				}
-				time.Sleep(2 * time.Hour) // the deaf one comes back
+				time.Sleep(2 * time.Hour) // the listing that ignored its context returns
 				g.checkInvariants()
 				if g.runner.Abandoned() != 0 {
 					t.Error("abandoned:", g.runner.Abandoned())
@@ -211,7 +230,7 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// memoryTicks is a Ticks that outlives an engine.
+// memoryTicks is a Ticks in memory.
 type memoryTicks struct {
 	mu   sync.Mutex
 	last map[TickKey]time.Time
@@ -227,7 +246,7 @@ func (m *memoryTicks) Save(l map[TickKey]time.Time) error {
 	return nil
 }
 
-// AtStart collects at once, then on schedule; a restart that is due for a catch-up anyway runs once, not twice.
+// AtStart runs at once, then on schedule; after a restart with a missed tick it runs once, not twice.
 func TestAtStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ticks memoryTicks
@@ -256,7 +275,11 @@ func TestRestart(t *testing.T) {
 		var ticks memoryTicks
 		start := func(d time.Duration) *harness {
 			g := newHarness(t, Options{}, LocalOptions{Ticks: &ticks})
-			f := buildConfiguration(t, account("a", &fakeAccount{}, at("*/15 * * * *")), account("b", &fakeAccount{}, at("0 0 1 * *")))
+			f := buildConfiguration(
+				t,
+				account("a", &fakeAccount{}, at("*/15 * * * *")),
+				account("b", &fakeAccount{}, at("0 0 1 * *")),
+			)
 			f.Jitter = 30 * time.Second
 			g.runner.Swap(f)
 			g.run(d)
@@ -268,11 +291,11 @@ func TestRestart(t *testing.T) {
 		}
 		time.Sleep(5 * time.Hour)
 		from := time.Now()
-		g = start(10 * time.Minute) // until 5:26: one catch-up, and the tick of 5:30 is not reached
+		g = start(10 * time.Minute) // until 5:26: one missed tick is run, and the tick of 5:30 is not reached
 		if at := g.recorder.runs("a", from); len(at) != 1 || at[0] > 30*time.Second {
 			t.Error("catch-up:", at)
 		}
-		if n := g.recorder.missedCount("a", MissedDowntime); n != 19 { // 0:30 … 5:15 are 20, of which the last is made up for
+		if n := g.recorder.missedCount("a", MissedDowntime); n != 19 { // 0:30 … 5:15 are 20, of which the last one is run
 			t.Error("missed:", n)
 		}
 		if len(g.recorder.runs("b", from)) != 0 {
@@ -312,12 +335,12 @@ func TestSuspendAndClock(t *testing.T) {
 			ahead.Store(int64(6 * time.Hour)) // 6:16: the machine slept over 0:30 … 6:15
 			time.Sleep(2 * time.Minute)
 			step("after the sleep", 2, 23)
-			ahead.Add(-int64(time.Hour)) // 5:18: nothing until the clock has been there
+			ahead.Add(-int64(time.Hour)) // 5:18: nothing until the clock has reached its former time
 			time.Sleep(70 * time.Minute)
 			step("clock back by an hour", 2, 23)
 			time.Sleep(3 * time.Minute)
 			step("the tick of 6:30", 3, 23)
-			ahead.Add(-int64(24 * time.Hour)) // the clock was wrong: the schedule goes by the new one
+			ahead.Add(-int64(24 * time.Hour)) // the clock was wrong: the schedule follows the new time
 			time.Sleep(16 * time.Minute)
 			step("clock back by a day", 4, 23)
 		}()
@@ -328,28 +351,38 @@ func TestSuspendAndClock(t *testing.T) {
 	})
 }
 
-func TestReloadInMidRun(t *testing.T) {
+func TestReloadDuringARun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newHarness(t, Options{}, LocalOptions{})
 		var closed atomic.Int32
-		old := buildConfiguration(t, account("stays", slow(10*time.Minute), at("*/15 * * * *")), account("goes", slow(10*time.Minute), at("*/15 * * * *")),
-			account("changes", &fakeAccount{}, at("*/15 * * * *")))
-		sink := &fakeOutput{name: "old"}
-		old.Outputs, old.Close = []Output{sink}, func() { closed.Add(1) }
+		old := buildConfiguration(
+			t,
+			account("stays", slow(10*time.Minute), at("*/15 * * * *")),
+			account("goes", slow(10*time.Minute), at("*/15 * * * *")),
+			account("changes", &fakeAccount{}, at("*/15 * * * *")),
+		)
+		output := &fakeOutput{name: "old"}
+		old.Outputs, old.Close = []Output{output}, func() { closed.Add(1) }
 		g.runner.Swap(old)
 		from := time.Now()
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
 			defer cancel()
-			time.Sleep(20 * time.Minute) // both are in mid-listing
-			g.runner.Swap(buildConfiguration(t, account("stays", slow(time.Minute), at("*/15 * * * *")), account("changes", &fakeAccount{}, at("*/10 * * * *")),
-				account("new", &fakeAccount{}, at("*/5 * * * *"))))
+			time.Sleep(20 * time.Minute) // both listings are in progress
+			g.runner.Swap(
+				buildConfiguration(
+					t,
+					account("stays", slow(time.Minute), at("*/15 * * * *")),
+					account("changes", &fakeAccount{}, at("*/10 * * * *")),
+					account("new", &fakeAccount{}, at("*/5 * * * *")),
+				),
+			)
 			if closed.Load() != 0 {
 				t.Error("the old outputs were closed under running targets")
 			}
 			time.Sleep(6 * time.Minute)
-			if closed.Load() != 1 || sink.records() != 6 {
-				t.Error("the old outputs, after their last run:", closed.Load(), sink.records())
+			if closed.Load() != 1 || output.records() != 6 {
+				t.Error("the old outputs, after their last run:", closed.Load(), output.records())
 			}
 			if _, ok := g.board.Account("goes"); ok {
 				t.Error("the board remembers an account that is gone")
@@ -361,7 +394,8 @@ func TestReloadInMidRun(t *testing.T) {
 		}
 		g.checkInvariants()
 		const m = time.Minute
-		for name, want := range map[string][]time.Duration{"stays": {15 * m, 30 * m}, "goes": {15 * m}, "changes": {15 * m, 30 * m}, "new": {25 * m, 30 * m}} {
+		for name, want := range map[string][]time.Duration{"stays": {15 * m, 30 * m}, "goes": {15 * m},
+			"changes": {15 * m, 30 * m}, "new": {25 * m, 30 * m}} {
 			if got := g.recorder.runs(name, from); !slices.Equal(got, want) {
 				t.Errorf("%s: %v, want %v", name, got, want)
 			}
@@ -379,29 +413,34 @@ func TestOneBadAccountAmongFifty(t *testing.T) {
 		g := newHarness(t, Options{Limits: NewLimits(32, nil)}, LocalOptions{Slots: 32})
 		var accounts []*Account
 		for i := range 50 {
-			f := &fakeAccount{list: func(ctx context.Context, g *Gate, t record.Target, _ string, emit func(context.Context, *record.Page) error) error {
-				if err := call(ctx, g, "DescribeInstances", 100*time.Millisecond, ""); err != nil {
-					return err
-				}
-				return emit(ctx, page("i-1"))
-			}}
+			f := &fakeAccount{
+				list: func(ctx context.Context, g *Gate, t record.Target, _ string, emit emitFunc) error {
+					if err := call(ctx, g, "DescribeInstances", 100*time.Millisecond, ""); err != nil {
+						return err
+					}
+					return emit(ctx, page("i-1"))
+				},
+			}
 			switch fine := f.list; i {
 			case 7:
 				f.regions = func(context.Context, *Gate) (Plan, error) {
 					return Plan{Regions: strings.Fields("r1 r2 r3 r4 r5 r6 r7 r8 r9 r10 r11 r12 r13 r14 r15 r16 r17")}, nil
 				}
-				f.list = func(ctx context.Context, g *Gate, t record.Target, _ string, _ func(context.Context, *record.Page) error) error {
+				f.list = func(ctx context.Context, g *Gate, t record.Target, _ string, _ emitFunc) error {
 					return call(ctx, g, "DescribeInstances", 24*time.Hour, "")
 				}
 			case 23:
-				f.list = func(ctx context.Context, g *Gate, t record.Target, p string, emit func(context.Context, *record.Page) error) error {
+				f.list = func(ctx context.Context, g *Gate, t record.Target, p string, emit emitFunc) error {
 					if t.Region == "eu-west-1" {
 						return errDenied
 					}
 					return fine(ctx, g, t, p, emit)
 				}
 			}
-			accounts = append(accounts, account(fmt.Sprint("account-", i), f, at("*/15 * * * *"), func(a *Account) { a.Timeout = 10 * time.Minute }))
+			accounts = append(
+				accounts,
+				account(fmt.Sprint("account-", i), f, at("*/15 * * * *"), func(a *Account) { a.Timeout = 10 * time.Minute }),
+			)
 		}
 		g.runner.Swap(buildConfiguration(t, accounts...))
 		g.run(29 * time.Minute)
@@ -442,8 +481,8 @@ func TestOneBadAccountAmongFifty(t *testing.T) {
 	})
 }
 
-// Accounts that have much to do fill every place; one that is due meanwhile gets the next, not the last.
-func TestAStartGoesBeforeWhatFollows(t *testing.T) {
+// Accounts with many targets use every slot; an account that is due meanwhile gets the next slot, not the last.
+func TestStartsGoBeforeFollowUps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newHarness(t, Options{}, LocalOptions{Slots: 16})
 		big := slow(70 * time.Second)
@@ -471,7 +510,8 @@ func TestOnceIsInterrupted(t *testing.T) {
 		defer cancel()
 		from := time.Now()
 		res, err := g.local.Once(ctx)
-		if err != nil || len(res) != 2 || res[0].Status != record.RunPartial || res[1].Status != record.Success || res[1].Account != "b" {
+		if err != nil || len(res) != 2 || res[0].Status != record.RunPartial || res[1].Status != record.Success ||
+			res[1].Account != "b" {
 			t.Error(res, err)
 		}
 		if took := time.Since(from); took != time.Minute+25*time.Second {
@@ -484,7 +524,7 @@ func TestOnceIsInterrupted(t *testing.T) {
 	})
 }
 
-// lateRuns counts jobs at once and answers some late, as a store may: the job that ends the run is then not the last to return.
+// lateRuns counts jobs at once but returns late for some: then the job that ends the run is not the last to return.
 type lateRuns struct{ Runs }
 
 func (r lateRuns) JobDone(ctx context.Context, run, job string, t Tally) (Tally, bool, error) {
@@ -495,7 +535,7 @@ func (r lateRuns) JobDone(ctx context.Context, run, job string, t Tally) (Tally,
 	return sum, ended, err
 }
 
-func TestOnceKnowsHowARunEndedWhoeverReturnsLast(t *testing.T) {
+func TestOnceStatusWithALateJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newHarness(t, Options{Runs: lateRuns{NewMemoryStore()}}, LocalOptions{})
 		g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{})))
@@ -536,11 +576,16 @@ func TestJitterSpreads(t *testing.T) {
 	})
 }
 
-// A run that still waits for its turn when its account leaves the configuration is dropped at once.
-func TestReloadDropsWhatWaits(t *testing.T) {
+// A run that still waits when its account is removed from the configuration is dropped at once.
+func TestReloadDropsWaitingRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newHarness(t, Options{}, LocalOptions{})
-		g.runner.Swap(buildConfiguration(t, account("a", slow(40*time.Minute), at("*/15 * * * *"), func(a *Account) { a.Overlap = Queue })))
+		g.runner.Swap(
+			buildConfiguration(
+				t,
+				account("a", slow(40*time.Minute), at("*/15 * * * *"), func(a *Account) { a.Overlap = Queue }),
+			),
+		)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		go func() {
@@ -561,7 +606,7 @@ func TestReloadDropsWhatWaits(t *testing.T) {
 	})
 }
 
-// @every counts from when it began: a reload that does not change it must not begin it anew.
+// @every counts from its beginning: a reload that does not change it must not restart it.
 func TestReloadKeepsTimers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newHarness(t, Options{}, LocalOptions{})

@@ -15,7 +15,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// unavailableStore is a ledger whose store is away while it is told so.
+// An unavailableStore fails while away is set.
 type unavailableStore struct {
 	*MemoryStore
 	away atomic.Bool
@@ -23,42 +23,47 @@ type unavailableStore struct {
 
 func (l *unavailableStore) ActiveTargets(ctx context.Context, account string) ([]record.Target, error) {
 	if l.away.Load() {
-		return nil, &record.Fault{Reason: record.Network, Hint: "start the database", Err: errors.New("store: known targets: connection refused")}
+		return nil, &record.Fault{
+			Reason: record.Network,
+			Hint:   "start the database",
+			Err:    errors.New("store: known targets: connection refused"),
+		}
 	}
 	return l.MemoryStore.ActiveTargets(ctx, account)
 }
 
-// Many accounts meet a store that is away, at every run: that is said once, with what to do, and once when it is over.
-func TestRetiringSaysAnOutageOnce(t *testing.T) {
+// If the store fails for many accounts at every run, this is logged once with a hint, and once when it is over.
+func TestRetireOutageIsLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ledger := &unavailableStore{MemoryStore: NewMemoryStore()}
-		g := newHarness(t, Options{Store: ledger}, LocalOptions{})
+		store := &unavailableStore{MemoryStore: NewMemoryStore()}
+		g := newHarness(t, Options{Store: store}, LocalOptions{})
 		var all []*Account
 		for _, name := range []string{"a", "b", "c", "d"} {
 			all = append(all, account(name, &fakeAccount{}, at("*/15 * * * *")))
 		}
 		g.runner.Swap(buildConfiguration(t, all...))
-		count := func(said, over int) {
+		count := func(failures, recoveries int) {
 			t.Helper()
 			log := strings.Join(g.logs.lines, "")
-			if n := strings.Count(log, "retiring removed targets failed"); n != said || strings.Count(log, "start the database") != said {
-				t.Errorf("said %d times, want %d:\n%s", n, said, log)
+			if n := strings.Count(log, "retiring removed targets failed"); n != failures ||
+				strings.Count(log, "start the database") != failures {
+				t.Errorf("failure logged %d times, want %d:\n%s", n, failures, log)
 			}
-			if n := strings.Count(log, "targets retired again"); n != over {
-				t.Errorf("said %d times that it is over, want %d:\n%s", n, over, log)
+			if n := strings.Count(log, "targets retired again"); n != recoveries {
+				t.Errorf("recovery logged %d times, want %d:\n%s", n, recoveries, log)
 			}
 		}
-		ledger.away.Store(true)
+		store.away.Store(true)
 		g.run(2 * time.Hour)
 		count(1, 0)
-		ledger.away.Store(false)
+		store.away.Store(false)
 		g.run(time.Hour)
 		count(1, 1)
-		ledger.away.Store(true)
+		store.away.Store(true)
 		g.run(time.Hour)
 		count(2, 1)
-		g.runner.Swap(buildConfiguration(t, all[:2]...)) // two of those that met it leave
-		ledger.away.Store(false)
+		g.runner.Swap(buildConfiguration(t, all[:2]...)) // two of the affected accounts are removed
+		store.away.Store(false)
 		g.run(time.Hour)
 		count(2, 2)
 	})
@@ -72,12 +77,12 @@ type fullTicks struct {
 
 func (f *fullTicks) Save(l map[TickKey]time.Time) error {
 	if f.full.Load() {
-		return &record.Fault{Reason: record.Other, Hint: "make room", Err: errors.New("no space left")}
+		return &record.Fault{Reason: record.Other, Hint: "free disk space", Err: errors.New("no space left")}
 	}
 	return f.memoryTicks.Save(l)
 }
 
-func TestKeeperSaysAnOutageOnce(t *testing.T) {
+func TestTickSaverOutageIsLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ticks fullTicks
 		g := newHarness(t, Options{}, LocalOptions{Ticks: &ticks})
@@ -86,14 +91,15 @@ func TestKeeperSaysAnOutageOnce(t *testing.T) {
 		time.AfterFunc(3*time.Hour, func() { ticks.full.Store(false) })
 		g.run(5 * time.Hour)
 		log := strings.Join(g.logs.lines, "")
-		if strings.Count(log, "saving last run times failed") != 1 || strings.Count(log, `hint="make room"`) != 1 || strings.Count(log, "last run times saved again") != 1 {
+		if strings.Count(log, "saving last run times failed") != 1 || strings.Count(log, `hint="free disk space"`) != 1 ||
+			strings.Count(log, "last run times saved again") != 1 {
 			t.Errorf("log:\n%s", log)
 		}
 	})
 }
 
-// What a person can do about a disk is said with the error.
-func TestFileTicksRemedy(t *testing.T) {
+// An error of the disk has a hint.
+func TestFileTicksHint(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -108,7 +114,8 @@ func TestFileTicksRemedy(t *testing.T) {
 	if err := ticks.Save(nil); !errors.Is(err, os.ErrNotExist) || !strings.Contains(record.HintOf(err), dir) {
 		t.Errorf("%v (hint %q)", err, record.HintOf(err))
 	}
-	for err, want := range map[error]string{syscall.ENOSPC: "Free disk space", syscall.EROFS: "read-only", syscall.EACCES: "Give uid"} {
+	for err, want := range map[error]string{syscall.ENOSPC: "Free disk space", syscall.EROFS: "read-only",
+		syscall.EACCES: "Give uid"} {
 		if got := ticks.(*fileTicks).hint(err); !strings.Contains(got, want) {
 			t.Errorf("%v: %q", err, got)
 		}

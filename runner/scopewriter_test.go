@@ -10,10 +10,10 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// droppingStore counts what becomes of its visits.
+// A droppingStore counts the ends and drops of its writers.
 type droppingStore struct {
 	*MemoryStore
-	page func(t record.Target) // of a visit, whatever its context says
+	page func(t record.Target) // called by ScopeWriter.Page; ignores its context
 
 	mu    sync.Mutex
 	ends  map[string]int // by region
@@ -26,7 +26,9 @@ type droppingWriter struct {
 	t record.Target
 }
 
-func (l *droppingStore) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (ScopeWriter, error) {
+func (l *droppingStore) Begin(
+	ctx context.Context, t record.Target, id record.Identity, run string,
+) (ScopeWriter, error) {
 	v, err := l.MemoryStore.Begin(ctx, t, id, run)
 	return droppingWriter{v, l, t}, err
 }
@@ -46,14 +48,14 @@ func (v droppingWriter) Drop() {
 	v.l.drops[v.t.Region]++
 }
 
-// recordingStore keeps what it was told at the ends of targets, and panics at times.
+// A recordingStore records the ends of targets, and panics when boom says so.
 type recordingStore struct {
 	*MemoryStore
 	boom func(what string, nth int) bool
 
 	mu    sync.Mutex
 	calls map[string]int
-	told  []record.Outcome
+	ended []record.Outcome
 }
 
 func (l *recordingStore) at(what string) {
@@ -61,11 +63,13 @@ func (l *recordingStore) at(what string) {
 	defer l.mu.Unlock()
 	l.calls[what]++
 	if l.boom(what, l.calls[what]) {
-		panic("ledger")
+		panic("store")
 	}
 }
 
-func (l *recordingStore) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (ScopeWriter, error) {
+func (l *recordingStore) Begin(
+	ctx context.Context, t record.Target, id record.Identity, run string,
+) (ScopeWriter, error) {
 	l.at("begin")
 	v, err := l.MemoryStore.Begin(ctx, t, id, run)
 	return recordingWriter{v, l}, err
@@ -85,19 +89,23 @@ func (v recordingWriter) End(ctx context.Context, o record.Outcome) error {
 	}
 	v.l.mu.Lock()
 	defer v.l.mu.Unlock()
-	v.l.told = append(v.l.told, o)
+	v.l.ended = append(v.l.ended, o)
 	return nil
 }
 
-// Wherever the ledger panics, it is told that the target failed, and by no outcome that it is complete.
-func TestPanicEndsTheTargetInTheLedger(t *testing.T) {
+// Wherever the store panics, the target ends in it as failed, and never as complete.
+func TestPanicEndsTheTargetInTheStore(t *testing.T) {
 	for _, what := range []string{"begin", "page", "end"} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := &recordingStore{MemoryStore: NewMemoryStore(), calls: map[string]int{}, boom: func(at string, nth int) bool { return at == what && nth == 1 }}
+				l := &recordingStore{
+					MemoryStore: NewMemoryStore(),
+					calls:       map[string]int{},
+					boom:        func(at string, nth int) bool { return at == what && nth == 1 },
+				}
 				f := &fakeAccount{
 					regions: func(context.Context, *Gate) (Plan, error) { return Plan{Regions: []string{"r"}}, nil },
-					list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
+					list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit emitFunc) error {
 						return emit(ctx, page("i-1"))
 					},
 				}
@@ -105,24 +113,25 @@ func TestPanicEndsTheTargetInTheLedger(t *testing.T) {
 				g.runner.Swap(buildConfiguration(t, account("a", f)))
 				g.once()
 				g.want(map[string]string{"r ec2_instance": "partial panic"})
-				if len(l.told) != 1 || l.told[0].Reason != record.Panicked || l.told[0].State.Complete() {
-					t.Errorf("the ledger was told %+v", l.told)
+				if len(l.ended) != 1 || l.ended[0].Reason != record.Panicked || l.ended[0].State.Complete() {
+					t.Errorf("the store was ended %+v", l.ended)
 				}
 			})
 		})
 	}
 }
 
-// A visit that has no end lets go of what it keeps: one that was given up on in the middle of a page, when the page comes back,
+// A writer without an end is dropped: an abandoned one when its page returns,
 // and one that panicked.
-func TestVisitWithoutEnd(t *testing.T) {
+func TestWriterWithoutEnd(t *testing.T) {
 	for name, c := range map[string]struct {
 		page          func(release chan struct{})
-		before, after int // drops, before the page comes back and then
+		before, after int // drops, before the page returns and after
 		ends          int
 	}{
-		"hung":     {func(release chan struct{}) { <-release }, 0, 1, 0},
-		"panicked": {func(chan struct{}) { panic("ledger") }, 2, 2, 1}, // of the visit, and of the one that tells of it
+		"hung": {func(release chan struct{}) { <-release }, 0, 1, 0},
+		// of the writer that panicked, and of the one that ends the target
+		"panicked": {func(chan struct{}) { panic("store") }, 2, 2, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -133,9 +142,11 @@ func TestVisitWithoutEnd(t *testing.T) {
 						c.page(release)
 					}
 				}
-				f := &fakeAccount{list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
-					return emit(ctx, page("i-1"))
-				}}
+				f := &fakeAccount{
+					list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit emitFunc) error {
+						return emit(ctx, page("i-1"))
+					},
+				}
 				g := newHarness(t, Options{Store: l}, LocalOptions{})
 				g.runner.Swap(buildConfiguration(t, account("a", f, func(a *Account) { a.Timeout = time.Minute })))
 				if _, err := g.local.Once(t.Context()); err != nil {
@@ -145,7 +156,8 @@ func TestVisitWithoutEnd(t *testing.T) {
 					t.Helper()
 					l.mu.Lock()
 					defer l.mu.Unlock()
-					if l.drops["us-east-1"] != drops || l.ends["us-east-1"] != c.ends || l.ends["eu-west-1"] != 1 || l.drops["eu-west-1"] != 0 {
+					if l.drops["us-east-1"] != drops || l.ends["us-east-1"] != c.ends || l.ends["eu-west-1"] != 1 ||
+						l.drops["eu-west-1"] != 0 {
 						t.Errorf("%v ends, %v drops, want %d", l.ends, l.drops, drops)
 					}
 				}

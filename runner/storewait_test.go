@@ -10,7 +10,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A slowLedger takes an end at a time, each as long, as a busy database does.
+// A slowStore takes one end at a time, as a busy database does.
 type slowStore struct {
 	*MemoryStore
 	each time.Duration
@@ -18,7 +18,7 @@ type slowStore struct {
 	mu    sync.Mutex
 	turn  chan struct{}
 	took  int
-	waits []time.Duration // of ends that it did not take
+	waits []time.Duration // of ends that were cancelled
 }
 
 type slowWriter struct {
@@ -54,16 +54,23 @@ func (v slowWriter) End(ctx context.Context, o record.Outcome) error {
 	return v.ScopeWriter.End(ctx, o)
 }
 
-// A slow ledger is waited for: what it says it works on is not cut off, however long that takes. What it gives up itself is no
-// matter of the target's.
-func TestASlowStoreIsWaitedFor(t *testing.T) {
+// A slow store is waited for: a call that works is not cancelled, however long it takes. An error of the store is not
+// an error of the target.
+func TestSlowStoreIsWaitedFor(t *testing.T) {
 	for _, each := range []time.Duration{4 * time.Second, 20 * time.Second, 20 * time.Minute} {
 		t.Run(each.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := &slowStore{MemoryStore: NewMemoryStore(), each: each, turn: make(chan struct{}, 1)}
 				g := newHarness(t, Options{Store: l}, LocalOptions{})
-				short := func(a *Account) { a.Timeout = time.Minute } // which is the listing's, and not the ledger's
-				g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{}, short), account("b", &fakeAccount{}, short), account("c", &fakeAccount{}, short)))
+				short := func(a *Account) { a.Timeout = time.Minute } // it limits the listing, not the store
+				g.runner.Swap(
+					buildConfiguration(
+						t,
+						account("a", &fakeAccount{}, short),
+						account("b", &fakeAccount{}, short),
+						account("c", &fakeAccount{}, short),
+					),
+				)
 				g.once()
 				if l.took != 6 || len(l.waits) != 0 {
 					t.Errorf("%d ends were taken, %d were not after %s", l.took, len(l.waits), l.waits)
@@ -81,8 +88,8 @@ func TestASlowStoreIsWaitedFor(t *testing.T) {
 	}
 }
 
-// The ledger's patience is not the outputs': one that does not answer costs the end time-out, and the ledger nothing.
-func TestADeadOutputIsNotWaitedFor(t *testing.T) {
+// An output that does not answer takes EndTimeout, and does not shorten the time of the store.
+func TestHangingOutputIsNotWaitedFor(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		heeds bool
@@ -96,22 +103,22 @@ func TestADeadOutputIsNotWaitedFor(t *testing.T) {
 				l := &slowStore{MemoryStore: NewMemoryStore(), each: time.Second, turn: make(chan struct{}, 1)}
 				g := newHarness(t, Options{Store: l}, LocalOptions{})
 				forever := make(chan struct{})
-				fl := buildConfiguration(t, account("a", &fakeAccount{}))
-				fl.Outputs = []Output{&fakeOutput{name: "file", end: func(ctx context.Context, _ record.Outcome) error {
+				conf := buildConfiguration(t, account("a", &fakeAccount{}))
+				conf.Outputs = []Output{&fakeOutput{name: "file", end: func(ctx context.Context, _ record.Outcome) error {
 					if !c.heeds {
 						<-forever
 					}
 					<-ctx.Done()
 					return context.Cause(ctx)
 				}}}
-				g.runner.Swap(fl)
+				g.runner.Swap(conf)
 				began := time.Now()
 				g.once()
 				close(forever)
 				synctest.Wait()
 				targets := len(l.waits) + l.took
 				if c.heeds && (l.took == 0 || len(l.waits) > 0) || !c.heeds && l.took > 0 {
-					t.Errorf("the ledger took %d of %d ends", l.took, targets)
+					t.Errorf("the store took %d of %d ends", l.took, targets)
 				}
 				if took := time.Since(began); took < c.took || g.runner.Abandoned() > 0 {
 					t.Errorf("it took %s, %d are abandoned at the end", took, g.runner.Abandoned())
@@ -121,15 +128,15 @@ func TestADeadOutputIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-// A drain ends with its time-out, whatever the ledger does: it may heed its context or not, and may have been called before the
-// drain or in it.
-func TestTheDrainEndsTheWaitForTheLedger(t *testing.T) {
+// A drain ends with its timeout, whether the store heeds its context or not, and whether it was called before the drain
+// or during it.
+func TestDrainEndsTheWaitForTheStore(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		heeds   bool
-		listing time.Duration // how long the listing lasts before the ledger is called
-		stop    time.Duration // when the program is told to stop
-		most    time.Duration // the drain may last
+		listing time.Duration // how long the listing lasts before the store is called
+		stop    time.Duration // when the program is stopped
+		most    time.Duration // the drain's longest duration
 	}{
 		{"it heeds its context", true, 0, time.Minute, 26 * time.Second},
 		{"it does not", false, 0, time.Minute, 27 * time.Second},
@@ -147,12 +154,22 @@ func TestTheDrainEndsTheWaitForTheLedger(t *testing.T) {
 					return context.Cause(ctx)
 				}}
 				g := newHarness(t, Options{Store: l}, LocalOptions{})
-				g.runner.Swap(buildConfiguration(t, account("a", &fakeAccount{list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit func(context.Context, *record.Page) error) error {
-					if err := sleep(ctx, c.listing); err != nil {
-						return err
-					}
-					return emit(ctx, page("i-1"))
-				}})))
+				g.runner.Swap(
+					buildConfiguration(
+						t,
+						account(
+							"a",
+							&fakeAccount{
+								list: func(ctx context.Context, _ *Gate, _ record.Target, _ string, emit emitFunc) error {
+									if err := sleep(ctx, c.listing); err != nil {
+										return err
+									}
+									return emit(ctx, page("i-1"))
+								},
+							},
+						),
+					),
+				)
 				ctx, stop := context.WithCancel(t.Context())
 				defer stop()
 				time.AfterFunc(c.stop, stop)
@@ -170,8 +187,8 @@ func TestTheDrainEndsTheWaitForTheLedger(t *testing.T) {
 	}
 }
 
-// What the ledger works on when the program is told to stop has all of the drain.
-func TestACommitInTheDrainIsWaitedFor(t *testing.T) {
+// A call of the store that is in progress when the program stops may use the whole drain.
+func TestCommitDuringDrainIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &slowStore{MemoryStore: NewMemoryStore(), each: 10 * time.Second, turn: make(chan struct{}, 2)}
 		g := newHarness(t, Options{Store: l}, LocalOptions{})
@@ -189,13 +206,15 @@ func TestACommitInTheDrainIsWaitedFor(t *testing.T) {
 	})
 }
 
-// An endlessLedger ends no target by itself.
+// A hangingStore never ends a target by itself.
 type hangingStore struct {
 	*MemoryStore
 	end func(context.Context) error
 }
 
-func (l *hangingStore) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (ScopeWriter, error) {
+func (l *hangingStore) Begin(
+	ctx context.Context, t record.Target, id record.Identity, run string,
+) (ScopeWriter, error) {
 	v, err := l.MemoryStore.Begin(ctx, t, id, run)
 	return hangingWriter{v, l}, err
 }

@@ -12,8 +12,8 @@ import (
 func TestFileTicks(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "ticks.json")
-	var said []string
-	ticks := FileTicks(path, func(s string) { said = append(said, s) })
+	var warnings []string
+	ticks := FileTicks(path, func(s string) { warnings = append(warnings, s) })
 	load := func() map[TickKey]time.Time {
 		t.Helper()
 		m, err := ticks.Load()
@@ -22,12 +22,16 @@ func TestFileTicks(t *testing.T) {
 		}
 		return m
 	}
-	if m := load(); len(m) != 0 || len(said) != 0 {
-		t.Error("of a first start:", m, said)
+	if m := load(); len(m) != 0 || len(warnings) != 0 {
+		t.Error("of a first start:", m, warnings)
 	}
 	at := time.Date(2026, 11, 21, 22, 15, 0, 0, time.UTC)
-	want := map[TickKey]time.Time{{"prod", "*/15 * * * *"}: at, {"prod", "@daily"}: at.Add(-time.Hour), {"dev \"x\"", "@hourly"}: at}
-	for range 2 { // over an earlier one
+	want := map[TickKey]time.Time{
+		{"prod", "*/15 * * * *"}: at,
+		{"prod", "@daily"}:       at.Add(-time.Hour),
+		{"dev \"x\"", "@hourly"}: at,
+	}
+	for range 2 { // replaces an earlier file
 		if err := ticks.Save(want); err != nil {
 			t.Fatal(err)
 		}
@@ -39,12 +43,12 @@ func TestFileTicks(t *testing.T) {
 		t.Error("left behind:", names)
 	}
 	for _, bad := range []string{"", "{", `{"version":2}`, "\x00\x00\x00"} {
-		said = nil
+		warnings = nil
 		if err := os.WriteFile(path, []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if m := load(); len(m) != 0 || len(said) != 1 || !strings.Contains(said[0], "ticks.json.damaged") {
-			t.Errorf("%q: %v, %v", bad, m, said)
+		if m := load(); len(m) != 0 || len(warnings) != 1 || !strings.Contains(warnings[0], "ticks.json.damaged") {
+			t.Errorf("%q: %v, %v", bad, m, warnings)
 		}
 		if b, err := os.ReadFile(path + ".damaged"); err != nil || string(b) != bad {
 			t.Errorf("%q was not kept: %q, %v", bad, b, err)
@@ -62,16 +66,16 @@ func TestFileTicks(t *testing.T) {
 	if err := os.Mkdir(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	said = nil
-	if m := load(); len(m) != 0 || len(said) != 1 || !strings.Contains(said[0], "ticks.json.damaged") {
-		t.Errorf("a folder: %v, %v", m, said)
+	warnings = nil
+	if m := load(); len(m) != 0 || len(warnings) != 1 || !strings.Contains(warnings[0], "ticks.json.damaged") {
+		t.Errorf("a folder: %v, %v", m, warnings)
 	}
 	if err := os.Symlink(path+".damaged", path); err != nil {
 		t.Fatal(err)
 	}
-	said = nil
-	if m := load(); len(m) != 0 || len(said) != 1 || !strings.Contains(said[0], "ticks.json.damaged-2") {
-		t.Errorf("a link: %v, %v", m, said)
+	warnings = nil
+	if m := load(); len(m) != 0 || len(warnings) != 1 || !strings.Contains(warnings[0], "ticks.json.damaged-2") {
+		t.Errorf("a link: %v, %v", m, warnings)
 	}
 	if err := ticks.Save(want); err != nil {
 		t.Error(err)

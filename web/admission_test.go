@@ -19,7 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A memoryListener hands out pipes, whose clients come from the addresses that a test makes up. A pipe holds
+// A memoryListener gives out pipes, whose clients have addresses that a test chooses. A pipe holds
 // nothing: a write waits for its reader.
 type memoryListener struct {
 	conns  chan net.Conn
@@ -95,8 +95,8 @@ func served(t *testing.T, o Options) (*memoryListener, func()) {
 	}
 }
 
-// scrape asks over a connection of its own, reads everything at once, and returns the status, how much came, and
-// when.
+// scrape sends a request on a new connection, reads everything at once, and returns the status, the size and
+// the duration.
 func (l *memoryListener) scrape(t *testing.T, from, path string) (status, size int, took time.Duration) {
 	t.Helper()
 	began := time.Now()
@@ -116,7 +116,7 @@ func (l *memoryListener) scrape(t *testing.T, from, path string) (status, size i
 	return resp.StatusCode, len(b), time.Since(began)
 }
 
-// A slowReader asks, and reads as pace has it, until it is cut off; then it asks again, until stop.
+// A slowReader sends a request and reads as pace does, until it is disconnected; then it repeats, until stop.
 func (l *memoryListener) slowReader(from, path string, stop <-chan struct{}, pace func(net.Conn)) {
 	for {
 		c := l.dial(from)
@@ -140,8 +140,8 @@ func (l *memoryListener) slowReader(from, path string, stop <-chan struct{}, pac
 	}
 }
 
-// takesNothing reads a first byte, and no other until the connection is closed at the other end: a pipe does not
-// tell, so it looks from time to time.
+// takesNothing reads one byte, then nothing until the connection is closed at the other end: a pipe does not
+// report that, so it polls.
 func takesNothing(c net.Conn) {
 	b := make([]byte, 1)
 	if _, err := c.Read(b); err != nil {
@@ -164,9 +164,9 @@ func drips(c net.Conn) {
 	}
 }
 
-// Whatever slow readers do, an honest scrape of anything is answered, whole and in time: from another address, from
-// the slow ones' own, and from their network. The slow ones come again as soon as they are cut off.
-func TestSlowReadersStarveNobody(t *testing.T) {
+// Whatever slow readers do, a normal scrape of anything is answered, completely and in time: from another address, from
+// the slow ones' own, and from their network. The slow ones reconnect as soon as they are disconnected.
+func TestSlowReadersDoNotBlockOthers(t *testing.T) {
 	const scrapes = 12
 	one := func(int) string { return "192.0.2.66:5000" }
 	for name, c := range map[string]struct {
@@ -175,14 +175,17 @@ func TestSlowReadersStarveNobody(t *testing.T) {
 		pace  func(net.Conn)
 		scrap string
 	}{
-		"twelve at one address":    {12, one, takesNothing, "192.0.2.7:4000"},
-		"twelve that drip":         {12, one, drips, "192.0.2.7:4000"},
-		"behind the same proxy":    {12, one, takesNothing, "192.0.2.66:4000"},
-		"the same that drip":       {12, one, drips, "192.0.2.66:4000"},
-		"twelve addresses":         {12, func(i int) string { return fmt.Sprintf("198.51.100.%d:5000", i) }, takesNothing, "192.0.2.7:4000"},
-		"thirty at one address":    {30, one, takesNothing, "192.0.2.66:4000"},
-		"an IPv6 network":          {40, func(i int) string { return fmt.Sprintf("[2001:db8::%x]:5000", i+1) }, drips, "[2001:db8:1::7]:4000"},
-		"forty addresses":          {40, func(i int) string { return fmt.Sprintf("198.51.100.%d:5000", i) }, drips, "192.0.2.7:4000"},
+		"twelve at one address": {12, one, takesNothing, "192.0.2.7:4000"},
+		"twelve that drip":      {12, one, drips, "192.0.2.7:4000"},
+		"behind the same proxy": {12, one, takesNothing, "192.0.2.66:4000"},
+		"the same that drip":    {12, one, drips, "192.0.2.66:4000"},
+		"twelve addresses": {12, func(i int) string { return fmt.Sprintf("198.51.100.%d:5000", i) }, takesNothing,
+			"192.0.2.7:4000"},
+		"thirty at one address": {30, one, takesNothing, "192.0.2.66:4000"},
+		"an IPv6 network": {40, func(i int) string { return fmt.Sprintf("[2001:db8::%x]:5000", i+1) }, drips,
+			"[2001:db8:1::7]:4000"},
+		"forty addresses": {40, func(i int) string { return fmt.Sprintf("198.51.100.%d:5000", i) }, drips,
+			"192.0.2.7:4000"},
 		"a hundred at one address": {100, one, takesNothing, "192.0.2.7:4000"},
 	} {
 		paths := []string{"/metrics/inventory", "/api/v1/sd/nodes", "/metrics"}
@@ -215,8 +218,8 @@ func TestSlowReadersStarveNobody(t *testing.T) {
 	}
 }
 
-// A reader without company is cut off once it has taken nothing for some seconds, or drips; one at a modest pace is
-// not.
+// A single reader is disconnected once it has read nothing for some seconds, or reads very slowly; one at a modest pace
+// is not.
 func TestPace(t *testing.T) {
 	for name, c := range map[string]struct {
 		pace  func(net.Conn)
@@ -267,8 +270,8 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// Who finds neither a slot nor a place in the queue is told so, and when to come again; who has gone waits no
-// longer. A slow handler is nobody's fault: it is not cut off.
+// A request that finds neither a slot nor a place in the queue gets 503 and Retry-After; one whose client has gone
+// waits no longer. A slow handler does not disconnect its client.
 func TestQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAdmission()
@@ -310,7 +313,7 @@ func TestQueue(t *testing.T) {
 		if code != 503 || after != "5" || time.Since(began) != maxWait {
 			t.Errorf("after %s: %d, Retry-After %q", time.Since(began), code, after)
 		}
-		synctest.Wait() // the fourteen have waited as long
+		synctest.Wait() // the fourteen have waited the whole time
 		close(release)
 		wg.Wait()
 		close(codes)
@@ -329,8 +332,9 @@ func TestQueue(t *testing.T) {
 
 func TestPeers(t *testing.T) {
 	for remote, want := range map[string]string{
-		"192.0.2.1:5": "192.0.2.1", "[::ffff:192.0.2.1]:5": "192.0.2.1", "[2001:db8:1:2:3::4]:5": "2001:db8:1:2::/64", "[2001:db8:1:2:ffff::]:9": "2001:db8:1:2::/64",
-		"[::1]:5": "::1", "[fe80::1%eth0]:5": "fe80::/64", "@": "@",
+		"192.0.2.1:5": "192.0.2.1", "[::ffff:192.0.2.1]:5": "192.0.2.1", "[2001:db8:1:2:3::4]:5": "2001:db8:1:2::/64",
+		"[2001:db8:1:2:ffff::]:9": "2001:db8:1:2::/64",
+		"[::1]:5":                 "::1", "[fe80::1%eth0]:5": "fe80::/64", "@": "@",
 	} {
 		if got := peerOf(remote); got != want {
 			t.Errorf("%s is %s, want %s", remote, got, want)
@@ -338,7 +342,7 @@ func TestPeers(t *testing.T) {
 	}
 }
 
-// A body that does not come, and a head that does not end, cost nobody but who sends them: a reload is done at once,
+// A body that does not come, and a header that does not end, affect only their sender: a reload is done at once,
 // others are answered, and the connection ends in time.
 func TestSlowRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -372,8 +376,8 @@ func TestSlowRequests(t *testing.T) {
 	})
 }
 
-// A reader that is cut off is nothing that the log has to say, once for each metric.
-func TestCutOffIsNotLogged(t *testing.T) {
+// A disconnected reader is not logged once for each metric.
+func TestDisconnectIsNotLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		l, end := served(t, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
@@ -392,12 +396,16 @@ func TestCutOffIsNotLogged(t *testing.T) {
 	})
 }
 
-// The same over sockets, which hold much of an answer by themselves: twelve readers that ask and take nothing, and
-// honest scrapes from their own address.
+// The same over sockets, whose buffers hold much of a response: twelve readers that read nothing, and
+// normal scrapes from their own address.
 func TestSlowReadersOnLoopback(t *testing.T) {
 	big := bytes.Repeat([]byte("aws_ec2_instance_info{id=\"i-0123456789abcdef0\"} 1\n"), 500_000)
 	m := new(Mounts)
-	m.Swap(map[string]http.Handler{"/metrics/inventory": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(big) })})
+	m.Swap(
+		map[string]http.Handler{
+			"/metrics/inventory": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(big) }),
+		},
+	)
 	addr := start(t, newServer(t, Options{Mounts: m}))
 	for range 12 {
 		c, err := net.Dial("tcp", addr)
@@ -410,7 +418,9 @@ func TestSlowReadersOnLoopback(t *testing.T) {
 		}
 	}
 	for n := range 33 {
-		if code, body := get(t, &http.Client{Transport: &http.Transport{}}, "http://"+addr+"/metrics/inventory"); code != 200 || len(body) != len(big) {
+		if code, body := get(t, &http.Client{Transport: &http.Transport{}},
+			"http://"+addr+"/metrics/inventory"); code != 200 ||
+			len(body) != len(big) {
 			t.Fatalf("scrape %d: %d, %d bytes", n, code, len(body))
 		}
 	}

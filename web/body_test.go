@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A body that is announced and never comes keeps no slot: the answer does not wait for it.
+// A body that is announced and never comes does not hold a slot: the response does not wait for it.
 func TestBodyThatNeverComes(t *testing.T) {
 	s := httptest.NewServer(newAdmission().wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, strings.Repeat("x", 64<<10))
@@ -22,7 +22,7 @@ func TestBodyThatNeverComes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second)) // patience for what fails; nothing waits for it else
+		_ = c.SetDeadline(time.Now().Add(5 * time.Second)) // only a failing test waits that long
 		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: localhost\r\n"+head+"\r\n\r\n1"); err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +34,7 @@ func TestBodyThatNeverComes(t *testing.T) {
 	}
 }
 
-// A header that a proxy adds may also be announced as one that follows the body.
+// A header that a proxy adds may also be a trailer.
 func TestForwardedInATrailer(t *testing.T) {
 	r := httptest.NewRequest(http.MethodPost, "http://localhost/-/reload", nil)
 	r.RemoteAddr = "127.0.0.1:5000"

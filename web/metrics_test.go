@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fixedStatus is a Live that stands still.
+// A fixedStatus is a StatusSource that does not change.
 type fixedStatus struct {
 	accounts []Account
 	targets  []Target
@@ -34,11 +34,15 @@ func (s *fixedStatus) Targets() iter.Seq[Target] { return slices.Values(s.target
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
 func target(account, region, kind string, s record.State, success time.Time, n int) Target {
-	return Target{Outcome: record.Outcome{Target: record.Target{Account: account, Region: region, Kind: kind}, State: s, Records: n,
-		Started: noon, Ended: noon.Add(1500 * time.Millisecond)}, LastSuccess: success, Resources: n}
+	return Target{
+		Outcome: record.Outcome{Target: record.Target{Account: account, Region: region, Kind: kind}, State: s, Records: n,
+			Started: noon, Ended: noon.Add(1500 * time.Millisecond)},
+		LastSuccess: success,
+		Resources:   n,
+	}
 }
 
-// scrape is what a scrape shows, a series a line.
+// scrape returns the metrics of the program in text format.
 func scrape(t *testing.T, reg *prometheus.Registry) string {
 	t.Helper()
 	fams, err := reg.Gather()
@@ -57,7 +61,7 @@ func scrape(t *testing.T, reg *prometheus.Registry) string {
 	return b.String()
 }
 
-// has reports each series that is missing; a wanted line that begins with ! must not be there.
+// has reports each missing series; a line that begins with ! must not be there.
 func has(t *testing.T, text string, want ...string) {
 	t.Helper()
 	for _, w := range want {
@@ -89,10 +93,14 @@ func kinds(accounts ...string) map[string][]string {
 	return k
 }
 
-// full has heard and seen something of everything.
+// full returns metrics with at least one value of everything.
 func full(t *testing.T) (*Metrics, *prometheus.Registry, *fixedStatus) {
 	live := &fixedStatus{
-		accounts: []Account{{Name: "prod", Identity: record.Identity{AccountID: "222222222222", Partition: "aws"}, Expires: noon.Add(time.Hour)}, {Name: "dev"}, {Name: "organization:company", Organization: true}},
+		accounts: []Account{
+			{Name: "prod", Identity: record.Identity{AccountID: "222222222222", Partition: "aws"}, Expires: noon.Add(time.Hour)},
+			{Name: "dev"},
+			{Name: "organization:company", Organization: true},
+		},
 		targets: []Target{
 			target("prod", "us-east-1", "ec2_instance", record.OK, noon, 5),
 			target("prod", "us-east-1", "ec2_volume", record.Denied, noon.Add(-time.Hour), 7),
@@ -104,8 +112,14 @@ func full(t *testing.T) (*Metrics, *prometheus.Registry, *fixedStatus) {
 	expected := target("prod", "us-east-1", "ec2_image", record.Denied, time.Time{}, 0)
 	expected.Expected = true
 	live.targets[0].Due, live.targets[1].Due = noon.Add(15*time.Minute), noon.Add(-45*time.Minute)
-	live.targets = append(live.targets, expected, Target{Outcome: record.Outcome{Target: record.Target{Account: "prod", Region: "sa-east-1", Kind: "x"}}})
-	m, reg := newMetrics(t, live, MetricsOptions{Version: "1.2.3", Revision: "abc", LabelTags: []string{"team", "cost.center"}})
+	live.targets = append(live.targets,
+		expected,
+		Target{Outcome: record.Outcome{Target: record.Target{Account: "prod", Region: "sa-east-1", Kind: "x"}}},
+	)
+	m, reg := newMetrics(t,
+		live,
+		MetricsOptions{Version: "1.2.3", Revision: "abc", LabelTags: []string{"team", "cost.center"}},
+	)
 	m.Configured(kinds("prod", "dev", "organization:company"))
 	m.SetTags(maps.All(map[string]map[string]string{"prod": {"team": "platform", "other": "x"}}))
 	m.Reloaded(true)
@@ -138,13 +152,14 @@ func TestMetrics(t *testing.T) {
 		`collector_runs_total{account="dev",status="expired"} 0`,
 		`collector_output_spool_records{output="siem"} 30`,
 		`collector_output_spool_bytes{output="siem"} 4096`,
-		fmt.Sprintf(`collector_output_spool_oldest_timestamp_seconds{output="siem"} %s`, strconv.FormatFloat(float64(noon.Unix()), 'g', -1, 64)),
+		fmt.Sprintf(`collector_output_spool_oldest_timestamp_seconds{output="siem"} %s`,
+			strconv.FormatFloat(float64(noon.Unix()), 'g', -1, 64)),
 		`!collector_output_spool_oldest_timestamp_seconds{output="idle"`,
 		`collector_output_dropped_records_total{output="siem",reason="full"} 12`,
 		`collector_output_dropped_records_total{output="idle",reason="damaged"} 0`,
 		`collector_output_dead_letters_total{output="siem"} 1`,
 		`collector_output_retries_total{output="siem"} 1`,
-		`collector_run_duration_seconds_count 1`, // what was skipped took no time
+		`collector_run_duration_seconds_count 1`, // a skipped run has no duration
 		`collector_run_duration_seconds_bucket{le="30"} 0`,
 		`collector_run_duration_seconds_bucket{le="60"} 1`,
 		`collector_missed_runs_total{account="prod",reason="overlap"} 1`,
@@ -158,16 +173,19 @@ func TestMetrics(t *testing.T) {
 		`!collector_target_failed{account="prod",kind="ec2_image"`, // as expected
 		`!collector_target_failed{account="prod",kind="ec2_instance"`,
 		`collector_target_failed_omitted 0`,
-		fmt.Sprintf(`collector_last_success_timestamp_seconds{account="prod",region="us-east-1"} %v`, float64(noon.Add(-time.Hour).Unix())),
-		fmt.Sprintf(`collector_last_success_timestamp_seconds{account="prod",region="eu-west-1"} %v`, float64(noon.Unix())), // one of its kinds never
+		fmt.Sprintf(`collector_last_success_timestamp_seconds{account="prod",region="us-east-1"} %v`,
+			float64(noon.Add(-time.Hour).Unix())),
+		fmt.Sprintf(`collector_last_success_timestamp_seconds{account="prod",region="eu-west-1"} %v`,
+			float64(noon.Unix())), // one of its kinds never succeeded
 		`collector_never_succeeded_targets{account="prod",region="eu-west-1"} 1`,
-		`!collector_never_succeeded_targets{account="prod",region="us-east-1"}`, // what is denied on purpose does not count
+		`!collector_never_succeeded_targets{account="prod",region="us-east-1"}`, // an expected denial does not count
 		`!collector_never_succeeded_targets{account="prod",region="ap-east-1"}`,
-		fmt.Sprintf(`collector_success_due_timestamp_seconds{account="prod",region="us-east-1"} %v`, float64(noon.Add(-45*time.Minute).Unix())), // the earliest
-		`!collector_success_due_timestamp_seconds{account="prod",region="eu-west-1"}`,                                                           // it has no schedule
+		fmt.Sprintf(`collector_success_due_timestamp_seconds{account="prod",region="us-east-1"} %v`,
+			float64(noon.Add(-45*time.Minute).Unix())), // the earliest
+		`!collector_success_due_timestamp_seconds{account="prod",region="eu-west-1"}`, // it has no schedule
 		`!collector_last_success_timestamp_seconds{account="prod",region="ap-east-1"}`,
 		`collector_resources{account="prod",kind="ec2_instance"} 8`,
-		`collector_resources{account="prod",kind="ec2_volume"} 7`, // the last full listing's
+		`collector_resources{account="prod",kind="ec2_volume"} 7`, // from the last complete listing
 		`collector_api_requests_total{account="prod",code="ok",region="us-east-1"} 1`,
 		`collector_api_requests_total{account="prod",code="RequestLimitExceeded",region="us-east-1"} 1`,
 		`collector_api_request_duration_seconds_count{operation="DescribeInstances"} 2`,
@@ -176,7 +194,8 @@ func TestMetrics(t *testing.T) {
 		`!collector_credentials_expiry_timestamp_seconds{account="dev"}`,
 		`collector_config_last_reload_successful 1`,
 		`!collector_config_last_reload_success_timestamp_seconds 0`,
-		`collector_account_info{account="prod",account_id="222222222222",partition="aws",tag_cost_center="",tag_team="platform"} 1`,
+		`collector_account_info{account="prod",account_id="222222222222",partition="aws",`+
+			`tag_cost_center="",tag_team="platform"} 1`,
 		`collector_account_info{account="dev",account_id="",partition="",tag_cost_center="",tag_team=""} 1`,
 		`!collector_account_info{account="organization:company"`,
 		`!collector_target_state`,
@@ -187,13 +206,14 @@ func TestMetrics(t *testing.T) {
 		`collector_output_served_resources{output="nodes"} 7`,
 		`collector_output_omitted_resources{output="nodes",reason="no_address"} 2`,
 	)
-	if text := scrape(t, reg); !strings.Contains(text, `collector_build_info{goversion="go`) || !strings.Contains(text, `revision="abc",version="1.2.3"} 1`) {
+	if text := scrape(t, reg); !strings.Contains(text, `collector_build_info{goversion="go`) ||
+		!strings.Contains(text, `revision="abc",version="1.2.3"} 1`) {
 		t.Error("collector_build_info is wrong or missing")
 	}
 }
 
-// The names and labels that DESIGN promises, no more and no fewer of each.
-func TestPromisedLabels(t *testing.T) {
+// The documented metrics have exactly these labels.
+func TestLabels(t *testing.T) {
 	_, reg, _ := full(t)
 	fams, err := reg.Gather()
 	if err != nil {
@@ -208,13 +228,22 @@ func TestPromisedLabels(t *testing.T) {
 		got[f.GetName()] = strings.Join(ls, ",")
 	}
 	for name, labels := range map[string]string{
-		"collector_runs_total": "account,status", "collector_run_duration_seconds": "", "collector_missed_runs_total": "account,reason",
-		"collector_targets": "account,region,state", "collector_target_failed": "account,kind,region,state",
-		"collector_last_success_timestamp_seconds": "account,region", "collector_success_due_timestamp_seconds": "account,region", "collector_never_succeeded_targets": "account,region", "collector_resources": "account,kind",
-		"collector_api_requests_total": "account,code,region", "collector_api_request_duration_seconds": "operation",
-		"collector_api_budget_wait_seconds_total": "account,region", "collector_credentials_expiry_timestamp_seconds": "account",
-		"collector_config_last_reload_successful": "", "collector_build_info": "goversion,revision,version",
-		"collector_account_info": "account,account_id,partition,tag_cost_center,tag_team",
+		"collector_runs_total":                           "account,status",
+		"collector_run_duration_seconds":                 "",
+		"collector_missed_runs_total":                    "account,reason",
+		"collector_targets":                              "account,region,state",
+		"collector_target_failed":                        "account,kind,region,state",
+		"collector_last_success_timestamp_seconds":       "account,region",
+		"collector_success_due_timestamp_seconds":        "account,region",
+		"collector_never_succeeded_targets":              "account,region",
+		"collector_resources":                            "account,kind",
+		"collector_api_requests_total":                   "account,code,region",
+		"collector_api_request_duration_seconds":         "operation",
+		"collector_api_budget_wait_seconds_total":        "account,region",
+		"collector_credentials_expiry_timestamp_seconds": "account",
+		"collector_config_last_reload_successful":        "",
+		"collector_build_info":                           "goversion,revision,version",
+		"collector_account_info":                         "account,account_id,partition,tag_cost_center,tag_team",
 	} {
 		if have, ok := got[name]; !ok || have != labels {
 			t.Errorf("%s has labels %q (there: %v), want %q", name, have, ok, labels)
@@ -227,19 +256,33 @@ func TestDetail(t *testing.T) {
 	m, reg := newMetrics(t, live, MetricsOptions{Detail: true})
 	m.Configured(kinds("prod"))
 	l := `{account="prod",kind="ec2_volume",region="us-east-1"} `
-	has(t, scrape(t, reg), `collector_target_state{account="prod",kind="ec2_volume",region="us-east-1",state="partial"} 1`,
-		"collector_target_records"+l+"4", "collector_target_duration_seconds"+l+"1.5", "!collector_target_last_success_timestamp_seconds{")
+	has(t, scrape(t, reg),
+		`collector_target_state{account="prod",kind="ec2_volume",region="us-east-1",state="partial"} 1`,
+		"collector_target_records"+l+"4",
+		"collector_target_duration_seconds"+l+"1.5",
+		"!collector_target_last_success_timestamp_seconds{",
+	)
 }
 
-// Before anything was loaded, listed or signed in to there is nothing to say, rather than 1970.
-func TestNothingIsZero(t *testing.T) {
-	m, reg := newMetrics(t, &fixedStatus{targets: []Target{target("prod", "us-east-1", "ec2_volume", record.Denied, time.Time{}, 0)}, accounts: []Account{{Name: "prod"}}}, MetricsOptions{Detail: true})
+// Before a configuration, a listing or a sign-in there is no series, rather than 1970.
+func TestNoSeriesBeforeTheFirstValue(t *testing.T) {
+	m, reg := newMetrics(t,
+		&fixedStatus{
+			targets:  []Target{target("prod", "us-east-1", "ec2_volume", record.Denied, time.Time{}, 0)},
+			accounts: []Account{{Name: "prod"}},
+		},
+		MetricsOptions{Detail: true},
+	)
 	m.Configured(kinds("prod"))
 	m.OutputSpool("siem", 0, 0, time.Time{})
-	has(t, scrape(t, reg), "!_timestamp_seconds", "!collector_config_last_reload_successful", `collector_never_succeeded_targets{account="prod",region="us-east-1"} 1`)
+	has(t, scrape(t, reg),
+		"!_timestamp_seconds",
+		"!collector_config_last_reload_successful",
+		`collector_never_succeeded_targets{account="prod",region="us-east-1"} 1`,
+	)
 }
 
-// An account that a reload removed has no series, and its run that still goes on makes none again.
+// A removed account has no series, and its run in progress does not add them again.
 func TestRemovedAccount(t *testing.T) {
 	m, reg, _ := full(t)
 	m.Configured(kinds("dev", "new"))
@@ -247,7 +290,11 @@ func TestRemovedAccount(t *testing.T) {
 	m.Missed("prod", "drain")
 	m.Call("prod", "us-east-1", "DescribeInstances", "", time.Second)
 	m.BudgetWait("prod", "us-east-1", time.Second)
-	has(t, scrape(t, reg), `!account="prod"`, `collector_runs_total{account="dev",status="success"} 0`, `collector_runs_total{account="new",status="success"} 0`)
+	has(t, scrape(t, reg),
+		`!account="prod"`,
+		`collector_runs_total{account="dev",status="success"} 0`,
+		`collector_runs_total{account="new",status="success"} 0`,
+	)
 	m.Remove("new")
 	has(t, scrape(t, reg), `!account="new"`)
 	m.OutputClosed("stdout")
@@ -262,13 +309,19 @@ func TestKeptAccount(t *testing.T) {
 	m, reg, _ := full(t)
 	m.Configured(kinds("prod"))
 	m.Reloaded(false)
-	has(t, scrape(t, reg), `collector_runs_total{account="prod",status="partial"} 1`, `collector_config_last_reload_successful 0`, `!account="dev"`)
+	has(t, scrape(t, reg),
+		`collector_runs_total{account="prod",status="partial"} 1`,
+		`collector_config_last_reload_successful 0`,
+		`!account="dev"`,
+	)
 }
 
 func TestFailedCap(t *testing.T) {
 	live := &fixedStatus{}
 	for i := range maxFailedSeries + 5 {
-		live.targets = append(live.targets, target("prod", "us-east-1", fmt.Sprintf("k%05d", i), record.Error, time.Time{}, 0))
+		live.targets = append(live.targets,
+			target("prod", "us-east-1", fmt.Sprintf("k%05d", i), record.Error, time.Time{}, 0),
+		)
 	}
 	m, reg := newMetrics(t, live, MetricsOptions{})
 	m.Configured(kinds("prod"))
@@ -276,10 +329,14 @@ func TestFailedCap(t *testing.T) {
 	if n := strings.Count(text, "\ncollector_target_failed{"); n != maxFailedSeries {
 		t.Errorf("%d failed targets have a series, want %d", n, maxFailedSeries)
 	}
-	has(t, text, "collector_target_failed_omitted 5", "!k10000", fmt.Sprintf(`collector_targets{account="prod",region="us-east-1",state="error"} %d`, maxFailedSeries+5))
+	has(t, text,
+		"collector_target_failed_omitted 5",
+		"!k10000",
+		fmt.Sprintf(`collector_targets{account="prod",region="us-east-1",state="error"} %d`, maxFailedSeries+5),
+	)
 }
 
-// What answers in AWS's place cannot make series without end, nor break the scrape.
+// Unknown error codes can neither create an unlimited number of series nor break the scrape.
 func TestCodesAreBounded(t *testing.T) {
 	m, reg := newMetrics(t, &fixedStatus{}, MetricsOptions{})
 	m.Configured(kinds("prod"))
@@ -296,16 +353,18 @@ func TestCodesAreBounded(t *testing.T) {
 
 func TestLabelTags(t *testing.T) {
 	for _, tags := range [][]string{{"a.b", "a_b"}, {"team", "team"}, {""}} {
-		if _, err := NewMetrics(prometheus.NewRegistry(), &fixedStatus{}, MetricsOptions{LabelTags: tags}); err == nil || !strings.Contains(err.Error(), "web.label_tags") {
+		if _, err := NewMetrics(prometheus.NewRegistry(), &fixedStatus{}, MetricsOptions{LabelTags: tags}); err == nil ||
+			!strings.Contains(err.Error(), "web.label_tags") {
 			t.Errorf("label_tags %q: %v", tags, err)
 		}
 	}
-	if _, err := NewMetrics(prometheus.NewRegistry(), &fixedStatus{}, MetricsOptions{LabelTags: []string{"aws:cost/center", "équipe", "9"}}); err != nil {
+	if _, err := NewMetrics(prometheus.NewRegistry(), &fixedStatus{},
+		MetricsOptions{LabelTags: []string{"aws:cost/center", "équipe", "9"}}); err != nil {
 		t.Error(err)
 	}
 }
 
-// Two in one registry are an error, not a panic.
+// Registering twice is an error, not a panic.
 func TestRegisterTwice(t *testing.T) {
 	_, reg := newMetrics(t, &fixedStatus{}, MetricsOptions{})
 	if _, err := NewMetrics(reg, &fixedStatus{}, MetricsOptions{}); err == nil {
@@ -313,14 +372,14 @@ func TestRegisterTwice(t *testing.T) {
 	}
 }
 
-func TestTextThatIsNone(t *testing.T) {
+func TestInvalidUTF8(t *testing.T) {
 	live := &fixedStatus{targets: []Target{target("prod", "us\xff", "k", record.Error, time.Time{}, 0)}}
 	m, reg := newMetrics(t, live, MetricsOptions{})
 	m.Configured(kinds("prod"))
 	has(t, scrape(t, reg), "collector_target_failed{account=\"prod\",kind=\"k\",region=\"us\uFFFD\",state=\"error\"} 1")
 }
 
-// Events, reloads and scrapes at once: -race looks on.
+// Concurrent events, reloads and scrapes, for the race detector.
 func TestConcurrent(t *testing.T) {
 	m, reg, _ := full(t)
 	var wg sync.WaitGroup
@@ -352,11 +411,13 @@ func TestConcurrent(t *testing.T) {
 	has(t, scrape(t, reg), `!account="a`)
 }
 
-// Prometheus's own linter has nothing to say.
+// Prometheus's own linter finds nothing.
 func TestPromtool(t *testing.T) {
 	tool, err := exec.LookPath("promtool")
 	if err != nil {
-		t.Skip("SKIPPED, NOT PASSED: promtool is not installed (Debian: apt-get install prometheus); the metrics were not linted")
+		t.Skip(
+			"SKIPPED, NOT PASSED: promtool is not installed (Debian: apt-get install prometheus); the metrics were not linted",
+		)
 	}
 	live := &fixedStatus{}
 	_, reg, seen := full(t)
@@ -382,7 +443,7 @@ func TestPromtool(t *testing.T) {
 	}
 }
 
-// The events of package runner and of package outputs, as they are declared there: this package imports neither.
+// The observer methods as packages runner and outputs declare them: this package imports neither.
 var _ interface {
 	RunStarted(account, run string, tick time.Time)
 	RunEnded(account, run string, s record.Status, took time.Duration)

@@ -12,8 +12,8 @@ func saying(s string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, s) })
 }
 
-// What is mounted is served beside the server's own, under the same headers and methods; a swap takes away what it does
-// not have, and lets a request end with the handler that it began with.
+// Mounted handlers are served like the server's own routes, with the same headers and methods; a swap removes those
+// that it does not have, and a request in progress keeps its handler.
 func TestMounts(t *testing.T) {
 	m := new(Mounts)
 	s := newServer(t, Options{Mounts: m})
@@ -58,12 +58,17 @@ func TestMounts(t *testing.T) {
 func TestMountsBehindThePassword(t *testing.T) {
 	m := new(Mounts)
 	m.Swap(map[string]http.Handler{"/metrics/inventory": saying("mine")})
-	addr := start(t, newServer(t, Options{Mounts: m, ConfigFile: webConfig(t, fmt.Sprintf("basic_auth_users:\n  admin: %s\n", hash(t)))}))
+	addr := start(
+		t,
+		newServer(t, Options{Mounts: m, ConfigFile: webConfig(t, fmt.Sprintf("basic_auth_users:\n  admin: %s\n", hash(t)))}),
+	)
 	c := &http.Client{Transport: &http.Transport{}}
 	if code, body := get(t, c, "http://"+addr+"/metrics/inventory"); code != 401 {
 		t.Errorf("without a password: %d %s", code, body)
 	}
-	if code, body := get(t, c, "http://"+addr+"/metrics/inventory", func(r *http.Request) { r.SetBasicAuth("admin", "open sesame") }); code != 200 || body != "mine" {
+	if code, body := get(t, c, "http://"+addr+"/metrics/inventory",
+		func(r *http.Request) { r.SetBasicAuth("admin", "open sesame") }); code != 200 ||
+		body != "mine" {
 		t.Errorf("with the password: %d %s", code, body)
 	}
 }

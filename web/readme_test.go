@@ -17,7 +17,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// readmeQueries is the PromQL of README's table, in its order.
+// readmeQueries returns the PromQL of README's table, in its order.
 func readmeQueries(t *testing.T) []string {
 	t.Helper()
 	text, err := os.ReadFile("../README.md")
@@ -39,7 +39,7 @@ func readmeQueries(t *testing.T) []string {
 	return all
 }
 
-// What is a question to look into, and answers while all is well.
+// informs reports whether a query also has an answer while all is well.
 func informs(query string) bool {
 	return strings.Contains(query, "collector_api_budget_wait_seconds_total")
 }
@@ -49,8 +49,11 @@ const (
 	steps    = 2 * 40 // forty hours: a nightly kind is forty hours old, and has been listed again since
 )
 
-// seriesOf scrapes the metrics of a setup every half hour, as promtool takes them. Its clock begins at the epoch.
-func seriesOf(t *testing.T, setup func(now time.Time, live *fixedStatus, m *Metrics)) []map[string]string {
+// A setupFunc sets the state of a collector at an instant.
+type setupFunc = func(now time.Time, live *fixedStatus, m *Metrics)
+
+// seriesOf scrapes the metrics of a setup every half hour, in promtool's format. Its clock begins at the epoch.
+func seriesOf(t *testing.T, setup setupFunc) []map[string]string {
 	t.Helper()
 	live := &fixedStatus{}
 	m, reg := newMetrics(t, live, MetricsOptions{Detail: true})
@@ -80,20 +83,22 @@ func seriesOf(t *testing.T, setup func(now time.Time, live *fixedStatus, m *Metr
 	return all
 }
 
-// listed is a target that was last listed in full at some time, and is due at another.
+// listed returns a target with the time of its last complete listing and of the next one.
 func listed(region, kind string, s record.State, success, due time.Time) Target {
 	t := target("prod", region, kind, s, success, 3)
 	t.Due = due
 	return t
 }
 
-// The queries of README are silent on a setup in which all is well: a kind of each quarter of an hour beside a nightly
-// one, a role session of an hour, outputs that deliver. And each speaks where something is wrong, and keeps silent
-// about the rest.
+// The queries of README return nothing on a healthy setup: a kind that is listed every quarter of an hour, a nightly
+// one, a role session of an hour, outputs that deliver. Each query returns something for its own problem, and nothing
+// for others.
 func TestReadmeQueries(t *testing.T) {
 	tool, err := exec.LookPath("promtool")
 	if err != nil {
-		t.Skip("SKIPPED, NOT PASSED: promtool is not installed (Debian: apt-get install prometheus); README's queries were not run")
+		t.Skip(
+			"SKIPPED, NOT PASSED: promtool is not installed (Debian: apt-get install prometheus); README's queries were not run",
+		)
 	}
 	queries := readmeQueries(t)
 	if len(queries) < 10 {
@@ -101,7 +106,9 @@ func TestReadmeQueries(t *testing.T) {
 	}
 	healthy := func(now time.Time, live *fixedStatus, m *Metrics) {
 		quarter, night := now.Truncate(15*time.Minute).Add(20*time.Second), now.Truncate(24*time.Hour).Add(40*time.Second)
-		live.accounts = []Account{{Name: "prod", Identity: record.Identity{AccountID: "222222222222"}, Next: quarter.Add(15 * time.Minute)}}
+		live.accounts = []Account{
+			{Name: "prod", Identity: record.Identity{AccountID: "222222222222"}, Next: quarter.Add(15 * time.Minute)},
+		}
 		live.targets = []Target{
 			listed("us-east-1", "ec2_instance", record.OK, quarter, quarter.Truncate(15*time.Minute).Add(16*time.Minute)),
 			listed("us-east-1", "ec2_image", record.OK, night, night.Truncate(24*time.Hour).Add(25*time.Hour)),
@@ -113,34 +120,40 @@ func TestReadmeQueries(t *testing.T) {
 		m.OutputSpool("siem", 3, 4096, now.Add(-time.Minute))
 		m.OutputSpool("idle", 0, 0, time.Time{})
 	}
-	broken := func(change func(now time.Time, live *fixedStatus, m *Metrics)) func(time.Time, *fixedStatus, *Metrics) {
+	broken := func(change setupFunc) setupFunc {
 		return func(now time.Time, live *fixedStatus, m *Metrics) {
 			healthy(now, live, m)
 			change(now, live, m)
 		}
 	}
-	const failed, late, never, lapse = "collector_target_failed", "collector_success_due", "collector_never_succeeded", "collector_credentials_expiry"
+	const (
+		failed = "collector_target_failed"
+		late   = "collector_success_due"
+		never  = "collector_never_succeeded"
+		lapse  = "collector_credentials_expiry"
+	)
 	noon := time.Unix(0, 0).Add(36 * time.Hour)
 	for name, c := range map[string]struct {
-		setup func(time.Time, *fixedStatus, *Metrics)
-		speak []string // what the queries that answer hold
+		setup    setupFunc
+		answered []string // parts of the queries that return something
 	}{
-		"all is well": {healthy, nil},
-		"the frequent kind fails since noon, beside a nightly one": {broken(func(now time.Time, live *fixedStatus, _ *Metrics) {
+		"all ok": {healthy, nil},
+		"the frequent kind fails since noon": {broken(func(now time.Time, live *fixedStatus, _ *Metrics) {
 			if now.After(noon) {
 				live.targets[0] = listed("us-east-1", "ec2_instance", record.Denied, noon, noon.Add(16*time.Minute))
 			}
 		}), []string{failed, late}},
 		"the nightly kind failed last night": {broken(func(now time.Time, live *fixedStatus, _ *Metrics) {
-			live.targets[1] = listed("us-east-1", "ec2_image", record.Throttled, time.Unix(40, 0), time.Unix(0, 0).Add(25*time.Hour))
+			live.targets[1] = listed("us-east-1", "ec2_image", record.Throttled, time.Unix(40, 0),
+				time.Unix(0, 0).Add(25*time.Hour))
 		}), []string{failed, late}},
 		"a new account, never listed": {broken(func(_ time.Time, live *fixedStatus, _ *Metrics) {
 			live.targets = []Target{listed("us-east-1", "ec2_instance", record.AuthFailed, time.Time{}, time.Time{})}
 		}), []string{failed, never}},
-		"nothing runs any more, and nothing fails": {broken(func(now time.Time, live *fixedStatus, _ *Metrics) {
+		"runs stopped, and nothing fails": {broken(func(now time.Time, live *fixedStatus, _ *Metrics) {
 			live.targets = []Target{listed("us-east-1", "ec2_instance", record.OK, noon, noon.Add(16*time.Minute))}
 		}), []string{late}},
-		"a denial on purpose": {broken(func(_ time.Time, live *fixedStatus, _ *Metrics) {
+		"an expected denial": {broken(func(_ time.Time, live *fixedStatus, _ *Metrics) {
 			expected := listed("us-east-1", "ec2_host", record.Denied, time.Time{}, time.Time{})
 			expected.Expected = true
 			live.targets = append(live.targets, expected)
@@ -148,17 +161,21 @@ func TestReadmeQueries(t *testing.T) {
 		"an MFA session that ends": {broken(func(_ time.Time, live *fixedStatus, _ *Metrics) {
 			live.accounts[0].Expires = time.Unix(0, 0).Add(41 * time.Hour)
 		}), []string{lapse}},
-		"an MFA session that has ended": {broken(func(_ time.Time, live *fixedStatus, _ *Metrics) { live.accounts[0].Expires = noon }), []string{lapse}},
-		"an MFA session of a day":       {broken(func(now time.Time, live *fixedStatus, _ *Metrics) { live.accounts[0].Expires = now.Add(24 * time.Hour) }), nil},
-		"a refused reload":              {broken(func(_ time.Time, _ *fixedStatus, m *Metrics) { m.Reloaded(false) }), []string{"collector_config_last_reload_successful"}},
-		"a receiver that is away": {broken(func(_ time.Time, _ *fixedStatus, m *Metrics) {
+		"an MFA session that has ended": {broken(func(_ time.Time, live *fixedStatus, _ *Metrics) {
+			live.accounts[0].Expires = noon
+		}), []string{lapse}},
+		"an MFA session of a day": {broken(func(now time.Time, live *fixedStatus, _ *Metrics) {
+			live.accounts[0].Expires = now.Add(24 * time.Hour)
+		}), nil},
+		"a refused reload": {broken(func(_ time.Time, _ *fixedStatus, m *Metrics) { m.Reloaded(false) }),
+			[]string{"collector_config_last_reload_successful"}},
+		"a receiver that does not answer": {broken(func(_ time.Time, _ *fixedStatus, m *Metrics) {
 			m.OutputSpool("siem", 3, 4096, noon)
 		}), []string{"collector_output_spool_oldest"}},
 		"records lost": {broken(func(_ time.Time, _ *fixedStatus, m *Metrics) {
 			m.OutputDropped("siem", 5, "full")
 			m.OutputDeadLetter("siem")
-		}),
-			[]string{"collector_output_dropped_records_total", "collector_output_dead_letters_total"}},
+		}), []string{"collector_output_dropped_records_total", "collector_output_dead_letters_total"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var tests []map[string]any
@@ -167,12 +184,22 @@ func TestReadmeQueries(t *testing.T) {
 					continue
 				}
 				want := []any{}
-				if slices.ContainsFunc(c.speak, func(s string) bool { return strings.Contains(q, s) }) {
+				if slices.ContainsFunc(c.answered, func(s string) bool { return strings.Contains(q, s) }) {
 					want = []any{map[string]any{"labels": "{}", "value": 1}}
 				}
-				tests = append(tests, map[string]any{"expr": "count(" + q + ") > bool 0", "eval_time": fmt.Sprint(int(steps*stepTime/time.Minute)) + "m", "exp_samples": want})
+				tests = append(tests,
+					map[string]any{
+						"expr":        "count(" + q + ") > bool 0",
+						"eval_time":   fmt.Sprint(int(steps*stepTime/time.Minute)) + "m",
+						"exp_samples": want,
+					},
+				)
 			}
-			file, err := json.Marshal(map[string]any{"tests": []any{map[string]any{"interval": "30m", "input_series": seriesOf(t, c.setup), "promql_expr_test": tests}}})
+			file, err := json.Marshal(
+				map[string]any{
+					"tests": []any{map[string]any{"interval": "30m", "input_series": seriesOf(t, c.setup), "promql_expr_test": tests}},
+				},
+			)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -63,21 +63,25 @@ func TestRoutes(t *testing.T) {
 		method, path string
 		code         int
 	}{
-		{"GET", "/", 200}, {"HEAD", "/", 200}, {"GET", "/metrics", 200}, {"GET", "/-/healthy", 200}, {"HEAD", "/-/healthy", 200},
+		{"GET", "/", 200}, {"HEAD", "/", 200}, {"GET", "/metrics", 200}, {"GET", "/-/healthy", 200},
+		{"HEAD", "/-/healthy", 200},
 		{"GET", "/-/ready", 200}, {"POST", "/-/reload", 200},
 		{"GET", "/nowhere", 404}, {"GET", "/metrics/", 404}, {"POST", "/nowhere", 404},
-		{"POST", "/", 405}, {"DELETE", "/metrics", 405}, {"PUT", "/-/ready", 405}, {"GET", "/-/reload", 405}, {"OPTIONS", "/", 405},
+		{"POST", "/", 405}, {"DELETE", "/metrics", 405}, {"PUT", "/-/ready", 405}, {"GET", "/-/reload", 405},
+		{"OPTIONS", "/", 405},
 	} {
 		w := ask(s, c.method, c.path)
 		if w.Code != c.code || c.code == 405 && w.Header().Get("Allow") == "" {
 			t.Errorf("%s %s answers %d (Allow %q), want %d", c.method, c.path, w.Code, w.Header().Get("Allow"), c.code)
 		}
-		for h, want := range map[string]string{"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer"} {
+		for h, want := range map[string]string{"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
+			"Referrer-Policy": "no-referrer"} {
 			if got := w.Header().Get(h); got != want {
 				t.Errorf("%s %s: %s is %q", c.method, c.path, h, got)
 			}
 		}
-		if p := w.Header().Get("Content-Security-Policy"); !strings.Contains(p, "default-src 'none'") || !strings.Contains(p, "frame-ancestors 'none'") {
+		if p := w.Header().Get("Content-Security-Policy"); !strings.Contains(p, "default-src 'none'") ||
+			!strings.Contains(p, "frame-ancestors 'none'") {
 			t.Errorf("%s %s: policy is %q", c.method, c.path, p)
 		}
 	}
@@ -105,8 +109,14 @@ func TestReady(t *testing.T) {
 func TestOpenMetrics(t *testing.T) {
 	_, reg, live := full(t)
 	s := newServer(t, Options{Status: live, Gather: reg})
-	w := ask(s, "GET", "/metrics", func(r *http.Request) { r.Header.Set("Accept", "application/openmetrics-text; version=1.0.0") })
-	if ct := w.Header().Get("Content-Type"); !strings.HasPrefix(ct, "application/openmetrics-text") || !strings.HasSuffix(w.Body.String(), "# EOF\n") {
+	w := ask(
+		s,
+		"GET",
+		"/metrics",
+		func(r *http.Request) { r.Header.Set("Accept", "application/openmetrics-text; version=1.0.0") },
+	)
+	if ct := w.Header().Get("Content-Type"); !strings.HasPrefix(ct, "application/openmetrics-text") ||
+		!strings.HasSuffix(w.Body.String(), "# EOF\n") {
 		t.Errorf("content type %q", ct)
 	}
 	if w := ask(s, "GET", "/metrics"); !strings.Contains(w.Body.String(), "collector_targets{") {
@@ -155,25 +165,31 @@ func TestGuard(t *testing.T) {
 		"another machine":                    {"", from("192.0.2.7:5000"), 403},
 		"another machine that says loopback": {"", all(from("192.0.2.7:5000"), host("127.0.0.1:9420")), 403},
 		"no address":                         {"", from(""), 403},
-		"our own page":                       {"", all(set("Origin", "http://127.0.0.1:9420"), set("Sec-Fetch-Site", "same-origin")), 200},
-		"a page of another site":             {"", set("Origin", "https://evil.example"), 403},
-		"the same, new browser":              {"", set("Sec-Fetch-Site", "cross-site"), 403},
-		"a page of another port here":        {"", set("Origin", "http://127.0.0.1:8080"), 403},
-		"a sandboxed frame":                  {"", set("Origin", "null"), 403},
-		"DNS rebinding":                      {"", all(host("evil.example:9420"), set("Origin", "http://evil.example:9420"), set("Sec-Fetch-Site", "same-origin")), 403},
-		"rebinding without Origin":           {"", host("evil.example:9420"), 403},
-		"a name that begins like one":        {"", host("127.0.0.1.evil.example"), 403},
-		"localhost's neighbour":              {"", host("localhost.evil.example:9420"), 403},
-		"no host":                            {"", host(""), 403},
-		"a proxy on this machine":            {"", set("X-Forwarded-For", "192.0.2.7"), 403},
-		"a proxy by the standard":            {"", set("Forwarded", "for=192.0.2.7"), 403},
-		"a password that nobody checked":     {"", all(from("192.0.2.7:5000"), func(r *http.Request) { r.SetBasicAuth("admin", "x") }), 403},
-		"a file without users":               {without, from("192.0.2.7:5000"), 403},
-		"users: the listener checked":        {withUsers, from("192.0.2.7:5000"), 200},
-		"users: through a proxy":             {withUsers, all(from("127.0.0.1:5000"), host("collector.example"), set("X-Forwarded-For", "192.0.2.7")), 200},
-		"users: the browser of another site": {withUsers, all(host("collector.example"), set("Origin", "https://evil.example")), 403},
-		"a client certificate":               {without, all(from("192.0.2.7:5000"), cert), 200},
-		"a file that went away":              {filepath.Join(t.TempDir(), "gone.yaml"), all(), 403},
+		"our own page": {"",
+			all(set("Origin", "http://127.0.0.1:9420"), set("Sec-Fetch-Site", "same-origin")), 200},
+		"a page of another site":      {"", set("Origin", "https://evil.example"), 403},
+		"the same, new browser":       {"", set("Sec-Fetch-Site", "cross-site"), 403},
+		"a page of another port here": {"", set("Origin", "http://127.0.0.1:8080"), 403},
+		"a sandboxed frame":           {"", set("Origin", "null"), 403},
+		"DNS rebinding": {"",
+			all(host("evil.example:9420"), set("Origin", "http://evil.example:9420"), set("Sec-Fetch-Site", "same-origin")),
+			403},
+		"rebinding without Origin":    {"", host("evil.example:9420"), 403},
+		"a name that begins like one": {"", host("127.0.0.1.evil.example"), 403},
+		"localhost's neighbour":       {"", host("localhost.evil.example:9420"), 403},
+		"no host":                     {"", host(""), 403},
+		"a proxy on this machine":     {"", set("X-Forwarded-For", "192.0.2.7"), 403},
+		"a proxy by the standard":     {"", set("Forwarded", "for=192.0.2.7"), 403},
+		"a password that nobody checked": {"",
+			all(from("192.0.2.7:5000"), func(r *http.Request) { r.SetBasicAuth("admin", "x") }), 403},
+		"a file without users":        {without, from("192.0.2.7:5000"), 403},
+		"users: the listener checked": {withUsers, from("192.0.2.7:5000"), 200},
+		"users: through a proxy": {withUsers,
+			all(from("127.0.0.1:5000"), host("collector.example"), set("X-Forwarded-For", "192.0.2.7")), 200},
+		"users: the browser of another site": {withUsers,
+			all(host("collector.example"), set("Origin", "https://evil.example")), 403},
+		"a client certificate":  {without, all(from("192.0.2.7:5000"), cert), 200},
+		"a file that went away": {filepath.Join(t.TempDir(), "gone.yaml"), all(), 403},
 	} {
 		t.Run(name, func(t *testing.T) {
 			called := false
@@ -208,7 +224,7 @@ func hash(t *testing.T) string {
 	return string(h)
 }
 
-// start serves on a free port of the loopback, and stops at the test's end.
+// start serves on a free loopback port until the test ends.
 func start(t *testing.T, s *Server) string {
 	t.Helper()
 	l, err := Listen(t.Context(), "127.0.0.1:0")
@@ -261,7 +277,15 @@ func get(t *testing.T, c *http.Client, url string, with ...func(*http.Request)) 
 func TestTLSAndPassword(t *testing.T) {
 	certFile, keyFile, pool := certificate(t)
 	reloads := 0
-	file := webConfig(t, fmt.Sprintf("tls_server_config:\n  cert_file: %s\n  key_file: %s\nbasic_auth_users:\n  admin: %s\n", certFile, keyFile, hash(t)))
+	file := webConfig(
+		t,
+		fmt.Sprintf(
+			"tls_server_config:\n  cert_file: %s\n  key_file: %s\nbasic_auth_users:\n  admin: %s\n",
+			certFile,
+			keyFile,
+			hash(t),
+		),
+	)
 	s := newServer(t, Options{ConfigFile: file, Reload: func(context.Context) error { reloads++; return nil }})
 	addr := start(t, s)
 	c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
@@ -287,8 +311,14 @@ func certificate(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
+	tmpl := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(time.Hour),
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -300,7 +330,8 @@ func certificate(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
 	dir := t.TempDir()
 	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	if err := errors.Join(os.WriteFile(certFile, certPEM, 0o600), os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: kb}), 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(certFile, certPEM, 0o600),
+		os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: kb}), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	pool = x509.NewCertPool()
@@ -316,11 +347,14 @@ func TestBadWebConfig(t *testing.T) {
 		"no YAML":        "{",
 	} {
 		path := webConfig(t, text)
-		if _, err := NewServer(Options{Status: &fixedStatus{}, Gather: prometheus.NewRegistry(), ConfigFile: path}); err == nil || !strings.Contains(err.Error(), path) {
+		if _, err := NewServer(Options{Status: &fixedStatus{}, Gather: prometheus.NewRegistry(),
+			ConfigFile: path}); err == nil ||
+			!strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := NewServer(Options{ConfigFile: "/nowhere/web.yaml"}); err == nil || !strings.Contains(err.Error(), "/nowhere/web.yaml") {
+	if _, err := NewServer(Options{ConfigFile: "/nowhere/web.yaml"}); err == nil ||
+		!strings.Contains(err.Error(), "/nowhere/web.yaml") {
 		t.Errorf("a file that is not there: %v", err)
 	}
 }
@@ -331,22 +365,25 @@ func TestAddressInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if _, err := Listen(t.Context(), l.Addr().String()); err == nil || !strings.Contains(err.Error(), "COLLECTOR_LISTEN") || !strings.Contains(err.Error(), "in use") {
+	if _, err := Listen(t.Context(), l.Addr().String()); err == nil ||
+		!strings.Contains(err.Error(), "COLLECTOR_LISTEN") ||
+		!strings.Contains(err.Error(), "in use") {
 		t.Errorf("a taken address: %v", err)
 	}
 }
 
-// A client that sends its header, or reads its answer, drop by drop is cut off; so is one with too long a header. The
-// limits are shortened here; that the real ones are set is looked at first.
+// A client that sends its header, or reads its response, very slowly is disconnected; so is one with too long a header.
+// The limits are shortened here; the test first checks that the real ones are set.
 func TestSlowClients(t *testing.T) {
 	s := newServer(t, Options{})
 	h := s.http
-	if h.ReadHeaderTimeout <= 0 || h.ReadTimeout <= 0 || h.WriteTimeout <= 0 || h.IdleTimeout <= 0 || h.MaxHeaderBytes <= 0 {
+	if h.ReadHeaderTimeout <= 0 || h.ReadTimeout <= 0 || h.WriteTimeout <= 0 || h.IdleTimeout <= 0 ||
+		h.MaxHeaderBytes <= 0 {
 		t.Fatalf("a limit is missing: %+v", h)
 	}
 	h.ReadHeaderTimeout, h.WriteTimeout = 200*time.Millisecond, 500*time.Millisecond
 	cut := make(chan error, 1)
-	h.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { // an answer without end
+	h.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { // an endless response
 		for b := make([]byte, 64<<10); ; {
 			if _, err := w.Write(b); err != nil {
 				cut <- err
@@ -370,7 +407,8 @@ func TestSlowClients(t *testing.T) {
 		}
 		return c
 	}
-	if b, err := io.ReadAll(dial("GET /metrics HTTP/1.1\r\nHost: x\r\n")); errors.Is(err, os.ErrDeadlineExceeded) || strings.Contains(string(b), "200 OK") {
+	if b, err := io.ReadAll(dial("GET /metrics HTTP/1.1\r\nHost: x\r\n")); errors.Is(err, os.ErrDeadlineExceeded) ||
+		strings.Contains(string(b), "200 OK") {
 		t.Errorf("half a header: %q, %v", b, err)
 	}
 	long := dial("GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("y", 2*maxHeaderBytes) + "\r\n\r\n")
@@ -388,7 +426,7 @@ func TestSlowClients(t *testing.T) {
 	}
 }
 
-// Shutdown lets a request finish that is under way, and cuts it off when its time is over.
+// Shutdown waits for a request in progress, and closes its connection when the time is over.
 func TestShutdown(t *testing.T) {
 	begun, release := make(chan struct{}), make(chan struct{})
 	s := newServer(t, Options{Reload: func(context.Context) error { close(begun); <-release; return nil }})
@@ -422,13 +460,20 @@ func TestPage(t *testing.T) {
 	bad.Error, bad.Hint = `not "allowed" `+evil, "ask <b>them</b>"
 	live := &fixedStatus{
 		accounts: []Account{
-			{Name: "prod" + evil, Identity: record.Identity{AccountID: "222222222222"}, Next: time.Now().Add(90 * time.Second), Warning: evil,
-				Last: Run{Status: record.RunPartial, Ended: time.Now().Add(-3 * time.Hour), Took: 42 * time.Second}},
+			{
+				Name:     "prod" + evil,
+				Identity: record.Identity{AccountID: "222222222222"},
+				Next:     time.Now().Add(90 * time.Second),
+				Warning:  evil,
+				Last:     Run{Status: record.RunPartial, Ended: time.Now().Add(-3 * time.Hour), Took: 42 * time.Second},
+			},
 			{Name: "dev"},
 		},
 		targets: []Target{bad, target("prod"+evil, "us-east-1", "ec2_instance", record.OK, noon, 12)},
 	}
-	s := newServer(t, Options{Status: live, Version: "1.2.3" + evil, Ready: func() []string { return []string{"output file: " + evil} }})
+	s := newServer(t,
+		Options{Status: live, Version: "1.2.3" + evil, Ready: func() []string { return []string{"output file: " + evil} }},
+	)
 	w := ask(s, "GET", "/")
 	body := w.Body.String()
 	if w.Code != 200 || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
@@ -437,7 +482,8 @@ func TestPage(t *testing.T) {
 	if strings.Contains(body, "<script") || strings.Contains(body, "<b>") {
 		t.Errorf("text became markup:\n%s", body)
 	}
-	for _, want := range []string{"prod&lt;script", "222222222222", "1 ok", "1 denied", "partial", "took 42s", "3h 0m ago", "in 1m", "Not ready",
+	for _, want := range []string{"prod&lt;script", "222222222222", "1 ok", "1 denied", "partial", "took 42s",
+		"3h 0m ago", "in 1m", "Not ready",
 		"ask &lt;b&gt;them", "dev", "none yet", `href="/metrics"`, ">12<"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page lacks %q:\n%s", want, body)
@@ -448,16 +494,23 @@ func TestPage(t *testing.T) {
 	}
 	css := body[strings.Index(body, "<style>")+7 : strings.Index(body, "</style>")]
 	sum := sha256.Sum256([]byte(css))
-	if want := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; !strings.Contains(w.Header().Get("Content-Security-Policy"), want) {
+	if want := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; !strings.Contains(
+		w.Header().Get("Content-Security-Policy"),
+		want,
+	) {
 		t.Errorf("the policy does not let the page's own style through: %s", w.Header().Get("Content-Security-Policy"))
 	}
-	if empty := ask(newServer(t, Options{}), "GET", "/").Body.String(); !strings.Contains(empty, "No account is configured") {
+	if empty := ask(newServer(t, Options{}), "GET", "/").Body.String(); !strings.Contains(
+		empty,
+		"No account is configured",
+	) {
 		t.Errorf("an empty page:\n%s", empty)
 	}
 }
 
-func TestAbout(t *testing.T) {
-	for d, want := range map[time.Duration]string{-time.Second: "0s", 59 * time.Second: "59s", 61 * time.Second: "1m", 90 * time.Minute: "1h 30m", 50 * time.Hour: "2d"} {
+func TestRoundDuration(t *testing.T) {
+	for d, want := range map[time.Duration]string{-time.Second: "0s", 59 * time.Second: "59s", 61 * time.Second: "1m",
+		90 * time.Minute: "1h 30m", 50 * time.Hour: "2d"} {
 		if got := roundDuration(d); got != want {
 			t.Errorf("%s is %q, want %q", d, got, want)
 		}
