@@ -54,7 +54,7 @@ func TestCalendar(t *testing.T) {
 		{"twice", "instance", at("2026-11-21 12:00:00"), at("2026-11-21 12:36:00")},
 		{"never", "instance", friday, time.Time{}},
 		{"often", "volume", friday, time.Time{}},
-		{"nobody", "instance", friday, time.Time{}},
+		{"unknown", "instance", friday, time.Time{}},
 		{"often", "instance", time.Time{}, time.Time{}},
 	} {
 		for range 2 { // the cached answer is the same

@@ -126,8 +126,8 @@ func TestGoroutinesFollowTheCallsInFlight(t *testing.T) {
 		if n := most.Load(); n > 256+32 {
 			t.Errorf("%d goroutines for 256 calls in flight", n)
 		}
-		// A job leaves its place a moment before it says that it is over, so there are more than places; how many is the
-		// scheduler's whim, but it has nothing to do with the 3,000.
+		// A job releases its slot a moment before it reports its end, so there are more goroutines than slots; how many is
+		// the scheduler's whim, but it has nothing to do with the 3,000.
 		if n := begun.Load(); n > 4*256 {
 			t.Errorf("%d runs were under way at once: what waits grows with the accounts", n)
 		}

@@ -323,7 +323,7 @@ func TestAbandonedFanOut(t *testing.T) {
 		})
 		g.local.mu.Lock()
 		if g.local.queue.used != 0 {
-			t.Error(g.local.queue.used, "places are gone")
+			t.Error(g.local.queue.used, "slots were not released")
 		}
 		g.local.mu.Unlock()
 		close(release)
@@ -698,7 +698,7 @@ func TestRemovedRegions(t *testing.T) {
 		plan = Plan{Regions: []string{"r1"}, Disabled: []string{"r2"}, Complete: true}
 		known(2)
 		if n := len(slices.Collect(g.board.Targets())); n != 2 {
-			t.Error("the board knows", n)
+			t.Error("the board has", n)
 		}
 		if err := g.runner.RetireRemoved(t.Context(), []string{"a", "b"}); err != nil {
 			t.Fatal(err)
@@ -822,7 +822,7 @@ func TestDo(t *testing.T) {
 func TestEveryTargetEndsOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 6).Draw(rt, "accounts")
-		places := rapid.SampledFrom([]int{1, 2, 8, 64}).Draw(rt, "places")
+		slots := rapid.SampledFrom([]int{1, 2, 8, 64}).Draw(rt, "slots")
 		stop := time.Duration(rapid.IntRange(0, 7200).Draw(rt, "seconds until the stop")) * time.Second
 		acts := make([][]string, n)
 		rules := make([]Overlap, n)
@@ -851,7 +851,7 @@ func TestEveryTargetEndsOnce(t *testing.T) {
 				}
 				return nil
 			}
-			g := newHarness(t, Options{Limits: NewLimits(places, nil)}, LocalOptions{Slots: places})
+			g := newHarness(t, Options{Limits: NewLimits(slots, nil)}, LocalOptions{Slots: slots})
 			var accounts []*Account
 			for i := range n {
 				regions := make([]string, len(acts[i]))

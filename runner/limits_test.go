@@ -173,7 +173,7 @@ func TestOneAccountHasAnEighth(t *testing.T) {
 		}
 		wg.Wait()
 		if l.InFlight() != 0 || len(l.inFlight.accounts) != 0 {
-			t.Error("places were kept")
+			t.Error("slots were kept")
 		}
 	})
 }
@@ -182,7 +182,7 @@ func TestOneAccountHasAnEighth(t *testing.T) {
 // and no item waits while it could have a slot.
 func TestFair(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		f := newFairQueue[int](rapid.IntRange(0, 20).Draw(rt, "places"))
+		f := newFairQueue[int](rapid.IntRange(0, 20).Draw(rt, "slots"))
 		held, waits := map[string]int{}, map[string]*[2][]int{"a": {}, "b": {}, "c": {}}
 		next := 0
 		waiting := func(a string) bool { return len(waits[a][0])+len(waits[a][1]) > 0 }
@@ -218,7 +218,7 @@ func TestFair(t *testing.T) {
 				a, x, ok := f.pop(first)
 				if !ok {
 					if could != "" {
-						rt.Fatal(could, "could have had a place")
+						rt.Fatal(could, "could have had a slot")
 					}
 					return
 				}
@@ -244,7 +244,7 @@ func TestFair(t *testing.T) {
 						rt.Fatal(a, "went before", before)
 					}
 				} else if before == "" && f.used < f.max && held[a] < f.perAccount {
-					rt.Fatal(a, "was refused a place that nobody waits for")
+					rt.Fatal(a, "was refused a free slot")
 				}
 			},
 			"release": func(rt *rapid.T) {
@@ -267,7 +267,7 @@ func TestFair(t *testing.T) {
 			},
 			"resize": func(rt *rapid.T) {
 				if f.used == 0 {
-					f.resize(rapid.IntRange(0, 20).Draw(rt, "places"))
+					f.resize(rapid.IntRange(0, 20).Draw(rt, "slots"))
 				}
 			},
 		})
@@ -296,7 +296,7 @@ func TestAccountsTakeTurns(t *testing.T) {
 	for want := range 3 {
 		a, x, ok := f.pop(0)
 		if want == 1 && x != "x" {
-			t.Error("the second place went to", a, x, ok)
+			t.Error("the second slot went to", a, x, ok)
 		}
 		f.release(a)
 	}

@@ -67,7 +67,7 @@ func TestOverlap(t *testing.T) {
 		// The second waits for the first, the third for the second; the fourth still waits when the program stops.
 		{Queue, 20 * m, []time.Duration{15 * m, 35 * m, 55 * m},
 			[]record.Status{record.Success, record.Success, record.RunSkipped, record.Success}, 0},
-		// The second waits beyond its own next tick, which takes its place.
+		// The second waits beyond its own next tick, which replaces it.
 		{Queue, 40 * m, []time.Duration{15 * m, 55 * m},
 			[]record.Status{record.RunExpired, record.Success, record.RunSkipped, record.Success}, 2},
 		{Cancel, 20 * m, []time.Duration{15 * m, 30 * m, 45 * m, 60 * m},
@@ -138,7 +138,7 @@ func TestKindsWithOwnSchedules(t *testing.T) {
 			defer close(done)
 			time.Sleep(61 * time.Minute)
 			if err := g.local.Start(t.Context(), "a"); !errors.Is(err, ErrBusy) {
-				t.Error("a run of all kinds beside others:", err)
+				t.Error("a run of all kinds during others:", err)
 			}
 			time.Sleep(21 * time.Minute)
 			if err := g.local.Start(t.Context(), "a"); err != nil {
@@ -184,7 +184,7 @@ func TestDrain(t *testing.T) {
 				f.regions = func(context.Context, *Gate) (Plan, error) {
 					return Plan{Regions: []string{"r1", "r2", "r3", "r4"}}, nil
 				}
-				// One place an account, so that one region is at work and three wait.
+				// One slot for each account, so that one region is listed and three wait.
 				g := newHarness(t, Options{}, LocalOptions{Slots: 8})
 				g.runner.Swap(
 					buildConfiguration(t, account("a", f, at("*/15 * * * *")), account("b", &fakeAccount{}, at("@every 10s"))),

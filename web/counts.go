@@ -87,7 +87,7 @@ func (c *counts) remove(account string) {
 	delete(c.accounts, account)
 }
 
-func (c *counts) knows(account string) bool {
+func (c *counts) has(account string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_, ok := c.accounts[account]

@@ -457,7 +457,7 @@ var _ interface {
 	Progress(t record.Target, run string, records int)
 	Planned(account string, regions, disabled []string, warning error)
 	NextStart(account string, at time.Time)
-	Undelivered(t record.Target, run, sink string, err error)
+	Undelivered(t record.Target, run, output string, err error)
 	Configured(kinds map[string][]string)
 	OutputSent(output string, records int)
 	OutputFailed(output string, lost int)

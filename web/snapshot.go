@@ -112,7 +112,7 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 	resources := map[[2]string]int{}
 	failed := 0
 	for t := range s.status.Targets() {
-		if !s.metrics.counts.knows(t.Account) {
+		if !s.metrics.counts.has(t.Account) {
 			continue
 		}
 		if !t.LastSuccess.IsZero() {
@@ -157,7 +157,7 @@ func (s *snapshot) Collect(ch chan<- prometheus.Metric) {
 		gauge(s.resources, float64(n), k[0], k[1])
 	}
 	for _, a := range s.status.Accounts() {
-		if !s.metrics.counts.knows(a.Name) {
+		if !s.metrics.counts.has(a.Name) {
 			continue
 		}
 		if !a.Expires.IsZero() {
