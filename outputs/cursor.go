@@ -14,15 +14,15 @@ import (
 	"github.com/aws-collector/collector/inventory"
 )
 
-// A position is how far an output was sent the changes. Changes of one instant are of one commit, which may have ten thousand of
-// them, in the order of their ids: so within an instant the position is an id.
+// A position is the last change that was sent to an output. Changes of one commit share an instant and are sorted by
+// id, so the position within an instant is an id. A commit may have ten thousand changes.
 //
-// Its file has the instant in the first line, which a person may write, and the rest as JSON in the second.
+// The first line of its file is the instant, which a person may edit. The second line holds the rest as JSON.
 type position struct {
 	after      time.Time // zero: before the first change
-	id         string    // the last that was sent of that instant; "": all of it was
-	history    string    // in which it is; "": not known yet
-	quietUntil time.Time // until when first listings are no news, as another history took the place of the one before; zero: it was always this one
+	id         string    // last one sent of that instant; "" if all of them were
+	history    string    // that the position belongs to; "" if unknown
+	quietUntil time.Time // first listings are not sent as added before this; zero if the history was never replaced
 }
 
 type positionDetails struct {
@@ -31,7 +31,7 @@ type positionDetails struct {
 	QuietUntil time.Time `json:"quiet_until,omitzero"`
 }
 
-// queryAfter is the instant after which the store is to be asked, whose instants are whole microseconds.
+// queryAfter returns the instant after which to query the store. The store's instants are whole microseconds.
 func (p *position) queryAfter() time.Time {
 	if p.id == "" {
 		return p.after
@@ -48,8 +48,8 @@ func (p *position) advance(c inventory.Change) { p.after, p.id = c.At, c.Resourc
 
 func (p *position) save(path string) error {
 	b := append(p.after.AppendFormat(nil, time.RFC3339Nano), '\n')
-	if rest := (positionDetails{p.id, p.history, p.quietUntil}); rest != (positionDetails{}) {
-		line, err := json.Marshal(rest)
+	if details := (positionDetails{p.id, p.history, p.quietUntil}); details != (positionDetails{}) {
+		line, err := json.Marshal(details)
 		if err != nil {
 			return fmt.Errorf("save the change cursor: %w", err)
 		}
@@ -61,7 +61,7 @@ func (p *position) save(path string) error {
 	return nil
 }
 
-// loadPosition reads a position. A file that cannot be used is moved aside, which is logged: no feed and no start fails by it.
+// loadPosition reads a position. It moves a damaged file aside and logs that, so that no feed and no start fails.
 func loadPosition(path string, log *slog.Logger) (position, error) {
 	b, err := statefile.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -74,12 +74,12 @@ func loadPosition(path string, log *slog.Logger) (position, error) {
 	if err == nil {
 		return p, nil
 	}
-	aside, moved := statefile.MoveDamaged(path)
-	args := []any{"cursor", path, "error", err, "moved", aside,
-		"hint", "Changes are sent from the store's latest one on. To have earlier ones sent, stop the collector and write the instant " +
-			"after which they happened into the cursor's file, as 2026-11-01T00:00:00Z."}
-	if moved != nil {
-		args = append(args, "move_error", moved)
+	movedTo, moveErr := statefile.MoveDamaged(path)
+	args := []any{"cursor", path, "error", err, "moved_to", movedTo,
+		"hint", "Changes are sent from the latest one in the store. To send earlier ones, stop the collector and write " +
+			"the instant after which they happened to the cursor file, for example 2026-11-01T00:00:00Z."}
+	if moveErr != nil {
+		args = append(args, "move_error", moveErr)
 	}
 	log.Warn("change cursor is damaged", args...)
 	return position{}, err
@@ -94,16 +94,16 @@ func parsePosition(b []byte) (p position, err error) {
 	if len(bytes.TrimSpace(second)) == 0 {
 		return p, nil
 	}
-	var rest positionDetails
-	if err := json.Unmarshal(second, &rest); err != nil {
+	var details positionDetails
+	if err := json.Unmarshal(second, &details); err != nil {
 		return position{}, fmt.Errorf("second line: %w", err)
 	}
-	p.id, p.history, p.quietUntil = rest.ID, rest.History, rest.QuietUntil
+	p.id, p.history, p.quietUntil = details.ID, details.History, details.QuietUntil
 	return p, nil
 }
 
-// checkHistory finds out, once, whether the store has the history that the cursor is of. In a history that was begun anew, as after the
-// database was lost, what each target's first complete listing shows was there before: it is not sent as added.
+// checkHistory compares, once, the store's history with the cursor's. After the database was lost, the store has a new
+// history. Then each target's first complete listing shows resources that existed before: they are not sent as added.
 func (f *feed) checkHistory(ctx context.Context) error {
 	if f.historyChecked {
 		return nil
@@ -118,9 +118,10 @@ func (f *feed) checkHistory(ctx context.Context) error {
 		}
 		if f.position.history != "" {
 			f.position.quietUntil = time.Now().Add(newHistoryPeriod).UTC().Round(0)
-			f.position.id = "" // of the other history's commit
-			f.log.Warn("the store has another history", "output", f.name, "cursor", f.cursorPath, "resumed_at", f.position.after,
-				"hint", "What each target's first complete listing shows is not sent as added; what happens after it is.")
+			f.position.id = "" // of a commit in the other history
+			f.log.Warn("the store has another history",
+				"output", f.name, "cursor", f.cursorPath, "resumed_at", f.position.after,
+				"hint", "The first complete listing of each target is not sent as added; later changes are sent.")
 		}
 		f.position.history = c.History
 		return f.saveCursor()
@@ -128,31 +129,33 @@ func (f *feed) checkHistory(ctx context.Context) error {
 	return nil
 }
 
-// newHistoryPeriod is how long a history counts as begun anew: long enough for what is listed once a week. What is listed for the first
-// time after that is new.
+// newHistoryPeriod is how long first listings of a new history are not sent as added. It is long enough for targets
+// that are listed once a week. What is listed for the first time after it is new.
 const newHistoryPeriod = 8 * 24 * time.Hour
 
-// A baseline tells what is new from what was there before the history was begun anew.
+// A baseline separates new resources from those that existed before the history was replaced.
 type baseline struct {
 	feed          *feed
 	firstComplete map[inventory.Scope]time.Time
 }
 
-// shouldSend reports whether a change is one that the output should hear of.
+// shouldSend reports whether to send a change.
 func (b *baseline) shouldSend(ctx context.Context, c inventory.Change) (bool, error) {
 	if c.Op != inventory.WasAdded || !c.At.Before(b.feed.position.quietUntil) {
 		return true, nil
 	}
-	if b.firstComplete == nil { // later than the changes were read: so it is there for each of them
+	if b.firstComplete == nil { // read after the changes, so that it covers all of them
 		b.firstComplete = map[inventory.Scope]time.Time{}
 		for t, err := range b.feed.store.Targets(ctx) {
 			if err != nil {
 				return false, err
 			}
-			b.firstComplete[inventory.Scope{Partition: t.Partition, AccountID: t.AccountID, Region: t.Region, Kind: t.Kind}] = t.FirstComplete
+			scope := inventory.Scope{Partition: t.Partition, AccountID: t.AccountID, Region: t.Region, Kind: t.Kind}
+			b.firstComplete[scope] = t.FirstComplete
 		}
 	}
 	r := c.Resource()
-	first := b.firstComplete[inventory.Scope{Partition: r.Partition, AccountID: r.AccountID, Region: r.Region, Kind: r.Kind}]
+	scope := inventory.Scope{Partition: r.Partition, AccountID: r.AccountID, Region: r.Region, Kind: r.Kind}
+	first := b.firstComplete[scope]
 	return !first.IsZero() && c.At.After(first), nil
 }

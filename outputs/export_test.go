@@ -2,7 +2,7 @@ package outputs
 
 import "context"
 
-// OpenSpool is a spool as a set opens it, in front of out, and how to wait until out has everything.
+// OpenSpool opens a spool in front of out, as a set does. The returned function waits until out has everything.
 func OpenSpool(name string, o Spool, d Deps, options any, out Output) (Output, func(context.Context), error) {
 	s, err := openSpool(name, o.withDefaults(), d)
 	if err != nil {

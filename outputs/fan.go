@@ -14,24 +14,24 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// SendTimeout is how long a batch or a flush waits for one output while there are others that want to go on. An output
-// alone may take as long as its caller's context: a pager in front of standard output is no failure.
+// SendTimeout bounds how long a batch or a flush waits for one output if there are others. A single output may take as
+// long as the caller's context allows: a pager that pauses standard output is not a failure.
 const SendTimeout = 30 * time.Second
 
-// A Set holds every output that is open, over all configurations: at a reload, what stays in the file stays open.
+// A Set holds the open outputs of all configurations. Outputs that a reload does not change stay open.
 type Set struct {
 	types []Type
 	deps  Deps
 
-	configMu        sync.Mutex // one Open or Close at a time, which may take as long as an output does
-	mu              sync.Mutex // guards open and held, for a moment only: a health check asks
+	configMu        sync.Mutex // serializes Open and Close, which may take as long as an output takes
+	mu              sync.Mutex // guards workers and shared; held briefly, because health checks wait for it
 	workers         []*worker
 	shared          map[string]*sharedOutput // by key
-	orphansReported bool                     // for spools that nobody names; by change
-	mounts          map[string]int           // served outputs, by name: how many fans have one; by change
+	orphansReported bool                     // guarded by configMu
+	mounts          map[string]int           // fans per name of a served output; guarded by configMu
 }
 
-// NewSet has nothing open yet. types is [Types] but in tests.
+// NewSet returns a set without open outputs. types is [Types], except in tests.
 func NewSet(types []Type, d Deps) *Set {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
@@ -39,12 +39,12 @@ func NewSet(types []Type, d Deps) *Set {
 	return &Set{types: types, deps: d, mounts: map[string]int{}, shared: map[string]*sharedOutput{}}
 }
 
-// A Spec is an output as configured: a type and what its Options made.
+// A Spec is a configured output: its type and its decoded options.
 type Spec struct {
 	Type    string
 	Options any
-	Line    int             // in the configuration, for messages; 0 if there is none
-	Hidden  []secret.String // what no message may show of the options
+	Line    int             // of the configuration, for messages; 0 if unknown
+	Hidden  []secret.String // texts of the options that no message may show
 }
 
 func (s Spec) String() string {
@@ -54,7 +54,8 @@ func (s Spec) String() string {
 	return fmt.Sprintf("line %d: output %s", s.Line, s.Type)
 }
 
-// Open opens a configuration's outputs, or none of them and says everything that is wrong. It is no error to have none.
+// Open opens all outputs of a configuration. If one fails, it opens none and returns all errors. No outputs is not an
+// error.
 func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
 	s.configMu.Lock()
 	defer s.configMu.Unlock()
@@ -89,7 +90,7 @@ func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
 		}
 		return nil, errors.Join(errs...)
 	}
-	for _, m := range f.outputs { // only now: a configuration that is refused changes nothing
+	for _, m := range f.outputs { // only now: a rejected configuration changes nothing
 		m.worker.applyConfig(m)
 	}
 	s.reportMounted(f)
@@ -97,7 +98,7 @@ func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
 	return f, nil
 }
 
-// openOutput finds the output that is open already, else opens it. s.change is held.
+// openOutput returns the output if it is already open; otherwise it opens it. The caller holds s.configMu.
 func (s *Set) openOutput(ctx context.Context, sp Spec, a resolved) (fanOutput, error) {
 	t := findType(s.types, sp.Type)
 	var c Common
@@ -105,8 +106,11 @@ func (s *Set) openOutput(ctx context.Context, sp Spec, a resolved) (fanOutput, e
 		c = *o.common()
 	}
 	c.Name = a.name
-	m := fanOutput{name: a.name, typ: t.Name, key: a.key, wantsEnds: c.Ends, options: sp.Options, wantsRecords: c.Send != sendChanges, shaping: c.Shaping,
-		redactor: newRedactor(sp.Hidden)}
+	m := fanOutput{
+		name: a.name, typ: t.Name, key: a.key,
+		wantsEnds: c.Ends, wantsRecords: c.Send != sendChanges,
+		options: sp.Options, shaping: c.Shaping, redactor: newRedactor(sp.Hidden),
+	}
 	var err error
 	if c.wantsChanges() {
 		if m.feed, err = s.openFeed(ctx, c); err != nil {
@@ -130,75 +134,75 @@ func (s *Set) openOutput(ctx context.Context, sp Spec, a resolved) (fanOutput, e
 	return m, nil
 }
 
-// depsFor is what the wire gives, for one output.
-func (s *Set) depsFor(name string, hide redactor) Deps {
+// depsFor returns the dependencies of one output, with a logger of its own.
+func (s *Set) depsFor(name string, r redactor) Deps {
 	d := s.deps
-	d.Log = hide.wrapLogger(d.Log.With("output", name))
+	d.Log = r.wrapLogger(d.Log.With("output", name))
 	return d
 }
 
-// openFeed is what sends an output the changes. It begins when the configuration is accepted.
+// openFeed returns the change feed of an output. The feed starts when the configuration is accepted.
 func (s *Set) openFeed(ctx context.Context, c Common) (*feed, error) {
 	if s.deps.Store == nil {
-		return nil, errors.New("send: changes are read from the store, and there is none")
+		return nil, errors.New("send: changes needs a store: set store, or send: records")
 	}
 	return newFeed(ctx, folderName(c.Name), s.deps.CursorDir, c.Where, s.deps.Store, s.deps.Log)
 }
 
-func (s *Set) addWorker(m *fanOutput, l *worker) {
-	m.worker = l
+func (s *Set) addWorker(m *fanOutput, w *worker) {
+	m.worker = w
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.workers = append(s.workers, l)
+	s.workers = append(s.workers, w)
 }
 
 func (s *Set) findWorker(key string) *worker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := slices.IndexFunc(s.workers, func(l *worker) bool { return l.key == key }); i >= 0 {
+	if i := slices.IndexFunc(s.workers, func(w *worker) bool { return w.key == key }); i >= 0 {
 		return s.workers[i]
 	}
 	return nil
 }
 
-// releaseWorker closes the output if nobody uses it any more. s.change is held.
-func (s *Set) releaseWorker(ctx context.Context, l *worker) error {
-	if l.refs--; l.refs > 0 {
+// releaseWorker closes the output if no fan uses it. The caller holds s.configMu.
+func (s *Set) releaseWorker(ctx context.Context, w *worker) error {
+	if w.refs--; w.refs > 0 {
 		return nil
 	}
 	s.mu.Lock()
-	i := slices.Index(s.workers, l)
+	i := slices.Index(s.workers, w)
 	if i >= 0 {
 		s.workers = slices.Delete(s.workers, i, i+1)
 	}
 	s.mu.Unlock()
 	if i < 0 {
-		return nil // Set.Close was faster
+		return nil // Set.Close has closed it
 	}
-	err := l.close(ctx)
-	name := l.State().Name
+	err := w.close(ctx)
+	name := w.State().Name
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, other := range s.workers {
-		if other.State().Name == name { // the same in another way, as with a spool now: its metrics stay
+		if other.State().Name == name { // the same output, now with a spool, for example: keep its metrics
 			other.reportUp()
 		}
 	}
 	return err
 }
 
-// States says how each open output fares.
+// States returns the state of each open output.
 func (s *Set) States() []State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := make([]State, len(s.workers))
-	for i, l := range s.workers {
-		all[i] = l.State()
+	for i, w := range s.workers {
+		all[i] = w.State()
 	}
 	return all
 }
 
-// Close closes every output that is still open, whoever holds it: the end of the program. Safe twice.
+// Close closes every open output, even if a fan still uses it, at the end of the program. It may be called twice.
 func (s *Set) Close(ctx context.Context) error {
 	s.configMu.Lock()
 	defer s.configMu.Unlock()
@@ -208,15 +212,15 @@ func (s *Set) Close(ctx context.Context) error {
 	s.mu.Unlock()
 	errs := make([]error, len(open))
 	var wg sync.WaitGroup
-	for i, l := range open {
-		wg.Go(func() { errs[i] = l.close(ctx) }) // at once: one that hangs takes no time from the others
+	for i, w := range open {
+		wg.Go(func() { errs[i] = w.close(ctx) }) // all at once: one that hangs takes no time from the others
 	}
 	wg.Wait()
 	return errors.Join(errs...)
 }
 
-// A Fan delivers to the outputs of one configuration at once. One that fails does not stop another, nor make it wait for
-// longer than [Patience]. It may be used by many goroutines.
+// A Fan delivers to all outputs of one configuration at once. An output that fails does not stop the others, and delays
+// them by [SendTimeout] at most. Many goroutines may use a Fan.
 type Fan struct {
 	set     *Set
 	outputs []fanOutput
@@ -226,23 +230,24 @@ type Fan struct {
 	closed bool
 }
 
+// A fanOutput is one output of a fan with the options of its configuration.
 type fanOutput struct {
 	*worker
 	name         string
 	typ          string
 	key          string
 	wantsEnds    bool
-	wantsRecords bool // it is sent them
+	wantsRecords bool
 	shaping      Shaping
-	feed         *feed // of changes; nil: it is sent none
+	feed         *feed // of changes; nil if the output gets none
 	options      any
 	redactor     redactor
-	spoolOptions Spool  // of one with a spool
-	newInner     Output // the output proper, to take the place of the one behind the spool; nil leaves that
+	spoolOptions Spool  // if the output has a spool
+	newInner     Output // replaces the output behind the spool; nil keeps it
 }
 
-// Send returns when every output has taken the batch or has been given up on. The error joins theirs, for a caller that
-// counts; the fan itself logs, once for each time that an output begins or ends to fail.
+// Send returns when every output has taken the batch or was abandoned. The error joins theirs, for callers that count;
+// the outputs log their failures themselves, once per failure period.
 func (f *Fan) Send(ctx context.Context, b Batch) error {
 	return f.forEach(func(m fanOutput, timeout time.Duration) error {
 		if !m.wantsRecords {
@@ -261,9 +266,9 @@ func (f *Fan) Send(ctx context.Context, b Batch) error {
 	})
 }
 
-// End is the end of a target: outputs that asked for it get a line that says so, then all are flushed. An output that
-// lost records of the target is told `partial`, and how many it has, whatever the listing was: what it was never sent is
-// not gone.
+// End marks the end of a target: outputs with the option ends get a line for it, then all outputs are flushed. If an
+// output lost records of the target, its line has the state partial and the number of records that it has, so that its
+// receiver does not take the lost ones for gone.
 func (f *Fan) End(ctx context.Context, o record.Outcome) error {
 	return f.forEach(func(m fanOutput, timeout time.Duration) error {
 		lost, left := m.takeLosses(o.Run, o.Target)
@@ -284,7 +289,7 @@ func (f *Fan) End(ctx context.Context, o record.Outcome) error {
 	})
 }
 
-// Flush returns when what every output was sent before would survive a kill.
+// Flush returns when everything that was sent before would survive a kill.
 func (f *Fan) Flush(ctx context.Context) error {
 	return f.forEach(func(m fanOutput, timeout time.Duration) error { return m.flush(ctx, timeout) })
 }
@@ -305,7 +310,8 @@ func (f *Fan) forEach(do func(fanOutput, time.Duration) error) error {
 	return errors.Join(errs...)
 }
 
-// Close closes the outputs that no other fan uses. It waits for what is under way as long as ctx lets it. Safe twice.
+// Close closes the outputs that no other fan uses. It waits for calls in progress until ctx ends. It may be called
+// twice.
 func (f *Fan) Close(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -323,7 +329,7 @@ func (f *Fan) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// endLine is DESIGN's end-of-target line.
+// endLine returns the line that marks the end of a target.
 func endLine(o record.Outcome, lost int) ([]byte, error) {
 	l := struct {
 		Kind    string       `json:"kind"`

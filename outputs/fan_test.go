@@ -260,7 +260,7 @@ func TestAloneItMayWait(t *testing.T) {
 		}
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := f.Close(short); err == nil || !strings.Contains(err.Error(), "under way") {
+		if err := f.Close(short); err == nil || !strings.Contains(err.Error(), "in progress") {
 			t.Errorf("Close while it hangs: %v", err)
 		}
 		close(hung.hang)
@@ -421,8 +421,8 @@ func TestOpenAllOrNothing(t *testing.T) {
 	sp := specs(&fakeOptions{Fake: ok, Key: "x"}, &fakeOptions{Key: "x"}, &fakeOptions{Err: io.ErrUnexpectedEOF},
 		&fakeOptions{Fake: ok, Common: outputs.Common{Name: "fake"}})
 	_, err := s.Open(t.Context(), append(sp, outputs.Spec{Type: "fax"}))
-	for _, want := range []string{"line 11: output fake: it is the same as line 10", "line 12: output fake: unexpected EOF",
-		`line 13: output fake: name: two outputs are called "fake"`, "output fax: there is no such type"} {
+	for _, want := range []string{"line 11: output fake: writes to the same place as line 10", "line 12: output fake: unexpected EOF",
+		`line 13: output fake: name: two outputs are named "fake"`, "output fax: unknown output type"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error lacks %q:\n%v", want, err)
 		}

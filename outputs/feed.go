@@ -15,36 +15,36 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A history is the part of [inventory.Reader] that a feed reads.
+// A changeReader is the part of [inventory.Reader] that a feed uses.
 type changeReader interface {
 	Changes(ctx context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error]
 	Targets(ctx context.Context) iter.Seq2[inventory.Coverage, error]
 }
 
-// What an output is sent.
+// The values of the option send.
 const (
 	sendRecords = "records"
 	sendChanges = "changes"
 	sendBoth    = "both"
 )
 
-// The pace of a feed: it looks soon after a target has ended, and now and then for what ended otherwise, as an account that
-// left the configuration.
+// A feed checks for changes soon after a target has ended. It also checks at an interval, for changes that do not come
+// with the end of a target, such as an account that left the configuration.
 const (
 	feedDelay      = time.Second
 	feedInterval   = time.Minute
-	feedBatchBytes = 256 << 10 // a batch of changes
+	feedBatchBytes = 256 << 10
 )
 
-// A feed sends an output what changed. It reads the store by a cursor, so that the page path knows nothing of changes, and
-// moves the cursor with each batch, when what was sent would survive a kill: each change is delivered at least once, in the order
-// in which it happened, and a kill repeats one batch at most. An output that is new hears of what happens from then on.
+// A feed sends changes to an output. It reads them from the store after a cursor, so that the page path does not deal
+// with changes. It moves the cursor after each batch, once that batch would survive a kill. So each change is delivered
+// at least once, in order, and a kill repeats one batch at most. A new output gets the changes from its start on.
 //
-// The cursor is a change of the store's, never a time of this machine's clock: the two may differ, as the store's only grow and a
+// The cursor is the instant of a change in the store, never this machine's clock. The store's instants only grow, and
 // Postgres has a clock of its own.
 type feed struct {
 	name       string
-	cursorPath string // file
+	cursorPath string
 	store      changeReader
 	where      string
 	send       func(context.Context, Batch) error
@@ -54,21 +54,24 @@ type feed struct {
 	wakeup          chan struct{}
 	runMu           contextMutex
 	position        position
-	savedPosition   position // what the cursor on the disk says
+	savedPosition   position // on disk
 	isNew           bool     // there was no cursor
-	positionChecked bool     // the store was asked whether it knows of the cursor
-	historyChecked  bool     // and which history it has
+	positionChecked bool     // by checkPosition
+	historyChecked  bool     // by checkHistory
 	cancel          context.CancelFunc
 	done            chan struct{}
 }
 
 func newFeed(ctx context.Context, name, dir, where string, store changeReader, log *slog.Logger) (*feed, error) {
-	f := &feed{name: name, cursorPath: filepath.Join(dir, name+".cursor"), where: where, store: store, log: log, wakeup: make(chan struct{}, 1), runMu: make(contextMutex, 1)}
+	f := &feed{
+		name: name, cursorPath: filepath.Join(dir, name+".cursor"), where: where, store: store, log: log,
+		wakeup: make(chan struct{}, 1), runMu: make(contextMutex, 1),
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create the directory of cursors: %w", err)
 	}
 	f.loadCursor()
-	if f.isNew { // now, so that nothing which happens from here on is missed; a store that cannot say is asked again
+	if f.isNew { // checked now, to miss no later change; if the store fails, it is asked again
 		if err := f.checkPosition(ctx); err != nil {
 			f.position.after = time.Now().UTC()
 		}
@@ -76,17 +79,18 @@ func newFeed(ctx context.Context, name, dir, where string, store changeReader, l
 	return f, nil
 }
 
-// loadCursor reads the cursor. Without one, changes are sent from the store's last on.
+// loadCursor reads the cursor. Without one, the feed starts after the latest change in the store.
 func (f *feed) loadCursor() {
-	at, err := loadPosition(f.cursorPath, f.log.With("output", f.name))
-	f.position, f.savedPosition, f.isNew = at, at, err != nil
+	p, err := loadPosition(f.cursorPath, f.log.With("output", f.name))
+	f.position, f.savedPosition, f.isNew = p, p, err != nil
 }
 
-// checkPosition asks the store, once, whether it knows of the cursor: a new output begins at the store's last instant, and so does
-// one whose cursor is ahead of that, as where the clock went back and another database took the old one's place. It would
-// hear nothing until then.
+// checkPosition compares, once, the position with the store. A new output starts at the store's last instant. So does
+// an output whose cursor is ahead of the store, for example after the clock went back and the database was replaced:
+// otherwise it would get no changes until the store's clock passes the cursor.
 func (f *feed) checkPosition(ctx context.Context) error {
-	if f.positionChecked || !f.isNew && !f.position.after.After(time.Now()) { // whatever database it is, its next instant is later
+	// The next instant of any database is later than a position in the past.
+	if f.positionChecked || !f.isNew && !f.position.after.After(time.Now()) {
 		f.positionChecked = true
 		return nil
 	}
@@ -98,21 +102,22 @@ func (f *feed) checkPosition(ctx context.Context) error {
 	case f.isNew:
 		f.position = position{after: last}
 	case last.Before(f.position.after):
-		f.log.Warn("change cursor is ahead of the store", "output", f.name, "cursor", f.cursorPath, "sent", f.position.after, "resumed_at", last,
-			"hint", "Check whether the database was replaced; changes are sent from its latest one on.")
+		f.log.Warn("change cursor is ahead of the store",
+			"output", f.name, "cursor", f.cursorPath, "sent", f.position.after, "resumed_at", last,
+			"hint", "Check whether the database was replaced. Changes are sent from its latest one on.")
 		f.position = position{after: last, history: f.position.history, quietUntil: f.position.quietUntil}
 	}
 	f.positionChecked = true
 	return nil
 }
 
-// lastInstant is the store's last instant; zero if it remembers nothing. Each of its commits ends or retires a target, but a kind
-// of one may have gone since, so the changes have the last word.
+// lastInstant returns the store's last instant, or zero if the store is empty. Each commit ends or retires a target.
+// But a target's kind may have been removed since, so the changes are checked too.
 func (f *feed) lastInstant(ctx context.Context) (time.Time, error) {
 	var last time.Time
 	for c, err := range f.store.Targets(ctx) {
 		if err != nil {
-			return last, fmt.Errorf("changes: %w", err)
+			return last, fmt.Errorf("read changes: %w", err)
 		}
 		for _, at := range []time.Time{c.Ended, c.Retired} {
 			if at.After(last) {
@@ -122,40 +127,42 @@ func (f *feed) lastInstant(ctx context.Context) (time.Time, error) {
 	}
 	for c, err := range f.store.Changes(ctx, inventory.Query{}, last) {
 		if err != nil {
-			return last, fmt.Errorf("changes: %w", err)
+			return last, fmt.Errorf("read changes: %w", err)
 		}
 		last = c.At
 	}
 	return last, nil
 }
 
-// start begins to send, where the feed before it stopped: one of the same name has moved the cursor since it was read, and of
-// one with another name the output was given a new one.
-func (f *feed) start(before *feed, send func(context.Context, Batch) error, flush func(context.Context) error) {
+// start starts the feed where the previous one stopped. A previous feed with the same name has moved the cursor since
+// this feed read it. After one with another name, the output has a new name.
+func (f *feed) start(previous *feed, send func(context.Context, Batch) error, flush func(context.Context) error) {
 	f.send, f.flush = send, flush
-	if before != nil && (before.cursorPath == f.cursorPath || f.isNew) {
-		f.position, f.positionChecked, f.historyChecked, f.isNew = before.position, before.positionChecked, before.historyChecked, f.isNew && before.cursorPath != f.cursorPath
+	if previous != nil && (previous.cursorPath == f.cursorPath || f.isNew) {
+		f.position = previous.position
+		f.positionChecked, f.historyChecked = previous.positionChecked, previous.historyChecked
+		f.isNew = f.isNew && previous.cursorPath != f.cursorPath
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel, f.done = cancel, make(chan struct{})
 	go func() {
 		defer close(f.done)
 		if f.isNew {
-			if err := f.saveCursor(); err != nil { // what happens until it can be saved would be sent again
-				f.log.Warn("changes", "output", f.name, "error", err)
+			if err := f.saveCursor(); err != nil { // until it is saved, a restart sends changes again
+				f.log.Warn("cannot save the change cursor", "output", f.name, "error", err)
 			}
 		}
 		f.run(ctx)
 	}()
 }
 
-// stop ends what start began, and waits for it.
+// stop stops the feed and waits for its goroutine.
 func (f *feed) stop() {
 	f.cancel()
 	<-f.done
 }
 
-// saveCursor replaces the cursor on the disk.
+// saveCursor replaces the cursor on disk.
 func (f *feed) saveCursor() error {
 	if err := f.position.save(f.cursorPath); err != nil {
 		return err
@@ -164,7 +171,7 @@ func (f *feed) saveCursor() error {
 	return nil
 }
 
-// wake says that a target has ended.
+// wake tells the feed that a target has ended.
 func (f *feed) wake() {
 	select {
 	case f.wakeup <- struct{}{}:
@@ -172,22 +179,23 @@ func (f *feed) wake() {
 	}
 }
 
-// run sends what changes until ctx ends. Its trouble is said once, and it goes on.
+// run sends changes until ctx ends. It logs the first failure of a row, and retries.
 func (f *feed) run(ctx context.Context) {
 	idle := time.NewTicker(feedInterval)
 	defer idle.Stop()
-	var trouble bool
+	var failing bool
 	for {
 		err := f.catchUp(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil && !trouble {
-			f.log.Warn("changes cannot be sent; they are kept in the store and sent later", "output", f.name, "error", err, "hint", record.HintOf(err))
-		} else if err == nil && trouble {
+		if err != nil && !failing {
+			f.log.Warn("cannot send changes; they stay in the store",
+				"output", f.name, "error", err, "hint", record.HintOf(err))
+		} else if err == nil && failing {
 			f.log.Info("changes are sent again", "output", f.name)
 		}
-		trouble = err != nil
+		failing = err != nil
 		select {
 		case <-ctx.Done():
 			return
@@ -195,7 +203,7 @@ func (f *feed) run(ctx context.Context) {
 			continue
 		case <-f.wakeup:
 		}
-		select { // targets end by the hundred
+		select { // targets end by the hundreds
 		case <-ctx.Done():
 			return
 		case <-time.After(feedDelay):
@@ -203,13 +211,13 @@ func (f *feed) run(ctx context.Context) {
 	}
 }
 
-// catchUp sends everything that has happened since the cursor.
+// catchUp sends all changes after the cursor.
 func (f *feed) catchUp(ctx context.Context) error {
 	if err := f.runMu.lock(ctx); err != nil {
 		return err
 	}
 	defer f.runMu.unlock()
-	var where *inventory.Where // applied here, not by the store: the cursor moves over what it leaves out
+	var where *inventory.Where // applied here, not in the query: the cursor also moves over changes that are left out
 	if f.where != "" {
 		var err error
 		if where, err = inventory.ParseWhere(f.where, time.Now()); err != nil {
@@ -223,20 +231,20 @@ func (f *feed) catchUp(ctx context.Context) error {
 		return err
 	}
 	b := newBatcher(f)
-	known := baseline{feed: f}
+	filter := baseline{feed: f}
 	for c, err := range f.store.Changes(ctx, inventory.Query{Data: true}, f.position.queryAfter()) {
 		if err != nil {
-			return fmt.Errorf("changes: %w", err)
+			return fmt.Errorf("read changes: %w", err)
 		}
 		if f.position.covers(c) {
 			continue
 		}
 		ok, err := matchesEither(where, c)
 		if err == nil && ok {
-			ok, err = known.shouldSend(ctx, c)
+			ok, err = filter.shouldSend(ctx, c)
 		}
 		if err != nil {
-			return fmt.Errorf("changes: where: %w", err)
+			return fmt.Errorf("filter changes: %w", err)
 		}
 		if err := b.add(ctx, c, ok); err != nil {
 			return err
@@ -245,13 +253,13 @@ func (f *feed) catchUp(ctx context.Context) error {
 	return b.finish(ctx)
 }
 
-// A batcher sends changes together, and moves the cursor with them.
+// A batcher sends changes in batches and moves the cursor with each batch.
 type batcher struct {
 	feed *feed
 	buf  bytes.Buffer
 	enc  *json.Encoder
 	n    int
-	last position // of the changes that were read
+	last position // of the changes read so far
 }
 
 func newBatcher(f *feed) *batcher {
@@ -261,7 +269,7 @@ func newBatcher(f *feed) *batcher {
 	return b
 }
 
-// add takes a change, which is sent, or only passed over.
+// add adds a change to the batch, or only moves past it.
 func (b *batcher) add(ctx context.Context, c inventory.Change, send bool) error {
 	b.last.advance(c)
 	if !send {
@@ -269,10 +277,10 @@ func (b *batcher) add(ctx context.Context, c inventory.Change, send bool) error 
 	}
 	l, err := inventory.NewChangeLine(c)
 	if err != nil {
-		return fmt.Errorf("changes: %w", err)
+		return fmt.Errorf("encode a change: %w", err)
 	}
 	if err := b.enc.Encode(l); err != nil {
-		return fmt.Errorf("changes: %s: %w", l.ID, err)
+		return fmt.Errorf("encode the change of %s: %w", l.ID, err)
 	}
 	b.n++
 	if b.buf.Len() < feedBatchBytes {
@@ -281,7 +289,7 @@ func (b *batcher) add(ctx context.Context, c inventory.Change, send bool) error 
 	return b.sendBatch(ctx)
 }
 
-// sendBatch sends what there is, and moves the cursor when it is safe: a kill after that repeats none of it.
+// sendBatch sends and flushes the batch, then moves the cursor: a later kill repeats none of it.
 func (b *batcher) sendBatch(ctx context.Context) error {
 	f := b.feed
 	if b.n == 0 {
@@ -301,20 +309,20 @@ func (b *batcher) sendBatch(ctx context.Context) error {
 	return f.saveCursor()
 }
 
-// finish sends the rest. All changes of the last instant were read: nothing is added to an instant that is over.
+// finish sends the rest. All changes of the last instant were read: no change is added to a past instant.
 func (b *batcher) finish(ctx context.Context) error {
 	if err := b.sendBatch(ctx); err != nil {
 		return err
 	}
 	b.last.id = ""
 	b.feed.position = b.last
-	if b.feed.savedPosition == b.feed.position { // not only b.f.at: a save that failed is tried again, also where nothing changes
+	if b.feed.savedPosition == b.feed.position { // compared with the disk, so that a failed save is retried
 		return nil
 	}
 	return b.feed.saveCursor()
 }
 
-// matchesEither reports whether what the resource was or what it has become satisfies the condition.
+// matchesEither reports whether the resource satisfies the condition, before or after the change.
 func matchesEither(where *inventory.Where, c inventory.Change) (bool, error) {
 	for _, r := range []*inventory.Resource{c.After, c.Before} {
 		if r == nil {

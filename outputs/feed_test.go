@@ -159,7 +159,7 @@ func TestFeed(t *testing.T) {
 			f.wake()
 			time.Sleep(time.Minute)
 		}
-		if n := strings.Count(log.String(), "changes cannot be sent"); n != 1 {
+		if n := strings.Count(log.String(), "cannot send changes"); n != 1 {
 			t.Errorf("its trouble was said %d times:\n%s", n, log.String())
 		}
 		stop()

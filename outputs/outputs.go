@@ -1,21 +1,24 @@
-// Package outputs is where records go: an [Output] takes finished JSON lines. It knows receivers, and nothing of AWS or of runs;
-// what changed it reads from the store, through inventory's words.
+// Package outputs delivers records. An [Output] takes finished JSON lines and sends them to a receiver. The package
+// knows receivers; it does not know AWS or runs. It reads changes from the store through package inventory.
 //
-// Begin here: [Types] is every output, a row each; [Set] holds those that are open, over all configurations; a [Fan] delivers
-// to those of one. Then follow a line through the files:
+// Begin here: [Types] lists every output, one row each; a [Set] holds the open outputs of all configurations; a [Fan]
+// delivers to the outputs of one configuration. Then follow a line through the files:
 //
-//   - beside.go, fan.go: what a configuration's outputs are called, opened together or not at all; held.go: what can be open once
-//   - shape.go: where and rename. feed.go: changes, read from the store by a cursor
-//   - lane.go: one output's trouble is its own. What fails or hangs there costs no other a record
-//   - spool*.go: what a remote can block stands behind a spool on disk: spool.go takes, spoolfeed.go hands on, by halves
-//     where the receiver refuses; spooltrial.go: whose fault it is where it fails; spooldead.go, spoolmissing.go: what is never handed on. internal/journal is the disk
+//   - conflicts.go, fan.go: names and conflicts of a configuration's outputs; opening all of them or none. shared.go:
+//     outputs that can be open only once
+//   - shape.go: where and rename. feed.go, cursor.go: changes, read from the store after a cursor
+//   - worker.go: isolates one output from the others. One that fails or hangs costs no other output a record
+//   - spool*.go: the spool on disk in front of an output that a remote receiver can block. spool.go appends;
+//     spoolfeed.go sends, and halves refused requests; spoolpoison.go finds records at which the receiver fails;
+//     spooldead.go and spoollosses.go hold what is never sent. internal/journal is the file format
 //   - stdout.go, file.go (and finished.go): the outputs that need no spool
-//   - http*.go: what outputs over HTTP share, and http itself; lineprotocol.go, flat.go: what datakit.go and influx.go do
-//   - datakit, influx, kafka*, otlp*, s3*: a file an output, and more of its name where one was too long
-//   - served.go, labels.go: what outputs share that are asked, and sent nothing; prometheus.go, httpsd.go
+//   - http*.go: http, and what outputs over HTTP share; lineprotocol.go, flat.go: what datakit.go and influx.go share
+//   - datakit, influx, kafka*, otlp*, s3*: one output each
+//   - served.go, labels.go: what outputs share that answer HTTP requests: prometheus.go, httpsd.go
 //
-// A new output is a file with its options, their defaults, Validate and an Open, a row in [Types], and a subject in a test of
-// package outputstest, whose suite every output passes. line.go decodes a line for outputs that speak another format.
+// To add an output, write a file with its options, their defaults, Validate and an Open; add a row to [Types] and a
+// subject to a test of package outputstest, whose suite every output passes. line.go decodes a line for outputs that
+// send another format.
 package outputs
 
 import (
@@ -32,38 +35,39 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A Batch is lines with a name that does not change when it is sent again. Lines is borrowed until Send returns.
+// A Batch is a group of lines. Its ID stays the same when the batch is sent again. Lines is borrowed until Send
+// returns.
 type Batch struct {
 	ID     string
-	Target record.Target // zero where a spool put lines of several targets together
-	Run    string        // "" where they are of several runs
-	N      int           // records in Lines; 0 for a line that is none, such as the end of a target
+	Target record.Target // zero if a spool combined lines of several targets
+	Run    string        // "" if the lines belong to several runs
+	N      int           // records in Lines; 0 for a line that is not a record, such as the end of a target
 	Lines  []byte        // whole lines, each with its \n
 }
 
-// An Output sends batches. It may be called by many goroutines. Send delivers a batch whole or returns an error, and
-// may return before the receiver has it only if Flush then waits for it. What was flushed survives a kill of the
-// process. After Close, Send and Flush return [ErrClosed].
+// An Output sends batches. Many goroutines may call it. Send delivers a whole batch or returns an error. It may return
+// before the receiver has the batch only if Flush then waits for it. Flushed batches survive a kill of the process.
+// After Close, Send and Flush return [ErrClosed].
 type Output interface {
 	Send(context.Context, Batch) error
 	Flush(context.Context) error
-	Close(context.Context) error // safe twice
+	Close(context.Context) error // may be called twice
 }
 
 var (
-	// ErrClosed is what an output answers after its Close.
+	// ErrClosed is returned by an output after its Close.
 	ErrClosed = errors.New("output is closed")
-	// ErrPermanent is in an error that no later try can mend: the pipe's reader is gone. It is not tried again.
-	ErrPermanent = errors.New("output is gone for good")
-	// ErrRefused is in an error of Send when the receiver has looked at the batch and will never take it as it is: it is the
-	// content that is wrong, not the way there. A spool halves such a batch until what is at fault stands alone.
+	// ErrPermanent marks an error that no retry can fix, such as a pipe whose reader has exited.
+	ErrPermanent = errors.New("output failed permanently")
+	// ErrRefused marks an error of Send when the receiver will never accept this batch because of its content. A spool
+	// halves such a batch until the bad record stands alone.
 	ErrRefused = errors.New("refused by the receiver")
-	// ErrReceiverFailed is in an error of Send when the receiver has answered that it failed at the batch, as by 500 over HTTP:
-	// the content may be at fault, or the receiver be ill. A spool finds out which, and sets nothing aside while it is ill.
+	// ErrReceiverFailed marks an error of Send when the receiver answered that it failed, as with HTTP status 500. Either
+	// the content or the receiver is at fault. A spool finds out which before it sets a record aside.
 	ErrReceiverFailed = errors.New("the receiver failed")
 )
 
-// A Later is an error of Send that says how long the receiver wants to be left alone.
+// A RetryAfterError is an error of Send that says how long to wait before the next attempt.
 type RetryAfterError struct {
 	After time.Duration
 	Err   error
@@ -72,32 +76,35 @@ type RetryAfterError struct {
 func (l *RetryAfterError) Error() string { return l.Err.Error() }
 func (l *RetryAfterError) Unwrap() error { return l.Err }
 
-// Batching is how much a spool hands to its output in one Send. An output that wants a say embeds it in its options, with
-// its own defaults.
+// Batching limits how much a spool passes to its output in one Send. Options of an output embed it with their own
+// defaults.
 type Batching struct {
-	MaxRecords int             `yaml:"max_records" doc:"At most so many records a request."`
-	MaxBytes   Bytes           `yaml:"max_bytes" doc:"At most so many bytes of records a request, before compression. A single larger record is sent alone."`
-	MaxWait    config.Duration `yaml:"max_wait" doc:"How long a request waits to fill up, as 1s. At the end of a run nothing waits."`
+	MaxRecords int             `yaml:"max_records" doc:"Records per request, at most."`
+	MaxBytes   Bytes           `yaml:"max_bytes" doc:"Bytes per request before compression. A larger record goes alone."`
+	MaxWait    config.Duration `yaml:"max_wait" doc:"How long a request waits to fill up, as 1s. At the end of a run, 0."`
 }
 
 func (b *Batching) batching() *Batching { return b }
 
-// A Type is an output that can be named in the file: a row, in plain sight.
+// A Type is an output that a configuration can name.
 type Type struct {
-	Name    string
-	Options func() any // *struct with defaults, which embeds [Common], or with Serve [Serving]; decoded and validated by config
-	// Key names what can be there only once, such as a file, or a path that is asked. Two outputs of one configuration with one
-	// key are an error; at a reload the output with the same key stays open and takes the new options. Nil, or "": none.
+	Name string
+	// Options returns a pointer to a struct with the defaults. The struct embeds [Common], or [ServedOptions] if Serve is
+	// set. Package config decodes and validates it.
+	Options func() any
+	// Key names what can be open only once, such as a file or an HTTP path. Two outputs of one configuration with the same
+	// key are an error. At a reload the output with the same key stays open and takes the new options. A nil Key or ""
+	// means that there is no limit.
 	Key    func(options any) string
 	Open   func(ctx context.Context, options any, d Deps) (Output, error)
 	Direct bool // needs no spool: stdout, file
-	// Translates says that the output reads its lines and sends something else, so that what it reads cannot be renamed.
+	// Translates is set if the output reads the lines and sends another format. Its fields cannot be renamed.
 	Translates bool
-	// Serve makes an output that is sent nothing: it is asked over HTTP, and answers from [Deps].Store. Its type has no Open.
+	// Serve makes an output that answers HTTP requests from [Deps].Store instead of sending. Its type has no Open.
 	Serve func(name string, options any, d Deps) (Served, error)
 }
 
-// NewOptions is the options with their defaults, for config to fill in.
+// NewOptions returns options with their defaults, for package config to decode into.
 func (t Type) NewOptions() any {
 	o := t.Options()
 	if c, ok := o.(interface{ common() *Common }); ok {
@@ -106,7 +113,7 @@ func (t Type) NewOptions() any {
 	return o
 }
 
-// Types is every output, sorted.
+// Types lists every output, sorted by name.
 var Types = []Type{
 	{Name: "datakit", Options: dataKitDefaults, Open: openDataKit, Translates: true},
 	{Name: "file", Options: fileDefaults, Key: fileKey, Open: openFile, Direct: true},
@@ -120,66 +127,69 @@ var Types = []Type{
 	{Name: "stdout", Options: stdoutDefaults, Key: stdoutKey, Open: openStdout, Direct: true},
 }
 
-// Common is the options that every output has.
+// Common holds the options of every output that sends.
 type Common struct {
-	Name string `yaml:"name" doc:"What the output is called in metrics and logs. Default: its type, then type-2, type-3 and so on."`
+	Name string `yaml:"name" doc:"Name in metrics and logs. Default: the type, then type-2, type-3 and so on."`
 	Ends bool   `yaml:"ends" doc:"Also write a line {\"kind\":\"_target\",...} at the end of each target."`
-	Send string `yaml:"send" enum:"records,changes,both" doc:"records: everything, at every run. changes: what was added, changed and gone, from when the output is new on, as collector changes -o jsonl prints it; that needs a store. Default: records."`
+	Send string `yaml:"send" enum:"records,changes,both" doc:"records (the default): everything, at every run. changes: what was added, changed and gone since the output is new, as collector changes -o jsonl prints it; needs a store."`
 
 	Shaping `yaml:",inline"`
-	// Spool is nil where nothing is said of it: then stdout and file have none, and all others one with its defaults.
-	Spool *Spool `yaml:"spool" doc:"What waits on disk for the receiver, below data_dir. stdout and file have a spool only if this is given."`
+	// Spool is nil if the configuration does not set it: then stdout and file have no spool, and all others have one with
+	// the defaults.
+	Spool *Spool `yaml:"spool" doc:"Spool on disk, below data_dir. stdout and file have one only if this is set."`
 
 	translates bool // of the type
 }
 
 func (c *Common) common() *Common { return c }
 
-// hasSpool reports whether an output of the type stands behind a spool.
+// hasSpool reports whether an output of the type has a spool.
 func (c *Common) hasSpool(t Type) bool { return c.Spool != nil || !t.Direct }
 
-// ValidateCommon reports everything that is wrong with these options.
+// ValidateCommon returns all errors in these options.
 func (c *Common) ValidateCommon() error {
 	err := c.Shaping.validate(c.translates)
 	if c.Ends && c.Send == sendChanges {
-		err = errors.Join(err, errors.New("ends: with send: changes no target's records are sent, and so none end"))
+		err = errors.Join(err, errors.New("ends: cannot be set with send: changes, which sends no records of targets"))
 	}
 	return err
 }
 
-// wantsChanges reports whether the output is sent changes.
+// wantsChanges reports whether the output gets changes.
 func (c *Common) wantsChanges() bool { return c.Send == sendChanges || c.Send == sendBoth }
 
-// NeedsStore says to config that changes are nothing without a store, and which option asks for them.
+// NeedsStore tells package config whether an option needs a store, and which one.
 func (c *Common) NeedsStore() (option, value string, needs bool) {
 	return "send", c.Send, c.wantsChanges()
 }
 
-// A reconfigurer takes new options while it is open: what a reload changed of an output that keeps its key.
+// A reconfigurer is an output that takes new options while it is open. A reload uses it for an output that keeps its
+// key.
 type reconfigurer interface{ reconfigure(options any) }
 
-// Deps is what the wire gives.
+// Deps holds what outputs need from the program.
 type Deps struct {
 	Stdout   io.Writer
 	Log      *slog.Logger
 	Observer Observer         // may be nil
-	SpoolDir string           // the folder of the spools
-	Store    inventory.Reader // nil: nothing is remembered
-	// CursorDir is the folder where it is kept how far each output has been sent the changes.
+	SpoolDir string           // holds one folder per spool
+	Store    inventory.Reader // nil: there is no store
+	// CursorDir holds one file per output: the last change that was sent.
 	CursorDir string
-	// AWS is the SDK's configuration, its credentials found the way that an account's are; nil: an output brings its own key.
+	// AWS returns the SDK's configuration with the account's credentials. If it is nil, outputs need keys of their own.
 	AWS func(context.Context, config.Account) (aws.Config, error)
 }
 
-// An Observer hears how outputs fare, synchronously; it must not block. web.Metrics is one.
+// An Observer is called synchronously when the state of an output changes. It must not block. web.Metrics implements
+// it.
 type Observer interface {
 	OutputSent(output string, records int)
-	OutputFailed(output string, lost int) // a Send or Flush failed; lost is the records that it cost
-	OutputUp(output string, up bool)      // at Open, and whenever it changes
+	OutputFailed(output string, lost int) // a Send or Flush failed and lost that many records
+	OutputUp(output string, up bool)      // at Open, and at every change
 	OutputClosed(output string)
 
-	// Of outputs with a spool: what waits in it, records that it dropped and why (full, damaged), one that the receiver
-	// refused and that was set aside, a request that is to be made again.
+	// These are for outputs with a spool: its content; records that it dropped, with the reason full or damaged; a record
+	// that was set aside; a request that will be repeated.
 	OutputSpool(output string, records int, bytes int64, oldest time.Time)
 	OutputDropped(output string, records int, reason string)
 	OutputDeadLetter(output string)

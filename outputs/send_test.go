@@ -156,7 +156,7 @@ func TestSend(t *testing.T) {
 		h.add("i-10")
 		shelves["changes"].fails = errors.New("no")
 		err = set.Close(t.Context())
-		if err == nil || !strings.Contains(err.Error(), "last changes, which the next start sends") {
+		if err == nil || !strings.Contains(err.Error(), "send the last changes (the next start sends them)") {
 			t.Errorf("a close that could not send: %v", err)
 		}
 		shelves["changes"].fails = nil
@@ -173,7 +173,7 @@ func TestSend(t *testing.T) {
 func TestSendNeedsStore(t *testing.T) {
 	types := []Type{{Name: "shelf", Options: func() any { return &Common{} }, Direct: true, Open: func(context.Context, any, Deps) (Output, error) { return &memoryStore{}, nil }}}
 	_, err := NewSet(types, Deps{}).Open(t.Context(), []Spec{{Type: "shelf", Options: &Common{Send: sendChanges}, Line: 7}})
-	if err == nil || !strings.Contains(err.Error(), "line 7: output shelf: send: changes are read from the store, and there is none") {
+	if err == nil || !strings.Contains(err.Error(), "line 7: output shelf: send: changes needs a store") {
 		t.Errorf("%v", err)
 	}
 	dir := t.TempDir()

@@ -18,24 +18,24 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/aws-collector/collector/config"
-	escape "github.com/aws-collector/collector/internal/printable" // printable is a rule of line protocol here
+	"github.com/aws-collector/collector/internal/printable"
 	"github.com/aws-collector/collector/inventory"
 	"github.com/aws-collector/collector/record"
 )
 
-// Served is what an output answers with that is asked for what it has: a handler of GET at a path of the web server.
+// Served is an output's handler of GET requests, with its path on the web server.
 type Served struct {
 	Path    string
 	Handler http.Handler
 }
 
-// ServedOptions is the options that every output has which is asked, and sent nothing.
+// ServedOptions holds the options of every output that answers HTTP requests.
 type ServedOptions struct {
-	Where  string          `yaml:"where" doc:"Only what satisfies this condition, as 'state=running and tags.env=prod': the language of collector list --where."`
-	MaxAge config.Duration `yaml:"max_age" doc:"Answer with an error once nothing of these kinds was listed in full for so long, as 2h; 0: what was remembered last is good, however old."`
+	Where  string          `yaml:"where" doc:"Only these resources: a condition as in collector list --where."`
+	MaxAge config.Duration `yaml:"max_age" doc:"Answer 503 if the last complete listing is older, as 2h. 0: no limit."`
 }
 
-// NeedsStore says to config that these outputs are nothing without a store, whatever their options.
+// NeedsStore tells package config that these outputs always need a store.
 func (*ServedOptions) NeedsStore() (option, value string, needs bool) { return "", "", true }
 
 func (s *ServedOptions) validate() (errs []error) {
@@ -48,7 +48,7 @@ func (s *ServedOptions) validate() (errs []error) {
 	return errs
 }
 
-// parseWhere parses the condition, whose ages are taken from now.
+// parseWhere parses the condition. Ages in it are relative to now.
 func (s *ServedOptions) parseWhere() (*inventory.Where, error) {
 	if s.Where == "" {
 		return nil, nil
@@ -60,19 +60,19 @@ func (s *ServedOptions) parseWhere() (*inventory.Where, error) {
 	return w, nil
 }
 
-// errNoStore is why an output that shows what is remembered cannot be with `store: none`.
+// errNoStore rejects an output that answers from the store if there is none.
 var errNoStore = &record.Fault{
-	Reason: record.Other, Hint: "take `store: none` out, or this output",
-	Err: errors.New("it shows what the store remembers, and store: none remembers nothing"),
+	Reason: record.Other, Hint: "Remove `store: none`, or this output.",
+	Err: errors.New("answers from the store, but there is none"),
 }
 
-// A served output as a fan holds it.
+// A mountedOutput is a served output of a fan.
 type mountedOutput struct {
 	name    string
 	handler http.Handler
 }
 
-// mount adds an output that is asked to a fan. s.change is held.
+// mount opens a served output and adds it to a fan. The caller holds s.configMu.
 func (s *Set) mount(f *Fan, t Type, sp Spec, name string) error {
 	if s.deps.Store == nil {
 		return errNoStore
@@ -90,7 +90,7 @@ func (s *Set) mount(f *Fan, t Type, sp Spec, name string) error {
 	return nil
 }
 
-// reportMounted says which outputs there are, and retract which are no more. s.change is held.
+// reportMounted tells the observer which served outputs are up. The caller holds s.configMu.
 func (s *Set) reportMounted(f *Fan) {
 	for _, o := range f.mounted {
 		if s.mounts[o.name]++; s.deps.Observer != nil {
@@ -99,6 +99,7 @@ func (s *Set) reportMounted(f *Fan) {
 	}
 }
 
+// unmount tells the observer which served outputs no fan has any more. The caller holds s.configMu.
 func (s *Set) unmount(f *Fan) {
 	for _, o := range f.mounted {
 		if s.mounts[o.name]--; s.mounts[o.name] == 0 && s.deps.Observer != nil {
@@ -107,7 +108,7 @@ func (s *Set) unmount(f *Fan) {
 	}
 }
 
-// Handlers is the outputs of this configuration that are asked, by path.
+// Handlers returns the handlers of the served outputs by path.
 func (f *Fan) Handlers() map[string]http.Handler {
 	all := make(map[string]http.Handler, len(f.mounted))
 	for path, o := range f.mounted {
@@ -116,37 +117,37 @@ func (f *Fan) Handlers() map[string]http.Handler {
 	return all
 }
 
-// The limits on an answer. How many are written at once, and how slowly they may be read, is the web server's to bound.
+// Limits of an answer. The web server limits concurrent answers and slow readers.
 const (
-	answerTimeout = 55 * time.Second // before the web server's own, so that a store that hangs is said to hang
+	answerTimeout = 55 * time.Second // shorter than the web server's, so that the error can name the store
 	answerBuffer  = 64 << 10
 )
 
-// A tally is what an answer shows, and what it leaves out, by why.
+// answerCounts counts the resources that an answer shows, and those that it leaves out, by reason.
 type answerCounts struct {
 	shown   int
 	leftOut map[string]int
 }
 
-func (t *answerCounts) addLeftOut(why string, n int) {
+func (t *answerCounts) addLeftOut(reason string, n int) {
 	if t.leftOut == nil {
 		t.leftOut = map[string]int{}
 	}
-	t.leftOut[why] += n
+	t.leftOut[reason] += n
 }
 
 // A renderer writes an answer.
 type renderer interface {
-	contentType(http.Header) string // of the answer to a request
+	contentType(http.Header) string // of the answer to a request with this header
 	render(ctx context.Context, contentType string, w *bufio.Writer) (answerCounts, error)
 }
 
-// errNothingListed is what a renderer says before there is anything to answer with: nobody's trouble.
-var errNothingListed = errors.New("nothing was listed in full yet; the answer comes with the end of the first listing")
+// errNothingListed is returned by a renderer before the first complete listing. It is not logged as a failure.
+var errNothingListed = errors.New("no listing is complete yet; retry after the first one")
 
-// An answerer serves what a renderer makes of the store, as it is read: whatever its size, little of it is in memory. An
-// answer is whole or none. What goes wrong while its first bytes are held back is a 503 with one line; what goes wrong
-// later breaks the connection off, so that nobody takes the half for the whole.
+// An answerHandler serves what a renderer makes of the store. It streams, so that memory does not grow with the answer.
+// An error before the first bytes are sent is a 503 with one line. A later error closes the connection, so that the
+// client does not take a part for the whole.
 type answerHandler struct {
 	renderer
 	name     string
@@ -155,7 +156,7 @@ type answerHandler struct {
 
 	mu              sync.Mutex
 	failing         bool
-	reportedReasons map[string]bool // what is left out, by why
+	reportedReasons map[string]bool // for leaving out resources, already logged
 }
 
 func newAnswerHandler(name string, r renderer, d Deps) (http.Handler, error) {
@@ -171,7 +172,8 @@ func newAnswerHandler(name string, r renderer, d Deps) (http.Handler, error) {
 }
 
 func (a *answerHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeoutCause(r.Context(), answerTimeout, fmt.Errorf("the store did not answer within %s", answerTimeout))
+	timedOut := fmt.Errorf("the store did not answer within %s", answerTimeout)
+	ctx, cancel := context.WithTimeoutCause(r.Context(), answerTimeout, timedOut)
 	defer cancel()
 	out := &answerWriter{to: w, contentType: a.contentType(r.Header)}
 	buf := bufio.NewWriterSize(out, answerBuffer)
@@ -183,7 +185,7 @@ func (a *answerHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case err == nil:
 		a.reportAnswer(t)
 		return
-	case out.err != nil || r.Context().Err() != nil: // whoever asked has gone
+	case out.err != nil || r.Context().Err() != nil: // the client has gone
 	case errors.Is(err, errNothingListed):
 		a.answerUnavailable(w, err.Error())
 		return
@@ -200,12 +202,13 @@ func (a *answerHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
-// answerUnavailable answers 503, and one line.
-func (a *answerHandler) answerUnavailable(w http.ResponseWriter, why string) {
-	http.Error(w, "output "+a.name+": "+escape.Text(strings.Join(strings.Fields(why), " ")), http.StatusServiceUnavailable)
+// answerUnavailable answers 503 with one line.
+func (a *answerHandler) answerUnavailable(w http.ResponseWriter, text string) {
+	text = printable.Text(strings.Join(strings.Fields(text), " "))
+	http.Error(w, "output "+a.name+": "+text, http.StatusServiceUnavailable)
 }
 
-// reportFailure notes trouble, and says it once.
+// reportFailure counts a failure, and logs the first one after the output worked.
 func (a *answerHandler) reportFailure(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -216,13 +219,13 @@ func (a *answerHandler) reportFailure(err error) {
 		return
 	}
 	a.failing = true
-	a.log.Warn("output cannot answer; whoever asks is told so", "output", a.name, "error", err, "hint", record.HintOf(err))
+	a.log.Warn("output cannot answer requests", "output", a.name, "error", err, "hint", record.HintOf(err))
 	if a.observer != nil {
 		a.observer.OutputUp(a.name, false)
 	}
 }
 
-// reportAnswer notes what an answer came to, and says the first time that something is left out.
+// reportAnswer reports an answer, and logs each reason for leaving out resources once.
 func (a *answerHandler) reportAnswer(t answerCounts) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -233,10 +236,10 @@ func (a *answerHandler) reportAnswer(t answerCounts) {
 			a.observer.OutputUp(a.name, true)
 		}
 	}
-	for why, n := range t.leftOut {
-		if n > 0 && !a.reportedReasons[why] {
-			a.reportedReasons[why] = true
-			a.log.Warn("output leaves resources out", "output", a.name, "why", why, "resources", n, "shown", t.shown)
+	for reason, n := range t.leftOut {
+		if n > 0 && !a.reportedReasons[reason] {
+			a.reportedReasons[reason] = true
+			a.log.Warn("output leaves out resources", "output", a.name, "reason", reason, "resources", n, "shown", t.shown)
 		}
 	}
 	if w, ok := a.observer.(AnswerObserver); ok {
@@ -244,12 +247,12 @@ func (a *answerHandler) reportAnswer(t answerCounts) {
 	}
 }
 
-// An outbound begins the answer with the first bytes that it is given.
+// An answerWriter sets the Content-Type before the first bytes.
 type answerWriter struct {
 	to          http.ResponseWriter
 	contentType string
 	begun       bool
-	err         error // the connection's
+	err         error // of the connection
 }
 
 func (o *answerWriter) Write(p []byte) (int, error) {
@@ -262,23 +265,25 @@ func (o *answerWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// A freshness is when the targets of some kinds were listed in full.
+// A freshness says when targets were last listed completely.
 type freshness struct {
-	kinds    []string                  // of which one was, in order
-	accounts []accountKind             // in order
-	oldest   map[accountKind]time.Time // of the account's targets, the one for which it is the longest ago
+	kinds    []string                  // with a complete listing, sorted
+	accounts []accountKind             // sorted
+	oldest   map[accountKind]time.Time // last complete listing of the stalest target
 }
 
 type accountKind struct{ account, accountID, kind string }
 
-// checkFreshness asks how far the store knows the kinds. Its error is errEarly where it does not yet: an empty answer would tell
-// whoever asks that everything is gone.
-func (s *ServedOptions) checkFreshness(ctx context.Context, store inventory.Reader, kinds func(string) bool) (freshness, error) {
+// checkFreshness reads how fresh the store is for the kinds. It returns errNothingListed before the first complete
+// listing, because an empty answer would mean that every resource is gone.
+func (s *ServedOptions) checkFreshness(
+	ctx context.Context, store inventory.Reader, kinds func(string) bool,
+) (freshness, error) {
 	f := freshness{oldest: map[accountKind]time.Time{}}
 	var newest time.Time
 	for c, err := range store.Targets(ctx) {
 		if err != nil {
-			return f, fmt.Errorf("the store cannot be read: %w", err)
+			return f, fmt.Errorf("read the store: %w", err)
 		}
 		if !c.Retired.IsZero() || c.LastSeen.IsZero() || !kinds(c.Kind) {
 			continue
@@ -306,13 +311,16 @@ func (s *ServedOptions) checkFreshness(ctx context.Context, store inventory.Read
 	case newest.IsZero():
 		return f, errNothingListed
 	case s.MaxAge > 0 && age > time.Duration(s.MaxAge):
-		return f, fmt.Errorf("nothing was listed in full since %s, and max_age is %s", newest.UTC().Format(time.RFC3339), time.Duration(s.MaxAge))
+		return f, fmt.Errorf("the last complete listing was at %s, longer ago than max_age %s",
+			newest.UTC().Format(time.RFC3339), time.Duration(s.MaxAge))
 	}
 	return f, nil
 }
 
-// find ranges over the live resources of a kind that satisfy the condition.
-func (s *ServedOptions) find(ctx context.Context, store inventory.Reader, kind string, data bool) (iter.Seq2[*inventory.Resource, error], error) {
+// find returns the live resources of a kind that satisfy the condition.
+func (s *ServedOptions) find(
+	ctx context.Context, store inventory.Reader, kind string, data bool,
+) (iter.Seq2[*inventory.Resource, error], error) {
 	where, err := s.parseWhere()
 	if err != nil {
 		return nil, err
@@ -320,7 +328,7 @@ func (s *ServedOptions) find(ctx context.Context, store inventory.Reader, kind s
 	return func(yield func(*inventory.Resource, error) bool) {
 		for r, err := range store.Find(ctx, inventory.Query{Kinds: []string{kind}, Where: where, Data: data}) {
 			if err != nil {
-				err = fmt.Errorf("the store cannot be read: %w", err)
+				err = fmt.Errorf("read the store: %w", err)
 			}
 			if !yield(r, err) {
 				return
@@ -329,8 +337,8 @@ func (s *ServedOptions) find(ctx context.Context, store inventory.Reader, kind s
 	}, nil
 }
 
-// An AnswerObserver hears what outputs answer that are asked. An [Observer] may be one.
+// An AnswerObserver is told about the answers of served outputs. An [Observer] may implement it.
 type AnswerObserver interface {
-	// OutputAnswered tells how many resources an answer shows, and how many it leaves out, by why.
+	// OutputAnswered reports how many resources an answer shows, and how many it leaves out, by reason.
 	OutputAnswered(output string, shown int, leftOut map[string]int)
 }

@@ -186,7 +186,7 @@ func TestShownStoreFails(t *testing.T) {
 		for range 3 {
 			got := ask(h)
 			if got.Code != http.StatusServiceUnavailable || got.Body.String() != strings.TrimSpace(got.Body.String())+"\n" || strings.Count(got.Body.String(), "\n") != 1 ||
-				!strings.Contains(got.Body.String(), "the store cannot be read: disk I/O error: sector 7") {
+				!strings.Contains(got.Body.String(), "read the store: disk I/O error: sector 7") {
 				t.Errorf("%d %q", got.Code, got.Body)
 			}
 		}
@@ -215,7 +215,7 @@ func TestShownEarly(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			forBothServed(t, &memoryStore{targets: targets}, func(t *testing.T, h http.Handler, w *recordingObserver) {
-				if got := ask(h); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "nothing was listed in full yet") {
+				if got := ask(h); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "no listing is complete yet") {
 					t.Errorf("%d %q", got.Code, got.Body)
 				}
 				if w.loggedLines() > 0 || len(w.ups) != 1 {
@@ -237,7 +237,7 @@ func TestShownMaxAge(t *testing.T) {
 			t.Errorf("in time: %d %q", got.Code, got.Body)
 		}
 		time.Sleep(time.Second)
-		if got := ask(hs[nodesPath]); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "max_age is 2h") {
+		if got := ask(hs[nodesPath]); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "max_age 2h") {
 			t.Errorf("late: %d %q", got.Code, got.Body)
 		}
 	})
@@ -367,11 +367,11 @@ func TestShownRefused(t *testing.T) {
 		options []any
 		want    string
 	}{
-		"no store":  {nil, []any{defaults[outputs.Prometheus](nil)}, "line 10: output prometheus: it shows what the store remembers, and store: none remembers nothing"},
-		"one path":  {&memoryStore{}, []any{defaults[outputs.Prometheus](nil), defaults[outputs.Prometheus](nil)}, "line 11: output prometheus: path: line 10: output prometheus answers there already"},
-		"one name":  {&memoryStore{}, []any{nodes(nil), nodes(nil)}, `line 11: output http_sd: name: two outputs are called "nodes"`},
+		"no store":  {nil, []any{defaults[outputs.Prometheus](nil)}, "line 10: output prometheus: answers from the store, but there is none"},
+		"one path":  {&memoryStore{}, []any{defaults[outputs.Prometheus](nil), defaults[outputs.Prometheus](nil)}, "line 11: output prometheus: path: already used by line 10: output prometheus"},
+		"one name":  {&memoryStore{}, []any{nodes(nil), nodes(nil)}, `line 11: output http_sd: name: two outputs are named "nodes"`},
 		"both bad":  {nil, []any{nodes(nil), defaults[outputs.Prometheus](nil)}, "line 11"},
-		"all three": {&memoryStore{}, []any{nodes(nil), defaults(func(o *outputs.Prometheus) { o.Name = "nodes" })}, `line 11: output prometheus: name: two outputs are called "nodes"`},
+		"all three": {&memoryStore{}, []any{nodes(nil), defaults(func(o *outputs.Prometheus) { o.Name = "nodes" })}, `line 11: output prometheus: name: two outputs are named "nodes"`},
 	} {
 		s := outputs.NewSet(outputs.Types, outputs.Deps{Store: c.store})
 		if _, err := s.Open(t.Context(), servedSpecs(c.options...)); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -459,7 +459,7 @@ func TestShownFromTheStore(t *testing.T) {
 			t.Fatal(err)
 		}
 		for path, h := range hs {
-			if got := ask(h); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "the store cannot be read") || strings.Contains(got.Body.String(), "[]") {
+			if got := ask(h); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "read the store") || strings.Contains(got.Body.String(), "[]") {
 				t.Errorf("%s without a server: %d %s", path, got.Code, got.Body)
 			}
 		}

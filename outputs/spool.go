@@ -18,41 +18,41 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// Spool is what waits on disk for an output whose receiver may be away.
+// Spool holds the options of a spool on disk, for an output whose receiver may be down.
 type Spool struct {
-	MaxBytes SpoolSize `yaml:"max_bytes" doc:"How large it may grow on disk, as 1GiB; records are compressed there, to about a tenth. Default: 1GiB."`
-	WhenFull string    `yaml:"when_full" enum:"drop_oldest,block" doc:"drop_oldest loses the oldest records, and counts them; block makes collecting wait until the receiver takes some: then nothing is lost, and every account stands still. Default: drop_oldest."`
+	MaxBytes SpoolSize `yaml:"max_bytes" doc:"Maximum size on disk, compressed to about a tenth. Default: 1GiB."`
+	WhenFull string    `yaml:"when_full" enum:"drop_oldest,block" doc:"drop_oldest (the default) drops and counts the oldest records. block loses nothing: all collecting waits until the receiver takes some."`
 }
 
 const (
 	whenFullDropOldest = "drop_oldest"
 	whenFullBlock      = "block"
 
-	minSpoolBytes     = 1 << 20 // some pages
+	minSpoolBytes     = 1 << 20 // a few pages
 	defaultSpoolBytes = 1 << 30
 )
 
-// SpoolSize is [Bytes] that are enough for a spool.
+// SpoolSize is a size of at least 1MiB.
 type SpoolSize Bytes
 
-// UnmarshalText takes a whole number and a unit.
+// UnmarshalText parses a whole number and a unit.
 func (s *SpoolSize) UnmarshalText(text []byte) error {
 	b := (*Bytes)(s)
 	if err := b.UnmarshalText(text); err != nil {
 		return err
 	}
 	if *b < minSpoolBytes {
-		return fmt.Errorf("%s is less than 1MiB, a page of records or two", b)
+		return fmt.Errorf("%s is less than 1MiB, the smallest spool", b)
 	}
 	return nil
 }
 
-// MarshalText writes what UnmarshalText reads.
+// MarshalText returns a text that UnmarshalText accepts.
 func (s SpoolSize) MarshalText() ([]byte, error) { return Bytes(s).MarshalText() }
 
 func (s SpoolSize) String() string { return Bytes(s).String() }
 
-// withDefaults is what was written, with the defaults.
+// withDefaults returns the options with defaults for those that are not set.
 func (s *Spool) withDefaults() Spool {
 	out := Spool{MaxBytes: defaultSpoolBytes, WhenFull: whenFullDropOldest}
 	if s != nil && s.MaxBytes != 0 {
@@ -64,90 +64,94 @@ func (s *Spool) withDefaults() Spool {
 	return out
 }
 
-// SpoolState is how a spool fares.
+// SpoolState is the state of a spool.
 type SpoolState struct {
 	Dir         string
-	Records     int       // that wait
-	Bytes       int64     // of them on disk
-	Oldest      time.Time // since when the oldest waits; zero if none does
-	Full        bool      // it drops records, or makes Send wait
-	Dropped     int       // records, since it was opened
+	Records     int       // waiting
+	Bytes       int64     // waiting, on disk
+	Oldest      time.Time // when the oldest waiting record was appended; zero if none waits
+	Full        bool      // the spool drops records, or makes Send wait
+	Dropped     int       // records, since the spool was opened
 	DeadLetters int
 	Retries     int
 }
 
-// A spool is an output that keeps what it is sent on disk, and one goroutine that hands it on to the output proper. So
-// Send is the disk's matter, Flush says that a power cut would lose nothing, and no page waits for a receiver. It is the
-// output's name that it belongs to: it outlives a reload, and the process.
+// A spool is an output that appends batches to a journal on disk. One goroutine, the feeder, sends them on to the inner
+// output. So Send depends on the disk alone, flushed batches survive a power cut, and no page waits for a receiver. A
+// spool belongs to the output's name: it stays at a reload and at a restart.
 type spool struct {
 	name     string
 	dir      string
 	log      *slog.Logger
 	observer Observer
-	onChange func() // the lane's: whether the output works is another now; called without mu
+	onChange func() // called without mu when the output starts or stops working
 
 	journal     *journal.Journal
 	deadLetters *deadLetters
 	losses      *losses
-	wakeup      chan struct{} // something was appended, or is otherwise new for the feeder
+	wakeup      chan struct{} // tells the feeder of an append or a change
 
 	mu             sync.Mutex
 	options        Spool
-	typ            string // the output proper, and what it was opened with
+	typ            string // of the inner output
 	innerOptions   any
 	key            string
 	inner          Output
-	replaced       []Output // replaced, to be closed by the feeder between two requests
+	replaced       []Output // the feeder closes them between two requests
 	batching       Batching
 	innerReplaced  chan struct{} // closed when inner is replaced
-	progress       chan struct{} // closed when something was acknowledged, or the feeder has given up
-	drainStarted   chan struct{} // closed when nothing is to wait any more
+	progress       chan struct{} // closed when records were acknowledged, or the feeder stops
+	drainStarted   chan struct{} // closed when requests no longer wait to fill up
 	drainRequested bool
-	drainAbandoned bool // draining has been given up
+	drainAbandoned bool
 	closed         bool
 	cancel         context.CancelFunc // of the feeder; nil until it runs
 	feederDone     chan struct{}
 
 	full             bool
-	droppedWhileFull int // dropped in this episode
+	droppedWhileFull int // since full was set
 	lastErr          error
 	downSince        time.Time
-	feederBusy       bool      // the feeder is
-	permanent        bool      // the output proper will never work again
-	requestStarted   time.Time // since when a request is under way; zero: none is
+	feederBusy       bool
+	permanent        bool      // the inner output failed permanently
+	requestStarted   time.Time // zero if no request is in flight
 	delivered        int
 	errs             int
 	stats            SpoolState
 }
 
-// defaultBatching is for outputs that have no say in it.
+// defaultBatching is for outputs without limits of their own.
 var defaultBatching = Batching{MaxRecords: 5000, MaxBytes: 4 << 20}
 
-// openSpool opens the spool of an output, which it then owns. Nothing is handed on before start.
+// openSpool opens the spool of an output. It sends nothing before applyConfig.
 func openSpool(name string, o Spool, d Deps) (*spool, error) {
 	dir := filepath.Join(d.SpoolDir, folderName(name))
 	if d.SpoolDir == "" {
-		return nil, errors.New("there is no folder for its spool")
+		return nil, errors.New("no folder is set for spools")
 	}
 	s := &spool{
 		name: name, dir: dir, log: d.Log.With("output", name), observer: d.Observer, onChange: func() {}, options: o,
-		wakeup: make(chan struct{}, 1), innerReplaced: make(chan struct{}), progress: make(chan struct{}), drainStarted: make(chan struct{}),
-		feederDone: make(chan struct{}), stats: SpoolState{Dir: dir}, deadLetters: &deadLetters{path: filepath.Join(dir, "dead-letter.jsonl"), output: name},
+		wakeup: make(chan struct{}, 1), innerReplaced: make(chan struct{}), progress: make(chan struct{}),
+		drainStarted: make(chan struct{}), feederDone: make(chan struct{}), stats: SpoolState{Dir: dir},
+		deadLetters: &deadLetters{path: filepath.Join(dir, "dead-letter.jsonl"), output: name},
 	}
 	var err error
 	s.losses = loadLosses(filepath.Join(dir, "missing.json"), s.log)
-	s.journal, err = journal.Open(journal.Options{Dir: dir, MaxBytes: int64(o.MaxBytes), Damaged: s.reportDamage, CursorReset: s.reportCursorReset})
+	s.journal, err = journal.Open(journal.Options{
+		Dir: dir, MaxBytes: int64(o.MaxBytes), Damaged: s.reportDamage, CursorReset: s.reportCursorReset,
+	})
 	if err != nil {
-		return nil, s.fault("open", err)
+		return nil, s.wrapError("open", err)
 	}
 	return s, nil
 }
 
-// folderName is a name as a file name, one to one: what could be more than a name is escaped.
+// folderName maps an output name to a unique file name. It escapes every byte that is not plainly part of a name.
 func folderName(name string) string {
 	var b strings.Builder
 	for i, c := range []byte(name) {
-		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' && i > 0 {
+		alphanumeric := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if alphanumeric || c == '-' || c == '_' || c == '.' && i > 0 {
 			b.WriteByte(c)
 		} else {
 			fmt.Fprintf(&b, "%%%02X", c)
@@ -156,13 +160,14 @@ func folderName(name string) string {
 	return b.String()
 }
 
-// reportDamage says what the disk has lost. The journal is locked.
+// reportDamage reports damage that the journal found. The journal's lock is held.
 func (s *spool) reportDamage(d journal.Damage) {
-	if d.Torn {
-		s.log.Warn("spool ended in half a batch, which is cut off; an earlier process was stopped while it wrote", "path", d.Path, "bytes", d.Bytes)
+	if d.Torn { // an earlier process was killed while it wrote
+		s.log.Warn("removed a half-written batch from the spool", "path", d.Path, "bytes", d.Bytes)
 		return
 	}
-	s.log.Error("spool is damaged; what cannot be read is left out", "path", d.Path, "at", d.Offset, "bytes", d.Bytes, "records", d.Records)
+	s.log.Error("spool is damaged; skipping unreadable data",
+		"path", d.Path, "offset", d.Offset, "bytes", d.Bytes, "records", d.Records)
 	s.mu.Lock()
 	s.stats.Dropped += d.Records
 	s.mu.Unlock()
@@ -171,13 +176,13 @@ func (s *spool) reportDamage(d journal.Damage) {
 	}
 }
 
-// reportCursorReset says that it is not known how far the spool was handed on.
-func (s *spool) reportCursorReset(moved string, err error) {
-	s.log.Warn("spool cursor is damaged", "error", err, "moved", moved,
-		"hint", "What was handed on of the spool's oldest file is handed on again; nothing is lost.")
+// reportCursorReset reports that the last sent record is unknown.
+func (s *spool) reportCursorReset(movedTo string, err error) {
+	s.log.Warn("spool cursor is damaged", "error", err, "moved_to", movedTo,
+		"hint", "Expect repeats: sent records of the spool's oldest file are sent again. None are lost.")
 }
 
-// applyConfig takes the accepted configuration's options, and the output made of them in place of the one before.
+// applyConfig applies the options of an accepted configuration, and replaces the inner output if there is a new one.
 func (s *spool) applyConfig(m fanOutput) {
 	s.journal.SetMax(int64(m.spoolOptions.MaxBytes))
 	s.losses.setEnabled(m.wantsEnds)
@@ -190,7 +195,7 @@ func (s *spool) applyConfig(m fanOutput) {
 		if s.inner != nil {
 			s.replaced = append(s.replaced, s.inner)
 		}
-		if r, ok := m.newInner.(reconfigurer); ok { // it may have been open before, with other options
+		if r, ok := m.newInner.(reconfigurer); ok { // a shared output may be open with other options
 			r.reconfigure(m.options)
 		}
 		s.inner, s.permanent = m.newInner, false
@@ -199,7 +204,7 @@ func (s *spool) applyConfig(m fanOutput) {
 	} else if r, ok := s.inner.(reconfigurer); ok {
 		r.reconfigure(m.options)
 	}
-	s.notifyProgressLocked() // another policy may let a Send go on
+	s.notifyProgressLocked() // a waiting Send checks when_full again
 	if s.cancel == nil {
 		ctx, cancel := context.WithCancel(context.Background()) // until Close
 		s.cancel = cancel
@@ -217,7 +222,7 @@ func (s *spool) blocksWhenFull() bool {
 	return s.options.WhenFull == whenFullBlock
 }
 
-// canKeepInner reports whether the output proper can stay as it is, but for a reconfigure.
+// canKeepInner reports whether the inner output can stay open, with reconfigure at most.
 func (s *spool) canKeepInner(t Type, key string, options any) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -227,13 +232,13 @@ func (s *spool) canKeepInner(t Type, key string, options any) bool {
 	return key != "" && key == s.key && canReconfigure(s.inner) || reflect.DeepEqual(options, s.innerOptions)
 }
 
-// notifyProgressLocked tells all who wait for room or for the end. s.mu is held.
+// notifyProgressLocked wakes all waiters for progress. The caller holds s.mu.
 func (s *spool) notifyProgressLocked() {
 	close(s.progress)
 	s.progress = make(chan struct{})
 }
 
-// wakeFeeder tells the feeder to look again.
+// wakeFeeder tells the feeder to check for work.
 func (s *spool) wakeFeeder() {
 	select {
 	case s.wakeup <- struct{}{}:
@@ -241,14 +246,14 @@ func (s *spool) wakeFeeder() {
 	}
 }
 
-// Send puts the batch on disk. If there is no room, it makes some or waits for some, as configured.
+// Send appends the batch to the journal. If the spool is full, it drops old records or waits, as configured.
 func (s *spool) Send(ctx context.Context, b Batch) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		s.mu.Lock()
-		moved, drop, closed := s.progress, s.options.WhenFull != whenFullBlock, s.closed
+		progress, drop, closed := s.progress, s.options.WhenFull != whenFullBlock, s.closed
 		s.mu.Unlock()
 		if closed {
 			return ErrClosed
@@ -261,16 +266,16 @@ func (s *spool) Send(ctx context.Context, b Batch) error {
 			s.countDropped(dropped)
 		}
 		if errors.Is(err, journal.ErrFull) {
-			s.markFull("spool is full; collecting waits until the receiver takes something")
+			s.markFull("spool is full; collecting waits")
 			select {
-			case <-moved:
+			case <-progress:
 				continue
 			case <-ctx.Done():
-				return s.fault("wait for room in", fmt.Errorf("%w: %w", err, context.Cause(ctx)))
+				return s.wrapError("wait for space in", fmt.Errorf("%w: %w", err, context.Cause(ctx)))
 			}
 		}
 		if err != nil {
-			return s.fault("write", err)
+			return s.wrapError("write", err)
 		}
 		s.wakeFeeder()
 		s.reportStat()
@@ -278,17 +283,17 @@ func (s *spool) Send(ctx context.Context, b Batch) error {
 	}
 }
 
-// markFull begins the episode of a full spool, and says so once.
+// markFull sets full, and logs text the first time.
 func (s *spool) markFull(text string) {
 	s.mu.Lock()
-	was := s.full
+	wasFull := s.full
 	s.full = true
-	down := s.lastErr
+	lastErr := s.lastErr
 	limit := s.options.MaxBytes
 	s.mu.Unlock()
-	if !was {
-		s.log.Error(text, "spool", s.dir, "max_bytes", limit, "error", down,
-			"hint", "see to the receiver, or raise spool.max_bytes")
+	if !wasFull {
+		s.log.Error(text, "spool", s.dir, "max_bytes", limit, "error", lastErr,
+			"hint", "Fix the receiver, or raise spool.max_bytes.")
 		s.onChange()
 	}
 }
@@ -300,21 +305,22 @@ func (s *spool) countDropped(d journal.Dropped) {
 	s.droppedWhileFull += n
 	s.stats.Dropped += n
 	s.mu.Unlock()
-	s.markFull("spool is full; the oldest records are dropped until there is room")
+	s.markFull("spool is full; dropping the oldest records")
 	if s.observer != nil {
 		s.observer.OutputDropped(s.name, n, "full")
 	}
 }
 
-// reportUnsavedLosses says that a restart will not know what is missing.
+// reportUnsavedLosses logs that loss counts will be missing after a restart.
 func (s *spool) reportUnsavedLosses(err error) {
 	if err != nil {
-		err = s.fault("write what is missing to", err)
-		s.log.Warn("after a restart ends of targets may say that all is there", "error", err, "hint", record.HintOf(err))
+		err = s.wrapError("save the loss counts of", err)
+		s.log.Warn("loss counts were not saved", "error", err, "hint", record.HintOf(err),
+			"effect", "after a restart, targets may be reported complete")
 	}
 }
 
-// markDrained ends the episode when an eighth is free again.
+// markDrained clears full once an eighth of the spool is free.
 func (s *spool) markDrained() {
 	st := s.journal.Stat()
 	s.mu.Lock()
@@ -330,7 +336,7 @@ func (s *spool) markDrained() {
 	}
 }
 
-// reportStat tells what waits.
+// reportStat tells the observer what waits.
 func (s *spool) reportStat() {
 	if s.observer == nil {
 		return
@@ -339,7 +345,7 @@ func (s *spool) reportStat() {
 	s.observer.OutputSpool(s.name, st.Records, st.Bytes, st.Oldest)
 }
 
-// Flush waits until what was sent before would survive a power cut.
+// Flush returns when everything that was sent before would survive a power cut.
 func (s *spool) Flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -350,32 +356,32 @@ func (s *spool) Flush(ctx context.Context) error {
 	if closed {
 		return ErrClosed
 	}
-	return s.fault("flush", s.journal.Sync())
+	return s.wrapError("flush", s.journal.Sync())
 }
 
-// drain waits until the receiver has everything, as long as ctx lets it and there is hope: for one who is not patient there is
-// none once the receiver fails. From now on nothing waits to fill a request.
+// drain waits until the receiver has everything, until ctx ends, or until there is no hope. A caller that is not
+// patient has no hope once the receiver fails. From now on, requests no longer wait to fill up.
 func (s *spool) drain(ctx context.Context, patient bool) {
 	s.mu.Lock()
 	if !s.drainRequested {
 		s.drainRequested = true
 		close(s.drainStarted)
 	}
-	runs := s.cancel != nil && !s.closed
+	running := s.cancel != nil && !s.closed
 	s.mu.Unlock()
-	for runs {
+	for running {
 		s.mu.Lock()
-		moved := s.progress // first, so that no step is missed
+		progress := s.progress // read first, so that no notification is missed
 		s.mu.Unlock()
-		left := s.journal.Stat().Bytes // then busy: who has acknowledged the last may not have noted it yet
+		left := s.journal.Stat().Bytes // read before feederBusy: the feeder acknowledges first and gets idle after that
 		s.mu.Lock()
-		gone, busy := s.permanent || !patient && s.lastErr != nil, s.feederBusy
+		hopeless, busy := s.permanent || !patient && s.lastErr != nil, s.feederBusy
 		s.mu.Unlock()
-		if gone || left == 0 && !busy {
+		if hopeless || left == 0 && !busy {
 			return
 		}
 		select {
-		case <-moved:
+		case <-progress:
 		case <-ctx.Done():
 			s.mu.Lock()
 			s.drainAbandoned = true
@@ -385,11 +391,11 @@ func (s *spool) drain(ctx context.Context, patient bool) {
 	}
 }
 
-// Close hands on what it can while ctx lets it; what is left stays on disk, and is said. Safe twice.
+// Close sends what it can until ctx ends. It logs what stays on disk. It may be called twice.
 func (s *spool) Close(ctx context.Context) error {
-	if at, ok := ctx.Deadline(); !s.cannotDrain(ok) {
-		if ok { // some of it is for the closing itself
-			short, cancel := context.WithDeadline(ctx, at.Add(-time.Until(at)/6))
+	if deadline, ok := ctx.Deadline(); !s.cannotDrain(ok) {
+		if ok { // leaves a sixth of the time for closing
+			short, cancel := context.WithDeadline(ctx, deadline.Add(-time.Until(deadline)/6))
 			s.drain(short, true)
 			cancel()
 		} else {
@@ -413,7 +419,7 @@ func (s *spool) Close(ctx context.Context) error {
 		case <-ctx.Done():
 			select {
 			case <-s.feederDone:
-			case <-time.After(time.Second): // an output that ignores its context: its end is the process's
+			case <-time.After(time.Second): // the output ignores its context; it ends with the process
 				return fmt.Errorf("spool %s: close: %w", s.dir, errStalled)
 			}
 		}
@@ -426,45 +432,46 @@ func (s *spool) Close(ctx context.Context) error {
 	}
 	left := s.journal.Stat()
 	if err := s.journal.Close(); err != nil {
-		errs = append(errs, s.fault("close", err))
+		errs = append(errs, s.wrapError("close", err))
 	}
 	if left.Records > 0 {
-		s.log.Warn("records are left in the spool; the next output of this name sends them", "records", left.Records, "spool", s.dir)
+		s.log.Warn("records are left in the spool", "records", left.Records, "spool", s.dir,
+			"hint", "Keep an output of this name: it sends them after the next start.")
 	}
 	return errors.Join(errs...)
 }
 
-// cannotDrain reports whether there is no point in waiting for the receiver.
+// cannotDrain reports whether waiting for the receiver is useless.
 func (s *spool) cannotDrain(bounded bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.drainAbandoned || s.permanent || !bounded && s.lastErr != nil
 }
 
-// merge puts what the spool knows into the lane's state, which is about the disk.
+// merge adds the spool's state to the worker's, which is about the disk.
 func (s *spool) merge(st *State) {
-	waits := s.journal.Stat()
+	waiting := s.journal.Stat()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ss := s.stats
-	ss.Records, ss.Bytes, ss.Oldest, ss.Full = waits.Records, waits.Bytes, waits.Oldest, s.full
+	ss.Records, ss.Bytes, ss.Oldest, ss.Full = waiting.Records, waiting.Bytes, waiting.Oldest, s.full
 	st.Spool, st.Type, st.Records = &ss, s.typ, s.delivered
 	st.Errors += s.errs
 	if !st.Up {
-		return // a disk that fails is the worse
+		return // a disk that fails is worse than a receiver that fails
 	}
-	down := s.lastErr
-	if d := time.Since(s.requestStarted); down == nil && !s.requestStarted.IsZero() && d > 2*requestTimeout {
-		down = errStalled
+	err := s.lastErr
+	if d := time.Since(s.requestStarted); err == nil && !s.requestStarted.IsZero() && d > 2*requestTimeout {
+		err = errStalled
 	}
-	if down != nil {
-		st.Up, st.Error, st.Hint, st.Since = false, down.Error(), record.HintOf(down), s.downSince
+	if err != nil {
+		st.Up, st.Error, st.Hint, st.Since = false, err.Error(), record.HintOf(err), s.downSince
 	}
 	if s.full {
 		st.Up, st.Ready = false, false
-		what := fmt.Sprintf("its spool is full: %d records were dropped", ss.Dropped)
+		what := fmt.Sprintf("spool is full: dropped %d records", ss.Dropped)
 		if s.options.WhenFull == whenFullBlock {
-			what = "its spool is full: collecting waits"
+			what = "spool is full: collecting waits"
 		}
 		if st.Error != "" {
 			what += "; " + st.Error
@@ -473,8 +480,8 @@ func (s *spool) merge(st *State) {
 	}
 }
 
-// fault names the folder, and what a person can do.
-func (s *spool) fault(doing string, err error) error {
+// wrapError adds the spool's folder and a hint to an error.
+func (s *spool) wrapError(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -484,15 +491,15 @@ func (s *spool) fault(doing string, err error) error {
 	hint := ""
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		hint = "make room below data_dir, or lower spool.max_bytes; it goes on by itself"
+		hint = "Free disk space below data_dir, or lower spool.max_bytes. No restart is needed."
 	case errors.Is(err, journal.ErrLocked):
-		hint = "another collector uses this data_dir: stop it, or give this one its own data_dir"
+		hint = "Stop the other collector that uses this data_dir, or give this one its own data_dir."
 	case errors.Is(err, journal.ErrTooLarge), errors.Is(err, journal.ErrFull):
-		hint = "raise spool.max_bytes"
+		hint = "Raise spool.max_bytes."
 	case errors.Is(err, fs.ErrPermission):
-		hint = fmt.Sprintf("let uid %d write %s", os.Getuid(), s.dir)
+		hint = fmt.Sprintf("Let uid %d write %s.", os.Getuid(), s.dir)
 	case errors.Is(err, syscall.EROFS):
-		hint = "the file system is read-only: data_dir must be on a volume that can be written"
+		hint = "Put data_dir on a writable volume: this file system is read-only."
 	}
 	return &record.Fault{Reason: record.Other, Hint: hint, Err: fmt.Errorf("%s spool %s: %w", doing, s.dir, err)}
 }

@@ -494,7 +494,7 @@ func TestPermanentBehindASpool(t *testing.T) {
 		if err := p.set.Drain(t.Context()); err == nil { // there is no point in waiting
 			t.Error("all is well")
 		}
-		if st := p.set.States()[0]; len(to.requests()) != 1 || st.Up || st.Spool.Records != 2 || p.logCount("until a reload or a restart") != 1 {
+		if st := p.set.States()[0]; len(to.requests()) != 1 || st.Up || st.Spool.Records != 2 || p.logCount("records wait in spool") != 1 {
 			t.Errorf("%d requests, %+v", len(to.requests()), st)
 		}
 		mended := new(fakeReceiver)
@@ -537,7 +537,7 @@ func TestOrphan(t *testing.T) {
 		}
 		p = newSpoolHarness(dir)
 		f = p.open(t, &remoteOptions{To: new(fakeReceiver)})
-		if p.logCount("does not name holds records") != 1 || p.logCount("output=../siem/1") != 1 || p.logCount("records=3") != 1 {
+		if p.logCount("spool without an output holds records") != 1 || p.logCount("output=../siem/1") != 1 || p.logCount("records=3") != 1 {
 			t.Errorf("log:\n%s", p.logs())
 		}
 		closeFan(t, f)
@@ -552,7 +552,7 @@ func TestTwoOnOneSpool(t *testing.T) {
 		f := p.open(t, &remoteOptions{To: new(fakeReceiver)})
 		to := new(fakeReceiver)
 		_, err := q.try(t, &remoteOptions{To: to})
-		if err == nil || !strings.Contains(err.Error(), "it is in use") || !strings.Contains(record.HintOf(unjoin(err)), "another collector") || to.closed != 1 {
+		if err == nil || !strings.Contains(err.Error(), "it is in use") || !strings.Contains(record.HintOf(unjoin(err)), "other collector") || to.closed != 1 {
 			t.Errorf("the second: %v, hint %q", err, record.HintOf(unjoin(err)))
 		}
 		closeFan(t, f)

@@ -12,31 +12,31 @@ import (
 )
 
 const (
-	maxLoggedDeadLetters = 10       // of refusals in a row, that many are logged each
-	maxDeadLetterBytes   = 32 << 20 // a file of them; one older file is kept
+	maxLoggedDeadLetters = 10       // in a row; later ones are only counted
+	maxDeadLetterBytes   = 32 << 20 // of a file; one older file is kept
 )
 
-// deadLetters is a file of records that a receiver will never take, each with why: JSON lines, for a person or a script
-// that mends and sends them again.
+// deadLetters is a JSON lines file of records that a receiver will never take, each with the error. A person or a
+// script can fix the records and send them again.
 type deadLetters struct {
 	path   string
 	output string
 }
 
-// A letter is a line of it.
+// A deadLetter is a line of the file.
 type deadLetter struct {
 	Time   time.Time       `json:"time"`
 	Output string          `json:"output"`
 	Error  string          `json:"error"`
 	ID     string          `json:"id"`               // StableID
-	Record json.RawMessage `json:"record,omitempty"` // the line itself
-	Text   string          `json:"text,omitempty"`   // the line itself, if it is no JSON
+	Record json.RawMessage `json:"record,omitempty"` // the line
+	Text   string          `json:"text,omitempty"`   // the line, if it is not valid JSON
 }
 
-// write appends a line, on the disk when it returns.
-func (d *deadLetters) write(line []byte, why error) (err error) {
+// write appends a line. When it returns, the line is on disk.
+func (d *deadLetters) write(line []byte, cause error) (err error) {
 	line = bytes.TrimSuffix(line, []byte("\n"))
-	l := deadLetter{Time: time.Now().UTC(), Output: d.output, Error: why.Error(), Record: line}
+	l := deadLetter{Time: time.Now().UTC(), Output: d.output, Error: cause.Error(), Record: line}
 	if parsed, err := parseLine(line); err == nil {
 		l.ID = parsed.StableID()
 	} else if !json.Valid(line) {
@@ -64,12 +64,12 @@ func (d *deadLetters) write(line []byte, why error) (err error) {
 		return err
 	}
 	if _, err := f.Write(b); err != nil {
-		return errors.Join(err, f.Truncate(st.Size())) // no half line
+		return errors.Join(err, f.Truncate(st.Size())) // removes a half-written line
 	}
 	return f.Sync()
 }
 
-// kindAndID is the kind and id in a line, as far as they can be read.
+// kindAndID returns the kind and the id in a line, or "" if it cannot be read.
 func kindAndID(line []byte) (kind, id string) {
 	var l struct {
 		Kind, ID string

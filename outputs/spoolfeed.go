@@ -13,24 +13,25 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// The pace of a feeder. The first pauses are short, as most troubles are; the last ones spare a receiver that is down.
+// Pauses between requests. They start short, because most failures are short, and grow to spare a receiver that is
+// down.
 const (
 	requestTimeout = 2 * time.Minute
 	minPause       = 250 * time.Millisecond
 	maxPause       = time.Minute
-	drainPause     = 5 * time.Second // at the end, when there is little time
-	maxSpoolPause  = time.Hour
+	drainPause     = 5 * time.Second // replaces maxPause while the spool is drained
+	maxSpoolPause  = time.Hour       // that a receiver can ask for
 )
 
-// A feeder hands on what a spool holds, in order: one request at a time, tried until the receiver takes it. It is one
-// goroutine's.
+// A feeder sends what a spool holds, in order. It makes one request at a time and repeats it until the receiver accepts
+// it. Only the feeder's goroutine uses it.
 type feeder struct {
 	*spool
-	failures     int // since something last went well
-	retryLines   int // lines of the request that failed: a repeat has the same bounds, hence the same id
-	growingLimit int // lines of a request, while it grows back after a refusal; 0: as many as there may be
-	suspectLines int // lines from the cursor on, one of which was refused; 0: none
-	deadInARow   int // records set aside in a row
+	failures     int // in a row
+	retryLines   int // lines of the failed request: a repeat has the same lines, hence the same ID
+	growingLimit int // lines per request while it grows again after a refusal; 0: no limit
+	suspectLines int // lines after the cursor, one of which was refused; 0: none
+	deadInARow   int // dead letters in a row
 	poison       poisonDetector
 }
 
@@ -46,49 +47,50 @@ func (s *spool) runFeeder(ctx context.Context) {
 	}
 }
 
-// setBusy notes whether the feeder is at something, for who waits until all is done.
-func (f *feeder) setBusy(work bool) {
+// setBusy sets feederBusy, which drain waits for.
+func (f *feeder) setBusy(busy bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.feederBusy = work
-	if !work {
+	f.feederBusy = busy
+	if !busy {
 		f.notifyProgressLocked()
 	}
 }
 
-// waitForWork waits until there is enough for a request, or what there is has waited for long enough. It closes outputs that were
-// replaced. False: it is over.
+// waitForWork waits until there is enough for a request, or until the oldest record has waited long enough. It closes
+// replaced outputs. It returns false when the feeder must stop.
 func (f *feeder) waitForWork(ctx context.Context) bool {
 	for {
 		f.mu.Lock()
-		b, old, drains, draining := f.batching, f.replaced, f.drainRequested, f.drainStarted
+		b, replaced, draining, drainStarted := f.batching, f.replaced, f.drainRequested, f.drainStarted
 		f.replaced = nil
 		f.mu.Unlock()
-		for _, o := range old {
-			f.closeOld(ctx, o)
+		for _, o := range replaced {
+			f.closeReplaced(ctx, o)
 		}
 		if ctx.Err() != nil {
 			return false
 		}
 		st := f.journal.Stat()
-		wait := time.Duration(-1) // for as long as it takes
+		wait := time.Duration(-1) // without limit
 		if st.Bytes > 0 {
 			wait = time.Until(st.Oldest.Add(time.Duration(b.MaxWait)))
-			if wait > time.Duration(b.MaxWait) { // the clock went back since: nobody knows how long it has waited
+			if wait > time.Duration(b.MaxWait) { // the clock went back: the age is unknown
 				wait = 0
 			}
-			if wait <= 0 || drains || f.retryLines+f.suspectLines > 0 || st.Records >= b.MaxRecords && b.MaxRecords > 0 || st.Uncompressed >= int64(b.MaxBytes) && b.MaxBytes > 0 {
+			full := st.Records >= b.MaxRecords && b.MaxRecords > 0 || st.Uncompressed >= int64(b.MaxBytes) && b.MaxBytes > 0
+			if wait <= 0 || draining || f.retryLines+f.suspectLines > 0 || full {
 				return true
 			}
 		}
-		if drains {
-			draining = nil
+		if draining {
+			drainStarted = nil
 		}
-		f.wait(ctx, wait, f.wakeup, draining)
+		f.wait(ctx, wait, f.wakeup, drainStarted)
 	}
 }
 
-// wait ends after d, unless that is negative, when ctx does, and with either of the channels.
+// wait returns after d, unless d is negative, or when ctx ends, or when a or b is ready.
 func (f *feeder) wait(ctx context.Context, d time.Duration, a, b <-chan struct{}) {
 	var after <-chan time.Time
 	if d >= 0 {
@@ -104,28 +106,28 @@ func (f *feeder) wait(ctx context.Context, d time.Duration, a, b <-chan struct{}
 	}
 }
 
-func (f *feeder) closeOld(ctx context.Context, o Output) {
+func (f *feeder) closeReplaced(ctx context.Context, o Output) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if err := o.Close(ctx); err != nil {
-		f.log.Warn("closing what a reload replaced", "error", err)
+		f.log.Warn("cannot close the replaced output", "error", err)
 	}
 }
 
-// sendNext makes one request, and says how long to pause before the next.
+// sendNext makes one request and returns how long to pause before the next one.
 func (f *feeder) sendNext(ctx context.Context) time.Duration {
 	f.mu.Lock()
-	out, b, gone, swapped := f.inner, f.batching, f.permanent, f.innerReplaced
+	out, b, permanent, innerReplaced := f.inner, f.batching, f.permanent, f.innerReplaced
 	f.mu.Unlock()
-	if gone {
-		f.wait(ctx, -1, swapped, nil)
+	if permanent {
+		f.wait(ctx, -1, innerReplaced, nil)
 		return 0
 	}
 	ch, err := f.journal.Read(f.lineLimit(b), orDefault(int(b.MaxBytes), int(defaultBatching.MaxBytes)))
 	if err != nil {
-		return f.handleFailed(f.fault("read", err))
+		return f.handleFailed(f.wrapError("read", err))
 	}
-	if ch.LineCount == 0 { // what waited was damaged
+	if ch.LineCount == 0 { // the waiting data was damaged
 		f.markDrained()
 		f.reportStat()
 		f.notifyProgress()
@@ -141,7 +143,7 @@ func (f *feeder) sendNext(ctx context.Context) time.Duration {
 	case errors.Is(err, ErrRefused):
 		return f.handleRefused(ch, err)
 	case errors.Is(err, ErrReceiverFailed):
-		return f.handleReceiverFailed(ctx, out, swapped, ch, err)
+		return f.handleReceiverFailed(ctx, out, innerReplaced, ch, err)
 	default:
 		f.poison.reset()
 		f.retryLines = ch.LineCount
@@ -150,14 +152,14 @@ func (f *feeder) sendNext(ctx context.Context) time.Duration {
 	}
 }
 
-func orDefault(n, or int) int {
+func orDefault(n, byDefault int) int {
 	if n > 0 {
 		return n
 	}
-	return or
+	return byDefault
 }
 
-// lineLimit is how many the next request has at most.
+// lineLimit returns the number of lines that the next request may have.
 func (f *feeder) lineLimit(b Batching) int {
 	n := orDefault(b.MaxRecords, defaultBatching.MaxRecords)
 	switch {
@@ -172,7 +174,7 @@ func (f *feeder) lineLimit(b Batching) int {
 	return n
 }
 
-// attempt makes the request. What it is called follows from what is in it.
+// attempt makes the request once.
 func (f *feeder) attempt(ctx context.Context, out Output, ch journal.Chunk) error {
 	f.mu.Lock()
 	f.requestStarted = time.Now()
@@ -191,13 +193,13 @@ func (f *feeder) attempt(ctx context.Context, out Output, ch journal.Chunk) erro
 	return err
 }
 
-// requestID is what a request of these lines is called, whenever it is made.
+// requestID returns the ID of a request with these lines. It is the same for every repeat.
 func requestID(lines []byte) string {
 	sum := sha256.Sum256(lines)
 	return hex.EncodeToString(sum[:16])
 }
 
-// markAccepted goes on after what the receiver has taken.
+// markAccepted moves past lines that the receiver has accepted.
 func (f *feeder) markAccepted(ch journal.Chunk) {
 	f.reportUnsavedLosses(f.losses.clearEnds(ch.Lines))
 	f.ack(ch)
@@ -213,28 +215,31 @@ func (f *feeder) markAccepted(ch journal.Chunk) {
 		}
 	}
 	if f.deadInARow > maxLoggedDeadLetters {
-		f.log.Warn("more records were set aside", "records", f.deadInARow-maxLoggedDeadLetters, "file", f.deadLetters.path)
+		f.log.Warn("more records were set aside",
+			"records", f.deadInARow-maxLoggedDeadLetters, "file", f.deadLetters.path)
 	}
 	f.deadInARow = 0
 	f.mu.Lock()
-	was, since := f.lastErr, f.downSince
+	lastErr, since := f.lastErr, f.downSince
 	f.lastErr = nil
 	f.delivered += ch.Records
 	f.mu.Unlock()
 	if f.observer != nil {
 		f.observer.OutputSent(f.name, ch.Records)
 	}
-	if was != nil {
-		f.log.Info("output works again", "down", time.Since(since).Round(time.Second), "waiting", f.journal.Stat().Records)
+	if lastErr != nil {
+		f.log.Info("output works again",
+			"duration", time.Since(since).Round(time.Second), "waiting", f.journal.Stat().Records)
 		f.onChange()
 	}
 }
 
-// ack moves the cursor. That it could not be written down costs a repeat after the next start, no more.
+// ack moves the cursor. If the cursor cannot be saved, a restart repeats records, and nothing else is lost.
 func (f *feeder) ack(ch journal.Chunk) {
 	if err := f.journal.Ack(ch); err != nil {
-		err = f.fault("write the cursor of", err)
-		f.log.Error("after a restart records will be sent again", "error", err, "hint", record.HintOf(err))
+		err = f.wrapError("save the cursor of", err)
+		f.log.Error("cannot save the spool cursor", "error", err, "hint", record.HintOf(err),
+			"effect", "after a restart, records are sent again")
 	}
 	f.notifyProgress()
 	f.markDrained()
@@ -247,28 +252,29 @@ func (f *feeder) notifyProgress() {
 	f.notifyProgressLocked()
 }
 
-// handleRefused finds out whose fault it is, by halves, and sets that one aside.
+// handleRefused halves a refused request. It sets a single refused record aside.
 func (f *feeder) handleRefused(ch journal.Chunk, refusal error) time.Duration {
-	f.retryLines, f.failures = 0, 0 // a refusal is an answer
+	f.retryLines, f.failures = 0, 0 // the receiver answered
 	if ch.LineCount > 1 {
 		f.suspectLines = ch.LineCount
 		f.journal.Release()
 		return 0
 	}
-	return f.moveToDeadLetters(ch, "receiver refused a record; it is set aside", refusal)
+	return f.moveToDeadLetters(ch, "receiver refused a record; record set aside", refusal)
 }
 
-// moveToDeadLetters goes on without the one record that the chunk is.
-func (f *feeder) moveToDeadLetters(ch journal.Chunk, what string, why error) time.Duration {
-	if err := f.deadLetters.write(ch.Lines, why); err != nil {
+// moveToDeadLetters sets the chunk's only record aside.
+func (f *feeder) moveToDeadLetters(ch journal.Chunk, message string, cause error) time.Duration {
+	if err := f.deadLetters.write(ch.Lines, cause); err != nil {
 		f.retryLines = ch.LineCount
 		f.journal.Release()
-		return f.handleFailed(f.fault("write a dead letter into", err))
+		return f.handleFailed(f.wrapError("write a dead letter to", err))
 	}
 	f.reportUnsavedLosses(f.losses.addLine(ch.Lines))
 	if f.deadInARow++; f.deadInARow <= maxLoggedDeadLetters {
 		kind, id := kindAndID(ch.Lines)
-		f.log.Error(what, "kind", kind, "id", id, "error", why, "hint", record.HintOf(why), "file", f.deadLetters.path)
+		f.log.Error(message, "kind", kind, "id", id,
+			"error", cause, "hint", record.HintOf(cause), "file", f.deadLetters.path)
 	}
 	f.mu.Lock()
 	f.stats.DeadLetters++
@@ -279,16 +285,16 @@ func (f *feeder) moveToDeadLetters(ch journal.Chunk, what string, why error) tim
 	f.ack(ch)
 	f.poison.reset()
 	f.retryLines, f.failures = 0, 0
-	f.suspectLines, f.growingLimit = 0, 1 // the next may be no better
+	f.suspectLines, f.growingLimit = 0, 1 // the next record may be bad too
 	return 0
 }
 
-// handleFailed notes a failure, and says how long to pause.
+// handleFailed records a failure and returns how long to pause.
 func (f *feeder) handleFailed(err error) time.Duration {
 	if errors.Is(err, ErrClosed) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if len(f.replaced) > 0 || f.closed { // replaced meanwhile
+		if len(f.replaced) > 0 || f.closed { // the output was replaced in the meantime
 			return 0
 		}
 	}
@@ -296,21 +302,21 @@ func (f *feeder) handleFailed(err error) time.Duration {
 	return f.backoff(err)
 }
 
-// recordFailure counts a failure, and says it once until the output works again. A quiet one is only counted: it is not known yet
-// whether the output fails.
+// recordFailure counts a failure, and logs the first one after the output worked. A quiet failure is only counted: it
+// is not known yet whether the output or a record is at fault.
 func (f *feeder) recordFailure(err error, quiet bool) {
-	gone := errors.Is(err, ErrPermanent)
+	permanent := errors.Is(err, ErrPermanent)
 	f.mu.Lock()
-	was := f.lastErr
+	previous := f.lastErr
 	if !quiet {
-		f.lastErr, f.permanent = err, gone
-		if was == nil {
+		f.lastErr, f.permanent = err, permanent
+		if previous == nil {
 			f.downSince = time.Now()
 		}
 	}
 	f.errs++
 	f.stats.Retries++
-	if gone {
+	if permanent {
 		f.notifyProgressLocked()
 	}
 	f.mu.Unlock()
@@ -322,17 +328,18 @@ func (f *feeder) recordFailure(err error, quiet bool) {
 		return
 	}
 	switch {
-	case gone:
-		f.log.Error("output is gone for good; its records wait in its spool until a reload or a restart", "error", err, "hint", record.HintOf(err))
-	case was == nil:
-		f.log.Warn("output fails; its records wait in its spool", "error", err, "hint", record.HintOf(err))
+	case permanent:
+		f.log.Error("output failed permanently; records wait in spool", "error", err, "hint", record.HintOf(err),
+			"retry", "after a reload or a restart")
+	case previous == nil:
+		f.log.Warn("output fails; records wait in spool", "error", err, "hint", record.HintOf(err))
 	}
-	if was == nil || gone {
+	if previous == nil || permanent {
 		f.onChange()
 	}
 }
 
-// backoff is how long to pause after a failure: longer with each, but no shorter than the receiver asked for.
+// backoff returns the pause after a failure. It grows with each failure, and is never less than the receiver asked for.
 func (f *feeder) backoff(err error) time.Duration {
 	longest := maxPause
 	if f.isDraining() {
@@ -340,10 +347,10 @@ func (f *feeder) backoff(err error) time.Duration {
 	}
 	d := min(minPause<<min(f.failures, 16), longest)
 	f.failures++
-	return atLeast(d/2+rand.N(d/2+1), err) // not all at once, when a receiver of many comes back
+	return atLeast(d/2+rand.N(d/2+1), err) // spread out, so that clients of a recovered receiver do not come all at once
 }
 
-// atLeast is d, or as long as the receiver asked for.
+// atLeast returns d, or the longer pause that the receiver asked for.
 func atLeast(d time.Duration, err error) time.Duration {
 	var later *RetryAfterError
 	if errors.As(err, &later) {
@@ -364,13 +371,13 @@ func (f *feeder) isFailing() bool {
 	return f.lastErr != nil
 }
 
-// pause waits before the next try. Another output in place of this one ends it, and so does the begin of the end.
+// pause waits before the next attempt. It ends early when the output is replaced or a drain starts.
 func (f *feeder) pause(ctx context.Context, d time.Duration) {
 	f.mu.Lock()
-	swapped, draining := f.innerReplaced, f.drainStarted
+	innerReplaced, drainStarted := f.innerReplaced, f.drainStarted
 	if f.drainRequested {
-		draining = nil
+		drainStarted = nil
 	}
 	f.mu.Unlock()
-	f.wait(ctx, d, swapped, draining)
+	f.wait(ctx, d, innerReplaced, drainStarted)
 }

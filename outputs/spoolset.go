@@ -14,8 +14,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// openSpooled finds the spool of the member's name, else opens it, and opens the output proper behind it: now, so that what is
-// wrong with it refuses the configuration. s.change is held.
+// openSpooled returns the open spool of this name, or opens it. It opens the inner output now, so that its errors
+// reject the configuration. The caller holds s.configMu.
 func (s *Set) openSpooled(ctx context.Context, t Type, m fanOutput, o Spool) (_ fanOutput, err error) {
 	m.spoolOptions = o
 	l := s.findWorker("spool:" + m.name)
@@ -42,7 +42,7 @@ func (s *Set) openSpooled(ctx context.Context, t Type, m fanOutput, o Spool) (_ 
 	return m, nil
 }
 
-// reportOrphans says, once, which spools hold something that no output of the configuration is going to send. s.change is held.
+// reportOrphans logs, once, which spools hold records that no output will send. The caller holds s.configMu.
 func (s *Set) reportOrphans() {
 	if s.orphansReported || s.deps.SpoolDir == "" {
 		return
@@ -50,7 +50,7 @@ func (s *Set) reportOrphans() {
 	s.orphansReported = true
 	dirs, err := os.ReadDir(s.deps.SpoolDir)
 	if err != nil {
-		return // there are none yet; one that is needed has been opened
+		return // the folder does not exist yet: an output with a spool would have created it
 	}
 	for _, d := range dirs {
 		name, err := url.PathUnescape(d.Name())
@@ -60,17 +60,18 @@ func (s *Set) reportOrphans() {
 		dir := filepath.Join(s.deps.SpoolDir, d.Name())
 		st, err := journal.Inspect(dir)
 		if err != nil {
-			s.deps.Log.Warn("spool of an output that the configuration does not name cannot be read", "output", name, "spool", dir, "error", err)
+			s.deps.Log.Warn("cannot read a spool without an output", "output", name, "spool", dir, "error", err)
 		} else if st.Records > 0 {
-			s.deps.Log.Warn("spool of an output that the configuration does not name holds records; they stay there", "output", name,
+			s.deps.Log.Warn("spool without an output holds records", "output", name,
 				"records", st.Records, "oldest", st.Oldest.UTC().Format(time.RFC3339), "spool", dir,
-				"hint", "give an output that name again and it sends them, or remove the folder")
+				"hint", "Configure an output with this name to send them, or remove the folder.")
 		}
 	}
 }
 
-// Drain waits, as long as ctx lets it, until outputs were sent the last changes and the receivers have everything that waits in
-// spools. The error says what is left, and where. It is the end of collecting that it is for: from now on no request waits to fill up.
+// Drain waits until the outputs were sent the last changes and the receivers have everything that was in spools, or
+// until ctx ends. The error says what is left, and where. It is for the end of collecting: from now on, requests no
+// longer wait to fill up.
 func (s *Set) Drain(ctx context.Context) error {
 	s.mu.Lock()
 	open := append([]*worker(nil), s.workers...)

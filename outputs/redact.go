@@ -12,9 +12,9 @@ import (
 	"github.com/aws-collector/collector/secret"
 )
 
-// A concealer keeps texts out of what an output says: its secrets, and what came from a reference in its options. Each
-// output takes care of its own secrets, too; this is for libraries, receivers and systems that quote what they were given.
-type redactor struct{ *strings.Replacer } // nil: nothing is hidden
+// A redactor removes an output's secrets, and texts that came from references, from its errors and logs. Each output
+// already hides its own secrets; the redactor covers libraries, receivers and systems that quote their input.
+type redactor struct{ *strings.Replacer } // nil: there is nothing to remove
 
 func newRedactor(hidden []secret.String) redactor {
 	if len(hidden) == 0 {
@@ -27,36 +27,36 @@ func newRedactor(hidden []secret.String) redactor {
 	return redactor{config.NewRedactor(texts)}
 }
 
-// redactError is an error with the same reason, hint and chain that prints without the texts.
-func (c redactor) redactError(redactError error) error {
-	if redactError == nil || c.Replacer == nil {
-		return redactError
+// redactError returns an error with the same reason, hint and chain whose text is redacted.
+func (r redactor) redactError(err error) error {
+	if err == nil || r.Replacer == nil {
+		return err
 	}
-	text, hint := redactError.Error(), record.HintOf(redactError)
-	clean, cleanHint := c.Replace(text), c.Replace(hint)
+	text, hint := err.Error(), record.HintOf(err)
+	clean, cleanHint := r.Replace(text), r.Replace(hint)
 	if clean == text && cleanHint == hint {
-		return redactError
+		return err
 	}
-	f := &record.Fault{Reason: record.ReasonOf(redactError), Hint: cleanHint, Text: clean, Err: redactError}
+	f := &record.Fault{Reason: record.ReasonOf(err), Hint: cleanHint, Text: clean, Err: err}
 	var later *RetryAfterError
-	if errors.As(redactError, &later) {
+	if errors.As(err, &later) {
 		return &RetryAfterError{After: later.After, Err: f}
 	}
 	return f
 }
 
-// redactedOutput is an output that says nothing of these texts.
+// A redactedOutput redacts the errors of an output.
 type redactedOutput struct {
 	Output
 	redactor redactor
 }
 
-// conceal wraps an output that has something to hide.
-func (c redactor) wrapOutput(o Output) Output {
-	if c.Replacer == nil {
+// wrapOutput wraps an output if there is something to redact.
+func (r redactor) wrapOutput(o Output) Output {
+	if r.Replacer == nil {
 		return o
 	}
-	return &redactedOutput{o, c}
+	return &redactedOutput{o, r}
 }
 
 func (c *redactedOutput) Send(ctx context.Context, b Batch) error {
@@ -75,12 +75,12 @@ func (c *redactedOutput) reconfigure(options any) {
 	}
 }
 
-// wrapLogger is a logger that writes nothing of these texts.
-func (c redactor) wrapLogger(l *slog.Logger) *slog.Logger {
-	if c.Replacer == nil || l == nil {
+// wrapLogger returns a logger whose records are redacted.
+func (r redactor) wrapLogger(l *slog.Logger) *slog.Logger {
+	if r.Replacer == nil || l == nil {
 		return l
 	}
-	return slog.New(redactingHandler{l.Handler(), c})
+	return slog.New(redactingHandler{l.Handler(), r})
 }
 
 type redactingHandler struct {

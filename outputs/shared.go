@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// A held output is one that can be open only once, as a file is: whoever asks for its key while it is open gets it, and it is
-// closed with the last of them. So an output can be given a spool, or another name, by a reload that keeps it.
+// A sharedOutput can be open only once, such as a file. All users of its key share it, and the last one closes it. So a
+// reload can add a spool to an output, or rename it, while it stays open.
 type sharedOutput struct {
 	Output
 	key string
@@ -15,7 +15,7 @@ type sharedOutput struct {
 	users int
 }
 
-// A hold is a user's side of it.
+// A sharedHandle is one user's handle of a sharedOutput.
 type sharedHandle struct {
 	*sharedOutput
 	set *Set
@@ -24,7 +24,7 @@ type sharedHandle struct {
 	closed bool
 }
 
-// openShared is the output of the key that is open already, else a new one. Both may take options, by [reconfigurer].
+// openShared returns the open output of the key, or opens it. Both take options through [reconfigurer].
 func (s *Set) openShared(ctx context.Context, t Type, m fanOutput) (Output, error) {
 	open := func() (Output, error) {
 		out, err := t.Open(ctx, m.options, s.depsFor(m.name, m.redactor))
@@ -53,7 +53,7 @@ func (s *Set) openShared(ctx context.Context, t Type, m fanOutput) (Output, erro
 	return &sharedHandle{sharedOutput: h, set: s}, nil
 }
 
-// addUser adds a user, unless the last has left.
+// addUser adds a user. It returns false if the last user has left.
 func (h *sharedOutput) addUser() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -91,13 +91,13 @@ func (h *sharedHandle) Flush(ctx context.Context) error {
 	return h.Output.Flush(ctx)
 }
 
-// Close closes the output with its last user. What one that leaves earlier has sent is flushed.
+// Close closes the output with its last user. For other users it flushes what they have sent.
 func (h *sharedHandle) Close(ctx context.Context) error {
 	h.mu.Lock()
-	was := h.closed
+	wasClosed := h.closed
 	h.closed = true
 	h.mu.Unlock()
-	if was {
+	if wasClosed {
 		return nil
 	}
 	if !h.removeUser() {
@@ -118,7 +118,7 @@ func (h *sharedHandle) reconfigure(options any) {
 	}
 }
 
-// canReconfigure reports whether an open output can be given new options.
+// canReconfigure reports whether an open output takes new options.
 func canReconfigure(o Output) bool {
 	if h, ok := o.(*sharedHandle); ok {
 		o = h.Output

@@ -14,27 +14,27 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// losses is what a spool will never hand on, by target and run: dropped when it was full, or refused by the receiver. The
-// line that ends such a target was written before, and says that all is there; on its way out it is told otherwise, so that
-// nobody takes for gone what was only lost. It is kept in a file, as the spool is.
+// losses counts the records that a spool will never send, by target and run: it dropped them, or the receiver refused
+// them. The line that marks a target's end was written before the loss and says that the target is complete. Before it
+// is sent, it is corrected, so that its receiver does not take lost resources for gone. The counts are kept in a file.
 type losses struct {
 	path string
 
 	mu      sync.Mutex
-	enabled bool // the output asked for ends of targets
+	enabled bool // the output wants ends of targets
 	counts  map[journal.Source]int
 }
 
-// maxLossSources bounds what ends that never come leave behind, as after a kill in mid-run.
+// maxLossSources bounds the counts of targets whose end never comes, for example after a kill in the middle of a run.
 const maxLossSources = 10_000
 
-// An absence is a line of the file.
+// A lossEntry is an entry of the file.
 type lossEntry struct {
 	journal.Source
 	Records int
 }
 
-// loadLosses reads the file. One that cannot be used is moved aside, which is logged, and is none.
+// loadLosses reads the file. It moves a damaged file aside, logs that, and starts with no losses.
 func loadLosses(path string, log *slog.Logger) *losses {
 	m := &losses{path: path, counts: map[journal.Source]int{}}
 	b, err := statefile.Read(path)
@@ -46,9 +46,10 @@ func loadLosses(path string, log *slog.Logger) *losses {
 		err = json.Unmarshal(b, &all)
 	}
 	if err != nil {
-		aside, moved := statefile.MoveDamaged(path)
-		log.Warn("loss counts of the spool are damaged", "path", path, "error", errors.Join(err, moved), "moved", aside,
-			"hint", "Targets of which records were dropped or refused before this start may be reported complete.")
+		movedTo, moveErr := statefile.MoveDamaged(path)
+		log.Warn("loss counts of the spool are damaged",
+			"path", path, "error", errors.Join(err, moveErr), "moved_to", movedTo,
+			"hint", "Do not rely on complete targets: records dropped or refused before this start are not counted.")
 		return m
 	}
 	for _, a := range all {
@@ -57,7 +58,7 @@ func loadLosses(path string, log *slog.Logger) *losses {
 	return m
 }
 
-// save writes the file anew; m.mu is held. If it cannot, a restart forgets, which is said where the disk's trouble is.
+// save replaces the file. The caller holds m.mu.
 func (m *losses) save() error {
 	if len(m.counts) == 0 {
 		if err := os.Remove(m.path); !errors.Is(err, fs.ErrNotExist) {
@@ -76,20 +77,20 @@ func (m *losses) save() error {
 	return statefile.Write(m.path, b)
 }
 
-func (m *losses) setEnabled(on bool) {
+func (m *losses) setEnabled(enabled bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.enabled = on
+	m.enabled = enabled
 }
 
-func (m *losses) add(of map[journal.Source]int) error {
+func (m *losses) add(counts map[journal.Source]int) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.enabled {
 		return nil
 	}
 	changed := false
-	for s, n := range of {
+	for s, n := range counts {
 		if _, known := m.counts[s]; n > 0 && s.Run != "" && (known || len(m.counts) < maxLossSources) {
 			m.counts[s] += n
 			changed = true
@@ -101,50 +102,51 @@ func (m *losses) add(of map[journal.Source]int) error {
 	return m.save()
 }
 
-// addLine adds the record in a line.
+// addLine adds the record in a line, if the line belongs to a target's listing.
 func (m *losses) addLine(line []byte) error {
 	l, err := parseLine(bytes.TrimSuffix(line, []byte("\n")))
 	if err != nil || l.Target != "" || l.Change != "" {
-		return nil // it is of no target's listing, as far as can be read
+		return nil
 	}
-	return m.add(map[journal.Source]int{{Run: l.Run, Target: record.Target{Account: l.Account, Region: l.Region, Kind: l.Kind}}: 1})
+	target := record.Target{Account: l.Account, Region: l.Region, Kind: l.Kind}
+	return m.add(map[journal.Source]int{{Run: l.Run, Target: target}: 1})
 }
 
 var endPrefix = []byte(`{"kind":"_target"`)
 
-// forEachEnd ranges over the lines, and calls do for each that ends a target of which something is missing. m.mu is held.
-func (m *losses) forEachEnd(lines []byte, do func(at int, raw []byte, s journal.Source, o record.Outcome)) {
+// forEachEnd calls do for each line that ends a target with losses. The caller holds m.mu.
+func (m *losses) forEachEnd(lines []byte, do func(offset int, raw []byte, s journal.Source, o record.Outcome)) {
 	if len(m.counts) == 0 || !bytes.Contains(lines, endPrefix) {
 		return
 	}
-	at := 0
+	offset := 0
 	for raw := range bytes.Lines(lines) {
 		if bytes.HasPrefix(raw, endPrefix) {
 			if l, err := parseLine(bytes.TrimSuffix(raw, []byte("\n"))); err == nil {
 				t := record.Target{Account: l.Account, Region: l.Region, Kind: l.Target}
 				s := journal.Source{Run: l.Run, Target: t}
 				if m.counts[s] > 0 {
-					do(at, raw, s, record.Outcome{Target: t, Run: l.Run, State: l.State, Records: l.Records})
+					do(offset, raw, s, record.Outcome{Target: t, Run: l.Run, State: l.State, Records: l.Records})
 				}
 			}
 		}
-		at += len(raw)
+		offset += len(raw)
 	}
 }
 
-// annotateEnds is the lines with the truth at the ends of targets; they are the lines themselves where nothing is missing.
+// annotateEnds returns the lines with the losses subtracted at the ends of targets. Without losses it returns lines.
 func (m *losses) annotateEnds(lines []byte) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []byte
 	from := 0
-	m.forEachEnd(lines, func(at int, raw []byte, s journal.Source, o record.Outcome) {
+	m.forEachEnd(lines, func(offset int, raw []byte, s journal.Source, o record.Outcome) {
 		line, err := endLine(o, m.counts[s])
 		if err != nil {
-			return // a struct of strings and a number
+			return // cannot happen: it is a struct of strings and a number
 		}
-		out = append(append(out, lines[from:at]...), line...)
-		from = at + len(raw)
+		out = append(append(out, lines[from:offset]...), line...)
+		from = offset + len(raw)
 	})
 	if out == nil {
 		return lines
@@ -152,7 +154,7 @@ func (m *losses) annotateEnds(lines []byte) []byte {
 	return append(out, lines[from:]...)
 }
 
-// clearEnds forgets the targets whose ends have been handed on.
+// clearEnds removes the losses of targets whose ends were sent.
 func (m *losses) clearEnds(lines []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -6,15 +6,15 @@ import (
 	"strconv"
 )
 
-// A Clash is what is wrong with an output because of those beside it.
+// A Conflict is an error in one output that another output of the configuration causes.
 type Conflict struct {
 	Index   int    // of the spec
-	Option  string // where it can be mended; "": in the whole output
+	Option  string // that fixes it; "" if no single option does
 	Err     error
-	Warning bool // it works, and may not after an edit of the file
+	Warning bool // works now, but may break when the file is edited
 }
 
-// Conflicts reports all that is wrong with outputs beside each other. It opens none.
+// Conflicts returns all conflicts between outputs. It opens none.
 func Conflicts(types []Type, specs []Spec) []Conflict {
 	var all []Conflict
 	for i, p := range resolve(types, specs) {
@@ -28,41 +28,41 @@ func Conflicts(types []Type, specs []Spec) []Conflict {
 	return all
 }
 
-// An arrangement is an output's place among the others of its configuration.
+// A resolved output has its final name and key, or a conflict.
 type resolved struct {
 	name    string
-	key     string // what can be open only once; "": nothing
+	key     string // what can be open only once; "" if nothing is
 	err     error
-	option  string // of err
-	warning error  // of the option name
+	option  string // that err is about
+	warning error  // about the option name
 }
 
-// resolve gives each output its name: as it says, else its type, with a number from the second on.
+// resolve names each output: the configured name, else its type, with a number from the second one on.
 func resolve(types []Type, specs []Spec) []resolved {
 	all := make([]resolved, len(specs))
 	names, keys, nameless, count := map[string]bool{}, map[string]Spec{}, map[string]bool{}, map[string]int{}
 	for i, sp := range specs {
 		a, t := &all[i], findType(types, sp.Type)
 		if t.Open == nil && t.Serve == nil {
-			a.err = errors.New("there is no such type of output")
+			a.err = errors.New("unknown output type")
 			continue
 		}
 		name := configuredName(sp.Options)
 		if name == "" && hasStateOnDisk(t, sp.Options) {
 			if nameless[t.Name] {
-				a.warning = fmt.Errorf("give each %s output a name of its own: what waits on disk for one is found by its name, and by the place of its block where it has none, "+
-					"so it would go to another once blocks are moved or removed", t.Name)
+				a.warning = fmt.Errorf("set name in each %s output: without it, spools and change cursors are matched "+
+					"by the order of the blocks, and get mixed up when a block moves", t.Name)
 			}
 			nameless[t.Name] = true
 		}
 		if name == "" {
 			name = t.Name
-			for names[name] { // on from where the type's last one was counted to: there may be many
+			for names[name] { // continues at the type's last number: there may be many outputs
 				count[t.Name] = max(count[t.Name], 1) + 1
 				name = t.Name + "-" + strconv.Itoa(count[t.Name])
 			}
 		} else if names[name] {
-			a.err, a.option = fmt.Errorf("two outputs are called %q", name), "name"
+			a.err, a.option = fmt.Errorf("two outputs are named %q", name), "name"
 			continue
 		}
 		names[name], a.name = true, name
@@ -77,9 +77,9 @@ func resolve(types []Type, specs []Spec) []resolved {
 			keys[a.key] = sp
 		case t.Serve != nil:
 			a.option = "path"
-			a.err = fmt.Errorf("%v answers there already: give one of them another path", first)
+			a.err = fmt.Errorf("already used by %v; set another path", first)
 		default:
-			a.err = fmt.Errorf("it is the same as %v: two writers would mix their lines", first)
+			a.err = fmt.Errorf("writes to the same place as %v: two writers would mix their lines", first)
 		}
 	}
 	return all
@@ -98,13 +98,13 @@ func configuredName(options any) string {
 	switch o := options.(type) {
 	case interface{ common() *Common }:
 		return o.common().Name
-	case interface{ called() string }:
-		return o.called()
+	case interface{ outputName() string }:
+		return o.outputName()
 	}
 	return ""
 }
 
-// hasStateOnDisk reports whether something on disk is found by the output's name: its spool, or how far it was sent changes.
+// hasStateOnDisk reports whether the output has files that are found by its name: a spool or a change cursor.
 func hasStateOnDisk(t Type, options any) bool {
 	o, ok := options.(interface{ common() *Common })
 	return ok && t.Serve == nil && (o.common().hasSpool(t) || o.common().wantsChanges())

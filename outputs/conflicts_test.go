@@ -27,14 +27,14 @@ func TestClashes(t *testing.T) {
 		want  []string
 	}{
 		"nothing":                {[]outputs.Spec{{Type: "stdout", Options: of["stdout"]()}, {Type: "http", Options: hook("")}, {Type: "http", Options: hook("b")}}, nil},
-		"one name":               {[]outputs.Spec{{Type: "http", Options: hook("a"), Line: 3}, {Type: "stdout", Options: of["stdout"]()}, {Type: "http", Options: hook("a")}}, []string{`2 name two outputs are called "a"`}},
+		"one name":               {[]outputs.Spec{{Type: "http", Options: hook("a"), Line: 3}, {Type: "stdout", Options: of["stdout"]()}, {Type: "http", Options: hook("a")}}, []string{`2 name two outputs are named "a"`}},
 		"two without":            {[]outputs.Spec{{Type: "http", Options: hook("")}, {Type: "http", Options: hook("")}}, []string{"1 warning"}},
 		"two that leave nothing": {[]outputs.Spec{{Type: "file", Options: file("", there, nil)}, {Type: "file", Options: file("", there+"2", nil)}}, nil},
 		"one file": {[]outputs.Spec{{Type: "file", Options: file("", there, nil), Line: 3}, {Type: "file", Options: file("", there, &outputs.Spool{})}},
-			[]string{"1  it is the same as line 3: output file: two writers would mix their lines"}},
+			[]string{"1  writes to the same place as line 3: output file: two writers would mix their lines"}},
 		"one path": {[]outputs.Spec{{Type: "prometheus", Options: of["prometheus"](), Line: 3}, {Type: "prometheus", Options: of["prometheus"]()}},
-			[]string{"1 path line 3: output prometheus answers there already: give one of them another path"}},
-		"no type": {[]outputs.Spec{{Type: "fax"}}, []string{"0  there is no such type of output"}},
+			[]string{"1 path already used by line 3: output prometheus; set another path"}},
+		"no type": {[]outputs.Spec{{Type: "fax"}}, []string{"0  unknown output type"}},
 	} {
 		var got []string
 		for _, clash := range outputs.Conflicts(outputs.Types, c.specs) {
