@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// A file that may not grow is a disk without room, as far as a write can tell: half of it is written, then an error.
+// A file with a size limit behaves like a full disk: a write stores a part of its data and returns an error.
 func limitFileSize(t *testing.T, n uint64) {
 	t.Helper()
 	var l syscall.Rlimit
@@ -24,9 +24,9 @@ func limitFileSize(t *testing.T, n uint64) {
 	}
 }
 
-// When there is no room an append fails and leaves nothing behind; when there is some again, it goes on by itself; and the
-// reader has not noticed.
-func TestNoRoom(t *testing.T) {
+// On a full disk an append fails and leaves nothing behind. Once there is space, appends work again. The reader is not
+// affected.
+func TestDiskFull(t *testing.T) {
 	dir := t.TempDir()
 	o := openJournal(t, dir, 1<<20)
 	o.put(t, "r", "a")
@@ -43,10 +43,11 @@ func TestNoRoom(t *testing.T) {
 			t.Errorf("a write without room: %v", err)
 		}
 	}
-	if err := o.Ack(ch); err != nil { // the cursor's room is taken
+	if err := o.Ack(ch); err != nil { // the cursor's space is allocated
 		t.Error(err)
 	}
-	if st, err := os.Stat(filepath.Join(dir, segmentName(1))); err != nil || st.Size() != o.last().size || o.Stat().Records != 1 {
+	st, err := os.Stat(filepath.Join(dir, segmentName(1)))
+	if err != nil || st.Size() != o.last().size || o.Stat().Records != 1 {
 		t.Errorf("half a frame is left: %v, %v, %+v", st.Size(), err, o.Stat())
 	}
 	limitFileSize(t, 1<<40)
@@ -56,11 +57,11 @@ func TestNoRoom(t *testing.T) {
 	}
 	o = openJournal(t, dir, 1<<20)
 	if got := o.readAll(t, 5); !slices.Equal(got, []string{"b", "c"}) || len(o.damage) > 0 {
-		t.Errorf("read %v, told %v", got, o.damage)
+		t.Errorf("read %v, reported %v", got, o.damage)
 	}
 }
 
-func TestFolderThatCannotBeWritten(t *testing.T) {
+func TestFolderNotWritable(t *testing.T) {
 	if os.Getuid() == 0 {
 		t.Skip("SKIPPED, NOT PASSED: root may write everywhere")
 	}

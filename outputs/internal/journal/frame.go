@@ -12,19 +12,19 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// A segment is frames, one after the other. A frame is a header of fixed size, then an [Entry] as JSON, then the lines as
-// a zstd frame. Numbers are little-endian.
+// A segment is a sequence of frames. A frame is a header of fixed size, then an [Entry] as JSON, then the lines as a
+// zstd frame. Numbers are little-endian.
 //
 //	 0  magic
-//	 4  CRC-32C of what follows in the header
+//	 4  CRC-32C of the rest of the header
 //	 8  length of the entry
 //	12  length of the lines, compressed
 //	16  length of the lines
 //	20  records
-//	24  when it was appended, in nanoseconds since the epoch
+//	24  time of the append, in nanoseconds since the epoch
 //	32  CRC-32C of entry and lines
 //
-// The header has a checksum of its own: one can step over a frame whose content is damaged, and say how many records it had.
+// The header has its own checksum, so that a reader can skip a frame with damaged content and count its records.
 const (
 	headerSize = 36
 	maxEntry   = 64 << 10
@@ -33,7 +33,8 @@ const (
 
 var magic = []byte{0xC5, 'J', 'S', 1}
 
-func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) } // the table is made once
+// checksum returns the CRC-32C. MakeTable returns a shared table.
+func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 
 var errDamaged = errors.New("damaged")
 
@@ -44,7 +45,7 @@ type header struct {
 	sum                      uint32
 }
 
-// size is the whole frame's.
+// size returns the size of the whole frame.
 func (h header) size() int64 { return headerSize + int64(h.entry) + int64(h.compressed) }
 
 func (h header) put(b []byte) {
@@ -65,7 +66,8 @@ func parseHeader(b []byte) (header, error) {
 		return header{}, errDamaged
 	}
 	h := header{
-		entry: int(le.Uint32(b[8:])), compressed: int(le.Uint32(b[12:])), lines: int(le.Uint32(b[16:])), records: int(le.Uint32(b[20:])),
+		entry: int(le.Uint32(b[8:])), compressed: int(le.Uint32(b[12:])),
+		lines: int(le.Uint32(b[16:])), records: int(le.Uint32(b[20:])),
 		at: time.Unix(0, int64(le.Uint64(b[24:]))), sum: le.Uint32(b[32:]),
 	}
 	if h.entry > maxEntry || h.lines > maxLines || h.compressed > maxLines {
@@ -74,7 +76,7 @@ func parseHeader(b []byte) (header, error) {
 	return h, nil
 }
 
-// A packer makes frames and opens them. Its buffers are used again.
+// A codec encodes and decodes frames. It reuses its buffers.
 type codec struct {
 	enc *zstd.Encoder
 	dec *zstd.Decoder
@@ -82,13 +84,14 @@ type codec struct {
 }
 
 func newCodec() (*codec, error) {
-	// Fastest and a small window: a tenth of the size for a few per cent of the time that listing takes.
+	// The fastest level with a small window: a tenth of the size, for a few percent of the time of a listing.
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
 		zstd.WithWindowSize(512<<10), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
 	if err != nil {
 		return nil, err
 	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxLines))
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1),
+		zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxLines))
 	if err != nil {
 		return nil, err
 	}
@@ -96,11 +99,11 @@ func newCodec() (*codec, error) {
 }
 
 func (p *codec) close() {
-	_ = p.enc.Close() // it has written nowhere
+	_ = p.enc.Close() // it has no writer
 	p.dec.Close()
 }
 
-// encode is the bytes of a frame, until the next call.
+// encode returns the bytes of a frame. They are valid until the next call.
 func (p *codec) encode(e Entry, lines []byte, now time.Time) ([]byte, header, error) {
 	entry, err := json.Marshal(e)
 	if err != nil {
@@ -119,7 +122,7 @@ func (p *codec) encode(e Entry, lines []byte, now time.Time) ([]byte, header, er
 	return b, h, nil
 }
 
-// decode reads the frame at off, of which h is the header, and gives its entry and its lines, appended to into.
+// decode reads the frame at off with the header h. It returns the entry, and the lines appended to into.
 func (p *codec) decode(r io.ReaderAt, off int64, h header, into []byte) (e Entry, lines []byte, err error) {
 	n := int(h.size() - headerSize)
 	if cap(p.buf) < n {
@@ -142,7 +145,7 @@ func (p *codec) decode(r io.ReaderAt, off int64, h header, into []byte) (e Entry
 	return e, lines, nil
 }
 
-// readHeader reads a header. It is io.EOF where a frame cannot begin, as less than a header is left.
+// readHeader reads a header. It returns io.EOF if less than a header is left.
 func readHeader(r io.ReaderAt, off, size int64) (header, error) {
 	if size-off < headerSize {
 		return header{}, io.EOF
@@ -153,12 +156,12 @@ func readHeader(r io.ReaderAt, off, size int64) (header, error) {
 	}
 	h, err := parseHeader(b[:])
 	if err == nil && off+h.size() > size {
-		return h, errDamaged // its end is not there
+		return h, errDamaged // the frame's end is missing
 	}
 	return h, err
 }
 
-// findNextFrame is where, after off, the next frame begins whose header is whole; size if there is none.
+// findNextFrame returns the offset of the next frame after off with a valid header, or size if there is none.
 func findNextFrame(r io.ReaderAt, off, size int64) (int64, error) {
 	buf := make([]byte, 64<<10)
 	for off++; off < size; {
@@ -184,7 +187,7 @@ func findNextFrame(r io.ReaderAt, off, size int64) (int64, error) {
 		if n < len(magic) {
 			break
 		}
-		off += int64(n - len(magic) + 1) // one may stand on the border
+		off += int64(n - len(magic) + 1) // magic may span two reads
 	}
 	return size, nil
 }

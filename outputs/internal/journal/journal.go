@@ -1,9 +1,9 @@
-// Package journal is a log on disk between one who appends and one who reads: what was appended and synced survives a
-// kill and a power cut, and is read in order, from where the reader last said that it is done. It is a folder of
-// segments, a cursor and a lock. Begin at [Open], [Journal.Append] and [Journal.Read].
+// Package journal is a log on disk with many writers and one reader. Synced entries survive a kill and a power cut.
+// They are read in order, starting after the last acknowledged one. A journal is a folder of segments, a cursor and a
+// lock. Begin at [Open], [Journal.Append] and [Journal.Read].
 //
-// What the disk does to it is met half-way: an append that fails leaves nothing behind; the torn end of a segment is cut
-// off; a damaged frame is stepped over, and its records are counted. What it holds is bounded.
+// The journal handles faults of the disk: an append that fails leaves nothing behind; the torn end of a segment is cut
+// off; a damaged frame is skipped, and its records are counted. The size is bounded.
 package journal
 
 import (
@@ -24,17 +24,17 @@ import (
 )
 
 var (
-	// ErrFull is what Append answers when there is no room and nothing may be dropped.
+	// ErrFull is returned by Append if there is no space and nothing may be dropped.
 	ErrFull = errors.New("the spool is full")
-	// ErrTooLarge is what Append answers for what would not even fit alone.
-	ErrTooLarge = errors.New("larger than the whole spool may grow")
-	// ErrLocked is what Open answers while somebody else has the journal open.
+	// ErrTooLarge is returned by Append for lines that would not fit into an empty journal.
+	ErrTooLarge = errors.New("more than the maximum size of the spool")
+	// ErrLocked is returned by Open while another process or journal has the folder open.
 	ErrLocked = filelock.ErrLocked
-	// ErrClosed is what all answer after Close.
+	// ErrClosed is returned by all methods after Close.
 	ErrClosed = errors.New("journal is closed")
 )
 
-// An Entry is what is kept beside lines: of whom they are.
+// An Entry is stored with the lines of an append. It says where they come from.
 type Entry struct {
 	ID     string        `json:"id"`
 	Run    string        `json:"run,omitempty"`
@@ -42,57 +42,57 @@ type Entry struct {
 	N      int           `json:"-"` // records
 }
 
-// Damage is something that cannot be read any more.
+// Damage describes data that cannot be read.
 type Damage struct {
-	Path    string // the segment
+	Path    string // of the segment
 	Offset  int64
 	Bytes   int64
-	Records int  // at least
-	Torn    bool // the end of what was being written when a process or the machine stopped: it was never acknowledged
+	Records int  // a minimum
+	Torn    bool // the end of a write that a kill or a power cut interrupted; it was never acknowledged
 }
 
-// Options is how a journal is opened.
+// Options are the options of Open.
 type Options struct {
 	Dir      string
 	MaxBytes int64
 	Damaged  func(Damage) // may be nil; must not call the journal
-	// CursorReset hears that the cursor's file could not be used: what was read of the oldest segment is read again. It was moved to the
-	// path. May be nil.
+	// CursorReset is called if the cursor's file could not be used and was moved. Acknowledged records of the oldest
+	// segment are then read again. It may be nil.
 	CursorReset func(moved string, err error)
 }
 
-// A Stat is what a journal holds.
+// A Stat describes the content of a journal.
 type Stat struct {
-	Bytes        int64     // on disk, not yet read to the end
+	Bytes        int64     // not acknowledged, on disk
 	Uncompressed int64     // the same, before compression
-	Records      int       // appended, and not acknowledged
+	Records      int       // not acknowledged
 	Oldest       time.Time // when the oldest of them was appended; zero if there is none
 }
 
-// A Journal may be used by many who append, and by one who reads.
+// A Journal can be used by many writers and one reader at a time.
 type Journal struct {
 	dir     string
 	damaged func(Damage)
 	lock    *os.File
 
-	codecMu sync.Mutex // of pack; never taken with mu held
+	codecMu sync.Mutex // guards codec; never taken while mu is held
 	codec   *codec
 
 	syncMu sync.Mutex // held during an fsync; taken before mu
-	synced position   // up to here all is on the disk; by syncing
+	synced position   // everything before it is on disk; guarded by syncMu
 
 	mu       sync.Mutex
 	maxBytes int64
-	segments []*segment // oldest first; the last one is written, unless sealed
+	segments []*segment // oldest first; appends go to the last one, unless it is sealed
 	next     uint64     // the number of the next segment
 	active   *os.File   // the last segment, or nil
-	syncErr  error      // an fsync at the end of a segment failed: the next Sync says so
+	syncErr  error      // of the fsync at the end of a segment; the next Sync returns it
 	cursor   cursor
 	oldest   time.Time // when the frame at the cursor was appended
-	claimed  uint64    // the last segment of what is being sent: not to be dropped; 0: none
+	claimed  uint64    // the last segment of the chunk being sent, which is not dropped; 0: none
 	closed   bool
 
-	cursorFile *os.File // the cursor's file; by whoever reads
+	cursorFile *os.File // used by the reader alone
 	generation uint64
 	reader     reader
 }
@@ -104,10 +104,10 @@ type segment struct {
 	uncompressed int64
 	records      int
 	started      time.Time // of its first frame
-	sealed       bool      // nothing is appended to it any more
+	sealed       bool      // no more appends
 }
 
-// A position is a place between frames.
+// A position is between two frames.
 type position struct {
 	seg uint64
 	off int64
@@ -119,7 +119,7 @@ func segmentName(n uint64) string { return fmt.Sprintf("%016d.seg", n) }
 
 func (j *Journal) segmentPath(n uint64) string { return filepath.Join(j.dir, segmentName(n)) }
 
-// Open opens or makes the journal in a folder.
+// Open opens or creates the journal in a folder.
 func Open(o Options) (_ *Journal, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
@@ -136,7 +136,7 @@ func Open(o Options) (_ *Journal, err error) {
 			err = errors.Join(err, j.Close())
 		}
 	}()
-	if err := filelock.TryLock(j.lock); errors.Is(err, ErrLocked) { // else there are no locks here, and one goes without
+	if err := filelock.TryLock(j.lock); errors.Is(err, ErrLocked) { // without lock support, continue without a lock
 		return nil, err
 	}
 	if j.codec, err = newCodec(); err != nil {
@@ -151,14 +151,14 @@ func Open(o Options) (_ *Journal, err error) {
 	return j, statefile.SyncDir(o.Dir)
 }
 
-// load finds the segments, and mends the last one.
+// load finds the segments, and repairs the last one.
 func (j *Journal) load() error {
 	ns, err := listSegments(j.dir)
 	if err != nil {
 		return err
 	}
 	for i, n := range ns {
-		if n < j.cursor.seg { // the process ended between the cursor's step and this
+		if n < j.cursor.seg { // an earlier process ended before it removed this acknowledged segment
 			if err := os.Remove(j.segmentPath(n)); err != nil {
 				return err
 			}
@@ -170,15 +170,16 @@ func (j *Journal) load() error {
 		}
 		j.segments = append(j.segments, s)
 	}
-	j.next = j.cursor.seg + 1 // a number is never used again: the cursor's file may still speak of the old one
+	j.next = j.cursor.seg + 1 // numbers are not reused: the cursor's file may still refer to the old segment
 	if l := len(j.segments); l > 0 {
 		j.next = j.segments[l-1].n + 1
 	}
 	if len(j.segments) == 0 || j.segments[0].n != j.cursor.seg {
 		j.resetCursor()
-	} else if s := j.segments[0]; s.size < j.cursor.off { // a power cut took what had been sent already
+	} else if s := j.segments[0]; s.size < j.cursor.off { // a power cut removed acknowledged frames
 		j.cursor = cursor{position: position{s.n, s.size}, segmentRecords: s.records, segmentBytes: s.uncompressed}
-		if err := errors.Join(j.writeCursor(j.cursor), j.cursorFile.Sync()); err != nil { // or what is appended here next would pass for sent
+		// Without the sync, frames that are appended here next would look acknowledged.
+		if err := errors.Join(j.writeCursor(j.cursor), j.cursorFile.Sync()); err != nil {
 			return err
 		}
 	}
@@ -203,7 +204,7 @@ func listSegments(dir string) ([]uint64, error) {
 	return ns, nil
 }
 
-// scanSegment counts what a segment holds. Of the last one the contents are checked too, and its torn end is cut off.
+// scanSegment counts the content of a segment. For the last one it also checks the content, and cuts off its torn end.
 func scanSegment(path string, n uint64, last bool, damaged func(Damage)) (*segment, error) {
 	mode := os.O_RDONLY
 	if last {
@@ -219,7 +220,7 @@ func scanSegment(path string, n uint64, last bool, damaged func(Damage)) (*segme
 		return nil, err
 	}
 	s := &segment{n: n, size: st.Size(), started: st.ModTime()}
-	whole := int64(0) // everything before it is of use
+	validEnd := int64(0) // the end of the last readable frame
 	var p *codec
 	if last {
 		if p, err = newCodec(); err != nil {
@@ -227,7 +228,7 @@ func scanSegment(path string, n uint64, last bool, damaged func(Damage)) (*segme
 		}
 		defer p.close()
 	}
-	kept := *s
+	valid := *s
 	var lines []byte
 	for off := int64(0); off < s.size; {
 		h, err := readHeader(f, off, s.size)
@@ -251,34 +252,34 @@ func scanSegment(path string, n uint64, last bool, damaged func(Damage)) (*segme
 		off += h.size()
 		switch {
 		case err == nil:
-			whole, kept = off, *s
+			validEnd, valid = off, *s
 		case !isDamage(err):
 			return nil, err
 		}
 	}
-	if last && whole < s.size {
-		if err := f.Truncate(whole); err != nil {
+	if last && validEnd < s.size {
+		if err := f.Truncate(validEnd); err != nil {
 			return nil, err
 		}
-		damaged(Damage{Path: path, Offset: whole, Bytes: s.size - whole, Torn: true})
-		kept.size = whole
-		return &kept, nil
+		damaged(Damage{Path: path, Offset: validEnd, Bytes: s.size - validEnd, Torn: true})
+		valid.size = validEnd
+		return &valid, nil
 	}
 	return s, nil
 }
 
-// SetMax changes how large the journal may grow.
+// SetMax changes the maximum size of the journal.
 func (j *Journal) SetMax(n int64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.maxBytes = n
 }
 
-// segmentSize is such that there are some segments when the journal is full: the oldest is what is dropped at once.
+// segmentSize returns the size of a segment. A full journal has several segments, and drops the oldest as a whole.
 func segmentSize(maxBytes int64) int64 { return min(max(maxBytes/16, 4<<10), 16<<20) }
 
-// Append puts lines at the end. They are on the disk after [Journal.Sync]. If there is no room, the oldest segments are
-// dropped, if drop says so; dropped is what that cost. Lines is borrowed for the call.
+// Append adds lines at the end. They are on disk after [Journal.Sync]. If there is no space and drop is set, it drops
+// the oldest segments and returns their records in dropped. Lines is borrowed for the call.
 func (j *Journal) Append(e Entry, lines []byte, drop bool) (dropped Dropped, err error) {
 	j.codecMu.Lock()
 	defer j.codecMu.Unlock()
@@ -303,7 +304,7 @@ func (j *Journal) Append(e Entry, lines []byte, drop bool) (dropped Dropped, err
 			return dropped, ErrFull
 		}
 		if !j.dropOldest(&dropped) {
-			break // all that is left is being sent at this moment
+			break // all remaining segments are being sent
 		}
 	}
 	if j.active != nil && j.last().size > 0 && j.last().size+size > segmentSize(j.maxBytes) {
@@ -315,8 +316,8 @@ func (j *Journal) Append(e Entry, lines []byte, drop bool) (dropped Dropped, err
 		}
 	}
 	s := j.last()
-	if _, err := j.active.WriteAt(frame, s.size); err != nil { // how much of it was written, it does not tell
-		if terr := j.active.Truncate(s.size); terr != nil { // what is appended to this segment next would be lost on a reader
+	if _, err := j.active.WriteAt(frame, s.size); err != nil { // an unknown part of the frame was written
+		if terr := j.active.Truncate(s.size); terr != nil { // a reader would lose what is appended after it
 			j.seal()
 			err = errors.Join(err, terr)
 		}
@@ -343,7 +344,7 @@ func (j *Journal) size() (n int64) {
 	return n
 }
 
-// openActive opens the last segment if it is not full, else a new one.
+// openActive opens the last segment if it is not full; otherwise it creates a new one.
 func (j *Journal) openActive() error {
 	if len(j.segments) > 0 && j.last().size < segmentSize(j.maxBytes) && j.last().n+1 == j.next && !j.last().sealed {
 		f, err := statefile.Open(j.segmentPath(j.last().n), os.O_RDWR, 0)
@@ -357,7 +358,7 @@ func (j *Journal) openActive() error {
 	if err := statefile.SyncDir(j.dir); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	if len(j.segments) == 0 { // what came before is gone, so the reader begins here
+	if len(j.segments) == 0 { // all earlier segments are gone, so the reader starts here
 		j.cursor = cursor{position: position{seg: j.next}}
 	}
 	j.segments = append(j.segments, &segment{n: j.next})
@@ -366,42 +367,42 @@ func (j *Journal) openActive() error {
 	return nil
 }
 
-// seal ends the active segment.
+// seal closes the active segment for appends.
 func (j *Journal) seal() {
 	j.last().sealed = true
 	j.syncErr = errors.Join(j.syncErr, j.active.Sync(), j.active.Close())
 	j.active = nil
 }
 
-// Dropped is what dropping the oldest has cost.
+// Dropped counts the dropped records.
 type Dropped struct {
 	Records int
-	Sources map[Source]int // of whom; where that can be told
+	Sources map[Source]int // by source, if it can be read
 }
 
-// A Source is whom records are of.
+// A Source says where records come from.
 type Source struct {
 	Run    string
 	Target record.Target
 }
 
 // dropOldest removes the oldest segment that is not being sent.
-func (j *Journal) dropOldest(cost *Dropped) bool {
+func (j *Journal) dropOldest(dropped *Dropped) bool {
 	i := slices.IndexFunc(j.segments, func(s *segment) bool { return s.n > j.claimed })
 	if i < 0 {
 		return false
 	}
 	s := j.segments[i]
-	j.countSources(s, cost)
+	j.countSources(s, dropped)
 	if i == len(j.segments)-1 && j.active != nil {
 		j.seal()
 	}
 	if err := os.Remove(j.segmentPath(s.n)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return false
 	}
-	cost.Records += s.records
+	dropped.Records += s.records
 	if s.n == j.cursor.seg {
-		cost.Records -= j.cursor.segmentRecords
+		dropped.Records -= j.cursor.segmentRecords
 	}
 	j.segments = slices.Delete(j.segments, i, i+1)
 	if s.n == j.cursor.seg {
@@ -414,8 +415,8 @@ func (j *Journal) dropOldest(cost *Dropped) bool {
 	return true
 }
 
-// countSources adds up what a segment holds, and nobody has read, by whom it is of. What it cannot read it leaves out.
-func (j *Journal) countSources(s *segment, cost *Dropped) {
+// countSources counts the unread records of a segment by source. It leaves out what it cannot read.
+func (j *Journal) countSources(s *segment, dropped *Dropped) {
 	f, err := statefile.Open(j.segmentPath(s.n), os.O_RDONLY, 0)
 	if err != nil {
 		return
@@ -425,8 +426,8 @@ func (j *Journal) countSources(s *segment, cost *Dropped) {
 	if s.n == j.cursor.seg {
 		at, taken = j.cursor.off, j.cursor.frameRecords
 	}
-	if cost.Sources == nil {
-		cost.Sources = map[Source]int{}
+	if dropped.Sources == nil {
+		dropped.Sources = map[Source]int{}
 	}
 	for at < s.size {
 		h, err := readHeader(f, at, s.size)
@@ -438,14 +439,14 @@ func (j *Journal) countSources(s *segment, cost *Dropped) {
 		}
 		b, e := make([]byte, h.entry), Entry{}
 		if _, err := f.ReadAt(b, at+headerSize); err == nil && json.Unmarshal(b, &e) == nil {
-			cost.Sources[Source{e.Run, e.Target}] += h.records - taken
+			dropped.Sources[Source{e.Run, e.Target}] += h.records - taken
 		}
 		at, taken = at+h.size(), 0
 	}
 }
 
-// Sync returns when all that was appended before it would survive a power cut. Those who come while one fsync goes on
-// share the next.
+// Sync returns when everything that was appended before would survive a power cut. Callers that arrive during an fsync
+// share the next one.
 func (j *Journal) Sync() error {
 	want, _ := j.endPosition()
 	j.syncMu.Lock()
@@ -467,9 +468,9 @@ func (j *Journal) Sync() error {
 		err := f.Sync()
 		j.mu.Lock()
 		switch {
-		case errors.Is(err, os.ErrClosed): // sealed meanwhile, which syncs
+		case errors.Is(err, os.ErrClosed): // sealed in the meantime, which syncs
 			err = j.syncErr
-		case err != nil && j.active == f: // what the kernel dropped is gone: go on elsewhere
+		case err != nil && j.active == f: // the kernel has dropped the data: continue in a new segment
 			j.seal()
 		}
 		if err != nil {
@@ -492,7 +493,7 @@ func (j *Journal) endPosition() (position, *os.File) {
 	return position{j.last().n, j.last().size}, j.active
 }
 
-// Close syncs, and gives the lock back. Nobody may be reading. Safe twice.
+// Close syncs the journal and releases the lock. No read may be in progress. It may be called twice.
 func (j *Journal) Close() error {
 	j.codecMu.Lock()
 	defer j.codecMu.Unlock()

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// An opened journal notes the damage that it meets.
+// A testJournal records the damage that its journal reports.
 type testJournal struct {
 	*Journal
 	damage []Damage
@@ -34,7 +34,7 @@ func openJournal(t testing.TB, dir string, size int64) *testJournal {
 		t.Fatal(err)
 	}
 	o.Journal = j
-	t.Cleanup(func() { _ = j.Close() }) // a test that cares closes it itself
+	t.Cleanup(func() { _ = j.Close() }) // tests that need its error close it themselves
 	return o
 }
 
@@ -65,7 +65,7 @@ func idsOf(lines []byte) (ids []string) {
 	return ids
 }
 
-// readAll reads everything, acknowledging each chunk, in chunks of n lines.
+// readAll reads and acknowledges everything, in chunks of n lines.
 func (o *testJournal) readAll(t testing.TB, n int) (ids []string) {
 	t.Helper()
 	for range 100_000 {
@@ -81,7 +81,7 @@ func (o *testJournal) readAll(t testing.TB, n int) (ids []string) {
 			t.Fatal(err)
 		}
 	}
-	t.Fatal("reading has no end")
+	t.Fatal("reading does not end")
 	return nil
 }
 
@@ -91,11 +91,13 @@ func TestRoundTrip(t *testing.T) {
 	o.put(t, "r1", "a", "b", "c")
 	o.put(t, "r1", "d")
 	o.put(t, "r2", "e")
-	if st := o.Stat(); st.Records != 5 || st.Bytes == 0 || st.Uncompressed != int64(len(linesOf("a", "b", "c", "d", "e"))) || st.Oldest.IsZero() {
-		t.Errorf("what waits is %+v", st)
+	uncompressed := int64(len(linesOf("a", "b", "c", "d", "e")))
+	if st := o.Stat(); st.Records != 5 || st.Bytes == 0 || st.Uncompressed != uncompressed || st.Oldest.IsZero() {
+		t.Errorf("Stat returns %+v", st)
 	}
 	ch, err := o.Read(2, 1<<20)
-	if err != nil || ch.Records != 2 || ch.Run != "r1" || ch.Target != target || !slices.Equal(idsOf(ch.Lines), []string{"a", "b"}) {
+	if err != nil || ch.Records != 2 || ch.Run != "r1" || ch.Target != target ||
+		!slices.Equal(idsOf(ch.Lines), []string{"a", "b"}) {
 		t.Fatalf("the first chunk is %+v %v %v", ch, idsOf(ch.Lines), err)
 	}
 	again, _ := o.Read(2, 1<<20)
@@ -108,7 +110,7 @@ func TestRoundTrip(t *testing.T) {
 	if st := o.Stat(); st.Records != 3 {
 		t.Errorf("after two of five: %+v", st)
 	}
-	if err := o.Close(); err != nil { // in mid-frame
+	if err := o.Close(); err != nil { // in the middle of a frame
 		t.Fatal(err)
 	}
 	o = openJournal(t, dir, 1<<20)
@@ -123,28 +125,32 @@ func TestRoundTrip(t *testing.T) {
 		t.Errorf("after a restart: %v", got)
 	}
 	if st := o.Stat(); st != (Stat{}) {
-		t.Errorf("when nothing waits: %+v", st)
+		t.Errorf("of an empty journal: %+v", st)
 	}
 }
 
-// A cursor that cannot be used is moved aside, and what the oldest segment has is read again.
-func TestCursorThatCannotBeUsed(t *testing.T) {
+// A damaged cursor is moved aside, and the oldest segment is read again.
+func TestDamagedCursor(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(path string) error
-		said  bool
+		reset bool
 	}{
-		"empty":     {func(path string) error { return os.Truncate(path, 0) }, true},
-		"garbage":   {func(path string) error { return os.WriteFile(path, []byte(strings.Repeat("garbage ", 16)), 0o600) }, true},
+		"empty": {func(path string) error { return os.Truncate(path, 0) }, true},
+		"garbage": {func(path string) error {
+			return os.WriteFile(path, []byte(strings.Repeat("garbage ", 16)), 0o600)
+		}, true},
 		"directory": {func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) }, true},
-		"link":      {func(path string) error { return errors.Join(os.Rename(path, path+".x"), os.Symlink(path+".x", path)) }, true},
-		"one place": {func(path string) error { return os.Truncate(path, slotSize) }, false}, // the other one was the younger
-		"whole":     {func(string) error { return nil }, false},
+		"link": {func(path string) error {
+			return errors.Join(os.Rename(path, path+".x"), os.Symlink(path+".x", path))
+		}, true},
+		"one slot": {func(path string) error { return os.Truncate(path, slotSize) }, false}, // the other one was newer
+		"whole":    {func(string) error { return nil }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			o := openJournal(t, dir, 1<<20)
 			o.put(t, "r1", "a", "b")
-			for range 2 { // so that both places are written
+			for range 2 { // writes both slots
 				ch, err := o.Read(1, 1<<20)
 				if err != nil {
 					t.Fatal(err)
@@ -173,7 +179,7 @@ func TestCursorThatCannotBeUsed(t *testing.T) {
 			}
 			defer j.Close()
 			got := (&testJournal{Journal: j}).readAll(t, 10)
-			if c.said {
+			if c.reset {
 				if _, err := os.Lstat(path + ".damaged"); err != nil || !slices.Equal(moved, []string{path + ".damaged"}) {
 					t.Errorf("moved: %v %v", moved, err)
 				}
@@ -204,12 +210,12 @@ func TestBytesLimit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !slices.Equal(got, []int{1, 1, 1}) { // the large one alone
+	if !slices.Equal(got, []int{1, 1, 1}) { // the large line is alone
 		t.Errorf("chunks of %v lines", got)
 	}
 }
 
-// Whatever is left of the last frame, the whole ones before it are there, and what is appended later too.
+// However much of the last frame is left, the complete frames before it stay, and appends work.
 func TestTornEnd(t *testing.T) {
 	made := t.TempDir()
 	o := openJournal(t, made, 1<<20)
@@ -226,14 +232,15 @@ func TestTornEnd(t *testing.T) {
 		t.Fatal(len(whole), err)
 	}
 	for cut := first; cut < size; cut++ {
-		for _, tail := range []int{0, 100} { // a power cut may leave a length without its bytes
+		for _, tail := range []int{0, 100} { // after a power cut a file may have its length, but zeros as content
 			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, name), append(bytes.Clone(whole[:cut]), make([]byte, tail)...), 0o600); err != nil {
+			torn := append(bytes.Clone(whole[:cut]), make([]byte, tail)...)
+			if err := os.WriteFile(filepath.Join(dir, name), torn, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			o := openJournal(t, dir, 1<<20)
 			if torn := cut > first || tail > 0; len(o.damage) > 0 != torn || torn && !o.damage[0].Torn {
-				t.Fatalf("cut at %d, %d zeros: told %+v", cut, tail, o.damage)
+				t.Fatalf("cut at %d, %d zeros: reported %+v", cut, tail, o.damage)
 			}
 			o.put(t, "r", "e")
 			if st := o.Stat(); st.Records != 3 {
@@ -249,7 +256,7 @@ func TestTornEnd(t *testing.T) {
 	}
 }
 
-// A bit that flips, wherever it stands, costs the frame that it stands in, which is said and counted, and no more.
+// A flipped bit, at any offset, loses only its frame. The damage is reported and counted.
 func TestDamage(t *testing.T) {
 	made := t.TempDir()
 	o := openJournal(t, made, 1<<20)
@@ -280,10 +287,10 @@ func TestDamage(t *testing.T) {
 		i := slices.IndexFunc(bounds, func(b int64) bool { return int64(at) < b })
 		want = slices.Delete(want, 2*i, 2*i+2)
 		if !slices.Equal(got, want) || len(o.damage) == 0 {
-			t.Fatalf("byte %d: read %v, want %v; told %+v", at, got, want, o.damage)
+			t.Fatalf("byte %d: read %v, want %v; reported %+v", at, got, want, o.damage)
 		}
 		if st := o.Stat(); st != (Stat{}) {
-			t.Fatalf("byte %d: at the end there waits %+v", at, st)
+			t.Fatalf("byte %d: at the end waiting: %+v", at, st)
 		}
 		if err := o.Close(); err != nil {
 			t.Fatal(err)
@@ -291,7 +298,7 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// What is damaged while the journal is open is counted.
+// Damage that happens while the journal is open is counted.
 func TestDamageIsCounted(t *testing.T) {
 	for _, at := range []int64{10, headerSize + 20} { // the header, the content
 		dir := t.TempDir()
@@ -316,7 +323,7 @@ func TestDamageIsCounted(t *testing.T) {
 			lost += d.Records
 		}
 		if lost != 2 || o.Stat() != (Stat{}) {
-			t.Errorf("byte %d: %d records told as lost, want 2; there waits %+v", at, lost, o.Stat())
+			t.Errorf("byte %d: %d records reported as lost, want 2; waiting: %+v", at, lost, o.Stat())
 		}
 		o.put(t, "r", "d")
 		if got := o.readAll(t, 5); !slices.Equal(got, []string{"d"}) {
@@ -325,7 +332,7 @@ func TestDamageIsCounted(t *testing.T) {
 	}
 }
 
-// randomLine is a line that does not compress.
+// randomLine returns text that does not compress.
 func randomLine(n int) string {
 	b := make([]byte, n)
 	x := uint64(time.Now().UnixNano()) | 1
@@ -338,7 +345,8 @@ func randomLine(n int) string {
 	return string(b)
 }
 
-// A full journal drops whole segments, oldest first, and says what it cost; or it refuses, and takes again when there is room.
+// A full journal drops whole segments, oldest first, and returns the loss. Without drop it refuses appends until
+// there is space.
 func TestFull(t *testing.T) {
 	const size = 64 << 10
 	dir := t.TempDir()
@@ -358,7 +366,7 @@ func TestFull(t *testing.T) {
 		}
 	}
 	if st := o.Stat(); dropped == 0 || st.Records != 200-dropped || st.Bytes < size/2 {
-		t.Errorf("dropped %d, there waits %+v", dropped, st)
+		t.Errorf("dropped %d, waiting: %+v", dropped, st)
 	}
 	if got := o.readAll(t, 7); !slices.Equal(got, ids[dropped:]) {
 		t.Errorf("%d records are left of 200, %d were dropped", len(got), dropped)
@@ -399,7 +407,7 @@ func onDisk(t *testing.T, dir string) (n int64) {
 	return n
 }
 
-// What is being sent is not dropped under the sender's hands, and is not counted twice.
+// A chunk that is being sent is not dropped, and is not counted twice.
 func TestClaimed(t *testing.T) {
 	o := openJournal(t, t.TempDir(), 64<<10)
 	o.put(t, "r", "sending", randomLine(3000))
@@ -419,14 +427,14 @@ func TestClaimed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if st := o.Stat(); st.Records+dropped != 201 {
-		t.Errorf("sent 1, dropped %d, %d wait, of 202", dropped, st.Records)
+		t.Errorf("sent 1, dropped %d, %d waiting, of 202", dropped, st.Records)
 	}
 	if left := len(o.readAll(t, 100)); left+dropped != 201 {
 		t.Errorf("sent 1, dropped %d, %d were read later, of 202", dropped, left)
 	}
 }
 
-// Released, it is like anything else.
+// A released chunk can be dropped.
 func TestReleased(t *testing.T) {
 	o := openJournal(t, t.TempDir(), 64<<10)
 	o.put(t, "r", "waiting")
@@ -447,8 +455,8 @@ func TestReleased(t *testing.T) {
 	}
 }
 
-// What has been read to its end takes no place.
-func TestGivesRoomBack(t *testing.T) {
+// Segments that were read to the end use no space.
+func TestFreesSpace(t *testing.T) {
 	dir := t.TempDir()
 	o := openJournal(t, dir, 256<<10)
 	for i := range 500 {
@@ -458,7 +466,7 @@ func TestGivesRoomBack(t *testing.T) {
 		}
 	}
 	if n := onDisk(t, dir); n > 16<<10 {
-		t.Errorf("%d bytes on disk, and nothing waits", n)
+		t.Errorf("%d bytes on disk, and the journal is empty", n)
 	}
 }
 
@@ -469,7 +477,7 @@ func TestLock(t *testing.T) {
 		t.Errorf("a second one: %v", err)
 	}
 	o.put(t, "r", "a")
-	if st, err := Inspect(dir); err != nil || st.Records != 1 { // looking is allowed
+	if st, err := Inspect(dir); err != nil || st.Records != 1 { // needs no lock
 		t.Errorf("%+v %v", st, err)
 	}
 	if err := o.Close(); err != nil {
@@ -488,7 +496,7 @@ func TestLock(t *testing.T) {
 
 func errorOf(_ Dropped, err error) error { return err }
 
-// Many append and sync while one reads.
+// Many goroutines append and sync while one reads.
 func TestConcurrent(t *testing.T) {
 	o := openJournal(t, t.TempDir(), 1<<20)
 	const writers, each = 8, 100
@@ -523,8 +531,8 @@ func TestConcurrent(t *testing.T) {
 	}
 }
 
-// Whatever is appended, read, acknowledged, dropped and reopened in whatever order: what is neither acknowledged nor
-// dropped is there, in order, and is what Stat says.
+// After any sequence of appends, reads, acknowledgements, drops and reopens, the lines that were neither acknowledged
+// nor dropped are there, in order, and Stat counts them.
 func TestModel(t *testing.T) {
 	root := t.TempDir()
 	cases := 0
@@ -579,7 +587,10 @@ func TestModel(t *testing.T) {
 			},
 			"": func(r *rapid.T) {
 				st := o.Stat()
-				if st.Records != len(want) || st.Uncompressed != int64(len(linesOf(want...))) || (st.Bytes > 0) != (len(want) > 0) || st.Oldest.IsZero() == (len(want) > 0) {
+				uncompressed := int64(len(linesOf(want...)))
+				empty := len(want) == 0
+				if st.Records != len(want) || st.Uncompressed != uncompressed || (st.Bytes == 0) != empty ||
+					st.Oldest.IsZero() != empty {
 					r.Fatalf("%+v for %d", st, len(want))
 				}
 			},
@@ -593,8 +604,8 @@ func TestModel(t *testing.T) {
 	})
 }
 
-// A power cut may take the end of the log and leave the cursor that had passed it. What is appended then is not taken
-// for sent.
+// A power cut may remove the end of the log, but not the cursor that was behind it. New appends must not look
+// acknowledged.
 func TestCursorAheadOfTheLog(t *testing.T) {
 	dir := t.TempDir()
 	o := openJournal(t, dir, 1<<20)
@@ -619,9 +630,9 @@ func TestCursorAheadOfTheLog(t *testing.T) {
 	}
 }
 
-// A segment that was read to its end is removed, while the cursor's file still speaks of it: its number is not used again,
-// or what is appended next would pass for read.
-func TestNumbersAreNotUsedAgain(t *testing.T) {
+// A segment that was read to the end is removed, while the cursor's file still refers to it. Its number is not reused:
+// otherwise the next append would look acknowledged.
+func TestNumbersAreNotReused(t *testing.T) {
 	dir := t.TempDir()
 	o := openJournal(t, dir, 64<<10)
 	o.put(t, "r", randomLine(3000))
@@ -640,15 +651,18 @@ func TestNumbersAreNotUsedAgain(t *testing.T) {
 	}
 }
 
-// What compression costs and saves, on records as they are.
+// BenchmarkAppend measures time and compression with realistic records.
 func BenchmarkAppend(b *testing.B) {
 	var lines []byte
 	for i := range 1000 {
-		lines = fmt.Appendf(lines, `{"kind":"ec2_instance","id":"i-%017x","account":"prod","account_id":"222222222222","partition":"aws","region":"us-east-1",`+
-			`"name":"web-%d","tags":{"Name":"web-%d","team":"platform"},"extra_tags":{"account_name":"prod"},"run":"01JD","collected_at":"2026-11-21T22:15:03Z",`+
-			`"data":{"InstanceId":"i-%017x","ImageId":"ami-0abcdef1234567890","InstanceType":"m5.large","PrivateIpAddress":"10.0.%d.%d","State":{"Code":16,"Name":"running"},`+
-			`"SubnetId":"subnet-%08x","VpcId":"vpc-0123456789abcdef0","SecurityGroups":[{"GroupId":"sg-%08x","GroupName":"web"}],"LaunchTime":"2026-10-%02dT10:%02d:12Z",`+
-			`"Placement":{"AvailabilityZone":"us-east-1a","GroupName":"","Tenancy":"default"},"Monitoring":{"State":"disabled"},"EbsOptimized":true}}`+"\n",
+		lines = fmt.Appendf(lines, `{"kind":"ec2_instance","id":"i-%017x","account":"prod","account_id":"222222222222",`+
+			`"partition":"aws","region":"us-east-1","name":"web-%d","tags":{"Name":"web-%d","team":"platform"},`+
+			`"extra_tags":{"account_name":"prod"},"run":"01JD","collected_at":"2026-11-21T22:15:03Z",`+
+			`"data":{"InstanceId":"i-%017x","ImageId":"ami-0abcdef1234567890","InstanceType":"m5.large",`+
+			`"PrivateIpAddress":"10.0.%d.%d","State":{"Code":16,"Name":"running"},"SubnetId":"subnet-%08x",`+
+			`"VpcId":"vpc-0123456789abcdef0","SecurityGroups":[{"GroupId":"sg-%08x","GroupName":"web"}],`+
+			`"LaunchTime":"2026-10-%02dT10:%02d:12Z","Placement":{"AvailabilityZone":"us-east-1a","GroupName":"",`+
+			`"Tenancy":"default"},"Monitoring":{"State":"disabled"},"EbsOptimized":true}}`+"\n",
 			i*7919, i, i, i*7919, i/256, i%256, i*31, i%17, i%28+1, i%60)
 	}
 	o := openJournal(b, b.TempDir(), 1<<30)

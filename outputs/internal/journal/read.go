@@ -16,22 +16,26 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A cursor is how far the reader is: in a segment, at a frame, after some of its lines.
+// A cursor is the reader's position: in a segment, at a frame, after some of its lines.
 type cursor struct {
 	position
-	frameBytes     int64 // bytes of the frame's lines that are done
-	frameRecords   int   // records among them
-	segmentRecords int   // records of the segment that are done, those included
-	segmentBytes   int64 // bytes of the segment's lines that are done, those included
+	frameBytes     int64 // of the frame's lines that were read
+	frameRecords   int   // records in them
+	segmentRecords int   // records of the segment that were read, including frameRecords
+	segmentBytes   int64 // of the segment's lines that were read, including frameBytes
 }
 
-// The cursor's file has two places that are written in turn, so that one is whole whenever the other is being written.
+// The cursor's file has two slots that are written in turn, so that one is valid while the other is being written.
 const slotSize = 64
 
 func (c cursor) put(gen uint64) []byte {
 	b := make([]byte, slotSize)
 	le := binary.LittleEndian
-	for i, n := range []uint64{gen, c.seg, uint64(c.off), uint64(c.frameBytes), uint64(c.frameRecords), uint64(c.segmentRecords), uint64(c.segmentBytes)} {
+	fields := []uint64{
+		gen, c.seg, uint64(c.off), uint64(c.frameBytes), uint64(c.frameRecords), uint64(c.segmentRecords),
+		uint64(c.segmentBytes),
+	}
+	for i, n := range fields {
 		le.PutUint64(b[8*i:], n)
 	}
 	le.PutUint32(b[56:], checksum(b[:56]))
@@ -47,7 +51,7 @@ func parseCursor(b []byte) (c cursor, gen uint64, ok bool) {
 	return cursor{position{n(1), int64(n(2))}, int64(n(3)), int(n(4)), int(n(5)), int64(n(6))}, n(0), true
 }
 
-// latestCursor is the younger of the two places; all zero if there is none.
+// latestCursor returns the newer cursor of the two slots, or zeros if neither is valid.
 func latestCursor(b []byte) (c cursor, gen uint64) {
 	for i := range 2 {
 		if got, g, ok := parseCursor(b[min(i*slotSize, len(b)):]); ok && g > gen {
@@ -57,8 +61,8 @@ func latestCursor(b []byte) (c cursor, gen uint64) {
 	return c, gen
 }
 
-// checkCursor is why a cursor's file says nothing of a journal that has segments, or could not be read. One of zeros is of a journal
-// that nobody has read from.
+// checkCursor returns why the cursor's file cannot be used for a journal with segments. A file of zeros is valid:
+// nothing was read yet.
 func (j *Journal) checkCursor(b []byte, err error) error {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -72,19 +76,20 @@ func (j *Journal) checkCursor(b []byte, err error) error {
 	if ns, err := listSegments(j.dir); err != nil || len(ns) == 0 {
 		return err
 	}
-	return fmt.Errorf("%d bytes, and no place in them", len(b))
+	return fmt.Errorf("no valid cursor in %d bytes", len(b))
 }
 
-// openCursor opens the cursor's file. One that cannot be used is moved aside, and the reader begins at the oldest segment.
-func (j *Journal) openCursor(again func(moved string, err error)) error {
+// openCursor opens the cursor's file. If it cannot be used, it is moved aside, and the reader starts at the oldest
+// segment.
+func (j *Journal) openCursor(onReset func(movedTo string, err error)) error {
 	path := filepath.Join(j.dir, "cursor")
 	if err := j.checkCursor(statefile.Read(path)); err != nil {
-		moved, failed := statefile.MoveDamaged(path)
-		if failed != nil {
-			return errors.Join(err, failed)
+		movedTo, moveErr := statefile.MoveDamaged(path)
+		if moveErr != nil {
+			return errors.Join(err, moveErr)
 		}
-		if again != nil {
-			again(moved, err)
+		if onReset != nil {
+			onReset(movedTo, err)
 		}
 	}
 	f, err := statefile.Open(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -98,26 +103,26 @@ func (j *Journal) openCursor(again func(moved string, err error)) error {
 		return err
 	}
 	j.cursor, j.generation = latestCursor(b[:n])
-	if n < len(b) { // its room is taken now: a full disk does not stop the reader
+	if n < len(b) { // allocate its space now, so that a full disk does not stop the reader
 		_, err = f.WriteAt(b[n:], int64(n))
 		return err
 	}
 	return nil
 }
 
-// writeCursor writes the cursor down. A kill repeats nothing that was marked; a power cut may, as there is no fsync for each.
+// writeCursor saves the cursor without an fsync. A kill repeats nothing before it; a power cut may.
 func (j *Journal) writeCursor(c cursor) error {
 	j.generation++
 	_, err := j.cursorFile.WriteAt(c.put(j.generation), int64(j.generation%2)*slotSize)
 	return err
 }
 
-// A reader is what reading keeps from one call to the next: an open segment, and a frame of it.
+// A reader is the state between two reads: an open segment and one decoded frame.
 type reader struct {
 	codec  *codec
 	file   *os.File
 	seg    uint64
-	offset int64 // of the frame that is held
+	offset int64 // of the loaded frame
 	loaded bool
 	header header
 	entry  Entry
@@ -141,7 +146,7 @@ func (r *reader) close() error {
 
 func (r *reader) release() { r.loaded, r.lines, r.buf = false, nil, nil }
 
-// load makes the reader hold the frame at p. The segment has size bytes.
+// load loads the frame at p. size is the size of the segment.
 func (r *reader) load(path string, p position, size int64) error {
 	if r.loaded && r.seg == p.seg && r.offset == p.off {
 		return nil
@@ -168,7 +173,7 @@ func (r *reader) load(path string, p position, size int64) error {
 		r.file, r.seg = f, p.seg
 	}
 	h, err := readHeader(r.file, p.off, size)
-	r.header = h // also of a frame whose content is damaged
+	r.header = h // kept if only the frame's content is damaged
 	if err != nil {
 		r.header = header{}
 		return err
@@ -180,24 +185,25 @@ func (r *reader) load(path string, p position, size int64) error {
 	return nil
 }
 
-// isDamage reports whether an error of reading is no reason to try again: what it is about is lost.
+// isDamage reports whether data is lost, so that reading it again is useless.
 func isDamage(err error) bool {
-	return errors.Is(err, errDamaged) || errors.Is(err, io.EOF) || errors.Is(err, syscall.EIO) || errors.Is(err, os.ErrNotExist)
+	return errors.Is(err, errDamaged) || errors.Is(err, io.EOF) ||
+		errors.Is(err, syscall.EIO) || errors.Is(err, os.ErrNotExist)
 }
 
-// A Chunk is what is to be sent next. Its lines are borrowed until the next Read, Ack or Release.
+// A Chunk holds the lines to send next. They are borrowed until the next Read, Ack or Release.
 type Chunk struct {
 	Lines     []byte
-	LineCount int // of lines
+	LineCount int
 	Records   int
-	Run       string        // "" if the lines are of several
-	Target    record.Target // zero if the lines are of several
+	Run       string        // "" if the lines belong to several runs
+	Target    record.Target // zero if the lines belong to several targets
 
 	end cursor
 }
 
-// Read is what comes next, as many lines as the limits let, one at least; an empty Chunk if there is nothing. Until Ack or
-// Release none of it is dropped. What is damaged is stepped over, for good.
+// Read returns the next lines within the limits, at least one; or an empty Chunk if there are none. They are not
+// dropped before Ack or Release. Damaged data is skipped for good.
 func (j *Journal) Read(maxLines, maxBytes int) (Chunk, error) {
 	r := &j.reader
 	r.buf = r.buf[:0]
@@ -218,7 +224,7 @@ func (j *Journal) Read(maxLines, maxBytes int) (Chunk, error) {
 		if err := r.load(j.segmentPath(c.seg), c.position, size); err != nil {
 			if !isDamage(err) {
 				if out.LineCount > 0 {
-					break // it will be met again
+					break // the next Read reports it
 				}
 				return Chunk{}, err
 			}
@@ -228,7 +234,7 @@ func (j *Journal) Read(maxLines, maxBytes int) (Chunk, error) {
 			j.skipDamaged(&c, size)
 			continue
 		}
-		if c.frameBytes > int64(len(r.lines)) { // a cursor of another frame: not ours to believe
+		if c.frameBytes > int64(len(r.lines)) { // the cursor belongs to another frame
 			c.frameBytes = 0
 		}
 		took := r.take(&c, &out, maxLines, maxBytes)
@@ -261,7 +267,7 @@ func (j *Journal) Read(maxLines, maxBytes int) (Chunk, error) {
 	return out, nil
 }
 
-// take moves lines of the held frame to the chunk.
+// take moves lines of the loaded frame to the chunk.
 func (r *reader) take(c *cursor, out *Chunk, maxLines, maxBytes int) (lines int) {
 	for rest := r.lines[c.frameBytes:]; len(rest) > 0 && out.LineCount < maxLines; lines++ {
 		n := bytes.IndexByte(rest, '\n') + 1
@@ -285,9 +291,9 @@ func (r *reader) take(c *cursor, out *Chunk, maxLines, maxBytes int) (lines int)
 	return lines
 }
 
-// claim makes sure that c is at a frame, in a segment that stays; it steps to the next segment where one is over. Not ok:
-// there is nothing more, or, if some is taken already, something that is to be met anew.
-func (j *Journal) claim(c *cursor, some bool) (size int64, ok bool) {
+// claim moves c to the next frame, and protects its segment from being dropped. It returns false if there is no
+// frame, or if hasLines is set and the next data is damaged: the next Read handles that.
+func (j *Journal) claim(c *cursor, hasLines bool) (size int64, ok bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for {
@@ -301,8 +307,8 @@ func (j *Journal) claim(c *cursor, some bool) (size int64, ok bool) {
 			return s.size, true
 		}
 		if s.n == c.seg {
-			if lost := s.records - c.segmentRecords; lost > 0 { // of frames that nobody could tell
-				if some {
+			if lost := s.records - c.segmentRecords; lost > 0 { // records of skipped frames, not reported yet
+				if hasLines {
 					return 0, false
 				}
 				j.damaged(Damage{Path: j.segmentPath(s.n), Offset: s.size, Records: lost})
@@ -318,14 +324,14 @@ func (j *Journal) claim(c *cursor, some bool) (size int64, ok bool) {
 	}
 }
 
-// skipDamaged steps over what is damaged at c, and never comes back.
+// skipDamaged moves past damaged data at c.
 func (j *Journal) skipDamaged(c *cursor, size int64) {
 	r, from := &j.reader, *c
 	records := 0
 	switch h := r.header; {
-	case r.file == nil: // the segment is not there at all
+	case r.file == nil: // the segment is missing
 		c.off = size
-	case h.size() > headerSize && from.off+h.size() <= size: // its header is whole
+	case h.size() > headerSize && from.off+h.size() <= size: // the header is valid
 		c.off += h.size()
 		records = h.records - c.frameRecords
 		c.segmentRecords += records
@@ -345,8 +351,8 @@ func (j *Journal) skipDamaged(c *cursor, size int64) {
 	j.oldest = j.oldestAppended()
 }
 
-// Ack says that the chunk is done with. A kill after it does not repeat it. An error is the disk's: the journal goes on,
-// and may repeat the chunk after a restart.
+// Ack acknowledges a chunk. A later kill does not repeat it. After an error of the disk the journal stays usable, but
+// may repeat the chunk after a restart.
 func (j *Journal) Ack(ch Chunk) error {
 	err := j.writeCursor(ch.end)
 	j.mu.Lock()
@@ -358,13 +364,14 @@ func (j *Journal) Ack(ch Chunk) error {
 	j.cursor = ch.end
 	for len(j.segments) > 0 {
 		s := j.segments[0]
-		done := s.n == j.cursor.seg && j.cursor.off >= s.size
-		if s.n > j.cursor.seg || s.n == j.cursor.seg && !(done && (len(j.segments) > 1 || s.size > segmentSize(j.maxBytes)/4)) {
+		inSegment := s.n == j.cursor.seg
+		done := inSegment && j.cursor.off >= s.size
+		if s.n > j.cursor.seg || inSegment && !(done && (len(j.segments) > 1 || s.size > segmentSize(j.maxBytes)/4)) {
 			break
 		}
 		if len(j.segments) == 1 && j.active != nil {
 			j.seal()
-			j.syncErr = nil // nobody needs it any more
+			j.syncErr = nil // no data depends on it any more
 		}
 		if rerr := os.Remove(j.segmentPath(s.n)); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
 			err = errors.Join(err, rerr)
@@ -379,7 +386,7 @@ func (j *Journal) Ack(ch Chunk) error {
 	return err
 }
 
-// resetCursor puts the cursor to the begin of what there is. j.mu is held.
+// resetCursor moves the cursor to the oldest segment. The caller holds j.mu.
 func (j *Journal) resetCursor() {
 	j.cursor = cursor{position: position{seg: j.next}}
 	if len(j.segments) > 0 {
@@ -387,7 +394,7 @@ func (j *Journal) resetCursor() {
 	}
 }
 
-// Release says that the chunk was not sent: it may be dropped, and will be read again. Nothing of it stays in memory.
+// Release gives back a chunk that was not sent: it may be dropped, and is read again. It frees the reader's memory.
 func (j *Journal) Release() {
 	j.reader.release()
 	j.mu.Lock()
@@ -395,7 +402,7 @@ func (j *Journal) Release() {
 	j.claimed = 0
 }
 
-// oldestAppended is when the frame at the cursor was appended. j.mu is held; it is called by the reader or nobody is reading.
+// oldestAppended returns when the frame at the cursor was appended. The caller holds j.mu and no read is in progress.
 func (j *Journal) oldestAppended() time.Time {
 	r, c := &j.reader, j.cursor
 	switch {
@@ -414,7 +421,7 @@ func (j *Journal) oldestAppended() time.Time {
 	return j.segments[0].started
 }
 
-// Stat says what waits.
+// Stat returns what is not acknowledged.
 func (j *Journal) Stat() Stat {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -436,7 +443,7 @@ func (j *Journal) stat() Stat {
 	return st
 }
 
-// Inspect says what waits in a journal that nobody has open, and changes nothing.
+// Inspect returns what is not acknowledged in a journal that is not open. It changes nothing.
 func Inspect(dir string) (Stat, error) {
 	b, err := statefile.Read(filepath.Join(dir, "cursor"))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
