@@ -17,11 +17,11 @@ import (
 	"time"
 )
 
-// A Wire is the listener that a receiver under test serves on, and the ways in which what leads there goes wrong. It
-// knows no protocol: it acts on connections, so it does the same to whatever speaks over them.
+// A FaultyListener is the listener of a receiver under test. It simulates network faults. It acts on connections, so it
+// works with every protocol.
 type FaultyListener struct {
-	net.Listener        // TLS already, if CA is not ""
-	CA           string // a PEM file with what the receiver's certificate is to be trusted by; "" where the wire is plain
+	net.Listener        // with TLS if CA is not ""
+	CA           string // a PEM file with the certificate to trust; "" without TLS
 
 	mu      sync.Mutex
 	state   listenerState
@@ -33,9 +33,9 @@ type listenerState int
 
 const (
 	stateHealthy        listenerState = iota
-	stateStalled                      // connections are taken, and nothing is read from them
-	stateCut                          // connections end as they begin
-	stateAnswersDropped               // requests arrive, answers do not: the connection ends in their place
+	stateStalled                      // connections are accepted, but not read
+	stateCut                          // connections are closed at once
+	stateAnswersDropped               // requests arrive, but the connection closes instead of an answer
 )
 
 // newFaultyListener listens on loopback until the test ends.
@@ -52,7 +52,7 @@ func newFaultyListener(t *testing.T, withTLS bool) *FaultyListener {
 	}
 	t.Cleanup(func() {
 		w.Restore()
-		_ = w.Listener.Close() // the receiver may have
+		_ = w.Listener.Close() // the receiver may have closed it
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		for c := range w.conns {
@@ -62,7 +62,7 @@ func newFaultyListener(t *testing.T, withTLS bool) *FaultyListener {
 	return w
 }
 
-// URL is its address with http:// or https:// before it.
+// URL returns the address with http:// or https://.
 func (w *FaultyListener) URL() string {
 	if w.CA != "" {
 		return "https://" + w.Addr().String()
@@ -70,17 +70,17 @@ func (w *FaultyListener) URL() string {
 	return "http://" + w.Addr().String()
 }
 
-// Stall makes the receiver hang: it takes connections and reads nothing.
+// Stall makes the receiver hang: it accepts connections and reads nothing.
 func (w *FaultyListener) Stall() { w.set(stateStalled) }
 
-// Cut makes the receiver dead: connections end at once, those that are open too.
+// Cut makes the receiver unreachable: it closes all connections, present and future.
 func (w *FaultyListener) Cut() { w.set(stateCut) }
 
-// DropAnswers lets requests arrive and ends the connection in place of the answer: what was sent has been received, and its
-// sender cannot know.
+// DropAnswers delivers requests, but closes the connection instead of answering: the sender cannot know that the
+// receiver has the data.
 func (w *FaultyListener) DropAnswers() { w.set(stateAnswersDropped) }
 
-// Restore ends whatever was wrong.
+// Restore ends the simulated fault.
 func (w *FaultyListener) Restore() { w.set(stateHealthy) }
 
 func (w *FaultyListener) set(s listenerState) {
@@ -117,7 +117,7 @@ func (l *faultyAccepter) Accept() (net.Conn, error) {
 		w.mu.Lock()
 		if w.state == stateCut {
 			w.mu.Unlock()
-			_ = c.Close() // as a port that nobody listens on
+			_ = c.Close() // as if no process listened on the port
 			continue
 		}
 		wc := &faultyConn{Conn: c, parent: w, closed: make(chan struct{})}
@@ -165,7 +165,7 @@ func (c *faultyConn) Close() error {
 	return c.Conn.Close()
 }
 
-// certificate is one for 127.0.0.1 that vouches for itself, and the path of a file with it.
+// certificate returns a self-signed certificate for 127.0.0.1, and the path of a file with it.
 func certificate(t *testing.T) (tls.Certificate, string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -174,8 +174,9 @@ func certificate(t *testing.T) (tls.Certificate, string) {
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "receiver under test"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"},
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		IsCA: true, BasicConstraintsValid: true,
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		IsCA:        true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	must(t, err)

@@ -1,4 +1,4 @@
-// Package outputstest is the one conformance suite that every output passes. Begin at [Run].
+// Package outputstest is the conformance suite that every output passes. Begin at [Run] and [RunRemote].
 package outputstest
 
 import (
@@ -16,9 +16,9 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A Subject makes the output under test.
+// A Subject opens the output under test.
 type Subject struct {
-	// Open opens a fresh one. received is what its receiver has, asked for after a Flush and without a Close.
+	// Open opens a new output. received returns what its receiver has after a Flush, without a Close.
 	Open func(t *testing.T) (out outputs.Output, received func() []byte)
 }
 
@@ -35,7 +35,8 @@ func Run(t *testing.T, s Subject) {
 
 var target = record.Target{Account: "prod", Region: "us-east-1", Kind: "ec2_instance"}
 
-// Page is a page of n records, as a collector makes them: their ids are name-0, name-1…, and each is about size bytes.
+// Page returns a page of n records, as a collector makes them. Their ids are name-0, name-1…; each has about size
+// bytes.
 func Page(name string, n, size int) *record.Page {
 	who := record.Identity{AccountID: "222222222222", Partition: "aws"}
 	p := new(record.Page)
@@ -55,22 +56,22 @@ func Page(name string, n, size int) *record.Page {
 	return p
 }
 
-// BatchOf is the page's lines, lent.
+// BatchOf returns a batch that borrows the page's lines.
 func BatchOf(id string, p *record.Page) outputs.Batch {
 	return outputs.Batch{ID: id, Target: target, Run: "01JDRUN", N: p.Len(), Lines: p.Lines()}
 }
 
-// IDs is the ids of the lines, in their order. It fails the test if a line is not a whole record.
+// IDs returns the ids of the lines, in order. It fails the test if a line is not a whole record.
 func IDs(t *testing.T, lines []byte) []string {
 	t.Helper()
 	var ids []string
 	if len(lines) > 0 && lines[len(lines)-1] != '\n' {
-		t.Fatalf("the last line has no end: …%.80q", lines[max(0, len(lines)-80):])
+		t.Fatalf("the last line is incomplete: …%.80q", lines[max(0, len(lines)-80):])
 	}
 	for line := range bytes.Lines(lines) {
 		var r record.Record
 		if err := json.Unmarshal(line, &r); err != nil {
-			t.Fatalf("a line that is no record: %v: %.200q", err, line)
+			t.Fatalf("a line is not a record: %v: %.200q", err, line)
 		}
 		ids = append(ids, r.ID)
 	}
@@ -99,7 +100,7 @@ func (s Subject) order(t *testing.T) {
 	must(t, out.Close(t.Context()))
 }
 
-// borrowed poisons each page as soon as Send has returned, as the page loop may.
+// borrowed overwrites each page after Send has returned, as the page loop may.
 func (s Subject) borrowed(t *testing.T) {
 	out, received := s.Open(t)
 	for i := range 5 {
@@ -114,7 +115,7 @@ func (s Subject) borrowed(t *testing.T) {
 	must(t, out.Close(t.Context()))
 }
 
-// concurrent has several senders, each with its own page; each sender's batches stay whole and in their order.
+// concurrent has several senders with their own pages. Each sender's batches stay whole and in order.
 func (s Subject) concurrent(t *testing.T) {
 	const senders, batches, records = 8, 12, 7
 	out, received := s.Open(t)
@@ -144,7 +145,7 @@ func (s Subject) concurrent(t *testing.T) {
 			t.Fatalf("record %d is %q: a batch was torn", i, ids[i])
 		}
 		if b != next[g] {
-			t.Errorf("sender %d: batch %d came when %d was due", g, b, next[g])
+			t.Errorf("sender %d: got batch %d, want %d", g, b, next[g])
 		}
 		next[g]++
 		for r := range records {
@@ -166,12 +167,12 @@ func (s Subject) large(t *testing.T) {
 	must(t, out.Close(t.Context()))
 }
 
-// cancelled: what is sent under a context that has ended arrives not at all, and what is sent after it does.
+// cancelled checks that a batch sent under a cancelled context does not arrive, and that the next one does.
 func (s Subject) cancelled(t *testing.T) {
 	out, received := s.Open(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for range 20 { // a select that chooses at random is caught
+	for range 20 { // catches a select that chooses at random
 		if err := out.Send(ctx, BatchOf("late", Page("late", 1, 10))); !errors.Is(err, context.Canceled) {
 			t.Fatalf("Send under an ended context: %v", err)
 		}
@@ -184,7 +185,7 @@ func (s Subject) cancelled(t *testing.T) {
 	must(t, out.Close(t.Context()))
 }
 
-// flush: what was sent before is there, whoever flushes; nothing to flush is no error.
+// flush checks that everything sent before a flush is there, and that an empty flush is not an error.
 func (s Subject) flush(t *testing.T) {
 	out, received := s.Open(t)
 	must(t, out.Flush(t.Context()))

@@ -17,31 +17,31 @@ import (
 // A Remote is an output whose receiver is reached over a network.
 type Remote struct {
 	Type outputs.Type
-	// Serve starts a receiver that serves on w until the test ends. What goes wrong on the way is the wire's matter.
+	// Serve starts a receiver that serves on w until the test ends. w simulates network faults.
 	Serve func(t *testing.T, w *FaultyListener) Receiver
-	// TLS says that the output can speak TLS. Then Serve is also called with a wire that does, whose CA is a file that
-	// Options may have the output trust.
+	// TLS is set if the output supports TLS. Then Serve is also called with a TLS listener. Its CA is a file that the
+	// output can be configured to trust.
 	TLS bool
-	// Unordered says that the receiver keeps no order among records, as partitions and objects do not.
+	// Unordered is set if the receiver does not keep the order of records, as with partitions and objects.
 	Unordered bool
 }
 
-// A Receiver is one that stands, for one test.
+// A Receiver is a running receiver of one test.
 type Receiver struct {
-	// Options makes the options of an output that sends here. ca is "" or a file of certificates to trust.
+	// Options returns options of an output that sends to this receiver. ca is "" or a file of certificates to trust.
 	Options func(ca string) any
-	// Received is the ids of the records that have arrived, in their order, also those that came twice. It is asked at any
-	// time, by another goroutine than the receiver's.
+	// Received returns the ids of the records that have arrived, in order and with repeats. It may be called at any
+	// time, by any goroutine.
 	Received func() []string
-	// Refuse makes the receiver refuse, for their content, requests that hold the record of this id: HTTP's 400. Nil where
+	// Refuse makes the receiver refuse requests that contain the record with this id, as HTTP does with 400. It is nil if
 	// the protocol has no such answer.
 	Refuse func(id string)
-	// Busy makes the receiver answer the next request with "later": HTTP's 503 with a Retry-After. Nil where the protocol
-	// has no such answer.
+	// Busy makes the receiver answer the next request with a delay, as HTTP does with 503 and a Retry-After. It is nil if
+	// the protocol has no such answer.
 	Busy func(after time.Duration)
 }
 
-// RunRemote runs the suite: on the bare output, and on the same behind a spool.
+// RunRemote runs the suite on the output itself, and on the output behind a spool.
 func RunRemote(t *testing.T, r Remote) {
 	t.Run("order", r.order)
 	t.Run("flush", r.flush)
@@ -61,7 +61,7 @@ func RunRemote(t *testing.T, r Remote) {
 	t.Run("spooled certificate", r.spooledCertificate)
 }
 
-// waitLimit bounds each wait of the suite for something that has no reason to take long.
+// waitLimit bounds each wait of the suite.
 const waitLimit = 15 * time.Second
 
 func (r Remote) open(t *testing.T, rc Receiver, ca string) outputs.Output {
@@ -78,7 +78,7 @@ func (r Remote) serve(t *testing.T) (*FaultyListener, Receiver) {
 	return w, r.Serve(t, w)
 }
 
-// send sends and flushes a page of n records under a bounded context.
+// send sends and flushes a page of n records with a time limit.
 func send(t *testing.T, out outputs.Output, name string, n int) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
@@ -96,7 +96,7 @@ func (r Remote) same(t *testing.T, got, want []string) {
 	}
 }
 
-// idsOf is the ids of Page(name, n, …).
+// idsOf returns the ids of Page(name, n, …).
 func idsOf(name string, n int) (ids []string) {
 	for i := range n {
 		ids = append(ids, fmt.Sprintf("%s-%d", name, i))
@@ -112,14 +112,14 @@ func (r Remote) order(t *testing.T) {
 		name := fmt.Sprintf("i-%02d", i)
 		p := Page(name, 3, 10)
 		must(t, out.Send(t.Context(), BatchOf(name, p)))
-		p.Poison() // it goes on to somebody else
+		p.Poison() // the page is reused after Send
 		want = append(want, idsOf(name, 3)...)
 	}
 	must(t, out.Flush(t.Context()))
 	r.same(t, rc.Received(), want)
 }
 
-// flush: what was sent before is there; nothing to flush is no error.
+// flush checks that everything sent before a flush is there, and that an empty flush is not an error.
 func (r Remote) flush(t *testing.T) {
 	_, rc := r.serve(t)
 	out := r.open(t, rc, "")
@@ -141,7 +141,7 @@ func (r Remote) large(t *testing.T) {
 	r.same(t, rc.Received(), idsOf("big", 400))
 }
 
-// cancelled: what is sent under a context that has ended arrives not at all; one that ends meanwhile ends the wait.
+// cancelled checks that a batch sent under a cancelled context does not arrive, and that a timeout ends a hung Send.
 func (r Remote) cancelled(t *testing.T) {
 	w, rc := r.serve(t)
 	out := r.open(t, rc, "")
@@ -172,7 +172,7 @@ func (r Remote) cancelled(t *testing.T) {
 	w.Restore()
 }
 
-// dead: opening needs no receiver; what cannot be sent is an error that may be tried again, and then works.
+// unreachable checks that an output opens without its receiver, fails with a retriable error, and then recovers.
 func (r Remote) unreachable(t *testing.T) {
 	w, rc := r.serve(t)
 	w.Cut()
@@ -184,7 +184,7 @@ func (r Remote) unreachable(t *testing.T) {
 		err = out.Flush(ctx)
 	}
 	if err == nil || errors.Is(err, outputs.ErrRefused) || errors.Is(err, outputs.ErrPermanent) {
-		t.Fatalf("a dead receiver: %v", err)
+		t.Fatalf("an unreachable receiver: %v", err)
 	}
 	w.Restore()
 	must(t, eventually(t, func() error { return send(t, out, "d", 1) }))
@@ -193,7 +193,7 @@ func (r Remote) unreachable(t *testing.T) {
 	}
 }
 
-// eventually tries until it works: a client may keep a broken connection, or a pause of its own, for a moment.
+// eventually repeats do until it succeeds: a client may keep a broken connection, or pause, for a moment.
 func eventually(t *testing.T, do func() error) error {
 	t.Helper()
 	deadline := time.Now().Add(waitLimit)
@@ -202,11 +202,11 @@ func eventually(t *testing.T, do func() error) error {
 		if err == nil || time.Now().After(deadline) || t.Context().Err() != nil {
 			return err
 		}
-		time.Sleep(50 * time.Millisecond) // a real network takes real time
+		time.Sleep(50 * time.Millisecond) // this is a real network
 	}
 }
 
-// slow: a receiver that takes its time gets everything.
+// slow checks that a slow receiver gets everything.
 func (r Remote) slow(t *testing.T) {
 	w, rc := r.serve(t)
 	out := r.open(t, rc, "")
@@ -218,7 +218,7 @@ func (r Remote) slow(t *testing.T) {
 	r.same(t, rc.Received(), append([]string{"before-0"}, idsOf("slow", 5)...))
 }
 
-// deaf: an answer that is lost is no success, and sending again is allowed to bring a record twice.
+// lostAnswer checks that Send fails if the answer is lost. Sending again may deliver a record twice.
 func (r Remote) lostAnswer(t *testing.T) {
 	w, rc := r.serve(t)
 	out := r.open(t, rc, "")
@@ -240,7 +240,7 @@ func (r Remote) lostAnswer(t *testing.T) {
 	}
 }
 
-// refused: what the receiver will never take says so, and only that.
+// refused checks that only a record that the receiver will never take gives ErrRefused.
 func (r Remote) refused(t *testing.T) {
 	_, rc := r.serve(t)
 	if rc.Refuse == nil {
@@ -255,31 +255,31 @@ func (r Remote) refused(t *testing.T) {
 	r.same(t, rc.Received(), []string{"good-0"})
 }
 
-// busy: how long the receiver wants to be left alone reaches whoever tries again.
+// busy checks that the delay that the receiver asks for reaches the caller.
 func (r Remote) busy(t *testing.T) {
 	_, rc := r.serve(t)
 	if rc.Busy == nil {
-		t.Skip("no pass: the protocol cannot ask to be left alone")
+		t.Skip("no pass: the protocol cannot ask for a delay")
 	}
 	out := r.open(t, rc, "")
 	rc.Busy(7 * time.Second)
 	err := send(t, out, "b", 1)
 	var later *outputs.RetryAfterError
 	if !errors.As(err, &later) || later.After != 7*time.Second {
-		t.Errorf("a busy receiver: %v; want a Later of 7s", err)
+		t.Errorf("a busy receiver: %v; want a RetryAfterError of 7s", err)
 	}
 	if errors.Is(err, outputs.ErrRefused) || errors.Is(err, outputs.ErrPermanent) {
-		t.Errorf("busy is no refusal: %v", err)
+		t.Errorf("busy is not a refusal: %v", err)
 	}
 	must(t, send(t, out, "b", 1))
 	r.same(t, rc.Received(), []string{"b-0"})
 }
 
-// certificate: a receiver whose certificate nobody vouches for gets nothing, and a person is told what to do; one whose
-// is trusted gets everything.
+// certificate checks that a receiver with an untrusted certificate gets nothing, that the error has a hint, and that a
+// trusted receiver gets everything.
 func (r Remote) certificate(t *testing.T) {
 	if !r.TLS {
-		t.Skip("no pass: the output speaks no TLS")
+		t.Skip("no pass: the output does not support TLS")
 	}
 	w := newFaultyListener(t, true)
 	rc := r.Serve(t, w)
@@ -292,13 +292,13 @@ func (r Remote) certificate(t *testing.T) {
 	}
 	switch {
 	case err == nil || len(rc.Received()) > 0:
-		t.Fatalf("a receiver with a certificate that nobody vouches for received %v (%v)", rc.Received(), err)
+		t.Fatalf("a receiver with an untrusted certificate received %v (%v)", rc.Received(), err)
 	case !strings.Contains(err.Error(), "certificate"):
 		t.Errorf("the error does not name the certificate: %v", err)
 	case record.HintOf(err) == "":
 		t.Errorf("no hint: %v", err)
 	case errors.Is(err, outputs.ErrRefused), errors.Is(err, outputs.ErrPermanent):
-		t.Errorf("a certificate can be mended: %v", err)
+		t.Errorf("a certificate error is not permanent: %v", err)
 	}
 	trusting := r.open(t, rc, w.CA)
 	must(t, send(t, trusting, "tls", 1))
@@ -320,7 +320,7 @@ func (r Remote) close(t *testing.T) {
 	r.same(t, rc.Received(), idsOf("c", 2))
 }
 
-// openSpooled opens the output as a program does: behind a spool, in dir.
+// openSpooled opens the output as the program does: behind a spool, in dir.
 func (r Remote) openSpooled(t *testing.T, rc Receiver, ca, dir string) (*outputs.Set, *outputs.Fan) {
 	t.Helper()
 	s := outputs.NewSet([]outputs.Type{r.Type}, outputs.Deps{Log: slog.New(slog.DiscardHandler), SpoolDir: dir})
@@ -334,11 +334,11 @@ func (r Remote) openSpooled(t *testing.T, rc Receiver, ca, dir string) (*outputs
 	return s, f
 }
 
-// disableBatchWait has no request wait to fill up, however long the output would have it wait.
+// disableBatchWait makes requests not wait to fill up.
 func disableBatchWait(s *outputs.Set) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_ = s.Drain(ctx) // it says what is left, which is not the question yet
+	_ = s.Drain(ctx) // the error says what is left, which is expected
 }
 
 func (r Remote) fill(t *testing.T, f *outputs.Fan, name string, pages, n int) (want []string) {
@@ -353,7 +353,7 @@ func (r Remote) fill(t *testing.T, f *outputs.Fan, name string, pages, n int) (w
 	}
 	must(t, f.Flush(t.Context()))
 	if took := time.Since(begin); took > waitLimit/2 {
-		t.Errorf("whatever the receiver does, pages do not wait; these waited %s", took)
+		t.Errorf("pages waited %s for the receiver; want no wait", took)
 	}
 	return want
 }
@@ -365,7 +365,7 @@ func (r Remote) drain(t *testing.T, s *outputs.Set) {
 	must(t, s.Drain(ctx))
 }
 
-// atLeast: everything arrived, in order but for what came twice.
+// containsInOrder checks that everything arrived, in order except for repeats.
 func (r Remote) containsInOrder(t *testing.T, got, want []string) {
 	t.Helper()
 	seen := map[string]bool{}
@@ -387,7 +387,7 @@ func (r Remote) spooledOrder(t *testing.T) {
 	r.same(t, rc.Received(), want)
 }
 
-// spooledTrouble: whatever befalls the way to the receiver, everything arrives.
+// spooledFaults checks that everything arrives despite network faults.
 func (r Remote) spooledFaults(t *testing.T) {
 	w, rc := r.serve(t)
 	s, f := r.openSpooled(t, rc, "", t.TempDir())
@@ -397,7 +397,7 @@ func (r Remote) spooledFaults(t *testing.T) {
 	want = append(want, r.fill(t, f, "b", 5, 5)...)
 	must(t, eventually(t, func() error {
 		if st := s.States()[0]; st.Up || st.Error == "" || !st.Ready {
-			return fmt.Errorf("a receiver that is dead: %+v", st)
+			return fmt.Errorf("an unreachable receiver: %+v", st)
 		}
 		return nil
 	}))
@@ -413,11 +413,11 @@ func (r Remote) spooledFaults(t *testing.T) {
 	r.drain(t, s)
 	r.containsInOrder(t, rc.Received(), want)
 	if st := s.States()[0]; !st.Up || st.Lost != 0 || st.Spool.Records != 0 {
-		t.Errorf("when all is well again: %+v %+v", st, st.Spool)
+		t.Errorf("after the faults: %+v %+v", st, st.Spool)
 	}
 }
 
-// spooledRestart: the receiver is dead until the process ends; the next one delivers.
+// spooledRestart checks that a new process delivers what the previous one could not.
 func (r Remote) spooledRestart(t *testing.T) {
 	w, rc := r.serve(t)
 	dir := t.TempDir()
@@ -438,7 +438,7 @@ func (r Remote) spooledRestart(t *testing.T) {
 	r.containsInOrder(t, rc.Received(), want)
 }
 
-// spooledRefused: the one that the receiver refuses is set aside, and the others arrive.
+// spooledRefused checks that a refused record is set aside and the others arrive.
 func (r Remote) spooledRefused(t *testing.T) {
 	_, rc := r.serve(t)
 	if rc.Refuse == nil {
@@ -455,10 +455,10 @@ func (r Remote) spooledRefused(t *testing.T) {
 	}
 }
 
-// spooledCertificate: what a bad certificate holds back arrives once a reload has the output trust it.
+// spooledCertificate checks that records held back by an untrusted certificate arrive once a reload trusts it.
 func (r Remote) spooledCertificate(t *testing.T) {
 	if !r.TLS {
-		t.Skip("no pass: the output speaks no TLS")
+		t.Skip("no pass: the output does not support TLS")
 	}
 	w := newFaultyListener(t, true)
 	rc := r.Serve(t, w)
@@ -467,7 +467,7 @@ func (r Remote) spooledCertificate(t *testing.T) {
 	want := r.fill(t, f, "t", 2, 2)
 	must(t, eventually(t, func() error {
 		if st := s.States()[0]; st.Up || st.Hint == "" || !strings.Contains(st.Error, "certificate") {
-			return fmt.Errorf("a certificate that nobody vouches for: %+v", st)
+			return fmt.Errorf("an untrusted certificate: %+v", st)
 		}
 		return nil
 	}))

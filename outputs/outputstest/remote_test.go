@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The suite is held against the simplest output that is right: a POST a batch.
+// The suite is tested with the simplest correct output: one POST per batch.
 func TestRemoteSuite(t *testing.T) {
 	RunRemote(t, Remote{Type: postType, Serve: servePosts, TLS: true})
 }
@@ -77,7 +77,7 @@ func (p *post) Send(ctx context.Context, b outputs.Batch) error {
 		return err
 	}
 	defer res.Body.Close()
-	_, _ = io.Copy(io.Discard, res.Body) // the status says it all
+	_, _ = io.Copy(io.Discard, res.Body) // only the status matters
 	switch res.StatusCode {
 	case http.StatusOK:
 		return nil
@@ -109,7 +109,7 @@ func servePosts(t *testing.T, w *FaultyListener) Receiver {
 	var mu sync.Mutex
 	var got []string
 	refuse, busy := "", time.Duration(0)
-	s := &httptest.Server{Listener: w, Config: &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+	handler := func(rw http.ResponseWriter, req *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
 		body, err := io.ReadAll(req.Body)
@@ -132,7 +132,8 @@ func servePosts(t *testing.T, w *FaultyListener) Receiver {
 			ids = append(ids, r.ID)
 		}
 		got = append(got, ids...)
-	})}}
+	}
+	s := &httptest.Server{Listener: w, Config: &http.Server{Handler: http.HandlerFunc(handler)}}
 	s.Start()
 	t.Cleanup(s.Close)
 	return Receiver{
