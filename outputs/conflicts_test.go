@@ -9,8 +9,8 @@ import (
 	"github.com/aws-collector/collector/outputs"
 )
 
-// What is wrong with outputs beside each other is found without opening any: here, none could be.
-func TestClashes(t *testing.T) {
+// Conflicts are found without opening an output. Here, none could be opened.
+func TestConflicts(t *testing.T) {
 	of := map[string]func() any{}
 	for _, typ := range outputs.Types {
 		of[typ.Name] = typ.NewOptions
@@ -26,13 +26,28 @@ func TestClashes(t *testing.T) {
 		specs []outputs.Spec
 		want  []string
 	}{
-		"nothing":                {[]outputs.Spec{{Type: "stdout", Options: of["stdout"]()}, {Type: "http", Options: hook("")}, {Type: "http", Options: hook("b")}}, nil},
-		"one name":               {[]outputs.Spec{{Type: "http", Options: hook("a"), Line: 3}, {Type: "stdout", Options: of["stdout"]()}, {Type: "http", Options: hook("a")}}, []string{`2 name two outputs are named "a"`}},
-		"two without":            {[]outputs.Spec{{Type: "http", Options: hook("")}, {Type: "http", Options: hook("")}}, []string{"1 warning"}},
-		"two that leave nothing": {[]outputs.Spec{{Type: "file", Options: file("", there, nil)}, {Type: "file", Options: file("", there+"2", nil)}}, nil},
-		"one file": {[]outputs.Spec{{Type: "file", Options: file("", there, nil), Line: 3}, {Type: "file", Options: file("", there, &outputs.Spool{})}},
+		"nothing": {[]outputs.Spec{
+			{Type: "stdout", Options: of["stdout"]()}, {Type: "http", Options: hook("")}, {Type: "http", Options: hook("b")},
+		}, nil},
+		"one name": {[]outputs.Spec{
+			{Type: "http", Options: hook("a"), Line: 3}, {Type: "stdout", Options: of["stdout"]()},
+			{Type: "http", Options: hook("a")},
+		}, []string{`2 name two outputs are named "a"`}},
+		"two without": {[]outputs.Spec{
+			{Type: "http", Options: hook("")}, {Type: "http", Options: hook("")},
+		}, []string{"1 warning"}},
+		"two without state on disk": {[]outputs.Spec{
+			{Type: "file", Options: file("", there, nil)}, {Type: "file", Options: file("", there+"2", nil)},
+		}, nil},
+		"one file": {[]outputs.Spec{
+			{Type: "file", Options: file("", there, nil), Line: 3},
+			{Type: "file", Options: file("", there, &outputs.Spool{})},
+		},
 			[]string{"1  writes to the same place as line 3: output file: two writers would mix their lines"}},
-		"one path": {[]outputs.Spec{{Type: "prometheus", Options: of["prometheus"](), Line: 3}, {Type: "prometheus", Options: of["prometheus"]()}},
+		"one path": {[]outputs.Spec{
+			{Type: "prometheus", Options: of["prometheus"](), Line: 3},
+			{Type: "prometheus", Options: of["prometheus"]()},
+		},
 			[]string{"1 path already used by line 3: output prometheus; set another path"}},
 		"no type": {[]outputs.Spec{{Type: "fax"}}, []string{"0  unknown output type"}},
 	} {

@@ -20,7 +20,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A fake is an output that does as it is told.
+// A fakeOutput is an output with configurable failures.
 type fakeOutput struct {
 	mu      sync.Mutex
 	lines   bytes.Buffer
@@ -37,7 +37,7 @@ func (f *fakeOutput) Send(_ context.Context, b outputs.Batch) error {
 	hang, fail := f.hang, f.fail
 	f.mu.Unlock()
 	if hang != nil {
-		<-hang // as a write to a full pipe: no context ends it
+		<-hang // like a write to a full pipe: no context ends it
 	}
 	if fail != nil {
 		return fail
@@ -60,7 +60,7 @@ func (f *fakeOutput) Close(context.Context) error { f.closed++; return nil }
 
 func (f *fakeOutput) set(do func()) { f.mu.Lock(); defer f.mu.Unlock(); do() }
 
-// fakeOptions is a fake as configured: Fake is what its Open gives.
+// fakeOptions configures a fake output. Its Open returns Fake.
 type fakeOptions struct {
 	outputs.Common
 	Fake *fakeOutput
@@ -77,7 +77,7 @@ var fakeType = outputs.Type{
 	},
 }
 
-// A watcher notes what an Observer hears, and the log.
+// A recordingObserver records calls of an Observer, and the log.
 type recordingObserver struct {
 	mu      sync.Mutex
 	sent    map[string]int
@@ -170,14 +170,16 @@ func testPage(name string, n int) outputs.Batch {
 	return outputstest.BatchOf(name, outputstest.Page(name, n, 10))
 }
 
-// One output that fails costs itself alone, is logged once when it begins and once when it ends, and is counted each time.
-func TestOneFailsOthersGoOn(t *testing.T) {
+// An output that fails does not affect the others. It logs the start and the end of the failure once, and counts each
+// error.
+func TestFailureIsIsolated(t *testing.T) {
 	s, w := newSet()
 	good, bad := new(fakeOutput), &fakeOutput{fail: errors.New("disk on fire")}
 	f := openFan(t, s, &fakeOptions{Fake: bad}, &fakeOptions{Fake: good})
 	for i := range 3 {
-		if err := f.Send(t.Context(), testPage(fmt.Sprint("i-", i), 2)); err == nil || !strings.Contains(err.Error(), "output fake: disk on fire") {
-			t.Errorf("Send says %v", err)
+		err := f.Send(t.Context(), testPage(fmt.Sprint("i-", i), 2))
+		if err == nil || !strings.Contains(err.Error(), "output fake: disk on fire") {
+			t.Errorf("Send returns %v", err)
 		}
 	}
 	if n := w.loggedLines(); n != 1 {
@@ -195,7 +197,7 @@ func TestOneFailsOthersGoOn(t *testing.T) {
 		t.Errorf("%d lines in the log, want 2:\n%s", n, w.log.String())
 	}
 	if ids := outputstest.IDs(t, good.lines.Bytes()); len(ids) != 8 {
-		t.Errorf("the good one has %v", ids)
+		t.Errorf("the working output has %v", ids)
 	}
 	closeFan(t, f)
 	if got := fmt.Sprint(w.sent, w.lost, w.errs, w.ups, w.closed); got != "map[fake:2 fake-2:8] map[fake:6] map[fake:3] "+
@@ -207,7 +209,7 @@ func TestOneFailsOthersGoOn(t *testing.T) {
 	}
 }
 
-// One that hangs holds the others up for Patience once, and then no more, until it answers.
+// An output that hangs delays the others by SendTimeout once, and then not again until it answers.
 func TestHungOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newSet()
@@ -217,15 +219,15 @@ func TestHungOutput(t *testing.T) {
 		for i := range 10 {
 			b := testPage(fmt.Sprint("i-", i), 1)
 			if err := f.Send(t.Context(), b); err == nil {
-				t.Error("a hung output is no error")
+				t.Error("no error from a hung output")
 			}
-			clear(b.Lines) // its page goes on to somebody else
+			clear(b.Lines) // the page is reused after Send
 		}
 		if took := time.Since(begin); took != outputs.SendTimeout {
 			t.Errorf("ten batches took %s, want %s", took, outputs.SendTimeout)
 		}
 		if n := len(outputstest.IDs(t, good.lines.Bytes())); n != 10 {
-			t.Errorf("the good one has %d records", n)
+			t.Errorf("the working output has %d records", n)
 		}
 		close(hung.hang)
 		synctest.Wait()
@@ -233,7 +235,7 @@ func TestHungOutput(t *testing.T) {
 			t.Error(err)
 		}
 		if ids := outputstest.IDs(t, hung.lines.Bytes()); strings.Join(ids, " ") != "i-0-0 i-10-0" {
-			t.Errorf("the one that hung has %v: it was lent bytes for longer than Send", ids)
+			t.Errorf("the hung output has %v: it used borrowed bytes after Send", ids)
 		}
 		if st := s.States(); st[0].Lost != 10 || st[0].Records != 1 || !st[0].Up {
 			t.Errorf("its state is %+v", st[0])
@@ -242,13 +244,13 @@ func TestHungOutput(t *testing.T) {
 	})
 }
 
-// An output alone has nobody to protect: it may take as long as the run.
-func TestAloneItMayWait(t *testing.T) {
+// A single output may take as long as the run.
+func TestSingleOutputMayWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newSet()
 		hung := &fakeOutput{hang: make(chan struct{})}
 		f := openFan(t, s, &fakeOptions{Fake: hung})
-		time.AfterFunc(20*time.Minute, func() { close(hung.hang) }) // the person came back to the pager
+		time.AfterFunc(20*time.Minute, func() { close(hung.hang) }) // the pager continues
 		if err := f.Send(t.Context(), testPage("i-0", 1)); err != nil {
 			t.Error(err)
 		}
@@ -267,7 +269,7 @@ func TestAloneItMayWait(t *testing.T) {
 	})
 }
 
-// What cannot be mended is not tried again, and never becomes well.
+// A permanent failure is not retried, and never recovers.
 func TestPermanent(t *testing.T) {
 	s, w := newSet()
 	bad := &fakeOutput{fail: fmt.Errorf("%w: gone", outputs.ErrPermanent)}
@@ -284,7 +286,7 @@ func TestPermanent(t *testing.T) {
 	closeFan(t, f)
 }
 
-// Targets that end together share a flush; nothing sent, nothing to flush.
+// Targets that end together share a flush. Nothing is flushed if nothing was sent.
 func TestGroupCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newSet()
@@ -312,7 +314,7 @@ func TestGroupCommit(t *testing.T) {
 	})
 }
 
-// A send that works is no proof that fsync does: the state does not flap.
+// A Send that works does not clear the failure of a flush, so the state does not flap.
 func TestFlushFails(t *testing.T) {
 	s, w := newSet()
 	out := &fakeOutput{unsync: syscall.EIO}
@@ -322,7 +324,7 @@ func TestFlushFails(t *testing.T) {
 			t.Error(err)
 		}
 		if err := f.Flush(t.Context()); !errors.Is(err, syscall.EIO) {
-			t.Errorf("Flush says %v", err)
+			t.Errorf("Flush returns %v", err)
 		}
 	}
 	if w.loggedLines() != 1 || s.States()[0].Up {
@@ -331,12 +333,12 @@ func TestFlushFails(t *testing.T) {
 	out.set(func() { out.unsync = nil })
 	_ = f.Send(t.Context(), testPage("i", 1))
 	if err := f.Flush(t.Context()); err != nil || !s.States()[0].Up {
-		t.Errorf("after it is mended: %v, %+v", err, s.States()[0])
+		t.Errorf("after the recovery: %v, %+v", err, s.States()[0])
 	}
 	closeFan(t, f)
 }
 
-// A hung fsync holds others up once.
+// A hung flush delays the others once.
 func TestFlushHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newSet()
@@ -346,18 +348,18 @@ func TestFlushHangs(t *testing.T) {
 		for i := range 5 {
 			_ = f.Send(t.Context(), testPage(fmt.Sprint(i), 1))
 			if err := f.Flush(t.Context()); err == nil {
-				t.Error("a flush that hangs is no error")
+				t.Error("no error from a flush that hangs")
 			}
 		}
 		if took := time.Since(begin); took != outputs.SendTimeout || good.flushes != 5 {
-			t.Errorf("five flushes took %s, the good one had %d", took, good.flushes)
+			t.Errorf("five flushes took %s, the working output had %d", took, good.flushes)
 		}
 		time.Sleep(3 * time.Hour)
 		closeFan(t, f)
 	})
 }
 
-// The end of a target is a line for whoever asked, and tells the truth about what that output got.
+// The line at the end of a target goes to outputs that asked for it, and says what that output got.
 func TestEnds(t *testing.T) {
 	s, _ := newSet()
 	asked, not, bad := new(fakeOutput), new(fakeOutput), &fakeOutput{}
@@ -376,7 +378,9 @@ func TestEnds(t *testing.T) {
 		ls := strings.Split(strings.TrimSpace(out.lines.String()), "\n")
 		return ls[len(ls)-1]
 	}
-	if want := `{"kind":"_target","account":"prod","region":"us-east-1","target":"ec2_instance","state":"ok","records":6,"run":"01JDRUN"}`; last(asked) != want {
+	want := `{"kind":"_target","account":"prod","region":"us-east-1","target":"ec2_instance","state":"ok","records":6,` +
+		`"run":"01JDRUN"}`
+	if last(asked) != want {
 		t.Errorf("end line is\n%s, want\n%s", last(asked), want)
 	}
 	if strings.Contains(not.lines.String(), "_target") {
@@ -387,15 +391,16 @@ func TestEnds(t *testing.T) {
 		Records int
 	}
 	if err := json.Unmarshal([]byte(last(bad)), &got); err != nil || got.State != "partial" || got.Records != 3 {
-		t.Errorf("the one that lost three is told %s", last(bad))
+		t.Errorf("the output that lost three records gets %s", last(bad))
 	}
 	if err := f.End(t.Context(), o); err != nil || !strings.Contains(last(bad), `"state":"ok"`) {
-		t.Errorf("what was lost is told once; then %s", last(bad))
+		t.Errorf("losses are reported once; then %s", last(bad))
 	}
 	closeFan(t, f)
 }
 
-// At a reload an output with the same key stays open; one that nobody names any more is closed when its last job is done.
+// At a reload, an output with the same key stays open. One that the new configuration does not have is closed when the
+// old fan closes.
 func TestReload(t *testing.T) {
 	s, w := newSet()
 	a, b, never := new(fakeOutput), new(fakeOutput), new(fakeOutput)
@@ -406,7 +411,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("after the old configuration's end: a closed %d times, b %d", a.closed, b.closed)
 	}
 	if err := next.Send(t.Context(), testPage("i", 1)); err != nil || b.lines.Len() == 0 || w.sent["archive"] != 1 {
-		t.Errorf("the one that stays: %v, sent %v", err, w.sent)
+		t.Errorf("the output that stays: %v, sent %v", err, w.sent)
 	}
 	closeFan(t, next)
 	if b.closed != 1 || len(s.States()) != 0 {
@@ -414,25 +419,27 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// A bad configuration opens nothing, and every mistake is said.
+// A bad configuration opens nothing and returns every error.
 func TestOpenAllOrNothing(t *testing.T) {
 	s, _ := newSet()
 	ok := new(fakeOutput)
 	sp := specs(&fakeOptions{Fake: ok, Key: "x"}, &fakeOptions{Key: "x"}, &fakeOptions{Err: io.ErrUnexpectedEOF},
 		&fakeOptions{Fake: ok, Common: outputs.Common{Name: "fake"}})
 	_, err := s.Open(t.Context(), append(sp, outputs.Spec{Type: "fax"}))
-	for _, want := range []string{"line 11: output fake: writes to the same place as line 10", "line 12: output fake: unexpected EOF",
-		`line 13: output fake: name: two outputs are named "fake"`, "output fax: unknown output type"} {
+	for _, want := range []string{
+		"line 11: output fake: writes to the same place as line 10", "line 12: output fake: unexpected EOF",
+		`line 13: output fake: name: two outputs are named "fake"`, "output fax: unknown output type",
+	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error lacks %q:\n%v", want, err)
 		}
 	}
 	if ok.closed != 1 || len(s.States()) != 0 {
-		t.Errorf("what was opened is left open: %v", s.States())
+		t.Errorf("outputs are left open: %v", s.States())
 	}
 }
 
-// The end of the program closes what a fan still holds, once.
+// Set.Close closes the outputs of open fans, once.
 func TestSetClose(t *testing.T) {
 	s, _ := newSet()
 	out := new(fakeOutput)
@@ -448,8 +455,7 @@ func TestSetClose(t *testing.T) {
 	}
 }
 
-// An output whose flush outlasts the program's patience is closed under it; who still holds the fan is told so, and sends
-// it nothing.
+// Set.Close closes an output even if its flush takes too long. The fan then returns ErrClosed and sends nothing.
 func TestSendAfterHungClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newSet()
@@ -459,7 +465,7 @@ func TestSendAfterHungClose(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := s.Close(ctx); err == nil {
-			t.Error("a flush that hangs is no error")
+			t.Error("no error from a flush that hangs")
 		}
 		if err := f.Send(t.Context(), testPage("late", 1)); !errors.Is(err, outputs.ErrClosed) {
 			t.Errorf("after the end: %v", err)

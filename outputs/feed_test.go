@@ -21,7 +21,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A log of changes, as a store has it.
+// fakeChanges is a store with changes.
 type fakeChanges struct {
 	mu    sync.Mutex
 	all   []inventory.Change
@@ -60,7 +60,9 @@ func (h *fakeChanges) Targets(context.Context) iter.Seq2[inventory.Coverage, err
 	}
 }
 
-func (h *fakeChanges) Changes(_ context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
+func (h *fakeChanges) Changes(
+	_ context.Context, q inventory.Query, after time.Time,
+) iter.Seq2[inventory.Change, error] {
 	h.mu.Lock()
 	all := slices.Clone(h.all)
 	h.mu.Unlock()
@@ -76,7 +78,7 @@ func (h *fakeChanges) Changes(_ context.Context, q inventory.Query, after time.T
 	}
 }
 
-// A taker is an output's side of a feed; what is not flushed yet is not safe.
+// A recordingReceiver records what a feed sends, and how much of it was flushed.
 type recordingReceiver struct {
 	mu     sync.Mutex
 	fails  error
@@ -95,7 +97,7 @@ func (k *recordingReceiver) send(_ context.Context, b Batch) error {
 	k.sizes = append(k.sizes, len(b.Lines))
 	for l, err := range Lines(b.Lines) {
 		if err != nil || l.Change != inventory.WasAdded {
-			k.broken = errors.Join(k.broken, fmt.Errorf("%q is no change: %w", l.Raw, err))
+			k.broken = errors.Join(k.broken, fmt.Errorf("%q is not a change: %w", l.Raw, err))
 			continue
 		}
 		k.got = append(k.got, l.ID)
@@ -142,13 +144,13 @@ func TestFeed(t *testing.T) {
 		wg.Go(func() { f.run(ctx) })
 		time.Sleep(time.Millisecond)
 		h.add("a")
-		h.add("b") // of one commit
+		h.add("b") // in the same commit
 		f.wake()
 		time.Sleep(2 * feedDelay)
 		if got := k.ids(); got != "a b" {
-			t.Errorf("after a target's end: %q, want what happened since the output is there", got)
+			t.Errorf("after a target's end: %q, want the changes since the output was added", got)
 		}
-		h.add("c") // nobody says so: an account was retired
+		h.add("c") // without wake, as when an account is retired
 		time.Sleep(2 * feedInterval)
 		if got := k.ids(); got != "a b c" {
 			t.Errorf("after a while: %q", got)
@@ -160,12 +162,12 @@ func TestFeed(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		if n := strings.Count(log.String(), "cannot send changes"); n != 1 {
-			t.Errorf("its trouble was said %d times:\n%s", n, log.String())
+			t.Errorf("the failure was logged %d times:\n%s", n, log.String())
 		}
 		stop()
 		wg.Wait()
 
-		// A new process goes on where the last one was.
+		// A new process continues where the last one stopped.
 		k.fails = nil
 		f = openFeed(t, dir, h, k, slog.New(slog.DiscardHandler))
 		if err := f.catchUp(t.Context()); err != nil {
@@ -175,7 +177,7 @@ func TestFeed(t *testing.T) {
 			t.Errorf("after a restart: %q", got)
 		}
 		if err := f.catchUp(t.Context()); err != nil || len(k.got) != 23 {
-			t.Errorf("%v: %d changes; nothing has happened since", err, len(k.got))
+			t.Errorf("%v: %d changes; want no new ones", err, len(k.got))
 		}
 		if k.broken != nil {
 			t.Error(k.broken)
@@ -183,7 +185,7 @@ func TestFeed(t *testing.T) {
 	})
 }
 
-// A first load is one commit of many changes: it goes out in batches.
+// A first load is one commit with many changes. It is sent in batches.
 func TestFeedOfALargeCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, k := new(fakeChanges), new(recordingReceiver)
@@ -207,8 +209,8 @@ func TestFeedOfALargeCommit(t *testing.T) {
 	})
 }
 
-// A cursor is the store's instant. What the clock of this machine says is nothing to it.
-func TestFeedGoesByTheStoresClock(t *testing.T) {
+// A cursor is an instant of the store. This machine's clock does not matter.
+func TestFeedUsesTheStoresClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		open := func(dir string, h *fakeChanges) (*feed, *recordingReceiver) {
@@ -225,14 +227,14 @@ func TestFeedGoesByTheStoresClock(t *testing.T) {
 			}
 		}
 
-		// The store's clock is behind ours: what it sees right after the output is new has an instant before that.
+		// The store's clock is behind: changes after the start of the output have an instant before it.
 		behind, dir := new(fakeChanges), t.TempDir()
 		behind.at("old", time.Now().Add(-2*time.Hour))
 		f, k := open(dir, behind)
 		behind.at("new", time.Now().Add(-time.Hour))
 		sent("a store that is behind", f, k, "new")
 
-		// It is ahead, as after this machine's clock went back: what it has is not new.
+		// The store's clock is ahead, as after this machine's clock went back: its present changes are not new.
 		ahead := &fakeChanges{ended: time.Now().Add(90 * time.Minute)}
 		ahead.at("old", time.Now().Add(time.Hour))
 		f, k = open(t.TempDir(), ahead)
@@ -242,20 +244,20 @@ func TestFeedGoesByTheStoresClock(t *testing.T) {
 		ahead.at("newer", time.Now().Add(3*time.Hour))
 		sent("and after a restart", f, k, "newer")
 		if log.Len() > 0 {
-			t.Errorf("nothing is wrong:\n%s", log.String())
+			t.Errorf("want no log:\n%s", log.String())
 		}
 
-		// Another database takes its place.
+		// Another database replaces it.
 		other := new(fakeChanges)
 		f, k = open(filepath.Dir(f.cursorPath), other)
 		sent("an empty store", f, k, "")
 		other.at("first", time.Now().Add(time.Minute))
 		sent("another database", f, k, "first")
 		if !strings.Contains(log.String(), "cursor is ahead of the store") {
-			t.Errorf("it was not said:\n%s", log.String())
+			t.Errorf("it was not logged:\n%s", log.String())
 		}
 
-		// A store that cannot say is asked again.
+		// A store that fails is asked again.
 		down := &fakeChanges{down: errors.New("the disk is away")}
 		down.at("old", time.Now().Add(time.Hour))
 		f, k = open(t.TempDir(), down)
@@ -269,10 +271,12 @@ func TestFeedGoesByTheStoresClock(t *testing.T) {
 	})
 }
 
-// A cursor that cannot be used keeps nothing from starting: it is moved aside and said, and changes are sent from the store's last on.
+// A damaged cursor does not stop the start. It is moved aside and logged, and the feed starts after the store's last
+// change.
 func TestDamagedCursor(t *testing.T) {
 	for name, damage := range map[string]string{
-		"empty": "", "no instant": "yesterday\n", "zeroes": "\x00\x00\x00", "half a line": "2026-11-3", "half of the rest": "2026-11-01T00:00:00Z\n{\"id\":\"i-",
+		"empty": "", "no instant": "yesterday\n", "zeroes": "\x00\x00\x00", "half a line": "2026-11-3",
+		"half of the second line": "2026-11-01T00:00:00Z\n{\"id\":\"i-",
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -292,7 +296,7 @@ func TestDamagedCursor(t *testing.T) {
 				t.Errorf("moved aside: %q, %v", b, err)
 			}
 			if !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), path+".damaged") {
-				t.Errorf("it was not said:\n%s", log.String())
+				t.Errorf("it was not logged:\n%s", log.String())
 			}
 			again := openFeed(t, dir, h, k, slog.New(slog.DiscardHandler))
 			if err := again.catchUp(t.Context()); err != nil || k.ids() != "new" {
@@ -302,8 +306,8 @@ func TestDamagedCursor(t *testing.T) {
 	}
 }
 
-// The cursor moves with each batch that was flushed, also within an instant: a process that is gone at any moment repeats one batch.
-func TestCursorMovesWithWhatWasAcknowledged(t *testing.T) {
+// The cursor moves with each flushed batch, also within an instant. A kill at any moment repeats one batch.
+func TestCursorMovesWithEachBatch(t *testing.T) {
 	h, dir := new(fakeChanges), t.TempDir()
 	openFeed(t, dir, h, new(recordingReceiver), slog.New(slog.DiscardHandler))
 	var want []string
@@ -317,7 +321,7 @@ func TestCursorMovesWithWhatWasAcknowledged(t *testing.T) {
 	}
 	gone := errors.New("killed")
 	var got []string
-	repeated, lives := 0, 0
+	repeated, runs := 0, 0
 	for n := range 100 {
 		k := new(recordingReceiver)
 		f := openFeed(t, dir, h, k, slog.New(slog.DiscardHandler))
@@ -328,7 +332,7 @@ func TestCursorMovesWithWhatWasAcknowledged(t *testing.T) {
 			}
 			return k.send(ctx, b)
 		}
-		if n%3 == 0 { // it is gone before its cursor is written
+		if n%3 == 0 { // killed before its cursor is saved
 			f.flush = func(ctx context.Context) error {
 				_ = k.flush(ctx)
 				if batches > n%2 {
@@ -345,7 +349,7 @@ func TestCursorMovesWithWhatWasAcknowledged(t *testing.T) {
 				got = append(got, id)
 			}
 		}
-		lives++
+		runs++
 		if err == nil {
 			break
 		}
@@ -353,12 +357,12 @@ func TestCursorMovesWithWhatWasAcknowledged(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%d changes arrived, or in another order; want %d", len(got), len(want))
 	}
-	if batch := feedBatchBytes/1000 + 2; lives < 5 || repeated == 0 || repeated > (lives+2)/3*batch {
-		t.Errorf("%d lives repeated %d changes, of %d a batch", lives, repeated, batch)
+	if batch := feedBatchBytes/1000 + 2; runs < 5 || repeated == 0 || repeated > (runs+2)/3*batch {
+		t.Errorf("%d runs repeated %d changes, of %d a batch", runs, repeated, batch)
 	}
 }
 
-// A cursor that could not be written, as on a full disk, is written as soon as it can be, also where nothing changes any more.
+// A cursor that could not be saved, as on a full disk, is saved as soon as possible, even without new changes.
 func TestCursorIsSavedAgain(t *testing.T) {
 	h, dir := new(fakeChanges), t.TempDir()
 	k := new(recordingReceiver)
@@ -386,9 +390,9 @@ func TestCursorIsSavedAgain(t *testing.T) {
 	}
 }
 
-// A history that takes another's place shows what was there before: that is no news. What comes after a target's first complete
-// listing is, and so is everything once the history has settled.
-func TestHistoryBegunAnew(t *testing.T) {
+// After the history was replaced, first complete listings show resources that existed before: they are not sent as
+// added. Later changes are sent, and so is everything after newHistoryPeriod.
+func TestHistoryReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		dir := t.TempDir()
@@ -397,7 +401,10 @@ func TestHistoryBegunAnew(t *testing.T) {
 			return openFeed(t, dir, h, k, slog.New(slog.NewTextHandler(&log, nil))), k
 		}
 		target := func(region string, first time.Time) inventory.Coverage {
-			return inventory.Coverage{Outcome: record.Outcome{Target: record.Target{Account: "prod", Region: region, Kind: "ec2_instance"}}, FirstComplete: first}
+			return inventory.Coverage{
+				Outcome:       record.Outcome{Target: record.Target{Account: "prod", Region: region, Kind: "ec2_instance"}},
+				FirstComplete: first,
+			}
 		}
 		listed := func(h *fakeChanges, id, region string) {
 			h.at(id, time.Now().UTC())
@@ -420,26 +427,26 @@ func TestHistoryBegunAnew(t *testing.T) {
 		sent("a history of its own", f, k, "i-1")
 		time.Sleep(30 * 24 * time.Hour)
 
-		anew := &fakeChanges{history: "two"}
-		f, k = open(anew)
+		replaced := &fakeChanges{history: "two"}
+		f, k = open(replaced)
 		sent("nothing yet", f, k, "")
 		time.Sleep(time.Minute)
-		anew.targets = append(anew.targets, target("a", time.Now().UTC()), target("b", time.Time{}))
-		listed(anew, "i-1", "a")
-		listed(anew, "i-9", "b") // half of a listing
+		replaced.targets = append(replaced.targets, target("a", time.Now().UTC()), target("b", time.Time{}))
+		listed(replaced, "i-1", "a")
+		listed(replaced, "i-9", "b") // of an incomplete listing
 		sent("what was there", f, k, "")
 		time.Sleep(time.Minute)
-		f, k = open(anew)
-		anew.targets[1].FirstComplete = time.Now().UTC()
-		listed(anew, "i-8", "b")
-		listed(anew, "i-2", "a")
+		f, k = open(replaced)
+		replaced.targets[1].FirstComplete = time.Now().UTC()
+		listed(replaced, "i-8", "b")
+		listed(replaced, "i-2", "a")
 		sent("after a restart", f, k, "i-2")
 		time.Sleep(2 * newHistoryPeriod)
-		anew.targets = append(anew.targets, target("c", time.Now().UTC()))
-		listed(anew, "i-5", "c")
+		replaced.targets = append(replaced.targets, target("c", time.Now().UTC()))
+		listed(replaced, "i-5", "c")
 		sent("a target that is new", f, k, "i-2 i-5")
 		if n := strings.Count(log.String(), "the store has another history"); n != 1 {
-			t.Errorf("it was said %d times:\n%s", n, log.String())
+			t.Errorf("it was logged %d times:\n%s", n, log.String())
 		}
 	})
 }

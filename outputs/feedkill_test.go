@@ -23,12 +23,12 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// feedKillTestEnv is the variable that makes this test's binary a process that sends changes until it is killed: folder and URL.
+// feedKillTestEnv makes this test binary send changes until it is killed. Its value is a folder and a URL.
 const feedKillTestEnv = "OUTPUTS_TEST_FEED_VICTIM"
 
-// A past is a store with one commit of many changes, and one of a few after it.
+// endlessChanges is a store with one commit of many changes, and one of ten changes after it.
 type endlessChanges struct {
-	inventory.Reader // the questions that nobody asks here
+	inventory.Reader // other methods are not called
 	n                int
 }
 
@@ -38,7 +38,9 @@ func (p endlessChanges) Targets(context.Context) iter.Seq2[inventory.Coverage, e
 
 func (p endlessChanges) id(i int) string { return fmt.Sprintf("i-%05d", i) }
 
-func (p endlessChanges) Changes(_ context.Context, _ inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
+func (p endlessChanges) Changes(
+	_ context.Context, _ inventory.Query, after time.Time,
+) iter.Seq2[inventory.Change, error] {
 	first := time.Date(2026, 11, 1, 0, 0, 0, 123_000, time.UTC)
 	return func(yield func(inventory.Change, error) bool) {
 		for i := range p.n {
@@ -59,31 +61,38 @@ func (p endlessChanges) Changes(_ context.Context, _ inventory.Query, after time
 
 func runFeedKillTest(args string) error {
 	dir, url, _ := strings.Cut(args, "|")
-	s := outputs.NewSet([]outputs.Type{{Name: "post", Direct: true, Open: func(context.Context, any, outputs.Deps) (outputs.Output, error) { return postOutput{url}, nil }}},
+	post := outputs.Type{
+		Name: "post", Direct: true,
+		Open: func(context.Context, any, outputs.Deps) (outputs.Output, error) { return postOutput{url}, nil },
+	}
+	options := &remoteOptions{Common: outputs.Common{Name: "hook", Send: "changes"}}
+	s := outputs.NewSet([]outputs.Type{post},
 		outputs.Deps{Log: slog.New(slog.DiscardHandler), Store: endlessChanges{n: 3000}, CursorDir: dir})
-	if _, err := s.Open(context.Background(), []outputs.Spec{{Type: "post", Options: &remoteOptions{Common: outputs.Common{Name: "hook", Send: "changes"}}}}); err != nil {
+	if _, err := s.Open(context.Background(), []outputs.Spec{{Type: "post", Options: options}}); err != nil {
 		return err
 	}
 	select {}
 }
 
-// A feed is killed at each of its requests, after the receiver has it and before it answers: what comes twice is that request.
-func TestKillOfAFeed(t *testing.T) {
+// A feed is killed during its requests, after the receiver has the request and before it answers. Each kill repeats
+// that request at most.
+func TestFeedKill(t *testing.T) {
 	exe, err := os.Executable()
 	noErr(t, err)
 	dir := t.TempDir()
-	noErr(t, os.WriteFile(filepath.Join(dir, "hook.cursor"), []byte("2026-10-01T00:00:00Z\n"), 0o600)) // all of it is news
+	cursor := []byte("2026-10-01T00:00:00Z\n") // before all changes
+	noErr(t, os.WriteFile(filepath.Join(dir, "hook.cursor"), cursor, 0o600))
 	var (
 		mu      sync.Mutex
 		got     = map[string]int{}
 		largest int
-		kill    func() // nil: it is let live
+		kill    func() // nil: do not kill
 		all     = make(chan struct{})
 	)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			return // its sender was killed
+			return // the sender was killed
 		}
 		mu.Lock()
 		defer mu.Unlock()

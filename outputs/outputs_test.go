@@ -43,13 +43,13 @@ func TestConformance(t *testing.T) {
 			}
 		}},
 	}
-	for _, typ := range outputs.Types { // a type without a subject is a type without a test
-		if typ.Serve != nil || !typ.Direct { // it takes nothing; or its receiver is remote: see RunRemote
+	for _, typ := range outputs.Types { // so that no type is without a test
+		if typ.Serve != nil || !typ.Direct { // a served output; or a remote one, which RunRemote tests
 			continue
 		}
 		s, ok := subjects[typ.Name]
 		if !ok {
-			t.Errorf("output %s does not stand the suite", typ.Name)
+			t.Errorf("output %s has no subject for the suite", typ.Name)
 			continue
 		}
 		t.Run(typ.Name, func(t *testing.T) { outputstest.Run(t, s) })
@@ -77,8 +77,8 @@ func open(t *testing.T, name string, set func(any), stdout *buffer) outputs.Outp
 	return nil
 }
 
-// A buffer can be read while it is written. It takes what it is given in small pieces, so that two writers that do not
-// take turns are seen to mix.
+// A buffer can be read while it is written. It accepts its input in small pieces, so that the lines of two concurrent
+// writers would mix.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

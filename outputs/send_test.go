@@ -18,14 +18,14 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A shelf is an output that keeps what it has, for tests of what it is sent.
-type memoryStore struct {
+// A memoryOutput keeps the lines that it gets.
+type memoryOutput struct {
 	mu    sync.Mutex
 	lines bytes.Buffer
 	fails error
 }
 
-func (s *memoryStore) Send(_ context.Context, b Batch) error {
+func (s *memoryOutput) Send(_ context.Context, b Batch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fails != nil {
@@ -34,11 +34,12 @@ func (s *memoryStore) Send(_ context.Context, b Batch) error {
 	s.lines.Write(b.Lines)
 	return nil
 }
-func (*memoryStore) Flush(context.Context) error { return nil }
-func (*memoryStore) Close(context.Context) error { return nil }
+func (*memoryOutput) Flush(context.Context) error { return nil }
+func (*memoryOutput) Close(context.Context) error { return nil }
 
-// has is the ids that arrived, a change with what it is before, an end of a target as its state and number of records.
-func (s *memoryStore) has(t *testing.T) string {
+// has returns and clears the ids that arrived: a change with its operation, an end of a target as state and record
+// count.
+func (s *memoryOutput) has(t *testing.T) string {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,13 +60,15 @@ func (s *memoryStore) has(t *testing.T) string {
 	return strings.Join(all, " ")
 }
 
-// A store of nothing but changes.
+// changesOnly is a store with changes and targets alone.
 type changesOnly struct {
 	inventory.Reader
 	*fakeChanges
 }
 
-func (c changesOnly) Changes(ctx context.Context, q inventory.Query, after time.Time) iter.Seq2[inventory.Change, error] {
+func (c changesOnly) Changes(
+	ctx context.Context, q inventory.Query, after time.Time,
+) iter.Seq2[inventory.Change, error] {
 	return c.fakeChanges.Changes(ctx, q, after)
 }
 
@@ -76,18 +79,23 @@ func (c changesOnly) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, 
 func TestSend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, dir := new(fakeChanges), t.TempDir()
-		shelves := map[string]*memoryStore{"records": {}, "changes": {}, "both": {}, "spooled": {}}
-		types := []Type{{Name: "shelf", Options: func() any { return &Common{} }, Direct: true, Key: func(o any) string { return o.(*Common).Name },
-			Open: func(_ context.Context, o any, _ Deps) (Output, error) { return shelves[o.(*Common).Name], nil }}}
+		outputsByName := map[string]*memoryOutput{"records": {}, "changes": {}, "both": {}, "spooled": {}}
+		types := []Type{{
+			Name: "memory", Options: func() any { return &Common{} }, Direct: true,
+			Key:  func(o any) string { return o.(*Common).Name },
+			Open: func(_ context.Context, o any, _ Deps) (Output, error) { return outputsByName[o.(*Common).Name], nil },
+		}}
 		open := func(deps Deps, edit func(*Common)) (*Set, *Fan) {
 			set := NewSet(types, deps)
 			var specs []Spec
-			for _, c := range []*Common{{Name: "records", Ends: true}, {Name: "changes", Send: sendChanges}, {Name: "both", Send: sendBoth, Ends: true},
-				{Name: "spooled", Send: sendBoth, Spool: &Spool{}}} {
+			for _, c := range []*Common{
+				{Name: "records", Ends: true}, {Name: "changes", Send: sendChanges},
+				{Name: "both", Send: sendBoth, Ends: true}, {Name: "spooled", Send: sendBoth, Spool: &Spool{}},
+			} {
 				if edit != nil {
 					edit(c)
 				}
-				specs = append(specs, Spec{Type: "shelf", Options: c})
+				specs = append(specs, Spec{Type: "memory", Options: c})
 			}
 			fan, err := set.Open(t.Context(), specs)
 			if err != nil {
@@ -96,10 +104,13 @@ func TestSend(t *testing.T) {
 			return set, fan
 		}
 		var log bytes.Buffer
-		deps := Deps{Store: changesOnly{nil, h}, CursorDir: filepath.Join(dir, "cursors"), SpoolDir: filepath.Join(dir, "spools"), Log: slog.New(slog.NewTextHandler(&log, nil))}
+		deps := Deps{
+			Store: changesOnly{nil, h}, Log: slog.New(slog.NewTextHandler(&log, nil)),
+			CursorDir: filepath.Join(dir, "cursors"), SpoolDir: filepath.Join(dir, "spools"),
+		}
 		want := func(step string, ids map[string]string) {
 			t.Helper()
-			for name, s := range shelves {
+			for name, s := range outputsByName {
 				if got := s.has(t); got != ids[name] {
 					t.Errorf("%s: %s has %q, want %q", step, name, got, ids[name])
 				}
@@ -107,7 +118,8 @@ func TestSend(t *testing.T) {
 		}
 		target := record.Target{Account: "prod", Region: "us-east-1", Kind: "ec2_instance"}
 		run := func(fan *Fan) {
-			if err := fan.Send(t.Context(), Batch{ID: "b", Target: target, Run: "R", N: 2, Lines: []byte(webLine + idleLine)}); err != nil {
+			b := Batch{ID: "b", Target: target, Run: "R", N: 2, Lines: []byte(webLine + idleLine)}
+			if err := fan.Send(t.Context(), b); err != nil {
 				t.Fatal(err)
 			}
 			if err := fan.End(t.Context(), record.Outcome{Target: target, Run: "R", State: record.OK, Records: 2}); err != nil {
@@ -120,14 +132,17 @@ func TestSend(t *testing.T) {
 		h.add("i-1")
 		run(fan)
 		time.Sleep(5 * time.Second)
-		want("a run", map[string]string{"records": "i-1 i-2 ok=2", "changes": "added:i-1", "both": "i-1 i-2 ok=2 added:i-1", "spooled": "i-1 i-2 added:i-1"})
+		want("a run", map[string]string{
+			"records": "i-1 i-2 ok=2", "changes": "added:i-1",
+			"both": "i-1 i-2 ok=2 added:i-1", "spooled": "i-1 i-2 added:i-1",
+		})
 
-		// A reload with a filter: what it leaves out is not counted at the end of the target, and is no loss; the feeds go on.
+		// A reload adds a filter. Filtered records are neither counted at the end of the target nor lost. The feeds continue.
 		var specs []Spec
 		for _, m := range fan.outputs {
 			c := *m.options.(*Common)
 			c.Where = "state=running"
-			specs = append(specs, Spec{Type: "shelf", Options: &c})
+			specs = append(specs, Spec{Type: "memory", Options: &c})
 		}
 		next, err := set.Open(t.Context(), specs)
 		if err != nil {
@@ -136,13 +151,13 @@ func TestSend(t *testing.T) {
 		if err := fan.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		h.add("i-9") // which is not running
+		h.add("i-9") // not running
 		run(next)
 		time.Sleep(5 * time.Second)
 		want("with a filter", map[string]string{"records": "i-1 ok=1", "both": "i-1 ok=1", "spooled": "i-1"})
 
-		// What happens at the very end is sent by the close; what cannot be is sent by the next start.
-		shelves["changes"].fails = errors.New("no")
+		// Close sends the last changes. The next start sends those that Close could not send.
+		outputsByName["changes"].fails = errors.New("no")
 		if next, err = set.Open(t.Context(), specs[:0]); err != nil {
 			t.Fatal(err)
 		}
@@ -150,16 +165,16 @@ func TestSend(t *testing.T) {
 		if err := set.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		shelves["changes"].fails = nil
+		outputsByName["changes"].fails = nil
 		set, _ = open(deps, nil)
-		synctest.Wait() // each feed has looked once
+		synctest.Wait() // for the first catchUp of each feed
 		h.add("i-10")
-		shelves["changes"].fails = errors.New("no")
+		outputsByName["changes"].fails = errors.New("no")
 		err = set.Close(t.Context())
 		if err == nil || !strings.Contains(err.Error(), "send the last changes (the next start sends them)") {
 			t.Errorf("a close that could not send: %v", err)
 		}
-		shelves["changes"].fails = nil
+		outputsByName["changes"].fails = nil
 		want("the end", map[string]string{"both": "added:i-10", "spooled": "added:i-10"})
 		set, _ = open(deps, func(c *Common) { c.Where = "" })
 		time.Sleep(time.Second)
@@ -171,9 +186,13 @@ func TestSend(t *testing.T) {
 }
 
 func TestSendNeedsStore(t *testing.T) {
-	types := []Type{{Name: "shelf", Options: func() any { return &Common{} }, Direct: true, Open: func(context.Context, any, Deps) (Output, error) { return &memoryStore{}, nil }}}
-	_, err := NewSet(types, Deps{}).Open(t.Context(), []Spec{{Type: "shelf", Options: &Common{Send: sendChanges}, Line: 7}})
-	if err == nil || !strings.Contains(err.Error(), "line 7: output shelf: send: changes needs a store") {
+	types := []Type{{
+		Name: "memory", Options: func() any { return &Common{} }, Direct: true,
+		Open: func(context.Context, any, Deps) (Output, error) { return &memoryOutput{}, nil },
+	}}
+	specs := []Spec{{Type: "memory", Options: &Common{Send: sendChanges}, Line: 7}}
+	_, err := NewSet(types, Deps{}).Open(t.Context(), specs)
+	if err == nil || !strings.Contains(err.Error(), "line 7: output memory: send: changes needs a store") {
 		t.Errorf("%v", err)
 	}
 	dir := t.TempDir()
@@ -181,7 +200,7 @@ func TestSendNeedsStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	deps := Deps{Store: changesOnly{nil, new(fakeChanges)}, CursorDir: filepath.Join(dir, "cursors")}
-	if _, err = NewSet(types, deps).Open(t.Context(), []Spec{{Type: "shelf", Options: &Common{Send: sendChanges}}}); err == nil {
-		t.Error("cursors are to be in a file")
+	if _, err = NewSet(types, deps).Open(t.Context(), specs); err == nil {
+		t.Error("a file was accepted as the folder of cursors")
 	}
 }

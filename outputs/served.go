@@ -239,7 +239,7 @@ func (a *answerHandler) reportAnswer(t answerCounts) {
 	for reason, n := range t.leftOut {
 		if n > 0 && !a.reportedReasons[reason] {
 			a.reportedReasons[reason] = true
-			a.log.Warn("output leaves out resources", "output", a.name, "reason", reason, "resources", n, "shown", t.shown)
+			a.log.Warn("output leaves out resources", "output", a.name, "why", reason, "resources", n, "shown", t.shown)
 		}
 	}
 	if w, ok := a.observer.(AnswerObserver); ok {

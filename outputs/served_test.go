@@ -30,13 +30,13 @@ import (
 
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-// A shelf is a store whose answers a test makes up.
+// A memoryStore is a store with the answers of a test.
 type memoryStore struct {
-	inventory.Reader // the questions that nobody here asks
+	inventory.Reader // other methods are not called
 	resources        []*inventory.Resource
 	targets          []inventory.Coverage
-	each             func(n int) error // before resource n is handed out; may wait
-	err              error             // of every question
+	each             func(n int) error // called before resource n; may wait
+	err              error             // returned by every method
 }
 
 func (s *memoryStore) Find(_ context.Context, q inventory.Query) iter.Seq2[*inventory.Resource, error] {
@@ -76,7 +76,7 @@ func (s *memoryStore) Targets(context.Context) iter.Seq2[inventory.Coverage, err
 	}
 }
 
-// instance is one of the documentation's, which the tests change.
+// instance returns a resource, changed by change.
 func instance(id string, change func(*inventory.Resource)) *inventory.Resource {
 	r := &inventory.Resource{State: "running", Type: "t3.micro", Record: record.Record{
 		Kind: "ec2_instance", ID: id, Account: "prod", AccountID: "222222222222", Partition: "aws", Region: "us-east-1",
@@ -99,7 +99,7 @@ func (w *recordingObserver) OutputAnswered(output string, shown int, leftOut map
 	w.answers = append(w.answers, fmt.Sprint(output, " ", shown, " ", leftOut))
 }
 
-// openServed opens outputs on a store.
+// openServed opens served outputs with a store.
 func openServed(t *testing.T, store inventory.Reader, options ...any) (map[string]http.Handler, *recordingObserver) {
 	t.Helper()
 	w := &recordingObserver{sent: map[string]int{}, lost: map[string]int{}, errs: map[string]int{}}
@@ -128,7 +128,7 @@ func servedSpecs(options ...any) []outputs.Spec {
 	return specs
 }
 
-// defaults are a type's options, changed.
+// defaults returns the options of a type, changed by change.
 func defaults[O any](change func(*O)) *O {
 	for _, typ := range outputs.Types {
 		if o, ok := typ.Options().(*O); ok {
@@ -156,7 +156,7 @@ const (
 	nodesPath   = "/api/v1/sd/nodes"
 )
 
-// forBothServed opens the two outputs, and asks each in turn.
+// forBothServed opens both served outputs and tests each one.
 func forBothServed(t *testing.T, store inventory.Reader, ask func(t *testing.T, h http.Handler, w *recordingObserver)) {
 	for _, o := range []any{defaults[outputs.Prometheus](nil), nodes(nil)} {
 		t.Run(fmt.Sprintf("%T", o), func(t *testing.T) {
@@ -177,36 +177,40 @@ func nodes(change func(*outputs.HTTPSD)) *outputs.HTTPSD {
 	})
 }
 
-// A store that cannot answer is a 503 with one line, and never an empty list: Prometheus would drop every target. It is
-// logged once, and when it is over.
-func TestShownStoreFails(t *testing.T) {
+// A store that fails gives a 503 with one line, never an empty list: Prometheus would drop every target. The start
+// and the end of the failure are logged once.
+func TestServedStoreFails(t *testing.T) {
 	store := &memoryStore{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}
 	forBothServed(t, store, func(t *testing.T, h http.Handler, w *recordingObserver) {
-		store.err = &record.Fault{Reason: record.Other, Hint: "look at the disk", Err: errors.New("disk I/O error:\n  sector 7")}
+		store.err = &record.Fault{
+			Reason: record.Other, Hint: "look at the disk", Err: errors.New("disk I/O error:\n  sector 7"),
+		}
 		for range 3 {
 			got := ask(h)
-			if got.Code != http.StatusServiceUnavailable || got.Body.String() != strings.TrimSpace(got.Body.String())+"\n" || strings.Count(got.Body.String(), "\n") != 1 ||
-				!strings.Contains(got.Body.String(), "read the store: disk I/O error: sector 7") {
+			body := got.Body.String()
+			if got.Code != http.StatusServiceUnavailable || body != strings.TrimSpace(body)+"\n" ||
+				strings.Count(body, "\n") != 1 || !strings.Contains(body, "read the store: disk I/O error: sector 7") {
 				t.Errorf("%d %q", got.Code, got.Body)
 			}
 		}
 		if w.loggedLines() != 1 || !strings.Contains(w.log.String(), "look at the disk") {
-			t.Errorf("the log says:\n%s", w.log.String())
+			t.Errorf("log:\n%s", w.log.String())
 		}
 		store.err = nil
 		if got := ask(h); got.Code != http.StatusOK {
 			t.Errorf("%d %q", got.Code, got.Body)
 		}
-		if w.loggedLines() != 2 || !strings.HasSuffix(strings.Join(w.ups, ", "), " false, "+name(w)+" true") || w.errs[name(w)] != 3 {
-			t.Errorf("the log says:\n%s\nup: %v, errors %v", w.log.String(), w.ups, w.errs)
+		if w.loggedLines() != 2 || !strings.HasSuffix(strings.Join(w.ups, ", "), " false, "+name(w)+" true") ||
+			w.errs[name(w)] != 3 {
+			t.Errorf("log:\n%s\nup: %v, errors %v", w.log.String(), w.ups, w.errs)
 		}
 	})
 }
 
 func name(w *recordingObserver) string { return strings.Fields(w.ups[0])[0] }
 
-// Before the first listing has ended there is nothing to say, which is not that there is nothing. Nobody is alarmed.
-func TestShownEarly(t *testing.T) {
+// Before the first complete listing there is no answer. That is not logged as a failure.
+func TestServedEarly(t *testing.T) {
 	retired := target("old", "us-east-1", "ec2_instance", noon)
 	retired.Retired = noon
 	for what, targets := range map[string][]inventory.Coverage{
@@ -215,21 +219,23 @@ func TestShownEarly(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			forBothServed(t, &memoryStore{targets: targets}, func(t *testing.T, h http.Handler, w *recordingObserver) {
-				if got := ask(h); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "no listing is complete yet") {
+				if got := ask(h); got.Code != http.StatusServiceUnavailable ||
+					!strings.Contains(got.Body.String(), "no listing is complete yet") {
 					t.Errorf("%d %q", got.Code, got.Body)
 				}
 				if w.loggedLines() > 0 || len(w.ups) != 1 {
-					t.Errorf("the log says:\n%s\nup: %v", w.log.String(), w.ups)
+					t.Errorf("log:\n%s\nup: %v", w.log.String(), w.ups)
 				}
 			})
 		})
 	}
 }
 
-func TestShownMaxAge(t *testing.T) {
+func TestServedMaxAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &memoryStore{targets: []inventory.Coverage{
-			target("prod", "us-east-1", "ec2_instance", time.Now()), target("prod", "us-west-1", "ec2_instance", time.Now().Add(-time.Hour)),
+			target("prod", "us-east-1", "ec2_instance", time.Now()),
+			target("prod", "us-west-1", "ec2_instance", time.Now().Add(-time.Hour)),
 		}}
 		hs, _ := openServed(t, store, nodes(func(o *outputs.HTTPSD) { o.MaxAge = config.Duration(2 * time.Hour) }))
 		time.Sleep(2 * time.Hour)
@@ -237,14 +243,16 @@ func TestShownMaxAge(t *testing.T) {
 			t.Errorf("in time: %d %q", got.Code, got.Body)
 		}
 		time.Sleep(time.Second)
-		if got := ask(hs[nodesPath]); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "max_age 2h") {
+		if got := ask(hs[nodesPath]); got.Code != http.StatusServiceUnavailable ||
+			!strings.Contains(got.Body.String(), "max_age 2h") {
 			t.Errorf("late: %d %q", got.Code, got.Body)
 		}
 	})
 }
 
-// What fails after the answer has begun breaks the connection: Prometheus does not take half a list for the whole.
-func TestShownStoreFailsHalfway(t *testing.T) {
+// A failure after the first bytes closes the connection, so that Prometheus does not take a part of a list for the
+// whole.
+func TestServedStoreFailsHalfway(t *testing.T) {
 	store := &memoryStore{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}
 	for i := range 5000 {
 		store.resources = append(store.resources, instance(fmt.Sprintf("i-%04d", i), func(r *inventory.Resource) {
@@ -268,22 +276,22 @@ func TestShownStoreFailsHalfway(t *testing.T) {
 			r.Header.Set("Accept-Encoding", encoding)
 			resp, err := s.Client().Do(r)
 			if err != nil {
-				continue // broken off before anything was sent on
+				continue // closed before anything was sent
 			}
 			n, err := io.Copy(io.Discard, resp.Body)
 			resp.Body.Close()
 			if err == nil {
-				t.Errorf("%s: %d bytes came as if they were all", encoding, n)
+				t.Errorf("%s: %d bytes arrived as a complete answer", encoding, n)
 			}
 		}
 		if w.loggedLines() != 1 {
-			t.Errorf("the log says:\n%s", w.log.String())
+			t.Errorf("log:\n%s", w.log.String())
 		}
 	})
 }
 
-// An answer goes out while the store is read: its size is no matter of memory.
-func TestShownStreams(t *testing.T) {
+// An answer is sent while the store is read, so memory does not grow with it.
+func TestServedStreams(t *testing.T) {
 	const first = 3000
 	store := &memoryStore{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}
 	for i := range first + 1 {
@@ -295,7 +303,7 @@ func TestShownStreams(t *testing.T) {
 		came := make(chan bool)
 		store.each = func(n int) error {
 			if n == first {
-				<-came // for ever, if nothing is sent before the end
+				<-came // blocks for ever if nothing is sent before the end
 			}
 			return nil
 		}
@@ -322,19 +330,23 @@ func TestShownStreams(t *testing.T) {
 	})
 }
 
-func TestShownHangs(t *testing.T) {
-	store := &memoryStore{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}, resources: []*inventory.Resource{instance("i-1", nil)}}
+func TestServedHangs(t *testing.T) {
+	store := &memoryStore{
+		targets:   []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)},
+		resources: []*inventory.Resource{instance("i-1", nil)},
+	}
 	forBothServed(t, store, func(t *testing.T, h http.Handler, _ *recordingObserver) {
 		synctest.Test(t, func(t *testing.T) {
 			store.each = func(int) error { time.Sleep(time.Minute); return context.DeadlineExceeded }
-			if got := ask(h); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "did not answer within 55s") {
+			if got := ask(h); got.Code != http.StatusServiceUnavailable ||
+				!strings.Contains(got.Body.String(), "did not answer within 55s") {
 				t.Errorf("%d %q", got.Code, got.Body)
 			}
 		})
 	})
 }
 
-func TestShownCompressed(t *testing.T) {
+func TestServedCompressed(t *testing.T) {
 	store := &memoryStore{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}}
 	for i := range 100 {
 		store.resources = append(store.resources, instance(fmt.Sprintf("i-%04d", i), func(r *inventory.Resource) {
@@ -355,23 +367,35 @@ func TestShownCompressed(t *testing.T) {
 		}
 		b, err := io.ReadAll(z)
 		if err != nil || !bytes.Equal(b, plain.Body.Bytes()) {
-			t.Errorf("%v; unpacked it is something else", err)
+			t.Errorf("%v; the unpacked answer differs", err)
 		}
 	})
 }
 
-// Outputs that are asked need a store, a path and a name of their own.
-func TestShownRefused(t *testing.T) {
+// Served outputs need a store, a path of their own and a name of their own.
+func TestServedRefused(t *testing.T) {
 	for what, c := range map[string]struct {
 		store   inventory.Reader
 		options []any
 		want    string
 	}{
-		"no store":  {nil, []any{defaults[outputs.Prometheus](nil)}, "line 10: output prometheus: answers from the store, but there is none"},
-		"one path":  {&memoryStore{}, []any{defaults[outputs.Prometheus](nil), defaults[outputs.Prometheus](nil)}, "line 11: output prometheus: path: already used by line 10: output prometheus"},
-		"one name":  {&memoryStore{}, []any{nodes(nil), nodes(nil)}, `line 11: output http_sd: name: two outputs are named "nodes"`},
-		"both bad":  {nil, []any{nodes(nil), defaults[outputs.Prometheus](nil)}, "line 11"},
-		"all three": {&memoryStore{}, []any{nodes(nil), defaults(func(o *outputs.Prometheus) { o.Name = "nodes" })}, `line 11: output prometheus: name: two outputs are named "nodes"`},
+		"no store": {
+			nil, []any{defaults[outputs.Prometheus](nil)},
+			"line 10: output prometheus: answers from the store, but there is none",
+		},
+		"one path": {
+			&memoryStore{}, []any{defaults[outputs.Prometheus](nil), defaults[outputs.Prometheus](nil)},
+			"line 11: output prometheus: path: already used by line 10: output prometheus",
+		},
+		"one name": {
+			&memoryStore{}, []any{nodes(nil), nodes(nil)},
+			`line 11: output http_sd: name: two outputs are named "nodes"`,
+		},
+		"both bad": {nil, []any{nodes(nil), defaults[outputs.Prometheus](nil)}, "line 11"},
+		"all three": {
+			&memoryStore{}, []any{nodes(nil), defaults(func(o *outputs.Prometheus) { o.Name = "nodes" })},
+			`line 11: output prometheus: name: two outputs are named "nodes"`,
+		},
 	} {
 		s := outputs.NewSet(outputs.Types, outputs.Deps{Store: c.store})
 		if _, err := s.Open(t.Context(), servedSpecs(c.options...)); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -380,12 +404,15 @@ func TestShownRefused(t *testing.T) {
 	}
 }
 
-// A reload gives each output its new options at once, and drops the series of what is no more; one that stays keeps them.
-func TestShownReload(t *testing.T) {
+// A reload applies new options at once. It drops the metrics of removed outputs, and keeps those of others.
+func TestServedReload(t *testing.T) {
 	w := &recordingObserver{sent: map[string]int{}, lost: map[string]int{}, errs: map[string]int{}}
-	store := &memoryStore{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)}, resources: []*inventory.Resource{
-		instance("i-1", nil), instance("i-2", func(r *inventory.Resource) { r.State = "stopped" }),
-	}}
+	store := &memoryStore{
+		targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_instance", noon)},
+		resources: []*inventory.Resource{
+			instance("i-1", nil), instance("i-2", func(r *inventory.Resource) { r.State = "stopped" }),
+		},
+	}
 	s := outputs.NewSet(outputs.Types, outputs.Deps{Observer: w, Store: store})
 	reload := func(old *outputs.Fan, options ...any) (*outputs.Fan, []string) {
 		t.Helper()
@@ -414,14 +441,15 @@ func TestShownReload(t *testing.T) {
 	if got := strings.Join(w.closed, " "); got != "nodes" {
 		t.Errorf("closed: %s", got)
 	}
-	if got := ask(two.Handlers()[metricsPath]).Body.String(); strings.Contains(got, "i-1") || !strings.Contains(got, "i-2") {
+	got := ask(two.Handlers()[metricsPath]).Body.String()
+	if strings.Contains(got, "i-1") || !strings.Contains(got, "i-2") {
 		t.Errorf("the new condition does not hold:\n%s", got)
 	}
 	if got := ask(old).Body.String(); !strings.Contains(got, "i-1") {
-		t.Errorf("the answer that was under way changes:\n%s", got)
+		t.Errorf("the old handler has changed:\n%s", got)
 	}
-	if _, err := s.Open(t.Context(), servedSpecs(nodes(nil), nodes(nil))); err == nil { // refused: nothing changes
-		t.Error("two of one name are taken")
+	if _, err := s.Open(t.Context(), servedSpecs(nodes(nil), nodes(nil))); err == nil { // rejected: nothing changes
+		t.Error("two outputs of one name were accepted")
 	}
 	if err := two.Close(t.Context()); err != nil {
 		t.Fatal(err)
@@ -431,15 +459,15 @@ func TestShownReload(t *testing.T) {
 	}
 }
 
-// With the real stores: an instance that is gone and an account that is retired vanish, and one that could not be listed stays.
-func TestShownFromTheStore(t *testing.T) {
+// With the real stores, gone instances and retired accounts disappear, and what could not be listed stays.
+func TestServedFromTheStore(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) {
 		db, err := sqlite.Open(t.Context(), sqlite.Options{Path: t.TempDir() + "/collector.db"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer db.Close()
-		shownFrom(t, db)
+		testServedFrom(t, db)
 	})
 	t.Run("postgres", func(t *testing.T) {
 		server, err := postgrestest.Start("fsync=off")
@@ -454,22 +482,24 @@ func TestShownFromTheStore(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer db.Close()
-		hs := shownFrom(t, db)
+		hs := testServedFrom(t, db)
 		if err := server.Stop(); err != nil {
 			t.Fatal(err)
 		}
 		for path, h := range hs {
-			if got := ask(h); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "read the store") || strings.Contains(got.Body.String(), "[]") {
+			if got := ask(h); got.Code != http.StatusServiceUnavailable ||
+				!strings.Contains(got.Body.String(), "read the store") ||
+				strings.Contains(got.Body.String(), "[]") {
 				t.Errorf("%s without a server: %d %s", path, got.Code, got.Body)
 			}
 		}
 	})
 }
 
-// shownFrom lists into a store that is empty, and compares what is shown of it.
-func shownFrom(t *testing.T, db inventory.Driver) map[string]http.Handler {
+// testServedFrom lists into an empty store, and compares the answers.
+func testServedFrom(t *testing.T, db inventory.Driver) map[string]http.Handler {
 	inv := inventory.New(db, inventory.Options{})
-	t.Cleanup(func() { _ = inv.Driver().Close() }) // which looks for the server until then
+	t.Cleanup(func() { _ = inv.Driver().Close() }) // it reconnects to the server until then
 	list := func(account, id string, state record.State, items ...inventorytest.Item) {
 		t.Helper()
 		target, who := inventorytest.Target()
@@ -485,7 +515,9 @@ func shownFrom(t *testing.T, db inventory.Driver) map[string]http.Handler {
 			t.Fatal(err)
 		}
 	}
-	hs, _ := openServed(t, db, defaults(func(o *outputs.Prometheus) { o.Where = "state=running" }), nodes(func(o *outputs.HTTPSD) { o.Address = "id" }))
+	hs, _ := openServed(t, db,
+		defaults(func(o *outputs.Prometheus) { o.Where = "state=running" }),
+		nodes(func(o *outputs.HTTPSD) { o.Address = "id" }))
 	want := func(ids string) {
 		t.Helper()
 		for path, h := range hs {
@@ -495,7 +527,7 @@ func shownFrom(t *testing.T, db inventory.Driver) map[string]http.Handler {
 			}
 			for _, id := range []string{"i-1", "i-2", "i-3"} {
 				if strings.Contains(got.Body.String(), `"`+id) != strings.Contains(ids, id) {
-					t.Errorf("%s: %s is there, or is not; want %s:\n%s", path, id, ids, got.Body)
+					t.Errorf("%s: presence of %s is wrong; want %s:\n%s", path, id, ids, got.Body)
 				}
 			}
 		}
@@ -515,12 +547,13 @@ func shownFrom(t *testing.T, db inventory.Driver) map[string]http.Handler {
 	want("i-1 i-3")
 	list("prod", "222222222222", record.Denied)
 	want("i-1 i-3")
-	if err := db.RetireAccount(t.Context(), inventory.Account{Name: "dev", Partition: "aws", AccountID: "111111111111"}, inventory.AccountRemoved); err != nil {
+	removed := inventory.Account{Name: "dev", Partition: "aws", AccountID: "111111111111"}
+	if err := db.RetireAccount(t.Context(), removed, inventory.AccountRemoved); err != nil {
 		t.Fatal(err)
 	}
 	want("i-1")
 	list("prod", "222222222222", record.OK)
-	want("") // AWS says that there is nothing: then there is nothing
+	want("") // AWS returned no resources
 	if got := ask(hs[nodesPath]); got.Body.String() != "[]\n" {
 		t.Errorf("%q", got.Body)
 	}

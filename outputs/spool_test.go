@@ -22,13 +22,13 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A farEnd is what stands behind a spool: it answers as it is told, and keeps what it took.
+// A fakeReceiver is the output behind a spool. It answers as a test sets it, and keeps what it accepts.
 type fakeReceiver struct {
 	mu      sync.Mutex
-	answer  func(b outputs.Batch) error // nil: it takes it
-	hang    chan struct{}               // until closed, no request is answered
+	answer  func(b outputs.Batch) error // nil: accept
+	hang    chan struct{}               // no request is answered until it is closed
 	ids     []string
-	batches []outputs.Batch // as they came, refused or not; without their lines
+	batches []outputs.Batch // all requests, without their lines
 	closed  int
 }
 
@@ -73,7 +73,7 @@ func (r *fakeReceiver) requests() []outputs.Batch {
 	return slices.Clone(r.batches)
 }
 
-// remoteOptions is a receiver as configured.
+// remoteOptions configures a fakeReceiver.
 type remoteOptions struct {
 	outputs.Common
 	outputs.Batching
@@ -89,7 +89,7 @@ var remoteType = outputs.Type{
 	},
 }
 
-// A place is a data_dir with what was heard from the set that has it open.
+// A spoolHarness is a data_dir with an open set and what its observer recorded.
 type spoolHarness struct {
 	*recordingObserver
 	dir string
@@ -97,8 +97,9 @@ type spoolHarness struct {
 }
 
 func newSpoolHarness(dir string) *spoolHarness {
-	p := &spoolHarness{dir: dir, recordingObserver: &recordingObserver{sent: map[string]int{}, lost: map[string]int{}, errs: map[string]int{}}}
-	d := outputs.Deps{Log: slog.New(slog.NewTextHandler(p.recordingObserver, nil)), Observer: p.recordingObserver, SpoolDir: filepath.Join(dir, "spools")}
+	w := &recordingObserver{sent: map[string]int{}, lost: map[string]int{}, errs: map[string]int{}}
+	p := &spoolHarness{dir: dir, recordingObserver: w}
+	d := outputs.Deps{Log: slog.New(slog.NewTextHandler(w, nil)), Observer: w, SpoolDir: filepath.Join(dir, "spools")}
 	p.set = outputs.NewSet([]outputs.Type{remoteType, fakeType}, d)
 	return p
 }
@@ -123,10 +124,10 @@ func (p *spoolHarness) try(t *testing.T, os ...*remoteOptions) (*outputs.Fan, er
 
 func (p *spoolHarness) logs() string { p.mu.Lock(); defer p.mu.Unlock(); return p.log.String() }
 
-// logCount is how often a text is in the log.
+// logCount returns how often text is in the log.
 func (p *spoolHarness) logCount(text string) int { return strings.Count(p.logs(), text) }
 
-// drain waits, and fails the test if anything is left.
+// drain waits, and fails the test if records are left.
 func (p *spoolHarness) drain(t *testing.T) {
 	t.Helper()
 	if err := p.set.Drain(t.Context()); err != nil {
@@ -155,11 +156,12 @@ func noErr(t *testing.T, err error) {
 	}
 }
 
-// The suite that each output passes is the spool's too.
+// A spool passes the suite of outputs.
 func TestSpoolConformance(t *testing.T) {
 	outputstest.Run(t, outputstest.Subject{Open: func(t *testing.T) (outputs.Output, func() []byte) {
 		to := new(fakeOutput)
-		out, drain, err := outputs.OpenSpool("s", outputs.Spool{}, outputs.Deps{Log: slog.New(slog.DiscardHandler), SpoolDir: t.TempDir()}, nil, to)
+		deps := outputs.Deps{Log: slog.New(slog.DiscardHandler), SpoolDir: t.TempDir()}
+		out, drain, err := outputs.OpenSpool("s", outputs.Spool{}, deps, nil, to)
 		noErr(t, err)
 		return out, func() []byte {
 			drain(t.Context())
@@ -170,8 +172,8 @@ func TestSpoolConformance(t *testing.T) {
 	}})
 }
 
-// A receiver that is down for an hour costs nobody anything: nothing is lost, no page waits, no other output notices, and
-// it is no reason not to be ready.
+// If a receiver is down for an hour, nothing is lost, no page waits, no other output is affected, and the program stays
+// ready.
 func TestDownForAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newSpoolHarness(t.TempDir())
@@ -191,12 +193,12 @@ func TestDownForAnHour(t *testing.T) {
 		}
 		sameIDs(t, "the other output", other.has(), idsFrom(0, 60))
 		st := p.set.States()[0]
-		if st.Up || !st.Ready || st.Error != "connection refused" || st.Spool.Records != 60 || st.Records != 0 || st.Lost != 0 ||
-			!st.Spool.Oldest.Equal(begin) || p.waiting != 60 && p.waiting != 0 {
+		if st.Up || !st.Ready || st.Error != "connection refused" || st.Spool.Records != 60 || st.Records != 0 ||
+			st.Lost != 0 || !st.Spool.Oldest.Equal(begin) || p.waiting != 60 && p.waiting != 0 {
 			t.Errorf("while it is down: %+v %+v", st, st.Spool)
 		}
-		if n := len(to.requests()); n < 55 || n > 130 { // the longest pause is a minute, the shortest of it half
-			t.Errorf("%d tries in an hour", n)
+		if n := len(to.requests()); n < 55 || n > 130 { // pauses are between half a minute and a minute
+			t.Errorf("%d attempts in an hour", n)
 		}
 		to.set(func() { to.answer = nil })
 		time.Sleep(time.Minute)
@@ -213,7 +215,7 @@ func TestDownForAnHour(t *testing.T) {
 	})
 }
 
-// A repeat is the same request by the same name, and comes when the receiver wants it.
+// A repeat has the same content and ID, and comes when the receiver asked for it.
 func TestRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, to := newSpoolHarness(t.TempDir()), new(fakeReceiver)
@@ -232,11 +234,11 @@ func TestRetry(t *testing.T) {
 		f := p.open(t, &remoteOptions{To: to})
 		noErr(t, f.Send(t.Context(), testPage("i-0", 1)))
 		time.Sleep(100 * time.Millisecond)
-		noErr(t, f.Send(t.Context(), testPage("i-1", 1))) // is not mixed into the repeat
+		noErr(t, f.Send(t.Context(), testPage("i-1", 1))) // must not join the repeat
 		time.Sleep(10 * time.Minute)
 		sameIDs(t, "received", to.has(), idsFrom(0, 2))
 		if len(at) != 4 || at[1] < 125*time.Millisecond || at[1] > 250*time.Millisecond || at[2]-at[1] != 7*time.Minute {
-			t.Errorf("tried at %v", at)
+			t.Errorf("attempts at %v", at)
 		}
 		b := to.requests()
 		if b[0].ID == "" || b[0].ID != b[1].ID || b[1].ID != b[2].ID || b[3].ID == b[2].ID {
@@ -246,7 +248,7 @@ func TestRetry(t *testing.T) {
 	})
 }
 
-// A request that is never answered is given up on, and made again.
+// A request without an answer times out and is repeated.
 func TestNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, to := newSpoolHarness(t.TempDir()), &fakeReceiver{hang: make(chan struct{})}
@@ -263,7 +265,7 @@ func TestNoAnswer(t *testing.T) {
 	})
 }
 
-// Of many records the receiver refuses some: these alone are set aside, with a reason; all others arrive, in order.
+// If the receiver refuses some records, only these are set aside, with the error. All others arrive in order.
 func TestRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -309,14 +311,15 @@ func TestRefused(t *testing.T) {
 		}
 		sameIDs(t, "dead letters", dead, bad)
 		st := p.set.States()[0]
-		if !st.Up || st.Spool.DeadLetters != 4 || st.Records != 996 || p.letters != 4 || p.logCount("set aside") != 4 || p.logCount("id=i-3-77") != 1 {
+		if !st.Up || st.Spool.DeadLetters != 4 || st.Records != 996 || p.letters != 4 || p.logCount("set aside") != 4 ||
+			p.logCount("id=i-3-77") != 1 {
 			t.Errorf("%+v %+v, log:\n%s", st, st.Spool, p.logs())
 		}
 		closeFan(t, f)
 	})
 }
 
-// A receiver that refuses everything is asked about once a record, and does not fill the log.
+// A receiver that refuses everything gets about one request per record, and does not fill the log.
 func TestRefusesAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, to := newSpoolHarness(t.TempDir()), new(fakeReceiver)
@@ -331,7 +334,7 @@ func TestRefusesAll(t *testing.T) {
 	})
 }
 
-// What is not delivered when the process ends is delivered by the next one.
+// The next process delivers what this one did not.
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -345,7 +348,8 @@ func TestRestart(t *testing.T) {
 		defer cancel()
 		begin := time.Now()
 		noErr(t, p.set.Close(ctx))
-		if took := time.Since(begin); took > 3*time.Second || gone.closed != 1 || p.logCount("records are left in the spool") != 1 {
+		if took := time.Since(begin); took > 3*time.Second || gone.closed != 1 ||
+			p.logCount("records are left in the spool") != 1 {
 			t.Errorf("closing took %s, closed %d times, log:\n%s", took, gone.closed, p.logs())
 		}
 		noErr(t, f.Close(t.Context()))
@@ -368,7 +372,7 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-// The end of a run by hand: it waits for the receiver as long as it may, and says what is left.
+// Drain, at the end of run --once, waits for the receiver until its deadline, and says what is left.
 func TestDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, to := newSpoolHarness(t.TempDir()), new(fakeReceiver)
@@ -379,7 +383,8 @@ func TestDrain(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		err := p.set.Drain(ctx)
-		if err == nil || !strings.Contains(err.Error(), "output remote: 1 records wait in ") || !strings.Contains(err.Error(), "down") {
+		if err == nil || !strings.Contains(err.Error(), "output remote: 1 records wait in ") ||
+			!strings.Contains(err.Error(), "down") {
 			t.Errorf("after 10s: %v", err)
 		}
 		begin := time.Now()
@@ -392,11 +397,12 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-// Requests fill up, to the output's limits, and wait no longer than it says.
+// Requests fill up to the output's limits, and wait no longer than max_wait.
 func TestBatching(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, to := newSpoolHarness(t.TempDir()), new(fakeReceiver)
-		f := p.open(t, &remoteOptions{To: to, Batching: outputs.Batching{MaxRecords: 10, MaxBytes: 1 << 20, MaxWait: config.Duration(5 * time.Second)}})
+		batching := outputs.Batching{MaxRecords: 10, MaxBytes: 1 << 20, MaxWait: config.Duration(5 * time.Second)}
+		f := p.open(t, &remoteOptions{To: to, Batching: batching})
 		b := testPage("i-0", 4)
 		noErr(t, f.Send(t.Context(), b))
 		other := testPage("i-1", 4)
@@ -405,7 +411,7 @@ func TestBatching(t *testing.T) {
 		noErr(t, f.Send(t.Context(), other))
 		synctest.Wait()
 		if n := len(to.requests()); n != 0 {
-			t.Errorf("%d requests before it is full or time", n)
+			t.Errorf("%d requests before the batch is full or max_wait has passed", n)
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -420,20 +426,22 @@ func TestBatching(t *testing.T) {
 		if !slices.Equal(sizes, []int{8, 10, 10, 5}) {
 			t.Errorf("requests of %v records", sizes)
 		}
-		if r := to.requests(); r[0].Run != "" || r[0].Target != (record.Target{}) || r[1].Run != b.Run || r[1].Target != b.Target {
+		if r := to.requests(); r[0].Run != "" || r[0].Target != (record.Target{}) || r[1].Run != b.Run ||
+			r[1].Target != b.Target {
 			t.Errorf("of several: %+v; of one: %+v", r[0], r[1])
 		}
 		closeFan(t, f)
 	})
 }
 
-// What was written by a later clock waits no longer than anything else.
+// Records that were appended before the clock went back wait no longer than others.
 func TestClockGoesBack(t *testing.T) {
 	dir, patient := t.TempDir(), outputs.Batching{MaxRecords: 10, MaxBytes: 1 << 20, MaxWait: config.Duration(time.Minute)}
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(24 * time.Hour) // each bubble's clock begins at the same instant
+		time.Sleep(24 * time.Hour) // the clock of each bubble starts at the same instant
 		p := newSpoolHarness(dir)
-		f := p.open(t, &remoteOptions{To: &fakeReceiver{answer: func(outputs.Batch) error { return errors.New("down") }}, Batching: patient})
+		down := &fakeReceiver{answer: func(outputs.Batch) error { return errors.New("down") }}
+		f := p.open(t, &remoteOptions{To: down, Batching: patient})
 		noErr(t, f.Send(t.Context(), testPage("i-0", 1)))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -450,14 +458,15 @@ func TestClockGoesBack(t *testing.T) {
 	})
 }
 
-// A reload replaces the output proper, and the spool stays; the old one is closed when it is not in use.
+// A reload replaces the inner output and keeps the spool. The replaced output is closed after its request.
 func TestReloadBehindASpool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, a, b := newSpoolHarness(t.TempDir()), &fakeReceiver{hang: make(chan struct{})}, new(fakeReceiver)
 		old := p.open(t, &remoteOptions{To: a})
 		noErr(t, old.Send(t.Context(), testPage("i-0", 1)))
-		synctest.Wait() // the request is under way
-		if _, err := p.try(t, &remoteOptions{To: b, Fail: errors.New("no such host")}); err == nil || !strings.Contains(err.Error(), "no such host") {
+		synctest.Wait() // the request is in flight
+		_, err := p.try(t, &remoteOptions{To: b, Fail: errors.New("no such host")})
+		if err == nil || !strings.Contains(err.Error(), "no such host") {
 			t.Errorf("a bad option: %v", err)
 		}
 		next := p.open(t, &remoteOptions{To: b, Common: outputs.Common{Spool: &outputs.Spool{MaxBytes: 2 << 20}}})
@@ -465,12 +474,12 @@ func TestReloadBehindASpool(t *testing.T) {
 		if a.closed != 0 || b.closed != 0 {
 			t.Errorf("closed in mid-request: %d %d", a.closed, b.closed)
 		}
-		noErr(t, old.Send(t.Context(), testPage("i-1", 1))) // a job that began before
+		noErr(t, old.Send(t.Context(), testPage("i-1", 1))) // a job of the old configuration
 		closeFan(t, old)
 		noErr(t, next.Send(t.Context(), testPage("i-2", 1)))
 		close(a.hang)
 		synctest.Wait()
-		sameIDs(t, "the old one has what was under way", a.has(), idsFrom(0, 1))
+		sameIDs(t, "the replaced output has the request in flight", a.has(), idsFrom(0, 1))
 		sameIDs(t, "the new one has the rest", b.has(), idsFrom(1, 3))
 		if a.closed != 1 || b.closed != 0 {
 			t.Errorf("closed %d %d", a.closed, b.closed)
@@ -482,7 +491,7 @@ func TestReloadBehindASpool(t *testing.T) {
 	})
 }
 
-// What is gone for good is not tried again, until a reload brings another.
+// After a permanent failure there is no retry until a reload replaces the output.
 func TestPermanentBehindASpool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, to := newSpoolHarness(t.TempDir()), new(fakeReceiver)
@@ -491,10 +500,11 @@ func TestPermanentBehindASpool(t *testing.T) {
 		noErr(t, f.Send(t.Context(), testPage("i-0", 1)))
 		time.Sleep(time.Hour)
 		noErr(t, f.Send(t.Context(), testPage("i-1", 1)))
-		if err := p.set.Drain(t.Context()); err == nil { // there is no point in waiting
-			t.Error("all is well")
+		if err := p.set.Drain(t.Context()); err == nil { // does not wait
+			t.Error("no error after a permanent failure")
 		}
-		if st := p.set.States()[0]; len(to.requests()) != 1 || st.Up || st.Spool.Records != 2 || p.logCount("records wait in spool") != 1 {
+		st := p.set.States()[0]
+		if len(to.requests()) != 1 || st.Up || st.Spool.Records != 2 || p.logCount("records wait in spool") != 1 {
 			t.Errorf("%d requests, %+v", len(to.requests()), st)
 		}
 		mended := new(fakeReceiver)
@@ -506,10 +516,11 @@ func TestPermanentBehindASpool(t *testing.T) {
 	})
 }
 
-// A close that may wait for as long as it likes does not wait for a receiver that fails meanwhile.
+// Close without a deadline does not wait for a receiver that fails.
 func TestCloseWhileItFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, to := newSpoolHarness(t.TempDir()), &fakeReceiver{hang: make(chan struct{}), answer: func(outputs.Batch) error { return errors.New("down") }}
+		down := func(outputs.Batch) error { return errors.New("down") }
+		p, to := newSpoolHarness(t.TempDir()), &fakeReceiver{hang: make(chan struct{}), answer: down}
 		f := p.open(t, &remoteOptions{To: to})
 		noErr(t, f.Send(t.Context(), testPage("i-0", 3)))
 		time.AfterFunc(time.Second, func() { close(to.hang) })
@@ -524,7 +535,7 @@ func TestCloseWhileItFails(t *testing.T) {
 	})
 }
 
-// What nobody will send is said at the start.
+// A spool without an output is logged at the start.
 func TestOrphan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -537,22 +548,24 @@ func TestOrphan(t *testing.T) {
 		}
 		p = newSpoolHarness(dir)
 		f = p.open(t, &remoteOptions{To: new(fakeReceiver)})
-		if p.logCount("spool without an output holds records") != 1 || p.logCount("output=../siem/1") != 1 || p.logCount("records=3") != 1 {
+		if p.logCount("spool without an output holds records") != 1 || p.logCount("output=../siem/1") != 1 ||
+			p.logCount("records=3") != 1 {
 			t.Errorf("log:\n%s", p.logs())
 		}
 		closeFan(t, f)
 	})
 }
 
-// A second process on the same spool is told why it cannot.
-func TestTwoOnOneSpool(t *testing.T) {
+// A second process on the same spool gets an error with a hint.
+func TestSpoolLocked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		p, q := newSpoolHarness(dir), newSpoolHarness(dir)
 		f := p.open(t, &remoteOptions{To: new(fakeReceiver)})
 		to := new(fakeReceiver)
 		_, err := q.try(t, &remoteOptions{To: to})
-		if err == nil || !strings.Contains(err.Error(), "it is in use") || !strings.Contains(record.HintOf(unjoin(err)), "other collector") || to.closed != 1 {
+		if err == nil || !strings.Contains(err.Error(), "it is in use") ||
+			!strings.Contains(record.HintOf(unjoin(err)), "other collector") || to.closed != 1 {
 			t.Errorf("the second: %v, hint %q", err, record.HintOf(unjoin(err)))
 		}
 		closeFan(t, f)
@@ -560,7 +573,7 @@ func TestTwoOnOneSpool(t *testing.T) {
 	})
 }
 
-// unjoin is the first of joined errors that has a hint.
+// unjoin returns the first of joined errors that has a hint.
 func unjoin(err error) error {
 	var f *record.Fault
 	if errors.As(err, &f) {
@@ -569,18 +582,19 @@ func unjoin(err error) error {
 	return err
 }
 
-// A file is given a spool by a reload, and loses it by the next, while it is written.
+// Reloads can add a spool to a file output, and remove it, while the file is written.
 func TestFileWithAndWithoutSpool(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out.jsonl")
-	set := outputs.NewSet(outputs.Types, outputs.Deps{Log: slog.New(slog.DiscardHandler), SpoolDir: filepath.Join(dir, "spools")})
+	d := outputs.Deps{Log: slog.New(slog.DiscardHandler), SpoolDir: filepath.Join(dir, "spools")}
+	set := outputs.NewSet(outputs.Types, d)
 	var fan *outputs.Fan
 	for i, spool := range []*outputs.Spool{nil, {}, {MaxBytes: 1 << 21}, nil, {}} {
-		o := outputs.Types[slices.IndexFunc(outputs.Types, func(t outputs.Type) bool { return t.Name == "file" })].Options().(*outputs.File)
+		o := defaults[outputs.File](nil)
 		o.Path, o.Spool = path, spool
 		next, err := set.Open(t.Context(), []outputs.Spec{{Type: "file", Options: o}})
 		noErr(t, err)
-		if fan != nil { // a run that began before the reload still delivers
+		if fan != nil { // a run of the old configuration still delivers
 			noErr(t, fan.Send(t.Context(), testPage(fmt.Sprint("old-", i), 1)))
 			closeFan(t, fan)
 		}
@@ -594,21 +608,21 @@ func TestFileWithAndWithoutSpool(t *testing.T) {
 	if n := strings.Count(string(got), "\n"); n != 9 {
 		t.Errorf("%d records of 9:\n%s", n, got)
 	}
-	other := outputs.NewSet(outputs.Types, outputs.Deps{}) // its lock was given up
-	o := outputs.Types[slices.IndexFunc(outputs.Types, func(t outputs.Type) bool { return t.Name == "file" })].Options().(*outputs.File)
+	other := outputs.NewSet(outputs.Types, outputs.Deps{}) // can open the file: its lock was released
+	o := defaults[outputs.File](nil)
 	o.Path = path
 	fan, err = other.Open(t.Context(), []outputs.Spec{{Type: "file", Options: o}})
 	noErr(t, err)
 	closeFan(t, fan)
 }
 
-// The end of a target is a line behind the records, also through a spool; and an output that writes a file may have one.
+// The line at the end of a target comes after its records, also through a spool. A file output may have a spool.
 func TestDirectWithSpool(t *testing.T) {
 	dir := t.TempDir()
 	d := outputs.Deps{Log: slog.New(slog.DiscardHandler), SpoolDir: filepath.Join(dir, "spools")}
 	set := outputs.NewSet(outputs.Types, d)
 	path := filepath.Join(dir, "out.jsonl")
-	o := outputs.Types[slices.IndexFunc(outputs.Types, func(t outputs.Type) bool { return t.Name == "file" })].Options().(*outputs.File)
+	o := defaults[outputs.File](nil)
 	o.Path, o.Ends, o.Spool = path, true, &outputs.Spool{}
 	f, err := set.Open(t.Context(), []outputs.Spec{{Type: "file", Options: o}})
 	noErr(t, err)
@@ -616,7 +630,7 @@ func TestDirectWithSpool(t *testing.T) {
 	noErr(t, f.Send(t.Context(), b))
 	noErr(t, f.End(t.Context(), record.Outcome{Target: b.Target, Run: b.Run, State: record.OK, Records: 2}))
 	noErr(t, set.Drain(t.Context()))
-	again, err := set.Open(t.Context(), []outputs.Spec{{Type: "file", Options: o}}) // a reload keeps its file open
+	again, err := set.Open(t.Context(), []outputs.Spec{{Type: "file", Options: o}}) // keeps the file open
 	noErr(t, err)
 	closeFan(t, f)
 	got, err := os.ReadFile(path)

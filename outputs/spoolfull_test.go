@@ -18,7 +18,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A full spool drops its oldest, counts them, says so once, and is not ready; sent and dropped are all there was.
+// A full spool drops and counts its oldest records, logs that once, and is not ready. Every record is sent or counted.
 func TestDropOldest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, to := newSpoolHarness(t.TempDir()), new(fakeReceiver)
@@ -30,7 +30,8 @@ func TestDropOldest(t *testing.T) {
 		}
 		st := p.set.States()[0]
 		dropped := st.Spool.Dropped
-		if dropped == 0 || st.Spool.Records+dropped != pages || st.Spool.Bytes > 64<<10 || st.Ready || !st.Spool.Full || !strings.Contains(st.Error, "spool is full") ||
+		if dropped == 0 || st.Spool.Records+dropped != pages || st.Spool.Bytes > 64<<10 || st.Ready || !st.Spool.Full ||
+			!strings.Contains(st.Error, "spool is full") ||
 			st.Lost != 0 || p.dropped != dropped || p.logCount("spool is full") != 1 {
 			t.Fatalf("%+v %+v, log:\n%s", st, st.Spool, p.logs())
 		}
@@ -44,9 +45,9 @@ func TestDropOldest(t *testing.T) {
 	})
 }
 
-// Who asked for the ends of targets is told the truth about what the spool has dropped, or the receiver refused, also after a
-// restart: nothing is taken for gone that was only lost.
-func TestEndsTellWhatIsMissing(t *testing.T) {
+// The line at a target's end counts what the spool dropped and the receiver refused, also after a restart, so that lost
+// records are not taken for gone.
+func TestEndsCountLosses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		p, to := newSpoolHarness(dir), new(fakeReceiver)
@@ -95,22 +96,24 @@ func TestEndsTellWhatIsMissing(t *testing.T) {
 			noErr(t, json.Unmarshal([]byte(e), &l))
 			got = append(got, fmt.Sprint(l.State, " ", l.Records))
 		}
-		if want := []string{fmt.Sprint("partial ", pages-dropped), "partial 4", "ok 7"}; dropped == 0 || !slices.Equal(got, want) {
-			t.Errorf("told %v, want %v", got, want)
+		want := []string{fmt.Sprint("partial ", pages-dropped), "partial 4", "ok 7"}
+		if dropped == 0 || !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
 		}
 		if _, err := os.Stat(filepath.Join(dir, "spools", "remote", "missing.json")); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("what was told is kept: %v", err)
+			t.Errorf("the reported losses are still stored: %v", err)
 		}
 		closeFan(t, f)
 	})
 }
 
-// With when_full: block the sender waits, far beyond the patience that other outputs enjoy, and nothing is lost.
+// With when_full: block the sender waits, longer than SendTimeout, and nothing is lost.
 func TestBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, to, other := newSpoolHarness(t.TempDir()), new(fakeReceiver), new(fakeReceiver)
 		to.answer = func(outputs.Batch) error { return errors.New("down") }
-		f := p.open(t, &remoteOptions{To: to, Common: outputs.Common{Spool: &outputs.Spool{MaxBytes: 64 << 10, WhenFull: "block"}}},
+		spool := &outputs.Spool{MaxBytes: 64 << 10, WhenFull: "block"}
+		f := p.open(t, &remoteOptions{To: to, Common: outputs.Common{Spool: spool}},
 			&remoteOptions{To: other})
 		time.AfterFunc(time.Hour, func() { to.set(func() { to.answer = nil }) })
 		begin, pages := time.Now(), 0

@@ -23,10 +23,11 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// killTestEnv is the variable that makes this test's binary a process that collects until it is killed: folder, URL and round.
+// killTestEnv makes this test binary collect until it is killed. Its value is a folder, a URL and the number of the
+// kill.
 const killTestEnv = "OUTPUTS_TEST_VICTIM"
 
-// postOutput sends each batch by a POST.
+// A postOutput sends each batch as a POST.
 type postOutput struct{ url string }
 
 func (p postOutput) Send(ctx context.Context, b outputs.Batch) error {
@@ -39,24 +40,29 @@ func (p postOutput) Send(ctx context.Context, b outputs.Batch) error {
 		return err
 	}
 	defer res.Body.Close()
-	_, _ = io.Copy(io.Discard, res.Body) // the status says it all
+	_, _ = io.Copy(io.Discard, res.Body) // only the status matters
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("receiver says %s", res.Status)
+		return fmt.Errorf("receiver answered %s", res.Status)
 	}
 	return nil
 }
 func (postOutput) Flush(context.Context) error { return nil }
 func (postOutput) Close(context.Context) error { http.DefaultClient.CloseIdleConnections(); return nil }
 
-// openPostOutput opens the set of one such output.
+// openPostOutput opens a set with one postOutput.
 func openPostOutput(ctx context.Context, dir, url string) (*outputs.Set, *outputs.Fan, error) {
-	s := outputs.NewSet([]outputs.Type{{Name: "post", Open: func(context.Context, any, outputs.Deps) (outputs.Output, error) { return postOutput{url}, nil }}},
+	post := outputs.Type{
+		Name: "post",
+		Open: func(context.Context, any, outputs.Deps) (outputs.Output, error) { return postOutput{url}, nil },
+	}
+	batching := outputs.Batching{MaxRecords: 40, MaxWait: config.Duration(5 * time.Millisecond)}
+	s := outputs.NewSet([]outputs.Type{post},
 		outputs.Deps{Log: slog.New(slog.DiscardHandler), SpoolDir: dir})
-	f, err := s.Open(ctx, []outputs.Spec{{Type: "post", Options: &remoteOptions{Batching: outputs.Batching{MaxRecords: 40, MaxWait: config.Duration(5 * time.Millisecond)}}}})
+	f, err := s.Open(ctx, []outputs.Spec{{Type: "post", Options: &remoteOptions{Batching: batching}}})
 	return s, f, err
 }
 
-// runKillTest sends pages of several targets at once, and says which targets' ends it has seen through.
+// runKillTest sends pages of several targets at once, and prints what was sent and which targets have ended.
 func runKillTest(args string) error {
 	dir, rest, _ := strings.Cut(args, "|")
 	url, round, _ := strings.Cut(rest, "|")
@@ -97,7 +103,7 @@ func runKillTest(args string) error {
 	return <-errs
 }
 
-// A moody receiver stalls, fails and forgets to answer, and keeps what it took by stable id.
+// A flakyReceiver stalls, fails or does not answer at random. It counts what it accepts.
 type flakyReceiver struct {
 	mu       sync.Mutex
 	reliable bool
@@ -112,7 +118,7 @@ func (m *flakyReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.mu.Unlock()
 	mood := rand.IntN(10)
 	if !calm && mood == 0 {
-		time.Sleep(rand.N(30 * time.Millisecond)) // a real receiver in a real process
+		time.Sleep(rand.N(30 * time.Millisecond)) // this is a real process
 	}
 	if !calm && mood == 1 {
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -120,7 +126,7 @@ func (m *flakyReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return // its sender was killed
+		return // the sender was killed
 	}
 	m.mu.Lock()
 	m.requests++
@@ -134,12 +140,12 @@ func (m *flakyReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	m.mu.Unlock()
 	if !calm && mood == 2 {
-		panic(http.ErrAbortHandler) // taken, and its sender will never know
+		panic(http.ErrAbortHandler) // accepted, but the sender gets no answer
 	}
 }
 
-// Killed twenty times at random moments, while its receiver stalls and fails: every record of every target that ended arrives,
-// and what arrives twice is what was on its way.
+// The process is killed twenty times at random moments, while its receiver stalls and fails. Every record of every
+// ended target arrives, and only records of requests in flight arrive twice.
 func TestKill(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -161,8 +167,8 @@ func TestKill(t *testing.T) {
 		sent := map[string][]string{} // by target
 		lines := bufio.NewScanner(out)
 		until := time.AfterFunc(time.Hour, func() { _ = cmd.Process.Kill() })
-		random := func() { until.Reset(50*time.Millisecond + rand.N(200*time.Millisecond)) } // the random moment is the test's matter
-		early := kill%4 == 0                                                                 // while it still starts, on a machine that is busy
+		random := func() { until.Reset(50*time.Millisecond + rand.N(200*time.Millisecond)) }
+		early := kill%4 == 0 // during the start, which takes long on a busy machine
 		if early {
 			random()
 		}
@@ -186,7 +192,7 @@ func TestKill(t *testing.T) {
 		}
 		until.Stop()
 		if err := cmd.Wait(); err == nil || cmd.ProcessState.Exited() {
-			t.Fatalf("it ended by itself: %v", err)
+			t.Fatalf("the process was not killed: %v", err)
 		}
 	}
 	m.mu.Lock()
@@ -216,12 +222,13 @@ func TestKill(t *testing.T) {
 	}
 	t.Logf("%d records of targets that ended, %d requests, %d records twice", len(want), m.requests, twice)
 	if len(want) < 1000 {
-		t.Errorf("only %d records in all: the test has seen nothing", len(want))
+		t.Errorf("only %d records in all: too few for the test", len(want))
 	}
 	if missing > 0 {
 		t.Errorf("%d of %d records never arrived", missing, len(want))
 	}
-	if most := (kills + m.requests/5) * 40; twice > most { // one request a kill, and those whose answers were lost: about a tenth
+	// One request per kill, and those whose answers were lost: about a tenth.
+	if most := (kills + m.requests/5) * 40; twice > most {
 		t.Errorf("%d records came twice, of at most %d", twice, most)
 	}
 }

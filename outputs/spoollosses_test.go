@@ -12,7 +12,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// What a spool has lost outlives a restart; a file that cannot be used is moved aside and said.
+// Loss counts stay after a restart. A damaged file is moved aside and logged.
 func TestLossCounts(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "missing.json")
 	var log bytes.Buffer
@@ -35,7 +35,7 @@ func TestLossCounts(t *testing.T) {
 			t.Errorf("%q: %v\n%s", damage, m.counts, log.String())
 		}
 		if _, err := os.Stat(path); !os.IsNotExist(err) {
-			t.Errorf("%q stays: %v", damage, err)
+			t.Errorf("%q was not moved: %v", damage, err)
 		}
 	}
 }

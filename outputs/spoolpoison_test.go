@@ -18,7 +18,7 @@ import (
 
 var errFailed = fmt.Errorf("%w: cmdb answered 500", outputs.ErrReceiverFailed)
 
-// failsAt is a receiver that answers 500 to every request that holds one of the records.
+// failsAt answers 500 to every request that contains one of the records.
 func failsAt(bad ...string) func(outputs.Batch) error {
 	return func(b outputs.Batch) error {
 		for _, id := range bad {
@@ -30,7 +30,7 @@ func failsAt(bad ...string) func(outputs.Batch) error {
 	}
 }
 
-// lastOfEach is ids without repeats, each where it came last: a record that was a probe comes again in its turn.
+// lastOfEach removes repeats, except for the last of each: a probe is sent again in order.
 func lastOfEach(ids []string) (all []string) {
 	for i, id := range ids {
 		if !slices.Contains(ids[i+1:], id) {
@@ -49,8 +49,8 @@ func letters(t *testing.T, dir string) string {
 	return string(b)
 }
 
-// A receiver fails for ever at some records and takes all others: these alone are set aside, wherever they stand, as long as
-// others come after them.
+// If a receiver always fails at some records and accepts all others, only these are set aside, wherever they are, as
+// long as other records come after them.
 func TestReceiverFailsAtSome(t *testing.T) {
 	for name, bad := range map[string][]string{
 		"the first":      {"i-0-0"},
@@ -76,22 +76,24 @@ func TestReceiverFailsAtSome(t *testing.T) {
 				if extra := len(got) - len(want); extra > len(bad) {
 					t.Errorf("%d records came twice, to find %d", extra, len(bad))
 				}
-				said := letters(t, dir)
+				dead := letters(t, dir)
 				for _, id := range bad {
-					if !strings.Contains(said, `"id":"`+id+`"`) {
+					if !strings.Contains(dead, `"id":"`+id+`"`) {
 						t.Errorf("%s is not among the dead letters", id)
 					}
 				}
 				st := p.set.States()[0]
-				if !st.Up || st.Spool.Records != 0 || st.Spool.DeadLetters != len(bad) || p.letters != len(bad) || !strings.Contains(said, "answered 500") {
-					t.Errorf("%+v %+v, letters %.300s", st, st.Spool, said)
+				if !st.Up || st.Spool.Records != 0 || st.Spool.DeadLetters != len(bad) || p.letters != len(bad) ||
+					!strings.Contains(dead, "answered 500") {
+					t.Errorf("%+v %+v, letters %.300s", st, st.Spool, dead)
 				}
-				if n := p.logCount("receiver fails at one record; record set aside"); n != min(len(bad), 10) || p.logCount("id="+bad[0]+" ") != 1 {
-					t.Errorf("said %d times, log:\n%.3000s", n, p.logs())
+				n := p.logCount("receiver fails at one record; record set aside")
+				if n != min(len(bad), 10) || p.logCount("id="+bad[0]+" ") != 1 {
+					t.Errorf("logged %d times, log:\n%.3000s", n, p.logs())
 				}
-				// Among many bad ones it may look for a while as if the receiver were ill.
+				// With many bad records, the receiver may look broken for a while.
 				if n := p.logCount("output fails"); n > 1+len(bad)/50 || n != p.logCount("works again") {
-					t.Errorf("said %d times to fail, log:\n%.3000s", n, p.logs())
+					t.Errorf("failure logged %d times, log:\n%.3000s", n, p.logs())
 				}
 				closeFan(t, f)
 			})
@@ -106,14 +108,17 @@ func idsOf(prefix string, n int) (ids []string) {
 	return ids
 }
 
-// One record alone tells nothing of who is at fault. It waits until another is taken.
+// With a single record, nothing tells what is at fault. The record waits until another is accepted.
 func TestReceiverFailsAtTheOnlyOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		p, to := newSpoolHarness(dir), &fakeReceiver{answer: failsAt("i-0-0")}
 		f := p.open(t, &remoteOptions{To: to, Common: outputs.Common{Ends: true}})
 		noErr(t, f.Send(t.Context(), testPage("i-0", 1)))
-		noErr(t, f.End(t.Context(), record.Outcome{Target: record.Target{Account: "a", Region: "r", Kind: "k"}, Run: "01", State: record.OK}))
+		end := record.Outcome{
+			Target: record.Target{Account: "a", Region: "r", Kind: "k"}, Run: "01", State: record.OK,
+		}
+		noErr(t, f.End(t.Context(), end))
 		time.Sleep(time.Hour)
 		if st := p.set.States()[0]; letters(t, dir) != "" || st.Spool.Records != 1 || st.Up {
 			t.Errorf("alone: %+v %+v, letters %s", st, st.Spool, letters(t, dir))
@@ -127,10 +132,10 @@ func TestReceiverFailsAtTheOnlyOne(t *testing.T) {
 	})
 }
 
-// A receiver that is ill, in whichever way, and then well again has lost nothing.
-func TestReceiverIsIll(t *testing.T) {
+// A receiver that fails for a while, in any way, loses nothing.
+func TestReceiverFailsForAWhile(t *testing.T) {
 	const hours = 6 * time.Hour
-	for name, ill := range map[string]func(n int, b outputs.Batch) error{
+	for name, fault := range map[string]func(n int, b outputs.Batch) error{
 		"500 to everything": func(int, outputs.Batch) error { return errFailed },
 		"500 and 503 in turn": func(n int, _ outputs.Batch) error {
 			if n%8 == 0 {
@@ -144,7 +149,7 @@ func TestReceiverIsIll(t *testing.T) {
 			}
 			return errFailed
 		},
-		"it knows the end of a target, which is no record": func(_ int, b outputs.Batch) error {
+		"it accepts the end of a target, which is not a record": func(_ int, b outputs.Batch) error {
 			if bytes.Contains(b.Lines, []byte(`"_target"`)) && bytes.Count(b.Lines, []byte("\n")) == 1 {
 				return nil
 			}
@@ -156,17 +161,20 @@ func TestReceiverIsIll(t *testing.T) {
 				dir := t.TempDir()
 				p, to := newSpoolHarness(dir), new(fakeReceiver)
 				n := 0
-				to.answer = func(b outputs.Batch) error { n++; return ill(n, b) }
+				to.answer = func(b outputs.Batch) error { n++; return fault(n, b) }
 				f := p.open(t, &remoteOptions{To: to, Common: outputs.Common{Ends: true}})
 				var want []string
 				for i := range 10 {
 					noErr(t, f.Send(t.Context(), testPage(fmt.Sprint("i-", i), 20)))
-					noErr(t, f.End(t.Context(), record.Outcome{Target: record.Target{Account: "a", Region: "r", Kind: "k"}, Run: fmt.Sprint(i), State: record.OK}))
+					end := record.Outcome{
+						Target: record.Target{Account: "a", Region: "r", Kind: "k"}, Run: fmt.Sprint(i), State: record.OK,
+					}
+					noErr(t, f.End(t.Context(), end))
 					want = append(append(want, idsOf(fmt.Sprint("i-", i), 20)...), "")
 				}
 				time.Sleep(hours)
 				if tries := len(to.requests()); tries > 2*int(hours/(30*time.Second)) {
-					t.Errorf("%d requests in %s to a receiver that is ill", tries, hours)
+					t.Errorf("%d requests in %s to a receiver that fails", tries, hours)
 				}
 				to.set(func() { to.answer, to.ids = nil, nil })
 				time.Sleep(2 * time.Minute)
@@ -181,8 +189,9 @@ func TestReceiverIsIll(t *testing.T) {
 	}
 }
 
-// A receiver that fell ill while records were set aside: from then on none is, even if it answers from memory what it had taken.
-func TestReceiverFallsIllAmongLetters(t *testing.T) {
+// If the receiver breaks while records are being set aside, no more are, even if it recognizes records that it
+// accepted.
+func TestReceiverFailsAfterDeadLetters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		p, to := newSpoolHarness(dir), new(fakeReceiver)
@@ -204,21 +213,21 @@ func TestReceiverFallsIllAmongLetters(t *testing.T) {
 		noErr(t, f.Send(t.Context(), testPage("good", 20)))
 		time.Sleep(6 * time.Hour)
 		if st := p.set.States()[0]; st.Spool.DeadLetters != 5 || st.Up {
-			t.Errorf("%+v %+v, want the 5 letters of when it was well", st, st.Spool)
+			t.Errorf("%+v %+v, want the 5 dead letters from before it failed", st, st.Spool)
 		}
 		to.set(func() { to.answer = bad })
 		noErr(t, f.Send(t.Context(), testPage("new", 50)))
 		time.Sleep(time.Hour)
 		if st := p.set.States()[0]; st.Spool.DeadLetters != 50 || st.Spool.Records != 0 || !st.Up {
-			t.Errorf("when it is well again: %+v %+v", st, st.Spool)
+			t.Errorf("after the recovery: %+v %+v", st, st.Spool)
 		}
 		sameIDs(t, "received", lastOfEach(to.has()), append(idsOf("good", 20), idsOf("new", 50)...))
 		closeFan(t, f)
 	})
 }
 
-// Another receiver is asked anew: what the one before failed at is no evidence against a record.
-func TestReceiverReplacedDuringTrial(t *testing.T) {
+// Failures of a replaced receiver do not count against a record.
+func TestReceiverReplacedDuringProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		p, first, second := newSpoolHarness(dir), new(fakeReceiver), new(fakeReceiver)
