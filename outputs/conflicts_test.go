@@ -15,7 +15,11 @@ func TestConflicts(t *testing.T) {
 	for _, typ := range outputs.Types {
 		of[typ.Name] = typ.NewOptions
 	}
-	hook := func(name string) any { o := of["http"]().(*outputs.HTTP); o.Name = name; return o }
+	hook := func(name string) any {
+		o := of["http"]().(*outputs.HTTP)
+		o.Name = name
+		return o
+	}
 	file := func(name, path string, spool *outputs.Spool) any {
 		o := of["file"]().(*outputs.File)
 		o.Name, o.Path, o.Spool = name, path, spool

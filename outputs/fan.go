@@ -70,9 +70,9 @@ func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
 		if t := findType(s.types, sp.Type); err == nil && t.Serve != nil {
 			err = s.mount(f, t, sp, a.name)
 		} else if err == nil {
-			var m fanOutput
-			if m, err = s.openOutput(ctx, sp, a); err == nil {
-				f.outputs = append(f.outputs, m)
+			var fo fanOutput
+			if fo, err = s.openOutput(ctx, sp, a); err == nil {
+				f.outputs = append(f.outputs, fo)
 			}
 		}
 		if err != nil {
@@ -80,18 +80,18 @@ func (s *Set) Open(ctx context.Context, specs []Spec) (*Fan, error) {
 		}
 	}
 	if len(errs) > 0 {
-		for _, m := range f.outputs {
-			if m.newInner != nil {
-				errs = append(errs, m.newInner.Close(ctx))
+		for _, fo := range f.outputs {
+			if fo.newInner != nil {
+				errs = append(errs, fo.newInner.Close(ctx))
 			}
-			if err := s.releaseWorker(ctx, m.worker); err != nil {
+			if err := s.releaseWorker(ctx, fo.worker); err != nil {
 				errs = append(errs, err)
 			}
 		}
 		return nil, errors.Join(errs...)
 	}
-	for _, m := range f.outputs { // only now: a rejected configuration changes nothing
-		m.worker.applyConfig(m)
+	for _, fo := range f.outputs { // only now: a rejected configuration changes nothing
+		fo.worker.applyConfig(fo)
 	}
 	s.reportMounted(f)
 	s.reportOrphans()
@@ -106,32 +106,32 @@ func (s *Set) openOutput(ctx context.Context, sp Spec, a resolved) (fanOutput, e
 		c = *o.common()
 	}
 	c.Name = a.name
-	m := fanOutput{
+	fo := fanOutput{
 		name: a.name, typ: t.Name, key: a.key,
 		wantsEnds: c.Ends, wantsRecords: c.Send != sendChanges,
 		options: sp.Options, shaping: c.Shaping, redactor: newRedactor(sp.Hidden),
 	}
 	var err error
 	if c.wantsChanges() {
-		if m.feed, err = s.openFeed(ctx, c); err != nil {
+		if fo.feed, err = s.openFeed(ctx, c); err != nil {
 			return fanOutput{}, err
 		}
 	}
 	if c.hasSpool(t) {
-		return s.openSpooled(ctx, t, m, c.Spool.withDefaults())
+		return s.openSpooled(ctx, t, fo, c.Spool.withDefaults())
 	}
-	if m.key != "" {
-		if m.worker = s.findWorker(m.key); m.worker != nil {
-			m.refs++
-			return m, nil
+	if fo.key != "" {
+		if fo.worker = s.findWorker(fo.key); fo.worker != nil {
+			fo.refs++
+			return fo, nil
 		}
 	}
-	out, err := s.openShared(ctx, t, m)
+	out, err := s.openShared(ctx, t, fo)
 	if err != nil {
 		return fanOutput{}, err
 	}
-	s.addWorker(&m, newWorker(m.key, m.name, t.Name, out, s.deps))
-	return m, nil
+	s.addWorker(&fo, newWorker(fo.key, fo.name, t.Name, out, s.deps))
+	return fo, nil
 }
 
 // depsFor returns the dependencies of one output, with a logger of its own.
@@ -149,8 +149,8 @@ func (s *Set) openFeed(ctx context.Context, c Common) (*feed, error) {
 	return newFeed(ctx, folderName(c.Name), s.deps.CursorDir, c.Where, s.deps.Store, s.deps.Log)
 }
 
-func (s *Set) addWorker(m *fanOutput, w *worker) {
-	m.worker = w
+func (s *Set) addWorker(fo *fanOutput, w *worker) {
+	fo.worker = w
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.workers = append(s.workers, w)
@@ -249,20 +249,20 @@ type fanOutput struct {
 // Send returns when every output has taken the batch or was abandoned. The error joins theirs, for callers that count;
 // the outputs log their failures themselves, once per failure period.
 func (f *Fan) Send(ctx context.Context, b Batch) error {
-	return f.forEach(func(m fanOutput, timeout time.Duration) error {
-		if !m.wantsRecords {
+	return f.forEach(func(fo fanOutput, timeout time.Duration) error {
+		if !fo.wantsRecords {
 			return nil
 		}
-		shaped, err := m.shaping.apply(b, time.Now())
+		shaped, err := fo.shaping.apply(b, time.Now())
 		if err != nil {
-			m.countLost(b, 1)
-			return m.markFailed(opSend, err)
+			fo.countLost(b, 1)
+			return fo.markFailed(opSend, err)
 		}
-		m.countFiltered(b, b.N-shaped.N)
+		fo.countFiltered(b, b.N-shaped.N)
 		if len(shaped.Lines) == 0 {
 			return nil
 		}
-		return m.send(ctx, shaped, timeout)
+		return fo.send(ctx, shaped, timeout)
 	})
 }
 
@@ -270,28 +270,28 @@ func (f *Fan) Send(ctx context.Context, b Batch) error {
 // output lost records of the target, its line has the state partial and the number of records that it has, so that its
 // receiver does not take the lost ones for gone.
 func (f *Fan) End(ctx context.Context, o record.Outcome) error {
-	return f.forEach(func(m fanOutput, timeout time.Duration) error {
-		lost, left := m.takeLosses(o.Run, o.Target)
-		m.wakeFeed()
-		if !m.wantsRecords {
+	return f.forEach(func(fo fanOutput, timeout time.Duration) error {
+		lost, left := fo.takeLosses(o.Run, o.Target)
+		fo.wakeFeed()
+		if !fo.wantsRecords {
 			return nil
 		}
 		o := o
 		o.Records -= left
 		var err error
-		if m.wantsEnds {
+		if fo.wantsEnds {
 			b := Batch{ID: o.Run + "/" + o.Account + "/" + o.Region + "/" + o.Kind + "/end", Target: o.Target, Run: o.Run}
 			if b.Lines, err = endLine(o, lost); err == nil {
-				err = m.send(ctx, b, timeout)
+				err = fo.send(ctx, b, timeout)
 			}
 		}
-		return errors.Join(err, m.flush(ctx, timeout))
+		return errors.Join(err, fo.flush(ctx, timeout))
 	})
 }
 
 // Flush returns when everything that was sent before would survive a kill.
 func (f *Fan) Flush(ctx context.Context) error {
-	return f.forEach(func(m fanOutput, timeout time.Duration) error { return m.flush(ctx, timeout) })
+	return f.forEach(func(fo fanOutput, timeout time.Duration) error { return fo.flush(ctx, timeout) })
 }
 
 func (f *Fan) forEach(do func(fanOutput, time.Duration) error) error {
@@ -303,8 +303,8 @@ func (f *Fan) forEach(do func(fanOutput, time.Duration) error) error {
 	}
 	errs := make([]error, len(f.outputs))
 	var wg sync.WaitGroup
-	for i, m := range f.outputs {
-		wg.Go(func() { errs[i] = do(m, SendTimeout) })
+	for i, fo := range f.outputs {
+		wg.Go(func() { errs[i] = do(fo, SendTimeout) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -322,8 +322,8 @@ func (f *Fan) Close(ctx context.Context) error {
 	f.set.configMu.Lock()
 	defer f.set.configMu.Unlock()
 	var errs []error
-	for _, m := range f.outputs {
-		errs = append(errs, f.set.releaseWorker(ctx, m.worker))
+	for _, fo := range f.outputs {
+		errs = append(errs, f.set.releaseWorker(ctx, fo.worker))
 	}
 	f.set.unmount(f)
 	return errors.Join(errs...)

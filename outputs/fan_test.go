@@ -56,9 +56,16 @@ func (f *fakeOutput) Flush(context.Context) error {
 	return f.unsync
 }
 
-func (f *fakeOutput) Close(context.Context) error { f.closed++; return nil }
+func (f *fakeOutput) Close(context.Context) error {
+	f.closed++
+	return nil
+}
 
-func (f *fakeOutput) set(do func()) { f.mu.Lock(); defer f.mu.Unlock(); do() }
+func (f *fakeOutput) set(do func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	do()
+}
 
 // fakeOptions configures a fake output. Its Open returns Fake.
 type fakeOptions struct {
@@ -96,39 +103,56 @@ func (w *recordingObserver) OutputSent(o string, n int) {
 	defer w.mu.Unlock()
 	w.sent[o] += n
 }
+
 func (w *recordingObserver) OutputFailed(o string, n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.errs[o]++
 	w.lost[o] += n
 }
+
 func (w *recordingObserver) OutputUp(o string, up bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ups = append(w.ups, fmt.Sprint(o, " ", up))
 }
+
 func (w *recordingObserver) OutputClosed(o string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed = append(w.closed, o)
 }
+
 func (w *recordingObserver) OutputSpool(o string, records int, bytes int64, oldest time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.waiting = records
 }
+
 func (w *recordingObserver) OutputDropped(o string, n int, reason string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dropped += n
 }
-func (w *recordingObserver) OutputDeadLetter(string) { w.mu.Lock(); defer w.mu.Unlock(); w.letters++ }
-func (w *recordingObserver) OutputRetried(string)    { w.mu.Lock(); defer w.mu.Unlock(); w.retries++ }
+
+func (w *recordingObserver) OutputDeadLetter(string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.letters++
+}
+
+func (w *recordingObserver) OutputRetried(string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.retries++
+}
+
 func (w *recordingObserver) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.log.Write(p)
 }
+
 func (w *recordingObserver) loggedLines() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()

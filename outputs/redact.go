@@ -62,9 +62,11 @@ func (r redactor) wrapOutput(o Output) Output {
 func (c *redactedOutput) Send(ctx context.Context, b Batch) error {
 	return c.redactor.redactError(c.Output.Send(ctx, b))
 }
+
 func (c *redactedOutput) Flush(ctx context.Context) error {
 	return c.redactor.redactError(c.Output.Flush(ctx))
 }
+
 func (c *redactedOutput) Close(ctx context.Context) error {
 	return c.redactor.redactError(c.Output.Close(ctx))
 }

@@ -34,6 +34,7 @@ func (s *memoryOutput) Send(_ context.Context, b Batch) error {
 	s.lines.Write(b.Lines)
 	return nil
 }
+
 func (*memoryOutput) Flush(context.Context) error { return nil }
 func (*memoryOutput) Close(context.Context) error { return nil }
 

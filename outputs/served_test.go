@@ -337,7 +337,10 @@ func TestServedHangs(t *testing.T) {
 	}
 	forBothServed(t, store, func(t *testing.T, h http.Handler, _ *recordingObserver) {
 		synctest.Test(t, func(t *testing.T) {
-			store.each = func(int) error { time.Sleep(time.Minute); return context.DeadlineExceeded }
+			store.each = func(int) error {
+				time.Sleep(time.Minute)
+				return context.DeadlineExceeded
+			}
 			if got := ask(h); got.Code != http.StatusServiceUnavailable ||
 				!strings.Contains(got.Body.String(), "did not answer within 55s") {
 				t.Errorf("%d %q", got.Code, got.Body)

@@ -25,19 +25,19 @@ type sharedHandle struct {
 }
 
 // openShared returns the open output of the key, or opens it. Both take options through [reconfigurer].
-func (s *Set) openShared(ctx context.Context, t Type, m fanOutput) (Output, error) {
+func (s *Set) openShared(ctx context.Context, t Type, fo fanOutput) (Output, error) {
 	open := func() (Output, error) {
-		out, err := t.Open(ctx, m.options, s.depsFor(m.name, m.redactor))
+		out, err := t.Open(ctx, fo.options, s.depsFor(fo.name, fo.redactor))
 		if err != nil {
 			return nil, err
 		}
-		return m.redactor.wrapOutput(out), nil
+		return fo.redactor.wrapOutput(out), nil
 	}
-	if m.key == "" {
+	if fo.key == "" {
 		return open()
 	}
 	s.mu.Lock()
-	h := s.shared[m.key]
+	h := s.shared[fo.key]
 	s.mu.Unlock()
 	if h != nil && h.addUser() {
 		return &sharedHandle{sharedOutput: h, set: s}, nil
@@ -46,9 +46,9 @@ func (s *Set) openShared(ctx context.Context, t Type, m fanOutput) (Output, erro
 	if err != nil {
 		return nil, err
 	}
-	h = &sharedOutput{Output: out, key: m.key, users: 1}
+	h = &sharedOutput{Output: out, key: fo.key, users: 1}
 	s.mu.Lock()
-	s.shared[m.key] = h
+	s.shared[fo.key] = h
 	s.mu.Unlock()
 	return &sharedHandle{sharedOutput: h, set: s}, nil
 }

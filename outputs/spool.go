@@ -183,32 +183,35 @@ func (s *spool) reportCursorReset(movedTo string, err error) {
 }
 
 // applyConfig applies the options of an accepted configuration, and replaces the inner output if there is a new one.
-func (s *spool) applyConfig(m fanOutput) {
-	s.journal.SetMax(int64(m.spoolOptions.MaxBytes))
-	s.losses.setEnabled(m.wantsEnds)
+func (s *spool) applyConfig(fo fanOutput) {
+	s.journal.SetMax(int64(fo.spoolOptions.MaxBytes))
+	s.losses.setEnabled(fo.wantsEnds)
 	s.mu.Lock()
-	s.options, s.typ, s.key, s.innerOptions, s.batching = m.spoolOptions, m.typ, m.key, m.options, defaultBatching
-	if b, ok := m.options.(interface{ batching() *Batching }); ok {
+	s.options, s.typ, s.key, s.innerOptions, s.batching = fo.spoolOptions, fo.typ, fo.key, fo.options, defaultBatching
+	if b, ok := fo.options.(interface{ batching() *Batching }); ok {
 		s.batching = *b.batching()
 	}
-	if m.newInner != nil {
+	if fo.newInner != nil {
 		if s.inner != nil {
 			s.replaced = append(s.replaced, s.inner)
 		}
-		if r, ok := m.newInner.(reconfigurer); ok { // a shared output may be open with other options
-			r.reconfigure(m.options)
+		if r, ok := fo.newInner.(reconfigurer); ok { // a shared output may be open with other options
+			r.reconfigure(fo.options)
 		}
-		s.inner, s.permanent = m.newInner, false
+		s.inner, s.permanent = fo.newInner, false
 		close(s.innerReplaced)
 		s.innerReplaced = make(chan struct{})
 	} else if r, ok := s.inner.(reconfigurer); ok {
-		r.reconfigure(m.options)
+		r.reconfigure(fo.options)
 	}
 	s.notifyProgressLocked() // a waiting Send checks when_full again
 	if s.cancel == nil {
 		ctx, cancel := context.WithCancel(context.Background()) // until Close
 		s.cancel = cancel
-		go func() { defer close(s.feederDone); s.runFeeder(ctx) }()
+		go func() {
+			defer close(s.feederDone)
+			s.runFeeder(ctx)
+		}()
 	}
 	s.mu.Unlock()
 	s.wakeFeeder()
@@ -331,7 +334,7 @@ func (s *spool) markDrained() {
 	}
 	s.mu.Unlock()
 	if ends {
-		s.log.Warn("spool has room again", "spool", s.dir, "dropped", n)
+		s.log.Warn("spool has space again", "spool", s.dir, "dropped", n)
 		s.onChange()
 	}
 }

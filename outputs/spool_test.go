@@ -65,8 +65,19 @@ func (r *fakeReceiver) Send(ctx context.Context, b outputs.Batch) error {
 
 func (r *fakeReceiver) Flush(ctx context.Context) error { return ctx.Err() }
 func (r *fakeReceiver) Close(context.Context) error     { r.set(func() { r.closed++ }); return nil }
-func (r *fakeReceiver) set(do func())                   { r.mu.Lock(); defer r.mu.Unlock(); do() }
-func (r *fakeReceiver) has() []string                   { r.mu.Lock(); defer r.mu.Unlock(); return slices.Clone(r.ids) }
+
+func (r *fakeReceiver) set(do func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	do()
+}
+
+func (r *fakeReceiver) has() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.ids)
+}
+
 func (r *fakeReceiver) requests() []outputs.Batch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -122,7 +133,11 @@ func (p *spoolHarness) try(t *testing.T, os ...*remoteOptions) (*outputs.Fan, er
 	return p.set.Open(t.Context(), all)
 }
 
-func (p *spoolHarness) logs() string { p.mu.Lock(); defer p.mu.Unlock(); return p.log.String() }
+func (p *spoolHarness) logs() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
 
 // logCount returns how often text is in the log.
 func (p *spoolHarness) logCount(text string) int { return strings.Count(p.logs(), text) }

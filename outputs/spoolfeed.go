@@ -179,7 +179,11 @@ func (f *feeder) attempt(ctx context.Context, out Output, ch journal.Chunk) erro
 	f.mu.Lock()
 	f.requestStarted = time.Now()
 	f.mu.Unlock()
-	defer func() { f.mu.Lock(); f.requestStarted = time.Time{}; f.mu.Unlock() }()
+	defer func() {
+		f.mu.Lock()
+		f.requestStarted = time.Time{}
+		f.mu.Unlock()
+	}()
 	ctx, cancel := withTimeout(ctx, requestTimeout)
 	defer cancel()
 	lines := f.losses.annotateEnds(ch.Lines)

@@ -38,7 +38,7 @@ func TestDropOldest(t *testing.T) {
 		to.set(func() { to.answer = nil })
 		p.drain(t)
 		sameIDs(t, "what is left", to.has(), idsFrom(dropped, pages))
-		if st := p.set.States()[0]; !st.Ready || !st.Up || st.Spool.Full || p.logCount("has room again") != 1 {
+		if st := p.set.States()[0]; !st.Ready || !st.Up || st.Spool.Full || p.logCount("has space again") != 1 {
 			t.Errorf("when it is back: %+v %+v, log:\n%s", st, st.Spool, p.logs())
 		}
 		closeFan(t, f)

@@ -46,8 +46,13 @@ func (p postOutput) Send(ctx context.Context, b outputs.Batch) error {
 	}
 	return nil
 }
+
 func (postOutput) Flush(context.Context) error { return nil }
-func (postOutput) Close(context.Context) error { http.DefaultClient.CloseIdleConnections(); return nil }
+
+func (postOutput) Close(context.Context) error {
+	http.DefaultClient.CloseIdleConnections()
+	return nil
+}
 
 // openPostOutput opens a set with one postOutput.
 func openPostOutput(ctx context.Context, dir, url string) (*outputs.Set, *outputs.Fan, error) {

@@ -20,7 +20,7 @@ const (
 	recentDeadLetter  = 10 * time.Minute
 )
 
-// How far ahead a probe may be. Records of a kind stand together, and a receiver may fail at all of them.
+// How far ahead a probe may be. Records of a kind are adjacent, and a receiver may fail at all of them.
 const (
 	probeLines = 16 << 10
 	probeBytes = 16 << 20

@@ -161,7 +161,10 @@ func TestReceiverFailsForAWhile(t *testing.T) {
 				dir := t.TempDir()
 				p, to := newSpoolHarness(dir), new(fakeReceiver)
 				n := 0
-				to.answer = func(b outputs.Batch) error { n++; return fault(n, b) }
+				to.answer = func(b outputs.Batch) error {
+					n++
+					return fault(n, b)
+				}
 				f := p.open(t, &remoteOptions{To: to, Common: outputs.Common{Ends: true}})
 				var want []string
 				for i := range 10 {

@@ -16,30 +16,30 @@ import (
 
 // openSpooled returns the open spool of this name, or opens it. It opens the inner output now, so that its errors
 // reject the configuration. The caller holds s.configMu.
-func (s *Set) openSpooled(ctx context.Context, t Type, m fanOutput, o Spool) (_ fanOutput, err error) {
-	m.spoolOptions = o
-	l := s.findWorker("spool:" + m.name)
-	if l != nil && l.spool.canKeepInner(t, m.key, m.options) {
-		l.refs++
-		m.worker = l
-		return m, nil
+func (s *Set) openSpooled(ctx context.Context, t Type, fo fanOutput, o Spool) (_ fanOutput, err error) {
+	fo.spoolOptions = o
+	w := s.findWorker("spool:" + fo.name)
+	if w != nil && w.spool.canKeepInner(t, fo.key, fo.options) {
+		w.refs++
+		fo.worker = w
+		return fo, nil
 	}
-	if m.newInner, err = s.openShared(ctx, t, m); err != nil {
+	if fo.newInner, err = s.openShared(ctx, t, fo); err != nil {
 		return fanOutput{}, err
 	}
-	if l != nil {
-		l.refs++
-		m.worker = l
-		return m, nil
+	if w != nil {
+		w.refs++
+		fo.worker = w
+		return fo, nil
 	}
-	sp, err := openSpool(m.name, o, s.deps)
+	sp, err := openSpool(fo.name, o, s.deps)
 	if err != nil {
-		return fanOutput{}, errors.Join(err, m.newInner.Close(ctx))
+		return fanOutput{}, errors.Join(err, fo.newInner.Close(ctx))
 	}
-	l = newWorker("spool:"+m.name, m.name, t.Name, sp, s.deps)
-	l.spool, sp.onChange = sp, l.reportUp
-	s.addWorker(&m, l)
-	return m, nil
+	w = newWorker("spool:"+fo.name, fo.name, t.Name, sp, s.deps)
+	w.spool, sp.onChange = sp, w.reportUp
+	s.addWorker(&fo, w)
+	return fo, nil
 }
 
 // reportOrphans logs, once, which spools hold records that no output will send. The caller holds s.configMu.
@@ -78,14 +78,14 @@ func (s *Set) Drain(ctx context.Context) error {
 	s.mu.Unlock()
 	var wg sync.WaitGroup
 	errs := make([]error, len(open))
-	for i, l := range open {
+	for i, w := range open {
 		wg.Go(func() {
-			errs[i] = l.catchUp(ctx)
-			if l.spool == nil {
+			errs[i] = w.catchUp(ctx)
+			if w.spool == nil {
 				return
 			}
-			l.spool.drain(ctx, true)
-			if st := l.State(); st.Spool.Records > 0 {
+			w.spool.drain(ctx, true)
+			if st := w.State(); st.Spool.Records > 0 {
 				err := fmt.Errorf("output %s: %d records wait in %s for the next start", st.Name, st.Spool.Records, st.Spool.Dir)
 				if st.Error != "" {
 					err = &record.Fault{Reason: record.Other, Hint: st.Hint, Err: fmt.Errorf("%w: %s", err, st.Error)}

@@ -11,7 +11,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A State says how an output is doing.
+// A State is the state of an output.
 type State struct {
 	Name, Type string
 	Up         bool
@@ -82,14 +82,14 @@ func newWorker(key, name, typ string, out Output, d Deps) *worker {
 }
 
 // applyConfig sets the name and the options of an accepted configuration.
-func (w *worker) applyConfig(m fanOutput) {
-	defer w.replaceFeed(m.feed)
+func (w *worker) applyConfig(fo fanOutput) {
+	defer w.replaceFeed(fo.feed)
 	if w.spool != nil {
-		w.spool.applyConfig(m)
+		w.spool.applyConfig(fo)
 		w.reportUp()
 		return
 	}
-	name := m.name
+	name := fo.name
 	w.mu.Lock()
 	if w.observer != nil {
 		if name != w.name {
@@ -100,7 +100,7 @@ func (w *worker) applyConfig(m fanOutput) {
 	w.name, w.state.Name = name, name
 	w.mu.Unlock()
 	if r, ok := w.out.(reconfigurer); ok {
-		r.reconfigure(m.options)
+		r.reconfigure(fo.options)
 	}
 }
 
@@ -426,7 +426,10 @@ func (w *worker) close(ctx context.Context) error {
 	w.closed = true
 	w.mu.Unlock()
 	done := make(chan struct{}) // the goroutines have returned, unless a flush hangs
-	go func() { w.wg.Wait(); close(done) }()
+	go func() {
+		w.wg.Wait()
+		close(done)
+	}()
 	select {
 	case <-done:
 	case <-ctx.Done():

@@ -55,7 +55,7 @@ func RunRemote(t *testing.T, r Remote) {
 	t.Run("certificate", r.certificate)
 	t.Run("close", r.close)
 	t.Run("spooled order", r.spooledOrder)
-	t.Run("spooled trouble", r.spooledFaults)
+	t.Run("spooled faults", r.spooledFaults)
 	t.Run("spooled restart", r.spooledRestart)
 	t.Run("spooled refused", r.spooledRefused)
 	t.Run("spooled certificate", r.spooledCertificate)
@@ -230,7 +230,7 @@ func (r Remote) lostAnswer(t *testing.T) {
 		err = out.Flush(ctx)
 	}
 	if err == nil {
-		t.Error("the answer was lost, and Send says that it went well")
+		t.Error("no error from Send, but the answer was lost")
 	}
 	w.Restore()
 	must(t, eventually(t, func() error { return send(t, out, "e", 2) }))

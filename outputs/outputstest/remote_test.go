@@ -137,9 +137,21 @@ func servePosts(t *testing.T, w *FaultyListener) Receiver {
 	s.Start()
 	t.Cleanup(s.Close)
 	return Receiver{
-		Options:  func(ca string) any { return &postOptions{URL: w.URL(), CA: ca} },
-		Received: func() []string { mu.Lock(); defer mu.Unlock(); return append([]string(nil), got...) },
-		Refuse:   func(id string) { mu.Lock(); defer mu.Unlock(); refuse = id },
-		Busy:     func(d time.Duration) { mu.Lock(); defer mu.Unlock(); busy = d },
+		Options: func(ca string) any { return &postOptions{URL: w.URL(), CA: ca} },
+		Received: func() []string {
+			mu.Lock()
+			defer mu.Unlock()
+			return append([]string(nil), got...)
+		},
+		Refuse: func(id string) {
+			mu.Lock()
+			defer mu.Unlock()
+			refuse = id
+		},
+		Busy: func(d time.Duration) {
+			mu.Lock()
+			defer mu.Unlock()
+			busy = d
+		},
 	}
 }
