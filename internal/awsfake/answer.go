@@ -7,12 +7,12 @@ import (
 	"unicode/utf8"
 )
 
-// An answer is a body in parts, so that the items of a page are written from where they were rendered once.
+// An answer is a body in parts, so that the items of a page need not be copied: each is rendered once.
 type answer struct {
 	head        []byte
 	items       [][]byte
 	tail        []byte
-	cacheKey    string // of the compressed items, for those that are the same next time; "" is never kept
+	cacheKey    string // of the compressed items; "": do not cache
 	contentType string // Content-Type; XML where empty
 
 	header http.Header
@@ -26,7 +26,7 @@ func (o *answer) size() int {
 	return n
 }
 
-// eachPart calls f with every part of the body, until f fails.
+// eachPart calls f with each part of the body, until f fails.
 func (o *answer) eachPart(f func([]byte) error) error {
 	if err := f(o.head); err != nil {
 		return err
@@ -39,7 +39,7 @@ func (o *answer) eachPart(f func([]byte) error) error {
 	return f(o.tail)
 }
 
-// xmlWriter writes XML the way EC2 does: indented by four blanks a level.
+// xmlWriter writes XML as EC2 does: indented by four spaces a level.
 type xmlWriter struct {
 	buf   []byte
 	depth int
@@ -52,7 +52,7 @@ func (m *xmlWriter) line() {
 	}
 }
 
-// begin begins a document.
+// begin starts a document.
 func (m *xmlWriter) begin(root, namespace string) {
 	m.buf = append(m.buf, `<?xml version="1.0" encoding="UTF-8"?>`...)
 	m.buf = append(m.buf, "\n<"+root+` xmlns="`+namespace+`">`...)
@@ -61,7 +61,7 @@ func (m *xmlWriter) begin(root, namespace string) {
 
 func (m *xmlWriter) end(root string) { m.buf = append(m.buf, "\n</"+root+">\n"...) }
 
-// element writes an element around others.
+// element writes an element that contains others.
 func (m *xmlWriter) element(name string, f func()) {
 	m.line()
 	at := len(m.buf)
@@ -92,7 +92,7 @@ func (m *xmlWriter) text(name, value string) {
 func (m *xmlWriter) bool(name string, v bool) { m.text(name, strconv.FormatBool(v)) }
 func (m *xmlWriter) int(name string, v int)   { m.text(name, strconv.Itoa(v)) }
 
-// list writes name with an <item> for each of n.
+// list writes the element name with n <item> elements.
 func (m *xmlWriter) list(name string, n int, f func(i int)) {
 	m.element(name, func() {
 		for i := range n {
@@ -121,7 +121,7 @@ func appendEscaped(b []byte, s string) []byte {
 	return b
 }
 
-// errorAnswer writes a refusal in the shape of the service.
+// errorAnswer encodes an error in the format of the service.
 func (a *AWS) errorAnswer(q *request, e *apiError) *answer {
 	if q.service == "organizations" {
 		return q.organizationsError(e)
@@ -131,7 +131,9 @@ func (a *AWS) errorAnswer(q *request, e *apiError) *answer {
 	case "ec2":
 		m.buf = append(m.buf, `<?xml version="1.0" encoding="UTF-8"?>`+"\n<Response><Errors><Error><Code>"...)
 		m.buf = append(appendEscaped(m.buf, e.code), "</Code><Message>"...)
-		m.buf = append(appendEscaped(m.buf, e.message), "</Message></Error></Errors><RequestID>"+q.id+"</RequestID></Response>"...)
+		m.buf = append(
+			appendEscaped(m.buf, e.message),
+			"</Message></Error></Errors><RequestID>"+q.id+"</RequestID></Response>"...)
 	default:
 		m.buf = append(m.buf, `<ErrorResponse xmlns="`+stsNamespace+`">`...)
 		m.depth = 1
@@ -150,10 +152,10 @@ func (a *AWS) errorAnswer(q *request, e *apiError) *answer {
 	return &answer{head: m.buf}
 }
 
-// minGzipSize is the size below which a body is not worth compressing.
+// minGzipSize is the size from which on a body is compressed.
 const minGzipSize = 1024
 
-// send writes an answer, or what a fault makes of it.
+// send writes an answer, changed by the fault if there is one.
 func (a *AWS) send(w http.ResponseWriter, q *request, out *answer) {
 	if q.fault != nil && a.applyFault(w, q, out, q.fault) {
 		return
@@ -176,7 +178,7 @@ func (a *AWS) send(w http.ResponseWriter, q *request, out *answer) {
 	if !a.opts.NoGzip && n >= minGzipSize && strings.Contains(q.http.Header.Get("Accept-Encoding"), "gzip") {
 		h.Set("Content-Encoding", "gzip")
 		w.WriteHeader(q.call.Status)
-		_ = a.compressed.compress(out, write) // the client went away
+		_ = a.compressed.compress(out, write) // fails only if the client has disconnected
 		return
 	}
 	h.Set("Content-Length", strconv.Itoa(n))

@@ -17,24 +17,24 @@ import (
 	"time"
 )
 
-// Options says how an [AWS] behaves. The zero value answers at once, throttles as AWS documents and keeps every call.
+// Options configures an [AWS]. The zero value answers without delay, throttles as AWS documents and logs every call.
 type Options struct {
 	Seed        uint64        // of ids, keys and fleets; the same seed builds the same AWS
 	ClockOffset time.Duration // how far AWS's clock is from this machine's
 	Latency     time.Duration // added to each call
 	Jitter      time.Duration // up to this much more, at random
 	Throttle    Throttle      // EC2's token buckets
-	KeepCalls   int           // how many calls the log keeps, the oldest go first; 0 is 100,000, negative none
-	NoGzip      bool          // never compress, whatever the client accepts
+	KeepCalls   int           // how many of the latest calls the log keeps; 0 is 100,000, negative none
+	NoGzip      bool          // never compress, even if the client accepts it
 }
 
-// An AWS is several accounts in several partitions behind one HTTP endpoint. It is an [http.Handler]; any number of
-// goroutines may use it, and accounts may be changed while it serves.
+// An AWS holds accounts of several partitions behind one HTTP endpoint. It is an [http.Handler]. Its methods may be
+// called concurrently, and accounts may be changed while it serves.
 type AWS struct {
 	opts   Options
-	secret []byte // signs session tokens and page tokens, and derives every generated id
+	secret []byte // key of session tokens, page tokens and every generated id
 
-	// Counters, each its own, so that what is built and what happens to the fleets does not hang on how often anyone asked.
+	// One counter for each purpose, so that the number of requests does not change the ids or the fleets.
 	keysMade, requests, sessions, evolutions atomic.Uint64
 
 	mu         sync.RWMutex // guards what follows
@@ -74,13 +74,13 @@ func New(opts Options) *AWS {
 	return a
 }
 
-// Now is AWS's clock: this machine's and [Options.ClockOffset].
+// Now is AWS's clock: this machine's clock plus [Options.ClockOffset].
 func (a *AWS) Now() time.Time { return time.Now().Add(a.opts.ClockOffset).UTC() }
 
 // SetLatency changes how long each call takes from now on.
 func (a *AWS) SetLatency(fixed, jitter time.Duration) { a.latency.Store(&latency{fixed, jitter}) }
 
-// derive is bytes that only the seed and the words decide.
+// derive returns bytes that depend on the seed and the words only.
 func (a *AWS) derive(words ...string) []byte {
 	m := hmac.New(sha256.New, a.secret)
 	for _, w := range words {
@@ -92,7 +92,7 @@ func (a *AWS) derive(words ...string) []byte {
 
 var base32NoPad = base32.StdEncoding.WithPadding(base32.NoPadding)
 
-// keyID makes an access key id of AWS's length. It contains EXAMPLE, so that no scanner for leaked keys takes it for one.
+// keyID makes an access key id of AWS's length. It contains EXAMPLE, so that scanners for leaked keys ignore it.
 func (a *AWS) keyID(prefix string, words ...string) string {
 	return prefix + base32NoPad.EncodeToString(a.derive(append(words, prefix)...))[:9] + "EXAMPLE"
 }
@@ -105,7 +105,7 @@ func (a *AWS) requestID() string {
 	return uuid(a.derive("request", fmt.Sprint(a.requests.Add(1))))
 }
 
-// A request is one call on its way through the checks.
+// A request is one call and what the checks have found out about it.
 type request struct {
 	http      *http.Request
 	body      []byte
@@ -118,10 +118,10 @@ type request struct {
 	container *Container
 	caller    *principal
 	call      *Call
-	fault     *Fault // what shall go wrong, nil for nothing
+	fault     *Fault // the fault to apply; nil for none
 }
 
-// An apiError is a refusal. How it is written depends on the service.
+// An apiError is an error answer. Each service encodes it in its own format.
 type apiError struct {
 	status        int
 	code, message string
@@ -135,7 +135,7 @@ func refuse(status int, code, format string, args ...any) *apiError {
 
 const maxBody = 1 << 20
 
-// ServeHTTP takes a call through all that can happen to it: the log, a fault, the latency, the checks, the answer.
+// ServeHTTP logs the call, waits for the configured latency, runs the checks and answers, or applies a fault.
 func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Date", a.Now().Format(http.TimeFormat))
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
@@ -161,7 +161,7 @@ func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// readRequest finds out which service is meant: by the path where calls are not signed, else by the scope of the signature.
+// readRequest finds out which service is called: by the path where calls are unsigned, else by the credential scope.
 func (a *AWS) readRequest(q *request) *apiError {
 	r := q.http
 	switch c := a.containerAt(r.URL.Path); {
@@ -182,7 +182,7 @@ func (a *AWS) readRequest(q *request) *apiError {
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
 		form, err := url.ParseQuery(string(q.body))
 		if err != nil {
-			form = nil // what is missing will be said
+			form = nil // the service then reports the missing parameters
 		}
 		for k, v := range form {
 			q.form[k] = append(q.form[k], v...)
@@ -205,7 +205,7 @@ func (a *AWS) readRequest(q *request) *apiError {
 	return refusal
 }
 
-// identifyCaller notes whose key it is before anything is checked, so that a fault or the log can name the account.
+// identifyCaller records the owner of the key before the checks, so that faults and the log can name the account.
 func (a *AWS) identifyCaller(q *request) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
@@ -220,7 +220,7 @@ func (a *AWS) identifyCaller(q *request) {
 	}
 }
 
-// answer runs the checks in AWS's order: who, how fast, may they, and then the call.
+// answer runs the checks in AWS's order (authentication, throttling, authorization), then executes the call.
 func (a *AWS) answer(q *request, err *apiError) *answer {
 	switch q.service {
 	case "imds":
@@ -263,10 +263,10 @@ func (a *AWS) answer(q *request, err *apiError) *answer {
 	return out
 }
 
-// webIdentity is the action that is not signed.
+// webIdentity is the only unsigned action.
 const webIdentity = "AssumeRoleWithWebIdentity"
 
-// guessService is for calls that carry no scope to read it from.
+// guessService names the service of a call without a credential scope.
 func guessService(action string) string {
 	if slices.Contains([]string{"GetCallerIdentity", "AssumeRole", "GetSessionToken"}, action) {
 		return "sts"

@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// An office is an account with a user, served in memory, and a client for it.
+// A testClient is a client of an AWS with one account and one user, served in memory.
 type testClient struct {
 	t    testing.TB
 	aws  *AWS
@@ -45,7 +45,7 @@ func newTestClient(t testing.TB, o Options) *testClient {
 	return x
 }
 
-// sts is the real SDK's client.
+// sts returns the real SDK's client.
 func (x *testClient) sts(region string, k Key, token string) *sts.Client {
 	return sts.New(sts.Options{
 		BaseEndpoint: aws.String(x.srv.URL), Region: region, HTTPClient: x.http, RetryMaxAttempts: 1,
@@ -79,7 +79,7 @@ func (x *testClient) assume(c Credential, role string, f func(*sts.AssumeRoleInp
 	return Credential{Key{*o.AccessKeyId, *o.SecretAccessKey}, *o.SessionToken, *o.Expiration}, nil
 }
 
-// wantCode fails unless err is AWS's error of that code, whose message contains text.
+// wantCode fails the test unless err is an AWS error with the code and a message that contains text.
 func wantCode(t testing.TB, err error, code, text string) {
 	t.Helper()
 	var e smithy.APIError
@@ -92,7 +92,7 @@ func wantCode(t testing.TB, err error, code, text string) {
 	}
 }
 
-// A reply is what EC2 answered.
+// A reply is an answer of EC2.
 type reply struct {
 	status        int
 	code, message string
@@ -100,8 +100,16 @@ type reply struct {
 	header        http.Header
 }
 
-// sendSigned makes a call signed as the SDK would, dated as given. It does not go through service/ec2, whose build takes minutes.
-func (x *testClient) sendSigned(ctx context.Context, at time.Time, region string, c Credential, action string, params ...string) (*http.Response, error) {
+// sendSigned makes a call that is signed as the SDK does, with the given date. It does not use service/ec2, which takes
+// minutes to build.
+func (x *testClient) sendSigned(
+	ctx context.Context,
+	at time.Time,
+	region string,
+	c Credential,
+	action string,
+	params ...string,
+) (*http.Response, error) {
 	form := url.Values{"Action": {action}, "Version": {"2016-11-15"}}
 	for i := 0; i < len(params); i += 2 {
 		form.Set(params[i], params[i+1])
@@ -120,7 +128,7 @@ func (x *testClient) sendSigned(ctx context.Context, at time.Time, region string
 	return x.http.Do(req)
 }
 
-// discard makes a call and throws away what comes.
+// discard makes a call and discards the answer.
 func (x *testClient) discard(region, action string, params ...string) error {
 	res, err := x.sendSigned(context.Background(), x.aws.Now(), region, longTerm(x.key), action, params...)
 	if err != nil {
@@ -131,7 +139,14 @@ func (x *testClient) discard(region, action string, params ...string) error {
 	return err
 }
 
-func (x *testClient) ec2At(ctx context.Context, at time.Time, region string, c Credential, action string, params ...string) (*reply, error) {
+func (x *testClient) ec2At(
+	ctx context.Context,
+	at time.Time,
+	region string,
+	c Credential,
+	action string,
+	params ...string,
+) (*reply, error) {
 	res, err := x.sendSigned(ctx, at, region, c, action, params...)
 	if err != nil {
 		return nil, err
@@ -166,10 +181,10 @@ func (x *testClient) ec2(region string, c Credential, action string, params ...s
 	return r
 }
 
-// longTerm is a long-lived key as a credential.
+// longTerm returns a long-term key as a credential.
 func longTerm(k Key) Credential { return Credential{Key: k} }
 
-// between is every text between two marks.
+// between returns every text between two marks.
 func between(s, from, to string) []string {
 	var all []string
 	for {

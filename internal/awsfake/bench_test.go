@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// BenchmarkServe is what a page of 1,000 instances costs to serve, without the network.
+// BenchmarkServe measures serving a page of 1,000 instances, without the network.
 func BenchmarkServe(b *testing.B) {
 	for _, encoding := range []string{"", "gzip"} {
 		b.Run("encoding="+encoding, func(b *testing.B) {
@@ -48,7 +48,7 @@ func BenchmarkServe(b *testing.B) {
 	}
 }
 
-// BenchmarkLoopback is the same page with the network and a client that throws the body away.
+// BenchmarkLoopback serves the same page over loopback to a client that discards the body.
 func BenchmarkLoopback(b *testing.B) {
 	x := newTestClient(b, Options{Throttle: Throttle{Off: true}, KeepCalls: -1, NoGzip: true})
 	x.acct.AddInstances("us-east-1", 1000)

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// A pageCache keeps the compressed items of pages, so that a fleet that does not change is compressed once: compressing
-// costs thirty times what serving does.
+// A pageCache holds the compressed items of pages, so that an unchanged fleet is compressed once: compressing costs
+// thirty times as much as serving.
 type pageCache struct {
 	mu    sync.Mutex
 	level int // of compression; 0 is the fastest
@@ -18,11 +18,11 @@ type pageCache struct {
 	size  int
 }
 
-// cacheSize is what the cache may hold; when it is full it begins anew.
+// cacheSize is the most that the cache may hold, in bytes. A full cache is emptied.
 const cacheSize = 64 << 20
 
-// compress writes an answer as one gzip member (RFC 1952): the head as a stored block, the items as the cache has them, the
-// tail as the last stored block. Blocks of deflate stand side by side as long as each ends on a byte (RFC 1951, 3.2.4).
+// compress writes an answer as one gzip member (RFC 1952): the head as a stored block, the items from the cache, the
+// tail as the last stored block. Deflate blocks may be concatenated if each ends on a byte boundary (RFC 1951, 3.2.4).
 func (c *pageCache) compress(out *answer, write func([]byte) error) error {
 	items, err := c.items(out)
 	if err != nil {
@@ -45,7 +45,7 @@ func (c *pageCache) compress(out *answer, write func([]byte) error) error {
 	return write(binary.LittleEndian.AppendUint32(b, uint32(n)))
 }
 
-// storedBlock is p in blocks without compression, each of up to 65,535 bytes.
+// storedBlock returns p as uncompressed blocks of up to 65,535 bytes.
 func storedBlock(p []byte, last bool) []byte {
 	var b []byte
 	for {
@@ -64,7 +64,7 @@ func storedBlock(p []byte, last bool) []byte {
 	}
 }
 
-// items is an answer's items as deflate blocks that end on a byte and are not the last.
+// items returns an answer's items as deflate blocks that end on a byte boundary and are not marked as the last.
 func (c *pageCache) items(out *answer) ([]byte, error) {
 	if out.cacheKey == "" {
 		return deflateItems(out.items, flate.BestSpeed)
@@ -97,14 +97,14 @@ func deflateItems(items [][]byte, level int) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if err := z.Flush(); err != nil { // ends on a byte, with an empty stored block
+	if err := z.Flush(); err != nil { // ends on a byte boundary, with an empty stored block
 		return nil, err
 	}
 	return bytes.Clone(b.Bytes()), nil
 }
 
-// SetGzipLevel changes how well pages are compressed, as compress/flate counts: 1, the default, is the fastest, and 6 what most
-// servers do. EC2 documents neither; the better a page is compressed, the less it costs to unzip.
+// SetGzipLevel sets the compression level of pages, as in compress/flate: 1, the default, is the fastest, and most
+// servers use 6. EC2 documents no level. The better a page is compressed, the less it costs to decompress.
 func (a *AWS) SetGzipLevel(level int) {
 	c := &a.compressed
 	c.mu.Lock()

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A Call is one call as AWS saw it.
+// A Call is one logged call.
 type Call struct {
 	AccountID, ARN  string // "" where the key is unknown
 	Region          string
@@ -16,17 +16,17 @@ type Call struct {
 	NextToken       string
 	RoleARN         string
 	RoleSessionName string
-	Params          map[string]string // every parameter, secrets included: it is a test's AWS
+	Params          map[string]string // every parameter, secrets included: only tests read it
 	UserAgent       string
-	RemoteAddr      string // tells connections apart
+	RemoteAddr      string // identifies the connection
 	Start, End      time.Time
-	Status          int    // 0 where the connection was spoiled before an answer
-	Code            string // the error code; "" where it went well
+	Status          int    // 0 where a fault broke the connection before an answer
+	Code            string // the error code; "" for a success
 	Items           int    // resources in the answer
 	Bytes           int64  // of the body, as sent
 }
 
-// Stats is what is counted over all calls, kept or not.
+// Stats are counters over all calls, logged or not.
 type Stats struct {
 	Calls, Errors, Throttled int64
 	Bytes, Items             int64
@@ -92,22 +92,22 @@ func (l *callLog) end(q *request, now time.Time) {
 	l.oldest = (l.oldest + 1) % len(l.ring)
 }
 
-// Calls is every kept call for which keep says yes (nil: all), in the order in which they ended.
-func (a *AWS) Calls(keep func(*Call) bool) []Call {
+// Calls returns the logged calls that match (nil: all), in the order in which they ended.
+func (a *AWS) Calls(match func(*Call) bool) []Call {
 	l := &a.calls
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var out []Call
 	for i := range l.ring {
 		c := &l.ring[(l.oldest+i)%len(l.ring)]
-		if keep == nil || keep(c) {
+		if match == nil || match(c) {
 			out = append(out, *c)
 		}
 	}
 	return out
 }
 
-// ResetCalls forgets the kept calls and sets the counters to zero, except those of what is open now.
+// ResetCalls clears the log and sets the counters to zero, except those of open calls and connections.
 func (a *AWS) ResetCalls() {
 	l := &a.calls
 	l.mu.Lock()
@@ -119,7 +119,7 @@ func (a *AWS) ResetCalls() {
 	l.maxInFlight.Store(l.inFlight.Load())
 }
 
-// Stats is the counters.
+// Stats returns the counters.
 func (a *AWS) Stats() Stats {
 	l := &a.calls
 	return Stats{

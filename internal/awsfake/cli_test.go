@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// The AWS CLI, which is botocore, works against a server over loopback.
+// The AWS CLI (botocore) works against a server on loopback.
 func TestAWSCLI(t *testing.T) {
 	cli, err := exec.LookPath("aws")
 	if err != nil {
-		t.Skip("SKIPPED, NOT PASSED: no `aws` on PATH; the CLI's reading of this AWS stays untested")
+		t.Skip("SKIPPED, NOT PASSED: no `aws` on PATH; this AWS is not tested with the CLI")
 	}
 	a := New(Options{})
 	c := a.AddAccount("111111111111", "aws")
@@ -28,9 +28,19 @@ func TestAWSCLI(t *testing.T) {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), cli, args...)
 		env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_") })
-		cmd.Env = append(env, "AWS_ACCESS_KEY_ID="+k.ID, "AWS_SECRET_ACCESS_KEY="+k.Secret, "AWS_ENDPOINT_URL="+s.URL,
-			"AWS_DEFAULT_REGION=us-east-1", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null",
-			"AWS_PAGER=", "AWS_MAX_ATTEMPTS=1", "NO_PROXY=127.0.0.1")
+		cmd.Env = append(
+			env,
+			"AWS_ACCESS_KEY_ID="+k.ID,
+			"AWS_SECRET_ACCESS_KEY="+k.Secret,
+			"AWS_ENDPOINT_URL="+s.URL,
+			"AWS_DEFAULT_REGION=us-east-1",
+			"AWS_EC2_METADATA_DISABLED=true",
+			"AWS_CONFIG_FILE=/dev/null",
+			"AWS_SHARED_CREDENTIALS_FILE=/dev/null",
+			"AWS_PAGER=",
+			"AWS_MAX_ATTEMPTS=1",
+			"NO_PROXY=127.0.0.1",
+		)
 		var stderr strings.Builder
 		cmd.Stderr = &stderr
 		out, err := cmd.Output()
@@ -49,8 +59,8 @@ func TestAWSCLI(t *testing.T) {
 			}
 		}
 	}
-	if says := run(&got, "ec2", "describe-instances", "--page-size", "5", "--output", "json"); says != "" {
-		t.Fatal(says)
+	if stderr := run(&got, "ec2", "describe-instances", "--page-size", "5", "--output", "json"); stderr != "" {
+		t.Fatal(stderr)
 	}
 	ids := map[string]bool{}
 	for _, r := range got.Reservations {
@@ -64,10 +74,14 @@ func TestAWSCLI(t *testing.T) {
 	var regions struct {
 		Regions []struct{ RegionName, OptInStatus string }
 	}
-	if says := run(&regions, "ec2", "describe-regions", "--all-regions", "--output", "json"); says != "" || len(regions.Regions) != 34 {
-		t.Errorf("%d regions, %s", len(regions.Regions), says)
+	if stderr := run(&regions, "ec2", "describe-regions", "--all-regions", "--output", "json"); stderr != "" ||
+		len(regions.Regions) != 34 {
+		t.Errorf("%d regions, %s", len(regions.Regions), stderr)
 	}
-	if says := run(nil, "ec2", "describe-instances", "--region", "me-south-1"); !strings.Contains(says, "(AuthFailure) when calling the DescribeInstances operation: AWS was not able to validate the provided access credentials") {
-		t.Error(says)
+	stderr := run(nil, "ec2", "describe-instances", "--region", "me-south-1")
+	want := "(AuthFailure) when calling the DescribeInstances operation: " +
+		"AWS was not able to validate the provided access credentials"
+	if !strings.Contains(stderr, want) {
+		t.Error(stderr)
 	}
 }

@@ -5,12 +5,12 @@ import (
 	"net/http"
 )
 
-// A Container is a task's (ECS) or a pod's (EKS) credentials endpoint.
+// A Container is the credentials endpoint of an ECS task or an EKS pod.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
 type Container struct {
 	Path  string // "/v2/credentials/…"
 	Role  *Role
-	Token string // what the Authorization header must be; "" asks for none
+	Token string // required value of the Authorization header; "" for none
 	Task  string // the role session's name
 }
 
@@ -29,18 +29,23 @@ func (a *AWS) containerAt(path string) *Container {
 
 func (a *AWS) serveContainer(q *request, c *Container) *answer {
 	q.call.AccountID = c.Role.account.ID
-	no := func(status int, code, message string) *answer {
+	fail := func(status int, code, message string) *answer {
 		return q.json(status, map[string]string{"code": code, "message": message})
 	}
 	switch {
 	case q.http.Method != http.MethodGet:
-		return no(http.StatusMethodNotAllowed, "InvalidMethod", "only GET is served")
+		return fail(http.StatusMethodNotAllowed, "InvalidMethod", "only GET is served")
 	case c.Token != "" && !hmac.Equal([]byte(q.http.Header.Get("Authorization")), []byte(c.Token)):
-		return no(http.StatusUnauthorized, "AccessDenied", "the authorization token is missing or wrong")
+		return fail(http.StatusUnauthorized, "AccessDenied", "the authorization token is missing or wrong")
 	case !a.trustsService(c.Role, "ecs-tasks.amazonaws.com") && !a.trustsService(c.Role, "pods.eks.amazonaws.com"):
-		return no(http.StatusInternalServerError, "AssumeRoleError", "the role "+c.Role.ARN+" does not trust the service")
+		return fail(http.StatusInternalServerError, "AssumeRoleError", "the role "+c.Role.ARN+" does not trust the service")
 	}
 	cred := a.startSession(session{AccountID: c.Role.account.ID, Role: c.Role.Name, Name: c.Task}, instanceSessionDuration)
-	return q.json(http.StatusOK, map[string]string{"RoleArn": c.Role.ARN, "AccessKeyId": cred.ID, "SecretAccessKey": cred.Secret,
-		"Token": cred.Token, "Expiration": formatTime(cred.Expires)})
+	return q.json(http.StatusOK, map[string]string{
+		"RoleArn":         c.Role.ARN,
+		"AccessKeyId":     cred.ID,
+		"SecretAccessKey": cred.Secret,
+		"Token":           cred.Token,
+		"Expiration":      formatTime(cred.Expires),
+	})
 }

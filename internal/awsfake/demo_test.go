@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
-// Every account of the scene can be entered the way it says, holds what it says and fails where it says.
+// The sign-in of every account works, and the account holds the instances and has the problem that it declares.
 func TestDemo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := Demo(Options{})
@@ -21,10 +21,10 @@ func TestDemo(t *testing.T) {
 		x := &testClient{t: t, aws: s.AWS, srv: srv, http: srv.HTTPClient()}
 		defer srv.Close()
 		defer x.http.CloseIdleConnections()
-		ways, partitions := map[SignIn]bool{}, map[string]bool{}
+		signIns, partitions := map[SignIn]bool{}, map[string]bool{}
 		for _, c := range s.Accounts {
-			ways[c.SignIn], partitions[c.Account.Partition] = true, true
-			who, err := x.enter(s, c)
+			signIns[c.SignIn], partitions[c.Account.Partition] = true, true
+			who, err := x.signIn(s, c)
 			if strings.Contains(c.Problem, "deleted") {
 				wantCode(t, err, "InvalidClientTokenId", "")
 				continue
@@ -34,7 +34,8 @@ func TestDemo(t *testing.T) {
 				continue
 			}
 			me, err := x.callerARN(c.Regions[0], who)
-			if err != nil || !strings.Contains(me, ":"+c.Account.ID+":") || !strings.HasPrefix(me, "arn:"+c.Account.Partition+":") {
+			if err != nil || !strings.Contains(me, ":"+c.Account.ID+":") ||
+				!strings.HasPrefix(me, "arn:"+c.Account.Partition+":") {
 				t.Errorf("%s is %q, %v", c.Name, me, err)
 			}
 			n, denied := 0, 0
@@ -50,28 +51,33 @@ func TestDemo(t *testing.T) {
 			}
 		}
 		for _, m := range s.Organization.Members {
-			who, err := x.assume(longTerm(s.Organization.Key), "arn:aws:iam::"+m.Account.ID+":role/"+s.Organization.Role, func(*sts.AssumeRoleInput) {})
+			who, err := x.assume(
+				longTerm(s.Organization.Key),
+				"arn:aws:iam::"+m.Account.ID+":role/"+s.Organization.Role,
+				func(*sts.AssumeRoleInput) {},
+			)
 			if m.Problem != "" {
 				if err == nil {
-					t.Errorf("%s (%s) can be entered", m.Name, m.Problem)
+					t.Errorf("%s (%s): the role can be assumed", m.Name, m.Problem)
 				}
 				continue
 			}
 			if err != nil {
 				t.Fatalf("%s: %v", m.Name, err)
 			}
-			if n := strings.Count(x.ec2("us-east-1", who, "DescribeInstances", "MaxResults", "1000").body, "<instanceId>"); n != m.Instances {
+			listed := x.ec2("us-east-1", who, "DescribeInstances", "MaxResults", "1000")
+			if n := strings.Count(listed.body, "<instanceId>"); n != m.Instances {
 				t.Errorf("%s: %d instances of %d", m.Name, n, m.Instances)
 			}
 		}
-		if len(ways) != 7 || len(partitions) != 2 || len(s.Accounts) != 10 {
-			t.Errorf("%d accounts, ways %v, partitions %v", len(s.Accounts), ways, partitions)
+		if len(signIns) != 7 || len(partitions) != 2 || len(s.Accounts) != 10 {
+			t.Errorf("%d accounts, sign-ins %v, partitions %v", len(s.Accounts), signIns, partitions)
 		}
 	})
 }
 
-// enter signs in as the scene's account says.
-func (x *testClient) enter(s *Simulation, c SimulatedAccount) (Credential, error) {
+// signIn signs in to an account in its own way.
+func (x *testClient) signIn(s *Simulation, c SimulatedAccount) (Credential, error) {
 	who := longTerm(c.Key)
 	ctx := context.Background()
 	switch c.SignIn {

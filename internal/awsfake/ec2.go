@@ -16,14 +16,14 @@ import (
 
 const ec2Namespace = "http://ec2.amazonaws.com/doc/2016-11-15/"
 
-// A listing is how EC2 lists one kind of resource.
+// A listOperation describes how EC2 lists one kind of resource.
 type listOperation struct {
 	setElement             string // the element around the items
-	minResults, maxResults int    // MaxResults' bounds; 0 where the call is not paginated
-	idParameter            string // the parameter that names resources; a page size beside it is refused
+	minResults, maxResults int    // MaxResults' bounds; 0 where the call has no pages
+	idParameter            string // the parameter that selects resources by id; it excludes MaxResults
 }
 
-// listOperations is every call that the fleet answers. Any other Describe… answers an empty listing.
+// listOperations are the calls for which the fleet has resources. Any other Describe… call answers an empty list.
 // The bounds are those of the API reference.
 var listOperations = map[string]listOperation{
 	"DescribeAddresses":              {setElement: "addressesSet"},
@@ -48,18 +48,34 @@ func (a *AWS) ec2(q *request) (*answer, *apiError) {
 		return nil, refuse(http.StatusBadRequest, "MissingAction", "The request must contain the parameter Action")
 	}
 	if !strings.HasPrefix(q.action, "Describe") {
-		return nil, refuse(http.StatusBadRequest, "InvalidAction", "The action %s is not valid for this web service.", q.action)
+		return nil, refuse(
+			http.StatusBadRequest,
+			"InvalidAction",
+			"The action %s is not valid for this web service.",
+			q.action,
+		)
 	}
 	maxResults := q.form.Get("MaxResults")
-	if err := a.buckets.take(q.caller.account.ID, q.region, q.action, maxResults != "" || q.form.Has("Filter.1.Name")); err != nil {
+	paged := maxResults != "" || q.form.Has("Filter.1.Name")
+	if err := a.buckets.take(q.caller.account.ID, q.region, q.action, paged); err != nil {
 		return nil, err
 	}
 	if why := a.denied(q.caller, "ec2:"+q.action, q.region); why != "" {
-		return nil, refuse(http.StatusForbidden, "UnauthorizedOperation",
-			"You are not authorized to perform this operation. User: %s is not authorized to perform: ec2:%s %s", q.caller.arn, q.action, why)
+		return nil, refuse(
+			http.StatusForbidden,
+			"UnauthorizedOperation",
+			"You are not authorized to perform this operation. User: %s is not authorized to perform: ec2:%s %s",
+			q.caller.arn,
+			q.action,
+			why,
+		)
 	}
 	if q.form.Get("DryRun") == "true" {
-		return nil, refuse(http.StatusPreconditionFailed, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
+		return nil, refuse(
+			http.StatusPreconditionFailed,
+			"DryRunOperation",
+			"Request would have succeeded, but DryRun flag is set.",
+		)
 	}
 	switch q.action {
 	case "DescribeRegions":
@@ -67,8 +83,13 @@ func (a *AWS) ec2(q *request) (*answer, *apiError) {
 	case "DescribeAvailabilityZones":
 		return a.describeZones(q), nil
 	case "DescribeLaunchTemplateVersions":
-		if q.form.Get("LaunchTemplateId") == "" && q.form.Get("LaunchTemplateName") == "" && !slices.Contains([]string{"$Latest", "$Default"}, q.form.Get("LaunchTemplateVersion.1")) {
-			return nil, refuse(http.StatusBadRequest, "MissingParameter", "The request must contain a launch template ID, a launch template name or a version of $Latest or $Default")
+		if q.form.Get("LaunchTemplateId") == "" && q.form.Get("LaunchTemplateName") == "" &&
+			!slices.Contains([]string{"$Latest", "$Default"}, q.form.Get("LaunchTemplateVersion.1")) {
+			return nil, refuse(
+				http.StatusBadRequest,
+				"MissingParameter",
+				"The request must contain a launch template ID, a launch template name or a version of $Latest or $Default",
+			)
 		}
 	}
 	l, ok := listOperations[q.action]
@@ -87,15 +108,27 @@ func (a *AWS) list(q *request, l listOperation) (*answer, *apiError) {
 		case err != nil:
 			return nil, badParameter("Value ( %s ) for parameter maxResults is invalid. Expecting an integer.", s)
 		case n < l.minResults:
-			return nil, badParameter("Value ( %s ) for parameter maxResults is invalid. Expecting a value greater than or equal to %d.", s, l.minResults)
+			return nil, badParameter(
+				"Value ( %s ) for parameter maxResults is invalid. Expecting a value greater than or equal to %d.",
+				s,
+				l.minResults,
+			)
 		case n > l.maxResults:
-			return nil, badParameter("Value ( %s ) for parameter maxResults is invalid. Expecting a value less than or equal to %d.", s, l.maxResults)
+			return nil, badParameter(
+				"Value ( %s ) for parameter maxResults is invalid. Expecting a value less than or equal to %d.",
+				s,
+				l.maxResults,
+			)
 		}
 		size = n
 	}
 	if size > 0 && l.idParameter != "" && q.form.Has(l.idParameter+".1") {
-		return nil, refuse(http.StatusBadRequest, "InvalidParameterCombination", "The parameter %s cannot be used with the parameter maxResults",
-			strings.ToLower(l.idParameter[:1])+l.idParameter[1:]+"sSet")
+		return nil, refuse(
+			http.StatusBadRequest,
+			"InvalidParameterCombination",
+			"The parameter %s cannot be used with the parameter maxResults",
+			strings.ToLower(l.idParameter[:1])+l.idParameter[1:]+"sSet",
+		)
 	}
 	after := 0
 	if t := q.form.Get("NextToken"); t != "" {
@@ -138,17 +171,18 @@ func (a *AWS) list(q *request, l listOperation) (*answer, *apiError) {
 		out.head = append(out.head, "\n    <"+l.setElement+"/>"...)
 		return out, nil
 	}
-	// The answer's fixed parts stand before and after the items, so that these can be kept compressed.
-	out.head, out.tail = append(out.head, "\n    <"+l.setElement+">"...), append([]byte("\n    </"+l.setElement+">"), out.tail...)
-	if len(items) == all { // nothing was chosen
+	// The fixed parts of the answer precede and follow the items, so that the compressed items can be cached.
+	out.head = append(out.head, "\n    <"+l.setElement+">"...)
+	out.tail = append([]byte("\n    </"+l.setElement+">"), out.tail...)
+	if len(items) == all { // all items
 		out.cacheKey = fmt.Sprint(f.owner, " ", f.region, " ", q.action, " ", version, " ", from, " ", to)
 	}
 	return out, nil
 }
 
-// selectItems is the items that the request names: all of them, or those whose ids it lists.
+// selectItems returns the items that the request selects: all of them, or those whose ids it lists.
 func selectItems(q *request, l listOperation, items []item) ([]item, *apiError) {
-	if name := q.form.Get("Filter.1.Name"); name != "" { // better refused than left aside in silence
+	if name := q.form.Get("Filter.1.Name"); name != "" { // a silently ignored filter would be worse
 		return nil, badParameter("The filter '%s' is invalid", name)
 	}
 	if owners := listParameter(q, "Owner"); len(owners) > 0 {
@@ -182,13 +216,19 @@ func selectItems(q *request, l listOperation, items []item) ([]item, *apiError) 
 	return out, nil
 }
 
-// notFound is EC2's word for an id that does not exist: each kind has its own.
+// notFound is EC2's error for an id that does not exist. Each kind has a code of its own.
 func notFound(param, id string) *apiError {
 	code := map[string]string{
-		"ImageId": "InvalidAMIID.NotFound", "InstanceId": "InvalidInstanceID.NotFound", "LaunchTemplateId": "InvalidLaunchTemplateId.NotFound",
-		"NetworkInterfaceId": "InvalidNetworkInterfaceID.NotFound", "SecurityGroupRuleId": "InvalidSecurityGroupRuleId.NotFound",
-		"GroupId": "InvalidGroup.NotFound", "SnapshotId": "InvalidSnapshot.NotFound", "SubnetId": "InvalidSubnetID.NotFound",
-		"VolumeId": "InvalidVolume.NotFound", "VpcId": "InvalidVpcID.NotFound",
+		"GroupId":             "InvalidGroup.NotFound",
+		"ImageId":             "InvalidAMIID.NotFound",
+		"InstanceId":          "InvalidInstanceID.NotFound",
+		"LaunchTemplateId":    "InvalidLaunchTemplateId.NotFound",
+		"NetworkInterfaceId":  "InvalidNetworkInterfaceID.NotFound",
+		"SecurityGroupRuleId": "InvalidSecurityGroupRuleId.NotFound",
+		"SnapshotId":          "InvalidSnapshot.NotFound",
+		"SubnetId":            "InvalidSubnetID.NotFound",
+		"VolumeId":            "InvalidVolume.NotFound",
+		"VpcId":               "InvalidVpcID.NotFound",
 	}[param]
 	noun := strings.ToLower(strings.TrimSuffix(param, "Id"))
 	return refuse(http.StatusBadRequest, code, "The %s ID '%s' does not exist", noun, id)
@@ -198,11 +238,11 @@ func badParameter(format string, args ...any) *apiError {
 	return refuse(http.StatusBadRequest, "InvalidParameterValue", format, args...)
 }
 
-// pageToken says where a listing goes on. It is bound to the caller's account, the region and the action.
+// pageToken encodes where a listing continues. It is bound to the caller's account, the region and the action.
 func (a *AWS) pageToken(q *request, seq int) string {
 	at := strconv.Itoa(seq)
-	seal := a.derive("page", q.caller.account.ID, q.region, q.action, at)[:16]
-	return base64.StdEncoding.EncodeToString(append(seal, at...))
+	mac := a.derive("page", q.caller.account.ID, q.region, q.action, at)[:16]
+	return base64.StdEncoding.EncodeToString(append(mac, at...))
 }
 
 func (a *AWS) readPageToken(q *request, token string) (int, bool) {
@@ -218,7 +258,7 @@ func (a *AWS) readPageToken(q *request, token string) (int, bool) {
 	return seq, err == nil
 }
 
-// ec2Answer is EC2's envelope around items.
+// ec2Answer wraps items in EC2's envelope.
 func ec2Answer(q *request, items []item) *answer {
 	m := new(xmlWriter)
 	m.begin(q.action+"Response", ec2Namespace)
@@ -230,7 +270,7 @@ func ec2Answer(q *request, items []item) *answer {
 	return out
 }
 
-// listParameter reads a list parameter: name.1, name.2, ….
+// listParameter reads the values of a list parameter: name.1, name.2, ….
 func listParameter(q *request, name string) []string {
 	var out []string
 	for n := 1; q.form.Has(name + "." + strconv.Itoa(n)); n++ {
@@ -260,7 +300,8 @@ func (a *AWS) describeRegions(q *request) (*answer, *apiError) {
 	}
 	a.mu.RUnlock()
 	keep := func(r region) bool {
-		if q.form.Get("AllRegions") != "true" && r.status == "not-opted-in" || len(wanted) > 0 && !slices.Contains(wanted, r.name) {
+		if q.form.Get("AllRegions") != "true" && r.status == "not-opted-in" ||
+			len(wanted) > 0 && !slices.Contains(wanted, r.name) {
 			return false
 		}
 		for name, values := range filters {
@@ -282,7 +323,7 @@ func (a *AWS) describeRegions(q *request) (*answer, *apiError) {
 	}), nil
 }
 
-// renderAnswer is an answer that is rendered for the call.
+// renderAnswer returns an answer that is rendered for this call only.
 func (a *AWS) renderAnswer(q *request, f func(*xmlWriter)) *answer {
 	m := &xmlWriter{depth: 1}
 	f(m)
@@ -311,7 +352,7 @@ func (a *AWS) describeZones(q *request) *answer {
 
 var zoneLetters = []string{"a", "b", "c"}
 
-// zoneID is the zone's id in the form of AWS's: use1-az1 for us-east-1a.
+// zoneID returns a zone's id in AWS's form: use1-az1 for us-east-1a.
 func zoneID(region, letter string) string {
 	f := strings.Split(region, "-")
 	short := f[0]

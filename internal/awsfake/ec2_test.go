@@ -33,19 +33,22 @@ func TestDescribeRegions(t *testing.T) {
 	if got := name(some); !slices.Equal(got, enabled) {
 		t.Errorf("filtered: %v, want %v", got, enabled)
 	}
-	if got := name(x.ec2("us-east-1", longTerm(x.key), "DescribeRegions", "RegionName.1", "eu-west-1")); !slices.Equal(got, []string{"eu-west-1"}) {
+	got := name(x.ec2("us-east-1", longTerm(x.key), "DescribeRegions", "RegionName.1", "eu-west-1"))
+	if !slices.Equal(got, []string{"eu-west-1"}) {
 		t.Errorf("by name: %v", got)
 	}
-	if got := x.ec2("cn-north-1", china, "DescribeRegions"); !slices.Equal(name(got), []string{"cn-north-1", "cn-northwest-1"}) ||
-		!strings.Contains(got.body, "ec2.cn-north-1.amazonaws.com.cn") {
-		t.Errorf("China: %s", got.body)
+	fromChina := x.ec2("cn-north-1", china, "DescribeRegions")
+	if !slices.Equal(name(fromChina), []string{"cn-north-1", "cn-northwest-1"}) ||
+		!strings.Contains(fromChina.body, "ec2.cn-north-1.amazonaws.com.cn") {
+		t.Errorf("China: %s", fromChina.body)
 	}
-	if got := x.ec2("us-east-1", longTerm(x.key), "DescribeRegions", "RegionName.1", "cn-north-1"); got.code != "InvalidParameterValue" {
-		t.Errorf("another partition's region: %+v", got)
+	other := x.ec2("us-east-1", longTerm(x.key), "DescribeRegions", "RegionName.1", "cn-north-1")
+	if other.code != "InvalidParameterValue" {
+		t.Errorf("another partition's region: %+v", other)
 	}
 }
 
-// Pages are of the size asked for, show every instance once, and their tokens are good for this listing alone.
+// Pages have the requested size and contain every instance once. Their tokens are valid for this listing only.
 func TestPages(t *testing.T) {
 	x := newTestClient(t, Options{})
 	x.acct.AddInstances("us-east-1", 57)
@@ -77,36 +80,45 @@ func TestPages(t *testing.T) {
 	}
 	other := longTerm(x.aws.AddAccount("222222222222", "aws").AddUser("c").NewKey())
 	for what, r := range map[string]*reply{
-		"garbage":         x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "MaxResults", "10", "NextToken", "AAAA"),
-		"another region":  x.ec2("us-west-2", longTerm(x.key), "DescribeInstances", "MaxResults", "10", "NextToken", tokens[0]),
+		"garbage": x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "MaxResults", "10", "NextToken", "AAAA"),
+		"another region": x.ec2(
+			"us-west-2", longTerm(x.key), "DescribeInstances", "MaxResults", "10", "NextToken", tokens[0],
+		),
 		"another action":  x.ec2("us-east-1", longTerm(x.key), "DescribeVolumes", "MaxResults", "10", "NextToken", tokens[0]),
 		"another account": x.ec2("us-east-1", other, "DescribeInstances", "MaxResults", "10", "NextToken", tokens[0]),
 	} {
-		if r.status != 400 || r.code != "InvalidParameterValue" || !strings.Contains(r.message, "for parameter NextToken is invalid") {
+		if r.status != 400 || r.code != "InvalidParameterValue" ||
+			!strings.Contains(r.message, "for parameter NextToken is invalid") {
 			t.Errorf("%s: %+v", what, r)
 		}
 	}
 	for n, want := range map[string]string{
-		"4": "greater than or equal to 5", "1001": "less than or equal to 1000", "x": "Expecting an integer", "5": "", "1000": "",
+		"4": "greater than or equal to 5", "5": "", "1000": "", "1001": "less than or equal to 1000",
+		"x": "Expecting an integer",
 	} {
 		r := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "MaxResults", n)
-		if want == "" && r.status != 200 || want != "" && (r.status != 400 || r.code != "InvalidParameterValue" || !strings.Contains(r.message, want)) {
+		if want == "" && r.status != 200 ||
+			want != "" && (r.status != 400 || r.code != "InvalidParameterValue" || !strings.Contains(r.message, want)) {
 			t.Errorf("MaxResults %s: %d %s %s", n, r.status, r.code, r.message)
 		}
 	}
-	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "MaxResults", "10", "InstanceId.1", whole[0]); r.code != "InvalidParameterCombination" {
+	r := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "MaxResults", "10", "InstanceId.1", whole[0])
+	if r.code != "InvalidParameterCombination" {
 		t.Errorf("ids with a page size: %+v", r)
 	}
-	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "InstanceId.1", whole[3]); !strings.Contains(r.body, whole[3]) || strings.Contains(r.body, whole[20]) {
+	r = x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "InstanceId.1", whole[3])
+	if !strings.Contains(r.body, whole[3]) ||
+		strings.Contains(r.body, whole[20]) {
 		t.Errorf("by id: %s", r.body)
 	}
-	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "InstanceId.1", "i-0123"); r.code != "InvalidInstanceID.NotFound" {
+	r = x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "InstanceId.1", "i-0123")
+	if r.code != "InvalidInstanceID.NotFound" {
 		t.Errorf("unknown id: %+v", r)
 	}
 }
 
-// A listing goes on where it was, whatever happened to the fleet in between: nothing twice, nothing left out that stayed.
-func TestPagesOfALivingFleet(t *testing.T) {
+// While the fleet changes, a listing continues where it was: no instance appears twice, none that stays is missing.
+func TestPagesOfAChangingFleet(t *testing.T) {
 	x := newTestClient(t, Options{Throttle: Throttle{Off: true}})
 	x.acct.AddInstances("us-east-1", 60)
 	before := between(x.ec2("us-east-1", longTerm(x.key), "DescribeInstances").body, "<instanceId>", "</instanceId>")
@@ -127,12 +139,12 @@ func TestPagesOfALivingFleet(t *testing.T) {
 	}
 	for id, n := range seen {
 		if n != 1 {
-			t.Errorf("%s was shown %d times", id, n)
+			t.Errorf("%s was listed %d times", id, n)
 		}
 	}
 	for _, id := range before {
 		if seen[id] == 0 {
-			t.Errorf("%s was left out", id)
+			t.Errorf("%s is missing", id)
 		}
 	}
 }
@@ -141,7 +153,9 @@ func TestOtherCalls(t *testing.T) {
 	x := newTestClient(t, Options{})
 	x.acct.AddInstances("us-east-1", 20)
 	for action, marks := range map[string][]string{
-		"DescribeHosts":             {`<DescribeHostsResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">`, "<requestId>"},
+		"DescribeHosts": {
+			`<DescribeHostsResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">`, "<requestId>",
+		},
 		"DescribeAvailabilityZones": {"<zoneName>us-east-1a</zoneName>", "<zoneId>use1-az1</zoneId>"},
 		"DescribeSnapshots":         {"<snapshotId>snap-", "<ownerId>111111111111</ownerId>"},
 		"DescribeVpnConnections":    {"<preSharedKey>psk.", "&lt;pre_shared_key&gt;psk."},
@@ -157,30 +171,35 @@ func TestOtherCalls(t *testing.T) {
 		}
 	}
 	id := element(x.ec2("us-east-1", longTerm(x.key), "DescribeLaunchTemplates").body, "launchTemplateId")
-	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeLaunchTemplateVersions", "LaunchTemplateId", id); strings.Count(r.body, "<userData>") != 2 {
+	r := x.ec2("us-east-1", longTerm(x.key), "DescribeLaunchTemplateVersions", "LaunchTemplateId", id)
+	if strings.Count(r.body, "<userData>") != 2 {
 		t.Errorf("versions: %s", r.body)
 	}
 	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeLaunchTemplateVersions"); r.code != "MissingParameter" {
-		t.Errorf("versions of nothing: %+v", r)
+		t.Errorf("versions without a template: %+v", r)
 	}
-	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeImages", "Owner.1", "self"); strings.Count(r.body, "<imageId>") != 2 {
+	r = x.ec2("us-east-1", longTerm(x.key), "DescribeImages", "Owner.1", "self")
+	if strings.Count(r.body, "<imageId>") != 2 {
 		t.Errorf("own images: %s", r.body)
 	}
-	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeImages", "Owner.1", "amazon"); strings.Count(r.body, "<imageId>") != 1 || !strings.Contains(r.body, "<isPublic>true") {
+	r = x.ec2("us-east-1", longTerm(x.key), "DescribeImages", "Owner.1", "amazon")
+	if strings.Count(r.body, "<imageId>") != 1 ||
+		!strings.Contains(r.body, "<isPublic>true") {
 		t.Errorf("Amazon's images: %s", r.body)
 	}
 	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeImages"); strings.Count(r.body, "<imageId>") != 3 {
-		t.Errorf("everybody's images: %s", r.body)
+		t.Errorf("images of all owners: %s", r.body)
 	}
-	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeVpcs", "Filter.1.Name", "tag:Name", "Filter.1.Value.1", "x"); r.code != "InvalidParameterValue" {
-		t.Errorf("a filter that is not served: %+v", r)
+	r = x.ec2("us-east-1", longTerm(x.key), "DescribeVpcs", "Filter.1.Name", "tag:Name", "Filter.1.Value.1", "x")
+	if r.code != "InvalidParameterValue" {
+		t.Errorf("a filter that is not supported: %+v", r)
 	}
 	if r := x.ec2("us-east-1", longTerm(x.key), "TerminateInstances"); r.status != 400 || r.code != "InvalidAction" {
 		t.Errorf("a write: %+v", r)
 	}
 }
 
-// The buckets are an account's, a region's and an action's, hold what AWS says they hold and refill in (fake) time.
+// There is a bucket for each account, region and action, with AWS's documented size and refill (in fake time).
 func TestThrottle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newTestClient(t, Options{})
@@ -191,7 +210,8 @@ func TestThrottle(t *testing.T) {
 				if r.status == 200 {
 					continue
 				}
-				if r.status != http.StatusServiceUnavailable || r.code != "RequestLimitExceeded" || r.message != "Request limit exceeded." {
+				if r.status != http.StatusServiceUnavailable || r.code != "RequestLimitExceeded" ||
+					r.message != "Request limit exceeded." {
 					t.Fatalf("%+v", r)
 				}
 				return n
@@ -235,20 +255,20 @@ func TestThrottle(t *testing.T) {
 	})
 }
 
-// What is sent compressed is what is sent plain, whether it comes from the cache or not.
+// A compressed answer has the content of the uncompressed one, from the cache or not.
 func TestGzip(t *testing.T) {
 	x := newTestClient(t, Options{Throttle: Throttle{Off: true}})
 	x.acct.AddInstances("us-east-1", 40)
-	strip := func(s string) string { // all but the request's id
+	strip := func(s string) string { // removes the request id
 		id := element(s, "requestId")
 		return strings.ReplaceAll(s, id, "")
 	}
-	squeezed := func(params ...string) (string, int64) {
+	compressed := func(params ...string) (string, int64) {
 		t.Helper()
 		x.aws.ResetCalls()
 		h := *x.http
 		h.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
-			r.Header.Set("Accept-Encoding", "gzip") // and so the transport leaves it to us
+			r.Header.Set("Accept-Encoding", "gzip") // explicit, so the transport does not decompress
 			return x.http.Transport.RoundTrip(r)
 		})
 		y := *x
@@ -261,19 +281,19 @@ func TestGzip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		z.Multistream(false) // one member, which every reader reads to its end
+		z.Multistream(false) // one member, which every reader reads to the end
 		b, err := io.ReadAll(z)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return strip(string(b)), x.aws.Stats().Bytes
 	}
-	first, n := squeezed("MaxResults", "1000")
-	again, _ := squeezed("MaxResults", "1000")
+	first, n := compressed("MaxResults", "1000")
+	again, _ := compressed("MaxResults", "1000")
 	plain := x.plain("DescribeInstances", "MaxResults", "1000")
 	x.aws.SetGzipLevel(6)
-	if better, m := squeezed("MaxResults", "1000"); better != first || m >= n {
-		t.Errorf("at level 6 %d bytes of %d, the same: %v", m, n, better == first)
+	if level6, m := compressed("MaxResults", "1000"); level6 != first || m >= n {
+		t.Errorf("at level 6 %d bytes of %d, the same: %v", m, n, level6 == first)
 	}
 	if first != again || first != strip(plain) {
 		t.Error("the answers differ")
@@ -281,18 +301,19 @@ func TestGzip(t *testing.T) {
 	if n*5 > int64(len(plain)) {
 		t.Errorf("%d bytes became %d", len(plain), n)
 	}
-	for _, id := range between(plain, "<instanceId>", "</instanceId>")[:2] { // chosen, which no cache must mix up
-		if one, _ := squeezed("InstanceId.1", id); one != strip(x.plain("DescribeInstances", "InstanceId.1", id)) {
-			t.Errorf("%s alone is another", id)
+	for _, id := range between(plain, "<instanceId>", "</instanceId>")[:2] { // selected items must not come from the cache
+		if single, _ := compressed("InstanceId.1", id); single != strip(x.plain("DescribeInstances", "InstanceId.1", id)) {
+			t.Errorf("%s alone: the compressed answer differs", id)
 		}
 	}
 	x.aws.Evolve(5)
-	if after, _ := squeezed("MaxResults", "1000"); after == first || after != strip(x.plain("DescribeInstances", "MaxResults", "1000")) {
-		t.Error("the cache holds on to what was")
+	if after, _ := compressed("MaxResults", "1000"); after == first ||
+		after != strip(x.plain("DescribeInstances", "MaxResults", "1000")) {
+		t.Error("the cache returns an outdated answer")
 	}
 }
 
-// plain makes a call whose answer is not compressed.
+// plain makes a call and returns the answer, which must be uncompressed.
 func (x *testClient) plain(action string, params ...string) string {
 	x.t.Helper()
 	tr := x.http.Transport.(*http.Transport)
@@ -300,7 +321,7 @@ func (x *testClient) plain(action string, params ...string) string {
 	defer func() { tr.DisableCompression = false }()
 	r := x.ec2("us-east-1", longTerm(x.key), action, params...)
 	if r.header.Get("Content-Encoding") != "" {
-		x.t.Fatal("compressed, though not asked for")
+		x.t.Fatal("compressed although the request does not accept it")
 	}
 	return r.body
 }
@@ -316,8 +337,10 @@ func TestCallLog(t *testing.T) {
 		t.Fatalf("%d calls", len(calls))
 	}
 	c := calls[0]
-	if c.AccountID != "111111111111" || c.ARN != x.user.ARN || c.Region != "us-east-1" || c.Service != "ec2" || c.Action != "DescribeInstances" ||
-		c.MaxResults != "5" || c.Params["Version"] != "2016-11-15" || c.Status != 200 || c.Code != "" || c.Items == 0 || c.Bytes == 0 || c.End.Before(c.Start) {
+	if c.AccountID != "111111111111" || c.ARN != x.user.ARN || c.Region != "us-east-1" || c.Service != "ec2" ||
+		c.Action != "DescribeInstances" || c.MaxResults != "5" || c.Params["Version"] != "2016-11-15" ||
+		c.Status != 200 || c.Code != "" || c.Items == 0 ||
+		c.Bytes == 0 || c.End.Before(c.Start) {
 		t.Errorf("%+v", c)
 	}
 	if c := calls[2]; c.Status != 401 || c.Code != "AuthFailure" || c.AccountID != "111111111111" {
@@ -330,9 +353,11 @@ func TestCallLog(t *testing.T) {
 		t.Errorf("the ring holds %+v", got)
 	}
 	if got := x.aws.Calls(func(c *Call) bool { return c.Action == "DescribeThing2" }); len(got) != 1 {
-		t.Errorf("chosen: %+v", got)
+		t.Errorf("filtered: %+v", got)
 	}
-	if s := x.aws.Stats(); s.Calls != 7 || s.Errors != 1 || s.Connections != 1 || s.OpenConnections != 1 || s.InFlight != 0 || s.MaxInFlight != 1 {
+	if s := x.aws.Stats(); s.Calls != 7 || s.Errors != 1 || s.Connections != 1 || s.OpenConnections != 1 ||
+		s.InFlight != 0 ||
+		s.MaxInFlight != 1 {
 		t.Errorf("%+v", s)
 	}
 }

@@ -14,22 +14,23 @@ type FaultKind int
 
 // The kinds of faults.
 const (
-	Hang           FaultKind = iota + 1 // no answer until the client goes away
-	Reset                               // the connection is torn down before an answer
-	TruncatedBody                       // the answer stops after half of what its length says
+	Hang           FaultKind = iota + 1 // no answer until the client disconnects
+	Reset                               // the connection is reset before an answer
+	TruncatedBody                       // the answer ends after half of its Content-Length
 	ServerError                         // 500 InternalError, as XML
 	Unavailable                         // 503 Unavailable, as XML
 	ProxyPage                           // 503 with a proxy's HTML page
-	Expire                              // the session is said to be expired
-	RepeatToken                         // the answer's NextToken is the one that was sent: the listing never ends
-	UnusualMarkup                       // the answer says the same in markup that is legal and unusual: CDATA, comments, attributes
+	Expire                              // refused as if the session had expired
+	RepeatToken                         // NextToken is the token of the request: the listing never ends
+	UnusualMarkup                       // the same content in legal but unusual markup: CDATA, comments, attributes
 	UnknownMembers                      // every item of the answer has members that no SDK knows
-	SlowBody                            // a byte at a time, Delay apart (1 ms where 0)
+	SlowBody                            // single bytes, Delay apart (1 ms where 0)
 	Delay                               // the answer comes after Delay
-	Throttling                          // refused as too fast, whatever the bucket holds: EC2's RequestLimitExceeded, STS's Throttling, 429 elsewhere
+	// Throttling is refused regardless of the bucket: RequestLimitExceeded by EC2, Throttling by STS, 429 elsewhere.
+	Throttling
 )
 
-// replacesAnswer reports whether the fault replaces the answer altogether.
+// replacesAnswer reports whether the fault needs no answer of the service.
 func (k FaultKind) replacesAnswer() bool {
 	switch k {
 	case Hang, Reset, ServerError, Unavailable, ProxyPage, Throttling:
@@ -38,13 +39,13 @@ func (k FaultKind) replacesAnswer() bool {
 	return false
 }
 
-// A Fault makes matching calls go wrong. An empty field matches everything; Account, Region and Action are globs.
+// A Fault makes matching calls fail. An empty field matches everything; Account, Region and Action are globs.
 type Fault struct {
 	Kind                             FaultKind
 	Account, Region, Service, Action string
-	After                            int           // so many matching calls go well first
-	Pages                            bool          // only calls that carry a NextToken: in mid-listing
-	Count                            int           // then so many go wrong; 0: all
+	After                            int           // how many matching calls succeed first
+	Pages                            bool          // only calls with a NextToken: in the middle of a listing
+	Count                            int           // how many fail after that; 0: all
 	Delay                            time.Duration // of Delay and SlowBody
 }
 
@@ -58,17 +59,17 @@ type fault struct {
 	matched int
 }
 
-// Inject adds a fault. remove takes it away again; it may be called more than once.
+// Inject adds a fault. remove removes it and may be called more than once.
 func (a *AWS) Inject(f Fault) (remove func()) {
-	one := &fault{Fault: f}
+	added := &fault{Fault: f}
 	a.faults.mu.Lock()
 	defer a.faults.mu.Unlock()
-	a.faults.all = append(a.faults.all, one)
+	a.faults.all = append(a.faults.all, added)
 	return func() {
 		a.faults.mu.Lock()
 		defer a.faults.mu.Unlock()
 		for i, f := range a.faults.all {
-			if f == one {
+			if f == added {
 				a.faults.all = append(a.faults.all[:i:i], a.faults.all[i+1:]...)
 				return
 			}
@@ -76,13 +77,14 @@ func (a *AWS) Inject(f Fault) (remove func()) {
 	}
 }
 
-// match finds the first fault that is due for the call.
+// match returns the first fault that applies to the call, or nil.
 func (s *faults) match(q *request) *Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var due *Fault
 	for _, f := range s.all {
-		if !glob(f.Account, q.call.AccountID) || !glob(f.Region, q.region) || !glob(f.Service, q.service) || !glob(f.Action, q.action) ||
+		if !glob(f.Account, q.call.AccountID) || !glob(f.Region, q.region) || !glob(f.Service, q.service) ||
+			!glob(f.Action, q.action) ||
 			f.Pages && q.form.Get("NextToken") == "" {
 			continue
 		}
@@ -94,7 +96,7 @@ func (s *faults) match(q *request) *Fault {
 	return due
 }
 
-// sleep waits, unless the client goes away first.
+// sleep waits. It returns false if the client disconnects first.
 func sleep(r *http.Request, d time.Duration) bool {
 	if d <= 0 {
 		return r.Context().Err() == nil
@@ -109,7 +111,7 @@ func sleep(r *http.Request, d time.Duration) bool {
 	}
 }
 
-// waitLatency is the latency of a call.
+// waitLatency waits for the latency of a call. It returns false if the client disconnects first.
 func (a *AWS) waitLatency(q *request) bool {
 	l := a.latency.Load()
 	d := l.fixed
@@ -119,7 +121,7 @@ func (a *AWS) waitLatency(q *request) bool {
 	return sleep(q.http, d)
 }
 
-// applyFault does what the fault says to the answer. It reports whether nothing is left to be sent.
+// applyFault changes the answer as the fault requires. It returns true if the answer must not be sent any more.
 func (a *AWS) applyFault(w http.ResponseWriter, q *request, out *answer, f *Fault) bool {
 	xml := func(status int, code, message string) {
 		q.call.Status, q.call.Code = status, code
@@ -158,7 +160,11 @@ func (a *AWS) applyFault(w http.ResponseWriter, q *request, out *answer, f *Faul
 		case "sts":
 			xml(http.StatusBadRequest, "Throttling", "Rate exceeded")
 		case "organizations":
-			xml(http.StatusBadRequest, "TooManyRequestsException", "AWS Organizations can't complete your request because another request is already in progress. Try again later.")
+			xml(
+				http.StatusBadRequest,
+				"TooManyRequestsException",
+				"AWS Organizations can't complete your request because another request is already in progress. Try again later.",
+			)
 		default:
 			*out = *q.plain(http.StatusTooManyRequests, "")
 		}
@@ -167,12 +173,18 @@ func (a *AWS) applyFault(w http.ResponseWriter, q *request, out *answer, f *Faul
 		_ = out.eachPart(func(p []byte) error { doc = append(doc, p...); return nil })
 		doc, err := rewriteMarkup(doc, f.Kind == UnknownMembers)
 		if err != nil {
-			panic(err) // our own document
+			panic(err) // this package wrote the document
 		}
 		*out = answer{head: doc}
 	case ProxyPage:
 		q.call.Status, q.call.Code = http.StatusServiceUnavailable, "proxy"
-		*out = answer{contentType: "text/html", head: []byte("<html><head><title>503 Service Unavailable</title></head><body>\n<h1>Service Unavailable</h1>\n<p>The upstream did not answer.</body></html>\n")}
+		*out = answer{
+			contentType: "text/html",
+			head: []byte(
+				"<html><head><title>503 Service Unavailable</title></head><body>\n" +
+					"<h1>Service Unavailable</h1>\n<p>The upstream did not answer.</body></html>\n",
+			),
+		}
 	case SlowBody:
 		w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
 		w.Header().Set("Content-Length", strconv.Itoa(out.size()))
@@ -199,7 +211,7 @@ func (a *AWS) applyFault(w http.ResponseWriter, q *request, out *answer, f *Faul
 	return false
 }
 
-// reset tears the connection down so that the client sees a reset and not a clean end.
+// reset closes the connection so that the client sees a reset and not a clean end.
 func reset(w http.ResponseWriter) {
 	c, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {

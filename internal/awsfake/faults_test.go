@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// eachTransport runs a test over loopback and in memory: a fault must look the same to the real transport.
+// eachTransport runs a test over loopback and in memory: a fault must have the same effect on both.
 func eachTransport(t *testing.T, f func(t *testing.T, x *testClient)) {
 	t.Run("memory", func(t *testing.T) { f(t, newTestClient(t, Options{NoGzip: true})) })
 	t.Run("loopback", func(t *testing.T) {
@@ -52,12 +52,14 @@ func TestFaults(t *testing.T) {
 			{Hang, func(_ *reply, err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
 			{Reset, func(_ *reply, err error) bool { return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) }},
 			{TruncatedBody, func(r *reply, err error) bool {
-				return (errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)) && r.status == 200 && len(r.body) <= size/2+1
+				cut := errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
+				return cut && r.status == 200 && len(r.body) <= size/2+1
 			}},
 			{ServerError, func(r *reply, err error) bool { return err == nil && r.status == 500 && r.code == "InternalError" }},
 			{Unavailable, func(r *reply, err error) bool { return err == nil && r.status == 503 && r.code == "Unavailable" }},
 			{ProxyPage, func(r *reply, err error) bool {
-				return err == nil && r.status == 503 && r.code == "" && strings.Contains(r.body, "<h1>") && r.header.Get("Content-Type") == "text/html"
+				return err == nil && r.status == 503 && r.code == "" && strings.Contains(r.body, "<h1>") &&
+					r.header.Get("Content-Type") == "text/html"
 			}},
 			{Throttling, func(r *reply, err error) bool {
 				return err == nil && r.status == 503 && r.code == "RequestLimitExceeded"
@@ -80,7 +82,7 @@ func TestFaults(t *testing.T) {
 	})
 }
 
-// A fault meets the calls that it names, after those that it lets pass, as often as it says.
+// A fault applies to the calls that it matches, after the calls that it skips, and as often as configured.
 func TestFaultsMatch(t *testing.T) {
 	x := newTestClient(t, Options{})
 	x.acct.AddInstances("us-east-1", 30)
@@ -90,8 +92,9 @@ func TestFaultsMatch(t *testing.T) {
 		return x.ec2(region, who, action, params...).status == 200
 	}
 	remove := x.aws.Inject(Fault{Kind: ServerError, Account: "2222*", Action: "DescribeV*"})
-	if !ok("us-east-1", longTerm(x.key), "DescribeVpcs") || !ok("cn-north-1", c, "DescribeSubnets") || ok("cn-north-1", c, "DescribeVolumes") {
-		t.Error("account and action do not choose")
+	if !ok("us-east-1", longTerm(x.key), "DescribeVpcs") || !ok("cn-north-1", c, "DescribeSubnets") ||
+		ok("cn-north-1", c, "DescribeVolumes") {
+		t.Error("account and action are ignored")
 	}
 	remove()
 	remove = x.aws.Inject(Fault{Kind: ServerError, Region: "us-*", After: 1, Count: 2})
@@ -106,8 +109,9 @@ func TestFaultsMatch(t *testing.T) {
 	remove = x.aws.Inject(Fault{Kind: Expire, Service: "ec2", Pages: true, Count: 1})
 	first := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "MaxResults", "5")
 	next := element(first.body, "nextToken")
-	if r := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "MaxResults", "5", "NextToken", next); first.status != 200 || r.code != "RequestExpired" {
-		t.Errorf("expired in mid-listing: %+v", r)
+	r := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances", "MaxResults", "5", "NextToken", next)
+	if first.status != 200 || r.code != "RequestExpired" {
+		t.Errorf("expired in the middle of a listing: %+v", r)
 	}
 	if _, err := x.callerARN("us-east-1", longTerm(x.key)); err != nil {
 		t.Error(err)
@@ -126,8 +130,8 @@ func TestFaultsMatch(t *testing.T) {
 	wantCode(t, err, "Throttling", "Rate exceeded")
 }
 
-// Weird markup says the same as plain markup does, by the standard library's reading.
-func TestWeirdMarkup(t *testing.T) {
+// The standard library reads the same content from the unusual markup as from the plain markup.
+func TestUnusualMarkup(t *testing.T) {
 	x := newTestClient(t, Options{})
 	x.acct.AddInstances("us-east-1", 40)
 	type node struct {
@@ -159,12 +163,12 @@ func TestWeirdMarkup(t *testing.T) {
 	}
 	_, want := read("")
 	if !slices.ContainsFunc(want, func(s string) bool { return strings.Contains(s, "&") || strings.Contains(s, "<") }) {
-		t.Fatal("no tag needs escaping: the fleet proves nothing")
+		t.Fatal("no tag needs escaping: the test proves nothing")
 	}
 	remove := x.aws.Inject(Fault{Kind: UnusualMarkup})
 	body, got := read("")
 	if !slices.Equal(got, want) {
-		t.Error("weird markup says something else")
+		t.Error("the unusual markup has another content")
 	}
 	for _, mark := range []string{"<![CDATA[", "<!-- in the middle -->", "&#x", "kind='"} {
 		if !strings.Contains(body, mark) {
@@ -173,29 +177,30 @@ func TestWeirdMarkup(t *testing.T) {
 	}
 	remove()
 	x.aws.Inject(Fault{Kind: UnknownMembers})
-	if body, got := read("Of2031"); !slices.Equal(got, want) || !strings.Contains(body, "<memberOf2031><deep>new &amp; nested</deep>") {
-		t.Error("unknown members: something else is missing or none is there")
+	if body, got := read("Of2031"); !slices.Equal(got, want) ||
+		!strings.Contains(body, "<memberOf2031><deep>new &amp; nested</deep>") {
+		t.Error("unknown members: known ones changed, or no unknown one was added")
 	}
 }
 
-// A text says the same in each of its disguises.
-func TestDisguises(t *testing.T) {
+// Each form of a text is read as the text.
+func TestUnusualText(t *testing.T) {
 	for _, text := range append([]string{"a", "]]>", "x]]>y]]>"}, notes...) {
-		for way := range 4 {
+		for form := range 4 {
 			var b bytes.Buffer
 			b.WriteString("<a>")
-			writeUnusualText(&b, []byte(text), way)
+			writeUnusualText(&b, []byte(text), form)
 			b.WriteString("</a>")
 			var got string
 			if err := xml.Unmarshal(b.Bytes(), &got); err != nil || got != text {
-				t.Errorf("%q in way %d is %s, read as %q, %v", text, way, &b, got, err)
+				t.Errorf("%q in form %d is %s, read as %q, %v", text, form, &b, got, err)
 			}
 		}
 	}
 }
 
-// Close ends what hangs, in a bubble and out of it, and can be called again.
-func TestCloseEndsWhatHangs(t *testing.T) {
+// Close ends calls that hang, and can be called again.
+func TestCloseEndsHangingCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newTestClient(t, Options{})
 		x.aws.Inject(Fault{Kind: Hang})
@@ -209,7 +214,7 @@ func TestCloseEndsWhatHangs(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		x.srv.Close()
-		if s := x.aws.Stats(); s.InFlight != 0 || s.OpenConnections != 0 { // at once: Close has waited
+		if s := x.aws.Stats(); s.InFlight != 0 || s.OpenConnections != 0 { // Close has waited for them
 			t.Errorf("after Close: %+v", s)
 		}
 		if err := <-failed; err == nil {
@@ -217,7 +222,7 @@ func TestCloseEndsWhatHangs(t *testing.T) {
 		}
 		x.srv.Close()
 		if _, err := x.srv.DialContext(t.Context(), "tcp", "aws.invalid:80"); err == nil {
-			t.Error("a closed server takes calls")
+			t.Error("a closed server accepts calls")
 		}
 	})
 }
@@ -228,7 +233,8 @@ func TestSlowBodyArrives(t *testing.T) {
 		x.aws.Inject(Fault{Kind: SlowBody, Delay: 10 * time.Millisecond, Count: 1})
 		begun := time.Now()
 		slow := x.ec2("us-east-1", longTerm(x.key), "DescribeHosts")
-		if want := time.Duration(len(slow.body)) * 10 * time.Millisecond; slow.status != http.StatusOK || time.Since(begun) != want {
+		if want := time.Duration(len(slow.body)) * 10 * time.Millisecond; slow.status != http.StatusOK ||
+			time.Since(begun) != want {
 			t.Errorf("%d bytes took %v", len(slow.body), time.Since(begun))
 		}
 	})

@@ -10,39 +10,39 @@ import (
 	"time"
 )
 
-// A fleet is what one region of one account holds: resources that fit each other, rendered when they are first listed.
-// What it is made of follows from the AWS's seed, the account and the region; what [AWS.Evolve] does to it follows from
-// the seed and the order of the calls.
+// A fleet is the resources of one account and region. They refer to each other correctly and are rendered when they are
+// first listed. The seed, the account and the region determine the initial fleet; the seed and the order of the calls
+// determine what [AWS.Evolve] changes.
 type fleet struct {
 	aws                      *AWS
 	owner, partition, region string
 	dnsSuffix                string
 
 	mu        sync.Mutex
-	lastSeq   int                    // of the resource that was made last
-	version   int                    // goes up whenever a list changes
+	lastSeq   int                    // of the latest resource
+	version   int                    // grows with each change of a list
 	resources map[string][]*resource // by the action that lists them, in order of seq
-	rendered  map[string][]item      // as rendered; never changed in place, so that a reader may keep what it took
+	rendered  map[string][]item      // by action; never changed in place, so readers may retain a list
 	network   *network
-	instances []*instance // those listed: living, or terminated within the hour
-	launched  int         // ever
+	instances []*instance // the listed ones: not terminated, or terminated within the last hour
+	launched  int         // instances so far
 }
 
 // A resource is one element of a listing.
 type resource struct {
 	seq    int
-	count  int      // how many resources the element is: a reservation is as many as it has instances
-	id     string   // what a request may name it by
-	ids    []string // or by these
-	public bool     // another's, shown to all who do not ask for their own
+	count  int      // resources in the element: for a reservation, its instances
+	id     string   // selects it in a request
+	ids    []string // select it, too
+	public bool     // owned by Amazon; listed unless the request asks for the account's own
 	tagged []*tagged
 	render func(*xmlWriter)
-	xml    []byte // nil until it is listed, or again after a change
+	xml    []byte // nil until it is listed, and after a change
 }
 
 type tag struct{ key, value string }
 
-// tagged is what DescribeTags shows of a resource.
+// tagged is a resource as DescribeTags lists it.
 type tagged struct {
 	id, kind string // "instance", "volume", …
 	tags     []tag
@@ -55,7 +55,8 @@ func (m *xmlWriter) tags(t []tag) {
 	})
 }
 
-// An item is one element of a listing as it is sent. Its seq never changes, so that a page token stays good while the fleet lives.
+// An item is one rendered element of a listing. Its seq never changes, so page tokens stay valid while the fleet
+// changes.
 type item struct {
 	seq, count int
 	id         string
@@ -70,13 +71,13 @@ func (a *AWS) fleetOf(c *Account, region string) *fleet {
 	return c.fleets[region]
 }
 
-// AddInstances gives the account n instances in a region, with all that belongs to them: network, volumes, snapshots, images….
+// AddInstances adds n instances in a region, with their network, volumes, snapshots and images.
 func (c *Account) AddInstances(region string, n int) { c.fleet(region).launch(n, launchedBefore) }
 
-// AddNetwork gives the account a region without instances: its network, images and templates stand there alone.
+// AddNetwork adds the resources of a region that has no instances: network, images and templates.
 func (c *Account) AddNetwork(region string) { c.fleet(region) }
 
-// ShareFleets lets the account hold what another holds, byte for byte: the owner's ids included. It costs no memory, so that a
+// ShareFleets gives the account the fleets of another, with the same ids and owner. It costs no memory, so that a
 // benchmark can have thousands of accounts.
 func (c *Account) ShareFleets(of *Account) {
 	c.aws.mu.Lock()
@@ -103,7 +104,7 @@ func (c *Account) fleet(region string) *fleet {
 	return f
 }
 
-// random is a generator that only the seed, the place and the words decide.
+// random returns a generator that depends on the seed, the account, the region and the words only.
 func (f *fleet) random(words ...string) *rand.Rand {
 	b := f.aws.derive(append([]string{"random", f.owner, f.region}, words...)...)
 	return rand.New(rand.NewPCG(binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])))
@@ -111,7 +112,7 @@ func (f *fleet) random(words ...string) *rand.Rand {
 
 func pick[T any](r *rand.Rand, of []T) T { return of[r.IntN(len(of))] }
 
-// add puts a resource into a listing. The caller holds f.mu.
+// add adds a resource to a listing. The caller holds f.mu.
 func (f *fleet) add(action string, r *resource) *resource {
 	f.lastSeq++
 	r.seq = f.lastSeq
@@ -121,7 +122,7 @@ func (f *fleet) add(action string, r *resource) *resource {
 	return r
 }
 
-// invalidate makes a resource be rendered anew. The caller holds f.mu.
+// invalidate discards what is rendered of a resource. The caller holds f.mu.
 func (f *fleet) invalidate(action string, r *resource) {
 	r.xml = nil
 	f.version++
@@ -129,13 +130,13 @@ func (f *fleet) invalidate(action string, r *resource) {
 	delete(f.rendered, "DescribeTags")
 }
 
-// remove takes a resource out of a listing. The caller holds f.mu.
+// remove removes a resource from a listing. The caller holds f.mu.
 func (f *fleet) remove(action string, r *resource) {
 	f.resources[action] = slices.DeleteFunc(f.resources[action], func(o *resource) bool { return o == r })
 	f.invalidate(action, r)
 }
 
-// items is a listing as it stands, and its version.
+// items returns the current listing and its version.
 func (f *fleet) items(action string) ([]item, int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -165,7 +166,7 @@ func (f *fleet) render(of []*resource) []item {
 	return list
 }
 
-// maxTagsPerResource is more tags than a resource may have (50) times the instances of a reservation.
+// maxTagsPerResource is more than the tags of an item: 50 for each instance of a reservation.
 const maxTagsPerResource = 1000
 
 func (f *fleet) tags() []item {
@@ -192,18 +193,18 @@ func (f *fleet) tags() []item {
 	return list
 }
 
-// terminatedRetention is how long EC2 goes on listing an instance that was terminated.
+// terminatedRetention is how long EC2 lists a terminated instance.
 const terminatedRetention = time.Hour
 
-// purgeTerminated forgets the instances that were terminated an hour ago. The caller holds f.mu.
+// purgeTerminated removes the instances that were terminated an hour ago. The caller holds f.mu.
 func (f *fleet) purgeTerminated() {
 	now := f.aws.Now()
-	over := func(i *instance) bool { return i.state == terminated && now.Sub(i.endedAt) >= terminatedRetention }
-	if !slices.ContainsFunc(f.instances, over) {
+	expired := func(i *instance) bool { return i.state == terminated && now.Sub(i.endedAt) >= terminatedRetention }
+	if !slices.ContainsFunc(f.instances, expired) {
 		return
 	}
 	for _, i := range f.instances {
-		if !over(i) {
+		if !expired(i) {
 			continue
 		}
 		r := i.reservation
@@ -213,11 +214,11 @@ func (f *fleet) purgeTerminated() {
 			f.remove("DescribeInstances", r.resource)
 		}
 	}
-	f.instances = slices.DeleteFunc(f.instances, over)
+	f.instances = slices.DeleteFunc(f.instances, expired)
 }
 
-// Evolve lets the fleets live: n things happen, spread over all of them. Instances start, stop, are launched and terminated, and
-// change their tags. What is on its way (pending, stopping, shutting-down) from the last time arrives first.
+// Evolve makes n random changes, spread over all fleets: it launches, starts, stops, terminates and tags instances.
+// Before that, it completes the transitions (pending, stopping, shutting-down) that the last call began.
 func (a *AWS) Evolve(n int) {
 	fleets := a.fleets()
 	for _, f := range fleets {
@@ -226,15 +227,15 @@ func (a *AWS) Evolve(n int) {
 	if len(fleets) == 0 {
 		return
 	}
-	turn := a.evolutions.Add(1)
-	d := a.derive("evolve", strconv.FormatUint(turn, 10))
-	r := rand.New(rand.NewPCG(binary.BigEndian.Uint64(d), turn))
+	generation := a.evolutions.Add(1)
+	d := a.derive("evolve", strconv.FormatUint(generation, 10))
+	r := rand.New(rand.NewPCG(binary.BigEndian.Uint64(d), generation))
 	for range n {
 		pick(r, fleets).evolve(r)
 	}
 }
 
-// fleets is every fleet once, in a stable order.
+// fleets returns every fleet once, in a stable order.
 func (a *AWS) fleets() []*fleet {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
@@ -254,7 +255,7 @@ func (a *AWS) fleets() []*fleet {
 	return all
 }
 
-// completeTransitions ends what was on its way.
+// completeTransitions moves each instance from a transitional state to the state that follows.
 func (f *fleet) completeTransitions() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -273,28 +274,28 @@ func (f *fleet) completeTransitions() {
 	}
 }
 
-// evolve lets one thing happen.
+// evolve makes one random change.
 func (f *fleet) evolve(r *rand.Rand) {
 	now := f.aws.Now().Truncate(time.Second)
 	f.mu.Lock()
-	var living []*instance
+	var stable []*instance
 	for _, i := range f.instances {
 		if i.state == running || i.state == stopped {
-			living = append(living, i)
+			stable = append(stable, i)
 		}
 	}
-	what := r.IntN(10)
-	if len(living) == 0 || what == 0 {
+	change := r.IntN(10)
+	if len(stable) == 0 || change == 0 {
 		f.mu.Unlock()
 		f.launch(1, now)
 		return
 	}
 	defer f.mu.Unlock()
-	i := pick(r, living)
+	i := pick(r, stable)
 	switch {
-	case what == 1 && len(living) > 2:
+	case change == 1 && len(stable) > 2:
 		i.terminate(now)
-	case what <= 4:
+	case change <= 4:
 		i.retag("last-patched", now.Format(time.DateOnly)+" #"+strconv.Itoa(r.IntN(1000)))
 	case i.state == running:
 		i.stop(now)

@@ -71,7 +71,10 @@ type describedFleet struct {
 func (x *testClient) describeFleet() *describedFleet {
 	x.t.Helper()
 	l := new(describedFleet)
-	for _, action := range []string{"Instances", "Volumes", "NetworkInterfaces", "Addresses", "Subnets", "Tags", "SecurityGroups", "Images", "Snapshots"} {
+	for _, action := range []string{
+		"Instances", "Volumes", "NetworkInterfaces", "Addresses", "Subnets", "Tags", "SecurityGroups", "Images",
+		"Snapshots",
+	} {
 		r := x.ec2("us-east-1", longTerm(x.key), "Describe"+action)
 		if err := xml.Unmarshal([]byte(r.body), l); err != nil || r.status != 200 {
 			x.t.Fatalf("%s: %+v, %v", action, r, err)
@@ -80,14 +83,14 @@ func (x *testClient) describeFleet() *describedFleet {
 	return l
 }
 
-// checkReferences checks that what names each other is there, from both sides.
+// checkReferences checks that every resource that another refers to exists and refers back.
 func (l *describedFleet) checkReferences(t *testing.T) {
 	t.Helper()
 	volumes, nics, subnets := map[string]int{}, map[string]int{}, map[string]int{}
 	for i, v := range l.Volumes {
 		volumes[v.ID] = i
 		if v.Snap != "" && !slices.Contains(l.Snaps, v.Snap) {
-			t.Errorf("%s is of a snapshot %s that is not there", v.ID, v.Snap)
+			t.Errorf("%s: snapshot %s does not exist", v.ID, v.Snap)
 		}
 	}
 	for i, n := range l.NICs {
@@ -119,7 +122,7 @@ func (l *describedFleet) checkReferences(t *testing.T) {
 			}
 			if i.State == "terminated" || i.State == "shutting-down" {
 				if i.Subnet+i.VPC+i.IP+i.Public != "" || len(i.Volumes)+len(i.NICs)+len(i.Groups) != 0 || i.Reason == "" {
-					t.Errorf("%s is %s and holds %+v", i.ID, i.State, i)
+					t.Errorf("%s is %s and has %+v", i.ID, i.State, i)
 				}
 				continue
 			}
@@ -132,19 +135,20 @@ func (l *describedFleet) checkReferences(t *testing.T) {
 			ips[i.IP] = i.ID
 			at, ok := subnets[i.Subnet]
 			if !ok || l.Subnets[at].VPC != i.VPC || l.Subnets[at].Zone != i.Zone {
-				t.Errorf("%s is in no subnet of its zone: %+v", i.ID, i)
+				t.Errorf("%s: not in a subnet of its zone: %+v", i.ID, i)
 			}
 			for _, v := range i.Volumes {
 				at, ok := volumes[v]
 				if !ok || l.Volumes[at].On != i.ID || l.Volumes[at].Zone != i.Zone {
-					t.Errorf("%s's disk %s is not there or elsewhere", i.ID, v)
+					t.Errorf("%s: volume %s does not exist or is in another zone", i.ID, v)
 				}
 				attachedVolumes++
 			}
 			for _, n := range i.NICs {
 				at, ok := nics[n]
-				if !ok || l.NICs[at].On != i.ID || l.NICs[at].IP != i.IP || l.NICs[at].Public != i.Public || l.NICs[at].Subnet != i.Subnet {
-					t.Errorf("%s's interface %s is not there or another: %+v", i.ID, n, i)
+				if !ok || l.NICs[at].On != i.ID || l.NICs[at].IP != i.IP || l.NICs[at].Public != i.Public ||
+					l.NICs[at].Subnet != i.Subnet {
+					t.Errorf("%s: interface %s does not exist or differs: %+v", i.ID, n, i)
 				}
 				attachedNICs++
 			}
@@ -153,7 +157,7 @@ func (l *describedFleet) checkReferences(t *testing.T) {
 			}
 			for _, g := range i.Groups {
 				if !slices.Contains(l.Groups, g) {
-					t.Errorf("%s is in a group %s that is not there", i.ID, g)
+					t.Errorf("%s: group %s does not exist", i.ID, g)
 				}
 			}
 		}
@@ -165,18 +169,24 @@ func (l *describedFleet) checkReferences(t *testing.T) {
 		}
 	}
 	if n != attachedVolumes || len(l.NICs) != attachedNICs {
-		t.Errorf("%d volumes attached, instances know of %d; %d interfaces, of %d", n, attachedVolumes, len(l.NICs), attachedNICs)
+		t.Errorf(
+			"%d volumes attached, %d by the instances; %d interfaces, %d by the instances",
+			n,
+			attachedVolumes,
+			len(l.NICs),
+			attachedNICs,
+		)
 	}
 	for _, a := range l.Addresses {
 		if a.On != "" {
 			if at, ok := nics[a.NIC]; !ok || l.NICs[at].Public != a.IP || l.NICs[at].On != a.On {
-				t.Errorf("address %+v is not its interface's", a)
+				t.Errorf("address %+v differs from its interface", a)
 			}
 		}
 	}
 }
 
-func TestFleetFits(t *testing.T) {
+func TestFleetReferences(t *testing.T) {
 	x := newTestClient(t, Options{Throttle: Throttle{Off: true}})
 	x.acct.AddInstances("us-east-1", 150)
 	l := x.describeFleet()
@@ -198,11 +208,17 @@ func TestFleetFits(t *testing.T) {
 		}
 	}
 	if n != 150 || service == 0 || many == 0 || len(l.Addresses) == 0 {
-		t.Errorf("%d instances, %d reservations by a service, %d of several, %d addresses", n, service, many, len(l.Addresses))
+		t.Errorf(
+			"%d instances, %d reservations by a service, %d with several instances, %d addresses",
+			n,
+			service,
+			many,
+			len(l.Addresses),
+		)
 	}
 	for _, s := range []string{"<", "&", `"`, "'", "ö", "数"} {
 		if !strings.Contains(text.String(), s) {
-			t.Errorf("no tag has %s in it", s)
+			t.Errorf("no tag contains %s", s)
 		}
 	}
 	x.aws.Evolve(200)
@@ -211,12 +227,12 @@ func TestFleetFits(t *testing.T) {
 	x.describeFleet().checkReferences(t)
 }
 
-// The same seed builds the same AWS and lets the same happen to it; another does not.
+// The same seed gives the same AWS and the same changes; another seed does not.
 func TestSeed(t *testing.T) {
 	build := func(seed uint64, calls int) string {
 		x := newTestClient(t, Options{Seed: seed, Throttle: Throttle{Off: true}})
 		x.acct.AddInstances("us-east-1", 20)
-		for range calls { // which must make no difference
+		for range calls { // must not matter
 			x.ec2("us-east-1", longTerm(x.key), "DescribeInstances")
 		}
 		x.aws.Evolve(10)
@@ -225,20 +241,20 @@ func TestSeed(t *testing.T) {
 			strings.Join(between(r.body, "<name>", "</name>"), "") + strings.Join(between(r.body, "<value>", "</value>"), "")
 	}
 	if build(7, 0) != build(7, 5) {
-		t.Error("one seed, two AWSs")
+		t.Error("the same seed gives different AWSs")
 	}
 	if build(7, 0) == build(8, 0) {
-		t.Error("two seeds, one AWS")
+		t.Error("different seeds give the same AWS")
 	}
 }
 
-// Everything that may happen happens, and what was terminated is listed for an hour.
+// All kinds of changes happen, and a terminated instance is listed for an hour.
 func TestEvolve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newTestClient(t, Options{Throttle: Throttle{Off: true}})
 		x.acct.AddInstances("us-east-1", 30)
 		seen := map[string]bool{}
-		dead := map[string]bool{}
+		terminated := map[string]bool{}
 		var patched bool
 		for range 20 {
 			x.aws.Evolve(4)
@@ -248,7 +264,7 @@ func TestEvolve(t *testing.T) {
 				for _, i := range r.Instances {
 					seen[i.State] = true
 					if i.State == "terminated" {
-						dead[i.ID] = true
+						terminated[i.ID] = true
 					}
 					for _, g := range i.Tags {
 						patched = patched || g.Key == "last-patched"
@@ -257,13 +273,13 @@ func TestEvolve(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 		}
-		if len(seen) != 6 || !patched || len(dead) == 0 {
-			t.Errorf("states %v, tags changed %v, %d terminated", seen, patched, len(dead))
+		if len(seen) != 6 || !patched || len(terminated) == 0 {
+			t.Errorf("states %v, tags changed %v, %d terminated", seen, patched, len(terminated))
 		}
 		time.Sleep(time.Hour)
 		for _, r := range x.describeFleet().Reservations {
 			for _, i := range r.Instances {
-				if dead[i.ID] {
+				if terminated[i.ID] {
 					t.Errorf("%s is still listed", i.ID)
 				}
 			}
@@ -279,7 +295,9 @@ func TestSharedFleets(t *testing.T) {
 	other.ShareFleets(x.acct)
 	mine := x.ec2("us-east-1", longTerm(x.key), "DescribeInstances")
 	theirs := x.ec2("us-east-1", longTerm(k), "DescribeInstances")
-	if a, b := between(mine.body, "<instanceId>", "</instanceId>"), between(theirs.body, "<instanceId>", "</instanceId>"); len(a) != 10 || !slices.Equal(a, b) {
+	a := between(mine.body, "<instanceId>", "</instanceId>")
+	b := between(theirs.body, "<instanceId>", "</instanceId>")
+	if len(a) != 10 || !slices.Equal(a, b) {
 		t.Errorf("%v, %v", a, b)
 	}
 }

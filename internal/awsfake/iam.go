@@ -10,14 +10,14 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// An Account is one AWS account. Its methods build it; they panic on what no AWS could hold (an id that is not twelve
-// digits, a name twice), because that is a mistake in the test or the scene.
+// An Account is one AWS account. Its methods build it. They panic on what AWS cannot contain (an id that is not twelve
+// digits, a duplicate name), because the test or the simulation is wrong then.
 type Account struct {
 	ID        string
 	Partition string
 
 	aws       *AWS
-	optedIn   map[string]bool // guarded by aws.mu, as all below
+	optedIn   map[string]bool // guarded by aws.mu, like all fields below
 	users     map[string]*User
 	roles     map[string]*Role
 	denials   []Denial
@@ -40,7 +40,9 @@ func (a *AWS) AddAccount(id, partition string) *Account {
 	}
 	c := &Account{
 		ID: id, Partition: partition, aws: a,
-		optedIn: make(map[string]bool), users: make(map[string]*User), roles: make(map[string]*Role), fleets: make(map[string]*fleet),
+		optedIn: make(
+			map[string]bool,
+		), users: make(map[string]*User), roles: make(map[string]*Role), fleets: make(map[string]*fleet),
 	}
 	a.accounts[id] = c
 	return c
@@ -61,11 +63,13 @@ func (c *Account) setOptIn(in bool, regions []string) {
 // optInRegions are the regions that an account must enable first: those opened after 20 March 2019.
 // https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html
 var optInRegions = []string{
-	"af-south-1", "ap-east-1", "ap-east-2", "ap-south-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7",
+	"af-south-1", "ap-east-1", "ap-east-2", "ap-south-2",
+	"ap-southeast-3", "ap-southeast-4", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7",
 	"ca-west-1", "eu-central-2", "eu-south-1", "eu-south-2", "il-central-1", "me-central-1", "me-south-1", "mx-central-1",
 }
 
-// optInStatus is DescribeRegions' word for a region of the account's partition. The caller holds aws.mu.
+// optInStatus is the OptInStatus that DescribeRegions reports for a region of the account's partition. The caller holds
+// aws.mu.
 func (c *Account) optInStatus(region string) string {
 	if !slices.Contains(optInRegions, region) {
 		return "opt-in-not-required"
@@ -76,8 +80,8 @@ func (c *Account) optInStatus(region string) string {
 	return "not-opted-in"
 }
 
-// enabled reports whether the account's keys work in a region: it is one of its partition's, and opted in to where it must be.
-// The caller holds aws.mu.
+// enabled reports whether the account's keys work in a region: the region is in its partition and, if it must be opted
+// in to, it is. The caller holds aws.mu.
 func (c *Account) enabled(region string) bool {
 	p, _ := record.PartitionNamed(c.Partition)
 	return slices.Contains(p.Regions, region) && c.optInStatus(region) != "not-opted-in"
@@ -97,7 +101,7 @@ type User struct {
 	devices []*MFA
 }
 
-// A Key is an access key. Keys made by the fake contain EXAMPLE.
+// A Key is an access key. Generated ids contain EXAMPLE.
 type Key struct{ ID, Secret string }
 
 type key struct {
@@ -128,7 +132,7 @@ func (u *User) NewKey() Key {
 	return k
 }
 
-// AddKey gives the user a key that the caller chose, such as the examples of AWS's documentation.
+// AddKey adds a given key, such as the examples of AWS's documentation.
 func (u *User) AddKey(k Key) {
 	a := u.account.aws
 	a.mu.Lock()
@@ -139,7 +143,7 @@ func (u *User) AddKey(k Key) {
 	a.keys[k.ID] = &key{Key: k, user: u, created: a.Now()}
 }
 
-// DeleteKey makes a key unknown. SetKeyActive keeps it known to IAM but unusable, which looks the same from outside.
+// DeleteKey deletes a key. Callers cannot tell a deleted key from an inactive one, see SetKeyActive.
 func (u *User) DeleteKey(id string) {
 	a := u.account.aws
 	a.mu.Lock()
@@ -159,20 +163,20 @@ func (u *User) SetKeyActive(id string, active bool) {
 
 // Trust is a statement of a role's trust policy: who may assume the role, and on what condition.
 type Trust struct {
-	// Principals: an account id or its root ARN (anyone there whom nothing denies it), the ARN of a user or a role, a service
-	// such as "ec2.amazonaws.com" or "ecs-tasks.amazonaws.com", or "*".
+	// Principals: an account id or its root ARN (any principal of the account without a denial), the ARN of a user or a
+	// role, a service such as "ec2.amazonaws.com" or "ecs-tasks.amazonaws.com", or "*".
 	Principals     []string
 	ExternalID     string   // sts:ExternalId must equal it
 	MFA            bool     // aws:MultiFactorAuthPresent must be true
 	SessionTags    bool     // sts:TagSession is granted too
 	SourceIdentity bool     // sts:SetSourceIdentity is granted too
-	WebIdentities  []string // subjects (the token's sub) that may come by AssumeRoleWithWebIdentity; "*" is any
+	WebIdentities  []string // subjects (sub of the token) allowed to AssumeRoleWithWebIdentity; "*" is any
 }
 
-// RoleOptions is what a role is made of.
+// RoleOptions are the optional properties of a role.
 type RoleOptions struct {
 	Path       string        // "/" where empty; else "/…/"
-	Trust      []Trust       // none: nobody may assume the role
+	Trust      []Trust       // empty: nobody may assume the role
 	MaxSession time.Duration // MaxSessionDuration, 1 h to 12 h; 1 h where 0
 }
 
@@ -200,7 +204,13 @@ func (c *Account) AddRole(name string, o RoleOptions) *Role {
 	if c.roles[name] != nil {
 		panic(fmt.Sprintf("awsfake: role %s twice in %s", name, c.ID))
 	}
-	r := &Role{Name: name, ARN: c.arn("iam", "role"+o.Path+name), RoleOptions: o, account: c, id: c.aws.keyID("AROA", c.ID, name)}
+	r := &Role{
+		Name:        name,
+		ARN:         c.arn("iam", "role"+o.Path+name),
+		RoleOptions: o,
+		account:     c,
+		id:          c.aws.keyID("AROA", c.ID, name),
+	}
 	c.roles[name] = r
 	return r
 }
@@ -212,7 +222,7 @@ func (r *Role) SetTrust(trust ...Trust) {
 	r.Trust = trust
 }
 
-// Revoke denies everything to the sessions of the role that were begun before now, as IAM's "revoke active sessions" does.
+// Revoke denies everything to the sessions of the role that began before now, like IAM's "revoke active sessions".
 func (r *Role) Revoke() {
 	r.account.aws.mu.Lock()
 	defer r.account.aws.mu.Unlock()
@@ -226,11 +236,11 @@ func (c *Account) DeleteRole(name string) {
 	delete(c.roles, name)
 }
 
-// Suspend closes the account: every call with its keys is refused as one of unknown credentials.
-func (c *Account) Suspend(closed bool) {
+// Suspend suspends the account or reactivates it. While it is suspended, its keys are refused like unknown ones.
+func (c *Account) Suspend(suspended bool) {
 	c.aws.mu.Lock()
 	defer c.aws.mu.Unlock()
-	c.suspended = closed
+	c.suspended = suspended
 }
 
 // A Denial takes actions away. Each field is a glob; an empty one matches everything.
@@ -238,8 +248,8 @@ type Denial struct {
 	Principal  string // the ARN of the user or of the role (not of its session)
 	Action     string // "ec2:DescribeInstances", "ec2:*", "sts:AssumeRole"
 	Region     string
-	WithoutMFA bool // only for those who have not signed in with MFA
-	SCP        bool // a service control policy's doing, which the message then says
+	WithoutMFA bool // only for callers who have not signed in with MFA
+	SCP        bool // denied by a service control policy, which the message then mentions
 }
 
 // Deny adds denials to the account.
@@ -268,7 +278,7 @@ func glob(pattern, s string) bool {
 
 const explicitDeny = "with an explicit deny in an identity-based policy"
 
-// denied is why the principal may not do the action, in AWS's words, or "".
+// denied returns why the principal may not execute the action, in AWS's words, or "".
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
 func (a *AWS) denied(p *principal, action, region string) string {
 	a.mu.RLock()

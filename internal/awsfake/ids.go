@@ -10,7 +10,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// id is a resource's id: "i-0123456789abcdef0". Without a prefix it is the seventeen digits alone, behind a "-".
+// id returns a resource's id: "i-0123456789abcdef0". With an empty prefix it is "-" and the seventeen digits.
 func (f *fleet) id(prefix, kind string, n int) string {
 	return prefix + "-0" + hex.EncodeToString(f.aws.derive("id", f.owner, f.region, kind, strconv.Itoa(n)))[:16]
 }
@@ -25,7 +25,7 @@ func dnsSuffix(partition string) string {
 	return p.DNSSuffix
 }
 
-// publicIP is an address of the blocks that RFC 5737 keeps for examples; three of them, so they repeat in a large fleet.
+// publicIP returns an address of the three blocks that RFC 5737 reserves for examples, so they repeat in a large fleet.
 func publicIP(r *rand.Rand) string {
 	return pick(r, []string{"192.0.2.", "198.51.100.", "203.0.113."}) + strconv.Itoa(1+r.IntN(254))
 }

@@ -11,26 +11,26 @@ import (
 	"time"
 )
 
-// IMDS is the metadata service (version 2) as one instance sees it. Version 1, a call without a token, is refused.
+// IMDS is the metadata service (version 2) of one instance. Version 1, a call without a token, is refused.
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 type IMDS struct {
 	Role           *Role  // nil: the instance has no role
-	Region         string // where the instance is
+	Region         string // of the instance
 	InstanceID     string // "i-…"; the role session's name
-	BeyondHopLimit bool   // the PUT's answer never arrives, as inside a container when the hop limit is 1
+	BeyondHopLimit bool   // the PUT is never answered, as inside a container where the hop limit is 1
 
 	mu   sync.Mutex
 	cred Credential
 }
 
-// SetIMDS makes the endpoint answer under /latest/ as one instance sees it; nil takes it away.
+// SetIMDS serves an instance's metadata service under /latest/; nil removes it.
 func (a *AWS) SetIMDS(m *IMDS) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.imds = m
 }
 
-// instanceSessionDuration is how long credentials from the metadata service and from a container's agent are good for.
+// instanceSessionDuration is how long credentials of the metadata service and of the container endpoint are valid.
 const instanceSessionDuration = 6 * time.Hour
 
 const (
@@ -41,7 +41,7 @@ const (
 
 func formatTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 
-// plain is an answer of the services that are not signed.
+// plain returns a text answer, for services without signed requests.
 func (q *request) plain(status int, body string) *answer {
 	q.call.Status = status
 	if status >= 400 {
@@ -53,7 +53,7 @@ func (q *request) plain(status int, body string) *answer {
 func (q *request) json(status int, v any) *answer {
 	out := q.plain(status, "")
 	out.contentType = "application/json"
-	out.head, _ = json.Marshal(v) // maps of strings and numbers: it cannot fail
+	out.head, _ = json.Marshal(v) // maps of strings and numbers: cannot fail
 	return out
 }
 
@@ -83,17 +83,28 @@ func (a *AWS) serveIMDS(q *request) *answer {
 		return q.plain(http.StatusOK, m.Region+"a")
 	case path == "/latest/dynamic/instance-identity/document" && m.Role != nil:
 		return q.json(http.StatusOK, map[string]any{
-			"accountId": m.Role.account.ID, "architecture": "x86_64", "availabilityZone": m.Region + "a", "imageId": "ami-0abcdef1234567890",
-			"instanceId": m.InstanceID, "instanceType": "t3.micro", "pendingTime": "2026-01-01T00:00:00Z", "privateIp": "10.0.0.10",
-			"region": m.Region, "version": "2017-09-30",
+			"accountId":        m.Role.account.ID,
+			"architecture":     "x86_64",
+			"availabilityZone": m.Region + "a",
+			"imageId":          "ami-0abcdef1234567890",
+			"instanceId":       m.InstanceID,
+			"instanceType":     "t3.micro",
+			"pendingTime":      "2026-01-01T00:00:00Z",
+			"privateIp":        "10.0.0.10",
+			"region":           m.Region,
+			"version":          "2017-09-30",
 		})
 	case m.Role != nil && path+"/" == imdsRole, m.Role != nil && path == imdsRole:
 		return q.plain(http.StatusOK, m.Role.Name)
 	case m.Role != nil && path == imdsRole+m.Role.Name:
 		return a.imdsCredentials(q, m)
 	case m.Role != nil && path == "/latest/meta-data/iam/info":
-		return q.json(http.StatusOK, map[string]any{"Code": "Success", "LastUpdated": formatTime(a.Now()),
-			"InstanceProfileArn": m.Role.account.arn("iam", "instance-profile/"+m.Role.Name), "InstanceProfileId": a.keyID("AIPA", m.Role.ARN)})
+		return q.json(http.StatusOK, map[string]any{
+			"Code":               "Success",
+			"LastUpdated":        formatTime(a.Now()),
+			"InstanceProfileArn": m.Role.account.arn("iam", "instance-profile/"+m.Role.Name),
+			"InstanceProfileId":  a.keyID("AIPA", m.Role.ARN),
+		})
 	}
 	return q.plain(http.StatusNotFound, "")
 }
@@ -116,7 +127,7 @@ func (a *AWS) newIMDSToken(q *request, m *IMDS) *answer {
 	return out
 }
 
-// signIMDSToken is a token: a seal and the instant until which it is good, so that none needs to be remembered.
+// signIMDSToken makes a token of an HMAC and the expiry, so that no token needs to be stored.
 func (a *AWS) signIMDSToken(until string, m *IMDS) string {
 	return base64.RawURLEncoding.EncodeToString(a.derive("imds", until, m.InstanceID)) + "." + until
 }
@@ -129,17 +140,32 @@ func (a *AWS) validIMDSToken(token string, m *IMDS) bool {
 
 func (a *AWS) imdsCredentials(q *request, m *IMDS) *answer {
 	if !a.trustsService(m.Role, "ec2.amazonaws.com") {
-		return q.json(http.StatusOK, map[string]any{"Code": "AssumeRoleUnauthorizedAccess", "LastUpdated": formatTime(a.Now()),
-			"Message": "EC2 cannot assume the role " + m.Role.Name + ". Please see documentation at https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html#troubleshoot_iam-ec2_errors-info-doc."})
+		return q.json(http.StatusOK, map[string]any{
+			"Code":        "AssumeRoleUnauthorizedAccess",
+			"LastUpdated": formatTime(a.Now()),
+			"Message": "EC2 cannot assume the role " + m.Role.Name + ". Please see documentation at " +
+				"https://docs.aws.amazon.com/IAM/latest/UserGuide/" +
+				"troubleshoot_iam-ec2.html#troubleshoot_iam-ec2_errors-info-doc.",
+		})
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	// New ones are there at least five minutes before the old ones end.
+	// AWS provides new credentials at least five minutes before the old ones expire.
 	if m.cred.ID == "" || a.Now().After(m.cred.Expires.Add(-5*time.Minute)) {
-		m.cred = a.startSession(session{AccountID: m.Role.account.ID, Role: m.Role.Name, Name: m.InstanceID}, instanceSessionDuration)
+		m.cred = a.startSession(
+			session{AccountID: m.Role.account.ID, Role: m.Role.Name, Name: m.InstanceID},
+			instanceSessionDuration,
+		)
 	}
-	return q.json(http.StatusOK, map[string]any{"Code": "Success", "LastUpdated": formatTime(a.Now()), "Type": "AWS-HMAC",
-		"AccessKeyId": m.cred.ID, "SecretAccessKey": m.cred.Secret, "Token": m.cred.Token, "Expiration": formatTime(m.cred.Expires)})
+	return q.json(http.StatusOK, map[string]any{
+		"Code":            "Success",
+		"LastUpdated":     formatTime(a.Now()),
+		"Type":            "AWS-HMAC",
+		"AccessKeyId":     m.cred.ID,
+		"SecretAccessKey": m.cred.Secret,
+		"Token":           m.cred.Token,
+		"Expiration":      formatTime(m.cred.Expires),
+	})
 }
 
 // trustsService reports whether a service may assume the role.

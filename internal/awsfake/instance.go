@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
-// launchedBefore is a day before which every instance of a new fleet was launched. It is fixed, so that a seed says all.
+// launchedBefore is later than the launch of every instance of a new fleet. It is fixed, so that the same seed gives
+// the same fleet.
 var launchedBefore = time.Date(2025, 9, 1, 0, 0, 0, 0, time.UTC)
 
-// A state is an instance's, by EC2's number for it.
+// A state is the state of an instance, as EC2's number.
 type state int
 
 const (
@@ -42,11 +43,11 @@ func (s state) String() string {
 type reservation struct {
 	*resource
 	reservationID string
-	requester     string // of those that a service launched
+	requester     string // the service that launched it, or ""
 	instances     []*instance
 }
 
-// An instance holds what differs from one to the next and what may change.
+// An instance holds the properties that differ between instances or may change.
 type instance struct {
 	tagged
 	fleet        *fleet
@@ -58,7 +59,7 @@ type instance struct {
 	subnet       *subnet
 	groups       []*group
 	state        state
-	launchIndex  int // in its launch
+	launchIndex  int // in its reservation
 	launchedAt   time.Time
 	endedAt      time.Time // when it was stopped or terminated
 	usageSince   time.Time
@@ -82,14 +83,26 @@ type instanceType struct {
 	nitro          bool
 }
 
-// instanceTypes is a mix of generations.
+// instanceTypes are types of several generations.
 var instanceTypes = []instanceType{
-	{"t3.micro", "x86_64", 1, 2, true}, {"t3.large", "x86_64", 1, 2, true}, {"m5.xlarge", "x86_64", 2, 2, true}, {"m6i.2xlarge", "x86_64", 4, 2, true},
-	{"c7g.large", "arm64", 2, 1, true}, {"m7g.xlarge", "arm64", 4, 1, true}, {"r6i.4xlarge", "x86_64", 8, 2, true}, {"t4g.small", "arm64", 2, 1, true},
+	{
+		"t3.micro",
+		"x86_64",
+		1,
+		2,
+		true,
+	}, {"t3.large", "x86_64", 1, 2, true}, {"m5.xlarge", "x86_64", 2, 2, true}, {"m6i.2xlarge", "x86_64", 4, 2, true},
+	{
+		"c7g.large",
+		"arm64",
+		2,
+		1,
+		true,
+	}, {"m7g.xlarge", "arm64", 4, 1, true}, {"r6i.4xlarge", "x86_64", 8, 2, true}, {"t4g.small", "arm64", 2, 1, true},
 	{"c5.large", "x86_64", 1, 2, true}, {"m4.large", "x86_64", 1, 2, false}, {"t2.medium", "x86_64", 2, 1, false},
 }
 
-// A system is what runs on an instance, in EC2's billing words.
+// A system is the operating system of an instance, as EC2's billing describes it.
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/billing-info-fields.html
 type system struct{ platform, details, usage, device string }
 
@@ -102,14 +115,14 @@ var (
 var (
 	workloads = []string{"web", "api", "worker", "db", "cache", "batch", "build", "gateway", "search", "queue"}
 	teams     = []string{"platform", "payments", "data & insight", "search", "mobile", "séc-ops", "基础设施"}
-	// notes hold what XML, JSON and line protocols must escape, and what is not ASCII.
+	// notes contain characters that XML, JSON and line protocols must escape, and characters that are not ASCII.
 	notes = []string{
 		`keep <always> & "never" stop`, "owner's box", "größer, schöner", "生产环境 数据库", "naïve café ☕", "a=b, c=d", `C:\data\x`,
 		"  two  blanks  ", "]]> not the end", "&amp; is not an ampersand", "tab\tinside", "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 🚀",
 	}
 )
 
-// launch adds n instances, a few to a reservation.
+// launch adds n instances, in reservations of one to four.
 func (f *fleet) launch(n int, at time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -131,7 +144,7 @@ func (f *fleet) launchReservation(r *rand.Rand, size int, at time.Time) {
 	workload := pick(r, workloads)
 	scaled := r.IntN(4) == 0
 	if scaled {
-		res.requester = "940372691376" // Auto Scaling's, as users see it
+		res.requester = "940372691376" // the requester id of Auto Scaling
 	}
 	when := at
 	if at.Equal(launchedBefore) {
@@ -139,7 +152,15 @@ func (f *fleet) launchReservation(r *rand.Rand, size int, at time.Time) {
 	}
 	for k := range size {
 		f.launched++
-		i := &instance{fleet: f, reservation: res, number: f.launched, launchIndex: k, launchedAt: when, usageSince: when, state: running}
+		i := &instance{
+			fleet:       f,
+			reservation: res,
+			number:      f.launched,
+			launchIndex: k,
+			launchedAt:  when,
+			usageSince:  when,
+			state:       running,
+		}
 		i.initialize(r, workload, scaled)
 		if at.Equal(launchedBefore) {
 			if r.IntN(6) == 0 {
@@ -157,7 +178,7 @@ func (f *fleet) launchReservation(r *rand.Rand, size int, at time.Time) {
 	f.invalidateReservation(res)
 }
 
-// initialize fills in what an instance is born with.
+// initialize sets the properties that an instance has from its launch on.
 func (i *instance) initialize(r *rand.Rand, workload string, scaled bool) {
 	f := i.fleet
 	i.id, i.tagged.kind = f.id("i", "instance", i.number), "instance"
@@ -187,7 +208,7 @@ func (i *instance) initialize(r *rand.Rand, workload string, scaled bool) {
 	if r.IntN(12) == 0 {
 		i.spotRequest = "sir-" + f.id("", "spot", i.number)[1:9]
 	}
-	if r.IntN(15) > 0 { // some have no name
+	if r.IntN(15) > 0 { // a few have no name
 		i.tags = append(i.tags, tag{"Name", fmt.Sprintf("%s-%d", workload, i.number)})
 	}
 	i.tags = append(i.tags, tag{"env", pick(r, []string{"prod", "prod", "staging", "dev"})}, tag{"team", pick(r, teams)})
@@ -198,11 +219,15 @@ func (i *instance) initialize(r *rand.Rand, workload string, scaled bool) {
 		i.tags = append(i.tags, tag{"keep", ""})
 	}
 	if scaled {
-		i.tags = append(i.tags, tag{"aws:autoscaling:groupName", workload + "-asg"}, tag{"aws:ec2launchtemplate:id", f.network.template})
+		i.tags = append(
+			i.tags,
+			tag{"aws:autoscaling:groupName", workload + "-asg"},
+			tag{"aws:ec2launchtemplate:id", f.network.template},
+		)
 	}
 }
 
-// addAttachments makes what hangs on an instance: disks, an interface, sometimes an elastic address.
+// addAttachments adds an instance's volumes, its interface and, for a few, an elastic address.
 func (i *instance) addAttachments(r *rand.Rand) {
 	i.nic = i.fleet.addNIC(i)
 	size := pick(r, []int{8, 20, 50, 100})
@@ -225,7 +250,7 @@ func (f *fleet) invalidateReservation(r *reservation) {
 	f.invalidate("DescribeInstances", r.resource)
 }
 
-// invalidate makes the instance and its interface be rendered anew. The caller holds f.mu, here and below.
+// invalidate discards what is rendered of the instance and its interface. The caller holds f.mu, here and below.
 func (i *instance) invalidate() {
 	i.fleet.invalidateReservation(i.reservation)
 	if i.nic != nil {
@@ -292,7 +317,7 @@ func (r *reservation) write(m *xmlWriter) {
 
 const userShutdown = "Client.UserInitiatedShutdown"
 
-// write is the instance as DescribeInstances shows it.
+// write writes the instance as DescribeInstances shows it.
 // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Instance.html
 func (i *instance) write(m *xmlWriter) {
 	f, here := i.fleet, i.state != shuttingDown && i.state != terminated
@@ -367,7 +392,7 @@ func (i *instance) write(m *xmlWriter) {
 	m.text("virtualizationType", "hvm")
 	m.text("clientToken", i.clientToken)
 	m.tags(i.tags)
-	m.text("hypervisor", "xen") // AWS says so for Nitro too
+	m.text("hypervisor", "xen") // AWS reports this for Nitro, too
 	if i.spotRequest != "" {
 		m.text("instanceLifecycle", "spot")
 		m.text("spotInstanceRequestId", i.spotRequest)
@@ -422,5 +447,5 @@ func (i *instance) write(m *xmlWriter) {
 	m.element("operator", func() { m.bool("managed", false) })
 }
 
-// formatTimeMillis is a time as EC2 writes most of them.
+// formatTimeMillis formats a time as EC2 does in most answers.
 func formatTimeMillis(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// SetKeyCreated says since when there is a key.
+// SetKeyCreated sets the creation date of a key.
 func (u *User) SetKeyCreated(id string, at time.Time) {
 	a := u.account.aws
 	a.mu.Lock()
@@ -19,37 +19,48 @@ func (u *User) SetKeyCreated(id string, at time.Time) {
 
 const iamNamespace = "https://iam.amazonaws.com/doc/2010-05-08/"
 
-// iam serves the one call that is of use to who signs in.
+// iam serves ListAccessKeys, the one IAM call that the collector makes.
 func (a *AWS) iam(q *request) (*answer, *apiError) {
 	if q.action != "ListAccessKeys" {
-		return nil, refuse(http.StatusBadRequest, "InvalidAction", "Could not find operation %s for version %s", q.action, cmp.Or(q.form.Get("Version"), "NO_VERSION_SPECIFIED"))
+		return nil, refuse(
+			http.StatusBadRequest,
+			"InvalidAction",
+			"Could not find operation %s for version %s",
+			q.action,
+			cmp.Or(q.form.Get("Version"), "NO_VERSION_SPECIFIED"),
+		)
 	}
 	return a.listAccessKeys(q)
 }
 
-// listAccessKeys answers for the user who asks: UserName is of those who administer others. IAM allows two keys a user, so one
-// page is all there is.
+// listAccessKeys lists the keys of the caller; the parameter UserName, for administrators, is not served. IAM allows
+// two keys a user, so there is only one page.
 // https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListAccessKeys.html
 func (a *AWS) listAccessKeys(q *request) (*answer, *apiError) {
 	if q.caller.user == nil {
 		return nil, validationError("Must specify userName when calling with non-User credentials")
 	}
 	if why := a.denied(q.caller, "iam:ListAccessKeys", q.region); why != "" {
-		return nil, accessDenied("User: %s is not authorized to perform: iam:ListAccessKeys on resource: user %s %s", q.caller.arn, q.caller.user.Name, why)
+		return nil, accessDenied(
+			"User: %s is not authorized to perform: iam:ListAccessKeys on resource: user %s %s",
+			q.caller.arn,
+			q.caller.user.Name,
+			why,
+		)
 	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	var mine []*key
+	var keys []*key
 	for _, k := range a.keys {
 		if k.user == q.caller.user {
-			mine = append(mine, k)
+			keys = append(keys, k)
 		}
 	}
-	slices.SortFunc(mine, func(x, y *key) int { return cmp.Compare(x.ID, y.ID) })
+	slices.SortFunc(keys, func(x, y *key) int { return cmp.Compare(x.ID, y.ID) })
 	return queryAnswer(q, iamNamespace, func(m *xmlWriter) {
 		m.text("IsTruncated", "false")
 		m.element("AccessKeyMetadata", func() {
-			for _, k := range mine {
+			for _, k := range keys {
 				m.element("member", func() {
 					status := "Active"
 					if k.inactive {

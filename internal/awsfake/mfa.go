@@ -15,7 +15,7 @@ type MFA struct {
 
 	aws          *AWS
 	secret       []byte
-	usedCounters map[int64]bool // counters whose code was taken; guarded by aws.mu
+	usedCounters map[int64]bool // counters whose code was accepted; guarded by aws.mu
 }
 
 // AddMFA gives the user a virtual MFA device.
@@ -23,7 +23,13 @@ func (u *User) AddMFA(name string) *MFA {
 	a := u.account.aws
 	serial := u.account.arn("iam", "mfa/"+name)
 	raw := append(a.derive("totp", serial), a.derive("totp 2", serial)...)[:40] // 64 characters of base32, as AWS's seeds
-	m := &MFA{Serial: serial, Seed: base32NoPad.EncodeToString(raw), aws: a, secret: raw, usedCounters: make(map[int64]bool)}
+	m := &MFA{
+		Serial:       serial,
+		Seed:         base32NoPad.EncodeToString(raw),
+		aws:          a,
+		secret:       raw,
+		usedCounters: make(map[int64]bool),
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	u.devices = append(u.devices, m)
@@ -35,7 +41,7 @@ const codePeriod = 30 // seconds
 // Code is the one-time code that the device shows at an instant (RFC 6238, SHA-1, 30 s, 6 digits).
 func (m *MFA) Code(at time.Time) string { return m.code(at.Unix() / codePeriod) }
 
-// Now is the code that the device shows now by AWS's clock.
+// Now is the code that the device shows at the present by AWS's clock.
 func (m *MFA) Now() string { return m.Code(m.aws.Now()) }
 
 func (m *MFA) code(counter int64) string {
@@ -47,7 +53,7 @@ func (m *MFA) code(counter int64) string {
 	return fmt.Sprintf("%06d", n%1_000_000)
 }
 
-// consume accepts a code of this window or of a neighbour, once. The caller holds aws.mu for writing.
+// consume accepts a code of this time window, the previous or the next, once. The caller holds aws.mu for writing.
 func (m *MFA) consume(code string, now time.Time) bool {
 	c := now.Unix() / codePeriod
 	for used := range m.usedCounters {

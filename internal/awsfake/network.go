@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// network is what a region holds before its first instance.
+// network holds the resources that a region has before its first instance.
 type network struct {
 	vpc       string
 	subnets   []*subnet
@@ -21,13 +21,13 @@ type network struct {
 type subnet struct {
 	*resource
 	zone, zoneID string
-	thirdOctet   int // 10.0.net.0/20
+	thirdOctet   int // of the block 10.0.thirdOctet.0/20
 	public       bool
 }
 
-// address is the private address of the nth instance: unique in the region up to 4,000 instances a subnet.
+// address returns the private address of the nth instance: unique in the region up to 4,000 instances a subnet.
 func (s *subnet) address(n int) string {
-	n += 3 // AWS keeps the first four
+	n += 3 // AWS reserves the first four
 	return fmt.Sprintf("10.%d.%d.%d", n/4000%200, s.thirdOctet+n/250%16, n%250+4)
 }
 
@@ -37,7 +37,7 @@ type group struct {
 	ingress           []rule
 }
 
-// A rule is one line of a security group.
+// A rule is one rule of a security group.
 type rule struct {
 	protocol    string
 	port        int
@@ -129,14 +129,22 @@ func (f *fleet) addGroups() {
 	self := &group{name: "default", description: "default VPC security group"}
 	self.ingress = []rule{{protocol: "-1", port: -1, source: self}}
 	web := &group{name: "web", description: "HTTP(S) & health checks", ingress: []rule{
-		{protocol: "tcp", port: 443, cidr: "0.0.0.0/0", description: "the world"}, {protocol: "tcp", port: 80, cidr: "0.0.0.0/0", description: "redirects <to 443>"},
+		{protocol: "tcp", port: 443, cidr: "0.0.0.0/0", description: "the world"},
+		{protocol: "tcp", port: 80, cidr: "0.0.0.0/0", description: "redirects <to 443>"},
 	}}
-	db := &group{name: "db", description: "databases", ingress: []rule{{protocol: "tcp", port: 5432, source: web, description: "from web"}}}
+	db := &group{
+		name:        "db",
+		description: "databases",
+		ingress:     []rule{{protocol: "tcp", port: 5432, source: web, description: "from web"}},
+	}
 	for n, g := range []*group{self, web, db} {
 		f.network.groups = append(f.network.groups, g)
 		id := f.id("sg", "group", n)
 		t := &tagged{id, "security-group", []tag{{"Name", g.name}}}
-		g.resource = f.add("DescribeSecurityGroups", &resource{id: id, tagged: []*tagged{t}, render: func(m *xmlWriter) { f.writeSecurityGroup(m, g, t.tags) }})
+		g.resource = f.add(
+			"DescribeSecurityGroups",
+			&resource{id: id, tagged: []*tagged{t}, render: func(m *xmlWriter) { f.writeSecurityGroup(m, g, t.tags) }},
+		)
 	}
 	n := 0
 	for _, g := range f.network.groups {
@@ -230,7 +238,7 @@ func (f *fleet) addNIC(i *instance) *nic {
 	return x
 }
 
-// association is the public address of an interface, if it has one.
+// association writes the public address of an interface, if it has one.
 func (x *nic) association(m *xmlWriter, full bool) {
 	i := x.instance
 	if i.publicIP == "" {
@@ -276,7 +284,7 @@ func (x *nic) attachment(m *xmlWriter, full bool) {
 	})
 }
 
-// inInstance is the interface as DescribeInstances shows it.
+// inInstance writes the interface as DescribeInstances shows it.
 func (x *nic) inInstance(m *xmlWriter) {
 	i := x.instance
 	m.text("networkInterfaceId", x.id)
@@ -298,7 +306,7 @@ func (x *nic) inInstance(m *xmlWriter) {
 	m.element("operator", func() { m.bool("managed", false) })
 }
 
-// write is the interface as DescribeNetworkInterfaces shows it.
+// write writes the interface as DescribeNetworkInterfaces shows it.
 func (x *nic) write(m *xmlWriter) {
 	i := x.instance
 	m.text("networkInterfaceId", x.id)
@@ -325,7 +333,7 @@ func (x *nic) write(m *xmlWriter) {
 	m.element("operator", func() { m.bool("managed", false) })
 }
 
-// address is an elastic address.
+// address is an Elastic IP address.
 type address struct {
 	*resource
 	ip          string

@@ -14,14 +14,14 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// An Organization is accounts under a management account, in a tree of units.
+// An Organization is a tree of organizational units with member accounts and a management account.
 type Organization struct {
 	ID   string // o-…
 	Root string // r-…
 
 	aws           *AWS
 	management    *Account
-	units         map[string]*unit       // by id, the root among them; guarded by aws.mu, as all below
+	units         map[string]*unit       // by id, including the root; guarded by aws.mu, like all fields below
 	members       map[string]*membership // by account id
 	delegated     map[string]bool
 	legacyAnswers bool
@@ -36,19 +36,19 @@ type membership struct {
 	joinedAt time.Time
 }
 
-// A Member says how an account is known in its organization.
+// A Member is what an organization knows of an account.
 type Member struct {
-	Name, Email string // default: the id, and an address made of it
-	Unit        string // where it is; "" is the root
+	Name, Email string // default: the id, and an address derived from it
+	Unit        string // id of its unit; "" is the root
 	State       string // ACTIVE where empty; PENDING_ACTIVATION, SUSPENDED, PENDING_CLOSURE, CLOSED
 	Tags        map[string]string
 }
 
-// NewOrganization makes the account the management account of an organization of its own, and its first member.
+// NewOrganization creates an organization with the account as management account and first member.
 func (c *Account) NewOrganization(name string) *Organization {
-	mark := strings.ToLower(base32NoPad.EncodeToString(c.aws.derive("organization", c.ID)))
+	suffix := strings.ToLower(base32NoPad.EncodeToString(c.aws.derive("organization", c.ID)))
 	o := &Organization{
-		ID: "o-" + mark[:10], Root: "r-" + mark[10:14], aws: c.aws, management: c,
+		ID: "o-" + suffix[:10], Root: "r-" + suffix[10:14], aws: c.aws, management: c,
 		units: map[string]*unit{}, members: map[string]*membership{}, delegated: map[string]bool{},
 	}
 	o.units[o.Root] = &unit{id: o.Root, name: "Root"}
@@ -59,7 +59,7 @@ func (c *Account) NewOrganization(name string) *Organization {
 	return o
 }
 
-// AddUnit adds an organizational unit under another, or under the root where parent is "", and gives its id.
+// AddUnit adds an organizational unit under a parent, or under the root if parent is "", and returns its id.
 func (o *Organization) AddUnit(parent, name string) string {
 	o.aws.mu.Lock()
 	defer o.aws.mu.Unlock()
@@ -67,13 +67,13 @@ func (o *Organization) AddUnit(parent, name string) string {
 	if o.units[parent] == nil {
 		panic(fmt.Sprintf("awsfake: no unit %s", parent))
 	}
-	mark := strings.ToLower(base32NoPad.EncodeToString(o.aws.derive("unit", o.ID, parent, name)))
-	u := &unit{id: "ou-" + strings.TrimPrefix(o.Root, "r-") + "-" + mark[:8], name: name, parent: parent}
+	suffix := strings.ToLower(base32NoPad.EncodeToString(o.aws.derive("unit", o.ID, parent, name)))
+	u := &unit{id: "ou-" + strings.TrimPrefix(o.Root, "r-") + "-" + suffix[:8], name: name, parent: parent}
 	o.units[u.id] = u
 	return u.id
 }
 
-// Join makes an account a member, or changes what it is as one. One that is suspended or closed cannot be entered any more.
+// Join adds an account as a member, or updates its membership. The keys of a suspended or closed member are refused.
 func (o *Organization) Join(c *Account, m Member) {
 	o.aws.mu.Lock()
 	defer o.aws.mu.Unlock()
@@ -87,38 +87,42 @@ func (o *Organization) Join(c *Account, m Member) {
 		panic(fmt.Sprintf("awsfake: no unit %s", unit))
 	}
 	c.suspended = m.State != "ACTIVE"
-	o.members[c.ID] = &membership{Member: m, unit: unit, joinedAt: time.Date(2020, 1, 1, 0, len(o.members), 0, 0, time.UTC)}
+	o.members[c.ID] = &membership{
+		Member:   m,
+		unit:     unit,
+		joinedAt: time.Date(2020, 1, 1, 0, len(o.members), 0, 0, time.UTC),
+	}
 }
 
-// Leave takes an account out of the organization.
+// Leave removes an account from the organization.
 func (o *Organization) Leave(id string) {
 	o.aws.mu.Lock()
 	defer o.aws.mu.Unlock()
 	delete(o.members, id)
 }
 
-// Delegate makes a member a delegated administrator: it may list what the management account may.
+// Delegate makes a member a delegated administrator, which may list what the management account may list.
 func (o *Organization) Delegate(id string) {
 	o.aws.mu.Lock()
 	defer o.aws.mu.Unlock()
 	o.delegated[id] = true
 }
 
-// SetLegacyAnswers answers as Organizations did before accounts had a State and Paths. Sparse puts an empty page, with a token, before every other.
-func (o *Organization) SetLegacyAnswers(is bool) {
+// SetLegacyAnswers makes answers omit State and Paths, as Organizations did before it had them.
+func (o *Organization) SetLegacyAnswers(on bool) {
 	o.aws.mu.Lock()
 	defer o.aws.mu.Unlock()
-	o.legacyAnswers = is
+	o.legacyAnswers = on
 }
 
-// SetEmptyPages is described with [Organization.Old].
-func (o *Organization) SetEmptyPages(is bool) {
+// SetEmptyPages inserts an empty page, with a token, before each page.
+func (o *Organization) SetEmptyPages(on bool) {
 	o.aws.mu.Lock()
 	defer o.aws.mu.Unlock()
-	o.emptyPages = is
+	o.emptyPages = on
 }
 
-// unitPath is the ids from the root down to a unit. The caller holds aws.mu.
+// unitPath returns the ids from the root down to a unit. The caller holds aws.mu.
 func (o *Organization) unitPath(id string) []string {
 	var ids []string
 	for u := o.units[id]; u != nil; u = o.units[u.parent] {
@@ -128,10 +132,10 @@ func (o *Organization) unitPath(id string) []string {
 	return ids
 }
 
-// organizationsTargetPrefix is what stands before the action in X-Amz-Target.
+// organizationsTargetPrefix precedes the action in X-Amz-Target.
 const organizationsTargetPrefix = "AWSOrganizationsV20161128."
 
-// organizationsRegion is the one region of a partition that signs for the service.
+// organizationsRegion returns the signing region of the service in a partition.
 // https://docs.aws.amazon.com/general/latest/gr/ao.html
 func organizationsRegion(partition string) string {
 	if partition == "aws-cn" {
@@ -141,7 +145,7 @@ func organizationsRegion(partition string) string {
 	return p.DefaultRegion
 }
 
-// readOrganizationsCall reads what stands in the body in the place of a form.
+// readOrganizationsCall reads the parameters from the JSON body into the form.
 func (q *request) readOrganizationsCall() {
 	q.action = strings.TrimPrefix(q.http.Header.Get("X-Amz-Target"), organizationsTargetPrefix)
 	var in map[string]any
@@ -158,21 +162,41 @@ type object = map[string]any
 // https://docs.aws.amazon.com/organizations/latest/APIReference/API_Operations.html
 func (a *AWS) organization(q *request) (*answer, *apiError) {
 	if want := organizationsRegion(q.caller.account.Partition); q.region != want {
-		return nil, refuse(http.StatusBadRequest, "InvalidSignatureException", "Credential should be scoped to a valid region, not '%s'. ", q.region)
+		return nil, refuse(
+			http.StatusBadRequest,
+			"InvalidSignatureException",
+			"Credential should be scoped to a valid region, not '%s'. ",
+			q.region,
+		)
 	}
 	if why := a.denied(q.caller, "organizations:"+q.action, q.region); why != "" {
-		return nil, refuse(http.StatusBadRequest, "AccessDeniedException", "User: %s is not authorized to perform: organizations:%s on resource: * %s", q.caller.arn, q.action, why)
+		return nil, refuse(
+			http.StatusBadRequest,
+			"AccessDeniedException",
+			"User: %s is not authorized to perform: organizations:%s on resource: * %s",
+			q.caller.arn,
+			q.action,
+			why,
+		)
 	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	id := q.caller.account.ID
 	at := slices.IndexFunc(a.organizations, func(o *Organization) bool { return o.members[id] != nil })
 	if at < 0 {
-		return nil, refuse(http.StatusBadRequest, "AWSOrganizationsNotInUseException", "Your account is not a member of an organization.")
+		return nil, refuse(
+			http.StatusBadRequest,
+			"AWSOrganizationsNotInUseException",
+			"Your account is not a member of an organization.",
+		)
 	}
 	o := a.organizations[at]
 	if id != o.management.ID && !o.delegated[id] {
-		return nil, refuse(http.StatusBadRequest, "AccessDeniedException", "You don't have permissions to access this resource.")
+		return nil, refuse(
+			http.StatusBadRequest,
+			"AccessDeniedException",
+			"You don't have permissions to access this resource.",
+		)
 	}
 	parent := q.form.Get("ParentId")
 	inUnit := func(m *membership) bool { return parent == "" || m.unit == parent }
@@ -202,7 +226,12 @@ func (a *AWS) organization(q *request) (*answer, *apiError) {
 		}
 		return a.listPage(q, o, "Accounts", all)
 	case "ListRoots":
-		return a.listPage(q, o, "Roots", []object{{"Id": o.Root, "Name": "Root", "Arn": o.arn("root/" + o.ID + "/" + o.Root)}})
+		return a.listPage(
+			q,
+			o,
+			"Roots",
+			[]object{{"Id": o.Root, "Name": "Root", "Arn": o.arn("root/" + o.ID + "/" + o.Root)}},
+		)
 	case "ListOrganizationalUnitsForParent":
 		var all []object
 		for _, id := range slices.Sorted(maps.Keys(o.units)) {
@@ -229,13 +258,13 @@ func (o *Organization) arn(resource string) string {
 	return "arn:" + o.management.Partition + ":organizations::" + o.management.ID + ":" + resource
 }
 
-// describe is a member as an answer has it. The caller holds aws.mu.
+// describe returns a member as it appears in an answer. The caller holds aws.mu.
 func (o *Organization) describe(id string, m *membership) object {
 	out := object{
 		"Id": id, "Arn": o.arn("account/" + o.ID + "/" + id), "Name": m.Name, "Email": m.Email,
 		"JoinedMethod": "CREATED", "JoinedTimestamp": m.joinedAt.Unix(), "Status": m.State,
 	}
-	if m.State == "CLOSED" || m.State == "PENDING_ACTIVATION" { // the older word knows neither
+	if m.State == "CLOSED" || m.State == "PENDING_ACTIVATION" { // Status has neither value
 		out["Status"] = "SUSPENDED"
 	}
 	if !o.legacyAnswers {
@@ -245,10 +274,10 @@ func (o *Organization) describe(id string, m *membership) object {
 	return out
 }
 
-// organizationsPageSize is the most that a page holds, and what it holds when nobody says.
+// organizationsPageSize is the largest page size and the default.
 const organizationsPageSize = 20
 
-// listPage is one page of a list.
+// listPage answers one page of a list.
 func (a *AWS) listPage(q *request, o *Organization, member string, all []object) (*answer, *apiError) {
 	n := organizationsPageSize
 	if text := q.form.Get("MaxResults"); text != "" {
@@ -265,7 +294,7 @@ func (a *AWS) listPage(q *request, o *Organization, member string, all []object)
 		}
 	}
 	begin := from
-	if o.emptyPages { // odd offsets stand for the same place after the empty page
+	if o.emptyPages { // an odd offset is the page that follows the empty page of the even offset before it
 		begin = from / 2
 		if from%2 == 0 {
 			return a.organizationsAnswer(q, object{member: []object{}, "NextToken": a.pageToken(q, from+1)}), nil
@@ -293,7 +322,7 @@ func (a *AWS) organizationsAnswer(q *request, v object) *answer {
 
 const jsonRPC = "application/x-amz-json-1.1"
 
-// organizationsError writes an error as JSON 1.1 does, with the codes that services of this protocol have.
+// organizationsError encodes an error as JSON 1.1, with the codes that services of this protocol use.
 func (q *request) organizationsError(e *apiError) *answer {
 	if code, ok := map[string]string{
 		"InvalidClientTokenId": "UnrecognizedClientException", "SignatureDoesNotMatch": "InvalidSignatureException",
@@ -303,6 +332,6 @@ func (q *request) organizationsError(e *apiError) *answer {
 		e.code = code
 	}
 	q.call.Code = e.code
-	b, _ := json.Marshal(map[string]string{"__type": e.code, "Message": e.message}) // text always can be
+	b, _ := json.Marshal(map[string]string{"__type": e.code, "Message": e.message}) // strings: cannot fail
 	return &answer{contentType: jsonRPC, head: b}
 }

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// A Server serves an [AWS]. Close it.
+// A Server serves an [AWS]. The caller must close it.
 type Server struct {
-	URL string // what AWS_ENDPOINT_URL would be; no slash at the end
+	URL string // the value for AWS_ENDPOINT_URL, without a slash at the end
 
 	dial  func(ctx context.Context, network, addr string) (net.Conn, error)
 	http  *http.Server
@@ -23,10 +23,10 @@ type Server struct {
 	once  sync.Once
 }
 
-// Start serves over loopback, on a port that the system chooses.
+// Start serves on a free loopback port.
 func (a *AWS) Start() (*Server, error) { return a.Listen("127.0.0.1:0") }
 
-// Listen serves over loopback at addr.
+// Listen serves at a loopback address.
 func (a *AWS) Listen(addr string) (*Server, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -38,8 +38,9 @@ func (a *AWS) Listen(addr string) (*Server, error) {
 	return s, nil
 }
 
-// InMemory serves over pipes in this process. Inside a testing/synctest bubble call it and [Server.Close] in the bubble, and
-// give the client [Server.HTTPClient] or a transport with [Server.DialContext]: sockets would keep the bubble's clock from moving.
+// InMemory serves over pipes in this process. For a testing/synctest bubble, call it and [Server.Close] in the bubble
+// and give the client [Server.HTTPClient] or a transport with [Server.DialContext]: with sockets the bubble's clock
+// would not advance.
 func (a *AWS) InMemory() *Server {
 	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 	s := a.serve(l)
@@ -53,13 +54,13 @@ func (a *AWS) serve(l net.Listener) *Server {
 	s.http = &http.Server{
 		Handler:           a,
 		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          log.New(io.Discard, "", 0), // what goes wrong here was asked for
+		ErrorLog:          log.New(io.Discard, "", 0), // its errors are injected faults
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			switch state {
 			case http.StateNew:
 				a.calls.conns.Add(1)
 				a.calls.open.Add(1)
-				s.conns.Add(1) // in Serve's goroutine, so never after Serve has returned
+				s.conns.Add(1) // called by Serve's goroutine, so never after Serve has returned
 			case http.StateClosed, http.StateHijacked:
 				a.calls.open.Add(-1)
 				s.conns.Done()
@@ -73,17 +74,17 @@ func (a *AWS) serve(l net.Listener) *Server {
 	return s
 }
 
-// DialContext reaches this server, whatever the address says when it is in memory.
+// DialContext connects to this server. An in-memory server ignores the address.
 func (s *Server) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	return s.dial(ctx, network, addr)
 }
 
-// HTTPClient is a client whose connections reach this server. Call its CloseIdleConnections at the end.
+// HTTPClient returns a client that connects to this server. Call its CloseIdleConnections at the end.
 func (s *Server) HTTPClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: s.dial, MaxIdleConnsPerHost: 64}}
 }
 
-// Close ends every call that is going on and waits for the connections' goroutines. It may be called twice.
+// Close ends all calls in progress and waits for the connections' goroutines. It may be called more than once.
 func (s *Server) Close() {
 	s.once.Do(func() {
 		_ = s.http.Close()

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -20,14 +21,14 @@ const (
 	maxSkew      = 5 * time.Minute
 )
 
-// A scope is what the Authorization header says.
+// A scope is the content of the Authorization header.
 type scope struct {
 	keyID, date, region, service string
 	signedHeaders                []string
 	signature                    string
 }
 
-// readScope reads the Authorization header. What it cannot read is refused as AWS refuses it.
+// readScope parses the Authorization header. Its errors are those of AWS.
 func readScope(r *http.Request) (scope, *apiError) {
 	var s scope
 	h := r.Header.Get("Authorization")
@@ -36,7 +37,12 @@ func readScope(r *http.Request) (scope, *apiError) {
 	}
 	rest, ok := strings.CutPrefix(h, sigAlgorithm)
 	if !ok {
-		return s, refuse(http.StatusBadRequest, "IncompleteSignature", "Unsupported AWS 'algorithm': '%s'.", strings.SplitN(h, " ", 2)[0])
+		return s, refuse(
+			http.StatusBadRequest,
+			"IncompleteSignature",
+			"Unsupported AWS 'algorithm': '%s'.",
+			strings.SplitN(h, " ", 2)[0],
+		)
 	}
 	for part := range strings.SplitSeq(rest, ",") {
 		k, v, _ := strings.Cut(strings.TrimSpace(part), "=")
@@ -44,7 +50,12 @@ func readScope(r *http.Request) (scope, *apiError) {
 		case "Credential":
 			f := strings.Split(v, "/")
 			if len(f) != 5 || f[4] != "aws4_request" {
-				return s, refuse(http.StatusBadRequest, "IncompleteSignature", "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '%s'", v)
+				return s, refuse(
+					http.StatusBadRequest,
+					"IncompleteSignature",
+					"Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '%s'",
+					v,
+				)
 			}
 			s.keyID, s.date, s.region, s.service = f[0], f[1], f[2], f[3]
 		case "SignedHeaders":
@@ -53,34 +64,47 @@ func readScope(r *http.Request) (scope, *apiError) {
 			s.signature = v
 		}
 	}
-	for _, must := range []struct{ name, is string }{{"Credential", s.keyID}, {"SignedHeaders", strings.Join(s.signedHeaders, "")}, {"Signature", s.signature}} {
-		if must.is == "" {
-			return s, refuse(http.StatusBadRequest, "IncompleteSignature", "Authorization header requires '%s' parameter.", must.name)
+	for _, required := range []struct{ name, value string }{
+		{"Credential", s.keyID},
+		{"SignedHeaders", strings.Join(s.signedHeaders, "")},
+		{"Signature", s.signature},
+	} {
+		if required.value == "" {
+			return s, refuse(
+				http.StatusBadRequest,
+				"IncompleteSignature",
+				"Authorization header requires '%s' parameter.",
+				required.name,
+			)
 		}
 	}
 	if r.Header.Get("X-Amz-Date") == "" {
-		return s, refuse(http.StatusBadRequest, "IncompleteSignature", "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
+		return s, refuse(
+			http.StatusBadRequest,
+			"IncompleteSignature",
+			"Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.",
+		)
 	}
 	return s, nil
 }
 
 func securityToken(r *http.Request) string { return r.Header.Get("X-Amz-Security-Token") }
 
-// A principal is whoever made a call.
+// A principal is the caller of a signed request.
 type principal struct {
 	account   *Account
 	arn       string // of the user or of the session
 	iamARN    string // of the user or the role
 	userID    string
 	user      *User // nil for a role's session
-	temporary bool  // by temporary credentials
+	temporary bool  // signed with temporary credentials
 	mfa       bool  // aws:MultiFactorAuthPresent
-	revoked   bool  // the role denies everything to sessions as old as this
+	revoked   bool  // the session began before the role's sessions were revoked
 	session   session
 }
 
-// unknownKey is the refusal of a key that AWS does not know. A region that is not enabled, another partition and a missing
-// session token look the same from outside.
+// unknownKey is the error for a key that AWS does not know. A region that is not enabled, another partition and a
+// missing session token give the same error.
 func unknownKey(service string) *apiError {
 	if service == "ec2" {
 		return refuse(http.StatusUnauthorized, "AuthFailure", "AWS was not able to validate the provided access credentials")
@@ -99,23 +123,29 @@ func badSignature(service string) *apiError {
 	if service == "ec2" {
 		return unknownKey(service)
 	}
-	return refuse(http.StatusForbidden, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided. "+
-		"Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
+	return refuse(
+		http.StatusForbidden,
+		"SignatureDoesNotMatch",
+		"The request signature we calculated does not match the signature you provided. "+
+			"Check your AWS Secret Access Key and signing method. Consult the service documentation for details.",
+	)
 }
 
-// skewed is the refusal of a date that is too far from AWS's.
+// skewed is the error for a date that is too far from AWS's clock.
 func skewed(service string, sent, now time.Time) *apiError {
 	if service == "ec2" {
 		return refuse(http.StatusBadRequest, "RequestExpired", "Request has expired.")
 	}
-	text := "Signature expired: " + sent.Format(amzDate) + " is now earlier than " + now.Add(-maxSkew).Format(amzDate) + " (" + now.Format(amzDate) + " - 5 min.)"
+	text := fmt.Sprintf("Signature expired: %s is now earlier than %s (%s - 5 min.)",
+		sent.Format(amzDate), now.Add(-maxSkew).Format(amzDate), now.Format(amzDate))
 	if sent.After(now) {
-		text = "Signature not yet current: " + sent.Format(amzDate) + " is still later than " + now.Add(maxSkew).Format(amzDate) + " (" + now.Format(amzDate) + " + 5 min.)"
+		text = fmt.Sprintf("Signature not yet current: %s is still later than %s (%s + 5 min.)",
+			sent.Format(amzDate), now.Add(maxSkew).Format(amzDate), now.Format(amzDate))
 	}
 	return refuse(http.StatusForbidden, "SignatureDoesNotMatch", "%s", text)
 }
 
-// authenticate finds out who signed the request, and refuses whoever did not.
+// authenticate checks the signature of a request and returns its caller.
 func (a *AWS) authenticate(q *request) (*principal, *apiError) {
 	now := a.Now()
 	p, secret, err := a.principalOf(q, now)
@@ -138,7 +168,7 @@ func (a *AWS) authenticate(q *request) (*principal, *apiError) {
 	return p, nil
 }
 
-// principalOf finds whose key it is, and its secret.
+// principalOf returns the owner of the request's key and the secret of the key.
 func (a *AWS) principalOf(q *request, now time.Time) (*principal, string, *apiError) {
 	unknown := unknownKey(q.service)
 	a.mu.RLock()
@@ -174,9 +204,12 @@ func hmacSHA256(key []byte, s string) []byte {
 	return m.Sum(nil)
 }
 
-// sign is the signature that the request should have.
+// sign returns the correct signature of the request.
 func sign(q *request, secret string, at time.Time) string {
-	key := hmacSHA256(hmacSHA256(hmacSHA256(hmacSHA256([]byte("AWS4"+secret), q.scope.date), q.scope.region), q.scope.service), "aws4_request")
+	key := hmacSHA256([]byte("AWS4"+secret), q.scope.date)
+	key = hmacSHA256(key, q.scope.region)
+	key = hmacSHA256(key, q.scope.service)
+	key = hmacSHA256(key, "aws4_request")
 	canonical := sha256.Sum256([]byte(canonicalRequest(q)))
 	toSign := sigAlgorithm + "\n" + at.Format(amzDate) + "\n" +
 		q.scope.date + "/" + q.scope.region + "/" + q.scope.service + "/aws4_request\n" + hex.EncodeToString(canonical[:])

@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
-// Each way in which a signature can be wrong, as STS and as EC2 put it.
+// STS and EC2 refuse each kind of wrong key and signature with their own errors.
 func TestKeysAndSignatures(t *testing.T) {
 	x := newTestClient(t, Options{})
 	china := x.aws.AddAccount("222222222222", "aws-cn").AddUser("collector").NewKey()
@@ -32,29 +32,31 @@ func TestKeysAndSignatures(t *testing.T) {
 	gone := closed.AddUser("collector").NewKey()
 	closed.Suspend(true)
 	const unknown = "InvalidClientTokenId"
+	wrongSecret := Credential{Key: Key{session.ID, "wrong"}, Token: session.Token}
+	forged := session.Token[:40] + "AAAA" + session.Token[44:]
 	for _, c := range []struct {
 		what   string
 		region string
 		who    Credential
-		sts    string // STS's code; "" is good
+		sts    string // STS's code; "" for success
 	}{
 		{"good", "us-east-1", longTerm(x.key), ""},
 		{"second key", "us-east-1", longTerm(second), ""},
 		{"session", "us-east-1", session, ""},
 		{"wrong secret", "us-east-1", longTerm(Key{x.key.ID, "wrong"}), "SignatureDoesNotMatch"},
-		{"wrong secret of a session", "us-east-1", Credential{Key: Key{session.ID, "wrong"}, Token: session.Token}, "SignatureDoesNotMatch"},
+		{"wrong secret of a session", "us-east-1", wrongSecret, "SignatureDoesNotMatch"},
 		{"unknown key", "us-east-1", longTerm(Key{"AKIAIOSFODNN7EXAMPLE", "x"}), unknown},
 		{"deleted key", "us-east-1", longTerm(deleted), unknown},
 		{"inactive key", "us-east-1", longTerm(idle), unknown},
 		{"session without its token", "us-east-1", Credential{Key: session.Key}, unknown},
-		{"session with a forged token", "us-east-1", Credential{Key: session.Key, Token: session.Token[:40] + "AAAA" + session.Token[44:]}, unknown},
+		{"session with a forged token", "us-east-1", Credential{Key: session.Key, Token: forged}, unknown},
 		{"session with another's token", "us-east-1", Credential{Key: session.Key, Token: another.Token}, unknown},
 		{"long-lived key with a token", "us-east-1", Credential{Key: x.key, Token: session.Token}, unknown},
 		{"another partition", "cn-north-1", longTerm(x.key), unknown},
-		{"the other way", "us-east-1", longTerm(china), unknown},
-		{"China at home", "cn-north-1", longTerm(china), ""},
+		{"a China key in another partition", "us-east-1", longTerm(china), unknown},
+		{"a China key in China", "cn-north-1", longTerm(china), ""},
 		{"region not opted in", "af-south-1", longTerm(x.key), unknown},
-		{"region that is none", "us-east-9", longTerm(x.key), unknown},
+		{"unknown region", "us-east-9", longTerm(x.key), unknown},
 		{"closed account", "us-east-1", longTerm(gone), unknown},
 	} {
 		t.Run(c.what, func(t *testing.T) {
@@ -67,7 +69,8 @@ func TestKeysAndSignatures(t *testing.T) {
 				return
 			}
 			wantCode(t, err, c.sts, "")
-			if got.status != http.StatusUnauthorized || got.code != "AuthFailure" || got.message != "AWS was not able to validate the provided access credentials" {
+			if got.status != http.StatusUnauthorized || got.code != "AuthFailure" ||
+				got.message != "AWS was not able to validate the provided access credentials" {
 				t.Errorf("EC2: %+v", got)
 			}
 		})
@@ -79,7 +82,7 @@ func TestKeysAndSignatures(t *testing.T) {
 }
 
 func TestClockSkew(t *testing.T) {
-	for off, says := range map[time.Duration]string{
+	for off, want := range map[time.Duration]string{
 		6 * time.Minute: "Signature expired: ", -6 * time.Minute: "Signature not yet current: ", 4 * time.Minute: "",
 	} {
 		x := newTestClient(t, Options{ClockOffset: off})
@@ -89,29 +92,30 @@ func TestClockSkew(t *testing.T) {
 		if rerr != nil {
 			t.Fatal(rerr)
 		}
-		if says == "" {
+		if want == "" {
 			if err != nil || got.status != 200 {
 				t.Errorf("%v off: STS %v, EC2 %+v", off, err, got)
 			}
 			continue
 		}
-		wantCode(t, err, "SignatureDoesNotMatch", says)
+		wantCode(t, err, "SignatureDoesNotMatch", want)
 		if got.status != 400 || got.code != "RequestExpired" || got.message != "Request has expired." {
 			t.Errorf("%v off: EC2 %+v", off, got)
 		}
-		// The Date header is AWS's, so that a client can find out how far off it is.
+		// The Date header is AWS's, so that a client can find out its clock skew.
 		at, derr := http.ParseTime(got.header.Get("Date"))
 		if d := time.Until(at); derr != nil || d < off-3*time.Second || d > off+3*time.Second {
 			t.Errorf("Date is %v off, want %v", d, off)
 		}
-		// The SDK corrects its clock by it when it may try again.
-		if _, err := c.GetCallerIdentity(context.Background(), nil, func(o *sts.Options) { o.RetryMaxAttempts = 3 }); err != nil {
+		// With retries, the SDK corrects its clock by it.
+		retry := func(o *sts.Options) { o.RetryMaxAttempts = 3 }
+		if _, err := c.GetCallerIdentity(context.Background(), nil, retry); err != nil {
 			t.Errorf("%v off, with retries: %v", off, err)
 		}
 	}
 }
 
-// A signature covers the body, the query and the headers that it names.
+// A signature covers the body, the query and the signed headers.
 func TestTamperedRequests(t *testing.T) {
 	x := newTestClient(t, Options{})
 	tamper := func(f func(*http.Request)) int {
@@ -122,7 +126,7 @@ func TestTamperedRequests(t *testing.T) {
 		return y.ec2("us-east-1", longTerm(x.key), "DescribeVpcs").status
 	}
 	if got := tamper(func(*http.Request) {}); got != 200 {
-		t.Fatalf("untouched: %d", got)
+		t.Fatalf("unchanged: %d", got)
 	}
 	for what, f := range map[string]func(*http.Request){
 		"body":   func(r *http.Request) { r.Body = http.NoBody; r.ContentLength = 0; r.Header.Set("Content-Length", "0") },
@@ -142,8 +146,10 @@ func TestTamperedRequests(t *testing.T) {
 		}
 	}
 	for what, h := range map[string]string{
-		"none": "", "another algorithm": "AWS3 x", "half a credential": "AWS4-HMAC-SHA256 Credential=a/b/c, SignedHeaders=host, Signature=x",
-		"no signature": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/ec2/aws4_request, SignedHeaders=host",
+		"none":              "",
+		"another algorithm": "AWS3 x",
+		"half a credential": "AWS4-HMAC-SHA256 Credential=a/b/c, SignedHeaders=host, Signature=x",
+		"no signature":      "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/ec2/aws4_request, SignedHeaders=host",
 	} {
 		got := tamper(func(r *http.Request) {
 			r.Header.Del("Authorization")
@@ -189,7 +195,8 @@ func TestDenials(t *testing.T) {
 		got := x.ec2(c.region, c.who, c.action)
 		dry := x.ec2(c.region, c.who, c.action, "DryRun", "true")
 		if c.why == "" {
-			if got.status != 200 || dry.status != 412 || dry.code != "DryRunOperation" || dry.message != "Request would have succeeded, but DryRun flag is set." {
+			if got.status != 200 || dry.status != 412 || dry.code != "DryRunOperation" ||
+				dry.message != "Request would have succeeded, but DryRun flag is set." {
 				t.Errorf("%s %s: %+v, dry run %+v", c.region, c.action, got, dry)
 			}
 			continue
@@ -198,7 +205,8 @@ func TestDenials(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := "You are not authorized to perform this operation. User: " + who + " is not authorized to perform: ec2:" + c.action + " " + c.why
+		want := "You are not authorized to perform this operation. User: " + who +
+			" is not authorized to perform: ec2:" + c.action + " " + c.why
 		for _, g := range []*reply{got, dry} {
 			if g.status != http.StatusForbidden || g.code != "UnauthorizedOperation" || g.message != want {
 				t.Errorf("%s %s: %+v, want %q", c.region, c.action, g, want)
@@ -206,11 +214,17 @@ func TestDenials(t *testing.T) {
 		}
 	}
 	_, err = x.assume(longTerm(bob), r.ARN, nil)
-	wantCode(t, err, "AccessDenied", "User: arn:aws:iam::111111111111:user/bob is not authorized to perform: sts:AssumeRole on resource: "+r.ARN)
+	wantCode(
+		t,
+		err,
+		"AccessDenied",
+		"User: arn:aws:iam::111111111111:user/bob is not authorized to perform: sts:AssumeRole on resource: "+r.ARN,
+	)
 	if _, err := x.callerARN("us-east-1", longTerm(bob)); err != nil {
 		t.Errorf("GetCallerIdentity was denied: %v", err)
 	}
-	if _, err := x.sts("us-east-1", bob, "").GetSessionToken(context.Background(), &sts.GetSessionTokenInput{DurationSeconds: aws.Int32(900)}); err == nil {
+	in := &sts.GetSessionTokenInput{DurationSeconds: aws.Int32(900)}
+	if _, err := x.sts("us-east-1", bob, "").GetSessionToken(context.Background(), in); err == nil {
 		t.Error("GetSessionToken was not denied")
 	}
 	x.acct.Allow()

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A PermissionSet is what IAM Identity Center lets people be in an account: a role with a name that nobody chose.
+// A PermissionSet is assigned to an account by IAM Identity Center as a role with a generated name.
 type PermissionSet struct {
 	Name string
 	Role *Role
@@ -18,19 +18,22 @@ type PermissionSet struct {
 
 // AddPermissionSet assigns a permission set to the account.
 func (c *Account) AddPermissionSet(name string) *PermissionSet {
-	mark := hex.EncodeToString(c.aws.derive("permission set", c.ID, name)[:8])
-	r := c.AddRole("AWSReservedSSO_"+name+"_"+mark, RoleOptions{Path: "/aws-reserved/sso.amazonaws.com/", MaxSession: 12 * time.Hour})
+	suffix := hex.EncodeToString(c.aws.derive("permission set", c.ID, name)[:8])
+	r := c.AddRole(
+		"AWSReservedSSO_"+name+"_"+suffix,
+		RoleOptions{Path: "/aws-reserved/sso.amazonaws.com/", MaxSession: 12 * time.Hour},
+	)
 	return &PermissionSet{name, r}
 }
 
-// An SSOToken is what `aws sso login` writes into ~/.aws/sso/cache.
+// An SSOToken holds what `aws sso login` writes to ~/.aws/sso/cache.
 type SSOToken struct {
 	AccessToken, RefreshToken string
 	ClientID, ClientSecret    string
 	Expires                   time.Time
 }
 
-// An ssoLogin is a person who is logged in. Both tokens change with each refresh, and the old ones are no longer good.
+// An ssoLogin is the login of a user. Each refresh replaces both tokens and invalidates the old ones.
 type ssoLogin struct {
 	SSOToken
 	user     string
@@ -38,25 +41,26 @@ type ssoLogin struct {
 	validFor time.Duration
 }
 
-// SSOLogin logs a person in who has these permission sets, as `aws sso login` would in a browser. Each access token is good for so long.
-func (a *AWS) SSOLogin(user string, good time.Duration, sets ...*PermissionSet) SSOToken {
+// SSOLogin logs in a user who has these permission sets, in place of `aws sso login` and a browser. Each access token
+// is valid for validFor.
+func (a *AWS) SSOLogin(user string, validFor time.Duration, sets ...*PermissionSet) SSOToken {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	l := &ssoLogin{user: user, sets: sets, validFor: good}
+	l := &ssoLogin{user: user, sets: sets, validFor: validFor}
 	l.ClientID, l.ClientSecret = "client-"+user, hex.EncodeToString(a.derive("sso client", user))
 	a.renewTokens(l)
 	a.logins = append(a.logins, l)
 	return l.SSOToken
 }
 
-// SSOLogout ends every login of a person.
+// SSOLogout ends all logins of a user.
 func (a *AWS) SSOLogout(user string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.logins = slices.DeleteFunc(a.logins, func(l *ssoLogin) bool { return l.user == user })
 }
 
-// renewTokens gives a login its next tokens. The caller holds a.mu.
+// renewTokens replaces the tokens of a login. The caller holds a.mu.
 func (a *AWS) renewTokens(l *ssoLogin) {
 	n := strconv.FormatUint(a.sessions.Add(1), 10)
 	l.AccessToken = "aoa" + hex.EncodeToString(a.derive("sso access", l.user, n))
@@ -64,7 +68,7 @@ func (a *AWS) renewTokens(l *ssoLogin) {
 	l.Expires = a.Now().Add(l.validFor).Truncate(time.Second)
 }
 
-// ssoError is an error in the shape of a REST service that speaks JSON.
+// ssoError encodes an error as REST JSON services do.
 func (q *request) ssoError(status int, code string, body map[string]string) *answer {
 	out := q.json(status, body)
 	q.call.Code = code
@@ -72,7 +76,7 @@ func (q *request) ssoError(status int, code string, body map[string]string) *ans
 	return out
 }
 
-// serveSSO is the portal: a role's credentials for an access token.
+// serveSSO serves GetRoleCredentials of the portal.
 // https://docs.aws.amazon.com/singlesignon/latest/PortalAPIReference/API_GetRoleCredentials.html
 func (a *AWS) serveSSO(q *request) *answer {
 	token := q.http.Header.Get("X-Amz-Sso_bearer_token")
@@ -81,7 +85,11 @@ func (a *AWS) serveSSO(q *request) *answer {
 	defer a.mu.RUnlock()
 	i := slices.IndexFunc(a.logins, func(l *ssoLogin) bool { return l.AccessToken == token })
 	if i < 0 || !a.Now().Before(a.logins[i].Expires) {
-		return q.ssoError(http.StatusUnauthorized, "UnauthorizedException", map[string]string{"message": "Session token not found or invalid"})
+		return q.ssoError(
+			http.StatusUnauthorized,
+			"UnauthorizedException",
+			map[string]string{"message": "Session token not found or invalid"},
+		)
 	}
 	l := a.logins[i]
 	n := slices.IndexFunc(l.sets, func(s *PermissionSet) bool {
@@ -97,27 +105,47 @@ func (a *AWS) serveSSO(q *request) *answer {
 		"accessKeyId": c.ID, "secretAccessKey": c.Secret, "sessionToken": c.Token, "expiration": c.Expires.UnixMilli()}})
 }
 
-// serveOIDC is the one call of the OIDC service that a program makes without a person: new tokens for a refresh token.
+// serveOIDC serves CreateToken for a refresh token, the only OIDC call that needs no user interaction.
 // https://docs.aws.amazon.com/singlesignon/latest/OIDCAPIReference/API_CreateToken.html
 func (a *AWS) serveOIDC(q *request) *answer {
 	var in struct{ ClientID, ClientSecret, GrantType, RefreshToken string }
 	if err := json.Unmarshal(q.body, &in); err != nil {
-		return q.ssoError(http.StatusBadRequest, "InvalidRequestException", map[string]string{"error": "invalid_request", "error_description": err.Error()})
+		return q.ssoError(
+			http.StatusBadRequest,
+			"InvalidRequestException",
+			map[string]string{"error": "invalid_request", "error_description": err.Error()},
+		)
 	}
 	if in.GrantType != "refresh_token" {
 		return q.ssoError(http.StatusBadRequest, "UnsupportedGrantTypeException", map[string]string{
-			"error": "unsupported_grant_type", "error_description": fmt.Sprintf("grant type %q needs a person", in.GrantType)})
+			"error": "unsupported_grant_type", "error_description": fmt.Sprintf("grant type %q is not supported", in.GrantType)})
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	i := slices.IndexFunc(a.logins, func(l *ssoLogin) bool { return l.RefreshToken == in.RefreshToken })
 	if i < 0 {
-		return q.ssoError(http.StatusBadRequest, "InvalidGrantException", map[string]string{"error": "invalid_grant", "error_description": "Invalid grant provided"})
+		return q.ssoError(
+			http.StatusBadRequest,
+			"InvalidGrantException",
+			map[string]string{"error": "invalid_grant", "error_description": "Invalid grant provided"},
+		)
 	}
 	l := a.logins[i]
 	if l.ClientID != in.ClientID || l.ClientSecret != in.ClientSecret {
-		return q.ssoError(http.StatusUnauthorized, "InvalidClientException", map[string]string{"error": "invalid_client", "error_description": "Invalid client provided"})
+		return q.ssoError(
+			http.StatusUnauthorized,
+			"InvalidClientException",
+			map[string]string{"error": "invalid_client", "error_description": "Invalid client provided"},
+		)
 	}
 	a.renewTokens(l)
-	return q.json(http.StatusOK, map[string]any{"accessToken": l.AccessToken, "refreshToken": l.RefreshToken, "tokenType": "Bearer", "expiresIn": int(l.validFor.Seconds())})
+	return q.json(
+		http.StatusOK,
+		map[string]any{
+			"accessToken":  l.AccessToken,
+			"refreshToken": l.RefreshToken,
+			"tokenType":    "Bearer",
+			"expiresIn":    int(l.validFor.Seconds()),
+		},
+	)
 }

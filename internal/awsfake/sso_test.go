@@ -15,9 +15,13 @@ func TestSSO(t *testing.T) {
 		x := newTestClient(t, Options{})
 		set := x.acct.AddPermissionSet("ReadOnly")
 		login := x.aws.SSOLogin("alice@example.com", time.Hour, set)
-		portal := sso.New(sso.Options{BaseEndpoint: aws.String(x.srv.URL), Region: "us-east-1", HTTPClient: x.http, RetryMaxAttempts: 1})
-		oidc := ssooidc.New(ssooidc.Options{BaseEndpoint: aws.String(x.srv.URL), Region: "us-east-1", HTTPClient: x.http, RetryMaxAttempts: 1})
-		enter := func(token, role string) (Credential, error) {
+		portal := sso.New(
+			sso.Options{BaseEndpoint: aws.String(x.srv.URL), Region: "us-east-1", HTTPClient: x.http, RetryMaxAttempts: 1},
+		)
+		oidc := ssooidc.New(
+			ssooidc.Options{BaseEndpoint: aws.String(x.srv.URL), Region: "us-east-1", HTTPClient: x.http, RetryMaxAttempts: 1},
+		)
+		credentials := func(token, role string) (Credential, error) {
 			out, err := portal.GetRoleCredentials(t.Context(), &sso.GetRoleCredentialsInput{
 				AccessToken: aws.String(token), AccountId: aws.String(x.acct.ID), RoleName: aws.String(role)})
 			if err != nil {
@@ -27,37 +31,41 @@ func TestSSO(t *testing.T) {
 			return Credential{Key{*c.AccessKeyId, *c.SecretAccessKey}, *c.SessionToken, time.UnixMilli(c.Expiration)}, nil
 		}
 		refresh := func(l SSOToken) (SSOToken, error) {
-			out, err := oidc.CreateToken(t.Context(), &ssooidc.CreateTokenInput{ClientId: aws.String(l.ClientID), ClientSecret: aws.String(l.ClientSecret),
-				GrantType: aws.String("refresh_token"), RefreshToken: aws.String(l.RefreshToken)})
+			out, err := oidc.CreateToken(
+				t.Context(),
+				&ssooidc.CreateTokenInput{ClientId: aws.String(l.ClientID), ClientSecret: aws.String(l.ClientSecret),
+					GrantType: aws.String("refresh_token"), RefreshToken: aws.String(l.RefreshToken)},
+			)
 			if err != nil {
 				return l, err
 			}
 			l.AccessToken, l.RefreshToken = *out.AccessToken, *out.RefreshToken
 			return l, nil
 		}
-		c, err := enter(login.AccessToken, "ReadOnly")
+		c, err := credentials(login.AccessToken, "ReadOnly")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if me, err := x.callerARN("us-east-1", c); err != nil || me != "arn:aws:sts::111111111111:assumed-role/"+set.Role.Name+"/alice@example.com" ||
+		if me, err := x.callerARN("us-east-1", c); err != nil ||
+			me != "arn:aws:sts::111111111111:assumed-role/"+set.Role.Name+"/alice@example.com" ||
 			c.Expires.Sub(x.aws.Now()) != time.Hour {
 			t.Errorf("identity %q until %v, %v", me, c.Expires, err)
 		}
-		_, err = enter(login.AccessToken, "Admin")
+		_, err = credentials(login.AccessToken, "Admin")
 		wantCode(t, err, "ForbiddenException", "No access")
-		_, err = enter("aoa", "ReadOnly")
+		_, err = credentials("aoa", "ReadOnly")
 		wantCode(t, err, "UnauthorizedException", "Session token not found or invalid")
 		time.Sleep(time.Hour)
-		_, err = enter(login.AccessToken, "ReadOnly")
+		_, err = credentials(login.AccessToken, "ReadOnly")
 		wantCode(t, err, "UnauthorizedException", "")
 		fresh, err := refresh(login)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := enter(fresh.AccessToken, "ReadOnly"); err != nil {
+		if _, err := credentials(fresh.AccessToken, "ReadOnly"); err != nil {
 			t.Error(err)
 		}
-		_, err = refresh(login) // a refresh token is good once
+		_, err = refresh(login) // a refresh token works once
 		wantCode(t, err, "InvalidGrantException", "")
 		wrong := fresh
 		wrong.ClientSecret = "x"

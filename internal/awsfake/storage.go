@@ -13,7 +13,7 @@ type volume struct {
 	instance  *instance // nil: available
 	subnet    *subnet
 	device    string
-	root      bool // and so deleted with its instance
+	root      bool // deleted with its instance
 	size      int
 	kind      string
 	encrypted bool // encrypted
@@ -26,7 +26,8 @@ type volume struct {
 func (f *fleet) addVolume(r *rand.Rand, i *instance, device string, size int, root bool) *volume {
 	n := i.number*8 + len(i.volumes)
 	v := &volume{
-		instance: i, subnet: i.subnet, device: device, root: root, size: size, created: i.launchedAt, attached: i.launchedAt.Add(time.Second),
+		instance: i, subnet: i.subnet, device: device, root: root, size: size,
+		created: i.launchedAt, attached: i.launchedAt.Add(time.Second),
 		kind: pick(r, []string{"gp3", "gp3", "gp2", "io2"}), encrypted: r.IntN(2) == 0,
 	}
 	if root {
@@ -40,7 +41,14 @@ func (f *fleet) addVolume(r *rand.Rand, i *instance, device string, size int, ro
 	v.tags = t.tags
 	v.resource = f.add("DescribeVolumes", &resource{id: id, tagged: []*tagged{t}, render: v.write(f)})
 	if r.IntN(5) == 0 {
-		f.addSnapshot(f.id("snap", "snapshot", n), id, fmt.Sprintf("nightly of %s <%s>", id, device), v.size, v.encrypted, v.created.Add(24*time.Hour))
+		f.addSnapshot(
+			f.id("snap", "snapshot", n),
+			id,
+			fmt.Sprintf("nightly of %s <%s>", id, device),
+			v.size,
+			v.encrypted,
+			v.created.Add(24*time.Hour),
+		)
 	}
 	return v
 }
@@ -84,23 +92,24 @@ func (v *volume) write(f *fleet) func(*xmlWriter) {
 }
 
 func (f *fleet) kmsKey() string {
-	return fmt.Sprintf("arn:%s:kms:%s:%s:key/%s", f.partition, f.region, f.owner, uuid(f.aws.derive("kms", f.owner, f.region)))
+	id := uuid(f.aws.derive("kms", f.owner, f.region))
+	return fmt.Sprintf("arn:%s:kms:%s:%s:key/%s", f.partition, f.region, f.owner, id)
 }
 
-func (f *fleet) addSnapshot(id, of, about string, size int, sealed bool, at time.Time) {
+func (f *fleet) addSnapshot(id, volume, description string, size int, encrypted bool, at time.Time) {
 	t := &tagged{id: id, kind: "snapshot", tags: []tag{{"retain", "30d"}}}
 	f.add("DescribeSnapshots", &resource{id: id, tagged: []*tagged{t}, render: func(m *xmlWriter) {
 		m.text("snapshotId", id)
-		m.text("volumeId", of)
+		m.text("volumeId", volume)
 		m.text("status", "completed")
 		m.text("startTime", formatTimeMillis(at))
 		m.text("completionTime", formatTimeMillis(at.Add(7*time.Minute)))
 		m.text("progress", "100%")
 		m.text("ownerId", f.owner)
 		m.int("volumeSize", size)
-		m.text("description", about)
-		m.bool("encrypted", sealed)
-		if sealed {
+		m.text("description", description)
+		m.bool("encrypted", encrypted)
+		if encrypted {
 			m.text("kmsKeyId", f.kmsKey())
 		}
 		m.text("storageTier", "standard")
@@ -108,20 +117,23 @@ func (f *fleet) addSnapshot(id, of, about string, size int, sealed bool, at time
 	}})
 }
 
-// addImage adds the account's own image for an architecture, with the snapshot that it stands on.
+// addImage adds an image that the account owns, with its snapshot.
 func (f *fleet) addImage(n int, arch string) {
 	id, snap := f.id("ami", "image", n), f.id("snap", "image", n)
 	f.network.images[arch], f.network.snapshots[arch] = id, snap
 	f.addSnapshot(snap, "vol-ffffffff", "Created by CreateImage for "+id, 8, false, launchedBefore.AddDate(0, -1, 0))
 	name := "base-" + arch + "-2025.08"
 	t := &tagged{id: id, kind: "image", tags: []tag{{"Name", name}}}
-	f.add("DescribeImages", &resource{id: id, tagged: []*tagged{t}, render: f.image(id, snap, arch, f.owner, name, t.tags)})
+	render := f.image(id, snap, arch, f.owner, name, t.tags)
+	f.add("DescribeImages", &resource{id: id, tagged: []*tagged{t}, render: render})
 }
 
-// addPublicImage adds one of Amazon's, as a stand-in for the thousands that EC2 shows to whoever does not ask for their own.
+// addPublicImage adds one image of Amazon's. EC2 lists thousands of them unless the request asks for the account's own.
 func (f *fleet) addPublicImage() {
 	id := f.id("ami", "public image", 1)
-	f.add("DescribeImages", &resource{id: id, public: true, render: f.image(id, f.id("snap", "public image", 1), "x86_64", "137112412989", "al2023-ami-2025", nil)})
+	snap := f.id("snap", "public image", 1)
+	render := f.image(id, snap, "x86_64", "137112412989", "al2023-ami-2025", nil)
+	f.add("DescribeImages", &resource{id: id, public: true, render: render})
 }
 
 func (f *fleet) image(id, snap, arch, owner, name string, tags []tag) func(*xmlWriter) {

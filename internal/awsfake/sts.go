@@ -16,8 +16,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A session is what a session token says. The token carries all of it, sealed, so nothing is remembered for a session and
-// any number of them may be begun.
+// A session is the content of a session token. The token carries all of it, authenticated, so sessions take no memory.
 type session struct {
 	KeyID     string
 	AccountID string
@@ -31,26 +30,30 @@ type session struct {
 	Expires   time.Time
 }
 
-// A Credential is a key with its session token, as STS, the metadata service and the container endpoint hand it out.
+// A Credential is a key with its session token, as STS, the metadata service and the container endpoint return it.
 type Credential struct {
 	Key
 	Token   string
 	Expires time.Time
 }
 
-var errBadToken = errors.New("no token of this AWS")
+var errBadToken = errors.New("not a token of this AWS")
 
-// startSession starts a session: it gives it a key and a sealed token.
+// startSession starts a session with a key and an authenticated token.
 func (a *AWS) startSession(s session, d time.Duration) Credential {
 	s.KeyID = a.keyID("ASIA", "session", fmt.Sprint(a.sessions.Add(1)))
 	s.Begun = a.Now()
-	s.Expires = s.Begun.Add(d).Truncate(time.Second) // AWS states it in whole seconds
+	s.Expires = s.Begun.Add(d).Truncate(time.Second) // AWS reports whole seconds
 	body, err := json.Marshal(s)
 	if err != nil {
-		panic(err) // strings and times always can be
+		panic(err) // strings and times: cannot fail
 	}
-	seal := a.derive("session", string(body))
-	return Credential{Key{s.KeyID, a.secretKey(s.KeyID)}, base64.StdEncoding.EncodeToString(append(seal, body...)), s.Expires}
+	mac := a.derive("session", string(body))
+	return Credential{
+		Key{s.KeyID, a.secretKey(s.KeyID)},
+		base64.StdEncoding.EncodeToString(append(mac, body...)),
+		s.Expires,
+	}
 }
 
 func (a *AWS) readToken(token string) (session, error) {
@@ -62,7 +65,7 @@ func (a *AWS) readToken(token string) (session, error) {
 	return s, json.Unmarshal(raw[32:], &s)
 }
 
-// sessionPrincipal is whom a session stands for, nil if they are gone. The caller holds a.mu.
+// sessionPrincipal returns the principal of a session, nil if its user or role is gone. The caller holds a.mu.
 func (a *AWS) sessionPrincipal(s session) *principal {
 	c := a.accounts[s.AccountID]
 	if c == nil {
@@ -98,7 +101,13 @@ func (a *AWS) sts(q *request) (*answer, *apiError) {
 	case "":
 		return nil, refuse(http.StatusBadRequest, "MissingAction", "Could not find operation")
 	}
-	return nil, refuse(http.StatusBadRequest, "InvalidAction", "Could not find operation %s for version %s", q.action, cmp.Or(q.form.Get("Version"), "NO_VERSION_SPECIFIED"))
+	return nil, refuse(
+		http.StatusBadRequest,
+		"InvalidAction",
+		"Could not find operation %s for version %s",
+		q.action,
+		cmp.Or(q.form.Get("Version"), "NO_VERSION_SPECIFIED"),
+	)
 }
 
 const stsNamespace = "https://sts.amazonaws.com/doc/2011-06-15/"
@@ -108,7 +117,7 @@ func stsAnswer(q *request, result func(*xmlWriter)) *answer {
 	return queryAnswer(q, stsNamespace, result)
 }
 
-// queryAnswer is the envelope of the Query protocol, which EC2 alone has otherwise.
+// queryAnswer wraps a result in the envelope of the Query protocol. EC2 has an envelope of its own.
 func queryAnswer(q *request, namespace string, result func(*xmlWriter)) *answer {
 	m := new(xmlWriter)
 	m.begin(q.action+"Response", namespace)
@@ -143,9 +152,14 @@ func accessDenied(format string, args ...any) *apiError {
 	return refuse(http.StatusForbidden, "AccessDenied", format, args...)
 }
 
-// constraintError is the text that AWS's front end has for a parameter out of its bounds.
+// constraintError is AWS's error for a parameter out of its bounds.
 func constraintError(value, name, must string) *apiError {
-	return validationError("1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: Member must %s", value, name, must)
+	return validationError(
+		"1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: Member must %s",
+		value,
+		name,
+		must,
+	)
 }
 
 // sessionDuration reads DurationSeconds between its bounds.
@@ -160,27 +174,41 @@ func sessionDuration(q *request, def, least, most time.Duration) (time.Duration,
 	}
 	d := time.Duration(n) * time.Second
 	if d < least {
-		return 0, constraintError(v, "durationSeconds", fmt.Sprintf("have value greater than or equal to %d", int(least.Seconds())))
+		return 0, constraintError(
+			v,
+			"durationSeconds",
+			fmt.Sprintf("have value greater than or equal to %d", int(least.Seconds())),
+		)
 	}
 	if d > most {
-		return 0, constraintError(v, "durationSeconds", fmt.Sprintf("have value less than or equal to %d", int(most.Seconds())))
+		return 0, constraintError(
+			v,
+			"durationSeconds",
+			fmt.Sprintf("have value less than or equal to %d", int(most.Seconds())),
+		)
 	}
 	return d, nil
 }
 
 var codePattern = regexp.MustCompile(`^\d{6}$`)
 
-// checkMFA checks SerialNumber and TokenCode, if they were sent. It reports whether MFA is proved.
+// checkMFA checks SerialNumber and TokenCode, if they were sent. It reports whether the caller has proved MFA.
 func (a *AWS) checkMFA(q *request) (bool, *apiError) {
 	serial, code := q.form.Get("SerialNumber"), q.form.Get("TokenCode")
 	if serial == "" && code == "" {
 		return false, nil
 	}
 	if serial == "" || code == "" {
-		return false, accessDenied("MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code.")
+		return false, accessDenied(
+			"MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code.",
+		)
 	}
 	if len(code) != 6 {
-		return false, constraintError(code, "tokenCode", "have length "+map[bool]string{true: "less", false: "greater"}[len(code) > 6]+" than or equal to 6")
+		return false, constraintError(
+			code,
+			"tokenCode",
+			"have length "+map[bool]string{true: "less", false: "greater"}[len(code) > 6]+" than or equal to 6",
+		)
 	}
 	if !codePattern.MatchString(code) {
 		return false, constraintError(code, "tokenCode", `satisfy regular expression pattern: [\d]*`)
@@ -194,7 +222,10 @@ func (a *AWS) checkMFA(q *request) (bool, *apiError) {
 		}
 	}
 	if device == nil {
-		return false, accessDenied("MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this user.")
+		return false, accessDenied(
+			"MultiFactorAuthentication failed, unable to validate MFA code.  " +
+				"Please verify your MFA serial number is valid and associated with this user.",
+		)
 	}
 	if !device.consume(code, a.Now()) {
 		return false, accessDenied("MultiFactorAuthentication failed with invalid MFA one time pass code. ")
@@ -255,16 +286,21 @@ func (a *AWS) assumeRole(q *request) (*answer, *apiError) {
 	q.call.RoleSessionName = name
 	switch {
 	case arn == "":
-		return nil, validationError("1 validation error detected: Value null at 'roleArn' failed to satisfy constraint: Member must not be null")
+		return nil, validationError(
+			"1 validation error detected: Value null at 'roleArn' failed to satisfy constraint: Member must not be null",
+		)
 	case len(arn) < 20:
 		return nil, constraintError(arn, "roleArn", "have length greater than or equal to 20")
 	case name == "":
-		return nil, validationError("1 validation error detected: Value null at 'roleSessionName' failed to satisfy constraint: Member must not be null")
+		return nil, validationError(
+			"1 validation error detected: Value null at 'roleSessionName' failed to satisfy constraint: Member must not be null",
+		)
 	}
 	if err := checkSessionName(name, "roleSessionName"); err != nil {
 		return nil, err
 	}
-	if f := strings.SplitN(arn, ":", 6); len(f) != 6 || f[2] != "iam" || !strings.HasPrefix(f[5], "role/") || f[1] != q.caller.account.Partition {
+	if f := strings.SplitN(arn, ":", 6); len(f) != 6 || f[2] != "iam" || !strings.HasPrefix(f[5], "role/") ||
+		f[1] != q.caller.account.Partition {
 		return nil, validationError("Request ARN is invalid")
 	}
 	d, err := sessionDuration(q, time.Hour, 15*time.Minute, 12*time.Hour)
@@ -281,15 +317,15 @@ func (a *AWS) assumeRole(q *request) (*answer, *apiError) {
 			return nil, err
 		}
 	}
-	no := func(action string) *apiError {
+	denied := func(action string) *apiError {
 		return accessDenied("User: %s is not authorized to perform: %s on resource: %s", q.caller.arn, action, arn)
 	}
 	if why := a.denied(q.caller, "sts:AssumeRole", q.region); why != "" {
-		return nil, no("sts:AssumeRole")
+		return nil, denied("sts:AssumeRole")
 	}
 	r := a.roleNamed(arn)
 	if r == nil {
-		return nil, no("sts:AssumeRole") // AWS does not say that a role is missing
+		return nil, denied("sts:AssumeRole") // AWS does not reveal that a role is missing
 	}
 	mfa, err := a.checkMFA(q)
 	if err != nil {
@@ -299,21 +335,29 @@ func (a *AWS) assumeRole(q *request) (*answer, *apiError) {
 	t := a.matchingTrust(r, q.caller, q.form.Get("ExternalId"), mfa)
 	switch {
 	case t == nil:
-		return nil, no("sts:AssumeRole")
+		return nil, denied("sts:AssumeRole")
 	case len(tags) > 0 && !t.SessionTags:
-		return nil, no("sts:TagSession")
+		return nil, denied("sts:TagSession")
 	case source != "" && !t.SourceIdentity:
-		return nil, no("sts:SetSourceIdentity")
+		return nil, denied("sts:SetSourceIdentity")
 	case q.caller.temporary && d > time.Hour:
-		return nil, validationError("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
+		return nil, validationError(
+			"The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining",
+		)
 	case d > r.MaxSession:
 		return nil, validationError("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 	}
-	return a.assumedRoleAnswer(q, r, session{Name: name, Source: cmp.Or(source, q.caller.session.Source), Tags: tags}, d, nil), nil
+	return a.assumedRoleAnswer(
+		q,
+		r,
+		session{Name: name, Source: cmp.Or(source, q.caller.session.Source), Tags: tags},
+		d,
+		nil,
+	), nil
 }
 
-// assumedRoleAnswer begins a role's session and writes the answer. more adds members to the result.
-// A role's session is never one with MFA: aws:MultiFactorAuthPresent is absent from it, whatever proved its beginning.
+// assumedRoleAnswer starts a role's session and writes the answer. more adds members to the result.
+// A role's session never has aws:MultiFactorAuthPresent, even if it was started with MFA.
 func (a *AWS) assumedRoleAnswer(q *request, r *Role, s session, d time.Duration, more func(*xmlWriter)) *answer {
 	s.AccountID, s.Role = r.account.ID, r.Name
 	c := a.startSession(s, d)
@@ -342,7 +386,11 @@ func sessionTags(q *request) (map[string]string, *apiError) {
 			break
 		}
 		if _, twice := tags[strings.ToLower(k[0])]; twice {
-			return nil, refuse(http.StatusBadRequest, "InvalidParameterValue", "Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+			return nil, refuse(
+				http.StatusBadRequest,
+				"InvalidParameterValue",
+				"Duplicate tag keys found. Please note that Tag keys are case insensitive.",
+			)
 		}
 		tags[strings.ToLower(k[0])] = q.form.Get(at + ".Value")
 	}
@@ -352,8 +400,8 @@ func sessionTags(q *request) (map[string]string, *apiError) {
 	return tags, nil
 }
 
-// matchingTrust finds the statement of the role's trust that lets the caller in, nil if none does.
-func (a *AWS) matchingTrust(r *Role, who *principal, externalID string, mfa bool) *Trust {
+// matchingTrust returns the statement of the role's trust policy that allows the caller, nil if there is none.
+func (a *AWS) matchingTrust(r *Role, caller *principal, externalID string, mfa bool) *Trust {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	for i := range r.Trust {
@@ -362,7 +410,8 @@ func (a *AWS) matchingTrust(r *Role, who *principal, externalID string, mfa bool
 			continue
 		}
 		for _, p := range t.Principals {
-			if p == "*" || p == who.account.ID || p == who.account.arn("iam", "root") || p == who.iamARN || p == who.arn {
+			if p == "*" || p == caller.account.ID || p == caller.account.arn("iam", "root") || p == caller.iamARN ||
+				p == caller.arn {
 				return t
 			}
 		}

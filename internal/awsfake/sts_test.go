@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 )
 
-// A session ends when the bubble's clock says so: the real SDK works inside a bubble, over pipes.
+// A session expires by the bubble's clock: the real SDK works inside a bubble, over pipes.
 func TestSessionExpiresInFakeTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newTestClient(t, Options{})
@@ -22,21 +22,22 @@ func TestSessionExpiresInFakeTime(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if me, err := x.callerARN("us-east-1", c); err != nil || me != "arn:aws:sts::111111111111:assumed-role/reader/collector" {
+		if me, err := x.callerARN("us-east-1", c); err != nil ||
+			me != "arn:aws:sts::111111111111:assumed-role/reader/collector" {
 			t.Fatalf("identity %q, %v", me, err)
 		}
 		time.Sleep(59*time.Minute + 58*time.Second)
 		if _, err := x.callerARN("us-east-1", c); err != nil {
-			t.Fatalf("before its end: %v", err)
+			t.Fatalf("before it expires: %v", err)
 		}
 		if got := x.ec2("us-east-1", c, "DescribeInstances"); got.status != 200 {
-			t.Fatalf("before its end: %+v", got)
+			t.Fatalf("before it expires: %+v", got)
 		}
 		time.Sleep(3 * time.Second)
 		_, err = x.callerARN("us-east-1", c)
 		wantCode(t, err, "ExpiredToken", "The security token included in the request is expired")
 		if got := x.ec2("us-east-1", c, "DescribeInstances"); got.status != 400 || got.code != "RequestExpired" {
-			t.Errorf("EC2 after its end: %+v", got)
+			t.Errorf("EC2 after it expired: %+v", got)
 		}
 	})
 }
@@ -46,6 +47,9 @@ func TestTrust(t *testing.T) {
 	bob := x.acct.AddUser("bob").NewKey()
 	other := x.aws.AddAccount("222222222222", "aws")
 	own := x.acct.AddRole("own", RoleOptions{Trust: []Trust{{Principals: []string{"111111111111"}}}})
+	withID := func(id string) func(*sts.AssumeRoleInput) {
+		return func(in *sts.AssumeRoleInput) { in.ExternalId = aws.String(id) }
+	}
 	role := func(name string, tr ...Trust) string { return other.AddRole(name, RoleOptions{Trust: tr}).ARN }
 	var (
 		root     = role("root", Trust{Principals: []string{"arn:aws:iam::111111111111:root"}})
@@ -72,11 +76,11 @@ func TestTrust(t *testing.T) {
 		{"named user", longTerm(x.key), alice, nil, true},
 		{"another user", longTerm(bob), alice, nil, false},
 		{"role by its session", session, byRole, nil, true},
-		{"role's own user", longTerm(x.key), byRole, nil, false},
-		{"external id", longTerm(x.key), external, func(in *sts.AssumeRoleInput) { in.ExternalId = aws.String("42") }, true},
-		{"wrong external id", longTerm(x.key), external, func(in *sts.AssumeRoleInput) { in.ExternalId = aws.String("43") }, false},
+		{"user of the role's account", longTerm(x.key), byRole, nil, false},
+		{"external id", longTerm(x.key), external, withID("42"), true},
+		{"wrong external id", longTerm(x.key), external, withID("43"), false},
 		{"no external id", longTerm(x.key), external, nil, false},
-		{"an external id that none asked for", longTerm(x.key), root, func(in *sts.AssumeRoleInput) { in.ExternalId = aws.String("42") }, true},
+		{"an external id that is not required", longTerm(x.key), root, withID("42"), true},
 		{"MFA missing", longTerm(x.key), needsMFA, nil, false},
 		{"a service's role", longTerm(x.key), machine, nil, false},
 		{"trusts nobody", longTerm(x.key), nobody, nil, false},
@@ -94,7 +98,8 @@ func TestTrust(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if me, err := x.callerARN("us-east-1", got); err != nil || !strings.HasPrefix(me, "arn:aws:sts::222222222222:assumed-role/") {
+			if me, err := x.callerARN("us-east-1", got); err != nil ||
+				!strings.HasPrefix(me, "arn:aws:sts::222222222222:assumed-role/") {
 				t.Errorf("identity %q, %v", me, err)
 			}
 		})
@@ -114,7 +119,10 @@ func TestDurations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signedIn := Credential{Key: Key{*out.Credentials.AccessKeyId, *out.Credentials.SecretAccessKey}, Token: *out.Credentials.SessionToken}
+	signedIn := Credential{
+		Key:   Key{*out.Credentials.AccessKeyId, *out.Credentials.SecretAccessKey},
+		Token: *out.Credentials.SessionToken,
+	}
 	const chain = "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining"
 	for _, c := range []struct {
 		what    string
@@ -123,11 +131,18 @@ func TestDurations(t *testing.T) {
 		seconds int32
 		says    string
 	}{
-		{"least", longTerm(x.key), hour, 900, ""},
-		{"too little", longTerm(x.key), hour, 899, "Value '899' at 'durationSeconds' failed to satisfy constraint: Member must have value greater than or equal to 900"},
-		{"the role's most", longTerm(x.key), day, 43200, ""},
-		{"more than any role's", longTerm(x.key), day, 43201, "Member must have value less than or equal to 43200"},
-		{"more than this role's", longTerm(x.key), hour, 3601, "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."},
+		{"smallest", longTerm(x.key), hour, 900, ""},
+		{
+			"too small", longTerm(x.key), hour, 899,
+			"Value '899' at 'durationSeconds' failed to satisfy constraint: " +
+				"Member must have value greater than or equal to 900",
+		},
+		{"the role's maximum", longTerm(x.key), day, 43200, ""},
+		{"more than any role's maximum", longTerm(x.key), day, 43201, "Member must have value less than or equal to 43200"},
+		{
+			"more than this role's maximum", longTerm(x.key), hour, 3601,
+			"The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+		},
 		{"chained, an hour", chained, day, 3600, ""},
 		{"chained, more", chained, day, 3601, chain},
 		{"after GetSessionToken, more", signedIn, day, 7200, chain},
@@ -141,8 +156,9 @@ func TestDurations(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d := got.Expires.Sub(x.aws.Now()); d > time.Duration(c.seconds)*time.Second || d < time.Duration(c.seconds-2)*time.Second {
-				t.Errorf("ends in %v", d)
+			if d := got.Expires.Sub(x.aws.Now()); d > time.Duration(c.seconds)*time.Second ||
+				d < time.Duration(c.seconds-2)*time.Second {
+				t.Errorf("expires in %v", d)
 			}
 		})
 	}
@@ -152,7 +168,7 @@ func TestSessionToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newTestClient(t, Options{})
 		device := x.user.AddMFA("alice")
-		strange := x.acct.AddUser("bob").AddMFA("bob")
+		foreign := x.acct.AddUser("bob").AddMFA("bob")
 		needs := x.acct.AddRole("needs-mfa", RoleOptions{Trust: []Trust{{Principals: []string{x.user.ARN}, MFA: true}}}).ARN
 		ask := func(serial, code string, seconds int32) (Credential, error) {
 			in := &sts.GetSessionTokenInput{SerialNumber: aws.String(serial), TokenCode: aws.String(code)}
@@ -173,8 +189,13 @@ func TestSessionToken(t *testing.T) {
 
 		_, err := ask(device.Serial, device.Code(time.Now().Add(5*time.Minute)), 0)
 		wantCode(t, err, "AccessDenied", invalid)
-		_, err = ask(strange.Serial, strange.Now(), 0)
-		wantCode(t, err, "AccessDenied", "unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this user.")
+		_, err = ask(foreign.Serial, foreign.Now(), 0)
+		wantCode(
+			t,
+			err,
+			"AccessDenied",
+			"unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this user.",
+		)
 		_, err = ask(device.Serial, "", 0)
 		wantCode(t, err, "AccessDenied", "must provide both MFA serial number and one time pass code.")
 		_, err = ask(device.Serial, "12345", 0)
@@ -191,17 +212,17 @@ func TestSessionToken(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = ask(device.Serial, device.Now(), 0)
-		wantCode(t, err, "AccessDenied", invalid) // good once
+		wantCode(t, err, "AccessDenied", invalid) // a code works once
 		for _, off := range []time.Duration{-30 * time.Second, 30 * time.Second} {
 			if _, err := ask(device.Serial, device.Code(time.Now().Add(off)), 0); err != nil {
 				t.Errorf("code of the window at %v: %v", off, err)
 			}
 		}
-		time.Sleep(time.Minute) // the code of then is still known to be used
+		time.Sleep(time.Minute) // the used code is still recorded
 		_, err = ask(device.Serial, device.Code(time.Now().Add(-30*time.Second)), 0)
 		wantCode(t, err, "AccessDenied", invalid)
 
-		// What the session is good for: the role that wants MFA, without a further code; not for another session.
+		// The session may assume the role that requires MFA, without another code, but may not get another session.
 		role, err := x.assume(mfa, needs, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -215,7 +236,7 @@ func TestSessionToken(t *testing.T) {
 		if me, err := x.callerARN("eu-west-1", mfa); err != nil || me != x.user.ARN {
 			t.Errorf("identity %q, %v", me, err)
 		}
-		// A code may also go with the role itself.
+		// AssumeRole accepts a code, too.
 		if _, err := x.assume(longTerm(x.key), needs, func(in *sts.AssumeRoleInput) {
 			in.SerialNumber, in.TokenCode = aws.String(device.Serial), aws.String(device.Code(time.Now().Add(30*time.Second)))
 		}); err != nil {
@@ -230,7 +251,14 @@ func TestSessionToken(t *testing.T) {
 // The vectors of RFC 6238, appendix B, cut to six digits.
 func TestCodes(t *testing.T) {
 	m := &MFA{secret: []byte("12345678901234567890")}
-	for at, want := range map[int64]string{59: "287082", 1111111109: "081804", 1111111111: "050471", 1234567890: "005924", 2000000000: "279037", 20000000000: "353130"} {
+	for at, want := range map[int64]string{
+		59:          "287082",
+		1111111109:  "081804",
+		1111111111:  "050471",
+		1234567890:  "005924",
+		2000000000:  "279037",
+		20000000000: "353130",
+	} {
 		if got := m.Code(time.Unix(at, 0)); got != want {
 			t.Errorf("at %d: %s, want %s", at, got, want)
 		}
@@ -267,7 +295,10 @@ func TestSessionName(t *testing.T) {
 func TestTagsAndSourceIdentity(t *testing.T) {
 	x := newTestClient(t, Options{})
 	plain := x.acct.AddRole("plain", RoleOptions{Trust: []Trust{{Principals: []string{"*"}}}}).ARN
-	full := x.acct.AddRole("full", RoleOptions{Trust: []Trust{{Principals: []string{"*"}, SessionTags: true, SourceIdentity: true}}}).ARN
+	full := x.acct.AddRole(
+		"full",
+		RoleOptions{Trust: []Trust{{Principals: []string{"*"}, SessionTags: true, SourceIdentity: true}}},
+	).ARN
 	tag := func(in *sts.AssumeRoleInput) {
 		in.Tags = []types.Tag{{Key: aws.String("team"), Value: aws.String("ops")}}
 	}
@@ -300,7 +331,8 @@ func TestRevokeAndDelete(t *testing.T) {
 		if _, err := x.callerARN("us-east-1", old); err != nil {
 			t.Errorf("GetCallerIdentity was denied: %v", err)
 		}
-		if got := x.ec2("us-east-1", old, "DescribeInstances"); got.code != "UnauthorizedOperation" || !strings.HasSuffix(got.message, "with an explicit deny in an identity-based policy") {
+		if got := x.ec2("us-east-1", old, "DescribeInstances"); got.code != "UnauthorizedOperation" ||
+			!strings.HasSuffix(got.message, "with an explicit deny in an identity-based policy") {
 			t.Errorf("EC2 after the session was revoked: %+v", got)
 		}
 		fresh, err := x.assume(longTerm(x.key), r.ARN, nil)
@@ -323,7 +355,9 @@ func TestWebIdentity(t *testing.T) {
 		r := x.acct.AddRole("pod", RoleOptions{Trust: []Trust{{WebIdentities: []string{sub}}}})
 		token := x.aws.WebIdentityToken(sub, time.Hour)
 		ask := func(token string) (*sts.AssumeRoleWithWebIdentityOutput, error) {
-			c := sts.New(sts.Options{BaseEndpoint: aws.String(x.srv.URL), Region: "us-east-1", HTTPClient: x.http, RetryMaxAttempts: 1})
+			c := sts.New(sts.Options{
+				BaseEndpoint: aws.String(x.srv.URL), Region: "us-east-1", HTTPClient: x.http, RetryMaxAttempts: 1,
+			})
 			return c.AssumeRoleWithWebIdentity(context.Background(), &sts.AssumeRoleWithWebIdentityInput{
 				RoleArn: aws.String(r.ARN), RoleSessionName: aws.String("pod-1"), WebIdentityToken: aws.String(token)})
 		}
@@ -332,8 +366,10 @@ func TestWebIdentity(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := out.Credentials
-		if me, err := x.callerARN("us-east-1", Credential{Key: Key{*o.AccessKeyId, *o.SecretAccessKey}, Token: *o.SessionToken}); err != nil ||
-			me != "arn:aws:sts::111111111111:assumed-role/pod/pod-1" || *out.SubjectFromWebIdentityToken != sub {
+		cred := Credential{Key: Key{*o.AccessKeyId, *o.SecretAccessKey}, Token: *o.SessionToken}
+		me, err := x.callerARN("us-east-1", cred)
+		if err != nil || me != "arn:aws:sts::111111111111:assumed-role/pod/pod-1" ||
+			*out.SubjectFromWebIdentityToken != sub {
 			t.Errorf("identity %q, subject %q, %v", me, *out.SubjectFromWebIdentityToken, err)
 		}
 		_, err = ask(token + "\n")

@@ -12,15 +12,15 @@ func (f *fleet) addKeyPair(n int, name string) {
 	id := f.id("key", "key pair", n)
 	t := &tagged{id: id, kind: "key-pair", tags: []tag{{"owner", "ops@example.com"}}}
 	sum := f.aws.derive("fingerprint", f.owner, f.region, name)[:20]
-	var print []string
+	var pairs []string
 	for _, b := range sum {
-		print = append(print, hex.EncodeToString([]byte{b}))
+		pairs = append(pairs, hex.EncodeToString([]byte{b}))
 	}
 	f.add("DescribeKeyPairs", &resource{id: id, tagged: []*tagged{t}, render: func(m *xmlWriter) {
 		m.text("keyPairId", id)
 		m.text("keyName", name)
 		m.text("keyType", "rsa")
-		m.text("keyFingerprint", strings.Join(print, ":"))
+		m.text("keyFingerprint", strings.Join(pairs, ":"))
 		m.tags(t.tags)
 		m.text("createTime", formatTimeMillis(launchedBefore.AddDate(-1, 0, 0)))
 	}})
@@ -66,8 +66,8 @@ func (f *fleet) addTemplate() {
 	}
 }
 
-// addVPN adds a connection with two tunnels. Their pre-shared keys stand in it twice, as AWS sends them: in the options and in
-// the document for the customer's device.
+// addVPN adds a connection with two tunnels. As at AWS, it contains their pre-shared keys twice: in the options and in
+// the configuration of the customer's device.
 func (f *fleet) addVPN() {
 	id := f.id("vpn", "vpn", 1)
 	keys := []string{f.sharedKey(1), f.sharedKey(2)}
@@ -119,13 +119,17 @@ func deviceConfiguration(id string, keys []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<vpn_connection id=\"%s\">\n", id)
 	for _, k := range keys {
-		fmt.Fprintf(&b, "  <ipsec_tunnel>\n    <ike>\n      <pre_shared_key>%s</pre_shared_key>\n    </ike>\n  </ipsec_tunnel>\n", k)
+		fmt.Fprintf(
+			&b,
+			"  <ipsec_tunnel>\n    <ike>\n      <pre_shared_key>%s</pre_shared_key>\n    </ike>\n  </ipsec_tunnel>\n",
+			k,
+		)
 	}
 	b.WriteString("</vpn_connection>\n")
 	return b.String()
 }
 
-// Secrets is every sensitive value of the fleets, as a test that looks for leaks needs them: pre-shared keys and user data.
+// Secrets returns every sensitive value of the fleets, for tests that look for leaks: pre-shared keys and user data.
 func (a *AWS) Secrets() []string {
 	var all []string
 	for _, f := range a.fleets() {

@@ -6,33 +6,47 @@ import (
 	"time"
 )
 
-// A Bucket is a token bucket: so many calls at once, so many a second after that.
+// A Bucket is a token bucket: its size in calls and its refill rate.
 type Bucket struct{ Burst, PerSecond float64 }
 
-// Throttle is EC2's token buckets, one for each account × region × action.
+// Throttle configures EC2's token buckets, one for each account × region × action.
 // https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
 type Throttle struct {
 	Off      bool
-	Describe Bucket            // calls that no other bucket is for; 100 and 20/s where zero
+	Describe Bucket            // calls without a bucket of their own; 100 and 20/s where zero
 	Unpaged  Bucket            // calls of the actions in unpaged without MaxResults and filters; 50 and 10/s where zero
-	ByAction map[string]Bucket // "DescribeImages": its own bucket, whichever way it is called; those of uncategorized where nil
+	ByAction map[string]Bucket // by action, paged or not; uncategorized where nil
 }
 
-// unpaged are the actions that AWS wants to be paged or filtered.
+// unpaged are the actions for which AWS has a smaller bucket where they are neither paged nor filtered.
 var unpaged = map[string]bool{
-	"DescribeInstances": true, "DescribeInstanceStatus": true, "DescribeNetworkInterfaces": true, "DescribeSecurityGroups": true,
+	"DescribeInstances": true, "DescribeInstanceStatus": true,
+	"DescribeNetworkInterfaces": true, "DescribeSecurityGroups": true,
 	"DescribeSnapshots": true, "DescribeSpotInstanceRequests": true, "DescribeVolumes": true,
 }
 
-// uncategorized are the actions that only read and have buckets of their own.
+// uncategorized are the read-only actions that have buckets of their own.
 var uncategorized = map[string]Bucket{
-	"DescribeAggregateIdFormat": {10, 10}, "DescribeByoipCidrs": {1, 0.5}, "DescribeCapacityBlockExtensionOfferings": {10, 0.15},
-	"DescribeCapacityBlockOfferings": {10, 0.15}, "DescribeDeclarativePoliciesReports": {5, 5}, "DescribeHostReservations": {5, 2},
-	"DescribeHostReservationOfferings": {5, 2}, "DescribeIdentityIdFormat": {10, 10}, "DescribeIdFormat": {10, 10},
-	"DescribeInstanceTopology": {1, 1}, "DescribeMovingAddresses": {1, 1}, "DescribePrincipalIdFormat": {10, 10},
-	"DescribeReservedInstancesOfferings": {10, 10}, "DescribeSecurityGroupReferences": {20, 5},
-	"DescribeSpotDatafeedSubscription": {100, 13}, "DescribeSpotFleetInstances": {100, 5}, "DescribeSpotFleetRequestHistory": {100, 5},
-	"DescribeSpotFleetRequests": {50, 3}, "DescribeStaleSecurityGroups": {20, 5}, "DescribeStoreImageTasks": {50, 0.5},
+	"DescribeAggregateIdFormat":                           {10, 10},
+	"DescribeByoipCidrs":                                  {1, 0.5},
+	"DescribeCapacityBlockExtensionOfferings":             {10, 0.15},
+	"DescribeCapacityBlockOfferings":                      {10, 0.15},
+	"DescribeDeclarativePoliciesReports":                  {5, 5},
+	"DescribeHostReservations":                            {5, 2},
+	"DescribeHostReservationOfferings":                    {5, 2},
+	"DescribeIdentityIdFormat":                            {10, 10},
+	"DescribeIdFormat":                                    {10, 10},
+	"DescribeInstanceTopology":                            {1, 1},
+	"DescribeMovingAddresses":                             {1, 1},
+	"DescribePrincipalIdFormat":                           {10, 10},
+	"DescribeReservedInstancesOfferings":                  {10, 10},
+	"DescribeSecurityGroupReferences":                     {20, 5},
+	"DescribeSpotDatafeedSubscription":                    {100, 13},
+	"DescribeSpotFleetInstances":                          {100, 5},
+	"DescribeSpotFleetRequestHistory":                     {100, 5},
+	"DescribeSpotFleetRequests":                           {50, 3},
+	"DescribeStaleSecurityGroups":                         {20, 5},
+	"DescribeStoreImageTasks":                             {50, 0.5},
 	"DescribeVerifiedAccessInstanceLoggingConfigurations": {10, 2},
 }
 
@@ -52,7 +66,7 @@ type level struct {
 	at     time.Time
 }
 
-// SetThrottle changes the buckets and fills them all.
+// SetThrottle replaces the configuration of the buckets and fills them.
 func (a *AWS) SetThrottle(t Throttle) {
 	if t.Describe == (Bucket{}) {
 		t.Describe = Bucket{100, 20}
@@ -68,7 +82,7 @@ func (a *AWS) SetThrottle(t Throttle) {
 	a.buckets.rules, a.buckets.levels = t, make(map[bucketKey]*level)
 }
 
-// take takes a token, or refuses.
+// take removes a token, or returns EC2's throttling error.
 func (b *buckets) take(account, region, action string, paged bool) *apiError {
 	b.mu.Lock()
 	defer b.mu.Unlock()

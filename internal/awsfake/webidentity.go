@@ -3,14 +3,13 @@ package awsfake
 import (
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 )
 
-// claims is what a web identity token says, as far as it is checked here.
+// claims are the claims of a web identity token that this package checks.
 type claims struct {
 	Issuer  string `json:"iss"`
 	Subject string `json:"sub"`
@@ -22,12 +21,12 @@ const issuer = "https://oidc.eks.us-east-1.amazonaws.com/id/EXAMPLED539D4633E53D
 
 var base64URL = base64.RawURLEncoding
 
-// WebIdentityToken is a token as EKS writes it into a pod's AWS_WEB_IDENTITY_TOKEN_FILE, for a subject such as
-// "system:serviceaccount:monitoring:collector". Only this AWS takes it.
-func (a *AWS) WebIdentityToken(subject string, good time.Duration) string {
-	body, err := json.Marshal(claims{issuer, subject, "sts.amazonaws.com", a.Now().Add(good).Unix()})
+// WebIdentityToken returns a token as EKS writes it to a pod's AWS_WEB_IDENTITY_TOKEN_FILE, for a subject such as
+// "system:serviceaccount:monitoring:collector". Only this AWS accepts it.
+func (a *AWS) WebIdentityToken(subject string, validFor time.Duration) string {
+	body, err := json.Marshal(claims{issuer, subject, "sts.amazonaws.com", a.Now().Add(validFor).Unix()})
 	if err != nil {
-		panic(err) // strings and a number
+		panic(err) // strings and a number: cannot fail
 	}
 	head := base64URL.EncodeToString([]byte(`{"alg":"RS256","kid":"awsfake"}`)) + "." + base64URL.EncodeToString(body)
 	return head + "." + base64URL.EncodeToString(a.derive("web identity", head))
@@ -35,25 +34,40 @@ func (a *AWS) WebIdentityToken(subject string, good time.Duration) string {
 
 func (a *AWS) readWebIdentity(token string) (claims, *apiError) {
 	var c claims
-	bad := refuse(http.StatusBadRequest, "InvalidIdentityToken", "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)")
+	bad := refuse(
+		http.StatusBadRequest,
+		"InvalidIdentityToken",
+		"The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)",
+	)
 	f := strings.Split(token, ".")
 	if len(f) != 3 {
 		return c, bad
 	}
 	if f[2] != base64URL.EncodeToString(a.derive("web identity", f[0]+"."+f[1])) {
-		return c, refuse(http.StatusBadRequest, "InvalidIdentityToken", "Couldn't retrieve verification key from your identity provider,  please reference AssumeRoleWithWebIdentity documentation for requirements")
+		return c, refuse(
+			http.StatusBadRequest,
+			"InvalidIdentityToken",
+			"Couldn't retrieve verification key from your identity provider,  "+
+				"please reference AssumeRoleWithWebIdentity documentation for requirements",
+		)
 	}
 	raw, err := base64URL.DecodeString(f[1])
 	if err != nil || json.Unmarshal(raw, &c) != nil {
 		return c, bad
 	}
 	if now := a.Now().Unix(); now >= c.Expires {
-		return c, refuse(http.StatusBadRequest, "ExpiredTokenException", "Token expired: current date/time %d must be before the expiration date/time %d", now, c.Expires)
+		return c, refuse(
+			http.StatusBadRequest,
+			"ExpiredTokenException",
+			"Token expired: current date/time %d must be before the expiration date/time %d",
+			now,
+			c.Expires,
+		)
 	}
 	return c, nil
 }
 
-// assumeRoleWithWebIdentity is the one call of STS that is not signed: the token says who it is.
+// assumeRoleWithWebIdentity serves the only unsigned call of STS: the token identifies the caller.
 // https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
 func (a *AWS) assumeRoleWithWebIdentity(q *request) (*answer, *apiError) {
 	name := q.form.Get("RoleSessionName")
@@ -80,7 +94,8 @@ func (a *AWS) assumeRoleWithWebIdentity(q *request) (*answer, *apiError) {
 	return a.assumedRoleAnswer(q, r, session{Name: name}, d, func(m *xmlWriter) {
 		m.text("SubjectFromWebIdentityToken", c.Subject)
 		m.text("Audience", c.Aud)
-		m.text("Provider", fmt.Sprintf("arn:%s:iam::%s:oidc-provider/%s", r.account.Partition, r.account.ID, strings.TrimPrefix(issuer, "https://")))
+		provider := "oidc-provider/" + strings.TrimPrefix(issuer, "https://")
+		m.text("Provider", r.account.arn("iam", provider))
 	}), nil
 }
 

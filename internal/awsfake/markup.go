@@ -7,9 +7,9 @@ import (
 	"io"
 )
 
-// rewriteMarkup writes the same document in markup that is legal and that AWS does not use: text in CDATA, in numbers, cut by
-// comments; blanks in tags, attributes, instructions, empty elements with an end tag. With unknown set the text stays as it is and
-// every item gets members that no SDK knows.
+// rewriteMarkup rewrites a document in legal markup that AWS does not use: text as CDATA, as character references or
+// interrupted by comments; spaces in tags, attributes, processing instructions, empty elements with an end tag. If
+// unknown is set, it leaves the text unchanged and adds members that no SDK knows to every item.
 func rewriteMarkup(doc []byte, unknown bool) ([]byte, error) {
 	d := xml.NewDecoder(bytes.NewReader(doc))
 	var b bytes.Buffer
@@ -20,7 +20,7 @@ func rewriteMarkup(doc []byte, unknown bool) ([]byte, error) {
 			return b.Bytes(), nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("awsfake: own document: %w", err)
+			return nil, fmt.Errorf("awsfake: parse rendered document: %w", err)
 		}
 		switch t := tok.(type) {
 		case xml.ProcInst:
@@ -35,7 +35,8 @@ func rewriteMarkup(doc []byte, unknown bool) ([]byte, error) {
 			}
 			b.WriteByte('>')
 			if unknown && t.Name.Local == "item" {
-				b.WriteString("<memberOf2031><deep>new &amp; nested</deep><listSet><item>1</item><item>2</item></listSet></memberOf2031><emptyOf2031/>")
+				b.WriteString("<memberOf2031><deep>new &amp; nested</deep>" +
+					"<listSet><item>1</item><item>2</item></listSet></memberOf2031><emptyOf2031/>")
 			}
 		case xml.EndElement:
 			b.WriteString("</" + t.Name.Local + ">")
@@ -53,22 +54,22 @@ func rewriteMarkup(doc []byte, unknown bool) ([]byte, error) {
 	}
 }
 
-// writeUnusualText writes a text in one of four ways.
-func writeUnusualText(b *bytes.Buffer, t []byte, way int) {
-	whole := func(p []byte) {
+// writeUnusualText writes a text in one of four forms.
+func writeUnusualText(b *bytes.Buffer, t []byte, form int) {
+	cdata := func(p []byte) {
 		b.WriteString("<![CDATA[")
 		b.Write(bytes.ReplaceAll(p, []byte("]]>"), []byte("]]]]><![CDATA[>")))
 		b.WriteString("]]>")
 	}
 	half := 0
-	for i := range string(t) { // a place between characters
+	for i := range string(t) { // a boundary between characters
 		if i <= len(t)/2 {
 			half = i
 		}
 	}
-	switch way {
+	switch form {
 	case 0:
-		whole(t)
+		cdata(t)
 	case 1:
 		for _, r := range string(t) {
 			fmt.Fprintf(b, "&#x%x;", r)
@@ -79,6 +80,6 @@ func writeUnusualText(b *bytes.Buffer, t []byte, way int) {
 		b.Write(appendEscaped(nil, string(t[half:])))
 	default:
 		b.Write(appendEscaped(nil, string(t[:half])))
-		whole(t[half:])
+		cdata(t[half:])
 	}
 }
