@@ -14,8 +14,8 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// BenchmarkList is a page of 1,000 instances from the answer's body to the page's records: signing, unzipping, decoding, without
-// a network.
+// BenchmarkList lists a page of 1,000 instances, from the answer's body to the page's records: signing, decompressing
+// and decoding, without a network.
 func BenchmarkList(b *testing.B) {
 	for _, gzip := range []bool{false, true} {
 		b.Run(fmt.Sprintf("gzip=%t", gzip), func(b *testing.B) {
@@ -26,20 +26,32 @@ func BenchmarkList(b *testing.B) {
 			c.AddInstances("us-east-1", 1000)
 			again := &replay{from: srv.HTTPClient()}
 			defer again.from.CloseIdleConnections()
-			l, err := New(Options{AWS: aws.Config{HTTPClient: again, BaseEndpoint: &srv.URL}, Pages: record.NewPagePool(1, 64<<20), GZIP: gzip, DigestKey: []byte("k")})
+			l, err := New(
+				Options{
+					AWS:       aws.Config{HTTPClient: again, BaseEndpoint: &srv.URL},
+					Pages:     record.NewPagePool(1, 64<<20),
+					GZIP:      gzip,
+					DigestKey: []byte("k"),
+				},
+			)
 			if err != nil {
 				b.Fatal(err)
 			}
 			k, _ := KindNamed("ec2_instance")
-			w := CallOptions{Session: user{c.AddUser("alice").NewKey()}, Region: "us-east-1", Gate: new(gate), Envelope: record.NewEnvelope(record.Target{Account: "prod", Region: "us-east-1", Kind: k.Name},
-				record.Identity{AccountID: c.ID, Partition: "aws"}, []byte("{}"), "run", "2026-11-21T22:15:03Z")}
+			w := CallOptions{
+				Session: user{c.AddUser("alice").NewKey()},
+				Region:  "us-east-1",
+				Gate:    new(gate),
+				Envelope: record.NewEnvelope(record.Target{Account: "prod", Region: "us-east-1", Kind: k.Name},
+					record.Identity{AccountID: c.ID, Partition: "aws"}, []byte("{}"), "run", "2026-11-21T22:15:03Z"),
+			}
 			list := func() {
 				st, err := l.List(b.Context(), w, k, "", func(context.Context, *record.Page) error { return nil })
 				if err != nil || st.Records != 1000 {
 					b.Fatal(st, err)
 				}
 			}
-			list() // the simulator renders, and the page grows
+			list() // the fake AWS renders its answer, and the page grows
 			b.ReportAllocs()
 			for b.Loop() {
 				list()
@@ -52,7 +64,7 @@ func BenchmarkList(b *testing.B) {
 	}
 }
 
-// replay asks once, and gives the same answer from then on.
+// replay makes the first call and repeats its answer after that.
 type replay struct {
 	from   *http.Client
 	answer *http.Response

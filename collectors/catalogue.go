@@ -1,8 +1,8 @@
-// Package collectors knows which kinds there are and lists one of them. A kind is a row of data in [Kinds]; [Lister.List]
-// is the only page loop of the program.
+// Package collectors holds the catalogue of kinds and lists them. A kind is a row of data in [Kinds]; [Lister.List] is
+// the only page loop of the program. Begin there.
 //
-// It leaves to others: when and how often (runner), who signs in (auth), where records go (outputs). It imports
-// service/ec2 through internal/ec2call alone, and EC2's XML through internal/ec2xml.
+// Other packages decide when to list (runner), how to sign in (auth) and where records go (outputs). Only
+// internal/ec2call uses service/ec2; internal/ec2xml decodes EC2's XML.
 package collectors
 
 import (
@@ -15,30 +15,30 @@ import (
 
 //go:generate go run ./internal/kindsdoc -o ../docs/kinds.md
 
-// A Kind is a row of the catalogue: data, and nothing but data. Members are named as the AWS CLI names them; a path is
-// dotted, and the elements of a list on the way are implied.
+// A Kind is a row of the catalogue, without code. Members have the names that the AWS CLI uses. A path is dotted and
+// passes through lists without naming their elements.
 type Kind struct {
 	Name string // "ec2_volume": in configuration, metric labels and records
 	Op   string // "DescribeVolumes": the API, and with "ec2:" before it the IAM action
 
-	Items   string // path of the item list, or of the structure that is the one item: "Reservations.Instances"
-	ID      string // a member, or several joined by "/" where AWS gives none of its own
-	ConstID string // the id where there is one in an account and region, without an id of its own
-	NamedBy string // the member that is the record's name; the tag Name if ""
+	Items   string // path of the item list, or of a structure that is the only item: "Reservations.Instances"
+	ID      string // a member, or several joined by "/" if AWS has no id
+	ConstID string // the id of a kind with one resource in an account and region and without an id member
+	NamedBy string // the member with the record's name; "": the tag Name
 
-	Max    int               // MaxResults, sent with every page; 0 where the API has none
-	Params map[string]string // what else the request needs, in EC2's wire spelling: Owner.1=self
+	Max    int               // MaxResults of every page; 0 if the API has none
+	Params map[string]string // other request parameters, in EC2's wire spelling: Owner.1=self
 
-	Parent      string // the kind whose ids this one is asked for, one by one
-	ParentParam string // the wire name of the input that takes the parent's id
-	Global      bool   // one region speaks for the account
-	AbsentCode  string // the error code by which the API says "none"
+	Parent      string // the kind for each of whose ids this one is listed
+	ParentParam string // the wire name of the input for the parent's id
+	Global      bool   // every region lists the same resources
+	AbsentCode  string // the error code that means "none"
 
-	Volatile  []string // left out of change detection
-	Sensitive []string // a keyed digest unless configured
-	Ordered   []string // lists whose order means something; any other is compared as a multiset
+	Volatile  []string // ignored by change detection
+	Sensitive []string // replaced by a keyed digest unless configured otherwise
+	Ordered   []string // lists whose order matters; others are compared as multisets
 
-	Refill float64 // calls a second that EC2 refills, where AWS documents a bucket of its own; else 0: see Budget
+	Refill float64 // calls a second, if AWS documents a bucket for the API; else 0, see Budget
 	Burst  int
 }
 
@@ -51,8 +51,11 @@ func KindNamed(name string) (*Kind, bool) {
 	return &Kinds[i], true
 }
 
-// Service is the AWS service that a kind belongs to: the first word of its name.
-func (k *Kind) Service() string { s, _, _ := strings.Cut(k.Name, "_"); return s }
+// Service is the AWS service of a kind: the first word of its name.
+func (k *Kind) Service() string {
+	service, _, _ := strings.Cut(k.Name, "_")
+	return service
+}
 
 // Action is the IAM action that a listing needs.
 func (k *Kind) Action() string { return k.Service() + ":" + k.Op }
@@ -62,9 +65,9 @@ func (k *Kind) DocURL() string {
 	return "https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_" + k.Op + ".html"
 }
 
-// Budget is AWS's documented refill (calls a second) and burst of the kind's API in one account and region: 20 and 100,
-// unless the row says otherwise. Seven APIs have 10 and 50 where a call has neither a filter nor MaxResults, which
-// theirs always have.
+// Budget returns AWS's documented refill rate (calls a second) and burst of the kind's API in one account and region:
+// 20 and 100, unless the row has others. Seven APIs have 10 and 50 for calls without a filter and MaxResults, but the
+// collector's calls always have MaxResults there.
 // https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
 func (k *Kind) Budget() (refill float64, burst int) {
 	if k.Refill > 0 {
@@ -86,7 +89,7 @@ func ParentsFirst(kinds []*Kind) {
 	})
 }
 
-// spec is the row as the decoder needs it.
+// spec returns the decoder's specification of the kind.
 func (k *Kind) spec() ec2xml.Spec {
 	s := ec2xml.Spec{Op: k.Op, Items: k.Items, ConstID: k.ConstID, Name: k.NamedBy,
 		Volatile: k.Volatile, Sensitive: k.Sensitive, Ordered: k.Ordered}

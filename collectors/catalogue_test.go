@@ -13,7 +13,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// facts is a line of testdata/ec2-operations.tsv: what AWS's service model says and the SDK's source does not.
+// facts is a line of testdata/ec2-operations.tsv, with data of AWS's service model that the SDK's source lacks.
 type facts struct {
 	paginated bool
 	min, max  int // of MaxResults; 0 where the model has none
@@ -49,10 +49,17 @@ func readFacts(t *testing.T) map[string]facts {
 	return out
 }
 
-// unpaged are the APIs whose bucket is half as large for a call that has neither a filter nor MaxResults.
+// unpaged are the APIs whose bucket is half as large for calls with neither a filter nor MaxResults.
 // https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html#throttling-limits-rate-based
-var unpaged = []string{"DescribeInstances", "DescribeInstanceStatus", "DescribeNetworkInterfaces", "DescribeSecurityGroups",
-	"DescribeSnapshots", "DescribeSpotInstanceRequests", "DescribeVolumes"}
+var unpaged = []string{
+	"DescribeInstances",
+	"DescribeInstanceStatus",
+	"DescribeNetworkInterfaces",
+	"DescribeSecurityGroups",
+	"DescribeSnapshots",
+	"DescribeSpotInstanceRequests",
+	"DescribeVolumes",
+}
 
 func TestKinds(t *testing.T) {
 	known := readFacts(t)
@@ -65,16 +72,16 @@ func TestKinds(t *testing.T) {
 		k := &Kinds[i]
 		t.Run(k.Name, func(t *testing.T) {
 			if i > 0 && Kinds[i-1].Name >= k.Name {
-				t.Errorf("stands after %s", Kinds[i-1].Name)
+				t.Errorf("is listed after %s", Kinds[i-1].Name)
 			}
 			if !word.MatchString(k.Name) {
-				t.Error("not a name of a kind")
+				t.Error("not a valid name of a kind")
 			}
 			if got, ok := KindNamed(k.Name); !ok || got != k {
 				t.Error("KindNamed does not find it")
 			}
 			if other := ops[k.Op]; other != "" {
-				t.Errorf("%s is %s already", k.Op, other)
+				t.Errorf("%s has the kind %s already", k.Op, other)
 			}
 			ops[k.Op] = k.Name
 			op, ok := ec2xml.Describe(k.Op)
@@ -86,25 +93,25 @@ func TestKinds(t *testing.T) {
 				t.Fatal(err)
 			}
 			if (k.ID == "") == (k.ConstID == "") {
-				t.Error("either ID or ConstID")
+				t.Error("want either ID or ConstID")
 			}
 			for _, m := range strings.Split(k.ID, "/") {
 				if s, ok := prog.Item().Path(m); k.ID != "" && (!ok || s.Type() == ec2xml.List || s.Type() == ec2xml.Struct) {
-					t.Errorf("id member %s is no scalar of the answer", m)
+					t.Errorf("id member %s is not a scalar of the answer", m)
 				}
 			}
 			for _, m := range k.Ordered {
 				if s, ok := prog.Item().Path(m); !ok || s.Type() != ec2xml.List {
-					t.Errorf("ordered member %s is no list of the answer", m)
+					t.Errorf("ordered member %s is not a list of the answer", m)
 				}
 			}
 
 			if op.Has("MaxResults") != (k.Max > 0) {
-				t.Errorf("Max is %d, and the API has MaxResults: %v", k.Max, op.Has("MaxResults"))
+				t.Errorf("Max is %d, but the API has MaxResults: %v", k.Max, op.Has("MaxResults"))
 			}
 			if f, ok := known[k.Op]; ok {
 				if f.paginated && !op.Has("NextToken") {
-					t.Error("the facts say paginated, the SDK has no NextToken")
+					t.Error("paginated by the service model, but the SDK has no NextToken")
 				}
 				if k.Max > 0 && (k.Max < f.min || f.max > 0 && k.Max > f.max) {
 					t.Errorf("Max %d is outside %d–%d", k.Max, f.min, f.max)
@@ -127,9 +134,9 @@ func TestKinds(t *testing.T) {
 				j := slices.IndexFunc(op.Inputs, func(in ec2xml.Input) bool { return in.Wire == name })
 				switch {
 				case j < 0:
-					t.Errorf("%s is no input of %s", wire, k.Op)
+					t.Errorf("%s is not an input of %s", wire, k.Op)
 				case (op.Inputs[j].Type == ec2xml.List) != list || list && n != "1":
-					t.Errorf("%s is not how that input is written", wire)
+					t.Errorf("%s is not the wire name of the input", wire)
 				default:
 					given[op.Inputs[j].Name] = true
 				}
@@ -150,17 +157,17 @@ func TestKinds(t *testing.T) {
 				case p.Parent != "":
 					t.Errorf("parent %s has a parent itself", k.Parent)
 				case strings.Contains(p.ID, "/") || p.ConstID != "":
-					t.Errorf("parent %s has an id that is no id of AWS's", k.Parent)
+					t.Errorf("parent %s has an id that AWS does not know", k.Parent)
 				}
 				if sampleID(k.Parent) == "" {
-					t.Errorf("no sample of an id of %s", k.Parent)
+					t.Errorf("no sample id of %s", k.Parent)
 				}
 			}
 			if (k.Refill > 0) != (k.Burst > 0) {
 				t.Error("Refill and Burst go together")
 			}
 			if k.Max == 0 && slices.Contains(unpaged, k.Op) {
-				t.Error("without MaxResults its budget is half of what Budget says")
+				t.Error("without MaxResults the bucket is half of Budget")
 			}
 			if r, b := k.Budget(); r <= 0 || b <= 0 {
 				t.Errorf("budget %v, %d", r, b)
@@ -179,7 +186,7 @@ func mapKeys(m map[string]string) func(func(string) bool) {
 	}
 }
 
-// Every Describe operation of the SDK is a kind or has a reason not to be.
+// Every Describe operation of the SDK either has a kind or is in LeftOut with a reason.
 func TestNothingIsForgotten(t *testing.T) {
 	state := map[string]int{}
 	for _, k := range Kinds {
@@ -188,7 +195,7 @@ func TestNothingIsForgotten(t *testing.T) {
 	for i, o := range LeftOut {
 		state[o.Operation]++
 		if _, ok := ec2xml.Describe(o.Operation); !ok {
-			t.Errorf("%s is left out, and the SDK does not have it", o.Operation)
+			t.Errorf("%s is left out, but the SDK does not have it", o.Operation)
 		}
 		if o.Reason == "" || i > 0 && LeftOut[i-1].Operation >= o.Operation {
 			t.Errorf("%s: without a reason, or out of order", o.Operation)
@@ -229,8 +236,9 @@ func TestParentsFirst(t *testing.T) {
 }
 
 func TestHints(t *testing.T) {
-	if r := record.ReasonOfCode("InvalidAction"); record.StateOf(&record.Fault{Reason: r, Err: os.ErrInvalid}, 0) != record.RegionDisabled {
-		t.Errorf("an API that the region does not have is a failure: %s", r)
+	r := record.ReasonOfCode("InvalidAction")
+	if record.StateOf(&record.Fault{Reason: r, Err: os.ErrInvalid}, 0) != record.RegionDisabled {
+		t.Errorf("an API that does not exist in the region is a failure: %s", r)
 	}
 }
 
@@ -242,6 +250,6 @@ func TestDocIsGenerated(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got) != want.String() {
-		t.Error("docs/kinds.md is not what the catalogue says: go generate ./collectors")
+		t.Error("docs/kinds.md differs from the catalogue: run go generate ./collectors")
 	}
 }

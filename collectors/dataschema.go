@@ -8,9 +8,9 @@ import (
 	"github.com/aws-collector/collector/collectors/internal/ec2xml"
 )
 
-// DataSchema is the JSON Schema (draft 2020-12) of the data of the kind's records, made from the SDK's own tables. It asks
-// for nothing, as AWS sends no member always, and forbids no other members, as AWS adds them. A sensitive member may be
-// its digest. The error is a row that the tables do not bear out.
+// DataSchema returns the JSON Schema (draft 2020-12) of the data of the kind's records, made from the SDK's tables. It
+// requires no member, as AWS may omit any, and allows additional members, as AWS adds some. A sensitive member may be
+// its digest. The error means that the row does not fit the tables.
 func (k *Kind) DataSchema() ([]byte, error) {
 	prog, err := ec2xml.Compile(k.spec())
 	if err != nil {
@@ -28,7 +28,12 @@ func (k *Kind) DataSchema() ([]byte, error) {
 	}
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = k.Name
-	root["description"] = fmt.Sprintf("The data of a record of %s: an item of %s as the AWS CLI prints it as JSON. %s", k.Name, k.Op, k.DocURL())
+	root["description"] = fmt.Sprintf(
+		"The data of a record of %s: an item of %s as the AWS CLI prints it as JSON. %s",
+		k.Name,
+		k.Op,
+		k.DocURL(),
+	)
 	if len(s.defs) > 0 {
 		root["$defs"] = s.defs
 	}
@@ -38,14 +43,14 @@ func (k *Kind) DataSchema() ([]byte, error) {
 
 type object = map[string]any
 
-// A dataSchema gathers the structures of a kind, which may hold each other.
+// A dataSchema collects the structures of a kind, which may contain each other.
 type dataSchema struct {
-	defs      map[string]any // by the SDK's name of a structure
+	defs      map[string]any // by the SDK's name of the structure
 	sensitive [][]string
 }
 
-// schemaOf is the schema of a shape. below is what is sensitive in it, as paths from it.
-func (s *dataSchema) schemaOf(shape ec2xml.Shape, below [][]string) object {
+// schemaOf returns the schema of a shape. sensitive holds the paths of sensitive members below it.
+func (s *dataSchema) schemaOf(shape ec2xml.Shape, sensitive [][]string) object {
 	switch shape.Type() {
 	case ec2xml.Integer:
 		return object{"type": "integer"}
@@ -58,28 +63,32 @@ func (s *dataSchema) schemaOf(shape ec2xml.Shape, below [][]string) object {
 	case ec2xml.Blob:
 		return object{"type": "string", "contentEncoding": "base64"}
 	case ec2xml.List:
-		return object{"type": "array", "items": s.referenceOrSchema(shape.Elem(), below)}
+		return object{"type": "array", "items": s.referenceOrSchema(shape.Elem(), sensitive)}
 	case ec2xml.Struct:
 		members := object{}
 		for m := range shape.Members() {
-			members[m.Name] = s.memberSchema(m, below)
+			members[m.Name] = s.memberSchema(m, sensitive)
 		}
 		return object{"type": "object", "properties": members}
 	}
 	return object{"type": "string"}
 }
 
-// memberSchema is the schema of a member of a structure.
-func (s *dataSchema) memberSchema(m ec2xml.Member, below [][]string) object {
+// memberSchema returns the schema of a member of a structure.
+func (s *dataSchema) memberSchema(m ec2xml.Member, sensitive [][]string) object {
 	var inside [][]string
-	for _, path := range below {
+	for _, path := range sensitive {
 		if path[0] != m.Name {
 			continue
 		}
 		if len(path) == 1 {
 			return object{"anyOf": []any{
 				s.referenceOrSchema(m.Shape, nil),
-				object{"type": "string", "pattern": "^(hmac:[0-9a-f]{32})?$", "description": "A keyed digest: the member is sensitive."},
+				object{
+					"type":        "string",
+					"pattern":     "^(hmac:[0-9a-f]{32})?$",
+					"description": "A keyed digest: the member is sensitive.",
+				},
 			}}
 		}
 		inside = append(inside, path[1:])
@@ -87,22 +96,22 @@ func (s *dataSchema) memberSchema(m ec2xml.Member, below [][]string) object {
 	return s.referenceOrSchema(m.Shape, inside)
 }
 
-// referenceOrSchema is a reference to a structure, which may hold itself; or the schema of anything else. What has something sensitive
-// in it is written in place, as it is not what the structure is elsewhere.
-func (s *dataSchema) referenceOrSchema(shape ec2xml.Shape, below [][]string) object {
-	if shape.Type() != ec2xml.Struct || shape.Name() == "" || len(below) > 0 {
-		return s.schemaOf(shape, below)
+// referenceOrSchema returns a reference to a structure, which may contain itself, or the schema of any other shape. A
+// structure with sensitive members gets a schema in place, because it differs from the structure elsewhere.
+func (s *dataSchema) referenceOrSchema(shape ec2xml.Shape, sensitive [][]string) object {
+	if shape.Type() != ec2xml.Struct || shape.Name() == "" || len(sensitive) > 0 {
+		return s.schemaOf(shape, sensitive)
 	}
 	name := shape.Name()
 	if _, ok := s.defs[name]; !ok {
-		s.defs[name] = nil // it may hold itself
+		s.defs[name] = nil // it may contain itself
 		s.defs[name] = s.schemaOf(shape, nil)
 	}
 	return object{"$ref": "#/$defs/" + name}
 }
 
-// enclosingSchema is the schema of what stands beside the items: of a structure that holds them, all of it but them; of the answer
-// itself, its plain members.
+// enclosingSchema returns the schema of the members next to the items: all others of the structure that contains the
+// items, or the scalar members of the answer itself.
 func (s *dataSchema) enclosingSchema(k *Kind, shape ec2xml.Shape) object {
 	_, items, grouped := strings.Cut(k.Items, ".")
 	members := object{}

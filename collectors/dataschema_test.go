@@ -15,7 +15,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// compiledSchema compiles a kind's schema; strict, it refuses members that it does not name.
+// compiledSchema compiles a kind's schema. If strict is set, the schema refuses additional members.
 func compiledSchema(t *testing.T, k *Kind, strict bool) *jsonschema.Schema {
 	t.Helper()
 	b, err := k.DataSchema()
@@ -61,7 +61,7 @@ func closeObjects(v any) {
 	}
 }
 
-// An answer is written from the tables: every member once, every list with two elements.
+// An answerWriter writes an answer from the tables: every member once, every list with two elements.
 type answerWriter struct {
 	b       strings.Builder
 	unknown bool
@@ -70,7 +70,7 @@ type answerWriter struct {
 func (w *answerWriter) value(s ec2xml.Shape, depth int) {
 	switch s.Type() {
 	case ec2xml.Struct:
-		if depth == 0 { // a structure may hold itself
+		if depth == 0 { // a structure may contain itself
 			return
 		}
 		for m := range s.Members() {
@@ -102,7 +102,7 @@ func (w *answerWriter) value(s ec2xml.Shape, depth int) {
 	}
 }
 
-// dataOf decodes an answer with every member that the SDK knows.
+// dataOf decodes an answer with all members that the SDK knows.
 func dataOf(t *testing.T, k *Kind, mode ec2xml.Mode, unknown bool) []any {
 	t.Helper()
 	op, ok := ec2xml.Describe(k.Op)
@@ -119,8 +119,15 @@ func dataOf(t *testing.T, k *Kind, mode ec2xml.Mode, unknown bool) []any {
 	p := pages.Take(nil)
 	defer pages.Return(p)
 	o := ec2xml.Options{Sensitive: mode, DigestKey: []byte("k"),
-		Envelope: record.NewEnvelope(record.Target{Kind: k.Name}, record.Identity{}, []byte("{}"), "run", "2026-11-21T22:15:03Z")}
-	if _, err := new(ec2xml.Decoder).Decode(prog, o, strings.NewReader("<"+k.Op+"Response>"+w.b.String()+"</"+k.Op+"Response>"), p); err != nil {
+		Envelope: record.NewEnvelope(
+			record.Target{Kind: k.Name},
+			record.Identity{},
+			[]byte("{}"),
+			"run",
+			"2026-11-21T22:15:03Z",
+		)}
+	answer := "<" + k.Op + "Response>" + w.b.String() + "</" + k.Op + "Response>"
+	if _, err := new(ec2xml.Decoder).Decode(prog, o, strings.NewReader(answer), p); err != nil {
 		t.Fatalf("%s: %v", k.Name, err)
 	}
 	var all []any
@@ -137,14 +144,14 @@ func dataOf(t *testing.T, k *Kind, mode ec2xml.Mode, unknown bool) []any {
 	return all
 }
 
-// A kind's schema names every member that the SDK knows, with its type, whatever becomes of the sensitive ones, and lets
-// members pass that the SDK does not know.
+// A kind's schema has every member that the SDK knows, with its type, for each mode of sensitive members. It accepts
+// members that the SDK does not know.
 func TestDataSchemas(t *testing.T) {
 	for i := range Kinds {
 		k := &Kinds[i]
 		strict, open := compiledSchema(t, k, true), compiledSchema(t, k, false)
 		if b, _ := k.DataSchema(); bytes.Count(b, []byte(`"A keyed digest: the member is sensitive."`)) != len(k.Sensitive) {
-			t.Errorf("%s: does not say of each of %q that it may be a digest", k.Name, k.Sensitive)
+			t.Errorf("%s: not each of %q may be a digest", k.Name, k.Sensitive)
 		}
 		for _, mode := range []ec2xml.Mode{ec2xml.Digest, ec2xml.Clear, ec2xml.Drop} {
 			for _, data := range dataOf(t, k, mode, false) {
@@ -158,71 +165,76 @@ func TestDataSchemas(t *testing.T) {
 				t.Errorf("%s: %v", k.Name, err)
 			}
 			if strict.Validate(data) == nil {
-				t.Errorf("%s: the test's strict schema lets an unknown member pass", k.Name)
+				t.Errorf("%s: the strict schema accepts an unknown member", k.Name)
 			}
 		}
 	}
 }
 
-// The records of an AWS are what the schemas say; and a schema is not so wide that anything is.
+// The records of a fake AWS are valid by the schemas, and the schemas refuse wrong records.
 func TestDataSchemasOfRecords(t *testing.T) {
-	withFakeAWS(t, awsfake.Options{}, func(_ *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
-		c.AddInstances("eu-west-1", 12)
-		parents := map[string][]string{}
-		ids := func(name string) []string {
-			if parents[name] == nil {
-				k := kind(t, name)
-				if _, err := l.List(context.Background(), w(k, "eu-west-1"), k, "", func(_ context.Context, p *record.Page) error {
-					for v := range p.Views() {
-						parents[name] = append(parents[name], strings.Trim(string(v.ID()), `"`))
+	withFakeAWS(
+		t,
+		awsfake.Options{},
+		func(_ *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
+			c.AddInstances("eu-west-1", 12)
+			parents := map[string][]string{}
+			ids := func(name string) []string {
+				if parents[name] == nil {
+					k := kind(t, name)
+					if _, err := l.List(context.Background(), w(k, "eu-west-1"), k, "", func(_ context.Context, p *record.Page) error {
+						for v := range p.Views() {
+							parents[name] = append(parents[name], strings.Trim(string(v.ID()), `"`))
+						}
+						return nil
+					}); err != nil {
+						t.Fatal(err)
 					}
-					return nil
-				}); err != nil {
-					t.Fatal(err)
+				}
+				return parents[name]
+			}
+			kinds, n := 0, 0
+			for i := range Kinds {
+				k := &Kinds[i]
+				schema := compiledSchema(t, k, false)
+				under := []string{""}
+				if k.Parent != "" {
+					under = ids(k.Parent)
+				}
+				before := n
+				for _, parent := range under {
+					validate := func(_ context.Context, p *record.Page) error {
+						for v := range p.Views() {
+							n++
+							data, err := jsonschema.UnmarshalJSON(bytes.NewReader(v.Data()))
+							if err != nil {
+								return err
+							}
+							if err := schema.Validate(data); err != nil {
+								t.Errorf("%s: %v\n%s", k.Name, err, v.Data())
+							}
+							if text, where := spoiled(data); where != "" && schema.Validate(text) == nil {
+								t.Errorf("%s: a list in place of %s is valid", k.Name, where)
+							}
+						}
+						return nil
+					}
+					if _, err := l.List(context.Background(), w(k, "eu-west-1"), k, parent, validate); err != nil {
+						t.Errorf("%s: %v", k.Name, err)
+					}
+				}
+				if n > before {
+					kinds++
 				}
 			}
-			return parents[name]
-		}
-		kinds, n := 0, 0
-		for i := range Kinds {
-			k := &Kinds[i]
-			schema := compiledSchema(t, k, false)
-			under := []string{""}
-			if k.Parent != "" {
-				under = ids(k.Parent)
+			if kinds < 15 || n < 100 {
+				t.Errorf("only %d records of %d kinds were validated", n, kinds)
 			}
-			before := n
-			for _, parent := range under {
-				if _, err := l.List(context.Background(), w(k, "eu-west-1"), k, parent, func(_ context.Context, p *record.Page) error {
-					for v := range p.Views() {
-						n++
-						data, err := jsonschema.UnmarshalJSON(bytes.NewReader(v.Data()))
-						if err != nil {
-							return err
-						}
-						if err := schema.Validate(data); err != nil {
-							t.Errorf("%s: %v\n%s", k.Name, err, v.Data())
-						}
-						if text, where := spoiled(data); where != "" && schema.Validate(text) == nil {
-							t.Errorf("%s: a list in the place of %s is taken", k.Name, where)
-						}
-					}
-					return nil
-				}); err != nil {
-					t.Errorf("%s: %v", k.Name, err)
-				}
-			}
-			if n > before {
-				kinds++
-			}
-		}
-		if kinds < 15 || n < 100 {
-			t.Errorf("only %d records of %d kinds were held against their schemas", n, kinds)
-		}
-	})
+		},
+	)
 }
 
-// spoiled puts a list in the place of the first text, number or boolean.
+// spoiled replaces the first text, number or boolean by a list.
 func spoiled(data any) (any, string) {
 	b, _ := json.Marshal(data)
 	out, _ := jsonschema.UnmarshalJSON(bytes.NewReader(b))

@@ -6,17 +6,18 @@ import (
 	"strings"
 )
 
-// WriteDoc writes docs/kinds.md: every kind, and every Describe operation that is none with the reason. An error of w
-// shows in the comparison that its test makes.
+// WriteDoc writes docs/kinds.md: every kind, and every Describe operation that has none, with the reason. It ignores
+// write errors: the test that compares the document finds them.
 func WriteDoc(w io.Writer) {
 	fmt.Fprintf(w, `# Kinds
 
 Generated from `+"`collectors/kinds.go` and `collectors/left_out.go` by `go generate ./collectors`"+`; do not edit.
 
-%d kinds, and %d Describe operations that are none. A kind that has a parent is asked for once for each resource of it. A record's id
-is one member, or several joined by "/". Calls a second is what AWS refills for one account and region; the collector
-keeps to half of it. Members that are volatile make no change in a resource's history; members that are sensitive
-become a keyed digest unless `+"`sensitive`"+` says otherwise. `+"`collector schema --kind KIND`"+` prints the JSON Schema of a kind's data.
+%d kinds, and %d Describe operations without a kind. A kind that has a parent is listed once for each resource of the
+parent. A record's id is one member, or several joined by "/". Calls/s is the refill rate of AWS's token bucket for one
+account and region; the collector uses half of it. A change of a volatile member is not a change in a resource's
+history. A sensitive member becomes a keyed digest unless `+"`sensitive`"+` is set to another value.
+`+"`collector schema --kind KIND`"+` prints the JSON Schema of a kind's data.
 
 | kind | operation and IAM action | id | parent | calls/s | volatile | sensitive |
 |---|---|---|---|---|---|---|
@@ -28,8 +29,18 @@ become a keyed digest unless `+"`sensitive`"+` says otherwise. `+"`collector sch
 			id = "*" + k.ConstID + "*"
 		}
 		refill, _ := k.Budget()
-		fmt.Fprintf(w, "| `%s` | [%s](%s) | %s | %s | %v | %s | %s |\n", k.Name, k.Action(), k.DocURL(), id, codeSpan(k.Parent), refill,
-			strings.Join(k.Volatile, " "), strings.Join(k.Sensitive, " "))
+		fmt.Fprintf(
+			w,
+			"| `%s` | [%s](%s) | %s | %s | %v | %s | %s |\n",
+			k.Name,
+			k.Action(),
+			k.DocURL(),
+			id,
+			codeSpan(k.Parent),
+			refill,
+			strings.Join(k.Volatile, " "),
+			strings.Join(k.Sensitive, " "),
+		)
 	}
 	fmt.Fprint(w, "\n## Left out\n\n| operation | why |\n|---|---|\n")
 	for _, o := range LeftOut {

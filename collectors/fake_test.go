@@ -13,7 +13,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// user is a session of an IAM user of the fake, whose signatures are checked.
+// user is a session of an IAM user of the fake AWS, which checks its signatures.
 type user struct{ awsfake.Key }
 
 func (u user) Retrieve(context.Context) (aws.Credentials, error) {
@@ -21,8 +21,12 @@ func (u user) Retrieve(context.Context) (aws.Credentials, error) {
 }
 func (user) Invalidate() {}
 
-// withFakeAWS runs f in a bubble, against an AWS that enforces: hours pass at once, and every limit is the real one.
-func withFakeAWS(t *testing.T, o awsfake.Options, f func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(k *Kind, region string) CallOptions)) {
+// withFakeAWS runs f in a bubble, against the fake AWS with real limits: hours pass at once.
+func withFakeAWS(
+	t *testing.T,
+	o awsfake.Options,
+	f func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(k *Kind, region string) CallOptions),
+) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		a := awsfake.New(o)
@@ -32,23 +36,35 @@ func withFakeAWS(t *testing.T, o awsfake.Options, f func(a *awsfake.AWS, c *awsf
 		defer http.CloseIdleConnections()
 		c := a.AddAccount("111111111111", "aws")
 		s := user{c.AddUser("alice").NewKey()}
-		l, err := New(Options{AWS: aws.Config{HTTPClient: http, BaseEndpoint: &srv.URL}, Pages: record.NewPagePool(1, 64<<20), GZIP: true, DigestKey: []byte("k")})
+		l, err := New(
+			Options{
+				AWS:       aws.Config{HTTPClient: http, BaseEndpoint: &srv.URL},
+				Pages:     record.NewPagePool(1, 64<<20),
+				GZIP:      true,
+				DigestKey: []byte("k"),
+			},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
 		f(a, c, l, func(k *Kind, region string) CallOptions {
-			return CallOptions{Session: s, Region: region, Gate: new(gate), Envelope: record.NewEnvelope(record.Target{Account: "prod", Region: region, Kind: k.Name},
-				record.Identity{AccountID: c.ID, Partition: "aws"}, []byte("{}"), "run", "2026-11-21T22:15:03Z")}
+			return CallOptions{
+				Session: s,
+				Region:  region,
+				Gate:    new(gate),
+				Envelope: record.NewEnvelope(record.Target{Account: "prod", Region: region, Kind: k.Name},
+					record.Identity{AccountID: c.ID, Partition: "aws"}, []byte("{}"), "run", "2026-11-21T22:15:03Z"),
+			}
 		})
 	})
 }
 
-// Whatever goes wrong on the way, each volume is shown once; and what cannot be mended says why.
+// With each fault, each volume is emitted once, and a listing that fails says why.
 func TestFaults(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		fault awsfake.Fault
-		ends  record.Reason // "" if the listing is whole in spite of it
+		ends  record.Reason // "" if the listing is complete in spite of the fault
 	}{
 		{"no fault", awsfake.Fault{Kind: awsfake.Delay, Delay: time.Second}, ""},
 		{"a page that hangs", awsfake.Fault{Kind: awsfake.Hang, Pages: true, Count: 1}, ""},
@@ -69,79 +85,99 @@ func TestFaults(t *testing.T) {
 		{"a proxy for ever", awsfake.Fault{Kind: awsfake.ProxyPage, Pages: true}, record.Network},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			withFakeAWS(t, awsfake.Options{}, func(a *awsfake.AWS, acct *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
-				acct.AddInstances("eu-west-1", 600)
-				k := kind(t, "ec2_volume")
-				ids := func() (map[string]int, Stats, error) {
-					m := map[string]int{}
-					st, err := l.List(context.Background(), w(k, "eu-west-1"), k, "", func(_ context.Context, p *record.Page) error {
-						for v := range p.Views() {
-							m[string(v.ID())]++
+			withFakeAWS(
+				t,
+				awsfake.Options{},
+				func(a *awsfake.AWS, acct *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
+					acct.AddInstances("eu-west-1", 600)
+					k := kind(t, "ec2_volume")
+					ids := func() (map[string]int, Stats, error) {
+						m := map[string]int{}
+						st, err := l.List(context.Background(), w(k, "eu-west-1"), k, "", func(_ context.Context, p *record.Page) error {
+							for v := range p.Views() {
+								m[string(v.ID())]++
+							}
+							return nil
+						})
+						return m, st, err
+					}
+					want, st, err := ids()
+					if err != nil || len(want) < 600 || st.Pages < 2 {
+						t.Fatalf("%d volumes, %+v, %v", len(want), st, err)
+					}
+					c.fault.Action = "DescribeVolumes"
+					a.Inject(c.fault)
+					got, st, err := ids()
+					if c.ends != "" {
+						if record.ReasonOf(err) != c.ends || record.HintOf(err) == "" || st.Records == 0 || st.Records%500 != 0 ||
+							record.StateOf(err, st.Records) == record.OK {
+							t.Errorf("%s after %d records: %v", record.ReasonOf(err), st.Records, err)
 						}
-						return nil
-					})
-					return m, st, err
-				}
-				want, st, err := ids()
-				if err != nil || len(want) < 600 || st.Pages < 2 {
-					t.Fatalf("%d volumes, %+v, %v", len(want), st, err)
-				}
-				c.fault.Action = "DescribeVolumes"
-				a.Inject(c.fault)
-				got, st, err := ids()
-				if c.ends != "" {
-					if record.ReasonOf(err) != c.ends || record.HintOf(err) == "" || st.Records == 0 || st.Records%500 != 0 || record.StateOf(err, st.Records) == record.OK {
-						t.Errorf("%s after %d records: %v", record.ReasonOf(err), st.Records, err)
+						return
 					}
-					return
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				for id, n := range got {
-					if n != 1 || want[id] != 1 {
-						t.Errorf("%s came %d times", id, n)
+					if err != nil {
+						t.Fatal(err)
 					}
-				}
-				if len(got) != len(want) {
-					t.Errorf("%d of %d volumes", len(got), len(want))
-				}
-				if (c.fault.Kind == awsfake.UnknownMembers) != (st.Unknown > 0) {
-					t.Errorf("%d unknown members", st.Unknown)
-				}
-			})
+					for id, n := range got {
+						if n != 1 || want[id] != 1 {
+							t.Errorf("%s was emitted %d times", id, n)
+						}
+					}
+					if len(got) != len(want) {
+						t.Errorf("%d of %d volumes", len(got), len(want))
+					}
+					if (c.fault.Kind == awsfake.UnknownMembers) != (st.Unknown > 0) {
+						t.Errorf("%d unknown members", st.Unknown)
+					}
+				},
+			)
 		})
 	}
 }
 
 func TestRegionsOfAnAccount(t *testing.T) {
-	withFakeAWS(t, awsfake.Options{}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
-		c.OptIn("ap-east-1")
-		rs, err := l.Regions(context.Background(), w(kind(t, "ec2_region"), "me-south-1"))
-		if err != nil || !rs.Complete {
-			t.Fatalf("%+v, %v", rs, err)
-		}
-		if !slices.Contains(rs.Enabled, "us-east-1") || !slices.Contains(rs.Enabled, "ap-east-1") || !slices.Contains(rs.Disabled, "me-south-1") {
-			t.Errorf("%+v", rs)
-		}
-		k := kind(t, "ec2_instance")
-		_, err = l.List(context.Background(), w(k, "me-south-1"), k, "", nil)
-		if record.StateOf(err, 0) != record.RegionDisabled {
-			t.Errorf("%s: %v", record.StateOf(err, 0), err)
-		}
-	})
+	withFakeAWS(
+		t,
+		awsfake.Options{},
+		func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
+			c.OptIn("ap-east-1")
+			rs, err := l.Regions(context.Background(), w(kind(t, "ec2_region"), "me-south-1"))
+			if err != nil || !rs.Complete {
+				t.Fatalf("%+v, %v", rs, err)
+			}
+			if !slices.Contains(rs.Enabled, "us-east-1") || !slices.Contains(rs.Enabled, "ap-east-1") ||
+				!slices.Contains(rs.Disabled, "me-south-1") {
+				t.Errorf("%+v", rs)
+			}
+			k := kind(t, "ec2_instance")
+			_, err = l.List(context.Background(), w(k, "me-south-1"), k, "", nil)
+			if record.StateOf(err, 0) != record.RegionDisabled {
+				t.Errorf("%s: %v", record.StateOf(err, 0), err)
+			}
+		},
+	)
 }
 
-// A clock that is off is mended by the SDK from the answer's Date, or said.
+// The SDK corrects a wrong clock by the answer's Date; else the error names the skew.
 func TestClockIsOff(t *testing.T) {
 	for _, off := range []time.Duration{20 * time.Minute, -20 * time.Minute} {
-		withFakeAWS(t, awsfake.Options{ClockOffset: off}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
-			c.AddInstances("eu-west-1", 1)
-			k := kind(t, "ec2_instance")
-			st, err := l.List(context.Background(), w(k, "eu-west-1"), k, "", func(context.Context, *record.Page) error { return nil })
-			if err != nil || st.Records != 1 {
-				t.Errorf("%v off: %+v, %v", off, st, err)
-			}
-		})
+		withFakeAWS(
+			t,
+			awsfake.Options{ClockOffset: off},
+			func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
+				c.AddInstances("eu-west-1", 1)
+				k := kind(t, "ec2_instance")
+				st, err := l.List(
+					context.Background(),
+					w(k, "eu-west-1"),
+					k,
+					"",
+					func(context.Context, *record.Page) error { return nil },
+				)
+				if err != nil || st.Records != 1 {
+					t.Errorf("%v off: %+v, %v", off, st, err)
+				}
+			},
+		)
 	}
 }

@@ -1,10 +1,10 @@
 package collectors
 
-// An Omission is a Describe operation without a kind, and why.
+// An Omission is a Describe operation without a kind, and the reason.
 type Omission struct{ Operation, Reason string }
 
-// LeftOut is every Describe operation of EC2 that has no kind, sorted. With [Kinds] it is all of them: a test sees to it,
-// so that an operation that comes with a newer SDK is decided upon and not forgotten.
+// LeftOut are the Describe operations of EC2 that have no kind, sorted. A test checks that each operation is either
+// here or in [Kinds], so that somebody decides about each operation that a newer SDK adds.
 var LeftOut = []Omission{
 	{"DescribeAggregateIdFormat", "a setting of the move to longer ids, over since 2018"},
 	{"DescribeCapacityBlockExtensionOfferings", "an offering: what could be bought"},
@@ -28,7 +28,10 @@ var LeftOut = []Omission{
 	{"DescribePrincipalIdFormat", "a setting of the move to longer ids, over since 2018"},
 	{"DescribeReservedInstancesOfferings", "an offering: what could be bought"},
 	{"DescribeScheduledInstanceAvailability", "an offering: what could be bought"},
-	{"DescribeSecurityGroupReferences", "a call for each security group, to learn what ec2_vpc_peering_connection and ec2_security_group_rule say"},
+	{
+		"DescribeSecurityGroupReferences",
+		"a call for each security group; ec2_vpc_peering_connection and ec2_security_group_rule have the same data",
+	},
 	{"DescribeSnapshotAttribute", "one attribute of one snapshot a call; ec2_snapshot has what a listing shows"},
 	{"DescribeSpotFleetRequestHistory", "a log of events, not a resource; the request and its instances are kinds"},
 	{"DescribeSpotPriceHistory", "a public catalogue: prices"},
@@ -36,5 +39,8 @@ var LeftOut = []Omission{
 	{"DescribeVpcAttribute", "one attribute of one VPC a call; ec2_vpc has what a listing shows"},
 	{"DescribeVpcClassicLink", "EC2-Classic, retired in 2023"},
 	{"DescribeVpcClassicLinkDnsSupport", "EC2-Classic, retired in 2023"},
-	{"DescribeVpcEndpointServices", "a public catalogue of what can be connected to; ec2_vpc_endpoint_service has the account's own"},
+	{
+		"DescribeVpcEndpointServices",
+		"a public catalogue of what can be connected to; ec2_vpc_endpoint_service has the account's own",
+	},
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/aws-collector/collector/internal/samebuild"
 )
 
-// One operation of EC2 is linked, whatever the program does with a Lister: 700 would be 20 MB.
+// A program that uses a Lister links one operation of EC2: all 700 would add 20 MB.
 func TestOneOperationIsLinked(t *testing.T) {
 	if testing.Short() {
 		t.Skip("links a program")

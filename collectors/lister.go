@@ -19,51 +19,53 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A Session is what a listing needs of a sign-in.
+// A Session provides the credentials of a listing.
 type Session interface {
 	aws.CredentialsProvider
-	Invalidate() // the next Retrieve asks anew
+	Invalidate() // the next Retrieve gets new credentials
 }
 
-// A Renewer is a [Session] whose credentials can be taken back before their end, without AWS calling them expired: it denies
-// what it allowed before.
+// A Renewer is a [Session] whose credentials can be revoked before they expire. AWS then denies what it allowed before.
 type Renewer interface {
-	Allowed(action string) // AWS allowed it
-	// Denied hears what AWS denied to these credentials. true: there are others now, so try again.
+	// Allowed reports an action that AWS allowed.
+	Allowed(action string)
+	// Denied reports an action that AWS denied to these credentials. It returns true if the session has other
+	// credentials now, so that the call should be repeated.
 	Denied(ctx context.Context, c aws.Credentials, action string) bool
 }
 
-// A Gate is asked before each attempt of a call, retries included, and told how it ended.
+// A Gate admits each attempt of a call, retries included, and is informed of its result.
 type Gate interface {
-	// Enter waits for leave to call op. leave is called once, when the attempt's answer has been read or given up; code
-	// is "" for a success, else AWS's error code, else "http_503" where a status came without one, else a [record.Reason]:
-	// network, timeout, bad_answer, interrupted, error, panic.
+	// Enter waits until op may be called. The caller calls leave once, after it has read or abandoned the answer. code
+	// is "" for a success, else AWS's error code, else "http_503" for a status without an error code, else a
+	// [record.Reason]: network, timeout, bad_answer, interrupted, error, panic.
 	Enter(ctx context.Context, op string) (leave func(code string), err error)
 }
 
-// CallOptions says on whose behalf and where to list.
+// CallOptions hold the account, the region and the limits of a call.
 type CallOptions struct {
 	Session       Session
 	Region        string
-	RegionEnabled bool // AWS has said that the region is enabled for the account: then a refused key is a bad key
+	RegionEnabled bool // known to be enabled for the account, so a refused key is a bad key
 	Gate          Gate
-	Envelope      *record.Envelope // the envelope of the records; not used by Regions and Try
+	Envelope      *record.Envelope // the envelope of the records; unused by Regions and Check
 	Sensitive     string           // digest, clear or drop; "" is digest
 }
 
-// Options is what the program passes in.
+// Options configure a [Lister].
 type Options struct {
 	AWS         aws.Config       // loaded once for the process
-	Pages       *record.PagePool // the bound on memory
+	Pages       *record.PagePool // bounds the memory
 	Attempts    int              // of one call, the first included; 5 if 0
 	MaxBackoff  time.Duration    // between two attempts; 20 s if 0
-	CallTimeout time.Duration    // how long an attempt waits for the first byte, and for each next one; 1 m if 0
+	CallTimeout time.Duration    // wait for the first byte of an answer, and for each next one; 1 m if 0
 	GZIP        bool             // ask for compressed answers
-	DigestKey   []byte           // of the digests of sensitive members
-	Log         *slog.Logger     // unknown members of an answer, at debug; nil discards
+	DigestKey   []byte           // key of the digests of sensitive members
+	Log         *slog.Logger     // logs unknown members of answers, at debug level; nil discards
 }
 
-// A Lister holds what all listings share: the clients, the pages, the compiled kinds. Any number of goroutines may use it.
+// A Lister holds what all listings share: the clients, the pages, the compiled kinds. Its methods may be called
+// concurrently.
 type Lister struct {
 	options  Options
 	caller   *ec2call.Caller
@@ -72,41 +74,51 @@ type Lister struct {
 	decoders sync.Pool // of *ec2xml.Decoder
 }
 
-// New does no I/O. A kind is compiled when it is first listed: few configurations list all.
+// New does no I/O. A kind is compiled when it is first listed, because few configurations list all.
 func New(o Options) (*Lister, error) {
 	if o.Pages == nil {
-		return nil, errors.New("collectors: no pages")
+		return nil, errors.New("collectors: Options.Pages is nil")
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Lister{options: o, programs: make(map[string]func() (*ec2xml.Program, error), len(Kinds)), seed: maphash.MakeSeed(), caller: ec2call.New(ec2call.Options{
-		AWS: o.AWS, Attempts: o.Attempts, MaxBackoff: o.MaxBackoff, FirstByte: o.CallTimeout, GZIP: o.GZIP})}
+	l := &Lister{
+		options:  o,
+		programs: make(map[string]func() (*ec2xml.Program, error), len(Kinds)),
+		seed:     maphash.MakeSeed(),
+		caller: ec2call.New(ec2call.Options{
+			AWS: o.AWS, Attempts: o.Attempts, MaxBackoff: o.MaxBackoff, FirstByte: o.CallTimeout, GZIP: o.GZIP,
+		}),
+	}
 	for i := range Kinds {
-		l.programs[Kinds[i].Name] = sync.OnceValues(func() (*ec2xml.Program, error) { return ec2xml.Compile(Kinds[i].spec()) })
+		l.programs[Kinds[i].Name] = sync.OnceValues(func() (*ec2xml.Program, error) {
+			return ec2xml.Compile(Kinds[i].spec())
+		})
 	}
 	return l, nil
 }
 
-// Stats is what a listing tells besides its pages.
+// Stats are the counts of a listing.
 type Stats struct {
-	Pages      int // answers that were whole, the empty ones included
-	Records    int // that were emitted
-	Duplicates int // records that came again; they are emitted once
-	Unknown    int // members that the tables do not know; they are carried
+	Pages      int // complete answers, empty ones included
+	Records    int // emitted records
+	Duplicates int // repeated records; each is emitted once
+	Unknown    int // members that the tables do not contain; records carry them
 }
 
-// ErrRepeatedToken is EC2 leading a listing in a circle.
-var ErrRepeatedToken = errors.New("a NextToken came twice, so the listing has no end")
+// ErrRepeatedToken means that EC2 repeated a NextToken, so the listing would not end.
+var ErrRepeatedToken = errors.New("EC2 repeated a NextToken: the listing would not end")
 
 // List lists a kind, page by page. parent is the id of the parent's resource for a kind that has a Parent, else "".
 //
-// emit borrows a page for the call. It sees a page only when the answer has been read to its end and the call has
-// returned without an error, so a retry shows nothing twice; a page without records is not shown. What was emitted
-// stands when List fails.
+// emit may use a page only during its call. List emits a page only after the whole answer has been read and the call
+// has returned without an error, so a retry emits nothing twice. Pages without records are not emitted. Emitted records
+// stay valid if List fails later.
 //
 // The error is a [*record.Fault], except where the context or emit ended the listing: then it holds their error.
-func (l *Lister) List(ctx context.Context, w CallOptions, k *Kind, parent string, emit func(context.Context, *record.Page) error) (Stats, error) {
+func (l *Lister) List(
+	ctx context.Context, o CallOptions, k *Kind, parent string, emit func(context.Context, *record.Page) error,
+) (Stats, error) {
 	var st Stats
 	compiled, ok := l.programs[k.Name]
 	if !ok {
@@ -119,16 +131,26 @@ func (l *Lister) List(ctx context.Context, w CallOptions, k *Kind, parent string
 	if (parent == "") != (k.Parent == "") {
 		return st, fmt.Errorf("kind %s: parent is %q, of kind %q", k.Name, parent, k.Parent)
 	}
-	mode, err := modeOf(w.Sensitive)
+	mode, err := modeOf(o.Sensitive)
 	if err != nil {
 		return st, err
 	}
-	g := listing{lister: l, callOptions: w, kind: k, creds: &trackedSession{Session: w.Session}, stats: &st, emit: emit, tokens: map[uint64]struct{}{},
-		program: prog, decodeOptions: ec2xml.Options{Envelope: w.Envelope, Sensitive: mode, DigestKey: l.options.DigestKey},
-		req: ec2call.Request{Op: k.Op, Max: k.Max, Params: k.params(w.Region, parent)}}
+	g := listing{
+		lister:        l,
+		callOptions:   o,
+		kind:          k,
+		program:       prog,
+		decodeOptions: ec2xml.Options{Envelope: o.Envelope, Sensitive: mode, DigestKey: l.options.DigestKey},
+		creds:         &trackedSession{Session: o.Session},
+		req:           ec2call.Request{Op: k.Op, Max: k.Max, Params: k.params(o.Region, parent)},
+		emit:          emit,
+		stats:         &st,
+		tokens:        map[uint64]struct{}{},
+	}
 	err = g.run(ctx)
 	if st.Unknown > 0 {
-		l.options.Log.DebugContext(ctx, "answer has members that this version does not know", "kind", k.Name, "region", w.Region, "members", st.Unknown)
+		l.options.Log.DebugContext(ctx, "answer has unknown members",
+			"kind", k.Name, "region", o.Region, "members", st.Unknown)
 	}
 	return st, err
 }
@@ -142,14 +164,14 @@ func modeOf(sensitive string) (ec2xml.Mode, error) {
 	case "drop":
 		return ec2xml.Drop, nil
 	}
-	return 0, fmt.Errorf("sensitive %q: neither digest, clear nor drop", sensitive)
+	return 0, fmt.Errorf("unknown value %q of sensitive: known values: digest, clear, drop", sensitive)
 }
 
-// includeManaged is the input that asks also for what AWS's services manage in the account, where the account hides that.
+// includeManaged is the input that also lists the resources that AWS services manage in the account and hide.
 const includeManaged = "IncludeManagedResources"
 
-// params is what the request needs. managed is sent in partition aws alone: the others are behind, and refuse a parameter
-// that they do not know.
+// params returns the parameters of the request. It sends includeManaged in partition aws only: the other partitions lag
+// behind and refuse unknown parameters.
 func (k *Kind) params(region, parent string) map[string]string {
 	op, _ := ec2xml.Describe(k.Op)
 	part, ok := record.PartitionOf(region)
@@ -170,7 +192,7 @@ func (k *Kind) params(region, parent string) map[string]string {
 	return p
 }
 
-// A listing is one List, from its first page to its end.
+// A listing is the state of one call of List.
 type listing struct {
 	lister        *Lister
 	callOptions   CallOptions
@@ -186,20 +208,20 @@ type listing struct {
 }
 
 func (g *listing) run(ctx context.Context) error {
-	for renewed, anew := false, false; ; {
+	for renewed, repeated := false, false; ; {
 		next, err := g.listPage(ctx)
 		switch {
 		case err == nil:
 			g.creds.allowed(g.kind.Action())
-		case g.creds.denied(ctx, g.kind.Action(), err) && !anew:
-			anew = true
+		case g.creds.denied(ctx, g.kind.Action(), err) && !repeated:
+			repeated = true
 			continue
 		case expired(err) && !renewed:
 			renewed = true
 			if err := g.creds.renew(ctx); err != nil {
 				return g.lister.fault(g.callOptions, g.kind, err)
 			}
-			continue // the same token again: no page is lost
+			continue // with the same token, so no page is lost
 		case g.absent(err):
 			return nil
 		default:
@@ -209,7 +231,7 @@ func (g *listing) run(ctx context.Context) error {
 			return nil
 		}
 		h := maphash.String(g.lister.seed, next)
-		if _, again := g.tokens[h]; again {
+		if _, sent := g.tokens[h]; sent {
 			return g.lister.fault(g.callOptions, g.kind, ErrRepeatedToken)
 		}
 		g.tokens[h] = struct{}{}
@@ -217,23 +239,23 @@ func (g *listing) run(ctx context.Context) error {
 	}
 }
 
-// absent reports whether a refusal means that there is nothing to list: the API says so for some singletons, and for the
-// children of a resource that has gone since it was listed.
+// absent reports whether an error means that there is nothing to list: some APIs answer so for a singleton, and for the
+// children of a resource that was deleted after it was listed.
 func (g *listing) absent(err error) bool {
 	code := record.CodeOf(err)
 	return code != "" && code == g.kind.AbsentCode || g.kind.Parent != "" && strings.HasSuffix(code, ".NotFound")
 }
 
-// listPage gets one answer and hands it on. The page is this function's from Take to Return.
+// listPage gets one answer and emits it. It owns the page from Take to Return.
 func (g *listing) listPage(ctx context.Context) (next string, err error) {
 	var p *record.Page
-	back := func() {
+	returnPage := func() {
 		if p != nil {
 			g.lister.options.Pages.Return(p)
 			p = nil
 		}
 	}
-	defer back()
+	defer returnPage()
 	err = g.lister.caller.Call(ctx, g.creds, g.callOptions.Region, g.callOptions.Gate, g.req, func(body io.Reader) error {
 		if p = g.lister.options.Pages.Take(ctx.Done()); p == nil {
 			return context.Cause(ctx)
@@ -244,7 +266,7 @@ func (g *listing) listPage(ctx context.Context) (next string, err error) {
 		}
 		defer g.lister.decoders.Put(d)
 		if next, err = d.Decode(g.program, g.decodeOptions, body, p); err != nil {
-			back() // before the SDK sleeps for its next attempt
+			returnPage() // before the SDK waits for its next attempt
 		}
 		return err
 	})
@@ -264,13 +286,13 @@ func (g *listing) listPage(ctx context.Context) (next string, err error) {
 	return next, nil
 }
 
-// emitError marks an error as emit's own: no fault of AWS's.
+// emitError marks an error of emit, which is not AWS's.
 type emitError struct{ err error }
 
 func (e *emitError) Error() string { return e.err.Error() }
 func (e *emitError) Unwrap() error { return e.err }
 
-// trackedSession is a session that knows which credentials it gave out last. It is for one listing.
+// trackedSession is a session that records its latest credentials, for one listing.
 type trackedSession struct {
 	Session
 	last aws.Credentials
@@ -284,8 +306,9 @@ func (u *trackedSession) Retrieve(ctx context.Context) (aws.Credentials, error) 
 	return c, err
 }
 
-// renew throws away the credentials that AWS called expired, unless another listing has done so: the session is shared
-// by all regions, and each of them throwing away what the one before it has got would make many sign-ins of one.
+// renew invalidates the credentials that AWS called expired, unless another listing has done so. All regions share the
+// session: if each region invalidated the credentials that the previous one has just renewed, there would be many
+// sign-ins instead of one.
 func (u *trackedSession) renew(ctx context.Context) error {
 	now, err := u.Session.Retrieve(ctx)
 	if err == nil && now.AccessKeyID == u.last.AccessKeyID && now.SessionToken == u.last.SessionToken {
@@ -300,13 +323,13 @@ func (u *trackedSession) allowed(action string) {
 	}
 }
 
-// denied reports whether the call is to be made again, with credentials that came in the place of those to which it was denied.
+// denied reports whether the call should be repeated, because the denied credentials have been replaced.
 func (u *trackedSession) denied(ctx context.Context, action string, err error) bool {
 	if record.ReasonOfCode(record.CodeOf(err)) != record.AccessDenied {
 		return false
 	}
 	switch deniedBy(err) {
-	case "", explicitDeny: // that is how a revocation is told
+	case "", explicitDeny: // AWS reports a revocation in these ways
 		r, ok := u.Session.(Renewer)
 		return ok && r.Denied(ctx, u.last, action)
 	}

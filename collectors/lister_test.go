@@ -26,14 +26,15 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-var update = flag.Bool("update", false, "write the golden records anew")
+var update = flag.Bool("update", false, "rewrite the golden records")
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	goleak.VerifyTestMain(m)
 }
 
-// An ec2 is a server that answers calls one after the other, by functions of the form; the last one is repeated.
+// An ec2 is a server with a list of answers, functions of the form. It answers each call with the next one and repeats
+// the last one.
 type ec2 struct {
 	t       *testing.T
 	srv     *httptest.Server
@@ -65,7 +66,7 @@ func (e *ec2) tokens() (ts []string) {
 	return ts
 }
 
-// session gives out one key after the other, each until it is invalidated.
+// session returns the same key until it is invalidated, then the next one.
 type session struct {
 	mu    sync.Mutex
 	n     int // how often it was invalidated
@@ -75,7 +76,11 @@ type session struct {
 func (s *session) Retrieve(context.Context) (aws.Credentials, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return aws.Credentials{AccessKeyID: fmt.Sprintf("ASIAIOSFODNN%dEXAMPLE", s.n), SecretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", SessionToken: "t"}, s.fails
+	return aws.Credentials{
+		AccessKeyID:     fmt.Sprintf("ASIAIOSFODNN%dEXAMPLE", s.n),
+		SecretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+		SessionToken:    "t",
+	}, s.fails
 }
 
 func (s *session) Invalidate() {
@@ -102,7 +107,7 @@ func (g *gate) Enter(context.Context, string) (func(string), error) {
 	}, nil
 }
 
-// testLister is a lister over a fake EC2, with two pages that must all be there at the end.
+// testLister is a lister for a fake EC2, with two pages that must be free at the end of the test.
 type testLister struct {
 	*ec2
 	l     *Lister
@@ -113,7 +118,12 @@ type testLister struct {
 
 func newTestLister(t *testing.T, o Options, answers ...answer) *testLister {
 	t.Helper()
-	h := &testLister{ec2: &ec2{t: t, answers: answers}, s: new(session), g: new(gate), pages: record.NewPagePool(2, 64<<20)}
+	h := &testLister{
+		ec2:   &ec2{t: t, answers: answers},
+		s:     new(session),
+		g:     new(gate),
+		pages: record.NewPagePool(2, 64<<20),
+	}
 	h.srv = httptest.NewServer(h.ec2)
 	tr := &http.Transport{}
 	o.AWS.HTTPClient, o.AWS.BaseEndpoint = &http.Client{Transport: tr}, &h.srv.URL
@@ -136,7 +146,7 @@ func newTestLister(t *testing.T, o Options, answers ...answer) *testLister {
 			}
 		}
 		if h.g.in != 0 {
-			t.Errorf("%d attempts never left the gate", h.g.in)
+			t.Errorf("%d attempts did not leave the gate", h.g.in)
 		}
 	})
 	return h
@@ -145,7 +155,14 @@ func newTestLister(t *testing.T, o Options, answers ...answer) *testLister {
 func (h *testLister) callOptions(k *Kind, region string) CallOptions {
 	return CallOptions{Session: h.s, Region: region, Gate: h.g, Envelope: record.NewEnvelope(
 		record.Target{Account: "prod", Region: region, Kind: k.Name},
-		record.Identity{AccountID: "222222222222", Partition: "aws"}, []byte(`{"account_name":"prod"}`), "01JD", "2026-11-21T22:15:03Z")}
+		record.Identity{
+			AccountID: "222222222222",
+			Partition: "aws",
+		},
+		[]byte(`{"account_name":"prod"}`),
+		"01JD",
+		"2026-11-21T22:15:03Z",
+	)}
 }
 
 func kind(t *testing.T, name string) *Kind {
@@ -157,25 +174,38 @@ func kind(t *testing.T, name string) *Kind {
 	return k
 }
 
-// list lists and gives the ids of each page.
+// list lists a kind and returns the ids of each page.
 func (h *testLister) list(k *Kind, parent string) (pages [][]string, st Stats, err error) {
-	st, err = h.l.List(context.Background(), h.callOptions(k, "eu-west-1"), k, parent, func(_ context.Context, p *record.Page) error {
-		var ids []string
-		for v := range p.Views() {
-			ids = append(ids, strings.Trim(string(v.ID()), `"`))
-		}
-		pages = append(pages, ids)
-		p.Poison()
-		return nil
-	})
+	st, err = h.l.List(
+		context.Background(),
+		h.callOptions(k, "eu-west-1"),
+		k,
+		parent,
+		func(_ context.Context, p *record.Page) error {
+			var ids []string
+			for v := range p.Views() {
+				ids = append(ids, strings.Trim(string(v.ID()), `"`))
+			}
+			pages = append(pages, ids)
+			p.Poison()
+			return nil
+		},
+	)
 	return pages, st, err
 }
 
 func volumes(next string, ids ...string) string {
 	var b strings.Builder
-	b.WriteString(`<?xml version="1.0" encoding="UTF-8"?><DescribeVolumesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>r</requestId><volumeSet>`)
+	b.WriteString(
+		`<?xml version="1.0" encoding="UTF-8"?>` +
+			`<DescribeVolumesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>r</requestId><volumeSet>`,
+	)
 	for _, id := range ids {
-		fmt.Fprintf(&b, `<item><volumeId>%s</volumeId><size>8</size><tagSet><item><key>Name</key><value>data</value></item></tagSet></item>`, id)
+		fmt.Fprintf(
+			&b,
+			`<item><volumeId>%s</volumeId><size>8</size><tagSet><item><key>Name</key><value>data</value></item></tagSet></item>`,
+			id,
+		)
 	}
 	b.WriteString(`</volumeSet>`)
 	if next != "" {
@@ -199,7 +229,12 @@ func truncated(s string) answer {
 func refuse(status int, code, message string) answer {
 	return func(w http.ResponseWriter, _ url.Values) {
 		w.WriteHeader(status)
-		fmt.Fprintf(w, `<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors><RequestID>q</RequestID></Response>`, code, message)
+		fmt.Fprintf(
+			w,
+			`<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors><RequestID>q</RequestID></Response>`,
+			code,
+			message,
+		)
 	}
 }
 
@@ -213,9 +248,18 @@ func wantEqual(t *testing.T, what string, got, want any) {
 }
 
 func TestPaging(t *testing.T) {
-	h := newTestLister(t, Options{},
-		text(volumes("t1", "vol-1", "vol-2")), truncated(volumes("t2", "vol-3", "vol-2")), text(volumes("t2", "vol-3", "vol-2")),
-		text(volumes("t3")), refuse(503, "RequestLimitExceeded", "slow"), text(volumes("", "vol-4")))
+	h := newTestLister(
+		t,
+		Options{},
+		text(
+			volumes("t1", "vol-1", "vol-2"),
+		),
+		truncated(volumes("t2", "vol-3", "vol-2")),
+		text(volumes("t2", "vol-3", "vol-2")),
+		text(volumes("t3")),
+		refuse(503, "RequestLimitExceeded", "slow"),
+		text(volumes("", "vol-4")),
+	)
 	pages, st, err := h.list(kind(t, "ec2_volume"), "")
 	if err != nil {
 		t.Fatal(err)
@@ -261,13 +305,14 @@ func TestEveryKindSendsItsRow(t *testing.T) {
 	}
 }
 
-// What AWS's services manage in an account is asked for, where the API has a parameter for it and the partition is known to
-// take it.
+// The lister also asks for resources that AWS services manage, where the API has a parameter for them and the partition
+// accepts it.
 func TestManagedResources(t *testing.T) {
 	for _, c := range []struct {
 		kind, region, want string
 	}{
-		{"ec2_instance", "eu-west-1", "true"}, {"ec2_launch_template_version", "us-east-1", "true"}, {"ec2_vpc", "eu-west-1", ""},
+		{"ec2_instance", "eu-west-1", "true"}, {"ec2_launch_template_version", "us-east-1", "true"},
+		{"ec2_vpc", "eu-west-1", ""},
 		{"ec2_instance", "cn-north-1", ""}, {"ec2_instance", "us-gov-west-1", ""}, {"ec2_instance", "mars-north-1", ""},
 	} {
 		k := kind(t, c.kind)
@@ -280,7 +325,7 @@ func TestManagedResources(t *testing.T) {
 			t.Errorf("%s in %s: %v", c.kind, c.region, p)
 		}
 		if k.Params["IncludeManagedResources"] != "" {
-			t.Fatal("the catalogue's row was written to")
+			t.Fatal("the row of the catalogue was modified")
 		}
 	}
 	h := newTestLister(t, Options{}, text(volumes("")))
@@ -300,7 +345,7 @@ func TestCircle(t *testing.T) {
 			if !errors.Is(err, ErrRepeatedToken) || record.ReasonOf(err) != record.BadAnswer || record.HintOf(err) == "" {
 				t.Errorf("%v", err)
 			}
-			if len(pages) != len(answers) { // what came before stands
+			if len(pages) != len(answers) { // the earlier pages stay valid
 				t.Errorf("%v", pages)
 			}
 		})
@@ -309,7 +354,15 @@ func TestCircle(t *testing.T) {
 
 func TestExpiredInMidListing(t *testing.T) {
 	for _, code := range []string{"RequestExpired", "ExpiredToken"} {
-		h := newTestLister(t, Options{}, text(volumes("a", "vol-1")), refuse(400, code, "old"), text(volumes("b", "vol-2")), refuse(400, code, "old"), text(volumes("", "vol-3")))
+		h := newTestLister(
+			t,
+			Options{},
+			text(volumes("a", "vol-1")),
+			refuse(400, code, "old"),
+			text(volumes("b", "vol-2")),
+			refuse(400, code, "old"),
+			text(volumes("", "vol-3")),
+		)
 		pages, _, err := h.list(kind(t, "ec2_volume"), "")
 		if err != nil {
 			t.Fatal(err)
@@ -341,11 +394,11 @@ func TestExpiredForEver(t *testing.T) {
 	}
 }
 
-// A session that another listing has renewed meanwhile is not renewed again.
+// A listing does not renew a session that another listing has just renewed.
 func TestExpiredTogether(t *testing.T) {
 	h := newTestLister(t, Options{}, nil, text(volumes("", "vol-1")))
 	h.answers[0] = func(w http.ResponseWriter, f url.Values) {
-		h.s.Invalidate() // the other one
+		h.s.Invalidate() // as another listing does
 		refuse(400, "RequestExpired", "old")(w, f)
 	}
 	if _, _, err := h.list(kind(t, "ec2_volume"), ""); err != nil || h.s.n != 1 {
@@ -353,7 +406,7 @@ func TestExpiredTogether(t *testing.T) {
 	}
 }
 
-// renewer is a session that is renewed once a denial, as far as it may be.
+// renewer is a session that can be renewed after a denial, as often as allowed.
 type renewer struct {
 	session
 	log []string
@@ -371,7 +424,8 @@ func (r *renewer) Denied(_ context.Context, c aws.Credentials, action string) bo
 	return true
 }
 
-// A denial is told to the session, and the same page asked for again where that has other credentials now; once, not for ever.
+// The lister reports a denial to the session. If the session has other credentials then, it repeats the call, but only
+// once.
 func TestRevokedSession(t *testing.T) {
 	no := refuse(403, "UnauthorizedOperation", "with an explicit deny in an identity-based policy")
 	scp := refuse(403, "UnauthorizedOperation", "with an explicit deny in a service control policy")
@@ -382,7 +436,10 @@ func TestRevokedSession(t *testing.T) {
 		heard   string
 		want    record.Reason
 	}{
-		"in mid-listing":      {[]answer{text(volumes("t", "vol-1")), no, text(volumes("", "vol-2"))}, 1, "+ec2:DescribeVolumes " + first + " +ec2:DescribeVolumes", ""},
+		"in mid-listing": {
+			[]answer{text(volumes("t", "vol-1")), no, text(volumes("", "vol-2"))}, 1,
+			"+ec2:DescribeVolumes " + first + " +ec2:DescribeVolumes", "",
+		},
 		"still denied":        {[]answer{no}, 9, first + " " + second, record.AccessDenied},
 		"there are no others": {[]answer{no}, 0, first, record.AccessDenied},
 		"by the organization": {[]answer{scp}, 9, "", record.AccessDenied},
@@ -393,15 +450,27 @@ func TestRevokedSession(t *testing.T) {
 			h.g = new(gate)
 			var ids []string
 			k := kind(t, "ec2_volume")
-			stamp := record.NewEnvelope(record.Target{Region: "eu-west-1", Kind: k.Name}, record.Identity{}, []byte("{}"), "", "")
-			_, err := h.l.List(t.Context(), CallOptions{Session: r, Region: "eu-west-1", Gate: h.g, Envelope: stamp}, k, "", func(_ context.Context, p *record.Page) error {
-				for v := range p.Views() {
-					ids = append(ids, strings.Trim(string(v.ID()), `"`))
-				}
-				return nil
-			})
+			stamp := record.NewEnvelope(
+				record.Target{Region: "eu-west-1", Kind: k.Name},
+				record.Identity{},
+				[]byte("{}"),
+				"",
+				"",
+			)
+			_, err := h.l.List(
+				t.Context(),
+				CallOptions{Session: r, Region: "eu-west-1", Gate: h.g, Envelope: stamp},
+				k,
+				"",
+				func(_ context.Context, p *record.Page) error {
+					for v := range p.Views() {
+						ids = append(ids, strings.Trim(string(v.ID()), `"`))
+					}
+					return nil
+				},
+			)
 			if got := strings.Join(r.log, " "); got != c.heard || record.ReasonOf(err) != c.want {
-				t.Errorf("heard %q, want %q; %v", got, c.heard, err)
+				t.Errorf("reported %q, want %q; %v", got, c.heard, err)
 			}
 			if c.want == "" && !slices.Equal(ids, []string{"vol-1", "vol-2"}) {
 				t.Errorf("listed %v", ids)
@@ -420,33 +489,70 @@ func TestRefusals(t *testing.T) {
 		reason record.Reason
 		hint   string
 	}{
-		{"denied", refuse(403, "UnauthorizedOperation", "You are not authorized"), "eu-west-1", true, record.AccessDenied, `"Action": "ec2:DescribeVolumes"`},
-		{"denied by the organization", refuse(403, "UnauthorizedOperation", "with an explicit deny in a service control policy"), "eu-west-1", true, record.AccessDenied, "expect_denied"},
-		{"denied aloud", refuse(403, "UnauthorizedOperation", "with an explicit deny in an identity-based policy"), "eu-west-1", true, record.AccessDenied, "adding an Allow will not help"},
-		{"not opted in", refuse(401, "AuthFailure", "not able to validate"), "me-south-1", false, record.DisabledRegion, "me-south-1 is not enabled"},
-		{"key gone", refuse(401, "AuthFailure", "not able to validate"), "me-south-1", true, record.BadKey, "after the sign-in"},
-		{"key gone where all are enabled", refuse(401, "AuthFailure", "not able to validate"), "us-east-1", false, record.BadKey, "after the sign-in"},
-		{"no subscription", refuse(401, "OptInRequired", "subscribe"), "eu-west-1", true, record.DisabledRegion, "not enabled"},
-		{"no such API", refuse(400, "InvalidAction", "not valid"), "cn-north-1", true, record.Unsupported, "DescribeVolumes does not exist in cn-north-1"},
+		{
+			"denied", refuse(403, "UnauthorizedOperation", "You are not authorized"), "eu-west-1", true, record.AccessDenied,
+			`"Action": "ec2:DescribeVolumes"`,
+		},
+		{
+			"denied by the organization",
+			refuse(403, "UnauthorizedOperation", "with an explicit deny in a service control policy"), "eu-west-1", true,
+			record.AccessDenied, "expect_denied",
+		},
+		{
+			"denied explicitly", refuse(403, "UnauthorizedOperation", "with an explicit deny in an identity-based policy"),
+			"eu-west-1", true, record.AccessDenied, "adding an Allow will not help",
+		},
+		{
+			"not opted in", refuse(401, "AuthFailure", "not able to validate"), "me-south-1", false, record.DisabledRegion,
+			"Enable me-south-1",
+		},
+		{
+			"key gone", refuse(401, "AuthFailure", "not able to validate"), "me-south-1", true, record.BadKey,
+			"after the sign-in",
+		},
+		{
+			"key gone where all are enabled", refuse(401, "AuthFailure", "not able to validate"), "us-east-1", false,
+			record.BadKey, "after the sign-in",
+		},
+		{
+			"no subscription", refuse(401, "OptInRequired", "subscribe"), "eu-west-1", true, record.DisabledRegion,
+			"is not enabled",
+		},
+		{
+			"no such API", refuse(400, "InvalidAction", "not valid"), "cn-north-1", true, record.Unsupported,
+			"DescribeVolumes does not exist in cn-north-1",
+		},
 		{"throttled", refuse(503, "RequestLimitExceeded", "slow"), "eu-west-1", true, record.Throttling, "slower schedule"},
-		{"throttled in China", refuse(503, "Throttling", "slow"), "cn-north-1", true, record.Throttling, "in China"},
+		{"throttled in China", refuse(503, "Throttling", "slow"), "cn-north-1", true, record.Throttling, "In China"},
 		{"a proxy", html, "eu-west-1", true, record.Network, "502"},
-		{"not XML", text("hello"), "eu-west-1", true, record.BadAnswer, "is the endpoint really EC2"},
-		{"another answer", text("<DescribeVpcsResponse></DescribeVpcsResponse>"), "eu-west-1", true, record.BadAnswer, "is the endpoint really EC2"},
-		{"without an id", text(strings.Replace(volumes("", "x"), "<volumeId>x</volumeId>", "", 1)), "eu-west-1", true, record.BadAnswer, ""},
+		{"not XML", text("hello"), "eu-west-1", true, record.BadAnswer, "Check that the endpoint is EC2's"},
+		{
+			"another answer", text("<DescribeVpcsResponse></DescribeVpcsResponse>"), "eu-west-1", true, record.BadAnswer,
+			"Check that the endpoint is EC2's",
+		},
+		{
+			"without an id", text(strings.Replace(volumes("", "x"), "<volumeId>x</volumeId>", "", 1)), "eu-west-1", true,
+			record.BadAnswer, "",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newTestLister(t, Options{Attempts: 2}, c.a)
 			k := kind(t, "ec2_volume")
 			w := h.callOptions(k, c.region)
 			w.RegionEnabled = c.known
-			_, err := h.l.List(context.Background(), w, k, "", func(context.Context, *record.Page) error { t.Error("emitted"); return nil })
+			_, err := h.l.List(
+				context.Background(),
+				w,
+				k,
+				"",
+				func(context.Context, *record.Page) error { t.Error("emitted"); return nil },
+			)
 			var f *record.Fault
 			if !errors.As(err, &f) || f.Reason != c.reason || !strings.Contains(f.Hint, c.hint) {
 				t.Errorf("%s, %q: %v", record.ReasonOf(err), record.HintOf(err), err)
 			}
 			if !strings.Contains(err.Error(), "list ec2_volume in "+c.region) {
-				t.Errorf("it does not say what was done: %v", err)
+				t.Errorf("the operation is missing: %v", err)
 			}
 		})
 	}
@@ -454,20 +560,24 @@ func TestRefusals(t *testing.T) {
 
 func TestHung(t *testing.T) {
 	var many []string
-	for i := range 4000 { // more than the part that is read without a page
+	for i := range 4000 { // more than the lister reads before it takes a page
 		many = append(many, fmt.Sprintf("vol-%d", i))
 	}
 	short, long := volumes("", "vol-1"), volumes("", many...)
 	for name, sent := range map[string]string{"head": "", "tail": short[:len(short)-30], "deep": long[:len(long)-30]} {
 		t.Run(name, func(t *testing.T) {
 			over := make(chan struct{})
-			h := newTestLister(t, Options{Attempts: 2, CallTimeout: 200 * time.Millisecond}, func(w http.ResponseWriter, _ url.Values) {
-				if sent != "" {
-					io.WriteString(w, sent)
-					w.(http.Flusher).Flush()
-				}
-				<-over
-			})
+			h := newTestLister(
+				t,
+				Options{Attempts: 2, CallTimeout: 200 * time.Millisecond},
+				func(w http.ResponseWriter, _ url.Values) {
+					if sent != "" {
+						io.WriteString(w, sent)
+						w.(http.Flusher).Flush()
+					}
+					<-over
+				},
+			)
 			_, _, err := h.list(kind(t, "ec2_volume"), "")
 			close(over)
 			if record.ReasonOf(err) != record.TimedOut || record.StateOf(err, 0) != record.Timeout || record.HintOf(err) == "" {
@@ -478,8 +588,8 @@ func TestHung(t *testing.T) {
 	}
 }
 
-// A page is held neither while the wire is waited for at the beginning of a body, nor while the SDK sleeps between two
-// attempts: few pages exist, and many calls.
+// A call holds no page while it waits for the beginning of a body or between two attempts: there are few pages and many
+// calls.
 func TestPagesAreFree(t *testing.T) {
 	var many []string
 	for i := range 4000 {
@@ -504,7 +614,7 @@ func TestPagesAreFree(t *testing.T) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(whole)))
 		io.WriteString(w, whole[:begins])
 		w.(http.Flusher).Flush()
-		time.Sleep(20 * time.Millisecond) // the client has read it by then, or has not: it has no page either way
+		time.Sleep(20 * time.Millisecond) // whether or not the client has read it by then, it has no page
 		atStart = free()
 		io.WriteString(w, whole[begins:len(whole)-10])
 	}, func(w http.ResponseWriter, f url.Values) {
@@ -523,7 +633,12 @@ func TestCanceled(t *testing.T) {
 	cause := &record.Fault{Reason: record.TimedOut, Err: errors.New("the run's hour is over")}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	over := make(chan struct{})
-	h := newTestLister(t, Options{}, text(volumes("a", "vol-1")), func(http.ResponseWriter, url.Values) { cancel(cause); <-over })
+	h := newTestLister(
+		t,
+		Options{},
+		text(volumes("a", "vol-1")),
+		func(http.ResponseWriter, url.Values) { cancel(cause); <-over },
+	)
 	k := kind(t, "ec2_volume")
 	_, err := h.l.List(ctx, h.callOptions(k, "eu-west-1"), k, "", func(context.Context, *record.Page) error { return nil })
 	close(over)
@@ -533,7 +648,7 @@ func TestCanceled(t *testing.T) {
 	wantEqual(t, "codes", h.g.codes, []string{"", "interrupted"})
 }
 
-// While all pages are lent, a call that waits for one ends with its context.
+// While no page is free, a call that waits for one ends with its context.
 func TestNoPage(t *testing.T) {
 	h := newTestLister(t, Options{}, text(volumes("", "vol-1")))
 	a, b := h.pages.Take(nil), h.pages.Take(nil)
@@ -541,7 +656,8 @@ func TestNoPage(t *testing.T) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), 50*time.Millisecond, errors.New("enough"))
 	defer cancel()
 	k := kind(t, "ec2_volume")
-	if _, err := h.l.List(ctx, h.callOptions(k, "eu-west-1"), k, "", nil); err == nil || !strings.Contains(err.Error(), "enough") {
+	if _, err := h.l.List(ctx, h.callOptions(k, "eu-west-1"), k, "", nil); err == nil ||
+		!strings.Contains(err.Error(), "enough") {
 		t.Errorf("%v", err)
 	}
 }
@@ -550,19 +666,31 @@ func TestEmitFails(t *testing.T) {
 	full := errors.New("disk full")
 	h := newTestLister(t, Options{}, text(volumes("a", "vol-1")))
 	k := kind(t, "ec2_volume")
-	st, err := h.l.List(context.Background(), h.callOptions(k, "eu-west-1"), k, "", func(context.Context, *record.Page) error { return full })
+	st, err := h.l.List(
+		context.Background(),
+		h.callOptions(k, "eu-west-1"),
+		k,
+		"",
+		func(context.Context, *record.Page) error { return full },
+	)
 	if !errors.Is(err, full) || len(h.forms) != 1 || st.Records != 0 {
 		t.Errorf("%v after %d calls, %+v", err, len(h.forms), st)
 	}
 	if f := (*record.Fault)(nil); errors.As(err, &f) {
-		t.Error("emit's error was taken for AWS's")
+		t.Error("emit's error was treated as AWS's")
 	}
 	defer func() {
 		if recover() == nil {
 			t.Error("no panic")
 		}
 	}()
-	h.l.List(context.Background(), h.callOptions(k, "eu-west-1"), k, "", func(context.Context, *record.Page) error { panic("a bug") })
+	h.l.List(
+		context.Background(),
+		h.callOptions(k, "eu-west-1"),
+		k,
+		"",
+		func(context.Context, *record.Page) error { panic("a bug") },
+	)
 }
 
 func TestNone(t *testing.T) {
@@ -572,11 +700,11 @@ func TestNone(t *testing.T) {
 	}
 	h = newTestLister(t, Options{}, refuse(400, "InvalidLaunchTemplateId.NotFound", "gone"))
 	if pages, _, err := h.list(kind(t, "ec2_launch_template_version"), "lt-1"); err != nil || pages != nil {
-		t.Errorf("a parent that has gone: %v, %v", pages, err)
+		t.Errorf("a deleted parent: %v, %v", pages, err)
 	}
 	h = newTestLister(t, Options{}, refuse(400, "InvalidVolume.NotFound", "what?"))
 	if _, _, err := h.list(kind(t, "ec2_volume"), ""); err == nil {
-		t.Error("a refusal was taken for an empty listing")
+		t.Error("an error was treated as an empty listing")
 	}
 }
 
@@ -591,9 +719,14 @@ func TestParent(t *testing.T) {
 
 func TestSignInFails(t *testing.T) {
 	h := newTestLister(t, Options{}, text(volumes("")))
-	h.s.fails = &record.Fault{Reason: record.AssumeDenied, Hint: "look at the trust policy", Err: errors.New("assume role: denied")}
+	h.s.fails = &record.Fault{
+		Reason: record.AssumeDenied,
+		Hint:   "look at the trust policy",
+		Err:    errors.New("assume role: denied"),
+	}
 	_, _, err := h.list(kind(t, "ec2_volume"), "")
-	if record.ReasonOf(err) != record.AssumeDenied || record.HintOf(err) != "look at the trust policy" || len(h.forms) > 0 {
+	if record.ReasonOf(err) != record.AssumeDenied || record.HintOf(err) != "look at the trust policy" ||
+		len(h.forms) > 0 {
 		t.Errorf("%v", err)
 	}
 }
@@ -613,8 +746,19 @@ func regions(rs ...[2]string) string {
 }
 
 func TestRegions(t *testing.T) {
-	ok := text(regions([2]string{"us-east-1", "opt-in-not-required"}, [2]string{"me-south-1", "not-opted-in"}, [2]string{"ap-east-1", "opted-in"}, [2]string{"eu-old-1", ""}))
-	want := Regions{Enabled: []string{"ap-east-1", "eu-old-1", "us-east-1"}, Disabled: []string{"me-south-1"}, Complete: true}
+	ok := text(
+		regions(
+			[2]string{"us-east-1", "opt-in-not-required"},
+			[2]string{"me-south-1", "not-opted-in"},
+			[2]string{"ap-east-1", "opted-in"},
+			[2]string{"eu-old-1", ""},
+		),
+	)
+	want := Regions{
+		Enabled:  []string{"ap-east-1", "eu-old-1", "us-east-1"},
+		Disabled: []string{"me-south-1"},
+		Complete: true,
+	}
 	h := newTestLister(t, Options{}, ok)
 	rs, err := h.l.Regions(context.Background(), h.callOptions(kind(t, "ec2_region"), "us-east-1"))
 	if err != nil || h.forms[0].Get("AllRegions") != "true" {
@@ -622,7 +766,8 @@ func TestRegions(t *testing.T) {
 	}
 	wantEqual(t, "regions", rs, want)
 
-	h = newTestLister(t, Options{}, refuse(401, "AuthFailure", "no"), ok) // asked where it is not enabled, then at the partition's default
+	// The first region is not enabled; the second call goes to the partition's default.
+	h = newTestLister(t, Options{}, refuse(401, "AuthFailure", "no"), ok)
 	if rs, err = h.l.Regions(context.Background(), h.callOptions(kind(t, "ec2_region"), "me-south-1")); err != nil {
 		t.Fatal(err)
 	}
@@ -631,13 +776,14 @@ func TestRegions(t *testing.T) {
 
 	h = newTestLister(t, Options{}, refuse(403, "UnauthorizedOperation", "no"))
 	rs, err = h.l.Regions(context.Background(), h.callOptions(kind(t, "ec2_region"), "cn-northwest-1"))
-	if err != nil || rs.Complete || record.ReasonOf(rs.Warning) != record.AccessDenied || !strings.Contains(record.HintOf(rs.Warning), "ec2:DescribeRegions") {
+	if err != nil || rs.Complete || record.ReasonOf(rs.Warning) != record.AccessDenied ||
+		!strings.Contains(record.HintOf(rs.Warning), "ec2:DescribeRegions") {
 		t.Errorf("%+v, %v", rs, err)
 	}
 	wantEqual(t, "fallback", rs.Enabled, []string{"cn-north-1", "cn-northwest-1"})
-	rs.Enabled[0] = "x" // the caller's own
+	rs.Enabled[0] = "x" // belongs to the caller
 	if p, _ := record.PartitionNamed("aws-cn"); p.Regions[0] != "cn-north-1" {
-		t.Error("the partition's list was lent")
+		t.Error("the result shares the partition's list")
 	}
 
 	for name, a := range map[string]answer{"none": text(regions()), "a bad key": refuse(401, "AuthFailure", "no")} {
@@ -647,11 +793,11 @@ func TestRegions(t *testing.T) {
 		}
 	}
 	if _, err := h.l.Regions(context.Background(), h.callOptions(kind(t, "ec2_region"), "bogus")); err == nil {
-		t.Error("a region of no partition")
+		t.Error("a region of an unknown partition")
 	}
 }
 
-func TestTry(t *testing.T) {
+func TestCheck(t *testing.T) {
 	for _, c := range []struct {
 		kind   string
 		a      answer
@@ -697,19 +843,25 @@ func TestGolden(t *testing.T) {
 				h := newTestLister(t, Options{GZIP: gzip}, text(string(body)))
 				k := kind(t, name)
 				var got bytes.Buffer
-				_, err = h.l.List(context.Background(), h.callOptions(k, "us-east-1"), k, "", func(_ context.Context, p *record.Page) error {
-					got.Write(p.Lines())
-					for v := range p.Views() {
-						data, err := jsonschema.UnmarshalJSON(bytes.NewReader(v.Data()))
-						if err == nil {
-							err = compiledSchema(t, k, false).Validate(data)
+				_, err = h.l.List(
+					context.Background(),
+					h.callOptions(k, "us-east-1"),
+					k,
+					"",
+					func(_ context.Context, p *record.Page) error {
+						got.Write(p.Lines())
+						for v := range p.Views() {
+							data, err := jsonschema.UnmarshalJSON(bytes.NewReader(v.Data()))
+							if err == nil {
+								err = compiledSchema(t, k, false).Validate(data)
+							}
+							if err != nil {
+								t.Errorf("%s: %v", v.ID(), err)
+							}
 						}
-						if err != nil {
-							t.Errorf("%s: %v", v.ID(), err)
-						}
-					}
-					return nil
-				})
+						return nil
+					},
+				)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -734,7 +886,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// Every standard way to override the endpoint is the SDK's, and reaches each call.
+// The SDK's ways to override the endpoint apply to every call.
 func TestEndpointOverride(t *testing.T) {
 	h := newTestLister(t, Options{}, text(volumes("", "vol-1")))
 	o := h.l.options
@@ -744,15 +896,16 @@ func TestEndpointOverride(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := kind(t, "ec2_volume")
-	if _, err := l.List(context.Background(), h.callOptions(k, "cn-north-1"), k, "", func(context.Context, *record.Page) error { return nil }); err != nil {
+	discard := func(context.Context, *record.Page) error { return nil }
+	if _, err := l.List(context.Background(), h.callOptions(k, "cn-north-1"), k, "", discard); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(h.tokens(), []string{""}) {
-		t.Error("the call went elsewhere")
+		t.Error("the call went to another endpoint")
 	}
 }
 
-// endpoint is a config source as AWS_ENDPOINT_URL_EC2 makes one.
+// endpoint is a config source like AWS_ENDPOINT_URL_EC2.
 type endpoint struct{ url string }
 
 func (e endpoint) GetServiceBaseEndpoint(_ context.Context, sdkID string) (string, bool, error) {

@@ -14,7 +14,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// The SDK does not export its partitions, so record has its own; this holds the two together.
+// The SDK does not export its partitions, so record has a copy. This test compares the two.
 func TestPartitionsAreTheSDKs(t *testing.T) {
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/aws/aws-sdk-go-v2").Output()
 	if err != nil {
@@ -29,7 +29,7 @@ func TestPartitionsAreTheSDKs(t *testing.T) {
 			ID      string
 			Outputs struct{ DNSSuffix, ImplicitGlobalRegion string }
 			Regex   string                     `json:"regionRegex"`
-			Regions map[string]json.RawMessage // "aws-global" and its like among them
+			Regions map[string]json.RawMessage // includes "aws-global" and the like
 		}
 	}
 	if err := json.Unmarshal(b, &sdk); err != nil {
@@ -52,9 +52,12 @@ func TestPartitionsAreTheSDKs(t *testing.T) {
 		if p.DNSSuffix != s.Outputs.DNSSuffix {
 			t.Errorf("%s: suffix %s, the SDK's is %s", p.ID, p.DNSSuffix, s.Outputs.DNSSuffix)
 		}
-		// Regions that are yet to come are placed as the SDK places them.
-		for _, r := range append(real, p.DefaultRegion, "us-next-1", "eu-next-12", "cn-next-1", "us-gov-next-1", "us-iso-next-1", "us-isob-next-1",
-			"eu-isoe-next-1", "us-isof-next-1", "eusc-de-next-1", "bogus", "us-east-1a", "xx-east-1", "mx-next-1") {
+		// Unknown regions belong to the partition that the SDK chooses.
+		for _, r := range append(
+			real, p.DefaultRegion,
+			"us-next-1", "eu-next-12", "cn-next-1", "us-gov-next-1", "us-iso-next-1", "us-isob-next-1",
+			"eu-isoe-next-1", "us-isof-next-1", "eusc-de-next-1", "bogus", "us-east-1a", "xx-east-1", "mx-next-1",
+		) {
 			if q, ok := record.PartitionOf(r); form.MatchString(r) != (ok && q.ID == p.ID) {
 				t.Errorf("%s: the SDK says %v, record %q", r, form.MatchString(r), q.ID)
 			}
@@ -62,7 +65,7 @@ func TestPartitionsAreTheSDKs(t *testing.T) {
 	}
 }
 
-// AWS closed the list of regions that every account has in 2019; all that came later are opted in to.
+// Since 2019, AWS adds only regions that an account must opt in to.
 func TestRegionsOfEveryAccount(t *testing.T) {
 	for _, p := range record.Partitions {
 		always := slices.DeleteFunc(slices.Clone(p.Regions), p.IsOptIn)
@@ -71,7 +74,7 @@ func TestRegionsOfEveryAccount(t *testing.T) {
 			want = 17
 		}
 		if len(always) != want {
-			t.Errorf("%s: %d of %d regions are there without asking, want %d: %v", p.ID, len(always), len(p.Regions), want, always)
+			t.Errorf("%s: %d of %d regions are enabled by default, want %d: %v", p.ID, len(always), len(p.Regions), want, always)
 		}
 		if p.IsOptIn(p.DefaultRegion) {
 			t.Errorf("%s: the default region %s must be opted in to", p.ID, p.DefaultRegion)

@@ -10,60 +10,65 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// Regions is where an account can be listed.
+// Regions are the regions of an account.
 type Regions struct {
 	Enabled  []string // sorted
-	Disabled []string // known to AWS, but not opted in; sorted
-	Complete bool     // AWS has said so; else Enabled is what this version knows of the partition
-	Warning  error    // why it is not complete: a *record.Fault
+	Disabled []string // not opted in; sorted
+	Complete bool     // from AWS; else Enabled holds the partition's regions that this version knows
+	Warning  error    // why Complete is false: a *record.Fault
 }
 
-// Regions asks AWS which regions the account has enabled. w.Region is where to ask: a region that is itself not enabled
-// is passed over for the partition's default. If AWS denies the question, the answer is the partition's known regions and
-// the denial is its Warning. Of an error, [record.StateOf] makes a failure: what is harmless for a region is not for the account.
-func (l *Lister) Regions(ctx context.Context, w CallOptions) (Regions, error) {
-	part, ok := record.PartitionOf(w.Region)
+// Regions asks AWS in o.Region which regions the account has enabled. If o.Region itself is not enabled, it asks in the
+// partition's default region. If AWS denies the call, it returns the partition's known regions, with the denial as
+// Warning. [record.StateOf] counts every error of Regions as a failure, also one that would be harmless for one region.
+func (l *Lister) Regions(ctx context.Context, o CallOptions) (Regions, error) {
+	part, ok := record.PartitionOf(o.Region)
 	if !ok {
-		return Regions{}, fmt.Errorf("region %q is of no partition", w.Region)
+		return Regions{}, fmt.Errorf("region %q: unknown partition", o.Region)
 	}
-	rs, err := l.describeRegions(ctx, w)
-	if record.ReasonOf(err) == record.DisabledRegion && w.Region != part.DefaultRegion {
-		w.Region = part.DefaultRegion
-		rs, err = l.describeRegions(ctx, w)
+	rs, err := l.describeRegions(ctx, o)
+	if record.ReasonOf(err) == record.DisabledRegion && o.Region != part.DefaultRegion {
+		o.Region = part.DefaultRegion
+		rs, err = l.describeRegions(ctx, o)
 	}
 	if record.ReasonOf(err) == record.AccessDenied {
 		return Regions{Enabled: slices.Clone(part.Regions), Warning: err}, nil
 	}
-	return rs, regionsError(w, err)
+	return rs, regionsError(o, err)
 }
 
-// regionsError is the error of the partition's default region, which every account has.
-func regionsError(w CallOptions, err error) error {
+// regionsError turns an error of the partition's default region, which every account has, into a failure.
+func regionsError(o CallOptions, err error) error {
 	if err == nil || record.StateOf(err, 0).Failed() {
 		return err
 	}
 	if record.ReasonOf(err) == record.DisabledRegion {
-		return &record.Fault{Reason: record.Inactive, Hint: inactiveHint(record.CodeOf(err)), Err: fmt.Errorf("EC2 refuses the account in %s: %w", w.Region, err)}
+		return &record.Fault{
+			Reason: record.Inactive,
+			Hint:   inactiveHint(record.CodeOf(err)),
+			Err:    fmt.Errorf("EC2 refuses the account in %s: %w", o.Region, err),
+		}
 	}
-	return &record.Fault{Reason: record.BadAnswer, Hint: "Check that the endpoint is EC2's (a proxy, AWS_ENDPOINT_URL).", Err: err}
+	return &record.Fault{Reason: record.BadAnswer, Hint: hintCheckEndpoint, Err: err}
 }
 
-// notOptedIn is how the decoder writes the member. It can stand for nothing else: within a value its quotes would be escaped.
+// notOptedIn is the member as the decoder writes it. It cannot match anything else, because quotes in values are
+// escaped.
 var notOptedIn = []byte(`"OptInStatus":"not-opted-in"`)
 
-func (l *Lister) describeRegions(ctx context.Context, w CallOptions) (Regions, error) {
+func (l *Lister) describeRegions(ctx context.Context, o CallOptions) (Regions, error) {
 	k, _ := KindNamed("ec2_region")
 	rs := Regions{Complete: true}
-	w.Envelope = record.NewEnvelope(record.Target{Region: w.Region, Kind: k.Name}, record.Identity{}, []byte("{}"), "", "")
-	_, err := l.List(ctx, w, k, "", func(_ context.Context, p *record.Page) error {
+	o.Envelope = record.NewEnvelope(record.Target{Region: o.Region, Kind: k.Name}, record.Identity{}, []byte("{}"), "", "")
+	_, err := l.List(ctx, o, k, "", func(_ context.Context, p *record.Page) error {
 		for v := range p.Views() {
 			name, err := record.Unquote(v.ID())
 			if err != nil {
-				return &record.Fault{Reason: record.BadAnswer, Err: fmt.Errorf("a region: %w", err)}
+				return &record.Fault{Reason: record.BadAnswer, Err: fmt.Errorf("region name: %w", err)}
 			}
 			if bytes.Contains(v.Data(), notOptedIn) {
 				rs.Disabled = append(rs.Disabled, name)
-			} else { // opted-in, opt-in-not-required; older partitions say nothing
+			} else { // opted-in, opt-in-not-required, or absent in older partitions
 				rs.Enabled = append(rs.Enabled, name)
 			}
 		}
@@ -73,8 +78,8 @@ func (l *Lister) describeRegions(ctx context.Context, w CallOptions) (Regions, e
 		return Regions{}, err
 	}
 	if len(rs.Enabled) == 0 {
-		return Regions{}, &record.Fault{Reason: record.BadAnswer, Hint: "is the endpoint really EC2 (a proxy, AWS_ENDPOINT_URL)?",
-			Err: errors.New("DescribeRegions names no region that is enabled")}
+		return Regions{}, &record.Fault{Reason: record.BadAnswer, Hint: hintCheckEndpoint,
+			Err: errors.New("DescribeRegions returned no enabled region")}
 	}
 	slices.Sort(rs.Enabled)
 	slices.Sort(rs.Disabled)

@@ -12,33 +12,33 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A Trial is how a try of a kind ended.
+// A CheckResult is the result of [Lister.Check].
 type CheckResult struct {
-	Err           error         // nil: the account may list the kind; else a [*record.Fault], or the context's cause
-	MissingAction string        // the IAM action that is missing, where allowing it in the caller's own policies would mend that; else ""
-	ClockAhead    time.Duration // how far this machine's clock is ahead of EC2's: good to a second and the time that the answer was on its way
-	ClockKnown    bool          // Ahead is known: not every answer says when it was given
+	Err           error         // nil if the account may list the kind; else a [*record.Fault] or the context's cause
+	MissingAction string        // the IAM action to allow in the caller's policies, if that would help; else ""
+	ClockAhead    time.Duration // this machine's clock minus EC2's, accurate to a second plus the answer's transit time
+	ClockKnown    bool          // ClockAhead is known: not every answer has a date
 }
 
-// Check finds out whether the account may list a kind in a region, and lists nothing: by a dry run where the API has one, else by
-// its first page, which is thrown away. The gate counts it like any call.
-func (l *Lister) Check(ctx context.Context, w CallOptions, k *Kind) CheckResult {
+// Check finds out whether the account may list a kind in a region, without listing it: by a dry run where the API has
+// one, else by the first page, which it discards. The gate counts it like any call.
+func (l *Lister) Check(ctx context.Context, o CallOptions, k *Kind) CheckResult {
 	op, ok := ec2xml.Describe(k.Op)
 	if !ok {
 		return CheckResult{Err: fmt.Errorf("kind %s: the SDK has no operation %s", k.Name, k.Op)}
 	}
-	req := ec2call.Request{Op: k.Op, Max: k.Max, Params: k.params(w.Region, sampleID(k.Parent)), DryRun: op.Has("DryRun")}
-	creds := &trackedSession{Session: w.Session}
-	try := func() error {
-		return l.caller.Call(ctx, creds, w.Region, w.Gate, req, func(body io.Reader) error {
+	req := ec2call.Request{Op: k.Op, Max: k.Max, Params: k.params(o.Region, sampleID(k.Parent)), DryRun: op.Has("DryRun")}
+	creds := &trackedSession{Session: o.Session}
+	call := func() error {
+		return l.caller.Call(ctx, creds, o.Region, o.Gate, req, func(body io.Reader) error {
 			_, err := io.Copy(io.Discard, body)
 			return err
 		})
 	}
-	err := try()
-	if expired(err) { // the session's end, or a clock that is off: the SDK has learnt by how much
+	err := call()
+	if expired(err) { // the session has expired, or the clock is wrong: the SDK has learnt the skew
 		if err = creds.renew(ctx); err == nil {
-			err = try()
+			err = call()
 		}
 	}
 	var t CheckResult
@@ -49,16 +49,16 @@ func (l *Lister) Check(ctx context.Context, w CallOptions, k *Kind) CheckResult 
 	case err == nil, code == "DryRunOperation", code == k.AbsentCode && code != "":
 		return t
 	case k.Parent != "" && (strings.HasSuffix(code, ".NotFound") || strings.HasSuffix(code, ".Malformed")):
-		return t // it looked for the sample, so it was allowed to
+		return t // EC2 looked for the sample id, so the call was allowed
 	}
-	t.Err = l.fault(w, k, err)
+	t.Err = l.fault(o, k, err)
 	if record.ReasonOf(t.Err) == record.AccessDenied && deniedBy(err) == "" {
 		t.MissingAction = k.Action()
 	}
 	return t
 }
 
-// sampleID is a well-formed id of a parent kind, of a resource that does not exist.
+// sampleID returns a well-formed id of a parent kind for which no resource exists.
 func sampleID(kind string) string {
 	const uuid, hex17 = "00000000-0000-0000-0000-000000000000", "00000000000000000"
 	switch kind {

@@ -10,51 +10,63 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// Each kind of the catalogue can be tried where everything is allowed, those of a parent with an id that no account has, and
-// a dry run says no more than that.
-func TestTryOfEachKind(t *testing.T) {
-	withFakeAWS(t, awsfake.Options{}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
-		for i := range Kinds {
-			k := &Kinds[i]
-			if k.Parent != "" && sampleID(k.Parent) == "" {
-				t.Errorf("%s: there is no id to try it with, of its parent %s", k.Name, k.Parent)
+// Each kind of the catalogue can be checked where everything is allowed, also those with a parent.
+func TestCheckOfEachKind(t *testing.T) {
+	withFakeAWS(
+		t,
+		awsfake.Options{},
+		func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
+			for i := range Kinds {
+				k := &Kinds[i]
+				if k.Parent != "" && sampleID(k.Parent) == "" {
+					t.Errorf("%s: no sample id of its parent %s", k.Name, k.Parent)
+				}
+				got := l.Check(context.Background(), w(k, "us-east-1"), k)
+				r := record.ReasonOf(got.Err)
+				if r != "" && r != record.Unsupported || got.MissingAction != "" { // the fake AWS does not serve all
+					t.Errorf("%s: %+v", k.Name, got)
+				}
 			}
-			got := l.Check(context.Background(), w(k, "us-east-1"), k)
-			if r := record.ReasonOf(got.Err); r != "" && r != record.Unsupported || got.MissingAction != "" { // what the fake does not serve
-				t.Errorf("%s: %+v", k.Name, got)
+			c.Deny(awsfake.Denial{Action: "ec2:Describe*"})
+			for i := range Kinds {
+				k := &Kinds[i]
+				got := l.Check(context.Background(), w(k, "us-east-1"), k)
+				if record.ReasonOf(got.Err) == record.Unsupported {
+					continue
+				}
+				if record.StateOf(got.Err, 0) != record.Denied || got.MissingAction != k.Action() ||
+					!strings.Contains(record.HintOf(got.Err), k.Action()) {
+					t.Errorf("%s: denied, but %+v", k.Name, got)
+				}
 			}
-		}
-		c.Deny(awsfake.Denial{Action: "ec2:Describe*"})
-		for i := range Kinds {
-			k := &Kinds[i]
-			got := l.Check(context.Background(), w(k, "us-east-1"), k)
-			if record.ReasonOf(got.Err) == record.Unsupported {
-				continue
-			}
-			if record.StateOf(got.Err, 0) != record.Denied || got.MissingAction != k.Action() || !strings.Contains(record.HintOf(got.Err), k.Action()) {
-				t.Errorf("%s: denied, but %+v", k.Name, got)
-			}
-		}
-	})
+		},
+	)
 }
 
-func TestTrySaysWhatStandsInTheWay(t *testing.T) {
+func TestDeniedBy(t *testing.T) {
 	for text, want := range map[string]string{
-		"because no identity-based policy allows the ec2:DescribeVolumes action":                         "",
-		"with an explicit deny in a service control policy":                                              "service control policy",
-		"because no service control policy allows the ec2:DescribeVolumes action":                        "service control policy",
+		"because no identity-based policy allows the ec2:DescribeVolumes action":  "",
+		"with an explicit deny in a service control policy":                       "service control policy",
+		"because no service control policy allows the ec2:DescribeVolumes action": "service control policy",
+
 		"with an explicit deny in an identity-based policy: arn:aws:iam::111111111111:policy/no-volumes": explicitDeny,
-		"because no permissions boundary allows the ec2:DescribeVolumes action":                          "permissions boundary",
-		"because no session policy allows the ec2:DescribeVolumes action":                                "session policy",
-		"because no VPC endpoint policy allows the ec2:DescribeVolumes action":                           "VPC endpoint policy",
-		"Encoded authorization failure message: A-b_c":                                                   "",
+
+		"because no permissions boundary allows the ec2:DescribeVolumes action": "permissions boundary",
+		"because no session policy allows the ec2:DescribeVolumes action":       "session policy",
+		"because no VPC endpoint policy allows the ec2:DescribeVolumes action":  "VPC endpoint policy",
+		"Encoded authorization failure message: A-b_c":                          "",
 	} {
-		err := &awsError{"UnauthorizedOperation", "You are not authorized to perform this operation. User: arn:aws:iam::111111111111:user/alice is not authorized to perform: ec2:DescribeVolumes " + text}
+		err := &awsError{
+			"UnauthorizedOperation",
+			"You are not authorized to perform this operation. " +
+				"User: arn:aws:iam::111111111111:user/alice is not authorized to perform: ec2:DescribeVolumes " + text,
+		}
 		if got := deniedBy(err); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 		hint := deniedHint("ec2:DescribeVolumes", err)
-		if !strings.Contains(hint, "ec2:DescribeVolumes") || !strings.Contains(hint, strings.TrimSuffix(want, " deny")) || strings.HasPrefix(hint, "allow it: ") != (want == "") {
+		if !strings.Contains(hint, "ec2:DescribeVolumes") || !strings.Contains(hint, strings.TrimSuffix(want, " deny")) ||
+			strings.HasPrefix(hint, "Add the statement ") != (want == "") {
 			t.Errorf("%q: %s", text, hint)
 		}
 	}
@@ -65,36 +77,48 @@ type awsError struct{ code, text string }
 func (e *awsError) Error() string     { return e.code + ": " + e.text }
 func (e *awsError) ErrorCode() string { return e.code }
 
-func TestTryOfADeniedRegion(t *testing.T) {
-	withFakeAWS(t, awsfake.Options{}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
-		c.Deny(awsfake.Denial{Action: "ec2:*", Region: "eu-*", SCP: true})
-		k := kind(t, "ec2_volume")
-		if got := l.Check(context.Background(), w(k, "eu-west-1"), k); record.StateOf(got.Err, 0) != record.Denied || got.MissingAction != "" {
-			t.Errorf("a service control policy: %+v", got)
-		}
-		if got := l.Check(context.Background(), w(k, "us-east-1"), k); got.Err != nil {
-			t.Errorf("elsewhere: %+v", got)
-		}
-		if got := l.Check(context.Background(), w(k, "me-south-1"), k); record.StateOf(got.Err, 0) != record.RegionDisabled || got.MissingAction != "" {
-			t.Errorf("not opted in: %+v", got)
-		}
-		ctx, cancel := context.WithCancelCause(context.Background())
-		cancel(context.DeadlineExceeded)
-		if got := l.Check(ctx, w(k, "us-east-1"), k); record.StateOf(got.Err, 0) != record.Timeout || got.MissingAction != "" {
-			t.Errorf("too late: %+v", got)
-		}
-	})
+func TestCheckOfADeniedRegion(t *testing.T) {
+	withFakeAWS(
+		t,
+		awsfake.Options{},
+		func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
+			c.Deny(awsfake.Denial{Action: "ec2:*", Region: "eu-*", SCP: true})
+			k := kind(t, "ec2_volume")
+			if got := l.Check(context.Background(), w(k, "eu-west-1"), k); record.StateOf(got.Err, 0) != record.Denied ||
+				got.MissingAction != "" {
+				t.Errorf("a service control policy: %+v", got)
+			}
+			if got := l.Check(context.Background(), w(k, "us-east-1"), k); got.Err != nil {
+				t.Errorf("another region: %+v", got)
+			}
+			got := l.Check(context.Background(), w(k, "me-south-1"), k)
+			if record.StateOf(got.Err, 0) != record.RegionDisabled ||
+				got.MissingAction != "" {
+				t.Errorf("not opted in: %+v", got)
+			}
+			ctx, cancel := context.WithCancelCause(context.Background())
+			cancel(context.DeadlineExceeded)
+			if got := l.Check(ctx, w(k, "us-east-1"), k); record.StateOf(got.Err, 0) != record.Timeout ||
+				got.MissingAction != "" {
+				t.Errorf("too late: %+v", got)
+			}
+		},
+	)
 }
 
-// A clock that is off is told by the minute, long before AWS refuses, and no try fails by it.
-func TestTryKnowsTheClock(t *testing.T) {
+// Check reports the skew of the clock long before AWS refuses calls, and does not fail by it.
+func TestCheckReportsTheSkew(t *testing.T) {
 	for _, off := range []time.Duration{0, 3 * time.Minute, -3 * time.Minute, 20 * time.Minute} {
-		withFakeAWS(t, awsfake.Options{ClockOffset: off}, func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
-			k := kind(t, "ec2_volume")
-			got := l.Check(context.Background(), w(k, "us-east-1"), k)
-			if d := got.ClockAhead + off; got.Err != nil || !got.ClockKnown || d.Abs() > time.Second {
-				t.Errorf("AWS is %v ahead of us: %+v", off, got)
-			}
-		})
+		withFakeAWS(
+			t,
+			awsfake.Options{ClockOffset: off},
+			func(a *awsfake.AWS, c *awsfake.Account, l *Lister, w func(*Kind, string) CallOptions) {
+				k := kind(t, "ec2_volume")
+				got := l.Check(context.Background(), w(k, "us-east-1"), k)
+				if d := got.ClockAhead + off; got.Err != nil || !got.ClockKnown || d.Abs() > time.Second {
+					t.Errorf("AWS is %v ahead of us: %+v", off, got)
+				}
+			},
+		)
 	}
 }

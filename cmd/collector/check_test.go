@@ -129,7 +129,7 @@ func TestCheckPrintsGrant(t *testing.T) {
 
 		out, _, _ := runCheck(t, cloud, config, checkOptions{format: "table"})
 		for _, text := range []string{`"Action": [`, `"ec2:DescribeRegions",`, `"ec2:DescribeVolumes"`, "hint: give the statement below to arn:aws:iam::111111111111:user/u",
-			"hint: a service control policy of the organization denies ec2:DescribeVpcs", "prod: not enabled for the account: ap-east-1"} {
+			"a service control policy of the organization denies ec2:DescribeVpcs", "prod: not enabled for the account: ap-east-1"} {
 			if !strings.Contains(out, text) {
 				t.Errorf("the table does not say %q:\n%s", text, out)
 			}

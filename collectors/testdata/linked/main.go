@@ -1,5 +1,5 @@
-// Command linked is built by a test that looks at what it is made of: an executed template keeps every method of every
-// type that can be reached from an interface value.
+// Command linked is built by a test that checks which code it contains: if a program executes a template, the linker
+// keeps every method of every type that is reachable from an interface value.
 package main
 
 import (
