@@ -40,7 +40,7 @@ type callLog struct {
 
 	mu     sync.Mutex
 	ring   []Call
-	oldest int // where the ring's oldest stands, once full
+	oldest int // index of the oldest call in a full ring
 
 	calls, errors, throttled, bytes, items, inFlight, maxInFlight, conns, open atomic.Int64
 }

@@ -10,9 +10,14 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-var instances = ec2xml.Spec{Op: "DescribeInstances", Items: "Reservations.Instances", ID: []string{"InstanceId"}, Volatile: []string{"UsageOperationUpdateTime"}}
+var instances = ec2xml.Spec{
+	Op:       "DescribeInstances",
+	Items:    "Reservations.Instances",
+	ID:       []string{"InstanceId"},
+	Volatile: []string{"UsageOperationUpdateTime"},
+}
 
-// pageOf is an answer with n instances, each in a reservation of its own, indented as EC2 does.
+// pageOf returns an answer with n instances, each in its own reservation, indented like EC2's.
 func pageOf(tb testing.TB, n int) []byte {
 	item, err := os.ReadFile("testdata/reservation.xml")
 	if err != nil {
@@ -31,11 +36,20 @@ func pageOf(tb testing.TB, n int) []byte {
 }
 
 func stamp() *record.Envelope {
-	return record.NewEnvelope(record.Target{Account: "prod", Region: "us-east-1", Kind: "ec2_instance"},
-		record.Identity{AccountID: "222222222222", Partition: "aws"}, []byte(`{"team":"platform"}`), "01JD", "2026-11-21T22:15:03Z")
+	return record.NewEnvelope(
+		record.Target{Account: "prod", Region: "us-east-1", Kind: "ec2_instance"},
+		record.Identity{
+			AccountID: "222222222222",
+			Partition: "aws",
+		},
+		[]byte(`{"team":"platform"}`),
+		"01JD",
+		"2026-11-21T22:15:03Z",
+	)
 }
 
-// BenchmarkDecode is a page of 1,000 instances, 10 KB of XML each. The SDK's figure is in equal's benchmark of that name.
+// BenchmarkDecode decodes a page of 1,000 instances, 10 KB of XML each. BenchmarkDecode of package equal compares with
+// the SDK.
 func BenchmarkDecode(b *testing.B) {
 	xml := pageOf(b, 1000)
 	g, err := ec2xml.Compile(instances)
@@ -58,7 +72,7 @@ func BenchmarkDecode(b *testing.B) {
 	b.ReportMetric(float64(b.N)*1000/b.Elapsed().Seconds(), "instances/s")
 }
 
-// BenchmarkSum is the content hash of the same page.
+// BenchmarkSum computes the content hashes of the same page.
 func BenchmarkSum(b *testing.B) {
 	g, err := ec2xml.Compile(instances)
 	if err != nil {

@@ -11,10 +11,9 @@ import (
 	"github.com/aws-collector/collector/collectors/internal/ec2xml"
 )
 
-// TestDataIsWhatTheCLIReads lets the AWS CLI's own parser read random answers of every operation that its model knows, and
-// compares. Neither the answers nor what they mean comes from our tables. It needs Python with botocore, and is skipped
-// elsewhere.
-func TestDataIsWhatTheCLIReads(t *testing.T) {
+// TestDataEqualsTheCLI compares the data with the result of the AWS CLI's parser, for random answers of every operation
+// in the CLI's model. The answers do not depend on our tables. The test needs Python with botocore, else it is skipped.
+func TestDataEqualsTheCLI(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil || exec.Command(python, "-c", "import botocore").Run() != nil {
 		t.Skip("SKIPPED, NOT PASSED: no python3 with botocore: data is not held against the AWS CLI's parser")
@@ -67,7 +66,7 @@ func TestDataIsWhatTheCLIReads(t *testing.T) {
 	}
 }
 
-// like compares JSON, numbers by their value.
+// like compares JSON values, numbers by value.
 func like(got, want any) error {
 	switch w := want.(type) {
 	case map[string]any:

@@ -1,17 +1,18 @@
-// Package ec2xml turns one EC2 Query answer into records, streaming: XML in, JSON lines out, straight into a
-// [record.Page]. It knows XML and the generated tables; it does not know HTTP, the SDK or who reads the page.
-// Begin at [Spec], [Compile] and [Decoder.Decode].
+// Package ec2xml decodes an answer of EC2's Query protocol into records: it reads a stream of XML and writes JSON lines
+// into a [record.Page]. It knows XML and the generated tables, but neither HTTP nor the SDK. Begin at [Spec], [Compile]
+// and [Decoder.Decode].
 //
-// The JSON is what the AWS CLI prints. Its parser was looked at for what the tables do not say:
-//   - an empty list is [], an empty structure {}, an empty string ""; what is absent is absent
+// The JSON is what the AWS CLI prints. Where the tables leave a question open, the decoder does what the CLI's parser
+// does:
+//   - an empty list is [], an empty structure {}, an empty string ""; an absent member is absent
 //   - a boolean is true only if its text is "true"
-//   - xsi:nil and all other attributes mean nothing
-//   - every element in a list is an element of it, whatever its name
+//   - xsi:nil and all other attributes are ignored
+//   - every element in a list is an element of the list, regardless of its name
 //
-// Where the CLI would break off, and the SDK too, this package carries on: a number that is none is a string, and an
-// empty one is null. A member sent twice is what the SDK makes of it: the last text stands, lists and structures grow.
-// An element that the tables do not know stands under its wire name: as a string; as a list if it repeats or holds
-// elements called item; else as an object. Only beside the item list, where no record is, it is merely counted.
+// Where the CLI and the SDK fail, this package continues: an invalid number becomes a string, an empty one null. It
+// merges repeated members like the SDK: the last scalar wins, lists and structures are extended. An element that the
+// tables do not contain is written under its wire name: as a string, as a list if it repeats or contains elements
+// called item, else as an object. Next to the item list, where there is no record, unknown elements are only counted.
 package ec2xml
 
 import (
@@ -25,30 +26,31 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A Mode says what becomes of sensitive members.
+// A Mode determines how sensitive members are written.
 type Mode uint8
 
-// The modes. Digest is the default: "hmac:" and 32 hex digits of HMAC-SHA-256, the same for the same value and key. An
-// empty text stays empty. Of a structure or a list the digest is over its canonical form.
+// The modes. Digest, the default, writes "hmac:" and 32 hex digits of HMAC-SHA-256, equal for equal values and keys.
+// Empty text stays empty. The digest of a structure or a list covers its canonical form. Clear writes the value, Drop
+// nothing.
 const (
 	Digest Mode = iota
 	Clear
 	Drop
 )
 
-// Options of one decoding.
+// Options of one call of Decode.
 type Options struct {
 	Envelope  *record.Envelope
 	Sensitive Mode
-	DigestKey []byte // needed by Digest where the program has sensitive members
+	DigestKey []byte // required by Digest if the program has sensitive members
 	Limits    Limits
 }
 
-// Limits bound what an answer may cost. Zero means the default.
+// Limits bound the size of an answer. Zero means the default.
 type Limits struct {
-	Depth int // of elements; 64
+	Depth int // nesting of elements; 64
 	Item  int // bytes of one record's JSON; 16 MiB
-	Page  int // bytes of all lines and their marks; 256 MiB, at most 1 GiB
+	Page  int // bytes of all lines with their marks; 256 MiB, at most 1 GiB
 	Token int // bytes of a tag, and of the pagination token; 16 KiB
 }
 
@@ -65,18 +67,18 @@ func (l *Limits) defaults() {
 	set(&l.Token, 16<<10, 1<<20)
 }
 
-// Errors that Decode wraps in an [Error]. An answer that ends early is io.ErrUnexpectedEOF, and a reader's own error is
-// kept: both are worth another attempt. The others are not.
+// Errors that Decode wraps in an [Error]. It reports a truncated answer as io.ErrUnexpectedEOF and wraps the errors of
+// the reader. Only these two are worth another attempt.
 var (
-	ErrMarkup   = errors.New("markup that EC2 does not send") // DOCTYPE, text beside elements, another answer's root
+	ErrMarkup   = errors.New("unexpected markup") // DOCTYPE, text next to elements, the root of another answer
 	ErrSyntax   = errors.New("not well-formed XML")
 	ErrEncoding = errors.New("not UTF-8")
-	ErrLimit    = errors.New("over the limit")
-	ErrNoID     = errors.New("a resource without an id")
-	ErrKey      = errors.New("no key for the digests of sensitive members")
+	ErrLimit    = errors.New("limit exceeded")
+	ErrNoID     = errors.New("resource has no id")
+	ErrKey      = errors.New("digest key is missing")
 )
 
-// An Error says where in an answer decoding ended.
+// An Error says where in an answer decoding failed.
 type Error struct {
 	Op     string // DescribeVolumes
 	Path   string // DescribeVolumesResponse/volumeSet/item
@@ -89,39 +91,39 @@ func (e *Error) Error() string {
 }
 func (e *Error) Unwrap() error { return e.Err }
 
-// A hint is what came after a member, or at a structure's start, the last time: a guess that is looked at first.
+// A hint records what followed a member, or what a structure began with, the last time. The decoder tries it first.
 type hint struct {
-	next   uint8 // the number of the member; atEnd, where the structure ended
-	indent uint8 // how long the white space before it was
+	next   uint8 // number of the member; atEnd if the structure ended
+	indent uint8 // length of the white space before it
 }
 
 const atEnd = maxFields // no member has this number
 
-// A Decoder holds the window over a stream and what it learnt of the order of members. The zero value is ready; it is
-// kept with a page's place, for one goroutine at a time.
+// A Decoder holds the window over a stream and what it has learnt about the order of members. The zero value is ready.
+// It must not be used concurrently.
 type Decoder struct {
 	window
 	program   *Program
 	options   Options
 	page      *record.Page
 	draft     *record.Draft // p.Items or p.Around
-	hints     []hint        // of the program
+	hints     []hint        // by slot of the program
 	path      []string      // the open elements
-	itemStart int           // the size of p.Items before the item that is being written
+	itemStart int           // size of page.Items before the current item
 	itemOpen  bool          // an item is being written
-	work      int           // bytes moved and searched for members that were sent twice
+	work      int           // bytes moved and searched because of repeated members
 
-	text             []byte // of an element that has more in it than plain characters
+	text             []byte // text of the current element, if it has more than plain characters
 	nextToken        []byte
-	tagKey, tagValue record.Span // of the tag being read
+	tagKey, tagValue record.Span // of the current tag
 	mac              hash.Hash
 	macKey           []byte
 	scratch          []byte
 	canonical        record.Canonicalizer
 }
 
-// Decode reads one whole answer into p, which it resets first, and returns the pagination token, "" at the end. Until
-// it has returned nil, p is not a page.
+// Decode resets p, reads one whole answer into it and returns the pagination token, "" at the end of the listing. If it
+// returns an error, the content of p is undefined.
 func (d *Decoder) Decode(g *Program, o Options, r io.Reader, p *record.Page) (next string, err error) {
 	o.Limits.defaults()
 	if d.program != g {
@@ -161,7 +163,7 @@ func (d *Decoder) answer() error {
 	}
 	name := string(raw)
 	if !strings.EqualFold(name, d.program.spec.Op+"Response") {
-		return fmt.Errorf("%w: a document <%.40s>", ErrMarkup, name)
+		return fmt.Errorf("%w: the root element is <%.40s>", ErrMarkup, name)
 	}
 	if d.program.spec.Items == "" {
 		err = d.item(d.program.item, name, k == emptyTag)
@@ -177,7 +179,8 @@ func (d *Decoder) answer() error {
 	return err
 }
 
-// openElement and leave follow the open elements. On an error nobody leaves, so that the error knows where it was.
+// openElement and closeElement track the path of open elements. After an error it stays, so that the error can report
+// it.
 func (d *Decoder) openElement(name string) error {
 	d.path = append(d.path, name)
 	if len(d.path) > d.options.Limits.Depth {
@@ -188,7 +191,7 @@ func (d *Decoder) openElement(name string) error {
 
 func (d *Decoder) closeElement() { d.path = d.path[:len(d.path)-1] }
 
-// answerMember handles the members of the answer, and of what encloses the items, that are no data.
+// answerMember reads the members that are not data, of the answer and of the structures around the items.
 func (d *Decoder) answerMember(f *field, name string, empty bool, n *node) error {
 	switch {
 	case f.role&isToken != 0:
@@ -200,7 +203,7 @@ func (d *Decoder) answerMember(f *field, name string, empty bool, n *node) error
 			return err
 		}
 		if len(d.text) > d.options.Limits.Token {
-			return fmt.Errorf("%w: a pagination token of %d bytes", ErrLimit, len(d.text))
+			return fmt.Errorf("%w: the pagination token has %d bytes", ErrLimit, len(d.text))
 		}
 		d.nextToken = append(d.nextToken, d.text...)
 		return nil
@@ -215,7 +218,7 @@ func (d *Decoder) answerMember(f *field, name string, empty bool, n *node) error
 	return d.itemList(f.node, name, empty)
 }
 
-// groups reads what encloses the items: reservations.
+// groups reads the list or structure around the items: reservations.
 func (d *Decoder) groups(n *node, name string, empty bool) error {
 	if empty {
 		return nil
@@ -241,7 +244,7 @@ func (d *Decoder) group(n *node, name string) error {
 func (d *Decoder) itemList(n *node, name string, empty bool) (err error) {
 	w := d.draft
 	d.draft = &d.page.Items
-	if n == d.program.item { // no list: the structure is the item
+	if n == d.program.item { // not a list: the structure is the item
 		err = d.item(n, name, empty)
 	} else if !empty {
 		err = d.eachElement(n, name, func(elem string, empty bool) error { return d.item(n.elem, elem, empty) })
@@ -275,31 +278,32 @@ func (d *Decoder) item(n *node, name string, empty bool) error {
 	return d.sealGroup()
 }
 
-// sealGroup makes lines of the group.
+// sealGroup completes the lines of a group of items.
 func (d *Decoder) sealGroup() error {
 	if err := d.checkLimits(); err != nil {
 		return err
 	}
 	if n := d.page.MaxEncodedSize(); n > d.options.Limits.Page {
-		return fmt.Errorf("%w: a page of more than %d bytes", ErrLimit, d.options.Limits.Page)
+		return fmt.Errorf("%w: the page has more than %d bytes", ErrLimit, d.options.Limits.Page)
 	}
 	d.page.EncodeLines(d.program.enclosingKey)
 	return nil
 }
 
-// checkLimits is asked whenever the draft grows, which bounds the memory, and after each item and group, so that what is
-// refused does not depend on how far the page's memory has grown before.
+// checkLimits is called whenever the draft grows, to bound the memory, and after each item and group, so that the
+// result does not depend on the capacity of the page's buffers.
 func (d *Decoder) checkLimits() error {
-	if d.itemOpen && d.page.Items.Size()-d.itemStart > d.options.Limits.Item || d.page.Enclosing.Size() > d.options.Limits.Item {
-		return fmt.Errorf("%w: a record of more than %d bytes", ErrLimit, d.options.Limits.Item)
+	if d.itemOpen && d.page.Items.Size()-d.itemStart > d.options.Limits.Item ||
+		d.page.Enclosing.Size() > d.options.Limits.Item {
+		return fmt.Errorf("%w: a record has more than %d bytes", ErrLimit, d.options.Limits.Item)
 	}
 	if d.page.UsedSize() > d.options.Limits.Page {
-		return fmt.Errorf("%w: a page of more than %d bytes", ErrLimit, d.options.Limits.Page)
+		return fmt.Errorf("%w: the page has more than %d bytes", ErrLimit, d.options.Limits.Page)
 	}
 	return nil
 }
 
-// eachElement reads the elements of a list up to its end and calls do behind the start of each.
+// eachElement reads the elements of a list up to its end and calls do after the start tag of each.
 func (d *Decoder) eachElement(n *node, name string, do func(elem string, empty bool) error) error {
 	if err := d.openElement(name); err != nil {
 		return err
@@ -318,8 +322,8 @@ func (d *Decoder) eachElement(n *node, name string, do func(elem string, empty b
 	}
 }
 
-// element reads the start of a list's next element, or the list's end, which it leaves. The CLI takes every element for one of the
-// list, whatever its name.
+// element reads the start tag of a list's next element, or the end tag of the list, which it closes. Like the CLI, it
+// accepts elements of any name.
 func (d *Decoder) element(n *node, name string) (elem string, empty, end bool, err error) {
 	d.ensureLookahead()
 	b, i := d.buf, d.spaceEnd()

@@ -13,77 +13,166 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// volumes is an answer of DescribeVolumes around some items.
+// volumes returns an answer of DescribeVolumes with the items.
 func volumes(items string) string {
 	return "<DescribeVolumesResponse><volumeSet>" + items + "</volumeSet></DescribeVolumesResponse>"
 }
 
-// volume is one with a few members.
+// volume returns such an answer with one volume that has the members.
 func volume(members string) string {
 	return volumes("<item><volumeId>v</volumeId>" + members + "</item>")
 }
 
-// documents are answers with one odd thing each. Every one is a seed of FuzzDecode. data is what becomes of the first
-// record but for its id; err is what the answer is refused with.
+// documents are answers with one unusual feature each, and the seeds of FuzzDecode. data is the data of the first
+// record without its id; err is the expected error.
 var documents = []struct {
 	name, xml string
 	data      string
 	odd       int
 	err       error
 }{
-	{name: "absent, empty and self-closing", xml: volume(`<attachmentSet/><tagSet></tagSet><operator/><kmsKeyId/><snapshotId></snapshotId>`),
-		data: `"Attachments":[],"Tags":[],"Operator":{},"KmsKeyId":"","SnapshotId":""`},
+	{
+		name: "absent, empty and self-closing",
+		xml:  volume(`<attachmentSet/><tagSet></tagSet><operator/><kmsKeyId/><snapshotId></snapshotId>`),
+		data: `"Attachments":[],"Tags":[],"Operator":{},"KmsKeyId":"","SnapshotId":""`,
+	},
 	{name: "a blank text", xml: volume(`<kmsKeyId>  </kmsKeyId>`), data: `"KmsKeyId":"  "`},
-	{name: "blanks in a list and in a structure", xml: volume("<attachmentSet> \n\t </attachmentSet><operator>\r\n</operator>"), data: `"Attachments":[],"Operator":{}`},
-	{name: "entities", xml: volume(`<kmsKeyId>&lt;&gt;&amp;&apos;&quot;&#65;&#x42;&#x1F600;&#10;</kmsKeyId>`), data: `"KmsKeyId":"<>&'\"AB😀\n"`},
+	{
+		name: "white space in a list and in a structure",
+		xml: volume(
+			"<attachmentSet> \n\t </attachmentSet><operator>\r\n</operator>",
+		), data: `"Attachments":[],"Operator":{}`,
+	},
+	{
+		name: "entities", xml: volume(`<kmsKeyId>&lt;&gt;&amp;&apos;&quot;&#65;&#x42;&#x1F600;&#10;</kmsKeyId>`),
+		data: `"KmsKeyId":"<>&'\"AB😀\n"`,
+	},
 	{name: "a surrogate by number", xml: volume(`<kmsKeyId>&#xD800;</kmsKeyId>`), data: "\"KmsKeyId\":\"\ufffd\""},
-	{name: "CDATA", xml: volume(`<kmsKeyId>a<![CDATA[<b>&amp;]]]]><![CDATA[>]]>c</kmsKeyId>`), data: `"KmsKeyId":"a<b>&amp;]]>c"`},
-	{name: "comments and instructions", xml: "<!-- a --><?b c?>" + volume(`<!-- <x> --><kmsKeyId>a<!-- b -->c<?d e?></kmsKeyId><?f?>`) + "<!-- g -->\n", data: `"KmsKeyId":"ac"`},
-	{name: "attributes", xml: volume(`<kmsKeyId a="x>y" b='&lt;/kmsKeyId>' >v</kmsKeyId ><size  xsi:nil = "true" />`), data: `"KmsKeyId":"v","Size":null`, odd: 1},
+	{
+		name: "CDATA", xml: volume(`<kmsKeyId>a<![CDATA[<b>&amp;]]]]><![CDATA[>]]>c</kmsKeyId>`),
+		data: `"KmsKeyId":"a<b>&amp;]]>c"`,
+	},
+	{
+		name: "comments and instructions",
+		xml:  "<!-- a --><?b c?>" + volume(`<!-- <x> --><kmsKeyId>a<!-- b -->c<?d e?></kmsKeyId><?f?>`) + "<!-- g -->\n",
+		data: `"KmsKeyId":"ac"`,
+	},
+	{
+		name: "attributes", xml: volume(`<kmsKeyId a="x>y" b='&lt;/kmsKeyId>' >v</kmsKeyId ><size  xsi:nil = "true" />`),
+		data: `"KmsKeyId":"v","Size":null`, odd: 1,
+	},
 	{name: "prefixes", xml: volume(`<ec2:kmsKeyId>v</ec2:kmsKeyId>`), data: `"KmsKeyId":"v"`},
-	{name: "xsi:nil is no nil, as with the CLI", xml: volume(`<kmsKeyId xsi:nil="true"/><attachmentSet xsi:nil="true"/>`), data: `"KmsKeyId":"","Attachments":[]`},
+	{
+		name: "xsi:nil is ignored, as by the CLI", xml: volume(`<kmsKeyId xsi:nil="true"/><attachmentSet xsi:nil="true"/>`),
+		data: `"KmsKeyId":"","Attachments":[]`,
+	},
 	{name: "byte order mark", xml: "\ufeff" + volume(`<kmsKeyId>v</kmsKeyId>`), data: `"KmsKeyId":"v"`},
-	{name: "declaration", xml: `<?xml version='1.0' encoding='utf-8' standalone="yes"?>` + volume(`<kmsKeyId>v</kmsKeyId>`), data: `"KmsKeyId":"v"`},
-	{name: "quotes and control characters", xml: volume("<kmsKeyId>\"\\\t\n\u007f\u2028</kmsKeyId>"), data: "\"KmsKeyId\":\"\\\"\\\\\\t\\n\u007f\u2028\""},
+	{
+		name: "declaration",
+		xml:  `<?xml version='1.0' encoding='utf-8' standalone="yes"?>` + volume(`<kmsKeyId>v</kmsKeyId>`),
+		data: `"KmsKeyId":"v"`,
+	},
+	{
+		name: "quotes and control characters", xml: volume("<kmsKeyId>\"\\\t\n\u007f\u2028</kmsKeyId>"),
+		data: "\"KmsKeyId\":\"\\\"\\\\\\t\\n\u007f\u2028\"",
+	},
 	{name: "line ends", xml: volume("<kmsKeyId>a\r\nb\rc</kmsKeyId>"), data: `"KmsKeyId":"a\nb\nc"`},
-	{name: "numbers and booleans", xml: volume(`<size>7</size><iops>-0</iops><throughput>1e3</throughput><encrypted>true</encrypted><multiAttachEnabled>false</multiAttachEnabled>`),
-		data: `"Size":7,"Iops":-0,"Throughput":1e3,"Encrypted":true,"MultiAttachEnabled":false`},
-	{name: "numbers and booleans that JSON does not know", xml: volume(`<size> +007 </size><iops>seven</iops><throughput></throughput><encrypted>True</encrypted><multiAttachEnabled/>`),
-		data: `"Size":7,"Iops":"seven","Throughput":null,"Encrypted":false,"MultiAttachEnabled":false`, odd: 4},
-	{name: "timestamps as sent", xml: volume(`<createTime>2026-03-01T08:15:32.000Z</createTime>`), data: `"CreateTime":"2026-03-01T08:15:32.000Z"`},
-	{name: "unknown members", xml: volume(`<aText>x</aText><aStruct><b>1</b><c><d/></c></aStruct><aList><item>1</item><item><e>2</e></item></aList><rep>1</rep><size>1</size><rep>2</rep><rep><item>3</item></rep>`),
-		data: `"aText":"x","aStruct":{"b":"1","c":{"d":""}},"aList":["1",{"e":"2"}],"Size":1,"rep":["1","2","3"]`, odd: 10},
-	{name: "a stranger among unknown items", xml: volume(`<aList><item>1</item><other>2</other></aList>`), data: `"aList":["1",{"other":"2"}]`, odd: 1},
-	{name: "an unknown member under a known one's name", xml: volume(`<Attachments>x</Attachments><attachmentSet/>`), data: `"Attachments#":"x","Attachments":[]`, odd: 1},
-	{name: "an element of another name in a list", xml: volume(`<tagSet><tag><key>a</key><value>b</value></tag></tagSet>`), data: `"Tags":[{"Key":"a","Value":"b"}]`, odd: 1},
+	{
+		name: "numbers and booleans",
+		xml: volume(
+			`<size>7</size><iops>-0</iops><throughput>1e3</throughput><encrypted>true</encrypted>` +
+				`<multiAttachEnabled>false</multiAttachEnabled>`,
+		),
+		data: `"Size":7,"Iops":-0,"Throughput":1e3,"Encrypted":true,"MultiAttachEnabled":false`,
+	},
+	{
+		name: "numbers and booleans that JSON does not know",
+		xml: volume(
+			`<size> +007 </size><iops>seven</iops><throughput></throughput><encrypted>True</encrypted><multiAttachEnabled/>`,
+		),
+		data: `"Size":7,"Iops":"seven","Throughput":null,"Encrypted":false,"MultiAttachEnabled":false`,
+		odd:  4,
+	},
+	{
+		name: "timestamps as sent", xml: volume(`<createTime>2026-03-01T08:15:32.000Z</createTime>`),
+		data: `"CreateTime":"2026-03-01T08:15:32.000Z"`,
+	},
+	{
+		name: "unknown members",
+		xml: volume(
+			`<aText>x</aText><aStruct><b>1</b><c><d/></c></aStruct><aList><item>1</item><item><e>2</e></item></aList>` +
+				`<rep>1</rep><size>1</size><rep>2</rep><rep><item>3</item></rep>`,
+		),
+		data: `"aText":"x","aStruct":{"b":"1","c":{"d":""}},"aList":["1",{"e":"2"}],"Size":1,"rep":["1","2","3"]`,
+		odd:  10,
+	},
+	{
+		name: "another element between unknown items", xml: volume(`<aList><item>1</item><other>2</other></aList>`),
+		data: `"aList":["1",{"other":"2"}]`, odd: 1,
+	},
+	{
+		name: "an unknown member under a known one's name", xml: volume(`<Attachments>x</Attachments><attachmentSet/>`),
+		data: `"Attachments#":"x","Attachments":[]`, odd: 1,
+	},
+	{
+		name: "an element of another name in a list", xml: volume(`<tagSet><tag><key>a</key><value>b</value></tag></tagSet>`),
+		data: `"Tags":[{"Key":"a","Value":"b"}]`, odd: 1,
+	},
 	{name: "another case", xml: volume(`<KMSKEYID>v</KMSKEYID>`), data: `"KmsKeyId":"v"`},
-	{name: "a text sent twice", xml: volume(`<kmsKeyId>a</kmsKeyId><size>1</size><kmsKeyId>b</kmsKeyId>`), data: `"Size":1,"KmsKeyId":"b"`},
-	{name: "a list sent twice", xml: volume(`<tagSet><item><key>a</key><value>1</value></item></tagSet><size>1</size><tagSet/><tagSet><item><key>b</key><value>2</value></item></tagSet>`),
-		data: `"Size":1,"Tags":[{"Key":"a","Value":"1"},{"Key":"b","Value":"2"}]`},
-	{name: "a structure sent twice", xml: volume(`<operator><managed>true</managed></operator><size>1</size><operator><principal>p</principal><managed>false</managed></operator>`),
-		data: `"Size":1,"Operator":{"Principal":"p","Managed":false}`},
+	{
+		name: "a text sent twice", xml: volume(`<kmsKeyId>a</kmsKeyId><size>1</size><kmsKeyId>b</kmsKeyId>`),
+		data: `"Size":1,"KmsKeyId":"b"`,
+	},
+	{
+		name: "a list sent twice",
+		xml: volume(
+			`<tagSet><item><key>a</key><value>1</value></item></tagSet><size>1</size><tagSet/><tagSet><item><key>b</key>` +
+				`<value>2</value></item></tagSet>`,
+		),
+		data: `"Size":1,"Tags":[{"Key":"a","Value":"1"},{"Key":"b","Value":"2"}]`,
+	},
+	{
+		name: "a structure sent twice",
+		xml: volume(
+			`<operator><managed>true</managed></operator><size>1</size><operator><principal>p</principal>` +
+				`<managed>false</managed></operator>`,
+		),
+		data: `"Size":1,"Operator":{"Principal":"p","Managed":false}`,
+	},
 
 	{name: "no items", xml: volumes("")},
 	{name: "no list", xml: `<DescribeVolumesResponse><requestId>r</requestId></DescribeVolumesResponse>`},
 	{name: "an empty root", xml: `<DescribeVolumesResponse/>`},
-	{name: "unknown beside the items", xml: `<DescribeVolumesResponse><new><a>1</a></new><volumeSet/><more/></DescribeVolumesResponse>`, odd: 2},
+	{
+		name: "unknown next to the items",
+		xml:  `<DescribeVolumesResponse><new><a>1</a></new><volumeSet/><more/></DescribeVolumesResponse>`, odd: 2,
+	},
 
 	{name: "nothing", xml: "", err: io.ErrUnexpectedEOF},
 	{name: "cut in a text", xml: volume(`<kmsKeyId>abc`)[:80], err: io.ErrUnexpectedEOF},
 	{name: "cut in a tag", xml: `<DescribeVolumesResponse><volu`, err: io.ErrUnexpectedEOF},
-	{name: "cut before the last tag", xml: strings.TrimSuffix(volume(""), "</DescribeVolumesResponse>"), err: io.ErrUnexpectedEOF},
-	{name: "cut in CDATA", xml: "<DescribeVolumesResponse><volumeSet><item><volumeId><![CDATA[x]]", err: io.ErrUnexpectedEOF},
+	{
+		name: "cut before the last tag", xml: strings.TrimSuffix(volume(""), "</DescribeVolumesResponse>"),
+		err: io.ErrUnexpectedEOF,
+	},
+	{
+		name: "cut in CDATA", xml: "<DescribeVolumesResponse><volumeSet><item><volumeId><![CDATA[x]]",
+		err: io.ErrUnexpectedEOF,
+	},
 	{name: "cut in a comment", xml: "<DescribeVolumesResponse><!-- x -", err: io.ErrUnexpectedEOF},
 	{name: "cut in an entity", xml: "<DescribeVolumesResponse><volumeSet><item><volumeId>&am", err: io.ErrUnexpectedEOF},
 	{name: "DOCTYPE", xml: `<!DOCTYPE a [<!ENTITY b "c">]>` + volume(""), err: ec2xml.ErrMarkup},
 	{name: "a proxy's page", xml: "<html><body>Sign in</body></html>", err: ec2xml.ErrMarkup},
 	{name: "another operation's answer", xml: "<DescribeSnapshotsResponse/>", err: ec2xml.ErrMarkup},
-	{name: "text beside elements", xml: volume("oops"), err: ec2xml.ErrMarkup},
-	{name: "text beside unknown elements", xml: volume("<a>oops<b/></a>"), err: ec2xml.ErrMarkup},
+	{name: "text next to elements", xml: volume("oops"), err: ec2xml.ErrMarkup},
+	{name: "text next to unknown elements", xml: volume("<a>oops<b/></a>"), err: ec2xml.ErrMarkup},
 	{name: "an element in a text", xml: volume("<kmsKeyId>a<b/></kmsKeyId>"), err: ec2xml.ErrMarkup},
-	{name: "CDATA beside elements", xml: volume("<![CDATA[x]]>"), err: ec2xml.ErrMarkup},
+	{name: "CDATA next to elements", xml: volume("<![CDATA[x]]>"), err: ec2xml.ErrMarkup},
 	{name: "UTF-16", xml: "\xff\xfe<\x00", err: ec2xml.ErrEncoding},
-	{name: "another encoding declared", xml: `<?xml version="1.0" encoding="ISO-8859-1"?>` + volume(""), err: ec2xml.ErrEncoding},
+	{
+		name: "another encoding declared", xml: `<?xml version="1.0" encoding="ISO-8859-1"?>` + volume(""),
+		err: ec2xml.ErrEncoding,
+	},
 	{name: "invalid UTF-8", xml: volume("<kmsKeyId>a\xffb</kmsKeyId>"), err: ec2xml.ErrEncoding},
 	{name: "cut UTF-8", xml: volume("<kmsKeyId>a\xe2\x82</kmsKeyId>"), err: ec2xml.ErrEncoding},
 	{name: "a control character", xml: volume("<kmsKeyId>a\x01</kmsKeyId>"), err: ec2xml.ErrSyntax},
@@ -122,7 +211,7 @@ func decode(t testing.TB, g *ec2xml.Program, o ec2xml.Options, xml string) (*rec
 	return p, next, err
 }
 
-// dataOf is the data of each record.
+// dataOf returns the data of each record.
 func dataOf(p *record.Page) (data []string) {
 	for v := range p.Views() {
 		data = append(data, string(v.Data()))
@@ -134,7 +223,10 @@ func TestDocuments(t *testing.T) {
 	g := compiled(t, ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}})
 	for _, c := range documents {
 		t.Run(c.name, func(t *testing.T) {
-			for how, r := range map[string]io.Reader{"whole": strings.NewReader(c.xml), "by bytes": iotest.OneByteReader(strings.NewReader(c.xml))} {
+			for how, r := range map[string]io.Reader{
+				"whole":    strings.NewReader(c.xml),
+				"by bytes": iotest.OneByteReader(strings.NewReader(c.xml)),
+			} {
 				var d ec2xml.Decoder
 				var p record.Page
 				_, err := d.Decode(g, ec2xml.Options{Envelope: stamp()}, r, &p)
@@ -161,7 +253,8 @@ func TestAnErrorSaysWhere(t *testing.T) {
 	doc := volume("<attachmentSet><item><device>&oops;</device></item></attachmentSet>")
 	_, _, err := decode(t, g, ec2xml.Options{}, doc)
 	var e *ec2xml.Error
-	if !errors.As(err, &e) || e.Op != "DescribeVolumes" || e.Path != "DescribeVolumesResponse/volumeSet/item/attachmentSet/item/device" {
+	if !errors.As(err, &e) || e.Op != "DescribeVolumes" ||
+		e.Path != "DescribeVolumesResponse/volumeSet/item/attachmentSet/item/device" {
 		t.Fatalf("%+v", e)
 	}
 	if want := int64(strings.Index(doc, "&oops;") + len("&oops;")); e.Offset != want {
@@ -185,7 +278,7 @@ func TestAReadersErrorIsKept(t *testing.T) {
 	}
 }
 
-// A cut answer is never taken for a whole one, least of all when the window still holds the rest from the time before.
+// A truncated answer is an error, even if the window still contains the rest of an earlier answer.
 func TestAnAnswerCutAnywhereIsSaidToBe(t *testing.T) {
 	doc := strings.TrimSpace(string(pageOf(t, 1)))
 	g := compiled(t, instances)
@@ -200,17 +293,23 @@ func TestAnAnswerCutAnywhereIsSaidToBe(t *testing.T) {
 }
 
 func TestReservationsStandUnderTheirInstances(t *testing.T) {
-	p, next, err := decode(t, compiled(t, instances), ec2xml.Options{}, `<DescribeInstancesResponse><nextToken>a&amp;b</nextToken><reservationSet>
+	p, next, err := decode(
+		t,
+		compiled(t, instances),
+		ec2xml.Options{},
+		`<DescribeInstancesResponse><nextToken>a&amp;b</nextToken><reservationSet>
 		<item><reservationId>r-1</reservationId><groupSet><item><groupId>g</groupId></item></groupSet>
 			<instancesSet><item><instanceId>i-1</instanceId></item><item><instanceId>i-2</instanceId></item></instancesSet>
 			<ownerId>222222222222</ownerId><requesterId>x</requesterId><new>1</new></item>
 		<item><instancesSet/><reservationId>r-2</reservationId></item>
 		<item><instancesSet><item><instanceId>i-3</instanceId></item></instancesSet></item>
-	</reservationSet></DescribeInstancesResponse>`)
+	</reservationSet></DescribeInstancesResponse>`,
+	)
 	if err != nil || next != "a&b" || p.Unknown() != 1 {
 		t.Fatal(next, err, p.Unknown())
 	}
-	r := `"Reservation":{"ReservationId":"r-1","Groups":[{"GroupId":"g"}],"OwnerId":"222222222222","RequesterId":"x","new":"1"}}`
+	r := `"Reservation":{"ReservationId":"r-1","Groups":[{"GroupId":"g"}],"OwnerId":"222222222222","RequesterId":"x",` +
+		`"new":"1"}}`
 	want := []string{`{"InstanceId":"i-1",` + r, `{"InstanceId":"i-2",` + r, `{"InstanceId":"i-3","Reservation":{}}`}
 	if got := dataOf(p); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%s\nwant %s", got, want)
@@ -224,19 +323,29 @@ func TestOtherShapesOfAnswers(t *testing.T) {
 		ids, out []string
 	}{
 		{ec2xml.Spec{Op: "DescribeFleetInstances", Items: "ActiveInstances", ID: []string{"InstanceId"}},
-			`<DescribeFleetInstancesResponse><activeInstanceSet><item><instanceId>i-1</instanceId></item></activeInstanceSet><fleetId>f-1</fleetId></DescribeFleetInstancesResponse>`,
+			`<DescribeFleetInstancesResponse><activeInstanceSet><item><instanceId>i-1</instanceId></item>` +
+				`</activeInstanceSet><fleetId>f-1</fleetId></DescribeFleetInstancesResponse>`,
 			[]string{`"i-1"`}, []string{`{"InstanceId":"i-1","Answer":{"FleetId":"f-1"}}`}},
 		{ec2xml.Spec{Op: "DescribeVpcEndpointServices", Items: "ServiceNames"},
-			`<DescribeVpcEndpointServicesResponse><serviceNameSet><item>a&lt;</item><item>b</item></serviceNameSet><serviceDetailSet/></DescribeVpcEndpointServicesResponse>`,
+			`<DescribeVpcEndpointServicesResponse><serviceNameSet><item>a&lt;</item><item>b</item></serviceNameSet>` +
+				`<serviceDetailSet/></DescribeVpcEndpointServicesResponse>`,
 			[]string{`"a<"`, `"b"`}, []string{`"a<"`, `"b"`}},
-		{ec2xml.Spec{Op: "DescribeVpcBlockPublicAccessOptions", Items: "VpcBlockPublicAccessOptions", ID: []string{"AwsAccountId", "AwsRegion"}},
-			`<DescribeVpcBlockPublicAccessOptionsResponse><vpcBlockPublicAccessOptions><awsRegion>r</awsRegion><awsAccountId>a</awsAccountId></vpcBlockPublicAccessOptions></DescribeVpcBlockPublicAccessOptionsResponse>`,
+		{
+			ec2xml.Spec{
+				Op:    "DescribeVpcBlockPublicAccessOptions",
+				Items: "VpcBlockPublicAccessOptions",
+				ID:    []string{"AwsAccountId", "AwsRegion"},
+			},
+			`<DescribeVpcBlockPublicAccessOptionsResponse><vpcBlockPublicAccessOptions><awsRegion>r</awsRegion>` +
+				`<awsAccountId>a</awsAccountId></vpcBlockPublicAccessOptions></DescribeVpcBlockPublicAccessOptionsResponse>`,
 			[]string{`"a/r"`}, []string{`{"AwsRegion":"r","AwsAccountId":"a"}`}},
 		{ec2xml.Spec{Op: "GetEbsEncryptionByDefault", ConstID: "ebs"},
-			`<GetEbsEncryptionByDefaultResponse><requestId>r</requestId><ebsEncryptionByDefault>true</ebsEncryptionByDefault></GetEbsEncryptionByDefaultResponse>`,
+			`<GetEbsEncryptionByDefaultResponse><requestId>r</requestId>` +
+				`<ebsEncryptionByDefault>true</ebsEncryptionByDefault></GetEbsEncryptionByDefaultResponse>`,
 			[]string{`"ebs"`}, []string{`{"EbsEncryptionByDefault":true}`}},
 		{ec2xml.Spec{Op: "DescribeTags", Items: "Tags", ID: []string{"ResourceId", "Key"}},
-			`<DescribeTagsResponse><tagSet><item><key>k"</key><resourceId>i-1</resourceId></item></tagSet></DescribeTagsResponse>`,
+			`<DescribeTagsResponse><tagSet><item><key>k"</key><resourceId>i-1</resourceId></item></tagSet>` +
+				`</DescribeTagsResponse>`,
 			[]string{`"i-1/k\""`}, []string{`{"Key":"k\"","ResourceId":"i-1"}`}},
 	} {
 		p, _, err := decode(t, compiled(t, c.spec), ec2xml.Options{}, c.xml)
@@ -262,8 +371,13 @@ func TestIDNameAndTagsOfTheRecord(t *testing.T) {
 		{"", volume(``), ``, `{}`},
 		{"", volume(`<tagSet><item><key>Name</key><value/></item></tagSet>`), ``, `{"Name":""}`},
 		{"KmsKeyId", volume(tags + `<kmsKeyId>k</kmsKeyId>`), `"k"`, `{"Name":"a\"b","x":""}`},
-		// Sent twice, so that what is marked has to move along.
-		{"KmsKeyId", volume(`<kmsKeyId>old</kmsKeyId>` + tags + `<kmsKeyId>k&amp;</kmsKeyId><volumeId>v</volumeId><tagSet><item><key>y</key><value>2</value></item></tagSet><size>1</size>`), `"k&"`, `{"Name":"a\"b","x":"","y":"2"}`},
+		// Repeated, so that the marks must move.
+		{
+			"KmsKeyId",
+			volume(`<kmsKeyId>old</kmsKeyId>` + tags + `<kmsKeyId>k&amp;</kmsKeyId><volumeId>v</volumeId><tagSet><item>` +
+				`<key>y</key><value>2</value></item></tagSet><size>1</size>`),
+			`"k&"`, `{"Name":"a\"b","x":"","y":"2"}`,
+		},
 	} {
 		g := compiled(t, ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}, Name: c.name})
 		p, _, err := decode(t, g, ec2xml.Options{}, c.xml)
@@ -281,8 +395,10 @@ func TestIDNameAndTagsOfTheRecord(t *testing.T) {
 func TestSensitiveMembers(t *testing.T) {
 	spec := ec2xml.Spec{Op: "DescribeVpnConnections", Items: "VpnConnections", ID: []string{"VpnConnectionId"},
 		Sensitive: []string{"CustomerGatewayConfiguration", "Options.TunnelOptions.PreSharedKey", "VgwTelemetry"}}
-	xml := `<DescribeVpnConnectionsResponse><vpnConnectionSet><item><vpnConnectionId>v</vpnConnectionId><customerGatewayConfiguration>&lt;key/&gt;</customerGatewayConfiguration>` +
-		`<options><tunnelOptionSet><item><preSharedKey>hunter2</preSharedKey><dpdTimeoutSeconds>1</dpdTimeoutSeconds></item><item><preSharedKey/></item></tunnelOptionSet></options>` +
+	xml := `<DescribeVpnConnectionsResponse><vpnConnectionSet><item><vpnConnectionId>v</vpnConnectionId>` +
+		`<customerGatewayConfiguration>&lt;key/&gt;</customerGatewayConfiguration>` +
+		`<options><tunnelOptionSet><item><preSharedKey>hunter2</preSharedKey><dpdTimeoutSeconds>1</dpdTimeoutSeconds>` +
+		`</item><item><preSharedKey/></item></tunnelOptionSet></options>` +
 		`<vgwTelemetry>@</vgwTelemetry></item></vpnConnectionSet></DescribeVpnConnectionsResponse>`
 	one, two := `<item><status>UP</status></item>`, `<item><status>DOWN</status></item>`
 	xml, swapped := strings.Replace(xml, "@", one+two, 1), strings.Replace(xml, "@", two+one, 1)
@@ -297,20 +413,27 @@ func TestSensitiveMembers(t *testing.T) {
 		return dataOf(p)[0]
 	}
 	// printf %s hunter2 | openssl dgst -sha256 -hmac 0123456789abcdef
-	want := `{"VpnConnectionId":"v","CustomerGatewayConfiguration":"hmac:4868a929b9758ba2271d192d6a0f4b3d","Options":{"TunnelOptions":[{"PreSharedKey":"hmac:deda27db21d02fd2c8f56d22f15960ff","DpdTimeoutSeconds":1},{"PreSharedKey":""}]},"VgwTelemetry":"hmac:592687389f750b4da1b85cca07524aa6"}`
+	want := `{"VpnConnectionId":"v","CustomerGatewayConfiguration":"hmac:4868a929b9758ba2271d192d6a0f4b3d",` +
+		`"Options":{"TunnelOptions":[{"PreSharedKey":"hmac:deda27db21d02fd2c8f56d22f15960ff","DpdTimeoutSeconds":1},` +
+		`{"PreSharedKey":""}]},"VgwTelemetry":"hmac:592687389f750b4da1b85cca07524aa6"}`
 	if got := show(ec2xml.Digest, key, xml); got != want {
 		t.Errorf("digest\n%s\nwant\n%s", got, want)
 	}
 	if got := show(ec2xml.Digest, key, swapped); got != want {
 		t.Errorf("the order of a list changed its digest: %s", got)
 	}
-	if got := show(ec2xml.Digest, []byte("another key"), xml); strings.Contains(got, "deda27db21d02fd2c8f56d22f15960ff") || got == want || len(got) != len(want) {
+	if got := show(ec2xml.Digest, []byte("another key"), xml); strings.Contains(got, "deda27db21d02fd2c8f56d22f15960ff") ||
+		got == want ||
+		len(got) != len(want) {
 		t.Errorf("another key: %s", got)
 	}
-	if got, want := show(ec2xml.Drop, nil, xml), `{"VpnConnectionId":"v","Options":{"TunnelOptions":[{"DpdTimeoutSeconds":1},{}]}}`; got != want {
+	if got, want := show(ec2xml.Drop, nil, xml), `{"VpnConnectionId":"v",`+
+		`"Options":{"TunnelOptions":[{"DpdTimeoutSeconds":1},{}]}}`; got != want {
 		t.Errorf("drop\n%s", got)
 	}
-	if got := show(ec2xml.Clear, nil, xml); !strings.Contains(got, `"PreSharedKey":"hunter2"`) || !strings.Contains(got, `"CustomerGatewayConfiguration":"<key/>"`) || !strings.Contains(got, `"VgwTelemetry":[{"Status":"UP"},{"Status":"DOWN"}]`) {
+	if got := show(ec2xml.Clear, nil, xml); !strings.Contains(got, `"PreSharedKey":"hunter2"`) ||
+		!strings.Contains(got, `"CustomerGatewayConfiguration":"<key/>"`) ||
+		!strings.Contains(got, `"VgwTelemetry":[{"Status":"UP"},{"Status":"DOWN"}]`) {
 		t.Errorf("clear\n%s", got)
 	}
 	p, _, err := decode(t, g, ec2xml.Options{}, xml)
@@ -318,8 +441,15 @@ func TestSensitiveMembers(t *testing.T) {
 		t.Errorf("without a key: %v", err)
 	}
 	for _, mode := range []ec2xml.Mode{ec2xml.Digest, ec2xml.Drop} {
-		twice := strings.Replace(xml, "</item></vpnConnectionSet>", "<customerGatewayConfiguration>hunter3</customerGatewayConfiguration><vgwTelemetry/></item></vpnConnectionSet>", 1)
-		if got := show(mode, key, twice); strings.Contains(got, "hunter") || strings.Count(got, "CustomerGatewayConfiguration") > 1 || strings.Contains(got, "UP") {
+		twice := strings.Replace(
+			xml,
+			"</item></vpnConnectionSet>",
+			"<customerGatewayConfiguration>hunter3</customerGatewayConfiguration><vgwTelemetry/></item></vpnConnectionSet>",
+			1,
+		)
+		if got := show(mode, key, twice); strings.Contains(got, "hunter") ||
+			strings.Count(got, "CustomerGatewayConfiguration") > 1 ||
+			strings.Contains(got, "UP") {
 			t.Errorf("sent twice: %s", got)
 		}
 	}

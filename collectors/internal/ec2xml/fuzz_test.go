@@ -62,10 +62,10 @@ func parseXML(doc []byte) (*elem, error) {
 	}
 }
 
-// A model says what the data is, the long way round: by maps. ok is false where the decoder refuses.
+// A model computes the data in a simple way, with maps. ok is false if the decoder must return an error.
 type model struct{ ok bool }
 
-// put adds an element to what is known of a member.
+// put adds an element to the earlier value of a member.
 func (m *model) put(s ec2xml.Shape, e *elem, old any) any {
 	switch s.Type() {
 	case ec2xml.Struct:
@@ -189,14 +189,14 @@ func (m *model) generic(e *elem) any {
 	return list
 }
 
-// noText refuses text beside elements.
+// noText refuses text next to elements.
 func (m *model) noText(e *elem) {
 	if strings.Trim(e.text, " \t\r\n") != "" {
 		m.ok = false
 	}
 }
 
-// answer is the data of each item, and the token.
+// answer returns the data of each item, and the token.
 func (m *model) answer(op ec2xml.Operation, list, group string, root *elem) (data []any, next string) {
 	if !strings.EqualFold(root.name, op.Name+"Response") {
 		m.ok = false
@@ -242,11 +242,14 @@ func (m *model) answer(op ec2xml.Operation, list, group string, root *elem) (dat
 
 var fuzzed = [...]ec2xml.Spec{
 	{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}, Volatile: []string{"State", "Attachments.State"}},
-	{Op: "DescribeInstances", Items: "Reservations.Instances", ID: []string{"InstanceId", "ImageId"}, Volatile: []string{"Placement", "BlockDeviceMappings.Ebs", "NetworkInterfaces.Attachment"}, Name: "KeyName"},
+	{
+		Op: "DescribeInstances", Items: "Reservations.Instances", ID: []string{"InstanceId", "ImageId"},
+		Volatile: []string{"Placement", "BlockDeviceMappings.Ebs", "NetworkInterfaces.Attachment"}, Name: "KeyName",
+	},
 }
 
-// FuzzDecode shows that nothing makes the decoder panic; that whatever it takes is JSON; that it does not matter how the
-// bytes arrive; and that what it takes is what encoding/xml reads, member by member.
+// FuzzDecode checks that the decoder never panics, that it writes valid JSON, that its result does not depend on how
+// the bytes arrive, and that each member equals what encoding/xml reads.
 func FuzzDecode(f *testing.F) {
 	for _, c := range documents {
 		f.Add([]byte(c.xml))
@@ -256,8 +259,8 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, doc []byte) { check(t, doc) })
 }
 
-// TestRandomDocuments is FuzzDecode with documents from a grammar, which mutation seldom reaches: members that repeat,
-// come unknown, in another case, empty, within CDATA and comments, at all depths.
+// TestRandomDocuments is FuzzDecode with documents from a grammar, which mutation rarely reaches: members that repeat,
+// are unknown, have another case, are empty, contain CDATA and comments, at all depths.
 func TestRandomDocuments(t *testing.T) {
 	check := checker(t)
 	taken := 0
@@ -280,7 +283,25 @@ func randomDocument(r *rand.Rand) []byte {
 	gap := func() { b.WriteString(pick("", "", "", "\n    ", " ", "<!-- a<b -->", "<?p q?>", "\t\r\n")) }
 	text := func() {
 		for range r.IntN(3) {
-			b.WriteString(pick("a", "7", "true", "-1.5", " ", "&lt;", "&#65;", "<![CDATA[<x>]]>", "<!-- c -->", "é", "\"", "\\", "]", "long text that is more than eight", "\r\n"))
+			b.WriteString(
+				pick(
+					"a",
+					"7",
+					"true",
+					"-1.5",
+					" ",
+					"&lt;",
+					"&#65;",
+					"<![CDATA[<x>]]>",
+					"<!-- c -->",
+					"é",
+					"\"",
+					"\\",
+					"]",
+					"long text that is more than eight",
+					"\r\n",
+				),
+			)
 		}
 	}
 	var element func(s *ec2xml.Shape, name string, depth int)
@@ -376,7 +397,7 @@ func randomDocument(r *rand.Rand) []byte {
 	return []byte(b.String())
 }
 
-// checker makes the check of one document. It reports whether the decoder took it.
+// checker returns a function that checks one document. It reports whether the decoder accepted the document.
 func checker(tb testing.TB) func(t *testing.T, doc []byte) bool {
 	var programs []*ec2xml.Program
 	for _, s := range fuzzed {
@@ -408,7 +429,9 @@ func checker(tb testing.TB) func(t *testing.T, doc []byte) bool {
 				if !json.Valid(l) || strings.Count(string(l), "\n") != 1 {
 					t.Fatalf("not a line of JSON: %q", l)
 				}
-				if err := json.Unmarshal(bytes.Replace(l, []byte(`"collected_at":"2026-11-21T22:15:03Z",`), nil, 1), &r); err != nil || r.ID == "" {
+				line := bytes.Replace(l, []byte(`"collected_at":"2026-11-21T22:15:03Z",`), nil, 1)
+				if err := json.Unmarshal(line, &r); err != nil ||
+					r.ID == "" {
 					t.Fatalf("not a record: %v: %q", err, l)
 				}
 			}
@@ -425,11 +448,20 @@ func checker(tb testing.TB) func(t *testing.T, doc []byte) bool {
 			list := [...]string{"Volumes", "Instances"}[i]
 			data, token := m.answer(op, list, group, root)
 			if !m.ok || token != next || len(data) != p.Len() {
-				t.Fatalf("taken, but encoding/xml has it otherwise: ok %v, token %q and %q, records %d and %d\n%s", m.ok, token, next, len(data), p.Len(), p.Lines())
+				t.Fatalf(
+					"taken, but encoding/xml has it otherwise: ok %v, token %q and %q, records %d and %d\n%s",
+					m.ok,
+					token,
+					next,
+					len(data),
+					p.Len(),
+					p.Lines(),
+				)
 			}
 			k := 0
 			for v := range p.Views() {
-				if sum := sha256.Sum256([]byte("collector content 1\n" + canonical(t, g, v.Data()))); v.Digest() != record.Digest(sum[:16]) {
+				sum := sha256.Sum256([]byte("collector content 1\n" + canonical(t, g, v.Data())))
+				if v.Digest() != record.Digest(sum[:16]) {
 					t.Fatalf("%s: the content hash is not of %s", g.Spec().Op, canonical(t, g, v.Data()))
 				}
 				if got := parseJSON(t, v.Data()); !reflect.DeepEqual(got, data[k]) {
@@ -442,7 +474,7 @@ func checker(tb testing.TB) func(t *testing.T, doc []byte) bool {
 	}
 }
 
-// parseJSON reads JSON and refuses a key that stands twice.
+// parseJSON parses JSON and refuses duplicate keys.
 func parseJSON(t *testing.T, b []byte) any {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber()
@@ -477,7 +509,7 @@ func parseJSON(t *testing.T, b []byte) any {
 	return read()
 }
 
-// canonical is the canonical form of a record's data, made by reading the JSON again.
+// canonical returns the canonical form of a record's data, made from the parsed JSON.
 func canonical(t *testing.T, g *ec2xml.Program, data []byte) string {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()

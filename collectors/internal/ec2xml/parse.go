@@ -9,16 +9,16 @@ import (
 	"sync"
 )
 
-// Operations is the name of every operation in the tables, sorted: what the SDK has of Describe…, Get…, List… and Search….
+// Operations returns the names of all operations in the tables, sorted: the SDK's Describe…, Get…, List… and Search….
 func Operations() []string { return slices.Sorted(maps.Keys(loadTables().ops)) }
 
-// Describe looks an operation up.
+// Describe returns an operation by its name.
 func Describe(op string) (Operation, bool) {
 	o, ok := loadTables().ops[op]
 	return o, ok
 }
 
-// A member is a place in a structure: the XML element, the name in the JSON, the type of what it holds.
+// A member is a member of a structure: its name in the JSON, its XML element and its type.
 type member struct {
 	name, wire string
 	shape      *shape
@@ -32,7 +32,7 @@ type shape struct {
 	item    string // the element's name on the wire
 }
 
-// find is the member of a structure by the name that the AWS CLI prints.
+// find returns the type of a structure's member by its name in the JSON, or nil.
 func (s *shape) find(name string) *shape {
 	i, ok := slices.BinarySearchFunc(s.members, name, func(m member, n string) int { return strings.Compare(m.name, n) })
 	if !ok {
@@ -41,7 +41,7 @@ func (s *shape) find(name string) *shape {
 	return s.members[i].shape
 }
 
-// path follows a dotted path; the elements of lists on the way are implied.
+// path follows a dotted path, through the elements of lists.
 func (s *shape) path(path string) (*shape, error) {
 	at := s
 	for name := range strings.SplitSeq(path, ".") {
@@ -49,7 +49,7 @@ func (s *shape) path(path string) (*shape, error) {
 			at = at.elem
 		}
 		if at.typ != Struct {
-			return nil, fmt.Errorf("%s: nothing lies inside a member that is no structure", path)
+			return nil, fmt.Errorf("%s: a member before the last is not a structure", path)
 		}
 		next := at.find(name)
 		if next == nil {
@@ -71,16 +71,16 @@ func errNoMember(name string, in *shape) error {
 
 type parsedTables struct{ ops map[string]Operation }
 
-// loadTables reads the tables, once, when they are first asked for. They are lines of text, so that an upgrade of the SDK
-// shows in a diff what it brings:
+// loadTables parses the tables once, at the first call. They are lines of text, so that a diff shows what an upgrade of
+// the SDK changes:
 //
-//	@DescribeImages paginated     an operation; whether the SDK pages it
-//	?Owners/Owner []s             a member of its request: its name, its word on the wire if another, its type; ! is required
-//	Images/imagesSet []Image      a member of its answer; without /wire, the element is the name with a small first letter
-//	=Image                        a structure, and its members
+//	@DescribeImages paginated     an operation; paginated if the SDK has a paginator
+//	?Owners/Owner []s             a member of its request: name, wire name if different, type; ! means required
+//	Images/imagesSet []Image      a member of its answer; the default wire name is the name with a small first letter
+//	=Image                        a structure; its members follow
 //
-// The types are s(tring), i(nteger), f(loat), b(oolean), t(imestamp), x (a blob), the name of a structure, and [] before
-// any of them for a list; [groupId]s is a list of elements that are not called item.
+// The types are s (string), i (integer), f (float), b (boolean), t (timestamp), x (blob), the name of a structure, and
+// [] before any of them for a list; in [groupId]s, the elements of the list are called groupId instead of item.
 var loadTables = sync.OnceValue(func() *parsedTables {
 	t := &parsedTables{ops: map[string]Operation{}}
 	shapes := map[string]*shape{}
@@ -104,7 +104,7 @@ var loadTables = sync.OnceValue(func() *parsedTables {
 	}
 	var op Operation
 	var at *shape
-	put := func() {
+	addOperation := func() {
 		if op.Name != "" {
 			t.ops[op.Name] = op
 		}
@@ -114,12 +114,12 @@ var loadTables = sync.OnceValue(func() *parsedTables {
 		l = strings.TrimSuffix(l, "\n")
 		switch l[0] {
 		case '@':
-			put()
+			addOperation()
 			name, how, _ := strings.Cut(l[1:], " ")
 			at = &shape{typ: Struct}
 			op = Operation{Name: name, Paginated: how == "paginated", Output: Shape{at}}
 		case '=':
-			put()
+			addOperation()
 			at = named(l[1:])
 		case '?':
 			name, wire, typ := fields(l[1:])
@@ -145,7 +145,7 @@ var loadTables = sync.OnceValue(func() *parsedTables {
 			at.members = append(at.members, member{name, wire, named(typ)})
 		}
 	}
-	put()
+	addOperation()
 	return t
 })
 

@@ -2,11 +2,11 @@ package ec2xml
 
 import "strings"
 
-// A node is a structure, a list or a text, compiled for the walk.
+// A node is a structure, a list or a scalar, compiled for the decoder.
 type node struct {
 	typ      Type
 	ordered  bool
-	slot     int // of the hint of what comes first; that of what comes after member i is slot+1+i
+	slot     int // index of the hint for the first member; the hint for the successor of member i is slot+1+i
 	fields   []field
 	elem     *node   // of a list
 	itemName tagName // of the elements
@@ -18,29 +18,29 @@ type node struct {
 type field struct {
 	wire    tagName  // "volumeId"
 	name    string   // "VolumeId"
-	key     [40]byte // `,"VolumeId":`, with a quote more where a string follows
+	key     [40]byte // `,"VolumeId":`, with another quote if a string follows
 	keyLen  uint8
-	longKey string // the key, where it does not fit
+	longKey string // the key, if it does not fit into key
 	typ     Type
 	role    role
-	idPart  uint8 // 1 + the place in the id
+	idPart  uint8 // 1 + the position in the id; 0: not in the id
 	node    *node
 }
 
-// maxFields is how many members a structure may have, so that a byte can number them; the largest of EC2 has a third of it.
+// maxFields is the most members of a structure, so that a byte can number them. EC2's largest has a third of it.
 const maxFields = 255
 
-// A met is which members of a structure were met.
+// A seenMembers is the set of members of a structure that the decoder has read.
 type seenMembers struct {
 	known   [(maxFields + 63) / 64]uint64
-	unknown uint64 // a filter of the names of those that the tables do not know
+	unknown uint64 // Bloom filter of the names of unknown members
 }
 
 func (m *seenMembers) has(i int) bool { return m.known[i>>6]&(1<<(i&63)) != 0 }
 func (m *seenMembers) add(i int)      { m.known[i>>6] |= 1 << (i & 63) }
 
 type compiler struct {
-	shared map[*shape]*node // what no mark lies in is shared
+	shared map[*shape]*node // nodes without marks, by shape
 	slots  int
 }
 
@@ -63,7 +63,7 @@ func (c *compiler) build(s *shape, m *markTree) *node {
 		n.itemName = newTagName(s.item)
 		n.ordered = m != nil && m.role&isOrdered != 0
 		if m != nil {
-			m = &markTree{members: m.members} // its role is the list's own, not the elements'
+			m = &markTree{members: m.members} // the role belongs to the list, not to its elements
 		}
 		n.elem = c.node(s.elem, m)
 	case Struct:
@@ -98,7 +98,7 @@ func newField(x member) field {
 	return f
 }
 
-// index gives a structure its hints and its hash table: open addressing, 1 + the member's number.
+// index assigns a structure its hints and its hash table (open addressing, 1 + the member's number).
 func (c *compiler) index(n *node) {
 	n.slot = c.slots
 	c.slots += 1 + len(n.fields)
@@ -125,7 +125,7 @@ func hashName[S ~string | ~[]byte](s S) uint32 {
 	return h * 2654435769
 }
 
-// find looks a member up by its element: exactly, and else as the SDK does, without regard to case. -1 is none.
+// find returns a member by its element name: exactly, else ignoring case, as the SDK does. -1 means none.
 func (n *node) find(name []byte) int {
 	if i := n.exact(name); i >= 0 {
 		return i
@@ -147,7 +147,7 @@ func (n *node) exact(name []byte) int {
 	return -1
 }
 
-// byName looks a member up by its name in the JSON.
+// byName returns a member by its name in the JSON, -1 for none.
 func (n *node) byName(key []byte) int {
 	for i := range n.fields {
 		if n.fields[i].name == string(key) {
@@ -157,10 +157,10 @@ func (n *node) byName(key []byte) int {
 	return -1
 }
 
-// root compiles the answer, with the way to the items.
-func (c *compiler) root(g *Program, answer *shape, way []string) *node {
+// root compiles the answer, with the path to the items.
+func (c *compiler) root(g *Program, answer *shape, path []string) *node {
 	n := &node{typ: Struct, fields: []field{{wire: newTagName("requestId"), typ: String, role: isSkip}}}
-	if len(way) == 0 { // the answer is the item
+	if len(path) == 0 { // the answer itself is the item
 		n.fields = append(n.fields, g.item.fields...)
 		for i := range n.fields {
 			if n.fields[i].wire.name == "nextToken" {
@@ -174,17 +174,17 @@ func (c *compiler) root(g *Program, answer *shape, way []string) *node {
 	for _, x := range answer.members {
 		f := newField(x)
 		switch {
-		case x.name == way[0]:
+		case x.name == path[0]:
 			f.role |= isItems
-			if len(way) == 1 {
+			if len(path) == 1 {
 				f.node = c.items(g, x.shape)
 				break
 			}
 			g.grouped, g.enclosingKey = true, strings.TrimSuffix(x.name, "s")
-			f.node = c.group(g, x.shape, way[1])
+			f.node = c.group(g, x.shape, path[1])
 		case x.name == "NextToken" && x.shape.typ == String:
 			f.role |= isToken
-		case len(way) == 1 && x.shape.typ < Struct && x.name != "MaxResults":
+		case len(path) == 1 && x.shape.typ < Struct && x.name != "MaxResults":
 			g.enclosingKey, g.sealAtEnd = "Answer", true
 			f.node = c.node(x.shape, nil)
 		default:
@@ -196,7 +196,7 @@ func (c *compiler) root(g *Program, answer *shape, way []string) *node {
 	return n
 }
 
-// group compiles what encloses the items: a reservation.
+// group compiles the structure or list around the items: reservations.
 func (c *compiler) group(g *Program, s *shape, items string) *node {
 	if s.typ == List {
 		return &node{typ: List, itemName: newTagName(s.item), elem: c.group(g, s.elem, items)}

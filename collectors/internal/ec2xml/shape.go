@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// A Type is what a member's text means.
+// A Type is the type of a member.
 type Type uint8
 
-// The types. A number or a boolean is raw in the JSON, the others are strings; a Timestamp is RFC 3339 as EC2 sent it
-// and a Blob is base64.
+// The types. In JSON, Integer, Float and Boolean are not quoted, the other scalars are strings; a Timestamp is in the
+// RFC 3339 form that EC2 sent, a Blob is base64.
 const (
 	String Type = iota
 	Integer
@@ -21,7 +21,7 @@ const (
 	List
 )
 
-// An Operation is what the SDK's source says of one Describe operation.
+// An Operation is one operation of EC2, from the SDK's source.
 type Operation struct {
 	Name      string
 	Paginated bool    // the SDK has a paginator for it
@@ -31,13 +31,13 @@ type Operation struct {
 
 // An Input is a member of an operation's request.
 type Input struct {
-	Name     string // the SDK's and the CLI's word: "Owners"
-	Wire     string // the form's word: "Owner"; of a list, "Owner.1" and so on
+	Name     string // the name in the SDK and the CLI: "Owners"
+	Wire     string // the form parameter: "Owner"; of a list, "Owner.1" and so on
 	Type     Type
 	Required bool
 }
 
-// Input is the request's member of that name.
+// Input returns the member of the request with a name.
 func (o Operation) Input(name string) (Input, bool) {
 	i := slices.IndexFunc(o.Inputs, func(in Input) bool { return in.Name == name })
 	if i < 0 {
@@ -46,10 +46,10 @@ func (o Operation) Input(name string) (Input, bool) {
 	return o.Inputs[i], true
 }
 
-// Has reports whether the request knows a member: MaxResults, NextToken, DryRun, Owners.
+// Has reports whether the request has a member: MaxResults, NextToken, DryRun, Owners.
 func (o Operation) Has(input string) bool { _, ok := o.Input(input); return ok }
 
-// A Shape is the type of a member, by which the JSON of a record can be described.
+// A Shape is the full type of a member. It describes the JSON of a record.
 type Shape struct{ s *shape }
 
 // A Member is one member of a Struct.
@@ -68,7 +68,7 @@ func (s Shape) Name() string { return s.s.name }
 // Elem is the element of a List.
 func (s Shape) Elem() Shape { return Shape{s.s.elem} }
 
-// Members ranges over the members of a Struct, sorted by name.
+// Members returns the members of a Struct, sorted by name.
 func (s Shape) Members() iter.Seq[Member] {
 	return func(yield func(Member) bool) {
 		for _, m := range s.s.members {
@@ -79,12 +79,12 @@ func (s Shape) Members() iter.Seq[Member] {
 	}
 }
 
-// Path follows a dotted path of member names; the elements of a list are implied, and a list at its end is returned
-// as a list. ok is false where the tables have no such member.
+// Path follows a dotted path of member names, through the elements of lists. It returns a list at the end of the path
+// as a list. ok is false if the tables have no such member.
 func (s Shape) Path(path string) (_ Shape, ok bool) {
 	at, err := s.s.path(path)
 	return Shape{at}, err == nil
 }
 
-// Item is the XML name of a List's elements, "item" but for a few.
+// Item is the XML name of a List's elements, nearly always "item".
 func (s Shape) Item() string { return s.s.item }

@@ -10,51 +10,53 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A Spec says what the records of one kind are in the answer of one operation. Members are named as the AWS CLI names
-// them; a path is dotted, and the elements of a list on the way are implied.
+// A Spec describes the records of one kind in the answer of one operation. Members have the names that the AWS CLI
+// uses. A path is dotted and passes through lists without naming their elements.
 type Spec struct {
 	Op string // DescribeVolumes
 
-	// Items is the path of the item list in the answer: "Volumes", "Reservations.Instances". At most one list (or
-	// structure) may enclose it; its other members go into each item's data, under its name in the singular
-	// ("Reservation"). It may also be the path of a structure, which is then the one item, or "": the answer itself is.
+	// Items is the path of the item list in the answer: "Volumes", "Reservations.Instances". At most one list or
+	// structure may enclose it; its other members become part of each item's data, under its name in the singular
+	// ("Reservation"). Items may also be the path of a structure, which is then the only item, or "" if the answer
+	// itself is the only item.
 	Items string
 
-	// ID is the member, or several that are joined by "/". A record must have one of them. It may be empty where the
-	// items are strings, which are their own ids, and beside ConstID.
+	// ID is one member, or several that are joined by "/". A record must have at least one of them. ID is empty if the
+	// items are strings, which are their own ids, or if ConstID is set.
 	ID []string
-	// ConstID is the id of an answer that has none, because there is one of it in an account and region.
+	// ConstID is the id of an item without an id, if there is only one in an account and region.
 	ConstID string
-	// Name is a member to be the record's name. By default the tag Name is.
+	// Name is the member with the record's name. The default is the tag Name.
 	Name string
 
-	Volatile  []string // left out of the content hash
-	Sensitive []string // become a digest, unless Options say otherwise
-	Ordered   []string // lists whose order means something. To the content hash any other list is a multiset: EC2 promises no order
+	Volatile  []string // excluded from the content hash
+	Sensitive []string // replaced by digests, unless Options.Sensitive says otherwise
+	Ordered   []string // lists whose order matters; the content hash treats others as multisets, as EC2 may reorder them
 }
 
-// A Program is a compiled Spec. It is immutable, so any number of decoders may use it at once.
+// A Program is a compiled Spec. It is immutable, so decoders may share it.
 type Program struct {
 	spec         Spec
 	itemShape    *shape
 	item         *node  // what an item is
 	root         *node  // the answer, with the way to the items marked
 	grouped      bool   // a list or a structure encloses the items
-	enclosingKey string // the key in data of what stands beside the items, "" where nothing does
-	sealAtEnd    bool   // what stands beside the items stands in the answer itself, so nothing is sealed before its end
+	enclosingKey string // the key in data of the members next to the items, "" if there are none
+	sealAtEnd    bool   // the members next to the items are the answer's own, so nothing can be sealed before its end
 	idMembers    int
-	hintSlots    int  // of hints
-	sensitive    bool // a member is
+	hintSlots    int  // number of hints
+	sensitive    bool // a member is sensitive
 }
 
-// Spec is what the program was compiled from.
+// Spec returns the source of the program.
 func (g *Program) Spec() Spec { return g.spec }
 
-// Item is the shape of a record's data, but for the members around the items.
+// Item returns the shape of a record's data, without the members next to the items.
 func (g *Program) Item() Shape { return Shape{g.itemShape} }
 
-// Enclosing is the shape of what stands beside the items and the member of data under which it is put: for instances,
-// "Reservation" and a shape with a member Instances that data does not have there. "" where nothing stands beside them.
+// Enclosing returns the shape of the structure around the items and the member of data that holds its other members:
+// for instances, "Reservation" and a shape whose member Instances is absent from data. It returns "" if there are no
+// other members.
 func (g *Program) Enclosing() (string, Shape) {
 	at := loadTables().ops[g.spec.Op].Output
 	if g.enclosingKey == "" || g.sealAtEnd {
@@ -68,8 +70,8 @@ func (g *Program) Enclosing() (string, Shape) {
 	return g.enclosingKey, at
 }
 
-// Compile checks a Spec against the tables and makes it ready to decode by. Its error names the operation and the
-// member that the SDK does not know.
+// Compile checks a Spec against the tables and compiles it. Its error names the operation and the member that the SDK
+// does not know.
 func Compile(s Spec) (*Program, error) {
 	g, err := compile(s)
 	if err != nil {
@@ -86,12 +88,11 @@ func compile(s Spec) (*Program, error) {
 	answer := op.Output.s
 	g := &Program{spec: s, idMembers: len(s.ID), sensitive: len(s.Sensitive) > 0}
 
-	// The way to the items.
 	items := answer
-	var way []string
+	var path []string
 	if s.Items != "" {
-		if way = strings.Split(s.Items, "."); len(way) > 2 {
-			return nil, fmt.Errorf("items %s: more than one list or structure around the items", s.Items)
+		if path = strings.Split(s.Items, "."); len(path) > 2 {
+			return nil, fmt.Errorf("items %s: more than one list or structure encloses the items", s.Items)
 		}
 		var err error
 		if items, err = answer.path(s.Items); err != nil {
@@ -112,31 +113,31 @@ func compile(s Spec) (*Program, error) {
 	}
 	c := compiler{shared: map[*shape]*node{}}
 	g.item = c.node(g.itemShape, m)
-	g.root = c.root(g, answer, way)
+	g.root = c.root(g, answer, path)
 	g.hintSlots = c.slots
 	return g, nil
 }
 
-// A role is what a member is to the record, besides data.
+// A role is the meaning of a member for the record, besides being data.
 type role uint16
 
 const (
 	isName     role = 1 << iota
 	isTagKey        // of the item's own tags
 	isTagValue      // likewise
-	isVolatile      // is left out of the content hash
+	isVolatile      // excluded from the content hash
 	isSensitive
 	isOrdered
 	isTags  // the list of the item's tags
-	isItems // the items, or what encloses them
+	isItems // the items, or the list or structure around them
 	isToken // the pagination token
-	isSkip  // beside the items, and not carried
+	isSkip  // next to the items, and not part of the data
 )
 
-// spanRoles are the roles of a text that need no more than to know where it stands.
+// spanRoles are the roles of a scalar for which only its position is recorded.
 const spanRoles = isName | isTagKey | isTagValue
 
-// A marked is the members below one that mean something.
+// A markTree holds the roles of a member and of the members below it.
 type markTree struct {
 	role    role
 	id      int // 1 + the place in the id
@@ -158,7 +159,7 @@ func (m *markTree) atPath(path string) *markTree {
 	return m
 }
 
-// marks checks the paths of a spec, and gathers them into a tree.
+// marks checks the paths of a spec and builds a tree of the roles.
 func (s Spec) marks(item *shape) (*markTree, error) {
 	root := new(markTree)
 	each := func(what string, paths []string, r role, want func(*shape) bool) error {
@@ -168,7 +169,7 @@ func (s Spec) marks(item *shape) (*markTree, error) {
 				return fmt.Errorf("%s: %w", what, err)
 			}
 			if !want(sh) {
-				return fmt.Errorf("%s: %s is of the wrong type", what, p)
+				return fmt.Errorf("%s: %s has the wrong type", what, p)
 			}
 			root.atPath(p).role |= r
 		}
@@ -179,17 +180,17 @@ func (s Spec) marks(item *shape) (*markTree, error) {
 
 	switch {
 	case s.ConstID != "" && len(s.ID) > 0:
-		return nil, errors.New("both an id and a constant id")
+		return nil, errors.New("both ID and ConstID are set")
 	case s.ConstID != "" && strings.TrimSpace(s.ConstID) != s.ConstID:
-		return nil, fmt.Errorf("constant id %q: white space around it", s.ConstID)
+		return nil, fmt.Errorf("ConstID %q has leading or trailing white space", s.ConstID)
 	case len(s.ID) > record.MaxIDParts:
-		return nil, fmt.Errorf("an id of more than %d members", record.MaxIDParts)
+		return nil, fmt.Errorf("the id has more than %d members", record.MaxIDParts)
 	case item.typ < Struct:
 		if len(s.ID)+len(s.Volatile)+len(s.Sensitive)+len(s.Ordered) > 0 || s.Name != "" {
-			return nil, errors.New("the items are no structures, so they have no members")
+			return nil, errors.New("the items are not structures, so they have no members")
 		}
 	case len(s.ID) == 0 && s.ConstID == "":
-		return nil, errors.New("no id")
+		return nil, errors.New("neither ID nor ConstID is set")
 	}
 	if err := each("id", s.ID, 0, scalar); err != nil {
 		return nil, err
@@ -229,13 +230,13 @@ func (s Spec) marks(item *shape) (*markTree, error) {
 	}
 	for _, p := range s.Sensitive {
 		if root.atPath(p).holdsIdentity() {
-			return nil, fmt.Errorf("sensitive: %s is, or has in it, the id, the name or the tags", p)
+			return nil, fmt.Errorf("sensitive: %s is or contains the id, the name or the tags", p)
 		}
 	}
 	return root, nil
 }
 
-// holdsIdentity reports whether the record takes its id, name or tags from the member or from inside it.
+// holdsIdentity reports whether the member is or contains the record's id, name or tags.
 func (m *markTree) holdsIdentity() bool {
 	if m.id > 0 || m.role&spanRoles != 0 {
 		return true
@@ -248,12 +249,12 @@ func (m *markTree) holdsIdentity() bool {
 	return false
 }
 
-// checkOutsideLists refuses a path through a list: an item has one id and one name.
+// checkOutsideLists returns an error for a path through a list: an item has one id and one name.
 func checkOutsideLists(item *shape, path string) error {
 	for i, c := range path {
 		if c == '.' {
 			if s, err := item.path(path[:i]); err == nil && s.typ == List {
-				return fmt.Errorf("%s: lies in a list", path)
+				return fmt.Errorf("%s: is in a list", path)
 			}
 		}
 	}

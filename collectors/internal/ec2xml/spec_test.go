@@ -12,7 +12,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-func TestCompileNamesWhatTheTablesDoNotHave(t *testing.T) {
+func TestCompileErrors(t *testing.T) {
 	ok := ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}
 	for _, c := range []struct {
 		change func(*ec2xml.Spec)
@@ -22,23 +22,27 @@ func TestCompileNamesWhatTheTablesDoNotHave(t *testing.T) {
 		{func(s *ec2xml.Spec) { s.Items = "Volume" }, "DescribeVolumes: items: Volume: no member Volume"},
 		{func(s *ec2xml.Spec) { s.Items = "NextToken" }, "neither a list nor a structure"},
 		{func(s *ec2xml.Spec) { s.Items = "Volumes.Attachments.X" }, "more than one list or structure"},
-		{func(s *ec2xml.Spec) { s.ID = nil }, "no id"},
+		{func(s *ec2xml.Spec) { s.ID = nil }, "neither ID nor ConstID"},
 		{func(s *ec2xml.Spec) { s.ID = []string{"volumeId"} }, "id: volumeId: no member volumeId (did you mean VolumeId?)"},
-		{func(s *ec2xml.Spec) { s.ID = []string{"Tags"} }, "id: Tags is of the wrong type"},
-		{func(s *ec2xml.Spec) { s.ID = []string{"Attachments.InstanceId"} }, "lies in a list"},
-		{func(s *ec2xml.Spec) { s.ID = []string{"Size", "Iops", "State", "VolumeId", "KmsKeyId"} }, "more than 4"},
-		{func(s *ec2xml.Spec) { s.ConstID = "x" }, "both"},
-		{func(s *ec2xml.Spec) { s.Name = "Size" }, "name: Size is of the wrong type"},
+		{func(s *ec2xml.Spec) { s.ID = []string{"Tags"} }, "id: Tags has the wrong type"},
+		{func(s *ec2xml.Spec) { s.ID = []string{"Attachments.InstanceId"} }, "is in a list"},
+		{func(s *ec2xml.Spec) { s.ID = []string{"Size", "Iops", "State", "VolumeId", "KmsKeyId"} }, "more than 4 members"},
+		{func(s *ec2xml.Spec) { s.ConstID = "x" }, "both ID and ConstID"},
+		{func(s *ec2xml.Spec) { s.Name = "Size" }, "name: Size has the wrong type"},
 		{func(s *ec2xml.Spec) { s.Volatile = []string{"Attachments.Oops"} }, "volatile: Attachments.Oops: no member Oops"},
-		{func(s *ec2xml.Spec) { s.Volatile = []string{"VolumeId.Oops"} }, "no structure"},
-		{func(s *ec2xml.Spec) { s.Ordered = []string{"Size"} }, "ordered: Size is of the wrong type"},
+		{func(s *ec2xml.Spec) { s.Volatile = []string{"VolumeId.Oops"} }, "is not a structure"},
+		{func(s *ec2xml.Spec) { s.Ordered = []string{"Size"} }, "ordered: Size has the wrong type"},
 		{func(s *ec2xml.Spec) { s.Sensitive = []string{"VolumeId"} }, "sensitive: VolumeId"},
 		{func(s *ec2xml.Spec) { s.Sensitive = []string{"Tags"} }, "sensitive: Tags"},
-		{func(s *ec2xml.Spec) { s.ID, s.Sensitive = []string{"Operator.Principal"}, []string{"Operator"} }, "sensitive: Operator"},
+		{
+			func(s *ec2xml.Spec) { s.ID, s.Sensitive = []string{"Operator.Principal"}, []string{"Operator"} },
+			"sensitive: Operator",
+		},
 	} {
 		s := ok
 		c.change(&s)
-		if _, err := ec2xml.Compile(s); err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), s.Op+": ") {
+		if _, err := ec2xml.Compile(s); err == nil || !strings.Contains(err.Error(), c.want) ||
+			!strings.HasPrefix(err.Error(), s.Op+": ") {
 			t.Errorf("%+v: %v, want %q", s, err, c.want)
 		}
 	}
@@ -82,7 +86,8 @@ func TestDescribeSaysWhatTheSDKHas(t *testing.T) {
 	}
 	o, _ := ec2xml.Describe("DescribeImages")
 	owners, _ := o.Input("Owners")
-	if !o.Paginated || !o.Has("MaxResults") || !o.Has("NextToken") || !o.Has("DryRun") || o.Has("Oops") || owners != (ec2xml.Input{Name: "Owners", Wire: "Owner", Type: ec2xml.List}) {
+	if !o.Paginated || !o.Has("MaxResults") || !o.Has("NextToken") || !o.Has("DryRun") || o.Has("Oops") ||
+		owners != (ec2xml.Input{Name: "Owners", Wire: "Owner", Type: ec2xml.List}) {
 		t.Errorf("%+v", o)
 	}
 	if z, _ := ec2xml.Describe("DescribeAvailabilityZones"); z.Paginated || z.Has("MaxResults") {
@@ -96,7 +101,8 @@ func TestDescribeSaysWhatTheSDKHas(t *testing.T) {
 	if !ok || s.Type() != ec2xml.Integer {
 		t.Error("path")
 	}
-	if s, ok := o.Output.Path("Images"); !ok || s.Type() != ec2xml.List || s.Elem().Name() != "Image" || s.Item() != "item" {
+	if s, ok := o.Output.Path("Images"); !ok || s.Type() != ec2xml.List || s.Elem().Name() != "Image" ||
+		s.Item() != "item" {
 		t.Error("a list at a path's end stays one")
 	}
 	if _, ok := o.Output.Path("Images.Nothing"); ok {
@@ -104,7 +110,7 @@ func TestDescribeSaysWhatTheSDKHas(t *testing.T) {
 	}
 }
 
-// endless is an answer that does not end.
+// endless is an answer without an end.
 type endless struct {
 	head string
 	more string
@@ -143,12 +149,24 @@ func TestLimitsAgainstAnAnswerThatDoesNotEnd(t *testing.T) {
 		{"empty tags", volumesHead + "<tagSet>", "<item/>", ec2xml.ErrLimit, "record"},
 		{"unknown members of many names", volumesHead, "<a/><b/><c/><d/><e/><f/><g/>", ec2xml.ErrLimit, ""},
 		{"an unknown list", volumesHead + "<odd>", "<item>x</item>", ec2xml.ErrLimit, "record"},
-		{"members sent twice", volumesHead + "<description>" + strings.Repeat("x", 1000) + "</description>", "<size>1</size><iops>1</iops>", ec2xml.ErrLimit, "sent before"},
+		{
+			"members sent twice", volumesHead + "<description>" + strings.Repeat("x", 1000) + "</description>",
+			"<size>1</size><iops>1</iops>", ec2xml.ErrLimit, "repeated members",
+		},
 		{"items", "<DescribeVolumesResponse><volumeSet>", "<item><volumeId>v</volumeId></item>", ec2xml.ErrLimit, "page"},
-		{"instances of a reservation", reservation + "<instancesSet>", "<item><instanceId>i</instanceId></item>", ec2xml.ErrLimit, "page"},
-		{"members of a reservation", reservation + "<groupSet>", "<item><groupId>g</groupId></item>", ec2xml.ErrLimit, "record"},
-		{"reservations", "<DescribeInstancesResponse><reservationSet>", "<item><instancesSet><item><instanceId>i</instanceId></item></instancesSet></item>", ec2xml.ErrLimit, "page"},
-		{"unknown beside the items", "<DescribeVolumesResponse>", "<odd><a>x</a></odd>", nil, ""},
+		{
+			"instances of a reservation", reservation + "<instancesSet>", "<item><instanceId>i</instanceId></item>",
+			ec2xml.ErrLimit, "page",
+		},
+		{
+			"members of a reservation", reservation + "<groupSet>", "<item><groupId>g</groupId></item>", ec2xml.ErrLimit,
+			"record",
+		},
+		{
+			"reservations", "<DescribeInstancesResponse><reservationSet>",
+			"<item><instancesSet><item><instanceId>i</instanceId></item></instancesSet></item>", ec2xml.ErrLimit, "page",
+		},
+		{"unknown next to the items", "<DescribeVolumesResponse>", "<odd><a>x</a></odd>", nil, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}
@@ -157,7 +175,7 @@ func TestLimitsAgainstAnAnswerThatDoesNotEnd(t *testing.T) {
 			}
 			var d ec2xml.Decoder
 			var p record.Page
-			stop := errors.New("stopped by the test") // what is not kept may go on: it costs no memory
+			stop := errors.New("stopped by the test") // discarded bytes cost no memory, so they are not limited
 			r := io.MultiReader(io.LimitReader(&endless{c.head, c.more}, 8<<20), &stopped{stop})
 			_, err := d.Decode(compiled(t, s), ec2xml.Options{Envelope: stamp(), Limits: limits}, r, &p)
 			want := c.want
@@ -178,17 +196,28 @@ type stopped struct{ err error }
 
 func (s *stopped) Read([]byte) (int, error) { return 0, s.err }
 
-// A reservation's members go into each of its instances: a few bytes on the wire must not become gigabytes.
+// A reservation's members become part of each of its instances: a few bytes on the wire must not become gigabytes.
 func TestLimitsAgainstMultiplication(t *testing.T) {
-	doc := "<DescribeInstancesResponse><reservationSet><item><requesterId>" + strings.Repeat("x", 90<<10) + "</requesterId><instancesSet>" +
-		strings.Repeat("<item><instanceId>i</instanceId></item>", 1000) + "</instancesSet></item></reservationSet></DescribeInstancesResponse>"
-	p, _, err := decode(t, compiled(t, instances), ec2xml.Options{Limits: ec2xml.Limits{Item: 100 << 10, Page: 10 << 20}}, doc)
+	doc := "<DescribeInstancesResponse><reservationSet><item><requesterId>" + strings.Repeat(
+		"x",
+		90<<10,
+	) + "</requesterId><instancesSet>" +
+		strings.Repeat(
+			"<item><instanceId>i</instanceId></item>",
+			1000,
+		) + "</instancesSet></item></reservationSet></DescribeInstancesResponse>"
+	p, _, err := decode(
+		t,
+		compiled(t, instances),
+		ec2xml.Options{Limits: ec2xml.Limits{Item: 100 << 10, Page: 10 << 20}},
+		doc,
+	)
 	if !errors.Is(err, ec2xml.ErrLimit) || p.MemorySize() > 10<<20 {
 		t.Errorf("%v; the page took %d bytes", err, p.MemorySize())
 	}
 }
 
-// What is refused must not depend on what the page carried before.
+// The limits must not depend on the earlier content of the page.
 func TestLimitsDoNotDependOnThePagesMemory(t *testing.T) {
 	var d ec2xml.Decoder
 	var p record.Page
@@ -201,8 +230,12 @@ func TestLimitsDoNotDependOnThePagesMemory(t *testing.T) {
 		spec ec2xml.Spec
 		xml  string
 	}{
-		"item": {ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}, volume("<tagSet>" + long + "</tagSet>")},
-		"around": {instances, "<DescribeInstancesResponse><reservationSet><item><instancesSet><item><instanceId>i</instanceId></item></instancesSet><odd>" + long +
+		"item": {
+			ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}},
+			volume("<tagSet>" + long + "</tagSet>"),
+		},
+		"around": {instances, "<DescribeInstancesResponse><reservationSet><item><instancesSet><item>" +
+			"<instanceId>i</instanceId></item></instancesSet><odd>" + long +
 			"</odd></item></reservationSet></DescribeInstancesResponse>"},
 	} {
 		o.Limits.Item = 1000
@@ -219,7 +252,12 @@ func TestDefaultsCarryALargePage(t *testing.T) {
 	}
 	// 64 KiB in one value, across windows.
 	long := strings.Repeat("0123456789abcdef&amp;", 5000)
-	p, _, err = decode(t, compiled(t, ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}), ec2xml.Options{}, volume("<kmsKeyId>"+long+"</kmsKeyId>"))
+	p, _, err = decode(
+		t,
+		compiled(t, ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}),
+		ec2xml.Options{},
+		volume("<kmsKeyId>"+long+"</kmsKeyId>"),
+	)
 	if err != nil || !strings.Contains(dataOf(p)[0], strings.ReplaceAll(long, "&amp;", "&")) {
 		t.Fatal(err)
 	}
@@ -247,7 +285,7 @@ func TestADecoderServesOneProgramAfterAnother(t *testing.T) {
 	}
 }
 
-// TestAllocations holds "no allocation a value": once its memory has grown, a page costs a handful.
+// TestAllocations checks that values need no allocations: once its buffers have grown, a page needs only a few.
 func TestAllocations(t *testing.T) {
 	xml := string(pageOf(t, 100))
 	g := compiled(t, instances)
@@ -264,7 +302,7 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-// TestSumOfAnInstance is the content hash from end to end, and what it may not depend on.
+// TestSumOfAnInstance checks the content hash of a decoded instance, and what it must not depend on.
 func TestSumOfAnInstance(t *testing.T) {
 	g := compiled(t, instances)
 	sum := func(doc string) record.Digest {
@@ -282,6 +320,7 @@ func TestSumOfAnInstance(t *testing.T) {
 	if got := fmt.Sprintf("%x", want); got != "e45cd0260ac1c9594e692152eec78040" {
 		t.Errorf("%s: has the canonical form changed? Then raise record.SumVersion", got)
 	}
+	remove := func(s string) string { return strings.Replace(doc, s, "", 1) }
 	swap := func(a, b string) string {
 		if !strings.Contains(doc, a) || !strings.Contains(doc, b) {
 			t.Fatal(a, b)
@@ -289,10 +328,13 @@ func TestSumOfAnInstance(t *testing.T) {
 		return strings.NewReplacer(a, b, b, a).Replace(doc)
 	}
 	for what, same := range map[string]string{
-		"indentation":       strings.ReplaceAll(doc, "    ", ""),
-		"groups in order":   swap("sg-0a1b2c3d4e5f60718</groupId>\n                            <groupName>web-servers", "sg-0a1b2c3d4e5f60719</groupId>\n                            <groupName>default"),
+		"indentation": strings.ReplaceAll(doc, "    ", ""),
+		"groups in order": swap(
+			"sg-0a1b2c3d4e5f60718</groupId>\n                            <groupName>web-servers",
+			"sg-0a1b2c3d4e5f60719</groupId>\n                            <groupName>default",
+		),
 		"a volatile member": strings.Replace(doc, "<usageOperationUpdateTime>2026", "<usageOperationUpdateTime>2027", 1),
-		"no volatile one":   strings.Replace(doc, "<usageOperationUpdateTime>2026-03-01T08:15:31.000Z</usageOperationUpdateTime>", "", 1),
+		"no volatile one":   remove("<usageOperationUpdateTime>2026-03-01T08:15:31.000Z</usageOperationUpdateTime>"),
 	} {
 		if same == doc || sum(same) != want {
 			t.Errorf("%s: changed the hash", what)
@@ -319,8 +361,13 @@ func TestAnOrderedListIsNoSet(t *testing.T) {
 	s := ec2xml.Spec{Op: "DescribeDhcpOptions", Items: "DhcpOptions", ID: []string{"DhcpOptionsId"}}
 	doc := func(a, b string) string {
 		v := func(s string) string { return "<item><value>" + s + "</value></item>" }
-		return "<DescribeDhcpOptionsResponse><dhcpOptionsSet><item><dhcpOptionsId>d</dhcpOptionsId><dhcpConfigurationSet><item><key>domain-name-servers</key><valueSet>" +
-			v(a) + v(b) + "</valueSet></item></dhcpConfigurationSet></item></dhcpOptionsSet></DescribeDhcpOptionsResponse>"
+		return "<DescribeDhcpOptionsResponse><dhcpOptionsSet><item><dhcpOptionsId>d</dhcpOptionsId><dhcpConfigurationSet>" +
+			"<item><key>domain-name-servers</key><valueSet>" +
+			v(
+				a,
+			) + v(
+			b,
+		) + "</valueSet></item></dhcpConfigurationSet></item></dhcpOptionsSet></DescribeDhcpOptionsResponse>"
 	}
 	for _, ordered := range [][]string{nil, {"DhcpConfigurations.Values"}} {
 		s.Ordered = ordered

@@ -2,7 +2,7 @@
 
 package ec2xml
 
-// tables is read once, by parse, which says how it is written.
+// tables holds the operations and structures. loadTables documents the format.
 const tables = `@DescribeAccountAttributes
 ?AttributeNames/AttributeName []AccountAttributeName
 ?DryRun b

@@ -12,7 +12,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// readText reads the text of an element up to its end into d.text. An element inside it is refused.
+// readText reads the text of an element, up to its end tag, into d.text. Child elements are an error.
 func (d *Decoder) readText(name string) error {
 	if err := d.openElement(name); err != nil {
 		return err
@@ -25,13 +25,13 @@ func (d *Decoder) readText(name string) error {
 		return err
 	}
 	if k != endTag {
-		return fmt.Errorf("%w: an element <%.40s> where a text is due", ErrMarkup, raw)
+		return fmt.Errorf("%w: an element <%.40s> in place of text", ErrMarkup, raw)
 	}
 	return d.endElement(raw, name)
 }
 
-// readChars reads text into d.text up to the next tag: what encoding/xml makes of it, so with entities resolved, line ends
-// made \n, comments left out.
+// readChars reads text into d.text up to the next tag. Like encoding/xml, it resolves entities, normalizes line ends to
+// \n and omits comments.
 func (d *Decoder) readChars() error {
 	d.text = d.text[:0]
 	for {
@@ -78,17 +78,17 @@ func (d *Decoder) readChars() error {
 	}
 }
 
-// takeText moves n bytes from the window to the text.
+// takeText moves n bytes from the window to d.text.
 func (d *Decoder) takeText(n int) error {
 	d.text = append(d.text, d.buf[d.pos:d.pos+n]...)
 	d.pos += n
 	if len(d.text) > d.options.Limits.Item {
-		return fmt.Errorf("%w: a text of more than %d bytes", ErrLimit, d.options.Limits.Item)
+		return fmt.Errorf("%w: a text has more than %d bytes", ErrLimit, d.options.Limits.Item)
 	}
 	return nil
 }
 
-// readLineEnd makes one \n of \r and of \r\n.
+// readLineEnd reads \r or \r\n as one \n.
 func (d *Decoder) readLineEnd() {
 	d.text = append(d.text, '\n')
 	d.pos++
@@ -127,7 +127,7 @@ func (d *Decoder) readCDATA() error {
 	}
 }
 
-// readEntity reads one of the five named entities or a numeric one.
+// readEntity reads one of the five named entities or a character reference.
 func (d *Decoder) readEntity() error {
 	const longest = 12
 	d.ensure(longest)
@@ -139,7 +139,7 @@ func (d *Decoder) readEntity() error {
 		}
 		return fmt.Errorf("%w: & without an entity", ErrSyntax)
 	}
-	name := b[1:i] // into the window, which does not move here
+	name := b[1:i] // in the window, which does not move here
 	d.pos += i + 1
 	switch string(name) {
 	case "lt":
@@ -169,7 +169,7 @@ func (d *Decoder) readEntity() error {
 	return nil
 }
 
-// checkText checks a text for what XML cannot have in it.
+// checkText returns an error for characters that XML does not allow.
 func checkText(t []byte) error {
 	for i := 0; i < len(t); {
 		c := t[i]
@@ -192,7 +192,7 @@ func checkText(t []byte) error {
 	return nil
 }
 
-// scalar writes d.text as a value of its type.
+// scalar writes d.text as a value of the type.
 func (d *Decoder) scalar(t Type) {
 	w := d.draft
 	switch text := d.text; {
@@ -218,8 +218,8 @@ func (d *Decoder) scalar(t Type) {
 	}
 }
 
-// normalizeNumber takes from a number what Go's and Python's parsers allow and JSON does not: white space around it, a plus, zeros
-// in front.
+// normalizeNumber removes what Go's and Python's parsers accept in a number and JSON does not: surrounding white space,
+// a plus sign, leading zeros.
 func normalizeNumber(t []byte) []byte {
 	t = bytes.Trim(t, " \t\r\n")
 	t, plus := bytes.CutPrefix(t, []byte{'+'})
@@ -232,7 +232,7 @@ func normalizeNumber(t []byte) []byte {
 	return t
 }
 
-// skip reads an element to its end and carries nothing of it.
+// skip reads an element to its end and discards it.
 func (d *Decoder) skip(name string) error {
 	if err := d.openElement(name); err != nil {
 		return err
@@ -255,17 +255,17 @@ func (d *Decoder) skip(name string) error {
 	}
 }
 
-// setDigestKey prepares the digests.
+// setDigestKey sets the key of the digests.
 func (d *Decoder) setDigestKey(key []byte) {
 	if d.mac == nil || !bytes.Equal(d.macKey, key) {
 		d.mac, d.macKey = hmac.New(sha256.New, key), bytes.Clone(key)
 	}
 }
 
-// digestBytes is how much of the HMAC is shown: 128 bits are enough to tell values apart, and to tell nothing else.
+// digestBytes is the length of a digest: 128 bits of the HMAC suffice to distinguish values.
 const digestBytes = 16
 
-// digest puts a digest in the place of a member's value, which begins at from.
+// digest replaces the value that begins at from by its digest.
 func (d *Decoder) digest(f *field, from int) {
 	w := d.draft
 	value := d.text

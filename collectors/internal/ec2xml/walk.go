@@ -15,18 +15,19 @@ const (
 	highBits = 0x8080808080808080
 )
 
-// specialBytes marks, by the top bit, the first byte of a text that cannot stand in a JSON string as it is, or that may end
-// the text: control characters, ", &, <, \ and what is not ASCII. Bytes behind the first may be marked wrongly.
+// specialBytes sets the top bit of the first byte that must be escaped in a JSON string or may end the text: control
+// characters, ", &, <, \ and what is not ASCII. The top bits of later bytes may be wrong.
 //
-// To take a number from a byte that is less than it sets the top bit: so space finds what is below it, and 1 finds zero.
+// Subtracting a larger number from a byte sets its top bit: subtracting a space finds the bytes below it, subtracting 1
+// finds zeros.
 func specialBytes(x uint64) uint64 {
 	qa, l, s := (x|lowBits*('"'^'&'))^(lowBits*'&'), x^(lowBits*'<'), x^(lowBits*'\\') // " and & differ in one bit
 	return (x | (x - lowBits*' ') | (qa - lowBits) | (l - lowBits) | (s - lowBits)) & highBits
 }
 
-// members reads the members of a structure up to its end, each as `,"Key":value` behind start, where the structure
-// begins in the draft. What EC2 sends all the time is done here, with the help of what came next the last time; the rest
-// is left to member, odd and again.
+// members reads the members of a structure up to its end and appends each as `,"Key":value`. start is where the
+// structure begins in the draft. It handles the common cases itself, with the help of the hints, and leaves the others
+// to uncommonTag and member.
 func (d *Decoder) members(n *node, name string, start int, seen *seenMembers) error {
 	if err := d.openElement(name); err != nil {
 		return err
@@ -46,7 +47,7 @@ func (d *Decoder) members(n *node, name string, start int, seen *seenMembers) er
 			i = to
 		} else {
 			i = d.spaceEnd()
-			h.indent = uint8(min(i-d.pos, 255)) // longer ones are never found in this way
+			h.indent = uint8(min(i-d.pos, 255)) // a longer indentation never matches
 		}
 		if b[i] != '<' {
 			if err := d.uncommonTag(n, name, start, seen, &slot, i); err != nil {
@@ -82,7 +83,7 @@ func (d *Decoder) members(n *node, name string, start int, seen *seenMembers) er
 			if x = -1; b[j] == '>' && end > i+1 {
 				x = n.exact(b[i+1 : end])
 			}
-			if x < 0 { // a comment, attributes, an unknown member, the window's end
+			if x < 0 { // a comment, attributes, an unknown member or the end of the window
 				if err := d.uncommonTag(n, name, start, seen, &slot, i); err != nil {
 					if err == errEnd {
 						return nil
@@ -105,7 +106,7 @@ func (d *Decoder) members(n *node, name string, start int, seen *seenMembers) er
 		}
 		seen.add(x)
 
-		// A text: copied as it is looked at.
+		// A scalar: copied while it is searched for special bytes.
 		o := w.Buf[:cap(w.Buf)]
 		k := len(w.Buf)
 		*(*[len(f.key)]byte)(o[k:]) = f.key
@@ -154,7 +155,7 @@ func (d *Decoder) members(n *node, name string, start int, seen *seenMembers) er
 	}
 }
 
-// nameByte is what a name is made of, as far as the quick way goes.
+// nameByte are the bytes of names that the fast path accepts.
 var nameByte = func() (t [256]bool) {
 	for c := range t {
 		t[c] = 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-' || c == '.'
@@ -162,7 +163,7 @@ var nameByte = func() (t [256]bool) {
 	return t
 }()
 
-// isNumber reports whether t is a number of JSON.
+// isNumber reports whether t is a JSON number.
 func isNumber(t []byte) bool {
 	i := 0
 	digits := func() bool {
@@ -198,7 +199,7 @@ func isNumber(t []byte) bool {
 	return i == len(t)
 }
 
-// noteSpan keeps where the id, the name and the tags stand.
+// noteSpan records the positions of the id, the name and the tags.
 func (d *Decoder) noteSpan(f *field, s record.Span) {
 	if f.idPart != 0 {
 		d.page.SetID(int(f.idPart)-1, s)
@@ -213,7 +214,7 @@ func (d *Decoder) noteSpan(f *field, s record.Span) {
 	}
 }
 
-// grow makes place in the draft for what the window may bring, within the limits.
+// grow enlarges the draft for the content of a full window, within the limits.
 func (d *Decoder) grow() error {
 	if err := d.checkLimits(); err != nil {
 		return err
@@ -222,7 +223,7 @@ func (d *Decoder) grow() error {
 	return nil
 }
 
-// member reads a member whose start has been read: all that the quick way in members leaves.
+// member reads a member after its start tag: the cases that the fast path in members does not handle.
 func (d *Decoder) member(n *node, x int, name string, empty bool, start int, seen *seenMembers) (err error) {
 	f := &n.fields[x]
 	if f.role&(isItems|isToken|isSkip) != 0 {
@@ -259,7 +260,7 @@ func (d *Decoder) member(n *node, x int, name string, empty bool, start int, see
 	return nil
 }
 
-// slowMember reads a text with anything in it.
+// slowMember reads a scalar with any content.
 func (d *Decoder) slowMember(f *field, name string) error {
 	if err := d.readText(name); err != nil {
 		return err
@@ -279,10 +280,10 @@ func (d *Decoder) openVolatile(f *field, at int) int {
 	if f.role&isVolatile == 0 {
 		return -1
 	}
-	return d.draft.OpenMark(record.VolatileMark, at+1) // not the comma
+	return d.draft.OpenMark(record.VolatileMark, at+1) // without the comma
 }
 
-// closeMember ends a member that begins at at and whose value begins at from.
+// closeMember ends the member at at, whose value begins at from.
 func (d *Decoder) closeMember(f *field, at, from, cut int) {
 	if f.role&isSensitive != 0 && d.options.Sensitive != Clear {
 		if d.options.Sensitive == Drop {
@@ -306,7 +307,7 @@ func (f *field) appendKey(b []byte) []byte {
 	return append(b, f.key[:f.keyLen]...)
 }
 
-// quote is 1 where the key ends with the value's first quote.
+// quote is 1 if the key ends with the opening quote of the value, else 0.
 func (f *field) quote() int {
 	switch f.typ {
 	case String, Timestamp, Blob:
@@ -315,10 +316,10 @@ func (f *field) quote() int {
 	return 0
 }
 
-// errEnd says that a structure ended.
+// errEnd means that a structure ended.
 var errEnd = errors.New("end")
 
-// uncommonTag reads what is not the quick way's: it begins at i.
+// uncommonTag reads the tag at i, which the fast path does not handle.
 func (d *Decoder) uncommonTag(n *node, name string, start int, seen *seenMembers, slot *int, i int) error {
 	d.pos = i
 	raw, k, err := d.nextTag()
@@ -333,7 +334,7 @@ func (d *Decoder) uncommonTag(n *node, name string, start int, seen *seenMembers
 	}
 	x := n.find(raw)
 	if x < 0 {
-		if n == d.program.root && d.program.spec.Items != "" { // beside the items, where no record is
+		if n == d.program.root && d.program.spec.Items != "" { // next to the items, where there is no record
 			d.page.AddUnknown(1)
 			if k == emptyTag {
 				return nil
@@ -346,13 +347,13 @@ func (d *Decoder) uncommonTag(n *node, name string, start int, seen *seenMembers
 	*slot = n.slot + 1 + x
 	f := &n.fields[x]
 	elem := f.wire.name
-	if elem != string(raw) { // written in another case
+	if elem != string(raw) { // different case
 		elem = string(raw)
 	}
 	return d.member(n, x, elem, k == emptyTag, start, seen)
 }
 
-// endElement checks an end tag against the element that is open, and closes it.
+// endElement checks that an end tag matches the open element, and closes the element.
 func (d *Decoder) endElement(raw []byte, name string) error {
 	if string(raw) != name {
 		return fmt.Errorf("%w: <%s> ends with </%.40s>", ErrSyntax, name, raw)
@@ -361,7 +362,7 @@ func (d *Decoder) endElement(raw []byte, name string) error {
 	return nil
 }
 
-// value reads what is behind a start tag, and writes it.
+// value reads the content of an element after its start tag, and writes it.
 func (d *Decoder) value(n *node, name string, empty bool) error {
 	start := len(d.draft.Buf)
 	switch n.typ {
@@ -388,7 +389,7 @@ func (d *Decoder) value(n *node, name string, empty bool) error {
 	return nil
 }
 
-// brackets ends a structure or a list: what was written for its first comma becomes its opening bracket.
+// brackets ends a structure or a list: its opening bracket replaces the comma before its first member.
 func (d *Decoder) brackets(start int, open, shut byte) {
 	if b := d.draft.Buf; len(b) == start {
 		d.draft.Buf = append(b, open, shut)
@@ -398,7 +399,7 @@ func (d *Decoder) brackets(start int, open, shut byte) {
 	}
 }
 
-// list reads a list, or more elements of one, which begins in the draft at start.
+// list reads a list that begins at start in the draft, or further elements of one.
 func (d *Decoder) list(n *node, name string, empty bool, start int) error {
 	w := d.draft
 	set := -1
@@ -429,7 +430,7 @@ func (d *Decoder) list(n *node, name string, empty bool, start int) error {
 	return nil
 }
 
-// openMultiset is the mark of a list that begins at start: a new one, unless the list has begun before.
+// openMultiset returns the mark of the list that begins at start: a new mark, unless the list was begun before.
 func (d *Decoder) openMultiset(start int) int {
 	if len(d.draft.Buf) == start {
 		return d.draft.OpenMark(record.SetMark, start)
@@ -437,7 +438,7 @@ func (d *Decoder) openMultiset(start int) int {
 	return d.draft.FirstMarkAt(start)
 }
 
-// listElement reads an element of a list.
+// listElement reads one element of a list.
 func (d *Decoder) listElement(n *node, name string, empty bool, set int) error {
 	w := d.draft
 	if cap(w.Buf)-len(w.Buf) < slack {
@@ -459,7 +460,7 @@ func (d *Decoder) listElement(n *node, name string, empty bool, set int) error {
 	return nil
 }
 
-// tags reads the item's tags, which the record also has in its envelope.
+// tags reads the item's tags, which are also part of the envelope.
 func (d *Decoder) tags(n *node, name string, empty bool, start int) error {
 	w := d.draft
 	set := d.openMultiset(start)

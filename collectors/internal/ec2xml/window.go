@@ -11,26 +11,26 @@ import (
 )
 
 const (
-	// lookahead is what is in the window at the start of a member, unless the stream ends: enough for any name of the
-	// tables and for most texts, so that the walk does not ask at each byte whether there is one.
+	// lookahead is the least number of bytes in the window at the start of a member, unless the stream ends: enough for
+	// all names of the tables and for most texts, so that the decoder need not check for the window's end at each byte.
 	lookahead = 1 << 10
-	// slack is behind the window, so that a name can be compared without asking where the window ends. Its first byte
-	// is 0, which no name and no text has.
+	// slack is the space after the window, so that names can be compared without a check for the window's end. Its first
+	// byte is 0, which occurs in no name and no text.
 	slack = 1 << 10
-	// longestName is of an element, so that two fit into the slack. EC2's longest has a tenth of it.
+	// longestName limits element names, so that two fit into the slack. EC2's longest name has a tenth of it.
 	longestName = slack/2 - 16
 	minWindow   = 64 << 10
 )
 
-// A window is the part of the answer that is in memory.
+// A window is the part of the answer in memory.
 type window struct {
 	r        io.Reader
 	buf      []byte // size + slack
 	size     int
 	pos, end int
-	consumed int64 // bytes that have left the window
-	maxTag   int   // the longest tag
-	err      error // why there is no more: io.EOF, or the reader's
+	consumed int64 // bytes before the window
+	maxTag   int   // limit of a tag's length
+	err      error // error of the reader, io.EOF at its end
 }
 
 func (w *window) reset(r io.Reader, token int) {
@@ -43,19 +43,19 @@ func (w *window) reset(r io.Reader, token int) {
 
 func (w *window) offset() int64 { return w.consumed + int64(w.pos) }
 
-// ensureLookahead fills the window if there is less than lookahead in it.
+// ensureLookahead fills the window if it has less than lookahead bytes.
 func (w *window) ensureLookahead() {
 	if w.end-w.pos < lookahead {
 		w.fillLookahead()
 	}
 }
 
-// fillLookahead is apart from look, so that look costs no call.
+// fillLookahead is a separate function, so that ensureLookahead can be inlined.
 //
 //go:noinline
 func (w *window) fillLookahead() { w.ensure(lookahead) }
 
-// ensure fills the window up to n bytes, if the stream has them, and reports whether it did.
+// ensure reports whether the window has n bytes, and reads more if needed.
 func (w *window) ensure(n int) bool {
 	for w.end-w.pos < n {
 		if w.err != nil {
@@ -83,7 +83,7 @@ func (w *window) fill() {
 	w.err = io.ErrNoProgress
 }
 
-// endError is why the stream ended where more was needed.
+// endError is the error for a stream that ends too early.
 func (w *window) endError() error {
 	if w.err == io.EOF {
 		return io.ErrUnexpectedEOF
@@ -93,7 +93,8 @@ func (w *window) endError() error {
 
 const blanks = 0x2020202020202020
 
-// spaceEnd is where the white space at the window's start ends. The indentation of EC2's answers is half of their bytes.
+// spaceEnd returns the end of the white space at the window's start. Half of the bytes of EC2's answers are
+// indentation.
 func (w *window) spaceEnd() int {
 	b, i := w.buf, w.pos
 	for isSpace(b[i]) {
@@ -108,8 +109,8 @@ func (w *window) spaceEnd() int {
 	return min(i, w.end)
 }
 
-// isIndent reports whether b is a line feed and eight spaces or more. To look whether a guess of the indentation is right takes
-// less time than to find its end.
+// isIndent reports whether b is a line feed and eight or more spaces. Checking a guessed indentation takes less time
+// than searching for its end.
 func isIndent(b []byte) bool {
 	if len(b) < 9 || b[0] != '\n' || binary.LittleEndian.Uint64(b[len(b)-8:]) != blanks {
 		return false
@@ -132,20 +133,22 @@ const (
 	emptyTag // <a/>
 )
 
-// checkEncoding looks at the first bytes for marks of an encoding.
+// checkEncoding checks the first bytes for byte order marks.
 func (w *window) checkEncoding() error {
 	w.ensure(4)
 	b := w.buf[w.pos:w.end]
 	switch {
 	case bytes.HasPrefix(b, []byte("\xef\xbb\xbf")):
 		w.pos += 3
-	case bytes.HasPrefix(b, []byte("\xfe\xff")), bytes.HasPrefix(b, []byte("\xff\xfe")), len(b) > 1 && (b[0] == 0 || b[1] == 0):
+	case bytes.HasPrefix(b, []byte("\xfe\xff")),
+		bytes.HasPrefix(b, []byte("\xff\xfe")),
+		len(b) > 1 && (b[0] == 0 || b[1] == 0):
 		return ErrEncoding
 	}
 	return nil
 }
 
-// finish reads on to the end of the stream: after the answer there is nothing but white space and comments.
+// finish reads to the end of the stream. Only white space and comments may follow the answer.
 func (w *window) finish() error {
 	for {
 		if w.pos = w.spaceEnd(); w.pos < w.end {
@@ -171,8 +174,8 @@ func (w *window) finish() error {
 	}
 }
 
-// nextTag reads the next tag. Between it and what is before there may be white space, comments and processing
-// instructions, and nothing else. name is without its prefix and valid until the window moves.
+// nextTag reads the next tag. Only white space, comments and processing instructions may precede it. name is without
+// its namespace prefix and valid until the window moves.
 func (w *window) nextTag() (name []byte, k tagKind, err error) {
 	for {
 		if w.pos = w.spaceEnd(); w.pos == w.end {
@@ -182,7 +185,7 @@ func (w *window) nextTag() (name []byte, k tagKind, err error) {
 			continue
 		}
 		if w.buf[w.pos] != '<' {
-			return nil, 0, fmt.Errorf("%w: text beside elements", ErrMarkup)
+			return nil, 0, fmt.Errorf("%w: text next to elements", ErrMarkup)
 		}
 		if !w.ensure(2) {
 			return nil, 0, w.endError()
@@ -196,7 +199,7 @@ func (w *window) nextTag() (name []byte, k tagKind, err error) {
 	}
 }
 
-// readTag reads a tag at the window's start.
+// readTag reads the tag at the window's start.
 func (w *window) readTag() (name []byte, k tagKind, err error) {
 	n, err := w.tagLength()
 	if err != nil {
@@ -218,24 +221,24 @@ func (w *window) readTag() (name []byte, k tagKind, err error) {
 		name = local
 	}
 	if len(name) > longestName {
-		return nil, 0, fmt.Errorf("%w: a name of more than %d bytes", ErrLimit, longestName)
+		return nil, 0, fmt.Errorf("%w: a name has more than %d bytes", ErrLimit, longestName)
 	}
 	if !validName(name) {
-		return nil, 0, fmt.Errorf("%w: a tag with the name %.40q", ErrSyntax, name)
+		return nil, 0, fmt.Errorf("%w: invalid name %.40q of a tag", ErrSyntax, name)
 	}
 	if k == endTag && len(b) > 0 || !validAttributes(b) {
-		return nil, 0, fmt.Errorf("%w: the tag %s", ErrSyntax, name)
+		return nil, 0, fmt.Errorf("%w: invalid tag %s", ErrSyntax, name)
 	}
 	return name, k, nil
 }
 
-// tagLength is the length of the tag at the window's start, up to the > that stands outside quotes.
+// tagLength returns the length of the tag at the window's start, up to the first > outside quotes.
 func (w *window) tagLength() (int, error) {
 	quote := byte(0)
 	for i := 1; ; i++ {
 		if w.pos+i >= w.end {
 			if i > w.maxTag {
-				return 0, fmt.Errorf("%w: a tag of more than %d bytes", ErrLimit, w.maxTag)
+				return 0, fmt.Errorf("%w: a tag has more than %d bytes", ErrLimit, w.maxTag)
 			}
 			if !w.ensure(i + 1) {
 				return 0, w.endError()
@@ -255,12 +258,14 @@ func (w *window) tagLength() (int, error) {
 	}
 }
 
-// validAttributes reports whether b is attributes: name="value", with white space between them. They mean nothing here.
+// validAttributes reports whether b is a list of attributes, name="value", separated by white space. Their values are
+// ignored.
 func validAttributes(b []byte) bool {
 	for len(b) > 0 {
 		name, rest, ok := bytes.Cut(b, []byte{'='})
 		rest = bytes.TrimLeft(rest, " \t\r\n")
-		if name = bytes.TrimRight(name, " \t\r\n"); !ok || !validName(name) || len(rest) < 2 || rest[0] != '"' && rest[0] != '\'' {
+		if name = bytes.TrimRight(name, " \t\r\n"); !ok || !validName(name) || len(rest) < 2 ||
+			rest[0] != '"' && rest[0] != '\'' {
 			return false
 		}
 		end := bytes.IndexByte(rest[1:], rest[0])
@@ -284,8 +289,8 @@ func validName(b []byte) bool {
 	return len(b) > 0 && utf8.Valid(b)
 }
 
-// skipMisc skips a comment or a processing instruction at the window's start. Anything else that begins so is refused:
-// a DOCTYPE, and CDATA where no text may be.
+// skipMisc skips a comment or a processing instruction at the window's start. It refuses a DOCTYPE, and CDATA where
+// text is not allowed.
 func (w *window) skipMisc() error {
 	w.ensure(9)
 	b := w.buf[w.pos:w.end]
@@ -317,14 +322,14 @@ func (w *window) skipMisc() error {
 	case w.err != nil && len(b) < 9 && (strings.HasPrefix("<!--", string(b)) || strings.HasPrefix(cdata, string(b))):
 		return w.endError()
 	case bytes.HasPrefix(b, []byte(cdata)):
-		return fmt.Errorf("%w: CDATA beside elements", ErrMarkup)
+		return fmt.Errorf("%w: CDATA next to elements", ErrMarkup)
 	}
-	return fmt.Errorf("%w: a DOCTYPE or the like", ErrMarkup)
+	return fmt.Errorf("%w: a DOCTYPE or another declaration", ErrMarkup)
 }
 
 const cdata = "<![CDATA["
 
-// checkDeclaration checks what the XML declaration says of version and encoding.
+// checkDeclaration checks the version and the encoding of the XML declaration.
 func checkDeclaration(s string) error {
 	value := func(key string) string {
 		_, v, ok := strings.Cut(s, key)
@@ -338,16 +343,16 @@ func checkDeclaration(s string) error {
 		return v
 	}
 	if e := value("encoding"); e != "" && !strings.EqualFold(e, "utf-8") {
-		return fmt.Errorf("%w: the encoding is declared as %.40q", ErrEncoding, e)
+		return fmt.Errorf("%w: the declared encoding is %.40q", ErrEncoding, e)
 	}
 	if v := value("version"); v != "" && v != "1.0" {
-		return fmt.Errorf("%w: XML %.40q", ErrSyntax, v)
+		return fmt.Errorf("%w: the declared XML version is %.40q", ErrSyntax, v)
 	}
 	return nil
 }
 
-// skipPast moves behind the next end, over as many windows as it takes. It gives what is before the end to text, as far
-// as a tag may be long, if asked.
+// skipPast moves the window past the next occurrence of end. If text is not nil, it appends what precedes the end to
+// it, limited to the length of a tag.
 func (w *window) skipPast(end string, text *[]byte) error {
 	for {
 		b := w.buf[w.pos:w.end]
@@ -358,7 +363,7 @@ func (w *window) skipPast(end string, text *[]byte) error {
 		}
 		if text != nil {
 			if *text = append(*text, b[:n]...); len(*text) > w.maxTag {
-				return fmt.Errorf("%w: a processing instruction of more than %d bytes", ErrLimit, w.maxTag)
+				return fmt.Errorf("%w: a processing instruction has more than %d bytes", ErrLimit, w.maxTag)
 			}
 		}
 		w.pos += n

@@ -1,5 +1,5 @@
-// Package equal proves ec2xml against the SDK's own decoder. It is a package of its own because it compiles service/ec2,
-// which takes minutes when it is not cached; ec2xml's other tests do without.
+// Package equal compares ec2xml with the SDK's decoder. It is separate from ec2xml because service/ec2 takes minutes to
+// compile; ec2xml's other tests do not need it.
 package equal
 
 import (
@@ -48,10 +48,15 @@ func decodeWithSDK(op string, body []byte) (any, error) {
 type answer []byte
 
 func (a answer) Do(*http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: 200, Status: "200 OK", Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(a))}, nil
+	return &http.Response{
+		StatusCode: 200,
+		Status:     "200 OK",
+		Header:     http.Header{},
+		Body:       io.NopCloser(bytes.NewReader(a)),
+	}, nil
 }
 
-// decodeWithOurs decodes an answer as one item, or as the items of a list, and returns their data.
+// decodeWithOurs decodes an answer as a single item or as the items of a list, and returns their data.
 func decodeWithOurs(op, items string, body []byte) (data []json.RawMessage, next string, unknown int, err error) {
 	g, err := ec2xml.Compile(ec2xml.Spec{Op: op, Items: items, ConstID: "x"})
 	if err != nil {
@@ -72,11 +77,11 @@ func decodeWithOurs(op, items string, body []byte) (data []json.RawMessage, next
 	return data, next, p.Unknown(), nil
 }
 
-// A writer makes random answers from the tables.
+// A writer writes random answers from the tables.
 type writer struct {
 	*rand.Rand
 	b     bytes.Buffer
-	full  bool // every member is there, and something in every list
+	full  bool // write every member, and at least one element of every list
 	space bool // indentation
 }
 
@@ -172,7 +177,22 @@ func (w *writer) escape(s string) string {
 	r := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 	switch w.IntN(3) {
 	case 0:
-		r = strings.NewReplacer("&", "&#38;", "<", "&#x3c;", ">", "&gt;", `"`, "&quot;", "'", "&apos;", "é", "&#233;", "\n", "&#xA;")
+		r = strings.NewReplacer(
+			"&",
+			"&#38;",
+			"<",
+			"&#x3c;",
+			">",
+			"&gt;",
+			`"`,
+			"&quot;",
+			"'",
+			"&apos;",
+			"é",
+			"&#233;",
+			"\n",
+			"&#xA;",
+		)
 	case 1:
 		r = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "😀", "&#x1f600;", "\t", "&#9;")
 	}
@@ -194,8 +214,8 @@ func (w *writer) document(o ec2xml.Operation) []byte {
 	return bytes.Clone(w.b.Bytes())
 }
 
-// compare checks our JSON against the SDK's value, member by member, both ways. filled asks that the SDK's value has all
-// its members: then the tables lack none.
+// compare compares our JSON with the SDK's value, member by member, in both directions. If filled is set, all members
+// of the SDK's value must be set, which shows that the tables lack none.
 func compare(path string, want reflect.Value, got any, filled bool) error {
 	switch t := want.Interface().(type) {
 	case *time.Time:
@@ -290,9 +310,9 @@ func decodeJSON(data []byte) (v any, err error) {
 	return v, err
 }
 
-// TestEveryOperationEqualsTheSDK makes answers of every operation from the tables, lets the SDK's decoder and ours read
-// them, and compares. One answer of each has every member, and there every field of the SDK's types must be filled:
-// what the tables lacked would show.
+// TestEveryOperationEqualsTheSDK writes answers of every operation from the tables and compares the results of the
+// SDK's decoder and ours. One answer of each operation has every member, so every field of the SDK's types must be set:
+// otherwise the tables lack a member.
 func TestEveryOperationEqualsTheSDK(t *testing.T) {
 	rounds := 12
 	if testing.Short() {
@@ -351,7 +371,7 @@ func equal(o ec2xml.Operation, doc []byte, filled bool) error {
 	return lists(o, doc, got.(map[string]any))
 }
 
-// lists takes each list of the answer for the item list: its records are the list's elements.
+// lists decodes the answer with each of its lists as the item list: the records must be the list's elements.
 func lists(o ec2xml.Operation, doc []byte, whole map[string]any) error {
 	for m := range o.Output.Members() {
 		if m.Shape.Type() != ec2xml.List {
@@ -378,8 +398,8 @@ func lists(o ec2xml.Operation, doc []byte, whole map[string]any) error {
 	return nil
 }
 
-// TestDuplicatesAreWhatTheSDKMakesOfThem sends members twice: texts, lists and structures, next to each other and apart.
-func TestDuplicatesAreWhatTheSDKMakesOfThem(t *testing.T) {
+// TestRepeatedMembersEqualTheSDK repeats members: texts, lists and structures, adjacent and apart.
+func TestRepeatedMembersEqualTheSDK(t *testing.T) {
 	o, _ := ec2xml.Describe("DescribeInstances")
 	for seed := range 300 {
 		w := &writer{Rand: rand.New(rand.NewPCG(uint64(seed), 7)), space: seed%2 == 0}
@@ -402,10 +422,13 @@ func TestDuplicatesAreWhatTheSDKMakesOfThem(t *testing.T) {
 	}
 }
 
-// TestNamesInAnyCase is what strings.EqualFold in the SDK's decoder allows.
+// TestNamesInAnyCase checks that case is ignored, like by strings.EqualFold in the SDK's decoder.
 func TestNamesInAnyCase(t *testing.T) {
 	o, _ := ec2xml.Describe("DescribeVolumes")
-	doc := []byte(`<DescribeVolumesResponse><VOLUMESET><ITEM><volumeid>vol-1</volumeid><TagSet><item><KEY>a</KEY><Value>b</Value></item></TagSet></ITEM></VOLUMESET><NextToken>t</NextToken></DescribeVolumesResponse>`)
+	doc := []byte(
+		`<DescribeVolumesResponse><VOLUMESET><ITEM><volumeid>vol-1</volumeid><TagSet><item><KEY>a</KEY><Value>b</Value>` +
+			`</item></TagSet></ITEM></VOLUMESET><NextToken>t</NextToken></DescribeVolumesResponse>`,
+	)
 	if err := equal(o, doc, false); err != nil {
 		t.Error(err)
 	}

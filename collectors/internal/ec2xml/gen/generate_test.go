@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestTablesAreOfThisSDK regenerates the tables and compares. After an upgrade of the SDK: go generate.
+// TestTablesAreOfThisSDK regenerates the tables and compares them. Run go generate after an upgrade of the SDK.
 func TestTablesAreOfThisSDK(t *testing.T) {
 	dir, version, err := locate()
 	if err != nil {
@@ -31,8 +31,8 @@ func TestTablesAreOfThisSDK(t *testing.T) {
 	}
 }
 
-// TestNamesAgainstBotocore holds the tables against the AWS CLI's model, which is not an input of gen: every member, its
-// element, its type. It needs Python with botocore, and is skipped elsewhere.
+// TestNamesAgainstBotocore compares the tables with the AWS CLI's model, which gen does not use: every member, its
+// element and its type. It needs Python with botocore, else it is skipped.
 func TestNamesAgainstBotocore(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil {

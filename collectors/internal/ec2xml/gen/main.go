@@ -1,6 +1,6 @@
-// Command gen writes the tables of ec2xml from the source of the SDK's service/ec2, so that an upgrade of the SDK is
-// "go get" and "go generate". It needs no model but the SDK itself: deserializers.go holds the name of every XML element
-// beside the member that it becomes.
+// Command gen writes the tables of ec2xml from the source of the SDK's service/ec2, so that an upgrade of the SDK needs
+// only "go get" and "go generate". It does not need AWS's service model: the SDK's deserializers.go contains the name
+// of every XML element and of its member.
 package main
 
 import (
@@ -45,7 +45,7 @@ func locate() (dir, version string, err error) {
 	}
 	dir, version, _ = strings.Cut(strings.TrimSpace(string(out)), "\n")
 	if dir == "" {
-		return "", "", fmt.Errorf("%s is not in the module cache; hint: go mod download", module)
+		return "", "", fmt.Errorf("%s is not in the module cache: run go mod download", module)
 	}
 	return dir, version, nil
 }

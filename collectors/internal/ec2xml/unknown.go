@@ -7,15 +7,15 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// What the tables do not know, and what is sent twice. EC2 does neither as long as the SDK is of its day; so this is
-// written to be right, not to be quick, and within a bound of work.
+// This file handles unknown and repeated members. EC2 sends neither while the SDK is up to date, so the code is
+// optimized for correctness and not for speed. Its work is bounded.
 
-// unknownMember carries a member that the tables do not know, under its wire name.
+// unknownMember writes a member that the tables do not contain, under its wire name.
 func (d *Decoder) unknownMember(n *node, name string, empty bool, start int, seen *seenMembers) error {
 	d.page.AddUnknown(1)
 	key := []byte(name)
 	if n != nil && n.byName(key) >= 0 {
-		key = append(key, '#') // what the CLI calls so is another element
+		key = append(key, '#') // the CLI uses this name for another element
 	}
 	w := d.draft
 	bit := uint64(1) << (hashName(name) & 63)
@@ -34,7 +34,7 @@ func (d *Decoder) unknownMember(n *node, name string, empty bool, start int, see
 	return d.untypedElement(name, empty)
 }
 
-// mergeUnknown adds an unknown element to the one of the same name before it: the two become a list.
+// mergeUnknown adds an unknown element to an earlier one of the same name: they become a list.
 func (d *Decoder) mergeUnknown(name string, empty bool, start, from, to, value int) error {
 	w := d.draft
 	value += d.moveToEnd(start, from, to) - from
@@ -50,7 +50,7 @@ func (d *Decoder) mergeUnknown(name string, empty bool, start, from, to, value i
 	if err := d.untypedElement(name, empty); err != nil {
 		return err
 	}
-	if w.Buf[at] == '[' { // a list of items: its elements join the others
+	if w.Buf[at] == '[' { // a list of items: append its elements to the others
 		inner := w.Buf[at+1 : len(w.Buf)-1]
 		if len(inner) == 0 {
 			w.Buf = w.Buf[:at-1]
@@ -58,14 +58,14 @@ func (d *Decoder) mergeUnknown(name string, empty bool, start, from, to, value i
 			w.Buf = append(w.Buf[:at], inner...)
 		}
 	}
-	if w.Buf[value+1] == ',' { // the first of them was empty
+	if w.Buf[value+1] == ',' { // the first one was empty
 		w.Buf = append(w.Buf[:value+1], w.Buf[value+2:]...)
 	}
 	w.Buf = append(w.Buf, ']')
 	return nil
 }
 
-// untypedElement reads an element without a table, behind its start tag.
+// untypedElement reads an element that the tables do not contain, after its start tag.
 func (d *Decoder) untypedElement(name string, empty bool) error {
 	w := d.draft
 	if empty {
@@ -90,7 +90,7 @@ func (d *Decoder) untypedElement(name string, empty bool) error {
 		return d.endElement(raw, name)
 	}
 	if len(bytes.Trim(d.text, " \t\r\n")) > 0 {
-		return fmt.Errorf("%w: text beside elements", ErrMarkup)
+		return fmt.Errorf("%w: text next to elements", ErrMarkup)
 	}
 	start := len(w.Buf)
 	listed := string(raw) == "item"
@@ -101,7 +101,7 @@ func (d *Decoder) untypedElement(name string, empty bool) error {
 		case listed && child == "item":
 			w.Buf = append(w.Buf, ',')
 			err = d.untypedElement(child, k == emptyTag)
-		case listed: // a stranger among items keeps its name
+		case listed: // an element of another name between items keeps its name
 			w.Buf = append(w.Buf, ',', '{')
 			w.Buf = append(record.AppendQuote(w.Buf, child), ':')
 			if err = d.untypedElement(child, k == emptyTag); err == nil {
@@ -128,8 +128,8 @@ func (d *Decoder) untypedElement(name string, empty bool) error {
 	return d.endElement(raw, name)
 }
 
-// mergeMember goes on with a known member that was sent before. A text, a digest and what was dropped are taken back, so that
-// the caller writes them anew; to a structure or a list is added.
+// mergeMember handles a known member that was sent before. It removes an earlier scalar, digest or dropped value, so
+// that the caller writes the new one, and extends an earlier structure or list.
 func (d *Decoder) mergeMember(f *field, name string, empty bool, start int) (done bool, err error) {
 	w := d.draft
 	from, to, value, err := d.findMember(start, []byte(f.name))
@@ -147,7 +147,7 @@ func (d *Decoder) mergeMember(f *field, name string, empty bool, start int) (don
 		cut = w.FirstMarkAt(at + 1)
 	}
 	if w.Buf = w.Buf[:len(w.Buf)-1]; len(w.Buf) == value+1 {
-		w.Truncate(value, w.FirstMarkAt(value)) // it was empty, so nothing is there to go on with
+		w.Truncate(value, w.FirstMarkAt(value)) // it was empty: start again
 	}
 	switch {
 	case f.typ == Struct:
@@ -168,24 +168,24 @@ func (d *Decoder) mergeMember(f *field, name string, empty bool, start int) (don
 	return true, err
 }
 
-// moveToEnd moves a member behind all others of its structure.
+// moveToEnd moves a member to the end of its structure.
 func (d *Decoder) moveToEnd(start, from, to int) int {
 	w := d.draft
 	if w == &d.page.Items {
 		d.page.ShiftSpans(from, to, &d.tagKey, &d.tagValue)
 	}
 	at := w.MoveToEnd(from, to)
-	if len(w.Buf) > start { // whichever comes first now
+	if len(w.Buf) > start { // the first remaining member
 		w.Buf[start], w.Buf[at] = ',', ','
 	}
 	return at
 }
 
-// findMember finds a member by its key among those written behind start: from its comma to its end.
+// findMember finds a written member of the structure at start by its key: from its comma to its end.
 func (d *Decoder) findMember(start int, key []byte) (from, to, value int, err error) {
 	b := d.draft.Buf
 	if d.work += len(b) - start; d.work > d.options.Limits.Page {
-		return 0, 0, 0, fmt.Errorf("%w: too many members that were sent before", ErrLimit)
+		return 0, 0, 0, fmt.Errorf("%w: too many repeated members", ErrLimit)
 	}
 	quoted := record.AppendQuote(nil, key)
 	for i := start; i < len(b); i = to {
@@ -198,7 +198,7 @@ func (d *Decoder) findMember(start int, key []byte) (from, to, value int, err er
 	return 0, 0, 0, nil
 }
 
-// writtenMembers is which members were written behind start. Of the unknown ones it only says that any may have been.
+// writtenMembers returns the members written after start. It assumes that any unknown member may be among them.
 func (d *Decoder) writtenMembers(n *node, start int) (seen seenMembers) {
 	b := d.draft.Buf
 	seen.unknown = ^uint64(0)
@@ -212,7 +212,7 @@ func (d *Decoder) writtenMembers(n *node, start int) (seen seenMembers) {
 	return seen
 }
 
-// skipJSON is where the value at i ends. The value is one that this package wrote.
+// skipJSON returns the end of the value at i, which this package wrote.
 func skipJSON(b []byte, i int) int {
 	for depth := 0; ; {
 		switch c := b[i]; c {
