@@ -14,7 +14,7 @@ import (
 
 	"github.com/aws-collector/collector/internal/samebuild"
 
-	// What the collector is made of: compiled before this test runs, by whoever compiles it for the other tests.
+	// The packages of the collector: they are compiled for other tests, too, so building it in this test is fast.
 	_ "github.com/aws-collector/collector/auth"
 	_ "github.com/aws-collector/collector/collectors"
 	_ "github.com/aws-collector/collector/inventory/postgres"
@@ -23,7 +23,7 @@ import (
 	_ "github.com/aws-collector/collector/web"
 )
 
-// TestMain lets this binary be the child that it starts.
+// TestMain lets this binary run as its own child.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == rawCommand {
 		main()
@@ -32,13 +32,13 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// A benchmark that does not run any more is found by the tests, not by whoever wants a figure. Each checks for itself that
-// every record came out.
+// The tests find a benchmark that no longer runs. Each benchmark checks that every record was written.
 func TestEachBenchmarkRuns(t *testing.T) {
 	if testing.Short() {
 		t.Skip("links the collector")
 	}
-	binary := filepath.Join(t.TempDir(), "collector") // not as it is released: those flags would compile everything once more
+	// Without the flags of a release, which would compile everything again.
+	binary := filepath.Join(t.TempDir(), "collector")
 	if err := samebuild.Build(t.Context(), binary, "../cmd/collector"); err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,10 @@ func TestEachBenchmarkRuns(t *testing.T) {
 		want []string // in the output
 	}{
 		{"scale -accounts 3 -n 1 -latency 1ms", []string{"| 3        | key+role |", "|      key |", " 60 |"}},
-		{"whole -instances 10000 -sdk-instances 0 -n 1 -store sqlite", []string{"| collector, nothing changed |", "| raw HTTP, thrown away "}},
+		{
+			"whole -instances 10000 -sdk-instances 0 -n 1 -store sqlite",
+			[]string{"| collector, nothing changed |", "| raw HTTP, thrown away "},
+		},
 		{"wire -instances 10000 -n 1", []string{"| off |  off |", "| on  |   on |"}},
 		{"empty -latency 1ms -n 1", []string{"| throttled |"}},
 		{"size", []string{" MB ("}},
@@ -74,7 +77,8 @@ func TestEachBenchmarkRuns(t *testing.T) {
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{nil, {"-h"}, {"scale", "-h"}, {"scale", "-no-such-flag"}} {
 		var stdout, stderr bytes.Buffer
-		if err := run(t.Context(), args, &stdout, &stderr); !errors.Is(err, flag.ErrHelp) || !strings.Contains(strings.ToLower(stderr.String()), "usage") {
+		if err := run(t.Context(), args, &stdout, &stderr); !errors.Is(err, flag.ErrHelp) ||
+			!strings.Contains(strings.ToLower(stderr.String()), "usage") {
 			t.Errorf("%q: %v\n%s", args, err, stderr.String())
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// collectorBinary is the binary that is measured, built as it is released.
+// collectorBinary returns the path of the binary to measure, and builds it as for a release if necessary.
 func (b *bench) collectorBinary(ctx context.Context) (string, error) {
 	if b.binary != "" {
 		return filepath.Abs(b.binary)
@@ -24,13 +24,15 @@ func (b *bench) collectorBinary(ctx context.Context) (string, error) {
 	return path, nil
 }
 
-// build is the release's command. env goes on top of the environment.
+// build builds a package with the command of a release. env extends the environment.
 func build(ctx context.Context, path, pkg string, env []string) error {
 	root, err := moduleRoot(ctx)
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "timetzdata", "-ldflags", "-s -w", "-o", path, pkg)
+	cmd := exec.CommandContext(
+		ctx, "go", "build", "-trimpath", "-tags", "timetzdata", "-ldflags", "-s -w", "-o", path, pkg,
+	)
 	cmd.Dir = root
 	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0"), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {

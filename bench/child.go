@@ -16,28 +16,28 @@ import (
 	"time"
 )
 
-// usage is what one run of a child took.
+// usage holds the resources that one run of a child used.
 type usage struct {
 	wall, cpu    time.Duration
 	rss          int64         // peak, bytes; 0 where there is no /proc
-	goroutines   int           // the most that a scrape saw; 0 where nobody scraped
-	simulatorCPU time.Duration // CPU of this process meanwhile
+	goroutines   int           // largest scraped value; 0 without scrapes
+	simulatorCPU time.Duration // CPU of this process during the run
 	stdout       []byte
 }
 
-// A child is a program to be run and measured.
+// A child is a program to run and measure.
 type child struct {
 	path     string
 	args     []string
-	env      []string // all of it: nothing is inherited
+	env      []string // complete: nothing is inherited
 	dir      string
-	wantExit int // the code that is expected
+	wantExit int // expected exit code
 
-	metricsURL string        // its /metrics, scraped each interval; "": nobody scrapes
-	interval   time.Duration // the interval
+	metricsURL string        // URL of its /metrics, scraped each interval; "": not scraped
+	interval   time.Duration // interval between scrapes
 }
 
-// environment is what a child gets that talks to the cloud and to nothing else.
+// environment returns the environment of a child that may call the cloud only.
 func (b *bench) environment(c *cloud) ([]string, error) {
 	env := []string{
 		"HOME=" + b.dir, "TMPDIR=" + b.dir, "PATH=" + os.Getenv("PATH"),
@@ -56,7 +56,7 @@ func (b *bench) environment(c *cloud) ([]string, error) {
 	return env, nil
 }
 
-// measure runs the child to its end.
+// measure runs the child until it ends.
 func (ch child) measure(ctx context.Context) (usage, error) {
 	cmd := exec.CommandContext(ctx, ch.path, ch.args...)
 	cmd.Env, cmd.Dir = ch.env, ch.dir
@@ -65,19 +65,19 @@ func (ch child) measure(ctx context.Context) (usage, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	before := ownCPU()
-	began := time.Now()
+	started := time.Now()
 	if err := cmd.Start(); err != nil {
 		return usage{}, err
 	}
 	var u usage
 	var watching sync.WaitGroup
-	over, stop := context.WithCancel(ctx)
-	watching.Go(func() { u.rss = watchMemory(over, cmd.Process.Pid) })
+	running, stop := context.WithCancel(ctx)
+	watching.Go(func() { u.rss = watchMemory(running, cmd.Process.Pid) })
 	if ch.metricsURL != "" {
-		watching.Go(func() { u.goroutines = watchGoroutines(over, ch.metricsURL, ch.interval) })
+		watching.Go(func() { u.goroutines = watchGoroutines(running, ch.metricsURL, ch.interval) })
 	}
 	err := cmd.Wait()
-	u.wall = time.Since(began)
+	u.wall = time.Since(started)
 	stop()
 	watching.Wait()
 	u.simulatorCPU = ownCPU() - before
@@ -100,8 +100,8 @@ func tail(b []byte, n int) []byte {
 	return b
 }
 
-// watchMemory reads VmHWM, the most that the process ever had resident, until it ends. rusage has such a figure as well,
-// but that one counts what this process had resident when it forked.
+// watchMemory reads VmHWM, the process's peak resident memory, until the process ends. The figure of rusage would
+// include the memory of this process at the time of the fork.
 func watchMemory(ctx context.Context, pid int) int64 {
 	var most int64
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -125,14 +125,14 @@ func peakMemory(pid int) (int64, error) {
 	}
 	_, rest, ok := strings.Cut(string(status), "VmHWM:")
 	if !ok {
-		return 0, errors.New("no VmHWM") // a process that has ended
+		return 0, errors.New("no VmHWM") // the process has ended
 	}
 	line, _, _ := strings.Cut(rest, "\n")
 	kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(line, "kB")), 10, 64)
 	return kib << 10, err
 }
 
-// watchGoroutines scrapes go_goroutines until the child ends.
+// watchGoroutines scrapes go_goroutines until the child ends and returns the largest value.
 func watchGoroutines(ctx context.Context, url string, every time.Duration) int {
 	most := 0
 	tick := time.NewTicker(every)
@@ -143,7 +143,8 @@ func watchGoroutines(ctx context.Context, url string, every time.Duration) int {
 			return most
 		case <-tick.C:
 		}
-		if n, err := goroutines(ctx, url); err == nil && n > most { // no listener yet, or no longer
+		// An error means that the child does not listen yet, or no longer.
+		if n, err := goroutines(ctx, url); err == nil && n > most {
 			most = n
 		}
 	}
@@ -162,7 +163,7 @@ func goroutines(ctx context.Context, url string) (int, error) {
 	lines := bufio.NewScanner(resp.Body)
 	for lines.Scan() {
 		if v, ok := strings.CutPrefix(lines.Text(), "go_goroutines "); ok {
-			_, _ = io.Copy(io.Discard, resp.Body) // so that the connection is kept
+			_, _ = io.Copy(io.Discard, resp.Body) // so that the connection is reused
 			return strconv.Atoi(v)
 		}
 	}

@@ -24,7 +24,7 @@ import (
 	"github.com/aws-collector/collector/internal/awsfake"
 )
 
-// A cloud serves an AWS from this process over loopback, and counts what the AWS itself cannot know.
+// A cloud serves a fake AWS over loopback, and counts connections.
 type cloud struct {
 	aws *awsfake.AWS
 	url string
@@ -36,7 +36,7 @@ type cloud struct {
 	recorder    atomic.Pointer[recording]
 }
 
-// serve begins to serve. Over TLS it speaks HTTP/1.1 alone, as EC2's endpoints do.
+// serve starts a cloud. Over TLS it offers only HTTP/1.1, like EC2's endpoints.
 func serve(aws *awsfake.AWS, overTLS bool) (*cloud, error) {
 	c := &cloud{aws: aws, served: make(chan error, 1)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -55,7 +55,7 @@ func serve(aws *awsfake.AWS, overTLS bool) (*cloud, error) {
 	c.server = &http.Server{
 		Handler:           c,
 		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          log.New(io.Discard, "", 0), // a child that ends closes connections in any state
+		ErrorLog:          log.New(io.Discard, "", 0), // a child closes connections in any state when it ends
 		ConnState: func(_ net.Conn, s http.ConnState) {
 			if s == http.StateNew {
 				c.connections.Add(1)
@@ -74,14 +74,14 @@ func (c *cloud) close() error {
 	return err
 }
 
-// reset sets the counters to zero and fills the token buckets, before a child that is measured.
+// reset sets the counters to zero and fills the token buckets, before a child is measured.
 func (c *cloud) reset(t awsfake.Throttle) {
 	c.connections.Store(0)
 	c.aws.ResetCalls()
 	c.aws.SetThrottle(t)
 }
 
-// rawPath answers a recorded page, without a signature and without anything else that costs.
+// rawPath answers a recorded page, without signature checks or other costs.
 const rawPath = "/bench/page"
 
 func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -98,13 +98,13 @@ func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// A recording keeps the largest answer of each encoding, to be served again as it was.
+// A recording holds the largest answer of each encoding, to serve it again unchanged.
 type recording struct {
 	mu    sync.Mutex
 	pages map[string][]byte // by Content-Encoding
 }
 
-// startRecording lets the cloud keep the largest answers from now on.
+// startRecording makes the cloud record the largest answers.
 func (c *cloud) startRecording() { c.recorder.Store(&recording{pages: map[string][]byte{}}) }
 
 func (rec *recording) add(t *bodyRecorder) {
@@ -133,7 +133,7 @@ func (rec *recording) replay(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
 	w.Header().Set("Content-Length", fmt.Sprint(len(page)))
-	_, _ = w.Write(page) // the child went away
+	_, _ = w.Write(page) // fails only if the child has disconnected
 }
 
 type bodyRecorder struct {
@@ -148,7 +148,7 @@ func (t *bodyRecorder) Write(p []byte) (int, error) {
 
 func (t *bodyRecorder) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
-// selfSigned is a certificate for 127.0.0.1 that is its own authority.
+// selfSigned returns a certificate for 127.0.0.1 that is its own authority.
 func selfSigned() (tls.Certificate, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -158,41 +158,43 @@ func selfSigned() (tls.Certificate, []byte, error) {
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "bench"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		return tls.Certificate{}, nil, err
 	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
+	certificate := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	return certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
 }
 
-// A block is one account, as it stands in a configuration file.
+// An account is one account of the configuration file.
 type account struct {
 	name, id, roleARN string
 	key               awsfake.Key
 }
 
-// An organization is the accounts of an AWS that a benchmark collects.
+// An organization holds the accounts that a benchmark collects.
 type organization struct {
 	regions   []string
-	perRegion int // instances a region
+	perRegion int // instances per region
 	accounts  []account
 }
 
-// buildOrganization adds n accounts, each with its own access key and, if roles, a role that the key must assume. Each holds so many
-// instances in each region; all hold the same ones, byte for byte, so that ten thousand accounts take no more memory here
-// than one, and a page that was rendered and compressed once is served from then on.
-func buildOrganization(aws *awsfake.AWS, n int, roles bool, each int, regions ...string) *organization {
-	o := &organization{regions: regions, perRegion: each}
+// buildOrganization adds n accounts, each with its own access key and, if roles is set, a role that the key must
+// assume. Each has perRegion instances in each region. All accounts share the same instances, so ten thousand accounts
+// take no more memory than one, and each page is rendered and compressed only once.
+func buildOrganization(aws *awsfake.AWS, n int, roles bool, perRegion int, regions ...string) *organization {
+	o := &organization{regions: regions, perRegion: perRegion}
 	var first *awsfake.Account
 	for i := range n {
 		a := aws.AddAccount(fmt.Sprintf("%012d", 100_000_000_001+i), "aws")
 		if first == nil {
 			first = a
 			for _, r := range regions {
-				if each > 0 {
-					a.AddInstances(r, each)
+				if perRegion > 0 {
+					a.AddInstances(r, perRegion)
 				}
 			}
 		} else {
@@ -201,7 +203,10 @@ func buildOrganization(aws *awsfake.AWS, n int, roles bool, each int, regions ..
 		u := a.AddUser("collector")
 		b := account{name: fmt.Sprintf("account-%05d", i+1), id: a.ID, key: u.NewKey()}
 		if roles {
-			b.roleARN = a.AddRole("collector-readonly", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{u.ARN}}}}).ARN
+			b.roleARN = a.AddRole(
+				"collector-readonly",
+				awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{u.ARN}}}},
+			).ARN
 		}
 		o.accounts = append(o.accounts, b)
 	}
@@ -210,7 +215,7 @@ func buildOrganization(aws *awsfake.AWS, n int, roles bool, each int, regions ..
 
 func (o *organization) records() int { return len(o.accounts) * len(o.regions) * o.perRegion }
 
-// withCloud runs f while the cloud is there.
+// withCloud runs f with a cloud that serves aws.
 func withCloud(ctx context.Context, aws *awsfake.AWS, overTLS bool, f func(context.Context, *cloud) error) error {
 	c, err := serve(aws, overTLS)
 	if err != nil {

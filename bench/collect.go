@@ -16,18 +16,18 @@ import (
 	"github.com/aws-collector/collector/internal/awsfake"
 )
 
-// A collection is `collector run --once` on an organization, measured.
+// runOptions describe a measured run of `collector run --once` on an organization.
 type runOptions struct {
 	org            *organization
-	kinds          []string // none: ec2_instance
+	kinds          []string // empty: ec2_instance
 	noGzip         bool
 	inFlight       int
 	throttle       awsfake.Throttle
-	unchanged      bool          // the run that is measured is the second on one store: nothing has changed
-	scrapeInterval time.Duration // how often goroutines are looked for; 0: never, and nothing listens
+	unchanged      bool          // measure the second run on the same store, in which nothing has changed
+	scrapeInterval time.Duration // interval of scrapes for the number of goroutines; 0: do not listen
 }
 
-// runResult is what one run took, what AWS saw of it and what came out.
+// runResult holds the usage of a run, AWS's counters and the number of written records.
 type runResult struct {
 	usage
 	stats       awsfake.Stats
@@ -35,7 +35,7 @@ type runResult struct {
 	records     int
 }
 
-// collect runs the collector once, with a data folder and a file of its own.
+// collect runs the collector once, with its own data folder and output file.
 func (b *bench) collect(ctx context.Context, c *cloud, o runOptions) (runResult, error) {
 	path, err := b.collectorBinary(ctx)
 	if err != nil {
@@ -45,7 +45,7 @@ func (b *bench) collect(ctx context.Context, c *cloud, o runOptions) (runResult,
 	if err != nil {
 		return runResult{}, err
 	}
-	defer func() { _ = os.RemoveAll(dir) }() // and else with b.dir
+	defer func() { _ = os.RemoveAll(dir) }() // else b.dir is removed at the end
 	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), o.config(dir, b.store), 0o600); err != nil {
 		return runResult{}, err
 	}
@@ -53,7 +53,12 @@ func (b *bench) collect(ctx context.Context, c *cloud, o runOptions) (runResult,
 	if err != nil {
 		return runResult{}, err
 	}
-	ch := child{path: path, args: []string{"run", "--once", "--log-level", "warn", "--config", filepath.Join(dir, "config.yaml")}, env: env, dir: dir}
+	ch := child{
+		path: path,
+		args: []string{"run", "--once", "--log-level", "warn", "--config", filepath.Join(dir, "config.yaml")},
+		env:  env,
+		dir:  dir,
+	}
 	if o.scrapeInterval > 0 {
 		addr, err := freeAddr()
 		if err != nil {
@@ -78,12 +83,12 @@ func (b *bench) collect(ctx context.Context, c *cloud, o runOptions) (runResult,
 	got := runResult{usage: u, stats: c.aws.Stats(), connections: c.connections.Load()}
 	got.records, err = countLines(filepath.Join(dir, "records.jsonl"))
 	if want := o.org.records(); err == nil && len(o.kinds) == 0 && got.records != want {
-		err = fmt.Errorf("%d records came out, want %d", got.records, want)
+		err = fmt.Errorf("%d records were written, want %d", got.records, want)
 	}
 	return got, err
 }
 
-// collectN does it n times.
+// collectN calls collect n times.
 func (b *bench) collectN(ctx context.Context, c *cloud, n int, o runOptions) ([]runResult, error) {
 	var all []runResult
 	for i := range n {
@@ -98,7 +103,7 @@ func (b *bench) collectN(ctx context.Context, c *cloud, n int, o runOptions) ([]
 	return all, nil
 }
 
-// config is the organization as somebody would write it down.
+// config returns the configuration file for the organization.
 func (o runOptions) config(dir, store string) []byte {
 	kinds := o.kinds
 	if len(kinds) == 0 {
@@ -114,7 +119,9 @@ func (o runOptions) config(dir, store string) []byte {
 	}
 	fmt.Fprintf(&y, "outputs:\n  - {type: file, path: %s}\naccounts:\n", filepath.Join(dir, "records.jsonl"))
 	for _, a := range o.org.accounts {
-		fmt.Fprintf(&y, "  - name: %s\n    account_id: %q\n    ak_id: %s\n    ak_secret: %q\n", a.name, a.id, a.key.ID, a.key.Secret)
+		fmt.Fprintf(
+			&y, "  - name: %s\n    account_id: %q\n    ak_id: %s\n    ak_secret: %q\n", a.name, a.id, a.key.ID, a.key.Secret,
+		)
 		if a.roleARN != "" {
 			fmt.Fprintf(&y, "    assume_role_arn: %s\n", a.roleARN)
 		}
@@ -125,7 +132,7 @@ func (o runOptions) config(dir, store string) []byte {
 
 func quoted(s []string) string { return `"` + strings.Join(s, `", "`) + `"` }
 
-// freeAddr is an address that nobody listens on now.
+// freeAddr returns an address that is free at present.
 func freeAddr() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -134,7 +141,7 @@ func freeAddr() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// countLines counts the records that were written; a file that is not there holds none.
+// countLines counts the written records; a missing file has none.
 func countLines(path string) (int, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {

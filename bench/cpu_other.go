@@ -4,5 +4,5 @@ package main
 
 import "time"
 
-// ownCPU is not known here: the simulator's column stays empty.
+// ownCPU is unknown on this system: the column of the simulator is zero.
 func ownCPU() time.Duration { return 0 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// ownCPU is what this process has used so far, user and system.
+// ownCPU returns the CPU time, user and system, that this process has used so far.
 func ownCPU() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

@@ -1,10 +1,10 @@
-// Command bench measures the collector as a whole: the released binary, run as a child against an AWS that this process
-// serves. Each benchmark is a file and prints one table:
+// Command bench measures the whole collector: it runs the binary, built as for a release, as a child process against a
+// fake AWS in this process. Each benchmark has its own file and prints one table:
 //
 //	go run ./bench NAME [flags]
 //
-// What is counted of the child is its own: CPU by the rusage of the process, peak memory by VmHWM of /proc (Linux). The
-// simulator runs in this process, and its CPU is a column of its own. README.md holds the figures.
+// The figures of the child are its own: CPU from the rusage of the process, peak memory from VmHWM of /proc (Linux).
+// The CPU of the simulator, which runs in this process, has its own column. README.md contains the results.
 package main
 
 import (
@@ -20,11 +20,11 @@ import (
 	"syscall"
 )
 
-// A bench is what every benchmark needs of the world.
+// A bench holds the environment of a benchmark.
 type bench struct {
 	stdout, stderr io.Writer
-	dir            string // of this run; removed at the end
-	binary         string // the collector's; built when it is first asked for
+	dir            string // temporary directory of this run
+	binary         string // path of the collector; built when it is first needed
 	store          string // store.type of the configuration
 }
 
@@ -33,14 +33,14 @@ type benchmark struct {
 	run           func(*bench, context.Context, []string) error
 }
 
-// benchmarks is a function, as one of them may come to list the others.
+// benchmarks is a function because the benchmarks may refer to the list.
 func benchmarks() []benchmark {
 	return []benchmark{
-		{"scale", "100, 1,000 and 10,000 accounts: memory follows the calls in flight", scale},
-		{"whole", "the whole program on many instances, beside raw HTTP and beside the SDK's types", whole},
+		{"scale", "100, 1,000 and 10,000 accounts: memory depends on the calls in flight", scale},
+		{"whole", "the whole program on many instances, compared with raw HTTP and with the SDK's types", whole},
 		{"wire", "gzip on and off, TLS on and off", wire},
-		{"empty", "every kind in every region of an account that holds nothing", empty},
-		{"size", "the binary's size; with -cold the time of a first build", size},
+		{"empty", "every kind in every region of an empty account", empty},
+		{"size", "the size of the binary; with -cold the time of a first build", size},
 		{"validate", "collector validate on 500 accounts", validate},
 	}
 }
@@ -63,11 +63,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if len(args) > 0 {
 		name, args = args[0], args[1:]
 	}
-	if name == rawCommand { // this program as its own child
+	if name == rawCommand { // this process is a child of bench
 		return rawHTTPChild(ctx, args)
 	}
-	for _, one := range benchmarks() {
-		if one.name != name {
+	for _, bm := range benchmarks() {
+		if bm.name != name {
 			continue
 		}
 		b := &bench{stdout: stdout, stderr: stderr}
@@ -75,30 +75,30 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
-		return one.run(b, ctx, args)
+		return bm.run(b, ctx, args)
 	}
 	fmt.Fprintf(stderr, "usage: go run ./bench NAME [flags]; go run ./bench NAME -h\n\n")
-	for _, one := range benchmarks() {
-		fmt.Fprintf(stderr, "  %-9s %s\n", one.name, one.summary)
+	for _, bm := range benchmarks() {
+		fmt.Fprintf(stderr, "  %-9s %s\n", bm.name, bm.summary)
 	}
 	if name != "" && name != "-h" && name != "--help" && name != "help" {
-		return fmt.Errorf("no benchmark %q", name)
+		return fmt.Errorf("unknown benchmark %q", name)
 	}
 	return flag.ErrHelp
 }
 
-// flags are the flags of a benchmark, the shared ones among them.
+// flags returns a flag set with the flags that all benchmarks share.
 func (b *bench) flags(name string) *flag.FlagSet {
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	f.SetOutput(b.stderr)
-	f.StringVar(&b.store, "store", "none", "the configuration's store: none, or sqlite, where each record is remembered as well")
-	f.StringVar(&b.binary, "collector", "", "measure this `BINARY`; default: it is built from the source")
+	f.StringVar(&b.store, "store", "none", "the configuration's store: none, or sqlite to store each record as well")
+	f.StringVar(&b.binary, "collector", "", "measure this `BINARY`; default: build it from the source")
 	return f
 }
 
 func parseFlags(f *flag.FlagSet, args []string) error {
 	if err := f.Parse(args); err != nil {
-		return flag.ErrHelp // what is wrong was printed
+		return flag.ErrHelp // the flag set has printed the error
 	}
 	if f.NArg() > 0 {
 		return fmt.Errorf("%s: unexpected %q", f.Name(), f.Arg(0))
@@ -106,12 +106,14 @@ func parseFlags(f *flag.FlagSet, args []string) error {
 	return nil
 }
 
-// printHeading is the heading of every table.
+// printHeading prints the heading of a table.
 func (b *bench) printHeading(what string) {
-	fmt.Fprintf(b.stdout, "%s\n%d cores, %s, %s/%s\n\n", what, runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintf(
+		b.stdout, "%s\n%d cores, %s, %s/%s\n\n", what, runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH,
+	)
 }
 
-// progress tells what takes time, where it does not get into the table.
+// progress reports progress on stderr, apart from the table.
 func (b *bench) progress(format string, args ...any) {
 	fmt.Fprintf(b.stderr, "# "+format+"\n", args...)
 }

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// size is what a user downloads and a contributor waits for.
+// size measures what users download and how long contributors wait for a build.
 func size(b *bench, ctx context.Context, args []string) error {
 	f := b.flags("size")
-	cold := f.Bool("cold", false, "build again with an empty build cache: minutes")
+	cold := f.Bool("cold", false, "build again with an empty build cache, which takes minutes")
 	if err := parseFlags(f, args); err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func size(b *bench, ctx context.Context, args []string) error {
 			return err
 		}
 		b.progress("%s with an empty cache", pkg)
-		began := time.Now()
+		started := time.Now()
 		out := b.path("cold")
 		if pkg != "./cmd/collector" {
 			out = os.DevNull
@@ -42,7 +42,10 @@ func size(b *bench, ctx context.Context, args []string) error {
 		if err := build(ctx, out, pkg, []string{"GOCACHE=" + cache}); err != nil {
 			return err
 		}
-		fmt.Fprintf(b.stdout, "cold build of %s: %s s on %d cores\n", pkg, formatNumber(time.Since(began).Seconds(), 0), runtime.NumCPU())
+		fmt.Fprintf(
+			b.stdout, "cold build of %s: %s s on %d cores\n", pkg, formatNumber(time.Since(started).Seconds(), 0),
+			runtime.NumCPU(),
+		)
 	}
 	return nil
 }

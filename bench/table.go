@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// spread is a figure over several runs.
+// spread is the distribution of a figure over several runs.
 type spread struct{ least, median, most float64 }
 
 func spreadOf[T any](of []T, figure func(T) float64) spread {
@@ -30,7 +30,7 @@ func spreadOf[T any](of []T, figure func(T) float64) spread {
 	return spread{all[0], mid, all[len(all)-1]}
 }
 
-// format writes the median, and the extremes where they differ as written.
+// format returns the median, and the extremes if they differ after rounding.
 func (s spread) format(digits int) string {
 	least, mid, most := formatNumber(s.least, digits), formatNumber(s.median, digits), formatNumber(s.most, digits)
 	if least == most {
@@ -39,7 +39,7 @@ func (s spread) format(digits int) string {
 	return fmt.Sprintf("%s (%s–%s)", mid, least, most)
 }
 
-// formatNumber writes thousands with commas.
+// formatNumber formats a number with commas between thousands.
 func formatNumber(f float64, digits int) string {
 	s := strconv.FormatFloat(f, 'f', digits, 64)
 	whole, part, _ := strings.Cut(s, ".")
@@ -58,7 +58,7 @@ func seconds(d time.Duration) float64 { return d.Seconds() }
 
 func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
 
-// A table prints as Markdown that is also read well as it is.
+// A table is printed as aligned Markdown.
 type table struct{ rows [][]string }
 
 func newTable(head ...string) *table { return &table{[][]string{head}} }
@@ -97,5 +97,5 @@ func (t *table) print(w io.Writer) {
 	fmt.Fprintln(w)
 }
 
-// formatRatio is how many times a is b.
+// formatRatio formats a ÷ b.
 func formatRatio(a, b float64) string { return formatNumber(a/cmp.Or(b, 1e-9), 1) + "×" }

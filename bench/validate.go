@@ -9,12 +9,16 @@ import (
 	"github.com/aws-collector/collector/internal/awsfake"
 )
 
-// validate is what an editor or a CI job waits for.
+// validate measures `collector validate`, for which editors and CI jobs wait.
 func validate(b *bench, ctx context.Context, args []string) error {
 	f := b.flags("validate")
 	accounts := f.Int("accounts", 500, "how many")
 	n := f.Int("n", 20, "runs")
-	wrong := f.Bool("mistakes", false, "three in each account: an unknown key, a region and a kind that there are not")
+	wrong := f.Bool(
+		"mistakes",
+		false,
+		"add three mistakes to each account: an unknown key, an unknown region and an unknown kind",
+	)
 	if err := parseFlags(f, args); err != nil {
 		return err
 	}
@@ -22,7 +26,9 @@ func validate(b *bench, ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	org := buildOrganization(awsfake.New(awsfake.Options{Seed: 1}), *accounts, true, 0, "us-east-1", "us-west-2", "eu-west-1", "eu-central-1")
+	org := buildOrganization(
+		awsfake.New(awsfake.Options{Seed: 1}), *accounts, true, 0, "us-east-1", "us-west-2", "eu-west-1", "eu-central-1",
+	)
 	config, exit, what := runOptions{org: org}.config(b.dir, b.store), 0, ""
 	if *wrong {
 		config, exit, what = mistakes(*accounts), 2, fmt.Sprintf(" with %s mistakes", formatCount(3**accounts))
@@ -36,7 +42,13 @@ func validate(b *bench, ctx context.Context, args []string) error {
 	}
 	var all []usage
 	for range *n {
-		u, err := child{path: path, args: []string{"validate", "--config", b.path("config.yaml")}, env: env, dir: b.dir, wantExit: exit}.measure(ctx)
+		u, err := child{
+			path:     path,
+			args:     []string{"validate", "--config", b.path("config.yaml")},
+			env:      env,
+			dir:      b.dir,
+			wantExit: exit,
+		}.measure(ctx)
 		if err != nil {
 			return err
 		}
@@ -51,7 +63,7 @@ func validate(b *bench, ctx context.Context, args []string) error {
 	return nil
 }
 
-// mistakes is a configuration in which each account has three, no two of them the same.
+// mistakes returns a configuration with three mistakes in each account, all different.
 func mistakes(accounts int) []byte {
 	var text bytes.Buffer
 	text.WriteString("accounts:\n")

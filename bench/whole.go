@@ -17,7 +17,7 @@ import (
 	"github.com/aws-collector/collector/internal/awsfake"
 )
 
-// What one account of this benchmark holds: two full pages in each of five regions.
+// Each account of this benchmark has two full pages in each of five regions.
 const (
 	pageSize   = 1000
 	pages      = 2
@@ -25,17 +25,33 @@ const (
 )
 
 func wholeOrganization(aws *awsfake.AWS, instances int) *organization {
-	return buildOrganization(aws, max(1, instances/perAccount), true, pageSize*pages, "us-east-1", "us-east-2", "us-west-2", "eu-west-1", "eu-central-1")
+	return buildOrganization(
+		aws, max(1, instances/perAccount), true, pageSize*pages, "us-east-1", "us-east-2", "us-west-2", "eu-west-1",
+		"eu-central-1",
+	)
 }
 
-// whole is the program from sign-in to file, beside the least that anybody could do (read the same pages and throw them
-// away) and beside what most would write (the SDK's paginator and encoding/json).
+// whole measures the program from sign-in to file, and compares it with the minimum (reading the same pages and
+// discarding them) and with the usual program (the SDK's paginator and encoding/json).
 func whole(b *bench, ctx context.Context, args []string) error {
 	f := b.flags("whole")
-	instances := f.Int("instances", 100_000, "how many, rounded to 10,000; a million write about 6 GB to the temporary folder")
-	beside := f.Int("sdk-instances", 20_000, "how many of them the SDK's types read, which are slow; 0: none")
+	instances := f.Int(
+		"instances",
+		100_000,
+		"number of instances, rounded to 10,000; a million write about 6 GB to the temporary folder",
+	)
+	beside := f.Int(
+		"sdk-instances",
+		20_000,
+		"number of instances for the program with the SDK's types, which is slow; 0: do not run it",
+	)
 	n := f.Int("n", 3, "runs of each")
-	wires := f.String("gzip", "off,1,6", "how the answers are compressed, with commas: off, or a level, from 1, the fastest, to 9; 6 is zlib's default. What EC2 does is not documented")
+	wires := f.String(
+		"gzip",
+		"off,1,6",
+		"compression of the answers, separated by commas: off, or a level from 1 (fastest) to 9; "+
+			"zlib's default is 6, EC2's is not documented",
+	)
 	if err := parseFlags(f, args); err != nil {
 		return err
 	}
@@ -45,7 +61,14 @@ func whole(b *bench, ctx context.Context, args []string) error {
 	}
 	aws := awsfake.New(awsfake.Options{Seed: 1, KeepCalls: -1, Throttle: awsfake.Throttle{Off: true}})
 	org := wholeOrganization(aws, *instances)
-	b.printHeading(fmt.Sprintf("%s instances in pages of 1,000, no latency; the collector: key, role, identity, regions, JSON lines to a file; store: %s", formatCount(org.records()), b.store))
+	b.printHeading(
+		fmt.Sprintf(
+			"%s instances in pages of 1,000, no latency; "+
+				"the collector: key, role, identity, regions, JSON lines to a file; store: %s",
+			formatCount(org.records()),
+			b.store,
+		),
+	)
 	t := newTable("program", "gzip", "wall s", "CPU s", "CPU µs an instance", "× raw", "peak RSS MiB", "instances")
 	return withCloud(ctx, aws, false, func(ctx context.Context, c *cloud) error {
 		for _, level := range levels {
@@ -58,16 +81,16 @@ func whole(b *bench, ctx context.Context, args []string) error {
 	})
 }
 
-// gzipOff is the level of answers that are not compressed.
+// gzipOff is the level of uncompressed answers.
 const gzipOff = 0
 
-// gzipLevels reads -gzip.
+// gzipLevels parses -gzip.
 func gzipLevels(list string) (levels []int, err error) {
 	for word := range strings.SplitSeq(list, ",") {
 		level := gzipOff
 		if word != "off" {
 			if level, err = strconv.Atoi(word); err != nil || level < flate.BestSpeed || level > flate.BestCompression {
-				return nil, fmt.Errorf("-gzip: %q is neither off nor a level from 1 to 9", word)
+				return nil, fmt.Errorf("-gzip: invalid level %q: want off or a level from 1 to 9", word)
 			}
 		}
 		levels = append(levels, level)
@@ -75,16 +98,22 @@ func gzipLevels(list string) (levels []int, err error) {
 	return levels, nil
 }
 
-// comparePrograms adds a row for each program: raw HTTP first, as it is the measure of the others. The programs take turns, so that what
-// else the machine does falls on each of them alike.
-func (b *bench) comparePrograms(ctx context.Context, c *cloud, t *table, org *organization, level, n, beside int) error {
+// comparePrograms adds a row for each program. Raw HTTP comes first, as the reference of the others. The programs run
+// alternately, so that other load on the machine affects all of them.
+func (b *bench) comparePrograms(
+	ctx context.Context, c *cloud, t *table, org *organization, level, n, beside int,
+) error {
 	word, gzip := "off", level != gzipOff
 	if gzip {
 		word = fmt.Sprint(level)
 		c.aws.SetGzipLevel(level)
 	}
-	warm := runOptions{org: &organization{regions: org.regions[:1], perRegion: org.perRegion, accounts: org.accounts[:1]}, noGzip: !gzip, throttle: awsfake.Throttle{Off: true}}
-	c.startRecording() // the same page for raw HTTP, and everything rendered and compressed once
+	warm := runOptions{
+		org:      &organization{regions: org.regions[:1], perRegion: org.perRegion, accounts: org.accounts[:1]},
+		noGzip:   !gzip,
+		throttle: awsfake.Throttle{Off: true},
+	}
+	c.startRecording() // records the page for raw HTTP; the fake AWS renders and compresses everything
 	if _, err := b.collect(ctx, c, warm); err != nil {
 		return err
 	}
@@ -92,7 +121,11 @@ func (b *bench) comparePrograms(ctx context.Context, c *cloud, t *table, org *or
 	full := runOptions{org: org, noGzip: !gzip, throttle: awsfake.Throttle{Off: true}}
 	unchanged := full
 	unchanged.unchanged = true
-	part := &organization{regions: org.regions, perRegion: org.perRegion, accounts: org.accounts[:min(len(org.accounts), beside/perAccount)]}
+	part := &organization{
+		regions:   org.regions,
+		perRegion: org.perRegion,
+		accounts:  org.accounts[:min(len(org.accounts), beside/perAccount)],
+	}
 
 	var raw, ours, oursAgain, theirs, theirsAgain []usage
 	for i := range n {
@@ -131,9 +164,12 @@ func (b *bench) comparePrograms(ctx context.Context, c *cloud, t *table, org *or
 			return 0
 		}
 		us := each(all, instances)
-		t.add(name, word, spreadOf(all, func(u usage) float64 { return seconds(u.wall) }).format(1),
-			spreadOf(all, func(u usage) float64 { return seconds(u.cpu) }).format(2), us.format(1), formatRatio(us.median, measure),
-			spreadOf(all, func(u usage) float64 { return mebibytes(u.rss) }).format(0), formatCount(instances))
+		t.add(
+			name, word, spreadOf(all, func(u usage) float64 { return seconds(u.wall) }).format(1),
+			spreadOf(all, func(u usage) float64 { return seconds(u.cpu) }).format(2), us.format(1),
+			formatRatio(us.median, measure), spreadOf(all, func(u usage) float64 { return mebibytes(u.rss) }).format(0),
+			formatCount(instances),
+		)
 		return us.median
 	}
 	row("raw HTTP, thrown away", raw, org.records())
@@ -142,15 +178,21 @@ func (b *bench) comparePrograms(ctx context.Context, c *cloud, t *table, org *or
 	sdk := row("SDK types + encoding/json", theirs, part.records())
 	sdkAgain := row("SDK types, nothing changed", theirsAgain, part.records())
 	if sdk > 0 {
-		fmt.Fprintf(b.stdout, "gzip %s: the collector takes %s raw HTTP; the SDK's types take %s the collector's CPU\n", word, formatRatio(mine, measure), formatRatio(sdk, mine))
+		fmt.Fprintf(
+			b.stdout, "gzip %s: the collector takes %s raw HTTP; the SDK's types take %s the collector's CPU\n", word,
+			formatRatio(mine, measure), formatRatio(sdk, mine),
+		)
 	}
 	if sdkAgain > 0 {
-		fmt.Fprintf(b.stdout, "gzip %s, nothing changed: the SDK's types take %s the collector's CPU\n", word, formatRatio(sdkAgain, mineAgain))
+		fmt.Fprintf(
+			b.stdout, "gzip %s, nothing changed: the SDK's types take %s the collector's CPU\n", word,
+			formatRatio(sdkAgain, mineAgain),
+		)
 	}
 	return nil
 }
 
-// rawHTTP runs this program as the child that reads a recorded page and throws it away.
+// rawHTTP runs this program as a child that reads a recorded page and discards it.
 func (b *bench) rawHTTP(ctx context.Context, c *cloud, page *recording, n int, gzip bool) (usage, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -162,10 +204,16 @@ func (b *bench) rawHTTP(ctx context.Context, c *cloud, page *recording, n int, g
 	}
 	c.recorder.Store(page)
 	defer c.recorder.Store(nil)
-	return child{path: self, args: []string{rawCommand, c.url + rawPath, fmt.Sprint(n), fmt.Sprint(gzip)}, env: env, dir: b.dir}.measure(ctx)
+	return child{
+		path: self,
+		args: []string{rawCommand, c.url + rawPath, fmt.Sprint(n), fmt.Sprint(gzip)},
+		env:  env,
+		dir:  b.dir,
+	}.measure(ctx)
 }
 
-// sdkTypes runs the program of bench/sdktypes, built the same way; with a store twice, as the second time nothing has changed.
+// sdkTypes runs the program bench/sdktypes, built like the collector. With a store it runs twice: the second time,
+// nothing has changed.
 func (b *bench) sdkTypes(ctx context.Context, c *cloud, org *organization, gzip bool) ([]usage, error) {
 	path := b.path("sdktypes")
 	if _, err := os.Stat(path); err != nil {
@@ -185,8 +233,14 @@ func (b *bench) sdkTypes(ctx context.Context, c *cloud, org *organization, gzip 
 	if err := os.WriteFile(b.path("keys"), []byte(keys.String()), 0o600); err != nil {
 		return nil, err
 	}
-	out, args, runs := b.path("sdktypes.jsonl"), []string{"-keys", b.path("keys"), "-regions", strings.Join(org.regions, ","), fmt.Sprintf("-gzip=%t", gzip)}, 1
-	defer func() { _ = os.Remove(out) }() // and else with b.dir
+	out, args, runs := b.path("sdktypes.jsonl"), []string{
+		"-keys",
+		b.path("keys"),
+		"-regions",
+		strings.Join(org.regions, ","),
+		fmt.Sprintf("-gzip=%t", gzip),
+	}, 1
+	defer func() { _ = os.Remove(out) }() // else b.dir is removed at the end
 	if b.store != "none" {
 		dir, err := os.MkdirTemp(b.dir, "sdktypes-")
 		if err != nil {
@@ -205,7 +259,7 @@ func (b *bench) sdkTypes(ctx context.Context, c *cloud, org *organization, gzip 
 		all = append(all, u)
 		got, err := countLines(out)
 		if err == nil && got != org.records() {
-			err = fmt.Errorf("%s: %d records came out, want %d", filepath.Base(path), got, org.records())
+			err = fmt.Errorf("%s: %d records were written, want %d", filepath.Base(path), got, org.records())
 		}
 		if err != nil {
 			return nil, err
@@ -214,15 +268,15 @@ func (b *bench) sdkTypes(ctx context.Context, c *cloud, org *organization, gzip 
 	return all, nil
 }
 
-// rawCommand is this program as the child that reads pages and throws them away.
+// rawCommand is the command of the child that reads pages and discards them.
 const rawCommand = "raw-http"
 
-// rawHTTPChild reads args[0] args[1] times, four at a time as the collector's pages are.
+// rawHTTPChild reads the URL args[0] args[1] times, four at a time, because the collector has four pages.
 func rawHTTPChild(ctx context.Context, args []string) error {
 	var n int
 	var gzip bool
 	if len(args) != 3 {
-		return errors.New(rawCommand + " URL TIMES GZIP")
+		return errors.New("usage: " + rawCommand + " URL TIMES GZIP")
 	}
 	if _, err := fmt.Sscan(args[1], &n); err != nil {
 		return err
@@ -231,7 +285,10 @@ func rawHTTPChild(ctx context.Context, args []string) error {
 		return err
 	}
 	const atOnce = 4
-	client := &http.Client{Transport: &http.Transport{DisableCompression: !gzip, MaxIdleConnsPerHost: atOnce}, Timeout: time.Minute}
+	client := &http.Client{
+		Transport: &http.Transport{DisableCompression: !gzip, MaxIdleConnsPerHost: atOnce},
+		Timeout:   time.Minute,
+	}
 	defer client.CloseIdleConnections()
 	errs := make([]error, atOnce)
 	var readers sync.WaitGroup

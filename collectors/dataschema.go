@@ -29,10 +29,7 @@ func (k *Kind) DataSchema() ([]byte, error) {
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = k.Name
 	root["description"] = fmt.Sprintf(
-		"The data of a record of %s: an item of %s as the AWS CLI prints it as JSON. %s",
-		k.Name,
-		k.Op,
-		k.DocURL(),
+		"The data of a record of %s: an item of %s as the AWS CLI prints it as JSON. %s", k.Name, k.Op, k.DocURL(),
 	)
 	if len(s.defs) > 0 {
 		root["$defs"] = s.defs

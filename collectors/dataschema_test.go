@@ -120,11 +120,7 @@ func dataOf(t *testing.T, k *Kind, mode ec2xml.Mode, unknown bool) []any {
 	defer pages.Return(p)
 	o := ec2xml.Options{Sensitive: mode, DigestKey: []byte("k"),
 		Envelope: record.NewEnvelope(
-			record.Target{Kind: k.Name},
-			record.Identity{},
-			[]byte("{}"),
-			"run",
-			"2026-11-21T22:15:03Z",
+			record.Target{Kind: k.Name}, record.Identity{}, []byte("{}"), "run", "2026-11-21T22:15:03Z",
 		)}
 	answer := "<" + k.Op + "Response>" + w.b.String() + "</" + k.Op + "Response>"
 	if _, err := new(ec2xml.Decoder).Decode(prog, o, strings.NewReader(answer), p); err != nil {

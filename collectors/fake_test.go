@@ -168,11 +168,7 @@ func TestClockIsOff(t *testing.T) {
 				c.AddInstances("eu-west-1", 1)
 				k := kind(t, "ec2_instance")
 				st, err := l.List(
-					context.Background(),
-					w(k, "eu-west-1"),
-					k,
-					"",
-					func(context.Context, *record.Page) error { return nil },
+					context.Background(), w(k, "eu-west-1"), k, "", func(context.Context, *record.Page) error { return nil },
 				)
 				if err != nil || st.Records != 1 {
 					t.Errorf("%v off: %+v, %v", off, st, err)

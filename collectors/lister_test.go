@@ -251,9 +251,7 @@ func TestPaging(t *testing.T) {
 	h := newTestLister(
 		t,
 		Options{},
-		text(
-			volumes("t1", "vol-1", "vol-2"),
-		),
+		text(volumes("t1", "vol-1", "vol-2")),
 		truncated(volumes("t2", "vol-3", "vol-2")),
 		text(volumes("t2", "vol-3", "vol-2")),
 		text(volumes("t3")),
@@ -355,13 +353,8 @@ func TestCircle(t *testing.T) {
 func TestExpiredInMidListing(t *testing.T) {
 	for _, code := range []string{"RequestExpired", "ExpiredToken"} {
 		h := newTestLister(
-			t,
-			Options{},
-			text(volumes("a", "vol-1")),
-			refuse(400, code, "old"),
-			text(volumes("b", "vol-2")),
-			refuse(400, code, "old"),
-			text(volumes("", "vol-3")),
+			t, Options{}, text(volumes("a", "vol-1")), refuse(400, code, "old"), text(volumes("b", "vol-2")),
+			refuse(400, code, "old"), text(volumes("", "vol-3")),
 		)
 		pages, _, err := h.list(kind(t, "ec2_volume"), "")
 		if err != nil {
@@ -451,11 +444,7 @@ func TestRevokedSession(t *testing.T) {
 			var ids []string
 			k := kind(t, "ec2_volume")
 			stamp := record.NewEnvelope(
-				record.Target{Region: "eu-west-1", Kind: k.Name},
-				record.Identity{},
-				[]byte("{}"),
-				"",
-				"",
+				record.Target{Region: "eu-west-1", Kind: k.Name}, record.Identity{}, []byte("{}"), "", "",
 			)
 			_, err := h.l.List(
 				t.Context(),
@@ -541,11 +530,7 @@ func TestRefusals(t *testing.T) {
 			w := h.callOptions(k, c.region)
 			w.RegionEnabled = c.known
 			_, err := h.l.List(
-				context.Background(),
-				w,
-				k,
-				"",
-				func(context.Context, *record.Page) error { t.Error("emitted"); return nil },
+				context.Background(), w, k, "", func(context.Context, *record.Page) error { t.Error("emitted"); return nil },
 			)
 			var f *record.Fault
 			if !errors.As(err, &f) || f.Reason != c.reason || !strings.Contains(f.Hint, c.hint) {
@@ -634,10 +619,7 @@ func TestCanceled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	over := make(chan struct{})
 	h := newTestLister(
-		t,
-		Options{},
-		text(volumes("a", "vol-1")),
-		func(http.ResponseWriter, url.Values) { cancel(cause); <-over },
+		t, Options{}, text(volumes("a", "vol-1")), func(http.ResponseWriter, url.Values) { cancel(cause); <-over },
 	)
 	k := kind(t, "ec2_volume")
 	_, err := h.l.List(ctx, h.callOptions(k, "eu-west-1"), k, "", func(context.Context, *record.Page) error { return nil })
@@ -667,10 +649,7 @@ func TestEmitFails(t *testing.T) {
 	h := newTestLister(t, Options{}, text(volumes("a", "vol-1")))
 	k := kind(t, "ec2_volume")
 	st, err := h.l.List(
-		context.Background(),
-		h.callOptions(k, "eu-west-1"),
-		k,
-		"",
+		context.Background(), h.callOptions(k, "eu-west-1"), k, "",
 		func(context.Context, *record.Page) error { return full },
 	)
 	if !errors.Is(err, full) || len(h.forms) != 1 || st.Records != 0 {
@@ -685,10 +664,7 @@ func TestEmitFails(t *testing.T) {
 		}
 	}()
 	h.l.List(
-		context.Background(),
-		h.callOptions(k, "eu-west-1"),
-		k,
-		"",
+		context.Background(), h.callOptions(k, "eu-west-1"), k, "",
 		func(context.Context, *record.Page) error { panic("a bug") },
 	)
 }
@@ -748,10 +724,8 @@ func regions(rs ...[2]string) string {
 func TestRegions(t *testing.T) {
 	ok := text(
 		regions(
-			[2]string{"us-east-1", "opt-in-not-required"},
-			[2]string{"me-south-1", "not-opted-in"},
-			[2]string{"ap-east-1", "opted-in"},
-			[2]string{"eu-old-1", ""},
+			[2]string{"us-east-1", "opt-in-not-required"}, [2]string{"me-south-1", "not-opted-in"},
+			[2]string{"ap-east-1", "opted-in"}, [2]string{"eu-old-1", ""},
 		),
 	)
 	want := Regions{

@@ -1,7 +1,7 @@
-// Command sdktypes lists instances the way most programs do: the SDK's typed client and paginator, and encoding/json to a file.
-// It is what bench measures the collector against, and stands alone so that nothing else compiles the SDK's types. It does
-// less than the collector: no role, no identity, no tags, no limits, no metrics; one page after the other. With -store it
-// remembers them as well, the way most would: a row a version in SQLite, found again by its hash.
+// Command sdktypes lists instances as most programs do: with the SDK's typed client and paginator, and encoding/json to
+// a file. bench compares the collector with it. It is a separate program so that nothing else compiles the SDK's types.
+// It does less than the collector: no role, no identity, no tags, no limits, no metrics; one page after the other. With
+// -store it also stores the instances in the usual way: a row for each version in SQLite, compared by hash.
 package main
 
 import (
@@ -20,11 +20,11 @@ import (
 )
 
 func main() {
-	keys := flag.String("keys", "", "file with an access key and its secret a line")
-	regions := flag.String("regions", "", "regions, with commas")
-	out := flag.String("out", "", "file for the instances, one a line")
+	keys := flag.String("keys", "", "file with an access key and its secret on each line")
+	regions := flag.String("regions", "", "regions, separated by commas")
+	out := flag.String("out", "", "output file, with an instance on each line")
 	gzip := flag.Bool("gzip", true, "ask for compressed answers, as the SDK does")
-	store := flag.String("store", "", "SQLite file in which they are remembered; none: they are not")
+	store := flag.String("store", "", "SQLite file that stores the instances; empty: do not store them")
 	flag.Parse()
 	if err := run(context.Background(), *keys, strings.Split(*regions, ","), *out, *store, *gzip); err != nil {
 		fmt.Fprintln(os.Stderr, "sdktypes:", err)

@@ -103,12 +103,7 @@ type reply struct {
 // sendSigned makes a call that is signed as the SDK does, with the given date. It does not use service/ec2, which takes
 // minutes to build.
 func (x *testClient) sendSigned(
-	ctx context.Context,
-	at time.Time,
-	region string,
-	c Credential,
-	action string,
-	params ...string,
+	ctx context.Context, at time.Time, region string, c Credential, action string, params ...string,
 ) (*http.Response, error) {
 	form := url.Values{"Action": {action}, "Version": {"2016-11-15"}}
 	for i := 0; i < len(params); i += 2 {
@@ -140,12 +135,7 @@ func (x *testClient) discard(region, action string, params ...string) error {
 }
 
 func (x *testClient) ec2At(
-	ctx context.Context,
-	at time.Time,
-	region string,
-	c Credential,
-	action string,
-	params ...string,
+	ctx context.Context, at time.Time, region string, c Credential, action string, params ...string,
 ) (*reply, error) {
 	res, err := x.sendSigned(ctx, at, region, c, action, params...)
 	if err != nil {

@@ -29,17 +29,9 @@ func TestAWSCLI(t *testing.T) {
 		cmd := exec.CommandContext(t.Context(), cli, args...)
 		env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_") })
 		cmd.Env = append(
-			env,
-			"AWS_ACCESS_KEY_ID="+k.ID,
-			"AWS_SECRET_ACCESS_KEY="+k.Secret,
-			"AWS_ENDPOINT_URL="+s.URL,
-			"AWS_DEFAULT_REGION=us-east-1",
-			"AWS_EC2_METADATA_DISABLED=true",
-			"AWS_CONFIG_FILE=/dev/null",
-			"AWS_SHARED_CREDENTIALS_FILE=/dev/null",
-			"AWS_PAGER=",
-			"AWS_MAX_ATTEMPTS=1",
-			"NO_PROXY=127.0.0.1",
+			env, "AWS_ACCESS_KEY_ID="+k.ID, "AWS_SECRET_ACCESS_KEY="+k.Secret, "AWS_ENDPOINT_URL="+s.URL,
+			"AWS_DEFAULT_REGION=us-east-1", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/dev/null",
+			"AWS_SHARED_CREDENTIALS_FILE=/dev/null", "AWS_PAGER=", "AWS_MAX_ATTEMPTS=1", "NO_PROXY=127.0.0.1",
 		)
 		var stderr strings.Builder
 		cmd.Stderr = &stderr

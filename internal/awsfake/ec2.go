@@ -49,10 +49,7 @@ func (a *AWS) ec2(q *request) (*answer, *apiError) {
 	}
 	if !strings.HasPrefix(q.action, "Describe") {
 		return nil, refuse(
-			http.StatusBadRequest,
-			"InvalidAction",
-			"The action %s is not valid for this web service.",
-			q.action,
+			http.StatusBadRequest, "InvalidAction", "The action %s is not valid for this web service.", q.action,
 		)
 	}
 	maxResults := q.form.Get("MaxResults")
@@ -62,12 +59,9 @@ func (a *AWS) ec2(q *request) (*answer, *apiError) {
 	}
 	if why := a.denied(q.caller, "ec2:"+q.action, q.region); why != "" {
 		return nil, refuse(
-			http.StatusForbidden,
-			"UnauthorizedOperation",
+			http.StatusForbidden, "UnauthorizedOperation",
 			"You are not authorized to perform this operation. User: %s is not authorized to perform: ec2:%s %s",
-			q.caller.arn,
-			q.action,
-			why,
+			q.caller.arn, q.action, why,
 		)
 	}
 	if q.form.Get("DryRun") == "true" {
@@ -124,8 +118,7 @@ func (a *AWS) list(q *request, l listOperation) (*answer, *apiError) {
 	}
 	if size > 0 && l.idParameter != "" && q.form.Has(l.idParameter+".1") {
 		return nil, refuse(
-			http.StatusBadRequest,
-			"InvalidParameterCombination",
+			http.StatusBadRequest, "InvalidParameterCombination",
 			"The parameter %s cannot be used with the parameter maxResults",
 			strings.ToLower(l.idParameter[:1])+l.idParameter[1:]+"sSet",
 		)

@@ -170,10 +170,7 @@ func (l *describedFleet) checkReferences(t *testing.T) {
 	}
 	if n != attachedVolumes || len(l.NICs) != attachedNICs {
 		t.Errorf(
-			"%d volumes attached, %d by the instances; %d interfaces, %d by the instances",
-			n,
-			attachedVolumes,
-			len(l.NICs),
+			"%d volumes attached, %d by the instances; %d interfaces, %d by the instances", n, attachedVolumes, len(l.NICs),
 			attachedNICs,
 		)
 	}
@@ -209,10 +206,7 @@ func TestFleetReferences(t *testing.T) {
 	}
 	if n != 150 || service == 0 || many == 0 || len(l.Addresses) == 0 {
 		t.Errorf(
-			"%d instances, %d reservations by a service, %d with several instances, %d addresses",
-			n,
-			service,
-			many,
+			"%d instances, %d reservations by a service, %d with several instances, %d addresses", n, service, many,
 			len(l.Addresses),
 		)
 	}

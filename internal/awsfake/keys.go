@@ -23,10 +23,7 @@ const iamNamespace = "https://iam.amazonaws.com/doc/2010-05-08/"
 func (a *AWS) iam(q *request) (*answer, *apiError) {
 	if q.action != "ListAccessKeys" {
 		return nil, refuse(
-			http.StatusBadRequest,
-			"InvalidAction",
-			"Could not find operation %s for version %s",
-			q.action,
+			http.StatusBadRequest, "InvalidAction", "Could not find operation %s for version %s", q.action,
 			cmp.Or(q.form.Get("Version"), "NO_VERSION_SPECIFIED"),
 		)
 	}
@@ -42,10 +39,8 @@ func (a *AWS) listAccessKeys(q *request) (*answer, *apiError) {
 	}
 	if why := a.denied(q.caller, "iam:ListAccessKeys", q.region); why != "" {
 		return nil, accessDenied(
-			"User: %s is not authorized to perform: iam:ListAccessKeys on resource: user %s %s",
-			q.caller.arn,
-			q.caller.user.Name,
-			why,
+			"User: %s is not authorized to perform: iam:ListAccessKeys on resource: user %s %s", q.caller.arn,
+			q.caller.user.Name, why,
 		)
 	}
 	a.mu.RLock()

@@ -163,20 +163,14 @@ type object = map[string]any
 func (a *AWS) organization(q *request) (*answer, *apiError) {
 	if want := organizationsRegion(q.caller.account.Partition); q.region != want {
 		return nil, refuse(
-			http.StatusBadRequest,
-			"InvalidSignatureException",
-			"Credential should be scoped to a valid region, not '%s'. ",
+			http.StatusBadRequest, "InvalidSignatureException", "Credential should be scoped to a valid region, not '%s'. ",
 			q.region,
 		)
 	}
 	if why := a.denied(q.caller, "organizations:"+q.action, q.region); why != "" {
 		return nil, refuse(
-			http.StatusBadRequest,
-			"AccessDeniedException",
-			"User: %s is not authorized to perform: organizations:%s on resource: * %s",
-			q.caller.arn,
-			q.action,
-			why,
+			http.StatusBadRequest, "AccessDeniedException",
+			"User: %s is not authorized to perform: organizations:%s on resource: * %s", q.caller.arn, q.action, why,
 		)
 	}
 	a.mu.RLock()
@@ -227,10 +221,7 @@ func (a *AWS) organization(q *request) (*answer, *apiError) {
 		return a.listPage(q, o, "Accounts", all)
 	case "ListRoots":
 		return a.listPage(
-			q,
-			o,
-			"Roots",
-			[]object{{"Id": o.Root, "Name": "Root", "Arn": o.arn("root/" + o.ID + "/" + o.Root)}},
+			q, o, "Roots", []object{{"Id": o.Root, "Name": "Root", "Arn": o.arn("root/" + o.ID + "/" + o.Root)}},
 		)
 	case "ListOrganizationalUnitsForParent":
 		var all []object

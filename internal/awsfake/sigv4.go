@@ -38,10 +38,7 @@ func readScope(r *http.Request) (scope, *apiError) {
 	rest, ok := strings.CutPrefix(h, sigAlgorithm)
 	if !ok {
 		return s, refuse(
-			http.StatusBadRequest,
-			"IncompleteSignature",
-			"Unsupported AWS 'algorithm': '%s'.",
-			strings.SplitN(h, " ", 2)[0],
+			http.StatusBadRequest, "IncompleteSignature", "Unsupported AWS 'algorithm': '%s'.", strings.SplitN(h, " ", 2)[0],
 		)
 	}
 	for part := range strings.SplitSeq(rest, ",") {
@@ -51,10 +48,8 @@ func readScope(r *http.Request) (scope, *apiError) {
 			f := strings.Split(v, "/")
 			if len(f) != 5 || f[4] != "aws4_request" {
 				return s, refuse(
-					http.StatusBadRequest,
-					"IncompleteSignature",
-					"Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '%s'",
-					v,
+					http.StatusBadRequest, "IncompleteSignature",
+					"Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '%s'", v,
 				)
 			}
 			s.keyID, s.date, s.region, s.service = f[0], f[1], f[2], f[3]
@@ -71,10 +66,7 @@ func readScope(r *http.Request) (scope, *apiError) {
 	} {
 		if required.value == "" {
 			return s, refuse(
-				http.StatusBadRequest,
-				"IncompleteSignature",
-				"Authorization header requires '%s' parameter.",
-				required.name,
+				http.StatusBadRequest, "IncompleteSignature", "Authorization header requires '%s' parameter.", required.name,
 			)
 		}
 	}

@@ -215,9 +215,7 @@ func TestDenials(t *testing.T) {
 	}
 	_, err = x.assume(longTerm(bob), r.ARN, nil)
 	wantCode(
-		t,
-		err,
-		"AccessDenied",
+		t, err, "AccessDenied",
 		"User: arn:aws:iam::111111111111:user/bob is not authorized to perform: sts:AssumeRole on resource: "+r.ARN,
 	)
 	if _, err := x.callerARN("us-east-1", longTerm(bob)); err != nil {

@@ -42,11 +42,7 @@ func (f *fleet) addVolume(r *rand.Rand, i *instance, device string, size int, ro
 	v.resource = f.add("DescribeVolumes", &resource{id: id, tagged: []*tagged{t}, render: v.write(f)})
 	if r.IntN(5) == 0 {
 		f.addSnapshot(
-			f.id("snap", "snapshot", n),
-			id,
-			fmt.Sprintf("nightly of %s <%s>", id, device),
-			v.size,
-			v.encrypted,
+			f.id("snap", "snapshot", n), id, fmt.Sprintf("nightly of %s <%s>", id, device), v.size, v.encrypted,
 			v.created.Add(24*time.Hour),
 		)
 	}

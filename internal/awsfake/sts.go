@@ -102,10 +102,7 @@ func (a *AWS) sts(q *request) (*answer, *apiError) {
 		return nil, refuse(http.StatusBadRequest, "MissingAction", "Could not find operation")
 	}
 	return nil, refuse(
-		http.StatusBadRequest,
-		"InvalidAction",
-		"Could not find operation %s for version %s",
-		q.action,
+		http.StatusBadRequest, "InvalidAction", "Could not find operation %s for version %s", q.action,
 		cmp.Or(q.form.Get("Version"), "NO_VERSION_SPECIFIED"),
 	)
 }
@@ -155,10 +152,7 @@ func accessDenied(format string, args ...any) *apiError {
 // constraintError is AWS's error for a parameter out of its bounds.
 func constraintError(value, name, must string) *apiError {
 	return validationError(
-		"1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: Member must %s",
-		value,
-		name,
-		must,
+		"1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: Member must %s", value, name, must,
 	)
 }
 
@@ -348,11 +342,7 @@ func (a *AWS) assumeRole(q *request) (*answer, *apiError) {
 		return nil, validationError("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 	}
 	return a.assumedRoleAnswer(
-		q,
-		r,
-		session{Name: name, Source: cmp.Or(source, q.caller.session.Source), Tags: tags},
-		d,
-		nil,
+		q, r, session{Name: name, Source: cmp.Or(source, q.caller.session.Source), Tags: tags}, d, nil,
 	), nil
 }
 

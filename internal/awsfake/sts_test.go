@@ -191,9 +191,7 @@ func TestSessionToken(t *testing.T) {
 		wantCode(t, err, "AccessDenied", invalid)
 		_, err = ask(foreign.Serial, foreign.Now(), 0)
 		wantCode(
-			t,
-			err,
-			"AccessDenied",
+			t, err, "AccessDenied",
 			"unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this user.",
 		)
 		_, err = ask(device.Serial, "", 0)

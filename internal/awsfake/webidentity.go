@@ -57,11 +57,8 @@ func (a *AWS) readWebIdentity(token string) (claims, *apiError) {
 	}
 	if now := a.Now().Unix(); now >= c.Expires {
 		return c, refuse(
-			http.StatusBadRequest,
-			"ExpiredTokenException",
-			"Token expired: current date/time %d must be before the expiration date/time %d",
-			now,
-			c.Expires,
+			http.StatusBadRequest, "ExpiredTokenException",
+			"Token expired: current date/time %d must be before the expiration date/time %d", now, c.Expires,
 		)
 	}
 	return c, nil

@@ -39,9 +39,7 @@ var documents = []struct {
 	{name: "a blank text", xml: volume(`<kmsKeyId>  </kmsKeyId>`), data: `"KmsKeyId":"  "`},
 	{
 		name: "white space in a list and in a structure",
-		xml: volume(
-			"<attachmentSet> \n\t </attachmentSet><operator>\r\n</operator>",
-		), data: `"Attachments":[],"Operator":{}`,
+		xml:  volume("<attachmentSet> \n\t </attachmentSet><operator>\r\n</operator>"), data: `"Attachments":[],"Operator":{}`,
 	},
 	{
 		name: "entities", xml: volume(`<kmsKeyId>&lt;&gt;&amp;&apos;&quot;&#65;&#x42;&#x1F600;&#10;</kmsKeyId>`),
@@ -442,8 +440,7 @@ func TestSensitiveMembers(t *testing.T) {
 	}
 	for _, mode := range []ec2xml.Mode{ec2xml.Digest, ec2xml.Drop} {
 		twice := strings.Replace(
-			xml,
-			"</item></vpnConnectionSet>",
+			xml, "</item></vpnConnectionSet>",
 			"<customerGatewayConfiguration>hunter3</customerGatewayConfiguration><vgwTelemetry/></item></vpnConnectionSet>",
 			1,
 		)

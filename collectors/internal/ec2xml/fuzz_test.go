@@ -285,21 +285,8 @@ func randomDocument(r *rand.Rand) []byte {
 		for range r.IntN(3) {
 			b.WriteString(
 				pick(
-					"a",
-					"7",
-					"true",
-					"-1.5",
-					" ",
-					"&lt;",
-					"&#65;",
-					"<![CDATA[<x>]]>",
-					"<!-- c -->",
-					"é",
-					"\"",
-					"\\",
-					"]",
-					"long text that is more than eight",
-					"\r\n",
+					"a", "7", "true", "-1.5", " ", "&lt;", "&#65;", "<![CDATA[<x>]]>", "<!-- c -->", "é", "\"", "\\", "]",
+					"long text that is more than eight", "\r\n",
 				),
 			)
 		}
@@ -449,13 +436,8 @@ func checker(tb testing.TB) func(t *testing.T, doc []byte) bool {
 			data, token := m.answer(op, list, group, root)
 			if !m.ok || token != next || len(data) != p.Len() {
 				t.Fatalf(
-					"taken, but encoding/xml has it otherwise: ok %v, token %q and %q, records %d and %d\n%s",
-					m.ok,
-					token,
-					next,
-					len(data),
-					p.Len(),
-					p.Lines(),
+					"taken, but encoding/xml has it otherwise: ok %v, token %q and %q, records %d and %d\n%s", m.ok, token, next,
+					len(data), p.Len(), p.Lines(),
 				)
 			}
 			k := 0

@@ -21,26 +21,18 @@ func newTagName(name string) tagName {
 	t := tagName{name: name, size: uint16(len(name) + 1), padBits: uint8(8 * max(0, wordSize-len(name)-1))}
 	t.atLast = uint16(len(b) - wordSize)
 	t.atMiddle = min(wordSize, t.atLast)
-	t.first, t.middle, t.last = binary.LittleEndian.Uint64(
-		b,
-	), binary.LittleEndian.Uint64(
+	t.first, t.middle, t.last = binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(
 		b[t.atMiddle:],
-	), binary.LittleEndian.Uint64(
-		b[t.atLast:],
-	)
+	), binary.LittleEndian.Uint64(b[t.atLast:])
 	return t
 }
 
 // matches reports whether b begins with the name and its >. b lies in the window, whose slack makes it safe to read
 // beyond its end.
 func (t *tagName) matches(b []byte) bool {
-	first, middle, last := binary.LittleEndian.Uint64(
-		b,
-	), binary.LittleEndian.Uint64(
+	first, middle, last := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(
 		b[t.atMiddle:],
-	), binary.LittleEndian.Uint64(
-		b[t.atLast:],
-	)
+	), binary.LittleEndian.Uint64(b[t.atLast:])
 	other := (first ^ t.first) | (middle ^ t.middle) | (last ^ t.last)
 	return other<<(t.padBits&63) == 0 &&
 		(t.size <= 3*wordSize || string(b[2*wordSize:t.atLast]) == t.name[2*wordSize:t.atLast])

@@ -207,10 +207,7 @@ func TestLimitsAgainstMultiplication(t *testing.T) {
 			1000,
 		) + "</instancesSet></item></reservationSet></DescribeInstancesResponse>"
 	p, _, err := decode(
-		t,
-		compiled(t, instances),
-		ec2xml.Options{Limits: ec2xml.Limits{Item: 100 << 10, Page: 10 << 20}},
-		doc,
+		t, compiled(t, instances), ec2xml.Options{Limits: ec2xml.Limits{Item: 100 << 10, Page: 10 << 20}}, doc,
 	)
 	if !errors.Is(err, ec2xml.ErrLimit) || p.MemorySize() > 10<<20 {
 		t.Errorf("%v; the page took %d bytes", err, p.MemorySize())
@@ -253,9 +250,7 @@ func TestDefaultsCarryALargePage(t *testing.T) {
 	// 64 KiB in one value, across windows.
 	long := strings.Repeat("0123456789abcdef&amp;", 5000)
 	p, _, err = decode(
-		t,
-		compiled(t, ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}),
-		ec2xml.Options{},
+		t, compiled(t, ec2xml.Spec{Op: "DescribeVolumes", Items: "Volumes", ID: []string{"VolumeId"}}), ec2xml.Options{},
 		volume("<kmsKeyId>"+long+"</kmsKeyId>"),
 	)
 	if err != nil || !strings.Contains(dataOf(p)[0], strings.ReplaceAll(long, "&amp;", "&")) {
@@ -363,9 +358,7 @@ func TestAnOrderedListIsNoSet(t *testing.T) {
 		v := func(s string) string { return "<item><value>" + s + "</value></item>" }
 		return "<DescribeDhcpOptionsResponse><dhcpOptionsSet><item><dhcpOptionsId>d</dhcpOptionsId><dhcpConfigurationSet>" +
 			"<item><key>domain-name-servers</key><valueSet>" +
-			v(
-				a,
-			) + v(
+			v(a) + v(
 			b,
 		) + "</valueSet></item></dhcpConfigurationSet></item></dhcpOptionsSet></DescribeDhcpOptionsResponse>"
 	}

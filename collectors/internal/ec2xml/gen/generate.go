@@ -281,10 +281,7 @@ func (s *source) scalar(e ast.Expr, before string) string {
 // inputs reads an operation's request: its members from the input type, their wire names from the serializer.
 func (s *source) inputs(op string) (ms []member, paginated bool, err error) {
 	f, err := parser.ParseFile(
-		s.fset,
-		filepath.Join(s.dir, "api_op_"+op+".go"),
-		nil,
-		parser.SkipObjectResolution|parser.ParseComments,
+		s.fset, filepath.Join(s.dir, "api_op_"+op+".go"), nil, parser.SkipObjectResolution|parser.ParseComments,
 	)
 	if err != nil {
 		return nil, false, err

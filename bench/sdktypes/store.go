@@ -10,7 +10,7 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// A memory holds versions of instances. A nil one holds nothing.
+// A versionStore stores versions of instances. A nil store stores nothing.
 type versionStore struct{ db *sql.DB }
 
 type row struct {
@@ -26,8 +26,13 @@ func openVersionStore(ctx context.Context, path string) (*versionStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS version (id TEXT NOT NULL, valid_from INTEGER NOT NULL, valid_to INTEGER, hash BLOB NOT NULL, data TEXT NOT NULL);
-		CREATE UNIQUE INDEX IF NOT EXISTS live ON version (id) WHERE valid_to IS NULL`)
+	_, err = db.ExecContext(
+		ctx,
+		`CREATE TABLE IF NOT EXISTS version (
+			id TEXT NOT NULL, valid_from INTEGER NOT NULL, valid_to INTEGER, hash BLOB NOT NULL, data TEXT NOT NULL
+		);
+		CREATE UNIQUE INDEX IF NOT EXISTS live ON version (id) WHERE valid_to IS NULL`,
+	)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -41,7 +46,7 @@ func (m *versionStore) close() error {
 	return m.db.Close()
 }
 
-// savePage remembers what is new or has changed, in one transaction.
+// savePage stores new and changed instances in one transaction.
 func (m *versionStore) savePage(ctx context.Context, rows []row) error {
 	if m == nil {
 		return nil
@@ -50,7 +55,7 @@ func (m *versionStore) savePage(ctx context.Context, rows []row) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	defer func() { _ = tx.Rollback() }() // has no effect after a commit
 	known, err := tx.PrepareContext(ctx, "SELECT hash FROM version WHERE id = ? AND valid_to IS NULL")
 	if err != nil {
 		return err
