@@ -1,4 +1,4 @@
-# The commands of every day. `make` alone lists them.
+# Common commands. `make` without arguments lists them.
 .DEFAULT_GOAL := help
 .PHONY: help demo test check race fuzz bench build image lint generate
 
@@ -9,33 +9,33 @@ LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: ## run everything against an AWS inside the process: needs nothing but Go
+demo: ## run everything against a fake AWS in the process; needs only Go
 	go run ./cmd/collector demo
 
-test: ## all tests; needs nothing but Go
+test: ## run all tests; needs only Go
 	go test ./...
 
-check: ## what a change must pass first: format, tidy, build, vet, lint, test
+check: ## check a change before review: format, tidy, build, vet, lint, test
 	@.ci/run format tidy build vet lint test
 
-race: ## all tests with the race detector; needs a C compiler
+race: ## run all tests with the race detector; needs a C compiler
 	@.ci/run race
 
-lint: ## vet and staticcheck; what is checked is in staticcheck.conf
+lint: ## run vet and staticcheck; staticcheck.conf configures the checks
 	@.ci/run vet lint
 
-fuzz: ## every fuzz target for FUZZ_TIME (default 5s) each
+fuzz: ## run every fuzz target for FUZZ_TIME (default 5s)
 	@.ci/run fuzz
 
-bench: ## the benchmarks, beside those of BASE (default: the last tag, else the parent commit)
+bench: ## run the benchmarks and compare with BASE (default: the last tag, else the parent commit)
 	@.ci/run bench
 
-generate: ## the generated files anew
+generate: ## regenerate the generated files
 	go generate ./...
 
-build: ## ./collector, static, as it is released
+build: ## build ./collector, static, like a release
 	CGO_ENABLED=0 go build -trimpath -tags timetzdata -ldflags "$(LDFLAGS)" -o collector ./cmd/collector
 
-image: ## the container image, collector:VERSION
+image: ## build the container image, collector:VERSION
 	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
 	  --build-arg CREATED=$(shell date -u +%Y-%m-%dT%H:%M:%SZ) -t collector:$(VERSION) -t collector:latest .

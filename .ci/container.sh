@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Builds the image of ../Dockerfile without a container engine and without a registry, looks at it, and runs it as
-# production would: not root, read-only root file system, no capability, one volume, nothing but loopback.
+# Builds the image of ../Dockerfile without a container engine and without a registry, checks it, and runs it as in
+# production: not as root, with a read-only root file system, no capabilities, one volume and only loopback.
 #
-#   .ci/container.sh [FOLDER]     FOLDER holds the Dockerfile and its context; default: the repository
+#   .ci/container.sh [FOLDER]     FOLDER contains the Dockerfile and its context; default: the repository
 #
 # Needs root, and Debian's buildah, umoci, runc, busybox-static and jq. GO_BUILD_CACHE may name a warm build cache.
-# Everything it makes lies in one temporary folder, which is removed at the end.
+# It writes to one temporary folder, which it removes at the end.
 set -euo pipefail
 
 context=$(cd "${1:-$(dirname "$0")/..}" && pwd)
@@ -17,7 +17,7 @@ pids=()
 say() { printf '  %s\n' "$*"; }
 fail() { printf '  FAILED: %s\n' "$*" >&2; exit 1; }
 
-# The name of a container is its bundle's folder.
+# A container has the name of its bundle's folder.
 runc() { command runc --root "$work/runc" "$@"; }
 
 clean() {
@@ -31,7 +31,7 @@ clean() {
   for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
   buildah rm --all >/dev/null 2>&1 || true
   buildah rmi --all --force >/dev/null 2>&1 || true
-  # Overlay keeps a mount of its own below the store.
+  # Overlay has a mount below the store.
   if mountpoint -q "$work/store/overlay"; then umount "$work/store/overlay" || true; fi
   rm -rf "$work" || true
   exit "$rc"
@@ -39,8 +39,8 @@ clean() {
 trap clean EXIT
 trap 'exit 130' INT TERM
 
-# A build stage needs a shell, cp, mkdir, a CA bundle and Go. The first four are this machine's, in an image made here;
-# Go, its modules and a build cache are mounted, so that the build downloads and compiles nothing that is here already.
+# A build stage needs a shell, cp, mkdir, a CA bundle and Go. The image built here contains this machine's first four; Go,
+# its modules and a build cache are mounted, so that the build neither downloads nor compiles what exists already.
 base() {
   local container root name
   container=$(buildah from scratch)
@@ -68,7 +68,7 @@ build() {
     --tag "localhost/collector:$1" "$context" >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; return 1; }
 }
 
-# A sandbox may forbid the namespaces or the overlay mounts; then the slower ways are as good a proof of the Dockerfile.
+# A sandbox may forbid namespaces or overlay mounts. The slower methods test the Dockerfile equally well.
 choose() {
   for driver in overlay vfs; do
     for isolation in oci chroot; do
@@ -130,7 +130,7 @@ bundle() {
   mv "$work/config.json" "$work/$name/config.json"
 }
 
-# mounted NAME FILE PATH: FILE is seen at PATH, read-only. The mount point must be there: nothing can be made at run time.
+# mounted NAME FILE PATH: mounts FILE at PATH, read-only. The mount point must exist: the root file system is read-only.
 mounted() {
   install -D -m 0644 /dev/null "$work/$1/rootfs$3"
   jq --arg from "$2" --arg to "$3" \
@@ -138,7 +138,7 @@ mounted() {
   mv "$work/config.json" "$work/$1/config.json"
 }
 
-# start NAME waits until the health check inside the container says that it is well.
+# start NAME: waits until the health check inside the container succeeds.
 start() {
   runc run --bundle "$work/$1" "$1" >"$work/$1.log" 2>&1 &
   pids+=($!)
@@ -164,7 +164,7 @@ stop() {
   expect "$1: exit code after SIGTERM" "$rc" 0
 }
 
-# scrape NAME: its metrics, asked for inside its own network, which has nothing but loopback.
+# scrape NAME: prints its metrics, from inside its network, which has only loopback.
 scrape() {
   nsenter --target "$(runc state "$1" | jq .pid)" --net curl --silent --show-error --fail --max-time 10 http://127.0.0.1:9420/metrics
 }
@@ -188,7 +188,7 @@ look
 buildah push --quiet localhost/collector:amd64 "oci:$work/oci:ci" >/dev/null
 say "size: $(jq '[.layers[].size] | add / 1048576 | floor' <(jq -r '.manifests[0].digest | sub(":"; "/")' "$work/oci/index.json" | xargs -I{} cat "$work/oci/blobs/{}")) MiB compressed"
 
-# The daemon, with the very config and secrets that ../deploy/compose.yaml mounts.
+# The daemon, with the configuration and secrets that ../deploy/compose.yaml mounts.
 bundle daemon run
 mounted daemon "$context/deploy/config.yaml" /etc/collector/config.yaml
 for name in ak_id ak_secret; do
@@ -206,7 +206,7 @@ expect "daemon: capabilities" "$(awk '/^CapEff:/ {print $2}' "/proc/$(runc state
 scrape daemon | grep '^collector_build_info' >/dev/null || fail "daemon: no collector_build_info in its metrics"
 stop daemon
 
-# The whole program, AWS included, in the same jail.
+# The demo with its fake AWS, with the same restrictions.
 bundle demo demo
 start demo
 for _ in $(seq 60); do

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# A real Prometheus scrapes `collector demo`, its metrics and its inventory: both targets must be up, and readable by PromQL;
-# and it discovers the demo's instances.
+# A real Prometheus scrapes the metrics and the inventory of `collector demo` and discovers its instances. Both targets
+# must be up, and PromQL must find their series.
 #
-#   .ci/prometheus.sh [BINARY]     default: built here
+#   .ci/prometheus.sh [BINARY]     default: build it
 #
 # Needs Debian's prometheus (with promtool), jq and curl. Everything listens on loopback and ends with the script.
 set -euo pipefail
@@ -30,10 +30,10 @@ clean() {
 trap clean EXIT
 trap 'exit 130' INT TERM
 
-# free sets port to one of loopback's on which nobody listens.
+# free: sets port to a free loopback port.
 free() {
   for _ in $(seq 50); do
-    port=$((20000 + RANDOM % 12000)) # below the kernel's own range for outgoing connections
+    port=$((20000 + RANDOM % 12000)) # below the kernel's range for outgoing connections
     if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return; fi
   done
   fail "no free port"
@@ -79,7 +79,8 @@ server=http://127.0.0.1:$port
 sed -e 's/scrape_interval: .*/scrape_interval: 1s/' -e "s/collector:9420/$target/" deploy/prometheus.yml >"$work/prometheus.yml"
 grep -q "$target" "$work/prometheus.yml" || fail "deploy/prometheus.yml names no target collector:9420"
 cat >>"$work/prometheus.yml" <<EOF
-  - job_name: nodes # what deploy/prometheus.yml shows in a comment; nobody listens at these addresses, so only what is discovered is looked at
+  # As in the comment of deploy/prometheus.yml. Nothing listens at these addresses, so only the discovery is checked.
+  - job_name: nodes
     http_sd_configs: [{url: "http://$target/api/v1/sd/nodes", refresh_interval: 1s}]
     scrape_interval: 1h
 EOF
@@ -98,23 +99,23 @@ discovered() {
 }
 until_true 60 "it discovers the demo's instances" discovered
 
-# query PROMQL: as "label=value … number" lines.
+# query PROMQL: prints lines "label=value … number".
 query() {
   get --get --data-urlencode "query=$1" "$server/api/v1/query" |
     jq -r '.data.result[] | ([.metric | to_entries[] | "\(.key)=\(.value)"] + [.value[1]]) | join(" ")'
 }
-# The demo's accounts have a run each before anything is judged.
-# The organization is one that lists its members; of these, four are active and one of the four lacks the role.
+# Wait for one run of each account of the demo before the checks.
+# The organization's account lists its members: four are active, and one of the four lacks the role.
 accounts=$(($(grep -c '^  - name: ' "$work/demo/config.yaml") + 1 + 4))
 collected() { [ "$(query 'count(sum by (account) (collector_runs_total) > 0)' | tr -d ' ')" = "$accounts" ]; }
 until_true 90 "PromQL says that each of the demo's $accounts accounts had a run" collected
 query 'sort(sum by (account, state) (collector_targets) > 0)' | tee "$work/answer" | sed 's/^/    /'
-# Every way to sign in works; the one account whose key was deleted, and the member without the role, are told apart. The organization
-# by itself has no targets as long as it can be listed.
+# All ways to sign in work, except for the account with the deleted key and the member without the role. The
+# organization's account has no targets while it can be listed.
 expected=$((accounts - 3))
 ok=$(grep -c 'state=ok ' "$work/answer" || true)
 [ "$ok" = "$expected" ] || fail "$ok accounts have targets in state ok, want $expected"
-# denied is sandbox's, and skipped what lies under a kind that was denied.
+# The account sandbox has denied targets; kinds with a denied parent are skipped.
 broken=$(grep -v 'state=ok \|state=denied \|state=skipped ' "$work/answer" | cut -d ' ' -f 1,2 | sort)
 [ "$broken" = "account=legacy state=auth_failed
 account=new-team state=auth_failed" ] || fail "in trouble without a reason: $broken"

@@ -1,6 +1,6 @@
-// Package house holds what the whole tree promises: who may import whom, that nothing is kept in package variables, that no
-// key or private path got into a file. It has tests only. Where a rule has an exception, the exception and its reason stand
-// in a table here, so that a new one is an edit that a reviewer sees.
+// Package house tests the rules for the whole repository: which package may import which, no mutable package variables,
+// no access keys and no private paths in files. It has tests only. Exceptions are listed here in tables with their
+// reasons, so that a reviewer sees a new one.
 package house
 
 import (
@@ -25,16 +25,16 @@ import (
 
 const module = "github.com/aws-collector/collector"
 
-// root is the folder that holds go.mod. A test runs in the folder of its package.
+// root is the directory of go.mod. Tests run in the directory of their package.
 const root = "../.."
 
-// A pkg is what `go list` says of a package of ours. Paths of ours are below the module: "auth", "cmd/collector".
+// A pkg is a package of this module, from `go list`. Its path is relative to the module: "auth", "cmd/collector".
 type pkg struct {
 	ImportPath   string
 	Dir          string
 	Name         string
 	GoFiles      []string
-	IgnoredFiles []string `json:"IgnoredGoFiles"` // for another system
+	IgnoredFiles []string `json:"IgnoredGoFiles"` // for other systems
 	TestGoFiles  []string
 	XTestGoFiles []string
 	Imports      []string
@@ -50,7 +50,7 @@ func (p pkg) importsOfTests() []string {
 	return slices.Compact(all)
 }
 
-// goList asks the go command that runs the test. -e: a package that does not build is another test's business.
+// goList runs `go list`. With -e it also lists packages that do not build, which other tests report.
 func goList(args ...string) ([]byte, error) {
 	cmd := exec.Command("go", append([]string{"list", "-e"}, args...)...)
 	cmd.Dir = root
@@ -64,7 +64,10 @@ func goList(args ...string) ([]byte, error) {
 }
 
 var loadPackages = sync.OnceValues(func() ([]pkg, error) {
-	out, err := goList("-json=ImportPath,Dir,Name,GoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles,Imports,TestImports,XTestImports", "./...")
+	out, err := goList(
+		"-json=ImportPath,Dir,Name,GoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles,Imports,TestImports,XTestImports",
+		"./...",
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -87,14 +90,14 @@ func packages(t *testing.T) []pkg {
 		t.Fatal(err)
 	}
 	if len(all) < 10 {
-		t.Fatalf("go list finds %d packages: it does not look at this module", len(all))
+		t.Fatalf("go list finds only %d packages: it does not list this module", len(all))
 	}
 	return all
 }
 
-// A source is a Go file of a package, parsed.
+// A source is a parsed Go file of a package.
 type source struct {
-	path string // below the module
+	path string // relative to the module
 	file *ast.File
 	fset *token.FileSet
 	text []byte
@@ -102,7 +105,7 @@ type source struct {
 
 func (s source) at(p token.Pos) string { return fmt.Sprintf("%s:%d", s.path, s.fset.Position(p).Line) }
 
-// sources parses the package's own files, those for other systems too.
+// sources parses files of the package.
 func (p pkg) sources(t *testing.T, fset *token.FileSet, names ...string) []source {
 	t.Helper()
 	var all []source
@@ -123,11 +126,18 @@ func (p pkg) sources(t *testing.T, fset *token.FileSet, names ...string) []sourc
 
 func (p pkg) ownFiles() []string { return slices.Concat(p.GoFiles, p.IgnoredFiles) }
 
-// files is every file that belongs to the project, below root, with its text. What git ignores is left out by name, since
-// the tests also run where there is no git.
+// files returns the content of every file of the project by its path below root. It skips what git ignores by name,
+// because the tests must also run without git.
 func files(t *testing.T) map[string][]byte {
 	t.Helper()
-	skip := map[string]bool{".git": true, "data": true, "out": true, "dist": true, "collector": true, "deploy/secrets": true}
+	skip := map[string]bool{
+		".git":           true,
+		"data":           true,
+		"out":            true,
+		"dist":           true,
+		"collector":      true,
+		"deploy/secrets": true,
+	}
 	all := map[string][]byte{}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -141,7 +151,7 @@ func files(t *testing.T) map[string][]byte {
 			return nil
 		}
 		text, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) { // a test that runs beside this one removed it
+		if errors.Is(err, fs.ErrNotExist) { // a concurrent test has removed it
 			return nil
 		}
 		all[name] = text
@@ -151,7 +161,7 @@ func files(t *testing.T) map[string][]byte {
 		t.Fatal(err)
 	}
 	if all["go.mod"] == nil {
-		t.Fatalf("%s is not the module's root", root)
+		t.Fatalf("%s is not the root of the module", root)
 	}
 	return all
 }

@@ -9,18 +9,21 @@ import (
 	"testing"
 )
 
-// A folder is named for what it is about.
+// A folder is named after its subject.
 func TestFoldersAreNouns(t *testing.T) {
 	for _, p := range packages(t) {
 		for _, name := range []string{path.Base(p.path()), p.Name} {
-			if slices.Contains([]string{"util", "utils", "common", "helper", "helpers", "types", "models", "misc", "shared"}, name) {
-				t.Errorf("%s: %q says nothing; a function belongs to whoever calls it", p.path(), name)
+			if slices.Contains(
+				[]string{"util", "utils", "common", "helper", "helpers", "types", "models", "misc", "shared"},
+				name,
+			) {
+				t.Errorf("%s: %q is not a subject; move each function to its caller", p.path(), name)
 			}
 		}
 	}
 }
 
-// The program's own environment and its end belong to main, so that all else can be called by a test.
+// Only main may read the environment and exit, so that tests can call everything else.
 func TestOnlyMainExitsAndReadsTheEnvironment(t *testing.T) {
 	exits := []string{"os.Exit", "log.Fatal", "log.Fatalf", "log.Fatalln"}
 	reads := []string{"os.Getenv", "os.LookupEnv", "os.Environ", "os.Setenv", "os.Unsetenv", "os.Clearenv", "os.ExpandEnv"}
@@ -50,7 +53,7 @@ func TestOnlyMainExitsAndReadsTheEnvironment(t *testing.T) {
 	}
 }
 
-// Whoever starts a goroutine waits for it: the tests of such a package look for what is left.
+// A package that starts a goroutine must wait for it: its tests check for leaks.
 func TestGoroutineLeaksAreChecked(t *testing.T) {
 	for _, p := range packages(t) {
 		var starts string
@@ -67,16 +70,16 @@ func TestGoroutineLeaksAreChecked(t *testing.T) {
 				return true
 			})
 		}
-		if starts == "" || strings.HasSuffix(p.Name, "test") { // a suite runs in the tests of those who use it
+		if starts == "" || strings.HasSuffix(p.Name, "test") { // a test suite runs in the tests of its users
 			continue
 		}
 		if !slices.Contains(p.importsOfTests(), "go.uber.org/goleak") {
-			t.Errorf("%s starts a goroutine (%s), and no test of the package uses goleak", p.path(), starts)
+			t.Errorf("%s starts a goroutine (%s), but no test of the package uses goleak", p.path(), starts)
 		}
 	}
 }
 
-// A file is read in one sitting. Tables that a generator writes are not read at all.
+// A file can be read in one sitting. Generated files are exempt.
 func TestFilesAreShort(t *testing.T) {
 	const limit = 700
 	for _, p := range packages(t) {
@@ -88,7 +91,7 @@ func TestFilesAreShort(t *testing.T) {
 	}
 }
 
-// The first thing that a reader of a package looks for.
+// Each package has a package comment.
 func TestPackagesHaveComments(t *testing.T) {
 	for _, p := range packages(t) {
 		var docs []string

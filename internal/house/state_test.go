@@ -12,17 +12,18 @@ import (
 	"testing"
 )
 
-// Package variables that are written to, or cannot be seen not to be, each with its reason.
+// Package variables that are modified, or might be, each with its reason.
 var mutableExceptions = map[string]string{
-	"cmd/collector.version":  "the linker's -X sets it; nothing else does",
-	"cmd/collector.revision": "the linker's -X sets it; nothing else does",
+	"cmd/collector.version":  "only the linker's -X sets it",
+	"cmd/collector.revision": "only the linker's -X sets it",
 }
 
-// Functions whose result does not change, and so may be kept in a package variable.
+// Functions whose results are immutable and so may be package variables.
 var constantFuncs = []string{
 	"errors.New", "fmt.Errorf", "regexp.MustCompile", "strings.NewReplacer",
-	"sync.OnceValue", "sync.OnceValues", // a constant that is worked out when it is first asked for
-	"base32.StdEncoding.WithPadding", "time.Date", "netip.MustParsePrefix", "netip.MustParseAddr", "reflect.TypeFor", "reflect.TypeOf",
+	"sync.OnceValue", "sync.OnceValues", // a constant that is computed at its first use
+	"base32.StdEncoding.WithPadding", "time.Date", "netip.MustParsePrefix", "netip.MustParseAddr",
+	"reflect.TypeFor", "reflect.TypeOf",
 }
 
 func TestNoInit(t *testing.T) {
@@ -30,15 +31,15 @@ func TestNoInit(t *testing.T) {
 		for _, s := range p.sources(t, token.NewFileSet(), slices.Concat(p.ownFiles(), p.TestGoFiles, p.XTestGoFiles)...) {
 			for _, d := range s.file.Decls {
 				if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
-					t.Errorf("%s: func init: a reader of main must see what happens", s.at(f.Pos()))
+					t.Errorf("%s: func init: call it from main instead", s.at(f.Pos()))
 				}
 			}
 		}
 	}
 }
 
-// A package variable is a table, an error or a constant that needs a function: made where it is declared, and never
-// written to, by its own package or by another.
+// A package variable is a table, an error or a constant that needs a function. It is initialized in its declaration and
+// never modified, neither by its own package nor by another.
 func TestNoMutablePackageVariables(t *testing.T) {
 	used := map[string]bool{}
 	for _, p := range packages(t) {
@@ -51,12 +52,12 @@ func TestNoMutablePackageVariables(t *testing.T) {
 	}
 	for name := range mutableExceptions {
 		if !used[name] {
-			t.Errorf("%s needs no exception: take it out of allowed", name)
+			t.Errorf("%s needs no exception: remove it from mutableExceptions", name)
 		}
 	}
 }
 
-// A rule that finds nothing proves nothing.
+// The rule finds each form of modification.
 func TestMutableFindsEachForm(t *testing.T) {
 	const dir = "testdata/state"
 	p := pkg{ImportPath: module + "/" + dir, Dir: dir, GoFiles: []string{"state.go"}}
@@ -80,8 +81,8 @@ func TestMutableFindsEachForm(t *testing.T) {
 
 type finding struct{ at, name, what string }
 
-// mutableVariables type-checks the package without its imports: which name stands for which variable of the package is known all
-// the same, and nothing has to be compiled.
+// mutableVariables type-checks the package without its imports: that suffices to resolve the package's own names, and
+// nothing has to be compiled.
 func mutableVariables(t *testing.T, p pkg) []finding {
 	t.Helper()
 	fset := token.NewFileSet()
@@ -112,9 +113,9 @@ func mutableVariables(t *testing.T, p pkg) []finding {
 					switch {
 					case name.Name == "_" || embedded(g, v):
 					case i >= len(v.Values):
-						report(name.Pos(), name.Name, "has no value where it is declared")
+						report(name.Pos(), name.Name, "has no value in its declaration")
 					case !isConstant(v.Values[i]):
-						report(name.Pos(), name.Name, "its value comes from "+types.ExprString(v.Values[i])+", which may change")
+						report(name.Pos(), name.Name, "its value comes from "+types.ExprString(v.Values[i])+", which may be mutable")
 					}
 				}
 			}
@@ -122,16 +123,16 @@ func mutableVariables(t *testing.T, p pkg) []finding {
 		eachWrite(s.file, func(e ast.Expr) {
 			switch o := packageVariable(info, checked, e).(type) {
 			case *types.Var:
-				report(e.Pos(), o.Name(), "is written to")
+				report(e.Pos(), o.Name(), "is modified")
 			case *types.PkgName:
-				report(e.Pos(), types.ExprString(e), "is written to, in another package")
+				report(e.Pos(), types.ExprString(e), "is modified, in another package")
 			}
 		})
 	}
 	return found
 }
 
-// noImporter imports nothing.
+// noImporter cannot import anything.
 type noImporter struct{}
 
 func (noImporter) Import(path string) (*types.Package, error) {
@@ -141,14 +142,15 @@ func (noImporter) Import(path string) (*types.Package, error) {
 // embedded reports whether a go:embed comment fills the variable.
 func embedded(g *ast.GenDecl, v *ast.ValueSpec) bool {
 	for _, doc := range []*ast.CommentGroup{g.Doc, v.Doc} {
-		if doc != nil && slices.ContainsFunc(doc.List, func(c *ast.Comment) bool { return strings.HasPrefix(c.Text, "//go:embed ") }) {
+		if doc != nil &&
+			slices.ContainsFunc(doc.List, func(c *ast.Comment) bool { return strings.HasPrefix(c.Text, "//go:embed ") }) {
 			return true
 		}
 	}
 	return false
 }
 
-// isConstant reports whether an expression is a table, a literal, or made by a function of constant.
+// isConstant reports whether an expression is a table, a literal, or a call of one of constantFuncs.
 func isConstant(e ast.Expr) bool {
 	switch e := e.(type) {
 	case *ast.BasicLit, *ast.CompositeLit, *ast.Ident, *ast.SelectorExpr:
@@ -165,7 +167,7 @@ func isConstant(e ast.Expr) bool {
 			fun = x.X
 		}
 		switch fun.(type) {
-		case *ast.FuncLit: // a table that is worked out on the spot
+		case *ast.FuncLit: // computes a table
 			return true
 		case *ast.ArrayType: // []byte("…")
 			return len(e.Args) == 1 && isConstant(e.Args[0])
@@ -175,7 +177,8 @@ func isConstant(e ast.Expr) bool {
 	return false
 }
 
-// eachWrite calls f with every expression in a function that is assigned to, counted up, cleared or pointed at.
+// eachWrite calls f with every expression in a function that is assigned to, incremented, cleared or whose address is
+// taken.
 func eachWrite(file *ast.File, f func(ast.Expr)) {
 	for _, d := range file.Decls {
 		fn, ok := d.(*ast.FuncDecl)
@@ -203,13 +206,14 @@ func eachWrite(file *ast.File, f func(ast.Expr)) {
 				if n.Op == token.AND {
 					switch n.X.(type) {
 					case *ast.CompositeLit: // a new value
-					case *ast.IndexExpr: // a row of a table, to read it without copying it
+					case *ast.IndexExpr: // a row of a table, read without a copy
 					default:
 						f(n.X)
 					}
 				}
 			case *ast.CallExpr:
-				if name, ok := n.Fun.(*ast.Ident); ok && len(n.Args) > 0 && slices.Contains([]string{"delete", "clear", "copy"}, name.Name) {
+				name, ok := n.Fun.(*ast.Ident)
+				if ok && len(n.Args) > 0 && slices.Contains([]string{"delete", "clear", "copy"}, name.Name) {
 					f(n.Args[0])
 				}
 			}
@@ -218,8 +222,8 @@ func eachWrite(file *ast.File, f func(ast.Expr)) {
 	}
 }
 
-// packageVariable is the package variable that e writes into, or the package whose variable it is, or nil. A write through a
-// variable, as in table[k] = v and table.member = v, is one too.
+// packageVariable returns the package variable that a write to e modifies, or the other package to which it belongs, or
+// nil. table[k] = v and table.member = v modify table, too.
 func packageVariable(info *types.Info, p *types.Package, e ast.Expr) types.Object {
 	for {
 		switch x := e.(type) {

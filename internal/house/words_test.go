@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Every access key is one of AWS's documented examples, or is plainly made after one.
+// Every access key contains EXAMPLE, like AWS's documented examples.
 func TestKeysAreExamples(t *testing.T) {
 	key := regexp.MustCompile(`\b(?:AKIA|ASIA)[A-Z0-9]{16}\b`)
 	seen := 0
@@ -15,24 +15,24 @@ func TestKeysAreExamples(t *testing.T) {
 			for _, id := range key.FindAllString(line, -1) {
 				seen++
 				if !strings.Contains(id, "EXAMPLE") {
-					t.Errorf("%s:%d: %s…: an access key id without EXAMPLE in it", name, n, id[:6])
+					t.Errorf("%s:%d: %s…: access key id without EXAMPLE", name, n, id[:6])
 				}
 			}
 		})
 	}
 	if seen == 0 {
-		t.Error("no access key id was found at all: the pattern is wrong")
+		t.Error("no access key id found: the pattern is wrong")
 	}
 }
 
-// A file says nothing about the machine that it was written on, and nothing about where packages come from: that is the
-// reader's own affair. Each pattern is in two parts so that it does not find itself.
+// No file contains paths of the machine that it was written on, or hosts of package registries, which readers choose
+// for themselves. Each pattern is split in two parts so that it does not match itself.
 func TestNoPrivatePaths(t *testing.T) {
 	patterns := regexp.MustCompile(strings.Join([]string{
 		`(?:^|[^\w.])/` + `work/`,
 		`(?:^|[^\w.])/` + `home/\w+/`,
 		`/` + `Users/\w+/`,
-		`/` + `root/[^.]`, // root's cache in an image is well known
+		`/` + `root/[^.]`, // the cache of root in an image is allowed
 		`/tmp/` + `[a-z]+/\w`,
 		`proxy\.` + `golang\.org`,
 		`sum\.` + `golang\.org`,
@@ -48,7 +48,7 @@ func TestNoPrivatePaths(t *testing.T) {
 	}
 }
 
-// A conflict that was resolved by hand, and not quite.
+// No file contains the markers of an unresolved merge conflict.
 func TestNoConflictMarkers(t *testing.T) {
 	marker := regexp.MustCompile(`^(?:<{7} |>{7} |={7}$)`)
 	for name, text := range files(t) {

@@ -1,4 +1,4 @@
-// Package state has every form of package variable that house tells apart. A line with a want comment is a finding.
+// Package state has every form of package variable that house distinguishes. A want comment marks an expected finding.
 package state
 
 import (
@@ -37,17 +37,17 @@ func reads() int {
 }
 
 func writes(m map[string]int) *int {
-	cache["a"] = 1                 // want "cache: is written to"
-	delete(cache, "a")             // want "cache: is written to"
-	list = append(list, 1)         // want "list: is written to"
-	copy(list[1:], list)           // want "list: is written to"
-	counter++                      // want "counter: is written to"
-	row.n = 2                      // want "row: is written to"
-	m["a"], last = 1, 2            // want "last: is written to"
+	cache["a"] = 1                 // want "cache: is modified"
+	delete(cache, "a")             // want "cache: is modified"
+	list = append(list, 1)         // want "list: is modified"
+	copy(list[1:], list)           // want "list: is modified"
+	counter++                      // want "counter: is modified"
+	row.n = 2                      // want "row: is modified"
+	m["a"], last = 1, 2            // want "last: is modified"
 	http.DefaultClient.Timeout = 1 // want "in another package"
 	os.Args = nil                  // want "in another package"
-	for empty = range list {       // want "empty: is written to"
+	for empty = range list {       // want "empty: is modified"
 		lock.Unlock()
 	}
-	return &pointed // want "pointed: is written to"
+	return &pointed // want "pointed: is modified"
 }
