@@ -99,7 +99,7 @@ func inactiveHint(code string) string {
 		return "Wait until AWS has verified the account: this takes minutes to hours " +
 			"after it was created or a region was enabled. If it takes longer, contact AWS Support."
 	case "Blocked", "AccountProblem":
-		return "Sign in as the account's root user and check its bills and messages. AWS Support can unblock the account."
+		return "Sign in as the account's root user and check its bills and messages; AWS Support unblocks an account."
 	}
 	return "Complete the account's sign-up: EC2 needs a payment method and a verified telephone number."
 }

@@ -27,8 +27,12 @@ const (
 )
 
 // read sends one signed attempt and reads its answer to the end.
-func (a *attempt) read(ctx context.Context, in mw.DeserializeInput, next mw.DeserializeHandler) (out mw.DeserializeOutput, md mw.Metadata, err error) {
-	encoding := "identity" // said aloud, as net/http asks for gzip when nobody speaks
+func (a *attempt) read(
+	ctx context.Context,
+	in mw.DeserializeInput,
+	next mw.DeserializeHandler,
+) (out mw.DeserializeOutput, md mw.Metadata, err error) {
+	encoding := "identity" // explicit, because net/http asks for gzip by default
 	if a.c.opt.GZIP {
 		encoding = "gzip"
 	}
@@ -47,8 +51,8 @@ func (a *attempt) read(ctx context.Context, in mw.DeserializeInput, next mw.Dese
 	if !ok {
 		return out, md, &smithy.DeserializationError{Err: fmt.Errorf("unknown transport %T", out.RawResponse)}
 	}
-	defer resp.Body.Close()                   // its error changes nothing: the bytes are read, or given up
-	out.Result = &ec2.DescribeRegionsOutput{} // the SDK asserts the lent operation's type
+	defer resp.Body.Close()                   // its error does not matter: the bytes are read or abandoned
+	out.Result = &ec2.DescribeRegionsOutput{} // the SDK asserts the borrowed operation's type
 
 	wire := &stallReader{r: resp.Body, w: w, limit: a.c.opt.Stall}
 	head := a.c.head()
@@ -83,7 +87,10 @@ func apiError(resp *smithyhttp.Response, body io.Reader, wire *stallReader, md *
 	}
 	e, err := ec2query.GetErrorResponseComponents(strings.NewReader(string(b)))
 	if err != nil || e.Code == "" {
-		return &smithy.GenericAPIError{Code: fmt.Sprintf("http_%d", resp.StatusCode), Message: fmt.Sprintf("not an answer of EC2: %s: %s", resp.Status, firstWords(b))}
+		return &smithy.GenericAPIError{
+			Code:    fmt.Sprintf("http_%d", resp.StatusCode),
+			Message: fmt.Sprintf("not an answer of EC2: %s: %s", resp.Status, firstWords(b)),
+		}
 	}
 	if e.RequestID != "" {
 		awsmw.SetRequestIDMetadata(md, e.RequestID)
@@ -91,7 +98,7 @@ func apiError(resp *smithyhttp.Response, body io.Reader, wire *stallReader, md *
 	return &smithy.GenericAPIError{Code: e.Code, Message: e.Message}
 }
 
-// firstWords is the beginning of a body that is shown to a person.
+// firstWords returns the beginning of a body for an error message.
 func firstWords(b []byte) string {
 	s := strings.Join(strings.Fields(strings.ToValidUTF8(string(b[:min(len(b), 512)]), "")), " ")
 	return fmt.Sprintf("%.120q", s)
@@ -100,7 +107,7 @@ func firstWords(b []byte) string {
 func drain(r io.Reader) error {
 	n, err := io.Copy(io.Discard, io.LimitReader(r, afterRoot+1))
 	if err == nil && n > afterRoot {
-		err = &record.Fault{Reason: record.BadAnswer, Err: errors.New("the answer goes on after its end")}
+		err = &record.Fault{Reason: record.BadAnswer, Err: errors.New("the answer has data after its end")}
 	}
 	return err
 }
@@ -145,7 +152,7 @@ func (w *watched) stop() {
 	w.cancel(nil)
 }
 
-// explain puts the clock's own words in the place of the "context canceled" that it caused. (The SDK never retries what
+// explain replaces the "context canceled" that the clock caused by the clock's error. (The SDK never retries what
 // looks canceled; a slow attempt is worth another.)
 func (w *watched) explain(err error) error {
 	var slow *Slow
@@ -155,7 +162,7 @@ func (w *watched) explain(err error) error {
 	return err
 }
 
-// Slow is an attempt that was given up: nothing came for Limit.
+// Slow is the error of an abandoned attempt: no bytes arrived for Limit.
 type Slow struct {
 	What  string // what was waited for
 	Limit time.Duration
@@ -209,8 +216,14 @@ func (s *stallReader) Read(p []byte) (int, error) {
 
 // cut says whether err, which the body's reader returned, is the wire's doing: then the call is worth another attempt.
 func (s *stallReader) cut(err error) error {
-	if s.err != nil || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, gzip.ErrHeader) {
-		return &torn{&record.Fault{Reason: record.Network, Err: fmt.Errorf("the answer's body was cut short: %w", errors.Join(err, s.err))}}
+	if s.err != nil || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, gzip.ErrChecksum) ||
+		errors.Is(err, gzip.ErrHeader) {
+		return &torn{
+			&record.Fault{
+				Reason: record.Network,
+				Err:    fmt.Errorf("the answer's body was cut short: %w", errors.Join(err, s.err)),
+			},
+		}
 	}
 	return &final{err}
 }

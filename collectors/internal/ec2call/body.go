@@ -8,8 +8,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// How much of an answer is read before anybody is asked to take it. It is read as it comes, compressed: so each of the calls
-// in flight that has an answer holds this much and no more, and the bytes of most answers are all there.
+// How much of an answer is read before the body function is called. It is read as it comes, compressed: so each of the
+// calls in flight that has an answer holds this much and no more, and the bytes of most answers are all there.
 const (
 	firstRead = 4 << 10
 	prefetch  = 32 << 10
@@ -42,16 +42,16 @@ func readHead(buf *[]byte, body io.Reader) (io.Reader, error) {
 	}
 }
 
-// A gunzip is what unzipping needs: a window of 32 KiB and the tables of the codes, and a buffer for what is read. Of the readers
-// that flate knows by their type, and reads without a call a byte, none is quicker than bufio.Reader.
+// A gunzip is what unzipping needs: a window of 32 KiB and the tables of the codes, and a buffer for what is read. Of
+// the readers that flate knows by their type, and reads without a call a byte, none is quicker than bufio.Reader.
 type gunzip struct {
 	in  *bufio.Reader
 	out *gzip.Reader
 }
 
 // unzipped is a compressed body. It takes its gunzip when it is first read, so that there are as many of them as there
-// are pages to read into, and not as many as there are answers. net/http would unzip by itself, with the standard library's
-// slower reader: see BenchmarkUnzip.
+// are pages to read into, and not as many as there are answers. net/http would unzip by itself, with the standard
+// library's slower reader: see BenchmarkUnzip.
 type unzipped struct {
 	c *Caller
 	r io.Reader

@@ -9,7 +9,9 @@ import (
 )
 
 func TestReadHead(t *testing.T) {
-	for _, n := range []int{0, 1, firstRead - 1, firstRead, firstRead + 1, prefetch - 1, prefetch, prefetch + 1, 3 * prefetch} {
+	for _, n := range []int{
+		0, 1, firstRead - 1, firstRead, firstRead + 1, prefetch - 1, prefetch, prefetch + 1, 3 * prefetch,
+	} {
 		want := bytes.Repeat([]byte("abcdefg"), n/7+1)[:n]
 		buf := make([]byte, firstRead)
 		r, err := readHead(&buf, bytes.NewReader(want))

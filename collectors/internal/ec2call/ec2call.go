@@ -1,8 +1,8 @@
-// Package ec2call is the one door to service/ec2: the middleware stack of one operation, used for every Describe.
+// Package ec2call calls EC2: it uses the SDK's middleware stack of one operation for every Describe operation.
 //
-// What the SDK knows stays the SDK's: endpoints, partitions, signing, clock skew, retry, the transport. What it does not
-// know stays ours: which operation is called, what its parameters are and what becomes of the answer's bytes. So 130
-// operations link as one, and a kind is a row without Go types. Begin at [Caller.Call].
+// The SDK handles endpoints, partitions, signing, clock skew, retries and the transport. This package sets the
+// operation and its parameters, and reads the answer's bytes. So 130 operations link as one, and a kind is a row
+// without Go types. Begin at [Caller.Call].
 package ec2call
 
 import (
@@ -33,10 +33,10 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A Gate is asked before each attempt, retries included, and told how it ended.
+// A Gate admits each attempt, retries included, and is informed of its result.
 type Gate interface {
-	// Enter waits for leave to call op. leave is called once, when the attempt's answer has been read or given up; code
-	// is "" for a success, AWS's error code, "http_503" where a status came without one, or a [record.Reason].
+	// Enter waits until op may be called. The caller calls leave once, after it has read or abandoned the answer. code is
+	// "" for a success, AWS's error code, "http_503" for a status without an error code, or a [record.Reason].
 	Enter(ctx context.Context, op string) (leave func(code string), err error)
 }
 
@@ -49,7 +49,7 @@ type Request struct {
 	DryRun bool
 }
 
-// Options is what the program passes in.
+// Options configure a [Caller].
 type Options struct {
 	AWS        aws.Config    // loaded once for the process; its credentials and retryer are not used
 	Attempts   int           // of one call, the first included; 5 if 0
@@ -70,9 +70,11 @@ type Caller struct {
 	gzips   sync.Pool // of *gunzip
 }
 
-// describeRegions is the lent operation of one region's client. It is a func, as a *ec2.Client that can be reached
+// describeRegions is the borrowed operation of one region's client. It is a func, as a *ec2.Client that can be reached
 // from an interface value keeps its 700 methods in the binary (20 MB) as soon as a template is executed anywhere.
-type describeRegions func(context.Context, *ec2.DescribeRegionsInput, ...func(*ec2.Options)) (*ec2.DescribeRegionsOutput, error)
+type describeRegions func(
+	context.Context, *ec2.DescribeRegionsInput, ...func(*ec2.Options),
+) (*ec2.DescribeRegionsOutput, error)
 
 // New makes a Caller. It does no I/O.
 func New(o Options) *Caller {
@@ -88,16 +90,21 @@ func New(o Options) *Caller {
 	case *awshttp.BuildableClient:
 		o.AWS.HTTPClient = b.Freeze()
 	}
-	return &Caller{opt: o, regions: map[string]describeRegions{}, retryer: retry.NewStandard(func(s *retry.StandardOptions) {
-		s.MaxAttempts, s.MaxBackoff = o.Attempts, o.MaxBackoff
-		s.RateLimiter = ratelimit.None // a quota of retries in the client would be shared by all accounts; the gate is an account's own
-		s.Retryables = append(s.Retryables, retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
-			if record.IsThrottlingCode(record.CodeOf(err)) {
-				return aws.TrueTernary
-			}
-			return aws.UnknownTernary
-		}))
-	})}
+	return &Caller{
+		opt:     o,
+		regions: map[string]describeRegions{},
+		retryer: retry.NewStandard(func(s *retry.StandardOptions) {
+			s.MaxAttempts, s.MaxBackoff = o.Attempts, o.MaxBackoff
+			// All accounts would share a client-side retry quota; each account has its own gate.
+			s.RateLimiter = ratelimit.None
+			s.Retryables = append(s.Retryables, retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+				if record.IsThrottlingCode(record.CodeOf(err)) {
+					return aws.TrueTernary
+				}
+				return aws.UnknownTernary
+			}))
+		}),
+	}
 }
 
 func (c *Caller) region(name string) describeRegions {
@@ -115,12 +122,14 @@ func (c *Caller) region(name string) describeRegions {
 }
 
 // Call makes one call, retries and all. body is called for 2xx answers only, at most once an attempt, and must be ready
-// to start over: keep nothing before Call returns nil. When it is called, the answer's beginning has come, for most answers
-// all of it: so what body waits for first, such as a page, is not held by an answer that hangs at once. An error of body's
-// own ends the call, unless the bytes that it was given had been cut short.
+// to start over: keep nothing before Call returns nil. When it is called, the answer's beginning has come, for most
+// answers all of it: so what body waits for first, such as a page, is not held by an answer that hangs at once. An
+// error of body's own ends the call, unless the bytes that it was given had been cut short.
 //
 // The error holds the SDK's *smithy.OperationError, or the context's cause where that ended it.
-func (c *Caller) Call(ctx context.Context, creds aws.CredentialsProvider, region string, g Gate, r Request, body func(io.Reader) error) error {
+func (c *Caller) Call(
+	ctx context.Context, creds aws.CredentialsProvider, region string, g Gate, r Request, body func(io.Reader) error,
+) error {
 	a := attempt{c: c, op: r.Op, form: r.form(), creds: signIn{creds}, gate: g, body: body}
 	_, err := c.region(region)(ctx, nil, a.stack)
 	if err == nil {
@@ -128,13 +137,13 @@ func (c *Caller) Call(ctx context.Context, creds aws.CredentialsProvider, region
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		if a.last != nil && !errors.Is(a.last, cause) && !isCanceled(a.last) {
-			return fmt.Errorf("%s in %s: %w (the last attempt said: %v)", r.Op, region, cause, a.last)
+			return fmt.Errorf("%s in %s: %w (last attempt: %v)", r.Op, region, cause, a.last)
 		}
 		return fmt.Errorf("%s in %s: %w", r.Op, region, cause)
 	}
 	var oe *smithy.OperationError
 	if errors.As(err, &oe) {
-		oe.OperationName = r.Op // built outside the stack, from the lent name
+		oe.OperationName = r.Op // created outside the stack, with the borrowed name
 	}
 	return err
 }
@@ -159,7 +168,7 @@ func (r Request) form() []byte {
 	return []byte(f.Encode())
 }
 
-// An attempt is the steps that are ours in the lent stack. One value serves all attempts of a call, one after the other.
+// An attempt holds our steps in the borrowed stack. One value serves all attempts of a call, one after the other.
 type attempt struct {
 	c     *Caller
 	op    string
@@ -185,11 +194,19 @@ func (a *attempt) stack(o *ec2.Options) {
 }
 
 // name tells the SDK which operation this is; it keeps the name under two keys.
-func (a *attempt) name(ctx context.Context, in mw.InitializeInput, next mw.InitializeHandler) (mw.InitializeOutput, mw.Metadata, error) {
+func (a *attempt) name(
+	ctx context.Context,
+	in mw.InitializeInput,
+	next mw.InitializeHandler,
+) (mw.InitializeOutput, mw.Metadata, error) {
 	return next.HandleInitialize(awsmw.SetOperationName(mw.WithOperationName(ctx, a.op), a.op), in)
 }
 
-func (a *attempt) write(ctx context.Context, in mw.SerializeInput, next mw.SerializeHandler) (out mw.SerializeOutput, md mw.Metadata, err error) {
+func (a *attempt) write(
+	ctx context.Context,
+	in mw.SerializeInput,
+	next mw.SerializeHandler,
+) (out mw.SerializeOutput, md mw.Metadata, err error) {
 	req, ok := in.Request.(*smithyhttp.Request)
 	if !ok {
 		return out, md, &smithy.SerializationError{Err: fmt.Errorf("unknown transport %T", in.Request)}
@@ -199,19 +216,26 @@ func (a *attempt) write(ctx context.Context, in mw.SerializeInput, next mw.Seria
 	if in.Request, err = req.SetStream(form{bytes.NewReader(a.form)}); err != nil {
 		return out, md, &smithy.SerializationError{Err: err}
 	}
-	// The SDK would copy the body through 32 KiB of its own, made anew for each call: a quarter of all that a run allocates.
+	// The SDK would copy the body through 32 KiB of its own, made anew for each call: a quarter of all that a run
+	// allocates.
 	sum := sha256.Sum256(a.form)
 	return next.HandleSerialize(v4.SetPayloadHash(ctx, hex.EncodeToString(sum[:])), in)
 }
 
 // form is a request's body without bytes.Reader's WriteTo. The SDK closes the body when the answer's head is there, and
-// its wrapper's WriteTo says EOF aloud from then on; net/http, if it has not yet looked whether the body has more than it
-// should, takes that for a failed write and tears the connection down under the answer. Read says EOF as one should.
+// its wrapper's WriteTo returns EOF as an error from then on; net/http, if it has not yet looked whether the body has
+// more than it should, takes that for a failed write and tears the connection down under the answer. Read handles EOF
+// correctly.
 type form struct{ io.ReadSeeker }
 
 // enter stands right inside the retry loop: once an attempt. Credentials are asked for before the gate, so that a slow
-// sign-in holds no place in flight; they are signed with after it, so that a long wait makes no stale signature.
-func (a *attempt) enter(ctx context.Context, in mw.FinalizeInput, next mw.FinalizeHandler) (out mw.FinalizeOutput, md mw.Metadata, err error) {
+// sign-in holds no slot of the calls in flight; they are signed with after it, so that a long wait makes no stale
+// signature.
+func (a *attempt) enter(
+	ctx context.Context,
+	in mw.FinalizeInput,
+	next mw.FinalizeHandler,
+) (out mw.FinalizeOutput, md mw.Metadata, err error) {
 	if _, err := a.creds.Retrieve(ctx); err != nil {
 		return out, md, err
 	}
@@ -226,7 +250,7 @@ func (a *attempt) enter(ctx context.Context, in mw.FinalizeInput, next mw.Finali
 	return out, md, err
 }
 
-// codeOf is what the gate is told of an attempt.
+// codeOf returns the result of an attempt for the gate.
 func codeOf(ctx context.Context, err error) string {
 	if err == nil {
 		return ""

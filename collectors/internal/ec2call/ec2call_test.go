@@ -28,8 +28,10 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	whole  = `<?xml version="1.0" encoding="UTF-8"?><DescribeVolumesResponse><requestId>r</requestId><volumeSet/></DescribeVolumesResponse>`
-	errXML = `<?xml version="1.0" encoding="UTF-8"?><Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors><RequestID>req-1</RequestID></Response>`
+	whole = `<?xml version="1.0" encoding="UTF-8"?><DescribeVolumesResponse><requestId>r</requestId><volumeSet/>` +
+		`</DescribeVolumesResponse>`
+	errXML = `<?xml version="1.0" encoding="UTF-8"?><Response><Errors><Error><Code>%s</Code><Message>%s</Message>` +
+		`</Error></Errors><RequestID>req-1</RequestID></Response>`
 )
 
 func refuse(w http.ResponseWriter, status int, code string) {
@@ -47,7 +49,10 @@ func (k keys) Retrieve(context.Context) (aws.Credentials, error) {
 	if k.asked != nil {
 		*k.asked++
 	}
-	return aws.Credentials{AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}, k.err
+	return aws.Credentials{
+		AccessKeyID:     "AKIAIOSFODNN7EXAMPLE",
+		SecretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+	}, k.err
 }
 
 // codes is a gate that lets everyone in and remembers how attempts ended.
@@ -135,15 +140,27 @@ func TestRequest(t *testing.T) {
 		io.WriteString(w, whole)
 	})
 	g := new(codes)
-	got, err := call(c, g, Request{Op: "DescribeVolumes", Max: 500, Token: "t+/=", Params: map[string]string{"Owner.1": "self"}})
+	got, err := call(
+		c,
+		g,
+		Request{Op: "DescribeVolumes", Max: 500, Token: "t+/=", Params: map[string]string{"Owner.1": "self"}},
+	)
 	if err != nil || got != whole {
 		t.Fatalf("%q, %v", got, err)
 	}
-	want := url.Values{"Action": {"DescribeVolumes"}, "Version": {"2016-11-15"}, "MaxResults": {"500"}, "NextToken": {"t+/="}, "Owner.1": {"self"}}
+	want := url.Values{
+		"Action":     {"DescribeVolumes"},
+		"Version":    {"2016-11-15"},
+		"MaxResults": {"500"},
+		"NextToken":  {"t+/="},
+		"Owner.1":    {"self"},
+	}
 	if form.Encode() != want.Encode() {
 		t.Errorf("sent %v, want %v", form, want)
 	}
-	if a := head.Get("Authorization"); !strings.Contains(a, "AKIAIOSFODNN7EXAMPLE/") || !strings.Contains(a, "/us-east-1/ec2/aws4_request") || strings.Contains(a, "accept-encoding") {
+	if a := head.Get("Authorization"); !strings.Contains(a, "AKIAIOSFODNN7EXAMPLE/") ||
+		!strings.Contains(a, "/us-east-1/ec2/aws4_request") ||
+		strings.Contains(a, "accept-encoding") {
 		t.Errorf("signed %q", a)
 	}
 	if head.Get("Accept-Encoding") != "identity" {
@@ -228,7 +245,11 @@ func TestRetry(t *testing.T) {
 
 // A quota of retries in the client would be one for all accounts: one that is throttled would leave the others none.
 func TestRetriesAreNotRationed(t *testing.T) {
-	c, _ := fake(t, Options{Attempts: 3}, func(w http.ResponseWriter, _ *http.Request) { refuse(w, 503, "RequestLimitExceeded") })
+	c, _ := fake(
+		t,
+		Options{Attempts: 3},
+		func(w http.ResponseWriter, _ *http.Request) { refuse(w, 503, "RequestLimitExceeded") },
+	)
 	g := new(codes)
 	for range 80 {
 		call(c, g, Request{Op: "DescribeVolumes"})
@@ -243,7 +264,10 @@ func TestNoRetry(t *testing.T) {
 	wrong := errors.New("markup")
 	g := new(codes)
 	n := 0
-	err := c.Call(context.Background(), keys{}, "us-east-1", g, Request{Op: "DescribeVolumes"}, func(r io.Reader) error { n++; return wrong })
+	err := c.Call(
+		context.Background(), keys{}, "us-east-1", g, Request{Op: "DescribeVolumes"},
+		func(r io.Reader) error { n++; return wrong },
+	)
 	if !errors.Is(err, wrong) || n != 1 {
 		t.Errorf("a body that cannot be taken: %v after %d", err, n)
 	}
@@ -252,24 +276,33 @@ func TestNoRetry(t *testing.T) {
 	g = new(codes)
 	denied := &smithy.GenericAPIError{Code: "Throttling", Message: "STS is busy"}
 	asked := 0
-	if err := c.Call(context.Background(), keys{denied, &asked}, "us-east-1", g, Request{Op: "DescribeVolumes"}, nil); !errors.Is(err, denied) || asked != 1 {
+	err = c.Call(context.Background(), keys{denied, &asked}, "us-east-1", g, Request{Op: "DescribeVolumes"}, nil)
+	if !errors.Is(err, denied) || asked != 1 {
 		t.Errorf("a sign-in that failed: %v, after %d", err, asked)
 	}
 	g.want(t)
 
 	shut := &smithy.GenericAPIError{Code: "Throttling", Message: "no budget"}
 	gate := &codes{shut: shut}
-	if err := c.Call(context.Background(), keys{}, "us-east-1", gate, Request{Op: "DescribeVolumes"}, nil); !errors.Is(err, shut) || gate.knocks != 1 {
+	err = c.Call(context.Background(), keys{}, "us-east-1", gate, Request{Op: "DescribeVolumes"}, nil)
+	if !errors.Is(err, shut) || gate.knocks != 1 {
 		t.Errorf("a gate that is shut: %v, after %d", err, gate.knocks)
 	}
 }
 
 func TestBodyGoesOn(t *testing.T) {
 	c, _ := fake(t, Options{}, ok(whole+strings.Repeat("x", 2*afterRoot)))
-	err := c.Call(context.Background(), keys{}, "us-east-1", new(codes), Request{Op: "DescribeVolumes"}, func(r io.Reader) error {
-		_, err := io.CopyN(io.Discard, r, int64(len(whole)))
-		return err
-	})
+	err := c.Call(
+		context.Background(),
+		keys{},
+		"us-east-1",
+		new(codes),
+		Request{Op: "DescribeVolumes"},
+		func(r io.Reader) error {
+			_, err := io.CopyN(io.Discard, r, int64(len(whole)))
+			return err
+		},
+	)
 	if record.ReasonOf(err) != record.BadAnswer {
 		t.Errorf("%v", err)
 	}
@@ -385,15 +418,22 @@ func TestSlow(t *testing.T) {
 func TestClockStopsOutsideReads(t *testing.T) {
 	long := strings.Repeat(" ", 4<<20) // longer than what buffers on the way would hold
 	c, _ := fake(t, Options{Attempts: 1, Stall: 100 * time.Millisecond, FirstByte: time.Minute}, ok(long))
-	err := c.Call(context.Background(), keys{}, "us-east-1", new(codes), Request{Op: "DescribeVolumes"}, func(r io.Reader) error {
-		one := make([]byte, 1)
-		if _, err := r.Read(one); err != nil {
+	err := c.Call(
+		context.Background(),
+		keys{},
+		"us-east-1",
+		new(codes),
+		Request{Op: "DescribeVolumes"},
+		func(r io.Reader) error {
+			one := make([]byte, 1)
+			if _, err := r.Read(one); err != nil {
+				return err
+			}
+			time.Sleep(300 * time.Millisecond)
+			_, err := io.ReadAll(r)
 			return err
-		}
-		time.Sleep(300 * time.Millisecond)
-		_, err := io.ReadAll(r)
-		return err
-	})
+		},
+	)
 	if err != nil {
 		t.Error(err)
 	}
@@ -442,7 +482,9 @@ func TestEndpoints(t *testing.T) {
 		"ap-next-9":     "https://ec2.ap-next-9.amazonaws.com/",
 	} {
 		var w where
-		err := New(Options{AWS: aws.Config{HTTPClient: &w}}).Call(context.Background(), keys{}, region, new(codes), Request{Op: "DescribeVolumes"},
+		err := New(
+			Options{AWS: aws.Config{HTTPClient: &w}},
+		).Call(context.Background(), keys{}, region, new(codes), Request{Op: "DescribeVolumes"},
 			func(r io.Reader) error { _, err := io.Copy(io.Discard, r); return err })
 		if err != nil || len(w.urls) != 1 || w.urls[0] != want {
 			t.Errorf("%s: %v, %v", region, w.urls, err)
@@ -455,7 +497,8 @@ func BenchmarkUnzip(b *testing.B) {
 	for i := range 1000 {
 		fmt.Fprintf(&page, "<item>\n  <instanceId>i-%017x</instanceId>\n", i*2654435761)
 		for j := range 120 {
-			fmt.Fprintf(&page, "    <member%d>\n      <item>%d</item>\n        <privateIpAddress>10.0.%d.%d</privateIpAddress>\n    </member%[1]d>\n", j, j*7, i%250, j)
+			fmt.Fprintf(&page, "    <member%d>\n      <item>%d</item>\n"+
+				"        <privateIpAddress>10.0.%d.%d</privateIpAddress>\n    </member%[1]d>\n", j, j*7, i%250, j)
 		}
 		page.WriteString("</item>\n")
 	}

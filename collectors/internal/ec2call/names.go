@@ -39,7 +39,11 @@ type tracer struct {
 	op string
 }
 
-func (t tracer) StartSpan(ctx context.Context, name string, opts ...tracing.SpanOption) (context.Context, tracing.Span) {
+func (t tracer) StartSpan(
+	ctx context.Context,
+	name string,
+	opts ...tracing.SpanOption,
+) (context.Context, tracing.Span) {
 	if name == ec2.ServiceID+"."+lent {
 		name = ec2.ServiceID + "." + t.op
 		opts = append(opts, func(o *tracing.SpanOptions) { setMethod(&o.Properties, t.op) })
@@ -73,7 +77,10 @@ type histogram struct {
 }
 
 func (h histogram) Record(ctx context.Context, v float64, opts ...metrics.RecordMetricOption) {
-	h.Float64Histogram.Record(ctx, v, append(opts, func(o *metrics.RecordMetricOptions) { setMethod(&o.Properties, h.op) })...)
+	h.Float64Histogram.Record(
+		ctx,
+		v,
+		append(opts, func(o *metrics.RecordMetricOptions) { setMethod(&o.Properties, h.op) })...)
 }
 
 func setMethod(p *smithy.Properties, op string) {

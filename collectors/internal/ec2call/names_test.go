@@ -28,7 +28,11 @@ func (l *log) Meter(scope string, _ ...metrics.MeterOption) metrics.Meter {
 
 type logTracer struct{ l *log }
 
-func (t logTracer) StartSpan(ctx context.Context, name string, opts ...tracing.SpanOption) (context.Context, tracing.Span) {
+func (t logTracer) StartSpan(
+	ctx context.Context,
+	name string,
+	opts ...tracing.SpanOption,
+) (context.Context, tracing.Span) {
 	var o tracing.SpanOptions
 	for _, f := range opts {
 		f(&o)
