@@ -19,14 +19,15 @@ import (
 func (c *cli) acceptCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "accept [ACCOUNT]",
-		Short: "Accept that an account block signs in to another AWS account than before",
-		Long: `A block that signs in as before and turns out to be another AWS account is not collected: its state is
-auth_failed, the reason wrong_account. This verb accepts the account that was refused last. A running collector needs
-no restart: its next run collects the new account. After that run the resources of the old account end as
-account_removed, unless another block collects it.
+		Short: "Accept that an account block now signs in to another AWS account",
+		Long: `If a block that did not change signs in to another AWS account than before, the collector does not collect
+it: its state is auth_failed, with the reason wrong_account. This command accepts the account that was refused last.
+You do not have to restart a running collector: its next run collects the new account. After that run, the resources
+of the old account end as account_removed, unless another block collects that account.
 
-Without ACCOUNT, it lists the blocks that wait. It makes no AWS calls: it changes data_dir/identities.json, so run it
-as the user of the collector. Another way to accept an account is account_id in the block.`,
+Without ACCOUNT, the command lists the blocks with a refused account. It makes no AWS calls. It changes
+data_dir/identities.json, so run it as the collector's user. You can also accept an account by setting account_id in
+the block.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir, err := c.dataDir(cmd.Context())
@@ -37,66 +38,71 @@ as the user of the collector. Another way to accept an account is account_id in 
 			if err != nil {
 				return err
 			}
-			claims, err := openIdentities(auth.IdentityStoreOptions{Path: identitiesPath(dir)}, log)
+			identities, err := openIdentities(auth.IdentityStoreOptions{Path: identitiesPath(dir)}, log)
 			if err != nil {
 				return err
 			}
 			if len(args) == 0 {
-				return c.waiting(claims)
+				return c.printRefusals(identities)
 			}
-			return c.accept(claims, args[0])
+			return c.accept(identities, args[0])
 		},
 	}
 }
 
-// waiting prints the blocks that turned out to be another account.
-func (c *cli) waiting(claims *auth.FileIdentityStore) error {
-	all := claims.Refusals()
+// printRefusals prints the blocks that signed in to another account than before.
+func (c *cli) printRefusals(identities *auth.FileIdentityStore) error {
+	all := identities.Refusals()
 	if len(all) == 0 {
-		_, err := fmt.Fprintln(c.stdout, "no block turned out to be another account than before")
+		_, err := fmt.Fprintln(c.stdout, "no account block signed in to another AWS account than before")
 		return err
 	}
 	for _, b := range all {
-		if err := safeFprintf(c.stdout, "%s: was account %s since %s, and turned out to be account %s (%s) at %s\n", b.Block,
-			b.AccountID, day(b.Since), b.Refused.AccountID, b.Refused.ARN, b.Refused.At.UTC().Format("2006-01-02 15:04 MST")); err != nil {
+		err := safeFprintf(c.stdout, "%s: was account %s since %s; signed in to account %s (%s) at %s\n",
+			b.Block, b.AccountID, day(b.Since),
+			b.Refused.AccountID, b.Refused.ARN, b.Refused.At.UTC().Format("2006-01-02 15:04 MST"))
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *cli) accept(claims *auth.FileIdentityStore, name string) error {
-	if !slices.ContainsFunc(claims.Refusals(), func(b *auth.BlockIdentity) bool { return b.Block == name }) {
-		return usageError(nothingToAccept(claims, name)) // nothing is written
+func (c *cli) accept(identities *auth.FileIdentityStore, name string) error {
+	isBlock := func(b *auth.BlockIdentity) bool { return b.Block == name }
+	if !slices.ContainsFunc(identities.Refusals(), isBlock) {
+		return usageError(nothingToAccept(identities, name)) // nothing is written
 	}
-	was, err := claims.Accept(name)
+	last, err := identities.Accept(name)
 	switch {
-	case errors.Is(err, auth.ErrNothingRefused): // since
-		return usageError(nothingToAccept(claims, name))
+	case errors.Is(err, auth.ErrNothingRefused): // it was accepted meanwhile
+		return usageError(nothingToAccept(identities, name))
 	case errors.Is(err, fs.ErrPermission):
 		return &record.Fault{
-			Reason: record.Other, Hint: "Run it as the user of the collector, who owns data_dir.", Err: fmt.Errorf("account %q: accept: %w", name, err),
+			Reason: record.Other, Hint: "Run the command as the collector's user, who owns data_dir.",
+			Err: fmt.Errorf("account %q: accept: %w", name, err),
 		}
 	case err != nil:
 		return fmt.Errorf("account %q: accept: %w", name, err)
 	}
-	return safeFprintf(c.stdout, "%s: account %s (%s) in place of account %s, which it was since %s; the next run collects it\n",
-		name, was.Refused.AccountID, was.Refused.ARN, was.AccountID, day(was.Since))
+	return safeFprintf(c.stdout,
+		"%s: account %s (%s) replaces account %s, which it was since %s; the next run collects it\n",
+		name, last.Refused.AccountID, last.Refused.ARN, last.AccountID, day(last.Since))
 }
 
-func nothingToAccept(claims *auth.FileIdentityStore, name string) error {
-	if known := claims.ForBlock(name); len(known) > 0 {
-		return fmt.Errorf("account %q: nothing to accept: it is account %s since %s, and did not turn out to be another one",
+func nothingToAccept(identities *auth.FileIdentityStore, name string) error {
+	if known := identities.ForBlock(name); len(known) > 0 {
+		return fmt.Errorf("account %q: nothing to accept: it is account %s since %s, and no other account was refused",
 			name, known[0].AccountID, day(known[0].Since))
 	}
-	if waiting := claims.Refusals(); len(waiting) > 0 {
-		return fmt.Errorf("account %q: nothing to accept; blocks that turned out to be another account: %s", name, quotedBlockNames(waiting))
+	if refused := identities.Refusals(); len(refused) > 0 {
+		return fmt.Errorf("account %q: nothing to accept; blocks with a refused account: %s",
+			name, quotedBlockNames(refused))
 	}
-	return fmt.Errorf("account %q: nothing to accept: no block turned out to be another account", name)
+	return fmt.Errorf("account %q: nothing to accept: no block signed in to another account", name)
 }
 
-// dataDir is where the configuration keeps its state. Nothing else of it is needed, so no other reference is
-// resolved.
+// dataDir returns the configured data_dir. It resolves no other reference of the configuration.
 func (c *cli) dataDir(ctx context.Context) (string, error) {
 	if dir := c.getenv("COLLECTOR_DATA_DIR"); dir != "" {
 		return dir, nil
@@ -104,7 +110,8 @@ func (c *cli) dataDir(ctx context.Context) (string, error) {
 	b, _, err := c.configText(ctx)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, or data_dir with COLLECTOR_DATA_DIR", err)
+			err = fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, "+
+				"or set the data_dir with COLLECTOR_DATA_DIR", err)
 		}
 		return "", usageError(err)
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/aws-collector/collector/web"
 )
 
-// boardView is the board in the words of package web, which does not know the runner. fleet is the one in force: it knows when
-// what the board has seen is due again.
+// boardView converts the status board for package web, which does not know the runner. The current configuration says
+// when each target is due again.
 type boardView struct {
 	board   *runner.Board
 	current *atomic.Pointer[runner.Configuration]
@@ -18,7 +18,10 @@ type boardView struct {
 func (v boardView) Accounts() []web.Account {
 	var all []web.Account
 	for a := range v.board.Accounts() {
-		out := web.Account{Name: a.Name, Identity: a.Identity, Expires: a.Expires, Next: a.Next, Organization: isOrganization(a.Name)}
+		out := web.Account{
+			Name: a.Name, Identity: a.Identity, Expires: a.Expires, Next: a.Next,
+			Organization: isOrganization(a.Name),
+		}
 		if len(a.Running) > 0 {
 			out.Running = a.Running[0].Started
 		}
@@ -38,14 +41,15 @@ func (v boardView) Targets() iter.Seq[web.Target] {
 		calendar := runner.NewCalendar(v.current.Load())
 		for t := range v.board.Targets() {
 			due := calendar.Due(t.Account, t.Kind, t.LastSuccess)
-			if !yield(web.Target{Outcome: t.Outcome, LastSuccess: t.LastSuccess, Due: due, Resources: t.Resources}) {
+			target := web.Target{Outcome: t.Outcome, LastSuccess: t.LastSuccess, Due: due, Resources: t.Resources}
+			if !yield(target) {
 				return
 			}
 		}
 	}
 }
 
-// What hears the runner's events must hear the details too: the tee looks for them at run time.
+// [runner.Tee] passes details only to observers that implement DetailObserver.
 var (
 	_ runner.DetailObserver = (*runner.Board)(nil)
 	_ runner.DetailObserver = (*web.Metrics)(nil)

@@ -6,12 +6,13 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// budgetCollector shows what throttles have left of the pace. Where AWS throttles nobody, it shows nothing.
+// budgetCollector exports the API budgets that throttling has reduced. Without throttling it exports nothing.
 type budgetCollector struct{ limits *runner.Limits }
 
 func (budgetCollector) desc() *prometheus.Desc {
 	return prometheus.NewDesc("collector_api_budget_ratio",
-		"What throttles have left of the account's budgets in a region, of the API that has least: 0.5 is half the usual pace. There only below 1.",
+		"Lowest API budget of the account in the region, relative to the normal budget. AWS throttling reduces it. "+
+			"Exported only while below 1.",
 		[]string{"account", "region"}, nil)
 }
 

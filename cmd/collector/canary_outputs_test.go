@@ -20,11 +20,16 @@ import (
 // canaries are planted secrets, by what they are.
 type canaries map[string]string
 
-// requireAbsent looks for each of them, and for the forms in which it travels: in a header of basic authentication, in a URL, in hexadecimal.
+// requireAbsent looks for each of them, and for the forms in which it travels: in a header of basic authentication, in
+// a URL, in hexadecimal.
 func (c canaries) requireAbsent(t *testing.T, where, text string) {
 	t.Helper()
 	for what, planted := range c {
-		forms := map[string]string{"": planted, ", escaped": url.QueryEscape(planted), ", in hexadecimal": hex.EncodeToString([]byte(planted))}
+		forms := map[string]string{
+			"":                 planted,
+			", escaped":        url.QueryEscape(planted),
+			", in hexadecimal": hex.EncodeToString([]byte(planted)),
+		}
 		for i := range 3 { // wherever it stands in what was encoded: the digits that hold it alone
 			b := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", i) + planted))
 			forms[fmt.Sprint(", as base64 ", i)] = b[min(4*((i+2)/3), len(b)) : len(b)/4*4-4]
@@ -72,8 +77,9 @@ func (g *echoServer) count(part string) int {
 	return g.heard[part]
 }
 
-// Secrets of outputs, of organizations and of the store leave no more than those of accounts do: whether a receiver takes records, is
-// away, refuses them or is no receiver, and whatever it says. Nor do they stand in what is kept: spools, dead letters, the list of members.
+// Secrets of outputs, of organizations and of the store leave no more than those of accounts do: whether a receiver
+// takes records, is away, refuses them or is no receiver, and whatever it says. Nor do they stand in what is kept:
+// spools, dead letters, the list of members.
 func TestOutputSecretsDoNotLeak(t *testing.T) {
 	scene, s := startScene(t)
 	g := &echoServer{heard: map[string]int{}}
@@ -102,7 +108,8 @@ func TestOutputSecretsDoNotLeak(t *testing.T) {
 	}
 	write(t, filepath.Join(dir, "no-folder"), "a file, so that nothing can be written below it")
 	withUser := strings.Replace(receiver.URL, "http://", "http://u:"+url.QueryEscape(c["user"])+"@", 1)
-	write(t, config, fmt.Sprintf(`
+	write(t, config, fmt.Sprintf(
+		`
 schedule: "@every 1s"
 jitter: 0s
 drain_timeout: 2s
@@ -131,9 +138,32 @@ outputs:
   - {type: http, name: dead, url: "http://127.0.0.1:1/${file:%[24]s/path}?%[23]s"}
   - {type: s3, bucket: bad, endpoint: "%[8]s", ak_id: ASIAIOSFODNN7EXAMPLE, ak_secret: %[20]q, session_token: %[21]q}
 web: {listen: "127.0.0.1:0"}
-`, dir, scene.Accounts[0].Key.ID, scene.Accounts[0].Key.Secret, scene.Organization.Key.ID, scene.Organization.Key.Secret, scene.Organization.Role,
-		c["the secret of an organization that is wrong"], receiver.URL, c["bearer"], c["hmac"], c["header"], url.QueryEscape(c["query"]), c["basic"], withUser,
-		c["datakit"], c["influx"], c["otlp"], strings.TrimPrefix(receiver.URL, "http://"), c["kafka"], c["s3"], c["s3-session"], url.PathEscape(c["path"]), url.QueryEscape(c["bare"]), referred))
+`,
+		dir,
+		scene.Accounts[0].Key.ID,
+		scene.Accounts[0].Key.Secret,
+		scene.Organization.Key.ID,
+		scene.Organization.Key.Secret,
+		scene.Organization.Role,
+		c["the secret of an organization that is wrong"],
+		receiver.URL,
+		c["bearer"],
+		c["hmac"],
+		c["header"],
+		url.QueryEscape(c["query"]),
+		c["basic"],
+		withUser,
+		c["datakit"],
+		c["influx"],
+		c["otlp"],
+		strings.TrimPrefix(receiver.URL, "http://"),
+		c["kafka"],
+		c["s3"],
+		c["s3-session"],
+		url.PathEscape(c["path"]),
+		url.QueryEscape(c["bare"]),
+		referred,
+	))
 	env := []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true", "COLLECTOR_LOG_LEVEL=debug"}
 	verb := func(args ...string) string {
 		t.Helper()
@@ -153,7 +183,8 @@ web: {listen: "127.0.0.1:0"}
 			t.Errorf("nothing was sent to %s: its canaries were not tried", part)
 		}
 	}
-	if letters, err := filepath.Glob(filepath.Join(dir, "data", "spools", "*", "dead-letter.jsonl")); err != nil || len(letters) == 0 {
+	if letters, err := filepath.Glob(filepath.Join(dir, "data", "spools", "*", "dead-letter.jsonl")); err != nil ||
+		len(letters) == 0 {
 		t.Errorf("no letter is dead: %v", err)
 	}
 	instance := regexp.MustCompile(`"(i-[0-9a-f]+)"`).FindStringSubmatch(verb("db", "export"))
@@ -169,7 +200,10 @@ web: {listen: "127.0.0.1:0"}
 	}
 
 	d := startDaemon(t, config, s.URL)
-	d.waitUntil("what is shown", func() bool { return strings.Contains(d.get("/metrics/inventory"), "aws_ec2_instance_info{") })
+	d.waitUntil(
+		"what is shown",
+		func() bool { return strings.Contains(d.get("/metrics/inventory"), "aws_ec2_instance_info{") },
+	)
 	d.waitUntil("the organization's run", d.logMatches(`run ended" account=organization:key-`))
 	for _, path := range []string{"/metrics", "/metrics/inventory", "/api/v1/sd/nodes", "/", "/-/ready", "/-/healthy"} {
 		c.requireAbsent(t, path, d.get(path))
@@ -205,7 +239,16 @@ web: {listen: "127.0.0.1:0"}
 		}
 	}
 
-	write(t, config, strings.Replace(good, "\noutputs:", fmt.Sprintf("\noutputs:\n  - {type: file, name: folder, path: '%s/no-folder/${file:%s/folder}/x'}", dir, referred), 1))
+	write(
+		t,
+		config,
+		strings.Replace(
+			good,
+			"\noutputs:",
+			fmt.Sprintf("\noutputs:\n  - {type: file, name: folder, path: '%s/no-folder/${file:%s/folder}/x'}", dir, referred),
+			1,
+		),
+	)
 	if said := verb("run", "--once"); !strings.Contains(said, "a part of the path is a file") {
 		t.Errorf("the output was not tried: %s", said)
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/aws-collector/collector/internal/awsfake"
 )
 
-// Planted secrets appear in no byte that leaves the program: not in records, logs at the most talkative level, errors, metrics, the
-// page, the dump of a process that is killed by SIGQUIT, nor in what it keeps on disk.
+// Planted secrets appear in no byte that leaves the program: not in records, logs at the most talkative level, errors,
+// metrics, the page, the dump of a process that is killed by SIGQUIT, nor in what it keeps on disk.
 func TestSecretsDoNotLeak(t *testing.T) {
 	scene, s := startScene(t)
 	prod, payments, audit := scene.Accounts[0], scene.Accounts[2], scene.Accounts[3]
@@ -96,7 +96,11 @@ func TestSecretsDoNotLeak(t *testing.T) {
 	}
 
 	t.Setenv("CANARY", canaries["a secret that comes from environment"])
-	write(t, config, strings.ReplaceAll(mustRead(t, config), "${env:CANARY}", canaries["a secret that comes from environment"]))
+	write(
+		t,
+		config,
+		strings.ReplaceAll(mustRead(t, config), "${env:CANARY}", canaries["a secret that comes from environment"]),
+	)
 	for _, v := range env[3:] {
 		name, value, _ := strings.Cut(v, "=")
 		t.Setenv(name, value)
@@ -132,7 +136,10 @@ func TestSecretsDoNotLeak(t *testing.T) {
 func plantSharedFiles(t *testing.T, printed, answered, kept string) (configFile, endpoint string) {
 	t.Helper()
 	home := t.TempDir()
-	answer := fmt.Sprintf(`{"Version":1,"AccessKeyId":"ASIAIOSFODNN7EXAMPLE","SecretAccessKey":%q,"SessionToken":%[1]q,"Expiration":%[1]q}`, printed)
+	answer := fmt.Sprintf(
+		`{"Version":1,"AccessKeyId":"ASIAIOSFODNN7EXAMPLE","SecretAccessKey":%q,"SessionToken":%[1]q,"Expiration":%[1]q}`,
+		printed,
+	)
 	write(t, filepath.Join(home, "talkative"), "Session refreshed.\n"+answer)
 	write(t, filepath.Join(home, "late"), answer)
 	session := sha1.Sum([]byte("sso"))

@@ -16,9 +16,12 @@ func (c *cli) changesCommand() *cobra.Command {
 	var every time.Duration
 	cmd := &cobra.Command{
 		Use:   "changes",
-		Short: "Show what was added, changed and gone, in the order in which it happened",
-		Long: `Shows each change since an instant, oldest first; with --follow also those to come, until Ctrl-C, beside a collector that runs. "at" of the
-last one is where --since goes on: --since is exclusive.
+		Short: "Show what was added, changed and gone since a time, in order",
+		Long: `Shows each change since a time, oldest first. With --follow, it also shows new changes until you press
+Ctrl-C. The command also works while a collector runs.
+
+To continue after the last change that you have seen, pass the value of its "at" field as --since: changes at exactly
+that time are not shown again.
 
 ` + whereHelp,
 		Args: cobra.NoArgs,
@@ -41,14 +44,19 @@ last one is where --since goes on: --since is exclusive.
 	}
 	q.addFlags(cmd)
 	q.addWhereFlag(cmd)
-	cmd.Flags().StringVar(&since, "since", "1d", "from this `TIME` on: 2026-11-01, 2026-11-01T08:00Z, or 3d for three days ago; with --follow: from now on")
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until Ctrl-C")
-	cmd.Flags().DurationVar(&every, "every", time.Second, "with --follow, how often to look")
+	cmd.Flags().StringVar(&since, "since", "1d", "show changes after this `TIME`: 2026-11-01, 2026-11-01T08:00Z, "+
+		"or 3d for three days ago; the default with --follow is now")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "continue with new changes until Ctrl-C")
+	cmd.Flags().DurationVar(&every, "every", time.Second, "with --follow: how often to look for changes")
 	return cmd
 }
 
-// changes prints what happened, and what happens. A table that grows cannot be aligned: then a change is a line.
-func (c *cli) changes(ctx context.Context, r inventory.Store, format string, q inventory.Query, after time.Time, follow bool, every time.Duration) error {
+// changes prints the changes after an instant, and with follow new changes as they come. With follow, the columns of a
+// table are not aligned across prints.
+func (c *cli) changes(
+	ctx context.Context, r inventory.Store, format string, q inventory.Query, after time.Time,
+	follow bool, every time.Duration,
+) error {
 	l := resultTable{columns: []string{"at", "change", "kind", "id", "name", "account", "region", "changes"}}
 	var array []any
 	for {
@@ -93,7 +101,7 @@ func (c *cli) changes(ctx context.Context, r inventory.Store, format string, q i
 		}
 		select {
 		case <-ctx.Done():
-			return nil // whoever follows ends it so
+			return nil // Ctrl-C is the normal end of --follow
 		case <-time.After(every):
 		}
 	}

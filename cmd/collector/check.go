@@ -31,36 +31,40 @@ func (c *cli) checkCommand() *cobra.Command {
 	var o checkOptions
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Sign in to every account and try every permission; lists nothing, delivers nothing",
-		Long: `Signs in to each account and says who one is there, by which path and until when; which of the configured regions are enabled;
-which of the configured kinds may be listed, each tried by a dry run, or by the smallest page where the API has no dry run; what is
-denied, and the IAM statement that grants it; and how far this machine's clock is off.
+		Short: "Sign in to every account and check every permission; collects nothing",
+		Long: `Signs in to each account and reports:
 
-Every kind is tried in one region of an account, where one kind is allowed, and one kind in each other region. --all-regions tries every kind in
-every region. Calls keep to the budget of run: half of what EC2 documents.
+  - the identity that the collector has there, how it signed in, and when the credentials expire
+  - which of the configured regions are enabled
+  - which of the configured kinds may be listed, and the IAM statement that allows the denied ones
+  - how far the clock of this machine is wrong
 
-An access key older than 90 days is warned of where AWS tells its age, which it does to a user who may call iam:ListAccessKeys for itself; the
-collector needs that for nothing else.
+To check a kind, the command sends a dry run, or asks for the smallest page if the API has no dry run. It checks every
+kind in one region of the account, and one kind in each other region. With --all-regions it checks every kind in every
+region. The calls stay within the rate limits of run: half of the limits that EC2 documents.
 
-Exit codes: 0 all is well, 1 no account could be entered, 2 bad usage or configuration, 3 an account could not be entered or something is
-denied that expect_denied does not name.`,
+The command warns about access keys older than 90 days, if the user may call iam:ListAccessKeys for itself. The
+collector needs this permission for nothing else.
+
+Exit codes: 0 if everything is well, 1 if it could sign in to no account, 2 for wrong usage or a wrong configuration,
+3 if it could not sign in to an account or something is denied that expect_denied does not name.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("log-level") && c.getenv("COLLECTOR_LOG_LEVEL") == "" {
-				c.logLevel = "warn" // who signed in is in the table
+				c.logLevel = "warn" // the table shows who signed in
 			}
 			return c.check(cmd.Context(), o)
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&o.allRegions, "all-regions", false, "try every kind in every region, not in one alone")
-	f.DurationVar(&o.timeout, "timeout", 3*time.Minute, "how long the check of one account may take")
+	f.BoolVar(&o.allRegions, "all-regions", false, "check every kind in every region, not only in one")
+	f.DurationVar(&o.timeout, "timeout", 3*time.Minute, "maximum time for the check of one account")
 	narrowFlags(cmd, &o.runOptions)
 	outputFlag(cmd, &o.format)
 	return cmd
 }
 
-// check enters each account as run does, by the same fleet, and tries what run would list.
+// check opens each account as run does, with the same configuration, and checks what run would list.
 func (c *cli) check(ctx context.Context, o checkOptions) (err error) {
 	if err := validateFormat(o.format); err != nil {
 		return err
@@ -74,9 +78,9 @@ func (c *cli) check(ctx context.Context, o checkOptions) (err error) {
 		return err
 	}
 	for _, w := range cfg.warnings {
-		log.Warn("configuration", "warning", w)
+		log.Warn("configuration warning", "warning", w)
 	}
-	if err := makeDataDir(cfg.file.DataDir); err != nil { // MFA sessions are kept: a code is good once
+	if err := makeDataDir(cfg.file.DataDir); err != nil { // stores MFA sessions, because a code works only once
 		return err
 	}
 	p, err := c.preflight(ctx, cfg, o.runOptions, log)
@@ -99,16 +103,18 @@ func (c *cli) check(ctx context.Context, o checkOptions) (err error) {
 		if err != nil {
 			return usageError(err)
 		}
-		all[i] = &accountCheck{program: p, account: a, block: blocks[i].Account(), limits: limits, allRegions: o.allRegions}
+		all[i] = &accountCheck{
+			program: p, account: a, block: blocks[i].Account(), limits: limits, allRegions: o.allRegions,
+		}
 	}
 	progress := c.progressCounter("checked", len(all), "accounts")
-	inParallel(accountsAtATime, all, func(u *accountCheck) {
+	inParallel(accountsAtATime, all, func(ac *accountCheck) {
 		ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, &record.Fault{
 			Reason: record.TimedOut, Err: fmt.Errorf("the check of the account took longer than %s", o.timeout),
-			Hint: "look for a proxy or firewall that swallows packets; --timeout gives it longer",
+			Hint: "Check whether a proxy or firewall drops packets, or set a longer --timeout.",
 		})
 		defer cancel()
-		u.run(ctx)
+		ac.run(ctx)
 		progress()
 	})
 	if ctx.Err() != nil {
@@ -116,13 +122,13 @@ func (c *cli) check(ctx context.Context, o checkOptions) (err error) {
 	}
 	rejectDuplicateAccounts(all)
 	all = append(all, p.checkOrganizations(ctx, cfg.file)...)
-	if err := printCheckups(c.out(o.format), all, o.format); err != nil {
+	if err := printChecks(c.out(o.format), all, o.format); err != nil {
 		return err
 	}
 	return checkExitError(all)
 }
 
-// preflight is what the program needs to enter accounts and to call EC2, and no more: no outputs, no listener, no schedule.
+// preflight builds the parts of the program that sign in and call EC2: no outputs, no listener, no schedule.
 func (c *cli) preflight(ctx context.Context, cfg *loadedConfig, o runOptions, log *slog.Logger) (*program, error) {
 	l := cfg.file.Limits
 	o.aws.Version, o.aws.CallsInFlight = buildInfo().version, l.CallsInFlight
@@ -132,35 +138,38 @@ func (c *cli) preflight(ctx context.Context, cfg *loadedConfig, o runOptions, lo
 		return nil, err
 	}
 	lister, err := collectors.New(collectors.Options{
-		AWS: awsConfig, Pages: record.NewPagePool(l.Pages, maxRetainedPage), Attempts: l.Attempts, MaxBackoff: time.Duration(l.MaxBackoff),
-		CallTimeout: time.Duration(l.CallTimeout),
+		AWS: awsConfig, Pages: record.NewPagePool(l.Pages, maxRetainedPage), Attempts: l.Attempts,
+		MaxBackoff: time.Duration(l.MaxBackoff), CallTimeout: time.Duration(l.CallTimeout),
 	})
 	if err != nil {
 		return nil, err
 	}
-	o.once = true // whoever asks waits for it
-	claims, err := openIdentities(auth.IdentityStoreOptions{Path: identitiesPath(cfg.file.DataDir), Checking: true}, log)
+	o.once = true // the caller waits for the result
+	identityOptions := auth.IdentityStoreOptions{Path: identitiesPath(cfg.file.DataDir), Checking: true}
+	identities, err := openIdentities(identityOptions, log)
 	if err != nil {
 		return nil, err
 	}
 	sessions := auth.NewSessions(auth.Options{
-		AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Identities: claims, Log: log,
+		AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey,
+		Identities: identities, Log: log,
 	})
 	return &program{
-		cli: c, opt: o, log: log, observer: runner.Tee(), lister: lister, sessions: sessions, identities: claims, members: newMemberDirectory(sessions, membersPath(cfg.file.DataDir), log),
+		cli: c, opt: o, log: log, observer: runner.Tee(), lister: lister, sessions: sessions, identities: identities,
+		members: newMemberDirectory(sessions, membersPath(cfg.file.DataDir), log),
 	}, nil
 }
 
-// How much of a check goes on at a time. The calls themselves are bounded by the gate, as those of a run are.
+// The concurrency of a check. The gate limits the calls themselves, as in a run.
 const (
-	accountsAtATime = 64 // one that hangs holds one place
-	triesAtATime    = 32 // of one account
+	accountsAtATime = 64 // an account that hangs occupies one slot
+	triesAtATime    = 32 // in each account
 )
 
-// inParallel calls f for all of them, some at a time, and waits. f watches its context.
-func inParallel[T any](places int, all []T, f func(T)) {
+// inParallel calls f for each item, in up to limit goroutines, and waits. f must stop when its context ends.
+func inParallel[T any](limit int, all []T, f func(T)) {
 	var wg sync.WaitGroup
-	free := make(chan struct{}, places)
+	free := make(chan struct{}, limit)
 	for _, x := range all {
 		free <- struct{}{}
 		wg.Go(func() {
@@ -171,86 +180,89 @@ func inParallel[T any](places int, all []T, f func(T)) {
 	wg.Wait()
 }
 
-// progressCounter shows on a terminal how far something is: each call is one more, and the last takes the line away.
-func (c *cli) progressCounter(done string, of int, what string) func() {
+// progressCounter shows "checked 3 of 10 accounts" on a terminal. Each call of the result counts one more, and the last
+// call erases the line.
+func (c *cli) progressCounter(verb string, total int, noun string) func() {
 	if !c.supportsLiveView(c.stderr) {
 		return func() {}
 	}
-	screen := printable.Unwrap(c.stderr) // which obeys
+	screen := printable.Unwrap(c.stderr) // control sequences must pass unescaped
 	var mu sync.Mutex
 	n := 0
 	return func() {
 		mu.Lock()
 		defer mu.Unlock()
-		if n++; n < of {
-			fmt.Fprintf(screen, "\r%s %d of %d %s", done, n, of, what)
+		if n++; n < total {
+			fmt.Fprintf(screen, "\r%s %d of %d %s", verb, n, total, noun)
 			return
 		}
 		fmt.Fprint(screen, "\r\x1b[K")
 	}
 }
 
-// A checkup is one account's check and what it found.
+// accountCheck is the check of one account and its result.
 type accountCheck struct {
 	program    *program
 	account    *runner.Account
 	block      config.Account
 	limits     *runner.Limits
-	allRegions bool // every kind in every region
+	allRegions bool // check every kind in every region
 
-	organization bool // it is a block of organizations: whether its members could be listed
+	organization bool // the account stands for an organization: only the list of its members is checked
 
-	err     error         // why the account could not be entered; then there is nothing more
-	session *auth.Session // who one is
-	plan    runner.Plan   // which regions
-	key     *auth.KeyAge  // nil: sign-in begins with no long-lived key, or AWS does not tell
-	keyErr  error         // why it does not
+	err     error         // why the account could not be opened; then the other results are empty
+	session *auth.Session // the identity
+	plan    runner.Plan   // the regions
+	key     *auth.KeyAge  // nil: sign-in uses no long-lived key, or its age is unknown
+	keyErr  error         // why its age is unknown
 
 	mu      sync.Mutex
-	results []kindResult   // of kinds
-	clock   *time.Duration // how far this machine's is ahead of AWS's
+	results []kindResult
+	clock   *time.Duration // how far this machine's clock is ahead of AWS's
 }
 
-// A try is one kind in one region.
+// kindResult is the result for one kind in one region.
 type kindResult struct {
 	record.Outcome
-	Grant string // the action that is missing
+	MissingAction string
 }
 
-func (u *accountCheck) run(ctx context.Context) {
-	o, err := u.account.Open(ctx)
+func (ac *accountCheck) run(ctx context.Context) {
+	o, err := ac.account.Open(ctx)
 	if err != nil {
-		u.err = err
+		ac.err = err
 		return
 	}
-	in := o.(*openedAccount) // as program.account opens them
-	u.session = in.session
-	if age, ok, err := u.program.sessions.KeyAge(ctx, in.session); err != nil {
-		u.keyErr = err
+	in := o.(*openedAccount) // program.runnerAccount returns no other type
+	ac.session = in.session
+	if age, ok, err := ac.program.sessions.KeyAge(ctx, in.session); err != nil {
+		ac.keyErr = err
 	} else if ok {
-		u.key = &age
+		ac.key = &age
 	}
-	if u.plan, err = in.Regions(ctx, u.limits.Gate(u.account.Name, "", runner.Kind{})); err != nil {
-		u.err = err
+	if ac.plan, err = in.Regions(ctx, ac.limits.Gate(ac.account.Name, "", runner.Kind{})); err != nil {
+		ac.err = err
 		return
 	}
-	kinds := slices.Concat(u.account.Kinds, u.account.Parents)
-	probe := slices.MinFunc(kinds, func(a, b runner.Kind) int { // the simplest: it has no parent, and each region its own
+	kinds := slices.Concat(ac.account.Kinds, ac.account.Parents)
+	probe := slices.MinFunc(kinds, func(a, b runner.Kind) int { // prefer a kind without a parent that is regional
 		return cmp.Or(compareBool(a.Parent != "", b.Parent != ""), compareBool(a.Global, b.Global))
 	})
-	inParallel(triesAtATime, u.plan.Regions, func(region string) { u.tryKind(ctx, in, region, probe) })
-	home := u.homeRegion()
-	for _, region := range u.plan.Regions {
-		if region != home && !u.allRegions {
+	inParallel(triesAtATime, ac.plan.Regions, func(region string) { ac.tryKind(ctx, in, region, probe) })
+	home := ac.homeRegion()
+	for _, region := range ac.plan.Regions {
+		if region != home && !ac.allRegions {
 			continue
 		}
 		inParallel(triesAtATime, kinds, func(k runner.Kind) {
 			if k.Name != probe.Name && (region == home || !k.Global) {
-				u.tryKind(ctx, in, region, k)
+				ac.tryKind(ctx, in, region, k)
 			}
 		})
 	}
-	slices.SortFunc(u.results, func(a, b kindResult) int { return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Kind, b.Kind)) })
+	slices.SortFunc(ac.results, func(a, b kindResult) int {
+		return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Kind, b.Kind))
+	})
 }
 
 func compareBool(a, b bool) int {
@@ -263,35 +275,37 @@ func compareBool(a, b bool) int {
 	return 1
 }
 
-func (u *accountCheck) tryKind(ctx context.Context, in *openedAccount, region string, k runner.Kind) {
+func (ac *accountCheck) tryKind(ctx context.Context, in *openedAccount, region string, k runner.Kind) {
 	kind, _ := collectors.KindNamed(k.Name)
-	t := in.lister.Check(ctx, in.callOptions(region, u.limits.Gate(u.account.Name, region, k)), kind)
-	o := record.Outcome{Target: record.Target{Account: u.account.Name, Region: region, Kind: k.Name}, State: record.StateOf(t.Err, 0)}
+	t := in.lister.Check(ctx, in.callOptions(region, ac.limits.Gate(ac.account.Name, region, k)), kind)
+	target := record.Target{Account: ac.account.Name, Region: region, Kind: k.Name}
+	o := record.Outcome{Target: target, State: record.StateOf(t.Err, 0)}
 	if t.Err != nil {
 		o.Reason, o.Error, o.Hint = record.ReasonOf(t.Err), t.Err.Error(), record.HintOf(t.Err)
-		o.Expected = o.State == record.Denied && u.account.Expected != nil && u.account.Expected(region, k.Name)
+		o.Expected = o.State == record.Denied && ac.account.Expected != nil && ac.account.Expected(region, k.Name)
 	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.results = append(u.results, kindResult{o, t.MissingAction})
-	if t.ClockKnown && (u.clock == nil || t.ClockAhead.Abs() < u.clock.Abs()) { // the answer that was the shortest on its way
-		u.clock = &t.ClockAhead
+	ac.mu.Lock()
+	defer ac.mu.Unlock()
+	ac.results = append(ac.results, kindResult{o, t.MissingAction})
+	// The smallest difference is of the fastest response, so it is the most exact.
+	if t.ClockKnown && (ac.clock == nil || t.ClockAhead.Abs() < ac.clock.Abs()) {
+		ac.clock = &t.ClockAhead
 	}
 }
 
-// homeRegion is the region where every kind is tried: the partition's default if something is allowed there, else the first of
-// which that is true; else the first of all.
-func (u *accountCheck) homeRegion() string {
+// homeRegion is the region in which every kind is checked: the partition's default region if something is allowed
+// there, else the first region in which something is allowed, else the first region.
+func (ac *accountCheck) homeRegion() string {
 	var allowed []string
-	for _, t := range u.results {
+	for _, t := range ac.results {
 		if t.State == record.OK {
 			allowed = append(allowed, t.Region)
 		}
 	}
-	if p, ok := record.PartitionNamed(u.session.Identity.Partition); ok && slices.Contains(allowed, p.DefaultRegion) {
+	if p, ok := record.PartitionNamed(ac.session.Identity.Partition); ok && slices.Contains(allowed, p.DefaultRegion) {
 		return p.DefaultRegion
 	}
-	for _, in := range [][]string{allowed, u.plan.Regions} {
+	for _, in := range [][]string{allowed, ac.plan.Regions} {
 		if len(in) > 0 {
 			return slices.Min(in)
 		}
@@ -299,32 +313,32 @@ func (u *accountCheck) homeRegion() string {
 	return ""
 }
 
-// rejectDuplicateAccounts refuses a block that turned out to be the AWS account of an earlier one, as a run does.
+// rejectDuplicateAccounts fails a block that signs in to the same AWS account as an earlier block, as a run does.
 func rejectDuplicateAccounts(all []*accountCheck) {
 	first := map[record.Identity]string{}
-	for _, u := range all {
-		if u.session == nil {
+	for _, ac := range all {
+		if ac.session == nil {
 			continue
 		}
-		who := u.session.Identity
-		key := record.Identity{AccountID: who.AccountID, Partition: who.Partition}
-		if name, twice := first[key]; twice {
-			u.err = runner.SameAccountError(who, name)
+		id := ac.session.Identity
+		key := record.Identity{AccountID: id.AccountID, Partition: id.Partition}
+		if name, duplicate := first[key]; duplicate {
+			ac.err = runner.SameAccountError(id, name)
 			continue
 		}
-		first[key] = u.account.Name
+		first[key] = ac.account.Name
 	}
 }
 
-// status is the account's row in a word, by the words of a run.
-func (u *accountCheck) status() record.Status {
-	if u.err != nil {
+// status is the status that a run of the account would have.
+func (ac *accountCheck) status() record.Status {
+	if ac.err != nil {
 		return record.RunFailed
 	}
-	if u.unusable() {
+	if ac.unusable() {
 		return record.RunFailed
 	}
-	for _, t := range u.results {
+	for _, t := range ac.results {
 		if t.Failed() {
 			return record.RunPartial
 		}
@@ -332,10 +346,10 @@ func (u *accountCheck) status() record.Status {
 	return record.Success
 }
 
-// unusable reports whether no region can be listed, which is no failure of a single one.
-func (u *accountCheck) unusable() bool {
-	refused := len(u.plan.Disabled)
-	for _, t := range u.results {
+// unusable reports whether no region can be listed. A single region that cannot be listed is not a failure.
+func (ac *accountCheck) unusable() bool {
+	refused := len(ac.plan.Disabled)
+	for _, t := range ac.results {
 		switch k, _ := collectors.KindNamed(t.Kind); {
 		case t.State == record.RegionDisabled:
 			refused++
@@ -348,14 +362,14 @@ func (u *accountCheck) unusable() bool {
 
 func checkExitError(all []*accountCheck) error {
 	good, failed, partial := 0, 0, 0
-	for _, u := range all {
-		switch u.status() {
+	for _, ac := range all {
+		switch ac.status() {
 		case record.RunFailed:
 			failed++
 		case record.RunPartial:
 			partial++
 		case record.Success:
-			if !u.organization { // which by itself is nothing
+			if !ac.organization { // an organization alone collects nothing
 				good++
 			}
 		}

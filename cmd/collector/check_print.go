@@ -16,10 +16,10 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// What is worth a warning though it works.
+// Thresholds for warnings.
 const (
-	clockWarning  = time.Minute   // AWS refuses from five minutes on
-	expiryWarning = 2 * time.Hour // before an MFA session ends; then a person must come, or a code from somewhere
+	clockWarning  = time.Minute   // AWS refuses requests when the difference is five minutes
+	expiryWarning = 2 * time.Hour // the remaining time of an MFA session; after it, someone must enter a new code
 	keyWarning    = 90 * 24 * time.Hour
 )
 
@@ -27,21 +27,22 @@ const (
 const (
 	regionEnabled    = "enabled"
 	regionNotOptedIn = "not_opted_in"
-	regionUnknown    = "unknown" // AWS did not say which regions the account has, and the try there did not tell either
+	regionUnknown    = "unknown" // neither the list of regions nor the check could tell
 )
 
-func (u *accountCheck) regions() (names []string, status map[string]string) {
+// regions returns the region names in order, and the status of each.
+func (ac *accountCheck) regions() (names []string, status map[string]string) {
 	status = map[string]string{}
-	for _, r := range u.plan.Disabled {
+	for _, r := range ac.plan.Disabled {
 		status[r] = regionNotOptedIn
 	}
-	for _, r := range u.plan.Regions {
+	for _, r := range ac.plan.Regions {
 		status[r] = regionEnabled
-		if u.plan.Warning != nil {
+		if ac.plan.Warning != nil {
 			status[r] = regionUnknown
 		}
 	}
-	for _, t := range u.results {
+	for _, t := range ac.results {
 		switch {
 		case t.Reason == record.DisabledRegion:
 			status[t.Region] = regionNotOptedIn
@@ -52,122 +53,132 @@ func (u *accountCheck) regions() (names []string, status map[string]string) {
 	return slices.Sorted(maps.Keys(status)), status
 }
 
-// missingActions is the actions that an Allow would grant, ec2:DescribeRegions among them.
-func (u *accountCheck) missingActions() []string {
+// missingActions are the actions that an Allow statement would grant, possibly with ec2:DescribeRegions.
+func (ac *accountCheck) missingActions() []string {
 	var actions []string
-	if record.ReasonOf(u.plan.Warning) == record.AccessDenied {
+	if record.ReasonOf(ac.plan.Warning) == record.AccessDenied {
 		actions = append(actions, "ec2:DescribeRegions")
 	}
-	for _, t := range u.results {
-		if t.Grant != "" && !t.Expected {
-			actions = append(actions, t.Grant)
+	for _, t := range ac.results {
+		if t.MissingAction != "" && !t.Expected {
+			actions = append(actions, t.MissingAction)
 		}
 	}
 	slices.Sort(actions)
 	return slices.Compact(actions)
 }
 
-// warnings is what works, and may not for long.
-func (u *accountCheck) warnings(now time.Time) []string {
+// warnings are about things that still work, and may soon fail.
+func (ac *accountCheck) warnings(now time.Time) []string {
 	var out []string
 	switch as := new(inactiveMembersError); {
-	case errors.As(u.plan.Warning, &as):
+	case errors.As(ac.plan.Warning, &as):
 		out = append(out, as.Error())
-	case u.plan.Warning != nil:
-		out = append(out, u.plan.Warning.Error()+"; the regions are those that this version knows")
+	case ac.plan.Warning != nil:
+		out = append(out, ac.plan.Warning.Error()+"; the check used the regions that this version knows")
 	}
-	if u.clock != nil && u.clock.Abs() >= clockWarning {
+	if ac.clock != nil && ac.clock.Abs() >= clockWarning {
 		side := "ahead of"
-		if *u.clock < 0 {
+		if *ac.clock < 0 {
 			side = "behind"
 		}
-		out = append(out, fmt.Sprintf("this machine's clock is %s %s AWS's: make NTP work before AWS refuses, which it does from five minutes on",
-			u.clock.Abs().Round(10*time.Second), side)) // the header is in whole seconds, and was on its way
+		out = append(out, fmt.Sprintf("the clock of this machine is %s %s the clock of AWS; "+
+			"configure NTP: AWS refuses requests when the difference is five minutes",
+			ac.clock.Abs().Round(10*time.Second), side)) // rounded, because the header has whole seconds and is delayed
 	}
-	if u.key != nil && now.Sub(u.key.Created) > keyWarning {
-		out = append(out, fmt.Sprintf("key %s is %d days old: make another, put it in its place and delete this one; an instance's or a task's role needs no key",
-			u.key.Key, int(now.Sub(u.key.Created)/(24*time.Hour))))
+	if ac.key != nil && now.Sub(ac.key.Created) > keyWarning {
+		out = append(out, fmt.Sprintf("access key %s is %d days old; create a new key, use it in the configuration "+
+			"and delete the old one. The role of an EC2 instance or ECS task needs no key",
+			ac.key.Key, int(now.Sub(ac.key.Created)/(24*time.Hour))))
 	}
-	if u.session != nil && slices.ContainsFunc(u.session.Path(), func(p string) bool { return strings.HasPrefix(p, "mfa ") }) {
-		if at, ok := u.session.Expires(); ok && at.Sub(now) < expiryWarning {
-			out = append(out, fmt.Sprintf("the MFA session ends in %s, at %s: a new code is needed then", at.Sub(now).Round(time.Minute), at.UTC().Format(time.RFC3339)))
+	if ac.session != nil && slices.ContainsFunc(ac.session.Path(), isMFAStep) {
+		if at, ok := ac.session.Expires(); ok && at.Sub(now) < expiryWarning {
+			out = append(out, fmt.Sprintf("the MFA session ends in %s, at %s; then it needs a new code",
+				at.Sub(now).Round(time.Minute), at.UTC().Format(time.RFC3339)))
 		}
 	}
 	return out
 }
 
-// kindCounts is how many kinds may be listed, of how many that were tried: a kind that one region denies is not counted. Kinds that a
-// region does not have are no part of it.
-func (u *accountCheck) kindCounts() (allowed, tried int) {
+func isMFAStep(step string) bool { return strings.HasPrefix(step, "mfa ") }
+
+// kindCounts returns the number of kinds that may be listed, and of kinds that were checked. A kind that is denied in
+// one region is not allowed. Kinds that a region does not have are not counted.
+func (ac *accountCheck) kindCounts() (allowed, tried int) {
 	ok := map[string]bool{}
-	for _, t := range u.results {
+	for _, t := range ac.results {
 		if t.State == record.RegionDisabled {
 			continue
 		}
-		before, seen := ok[t.Kind]
-		ok[t.Kind] = t.State == record.OK && (before || !seen)
+		previous, seen := ok[t.Kind]
+		ok[t.Kind] = t.State == record.OK && (previous || !seen)
 	}
-	for _, good := range ok {
-		if good {
+	for _, isAllowed := range ok {
+		if isAllowed {
 			allowed++
 		}
 	}
 	return allowed, len(ok)
 }
 
-// printCheckups writes a row an account. As JSON it has all that was found; as a table, what is wrong stands under it.
-func printCheckups(w io.Writer, all []*accountCheck, format string) error {
+// printChecks prints a row for each account. JSON contains all results; below the table, problems are explained.
+func printChecks(w io.Writer, all []*accountCheck, format string) error {
 	now := time.Now()
-	l := resultTable{columns: []string{"account", "status", "account_id", "partition", "regions", "kinds", "expires", "arn", "path"}}
+	l := resultTable{columns: []string{
+		"account", "status", "account_id", "partition", "regions", "kinds", "expires", "arn", "path",
+	}}
 	if format == "csv" {
 		l.columns = append(l.columns, "missing", "error", "hint")
 	}
-	for _, u := range all {
+	for _, ac := range all {
 		if format == "json" || format == "jsonl" {
-			l.rows = append(l.rows, u.asJSON(now))
+			l.rows = append(l.rows, ac.asJSON(now))
 		} else {
-			l.rows = append(l.rows, u.row(now, format))
+			l.rows = append(l.rows, ac.row(now, format))
 		}
 	}
 	if err := l.print(w, format); err != nil || format != "table" {
 		return err
 	}
 	var b strings.Builder
-	warned := map[string][]string{} // names, by what they are warned of: a thousand accounts behind one old key are one warning
-	for _, u := range all {
-		for _, text := range u.warnings(now) {
-			warned[text] = append(warned[text], u.account.Name)
+	warned := map[string][]string{} // accounts by warning: many accounts with one old key get one warning
+	for _, ac := range all {
+		for _, text := range ac.warnings(now) {
+			warned[text] = append(warned[text], ac.account.Name)
 		}
 	}
-	for _, u := range all {
-		u.explain(&b, now, warned)
+	for _, ac := range all {
+		ac.explain(&b, now, warned)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// savedIdentity is the account that a run found behind the block; nil: none has.
-func (u *accountCheck) savedIdentity() *auth.BlockIdentity {
-	if u.program == nil || u.program.identities == nil {
+// savedIdentity is the account that the last run found behind the block, or nil.
+func (ac *accountCheck) savedIdentity() *auth.BlockIdentity {
+	if ac.program == nil || ac.program.identities == nil {
 		return nil
 	}
-	c := u.program.identities.Lookup(u.block.Name, u.block.Digest)
+	c := ac.program.identities.Lookup(ac.block.Name, ac.block.Digest)
 	if c == nil || !c.Saved() {
 		return nil
 	}
 	return c
 }
 
-// row is the account in columns.
-func (u *accountCheck) row(now time.Time, format string) map[string]any {
-	r := map[string]any{"account": u.account.Name, "status": u.status(), "missing": strings.Join(u.missingActions(), " ")}
-	if c := u.savedIdentity(); c != nil {
+// row has the columns of the account.
+func (ac *accountCheck) row(now time.Time, format string) map[string]any {
+	r := map[string]any{
+		"account": ac.account.Name, "status": ac.status(), "missing": strings.Join(ac.missingActions(), " "),
+	}
+	if c := ac.savedIdentity(); c != nil {
 		r["account_id"], r["partition"] = c.AccountID, c.Partition
 	}
-	if u.session != nil {
-		who := u.session.Identity
-		r["account_id"], r["partition"], r["arn"], r["path"] = who.AccountID, who.Partition, who.ARN, strings.Join(u.session.Path(), " → ")
-		if at, ok := u.session.Expires(); !ok {
+	if ac.session != nil {
+		id := ac.session.Identity
+		r["account_id"], r["partition"], r["arn"] = id.AccountID, id.Partition, id.ARN
+		r["path"] = strings.Join(ac.session.Path(), " → ")
+		if at, ok := ac.session.Expires(); !ok {
 			r["expires"] = "never"
 		} else if format == "table" {
 			r["expires"] = "in " + roundedDuration(at.Sub(now))
@@ -175,17 +186,17 @@ func (u *accountCheck) row(now time.Time, format string) map[string]any {
 			r["expires"] = at.UTC().Format(time.RFC3339)
 		}
 	}
-	if u.err != nil {
-		r["error"], r["hint"] = u.err.Error(), record.HintOf(u.err)
-	} else if !u.organization { // which has none of either
-		names, status := u.regions()
+	if ac.err != nil {
+		r["error"], r["hint"] = ac.err.Error(), record.HintOf(ac.err)
+	} else if !ac.organization { // an organization has no regions and kinds
+		names, status := ac.regions()
 		enabled := 0
 		for _, n := range names {
 			if status[n] == regionEnabled {
 				enabled++
 			}
 		}
-		allowed, tried := u.kindCounts()
+		allowed, tried := ac.kindCounts()
 		r["regions"], r["kinds"] = fraction(enabled, len(names)), fraction(allowed, tried)
 	}
 	if format == "table" {
@@ -198,20 +209,20 @@ func (u *accountCheck) row(now time.Time, format string) map[string]any {
 	return r
 }
 
-func fraction(n, all int) string {
-	if n == all {
+func fraction(n, total int) string {
+	if n == total {
 		return fmt.Sprint(n)
 	}
-	return fmt.Sprintf("%d of %d", n, all)
+	return fmt.Sprintf("%d of %d", n, total)
 }
 
-// roundedDuration is a duration as a person would say it.
+// roundedDuration formats a duration in hours and minutes.
 func roundedDuration(d time.Duration) string {
 	s := d.Round(time.Minute).String()
 	return strings.TrimSuffix(s, "0s")
 }
 
-// joinNames is names as a person would say them.
+// joinNames lists names in a message, at most four.
 func joinNames(names []string) string {
 	if n := len(names); n > 4 {
 		return fmt.Sprintf("%s and %d others", strings.Join(names[:3], ", "), n-3)
@@ -235,52 +246,56 @@ type checkedKind struct {
 	Hint     string        `json:"hint,omitempty"`
 }
 
-// asJSON is everything about the account, for programs.
-func (u *accountCheck) asJSON(now time.Time) map[string]any {
+// asJSON has all results of the account.
+func (ac *accountCheck) asJSON(now time.Time) map[string]any {
 	r := map[string]any{
-		"account": u.account.Name, "status": u.status(), "account_id": "", "partition": "", "arn": "", "path": []string{}, "expires": nil,
-		"claim": identityJSON(u.savedIdentity()), "clock_ahead_seconds": nil, "key_created": nil, "key_error": "", "regions": []checkedRegion{}, "tried": []checkedKind{}, "warnings": append([]string{}, u.warnings(now)...),
+		"account": ac.account.Name, "status": ac.status(), "account_id": "", "partition": "", "arn": "",
+		"path": []string{}, "expires": nil, "claim": identityJSON(ac.savedIdentity()), "clock_ahead_seconds": nil,
+		"key_created": nil, "key_error": "", "regions": []checkedRegion{}, "tried": []checkedKind{},
+		"warnings": append([]string{}, ac.warnings(now)...),
 	}
-	if u.session != nil {
-		who := u.session.Identity
-		r["account_id"], r["partition"], r["arn"], r["path"] = who.AccountID, who.Partition, who.ARN, u.session.Path()
-		if at, ok := u.session.Expires(); ok {
+	if ac.session != nil {
+		id := ac.session.Identity
+		r["account_id"], r["partition"], r["arn"], r["path"] = id.AccountID, id.Partition, id.ARN, ac.session.Path()
+		if at, ok := ac.session.Expires(); ok {
 			r["expires"] = at.UTC().Format(time.RFC3339)
 		}
 	}
-	if u.key != nil {
-		r["key_created"] = u.key.Created.UTC().Format(time.RFC3339)
+	if ac.key != nil {
+		r["key_created"] = ac.key.Created.UTC().Format(time.RFC3339)
 	}
-	if u.keyErr != nil {
-		r["key_error"] = u.keyErr.Error()
+	if ac.keyErr != nil {
+		r["key_error"] = ac.keyErr.Error()
 	}
-	if u.clock != nil {
-		r["clock_ahead_seconds"] = u.clock.Seconds()
+	if ac.clock != nil {
+		r["clock_ahead_seconds"] = ac.clock.Seconds()
 	}
-	if u.err != nil {
-		r["reason"], r["error"], r["hint"] = record.ReasonOf(u.err), u.err.Error(), record.HintOf(u.err)
+	if ac.err != nil {
+		r["reason"], r["error"], r["hint"] = record.ReasonOf(ac.err), ac.err.Error(), record.HintOf(ac.err)
 		return r
 	}
-	names, status := u.regions()
+	names, status := ac.regions()
 	regions := []checkedRegion{}
 	for _, n := range names {
 		regions = append(regions, checkedRegion{n, status[n]})
 	}
 	tried := []checkedKind{}
-	for _, t := range u.results {
-		tried = append(tried, checkedKind{t.Region, t.Kind, actionOf(t.Kind), t.State, t.Expected, t.Reason, t.Error, t.Hint})
+	for _, t := range ac.results {
+		tried = append(tried, checkedKind{
+			t.Region, t.Kind, actionOf(t.Kind), t.State, t.Expected, t.Reason, t.Error, t.Hint,
+		})
 	}
 	r["regions"], r["tried"] = regions, tried
-	if missing := u.missingActions(); len(missing) > 0 {
+	if missing := ac.missingActions(); len(missing) > 0 {
 		r["grant"] = policy.AllowStatement("CollectorList", missing)
 	}
 	return r
 }
 
-// explain says what is wrong with the account, and what to do about it; of one that is well it says nothing.
-func (u *accountCheck) explain(w io.Writer, now time.Time, warned map[string][]string) {
-	name := u.account.Name
-	for _, text := range u.warnings(now) {
+// explain prints what is wrong with the account and how to fix it. For an account without problems it prints nothing.
+func (ac *accountCheck) explain(w io.Writer, now time.Time, warned map[string][]string) {
+	name := ac.account.Name
+	for _, text := range ac.warnings(now) {
 		switch names := warned[text]; {
 		case len(names) > 1 && names[0] == name:
 			_ = safeFprintf(w, "\n%s: warning: %s\n", joinNames(names), text)
@@ -288,8 +303,8 @@ func (u *accountCheck) explain(w io.Writer, now time.Time, warned map[string][]s
 			_ = safeFprintf(w, "\n%s: warning: %s\n", name, text)
 		}
 	}
-	if u.err == nil {
-		names, status := u.regions()
+	if ac.err == nil {
+		names, status := ac.regions()
 		var off []string
 		for _, r := range names {
 			if status[r] == regionNotOptedIn {
@@ -300,35 +315,40 @@ func (u *accountCheck) explain(w io.Writer, now time.Time, warned map[string][]s
 			_ = safeFprintf(w, "\n%s: not enabled for the account: %s\n", name, strings.Join(off, ", "))
 		}
 	}
-	missing := u.missingActions()
+	missing := ac.missingActions()
 	failures := map[failureKey]*failure{}
-	if u.err != nil {
-		// Also of a kind that is harmless for a region.
-		addFailure(failures, record.Outcome{State: record.StateOf(u.err, 0), AccountUnusable: true, Reason: record.ReasonOf(u.err), Error: u.err.Error(), Hint: record.HintOf(u.err)})
+	if ac.err != nil {
+		// With AccountUnusable, a state counts that is not a failure for a single region.
+		addFailure(failures, record.Outcome{
+			State: record.StateOf(ac.err, 0), AccountUnusable: true,
+			Reason: record.ReasonOf(ac.err), Error: ac.err.Error(), Hint: record.HintOf(ac.err),
+		})
 	}
-	unusable := u.err == nil && u.unusable()
+	unusable := ac.err == nil && ac.unusable()
 	if unusable {
-		for _, region := range u.plan.Disabled {
+		for _, region := range ac.plan.Disabled {
 			err := runner.NotEnabledError(region)
-			addFailure(failures, record.Outcome{Target: record.Target{Account: name, Region: region}, State: record.StateOf(err, 0), AccountUnusable: true,
-				Reason: record.ReasonOf(err), Error: err.Error(), Hint: record.HintOf(err)})
+			addFailure(failures, record.Outcome{
+				Target: record.Target{Account: name, Region: region}, State: record.StateOf(err, 0), AccountUnusable: true,
+				Reason: record.ReasonOf(err), Error: err.Error(), Hint: record.HintOf(err),
+			})
 		}
 	}
-	for _, t := range u.results {
-		if u.err != nil {
+	for _, t := range ac.results {
+		if ac.err != nil {
 			break
 		}
 		o := t.Outcome
 		o.AccountUnusable = unusable
-		if t.Grant != "" {
-			o.Hint = "give the statement below to " + u.session.Identity.ARN
+		if t.MissingAction != "" {
+			o.Hint = "Attach the policy below to " + ac.session.Identity.ARN + "."
 		}
 		addFailure(failures, o)
 	}
 	explainFailures(w, runner.AccountInfo{Name: name}, sortedFailures(failures))
-	if u.err == nil && len(missing) > 0 {
+	if ac.err == nil && len(missing) > 0 {
 		text, err := json.MarshalIndent(policy.AllowStatement("CollectorList", missing), "  ", "  ")
-		if err == nil { // strings and nothing else
+		if err == nil { // it contains only strings
 			fmt.Fprintf(w, "  %s\n", text)
 		}
 	}

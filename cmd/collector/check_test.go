@@ -54,7 +54,12 @@ func (c checkedAccount) kinds(region string) (names []string) {
 }
 
 // runCheck runs `check` against an AWS in memory, on a bubble's clock. config is the file's text behind data_dir.
-func runCheck(t *testing.T, cloud *awsfake.AWS, config string, o checkOptions) (out string, found map[string]checkedAccount, code int) {
+func runCheck(
+	t *testing.T,
+	cloud *awsfake.AWS,
+	config string,
+	o checkOptions,
+) (out string, found map[string]checkedAccount, code int) {
 	t.Helper()
 	dir := t.TempDir()
 	server := cloud.InMemory()
@@ -64,7 +69,14 @@ func runCheck(t *testing.T, cloud *awsfake.AWS, config string, o checkOptions) (
 		t.Fatal(err)
 	}
 	var stdout, stderr bytes.Buffer
-	c := &cli{getenv: func(string) string { return "" }, stdout: &stdout, stderr: &stderr, configPath: path, logLevel: "warn", logFormat: "text"}
+	c := &cli{
+		getenv:     func(string) string { return "" },
+		stdout:     &stdout,
+		stderr:     &stderr,
+		configPath: path,
+		logLevel:   "warn",
+		logFormat:  "text",
+	}
 	o.aws = auth.LoadOptions{Isolated: true, Endpoint: server.URL, DialContext: server.DialContext}
 	if o.timeout == 0 {
 		o.timeout = 3 * time.Minute
@@ -94,21 +106,29 @@ func block(name string, k awsfake.Key) string {
 	return fmt.Sprintf("  - {name: %s, ak_id: %s, ak_secret: %q}\n", name, k.ID, k.Secret)
 }
 
-// Permissions that are missing come back as the one statement that grants them, DescribeRegions included; what the account has not
-// opted in to is told apart even where AWS does not say it.
+// Permissions that are missing come back as the one statement that grants them, DescribeRegions included; what the
+// account has not opted in to is told apart even where AWS does not say it.
 func TestCheckPrintsGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := awsfake.New(awsfake.Options{})
 		a := cloud.AddAccount("111111111111", "aws")
 		a.OptIn("af-south-1")
-		a.Deny(awsfake.Denial{Action: "ec2:DescribeRegions"}, awsfake.Denial{Action: "ec2:DescribeVolumes"}, awsfake.Denial{Action: "ec2:DescribeVpcs", Region: "us-east-1", SCP: true})
-		config := "collector_configs: {regions: ['*'], kinds: [ec2_instance, ec2_launch_template_version, ec2_volume, ec2_vpc]}\naccounts:\n" + block("prod", a.AddUser("u").NewKey())
+		a.Deny(
+			awsfake.Denial{Action: "ec2:DescribeRegions"},
+			awsfake.Denial{Action: "ec2:DescribeVolumes"},
+			awsfake.Denial{Action: "ec2:DescribeVpcs", Region: "us-east-1", SCP: true},
+		)
+		config := "collector_configs: {regions: ['*'], kinds: [ec2_instance, ec2_launch_template_version, ec2_volume, ec2_vpc]}\naccounts:\n" + block(
+			"prod",
+			a.AddUser("u").NewKey(),
+		)
 		_, found, code := runCheck(t, cloud, config, checkOptions{})
 		got := found["prod"]
 		if code != exitPartial || got.Status != "partial" {
 			t.Errorf("exit %d: %+v", code, got)
 		}
-		if got.Grant == nil || got.Grant.Effect != "Allow" || got.Grant.Resource != "*" || string(compactJSON(got.Grant.Action)) != `["ec2:DescribeRegions","ec2:DescribeVolumes"]` {
+		if got.Grant == nil || got.Grant.Effect != "Allow" || got.Grant.Resource != "*" ||
+			string(compactJSON(got.Grant.Action)) != `["ec2:DescribeRegions","ec2:DescribeVolumes"]` {
 			t.Errorf("grant: %+v", got.Grant)
 		}
 		for region, want := range map[string]string{"us-east-1": "enabled", "af-south-1": "enabled", "me-south-1": "not_opted_in"} {
@@ -116,7 +136,13 @@ func TestCheckPrintsGrant(t *testing.T) {
 				t.Errorf("%s: %q, want %q", region, got.region(region), want)
 			}
 		}
-		want := []string{"ec2_instance", "ec2_launch_template", "ec2_launch_template_version", "ec2_volume", "ec2_vpc"} // the parent too
+		want := []string{
+			"ec2_instance",
+			"ec2_launch_template",
+			"ec2_launch_template_version",
+			"ec2_volume",
+			"ec2_vpc",
+		} // the parent too
 		if kinds := got.kinds("us-east-1"); !slices.Equal(kinds, want) {
 			t.Errorf("tried %v, want %v", kinds, want)
 		}
@@ -128,8 +154,8 @@ func TestCheckPrintsGrant(t *testing.T) {
 		}
 
 		out, _, _ := runCheck(t, cloud, config, checkOptions{format: "table"})
-		for _, text := range []string{`"Action": [`, `"ec2:DescribeRegions",`, `"ec2:DescribeVolumes"`, "hint: give the statement below to arn:aws:iam::111111111111:user/u",
-			"a service control policy of the organization denies ec2:DescribeVpcs", "prod: not enabled for the account: ap-east-1"} {
+		for _, text := range []string{`"Action": [`, `"ec2:DescribeRegions",`, `"ec2:DescribeVolumes"`, "hint: Attach the policy below to arn:aws:iam::111111111111:user/u",
+			"hint: a service control policy of the organization denies ec2:DescribeVpcs", "prod: not enabled for the account: ap-east-1"} {
 			if !strings.Contains(out, text) {
 				t.Errorf("the table does not say %q:\n%s", text, out)
 			}
@@ -137,7 +163,11 @@ func TestCheckPrintsGrant(t *testing.T) {
 		if _, after, _ := strings.Cut(out, `"Action": [`); strings.Contains(after, "DescribeVpcs") {
 			t.Errorf("what a service control policy denies is asked for:\n%s", out)
 		}
-		if _, found, _ := runCheck(t, cloud, config, checkOptions{allRegions: true}); len(found["prod"].kinds("eu-west-1")) != len(want) {
+		if _, found, _ := runCheck(t, cloud, config, checkOptions{allRegions: true}); len(
+			found["prod"].kinds("eu-west-1"),
+		) != len(
+			want,
+		) {
 			t.Errorf("--all-regions tried %v in eu-west-1", found["prod"].kinds("eu-west-1"))
 		}
 	})
@@ -156,15 +186,29 @@ func TestCheckEveryKind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := awsfake.New(awsfake.Options{})
 		a := cloud.AddAccount("111111111111", "aws")
-		_, found, _ := runCheck(t, cloud, "collector_configs: {regions: [eu-west-1], kinds: ['*']}\naccounts:\n"+block("prod", a.AddUser("u").NewKey()), checkOptions{})
+		_, found, _ := runCheck(
+			t,
+			cloud,
+			"collector_configs: {regions: [eu-west-1], kinds: ['*']}\naccounts:\n"+block("prod", a.AddUser("u").NewKey()),
+			checkOptions{},
+		)
 		tried, all := found["prod"].kinds("eu-west-1"), found["prod"].Tried
 		for i := range collectors.Kinds {
 			if k := &collectors.Kinds[i]; !slices.Contains(tried, k.Name) {
 				t.Errorf("%s was not tried", k.Name)
 			}
 		}
-		_, found, _ = runCheck(t, cloud, "collector_configs: {regions: [eu-west-1, us-west-2], kinds: [ec2_region, ec2_vpc]}\naccounts:\n"+block("prod", a.AddUser("v").NewKey()), checkOptions{allRegions: true})
-		if one, other := found["prod"].kinds("eu-west-1"), found["prod"].kinds("us-west-2"); len(one) != 2 || len(other) != 1 {
+		_, found, _ = runCheck(
+			t,
+			cloud,
+			"collector_configs: {regions: [eu-west-1, us-west-2], kinds: [ec2_region, ec2_vpc]}\naccounts:\n"+block(
+				"prod",
+				a.AddUser("v").NewKey(),
+			),
+			checkOptions{allRegions: true},
+		)
+		if one, other := found["prod"].kinds("eu-west-1"), found["prod"].kinds("us-west-2"); len(one) != 2 ||
+			len(other) != 1 {
 			t.Errorf("one region speaks for the account, but tried %v and %v", one, other)
 		}
 		granted := actionsOf(knownNames().Kinds)
@@ -179,7 +223,8 @@ func TestCheckEveryKind(t *testing.T) {
 	})
 }
 
-// An account whose STS hangs, one whose EC2 hangs and one whose key is gone cost themselves alone, and no longer than they may.
+// An account whose STS hangs, one whose EC2 hangs and one whose key is gone cost themselves alone, and no longer than
+// they may.
 func TestCheckFailingAccounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := awsfake.New(awsfake.Options{Latency: 50 * time.Millisecond})
@@ -208,7 +253,8 @@ func TestCheckFailingAccounts(t *testing.T) {
 			t.Errorf("exit %d", code)
 		}
 		for name, want := range map[string]string{"one": "success ", "two": "success ", "gone": "failed bad_key", "hung-sts": "failed timeout", "hung-ec2": "partial "} {
-			if got := found[name].Status + " " + found[name].Reason; got != want || found[name].Hint == "" && strings.HasPrefix(want, "failed") {
+			if got := found[name].Status + " " + found[name].Reason; got != want ||
+				found[name].Hint == "" && strings.HasPrefix(want, "failed") {
 				t.Errorf("%s: %q, want %q: %+v", name, got, want, found[name])
 			}
 		}
@@ -226,14 +272,22 @@ func TestCheckFailingAccounts(t *testing.T) {
 	})
 }
 
-// A clock that is off is warned of before AWS refuses, and named with its side; a session that is good for as long as MFA lets
-// it is warned of two hours before.
+// A clock that is off is warned of before AWS refuses, and named with its side; a session that is good for as long as
+// MFA lets it is warned of two hours before.
 func TestCheckWarns(t *testing.T) {
 	for off, want := range map[time.Duration]string{0: "", 30 * time.Second: "", 2 * time.Minute: "2m0s behind", -2 * time.Minute: "2m0s ahead of", 20 * time.Minute: "20m0s behind"} {
 		synctest.Test(t, func(t *testing.T) {
 			cloud := awsfake.New(awsfake.Options{ClockOffset: off})
 			a := cloud.AddAccount("111111111111", "aws")
-			_, found, code := runCheck(t, cloud, "collector_configs: {regions: [us-east-1], kinds: [ec2_volume]}\naccounts:\n"+block("prod", a.AddUser("u").NewKey()), checkOptions{})
+			_, found, code := runCheck(
+				t,
+				cloud,
+				"collector_configs: {regions: [us-east-1], kinds: [ec2_volume]}\naccounts:\n"+block(
+					"prod",
+					a.AddUser("u").NewKey(),
+				),
+				checkOptions{},
+			)
 			got := found["prod"]
 			if code != exitDone || got.Clock == nil || (*got.Clock+off.Seconds()) > 1 || (*got.Clock+off.Seconds()) < -1 {
 				t.Fatalf("AWS is %s ahead: exit %d, %+v", off, code, got)
@@ -252,10 +306,22 @@ func TestCheckWarns(t *testing.T) {
 			a := cloud.AddAccount("111111111111", "aws")
 			u := a.AddUser("u")
 			k, m := u.NewKey(), u.AddMFA("u")
-			_, found, _ := runCheck(t, cloud, fmt.Sprintf("collector_configs: {regions: [us-east-1], kinds: [ec2_volume]}\naccounts:\n  - {name: prod, ak_id: %s, ak_secret: %q, serial_number: %q, token_code: %q, mfa_session_duration: %s}\n",
-				k.ID, k.Secret, m.Serial, m.Now(), c.session), checkOptions{})
+			_, found, _ := runCheck(
+				t,
+				cloud,
+				fmt.Sprintf(
+					"collector_configs: {regions: [us-east-1], kinds: [ec2_volume]}\naccounts:\n  - {name: prod, ak_id: %s, ak_secret: %q, serial_number: %q, token_code: %q, mfa_session_duration: %s}\n",
+					k.ID,
+					k.Secret,
+					m.Serial,
+					m.Now(),
+					c.session,
+				),
+				checkOptions{},
+			)
 			got := found["prod"]
-			if got.Expires == nil || len(got.Path) != 2 || strings.Contains(strings.Join(got.Warnings, ""), "the MFA session ends in 1h30m") != c.warned {
+			if got.Expires == nil || len(got.Path) != 2 ||
+				strings.Contains(strings.Join(got.Warnings, ""), "the MFA session ends in 1h30m") != c.warned {
 				t.Errorf("a session of %s: %+v", c.session, got)
 			}
 		})
@@ -278,9 +344,16 @@ func TestCheckWarnsAboutOldKeys(t *testing.T) {
 			if c.denied {
 				a.Deny(awsfake.Denial{Action: "iam:ListAccessKeys"})
 			}
-			_, found, code := runCheck(t, cloud, "collector_configs: {regions: [us-east-1], kinds: [ec2_volume]}\naccounts:\n"+block("prod", k), checkOptions{})
+			_, found, code := runCheck(
+				t,
+				cloud,
+				"collector_configs: {regions: [us-east-1], kinds: [ec2_volume]}\naccounts:\n"+block("prod", k),
+				checkOptions{},
+			)
 			got := found["prod"]
-			if code != exitDone || strings.Contains(strings.Join(got.Warnings, ""), "91 days old") != c.warned || (got.KeyCreated == nil) != c.denied || (got.KeyError != "") != c.denied {
+			if code != exitDone || strings.Contains(strings.Join(got.Warnings, ""), "91 days old") != c.warned ||
+				(got.KeyCreated == nil) != c.denied ||
+				(got.KeyError != "") != c.denied {
 				t.Errorf("%+v: exit %d, %+v", c, code, got)
 			}
 		})
@@ -299,10 +372,17 @@ func TestCheckWarnsOncePerKey(t *testing.T) {
 		for i := range 20 {
 			a := cloud.AddAccount(fmt.Sprintf("2222222222%02d", i), "aws")
 			a.AddRole("reader", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{hub.ID}}}})
-			text += fmt.Sprintf("  - {name: a%02d, ak_id: %s, ak_secret: %q, account_id: %q, role: reader}\n", i, k.ID, k.Secret, a.ID)
+			text += fmt.Sprintf(
+				"  - {name: a%02d, ak_id: %s, ak_secret: %q, account_id: %q, role: reader}\n",
+				i,
+				k.ID,
+				k.Secret,
+				a.ID,
+			)
 		}
 		out, _, code := runCheck(t, cloud, text, checkOptions{format: "table"})
-		if code != exitDone || strings.Count(out, "days old") != 1 || !strings.Contains(out, "a00, a01, a02 and 17 others: warning: key AKIA…") {
+		if code != exitDone || strings.Count(out, "days old") != 1 ||
+			!strings.Contains(out, "a00, a01, a02 and 17 others: warning: key AKIA…") {
 			t.Errorf("exit %d\n%s", code, out)
 		}
 		if n := len(cloud.Calls(func(c *awsfake.Call) bool { return c.Action == "ListAccessKeys" })); n != 1 {

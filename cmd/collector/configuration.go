@@ -21,24 +21,26 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// buildConfiguration builds a configuration: outputs opened, schedules parsed, account blocks bound to sign-in and listing.
-// With it come the handlers of the outputs that are asked.
-func (p *program) buildConfiguration(ctx context.Context, f *config.File, c *accountSet) (*runner.Configuration, map[string]http.Handler, error) {
+// buildConfiguration opens the outputs, parses the schedules and connects each account block to sign-in and listing. It
+// also returns the handlers of the outputs that answer HTTP requests.
+func (p *program) buildConfiguration(
+	ctx context.Context, f *config.File, c *accountSet,
+) (*runner.Configuration, map[string]http.Handler, error) {
 	out := runner.Configuration{Jitter: time.Duration(f.Jitter)}
 	if p.opt.once {
-		out.Jitter = 0 // whoever asked for a run waits for it
+		out.Jitter = 0 // the caller waits for the run
 	}
 	blocks, err := p.selectedBlocks(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	known := specCache{}
+	specs := specCache{}
 	for i := range blocks {
-		acc, err := p.runnerAccount(&blocks[i], known)
+		acc, err := p.runnerAccount(&blocks[i], specs)
 		if err != nil {
 			return nil, nil, usageError(err)
 		}
-		if all, joined := c.newMembers[acc.Name]; joined {
+		if all, isNew := c.newMembers[acc.Name]; isNew {
 			own := *acc.AccountSpec
 			own.Ticks = newMemberTicks(own.Ticks, all)
 			acc.AccountSpec = &own
@@ -53,14 +55,15 @@ func (p *program) buildConfiguration(ctx context.Context, f *config.File, c *acc
 		out.Accounts = append(out.Accounts, acc)
 	}
 	if p.opt.dryRun {
-		fleet, err := runner.NewConfiguration(out)
-		return fleet, nil, err
+		built, err := runner.NewConfiguration(out)
+		return built, nil, err
 	}
-	var specs []outputs.Spec
+	var outputSpecs []outputs.Spec
 	for _, o := range f.Outputs {
-		specs = append(specs, outputs.Spec{Type: o.Type, Options: o.Options, Line: o.Line, Hidden: o.Hidden})
+		spec := outputs.Spec{Type: o.Type, Options: o.Options, Line: o.Line, Hidden: o.Hidden}
+		outputSpecs = append(outputSpecs, spec)
 	}
-	fan, err := p.outputs.Open(ctx, specs)
+	fan, err := p.outputs.Open(ctx, outputSpecs)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -68,7 +71,7 @@ func (p *program) buildConfiguration(ctx context.Context, f *config.File, c *acc
 		ctx, cancel := context.WithTimeout(context.Background(), p.opt.flushTimeout)
 		defer cancel()
 		if err := fan.Close(ctx); err != nil {
-			p.log.Error("closing outputs", "error", err)
+			p.log.Error("outputs not closed cleanly", "error", err)
 		}
 	}
 	out.Outputs, out.Close = []runner.Output{outputSink{fan}}, closeFan
@@ -79,38 +82,40 @@ func (p *program) buildConfiguration(ctx context.Context, f *config.File, c *acc
 	return built, fan.Handlers(), err
 }
 
-// selectedBlocks are the account blocks that --account, --kind and --region leave something of. To narrow is to ask for what there is of
-// something, so an account that has none of it is left out and no failure; but one of them must have it.
+// selectedBlocks returns the account blocks that match --account, --kind and --region. A block that has none of the
+// kinds or regions is left out without an error, but at least one block must match.
 func (p *program) selectedBlocks(c *accountSet) ([]config.PackedAccount, error) {
-	left := c.accounts
-	narrow := func(flag, what string, globs []string, keep func(config.Account) bool) error {
+	selected := c.accounts
+	narrow := func(flag, what string, globs []string, matches func(config.Account) bool) error {
 		if len(globs) == 0 {
 			return nil
 		}
-		var kept []config.PackedAccount
-		for _, b := range left {
-			if keep(b.Account()) {
-				kept = append(kept, b)
+		var matching []config.PackedAccount
+		for _, b := range selected {
+			if matches(b.Account()) {
+				matching = append(matching, b)
 			}
 		}
-		if left = kept; len(left) == 0 && len(c.unlisted) == 0 {
+		if selected = matching; len(selected) == 0 && len(c.unlisted) == 0 {
 			return usageError(fmt.Errorf("%s %q: no account of %s has such a %s", flag, globs, p.cli.configPath, what))
 		}
 		return nil
 	}
+	hasName := func(a config.Account) bool { return config.Matches(p.opt.accounts, a.Name) }
+	hasKind := func(a config.Account) bool { return len(p.selectedKinds(a)) > 0 }
 	for _, err := range []error{
-		narrow("--account", "name", p.opt.accounts, func(a config.Account) bool { return config.Matches(p.opt.accounts, a.Name) }),
-		narrow("--kind", "kind to list", p.opt.kinds, func(a config.Account) bool { return len(p.selectedKinds(a)) > 0 }),
+		narrow("--account", "name", p.opt.accounts, hasName),
+		narrow("--kind", "kind to list", p.opt.kinds, hasKind),
 		narrow("--region", "region to list", p.opt.regions, p.mayMatchRegion),
 	} {
 		if err != nil {
 			return nil, err
 		}
 	}
-	return left, nil
+	return selected, nil
 }
 
-// accountsOf is the accounts themselves, for who needs all of them at once.
+// accountsOf unpacks all blocks.
 func accountsOf(blocks []config.PackedAccount) []config.Account {
 	all := make([]config.Account, len(blocks))
 	for i := range blocks {
@@ -119,7 +124,7 @@ func accountsOf(blocks []config.PackedAccount) []config.Account {
 	return all
 }
 
-// selectedKinds are those that an account lists and --kind leaves.
+// selectedKinds returns the kinds of an account that match --kind.
 func (p *program) selectedKinds(a config.Account) []string {
 	names := config.Match(a.Collect.Kinds, knownNames().Kinds)
 	if len(p.opt.kinds) > 0 {
@@ -128,37 +133,42 @@ func (p *program) selectedKinds(a config.Account) []string {
 	return names
 }
 
-// mayMatchRegion reports whether --region leaves any region that the account could turn out to list. Regions newer than this
-// version count, where they are spelt out.
+// mayMatchRegion reports whether --region matches a region that the account may have. A region that is newer than this
+// version counts if a flag or the block spells it out.
 func (p *program) mayMatchRegion(a config.Account) bool {
 	part, _ := record.PartitionNamed(auth.PartitionOf(a))
-	could := slices.Clone(part.Regions)
+	possible := slices.Clone(part.Regions)
 	for _, r := range slices.Concat(a.Collect.Regions, p.opt.regions) {
-		if its, ok := record.PartitionOf(r); ok && its.ID == part.ID {
-			could = append(could, r)
+		if other, ok := record.PartitionOf(r); ok && other.ID == part.ID {
+			possible = append(possible, r)
 		}
 	}
-	return len(config.Match(p.opt.regions, config.Match(a.Collect.Regions, could))) > 0
+	return len(config.Match(p.opt.regions, config.Match(a.Collect.Regions, possible))) > 0
 }
 
-// specCache are the terms that were made, by what they were made of.
+// specCache has an account spec for each distinct set of options.
 type specCache map[string]*runner.AccountSpec
 
-// accountSpec is what the account shares with others that are configured alike.
-func (p *program) accountSpec(a *config.Account, known specCache) (*runner.AccountSpec, error) {
-	key := fmt.Sprintf("%q %q %d %q %q %q %q %q", a.Schedule, a.Timezone, a.Timeout, a.Overlap, a.Collect.Kinds, a.Collect.Regions, a.Collect.Schedules, a.Collect.ExpectDenied)
-	if t := known[key]; t != nil {
+// accountSpec returns the options of an account. Accounts with equal options share one spec.
+func (p *program) accountSpec(a *config.Account, specs specCache) (*runner.AccountSpec, error) {
+	key := fmt.Sprintf("%q %q %d %q %q %q %q %q", a.Schedule, a.Timezone, a.Timeout, a.Overlap,
+		a.Collect.Kinds, a.Collect.Regions, a.Collect.Schedules, a.Collect.ExpectDenied)
+	if t := specs[key]; t != nil {
 		return t, nil
 	}
 	names := p.selectedKinds(*a)
-	t := &runner.AccountSpec{Timeout: time.Duration(a.Timeout), Overlap: runner.Overlap(a.Overlap), Narrowed: p.opt.narrowed(),
-		Regions: slices.DeleteFunc(slices.Clone(a.Collect.Regions), func(r string) bool { _, ok := record.PartitionOf(r); return !ok })}
+	isGlob := func(region string) bool { _, ok := record.PartitionOf(region); return !ok }
+	t := &runner.AccountSpec{
+		Timeout: time.Duration(a.Timeout), Overlap: runner.Overlap(a.Overlap), Narrowed: p.opt.narrowed(),
+		Regions: slices.DeleteFunc(slices.Clone(a.Collect.Regions), isGlob),
+	}
 	for _, n := range names {
 		k, _ := collectors.KindNamed(n)
 		t.Kinds = append(t.Kinds, runnerKind(k))
 		for k.Parent != "" {
 			k, _ = collectors.KindNamed(k.Parent)
-			if !slices.Contains(names, k.Name) && !slices.ContainsFunc(t.Parents, func(p runner.Kind) bool { return p.Name == k.Name }) {
+			known := slices.ContainsFunc(t.Parents, func(p runner.Kind) bool { return p.Name == k.Name })
+			if !slices.Contains(names, k.Name) && !known {
 				t.Parents = append(t.Parents, runnerKind(k))
 			}
 		}
@@ -170,14 +180,14 @@ func (p *program) accountSpec(a *config.Account, known specCache) (*runner.Accou
 	if t.Ticks, err = accountTicks(*a, names); err != nil {
 		return nil, err
 	}
-	known[key] = t
+	specs[key] = t
 	return t, nil
 }
 
-// runnerAccount is a block as the runner knows it.
-func (p *program) runnerAccount(b *config.PackedAccount, known specCache) (*runner.Account, error) {
+// runnerAccount converts an account block for the runner.
+func (p *program) runnerAccount(b *config.PackedAccount, specs specCache) (*runner.Account, error) {
 	a := b.Account()
-	t, err := p.accountSpec(&a, known)
+	t, err := p.accountSpec(&a, specs)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +199,7 @@ func (p *program) runnerAccount(b *config.PackedAccount, known specCache) (*runn
 	return acct, nil
 }
 
-// A door is what is kept of an account for as long as nobody is in.
+// accountOpener signs in to an account at the start of each run. It is what remains of an account between runs.
 type accountOpener struct {
 	program         *program
 	block           *config.PackedAccount
@@ -202,18 +212,21 @@ func (d *accountOpener) open(ctx context.Context) (runner.OpenedAccount, error) 
 	if err != nil {
 		return nil, err
 	}
-	lapses, _ := s.LoginDue()
-	p.observer.Expires(a.Name, lapses)
+	loginDue, _ := s.LoginDue()
+	p.observer.Expires(a.Name, loginDue)
 	extra := []byte("{}")
 	if a.ExtraTags != nil {
 		if extra, err = json.Marshal(a.ExtraTags); err != nil {
 			return nil, fmt.Errorf("extra_tags: %w", err)
 		}
 	}
-	return &openedAccount{lister: p.lister, session: s, extra: extra, collect: a.Collect, regionGlobs: p.opt.regions, regionsComplete: &d.regionsComplete, unknownMembers: p.unknownMembers}, nil
+	return &openedAccount{
+		lister: p.lister, session: s, extra: extra, collect: a.Collect, regionGlobs: p.opt.regions,
+		regionsComplete: &d.regionsComplete, unknownFields: p.unknownFields,
+	}, nil
 }
 
-// forgetSession is for a run after which there is no other.
+// forgetSession frees the session after the only run of a process.
 func (d *accountOpener) forgetSession(ctx context.Context) {
 	d.program.sessions.Forget(ctx, d.block.Account())
 }
@@ -223,7 +236,7 @@ func runnerKind(k *collectors.Kind) runner.Kind {
 	return runner.Kind{Name: k.Name, Op: k.Op, Parent: k.Parent, Global: k.Global, Refill: refill, Burst: burst}
 }
 
-// accountTicks is one tick for the account's schedule, and one more for each schedule that some kinds have for themselves.
+// accountTicks returns a tick for the account's schedule, and one for each other schedule that some of its kinds have.
 func accountTicks(a config.Account, names []string) ([]runner.Tick, error) {
 	loc, err := config.LoadTimezone(a.Timezone)
 	if err != nil {
@@ -248,28 +261,31 @@ func accountTicks(a config.Account, names []string) ([]runner.Tick, error) {
 	return ticks, nil
 }
 
-// openedAccount joins sign-in and listing behind the runner's back: the one place where both are seen.
+// openedAccount connects sign-in and listing. The runner knows neither.
 type openedAccount struct {
 	lister          *collectors.Lister
 	session         *auth.Session
 	extra           []byte // extra_tags, a JSON object
 	collect         config.Collect
 	regionGlobs     []string     // --region
-	regionsComplete *atomic.Bool // AWS has said which regions the account has: a key that one of them refuses is a bad key
-	unknownMembers  *prometheus.CounterVec
+	regionsComplete *atomic.Bool // AWS listed the account's regions, so a key that one of them refuses is a bad key
+	unknownFields   *prometheus.CounterVec
 }
 
 func (o *openedAccount) Identity() record.Identity { return o.session.Identity }
 
 func (o *openedAccount) callOptions(region string, g *runner.Gate) collectors.CallOptions {
-	return collectors.CallOptions{Session: o.session, Region: region, Gate: g, Sensitive: o.collect.Sensitive, RegionEnabled: o.regionsComplete.Load()}
+	return collectors.CallOptions{
+		Session: o.session, Region: region, Gate: g,
+		Sensitive: o.collect.Sensitive, RegionEnabled: o.regionsComplete.Load(),
+	}
 }
 
-// Regions asks AWS which regions the account has, and picks those that the configuration names.
+// Regions asks AWS which regions the account has, and chooses those that the configuration names.
 func (o *openedAccount) Regions(ctx context.Context, g *runner.Gate) (runner.Plan, error) {
 	part, ok := record.PartitionNamed(o.session.Identity.Partition)
 	if !ok {
-		return runner.Plan{}, fmt.Errorf("partition %q is not known", o.session.Identity.Partition)
+		return runner.Plan{}, fmt.Errorf("unknown partition %q", o.session.Identity.Partition)
 	}
 	ask := discoveryRegion(o.collect, part)
 	rs, err := o.lister.Regions(ctx, o.callOptions(ask, g.ForRegion(ask)))
@@ -280,14 +296,14 @@ func (o *openedAccount) Regions(ctx context.Context, g *runner.Gate) (runner.Pla
 	plan := chooseRegions(o.collect, o.regionGlobs, rs)
 	if len(plan.Regions)+len(plan.Disabled) == 0 {
 		return plan, &record.Fault{
-			Reason: record.Other, Hint: "look at collector_configs.regions and --region",
-			Err: errors.New("none of the account's regions is one that the configuration names"),
+			Reason: record.Other, Hint: "Check collector_configs.regions and --region.",
+			Err: errors.New("the account has none of the regions that the configuration names"),
 		}
 	}
 	return plan, nil
 }
 
-// discoveryRegion is where AWS is asked for an account's regions: where the account certainly is, if the configuration says.
+// discoveryRegion is the region that is asked for the account's regions: the first that the configuration spells out.
 func discoveryRegion(c config.Collect, part record.Partition) string {
 	for _, r := range c.Regions {
 		if p, ok := record.PartitionOf(r); ok && p.ID == part.ID {
@@ -297,24 +313,28 @@ func discoveryRegion(c config.Collect, part record.Partition) string {
 	return part.DefaultRegion
 }
 
-// chooseRegions picks, of the regions that an account has, those that the configuration names and --region leaves.
-func chooseRegions(c config.Collect, narrow []string, rs collectors.Regions) runner.Plan {
+// chooseRegions returns the regions of an account that match the configuration and --region.
+func chooseRegions(c config.Collect, globs []string, rs collectors.Regions) runner.Plan {
 	pick := func(names []string) []string {
 		names = config.Match(c.Regions, names)
-		if len(narrow) > 0 {
-			names = config.Match(narrow, names)
+		if len(globs) > 0 {
+			names = config.Match(globs, names)
 		}
 		return names
 	}
-	plan := runner.Plan{Regions: pick(rs.Enabled), Complete: rs.Complete && len(narrow) == 0, Warning: rs.Warning}
+	plan := runner.Plan{Regions: pick(rs.Enabled), Complete: rs.Complete && len(globs) == 0, Warning: rs.Warning}
 	literal := func(r string) bool { return slices.Contains(c.Regions, r) }
 	for _, r := range pick(rs.Disabled) {
-		if literal(r) { // a glob asks for what is there; a name asks for that region
+		if literal(r) { // a glob means the enabled regions; a name means that region
 			plan.Disabled = append(plan.Disabled, r)
 		}
 	}
-	for _, r := range c.Regions { // named, and yet unknown to AWS's answer: newer than a fallback list, or of no partition of the account
-		if _, ok := record.PartitionOf(r); !ok || slices.Contains(plan.Regions, r) || slices.Contains(plan.Disabled, r) || len(pick([]string{r})) == 0 {
+	// Regions that the configuration spells out and that AWS did not list: newer than a fallback list, or of another
+	// partition.
+	for _, r := range c.Regions {
+		_, isName := record.PartitionOf(r)
+		planned := slices.Contains(plan.Regions, r) || slices.Contains(plan.Disabled, r)
+		if !isName || planned || len(pick([]string{r})) == 0 {
 			continue
 		}
 		if rs.Complete {
@@ -326,21 +346,24 @@ func chooseRegions(c config.Collect, narrow []string, rs collectors.Regions) run
 	return plan
 }
 
-func (o *openedAccount) List(ctx context.Context, g *runner.Gate, t record.Target, run, parent string, emit func(context.Context, *record.Page) error) (runner.ListStats, error) {
+func (o *openedAccount) List(
+	ctx context.Context, g *runner.Gate, t record.Target, run, parent string,
+	emit func(context.Context, *record.Page) error,
+) (runner.ListStats, error) {
 	k, ok := collectors.KindNamed(t.Kind)
 	if !ok {
-		return runner.ListStats{}, fmt.Errorf("no kind %q", t.Kind)
+		return runner.ListStats{}, fmt.Errorf("unknown kind %q", t.Kind)
 	}
-	w := o.callOptions(t.Region, g)
-	w.Envelope = record.NewEnvelope(t, o.session.Identity, o.extra, run, time.Now().UTC().Format(time.RFC3339))
-	s, err := o.lister.List(ctx, w, k, parent, emit)
+	options := o.callOptions(t.Region, g)
+	options.Envelope = record.NewEnvelope(t, o.session.Identity, o.extra, run, time.Now().UTC().Format(time.RFC3339))
+	s, err := o.lister.List(ctx, options, k, parent, emit)
 	if s.Unknown > 0 {
-		o.unknownMembers.WithLabelValues(k.Name).Add(float64(s.Unknown))
+		o.unknownFields.WithLabelValues(k.Name).Add(float64(s.Unknown))
 	}
 	return runner.ListStats{Duplicates: s.Duplicates}, err
 }
 
-// outputSink lends the runner's pages to the outputs.
+// outputSink passes the runner's pages to the outputs.
 type outputSink struct{ fan *outputs.Fan }
 
 func (outputSink) Name() string { return "outputs" }

@@ -64,7 +64,13 @@ func startDaemon(t *testing.T, config, endpoint string, env ...string) *daemon {
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &daemon{t: t, config: config, done: make(chan struct{})}
 	d.cmd = exec.CommandContext(ctx, exe, "run", "--now", "--config", config)
-	d.cmd.Env = append(env, runAsProgram+"=1", "AWS_ENDPOINT_URL="+endpoint, "AWS_EC2_METADATA_DISABLED=true", "HOME="+t.TempDir())
+	d.cmd.Env = append(
+		env,
+		runAsProgram+"=1",
+		"AWS_ENDPOINT_URL="+endpoint,
+		"AWS_EC2_METADATA_DISABLED=true",
+		"HOME="+t.TempDir(),
+	)
 	stderr, err := d.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -183,8 +189,8 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// A bad file changes nothing and shows in the metric; a good one is taken, whether it is written in place, swapped as Kubernetes
-// does, announced by SIGHUP or asked for over HTTP. SIGTERM ends the daemon with 0.
+// A bad file changes nothing and shows in the metric; a good one is taken, whether it is written in place, swapped as
+// Kubernetes does, announced by SIGHUP or asked for over HTTP. SIGTERM ends the daemon with 0.
 func TestReload(t *testing.T) {
 	scene, s := startScene(t)
 	dir := t.TempDir()
@@ -205,17 +211,24 @@ func TestReload(t *testing.T) {
 	d.waitUntil("more runs of the old configuration", func() bool { return strings.Count(d.log(), "run ended") > runs+1 })
 
 	k := scene.Accounts[7].Key
-	china := fmt.Sprintf("  - {name: china, ak_id: %s, ak_secret: %q, collector_configs: {regions: [cn-north-1]}}", k.ID, k.Secret)
+	china := fmt.Sprintf(
+		"  - {name: china, ak_id: %s, ak_secret: %q, collector_configs: {regions: [cn-north-1]}}",
+		k.ID,
+		k.Secret,
+	)
 	write(t, config, daemonConfig(dir, scene, china))
-	d.waitUntil("the new account's first run", d.hasMetric(`collector_targets{account="china",region="cn-north-1",state="ok"} 1`))
+	d.waitUntil(
+		"the new account's first run",
+		d.hasMetric(`collector_targets{account="china",region="cn-north-1",state="ok"} 1`),
+	)
 	d.waitUntil("the reload to show", d.hasMetric("collector_config_last_reload_successful 1"))
 
 	write(t, config, daemonConfig(dir, scene, ""))
 	d.waitUntil("its series to go", func() bool { return !strings.Contains(d.get("/metrics"), `account="china"`) })
 
-	reloads := strings.Count(d.log(), "msg=reloaded")
+	reloads := strings.Count(d.log(), `msg="configuration reloaded"`)
 	d.signal(syscall.SIGHUP)
-	d.waitUntil("SIGHUP", func() bool { return strings.Count(d.log(), "msg=reloaded") == reloads+1 })
+	d.waitUntil("SIGHUP", func() bool { return strings.Count(d.log(), `msg="configuration reloaded"`) == reloads+1 })
 	resp, err := http.Post(d.url+"/-/reload", "", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -224,7 +237,7 @@ func TestReload(t *testing.T) {
 	if resp.StatusCode != http.StatusOK {
 		t.Errorf("POST /-/reload: %s", resp.Status)
 	}
-	d.waitUntil("POST", func() bool { return strings.Count(d.log(), "msg=reloaded") == reloads+2 })
+	d.waitUntil("POST", func() bool { return strings.Count(d.log(), `msg="configuration reloaded"`) == reloads+2 })
 	http.DefaultClient.CloseIdleConnections()
 
 	d.signal(syscall.SIGTERM)
@@ -254,7 +267,7 @@ func TestReloadIgnoresOtherFiles(t *testing.T) {
 	})
 	k := scene.Accounts[0].Key
 	write(t, config, daemonConfig(dir, scene, fmt.Sprintf(`  - {name: more, ak_id: %s, ak_secret: "%s"}`, k.ID, k.Secret)))
-	d.waitUntil("the reload", d.logMatches("msg=reloaded .*accounts=2"))
+	d.waitUntil("the reload", d.logMatches(`msg="configuration reloaded" .*accounts=2`))
 }
 
 // Kubernetes mounts a ConfigMap as links: config.yaml → ..data/config.yaml, ..data → ..1; an update swaps ..data.
@@ -284,8 +297,8 @@ func TestReloadBySymlinkSwap(t *testing.T) {
 	d.waitUntil("the second account", d.logMatches(`run ended" account=second`))
 }
 
-// At SIGTERM a running target gets its time and no new run starts; a second signal ends the program at once. Two that come together,
-// as of timeout(1), are one.
+// At SIGTERM a running target gets its time and no new run starts; a second signal ends the program at once. Two that
+// come together, as of timeout(1), are one.
 func TestStop(t *testing.T) {
 	scene, s := startScene(t)
 	for _, c := range []struct {
@@ -402,19 +415,28 @@ func withStringKeys(v any) any {
 	return v
 }
 
-// A secret that is rotated in the file that ${file:} names is used without anybody's saying so; a SIGHUP in a drain does not end it.
+// A secret that is rotated in the file that ${file:} names is used without anybody's saying so; a SIGHUP in a drain
+// does not end it.
 func TestReloadOnSecretFileChange(t *testing.T) {
 	scene, s := startScene(t)
 	dir, secrets := t.TempDir(), t.TempDir()
 	secret := filepath.Join(secrets, "prod_ak")
 	write(t, secret, "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n")
-	text := strings.Replace(daemonConfig(dir, scene, ""), strconv.Quote(scene.Accounts[0].Key.Secret), strconv.Quote("${file:"+secret+"}"), 1)
+	text := strings.Replace(
+		daemonConfig(dir, scene, ""),
+		strconv.Quote(scene.Accounts[0].Key.Secret),
+		strconv.Quote("${file:"+secret+"}"),
+		1,
+	)
 	config := filepath.Join(dir, "config.yaml")
 	write(t, config, text)
 	d := startDaemon(t, config, s.URL)
 	d.waitUntil("the wrong secret to fail", d.logMatches(`reason=signature`))
 	write(t, secret, scene.Accounts[0].Key.Secret+"\n")
-	d.waitUntil("the right one to be used", d.hasMetric(`collector_targets{account="prod",region="us-east-1",state="ok"} 1`))
+	d.waitUntil(
+		"the right one to be used",
+		d.hasMetric(`collector_targets{account="prod",region="us-east-1",state="ok"} 1`),
+	)
 
 	remove := scene.AWS.Inject(awsfake.Fault{Kind: awsfake.Hang, Action: "DescribeInstances"})
 	defer remove()

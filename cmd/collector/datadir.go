@@ -21,8 +21,8 @@ func makeDataDir(dir string) error {
 	return nil
 }
 
-// lockDataDir makes the data_dir and keeps it from every other collector, until unlock: two would send and remember twice what
-// each of them collects, and two spools of one output are a riddle to it. Commands that only look are let in.
+// lockDataDir creates data_dir and locks it against other collectors until unlock is called. Two collectors would store
+// and send everything twice, and both would write to the same spools. Commands that only read need no lock.
 func lockDataDir(dir string, log *slog.Logger) (unlock func(), err error) {
 	if err := makeDataDir(dir); err != nil {
 		return nil, err
@@ -36,50 +36,57 @@ func lockDataDir(dir string, log *slog.Logger) (unlock func(), err error) {
 	case errors.Is(err, filelock.ErrLocked):
 		unlock()
 		return nil, &record.Fault{
-			Reason: record.Other, Hint: "stop the other one, or give this one its own data_dir (COLLECTOR_DATA_DIR); run --dry-run works beside it",
+			Reason: record.Other,
+			Hint: "Stop the other collector, or set another data_dir (COLLECTOR_DATA_DIR) for this one. " +
+				"A run with --dry-run needs no lock.",
 			Err: fmt.Errorf("data_dir %s: another collector uses it: %w", dir, err),
 		}
 	case err != nil:
-		log.Warn("data_dir cannot be locked here; see that no second collector uses it", "data_dir", dir, "error", err)
+		log.Warn("data_dir could not be locked", "data_dir", dir, "error", err,
+			"hint", "Make sure that no second collector uses this data_dir.")
 	}
 	return unlock, nil
 }
 
 func writeError(what string, err error) error {
 	return &record.Fault{
-		Reason: record.Other, Hint: "data_dir (or COLLECTOR_DATA_DIR) must name a directory that this user may write to",
+		Reason: record.Other, Hint: "Set data_dir (or COLLECTOR_DATA_DIR) to a directory that this user may write to.",
 		Err: fmt.Errorf("%s: %w", what, err),
 	}
 }
 
-// loadDigestKey is the key of the digests that stand in place of sensitive members. It is kept, because the same secret must give
-// the same digest in every run: that is how one sees that it changed, without seeing it. A run that remembers nothing makes one
-// for itself where there is none yet. One that is damaged is moved aside: then all digests differ from those before, once.
-func loadDigestKey(dataDir string, keep bool, log *slog.Logger) ([]byte, error) {
+// loadDigestKey returns the key of the digests that replace sensitive values. The key is stored, because the same
+// secret must give the same digest in every run: so a reader sees that a secret changed, without seeing the secret. A
+// run that stores nothing uses a temporary key if there is none. A damaged key is moved aside; then all digests change
+// once.
+func loadDigestKey(dataDir string, store bool, log *slog.Logger) ([]byte, error) {
 	path := filepath.Join(dataDir, "digest.key")
 	key, err := statefile.Read(path)
 	switch {
 	case err == nil && len(key) == digestKeySize:
 		return key, nil
 	case err == nil:
-		if err := setAsideDigestKey(path, len(key), keep, log); err != nil {
+		if err := setAsideDigestKey(path, len(key), store, log); err != nil {
 			return nil, err
 		}
-	case errors.Is(err, statefile.ErrNotRegular) && !isSymlink(path): // nobody keeps a key in a directory or a pipe
-		if err := setAsideDigestKey(path, 0, keep, log); err != nil {
+	case errors.Is(err, statefile.ErrNotRegular) && !isSymlink(path): // a directory or a pipe never held a key
+		if err := setAsideDigestKey(path, 0, store, log); err != nil {
 			return nil, err
 		}
 	case errors.Is(err, statefile.ErrNotRegular):
-		return nil, &record.Fault{Reason: record.Other, Hint: "Look at who put it there, and remove it: digests begin anew.", Err: err}
+		return nil, &record.Fault{
+			Reason: record.Other, Hint: "Find out who created it, then remove it. A new key changes all digests once.",
+			Err: err,
+		}
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, writeError("digest key", err)
 	}
 	key = make([]byte, digestKeySize)
 	_, _ = rand.Read(key) // never fails
-	if !keep {
+	if !store {
 		return key, nil
 	}
-	if err := statefile.Write(path, key); err != nil { // data_dir is locked: nobody else makes one
+	if err := statefile.Write(path, key); err != nil { // data_dir is locked: no other process writes the file
 		return nil, writeError("digest key", err)
 	}
 	return key, nil
@@ -92,32 +99,34 @@ func isSymlink(path string) bool {
 	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
-func setAsideDigestKey(path string, size int, keep bool, log *slog.Logger) error {
+func setAsideDigestKey(path string, size int, store bool, log *slog.Logger) error {
 	aside := ""
-	if keep {
+	if store {
 		var err error
 		if aside, err = statefile.MoveDamaged(path); err != nil {
 			return writeError("digest key", err)
 		}
 	}
-	log.Warn("digest key is damaged; a new one is used", "path", path, "bytes", size, "moved", aside,
-		"hint", "Digests of sensitive members change once, and so does each resource that has one. To avoid it, stop the collector and restore the file.")
+	log.Warn("digest key is damaged, new one created", "path", path, "bytes", size, "moved", aside,
+		"hint", "Digests of sensitive values change once, and so does each resource that has one. "+
+			"To avoid it, stop the collector and restore the file.")
 	return nil
 }
 
-// What is looked at of a data_dir, and said of it.
+// Limits of the search for files in data_dir that other users can change.
 const (
 	maxInspected = 20_000 // entries: spools have a file for some MB
 	maxReported  = 10
 )
 
-// writableByOthers is a warning for what others can change of data_dir: they could have the program use their session, their
-// database or their key. Whoever can write to a directory above could put another in its place.
+// writableByOthers returns a warning for each part of data_dir that other users can change: they could replace a
+// session, the database or a key. A user who can write to a directory above could replace data_dir itself.
 func writableByOthers(dir string) []string {
-	var all []string
-	say := func(path, why string) {
-		if why != "" {
-			all = append(all, fmt.Sprintf("data_dir: %s can be changed by others: %s; give it to the user that collector runs as, and chmod go-w", path, why))
+	var warnings []string
+	warn := func(path, reason string) {
+		if reason != "" {
+			warnings = append(warnings, fmt.Sprintf("data_dir: %s can be changed by others: %s; "+
+				"make the collector's user its owner, and run chmod go-w", path, reason))
 		}
 	}
 	absolute, err := filepath.Abs(dir)
@@ -127,32 +136,34 @@ func writableByOthers(dir string) []string {
 	if resolved, err := filepath.EvalSymlinks(absolute); err == nil {
 		absolute = resolved
 	}
-	for above := filepath.Dir(absolute); ; above = filepath.Dir(above) {
-		if info, err := os.Stat(above); err == nil {
-			say(above, statefile.OthersCanRename(info))
+	for parent := filepath.Dir(absolute); ; parent = filepath.Dir(parent) {
+		if info, err := os.Stat(parent); err == nil {
+			warn(parent, statefile.OthersCanRename(info))
 		}
-		if above == filepath.Dir(above) {
+		if parent == filepath.Dir(parent) {
 			break
 		}
 	}
-	looked := 0
-	_ = filepath.WalkDir(absolute, func(path string, e fs.DirEntry, err error) error { // what is not there yet will be ours
-		if looked++; err != nil || looked > maxInspected {
+	inspected := 0
+	_ = filepath.WalkDir(absolute, func(path string, e fs.DirEntry, err error) error { // missing files are created by us
+		if inspected++; err != nil || inspected > maxInspected {
 			return fs.SkipAll
 		}
 		info, err := e.Info()
 		if err != nil {
-			return nil // it is gone by now
+			return nil // it was removed meanwhile
 		}
 		if info.Mode()&fs.ModeSymlink != 0 {
-			all = append(all, fmt.Sprintf("data_dir: %s is a link, which is not followed; move what it leads to into data_dir", path))
+			warnings = append(warnings, fmt.Sprintf(
+				"data_dir: %s is a link, and links are not followed; move its target into data_dir", path))
 			return nil
 		}
-		say(path, statefile.OthersCanWrite(info))
+		warn(path, statefile.OthersCanWrite(info))
 		return nil
 	})
-	if more := len(all) - maxReported; more > 0 {
-		all = append(all[:maxReported], fmt.Sprintf("data_dir: %d more files and directories can be changed by others", more))
+	if more := len(warnings) - maxReported; more > 0 {
+		warnings = append(warnings[:maxReported],
+			fmt.Sprintf("data_dir: %d more files and directories can be changed by others", more))
 	}
-	return all
+	return warnings
 }

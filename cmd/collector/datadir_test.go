@@ -47,7 +47,8 @@ func TestDigestKey(t *testing.T) {
 	}
 }
 
-// A damaged key keeps nothing from starting: it is moved aside and said, and a new one stays. A dry run leaves it alone.
+// A damaged key keeps nothing from starting: it is moved aside and said, and a new one stays. A dry run leaves it
+// alone.
 func TestDamagedDigestKey(t *testing.T) {
 	for name, damage := range map[string]string{"empty": "", "short": "half of it", "long": strings.Repeat("x", 33)} {
 		t.Run(name, func(t *testing.T) {
@@ -72,7 +73,8 @@ func TestDamagedDigestKey(t *testing.T) {
 			if again, err := loadDigestKey(dir, true, l); err != nil || !bytes.Equal(again, key) {
 				t.Errorf("the new key does not stay: %v", err)
 			}
-			if n := strings.Count(log.String(), "digest key is damaged"); n != 2 || damage != "" && strings.Contains(log.String(), damage) {
+			if n := strings.Count(log.String(), "digest key is damaged"); n != 2 ||
+				damage != "" && strings.Contains(log.String(), damage) {
 				t.Errorf("said %d times:\n%s", n, log.String())
 			}
 		})
@@ -102,7 +104,8 @@ func TestStopFitsContainerGracePeriod(t *testing.T) {
 	}
 }
 
-// Members that cannot be read are listed again. The damaged file stays for a person, unless whoever reads it only looks.
+// Members that cannot be read are listed again. The damaged file stays for a person, unless whoever reads it only
+// looks.
 func TestDamagedMemberList(t *testing.T) {
 	for name, damage := range map[string]string{"empty": "", "half": `{"version":1,"blo`, "of a later version": `{"version":7,"blocks":{}}`} {
 		t.Run(name, func(t *testing.T) {

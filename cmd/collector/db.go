@@ -13,7 +13,7 @@ import (
 func (c *cli) dbCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "db",
-		Short: "Look after the store: check, vacuum, export",
+		Short: "Maintain the store: check, vacuum, export",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -24,7 +24,7 @@ func (c *cli) dbCommand() *cobra.Command {
 func (c *cli) dbCheckCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check",
-		Short: "Read the whole store and say whether it is sound; works beside a collector that runs",
+		Short: "Read the whole store and report damage; also works while a collector runs",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.withStore(cmd.Context(), func(r inventory.Store) error {
@@ -39,12 +39,14 @@ func (c *cli) dbCheckCommand() *cobra.Command {
 				if !s.Newest.IsZero() {
 					span = "from " + s.Oldest.Format(time.RFC3339) + " to " + s.Newest.Format(time.RFC3339)
 				}
-				if _, err := fmt.Fprintf(c.stdout, "%d targets, %d resources, %d versions, %s; %.1f MiB, %.1f MiB of them free\n",
-					s.Targets, s.Resources, s.Versions, span, float64(s.Bytes)/(1<<20), float64(s.Free)/(1<<20)); err != nil {
+				_, err = fmt.Fprintf(c.stdout, "%d targets, %d resources, %d versions, %s; %.1f MiB, of which %.1f MiB are free\n",
+					s.Targets, s.Resources, s.Versions, span, float64(s.Bytes)/(1<<20), float64(s.Free)/(1<<20))
+				if err != nil {
 					return err
 				}
 				if len(s.Damage) > 0 {
-					return errors.New("the store is damaged: keep a copy, and begin a new one: move collector.db away, or name another store.schema")
+					return errors.New("the store is damaged: keep a copy, then start a new store: " +
+						"move collector.db away, or set another store.schema")
 				}
 				return nil
 			})
@@ -55,7 +57,7 @@ func (c *cli) dbCheckCommand() *cobra.Command {
 func (c *cli) dbVacuumCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "vacuum",
-		Short: "Forget what is older than store.keep and free the space; with SQLite the collector must not run",
+		Short: "Delete versions older than store.keep and free the space; with SQLite, stop the collector first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := c.configuredStore(cmd.Context())

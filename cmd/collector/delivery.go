@@ -10,13 +10,19 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// spoolsIn is the folder of the spools, one an output.
+// spoolsIn is the folder that contains a spool for each output.
 func spoolsIn(dataDir string) string { return filepath.Join(dataDir, "spools") }
 
-// drainOutputs waits, at the end of a run by hand, until receivers have acknowledged everything. What they do not take in time waits
-// for the next start, and that is said.
+// flushContext limits the wait for outputs to the flush timeout.
+func (p *program) flushContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	timedOut := fmt.Errorf("outputs did not accept all records within %s", p.opt.flushTimeout)
+	return context.WithTimeoutCause(ctx, p.opt.flushTimeout, timedOut)
+}
+
+// drainOutputs waits, after a single run, until the receivers have acknowledged everything. What they do not accept in
+// time waits in the spools for the next start; the error says so.
 func (p *program) drainOutputs(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.opt.flushTimeout, fmt.Errorf("outputs did not take everything within %s", p.opt.flushTimeout))
+	ctx, cancel := p.flushContext(ctx)
 	defer cancel()
 	if err := p.outputs.Drain(ctx); err != nil {
 		return &exitError{exitPartial, err}
@@ -24,13 +30,13 @@ func (p *program) drainOutputs(ctx context.Context) error {
 	return nil
 }
 
-// undelivered is what a run by hand must not end well with: records that were collected and that an output will never have.
+// undelivered is the error of a single run that collected records which an output will never deliver.
 func undelivered(states []outputs.State) error {
 	var errs []error
 	for _, s := range states {
 		if s.Lost > 0 {
 			err := fmt.Errorf("output %s lost %d records", s.Name, s.Lost)
-			if s.Error != "" { // else it works again, and the log says what it was
+			if s.Error != "" { // without an error the output works again, and the log has the cause
 				err = &record.Fault{Reason: record.Other, Hint: s.Hint, Err: fmt.Errorf("%w: %s", err, s.Error)}
 			}
 			errs = append(errs, err)
@@ -39,7 +45,8 @@ func undelivered(states []outputs.State) error {
 			errs = append(errs, fmt.Errorf("output %s: its spool dropped %d records", s.Name, s.Spool.Dropped))
 		}
 		if s.Spool != nil && s.Spool.DeadLetters > 0 {
-			errs = append(errs, fmt.Errorf("output %s: its receiver refused %d records: see dead-letter.jsonl in %s", s.Name, s.Spool.DeadLetters, s.Spool.Dir))
+			errs = append(errs, fmt.Errorf("output %s: its receiver refused %d records: see dead-letter.jsonl in %s",
+				s.Name, s.Spool.DeadLetters, s.Spool.Dir))
 		}
 	}
 	if len(errs) == 0 {
@@ -48,14 +55,14 @@ func undelivered(states []outputs.State) error {
 	return &exitError{exitPartial, errors.Join(errs...)}
 }
 
-// notReadyReasons is the outputs that lose records, or make collecting wait. One whose receiver is away while its spool has room is
-// well: nothing is lost, and nobody waits.
+// notReadyReasons names the outputs that lose records or delay collection. An output whose receiver is away is ready
+// while its spool has space.
 func notReadyReasons(states []outputs.State) []string {
-	var why []string
+	var reasons []string
 	for _, s := range states {
 		if !s.Ready {
-			why = append(why, fmt.Sprintf("output %s: %s", s.Name, s.Error))
+			reasons = append(reasons, fmt.Sprintf("output %s: %s", s.Name, s.Error))
 		}
 	}
-	return why
+	return reasons
 }

@@ -26,40 +26,44 @@ import (
 //go:embed demo.yaml.tmpl
 var demoConfig string
 
-// demoCommand runs the daemon, unchanged, against an AWS in this process: a configuration file, sign-ins of every kind, a
-// schedule, outputs, metrics. Only the addresses of AWS are other ones.
+// demoCommand runs the unchanged daemon against a fake AWS in this process: with a configuration file, every way to
+// sign in, a schedule, outputs and metrics. Only the addresses of AWS differ.
 func (c *cli) demoCommand() *cobra.Command {
 	var listen, dir string
-	var every, lasting, latency time.Duration
+	var every, duration, latency time.Duration
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Run the whole program against a built-in AWS; needs nothing",
-		Long: `Starts an AWS in this process that enforces what AWS enforces (keys, roles, external ids, one-time codes, sessions that end,
-throttling), writes a configuration for it and runs the daemon on a short schedule until Ctrl-C. Nothing leaves this machine.`,
+		Short: "Run the whole program against a built-in fake AWS; needs no account",
+		Long: `Starts a fake AWS in this process, writes a configuration for it, and runs the daemon on a short
+schedule until Ctrl-C. The fake AWS checks what AWS checks: keys, roles, external ids, one-time codes, expired sessions and rate limits.
+Nothing leaves this machine.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			if lasting > 0 {
+			if duration > 0 {
 				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeoutCause(ctx, lasting, errors.New("the demo's time is over"))
+				ctx, cancel = context.WithTimeoutCause(ctx, duration, errors.New("the time of --for is over"))
 				defer cancel()
 			}
-			if !cmd.Flags().Changed("listen") && c.getenv("COLLECTOR_LISTEN") == "" && addressInUse(ctx, listen) {
-				listen = "127.0.0.1:0" // a collector runs here already: that is no reason not to look at another
+			listenChosen := cmd.Flags().Changed("listen") || c.getenv("COLLECTOR_LISTEN") != ""
+			if !listenChosen && addressInUse(ctx, listen) {
+				listen = "127.0.0.1:0" // probably another collector runs here; the demo takes any free port
 			}
 			return c.demo(ctx, demoOptions{listen: listen, dir: dir, every: every, latency: latency})
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&listen, "listen", envOr(c.getenv, "COLLECTOR_LISTEN", defaultListen), "`ADDRESS` of the page and the metrics; port 0: any")
-	f.StringVar(&dir, "dir", "", "`DIRECTORY` for the configuration and the records; default: a new one, removed at the end")
+	f.StringVar(&listen, "listen", envOr(c.getenv, "COLLECTOR_LISTEN", defaultListen),
+		"`ADDRESS` of the web page and the metrics; port 0 means any free port")
+	f.StringVar(&dir, "dir", "",
+		"`DIRECTORY` for the configuration and the records; default: a temporary one, removed at the end")
 	f.DurationVar(&every, "every", 15*time.Second, "how often to collect")
-	f.DurationVar(&lasting, "for", 0, "stop by itself after this long; 0: run until Ctrl-C")
-	f.DurationVar(&latency, "latency", 80*time.Millisecond, "how long the built-in AWS takes to answer")
+	f.DurationVar(&duration, "for", 0, "stop after this time; 0: run until Ctrl-C")
+	f.DurationVar(&latency, "latency", 80*time.Millisecond, "how long the fake AWS takes to answer")
 	return cmd
 }
 
-// addressInUse reports whether nobody can listen at the address.
+// addressInUse reports whether listening at the address fails.
 func addressInUse(ctx context.Context, address string) bool {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err == nil {
@@ -75,11 +79,11 @@ type demoOptions struct {
 
 func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
 	scene := awsfake.Demo(awsfake.Options{Seed: 1, Latency: o.latency, Jitter: o.latency / 2})
-	cloud, err := scene.AWS.Start()
+	fake, err := scene.AWS.Start()
 	if err != nil {
 		return err
 	}
-	defer cloud.Close()
+	defer fake.Close()
 
 	receiver, err := startReceiver(ctx)
 	if err != nil {
@@ -105,14 +109,14 @@ func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
 		return err
 	}
 
-	var live sync.WaitGroup // the fleet changes between runs
-	living, stop := context.WithCancel(ctx)
-	defer live.Wait()
+	var evolution sync.WaitGroup // resources change between runs
+	evolveCtx, stop := context.WithCancel(ctx)
+	defer evolution.Wait()
 	defer stop()
-	live.Go(func() {
+	evolution.Go(func() {
 		for {
 			select {
-			case <-living.Done():
+			case <-evolveCtx.Done():
 				return
 			case <-time.After(o.every):
 				scene.AWS.Evolve(4)
@@ -122,7 +126,7 @@ func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
 
 	inner := *c
 	inner.configPath = path
-	inner.getenv = func(name string) string { // the environment's own AWS is not this one
+	inner.getenv = func(name string) string { // hides the real AWS of the environment
 		switch {
 		case name == "AWS_CONTAINER_AUTHORIZATION_TOKEN":
 			return scene.Container.Token
@@ -134,13 +138,14 @@ func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
 	return inner.collect(ctx, runOptions{
 		listen: o.listen, printSummary: true, now: true, flushTimeout: 10 * time.Second,
 		aws: auth.LoadOptions{
-			Isolated: true, Endpoint: cloud.URL, IMDSEndpoint: cloud.URL, ContainerEndpoint: cloud.URL + scene.Container.Path,
+			Isolated: true, Endpoint: fake.URL,
+			IMDSEndpoint: fake.URL, ContainerEndpoint: fake.URL + scene.Container.Path,
 		},
-		onListening: func(addr string) { c.printDemoWelcome(scene, cloud.URL, addr, receiver.addr, dir, o) },
+		onListening: func(addr string) { c.printDemoWelcome(scene, fake.URL, addr, receiver.addr, dir, o) },
 	})
 }
 
-// demoConfigFile is the scene as somebody would write it down.
+// demoConfigFile is a configuration for the simulated accounts.
 func demoConfigFile(scene *awsfake.Simulation, dir, receiver string, o demoOptions) ([]byte, error) {
 	t, err := template.New("demo.yaml").Parse(demoConfig)
 	if err != nil {
@@ -148,13 +153,13 @@ func demoConfigFile(scene *awsfake.Simulation, dir, receiver string, o demoOptio
 	}
 	var b bytes.Buffer
 	err = t.Execute(&b, map[string]any{
-		"Every": o.every, "Listen": o.listen, "Dir": filepath.ToSlash(dir), "Accounts": scene.Accounts, "Company": scene.Organization,
-		"Receiver": receiver,
+		"Every": o.every, "Listen": o.listen, "Dir": filepath.ToSlash(dir), "Accounts": scene.Accounts,
+		"Company": scene.Organization, "Receiver": receiver,
 	})
 	return b.Bytes(), err
 }
 
-// commandName is how whoever sees the demo can call the program: `go run` leaves no binary behind.
+// commandName is the command that runs this program again: `go run` leaves no binary.
 func commandName() string {
 	if exe, err := os.Executable(); err == nil && strings.Contains(exe, "go-build") {
 		return "go run ./cmd/collector"
@@ -162,19 +167,25 @@ func commandName() string {
 	return "collector"
 }
 
-func (c *cli) printDemoWelcome(scene *awsfake.Simulation, cloud, addr, receiver, dir string, o demoOptions) {
+func (c *cli) printDemoWelcome(scene *awsfake.Simulation, fakeURL, addr, receiver, dir string, o demoOptions) {
 	w := tabwriter.NewWriter(c.stderr, 0, 0, 2, ' ', 0)
-	page := url.URL{Scheme: "http", Host: addr}
-	_ = safeFprintf(w, "\nA built-in AWS answers at %s: %d accounts, each entered in another way, and an organization of %d.\nThe collector lists them every %s. Nothing leaves this machine.\n\n", cloud, len(scene.Accounts), len(scene.Organization.Members), o.every)
-	_ = safeFprintf(w, "  page\t%s\n", page.String()+"/")
-	_ = safeFprintf(w, "  metrics\t%s\n", page.String()+"/metrics")
-	_ = safeFprintf(w, "  inventory\t%s\n\t(metrics of what there is; as targets for Prometheus: %s)\n", page.String()+"/metrics/inventory", page.String()+"/api/v1/sd/nodes")
+	page := (&url.URL{Scheme: "http", Host: addr}).String()
+	configPath := filepath.Join(dir, "config.yaml")
+	_ = safeFprintf(w, "\nA fake AWS listens at %s: %d accounts, each with another way to sign in, "+
+		"and an organization with %d members.\nThe collector collects them every %s. Nothing leaves this machine.\n\n",
+		fakeURL, len(scene.Accounts), len(scene.Organization.Members), o.every)
+	_ = safeFprintf(w, "  web page\t%s\n", page+"/")
+	_ = safeFprintf(w, "  metrics\t%s\n", page+"/metrics")
+	_ = safeFprintf(w, "  inventory\t%s\n\t(resources as metrics; as targets for Prometheus: %s)\n",
+		page+"/metrics/inventory", page+"/api/v1/sd/nodes")
 	_ = safeFprintf(w, "  records\t%s\n", filepath.Join(dir, "records.jsonl"))
-	_ = safeFprintf(w, "  changes\t%s (of the fleet, which lives)\n", filepath.Join(dir, "changes.jsonl"))
-	_ = safeFprintf(w, "  a receiver\thttp://%s/ stands for a DataKit, and is away for %s of each minute: nothing is lost\n", receiver, receiverAway)
-	_ = safeFprintf(w, "  ask it\t%s list instance --where 'state=running' --config %s\n\t(get, history, diff, changes and sql too)\n", commandName(), filepath.Join(dir, "config.yaml"))
-	_ = safeFprintf(w, "  configuration\t%s (change it while this runs)\n", filepath.Join(dir, "config.yaml"))
-	_ = safeFprintf(w, "  stop\tCtrl-C\n\nSome are in trouble on purpose:\n")
+	_ = safeFprintf(w, "  changes\t%s (the simulated fleet changes over time)\n", filepath.Join(dir, "changes.jsonl"))
+	_ = safeFprintf(w, "  receiver\thttp://%s/ simulates a DataKit. It is unavailable for %s of each minute; "+
+		"no record is lost.\n", receiver, receiverAway)
+	_ = safeFprintf(w, "  query\t%s list instance --where 'state=running' --config %s\n"+
+		"\t(or: get, history, diff, changes, sql)\n", commandName(), configPath)
+	_ = safeFprintf(w, "  configuration\t%s (you can change it while the demo runs)\n", configPath)
+	_ = safeFprintf(w, "  stop\tCtrl-C\n\nSome accounts fail on purpose:\n")
 	for _, a := range slices.Concat(scene.Accounts, scene.Organization.Members) {
 		if a.Problem != "" {
 			_ = safeFprintf(w, "  %s\t%s\n", a.Name, a.Problem)

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// A receiver stands for a DataKit in the demo. It is away for a while of each minute, as receivers are: what is meant for it
-// waits in the spool, and arrives.
+// receiver simulates a DataKit in the demo. It is unavailable for a part of each minute: records for it wait in the
+// spool and arrive later.
 type receiver struct {
 	addr string
 	http *http.Server
@@ -23,14 +23,14 @@ type receiver struct {
 	mu      sync.Mutex
 	started time.Time
 	points  int
-	refused int    // requests while it was away
-	last    []byte // an instance, as it came
+	refused int    // requests while unavailable
+	last    []byte // the last line about an instance
 }
 
-// How the receiver behaves, in each minute.
+// The cycle of the receiver.
 const (
 	receiverCycle = time.Minute
-	receiverAway  = 20 * time.Second // at the end of it
+	receiverAway  = 20 * time.Second // at the end of each cycle
 )
 
 func startReceiver(ctx context.Context) (*receiver, error) {
@@ -61,7 +61,7 @@ func (r *receiver) write(w http.ResponseWriter, q *http.Request) {
 		r.mu.Lock()
 		r.refused++
 		r.mu.Unlock()
-		http.Error(w, "away, on purpose", http.StatusServiceUnavailable)
+		http.Error(w, "unavailable on purpose", http.StatusServiceUnavailable)
 		return
 	}
 	body, err := decompressed(q)
@@ -88,9 +88,9 @@ func decompressed(q *http.Request) ([]byte, error) {
 		}
 		in = z
 	}
-	const most = 64 << 20
-	b, err := io.ReadAll(io.LimitReader(in, most+1))
-	if err == nil && len(b) > most {
+	const maxBytes = 64 << 20
+	b, err := io.ReadAll(io.LimitReader(in, maxBytes+1))
+	if err == nil && len(b) > maxBytes {
 		err = errors.New("more than 64 MiB")
 	}
 	return b, err
@@ -99,5 +99,6 @@ func decompressed(q *http.Request) ([]byte, error) {
 func (r *receiver) show(w http.ResponseWriter, _ *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	fmt.Fprintf(w, "points taken: %d\nrequests that came while it was away, and came again: %d\nthe last instance:\n\n%s", r.points, r.refused, r.last)
+	fmt.Fprintf(w, "points accepted: %d\nrequests refused while unavailable, then sent again: %d\nlast instance:\n\n%s",
+		r.points, r.refused, r.last)
 }

@@ -17,7 +17,10 @@ func changeRow(l inventory.ChangeLine) map[string]any {
 	if l.Ended != "" {
 		what += " (" + l.Ended + ")"
 	}
-	row := map[string]any{"change": what, "kind": l.Kind, "id": l.ID, "name": l.Name, "account": l.Account, "region": l.Region, "changes": formatDeltas(l.Changes)}
+	row := map[string]any{
+		"change": what, "kind": l.Kind, "id": l.ID, "name": l.Name, "account": l.Account, "region": l.Region,
+		"changes": formatDeltas(l.Changes),
+	}
 	if l.At != nil {
 		row["at"] = cellText(*l.At)
 	}
@@ -29,9 +32,10 @@ func (c *cli) diffCommand() *cobra.Command {
 	var from, to string
 	cmd := &cobra.Command{
 		Use:   "diff --from TIME [--to TIME]",
-		Short: "Show what was added, changed and gone between two instants",
-		Long: `Compares two instants: how many resources of each kind were added, changed and gone, and which. What changed and changed back is the
-same. json, jsonl and csv have the resources, without the counts.
+		Short: "Show what was added, changed and gone between two times",
+		Long: `Compares the resources at two times. Shows how many resources of each kind were added, changed and gone,
+and lists them. A resource that changed and changed back counts as unchanged. The formats json, jsonl and csv have the
+resources without the counts.
 
 ` + whereHelp,
 		Args: cobra.NoArgs,
@@ -52,7 +56,9 @@ same. json, jsonl and csv have the resources, without the counts.
 				return usageError(fmt.Errorf("--from %s is not before --to %s", a.Format(time.RFC3339), b.Format(time.RFC3339)))
 			}
 			query.Data = true
-			return c.withStore(cmd.Context(), func(r inventory.Store) error { return c.diff(cmd, r, &q, query, a, b) })
+			return c.withStore(cmd.Context(), func(r inventory.Store) error {
+				return c.diff(cmd, r, &q, query, a, b)
+			})
 		},
 	}
 	q.addFlags(cmd)
@@ -63,7 +69,9 @@ same. json, jsonl and csv have the resources, without the counts.
 	return cmd
 }
 
-func (c *cli) diff(cmd *cobra.Command, r inventory.Store, q *queryFlags, query inventory.Query, from, to time.Time) error {
+func (c *cli) diff(
+	cmd *cobra.Command, r inventory.Store, q *queryFlags, query inventory.Query, from, to time.Time,
+) error {
 	l := resultTable{columns: []string{"change", "kind", "id", "name", "account", "region", "changes"}}
 	counts := map[string]map[string]int{}
 	var array []any
@@ -102,7 +110,10 @@ func (c *cli) diff(cmd *cobra.Command, r inventory.Store, q *queryFlags, query i
 	sums := resultTable{columns: []string{"kind", inventory.WasAdded, inventory.WasChanged, inventory.WasGone}}
 	for _, kind := range slices.Sorted(maps.Keys(counts)) {
 		n := counts[kind]
-		sums.rows = append(sums.rows, map[string]any{"kind": kind, inventory.WasAdded: n[inventory.WasAdded], inventory.WasChanged: n[inventory.WasChanged], inventory.WasGone: n[inventory.WasGone]})
+		sums.rows = append(sums.rows, map[string]any{
+			"kind": kind, inventory.WasAdded: n[inventory.WasAdded],
+			inventory.WasChanged: n[inventory.WasChanged], inventory.WasGone: n[inventory.WasGone],
+		})
 	}
 	if err := sums.print(c.out(q.format), q.format); err != nil || len(l.rows) == 0 {
 		return err

@@ -14,11 +14,19 @@ import (
 type ec2Answer func(action, region, token string) (status int, body string)
 
 func ec2Error(code, text string) (int, string) {
-	return http.StatusUnauthorized, fmt.Sprintf("<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors><RequestID>r</RequestID></Response>", code, text)
+	return http.StatusUnauthorized, fmt.Sprintf(
+		"<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors><RequestID>r</RequestID></Response>",
+		code,
+		text,
+	)
 }
 
 func ec2Body(action, body string) (int, string) {
-	return http.StatusOK, fmt.Sprintf(`<%[1]sResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">%[2]s</%[1]sResponse>`, action, body)
+	return http.StatusOK, fmt.Sprintf(
+		`<%[1]sResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">%[2]s</%[1]sResponse>`,
+		action,
+		body,
+	)
 }
 
 func ec2Instances(token string, ids ...string) (int, string) {
@@ -49,9 +57,12 @@ func runWithEC2(t *testing.T, rule ec2Answer) []string {
 				status, body = http.StatusOK, `<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>`+
 					`<Arn>arn:aws:iam::111111111111:user/u</Arn><UserId>A</UserId><Account>111111111111</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`
 			case "DescribeRegions":
-				status, body = ec2Body(action, "<regionInfo><item><regionName>us-east-1</regionName><optInStatus>opt-in-not-required</optInStatus></item>"+
-					"<item><regionName>eu-west-1</regionName><optInStatus>opt-in-not-required</optInStatus></item>"+
-					"<item><regionName>me-south-1</regionName><optInStatus>not-opted-in</optInStatus></item></regionInfo>")
+				status, body = ec2Body(
+					action,
+					"<regionInfo><item><regionName>us-east-1</regionName><optInStatus>opt-in-not-required</optInStatus></item>"+
+						"<item><regionName>eu-west-1</regionName><optInStatus>opt-in-not-required</optInStatus></item>"+
+						"<item><regionName>me-south-1</regionName><optInStatus>not-opted-in</optInStatus></item></regionInfo>",
+				)
 			default:
 				status, body = ec2Body(action, "")
 			}
@@ -79,7 +90,15 @@ func TestDuplicateBeforeUnnamedRecord(t *testing.T) {
 	})
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yaml")
-	write(t, config, fmt.Sprintf("data_dir: %s/data\ncollector_configs: {regions: [us-east-1], kinds: [ec2_instance]}\noutputs: [{type: stdout}]\n%s", dir, oneAccountConfig))
+	write(
+		t,
+		config,
+		fmt.Sprintf(
+			"data_dir: %s/data\ncollector_configs: {regions: [us-east-1], kinds: [ec2_instance]}\noutputs: [{type: stdout}]\n%s",
+			dir,
+			oneAccountConfig,
+		),
+	)
 	stdout, stderr, code := runProcess(t, env, "run", "--once", "--config", config)
 	if code != exitDone || strings.Contains(stderr, "panic") || strings.Count(stdout, `"kind":"ec2_instance"`) != 3 {
 		t.Fatalf("exit %d\n%s\n%s", code, stdout, stderr)
@@ -90,7 +109,8 @@ func TestDuplicateBeforeUnnamedRecord(t *testing.T) {
 	}
 }
 
-// A state that is harmless for one region is a failure where it is every region's; it is said with its hint, by run and by check.
+// A state that is harmless for one region is a failure where it is every region's; it is said with its hint, by run and
+// by check.
 func TestNoUsableRegion(t *testing.T) {
 	everywhere := func(code string) ec2Answer {
 		return func(action, _, _ string) (int, string) {
@@ -132,7 +152,16 @@ func TestNoUsableRegion(t *testing.T) {
 			env := runWithEC2(t, c.rule)
 			dir := t.TempDir()
 			config := filepath.Join(dir, "config.yaml")
-			write(t, config, fmt.Sprintf("data_dir: %s/data\ncollector_configs: {regions: [%s], kinds: [ec2_instance, ec2_volume]}\n%s", dir, c.regions, oneAccountConfig))
+			write(
+				t,
+				config,
+				fmt.Sprintf(
+					"data_dir: %s/data\ncollector_configs: {regions: [%s], kinds: [ec2_instance, ec2_volume]}\n%s",
+					dir,
+					c.regions,
+					oneAccountConfig,
+				),
+			)
 			for _, verb := range []struct {
 				args []string
 				code int

@@ -31,7 +31,11 @@ func TestExitCodes(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			config := filepath.Join(dir, "config.yaml")
-			write(t, config, fmt.Sprintf("data_dir: %s/data\ncollector_configs: {regions: [us-east-1]}\naccounts:\n%s", dir, c.accounts))
+			write(
+				t,
+				config,
+				fmt.Sprintf("data_dir: %s/data\ncollector_configs: {regions: [us-east-1]}\naccounts:\n%s", dir, c.accounts),
+			)
 			env := []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true"}
 			if _, stderr, code := runProcess(t, env, "run", "--once", "--config", config); code != c.code {
 				t.Errorf("exit %d, want %d\n%s", code, c.code, stderr)

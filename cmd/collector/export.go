@@ -26,12 +26,16 @@ func (c *cli) dbExportCommand() *cobra.Command {
 	var history bool
 	cmd := &cobra.Command{
 		Use:   "export",
-		Short: "Write every record, now or as of an instant, as JSON lines, CSV or Parquet",
-		Long: `Writes every record that is live, or was at an instant, or with --history every version that is remembered: JSON lines as outputs get
-them, with what is remembered besides; CSV with its data as a column of JSON; or Parquet, whose columns are the same for every kind. It works
-beside a collector that runs, and what it writes is of one moment.
+		Short: "Write all records, of now or of an earlier time, as JSON lines, CSV or Parquet",
+		Long: `Writes the records of all current resources. With --at, writes those of an earlier time; with --history,
+every stored version.
 
-Without --file it writes to standard output. A file is there when it is whole, and not before; one of the same name is replaced then.`,
+JSON lines have the record as outputs get it, and what the store knows about it. CSV has the data in one column, as
+JSON. In Parquet, the columns are the same for every kind. The command also works while a collector runs, and what it
+writes is the state at one moment.
+
+Without --file, it writes to standard output. With --file, the file appears when it is complete; then it replaces a
+file with the same name.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("output") {
@@ -42,11 +46,13 @@ Without --file it writes to standard output. A file is there when it is whole, a
 				return err
 			}
 			if q.format == "table" {
-				return usageError(errors.New("-o table: an export is jsonl, json, csv or parquet"))
+				return usageError(errors.New("-o table: export writes jsonl, json, csv or parquet"))
 			}
 			if q.format == parquetFormat && file == "" && isTerminal(printable.Unwrap(c.stdout)) {
-				return usageError(&record.Fault{Reason: record.Other, Hint: "name a file, as in --file records.parquet, or send it into one",
-					Err: errors.New("-o parquet: a terminal cannot show Parquet")})
+				return usageError(&record.Fault{
+					Reason: record.Other, Hint: "Set --file records.parquet, or redirect the output to a file.",
+					Err: errors.New("-o parquet: a terminal cannot show Parquet"),
+				})
 			}
 			query.Data = true
 			return c.withStore(cmd.Context(), func(r inventory.Store) error {
@@ -54,22 +60,25 @@ Without --file it writes to standard output. A file is there when it is whole, a
 				if history {
 					versions = r.History
 				}
-				return c.writeToFile(file, func(w io.Writer) error { return export(cmd.Context(), w, q.format, versions, query) })
+				return c.writeToFile(file, func(w io.Writer) error {
+					return export(cmd.Context(), w, q.format, versions, query)
+				})
 			})
 		},
 	}
 	q.addFlags(cmd)
 	o := cmd.Flags().Lookup("output")
-	o.Usage, o.DefValue = "`FORMAT`: jsonl, json, csv or parquet; default by the name of --file, else jsonl", ""
+	o.Usage = "`FORMAT`: jsonl, json, csv or parquet; default: what the name of --file says, else jsonl"
+	o.DefValue = ""
 	q.addWhereFlag(cmd)
 	q.addAtFlag(cmd)
 	cmd.Flags().StringVar(&file, "file", "", "write to this `FILE`")
-	cmd.Flags().BoolVar(&history, "history", false, "every version that is remembered, from when to when it was so")
+	cmd.Flags().BoolVar(&history, "history", false, "write every stored version, with the time in which it was valid")
 	cmd.MarkFlagsMutuallyExclusive("at", "history")
 	return cmd
 }
 
-// formatFromName is what the name of a file says of its format.
+// formatFromName derives the format from the name of a file.
 func formatFromName(file string) string {
 	switch strings.ToLower(filepath.Ext(file)) {
 	case ".parquet":
@@ -112,12 +121,13 @@ func exportParquet(w io.Writer, versions iter.Seq2[*inventory.Resource, error]) 
 	return out.Close()
 }
 
-// writeToFile calls write with standard output, or with a file that gets its name when it is whole.
+// writeToFile calls write with standard output, or with a temporary file that it renames to path when it is complete.
 func (c *cli) writeToFile(path string, write func(io.Writer) error) (err error) {
 	if path == "" {
 		return write(c.out(parquetFormat))
 	}
-	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() { // a device or a pipe is written to, and not replaced
+	// A device or a pipe is written to instead of being replaced.
+	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err != nil {
 			return fmt.Errorf("--file: %w", err)

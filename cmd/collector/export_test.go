@@ -19,19 +19,32 @@ import (
 	collectorparquet "github.com/aws-collector/collector/outputs/parquet"
 )
 
-// newExporter is a store with two live resources, an older version and one that is gone, an instant before that, and db export of it.
+// newExporter is a store with two live resources, an older version and one that is gone, an instant before that, and db
+// export of it.
 func newExporter(t *testing.T) (export func(args ...string) (string, error), before time.Time) {
 	t.Helper()
 	dir := t.TempDir()
 	list := openTestStore(t, dir)
 	target, who := inventorytest.Target()
-	list(target, who, inventorytest.Item{ID: "i-1", State: "running"}, inventorytest.Item{ID: "i-2", State: "running"}, inventorytest.Item{ID: "i-3", State: "running"})
+	list(
+		target,
+		who,
+		inventorytest.Item{ID: "i-1", State: "running"},
+		inventorytest.Item{ID: "i-2", State: "running"},
+		inventorytest.Item{ID: "i-3", State: "running"},
+	)
 	before = time.Now()
 	list(target, who, inventorytest.Item{ID: "i-1", State: "stopped"}, inventorytest.Item{ID: "i-2", State: "running"})
 	getenv := func(name string) string { return map[string]string{"COLLECTOR_DATA_DIR": dir}[name] }
 	return func(args ...string) (string, error) {
 		var stdout, stderr bytes.Buffer
-		err := run(t.Context(), append([]string{"db", "export", "-c", filepath.Join(dir, "none.yaml")}, args...), getenv, &stdout, &stderr)
+		err := run(
+			t.Context(),
+			append([]string{"db", "export", "-c", filepath.Join(dir, "none.yaml")}, args...),
+			getenv,
+			&stdout,
+			&stderr,
+		)
 		return stdout.String(), err
 	}, before
 }
@@ -62,8 +75,16 @@ func TestExportParquet(t *testing.T) {
 			var asLines []storedResource
 			for _, r := range rows {
 				got = append(got, strings.TrimSpace(r.ID+" "+r.State+" "+r.Ended))
-				l := storedResource{State: r.State, Type: r.Type, FirstSeen: r.FirstSeen, StateSince: r.StateSince, ValidFrom: r.ValidFrom,
-					ValidTo: nullIfZero(r.ValidTo), Ended: r.Ended, LastSeen: nullIfZero(r.LastSeen)}
+				l := storedResource{
+					State:      r.State,
+					Type:       r.Type,
+					FirstSeen:  r.FirstSeen,
+					StateSince: r.StateSince,
+					ValidFrom:  r.ValidFrom,
+					ValidTo:    nullIfZero(r.ValidTo),
+					Ended:      r.Ended,
+					LastSeen:   nullIfZero(r.LastSeen),
+				}
 				asLines = append(asLines, l)
 				var data map[string]any
 				if err := json.Unmarshal(r.Data, &data); err != nil || data["State"] == nil {
@@ -143,7 +164,8 @@ func TestExportUsageErrors(t *testing.T) {
 		"an export is jsonl, json, csv or parquet":         {"-o", "table"},
 		"none of the others can be; [at history] were all": {"--at", "1h", "--history"},
 	} {
-		if _, err := export(args...); err == nil || !strings.Contains(err.Error(), want) || exitCode(err, io.Discard) != exitUsage {
+		if _, err := export(args...); err == nil || !strings.Contains(err.Error(), want) ||
+			exitCode(err, io.Discard) != exitUsage {
 			t.Errorf("%v: %v, want %s", args, err, want)
 		}
 	}
@@ -153,7 +175,8 @@ func TestExportUsageErrors(t *testing.T) {
 	}
 	defer tty.Close()
 	err = run(t.Context(), []string{"db", "export", "-o", "parquet"}, func(string) string { return "" }, tty, tty)
-	if err == nil || !strings.Contains(err.Error(), "a terminal cannot show Parquet") || !strings.Contains(hintOf(err), "--file") {
+	if err == nil || !strings.Contains(err.Error(), "a terminal cannot show Parquet") ||
+		!strings.Contains(hintOf(err), "--file") {
 		t.Errorf("Parquet on a terminal: %v", err)
 	}
 }

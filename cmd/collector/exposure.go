@@ -15,34 +15,36 @@ import (
 	"github.com/aws-collector/collector/outputs"
 )
 
-// exposureWarnings is a warning for each file with a secret that more people can read than should: the configuration itself, and all
-// that it leads to. Files that are not there are passed over: who needs them says so.
+// exposureWarnings returns a warning for each secret that too many users can read: in the configuration, in the files
+// that it names, and in the files that these name. Missing files are ignored here; using them fails with an error.
 func (c *cli) exposureWarnings(ctx context.Context, f *config.File) []string {
 	var all []string
 	if mode, ok := readableByOthers(c.configPath); ok && f.SecretInline {
-		all = append(all, fmt.Sprintf("%s holds a secret and is readable by others (%s); chmod o-rwx %[1]s, or write the secret as ${env:NAME} or ${file:/path}", c.configPath, mode))
+		all = append(all, fmt.Sprintf("%s holds a secret and is readable by others (%s); "+
+			"run chmod o-rwx %[1]s, or write the secret as ${env:NAME} or ${file:/path}", c.configPath, mode))
 	}
 	seen := map[string]bool{}
 	look := func(path, what string) {
 		if mode, ok := readableByOthers(path); ok && !seen[path] && !isMountedSecret(path) {
 			seen[path] = true
-			all = append(all, fmt.Sprintf("%s, %s, holds a secret and is readable by others (%s); chmod o-rwx %[1]s", path, what, mode))
+			all = append(all, fmt.Sprintf("%s, %s, holds a secret and is readable by others (%s); run chmod o-rwx %[1]s",
+				path, what, mode))
 		}
 	}
 	for _, path := range f.SecretFiles {
-		look(path, "which "+c.configPath+" names")
+		look(path, "named by "+c.configPath)
 	}
 	for i, o := range f.Outputs {
-		look(outputs.KeyFile(o.Options), fmt.Sprintf("the client's key of outputs[%d]", i))
+		look(outputs.KeyFile(o.Options), fmt.Sprintf("the client key of outputs[%d]", i))
 	}
 	if path := c.getenv("AWS_WEB_IDENTITY_TOKEN_FILE"); path != "" {
-		look(path, "which AWS_WEB_IDENTITY_TOKEN_FILE names")
+		look(path, "named by AWS_WEB_IDENTITY_TOKEN_FILE")
 	}
 	c.checkProfileFiles(ctx, configuredProfiles(f), look)
 	return append(append(all, exposedSessions(f.DataDir)...), writableByOthers(f.DataDir)...)
 }
 
-// configuredProfiles is every profile that the configuration names, once each, in order.
+// configuredProfiles returns the profiles that the configuration names, sorted, without duplicates.
 func configuredProfiles(f *config.File) []string {
 	var all []string
 	for _, b := range f.Accounts {
@@ -60,14 +62,14 @@ func configuredProfiles(f *config.File) []string {
 	return slices.DeleteFunc(slices.Compact(all), func(name string) bool { return name == "" })
 }
 
-// checkProfileFiles looks at what profiles of the shared AWS files lead to: the files themselves where they hold a key, a web identity's
-// token, and the tokens of IAM Identity Center. Each file is read once, however many profiles are named.
+// checkProfileFiles looks at the files behind profiles: the shared AWS files if they have a key, tokens of web
+// identities, and tokens of IAM Identity Center. It reads each file once, however many profiles there are.
 func (c *cli) checkProfileFiles(ctx context.Context, profiles []string, look func(path, what string)) {
 	if len(profiles) == 0 {
 		return
 	}
 	dir := filepath.Join(c.getenv("HOME"), ".aws")
-	tokens := true // of IAM Identity Center are still to be looked at
+	checkTokens := true // tokens of IAM Identity Center, once
 	for _, path := range []string{
 		envOr(c.getenv, "AWS_SHARED_CREDENTIALS_FILE", filepath.Join(dir, "credentials")),
 		envOr(c.getenv, "AWS_CONFIG_FILE", filepath.Join(dir, "config")),
@@ -86,14 +88,14 @@ func (c *cli) checkProfileFiles(ctx context.Context, profiles []string, look fun
 			key, value, _ := strings.Cut(line, "=")
 			switch key = strings.TrimSpace(key); {
 			case key == "aws_secret_access_key":
-				look(path, "where profile "+profiles[0]+" is looked for")
+				look(path, "the file with profile "+profiles[0])
 			case named && key == "web_identity_token_file":
 				look(strings.TrimSpace(value), "the web identity of profile "+section)
-			case named && tokens && strings.HasPrefix(key, "sso_"):
-				tokens = false
+			case named && checkTokens && strings.HasPrefix(key, "sso_"):
+				checkTokens = false
 				for _, token := range dirEntries(filepath.Join(dir, "sso", "cache")) {
 					if strings.HasSuffix(token, ".json") {
-						look(token, "where profile "+section+" finds its token")
+						look(token, "the token of profile "+section)
 					}
 				}
 			}
@@ -101,9 +103,9 @@ func (c *cli) checkProfileFiles(ctx context.Context, profiles []string, look fun
 	}
 }
 
-// dirEntries is the paths of what stands in a directory. A pattern would not do: the directory's name may look like one.
+// dirEntries returns the paths in a directory. filepath.Glob would misread a directory whose name looks like a pattern.
 func dirEntries(dir string) []string {
-	entries, _ := os.ReadDir(dir) // one that is not there has none
+	entries, _ := os.ReadDir(dir) // a missing directory has no entries
 	paths := make([]string, len(entries))
 	for i, e := range entries {
 		paths[i] = filepath.Join(dir, e.Name())
@@ -111,31 +113,33 @@ func dirEntries(dir string) []string {
 	return paths
 }
 
-// exposedSessions looks at the kept MFA sessions, which are ours alone: nobody else, the group included, has business there. Signing in
-// refuses them.
+// exposedSessions returns a warning for each stored MFA session that another user or the group can access. Sign-in
+// refuses such sessions.
 func exposedSessions(dataDir string) []string {
 	var all []string
 	dir := filepath.Join(dataDir, "sessions")
 	for _, path := range append([]string{dir}, dirEntries(dir)...) {
 		info, err := os.Lstat(path)
 		if err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-			all = append(all, fmt.Sprintf("%s holds sessions and is open to others (%s); chmod go-rwx %[1]s, and think about who may have read it", path, info.Mode().Perm()))
+			all = append(all, fmt.Sprintf("%s holds sessions and is open to others (%s); "+
+				"run chmod go-rwx %[1]s, and check who may have read it", path, info.Mode().Perm()))
 		}
 	}
 	return all
 }
 
-// readableByOthers reports whether a file may be read by who is neither its owner nor in its group, and its mode.
+// readableByOthers reports whether users can read a file who are neither its owner nor in its group. It returns the
+// mode.
 func readableByOthers(path string) (fs.FileMode, bool) {
 	info, err := os.Stat(path)
-	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&0o007 == 0 { // Windows' modes say nothing
+	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&0o007 == 0 { // modes mean nothing on Windows
 		return 0, false
 	}
 	return info.Mode().Perm(), true
 }
 
-// isMountedSecret reports whether a container's runtime put the secret there: Kubernetes through its ..data link, Docker and Podman
-// in /run/secrets. They make it readable by all of the container, where there are no others.
+// isMountedSecret reports whether a container runtime mounted the secret: Kubernetes with its ..data link, Docker and
+// Podman in /run/secrets. Such a file is readable by every user of the container, which has only one.
 func isMountedSecret(path string) bool {
 	for _, dir := range []string{"/run/secrets/", "/var/run/secrets/"} {
 		if strings.HasPrefix(path, dir) {

@@ -46,7 +46,12 @@ func TestExposedFilesOfManyProfiles(t *testing.T) {
 	f := &config.File{DataDir: filepath.Join(home, "data")}
 	var blocks []config.Account
 	for i := range profiles {
-		fmt.Fprintf(&text, "[profile p%[1]d]\nweb_identity_token_file = %s/token%[1]d\nsso_start_url = x\nsso_region = y\n", i, home)
+		fmt.Fprintf(
+			&text,
+			"[profile p%[1]d]\nweb_identity_token_file = %s/token%[1]d\nsso_start_url = x\nsso_region = y\n",
+			i,
+			home,
+		)
 		blocks = append(blocks, config.Account{SignIn: config.SignIn{Profile: fmt.Sprintf("p%d", i)}})
 	}
 	fmt.Fprintf(&text, "[profile other]\nweb_identity_token_file = %s/other\n[default]\naws_secret_access_key = x\n", home)
@@ -71,9 +76,9 @@ func TestExposedFilesOfManyProfiles(t *testing.T) {
 		got = append(got, strings.TrimPrefix(path, home)+": "+what)
 	}
 	want := []string{
-		"/.aws/sso/cache/a.json: where profile p0 finds its token",
+		"/.aws/sso/cache/a.json: the token of profile p0",
 		"/token7: the web identity of profile p7",
-		"/.aws/config: where profile p0 is looked for",
+		"/.aws/config: the file with profile p0",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got %q\nwant %q", got, want)

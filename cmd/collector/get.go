@@ -22,9 +22,10 @@ func (c *cli) getCommand() *cobra.Command {
 	var q queryFlags
 	cmd := &cobra.Command{
 		Use:   "get ID",
-		Short: "Show one resource in full, now or at an instant",
-		Long: `Shows everything that is remembered of the resource with this id. An id may be in several accounts or regions, as that of a public
-image is: --account, --region and --kind narrow, and json is a list. csv has a column of JSON for its data.`,
+		Short: "Show one resource in full, as it is now or was at an earlier time",
+		Long: `Shows everything that the store has about the resource with this id. Several accounts or regions can have
+the same id, for example of a public image: then use --account, --region and --kind to select one. The JSON output is
+a list. CSV has the data in one column, as JSON.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			query, err := q.query()
@@ -52,7 +53,7 @@ image is: --account, --region and --kind narrow, and json is a list. csv has a c
 	return cmd
 }
 
-// notFound says what became of it, if it was ever there.
+// notFound says when and why the resource ended, if it ever existed.
 func notFound(cmd *cobra.Command, r inventory.Store, q inventory.Query) error {
 	var last *inventory.Resource
 	query := q
@@ -71,7 +72,7 @@ func notFound(cmd *cobra.Command, r inventory.Store, q inventory.Query) error {
 		fault.Err = fmt.Errorf("%s is gone since %s: %s", q.ID, last.ValidTo.Format(time.RFC3339), last.Ended)
 	}
 	if last != nil {
-		fault.Hint = fmt.Sprintf("collector history %s", q.ID)
+		fault.Hint = fmt.Sprintf("Run `collector history %s`.", q.ID)
 	}
 	return fault
 }
@@ -110,12 +111,12 @@ func resourceSeq(found []*inventory.Resource) iter.Seq2[*inventory.Resource, err
 	}
 }
 
-// allColumns is every field, for CSV.
+// allColumns has every field, for CSV.
 func allColumns() []string {
 	return append(slices.Clone(inventory.Fields[:]), "tags", "extra_tags", "data")
 }
 
-// printDetails is a resource for reading: what is known of it, then its members by their path.
+// printDetails prints the fields of a resource, then its data, a line for each value.
 func printDetails(w io.Writer, r *inventory.Resource) error {
 	var errs []error
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -153,7 +154,7 @@ func printDetails(w io.Writer, r *inventory.Resource) error {
 	return errors.Join(append(errs, t.Flush())...)
 }
 
-// walkScalars calls line for every scalar in v, by its path.
+// walkScalars calls line with the path and value of every scalar in v.
 func walkScalars(path string, v any, line func(string, any)) {
 	switch v := v.(type) {
 	case map[string]any:

@@ -12,15 +12,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// healthcheckCommand asks the daemon on this machine whether it is alive: what a container's HEALTHCHECK runs, in an image
-// that has no shell and no curl.
+// healthcheckCommand is for the HEALTHCHECK of a container image that has no shell and no curl.
 func (c *cli) healthcheckCommand() *cobra.Command {
 	var listen string
 	var ready bool
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:   "healthcheck",
-		Short: "Ask the daemon on this machine whether it is alive; exit 0 if so",
+		Short: "Check that the collector on this machine is alive; the exit code is 0 if it is",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if listen == "" {
@@ -28,7 +27,8 @@ func (c *cli) healthcheckCommand() *cobra.Command {
 			}
 			if listen == "" {
 				listen = defaultListen
-				if f, err := c.loadConfig(cmd.Context()); err == nil { // a broken file is validate's business; the daemon runs on with the last good one
+				// An invalid file is no reason to fail: the daemon continues with the last valid configuration.
+				if f, err := c.loadConfig(cmd.Context()); err == nil {
 					listen = f.file.Web.Listen
 				}
 			}
@@ -41,9 +41,10 @@ func (c *cli) healthcheckCommand() *cobra.Command {
 			return probeHealth(ctx, listen, path)
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", "", "`ADDRESS` of the daemon; default: COLLECTOR_LISTEN, else web.listen of the configuration")
-	cmd.Flags().BoolVar(&ready, "ready", false, "ask whether it is ready, not only alive")
-	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Second, "how long to wait for an answer")
+	cmd.Flags().StringVar(&listen, "listen", "",
+		"`ADDRESS` of the collector; default: COLLECTOR_LISTEN, else web.listen of the configuration")
+	cmd.Flags().BoolVar(&ready, "ready", false, "also check that it is ready")
+	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Second, "how long to wait for the answer")
 	return cmd
 }
 
@@ -59,8 +60,10 @@ func probeHealth(ctx context.Context, listen, path string) error {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	// The certificate names the service, not this address, and nothing secret is sent: who answers here is this machine.
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}} //nolint:gosec
+	// The certificate names the service instead of this address. No secret is sent, and this machine answers.
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true, //nolint:gosec
+	}}
 	var status string
 	for _, scheme := range []string{"http", "https"} {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(host, port)+path, nil)
@@ -70,7 +73,7 @@ func probeHealth(ctx context.Context, listen, path string) error {
 		resp, err := client.Do(req)
 		if err != nil {
 			if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "remote error" && path == healthyPath {
-				return nil // TLS wants a certificate of its client, and said so: it is alive
+				return nil // the server requires a client certificate, so it is alive
 			}
 			if cause := context.Cause(ctx); cause != nil {
 				err = cause
@@ -82,9 +85,9 @@ func probeHealth(ctx context.Context, listen, path string) error {
 		switch {
 		case resp.StatusCode == http.StatusOK:
 			return nil
-		case resp.StatusCode == http.StatusUnauthorized && path == healthyPath: // it asks for a password, so it is alive
+		case resp.StatusCode == http.StatusUnauthorized && path == healthyPath: // it requires a password, so it is alive
 			return nil
-		case resp.StatusCode == http.StatusBadRequest: // plain HTTP said to a TLS listener
+		case resp.StatusCode == http.StatusBadRequest: // a TLS listener got plain HTTP
 			continue
 		}
 		break

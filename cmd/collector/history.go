@@ -11,7 +11,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A versionLine is a line of history -o jsonl: a contract.
+// versionLine is a line of history -o jsonl. Programs rely on its format.
 type versionLine struct {
 	ID        string            `json:"id"`
 	Kind      string            `json:"kind"`
@@ -27,8 +27,9 @@ func (c *cli) historyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "history ID",
 		Short: "Show how a resource changed over time, and why it ended",
-		Long: `Shows every version of the resource with this id that is remembered, oldest first: from when to when it was so, which members changed, and
-why it ended: absent (a complete listing did not show it), terminated (the same, and AWS had said so), account_removed, region_removed.`,
+		Long: `Shows every stored version of the resource with this id, oldest first: when it was valid, what
+changed, and why it ended. The reasons are absent (a complete listing did not contain the resource), terminated (the
+same, and AWS had reported its termination), account_removed and region_removed.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			query, err := q.query()
@@ -37,25 +38,28 @@ why it ended: absent (a complete listing did not show it), terminated (the same,
 			}
 			query.ID, query.Data = args[0], true
 			return c.withStore(cmd.Context(), func(r inventory.Store) error {
-				var before *inventory.Resource
+				var previous *inventory.Resource
 				l := resultTable{columns: []string{"valid_from", "valid_to", "account", "region", "state", "what", "changes"}}
 				var array []any
 				for v, err := range r.History(cmd.Context(), query) {
 					if err != nil {
 						return err
 					}
-					line := versionLine{ID: v.ID, Kind: v.Kind, ValidFrom: v.ValidFrom, ValidTo: nullIfZero(v.ValidTo), Changes: []inventory.Delta{}, Record: &v.Record}
+					line := versionLine{
+						ID: v.ID, Kind: v.Kind, ValidFrom: v.ValidFrom, ValidTo: nullIfZero(v.ValidTo),
+						Changes: []inventory.Delta{}, Record: &v.Record,
+					}
 					if v.Ended != "" {
 						line.Ended = &v.Ended
 					}
 					what := "appeared"
-					if before != nil && isNextVersion(before, v) {
+					if previous != nil && isNextVersion(previous, v) {
 						what = "changed"
-						if line.Changes, err = inventory.Deltas(before.Data, v.Data); err != nil {
+						if line.Changes, err = inventory.Deltas(previous.Data, v.Data); err != nil {
 							return err
 						}
 					}
-					before = v
+					previous = v
 					switch q.format {
 					case "jsonl":
 						if _, err := c.out(q.format).Write(jsonLine(line)); err != nil {
@@ -68,12 +72,14 @@ why it ended: absent (a complete listing did not show it), terminated (the same,
 					if v.Ended != "" {
 						what += ", then " + v.Ended
 					}
-					l.rows = append(l.rows, map[string]any{"valid_from": cellText(v.ValidFrom), "valid_to": to, "account": v.Account, "region": v.Region,
-						"state": v.State, "what": what, "changes": formatDeltas(line.Changes)})
+					l.rows = append(l.rows, map[string]any{
+						"valid_from": cellText(v.ValidFrom), "valid_to": to, "account": v.Account, "region": v.Region,
+						"state": v.State, "what": what, "changes": formatDeltas(line.Changes),
+					})
 				}
 				switch {
-				case before == nil:
-					return fmt.Errorf("nothing is remembered of a resource with the id %s", query.ID)
+				case previous == nil:
+					return fmt.Errorf("no version of a resource with the id %s is stored", query.ID)
 				case q.format == "jsonl":
 					return nil
 				case q.format == "json":
@@ -89,7 +95,8 @@ why it ended: absent (a complete listing did not show it), terminated (the same,
 
 // isNextVersion reports whether b follows a as its next version.
 func isNextVersion(a, b *inventory.Resource) bool {
-	return a.ID == b.ID && a.Kind == b.Kind && a.AccountID == b.AccountID && a.Partition == b.Partition && a.Region == b.Region && a.FirstSeen.Equal(b.FirstSeen)
+	return a.ID == b.ID && a.Kind == b.Kind && a.AccountID == b.AccountID && a.Partition == b.Partition &&
+		a.Region == b.Region && a.FirstSeen.Equal(b.FirstSeen)
 }
 
 func timeOrNil(t *time.Time) any {
@@ -99,7 +106,7 @@ func timeOrNil(t *time.Time) any {
 	return *t
 }
 
-// formatDeltas is what changed, as a person would write it down.
+// formatDeltas formats changes, a line for each.
 func formatDeltas(ds []inventory.Delta) multiline {
 	var out multiline
 	for _, d := range ds {

@@ -59,7 +59,8 @@ func TestHostileOnATerminal(t *testing.T) {
 		if printable.Lines(text) != text {
 			t.Errorf("%s reaches the terminal as %q", format, text)
 		}
-		if format == "jsonl" && !strings.Contains(decodeOutput(t, format, format, text[:strings.Index(text, "\n")]), hostile+"\x1b[2J") {
+		if format == "jsonl" &&
+			!strings.Contains(decodeOutput(t, format, format, text[:strings.Index(text, "\n")]), hostile+"\x1b[2J") {
 			t.Errorf("it is other JSON: %q", text)
 		}
 		r, w, err := os.Pipe()

@@ -88,15 +88,28 @@ func newHostileScene(t *testing.T) *hostileScene {
 		t.Setenv(name, value) // the SDK reads them itself
 	}
 	tag := strconv.QuoteToASCII("x\x1b[31m" + hostile) // as YAML, too
-	text := fmt.Sprintf("data_dir: %[1]s/data\nlimits: {attempts: 1}\ncollector_configs: {regions: [us-east-1, eu-west-1], kinds: [ec2_instance, ec2_volume]}\n"+
-		"outputs: [{type: file, path: %[1]s/records.jsonl}]\naccounts:\n", h.dir)
+	text := fmt.Sprintf(
+		"data_dir: %[1]s/data\nlimits: {attempts: 1}\ncollector_configs: {regions: [us-east-1, eu-west-1], kinds: [ec2_instance, ec2_volume]}\n"+
+			"outputs: [{type: file, path: %[1]s/records.jsonl}]\naccounts:\n",
+		h.dir,
+	)
 	for _, i := range []int{0, 8, 9} { // well, denied a region, refused
 		a := scene.Accounts[i]
-		text += fmt.Sprintf("  - {name: %s, ak_id: %s, ak_secret: %q, extra_tags: {\"team\": %s}}\n", a.Name, a.Key.ID, a.Key.Secret, tag)
+		text += fmt.Sprintf(
+			"  - {name: %s, ak_id: %s, ak_secret: %q, extra_tags: {\"team\": %s}}\n",
+			a.Name,
+			a.Key.ID,
+			a.Key.Secret,
+			tag,
+		)
 	}
 	company := scene.Organization
-	text += fmt.Sprintf("organizations:\n  - {via: {ak_id: %s, ak_secret: %q}, role: %s, extra_tags: {account_name: \"{{.Name}}\"}}\n",
-		company.Key.ID, company.Key.Secret, company.Role)
+	text += fmt.Sprintf(
+		"organizations:\n  - {via: {ak_id: %s, ak_secret: %q}, role: %s, extra_tags: {account_name: \"{{.Name}}\"}}\n",
+		company.Key.ID,
+		company.Key.Secret,
+		company.Role,
+	)
 	write(t, h.config, text)
 	return h
 }
@@ -145,19 +158,31 @@ func hostileCases() map[string][]hostileCase {
 		return newHostileCases(true, verb, verb+" -o json", verb+" -o jsonl", verb+" -o csv")
 	}
 	return map[string][]hostileCase{
-		"collector":             {},
-		"collector run":         slices.Concat(newHostileCases(true, "run --once"), newHostileCases(false, "run --plan", "run --plan -o json", "run --dry-run --account nosuch")),
-		"collector demo":        newHostileCases(false, "demo --every -1s"), // and TestHostileDemo
-		"collector validate":    newHostileCases(false, "validate"),         // and TestHostileConfig
-		"collector check":       slices.Concat(all("check")),
-		"collector accept":      newHostileCases(false, "accept", "accept nobody"),
-		"collector policy":      newHostileCases(false, "policy", "policy --format terraform"),
-		"collector kinds":       newHostileCases(false, "kinds"),
-		"collector schema":      newHostileCases(false, "schema"),
-		"collector list":        slices.Concat(all("list"), all("list instance --columns id,name,tags,tags.Name,extra_tags.team,data")),
-		"collector get":         all("get ID"),
-		"collector history":     newHostileCases(true, "history ID -o json", "history ID -o jsonl"),
-		"collector diff":        newHostileCases(true, "diff --from 1d", "diff --from 1d -o json", "diff --from 1d -o jsonl", "diff --from 1d -o csv"),
+		"collector": {},
+		"collector run": slices.Concat(
+			newHostileCases(true, "run --once"),
+			newHostileCases(false, "run --plan", "run --plan -o json", "run --dry-run --account nosuch"),
+		),
+		"collector demo":     newHostileCases(false, "demo --every -1s"), // and TestHostileDemo
+		"collector validate": newHostileCases(false, "validate"),         // and TestHostileConfig
+		"collector check":    slices.Concat(all("check")),
+		"collector accept":   newHostileCases(false, "accept", "accept nobody"),
+		"collector policy":   newHostileCases(false, "policy", "policy --format terraform"),
+		"collector kinds":    newHostileCases(false, "kinds"),
+		"collector schema":   newHostileCases(false, "schema"),
+		"collector list": slices.Concat(
+			all("list"),
+			all("list instance --columns id,name,tags,tags.Name,extra_tags.team,data"),
+		),
+		"collector get":     all("get ID"),
+		"collector history": newHostileCases(true, "history ID -o json", "history ID -o jsonl"),
+		"collector diff": newHostileCases(
+			true,
+			"diff --from 1d",
+			"diff --from 1d -o json",
+			"diff --from 1d -o jsonl",
+			"diff --from 1d -o csv",
+		),
 		"collector changes":     all("changes --since 1d"),
 		"collector sql":         {},
 		"collector db":          {},
@@ -185,9 +210,19 @@ func TestHostileNames(t *testing.T) {
 	h.id = strings.Split(ids, "\n")[1]
 	known["collector sql"] = nil
 	for _, format := range []string{"table", "json", "jsonl", "csv"} {
-		known["collector sql"] = append(known["collector sql"],
-			hostileCase{[]string{"sql", `SELECT id, name, tags, extra_tags, 'x' || char(10) || char(27) AS "c` + hostile + `" FROM resources`, "-o", format}, true},
-			hostileCase{[]string{"sql", "SELECT * FROM targets", "-o", format}, true})
+		known["collector sql"] = append(
+			known["collector sql"],
+			hostileCase{
+				[]string{
+					"sql",
+					`SELECT id, name, tags, extra_tags, 'x' || char(10) || char(27) AS "c` + hostile + `" FROM resources`,
+					"-o",
+					format,
+				},
+				true,
+			},
+			hostileCase{[]string{"sql", "SELECT * FROM targets", "-o", format}, true},
+		)
 	}
 	seen := map[string]bool{}
 	var walk func(cmd *cobra.Command)
@@ -339,7 +374,11 @@ func TestHostileDemo(t *testing.T) {
 	scene.Accounts[0].Name += hostile
 	scene.Accounts[0].Problem = "it is " + hostile
 	var out bytes.Buffer
-	c := &cli{getenv: func(string) string { return "" }, stdout: printable.NewWriter(&out), stderr: printable.NewWriter(&out)}
+	c := &cli{
+		getenv: func(string) string { return "" },
+		stdout: printable.NewWriter(&out),
+		stderr: printable.NewWriter(&out),
+	}
 	c.printDemoWelcome(scene, "http://127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "/tmp/"+hostile, demoOptions{})
 	requireHarmless(t, "demo", out.String())
 	if !strings.Contains(out.String(), escapedHostile) {
@@ -372,7 +411,8 @@ func TestHostileLog(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		log.With("account"+hostile, hostile+"\x1b[2J").Warn("targets failed"+hostile, "error", fmt.Errorf("denied: %s", hostile), "del", "\x7f", "raw", "\xff")
+		log.With("account"+hostile, hostile+"\x1b[2J").
+			Warn("targets failed"+hostile, "error", fmt.Errorf("denied: %s", hostile), "del", "\x7f", "raw", "\xff")
 		requireHarmless(t, format, out.String())
 		if strings.Count(out.String(), "\n") != 1 {
 			t.Errorf("%s: %q", format, out.String())

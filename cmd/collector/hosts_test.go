@@ -17,7 +17,10 @@ func TestDaemonChecksHost(t *testing.T) {
 	text = strings.Replace(text, "web: {", `web: {hosts: [collector.example.com, "*.svc"], `, 1)
 	write(t, config, text)
 	d := startDaemon(t, config, s.URL)
-	d.waitUntil("metrics of the first listing", func() bool { return strings.Contains(d.get("/metrics/inventory"), "aws_ec2_instance_info{") })
+	d.waitUntil(
+		"metrics of the first listing",
+		func() bool { return strings.Contains(d.get("/metrics/inventory"), "aws_ec2_instance_info{") },
+	)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for host, want := range map[string]int{
 		"": 200, "localhost:9420": 200, "collector.example.com": 200, "Collector.monitoring.svc:9420": 200, "evil.example": 421, "svc": 421,
@@ -39,5 +42,5 @@ func TestDaemonChecksHost(t *testing.T) {
 		}
 	}
 	write(t, config, strings.Replace(text, "collector.example.com", "other.example.com", 1))
-	d.waitUntil("the reload", d.logMatches(`takes effect at the next start only" key=web`))
+	d.waitUntil("the reload", d.logMatches(`configuration key needs a restart" key=web`))
 }

@@ -21,22 +21,22 @@ import (
 
 func identitiesPath(dataDir string) string { return filepath.Join(dataDir, "identities.json") }
 
-// openIdentities reads which account each block was before. A file that this user may not read is an error: without it
-// nobody would notice that a block became another account.
+// openIdentities reads which AWS account each block was in earlier runs. A file that this user may not read is an
+// error: without it, nothing would detect that a block became another account.
 func openIdentities(o auth.IdentityStoreOptions, log *slog.Logger) (*auth.FileIdentityStore, error) {
 	o.Log = log
-	c := auth.NewFileIdentityStore(o)
-	if err := c.Load(); err != nil {
+	identities := auth.NewFileIdentityStore(o)
+	if err := identities.Load(); err != nil {
 		f := &record.Fault{Reason: record.Other, Err: err}
 		if errors.Is(err, fs.ErrPermission) {
 			f.Hint = "Let the user of this process read " + o.Path + "."
 		}
 		return nil, f
 	}
-	return c, nil
+	return identities, nil
 }
 
-// setIdentityBlocks tells the claims which blocks the configuration has.
+// setIdentityBlocks tells the identity store which blocks the configuration has.
 func (p *program) setIdentityBlocks(f *config.File) {
 	blocks := make(map[string]string, len(f.Accounts)+len(f.Organizations))
 	for i := range f.Accounts {
@@ -51,38 +51,38 @@ func (p *program) setIdentityBlocks(f *config.File) {
 	}
 }
 
-// previousIdentity is the account that a block was when it was entered last; zero: not known, or the block says that it is another
-// one now.
+// previousIdentity is the account that the block signed in to last. It is zero if that is unknown, or if the block now
+// names another account.
 func (p *program) previousIdentity(a config.Account) record.Identity {
 	if p.identities == nil {
 		return record.Identity{}
 	}
-	c := p.identities.Lookup(a.Name, a.Digest)
-	if c == nil || a.KnownAccountID() != "" && a.KnownAccountID() != c.AccountID {
+	last := p.identities.Lookup(a.Name, a.Digest)
+	if last == nil || a.KnownAccountID() != "" && a.KnownAccountID() != last.AccountID {
 		return record.Identity{}
 	}
-	return record.Identity{AccountID: c.AccountID, Partition: c.Partition}
+	return record.Identity{AccountID: last.AccountID, Partition: last.Partition}
 }
 
-// knownIdentities is who the file's own blocks are, as far as that is known.
+// knownIdentities has the identities of the file's own blocks, as far as they are known.
 func (p *program) knownIdentities(f *config.File) map[string]record.Identity {
 	all := map[string]record.Identity{}
 	for i := range f.Accounts {
 		a := f.Accounts[i].Account()
-		if who := p.previousIdentity(a); who.AccountID != "" {
-			all[a.Name] = who
+		if id := p.previousIdentity(a); id.AccountID != "" {
+			all[a.Name] = id
 		}
 	}
 	return all
 }
 
-// renamingTicks are those of a process before, under the names of today.
+// renamingTicks loads the ticks of an earlier process under the current names of the blocks.
 type renamingTicks struct {
 	runner.Ticks
 	program *program
 }
 
-// Load is [runner.Ticks].
+// Load implements [runner.Ticks].
 func (t renamingTicks) Load() (map[runner.TickKey]time.Time, error) {
 	last, err := t.Ticks.Load()
 	if err != nil {
@@ -98,33 +98,34 @@ func (t renamingTicks) Load() (map[runner.TickKey]time.Time, error) {
 	return last, nil
 }
 
-// positionalName is what earlier versions called blocks without a name.
+// positionalName matches the names that earlier versions gave to blocks without a name.
 var positionalName = regexp.MustCompile(`^(account-|organization:)`)
 
-// renamedAccounts is how blocks are called now that earlier versions called by their position, by their old names. A block is
-// the same one if it is the account that the store has under the old name; where that cannot be told, if the file has
-// the same positions without a name as the version before had.
+// renamedAccounts maps positional names of earlier versions to the current names of the blocks. A block is the same one
+// if the store has its account under the old name. If the store cannot tell, the file must have the same unnamed
+// positions as before.
 func (p *program) renamedAccounts(ticks []runner.TickKey) map[string]string {
 	f := p.config.file
-	left, had := map[string]bool{}, map[string]map[string]bool{}
+	unclaimed, saved := map[string]bool{}, map[string]map[string]bool{}
 	for _, key := range ticks {
-		if kind := positionalName.FindString(key.Account); kind != "" && p.runner.Configuration().Account(key.Account) == nil {
-			left[key.Account] = true
-			addName(had, kind, key.Account)
+		kind := positionalName.FindString(key.Account)
+		if kind != "" && p.runner.Configuration().Account(key.Account) == nil {
+			unclaimed[key.Account] = true
+			addName(saved, kind, key.Account)
 		}
 	}
-	if len(left) == 0 {
+	if len(unclaimed) == 0 {
 		return nil
 	}
-	would := map[string]map[string]bool{}
+	current := map[string]map[string]bool{}
 	for _, old := range f.FormerNames {
-		addName(would, positionalName.FindString(old), old)
+		addName(current, positionalName.FindString(old), old)
 	}
-	stored := p.storedAccountIDs(left)
+	stored := p.storedAccountIDs(unclaimed)
 	renamed := map[string]string{}
 	for name, old := range f.FormerNames {
 		kind := positionalName.FindString(old)
-		same := maps.Equal(had[kind], would[kind])
+		same := maps.Equal(saved[kind], current[kind])
 		if i := slices.IndexFunc(f.Accounts, func(b config.PackedAccount) bool { return b.Name() == name }); i >= 0 {
 			a := f.Accounts[i].Account()
 			id := a.KnownAccountID()
@@ -135,7 +136,7 @@ func (p *program) renamedAccounts(ticks []runner.TickKey) map[string]string {
 				same = slices.Contains(ids, id)
 			}
 		}
-		if left[old] && same {
+		if unclaimed[old] && same {
 			renamed[old] = name
 		}
 	}
@@ -149,19 +150,19 @@ func addName(to map[string]map[string]bool, kind, name string) {
 	to[kind][name] = true
 }
 
-// storedAccountIDs is the ids of the accounts that the store has under these names.
+// storedAccountIDs returns the ids of the accounts that the store has under these names.
 func (p *program) storedAccountIDs(names map[string]bool) map[string][]string {
 	if p.retirer == nil || p.retirer.store.driver == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	known, err := p.retirer.store.driver.Accounts(ctx)
+	accounts, err := p.retirer.store.driver.Accounts(ctx)
 	if err != nil {
-		return nil // the store says what is wrong with it
+		return nil // the store reports its errors itself
 	}
 	ids := map[string][]string{}
-	for _, a := range known {
+	for _, a := range accounts {
 		if names[a.Name] {
 			ids[a.Name] = append(ids[a.Name], a.AccountID)
 		}
@@ -169,26 +170,28 @@ func (p *program) storedAccountIDs(names map[string]bool) map[string][]string {
 	return ids
 }
 
-// identityJSON is what check shows of a block's claim.
+// identityJSON is the identity of a block in the JSON output of check.
 func identityJSON(c *auth.BlockIdentity) map[string]any {
 	if c == nil {
 		return nil
 	}
-	stamp := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-	m := map[string]any{"account_id": c.AccountID, "partition": c.Partition, "since": stamp(c.Since)}
+	format := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+	m := map[string]any{"account_id": c.AccountID, "partition": c.Partition, "since": format(c.Since)}
 	if r := c.Refused; r != nil {
-		m["refused"] = map[string]any{"account_id": r.AccountID, "partition": r.Partition, "arn": r.ARN, "at": stamp(r.At)}
+		m["refused"] = map[string]any{
+			"account_id": r.AccountID, "partition": r.Partition, "arn": r.ARN, "at": format(r.At),
+		}
 	}
 	return m
 }
 
-// quotedBlockNames is the names of the blocks, in a sentence.
-func quotedBlockNames(claims []*auth.BlockIdentity) string {
+// quotedBlockNames lists the names of the blocks in a message.
+func quotedBlockNames(blocks []*auth.BlockIdentity) string {
 	var names []string
-	for _, c := range claims[:min(len(claims), 20)] {
-		names = append(names, fmt.Sprintf("%q", c.Block))
+	for _, b := range blocks[:min(len(blocks), 20)] {
+		names = append(names, fmt.Sprintf("%q", b.Block))
 	}
-	if more := len(claims) - len(names); more > 0 {
+	if more := len(blocks) - len(names); more > 0 {
 		names = append(names, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(names, ", ")

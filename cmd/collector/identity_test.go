@@ -28,7 +28,12 @@ func TestAccountSwapWhileRunning(t *testing.T) {
 	out := filepath.Join(dir, "out")
 	process := func(k awsfake.Key, good time.Duration) {
 		until := time.Now().Add(good).UTC().Format(time.RFC3339)
-		text := fmt.Sprintf(`{"Version": 1, "AccessKeyId": %q, "SecretAccessKey": %q, "Expiration": %q}`, k.ID, k.Secret, until)
+		text := fmt.Sprintf(
+			`{"Version": 1, "AccessKeyId": %q, "SecretAccessKey": %q, "Expiration": %q}`,
+			k.ID,
+			k.Secret,
+			until,
+		)
 		write(t, out+".new", text)
 		if err := os.Rename(out+".new", out); err != nil {
 			t.Fatal(err)
@@ -49,7 +54,10 @@ outputs: [{type: file, path: %[1]s/records.jsonl}]
 web: {listen: "127.0.0.1:0"}
 `, dir))
 	d := startDaemon(t, path, s.URL, "AWS_CONFIG_FILE="+files, "PATH="+os.Getenv("PATH"))
-	d.waitUntil("the account to be collected", d.hasMetric(`collector_targets{account="prod",region="us-east-1",state="ok"} 1`))
+	d.waitUntil(
+		"the account to be collected",
+		d.hasMetric(`collector_targets{account="prod",region="us-east-1",state="ok"} 1`),
+	)
 	other := scene.Accounts[4].Account // platform
 	process(other.AddUser("carol").NewKey(), time.Hour)
 	d.waitUntil("the other account to be refused", d.logMatches(`wrong_account`))
@@ -69,7 +77,8 @@ web: {listen: "127.0.0.1:0"}
 		}
 		return string(text)
 	}
-	if changes := verb("changes", "-o", "jsonl"); strings.Contains(changes, other.ID) || strings.Contains(changes, `"change":"gone"`) {
+	if changes := verb("changes", "-o", "jsonl"); strings.Contains(changes, other.ID) ||
+		strings.Contains(changes, `"change":"gone"`) {
 		t.Errorf("stored:\n%.2000s", changes)
 	}
 	if records := mustRead(t, filepath.Join(dir, "records.jsonl")); strings.Contains(records, other.ID) {
@@ -81,7 +90,10 @@ web: {listen: "127.0.0.1:0"}
 	d.waitUntil("the other account to be collected", func() bool {
 		return strings.Contains(mustRead(t, filepath.Join(dir, "records.jsonl")), other.ID)
 	})
-	d.waitUntil("the first one to end", d.logMatches(`no longer names an account.*account_id=`+scene.Accounts[0].Account.ID))
+	d.waitUntil(
+		"the first one to end",
+		d.logMatches(`account removed from the configuration.*account_id=`+scene.Accounts[0].Account.ID),
+	)
 	changes := verb("changes", "-o", "jsonl")
 	if strings.Contains(changes, `"ended":"absent"`) || !strings.Contains(changes, `"ended":"account_removed"`) {
 		t.Errorf("stored:\n%.2000s", changes)
@@ -139,7 +151,9 @@ func TestTicksFollowRenamedAccounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := &program{
-			config: &loadedConfig{file: f}, runner: runner.New(runner.Options{Limits: runner.NewLimits(1, nil)}), identities: auth.NewFileIdentityStore(auth.IdentityStoreOptions{}),
+			config: &loadedConfig{
+				file: f,
+			}, runner: runner.New(runner.Options{Limits: runner.NewLimits(1, nil)}), identities: auth.NewFileIdentityStore(auth.IdentityStoreOptions{}),
 			retirer: newAccountRetirer(&runStore{driver: storedAccounts{accounts: c.known}}, nil),
 		}
 		p.runner.Swap(built)
@@ -175,7 +189,12 @@ func TestOrganizationOfAnotherAccount(t *testing.T) {
 	text := mustRead(t, path)
 	for name, value := range map[string]string{"id": c.key.ID, "secret": c.key.Secret} {
 		write(t, filepath.Join(c.dir, name), value)
-		text = strings.Replace(strings.Replace(text, `"`+value+`"`, value, 1), value, `"${file:`+filepath.Join(c.dir, name)+`}"`, 1)
+		text = strings.Replace(
+			strings.Replace(text, `"`+value+`"`, value, 1),
+			value,
+			`"${file:`+filepath.Join(c.dir, name)+`}"`,
+			1,
+		)
 	}
 	write(t, path, text)
 	if code := c.once(path); code != exitDone {
@@ -198,7 +217,8 @@ func TestOrganizationOfAnotherAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := claims.Refusals()
-	if len(all) != 1 || all[0].Block != "organization:key" || all[0].AccountID != "111111111111" || all[0].Refused.AccountID != "999999999999" {
+	if len(all) != 1 || all[0].Block != "organization:key" || all[0].AccountID != "111111111111" ||
+		all[0].Refused.AccountID != "999999999999" {
 		t.Errorf("claims %+v", all)
 	}
 	if now := c.liveResources(path); now != live || live == "" {
@@ -206,8 +226,8 @@ func TestOrganizationOfAnotherAccount(t *testing.T) {
 	}
 }
 
-// The credentials become another account's between two pages of a listing: what came before is delivered and stored, nothing of
-// the other account is, and what was not listed does not end.
+// The credentials become another account's between two pages of a listing: what came before is delivered and stored,
+// nothing of the other account is, and what was not listed does not end.
 func TestAccountSwapBetweenPages(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -218,7 +238,11 @@ func TestAccountSwapBetweenPages(t *testing.T) {
 		server := cloud.InMemory()
 		defer server.Close()
 		process := func(name string, k awsfake.Key) {
-			write(t, filepath.Join(dir, name), fmt.Sprintf(`{"Version": 1, "AccessKeyId": %q, "SecretAccessKey": %q}`, k.ID, k.Secret))
+			write(
+				t,
+				filepath.Join(dir, name),
+				fmt.Sprintf(`{"Version": 1, "AccessKeyId": %q, "SecretAccessKey": %q}`, k.ID, k.Secret),
+			)
 		}
 		process("out", home.AddUser("alice").NewKey())
 		script := filepath.Join(dir, "process.sh") // what it prints the next time may be another's
@@ -229,8 +253,20 @@ func TestAccountSwapBetweenPages(t *testing.T) {
 		write(t, path, fmt.Sprintf("data_dir: %[1]s/data\ncollector_configs: {regions: [us-east-1], kinds: [ec2_instance]}\n"+
 			"accounts: [{name: prod, profile: p}]\noutputs: [{type: file, path: %[1]s/records.jsonl}]\n", dir))
 		var said safeBuffer
-		c := &cli{getenv: func(string) string { return "" }, stdout: &said, stderr: &said, configPath: path, logLevel: "info", logFormat: "text"}
-		load := auth.LoadOptions{Isolated: true, Endpoint: server.URL, DialContext: server.DialContext, ConfigFiles: []string{files}}
+		c := &cli{
+			getenv:     func(string) string { return "" },
+			stdout:     &said,
+			stderr:     &said,
+			configPath: path,
+			logLevel:   "info",
+			logFormat:  "text",
+		}
+		load := auth.LoadOptions{
+			Isolated:    true,
+			Endpoint:    server.URL,
+			DialContext: server.DialContext,
+			ConfigFiles: []string{files},
+		}
 		once := func() int {
 			return exitCode(c.collect(t.Context(), runOptions{once: true, flushTimeout: time.Minute, aws: load}), &said)
 		}
@@ -250,7 +286,8 @@ func TestAccountSwapBetweenPages(t *testing.T) {
 			if err := run(t.Context(), []string{"--config", path, verb, "-o", "jsonl"}, c.getenv, &out, &trouble); err != nil {
 				t.Fatal(err)
 			}
-			if text := out.String(); strings.Count(text, "\n") != want || strings.Contains(text, other.ID) || strings.Contains(text, `"gone"`) {
+			if text := out.String(); strings.Count(text, "\n") != want || strings.Contains(text, other.ID) ||
+				strings.Contains(text, `"gone"`) {
 				t.Errorf("%s: %d lines, want %d, none of them of the other account or gone", verb, strings.Count(text, "\n"), want)
 			}
 		}

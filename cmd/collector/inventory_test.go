@@ -147,12 +147,20 @@ func TestNotStored(t *testing.T) {
 		t.Errorf("not ready because %q", why)
 	}
 	var exit *exitError
-	if err := l.notStored(); !errors.As(err, &exit) || exit.code != exitPartial || !strings.Contains(err.Error(), "1 targets were not stored") {
+	if err := l.notStored(); !errors.As(err, &exit) || exit.code != exitPartial ||
+		!strings.Contains(err.Error(), "1 targets were not stored") {
 		t.Errorf("%v", err)
 	}
 
-	none, err := openRunStore(t.Context(), &config.File{DataDir: t.TempDir(), Store: config.Store{Type: "none"}}, false, nil, nil)
-	if err != nil || none.inventory != nil || none.notReadyReasons() != nil || none.notStored() != nil || none.close() != nil {
+	none, err := openRunStore(
+		t.Context(),
+		&config.File{DataDir: t.TempDir(), Store: config.Store{Type: "none"}},
+		false,
+		nil,
+		nil,
+	)
+	if err != nil || none.inventory != nil || none.notReadyReasons() != nil || none.notStored() != nil ||
+		none.close() != nil {
 		t.Errorf("store none: %+v %v", none, err)
 	}
 }

@@ -15,13 +15,13 @@ func (c *cli) listCommand() *cobra.Command {
 	var q queryFlags
 	cmd := &cobra.Command{
 		Use:   "list [KIND]",
-		Short: "List what is there, or was there at an instant",
-		Long: `Lists the resources that are remembered: those that are there now, or with --at those of an instant. KIND is a name or a glob, also
-without its ec2_. It works beside a collector that runs.
+		Short: "List the resources that exist now, or existed at an earlier time",
+		Long: `Lists resources from the store: those that exist now, or with --at those that existed at that time. KIND is
+the name of a kind or a glob; you can omit the prefix ec2_. The command also works while a collector runs.
 
 ` + whereHelp + `
 
-Without --columns, json and jsonl show whole records.`,
+Without --columns, the formats json and jsonl show whole records.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -37,11 +37,12 @@ Without --columns, json and jsonl show whole records.`,
 	q.addFlags(cmd)
 	q.addWhereFlag(cmd)
 	q.addAtFlag(cmd)
-	cmd.Flags().StringSliceVar(&q.columns, "columns", []string{"kind", "id", "name", "state", "type", "account", "region"}, "the fields to show: `FIELD,…`")
+	defaultColumns := []string{"kind", "id", "name", "state", "type", "account", "region"}
+	cmd.Flags().StringSliceVar(&q.columns, "columns", defaultColumns, "the fields to show, as `FIELD,…`")
 	return cmd
 }
 
-// kindPattern is a kind as people write it: instance, volume, "vpc*". One that selects nothing is a slip.
+// kindPattern completes a kind as people write it: instance, volume, "vpc*". A pattern must match some kind.
 func kindPattern(s string) (string, error) {
 	names := knownNames().Kinds
 	for _, p := range []string{s, "ec2_" + s, strings.TrimSuffix("ec2_"+s, "s")} {
@@ -69,10 +70,10 @@ func (c *cli) list(cmd *cobra.Command, q *queryFlags) error {
 	})
 }
 
-// unknownKind is the slip of a kind's name.
+// unknownKind is the error for an unknown kind. It suggests a kind with a similar name.
 func unknownKind(s string) error {
-	i := slices.IndexFunc(collectors.Kinds, func(k collectors.Kind) bool { return strings.Contains(k.Name, strings.TrimPrefix(s, "ec2_")) })
-	if i >= 0 {
+	isSimilar := func(k collectors.Kind) bool { return strings.Contains(k.Name, strings.TrimPrefix(s, "ec2_")) }
+	if i := slices.IndexFunc(collectors.Kinds, isSimilar); i >= 0 {
 		return &kindError{s, collectors.Kinds[i].Name}
 	}
 	return &kindError{s, ""}
@@ -82,7 +83,7 @@ type kindError struct{ name, suggestion string }
 
 func (e *kindError) Error() string {
 	if e.suggestion != "" {
-		return `"` + e.name + `" is no kind; is ` + e.suggestion + ` meant? "collector kinds" lists them`
+		return `unknown kind "` + e.name + `"; did you mean ` + e.suggestion + `? Run "collector kinds" to list all kinds`
 	}
-	return `"` + e.name + `" is no kind; "collector kinds" lists them`
+	return `unknown kind "` + e.name + `"; run "collector kinds" to list all kinds`
 }

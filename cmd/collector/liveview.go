@@ -19,14 +19,14 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// A live view is a handful of lines at the bottom of a terminal while runs go on: accounts × regions, what is being
-// listed, what has failed. It reads the board and changes nothing; log lines pass above it.
+// liveView draws some lines at the bottom of a terminal during runs: each account's progress, current listings and
+// failures. It reads the status board; log lines appear above it.
 //
-// It asks the terminal nothing, reads no key and changes no mode: one that answers nothing delays nothing, what was typed
-// ahead stays for who reads next, and a kill leaves nothing to be put right. Its size is the kernel's word, and all that
-// it sends beside text is what every terminal since the VT100 knows: cursor up, and erase to the end of the screen.
+// It sends no query to the terminal, reads no key and changes no mode. So a terminal that does not answer causes no
+// delay, typed input stays for the next program, and a kill leaves nothing to restore. The kernel knows the size. All
+// control sequences are known to every terminal since the VT100: cursor up, and erase to the end of the screen.
 type liveView struct {
-	terminal io.Writer // the terminal itself
+	terminal io.Writer
 	size     func() (width, height int)
 	snapshot func() []accountProgress
 	quit     chan struct{}
@@ -34,16 +34,16 @@ type liveView struct {
 	once     sync.Once
 
 	mu         sync.Mutex
-	frame      []string // on the screen, below the log; the cursor stands under it
-	frameWidth int      // the screen, when that was drawn
-	midLine    bool     // what was last written above ended within a line
+	frame      []string // the lines on the screen; the cursor is below them
+	frameWidth int      // width of the screen when they were drawn
+	midLine    bool     // the last text above did not end with a line break
 	stopped    bool
 }
 
-// A progress is what the view shows of an account whose run goes on.
+// accountProgress is the progress of an account's run.
 type accountProgress struct {
 	account     string
-	identity    string   // account id, once it is known
+	identity    string   // account id, once known
 	current     []string // "eu-west-1 ec2_instance"
 	done, total int      // targets
 	records     int
@@ -51,10 +51,10 @@ type accountProgress struct {
 	started     time.Time
 }
 
-// Nobody looks more often than this.
+// redrawEvery limits how often the view is drawn: people do not read faster.
 const redrawEvery = 200 * time.Millisecond
 
-// startLiveView draws on w until stop. snapshot is asked a few times a second.
+// startLiveView draws on w until stop is called.
 func startLiveView(w io.Writer, size func() (width, height int), snapshot func() []accountProgress) *liveView {
 	l := &liveView{terminal: w, size: size, snapshot: snapshot, quit: make(chan struct{}), done: make(chan struct{})}
 	go func() {
@@ -77,18 +77,19 @@ func startLiveView(w io.Writer, size func() (width, height int), snapshot func()
 	return l
 }
 
-// redraw draws what has changed.
+// redraw draws the view if it has changed.
 func (l *liveView) redraw() {
 	rows := l.snapshot()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	width, height := l.size()
-	if frame := renderFrame(rows, time.Now(), width, height); !l.midLine && (width != l.frameWidth || !slices.Equal(frame, l.frame)) {
-		_ = l.draw(nil, frame) // a view that cannot be drawn is no reason to stop collecting
+	frame := renderFrame(rows, time.Now(), width, height)
+	if !l.midLine && (width != l.frameWidth || !slices.Equal(frame, l.frame)) {
+		_ = l.draw(nil, frame) // an error here must not stop collecting
 	}
 }
 
-// Write puts whole lines above the view: the log's, and the records' if they go to the same terminal.
+// Write prints whole lines above the view: log lines, and records if they go to the same terminal.
 func (l *liveView) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -96,7 +97,7 @@ func (l *liveView) Write(b []byte) (int, error) {
 		return l.terminal.Write(b)
 	}
 	frame := l.frame
-	if l.midLine = b[len(b)-1] != '\n'; l.midLine { // the next write goes on where this one ends
+	if l.midLine = b[len(b)-1] != '\n'; l.midLine { // the next write continues this line
 		frame = nil
 	}
 	if err := l.draw(b, frame); err != nil {
@@ -105,7 +106,8 @@ func (l *liveView) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// draw takes the frame away, writes what belongs above it, and draws another: in one write, so that nothing flickers. l.mu is held.
+// draw erases the frame, writes the text above, and draws a new frame, in one write to avoid flicker. The caller holds
+// l.mu.
 func (l *liveView) draw(above []byte, frame []string) error {
 	var b bytes.Buffer
 	width, height := l.size()
@@ -115,7 +117,7 @@ func (l *liveView) draw(above []byte, frame []string) error {
 	b.Write(above)
 	frame = frame[:min(len(frame), height-1)]
 	for i, line := range frame {
-		frame[i] = truncateToWidth(line, width-1) // it may be another screen by now
+		frame[i] = truncateToWidth(line, width-1) // the width may have changed
 		b.WriteString(frame[i] + "\n")
 	}
 	l.frame, l.frameWidth = frame, width
@@ -126,20 +128,20 @@ func (l *liveView) draw(above []byte, frame []string) error {
 	return err
 }
 
-// frameRows is how many rows of the screen a frame takes. No line was as wide as the screen, so each takes one; but a terminal that
-// was made narrower has wrapped them since.
-func frameRows(frame []string, then, now int) int {
-	if now >= then {
+// frameRows is how many rows of the screen a frame occupies: one for each line, but a terminal that was made narrower
+// since has wrapped them.
+func frameRows(frame []string, drawnWidth, width int) int {
+	if width >= drawnWidth {
 		return len(frame)
 	}
 	rows := 0
 	for _, line := range frame {
-		rows += max(1, (runewidth.StringWidth(line)+now-1)/now)
+		rows += max(1, (runewidth.StringWidth(line)+width-1)/width)
 	}
 	return rows
 }
 
-// stop wipes the view and gives the terminal back. Safe twice.
+// stop erases the view. A second call does nothing.
 func (l *liveView) stop() {
 	l.once.Do(func() { close(l.quit) })
 	<-l.done
@@ -150,31 +152,32 @@ const (
 	maxRows  = 20
 )
 
-// renderFrame is as many accounts as the terminal has room for, the longest-running first, and a line that sums up the rest.
+// renderFrame shows as many accounts as fit on the terminal, the longest-running first, and a total of the others.
 func renderFrame(rows []accountProgress, at time.Time, width, height int) []string {
-	room := min(height-3, maxRows) // the sum has a line of its own, the cursor too, and one of the log stays in sight
-	if len(rows) == 0 || room < 1 {
+	fits := min(height-3, maxRows) // leaves lines for the total, the cursor, and one line of the log
+	if len(rows) == 0 || fits < 1 {
 		return nil
 	}
 	names := 0
-	for _, r := range rows[:min(room, len(rows))] {
+	for _, r := range rows[:min(fits, len(rows))] {
 		names = max(names, runewidth.StringWidth(r.account))
 	}
 	var frame []string
 	records, failed := 0, 0
 	for i, r := range rows {
 		records, failed = records+r.records, failed+r.failed
-		if i < room {
+		if i < fits {
 			frame = append(frame, truncateToWidth(r.line(names, at), width-1))
 		}
 	}
-	if more := len(rows) - room; more > 0 {
-		frame = append(frame, truncateToWidth(fmt.Sprintf("and %d more accounts; %d records, %d targets failed so far", more, records, failed), width-1))
+	if more := len(rows) - fits; more > 0 {
+		total := fmt.Sprintf("and %d more accounts; %d records, %d targets failed so far", more, records, failed)
+		frame = append(frame, truncateToWidth(total, width-1))
 	}
 	return frame
 }
 
-// line is an account's. The bar is of letters that every terminal has, and all take to be one column wide.
+// line formats the account's line. The bar is ASCII, which every terminal shows one column wide.
 func (r accountProgress) line(names int, at time.Time) string {
 	fill := 0
 	if r.total > 0 {
@@ -194,8 +197,9 @@ func (r accountProgress) line(names int, at time.Time) string {
 	return line
 }
 
-// truncateToWidth cuts a line to so many columns. A line that the terminal wraps would leave rests of the view behind, and terminals do not
-// agree on how wide what is not ASCII is: two columns a letter is the most that any of them takes.
+// truncateToWidth cuts a line to a number of columns. A line that the terminal wraps would leave parts of the view
+// behind. Terminals differ in the width of other characters than ASCII, so each counts as two columns, the most that
+// any uses.
 func truncateToWidth(line string, columns int) string {
 	var b strings.Builder
 	used := 0
@@ -215,20 +219,22 @@ func truncateToWidth(line string, columns int) string {
 	return b.String()
 }
 
-// startDisplay is where log lines, and records, go: above a live view on a terminal, straight through elsewhere.
+// startDisplay returns the writers for log lines and records: above a live view on a terminal, else directly.
 func (c *cli) startDisplay(ctx context.Context, board *runner.Board) (log, stdout io.Writer, stop func()) {
 	if ctx.Err() != nil || !c.supportsLiveView(c.stderr) {
 		return c.stderr, c.out("jsonl"), func() {}
 	}
 	screen := printable.Unwrap(c.stderr)
-	l := startLiveView(screen, func() (int, int) { return terminalSize(screen) }, func() []accountProgress { return boardProgress(board) })
+	l := startLiveView(screen,
+		func() (int, int) { return terminalSize(screen) },
+		func() []accountProgress { return boardProgress(board) })
 	if !isTerminal(printable.Unwrap(c.stdout)) {
 		return l, c.out("jsonl"), l.stop
 	}
 	return l, printable.NewJSONWriter(l), l.stop
 }
 
-// terminalSize is the size of the terminal, which the kernel knows: of one on a serial line it does not, and most are this large.
+// terminalSize asks the kernel. It does not know the size of a serial terminal; most have 80 × 24.
 func terminalSize(w io.Writer) (width, height int) {
 	if f, ok := w.(*os.File); ok {
 		if width, height, err := term.GetSize(int(f.Fd())); err == nil && width > 0 && height > 0 {
@@ -238,12 +244,12 @@ func terminalSize(w io.Writer) (width, height int) {
 	return 80, 24
 }
 
-// boardProgress is what the view shows: every account with a run under way, the longest-running first.
+// boardProgress returns the progress of each running account, the longest-running first.
 func boardProgress(board *runner.Board) []accountProgress {
-	now := map[string][]string{}
+	listings := map[string][]string{}
 	for _, l := range board.Listings() {
-		if n := now[l.Account]; len(n) < 3 {
-			now[l.Account] = append(n, printable.Text(strings.TrimSpace(l.Region+" "+l.Kind)))
+		if list := listings[l.Account]; len(list) < 3 {
+			listings[l.Account] = append(list, printable.Text(strings.TrimSpace(l.Region+" "+l.Kind)))
 		}
 	}
 	var rows []accountProgress
@@ -253,8 +259,10 @@ func boardProgress(board *runner.Board) []accountProgress {
 		}
 		r := a.Running[0]
 		rows = append(rows, accountProgress{
-			account: printable.Text(a.Name), identity: printable.Text(a.Identity.AccountID), current: now[a.Name], started: r.Started,
-			done: r.Targets, total: max(r.Targets, (len(a.Regions)+len(a.Disabled))*len(a.Kinds)), records: r.Records, failed: r.Failed,
+			account: printable.Text(a.Name), identity: printable.Text(a.Identity.AccountID),
+			current: listings[a.Name], started: r.Started,
+			done: r.Targets, total: max(r.Targets, (len(a.Regions)+len(a.Disabled))*len(a.Kinds)),
+			records: r.Records, failed: r.Failed,
 		})
 	}
 	slices.SortStableFunc(rows, func(a, b accountProgress) int { return a.started.Compare(b.started) })

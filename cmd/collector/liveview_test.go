@@ -88,10 +88,18 @@ func (s *screen) lines() []string {
 // framePattern matches a line of the live view.
 var framePattern = regexp.MustCompile(`\[[#.]{12}|and \d+ more accounts`)
 
-// While it lasts the view is below the log; once it has stopped the terminal shows what it would without one: whatever the
-// size, and the names, and also if it was taller than the screen.
+// While it lasts the view is below the log; once it has stopped the terminal shows what it would without one: whatever
+// the size, and the names, and also if it was taller than the screen.
 func TestLiveViewLeavesNoFrame(t *testing.T) {
-	names := []string{"prod", "本番アカウント", "équipe-Ω", "👩‍👩‍👧‍👦☎️", "e\u0301e\u0301e\u0301", "a\x1b[2Jb\r\u202e\u009b", strings.Repeat("long-", 30)}
+	names := []string{
+		"prod",
+		"本番アカウント",
+		"équipe-Ω",
+		"👩‍👩‍👧‍👦☎️",
+		"e\u0301e\u0301e\u0301",
+		"a\x1b[2Jb\r\u202e\u009b",
+		strings.Repeat("long-", 30),
+	}
 	for _, size := range [][2]int{{80, 24}, {200, 50}, {40, 10}, {21, 5}, {100, 4}, {12, 3}, {80, 2}, {5, 1}, {1, 1}} {
 		for _, accounts := range []int{1, 3, 30, 500} {
 			t.Run(fmt.Sprintf("%dx%d with %d", size[0], size[1], accounts), func(t *testing.T) {
@@ -109,8 +117,13 @@ func TestLiveViewLeavesNoFrame(t *testing.T) {
 						mu.Lock()
 						now = nil
 						for a := range accounts * min(i, 1) * (11 - i) / 10 { // at the end fewer and fewer
-							now = append(now, accountProgress{account: fmt.Sprintf("%s-%d", names[a%len(names)], a), identity: "111111111111",
-								current: []string{"us-east-1 ec2_instance"}, done: i + 1, total: 12, records: i * 1000, failed: a % 2, started: time.Now().Add(-time.Minute)})
+							now = append(
+								now,
+								accountProgress{account: fmt.Sprintf("%s-%d", names[a%len(names)], a), identity: "111111111111",
+									current: []string{
+										"us-east-1 ec2_instance",
+									}, done: i + 1, total: 12, records: i * 1000, failed: a % 2, started: time.Now().Add(-time.Minute)},
+							)
 						}
 						mu.Unlock()
 						time.Sleep(redrawEvery + time.Millisecond)
@@ -144,7 +157,8 @@ func TestLiveViewLeavesNoFrame(t *testing.T) {
 	}
 }
 
-// Nothing is sent but text, cursor up, and erase to the end: no question that a terminal would answer, no mode that a kill would leave.
+// Nothing is sent but text, cursor up, and erase to the end: no question that a terminal would answer, no mode that a
+// kill would leave.
 func TestLiveViewSendsNoQuery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScreen(80, 24)

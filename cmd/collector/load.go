@@ -17,18 +17,18 @@ import (
 	"github.com/aws-collector/collector/outputs"
 )
 
-// A loaded configuration is a file, resolved and valid, with what is worth saying about it.
+// loadedConfig is a configuration file, resolved and valid, with the warnings about it.
 type loadedConfig struct {
 	file     *config.File
 	inputs   inputDigests
 	warnings []string
 }
 
-// inputDigests is the files that a configuration was made of (itself, and what ${file:} names), each with a digest of what
-// it held: to see whether one has changed.
+// inputDigests has a digest of each file that a configuration was made from: the file itself, and the files that
+// ${file:} references name. They show whether a file has changed.
 type inputDigests map[string][sha256.Size]byte
 
-// recordingReader reads what references name, and notes what it held.
+// recordingReader returns a function that reads referenced files and records their digests.
 func (in inputDigests) recordingReader(ctx context.Context) func(path string) ([]byte, error) {
 	return func(path string) ([]byte, error) {
 		b, err := referenceReader(ctx)(path)
@@ -39,51 +39,52 @@ func (in inputDigests) recordingReader(ctx context.Context) func(path string) ([
 	}
 }
 
-// referenceReader reads what ${file:} names: a regular file, over links, as secrets are mounted.
+// referenceReader returns a function that reads the file of a ${file:} reference. It follows links, because secrets are
+// often mounted as links.
 func referenceReader(ctx context.Context) func(path string) ([]byte, error) {
 	return func(path string) ([]byte, error) {
 		b, err := userfile.Read(ctx, path, config.MaxReferenced)
 		if errors.Is(err, userfile.ErrTooLarge) {
-			err = errors.New("the file is longer than 64 KiB; is it the right one?")
+			err = errors.New("the file is longer than 64 KiB; check that it is the right file")
 		}
 		return b, err
 	}
 }
 
-// changed reports whether a file holds something else now. One that is not there is on its way.
+// changed reports whether a file has other content now. A missing file counts as unchanged: it is about to be replaced.
 func (in inputDigests) changed(ctx context.Context) bool {
-	for path, was := range in {
-		if b, err := userfile.Read(ctx, path, config.MaxFile); err == nil && sha256.Sum256(b) != was {
+	for path, digest := range in {
+		if b, err := userfile.Read(ctx, path, config.MaxFile); err == nil && sha256.Sum256(b) != digest {
 			return true
 		}
 	}
 	return false
 }
 
-// standardInput is what --config calls it.
+// standardInput is the value of --config that means standard input.
 const standardInput = "-"
 
-// configText is the configuration file's content; again says that the path leads to it a second time. What came from a pipe is
-// kept for a reload, as it cannot be read again.
-func (c *cli) configText(ctx context.Context) (text []byte, again bool, err error) {
+// configText returns the content of the configuration file. rereadable reports whether the path can be read a second
+// time. Text from a pipe cannot, so it is retained for reloads.
+func (c *cli) configText(ctx context.Context) (text []byte, rereadable bool, err error) {
 	switch {
 	case c.pipedConfig != nil:
 		return c.pipedConfig, false, nil
 	case c.configPath == standardInput:
 		text, err = userfile.ReadStream(ctx, c.stdin, "standard input", config.MaxFile)
 	default:
-		text, again, err = userfile.ReadAny(ctx, c.configPath, config.MaxFile)
+		text, rereadable, err = userfile.ReadAny(ctx, c.configPath, config.MaxFile)
 	}
-	if err == nil && !again {
+	if err == nil && !rereadable {
 		c.pipedConfig = text
 		if len(text) == 0 {
-			err = fmt.Errorf("%s: nothing came from it", c.configName())
+			err = fmt.Errorf("%s: is empty", c.configName())
 		}
 	}
-	return text, again, err
+	return text, rereadable, err
 }
 
-// configName is what messages call the configuration: a file's name, without its directory.
+// configName is the name of the configuration in messages: the file's name without its directory.
 func (c *cli) configName() string {
 	switch {
 	case c.configPath == standardInput:
@@ -94,15 +95,16 @@ func (c *cli) configName() string {
 	return filepath.Base(c.configPath)
 }
 
-// loadConfig reads the configuration file and applies the environment's two overrides. It calls nobody. With an error comes
-// what was read, and nothing else.
+// loadConfig reads the configuration file and applies COLLECTOR_LISTEN and COLLECTOR_DATA_DIR. It makes no AWS calls.
+// With an error, the result has only the inputs that were read.
 func (c *cli) loadConfig(ctx context.Context) (*loadedConfig, error) {
 	l := &loadedConfig{inputs: inputDigests{}}
-	b, again, err := c.configText(ctx)
+	b, rereadable, err := c.configText(ctx)
 	if err != nil {
-		return l, usageError(fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, or begin from config.example.yaml", err))
+		return l, usageError(fmt.Errorf(
+			"%w; name a file with --config or COLLECTOR_CONFIG, or start from config.example.yaml", err))
 	}
-	if again {
+	if rereadable {
 		l.inputs[c.configPath] = sha256.Sum256(b)
 	}
 	f, err := config.Parse(b, c.configName(), knownNames())
@@ -129,7 +131,7 @@ func (c *cli) loadConfig(ctx context.Context) (*loadedConfig, error) {
 	l.warnings = append(l.warnings, warnings...)
 	l.warnings = append(l.warnings, c.exposureWarnings(ctx, f)...)
 	if c.strict && len(l.warnings) > 0 {
-		refused := []error{fmt.Errorf("--strict refuses %s", c.configName())}
+		refused := []error{fmt.Errorf("--strict: %s has warnings", c.configName())}
 		for _, w := range l.warnings {
 			refused = append(refused, errors.New("  "+w))
 		}
@@ -138,7 +140,7 @@ func (c *cli) loadConfig(ctx context.Context) (*loadedConfig, error) {
 	return l, nil
 }
 
-// outputConflicts is what is wrong with outputs because of those beside them, and what may become so.
+// outputConflicts returns the conflicts between outputs: errors, and warnings about conflicts that may happen later.
 func outputConflicts(file string, f *config.File) (warnings []string, err error) {
 	var specs []outputs.Spec
 	for _, o := range f.Outputs {
@@ -160,13 +162,13 @@ func outputConflicts(file string, f *config.File) (warnings []string, err error)
 	return warnings, errors.Join(errs...)
 }
 
-// lookupEnv is the environment for references. An empty variable is as good as none: it is never a key.
+// lookupEnv resolves ${env:} references. An empty variable counts as unset: a key is never empty.
 func (c *cli) lookupEnv(name string) (string, bool) {
 	v := c.getenv(name)
 	return v, v != ""
 }
 
-// knownNames is what a configuration may name.
+// knownNames returns the kinds and output types that a configuration may name.
 func knownNames() config.Registry {
 	k := config.Registry{Outputs: map[string]func() any{}}
 	for _, kind := range collectors.Kinds {
@@ -181,7 +183,7 @@ func knownNames() config.Registry {
 func (c *cli) validateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "validate",
-		Short: "Check the configuration without calling anybody; lists everything that is wrong",
+		Short: "Check the configuration and print all errors; makes no AWS calls",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := c.loadConfig(cmd.Context())
@@ -212,9 +214,8 @@ func (c *cli) validateCommand() *cobra.Command {
 	}
 }
 
-// inspectSignIn adds what is wrong with the AWS profiles, files and variables that accounts sign in by. What no account
-// needs is a
-// warning.
+// inspectSignIn checks the AWS profiles, files and variables that accounts sign in with. An error in a part that no
+// account uses is a warning.
 func (c *cli) inspectSignIn(l *loadedConfig) error {
 	var blocks []config.Account
 	for _, b := range l.file.Accounts {
@@ -225,8 +226,9 @@ func (c *cli) inspectSignIn(l *loadedConfig) error {
 	}
 	for _, o := range l.file.Outputs {
 		if s3, ok := o.Options.(*outputs.S3); ok {
-			blocks = append(blocks, config.Account{SignIn: config.SignIn{AKID: s3.AKID, AKSecret: s3.AKSecret,
-				Profile: s3.Profile}})
+			blocks = append(blocks, config.Account{
+				SignIn: config.SignIn{AKID: s3.AKID, AKSecret: s3.AKSecret, Profile: s3.Profile},
+			})
 		}
 	}
 	var errs []error
@@ -242,7 +244,7 @@ func (c *cli) inspectSignIn(l *loadedConfig) error {
 		l.warnings = append(l.warnings, text)
 	}
 	if len(errs) > 0 {
-		return usageError(fmt.Errorf("what accounts of %s sign in by:\n%w", c.configPath, errors.Join(errs...)))
+		return usageError(fmt.Errorf("sign-in of the accounts in %s:\n%w", c.configPath, errors.Join(errs...)))
 	}
 	return nil
 }

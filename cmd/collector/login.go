@@ -30,22 +30,22 @@ func (c *cli) loginCommand() *cobra.Command {
 	var o loginOptions
 	cmd := &cobra.Command{
 		Use:   "login ACCOUNT",
-		Short: "Begin an account's MFA session with a code that you type",
-		Long: `Asks for a one-time code of the account's MFA device, begins a session of up to 36 hours with it and keeps that under data_dir,
-where every collector that shares data_dir finds it; one that is running needs no restart. One login serves all accounts
-behind the same key and device.
+		Short: "Start an account's MFA session with a code that you type",
+		Long: `Asks for a one-time code of the account's MFA device and starts an MFA session of up to 36 hours.
+The session is stored in data_dir, where every collector that shares data_dir finds it; you do not have to restart a
+running collector. One login serves all accounts with the same key and device.
 
-The code is read from the terminal and not shown. In a script, give it on standard input with --code-stdin. Where the block has a
-totp_seed or a token_command, nobody is asked.`,
+The code is read from the terminal and is not shown. In a script, pass it on standard input with --code-stdin. If the
+block has a totp_seed or a token_command, the command uses that instead of asking.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !cmd.Flags().Changed("log-level") && c.getenv("COLLECTOR_LOG_LEVEL") == "" {
-				c.logLevel = "warn" // what is worth saying is printed
+				c.logLevel = "warn" // the command prints the result itself
 			}
 			return c.login(cmd.Context(), args[0], cmd.InOrStdin(), o)
 		},
 	}
-	cmd.Flags().BoolVar(&o.codeStdin, "code-stdin", false, "read the code from standard input, whatever that is")
+	cmd.Flags().BoolVar(&o.codeStdin, "code-stdin", false, "read the code from standard input")
 	return cmd
 }
 
@@ -65,7 +65,7 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 		for _, a := range all[:min(len(all), 20)] {
 			names = append(names, a.Name)
 		}
-		return usageError(fmt.Errorf("no account of %s is called %q; there are %s", c.configPath, name, strings.Join(names, ", ")))
+		return usageError(fmt.Errorf("%s has no account %q; accounts: %s", c.configPath, name, strings.Join(names, ", ")))
 	}
 	if err := makeDataDir(cfg.file.DataDir); err != nil {
 		return err
@@ -76,13 +76,15 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 	if err != nil {
 		return err
 	}
-	claims, err := openIdentities(auth.IdentityStoreOptions{Path: identitiesPath(cfg.file.DataDir), Checking: true}, log)
+	identityOptions := auth.IdentityStoreOptions{Path: identitiesPath(cfg.file.DataDir), Checking: true}
+	identities, err := openIdentities(identityOptions, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, claims.Flush()) }()
+	defer func() { err = errors.Join(err, identities.Flush()) }()
 	sessions := auth.NewSessions(auth.Options{
-		AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Identities: claims, Log: log,
+		AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey,
+		Identities: identities, Log: log,
 	})
 	defer sessions.Close()
 
@@ -93,18 +95,20 @@ func (c *cli) login(ctx context.Context, name string, in io.Reader, o loginOptio
 	if err != nil {
 		return fmt.Errorf("account %q: %w", name, err)
 	}
-	if err := safeFprintf(c.stdout, "%s: MFA session of %s until %s (%s)\n", name, done.Device,
-		done.Expires.UTC().Format("2006-01-02 15:04 MST"), config.Duration(time.Until(done.Expires).Round(time.Minute))); err != nil {
+	expires := done.Expires.UTC().Format("2006-01-02 15:04 MST")
+	remaining := config.Duration(time.Until(done.Expires).Round(time.Minute))
+	if err := safeFprintf(c.stdout, "%s: MFA session of %s until %s (%s)\n",
+		name, done.Device, expires, remaining); err != nil {
 		return err
 	}
-	session, err := sessions.Open(ctx, a) // the session is kept, whatever becomes of the roles behind it
+	session, err := sessions.Open(ctx, a) // the MFA session stays valid if a role behind it fails
 	if err != nil {
-		return fmt.Errorf("account %q: the MFA session is good, but %w", name, err)
+		return fmt.Errorf("account %q: the MFA session is valid, but %w", name, err)
 	}
 	return safeFprintf(c.stdout, "%s: signed in as %s\n", name, session.Identity.ARN)
 }
 
-// signInAccounts is every block that one can sign in to: the file's, the members that are known, and those by which organizations are asked.
+// signInAccounts has every block that can sign in: of the file, of known members, and of organizations.
 func (c *cli) signInAccounts(f *config.File, log *slog.Logger) []config.Account {
 	all := accountsOf(newMemberDirectory(nil, membersPath(f.DataDir), log).resolveAccounts(f, nil).accounts)
 	for _, o := range f.Organizations {
@@ -113,26 +117,27 @@ func (c *cli) signInAccounts(f *config.File, log *slog.Logger) []config.Account 
 	return all
 }
 
-// readCode reads a code: hidden from a terminal, or a line of what was piped in.
+// readCode reads a code from the terminal without echo, or if piped a line from standard input.
 func (c *cli) readCode(ctx context.Context, in io.Reader, device string, piped bool) (secret.String, error) {
 	read := func() (string, error) {
 		line, err := bufio.NewReader(io.LimitReader(in, 256)).ReadString('\n')
 		if errors.Is(err, io.EOF) {
-			err = nil // a last line may lack its end
+			err = nil // the last line may have no line break
 		}
 		return line, err
 	}
 	if !piped {
 		f, ok := in.(*os.File)
 		if !ok || !term.IsTerminal(int(f.Fd())) {
-			return secret.String{}, usageError(errors.New("login: standard input is no terminal to ask at; give the code with --code-stdin"))
+			return secret.String{}, usageError(errors.New(
+				"login: standard input is not a terminal; pass the code with --code-stdin"))
 		}
 		fd := int(f.Fd())
 		before, err := term.GetState(fd)
 		if err != nil {
 			return secret.String{}, fmt.Errorf("login: %w", err)
 		}
-		defer func() { _ = term.Restore(fd, before) }() // an interrupted reader leaves the terminal silent
+		defer func() { _ = term.Restore(fd, before) }() // an interrupted read leaves echo off
 		_ = safeFprintf(c.stderr, "One-time code of %s: ", device)
 		defer fmt.Fprintln(c.stderr)
 		read = func() (string, error) {
@@ -145,7 +150,7 @@ func (c *cli) readCode(ctx context.Context, in io.Reader, device string, piped b
 		err  error
 	}
 	got := make(chan line, 1)
-	go func() { // it can be ended by nothing but a line; where ctx ends, so does the process
+	go func() { // reading cannot be canceled; when ctx ends, the process ends
 		text, err := read()
 		got <- line{text, err}
 	}()
@@ -153,7 +158,8 @@ func (c *cli) readCode(ctx context.Context, in io.Reader, device string, piped b
 	case l := <-got:
 		text := strings.TrimSpace(l.text)
 		if l.err != nil || !isCode(text) {
-			return secret.String{}, usageError(cmp.Or(l.err, fmt.Errorf("login: a code has 6 digits, and %d characters were given", len(text))))
+			return secret.String{}, usageError(cmp.Or(l.err,
+				fmt.Errorf("login: a code has 6 digits, got %d characters", len(text))))
 		}
 		return secret.New(text), nil
 	case <-ctx.Done():

@@ -1,7 +1,7 @@
-// Command collector calls the roll of every EC2 resource in every AWS account, on a schedule.
+// Command collector inventories every EC2 resource in every AWS account, on a schedule.
 //
-// main turns signals into a context and an error into an exit code; [run] is the program. What it does is in wire.go, top
-// to bottom; each verb has a file.
+// main turns signals into a context and an error into an exit code; [run] is the program. Start with [cli.collect] in
+// wire.go, which builds the program from top to bottom. Each command has a file of its own.
 package main
 
 import (
@@ -19,9 +19,10 @@ import (
 	"github.com/aws-collector/collector/internal/printable"
 )
 
-// gcPercent is Go's GOGC where the environment does not say: how much a heap may grow by of what lives in it. Half of it costs
-// some 4 % of CPU beside Go's own 100, as most of what a run allocates dies at once. Of thousands of accounts so much is kept
-// that a quarter is enough: with ten thousand it takes 12 MiB off the peak of 111, and adds a tenth to the CPU.
+// gcPercent is the value of GOGC that the program uses when the environment does not set one. With Go's default of 100
+// the heap would be larger for little gain: most of what a run allocates is garbage at once, so 50 costs about 4 % more
+// CPU. Thousands of accounts retain so much that 25 is enough: with ten thousand accounts it reduces the peak from 111
+// MiB to 99 MiB and adds a tenth to the CPU time.
 func gcPercent(accounts int) int {
 	if accounts >= 2000 {
 		return 25
@@ -29,7 +30,7 @@ func gcPercent(accounts int) int {
 	return 50
 }
 
-// setGCPercent is for so many accounts; whoever sets GOGC knows better.
+// setGCPercent sets the value for this number of accounts, unless the environment sets GOGC.
 func setGCPercent(getenv func(string) string, accounts int) {
 	if getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent(accounts))
@@ -41,7 +42,7 @@ func main() {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	signal.Ignore(syscall.SIGPIPE) // a reader of standard output that has gone is an output's trouble, and it says so
+	signal.Ignore(syscall.SIGPIPE) // a closed standard output is reported by the output that writes to it
 	go func() {
 		waitForSecondSignal(signals, cancel)
 		fmt.Fprintln(os.Stderr, "collector: stopped at once by a second signal")
@@ -50,11 +51,12 @@ func main() {
 	os.Exit(exitCode(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr), os.Stderr))
 }
 
-// duplicateSignalWindow is how long after the first signal another one is still the first: timeout(1) signals its child and then the process
-// group, which is the child again; a terminal and a supervisor may both signal. A person who means it asks later, or again.
+// duplicateSignalWindow is how long after the first signal another one counts as the same request to stop. timeout(1)
+// signals its child and then the process group, which contains the child; a terminal and a supervisor may both signal.
+// A person who wants the program to stop at once signals later than that, or again.
 const duplicateSignalWindow = time.Second
 
-// waitForSecondSignal cancels at the first signal, and returns at the second.
+// waitForSecondSignal cancels the context at the first signal, and returns at the second.
 func waitForSecondSignal(signals <-chan os.Signal, cancel context.CancelCauseFunc) {
 	s := <-signals
 	first := time.Now()
@@ -69,15 +71,15 @@ func waitForSecondSignal(signals <-chan os.Signal, cancel context.CancelCauseFun
 // The exit codes are a contract: a script branches on them.
 const (
 	exitDone    = 0
-	exitFailed  = 1 // nothing collected, or the program could not go on
+	exitFailed  = 1 // nothing was collected, or the program could not continue
 	exitUsage   = 2 // bad usage or configuration
 	exitPartial = 3 // some targets failed
 )
 
-// An exitError is an error that has an exit code of its own.
+// exitError is an error with its own exit code.
 type exitError struct {
 	code int
-	err  error // nil where what there is to say has been said
+	err  error // nil: everything has been printed already
 }
 
 func (e *exitError) Error() string {
@@ -90,7 +92,7 @@ func (e *exitError) Unwrap() error { return e.err }
 
 func usageError(err error) error { return &exitError{exitUsage, err} }
 
-// exitCode prints err, once, and says which code it is.
+// exitCode prints err and returns its exit code.
 func exitCode(err error, stderr io.Writer) int {
 	if err == nil {
 		return exitDone
@@ -100,7 +102,7 @@ func exitCode(err error, stderr io.Writer) int {
 	if errors.As(err, &e) {
 		code = e.code
 	}
-	text := strings.TrimSpace(errorText(err)) // of joined errors, some may have nothing to say
+	text := strings.TrimSpace(errorText(err)) // some of the joined errors may have no text
 	if text == "" {
 		return code
 	}

@@ -28,8 +28,8 @@ func TestGCPercent(t *testing.T) {
 	}
 }
 
-// Signals within a second of the first are the first: timeout(1) sends two, a terminal and a supervisor one each. The first
-// that comes later is a person who means it.
+// Signals within a second of the first are the first: timeout(1) sends two, a terminal and a supervisor one each. The
+// first that comes later is a person who means it.
 func TestSecondSignal(t *testing.T) {
 	type sent struct {
 		after time.Duration

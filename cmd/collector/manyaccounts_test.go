@@ -15,16 +15,20 @@ import (
 	"github.com/aws-collector/collector/internal/awsfake"
 )
 
-// Fifty accounts, one of which hangs in every region and one of which may not look into one region. The whole program, the SDK
-// included, runs on a bubble's clock against an AWS in memory: every other account starts within five seconds and is
-// collected whole, and the bad two cost themselves alone.
+// Fifty accounts, one of which hangs in every region and one of which may not look into one region. The whole program,
+// the SDK included, runs on a bubble's clock against an AWS in memory: every other account starts within five seconds
+// and is collected whole, and the bad two cost themselves alone.
 func TestHungAndDeniedAccountsAmongFifty(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		const hung, denied = "100000000007", "100000000009"
 		cloud := awsfake.New(awsfake.Options{Latency: 80 * time.Millisecond})
 		var b strings.Builder
-		fmt.Fprintf(&b, "timeout: 2m\ndata_dir: %s/data\ncollector_configs: {regions: [us-east-1, us-west-2, eu-west-1, eu-central-1]}\naccounts:\n", dir)
+		fmt.Fprintf(
+			&b,
+			"timeout: 2m\ndata_dir: %s/data\ncollector_configs: {regions: [us-east-1, us-west-2, eu-west-1, eu-central-1]}\naccounts:\n",
+			dir,
+		)
 		for i := range 50 {
 			a := cloud.AddAccount(fmt.Sprintf("1000000000%02d", i), "aws")
 			a.AddInstances("us-east-1", 3)
@@ -43,7 +47,14 @@ func TestHungAndDeniedAccountsAmongFifty(t *testing.T) {
 			t.Fatal(err)
 		}
 		var stdout, stderr bytes.Buffer
-		c := &cli{getenv: func(string) string { return "" }, stdout: &stdout, stderr: &stderr, configPath: config, logLevel: "info", logFormat: "text"}
+		c := &cli{
+			getenv:     func(string) string { return "" },
+			stdout:     &stdout,
+			stderr:     &stderr,
+			configPath: config,
+			logLevel:   "info",
+			logFormat:  "text",
+		}
 		began := time.Now()
 		err := c.collect(t.Context(), runOptions{
 			once: true, flushTimeout: time.Minute,

@@ -23,33 +23,33 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A roster knows the members of each organization that the configuration names: by the last list that was whole, from this process
-// or, after a restart, from the one before. A list that fails changes nothing of it.
+// memberDirectory has the members of each organization of the configuration, as of the last complete list. It loads the
+// lists of an earlier process. A list that fails changes nothing.
 type memberDirectory struct {
 	listMembers func(context.Context, config.Organization) (auth.OrganizationMembers, error)
-	path        string // "": it is not kept
+	path        string // "": not saved
 	log         *slog.Logger
 
-	background context.Context // of listings: they are for all who wait
+	background context.Context // of listings: several callers wait for one
 	stop       context.CancelFunc
 	wg         sync.WaitGroup
 
 	mu     sync.Mutex
 	loaded bool
-	saved  map[string]memberList         // of an earlier process
-	blocks map[string]*organizationState // by what they ask for
+	saved  map[string]memberList         // from the file, by organizationKey
+	blocks map[string]*organizationState // by organizationKey
 }
 
-// An organization is what is known of one block.
+// organizationState is what is known about one block of organizations.
 type organizationState struct {
-	list        *memberList // nil: nothing yet
-	err         error       // of the last listing
-	at          time.Time   // its end
-	reported    bool        // by this process: who is not active
-	listingDone chan struct{}
+	list        *memberList   // nil: not listed yet
+	err         error         // of the last listing
+	at          time.Time     // end of the last listing
+	reported    bool          // this process has logged the inactive members
+	listingDone chan struct{} // closed at the end of the running listing; nil: none runs
 }
 
-// A rollCall is a whole list, as it is kept.
+// memberList is a complete list of members, as it is saved.
 type memberList struct {
 	Label    string          `json:"label"` // for people
 	At       time.Time       `json:"at"`
@@ -59,151 +59,161 @@ type memberList struct {
 	Missing  []string        `json:"missing,omitempty"`
 }
 
-// listingTimeout bounds a listing: a thousand members' tags, slowly.
+// listingTimeout limits a listing. The tags of a thousand members take long.
 const listingTimeout = 5 * time.Minute
 
 func newMemberDirectory(s *auth.Sessions, path string, log *slog.Logger) *memberDirectory {
-	g := &memberDirectory{path: path, log: log, blocks: map[string]*organizationState{}}
+	d := &memberDirectory{path: path, log: log, blocks: map[string]*organizationState{}}
 	if s != nil {
-		g.listMembers = s.Members
+		d.listMembers = s.Members
 	}
-	g.background, g.stop = context.WithCancel(context.Background())
-	return g
+	d.background, d.stop = context.WithCancel(context.Background())
+	return d
 }
 
 func membersPath(dataDir string) string { return filepath.Join(dataDir, "organizations.json") }
 
-func (g *memberDirectory) close() {
-	g.stop()
-	g.wg.Wait()
+func (d *memberDirectory) close() {
+	d.stop()
+	d.wg.Wait()
 }
 
-// organizationKey is what a block asks for, and of whom. It holds no secret.
+// organizationKey identifies what a block lists, and with which identity. It contains no secret.
 func organizationKey(o config.Organization) string {
 	v := o.Via
 	var hops []string
 	for _, h := range v.Hops() {
 		hops = append(hops, h.ARN)
 	}
-	b, err := json.Marshal([]any{v.Profile, v.AKID, v.CredentialSource, v.AccountID, v.Partition, hops, o.Include, o.Exclude, o.RequiredDetails()})
+	b, err := json.Marshal([]any{
+		v.Profile, v.AKID, v.CredentialSource, v.AccountID, v.Partition, hops, o.Include, o.Exclude, o.RequiredDetails(),
+	})
 	if err != nil {
-		panic(fmt.Sprintf("organization %s: %v", o.Label, err)) // texts and lists of them
+		panic(fmt.Sprintf("organization %s: %v", o.Label, err)) // only strings, which always encode
 	}
 	h := sha256.Sum256(b)
 	return hex.EncodeToString(h[:12])
 }
 
-// state finds what is known of a block. g.mu is held.
-func (g *memberDirectory) state(o config.Organization) *organizationState {
-	if !g.loaded {
-		g.loaded = true
-		if err := g.load(); err != nil {
-			g.setAsideDamaged(err)
+// state returns the state of a block. The caller holds d.mu.
+func (d *memberDirectory) state(o config.Organization) *organizationState {
+	if !d.loaded {
+		d.loaded = true
+		if err := d.load(); err != nil {
+			d.setAsideDamaged(err)
 		}
 	}
 	key := organizationKey(o)
-	b := g.blocks[key]
+	b := d.blocks[key]
 	if b == nil {
 		b = &organizationState{}
-		if r, ok := g.saved[key]; ok {
+		if r, ok := d.saved[key]; ok {
 			b.list = &r
 		}
-		g.blocks[key] = b
+		d.blocks[key] = b
 	}
 	return b
 }
 
-// lastList is the last whole list of a block, or nil.
-func (g *memberDirectory) lastList(o config.Organization) *memberList {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.state(o).list
+// lastList is the last complete list of a block, or nil.
+func (d *memberDirectory) lastList(o config.Organization) *memberList {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.state(o).list
 }
 
-// lastError is why the last listing failed, nil where it did not.
-func (g *memberDirectory) lastError(o config.Organization) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.state(o).err
+// lastError is the error of the last listing.
+func (d *memberDirectory) lastError(o config.Organization) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.state(o).err
 }
 
-// refresh lists a block's members, unless that was done within fresh, and waits for it. However many ask, there is one listing, and it
-// goes on when who asked has gone.
-func (g *memberDirectory) refresh(ctx context.Context, o config.Organization, fresh time.Duration) error {
-	g.mu.Lock()
-	b := g.state(o)
-	if !b.at.IsZero() && time.Since(b.at) < fresh {
-		defer g.mu.Unlock()
+// refresh lists the members of a block, unless the last listing is younger than maxAge. Concurrent callers wait for one
+// listing. It continues when a caller's context ends.
+func (d *memberDirectory) refresh(ctx context.Context, o config.Organization, maxAge time.Duration) error {
+	d.mu.Lock()
+	b := d.state(o)
+	if !b.at.IsZero() && time.Since(b.at) < maxAge {
+		defer d.mu.Unlock()
 		return b.err
 	}
 	if b.listingDone == nil {
 		done := make(chan struct{})
 		b.listingDone = done
-		g.wg.Go(func() {
-			g.runListing(o, b)
+		d.wg.Go(func() {
+			d.runListing(o, b)
 			close(done)
 		})
 	}
 	wait := b.listingDone
-	g.mu.Unlock()
+	d.mu.Unlock()
 	select {
 	case <-wait:
-		return g.lastError(o)
+		return d.lastError(o)
 	case <-ctx.Done():
-		return fmt.Errorf("%s: waiting for the list of members: %w", o.Label, context.Cause(ctx))
+		return fmt.Errorf("%s: wait for the list of members: %w", o.Label, context.Cause(ctx))
 	}
 }
 
-// runListing is one listing.
-func (g *memberDirectory) runListing(o config.Organization, b *organizationState) {
-	ctx, cancel := context.WithTimeoutCause(g.background, listingTimeout, &record.Fault{
-		Reason: record.TimedOut, Hint: "the members known last stay, and the next run tries again", Err: fmt.Errorf("the organization's members were not listed within %s", listingTimeout),
+// runListing lists the members of a block once.
+func (d *memberDirectory) runListing(o config.Organization, b *organizationState) {
+	ctx, cancel := context.WithTimeoutCause(d.background, listingTimeout, &record.Fault{
+		Reason: record.TimedOut, Hint: "Nothing to do: the last list stays in use, and the next run tries again.",
+		Err: fmt.Errorf("the organization's members were not listed within %s", listingTimeout),
 	})
 	defer cancel()
-	roll, err := g.listMembers(ctx, o)
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	found, err := d.listMembers(ctx, o)
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	b.listingDone, b.err, b.at = nil, err, time.Now()
 	first := err == nil && !b.reported
 	b.reported = b.reported || first
 	if err != nil {
-		return // whoever waits says it
+		return // the callers of refresh report it
 	}
-	g.logChanges(o, b.list, roll, first)
-	b.list = &memberList{Label: o.Label, At: b.at.UTC().Truncate(time.Second), Via: roll.Caller, Members: roll.Members, Inactive: roll.Inactive, Missing: roll.Missing}
-	if err := g.save(); err != nil {
-		g.log.Error("the members of organizations could not be kept for the next start", "error", err)
+	d.logChanges(o, b.list, found, first)
+	b.list = &memberList{
+		Label: o.Label, At: b.at.UTC().Truncate(time.Second), Via: found.Caller,
+		Members: found.Members, Inactive: found.Inactive, Missing: found.Missing,
+	}
+	if err := d.save(); err != nil {
+		d.log.Error("organization members not saved", "error", err)
 	}
 }
 
-// logChanges says what a list changed; the first of a process also says who is not collected, though it was known before a restart.
-func (g *memberDirectory) logChanges(o config.Organization, old *memberList, roll auth.OrganizationMembers, first bool) {
-	g.log.Debug("organization listed", "organization", o.Label, "members", len(roll.Members), "asleep", len(roll.Inactive))
+// logChanges logs the differences to the last list. The first list of a process also logs the inactive members.
+func (d *memberDirectory) logChanges(
+	o config.Organization, old *memberList, found auth.OrganizationMembers, first bool,
+) {
+	d.log.Debug("organization listed",
+		"organization", o.Label, "members", len(found.Members), "inactive", len(found.Inactive))
 	was := map[string]string{}
 	if old != nil {
 		for _, m := range slices.Concat(old.Members, old.Inactive) {
 			was[m.ID] = m.State
 		}
 	}
-	for _, m := range roll.Inactive {
+	for _, m := range found.Inactive {
 		if first || was[m.ID] != m.State {
-			g.log.Warn("a member of the organization is not active: it is not collected, and what is remembered of it stays",
+			d.log.Warn("inactive organization member is not collected",
 				"organization", o.Label, "account_id", m.ID, "member", m.Name, "state", m.State)
 		}
 		delete(was, m.ID)
 	}
-	for _, m := range roll.Members {
+	for _, m := range found.Members {
 		if old != nil && was[m.ID] == "" {
-			g.log.Info("a new member of the organization", "organization", o.Label, "account_id", m.ID, "member", m.Name)
+			d.log.Info("organization member added", "organization", o.Label, "account_id", m.ID, "member", m.Name)
 		}
 		delete(was, m.ID)
 	}
 	for _, id := range slices.Sorted(maps.Keys(was)) {
-		g.log.Info("an account is no longer a member that the block selects", "organization", o.Label, "account_id", id)
+		d.log.Info("organization member removed or no longer selected", "organization", o.Label, "account_id", id)
 	}
-	if first || !slices.Equal(old.Missing, roll.Missing) {
-		for _, id := range roll.Missing {
-			g.log.Warn("include.accounts names an account that is no member of the organization", "organization", o.Label, "account_id", id)
+	if first || !slices.Equal(old.Missing, found.Missing) {
+		for _, id := range found.Missing {
+			d.log.Warn("include.accounts names an account outside the organization",
+				"organization", o.Label, "account_id", id)
 		}
 	}
 }
@@ -213,25 +223,25 @@ type savedDirectory struct {
 	Blocks  map[string]memberList `json:"blocks"`
 }
 
-// setAsideDamaged says that the members that were known last are not known any more, and keeps the file for a person: the next save would
-// replace it. Whoever only looks, without sessions, leaves it alone.
-func (g *memberDirectory) setAsideDamaged(err error) {
+// setAsideDamaged moves a damaged file aside, so that the next save does not replace it. A directory without sessions
+// only reads, and leaves the file where it is.
+func (d *memberDirectory) setAsideDamaged(err error) {
 	aside := ""
-	if g.listMembers != nil {
+	if d.listMembers != nil {
 		var moved error
-		if aside, moved = statefile.MoveDamaged(g.path); moved != nil {
+		if aside, moved = statefile.MoveDamaged(d.path); moved != nil {
 			err = errors.Join(err, moved)
 		}
 	}
-	g.log.Warn("known members of organizations are damaged", "path", g.path, "error", err, "moved", aside,
-		"hint", "They are listed again at the next run; until then an organization's accounts are not collected.")
+	d.log.Warn("organization members file is damaged", "path", d.path, "error", err, "moved", aside,
+		"hint", "Nothing to do: the next run lists the members again. Until then they are not collected.")
 }
 
-func (g *memberDirectory) load() error {
-	if g.path == "" {
+func (d *memberDirectory) load() error {
+	if d.path == "" {
 		return nil
 	}
-	b, err := statefile.Read(g.path)
+	b, err := statefile.Read(d.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -240,22 +250,23 @@ func (g *memberDirectory) load() error {
 		err = json.Unmarshal(b, &s)
 	}
 	if err == nil && s.Version != 1 {
-		err = fmt.Errorf("%s: version %d is not known", g.path, s.Version)
+		err = fmt.Errorf("%s: unknown version %d", d.path, s.Version)
 	}
 	if err != nil {
 		return err
 	}
-	g.saved = s.Blocks
+	d.saved = s.Blocks
 	return nil
 }
 
-// save keeps what is known of the blocks that were asked for. A kill at any moment leaves the old file or the new one. g.mu is held.
-func (g *memberDirectory) save() (err error) {
-	if g.path == "" {
+// save writes the lists of all blocks of this process. After a crash the file is the old or the new one. The caller
+// holds d.mu.
+func (d *memberDirectory) save() (err error) {
+	if d.path == "" {
 		return nil
 	}
 	s := savedDirectory{Version: 1, Blocks: map[string]memberList{}}
-	for key, b := range g.blocks {
+	for key, b := range d.blocks {
 		if b.list != nil {
 			s.Blocks[key] = *b.list
 		}
@@ -264,24 +275,27 @@ func (g *memberDirectory) save() (err error) {
 	if err != nil {
 		return err
 	}
-	return statefile.Write(g.path, append(text, '\n')) // for its owner alone: it names people's addresses
+	return statefile.Write(d.path, append(text, '\n')) // readable by its owner only: it has e-mail addresses
 }
 
-// A census is the account blocks that a configuration amounts to, and what is known of those that are not collected.
+// accountSet has the account blocks of a configuration: those of the file, and those of members.
 type accountSet struct {
 	accounts         []config.PackedAccount
-	members          map[string]string          // names of members → the label of their organization
-	memberIdentities map[string]record.Identity // names of members → who they are, as AWS says
-	inactive         map[string]record.Identity // members that are not collected and yet there, by name
-	unlisted         []string                   // labels of organizations of which nothing is known
-	duplicates       []string                   // what is said of members that have a block of their own
-	newMembers       map[string]bool            // members that the last census lacked; true: whatever their schedule, they are collected now
+	members          map[string]string          // labels of organizations, by the name of the member's block
+	memberIdentities map[string]record.Identity // from AWS, by name
+	inactive         map[string]record.Identity // members that are not collected because they are inactive, by name
+	unlisted         []string                   // labels of organizations without any list
+	duplicates       []string                   // warnings about members that also have a block in the file
+	newMembers       map[string]bool            // members since the last account set; true: run them at once
 }
 
-// resolveAccounts is the file's own blocks, and then the members. A member that has a block of its own is collected as that says: by its id
-// in the block, or because the block has turned out to be it.
-func (g *memberDirectory) resolveAccounts(f *config.File, turnedOut map[string]record.Identity) *accountSet {
-	c := &accountSet{accounts: slices.Clip(f.Accounts), members: map[string]string{}, memberIdentities: map[string]record.Identity{}, inactive: map[string]record.Identity{}}
+// resolveAccounts returns the blocks of the file, then those of members. A member that also has a block in the file is
+// collected as that block says: either the block names its account id, or it signed in to that account before.
+func (d *memberDirectory) resolveAccounts(f *config.File, identities map[string]record.Identity) *accountSet {
+	c := &accountSet{
+		accounts: slices.Clip(f.Accounts), members: map[string]string{},
+		memberIdentities: map[string]record.Identity{}, inactive: map[string]record.Identity{},
+	}
 	type account struct{ partition, id string }
 	own, taken := map[account]string{}, map[string]bool{}
 	for i := range f.Accounts {
@@ -289,33 +303,35 @@ func (g *memberDirectory) resolveAccounts(f *config.File, turnedOut map[string]r
 		taken[a.Name] = true
 		if id := a.KnownAccountID(); id != "" {
 			own[account{a.PartitionID(), id}] = cmp.Or(own[account{a.PartitionID(), id}], a.Name)
-		} else if who, ok := turnedOut[a.Name]; ok {
-			own[account{who.Partition, who.AccountID}] = a.Name
+		} else if id, ok := identities[a.Name]; ok {
+			own[account{id.Partition, id.AccountID}] = a.Name
 		}
 	}
 	var members []config.Account
 	for _, o := range f.Organizations {
-		roll := g.lastList(o)
-		if roll == nil {
+		list := d.lastList(o)
+		if list == nil {
 			c.unlisted = append(c.unlisted, o.Label)
 			continue
 		}
-		for _, of := range []struct {
+		for _, group := range []struct {
 			members []config.Member
-			awake   bool
-		}{{roll.Members, true}, {roll.Inactive, false}} {
-			blocks, err := o.MemberAccounts(roll.Via, of.members)
-			if err != nil { // judged when the file was read: a template that fails for one member's texts
-				g.log.Error("the organization's templates", "error", err)
+			active  bool
+		}{{list.Members, true}, {list.Inactive, false}} {
+			blocks, err := o.MemberAccounts(list.Via, group.members)
+			if err != nil { // the template is valid, and fails for the attributes of one member
+				d.log.Error("organization template failed", "organization", o.Label, "error", err)
 				c.unlisted = append(c.unlisted, o.Label)
 				continue
 			}
 			for _, a := range blocks {
-				who := record.Identity{AccountID: a.AccountID, Partition: roll.Via.Partition}
-				key := account{who.Partition, who.AccountID}
+				id := record.Identity{AccountID: a.AccountID, Partition: list.Via.Partition}
+				key := account{id.Partition, id.AccountID}
 				if name, ok := own[key]; ok {
-					if of.awake {
-						c.duplicates = append(c.duplicates, fmt.Sprintf("%s: member %s is %q too: that block is the one that is collected", o.Label, a.AccountID, name))
+					if group.active {
+						c.duplicates = append(c.duplicates, fmt.Sprintf(
+							"%s: member %s also has the account block %q, which is the one that is collected",
+							o.Label, a.AccountID, name))
 					}
 					continue
 				}
@@ -323,11 +339,11 @@ func (g *memberDirectory) resolveAccounts(f *config.File, turnedOut map[string]r
 					a.Name += "-" + a.AccountID
 				}
 				own[key], taken[a.Name] = a.Name, true
-				if !of.awake {
-					c.inactive[a.Name] = who
+				if !group.active {
+					c.inactive[a.Name] = id
 					continue
 				}
-				c.members[a.Name], c.memberIdentities[a.Name] = o.Label, who
+				c.members[a.Name], c.memberIdentities[a.Name] = o.Label, id
 				members = append(members, a)
 			}
 		}
@@ -336,25 +352,25 @@ func (g *memberDirectory) resolveAccounts(f *config.File, turnedOut map[string]r
 	return c
 }
 
-// inactiveMembersError is what a person should know of an organization whose members are listed.
+// inactiveMembersError says which members of an organization are not collected.
 type inactiveMembersError struct{ text string }
 
 func (e *inactiveMembersError) Error() string { return e.text }
 
-// warning says which members are not collected, and why; nil for none.
-func (r *memberList) warning() error {
-	if r == nil || len(r.Inactive)+len(r.Missing) == 0 {
+// warning returns an [inactiveMembersError], or nil if every member is collected.
+func (l *memberList) warning() error {
+	if l == nil || len(l.Inactive)+len(l.Missing) == 0 {
 		return nil
 	}
 	var parts []string
-	for _, m := range r.Inactive[:min(len(r.Inactive), 10)] {
+	for _, m := range l.Inactive[:min(len(l.Inactive), 10)] {
 		parts = append(parts, fmt.Sprintf("%s (%s) is %s", m.ID, m.Name, m.State))
 	}
-	if more := len(r.Inactive) - 10; more > 0 {
+	if more := len(l.Inactive) - 10; more > 0 {
 		parts = append(parts, fmt.Sprintf("%d more are not active", more))
 	}
-	for _, id := range r.Missing {
-		parts = append(parts, id+" is no member")
+	for _, id := range l.Missing {
+		parts = append(parts, id+" is not a member")
 	}
 	return &inactiveMembersError{"not collected: " + strings.Join(parts, ", ")}
 }

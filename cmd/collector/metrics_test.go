@@ -9,8 +9,8 @@ import (
 	"github.com/aws-collector/collector/internal/awsfake"
 )
 
-// What AWS sends and this version does not know is delivered, and counted where somebody will see it; an AWS that is known
-// leaves no series.
+// What AWS sends and this version does not know is delivered, and counted where somebody will see it; an AWS that is
+// known leaves no series.
 func TestUnknownMembersMetric(t *testing.T) {
 	scene, d, dir := startCollecting(t)
 	if text := d.get("/metrics"); strings.Contains(text, "collector_unknown_response_fields_total{") {

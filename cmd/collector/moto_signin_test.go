@@ -56,7 +56,10 @@ func (m *moto) configFor(account string) {
 	}
 	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	r.Header.Set("X-Amz-Target", "AWSOrganizationsV20161128.CreateAccount")
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=testing/20260101/us-east-1/organizations/aws4_request, SignedHeaders=host, Signature=0")
+	r.Header.Set(
+		"Authorization",
+		"AWS4-HMAC-SHA256 Credential=testing/20260101/us-east-1/organizations/aws4_request, SignedHeaders=host, Signature=0",
+	)
 	r.Close = true
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
@@ -68,8 +71,8 @@ func (m *moto) configFor(account string) {
 	}
 }
 
-// An organization of a third party's making: units within units, tags, one member that is closed. Who is collected, under what name
-// and with which tags, is what the CLI made.
+// An organization of a third party's making: units within units, tags, one member that is closed. Who is collected,
+// under what name and with which tags, is what the CLI made.
 func TestMotoOrganizations(t *testing.T) {
 	t.Parallel()
 	m := startMoto(t)
@@ -93,7 +96,19 @@ func TestMotoOrganizations(t *testing.T) {
 		m.launch(m.assume(user, "arn:aws:iam::"+id+":role/OrganizationAccountAccessRole"), "us-east-1", 2)
 		return id
 	}
-	shop, search, sandbox, closed := account("shop", prod), account("search", work), account("sandbox", play), account("closed", prod)
+	shop, search, sandbox, closed := account(
+		"shop",
+		prod,
+	), account(
+		"search",
+		work,
+	), account(
+		"sandbox",
+		play,
+	), account(
+		"closed",
+		prod,
+	)
 	for i := range 22 { // so that there is a second page
 		m.configFor(fmt.Sprintf(`{"AccountName": "filler-%d", "Email": "filler-%[1]d@example.com"}`, i))
 	}
@@ -118,7 +133,10 @@ organizations:
 		if code != exitDone || !maps.Equal(got, want) {
 			t.Errorf("%s: exit %d, records %v, want %v\n%s", include, code, got, want, stderr)
 		}
-		if want := map[string]string{"who": "search search@example.com", "unit": "Workloads", "env": "search-env"}; !maps.Equal(tags[search], want) {
+		if want := map[string]string{"who": "search search@example.com", "unit": "Workloads", "env": "search-env"}; !maps.Equal(
+			tags[search],
+			want,
+		) {
 			t.Errorf("tags %v, want %v", tags[search], want)
 		}
 		if strings.Contains(include, prod) == strings.Contains(stderr, closed) && !strings.Contains(include, "tags") {
@@ -151,8 +169,14 @@ accounts:
   - {name: web, profile: web, account_id: "222222222222"}
   - {name: behind, profile: web, assume_role_arn: "` + last + `"}
 `)
-	stdout, stderr, code := runProcess(t, []string{"AWS_ENDPOINT_URL=" + m.url, "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=" + dir + "/config"},
-		"run", "--once", "--config", path)
+	stdout, stderr, code := runProcess(
+		t,
+		[]string{"AWS_ENDPOINT_URL=" + m.url, "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=" + dir + "/config"},
+		"run",
+		"--once",
+		"--config",
+		path,
+	)
 	if got, _ := readRecords(t, stdout); code != exitDone || !maps.Equal(got, map[string]int{"web": 1, "behind": 3}) {
 		t.Errorf("exit %d, records %v\n%s", code, got, stderr)
 	}

@@ -71,14 +71,25 @@ func startMoto(t *testing.T) *moto {
 type credentials struct{ key, secret, token string }
 
 func (c credentials) env() []string {
-	return append(os.Environ(), "AWS_ACCESS_KEY_ID="+c.key, "AWS_SECRET_ACCESS_KEY="+c.secret, "AWS_SESSION_TOKEN="+c.token,
-		"AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull)
+	return append(
+		os.Environ(),
+		"AWS_ACCESS_KEY_ID="+c.key,
+		"AWS_SECRET_ACCESS_KEY="+c.secret,
+		"AWS_SESSION_TOKEN="+c.token,
+		"AWS_PAGER=",
+		"AWS_EC2_METADATA_DISABLED=true",
+		"AWS_CONFIG_FILE="+os.DevNull,
+		"AWS_SHARED_CREDENTIALS_FILE="+os.DevNull,
+	)
 }
 
 // aws runs the AWS CLI and decodes what it prints.
 func (m *moto) aws(who credentials, region string, args ...string) map[string]any {
 	m.t.Helper()
-	cmd := exec.CommandContext(m.t.Context(), "aws", append([]string{"--endpoint-url", m.url, "--region", region, "--output", "json"}, args...)...)
+	cmd := exec.CommandContext(
+		m.t.Context(),
+		"aws",
+		append([]string{"--endpoint-url", m.url, "--region", region, "--output", "json"}, args...)...)
 	cmd.Env = who.env()
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -118,7 +129,8 @@ func (m *moto) instances(who credentials, region string) map[string]any {
 	return byID
 }
 
-// normalizeTimes writes every string that is an RFC 3339 time the same way: the CLI and EC2 differ in zone and fraction.
+// normalizeTimes writes every string that is an RFC 3339 time the same way: the CLI and EC2 differ in zone and
+// fraction.
 func normalizeTimes(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -152,13 +164,29 @@ func TestMotoRecordsMatchCLI(t *testing.T) {
 		third  = "arn:aws:iam::333333333333:role/collector-readonly"
 	)
 	regions := []string{"us-east-1", "eu-west-1"}
-	accounts := map[string]credentials{"first": user, "second": m.assume(user, second), "third": m.assume(m.assume(user, hub), third)}
+	accounts := map[string]credentials{
+		"first":  user,
+		"second": m.assume(user, second),
+		"third":  m.assume(m.assume(user, hub), third),
+	}
 	want := map[string]map[string]any{} // account/region → id → instance
 	for name, who := range accounts {
 		for i, region := range regions {
 			ami := m.aws(who, region, "ec2", "describe-images", "--owners", "amazon", "--max-items", "1")["Images"].([]any)[0].(map[string]any)["ImageId"].(string)
-			m.aws(who, region, "ec2", "run-instances", "--image-id", ami, "--count", fmt.Sprint(i+2), "--instance-type", "t3.micro",
-				"--tag-specifications", "ResourceType=instance,Tags=[{Key=Name,Value="+name+"},{Key=note,Value=\"<&> ü\"}]")
+			m.aws(
+				who,
+				region,
+				"ec2",
+				"run-instances",
+				"--image-id",
+				ami,
+				"--count",
+				fmt.Sprint(i+2),
+				"--instance-type",
+				"t3.micro",
+				"--tag-specifications",
+				"ResourceType=instance,Tags=[{Key=Name,Value="+name+"},{Key=note,Value=\"<&> ü\"}]",
+			)
 			want[name+"/"+region] = m.instances(who, region)
 		}
 	}
@@ -331,7 +359,14 @@ outputs: [{type: stdout, ends: true}]
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	stdout, stderr, _ := runProcess(t, []string{"AWS_ENDPOINT_URL=" + m.url, "AWS_EC2_METADATA_DISABLED=true"}, "run", "--once", "--config", config)
+	stdout, stderr, _ := runProcess(
+		t,
+		[]string{"AWS_ENDPOINT_URL=" + m.url, "AWS_EC2_METADATA_DISABLED=true"},
+		"run",
+		"--once",
+		"--config",
+		config,
+	)
 	got, state := map[string][]any{}, map[string]string{}
 	for line := range strings.Lines(stdout) {
 		var r struct {

@@ -14,18 +14,18 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// What a block of organizations is to the runner: an account with one thing to do, which is to open it. Its run comes shortly before
-// those of its members, and lists them.
+// membersKind is the only kind of an account that stands for an organization. Its runs list the members, shortly before
+// the runs of the members.
 const membersKind = "organization_members"
 
-// Between a list of members and the next, and before a run.
+// When members are listed.
 const (
-	memberListingLead     = time.Minute
-	startupListingTimeout = 20 * time.Second // what the start of the daemon waits for a list
+	memberListingLead     = time.Minute      // before a run of the members
+	startupListingTimeout = 20 * time.Second // how long the start of the daemon waits
 )
 
-// refreshMembers lists the members of all organizations, a new configuration's first. A daemon goes on without a list that is slow: it comes
-// in later. What fails is shown as its block's failure.
+// refreshMembers lists the members of all organizations. A daemon continues without a list that takes long, and applies
+// it later. The run of the organization's block reports errors.
 func (p *program) refreshMembers(ctx context.Context, f *config.File) {
 	if !p.opt.once {
 		var cancel context.CancelFunc
@@ -34,12 +34,13 @@ func (p *program) refreshMembers(ctx context.Context, f *config.File) {
 	}
 	var wg sync.WaitGroup
 	for _, o := range p.selectedOrganizations(f) {
-		wg.Go(func() { _ = p.members.refresh(ctx, o, maxListAge(o)) }) // its own run says what failed
+		wg.Go(func() { _ = p.members.refresh(ctx, o, maxListAge(o)) }) // the organization's run reports the error
 	}
 	wg.Wait()
 }
 
-// selectedOrganizations is the blocks that can have members which --account asks for: none of them, where it names accounts of the file alone.
+// selectedOrganizations returns the organizations that --account may match. If it names only accounts of the file,
+// there are none.
 func (p *program) selectedOrganizations(f *config.File) []config.Organization {
 	if len(p.opt.accounts) == 0 {
 		return f.Organizations
@@ -52,44 +53,49 @@ func (p *program) selectedOrganizations(f *config.File) []config.Organization {
 	return nil
 }
 
-// checkOrganizations is a row a block: who asked, and whether AWS answered.
+// checkOrganizations returns a check for each organization: who asked AWS, and whether it answered.
 func (p *program) checkOrganizations(ctx context.Context, f *config.File) []*accountCheck {
 	var rows []*accountCheck
 	for _, o := range p.selectedOrganizations(f) {
-		u := &accountCheck{
-			program: p, account: &runner.Account{Name: o.Label, AccountSpec: &runner.AccountSpec{}}, organization: true, err: p.members.lastError(o),
-			block: config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect},
+		ac := &accountCheck{
+			program: p, account: &runner.Account{Name: o.Label, AccountSpec: &runner.AccountSpec{}}, organization: true,
+			err: p.members.lastError(o), block: config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect},
 		}
-		if s, err := p.sessions.Open(ctx, u.block); err == nil {
-			u.session = s
+		if s, err := p.sessions.Open(ctx, ac.block); err == nil {
+			ac.session = s
 		}
-		u.plan.Warning = p.members.lastList(o).warning()
-		rows = append(rows, u)
+		ac.plan.Warning = p.members.lastList(o).warning()
+		rows = append(rows, ac)
 	}
 	return rows
 }
 
-// memberWarnings is what a plan, which calls nobody, cannot know.
+// memberWarnings says what a plan, which makes no calls, cannot know about organizations.
 func (p *program) memberWarnings(f *config.File) (warnings []string) {
 	for _, o := range p.selectedOrganizations(f) {
-		text := fmt.Sprintf("%s: its members are not known before a first \"run\" or \"run --once\" has listed them, and are not counted", o.Label)
-		if r := p.members.lastList(o); r != nil {
-			text = fmt.Sprintf("%s: %d members, as of %s; listing them is %d calls more to AWS Organizations each time, and more for units and tags",
-				o.Label, len(r.Members), r.At.Format(time.RFC3339), 1+(len(r.Members)+len(r.Inactive)-1)/20)
+		text := o.Label + `: its members are not counted; they are known after the first "run" or "run --once"`
+		if l := p.members.lastList(o); l != nil {
+			calls := 1 + (len(l.Members)+len(l.Inactive)-1)/20
+			text = fmt.Sprintf("%s: %d members, as of %s; each list of members takes %d more calls to AWS Organizations, "+
+				"and more for units and tags", o.Label, len(l.Members), l.At.Format(time.RFC3339), calls)
 		}
 		warnings = append(warnings, text)
 	}
 	return warnings
 }
 
-// organizationAccount is the block itself, as an account.
+// organizationAccount is the account of the runner whose runs list the members of an organization.
 func (p *program) organizationAccount(o config.Organization, jitter time.Duration) (*runner.Account, error) {
 	ticks, err := memberListingTicks(o, jitter)
 	if err != nil {
 		return nil, err
 	}
 	return &runner.Account{
-		Name: o.Label, AccountSpec: &runner.AccountSpec{Ticks: ticks, Timeout: min(time.Duration(o.Timeout), 2*listingTimeout), Kinds: []runner.Kind{{Name: membersKind, Global: true}}},
+		Name: o.Label,
+		AccountSpec: &runner.AccountSpec{
+			Ticks: ticks, Timeout: min(time.Duration(o.Timeout), 2*listingTimeout),
+			Kinds: []runner.Kind{{Name: membersKind, Global: true}},
+		},
 		Open: func(ctx context.Context) (runner.OpenedAccount, error) {
 			err := p.members.refresh(ctx, o, maxListAge(o))
 			if serr := p.applyMemberChanges(ctx); err == nil {
@@ -103,39 +109,46 @@ func (p *program) organizationAccount(o config.Organization, jitter time.Duratio
 	}, nil
 }
 
-// openedOrganization is an organization that was opened.
+// openedOrganization is an organization whose members have been listed. Its run has no targets.
 type openedOrganization struct{ warning error }
 
-func (openedOrganization) Identity() record.Identity { return record.Identity{} } // it is no account, and takes none's place
+// Identity is zero, so that it is not compared with the identities of accounts.
+func (openedOrganization) Identity() record.Identity { return record.Identity{} }
 
 func (m openedOrganization) Regions(context.Context, *runner.Gate) (runner.Plan, error) {
 	return runner.Plan{NothingToList: true, Warning: m.warning}, nil
 }
 
-func (openedOrganization) List(context.Context, *runner.Gate, record.Target, string, string, func(context.Context, *record.Page) error) (runner.ListStats, error) {
-	return runner.ListStats{}, nil // a plan without a region has no target
+func (openedOrganization) List(
+	context.Context, *runner.Gate, record.Target, string, string, func(context.Context, *record.Page) error,
+) (runner.ListStats, error) {
+	return runner.ListStats{}, nil // never called: the plan has no targets
 }
 
-// applyMemberChanges makes a new fleet if the members, or what they are called, have changed since the last one was made.
+// applyMemberChanges installs a new configuration if the blocks of members have changed since the last one.
 func (p *program) applyMemberChanges(ctx context.Context) error {
 	p.reloadMu.Lock()
 	defer p.reloadMu.Unlock()
-	if p.config == nil { // the first fleet is being made, with what was just found out
+	if p.config == nil { // the first configuration is being built, with the new list
 		return nil
 	}
 	c := p.resolveAccounts(p.config.file)
-	if reflect.DeepEqual(c.accounts, p.accountSet.accounts) && reflect.DeepEqual(c.inactive, p.accountSet.inactive) && slices.Equal(c.unlisted, p.accountSet.unlisted) {
+	last := p.accountSet
+	unchanged := reflect.DeepEqual(c.accounts, last.accounts) && reflect.DeepEqual(c.inactive, last.inactive) &&
+		slices.Equal(c.unlisted, last.unlisted)
+	if unchanged {
 		return nil
 	}
 	f := p.runner.Configuration()
 	if f == nil {
-		return nil // the program ends
+		return nil // the program is shutting down
 	}
 	before := accountNames(f)
 	c.newMembers = map[string]bool{}
 	for name, label := range c.members {
-		if _, was := p.accountSet.members[name]; !was {
-			c.newMembers[name] = p.opt.now && slices.Contains(p.accountSet.unlisted, label) // it would have been at the start, but for a list that was slow
+		if _, known := last.members[name]; !known {
+			// With --now, members of an organization whose first list came late also run at once.
+			c.newMembers[name] = p.opt.now && slices.Contains(last.unlisted, label)
 		}
 	}
 	if err := p.installConfiguration(ctx, p.config.file, c); err != nil {
@@ -144,11 +157,11 @@ func (p *program) applyMemberChanges(ctx context.Context) error {
 	if !p.opt.narrowed() {
 		p.retireRemoved(ctx, before)
 	}
-	p.log.Info("the members of organizations have changed", p.accountCounts()...)
+	p.log.Info("organization members changed", p.accountCounts()...)
 	return nil
 }
 
-// resolveAccounts is what the configuration amounts to now.
+// resolveAccounts returns the account blocks of a configuration, with those of known members.
 func (p *program) resolveAccounts(f *config.File) *accountSet {
 	if p.members == nil {
 		return &accountSet{accounts: f.Accounts}
@@ -159,30 +172,31 @@ func (p *program) resolveAccounts(f *config.File) *accountSet {
 	return p.members.resolveAccounts(f, p.knownIdentities(f))
 }
 
-// retireRemoved tells a store that remembers names alone which of them are gone. Where an organization could not be listed, nobody is.
+// retireRemoved retires the names that are gone, in a store that knows only names. While an organization has no list,
+// it retires nothing.
 func (p *program) retireRemoved(ctx context.Context, before []string) {
 	if len(p.accountSet.unlisted) > 0 {
 		return
 	}
 	p.retirer.retireByName(ctx, p.runner, slices.DeleteFunc(before, func(name string) bool {
-		_, asleep := p.accountSet.inactive[name]
-		return asleep
+		_, inactive := p.accountSet.inactive[name]
+		return inactive
 	}))
 }
 
-// memberListingTicks is when the members are listed: before each instant at which one of them is due, by any of its schedules.
+// memberListingTicks is the schedule of the member listing: a short time before each run of the members.
 func memberListingTicks(o config.Organization, jitter time.Duration) ([]runner.Tick, error) {
-	ticks, err := accountTicks(config.Account{Name: o.Label, Schedule: o.Schedule, Timezone: o.Timezone, Collect: o.Collect},
-		config.Match(o.Collect.Kinds, knownNames().Kinds))
+	account := config.Account{Name: o.Label, Schedule: o.Schedule, Timezone: o.Timezone, Collect: o.Collect}
+	ticks, err := accountTicks(account, config.Match(o.Collect.Kinds, knownNames().Kinds))
 	if err != nil {
 		return nil, err
 	}
-	ahead := listingLead(o) + min(jitter, schedulePeriod(o)/10) // it starts spread over the jitter, as its members do
+	ahead := listingLead(o) + min(jitter, schedulePeriod(o)/10) // jitter delays the listing as it delays the members
 	var all unionSchedule
 	spec := "members"
 	for _, t := range ticks {
 		e := leadSchedule{t.Schedule, ahead}
-		if strings.HasPrefix(t.Spec, "@every") { // it has no instants of its own, but counts from when it is asked: there is no before
+		if strings.HasPrefix(t.Spec, "@every") { // counts from the time of the question, so there is no earlier time
 			e.lead = 0
 		}
 		all = append(all, e)
@@ -191,8 +205,8 @@ func memberListingTicks(o config.Organization, jitter time.Duration) ([]runner.T
 	return []runner.Tick{{Spec: spec, Schedule: all}}, nil
 }
 
-// newMemberTicks is the ticks of a member that has just joined. @every counts from when it is asked: the first run is now, not the one after the
-// next list.
+// newMemberTicks returns the ticks of a new member. With all, and for @every, the first run is now: @every counts from
+// the moment when it is asked, so its first run could be after the next list.
 func newMemberTicks(ticks []runner.Tick, all bool) []runner.Tick {
 	at := time.Now().Add(newMemberDelay)
 	ticks = slices.Clone(ticks)
@@ -204,9 +218,9 @@ func newMemberTicks(ticks []runner.Tick, all bool) []runner.Tick {
 	return ticks
 }
 
-const newMemberDelay = 3 * time.Second // the fleet is being built
+const newMemberDelay = 3 * time.Second // the configuration is not installed yet
 
-// extraRunSchedule is a schedule with an instant more.
+// extraRunSchedule is a schedule with one additional run.
 type extraRunSchedule struct {
 	runner.Schedule
 	at time.Time
@@ -220,7 +234,7 @@ func (s extraRunSchedule) Next(t time.Time) time.Time {
 	return next
 }
 
-// leadSchedule is a schedule, lead before each of its instants.
+// leadSchedule moves each run of a schedule to an earlier time.
 type leadSchedule struct {
 	runner.Schedule
 	lead time.Duration
@@ -234,7 +248,7 @@ func (e leadSchedule) Next(t time.Time) time.Time {
 	return next.Add(-e.lead)
 }
 
-// unionSchedule is several schedules as one.
+// unionSchedule has the runs of several schedules.
 type unionSchedule []leadSchedule
 
 func (e unionSchedule) Next(t time.Time) (next time.Time) {
@@ -246,19 +260,19 @@ func (e unionSchedule) Next(t time.Time) (next time.Time) {
 	return next
 }
 
-// listingLead is how long before the members' runs they are listed: a minute, and less where they are collected more often than each two.
+// listingLead is the time between a list of members and their run: a minute, or half of a short period.
 func listingLead(o config.Organization) time.Duration {
 	return min(memberListingLead, schedulePeriod(o)/2)
 }
 
-// maxListAge is how long a list is new enough not to be made again.
+// maxListAge is the age up to which a list is not refreshed.
 func maxListAge(o config.Organization) time.Duration { return listingLead(o) / 2 }
 
-// schedulePeriod is the time between two instants of the block's schedule, the shortest of the next few.
+// schedulePeriod is the shortest time between the next few runs of the schedule.
 func schedulePeriod(o config.Organization) time.Duration {
 	loc, err := config.LoadTimezone(o.Timezone)
 	if err != nil {
-		return time.Hour // before says what is wrong with it
+		return time.Hour // memberListingTicks reports the error
 	}
 	s, err := config.ParseSchedule(o.Schedule, loc)
 	if err != nil {
@@ -275,14 +289,16 @@ func schedulePeriod(o config.Organization) time.Duration {
 	return least
 }
 
-// storeWithoutOrganizations is a ledger that hears nothing of organizations' own runs: they list no resources, and in no account.
+// storeWithoutOrganizations is a store that ignores the runs of organizations: they list no resources.
 type storeWithoutOrganizations struct{ runner.Store }
 
-func (l storeWithoutOrganizations) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (runner.ScopeWriter, error) {
+func (s storeWithoutOrganizations) Begin(
+	ctx context.Context, t record.Target, id record.Identity, run string,
+) (runner.ScopeWriter, error) {
 	if t.Kind == membersKind {
 		return discardWriter{}, nil
 	}
-	return l.Store.Begin(ctx, t, id, run)
+	return s.Store.Begin(ctx, t, id, run)
 }
 
 type discardWriter struct{}

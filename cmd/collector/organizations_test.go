@@ -62,7 +62,12 @@ func (b *safeBuffer) String() string {
 
 // newCompany has three members: the management account, 222222222222 with the role, 333333333333 without.
 func newCompany(t *testing.T, dir string) *testOrganization {
-	c := &testOrganization{t: t, dir: dir, accounts: map[string]*awsfake.Account{}, cloud: awsfake.New(awsfake.Options{Latency: 10 * time.Millisecond})}
+	c := &testOrganization{
+		t:        t,
+		dir:      dir,
+		accounts: map[string]*awsfake.Account{},
+		cloud:    awsfake.New(awsfake.Options{Latency: 10 * time.Millisecond}),
+	}
 	c.home = c.cloud.AddAccount("111111111111", "aws")
 	c.home.AddInstances("us-east-1", 1)
 	c.key = c.home.AddUser("collector").NewKey()
@@ -111,7 +116,14 @@ web: {listen: "127.0.0.1:0"}
 }
 
 func (c *testOrganization) cli(path string) *cli {
-	return &cli{getenv: func(string) string { return "" }, stdout: &c.stdout, stderr: &c.stderr, configPath: path, logLevel: "info", logFormat: "text"}
+	return &cli{
+		getenv:     func(string) string { return "" },
+		stdout:     &c.stdout,
+		stderr:     &c.stderr,
+		configPath: path,
+		logLevel:   "info",
+		logFormat:  "text",
+	}
 }
 
 // once is a run by hand: its exit code.
@@ -173,8 +185,8 @@ func (c *testOrganization) liveResources(path string) string {
 	return strings.Join(slices.Compact(all), "")
 }
 
-// A run by hand lists the members and collects them: the one that asks as itself, another by the role, one without the role is one
-// failed account, one that is suspended none.
+// A run by hand lists the members and collects them: the one that asks as itself, another by the role, one without the
+// role is one failed account, one that is suspended none.
 func TestOrganizationOnce(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -217,8 +229,9 @@ func TestOrganizationOnce(t *testing.T) {
 	})
 }
 
-// Organizations that does not answer: with nothing known it is one failed thing, and the others go on; with members known they are
-// collected, from before a restart too. Nobody is retired by it, nor by a suspension; by a whole list alone.
+// Organizations that does not answer: with nothing known it is one failed thing, and the others go on; with members
+// known they are collected, from before a restart too. Nobody is retired by it, nor by a suspension; by a whole list
+// alone.
 func TestOrganizationOutage(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -226,7 +239,10 @@ func TestOrganizationOutage(t *testing.T) {
 		other := c.cloud.AddAccount("999999999999", "aws")
 		other.AddInstances("us-east-1", 1)
 		k := other.AddUser("u").NewKey()
-		path := c.write("    exclude: {accounts: ['333333333333']}", fmt.Sprintf("accounts: [{name: other, ak_id: %s, ak_secret: %q}]\n", k.ID, k.Secret))
+		path := c.write(
+			"    exclude: {accounts: ['333333333333']}",
+			fmt.Sprintf("accounts: [{name: other, ak_id: %s, ak_secret: %q}]\n", k.ID, k.Secret),
+		)
 
 		down := c.cloud.Inject(awsfake.Fault{Kind: awsfake.Unavailable, Service: "organizations"})
 		if code := c.once(path); code != exitPartial {
@@ -273,7 +289,8 @@ func TestOrganizationOutage(t *testing.T) {
 	})
 }
 
-// startDaemon runs the program without what would keep a bubble's clock from moving: the listener, and the watch over the file.
+// startDaemon runs the program without what would keep a bubble's clock from moving: the listener, and the watch over
+// the file.
 func (c *testOrganization) startDaemon(path string) (stop func()) {
 	c.t.Helper()
 	i := c.cli(path)
@@ -304,10 +321,21 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 		c.t.Fatal(err)
 	}
 	p.retirer, p.mounts = newAccountRetirer(ledger, log), new(web.Mounts)
-	p.unknownMembers = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "unknown"}, []string{"kind"})
+	p.unknownFields = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "unknown"}, []string{"kind"})
 	p.observer = runner.Tee(board, p.metrics, newRunLogger(log), p.retirer)
-	p.outputs = outputs.NewSet(outputs.Types, outputs.Deps{Stdout: &c.stdout, Log: log, Observer: p.metrics, Store: ledger.driver, AWS: p.sessions.ConfigFor})
-	p.runner = runner.New(runner.Options{Store: storeWithoutOrganizations{ledger}, Runs: runner.NewMemoryStore(), Observer: p.observer, Limits: runner.NewLimits(256, p.observer), Log: log})
+	p.outputs = outputs.NewSet(
+		outputs.Types,
+		outputs.Deps{Stdout: &c.stdout, Log: log, Observer: p.metrics, Store: ledger.driver, AWS: p.sessions.ConfigFor},
+	)
+	p.runner = runner.New(
+		runner.Options{
+			Store:    storeWithoutOrganizations{ledger},
+			Runs:     runner.NewMemoryStore(),
+			Observer: p.observer,
+			Limits:   runner.NewLimits(256, p.observer),
+			Log:      log,
+		},
+	)
 	if err := p.apply(ctx, cfg); err != nil {
 		c.t.Fatal(err)
 	}
@@ -334,8 +362,8 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 	}
 }
 
-// A daemon lists the members a minute before each run: a new one is collected at the next, one that leaves no more; a list that
-// fails leaves those that are known.
+// A daemon lists the members a minute before each run: a new one is collected at the next, one that leaves no more; a
+// list that fails leaves those that are known.
 func TestOrganizationDaemon(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -371,7 +399,8 @@ func TestOrganizationDaemon(t *testing.T) {
 	})
 }
 
-// With @every there is no "before" a run in which to list: who joins is collected as soon as a list has it, and at that distance from then on.
+// With @every there is no "before" a run in which to list: who joins is collected as soon as a list has it, and at that
+// distance from then on.
 func TestOrganizationEvery(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -390,7 +419,8 @@ func TestOrganizationEvery(t *testing.T) {
 	})
 }
 
-// A list that is slower than the start waits for is no reason to collect its members a day late, where --now was asked for.
+// A list that is slower than the start waits for is no reason to collect its members a day late, where --now was asked
+// for.
 func TestOrganizationListedSlowlyAtStart(t *testing.T) {
 	for _, now := range []bool{true, false} {
 		dir := t.TempDir()
@@ -424,7 +454,10 @@ func TestOrganizationMemberWithOwnBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCompany(t, dir)
 		own := c.account("222222222222").AddUser("own").NewKey()
-		path := c.write("    exclude: {accounts: ['333333333333']}", fmt.Sprintf("accounts: [{name: mine, ak_id: %s, ak_secret: %q, account_id: '222222222222'}]\n", own.ID, own.Secret))
+		path := c.write(
+			"    exclude: {accounts: ['333333333333']}",
+			fmt.Sprintf("accounts: [{name: mine, ak_id: %s, ak_secret: %q, account_id: '222222222222'}]\n", own.ID, own.Secret),
+		)
 		if code := c.once(path); code != exitDone {
 			t.Errorf("exit %d\n%s", code, c.stderr.String())
 		}
@@ -441,7 +474,10 @@ func TestOrganizationMemberFoundBehindBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCompany(t, dir)
 		own := c.account("222222222222").AddUser("own").NewKey()
-		path := c.write("    exclude: {accounts: ['333333333333']}", fmt.Sprintf("accounts: [{name: mine, ak_id: %s, ak_secret: %q}]\n", own.ID, own.Secret))
+		path := c.write(
+			"    exclude: {accounts: ['333333333333']}",
+			fmt.Sprintf("accounts: [{name: mine, ak_id: %s, ak_secret: %q}]\n", own.ID, own.Secret),
+		)
 		defer c.startDaemon(path)()
 		for range 2 {
 			time.Sleep(time.Until(time.Now().Truncate(15 * time.Minute).Add(15*time.Minute + 30*time.Second)))
@@ -460,7 +496,11 @@ func TestOrganizationCheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := newCompany(t, dir)
 		cloud.addMember("444444444444", awsfake.Member{Name: "closed", State: "SUSPENDED"})
-		text := fmt.Sprintf("collector_configs: {regions: [us-east-1]}\norganizations:\n  - {via: {ak_id: %s, ak_secret: %q}, role: reader}\n", cloud.key.ID, cloud.key.Secret)
+		text := fmt.Sprintf(
+			"collector_configs: {regions: [us-east-1]}\norganizations:\n  - {via: {ak_id: %s, ak_secret: %q}, role: reader}\n",
+			cloud.key.ID,
+			cloud.key.Secret,
+		)
 		_, found, code := runCheck(t, cloud.cloud, text, checkOptions{})
 		if code != exitPartial || len(found) != 4 {
 			t.Errorf("exit %d: %+v", code, found)
@@ -470,15 +510,18 @@ func TestOrganizationCheck(t *testing.T) {
 				t.Errorf("%s: %+v, want %s", name, found[name], status)
 			}
 		}
-		if w := found["organization:key"].Warnings; len(w) != 1 || !strings.Contains(w[0], "444444444444 (closed) is SUSPENDED") {
+		if w := found["organization:key"].Warnings; len(w) != 1 ||
+			!strings.Contains(w[0], "444444444444 (closed) is SUSPENDED") {
 			t.Errorf("warnings %q", w)
 		}
-		if out, _, _ := runCheck(t, cloud.cloud, text, checkOptions{format: "table"}); !regexp.MustCompile(`organization:key +success +111111111111 +aws +- +- `).MatchString(out) {
+		if out, _, _ := runCheck(t, cloud.cloud, text, checkOptions{format: "table"}); !regexp.MustCompile(`organization:key +success +111111111111 +aws +- +- `).
+			MatchString(out) {
 			t.Errorf("an organization has neither regions nor kinds:\n%s", out)
 		}
 		cloud.home.Deny(awsfake.Denial{Action: "organizations:*"})
 		_, found, code = runCheck(t, cloud.cloud, text, checkOptions{})
-		if got := found["organization:key"]; code != exitFailed || got.Reason != "access_denied" || !strings.Contains(got.Hint, "policy organization") {
+		if got := found["organization:key"]; code != exitFailed || got.Reason != "access_denied" ||
+			!strings.Contains(got.Hint, "policy organization") {
 			t.Errorf("exit %d: %+v", code, got)
 		}
 	})
@@ -488,7 +531,11 @@ func TestOrganizationCheck(t *testing.T) {
 func TestOrganizationSchedule(t *testing.T) {
 	noon := time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC)
 	for schedule, want := range map[string]string{"*/15 * * * *": "12:14:00", "@every 15s": "12:00:15", "@daily": "23:59:00"} {
-		o := config.Organization{Schedule: schedule, Timezone: "UTC", Collect: config.Collect{Kinds: []string{"ec2_instance"}}}
+		o := config.Organization{
+			Schedule: schedule,
+			Timezone: "UTC",
+			Collect:  config.Collect{Kinds: []string{"ec2_instance"}},
+		}
 		ticks, err := memberListingTicks(o, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -497,7 +544,11 @@ func TestOrganizationSchedule(t *testing.T) {
 			t.Errorf("%s: %s, want %s", schedule, got, want)
 		}
 	}
-	o := config.Organization{Schedule: "@daily", Timezone: "UTC", Collect: config.Collect{Kinds: []string{"ec2_*"}, Schedules: map[string]string{"ec2_image": "0 14 * * *"}}}
+	o := config.Organization{
+		Schedule: "@daily",
+		Timezone: "UTC",
+		Collect:  config.Collect{Kinds: []string{"ec2_*"}, Schedules: map[string]string{"ec2_image": "0 14 * * *"}},
+	}
 	ticks, err := memberListingTicks(o, 10*time.Minute)
 	if err != nil {
 		t.Fatal(err)

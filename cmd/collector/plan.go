@@ -21,47 +21,47 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// assumedCallDuration is how long a plan takes a call to last. AWS says nothing of it; from far away it is more.
+// assumedCallDuration is how long a call takes in a plan. AWS documents no value; from far away calls take longer.
 const assumedCallDuration = 80 * time.Millisecond
 
-// costs that a plan's table shows; -o json has them all.
+// shownCosts is the number of kinds in the table of costs; -o json has all.
 const shownCosts = 10
 
-// A plan is what a configuration will ask of AWS, as far as that can be said without asking. Its numbers are least
-// numbers: for an account in which nothing exists, and AWS answers all at once, they are the calls that are made.
+// plan is an estimate of the calls that a configuration makes, without asking AWS. Its numbers are lower bounds: they
+// are exact for an account without resources, when AWS answers at once.
 type plan struct {
 	Assumptions []string      `json:"assumptions"`
 	Warnings    []string      `json:"warnings"`
 	Regions     []planRegion  `json:"regions"`
 	Accounts    []planAccount `json:"accounts"`
-	Costs       []planCost    `json:"costs"` // dearest first
+	Costs       []planCost    `json:"costs"` // highest first
 	Total       planTotal     `json:"total"`
 }
 
-// A planRegion is one region of the runs of one schedule of an account.
+// planRegion is a region in the runs of one schedule of an account.
 type planRegion struct {
 	Account  string  `json:"account"`
 	Schedule string  `json:"schedule"`
 	Region   string  `json:"region"`
-	OptIn    bool    `json:"opt_in"` // taken in by a glob, and there only if the account has asked AWS for it
+	OptIn    bool    `json:"opt_in"` // a glob matches it, and it exists only if the account has opted in
 	Kinds    int     `json:"kinds"`
 	Calls    int     `json:"calls"`
 	Seconds  float64 `json:"seconds"`
 	CallsDay float64 `json:"calls_a_day"`
 
 	cost           *listingCost
-	discoveryCalls int // which regions there are: here, before all listings
+	discoveryCalls int // calls that find the regions of the account
 }
 
-// A work is what is listed in a region: for all regions of a run the same, but for kinds that one region speaks for.
+// listingCost is the cost of listing in a region. It is the same for all regions of a run, except for global kinds.
 type listingCost struct {
-	kinds   int // without parents that are listed for their ids alone
+	kinds   int // without parents that are listed only for their ids
 	byKind  map[string]int
 	calls   int
 	seconds float64
 }
 
-// A planAccount is the runs of one schedule of an account. Regions that are there only if the account has opted in count apart.
+// planAccount is the runs of one schedule of an account. Regions that need an opt-in are counted separately.
 type planAccount struct {
 	Account  string  `json:"account"`
 	Schedule string  `json:"schedule"`
@@ -76,7 +76,7 @@ type planAccount struct {
 	OptInCallsDay float64 `json:"opt_in_calls_a_day"`
 }
 
-// A planCost is what one kind costs a day, in all accounts and regions but those of opt-in.
+// planCost is the cost of one kind in all accounts and regions, without regions that need an opt-in.
 type planCost struct {
 	Kind     string  `json:"kind"`
 	Action   string  `json:"action"`
@@ -92,24 +92,25 @@ type planTotal struct {
 	OptInCallsDay float64 `json:"opt_in_calls_a_day"`
 }
 
-// A planner holds what all accounts of a plan share.
+// planner has what all accounts of a plan share.
 type planner struct {
 	program       *program
-	callsInFlight int            // calls in flight
-	assume        map[string]int // resources of a kind in each region
+	callsInFlight int
+	assume        map[string]int // assumed resources of a kind in each region
 	now           time.Time
-	rates         map[string]float64 // runs a day, by spec
-	uncounted     map[string]bool    // kinds with a parent of which nothing is assumed
+	rates         map[string]float64 // runs per day, by spec
+	uncounted     map[string]bool    // kinds whose parent has no assumed resources
 }
 
-// plan says what a configuration will ask of AWS. It calls nobody.
+// plan prints an estimate of the calls that a configuration makes. It makes no AWS calls.
 func (c *cli) plan(ctx context.Context, o runOptions, w io.Writer, format string) error {
 	if format != "table" && format != "json" {
 		return usageError(fmt.Errorf("-o %q is not table or json", format))
 	}
 	for kind, n := range o.assume {
 		if _, ok := collectors.KindNamed(kind); !ok || n < 0 {
-			return usageError(fmt.Errorf("--assume %s=%d: want a kind that %q names, and how many resources", kind, n, "collector kinds"))
+			return usageError(fmt.Errorf("--assume %s=%d: want a kind that %q lists, and a number of resources",
+				kind, n, "collector kinds"))
 		}
 	}
 	cfg, err := c.loadConfig(ctx)
@@ -117,8 +118,10 @@ func (c *cli) plan(ctx context.Context, o runOptions, w io.Writer, format string
 		return err
 	}
 	members := newMemberDirectory(nil, membersPath(cfg.file.DataDir), slog.New(slog.DiscardHandler))
-	pl := planner{program: &program{cli: c, opt: o, members: members}, callsInFlight: cfg.file.Limits.CallsInFlight, assume: o.assume, now: time.Now(),
-		rates: map[string]float64{}, uncounted: map[string]bool{}}
+	pl := planner{
+		program: &program{cli: c, opt: o, members: members}, callsInFlight: cfg.file.Limits.CallsInFlight,
+		assume: o.assume, now: time.Now(), rates: map[string]float64{}, uncounted: map[string]bool{},
+	}
 	out, err := pl.plan(cfg.file)
 	if err != nil {
 		return err
@@ -174,8 +177,8 @@ func (pl *planner) plan(f *config.File) (*plan, error) {
 					regions[r.cost]++
 				}
 			}
-			for w, n := range regions {
-				for kind, calls := range w.byKind {
+			for cost, n := range regions {
+				for kind, calls := range cost.byKind {
 					count(kind, n*calls)
 				}
 			}
@@ -203,7 +206,7 @@ func (pl *planner) plan(f *config.File) (*plan, error) {
 	return out, nil
 }
 
-// regionDiscovery is what stands for a kind where a run asks which regions there are.
+// regionDiscovery stands in place of a kind for the call that finds the regions.
 const regionDiscovery = "(finding the regions)"
 
 func actionOf(kind string) string {
@@ -213,11 +216,12 @@ func actionOf(kind string) string {
 	return "ec2:DescribeRegions"
 }
 
-// plannedRegions is where a block will be listed: where it certainly will be, and where if the account has opted in.
-func (pl *planner) plannedRegions(block config.Account) (certain, optIn []string, ask string, err error) {
+// plannedRegions returns the regions that a block lists for certain, those that it lists if the account has opted in,
+// and the region that is asked for the list of regions.
+func (pl *planner) plannedRegions(block config.Account) (certain, optIn []string, discovery string, err error) {
 	part, ok := record.PartitionNamed(auth.PartitionOf(block))
 	if !ok {
-		return nil, nil, "", usageError(fmt.Errorf("account %q: partition %q is not known", block.Name, auth.PartitionOf(block)))
+		return nil, nil, "", usageError(fmt.Errorf("account %q: unknown partition %q", block.Name, auth.PartitionOf(block)))
 	}
 	var rs collectors.Regions
 	for _, r := range part.Regions {
@@ -227,37 +231,41 @@ func (pl *planner) plannedRegions(block config.Account) (certain, optIn []string
 			rs.Enabled = append(rs.Enabled, r)
 		}
 	}
-	narrow := pl.program.opt.regions
-	certain = chooseRegions(block.Collect, narrow, rs).Regions
-	optIn = chooseRegions(block.Collect, narrow, collectors.Regions{Enabled: rs.Disabled, Complete: true}).Regions
+	globs := pl.program.opt.regions
+	certain = chooseRegions(block.Collect, globs, rs).Regions
+	optIn = chooseRegions(block.Collect, globs, collectors.Regions{Enabled: rs.Disabled, Complete: true}).Regions
 	if len(certain)+len(optIn) == 0 {
-		return nil, nil, "", usageError(fmt.Errorf("account %q: none of the regions of partition %s is one that collector_configs.regions and --region name", block.Name, part.ID))
+		return nil, nil, "", usageError(fmt.Errorf("account %q: no region of partition %s matches "+
+			"collector_configs.regions and --region", block.Name, part.ID))
 	}
 	return certain, optIn, discoveryRegion(block.Collect, part), nil
 }
 
-// runRegions is the regions of a run: what runner's jobs will do.
+// runRegions returns the regions of a run: what the runner's jobs will do.
 func (pl *planner) runRegions(block config.Account, a *runner.Account, t runner.Tick) ([]planRegion, error) {
-	certain, optIn, ask, err := pl.plannedRegions(block)
+	certain, optIn, discovery, err := pl.plannedRegions(block)
 	if err != nil {
 		return nil, err
 	}
 	kinds := a.Kinds
 	if len(t.Kinds) > 0 {
-		kinds = slices.DeleteFunc(slices.Clone(kinds), func(k runner.Kind) bool { return !slices.Contains(t.Kinds, k.Name) })
+		notInTick := func(k runner.Kind) bool { return !slices.Contains(t.Kinds, k.Name) }
+		kinds = slices.DeleteFunc(slices.Clone(kinds), notInTick)
 	}
 	first, others := pl.listingCost(a, kinds, true), pl.listingCost(a, kinds, false)
 	var rows []planRegion
 	for i, region := range slices.Concat(certain, optIn) {
-		w := others
+		cost := others
 		if i == 0 {
-			w = first
+			cost = first
 		}
-		rows = append(rows, planRegion{Account: a.Name, Schedule: t.Spec, Region: region, OptIn: i >= len(certain), cost: w})
+		rows = append(rows, planRegion{
+			Account: a.Name, Schedule: t.Spec, Region: region, OptIn: i >= len(certain), cost: cost,
+		})
 	}
-	at := slices.IndexFunc(rows, func(r planRegion) bool { return r.Region == ask })
+	at := slices.IndexFunc(rows, func(r planRegion) bool { return r.Region == discovery })
 	if at < 0 {
-		rows = append(rows, planRegion{Account: a.Name, Schedule: t.Spec, Region: ask, cost: new(listingCost)})
+		rows = append(rows, planRegion{Account: a.Name, Schedule: t.Spec, Region: discovery, cost: new(listingCost)})
 		at = len(rows) - 1
 	}
 	rows[at].discoveryCalls = 1
@@ -270,26 +278,27 @@ func (pl *planner) runRegions(block config.Account, a *runner.Account, t runner.
 	return rows, nil
 }
 
-// listingCost is what the listing of kinds asks of a region. global: kinds that one region speaks for are among them.
+// listingCost returns the cost of listing kinds in a region, with global kinds if global is set.
 func (pl *planner) listingCost(a *runner.Account, kinds []runner.Kind, global bool) *listingCost {
-	w := &listingCost{byKind: map[string]int{}}
+	cost := &listingCost{byKind: map[string]int{}}
 	for _, k := range kinds {
 		if k.Global && !global {
 			continue
 		}
-		w.kinds++
-		for parent := true; parent; k, parent = parentOf(a, k) { // one that is not listed for itself is listed for its ids
-			if _, counted := w.byKind[k.Name]; counted {
+		cost.kinds++
+		// A parent that is not a kind of the account is listed for its ids.
+		for isListed := true; isListed; k, isListed = parentOf(a, k) {
+			if _, counted := cost.byKind[k.Name]; counted {
 				continue
 			}
 			n := pl.calls(k.Name)
-			w.byKind[k.Name] = n
-			w.calls += n
-			w.seconds = max(w.seconds, budgetWait(k, n))
+			cost.byKind[k.Name] = n
+			cost.calls += n
+			cost.seconds = max(cost.seconds, budgetWait(k, n))
 		}
 	}
-	w.seconds = max(w.seconds, callSeconds(w.calls, runner.RunConcurrency(pl.callsInFlight, 1)))
-	return w
+	cost.seconds = max(cost.seconds, callSeconds(cost.calls, runner.RunConcurrency(pl.callsInFlight, 1)))
+	return cost
 }
 
 func parentOf(a *runner.Account, k runner.Kind) (runner.Kind, bool) {
@@ -301,7 +310,7 @@ func parentOf(a *runner.Account, k runner.Kind) (runner.Kind, bool) {
 	return runner.Kind{}, false
 }
 
-// calls is how often a kind's API is called in a region: once a page, or once a resource of the parent.
+// calls is how often a kind's API is called in a region: once for each page, or once for each resource of the parent.
 func (pl *planner) calls(name string) int {
 	k, _ := collectors.KindNamed(name)
 	pages := 1
@@ -319,15 +328,15 @@ func (pl *planner) calls(name string) int {
 	return max(parents, pages)
 }
 
-// budgetWait is how many seconds the budget of a kind's API makes calls wait in a region.
+// budgetWait is how many seconds the calls of a kind wait for its API budget in a region.
 func budgetWait(k runner.Kind, calls int) float64 {
 	perSecond, atOnce := runner.BudgetOf(k.Refill, k.Burst)
 	return float64(max(0, calls-atOnce)) / perSecond
 }
 
-// callSeconds is how long calls take side by side.
-func callSeconds(calls, width int) float64 {
-	return math.Ceil(float64(calls)/float64(width)) * assumedCallDuration.Seconds()
+// callSeconds is how long calls take with a number of them in flight.
+func callSeconds(calls, concurrency int) float64 {
+	return math.Ceil(float64(calls)/float64(concurrency)) * assumedCallDuration.Seconds()
 }
 
 func round(f float64) float64 { return math.Round(f*100) / 100 }
@@ -348,11 +357,12 @@ func (pl *planner) summarize(a *runner.Account, t runner.Tick, rows []planRegion
 	}
 	sum.Seconds = max(sum.Seconds, callSeconds(sum.Calls-1, runner.RunConcurrency(pl.callsInFlight, sum.Regions)))
 	sum.Seconds = round(sum.Seconds + callSeconds(1, 1))
-	sum.CallsDay, sum.OptInCallsDay = round(float64(sum.Calls)*pl.runsADay(t)), round(float64(sum.OptInCalls)*pl.runsADay(t))
+	sum.CallsDay = round(float64(sum.Calls) * pl.runsADay(t))
+	sum.OptInCallsDay = round(float64(sum.OptInCalls) * pl.runsADay(t))
 	return sum
 }
 
-// runsADay counts the runs of the coming year, so that weekdays, months and changes of the clock are in it, and divides.
+// runsADay is the mean of the coming year, which includes weekdays, months and daylight saving time.
 func (pl *planner) runsADay(t runner.Tick) float64 {
 	if t.Schedule == nil {
 		return 0
@@ -364,7 +374,7 @@ func (pl *planner) runsADay(t runner.Tick) float64 {
 	at := t.Schedule.Next(pl.now)
 	end := pl.now.AddDate(0, 0, days)
 	n := 0.0
-	if gap := t.Schedule.Next(at).Sub(at); gap > 0 && gap < time.Minute { // @every alone can be so fast, and is as fast all year
+	if gap := t.Schedule.Next(at).Sub(at); gap > 0 && gap < time.Minute { // only @every is so fast, and is so all year
 		n = days * 24 * float64(time.Hour) / float64(gap)
 	} else {
 		for ; !at.IsZero() && !at.After(end); at = t.Schedule.Next(at) {
@@ -375,43 +385,53 @@ func (pl *planner) runsADay(t runner.Tick) float64 {
 	return pl.rates[t.Spec]
 }
 
-// warnings says what cannot go well.
+// warnings reports runs that take longer than they may.
 func (pl *planner) warnings(a *runner.Account, s planAccount) []string {
 	var out []string
 	if period := 24 * 3600 / s.RunsDay; s.RunsDay > 0 && s.Seconds > period {
-		out = append(out, fmt.Sprintf("account %q: a run of schedule %q takes at least %s, longer than until the next one", s.Account, s.Schedule, formatSeconds(s.Seconds)))
+		out = append(out, fmt.Sprintf("account %q: a run of schedule %q takes at least %s, longer than until the next run",
+			s.Account, s.Schedule, formatSeconds(s.Seconds)))
 	}
 	if a.Timeout > 0 && s.Seconds > a.Timeout.Seconds() {
-		out = append(out, fmt.Sprintf("account %q: a run of schedule %q takes at least %s, longer than its timeout of %s", s.Account, s.Schedule, formatSeconds(s.Seconds), a.Timeout))
+		out = append(out, fmt.Sprintf("account %q: a run of schedule %q takes at least %s, longer than its timeout of %s",
+			s.Account, s.Schedule, formatSeconds(s.Seconds), a.Timeout))
 	}
 	return out
 }
 
 func (pl *planner) assumptions() []string {
+	perRegion := runner.RunConcurrency(pl.callsInFlight, 1)
+	perAccount := runner.RunConcurrency(pl.callsInFlight, pl.callsInFlight)
 	out := []string{
-		"Every number is the least: a listing is one page, AWS refuses and throttles nothing, nothing is asked twice.",
-		fmt.Sprintf("A call takes %s. No API gets more than half of what EC2 refills for it in an account and region (see docs/kinds.md), its burst likewise; "+
-			"one account has at most %d calls in flight in a region and %d in all, everybody together %d.",
-			assumedCallDuration, runner.RunConcurrency(pl.callsInFlight, 1), runner.RunConcurrency(pl.callsInFlight, pl.callsInFlight), pl.callsInFlight),
-		"Regions that a glob names are those that this version knows. Where an account must opt in is shown as opt-in and counts in no sum.",
-		"Signing in calls STS as well, but seldom: sessions are kept until they end.",
+		"All numbers are lower bounds: each listing has one page, AWS refuses and throttles nothing, " +
+			"and no call is repeated.",
+		fmt.Sprintf("A call takes %s. In each account and region, an API gets at most half of the refill and burst that EC2 "+
+			"documents (see docs/kinds.md). At most %d calls are in flight for an account in a region, "+
+			"%d for an account, and %d in total.",
+			assumedCallDuration, perRegion, perAccount, pl.callsInFlight),
+		"Globs match the regions that this version knows. Regions that need an opt-in are shown as opt-in, " +
+			"and no sum includes them.",
+		"Signing in also calls STS, but rarely: sessions are used until they expire.",
 	}
 	if !pl.program.opt.once {
-		out = append(out, "A day is the mean of the coming year.")
+		out = append(out, "A day is the average day of the coming year.")
 	}
 	for _, kind := range slices.Sorted(maps.Keys(pl.assume)) {
-		out = append(out, fmt.Sprintf("Each region holds %d of %s.", pl.assume[kind], kind))
+		out = append(out, fmt.Sprintf("Each region has %d resources of kind %s.", pl.assume[kind], kind))
 	}
 	if len(pl.uncounted) > 0 {
-		out = append(out, "Kinds with a parent cost a call for each resource of it, which is not known without asking; they count as none: "+
-			strings.Join(slices.Sorted(maps.Keys(pl.uncounted)), ", ")+". --assume PARENT=N counts them.")
+		out = append(out, "A kind with a parent needs a call for each resource of the parent. Their number is unknown, "+
+			"so these kinds count as zero: "+strings.Join(slices.Sorted(maps.Keys(pl.uncounted)), ", ")+
+			". To count them, use --assume PARENT=N.")
 	}
 	return out
 }
 
-// print shows a plan to a person. Regions side by side that cost the same are one line.
+// print prints the plan as tables. Adjacent regions with the same cost share a line.
 func (p *plan) print(w io.Writer) error {
-	regions := resultTable{columns: []string{"account", "schedule", "region", "kinds", "calls_a_run", "takes", "calls_a_day"}}
+	regions := resultTable{columns: []string{
+		"account", "schedule", "region", "kinds", "calls_a_run", "takes", "calls_a_day",
+	}}
 	for i := 0; i < len(p.Regions); {
 		r, n := p.Regions[i], 1
 		for i+n < len(p.Regions) && r.sameCost(p.Regions[i+n]) {
@@ -424,22 +444,33 @@ func (p *plan) print(w io.Writer) error {
 		if r.OptIn {
 			name += " (opt-in)"
 		}
-		regions.rows = append(regions.rows, map[string]any{"account": r.Account, "schedule": r.Schedule, "region": name, "kinds": r.Kinds,
-			"calls_a_run": atLeast(float64(r.Calls)), "takes": "≥ " + formatSeconds(r.Seconds), "calls_a_day": atLeast(r.CallsDay)})
+		regions.rows = append(regions.rows, map[string]any{
+			"account": r.Account, "schedule": r.Schedule, "region": name, "kinds": r.Kinds,
+			"calls_a_run": atLeast(float64(r.Calls)), "takes": "≥ " + formatSeconds(r.Seconds),
+			"calls_a_day": atLeast(r.CallsDay),
+		})
 		i += n
 	}
-	accounts := resultTable{columns: []string{"account", "schedule", "regions", "calls_a_run", "takes", "runs_a_day", "calls_a_day", "with_opt-in"}}
+	accounts := resultTable{columns: []string{
+		"account", "schedule", "regions", "calls_a_run", "takes", "runs_a_day", "calls_a_day", "with_opt-in",
+	}}
 	for _, a := range p.Accounts {
-		row := map[string]any{"account": a.Account, "schedule": a.Schedule, "regions": a.Regions, "calls_a_run": atLeast(float64(a.Calls)),
-			"takes": "≥ " + formatSeconds(a.Seconds), "runs_a_day": formatNumber(a.RunsDay), "calls_a_day": atLeast(a.CallsDay), "with_opt-in": ""}
+		row := map[string]any{
+			"account": a.Account, "schedule": a.Schedule, "regions": a.Regions,
+			"calls_a_run": atLeast(float64(a.Calls)), "takes": "≥ " + formatSeconds(a.Seconds),
+			"runs_a_day": formatNumber(a.RunsDay), "calls_a_day": atLeast(a.CallsDay), "with_opt-in": "",
+		}
 		if a.OptInRegions > 0 {
 			row["with_opt-in"] = atLeast(a.CallsDay + a.OptInCallsDay)
 		}
 		accounts.rows = append(accounts.rows, row)
 	}
-	costs := resultTable{columns: []string{"costs_most", "action", "calls_a_run", "calls_a_day"}}
+	costs := resultTable{columns: []string{"highest_costs", "action", "calls_a_run", "calls_a_day"}}
 	for _, c := range p.Costs[:min(shownCosts, len(p.Costs))] {
-		costs.rows = append(costs.rows, map[string]any{"costs_most": c.Kind, "action": c.Action, "calls_a_run": atLeast(float64(c.Calls)), "calls_a_day": atLeast(c.CallsDay)})
+		costs.rows = append(costs.rows, map[string]any{
+			"highest_costs": c.Kind, "action": c.Action,
+			"calls_a_run": atLeast(float64(c.Calls)), "calls_a_day": atLeast(c.CallsDay),
+		})
 	}
 	for _, l := range []resultTable{regions, accounts, costs} {
 		if err := l.print(w, "table"); err != nil {
@@ -448,9 +479,10 @@ func (p *plan) print(w io.Writer) error {
 		fmt.Fprintln(w)
 	}
 	t := p.Total
-	fmt.Fprintf(w, "In all: %s calls if every schedule runs once, which takes ≥ %s", atLeast(float64(t.Calls)), formatSeconds(t.Seconds))
+	fmt.Fprintf(w, "Total: %s calls if every schedule runs once, which takes ≥ %s",
+		atLeast(float64(t.Calls)), formatSeconds(t.Seconds))
 	if t.CallsDay > 0 {
-		fmt.Fprintf(w, "; %s calls a day", atLeast(t.CallsDay))
+		fmt.Fprintf(w, "; %s calls per day", atLeast(t.CallsDay))
 	}
 	if t.OptInCallsDay > 0 {
 		fmt.Fprintf(w, ", %s if every account has opted in to every region", atLeast(t.CallsDay+t.OptInCallsDay))
@@ -465,14 +497,15 @@ func (p *plan) print(w io.Writer) error {
 	return nil
 }
 
-// sameCost reports whether a region costs what another one does.
+// sameCost reports whether two regions of an account have the same cost.
 func (r planRegion) sameCost(o planRegion) bool {
-	return r.Account == o.Account && r.Schedule == o.Schedule && r.OptIn == o.OptIn && r.cost == o.cost && r.discoveryCalls == o.discoveryCalls
+	return r.Account == o.Account && r.Schedule == o.Schedule && r.OptIn == o.OptIn &&
+		r.cost == o.cost && r.discoveryCalls == o.discoveryCalls
 }
 
 func atLeast(f float64) string { return "≥ " + formatNumber(f) }
 
-// formatNumber writes a number whole where it is large.
+// formatNumber rounds numbers from 10 on.
 func formatNumber(f float64) string {
 	if f >= 10 {
 		f = math.Round(f)

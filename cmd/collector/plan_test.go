@@ -128,8 +128,8 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// A plan is what a run then does, call by call: for an account in which nothing is, and for one whose contents were assumed;
-// and it takes as long as was said, or a little longer.
+// A plan is what a run then does, call by call: for an account in which nothing is, and for one whose contents were
+// assumed; and it takes as long as was said, or a little longer.
 func TestRunMakesPlannedCalls(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -153,12 +153,25 @@ func TestRunMakesPlannedCalls(t *testing.T) {
 				server := cloud.InMemory()
 				defer server.Close()
 				file := filepath.Join(dir, "config.yaml")
-				text := fmt.Sprintf("data_dir: %s/data\ncollector_configs: {regions: %s, kinds: [\"*\"]}\naccounts: [{name: a, ak_id: %s, ak_secret: %q}]\n", dir, regions, k.ID, k.Secret)
+				text := fmt.Sprintf(
+					"data_dir: %s/data\ncollector_configs: {regions: %s, kinds: [\"*\"]}\naccounts: [{name: a, ak_id: %s, ak_secret: %q}]\n",
+					dir,
+					regions,
+					k.ID,
+					k.Secret,
+				)
 				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 					t.Fatal(err)
 				}
 				var stdout, stderr bytes.Buffer
-				cli := &cli{getenv: func(string) string { return "" }, stdout: &stdout, stderr: &stderr, configPath: file, logLevel: "error", logFormat: "text"}
+				cli := &cli{
+					getenv:     func(string) string { return "" },
+					stdout:     &stdout,
+					stderr:     &stderr,
+					configPath: file,
+					logLevel:   "error",
+					logFormat:  "text",
+				}
 				p := runPlan(t, cli, runOptions{once: true, assume: c.assume})
 				if n := len(cloud.Calls(nil)); n != 0 {
 					t.Fatalf("planning called AWS %d times", n)
@@ -213,7 +226,8 @@ func TestPlanWarns(t *testing.T) {
 		t.Errorf("warns of a run of 25 s: %q", w)
 	}
 	w := runPlan(t, c, runOptions{assume: map[string]int{"ec2_image": 1000}}).Warnings
-	if len(w) != 2 || !strings.Contains(w[0], "longer than until the next one") || !strings.Contains(w[1], "longer than its timeout of 30s") {
+	if len(w) != 2 || !strings.Contains(w[0], "longer than until the next one") ||
+		!strings.Contains(w[1], "longer than its timeout of 30s") {
 		t.Errorf("warns of a run of 95 s: %q", w)
 	}
 }
@@ -237,7 +251,8 @@ func TestExampleSchedulesNameKinds(t *testing.T) {
 		if _, ok := collectors.KindNamed(kind); !ok {
 			t.Errorf("no kind %q", kind)
 		}
-		if spec, ok := f.Defaults.ScheduleOf(kind); !ok || (&planner{now: time.Now(), rates: map[string]float64{}}).runsADay(tickOf(t, spec)) > 4 {
+		if spec, ok := f.Defaults.ScheduleOf(kind); !ok ||
+			(&planner{now: time.Now(), rates: map[string]float64{}}).runsADay(tickOf(t, spec)) > 4 {
 			t.Errorf("%s: listed by schedule %q; want at most four times a day", kind, spec)
 		}
 	}

@@ -33,22 +33,24 @@ func (c *cli) policyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy [list|trust|assume|host|mfa|organization|all]",
 		Short: "Print the IAM policies that the configuration needs",
-		Long: `Prints an IAM policy, ready to be pasted:
+		Long: `Prints an IAM policy that you can paste:
 
-  list    what an account must allow so that its kinds can be listed, and no more (the default)
-  trust   who may enter an account: the trust policy of the role there
-  assume  what the collector's own user or role must be allowed: to enter those roles
-  host    the trust policy of a role for the EC2 instances that the collector runs on
-  mfa     for users who look after an MFA device of their own, and must sign in with it
+  list    lets the collector list the kinds of an account, and nothing else (the default)
+  trust   the trust policy of the role in an account: who may assume it
+  assume  lets the collector's own user or role assume those roles
+  host    the trust policy of a role for the EC2 instances that run the collector
+  mfa     lets users manage their own MFA device, and requires them to sign in with it
   organization
-          what the user or role that asks AWS Organizations must be allowed, in the management account or a delegated administrator's
-  all     each of these, as one JSON object
+          lets a user or role list the members of an organization, in the management account or in the account of a
+          delegated administrator
+  all     all of these, as one JSON object
 
-or, with --format, the role with its policies: as a CloudFormation template that a StackSet brings into every account, or as a
-Terraform module.
+With --format, prints the role with its policies instead: as a CloudFormation template, which a StackSet can create in
+every account, or as a Terraform module.
 
-Kinds, role ARNs and partition are those of the configuration file, if there is one; without one it is every kind, and roles named
---role-name in any account. The file's references need not lead anywhere: no secret is needed here.`,
+The kinds, the role ARNs and the partition come from the configuration file. Without a file, the policy is for every
+kind, and for roles named --role-name in any account. Variables and files that the configuration refers to may be
+missing: the command needs no secrets.`,
 		Example: `  collector policy > collector-list.json
   collector policy trust --account-id 123456789012 --external-id example-id
   collector policy --kind 'ec2_v*' --format cloudformation --account-id 123456789012 > role.json
@@ -66,16 +68,22 @@ Kinds, role ARNs and partition are those of the configuration file, if there is 
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.format, "format", "json", "`FORMAT`: json, cloudformation or terraform")
-	f.StringSliceVar(&o.accounts, "account", nil, "only for accounts of the configuration that match this `GLOB`; repeatable")
-	f.StringSliceVar(&o.kinds, "kind", nil, "these kinds, by `GLOB`, whatever the configuration says; repeatable")
-	f.StringVar(&o.access.Home, "account-id", "", "`ID` of the account that the collector's own user or role lives in")
-	f.StringVar(&o.access.Caller, "caller", "", "that user or role: `user/NAME` or role/NAME; default: whomever that account's administrators let")
+	f.StringSliceVar(&o.accounts, "account", nil,
+		"only accounts of the configuration that match this `GLOB`; can be repeated")
+	f.StringSliceVar(&o.kinds, "kind", nil, "these kinds instead of the configured ones, as a `GLOB`; can be repeated")
+	f.StringVar(&o.access.Home, "account-id", "", "`ID` of the account that has the collector's own user or role")
+	f.StringVar(&o.access.Caller, "caller", "", "the collector's own user or role: `user/NAME` or role/NAME; "+
+		"default: every user and role that the administrators of --account-id allow")
 	f.StringVar(&o.access.Role, "role-name", policy.DefaultRole, "`NAME` of the role in each account")
-	f.StringSliceVar(&o.access.Accounts, "role-account-id", nil, "`ID` of an account that has the role, for assume; repeatable; default: those of the configuration, else any")
-	f.StringVar(&o.access.ExternalID, "external-id", "", "what callers must bring: external_id of the configuration")
-	f.StringVar(&o.access.Organization, "organization-id", "", "`ID` of an organization (o-...): only its members may enter, and only its members' roles are entered")
-	f.BoolVar(&o.access.MFA, "mfa", false, "only callers that have signed in with MFA")
-	f.StringVar(&o.access.Partition, "partition", "", "aws, aws-cn, aws-us-gov…; default: the configuration's if it has one alone, else aws")
+	f.StringSliceVar(&o.access.Accounts, "role-account-id", nil, "for assume: `ID` of an account that has the role; "+
+		"can be repeated; default: the accounts of the configuration, else any account")
+	f.StringVar(&o.access.ExternalID, "external-id", "",
+		"the external id that callers must send: external_id of the configuration")
+	f.StringVar(&o.access.Organization, "organization-id", "", "`ID` of an organization (o-...): "+
+		"only its members may assume the role, and only roles of its members may be assumed")
+	f.BoolVar(&o.access.MFA, "mfa", false, "only for callers that signed in with MFA")
+	f.StringVar(&o.access.Partition, "partition", "", "aws, aws-cn, aws-us-gov or another partition; "+
+		"default: the partition of the configuration if there is only one, else aws")
 	return cmd
 }
 
@@ -84,7 +92,8 @@ func (c *cli) policy(ctx context.Context, what string, o policyOptions, configNa
 		return usageError(fmt.Errorf("--format %q is not json, cloudformation or terraform", o.format))
 	}
 	if o.format != "json" && what != "" {
-		return usageError(fmt.Errorf("--format %s is the whole role: %q is a document of its own, as JSON", o.format, what))
+		return usageError(fmt.Errorf("--format %s prints the whole role; remove %q, which prints one JSON policy",
+			o.format, what))
 	}
 	if what == "" {
 		what = "list"
@@ -98,7 +107,8 @@ func (c *cli) policy(ctx context.Context, what string, o policyOptions, configNa
 		return usageError(err)
 	}
 	if a.Home == "" && (what == "trust" || what == "all") {
-		return usageError(errors.New("--account-id: a trust policy names the account that the collector's own user or role lives in"))
+		return usageError(errors.New(
+			"--account-id is required: a trust policy names the account of the collector's own user or role"))
 	}
 	docs := policy.ListingPolicies(actions)
 	var out []byte
@@ -118,7 +128,10 @@ func (c *cli) policy(ctx context.Context, what string, o policyOptions, configNa
 	case what == "organization":
 		out = policy.OrganizationsPolicy(o.organization).JSON()
 	case what == "all":
-		out, err = indentedJSON(map[string]any{"organization": policy.OrganizationsPolicy(o.organization), "list": docs, "trust": a.TrustPolicy(), "assume": a.AssumePolicy(), "host": a.InstanceTrustPolicy(), "mfa": a.SelfMFAPolicy()})
+		out, err = indentedJSON(map[string]any{
+			"organization": policy.OrganizationsPolicy(o.organization), "list": docs, "trust": a.TrustPolicy(),
+			"assume": a.AssumePolicy(), "host": a.InstanceTrustPolicy(), "mfa": a.SelfMFAPolicy(),
+		})
 	default:
 		for _, d := range docs {
 			out = append(out, d.JSON()...)
@@ -128,7 +141,8 @@ func (c *cli) policy(ctx context.Context, what string, o policyOptions, configNa
 		return usageError(err)
 	}
 	if what == "list" && o.format == "json" && len(docs) > 1 {
-		fmt.Fprintf(c.stderr, "%d policies, one after the other: a managed policy holds %d characters\n", len(docs), policy.ManagedLimit)
+		fmt.Fprintf(c.stderr, "%d policies, one after the other: a managed policy can have %d characters\n",
+			len(docs), policy.ManagedLimit)
 	}
 	_, err = c.out("json").Write(out)
 	return err
@@ -143,8 +157,11 @@ func indentedJSON(v any) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// policyActions is the actions of the kinds that are asked for, and fills in what the flags leave to the configuration.
-func (c *cli) policyActions(ctx context.Context, o *policyOptions, configNamed, roleNamed bool) (actions []string, err error) {
+// policyActions returns the actions of the selected kinds. It fills in options from the configuration that no flag
+// sets.
+func (c *cli) policyActions(
+	ctx context.Context, o *policyOptions, configNamed, roleNamed bool,
+) (actions []string, err error) {
 	f, err := c.policyConfig(ctx, configNamed)
 	if err != nil {
 		return nil, err
@@ -152,7 +169,8 @@ func (c *cli) policyActions(ctx context.Context, o *policyOptions, configNamed, 
 	kinds := knownNames().Kinds
 	if f != nil {
 		p := program{cli: c, opt: runOptions{accounts: o.accounts}}
-		blocks, err := p.selectedBlocks(&accountSet{accounts: slices.Concat(f.Accounts, config.PackAccounts(memberTemplates(f)))})
+		all := slices.Concat(f.Accounts, config.PackAccounts(memberTemplates(f)))
+		blocks, err := p.selectedBlocks(&accountSet{accounts: all})
 		if err != nil {
 			return nil, err
 		}
@@ -169,7 +187,7 @@ func (c *cli) policyActions(ctx context.Context, o *policyOptions, configNamed, 
 		kinds = config.Match(o.kinds, knownNames().Kinds)
 	}
 	if len(kinds) == 0 {
-		return nil, usageError(fmt.Errorf("--kind %q names no kind; %q lists them", o.kinds, "collector kinds"))
+		return nil, usageError(fmt.Errorf("--kind %q matches no kind; run %q to list them", o.kinds, "collector kinds"))
 	}
 	if o.access.Partition == "" {
 		o.access.Partition = record.Partitions[0].ID
@@ -177,7 +195,7 @@ func (c *cli) policyActions(ctx context.Context, o *policyOptions, configNamed, 
 	return actionsOf(kinds), nil
 }
 
-// memberTemplates is a block for each organization, as its members' would be, in any account.
+// memberTemplates returns a block for each organization that stands for its members, with a role in any account.
 func memberTemplates(f *config.File) (blocks []config.Account) {
 	for _, o := range f.Organizations {
 		b := config.Account{Name: o.Label, SignIn: o.Via, Collect: o.Collect}
@@ -188,8 +206,8 @@ func memberTemplates(f *config.File) (blocks []config.Account) {
 	return blocks
 }
 
-// policyConfig reads the configuration file without needing what its references lead to: a policy holds no secret, and who writes
-// policies has none. Without a file, and without one having been asked for, it is nil.
+// policyConfig reads the configuration file. References need not resolve: a policy contains no secret, and the author
+// of policies has no access to secrets. Without a file, and without a flag that names one, it is nil.
 func (c *cli) policyConfig(ctx context.Context, named bool) (*config.File, error) {
 	b, _, err := c.configText(ctx)
 	if errors.Is(err, fs.ErrNotExist) && !named {
@@ -204,12 +222,12 @@ func (c *cli) policyConfig(ctx context.Context, named bool) (*config.File, error
 	}
 	lookup := func(name string) (string, bool) { v := c.getenv(name); return v, v != "" }
 	if err := f.Resolve(lookup, referenceReader(ctx)); err != nil {
-		fmt.Fprintln(c.stderr, "the configuration's references are left open here: not all of them lead somewhere")
+		fmt.Fprintln(c.stderr, "some references of the configuration do not resolve here; they are left as they are")
 	}
 	return f, nil
 }
 
-// kindsOf is every kind that some account lists, sorted.
+// kindsOf returns the kinds that any account lists, sorted.
 func kindsOf(blocks []config.Account) []string {
 	var all []string
 	for _, b := range blocks {
@@ -219,7 +237,7 @@ func kindsOf(blocks []config.Account) []string {
 	return slices.Compact(all)
 }
 
-// actionsOf is the IAM actions of the kinds and of the kinds that they are listed under.
+// actionsOf returns the IAM actions of the kinds and of their parents.
 func actionsOf(kinds []string) []string {
 	var actions []string
 	for _, name := range kinds {
@@ -235,11 +253,11 @@ func actionsOf(kinds []string) []string {
 	return actions
 }
 
-// fillAccess takes the partition and the roles from the configuration, where the flags do not say. A role is taken that is
-// assumed first: the later ones of a chain are assumed by roles.
+// fillAccess takes the partition and the roles from the configuration if no flag sets them. Of a chain of roles it
+// takes the first: the others are assumed by roles.
 func (c *cli) fillAccess(a *policy.Access, blocks []config.Account, roleNamed bool) {
 	byPartition := map[string][]string{}
-	open := 0
+	unresolved := 0
 	for _, b := range blocks {
 		arn := b.Role.ARN
 		if len(b.Roles) > 0 {
@@ -250,13 +268,13 @@ func (c *cli) fillAccess(a *policy.Access, blocks []config.Account, roleNamed bo
 		}
 		p := record.PartitionOfARN(arn)
 		if p == "" || strings.Contains(arn, "${") {
-			open++
+			unresolved++
 			continue
 		}
 		byPartition[p] = append(byPartition[p], arn)
 	}
-	if open > 0 {
-		fmt.Fprintf(c.stderr, "%d role ARNs are references that are not resolved here; they are left out\n", open)
+	if unresolved > 0 {
+		fmt.Fprintf(c.stderr, "%d role ARNs are references that do not resolve here; they are omitted\n", unresolved)
 	}
 	if a.Partition == "" && len(byPartition) == 1 {
 		for p := range byPartition {
@@ -271,8 +289,8 @@ func (c *cli) fillAccess(a *policy.Access, blocks []config.Account, roleNamed bo
 	}
 }
 
-// commonPartition is the one partition that all accounts are of, by what they say of it or by the regions that they name; aws
-// where they differ or say nothing.
+// commonPartition is the partition that all accounts share, according to their partition or regions. It is aws if they
+// differ or name none.
 func commonPartition(blocks []config.Account) string {
 	var found []string
 	for _, b := range blocks {

@@ -69,8 +69,8 @@ func TestDeployedPolicies(t *testing.T) {
 	}
 }
 
-// All kinds fit into one managed policy as yet, and the role that holds them into its limits; the day that they do not, the templates
-// and the text of `policy` are to be read again.
+// All kinds fit into one managed policy as yet, and the role that holds them into its limits; the day that they do not,
+// the templates and the text of `policy` are to be read again.
 func TestAllKindsFitOnePolicy(t *testing.T) {
 	docs := policy.ListingPolicies(actionsOf(knownNames().Kinds))
 	if len(docs) != 1 {
@@ -92,7 +92,8 @@ func TestDeployedTemplateByCFNLint(t *testing.T) {
 	if err != nil {
 		t.Skip("SKIPPED, NOT PASSED: cfn-lint is not installed (pip install cfn-lint)")
 	}
-	out, err := exec.CommandContext(t.Context(), lint, "--format", "json", "--regions", "us-east-1", "--", filepath.Join(deployIAM, "role.cloudformation.json")).Output()
+	out, err := exec.CommandContext(t.Context(), lint, "--format", "json", "--regions", "us-east-1", "--", filepath.Join(deployIAM, "role.cloudformation.json")).
+		Output()
 	var found []struct {
 		Message string
 		Rule    struct {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Every command of docs/queries.md works, on either database, and finds something, but for those that ask for what a day-old store
-// cannot have.
+// Every command of docs/queries.md works, on either database, and finds something, but for those that ask for what a
+// day-old store cannot have.
 func TestQueries(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) { testQueries(t, "{type: sqlite}") })
 	t.Run("postgres", func(t *testing.T) {
@@ -52,12 +52,21 @@ store: %[4]s
 		return lines[1]
 	}
 	named := strings.NewReplacer(
-		"i-0123456789abcdef0", first("list", "instance", "--columns", "id"),
-		"vpc-0123456789abcdef0", first("list", "vpc", "--columns", "id"),
-		"203.0.113.10", first("list", "instance", "--where", "data.PublicIpAddress", "--columns", "data.PublicIpAddress"),
+		"i-0123456789abcdef0",
+		first("list", "instance", "--columns", "id"),
+		"vpc-0123456789abcdef0",
+		first("list", "vpc", "--columns", "id"),
+		"203.0.113.10",
+		first("list", "instance", "--where", "data.PublicIpAddress", "--columns", "data.PublicIpAddress"),
 		// What the scene has none of is asked of what it has.
-		"22 BETWEEN", "443 BETWEEN", "not tags.team", "not tags.keep", "volume --where state=available", "volume --where state=in-use",
-		"not data.AssociationId", "data.AssociationId",
+		"22 BETWEEN",
+		"443 BETWEEN",
+		"not tags.team",
+		"not tags.keep",
+		"volume --where state=available",
+		"volume --where state=in-use",
+		"not data.AssociationId",
+		"data.AssociationId",
 	)
 	empty := map[string]string{
 		"state_since<30d": "nothing has been remembered for so long",

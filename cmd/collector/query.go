@@ -17,30 +17,31 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// A question is what the flags of the verbs that ask the store say.
+// queryFlags are the flags of the commands that read the store.
 type queryFlags struct {
 	kinds, accounts, regions []string
 	where, at                string
 	format                   string
-	extraFormats             []string // beside those that every verb has
+	extraFormats             []string // formats besides those of every such command
 	columns                  []string
 	now                      time.Time
 }
 
-// addFlags adds those that every such verb has.
+// addFlags adds the flags that all of these commands have.
 func (q *queryFlags) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringSliceVar(&q.kinds, "kind", nil, "only kinds that match this `GLOB`; repeatable")
-	f.StringSliceVar(&q.accounts, "account", nil, "only accounts whose name or id matches this `GLOB`; repeatable")
-	f.StringSliceVar(&q.regions, "region", nil, "only regions that match this `GLOB`; repeatable")
+	f.StringSliceVar(&q.kinds, "kind", nil, "only kinds that match this `GLOB`; can be repeated")
+	f.StringSliceVar(&q.accounts, "account", nil, "only accounts whose name or id matches this `GLOB`; can be repeated")
+	f.StringSliceVar(&q.regions, "region", nil, "only regions that match this `GLOB`; can be repeated")
 	outputFlag(cmd, &q.format)
 	q.now = time.Now()
 }
 
-const whereHelp = `--where takes a condition: comparisons of a field and a value (= != ~ !~ < <= > >= in), joined by and, or, not and parentheses.
-Fields are kind, id, name, state, type, account, account_id, partition, region, run, first_seen, state_since, valid_from, valid_to, ended,
-last_seen, tags.KEY, extra_tags.KEY and data.MEMBER.MEMBER. A field alone asks whether it is there; ~ is a glob; an age such as 30d is an
-instant that long ago:
+const whereHelp = `--where takes a condition. It compares fields with values (= != ~ !~ < <= > >= in). Join comparisons
+with and, or, not and parentheses. The fields are kind, id, name, state, type, account, account_id, partition, region,
+run, first_seen, state_since, valid_from, valid_to, ended, last_seen, tags.KEY, extra_tags.KEY and
+data.MEMBER.MEMBER. A field without a comparison means: the field has a value. ~ compares with a glob. An age such
+as 30d means: that long ago. Examples:
 
   state=running and tags.team=platform
   state=stopped and state_since<30d
@@ -48,14 +49,15 @@ instant that long ago:
   type in (t2.micro, t2.small) or name~'*test*'`
 
 func (q *queryFlags) addWhereFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&q.where, "where", "w", "", "only what satisfies this `CONDITION`")
+	cmd.Flags().StringVarP(&q.where, "where", "w", "", "only resources that meet this `CONDITION`")
 }
 
 func (q *queryFlags) addAtFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&q.at, "at", "", "as of this `TIME`: 2026-11-01, 2026-11-01T08:00Z, or 3d for three days ago")
+	cmd.Flags().StringVar(&q.at, "at", "",
+		"show the state at this `TIME`: 2026-11-01, 2026-11-01T08:00Z, or 3d for three days ago")
 }
 
-// query is the question in the store's words. Its errors are usage.
+// query converts the flags to a query of the store. Its errors are usage errors.
 func (q *queryFlags) query() (inventory.Query, error) {
 	out := inventory.Query{Kinds: q.kinds, Accounts: q.accounts, Regions: q.regions}
 	var errs []error
@@ -88,7 +90,7 @@ func (q *queryFlags) parseTime(flag, s string) (time.Time, error) {
 	return t, nil
 }
 
-// storedResource is a version as JSON: the record as an output gets it, and what is remembered besides.
+// storedResource is a version as JSON: the record as outputs get it, and what the store knows about the version.
 type storedResource struct {
 	*record.Record
 	State      string     `json:"state,omitempty"`
@@ -102,8 +104,10 @@ type storedResource struct {
 }
 
 func newStoredResource(r *inventory.Resource) storedResource {
-	return storedResource{Record: &r.Record, State: r.State, Type: r.Type, FirstSeen: r.FirstSeen, StateSince: r.StateSince,
-		ValidFrom: r.ValidFrom, ValidTo: nullIfZero(r.ValidTo), Ended: r.Ended, LastSeen: nullIfZero(r.LastSeen)}
+	return storedResource{
+		Record: &r.Record, State: r.State, Type: r.Type, FirstSeen: r.FirstSeen, StateSince: r.StateSince,
+		ValidFrom: r.ValidFrom, ValidTo: nullIfZero(r.ValidTo), Ended: r.Ended, LastSeen: nullIfZero(r.LastSeen),
+	}
 }
 
 func nullIfZero(t time.Time) *time.Time {
@@ -113,7 +117,7 @@ func nullIfZero(t time.Time) *time.Time {
 	return &t
 }
 
-// A column is a field under the name that was asked for.
+// column is a field and the name under which the user asked for it.
 type column struct {
 	name  string
 	field inventory.Field
@@ -133,7 +137,7 @@ func parseColumns(names []string) (cs []column, data bool, err error) {
 	return cs, data, nil
 }
 
-// cellText is a value as a cell shows it.
+// cellText formats a value for a table cell.
 func cellText(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -148,7 +152,7 @@ func cellText(v any) string {
 	return strings.TrimSpace(string(jsonLine(v)))
 }
 
-// jsonLine is v as JSON, with < and & as they are.
+// jsonLine encodes v as a line of JSON, without escapes for < and &.
 func jsonLine(v any) []byte {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
@@ -159,9 +163,11 @@ func jsonLine(v any) []byte {
 	return []byte(b.String())
 }
 
-// printResources writes versions: with columns those, without the whole record where the format is JSON. JSON lines and CSV are
-// written as they come.
-func printResources(w io.Writer, format string, columns []column, whole bool, seq iter.Seq2[*inventory.Resource, error]) (n int, err error) {
+// printResources prints versions. JSON has the given columns, or with whole the whole record. JSON lines and CSV are
+// written while rows arrive.
+func printResources(
+	w io.Writer, format string, columns []column, whole bool, rows iter.Seq2[*inventory.Resource, error],
+) (n int, err error) {
 	names := make([]string, len(columns))
 	for i, c := range columns {
 		names[i] = c.name
@@ -174,7 +180,7 @@ func printResources(w io.Writer, format string, columns []column, whole bool, se
 		}
 	}
 	var array []any
-	for r, err := range seq {
+	for r, err := range rows {
 		if err != nil {
 			return n, err
 		}
@@ -224,7 +230,7 @@ func printResources(w io.Writer, format string, columns []column, whole bool, se
 
 func printJSON(w io.Writer, array []any) error {
 	if array == nil {
-		array = []any{} // no rows are an empty list, not null
+		array = []any{} // no rows are an empty list instead of null
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")

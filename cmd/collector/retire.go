@@ -13,11 +13,11 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// A retirement ends what is remembered of accounts that the configuration in force no longer names. A block may have been
-// renamed, or moved to another account, and only signing in tells: so an account is retired once no block can turn out to be
-// it. It is an observer: who was entered, and whose targets have since been remembered under the new name, it hears.
+// accountRetirer ends the resources of accounts that the configuration no longer names. A block may have been renamed,
+// or moved to another account, and only signing in shows which: so an account is retired when no block can be that
+// account. As an observer it learns which account each block signs in to, and when the account's run has ended.
 type accountRetirer struct {
-	runner.Observer // of which it hears two things
+	runner.Observer // for the events that are not used
 	store           *runStore
 	log             *slog.Logger
 	wakeup          chan struct{}
@@ -25,20 +25,21 @@ type accountRetirer struct {
 	checking sync.Mutex
 
 	mu               sync.Mutex
-	blocks           []string                   // names of the accepted configuration; nil: it does not speak for all
-	memberIdentities map[string]record.Identity // of them: who they are before they are entered, as AWS Organizations says
-	identities       map[string]record.Identity
-	confirmed        map[string]record.Identity // entered, and a run of it has ended since
+	blocks           []string                   // names of the configuration in force; nil: it is unknown
+	memberIdentities map[string]record.Identity // of members, from AWS Organizations: known before they sign in
+	identities       map[string]record.Identity // of blocks that have signed in
+	confirmed        map[string]record.Identity // of blocks with a run that has ended since
 	changed          bool                       // since the last check
-	failing          bool                       // the last check's, which was said
+	failing          bool                       // the last check failed, and logged it
 }
 
-func newAccountRetirer(l *runStore, log *slog.Logger) *accountRetirer {
-	return &accountRetirer{Observer: runner.Tee(), store: l, log: log, wakeup: make(chan struct{}, 1)}
+func newAccountRetirer(s *runStore, log *slog.Logger) *accountRetirer {
+	return &accountRetirer{Observer: runner.Tee(), store: s, log: log, wakeup: make(chan struct{}, 1)}
 }
 
-// setAccounts says which blocks the configuration in force has. Who they are is to be found out anew, but of members of an organization:
-// those are the accounts that AWS says, collected or suspended. An organization that could not be listed may have anybody.
+// setAccounts sets the blocks of the configuration in force. Which accounts they are must be found out again, except
+// for members of organizations: AWS has listed those, collected or not. An organization without a list may have any
+// account.
 func (r *accountRetirer) setAccounts(c *accountSet) {
 	r.mu.Lock()
 	r.blocks, r.memberIdentities = []string{}, map[string]record.Identity{}
@@ -53,17 +54,17 @@ func (r *accountRetirer) setAccounts(c *accountSet) {
 	r.wake()
 }
 
-// retireByName is for a store that remembers names alone: nothing has to be found out.
+// retireByName is for a store that knows only names: no sign-in is needed.
 func (r *accountRetirer) retireByName(ctx context.Context, run *runner.Runner, before []string) {
 	if r.store.inventory != nil {
 		return
 	}
 	if err := run.RetireRemoved(ctx, before); err != nil {
-		r.log.Error("retire what the configuration no longer names", "error", err)
+		r.log.Error("removed accounts not retired", "error", err)
 	}
 }
 
-// SignedIn notes who the account is, where that is remembered.
+// SignedIn records which account the block is.
 func (r *accountRetirer) SignedIn(account string, id record.Identity) {
 	if r.store.inventory == nil {
 		return
@@ -75,7 +76,7 @@ func (r *accountRetirer) SignedIn(account string, id record.Identity) {
 	}
 }
 
-// RunEnded: the account's targets are known under its name now.
+// RunEnded confirms the identity: the store now has the account's targets under the name of the block.
 func (r *accountRetirer) RunEnded(account, _ string, _ record.Status, _ time.Duration) {
 	r.mu.Lock()
 	id, ok := r.identities[account]
@@ -95,7 +96,7 @@ func (r *accountRetirer) wake() {
 	}
 }
 
-// start checks whenever something was found out, until stop.
+// start checks whenever an identity was found, until stop is called.
 func (r *accountRetirer) start(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -115,7 +116,8 @@ func (r *accountRetirer) start(ctx context.Context) (stop func()) {
 	}
 }
 
-// check retires what no block can be any more. Its trouble is the store's: it is logged, and tried again after the next run.
+// check retires the accounts that no block can be any more. It logs errors of the store, and tries again after the next
+// run.
 func (r *accountRetirer) check(ctx context.Context) {
 	if r.store.inventory == nil {
 		return
@@ -124,51 +126,54 @@ func (r *accountRetirer) check(ctx context.Context) {
 	defer r.checking.Unlock()
 	r.mu.Lock()
 	blocks, changed := r.blocks, r.changed
-	settled := maps.Clone(r.confirmed)
+	confirmed := maps.Clone(r.confirmed)
 	r.changed = false
 	r.mu.Unlock()
 	if blocks == nil || !changed || ctx.Err() != nil {
 		return
 	}
-	known, err := r.store.driver.Accounts(ctx)
-	for _, a := range removedAccounts(known, blocks, settled) {
+	stored, err := r.store.driver.Accounts(ctx)
+	for _, a := range removedAccounts(stored, blocks, confirmed) {
 		if err = r.store.driver.RetireAccount(ctx, a, inventory.AccountRemoved); err != nil {
 			break
 		}
-		r.log.Info("the configuration no longer names an account: what is remembered of it has ended", "account", a.Name, "account_id", a.AccountID)
+		r.log.Info("account removed from the configuration, resources ended", "account", a.Name, "account_id", a.AccountID)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err != nil && !r.failing { // else each run would say so again
-		r.log.Error("accounts that the configuration no longer names could not be retired; it is tried again after each run", "error", err, "hint", record.HintOf(err))
+	if err != nil && !r.failing { // a repeated failure is not logged again
+		r.log.Error("removed accounts not retired", "error", err, "hint", record.HintOf(err))
 	}
 	r.failing = err != nil
 	r.changed = r.changed || err != nil
 }
 
-// removedAccounts is the accounts that no block is or can turn out to be. A block that is not settled is taken for the account that
-// had its name; if nobody had it, or if that account is another block's by now, it may be any.
-func removedAccounts(known []inventory.Account, blocks []string, settled map[string]record.Identity) []inventory.Account {
+// removedAccounts returns the stored accounts that no block is or can be. An unconfirmed block may be the account that
+// the store has under its name. If there is none, or that account belongs to another block, the block may be any
+// account; then nothing is retired.
+func removedAccounts(
+	stored []inventory.Account, blocks []string, confirmed map[string]record.Identity,
+) []inventory.Account {
 	type account struct{ partition, id string }
-	is := map[account]bool{}
+	inUse := map[account]bool{}
 	for _, name := range blocks {
-		if id, ok := settled[name]; ok {
-			is[account{id.Partition, id.AccountID}] = true
+		if id, ok := confirmed[name]; ok {
+			inUse[account{id.Partition, id.AccountID}] = true
 		}
 	}
 	var out []inventory.Account
-	had := map[string]bool{} // names that stand for an account that may still be theirs
-	for _, a := range known {
-		if is[account{a.Partition, a.AccountID}] {
+	hasAccount := map[string]bool{} // names under which the store has an account that no block is known to be
+	for _, a := range stored {
+		if inUse[account{a.Partition, a.AccountID}] {
 			continue
 		}
-		had[a.Name] = true
-		if _, ok := settled[a.Name]; ok || !slices.Contains(blocks, a.Name) {
+		hasAccount[a.Name] = true
+		if _, ok := confirmed[a.Name]; ok || !slices.Contains(blocks, a.Name) {
 			out = append(out, a)
 		}
 	}
 	for _, name := range blocks {
-		if _, ok := settled[name]; !ok && !had[name] {
+		if _, ok := confirmed[name]; !ok && !hasAccount[name] {
 			return nil
 		}
 	}

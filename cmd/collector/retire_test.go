@@ -23,14 +23,17 @@ func (s *unreachableStore) Accounts(context.Context) ([]inventory.Account, error
 func TestRetirementErrorLoggedOnce(t *testing.T) {
 	var log bytes.Buffer
 	s := &unreachableStore{err: errors.New("the database is away")}
-	r := newAccountRetirer(&runStore{inventory: inventory.New(s, inventory.Options{}), driver: s}, slog.New(slog.NewTextHandler(&log, nil)))
+	r := newAccountRetirer(
+		&runStore{inventory: inventory.New(s, inventory.Options{}), driver: s},
+		slog.New(slog.NewTextHandler(&log, nil)),
+	)
 	check := func(times, want int) {
 		t.Helper()
 		r.setAccounts(&accountSet{})
 		for range times {
 			r.check(t.Context())
 		}
-		if n := strings.Count(log.String(), "could not be retired"); n != want {
+		if n := strings.Count(log.String(), "removed accounts not retired"); n != want {
 			t.Errorf("it was said %d times, want %d:\n%s", n, want, log.String())
 		}
 	}

@@ -16,7 +16,7 @@ import (
 
 func hintOf(err error) string { return record.HintOf(err) }
 
-// A cli is what every verb needs of the world, and the flags that all of them share.
+// cli holds what every command needs from the environment, and the flags that all commands share.
 type cli struct {
 	getenv         func(string) string
 	stdout, stderr io.Writer // for people; see out
@@ -26,10 +26,10 @@ type cli struct {
 	strict              bool
 
 	stdin       io.Reader
-	pipedConfig []byte // the configuration, where it came from a pipe
+	pipedConfig []byte // the text of a configuration that came from a pipe
 }
 
-// run is the program: everything but the process.
+// run is the whole program, without the process.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	human := [...]*printable.Writer{printable.NewWriter(stdout), printable.NewWriter(stderr)}
 	c := &cli{getenv: getenv, stdin: os.Stdin, stdout: human[0], stderr: human[1]}
@@ -45,15 +45,16 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	return err
 }
 
-// root is the tree of verbs, about to run the one that args name.
+// root returns the command tree; args are the arguments to run it with.
 func (c *cli) root(args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "collector",
-		Short: "Calls the roll of every EC2 resource in every AWS account, on a schedule",
-		Long: `collector lists every EC2 resource in every AWS account that a YAML file names, on a cron schedule, whichever way each
-account signs in, and delivers what it found.
+		Short: "Inventory every EC2 resource in every AWS account, on a schedule",
+		Long: `collector lists the EC2 resources of all AWS accounts that a YAML file names. It runs on a cron schedule,
+supports every way to sign in to an account, stores what it finds and sends it to outputs.
 
-Begin with "collector demo", which needs no AWS; then copy config.example.yaml, and "collector validate".`,
+To see it work without AWS, run "collector demo". To use it, copy config.example.yaml to config.yaml, edit the
+copy, and run "collector validate".`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -65,20 +66,29 @@ Begin with "collector demo", which needs no AWS; then copy config.example.yaml, 
 		return usageError(fmt.Errorf("%w; see %q", err, cmd.CommandPath()+" --help"))
 	})
 	f := root.PersistentFlags()
-	f.StringVarP(&c.configPath, "config", "c", envOr(c.getenv, "COLLECTOR_CONFIG", "config.yaml"), "configuration `FILE`, or a pipe; - is standard input; COLLECTOR_CONFIG")
-	f.StringVar(&c.logLevel, "log-level", envOr(c.getenv, "COLLECTOR_LOG_LEVEL", "info"), "debug, info, warn or error")
-	f.StringVar(&c.logFormat, "log-format", envOr(c.getenv, "COLLECTOR_LOG_FORMAT", "text"), "text or json")
-	f.BoolVar(&c.strict, "strict", false, "refuse a configuration that there is a warning about")
-	root.AddCommand(c.runCommand(), c.demoCommand(), c.validateCommand(), c.checkCommand(), c.policyCommand(), c.kindsCommand(), c.schemaCommand(),
-		c.listCommand(), c.getCommand(), c.historyCommand(), c.diffCommand(), c.changesCommand(), c.sqlCommand(), c.dbCommand(),
-		c.loginCommand(), c.acceptCommand(), c.healthcheckCommand(), c.versionCommand())
+	f.StringVarP(&c.configPath, "config", "c", envOr(c.getenv, "COLLECTOR_CONFIG", "config.yaml"),
+		"configuration `FILE`; - reads standard input, and a pipe works too; environment: COLLECTOR_CONFIG")
+	f.StringVar(&c.logLevel, "log-level", envOr(c.getenv, "COLLECTOR_LOG_LEVEL", "info"),
+		"log `LEVEL`: debug, info, warn or error; environment: COLLECTOR_LOG_LEVEL")
+	f.StringVar(&c.logFormat, "log-format", envOr(c.getenv, "COLLECTOR_LOG_FORMAT", "text"),
+		"log `FORMAT`: text or json; environment: COLLECTOR_LOG_FORMAT")
+	f.BoolVar(&c.strict, "strict", false, "treat warnings about the configuration as errors")
+	root.AddCommand(
+		c.runCommand(), c.demoCommand(), c.validateCommand(), c.checkCommand(), c.policyCommand(), c.kindsCommand(),
+		c.schemaCommand(), c.listCommand(), c.getCommand(), c.historyCommand(), c.diffCommand(), c.changesCommand(),
+		c.sqlCommand(), c.dbCommand(), c.loginCommand(), c.acceptCommand(), c.healthcheckCommand(), c.versionCommand(),
+	)
 	return root
 }
 
-// isUsageError recognises cobra's own complaints about the command line, which have no type.
+// isUsageError recognizes errors about the command line that cobra returns without a type.
 func isUsageError(err error) bool {
 	s := err.Error()
-	for _, p := range []string{"unknown command ", "unknown flag", "accepts ", "requires at least", "invalid argument", "required flag", "if any flags in the group"} {
+	prefixes := []string{
+		"unknown command ", "unknown flag", "accepts ", "requires at least", "invalid argument", "required flag",
+		"if any flags in the group",
+	}
+	for _, p := range prefixes {
 		if strings.HasPrefix(s, p) {
 			return true
 		}
@@ -86,14 +96,14 @@ func isUsageError(err error) bool {
 	return false
 }
 
-func envOr(getenv func(string) string, name, otherwise string) string {
+func envOr(getenv func(string) string, name, fallback string) string {
 	if v := getenv(name); v != "" {
 		return v
 	}
-	return otherwise
+	return fallback
 }
 
-// logger writes to stderr: stdout is for data.
+// logger returns a logger that writes to w. Logs go to stderr: stdout is for data.
 func (c *cli) logger(w io.Writer) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.logLevel)); err != nil {
@@ -109,7 +119,7 @@ func (c *cli) logger(w io.Writer) (*slog.Logger, error) {
 	return nil, usageError(fmt.Errorf("--log-format: %q is not text or json", c.logFormat))
 }
 
-// supportsLiveView reports whether w is a terminal on which a live display may be drawn.
+// supportsLiveView reports whether the live view may be drawn on w.
 func (c *cli) supportsLiveView(w io.Writer) bool {
 	kind := c.getenv("TERM")
 	return isTerminal(printable.Unwrap(w)) && c.getenv("NO_COLOR") == "" && kind != "" && kind != "dumb"

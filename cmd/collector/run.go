@@ -11,21 +11,21 @@ import (
 	"github.com/aws-collector/collector/web"
 )
 
-// runOptions are what the flags of run say, and what the demo says in their place.
+// runOptions are the values of the flags of run. The demo sets them itself.
 type runOptions struct {
 	once, dryRun, now        bool
-	accounts, regions, kinds []string // globs that narrow; none: everything
-	listen                   string   // "": the configuration's
-	serveOnce                bool     // listen during --once too
+	accounts, regions, kinds []string // globs that restrict the run; none: everything
+	listen                   string   // "": the address of the configuration
+	serveOnce                bool     // listen with --once too
 	flushTimeout             time.Duration
-	assume                   map[string]int // of a plan: resources of a kind in each region
+	assume                   map[string]int // for --plan: number of resources in each region, by kind
 
 	aws          auth.LoadOptions
-	onListening  func(addr string) // told where the listener is
-	printSummary bool              // the table at the end of a daemon too
+	onListening  func(addr string) // called with the address of the listener
+	printSummary bool              // print the table at the end of a daemon too
 }
 
-// narrowed reports whether less is looked at than what the configuration names: then what is not seen is not gone.
+// narrowed reports whether the run covers only a part of the configuration. Such a run cannot tell what is gone.
 func (o *runOptions) narrowed() bool { return len(o.accounts)+len(o.regions)+len(o.kinds) > 0 }
 
 func (c *cli) runCommand() *cobra.Command {
@@ -34,15 +34,17 @@ func (c *cli) runCommand() *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use:   "run",
-		Short: "Collect on schedule until stopped; or once",
-		Long: `Collects every account on its schedule until it is told to stop (SIGTERM, Ctrl-C; again after a second: at once). SIGHUP, a
-changed configuration file and POST /-/reload load the configuration again.
+		Short: "Collect all accounts on schedule, or once with --once",
+		Long: `Collects every account on its schedule until the process gets SIGTERM or Ctrl-C. A second signal, at least one
+second later, stops it at once. The configuration is loaded again after SIGHUP, after POST /-/reload, and when the
+configuration file changes.
 
-With --once each account is collected once, now, and the exit code says how it went: 0 done, 1 failed (nothing was collected), 2 bad
-usage or configuration, 3 partial (some targets failed that expect_denied does not name).
+With --once, collects each account one time and exits. The exit code is 0 if all targets succeeded, 1 if nothing was
+collected, 2 for wrong usage or a wrong configuration, and 3 if some targets failed that expect_denied does not name.
 
-With --plan nobody is called: it prints how many calls to AWS a run will make in each account and region, how long they take at the
-pace that the collector keeps, and how many a day they are by the schedules. CloudTrail records each call, and GuardDuty reads it.`,
+With --plan, makes no AWS calls. Prints how many AWS calls a run makes in each account and region, how long they take
+at the rate limits of the collector, and how many calls that is per day. Each call appears in CloudTrail, which
+GuardDuty reads.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.once = o.once || o.dryRun
@@ -54,48 +56,55 @@ pace that the collector keeps, and how many a day they are by the schedules. Clo
 				return c.plan(cmd.Context(), o, c.out(format), format)
 			}
 			if len(o.assume) > 0 || cmd.Flags().Changed("output") {
-				return usageError(errors.New("--assume and -o are for --plan"))
+				return usageError(errors.New("--assume and -o work with --plan only"))
 			}
 			return c.collect(cmd.Context(), o)
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&o.once, "once", false, "collect each account once, now, and exit")
-	f.BoolVar(&o.now, "now", false, "collect each account once at the start, and then on schedule")
-	f.BoolVar(&o.dryRun, "dry-run", false, "collect once, but deliver and remember nothing")
-	f.BoolVar(&plan, "plan", false, "call nobody; print how many calls AWS would get")
-	f.StringToIntVar(&o.assume, "assume", nil, "for --plan: `KIND=N`, how many resources of a kind there are in each region; repeatable")
-	f.StringVarP(&format, "output", "o", "table", "for --plan: `FORMAT`, table or json")
-	f.StringVar(&o.listen, "listen", "", "`ADDRESS` of /metrics and health; default: COLLECTOR_LISTEN, else web.listen; with --once nothing listens unless this is given")
-	f.DurationVar(&o.flushTimeout, "flush-timeout", time.Minute, "how long outputs may take to acknowledge at the end; of the daemon "+daemonFlushTimeout.String())
+	f.BoolVar(&o.once, "once", false, "collect each account one time, now, and exit")
+	f.BoolVar(&o.now, "now", false, "collect each account one time at the start, then on schedule")
+	f.BoolVar(&o.dryRun, "dry-run", false, "collect one time, but store nothing and send nothing to outputs")
+	f.BoolVar(&plan, "plan", false, "make no AWS calls; print how many calls a run would make")
+	f.StringToIntVar(&o.assume, "assume", nil,
+		"with --plan: assume this number of resources of a kind in each region, as `KIND=N`; can be repeated")
+	f.StringVarP(&format, "output", "o", "table", "with --plan: output `FORMAT`, table or json")
+	f.StringVar(&o.listen, "listen", "", "`ADDRESS` of the web page, /metrics and the health checks; "+
+		"default: COLLECTOR_LISTEN, else web.listen; with --once, nothing listens unless you set this flag")
+	f.DurationVar(&o.flushTimeout, "flush-timeout", time.Minute,
+		"how long to wait for outputs at the end; without --once the default is "+daemonFlushTimeout.String())
 	narrowFlags(cmd, &o)
 	return cmd
 }
 
-// daemonFlushTimeout is what outputs get at the end of a daemon. Each target's end has flushed what was sent of it, so there is little to
-// wait for but an output that hangs; and with drain_timeout before it, the whole must fit into the 35 s of deploy/compose.yaml.
+// daemonFlushTimeout is how long a daemon waits for outputs at its end. The end of each target flushes what was sent
+// for it, so only an output that hangs needs the time. Together with drain_timeout it must fit into the 35 s of
+// deploy/compose.yaml.
 const daemonFlushTimeout = 3 * time.Second
 
 func narrowFlags(cmd *cobra.Command, o *runOptions) {
 	f := cmd.Flags()
-	f.StringSliceVar(&o.accounts, "account", nil, "only accounts that match this `GLOB`; repeatable")
-	f.StringSliceVar(&o.regions, "region", nil, "only regions that match this `GLOB`; repeatable")
-	f.StringSliceVar(&o.kinds, "kind", nil, "only kinds that match this `GLOB`; repeatable")
+	f.StringSliceVar(&o.accounts, "account", nil, "only accounts that match this `GLOB`; can be repeated")
+	f.StringSliceVar(&o.regions, "region", nil, "only regions that match this `GLOB`; can be repeated")
+	f.StringSliceVar(&o.kinds, "kind", nil, "only kinds that match this `GLOB`; can be repeated")
 }
 
-// serve opens the listener, so that an address that is taken is said now, and serves until stop.
-func serve(ctx context.Context, s *web.Server, listen string, listening func(string)) (stop func() error, err error) {
+// serve opens the listener and serves until stop is called. An address that is in use is an error here, at the start.
+func serve(
+	ctx context.Context, s *web.Server, listen string, onListening func(string),
+) (stop func() error, err error) {
 	l, err := web.Listen(ctx, listen)
 	if err != nil {
 		return nil, err
 	}
-	if listening != nil {
-		listening(l.Addr().String())
+	if onListening != nil {
+		onListening(l.Addr().String())
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	return func() error {
-		ctx, cancel := context.WithTimeoutCause(context.Background(), 3*time.Second, errors.New("clients are still connected"))
+		stillConnected := errors.New("clients are still connected")
+		ctx, cancel := context.WithTimeoutCause(context.Background(), 3*time.Second, stillConnected)
 		defer cancel()
 		err := s.Shutdown(ctx)
 		return errors.Join(err, <-done)

@@ -17,8 +17,8 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// runLogger is an observer that tells runs as log lines: one when a run ends, and one for each way in which its targets
-// failed, not one a target: an SCP that denies a region must not bury the rest.
+// runLogger is an observer that logs the end of each run, and a line for each way in which its targets failed. A line
+// for each target would be too much: an SCP that denies a region fails all of its targets.
 type runLogger struct {
 	log  *slog.Logger
 	mu   sync.Mutex
@@ -31,18 +31,18 @@ type runLog struct {
 	calls     int
 	throttles int
 	failures  map[failureKey]*failure
-	unusable  map[failureKey]*failure // regions that could not be listed: failures only where there was no other
+	unusable  map[failureKey]*failure // regions that could not be listed: used only if there is no other failure
 }
 
-// A failureKey is what failures have in common when one line speaks for them: a service control policy that denies a
-// region denies each of its kinds, and that is one thing to say.
+// failureKey is what the targets have in common that one line reports: a service control policy that denies a region
+// denies each of its kinds.
 type failureKey struct {
 	state  record.State
 	reason record.Reason
-	hint   string // without the name of the action
+	hint   string // without the names of actions
 }
 
-// A failure is targets that failed alike.
+// failure is a group of targets that failed in the same way.
 type failure struct {
 	failureKey
 	targets        int
@@ -50,9 +50,9 @@ type failure struct {
 	example        record.Outcome
 }
 
-// location says which targets failed, as briefly as a person would.
+// location names the regions and kinds of the failed targets.
 func (f *failure) location() string {
-	some := func(set map[string]bool, noun string) string {
+	summarize := func(set map[string]bool, noun string) string {
 		delete(set, "")
 		names := slices.Sorted(maps.Keys(set))
 		switch {
@@ -62,7 +62,8 @@ func (f *failure) location() string {
 			return strings.Join(names, ", ")
 		}
 	}
-	return strings.Join(slices.DeleteFunc([]string{some(f.regions, "region"), some(f.kinds, "kind")}, func(s string) bool { return s == "" }), ": ")
+	parts := []string{summarize(f.regions, "region"), summarize(f.kinds, "kind")}
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ": ")
 }
 
 var actionName = regexp.MustCompile(`\bec2:[A-Z][A-Za-z]+`)
@@ -102,7 +103,7 @@ func (l *runLogger) TargetEnded(o record.Outcome) {
 // isFailure reports whether an outcome is a failure.
 func isFailure(o record.Outcome) bool { return o.State != "" && o.Failed() }
 
-// addFailure counts a target with those that failed alike; one that did not fail, or was expected to, is not counted.
+// addFailure adds a target to the group that failed in the same way. It ignores success and expected failures.
 func addFailure(fs map[failureKey]*failure, o record.Outcome) {
 	if !isFailure(o) {
 		return
@@ -119,7 +120,8 @@ func addFailure(fs map[failureKey]*failure, o record.Outcome) {
 
 func sortedFailures(fs map[failureKey]*failure) []*failure {
 	return slices.SortedFunc(maps.Values(fs), func(a, b *failure) int {
-		return cmp.Or(cmp.Compare(b.targets, a.targets), cmp.Compare(a.reason, b.reason), cmp.Compare(a.state, b.state), cmp.Compare(a.hint, b.hint))
+		return cmp.Or(cmp.Compare(b.targets, a.targets), cmp.Compare(a.reason, b.reason),
+			cmp.Compare(a.state, b.state), cmp.Compare(a.hint, b.hint))
 	})
 }
 
@@ -129,7 +131,7 @@ func (l *runLogger) RunEnded(account, run string, s record.Status, took time.Dur
 	delete(l.runs, run)
 	l.mu.Unlock()
 	if r.targets == 0 && (s == record.RunSkipped || s == record.RunExpired) {
-		return // it never began, and Missed has said so
+		return // it never started, and Missed has logged it
 	}
 	log := l.log.With("account", account, "run", run)
 	level := slog.LevelInfo
@@ -143,30 +145,30 @@ func (l *runLogger) RunEnded(account, run string, s record.Status, took time.Dur
 		log.Warn("targets failed", "state", f.state, "reason", f.reason, "targets", f.targets, "where", f.location(),
 			"error", f.example.Error, "hint", f.example.Hint)
 	}
-	log.Log(context.Background(), level, "run ended", "status", s, "targets", r.targets, "records", r.records, "calls", r.calls, "throttles", r.throttles,
-		"took", took.Round(time.Millisecond))
+	log.Log(context.Background(), level, "run ended", "status", s, "targets", r.targets, "records", r.records,
+		"calls", r.calls, "throttles", r.throttles, "duration", took.Round(time.Millisecond))
 }
 
 func (l *runLogger) Missed(account, reason string) {
 	if reason == runner.MissedDowntime || reason == runner.MissedSuspended {
-		return // the engine says how many, in one line: a month of quarters of an hour is 2,880 of these, for each account
+		return // the engine logs their number in one line: a quarter-hourly schedule misses 2,880 runs in a month
 	}
 	l.log.Warn("run missed", "account", account, "reason", reason)
 }
 
 func (l *runLogger) SignedIn(account string, id record.Identity) {
-	l.log.Debug("entered", "account", account, "arn", id.ARN)
+	l.log.Debug("signed in", "account", account, "arn", id.ARN)
 }
 
 func (l *runLogger) Planned(account string, regions, disabled []string, warning error) {
 	if as := new(inactiveMembersError); errors.As(warning, &as) {
-		// The roster has said it when it was new: a member may be suspended for a year of quarters of an hour.
-		l.log.Debug("members of the organization are not collected", "organization", account, "why", as)
+		// The member directory logs changes. A suspended member would repeat this at each run.
+		l.log.Debug("members of the organization are not collected", "organization", account, "reason", as)
 	} else if warning != nil {
-		l.log.Warn("the account's regions are not known for certain: those that this version knows are used", "account", account, "regions", len(regions),
+		l.log.Warn("account regions uncertain, using built-in list", "account", account, "regions", len(regions),
 			"error", warning, "hint", record.HintOf(warning))
 	}
-	l.log.Debug("regions", "account", account, "regions", regions, "disabled", disabled)
+	l.log.Debug("regions planned", "account", account, "regions", regions, "disabled", disabled)
 }
 
 func (l *runLogger) TargetStarted(record.Target, string)                {}

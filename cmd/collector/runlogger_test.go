@@ -32,24 +32,33 @@ func TestMissedRunsAreLoggedOnce(t *testing.T) {
 		l.Missed("prod", runner.MissedDrain)
 		l.RunEnded("prod", "r2", record.RunExpired, 0)
 	})
-	if len(got) != 2 || !strings.Contains(got[0], "reason="+runner.MissedOverlap) || !strings.Contains(got[1], "reason="+runner.MissedDrain) {
+	if len(got) != 2 || !strings.Contains(got[0], "reason="+runner.MissedOverlap) ||
+		!strings.Contains(got[1], "reason="+runner.MissedDrain) {
 		t.Errorf("want a line for the overlap and one for the drain, got %q", got)
 	}
 }
 
 func TestUncertainRegionsNameUsedRegions(t *testing.T) {
 	got := logLinesOf(func(l *runLogger) {
-		l.Planned("prod", []string{"us-east-1"}, nil, &record.Fault{Reason: record.AccessDenied, Hint: "allow it", Err: errors.New("denied")})
+		l.Planned(
+			"prod",
+			[]string{"us-east-1"},
+			nil,
+			&record.Fault{Reason: record.AccessDenied, Hint: "allow it", Err: errors.New("denied")},
+		)
 	})
-	if len(got) != 1 || !strings.Contains(got[0], "those that this version knows are used") || !strings.Contains(got[0], `hint="allow it"`) {
+	if len(got) != 1 || !strings.Contains(got[0], "using built-in list") ||
+		!strings.Contains(got[0], `hint="allow it"`) {
 		t.Errorf("got %q", got)
 	}
 }
 
-// An organization has no regions to be in doubt about; what is said of its members is said once, by whoever listed them.
+// An organization has no regions to be in doubt about; what is said of its members is said once, by whoever listed
+// them.
 func TestInactiveMembersDoNotWarnAboutRegions(t *testing.T) {
 	r := &memberList{Inactive: []config.Member{{ID: "444444444444", Name: "closed", State: "SUSPENDED"}}}
-	if got := logLinesOf(func(l *runLogger) { l.Planned("organization:1", nil, nil, r.warning()) }); len(got) != 1 || got[0] != "" {
+	if got := logLinesOf(func(l *runLogger) { l.Planned("organization:1", nil, nil, r.warning()) }); len(got) != 1 ||
+		got[0] != "" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -60,7 +69,8 @@ func TestUndeliveredOmitsPastError(t *testing.T) {
 		{"", "output file lost 55 records"},
 		{"disk full", "output file lost 55 records: disk full"},
 	} {
-		if got := undelivered([]outputs.State{{Name: "file", Lost: 55, Error: c.failing}}); got == nil || got.Error() != c.want {
+		if got := undelivered([]outputs.State{{Name: "file", Lost: 55, Error: c.failing}}); got == nil ||
+			got.Error() != c.want {
 			t.Errorf("got %v, want %s", got, c.want)
 		}
 	}

@@ -13,12 +13,12 @@ import (
 	"github.com/aws-collector/collector/internal/printable"
 )
 
-// What people read goes through cli.stdout and cli.stderr, which escape what a terminal would obey: a verb cannot
-// forget it. They keep line breaks and tabs, as layout; where text of others stands within a line, sayf, tables and
-// sheets escape these, too. What programs read goes to cli.out, and is exact.
+// Text for people goes through cli.stdout and cli.stderr, which escape control sequences, so no command can forget it.
+// They keep line breaks and tabs, which are layout. Where text from elsewhere stands within a line, safeFprintf and
+// tables escape these too. Data for programs goes to cli.out unchanged.
 
-// out is where a verb writes in the format that was asked for. What programs read is exact, but on a terminal it is
-// JSON of the same meaning, with \u escapes: there, a name in a JSON string is obeyed as well as in a table.
+// out is where a command writes in the chosen format. Data for programs is exact. On a terminal, JSON has \u escapes in
+// place of control characters: its meaning is the same, and the terminal does not interpret them.
 func (c *cli) out(format string) io.Writer {
 	switch {
 	case format == "table":
@@ -34,7 +34,7 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// safeFprintf is Fprintf for people: text among the arguments stays within its line.
+// safeFprintf is Fprintf for text that people read: an argument cannot begin a new line.
 func safeFprintf(w io.Writer, format string, args ...any) error {
 	safe := make([]any, len(args))
 	for i, a := range args {
@@ -44,12 +44,12 @@ func safeFprintf(w io.Writer, format string, args ...any) error {
 	return err
 }
 
-// multiline is a cell of several lines, whose breaks are ours.
+// multiline is a table cell with several lines.
 type multiline []string
 
 func (m multiline) String() string { return strings.Join(m, "\n") }
 
-// cell is a value as people may see it: numbers and truth values as they are, text in one line.
+// cell makes a value safe to print: numbers and booleans stay, text becomes one line.
 func cell(v any) any {
 	switch v := v.(type) {
 	case nil:
@@ -64,21 +64,22 @@ func cell(v any) any {
 		return printable.Text(fmt.Sprint(v))
 	}
 	switch reflect.TypeOf(v).Kind() {
-	case reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Float32, reflect.Float64,
+	case reflect.Bool, reflect.Float32, reflect.Float64,
+		reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
 		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		return v
 	}
 	return printable.Text(fmt.Sprint(v))
 }
 
-// errorText is an error for people: each error of a joined one begins a line, and no other text does.
+// errorText formats an error for people. Each of several joined errors begins a line, and no other text does.
 func errorText(err error) string {
 	return strings.Join(errorLines(err), "\n")
 }
 
 func errorLines(err error) []string {
 	text := err.Error()
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // this layer of it
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only the outermost error
 		var lines, parts []string
 		for _, e := range joined.Unwrap() {
 			parts = append(parts, e.Error())
@@ -89,13 +90,13 @@ func errorLines(err error) []string {
 		}
 		return wrappedLines(text, joined.Unwrap()...)
 	}
-	if one, ok := err.(interface{ Unwrap() error }); ok { //nolint:errorlint // this layer of it
+	if one, ok := err.(interface{ Unwrap() error }); ok { //nolint:errorlint // only the outermost error
 		return wrappedLines(text, one.Unwrap())
 	}
 	return []string{printable.Text(text)}
 }
 
-// wrappedLines is the lines of a text that holds those of other errors, the longest of which may be joined.
+// wrappedLines splits a text that contains the texts of inner errors. The longest of these may be a joined error.
 func wrappedLines(text string, inner ...error) []string {
 	var longest error
 	for _, e := range inner {

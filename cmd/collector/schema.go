@@ -13,16 +13,17 @@ func (c *cli) schemaCommand() *cobra.Command {
 	var kind string
 	cmd := &cobra.Command{
 		Use:   "schema",
-		Short: "Print a JSON Schema: of the configuration, or of a kind's records",
-		Long: `Prints the JSON Schema of the configuration, for editors and CI. With --kind it is that of the member "data" of the kind's
-records, for whoever reads them: the members that AWS documents. AWS sends no member always, and adds others.`,
+		Short: "Print the JSON Schema of the configuration, or of the records of a kind",
+		Long: `Prints the JSON Schema of the configuration, for editors and CI. With --kind, prints the schema of the
+member "data" in the records of that kind. It has the members that AWS documents. AWS may omit any of them, and may
+add others.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			schema := func() ([]byte, error) { return config.Schema(knownNames()) }
 			if cmd.Flags().Changed("kind") {
 				k, ok := collectors.KindNamed(kind)
 				if !ok {
-					return usageError(fmt.Errorf("--kind %q: no such kind; see %q", kind, "collector kinds"))
+					return usageError(fmt.Errorf("--kind %q: unknown kind; see %q", kind, "collector kinds"))
 				}
 				schema = k.DataSchema
 			}
@@ -34,6 +35,6 @@ records, for whoever reads them: the members that AWS documents. AWS sends no me
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&kind, "kind", "", "the `KIND` of whose data it is to be")
+	cmd.Flags().StringVar(&kind, "kind", "", "print the schema of the data of this `KIND`")
 	return cmd
 }

@@ -47,7 +47,8 @@ func (l leakCheckedTests) Run() int {
 }
 
 // TestScripts runs each file of testdata/script: what a person types, and what they read. A script begins with what it
-// settles. In every one an AWS listens at $AWS_ENDPOINT_URL, with the demo's accounts; $PROD_KEY and so on are their keys.
+// settles. In every one an AWS listens at $AWS_ENDPOINT_URL, with the demo's accounts; $PROD_KEY and so on are their
+// keys.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",

@@ -33,15 +33,17 @@ func TestInventoryEndpoints(t *testing.T) {
 		if strings.Contains(got, "aws_ec2_instance_info{") {
 			return true
 		}
-		if !strings.Contains(got, "no listing is complete yet") {
+		if !strings.Contains(got, "nothing was listed in full yet") {
 			t.Fatalf("before the first listing: %s", got)
 		}
 		return false
 	})
-	if got := d.get("/api/v1/sd/nodes"); !strings.HasPrefix(got, `[{"targets":["10.`) || !strings.Contains(got, `:9100"],"labels":{"__meta_collector_account":"prod"`) {
+	if got := d.get("/api/v1/sd/nodes"); !strings.HasPrefix(got, `[{"targets":["10.`) ||
+		!strings.Contains(got, `:9100"],"labels":{"__meta_collector_account":"prod"`) {
 		t.Errorf("targets: %.300s", got)
 	}
-	if !d.hasMetric(`collector_output_up{output="nodes"} 1`)() || d.hasMetric(`collector_output_served_resources{output="nodes"} 0`)() {
+	if !d.hasMetric(`collector_output_up{output="nodes"} 1`)() ||
+		d.hasMetric(`collector_output_shown_resources{output="nodes"} 0`)() {
 		t.Errorf("the output's own metrics are not there:\n%s", d.get("/metrics"))
 	}
 	write(t, config, with(`{type: prometheus, path: /metrics/mine, where: "state=no-such-state"}, `))
@@ -54,7 +56,10 @@ func TestInventoryEndpoints(t *testing.T) {
 	if strings.Contains(d.get("/metrics/mine"), "aws_ec2_instance_info") {
 		t.Error("the new condition does not hold")
 	}
-	d.waitUntil("the series of the output to go", func() bool { return !strings.Contains(d.get("/metrics"), `output="nodes"`) })
+	d.waitUntil(
+		"the series of the output to go",
+		func() bool { return !strings.Contains(d.get("/metrics"), `output="nodes"`) },
+	)
 	if got := d.get("/-/ready"); !strings.Contains(got, "is ready") {
 		t.Errorf("/-/ready: %s", got)
 	}

@@ -20,7 +20,14 @@ func runOnceWith(t *testing.T, cloud *awsfake.AWS, config string) (code int, sai
 	server := cloud.InMemory()
 	defer server.Close()
 	var stdout, stderr bytes.Buffer
-	c := &cli{getenv: func(string) string { return "" }, stdout: &stdout, stderr: &stderr, configPath: config, logLevel: "info", logFormat: "text"}
+	c := &cli{
+		getenv:     func(string) string { return "" },
+		stdout:     &stdout,
+		stderr:     &stderr,
+		configPath: config,
+		logLevel:   "info",
+		logFormat:  "text",
+	}
 	err := c.collect(t.Context(), runOptions{
 		once: true, flushTimeout: time.Minute,
 		aws: auth.LoadOptions{Isolated: true, Endpoint: server.URL, DialContext: server.DialContext},
@@ -28,7 +35,8 @@ func runOnceWith(t *testing.T, cloud *awsfake.AWS, config string) (code int, sai
 	return exitCode(err, &stderr), stderr.String()
 }
 
-// Fifty accounts behind one MFA device and one literal code, three runs an hour apart, each a process of its own: one code is used.
+// Fifty accounts behind one MFA device and one literal code, three runs an hour apart, each a process of its own: one
+// code is used.
 func TestFiftyBehindOneDevice(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -42,7 +50,16 @@ func TestFiftyBehindOneDevice(t *testing.T) {
 		for i := range 50 {
 			a := cloud.AddAccount(fmt.Sprintf("2222222222%02d", i), "aws")
 			a.AddRole("reader", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{home.ID}, MFA: true}}})
-			fmt.Fprintf(&b, "  - {name: a%02d, ak_id: %s, ak_secret: %q, serial_number: %q, token_code: %q, account_id: %q, role: reader}\n", i, k.ID, k.Secret, m.Serial, code, a.ID)
+			fmt.Fprintf(
+				&b,
+				"  - {name: a%02d, ak_id: %s, ak_secret: %q, serial_number: %q, token_code: %q, account_id: %q, role: reader}\n",
+				i,
+				k.ID,
+				k.Secret,
+				m.Serial,
+				code,
+				a.ID,
+			)
 		}
 		config := filepath.Join(dir, "config.yaml")
 		if err := os.WriteFile(config, []byte(b.String()), 0o600); err != nil {
@@ -71,7 +88,11 @@ func TestHungSTSAmongFifty(t *testing.T) {
 		const hung = "100000000007"
 		cloud := awsfake.New(awsfake.Options{Latency: 80 * time.Millisecond})
 		var b strings.Builder
-		fmt.Fprintf(&b, "data_dir: %s/data\ncollector_configs: {regions: [us-east-1], kinds: [ec2_instance]}\noutputs: [{type: file, path: %[1]s/records.jsonl}]\naccounts:\n", dir)
+		fmt.Fprintf(
+			&b,
+			"data_dir: %s/data\ncollector_configs: {regions: [us-east-1], kinds: [ec2_instance]}\noutputs: [{type: file, path: %[1]s/records.jsonl}]\naccounts:\n",
+			dir,
+		)
 		for i := range 50 {
 			a := cloud.AddAccount(fmt.Sprintf("1000000000%02d", i), "aws")
 			a.AddInstances("us-east-1", 1)
@@ -85,7 +106,8 @@ func TestHungSTSAmongFifty(t *testing.T) {
 		}
 		began := time.Now()
 		exit, said := runOnceWith(t, cloud, config)
-		if exit != exitPartial || !strings.Contains(said, hung+": auth_failed (timeout)") && !strings.Contains(said, hung+": timeout") {
+		if exit != exitPartial ||
+			!strings.Contains(said, hung+": auth_failed (timeout)") && !strings.Contains(said, hung+": timeout") {
 			t.Errorf("exit %d\n%s", exit, said)
 		}
 		listed := map[string]time.Duration{}

@@ -18,15 +18,20 @@ func (c *cli) sqlCommand() *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use:   "sql STATEMENT | -",
-		Short: "Ask the store in SQL; it can only read",
-		Long: `Runs one statement of SQL that reads; "-" reads it from standard input. These views are documented, and stay as they are:
+		Short: "Query the store with a SQL statement that only reads",
+		Long: `Runs one SQL statement, which can only read. With "-" it reads the statement from standard input. These
+views are documented and stay the same in later versions:
 
-  resources  what is there now: kind, id, name, state, type, account, account_id, partition, region, tags, extra_tags (JSON), run,
-             first_seen, state_since, valid_from, last_seen (RFC 3339, UTC), data (JSON, as AWS describes the resource)
-  versions   every version: the same, and valid_to, and ended (absent, terminated, account_removed, region_removed)
-  targets    account × region × kind: state, reason, error, hint, records, run, started, ended, last_seen, retired, why
+  resources  the current resources: kind, id, name, state, type, account, account_id, partition, region, run,
+             tags and extra_tags (JSON), data (JSON, as AWS describes the resource), and first_seen, state_since,
+             valid_from, last_seen (RFC 3339, UTC)
+  versions   every version: the same columns, valid_to, and ended (absent, terminated, account_removed or
+             region_removed)
+  targets    each account, region and kind: state, reason, error, hint, records, run, started, ended, last_seen,
+             retired, why
 
-They are alike on SQLite and Postgres. ago('7d') is an instant that long ago; data -> 'State' ->> 'Name' takes a member of JSON.
+The views are the same in SQLite and Postgres. ago('7d') is the time 7 days ago. data -> 'State' ->> 'Name' reads a
+member of JSON.
 
 For example: collector sql "SELECT account, type, count(*) FROM resources WHERE kind = 'ec2_instance' GROUP BY 1, 2"`,
 		Args: cobra.ExactArgs(1),
@@ -68,7 +73,7 @@ For example: collector sql "SELECT account, type, count(*) FROM resources WHERE 
 				case format == "jsonl":
 					return nil
 				case len(l.columns) == 0:
-					return usageError(errors.New("sql: the statement asks for nothing"))
+					return usageError(errors.New("sql: the statement returns no columns"))
 				}
 				return l.print(c.out(format), format)
 			})
@@ -78,7 +83,7 @@ For example: collector sql "SELECT account, type, count(*) FROM resources WHERE 
 	return cmd
 }
 
-// sqlValue is a cell: in JSON a column that holds an object or a list is one, elsewhere everything is text.
+// sqlValue converts a cell. In JSON output, an object or a list stays JSON; elsewhere it is text.
 func sqlValue(v any, format string) any {
 	if t, ok := v.(time.Time); ok {
 		v = t.UTC().Format(time.RFC3339Nano)
@@ -87,7 +92,8 @@ func sqlValue(v any, format string) any {
 		v = string(b)
 	}
 	s, ok := v.(string)
-	if ok && (format == "json" || format == "jsonl") && (strings.HasPrefix(s, "{") || strings.HasPrefix(s, "[")) && json.Valid([]byte(s)) {
+	isJSON := format == "json" || format == "jsonl"
+	if ok && isJSON && (strings.HasPrefix(s, "{") || strings.HasPrefix(s, "[")) && json.Valid([]byte(s)) {
 		return json.RawMessage(s)
 	}
 	if v == nil && format == "table" {

@@ -21,15 +21,18 @@ import (
 
 func storePath(dataDir string) string { return filepath.Join(dataDir, "collector.db") }
 
-// A ledger is the store as the runner knows it: the inventory, or, with store: none, a memory of this process.
+// runStore is the store for the runner: the inventory, or with store: none a store in memory.
 type runStore struct {
 	runner.Store
-	inventory *inventory.Inventory // nil: nothing is remembered
-	driver    inventory.Driver     // the inventory's, for who reads; nobody waits through it for a database that hangs
+	inventory *inventory.Inventory // nil: nothing is stored
+	driver    inventory.Driver     // of the inventory, for readers; its calls do not wait for a database that hangs
 }
 
-// openRunStore opens what the configuration says. A dry run remembers nothing. crowded reports whether listings wait for a page.
-func openRunStore(ctx context.Context, f *config.File, dryRun bool, crowded func() bool, log *slog.Logger) (*runStore, error) {
+// openRunStore opens the store of the configuration. A dry run stores nothing. pagesWanted reports whether listings
+// wait for a page.
+func openRunStore(
+	ctx context.Context, f *config.File, dryRun bool, pagesWanted func() bool, log *slog.Logger,
+) (*runStore, error) {
 	if dryRun || f.Store.Type == "none" {
 		return &runStore{Store: runner.NewMemoryStore()}, nil
 	}
@@ -37,7 +40,7 @@ func openRunStore(ctx context.Context, f *config.File, dryRun bool, crowded func
 	if err != nil {
 		return nil, err
 	}
-	inv := inventory.New(s, inventory.Options{Log: log, Saturated: crowded})
+	inv := inventory.New(s, inventory.Options{Log: log, Saturated: pagesWanted})
 	return &runStore{Store: inventoryAdapter{inv}, inventory: inv, driver: inv.Driver()}, nil
 }
 
@@ -51,7 +54,9 @@ func openDriver(ctx context.Context, s config.Store, dataDir string, log *slog.L
 		}
 		return d, nil
 	}
-	d, err := sqlite.Open(ctx, sqlite.Options{Path: storePath(dataDir), Log: log, Keep: time.Duration(s.Keep), Sync: s.Sync == "full"})
+	d, err := sqlite.Open(ctx, sqlite.Options{
+		Path: storePath(dataDir), Log: log, Keep: time.Duration(s.Keep), Sync: s.Sync == "full",
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -62,65 +67,67 @@ func postgresOptions(s config.Store) postgres.Options {
 	return postgres.Options{DSN: s.DSN.Reveal(), Schema: s.Schema, Keep: time.Duration(s.Keep), Sync: s.Sync == "full"}
 }
 
-func (l *runStore) close() error {
-	if l.driver == nil {
+func (s *runStore) close() error {
+	if s.driver == nil {
 		return nil
 	}
-	return l.driver.Close()
+	return s.driver.Close()
 }
 
-// notReadyReasons says why the store does not store at the moment, since when, and what to do.
-func (l *runStore) notReadyReasons() []string {
-	if l.inventory == nil {
+// notReadyReasons says why and since when store writes fail, and what to do.
+func (s *runStore) notReadyReasons() []string {
+	if s.inventory == nil {
 		return nil
 	}
-	t := l.inventory.Health()
+	t := s.inventory.Health()
 	if t.Err == nil {
 		return nil
 	}
-	why := fmt.Sprintf("store writes fail since %s: %v", t.Since.UTC().Format(time.RFC3339), t.Err)
+	reason := fmt.Sprintf("store writes fail since %s: %v", t.Since.UTC().Format(time.RFC3339), t.Err)
 	if hint := record.HintOf(t.Err); hint != "" {
-		why += " (" + hint + ")"
+		reason += " (" + hint + ")"
 	}
-	return []string{why}
+	return []string{reason}
 }
 
-// notStored is what a run by hand must not end well with: targets that were listed and are not remembered.
-func (l *runStore) notStored() error {
-	if l.inventory == nil || l.inventory.NotStored() == 0 {
+// notStored is the error of a single run that listed targets which the store did not store.
+func (s *runStore) notStored() error {
+	if s.inventory == nil || s.inventory.NotStored() == 0 {
 		return nil
 	}
-	err := fmt.Errorf("%d targets were not stored", l.inventory.NotStored())
-	if now := l.inventory.Err(); now != nil {
-		err = fmt.Errorf("%w: %w", err, now)
+	err := fmt.Errorf("%d targets were not stored", s.inventory.NotStored())
+	if cause := s.inventory.Err(); cause != nil {
+		err = fmt.Errorf("%w: %w", err, cause)
 	}
 	return &exitError{exitPartial, err}
 }
 
-// inventoryAdapter is the inventory in the runner's words: neither package knows the other.
+// inventoryAdapter makes the inventory a store of the runner: the two packages do not know each other.
 type inventoryAdapter struct{ *inventory.Inventory }
 
-func (r inventoryAdapter) Begin(ctx context.Context, t record.Target, id record.Identity, run string) (runner.ScopeWriter, error) {
-	v, err := r.Inventory.Begin(ctx, t, id, run)
+func (a inventoryAdapter) Begin(
+	ctx context.Context, t record.Target, id record.Identity, run string,
+) (runner.ScopeWriter, error) {
+	w, err := a.Inventory.Begin(ctx, t, id, run)
 	if err != nil {
 		return nil, err
 	}
-	return writerAdapter{v}, nil
+	return writerAdapter{w}, nil
 }
 
 type writerAdapter struct{ *inventory.ScopeWriter }
 
-func (v writerAdapter) End(ctx context.Context, o record.Outcome) error {
-	err := v.ScopeWriter.End(ctx, o)
+func (a writerAdapter) End(ctx context.Context, o record.Outcome) error {
+	err := a.ScopeWriter.End(ctx, o)
 	if errors.Is(err, inventory.ErrFenced) {
 		return runner.ErrFenced
 	}
 	return err
 }
 
-// withStore opens the store for a question, beside a collector that runs. It needs the configuration for where the store is
-// and for nothing else, so a reference elsewhere that cannot be resolved here is no hindrance.
-func (c *cli) withStore(ctx context.Context, ask func(inventory.Store) error) (err error) {
+// withStore opens the store for reading, also while a collector runs. Of the configuration it needs only the location
+// of the store, so references in other places need not resolve here.
+func (c *cli) withStore(ctx context.Context, read func(inventory.Store) error) (err error) {
 	s, err := c.locateStore(ctx)
 	if err != nil {
 		return err
@@ -130,13 +137,13 @@ func (c *cli) withStore(ctx context.Context, ask func(inventory.Store) error) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	if err = ask(r); errors.Is(err, syscall.EPIPE) {
-		return nil // whoever read has seen enough: "| head"
+	if err = read(r); errors.Is(err, syscall.EPIPE) {
+		return nil // the reader of our output has seen enough, as in "| head"
 	}
 	return err
 }
 
-// A place is where a store is.
+// storeLocation says where a store is.
 type storeLocation struct {
 	config.Store
 	dataDir string
@@ -157,7 +164,7 @@ func (p storeLocation) open(ctx context.Context) (inventory.Store, error) {
 	return r, nil
 }
 
-// vacuum forgets what is older than store.keep.
+// vacuum deletes what is older than store.keep.
 func (p storeLocation) vacuum(ctx context.Context) error {
 	if p.Type == "postgres" {
 		return postgres.Vacuum(ctx, postgresOptions(p.Store))
@@ -169,8 +176,8 @@ func (p storeLocation) vacuum(ctx context.Context) error {
 	return errors.Join(s.Vacuum(ctx), s.Close())
 }
 
-// locateStore is where the store is. With COLLECTOR_DATA_DIR no configuration is needed to ask what is there, unless there is one and
-// it says that the store is elsewhere.
+// locateStore finds the store. With COLLECTOR_DATA_DIR no configuration is needed, unless there is one that names a
+// store elsewhere.
 func (c *cli) locateStore(ctx context.Context) (storeLocation, error) {
 	p, err := c.configuredStore(ctx)
 	if dir := c.getenv("COLLECTOR_DATA_DIR"); err != nil && dir != "" {
@@ -181,12 +188,13 @@ func (c *cli) locateStore(ctx context.Context) (storeLocation, error) {
 	return p, err
 }
 
-// configuredStore is where the configuration has its store.
+// configuredStore is the location of the store in the configuration.
 func (c *cli) configuredStore(ctx context.Context) (storeLocation, error) {
 	b, _, err := c.configText(ctx)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, or the directory of the store with COLLECTOR_DATA_DIR", err)
+			err = fmt.Errorf("%w; name a file with --config or COLLECTOR_CONFIG, "+
+				"or the directory of the store with COLLECTOR_DATA_DIR", err)
 		}
 		return storeLocation{}, usageError(err)
 	}
@@ -203,8 +211,10 @@ func (c *cli) configuredStore(ctx context.Context) (storeLocation, error) {
 		return storeLocation{}, usageError(err)
 	}
 	if s.Type == "none" {
-		return storeLocation{}, usageError(&record.Fault{Reason: record.Other, Hint: "store: {type: sqlite} remembers what the next runs list",
-			Err: fmt.Errorf("%s says store: none, so nothing is remembered", c.configPath)})
+		return storeLocation{}, usageError(&record.Fault{
+			Reason: record.Other, Hint: "Set store: {type: sqlite} to store what the next runs list.",
+			Err: fmt.Errorf("%s has store: none, so nothing is stored", c.configPath),
+		})
 	}
 	if dir != "" {
 		dataDir = dir

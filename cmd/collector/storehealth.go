@@ -6,12 +6,15 @@ import (
 	"github.com/aws-collector/collector/inventory"
 )
 
-// storeHealth shows how the store fares. It asks no database.
+// storeHealth exports whether store writes work. It makes no database calls.
 type storeHealth struct{ inventory *inventory.Inventory }
 
 func (storeHealth) descs() (up, lost *prometheus.Desc) {
-	return prometheus.NewDesc("collector_store_up", "1 while the store can be written; 0 while its writes fail. Delivery goes on all the same.", nil, nil),
-		prometheus.NewDesc("collector_store_lost_writes_total", "Ends of targets, and retirements, that the store did not store since the start.", nil, nil)
+	up = prometheus.NewDesc("collector_store_up",
+		"1 if the last store write worked, 0 while store writes fail. Delivery to outputs continues.", nil, nil)
+	lost = prometheus.NewDesc("collector_store_lost_writes_total",
+		"Target ends and retirements that were not stored since the start.", nil, nil)
+	return up, lost
 }
 
 // Describe is part of prometheus.Collector.

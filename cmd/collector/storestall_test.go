@@ -17,7 +17,8 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// A frozenStore is a database that stops answering, in one of its methods or in all. Where it is deaf it does not heed its context.
+// A frozenStore is a database that stops answering, in one of its methods or in all. Where it is deaf it does not heed
+// its context.
 type frozenStore struct {
 	inventory.Driver
 	method string // "": all
@@ -62,7 +63,12 @@ func (f *frozenStore) wait(ctx context.Context, method string) error {
 	}
 }
 
-func (f *frozenStore) Begin(ctx context.Context, _ record.Target, _ inventory.Scope, _ string) (inventory.ScopeUpdate, error) {
+func (f *frozenStore) Begin(
+	ctx context.Context,
+	_ record.Target,
+	_ inventory.Scope,
+	_ string,
+) (inventory.ScopeUpdate, error) {
 	return frozenWriter{f}, f.wait(ctx, "begin")
 }
 
@@ -106,7 +112,13 @@ func (testAccount) Regions(context.Context, *runner.Gate) (runner.Plan, error) {
 	return runner.Plan{Regions: []string{"r1", "r2", "r3"}, Complete: true}, nil
 }
 
-func (testAccount) List(ctx context.Context, _ *runner.Gate, t record.Target, run, _ string, emit func(context.Context, *record.Page) error) (runner.ListStats, error) {
+func (testAccount) List(
+	ctx context.Context,
+	_ *runner.Gate,
+	t record.Target,
+	run, _ string,
+	emit func(context.Context, *record.Page) error,
+) (runner.ListStats, error) {
 	p := new(record.Page)
 	p.Reset(record.NewEnvelope(t, record.Identity{}, []byte("{}"), run, ""))
 	for n := range 2 * inventory.PackRows {
@@ -159,8 +171,8 @@ func (e everyInterval) Next(t time.Time) time.Time {
 	return t.Truncate(time.Duration(e)).Add(time.Duration(e))
 }
 
-// Whichever of its calls a store freezes in: after some seconds records go on to the outputs as before, every target ends ok,
-// /-/ready says it, a drain is as short as ever, and when the store is back, that is noticed.
+// Whichever of its calls a store freezes in: after some seconds records go on to the outputs as before, every target
+// ends ok, /-/ready says it, a drain is as short as ever, and when the store is back, that is noticed.
 func TestFrozenStoreDoesNotBlockDelivery(t *testing.T) {
 	for _, method := range []string{"", "begin", "live", "stage", "commit", "known", "retire"} {
 		for _, deaf := range []bool{false, true} {
@@ -187,9 +199,14 @@ func testFreeze(t *testing.T, f *frozenStore) {
 	var accounts []*runner.Account
 	for n := range 8 {
 		accounts = append(accounts, &runner.Account{
-			Name: fmt.Sprint("a", n), Open: func(context.Context) (runner.OpenedAccount, error) { return testAccount{fmt.Sprintf("%012d", n)}, nil },
+			Name: fmt.Sprint(
+				"a",
+				n,
+			), Open: func(context.Context) (runner.OpenedAccount, error) { return testAccount{fmt.Sprintf("%012d", n)}, nil },
 			AccountSpec: &runner.AccountSpec{Timeout: time.Minute, Overlap: runner.Skip, Kinds: kinds,
-				Ticks: []runner.Tick{{Spec: "10s", Schedule: everyInterval(10 * time.Second), Kinds: []string{"ec2_instance", "ec2_volume"}}}},
+				Ticks: []runner.Tick{
+					{Spec: "10s", Schedule: everyInterval(10 * time.Second), Kinds: []string{"ec2_instance", "ec2_volume"}},
+				}},
 		})
 	}
 	fleet, err := runner.NewConfiguration(runner.Configuration{Accounts: accounts, Outputs: []runner.Output{out}})
@@ -205,7 +222,8 @@ func testFreeze(t *testing.T, f *frozenStore) {
 	const round = 8 * 3 * 2 // targets, each a page, every ten seconds
 	start := time.Now().Truncate(10 * time.Second)
 	time.Sleep(65 * time.Second)
-	if n := out.countBetween(start.Add(20*time.Second), start.Add(60*time.Second)); n != 4*round || len(led.notReadyReasons()) > 0 {
+	if n := out.countBetween(start.Add(20*time.Second), start.Add(60*time.Second)); n != 4*round ||
+		len(led.notReadyReasons()) > 0 {
 		t.Errorf("before: %d pages in 40 s; %v", n, led.notReadyReasons())
 	}
 	f.freeze()
@@ -251,7 +269,8 @@ func testFreeze(t *testing.T, f *frozenStore) {
 		}
 	}
 	said := logged.String()
-	if n := strings.Count(said, "store writes fail"); n == 0 || n > 2 || strings.Count(said, "store writes recovered") == 0 {
+	if n := strings.Count(said, "store writes fail"); n == 0 || n > 2 ||
+		strings.Count(said, "store writes recovered") == 0 {
 		t.Errorf("it is logged %d times:\n%s", n, said)
 	}
 	if n := r.Abandoned(); n > 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// printSummary is the table at the end: who each account turned out to be, what was found there, what failed and why.
+// printSummary prints the result of each account's run, then its failures with their hints.
 func (c *cli) printSummary(w io.Writer, board *runner.Board) error {
 	failures := map[string]map[failureKey]*failure{}
 	for t := range board.Targets() {
@@ -25,7 +25,10 @@ func (c *cli) printSummary(w io.Writer, board *runner.Board) error {
 		addFailure(failures[t.Account], t.Outcome)
 	}
 	out := bufio.NewWriter(w)
-	rows, err := printRows(out, []string{"account", "status", "identity", "regions", "records", "api_calls", "throttles", "failed", "took"}, 3, summaryRows(board))
+	columns := []string{
+		"account", "status", "identity", "regions", "records", "api_calls", "throttles", "failed", "took",
+	}
+	rows, err := printRows(out, columns, 3, summaryRows(board))
 	if err != nil || rows == 0 {
 		return err
 	}
@@ -50,15 +53,19 @@ func summaryRows(board *runner.Board) iter.Seq[[]string] {
 			} else if a.Identity.Partition != "aws" {
 				identity += " (" + a.Identity.Partition + ")"
 			}
-			if !yield([]string{a.Name, string(last.Status), identity, strconv.Itoa(len(a.Regions)), strconv.Itoa(last.Records), strconv.Itoa(last.Calls),
-				strconv.Itoa(last.Throttles), strconv.Itoa(last.Failed), last.Took.Round(time.Millisecond).String()}) {
+			row := []string{
+				a.Name, string(last.Status), identity, strconv.Itoa(len(a.Regions)), strconv.Itoa(last.Records),
+				strconv.Itoa(last.Calls), strconv.Itoa(last.Throttles), strconv.Itoa(last.Failed),
+				last.Took.Round(time.Millisecond).String(),
+			}
+			if !yield(row) {
 				return
 			}
 		}
 	}
 }
 
-// isHealthyOrganization is of a block of organizations that is well: it collects nothing, so it is no row among those that do.
+// isHealthyOrganization reports whether the account stands for an organization without errors: it needs no row.
 func isHealthyOrganization(a runner.AccountInfo) bool {
 	return isOrganization(a.Name) && a.Last.Status == record.Success
 }
@@ -67,7 +74,8 @@ func explainFailures(w io.Writer, a runner.AccountInfo, fs []*failure) {
 	if as := new(inactiveMembersError); errors.As(a.Warning, &as) {
 		_ = safeFprintf(w, "\n%s: %v\n", a.Name, as)
 	} else if a.Warning != nil {
-		_ = safeFprintf(w, "\n%s: regions: those that this version knows were used, because AWS did not say which the account has\n  %v\n", a.Name, a.Warning)
+		_ = safeFprintf(w, "\n%s: AWS did not list the account's regions, so the built-in list was used\n  %v\n",
+			a.Name, a.Warning)
 		printHint(w, record.HintOf(a.Warning))
 	}
 	for _, f := range fs {
@@ -78,8 +86,8 @@ func explainFailures(w io.Writer, a runner.AccountInfo, fs []*failure) {
 		if f.targets > 1 {
 			_ = safeFprintf(w, ", %d targets", f.targets)
 		}
-		if where := f.location(); where != "" {
-			_ = safeFprintf(w, ", %s", where)
+		if location := f.location(); location != "" {
+			_ = safeFprintf(w, ", %s", location)
 		}
 		_ = safeFprintf(w, "\n  %s\n", f.example.Error)
 		printHint(w, f.example.Hint)

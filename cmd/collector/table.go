@@ -15,11 +15,11 @@ import (
 	"github.com/aws-collector/collector/internal/printable"
 )
 
-// A listing is rows of data that a verb prints as the person or the program asked: table, json, jsonl or csv.
+// resultTable has the rows that a command prints as table, json, jsonl or csv.
 type resultTable struct {
 	columns  []string
 	rows     []map[string]any
-	noHeader bool // without a header: it goes on from what was printed
+	noHeader bool // the rows continue a table whose header was printed before
 }
 
 func outputFlag(cmd *cobra.Command, format *string) {
@@ -81,7 +81,7 @@ func (l resultTable) print(w io.Writer, format string) error {
 	return validateFormat(format)
 }
 
-// validateFormat refuses a format before any work is done for it.
+// validateFormat rejects a format before any other work is done.
 func validateFormat(format string) error {
 	switch format {
 	case "table", "json", "jsonl", "csv":
@@ -90,7 +90,8 @@ func validateFormat(format string) error {
 	return usageError(fmt.Errorf("-o %q is not table, json, jsonl or csv", format))
 }
 
-// newTable is the look of every table: no frame, columns two spaces apart, so that a line can be cut and pasted.
+// newTable returns a table with the style of all tables: no frame, and columns that are two spaces apart, so that a
+// line can be copied.
 func newTable(columns []string) table.Writer {
 	t := table.NewWriter()
 	s := table.StyleDefault
@@ -106,8 +107,9 @@ func newTable(columns []string) table.Writer {
 	return t
 }
 
-// printRows prints a table of that look without keeping it: rows is asked twice, for how wide the columns are and for what is in them.
-// From the column right on there are numbers. It prints nothing where there are no rows, and says how many there were.
+// printRows prints a table in the style of newTable without holding the rows in memory: it iterates over rows twice,
+// first for the widths. Columns from index right on are right-aligned. It returns the number of rows, and prints
+// nothing for none.
 func printRows(w io.Writer, columns []string, right int, rows iter.Seq[[]string]) (n int, err error) {
 	head := make([]string, len(columns))
 	widths := make([]int, len(columns))
@@ -129,7 +131,7 @@ func printRows(w io.Writer, columns []string, right int, rows iter.Seq[[]string]
 		line.Reset()
 		for i, text := range row {
 			text = printable.Text(text)
-			space := strings.Repeat(" ", max(0, widths[i]-runewidth.StringWidth(text))) // a row may have grown meanwhile
+			space := strings.Repeat(" ", max(0, widths[i]-runewidth.StringWidth(text))) // the second pass may be wider
 			if i < right {
 				line.WriteString(text + space + "  ")
 			} else {

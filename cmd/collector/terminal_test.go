@@ -25,9 +25,16 @@ import (
 	"github.com/aws-collector/collector/internal/awsfake"
 )
 
-// runTerminalSession runs a shell script on a terminal of its own that answers nothing; $COLLECTOR is the program. typed is what a person
-// typed before it began; on hears what comes, as it comes.
-func runTerminalSession(t *testing.T, script, dir string, env []string, typed string, width, height int, on func(tty io.Writer, all []byte)) string {
+// runTerminalSession runs a shell script on a terminal of its own that answers nothing; $COLLECTOR is the program.
+// typed is what a person typed before it began; on hears what comes, as it comes.
+func runTerminalSession(
+	t *testing.T,
+	script, dir string,
+	env []string,
+	typed string,
+	width, height int,
+	on func(tty io.Writer, all []byte),
+) string {
 	t.Helper()
 	sh, err := exec.LookPath("sh")
 	if err != nil {
@@ -53,7 +60,15 @@ func runTerminalSession(t *testing.T, script, dir string, env []string, typed st
 	cmd := exec.CommandContext(ctx, sh, "-c", script)
 	cmd.Dir = dir
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
-	cmd.Env = append([]string{runAsProgram + "=1", "COLLECTOR=" + exe, "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "AWS_EC2_METADATA_DISABLED=true"}, env...)
+	cmd.Env = append(
+		[]string{
+			runAsProgram + "=1",
+			"COLLECTOR=" + exe,
+			"HOME=" + dir,
+			"PATH=" + os.Getenv("PATH"),
+			"AWS_EC2_METADATA_DISABLED=true",
+		},
+		env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	err = cmd.Start()
@@ -88,8 +103,8 @@ func commandPaths(cmd *cobra.Command) []string {
 	return all
 }
 
-// On a terminal that answers no question, no verb asks one, and none takes what was typed ahead: it is there for the next reader.
-// A verb that has a live view may move the cursor and erase, and no more.
+// On a terminal that answers no question, no verb asks one, and none takes what was typed ahead: it is there for the
+// next reader. A verb that has a live view may move the cursor and erase, and no more.
 func TestNoCommandQueriesTheTerminal(t *testing.T) {
 	scene, s := startScene(t)
 	root := (&cli{getenv: func(string) string { return "" }, stdout: io.Discard, stderr: io.Discard}).root(nil)
@@ -97,13 +112,33 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 	root.InitDefaultCompletionCmd()
 	// What each is called with, so that it does its work. The first one collects what the others are asked about.
 	args := map[string][]string{
-		"run": {"run --once", "run --plan", "run --once --dry-run", "run --no-such-flag"}, "": {"", "--help", "--version", "nonsense"},
-		"validate": {"validate", "validate -c nowhere.yaml"}, "check": {"check"}, "policy": {"policy", "policy list"}, "kinds": {"kinds"},
-		"schema": {"schema", "schema --kind ec2_volume"}, "list": {"list", "list instance -o csv", "list nothing"}, "get": {"get i-1", "get"},
-		"history": {"history i-1"}, "diff": {"diff --from 1h"}, "changes": {"changes --since 1h", "changes"}, "sql": {"sql 'select 1'", "sql nonsense"},
-		"db": {"db"}, "db check": {"db check"}, "db vacuum": {"db vacuum"}, "db export": {"db export -o csv", "db export"}, "login": {"login prod", "login nobody"}, "accept": {"accept", "accept nobody"},
-		"healthcheck": {"healthcheck --listen 127.0.0.1:1"}, "version": {"version"}, "demo": {"demo --for 1s --listen 127.0.0.1:0 --latency 1ms"},
-		"help": {"help", "help run"}, "completion": {"completion"}, "completion bash": {"completion bash"}, "completion zsh": {"completion zsh"},
+		"run": {
+			"run --once",
+			"run --plan",
+			"run --once --dry-run",
+			"run --no-such-flag",
+		}, "": {"", "--help", "--version", "nonsense"},
+		"validate": {
+			"validate",
+			"validate -c nowhere.yaml",
+		}, "check": {"check"}, "policy": {"policy", "policy list"}, "kinds": {"kinds"},
+		"schema": {
+			"schema",
+			"schema --kind ec2_volume",
+		}, "list": {"list", "list instance -o csv", "list nothing"}, "get": {"get i-1", "get"},
+		"history": {
+			"history i-1",
+		}, "diff": {"diff --from 1h"}, "changes": {"changes --since 1h", "changes"}, "sql": {"sql 'select 1'", "sql nonsense"},
+		"db": {
+			"db",
+		}, "db check": {"db check"}, "db vacuum": {"db vacuum"}, "db export": {"db export -o csv", "db export"}, "login": {"login prod", "login nobody"}, "accept": {"accept", "accept nobody"},
+		"healthcheck": {
+			"healthcheck --listen 127.0.0.1:1",
+		}, "version": {"version"}, "demo": {"demo --for 1s --listen 127.0.0.1:0 --latency 1ms"},
+		"help": {
+			"help",
+			"help run",
+		}, "completion": {"completion"}, "completion bash": {"completion bash"}, "completion zsh": {"completion zsh"},
 		"completion fish": {"completion fish"}, "completion powershell": {"completion powershell"},
 	}
 	lines := args["run"]
@@ -134,14 +169,27 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 			t.Parallel() // a verb starts, ends, and waits meanwhile
 			dir := t.TempDir()
 			write(t, filepath.Join(dir, "config.yaml"), daemonConfig(dir, scene, ""))
-			// What was typed is a number a line, and after each verb the shell reads one: a verb that reads anything, if only to throw
-			// it away, is the one after which the next number is missing.
+			// What was typed is a number a line, and after each verb the shell reads one: a verb that reads anything, if only to
+			// throw it away, is the one after which the next number is missing.
 			var script, typed strings.Builder
 			for i, line := range c.lines {
 				fmt.Fprintf(&typed, "%d\n", i)
-				fmt.Fprintf(&script, "printf '\\n>>> '; \"$COLLECTOR\" %s\nIFS= read -r line; printf '\\n<<< %%s\\n' \"$line\"\n", line)
+				fmt.Fprintf(
+					&script,
+					"printf '\\n>>> '; \"$COLLECTOR\" %s\nIFS= read -r line; printf '\\n<<< %%s\\n' \"$line\"\n",
+					line,
+				)
 			}
-			out := runTerminalSession(t, script.String(), dir, append(c.env, "AWS_ENDPOINT_URL="+s.URL), typed.String(), 100, 30, nil)
+			out := runTerminalSession(
+				t,
+				script.String(),
+				dir,
+				append(c.env, "AWS_ENDPOINT_URL="+s.URL),
+				typed.String(),
+				100,
+				30,
+				nil,
+			)
 			said := strings.Split(out, "\n>>> ")[1:]
 			if len(said) != len(c.lines) {
 				t.Fatalf("%d verbs said something, of %d:\n%s", len(said), len(c.lines), out)
@@ -151,8 +199,12 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 				if got := strings.TrimSpace(typed); got != fmt.Sprint(i) {
 					t.Errorf("collector %s: the next reader got %q of what was typed ahead, not %d", line, got, i)
 				}
-				draws := slices.ContainsFunc(c.views, func(v string) bool { return line == v || strings.HasPrefix(line, v+" --for") })
-				if rest := drawPattern.ReplaceAllString(text, ""); draws && rest == text && !strings.HasPrefix(line, "run") { // a run may be over too soon
+				draws := slices.ContainsFunc(
+					c.views,
+					func(v string) bool { return line == v || strings.HasPrefix(line, v+" --for") },
+				)
+				if rest := drawPattern.ReplaceAllString(text, ""); draws && rest == text &&
+					!strings.HasPrefix(line, "run") { // a run may be over too soon
 					t.Errorf("collector %s drew no view: this test shows nothing of it", line)
 				} else if draws {
 					text = rest
@@ -171,11 +223,13 @@ var drawPattern = regexp.MustCompile(`\r\x1b\[\d+A\x1b\[J|\r\x1b\[K`)
 // withoutLiveView leaves those that would draw a view, and some that would not.
 func withoutLiveView(lines []string) []string {
 	return slices.DeleteFunc(slices.Clone(lines), func(l string) bool {
-		return !slices.Contains([]string{"run --once", "check", "version", "list", "--help", "login prod"}, l) && !strings.HasPrefix(l, "demo --for")
+		return !slices.Contains([]string{"run --once", "check", "version", "list", "--help", "login prod"}, l) &&
+			!strings.HasPrefix(l, "demo --for")
 	})
 }
 
-// The table stands there once, and nothing of the view: at the end of a run, after Ctrl-C, and with the records on the same terminal.
+// The table stands there once, and nothing of the view: at the end of a run, after Ctrl-C, and with the records on the
+// same terminal.
 func TestLiveViewIsErasedBeforeTable(t *testing.T) {
 	for name, c := range map[string]struct {
 		ctrlC         bool
@@ -190,17 +244,29 @@ func TestLiveViewIsErasedBeforeTable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			scene, s := startScene(t)
 			dir := t.TempDir()
-			config := regexp.MustCompile(`(?m)^outputs: .*$`).ReplaceAllStringFunc(daemonConfig(dir, scene, ""), func(old string) string {
-				return cmp.Or(c.outputs, old)
-			})
+			config := regexp.MustCompile(`(?m)^outputs: .*$`).
+				ReplaceAllStringFunc(daemonConfig(dir, scene, ""), func(old string) string {
+					return cmp.Or(c.outputs, old)
+				})
 			write(t, filepath.Join(dir, "config.yaml"), config)
-			fault, script, typed, want := awsfake.Fault{Kind: awsfake.Delay, Delay: 5 * redrawEvery, Action: "DescribeInstances"}, "read -r line; echo typed $line", "ahead\n", "exit 0\ntyped ahead"
+			fault, script, typed, want := awsfake.Fault{
+				Kind:   awsfake.Delay,
+				Delay:  5 * redrawEvery,
+				Action: "DescribeInstances",
+			}, "read -r line; echo typed $line", "ahead\n", "exit 0\ntyped ahead"
 			if c.ctrlC { // which the kernel also takes what was typed away for
 				fault, script, typed, want = awsfake.Fault{Kind: awsfake.Hang, Action: "DescribeInstances"}, "", "", "\nexit 1"
 			}
 			scene.AWS.Inject(fault)
 			seen := false
-			out := runTerminalSession(t, "trap : INT; \"$COLLECTOR\" run --once; echo \"exit $?\"; "+script, dir, []string{"TERM=xterm", "AWS_ENDPOINT_URL=" + s.URL}, typed, c.width, c.height,
+			out := runTerminalSession(
+				t,
+				"trap : INT; \"$COLLECTOR\" run --once; echo \"exit $?\"; "+script,
+				dir,
+				[]string{"TERM=xterm", "AWS_ENDPOINT_URL=" + s.URL},
+				typed,
+				c.width,
+				c.height,
 				func(keyboard io.Writer, all []byte) {
 					if framePattern.Match(all) {
 						seen = true
@@ -208,7 +274,8 @@ func TestLiveViewIsErasedBeforeTable(t *testing.T) {
 							_, _ = keyboard.Write([]byte{3})
 						}
 					}
-				})
+				},
+			)
 			if !seen {
 				t.Errorf("no view was drawn: this test shows nothing:\n%s", out)
 			}

@@ -8,18 +8,19 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version and revision are set by the linker: -X main.version=v1.2.3 -X main.revision=COMMIT. A plain build takes what the
-// module system recorded.
+// version and revision are set by the linker: -X main.version=v1.2.3 -X main.revision=COMMIT. Other builds use the
+// values of the Go module system.
 var version, revision string
 
 func (c *cli) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Print the version, and what it was built from and with",
+		Short: "Print the version, the revision and the Go version",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			b := buildInfo()
-			_, err := fmt.Fprintf(c.stdout, "collector %s (revision %s, %s, %s/%s)\n", b.version, b.revision, b.goVersion, runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(c.stdout, "collector %s (revision %s, %s, %s/%s)\n",
+				b.version, b.revision, b.goVersion, runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}

@@ -12,36 +12,38 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// settleDelay is how long a file must be left alone before it is read: an editor writes in several steps.
+// settleDelay is how long a file must be unchanged before it is read: an editor writes in several steps.
 const settleDelay = 300 * time.Millisecond
 
-// watchConfig reloads at SIGHUP and when the contents change of the file, or of one that ${file:} names, until stop. It
-// watches directories, not files: an editor puts a new file in its place, and Kubernetes swaps a symbolic link (..data) beside it.
+// watchConfig reloads the configuration at SIGHUP, and when the content of the file or of a ${file:} reference changes.
+// It watches directories instead of files: an editor replaces the file, and Kubernetes swaps a symbolic link (..data)
+// in the directory.
 func (p *program) watchConfig(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	var events chan fsnotify.Event
-	var lost chan error
+	var watchErrors chan error
 	var names map[string]bool
 	w, err := fsnotify.NewWatcher()
 	if err == nil {
-		events, lost = w.Events, w.Errors
+		events, watchErrors = w.Events, w.Errors
 	}
-	follow := func() {
+	watch := func() {
 		var dirs map[string]bool
 		dirs, names = p.watchedFiles()
 		for dir := range dirs {
 			if err == nil {
-				err = w.Add(dir) // once more is no harm
+				err = w.Add(dir) // adding a directory again does nothing
 			}
 		}
 		if err != nil {
-			p.log.Warn("the configuration's files are not watched; SIGHUP and POST /-/reload still load them", "error", err)
+			p.log.Warn("configuration files are not watched", "error", err,
+				"hint", "Send SIGHUP or POST /-/reload after a change.")
 		}
 	}
-	follow()
+	watch()
 	wg.Go(func() {
 		var quiet <-chan time.Time
 		for {
@@ -50,26 +52,26 @@ func (p *program) watchConfig(ctx context.Context) (stop func()) {
 				return
 			case <-hup:
 				_ = p.reload(ctx) // logged and counted there
-				follow()
+				watch()
 			case e := <-events:
-				// Other files of the directory may be what the name leads to, but they must not put it off: records may be
-				// written beside the configuration all the time.
+				// Any file of the directory may be the target of a link to the configuration. But other files must not delay
+				// the reload again and again: records may be written in this directory all the time.
 				if e.Op != fsnotify.Chmod && (quiet == nil || names[filepath.Base(e.Name)]) {
 					quiet = time.After(settleDelay)
 				}
-			case err := <-lost: // an overflow: something changed, nobody knows what
-				p.log.Debug("watching the configuration file", "error", err)
+			case err := <-watchErrors: // an overflow: something changed, and events are missing
+				p.log.Debug("configuration watch error", "error", err)
 				quiet = time.After(settleDelay)
 			case <-quiet:
 				quiet = nil
 				if p.changed(ctx) {
 					_ = p.reload(ctx)
-					follow()
+					watch()
 				}
 			}
 		}
 	})
-	return func() { // SIGHUP stays caught: it must not end a program that is draining
+	return func() { // SIGHUP stays caught, because it must not kill a program that drains
 		cancel()
 		wg.Wait()
 		if w != nil {
@@ -78,7 +80,7 @@ func (p *program) watchConfig(ctx context.Context) (stop func()) {
 	}
 }
 
-// watchedFiles says what to watch: the directories of all that the configuration was last made of, and these files' names.
+// watchedFiles returns the directories to watch, and the names of the files of the last configuration.
 func (p *program) watchedFiles() (dirs, names map[string]bool) {
 	p.reloadMu.Lock()
 	defer p.reloadMu.Unlock()
@@ -89,7 +91,7 @@ func (p *program) watchedFiles() (dirs, names map[string]bool) {
 	return dirs, names
 }
 
-// changed reports whether the configuration, or a file that it names, holds something else than when it was last read, good or bad.
+// changed reports whether a file of the configuration has changed since it was read last, valid or not.
 func (p *program) changed(ctx context.Context) bool {
 	p.reloadMu.Lock()
 	defer p.reloadMu.Unlock()

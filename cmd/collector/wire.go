@@ -23,33 +23,33 @@ import (
 	"github.com/aws-collector/collector/web"
 )
 
-// A program outlives its configurations: what a reload must not open again is here.
+// program holds what outlives a configuration: a reload keeps these objects.
 type program struct {
-	cli            *cli
-	opt            runOptions
-	log            *slog.Logger
-	observer       runner.Observer
-	metrics        *web.Metrics
-	unknownMembers *prometheus.CounterVec // members, by kind
-	sessions       *auth.Sessions
-	lister         *collectors.Lister
-	outputs        *outputs.Set
-	runner         *runner.Runner
-	retirer        *accountRetirer
-	mounts         *web.Mounts
-	current        *atomic.Pointer[runner.Configuration] // for who shows when it is due; runner has the one that jobs start with
+	cli           *cli
+	opt           runOptions
+	log           *slog.Logger
+	observer      runner.Observer
+	metrics       *web.Metrics
+	unknownFields *prometheus.CounterVec // by kind
+	sessions      *auth.Sessions
+	lister        *collectors.Lister
+	outputs       *outputs.Set
+	runner        *runner.Runner
+	retirer       *accountRetirer
+	mounts        *web.Mounts
+	current       *atomic.Pointer[runner.Configuration] // for the status view; equals the runner's
 
-	members    *memberDirectory // of organizations' members
+	members    *memberDirectory // members of organizations
 	identities *auth.FileIdentityStore
 
 	reloadMu   sync.Mutex
-	config     *loadedConfig // the configuration that is in force
-	accountSet *accountSet   // what it amounted to when the fleet was made
-	lastRead   inputDigests  // what was last read, good or bad
+	config     *loadedConfig // the configuration in force
+	accountSet *accountSet   // the accounts of the configuration in force
+	lastRead   inputDigests  // the files that were read last, valid or not
 }
 
-// collect is the whole flow, top to bottom: each line uses the ones above it. Configuration → who watches → how AWS is
-// reached → sign-in → listing → outputs → when and how → the first fleet → one run, or the daemon.
+// collect builds the program from top to bottom; each part uses the parts above it: configuration, observers, AWS,
+// sign-in, listing, outputs, runner, the first built configuration; then one run, or the daemon.
 func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	cfg, err := c.loadConfig(ctx)
 	if err != nil {
@@ -75,7 +75,7 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	if err != nil {
 		return usageError(fmt.Errorf("%s: %w", c.configPath, err))
 	}
-	watch := runner.Tee(board, metrics, newRunLogger(log))
+	observer := runner.Tee(board, metrics, newRunLogger(log))
 
 	var dataDir lockedDir
 	if !o.dryRun {
@@ -92,13 +92,15 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	claims, err := openIdentities(auth.IdentityStoreOptions{Path: identitiesPath(cfg.file.DataDir), ReadOnly: o.dryRun}, log)
+	identityOptions := auth.IdentityStoreOptions{Path: identitiesPath(cfg.file.DataDir), ReadOnly: o.dryRun}
+	identities, err := openIdentities(identityOptions, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, claims.Flush()) }()
+	defer func() { err = errors.Join(err, identities.Flush()) }()
 	sessions := auth.NewSessions(auth.Options{
-		AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey, Identities: claims, Log: log,
+		AWS: awsConfig, Getenv: c.getenv, DataDir: cfg.file.DataDir, SessionKey: cfg.file.SessionKey,
+		Identities: identities, Log: log,
 	})
 	defer sessions.Close()
 
@@ -116,35 +118,38 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 		return err
 	}
 
-	ledger, err := openRunStore(ctx, cfg.file, o.dryRun, pages.HasWaiters, log)
+	store, err := openRunStore(ctx, cfg.file, o.dryRun, pages.HasWaiters, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, ledger.close()) }()
-	retire := newAccountRetirer(ledger, log)
-	watch = runner.Tee(watch, retire)
+	defer func() { err = errors.Join(err, store.close()) }()
+	retirer := newAccountRetirer(store, log)
+	observer = runner.Tee(observer, retirer)
 	members := newMemberDirectory(sessions, "", log)
 	if !o.dryRun {
 		members.path = membersPath(cfg.file.DataDir)
 	}
 	defer members.close()
-	unknown := prometheus.NewCounterVec(prometheus.CounterOpts{
+	unknownFields := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "collector_unknown_response_fields_total",
-		Help: "Members of AWS's answers that this version does not know, by kind. They are in the records, under their wire name.",
+		Help: "Fields of AWS responses that this version does not know, by kind. Records contain them under AWS's name.",
 	}, []string{"kind"})
-	limits := runner.NewLimits(l.CallsInFlight, watch)
-	registry.MustRegister(unknown, budgetCollector{limits})
-	if ledger.inventory != nil {
-		registry.MustRegister(storeHealth{ledger.inventory})
+	limits := runner.NewLimits(l.CallsInFlight, observer)
+	registry.MustRegister(unknownFields, budgetCollector{limits})
+	if store.inventory != nil {
+		registry.MustRegister(storeHealth{store.inventory})
 	}
 	p := &program{
-		cli: c, opt: o, log: log, observer: watch, metrics: metrics, unknownMembers: unknown, sessions: sessions, lister: lister, retirer: retire,
-		members: members, identities: claims, current: view.current,
-		mounts: new(web.Mounts),
-		outputs: outputs.NewSet(outputs.Types, outputs.Deps{Stdout: stdout, Log: log, Observer: metrics, Store: ledger.driver, AWS: sessions.ConfigFor, SpoolDir: spoolsIn(cfg.file.DataDir),
-			CursorDir: filepath.Join(cfg.file.DataDir, "cursors")}),
+		cli: c, opt: o, log: log, observer: observer, metrics: metrics, unknownFields: unknownFields,
+		sessions: sessions, lister: lister, retirer: retirer, members: members, identities: identities,
+		current: view.current, mounts: new(web.Mounts),
+		outputs: outputs.NewSet(outputs.Types, outputs.Deps{
+			Stdout: stdout, Log: log, Observer: metrics, Store: store.driver, AWS: sessions.ConfigFor,
+			SpoolDir: spoolsIn(cfg.file.DataDir), CursorDir: filepath.Join(cfg.file.DataDir, "cursors"),
+		}),
 		runner: runner.New(runner.Options{
-			Store: storeWithoutOrganizations{ledger}, Runs: runner.NewMemoryStore(), Observer: watch, Limits: limits, Log: log,
+			Store: storeWithoutOrganizations{store}, Runs: runner.NewMemoryStore(),
+			Observer: observer, Limits: limits, Log: log,
 			OnAbandoned: func(_ record.Target, holdsPage bool) {
 				if holdsPage {
 					pages.ReplaceAbandoned()
@@ -154,10 +159,11 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	}
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "collector_abandoned_listings",
-		Help: "Listings that ignored their deadline, were given up on and have not ended yet. More than a few for long: please report it.",
+		Help: "Listings that did not stop after their deadline and still run. If many stay for long, please report a bug.",
 	}, func() float64 { return float64(p.runner.Abandoned()) }))
 	engine := runner.NewLocal(p.runner, runner.LocalOptions{
-		Slots: l.CallsInFlight, DrainTimeout: time.Duration(cfg.file.DrainTimeout), Ticks: p.savedTicks(cfg.file.DataDir), AtStart: o.now, Log: log,
+		Slots: l.CallsInFlight, DrainTimeout: time.Duration(cfg.file.DrainTimeout),
+		Ticks: p.savedTicks(cfg.file.DataDir), AtStart: o.now, Log: log,
 	})
 
 	if err := p.apply(ctx, cfg); err != nil {
@@ -166,9 +172,10 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	defer p.close()
 
 	server, err := web.NewServer(web.Options{
-		Status: view, Gather: registry, Log: log, ConfigFile: cfg.file.Web.ConfigFile, Hosts: cfg.file.Web.Hosts, Version: buildInfo().version,
+		Status: view, Gather: registry, Log: log, ConfigFile: cfg.file.Web.ConfigFile, Hosts: cfg.file.Web.Hosts,
+		Version: buildInfo().version,
 		Ready: func() []string {
-			return slices.Concat(notReadyReasons(p.outputs.States()), ledger.notReadyReasons(), dataDir.notReadyReasons())
+			return slices.Concat(notReadyReasons(p.outputs.States()), store.notReadyReasons(), dataDir.notReadyReasons())
 		},
 		Reload: p.reload, Mounts: p.mounts,
 	})
@@ -183,9 +190,10 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	}
 
 	if o.once {
-		err = errors.Join(p.runOnce(ctx, engine, board), p.drainOutputs(ctx), undelivered(p.outputs.States()), ledger.notStored())
+		err = p.runOnce(ctx, engine, board)
+		err = errors.Join(err, p.drainOutputs(ctx), undelivered(p.outputs.States()), store.notStored())
 	} else {
-		stopWatching, stopRetiring := p.watchConfig(ctx), retire.start(ctx)
+		stopWatching, stopRetiring := p.watchConfig(ctx), retirer.start(ctx)
 		log.Info("collecting", p.accountCounts("config", c.configPath, "version", buildInfo().version)...)
 		err = engine.Run(ctx)
 		stopRetiring()
@@ -198,10 +206,10 @@ func (c *cli) collect(ctx context.Context, o runOptions) (err error) {
 	return errors.Join(err, stopServer(), p.closeOutputs())
 }
 
-// maxRetainedPage is how large a page may have grown and still be kept for the next answer: 1,000 instances are some 7 MiB.
+// maxRetainedPage is the largest buffer of a page that is reused for the next page: 1,000 instances take about 7 MiB.
 const maxRetainedPage = 16 << 20
 
-// runOnce runs each account once and turns how they ended into an exit code.
+// runOnce runs each account once. Its error has the exit code.
 func (p *program) runOnce(ctx context.Context, engine *runner.Local, board *runner.Board) error {
 	results, err := engine.Once(ctx)
 	if err != nil {
@@ -214,12 +222,12 @@ func (p *program) runOnce(ctx context.Context, engine *runner.Local, board *runn
 	return runsExitError(results, board)
 }
 
-// runsExitError is DESIGN's table of exit codes for runs: 1 when nothing at all was collected, 3 when some targets failed.
+// runsExitError returns exit code 1 when nothing at all was collected, and 3 when some targets failed.
 func runsExitError(results []runner.RunResult, board *runner.Board) error {
 	good, bad := 0, 0
 	for _, r := range results {
 		if isOrganization(r.Account) && r.Status == record.Success {
-			continue // it collects nothing
+			continue // the run of an organization collects nothing
 		}
 		switch r.Status {
 		case record.Success:
@@ -230,7 +238,7 @@ func runsExitError(results []runner.RunResult, board *runner.Board) error {
 			bad++
 		}
 	}
-	for t := range board.Targets() { // a run that timed out may have collected much
+	for t := range board.Targets() { // a run that timed out may have collected records
 		if t.State == record.OK || t.Records > 0 {
 			good++
 			break
@@ -245,16 +253,16 @@ func runsExitError(results []runner.RunResult, board *runner.Board) error {
 	return &exitError{code: exitPartial}
 }
 
-// apply builds a fleet of a configuration, whole or not at all, and makes it the one that jobs start with.
+// apply builds a configuration and makes it the one that new jobs use. With an error, nothing changes.
 func (p *program) apply(ctx context.Context, cfg *loadedConfig) error {
 	for _, w := range cfg.warnings {
-		p.log.Warn("configuration", "warning", w)
+		p.log.Warn("configuration warning", "warning", w)
 	}
 	p.refreshMembers(ctx, cfg.file)
 	p.setIdentityBlocks(cfg.file)
 	if err := p.installConfiguration(ctx, cfg.file, p.resolveAccounts(cfg.file)); err != nil {
 		if p.config != nil {
-			p.setIdentityBlocks(p.config.file) // as it stays
+			p.setIdentityBlocks(p.config.file) // the configuration in force stays
 		}
 		return err
 	}
@@ -263,20 +271,20 @@ func (p *program) apply(ctx context.Context, cfg *loadedConfig) error {
 	return nil
 }
 
-// installConfiguration makes a fleet of a configuration and its organizations' members, and has jobs start with it.
+// installConfiguration builds a configuration with the members of its organizations, and lets new jobs use it.
 func (p *program) installConfiguration(ctx context.Context, f *config.File, c *accountSet) error {
-	fleet, handlers, err := p.buildConfiguration(ctx, f, c)
+	built, handlers, err := p.buildConfiguration(ctx, f, c)
 	if err != nil {
 		return err
 	}
 	p.mounts.Swap(handlers)
 	for _, text := range c.duplicates {
 		if p.accountSet == nil || !slices.Contains(p.accountSet.duplicates, text) {
-			p.log.Warn("configuration", "warning", text)
+			p.log.Warn("configuration warning", "warning", text)
 		}
 	}
 	p.accountSet = c
-	setGCPercent(p.cli.getenv, len(fleet.Accounts))
+	setGCPercent(p.cli.getenv, len(built.Accounts))
 	p.metrics.SetTags(func(yield func(string, map[string]string) bool) {
 		for i := range c.accounts {
 			if a := c.accounts[i].Account(); !yield(a.Name, a.ExtraTags) {
@@ -284,27 +292,27 @@ func (p *program) installConfiguration(ctx context.Context, f *config.File, c *a
 			}
 		}
 	})
-	p.runner.Swap(fleet)
-	p.current.Store(fleet)
-	if !p.opt.narrowed() { // a narrowed run says nothing of the others
+	p.runner.Swap(built)
+	p.current.Store(built)
+	if !p.opt.narrowed() { // a narrowed run knows nothing about the other accounts
 		p.retirer.setAccounts(c)
 	}
 	return nil
 }
 
-// reload reads the file again. A bad one changes nothing, and says so.
+// reload reads the configuration file again. An invalid file changes nothing.
 func (p *program) reload(ctx context.Context) error {
 	p.reloadMu.Lock()
 	defer p.reloadMu.Unlock()
 	if p.cli.pipedConfig != nil {
-		p.log.Warn("configuration came from a pipe; its text stays", "config", p.cli.configName(),
+		p.log.Warn("configuration from a pipe is not reread", "config", p.cli.configName(),
 			"hint", "Restart to load another text, or name a file with --config. Files that it refers to are read again.")
 	}
 	cfg, err := p.cli.loadConfig(ctx)
 	p.lastRead = cfg.inputs
 	if err == nil {
 		for _, key := range keysNeedingRestart(p.config.file, cfg.file) {
-			p.log.Warn("this key takes effect at the next start only", "key", key)
+			p.log.Warn("configuration key needs a restart", "key", key)
 		}
 		before := accountNames(p.runner.Configuration())
 		if err = p.apply(ctx, cfg); err == nil && !p.opt.narrowed() {
@@ -313,18 +321,18 @@ func (p *program) reload(ctx context.Context) error {
 	}
 	if err != nil {
 		p.metrics.Reloaded(false)
-		p.log.Error("reload refused; the configuration in force stays", "config", p.cli.configPath, "error", err, "hint", record.HintOf(err))
+		p.log.Error("reload refused, configuration unchanged",
+			"config", p.cli.configPath, "error", err, "hint", record.HintOf(err))
 		return err
 	}
-	p.log.Info("reloaded", p.accountCounts("config", p.cli.configPath)...)
+	p.log.Info("configuration reloaded", p.accountCounts("config", p.cli.configPath)...)
 	return nil
 }
 
-// isOrganization reports whether an entry of the fleet is an organization's own: no account may be called so.
+// isOrganization reports whether an account of the runner stands for an organization. Other names cannot begin so.
 func isOrganization(name string) bool { return strings.HasPrefix(name, config.OrganizationPrefix) }
 
-// accountCounts is how many accounts are collected, and the organizations apart, which are entries of the fleet too; then more of a line
-// of the log.
+// accountCounts returns the attributes of a log record: the numbers of accounts and organizations, then more.
 func (p *program) accountCounts(more ...any) []any {
 	accounts, organizations := 0, 0
 	for _, a := range p.runner.Configuration().Accounts {
@@ -334,11 +342,11 @@ func (p *program) accountCounts(more ...any) []any {
 			accounts++
 		}
 	}
-	facts := []any{"accounts", accounts}
+	attrs := []any{"accounts", accounts}
 	if organizations > 0 {
-		facts = append(facts, "organizations", organizations)
+		attrs = append(attrs, "organizations", organizations)
 	}
-	return append(facts, more...)
+	return append(attrs, more...)
 }
 
 func accountNames(f *runner.Configuration) []string {
@@ -349,7 +357,7 @@ func accountNames(f *runner.Configuration) []string {
 	return names
 }
 
-// keysNeedingRestart names what changed of that which is opened once for the process.
+// keysNeedingRestart returns the changed keys whose values are used only when the process starts.
 func keysNeedingRestart(old, new *config.File) []string {
 	var keys []string
 	if old.DataDir != new.DataDir {
@@ -358,8 +366,9 @@ func keysNeedingRestart(old, new *config.File) []string {
 	if old.SessionKey.Reveal() != new.SessionKey.Reveal() {
 		keys = append(keys, "session_key")
 	}
-	if old.Web.Listen != new.Web.Listen || old.Web.ConfigFile != new.Web.ConfigFile || !slices.Equal(old.Web.LabelTags, new.Web.LabelTags) ||
-		old.Web.MetricsDetail != new.Web.MetricsDetail || !slices.Equal(old.Web.Hosts, new.Web.Hosts) {
+	if old.Web.Listen != new.Web.Listen || old.Web.ConfigFile != new.Web.ConfigFile ||
+		!slices.Equal(old.Web.LabelTags, new.Web.LabelTags) || old.Web.MetricsDetail != new.Web.MetricsDetail ||
+		!slices.Equal(old.Web.Hosts, new.Web.Hosts) {
 		keys = append(keys, "web")
 	}
 	gzip := func(f *config.File) bool { return f.Limits.GZIP == nil || *f.Limits.GZIP }
@@ -378,15 +387,15 @@ func keysNeedingRestart(old, new *config.File) []string {
 }
 
 func (p *program) savedTicks(dataDir string) runner.Ticks {
-	if p.opt.once { // a run by hand is no tick
+	if p.opt.once { // a single run is not a tick
 		return nil
 	}
 	return renamingTicks{runner.FileTicks(filepath.Join(dataDir, "ticks.json"), func(s string) { p.log.Warn(s) }), p}
 }
 
-// closeOutputs ends delivery: what an output still holds it must take within the flush time-out.
+// closeOutputs waits for the outputs to deliver what they still hold, until the flush timeout.
 func (p *program) closeOutputs() error {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), p.opt.flushTimeout, fmt.Errorf("outputs did not take everything within %s", p.opt.flushTimeout))
+	ctx, cancel := p.flushContext(context.Background())
 	defer cancel()
 	p.runner.Close()
 	return p.outputs.Close(ctx)
