@@ -92,7 +92,8 @@ func TestOutputSecretsDoNotLeak(t *testing.T) {
 		"the secret of an organization that is wrong": planted("organization"),
 	}
 	for _, what := range []string{
-		"bearer", "hmac", "header", "basic", "query", "user", "datakit", "influx", "otlp", "kafka", "s3", "s3-session", "dsn", "path", "bare", "where", "folder",
+		"bearer", "hmac", "header", "basic", "query", "user", "datakit", "influx", "otlp", "kafka", "s3", "s3-session", "dsn",
+		"path", "bare", "where", "folder",
 	} {
 		c[what] = planted(what)
 	}
@@ -192,8 +193,10 @@ web: {listen: "127.0.0.1:0"}
 		t.Fatal("nothing was exported")
 	}
 	for _, args := range [][]string{
-		{"validate"}, {"schema"}, {"check", "-o", "json"}, {"check"}, {"policy"}, {"policy", "all", "--account-id", "123456789012"}, {"policy", "organization"}, {"run", "--plan"},
-		{"run", "--dry-run", "--once"}, {"list", "instance", "-o", "json"}, {"history", instance[1], "-o", "jsonl"}, {"changes", "-o", "jsonl"}, {"db", "check"},
+		{"validate"}, {"schema"}, {"check", "-o", "json"}, {"check"}, {"policy"},
+		{"policy", "all", "--account-id", "123456789012"}, {"policy", "organization"}, {"run", "--plan"},
+		{"run", "--dry-run", "--once"}, {"list", "instance", "-o", "json"}, {"history", instance[1], "-o", "jsonl"},
+		{"changes", "-o", "jsonl"}, {"db", "check"},
 		{"db", "export", "--history"}, {"sql", "select * from resources"}, {"login", "organization:key"}, {"healthcheck"},
 	} {
 		verb(args...)
@@ -228,7 +231,10 @@ web: {listen: "127.0.0.1:0"}
 	}
 
 	good := mustRead(t, config)
-	for _, option := range []string{"where: 'name = ${file:%s/where} (('", "rename: {data.A: 'b.${file:%s/where}..c'}", "max_bytes: '${file:%s/where}'", "nosuch: '${file:%s/where}'"} {
+	for _, option := range []string{
+		"where: 'name = ${file:%s/where} (('", "rename: {data.A: 'b.${file:%s/where}..c'}", "max_bytes: '${file:%s/where}'",
+		"nosuch: '${file:%s/where}'",
+	} {
 		write(t, config, strings.Replace(good, "name: good,", "name: good, "+fmt.Sprintf(option, referred)+",", 1))
 		for _, args := range [][]string{{"validate"}, {"run", "--plan"}, {"run", "--once"}, {"check"}, {"list"}} {
 			stdout, stderr, code := runProcess(t, env, append(args, "--config", config)...)
@@ -243,8 +249,7 @@ web: {listen: "127.0.0.1:0"}
 		t,
 		config,
 		strings.Replace(
-			good,
-			"\noutputs:",
+			good, "\noutputs:",
 			fmt.Sprintf("\noutputs:\n  - {type: file, name: folder, path: '%s/no-folder/${file:%s/folder}/x'}", dir, referred),
 			1,
 		),
@@ -258,7 +263,10 @@ web: {listen: "127.0.0.1:0"}
 	if said := verb("validate"); !strings.Contains(said, ": ok, ") {
 		t.Errorf("the file is not taken: %s", said)
 	}
-	for _, args := range [][]string{{"run", "--once", "--flush-timeout", "1s"}, {"list"}, {"db", "check"}, {"db", "vacuum"}, {"db", "export"}, {"sql", "select 1"}, {"check", "-o", "json"}} {
+	for _, args := range [][]string{
+		{"run", "--once", "--flush-timeout", "1s"}, {"list"}, {"db", "check"}, {"db", "vacuum"}, {"db", "export"},
+		{"sql", "select 1"}, {"check", "-o", "json"},
+	} {
 		verb(args...)
 	}
 }

@@ -90,15 +90,16 @@ func TestSecretsDoNotLeak(t *testing.T) {
 		t.Errorf("no session was kept: %v", err)
 	}
 	leaks("run --once", stdout+stderr)
-	for _, verb := range [][]string{{"validate"}, {"run", "--once", "--account", "none"}, {"check"}, {"check", "-o", "json"}, {"policy"}} {
+	for _, verb := range [][]string{
+		{"validate"}, {"run", "--once", "--account", "none"}, {"check"}, {"check", "-o", "json"}, {"policy"},
+	} {
 		stdout, stderr, _ := runProcess(t, env, append(verb, "--config", config)...)
 		leaks(verb[0], stdout+stderr)
 	}
 
 	t.Setenv("CANARY", canaries["a secret that comes from environment"])
 	write(
-		t,
-		config,
+		t, config,
 		strings.ReplaceAll(mustRead(t, config), "${env:CANARY}", canaries["a secret that comes from environment"]),
 	)
 	for _, v := range env[3:] {

@@ -55,10 +55,7 @@ func (c checkedAccount) kinds(region string) (names []string) {
 
 // runCheck runs `check` against an AWS in memory, on a bubble's clock. config is the file's text behind data_dir.
 func runCheck(
-	t *testing.T,
-	cloud *awsfake.AWS,
-	config string,
-	o checkOptions,
+	t *testing.T, cloud *awsfake.AWS, config string, o checkOptions,
 ) (out string, found map[string]checkedAccount, code int) {
 	t.Helper()
 	dir := t.TempDir()
@@ -114,14 +111,12 @@ func TestCheckPrintsGrant(t *testing.T) {
 		a := cloud.AddAccount("111111111111", "aws")
 		a.OptIn("af-south-1")
 		a.Deny(
-			awsfake.Denial{Action: "ec2:DescribeRegions"},
-			awsfake.Denial{Action: "ec2:DescribeVolumes"},
+			awsfake.Denial{Action: "ec2:DescribeRegions"}, awsfake.Denial{Action: "ec2:DescribeVolumes"},
 			awsfake.Denial{Action: "ec2:DescribeVpcs", Region: "us-east-1", SCP: true},
 		)
-		config := "collector_configs: {regions: ['*'], kinds: [ec2_instance, ec2_launch_template_version, ec2_volume, ec2_vpc]}\naccounts:\n" + block(
-			"prod",
-			a.AddUser("u").NewKey(),
-		)
+		config := "collector_configs: {regions: ['*'], " +
+			"kinds: [ec2_instance, ec2_launch_template_version, ec2_volume, ec2_vpc]}\naccounts:\n" +
+			block("prod", a.AddUser("u").NewKey())
 		_, found, code := runCheck(t, cloud, config, checkOptions{})
 		got := found["prod"]
 		if code != exitPartial || got.Status != "partial" {
@@ -131,17 +126,15 @@ func TestCheckPrintsGrant(t *testing.T) {
 			string(compactJSON(got.Grant.Action)) != `["ec2:DescribeRegions","ec2:DescribeVolumes"]` {
 			t.Errorf("grant: %+v", got.Grant)
 		}
-		for region, want := range map[string]string{"us-east-1": "enabled", "af-south-1": "enabled", "me-south-1": "not_opted_in"} {
+		for region, want := range map[string]string{
+			"us-east-1": "enabled", "af-south-1": "enabled", "me-south-1": "not_opted_in",
+		} {
 			if got.region(region) != want {
 				t.Errorf("%s: %q, want %q", region, got.region(region), want)
 			}
 		}
 		want := []string{
-			"ec2_instance",
-			"ec2_launch_template",
-			"ec2_launch_template_version",
-			"ec2_volume",
-			"ec2_vpc",
+			"ec2_instance", "ec2_launch_template", "ec2_launch_template_version", "ec2_volume", "ec2_vpc",
 		} // the parent too
 		if kinds := got.kinds("us-east-1"); !slices.Equal(kinds, want) {
 			t.Errorf("tried %v, want %v", kinds, want)
@@ -154,8 +147,12 @@ func TestCheckPrintsGrant(t *testing.T) {
 		}
 
 		out, _, _ := runCheck(t, cloud, config, checkOptions{format: "table"})
-		for _, text := range []string{`"Action": [`, `"ec2:DescribeRegions",`, `"ec2:DescribeVolumes"`, "hint: Attach the policy below to arn:aws:iam::111111111111:user/u",
-			"hint: a service control policy of the organization denies ec2:DescribeVpcs", "prod: not enabled for the account: ap-east-1"} {
+		for _, text := range []string{
+			`"Action": [`, `"ec2:DescribeRegions",`, `"ec2:DescribeVolumes"`,
+			"hint: Attach the policy below to arn:aws:iam::111111111111:user/u",
+			"hint: a service control policy of the organization denies ec2:DescribeVpcs",
+			"prod: not enabled for the account: ap-east-1",
+		} {
 			if !strings.Contains(out, text) {
 				t.Errorf("the table does not say %q:\n%s", text, out)
 			}
@@ -187,8 +184,7 @@ func TestCheckEveryKind(t *testing.T) {
 		cloud := awsfake.New(awsfake.Options{})
 		a := cloud.AddAccount("111111111111", "aws")
 		_, found, _ := runCheck(
-			t,
-			cloud,
+			t, cloud,
 			"collector_configs: {regions: [eu-west-1], kinds: ['*']}\naccounts:\n"+block("prod", a.AddUser("u").NewKey()),
 			checkOptions{},
 		)
@@ -252,7 +248,9 @@ func TestCheckFailingAccounts(t *testing.T) {
 		if code != exitPartial {
 			t.Errorf("exit %d", code)
 		}
-		for name, want := range map[string]string{"one": "success ", "two": "success ", "gone": "failed bad_key", "hung-sts": "failed timeout", "hung-ec2": "partial "} {
+		for name, want := range map[string]string{
+			"one": "success ", "two": "success ", "gone": "failed bad_key", "hung-sts": "failed timeout", "hung-ec2": "partial ",
+		} {
 			if got := found[name].Status + " " + found[name].Reason; got != want ||
 				found[name].Hint == "" && strings.HasPrefix(want, "failed") {
 				t.Errorf("%s: %q, want %q: %+v", name, got, want, found[name])
@@ -263,11 +261,16 @@ func TestCheckFailingAccounts(t *testing.T) {
 				t.Errorf("%s: %+v", k.Kind, k)
 			}
 		}
-		if _, _, code := runCheck(t, cloud, config.String(), checkOptions{runOptions: runOptions{accounts: []string{"gone"}}}); code != exitFailed {
-			t.Errorf("nobody could be entered: exit %d", code)
+		checkAccounts := func(names ...string) int {
+			options := checkOptions{runOptions: runOptions{accounts: names}}
+			_, _, code := runCheck(t, cloud, config.String(), options)
+			return code
 		}
-		if _, _, code := runCheck(t, cloud, config.String(), checkOptions{runOptions: runOptions{accounts: []string{"one", "two"}}}); code != exitDone {
-			t.Errorf("all is well: exit %d", code)
+		if code := checkAccounts("gone"); code != exitFailed {
+			t.Errorf("no account could be opened: exit %d", code)
+		}
+		if code := checkAccounts("one", "two"); code != exitDone {
+			t.Errorf("both accounts are well: exit %d", code)
 		}
 	})
 }
@@ -275,7 +278,10 @@ func TestCheckFailingAccounts(t *testing.T) {
 // A clock that is off is warned of before AWS refuses, and named with its side; a session that is good for as long as
 // MFA lets it is warned of two hours before.
 func TestCheckWarns(t *testing.T) {
-	for off, want := range map[time.Duration]string{0: "", 30 * time.Second: "", 2 * time.Minute: "2m0s behind", -2 * time.Minute: "2m0s ahead of", 20 * time.Minute: "20m0s behind"} {
+	for off, want := range map[time.Duration]string{
+		0: "", 30 * time.Second: "", 2 * time.Minute: "2m0s behind", -2 * time.Minute: "2m0s ahead of",
+		20 * time.Minute: "20m0s behind",
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			cloud := awsfake.New(awsfake.Options{ClockOffset: off})
 			a := cloud.AddAccount("111111111111", "aws")
@@ -310,7 +316,9 @@ func TestCheckWarns(t *testing.T) {
 				t,
 				cloud,
 				fmt.Sprintf(
-					"collector_configs: {regions: [us-east-1], kinds: [ec2_volume]}\naccounts:\n  - {name: prod, ak_id: %s, ak_secret: %q, serial_number: %q, token_code: %q, mfa_session_duration: %s}\n",
+					"collector_configs: {regions: [us-east-1], kinds: [ec2_volume]}\naccounts:\n"+
+						"  - {name: prod, ak_id: %s, ak_secret: %q, serial_number: %q, token_code: %q, "+
+						"mfa_session_duration: %s}\n",
 					k.ID,
 					k.Secret,
 					m.Serial,
@@ -345,9 +353,7 @@ func TestCheckWarnsAboutOldKeys(t *testing.T) {
 				a.Deny(awsfake.Denial{Action: "iam:ListAccessKeys"})
 			}
 			_, found, code := runCheck(
-				t,
-				cloud,
-				"collector_configs: {regions: [us-east-1], kinds: [ec2_volume]}\naccounts:\n"+block("prod", k),
+				t, cloud, "collector_configs: {regions: [us-east-1], kinds: [ec2_volume]}\naccounts:\n"+block("prod", k),
 				checkOptions{},
 			)
 			got := found["prod"]
@@ -373,16 +379,12 @@ func TestCheckWarnsOncePerKey(t *testing.T) {
 			a := cloud.AddAccount(fmt.Sprintf("2222222222%02d", i), "aws")
 			a.AddRole("reader", awsfake.RoleOptions{Trust: []awsfake.Trust{{Principals: []string{hub.ID}}}})
 			text += fmt.Sprintf(
-				"  - {name: a%02d, ak_id: %s, ak_secret: %q, account_id: %q, role: reader}\n",
-				i,
-				k.ID,
-				k.Secret,
-				a.ID,
+				"  - {name: a%02d, ak_id: %s, ak_secret: %q, account_id: %q, role: reader}\n", i, k.ID, k.Secret, a.ID,
 			)
 		}
 		out, _, code := runCheck(t, cloud, text, checkOptions{format: "table"})
 		if code != exitDone || strings.Count(out, "days old") != 1 ||
-			!strings.Contains(out, "a00, a01, a02 and 17 others: warning: key AKIA…") {
+			!strings.Contains(out, "a00, a01, a02 and 17 others: warning: access key AKIA…") {
 			t.Errorf("exit %d\n%s", code, out)
 		}
 		if n := len(cloud.Calls(func(c *awsfake.Call) bool { return c.Action == "ListAccessKeys" })); n != 1 {

@@ -65,11 +65,7 @@ func startDaemon(t *testing.T, config, endpoint string, env ...string) *daemon {
 	d := &daemon{t: t, config: config, done: make(chan struct{})}
 	d.cmd = exec.CommandContext(ctx, exe, "run", "--now", "--config", config)
 	d.cmd.Env = append(
-		env,
-		runAsProgram+"=1",
-		"AWS_ENDPOINT_URL="+endpoint,
-		"AWS_EC2_METADATA_DISABLED=true",
-		"HOME="+t.TempDir(),
+		env, runAsProgram+"=1", "AWS_ENDPOINT_URL="+endpoint, "AWS_EC2_METADATA_DISABLED=true", "HOME="+t.TempDir(),
 	)
 	stderr, err := d.cmd.StderrPipe()
 	if err != nil {
@@ -212,9 +208,7 @@ func TestReload(t *testing.T) {
 
 	k := scene.Accounts[7].Key
 	china := fmt.Sprintf(
-		"  - {name: china, ak_id: %s, ak_secret: %q, collector_configs: {regions: [cn-north-1]}}",
-		k.ID,
-		k.Secret,
+		"  - {name: china, ak_id: %s, ak_secret: %q, collector_configs: {regions: [cn-north-1]}}", k.ID, k.Secret,
 	)
 	write(t, config, daemonConfig(dir, scene, china))
 	d.waitUntil(
@@ -423,10 +417,8 @@ func TestReloadOnSecretFileChange(t *testing.T) {
 	secret := filepath.Join(secrets, "prod_ak")
 	write(t, secret, "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n")
 	text := strings.Replace(
-		daemonConfig(dir, scene, ""),
-		strconv.Quote(scene.Accounts[0].Key.Secret),
-		strconv.Quote("${file:"+secret+"}"),
-		1,
+		daemonConfig(dir, scene, ""), strconv.Quote(scene.Accounts[0].Key.Secret),
+		strconv.Quote("${file:"+secret+"}"), 1,
 	)
 	config := filepath.Join(dir, "config.yaml")
 	write(t, config, text)

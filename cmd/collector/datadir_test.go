@@ -107,7 +107,9 @@ func TestStopFitsContainerGracePeriod(t *testing.T) {
 // Members that cannot be read are listed again. The damaged file stays for a person, unless whoever reads it only
 // looks.
 func TestDamagedMemberList(t *testing.T) {
-	for name, damage := range map[string]string{"empty": "", "half": `{"version":1,"blo`, "of a later version": `{"version":7,"blocks":{}}`} {
+	for name, damage := range map[string]string{
+		"empty": "", "half": `{"version":1,"blo`, "of a later version": `{"version":7,"blocks":{}}`,
+	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "organizations.json")
 			write(t, path, damage)

@@ -35,8 +35,8 @@ func (c *cli) demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Run the whole program against a built-in fake AWS; needs no account",
 		Long: `Starts a fake AWS in this process, writes a configuration for it, and runs the daemon on a short
-schedule until Ctrl-C. The fake AWS checks what AWS checks: keys, roles, external ids, one-time codes, expired sessions and rate limits.
-Nothing leaves this machine.`,
+schedule until Ctrl-C. The fake AWS checks what AWS checks: keys, roles, external ids, one-time codes, expired
+sessions and rate limits. Nothing leaves this machine.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()

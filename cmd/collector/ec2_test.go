@@ -16,23 +16,21 @@ type ec2Answer func(action, region, token string) (status int, body string)
 func ec2Error(code, text string) (int, string) {
 	return http.StatusUnauthorized, fmt.Sprintf(
 		"<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors><RequestID>r</RequestID></Response>",
-		code,
-		text,
+		code, text,
 	)
 }
 
 func ec2Body(action, body string) (int, string) {
 	return http.StatusOK, fmt.Sprintf(
-		`<%[1]sResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">%[2]s</%[1]sResponse>`,
-		action,
-		body,
+		`<%[1]sResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">%[2]s</%[1]sResponse>`, action, body,
 	)
 }
 
 func ec2Instances(token string, ids ...string) (int, string) {
 	b := "<reservationSet>"
 	for _, id := range ids {
-		b += "<item><reservationId>r</reservationId><instancesSet><item><instanceId>" + id + "</instanceId></item></instancesSet></item>"
+		b += "<item><reservationId>r</reservationId><instancesSet>" +
+			"<item><instanceId>" + id + "</instanceId></item></instancesSet></item>"
 	}
 	b += "</reservationSet>"
 	if token != "" {
@@ -54,8 +52,10 @@ func runWithEC2(t *testing.T, rule ec2Answer) []string {
 		if status == 0 {
 			switch action {
 			case "GetCallerIdentity":
-				status, body = http.StatusOK, `<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>`+
-					`<Arn>arn:aws:iam::111111111111:user/u</Arn><UserId>A</UserId><Account>111111111111</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`
+				status = http.StatusOK
+				body = `<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">` +
+					`<GetCallerIdentityResult><Arn>arn:aws:iam::111111111111:user/u</Arn><UserId>A</UserId>` +
+					`<Account>111111111111</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`
 			case "DescribeRegions":
 				status, body = ec2Body(
 					action,
@@ -75,7 +75,8 @@ func runWithEC2(t *testing.T, rule ec2Answer) []string {
 	return []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true"}
 }
 
-const oneAccountConfig = "accounts: [{name: prod, ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY}]\n"
+const oneAccountConfig = "accounts: [{name: prod, ak_id: AKIAIOSFODNN7EXAMPLE, " +
+	"ak_secret: wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY}]\n"
 
 // A duplicate on a page and, after it, a record without a name: all of it is stored.
 func TestDuplicateBeforeUnnamedRecord(t *testing.T) {
@@ -95,8 +96,7 @@ func TestDuplicateBeforeUnnamedRecord(t *testing.T) {
 		config,
 		fmt.Sprintf(
 			"data_dir: %s/data\ncollector_configs: {regions: [us-east-1], kinds: [ec2_instance]}\noutputs: [{type: stdout}]\n%s",
-			dir,
-			oneAccountConfig,
+			dir, oneAccountConfig,
 		),
 	)
 	stdout, stderr, code := runProcess(t, env, "run", "--once", "--config", config)
@@ -138,15 +138,27 @@ func TestNoUsableRegion(t *testing.T) {
 	}{
 		{"not subscribed", both, nil, everywhere("OptInRequired"), exitFailed, exitFailed, "sign-up"},
 		{"not subscribed, regions by a glob", `"*"`, nil, everywhere("OptInRequired"), exitFailed, exitFailed, "sign-up"},
-		{"not verified", both, nil, everywhere("PendingVerification"), exitFailed, exitFailed, "hint: Wait until AWS has verified"},
+		{
+			"not verified", both, nil, everywhere("PendingVerification"), exitFailed, exitFailed,
+			"hint: Wait until AWS has verified",
+		},
 		{"blocked", both, nil, everywhere("Blocked"), exitFailed, exitFailed, "unblocks an account"},
 		{"no such API", both, nil, everywhere("UnsupportedOperation"), exitFailed, exitFailed, "endpoint"},
 		{"every listing is refused", both, nil, listings("OptInRequired", both), exitFailed, exitFailed, "region_disabled"},
-		{"blocked in one region", both, nil, listings("Blocked", "eu-west-1"), exitPartial, exitPartial, "unblocks an account"},
+		{
+			"blocked in one region", both, nil, listings("Blocked", "eu-west-1"), exitPartial, exitPartial,
+			"unblocks an account",
+		},
 		{"one region among others", both, nil, listings("OptInRequired", "eu-west-1"), exitDone, exitDone, ""},
 		{"one region that is named is not enabled", three, nil, listings("", "nowhere"), exitDone, exitDone, ""},
-		{"none that is named is enabled", "me-south-1, af-south-1", nil, listings("", "nowhere"), exitFailed, exitFailed, "enable the region for the account"},
-		{"narrowed to one that is not enabled", three, []string{"--region", "me-south-1"}, listings("", "nowhere"), exitFailed, exitFailed, "enable the region for the account"},
+		{
+			"none that is named is enabled", "me-south-1, af-south-1", nil, listings("", "nowhere"), exitFailed, exitFailed,
+			"enable the region for the account",
+		},
+		{
+			"narrowed to one that is not enabled", three, []string{"--region", "me-south-1"}, listings("", "nowhere"),
+			exitFailed, exitFailed, "enable the region for the account",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			env := runWithEC2(t, c.rule)
@@ -156,16 +168,17 @@ func TestNoUsableRegion(t *testing.T) {
 				t,
 				config,
 				fmt.Sprintf(
-					"data_dir: %s/data\ncollector_configs: {regions: [%s], kinds: [ec2_instance, ec2_volume]}\n%s",
-					dir,
-					c.regions,
-					oneAccountConfig,
+					"data_dir: %s/data\ncollector_configs: {regions: [%s], kinds: [ec2_instance, ec2_volume]}\n%s", dir,
+					c.regions, oneAccountConfig,
 				),
 			)
 			for _, verb := range []struct {
 				args []string
 				code int
-			}{{append([]string{"run", "--once", "--config", config}, c.args...), c.run}, {append([]string{"check", "--config", config}, c.args...), c.check}} {
+			}{
+				{append([]string{"run", "--once", "--config", config}, c.args...), c.run},
+				{append([]string{"check", "--config", config}, c.args...), c.check},
+			} {
 				stdout, stderr, code := runProcess(t, env, verb.args...)
 				failed := strings.Contains(stdout+stderr, "hint: ")
 				if all := stdout + stderr; code != verb.code || failed != (c.says != "") || !strings.Contains(all, c.says) {

@@ -32,8 +32,7 @@ func TestExitCodes(t *testing.T) {
 			dir := t.TempDir()
 			config := filepath.Join(dir, "config.yaml")
 			write(
-				t,
-				config,
+				t, config,
 				fmt.Sprintf("data_dir: %s/data\ncollector_configs: {regions: [us-east-1]}\naccounts:\n%s", dir, c.accounts),
 			)
 			env := []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true"}

@@ -27,11 +27,8 @@ func newExporter(t *testing.T) (export func(args ...string) (string, error), bef
 	list := openTestStore(t, dir)
 	target, who := inventorytest.Target()
 	list(
-		target,
-		who,
-		inventorytest.Item{ID: "i-1", State: "running"},
-		inventorytest.Item{ID: "i-2", State: "running"},
-		inventorytest.Item{ID: "i-3", State: "running"},
+		target, who, inventorytest.Item{ID: "i-1", State: "running"},
+		inventorytest.Item{ID: "i-2", State: "running"}, inventorytest.Item{ID: "i-3", State: "running"},
 	)
 	before = time.Now()
 	list(target, who, inventorytest.Item{ID: "i-1", State: "stopped"}, inventorytest.Item{ID: "i-2", State: "running"})
@@ -39,11 +36,8 @@ func newExporter(t *testing.T) (export func(args ...string) (string, error), bef
 	return func(args ...string) (string, error) {
 		var stdout, stderr bytes.Buffer
 		err := run(
-			t.Context(),
-			append([]string{"db", "export", "-c", filepath.Join(dir, "none.yaml")}, args...),
-			getenv,
-			&stdout,
-			&stderr,
+			t.Context(), append([]string{"db", "export", "-c", filepath.Join(dir, "none.yaml")}, args...), getenv,
+			&stdout, &stderr,
 		)
 		return stdout.String(), err
 	}, before
@@ -57,7 +51,10 @@ func TestExportParquet(t *testing.T) {
 		want []string // id and state, or why it ended
 	}{
 		{nil, []string{"i-1 stopped", "i-2 running"}},
-		{[]string{"--at", before.UTC().Format(time.RFC3339Nano)}, []string{"i-1 running", "i-2 running", "i-3 running absent"}},
+		{
+			[]string{"--at", before.UTC().Format(time.RFC3339Nano)},
+			[]string{"i-1 running", "i-2 running", "i-3 running absent"},
+		},
 		{[]string{"--history"}, []string{"i-1 running", "i-1 stopped", "i-2 running", "i-3 running absent"}},
 		{[]string{"--where", "state=stopped"}, []string{"i-1 stopped"}},
 		{[]string{"--where", "state=nowhere"}, nil},
@@ -118,7 +115,9 @@ func TestExportParquet(t *testing.T) {
 func TestExportToFile(t *testing.T) {
 	export, _ := newExporter(t)
 	dir := t.TempDir()
-	for name, begins := range map[string]string{"all.parquet": "PAR1", "all.csv": "kind,id,", "all.jsonl": `{"kind":`, "all.json": "[\n", "all": `{"kind":`} {
+	for name, begins := range map[string]string{
+		"all.parquet": "PAR1", "all.csv": "kind,id,", "all.jsonl": `{"kind":`, "all.json": "[\n", "all": `{"kind":`,
+	} {
 		path := filepath.Join(dir, name)
 		for range 2 {
 			if out, err := export("--file", path); err != nil || out != "" {

@@ -47,9 +47,7 @@ func TestExposedFilesOfManyProfiles(t *testing.T) {
 	var blocks []config.Account
 	for i := range profiles {
 		fmt.Fprintf(
-			&text,
-			"[profile p%[1]d]\nweb_identity_token_file = %s/token%[1]d\nsso_start_url = x\nsso_region = y\n",
-			i,
+			&text, "[profile p%[1]d]\nweb_identity_token_file = %s/token%[1]d\nsso_start_url = x\nsso_region = y\n", i,
 			home,
 		)
 		blocks = append(blocks, config.Account{SignIn: config.SignIn{Profile: fmt.Sprintf("p%d", i)}})
@@ -57,7 +55,8 @@ func TestExposedFilesOfManyProfiles(t *testing.T) {
 	fmt.Fprintf(&text, "[profile other]\nweb_identity_token_file = %s/other\n[default]\naws_secret_access_key = x\n", home)
 	f.Accounts = config.PackAccounts(blocks)
 	for path, content := range map[string]string{
-		filepath.Join(home, ".aws", "config"): text.String(), filepath.Join(cache, "a.json"): "{}", filepath.Join(cache, "b.txt"): "",
+		filepath.Join(home, ".aws", "config"): text.String(), filepath.Join(cache, "a.json"): "{}",
+		filepath.Join(cache, "b.txt"): "",
 		filepath.Join(home, "token7"): "", filepath.Join(home, "other"): "",
 	} {
 		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
@@ -76,8 +75,7 @@ func TestExposedFilesOfManyProfiles(t *testing.T) {
 		got = append(got, strings.TrimPrefix(path, home)+": "+what)
 	}
 	want := []string{
-		"/.aws/sso/cache/a.json: the token of profile p0",
-		"/token7: the web identity of profile p7",
+		"/.aws/sso/cache/a.json: the token of profile p0", "/token7: the web identity of profile p7",
 		"/.aws/config: the file with profile p0",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {

@@ -84,31 +84,29 @@ func newHostileScene(t *testing.T) *hostileScene {
 	t.Cleanup(aws.Close)
 	h := &hostileScene{t: t, scene: scene, dir: t.TempDir(), url: aws.URL}
 	h.config = filepath.Join(h.dir, "config.yaml")
-	for name, value := range map[string]string{"AWS_ENDPOINT_URL": h.url, "AWS_EC2_METADATA_DISABLED": "true", "HOME": h.dir} {
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL": h.url, "AWS_EC2_METADATA_DISABLED": "true", "HOME": h.dir,
+	} {
 		t.Setenv(name, value) // the SDK reads them itself
 	}
 	tag := strconv.QuoteToASCII("x\x1b[31m" + hostile) // as YAML, too
 	text := fmt.Sprintf(
-		"data_dir: %[1]s/data\nlimits: {attempts: 1}\ncollector_configs: {regions: [us-east-1, eu-west-1], kinds: [ec2_instance, ec2_volume]}\n"+
+		"data_dir: %[1]s/data\nlimits: {attempts: 1}\n"+
+			"collector_configs: {regions: [us-east-1, eu-west-1], kinds: [ec2_instance, ec2_volume]}\n"+
 			"outputs: [{type: file, path: %[1]s/records.jsonl}]\naccounts:\n",
 		h.dir,
 	)
 	for _, i := range []int{0, 8, 9} { // well, denied a region, refused
 		a := scene.Accounts[i]
 		text += fmt.Sprintf(
-			"  - {name: %s, ak_id: %s, ak_secret: %q, extra_tags: {\"team\": %s}}\n",
-			a.Name,
-			a.Key.ID,
-			a.Key.Secret,
+			"  - {name: %s, ak_id: %s, ak_secret: %q, extra_tags: {\"team\": %s}}\n", a.Name, a.Key.ID, a.Key.Secret,
 			tag,
 		)
 	}
 	company := scene.Organization
 	text += fmt.Sprintf(
 		"organizations:\n  - {via: {ak_id: %s, ak_secret: %q}, role: %s, extra_tags: {account_name: \"{{.Name}}\"}}\n",
-		company.Key.ID,
-		company.Key.Secret,
-		company.Role,
+		company.Key.ID, company.Key.Secret, company.Role,
 	)
 	write(t, h.config, text)
 	return h
@@ -177,11 +175,7 @@ func hostileCases() map[string][]hostileCase {
 		"collector get":     all("get ID"),
 		"collector history": newHostileCases(true, "history ID -o json", "history ID -o jsonl"),
 		"collector diff": newHostileCases(
-			true,
-			"diff --from 1d",
-			"diff --from 1d -o json",
-			"diff --from 1d -o jsonl",
-			"diff --from 1d -o csv",
+			true, "diff --from 1d", "diff --from 1d -o json", "diff --from 1d -o jsonl", "diff --from 1d -o csv",
 		),
 		"collector changes":     all("changes --since 1d"),
 		"collector sql":         {},
@@ -216,8 +210,7 @@ func TestHostileNames(t *testing.T) {
 				[]string{
 					"sql",
 					`SELECT id, name, tags, extra_tags, 'x' || char(10) || char(27) AS "c` + hostile + `" FROM resources`,
-					"-o",
-					format,
+					"-o", format,
 				},
 				true,
 			},
@@ -235,7 +228,8 @@ func TestHostileNames(t *testing.T) {
 			t.Errorf("%s is tried with no hostile text: add it to hostileCases", path)
 		}
 		for _, args := range [][]string{
-			{"--no-such-" + hostile}, {"no-such-" + hostile + "\x1b\xff", "a", "b"}, {"--log-level", hostile}, {"-o", hostile}, {"--help"},
+			{"--no-such-" + hostile}, {"no-such-" + hostile + "\x1b\xff", "a", "b"}, {"--log-level", hostile}, {"-o", hostile},
+			{"--help"},
 		} {
 			if args[0] == "--log-level" && path != "collector run" {
 				continue
@@ -354,10 +348,16 @@ func TestHostileConfig(t *testing.T) {
 	name := strconv.QuoteToASCII(hostile)
 	for what, text := range map[string]string{
 		"unknown key": fmt.Sprintf("accounts: [{name: prod}]\n%s: 1\n", name),
-		"bad values":  fmt.Sprintf("accounts: [{name: %[1]s, ak_id: %[1]s, partition: %[1]s, collector_configs: {regions: [%[1]s], kinds: [%[1]s]}}]\nschedule: %[1]s\n", name),
-		"profile":     fmt.Sprintf("accounts: [{name: prod, profile: %s}]\ndata_dir: %s\noutputs: [{type: file, path: %[1]s}]\n", name, dir),
-		"hosts":       fmt.Sprintf("accounts: [{name: prod}]\nweb: {hosts: [%s]}\n", name),
-		"no YAML":     "accounts: [\u009b31m\n\u202e: {",
+		"bad values": fmt.Sprintf(
+			"accounts: [{name: %[1]s, ak_id: %[1]s, partition: %[1]s, "+
+				"collector_configs: {regions: [%[1]s], kinds: [%[1]s]}}]\nschedule: %[1]s\n",
+			name,
+		),
+		"profile": fmt.Sprintf(
+			"accounts: [{name: prod, profile: %s}]\ndata_dir: %s\noutputs: [{type: file, path: %[1]s}]\n", name, dir,
+		),
+		"hosts":   fmt.Sprintf("accounts: [{name: prod}]\nweb: {hosts: [%s]}\n", name),
+		"no YAML": "accounts: [\u009b31m\n\u202e: {",
 	} {
 		h := &hostileScene{t: t, dir: dir, config: filepath.Join(dir, "bad\u202e.yaml")}
 		write(t, h.config, text)

@@ -23,7 +23,8 @@ func TestDaemonChecksHost(t *testing.T) {
 	)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for host, want := range map[string]int{
-		"": 200, "localhost:9420": 200, "collector.example.com": 200, "Collector.monitoring.svc:9420": 200, "evil.example": 421, "svc": 421,
+		"": 200, "localhost:9420": 200, "collector.example.com": 200, "Collector.monitoring.svc:9420": 200,
+		"evil.example": 421, "svc": 421,
 	} {
 		for _, path := range []string{"/", "/metrics", "/metrics/inventory"} {
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, d.url+path, nil)

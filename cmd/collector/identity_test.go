@@ -29,10 +29,7 @@ func TestAccountSwapWhileRunning(t *testing.T) {
 	process := func(k awsfake.Key, good time.Duration) {
 		until := time.Now().Add(good).UTC().Format(time.RFC3339)
 		text := fmt.Sprintf(
-			`{"Version": 1, "AccessKeyId": %q, "SecretAccessKey": %q, "Expiration": %q}`,
-			k.ID,
-			k.Secret,
-			until,
+			`{"Version": 1, "AccessKeyId": %q, "SecretAccessKey": %q, "Expiration": %q}`, k.ID, k.Secret, until,
 		)
 		write(t, out+".new", text)
 		if err := os.Rename(out+".new", out); err != nil {
@@ -114,7 +111,8 @@ func (s storedAccounts) Accounts(context.Context) ([]inventory.Account, error) {
 // that they are the same blocks.
 func TestTicksFollowRenamedAccounts(t *testing.T) {
 	const profiles = "accounts: [{profile: a}, {profile: b}]\n"
-	const roles = `accounts: [{assume_role_arn: "arn:aws:iam::111111111111:role/r"}, {assume_role_arn: "arn:aws:iam::222222222222:role/r"}]` + "\n"
+	const roles = `accounts: [{assume_role_arn: "arn:aws:iam::111111111111:role/r"}, ` +
+		`{assume_role_arn: "arn:aws:iam::222222222222:role/r"}]` + "\n"
 	stored := func(ids ...string) (all []inventory.Account) {
 		for i, id := range ids {
 			all = append(all, inventory.Account{Name: fmt.Sprint("account-", i+1), Partition: "aws", AccountID: id})
@@ -127,16 +125,33 @@ func TestTicksFollowRenamedAccounts(t *testing.T) {
 		known []inventory.Account
 		want  map[string]string
 	}{
-		"as it was":                  {profiles, []string{"account-1", "account-2"}, stored("111111111111", "222222222222"), map[string]string{"account-1": "a", "account-2": "b"}},
-		"without a store":            {profiles, []string{"account-1", "account-2"}, nil, map[string]string{"account-1": "a", "account-2": "b"}},
-		"one was removed meanwhile":  {profiles, []string{"account-1", "account-2", "account-3"}, nil, nil},
-		"one was added meanwhile":    {profiles, []string{"account-1"}, nil, nil},
-		"somebody is called so":      {"accounts: [{profile: a}, {name: account-1}]\n", []string{"account-1"}, nil, nil},
-		"the store says so":          {roles, []string{"account-1", "account-2", "account-3"}, stored("111111111111", "222222222222"), map[string]string{"account-1": "111111111111", "account-2": "222222222222"}},
-		"the store says otherwise":   {roles, []string{"account-1", "account-2"}, stored("222222222222", "222222222222"), map[string]string{"account-2": "222222222222"}},
-		"nothing is left of before":  {profiles, []string{"a", "b"}, nil, nil},
-		"an organization":            {"organizations: [{role: r}]\n", []string{"organization:1"}, nil, map[string]string{"organization:1": "organization:default"}},
-		"an organization beside one": {"organizations: [{role: r}]\n" + profiles, []string{"organization:1", "account-7"}, nil, map[string]string{"organization:1": "organization:default"}},
+		"as it was": {
+			profiles, []string{"account-1", "account-2"}, stored("111111111111", "222222222222"),
+			map[string]string{"account-1": "a", "account-2": "b"},
+		},
+		"without a store": {
+			profiles, []string{"account-1", "account-2"}, nil, map[string]string{"account-1": "a", "account-2": "b"},
+		},
+		"one was removed meanwhile": {profiles, []string{"account-1", "account-2", "account-3"}, nil, nil},
+		"one was added meanwhile":   {profiles, []string{"account-1"}, nil, nil},
+		"somebody is called so":     {"accounts: [{profile: a}, {name: account-1}]\n", []string{"account-1"}, nil, nil},
+		"the store says so": {
+			roles, []string{"account-1", "account-2", "account-3"}, stored("111111111111", "222222222222"),
+			map[string]string{"account-1": "111111111111", "account-2": "222222222222"},
+		},
+		"the store says otherwise": {
+			roles, []string{"account-1", "account-2"}, stored("222222222222", "222222222222"),
+			map[string]string{"account-2": "222222222222"},
+		},
+		"nothing is left of before": {profiles, []string{"a", "b"}, nil, nil},
+		"an organization": {
+			"organizations: [{role: r}]\n", []string{"organization:1"}, nil,
+			map[string]string{"organization:1": "organization:default"},
+		},
+		"an organization beside one": {
+			"organizations: [{role: r}]\n" + profiles, []string{"organization:1", "account-7"}, nil,
+			map[string]string{"organization:1": "organization:default"},
+		},
 	} {
 		f, err := config.Parse([]byte(c.file), "c.yaml", knownNames())
 		if err != nil {
@@ -151,10 +166,10 @@ func TestTicksFollowRenamedAccounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := &program{
-			config: &loadedConfig{
-				file: f,
-			}, runner: runner.New(runner.Options{Limits: runner.NewLimits(1, nil)}), identities: auth.NewFileIdentityStore(auth.IdentityStoreOptions{}),
-			retirer: newAccountRetirer(&runStore{driver: storedAccounts{accounts: c.known}}, nil),
+			config:     &loadedConfig{file: f},
+			runner:     runner.New(runner.Options{Limits: runner.NewLimits(1, nil)}),
+			identities: auth.NewFileIdentityStore(auth.IdentityStoreOptions{}),
+			retirer:    newAccountRetirer(&runStore{driver: storedAccounts{accounts: c.known}}, nil),
 		}
 		p.runner.Swap(built)
 		at := time.Now()
@@ -190,10 +205,7 @@ func TestOrganizationOfAnotherAccount(t *testing.T) {
 	for name, value := range map[string]string{"id": c.key.ID, "secret": c.key.Secret} {
 		write(t, filepath.Join(c.dir, name), value)
 		text = strings.Replace(
-			strings.Replace(text, `"`+value+`"`, value, 1),
-			value,
-			`"${file:`+filepath.Join(c.dir, name)+`}"`,
-			1,
+			strings.Replace(text, `"`+value+`"`, value, 1), value, `"${file:`+filepath.Join(c.dir, name)+`}"`, 1,
 		)
 	}
 	write(t, path, text)
@@ -239,8 +251,7 @@ func TestAccountSwapBetweenPages(t *testing.T) {
 		defer server.Close()
 		process := func(name string, k awsfake.Key) {
 			write(
-				t,
-				filepath.Join(dir, name),
+				t, filepath.Join(dir, name),
 				fmt.Sprintf(`{"Version": 1, "AccessKeyId": %q, "SecretAccessKey": %q}`, k.ID, k.Secret),
 			)
 		}

@@ -43,7 +43,8 @@ func openTestStore(t *testing.T, dir string) func(t record.Target, who record.Id
 		if err := v.Page(t.Context(), inventorytest.Page(target, who, "01JDRUN", items...)); err != nil {
 			t.Fatal(err)
 		}
-		if err := v.End(t.Context(), record.Outcome{Target: target, Run: "01JDRUN", State: record.OK, Started: time.Now()}); err != nil {
+		o := record.Outcome{Target: target, Run: "01JDRUN", State: record.OK, Started: time.Now()}
+		if err := v.End(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -60,7 +61,8 @@ func TestFollowChanges(t *testing.T) {
 	r, w := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		done <- run(ctx, []string{"changes", "--follow", "--since", "1h", "--every", "5ms", "-o", "jsonl", "-c", filepath.Join(dir, "none.yaml")}, getenv, w, io.Discard)
+		args := []string{"changes", "--follow", "--since", "1h", "--every", "5ms", "-o", "jsonl"}
+		done <- run(ctx, append(args, "-c", filepath.Join(dir, "none.yaml")), getenv, w, io.Discard)
 		_ = w.Close()
 	}()
 	lines := bufio.NewScanner(r)
@@ -103,15 +105,25 @@ func TestRemovedAccounts(t *testing.T) {
 		settled map[string]string
 		want    []inventory.Account
 	}{
-		"all there, nobody entered yet":        {blocks: []string{"prod", "dev"}},
-		"one removed":                          {blocks: []string{"prod"}, want: known[1:]},
-		"one renamed, not entered":             {blocks: []string{"prod", "development"}},
-		"one renamed and entered":              {blocks: []string{"prod", "development"}, settled: map[string]string{"development": "2"}},
-		"one removed, a new one not entered":   {blocks: []string{"prod", "new"}},
-		"one removed, a new one entered":       {blocks: []string{"prod", "new"}, settled: map[string]string{"new": "3"}, want: known[1:]},
-		"a block that moved to a new account":  {blocks: []string{"prod", "dev"}, settled: map[string]string{"dev": "3"}, want: known[1:]},
-		"names exchanged, one entered so far":  {blocks: []string{"prod", "dev"}, settled: map[string]string{"prod": "2"}, want: nil},
-		"names exchanged, both entered":        {blocks: []string{"prod", "dev"}, settled: map[string]string{"prod": "2", "dev": "1"}},
+		"all there, nobody entered yet": {blocks: []string{"prod", "dev"}},
+		"one removed":                   {blocks: []string{"prod"}, want: known[1:]},
+		"one renamed, not entered":      {blocks: []string{"prod", "development"}},
+		"one renamed and entered": {
+			blocks: []string{"prod", "development"}, settled: map[string]string{"development": "2"},
+		},
+		"one removed, a new one not entered": {blocks: []string{"prod", "new"}},
+		"one removed, a new one entered": {
+			blocks: []string{"prod", "new"}, settled: map[string]string{"new": "3"}, want: known[1:],
+		},
+		"a block that moved to a new account": {
+			blocks: []string{"prod", "dev"}, settled: map[string]string{"dev": "3"}, want: known[1:],
+		},
+		"names exchanged, one entered so far": {
+			blocks: []string{"prod", "dev"}, settled: map[string]string{"prod": "2"}, want: nil,
+		},
+		"names exchanged, both entered": {
+			blocks: []string{"prod", "dev"}, settled: map[string]string{"prod": "2", "dev": "1"},
+		},
 		"everything replaced, nothing entered": {blocks: []string{"a", "b"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -153,11 +165,7 @@ func TestNotStored(t *testing.T) {
 	}
 
 	none, err := openRunStore(
-		t.Context(),
-		&config.File{DataDir: t.TempDir(), Store: config.Store{Type: "none"}},
-		false,
-		nil,
-		nil,
+		t.Context(), &config.File{DataDir: t.TempDir(), Store: config.Store{Type: "none"}}, false, nil, nil,
 	)
 	if err != nil || none.inventory != nil || none.notReadyReasons() != nil || none.notStored() != nil ||
 		none.close() != nil {

@@ -92,12 +92,7 @@ var framePattern = regexp.MustCompile(`\[[#.]{12}|and \d+ more accounts`)
 // the size, and the names, and also if it was taller than the screen.
 func TestLiveViewLeavesNoFrame(t *testing.T) {
 	names := []string{
-		"prod",
-		"本番アカウント",
-		"équipe-Ω",
-		"👩‍👩‍👧‍👦☎️",
-		"e\u0301e\u0301e\u0301",
-		"a\x1b[2Jb\r\u202e\u009b",
+		"prod", "本番アカウント", "équipe-Ω", "👩‍👩‍👧‍👦☎️", "e\u0301e\u0301e\u0301", "a\x1b[2Jb\r\u202e\u009b",
 		strings.Repeat("long-", 30),
 	}
 	for _, size := range [][2]int{{80, 24}, {200, 50}, {40, 10}, {21, 5}, {100, 4}, {12, 3}, {80, 2}, {5, 1}, {1, 1}} {
@@ -134,7 +129,10 @@ func TestLiveViewLeavesNoFrame(t *testing.T) {
 								t.Errorf("below the view: %q", shown[n-1])
 							}
 						}
-						for _, text := range []string{fmt.Sprintf("line %d\n", i), strings.Repeat("x", size[0]) + "\n", strings.Repeat("long ", i*20) + "\n本番\n", "half", " a line\n"} {
+						for _, text := range []string{
+							fmt.Sprintf("line %d\n", i), strings.Repeat("x", size[0]) + "\n", strings.Repeat("long ", i*20) + "\n本番\n",
+							"half", " a line\n",
+						} {
 							_, _ = io.WriteString(l, text)
 							_, _ = io.WriteString(plain, text)
 						}
@@ -205,7 +203,9 @@ func TestLiveViewResize(t *testing.T) {
 // A terminal that is made narrower wraps what stands on it: a frame then takes more rows.
 func TestFrameRows(t *testing.T) {
 	frame := []string{strings.Repeat("x", 79), "", strings.Repeat("x", 20), strings.Repeat("本", 20)}
-	for _, c := range []struct{ then, now, want int }{{80, 80, 4}, {80, 120, 4}, {80, 79, 4}, {80, 40, 5}, {80, 20, 8}, {80, 1, 140}} {
+	for _, c := range []struct{ then, now, want int }{
+		{80, 80, 4}, {80, 120, 4}, {80, 79, 4}, {80, 40, 5}, {80, 20, 8}, {80, 1, 140},
+	} {
 		if got := frameRows(frame, c.then, c.now); got != c.want {
 			t.Errorf("%d columns, then %d: %d rows, want %d", c.then, c.now, got, c.want)
 		}
@@ -218,7 +218,8 @@ func TestTruncateToWidth(t *testing.T) {
 		columns int
 		want    string
 	}{
-		{"prod", 10, "prod"}, {"prod", 4, "prod"}, {"prod", 3, "pro"}, {"prod", 0, ""}, {"本番", 4, "本番"}, {"本番", 3, "本"}, {"é1", 2, "é"},
+		{"prod", 10, "prod"}, {"prod", 4, "prod"}, {"prod", 3, "pro"}, {"prod", 0, ""}, {"本番", 4, "本番"}, {"本番", 3, "本"},
+		{"é1", 2, "é"},
 		{"a\tb\x1b[J\u202e\x7f\u0085", 20, "a?b?[J???"},
 	} {
 		if got := truncateToWidth(c.line, c.columns); got != c.want {

@@ -39,15 +39,23 @@ func TestSecondSignal(t *testing.T) {
 		signals []sent
 		second  bool
 	}{
-		"one":                      {[]sent{{0, syscall.SIGTERM}}, false},
-		"timeout":                  {[]sent{{0, syscall.SIGINT}, {0, syscall.SIGINT}}, false},
-		"both at once":             {[]sent{{0, syscall.SIGTERM}, {0, syscall.SIGINT}}, false},
-		"a group, late":            {[]sent{{0, syscall.SIGTERM}, {999 * time.Millisecond, syscall.SIGTERM}}, false},
-		"many in a second":         {[]sent{{0, syscall.SIGINT}, {300 * time.Millisecond, syscall.SIGINT}, {300 * time.Millisecond, syscall.SIGTERM}}, false},
-		"a second later":           {[]sent{{0, syscall.SIGTERM}, {time.Second, syscall.SIGTERM}}, true},
-		"another, a minute later":  {[]sent{{0, syscall.SIGTERM}, {time.Minute, syscall.SIGINT}}, true},
-		"timeout, then a person":   {[]sent{{0, syscall.SIGINT}, {0, syscall.SIGINT}, {3 * time.Second, syscall.SIGINT}}, true},
-		"impatient":                {[]sent{{0, syscall.SIGINT}, {600 * time.Millisecond, syscall.SIGINT}, {600 * time.Millisecond, syscall.SIGINT}}, true},
+		"one":           {[]sent{{0, syscall.SIGTERM}}, false},
+		"timeout":       {[]sent{{0, syscall.SIGINT}, {0, syscall.SIGINT}}, false},
+		"both at once":  {[]sent{{0, syscall.SIGTERM}, {0, syscall.SIGINT}}, false},
+		"a group, late": {[]sent{{0, syscall.SIGTERM}, {999 * time.Millisecond, syscall.SIGTERM}}, false},
+		"many in a second": {
+			[]sent{{0, syscall.SIGINT}, {300 * time.Millisecond, syscall.SIGINT}, {300 * time.Millisecond, syscall.SIGTERM}},
+			false,
+		},
+		"a second later":          {[]sent{{0, syscall.SIGTERM}, {time.Second, syscall.SIGTERM}}, true},
+		"another, a minute later": {[]sent{{0, syscall.SIGTERM}, {time.Minute, syscall.SIGINT}}, true},
+		"timeout, then a person": {
+			[]sent{{0, syscall.SIGINT}, {0, syscall.SIGINT}, {3 * time.Second, syscall.SIGINT}}, true,
+		},
+		"impatient": {
+			[]sent{{0, syscall.SIGINT}, {600 * time.Millisecond, syscall.SIGINT}, {600 * time.Millisecond, syscall.SIGINT}},
+			true,
+		},
 		"a person after an hour's": {[]sent{{time.Hour, syscall.SIGINT}, {10 * time.Millisecond, syscall.SIGINT}}, false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -26,7 +26,8 @@ func TestHungAndDeniedAccountsAmongFifty(t *testing.T) {
 		var b strings.Builder
 		fmt.Fprintf(
 			&b,
-			"timeout: 2m\ndata_dir: %s/data\ncollector_configs: {regions: [us-east-1, us-west-2, eu-west-1, eu-central-1]}\naccounts:\n",
+			"timeout: 2m\ndata_dir: %s/data\n"+
+				"collector_configs: {regions: [us-east-1, us-west-2, eu-west-1, eu-central-1]}\naccounts:\n",
 			dir,
 		)
 		for i := range 50 {

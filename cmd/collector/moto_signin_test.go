@@ -33,7 +33,7 @@ func readRecords(t *testing.T, stdout string) (n map[string]int, tags map[string
 // launch runs instances as somebody.
 func (m *moto) launch(who credentials, region string, n int) {
 	m.t.Helper()
-	ami := m.aws(who, region, "ec2", "describe-images", "--owners", "amazon", "--max-items", "1")["Images"].([]any)[0].(map[string]any)["ImageId"].(string)
+	ami := m.image(who, region)
 	m.aws(who, region, "ec2", "run-instances", "--image-id", ami, "--count", fmt.Sprint(n), "--instance-type", "t3.micro")
 }
 
@@ -41,7 +41,8 @@ func (m *moto) config(text string) string {
 	m.t.Helper()
 	dir := m.t.TempDir()
 	path := filepath.Join(dir, "config.yaml")
-	if err := os.WriteFile(path, []byte("data_dir: "+dir+"/data\ncollector_configs: {regions: [us-east-1]}\n"+text), 0o600); err != nil {
+	text = "data_dir: " + dir + "/data\ncollector_configs: {regions: [us-east-1]}\n" + text
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		m.t.Fatal(err)
 	}
 	return path
@@ -86,12 +87,15 @@ func TestMotoOrganizations(t *testing.T) {
 	org("create-organization", "--feature-set", "ALL")
 	top := org("list-roots")["Roots"].([]any)[0].(map[string]any)["Id"].(string)
 	unit := func(parent, name string) string {
-		return org("create-organizational-unit", "--parent-id", parent, "--name", name)["OrganizationalUnit"].(map[string]any)["Id"].(string)
+		created := org("create-organizational-unit", "--parent-id", parent, "--name", name)
+		return created["OrganizationalUnit"].(map[string]any)["Id"].(string)
 	}
 	work := unit(top, "Workloads")
 	prod, play := unit(work, "Prod"), unit(top, "Sandbox")
 	account := func(name, parent string) string {
-		id := org("create-account", "--account-name", name, "--email", name+"@example.com", "--tags", "Key=env,Value="+name+"-env")["CreateAccountStatus"].(map[string]any)["AccountId"].(string)
+		created := org("create-account", "--account-name", name, "--email", name+"@example.com",
+			"--tags", "Key=env,Value="+name+"-env")
+		id := created["CreateAccountStatus"].(map[string]any)["AccountId"].(string)
 		org("move-account", "--account-id", id, "--source-parent-id", top, "--destination-parent-id", parent)
 		m.launch(m.assume(user, "arn:aws:iam::"+id+":role/OrganizationAccountAccessRole"), "us-east-1", 2)
 		return id
@@ -133,11 +137,9 @@ organizations:
 		if code != exitDone || !maps.Equal(got, want) {
 			t.Errorf("%s: exit %d, records %v, want %v\n%s", include, code, got, want, stderr)
 		}
-		if want := map[string]string{"who": "search search@example.com", "unit": "Workloads", "env": "search-env"}; !maps.Equal(
-			tags[search],
-			want,
-		) {
-			t.Errorf("tags %v, want %v", tags[search], want)
+		wantTags := map[string]string{"who": "search search@example.com", "unit": "Workloads", "env": "search-env"}
+		if !maps.Equal(tags[search], wantTags) {
+			t.Errorf("tags %v, want %v", tags[search], wantTags)
 		}
 		if strings.Contains(include, prod) == strings.Contains(stderr, closed) && !strings.Contains(include, "tags") {
 			t.Errorf("%s: the closed account %s is said, or not, wrongly:\n%s", include, closed, stderr)
@@ -156,8 +158,9 @@ func TestMotoWebIdentity(t *testing.T) {
 	m.launch(m.assume(web, last), "us-east-1", 3)
 	dir := t.TempDir()
 	files := map[string]string{
-		"token":  "a-web-identity-token\n", // with the newline that an editor leaves
-		"config": "[profile web]\nrole_arn = " + first + "\nweb_identity_token_file = " + dir + "/token\nrole_session_name = pod\n",
+		"token": "a-web-identity-token\n", // with the newline that an editor leaves
+		"config": "[profile web]\nrole_arn = " + first +
+			"\nweb_identity_token_file = " + dir + "/token\nrole_session_name = pod\n",
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(files[name]), 0o600); err != nil {
@@ -172,10 +175,7 @@ accounts:
 	stdout, stderr, code := runProcess(
 		t,
 		[]string{"AWS_ENDPOINT_URL=" + m.url, "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=" + dir + "/config"},
-		"run",
-		"--once",
-		"--config",
-		path,
+		"run", "--once", "--config", path,
 	)
 	if got, _ := readRecords(t, stdout); code != exitDone || !maps.Equal(got, map[string]int{"web": 1, "behind": 3}) {
 		t.Errorf("exit %d, records %v\n%s", code, got, stderr)

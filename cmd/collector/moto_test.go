@@ -72,13 +72,8 @@ type credentials struct{ key, secret, token string }
 
 func (c credentials) env() []string {
 	return append(
-		os.Environ(),
-		"AWS_ACCESS_KEY_ID="+c.key,
-		"AWS_SECRET_ACCESS_KEY="+c.secret,
-		"AWS_SESSION_TOKEN="+c.token,
-		"AWS_PAGER=",
-		"AWS_EC2_METADATA_DISABLED=true",
-		"AWS_CONFIG_FILE="+os.DevNull,
+		os.Environ(), "AWS_ACCESS_KEY_ID="+c.key, "AWS_SECRET_ACCESS_KEY="+c.secret, "AWS_SESSION_TOKEN="+c.token,
+		"AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE="+os.DevNull,
 		"AWS_SHARED_CREDENTIALS_FILE="+os.DevNull,
 	)
 }
@@ -108,8 +103,16 @@ func (m *moto) aws(who credentials, region string, args ...string) map[string]an
 
 func (m *moto) assume(who credentials, role string) credentials {
 	m.t.Helper()
-	c := m.aws(who, "us-east-1", "sts", "assume-role", "--role-arn", role, "--role-session-name", "test")["Credentials"].(map[string]any)
+	answer := m.aws(who, "us-east-1", "sts", "assume-role", "--role-arn", role, "--role-session-name", "test")
+	c := answer["Credentials"].(map[string]any)
 	return credentials{c["AccessKeyId"].(string), c["SecretAccessKey"].(string), c["SessionToken"].(string)}
+}
+
+// image returns the id of an image that instances can run.
+func (m *moto) image(who credentials, region string) string {
+	m.t.Helper()
+	answer := m.aws(who, region, "ec2", "describe-images", "--owners", "amazon", "--max-items", "1")
+	return answer["Images"].([]any)[0].(map[string]any)["ImageId"].(string)
 }
 
 // instances is what the CLI prints, an instance each, with what stands beside it in its reservation.
@@ -172,19 +175,10 @@ func TestMotoRecordsMatchCLI(t *testing.T) {
 	want := map[string]map[string]any{} // account/region → id → instance
 	for name, who := range accounts {
 		for i, region := range regions {
-			ami := m.aws(who, region, "ec2", "describe-images", "--owners", "amazon", "--max-items", "1")["Images"].([]any)[0].(map[string]any)["ImageId"].(string)
+			ami := m.image(who, region)
 			m.aws(
-				who,
-				region,
-				"ec2",
-				"run-instances",
-				"--image-id",
-				ami,
-				"--count",
-				fmt.Sprint(i+2),
-				"--instance-type",
-				"t3.micro",
-				"--tag-specifications",
+				who, region, "ec2", "run-instances", "--image-id", ami, "--count", fmt.Sprint(i+2), "--instance-type",
+				"t3.micro", "--tag-specifications",
 				"ResourceType=instance,Tags=[{Key=Name,Value="+name+"},{Key=note,Value=\"<&> ü\"}]",
 			)
 			want[name+"/"+region] = m.instances(who, region)
@@ -199,7 +193,10 @@ collector_configs: {regions: [us-east-1, eu-west-1]}
 accounts:
   - {name: first, ak_id: %[2]s, ak_secret: "%[3]s"}
   - {name: second, ak_id: %[2]s, ak_secret: "%[3]s", assume_role_arn: "%[4]s"}
-  - {name: third, ak_id: %[2]s, ak_secret: "%[3]s", assume_roles: [{assume_role_arn: "%[5]s"}, {assume_role_arn: "%[6]s"}]}
+  - name: third
+    ak_id: %[2]s
+    ak_secret: "%[3]s"
+    assume_roles: [{assume_role_arn: "%[5]s"}, {assume_role_arn: "%[6]s"}]
 `, dir, user.key, user.secret, second, hub, third)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -360,11 +357,7 @@ outputs: [{type: stdout, ends: true}]
 		t.Fatal(err)
 	}
 	stdout, stderr, _ := runProcess(
-		t,
-		[]string{"AWS_ENDPOINT_URL=" + m.url, "AWS_EC2_METADATA_DISABLED=true"},
-		"run",
-		"--once",
-		"--config",
+		t, []string{"AWS_ENDPOINT_URL=" + m.url, "AWS_EC2_METADATA_DISABLED=true"}, "run", "--once", "--config",
 		config,
 	)
 	got, state := map[string][]any{}, map[string]string{}

@@ -173,7 +173,8 @@ func (c *testOrganization) liveResources(path string) string {
 	c.t.Helper()
 	var out bytes.Buffer
 	i := c.cli(path)
-	if err := run(c.t.Context(), []string{"--config", path, "list", "instance", "-o", "jsonl"}, i.getenv, &out, &c.stderr); err != nil {
+	args := []string{"--config", path, "list", "instance", "-o", "jsonl"}
+	if err := run(c.t.Context(), args, i.getenv, &out, &c.stderr); err != nil {
 		c.t.Fatal(err)
 	}
 	ids := regexp.MustCompile(`"account_id":"(\d)`).FindAllStringSubmatch(out.String(), -1)
@@ -197,13 +198,18 @@ func TestOrganizationOnce(t *testing.T) {
 			t.Errorf("exit %d", code)
 		}
 		c.wantRecords(map[string]int{"111111111111": 1, "222222222222": 1})
-		for _, say := range []string{"333333333333: auth_failed (assume_denied)", `state=SUSPENDED`, "444444444444 (closed) is SUSPENDED", "organization:key"} {
+		for _, say := range []string{
+			"333333333333: auth_failed (assume_denied)", `state=SUSPENDED`, "444444444444 (closed) is SUSPENDED",
+			"organization:key",
+		} {
 			if !strings.Contains(c.stderr.String(), say) {
 				t.Errorf("no %q in\n%s", say, c.stderr.String())
 			}
 		}
 		// The list is no account: it has no regions to be in doubt about, and no row among the accounts where it went well.
-		for _, not := range []string{"regions are not known", "│ organization:key", "| organization:key", "\norganization:key "} {
+		for _, not := range []string{
+			"regions are not known", "│ organization:key", "| organization:key", "\norganization:key ",
+		} {
 			if strings.Contains(c.stderr.String(), not) {
 				t.Errorf("%q in\n%s", not, c.stderr.String())
 			}
@@ -317,7 +323,8 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 	}
 	board := runner.NewBoard()
 	p.current = new(atomic.Pointer[runner.Configuration])
-	if p.metrics, err = web.NewMetrics(prometheus.NewRegistry(), boardView{board, p.current}, web.MetricsOptions{}); err != nil {
+	p.metrics, err = web.NewMetrics(prometheus.NewRegistry(), boardView{board, p.current}, web.MetricsOptions{})
+	if err != nil {
 		c.t.Fatal(err)
 	}
 	p.retirer, p.mounts = newAccountRetirer(ledger, log), new(web.Mounts)
@@ -393,7 +400,7 @@ func TestOrganizationDaemon(t *testing.T) {
 		if got := c.liveResources(path); got != "15" {
 			t.Errorf("live %s", got)
 		}
-		if said := c.stderr.String(); !strings.Contains(said, "organizations have changed\" accounts=3 organizations=1") {
+		if said := c.stderr.String(); !strings.Contains(said, "organization members changed\" accounts=3 organizations=1") {
 			t.Errorf("the organization is counted as an account:\n%.2000s", said)
 		}
 	})
@@ -462,7 +469,7 @@ func TestOrganizationMemberWithOwnBlock(t *testing.T) {
 			t.Errorf("exit %d\n%s", code, c.stderr.String())
 		}
 		c.wantRecords(map[string]int{"111111111111": 1, "mine": 1})
-		if !strings.Contains(c.stderr.String(), `member 222222222222 is \"mine\" too`) {
+		if !strings.Contains(c.stderr.String(), `member 222222222222 also has the account block \"mine\"`) {
 			t.Errorf("nothing is said:\n%s", c.stderr.String())
 		}
 	})
@@ -498,14 +505,15 @@ func TestOrganizationCheck(t *testing.T) {
 		cloud.addMember("444444444444", awsfake.Member{Name: "closed", State: "SUSPENDED"})
 		text := fmt.Sprintf(
 			"collector_configs: {regions: [us-east-1]}\norganizations:\n  - {via: {ak_id: %s, ak_secret: %q}, role: reader}\n",
-			cloud.key.ID,
-			cloud.key.Secret,
+			cloud.key.ID, cloud.key.Secret,
 		)
 		_, found, code := runCheck(t, cloud.cloud, text, checkOptions{})
 		if code != exitPartial || len(found) != 4 {
 			t.Errorf("exit %d: %+v", code, found)
 		}
-		for name, status := range map[string]string{"organization:key": "success", "111111111111": "success", "222222222222": "success", "333333333333": "failed"} {
+		for name, status := range map[string]string{
+			"organization:key": "success", "111111111111": "success", "222222222222": "success", "333333333333": "failed",
+		} {
 			if found[name].Status != status {
 				t.Errorf("%s: %+v, want %s", name, found[name], status)
 			}
@@ -514,8 +522,8 @@ func TestOrganizationCheck(t *testing.T) {
 			!strings.Contains(w[0], "444444444444 (closed) is SUSPENDED") {
 			t.Errorf("warnings %q", w)
 		}
-		if out, _, _ := runCheck(t, cloud.cloud, text, checkOptions{format: "table"}); !regexp.MustCompile(`organization:key +success +111111111111 +aws +- +- `).
-			MatchString(out) {
+		row := regexp.MustCompile(`organization:key +success +111111111111 +aws +- +- `)
+		if out, _, _ := runCheck(t, cloud.cloud, text, checkOptions{format: "table"}); !row.MatchString(out) {
 			t.Errorf("an organization has neither regions nor kinds:\n%s", out)
 		}
 		cloud.home.Deny(awsfake.Denial{Action: "organizations:*"})
@@ -530,7 +538,9 @@ func TestOrganizationCheck(t *testing.T) {
 // Members are listed before each instant at which one of them is due.
 func TestOrganizationSchedule(t *testing.T) {
 	noon := time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC)
-	for schedule, want := range map[string]string{"*/15 * * * *": "12:14:00", "@every 15s": "12:00:15", "@daily": "23:59:00"} {
+	for schedule, want := range map[string]string{
+		"*/15 * * * *": "12:14:00", "@every 15s": "12:00:15", "@daily": "23:59:00",
+	} {
 		o := config.Organization{
 			Schedule: schedule,
 			Timezone: "UTC",

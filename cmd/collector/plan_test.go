@@ -55,7 +55,8 @@ func TestPlan(t *testing.T) {
 			[]string{"a me-south-1 1 2 192"}, 0.16, 192},
 		{"a glob takes in what is enabled by default; the rest is shown; the question goes to the partition's first region",
 			`collector_configs: {regions: ["eu-central-*", "af-*"]}`, runOptions{},
-			[]string{"a eu-central-1 1 1 96", "a af-south-1* 1 1 96", "a eu-central-2* 1 1 96", "a us-east-1 0 1 96"}, 0.16, 192},
+			[]string{"a eu-central-1 1 1 96", "a af-south-1* 1 1 96", "a eu-central-2* 1 1 96", "a us-east-1 0 1 96"},
+			0.16, 192},
 		{"a kind that one region speaks for: the first",
 			`collector_configs: {regions: [us-west-1, eu-west-1], kinds: [ec2_region, ec2_vpc]}`, runOptions{},
 			[]string{"a eu-west-1 2 2 192", "a us-west-1 1 2 192"}, 0.16, 384},
@@ -70,29 +71,37 @@ func TestPlan(t *testing.T) {
 			runOptions{assume: map[string]int{"ec2_launch_template": 7, "ec2_volume": 501, "ec2_address": 3000}},
 			[]string{"a eu-west-1 3 12 1152"}, 0.32, 1152},
 		{"a kind with a schedule of its own is a run of its own",
-			`collector_configs: {regions: [eu-west-1], kinds: [ec2_instance, ec2_image, ec2_snapshot], schedules: {"ec2_im*": "@daily", ec2_snapshot: "0 */6 * * *"}}`,
+			`collector_configs: {regions: [eu-west-1], kinds: [ec2_instance, ec2_image, ec2_snapshot], ` +
+				`schedules: {"ec2_im*": "@daily", ec2_snapshot: "0 */6 * * *"}}`,
 			runOptions{}, []string{"a eu-west-1 1 2 192", "a eu-west-1 1 2 8", "a eu-west-1 1 2 2"}, 0.16, 202},
 		{"faster than cron, and as fast as it gets",
-			"schedule: '@every 10s'\ncollector_configs: {regions: [eu-west-1]}", runOptions{}, []string{"a eu-west-1 1 2 17280"}, 0.16, 17280},
+			"schedule: '@every 10s'\ncollector_configs: {regions: [eu-west-1]}", runOptions{},
+			[]string{"a eu-west-1 1 2 17280"}, 0.16, 17280},
 		{"a summer time is as long as a winter time",
-			"schedule: '0 * * * *'\ntimezone: Europe/Berlin\ncollector_configs: {regions: [eu-west-1]}", runOptions{}, []string{"a eu-west-1 1 2 48"}, 0.16, 48},
+			"schedule: '0 * * * *'\ntimezone: Europe/Berlin\ncollector_configs: {regions: [eu-west-1]}", runOptions{},
+			[]string{"a eu-west-1 1 2 48"}, 0.16, 48},
 		{"once has no day",
-			`collector_configs: {regions: [eu-west-1], schedules: {"*": "@daily"}}`, runOptions{once: true}, []string{"a eu-west-1 1 2 0"}, 0.16, 0},
+			`collector_configs: {regions: [eu-west-1], schedules: {"*": "@daily"}}`, runOptions{once: true},
+			[]string{"a eu-west-1 1 2 0"}, 0.16, 0},
 		{"narrowed", `collector_configs: {regions: [eu-west-1, us-east-1], kinds: [ec2_instance, ec2_vpc]}`,
 			runOptions{regions: []string{"us-*"}, kinds: []string{"ec2_v*"}},
 			[]string{"a us-east-1 1 1 96", "a eu-west-1 0 1 96"}, 0.16, 192},
 		{"China has no opt-in", "", runOptions{accounts: []string{"china"}},
 			[]string{"china cn-north-1 1 2 192", "china cn-northwest-1 1 1 96"}, 0.16, 288},
-		{"the budget: 50 calls at once, then 10 a second", `collector_configs: {regions: [eu-west-1], kinds: [ec2_image_reference]}`,
+		{"the budget: 50 calls at once, then 10 a second",
+			`collector_configs: {regions: [eu-west-1], kinds: [ec2_image_reference]}`,
 			runOptions{assume: map[string]int{"ec2_image": 1000}}, []string{"a eu-west-1 1 1002 96192"}, 95.08, 96192},
-		{"a bucket of its own: one call at once, one in four seconds", `collector_configs: {regions: [eu-west-1], kinds: [ec2_byoip_cidr]}`,
+		{"a bucket of its own: one call at once, one in four seconds",
+			`collector_configs: {regions: [eu-west-1], kinds: [ec2_byoip_cidr]}`,
 			runOptions{assume: map[string]int{"ec2_byoip_cidr": 201}}, []string{"a eu-west-1 1 4 384"}, 8.08, 384},
-		{"calls in flight: one", "limits: {calls_in_flight: 1}\ncollector_configs: {regions: [eu-west-1, us-east-1], kinds: [ec2_vpc, ec2_subnet]}",
+		{"calls in flight: one", "limits: {calls_in_flight: 1}\n" +
+			"collector_configs: {regions: [eu-west-1, us-east-1], kinds: [ec2_vpc, ec2_subnet]}",
 			runOptions{}, []string{"a eu-west-1 2 3 288", "a us-east-1 2 2 192"}, 0.4, 480},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "config.yaml")
-			text := c.config + "\naccounts: [{name: a, " + planKeys + "}, {name: china, partition: aws-cn, collector_configs: {regions: ['*']}}]\n"
+			text := c.config + "\naccounts: [{name: a, " + planKeys + "}, " +
+				"{name: china, partition: aws-cn, collector_configs: {regions: ['*']}}]\n"
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -154,7 +163,8 @@ func TestRunMakesPlannedCalls(t *testing.T) {
 				defer server.Close()
 				file := filepath.Join(dir, "config.yaml")
 				text := fmt.Sprintf(
-					"data_dir: %s/data\ncollector_configs: {regions: %s, kinds: [\"*\"]}\naccounts: [{name: a, ak_id: %s, ak_secret: %q}]\n",
+					"data_dir: %s/data\ncollector_configs: {regions: %s, kinds: [\"*\"]}\n"+
+						"accounts: [{name: a, ak_id: %s, ak_secret: %q}]\n",
 					dir,
 					regions,
 					k.ID,
@@ -217,7 +227,9 @@ func TestRunMakesPlannedCalls(t *testing.T) {
 // A plan warns of a run that cannot end before the next one or in time.
 func TestPlanWarns(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config.yaml")
-	text := "schedule: '@every 1m'\ntimeout: 30s\ncollector_configs: {regions: [eu-west-1], kinds: [ec2_image_reference]}\naccounts: [{name: a, " + planKeys + "}]\n"
+	text := "schedule: '@every 1m'\ntimeout: 30s\n" +
+		"collector_configs: {regions: [eu-west-1], kinds: [ec2_image_reference]}\n" +
+		"accounts: [{name: a, " + planKeys + "}]\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +238,7 @@ func TestPlanWarns(t *testing.T) {
 		t.Errorf("warns of a run of 25 s: %q", w)
 	}
 	w := runPlan(t, c, runOptions{assume: map[string]int{"ec2_image": 1000}}).Warnings
-	if len(w) != 2 || !strings.Contains(w[0], "longer than until the next one") ||
+	if len(w) != 2 || !strings.Contains(w[0], "longer than until the next run") ||
 		!strings.Contains(w[1], "longer than its timeout of 30s") {
 		t.Errorf("warns of a run of 95 s: %q", w)
 	}
@@ -244,10 +256,13 @@ func TestExampleSchedulesNameKinds(t *testing.T) {
 	}
 	for _, pattern := range slices.Sorted(maps.Keys(f.Defaults.Schedules)) {
 		if len(config.Match([]string{pattern}, knownNames().Kinds)) == 0 {
-			t.Errorf("schedules: %q is no kind", pattern)
+			t.Errorf("schedules: unknown kind %q", pattern)
 		}
 	}
-	for _, kind := range []string{"ec2_image", "ec2_image_usage_report", "ec2_snapshot", "ec2_ipam_pool", "ec2_network_insights_path", "ec2_reserved_instances", "ec2_capacity_block"} {
+	for _, kind := range []string{
+		"ec2_image", "ec2_image_usage_report", "ec2_snapshot", "ec2_ipam_pool", "ec2_network_insights_path",
+		"ec2_reserved_instances", "ec2_capacity_block",
+	} {
 		if _, ok := collectors.KindNamed(kind); !ok {
 			t.Errorf("no kind %q", kind)
 		}

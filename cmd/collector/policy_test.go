@@ -17,8 +17,7 @@ import (
 
 // deployedPolicies is the files of deploy/iam and what prints each. UPDATE_DEPLOY=1 writes them anew.
 var deployedPolicies = map[string][]string{
-	"list.json":                {"policy", "--kind", "*"},
-	"mfa.json":                 {"policy", "mfa"},
+	"list.json":                {"policy", "--kind", "*"}, "mfa.json":                 {"policy", "mfa"},
 	"role.cloudformation.json": {"policy", "--kind", "*", "--format", "cloudformation"},
 	"terraform/main.tf":        {"policy", "--kind", "*", "--format", "terraform"},
 }
@@ -82,7 +81,8 @@ func TestAllKindsFitOnePolicy(t *testing.T) {
 // newerThanCFNLint is actions that cfn-lint 1.51 has not heard of: operations that AWS added after its list was made.
 var newerThanCFNLint = []string{
 	"describeaccountvpcencryptioncontrol", "describeapplicationstatus", "describeapplicationstatuscheckassociations",
-	"describeapplicationstatuschecks", "describecapacityreservationcancellationquotes", "describecapacityreservationdatechangequotes",
+	"describeapplicationstatuschecks", "describecapacityreservationcancellationquotes",
+	"describecapacityreservationdatechangequotes",
 	"describeipaminternetregistryassociations", "describeipampoolallocations",
 }
 
@@ -92,8 +92,9 @@ func TestDeployedTemplateByCFNLint(t *testing.T) {
 	if err != nil {
 		t.Skip("SKIPPED, NOT PASSED: cfn-lint is not installed (pip install cfn-lint)")
 	}
-	out, err := exec.CommandContext(t.Context(), lint, "--format", "json", "--regions", "us-east-1", "--", filepath.Join(deployIAM, "role.cloudformation.json")).
-		Output()
+	template := filepath.Join(deployIAM, "role.cloudformation.json")
+	cmd := exec.CommandContext(t.Context(), lint, "--format", "json", "--regions", "us-east-1", "--", template)
+	out, err := cmd.Output()
 	var found []struct {
 		Message string
 		Rule    struct {

@@ -30,12 +30,15 @@ func testQueries(t *testing.T, store string) {
 	k := scene.Accounts[0].Key
 	write(t, config, fmt.Sprintf(`
 data_dir: %[1]s/data
-collector_configs: {regions: ["*"], kinds: [ec2_instance, ec2_volume, ec2_vpc, ec2_subnet, ec2_security_group, ec2_network_interface, ec2_address]}
+collector_configs:
+  regions: ["*"]
+  kinds: [ec2_instance, ec2_volume, ec2_vpc, ec2_subnet, ec2_security_group, ec2_network_interface, ec2_address]
 accounts: [{name: prod, ak_id: %[2]s, ak_secret: "%[3]s"}]
 outputs: [{type: file, path: %[1]s/records.jsonl}]
 store: %[4]s
 `, dir, k.ID, k.Secret, store))
-	if _, stderr, code := runProcess(t, []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true"}, "run", "--once", "--config", config); code != exitDone {
+	env := []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true"}
+	if _, stderr, code := runProcess(t, env, "run", "--once", "--config", config); code != exitDone {
 		t.Fatalf("exit %d\n%s", code, stderr)
 	}
 	ask := func(args ...string) (string, error) {

@@ -41,9 +41,7 @@ func TestMissedRunsAreLoggedOnce(t *testing.T) {
 func TestUncertainRegionsNameUsedRegions(t *testing.T) {
 	got := logLinesOf(func(l *runLogger) {
 		l.Planned(
-			"prod",
-			[]string{"us-east-1"},
-			nil,
+			"prod", []string{"us-east-1"}, nil,
 			&record.Fault{Reason: record.AccessDenied, Hint: "allow it", Err: errors.New("denied")},
 		)
 	})

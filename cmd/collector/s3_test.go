@@ -49,8 +49,11 @@ outputs:
   - {type: file, path: %[1]s/records.jsonl}
   - {type: s3, bucket: records, prefix: inventory, endpoint: "%[4]s"}
 `, dir, k.ID, k.Secret, store.URL))
-	if _, stderr, code := runProcess(t, []string{"AWS_ENDPOINT_URL=" + aws.URL, "AWS_EC2_METADATA_DISABLED=true",
-		"AWS_ACCESS_KEY_ID=AKIAI44QH8DHBEXAMPLE", "AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}, "run", "--once", "--config", config); code != exitDone {
+	env := []string{
+		"AWS_ENDPOINT_URL=" + aws.URL, "AWS_EC2_METADATA_DISABLED=true",
+		"AWS_ACCESS_KEY_ID=AKIAI44QH8DHBEXAMPLE", "AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+	}
+	if _, stderr, code := runProcess(t, env, "run", "--once", "--config", config); code != exitDone {
 		t.Fatalf("exit %d\n%s", code, stderr)
 	}
 	if len(signers) != 1 || !signers["AKIAI44QH8DHBEXAMPLE"] {

@@ -53,12 +53,7 @@ func TestFiftyBehindOneDevice(t *testing.T) {
 			fmt.Fprintf(
 				&b,
 				"  - {name: a%02d, ak_id: %s, ak_secret: %q, serial_number: %q, token_code: %q, account_id: %q, role: reader}\n",
-				i,
-				k.ID,
-				k.Secret,
-				m.Serial,
-				code,
-				a.ID,
+				i, k.ID, k.Secret, m.Serial, code, a.ID,
 			)
 		}
 		config := filepath.Join(dir, "config.yaml")
@@ -90,7 +85,8 @@ func TestHungSTSAmongFifty(t *testing.T) {
 		var b strings.Builder
 		fmt.Fprintf(
 			&b,
-			"data_dir: %s/data\ncollector_configs: {regions: [us-east-1], kinds: [ec2_instance]}\noutputs: [{type: file, path: %[1]s/records.jsonl}]\naccounts:\n",
+			"data_dir: %s/data\ncollector_configs: {regions: [us-east-1], kinds: [ec2_instance]}\n"+
+				"outputs: [{type: file, path: %[1]s/records.jsonl}]\naccounts:\n",
 			dir,
 		)
 		for i := range 50 {

@@ -64,10 +64,7 @@ func (f *frozenStore) wait(ctx context.Context, method string) error {
 }
 
 func (f *frozenStore) Begin(
-	ctx context.Context,
-	_ record.Target,
-	_ inventory.Scope,
-	_ string,
+	ctx context.Context, _ record.Target, _ inventory.Scope, _ string,
 ) (inventory.ScopeUpdate, error) {
 	return frozenWriter{f}, f.wait(ctx, "begin")
 }
@@ -113,10 +110,7 @@ func (testAccount) Regions(context.Context, *runner.Gate) (runner.Plan, error) {
 }
 
 func (testAccount) List(
-	ctx context.Context,
-	_ *runner.Gate,
-	t record.Target,
-	run, _ string,
+	ctx context.Context, _ *runner.Gate, t record.Target, run, _ string,
 	emit func(context.Context, *record.Page) error,
 ) (runner.ListStats, error) {
 	p := new(record.Page)

@@ -28,11 +28,7 @@ import (
 // runTerminalSession runs a shell script on a terminal of its own that answers nothing; $COLLECTOR is the program.
 // typed is what a person typed before it began; on hears what comes, as it comes.
 func runTerminalSession(
-	t *testing.T,
-	script, dir string,
-	env []string,
-	typed string,
-	width, height int,
+	t *testing.T, script, dir string, env []string, typed string, width, height int,
 	on func(tty io.Writer, all []byte),
 ) string {
 	t.Helper()
@@ -62,10 +58,7 @@ func runTerminalSession(
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
 	cmd.Env = append(
 		[]string{
-			runAsProgram + "=1",
-			"COLLECTOR=" + exe,
-			"HOME=" + dir,
-			"PATH=" + os.Getenv("PATH"),
+			runAsProgram + "=1", "COLLECTOR=" + exe, "HOME=" + dir, "PATH=" + os.Getenv("PATH"),
 			"AWS_EC2_METADATA_DISABLED=true",
 		},
 		env...)
@@ -112,34 +105,24 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 	root.InitDefaultCompletionCmd()
 	// What each is called with, so that it does its work. The first one collects what the others are asked about.
 	args := map[string][]string{
-		"run": {
-			"run --once",
-			"run --plan",
-			"run --once --dry-run",
-			"run --no-such-flag",
-		}, "": {"", "--help", "--version", "nonsense"},
-		"validate": {
-			"validate",
-			"validate -c nowhere.yaml",
-		}, "check": {"check"}, "policy": {"policy", "policy list"}, "kinds": {"kinds"},
-		"schema": {
-			"schema",
-			"schema --kind ec2_volume",
-		}, "list": {"list", "list instance -o csv", "list nothing"}, "get": {"get i-1", "get"},
-		"history": {
-			"history i-1",
-		}, "diff": {"diff --from 1h"}, "changes": {"changes --since 1h", "changes"}, "sql": {"sql 'select 1'", "sql nonsense"},
-		"db": {
-			"db",
-		}, "db check": {"db check"}, "db vacuum": {"db vacuum"}, "db export": {"db export -o csv", "db export"}, "login": {"login prod", "login nobody"}, "accept": {"accept", "accept nobody"},
-		"healthcheck": {
-			"healthcheck --listen 127.0.0.1:1",
-		}, "version": {"version"}, "demo": {"demo --for 1s --listen 127.0.0.1:0 --latency 1ms"},
-		"help": {
-			"help",
-			"help run",
-		}, "completion": {"completion"}, "completion bash": {"completion bash"}, "completion zsh": {"completion zsh"},
-		"completion fish": {"completion fish"}, "completion powershell": {"completion powershell"},
+		"run":                   {"run --once", "run --plan", "run --once --dry-run", "run --no-such-flag"},
+		"":                      {"", "--help", "--version", "nonsense"},
+		"validate":              {"validate", "validate -c nowhere.yaml"}, "check":                 {"check"},
+		"policy":                {"policy", "policy list"}, "kinds":                 {"kinds"},
+		"schema":                {"schema", "schema --kind ec2_volume"},
+		"list":                  {"list", "list instance -o csv", "list nothing"},
+		"get":                   {"get i-1", "get"}, "history":               {"history i-1"},
+		"diff":                  {"diff --from 1h"}, "changes":               {"changes --since 1h", "changes"},
+		"sql":                   {"sql 'select 1'", "sql nonsense"}, "db":                    {"db"},
+		"db check":              {"db check"}, "db vacuum":             {"db vacuum"},
+		"db export":             {"db export -o csv", "db export"},
+		"login":                 {"login prod", "login nobody"},
+		"accept":                {"accept", "accept nobody"},
+		"healthcheck":           {"healthcheck --listen 127.0.0.1:1"}, "version":               {"version"},
+		"demo":                  {"demo --for 1s --listen 127.0.0.1:0 --latency 1ms"},
+		"help":                  {"help", "help run"}, "completion":            {"completion"},
+		"completion bash":       {"completion bash"}, "completion zsh":        {"completion zsh"},
+		"completion fish":       {"completion fish"}, "completion powershell": {"completion powershell"},
 	}
 	lines := args["run"]
 	for _, verb := range commandPaths(root) {
@@ -160,10 +143,13 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 		views []string // the verbs that draw one
 		lines []string
 	}{
-		"a terminal": {[]string{"TERM=xterm-256color", "COLORTERM=truecolor"}, []string{"run --once", "run --once --dry-run", "check", "demo"}, lines},
-		"dumb":       {[]string{"TERM=dumb"}, nil, withoutLiveView(lines)},
-		"no color":   {[]string{"TERM=xterm-256color", "NO_COLOR=1"}, nil, withoutLiveView(lines)},
-		"no TERM":    {nil, nil, withoutLiveView(lines)},
+		"a terminal": {
+			[]string{"TERM=xterm-256color", "COLORTERM=truecolor"},
+			[]string{"run --once", "run --once --dry-run", "check", "demo"}, lines,
+		},
+		"dumb":     {[]string{"TERM=dumb"}, nil, withoutLiveView(lines)},
+		"no color": {[]string{"TERM=xterm-256color", "NO_COLOR=1"}, nil, withoutLiveView(lines)},
+		"no TERM":  {nil, nil, withoutLiveView(lines)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // a verb starts, ends, and waits meanwhile
@@ -175,20 +161,12 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 			for i, line := range c.lines {
 				fmt.Fprintf(&typed, "%d\n", i)
 				fmt.Fprintf(
-					&script,
-					"printf '\\n>>> '; \"$COLLECTOR\" %s\nIFS= read -r line; printf '\\n<<< %%s\\n' \"$line\"\n",
+					&script, "printf '\\n>>> '; \"$COLLECTOR\" %s\nIFS= read -r line; printf '\\n<<< %%s\\n' \"$line\"\n",
 					line,
 				)
 			}
 			out := runTerminalSession(
-				t,
-				script.String(),
-				dir,
-				append(c.env, "AWS_ENDPOINT_URL="+s.URL),
-				typed.String(),
-				100,
-				30,
-				nil,
+				t, script.String(), dir, append(c.env, "AWS_ENDPOINT_URL="+s.URL), typed.String(), 100, 30, nil,
 			)
 			said := strings.Split(out, "\n>>> ")[1:]
 			if len(said) != len(c.lines) {
