@@ -17,11 +17,10 @@ import (
 	"testing"
 )
 
-// canaries are planted secrets, by what they are.
+// canaries are planted secrets, by a description of each.
 type canaries map[string]string
 
-// requireAbsent looks for each of them, and for the forms in which it travels: in a header of basic authentication, in
-// a URL, in hexadecimal.
+// requireAbsent fails if text has one of the secrets, plain or encoded: as base64, as a URL escape or in hexadecimal.
 func (c canaries) requireAbsent(t *testing.T, where, text string) {
 	t.Helper()
 	for what, planted := range c {
@@ -30,7 +29,7 @@ func (c canaries) requireAbsent(t *testing.T, where, text string) {
 			", escaped":        url.QueryEscape(planted),
 			", in hexadecimal": hex.EncodeToString([]byte(planted)),
 		}
-		for i := range 3 { // wherever it stands in what was encoded: the digits that hold it alone
+		for i := range 3 { // at each offset in the encoded text: only the digits that depend on the secret
 			b := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", i) + planted))
 			forms[fmt.Sprint(", as base64 ", i)] = b[min(4*((i+2)/3), len(b)) : len(b)/4*4-4]
 		}
@@ -42,7 +41,7 @@ func (c canaries) requireAbsent(t *testing.T, where, text string) {
 	}
 }
 
-// A gossip is a receiver that repeats, in each refusal, all that it was told.
+// echoServer is a receiver whose refusals repeat the whole request.
 type echoServer struct {
 	mu    sync.Mutex
 	heard map[string]int // requests, by the first part of their path
@@ -77,9 +76,9 @@ func (g *echoServer) count(part string) int {
 	return g.heard[part]
 }
 
-// Secrets of outputs, of organizations and of the store leave no more than those of accounts do: whether a receiver
-// takes records, is away, refuses them or is no receiver, and whatever it says. Nor do they stand in what is kept:
-// spools, dead letters, the list of members.
+// Secrets of outputs, organizations and the store never leave the program: whether a receiver accepts records, is
+// unavailable, refuses them or is no receiver at all, and whatever it answers. Spools, dead letters and the list of
+// members do not have them either.
 func TestOutputSecretsDoNotLeak(t *testing.T) {
 	scene, s := startScene(t)
 	g := &echoServer{heard: map[string]int{}}
@@ -166,7 +165,7 @@ web: {listen: "127.0.0.1:0"}
 		referred,
 	))
 	env := []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true", "COLLECTOR_LOG_LEVEL=debug"}
-	verb := func(args ...string) string {
+	command := func(args ...string) string {
 		t.Helper()
 		stdout, stderr, code := runProcess(t, env, append(args, "--config", config)...)
 		if code == exitUsage && args[0] != "login" && args[0] != "list" {
@@ -176,7 +175,7 @@ web: {listen: "127.0.0.1:0"}
 		return stdout + stderr
 	}
 
-	if said := verb("run", "--once", "--flush-timeout", "3s"); !strings.Contains(said, "reason=signature") {
+	if said := command("run", "--once", "--flush-timeout", "3s"); !strings.Contains(said, "reason=signature") {
 		t.Errorf("the organization did not fail: the canary was not tried:\n%s", said)
 	}
 	for _, part := range []string{"good", "bad", "away", "closed"} {
@@ -188,7 +187,7 @@ web: {listen: "127.0.0.1:0"}
 		len(letters) == 0 {
 		t.Errorf("no letter is dead: %v", err)
 	}
-	instance := regexp.MustCompile(`"(i-[0-9a-f]+)"`).FindStringSubmatch(verb("db", "export"))
+	instance := regexp.MustCompile(`"(i-[0-9a-f]+)"`).FindStringSubmatch(command("db", "export"))
 	if instance == nil {
 		t.Fatal("nothing was exported")
 	}
@@ -199,7 +198,7 @@ web: {listen: "127.0.0.1:0"}
 		{"changes", "-o", "jsonl"}, {"db", "check"},
 		{"db", "export", "--history"}, {"sql", "select * from resources"}, {"login", "organization:key"}, {"healthcheck"},
 	} {
-		verb(args...)
+		command(args...)
 	}
 
 	d := startDaemon(t, config, s.URL)
@@ -254,19 +253,19 @@ web: {listen: "127.0.0.1:0"}
 			1,
 		),
 	)
-	if said := verb("run", "--once"); !strings.Contains(said, "a part of the path is a file") {
+	if said := command("run", "--once"); !strings.Contains(said, "a part of the path is a file") {
 		t.Errorf("the output was not tried: %s", said)
 	}
 
 	write(t, config, strings.Replace(good, "\noutputs:", fmt.Sprintf("\nstore: {type: postgres, dsn: %q}\noutputs:",
 		"postgres://collector:"+url.QueryEscape(c["dsn"])+"@127.0.0.1:1/collector"), 1))
-	if said := verb("validate"); !strings.Contains(said, ": ok, ") {
+	if said := command("validate"); !strings.Contains(said, ": ok, ") {
 		t.Errorf("the file is not taken: %s", said)
 	}
 	for _, args := range [][]string{
 		{"run", "--once", "--flush-timeout", "1s"}, {"list"}, {"db", "check"}, {"db", "vacuum"}, {"db", "export"},
 		{"sql", "select 1"}, {"check", "-o", "json"},
 	} {
-		verb(args...)
+		command(args...)
 	}
 }

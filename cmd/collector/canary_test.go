@@ -17,8 +17,8 @@ import (
 	"github.com/aws-collector/collector/internal/awsfake"
 )
 
-// Planted secrets appear in no byte that leaves the program: not in records, logs at the most talkative level, errors,
-// metrics, the page, the dump of a process that is killed by SIGQUIT, nor in what it keeps on disk.
+// Planted secrets never leave the program: not in records, debug logs, errors, metrics, the web page or the dump of a
+// process that SIGQUIT kills, nor in its files.
 func TestSecretsDoNotLeak(t *testing.T) {
 	scene, s := startScene(t)
 	prod, payments, audit := scene.Accounts[0], scene.Accounts[2], scene.Accounts[3]
@@ -90,11 +90,11 @@ func TestSecretsDoNotLeak(t *testing.T) {
 		t.Errorf("no session was kept: %v", err)
 	}
 	leaks("run --once", stdout+stderr)
-	for _, verb := range [][]string{
+	for _, command := range [][]string{
 		{"validate"}, {"run", "--once", "--account", "none"}, {"check"}, {"check", "-o", "json"}, {"policy"},
 	} {
-		stdout, stderr, _ := runProcess(t, env, append(verb, "--config", config)...)
-		leaks(verb[0], stdout+stderr)
+		stdout, stderr, _ := runProcess(t, env, append(command, "--config", config)...)
+		leaks(command[0], stdout+stderr)
 	}
 
 	t.Setenv("CANARY", canaries["a secret that comes from environment"])
@@ -131,9 +131,8 @@ func TestSecretsDoNotLeak(t *testing.T) {
 	}
 }
 
-// plantSharedFiles writes shared AWS files that go wrong in each way in which somebody else's secret may come into an
-// error, and serves an
-// endpoint for containers that does.
+// plantSharedFiles writes shared AWS files that fail in each way that may put a secret into an error. It also serves a
+// container endpoint that fails so.
 func plantSharedFiles(t *testing.T, printed, answered, kept string) (configFile, endpoint string) {
 	t.Helper()
 	home := t.TempDir()

@@ -17,7 +17,7 @@ import (
 	"github.com/aws-collector/collector/internal/awsfake"
 )
 
-// A checked is what `check -o json` says of an account.
+// checkedAccount is an account in the output of `check -o json`.
 type checkedAccount struct {
 	Account, Status, ARN, Error, Hint, Reason string
 	AccountID                                 string `json:"account_id"`
@@ -53,7 +53,8 @@ func (c checkedAccount) kinds(region string) (names []string) {
 	return names
 }
 
-// runCheck runs `check` against an AWS in memory, on a bubble's clock. config is the file's text behind data_dir.
+// runCheck runs `check` against a fake AWS in memory, on a synctest clock. config is the text of the file after
+// data_dir.
 func runCheck(
 	t *testing.T, cloud *awsfake.AWS, config string, o checkOptions,
 ) (out string, found map[string]checkedAccount, code int) {
@@ -103,8 +104,8 @@ func block(name string, k awsfake.Key) string {
 	return fmt.Sprintf("  - {name: %s, ak_id: %s, ak_secret: %q}\n", name, k.ID, k.Secret)
 }
 
-// Permissions that are missing come back as the one statement that grants them, DescribeRegions included; what the
-// account has not opted in to is told apart even where AWS does not say it.
+// check prints one statement that grants all missing permissions, including DescribeRegions. It recognizes regions that
+// need an opt-in even if AWS does not list them.
 func TestCheckPrintsGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := awsfake.New(awsfake.Options{})
@@ -135,7 +136,7 @@ func TestCheckPrintsGrant(t *testing.T) {
 		}
 		want := []string{
 			"ec2_instance", "ec2_launch_template", "ec2_launch_template_version", "ec2_volume", "ec2_vpc",
-		} // the parent too
+		} // and the parent
 		if kinds := got.kinds("us-east-1"); !slices.Equal(kinds, want) {
 			t.Errorf("tried %v, want %v", kinds, want)
 		}
@@ -178,7 +179,7 @@ func compactJSON(b []byte) []byte {
 	return out.Bytes()
 }
 
-// Every kind of the catalogue can be tried with what `policy` grants for it, and is not listed by that.
+// Every kind of the catalogue can be checked with the permissions that `policy` prints, and check lists no resource.
 func TestCheckEveryKind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := awsfake.New(awsfake.Options{})
@@ -212,15 +213,15 @@ func TestCheckEveryKind(t *testing.T) {
 			if !slices.Contains(granted, c.Action) {
 				t.Errorf("%s needs %s, which policy does not grant", c.Kind, c.Action)
 			}
-			if c.State != "ok" && c.State != "region_disabled" { // what the fake does not serve
+			if c.State != "ok" && c.State != "region_disabled" { // operations that the fake does not serve
 				t.Errorf("%s: %s: %s", c.Kind, c.State, c.Error)
 			}
 		}
 	})
 }
 
-// An account whose STS hangs, one whose EC2 hangs and one whose key is gone cost themselves alone, and no longer than
-// they may.
+// Accounts whose STS hangs, whose EC2 hangs or whose key is gone delay no other account, and take no longer than the
+// timeout.
 func TestCheckFailingAccounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := awsfake.New(awsfake.Options{Latency: 50 * time.Millisecond})
@@ -275,8 +276,7 @@ func TestCheckFailingAccounts(t *testing.T) {
 	})
 }
 
-// A clock that is off is warned of before AWS refuses, and named with its side; a session that is good for as long as
-// MFA lets it is warned of two hours before.
+// check warns about a wrong clock before AWS refuses requests, and about an MFA session two hours before it ends.
 func TestCheckWarns(t *testing.T) {
 	for off, want := range map[time.Duration]string{
 		0: "", 30 * time.Second: "", 2 * time.Minute: "2m0s behind", -2 * time.Minute: "2m0s ahead of",
@@ -336,7 +336,7 @@ func TestCheckWarns(t *testing.T) {
 	}
 }
 
-// A key that should have been replaced is warned of, where AWS tells its age; where it does not, that is no trouble.
+// check warns about an old key if the user may read its age. Otherwise it is not a failure.
 func TestCheckWarnsAboutOldKeys(t *testing.T) {
 	for _, c := range []struct {
 		days   int
@@ -366,7 +366,7 @@ func TestCheckWarnsAboutOldKeys(t *testing.T) {
 	}
 }
 
-// A thousand accounts behind one old key are one call to IAM and one warning.
+// Many accounts with one old key take one call to IAM and get one warning.
 func TestCheckWarnsOncePerKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := awsfake.New(awsfake.Options{})

@@ -27,7 +27,7 @@ import (
 	"github.com/aws-collector/collector/outputs"
 )
 
-// A daemon is the program as a process, on a schedule of a second.
+// daemon is the program as a process, with a schedule of one second.
 type daemon struct {
 	t      *testing.T
 	cmd    *exec.Cmd
@@ -114,7 +114,7 @@ func (d *daemon) log() string {
 	return d.said.String()
 }
 
-// waitUntil waits for something to become true; how long that takes is no matter of the test.
+// waitUntil waits for a condition, for as long as a slow machine may need.
 func (d *daemon) waitUntil(what string, is func() bool) {
 	d.t.Helper()
 	for deadline := time.Now().Add(time.Minute); !is(); {
@@ -185,8 +185,8 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// A bad file changes nothing and shows in the metric; a good one is taken, whether it is written in place, swapped as
-// Kubernetes does, announced by SIGHUP or asked for over HTTP. SIGTERM ends the daemon with 0.
+// An invalid file changes nothing and shows in the metric. A valid one is loaded, whether it is written in place,
+// swapped as Kubernetes does, announced by SIGHUP or requested over HTTP. SIGTERM ends the daemon with exit code 0.
 func TestReload(t *testing.T) {
 	scene, s := startScene(t)
 	dir := t.TempDir()
@@ -240,7 +240,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// A file that is written all the time beside the configuration does not put the reload off.
+// Another file of the directory that is written all the time does not delay the reload.
 func TestReloadIgnoresOtherFiles(t *testing.T) {
 	scene, s := startScene(t)
 	dir := t.TempDir()
@@ -291,8 +291,8 @@ func TestReloadBySymlinkSwap(t *testing.T) {
 	d.waitUntil("the second account", d.logMatches(`run ended" account=second`))
 }
 
-// At SIGTERM a running target gets its time and no new run starts; a second signal ends the program at once. Two that
-// come together, as of timeout(1), are one.
+// At SIGTERM, running targets may finish and no new run starts. A second signal ends the program at once. Two signals
+// at the same time, as timeout(1) sends, count as one.
 func TestStop(t *testing.T) {
 	scene, s := startScene(t)
 	for _, c := range []struct {
@@ -314,7 +314,7 @@ func TestStop(t *testing.T) {
 			d.signal(syscall.SIGTERM)
 			d.signal(syscall.SIGINT)
 			for ended := !c.twice; !ended; {
-				_ = d.cmd.Process.Signal(syscall.SIGINT) // until it is a second one; the program may be gone by now
+				_ = d.cmd.Process.Signal(syscall.SIGINT) // until the program counts it as a second signal; it may have ended already
 				select {
 				case <-d.done:
 					ended = true
@@ -331,7 +331,7 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// The example configuration is one that this binary takes: its kinds and outputs are the real ones.
+// This binary accepts the example configuration.
 func TestExampleConfigLoads(t *testing.T) {
 	text := mustRead(t, filepath.Join("..", "..", "config.example.yaml"))
 	f, err := config.Parse([]byte(text), "config.example.yaml", knownNames())
@@ -345,7 +345,7 @@ func TestExampleConfigLoads(t *testing.T) {
 		case strings.HasSuffix(name, "_CODE"):
 			return "012345", true
 		case strings.HasSuffix(name, "_SEED"):
-			return "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", true // of RFC 6238's test vectors
+			return "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", true // from the test vectors of RFC 6238
 		case name == "SESSION_KEY":
 			return strings.Repeat("00", 32), true
 		}
@@ -392,7 +392,7 @@ func TestExampleConfigLoads(t *testing.T) {
 	}
 }
 
-// withStringKeys is YAML as JSON has it.
+// withStringKeys converts YAML maps for JSON.
 func withStringKeys(v any) any {
 	switch v := v.(type) {
 	case map[any]any:
@@ -409,8 +409,8 @@ func withStringKeys(v any) any {
 	return v
 }
 
-// A secret that is rotated in the file that ${file:} names is used without anybody's saying so; a SIGHUP in a drain
-// does not end it.
+// A secret that changes in the file of a ${file:} reference is reloaded without a signal. SIGHUP during a drain does
+// not end it.
 func TestReloadOnSecretFileChange(t *testing.T) {
 	scene, s := startScene(t)
 	dir, secrets := t.TempDir(), t.TempDir()

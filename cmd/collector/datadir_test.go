@@ -21,7 +21,7 @@ func TestDigestKey(t *testing.T) {
 
 	quiet := slog.New(slog.DiscardHandler)
 
-	// A dry run remembers nothing, so it needs no data_dir.
+	// A dry run stores nothing, so it needs no data_dir.
 	one, err := loadDigestKey(dir, false, quiet)
 	if err != nil || len(one) != 32 {
 		t.Fatalf("dry run: %d bytes, %v", len(one), err)
@@ -47,8 +47,8 @@ func TestDigestKey(t *testing.T) {
 	}
 }
 
-// A damaged key keeps nothing from starting: it is moved aside and said, and a new one stays. A dry run leaves it
-// alone.
+// A damaged key does not prevent the start: it is moved aside with a warning, and a new key is stored. A dry run does
+// not touch it.
 func TestDamagedDigestKey(t *testing.T) {
 	for name, damage := range map[string]string{"empty": "", "short": "half of it", "long": strings.Repeat("x", 33)} {
 		t.Run(name, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestDamagedDigestKey(t *testing.T) {
 	}
 }
 
-// What a stop may take must fit into what the container gets for it; a listing that ignores its end costs 3 s more.
+// The longest stop must fit into the container's grace period. An abandoned listing takes 3 s more.
 func TestStopFitsContainerGracePeriod(t *testing.T) {
 	compose, err := os.ReadFile("../../deploy/compose.yaml")
 	if err != nil {
@@ -104,8 +104,7 @@ func TestStopFitsContainerGracePeriod(t *testing.T) {
 	}
 }
 
-// Members that cannot be read are listed again. The damaged file stays for a person, unless whoever reads it only
-// looks.
+// Members that cannot be read are listed again. The damaged file is moved aside, but not by a command that only reads.
 func TestDamagedMemberList(t *testing.T) {
 	for name, damage := range map[string]string{
 		"empty": "", "half": `{"version":1,"blo`, "of a later version": `{"version":7,"blocks":{}}`,

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// An ec2Answer is the status and body for an action in a region; status 0: an empty answer.
+// ec2Answer returns the status and body for an action in a region; status 0 means the default answer.
 type ec2Answer func(action, region, token string) (status int, body string)
 
 func ec2Error(code, text string) (int, string) {
@@ -41,7 +41,8 @@ func ec2Instances(token string, ids ...string) (int, string) {
 
 var signedFor = regexp.MustCompile(`/\d{8}/([^/]+)/`)
 
-// runWithEC2 is an EC2 and an STS that answer one account by a rule, and else have two regions with nothing in them.
+// runWithEC2 serves EC2 and STS for one account. The rule may answer; otherwise there are two regions without
+// resources.
 func runWithEC2(t *testing.T, rule ec2Answer) []string {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		action, region := r.FormValue("Action"), ""
@@ -78,7 +79,7 @@ func runWithEC2(t *testing.T, rule ec2Answer) []string {
 const oneAccountConfig = "accounts: [{name: prod, ak_id: AKIAIOSFODNN7EXAMPLE, " +
 	"ak_secret: wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY}]\n"
 
-// A duplicate on a page and, after it, a record without a name: all of it is stored.
+// A page with a duplicate, followed by a record without a name, is stored completely.
 func TestDuplicateBeforeUnnamedRecord(t *testing.T) {
 	env := runWithEC2(t, func(action, region, token string) (int, string) {
 		switch {
@@ -109,8 +110,7 @@ func TestDuplicateBeforeUnnamedRecord(t *testing.T) {
 	}
 }
 
-// A state that is harmless for one region is a failure where it is every region's; it is said with its hint, by run and
-// by check.
+// A state that is harmless for one region is a failure if every region has it. run and check print it with its hint.
 func TestNoUsableRegion(t *testing.T) {
 	everywhere := func(code string) ec2Answer {
 		return func(action, _, _ string) (int, string) {
@@ -134,7 +134,7 @@ func TestNoUsableRegion(t *testing.T) {
 		args          []string
 		rule          ec2Answer
 		run, check    int
-		says          string // both say it; "": nothing is said of a failure
+		says          string // expected in the output of both; "": no failure is printed
 	}{
 		{"not subscribed", both, nil, everywhere("OptInRequired"), exitFailed, exitFailed, "sign-up"},
 		{"not subscribed, regions by a glob", `"*"`, nil, everywhere("OptInRequired"), exitFailed, exitFailed, "sign-up"},
@@ -172,17 +172,17 @@ func TestNoUsableRegion(t *testing.T) {
 					c.regions, oneAccountConfig,
 				),
 			)
-			for _, verb := range []struct {
+			for _, command := range []struct {
 				args []string
 				code int
 			}{
 				{append([]string{"run", "--once", "--config", config}, c.args...), c.run},
 				{append([]string{"check", "--config", config}, c.args...), c.check},
 			} {
-				stdout, stderr, code := runProcess(t, env, verb.args...)
+				stdout, stderr, code := runProcess(t, env, command.args...)
 				failed := strings.Contains(stdout+stderr, "hint: ")
-				if all := stdout + stderr; code != verb.code || failed != (c.says != "") || !strings.Contains(all, c.says) {
-					t.Errorf("%s: exit %d, want %d, and %q\n%s", verb.args[0], code, verb.code, c.says, all)
+				if all := stdout + stderr; code != command.code || failed != (c.says != "") || !strings.Contains(all, c.says) {
+					t.Errorf("%s: exit %d, want %d, and %q\n%s", command.args[0], code, command.code, c.says, all)
 				}
 			}
 		})

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The exit codes are a contract: 0 done, 1 nothing collected, 2 bad configuration, 3 some targets failed that
+// Scripts rely on the exit codes: 0 done, 1 nothing collected, 2 invalid configuration, 3 some targets failed that
 // expect_denied does not name.
 func TestExitCodes(t *testing.T) {
 	scene, s := startScene(t)

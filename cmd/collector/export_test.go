@@ -19,8 +19,8 @@ import (
 	collectorparquet "github.com/aws-collector/collector/outputs/parquet"
 )
 
-// newExporter is a store with two live resources, an older version and one that is gone, an instant before that, and db
-// export of it.
+// newExporter fills a store with two current resources, an older version and a resource that is gone. It returns `db
+// export` for it, and a time before the last change.
 func newExporter(t *testing.T) (export func(args ...string) (string, error), before time.Time) {
 	t.Helper()
 	dir := t.TempDir()
@@ -43,12 +43,12 @@ func newExporter(t *testing.T) (export func(args ...string) (string, error), bef
 	}, before
 }
 
-// A Parquet file says what JSON lines say.
+// A Parquet file has the same data as JSON lines.
 func TestExportParquet(t *testing.T) {
 	export, before := newExporter(t)
 	for _, c := range []struct {
 		args []string
-		want []string // id and state, or why it ended
+		want []string // id and state, and why it ended
 	}{
 		{nil, []string{"i-1 stopped", "i-2 running"}},
 		{
@@ -111,7 +111,7 @@ func TestExportParquet(t *testing.T) {
 	}
 }
 
-// The file's name says the format; a file is whole or not there; one of the same name is replaced by a whole one only.
+// The name of the file selects the format. A file appears only when it is complete, and replaces an old one only then.
 func TestExportToFile(t *testing.T) {
 	export, _ := newExporter(t)
 	dir := t.TempDir()

@@ -13,7 +13,7 @@ import (
 	"github.com/aws-collector/collector/config"
 )
 
-// A data_dir whose name looks like a pattern is looked into as any other.
+// A data_dir whose name looks like a glob is checked like any other.
 func TestExposedSessions(t *testing.T) {
 	for _, name := range []string{"data", "data[1]", "a*b", "[", `back\slash`} {
 		dir := filepath.Join(t.TempDir(), name)
@@ -33,8 +33,8 @@ func TestExposedSessions(t *testing.T) {
 	}
 }
 
-// The shared AWS files are read once, not once for each profile that is named: with some thousand of both, reading them
-// would be all that validate does.
+// The shared AWS files are read once, not once for each profile: with thousands of profiles, validate would take too
+// long.
 func TestExposedFilesOfManyProfiles(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "home[1]")
 	cache := filepath.Join(home, ".aws", "sso", "cache")

@@ -9,8 +9,7 @@ import (
 	"testing"
 )
 
-// Alive is whatever answers as this program would: with a password, with a certificate, or with the wish for one of the
-// client's. Ready is only what says so.
+// A listener that requires a password or a client certificate counts as alive. Ready needs the answer of /-/ready.
 func TestProbe(t *testing.T) {
 	answer := func(status int) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
@@ -37,7 +36,7 @@ func TestProbe(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := httptest.NewUnstartedServer(answer(c.status))
-			s.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that fail on purpose
+			s.Config.ErrorLog = log.New(io.Discard, "", 0) // some handshakes fail on purpose
 			c.start(s)
 			defer s.Close()
 			addr := s.Listener.Addr().String()

@@ -12,7 +12,7 @@ import (
 	"github.com/aws-collector/collector/internal/printable"
 )
 
-// openTerminal opens a terminal of its own: what is written to it can be read at its other end.
+// openTerminal opens a pseudo-terminal: what is written to one end can be read at the other.
 func openTerminal(t *testing.T) (screen, end *os.File) {
 	t.Helper()
 	end, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
@@ -35,7 +35,8 @@ func openTerminal(t *testing.T) (screen, end *os.File) {
 	return screen, end
 }
 
-// On a terminal nothing is raw, in no format, and JSON is the same JSON; elsewhere what programs read is exact.
+// A terminal never gets control characters, in any format, and JSON keeps its meaning. Without a terminal, data for
+// programs is exact.
 func TestHostileOnATerminal(t *testing.T) {
 	for _, format := range []string{"table", "json", "jsonl", "csv"} {
 		screen, end := openTerminal(t)
@@ -55,7 +56,7 @@ func TestHostileOnATerminal(t *testing.T) {
 			}
 			got.Write(b[:n])
 		}
-		text := strings.ReplaceAll(got.String(), "\r\n", "\n") // the terminal's own
+		text := strings.ReplaceAll(got.String(), "\r\n", "\n") // the terminal adds \r
 		if printable.Lines(text) != text {
 			t.Errorf("%s reaches the terminal as %q", format, text)
 		}

@@ -28,14 +28,14 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// hostile is what a terminal obeys or an eye does not see, as far as AWS's XML can carry it: a C1 sequence, an
-// override, line breaks of three kinds with a line that looks like ours, a zero-width space, a tag character, DEL.
+// hostile has what a terminal interprets or hides, as far as AWS's XML can carry it: a C1 sequence, an override, three
+// kinds of line breaks with a line that looks like ours, a zero-width space, a tag character, DEL.
 const hostile = "\u009b31m\u202e\u2066\u2028\u0085\u200b\U000e0041\u007f\r\nhint: run evil"
 
 // escapedHostile is how people see it.
 var escapedHostile = printable.Text(hostile)
 
-// A hostileAWS appends it to every tag, name and error message that the fake AWS answers.
+// hostileAWS appends it to every tag, name and error message of the fake AWS.
 func hostileAWS(next http.Handler) http.Handler {
 	asJSON, _ := json.Marshal(hostile + "\x1b[2J")
 	inXML := strings.NewReplacer("\r", "&#13;", "\n", "&#10;").Replace(hostile)
@@ -68,7 +68,7 @@ func hostileAWS(next http.Handler) http.Handler {
 	})
 }
 
-// A hostileScene is a configuration and its store, filled from an AWS whose every text is hostile.
+// hostileScene is a configuration with a store that was filled from a hostile AWS.
 type hostileScene struct {
 	t      *testing.T
 	scene  *awsfake.Simulation
@@ -87,16 +87,16 @@ func newHostileScene(t *testing.T) *hostileScene {
 	for name, value := range map[string]string{
 		"AWS_ENDPOINT_URL": h.url, "AWS_EC2_METADATA_DISABLED": "true", "HOME": h.dir,
 	} {
-		t.Setenv(name, value) // the SDK reads them itself
+		t.Setenv(name, value) // the SDK reads the environment itself
 	}
-	tag := strconv.QuoteToASCII("x\x1b[31m" + hostile) // as YAML, too
+	tag := strconv.QuoteToASCII("x\x1b[31m" + hostile) // also valid YAML
 	text := fmt.Sprintf(
 		"data_dir: %[1]s/data\nlimits: {attempts: 1}\n"+
 			"collector_configs: {regions: [us-east-1, eu-west-1], kinds: [ec2_instance, ec2_volume]}\n"+
 			"outputs: [{type: file, path: %[1]s/records.jsonl}]\naccounts:\n",
 		h.dir,
 	)
-	for _, i := range []int{0, 8, 9} { // well, denied a region, refused
+	for _, i := range []int{0, 8, 9} { // an account that works, one with a denied region, one that is refused
 		a := scene.Accounts[i]
 		text += fmt.Sprintf(
 			"  - {name: %s, ak_id: %s, ak_secret: %q, extra_tags: {\"team\": %s}}\n", a.Name, a.Key.ID, a.Key.Secret,
@@ -112,7 +112,7 @@ func newHostileScene(t *testing.T) *hostileScene {
 	return h
 }
 
-// run runs a command line and returns what people and programs would see.
+// run runs a command line and returns its output.
 func (h *hostileScene) run(args ...string) (stdout, stderr string) {
 	h.t.Helper()
 	var out, errs bytes.Buffer
@@ -121,7 +121,7 @@ func (h *hostileScene) run(args ...string) (stdout, stderr string) {
 	return out.String(), errs.String()
 }
 
-// requireHarmless fails on what a terminal would obey, and on a line that text of AWS began.
+// requireHarmless fails on characters that a terminal interprets, and on a line that begins with text of AWS.
 func requireHarmless(t *testing.T, what, text string) {
 	t.Helper()
 	if safe := printable.Lines(text); safe != text || !utf8.ValidString(text) {
@@ -136,7 +136,7 @@ func requireHarmless(t *testing.T, what, text string) {
 	}
 }
 
-// A hostileCase is a command line; seen says that escaped text of AWS must show in what it prints.
+// hostileCase is a command line; seen means that its output must have the hostile text, escaped.
 type hostileCase struct {
 	args []string
 	seen bool
@@ -149,11 +149,11 @@ func newHostileCases(seen bool, lines ...string) (out []hostileCase) {
 	return out
 }
 
-// hostileCases is each verb with what it is tried with, beside the bad flag and the bad argument that every verb is
-// given. ID stands for an instance, FILE for a file. Only verbs that show nothing of anybody else are without.
+// hostileCases has the arguments for each command, besides the wrong flag and the wrong argument that every command
+// gets. ID stands for an instance, FILE for a file. A command without any shows no text from elsewhere.
 func hostileCases() map[string][]hostileCase {
-	all := func(verb string) []hostileCase {
-		return newHostileCases(true, verb, verb+" -o json", verb+" -o jsonl", verb+" -o csv")
+	all := func(command string) []hostileCase {
+		return newHostileCases(true, command, command+" -o json", command+" -o jsonl", command+" -o csv")
 	}
 	return map[string][]hostileCase{
 		"collector": {},
@@ -189,8 +189,8 @@ func hostileCases() map[string][]hostileCase {
 	}
 }
 
-// Every verb of the command tree is tried with hostile text: a new one fails here until it is, too. People never see
-// a raw character; programs get each exactly.
+// Every command is run with hostile text; a new command fails here until it has a case. People never see control
+// characters; programs get the exact text.
 func TestHostileNames(t *testing.T) {
 	h := newHostileScene(t)
 	known := hostileCases()
@@ -222,7 +222,7 @@ func TestHostileNames(t *testing.T) {
 	walk = func(cmd *cobra.Command) {
 		path := cmd.CommandPath()
 		seen[path] = true
-		verb := strings.Fields(path)[1:]
+		command := strings.Fields(path)[1:]
 		list, ok := known[path]
 		if !ok {
 			t.Errorf("%s is tried with no hostile text: add it to hostileCases", path)
@@ -234,7 +234,7 @@ func TestHostileNames(t *testing.T) {
 			if args[0] == "--log-level" && path != "collector run" {
 				continue
 			}
-			stdout, stderr := h.run(append(slices.Clone(verb), args...)...)
+			stdout, stderr := h.run(append(slices.Clone(command), args...)...)
 			requireHarmless(t, fmt.Sprintf("%s %q", path, args), stdout)
 			requireHarmless(t, fmt.Sprintf("%s %q", path, args), stderr)
 		}
@@ -248,7 +248,7 @@ func TestHostileNames(t *testing.T) {
 	walk((&cli{getenv: func(string) string { return "" }, stdout: io.Discard, stderr: io.Discard}).root(nil))
 	for path := range known {
 		if !seen[path] {
-			t.Errorf("%s is no verb", path)
+			t.Errorf("%s is no command", path)
 		}
 	}
 }
@@ -272,7 +272,7 @@ func (h *hostileScene) check(t *testing.T, c hostileCase) {
 		format = "jsonl"
 	}
 	switch {
-	case slices.Contains([]string{"policy", "schema"}, args[0]): // documents, which nobody else has a say in
+	case slices.Contains([]string{"policy", "schema"}, args[0]): // documents without text from elsewhere
 	case format == "table":
 		requireHarmless(t, what, stdout)
 		if c.seen && !strings.Contains(stdout+stderr, escapedHostile) {
@@ -285,7 +285,7 @@ func (h *hostileScene) check(t *testing.T, c hostileCase) {
 	}
 }
 
-// decodeOutput is every text of an output that programs read.
+// decodeOutput returns all texts of an output for programs.
 func decodeOutput(t *testing.T, what, format, text string) string {
 	t.Helper()
 	var all strings.Builder
@@ -328,7 +328,7 @@ func decodeOutput(t *testing.T, what, format, text string) string {
 	return all.String()
 }
 
-// What goes to a terminal in JSON is the same JSON, without a character that the terminal obeys.
+// JSON on a terminal has the same meaning, without control characters.
 func TestHostileJSONOnATerminal(t *testing.T) {
 	var out bytes.Buffer
 	w := printable.NewJSONWriter(&out)
@@ -341,10 +341,10 @@ func TestHostileJSONOnATerminal(t *testing.T) {
 	}
 }
 
-// The mistakes of a file, and the warnings about it, stay in their lines.
+// Errors and warnings about a configuration do not begin new lines with its text.
 func TestHostileConfig(t *testing.T) {
 	dir := t.TempDir()
-	t.Chdir(dir) // an output's path is the name
+	t.Chdir(dir) // the path of an output is the hostile name
 	name := strconv.QuoteToASCII(hostile)
 	for what, text := range map[string]string{
 		"unknown key": fmt.Sprintf("accounts: [{name: prod}]\n%s: 1\n", name),
@@ -386,7 +386,7 @@ func TestHostileDemo(t *testing.T) {
 	}
 }
 
-// The view's own sequences come with what it writes; what it is given to show is harmless.
+// The live view sends its own sequences, and escapes the texts that it shows.
 func TestHostileLive(t *testing.T) {
 	board := runner.NewBoard()
 	name := "prod" + hostile
@@ -402,7 +402,7 @@ func TestHostileLive(t *testing.T) {
 	}
 }
 
-// The log is for people and for programs, on a terminal as well as in a file.
+// Log records are escaped, on a terminal and in a file.
 func TestHostileLog(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		var out bytes.Buffer

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// The daemon answers the hosts that web.hosts lists, and loopback hosts, on what it mounts as well; and a change of the
-// list is said to need a restart.
+// The daemon answers the hosts of web.hosts and loopback hosts, also for mounted handlers. A change of the list logs
+// that it needs a restart.
 func TestDaemonChecksHost(t *testing.T) {
 	scene, s := startScene(t)
 	dir := t.TempDir()

@@ -19,9 +19,8 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// The account behind a profile becomes another one while the daemon runs, with credentials that it renews by itself:
-// nothing of the other one is delivered and nothing of the first ends, until a person accepts it. The daemon needs no
-// restart for that.
+// The account behind a profile changes while the daemon runs. Nothing of the new account is delivered and nothing of
+// the old one ends until the change is accepted. The daemon needs no restart for that.
 func TestAccountSwapWhileRunning(t *testing.T) {
 	scene, s := startScene(t)
 	dir := t.TempDir()
@@ -60,7 +59,7 @@ web: {listen: "127.0.0.1:0"}
 	d.waitUntil("the other account to be refused", d.logMatches(`wrong_account`))
 	d.waitUntil("it to be refused at sign-in", d.logMatches(`collector accept prod`))
 
-	verb := func(args ...string) string {
+	command := func(args ...string) string {
 		t.Helper()
 		exe, err := os.Executable()
 		if err != nil {
@@ -74,14 +73,14 @@ web: {listen: "127.0.0.1:0"}
 		}
 		return string(text)
 	}
-	if changes := verb("changes", "-o", "jsonl"); strings.Contains(changes, other.ID) ||
+	if changes := command("changes", "-o", "jsonl"); strings.Contains(changes, other.ID) ||
 		strings.Contains(changes, `"change":"gone"`) {
 		t.Errorf("stored:\n%.2000s", changes)
 	}
 	if records := mustRead(t, filepath.Join(dir, "records.jsonl")); strings.Contains(records, other.ID) {
 		t.Error("records of the other account were delivered")
 	}
-	if said := verb("accept", "prod"); !strings.Contains(said, "account "+other.ID) {
+	if said := command("accept", "prod"); !strings.Contains(said, "account "+other.ID) {
 		t.Errorf("accept says %q", said)
 	}
 	d.waitUntil("the other account to be collected", func() bool {
@@ -91,13 +90,13 @@ web: {listen: "127.0.0.1:0"}
 		"the first one to end",
 		d.logMatches(`account removed from the configuration.*account_id=`+scene.Accounts[0].Account.ID),
 	)
-	changes := verb("changes", "-o", "jsonl")
+	changes := command("changes", "-o", "jsonl")
 	if strings.Contains(changes, `"ended":"absent"`) || !strings.Contains(changes, `"ended":"account_removed"`) {
 		t.Errorf("stored:\n%.2000s", changes)
 	}
 }
 
-// A store that knows some accounts, and nothing else.
+// storedAccounts is a store that has only a list of accounts.
 type storedAccounts struct {
 	inventory.Driver
 	accounts []inventory.Account
@@ -107,8 +106,7 @@ func (s storedAccounts) Accounts(context.Context) ([]inventory.Account, error) {
 	return s.accounts, nil
 }
 
-// The last runs of blocks that were called by their position are found under their names of today, where it is sure
-// that they are the same blocks.
+// The last runs of blocks with positional names are found under their new names, if they are certainly the same blocks.
 func TestTicksFollowRenamedAccounts(t *testing.T) {
 	const profiles = "accounts: [{profile: a}, {profile: b}]\n"
 	const roles = `accounts: [{assume_role_arn: "arn:aws:iam::111111111111:role/r"}, ` +
@@ -195,8 +193,8 @@ func TestTicksFollowRenamedAccounts(t *testing.T) {
 	}
 }
 
-// An organization that is asked with the credentials of another account is not listed: else its members would be
-// taken for those of the one before, who would end.
+// An organization is not listed with the credentials of another account: its members would replace those of the old
+// one, whose resources would end.
 func TestOrganizationOfAnotherAccount(t *testing.T) {
 	c := newCompany(t, t.TempDir())
 	c.home.AddRole("unused", awsfake.RoleOptions{})
@@ -238,12 +236,12 @@ func TestOrganizationOfAnotherAccount(t *testing.T) {
 	}
 }
 
-// The credentials become another account's between two pages of a listing: what came before is delivered and stored,
+// The credentials change to another account between two pages of a listing. The pages before are delivered and stored,
 // nothing of the other account is, and what was not listed does not end.
 func TestAccountSwapBetweenPages(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		cloud := awsfake.New(awsfake.Options{Latency: 6 * time.Second}) // so credentials are not too young to be refused
+		cloud := awsfake.New(awsfake.Options{Latency: 6 * time.Second}) // so that the credentials are old enough to be refused
 		home, other := cloud.AddAccount("111111111111", "aws"), cloud.AddAccount("999999999999", "aws")
 		home.AddInstances("us-east-1", 1200)
 		other.AddInstances("us-east-1", 1200)
@@ -256,7 +254,7 @@ func TestAccountSwapBetweenPages(t *testing.T) {
 			)
 		}
 		process("out", home.AddUser("alice").NewKey())
-		script := filepath.Join(dir, "process.sh") // what it prints the next time may be another's
+		script := filepath.Join(dir, "process.sh") // it may print other credentials the next time
 		write(t, script, "cd "+dir+"; cat out; if [ -e next ]; then mv next out; fi\n")
 		files := filepath.Join(dir, "aws")
 		write(t, files, "[profile p]\ncredential_process = sh "+script+"\n")
@@ -292,14 +290,14 @@ func TestAccountSwapBetweenPages(t *testing.T) {
 		if strings.Contains(mustRead(t, filepath.Join(dir, "records.jsonl")), other.ID) {
 			t.Error("records of the other account were delivered")
 		}
-		for verb, want := range map[string]int{"list": 1200, "changes": 1200} {
+		for command, want := range map[string]int{"list": 1200, "changes": 1200} {
 			var out, trouble safeBuffer
-			if err := run(t.Context(), []string{"--config", path, verb, "-o", "jsonl"}, c.getenv, &out, &trouble); err != nil {
+			if err := run(t.Context(), []string{"--config", path, command, "-o", "jsonl"}, c.getenv, &out, &trouble); err != nil {
 				t.Fatal(err)
 			}
 			if text := out.String(); strings.Count(text, "\n") != want || strings.Contains(text, other.ID) ||
 				strings.Contains(text, `"gone"`) {
-				t.Errorf("%s: %d lines, want %d, none of them of the other account or gone", verb, strings.Count(text, "\n"), want)
+				t.Errorf("%s: %d lines, want %d, none of them of the other account or gone", command, strings.Count(text, "\n"), want)
 			}
 		}
 	})

@@ -21,7 +21,7 @@ import (
 	"github.com/aws-collector/collector/record"
 )
 
-// openTestStore opens a store in dir, and returns what lists there.
+// openTestStore opens a store in dir, and returns a function that stores a listing.
 func openTestStore(t *testing.T, dir string) func(t record.Target, who record.Identity, items ...inventorytest.Item) {
 	t.Helper()
 	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: storePath(dir)})
@@ -50,7 +50,7 @@ func openTestStore(t *testing.T, dir string) func(t record.Target, who record.Id
 	}
 }
 
-// What happens is seen by who follows, in its order, until they have enough.
+// changes --follow prints changes in order until it is interrupted.
 func TestFollowChanges(t *testing.T) {
 	dir := t.TempDir()
 	list := openTestStore(t, dir)
@@ -138,7 +138,7 @@ func TestRemovedAccounts(t *testing.T) {
 	}
 }
 
-// A store that fails fails neither the listing nor the other outputs: the program says so, is not ready, and heals.
+// A failing store fails neither listings nor outputs: the program logs it, is not ready, and recovers.
 func TestNotStored(t *testing.T) {
 	f := &config.File{DataDir: t.TempDir(), Store: config.Store{Type: "sqlite"}}
 	l, err := openRunStore(t.Context(), f, false, nil, slog.New(slog.DiscardHandler))

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A screen is a terminal: what it shows, and what has gone off its upper edge. Anybody may write to it.
+// screen simulates a terminal: what it shows, and what has scrolled off. It is safe for concurrent use.
 type screen struct {
 	mu            sync.Mutex
 	emulator      *vt.Emulator
@@ -35,7 +35,7 @@ func (s *screen) size() (int, int) {
 	return s.width, s.height
 }
 
-// Write is the kernel's part, too: a new line begins at the left.
+// Write also does what the kernel does: a new line begins at the left.
 func (s *screen) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,7 +51,7 @@ func (s *screen) resize(width, height int) {
 	s.emulator.Resize(width, height)
 }
 
-// lines is everything there is, from the first line that was written to the cursor's.
+// lines returns all lines, from the first that was written to the line of the cursor.
 func (s *screen) lines() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,8 +88,8 @@ func (s *screen) lines() []string {
 // framePattern matches a line of the live view.
 var framePattern = regexp.MustCompile(`\[[#.]{12}|and \d+ more accounts`)
 
-// While it lasts the view is below the log; once it has stopped the terminal shows what it would without one: whatever
-// the size, and the names, and also if it was taller than the screen.
+// The view stays below the log. After it has stopped, the terminal shows what it would without a view: for any size and
+// names, also if the view was taller than the screen.
 func TestLiveViewLeavesNoFrame(t *testing.T) {
 	names := []string{
 		"prod", "本番アカウント", "équipe-Ω", "👩‍👩‍👧‍👦☎️", "e\u0301e\u0301e\u0301", "a\x1b[2Jb\r\u202e\u009b",
@@ -111,7 +111,7 @@ func TestLiveViewLeavesNoFrame(t *testing.T) {
 					for i := range 12 {
 						mu.Lock()
 						now = nil
-						for a := range accounts * min(i, 1) * (11 - i) / 10 { // at the end fewer and fewer
+						for a := range accounts * min(i, 1) * (11 - i) / 10 { // fewer and fewer at the end
 							now = append(
 								now,
 								accountProgress{account: fmt.Sprintf("%s-%d", names[a%len(names)], a), identity: "111111111111",
@@ -155,8 +155,8 @@ func TestLiveViewLeavesNoFrame(t *testing.T) {
 	}
 }
 
-// Nothing is sent but text, cursor up, and erase to the end: no question that a terminal would answer, no mode that a
-// kill would leave.
+// The view sends only text, cursor up, and erase to the end: no query that a terminal answers, no mode that a kill
+// would leave on.
 func TestLiveViewSendsNoQuery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScreen(80, 24)
@@ -176,7 +176,7 @@ func TestLiveViewSendsNoQuery(t *testing.T) {
 	})
 }
 
-// A terminal that was made larger, or lower, shows one frame, and none in the end.
+// After a resize, the terminal shows one frame, and none at the end.
 func TestLiveViewResize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScreen(80, 24)
@@ -200,7 +200,7 @@ func TestLiveViewResize(t *testing.T) {
 	})
 }
 
-// A terminal that is made narrower wraps what stands on it: a frame then takes more rows.
+// A terminal that is made narrower wraps its lines: a frame then occupies more rows.
 func TestFrameRows(t *testing.T) {
 	frame := []string{strings.Repeat("x", 79), "", strings.Repeat("x", 20), strings.Repeat("本", 20)}
 	for _, c := range []struct{ then, now, want int }{

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Thousands of accounts leave less room for garbage, and GOGC wins.
+// Thousands of accounts lower the value; GOGC overrides it.
 func TestGCPercent(t *testing.T) {
 	const ours = 77
 	defer debug.SetGCPercent(debug.SetGCPercent(ours))
@@ -28,8 +28,8 @@ func TestGCPercent(t *testing.T) {
 	}
 }
 
-// Signals within a second of the first are the first: timeout(1) sends two, a terminal and a supervisor one each. The
-// first that comes later is a person who means it.
+// Signals within a second of the first count as one: timeout(1) sends two, a terminal and a supervisor one each. A
+// later signal stops the program.
 func TestSecondSignal(t *testing.T) {
 	type sent struct {
 		after time.Duration
@@ -74,7 +74,7 @@ func TestSecondSignal(t *testing.T) {
 						t.Errorf("the cause is %v, want %q", context.Cause(ctx), want)
 					}
 				}
-				time.Sleep(time.Hour) // by itself nothing becomes a second signal
+				time.Sleep(time.Hour) // time alone does not count as a second signal
 				select {
 				case <-done:
 					if !c.second {

@@ -15,9 +15,8 @@ import (
 	"github.com/aws-collector/collector/internal/awsfake"
 )
 
-// Fifty accounts, one of which hangs in every region and one of which may not look into one region. The whole program,
-// the SDK included, runs on a bubble's clock against an AWS in memory: every other account starts within five seconds
-// and is collected whole, and the bad two cost themselves alone.
+// Fifty accounts: one hangs in every region, one is denied a region. The whole program with the SDK runs on a synctest
+// clock against a fake AWS in memory. Every other account starts within five seconds and is collected completely.
 func TestHungAndDeniedAccountsAmongFifty(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

@@ -9,8 +9,7 @@ import (
 	"github.com/aws-collector/collector/internal/awsfake"
 )
 
-// What AWS sends and this version does not know is delivered, and counted where somebody will see it; an AWS that is
-// known leaves no series.
+// Response fields that this version does not know are delivered and counted. Without such fields there is no series.
 func TestUnknownMembersMetric(t *testing.T) {
 	scene, d, dir := startCollecting(t)
 	if text := d.get("/metrics"); strings.Contains(text, "collector_unknown_response_fields_total{") {
@@ -24,7 +23,7 @@ func TestUnknownMembersMetric(t *testing.T) {
 	})
 }
 
-// Where AWS throttles, the pace that is left shows, and only there.
+// Throttling lowers the budget ratio of its region, and of no other.
 func TestThrottlesLowerBudgetRatio(t *testing.T) {
 	scene, d, _ := startCollecting(t)
 	if text := d.get("/metrics"); strings.Contains(text, "collector_api_budget_ratio{") {
@@ -34,7 +33,7 @@ func TestThrottlesLowerBudgetRatio(t *testing.T) {
 	d.waitUntil("half the pace", d.hasMetric(`collector_api_budget_ratio{account="prod",region="us-east-1"} 0.5`))
 }
 
-// startCollecting is a daemon that has collected once, and the folder of its files.
+// startCollecting starts a daemon and waits for its first run. It returns the folder of its files.
 func startCollecting(t *testing.T) (*awsfake.Simulation, *daemon, string) {
 	t.Helper()
 	scene, s := startScene(t)

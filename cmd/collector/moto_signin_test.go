@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// readRecords is how many records a run wrote, by account; and the tags of each.
+// readRecords returns the number of records by account, and the tags of each account.
 func readRecords(t *testing.T, stdout string) (n map[string]int, tags map[string]map[string]string) {
 	t.Helper()
 	n, tags = map[string]int{}, map[string]map[string]string{}
@@ -30,7 +30,7 @@ func readRecords(t *testing.T, stdout string) (n map[string]int, tags map[string
 	return n, tags
 }
 
-// launch runs instances as somebody.
+// launch starts instances with these credentials.
 func (m *moto) launch(who credentials, region string, n int) {
 	m.t.Helper()
 	ami := m.image(who, region)
@@ -48,8 +48,8 @@ func (m *moto) config(text string) string {
 	return path
 }
 
-// configFor makes an account without the CLI, which takes a second to start.
-func (m *moto) configFor(account string) {
+// createAccount creates an account without the CLI, which takes a second to start.
+func (m *moto) createAccount(account string) {
 	m.t.Helper()
 	r, err := http.NewRequestWithContext(m.t.Context(), http.MethodPost, m.url, strings.NewReader(account))
 	if err != nil {
@@ -72,8 +72,8 @@ func (m *moto) configFor(account string) {
 	}
 }
 
-// An organization of a third party's making: units within units, tags, one member that is closed. Who is collected,
-// under what name and with which tags, is what the CLI made.
+// An organization in moto: nested units, tags, one closed member. The collected accounts, their names and tags are
+// those that the CLI created.
 func TestMotoOrganizations(t *testing.T) {
 	t.Parallel()
 	m := startMoto(t)
@@ -114,7 +114,7 @@ func TestMotoOrganizations(t *testing.T) {
 		prod,
 	)
 	for i := range 22 { // so that there is a second page
-		m.configFor(fmt.Sprintf(`{"AccountName": "filler-%d", "Email": "filler-%[1]d@example.com"}`, i))
+		m.createAccount(fmt.Sprintf(`{"AccountName": "filler-%d", "Email": "filler-%[1]d@example.com"}`, i))
 	}
 	org("close-account", "--account-id", closed)
 	block := func(more string) string {

@@ -21,7 +21,7 @@ import (
 	"github.com/aws-collector/collector/collectors"
 )
 
-// A moto is a third party's AWS: what it serves, the AWS CLI reads too, so our records can be held against the CLI's.
+// moto is a fake AWS by others. The AWS CLI reads it too, so our records can be compared with the CLI's output.
 type moto struct {
 	t   *testing.T
 	url string
@@ -67,7 +67,7 @@ func startMoto(t *testing.T) *moto {
 	}
 }
 
-// A caller is somebody's keys, as the CLI takes them from the environment.
+// credentials are passed to the CLI in the environment.
 type credentials struct{ key, secret, token string }
 
 func (c credentials) env() []string {
@@ -115,7 +115,7 @@ func (m *moto) image(who credentials, region string) string {
 	return answer["Images"].([]any)[0].(map[string]any)["ImageId"].(string)
 }
 
-// instances is what the CLI prints, an instance each, with what stands beside it in its reservation.
+// instances returns the instances that the CLI prints, each with the fields of its reservation.
 func (m *moto) instances(who credentials, region string) map[string]any {
 	m.t.Helper()
 	byID := map[string]any{}
@@ -132,8 +132,7 @@ func (m *moto) instances(who credentials, region string) map[string]any {
 	return byID
 }
 
-// normalizeTimes writes every string that is an RFC 3339 time the same way: the CLI and EC2 differ in zone and
-// fraction.
+// normalizeTimes formats every RFC 3339 time alike: the CLI and EC2 differ in zone and fraction.
 func normalizeTimes(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -152,8 +151,8 @@ func normalizeTimes(v any) any {
 	return v
 }
 
-// Three accounts, entered by a key, by a key and a role, and by a chain of roles; two regions each. The records are the
-// CLI's, in content and number, and no account shows another's.
+// Three accounts that sign in with a key, a key and a role, and a chain of roles, with two regions each. The records
+// equal the CLI's output, and no account has those of another.
 func TestMotoRecordsMatchCLI(t *testing.T) {
 	t.Parallel()
 	m := startMoto(t)
@@ -241,14 +240,14 @@ accounts:
 	}
 }
 
-// cliListing is what the AWS CLI printed for a kind.
+// cliListing is the output of the AWS CLI for a kind.
 type cliListing struct {
 	Kind  string
 	Pages []map[string]any // one for each id of the parent
 	Error string
 }
 
-// listWithCLI fills moto with one of everything and lets the AWS CLI list kinds, all in one process.
+// listWithCLI creates a resource of each kind in moto and lists all kinds with the AWS CLI, in one process.
 func (m *moto) listWithCLI(who credentials, region string) map[string]cliListing {
 	m.t.Helper()
 	python, err := exec.LookPath("python3")
@@ -260,7 +259,7 @@ func (m *moto) listWithCLI(who credentials, region string) map[string]cliListing
 		Op     string            `json:"op"`
 		Params map[string]string `json:"params"`
 		Parent string            `json:"parent"`
-		ID     string            `json:"id"` // the member of the parent's items that is asked for
+		ID     string            `json:"id"` // the member of the parent's items that the request names
 		Items  string            `json:"items"`
 		Param  string            `json:"param"`
 	}
@@ -294,7 +293,7 @@ func (m *moto) listWithCLI(who credentials, region string) map[string]cliListing
 	return all
 }
 
-// items are a kind's resources in what the CLI printed, each with what stands beside it, as data has it.
+// items returns the resources of a kind in the CLI's output, each with the fields beside it, as our data has them.
 func items(t *testing.T, k *collectors.Kind, page map[string]any) []any {
 	t.Helper()
 	list := func(v any) []any {
@@ -335,8 +334,8 @@ func items(t *testing.T, k *collectors.Kind, page map[string]any) []any {
 	return all
 }
 
-// One of everything that moto can hold, and every kind that it can list: data is what the AWS CLI prints, member by
-// member. A listing that the CLI cannot make of moto's answer is no target that is ok.
+// For a resource of every kind that moto supports, data equals the output of the AWS CLI, member by member. If the CLI
+// cannot list a kind, our target is not ok.
 func TestMotoKindsMatchCLI(t *testing.T) {
 	t.Parallel()
 	m := startMoto(t)
@@ -420,7 +419,7 @@ outputs: [{type: stdout, ends: true}]
 	}
 }
 
-// validateSchema holds a value against a JSON Schema.
+// validateSchema checks a value against a JSON Schema.
 func validateSchema(schema []byte, v any) error {
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
 	if err != nil {
@@ -438,7 +437,7 @@ func validateSchema(schema []byte, v any) error {
 	return s.Validate(v)
 }
 
-// sortedByID puts resources in the order of their ids, and their times in one form.
+// sortedByID sorts resources by id and normalizes their times.
 func sortedByID(k *collectors.Kind, list []any) []any {
 	key := func(v any) string {
 		o, ok := v.(map[string]any)
@@ -458,7 +457,7 @@ func sortedByID(k *collectors.Kind, list []any) []any {
 	return list
 }
 
-// runProcess runs this test's binary as the program, in an environment of its own.
+// runProcess runs this test binary as the program, with its own environment.
 func runProcess(t *testing.T, env []string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	exe, err := os.Executable()

@@ -6,7 +6,7 @@ import (
 	"github.com/aws-collector/collector/config"
 )
 
-// A program that goes on keeps the sessions of its accounts for the next run. With --once there is none.
+// A daemon retains the sessions of its accounts for the next run. With --once there is no next run.
 func TestOnceForgetsSessions(t *testing.T) {
 	for _, once := range []bool{false, true} {
 		p := &program{opt: runOptions{once: once}}

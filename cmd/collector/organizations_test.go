@@ -27,7 +27,7 @@ import (
 	"github.com/aws-collector/collector/web"
 )
 
-// A company is an organization and a program that collects it, on a bubble's clock.
+// testOrganization is an organization and a program that collects it, on a synctest clock.
 type testOrganization struct {
 	t     *testing.T
 	cloud *awsfake.AWS
@@ -37,7 +37,7 @@ type testOrganization struct {
 	prod  string // a unit
 	dir   string
 	load  auth.LoadOptions
-	now   bool // the daemon is told --now
+	now   bool // the daemon runs with --now
 
 	accounts       map[string]*awsfake.Account
 	stdout, stderr safeBuffer
@@ -93,7 +93,7 @@ func (c *testOrganization) addMember(id string, m awsfake.Member) *awsfake.Accou
 
 func (c *testOrganization) account(id string) *awsfake.Account { return c.accounts[id] }
 
-// write is the configuration: the organization's block with more in it, and more behind it.
+// write writes the configuration: block is added to the organization's block, more follows it.
 func (c *testOrganization) write(block, more string) string {
 	c.t.Helper()
 	path := filepath.Join(c.dir, "config.yaml")
@@ -126,7 +126,7 @@ func (c *testOrganization) cli(path string) *cli {
 	}
 }
 
-// once is a run by hand: its exit code.
+// once runs the program with --once and returns its exit code.
 func (c *testOrganization) once(path string, edit ...func(*runOptions)) int {
 	c.t.Helper()
 	o := runOptions{once: true, flushTimeout: time.Minute, aws: c.load}
@@ -136,7 +136,7 @@ func (c *testOrganization) once(path string, edit ...func(*runOptions)) int {
 	return exitCode(c.cli(path).collect(c.t.Context(), o), &c.stderr)
 }
 
-// records is how many records were written, by account; they are taken away.
+// records returns the number of written records by account, and removes them.
 func (c *testOrganization) records() map[string]int {
 	c.t.Helper()
 	path := filepath.Join(c.dir, "records.jsonl")
@@ -163,12 +163,12 @@ func (c *testOrganization) wantRecords(want map[string]int) {
 	}
 }
 
-// listCalls is how often the members were listed.
+// listCalls is the number of calls that list members.
 func (c *testOrganization) listCalls() int {
 	return len(c.cloud.Calls(func(call *awsfake.Call) bool { return call.Action == "ListAccounts" && call.Code == "" }))
 }
 
-// liveResources is the accounts that the store has resources of, by the command that people use.
+// liveResources returns the accounts with current resources, according to `collector list`.
 func (c *testOrganization) liveResources(path string) string {
 	c.t.Helper()
 	var out bytes.Buffer
@@ -186,8 +186,8 @@ func (c *testOrganization) liveResources(path string) string {
 	return strings.Join(slices.Compact(all), "")
 }
 
-// A run by hand lists the members and collects them: the one that asks as itself, another by the role, one without the
-// role is one failed account, one that is suspended none.
+// run --once lists the members and collects them: the asking account itself, and others with the role. A member without
+// the role is a failed account. A suspended member is not collected.
 func TestOrganizationOnce(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -206,9 +206,9 @@ func TestOrganizationOnce(t *testing.T) {
 				t.Errorf("no %q in\n%s", say, c.stderr.String())
 			}
 		}
-		// The list is no account: it has no regions to be in doubt about, and no row among the accounts where it went well.
+		// The organization is not an account: it has no warning about regions, and no row in the summary if it succeeded.
 		for _, not := range []string{
-			"regions are not known", "│ organization:key", "| organization:key", "\norganization:key ",
+			"regions uncertain", "│ organization:key", "| organization:key", "\norganization:key ",
 		} {
 			if strings.Contains(c.stderr.String(), not) {
 				t.Errorf("%q in\n%s", not, c.stderr.String())
@@ -235,9 +235,8 @@ func TestOrganizationOnce(t *testing.T) {
 	})
 }
 
-// Organizations that does not answer: with nothing known it is one failed thing, and the others go on; with members
-// known they are collected, from before a restart too. Nobody is retired by it, nor by a suspension; by a whole list
-// alone.
+// AWS Organizations does not answer. Without a list, only the organization fails. With a list, also of an earlier
+// process, its members are collected. Neither this nor a suspension retires an account; only a complete list does.
 func TestOrganizationOutage(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -275,7 +274,7 @@ func TestOrganizationOutage(t *testing.T) {
 			t.Errorf("live %s", got)
 		}
 		down()
-		// It is a member again, but suspended: no account any more to be collected, and yet there.
+		// It is a member again, but suspended: it is not collected, and its resources stay.
 		shop := awsfake.Member{Name: "shop", Unit: c.prod, State: "PENDING_CLOSURE"}
 		c.of.Join(c.account("222222222222"), shop)
 		if code := c.once(path); code != exitDone {
@@ -295,8 +294,7 @@ func TestOrganizationOutage(t *testing.T) {
 	})
 }
 
-// startDaemon runs the program without what would keep a bubble's clock from moving: the listener, and the watch over
-// the file.
+// startDaemon runs the program without what would stop the synctest clock: the listener, and the file watcher.
 func (c *testOrganization) startDaemon(path string) (stop func()) {
 	c.t.Helper()
 	i := c.cli(path)
@@ -369,8 +367,8 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 	}
 }
 
-// A daemon lists the members a minute before each run: a new one is collected at the next, one that leaves no more; a
-// list that fails leaves those that are known.
+// A daemon lists the members a minute before each run. The next run collects new members, and no longer those that
+// left. A failed list changes nothing.
 func TestOrganizationDaemon(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -406,8 +404,8 @@ func TestOrganizationDaemon(t *testing.T) {
 	})
 }
 
-// With @every there is no "before" a run in which to list: who joins is collected as soon as a list has it, and at that
-// distance from then on.
+// With @every there is no time before a run to list members. A new member is collected as soon as it is listed, then
+// every interval.
 func TestOrganizationEvery(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -426,8 +424,7 @@ func TestOrganizationEvery(t *testing.T) {
 	})
 }
 
-// A list that is slower than the start waits for is no reason to collect its members a day late, where --now was asked
-// for.
+// With --now, members whose list takes longer than the start waits are collected when it arrives, not a day later.
 func TestOrganizationListedSlowlyAtStart(t *testing.T) {
 	for _, now := range []bool{true, false} {
 		dir := t.TempDir()
@@ -455,7 +452,7 @@ func TestOrganizationListedSlowlyAtStart(t *testing.T) {
 	}
 }
 
-// A member that has a block of its own is collected by that: known by its id, or found out by signing in.
+// A member that also has a block in the file is collected as that block says. Here the block names its account id.
 func TestOrganizationMemberWithOwnBlock(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -475,7 +472,7 @@ func TestOrganizationMemberWithOwnBlock(t *testing.T) {
 	})
 }
 
-// The same, where only signing in tells: from the next list on, the member is left to the block.
+// The same, if only signing in shows the account: from the next list on, the member is left to the block.
 func TestOrganizationMemberFoundBehindBlock(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -497,7 +494,7 @@ func TestOrganizationMemberFoundBehindBlock(t *testing.T) {
 	})
 }
 
-// check has a row for the organization and one for each member; policy says what it needs.
+// check has a row for the organization and one for each member; policy prints what it needs.
 func TestOrganizationCheck(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -535,7 +532,7 @@ func TestOrganizationCheck(t *testing.T) {
 	})
 }
 
-// Members are listed before each instant at which one of them is due.
+// Members are listed before each run of any of their schedules.
 func TestOrganizationSchedule(t *testing.T) {
 	noon := time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC)
 	for schedule, want := range map[string]string{

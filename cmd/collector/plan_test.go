@@ -22,7 +22,7 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// runPlan makes a plan of a configuration file.
+// runPlan returns the plan of a configuration file.
 func runPlan(t *testing.T, c *cli, o runOptions) plan {
 	t.Helper()
 	var out bytes.Buffer
@@ -38,7 +38,8 @@ func runPlan(t *testing.T, c *cli, o runOptions) plan {
 
 const planKeys = `ak_id: AKIAIOSFODNN7EXAMPLE, ak_secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"`
 
-// What a plan counts, line by line: account, region, kinds, calls a run, calls a day. A star marks a region of opt-in.
+// The regions of a plan, a line each: account, region, kinds, calls per run, calls per day. A star marks an opt-in
+// region.
 func TestPlan(t *testing.T) {
 	for _, c := range []struct {
 		name, config string
@@ -137,8 +138,8 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// A plan is what a run then does, call by call: for an account in which nothing is, and for one whose contents were
-// assumed; and it takes as long as was said, or a little longer.
+// A run makes exactly the planned calls: for an account without resources, and for one with the assumed resources. It
+// takes as long as planned, or slightly longer.
 func TestRunMakesPlannedCalls(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -224,7 +225,7 @@ func TestRunMakesPlannedCalls(t *testing.T) {
 	}
 }
 
-// A plan warns of a run that cannot end before the next one or in time.
+// A plan warns about a run that takes longer than its period or its timeout.
 func TestPlanWarns(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config.yaml")
 	text := "schedule: '@every 1m'\ntimeout: 30s\n" +
@@ -244,7 +245,7 @@ func TestPlanWarns(t *testing.T) {
 	}
 }
 
-// The example's schedules name kinds that there are, and keep what is slow or large off the common schedule.
+// The schedules of the example name existing kinds, and list slow or large kinds less often.
 func TestExampleSchedulesNameKinds(t *testing.T) {
 	b, err := os.ReadFile("../../config.example.yaml")
 	if err != nil {

@@ -15,16 +15,16 @@ import (
 	"github.com/aws-collector/collector/policy"
 )
 
-// deployedPolicies is the files of deploy/iam and what prints each. UPDATE_DEPLOY=1 writes them anew.
+// deployedPolicies has the files of deploy/iam and the arguments that print each. UPDATE_DEPLOY=1 updates them.
 var deployedPolicies = map[string][]string{
-	"list.json":                {"policy", "--kind", "*"}, "mfa.json":                 {"policy", "mfa"},
+	"list.json": {"policy", "--kind", "*"}, "mfa.json": {"policy", "mfa"},
 	"role.cloudformation.json": {"policy", "--kind", "*", "--format", "cloudformation"},
 	"terraform/main.tf":        {"policy", "--kind", "*", "--format", "terraform"},
 }
 
 const deployIAM = "../../deploy/iam"
 
-// runOutput is what the program prints, run in this process.
+// runOutput runs the program in this process and returns what it prints.
 func runOutput(t *testing.T, args ...string) string {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -34,7 +34,7 @@ func runOutput(t *testing.T, args ...string) string {
 	return stdout.String()
 }
 
-// What lies in deploy/iam is what the program prints today, and has the action of every kind in it.
+// The files in deploy/iam equal what the program prints, and have the action of every kind.
 func TestDeployedPolicies(t *testing.T) {
 	for name, args := range deployedPolicies {
 		path := filepath.Join(deployIAM, filepath.FromSlash(name))
@@ -68,8 +68,8 @@ func TestDeployedPolicies(t *testing.T) {
 	}
 }
 
-// All kinds fit into one managed policy as yet, and the role that holds them into its limits; the day that they do not,
-// the templates and the text of `policy` are to be read again.
+// All kinds fit into one managed policy, and into the limits of a role. When they no longer do, the templates and the
+// help of `policy` must change.
 func TestAllKindsFitOnePolicy(t *testing.T) {
 	docs := policy.ListingPolicies(actionsOf(knownNames().Kinds))
 	if len(docs) != 1 {
@@ -78,7 +78,7 @@ func TestAllKindsFitOnePolicy(t *testing.T) {
 	t.Logf("%d of %d characters", docs[0].Size(), policy.ManagedLimit)
 }
 
-// newerThanCFNLint is actions that cfn-lint 1.51 has not heard of: operations that AWS added after its list was made.
+// newerThanCFNLint has actions that AWS added after the list of cfn-lint 1.51 was made.
 var newerThanCFNLint = []string{
 	"describeaccountvpcencryptioncontrol", "describeapplicationstatus", "describeapplicationstatuscheckassociations",
 	"describeapplicationstatuschecks", "describecapacityreservationcancellationquotes",
@@ -86,7 +86,7 @@ var newerThanCFNLint = []string{
 	"describeipaminternetregistryassociations", "describeipampoolallocations",
 }
 
-// cfn-lint knows every action of AWS: it would find a kind whose action is spelt otherwise than its operation.
+// cfn-lint knows every action of AWS, so it finds a kind whose action differs from the name of its operation.
 func TestDeployedTemplateByCFNLint(t *testing.T) {
 	lint, err := exec.LookPath("cfn-lint")
 	if err != nil {

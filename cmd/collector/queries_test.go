@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Every command of docs/queries.md works, on either database, and finds something, but for those that ask for what a
-// day-old store cannot have.
+// Every command of docs/queries.md works on both databases. All return rows, except those that need a store older than
+// a day.
 func TestQueries(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) { testQueries(t, "{type: sqlite}") })
 	t.Run("postgres", func(t *testing.T) {
@@ -61,7 +61,7 @@ store: %[4]s
 		first("list", "vpc", "--columns", "id"),
 		"203.0.113.10",
 		first("list", "instance", "--where", "data.PublicIpAddress", "--columns", "data.PublicIpAddress"),
-		// What the scene has none of is asked of what it has.
+		// Some examples use resources that the simulated fleet lacks; they run with others.
 		"22 BETWEEN",
 		"443 BETWEEN",
 		"not tags.team",
@@ -116,7 +116,7 @@ store: %[4]s
 	}
 }
 
-// splitWords splits a command as a shell does, as far as the page needs it.
+// splitWords splits a command line as a shell does, as far as docs/queries.md needs it.
 func splitWords(t *testing.T, s string) (out []string) {
 	t.Helper()
 	var word strings.Builder

@@ -11,7 +11,7 @@ import (
 	"github.com/aws-collector/collector/inventory"
 )
 
-// A store that is away, as far as retirement asks it.
+// unreachableStore is a store whose calls fail.
 type unreachableStore struct {
 	inventory.Driver
 	err error
@@ -19,7 +19,7 @@ type unreachableStore struct {
 
 func (s *unreachableStore) Accounts(context.Context) ([]inventory.Account, error) { return nil, s.err }
 
-// A thousand accounts' runs end while the store is away: that is said once, and again when it is away again.
+// Many runs end while the store is unreachable: one error is logged, and one more when it is unreachable again.
 func TestRetirementErrorLoggedOnce(t *testing.T) {
 	var log bytes.Buffer
 	s := &unreachableStore{err: errors.New("the database is away")}

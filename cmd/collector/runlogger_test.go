@@ -19,8 +19,8 @@ func logLinesOf(do func(*runLogger)) []string {
 	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
 }
 
-// A daemon that was down for a month must not begin with a line for each of the runs that it missed, nor say of one
-// that was skipped both that it was missed and that it ended.
+// After a month of downtime, the daemon does not log each missed run. A skipped run is logged as missed, not also as
+// ended.
 func TestMissedRunsAreLoggedOnce(t *testing.T) {
 	got := logLinesOf(func(l *runLogger) {
 		for range 2880 {
@@ -51,8 +51,7 @@ func TestUncertainRegionsNameUsedRegions(t *testing.T) {
 	}
 }
 
-// An organization has no regions to be in doubt about; what is said of its members is said once, by whoever listed
-// them.
+// Inactive members do not cause a warning about regions. The member directory logs them, once.
 func TestInactiveMembersDoNotWarnAboutRegions(t *testing.T) {
 	r := &memberList{Inactive: []config.Member{{ID: "444444444444", Name: "closed", State: "SUSPENDED"}}}
 	if got := logLinesOf(func(l *runLogger) { l.Planned("organization:1", nil, nil, r.warning()) }); len(got) != 1 ||
@@ -61,7 +60,7 @@ func TestInactiveMembersDoNotWarnAboutRegions(t *testing.T) {
 	}
 }
 
-// An output that works again has no error to name.
+// An output that works again has no error in the message.
 func TestUndeliveredOmitsPastError(t *testing.T) {
 	for _, c := range []struct{ failing, want string }{
 		{"", "output file lost 55 records"},

@@ -18,8 +18,8 @@ import (
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 )
 
-// A run's records are in a bucket when it ends, in the folders of their accounts, written with the default chain's
-// credentials; and they are those that a file got.
+// At the end of a run, the bucket has the same records as a file output, in a folder for each account. They are written
+// with the credentials of the default chain.
 func TestRunToS3(t *testing.T) {
 	scene, aws := startScene(t)
 	backend := s3mem.New()

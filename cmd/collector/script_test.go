@@ -14,10 +14,10 @@ import (
 	"github.com/aws-collector/collector/inventory/postgres/postgrestest"
 )
 
-// runAsProgram is the variable that makes this test's binary the program: for tests that need a process of its own.
+// runAsProgram is the environment variable that makes this test binary run the program, for tests that need a process.
 const runAsProgram = "COLLECTOR_TEST_AS_PROGRAM"
 
-// TestMain lets a script call the program by its name, as a process of its own.
+// TestMain lets scripts run the program by its name.
 func TestMain(m *testing.M) {
 	if os.Getenv(runAsProgram) != "" {
 		main()
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 // cluster is the Postgres server of the tests that ask for one.
 var cluster = &postgrestest.Shared{Settings: []string{"fsync=off"}}
 
-// leakCheckedTests fails a package whose tests leave a goroutine behind.
+// leakCheckedTests fails if the tests leave a goroutine behind.
 type leakCheckedTests struct{ m *testing.M }
 
 func (l leakCheckedTests) Run() int {
@@ -46,9 +46,8 @@ func (l leakCheckedTests) Run() int {
 	return code
 }
 
-// TestScripts runs each file of testdata/script: what a person types, and what they read. A script begins with what it
-// settles. In every one an AWS listens at $AWS_ENDPOINT_URL, with the demo's accounts; $PROD_KEY and so on are their
-// keys.
+// TestScripts runs each file of testdata/script, which begins with a comment about its purpose. A fake AWS with the
+// accounts of the demo listens at $AWS_ENDPOINT_URL; $KEY_prod and so on are their keys.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -70,7 +69,7 @@ func TestScripts(t *testing.T) {
 				if a.RoleARN != "" {
 					env.Setenv("ROLE_"+a.Name, a.RoleARN)
 				}
-				if a.Name == "platform" || a.Name == "data" { // to be put in another account's place
+				if a.Name == "platform" || a.Name == "data" { // replaces another account in some scripts
 					k := a.Account.AddUser("carol").NewKey()
 					env.Setenv("KEY_"+a.Name, k.ID)
 					env.Setenv("SECRET_"+a.Name, k.Secret)
@@ -84,7 +83,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond == "root" { // who alone gives files away
+			if cond == "root" { // only root can chown files
 				return os.Geteuid() == 0, nil
 			}
 			if cond == "postgres" {

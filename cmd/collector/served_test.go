@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// The daemon answers what outputs are asked: as soon as something was listed, behind its own server, and by the options
-// that a reload brings. An output that is taken out is gone.
+// The daemon serves the inventory outputs on its own listener after the first listing, with the options of the last
+// reload. A removed output is no longer served.
 func TestInventoryEndpoints(t *testing.T) {
 	scene, s := startScene(t)
 	dir := t.TempDir()

@@ -14,7 +14,7 @@ import (
 	"github.com/aws-collector/collector/internal/awsfake"
 )
 
-// runOnceWith runs the program once, as a new process would, against an AWS in memory: its exit code and what it said.
+// runOnceWith runs the program with --once against a fake AWS in memory, and returns its exit code and its output.
 func runOnceWith(t *testing.T, cloud *awsfake.AWS, config string) (code int, said string) {
 	t.Helper()
 	server := cloud.InMemory()
@@ -35,8 +35,7 @@ func runOnceWith(t *testing.T, cloud *awsfake.AWS, config string) (code int, sai
 	return exitCode(err, &stderr), stderr.String()
 }
 
-// Fifty accounts behind one MFA device and one literal code, three runs an hour apart, each a process of its own: one
-// code is used.
+// Fifty accounts use one MFA device and one literal code, in three processes an hour apart: one code is used.
 func TestFiftyBehindOneDevice(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -76,7 +75,7 @@ func TestFiftyBehindOneDevice(t *testing.T) {
 	})
 }
 
-// One account's STS hangs: the others are collected as if it did not, and it fails by itself with its reason.
+// STS hangs for one account: that account fails with its reason, and no other account is delayed.
 func TestHungSTSAmongFifty(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

@@ -17,8 +17,7 @@ import (
 	"github.com/aws-collector/collector/runner"
 )
 
-// A frozenStore is a database that stops answering, in one of its methods or in all. Where it is deaf it does not heed
-// its context.
+// frozenStore is a database that stops answering in one method or all. If deaf, it ignores its context.
 type frozenStore struct {
 	inventory.Driver
 	method string // "": all
@@ -26,7 +25,7 @@ type frozenStore struct {
 
 	mu   sync.Mutex
 	thaw chan struct{} // nil: it answers
-	ends atomic.Int64  // commits that came through
+	ends atomic.Int64  // commits that succeeded
 }
 
 func (f *frozenStore) freeze() {
@@ -98,7 +97,7 @@ func (t frozenWriter) Commit(ctx context.Context, _ inventory.Commit) error {
 	return nil
 }
 
-// A steadyAccount is an account whose every region and kind has one page, of more resources than one pack takes.
+// testAccount has one page for each region and kind, with more resources than one pack holds.
 type testAccount struct{ id string }
 
 func (a testAccount) Identity() record.Identity {
@@ -125,7 +124,7 @@ func (testAccount) List(
 	return runner.ListStats{}, emit(ctx, p)
 }
 
-// recordingSink is an output that counts, by the second, and remembers how targets ended.
+// recordingSink is an output that records when pages arrive and how targets end.
 type recordingSink struct {
 	mu    sync.Mutex
 	at    []time.Time
@@ -147,7 +146,7 @@ func (d *recordingSink) End(_ context.Context, o record.Outcome) error {
 	return nil
 }
 
-// countBetween is how many pages came then.
+// countBetween returns the number of pages in a period.
 func (d *recordingSink) countBetween(from, to time.Time) (n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -165,8 +164,8 @@ func (e everyInterval) Next(t time.Time) time.Time {
 	return t.Truncate(time.Duration(e)).Add(time.Duration(e))
 }
 
-// Whichever of its calls a store freezes in: after some seconds records go on to the outputs as before, every target
-// ends ok, /-/ready says it, a drain is as short as ever, and when the store is back, that is noticed.
+// Whichever call of the store freezes: after some seconds outputs get records as before, every target ends ok, /-/ready
+// reports it, a drain takes no longer, and the recovery is noticed.
 func TestFrozenStoreDoesNotBlockDelivery(t *testing.T) {
 	for _, method := range []string{"", "begin", "live", "stage", "commit", "known", "retire"} {
 		for _, deaf := range []bool{false, true} {
@@ -221,7 +220,7 @@ func testFreeze(t *testing.T, f *frozenStore) {
 		t.Errorf("before: %d pages in 40 s; %v", n, led.notReadyReasons())
 	}
 	f.freeze()
-	time.Sleep(10 * time.Second) // the next round meets it
+	time.Sleep(10 * time.Second) // the next round meets the frozen store
 	time.Sleep(inventory.StallTimeout + 2*time.Second)
 	if why := led.notReadyReasons(); len(why) != 1 || !strings.Contains(why[0], "store writes fail since") {
 		t.Errorf("frozen, it is not ready because of %q", why)

@@ -13,14 +13,14 @@ import (
 	"github.com/aws-collector/collector/internal/printable"
 )
 
-// A table that is printed as it is asked for looks as one that is kept.
+// printRows prints the same table as newTable.
 func TestPrintRowsMatchesTable(t *testing.T) {
 	columns := []string{"account", "status", "api_calls"}
 	kept := newTable(columns)
 	var rows [][]string
 	for i, name := range []string{"prod", "a-longer-name", "大阪", "x", "\x1b[31m\u202ered", "two\nlines"} {
 		calls := i * i * i * 1000
-		kept.AppendRow(table.Row{cell(name), "ok", calls}) // as a listing does
+		kept.AppendRow(table.Row{cell(name), "ok", calls}) // as resultTable does
 		rows = append(rows, []string{name, "ok", strconv.Itoa(calls)})
 	}
 	var out bytes.Buffer

@@ -25,8 +25,8 @@ import (
 	"github.com/aws-collector/collector/internal/awsfake"
 )
 
-// runTerminalSession runs a shell script on a terminal of its own that answers nothing; $COLLECTOR is the program.
-// typed is what a person typed before it began; on hears what comes, as it comes.
+// runTerminalSession runs a shell script on a pseudo-terminal that answers no query; $COLLECTOR is the program. typed
+// is input from before the start; on is called with the output as it arrives.
 func runTerminalSession(
 	t *testing.T, script, dir string, env []string, typed string, width, height int,
 	on func(tty io.Writer, all []byte),
@@ -87,7 +87,7 @@ func runTerminalSession(
 	return all.String()
 }
 
-// commandPaths is every verb below a command, each as one types it.
+// commandPaths returns all subcommands, as they are typed.
 func commandPaths(cmd *cobra.Command) []string {
 	all := []string{strings.TrimSpace(strings.TrimPrefix(cmd.CommandPath(), "collector"))}
 	for _, c := range cmd.Commands() {
@@ -96,51 +96,51 @@ func commandPaths(cmd *cobra.Command) []string {
 	return all
 }
 
-// On a terminal that answers no question, no verb asks one, and none takes what was typed ahead: it is there for the
-// next reader. A verb that has a live view may move the cursor and erase, and no more.
+// No command sends a query to the terminal, and none consumes input that was typed before: it stays for the next
+// program. A command with a live view may move the cursor and erase, nothing else.
 func TestNoCommandQueriesTheTerminal(t *testing.T) {
 	scene, s := startScene(t)
 	root := (&cli{getenv: func(string) string { return "" }, stdout: io.Discard, stderr: io.Discard}).root(nil)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
-	// What each is called with, so that it does its work. The first one collects what the others are asked about.
+	// The arguments with which each command does its work. The first command fills the store for the others.
 	args := map[string][]string{
-		"run":                   {"run --once", "run --plan", "run --once --dry-run", "run --no-such-flag"},
-		"":                      {"", "--help", "--version", "nonsense"},
-		"validate":              {"validate", "validate -c nowhere.yaml"}, "check":                 {"check"},
-		"policy":                {"policy", "policy list"}, "kinds":                 {"kinds"},
-		"schema":                {"schema", "schema --kind ec2_volume"},
-		"list":                  {"list", "list instance -o csv", "list nothing"},
-		"get":                   {"get i-1", "get"}, "history":               {"history i-1"},
-		"diff":                  {"diff --from 1h"}, "changes":               {"changes --since 1h", "changes"},
-		"sql":                   {"sql 'select 1'", "sql nonsense"}, "db":                    {"db"},
-		"db check":              {"db check"}, "db vacuum":             {"db vacuum"},
-		"db export":             {"db export -o csv", "db export"},
-		"login":                 {"login prod", "login nobody"},
-		"accept":                {"accept", "accept nobody"},
-		"healthcheck":           {"healthcheck --listen 127.0.0.1:1"}, "version":               {"version"},
-		"demo":                  {"demo --for 1s --listen 127.0.0.1:0 --latency 1ms"},
-		"help":                  {"help", "help run"}, "completion":            {"completion"},
-		"completion bash":       {"completion bash"}, "completion zsh":        {"completion zsh"},
-		"completion fish":       {"completion fish"}, "completion powershell": {"completion powershell"},
+		"run":      {"run --once", "run --plan", "run --once --dry-run", "run --no-such-flag"},
+		"":         {"", "--help", "--version", "nonsense"},
+		"validate": {"validate", "validate -c nowhere.yaml"}, "check": {"check"},
+		"policy": {"policy", "policy list"}, "kinds": {"kinds"},
+		"schema": {"schema", "schema --kind ec2_volume"},
+		"list":   {"list", "list instance -o csv", "list nothing"},
+		"get":    {"get i-1", "get"}, "history": {"history i-1"},
+		"diff": {"diff --from 1h"}, "changes": {"changes --since 1h", "changes"},
+		"sql": {"sql 'select 1'", "sql nonsense"}, "db": {"db"},
+		"db check": {"db check"}, "db vacuum": {"db vacuum"},
+		"db export":   {"db export -o csv", "db export"},
+		"login":       {"login prod", "login nobody"},
+		"accept":      {"accept", "accept nobody"},
+		"healthcheck": {"healthcheck --listen 127.0.0.1:1"}, "version": {"version"},
+		"demo": {"demo --for 1s --listen 127.0.0.1:0 --latency 1ms"},
+		"help": {"help", "help run"}, "completion": {"completion"},
+		"completion bash": {"completion bash"}, "completion zsh": {"completion zsh"},
+		"completion fish": {"completion fish"}, "completion powershell": {"completion powershell"},
 	}
 	lines := args["run"]
-	for _, verb := range commandPaths(root) {
-		if args[verb] == nil {
-			t.Errorf("%q is a verb that this test does not know: add what it is called with", verb)
+	for _, command := range commandPaths(root) {
+		if args[command] == nil {
+			t.Errorf("%q is a command that this test does not know: add its arguments", command)
 		}
-		if verb != "" {
-			lines = append(lines, verb+" --help")
+		if command != "" {
+			lines = append(lines, command+" --help")
 		}
-		if verb != "run" {
-			lines = append(lines, args[verb]...)
+		if command != "run" {
+			lines = append(lines, args[command]...)
 		}
 	}
 	lines = append(lines, "__complete list ''", "__complete ''")
 
 	for name, c := range map[string]struct {
 		env   []string
-		views []string // the verbs that draw one
+		views []string // the commands that draw a view
 		lines []string
 	}{
 		"a terminal": {
@@ -152,11 +152,11 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 		"no TERM":  {nil, nil, withoutLiveView(lines)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel() // a verb starts, ends, and waits meanwhile
+			t.Parallel() // commands mostly wait
 			dir := t.TempDir()
 			write(t, filepath.Join(dir, "config.yaml"), daemonConfig(dir, scene, ""))
-			// What was typed is a number a line, and after each verb the shell reads one: a verb that reads anything, if only to
-			// throw it away, is the one after which the next number is missing.
+			// The typed input has a number on each line, and after each command the shell reads one. If a command reads input,
+			// the next number is missing.
 			var script, typed strings.Builder
 			for i, line := range c.lines {
 				fmt.Fprintf(&typed, "%d\n", i)
@@ -170,7 +170,7 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 			)
 			said := strings.Split(out, "\n>>> ")[1:]
 			if len(said) != len(c.lines) {
-				t.Fatalf("%d verbs said something, of %d:\n%s", len(said), len(c.lines), out)
+				t.Fatalf("%d commands printed something, of %d:\n%s", len(said), len(c.lines), out)
 			}
 			for i, line := range c.lines {
 				text, typed, _ := strings.Cut(said[i], "\n<<< ")
@@ -182,7 +182,7 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 					func(v string) bool { return line == v || strings.HasPrefix(line, v+" --for") },
 				)
 				if rest := drawPattern.ReplaceAllString(text, ""); draws && rest == text &&
-					!strings.HasPrefix(line, "run") { // a run may be over too soon
+					!strings.HasPrefix(line, "run") { // a short run may draw nothing
 					t.Errorf("collector %s drew no view: this test shows nothing of it", line)
 				} else if draws {
 					text = rest
@@ -195,10 +195,10 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 	}
 }
 
-// drawPattern is all that a view sends to the terminal beside text.
+// drawPattern matches all control sequences of the live view.
 var drawPattern = regexp.MustCompile(`\r\x1b\[\d+A\x1b\[J|\r\x1b\[K`)
 
-// withoutLiveView leaves those that would draw a view, and some that would not.
+// withoutLiveView returns the commands that would draw a view, and some others.
 func withoutLiveView(lines []string) []string {
 	return slices.DeleteFunc(slices.Clone(lines), func(l string) bool {
 		return !slices.Contains([]string{"run --once", "check", "version", "list", "--help", "login prod"}, l) &&
@@ -206,8 +206,8 @@ func withoutLiveView(lines []string) []string {
 	})
 }
 
-// The table stands there once, and nothing of the view: at the end of a run, after Ctrl-C, and with the records on the
-// same terminal.
+// The terminal shows the table once, and nothing of the view: at the end of a run, after Ctrl-C, and with records on
+// the same terminal.
 func TestLiveViewIsErasedBeforeTable(t *testing.T) {
 	for name, c := range map[string]struct {
 		ctrlC         bool
@@ -232,7 +232,7 @@ func TestLiveViewIsErasedBeforeTable(t *testing.T) {
 				Delay:  5 * redrawEvery,
 				Action: "DescribeInstances",
 			}, "read -r line; echo typed $line", "ahead\n", "exit 0\ntyped ahead"
-			if c.ctrlC { // which the kernel also takes what was typed away for
+			if c.ctrlC { // the kernel also discards typed input
 				fault, script, typed, want = awsfake.Fault{Kind: awsfake.Hang, Action: "DescribeInstances"}, "", "", "\nexit 1"
 			}
 			scene.AWS.Inject(fault)
