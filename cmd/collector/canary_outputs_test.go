@@ -175,17 +175,17 @@ web: {listen: "127.0.0.1:0"}
 		return stdout + stderr
 	}
 
-	if said := command("run", "--once", "--flush-timeout", "3s"); !strings.Contains(said, "reason=signature") {
-		t.Errorf("the organization did not fail: the canary was not tried:\n%s", said)
+	if output := command("run", "--once", "--flush-timeout", "3s"); !strings.Contains(output, "reason=signature") {
+		t.Errorf("the organization did not fail, so its secret was not tested:\n%s", output)
 	}
 	for _, part := range []string{"good", "bad", "away", "closed"} {
 		if g.count(part) == 0 {
-			t.Errorf("nothing was sent to %s: its canaries were not tried", part)
+			t.Errorf("nothing was sent to %s, so its secrets were not tested", part)
 		}
 	}
 	if letters, err := filepath.Glob(filepath.Join(dir, "data", "spools", "*", "dead-letter.jsonl")); err != nil ||
 		len(letters) == 0 {
-		t.Errorf("no letter is dead: %v", err)
+		t.Errorf("no dead letters: %v", err)
 	}
 	instance := regexp.MustCompile(`"(i-[0-9a-f]+)"`).FindStringSubmatch(command("db", "export"))
 	if instance == nil {
@@ -226,7 +226,7 @@ web: {listen: "127.0.0.1:0"}
 		return err
 	})
 	if err != nil || files < 10 {
-		t.Errorf("%d files are kept: %v", files, err)
+		t.Errorf("%d files stored: %v", files, err)
 	}
 
 	good := mustRead(t, config)
@@ -253,14 +253,14 @@ web: {listen: "127.0.0.1:0"}
 			1,
 		),
 	)
-	if said := command("run", "--once"); !strings.Contains(said, "a part of the path is a file") {
-		t.Errorf("the output was not tried: %s", said)
+	if output := command("run", "--once"); !strings.Contains(output, "a part of the path is a file") {
+		t.Errorf("the output was not tested: %s", output)
 	}
 
 	write(t, config, strings.Replace(good, "\noutputs:", fmt.Sprintf("\nstore: {type: postgres, dsn: %q}\noutputs:",
 		"postgres://collector:"+url.QueryEscape(c["dsn"])+"@127.0.0.1:1/collector"), 1))
-	if said := command("validate"); !strings.Contains(said, ": ok, ") {
-		t.Errorf("the file is not taken: %s", said)
+	if output := command("validate"); !strings.Contains(output, ": ok, ") {
+		t.Errorf("the file was not accepted: %s", output)
 	}
 	for _, args := range [][]string{
 		{"run", "--once", "--flush-timeout", "1s"}, {"list"}, {"db", "check"}, {"db", "vacuum"}, {"db", "export"},

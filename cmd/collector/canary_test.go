@@ -25,7 +25,7 @@ func TestSecretsDoNotLeak(t *testing.T) {
 	canaries := map[string]string{
 		"the secret of a key that works":       prod.Key.Secret,
 		"a secret that does not fit its key":   "canary/" + strings.Repeat("W", 33),
-		"a session token that nobody issued":   "canary-token-" + strings.Repeat("T", 64),
+		"an unknown session token":             "canary-token-" + strings.Repeat("T", 64),
 		"the secret behind an MFA session":     payments.Key.Secret,
 		"a one-time code that is wrong":        "000017",
 		"the seed of an MFA device":            audit.MFA.Seed,
@@ -34,7 +34,7 @@ func TestSecretsDoNotLeak(t *testing.T) {
 		"a secret that comes from environment": "canary-env-" + strings.Repeat("E", 29),
 		"what a program prints":                "canary-process-" + strings.Repeat("P", 25),
 		"what an endpoint answers":             "canary-endpoint-" + strings.Repeat("A", 24),
-		"what a shared AWS file holds":         "canary-shared-" + strings.Repeat("S", 26),
+		"the content of a shared AWS file":     "canary-shared-" + strings.Repeat("S", 26),
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "secret")
@@ -43,7 +43,7 @@ func TestSecretsDoNotLeak(t *testing.T) {
 	write(t, filepath.Join(secrets, "seed"), audit.MFA.Seed)
 	write(t, filepath.Join(secrets, "key"), canaries["the key that encrypts sessions"])
 	awsFiles, answers := plantSharedFiles(t, canaries["what a program prints"], canaries["what an endpoint answers"],
-		canaries["what a shared AWS file holds"])
+		canaries["the content of a shared AWS file"])
 	config := filepath.Join(dir, "config.yaml")
 	write(t, config, daemonConfig(dir, scene, fmt.Sprintf(`
   - {name: wrong, ak_id: %[1]s, ak_secret: %[2]q}
@@ -57,7 +57,7 @@ func TestSecretsDoNotLeak(t *testing.T) {
   - {name: token, profile: token}
   - {name: cut, profile: cut}
   - {name: container, credential_source: EcsContainer}
-`, prod.Key.ID, canaries["a secret that does not fit its key"], canaries["a session token that nobody issued"],
+`, prod.Key.ID, canaries["a secret that does not fit its key"], canaries["an unknown session token"],
 		payments.Key.ID, payments.Key.Secret, payments.MFA.Serial, canaries["a one-time code that is wrong"], file,
 		audit.Key.ID, audit.Key.Secret, audit.MFA.Serial, secrets)+"session_key: ${file:"+secrets+"/key}\n"))
 	env := []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_EC2_METADATA_DISABLED=true", "CANARY=" +
@@ -87,7 +87,7 @@ func TestSecretsDoNotLeak(t *testing.T) {
 		}
 	}
 	if sessions, err := filepath.Glob(filepath.Join(dir, "*", "sessions", "*.json")); err != nil || len(sessions) == 0 {
-		t.Errorf("no session was kept: %v", err)
+		t.Errorf("no session was stored: %v", err)
 	}
 	leaks("run --once", stdout+stderr)
 	for _, command := range [][]string{

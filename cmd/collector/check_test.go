@@ -141,7 +141,7 @@ func TestCheckPrintsGrant(t *testing.T) {
 			t.Errorf("tried %v, want %v", kinds, want)
 		}
 		if kinds := got.kinds("eu-west-1"); len(kinds) != 1 {
-			t.Errorf("elsewhere tried %v, want one", kinds)
+			t.Errorf("in other regions tried %v, want one", kinds)
 		}
 		if len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "DescribeRegions") {
 			t.Errorf("warnings %q", got.Warnings)
@@ -155,11 +155,11 @@ func TestCheckPrintsGrant(t *testing.T) {
 			"prod: not enabled for the account: ap-east-1",
 		} {
 			if !strings.Contains(out, text) {
-				t.Errorf("the table does not say %q:\n%s", text, out)
+				t.Errorf("the table lacks %q:\n%s", text, out)
 			}
 		}
 		if _, after, _ := strings.Cut(out, `"Action": [`); strings.Contains(after, "DescribeVpcs") {
-			t.Errorf("what a service control policy denies is asked for:\n%s", out)
+			t.Errorf("the statement has an action that a service control policy denies:\n%s", out)
 		}
 		if _, found, _ := runCheck(t, cloud, config, checkOptions{allRegions: true}); len(
 			found["prod"].kinds("eu-west-1"),
@@ -206,7 +206,7 @@ func TestCheckEveryKind(t *testing.T) {
 		)
 		if one, other := found["prod"].kinds("eu-west-1"), found["prod"].kinds("us-west-2"); len(one) != 2 ||
 			len(other) != 1 {
-			t.Errorf("one region speaks for the account, but tried %v and %v", one, other)
+			t.Errorf("a global kind was checked in more regions: %v and %v", one, other)
 		}
 		granted := actionsOf(knownNames().Kinds)
 		for _, c := range all {
@@ -298,8 +298,9 @@ func TestCheckWarns(t *testing.T) {
 			if code != exitDone || got.Clock == nil || (*got.Clock+off.Seconds()) > 1 || (*got.Clock+off.Seconds()) < -1 {
 				t.Fatalf("AWS is %s ahead: exit %d, %+v", off, code, got)
 			}
-			if said := strings.Join(got.Warnings, "\n"); (said != "") != (want != "") || !strings.Contains(said, want) {
-				t.Errorf("AWS is %s ahead: %q, want %q", off, said, want)
+			warnings := strings.Join(got.Warnings, "\n")
+			if (warnings != "") != (want != "") || !strings.Contains(warnings, want) {
+				t.Errorf("AWS is %s ahead: %q, want %q", off, warnings, want)
 			}
 		})
 	}
@@ -388,7 +389,7 @@ func TestCheckWarnsOncePerKey(t *testing.T) {
 			t.Errorf("exit %d\n%s", code, out)
 		}
 		if n := len(cloud.Calls(func(c *awsfake.Call) bool { return c.Action == "ListAccessKeys" })); n != 1 {
-			t.Errorf("IAM was asked %d times", n)
+			t.Errorf("%d calls to IAM", n)
 		}
 	})
 }

@@ -35,8 +35,8 @@ type daemon struct {
 	config string // path
 	done   chan struct{}
 
-	mu   sync.Mutex
-	said bytes.Buffer
+	mu     sync.Mutex
+	output bytes.Buffer
 }
 
 func daemonConfig(dir string, scene *awsfake.Simulation, more string) string {
@@ -82,7 +82,7 @@ func startDaemon(t *testing.T, config, endpoint string, env ...string) *daemon {
 		lines.Buffer(nil, 1<<20)
 		for lines.Scan() {
 			d.mu.Lock()
-			d.said.WriteString(lines.Text() + "\n")
+			d.output.WriteString(lines.Text() + "\n")
 			d.mu.Unlock()
 			if m := listening.FindStringSubmatch(lines.Text()); m != nil {
 				address <- m[1]
@@ -94,7 +94,7 @@ func startDaemon(t *testing.T, config, endpoint string, env ...string) *daemon {
 		<-d.done
 		_ = d.cmd.Wait()
 		if t.Failed() {
-			t.Logf("the daemon said:\n%s", d.log())
+			t.Logf("the log of the daemon:\n%s", d.log())
 		}
 	})
 	select {
@@ -111,7 +111,7 @@ func startDaemon(t *testing.T, config, endpoint string, env ...string) *daemon {
 func (d *daemon) log() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.said.String()
+	return d.output.String()
 }
 
 // waitUntil waits for a condition, for as long as a slow machine may need.
@@ -119,7 +119,7 @@ func (d *daemon) waitUntil(what string, is func() bool) {
 	d.t.Helper()
 	for deadline := time.Now().Add(time.Minute); !is(); {
 		if time.Now().After(deadline) {
-			d.t.Fatalf("waited in vain for: %s", what)
+			d.t.Fatalf("timed out waiting for: %s", what)
 		}
 		<-time.After(20 * time.Millisecond)
 	}
@@ -201,7 +201,7 @@ func TestReload(t *testing.T) {
 	write(t, config, daemonConfig(dir, scene, "  - {name: prod}"))
 	d.waitUntil("the refusal", d.hasMetric("collector_config_last_reload_successful 0"))
 	if !strings.Contains(d.log(), "two accounts") && !strings.Contains(d.log(), "prod") {
-		t.Error("the log does not say what is wrong")
+		t.Error("the log does not have the error")
 	}
 	runs := strings.Count(d.log(), "run ended")
 	d.waitUntil("more runs of the old configuration", func() bool { return strings.Count(d.log(), "run ended") > runs+1 })
@@ -314,7 +314,8 @@ func TestStop(t *testing.T) {
 			d.signal(syscall.SIGTERM)
 			d.signal(syscall.SIGINT)
 			for ended := !c.twice; !ended; {
-				_ = d.cmd.Process.Signal(syscall.SIGINT) // until the program counts it as a second signal; it may have ended already
+				// Until the program counts it as a second signal; the program may have ended already.
+				_ = d.cmd.Process.Signal(syscall.SIGINT)
 				select {
 				case <-d.done:
 					ended = true
@@ -325,7 +326,7 @@ func TestStop(t *testing.T) {
 				t.Errorf("exit %d, want %d", code, c.code)
 			}
 			if !c.twice && !d.logMatches(`targets failed.*prod`)() {
-				t.Error("the target that was cancelled is not told")
+				t.Error("the canceled target was not logged")
 			}
 		})
 	}
@@ -362,7 +363,7 @@ func TestExampleConfigLoads(t *testing.T) {
 	}
 	for _, typ := range outputs.Types {
 		if !slices.ContainsFunc(f.Outputs, func(o config.Output) bool { return o.Type == typ.Name }) {
-			t.Errorf("it shows no output of type %s", typ.Name)
+			t.Errorf("it has no output of type %s", typ.Name)
 		}
 	}
 

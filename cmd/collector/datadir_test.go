@@ -75,7 +75,7 @@ func TestDamagedDigestKey(t *testing.T) {
 			}
 			if n := strings.Count(log.String(), "digest key is damaged"); n != 2 ||
 				damage != "" && strings.Contains(log.String(), damage) {
-				t.Errorf("said %d times:\n%s", n, log.String())
+				t.Errorf("logged %d times:\n%s", n, log.String())
 			}
 		})
 	}
@@ -126,7 +126,7 @@ func TestDamagedMemberList(t *testing.T) {
 				}
 			}
 			if n := strings.Count(log.String(), "level=WARN"); n != 2 {
-				t.Errorf("said %d times:\n%s", n, log.String())
+				t.Errorf("logged %d times:\n%s", n, log.String())
 			}
 		})
 	}
@@ -155,7 +155,7 @@ func TestReplacedDataDir(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "lock"), "")
-	look("made anew", "was replaced")
+	look("created again", "was replaced")
 	if err := errors.Join(os.RemoveAll(dir), os.Rename(dir+".away", dir)); err != nil {
 		t.Fatal(err)
 	}

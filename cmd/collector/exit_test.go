@@ -22,7 +22,7 @@ func TestExitCodes(t *testing.T) {
 		code           int
 	}{
 		{"all went well", prod, exitDone},
-		{"one account cannot be entered", prod + legacy, exitPartial},
+		{"one account cannot be opened", prod + legacy, exitPartial},
 		{"a region is denied", prod + sandbox, exitPartial},
 		{"a region is denied on purpose", prod + meant, exitDone},
 		{"nothing was collected", legacy, exitFailed},

@@ -25,13 +25,15 @@ func newExporter(t *testing.T) (export func(args ...string) (string, error), bef
 	t.Helper()
 	dir := t.TempDir()
 	list := openTestStore(t, dir)
-	target, who := inventorytest.Target()
+	target, identity := inventorytest.Target()
 	list(
-		target, who, inventorytest.Item{ID: "i-1", State: "running"},
+		target, identity, inventorytest.Item{ID: "i-1", State: "running"},
 		inventorytest.Item{ID: "i-2", State: "running"}, inventorytest.Item{ID: "i-3", State: "running"},
 	)
 	before = time.Now()
-	list(target, who, inventorytest.Item{ID: "i-1", State: "stopped"}, inventorytest.Item{ID: "i-2", State: "running"})
+	list(
+		target, identity, inventorytest.Item{ID: "i-1", State: "stopped"}, inventorytest.Item{ID: "i-2", State: "running"},
+	)
 	getenv := func(name string) string { return map[string]string{"COLLECTOR_DATA_DIR": dir}[name] }
 	return func(args ...string) (string, error) {
 		var stdout, stderr bytes.Buffer
@@ -137,7 +139,7 @@ func TestExportToFile(t *testing.T) {
 		t.Errorf("-o is not asked: %v %.10q", err, b)
 	}
 	if _, err := export("--file", filepath.Join(dir, "nowhere", "x.parquet")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a folder that is not there: %v", err)
+		t.Errorf("a missing folder: %v", err)
 	}
 	errHalf := errors.New("the disk is full")
 	err := new(cli).writeToFile(path, func(w io.Writer) error {
@@ -160,7 +162,7 @@ func TestExportUsageErrors(t *testing.T) {
 	export, _ := newExporter(t)
 	for want, args := range map[string][]string{
 		"is not table, json, jsonl or csv":                 {"-o", "xml"},
-		"an export is jsonl, json, csv or parquet":         {"-o", "table"},
+		"export writes jsonl, json, csv or parquet":        {"-o", "table"},
 		"none of the others can be; [at history] were all": {"--at", "1h", "--history"},
 	} {
 		if _, err := export(args...); err == nil || !strings.Contains(err.Error(), want) ||

@@ -62,7 +62,7 @@ func TestHostileOnATerminal(t *testing.T) {
 		}
 		if format == "jsonl" &&
 			!strings.Contains(decodeOutput(t, format, format, text[:strings.Index(text, "\n")]), hostile+"\x1b[2J") {
-			t.Errorf("it is other JSON: %q", text)
+			t.Errorf("the JSON differs: %q", text)
 		}
 		r, w, err := os.Pipe()
 		if err != nil {
@@ -70,7 +70,7 @@ func TestHostileOnATerminal(t *testing.T) {
 		}
 		c.stdout = printable.NewWriter(w)
 		if out := c.out(format); (out == any(w)) != (format != "table") {
-			t.Errorf("%s to a pipe goes to %T", format, out)
+			t.Errorf("%s to a pipe writes to %T", format, out)
 		}
 		r.Close()
 		w.Close()

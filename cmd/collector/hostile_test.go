@@ -198,7 +198,7 @@ func TestHostileNames(t *testing.T) {
 	requireHarmless(t, "run --once", out)
 	requireHarmless(t, "run --once", errs)
 	if !strings.Contains(errs, escapedHostile) {
-		t.Fatalf("the scene is not hostile:\n%s", errs)
+		t.Fatalf("the store has no hostile text:\n%s", errs)
 	}
 	ids, _ := h.run("list", "instance", "--columns", "id", "-o", "csv")
 	h.id = strings.Split(ids, "\n")[1]
@@ -225,7 +225,7 @@ func TestHostileNames(t *testing.T) {
 		command := strings.Fields(path)[1:]
 		list, ok := known[path]
 		if !ok {
-			t.Errorf("%s is tried with no hostile text: add it to hostileCases", path)
+			t.Errorf("%s has no case with hostile text: add it to hostileCases", path)
 		}
 		for _, args := range [][]string{
 			{"--no-such-" + hostile}, {"no-such-" + hostile + "\x1b\xff", "a", "b"}, {"--log-level", hostile}, {"-o", hostile},

@@ -80,8 +80,8 @@ web: {listen: "127.0.0.1:0"}
 	if records := mustRead(t, filepath.Join(dir, "records.jsonl")); strings.Contains(records, other.ID) {
 		t.Error("records of the other account were delivered")
 	}
-	if said := command("accept", "prod"); !strings.Contains(said, "account "+other.ID) {
-		t.Errorf("accept says %q", said)
+	if output := command("accept", "prod"); !strings.Contains(output, "account "+other.ID) {
+		t.Errorf("accept prints %q", output)
 	}
 	d.waitUntil("the other account to be collected", func() bool {
 		return strings.Contains(mustRead(t, filepath.Join(dir, "records.jsonl")), other.ID)
@@ -146,7 +146,7 @@ func TestTicksFollowRenamedAccounts(t *testing.T) {
 			"organizations: [{role: r}]\n", []string{"organization:1"}, nil,
 			map[string]string{"organization:1": "organization:default"},
 		},
-		"an organization beside one": {
+		"an organization and accounts": {
 			"organizations: [{role: r}]\n" + profiles, []string{"organization:1", "account-7"}, nil,
 			map[string]string{"organization:1": "organization:default"},
 		},
@@ -155,11 +155,12 @@ func TestTicksFollowRenamedAccounts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fleet := runner.Configuration{}
+		configuration := runner.Configuration{}
 		for _, a := range accountsOf(f.Accounts) {
-			fleet.Accounts = append(fleet.Accounts, &runner.Account{Name: a.Name, AccountSpec: &runner.AccountSpec{}})
+			account := &runner.Account{Name: a.Name, AccountSpec: &runner.AccountSpec{}}
+			configuration.Accounts = append(configuration.Accounts, account)
 		}
-		built, err := runner.NewConfiguration(fleet)
+		built, err := runner.NewConfiguration(configuration)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -222,14 +223,14 @@ func TestOrganizationOfAnotherAccount(t *testing.T) {
 	if code := c.once(path); code == exitDone {
 		t.Error("listed as another account")
 	}
-	claims, err := openIdentities(auth.IdentityStoreOptions{Path: identitiesPath(filepath.Join(c.dir, "data"))}, nil)
+	identities, err := openIdentities(auth.IdentityStoreOptions{Path: identitiesPath(filepath.Join(c.dir, "data"))}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := claims.Refusals()
+	all := identities.Refusals()
 	if len(all) != 1 || all[0].Block != "organization:key" || all[0].AccountID != "111111111111" ||
 		all[0].Refused.AccountID != "999999999999" {
-		t.Errorf("claims %+v", all)
+		t.Errorf("identities %+v", all)
 	}
 	if now := c.liveResources(path); now != live || live == "" {
 		t.Errorf("live is\n%s\nand was\n%s", now, live)
@@ -241,7 +242,8 @@ func TestOrganizationOfAnotherAccount(t *testing.T) {
 func TestAccountSwapBetweenPages(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		cloud := awsfake.New(awsfake.Options{Latency: 6 * time.Second}) // so that the credentials are old enough to be refused
+		// The latency makes the credentials old enough to be refused.
+		cloud := awsfake.New(awsfake.Options{Latency: 6 * time.Second})
 		home, other := cloud.AddAccount("111111111111", "aws"), cloud.AddAccount("999999999999", "aws")
 		home.AddInstances("us-east-1", 1200)
 		other.AddInstances("us-east-1", 1200)
@@ -261,11 +263,11 @@ func TestAccountSwapBetweenPages(t *testing.T) {
 		path := filepath.Join(dir, "config.yaml")
 		write(t, path, fmt.Sprintf("data_dir: %[1]s/data\ncollector_configs: {regions: [us-east-1], kinds: [ec2_instance]}\n"+
 			"accounts: [{name: prod, profile: p}]\noutputs: [{type: file, path: %[1]s/records.jsonl}]\n", dir))
-		var said safeBuffer
+		var output safeBuffer
 		c := &cli{
 			getenv:     func(string) string { return "" },
-			stdout:     &said,
-			stderr:     &said,
+			stdout:     &output,
+			stderr:     &output,
 			configPath: path,
 			logLevel:   "info",
 			logFormat:  "text",
@@ -277,27 +279,28 @@ func TestAccountSwapBetweenPages(t *testing.T) {
 			ConfigFiles: []string{files},
 		}
 		once := func() int {
-			return exitCode(c.collect(t.Context(), runOptions{once: true, flushTimeout: time.Minute, aws: load}), &said)
+			return exitCode(c.collect(t.Context(), runOptions{once: true, flushTimeout: time.Minute, aws: load}), &output)
 		}
 		if code := once(); code != exitDone {
-			t.Fatalf("exit %d\n%s", code, said.String())
+			t.Fatalf("exit %d\n%s", code, output.String())
 		}
 		process("next", other.AddUser("carol").NewKey())
 		cloud.Inject(awsfake.Fault{Kind: awsfake.Expire, Action: "DescribeInstances", Pages: true, Count: 1})
-		if code := once(); code == exitDone || !strings.Contains(said.String(), "(wrong_account)") {
-			t.Errorf("exit %d\n%s", code, said.String())
+		if code := once(); code == exitDone || !strings.Contains(output.String(), "(wrong_account)") {
+			t.Errorf("exit %d\n%s", code, output.String())
 		}
 		if strings.Contains(mustRead(t, filepath.Join(dir, "records.jsonl")), other.ID) {
 			t.Error("records of the other account were delivered")
 		}
 		for command, want := range map[string]int{"list": 1200, "changes": 1200} {
-			var out, trouble safeBuffer
-			if err := run(t.Context(), []string{"--config", path, command, "-o", "jsonl"}, c.getenv, &out, &trouble); err != nil {
+			var out, stderr safeBuffer
+			if err := run(t.Context(), []string{"--config", path, command, "-o", "jsonl"}, c.getenv, &out, &stderr); err != nil {
 				t.Fatal(err)
 			}
 			if text := out.String(); strings.Count(text, "\n") != want || strings.Contains(text, other.ID) ||
 				strings.Contains(text, `"gone"`) {
-				t.Errorf("%s: %d lines, want %d, none of them of the other account or gone", command, strings.Count(text, "\n"), want)
+				t.Errorf("%s: %d lines, want %d, none of them of the other account or gone",
+					command, strings.Count(text, "\n"), want)
 			}
 		}
 	})

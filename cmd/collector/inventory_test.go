@@ -22,7 +22,9 @@ import (
 )
 
 // openTestStore opens a store in dir, and returns a function that stores a listing.
-func openTestStore(t *testing.T, dir string) func(t record.Target, who record.Identity, items ...inventorytest.Item) {
+func openTestStore(
+	t *testing.T, dir string,
+) func(t record.Target, identity record.Identity, items ...inventorytest.Item) {
 	t.Helper()
 	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: storePath(dir)})
 	if err != nil {
@@ -34,13 +36,13 @@ func openTestStore(t *testing.T, dir string) func(t record.Target, who record.Id
 		}
 	})
 	inv := inventory.New(s, inventory.Options{})
-	return func(target record.Target, who record.Identity, items ...inventorytest.Item) {
+	return func(target record.Target, identity record.Identity, items ...inventorytest.Item) {
 		t.Helper()
-		v, err := inv.Begin(t.Context(), target, who, "01JDRUN")
+		v, err := inv.Begin(t.Context(), target, identity, "01JDRUN")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := v.Page(t.Context(), inventorytest.Page(target, who, "01JDRUN", items...)); err != nil {
+		if err := v.Page(t.Context(), inventorytest.Page(target, identity, "01JDRUN", items...)); err != nil {
 			t.Fatal(err)
 		}
 		o := record.Outcome{Target: target, Run: "01JDRUN", State: record.OK, Started: time.Now()}
@@ -54,8 +56,8 @@ func openTestStore(t *testing.T, dir string) func(t record.Target, who record.Id
 func TestFollowChanges(t *testing.T) {
 	dir := t.TempDir()
 	list := openTestStore(t, dir)
-	target, who := inventorytest.Target()
-	list(target, who, inventorytest.Item{ID: "i-1", State: "running"})
+	target, identity := inventorytest.Target()
+	list(target, identity, inventorytest.Item{ID: "i-1", State: "running"})
 	getenv := func(name string) string { return map[string]string{"COLLECTOR_DATA_DIR": dir}[name] }
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
@@ -80,18 +82,18 @@ func TestFollowChanges(t *testing.T) {
 	if l := next(); l.Change != "added" || l.ID != "i-1" {
 		t.Errorf("%+v", l)
 	}
-	list(target, who, inventorytest.Item{ID: "i-1", State: "stopped"})
+	list(target, identity, inventorytest.Item{ID: "i-1", State: "stopped"})
 	if l := next(); l.Change != "changed" || len(l.Changes) != 1 || l.Changes[0].Path != "State.Name" {
 		t.Errorf("%+v", l)
 	}
-	list(target, who)
+	list(target, identity)
 	if l := next(); l.Change != "gone" || l.Ended != inventory.Absent || l.At == nil {
 		t.Errorf("%+v", l)
 	}
 	cancel()
 	go func() { _, _ = io.Copy(io.Discard, r) }()
 	if err := <-done; err != nil {
-		t.Errorf("who follows and stops is told %v", err)
+		t.Errorf("--follow ended with %v", err)
 	}
 }
 
@@ -101,37 +103,37 @@ func TestRemovedAccounts(t *testing.T) {
 	}
 	known := []inventory.Account{acc("prod", "1"), acc("dev", "2")}
 	for name, c := range map[string]struct {
-		blocks  []string
-		settled map[string]string
-		want    []inventory.Account
+		blocks    []string
+		confirmed map[string]string
+		want      []inventory.Account
 	}{
-		"all there, nobody entered yet": {blocks: []string{"prod", "dev"}},
+		"all there, none signed in yet": {blocks: []string{"prod", "dev"}},
 		"one removed":                   {blocks: []string{"prod"}, want: known[1:]},
-		"one renamed, not entered":      {blocks: []string{"prod", "development"}},
-		"one renamed and entered": {
-			blocks: []string{"prod", "development"}, settled: map[string]string{"development": "2"},
+		"one renamed, not signed in":    {blocks: []string{"prod", "development"}},
+		"one renamed, signed in": {
+			blocks: []string{"prod", "development"}, confirmed: map[string]string{"development": "2"},
 		},
-		"one removed, a new one not entered": {blocks: []string{"prod", "new"}},
-		"one removed, a new one entered": {
-			blocks: []string{"prod", "new"}, settled: map[string]string{"new": "3"}, want: known[1:],
+		"one removed, a new one not signed in": {blocks: []string{"prod", "new"}},
+		"one removed, a new one signed in": {
+			blocks: []string{"prod", "new"}, confirmed: map[string]string{"new": "3"}, want: known[1:],
 		},
 		"a block that moved to a new account": {
-			blocks: []string{"prod", "dev"}, settled: map[string]string{"dev": "3"}, want: known[1:],
+			blocks: []string{"prod", "dev"}, confirmed: map[string]string{"dev": "3"}, want: known[1:],
 		},
-		"names exchanged, one entered so far": {
-			blocks: []string{"prod", "dev"}, settled: map[string]string{"prod": "2"}, want: nil,
+		"names exchanged, one signed in": {
+			blocks: []string{"prod", "dev"}, confirmed: map[string]string{"prod": "2"}, want: nil,
 		},
-		"names exchanged, both entered": {
-			blocks: []string{"prod", "dev"}, settled: map[string]string{"prod": "2", "dev": "1"},
+		"names exchanged, both signed in": {
+			blocks: []string{"prod", "dev"}, confirmed: map[string]string{"prod": "2", "dev": "1"},
 		},
-		"everything replaced, nothing entered": {blocks: []string{"a", "b"}},
+		"everything replaced, none signed in": {blocks: []string{"a", "b"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			settled := map[string]record.Identity{}
-			for n := range maps.Keys(c.settled) {
-				settled[n] = record.Identity{AccountID: c.settled[n], Partition: "aws"}
+			confirmed := map[string]record.Identity{}
+			for n := range maps.Keys(c.confirmed) {
+				confirmed[n] = record.Identity{AccountID: c.confirmed[n], Partition: "aws"}
 			}
-			if got := removedAccounts(known, c.blocks, settled); !slices.Equal(got, c.want) {
+			if got := removedAccounts(known, c.blocks, confirmed); !slices.Equal(got, c.want) {
 				t.Errorf("%v, want %v", got, c.want)
 			}
 		})
@@ -145,14 +147,14 @@ func TestNotStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	target, who := inventorytest.Target()
+	target, identity := inventorytest.Target()
 	if why := l.notReadyReasons(); len(why) > 0 || l.notStored() != nil {
 		t.Errorf("at first: %v, %v", why, l.notStored())
 	}
 	if err := l.close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Begin(t.Context(), target, who, "run"); err == nil {
+	if _, err := l.Begin(t.Context(), target, identity, "run"); err == nil {
 		t.Fatal("a closed store takes a target")
 	}
 	if why := l.notReadyReasons(); len(why) != 1 || !strings.Contains(why[0], ": store: ") {

@@ -147,7 +147,7 @@ func TestLiveViewLeavesNoFrame(t *testing.T) {
 						t.Errorf("a terminal with a view (+) shows something else than one without (-):\n%s", diff)
 					}
 					if size[0] >= 80 && size[1] > 3 && !seen {
-						t.Error("no view was drawn: this test shows nothing")
+						t.Error("no view was drawn, so this test proves nothing")
 					}
 				})
 			})

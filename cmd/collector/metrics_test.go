@@ -13,11 +13,11 @@ import (
 func TestUnknownMembersMetric(t *testing.T) {
 	scene, d, dir := startCollecting(t)
 	if text := d.get("/metrics"); strings.Contains(text, "collector_unknown_response_fields_total{") {
-		t.Error("counts unknown members of an AWS that sends none")
+		t.Error("unknown fields are counted, but AWS sent none")
 	}
 	scene.AWS.Inject(awsfake.Fault{Kind: awsfake.UnknownMembers, Action: "DescribeInstances"})
 	some := regexp.MustCompile(`(?m)^collector_unknown_response_fields_total\{kind="ec2_instance"\} [1-9]`)
-	d.waitUntil("members that nobody knows", func() bool { return some.MatchString(d.get("/metrics")) })
+	d.waitUntil("unknown fields", func() bool { return some.MatchString(d.get("/metrics")) })
 	d.waitUntil("records with them", func() bool {
 		return strings.Contains(mustRead(t, filepath.Join(dir, "records.jsonl")), `"memberOf2031":{"deep":"new & nested"`)
 	})
@@ -27,10 +27,10 @@ func TestUnknownMembersMetric(t *testing.T) {
 func TestThrottlesLowerBudgetRatio(t *testing.T) {
 	scene, d, _ := startCollecting(t)
 	if text := d.get("/metrics"); strings.Contains(text, "collector_api_budget_ratio{") {
-		t.Error("a pace is shown that nobody has slowed down")
+		t.Error("a reduced budget is exported without throttling")
 	}
 	scene.AWS.Inject(awsfake.Fault{Kind: awsfake.Throttling, Action: "DescribeInstances", Count: 1})
-	d.waitUntil("half the pace", d.hasMetric(`collector_api_budget_ratio{account="prod",region="us-east-1"} 0.5`))
+	d.waitUntil("half the budget", d.hasMetric(`collector_api_budget_ratio{account="prod",region="us-east-1"} 0.5`))
 }
 
 // startCollecting starts a daemon and waits for its first run. It returns the folder of its files.

@@ -31,10 +31,11 @@ func readRecords(t *testing.T, stdout string) (n map[string]int, tags map[string
 }
 
 // launch starts instances with these credentials.
-func (m *moto) launch(who credentials, region string, n int) {
+func (m *moto) launch(creds credentials, region string, n int) {
 	m.t.Helper()
-	ami := m.image(who, region)
-	m.aws(who, region, "ec2", "run-instances", "--image-id", ami, "--count", fmt.Sprint(n), "--instance-type", "t3.micro")
+	ami := m.image(creds, region)
+	m.aws(creds, region, "ec2", "run-instances",
+		"--image-id", ami, "--count", fmt.Sprint(n), "--instance-type", "t3.micro")
 }
 
 func (m *moto) config(text string) string {
@@ -142,7 +143,7 @@ organizations:
 			t.Errorf("tags %v, want %v", tags[search], wantTags)
 		}
 		if strings.Contains(include, prod) == strings.Contains(stderr, closed) && !strings.Contains(include, "tags") {
-			t.Errorf("%s: the closed account %s is said, or not, wrongly:\n%s", include, closed, stderr)
+			t.Errorf("%s: wrong report of the closed account %s:\n%s", include, closed, stderr)
 		}
 	}
 }

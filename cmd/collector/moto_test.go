@@ -42,8 +42,8 @@ func startMoto(t *testing.T) *moto {
 	_ = l.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, "moto_server", "-p", fmt.Sprint(port))
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &said, &said, 5*time.Second
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &output, &output, 5*time.Second
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func startMoto(t *testing.T) *moto {
 		cancel()
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("moto_server said:\n%s", said.Bytes()[max(0, said.Len()-4000):])
+			t.Logf("output of moto_server:\n%s", output.Bytes()[max(0, output.Len()-4000):])
 		}
 	})
 	m := &moto{t, fmt.Sprintf("http://127.0.0.1:%d", port)}
@@ -79,13 +79,13 @@ func (c credentials) env() []string {
 }
 
 // aws runs the AWS CLI and decodes what it prints.
-func (m *moto) aws(who credentials, region string, args ...string) map[string]any {
+func (m *moto) aws(creds credentials, region string, args ...string) map[string]any {
 	m.t.Helper()
 	cmd := exec.CommandContext(
 		m.t.Context(),
 		"aws",
 		append([]string{"--endpoint-url", m.url, "--region", region, "--output", "json"}, args...)...)
-	cmd.Env = who.env()
+	cmd.Env = creds.env()
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -101,25 +101,25 @@ func (m *moto) aws(who credentials, region string, args ...string) map[string]an
 	return v
 }
 
-func (m *moto) assume(who credentials, role string) credentials {
+func (m *moto) assume(creds credentials, role string) credentials {
 	m.t.Helper()
-	answer := m.aws(who, "us-east-1", "sts", "assume-role", "--role-arn", role, "--role-session-name", "test")
+	answer := m.aws(creds, "us-east-1", "sts", "assume-role", "--role-arn", role, "--role-session-name", "test")
 	c := answer["Credentials"].(map[string]any)
 	return credentials{c["AccessKeyId"].(string), c["SecretAccessKey"].(string), c["SessionToken"].(string)}
 }
 
 // image returns the id of an image that instances can run.
-func (m *moto) image(who credentials, region string) string {
+func (m *moto) image(creds credentials, region string) string {
 	m.t.Helper()
-	answer := m.aws(who, region, "ec2", "describe-images", "--owners", "amazon", "--max-items", "1")
+	answer := m.aws(creds, region, "ec2", "describe-images", "--owners", "amazon", "--max-items", "1")
 	return answer["Images"].([]any)[0].(map[string]any)["ImageId"].(string)
 }
 
 // instances returns the instances that the CLI prints, each with the fields of its reservation.
-func (m *moto) instances(who credentials, region string) map[string]any {
+func (m *moto) instances(creds credentials, region string) map[string]any {
 	m.t.Helper()
 	byID := map[string]any{}
-	for _, r := range m.aws(who, region, "ec2", "describe-instances")["Reservations"].([]any) {
+	for _, r := range m.aws(creds, region, "ec2", "describe-instances")["Reservations"].([]any) {
 		reservation := r.(map[string]any)
 		list := reservation["Instances"].([]any)
 		delete(reservation, "Instances")
@@ -172,15 +172,15 @@ func TestMotoRecordsMatchCLI(t *testing.T) {
 		"third":  m.assume(m.assume(user, hub), third),
 	}
 	want := map[string]map[string]any{} // account/region → id → instance
-	for name, who := range accounts {
+	for name, creds := range accounts {
 		for i, region := range regions {
-			ami := m.image(who, region)
+			ami := m.image(creds, region)
 			m.aws(
-				who, region, "ec2", "run-instances", "--image-id", ami, "--count", fmt.Sprint(i+2), "--instance-type",
+				creds, region, "ec2", "run-instances", "--image-id", ami, "--count", fmt.Sprint(i+2), "--instance-type",
 				"t3.micro", "--tag-specifications",
 				"ResourceType=instance,Tags=[{Key=Name,Value="+name+"},{Key=note,Value=\"<&> ü\"}]",
 			)
-			want[name+"/"+region] = m.instances(who, region)
+			want[name+"/"+region] = m.instances(creds, region)
 		}
 	}
 
@@ -236,7 +236,7 @@ accounts:
 		delete(got, place)
 	}
 	for place := range got {
-		t.Errorf("records of %s, which nobody made", place)
+		t.Errorf("unexpected records of %s", place)
 	}
 }
 
@@ -248,7 +248,7 @@ type cliListing struct {
 }
 
 // listWithCLI creates a resource of each kind in moto and lists all kinds with the AWS CLI, in one process.
-func (m *moto) listWithCLI(who credentials, region string) map[string]cliListing {
+func (m *moto) listWithCLI(creds credentials, region string) map[string]cliListing {
 	m.t.Helper()
 	python, err := exec.LookPath("python3")
 	if err != nil || exec.Command(python, "-c", "import awscli.clidriver, boto3").Run() != nil {
@@ -272,7 +272,7 @@ func (m *moto) listWithCLI(who credentials, region string) map[string]cliListing
 		m.t.Fatal(err)
 	}
 	cmd := exec.CommandContext(m.t.Context(), python, "testdata/moto/cli.py", m.url, region)
-	cmd.Env = append(who.env(), "AWS_MAX_ATTEMPTS=1", "PYTHONIOENCODING=utf-8")
+	cmd.Env = append(creds.env(), "AWS_MAX_ATTEMPTS=1", "PYTHONIOENCODING=utf-8")
 	cmd.Stdin = bytes.NewReader(in)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -293,7 +293,7 @@ func (m *moto) listWithCLI(who credentials, region string) map[string]cliListing
 	return all
 }
 
-// items returns the resources of a kind in the CLI's output, each with the fields beside it, as our data has them.
+// items returns the resources of a kind in the CLI's output, each with the fields extra it, as our data has them.
 func items(t *testing.T, k *collectors.Kind, page map[string]any) []any {
 	t.Helper()
 	list := func(v any) []any {
@@ -307,16 +307,16 @@ func items(t *testing.T, k *collectors.Kind, page map[string]any) []any {
 	}
 	group, inner, grouped := strings.Cut(k.Items, ".")
 	if !grouped {
-		all, beside := list(page[k.Items]), map[string]any{}
+		all, extra := list(page[k.Items]), map[string]any{}
 		for name, v := range page {
 			switch v.(type) {
 			case string, float64, bool:
-				beside[name] = v
+				extra[name] = v
 			}
 		}
 		for _, i := range all {
-			if len(beside) > 0 {
-				i.(map[string]any)["Answer"] = beside
+			if len(extra) > 0 {
+				i.(map[string]any)["Answer"] = extra
 			}
 		}
 		return all
@@ -340,8 +340,8 @@ func TestMotoKindsMatchCLI(t *testing.T) {
 	t.Parallel()
 	m := startMoto(t)
 	const region = "us-east-1"
-	who := credentials{"AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", ""}
-	cli := m.listWithCLI(who, region)
+	creds := credentials{"AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", ""}
+	cli := m.listWithCLI(creds, region)
 
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yaml")
@@ -351,7 +351,7 @@ collector_configs: {regions: [%s], kinds: ["*"], sensitive: clear}
 limits: {attempts: 1}
 accounts: [{name: all, ak_id: %s, ak_secret: "%s"}]
 outputs: [{type: stdout, ends: true}]
-`, dir, region, who.key, who.secret)
+`, dir, region, creds.key, creds.secret)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -385,7 +385,7 @@ outputs: [{type: stdout, ends: true}]
 			t.Errorf("%s: the CLI was not asked", k.Name)
 		case l.Error != "":
 			if state[k.Name] == "ok" && len(got[k.Name]) > 0 {
-				t.Errorf("%s: %d records, and the CLI says %s", k.Name, len(got[k.Name]), l.Error)
+				t.Errorf("%s: %d records, but the CLI prints %s", k.Name, len(got[k.Name]), l.Error)
 			}
 		case state[k.Name] != "ok":
 			t.Errorf("%s is %q, and the CLI lists it", k.Name, state[k.Name])

@@ -16,7 +16,7 @@ func TestOnceForgetsSessions(t *testing.T) {
 			t.Fatal(err)
 		}
 		if leaves := a.AfterRun != nil; leaves != once {
-			t.Errorf("once %v: told when its run is over: %v", once, leaves)
+			t.Errorf("once %v: session forgotten after the run: %v", once, leaves)
 		}
 	}
 }

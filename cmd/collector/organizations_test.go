@@ -215,7 +215,7 @@ func TestOrganizationOnce(t *testing.T) {
 			}
 		}
 		if n := strings.Count(c.stderr.String(), "state=SUSPENDED"); n != 1 {
-			t.Errorf("the suspended member is warned of %d times", n)
+			t.Errorf("%d warnings about the suspended member", n)
 		}
 		if got := c.listCalls(); got != 1 {
 			t.Errorf("listed %d times", got)
@@ -225,7 +225,7 @@ func TestOrganizationOnce(t *testing.T) {
 		}
 		c.wantRecords(map[string]int{"222222222222": 1})
 		if n := strings.Count(c.stderr.String(), "state=SUSPENDED"); n != 2 {
-			t.Errorf("a new process warns of the suspended member %d times, want once", n-1)
+			t.Errorf("a new process logs %d warnings about the suspended member, want one", n-1)
 		}
 		path = c.write("    exclude: {accounts: ['333333333333']}\n    name: '{{.Name}}'", "")
 		if code := c.once(path); code != exitDone {
@@ -255,7 +255,7 @@ func TestOrganizationOutage(t *testing.T) {
 		}
 		c.wantRecords(map[string]int{"other": 1})
 		if text := c.stderr.String(); !strings.Contains(text, "organization:key: auth_failed") {
-			t.Errorf("the organization is not shown:\n%s", text)
+			t.Errorf("the organization is not in the summary:\n%s", text)
 		}
 		down()
 		if code := c.once(path); code != exitDone {
@@ -315,7 +315,7 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 		c.t.Fatal(err)
 	}
 	p.opt.once = false
-	ledger, err := openRunStore(ctx, cfg.file, false, nil, log)
+	store, err := openRunStore(ctx, cfg.file, false, nil, log)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -325,16 +325,16 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	p.retirer, p.mounts = newAccountRetirer(ledger, log), new(web.Mounts)
+	p.retirer, p.mounts = newAccountRetirer(store, log), new(web.Mounts)
 	p.unknownFields = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "unknown"}, []string{"kind"})
 	p.observer = runner.Tee(board, p.metrics, newRunLogger(log), p.retirer)
 	p.outputs = outputs.NewSet(
 		outputs.Types,
-		outputs.Deps{Stdout: &c.stdout, Log: log, Observer: p.metrics, Store: ledger.driver, AWS: p.sessions.ConfigFor},
+		outputs.Deps{Stdout: &c.stdout, Log: log, Observer: p.metrics, Store: store.driver, AWS: p.sessions.ConfigFor},
 	)
 	p.runner = runner.New(
 		runner.Options{
-			Store:    storeWithoutOrganizations{ledger},
+			Store:    storeWithoutOrganizations{store},
 			Runs:     runner.NewMemoryStore(),
 			Observer: p.observer,
 			Limits:   runner.NewLimits(256, p.observer),
@@ -361,7 +361,7 @@ func (c *testOrganization) startDaemon(path string) (stop func()) {
 		}
 		p.members.close()
 		p.sessions.Close()
-		if err := ledger.close(); err != nil {
+		if err := store.close(); err != nil {
 			c.t.Error(err)
 		}
 	}
@@ -387,7 +387,7 @@ func TestOrganizationDaemon(t *testing.T) {
 		c.addMember("555555555555", awsfake.Member{Name: "new"})
 		tick(map[string]int{"111111111111": 1, "222222222222": 1, "555555555555": 1})
 		if got := c.listCalls() - before; got != 1 {
-			t.Errorf("%d lists a run", got)
+			t.Errorf("%d lists per run", got)
 		}
 		time.Sleep(5 * time.Minute)
 		down := c.cloud.Inject(awsfake.Fault{Kind: awsfake.Throttling, Service: "organizations"})
@@ -398,8 +398,9 @@ func TestOrganizationDaemon(t *testing.T) {
 		if got := c.liveResources(path); got != "15" {
 			t.Errorf("live %s", got)
 		}
-		if said := c.stderr.String(); !strings.Contains(said, "organization members changed\" accounts=3 organizations=1") {
-			t.Errorf("the organization is counted as an account:\n%.2000s", said)
+		changed := "organization members changed\" accounts=3 organizations=1"
+		if output := c.stderr.String(); !strings.Contains(output, changed) {
+			t.Errorf("the organization is counted as an account:\n%.2000s", output)
 		}
 	})
 }
@@ -467,7 +468,7 @@ func TestOrganizationMemberWithOwnBlock(t *testing.T) {
 		}
 		c.wantRecords(map[string]int{"111111111111": 1, "mine": 1})
 		if !strings.Contains(c.stderr.String(), `member 222222222222 also has the account block \"mine\"`) {
-			t.Errorf("nothing is said:\n%s", c.stderr.String())
+			t.Errorf("no warning:\n%s", c.stderr.String())
 		}
 	})
 }
@@ -521,7 +522,7 @@ func TestOrganizationCheck(t *testing.T) {
 		}
 		row := regexp.MustCompile(`organization:key +success +111111111111 +aws +- +- `)
 		if out, _, _ := runCheck(t, cloud.cloud, text, checkOptions{format: "table"}); !row.MatchString(out) {
-			t.Errorf("an organization has neither regions nor kinds:\n%s", out)
+			t.Errorf("an organization has regions or kinds:\n%s", out)
 		}
 		cloud.home.Deny(awsfake.Denial{Action: "organizations:*"})
 		_, found, code = runCheck(t, cloud.cloud, text, checkOptions{})

@@ -218,7 +218,7 @@ func TestRunMakesPlannedCalls(t *testing.T) {
 				}
 				t.Logf("%d calls, planned %.2f s, took %.2f s", p.Total.Calls, p.Total.Seconds, took)
 				if took < p.Total.Seconds || took > 1.5*p.Total.Seconds+1 {
-					t.Errorf("took %.2f s; the plan said at least %.2f s", took, p.Total.Seconds)
+					t.Errorf("took %.2f s; planned at least %.2f s", took, p.Total.Seconds)
 				}
 			})
 		})
@@ -236,12 +236,12 @@ func TestPlanWarns(t *testing.T) {
 	}
 	c := &cli{configPath: file, getenv: func(string) string { return "" }}
 	if w := runPlan(t, c, runOptions{assume: map[string]int{"ec2_image": 300}}).Warnings; len(w) != 0 {
-		t.Errorf("warns of a run of 25 s: %q", w)
+		t.Errorf("warns about a run of 25 s: %q", w)
 	}
 	w := runPlan(t, c, runOptions{assume: map[string]int{"ec2_image": 1000}}).Warnings
 	if len(w) != 2 || !strings.Contains(w[0], "longer than until the next run") ||
 		!strings.Contains(w[1], "longer than its timeout of 30s") {
-		t.Errorf("warns of a run of 95 s: %q", w)
+		t.Errorf("warnings about a run of 95 s: %q", w)
 	}
 }
 

@@ -34,7 +34,7 @@ func TestRetirementErrorLoggedOnce(t *testing.T) {
 			r.check(t.Context())
 		}
 		if n := strings.Count(log.String(), "removed accounts not retired"); n != want {
-			t.Errorf("it was said %d times, want %d:\n%s", n, want, log.String())
+			t.Errorf("logged %d times, want %d:\n%s", n, want, log.String())
 		}
 	}
 	check(100, 1)

@@ -89,7 +89,7 @@ func TestScripts(t *testing.T) {
 			if cond == "postgres" {
 				return cluster.Available()
 			}
-			return false, fmt.Errorf("there is no condition %s", cond)
+			return false, fmt.Errorf("unknown condition %s", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			// lastline FILE VARIABLE puts the file's last line into a variable.

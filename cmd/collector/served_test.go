@@ -44,7 +44,7 @@ func TestInventoryEndpoints(t *testing.T) {
 	}
 	if !d.hasMetric(`collector_output_up{output="nodes"} 1`)() ||
 		d.hasMetric(`collector_output_shown_resources{output="nodes"} 0`)() {
-		t.Errorf("the output's own metrics are not there:\n%s", d.get("/metrics"))
+		t.Errorf("the output's own metrics are missing:\n%s", d.get("/metrics"))
 	}
 	write(t, config, with(`{type: prometheus, path: /metrics/mine, where: "state=no-such-state"}, `))
 	d.waitUntil("the reload", func() bool { return status("/metrics/mine") == http.StatusOK })

@@ -15,7 +15,7 @@ import (
 )
 
 // runOnceWith runs the program with --once against a fake AWS in memory, and returns its exit code and its output.
-func runOnceWith(t *testing.T, cloud *awsfake.AWS, config string) (code int, said string) {
+func runOnceWith(t *testing.T, cloud *awsfake.AWS, config string) (code int, output string) {
 	t.Helper()
 	server := cloud.InMemory()
 	defer server.Close()
@@ -60,8 +60,8 @@ func TestFiftyBehindOneDevice(t *testing.T) {
 			t.Fatal(err)
 		}
 		for run := range 3 {
-			if exit, said := runOnceWith(t, cloud, config); exit != exitDone {
-				t.Errorf("run %d: exit %d\n%s", run, exit, said)
+			if exit, output := runOnceWith(t, cloud, config); exit != exitDone {
+				t.Errorf("run %d: exit %d\n%s", run, exit, output)
 			}
 			time.Sleep(time.Hour)
 		}
@@ -70,7 +70,7 @@ func TestFiftyBehindOneDevice(t *testing.T) {
 			calls[c.Action]++
 		}
 		if calls["GetSessionToken"] != 1 || calls["AssumeRole"] != 3*50 {
-			t.Errorf("calls %v: want one session for one code, and each role entered once a run", calls)
+			t.Errorf("calls %v: want one session for one code, and each role assumed once per run", calls)
 		}
 	})
 }
@@ -100,10 +100,10 @@ func TestHungSTSAmongFifty(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		exit, said := runOnceWith(t, cloud, config)
+		exit, output := runOnceWith(t, cloud, config)
 		if exit != exitPartial ||
-			!strings.Contains(said, hung+": auth_failed (timeout)") && !strings.Contains(said, hung+": timeout") {
-			t.Errorf("exit %d\n%s", exit, said)
+			!strings.Contains(output, hung+": auth_failed (timeout)") && !strings.Contains(output, hung+": timeout") {
+			t.Errorf("exit %d\n%s", exit, output)
 		}
 		listed := map[string]time.Duration{}
 		for _, c := range cloud.Calls(func(c *awsfake.Call) bool { return c.Action == "DescribeInstances" && c.Code == "" }) {

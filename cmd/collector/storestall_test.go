@@ -185,9 +185,9 @@ func testFreeze(t *testing.T, f *frozenStore) {
 		return logged.Write(b)
 	}), nil))
 	inv := inventory.New(f, inventory.Options{Log: log, MaxBuffered: 1})
-	led := &runStore{Store: inventoryAdapter{inv}, inventory: inv, driver: inv.Driver()}
+	store := &runStore{Store: inventoryAdapter{inv}, inventory: inv, driver: inv.Driver()}
 	out := new(recordingSink)
-	r := runner.New(runner.Options{Limits: runner.NewLimits(64, nil), Store: led, Log: log})
+	r := runner.New(runner.Options{Limits: runner.NewLimits(64, nil), Store: store, Log: log})
 	kinds := []runner.Kind{{Name: "ec2_instance", Op: "DescribeInstances"}, {Name: "ec2_volume", Op: "DescribeVolumes"}}
 	var accounts []*runner.Account
 	for n := range 8 {
@@ -216,13 +216,13 @@ func testFreeze(t *testing.T, f *frozenStore) {
 	start := time.Now().Truncate(10 * time.Second)
 	time.Sleep(65 * time.Second)
 	if n := out.countBetween(start.Add(20*time.Second), start.Add(60*time.Second)); n != 4*round ||
-		len(led.notReadyReasons()) > 0 {
-		t.Errorf("before: %d pages in 40 s; %v", n, led.notReadyReasons())
+		len(store.notReadyReasons()) > 0 {
+		t.Errorf("before: %d pages in 40 s; %v", n, store.notReadyReasons())
 	}
 	f.freeze()
 	time.Sleep(10 * time.Second) // the next round meets the frozen store
 	time.Sleep(inventory.StallTimeout + 2*time.Second)
-	if why := led.notReadyReasons(); len(why) != 1 || !strings.Contains(why[0], "store writes fail since") {
+	if why := store.notReadyReasons(); len(why) != 1 || !strings.Contains(why[0], "store writes fail since") {
 		t.Errorf("frozen, it is not ready because of %q", why)
 	}
 	from := start.Add(90 * time.Second)
@@ -232,7 +232,7 @@ func testFreeze(t *testing.T, f *frozenStore) {
 	}
 	f.unfreeze()
 	time.Sleep(2 * time.Second)
-	if why := led.notReadyReasons(); len(why) > 0 {
+	if why := store.notReadyReasons(); len(why) > 0 {
 		t.Errorf("after it: %q", why)
 	}
 	ends := f.ends.Load()
@@ -253,7 +253,7 @@ func testFreeze(t *testing.T, f *frozenStore) {
 	}
 	f.unfreeze()
 	synctest.Wait()
-	if err := led.close(); err != nil {
+	if err := store.close(); err != nil {
 		t.Error(err)
 	}
 	for _, o := range out.ended {
@@ -261,10 +261,10 @@ func testFreeze(t *testing.T, f *frozenStore) {
 			t.Fatalf("%s %s %s is %s: %s", o.Account, o.Region, o.Kind, o.State, o.Error)
 		}
 	}
-	said := logged.String()
-	if n := strings.Count(said, "store writes fail"); n == 0 || n > 2 ||
-		strings.Count(said, "store writes recovered") == 0 {
-		t.Errorf("it is logged %d times:\n%s", n, said)
+	logs := logged.String()
+	if n := strings.Count(logs, "store writes fail"); n == 0 || n > 2 ||
+		strings.Count(logs, "store writes recovered") == 0 {
+		t.Errorf("it is logged %d times:\n%s", n, logs)
 	}
 	if n := r.Abandoned(); n > 0 {
 		t.Errorf("%d listings were abandoned", n)

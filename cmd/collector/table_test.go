@@ -29,7 +29,7 @@ func TestPrintRowsMatchesTable(t *testing.T) {
 		t.Errorf("%d rows, %v, got:\n%s\nwant:\n%s", n, err, out.String(), want)
 	}
 	if safe := printable.Lines(out.String()); safe != out.String() || strings.Count(safe, "\n") != len(rows)+2 {
-		t.Errorf("cells are shown raw:\n%q", out.String())
+		t.Errorf("cells are not escaped:\n%q", out.String())
 	}
 	out.Reset()
 	if n, err := printRows(&out, columns, 2, slices.Values([][]string{})); n != 0 || err != nil || out.Len() > 0 {

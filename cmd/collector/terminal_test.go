@@ -168,12 +168,12 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 			out := runTerminalSession(
 				t, script.String(), dir, append(c.env, "AWS_ENDPOINT_URL="+s.URL), typed.String(), 100, 30, nil,
 			)
-			said := strings.Split(out, "\n>>> ")[1:]
-			if len(said) != len(c.lines) {
-				t.Fatalf("%d commands printed something, of %d:\n%s", len(said), len(c.lines), out)
+			outputs := strings.Split(out, "\n>>> ")[1:]
+			if len(outputs) != len(c.lines) {
+				t.Fatalf("%d commands printed something, of %d:\n%s", len(outputs), len(c.lines), out)
 			}
 			for i, line := range c.lines {
-				text, typed, _ := strings.Cut(said[i], "\n<<< ")
+				text, typed, _ := strings.Cut(outputs[i], "\n<<< ")
 				if got := strings.TrimSpace(typed); got != fmt.Sprint(i) {
 					t.Errorf("collector %s: the next reader got %q of what was typed ahead, not %d", line, got, i)
 				}
@@ -183,7 +183,7 @@ func TestNoCommandQueriesTheTerminal(t *testing.T) {
 				)
 				if rest := drawPattern.ReplaceAllString(text, ""); draws && rest == text &&
 					!strings.HasPrefix(line, "run") { // a short run may draw nothing
-					t.Errorf("collector %s drew no view: this test shows nothing of it", line)
+					t.Errorf("collector %s drew no view, so this test proves nothing", line)
 				} else if draws {
 					text = rest
 				}
@@ -255,7 +255,7 @@ func TestLiveViewIsErasedBeforeTable(t *testing.T) {
 				},
 			)
 			if !seen {
-				t.Errorf("no view was drawn: this test shows nothing:\n%s", out)
+				t.Errorf("no view was drawn, so this test proves nothing:\n%s", out)
 			}
 			screen := newScreen(c.width, c.height)
 			_, _ = io.WriteString(screen, strings.ReplaceAll(out, "\r\n", "\n"))
@@ -265,7 +265,7 @@ func TestLiveViewIsErasedBeforeTable(t *testing.T) {
 				t.Errorf("a frame is left: %q in\n%s", left, text)
 			}
 			if n := len(regexp.MustCompile(`(?m)^ACCOUNT +STATUS`).FindAllString(text, -1)); n != 1 {
-				t.Errorf("the table stands there %d times:\n%s", n, text)
+				t.Errorf("the table is printed %d times:\n%s", n, text)
 			}
 			if !strings.HasSuffix(text, want) {
 				t.Errorf("it does not end with %q:\n%s", want, text)
