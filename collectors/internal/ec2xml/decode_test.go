@@ -39,7 +39,8 @@ var documents = []struct {
 	{name: "a blank text", xml: volume(`<kmsKeyId>  </kmsKeyId>`), data: `"KmsKeyId":"  "`},
 	{
 		name: "white space in a list and in a structure",
-		xml:  volume("<attachmentSet> \n\t </attachmentSet><operator>\r\n</operator>"), data: `"Attachments":[],"Operator":{}`,
+		xml:  volume("<attachmentSet> \n\t </attachmentSet><operator>\r\n</operator>"),
+		data: `"Attachments":[],"Operator":{}`,
 	},
 	{
 		name: "entities", xml: volume(`<kmsKeyId>&lt;&gt;&amp;&apos;&quot;&#65;&#x42;&#x1F600;&#10;</kmsKeyId>`),
