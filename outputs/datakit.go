@@ -142,7 +142,10 @@ var stateMembers = []string{"State", "Status", "Type"}
 // What an instance has is fixed, name by name, as dashboards are built on it: it is the object that Guance's own collector
 // writes. https://func.guance.com/doc/script-market-guance-aws-ec2/
 var (
-	instanceTags   = []string{"name", "InstanceId", "InstanceType", "PlatformDetails", "RegionId", "InstanceName", "State", "StateReason_Code", "AvailabilityZone", "cloud_provider"}
+	instanceTags = []string{
+		"name", "InstanceId", "InstanceType", "PlatformDetails", "RegionId", "InstanceName", "State", "StateReason_Code",
+		"AvailabilityZone", "cloud_provider",
+	}
 	instanceFields = []string{"message", "BlockDeviceMappings", "LaunchTime", "NetworkInterfaces", "Placement"}
 )
 

@@ -57,13 +57,23 @@ const instanceData = `{"AmiLaunchIndex":0,"InstanceId":"i-0abc","InstanceType":"
 	`"Tags":[{"Key":"Name","Value":"web 1"}]}`
 
 func line(kind, id, name, extra, data string) string {
-	return fmt.Sprintf(`{"kind":%q,"id":%q,"account":"prod","account_id":"222222222222","partition":"aws-cn","region":"cn-northwest-1","name":%q,"tags":{},`+
-		`"extra_tags":%s,"run":"01JD","collected_at":"2026-11-21T22:15:03Z","data":%s}`, kind, id, name, extra, data)
+	return fmt.Sprintf(
+		`{"kind":%q,"id":%q,"account":"prod","account_id":"222222222222","partition":"aws-cn","region":"cn-northwest-1","name":%q,"tags":{},`+
+			`"extra_tags":%s,"run":"01JD","collected_at":"2026-11-21T22:15:03Z","data":%s}`,
+		kind,
+		id,
+		name,
+		extra,
+		data,
+	)
 }
 
 // An instance is the object that Guance's own collector writes: these tags and fields, and no others.
 func TestDataKitInstance(t *testing.T) {
-	got, log := dataKit(t, lines(line("ec2_instance", "i-0abc", "web 1", `{"account_name":"prod","team":"a, b=c"}`, instanceData)))
+	got, log := dataKit(
+		t,
+		lines(line("ec2_instance", "i-0abc", "web 1", `{"account_name":"prod","team":"a, b=c"}`, instanceData)),
+	)
 	want := linePoint{
 		measurement: "aws_ec2",
 		tags: map[string]string{
@@ -88,7 +98,12 @@ func TestDataKitInstance(t *testing.T) {
 // What an instance does not have is not there; what is there goes out all the same.
 func TestDataKitBareInstance(t *testing.T) {
 	got, _ := dataKit(t, lines(line("ec2_instance", "i-0abc", "", `{}`, `{"InstanceId":"i-0abc","KeyName":"k"}`)))
-	want := map[string]string{"name": "i-0abc", "InstanceId": "i-0abc", "RegionId": "cn-northwest-1", "cloud_provider": "AWS"}
+	want := map[string]string{
+		"name":           "i-0abc",
+		"InstanceId":     "i-0abc",
+		"RegionId":       "cn-northwest-1",
+		"cloud_provider": "AWS",
+	}
 	p := sent(t, got)
 	if !maps.Equal(p.tags, want) || len(p.fields) != 1 || p.fields["message"] != `{"InstanceId":"i-0abc","KeyName":"k"}` {
 		t.Errorf("%+v", p)
@@ -113,7 +128,12 @@ func TestDataKitOtherKinds(t *testing.T) {
 	} {
 		got, log := dataKit(t, lines(line(c.kind, "x", c.name, `{}`, c.data)))
 		p := sent(t, got)
-		tags := map[string]string{"name": "x", "RegionId": "cn-northwest-1", "AccountId": "222222222222", "cloud_provider": "AWS"}
+		tags := map[string]string{
+			"name":           "x",
+			"RegionId":       "cn-northwest-1",
+			"AccountId":      "222222222222",
+			"cloud_provider": "AWS",
+		}
 		maps.Copy(tags, c.tags)
 		fields := map[string]any{"message": c.data}
 		maps.Copy(fields, c.fields)
@@ -129,9 +149,20 @@ func TestDataKitOtherKinds(t *testing.T) {
 // An account's tag never stands in for what the output itself says, nor under a name that DataKit drops.
 func TestDataKitCollisions(t *testing.T) {
 	extra := `{"cloud_provider":"mine","name":"n","extra_name":"m","message":"x","class":"gold","date":"d","time":"t","Size":"s","team.lead":"l","VolumeName":"v"}`
-	want := map[string]string{"extra_cloud_provider": "mine", "extra_name": "m", "extra_extra_name": "n", "extra_message": "x", "extra_class": "gold",
-		"extra_date": "d", "extra_time": "t", "team_lead": "l"}
-	got, log := dataKit(t, lines(line("ec2_volume", "vol-1", "", extra, `{"Size":8}`), line("ec2_instance", "i-1", "", extra, `{"Size":8}`)))
+	want := map[string]string{
+		"extra_cloud_provider": "mine",
+		"extra_name":           "m",
+		"extra_extra_name":     "n",
+		"extra_message":        "x",
+		"extra_class":          "gold",
+		"extra_date":           "d",
+		"extra_time":           "t",
+		"team_lead":            "l",
+	}
+	got, log := dataKit(
+		t,
+		lines(line("ec2_volume", "vol-1", "", extra, `{"Size":8}`), line("ec2_instance", "i-1", "", extra, `{"Size":8}`)),
+	)
 	for i, also := range []map[string]string{
 		{"name": "vol-1", "cloud_provider": "AWS", "AccountId": "222222222222", "RegionId": "cn-northwest-1", "extra_Size": "s", "extra_VolumeName": "v"},
 		{"name": "i-1", "cloud_provider": "AWS", "RegionId": "cn-northwest-1", "Size": "s", "VolumeName": "v"},
@@ -150,7 +181,11 @@ func TestDataKitCollisions(t *testing.T) {
 func TestDataKitChanges(t *testing.T) {
 	rec := line("ec2_volume", "vol-1", "", `{}`, `{"Size":8}`)
 	change := func(what string) string {
-		return fmt.Sprintf(`{"change":%q,"at":"2026-11-21T22:16:00Z","kind":"ec2_volume","id":"vol-1","changes":[],"record":%s}`, what, rec)
+		return fmt.Sprintf(
+			`{"change":%q,"at":"2026-11-21T22:16:00Z","kind":"ec2_volume","id":"vol-1","changes":[],"record":%s}`,
+			what,
+			rec,
+		)
 	}
 	end := `{"kind":"_target","account":"prod","region":"cn-northwest-1","target":"ec2_volume","state":"ok","records":1,"run":"01JD"}`
 	got, _ := dataKit(t, lines(change("added"), change("changed"), change("gone"), end))
@@ -236,7 +271,11 @@ func TestDataKitEndpoint(t *testing.T) {
 				t.Errorf("Content-Type %s", got)
 			}
 		})
-		out, _ := openRemote(t, "datakit", func(o any) { d := o.(*outputs.DataKit); d.URL, d.Token = s.URL+c.url, secret.New(c.token) })
+		out, _ := openRemote(
+			t,
+			"datakit",
+			func(o any) { d := o.(*outputs.DataKit); d.URL, d.Token = s.URL+c.url, secret.New(c.token) },
+		)
 		if err := out.Send(t.Context(), batch("a", 1)); err != nil || asked != c.want {
 			t.Errorf("%s: asked for %s, want %s: %v", c.url, asked, c.want, err)
 		}
@@ -264,15 +303,35 @@ func TestLinesThatAreNone(t *testing.T) {
 
 // texts is what is hard on line protocol.
 var texts = rapid.OneOf(
-	rapid.StringOf(rapid.SampledFrom([]rune{'a', 'B', ' ', ',', '=', '\\', '"', '\'', '\n', '\r', '\t', '\x00', '\x7f', '#', '.', 'é', '日', '😀', '\u2028', '\ufffd'})),
+	rapid.StringOf(
+		rapid.SampledFrom(
+			[]rune{
+				'a', 'B', ' ', ',', '=', '\\', '"', '\'', '\n', '\r', '\t', '\x00', '\x7f', '#', '.', 'é', '日', '😀', '\u2028',
+				'\ufffd',
+			},
+		),
+	),
 	rapid.String(),
-	rapid.SampledFrom([]string{"", "name", "RegionId", "message", "class", "time", "State", "id", "present", "extra_name", strings.Repeat("x", 3000), strings.Repeat("日\\,", 400)}),
+	rapid.SampledFrom(
+		[]string{
+			"", "name", "RegionId", "message", "class", "time", "State", "id", "present", "extra_name",
+			strings.Repeat("x", 3000), strings.Repeat("日\\,", 400),
+		},
+	),
 )
 
 // values is any JSON.
 func values() *rapid.Generator[any] {
-	leaf := rapid.OneOf(rapid.Just[any](nil), rapid.Map(texts, func(s string) any { return s }), rapid.Map(rapid.Bool(), func(b bool) any { return b }),
-		rapid.Map(rapid.Int64(), func(n int64) any { return n }), rapid.Map(rapid.Float64(), func(f float64) any { return f }))
+	leaf := rapid.OneOf(
+		rapid.Just[any](nil),
+		rapid.Map(texts, func(s string) any { return s }),
+		rapid.Map(rapid.Bool(), func(b bool) any { return b }),
+		rapid.Map(
+			rapid.Int64(),
+			func(n int64) any { return n },
+		),
+		rapid.Map(rapid.Float64(), func(f float64) any { return f }),
+	)
 	return rapid.OneOf(leaf, leaf, rapid.Map(rapid.SliceOfN(leaf, 0, 3), func(l []any) any { return l }),
 		rapid.Map(rapid.MapOfN(texts, leaf, 0, 3), func(m map[string]any) any { return m }))
 }
@@ -284,7 +343,9 @@ func records(kinds ...string) *rapid.Generator[record.Record] {
 			t.Fatal(err)
 		}
 		return record.Record{
-			Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), ID: "x" + texts.Draw(t, "id"), Account: texts.Draw(t, "account"), AccountID: "222222222222",
+			Kind: rapid.SampledFrom(kinds).
+				Draw(t, "kind"),
+			ID: "x" + texts.Draw(t, "id"), Account: texts.Draw(t, "account"), AccountID: "222222222222",
 			Partition: "aws", Region: "us-east-1", Name: texts.Draw(t, "name"), Tags: rapid.MapOfN(texts, texts, 0, 5).Draw(t, "tags"),
 			ExtraTags: rapid.MapOfN(texts, texts, 0, 12).Draw(t, "extra"), Run: "01JD",
 			CollectedAt: time.Unix(0, rapid.Int64Range(1, 1<<62).Draw(t, "at")).UTC(), Data: data,
@@ -360,11 +421,15 @@ func checkPoint(t *rapid.T, got []linePoint, r record.Record, idTag string, most
 	for key := range r.ExtraTags {
 		uses[asName(key, dotless)]++
 	}
-	own := []string{"", "name", "RegionId", "AccountId", "cloud_provider", "VolumeName", "message", "class", "date", "time", "State", "Status", "Type",
-		"id", "account", "account_id", "partition", "region", "present", "_field", "_measurement", "_time", "_value"}
+	own := []string{
+		"", "name", "RegionId", "AccountId", "cloud_provider", "VolumeName", "message", "class", "date", "time", "State",
+		"Status", "Type", "id", "account", "account_id", "partition", "region", "present", "_field", "_measurement",
+		"_time", "_value",
+	}
 	for key, value := range r.ExtraTags {
 		name := asName(key, dotless)
-		if uses[name] > 1 || slices.Contains(own, name) || asValue(value, mostTag) == "" || strings.HasPrefix(name, "extra_") {
+		if uses[name] > 1 || slices.Contains(own, name) || asValue(value, mostTag) == "" ||
+			strings.HasPrefix(name, "extra_") {
 			continue
 		}
 		if p.tags[name] != asValue(value, mostTag) {

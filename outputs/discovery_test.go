@@ -28,7 +28,9 @@ import (
 func TestOutputsPageScrapes(t *testing.T) {
 	tool, err := exec.LookPath("promtool")
 	if err != nil {
-		t.Skip("SKIPPED, NOT PASSED: promtool is not installed (Debian: apt-get install prometheus); the page's scrape configurations were not checked")
+		t.Skip(
+			"SKIPPED, NOT PASSED: promtool is not installed (Debian: apt-get install prometheus); the page's scrape configurations were not checked",
+		)
 	}
 	page, err := os.ReadFile("../docs/outputs.md")
 	if err != nil {
@@ -68,7 +70,9 @@ func (c *changing) Targets(ctx context.Context) iter.Seq2[inventory.Coverage, er
 func TestPrometheusDiscovers(t *testing.T) {
 	tool, err := exec.LookPath("prometheus")
 	if err != nil {
-		t.Skip("SKIPPED, NOT PASSED: prometheus is not installed (Debian: apt-get install prometheus); nothing was discovered by a real one")
+		t.Skip(
+			"SKIPPED, NOT PASSED: prometheus is not installed (Debian: apt-get install prometheus); nothing was discovered by a real one",
+		)
 	}
 	store := new(changing)
 	found := instancesOf(instance("i-1", func(r *inventory.Resource) {
@@ -104,7 +108,11 @@ scrape_configs:
 	listen := free.Addr().String()
 	free.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	cmd := exec.CommandContext(ctx, tool, "--config.file", config, "--storage.tsdb.path", filepath.Join(dir, "tsdb"), "--web.listen-address", listen, "--log.level", "warn")
+	cmd := exec.CommandContext(
+		ctx, tool,
+		"--config.file", config, "--storage.tsdb.path", filepath.Join(dir, "tsdb"), "--web.listen-address", listen,
+		"--log.level", "warn",
+	)
 	said := new(buffer)
 	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Start(); err != nil {
@@ -173,7 +181,10 @@ scrape_configs:
 		up, all, text := targets()
 		return all == 1 && len(up) == 1 && up[0] == "web/i-1", text
 	})
-	until("the series of what it scrapes", query(`count(aws_ec2_instance_info{state="running",exported_instance=""}) == 2`))
+	until(
+		"the series of what it scrapes",
+		query(`count(aws_ec2_instance_info{state="running",exported_instance=""}) == 2`),
+	)
 
 	store.now.Store(&memoryStore{err: errors.New("the disk is gone")})
 	until("Prometheus to ask often enough in vain", func() (bool, string) { // once a second; it gathers changes for 5 s

@@ -66,7 +66,10 @@ func (f *File) Validate() error {
 		errs = append(errs, fmt.Errorf("rotate.keep: %d is negative; 0 keeps all", f.Rotate.Keep))
 	}
 	if f.Compression == zstdCompression && f.Rotate.MaxBytes == 0 && f.Rotate.MaxAge == 0 {
-		errs = append(errs, errors.New("compression: only finished files are compressed: set rotate.max_bytes or rotate.max_age"))
+		errs = append(
+			errs,
+			errors.New("compression: only finished files are compressed: set rotate.max_bytes or rotate.max_age"),
+		)
 	}
 	return errors.Join(errs...)
 }
@@ -299,7 +302,10 @@ func (f *file) rotateIfDue(more int64) error {
 	case f.active != nil:
 		if f.retryAfter.IsZero() {
 			err := f.fault("finish the file", err)
-			f.log.Warn("output file cannot be finished; it goes on growing", "path", f.path, "error", err, "hint", record.HintOf(err))
+			f.log.Warn(
+				"output file cannot be finished; it goes on growing",
+				"path", f.path, "error", err, "hint", record.HintOf(err),
+			)
 		}
 		f.retryAfter = time.Now().Add(rotateRetryDelay)
 	default:
@@ -340,7 +346,8 @@ func (f *file) open() (_ *activeFile, err error) {
 	if err := os.MkdirAll(filepath.Dir(f.path), 0o750); err != nil {
 		return nil, err
 	}
-	if st, err := os.Stat(f.path); err == nil && !st.Mode().IsRegular() { // before opening: a FIFO would wait for its reader
+	if st, err := os.Stat(f.path); err == nil &&
+		!st.Mode().IsRegular() { // before opening: a FIFO would wait for its reader
 		if st.IsDir() {
 			return nil, syscall.EISDIR
 		}
@@ -452,7 +459,11 @@ func (f *file) fault(doing string, err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		hint = "its folder cannot be made there: give another path"
 	}
-	return &record.Fault{Reason: record.Other, Hint: hint, Err: fmt.Errorf("%s %s: %w", doing, f.path, withoutPath(err, f.path))}
+	return &record.Fault{
+		Reason: record.Other,
+		Hint:   hint,
+		Err:    fmt.Errorf("%s %s: %w", doing, f.path, withoutPath(err, f.path)),
+	}
 }
 
 // withoutPath is err without the path, if that is said already.

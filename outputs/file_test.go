@@ -215,7 +215,10 @@ func TestLeftovers(t *testing.T) {
 	put("records-mine.jsonl", line)                         // not ours to touch
 	put("records-20260104T000000Z.jsonl.bak", line)
 	put("other-20260104T000000Z.jsonl", line)
-	f, path, _ := begin(t, File{Path: filepath.Join(dir, "records.jsonl"), Compression: zstdCompression, Rotate: Rotate{MaxBytes: 1 << 20}})
+	f, path, _ := begin(
+		t,
+		File{Path: filepath.Join(dir, "records.jsonl"), Compression: zstdCompression, Rotate: Rotate{MaxBytes: 1 << 20}},
+	)
 	if err := f.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -389,7 +392,8 @@ func TestNoSpaceHint(t *testing.T) {
 	_, err = h.WriteString(line)
 	f := &file{path: "out/r.jsonl"}
 	err = f.fault("write", err)
-	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(record.HintOf(err), "make room") || !strings.HasPrefix(err.Error(), "write out/r.jsonl: ") {
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(record.HintOf(err), "make room") ||
+		!strings.HasPrefix(err.Error(), "write out/r.jsonl: ") {
 		t.Errorf("%v; hint %q", err, record.HintOf(err))
 	}
 }

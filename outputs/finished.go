@@ -166,7 +166,9 @@ func (f *finishedFiles) remove(there bool, path string) {
 
 // list is every finished file, oldest first, and the half-compressed ones.
 func (f *finishedFiles) list() (all []finishedFile, halves []string, err error) {
-	re, err := regexp.Compile(`^` + regexp.QuoteMeta(f.stem) + `-(\d{8}T\d{6}Z)(?:-(\d{1,9}))?` + regexp.QuoteMeta(f.ext) + `(\.zst)?(\.tmp)?$`)
+	re, err := regexp.Compile(
+		`^` + regexp.QuoteMeta(f.stem) + `-(\d{8}T\d{6}Z)(?:-(\d{1,9}))?` + regexp.QuoteMeta(f.ext) + `(\.zst)?(\.tmp)?$`,
+	)
 	if err != nil {
 		return nil, nil, err
 	}

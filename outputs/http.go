@@ -69,7 +69,8 @@ func (o *HTTP) Validate() error {
 	if http.CanonicalHeaderKey(o.HMAC.Header) == http.CanonicalHeaderKey(o.HMAC.Timestamp) {
 		errs = append(errs, errors.New("hmac.header: signature and time need a header each"))
 	}
-	if def := httpOutputDefaults().(*HTTP).HMAC; o.HMAC.Key.IsZero() && (o.HMAC.Header != def.Header || o.HMAC.Timestamp != def.Timestamp) {
+	if def := httpOutputDefaults().(*HTTP).HMAC; o.HMAC.Key.IsZero() &&
+		(o.HMAC.Header != def.Header || o.HMAC.Timestamp != def.Timestamp) {
 		errs = append(errs, errors.New("hmac.key: is needed: without it nothing is signed"))
 	}
 	return errors.Join(errs...)

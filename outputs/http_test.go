@@ -30,28 +30,45 @@ type receiver struct {
 }
 
 // remoteHTTP is a subject of the remote suite: an output over HTTP, and how its requests are read.
-func remoteHTTP(t *testing.T, name string, set func(o any, url, ca string), ids func(*http.Request, []byte) ([]string, error)) outputstest.Remote {
-	return outputstest.Remote{Type: findType(t, name), TLS: true, Serve: func(t *testing.T, w *outputstest.FaultyListener) outputstest.Receiver {
-		r := &receiver{}
-		s := &httptest.Server{Listener: w, Config: &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
-			r.serve(t, rw, req, ids)
-		})}}
-		s.Start()
-		t.Cleanup(s.Close)
-		return outputstest.Receiver{
-			Options: func(ca string) any {
-				o := findType(t, name).Options()
-				set(o, w.URL(), ca)
-				return o
-			},
-			Received: func() []string { r.mu.Lock(); defer r.mu.Unlock(); return slices.Clone(r.got) },
-			Refuse:   func(id string) { r.mu.Lock(); defer r.mu.Unlock(); r.refuse = id },
-			Busy:     func(d time.Duration) { r.mu.Lock(); defer r.mu.Unlock(); r.busy = d },
-		}
-	}}
+func remoteHTTP(
+	t *testing.T,
+	name string,
+	set func(o any, url, ca string),
+	ids func(*http.Request, []byte) ([]string, error),
+) outputstest.Remote {
+	return outputstest.Remote{
+		Type: findType(t, name),
+		TLS:  true,
+		Serve: func(t *testing.T, w *outputstest.FaultyListener) outputstest.Receiver {
+			r := &receiver{}
+			s := &httptest.Server{
+				Listener: w,
+				Config: &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+					r.serve(t, rw, req, ids)
+				})},
+			}
+			s.Start()
+			t.Cleanup(s.Close)
+			return outputstest.Receiver{
+				Options: func(ca string) any {
+					o := findType(t, name).Options()
+					set(o, w.URL(), ca)
+					return o
+				},
+				Received: func() []string { r.mu.Lock(); defer r.mu.Unlock(); return slices.Clone(r.got) },
+				Refuse:   func(id string) { r.mu.Lock(); defer r.mu.Unlock(); r.refuse = id },
+				Busy:     func(d time.Duration) { r.mu.Lock(); defer r.mu.Unlock(); r.busy = d },
+			}
+		},
+	}
 }
 
-func (r *receiver) serve(t *testing.T, rw http.ResponseWriter, req *http.Request, read func(*http.Request, []byte) ([]string, error)) {
+func (r *receiver) serve(
+	t *testing.T,
+	rw http.ResponseWriter,
+	req *http.Request,
+	read func(*http.Request, []byte) ([]string, error),
+) {
 	b, err := io.ReadAll(req.Body)
 	if err != nil {
 		return // the wire was cut

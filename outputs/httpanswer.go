@@ -50,21 +50,37 @@ func (c *httpClient) checkStatus(resp *http.Response, answer []byte) error {
 		if u, err := resp.Location(); err == nil {
 			to = ", here " + openServed(u)
 		}
-		return fault(record.BadAnswer, "redirects are not followed, as records and headers would go where url does not say: set url to where it leads"+to)
+		return fault(
+			record.BadAnswer,
+			"redirects are not followed, as records and headers would go where url does not say: set url to where it leads"+to,
+		)
 	}
 	switch code {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
 		return fmt.Errorf("%w: %w", ErrRefused, said)
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return fault(record.AccessDenied, "the receiver does not take our token, password or certificate: check bearer_token, basic_auth, headers or what this output has in their place")
+		return fault(
+			record.AccessDenied,
+			"the receiver does not take our token, password or certificate: check bearer_token, basic_auth, headers or what this output has in their place",
+		)
 	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
 		return fault(record.BadAnswer, "the receiver is there, but takes nothing at this path: check url")
 	case http.StatusProxyAuthRequired:
-		return fault(record.AccessDenied, "the proxy wants a password: put it into HTTPS_PROXY, as http://user:password@proxy:3128")
+		return fault(
+			record.AccessDenied,
+			"the proxy wants a password: put it into HTTPS_PROXY, as http://user:password@proxy:3128",
+		)
 	case http.StatusUnsupportedMediaType:
 		return fault(record.BadAnswer, "the receiver does not take this format or its compression: try `gzip: false`")
 	case http.StatusInternalServerError:
-		return c.withRetryAfter(resp, &record.Fault{Reason: record.Other, Hint: "the receiver is in trouble; it is tried again", Err: fmt.Errorf("%w: %w", ErrReceiverFailed, said)})
+		return c.withRetryAfter(
+			resp,
+			&record.Fault{
+				Reason: record.Other,
+				Hint:   "the receiver is in trouble; it is tried again",
+				Err:    fmt.Errorf("%w: %w", ErrReceiverFailed, said),
+			},
+		)
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		return c.withRetryAfter(resp, fault(record.Throttling, "the receiver takes no more for now; it is tried again"))
 	}
@@ -176,7 +192,10 @@ func (c *httpClient) explainTransportError(err error) error {
 		hint = "the host's name cannot be resolved: check url"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		hint = "nobody listens there: check host and port of url, and whether the receiver runs"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, syscall.ECONNRESET),
+		errors.Is(err, syscall.EPIPE),
+		errors.Is(err, io.EOF),
+		errors.Is(err, io.ErrUnexpectedEOF):
 		hint = "the receiver broke off; it is tried again"
 		if c.url.Scheme == "http" { // it does so when it waits for a handshake
 			hint += ". If it speaks TLS at this port, begin url with https://"

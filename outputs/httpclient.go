@@ -120,7 +120,8 @@ func (o *HTTPClient) hasHeader(name string) bool {
 
 // validHeaderName reports whether s may name a header, https://www.rfc-editor.org/rfc/rfc9110#name-tokens.
 func validHeaderName(s string) bool {
-	return s != "" && strings.Trim(s, "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == ""
+	return s != "" &&
+		strings.Trim(s, "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == ""
 }
 
 func hasUserInfo(s string) bool {
@@ -196,7 +197,14 @@ func newHTTPClient(o *HTTPClient, to string) (*httpClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &httpClient{url: u, displayURL: openServed(u), method: http.MethodPost, customCA: o.TLS.CAFile != "", timeout: time.Duration(o.Timeout), header: http.Header{}}
+	c := &httpClient{
+		url:        u,
+		displayURL: openServed(u),
+		method:     http.MethodPost,
+		customCA:   o.TLS.CAFile != "",
+		timeout:    time.Duration(o.Timeout),
+		header:     http.Header{},
+	}
 	c.header.Set("User-Agent", "aws-collector")
 	for name, value := range o.Headers {
 		c.header.Set(name, c.reveal(value))
@@ -281,7 +289,10 @@ func (c *httpClient) addURLSecrets(u *url.URL) {
 const minSecretKeyLength = 16
 
 // knownPathSegments is the parts of paths that are in the documentation of receivers, and no secret.
-var knownPathSegments = []string{"write", "logs", "query", "api", "v1", "v2", "v3", "custom_object", "otlp", "influx", "services", "collector", "event", "raw", "webhook", "webhooks", "hooks", "ingest"}
+var knownPathSegments = []string{
+	"write", "logs", "query", "api", "v1", "v2", "v3", "custom_object", "otlp", "influx", "services", "collector",
+	"event", "raw", "webhook", "webhooks", "hooks", "ingest",
+}
 
 // KeyFile is the file of the client's key that an output's options name; "": none.
 func KeyFile(options any) string {
@@ -356,8 +367,11 @@ func (c *httpClient) post(ctx context.Context, header http.Header, body []byte) 
 	if err != nil {
 		return nil, err
 	}
-	late := &record.Fault{Reason: record.TimedOut, Err: fmt.Errorf("%s: no answer within %s", c.displayURL, config.Duration(c.timeout)),
-		Hint: "the receiver is slow or out of reach: raise timeout, or make batches smaller"}
+	late := &record.Fault{
+		Reason: record.TimedOut,
+		Err:    fmt.Errorf("%s: no answer within %s", c.displayURL, config.Duration(c.timeout)),
+		Hint:   "the receiver is slow or out of reach: raise timeout, or make batches smaller",
+	}
 	within, cancel := context.WithTimeoutCause(ctx, c.timeout, late)
 	defer cancel()
 	req, err := http.NewRequestWithContext(within, c.method, c.url.String(), bytes.NewReader(encoded))
@@ -416,7 +430,8 @@ func readResponse(resp *http.Response) ([]byte, error) {
 	if err == nil {
 		_, err = io.CopyN(io.Discard, resp.Body, maxResponseBytes)
 	}
-	if errors.Is(err, io.EOF) || resp.StatusCode/100 == 2 && err != nil { // it was taken, whatever became of the rest of its answer
+	if errors.Is(err, io.EOF) ||
+		resp.StatusCode/100 == 2 && err != nil { // it was taken, whatever became of the rest of its answer
 		err = nil
 	}
 	return answer, err

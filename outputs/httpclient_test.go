@@ -211,7 +211,10 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, elsewhere.URL+"/new", http.StatusTemporaryRedirect)
 	})
-	err := openHTTP(t, func(o *outputs.HTTP) { o.URL = s.URL; o.BearerToken = secret.New(canary) }).Send(t.Context(), batch("a", 1))
+	err := openHTTP(
+		t,
+		func(o *outputs.HTTP) { o.URL = s.URL; o.BearerToken = secret.New(canary) },
+	).Send(t.Context(), batch("a", 1))
 	if err == nil || !strings.Contains(record.HintOf(err), elsewhere.URL+"/…") {
 		t.Errorf("%v (%s): does not say where it leads", err, record.HintOf(err))
 	}
@@ -223,11 +226,15 @@ func TestAnswerInErrors(t *testing.T) {
 		w.WriteHeader(400)
 		fmt.Fprintf(w, "no\n\x1b[31m good: %s %s", r.Header, strings.Repeat("日本", 50_000))
 	})
-	err := openHTTP(t, func(o *outputs.HTTP) { o.URL = s.URL; o.BearerToken = secret.New(canary) }).Send(t.Context(), batch("a", 1))
+	err := openHTTP(
+		t,
+		func(o *outputs.HTTP) { o.URL = s.URL; o.BearerToken = secret.New(canary) },
+	).Send(t.Context(), batch("a", 1))
 	if err == nil || !errors.Is(err, outputs.ErrRefused) || strings.Contains(err.Error(), canary) {
 		t.Fatalf("%v", err)
 	}
-	if text := err.Error(); len(text) > 320 || strings.ContainsAny(text, "\x1b\n") || !strings.Contains(text, "no [31m good") {
+	if text := err.Error(); len(text) > 320 || strings.ContainsAny(text, "\x1b\n") ||
+		!strings.Contains(text, "no [31m good") {
 		t.Errorf("%d bytes: %q", len(text), text)
 	}
 }
@@ -333,7 +340,9 @@ func TestConnectionHints(t *testing.T) {
 func TestCertificateFiles(t *testing.T) {
 	ours := newAuthority(t)
 	stale := newAuthority(t)
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Connection", "close") }))
+	s := httptest.NewUnstartedServer(
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Connection", "close") }),
+	)
 	s.TLS = ours.mutual(ours.server(t, "127.0.0.1", time.Hour))
 	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
 	s.StartTLS()
@@ -357,7 +366,8 @@ func TestCertificateFiles(t *testing.T) {
 	for _, bad := range []outputs.ClientTLS{{CAFile: "/no/such/file"}, {CAFile: key}, {CertFile: cert, KeyFile: "/no/such/file"}, {CertFile: key, KeyFile: cert}} {
 		o := findType(t, "http").Options().(*outputs.HTTP)
 		o.URL, o.TLS = s.URL, bad
-		if _, err := findType(t, "http").Open(t.Context(), o, outputs.Deps{}); err == nil || !strings.Contains(err.Error(), "tls.") {
+		if _, err := findType(t, "http").Open(t.Context(), o, outputs.Deps{}); err == nil ||
+			!strings.Contains(err.Error(), "tls.") {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}
@@ -510,18 +520,30 @@ func TestHidden(t *testing.T) {
 	receiver := errors.New("open /x/T0KEN \"of a path\"/records: no")
 	types := []outputs.Type{{Name: "odd", Options: func() any { return &struct{ outputs.Common }{} }, Direct: true,
 		Open: func(_ context.Context, _ any, d outputs.Deps) (outputs.Output, error) {
-			d.Log.Warn("opened", "path", "/x/"+hidden, "error", fmt.Errorf("it is %q", hidden), slog.Group("in", "url", url.PathEscape(hidden)))
-			return failing{&outputs.RetryAfterError{After: time.Second, Err: &record.Fault{Reason: record.Throttling, Hint: "look at " + hidden,
-				Err: fmt.Errorf("%w: %w", outputs.ErrRefused, receiver)}}}, nil
+			d.Log.Warn(
+				"opened", "path", "/x/"+hidden, "error", fmt.Errorf("it is %q", hidden),
+				slog.Group("in", "url", url.PathEscape(hidden)),
+			)
+			return failing{
+				&outputs.RetryAfterError{
+					After: time.Second,
+					Err: &record.Fault{Reason: record.Throttling, Hint: "look at " + hidden,
+						Err: fmt.Errorf("%w: %w", outputs.ErrRefused, receiver)},
+				},
+			}, nil
 		}}}
 	set := outputs.NewSet(types, outputs.Deps{Log: slog.New(slog.NewTextHandler(&log, nil))})
-	fan, err := set.Open(t.Context(), []outputs.Spec{{Type: "odd", Options: types[0].Options(), Hidden: []secret.String{secret.New(hidden)}}})
+	fan, err := set.Open(
+		t.Context(),
+		[]outputs.Spec{{Type: "odd", Options: types[0].Options(), Hidden: []secret.String{secret.New(hidden)}}},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = fan.Send(t.Context(), batch("a", 1))
 	var later *outputs.RetryAfterError
-	if !errors.Is(err, outputs.ErrRefused) || !errors.As(err, &later) || later.After != time.Second || record.ReasonOf(err) != record.Throttling {
+	if !errors.Is(err, outputs.ErrRefused) || !errors.As(err, &later) || later.After != time.Second ||
+		record.ReasonOf(err) != record.Throttling {
 		t.Errorf("%v is another error now", err)
 	}
 	states := fmt.Sprintf("%+v", set.States())
@@ -561,7 +583,8 @@ func TestNoSecretShowsOfGarbage(t *testing.T) {
 	})
 	out := openHTTP(t, func(o *outputs.HTTP) { o.URL, o.BearerToken = "http://"+l.Addr().String(), secret.New(canary) })
 	err = out.Send(t.Context(), batch("a", 1))
-	if err == nil || !strings.Contains(err.Error(), "malformed") || strings.Contains(err.Error(), canary) || strings.Contains(fmt.Sprintf("%+v", err), canary) {
+	if err == nil || !strings.Contains(err.Error(), "malformed") || strings.Contains(err.Error(), canary) ||
+		strings.Contains(fmt.Sprintf("%+v", err), canary) {
 		t.Errorf("%v", err)
 	}
 }

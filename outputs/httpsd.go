@@ -43,7 +43,10 @@ func (o *HTTPSD) Validate() error {
 	errs := o.validate()
 	switch {
 	case o.Name == "":
-		errs = append(errs, errors.New("name: is needed: it is the last part of the URL that Prometheus asks, "+targetsPath+"NAME"))
+		errs = append(
+			errs,
+			errors.New("name: is needed: it is the last part of the URL that Prometheus asks, "+targetsPath+"NAME"),
+		)
 	case !isPlainName(o.Name):
 		errs = append(errs, fmt.Errorf("name: %q is part of a URL: letters, digits, dots, - and _", o.Name))
 	}
@@ -51,7 +54,10 @@ func (o *HTTPSD) Validate() error {
 		errs = append(errs, fmt.Errorf("kind: %q is not one kind; a list of targets is of one", o.Kind))
 	}
 	if o.Address == "" && o.Kind != instanceKind {
-		errs = append(errs, fmt.Errorf("address: is needed for %s: a field, such as data.PrivateIpAddress, or a template", o.Kind))
+		errs = append(
+			errs,
+			fmt.Errorf("address: is needed for %s: a field, such as data.PrivateIpAddress, or a template", o.Kind),
+		)
 	} else if _, err := newAddressTemplate(o.Address); err != nil {
 		errs = append(errs, err)
 	}
@@ -244,7 +250,9 @@ func (x *targetList) groupOf(r *inventory.Resource) (g targetGroup, why string, 
 		return g, "", err
 	}
 	ipv6, primary, all := d.ipv6Addresses()
-	host, err := x.address.render(&addressData{r, d.PrivateIPAddress, d.PublicIPAddress, ipv6, d.PrivateDNSName, d.PublicDNSName})
+	host, err := x.address.render(
+		&addressData{r, d.PrivateIPAddress, d.PublicIPAddress, ipv6, d.PrivateDNSName, d.PublicDNSName},
+	)
 	if err != nil {
 		return g, "", fmt.Errorf("address: %w", err)
 	}
@@ -279,8 +287,11 @@ const (
 )
 
 func addCollectorLabels(to map[string]string, r *inventory.Resource) {
-	addLabels(to, metaCollector, "kind", r.Kind, "id", r.ID, "name", r.Name, "state", r.State, "type", r.Type, "account", r.Account,
-		"account_id", r.AccountID, "partition", r.Partition, "region", r.Region)
+	addLabels(
+		to, metaCollector,
+		"kind", r.Kind, "id", r.ID, "name", r.Name, "state", r.State, "type", r.Type, "account", r.Account,
+		"account_id", r.AccountID, "partition", r.Partition, "region", r.Region,
+	)
 	addTagLabels(to, metaCollector+"tag_", r.Tags)
 	addTagLabels(to, metaCollector+"extra_tag_", r.ExtraTags)
 }
@@ -363,12 +374,16 @@ func (d *instance) ipv6Addresses() (best string, primary, all []string) {
 
 // addLabels are those of ec2_sd_configs.
 func (d *instance) addLabels(to map[string]string, r *inventory.Resource, ipv6 string, primary, all []string) {
-	addLabels(to, metaEC2, "ami", d.ImageID, "architecture", d.Architecture, "availability_zone", d.Placement.AvailabilityZone,
-		"availability_zone_id", d.Placement.AvailabilityZoneID, "instance_id", r.ID, "instance_lifecycle", d.InstanceLifecycle,
-		"instance_state", r.State, "instance_type", r.Type, "owner_id", d.Reservation.OwnerID, "platform", d.Platform,
-		"default_ipv6_address", ipv6, "private_dns_name", d.PrivateDNSName, "private_ip", d.PrivateIPAddress,
-		"public_ip", d.PublicIPAddress, "region", r.Region, "vpc_id", d.VPCID,
-		"primary_ipv6_addresses", joinWithCommas(primary), "ipv6_addresses", joinWithCommas(all))
+	addLabels(
+		to, metaEC2,
+		"ami", d.ImageID, "architecture", d.Architecture, "availability_zone", d.Placement.AvailabilityZone,
+		"availability_zone_id", d.Placement.AvailabilityZoneID, "instance_id", r.ID,
+		"instance_lifecycle", d.InstanceLifecycle, "instance_state", r.State, "instance_type", r.Type,
+		"owner_id", d.Reservation.OwnerID, "platform", d.Platform, "default_ipv6_address", ipv6,
+		"private_dns_name", d.PrivateDNSName, "private_ip", d.PrivateIPAddress, "public_ip", d.PublicIPAddress,
+		"region", r.Region, "vpc_id", d.VPCID, "primary_ipv6_addresses", joinWithCommas(primary),
+		"ipv6_addresses", joinWithCommas(all),
+	)
 	if d.PublicIPAddress != "" {
 		addLabels(to, metaEC2, "public_dns_name", d.PublicDNSName)
 	}

@@ -48,17 +48,31 @@ func TestTargets(t *testing.T) {
 	hs, w := openServed(t, instancesOf(
 		instance("i-1", func(r *inventory.Resource) {
 			r.Data, r.Name, r.ExtraTags = []byte(whole), "web", map[string]string{"cost-center": "42"}
-			r.Tags = map[string]string{"Name": "web", "a-b": "first", "a_b": "second", "größe": "groß\n\"", "": "x", "metrics": "/probe"}
+			r.Tags = map[string]string{
+				"Name":    "web",
+				"a-b":     "first",
+				"a_b":     "second",
+				"größe":   "groß\n\"",
+				"":        "x",
+				"metrics": "/probe",
+			}
 		}),
 		instance("i-2", func(r *inventory.Resource) { r.State, r.Type = "stopped", "" }),
 		instance("i-3", func(r *inventory.Resource) {
-			r.Data = []byte(`{"NetworkInterfaces":[{"Attachment":{"DeviceIndex":0},"Ipv6Addresses":[{"Ipv6Address":"2001:db8::3"}]}]}`)
+			r.Data = []byte(
+				`{"NetworkInterfaces":[{"Attachment":{"DeviceIndex":0},"Ipv6Addresses":[{"Ipv6Address":"2001:db8::3"}]}]}`,
+			)
 		}),
 	), nodes(func(o *outputs.HTTPSD) {
-		o.Labels = map[string]string{"team": "tags.team", "cost-center": "extra_tags.cost-center", "__metrics_path__": "tags.metrics"}
+		o.Labels = map[string]string{
+			"team":             "tags.team",
+			"cost-center":      "extra_tags.cost-center",
+			"__metrics_path__": "tags.metrics",
+		}
 	}))
 	got := groups(t, hs[nodesPath])
-	if len(got) != 2 || len(got[0].Targets) != 1 || got[0].Targets[0] != "10.0.0.1:9100" || got[1].Targets[0] != "[2001:db8::3]:9100" {
+	if len(got) != 2 || len(got[0].Targets) != 1 || got[0].Targets[0] != "10.0.0.1:9100" ||
+		got[1].Targets[0] != "[2001:db8::3]:9100" {
 		t.Fatalf("%v", got)
 	}
 	want := map[string]string{
@@ -85,7 +99,8 @@ func TestTargets(t *testing.T) {
 			t.Errorf("%s is %q, and should not be there", name, value)
 		}
 	}
-	if w.loggedLines() != 1 || !strings.Contains(w.log.String(), "why=no_address resources=1 shown=2") || w.answers[0] != "nodes 2 map[bad_address:0 no_address:1]" {
+	if w.loggedLines() != 1 || !strings.Contains(w.log.String(), "why=no_address resources=1 shown=2") ||
+		w.answers[0] != "nodes 2 map[bad_address:0 no_address:1]" {
 		t.Errorf("what has no address is counted; answered %s, and the log says:\n%s", w.answers, w.log.String())
 	}
 }
@@ -136,11 +151,16 @@ func TestTargetAddress(t *testing.T) {
 
 // Other kinds have addresses too, and members by the same names that are something else.
 func TestTargetsOfAnotherKind(t *testing.T) {
-	store := &memoryStore{targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_network_interface", noon)}, resources: []*inventory.Resource{
-		instance("eni-1", func(r *inventory.Resource) {
-			r.Kind, r.Data = "ec2_network_interface", []byte(`{"PrivateIpAddress":"10.0.0.9","Platform":{"a":1},"Placement":"x","Ipv6Addresses":[{"Ipv6Address":"2001:db8::4"}]}`)
-		}),
-	}}
+	store := &memoryStore{
+		targets: []inventory.Coverage{target("prod", "us-east-1", "ec2_network_interface", noon)},
+		resources: []*inventory.Resource{
+			instance("eni-1", func(r *inventory.Resource) {
+				r.Kind, r.Data = "ec2_network_interface", []byte(
+					`{"PrivateIpAddress":"10.0.0.9","Platform":{"a":1},"Placement":"x","Ipv6Addresses":[{"Ipv6Address":"2001:db8::4"}]}`,
+				)
+			}),
+		},
+	}
 	for address, want := range map[string]string{"data.PrivateIpAddress": "10.0.0.9:9100", "{{.IPv6}}": "[2001:db8::4]:9100"} {
 		hs, _ := openServed(t, store, nodes(func(o *outputs.HTTPSD) { o.Kind, o.Address = "ec2_network_interface", address }))
 		gs := groups(t, hs[nodesPath])
@@ -161,9 +181,13 @@ func TestTargetsWhere(t *testing.T) {
 			r.State, r.Data = state, []byte(fmt.Sprintf(`{"PrivateIpAddress":"10.0.0.%s"}`, strings.TrimPrefix(id, "i-")))
 		})
 	}
-	hs, _ := openServed(t, instancesOf(at("i-1", "running"), at("i-2", "stopped"), at("i-3", "running")), nodes(func(o *outputs.HTTPSD) {
-		o.Where = "state=running and data.PrivateIpAddress!=10.0.0.1"
-	}))
+	hs, _ := openServed(
+		t,
+		instancesOf(at("i-1", "running"), at("i-2", "stopped"), at("i-3", "running")),
+		nodes(func(o *outputs.HTTPSD) {
+			o.Where = "state=running and data.PrivateIpAddress!=10.0.0.1"
+		}),
+	)
 	if gs := groups(t, hs[nodesPath]); len(gs) != 1 || gs[0].Targets[0] != "10.0.0.3:9100" {
 		t.Errorf("%v", gs)
 	}

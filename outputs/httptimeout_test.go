@@ -34,12 +34,14 @@ func TestHTTPTimeout(t *testing.T) {
 		if took := time.Since(begin); took != 9*time.Second {
 			t.Errorf("took %s", took)
 		}
-		if record.ReasonOf(err) != record.TimedOut || !strings.Contains(fmt.Sprint(err), "no answer within 9s") || !strings.Contains(record.HintOf(err), "timeout") {
+		if record.ReasonOf(err) != record.TimedOut || !strings.Contains(fmt.Sprint(err), "no answer within 9s") ||
+			!strings.Contains(record.HintOf(err), "timeout") {
 			t.Errorf("%v (%s)", err, record.HintOf(err))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := c.post(ctx, nil, []byte("{}\n")); err == nil || ctx.Err() == nil || strings.Contains(err.Error(), "no answer within") {
+		if _, err := c.post(ctx, nil, []byte("{}\n")); err == nil || ctx.Err() == nil ||
+			strings.Contains(err.Error(), "no answer within") {
 			t.Errorf("%v", err)
 		}
 	})

@@ -52,7 +52,10 @@ func (o *Influx) Validate() error {
 		errs = append(errs, errors.New("token: basic_auth, bearer_token and headers.Authorization exclude it"))
 	}
 	if strings.HasPrefix(o.Prefix, "_") || strings.HasPrefix(o.Prefix, "#") || cleanText(o.Prefix) != o.Prefix {
-		errs = append(errs, fmt.Errorf("prefix: %q cannot begin a measurement: want letters, digits and underscores, a letter first", o.Prefix))
+		errs = append(
+			errs,
+			fmt.Errorf("prefix: %q cannot begin a measurement: want letters, digits and underscores, a letter first", o.Prefix),
+		)
 	}
 	for i, key := range o.LabelTags {
 		if cleanText(key) != key || key == "" {
@@ -64,7 +67,11 @@ func (o *Influx) Validate() error {
 
 // influxLimits is what InfluxDB 1 and 2 take; others take more.
 // https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/
-var influxLimits = lineLimits{maxSeriesBytes: 65535, maxFieldValueBytes: 64 << 10, reserved: []string{"time", "_field", "_measurement", "_time", "_value"}}
+var influxLimits = lineLimits{
+	maxSeriesBytes:     65535,
+	maxFieldValueBytes: 64 << 10,
+	reserved:           []string{"time", "_field", "_measurement", "_time", "_value"},
+}
 
 // influx writes batches. One is under way at a time.
 type influx struct {
@@ -82,7 +89,11 @@ func openInflux(_ context.Context, options any, d Deps) (Output, error) {
 	if !o.Token.IsZero() {
 		c.header.Set("Authorization", "Token "+c.reveal(o.Token))
 	}
-	x := &influx{w: lineWriter{limits: influxLimits, limitLog: newLimitLog(d.Log, "influx")}, prefix: o.Prefix, labelTags: o.LabelTags}
+	x := &influx{
+		w:         lineWriter{limits: influxLimits, limitLog: newLimitLog(d.Log, "influx")},
+		prefix:    o.Prefix,
+		labelTags: o.LabelTags,
+	}
 	return &httpOutput{client: c, mu: make(contextMutex, 1), encode: x.encode, onClose: x.w.limitLog.logTotal}, nil
 }
 
@@ -111,7 +122,11 @@ func (x *influx) resourcePoint(l *Line) *point {
 		p.at = l.At
 	}
 	data := members(l.Data)
-	x.addTags(p, "id", l.ID, "name", l.Name, "account", l.Account, "account_id", l.AccountID, "partition", l.Partition, "region", l.Region)
+	x.addTags(
+		p,
+		"id", l.ID, "name", l.Name, "account", l.Account, "account_id", l.AccountID, "partition", l.Partition,
+		"region", l.Region,
+	)
 	for _, key := range stateMembers {
 		if text, ok := scalarOrName(data[key]); ok {
 			x.w.addTag(p, key, text)
@@ -140,7 +155,8 @@ var influxBuiltInNames = []string{"id", "name", "account", "account_id", "partit
 func (x *influx) addExtraTags(p *point, l *Line, data map[string]json.RawMessage) {
 	builtIn := func(name string) bool {
 		label, isLabel := strings.CutPrefix(name, "tag_")
-		return slices.Contains(influxBuiltInNames, name) || data[name] != nil || influxLimits.isReserved(name) || isLabel && slices.Contains(x.labelTags, label)
+		return slices.Contains(influxBuiltInNames, name) || data[name] != nil || influxLimits.isReserved(name) ||
+			isLabel && slices.Contains(x.labelTags, label)
 	}
 	for name, value := range extraTags(l.ExtraTags, builtIn) {
 		x.w.addTag(p, name, value)

@@ -35,15 +35,42 @@ func influx(t testing.TB, set func(*outputs.Influx), b outputs.Batch) (got []lin
 }
 
 func TestInfluxPoint(t *testing.T) {
-	rec := strings.Replace(line("ec2_volume", "vol-1", "data", `{"team":"x","region":"mine","tag_env":"e","Size":"s"}`,
-		`{"Size":100,"State":"in-use","Encrypted":false,"Note":"a\nb","Attachments":[{"Device":"/dev/sdf"}]}`), `"tags":{}`, `"tags":{"env":"prod","Name":"data"}`, 1)
-	got, log := influx(t, func(o *outputs.Influx) { o.Prefix, o.LabelTags = "aws_", []string{"env", "absent"} }, lines(rec))
+	rec := strings.Replace(line(
+		"ec2_volume",
+		"vol-1",
+		"data",
+		`{"team":"x","region":"mine","tag_env":"e","Size":"s"}`,
+		`{"Size":100,"State":"in-use","Encrypted":false,"Note":"a\nb","Attachments":[{"Device":"/dev/sdf"}]}`,
+	), `"tags":{}`, `"tags":{"env":"prod","Name":"data"}`, 1)
+	got, log := influx(
+		t,
+		func(o *outputs.Influx) { o.Prefix, o.LabelTags = "aws_", []string{"env", "absent"} },
+		lines(rec),
+	)
 	want := linePoint{
 		measurement: "aws_ec2_volume",
-		tags: map[string]string{"id": "vol-1", "name": "data", "account": "prod", "account_id": "222222222222", "partition": "aws-cn", "region": "cn-northwest-1",
-			"State": "in-use", "tag_env": "prod", "team": "x", "extra_region": "mine", "extra_tag_env": "e", "extra_Size": "s"},
-		fields: map[string]any{"present": 1.0, "Size": 100.0, "Encrypted": false, "Note": "a\nb", "Attachments": `[{"Device":"/dev/sdf"}]`},
-		at:     time.Date(2026, 11, 21, 22, 15, 3, 0, time.UTC),
+		tags: map[string]string{
+			"id":            "vol-1",
+			"name":          "data",
+			"account":       "prod",
+			"account_id":    "222222222222",
+			"partition":     "aws-cn",
+			"region":        "cn-northwest-1",
+			"State":         "in-use",
+			"tag_env":       "prod",
+			"team":          "x",
+			"extra_region":  "mine",
+			"extra_tag_env": "e",
+			"extra_Size":    "s",
+		},
+		fields: map[string]any{
+			"present":     1.0,
+			"Size":        100.0,
+			"Encrypted":   false,
+			"Note":        "a\nb",
+			"Attachments": `[{"Device":"/dev/sdf"}]`,
+		},
+		at: time.Date(2026, 11, 21, 22, 15, 3, 0, time.UTC),
 	}
 	if d := cmp.Diff(want, sent(t, got), cmp.AllowUnexported(linePoint{})); d != "" || log != "" {
 		t.Error(d, log)
@@ -54,7 +81,11 @@ func TestInfluxPoint(t *testing.T) {
 func TestInfluxChanges(t *testing.T) {
 	rec := line("ec2_volume", "vol-1", "", `{}`, `{"Size":8}`)
 	change := func(what string) string {
-		return fmt.Sprintf(`{"change":%q,"at":"2026-11-21T22:16:00.5Z","kind":"ec2_volume","id":"vol-1","changes":[],"record":%s}`, what, rec)
+		return fmt.Sprintf(
+			`{"change":%q,"at":"2026-11-21T22:16:00.5Z","kind":"ec2_volume","id":"vol-1","changes":[],"record":%s}`,
+			what,
+			rec,
+		)
 	}
 	end := `{"kind":"_target","account":"prod","region":"cn-northwest-1","target":"ec2_volume","state":"ok","records":1,"run":"01JD"}`
 	got, _ := influx(t, func(*outputs.Influx) {}, lines(change("added"), change("gone"), end, rec))
@@ -65,7 +96,11 @@ func TestInfluxChanges(t *testing.T) {
 	if !got[0].at.Equal(at) || got[0].fields["present"] != 1.0 || !got[1].at.Equal(at) || got[1].fields["present"] != 0.0 {
 		t.Errorf("%v", got[:2])
 	}
-	want := linePoint{measurement: "target", tags: map[string]string{"account": "prod", "region": "cn-northwest-1", "kind": "ec2_volume", "state": "ok"}, fields: map[string]any{"records": 1.0}}
+	want := linePoint{
+		measurement: "target",
+		tags:        map[string]string{"account": "prod", "region": "cn-northwest-1", "kind": "ec2_volume", "state": "ok"},
+		fields:      map[string]any{"records": 1.0},
+	}
 	if d := cmp.Diff(want, got[2], cmp.AllowUnexported(linePoint{})); d != "" {
 		t.Error(d)
 	}
@@ -76,8 +111,14 @@ func TestInfluxChanges(t *testing.T) {
 
 // A text over InfluxDB's limit is left out and said; the point still counts.
 func TestInfluxLimits(t *testing.T) {
-	got, log := influx(t, func(*outputs.Influx) {}, lines(line("ec2_volume", "v", "", `{}`, `{"Doc":"`+strings.Repeat("x", 70_000)+`","Size":1}`)))
-	if p := sent(t, got); p.fields["Doc"] != nil || p.fields["Size"] != 1.0 || !strings.Contains(log, "longer than 65536 bytes") || !strings.Contains(log, "member=Doc") {
+	got, log := influx(
+		t,
+		func(*outputs.Influx) {},
+		lines(line("ec2_volume", "v", "", `{}`, `{"Doc":"`+strings.Repeat("x", 70_000)+`","Size":1}`)),
+	)
+	if p := sent(t, got); p.fields["Doc"] != nil || p.fields["Size"] != 1.0 ||
+		!strings.Contains(log, "longer than 65536 bytes") ||
+		!strings.Contains(log, "member=Doc") {
 		t.Errorf("%v: %s", p, log)
 	}
 }
@@ -92,7 +133,11 @@ func TestInfluxAuthorization(t *testing.T) {
 		"Basic dTpw":       func(o *outputs.Influx) { o.BasicAuth = outputs.BasicAuth{Username: "u", Password: secret.New("p")} },
 		"":                 func(*outputs.Influx) {},
 	} {
-		out, _ := openRemote(t, "influx", func(o any) { x := o.(*outputs.Influx); x.URL = s.URL + "/api/v2/write?bucket=b"; set(x) })
+		out, _ := openRemote(
+			t,
+			"influx",
+			func(o any) { x := o.(*outputs.Influx); x.URL = s.URL + "/api/v2/write?bucket=b"; set(x) },
+		)
 		if err := out.Send(t.Context(), batch("a", 1)); err != nil || got.Get("Authorization") != want {
 			t.Errorf("%q, want %q: %v", got.Get("Authorization"), want, err)
 		}
@@ -108,7 +153,9 @@ func TestInfluxAuthorization(t *testing.T) {
 		o := findType(t, "influx").Options().(*outputs.Influx)
 		o.URL = "http://h:8086/write?db=x"
 		set(o)
-		if err := o.Validate(); err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), canary) || strings.Contains(err.Error(), "\n") {
+		if err := o.Validate(); err == nil || !strings.HasPrefix(err.Error(), want) ||
+			strings.Contains(err.Error(), canary) ||
+			strings.Contains(err.Error(), "\n") {
 			t.Errorf("%v; want one error that begins with %s", err, want)
 		}
 	}

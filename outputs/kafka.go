@@ -160,7 +160,11 @@ func newTopicTemplate(s string) (topicTemplate, error) {
 	t := topicTemplate{template: of}
 	name, err := t.name(topicFields{"ec2_instance", "prod", "222222222222", "aws", "us-east-1"})
 	if err != nil {
-		return topicTemplate{}, fmt.Errorf("%q: it may use {{.Kind}}, {{.Account}}, {{.AccountID}}, {{.Partition}} and {{.Region}}: %w", s, err)
+		return topicTemplate{}, fmt.Errorf(
+			"%q: it may use {{.Kind}}, {{.Account}}, {{.AccountID}}, {{.Partition}} and {{.Region}}: %w",
+			s,
+			err,
+		)
 	}
 	return t, checkTopicName(name)
 }
@@ -230,7 +234,9 @@ func openKafka(ctx context.Context, options any, d Deps) (Output, error) {
 		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerBatchCompression(compress, kgo.NoCompression()),
 		kgo.ProducerBatchMaxBytes(int32(o.MaxMessageBytes)), kgo.ProducerLinger(0),
 		kgo.MaxBufferedRecords(1 << 30), // a batch is all that there is at a time
-		kgo.RecordRetries(kafkaRetries), kgo.RequestRetries(kafkaRetries), kgo.UnknownTopicRetries(2), kgo.MetadataMinAge(500 * time.Millisecond),
+		kgo.RecordRetries(
+			kafkaRetries,
+		), kgo.RequestRetries(kafkaRetries), kgo.UnknownTopicRetries(2), kgo.MetadataMinAge(500 * time.Millisecond),
 		// Send's context bounds the whole; the client's own limit counts from a message's timestamp, which is the record's here.
 		kgo.DialTimeout(min(10*time.Second, time.Duration(o.Timeout)/2)),
 		// A message of which nobody knows whether it has arrived is given up on as any other: the spool sends it again, and its
@@ -250,7 +256,11 @@ func openKafka(ctx context.Context, options any, d Deps) (Output, error) {
 	if m := o.SASL.mechanism(); m != nil {
 		k.clientOptions = append(k.clientOptions, kgo.SASL(m))
 		if o.SASL.Mechanism == saslPlain && o.TLS == (KafkaTLS{}) && d.Log != nil {
-			d.Log.Warn("the password for Kafka crosses the network in the clear; set tls, or a SCRAM mechanism", "brokers", o.Brokers)
+			d.Log.Warn(
+				"the password for Kafka crosses the network in the clear; set tls, or a SCRAM mechanism",
+				"brokers",
+				o.Brokers,
+			)
 		}
 	}
 	if err := kgo.ValidateOpts(k.clientOptions...); err != nil {
@@ -400,8 +410,11 @@ func (k *kafka) message(l *Line) (*kgo.Record, error) {
 	f := topicFields{l.Kind, l.Account, l.AccountID, l.Partition, l.Region}
 	m := &kgo.Record{Value: l.Raw, Timestamp: l.CollectedAt}
 	key := []string{l.Partition, l.AccountID, l.Region, l.Kind, l.ID}
-	m.Headers = append(m.Headers, recordHeader("kind", l.Kind), recordHeader("account", l.Account), recordHeader("account_id", l.AccountID),
-		recordHeader("region", l.Region), recordHeader("run", l.Run), recordHeader("record_id", l.StableID()))
+	m.Headers = append(
+		m.Headers, recordHeader("kind", l.Kind), recordHeader("account", l.Account),
+		recordHeader("account_id", l.AccountID), recordHeader("region", l.Region), recordHeader("run", l.Run),
+		recordHeader("record_id", l.StableID()),
+	)
 	switch {
 	case l.Target != "": // beside the records of its target, in their topic
 		f.Kind = l.Target
@@ -430,7 +443,12 @@ func (k *kafka) message(l *Line) (*kgo.Record, error) {
 		size += len(h.Key) + len(h.Value) + 10
 	}
 	if size > int(k.opts.MaxMessageBytes) {
-		return nil, k.fault(fmt.Errorf("%w: %s is larger than max_message_bytes, with %d bytes: %w", ErrRefused, m.Key, size, kerr.MessageTooLarge), nil)
+		return nil, k.fault(
+			fmt.Errorf(
+				"%w: %s is larger than max_message_bytes, with %d bytes: %w", ErrRefused, m.Key, size, kerr.MessageTooLarge,
+			),
+			nil,
+		)
 	}
 	return m, nil
 }

@@ -33,37 +33,53 @@ import (
 const inventoryTopic = "aws-inventory"
 
 func TestKafkaConformance(t *testing.T) {
-	outputstest.RunRemote(t, outputstest.Remote{Type: findType(t, "kafka"), TLS: true, Serve: func(t *testing.T, w *outputstest.FaultyListener) outputstest.Receiver {
-		c := brokers(t, kfake.SeedTopics(1, inventoryTopic), kfake.ListenFn(func(string, string) (net.Listener, error) { return w, nil }))
-		return outputstest.Receiver{
-			Options: func(ca string) any {
-				o := kafkaOptions(t, c)
-				o.Timeout = config.Duration(5 * time.Second)
-				o.TLS.Enabled = w.CA != ""
-				o.TLS.CAFile = ca
-				return o
-			},
-			Received: func() (ids []string) {
-				var opts []kgo.Opt
-				if w.CA != "" {
-					opts = append(opts, kgo.DialTLSConfig(trusting(t, w.CA)))
+	outputstest.RunRemote(
+		t,
+		outputstest.Remote{
+			Type: findType(t, "kafka"),
+			TLS:  true,
+			Serve: func(t *testing.T, w *outputstest.FaultyListener) outputstest.Receiver {
+				c := brokers(
+					t,
+					kfake.SeedTopics(1, inventoryTopic),
+					kfake.ListenFn(func(string, string) (net.Listener, error) { return w, nil }),
+				)
+				return outputstest.Receiver{
+					Options: func(ca string) any {
+						o := kafkaOptions(t, c)
+						o.Timeout = config.Duration(5 * time.Second)
+						o.TLS.Enabled = w.CA != ""
+						o.TLS.CAFile = ca
+						return o
+					},
+					Received: func() (ids []string) {
+						var opts []kgo.Opt
+						if w.CA != "" {
+							opts = append(opts, kgo.DialTLSConfig(trusting(t, w.CA)))
+						}
+						for _, m := range consume(t, c, inventoryTopic, opts...) {
+							var r record.Record
+							if err := json.Unmarshal(m.Value, &r); err != nil {
+								t.Errorf("%v: %q", err, m.Value)
+							}
+							ids = append(ids, r.ID)
+						}
+						return ids
+					},
+					Refuse: func(id string) {
+						c.Fault(
+							kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.InvalidRecord, Count: -1, When: func(r kmsg.Request) bool {
+								return slices.ContainsFunc(
+									produced(t, r),
+									func(m kmsg.Record) bool { return bytes.Contains(m.Value, []byte(`"id":"`+id+`"`)) },
+								)
+							}},
+						)
+					},
 				}
-				for _, m := range consume(t, c, inventoryTopic, opts...) {
-					var r record.Record
-					if err := json.Unmarshal(m.Value, &r); err != nil {
-						t.Errorf("%v: %q", err, m.Value)
-					}
-					ids = append(ids, r.ID)
-				}
-				return ids
 			},
-			Refuse: func(id string) {
-				c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.InvalidRecord, Count: -1, When: func(r kmsg.Request) bool {
-					return slices.ContainsFunc(produced(t, r), func(m kmsg.Record) bool { return bytes.Contains(m.Value, []byte(`"id":"`+id+`"`)) })
-				}})
-			},
-		}
-	}})
+		},
+	)
 }
 
 // brokers is a cluster of one broker, unless opts say otherwise.
@@ -286,7 +302,9 @@ func TestKafkaAsksForAllAcks(t *testing.T) {
 		if err := sendPage(t, openKafka(t, o), "i", 50); err != nil {
 			t.Fatal(err)
 		}
-		want := int16(slices.Index([]string{"none", "gzip", "snappy", "lz4", "zstd"}, compression)) // as the protocol counts them
+		want := int16(
+			slices.Index([]string{"none", "gzip", "snappy", "lz4", "zstd"}, compression),
+		) // as the protocol counts them
 		mu.Lock()
 		if want != 0 {
 			delete(codecs, 0) // a message or two that would not become smaller go as they are
@@ -308,7 +326,8 @@ func TestKafkaTooLarge(t *testing.T) {
 		small := outputstest.Page("small", 3, 10).Lines()
 		large := outputstest.Page("large", 1, 1_100_000).Lines()
 		err := out.Send(t.Context(), outputs.Batch{ID: "b", N: 4, Lines: slices.Concat(small, large)})
-		if !errors.Is(err, outputs.ErrRefused) || !strings.Contains(record.HintOf(err), "max_message_bytes") || !strings.Contains(err.Error(), "large-0") {
+		if !errors.Is(err, outputs.ErrRefused) || !strings.Contains(record.HintOf(err), "max_message_bytes") ||
+			!strings.Contains(err.Error(), "large-0") {
 			t.Errorf("%v (hint %q)", err, record.HintOf(err))
 		}
 		if n := sharedOutput(c, inventoryTopic); n != 0 {
@@ -336,7 +355,8 @@ func TestKafkaTopicIsMissing(t *testing.T) {
 		c := brokers(t)
 		out := openKafka(t, kafkaOptions(t, c))
 		err := sendPage(t, out, "i", 2)
-		if err == nil || !strings.Contains(record.HintOf(err), "create the topic") || !strings.Contains(err.Error(), inventoryTopic) ||
+		if err == nil || !strings.Contains(record.HintOf(err), "create the topic") ||
+			!strings.Contains(err.Error(), inventoryTopic) ||
 			errors.Is(err, outputs.ErrRefused) {
 			t.Fatalf("%v (hint %q)", err, record.HintOf(err))
 		}
@@ -374,7 +394,9 @@ func TestKafkaSASL(t *testing.T) {
 	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"} {
 		t.Run(mechanism, func(t *testing.T) {
 			t.Parallel() // each waits for its timeout
-			c := brokers(t, kfake.SeedTopics(1, inventoryTopic), kfake.EnableSASL(), kfake.Superuser(mechanism, "collector", password))
+			c := brokers(
+				t, kfake.SeedTopics(1, inventoryTopic), kfake.EnableSASL(), kfake.Superuser(mechanism, "collector", password),
+			)
 			o := kafkaOptions(t, c)
 			o.SASL = outputs.SASL{Mechanism: mechanism, Username: "collector", Password: secret.New(password)}
 			if err := sendPage(t, openKafka(t, o), "i", 2); err != nil {
@@ -387,7 +409,8 @@ func TestKafkaSASL(t *testing.T) {
 			o.SASL = outputs.SASL{Mechanism: mechanism, Username: "collector", Password: secret.New(password + "!")}
 			o.Timeout = config.Duration(15 * time.Second) // SCRAM is slow by design
 			err := sendPage(t, openKafka(t, o), "i", 2)   // this broker hangs up, as old ones did
-			if err == nil || !strings.Contains(record.HintOf(err), "sasl.password") || strings.Contains(err.Error(), password) || errors.Is(err, outputs.ErrRefused) {
+			if err == nil || !strings.Contains(record.HintOf(err), "sasl.password") || strings.Contains(err.Error(), password) ||
+				errors.Is(err, outputs.ErrRefused) {
 				t.Errorf("a wrong password: %v (hint %q)", err, record.HintOf(err))
 			}
 		})
@@ -405,7 +428,9 @@ func TestKafkaSASL(t *testing.T) {
 		},
 	} {
 		t.Run(name+", as brokers say it", func(t *testing.T) {
-			c := brokers(t, kfake.SeedTopics(1, inventoryTopic), kfake.EnableSASL(), kfake.Superuser("PLAIN", "collector", password))
+			c := brokers(
+				t, kfake.SeedTopics(1, inventoryTopic), kfake.EnableSASL(), kfake.Superuser("PLAIN", "collector", password),
+			)
 			key := kmsg.SASLAuthenticate
 			if name == "another mechanism" {
 				key = kmsg.SASLHandshake
@@ -421,13 +446,16 @@ func TestKafkaSASL(t *testing.T) {
 			if took := time.Since(begin); took > 10*time.Second { // its timeout is three times that
 				t.Errorf("it took %s to say what only a person can mend", took)
 			}
-			if record.ReasonOf(err) != record.AccessDenied || !strings.Contains(record.HintOf(err), "sasl.") || strings.Contains(err.Error(), password) {
+			if record.ReasonOf(err) != record.AccessDenied || !strings.Contains(record.HintOf(err), "sasl.") ||
+				strings.Contains(err.Error(), password) {
 				t.Errorf("%v (%s; hint %q)", err, record.ReasonOf(err), record.HintOf(err))
 			}
 		})
 	}
 	t.Run("none, where one is needed", func(t *testing.T) {
-		c := brokers(t, kfake.SeedTopics(1, inventoryTopic), kfake.EnableSASL(), kfake.Superuser("PLAIN", "collector", password))
+		c := brokers(
+			t, kfake.SeedTopics(1, inventoryTopic), kfake.EnableSASL(), kfake.Superuser("PLAIN", "collector", password),
+		)
 		o := kafkaOptions(t, c)
 		o.Timeout = config.Duration(3 * time.Second)
 		err := sendPage(t, openKafka(t, o), "i", 2)
@@ -485,7 +513,8 @@ func TestKafkaRestarts(t *testing.T) {
 	first.Close()
 	begin := time.Now()
 	err = sendPage(t, out, "during", 10)
-	if record.ReasonOf(err) != record.Network || !strings.Contains(record.HintOf(err), "nobody listens") || !strings.Contains(err.Error(), "refused") {
+	if record.ReasonOf(err) != record.Network || !strings.Contains(record.HintOf(err), "nobody listens") ||
+		!strings.Contains(err.Error(), "refused") {
 		t.Errorf("no broker: %v (%s; hint %q)", err, record.ReasonOf(err), record.HintOf(err))
 	}
 	if took := time.Since(begin); took > 15*time.Second { // without it, sendPage would wait for 20
@@ -592,7 +621,8 @@ func TestKafkaBrokerHangs(t *testing.T) {
 		o.Timeout = config.Duration(time.Second)
 		begin := time.Now()
 		err := sendPage(t, openKafka(t, o), "h", 1)
-		if record.ReasonOf(err) != record.TimedOut || !strings.Contains(err.Error(), "no answer within 1s") || record.HintOf(err) == "" {
+		if record.ReasonOf(err) != record.TimedOut || !strings.Contains(err.Error(), "no answer within 1s") ||
+			record.HintOf(err) == "" {
 			t.Errorf("%v (%s; hint %q)", err, record.ReasonOf(err), record.HintOf(err))
 		}
 		quick(t, "Send", begin)
@@ -676,7 +706,8 @@ func TestKafkaOptions(t *testing.T) {
 	}
 	o := findType(t, "kafka").Options().(*outputs.Kafka)
 	o.Brokers, o.TLS.CAFile = []string{"kafka-1:9092"}, "testdata/no-such-file.pem"
-	if _, err := findType(t, "kafka").Open(t.Context(), o, outputs.Deps{}); err == nil || !strings.Contains(err.Error(), "tls.ca_file") {
+	if _, err := findType(t, "kafka").Open(t.Context(), o, outputs.Deps{}); err == nil ||
+		!strings.Contains(err.Error(), "tls.ca_file") {
 		t.Errorf("a file that is not there: %v", err)
 	}
 }

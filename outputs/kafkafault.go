@@ -27,13 +27,18 @@ func (k *kafka) fault(err, seen error) error {
 		err = fmt.Errorf("no answer within %s: %w", k.opts.Timeout, err)
 	}
 	reason, hint := k.reasonAndHint(err)
-	return &record.Fault{Reason: reason, Hint: hint, Err: fmt.Errorf("kafka %s: %w", strings.Join(k.opts.Brokers, ","), err)}
+	return &record.Fault{
+		Reason: reason,
+		Hint:   hint,
+		Err:    fmt.Errorf("kafka %s: %w", strings.Join(k.opts.Brokers, ","), err),
+	}
 }
 
 // needsOperator reports whether trying again is in vain until somebody does something.
 func needsOperator(err error) bool {
 	var cert *tls.CertificateVerificationError
-	return errors.As(err, &cert) || errors.Is(err, kerr.SaslAuthenticationFailed) || errors.Is(err, kerr.UnsupportedSaslMechanism)
+	return errors.As(err, &cert) || errors.Is(err, kerr.SaslAuthenticationFailed) ||
+		errors.Is(err, kerr.UnsupportedSaslMechanism)
 }
 
 func (k *kafka) reasonAndHint(err error) (record.Reason, string) {
@@ -90,7 +95,9 @@ func (k *kafka) reasonAndHint(err error) (record.Reason, string) {
 		return record.Network, "the brokers speak no TLS at this port: take tls away, or give the port that does"
 	case errors.As(err, &alert), strings.Contains(err.Error(), "remote error: tls"):
 		return record.Network, "the broker broke off the handshake: it may want a client's certificate, tls.cert_file and tls.key_file"
-	case errors.As(err, &eof), is(io.EOF), strings.Contains(err.Error(), "plaintext connection speaking to a tls endpoint"):
+	case errors.As(err, &eof),
+		is(io.EOF),
+		strings.Contains(err.Error(), "plaintext connection speaking to a tls endpoint"):
 		hint := "the broker hangs up: it may want TLS at this port (tls.enabled: true)"
 		if k.opts.TLS != (KafkaTLS{}) {
 			hint = "the broker hangs up: it may want no TLS at this port"

@@ -120,7 +120,12 @@ func lineReceiver(t testing.TB, path string, most lineBounds, each func([]linePo
 }
 
 // remoteLines is the suite's receiver for outputs that write line protocol; tag names a record.
-func remoteLines(t *testing.T, name, path, tag string, most lineBounds, set func(o any, url, ca string)) outputstest.Remote {
+func remoteLines(
+	t *testing.T,
+	name, path, tag string,
+	most lineBounds,
+	set func(o any, url, ca string),
+) outputstest.Remote {
 	return remoteHTTP(t, name, set, func(r *http.Request, b []byte) ([]string, error) {
 		if r.URL.Path != path {
 			return nil, fmt.Errorf("written to %s", r.URL.Path)

@@ -185,7 +185,11 @@ func (w *lineWriter) write(p *point) error {
 	for _, t := range p.tags {
 		add := escapedLength(t.key) + escapedLength(t.value) + 2
 		if w.limits.maxSeriesBytes > 0 && size+add > w.limits.maxSeriesBytes {
-			w.limitLog.report(p.kind, t.key, "left out: tags of more than "+strconv.Itoa(w.limits.maxSeriesBytes)+" bytes together")
+			w.limitLog.report(
+				p.kind,
+				t.key,
+				"left out: tags of more than "+strconv.Itoa(w.limits.maxSeriesBytes)+" bytes together",
+			)
 			continue
 		}
 		size += add

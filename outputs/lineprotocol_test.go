@@ -22,7 +22,8 @@ func TestDataKitHugeField(t *testing.T) {
 			t.Errorf("%s: %d bytes, want %d", p.fields[i].key, len(got), want)
 		}
 	}
-	if text := log.String(); !strings.Contains(text, "cut to 33554432 bytes") || !strings.Contains(text, "member=Long") || strings.Count(text, "\n") != 1 {
+	if text := log.String(); !strings.Contains(text, "cut to 33554432 bytes") || !strings.Contains(text, "member=Long") ||
+		strings.Count(text, "\n") != 1 {
 		t.Errorf("logged %s", text)
 	}
 }

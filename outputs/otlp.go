@@ -46,7 +46,8 @@ func otlpDefaults() any {
 // Validate reports everything that is wrong.
 func (o *OTLP) Validate() error {
 	errs := append(o.clientErrors("http://127.0.0.1:4318"), o.batchingErrors()...)
-	if u, err := parseURL(o.URL); err == nil && (strings.HasSuffix(u.Path, "/v1/traces") || strings.HasSuffix(u.Path, "/v1/metrics")) {
+	if u, err := parseURL(o.URL); err == nil &&
+		(strings.HasSuffix(u.Path, "/v1/traces") || strings.HasSuffix(u.Path, "/v1/metrics")) {
 		errs = append(errs, errors.New("url: these are logs: its path ends in "+logsPath+", or in what stands before that"))
 	}
 	if o.ServiceName == "" {
@@ -100,7 +101,10 @@ func (x *otlp) encode(b Batch) (http.Header, []byte, error) {
 		if group == nil {
 			group = &logpb.ScopeLogs{Scope: &commonpb.InstrumentationScope{Name: "github.com/aws-collector/collector"}}
 			groups[key] = group
-			req.ResourceLogs = append(req.ResourceLogs, &logpb.ResourceLogs{Resource: &resourcepb.Resource{Attributes: about.list}, ScopeLogs: []*logpb.ScopeLogs{group}})
+			req.ResourceLogs = append(
+				req.ResourceLogs,
+				&logpb.ResourceLogs{Resource: &resourcepb.Resource{Attributes: about.list}, ScopeLogs: []*logpb.ScopeLogs{group}},
+			)
 		}
 		r, err := logRecord(l)
 		if err != nil {
@@ -129,13 +133,22 @@ func (x *otlp) checkResponse(_ Batch, body []byte, err error) error {
 	resp := &logspb.ExportLogsServiceResponse{}
 	if err := proto.Unmarshal(body, resp); err != nil {
 		if jerr := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(body, resp); jerr != nil { // some answer in JSON, whatever the question was in
-			return &record.Fault{Reason: record.BadAnswer, Hint: "whoever answered is no OTLP receiver: check url, and whether a proxy or a login page answers in its place",
-				Err: fmt.Errorf("%s: it answered 200 and no ExportLogsServiceResponse: %s", x.displayURL, excerpt(x.redact(body)))}
+			return &record.Fault{
+				Reason: record.BadAnswer,
+				Hint:   "whoever answered is no OTLP receiver: check url, and whether a proxy or a login page answers in its place",
+				Err: fmt.Errorf(
+					"%s: it answered 200 and no ExportLogsServiceResponse: %s",
+					x.displayURL,
+					excerpt(x.redact(body)),
+				),
+			}
 		}
 	}
 	p := resp.GetPartialSuccess()
 	if n := p.GetRejectedLogRecords(); n > 0 {
-		return fmt.Errorf("%w: %s: %d log records: %s", ErrRefused, x.displayURL, n, excerpt(x.redact([]byte(p.GetErrorMessage()))))
+		return fmt.Errorf(
+			"%w: %s: %d log records: %s", ErrRefused, x.displayURL, n, excerpt(x.redact([]byte(p.GetErrorMessage()))),
+		)
 	}
 	if m := p.GetErrorMessage(); m != x.lastWarning {
 		x.lastWarning = m
@@ -148,7 +161,9 @@ func (x *otlp) checkResponse(_ Batch, body []byte, err error) error {
 
 // otlpResourceNames are the resource's attributes that are not the account's tags.
 // https://opentelemetry.io/docs/specs/semconv/registry/attributes/cloud/
-var otlpResourceNames = []string{"service.name", "cloud.provider", "cloud.account.id", "cloud.region", "aws.partition", "aws.account.name"}
+var otlpResourceNames = []string{
+	"service.name", "cloud.provider", "cloud.account.id", "cloud.region", "aws.partition", "aws.account.name",
+}
 
 func (x *otlp) resourceAttributes(l *Line) *attributes {
 	a := &attributes{}
@@ -267,7 +282,8 @@ func arnOf(l *Line) string {
 	data := members(l.Data)
 	for _, key := range sortedKeys(data) {
 		var arn string
-		if strings.HasSuffix(key, "Arn") && json.Unmarshal(data[key], &arn) == nil && strings.HasPrefix(arn, "arn:") && strings.HasSuffix(arn, "/"+l.ID) {
+		if strings.HasSuffix(key, "Arn") && json.Unmarshal(data[key], &arn) == nil && strings.HasPrefix(arn, "arn:") &&
+			strings.HasSuffix(arn, "/"+l.ID) {
 			return arn
 		}
 	}
@@ -276,7 +292,8 @@ func arnOf(l *Line) string {
 	}
 	// https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html: an instance is its owner's, and a
 	// listing shows no other's.
-	if l.Kind == "ec2_instance" && json.Unmarshal(l.Data, &of) == nil && of.Reservation.OwnerId == l.AccountID && l.AccountID != "" {
+	if l.Kind == "ec2_instance" && json.Unmarshal(l.Data, &of) == nil && of.Reservation.OwnerId == l.AccountID &&
+		l.AccountID != "" {
 		return "arn:" + l.Partition + ":ec2:" + l.Region + ":" + l.AccountID + ":instance/" + l.ID
 	}
 	return ""

@@ -42,7 +42,8 @@ func TestOTLPConformance(t *testing.T) {
 
 // exported is what a request holds, if all of it is as the specification has it.
 func exported(r *http.Request, body []byte) (*logspb.ExportLogsServiceRequest, error) {
-	if r.Method != http.MethodPost || r.URL.Path != "/v1/logs" || r.Header.Get("Content-Type") != "application/x-protobuf" {
+	if r.Method != http.MethodPost || r.URL.Path != "/v1/logs" ||
+		r.Header.Get("Content-Type") != "application/x-protobuf" {
 		return nil, fmt.Errorf("%s %s of %s", r.Method, r.URL.Path, r.Header.Get("Content-Type"))
 	}
 	req := &logspb.ExportLogsServiceRequest{}
@@ -140,7 +141,8 @@ func TestOTLPRecord(t *testing.T) {
 	}
 	l := logs[0]
 	at := uint64(instant(t, "2026-11-21T22:15:03.5Z").UnixNano())
-	if l.TimeUnixNano != at || l.ObservedTimeUnixNano != at || l.EventName != "aws.resource" || l.SeverityNumber != logpb.SeverityNumber_SEVERITY_NUMBER_INFO {
+	if l.TimeUnixNano != at || l.ObservedTimeUnixNano != at || l.EventName != "aws.resource" ||
+		l.SeverityNumber != logpb.SeverityNumber_SEVERITY_NUMBER_INFO {
 		t.Errorf("%v", l.LogRecord)
 	}
 	want := map[string]any{
@@ -177,7 +179,14 @@ func TestOTLPRecord(t *testing.T) {
 func TestOTLPGroups(t *testing.T) {
 	elsewhere := strings.Replace(aVolume, "us-east-1", "eu-west-1", 1)
 	tagged := strings.Replace(aVolume, `"production"`, `"staging"`, 1)
-	req, logs := otlpSent(t, func(o *outputs.OTLP) { o.ServiceName, o.Gzip = "inventory", false }, aVolume, elsewhere, aVolume, tagged)
+	req, logs := otlpSent(
+		t,
+		func(o *outputs.OTLP) { o.ServiceName, o.Gzip = "inventory", false },
+		aVolume,
+		elsewhere,
+		aVolume,
+		tagged,
+	)
 	if len(req.ResourceLogs) != 3 || len(logs) != 4 || len(req.ResourceLogs[0].ScopeLogs[0].LogRecords) != 2 {
 		t.Errorf("%d resources, %d records, %v", len(req.ResourceLogs), len(logs), req)
 	}
@@ -196,18 +205,25 @@ func TestOTLPChanges(t *testing.T) {
 	if len(changed) != 1 || len(gone) != 1 || len(ends) != 2 {
 		t.Fatalf("%v", byName)
 	}
-	if want := []any{map[string]any{"path": "State.Name", "from": "running", "to": "stopped"}}; !cmp.Equal(any(want), changed[0].attributes["aws.changes"]) {
+	if want := []any{map[string]any{"path": "State.Name", "from": "running", "to": "stopped"}}; !cmp.Equal(
+		any(want),
+		changed[0].attributes["aws.changes"],
+	) {
 		t.Errorf("changes %v", changed[0].attributes["aws.changes"])
 	}
 	if at := instant(t, "2026-11-21T22:15:04Z"); changed[0].TimeUnixNano != uint64(at.UnixNano()) {
 		t.Errorf("a change at %d", changed[0].TimeUnixNano)
 	}
-	if gone[0].attributes["aws.change.reason"] != "absent" || !cmp.Equal(gone[0].body, any(map[string]any{"InstanceId": "i-1"})) {
+	if gone[0].attributes["aws.change.reason"] != "absent" ||
+		!cmp.Equal(gone[0].body, any(map[string]any{"InstanceId": "i-1"})) {
 		t.Errorf("gone: %v %v", gone[0].attributes, gone[0].body)
 	}
 	for i, severity := range []string{"INFO", "WARN"} {
 		a := ends[i].attributes
-		if a["aws.resource.kind"] != "ec2_instance" || a["aws.target.records"] != int64(1) || ends[i].SeverityText != severity || ends[i].ObservedTimeUnixNano == 0 || a["log.record.uid"] == "" {
+		if a["aws.resource.kind"] != "ec2_instance" || a["aws.target.records"] != int64(1) ||
+			ends[i].SeverityText != severity ||
+			ends[i].ObservedTimeUnixNano == 0 ||
+			a["log.record.uid"] == "" {
 			t.Errorf("end of a target: %v", ends[i].LogRecord)
 		}
 	}
@@ -216,7 +232,12 @@ func TestOTLPChanges(t *testing.T) {
 // An ARN is given where it is certain, and only there.
 func TestOTLPARN(t *testing.T) {
 	resource := func(kind, id, data string) string {
-		return fmt.Sprintf(`{"kind":%q,"id":%q,"account":"prod","account_id":"222222222222","partition":"aws-cn","region":"cn-north-1","run":"r","collected_at":"2026-11-21T22:15:03Z","data":%s}`, kind, id, data)
+		return fmt.Sprintf(
+			`{"kind":%q,"id":%q,"account":"prod","account_id":"222222222222","partition":"aws-cn","region":"cn-north-1","run":"r","collected_at":"2026-11-21T22:15:03Z","data":%s}`,
+			kind,
+			id,
+			data,
+		)
 	}
 	for name, c := range map[string]struct{ line, want string }{
 		"an instance of its own account":  {resource("ec2_instance", "i-1", `{"InstanceId":"i-1","Reservation":{"OwnerId":"222222222222"}}`), "arn:aws-cn:ec2:cn-north-1:222222222222:instance/i-1"},
@@ -250,7 +271,11 @@ func TestOTLPEndpoint(t *testing.T) {
 // What a receiver says beside its 200.
 func TestOTLPAnswers(t *testing.T) {
 	partly := func(n int64, text string) string {
-		b, err := proto.Marshal(&logspb.ExportLogsServiceResponse{PartialSuccess: &logspb.ExportLogsPartialSuccess{RejectedLogRecords: n, ErrorMessage: text}})
+		b, err := proto.Marshal(
+			&logspb.ExportLogsServiceResponse{
+				PartialSuccess: &logspb.ExportLogsPartialSuccess{RejectedLogRecords: n, ErrorMessage: text},
+			},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -274,7 +299,8 @@ func TestOTLPAnswers(t *testing.T) {
 			s := serve(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, c.answer) })
 			out, log := openRemote(t, "otlp", func(o any) { o.(*outputs.OTLP).URL = s.URL })
 			err := out.Send(t.Context(), batch("a", 3))
-			if errors.Is(err, outputs.ErrRefused) != (c.refused != "") || err != nil && !strings.Contains(err.Error(), c.refused) {
+			if errors.Is(err, outputs.ErrRefused) != (c.refused != "") ||
+				err != nil && !strings.Contains(err.Error(), c.refused) {
 				t.Errorf("%v, want a refusal: %q", err, c.refused)
 			}
 			if (err != nil) != (c.refused != "" || c.hint != "") || !strings.Contains(record.HintOf(err), c.hint) {
@@ -295,7 +321,11 @@ func TestOTLPShowsNoSecret(t *testing.T) {
 	for what, rejected := range map[string]int64{"a refusal": 1, "a warning": 0, "no answer of OTLP's": -1} {
 		s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			text := "no such tenant: " + r.Header.Get("Authorization")
-			b, err := proto.Marshal(&logspb.ExportLogsServiceResponse{PartialSuccess: &logspb.ExportLogsPartialSuccess{RejectedLogRecords: rejected, ErrorMessage: text}})
+			b, err := proto.Marshal(
+				&logspb.ExportLogsServiceResponse{
+					PartialSuccess: &logspb.ExportLogsPartialSuccess{RejectedLogRecords: rejected, ErrorMessage: text},
+				},
+			)
 			if err != nil {
 				t.Error(err)
 			}
@@ -308,7 +338,8 @@ func TestOTLPShowsNoSecret(t *testing.T) {
 			o.(*outputs.OTLP).URL, o.(*outputs.OTLP).BearerToken = s.URL, secret.New("hush-hush-hush")
 		})
 		err := out.Send(t.Context(), batch("a", 1))
-		if said := fmt.Sprint(err) + string(log.Bytes()); strings.Contains(said, "hush") || !strings.Contains(said, "no such tenant: Bearer [redacted]") {
+		if said := fmt.Sprint(err) + string(log.Bytes()); strings.Contains(said, "hush") ||
+			!strings.Contains(said, "no such tenant: Bearer [redacted]") {
 			t.Errorf("%s: %s", what, said)
 		}
 	}
@@ -319,7 +350,8 @@ func TestOTLPServerError(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
 	out, _ := openRemote(t, "otlp", func(o any) { o.(*outputs.OTLP).URL = s.URL })
 	for _, n := range []int{3, 1, 1, 1, 1, 1, 1, 1} {
-		if err := out.Send(t.Context(), batch("one", n)); !errors.Is(err, outputs.ErrReceiverFailed) || errors.Is(err, outputs.ErrRefused) {
+		if err := out.Send(t.Context(), batch("one", n)); !errors.Is(err, outputs.ErrReceiverFailed) ||
+			errors.Is(err, outputs.ErrRefused) {
 			t.Errorf("%d records: %v", n, err)
 		}
 	}
@@ -345,7 +377,11 @@ func TestOTLPPartialSuccess(t *testing.T) {
 				taken[id]++
 			}
 		}
-		b, err := proto.Marshal(&logspb.ExportLogsServiceResponse{PartialSuccess: &logspb.ExportLogsPartialSuccess{RejectedLogRecords: rejected, ErrorMessage: "too old"}})
+		b, err := proto.Marshal(
+			&logspb.ExportLogsServiceResponse{
+				PartialSuccess: &logspb.ExportLogsPartialSuccess{RejectedLogRecords: rejected, ErrorMessage: "too old"},
+			},
+		)
 		if err != nil {
 			t.Error(err)
 		}
@@ -391,7 +427,8 @@ func TestOTLPOptions(t *testing.T) {
 			o := findType(t, "otlp").NewOptions().(*outputs.OTLP)
 			o.URL = "http://127.0.0.1:4318"
 			c.set(o)
-			if err := o.Validate(); c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			if err := o.Validate(); c.want == "" && err != nil ||
+				c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("%v, want %q", err, c.want)
 			}
 		})

@@ -22,7 +22,7 @@ type Prometheus struct {
 	Path          string            `yaml:"path" doc:"Where it answers, below /metrics/: one output a path."`
 	Kinds         []string          `yaml:"kinds" names:"kinds" doc:"Kinds of resources by name or glob; \"!glob\" leaves out. Each is a metric, as aws_ec2_instance_info."`
 	Labels        map[string]string `yaml:"labels" doc:"More labels, as {team: tags.team, vpc: data.VpcId}: a field as collector list --columns takes it. In a name, what a label cannot have becomes _; two names that become one are refused, and so are account, account_id, region, id, name, state and type, which are always there."`
-	MaxSeries     int               `yaml:"max_series" range:"1..10000000" doc:"At most so many resources have a series; the metric collector_inventory_omitted_series says how many have none."`
+	MaxSeries     int               `yaml:"max_series" range:"1..10000000" doc:"At most so many resources have a series; the metric collector_inventory_series_dropped says how many have none."`
 	ServedOptions `yaml:",inline"`
 }
 
@@ -40,7 +40,13 @@ func (o *Prometheus) outputName() string { return o.Name }
 func (o *Prometheus) Validate() error {
 	errs := o.validate()
 	if rest, ok := strings.CutPrefix(o.Path, metricsPath); !ok || !isPlainPath(rest) {
-		errs = append(errs, fmt.Errorf("path: %q is no path below %s, such as %sinventory: letters, digits, dots, -, _ and /", o.Path, metricsPath, metricsPath))
+		errs = append(
+			errs,
+			fmt.Errorf(
+				"path: %q is no path below %s, such as %sinventory: letters, digits, dots, -, _ and /", o.Path, metricsPath,
+				metricsPath,
+			),
+		)
 	}
 	if len(o.Kinds) == 0 {
 		errs = append(errs, errors.New("kinds: nothing is named"))
@@ -125,7 +131,11 @@ func (x *exposition) render(ctx context.Context, contentType string, w *bufio.Wr
 		return t, err
 	}
 	const listed = "collector_inventory_listed_timestamp_seconds"
-	writeFamily(w, listed, "When the target of this account and kind was listed in full for which that is the longest ago, in seconds since the epoch: no series of them is older.")
+	writeFamily(
+		w,
+		listed,
+		"When the target of this account and kind was listed in full for which that is the longest ago, in seconds since the epoch: no series of them is older.",
+	)
 	for _, k := range f.accounts {
 		s := newSample(w, listed)
 		s.writeLabel("account", k.account)
@@ -139,8 +149,12 @@ func (x *exposition) render(ctx context.Context, contentType string, w *bufio.Wr
 			return t, err
 		}
 	}
-	const without = "collector_inventory_omitted_series"
-	writeFamily(w, without, "Resources of a kind that have no series, as there are more than max_series: the last by kind, account, region and id.")
+	const without = "collector_inventory_series_dropped"
+	writeFamily(
+		w,
+		without,
+		"Resources of a kind that have no series, as there are more than max_series: the last by kind, account, region and id.",
+	)
 	for i, kind := range f.kinds {
 		s := newSample(w, without)
 		s.writeLabel("kind", kind)
@@ -153,7 +167,9 @@ func (x *exposition) render(ctx context.Context, contentType string, w *bufio.Wr
 }
 
 // writeKind writes a kind's series, and says how many resources have none.
-func (x *exposition) writeKind(ctx context.Context, w *bufio.Writer, writeKind string, t *answerCounts) (dropped int, err error) {
+func (x *exposition) writeKind(
+	ctx context.Context, w *bufio.Writer, writeKind string, t *answerCounts,
+) (dropped int, err error) {
 	found, err := x.find(ctx, x.store, writeKind, anyNeedsData(x.labels))
 	if err != nil {
 		return 0, err
@@ -169,7 +185,11 @@ func (x *exposition) writeKind(ctx context.Context, w *bufio.Writer, writeKind s
 			continue
 		}
 		if first {
-			writeFamily(w, metric, "1 for each "+writeKind+" that the last full listing of its account and region showed, labelled by what it is.")
+			writeFamily(
+				w,
+				metric,
+				"1 for each "+writeKind+" that the last full listing of its account and region showed, labelled by what it is.",
+			)
 			first = false
 		}
 		s := newSample(w, metric)

@@ -33,7 +33,9 @@ func shelves() *memoryStore {
 			instance("i-1", func(r *inventory.Resource) {
 				r.Name, r.Tags = "web-1", map[string]string{"team": "platform", "cost center": "42", "a": "1"}
 				r.ExtraTags = map[string]string{"env": "prod"}
-				r.Data = []byte(`{"VpcId":"vpc-1","CpuOptions":{"CoreCount":2},"EbsOptimized":true,"SecurityGroups":[{"GroupId":"sg-1"},{"GroupId":"sg-2"}]}`)
+				r.Data = []byte(
+					`{"VpcId":"vpc-1","CpuOptions":{"CoreCount":2},"EbsOptimized":true,"SecurityGroups":[{"GroupId":"sg-1"},{"GroupId":"sg-2"}]}`,
+				)
 			}),
 			instance("i-2", func(r *inventory.Resource) {
 				r.Name, r.State = "Datenbank für \"Prüfung\"\nund 测试 \\", "stopped"
@@ -50,8 +52,17 @@ func shelves() *memoryStore {
 
 func inventoryOptions(o *outputs.Prometheus) {
 	o.Kinds = []string{"ec2_*", "!ec2_vpc"}
-	o.Labels = map[string]string{"team": "tags.team", "cost center": "tags.cost center", "env": "extra_tags.env", "vpc": "data.VpcId",
-		"groups": "data.SecurityGroups.GroupId", "cores": "data.CpuOptions.CoreCount", "1st": "tags.a", "ebs": "data.EbsOptimized", "since": "state_since"}
+	o.Labels = map[string]string{
+		"team":        "tags.team",
+		"cost center": "tags.cost center",
+		"env":         "extra_tags.env",
+		"vpc":         "data.VpcId",
+		"groups":      "data.SecurityGroups.GroupId",
+		"cores":       "data.CpuOptions.CoreCount",
+		"1st":         "tags.a",
+		"ebs":         "data.EbsOptimized",
+		"since":       "state_since",
+	}
 }
 
 const golden = `# HELP collector_inventory_listed_timestamp_seconds When the target of this account and kind was listed in full for which that is the longest ago, in seconds since the epoch: no series of them is older.
@@ -117,7 +128,11 @@ func TestExpositionIsExpfmts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := strings.ReplaceAll(again.String(), "1.7952623985e+09", "1795262398.5"); strings.ReplaceAll(got, "1.7952624e+09", "1795262400") != golden {
+	if got := strings.ReplaceAll(again.String(), "1.7952623985e+09", "1795262398.5"); strings.ReplaceAll(
+		got,
+		"1.7952624e+09",
+		"1795262400",
+	) != golden {
 		t.Errorf("got\n%s\nwant\n%s", got, golden)
 	}
 }
@@ -125,7 +140,9 @@ func TestExpositionIsExpfmts(t *testing.T) {
 func TestExpositionPassesPromtool(t *testing.T) {
 	tool, err := exec.LookPath("promtool")
 	if err != nil {
-		t.Skip("SKIPPED, NOT PASSED: promtool is not installed (Debian: apt-get install prometheus); the metrics were not linted")
+		t.Skip(
+			"SKIPPED, NOT PASSED: promtool is not installed (Debian: apt-get install prometheus); the metrics were not linted",
+		)
 	}
 	hs, _ := openServed(t, shelves(), defaults(inventoryOptions))
 	cmd := exec.CommandContext(t.Context(), tool, "check", "metrics")
@@ -176,7 +193,9 @@ func (c *crowd) Find(_ context.Context, _ inventory.Query) iter.Seq2[*inventory.
 		tags := map[string]string{"team": "platform", "Name": "web"}
 		for i := range c.n {
 			r := instance(fmt.Sprintf("i-%017x", i), nil)
-			r.Name, r.Tags, r.Data = "web", tags, []byte(`{"PrivateIpAddress":"10.0.0.1","VpcId":"vpc-1","SubnetId":"subnet-1","NetworkInterfaces":[{"SubnetId":"subnet-1"}]}`)
+			r.Name, r.Tags, r.Data = "web", tags, []byte(
+				`{"PrivateIpAddress":"10.0.0.1","VpcId":"vpc-1","SubnetId":"subnet-1","NetworkInterfaces":[{"SubnetId":"subnet-1"}]}`,
+			)
 			if !yield(r, nil) {
 				return
 			}

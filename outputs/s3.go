@@ -91,7 +91,10 @@ func (o *S3) Validate() error {
 	}
 	if o.Endpoint != "" {
 		if u, err := parseURL(o.Endpoint); err != nil {
-			errs = append(errs, config.Problem{Path: "endpoint", Text: err.Error(), Remedy: "write it as https://minio.example.com:9000"})
+			errs = append(
+				errs,
+				config.Problem{Path: "endpoint", Text: err.Error(), Remedy: "write it as https://minio.example.com:9000"},
+			)
 		} else if u.User != nil || u.RawQuery != "" {
 			wrong("endpoint: holds a user or a query: keys belong into ak_id and ak_secret")
 		} else if u.Scheme == "http" && o.TLS != (ClientTLS{}) {
@@ -164,7 +167,10 @@ func openS3(ctx context.Context, options any, d Deps) (Output, error) {
 		return nil, err
 	}
 	if cfg.HTTPClient == nil || o.TLS != (ClientTLS{}) {
-		cfg.HTTPClient = &http.Client{Transport: c.transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		cfg.HTTPClient = &http.Client{
+			Transport:     c.transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
 	}
 	put, err := newPutter(ctx, o, cfg)
 	if err != nil {
@@ -185,7 +191,12 @@ func (o *S3) aws(ctx context.Context, d Deps) (aws.Config, error) {
 		return aws.Config{}, errors.New("ak_id: is needed here")
 	}
 	return aws.Config{Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-		return aws.Credentials{AccessKeyID: o.AKID, SecretAccessKey: o.AKSecret.Reveal(), SessionToken: o.SessionToken.Reveal(), Source: "ak_id"}, nil
+		return aws.Credentials{
+			AccessKeyID:     o.AKID,
+			SecretAccessKey: o.AKSecret.Reveal(),
+			SessionToken:    o.SessionToken.Reveal(),
+			Source:          "ak_id",
+		}, nil
 	})}, nil
 }
 

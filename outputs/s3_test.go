@@ -91,7 +91,11 @@ func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func answerS3(w http.ResponseWriter, status int, code, message string) {
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(status)
-	fmt.Fprintf(w, `<?xml version="1.0"?><Error><Code>%s</Code><Message>%s</Message><RequestId>4442587FB7D0A2F9</RequestId></Error>`, code, message)
+	fmt.Fprintf(
+		w,
+		`<?xml version="1.0"?><Error><Code>%s</Code><Message>%s</Message><RequestId>4442587FB7D0A2F9</RequestId></Error>`,
+		code, message,
+	)
 }
 
 // objects is what is in the bucket, by key.
@@ -313,7 +317,10 @@ func TestS3OneObjectAlone(t *testing.T) {
 		t.Fatalf("the other object did not arrive: %q", b.keys())
 	}
 	b.fail = func(*http.Request) bool { return true }
-	if err := out.Send(t.Context(), outputs.Batch{ID: "b2", N: 1, Lines: []byte(strings.SplitAfter(mixed, "\n")[1])}); !errors.Is(err, outputs.ErrReceiverFailed) {
+	if err := out.Send(t.Context(), outputs.Batch{ID: "b2", N: 1, Lines: []byte(strings.SplitAfter(mixed, "\n")[1])}); !errors.Is(
+		err,
+		outputs.ErrReceiverFailed,
+	) {
 		t.Errorf("to a store that fails: %v", err)
 	}
 }
@@ -339,14 +346,16 @@ func TestS3OptionsReachTheStore(t *testing.T) {
 			t.Errorf("%s: %q, want %q", header, got, want)
 		}
 	}
-	if got := r.Header.Get("Authorization"); !strings.Contains(got, "Credential="+exampleKey+"/") || !strings.Contains(got, "/eu-west-1/s3/aws4_request") {
+	if got := r.Header.Get("Authorization"); !strings.Contains(got, "Credential="+exampleKey+"/") ||
+		!strings.Contains(got, "/eu-west-1/s3/aws4_request") {
 		t.Errorf("signed %s", got)
 	}
 	if r.Header.Get("Content-Md5") == "" || r.ContentLength <= 0 {
 		t.Errorf("MD5 %q, length %d", r.Header.Get("Content-Md5"), r.ContentLength)
 	}
 	for name := range r.Header { // what other stores do not know
-		if strings.HasPrefix(name, "X-Amz-Checksum") || strings.HasPrefix(name, "X-Amz-Sdk-Checksum") || name == "X-Amz-Trailer" {
+		if strings.HasPrefix(name, "X-Amz-Checksum") || strings.HasPrefix(name, "X-Amz-Sdk-Checksum") ||
+			name == "X-Amz-Trailer" {
 			t.Errorf("%s was sent", name)
 		}
 	}
@@ -488,7 +497,8 @@ func TestS3Parquet(t *testing.T) {
 		must(t, err)
 		for _, r := range got {
 			rows[r.Kind+" "+r.ID] = r
-			if !strings.HasPrefix(key, "account_id="+cmp.Or(r.AccountID, "__HIVE_DEFAULT_PARTITION__")+"/") || !strings.HasSuffix(key, ".parquet") {
+			if !strings.HasPrefix(key, "account_id="+cmp.Or(r.AccountID, "__HIVE_DEFAULT_PARTITION__")+"/") ||
+				!strings.HasSuffix(key, ".parquet") {
 				t.Errorf("%s is in %s", r.ID, key)
 			}
 		}
@@ -497,15 +507,19 @@ func TestS3Parquet(t *testing.T) {
 		t.Fatalf("%d rows in %d objects", len(rows), len(b.objects()))
 	}
 	first, change, end := rows["ec2_instance i-1"], rows["ec2_volume vol-2"], rows["_target "]
-	if first.State != "running" || first.Type != "t3.micro" || first.Tags["team"] != "a" || first.Change != "" || first.Records != nil ||
-		string(first.Data) != `{"State":{"Name":"running"},"InstanceType":"t3.micro"}` || !first.CollectedAt.Equal(time.Date(2026, 11, 21, 23, 59, 59, 0, time.UTC)) {
+	if first.State != "running" || first.Type != "t3.micro" || first.Tags["team"] != "a" || first.Change != "" ||
+		first.Records != nil ||
+		string(first.Data) != `{"State":{"Name":"running"},"InstanceType":"t3.micro"}` ||
+		!first.CollectedAt.Equal(time.Date(2026, 11, 21, 23, 59, 59, 0, time.UTC)) {
 		t.Errorf("a record: %+v %s", first, first.Data)
 	}
-	if change.Change != "changed" || change.State != "available" || change.Changes != `[{"path":"State","from":"creating","to":"available"}]` ||
+	if change.Change != "changed" || change.State != "available" ||
+		change.Changes != `[{"path":"State","from":"creating","to":"available"}]` ||
 		!change.ChangedAt.Equal(time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)) {
 		t.Errorf("a change: %+v", change)
 	}
-	if end.Target != "ec2_volume" || end.State != "ok" || end.Records == nil || *end.Records != 2 || string(end.Data) != "null" {
+	if end.Target != "ec2_volume" || end.State != "ok" || end.Records == nil || *end.Records != 2 ||
+		string(end.Data) != "null" {
 		t.Errorf("an end: %+v", end)
 	}
 }
@@ -526,7 +540,12 @@ func TestS3ManyObjects(t *testing.T) {
 	t.Cleanup(s.Close)
 	var lines bytes.Buffer
 	for i := range 300 {
-		fmt.Fprintf(&lines, `{"kind":"k","id":"%d","account_id":"%012d","region":"us-east-1","tags":{},"extra_tags":{},"collected_at":"2026-11-21T00:00:00Z","data":{}}`+"\n", i, i%100)
+		fmt.Fprintf(
+			&lines,
+			`{"kind":"k","id":"%d","account_id":"%012d","region":"us-east-1","tags":{},"extra_tags":{},"collected_at":"2026-11-21T00:00:00Z","data":{}}`+"\n",
+			i,
+			i%100,
+		)
 	}
 	must(t, openS3(t, s.URL, nil).Send(t.Context(), outputs.Batch{N: 300, Lines: lines.Bytes()}))
 	if keys, ids := b.keys(), b.ids(); len(keys) != 100 || len(ids) != 300 {
@@ -556,8 +575,11 @@ func TestS3Paths(t *testing.T) {
 			out := openS3(t, s.URL, func(o *outputs.S3) { o.Prefix, o.Key = prefix, "{account}" })
 			must(t, out.Send(t.Context(), outputs.Batch{N: 1, Lines: []byte(strings.Split(mixed, "\n")[2] + "\n")}))
 			_, name, _ := strings.Cut(seen[0], "%252Fb%2520%253D%25C3%25BC/")
-			_, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("records"), Body: strings.NewReader("x"),
-				Key: aws.String(prefix + "/a%2Fb%20%3D%C3%BC/" + name)})
+			_, err := client.PutObject(
+				t.Context(),
+				&s3.PutObjectInput{Bucket: aws.String("records"), Body: strings.NewReader("x"),
+					Key: aws.String(prefix + "/a%2Fb%20%3D%C3%BC/" + name)},
+			)
 			must(t, err)
 			if len(seen) != 2 || seen[0] != seen[1] {
 				t.Errorf("we and the SDK's client asked for\n%s", strings.Join(seen, "\n"))
@@ -651,7 +673,10 @@ func TestS3ClockSkew(t *testing.T) {
 		w.Header().Set("Date", ahead.UTC().Format(http.TimeFormat))
 		at, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
 		if err != nil || ahead.Sub(at).Abs() > 15*time.Minute {
-			answerS3(w, http.StatusForbidden, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.")
+			answerS3(
+				w, http.StatusForbidden,
+				"RequestTimeTooSkewed", "The difference between the request time and the current time is too large.",
+			)
 		}
 	}))
 	t.Cleanup(s.Close)
@@ -687,5 +712,9 @@ type renewed struct{ n atomic.Int32 }
 
 func (r *renewed) Invalidate() { r.n.Add(1) }
 func (r *renewed) Retrieve(context.Context) (aws.Credentials, error) {
-	return aws.Credentials{AccessKeyID: exampleKey, SecretAccessKey: exampleSecret, SessionToken: fmt.Sprint("session-", r.n.Load())}, nil
+	return aws.Credentials{
+		AccessKeyID:     exampleKey,
+		SecretAccessKey: exampleSecret,
+		SessionToken:    fmt.Sprint("session-", r.n.Load()),
+	}, nil
 }

@@ -26,7 +26,11 @@ func (o *s3Output) explainError(err error) error {
 	switch answered.Code {
 	case "NoSuchBucket":
 		return fault(record.Other, "make the bucket, or correct bucket, region or endpoint")
-	case "PermanentRedirect", "TemporaryRedirect", "MovedPermanently", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":
+	case "PermanentRedirect",
+		"TemporaryRedirect",
+		"MovedPermanently",
+		"AuthorizationHeaderMalformed",
+		"IllegalLocationConstraintException":
 		return fault(record.Other, "the bucket is in another region than "+o.region+": "+answered.regionHint())
 	case "AccessDenied", "AllAccessDisabled", "Forbidden":
 		hint := fmt.Sprintf("allow s3:PutObject on arn:aws:s3:::%s/*, in the identity's policy and in the bucket's", o.bucket)
@@ -37,7 +41,10 @@ func (o *s3Output) explainError(err error) error {
 	case "InvalidAccessKeyId":
 		return fault(record.BadKey, "the key is unknown there: check ak_id and endpoint, and where the credentials come from")
 	case "SignatureDoesNotMatch":
-		return fault(record.BadSignature, "the secret does not belong to the key: check ak_secret; or a proxy before endpoint changes the request")
+		return fault(
+			record.BadSignature,
+			"the secret does not belong to the key: check ak_secret; or a proxy before endpoint changes the request",
+		)
 	case "RequestTimeTooSkewed":
 		return fault(record.ClockSkew, "this machine's clock is off: have it set by NTP; the next try goes by the store's")
 	case "ExpiredToken", "InvalidToken", "TokenRefreshRequired":
@@ -58,9 +65,19 @@ func (o *s3Output) explainError(err error) error {
 	case status == http.StatusRequestEntityTooLarge: // a proxy's answer has no code
 		return fmt.Errorf("%w: %w", ErrRefused, said)
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
-		return o.http.withRetryAfter(answered.Response, fault(record.Throttling, "the store takes no more for now; it is tried again"))
+		return o.http.withRetryAfter(
+			answered.Response,
+			fault(record.Throttling, "the store takes no more for now; it is tried again"),
+		)
 	case status == http.StatusInternalServerError:
-		return o.http.withRetryAfter(answered.Response, &record.Fault{Reason: record.Other, Hint: "the store is in trouble; it is tried again", Err: fmt.Errorf("%w: %w", ErrReceiverFailed, said)})
+		return o.http.withRetryAfter(
+			answered.Response,
+			&record.Fault{
+				Reason: record.Other,
+				Hint:   "the store is in trouble; it is tried again",
+				Err:    fmt.Errorf("%w: %w", ErrReceiverFailed, said),
+			},
+		)
 	case status >= 500:
 		return fault(record.Other, "the store is in trouble; it is tried again")
 	}

@@ -81,9 +81,15 @@ func startMockAWS(t *testing.T) *mockAWS {
 
 func (m *mockAWS) aws(args ...string) []byte {
 	m.t.Helper()
-	cmd := exec.CommandContext(m.t.Context(), "aws", append([]string{"--endpoint-url", m.url, "--region", "us-east-1", "--output", "json"}, args...)...)
-	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID="+m.key, "AWS_SECRET_ACCESS_KEY="+m.secret, "AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true",
-		"AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull)
+	cmd := exec.CommandContext(
+		m.t.Context(),
+		"aws",
+		append([]string{"--endpoint-url", m.url, "--region", "us-east-1", "--output", "json"}, args...)...)
+	cmd.Env = append(
+		os.Environ(),
+		"AWS_ACCESS_KEY_ID="+m.key, "AWS_SECRET_ACCESS_KEY="+m.secret, "AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true",
+		"AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull,
+	)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -118,7 +124,8 @@ func TestS3Moto(t *testing.T) {
 		must(t, err)
 		ids = append(ids, outputstest.IDs(t, plain(t, c.Key, body))...)
 	}
-	if slices.Sort(ids); !slices.Equal(ids, []string{"", "i-1", "i-2", "i-3", "vol-1", "vol-2"}) || len(list.Contents) != 4 { // the end of a target has no id
+	if slices.Sort(ids); !slices.Equal(ids, []string{"", "i-1", "i-2", "i-3", "vol-1", "vol-2"}) ||
+		len(list.Contents) != 4 { // the end of a target has no id
 		t.Errorf("%q in %d objects", ids, len(list.Contents))
 	}
 	for name, c := range map[string]struct {

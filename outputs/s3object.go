@@ -88,7 +88,12 @@ func deliveryOf(l *Line) (parquet.Delivery, error) {
 		e := parquet.Envelope{Kind: l.Kind, Account: l.Account, Region: l.Region, Run: l.Run, State: string(l.State)}
 		return parquet.Delivery{Envelope: e, Target: l.Target, Records: &n}, nil
 	}
-	d := parquet.Delivery{Envelope: parquet.EnvelopeOf(inventory.ResourceOf(l.Record)), Change: l.Change, ChangedAt: l.At, Ended: l.Ended}
+	d := parquet.Delivery{
+		Envelope:  parquet.EnvelopeOf(inventory.ResourceOf(l.Record)),
+		Change:    l.Change,
+		ChangedAt: l.At,
+		Ended:     l.Ended,
+	}
 	if l.Changes == nil {
 		return d, nil
 	}

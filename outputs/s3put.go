@@ -58,9 +58,19 @@ func newPutter(ctx context.Context, o *S3, cfg aws.Config) (*putter, error) {
 	}
 	ways, _ := smithyauth.GetAuthOptions(&at.Properties)
 	if len(ways) == 0 || ways[0].SchemeID != "sigv4" {
-		return nil, fmt.Errorf("bucket: %s is signed for in a way that this output does not know: directory buckets and multi-region access points are not supported", o.Bucket)
+		return nil, fmt.Errorf(
+			"bucket: %s is signed for in a way that this output does not know: directory buckets and multi-region access points are not supported",
+			o.Bucket,
+		)
 	}
-	p := &putter{bucketURL: &at.URI, region: cfg.Region, service: "s3", header: http.Header{"User-Agent": {"aws-collector"}}, credentials: cfg.Credentials, client: cfg.HTTPClient}
+	p := &putter{
+		bucketURL:   &at.URI,
+		region:      cfg.Region,
+		service:     "s3",
+		header:      http.Header{"User-Agent": {"aws-collector"}},
+		credentials: cfg.Credentials,
+		client:      cfg.HTTPClient,
+	}
 	if r, ok := smithyhttp.GetSigV4SigningRegion(&ways[0].SignerProperties); ok {
 		p.region = r
 	}
@@ -75,7 +85,9 @@ func newPutter(ctx context.Context, o *S3, cfg aws.Config) (*putter, error) {
 			p.header.Set(name, value)
 		}
 	}
-	p.signer = v4.NewSigner(func(so *v4.SignerOptions) { so.DisableURIPathEscaping = true }) // S3's way: the path is signed as it is sent
+	p.signer = v4.NewSigner(
+		func(so *v4.SignerOptions) { so.DisableURIPathEscaping = true },
+	) // S3's way: the path is signed as it is sent
 	return p, nil
 }
 
@@ -129,7 +141,10 @@ func (p *putter) put(ctx context.Context, key, contentType string, body []byte) 
 	sum, hash := md5.Sum(body), sha256.Sum256(body)
 	payload := hex.EncodeToString(hash[:])
 	req.Header.Set("Content-Type", contentType)
-	req.Header.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum[:])) // newer checksums are not known to every store
+	req.Header.Set(
+		"Content-Md5",
+		base64.StdEncoding.EncodeToString(sum[:]),
+	) // newer checksums are not known to every store
 	req.Header.Set("X-Amz-Content-Sha256", payload)
 	c, err := p.credentials.Retrieve(ctx)
 	if err != nil {

@@ -133,7 +133,10 @@ func (o *s3Output) objectKey(obj *object) string {
 	if !obj.at.IsZero() {
 		name = obj.at.UTC().Format("20060102T150405Z") + "-" + name
 	}
-	return strings.Join(slices.DeleteFunc([]string{o.prefix, obj.folder, name}, func(part string) bool { return part == "" }), "/")
+	return strings.Join(
+		slices.DeleteFunc([]string{o.prefix, obj.folder, name}, func(part string) bool { return part == "" }),
+		"/",
+	)
 }
 
 // upload puts an object, unless it arrived in an earlier try. One that is all there is of a batch is put in any case: a spool

@@ -22,7 +22,10 @@ type Shaping struct {
 }
 
 // recordMembers is the members that an output which translates lines reads: there, they keep their names.
-var recordMembers = []string{"kind", "id", "account", "account_id", "partition", "region", "name", "tags", "extra_tags", "run", "collected_at", "data"}
+var recordMembers = []string{
+	"kind", "id", "account", "account_id", "partition", "region", "name", "tags", "extra_tags", "run", "collected_at",
+	"data",
+}
 
 // validate reports everything that is wrong. translates says that the output does not send the lines as they are.
 func (s *Shaping) validate(translates bool) error {
@@ -41,10 +44,21 @@ func (s *Shaping) validate(translates bool) error {
 		case !validPath(from) || to != "" && !validPath(to):
 			errs = append(errs, fmt.Errorf("rename: %q: %q: a path is members with dots between, as data.InstanceId", from, to))
 		case !slices.Contains(recordMembers, root):
-			errs = append(errs, fmt.Errorf("rename: %q: a record has no %s; it has %s", from, root, strings.Join(recordMembers, ", ")))
+			errs = append(
+				errs,
+				fmt.Errorf("rename: %q: a record has no %s; it has %s", from, root, strings.Join(recordMembers, ", ")),
+			)
 		case slices.Contains([]string{"tags", "extra_tags", "data"}, root) && (rest != "" || !translates):
-			if into, _, nested := strings.Cut(to, "."); translates && to != "" && (!nested || !slices.Contains([]string{"tags", "extra_tags", "data"}, into)) {
-				errs = append(errs, fmt.Errorf("rename: %q: %q: this output translates records, so a member can move within tags, extra_tags and data only", from, to))
+			if into, _, nested := strings.Cut(to, "."); translates && to != "" &&
+				(!nested || !slices.Contains([]string{"tags", "extra_tags", "data"}, into)) {
+				errs = append(
+					errs,
+					fmt.Errorf(
+						"rename: %q: %q: this output translates records, so a member can move within tags, extra_tags and data only",
+						from,
+						to,
+					),
+				)
 			}
 		case translates:
 			errs = append(errs, fmt.Errorf("rename: %q: this output translates records and needs %s as it is", from, from))
@@ -68,7 +82,8 @@ func (s *Shaping) apply(b Batch, now time.Time) (Batch, error) {
 		if where, err = inventory.ParseWhere(s.Where, now); err != nil { // it was parsed before; ages are taken from now
 			return b, fmt.Errorf("where: %w", err)
 		}
-		if kinds := where.RequiredValues("kind"); kinds != nil && b.Target.Kind != "" && !slices.Contains(kinds, b.Target.Kind) {
+		if kinds := where.RequiredValues("kind"); kinds != nil && b.Target.Kind != "" &&
+			!slices.Contains(kinds, b.Target.Kind) {
 			b.N, b.Lines = 0, nil
 			return b, nil
 		}

@@ -49,7 +49,8 @@ func TestShape(t *testing.T) {
 		}
 	}
 	s := Shaping{Where: "state=running"}
-	if _, err := s.apply(Batch{Lines: []byte("{]\n")}, now); err == nil || !strings.Contains(err.Error(), "no JSON object") {
+	if _, err := s.apply(Batch{Lines: []byte("{]\n")}, now); err == nil ||
+		!strings.Contains(err.Error(), "no JSON object") {
 		t.Errorf("a line that is no JSON: %v", err)
 	}
 }

@@ -34,24 +34,31 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
-	outputstest.RunRemote(t, outputstest.Remote{Type: otlp(t), TLS: true, Serve: func(t *testing.T, w *outputstest.FaultyListener) outputstest.Receiver {
-		p := &pipeline{}
-		forward(t, w, p.start(t))
-		return outputstest.Receiver{
-			Options: func(ca string) any {
-				o := otlp(t).Options().(*outputs.OTLP)
-				o.URL, o.TLS.CAFile = w.URL(), ca
-				return o
+	outputstest.RunRemote(
+		t,
+		outputstest.Remote{
+			Type: otlp(t),
+			TLS:  true,
+			Serve: func(t *testing.T, w *outputstest.FaultyListener) outputstest.Receiver {
+				p := &pipeline{}
+				forward(t, w, p.start(t))
+				return outputstest.Receiver{
+					Options: func(ca string) any {
+						o := otlp(t).Options().(*outputs.OTLP)
+						o.URL, o.TLS.CAFile = w.URL(), ca
+						return o
+					},
+					Received: p.received,
+					Refuse: func(id string) {
+						p.mu.Lock()
+						defer p.mu.Unlock()
+						p.refused, p.refusal = id, status.Error(codes.InvalidArgument, "not this one")
+					},
+					Busy: func(d time.Duration) { p.mu.Lock(); defer p.mu.Unlock(); p.busy = d },
+				}
 			},
-			Received: p.received,
-			Refuse: func(id string) {
-				p.mu.Lock()
-				defer p.mu.Unlock()
-				p.refused, p.refusal = id, status.Error(codes.InvalidArgument, "not this one")
-			},
-			Busy: func(d time.Duration) { p.mu.Lock(); defer p.mu.Unlock(); p.busy = d },
-		}
-	}})
+		},
+	)
 }
 
 func otlp(t *testing.T) outputs.Type {
@@ -67,7 +74,10 @@ func otlp(t *testing.T) outputs.Type {
 func TestPermanentError(t *testing.T) {
 	p := &pipeline{refused: "i-1", refusal: consumererror.NewPermanent(errors.New("not this one"))}
 	out := open(t, "http://"+p.start(t))
-	if err := out.Send(t.Context(), outputstest.BatchOf("many", outputstest.Page("i", 3, 10))); !errors.Is(err, outputs.ErrReceiverFailed) {
+	if err := out.Send(t.Context(), outputstest.BatchOf("many", outputstest.Page("i", 3, 10))); !errors.Is(
+		err,
+		outputs.ErrReceiverFailed,
+	) {
 		t.Errorf("a request of several: %v; want one by which the spool finds out whose fault it is", err)
 	}
 	if err := out.Send(t.Context(), outputstest.BatchOf("good", outputstest.Page("k", 2, 10))); err != nil {
@@ -151,7 +161,8 @@ func (p *pipeline) consume(_ context.Context, logs plog.Logs) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.busy > 0 { // as the collector's own memory limiter says it
-		st, err := status.New(codes.ResourceExhausted, "later").WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(p.busy)})
+		st, err := status.New(codes.ResourceExhausted, "later").
+			WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(p.busy)})
 		p.busy = 0
 		if err != nil {
 			return err

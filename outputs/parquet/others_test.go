@@ -74,7 +74,8 @@ func TestOthersReadIt(t *testing.T) {
 			got := answer(t, r.command(path))
 			for _, row := range got {
 				for k, v := range row {
-					if s, ok := v.(string); ok && (k == "valid_from" || k == "size" || k == "extra") { // a client may print 64 bits as text
+					if s, ok := v.(string); ok &&
+						(k == "valid_from" || k == "size" || k == "extra") { // a client may print 64 bits as text
 						must(t, json.Unmarshal([]byte(s), &v))
 						row[k] = v
 					}
@@ -157,19 +158,31 @@ func TestOthersReadManyPages(t *testing.T) {
 	}
 	must(t, w.Close())
 	must(t, os.WriteFile(path, b.Bytes(), 0o600))
-	want := map[string]any{"rows": fmt.Sprint(len(rows)), "found": fmt.Sprint(found), "one": "1", "late": "101", "none": "0"}
+	want := map[string]any{
+		"rows":  fmt.Sprint(len(rows)),
+		"found": fmt.Sprint(found),
+		"one":   "1",
+		"late":  "101",
+		"none":  "0",
+	}
 	for column, n := range sums {
 		want[column] = fmt.Sprint(n)
 	}
 	from := " FROM '" + path + "'"
-	query := fmt.Sprintf(`SELECT count(*)::VARCHAR AS rows, sum(strlen(kind))::VARCHAR AS kind, sum(strlen(id))::VARCHAR AS id, sum(strlen(name))::VARCHAR AS name,
+	query := fmt.Sprintf(
+		`SELECT count(*)::VARCHAR AS rows, sum(strlen(kind))::VARCHAR AS kind, sum(strlen(id))::VARCHAR AS id, sum(strlen(name))::VARCHAR AS name,
 		sum(strlen(state))::VARCHAR AS state, sum(strlen(type))::VARCHAR AS type, sum(strlen(account) + strlen(account_id) + strlen(partition))::VARCHAR AS account,
 		sum(strlen(region))::VARCHAR AS region, sum(strlen(data))::VARCHAR AS data, sum(strlen(run))::VARCHAR AS run, sum(strlen(ended))::VARCHAR AS ended,
 		count(valid_to)::VARCHAR AS ended_at, sum(strlen(array_to_string(map_keys(tags), '')))::VARCHAR AS keys,
 		sum(strlen(array_to_string(map_values(tags), '')))::VARCHAR AS values, sum(strlen(extra_tags['account_name']))::VARCHAR AS extra,
 		(SELECT count(*) %[1]s WHERE account_id = '%[2]s' AND region = '%[3]s')::VARCHAR AS found, (SELECT count(*) %[1]s WHERE id = '%[4]s')::VARCHAR AS one,
 		(SELECT count(*) %[1]s WHERE valid_from >= make_timestamptz(%[5]d))::VARCHAR AS late, (SELECT count(*) %[1]s WHERE kind > 'ec2_instance')::VARCHAR AS none %[1]s`,
-		from, looked.AccountID, looked.Region, looked.ID, noon.Add(time.Duration(len(rows)-101)*time.Second).UnixMicro())
+		from,
+		looked.AccountID,
+		looked.Region,
+		looked.ID,
+		noon.Add(time.Duration(len(rows)-101)*time.Second).UnixMicro(),
+	)
 	read := 0
 	for _, r := range readers {
 		if r.sql == nil || exec.Command(r.there[0], r.there[1:]...).Run() != nil {

@@ -26,14 +26,36 @@ var noon = time.Date(2026, 11, 21, 12, 0, 0, 123456000, time.UTC)
 func resources() []*inventory.Resource {
 	return []*inventory.Resource{
 		{
-			Record: record.Record{Kind: "ec2_instance", ID: "i-0abc", Name: "wéb \x00 1", Account: "prod", AccountID: "012345678901", Partition: "aws",
-				Region: "us-east-1", Tags: map[string]string{"Name": "wéb 1", "team": ""}, ExtraTags: map[string]string{"account_name": "prod"},
-				Run: "01JDRUN", CollectedAt: noon, Data: json.RawMessage(`{"InstanceId": "i-0abc", "Z":1, "A":"<&>\u0000","Ports":[1,2]}`)},
+			Record: record.Record{
+				Kind:        "ec2_instance",
+				ID:          "i-0abc",
+				Name:        "wéb \x00 1",
+				Account:     "prod",
+				AccountID:   "012345678901",
+				Partition:   "aws",
+				Region:      "us-east-1",
+				Tags:        map[string]string{"Name": "wéb 1", "team": ""},
+				ExtraTags:   map[string]string{"account_name": "prod"},
+				Run:         "01JDRUN",
+				CollectedAt: noon,
+				Data:        json.RawMessage(`{"InstanceId": "i-0abc", "Z":1, "A":"<&>\u0000","Ports":[1,2]}`),
+			},
 			State: "running", Type: "t3.micro", FirstSeen: noon.Add(-time.Hour), StateSince: noon, ValidFrom: noon, LastSeen: noon.Add(time.Hour),
 		},
 		{
-			Record: record.Record{Kind: "ec2_vpc", ID: "vpc-1", Account: "prod", AccountID: "012345678901", Partition: "aws", Region: "us-east-1",
-				Tags: map[string]string{}, ExtraTags: map[string]string{}, Run: "01JDRUN", CollectedAt: noon, Data: json.RawMessage(`{}`)},
+			Record: record.Record{
+				Kind:        "ec2_vpc",
+				ID:          "vpc-1",
+				Account:     "prod",
+				AccountID:   "012345678901",
+				Partition:   "aws",
+				Region:      "us-east-1",
+				Tags:        map[string]string{},
+				ExtraTags:   map[string]string{},
+				Run:         "01JDRUN",
+				CollectedAt: noon,
+				Data:        json.RawMessage(`{}`),
+			},
 			FirstSeen: noon, StateSince: noon, ValidFrom: noon, ValidTo: noon.Add(time.Minute), Ended: inventory.Absent,
 		},
 	}
@@ -96,9 +118,24 @@ func TestDeliveriesRoundTrip(t *testing.T) {
 	want := []Delivery{
 		{Envelope: EnvelopeOf(rs[0])},
 		{Envelope: EnvelopeOf(rs[1]), Change: inventory.WasGone, ChangedAt: noon, Ended: inventory.Absent},
-		{Envelope: EnvelopeOf(rs[1]), Change: inventory.WasChanged, ChangedAt: noon, Changes: `[{"path":"State","from":"a","to":"b"}]`},
-		{Envelope: Envelope{Kind: "_target", Account: "prod", Region: "us-east-1", State: "ok", Tags: map[string]string{}, ExtraTags: map[string]string{}},
-			Target: "ec2_vpc", Records: &n},
+		{
+			Envelope:  EnvelopeOf(rs[1]),
+			Change:    inventory.WasChanged,
+			ChangedAt: noon,
+			Changes:   `[{"path":"State","from":"a","to":"b"}]`,
+		},
+		{
+			Envelope: Envelope{
+				Kind:      "_target",
+				Account:   "prod",
+				Region:    "us-east-1",
+				State:     "ok",
+				Tags:      map[string]string{},
+				ExtraTags: map[string]string{},
+			},
+			Target:  "ec2_vpc",
+			Records: &n,
+		},
 	}
 	var b bytes.Buffer
 	w := newWriter[Delivery](t, &b)
@@ -205,7 +242,17 @@ func TestMemoryIsAGroups(t *testing.T) {
 		if i%10_000 == 0 {
 			peak = max(peak, heldMemory()-before)
 		}
-		must(t, w.Write(Version{Envelope: Envelope{Kind: "ec2_instance", ID: fmt.Sprint(i), Data: noise(r, 2000)}, FirstSeen: noon, StateSince: noon, ValidFrom: noon}))
+		must(
+			t,
+			w.Write(
+				Version{
+					Envelope:   Envelope{Kind: "ec2_instance", ID: fmt.Sprint(i), Data: noise(r, 2000)},
+					FirstSeen:  noon,
+					StateSince: noon,
+					ValidFrom:  noon,
+				},
+			),
+		)
 	}
 	must(t, w.Close())
 	if limit := int64(56 << 20); peak > limit {
@@ -223,7 +270,12 @@ func TestLittleIsKeptBetweenFiles(t *testing.T) {
 	must(t, err)
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []int{1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 40 << 20} {
-		must(t, w.Write(Version{Envelope: Envelope{Kind: "k", Data: noise(r, n)}, FirstSeen: noon, StateSince: noon, ValidFrom: noon}))
+		must(
+			t,
+			w.Write(
+				Version{Envelope: Envelope{Kind: "k", Data: noise(r, n)}, FirstSeen: noon, StateSince: noon, ValidFrom: noon},
+			),
+		)
 	}
 	must(t, w.Close())
 	if kept := heldMemory() - before; kept > 8<<20 {
@@ -241,11 +293,31 @@ func TestGroupsAreBounded(t *testing.T) {
 	w := newWriter[Version](t, &b)
 	big := fmt.Appendf(nil, `{"Pad":%q}`, strings.Repeat("x", 1<<20))
 	for i := range 200 { // 200 MiB of data
-		must(t, w.Write(Version{Envelope: Envelope{Kind: "k", ID: fmt.Sprint(i), Data: big}, FirstSeen: noon, StateSince: noon, ValidFrom: noon}))
+		must(
+			t,
+			w.Write(
+				Version{
+					Envelope:   Envelope{Kind: "k", ID: fmt.Sprint(i), Data: big},
+					FirstSeen:  noon,
+					StateSince: noon,
+					ValidFrom:  noon,
+				},
+			),
+		)
 	}
 	const small = maxGroupRows + 10
 	for i := range small {
-		must(t, w.Write(Version{Envelope: Envelope{Kind: "k", ID: fmt.Sprint(200 + i), Data: []byte("{}")}, FirstSeen: noon, StateSince: noon, ValidFrom: noon}))
+		must(
+			t,
+			w.Write(
+				Version{
+					Envelope:   Envelope{Kind: "k", ID: fmt.Sprint(200 + i), Data: []byte("{}")},
+					FirstSeen:  noon,
+					StateSince: noon,
+					ValidFrom:  noon,
+				},
+			),
+		)
 	}
 	must(t, w.Close())
 	for i, v := range read[Version](t, b.Bytes()) {
@@ -271,16 +343,28 @@ func TestGroupsAreBounded(t *testing.T) {
 
 // drawn are rows of any text, any instant, and much that is NULL or empty.
 func drawn(t *rapid.T) (v Version, d Delivery) {
-	text := rapid.OneOf(rapid.SampledFrom([]string{"", "", "a", "\u00e9\x00", strings.Repeat("long", 500)}), rapid.String())
+	text := rapid.OneOf(
+		rapid.SampledFrom([]string{"", "", "a", "\u00e9\x00", strings.Repeat("long", 500)}),
+		rapid.String(),
+	)
 	at := rapid.Custom(func(t *rapid.T) time.Time { // the library reads none of the year 1: it counts nanoseconds
 		return time.UnixMicro(rapid.Int64Range(-1<<50, 1<<52).Draw(t, "microseconds")).UTC()
 	})
 	perhaps := rapid.OneOf(rapid.Just(time.Time{}), at)
 	tags := rapid.MapOfN(text, text, 0, 4)
 	e := Envelope{
-		Kind: text.Draw(t, "kind"), ID: text.Draw(t, "id"), Name: text.Draw(t, "name"), State: text.Draw(t, "state"), Type: text.Draw(t, "type"),
-		Account: text.Draw(t, "account"), AccountID: text.Draw(t, "account_id"), Partition: text.Draw(t, "partition"), Region: text.Draw(t, "region"),
-		Tags: tags.Draw(t, "tags"), ExtraTags: tags.Draw(t, "extra_tags"), Run: text.Draw(t, "run"), CollectedAt: perhaps.Draw(t, "collected_at"),
+		Kind: text.Draw(
+			t,
+			"kind",
+		), ID: text.Draw(t, "id"), Name: text.Draw(t, "name"), State: text.Draw(t, "state"), Type: text.Draw(t, "type"),
+		Account: text.Draw(
+			t,
+			"account",
+		), AccountID: text.Draw(t, "account_id"), Partition: text.Draw(t, "partition"), Region: text.Draw(t, "region"),
+		Tags: tags.Draw(
+			t,
+			"tags",
+		), ExtraTags: tags.Draw(t, "extra_tags"), Run: text.Draw(t, "run"), CollectedAt: perhaps.Draw(t, "collected_at"),
 		Data: []byte(text.Draw(t, "data")),
 	}
 	v = Version{
@@ -289,7 +373,10 @@ func drawn(t *rapid.T) (v Version, d Delivery) {
 	}
 	d = Delivery{
 		Envelope: e, Change: text.Draw(t, "change"), ChangedAt: perhaps.Draw(t, "changed_at"), Ended: text.Draw(t, "ended"),
-		Changes: text.Draw(t, "changes"), Target: text.Draw(t, "target"), Records: rapid.Ptr(rapid.Int64(), true).Draw(t, "records"),
+		Changes: text.Draw(
+			t,
+			"changes",
+		), Target: text.Draw(t, "target"), Records: rapid.Ptr(rapid.Int64(), true).Draw(t, "records"),
 	}
 	return v, d
 }
@@ -377,7 +464,10 @@ func documents() [][]byte {
 	for i := range data {
 		data[i] = fmt.Appendf(nil, `{"InstanceId":"i-%017x","ImageId":"ami-%017x"`, i*7919, i%50)
 		for n := 0; len(data[i]) < 1900; n++ {
-			data[i] = fmt.Appendf(data[i], `,"Member%d":{"GroupId":"sg-%017x","Status":"attached","AttachTime":"2026-11-%02dT10:%02d:00Z"}`, n, i*n, n%28+1, i%60)
+			data[i] = fmt.Appendf(
+				data[i], `,"Member%d":{"GroupId":"sg-%017x","Status":"attached","AttachTime":"2026-11-%02dT10:%02d:00Z"}`, n,
+				i*n, n%28+1, i%60,
+			)
 		}
 		data[i] = append(data[i], '}')
 	}
@@ -391,12 +481,27 @@ func fleet(n int) []Envelope {
 	for i := range all {
 		target := i / 500
 		account := fmt.Sprintf("%012d", 222222222222+target/4)
-		all[i] = Envelope{Kind: "ec2_instance", ID: fmt.Sprintf("i-%017x", uint64(i)*0x9e3779b97f4a7c15>>4), Name: fmt.Sprintf("web-%d", i%700),
-			State: []string{"running", "running", "stopped"}[i%3], Type: fmt.Sprintf("m%d.large", i%9), Account: "account-" + account, AccountID: account,
-			Partition: "aws", Region: []string{"us-east-1", "us-west-2", "eu-west-1", "ap-south-1"}[target%4],
-			Tags:      map[string]string{"Name": fmt.Sprintf("web-%d", i%700), "team": fmt.Sprintf("team-%d", i%40), "env": "prod", "owner": fmt.Sprintf("person-%d@example.com", i%300)},
-			ExtraTags: map[string]string{"account_name": "account-" + account, "unit": "shop"},
-			Run:       "01JDRUN0000000000000000000", CollectedAt: noon.Add(time.Duration(target) * 137 * time.Millisecond), Data: data[i%1000]}
+		all[i] = Envelope{
+			Kind:      "ec2_instance",
+			ID:        fmt.Sprintf("i-%017x", uint64(i)*0x9e3779b97f4a7c15>>4),
+			Name:      fmt.Sprintf("web-%d", i%700),
+			State:     []string{"running", "running", "stopped"}[i%3],
+			Type:      fmt.Sprintf("m%d.large", i%9),
+			Account:   "account-" + account,
+			AccountID: account,
+			Partition: "aws",
+			Region:    []string{"us-east-1", "us-west-2", "eu-west-1", "ap-south-1"}[target%4],
+			Tags: map[string]string{
+				"Name":  fmt.Sprintf("web-%d", i%700),
+				"team":  fmt.Sprintf("team-%d", i%40),
+				"env":   "prod",
+				"owner": fmt.Sprintf("person-%d@example.com", i%300),
+			},
+			ExtraTags:   map[string]string{"account_name": "account-" + account, "unit": "shop"},
+			Run:         "01JDRUN0000000000000000000",
+			CollectedAt: noon.Add(time.Duration(target) * 137 * time.Millisecond),
+			Data:        data[i%1000],
+		}
 	}
 	return all
 }

@@ -42,7 +42,13 @@ func (b *bounds) encoded(physical int) bounds {
 	}
 	own := *b
 	if physical == typeInt64 {
-		own.min, own.max = binary.LittleEndian.AppendUint64(nil, uint64(b.minInt)), binary.LittleEndian.AppendUint64(nil, uint64(b.maxInt))
+		own.min, own.max = binary.LittleEndian.AppendUint64(
+			nil,
+			uint64(b.minInt),
+		), binary.LittleEndian.AppendUint64(
+			nil,
+			uint64(b.maxInt),
+		)
 		return own
 	}
 	own.min, own.max = bytes.Clone(b.min), bytes.Clone(b.max)

@@ -10,13 +10,26 @@ type Column struct {
 
 func newColumn(f *Field, pack *pageCompressor) *Column {
 	if f.Type == Map {
-		key := &leaf{path: []string{f.Name, entryName, keyName}, physical: typeByteArray, nullable: true, nested: true, hasBounds: true, compressor: pack}
+		key := &leaf{
+			path:       []string{f.Name, entryName, keyName},
+			physical:   typeByteArray,
+			nullable:   true,
+			nested:     true,
+			hasBounds:  true,
+			compressor: pack,
+		}
 		value := *key
 		value.path = []string{f.Name, entryName, valueName}
 		key.dict.enabled, value.dict.enabled = true, f.Dictionary
 		return &Column{leaves: []*leaf{key, &value}}
 	}
-	l := &leaf{path: []string{f.Name}, physical: typeByteArray, nullable: f.Optional, hasBounds: f.Type != JSON, compressor: pack}
+	l := &leaf{
+		path:       []string{f.Name},
+		physical:   typeByteArray,
+		nullable:   f.Optional,
+		hasBounds:  f.Type != JSON,
+		compressor: pack,
+	}
 	if f.Type == Timestamp || f.Type == Int64 {
 		l.physical = typeInt64
 	}

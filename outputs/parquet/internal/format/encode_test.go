@@ -118,7 +118,10 @@ func TestHybridIsRead(t *testing.T) {
 		for i, n := range want {
 			numbers[i] = uint32(n)
 		}
-		got, err := (&rle.Encoding{BitWidth: width}).DecodeInt32(make([]int32, 0, len(want)), appendHybrid(nil, numbers, width))
+		got, err := (&rle.Encoding{BitWidth: width}).DecodeInt32(
+			make([]int32, 0, len(want)),
+			appendHybrid(nil, numbers, width),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -52,7 +52,12 @@ func NewFile(w io.Writer, schema, creator string, fields []Field) (*File, error)
 	if err != nil {
 		return nil, fmt.Errorf("zstd: %w", err)
 	}
-	f := &File{schema: elements(schema, fields), creator: creator, compressor: pageCompressor{limits: defaultLimits(), enc: enc}, out: bufio.NewWriter(nil)}
+	f := &File{
+		schema:     elements(schema, fields),
+		creator:    creator,
+		compressor: pageCompressor{limits: defaultLimits(), enc: enc},
+		out:        bufio.NewWriter(nil),
+	}
 	for i := range fields {
 		c := newColumn(&fields[i], &f.compressor)
 		f.Columns = append(f.Columns, c)

@@ -52,7 +52,8 @@ func drawFields(t *rapid.T) []Field {
 
 // drawText is often what it was before, and sometimes too long for a bound.
 func drawText(t *rapid.T) string {
-	s := rapid.OneOf(rapid.SampledFrom([]string{"", "a", "b", "ab", "\x00", "é", "\U0010ffff"}), rapid.String()).Draw(t, "text")
+	s := rapid.OneOf(rapid.SampledFrom([]string{"", "a", "b", "ab", "\x00", "é", "\U0010ffff"}), rapid.String()).
+		Draw(t, "text")
 	if rapid.IntRange(0, 60).Draw(t, "long") == 60 {
 		s += strings.Repeat("x", 40)
 	}
@@ -255,14 +256,18 @@ func checkBounds(t *rapid.T, l *leaf, pages [][]cell, c reading.ColumnChunk, ind
 			continue
 		}
 		if index.NullCounts[i] != int64(none) || index.NullPages[i] != (len(values) == 0) {
-			t.Errorf("%s, page %d: %d are NULL and %d are not; the index says %d, %v", l.path, i, none, len(values), index.NullCounts[i], index.NullPages[i])
+			t.Errorf(
+				"%s, page %d: %d are NULL and %d are not; the index says %d, %v", l.path, i, none, len(values),
+				index.NullCounts[i], index.NullPages[i],
+			)
 		}
 		if len(values) == 0 && len(index.MinValues[i])+len(index.MaxValues[i]) > 0 {
 			t.Errorf("%s, page %d has no values, and bounds", l.path, i)
 		}
 		if len(values) > 0 {
 			mins, maxs = append(mins, index.MinValues[i]), append(maxs, index.MaxValues[i])
-			if !bytes.Equal(index.MinValues[i], slices.MinFunc(values, order)) || !bytes.Equal(index.MaxValues[i], slices.MaxFunc(values, order)) {
+			if !bytes.Equal(index.MinValues[i], slices.MinFunc(values, order)) ||
+				!bytes.Equal(index.MaxValues[i], slices.MaxFunc(values, order)) {
 				t.Errorf("%s, page %d: bounds of %q are %q and %q", l.path, i, values, index.MinValues[i], index.MaxValues[i])
 			}
 		}
@@ -275,7 +280,8 @@ func checkBounds(t *rapid.T, l *leaf, pages [][]cell, c reading.ColumnChunk, ind
 		fall = true
 	}
 	reversed := func(a, b []byte) int { return order(b, a) }
-	if rise && !(slices.IsSortedFunc(mins, order) && slices.IsSortedFunc(maxs, order)) || fall && !(slices.IsSortedFunc(mins, reversed) && slices.IsSortedFunc(maxs, reversed)) {
+	if rise && !(slices.IsSortedFunc(mins, order) && slices.IsSortedFunc(maxs, order)) ||
+		fall && !(slices.IsSortedFunc(mins, reversed) && slices.IsSortedFunc(maxs, reversed)) {
 		t.Errorf("%s: order %v of %q and %q", l.path, index.BoundaryOrder, mins, maxs)
 	}
 	stats := c.MetaData.Statistics
@@ -291,7 +297,8 @@ func checkBounds(t *rapid.T, l *leaf, pages [][]cell, c reading.ColumnChunk, ind
 	if c.ColumnIndexLength == 0 {
 		t.Errorf("%s has no index", l.path)
 	}
-	if len(all) > 0 && (!bytes.Equal(stats.MinValue, slices.MinFunc(all, order)) || !bytes.Equal(stats.MaxValue, slices.MaxFunc(all, order))) {
+	if len(all) > 0 &&
+		(!bytes.Equal(stats.MinValue, slices.MinFunc(all, order)) || !bytes.Equal(stats.MaxValue, slices.MaxFunc(all, order))) {
 		t.Errorf("%s: bounds of %q are %q and %q", l.path, all, stats.MinValue, stats.MaxValue)
 	}
 }

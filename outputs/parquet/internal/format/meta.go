@@ -65,7 +65,11 @@ func (f *File) writeMetadata(t *thriftWriter) {
 		t.i64(3, f.total)
 		t.structList(4, len(f.groups), func(i int) { f.writeRowGroup(t, &f.groups[i]) })
 		t.text(6, f.creator)
-		t.structList(7, len(f.leaves), func(int) { t.structField(1, noFields) }) // bounds are in the order that each type defines
+		t.structList(
+			7,
+			len(f.leaves),
+			func(int) { t.structField(1, noFields) },
+		) // bounds are in the order that each type defines
 	})
 }
 

@@ -100,7 +100,12 @@ func elements(name string, fields []Field) []element {
 			}
 		case Map:
 			e.children, e.converted, e.logical = 1, convertedMap, emptyStruct(logicalMap)
-			text := element{physical: typeByteArray, repetition: required, converted: convertedUTF8, logical: emptyStruct(logicalString)}
+			text := element{
+				physical:   typeByteArray,
+				repetition: required,
+				converted:  convertedUTF8,
+				logical:    emptyStruct(logicalString),
+			}
 			key, value := text, text
 			key.name, value.name = keyName, valueName
 			all = append(all, e, element{name: entryName, repetition: repeated, children: 2, converted: -1}, key, value)
